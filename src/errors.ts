@@ -1,0 +1,79 @@
+/**
+ * One small class per cause. Each says what was expected, what was found and what to do, in words
+ * for the operator, and whether waiting can help.
+ */
+
+export abstract class RelayError extends Error {
+  /** Whether the same step may succeed later without anybody doing anything. */
+  abstract readonly retryable: boolean;
+
+  override get name(): string {
+    return this.constructor.name;
+  }
+}
+
+/** The file is wrong; the message lists every mistake. */
+export class SettingsError extends RelayError {
+  readonly retryable = false;
+}
+
+/** No file was named, and none is where one would be. */
+export class NoSettingsFileError extends SettingsError {}
+
+/** Wrong words on the command line. */
+export class UsageError extends RelayError {
+  readonly retryable = false;
+}
+
+/** Nobody answers at that address, or the connection broke. */
+export class RedisUnreachableError extends RelayError {
+  readonly retryable = true;
+}
+
+/** Redis answers, but not yet: it loads its data, or is busy with a script. */
+export class RedisNotReadyError extends RelayError {
+  readonly retryable = true;
+}
+
+/** Redis refuses the name or password, or wants one. */
+export class RedisAuthError extends RelayError {
+  readonly retryable = false;
+}
+
+/** Redis knows us, but forbids a command that the relay cannot do without. */
+export class RedisPermissionError extends RelayError {
+  readonly retryable = false;
+}
+
+/** What answers there does not speak Redis's protocol. */
+export class NotRedisError extends RelayError {
+  readonly retryable = false;
+}
+
+/** A replica never publishes `expired`. */
+export class RedisIsReplicaError extends RelayError {
+  readonly retryable = false;
+}
+
+/** The server does not publish expirations, and the relay may not make it. */
+export class NotificationsOffError extends RelayError {
+  readonly retryable = false;
+}
+
+/** The canary's expiration was not heard: notifications do not flow on this connection. */
+export class CanaryLostError extends RelayError {
+  readonly retryable = true;
+}
+
+/** The address for the admin port cannot be had. */
+export class ListenError extends RelayError {
+  readonly retryable = false;
+}
+
+/** The text of anything that was thrown, without a stack. */
+export function messageOf(thrown: unknown): string {
+  if (thrown instanceof AggregateError && thrown.message === '') {
+    return thrown.errors.map(messageOf).join('; ');
+  }
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}

@@ -1,0 +1,49 @@
+/**
+ * Text from outside (keys, answers) made safe to print: it can neither begin a new log line, nor
+ * move a terminal's cursor, nor reverse the reading direction.
+ */
+
+/** Enough to recognise a key by; a log line stays a line. */
+export const LABEL_CHARS_MAX = 200;
+
+/** Control and format characters, lone surrogates, line and paragraph separators. */
+const UNSAFE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
+
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+function escapeCharacter(char: string): string {
+  const code = char.codePointAt(0) ?? 0;
+  if (code <= 0xff) return `\\x${code.toString(16).padStart(2, '0')}`;
+  return `\\u{${code.toString(16)}}`;
+}
+
+/** Escapes what is not safe to print as `\xNN` or `\u{N}`, and a backslash as two; cuts at `charsMax`. */
+export function printable(text: string, charsMax = LABEL_CHARS_MAX): string {
+  const cut = text.length > charsMax;
+  const safe = (cut ? text.slice(0, charsMax) : text)
+    .replaceAll('\\', '\\\\')
+    .replace(UNSAFE, escapeCharacter);
+  return cut ? `${safe}…` : safe;
+}
+
+/** Null when the bytes are no valid UTF-8. */
+export function decodeUtf8(bytes: Uint8Array): string | null {
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    return null;
+  }
+}
+
+/** Like `printable`, for bytes: those that are no UTF-8 appear as `\xNN`. */
+export function printableBytes(bytes: Uint8Array, charsMax = LABEL_CHARS_MAX): string {
+  const text = decodeUtf8(bytes);
+  if (text !== null) return printable(text, charsMax);
+  const cut = bytes.length > charsMax;
+  const safe = Array.from(cut ? bytes.subarray(0, charsMax) : bytes, (byte) =>
+    byte >= 0x20 && byte < 0x7f && byte !== 0x5c
+      ? String.fromCharCode(byte)
+      : `\\x${byte.toString(16).padStart(2, '0')}`,
+  ).join('');
+  return cut ? `${safe}…` : safe;
+}

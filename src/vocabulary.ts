@@ -1,0 +1,184 @@
+/**
+ * The nouns of the relay, types only. Every time is in milliseconds since the Unix epoch (`…AtMs`)
+ * or a length in milliseconds (`…Ms`); every size is in bytes (`…Bytes…`).
+ *
+ * route · endpoint · expiration · deadline · delivery · attempt · outcome · disposition · dead letter
+ */
+import type { Secret } from './secret.js';
+
+/** How the relay learned of an expiration. `recovery` is inferred, and said so to the receiver. */
+export type DetectedBy = 'notification' | 'recovery';
+
+/** What Redis told us: this key's life ended. Made by the source, read by capture. */
+export interface Expiration {
+  /** The logical database's number, as in `SELECT`. */
+  readonly database: number;
+  /** The key's exact bytes; they need not be UTF-8. */
+  readonly key: Buffer;
+  /** The deadline by Redis's clock; null when it was never known. */
+  readonly expiredAtMs: number | null;
+  /** When the relay learned of it, by the relay's clock. */
+  readonly detectedAtMs: number;
+  readonly detectedBy: DetectedBy;
+}
+
+/** What the `{name}`s of a pattern took from a key: the exact bytes, by name. */
+export type Params = Readonly<Record<string, Buffer>>;
+
+/** A compiled `match`: pure, and linear in the key's length. */
+export interface Pattern {
+  /** As written in the file. */
+  readonly source: string;
+  /** The names of its captures, in the order in which they stand. */
+  readonly names: readonly string[];
+  /** Null when the key does not match. */
+  match(key: Uint8Array): Params | null;
+}
+
+/** Pattern + endpoints: which keys become webhooks, and where these go. Made from the file. */
+export interface Route {
+  readonly name: string;
+  /** Tried in order; the first that matches gives the params. */
+  readonly patterns: readonly Pattern[];
+  /** Names of endpoints, at least one, each once. */
+  readonly to: readonly string[];
+  /** The webhook's `type`. */
+  readonly type: string;
+  /** Appended to the endpoint's URL, with `{name}`s to fill; empty when the file gives none. */
+  readonly path: string;
+  /** Whether an expiration that can only be inferred is delivered. */
+  readonly onAmbiguous: 'deliver' | 'skip';
+}
+
+/** A rate that an endpoint's attempts must not exceed. */
+export interface RateLimit {
+  readonly count: number;
+  readonly perMs: number;
+}
+
+/** When a delivery that failed is tried again. */
+export interface RetrySettings {
+  /** The wait before each retry; its length is the number of retries. */
+  readonly scheduleMs: readonly number[];
+  /** 0–1: the share of each wait that chance may take away. */
+  readonly jitter: number;
+}
+
+/** Where webhooks go. Made from the file. */
+export interface Endpoint {
+  readonly name: string;
+  /** http or https, without credentials and without a fragment. */
+  readonly url: URL;
+  /** Each one signs (rotation). Empty: webhooks are sent unsigned, as the file asked. */
+  readonly secrets: readonly Secret[];
+  /** Sent with each attempt, beside the relay's own; names in lower case. */
+  readonly headers: Readonly<Record<string, Secret>>;
+  /** One attempt's time from connecting to the last byte read. */
+  readonly timeoutMs: number;
+  /** Attempts under way at the same time. */
+  readonly concurrency: number;
+  readonly rateLimit: RateLimit | null;
+  readonly retry: RetrySettings;
+}
+
+/** One expiration for one route and endpoint. Made by capture, kept by the outbox. */
+export interface Delivery {
+  /** The webhook id: the same on every attempt, holds no `.`. */
+  readonly id: string;
+  /** The endpoint's name. */
+  readonly endpoint: string;
+  /** The route's name. */
+  readonly route: string;
+  /** Appended to the endpoint's URL: filled in and percent-encoded; empty when the route has none. */
+  readonly path: string;
+  /** The exact bytes that every attempt signs and sends. */
+  readonly body: Buffer;
+  /** The key made safe to print, cut to a bounded length: for logs alone. */
+  readonly keyLabel: string;
+  readonly database: number;
+  readonly expiredAtMs: number | null;
+  readonly detectedAtMs: number;
+  readonly detectedBy: DetectedBy;
+}
+
+/** Why an attempt got no answer. */
+export type UnreachableCause =
+  | 'timeout'
+  | 'dns'
+  | 'refused'
+  | 'reset'
+  | 'tls'
+  | 'protocol'
+  | 'network';
+
+/** What came of one attempt. */
+export type Outcome =
+  | { readonly kind: 'accepted'; readonly status: number }
+  | {
+      readonly kind: 'refused';
+      readonly status: number;
+      /** From `Retry-After` on 429 and 503: how long the whole endpoint wants to be left alone. */
+      readonly retryAfterMs: number | null;
+      /** The start of the answer's body, made safe to print. */
+      readonly answer: string;
+    }
+  | {
+      readonly kind: 'unreachable';
+      readonly cause: UnreachableCause;
+      /** What the network said; for the operator. */
+      readonly detail: string;
+    };
+
+/** Why a delivery is given up. */
+export type DeadReason =
+  /** Its retries are used up. */
+  | 'exhausted'
+  /** The endpoint answered 410. */
+  | 'gone';
+
+/** What happens next to a delivery. */
+export type Disposition =
+  | { readonly kind: 'done' }
+  | { readonly kind: 'retry'; readonly notBeforeMs: number }
+  | { readonly kind: 'dead'; readonly reason: DeadReason };
+
+/** A delivery that was given up; it keeps its id and body. */
+export interface DeadLetter {
+  readonly delivery: Delivery;
+  readonly reason: DeadReason;
+  readonly attempts: number;
+  readonly diedAtMs: number;
+}
+
+export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
+export type LogFormat = 'json' | 'pretty';
+
+/** Where keys expire. Made from the file. */
+export interface RedisSettings {
+  readonly host: string;
+  readonly port: number;
+  /** rediss:// */
+  readonly tls: boolean;
+  readonly username: string | null;
+  readonly password: Secret | null;
+  /** The logical databases to watch, each once. */
+  readonly databases: readonly number[];
+  /** Whether the relay may change the server's notify-keyspace-events. */
+  readonly notifications: 'manage' | 'require';
+}
+
+/** An address to listen on; port 0 lets the system choose. */
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** All that the file says, checked: every default filled in, every secret read. */
+export interface Settings {
+  readonly redis: RedisSettings;
+  readonly endpoints: ReadonlyMap<string, Endpoint>;
+  readonly routes: readonly Route[];
+  readonly admin: { readonly listen: ListenAddress };
+  readonly log: { readonly level: LogLevel; readonly format: LogFormat };
+  readonly shutdown: { readonly graceMs: number };
+}

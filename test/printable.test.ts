@@ -1,0 +1,37 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { printable, printableBytes } from '../src/printable.js';
+
+/** What could begin a line, move a cursor or turn the reading direction. */
+const UNSAFE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
+
+describe('printable', () => {
+  it.each([
+    ['order:42', 'order:42'],
+    ['a\nb', 'a\\x0ab'],
+    ['\u001b[31mred', '\\x1b[31mred'],
+    ['\u009b2J', '\\x9b2J'],
+    ['\u202eright', '\\u{202e}right'],
+    ['\u2028', '\\u{2028}'],
+    ['back\\slash', 'back\\\\slash'],
+    ['日本', '日本'],
+  ])('%j becomes %s', (text, safe) => {
+    expect(printable(text)).toBe(safe);
+  });
+
+  it('never lets through what is unsafe, from any text or bytes', () => {
+    fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => !UNSAFE.test(printable(text))));
+    fc.assert(fc.property(fc.uint8Array(), (bytes) => !UNSAFE.test(printableBytes(bytes))));
+  });
+
+  it('tells different texts apart as long as it does not cut them', () => {
+    fc.assert(
+      fc.property(fc.string(), fc.string(), (a, b) => a === b || printable(a) !== printable(b)),
+    );
+  });
+
+  it('cuts what is long', () => {
+    expect(printable('x'.repeat(300), 10)).toBe(`${'x'.repeat(10)}…`);
+    expect(printableBytes(Buffer.alloc(300, 0xff), 2)).toBe('\\xff\\xff…');
+  });
+});

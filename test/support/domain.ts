@@ -1,0 +1,59 @@
+/** Ready-made nouns; each test names only what it is about. */
+import { Secret } from '../../src/secret.js';
+import type { Delivery, Endpoint, Expiration, Route } from '../../src/vocabulary.js';
+
+/** Of 32 bytes; for tests alone. */
+export const TEST_SECRET = 'whsec_dGVzdHMgYWxvbmUgdXNlIHRoaXMgc2VjcmV0ICEh';
+
+export function anEndpoint(given: Partial<Endpoint> = {}): Endpoint {
+  return {
+    name: 'shop',
+    url: new URL('http://127.0.0.1:9/hooks'),
+    secrets: [new Secret(TEST_SECRET)],
+    headers: {},
+    timeoutMs: 1_000,
+    concurrency: 4,
+    rateLimit: null,
+    retry: { scheduleMs: [1_000, 5_000], jitter: 0 },
+    ...given,
+  };
+}
+
+export function aDelivery(given: Partial<Delivery> = {}): Delivery {
+  return {
+    id: 'msg_1',
+    endpoint: 'shop',
+    route: 'cancel',
+    path: '',
+    body: Buffer.from('{"type":"redis.key.expired"}'),
+    keyLabel: 'order:42:unpaid',
+    database: 0,
+    expiredAtMs: null,
+    detectedAtMs: Date.parse('2026-11-22T06:00:10.003Z'),
+    detectedBy: 'notification',
+    ...given,
+  };
+}
+
+export function anExpiration(given: Partial<Expiration> = {}): Expiration {
+  return {
+    database: 0,
+    key: Buffer.from('order:42:unpaid'),
+    expiredAtMs: null,
+    detectedAtMs: Date.parse('2026-11-22T06:00:10.003Z'),
+    detectedBy: 'notification',
+    ...given,
+  };
+}
+
+export function aRoute(given: Partial<Route> = {}): Route {
+  return {
+    name: 'cancel',
+    patterns: [],
+    to: ['shop'],
+    type: 'redis.key.expired',
+    path: '',
+    onAmbiguous: 'deliver',
+    ...given,
+  };
+}
