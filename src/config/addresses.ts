@@ -1,0 +1,98 @@
+/** URLs and addresses as the file writes them. Pure; no found text is ever quoted. */
+import { isIPv6 } from 'node:net';
+import { Secret } from '../secret.js';
+import type { ListenAddress } from '../vocabulary.js';
+import { type Reading, refused, understood } from './wording.js';
+
+const REDIS_PORT = 6379;
+const PORT_MAX = 65_535;
+/** `SELECT` takes a signed 32-bit number. */
+export const DATABASE_MAX = 2 ** 31 - 1;
+
+/** What a redis:// URL says. */
+export interface RedisAddress {
+  readonly host: string;
+  readonly port: number;
+  readonly tls: boolean;
+  readonly username: string | null;
+  readonly password: Secret | null;
+  /** From its path; null when it names none. */
+  readonly database: number | null;
+}
+
+/** Null when a `%` is not followed by two hex digits of UTF-8. */
+function percentDecoded(text: string): string | null {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return null;
+  }
+}
+
+function readDatabase(pathname: string): Reading<number | null> {
+  if (pathname === '' || pathname === '/') return understood(null);
+  const database = /^\/\d{1,10}$/.test(pathname) ? Number(pathname.slice(1)) : Number.NaN;
+  if (database <= DATABASE_MAX) return understood(database);
+  return refused('a Redis URL', { found: 'one whose path is not the number of a database' });
+}
+
+export function readRedisUrl(text: string): Reading<RedisAddress> {
+  const wrong = (found: string, hint: string | null = null) =>
+    refused('a Redis URL such as redis://127.0.0.1:6379', { found, hint });
+  if (!/^rediss?:\/\//i.test(text)) {
+    return wrong('one that begins with neither redis:// nor rediss://');
+  }
+  const encode = 'percent-encode special characters in a password, or use redis.password_file';
+  if (/\s/.test(text) || !URL.canParse(text)) return wrong('one that is no valid URL', encode);
+  const url = new URL(text);
+  if (url.hostname === '') return wrong('one without a host');
+  if (url.search !== '' || url.hash !== '') return wrong('one with a query or fragment', encode);
+  if (url.port === '0') return wrong('one with port 0');
+  const username = percentDecoded(url.username);
+  const password = percentDecoded(url.password);
+  if (username === null || password === null) {
+    return wrong('one whose user or password is not percent-encoded', encode);
+  }
+  const database = readDatabase(url.pathname);
+  if (!database.ok) return database;
+  return understood({
+    host: url.hostname.replace(/^\[(.*)\]$/, '$1'),
+    port: url.port === '' ? REDIS_PORT : Number(url.port),
+    tls: url.protocol === 'rediss:',
+    username: username === '' ? null : username,
+    password: password === '' ? null : new Secret(password),
+    database: database.value,
+  });
+}
+
+export function readEndpointUrl(text: string): Reading<URL> {
+  const wrong = (found: string, hint: string | null = null) =>
+    refused('a URL such as http://shop:8080/hooks', { found, hint });
+  if (!/^https?:\/\//i.test(text))
+    return wrong('one that begins with neither http:// nor https://');
+  if (/[\s\\]/.test(text) || !URL.canParse(text)) return wrong('one that is no valid URL');
+  const url = new URL(text);
+  if (url.username !== '' || url.password !== '') {
+    return wrong('one with a user or password in it', 'use headers: {authorization: …}');
+  }
+  if (text.includes('#')) return wrong('one with a fragment (#…), which never reaches HTTP');
+  return understood(url);
+}
+
+/** Without a host: all IPv4 addresses. */
+export function readListenAddress(text: string): Reading<ListenAddress> {
+  const expected = 'an address such as 127.0.0.1:9464, [::1]:9464 or :9464';
+  const [, bracketed, plain, digits] =
+    /^(?:\[([^\]]+)\]|([A-Za-z0-9._-]*)):(\d{1,5})$/.exec(text) ?? [];
+  if (digits === undefined) {
+    const hint = isIPv6(text.replace(/:\d+$/, '')) ? 'put the IPv6 address in [ ]' : null;
+    return refused(expected, { hint });
+  }
+  const port = Number(digits);
+  if (port > PORT_MAX) return refused(expected, { hint: `a port is at most ${PORT_MAX}` });
+  if (bracketed !== undefined && !isIPv6(bracketed)) {
+    return refused(expected, { hint: 'no IPv6 address in the [ ]' });
+  }
+  const host = bracketed ?? plain ?? '';
+  return understood({ host: host === '' ? '0.0.0.0' : host, port });
+}

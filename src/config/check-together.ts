@@ -1,0 +1,164 @@
+/**
+ * What two places of the file must agree on. Each check looks only at parts that are right by
+ * themselves, so that one run names every mistake. Pure.
+ */
+import type { z } from 'zod';
+import { placeholdersOf } from '../path-template.js';
+import type { Complaint } from './mistakes.js';
+import { didYouMean } from './nearest.js';
+import { asList, asMapping, type Path } from './path.js';
+import { ENDPOINTS_MAX, redisFields, routeFields } from './schema.js';
+import { NAME_PATTERN } from './texts.js';
+import { mismatch, type Wording } from './wording.js';
+
+/** The value as its schema understands it; undefined when it is absent or wrong by itself. */
+function understoodBy<Schema extends z.ZodType>(
+  schema: Schema,
+  value: unknown,
+): z.output<Schema> | undefined {
+  return value === undefined ? undefined : schema.safeParse(value).data;
+}
+
+function complain(path: Path, wording: Wording, about: Complaint['about'] = 'value'): Complaint {
+  return { path, about, wording };
+}
+
+function checkRedis(redis: Readonly<Record<string, unknown>>): Complaint[] {
+  const complaints: Complaint[] = [];
+  const address = understoodBy(redisFields.url, redis.url);
+  const isGiven = (key: string) => redis[key] !== undefined && redis[key] !== '';
+  const inUrl = "one beside redis.url's";
+  for (const key of ['password', 'password_file'].filter(isGiven)) {
+    if (address !== undefined && address.password !== null) {
+      const wording = mismatch('one password', { found: inUrl, hint: 'leave one out' });
+      complaints.push(complain(['redis', key], wording, 'key'));
+    } else if (key === 'password_file' && isGiven('password')) {
+      const wording = mismatch('password or password_file', { found: 'both' });
+      complaints.push(complain(['redis', key], wording, 'key'));
+    }
+  }
+  const hasUserInUrl = address !== undefined && address.username !== null;
+  if (isGiven('username') && hasUserInUrl) {
+    const wording = mismatch('one user name', { found: inUrl, hint: 'leave one out' });
+    complaints.push(complain(['redis', 'username'], wording, 'key'));
+  }
+  const hasPassword =
+    isGiven('password') || isGiven('password_file') || (address?.password ?? null) !== null;
+  const isUrlKnown = redis.url === undefined || address !== undefined;
+  if (isUrlKnown && !hasPassword && (isGiven('username') || hasUserInUrl)) {
+    const wording = mismatch('a password beside the user name', { found: 'none' });
+    complaints.push(complain(['redis', isGiven('username') ? 'username' : 'url'], wording));
+  }
+  return [...complaints, ...checkDatabases(redis)];
+}
+
+function checkDatabases(redis: Readonly<Record<string, unknown>>): Complaint[] {
+  const path = ['redis', 'databases'];
+  const databases = understoodBy(redisFields.databases, redis.databases);
+  if (databases === undefined) return [];
+  const inUrl = understoodBy(redisFields.url, redis.url)?.database ?? null;
+  const repeated = databases.flatMap((database, index) =>
+    databases.indexOf(database) < index
+      ? [complain([...path, index], mismatch('each database once'))]
+      : [],
+  );
+  if (inUrl === null || databases.includes(inUrl)) return repeated;
+  const wording = mismatch("redis.url's database among them", { found: 'only others' });
+  return [...repeated, complain(path, wording)];
+}
+
+function checkEndpoints(endpoints: Readonly<Record<string, unknown>>): Complaint[] {
+  const complaints: Complaint[] = [];
+  const count = Object.keys(endpoints).length;
+  if (count === 0 || count > ENDPOINTS_MAX) {
+    const wording = mismatch(`1 to ${ENDPOINTS_MAX} endpoints`, { found: String(count) });
+    complaints.push(complain(['endpoints'], wording));
+  }
+  for (const [name, endpoint] of Object.entries(endpoints)) {
+    const seen = new Set<string>();
+    for (const header of Object.keys(asMapping(asMapping(endpoint)?.headers) ?? {})) {
+      if (seen.has(header.toLowerCase())) {
+        const wording = mismatch('each header once, in whatever case');
+        complaints.push(complain(['endpoints', name, 'headers', header], wording, 'name'));
+      }
+      seen.add(header.toLowerCase());
+    }
+  }
+  return complaints;
+}
+
+/** `to` names endpoints that are there, each once. */
+function checkTargets(
+  path: Path,
+  raw: unknown,
+  endpoints: Readonly<Record<string, unknown>> | null,
+): Complaint[] {
+  const targets = Array.isArray(raw) ? raw : [raw];
+  return targets.flatMap((target, index) => {
+    if (typeof target !== 'string' || !NAME_PATTERN.test(target)) return [];
+    const place = Array.isArray(raw) ? [...path, 'to', index] : [...path, 'to'];
+    if (targets.indexOf(target) < index) return [complain(place, mismatch('each endpoint once'))];
+    if (endpoints === null || Object.hasOwn(endpoints, target)) return [];
+    const quoting = didYouMean(target, Object.keys(endpoints));
+    return [complain(place, mismatch('the name of an endpoint', { quoting }))];
+  });
+}
+
+/** Every `{name}` in `path` is captured by every pattern. */
+function checkPlaceholders(path: Path, route: Readonly<Record<string, unknown>>): Complaint[] {
+  const patterns = understoodBy(routeFields.match, route.match);
+  const routePath = understoodBy(routeFields.path, route.path);
+  if (patterns === undefined || routePath === undefined) return [];
+  const missing = new Set(
+    placeholdersOf(routePath).filter(
+      (name) => !patterns.every(({ names }) => names.includes(name)),
+    ),
+  );
+  return Array.from(missing, (name) =>
+    complain(
+      [...path, 'path'],
+      mismatch('only {name}s that every pattern captures', {
+        quoting: `{${name}} is not captured by every one`,
+      }),
+    ),
+  );
+}
+
+function checkRoutes(
+  routes: readonly unknown[],
+  endpoints: Readonly<Record<string, unknown>> | null,
+): Complaint[] {
+  const firstWithName = new Map<string, number>();
+  return routes.flatMap((raw, index) => {
+    const route = asMapping(raw);
+    if (route === null) return [];
+    const path = ['routes', index];
+    const complaints = [
+      ...checkTargets(path, route.to, endpoints),
+      ...checkPlaceholders(path, route),
+    ];
+    const name = understoodBy(routeFields.name, route.name);
+    if (name === undefined) return complaints;
+    const first = firstWithName.get(name);
+    if (first === undefined) {
+      firstWithName.set(name, index);
+      return complaints;
+    }
+    const wording = mismatch('a name that no other route has', {
+      hint: `routes[${first}] has it`,
+    });
+    return [...complaints, complain([...path, 'name'], wording)];
+  });
+}
+
+/** `root` is the file's value after interpolation, right or wrong. */
+export function checkTogether(root: unknown): Complaint[] {
+  const file = asMapping(root);
+  if (file === null) return [];
+  const endpoints = asMapping(file.endpoints);
+  return [
+    ...checkRedis(asMapping(file.redis) ?? {}),
+    ...(endpoints === null ? [] : checkEndpoints(endpoints)),
+    ...checkRoutes(asList(file.routes), endpoints),
+  ];
+}

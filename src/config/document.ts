@@ -1,0 +1,236 @@
+/** YAML text → a plain value, and where each part of it stands. */
+import {
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  type Pair,
+  parseDocument as parseYaml,
+  visit,
+} from 'yaml';
+import { type Path, UNRESOLVED } from './path.js';
+import { SYNTAX_MISTAKES } from './syntax.js';
+import { mismatch, shown, statement, type Wording } from './wording.js';
+
+/** A thousand routes of a hundred patterns fit; aliases of aliases could ask for billions. */
+export const VALUES_MAX = 200_000;
+/** The schema is six levels deep; far below what overflows the stack. */
+export const DEPTH_MAX = 64;
+
+const KNOWN_TAGS: ReadonlySet<string> = new Set(
+  ['map', 'seq', 'str', 'int', 'float', 'bool', 'null'].map((name) => `tag:yaml.org,2002:${name}`),
+);
+
+/** Both counted from one; a column is one UTF-16 unit. */
+export interface Position {
+  readonly line: number;
+  readonly column: number;
+}
+
+export interface PositionedWording {
+  readonly position: Position;
+  readonly wording: Wording;
+}
+
+export type Document =
+  | { readonly kind: 'broken'; readonly mistakes: readonly PositionedWording[] }
+  | {
+      readonly kind: 'parsed';
+      /** Mappings, lists and scalars; null for an empty file. */
+      readonly value: unknown;
+      /** Such as duplicate keys: the rest of the file can still be checked. */
+      readonly mistakes: readonly PositionedWording[];
+      /**
+       * Where the key or value stands; for what is not in the file, where the nearest thing around
+       * it does.
+       */
+      positionOf(path: Path, part: 'key' | 'value'): Position;
+    };
+
+/** A value with the places of its parts. */
+interface Placed {
+  readonly value: unknown;
+  readonly offset: number;
+  readonly entries: ReadonlyMap<string | number, Entry>;
+}
+
+interface Entry {
+  /** Null for an item of a list. */
+  readonly keyOffset: number | null;
+  readonly placed: Placed;
+}
+
+/** Reads the composed nodes; collects what is wrong without being wrong YAML. */
+class Reader {
+  readonly found: PositionedWording[] = [];
+  readonly #positionAt: (offset: number) => Position;
+  readonly #targets: ReadonlyMap<Node, Node>;
+  #values = 0;
+
+  constructor(targets: ReadonlyMap<Node, Node>, positionAt: (offset: number) => Position) {
+    this.#positionAt = positionAt;
+    this.#targets = targets;
+  }
+
+  read(node: Node | null, around: number, depth = 0): Placed {
+    const offset = node?.range?.[0] ?? around;
+    this.#values += 1;
+    if (this.#values > VALUES_MAX || depth > DEPTH_MAX) return this.#tooMuch(offset, depth);
+    if (isAlias(node)) {
+      const target = this.#targets.get(node);
+      if (target !== undefined) return this.read(target, offset, depth + 1);
+      this.#mistake(
+        offset,
+        mismatch('an alias of an anchor above it', {
+          found: 'none of that name',
+          hint: 'put a text that begins with * in quotes',
+        }),
+      );
+      return { value: UNRESOLVED, offset, entries: new Map() };
+    }
+    // The parser has complained of the tag already.
+    if (node?.tag !== undefined && !KNOWN_TAGS.has(node.tag)) {
+      return { value: UNRESOLVED, offset, entries: new Map() };
+    }
+    if (isMap(node))
+      return this.#readMapping(node.items as Pair<Node, Node | null>[], offset, depth);
+    if (isSeq(node)) {
+      const items = node.items.map((item) => this.read(item as Node | null, offset, depth + 1));
+      return {
+        value: items.map((item) => item.value),
+        offset,
+        entries: new Map(items.map((placed, index) => [index, { keyOffset: null, placed }])),
+      };
+    }
+    return { value: isScalar(node) ? node.value : null, offset, entries: new Map() };
+  }
+
+  #readMapping(pairs: readonly Pair<Node, Node | null>[], offset: number, depth: number): Placed {
+    const own = new Map<string, Entry>();
+    const merged = new Map<string, Entry>();
+    for (const { key, value } of pairs) {
+      const keyOffset = key.range?.[0] ?? offset;
+      if (isScalar(key) && key.type === 'PLAIN' && key.value === '<<') {
+        this.#merge(this.read(value, keyOffset, depth + 1), merged);
+        continue;
+      }
+      const name = this.#keyName(key, keyOffset);
+      if (name === null) continue;
+      const first = own.get(name)?.keyOffset ?? null;
+      if (first !== null) {
+        const { line } = this.#positionAt(first);
+        const text = `duplicate key ${shown(name)}; it is already on line ${line}`;
+        this.#mistake(keyOffset, statement(text));
+      }
+      own.set(name, { keyOffset, placed: this.read(value, keyOffset, depth + 1) });
+    }
+    const entries = new Map([...merged, ...own]);
+    const values = Array.from(entries, ([name, { placed }]) => [name, placed.value] as const);
+    return { value: Object.fromEntries(values), offset, entries };
+  }
+
+  /** The first mapping that has a key gives it. */
+  #merge(source: Placed, merged: Map<string, Entry>): void {
+    const sources = Array.isArray(source.value)
+      ? Array.from(source.entries.values(), ({ placed }) => placed)
+      : [source];
+    for (const { value, offset, entries } of sources) {
+      if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+        this.#mistake(offset, statement('expected a mapping, or a list of them, to merge with <<'));
+        continue;
+      }
+      for (const [name, entry] of entries) {
+        if (typeof name === 'string' && !merged.has(name)) merged.set(name, entry);
+      }
+    }
+  }
+
+  #keyName(key: Node, offset: number): string | null {
+    const node = isAlias(key) ? this.#targets.get(key) : key;
+    // A plain object cannot hold `__proto__` as a key like any other.
+    if (isScalar(node) && node.value !== '__proto__') return String(node.value ?? '');
+    this.#mistake(offset, statement('expected a text as a key, and not __proto__'));
+    return null;
+  }
+
+  #tooMuch(offset: number, depth: number): Placed {
+    const isFirst = this.#values === VALUES_MAX + 1 || depth > DEPTH_MAX;
+    if (isFirst) {
+      this.#mistake(
+        offset,
+        statement(
+          `expected at most ${VALUES_MAX} values and ${DEPTH_MAX} levels, with all aliases`,
+        ),
+      );
+    }
+    return { value: UNRESOLVED, offset, entries: new Map() };
+  }
+
+  #mistake(offset: number, wording: Wording): void {
+    this.found.push({ position: this.#positionAt(offset), wording });
+  }
+}
+
+/** Which node each alias stands for: the last one above it with that anchor. */
+function aliasTargets(root: Node | null): Map<Node, Node> {
+  const anchors = new Map<string, Node>();
+  const targets = new Map<Node, Node>();
+  visit(root, {
+    Alias(_, alias) {
+      const target = anchors.get(alias.source);
+      if (target !== undefined) targets.set(alias, target);
+    },
+    Value(_, node) {
+      if (node.anchor !== undefined) anchors.set(node.anchor, node);
+    },
+  });
+  return targets;
+}
+
+/** The offset of the deepest part of `path` that is in the file. */
+function offsetOf(root: Placed, path: Path, part: 'key' | 'value'): number {
+  let placed = root;
+  let keyOffset: number | null = null;
+  for (const step of path) {
+    const entry = placed.entries.get(step);
+    if (entry === undefined) return keyOffset ?? placed.offset;
+    ({ keyOffset, placed } = entry);
+  }
+  return part === 'key' ? (keyOffset ?? placed.offset) : placed.offset;
+}
+
+export function parseDocument(text: string): Document {
+  const lineCounter = new LineCounter();
+  const yaml = parseYaml(text, {
+    lineCounter,
+    prettyErrors: false,
+    version: '1.2',
+    schema: 'core',
+    resolveKnownTags: false,
+    // The reader finds duplicates itself: also those of `1` and `"1"`, and in linear time.
+    uniqueKeys: false,
+  });
+  const positionAt = (offset: number): Position => {
+    const { line, col } = lineCounter.linePos(offset);
+    return { line: Math.max(1, line), column: Math.max(1, col) };
+  };
+  const syntaxErrors = [...yaml.errors, ...yaml.warnings];
+  // Where the parser loses its way, all that follows is unexpected to it.
+  const astray = syntaxErrors.find(({ code }) => code === 'UNEXPECTED_TOKEN');
+  const telling = syntaxErrors.filter((e) => e.code !== 'UNEXPECTED_TOKEN' || e === astray);
+  const syntaxMistakes = telling.map(({ code, pos }) => ({
+    position: positionAt(pos[0]),
+    wording: statement(SYNTAX_MISTAKES[code]),
+  }));
+  if (yaml.errors.length > 0) return { kind: 'broken', mistakes: syntaxMistakes };
+  const reader = new Reader(aliasTargets(yaml.contents), positionAt);
+  const root = reader.read(yaml.contents, 0);
+  return {
+    kind: 'parsed',
+    value: root.value,
+    mistakes: [...syntaxMistakes, ...reader.found],
+    positionOf: (path, part) => positionAt(offsetOf(root, path, part)),
+  };
+}

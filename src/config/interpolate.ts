@@ -1,0 +1,79 @@
+/** `${VAR}` in the file's texts. It works on parsed values, so nothing put in can become YAML. */
+import { asMapping, type Path, pathKey, UNRESOLVED } from './path.js';
+import { mismatch, statement, type Wording } from './wording.js';
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+export interface InterpolatedText {
+  readonly text: string;
+  /** Whether anything was put in: then the text must not be shown. */
+  readonly changed: boolean;
+  readonly wordings: readonly Wording[];
+}
+
+const OPENINGS = /\$\$\{|\$\{([^}]*)(\})?/g;
+const REFERENCE = /^([A-Za-z_][A-Za-z0-9_]*)(?:(:-|:\?)([\s\S]*))?$/;
+
+function resolveReference(inside: string, env: Environment): string | Wording {
+  const [, name, operator, rest = ''] = REFERENCE.exec(inside) ?? [];
+  if (name === undefined || rest.includes('${')) {
+    return mismatch(`\${NAME}, \${NAME:-default} or \${NAME:?message}`, {
+      found: rest.includes('${') ? `one \${…} inside another` : 'another text after ${',
+      hint: 'for a literal ${ write $${',
+    });
+  }
+  const value = env[name];
+  if (operator === ':-') return value === undefined || value === '' ? rest : value;
+  if (operator === ':?') {
+    if (value !== undefined && value !== '') return value;
+    return statement(`the environment variable ${name} is unset or empty: ${rest || 'required'}`);
+  }
+  if (value !== undefined) return value;
+  return mismatch(`the environment variable ${name} to be set`, { found: 'it unset' });
+}
+
+export function interpolateText(text: string, env: Environment): InterpolatedText {
+  const wordings: Wording[] = [];
+  let changed = false;
+  const replaced = text.replace(OPENINGS, (opening: string, inside = '', close?: string) => {
+    if (opening === '$${') return '${';
+    changed = true;
+    const resolved =
+      close === undefined
+        ? mismatch('a } after ${', { found: 'none', hint: 'for a literal ${ write $${' })
+        : resolveReference(inside, env);
+    if (typeof resolved === 'string') return resolved;
+    wordings.push(resolved);
+    return '';
+  });
+  return { text: replaced, changed, wordings };
+}
+
+export interface Interpolated {
+  readonly value: unknown;
+  /** The `pathKey`s of texts into which something was put. */
+  readonly changed: ReadonlySet<string>;
+  readonly complaints: readonly { readonly path: Path; readonly wording: Wording }[];
+}
+
+/** Replaces in every text of the value, never in keys. */
+export function interpolate(root: unknown, env: Environment): Interpolated {
+  const changed = new Set<string>();
+  const complaints: { path: Path; wording: Wording }[] = [];
+
+  function visit(value: unknown, path: Path): unknown {
+    if (Array.isArray(value)) return value.map((item, index) => visit(item, [...path, index]));
+    const mapping = asMapping(value);
+    if (mapping !== null) {
+      const entries = Object.entries(mapping);
+      return Object.fromEntries(entries.map(([key, item]) => [key, visit(item, [...path, key])]));
+    }
+    if (typeof value !== 'string') return value;
+    const done = interpolateText(value, env);
+    if (done.changed) changed.add(pathKey(path));
+    complaints.push(...done.wordings.map((wording) => ({ path, wording })));
+    return done.wordings.length > 0 ? UNRESOLVED : done.text;
+  }
+
+  return { value: visit(root, []), changed, complaints };
+}

@@ -1,0 +1,171 @@
+/** The edge: finds the file, reads it and the files it names, and says all that is wrong. */
+import { type FileHandle, open } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { NoSettingsFileError, SettingsError } from '../errors.js';
+import { decodeUtf8, printable } from '../printable.js';
+import type { Secret } from '../secret.js';
+import type { Settings } from '../vocabulary.js';
+import { parseDocument } from './document.js';
+import { type Environment, interpolate } from './interpolate.js';
+import {
+  type Complaint,
+  type Context,
+  formatMistakes,
+  type Mistake,
+  syntaxMistake,
+  toMistake,
+} from './mistakes.js';
+import { pathKey } from './path.js';
+import { readSecretFile, type SecretFile, secretFilesOf, toSettings } from './settings.js';
+import { validate } from './validate.js';
+import { type Reading, refused } from './wording.js';
+
+/** A thousand routes fit well; a larger file is not a configuration. */
+export const FILE_BYTES_MAX = 1024 * 1024;
+/** A secret is one line; a larger file is some other file. */
+export const SECRET_FILE_BYTES_MAX = 64 * 1024;
+
+export const FILE_VARIABLE = 'EXPIRY_RELAY_CONFIG';
+export const DEFAULT_FILES = ['relay.yaml', '/etc/expiry-relay/relay.yaml'] as const;
+
+const READ_FAILURES: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file',
+  ENOTDIR: 'there is no such file',
+  EACCES: 'reading it is not permitted',
+  EPERM: 'reading it is not permitted',
+  EISDIR: 'it is a folder',
+  ELOOP: 'its symbolic links lead in a circle',
+  ENAMETOOLONG: 'its name is too long',
+};
+
+/** What `readText` found: a text, or why there is none. */
+type FileText =
+  | { readonly ok: true; readonly text: string }
+  | { readonly ok: false; readonly code: string; readonly reason: string };
+
+/** Up to `bytesMax` and one more, also from what has no size, such as a pipe. */
+async function readBytes(handle: FileHandle, bytesMax: number): Promise<Buffer> {
+  const buffer = Buffer.alloc(bytesMax + 1);
+  let length = 0;
+  while (length < buffer.length) {
+    const { bytesRead } = await handle.read(buffer, length, buffer.length - length, null);
+    if (bytesRead === 0) break;
+    length += bytesRead;
+  }
+  return buffer.subarray(0, length);
+}
+
+async function readText(file: string, bytesMax: number): Promise<FileText> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(file, 'r');
+    const bytes = await readBytes(handle, bytesMax);
+    if (bytes.length > bytesMax) {
+      return { ok: false, code: 'EFBIG', reason: `it has more than ${bytesMax} bytes` };
+    }
+    const text = decodeUtf8(bytes);
+    if (text === null) return { ok: false, code: 'EILSEQ', reason: 'it is no UTF-8 text' };
+    return { ok: true, text: text.replace(/^\uFEFF/, '') };
+  } catch (thrown) {
+    // Node's own text repeats the path, and a secret may have been written in its place.
+    const code = (thrown as NodeJS.ErrnoException).code ?? 'unknown';
+    return { ok: false, code, reason: READ_FAILURES[code] ?? `reading it failed: ${code}` };
+  } finally {
+    await handle?.close();
+  }
+}
+
+async function readSecretAt(place: SecretFile, folder: string): Promise<Reading<Secret>> {
+  const read = await readText(resolve(folder, place.file), SECRET_FILE_BYTES_MAX);
+  if (read.ok) return readSecretFile(place, read.text);
+  return refused('a file that can be read', {
+    hint: `${read.reason}; a relative path begins at the folder of this file`,
+  });
+}
+
+async function readSecretFiles(
+  places: readonly SecretFile[],
+  folder: string,
+): Promise<{ secrets: Map<string, Secret>; complaints: Complaint[] }> {
+  const secrets = new Map<string, Secret>();
+  const complaints: Complaint[] = [];
+  for (const place of places) {
+    const reading = await readSecretAt(place, folder);
+    if (reading.ok) secrets.set(pathKey(place.path), reading.value);
+    else complaints.push({ path: place.path, about: 'value', wording: reading.wording });
+  }
+  return { secrets, complaints };
+}
+
+export type Check =
+  | { readonly ok: true; readonly settings: Settings }
+  | { readonly ok: false; readonly mistakes: readonly Mistake[] };
+
+/** `file` is as the mistakes name it; secret files are looked for from `folder`. */
+async function checkText(
+  text: string,
+  { file, folder, env }: { file: string; folder: string; env: Environment },
+): Promise<Check> {
+  const document = parseDocument(text);
+  const mistakes = document.mistakes.map(({ position, wording }) =>
+    syntaxMistake(file, position, wording),
+  );
+  if (document.kind === 'broken') return { ok: false, mistakes };
+  const { value, changed, complaints: unresolved } = interpolate(document.value, env);
+  const context: Context = {
+    file,
+    value,
+    interpolated: changed,
+    positionOf: document.positionOf,
+  };
+  const validation = validate(value);
+  const fromFiles = await readSecretFiles(secretFilesOf(value), folder);
+  const complaints = [
+    ...unresolved.map((complaint): Complaint => ({ ...complaint, about: 'value' })),
+    ...(validation.ok ? [] : validation.complaints),
+    ...fromFiles.complaints,
+  ];
+  mistakes.push(...complaints.map((complaint) => toMistake(complaint, context)));
+  if (!validation.ok || mistakes.length > 0) return { ok: false, mistakes };
+  return { ok: true, settings: toSettings(validation.file, fromFiles.secrets) };
+}
+
+/** Which file is meant, and its text. */
+async function readChosen(
+  candidates: readonly string[],
+  cwd: string,
+): Promise<{ file: string; text: string }> {
+  for (const file of candidates) {
+    const read = await readText(resolve(cwd, file), FILE_BYTES_MAX);
+    if (read.ok) return { file, text: read.text };
+    if (candidates.length > 1 && read.code === 'ENOENT') continue;
+    throw new SettingsError(`${printable(file)}: cannot be read: ${read.reason}`);
+  }
+  throw new NoSettingsFileError(
+    `expected a file, found none: looked for ${candidates.join(' and ')} in ${printable(cwd)}; ` +
+      `name one with -c FILE or ${FILE_VARIABLE}`,
+  );
+}
+
+/**
+ * The settings of the file named by `file` (what `-c` says), or else by `$EXPIRY_RELAY_CONFIG`, or
+ * else of the first default file that is there; and that file, as it was named.
+ *
+ * @throws SettingsError whose message has a line for every mistake, by position
+ */
+export async function loadSettings(options: {
+  readonly file: string | undefined;
+  readonly env: Environment;
+  readonly cwd: string;
+}): Promise<{ file: string; settings: Settings }> {
+  const named = options.file ?? (options.env[FILE_VARIABLE] || undefined);
+  const candidates = named === undefined ? DEFAULT_FILES : [named];
+  const { file, text } = await readChosen(candidates, options.cwd);
+  const check = await checkText(text, {
+    file: printable(file),
+    folder: dirname(resolve(options.cwd, file)),
+    env: options.env,
+  });
+  if (!check.ok) throw new SettingsError(formatMistakes(check.mistakes));
+  return { file, settings: check.settings };
+}

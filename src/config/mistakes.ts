@@ -1,0 +1,111 @@
+/** What the operator reads: `file:line:column: where.it.is: expected …, found …`. Pure. */
+import { printable } from '../printable.js';
+import type { Position } from './document.js';
+import { type Path, pathKey, valueAt } from './path.js';
+import { isConfidential, kindOf, NOT_SHOWN, shown, type Wording } from './wording.js';
+
+/** Nobody reads further; a file of a mebibyte could hold a hundred thousand. */
+export const MISTAKES_SHOWN_MAX = 1000;
+
+export interface Mistake {
+  /** As the operator named it. */
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+  readonly message: string;
+}
+
+/** A mistake at a place in the value, not yet in the file. */
+export interface Complaint {
+  /** What it is about; ends in the key when that is what is wrong. */
+  readonly path: Path;
+  /** The value is wrong; the key should not be there; or the key's own text is wrong (name). */
+  readonly about: 'value' | 'key' | 'name';
+  readonly wording: Wording;
+}
+
+/** What turns a complaint into a mistake. */
+export interface Context {
+  readonly file: string;
+  /** The value after interpolation. */
+  readonly value: unknown;
+  /** The `pathKey`s of texts into which the environment was put. */
+  readonly interpolated: ReadonlySet<string>;
+  positionOf(path: Path, part: 'key' | 'value'): Position;
+}
+
+/** Places of secrets, and where secrets are often put by mistake; `*` is any one step. */
+const CONFIDENTIAL_PLACES: readonly Path[] = [
+  ['redis', 'url'],
+  ['redis', 'username'],
+  ['redis', 'password'],
+  ['redis', 'password_file'],
+  ['state', 'url'],
+  ['endpoints', '*', 'url'],
+  ['endpoints', '*', 'secrets'],
+  ['endpoints', '*', 'headers'],
+];
+
+export function isConfidentialPlace(path: Path): boolean {
+  return CONFIDENTIAL_PLACES.some((place) =>
+    place.every((step, index) => path.length > index && (step === '*' || step === path[index])),
+  );
+}
+
+/** `endpoints.shop.retry.schedule[2]`; empty for the whole file. */
+export function formatPath(path: Path): string {
+  return path
+    .map((step, index) => {
+      if (typeof step === 'number') return `[${step}]`;
+      const key = /^[\w-]+$/.test(step) && !isConfidential(step) ? step : `(${shown(step)})`;
+      return index === 0 ? key : `.${key}`;
+    })
+    .join('');
+}
+
+function formatWording(wording: Wording, found: unknown, mayShow: boolean): string {
+  switch (wording.kind) {
+    case 'statement':
+      return printable(wording.text, Number.POSITIVE_INFINITY);
+    case 'mismatch': {
+      const isText = typeof found === 'string' && found !== '';
+      const hidden = isText ? NOT_SHOWN : kindOf(found);
+      const what = wording.found ?? (mayShow ? shown(found) : hidden);
+      const notes = [mayShow ? wording.quoting : null, wording.hint].filter(
+        (note) => note !== null,
+      );
+      const brackets = notes.length > 0 ? ` (${notes.join('; ')})` : '';
+      return `expected ${wording.expected}, found ${what}${brackets}`;
+    }
+  }
+}
+
+/** For what is wrong with the text of the file alone: it shows nothing of it. */
+export function syntaxMistake(file: string, { line, column }: Position, wording: Wording): Mistake {
+  return { file, line, column, message: formatWording(wording, undefined, false) };
+}
+
+export function toMistake({ path, about, wording }: Complaint, context: Context): Mistake {
+  const key = path.at(-1);
+  const where = formatPath(about === 'name' ? path.slice(0, -1) : path);
+  const found = about === 'name' ? key : valueAt(context.value, path);
+  const isHidden = context.interpolated.has(pathKey(path)) || isConfidentialPlace(path);
+  const mayShow = about === 'name' || !isHidden;
+  const text = formatWording(wording, found, mayShow);
+  const position = context.positionOf(path, about === 'value' ? 'value' : 'key');
+  return {
+    file: context.file,
+    ...position,
+    message: where === '' ? text : `${where}: ${text}`,
+  };
+}
+
+/** One per line, by position. */
+export function formatMistakes(mistakes: readonly Mistake[]): string {
+  const sorted = mistakes.toSorted((a, b) => a.line - b.line || a.column - b.column);
+  const lines = sorted
+    .slice(0, MISTAKES_SHOWN_MAX)
+    .map(({ file, line, column, message }) => `${file}:${line}:${column}: ${message}`);
+  const left = sorted.length - lines.length;
+  return (left > 0 ? [...lines, `and ${left} more`] : lines).join('\n');
+}

@@ -1,0 +1,102 @@
+/** Durations, sizes, rates and numbers as the file writes them. Pure. */
+import type { RateLimit } from '../vocabulary.js';
+import { type Reading, refused, understood } from './wording.js';
+
+const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+const UNIT_BYTES = { B: 1, KiB: 1024, MiB: 1024 ** 2 } as const;
+const PER_MS = { s: 1_000, m: 60_000, h: 3_600_000 } as const;
+
+// Fifteen digits are the most that a number holds exactly.
+export const DURATION_PATTERN = /^(\d{1,15})(ms|s|m|h|d)$/;
+export const SIZE_PATTERN = /^(\d{1,15})(B|KiB|MiB)$/;
+export const RATE_PATTERN = /^(\d{1,15})\/(s|m|h)$/;
+const WHOLE_PATTERN = /^\d{1,15}$/;
+const FRACTION_PATTERN = /^\d{1,15}(\.\d{1,15})?$/;
+
+export interface Range {
+  readonly min: number;
+  readonly max: number;
+}
+
+/** `90000` → `90s`: the largest unit that leaves a whole number. */
+export function formatDuration(ms: number): string {
+  const units = Object.entries(UNIT_MS).reverse();
+  const [name, size] = units.find(([, unitMs]) => ms >= unitMs && ms % unitMs === 0) ?? ['ms', 1];
+  return `${ms / size}${name}`;
+}
+
+/** `262144` → `256KiB`. */
+export function formatSize(bytes: number): string {
+  const units = Object.entries(UNIT_BYTES).reverse();
+  const [name, size] = units.find(([, unit]) => bytes >= unit && bytes % unit === 0) ?? ['B', 1];
+  return `${bytes / size}${name}`;
+}
+
+export const DURATION_EXPECTED = 'a duration such as 250ms, 15s, 5m or 2h';
+export const SIZE_EXPECTED = 'a size such as 512B, 16KiB or 1MiB';
+export const RATE_EXPECTED = 'a rate such as 100/s, 600/m or 1000/h';
+
+/** What is forgotten when there are only digits. */
+export function missingUnit(value: unknown, question: string): string | null {
+  const onlyDigits = typeof value === 'number' || /^\d+$/.test(String(value));
+  return onlyDigits ? question : null;
+}
+
+/** In milliseconds. */
+export function readDuration(text: string, range: Range): Reading<number> {
+  const [, digits, unit] = DURATION_PATTERN.exec(text) ?? [];
+  if (digits === undefined) {
+    return refused(DURATION_EXPECTED, { hint: missingUnit(text, 'which unit?') });
+  }
+  const ms = Number(digits) * UNIT_MS[unit as keyof typeof UNIT_MS];
+  if (ms >= range.min && ms <= range.max) return understood(ms);
+  return refused(`a duration from ${formatDuration(range.min)} to ${formatDuration(range.max)}`);
+}
+
+/** In bytes. */
+export function readSize(text: string, range: Range): Reading<number> {
+  const [, digits, unit] = SIZE_PATTERN.exec(text) ?? [];
+  if (digits === undefined) {
+    return refused(SIZE_EXPECTED, { hint: missingUnit(text, 'which unit?') });
+  }
+  const bytes = Number(digits) * UNIT_BYTES[unit as keyof typeof UNIT_BYTES];
+  if (bytes >= range.min && bytes <= range.max) return understood(bytes);
+  return refused(`a size from ${formatSize(range.min)} to ${formatSize(range.max)}`);
+}
+
+export function readRate(text: string, range: Range): Reading<RateLimit> {
+  const [, digits, unit] = RATE_PATTERN.exec(text) ?? [];
+  if (digits === undefined) {
+    return refused(RATE_EXPECTED, { hint: missingUnit(text, 'per s, m or h?') });
+  }
+  const count = Number(digits);
+  if (count < range.min || count > range.max) {
+    return refused(`a rate from ${range.min}/${unit} to ${range.max}/${unit}`);
+  }
+  return understood({ count, perMs: PER_MS[unit as keyof typeof PER_MS] });
+}
+
+export function wholeExpected({ min, max }: Range): string {
+  return `a whole number from ${min} to ${max}`;
+}
+
+/** Digits count as a number: whatever was put in for `${VAR}` is a string. */
+export function readWhole(value: number | string, range: Range): Reading<number> {
+  const isDigits = typeof value === 'number' || WHOLE_PATTERN.test(value);
+  const whole = isDigits ? Number(value) : Number.NaN;
+  if (Number.isInteger(whole) && whole >= range.min && whole <= range.max) {
+    return understood(whole);
+  }
+  return refused(wholeExpected(range));
+}
+
+export function fractionExpected({ min, max }: Range): string {
+  return `a number from ${min} to ${max}`;
+}
+
+export function readFraction(value: number | string, range: Range): Reading<number> {
+  const isDigits = typeof value === 'number' || FRACTION_PATTERN.test(value);
+  const fraction = isDigits ? Number(value) : Number.NaN;
+  if (fraction >= range.min && fraction <= range.max) return understood(fraction);
+  return refused(fractionExpected(range));
+}

@@ -1,0 +1,162 @@
+/** zod types for what the file holds. What is wrong travels as a `Wording` in the issue's text. */
+import { z } from 'zod';
+import { didYouMean } from './nearest.js';
+import {
+  DURATION_EXPECTED,
+  DURATION_PATTERN,
+  fractionExpected,
+  missingUnit,
+  RATE_EXPECTED,
+  RATE_PATTERN,
+  type Range,
+  readDuration,
+  readFraction,
+  readRate,
+  readSize,
+  readWhole,
+  SIZE_EXPECTED,
+  SIZE_PATTERN,
+  wholeExpected,
+} from './quantities.js';
+import { kindOf, mismatch, type Reading, statement, toIssueText } from './wording.js';
+
+function transformWith<Input, Output>(read: (input: Input) => Reading<Output>) {
+  return (input: Input, context: z.RefinementCtx): Output => {
+    const reading = read(input);
+    if (reading.ok) return reading.value;
+    context.addIssue({ code: 'custom', message: toIssueText(reading.wording) });
+    return z.NEVER;
+  };
+}
+
+/** A text, and what `read` makes of it. */
+export function text<Output>(expected: string, read: (text: string) => Reading<Output>) {
+  // YAML reads an unquoted 42 or true as no text.
+  const lacksQuotes = (input: unknown) =>
+    ['number', 'boolean'].includes(typeof input) && read(String(input)).ok;
+  return z
+    .string({
+      error: ({ input }) =>
+        toIssueText(mismatch(expected, { hint: lacksQuotes(input) ? 'put it in quotes' : null })),
+    })
+    .transform(transformWith(read));
+}
+
+/** A text that fits `pattern`, as it is. */
+export function textLike(expected: string, pattern: RegExp) {
+  return text(expected, (found) =>
+    pattern.test(found) ? { ok: true, value: found } : { ok: false, wording: mismatch(expected) },
+  );
+}
+
+function quantity<Output>(
+  expected: string,
+  question: string,
+  pattern: RegExp,
+  read: (text: string) => Reading<Output>,
+) {
+  return z
+    .string({
+      error: ({ input }) => toIssueText(mismatch(expected, { hint: missingUnit(input, question) })),
+    })
+    .meta({ pattern: pattern.source })
+    .transform(transformWith(read));
+}
+
+/** Milliseconds. */
+export function duration(range: Range) {
+  return quantity(DURATION_EXPECTED, 'which unit?', DURATION_PATTERN, (found) =>
+    readDuration(found, range),
+  );
+}
+
+/** Bytes. */
+export function size(range: Range) {
+  return quantity(SIZE_EXPECTED, 'which unit?', SIZE_PATTERN, (found) => readSize(found, range));
+}
+
+export function rate(range: Range) {
+  return quantity(RATE_EXPECTED, 'per s, m or h?', RATE_PATTERN, (found) => readRate(found, range));
+}
+
+export function whole(range: Range) {
+  const { min: minimum, max: maximum } = range;
+  return z
+    .union([z.number().meta({ type: 'integer', minimum, maximum }), z.string()], {
+      error: () => toIssueText(mismatch(wholeExpected(range))),
+    })
+    .transform(transformWith((found) => readWhole(found, range)));
+}
+
+export function fraction(range: Range) {
+  const { min: minimum, max: maximum } = range;
+  return z
+    .union([z.number().meta({ minimum, maximum }), z.string()], {
+      error: () => toIssueText(mismatch(fractionExpected(range))),
+    })
+    .transform(transformWith((found) => readFraction(found, range)));
+}
+
+/** One of a closed set of words. */
+export function choice<const Words extends readonly [string, ...string[]]>(words: Words) {
+  return z.enum(words, {
+    error: ({ input }) =>
+      toIssueText(
+        mismatch(`one of ${words.join(', ')}`, {
+          quoting: typeof input === 'string' ? didYouMean(input, words) : null,
+        }),
+      ),
+  });
+}
+
+/** The keys of `shape` and no others; unknown ones are worded where the whole schema is known. */
+export function mapping<Shape extends z.core.$ZodShape>(shape: Shape, expected = 'a mapping') {
+  return z.strictObject(shape, {
+    error: ({ code, input }) =>
+      code === 'unrecognized_keys'
+        ? undefined
+        : toIssueText(mismatch(expected, { found: kindOf(input) })),
+  });
+}
+
+/** Names that the operator chooses, each with a value. */
+export function named<Name extends z.core.$ZodRecordKey, Value extends z.core.SomeType>(
+  expected: string,
+  name: Name,
+  value: Value,
+) {
+  return z.record(name, value, {
+    error: ({ input }) => toIssueText(mismatch(expected, { found: kindOf(input) })),
+  });
+}
+
+export function list<Item extends z.core.SomeType>(item: Item, { min, max }: Range) {
+  const expected = `a list of ${min} to ${max}`;
+  const error = ({ input }: { readonly input?: unknown }) =>
+    toIssueText(
+      mismatch(expected, {
+        found: Array.isArray(input) ? `one of ${input.length}` : kindOf(input),
+      }),
+    );
+  return z.array(item, { error }).min(min, { error }).max(max, { error });
+}
+
+/** A single one may stand without a list; always read as a list. */
+export function oneOrMany<Item extends z.core.SomeType>(expected: string, item: Item, max: number) {
+  return z
+    .union([item, list(item, { min: 1, max })], {
+      error: () => toIssueText(mismatch(`${expected}, or a list of them`)),
+    })
+    .transform((found) => (Array.isArray(found) ? found : [found]) as z.output<Item>[]);
+}
+
+/** A key of the contract that this version refuses, whatever its value. */
+export function notYet<Eventual extends z.core.SomeType>(eventual: Eventual) {
+  return z
+    .preprocess((input, context) => {
+      const message = toIssueText(statement('not supported yet; leave this key out', 'key'));
+      context.addIssue({ code: 'custom', message });
+      return input;
+    }, eventual)
+    .optional();
+}

@@ -1,0 +1,278 @@
+/** The file's contract: every key, its type, its default. The JSON Schema comes from it too. */
+import { z } from 'zod';
+import { SECRET_PREFIX } from '../delivery/sign.js';
+import { compilePattern, PatternError } from '../match.js';
+import type { Pattern } from '../vocabulary.js';
+import { DATABASE_MAX, readEndpointUrl, readListenAddress, readRedisUrl } from './addresses.js';
+import {
+  choice,
+  duration,
+  fraction,
+  list,
+  mapping,
+  named,
+  notYet,
+  oneOrMany,
+  rate,
+  size,
+  text,
+  textLike,
+  whole,
+} from './scalars.js';
+import {
+  FILE_PATH_PATTERN,
+  NAME_PATTERN,
+  readHeaderName,
+  readHeaderValue,
+  readRoutePath,
+  readSecret,
+} from './texts.js';
+import { mismatch, type Reading, refused, toIssueText, understood } from './wording.js';
+
+/** Every route is tried on every expiration. */
+export const ROUTES_MAX = 1000;
+/** Each has its own connections, outbox and metrics. */
+export const ENDPOINTS_MAX = 1000;
+/** As for routes. */
+export const PATTERNS_PER_ROUTE_MAX = 100;
+/** Each one signs every attempt; rotation needs two. */
+export const SECRETS_PER_ENDPOINT_MAX = 10;
+/** Sixteen is Redis's default; each one is a subscription. */
+export const DATABASES_MAX = 1024;
+
+const SECOND_MS = 1_000;
+const HOUR_MS = 3_600 * SECOND_MS;
+const DAY_MS = 24 * HOUR_MS;
+
+/** Beyond ten minutes an endpoint holds its places in vain. */
+const TIMEOUT_RANGE = { min: 1, max: 600 * SECOND_MS };
+/** A receiver that is away for a month is gone. */
+const RETRY_WAIT_RANGE = { min: 0, max: 30 * DAY_MS };
+const RETRIES_RANGE = { min: 0, max: 50 };
+/** Orchestrators kill long before an hour is over. */
+const GRACE_RANGE = { min: 0, max: HOUR_MS };
+/** One connection each: a thousand is where file descriptors run out by default. */
+const CONCURRENCY_RANGE = { min: 1, max: 1024 };
+/** More than one process can send. */
+const RATE_RANGE = { min: 1, max: 1_000_000 };
+/** Values beyond it belong into the receiver's own store. */
+const VALUE_BYTES_RANGE = { min: 1, max: 1024 * 1024 };
+
+const NAME_EXPECTED = 'a name of 1–64 letters, digits, - and _';
+const ENDPOINT_NAME_EXPECTED = 'the name of an endpoint';
+const FILE_EXPECTED = 'the path of a file';
+
+const name = textLike(NAME_EXPECTED, NAME_PATTERN);
+const filePath = textLike(FILE_EXPECTED, FILE_PATH_PATTERN);
+const anyText = (expected: string) => text(expected, (found) => understood(found));
+
+function readPattern(source: string): Reading<Pattern> {
+  try {
+    return understood(compilePattern(source));
+  } catch (thrown) {
+    if (!(thrown instanceof PatternError)) throw thrown;
+    const quoting = `at character ${thrown.offset + 1}: ${thrown.message}`;
+    return refused('a glob pattern such as order:{id}:unpaid', { quoting });
+  }
+}
+
+const redis = mapping({
+  url: text('a Redis URL such as redis://127.0.0.1:6379', readRedisUrl)
+    .prefault('redis://127.0.0.1:6379')
+    .describe('Where keys expire: redis:// or rediss:// (TLS), a primary. May name a database: /2'),
+  username: anyText('a user name')
+    .optional()
+    .describe('The user to log in as; empty counts as absent'),
+  password: anyText('a password')
+    .optional()
+    .describe('The password to log in with; empty counts as absent'),
+  password_file: filePath
+    .optional()
+    .describe('A file that holds the password, instead of password'),
+  databases: list(whole({ min: 0, max: DATABASE_MAX }), { min: 1, max: DATABASES_MAX })
+    .optional()
+    .describe("The logical databases to watch, each once; by default the URL's, or else [0]"),
+  notifications: choice(['manage', 'require'])
+    .prefault('manage')
+    .describe(
+      'manage: add the missing classes to notify-keyspace-events, again after each restart. ' +
+        'require: never change the server; refuse to start without them',
+    ),
+});
+
+const state = mapping({
+  kind: choice(['memory', 'redis'])
+    .refine((kind) => kind !== 'redis', {
+      error: toIssueText({
+        kind: 'statement',
+        text: 'redis is not supported yet; leave this key out, or write memory',
+        about: 'value',
+      }),
+    })
+    .prefault('memory')
+    .describe(
+      'Where deadlines, outbox and dead letters are kept. memory: they do not survive a restart, ' +
+        'and several replicas each send. redis: not supported yet',
+    ),
+  url: notYet(text('a Redis URL', readRedisUrl)).describe(
+    'Not supported yet. The Redis that holds the state; by default redis.url',
+  ),
+  prefix: notYet(anyText('a text')).describe(
+    "Not supported yet. What the relay's own keys begin with",
+  ),
+});
+
+const secretFile = mapping({
+  file: filePath.describe('A file that holds one secret; relative to the folder of this file'),
+});
+
+const secrets = z
+  .union(
+    [
+      z.literal('none'),
+      list(
+        z.union([text(`a secret: ${SECRET_PREFIX}…`, readSecret), secretFile], {
+          error: toIssueText(mismatch(`a secret (${SECRET_PREFIX}…) or {file: …}`)),
+        }),
+        { min: 1, max: SECRETS_PER_ENDPOINT_MAX },
+      ),
+    ],
+    { error: toIssueText(mismatch(`a list of secrets (${SECRET_PREFIX}…), or the word none`)) },
+  )
+  .describe('Each one signs (rotation): whsec_… or {file: …}; the word none to send unsigned');
+
+const retry = mapping({
+  schedule: list(duration(RETRY_WAIT_RANGE), RETRIES_RANGE)
+    .prefault(['1s', '5s', '30s', '2m', '10m', '30m', '2h', '5h', '10h', '24h'])
+    .describe('The wait before each retry; when they are used up, a dead letter'),
+  jitter: fraction({ min: 0, max: 1 })
+    .prefault(0.2)
+    .describe('The share of each wait that chance may take away, 0 to 1'),
+});
+
+const endpoint = mapping({
+  url: text('a URL such as http://shop:8080/hooks', readEndpointUrl).describe(
+    'http:// or https://, without credentials and without a fragment',
+  ),
+  secrets,
+  headers: named(
+    'a mapping from header to text',
+    text('the name of an HTTP header', readHeaderName),
+    text('a header value', readHeaderValue),
+  )
+    .prefault({})
+    .describe("Sent with each attempt, beside the relay's own headers"),
+  timeout: duration(TIMEOUT_RANGE)
+    .prefault('15s')
+    .describe('How long one attempt may take, 1ms to 10m'),
+  concurrency: whole(CONCURRENCY_RANGE)
+    .prefault(32)
+    .describe('How many attempts may be under way at the same time'),
+  rate_limit: rate(RATE_RANGE)
+    .optional()
+    .describe('The rate that attempts must not exceed, such as 100/s, 600/m or 1000/h'),
+  retry: retry.prefault({}).describe('When a webhook that failed is tried again'),
+  tls: notYet(
+    mapping({
+      ca_file: filePath.optional().describe('Not supported yet. The CA that signs the endpoint'),
+      cert_file: filePath.optional().describe("Not supported yet. The relay's certificate"),
+      key_file: filePath.optional().describe("Not supported yet. The certificate's key"),
+    }),
+  ).describe('Not supported yet. Certificates for this endpoint'),
+});
+
+const route = mapping({
+  name: name.describe('Unique; appears in payload, log and metrics'),
+  match: oneOrMany(
+    'a glob pattern',
+    text('a glob pattern', readPattern),
+    PATTERNS_PER_ROUTE_MAX,
+  ).describe("Redis's glob plus {name}, which captures all up to the next colon; one or a list"),
+  to: oneOrMany(
+    ENDPOINT_NAME_EXPECTED,
+    textLike(ENDPOINT_NAME_EXPECTED, NAME_PATTERN),
+    ENDPOINTS_MAX,
+  ).describe('The endpoint that gets the webhook; one or a list'),
+  type: textLike('a type of 1–255 letters, digits, dots and _', /^[a-zA-Z0-9_.]{1,255}$/)
+    .prefault('redis.key.expired')
+    .describe("The webhook's type"),
+  path: text('a path such as /orders/{id}/cancel', readRoutePath)
+    .optional()
+    .describe("Appended to the endpoint's URL; {name}s are filled in, percent-encoded"),
+  include: notYet(list(choice(['value']), { min: 1, max: 1 })).describe(
+    'Not supported yet. [value]: send the value that the key had',
+  ),
+  value_max: notYet(size(VALUE_BYTES_RANGE)).describe(
+    'Not supported yet. The largest value to send, such as 16KiB',
+  ),
+  on_ambiguous: choice(['deliver', 'skip'])
+    .prefault('deliver')
+    .describe('What to do when an expiration is only inferred (detected_by: recovery)'),
+});
+
+export const relayFile = mapping(
+  {
+    redis: redis.prefault({}).describe('Where keys expire'),
+    state: state.prefault({}).describe('What must survive: deadlines, outbox, dead letters'),
+    endpoints: named('a mapping from name to endpoint', name, endpoint).describe(
+      'Where webhooks go, by name',
+    ),
+    routes: list(route, { min: 1, max: ROUTES_MAX }).describe(
+      'Which keys become webhooks; every route that matches sends one',
+    ),
+    admin: mapping({
+      listen: text('an address such as 127.0.0.1:9464', readListenAddress)
+        .prefault('127.0.0.1:9464')
+        .describe('host:port of health checks and metrics; :9464 for all addresses'),
+    })
+      .prefault({})
+      .describe('The admin port'),
+    log: mapping({
+      level: choice(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
+        .prefault('info')
+        .describe('The least important lines to write'),
+      format: choice(['json', 'pretty']).prefault('json').describe('pretty is for people'),
+    })
+      .prefault({})
+      .describe('What is logged, and how'),
+    shutdown: mapping({
+      grace: duration(GRACE_RANGE)
+        .prefault('25s')
+        .describe('How long attempts under way may take to end, at most 1h'),
+    })
+      .prefault({})
+      .describe('How the relay stops'),
+  },
+  'a mapping with endpoints and routes',
+);
+
+/** The file with every default filled in and every text understood. */
+export type RelayFile = z.output<typeof relayFile>;
+
+export const routeFields = route.shape;
+export const redisFields = redis.shape;
+
+/** The parts of JSON Schema that ours uses. */
+export interface JsonSchema {
+  readonly description?: string;
+  readonly properties?: Readonly<Record<string, JsonSchema>>;
+  readonly additionalProperties?: boolean | JsonSchema;
+  readonly items?: JsonSchema;
+  readonly anyOf?: readonly JsonSchema[];
+  readonly [keyword: string]: unknown;
+}
+
+/** For editors: the schema of the file as it is written, before `${VAR}` is replaced. */
+export function jsonSchema(): JsonSchema {
+  return z.toJSONSchema(relayFile, {
+    io: 'input',
+    override({ jsonSchema: node }) {
+      const { enum: words, pattern } = node;
+      if (words === undefined && pattern === undefined) return;
+      delete node.enum;
+      delete node.pattern;
+      const exact = words === undefined ? { pattern } : { enum: words };
+      node.anyOf = [exact as z.core.JSONSchema.BaseSchema, { pattern: '\\$\\{' }];
+    },
+  }) as JsonSchema;
+}

@@ -1,0 +1,104 @@
+/** Secrets, headers and paths as the file writes them. Pure; no found text is ever quoted. */
+import { SECRET_BYTES_MAX, SECRET_BYTES_MIN, SECRET_PREFIX } from '../delivery/sign.js';
+import { PLACEHOLDER } from '../path-template.js';
+import { Secret } from '../secret.js';
+import { type Reading, refused, understood } from './wording.js';
+
+/** Common servers refuse a single header beyond 8 KiB. */
+export const HEADER_CHARS_MAX = 8192;
+/** With the endpoint's own path it stays well under the 8 KiB that common servers read. */
+export const PATH_CHARS_MAX = 2048;
+export const NAME_PATTERN = /^[A-Za-z0-9_-]{1,64}$/;
+/** What a path may be on Linux. */
+export const FILE_PATH_PATTERN = /^[^\0]{1,4095}$/;
+
+const HEADER_NAME_PATTERN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$/;
+/** Visible latin-1, space and tab. */
+const HEADER_VALUE_PATTERN = /^[\t\x20-\x7e\x80-\xff]*$/;
+const OWN_HEADERS: ReadonlySet<string> = new Set([
+  'host',
+  'content-length',
+  'content-type',
+  'transfer-encoding',
+  'connection',
+  'keep-alive',
+  'upgrade',
+  'te',
+  'trailer',
+  'expect',
+  'user-agent',
+  'webhook-id',
+  'webhook-timestamp',
+  'webhook-signature',
+]);
+
+/** The text with its prefix; the bytes behind it have been checked. */
+export function readSecret(text: string): Reading<Secret> {
+  const wrong = (found: string) =>
+    refused(`${SECRET_PREFIX} and then ${SECRET_BYTES_MIN}–${SECRET_BYTES_MAX} bytes in base64`, {
+      found,
+      hint: 'make one with: expiry-relay secret',
+    });
+  if (text === '') return wrong('an empty text');
+  if (!text.startsWith(SECRET_PREFIX)) return wrong(`one without the prefix ${SECRET_PREFIX}`);
+  const encoded = text.slice(SECRET_PREFIX.length);
+  const bytes = Buffer.from(encoded, 'base64');
+  if (bytes.toString('base64') !== encoded) {
+    return wrong('one whose rest is not padded standard base64');
+  }
+  if (bytes.length < SECRET_BYTES_MIN || bytes.length > SECRET_BYTES_MAX) {
+    return wrong(`one ${bytes.length} bytes long`);
+  }
+  return understood(new Secret(text));
+}
+
+/** In lower case. */
+export function readHeaderName(text: string): Reading<string> {
+  const name = text.toLowerCase();
+  if (OWN_HEADERS.has(name) || name.startsWith('proxy-')) {
+    return refused('a header that the relay does not set itself');
+  }
+  if (!HEADER_NAME_PATTERN.test(name)) return refused('the name of an HTTP header');
+  return understood(name);
+}
+
+export function readHeaderValue(text: string): Reading<Secret> {
+  const expected = 'a header value: one line of latin-1 text';
+  if (text.length > HEADER_CHARS_MAX) {
+    return refused(`a header value of at most ${HEADER_CHARS_MAX} characters`, {
+      found: `one of ${text.length}`,
+    });
+  }
+  if (/[\r\n]/.test(text)) return refused(expected, { found: 'one with a line break' });
+  if (!HEADER_VALUE_PATTERN.test(text)) {
+    return refused(expected, { found: 'one with characters that no header can hold' });
+  }
+  return understood(new Secret(text));
+}
+
+/** What RFC 3986 allows in a path (with `/`) and in a query. */
+const PATH_PATTERN = /^(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*$/;
+/** As written, with its `{name}`s. */
+export function readRoutePath(text: string): Reading<string> {
+  const expected = 'a path such as /orders/{id}/cancel';
+  if (!text.startsWith('/')) return refused(expected, { hint: 'it begins with /' });
+  if (text.length > PATH_CHARS_MAX) {
+    return refused(`a path of at most ${PATH_CHARS_MAX} characters`, {
+      found: `one of ${text.length}`,
+    });
+  }
+  // A letter in a placeholder's stead: what is left must be fit for a URL as it stands.
+  const literal = text.replace(PLACEHOLDER, 'x');
+  if (/[{}]/.test(literal)) return refused(expected, { hint: 'each { needs a name and a }' });
+  if (literal.includes('#'))
+    return refused(expected, { hint: 'no fragment: # never reaches HTTP' });
+  if (!PATH_PATTERN.test(literal)) {
+    return refused(expected, { hint: 'other characters must be percent-encoded' });
+  }
+  const [pathname = ''] = literal.split('?');
+  const segments = pathname.split('/').map((segment) => segment.replaceAll(/%2e/gi, '.'));
+  if (segments.includes('.') || segments.includes('..')) {
+    return refused(expected, { hint: 'no . or .. between slashes' });
+  }
+  return understood(text);
+}

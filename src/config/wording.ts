@@ -1,0 +1,98 @@
+/**
+ * What a mistake says, before it is known whether the found value may be shown. Nothing here but
+ * `quoting` may repeat text from the file.
+ */
+import { printable } from '../printable.js';
+
+export type Wording =
+  | {
+      readonly kind: 'mismatch';
+      readonly expected: string;
+      /** Described without quoting it; null: the value itself is shown, where that is allowed. */
+      readonly found: string | null;
+      /** What to do. */
+      readonly hint: string | null;
+      /** May repeat parts of the found value; left out where that must not be shown. */
+      readonly quoting: string | null;
+    }
+  | {
+      /** A sentence that needs no found value. */
+      readonly kind: 'statement';
+      readonly text: string;
+      /** Whether the key should not be there, or the value. */
+      readonly about: 'key' | 'value';
+    };
+
+/** A text understood, or what is wrong with it. */
+export type Reading<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly wording: Wording };
+
+export function mismatch(
+  expected: string,
+  rest: Partial<Record<'found' | 'hint' | 'quoting', string | null>> = {},
+): Wording {
+  return { kind: 'mismatch', expected, found: null, hint: null, quoting: null, ...rest };
+}
+
+export function statement(text: string, about: 'key' | 'value' = 'value'): Wording {
+  return { kind: 'statement', text, about };
+}
+
+export function understood<T>(value: T): Reading<T> {
+  return { ok: true, value };
+}
+
+export function refused(...words: Parameters<typeof mismatch>): Reading<never> {
+  return { ok: false, wording: mismatch(...words) };
+}
+
+/** zod carries one string per issue; this is how a wording travels in it. */
+export function toIssueText(wording: Wording): string {
+  return JSON.stringify(wording);
+}
+
+/** The reverse of `toIssueText`; any other text is taken as a statement. */
+export function fromIssueText(text: string): Wording {
+  try {
+    return JSON.parse(text) as Wording;
+  } catch {
+    return statement(text);
+  }
+}
+
+/** What sort of value this is, without showing it. */
+export function kindOf(value: unknown): string {
+  if (value === undefined || value === null) return 'nothing';
+  if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : 'a list';
+  switch (typeof value) {
+    case 'string':
+      return value === '' ? 'an empty text' : 'a text';
+    case 'number':
+    case 'bigint':
+      return 'a number';
+    case 'boolean':
+      return 'true or false';
+    default:
+      return 'a mapping';
+  }
+}
+
+/** Enough to recognise a value by. */
+const FOUND_CHARS_MAX = 80;
+
+/** A secret that strayed to where none belongs: `whsec_…`, `//user:password@`, `Bearer …`. */
+const CONFIDENTIAL = /whsec_|\/\/[^/\s]*@|\b(?:bearer|basic)\s/i;
+
+export const NOT_SHOWN = 'a text that is not shown here';
+
+export function isConfidential(text: string): boolean {
+  return CONFIDENTIAL.test(text);
+}
+
+/** A key or value from the file, safe to print. */
+export function shown(value: unknown): string {
+  if (typeof value === 'number' || typeof value === 'boolean') return String(value);
+  if (typeof value !== 'string' || value === '') return kindOf(value);
+  return isConfidential(value) ? NOT_SHOWN : `"${printable(value, FOUND_CHARS_MAX)}"`;
+}

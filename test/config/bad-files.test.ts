@@ -1,0 +1,141 @@
+/** One file per mistake in test/testdata, each with all that is said of it. */
+import { readdir } from 'node:fs/promises';
+import { describe, expect, it } from 'vitest';
+import { loadSettings } from '../../src/config/load.js';
+import { SettingsError } from '../../src/errors.js';
+
+const cwd = new URL('../testdata', import.meta.url).pathname;
+
+/** By the name of the mistake: the lines, each after `relay.<mistake>.yaml:`. */
+const EXPECTED: Readonly<Record<string, readonly string[]>> = {
+  'bad-headers': [
+    '5:16: endpoints.shop.headers: expected a header that the relay does not set itself, found "Host"',
+    '5:32: endpoints.shop.headers.x-bad: expected a header value: one line of latin-1 text, found one with a line break',
+    '5:52: endpoints.shop.headers: expected each header once, in whatever case, found "x-twice"',
+  ],
+  'capture-twice': [
+    '7:12: routes[0].match: expected a glob pattern such as order:{id}:unpaid, found "order:{id}:{id}" (at character 12: expected each name once, found `{id}` again; rename one of them)',
+  ],
+  'credentials-in-url': [
+    '3:10: endpoints.shop.url: expected a URL such as http://shop:8080/hooks, found one with a user or password in it (use headers: {authorization: …})',
+  ],
+  'duplicate-key': ['5:5: duplicate key "url"; it is already on line 3'],
+  empty: ['1:1: expected a mapping with endpoints and routes, found nothing'],
+  'malformed-secret': [
+    '5:9: endpoints.shop.secrets[0]: expected whsec_ and then 24–64 bytes in base64, found one without the prefix whsec_ (make one with: expiry-relay secret)',
+    '6:9: endpoints.shop.secrets[1]: expected whsec_ and then 24–64 bytes in base64, found one whose rest is not padded standard base64 (make one with: expiry-relay secret)',
+    '7:9: endpoints.shop.secrets[2]: expected whsec_ and then 24–64 bytes in base64, found one whose rest is not padded standard base64 (make one with: expiry-relay secret)',
+    '8:9: endpoints.shop.secrets[3]: expected whsec_ and then 24–64 bytes in base64, found one 0 bytes long (make one with: expiry-relay secret)',
+  ],
+  many: [
+    '2:8: redis.url: expected the environment variable REDIS_URL to be set, found it unset',
+    '3:18: redis.databases[1]: expected a whole number from 0 to 2147483647, found "x"',
+    '4:1: unknown key "endpoint"; did you mean "endpoints"?',
+    '7:10: endpoints.shop.url: expected a URL such as http://shop:8080/hooks, found one that begins with neither http:// nor https://',
+    '8:15: endpoints.shop.secrets[0]: expected whsec_ and then 24–64 bytes in base64, found one 7 bytes long (make one with: expiry-relay secret)',
+    '10:5: duplicate key "timeout"; it is already on line 9',
+    '10:14: endpoints.shop.timeout: expected a duration such as 250ms, 15s, 5m or 2h, found 20 (which unit?)',
+    '11:3: endpoints: expected a name of 1–64 letters, digits, - and _, found "mail shop"',
+    '16:13: routes[0].match[0]: expected a glob pattern such as order:{id}:unpaid, found "order:[" (at character 7: expected `]` to close the class, found the end; add it, or write `\\[` for a bracket)',
+    '17:9: routes[0].to: expected the name of an endpoint, found "shpo" (did you mean "shop"?)',
+    '18:11: routes[0].path: expected a path such as /orders/{id}/cancel, found "orders" (it begins with /)',
+    '19:5: routes[1].match: expected a glob pattern, or a list of them, found nothing',
+    '19:11: routes[1].name: expected a name that no other route has, found "a" (routes[0] has it)',
+    '21:18: admin.listen: expected an address such as 127.0.0.1:9464, found 9464',
+    '22:15: log.level: expected one of trace, debug, info, warn, error, fatal, silent, found "warning"',
+    '23:11: shutdown: expected a mapping, found a text',
+  ],
+  'no-glob': [
+    '7:12: routes[0].match: expected a glob pattern such as order:{id}:unpaid, found "order:[0-9" (at character 7: expected `]` to close the class, found the end; add it, or write `\\[` for a bracket)',
+  ],
+  'no-mapping': ['1:1: expected a mapping with endpoints and routes, found a text'],
+  'no-redis-url': [
+    '1:15: redis.url: expected a Redis URL such as redis://127.0.0.1:6379, found one that begins with neither redis:// nor rediss://',
+  ],
+  'no-secret-file': [
+    '4:23: endpoints.shop.secrets[0].file: expected a file that can be read, found a text that is not shown here (there is no such file; a relative path begins at the folder of this file)',
+  ],
+  'no-secrets': [
+    '2:3: endpoints.shop.secrets: expected a list of secrets (whsec_…), or the word none, found nothing',
+  ],
+  'no-unit': [
+    '5:14: endpoints.shop.timeout: expected a duration such as 250ms, 15s, 5m or 2h, found 15 (which unit?)',
+    '6:17: endpoints.shop.rate_limit: expected a rate such as 100/s, 600/m or 1000/h, found 100 (per s, m or h?)',
+    '7:29: endpoints.shop.retry.schedule[1]: expected a duration from 0ms to 30d, found "31d"',
+    '7:43: endpoints.shop.retry.jitter: expected a number from 0 to 1, found 2',
+  ],
+  'not-supported-yet': [
+    '2:9: state.kind: redis is not supported yet; leave this key out, or write memory',
+    '3:3: state.url: not supported yet; leave this key out',
+    '4:3: state.prefix: not supported yet; leave this key out',
+    '9:5: endpoints.shop.tls: not supported yet; leave this key out',
+    '15:5: routes[0].include: not supported yet; leave this key out',
+    '16:5: routes[0].value_max: not supported yet; leave this key out',
+  ],
+  'not-yaml': ['8:1: not YAML: expected a closing quote, bracket, comma or colon before this'],
+  'redis-contradiction': [
+    "3:3: redis.password: expected one password, found one beside redis.url's (leave one out)",
+    "4:3: redis.password_file: expected one password, found one beside redis.url's (leave one out)",
+    '4:18: redis.password_file: expected a file that can be read, found a text that is not shown here (there is no such file; a relative path begins at the folder of this file)',
+    "5:14: redis.databases: expected redis.url's database among them, found only others",
+    '5:18: redis.databases[1]: expected each database once, found 0',
+  ],
+  'route-name-twice': [
+    '9:11: routes[1].name: expected a name that no other route has, found "cancel-unpaid-order" (routes[0] has it)',
+  ],
+  'short-secret': [
+    '4:15: endpoints.shop.secrets[0]: expected whsec_ and then 24–64 bytes in base64, found one 7 bytes long (make one with: expiry-relay secret)',
+  ],
+  tab: ['10:1: not YAML: expected spaces as indentation, found a tab'],
+  'two-documents': ['9:1: expected one YAML document, found a second one here (after ---)'],
+  'uncaptured-placeholder': [
+    '9:11: routes[0].path: expected only {name}s that every pattern captures, found "/orders/{order}/cancel" ({order} is not captured by every one)',
+  ],
+  'unknown-endpoint': [
+    '8:10: routes[0].to[0]: expected the name of an endpoint, found "shpo" (did you mean "shop"?)',
+    '8:16: routes[0].to[1]: expected the name of an endpoint, found "nowhere"',
+    '8:31: routes[0].to[3]: expected each endpoint once, found "shop"',
+  ],
+  'unknown-key': [
+    '1:1: unknown key "endpoint"; did you mean "endpoints"?',
+    '9:5: routes[0]: unknown key "pathh"; did you mean "path"?',
+  ],
+  'unknown-tag': [
+    "5:14: expected no tag (!…) other than YAML's own; put texts that begin with a special character in quotes",
+  ],
+  'unquoted-star': [
+    '7:12: expected an alias of an anchor above it, found none of that name (put a text that begins with * in quotes)',
+  ],
+  'unset-variable': [
+    '6:22: endpoints.shop.headers.authorization: expected the environment variable SHOP_TOKEN to be set, found it unset',
+  ],
+  'unterminated-variable': [
+    `10:10: log.level: expected a } after \${, found none (for a literal \${ write $\${)`,
+  ],
+};
+
+async function linesOf(file: string): Promise<string[]> {
+  const loaded = loadSettings({ file, env: {}, cwd });
+  const thrown = await loaded.then(
+    () => new Error('it was accepted'),
+    (reason: unknown) => reason,
+  );
+  if (!(thrown instanceof SettingsError)) throw thrown;
+  return thrown.message.split('\n');
+}
+
+describe('a file with a mistake', () => {
+  it.each(Object.entries(EXPECTED))('is refused: %s', async (mistake, expected) => {
+    const file = `relay.${mistake}.yaml`;
+    expect(await linesOf(file)).toEqual(expected.map((line) => `${file}:${line}`));
+  });
+
+  it('has its lines here', async () => {
+    const files = (await readdir(cwd)).filter((name) => /^relay\..*\.yaml$/.test(name));
+    expect(files.toSorted()).toEqual(
+      Object.keys(EXPECTED)
+        .map((mistake) => `relay.${mistake}.yaml`)
+        .toSorted(),
+    );
+  });
+});

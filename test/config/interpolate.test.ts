@@ -1,0 +1,87 @@
+import { describe, expect, it } from 'vitest';
+import { parseDocument } from '../../src/config/document.js';
+import { interpolate, interpolateText } from '../../src/config/interpolate.js';
+import { UNRESOLVED } from '../../src/config/path.js';
+
+const env = { SET: 'value', EMPTY: '', YAML: '}\n- {a: b}\n"', DOLLAR: `\${SET}` };
+
+describe('interpolateText', () => {
+  it.each([
+    ['plain', 'plain'],
+    [`\${SET}`, 'value'],
+    [`a\${SET}b\${SET}c`, 'avaluebvaluec'],
+    [`\${EMPTY}`, ''],
+    [`\${SET:-default}`, 'value'],
+    [`\${UNSET:-default}`, 'default'],
+    [`\${EMPTY:-default}`, 'default'],
+    [`\${UNSET:-}`, ''],
+    [`\${UNSET:-a:-b?}`, 'a:-b?'],
+    [`\${SET:?needed}`, 'value'],
+    [`$\${SET}`, `\${SET}`],
+    [`$\${`, `\${`],
+    ['$SET $ {SET} $$', '$SET $ {SET} $$'],
+    ['{id}', '{id}'],
+  ])('makes %j into %j', (text, expected) => {
+    expect(interpolateText(text, env)).toMatchObject({ text: expected, wordings: [] });
+  });
+
+  it('does not look again into what it put in', () => {
+    expect(interpolateText(`\${DOLLAR}`, env)).toMatchObject({ text: `\${SET}` });
+  });
+
+  it.each([
+    [`\${UNSET}`, 'the environment variable UNSET to be set'],
+    [`\${SET`, `a } after \${`],
+    [`\${`, `a } after \${`],
+    [`\${}`, `\${NAME}`],
+    [`\${1A}`, `\${NAME}`],
+    [`\${SET-x}`, `\${NAME}`],
+    [`\${A:-\${B}}`, `\${NAME}`],
+  ])('refuses %j', (text, expected) => {
+    const { wordings } = interpolateText(text, env);
+    expect(wordings).toHaveLength(1);
+    expect(wordings[0]).toMatchObject({ expected: expect.stringContaining(expected) });
+  });
+
+  it.each([`\${UNSET:?ask Jo}`, `\${EMPTY:?ask Jo}`])('gives the reason of %j', (text) => {
+    expect(interpolateText(text, env).wordings).toMatchObject([
+      { text: expect.stringContaining('unset or empty: ask Jo') },
+    ]);
+  });
+
+  it('finds every unset variable of one text', () => {
+    expect(interpolateText(`\${A} \${B}`, env).wordings).toHaveLength(2);
+  });
+});
+
+describe('interpolate', () => {
+  it('replaces in texts at every level, and in nothing else', () => {
+    const value = { '\u0024{SET}': [`\${SET}`, 5, null, true, { a: `\${SET}` }] };
+    expect(interpolate(value, env)).toMatchObject({
+      value: { '\u0024{SET}': ['value', 5, null, true, { a: 'value' }] },
+      complaints: [],
+    });
+  });
+
+  it('cannot be made to add structure by a value that looks like YAML', () => {
+    const document = parseDocument(`a: \${YAML}\nb: ["\${YAML}"]\nc: {d: "\${YAML}"}\n`);
+    if (document.kind === 'broken') throw new Error('broken');
+    expect(interpolate(document.value, env).value).toEqual({
+      a: env.YAML,
+      b: [env.YAML],
+      c: { d: env.YAML },
+    });
+  });
+
+  it('says which texts hold something from the environment', () => {
+    const { changed } = interpolate({ a: [`\${SET}`, 'x', `$\${`] }, env);
+    expect(changed).toEqual(new Set(['["a",0]']));
+  });
+
+  it('leaves a mark, and the place, where a variable is unset', () => {
+    expect(interpolate({ a: [`x\${UNSET}`] }, env)).toMatchObject({
+      value: { a: [UNRESOLVED] },
+      complaints: [{ path: ['a', 0] }],
+    });
+  });
+});

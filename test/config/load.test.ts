@@ -1,0 +1,287 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { FILE_BYTES_MAX, loadSettings, SECRET_FILE_BYTES_MAX } from '../../src/config/load.js';
+import { TEST_SECRET } from '../support/domain.js';
+
+const SMALLEST = `
+endpoints:
+  shop: {url: "http://shop:8080/hooks", secrets: [${TEST_SECRET}]}
+routes:
+  - {name: all, match: "*", to: shop}
+`;
+
+async function aFolder(files: Readonly<Record<string, string | Buffer>>) {
+  const path = await mkdtemp(join(tmpdir(), 'expiry-relay-config-'));
+  for (const [name, content] of Object.entries(files)) await writeFile(join(path, name), content);
+  return {
+    path,
+    load: (file?: string, env: Record<string, string> = {}) =>
+      loadSettings({ file, env, cwd: path }),
+    [Symbol.asyncDispose]: () => rm(path, { recursive: true }),
+  };
+}
+
+/** The smallest file with other text for its endpoint, or above it. */
+const withEndpoint = (endpoint: string) => SMALLEST.replace(`secrets: [${TEST_SECRET}]`, endpoint);
+const withTop = (top: string) => `${top}\n${SMALLEST}`;
+
+async function settingsOf(text: string, env: Record<string, string> = {}) {
+  await using folder = await aFolder({ 'relay.yaml': text });
+  return (await folder.load(undefined, env)).settings;
+}
+
+async function mistakesIn(text: string, env: Record<string, string> = {}): Promise<string> {
+  return settingsOf(text, env).then(
+    () => 'accepted',
+    (thrown: Error) => thrown.message,
+  );
+}
+
+describe('which file is loaded', () => {
+  it('is what -c says, before the variable and ./relay.yaml', async () => {
+    await using folder = await aFolder({ 'relay.yaml': 'x', 'b.yaml': 'x', 'c.yaml': SMALLEST });
+    const env = { EXPIRY_RELAY_CONFIG: 'b.yaml' };
+    expect(await folder.load('c.yaml', env)).toMatchObject({ file: 'c.yaml' });
+  });
+
+  it('is what the variable says, before ./relay.yaml', async () => {
+    await using folder = await aFolder({ 'relay.yaml': 'x', 'b.yaml': SMALLEST });
+    const env = { EXPIRY_RELAY_CONFIG: 'b.yaml' };
+    expect(await folder.load(undefined, env)).toMatchObject({ file: 'b.yaml' });
+  });
+
+  it('is ./relay.yaml when nothing is said, or nothing but an empty variable', async () => {
+    await using folder = await aFolder({ 'relay.yaml': SMALLEST });
+    const env = { EXPIRY_RELAY_CONFIG: '' };
+    expect(await folder.load(undefined, env)).toMatchObject({ file: 'relay.yaml' });
+  });
+
+  it('is none, and the message says where it was looked for', async () => {
+    await using folder = await aFolder({});
+    await expect(folder.load()).rejects.toThrow(
+      /looked for relay\.yaml and \/etc\/expiry-relay\/relay\.yaml in .*-c FILE/,
+    );
+  });
+
+  it('is never another one than the one that was asked for', async () => {
+    await using folder = await aFolder({ 'relay.yaml': SMALLEST });
+    await expect(folder.load('typo.yaml')).rejects.toThrow(
+      'typo.yaml: cannot be read: there is no',
+    );
+  });
+
+  it('cannot be a folder, no text, or without end', async () => {
+    await using folder = await aFolder({ 'bytes.yaml': Buffer.from([0xff, 0xfe]) });
+    await expect(folder.load('.')).rejects.toThrow('it is a folder');
+    await expect(folder.load('bytes.yaml')).rejects.toThrow('it is no UTF-8 text');
+    await expect(folder.load('/dev/zero')).rejects.toThrow(`more than ${FILE_BYTES_MAX} bytes`);
+  });
+
+  it('may begin with a byte order mark', async () => {
+    expect((await settingsOf(`\uFEFF${SMALLEST}`)).routes).toHaveLength(1);
+  });
+});
+
+describe('the settings', () => {
+  it('have every default filled in', async () => {
+    const settings = await settingsOf(SMALLEST);
+    expect({ ...settings, routes: [], endpoints: [...settings.endpoints.values()] }).toEqual({
+      redis: {
+        host: '127.0.0.1',
+        port: 6379,
+        tls: false,
+        username: null,
+        password: null,
+        databases: [0],
+        notifications: 'manage',
+      },
+      endpoints: [
+        {
+          name: 'shop',
+          url: new URL('http://shop:8080/hooks'),
+          secrets: [expect.anything()],
+          headers: {},
+          timeoutMs: 15_000,
+          concurrency: 32,
+          rateLimit: null,
+          retry: {
+            scheduleMs: [
+              1_000, 5_000, 30_000, 120_000, 600_000, 1_800_000, 7_200_000, 18_000_000, 36_000_000,
+              86_400_000,
+            ],
+            jitter: 0.2,
+          },
+        },
+      ],
+      routes: [],
+      admin: { listen: { host: '127.0.0.1', port: 9464 } },
+      log: { level: 'info', format: 'json' },
+      shutdown: { graceMs: 25_000 },
+    });
+    expect(settings.routes).toMatchObject([
+      {
+        name: 'all',
+        patterns: [{ source: '*' }],
+        to: ['shop'],
+        type: 'redis.key.expired',
+        path: '',
+        onAmbiguous: 'deliver',
+      },
+    ]);
+  });
+
+  it('take numbers, durations and words from variables too', async () => {
+    const text = withTop(`log: {level: "\${L}"}\nredis: {databases: ["\${D}"]}`).replace(
+      'url:',
+      `timeout: "\${T}", concurrency: "\${C}", url:`,
+    );
+    const settings = await settingsOf(text, { L: 'debug', D: '3', T: '2s', C: '7' });
+    expect(settings.endpoints.get('shop')).toMatchObject({ timeoutMs: 2_000, concurrency: 7 });
+    expect(settings).toMatchObject({ log: { level: 'debug' }, redis: { databases: [3] } });
+  });
+
+  it('keep header names in lower case', async () => {
+    const settings = await settingsOf(withEndpoint('secrets: none, headers: {X-Shop: a}'));
+    expect(settings.endpoints.get('shop')?.headers['x-shop']?.reveal()).toBe('a');
+    expect(settings.endpoints.get('shop')?.secrets).toEqual([]);
+  });
+
+  it('take the database of the URL, unless databases says more', async () => {
+    const databasesOf = async (redis: string) =>
+      (await settingsOf(withTop(`redis: {${redis}}`))).redis.databases;
+    expect(await databasesOf('url: "redis://r/2"')).toEqual([2]);
+    expect(await databasesOf('url: "redis://r/2", databases: [0, 2]')).toEqual([0, 2]);
+  });
+
+  it('take an empty password for none', async () => {
+    const { redis } = await settingsOf(withTop(`redis: {password: "\${P:-}", username: ""}`));
+    expect(redis).toMatchObject({ username: null, password: null });
+  });
+
+  it.each(['redis: {username: u}', 'redis: {url: "redis://u@r"}'])(
+    'have no user name without a password: %s',
+    async (top) => {
+      expect(await mistakesIn(withTop(top))).toContain('a password beside the user name');
+    },
+  );
+
+  it('let anchors share what endpoints have in common', async () => {
+    const settings = await settingsOf(`
+endpoints:
+  a: &common {url: "http://a", secrets: none, timeout: 3s}
+  b: {<<: *common, url: "http://b"}
+routes: [{name: all, match: ["a*", "b*"], to: [a, b]}]
+`);
+    expect(settings.endpoints.get('b')).toMatchObject({ timeoutMs: 3_000 });
+  });
+});
+
+describe('secrets in files', () => {
+  const redisWithFile = withTop('redis: {password_file: pw}');
+
+  it('are looked for beside the YAML file, and lose one newline', async () => {
+    await using folder = await aFolder({
+      'relay.yaml': `${redisWithFile.replace(TEST_SECRET, '{file: a}, {file: b}')}`,
+      pw: ' pass word \n\n',
+      a: `${TEST_SECRET}\n`,
+      b: `${TEST_SECRET}\r\n`,
+    });
+    const { settings } = await loadSettings({
+      file: join(folder.path, 'relay.yaml'),
+      env: {},
+      cwd: '/',
+    });
+    expect(settings.redis.password?.reveal()).toBe(' pass word \n');
+    const secrets = settings.endpoints.get('shop')?.secrets ?? [];
+    expect(secrets.map((secret) => secret.reveal())).toEqual([TEST_SECRET, TEST_SECRET]);
+  });
+
+  it.each([
+    ['absent', null, 'there is no such file'],
+    ['empty', '', 'found it empty'],
+    ['nothing but a newline', '\n', 'found it empty'],
+    ['too large', 'x'.repeat(SECRET_FILE_BYTES_MAX + 1), 'more than'],
+    ['no text', Buffer.from([0xff]), 'no UTF-8'],
+  ])('are a mistake when %s', async (_, content, expected) => {
+    await using folder = await aFolder({
+      'relay.yaml': redisWithFile,
+      ...(content === null ? {} : { pw: content }),
+    });
+    await expect(folder.load()).rejects.toThrow('relay.yaml:1:24: redis.password_file: expected');
+    await expect(folder.load()).rejects.toThrow(expected);
+  });
+
+  it('are held to the same rules as others', async () => {
+    await using folder = await aFolder({
+      'relay.yaml': SMALLEST.replace(TEST_SECRET, '{file: a}'),
+      a: 'hunter2hunter2',
+    });
+    await expect(folder.load()).rejects.toThrow(
+      /secrets\[0\]\.file: .*found one without the prefix whsec_ \(make/,
+    );
+    await expect(folder.load()).rejects.not.toThrow('hunter2');
+  });
+});
+
+describe('what the file may not say', () => {
+  it('reports the limits on routes, patterns, secrets and endpoints', async () => {
+    const many = (count: number, item: (n: number) => string) =>
+      Array.from({ length: count }, (_, n) => item(n)).join(', ');
+    const endpoints = many(1001, (n) => `e${n}: {url: "http://e", secrets: none}`);
+    const routes = many(1001, (n) => `{name: r${n}, match: "*", to: e0}`);
+    const text = `endpoints: {${endpoints}}\nroutes: [${routes}]\n`;
+    expect(await mistakesIn(text)).toMatch(
+      /1 to 1000 endpoints, found 1001\n.*1 to 1000, found one/,
+    );
+    const patterns = SMALLEST.replace('"*"', `[${many(101, () => '"*"')}]`);
+    expect(await mistakesIn(patterns)).toContain('match: expected a list of 1 to 100, found');
+    const secrets = SMALLEST.replace(
+      TEST_SECRET,
+      many(11, () => TEST_SECRET),
+    );
+    expect(await mistakesIn(secrets)).toContain('secrets: expected a list of 1 to 10, found');
+    expect(await mistakesIn('endpoints: {}\nroutes: []\n')).toMatch(/endpoints.*\n.*routes/);
+  });
+
+  it.each([
+    ['timeout: 11m', 'timeout: expected a duration from 1ms to 10m'],
+    ['timeout: 0s', 'timeout: expected a duration from 1ms to 10m'],
+    ['concurrency: 0', 'concurrency: expected a whole number from 1 to 1024, found 0'],
+    ['concurrency: 1025', 'concurrency: expected a whole number from 1 to 1024'],
+    ['rate_limit: 0/s', 'rate_limit: expected a rate from 1/s'],
+    [`retry: {schedule: [${'1s,'.repeat(51)}]}`, 'schedule: expected a list of 0 to 50'],
+    ['retry: {jitter: 1.1}', 'jitter: expected a number from 0 to 1'],
+    ['headers: [a]', 'headers: expected a mapping from header to text, found a list'],
+    ['retry: ', 'retry: expected a mapping, found nothing'],
+  ])('refuses %s', async (endpoint, expected) => {
+    expect(await mistakesIn(withEndpoint(`secrets: none, ${endpoint}`))).toContain(expected);
+  });
+
+  it('does not say a second thing of a text whose variable is unset', async () => {
+    const text = withTop(
+      `log: {level: "\${A}"}\nredis: {url: "\${A}", username: u, databases: ["\${A}"]}`,
+    ).replace('to: shop', `to: ["\${A}", shpo]`);
+    const lines = (await mistakesIn(text)).split('\n');
+    expect(lines).toHaveLength(5);
+    expect(lines.filter((line) => line.includes('variable A to be set'))).toHaveLength(4);
+  });
+
+  it('does not show what came from the environment', async () => {
+    const env = { V: 'hunter2[{a}{a}' };
+    for (const place of ['name: all', 'match: "*"', 'to: shop']) {
+      const [key] = place.split(':');
+      const text = SMALLEST.replace(place, `${key}: "\${V}"`);
+      const mistakes = await mistakesIn(text, env);
+      expect(mistakes).toContain('not shown');
+      expect(mistakes).not.toContain('hunter2');
+    }
+  });
+
+  it('prints nothing that could move a terminal, and cuts what is long', async () => {
+    const mistakes = await mistakesIn(withTop(`log: {level: "\\e[2J${'x'.repeat(500)}"}`));
+    expect(mistakes).toContain('\\x1b[2J');
+    expect(mistakes.length).toBeLessThan(400);
+  });
+});

@@ -1,0 +1,98 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loadSettings } from '../../src/config/load.js';
+
+let folder = '';
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'expiry-relay-secrecy-'));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+/** Long enough to be in no message by chance. */
+const secrets = fc.stringMatching(/^[A-Za-z0-9]{12,60}$/);
+
+/** Ways in which a secret comes out wrong, as YAML that stands where a value does. */
+const shapes: readonly ((secret: string) => string)[] = [
+  (secret) => secret,
+  (secret) => `"${secret}"`,
+  (secret) => `"whsec_${secret}"`,
+  (secret) => `"Bearer ${secret}\\n"`,
+  (secret) => `"redis://user:${secret}@host:port"`,
+  (secret) => `"http://user:${secret}@host/#"`,
+  (secret) => `"${secret}\\0é€"`,
+  (secret) => `[${secret}]`,
+  (secret) => `["whsec_${secret}", whsec_${secret}]`,
+  (secret) => `{file: ${secret}}`,
+  (secret) => `[{file: "${secret}"}]`,
+  (secret) => `[{${secret}: 1}]`,
+  (secret) => `*${secret}`,
+  (secret) => `&${secret} !${secret} x`,
+  (secret) => `!${secret} ${secret}`,
+  (secret) => `@${secret}`,
+  (secret) => `"${secret}`,
+  (secret) => `x: ${secret}`,
+  (secret) => `{${secret}`,
+  (secret) => `"${secret}\\q"`,
+  () => `"\${SECRET}"`,
+  () => `"whsec_\${SECRET}"`,
+  () => `"[\${SECRET}{a}{a}"`,
+  () => `["\${SECRET}", "\${SECRET}", 5]`,
+];
+
+/** Where secrets stand; anything may be wrong beside them. */
+const confidentialPlaces = [
+  'redis: {url: @}',
+  'redis: {password: @}',
+  'redis: {password_file: @}',
+  'redis: {url: "http://x", username: u, password: @}',
+  'endpoints: {shop: {url: @}}',
+  'endpoints: {shop: {secrets: @}}',
+  'endpoints: {shop: {secrets: [@]}}',
+  'endpoints: {shop: {headers: {authorization: @}}}',
+] as const;
+
+/** Where a secret may be only because a variable put it there. */
+const openPlaces = [
+  'log: {level: @, format: @}',
+  'admin: {listen: @}',
+  'shutdown: {grace: @}',
+  'redis: {databases: [@], notifications: @}',
+  'state: {kind: @}',
+  'routes: [{name: @, match: @, to: @, path: @, type: @, on_ambiguous: @}]',
+  'routes: [{name: a, match: [@], to: [@, @], path: "/{x}"}]',
+  'endpoints: {shop: {timeout: @, rate_limit: @, concurrency: @, retry: {schedule: [@], jitter: @}}}',
+] as const;
+
+const fromVariable = shapes.slice(-4);
+
+async function messageFor(text: string, env: Record<string, string>): Promise<string> {
+  const file = join(folder, 'relay.yaml');
+  await writeFile(file, text);
+  return loadSettings({ file, env, cwd: folder }).then(
+    () => '',
+    (thrown: Error) => `${thrown.name}: ${thrown.message} ${thrown.stack}`,
+  );
+}
+
+describe('a secret', () => {
+  const cases = fc.oneof(
+    fc.tuple(fc.constantFrom(...confidentialPlaces), fc.constantFrom(...shapes)),
+    fc.tuple(fc.constantFrom(...openPlaces), fc.constantFrom(...fromVariable)),
+  );
+
+  it('is never in a message, wherever it stands and whatever is wrong with it', async () => {
+    await fc.assert(
+      fc.asyncProperty(secrets, cases, async (secret, [place, shape]) => {
+        const message = await messageFor(`${place.replaceAll('@', () => shape(secret))}\n`, {
+          SECRET: secret,
+        });
+        expect(message).toMatch(/^SettingsError: /);
+        expect(message).not.toContain(secret);
+      }),
+      { numRuns: 400 },
+    );
+  });
+});
