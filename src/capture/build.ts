@@ -1,0 +1,94 @@
+/** From an expiration to its deliveries: what is stored once and sent unchanged ever after. Pure. */
+import { createHash } from 'node:crypto';
+import { stringify } from 'safe-stable-stringify';
+import { fillPath } from '../path-template.js';
+import { decodeUtf8, printableBytes } from '../printable.js';
+import type { Delivery, Expiration, Params, Route } from '../vocabulary.js';
+
+const lossyDecoder = new TextDecoder('utf-8', { ignoreBOM: true });
+
+/** The first pattern that matches gives the params; null when none does. */
+export function matchRoute(route: Route, key: Uint8Array): Params | null {
+  for (const pattern of route.patterns) {
+    const params = pattern.match(key);
+    if (params !== null) return params;
+  }
+  return null;
+}
+
+/**
+ * The webhook id: unique per expiration, route and endpoint. `occurrence` tells one expiration
+ * from every other, however often the same key expires.
+ */
+export function deliveryId(occurrence: string, route: string, endpoint: string): string {
+  const digest = createHash('sha256').update(`${occurrence}\n${route}\n${endpoint}`).digest('hex');
+  return `msg_${digest.slice(0, 32)}`;
+}
+
+/** Bytes that are no UTF-8 appear as U+FFFD. */
+function textOf(bytes: Uint8Array): string {
+  return lossyDecoder.decode(bytes);
+}
+
+function isoOf(timeMs: number | null): string | null {
+  return timeMs === null ? null : new Date(timeMs).toISOString();
+}
+
+/** The body: compact JSON in UTF-8, its keys sorted at every level. */
+export function buildBody(expiration: Expiration, route: Route, params: Params): Buffer {
+  const { key } = expiration;
+  const expiredAt = isoOf(expiration.expiredAtMs);
+  const detectedAt = isoOf(expiration.detectedAtMs);
+  const body = {
+    type: route.type,
+    timestamp: expiredAt ?? detectedAt,
+    data: {
+      database: expiration.database,
+      detected_at: detectedAt,
+      detected_by: expiration.detectedBy,
+      expired_at: expiredAt,
+      key: textOf(key),
+      ...(decodeUtf8(key) === null ? { key_base64: key.toString('base64') } : {}),
+      params: Object.fromEntries(
+        Object.entries(params).map(([name, bytes]) => [name, textOf(bytes)]),
+      ),
+      route: route.name,
+    },
+  };
+  return Buffer.from(stringify(body));
+}
+
+/** One delivery for each endpoint of each route that matches; empty when none does. */
+export function buildDeliveries(
+  expiration: Expiration,
+  routes: readonly Route[],
+  occurrence: string,
+): Delivery[] {
+  return routes.flatMap((route) => {
+    const params = matchRoute(route, expiration.key);
+    return params === null ? [] : deliveriesOf(expiration, route, params, occurrence);
+  });
+}
+
+function deliveriesOf(
+  expiration: Expiration,
+  route: Route,
+  params: Params,
+  occurrence: string,
+): Delivery[] {
+  const body = buildBody(expiration, route, params);
+  const path = fillPath(route.path, params);
+  const keyLabel = printableBytes(expiration.key);
+  return route.to.map((endpoint) => ({
+    id: deliveryId(occurrence, route.name, endpoint),
+    endpoint,
+    route: route.name,
+    path,
+    body,
+    keyLabel,
+    database: expiration.database,
+    expiredAtMs: expiration.expiredAtMs,
+    detectedAtMs: expiration.detectedAtMs,
+    detectedBy: expiration.detectedBy,
+  }));
+}
