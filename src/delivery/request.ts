@@ -1,0 +1,42 @@
+/** From a delivery to the bytes of one attempt. Pure: everything but the time is in the arguments. */
+import { USER_AGENT } from '../version.js';
+import type { Delivery, Endpoint } from '../vocabulary.js';
+import { sign } from './sign.js';
+
+/** One POST, ready to send to `endpoint.url`'s origin. */
+export interface WebhookRequest {
+  /** Path and query, as they stand in the request line. */
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Buffer;
+}
+
+/** The endpoint's own path and query with the delivery's appended; the host cannot change. */
+export function joinPath(url: URL, path: string): string {
+  if (path === '') return url.pathname + url.search;
+  const base = url.pathname.replace(/\/$/, '');
+  if (url.search === '') return base + path;
+  const [appended = '', query] = path.split('?', 2);
+  return base + appended + url.search + (query === undefined ? '' : `&${query}`);
+}
+
+/** The request of an attempt made at `nowMs`. */
+export function buildRequest(
+  endpoint: Endpoint,
+  delivery: Pick<Delivery, 'id' | 'path' | 'body'>,
+  nowMs: number,
+): WebhookRequest {
+  const configured = Object.entries(endpoint.headers).map(
+    ([name, value]) => [name, value.reveal()] as const,
+  );
+  return {
+    path: joinPath(endpoint.url, delivery.path),
+    headers: {
+      ...Object.fromEntries(configured),
+      'content-type': 'application/json',
+      'user-agent': USER_AGENT,
+      ...sign(delivery.id, delivery.body, endpoint.secrets, nowMs),
+    },
+    body: delivery.body,
+  };
+}

@@ -1,0 +1,73 @@
+/** What happens after an attempt: pure decisions, no clock and no luck of their own. */
+import type { Disposition, Outcome, RetrySettings } from '../vocabulary.js';
+
+/** A `Retry-After` beyond this is cut: a receiver's slip must not silence an endpoint for days. */
+export const RETRY_AFTER_MS_MAX = 60 * 60 * 1000;
+
+/** The statuses whose `Retry-After` speaks for the whole endpoint. */
+const RETRY_AFTER_STATUSES: ReadonlySet<number> = new Set([429, 503]);
+
+const STATUS_GONE = 410;
+
+export interface AttemptResult {
+  readonly outcome: Outcome;
+  /** 1 for the first. */
+  readonly attempt: number;
+  /** When the attempt ended. */
+  readonly nowMs: number;
+  /** In [0, 1): how much of the jitter this retry gets. */
+  readonly fraction: number;
+}
+
+/** Done, another try at a time, or a dead letter. */
+export function disposition(result: AttemptResult, retry: RetrySettings): Disposition {
+  const { outcome } = result;
+  switch (outcome.kind) {
+    case 'accepted':
+      return { kind: 'done' };
+    case 'refused':
+      if (outcome.status === STATUS_GONE) return { kind: 'dead', reason: 'gone' };
+      return retryOrDead(result, retry, outcome.retryAfterMs ?? 0);
+    case 'unreachable':
+      return retryOrDead(result, retry, 0);
+  }
+}
+
+/** Jitter only ever shortens a wait, so that the schedule's figures are upper bounds. */
+function retryOrDead(result: AttemptResult, retry: RetrySettings, waitMsMin: number): Disposition {
+  const scheduledMs = retry.scheduleMs[result.attempt - 1];
+  if (scheduledMs === undefined) return { kind: 'dead', reason: 'exhausted' };
+  const jitteredMs = Math.round(scheduledMs * (1 - retry.jitter * result.fraction));
+  return { kind: 'retry', notBeforeMs: result.nowMs + Math.max(jitteredMs, waitMsMin) };
+}
+
+/** What an attempt says about the endpoint itself, beyond the one delivery. */
+export type EndpointSignal =
+  | { readonly kind: 'none' }
+  /** It wants to be left alone for so long. */
+  | { readonly kind: 'pause'; readonly pauseMs: number }
+  /** It takes no more webhooks until the file is loaded again. */
+  | { readonly kind: 'gone' };
+
+export function endpointSignal(outcome: Outcome): EndpointSignal {
+  if (outcome.kind !== 'refused') return { kind: 'none' };
+  if (outcome.status === STATUS_GONE) return { kind: 'gone' };
+  if (outcome.retryAfterMs === null) return { kind: 'none' };
+  return { kind: 'pause', pauseMs: outcome.retryAfterMs };
+}
+
+/**
+ * Reads `Retry-After`, which holds seconds or an HTTP date (RFC 9110, section 10.2.3). Null when
+ * the status gives it no meaning, or when there is none that can be read.
+ */
+export function retryAfterMs(
+  status: number,
+  header: string | undefined,
+  nowMs: number,
+): number | null {
+  if (!RETRY_AFTER_STATUSES.has(status) || header === undefined) return null;
+  const text = header.trim();
+  const waitMs = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - nowMs;
+  if (Number.isNaN(waitMs)) return null;
+  return Math.min(Math.max(waitMs, 0), RETRY_AFTER_MS_MAX);
+}

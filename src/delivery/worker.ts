@@ -1,0 +1,139 @@
+/**
+ * Delivers for one endpoint: claims what its limits allow and attempts each delivery. Endpoints
+ * share nothing, so that a slow or dead one delays nobody else.
+ */
+import type { Claimed } from '../outbox/outbox.js';
+import type { Outcome } from '../vocabulary.js';
+import { type AttemptParts, attempt } from './attempt.js';
+import { RateLimiter } from './rate-limiter.js';
+import { endpointSignal } from './retry-policy.js';
+
+/** The wait after the outbox could not be used. */
+const OUTBOX_RETRY_MS = 1_000;
+
+/** How often a stop looks whether all that is due has been attempted. */
+const DRAIN_POLL_MS = 20;
+
+export class Worker {
+  readonly #parts: AttemptParts;
+  readonly #limiter: RateLimiter | null;
+  readonly #stop = new AbortController();
+  readonly #inFlight = new Set<Promise<void>>();
+  /** Called each time that an attempt ends. */
+  #onPlaceFree: () => void = () => undefined;
+  /** By the monotonic clock. */
+  #pausedUntilMs = 0;
+  #gone = false;
+  #loop: Promise<void> = Promise.resolve();
+
+  constructor(parts: AttemptParts) {
+    this.#parts = parts;
+    const { rateLimit } = parts.endpoint;
+    this.#limiter = rateLimit === null ? null : new RateLimiter(rateLimit, parts.clock);
+  }
+
+  start(): void {
+    this.#loop = this.#run();
+  }
+
+  /** Resolves when nothing that is due could be attempted any more, or the signal aborts. */
+  async drained(signal: AbortSignal): Promise<void> {
+    const { outbox, endpoint, clock } = this.#parts;
+    while (!signal.aborted) {
+      const { oldestDueAtMs } = await outbox.depth(endpoint.name);
+      const idle = oldestDueAtMs === null || this.#pauseLeftMs() > 0;
+      if (idle && this.#inFlight.size === 0) return;
+      await clock.sleep(DRAIN_POLL_MS, signal);
+    }
+  }
+
+  /** Claims no more; resolves when nothing is in flight. Once `signal` aborts, breaks that off. */
+  async stop(signal: AbortSignal): Promise<void> {
+    const { sender } = this.#parts;
+    const breakOff = () => void sender.close();
+    this.#stop.abort();
+    if (signal.aborted) breakOff();
+    signal.addEventListener('abort', breakOff, { once: true });
+    await this.#loop;
+    await Promise.all(this.#inFlight);
+    signal.removeEventListener('abort', breakOff);
+    await sender.close();
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      try {
+        await this.#step(signal);
+      } catch (error) {
+        this.#parts.events.deliveryFailed(this.#parts.endpoint.name, error);
+        await this.#parts.clock.sleep(OUTBOX_RETRY_MS, signal);
+      }
+    }
+  }
+
+  /** Waits until attempts are allowed, claims as many as are, and begins them. */
+  async #step(signal: AbortSignal): Promise<void> {
+    const { endpoint, outbox, clock } = this.#parts;
+    const free = endpoint.concurrency - this.#inFlight.size;
+    if (free === 0) return this.#placeFree();
+    const waitMs = Math.max(this.#pauseLeftMs(), this.#limiter?.waitMs() ?? 0);
+    if (waitMs > 0) return clock.sleep(waitMs, signal);
+    const allowed = Math.min(free, this.#limiter?.available() ?? free);
+    const claims = await outbox.claim(endpoint.name, allowed, signal);
+    if (this.#pauseLeftMs() > 0) {
+      for (const claimed of claims) await outbox.release(claimed);
+      return;
+    }
+    this.#limiter?.take(claims.length);
+    for (const claimed of claims) this.#begin(claimed);
+  }
+
+  /** Not a race of what is in flight: each race would leave memory behind in all that hang. */
+  #placeFree(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onPlaceFree = resolve;
+    });
+  }
+
+  #begin(claimed: Claimed): void {
+    const { events, endpoint } = this.#parts;
+    const ended = this.#deliver(claimed)
+      .catch((error: unknown) => events.deliveryFailed(endpoint.name, error))
+      .finally(() => {
+        this.#inFlight.delete(ended);
+        this.#onPlaceFree();
+      });
+    this.#inFlight.add(ended);
+  }
+
+  async #deliver(claimed: Claimed): Promise<void> {
+    const { outbox, events } = this.#parts;
+    if (this.#gone) {
+      events.deadUnattempted(claimed.delivery);
+      return outbox.settle(claimed, { kind: 'dead', reason: 'gone' });
+    }
+    this.#heed(await attempt(claimed, this.#parts));
+  }
+
+  #heed(outcome: Outcome): void {
+    const { events, endpoint, clock } = this.#parts;
+    const signal = endpointSignal(outcome);
+    switch (signal.kind) {
+      case 'none':
+        return;
+      case 'pause':
+        // Answers under way at the same time come in any order: the longest wait asked for holds.
+        this.#pausedUntilMs = Math.max(this.#pausedUntilMs, clock.monotonicMs() + signal.pauseMs);
+        return events.endpointPaused(endpoint.name, signal.pauseMs);
+      case 'gone':
+        if (!this.#gone) events.endpointGone(endpoint.name);
+        this.#gone = true;
+        return;
+    }
+  }
+
+  #pauseLeftMs(): number {
+    return this.#gone ? 0 : this.#pausedUntilMs - this.#parts.clock.monotonicMs();
+  }
+}

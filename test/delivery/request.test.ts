@@ -1,0 +1,47 @@
+import { describe, expect, it } from 'vitest';
+import { buildRequest, joinPath } from '../../src/delivery/request.js';
+import { Secret } from '../../src/secret.js';
+import { VERSION } from '../../src/version.js';
+import { aDelivery, anEndpoint } from '../support/domain.js';
+
+const nowMs = Date.parse('2026-11-22T06:00:10.003Z');
+
+describe('joinPath', () => {
+  it.each([
+    ['http://shop/hooks', '', '/hooks'],
+    ['http://shop', '', '/'],
+    ['http://shop', '/a', '/a'],
+    ['http://shop/hooks', '/orders/42', '/hooks/orders/42'],
+    ['http://shop/hooks/', '/orders/42', '/hooks/orders/42'],
+    ['http://shop/hooks?token=1', '', '/hooks?token=1'],
+    ['http://shop/hooks?token=1', '/a', '/hooks/a?token=1'],
+    ['http://shop/hooks?token=1', '/a?b=2', '/hooks/a?token=1&b=2'],
+    ['http://shop/hooks', '/a?b=2', '/hooks/a?b=2'],
+  ])('%s with %s is %s', (url, path, joined) => {
+    expect(joinPath(new URL(url), path)).toBe(joined);
+  });
+});
+
+describe('buildRequest', () => {
+  it("sends the file's headers beside the relay's own, which win", () => {
+    const endpoint = anEndpoint({ headers: { authorization: new Secret('Bearer t') } });
+    const { headers, body } = buildRequest(endpoint, aDelivery(), nowMs);
+    expect(headers).toMatchObject({
+      authorization: 'Bearer t',
+      'content-type': 'application/json',
+      'user-agent': `expiry-relay/${VERSION}`,
+      'webhook-id': 'msg_1',
+      'webhook-timestamp': '1795327210',
+    });
+    expect(headers['webhook-signature']).toMatch(/^v1,/);
+    expect(body).toEqual(aDelivery().body);
+  });
+
+  it('signs each attempt afresh, with the same id and body', () => {
+    const first = buildRequest(anEndpoint(), aDelivery(), nowMs);
+    const second = buildRequest(anEndpoint(), aDelivery(), nowMs + 60_000);
+    expect(second.headers['webhook-id']).toBe(first.headers['webhook-id']);
+    expect(second.body).toEqual(first.body);
+    expect(second.headers['webhook-signature']).not.toBe(first.headers['webhook-signature']);
+  });
+});

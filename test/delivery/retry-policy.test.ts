@@ -1,0 +1,85 @@
+import { describe, expect, it } from 'vitest';
+import {
+  disposition,
+  endpointSignal,
+  RETRY_AFTER_MS_MAX,
+  retryAfterMs,
+} from '../../src/delivery/retry-policy.js';
+import type { Outcome } from '../../src/vocabulary.js';
+
+const retry = { scheduleMs: [1_000, 5_000], jitter: 0.2 };
+const nowMs = Date.parse('2026-11-22T06:00:00.000Z');
+const refused = (status: number, retryAfter: number | null = null): Outcome => ({
+  kind: 'refused',
+  status,
+  retryAfterMs: retryAfter,
+  answer: '',
+});
+const unreachable: Outcome = { kind: 'unreachable', cause: 'timeout', detail: '' };
+const next = (outcome: Outcome, attempt: number, fraction = 0) =>
+  disposition({ outcome, attempt, nowMs, fraction }, retry);
+
+describe('disposition', () => {
+  it('is done after any 2xx', () => {
+    expect(next({ kind: 'accepted', status: 202 }, 1)).toEqual({ kind: 'done' });
+  });
+
+  it('follows the schedule, then gives up', () => {
+    expect(next(unreachable, 1)).toEqual({ kind: 'retry', notBeforeMs: nowMs + 1_000 });
+    expect(next(refused(500), 2)).toEqual({ kind: 'retry', notBeforeMs: nowMs + 5_000 });
+    expect(next(refused(500), 3)).toEqual({ kind: 'dead', reason: 'exhausted' });
+  });
+
+  it('retries a redirect and a client error like everything else', () => {
+    for (const status of [301, 307, 400, 401, 404, 422]) {
+      expect(next(refused(status), 1).kind).toBe('retry');
+    }
+  });
+
+  it('gives up at once on 410', () => {
+    expect(next(refused(410), 1)).toEqual({ kind: 'dead', reason: 'gone' });
+  });
+
+  it('lets jitter shorten a wait by its share, never lengthen it', () => {
+    expect(next(unreachable, 1, 0.5)).toEqual({ kind: 'retry', notBeforeMs: nowMs + 900 });
+    expect(next(unreachable, 1, 1)).toEqual({ kind: 'retry', notBeforeMs: nowMs + 800 });
+  });
+
+  it('waits as long as Retry-After asks when that is longer than the schedule', () => {
+    expect(next(refused(429, 30_000), 1)).toEqual({
+      kind: 'retry',
+      notBeforeMs: nowMs + 30_000,
+    });
+    expect(next(refused(429, 10), 1)).toEqual({ kind: 'retry', notBeforeMs: nowMs + 1_000 });
+  });
+});
+
+describe('endpointSignal', () => {
+  it('pauses the endpoint for Retry-After, ends it on 410, and is silent otherwise', () => {
+    expect(endpointSignal(refused(503, 7))).toEqual({ kind: 'pause', pauseMs: 7 });
+    expect(endpointSignal(refused(410))).toEqual({ kind: 'gone' });
+    expect(endpointSignal(refused(500))).toEqual({ kind: 'none' });
+    expect(endpointSignal(unreachable)).toEqual({ kind: 'none' });
+  });
+});
+
+describe('retryAfterMs', () => {
+  it('reads seconds and HTTP dates', () => {
+    expect(retryAfterMs(429, '120', nowMs)).toBe(120_000);
+    expect(retryAfterMs(503, 'Sun, 22 Nov 2026 06:00:30 GMT', nowMs)).toBe(30_000);
+  });
+
+  it('takes a date that is over as no wait', () => {
+    expect(retryAfterMs(503, 'Sun, 22 Nov 2026 05:00:00 GMT', nowMs)).toBe(0);
+  });
+
+  it('is cut at its limit, however large the number', () => {
+    expect(retryAfterMs(429, '999999999999999999999999', nowMs)).toBe(RETRY_AFTER_MS_MAX);
+  });
+
+  it('means nothing on other statuses, or when it cannot be read', () => {
+    expect(retryAfterMs(500, '120', nowMs)).toBeNull();
+    expect(retryAfterMs(429, undefined, nowMs)).toBeNull();
+    expect(retryAfterMs(429, 'soon', nowMs)).toBeNull();
+  });
+});

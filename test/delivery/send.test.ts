@@ -1,0 +1,195 @@
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { systemClock } from '../../src/clock.js';
+import { buildRequest } from '../../src/delivery/request.js';
+import { createSender } from '../../src/delivery/send.js';
+import { Secret } from '../../src/secret.js';
+import type { Endpoint } from '../../src/vocabulary.js';
+import { aDelivery, anEndpoint } from '../support/domain.js';
+import { eventually } from '../support/eventually.js';
+import { FaultyServer, flood, type Misbehave, nobodyThere } from '../support/faulty-server.js';
+import { type Respond, TestReceiver } from '../support/test-receiver.js';
+
+/** A sender to `url`, closed when the test ends, with a POST ready to send. */
+function aSender(url: string, given: Partial<Endpoint> = {}) {
+  const endpoint = anEndpoint({ url: new URL(url), timeoutMs: 10_000, ...given });
+  const sender = createSender(endpoint, systemClock);
+  onTestFinished(() => sender.close());
+  const post = () => sender.send(buildRequest(endpoint, aDelivery(), systemClock.nowMs()));
+  return { sender, post };
+}
+
+async function answeredWith(respond: Respond, given: Partial<Endpoint> = {}) {
+  await using receiver = await TestReceiver.start(respond);
+  return await aSender(receiver.url, given).post();
+}
+
+async function metWith(misbehave: Misbehave, given: Partial<Endpoint> = {}) {
+  await using server = await FaultyServer.start(misbehave);
+  return await aSender(server.url, given).post();
+}
+
+describe('an answer', () => {
+  it.each([200, 201, 202, 204, 299])('of %i is accepted', async (status) => {
+    const outcome = await answeredWith((_, response) => void response.writeHead(status).end());
+    expect(outcome).toEqual({ kind: 'accepted', status });
+  });
+
+  it.each([300, 304, 400, 401, 404, 410, 500, 599])('of %i is refused', async (status) => {
+    const outcome = await answeredWith((_, response) => void response.writeHead(status).end());
+    expect(outcome).toEqual({ kind: 'refused', status, retryAfterMs: null, answer: '' });
+  });
+
+  it.each([301, 302, 303, 307, 308])('of %i is refused and not followed', async (status) => {
+    await using other = await TestReceiver.start();
+    const outcome = await answeredWith(
+      (_, response) => void response.writeHead(status, { location: other.url }).end(),
+    );
+    expect(outcome).toMatchObject({ kind: 'refused', status });
+    expect(other.requests).toEqual([]);
+  });
+
+  it.each([
+    [429, 7_000],
+    [503, 7_000],
+    [500, null],
+  ])('of %i with Retry-After asks for a pause of %s ms', async (status, retryAfterMs) => {
+    const outcome = await answeredWith(
+      (_, response) => void response.writeHead(status, { 'retry-after': '7' }).end(),
+    );
+    expect(outcome).toMatchObject({ kind: 'refused', retryAfterMs });
+  });
+
+  it('that says why it refuses is quoted, made safe to print and cut', async () => {
+    const outcome = await answeredWith(
+      (_, response) => void response.writeHead(400).end(`no\n\x1b[31m${'x'.repeat(9_000)}`),
+    );
+    expect(outcome).toMatchObject({ answer: `no\\x0a\\x1b[31m${'x'.repeat(192)}…` });
+  });
+
+  it.each(['Bearer sk_live_1', 'sk_live_1'])(
+    'that repeats the secret in "%s" is withheld',
+    async (repeated) => {
+      const outcome = await answeredWith(
+        (_, response) => void response.writeHead(401).end(`wrong: ${repeated}`),
+        { headers: { authorization: new Secret('Bearer sk_live_1') } },
+      );
+      expect(outcome).toMatchObject({ answer: '[withheld: it repeats a header of this endpoint]' });
+    },
+  );
+
+  it('that repeats a secret is withheld even where it is cut in the middle of it', async () => {
+    const outcome = await answeredWith(
+      ({ headers }, response) => void response.writeHead(401).end(headers['x-api-key']),
+      { headers: { 'x-api-key': new Secret('s'.repeat(8_000)) } },
+    );
+    expect(outcome).toMatchObject({ answer: '[withheld: it repeats a header of this endpoint]' });
+  });
+
+  it('is quoted when it has no more than a short word in common with a header', async () => {
+    const outcome = await answeredWith(
+      (_, response) => void response.writeHead(401).end('Bearer?'),
+      { headers: { authorization: new Secret('Bearer sk_live_1') } },
+    );
+    expect(outcome).toMatchObject({ answer: 'Bearer?' });
+  });
+
+  it('is read only in its beginning, and the connection is closed on the rest', async () => {
+    await using server = await FaultyServer.start((socket) =>
+      flood(socket, 'HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n', 'x'.repeat(65_536)),
+    );
+    expect(await aSender(server.url).post()).toEqual({ kind: 'accepted', status: 200 });
+    await eventually('the end of the connection', () => server.sockets[0]?.destroyed);
+    expect(server.sockets[0]?.bytesWritten).toBeLessThan(20_000_000);
+    expect(server.requests).toBe(1);
+  });
+});
+
+describe('an endpoint without an answer', () => {
+  it('that refuses the connection is unreachable: refused', async () => {
+    const outcome = await aSender(await nobodyThere()).post();
+    expect(outcome).toMatchObject({ kind: 'unreachable', cause: 'refused' });
+  });
+
+  it.each<[string, Misbehave]>([
+    ['says nothing', () => undefined],
+    ['stops in the middle of the head', (socket) => socket.write('HTTP/1.1 200 OK\r\nx: ')],
+    [
+      'stops in the middle of the body',
+      (socket) => socket.write('HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf'),
+    ],
+  ])('that %s is unreachable: timeout', async (_, misbehave) => {
+    expect(await metWith(misbehave, { timeoutMs: 100 })).toEqual({
+      kind: 'unreachable',
+      cause: 'timeout',
+      detail: 'no answer within 100 ms',
+    });
+  });
+
+  it('that drips its answer is cut off by the time limit for all of it', async () => {
+    const outcome = await metWith(
+      (socket) => {
+        socket.write('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n');
+        const drip = setInterval(() => socket.write('1\r\nx\r\n'), 10);
+        socket.on('close', () => clearInterval(drip));
+      },
+      { timeoutMs: 150 },
+    );
+    expect(outcome).toMatchObject({ kind: 'unreachable', cause: 'timeout' });
+  });
+
+  it.each<[string, Misbehave]>([
+    ['resets the connection', (socket) => socket.resetAndDestroy()],
+    ['closes the connection', (socket) => socket.end()],
+    [
+      'closes it in the middle of the body',
+      (socket) => socket.end('HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf'),
+    ],
+  ])('that %s is unreachable: reset', async (_, misbehave) => {
+    expect(await metWith(misbehave)).toMatchObject({ kind: 'unreachable', cause: 'reset' });
+  });
+
+  it.each<[string, Misbehave]>([
+    ['speaks something else', (socket) => socket.end('SSH-2.0-OpenSSH_9.2\r\n')],
+    [
+      'sends headers without end',
+      (socket) => flood(socket, 'HTTP/1.1 200 OK\r\n', 'x: y\r\n'.repeat(1_000)),
+    ],
+  ])('that %s is unreachable: protocol', async (_, misbehave) => {
+    expect(await metWith(misbehave)).toMatchObject({ kind: 'unreachable', cause: 'protocol' });
+  });
+
+  it('whose name nobody knows is unreachable: dns', async () => {
+    const outcome = await aSender('http://nowhere.invalid/').post();
+    expect(outcome).toMatchObject({ kind: 'unreachable', cause: 'dns' });
+  });
+
+  it('that speaks no TLS on an https URL is unreachable: tls', async () => {
+    await using receiver = await TestReceiver.start();
+    const outcome = await aSender(receiver.url.replace('http:', 'https:')).post();
+    expect(outcome).toMatchObject({ kind: 'unreachable', cause: 'tls' });
+  });
+});
+
+describe('a sender', () => {
+  it('uses its connections again', async () => {
+    const ports = new Set<number | undefined>();
+    await using receiver = await TestReceiver.start((_, response) => {
+      ports.add(response.socket?.remotePort);
+      response.writeHead(204).end();
+    });
+    const { post } = aSender(receiver.url);
+    for (let posts = 0; posts < 20; posts += 1) await post();
+    expect(receiver.requests).toHaveLength(20);
+    // Undici may open a second one while the first comes to rest.
+    expect(ports.size).toBeLessThanOrEqual(2);
+  });
+
+  it('breaks off what is under way when it is closed', async () => {
+    await using receiver = await TestReceiver.start(() => undefined);
+    const { sender, post } = aSender(receiver.url);
+    const outcome = post();
+    await eventually('the request', () => receiver.requests[0]);
+    await sender.close();
+    expect(await outcome).toMatchObject({ kind: 'unreachable', cause: 'network' });
+  });
+});

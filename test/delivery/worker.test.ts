@@ -1,0 +1,383 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { pino } from 'pino';
+import { describe, expect, it } from 'vitest';
+import { Worker } from '../../src/delivery/worker.js';
+import { Events } from '../../src/events.js';
+import { Metrics } from '../../src/metrics.js';
+import { MemoryOutbox } from '../../src/outbox/memory-outbox.js';
+import type { Endpoint } from '../../src/vocabulary.js';
+import { aDelivery, anEndpoint } from '../support/domain.js';
+import { ACCEPTED, FakeSender, refused } from '../support/fake-sender.js';
+import { fixedChance, ManualClock, settled } from '../support/manual-clock.js';
+
+interface LogLine {
+  readonly event: string;
+  readonly id?: string;
+}
+
+/** A worker that has started, with all around it; disposing stops it. */
+function aWorker(given: Partial<Endpoint> = {}) {
+  const endpoint = anEndpoint(given);
+  const clock = new ManualClock();
+  const outbox = new MemoryOutbox(clock, () => undefined);
+  const sender = new FakeSender();
+  const lines: LogLine[] = [];
+  const log = pino({ level: 'info' }, { write: (line) => void lines.push(JSON.parse(line)) });
+  const metrics = new Metrics({ endpoints: new Map([[endpoint.name, endpoint]]), routes: [] });
+  const events = new Events(log, metrics, clock);
+  const parts = { endpoint, sender, outbox, events, clock, chance: fixedChance() };
+  const worker = new Worker(parts);
+  worker.start();
+  return {
+    worker,
+    clock,
+    outbox,
+    sender,
+    logged: (event: string) => lines.filter((line) => line.event === event),
+    store: async (...ids: string[]) => {
+      await outbox.enqueue(ids.map((id) => aDelivery({ id })));
+      await settled();
+    },
+    answer: async (...outcome: Parameters<FakeSender['answer']>) => {
+      sender.answer(...outcome);
+      await settled();
+    },
+    pending: async () => (await outbox.depth('shop')).pending,
+    dead: async () =>
+      (await outbox.deadLetters('shop')).map(({ delivery, reason, attempts }) => ({
+        id: delivery.id,
+        reason,
+        attempts,
+      })),
+    [Symbol.asyncDispose]: () => worker.stop(AbortSignal.abort()),
+  };
+}
+
+/** Whether the promise has been fulfilled by now. */
+async function isOver(promise: Promise<unknown>): Promise<boolean> {
+  let over = false;
+  void promise.then(() => {
+    over = true;
+  });
+  await settled();
+  return over;
+}
+
+/** Bytes in use once all garbage is collected. */
+function heapBytes(): number {
+  setFlagsFromString('--expose-gc');
+  runInNewContext('gc')();
+  return process.memoryUsage().heapUsed;
+}
+
+const never = new AbortController().signal;
+
+describe('a worker', () => {
+  it('sends what is in the outbox and forgets what was accepted', async () => {
+    await using under = aWorker();
+    await under.store('a', 'b');
+    expect(under.sender.sent).toEqual(['a', 'b']);
+    await under.answer();
+    expect(await under.pending()).toBe(1);
+    await under.answer();
+    expect(await under.pending()).toBe(0);
+    expect(under.logged('attempt')).toHaveLength(2);
+  });
+
+  it('leaves the webhooks of other endpoints alone', async () => {
+    await using under = aWorker();
+    await under.outbox.enqueue([aDelivery({ endpoint: 'other' })]);
+    await settled();
+    expect(under.sender.sent).toEqual([]);
+  });
+
+  it('tries again after each wait of the schedule, then gives up', async () => {
+    await using under = aWorker({ retry: { scheduleMs: [1_000, 5_000], jitter: 0 } });
+    await under.store('a');
+    await under.answer(refused(500));
+    await under.clock.advance(999);
+    expect(under.sender.sent).toHaveLength(1);
+    await under.clock.advance(1);
+    expect(under.sender.sent).toHaveLength(2);
+    await under.answer(refused(500));
+    await under.clock.advance(5_000);
+    await under.answer(refused(500));
+    expect(await under.dead()).toEqual([{ id: 'a', reason: 'exhausted', attempts: 3 }]);
+    expect(await under.pending()).toBe(0);
+    await under.clock.advance(100_000);
+    expect(under.sender.sent).toEqual(['a', 'a', 'a']);
+  });
+
+  it('sends something else while a retry waits', async () => {
+    await using under = aWorker({ concurrency: 1 });
+    await under.store('a', 'b');
+    await under.answer(refused(500));
+    expect(under.sender.sent).toEqual(['a', 'b']);
+  });
+
+  it('goes on when the outbox fails to claim or to settle', async () => {
+    await using under = aWorker();
+    const { outbox } = under;
+    const settle = outbox.settle.bind(outbox);
+    outbox.settle = () => Promise.reject(new Error('the disk is full'));
+    await under.store('a');
+    await under.answer();
+    const claim = outbox.claim.bind(outbox);
+    outbox.claim = () => Promise.reject(new Error('the disk is gone'));
+    await under.store('b');
+    await under.answer();
+    expect(under.logged('delivery_failed')).toMatchObject([
+      { endpoint: 'shop', error: 'the disk is full' },
+      { endpoint: 'shop', error: 'the disk is gone' },
+      { endpoint: 'shop', error: 'the disk is full' },
+    ]);
+    outbox.settle = settle;
+    outbox.claim = claim;
+    await under.store('c');
+    await under.clock.advance(1_000);
+    expect(under.sender.sent).toEqual(['a', 'b', 'c']);
+  });
+});
+
+describe('concurrency', () => {
+  it('is used up, and never exceeded', async () => {
+    await using under = aWorker({ concurrency: 2 });
+    await under.store('a', 'b', 'c', 'd', 'e');
+    expect(under.sender.underWay).toEqual(['a', 'b']);
+    await under.answer();
+    expect(under.sender.underWay).toEqual(['b', 'c']);
+    for (let answered = 1; answered < 5; answered += 1) await under.answer();
+    expect(under.sender.sent).toEqual(['a', 'b', 'c', 'd', 'e']);
+    expect(under.sender.underWayMax).toBe(2);
+  });
+
+  it('is filled up by a claim that waited while others were under way', async () => {
+    await using under = aWorker({ concurrency: 3 });
+    await under.store('a');
+    await under.store('b', 'c', 'd');
+    expect(under.sender.underWay).toEqual(['a', 'b', 'c']);
+  });
+});
+
+describe('memory', () => {
+  it('does not grow with the attempts that end while others hang', async () => {
+    await using under = aWorker({ concurrency: 100 });
+    under.sender.instantly = (id) => (id.startsWith('hangs') ? null : ACCEPTED);
+    await under.store(...Array.from({ length: 99 }, (_, i) => `hangs_${i}`));
+    const beforeBytes = heapBytes();
+    const attempts = 3_000;
+    await under.store(...Array.from({ length: attempts }, (_, i) => `ends_${i}`));
+    while ((await under.pending()) > 99) await settled();
+    expect(under.sender.sent).toHaveLength(99 + attempts);
+    expect((heapBytes() - beforeBytes) / attempts).toBeLessThan(2_000);
+  });
+});
+
+describe('a rate limit', () => {
+  it('spreads what is sent', async () => {
+    await using under = aWorker({ concurrency: 99, rateLimit: { count: 20, perMs: 1_000 } });
+    await under.store(...Array.from({ length: 30 }, (_, i) => `msg_${i}`));
+    expect(under.sender.sent).toHaveLength(2);
+    await under.clock.advance(49);
+    expect(under.sender.sent).toHaveLength(2);
+    await under.clock.advance(1);
+    expect(under.sender.sent).toHaveLength(3);
+    await under.clock.advance(950);
+    expect(under.sender.sent).toHaveLength(22);
+    await under.clock.advance(400);
+    expect(under.sender.sent).toHaveLength(30);
+  });
+});
+
+describe('an endpoint that asks to be left alone', () => {
+  it('gets nothing until the pause is over, then everything', async () => {
+    await using under = aWorker({ concurrency: 1 });
+    await under.store('a');
+    await under.answer(refused(429, 10_000));
+    await under.store('b', 'c');
+    await under.clock.advance(9_999);
+    expect(under.sender.sent).toEqual(['a']);
+    await under.clock.advance(1);
+    await under.answer();
+    await under.answer();
+    await under.answer();
+    expect(under.sender.sent.toSorted()).toEqual(['a', 'a', 'b', 'c']);
+    expect(await under.pending()).toBe(0);
+    expect(under.logged('endpoint_paused')).toMatchObject([{ endpoint: 'shop', pause_ms: 10_000 }]);
+  });
+
+  it('gets nothing from a claim that was waiting when the pause began', async () => {
+    await using under = aWorker({ concurrency: 2 });
+    await under.store('a');
+    // One place is free, so the worker waits in claim while the answer arrives.
+    await under.answer(refused(503, 10_000));
+    await under.store('b');
+    expect(under.sender.sent).toEqual(['a']);
+    expect(await under.outbox.depth('shop')).toMatchObject({
+      pending: 2,
+      oldestDueAtMs: under.clock.nowMs(),
+    });
+    await under.clock.advance(10_000);
+    expect(under.sender.sent.toSorted()).toEqual(['a', 'a', 'b']);
+  });
+
+  it('does not count the attempt of what the pause held back', async () => {
+    await using under = aWorker({ concurrency: 2, retry: { scheduleMs: [], jitter: 0 } });
+    await under.store('a');
+    await under.answer(refused(503, 10_000));
+    await under.store('b');
+    await under.clock.advance(10_000);
+    await under.answer(refused(500));
+    expect(await under.dead()).toEqual([
+      { id: 'a', reason: 'exhausted', attempts: 1 },
+      { id: 'b', reason: 'exhausted', attempts: 1 },
+    ]);
+  });
+
+  it('may ask twice at the same time: the longer pause holds', async () => {
+    await using under = aWorker({ concurrency: 3 });
+    await under.store('a', 'b');
+    await under.answer(refused(429, 10_000));
+    await under.answer(refused(429, 1_000));
+    await under.clock.advance(9_999);
+    expect(under.sender.sent).toEqual(['a', 'b']);
+    await under.clock.advance(1);
+    expect(under.sender.sent.toSorted()).toEqual(['a', 'a', 'b', 'b']);
+  });
+});
+
+describe('an endpoint that is gone', () => {
+  it('gets nothing more: what comes and what waits for a retry become dead letters', async () => {
+    await using under = aWorker({ concurrency: 1, retry: { scheduleMs: [1_000], jitter: 0 } });
+    await under.store('a');
+    await under.answer(refused(500));
+    await under.store('b');
+    await under.answer(refused(410));
+    await under.store('c');
+    await under.clock.advance(1_000);
+    expect(under.sender.sent).toEqual(['a', 'b']);
+    expect(await under.dead()).toMatchObject([
+      { id: 'b', reason: 'gone' },
+      { id: 'c', reason: 'gone' },
+      { id: 'a', reason: 'gone' },
+    ]);
+    expect(await under.pending()).toBe(0);
+    expect(under.logged('dead_unattempted').map(({ id }) => id)).toEqual(['c', 'a']);
+  });
+
+  it('is said to be gone once, however many answers say so', async () => {
+    await using under = aWorker({ concurrency: 2 });
+    await under.store('a', 'b');
+    await under.answer(refused(410));
+    await under.answer(refused(410));
+    expect(under.logged('endpoint_gone')).toHaveLength(1);
+  });
+
+  it('is not waited for when it had asked for a pause before', async () => {
+    await using under = aWorker({ concurrency: 2 });
+    await under.store('a', 'b');
+    await under.answer(refused(429, 60_000));
+    await under.answer(refused(410));
+    await under.store('c');
+    await under.clock.advance(60_000);
+    expect(under.sender.sent).toEqual(['a', 'b']);
+    expect(await under.dead()).toHaveLength(3);
+  });
+});
+
+describe('a drain', () => {
+  it('lasts until all that is due has been attempted', async () => {
+    await using under = aWorker({ concurrency: 1 });
+    await under.store('a', 'b');
+    const drained = under.worker.drained(never);
+    await under.answer();
+    await under.clock.advance(1_000);
+    expect(await isOver(drained)).toBe(false);
+    await under.answer();
+    await under.clock.advance(20);
+    expect(await isOver(drained)).toBe(true);
+  });
+
+  it('does not wait for a retry whose time has not come', async () => {
+    await using under = aWorker();
+    await under.store('a');
+    await under.answer(refused(500));
+    expect(await isOver(under.worker.drained(never))).toBe(true);
+  });
+
+  it('does not wait for an endpoint that asked to be left alone', async () => {
+    await using under = aWorker({ concurrency: 1 });
+    await under.store('a', 'b');
+    await under.answer(refused(429, 60_000));
+    expect(under.sender.sent).toEqual(['a']);
+    expect(await isOver(under.worker.drained(never))).toBe(true);
+  });
+
+  it('waits for the rate limit', async () => {
+    await using under = aWorker({ rateLimit: { count: 1, perMs: 1_000 } });
+    await under.store('a', 'b');
+    await under.answer();
+    const drained = under.worker.drained(never);
+    await under.clock.advance(900);
+    expect(await isOver(drained)).toBe(false);
+    await under.clock.advance(100);
+    await under.answer();
+    await under.clock.advance(20);
+    expect(await isOver(drained)).toBe(true);
+  });
+
+  it('ends when it is told to', async () => {
+    await using under = aWorker({ concurrency: 1 });
+    await under.store('a', 'b');
+    const giveUp = new AbortController();
+    const drained = under.worker.drained(giveUp.signal);
+    expect(await isOver(drained)).toBe(false);
+    giveUp.abort();
+    expect(await isOver(drained)).toBe(true);
+  });
+});
+
+describe('a stop', () => {
+  it('claims nothing more, and waits for what is under way', async () => {
+    await using under = aWorker({ concurrency: 1 });
+    await under.store('a', 'b');
+    const stopped = under.worker.stop(never);
+    expect(await isOver(stopped)).toBe(false);
+    expect(under.sender.closed).toBe(false);
+    await under.answer();
+    expect(await isOver(stopped)).toBe(true);
+    expect(under.sender.closed).toBe(true);
+    expect(under.sender.sent).toEqual(['a']);
+    expect(await under.pending()).toBe(1);
+  });
+
+  it.each([
+    ['waits in claim', { concurrency: 2 }],
+    ['waits for the rate limit', { rateLimit: { count: 1, perMs: 60_000 } }],
+  ])('ends at once when nothing is under way and the worker %s', async (_, given) => {
+    await using under = aWorker(given);
+    await under.store('a');
+    await under.answer();
+    expect(await isOver(under.worker.stop(never))).toBe(true);
+  });
+
+  it('ends at once during a pause', async () => {
+    await using under = aWorker();
+    await under.store('a');
+    await under.answer(refused(429, 60_000));
+    expect(await isOver(under.worker.stop(never))).toBe(true);
+  });
+
+  it('breaks off what is under way once its time is over, and keeps it for a retry', async () => {
+    await using under = aWorker();
+    await under.store('a');
+    const graceOver = new AbortController();
+    const stopped = under.worker.stop(graceOver.signal);
+    expect(await isOver(stopped)).toBe(false);
+    graceOver.abort();
+    expect(await isOver(stopped)).toBe(true);
+    expect(await under.pending()).toBe(1);
+    expect(await under.dead()).toEqual([]);
+  });
+});
