@@ -1,0 +1,143 @@
+/** The relay, wired: the only place that picks implementations. */
+import type { Logger } from 'pino';
+import { type Check, startAdmin } from './admin/server.js';
+import { Capture } from './capture/capture.js';
+import type { Chance, Clock } from './clock.js';
+import { createSender } from './delivery/send.js';
+import { Worker } from './delivery/worker.js';
+import { Events } from './events.js';
+import { Lifecycle } from './lifecycle.js';
+import { Metrics } from './metrics.js';
+import { MemoryOutbox } from './outbox/memory-outbox.js';
+import type { Outbox } from './outbox/outbox.js';
+import { Source } from './source/source.js';
+import { VERSION } from './version.js';
+import type { Settings } from './vocabulary.js';
+
+/** How much longer than `shutdown.grace` the last attempts may take to be broken off. */
+const BREAK_OFF_MS = 2_000;
+
+export interface RelayParts {
+  readonly settings: Settings;
+  /** The file that the settings came from; for the log. */
+  readonly file: string;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly chance: Chance;
+}
+
+/** Everything that the parts of the relay share. */
+interface Wiring extends RelayParts {
+  readonly metrics: Metrics;
+  readonly events: Events;
+  readonly lifecycle: Lifecycle;
+  /** Aborts when it is time to stop. */
+  readonly stop: AbortSignal;
+  /** Aborts when `shutdown.grace` is over. */
+  readonly graceOver: AbortSignal;
+}
+
+/**
+ * Runs until `stop` aborts, finishes what is under way within `shutdown.grace`, and resolves.
+ * Rejects with a RelayError, everything put away, when it cannot start.
+ */
+export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<void> {
+  const { settings, log, clock } = parts;
+  const metrics = new Metrics(settings);
+  const events = new Events(log, metrics, clock);
+  const lifecycle = new Lifecycle(clock, (name, error) => events.cleanUpFailed(name, error));
+  const grace = new AbortController();
+  try {
+    await start({ ...parts, metrics, events, lifecycle, stop, graceOver: grace.signal });
+    await aborted(stop);
+    events.stopping(String(stop.reason), settings.shutdown.graceMs);
+  } finally {
+    const cancelGrace = clock.after(settings.shutdown.graceMs, () => grace.abort());
+    await lifecycle.stop();
+    cancelGrace();
+  }
+}
+
+/** In the order of dependence; what starts last stops first. */
+async function start(wiring: Wiring): Promise<void> {
+  const { metrics, events, clock } = wiring;
+  const source = createSource(wiring, (expiration) => capture.expired(expiration));
+  await openAdmin(wiring, source);
+  const outbox = new MemoryOutbox(clock, (letter) => events.deadLetterEvicted(letter));
+  metrics.watchProcess();
+  metrics.watchOutbox(outbox, () => clock.nowMs());
+  startDelivery(wiring, outbox);
+  const capture = startCapture(wiring, outbox);
+  await startSource(wiring, source);
+}
+
+async function openAdmin(wiring: Wiring, source: Source): Promise<void> {
+  const { settings, metrics, events, lifecycle, stop, file } = wiring;
+  const checks = (): Check[] => {
+    const { subscribed, canary } = source.state();
+    return [
+      { name: 'subscribed', problem: subscribed },
+      { name: 'canary', problem: canary },
+      { name: 'running', problem: stop.aborted ? 'shutting down' : null },
+    ];
+  };
+  const admin = await startAdmin({
+    listen: settings.admin.listen,
+    checks,
+    metrics: () => metrics.text(),
+    metricsType: metrics.contentType,
+  });
+  lifecycle.onStop('admin', () => admin.close());
+  events.started(VERSION, file, settings, admin.address);
+}
+
+function startDelivery(wiring: Wiring, outbox: Outbox): void {
+  const { settings, events, lifecycle, graceOver, clock, chance } = wiring;
+  lifecycle.onStop('outbox', async () => {
+    const depths = await Promise.all([...settings.endpoints.keys()].map((n) => outbox.depth(n)));
+    await outbox.close();
+    events.stopped(outbox.durable ? 0 : depths.reduce((sum, { pending }) => sum + pending, 0));
+  });
+  const workers = [...settings.endpoints.values()].map((endpoint) => {
+    const sender = createSender(endpoint, clock);
+    return new Worker({ endpoint, sender, outbox, events, clock, chance });
+  });
+  for (const worker of workers) worker.start();
+  lifecycle.onStop(
+    'delivery',
+    async () => {
+      if (!outbox.durable) await Promise.all(workers.map((worker) => worker.drained(graceOver)));
+      await Promise.all(workers.map((worker) => worker.stop(graceOver)));
+    },
+    settings.shutdown.graceMs + BREAK_OFF_MS,
+  );
+}
+
+function startCapture(wiring: Wiring, outbox: Outbox): Capture {
+  const { settings, events, lifecycle, graceOver, clock, chance } = wiring;
+  const capture = new Capture({ routes: settings.routes, outbox, events, clock, chance });
+  const msMax = settings.shutdown.graceMs + BREAK_OFF_MS;
+  lifecycle.onStop('capture', () => capture.stop(graceOver), msMax);
+  return capture;
+}
+
+function createSource(wiring: Wiring, onExpired: Capture['expired']): Source {
+  const { settings, events, clock, chance } = wiring;
+  return new Source({ settings: settings.redis, events, clock, chance, onExpired });
+}
+
+/** Resolves when the relay listens, or when it is told to stop before that. */
+async function startSource({ lifecycle, stop }: Wiring, source: Source): Promise<void> {
+  lifecycle.onStop('source', () => source.stop());
+  const stopWaiting = () => void source.stop();
+  if (stop.aborted) stopWaiting();
+  stop.addEventListener('abort', stopWaiting, { once: true });
+  await source.start();
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

@@ -1,0 +1,100 @@
+/** The command line: which commands there are, what they take, and what becomes of an error. */
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { messageOf, RelayError, UsageError } from '../errors.js';
+import { VERSION } from '../version.js';
+import { check } from './check.js';
+import type { CliContext, ExitCode, FileOption } from './context.js';
+import { healthcheck } from './healthcheck.js';
+import { type ListenOptions, listen } from './listen.js';
+import { match } from './match.js';
+import { run } from './run.js';
+import { schema } from './schema.js';
+import { secret } from './secret.js';
+
+const HELP_AFTER = `
+Without -c FILE: $EXPIRY_RELAY_CONFIG, then ./relay.yaml, then /etc/expiry-relay/relay.yaml.
+Exit codes: 0 fine, 1 the operator must act (standard error says what), 2 wrong usage.`;
+
+const PORT_MAX = 65_535;
+
+/** Never rejects: every error becomes a message on standard error and an exit code. */
+export async function runCli(context: CliContext): Promise<ExitCode> {
+  let code: ExitCode = 0;
+  const program = createProgram(context, (result) => {
+    code = result;
+  });
+  try {
+    await program.parseAsync([...context.argv], { from: 'user' });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    const internal = error instanceof RelayError ? '' : 'internal error: ';
+    context.stderr.write(`expiry-relay: ${internal}${messageOf(error)}\n`);
+    return error instanceof UsageError ? 2 : 1;
+  }
+}
+
+function createProgram(context: CliContext, done: (code: ExitCode) => void): Command {
+  const program = new Command('expiry-relay')
+    .description('A signed webhook for every Redis key that expires.')
+    .version(VERSION, '--version', 'print the version')
+    .helpOption('-h, --help', 'print this help')
+    .helpCommand(false)
+    .showSuggestionAfterError()
+    .addHelpText('after', HELP_AFTER)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => context.stdout.write(text),
+      writeErr: (text) => context.stderr.write(text),
+    });
+
+  const withFile = (name: string, description: string) =>
+    program
+      .command(name)
+      .description(description)
+      .option('-c, --config <file>', 'the relay.yaml to use');
+
+  withFile('run', 'run the relay').action(async (options: FileOption) =>
+    done(await run(context, options)),
+  );
+  withFile('check', 'check the file alone: every mistake at once').action(
+    async (options: FileOption) => done(await check(context, options)),
+  );
+  withFile('match', 'show which routes a key takes and what would be sent')
+    .argument('<key>', 'the key, as the application names it')
+    .option('--database <n>', 'the database that the key is in', wholeNumber, 0)
+    .action(async (key: string, options: FileOption & { database: number }) =>
+      done(await match(context, { ...options, key })),
+    );
+  withFile('listen', 'receive webhooks here, verify and print them')
+    .option('--port <n>', 'the port to listen on', portNumber, 8080)
+    .option('--host <address>', 'the address to listen on', '127.0.0.1')
+    .option('--secret <whsec>', "verify with this secret (repeatable); else with the file's", list)
+    .option('--fail <answers>', 'answer the first attempts of each webhook so: 500,429,hang,reset')
+    .action(async (options: FileOption & ListenOptions) => done(await listen(context, options)));
+  withFile('secret', 'print a new secret').action(async () => done(await secret(context)));
+  withFile('schema', "print the file's JSON Schema").action(async () =>
+    done(await schema(context)),
+  );
+  withFile('healthcheck', 'ask the running relay whether it lives (for HEALTHCHECK)')
+    .option('--ready', 'ask whether it is ready instead')
+    .action(async (options: FileOption & { ready?: boolean }) =>
+      done(await healthcheck(context, options)),
+    );
+  return program;
+}
+
+function wholeNumber(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('Expected a whole number.');
+  return Number(text);
+}
+
+function portNumber(text: string): number {
+  const port = wholeNumber(text);
+  if (port > PORT_MAX) throw new InvalidArgumentError(`Expected a port from 0 to ${PORT_MAX}.`);
+  return port;
+}
+
+function list(text: string, before: readonly string[] = []): string[] {
+  return [...before, text];
+}

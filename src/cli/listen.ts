@@ -1,0 +1,143 @@
+import { styleText } from 'node:util';
+import { systemClock } from '../clock.js';
+import { loadSettings } from '../config/load.js';
+import { readSecret } from '../config/texts.js';
+import { NoSettingsFileError, UsageError } from '../errors.js';
+import { printable } from '../printable.js';
+import { type PlannedAnswer, type ReceivedWebhook, startReceiver } from '../receiver/receiver.js';
+import type { Secret } from '../secret.js';
+import type { CliContext, CommandAction, FileOption } from './context.js';
+
+export interface ListenOptions {
+  readonly port: number;
+  readonly host: string;
+  readonly secret?: readonly string[];
+  readonly fail?: string;
+}
+
+/** The keys and their text are cut here, so that a webhook stays a line or two on a screen. */
+const SHOWN_CHARS_MAX = 120;
+
+/** A receiver that prints what comes: for a terminal readably, otherwise one JSON line each. */
+export const listen: CommandAction<FileOption & ListenOptions> = async (context, options) => {
+  const failures = parseFailures(options.fail);
+  const secrets = await secretsFor(context, options);
+  const { stdout, stderr, stop } = context;
+  const show = stdout.isTTY ? readable : jsonLine;
+  const receiver = await startReceiver({
+    listen: { host: options.host, port: options.port },
+    secrets,
+    failures,
+    clock: systemClock,
+    onWebhook: (webhook) => stdout.write(`${show(webhook)}\n`),
+  });
+  const { host, port } = receiver.address;
+  stderr.write(`listening on http://${host}:${port}\n`);
+  if (secrets.length === 0) {
+    stderr.write('signatures are not checked: give --secret, or a file with -c\n');
+  }
+  if (!stop.aborted) {
+    await new Promise((resolve) => stop.addEventListener('abort', resolve, { once: true }));
+  }
+  await receiver.close();
+  return 0;
+};
+
+/** From `--secret`, else every secret of the file's endpoints; none when there is no file at all. */
+async function secretsFor(context: CliContext, options: FileOption & ListenOptions) {
+  if (options.secret !== undefined) return options.secret.map(parseSecret);
+  try {
+    const { env, cwd } = context;
+    const { settings } = await loadSettings({ file: options.config, env, cwd });
+    return [...settings.endpoints.values()].flatMap(({ secrets }) => secrets);
+  } catch (error) {
+    if (error instanceof NoSettingsFileError) return [];
+    throw error;
+  }
+}
+
+function parseSecret(text: string): Secret {
+  const reading = readSecret(text);
+  if (reading.ok) return reading.value;
+  throw new UsageError('--secret: expected whsec_ and then 24–64 bytes in base64');
+}
+
+function parseFailures(text: string | undefined): PlannedAnswer[] {
+  if (text === undefined) return [];
+  return text.split(',').map((word) => {
+    if (word === 'hang' || word === 'reset') return word;
+    if (/^[2-5]\d\d$/.test(word)) return Number(word);
+    throw new UsageError(
+      `--fail: expected statuses (200 to 599), hang or reset, such as 500,429,hang; found "${word}"`,
+    );
+  });
+}
+
+/** What a webhook's body says, as far as it can be read. */
+interface ReadBody {
+  readonly type?: unknown;
+  readonly data?: {
+    readonly key?: unknown;
+    readonly route?: unknown;
+    readonly params?: unknown;
+    readonly expired_at?: unknown;
+  };
+}
+
+function read(body: Buffer): ReadBody {
+  try {
+    const parsed: unknown = JSON.parse(body.toString());
+    return typeof parsed === 'object' && parsed !== null ? parsed : {};
+  } catch {
+    return {};
+  }
+}
+
+/** From the key's deadline to now; null when the deadline was not known. */
+function latenessMs({ data }: ReadBody, receivedAtMs: number): number | null {
+  return typeof data?.expired_at === 'string' ? receivedAtMs - Date.parse(data.expired_at) : null;
+}
+
+function jsonLine(webhook: ReceivedWebhook): string {
+  const body = read(webhook.body);
+  return JSON.stringify({
+    received_at: new Date(webhook.receivedAtMs).toISOString(),
+    verified: webhook.verdict === 'verified',
+    verdict: webhook.verdict,
+    id: webhook.id,
+    attempt: webhook.attempt,
+    answered: webhook.answered,
+    path: webhook.path,
+    lateness_ms: latenessMs(body, webhook.receivedAtMs),
+    body,
+  });
+}
+
+function readable(webhook: ReceivedWebhook): string {
+  const body = read(webhook.body);
+  const late = latenessMs(body, webhook.receivedAtMs);
+  const accepted = typeof webhook.answered === 'number' && webhook.answered < 300;
+  const verdicts = {
+    verified: styleText('green', '✓ verified'),
+    no_secret: styleText('yellow', '? not checked'),
+    missing_headers: styleText('red', '✗ headers missing'),
+    timestamp_out_of_tolerance: styleText('red', '✗ timestamp too far off'),
+    wrong_signature: styleText('red', '✗ wrong signature'),
+  };
+  const headline = [
+    styleText('dim', new Date(webhook.receivedAtMs).toISOString().slice(11, 23)),
+    verdicts[webhook.verdict],
+    styleText('bold', shown(body.type)),
+    styleText('cyan', shown(body.data?.key)),
+    late === null ? '' : `${late} ms late`,
+    webhook.attempt > 1 ? `attempt ${webhook.attempt}` : '',
+    styleText(accepted ? 'green' : 'red', `→ ${webhook.answered}`),
+  ];
+  const details = `POST ${shown(webhook.path)}  ${shown(webhook.id)}  ${shown(body.data?.params)}`;
+  return `${headline.filter((part) => part !== '').join('  ')}\n  ${styleText('dim', details)}`;
+}
+
+function shown(value: unknown): string {
+  if (value === undefined || value === null) return '-';
+  return printable(typeof value === 'string' ? value : JSON.stringify(value), SHOWN_CHARS_MAX);
+}

@@ -1,0 +1,67 @@
+import { buildDeliveries, matchRoute } from '../capture/build.js';
+import { systemChance, systemClock } from '../clock.js';
+import { loadSettings } from '../config/load.js';
+import { buildRequest } from '../delivery/request.js';
+import { printable, printableBytes } from '../printable.js';
+import { Secret } from '../secret.js';
+import type { Delivery, Endpoint, Params, Settings } from '../vocabulary.js';
+import type { CommandAction, FileOption } from './context.js';
+
+export interface MatchOptions extends FileOption {
+  readonly key: string;
+  readonly database: number;
+}
+
+/** Which routes a key takes, and what would be sent; exit code 1 when it takes none. */
+export const match: CommandAction<MatchOptions> = async (context, options) => {
+  const { env, cwd, stdout, stderr } = context;
+  const { settings } = await loadSettings({ file: options.config, env, cwd });
+  const key = Buffer.from(options.key);
+  const { database } = options;
+  if (!settings.redis.databases.includes(database)) {
+    stderr.write(`expiry-relay: database ${database} is not watched (redis.databases)\n`);
+    return 1;
+  }
+  const nowMs = systemClock.nowMs();
+  const expiration = {
+    database,
+    key,
+    expiredAtMs: null,
+    detectedAtMs: nowMs,
+    detectedBy: 'notification',
+  } as const;
+  const deliveries = buildDeliveries(expiration, settings.routes, systemChance.token());
+  if (deliveries.length === 0) {
+    stderr.write(`expiry-relay: no route matches ${printable(options.key)}\n`);
+    return 1;
+  }
+  stdout.write(deliveries.map((delivery) => describe(delivery, settings, key, nowMs)).join('\n'));
+  return 0;
+};
+
+function describe(delivery: Delivery, settings: Settings, key: Buffer, nowMs: number): string {
+  const endpoint = settings.endpoints.get(delivery.endpoint);
+  const route = settings.routes.find(({ name }) => name === delivery.route);
+  if (endpoint === undefined || route === undefined) return '';
+  const request = buildRequest(hideHeaders(endpoint), delivery, nowMs);
+  const headers = Object.entries(request.headers).map(([name, value]) => `  ${name}: ${value}\n`);
+  return (
+    `route ${delivery.route} to ${delivery.endpoint}${paramsText(matchRoute(route, key))}\n` +
+    `  POST ${endpoint.url.origin}${request.path}\n${headers.join('')}\n` +
+    `  ${delivery.body.toString()}\n`
+  );
+}
+
+/** The file's own headers may hold tokens: their names are shown, their values are not. */
+function hideHeaders(endpoint: Endpoint): Endpoint {
+  const hidden = Object.entries(endpoint.headers).map(
+    ([name, value]) => [name, new Secret(value.toString())] as const,
+  );
+  return { ...endpoint, headers: Object.fromEntries(hidden) };
+}
+
+function paramsText(params: Params | null): string {
+  const named = Object.entries(params ?? {});
+  if (named.length === 0) return '';
+  return `, ${named.map(([name, bytes]) => `${name} = ${printableBytes(bytes)}`).join(', ')}`;
+}

@@ -1,0 +1,8 @@
+import { jsonSchema } from '../config/schema.js';
+import type { CliContext, ExitCode } from './context.js';
+
+/** The JSON Schema of relay.yaml, for editors. */
+export async function schema({ stdout }: CliContext): Promise<ExitCode> {
+  stdout.write(`${JSON.stringify(jsonSchema(), null, 2)}\n`);
+  return 0;
+}

@@ -1,0 +1,24 @@
+/** What the admin port and the receiver share: an HTTP server from listening to its end. */
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { ListenAddress } from './vocabulary.js';
+
+/** Resolves with the address, whose port is the real one when 0 was asked for; rejects if taken. */
+export async function listenOn(
+  server: Server,
+  { host, port }: ListenAddress,
+): Promise<ListenAddress> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, resolve);
+  });
+  return { host, port: (server.address() as AddressInfo).port };
+}
+
+/** Cuts every connection; resolves when the port is free. */
+export function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}

@@ -1,0 +1,46 @@
+/**
+ * Named clean-ups: each is registered the moment its resource exists, and they run last in first
+ * out, at a stop as well as to undo a start that failed half-way.
+ */
+import type { Clock } from './clock.js';
+
+/** A clean-up that takes longer is left behind, so that a stop always ends. */
+const CLEAN_UP_MS_MAX = 5_000;
+
+export type CleanUp = () => void | Promise<void>;
+
+export class Lifecycle {
+  readonly #clock: Clock;
+  readonly #onFailure: (name: string, error: unknown) => void;
+  readonly #cleanUps: { name: string; run: CleanUp; msMax: number }[] = [];
+
+  constructor(clock: Clock, onFailure: (name: string, error: unknown) => void) {
+    this.#clock = clock;
+    this.#onFailure = onFailure;
+  }
+
+  /** `msMax` bounds the clean-up, in milliseconds. */
+  onStop(name: string, run: CleanUp, msMax = CLEAN_UP_MS_MAX): void {
+    this.#cleanUps.push({ name, run, msMax });
+  }
+
+  /** Runs them all, whatever fails. Running it again runs only what was registered since. */
+  async stop(): Promise<void> {
+    for (let next = this.#cleanUps.pop(); next !== undefined; next = this.#cleanUps.pop()) {
+      const { name, run, msMax } = next;
+      const stopWaiting = new AbortController();
+      try {
+        await Promise.race([
+          run(),
+          this.#clock.sleep(msMax, stopWaiting.signal).then(() => {
+            if (!stopWaiting.signal.aborted) throw new Error(`not done within ${msMax} ms`);
+          }),
+        ]);
+      } catch (error) {
+        this.#onFailure(name, error);
+      } finally {
+        stopWaiting.abort();
+      }
+    }
+  }
+}

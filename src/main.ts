@@ -1,0 +1,37 @@
+#!/usr/bin/env node
+/** argv and signals → cli; sets the exit code. */
+import { messageOf } from './errors.js';
+
+const stop = new AbortController();
+
+/** The first asks for a clean stop, the second does not ask. */
+function onSignal(name: NodeJS.Signals): void {
+  if (stop.signal.aborted) process.exit(1);
+  stop.abort(name);
+}
+
+/** What nobody foresaw: said in one line, since a trace is of no use to an operator. */
+function onUnforeseen(thrown: unknown): void {
+  process.stderr.write(`expiry-relay: internal error: ${messageOf(thrown)}\n`);
+  process.exit(1);
+}
+
+process.on('SIGTERM', onSignal);
+process.on('SIGINT', onSignal);
+process.on('uncaughtException', onUnforeseen);
+process.on('unhandledRejection', onUnforeseen);
+// Whoever reads our output may leave early (`expiry-relay schema | head`).
+process.stdout.on('error', () => undefined);
+process.stderr.on('error', () => undefined);
+
+// Loaded last: as PID 1 of a container, a process without handlers does not hear SIGTERM at all.
+const { runCli } = await import('./cli/cli.js');
+
+process.exitCode = await runCli({
+  argv: process.argv.slice(2),
+  env: process.env,
+  cwd: process.cwd(),
+  stdout: process.stdout,
+  stderr: process.stderr,
+  stop: stop.signal,
+});

@@ -1,0 +1,130 @@
+/**
+ * One connection to Redis, from connecting to its end. It never reconnects by itself: whoever
+ * opened it learns why it ended and opens the next one, so that each connection begins with the
+ * same checks and the same subscriptions.
+ */
+import { Redis } from 'ioredis';
+import {
+  messageOf,
+  NotRedisError,
+  RedisAuthError,
+  RedisIsReplicaError,
+  RedisNotReadyError,
+  RedisPermissionError,
+  RedisUnreachableError,
+  type RelayError,
+} from '../errors.js';
+import { printable } from '../printable.js';
+import type { RedisSettings } from '../vocabulary.js';
+
+const CONNECT_MS_MAX = 5_000;
+
+/** How long a peer may take to close its side, before ours is cut. */
+const DISCONNECT_MS_MAX = 200;
+
+/**
+ * A connection with an unanswered command that hears nothing for so long is dead. Longer than a
+ * slow command of somebody else's usually blocks the server.
+ */
+export const SILENCE_MS_MAX = 10_000;
+
+/** How often a connection asks for a sign of life, so that the silence is noticed. */
+export const PING_EVERY_MS = 3_000;
+
+export interface RedisConnection {
+  readonly redis: Redis;
+  /** Resolves, once, with why the connection ended. Never rejects. */
+  readonly ended: Promise<RelayError>;
+  close(): void;
+}
+
+/** host:port, as messages and logs show it: no name, no password. */
+export function addressOf({ host, port }: Pick<RedisSettings, 'host' | 'port'>): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** Connects and authenticates; rejects with a RelayError that says what is wrong. */
+export async function connect(settings: RedisSettings, role: string): Promise<RedisConnection> {
+  const redis = new Redis({
+    host: settings.host,
+    port: settings.port,
+    ...(settings.username === null ? {} : { username: settings.username }),
+    ...(settings.password === null ? {} : { password: settings.password.reveal() }),
+    ...(settings.tls ? { tls: { servername: settings.host } } : {}),
+    protocol: 2,
+    lazyConnect: true,
+    retryStrategy: null,
+    autoResubscribe: false,
+    enableReadyCheck: false,
+    enableOfflineQueue: false,
+    disableClientInfo: true,
+    connectTimeout: CONNECT_MS_MAX,
+    socketTimeout: SILENCE_MS_MAX,
+    disconnectTimeout: DISCONNECT_MS_MAX,
+    connectionName: `expiry-relay:${role}`,
+  });
+  let cause: unknown = null;
+  redis.on('error', (error) => {
+    cause ??= error;
+  });
+  const ended = new Promise<RelayError>((resolve) => {
+    redis.once('end', () => resolve(redisError(cause ?? 'the connection was closed', settings)));
+  });
+  try {
+    await redis.connect();
+    await redis.ping();
+  } catch (error) {
+    close(redis);
+    throw redisError(cause ?? error, settings);
+  }
+  return { redis, ended, close: () => close(redis) };
+}
+
+/** A connection that has ended already would keep a timer of ioredis's running. */
+function close(redis: Redis): void {
+  if (redis.status !== 'end') redis.disconnect();
+}
+
+/** What Redis or the network said, as one of our errors. */
+export function redisError(
+  thrown: unknown,
+  settings: Pick<RedisSettings, 'host' | 'port'>,
+): RelayError {
+  const address = addressOf(settings);
+  const said = printable(messageOf(thrown));
+  const code = /^-?([A-Z]+)/.exec(said)?.[1] ?? '';
+  switch (code) {
+    case 'NOAUTH':
+      return new RedisAuthError(
+        `Redis at ${address} wants a password: set redis.password_file (or redis.password)`,
+      );
+    case 'WRONGPASS':
+      return new RedisAuthError(
+        `Redis at ${address} refuses the user name or password (${said}): check redis.username ` +
+          'and redis.password_file',
+      );
+    case 'NOPERM':
+      return new RedisPermissionError(`Redis at ${address} forbids what the relay needs: ${said}`);
+    case 'READONLY':
+      return new RedisIsReplicaError(replicaAdvice(address, 'another server'));
+    case 'LOADING':
+    case 'BUSY':
+    case 'MASTERDOWN':
+    case 'CLUSTERDOWN':
+      return new RedisNotReadyError(`Redis at ${address} is not ready: ${said}`);
+  }
+  if (/protocol error|invalid resp|unexpected (byte|token|type)|please report this/i.test(said)) {
+    return new NotRedisError(
+      `what answers at ${address} is no Redis (expected its protocol, found: ${said}): ` +
+        'check redis.url',
+    );
+  }
+  return new RedisUnreachableError(`Redis at ${address} cannot be reached: ${said}`);
+}
+
+export function replicaAdvice(address: string, primary: string): string {
+  return (
+    `Redis at ${address} is a replica of ${primary}; replicas never publish expirations: ` +
+    'point redis.url at the primary'
+  );
+}

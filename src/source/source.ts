@@ -1,0 +1,106 @@
+/** Redis as the place where keys expire: one session after another, with a growing wait between. */
+import type { RelayError } from '../errors.js';
+import type { Expiration } from '../vocabulary.js';
+import { addressOf } from './redis-client.js';
+import { openSession, type Session, type SessionParts } from './session.js';
+
+const RETRY_FIRST_MS = 250;
+const RETRY_MS_MAX = 5_000;
+
+/** The share of each wait that chance may take away, so that replicas do not come back as one. */
+const RETRY_JITTER = 0.3;
+
+export interface SourceParts extends Omit<SessionParts, 'onExpired'> {
+  /** Called for each expiration; must not throw or wait. */
+  readonly onExpired: (expiration: Expiration) => void;
+}
+
+/** What a readiness check says: null when all is well, else what is not. */
+export interface SourceState {
+  readonly subscribed: string | null;
+  readonly canary: string | null;
+}
+
+export class Source {
+  readonly #parts: SourceParts;
+  readonly #stop = new AbortController();
+  #session: Session | null = null;
+  /** Why there is no session. */
+  #missing = 'not connected yet';
+  #loop: Promise<void> = Promise.resolve();
+
+  constructor(parts: SourceParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Resolves when the relay listens, however long that takes, or when it is stopped. Rejects with
+   * what only the operator can mend; once it has listened, such a thing is waited out as well.
+   */
+  async start(): Promise<void> {
+    const session = await this.#open(true);
+    if (session !== null) this.#loop = this.#goOn(session);
+  }
+
+  state(): SourceState {
+    if (this.#session === null) return { subscribed: this.#missing, canary: this.#missing };
+    const proof = this.#session.proof();
+    return { subscribed: null, canary: proof === 'failing' ? 'cannot be written' : null };
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#loop;
+  }
+
+  async #goOn(first: Session): Promise<void> {
+    const { settings, events } = this.#parts;
+    for (let session: Session | null = first; session !== null; session = await this.#open(false)) {
+      this.#session = session;
+      events.listening(addressOf(settings), settings.databases);
+      const error = await session.ended;
+      this.#session = null;
+      this.#missing = error.message;
+      if (this.#stop.signal.aborted) return;
+      events.gapBegan(addressOf(settings), error);
+    }
+  }
+
+  /** Opens a session, waiting as often as it takes; null once stopped. */
+  async #open(mayFail: boolean): Promise<Session | null> {
+    const { settings, events, clock, chance } = this.#parts;
+    const { signal } = this.#stop;
+    for (let waitMs = RETRY_FIRST_MS; !signal.aborted; ) {
+      try {
+        const session = await openSession(this.#sessionParts(), signal);
+        if (!signal.aborted) return session;
+        session.close();
+      } catch (thrown) {
+        if (signal.aborted) return null;
+        const error = thrown as RelayError;
+        if (mayFail && !error.retryable) throw error;
+        this.#missing = error.message;
+        const retryInMs = Math.round(waitMs * (1 - RETRY_JITTER * chance.fraction()));
+        events.redisWaiting(addressOf(settings), error, retryInMs);
+        await clock.sleep(retryInMs, signal);
+        waitMs = Math.min(waitMs * 2, RETRY_MS_MAX);
+      }
+    }
+    return null;
+  }
+
+  #sessionParts(): SessionParts {
+    const { onExpired, ...shared } = this.#parts;
+    return {
+      ...shared,
+      onExpired: (database, key) =>
+        onExpired({
+          database,
+          key,
+          expiredAtMs: null,
+          detectedAtMs: shared.clock.nowMs(),
+          detectedBy: 'notification',
+        }),
+    };
+  }
+}

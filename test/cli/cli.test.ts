@@ -1,0 +1,259 @@
+import { Webhook } from 'standardwebhooks';
+import { request } from 'undici';
+import { describe, expect, it } from 'vitest';
+import { stringify } from 'yaml';
+import { startAdmin } from '../../src/admin/server.js';
+import { VERSION } from '../../src/version.js';
+import { cli, startCli, tempFolder } from '../support/cli.js';
+import { TEST_SECRET } from '../support/domain.js';
+import { eventually } from '../support/eventually.js';
+import { runCommand } from '../support/relay-process.js';
+
+const FILE = {
+  endpoints: {
+    shop: {
+      url: 'http://shop:8080/hooks',
+      secrets: [TEST_SECRET],
+      headers: { authorization: 'Bearer hush' },
+    },
+  },
+  routes: [
+    { name: 'cancel', match: 'order:{id}:unpaid', to: 'shop', path: '/orders/{id}/cancel' },
+    { name: 'all-orders', match: 'order:*', to: 'shop' },
+  ],
+};
+const yaml = (more: object = {}) => stringify({ ...FILE, ...more });
+
+describe('the command line', () => {
+  it('prints version and help with exit code 0', async () => {
+    expect(await cli(['--version'])).toEqual({ code: 0, stdout: `${VERSION}\n`, stderr: '' });
+    const help = await cli(['--help']);
+    expect(help.code).toBe(0);
+    for (const command of ['run', 'check', 'match', 'listen', 'secret', 'schema', 'healthcheck']) {
+      expect(help.stdout).toMatch(new RegExp(`^  ${command} `, 'm'));
+      expect((await cli([command, '--help'])).code).toBe(0);
+    }
+  });
+
+  it.each([
+    [['chekc'], 'Did you mean check?'],
+    [['match'], "missing required argument 'key'"],
+    [['check', '--frobnicate'], 'unknown option'],
+    [['listen', '--port', 'x'], 'Expected a whole number'],
+    [['listen', '--port', '70000'], 'from 0 to 65535'],
+    [['listen', '--fail', '99'], '--fail: expected'],
+    [['listen', '--secret', 'whsec_short'], '--secret: expected whsec_'],
+    [[], 'Usage: expiry-relay'],
+  ])('answers %j with exit code 2 and "%s"', async (argv, message) => {
+    const { code, stdout, stderr } = await cli(argv);
+    expect(code).toBe(2);
+    expect(stderr).toContain(message);
+    expect(stdout).toBe('');
+  });
+
+  it('exits with the code, message and no stack as a process too', async () => {
+    const { code, stderr } = await runCommand(['check', '-c', '/nowhere/relay.yaml']);
+    expect(code).toBe(1);
+    expect(stderr).toBe(
+      'expiry-relay: /nowhere/relay.yaml: cannot be read: there is no such file\n',
+    );
+  });
+});
+
+describe('check', () => {
+  it('says that a file is fine, named or found', async () => {
+    await using folder = await tempFolder({ 'relay.yaml': yaml(), 'other.yaml': yaml() });
+    const at = { cwd: folder.path };
+    expect((await cli(['check'], at)).stdout).toBe('relay.yaml: fine (2 routes, 1 endpoint)\n');
+    expect((await cli(['check', '-c', 'other.yaml'], at)).stdout).toContain('other.yaml: fine');
+    const env = { EXPIRY_RELAY_CONFIG: 'other.yaml' };
+    expect((await cli(['check'], { ...at, env })).stdout).toContain('other.yaml: fine');
+  });
+
+  it('prints every mistake with its place, and exits 1', async () => {
+    const bad = yaml({ admn: {}, shutdown: { grace: 5 } });
+    await using folder = await tempFolder({ 'relay.yaml': bad });
+    const { code, stdout, stderr } = await cli(['check'], { cwd: folder.path });
+    expect(code).toBe(1);
+    expect(stdout).toBe('');
+    expect(stderr).toMatch(/relay\.yaml:\d+:\d+: .*"admn".*did you mean "admin"/);
+    expect(stderr).toMatch(/relay\.yaml:\d+:\d+: shutdown\.grace: expected a duration/);
+  });
+
+  it('says where it looked when there is no file', async () => {
+    await using folder = await tempFolder({});
+    const { code, stderr } = await cli(['check'], { cwd: folder.path });
+    expect(code).toBe(1);
+    expect(stderr).toContain('/etc/expiry-relay/relay.yaml');
+  });
+});
+
+describe('match', () => {
+  it("shows each route with its params and the request, the file's headers hidden", async () => {
+    await using folder = await tempFolder({ 'relay.yaml': yaml() });
+    const { code, stdout } = await cli(['match', 'order:42:unpaid'], { cwd: folder.path });
+    expect(code).toBe(0);
+    expect(stdout).toContain('route cancel to shop, id = 42\n');
+    expect(stdout).toContain('POST http://shop:8080/hooks/orders/42/cancel\n');
+    expect(stdout).toContain('route all-orders to shop\n');
+    expect(stdout).toContain('authorization: [secret]\n');
+    expect(stdout).not.toMatch(/hush|whsec_/);
+  });
+
+  it('shows a request that verifies', async () => {
+    await using folder = await tempFolder({ 'relay.yaml': yaml() });
+    const { stdout } = await cli(['match', 'order:42:unpaid'], { cwd: folder.path });
+    const [first = ''] = stdout.split('\nroute ');
+    const headers = Object.fromEntries(
+      [...first.matchAll(/^ {2}(webhook-\S+): (.*)$/gm)].map(([, name, value]) => [name, value]),
+    );
+    const body = /^ {2}(\{.*\})$/m.exec(first)?.[1] ?? '';
+    expect(() => new Webhook(TEST_SECRET).verify(body, headers)).not.toThrow();
+  });
+
+  it('exits 1 when no route takes the key, or the database is not watched', async () => {
+    await using folder = await tempFolder({ 'relay.yaml': yaml() });
+    const at = { cwd: folder.path };
+    const none = await cli(['match', 'cart:\u001b[31m'], at);
+    expect(none).toMatchObject({ code: 1, stdout: '' });
+    expect(none.stderr).toBe('expiry-relay: no route matches cart:\\x1b[31m\n');
+    const unwatched = await cli(['match', 'order:1', '--database', '3'], at);
+    expect(unwatched.code).toBe(1);
+    expect(unwatched.stderr).toContain('database 3 is not watched');
+  });
+});
+
+describe('secret', () => {
+  it('prints a new one each time, which a file accepts', async () => {
+    const { stdout: one } = await cli(['secret']);
+    const { stdout: other } = await cli(['secret']);
+    expect(one).toMatch(/^whsec_[A-Za-z0-9+/]{43}=\n$/);
+    expect(one).not.toBe(other);
+  });
+});
+
+describe('schema', () => {
+  it('prints a JSON Schema that names every part of the file', async () => {
+    const { code, stdout } = await cli(['schema']);
+    expect(code).toBe(0);
+    const schema = JSON.parse(stdout);
+    expect(Object.keys(schema.properties).sort()).toEqual(
+      ['admin', 'endpoints', 'log', 'redis', 'routes', 'shutdown', 'state'].sort(),
+    );
+  });
+});
+
+describe('healthcheck', () => {
+  const withRelay = async (
+    problem: string | null,
+    use: (check: (...more: string[]) => ReturnType<typeof cli>) => Promise<void>,
+  ) => {
+    const admin = await startAdmin({
+      listen: { host: '127.0.0.1', port: 0 },
+      checks: () => [{ name: 'subscribed', problem }],
+      metrics: async () => '',
+      metricsType: 'text/plain',
+    });
+    const listen = `0.0.0.0:${admin.address.port}`;
+    await using folder = await tempFolder({ 'relay.yaml': yaml({ admin: { listen } }) });
+    await use((...more) => cli(['healthcheck', ...more], { cwd: folder.path }));
+    await admin.close();
+    expect((await cli(['healthcheck'], { cwd: folder.path })).code).toBe(1);
+  };
+
+  it('is fine when the relay lives, and no longer when it is gone', () =>
+    withRelay('not connected', async (check) => {
+      expect(await check()).toMatchObject({ code: 0, stdout: 'ok\n' });
+      const ready = await check('--ready');
+      expect(ready.code).toBe(1);
+      expect(ready.stderr).toContain('[-] subscribed: not connected');
+    }));
+
+  it('is fine with --ready when the relay is ready', () =>
+    withRelay(null, async (check) => {
+      expect((await check('--ready')).code).toBe(0);
+    }));
+});
+
+describe('listen', () => {
+  const body =
+    '{"data":{"expired_at":"2026-11-22T06:00:00.000Z","key":"a\\u001bb","params":{}},"type":"t"}';
+  const post = async (run: ReturnType<typeof startCli>, secret: string, id = 'msg_1') => {
+    const url = await eventually('the address', () => /http:\S+/.exec(run.stderr.text)?.[0]);
+    const at = new Date();
+    const { statusCode } = await request(`${url}/hooks`, {
+      method: 'POST',
+      body,
+      headers: {
+        'webhook-id': id,
+        'webhook-timestamp': String(Math.floor(at.getTime() / 1000)),
+        'webhook-signature': new Webhook(secret).sign(id, at, body),
+      },
+    });
+    return statusCode;
+  };
+  const OTHER = `whsec_${Buffer.alloc(24, 1).toString('base64')}`;
+
+  it('verifies, prints one JSON line each, and ends with exit code 0', async () => {
+    const run = startCli(['listen', '--port', '0', '--secret', TEST_SECRET]);
+    expect(await post(run, TEST_SECRET)).toBe(204);
+    expect(await post(run, OTHER)).toBe(401);
+    const [first, second] = run.stdout.text
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(first).toMatchObject({ verified: true, id: 'msg_1', attempt: 1, answered: 204 });
+    expect(first.body).toEqual(JSON.parse(body));
+    expect(first.lateness_ms).toBeGreaterThan(0);
+    expect(second).toMatchObject({ verified: false, verdict: 'wrong_signature', answered: 401 });
+    run.stop();
+    expect(await run.done).toBe(0);
+  });
+
+  it('fails on purpose, once for each attempt of a webhook', async () => {
+    const run = startCli(['listen', '--port', '0', '--secret', TEST_SECRET, '--fail', '500,429']);
+    const statuses = [];
+    for (const id of ['msg_1', 'msg_1', 'msg_1', 'msg_2']) {
+      statuses.push(await post(run, TEST_SECRET, id));
+    }
+    expect(statuses).toEqual([500, 429, 204, 500]);
+    run.stop();
+    await run.done;
+  });
+
+  it('can reset the connection', async () => {
+    const run = startCli(['listen', '--port', '0', '--secret', TEST_SECRET, '--fail', 'reset']);
+    await expect(post(run, TEST_SECRET)).rejects.toThrow();
+    expect(await post(run, TEST_SECRET)).toBe(204);
+    run.stop();
+    await run.done;
+  });
+
+  it('is readable on a terminal, and lets no key move the cursor', async () => {
+    const run = startCli(['listen', '--port', '0', '--secret', TEST_SECRET], { isTTY: true });
+    await post(run, TEST_SECRET);
+    expect(run.stdout.text).toContain('verified');
+    expect(run.stdout.text).toContain('a\\x1bb');
+    run.stop();
+    await run.done;
+  });
+
+  it("takes the secrets of the file's endpoints when none is given", async () => {
+    await using folder = await tempFolder({ 'relay.yaml': yaml() });
+    const run = startCli(['listen', '--port', '0'], { cwd: folder.path });
+    expect(await post(run, TEST_SECRET)).toBe(204);
+    expect(await post(run, OTHER)).toBe(401);
+    run.stop();
+    await run.done;
+  });
+
+  it('says that it checks nothing when it knows no secret', async () => {
+    await using folder = await tempFolder({});
+    const run = startCli(['listen', '--port', '0'], { cwd: folder.path });
+    expect(await post(run, OTHER)).toBe(204);
+    expect(run.stderr.text).toContain('signatures are not checked');
+    expect(JSON.parse(run.stdout.text)).toMatchObject({ verified: false, verdict: 'no_secret' });
+    run.stop();
+    await run.done;
+  });
+});

@@ -1,0 +1,297 @@
+/** Endpoints that are dead, slow or hostile: each costs its own webhooks, and nothing else. */
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { Redis } from 'ioredis';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import type { UnreachableCause } from '../../src/vocabulary.js';
+import { type Certificate, selfSigned } from '../support/certificate.js';
+import { TEST_SECRET } from '../support/domain.js';
+import { eventually } from '../support/eventually.js';
+import { FaultyServer, flood, type Misbehave, nobodyThere } from '../support/faulty-server.js';
+import { type LogLine, type RelayFile, RelayProcess } from '../support/relay-process.js';
+import { assertVerified, TestReceiver } from '../support/test-receiver.js';
+
+const REDIS_PASSWORD = 'redis password/of "tests"';
+const TOKEN = 'tok_4f9d1c7e5b';
+
+/** How much later than the expiration a healthy endpoint may get its webhook on a busy machine. */
+const PROMPT_MS = 1_000;
+
+let server: RunningRedis;
+let redis: Redis;
+let healthy: TestReceiver;
+
+const expire = (key: string) => redis.set(key, '', 'PX', 10);
+
+/** An endpoint under test. */
+function anEndpoint(url: string, given: Record<string, unknown> = {}) {
+  return {
+    url,
+    secrets: [TEST_SECRET],
+    headers: { authorization: `Bearer ${TOKEN}` },
+    timeout: '10s',
+    retry: { schedule: ['50ms', '50ms'], jitter: 0 },
+    ...given,
+  };
+}
+
+/** The endpoints under test, and a healthy one beside them; all get every key. */
+function fileOf(endpoints: Record<string, object>): RelayFile {
+  const all = { ...endpoints, healthy: { url: healthy.url, secrets: [TEST_SECRET] } };
+  return {
+    redis: { url: server.url },
+    endpoints: all,
+    routes: [{ name: 'all', match: '*', to: Object.keys(all) }],
+    log: { level: 'trace' },
+  };
+}
+
+function attemptsAt(relay: RelayProcess, endpoint: string): LogLine[] {
+  return relay.logs('attempt').filter((line) => line.endpoint === endpoint);
+}
+
+function deadLine(relay: RelayProcess, endpoint: string): Promise<LogLine> {
+  return eventually('a dead letter', () =>
+    attemptsAt(relay, endpoint).find(({ disposition }) => disposition === 'dead'),
+  );
+}
+
+/** Neither as they are, nor as they stand in URLs and headers. */
+function expectNoSecrets({ stdout, stderr }: { stdout: string; stderr: string }): void {
+  const secrets = [TEST_SECRET.slice('whsec_'.length), TOKEN, REDIS_PASSWORD, '"tests"', 'of%20'];
+  for (const secret of secrets) expect(stdout + stderr).not.toContain(secret);
+}
+
+beforeAll(async () => {
+  server = await startRedis({ password: REDIS_PASSWORD });
+  redis = new Redis(server.url, { protocol: 2 });
+  healthy = await TestReceiver.start();
+});
+
+afterAll(async () => {
+  redis?.disconnect();
+  await healthy?.[Symbol.asyncDispose]();
+  await server?.stop();
+});
+
+interface HttpsServer extends AsyncDisposable {
+  readonly url: string;
+  readonly counted: { requests: number };
+}
+
+/** An HTTPS server that accepts everything. */
+async function startHttps({ key, cert }: Certificate): Promise<HttpsServer> {
+  const counted = { requests: 0 };
+  const https = createServer({ key, cert }, (_, response) => {
+    counted.requests += 1;
+    response.writeHead(204).end();
+  });
+  await new Promise<void>((resolve) => https.listen(0, '127.0.0.1', resolve));
+  return {
+    url: `https://127.0.0.1:${(https.address() as AddressInfo).port}/`,
+    counted,
+    [Symbol.asyncDispose]: async () => {
+      https.closeAllConnections();
+      await new Promise((resolve) => https.close(resolve));
+    },
+  };
+}
+
+const EARLY_HINTS = 'HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n';
+const OK = 'HTTP/1.1 200 OK\r\n';
+const OK_HALF = `${OK}content-length: 9\r\n\r\nhalf`;
+const NO = 'HTTP/1.1 500 No\r\n\r\n';
+const LONG = 'x'.repeat(1_000);
+
+const unreachable = (cause: UnreachableCause) => ({ outcome: 'unreachable', cause });
+
+/** Each becomes an endpoint of the same relay, and what it does to a connection. */
+const FAULTS: readonly [name: string, outcome: object, Misbehave][] = [
+  ['never-answers', unreachable('timeout'), () => undefined],
+  ['hangs-in-the-head', unreachable('timeout'), (socket) => socket.write(`${OK}x: `)],
+  ['hangs-in-the-body', unreachable('timeout'), (socket) => socket.write(OK_HALF)],
+  ['promises-for-ever', unreachable('timeout'), (socket) => flood(socket, '', EARLY_HINTS)],
+  ['resets', unreachable('reset'), (socket) => socket.resetAndDestroy()],
+  ['closes', unreachable('reset'), (socket) => socket.end()],
+  ['closes-in-the-body', unreachable('reset'), (socket) => socket.end(OK_HALF)],
+  ['no-http', unreachable('protocol'), (socket) => socket.end('SSH-2.0-OpenSSH_9.2\r\n')],
+  ['endless-headers', unreachable('protocol'), (socket) => flood(socket, OK, `x: ${LONG}\r\n`)],
+  ['endless-header', unreachable('protocol'), (socket) => flood(socket, `${OK}x: `, LONG)],
+  ['endless-refusal', { outcome: 'refused', status: 500 }, (socket) => flood(socket, NO, LONG)],
+  ['repeats-the-token', { outcome: 'refused', status: 500 }, (socket) => socket.end(NO + TOKEN)],
+];
+
+/** Endpoints of the same relay that no connection reaches. */
+const OUT_OF_REACH: readonly [name: string, cause: UnreachableCause][] = [
+  ['nobody-there', 'refused'],
+  ['no-such-host', 'dns'],
+  ['self-signed', 'tls'],
+  ['other-name', 'tls'],
+  ['plain-http', 'tls'],
+];
+
+describe('of many faulty endpoints of one relay,', () => {
+  const servers = new Map<string, FaultyServer>();
+  const disposables: AsyncDisposable[] = [];
+  let relay: RelayProcess;
+  let plain: TestReceiver;
+  let unverified: HttpsServer[];
+
+  function keep<Disposable extends AsyncDisposable>(disposable: Disposable): Disposable {
+    disposables.push(disposable);
+    return disposable;
+  }
+
+  beforeAll(async () => {
+    const endpoints: Record<string, object> = {};
+    for (const [name, outcome, misbehave] of FAULTS) {
+      const shop = keep(await FaultyServer.start(misbehave));
+      servers.set(name, shop);
+      const hangs = 'cause' in outcome && outcome.cause === 'timeout';
+      endpoints[name] = anEndpoint(shop.url, { timeout: hangs ? '300ms' : '10s' });
+    }
+    const unknown = keep(await selfSigned('IP:127.0.0.1'));
+    const otherName = keep(await selfSigned('DNS:shop.example'));
+    unverified = [keep(await startHttps(unknown)), keep(await startHttps(otherName))];
+    plain = keep(await TestReceiver.start());
+    endpoints['nobody-there'] = anEndpoint(await nobodyThere());
+    endpoints['no-such-host'] = anEndpoint('http://nowhere.invalid/');
+    endpoints['self-signed'] = anEndpoint(unverified[0]?.url ?? '');
+    endpoints['other-name'] = anEndpoint(unverified[1]?.url ?? '');
+    endpoints['plain-http'] = anEndpoint(plain.url.replace('http:', 'https:'));
+    const env = { NODE_EXTRA_CA_CERTS: otherName.certFile };
+    relay = keep(await RelayProcess.start(fileOf(endpoints), env));
+    await expire('order:1');
+  });
+
+  afterAll(async () => {
+    for (const disposable of disposables.reverse()) await disposable[Symbol.asyncDispose]();
+  });
+
+  /** Three attempts with the same outcome, then a dead letter. */
+  async function expectDeadLetter(endpoint: string, outcome: object): Promise<void> {
+    const { id } = await deadLine(relay, endpoint);
+    expect(attemptsAt(relay, endpoint)).toMatchObject([
+      { id, attempt: 1, level: 'warn', disposition: 'retry', retry_in_ms: 50, ...outcome },
+      { id, attempt: 2, level: 'warn', disposition: 'retry', retry_in_ms: 50, ...outcome },
+      { id, attempt: 3, level: 'error', disposition: 'dead', reason: 'exhausted', ...outcome },
+    ]);
+    await eventually('the metric', async () => {
+      return (await relay.metric(`expiry_relay_dead_letters{endpoint="${endpoint}"}`)) === 1;
+    });
+    expect(await relay.metric(`expiry_relay_outbox_pending{endpoint="${endpoint}"}`)).toBe(0);
+  }
+
+  it.each(FAULTS)('one that misbehaves (%s) gets three attempts: %o', async (name, outcome) => {
+    await expectDeadLetter(name, outcome);
+    const shop = servers.get(name);
+    expect(shop?.requests).toBe(3);
+    await eventually('the end of its connections', () =>
+      shop?.sockets.every(({ destroyed, bytesWritten }) => destroyed || bytesWritten === 0),
+    );
+  });
+
+  it.each(OUT_OF_REACH)('one out of reach (%s) gets three attempts: %s', async (name, cause) => {
+    await expectDeadLetter(name, unreachable(cause));
+    expect(unverified.map(({ counted }) => counted.requests)).toEqual([0, 0]);
+    expect(plain.requests).toEqual([]);
+  });
+
+  it('a healthy one gets its webhook promptly', async () => {
+    await eventually('the attempt', () => attemptsAt(relay, 'healthy')[0]);
+    expect(attemptsAt(relay, 'healthy')).toMatchObject([{ outcome: 'accepted', attempt: 1 }]);
+    expect(attemptsAt(relay, 'healthy')[0]?.age_ms).toBeLessThan(PROMPT_MS);
+    expect(await relay.metric('expiry_relay_dead_letters{endpoint="healthy"}')).toBe(0);
+  });
+
+  it('none kills the relay, or makes it tell a secret', async () => {
+    for (const [name] of [...FAULTS, ...OUT_OF_REACH]) await deadLine(relay, name);
+    expect((await relay.get('/readyz')).status).toBe(200);
+    expect(relay.stderr).toBe('');
+    expect(await relay.stop()).toEqual({ code: 0, signal: null });
+    expectNoSecrets(relay);
+  });
+});
+
+describe('an endpoint that', () => {
+  it('answers 200 and then 100 MB has accepted, and costs neither memory nor time', async () => {
+    await using shop = await FaultyServer.start((socket) =>
+      flood(socket, `${OK}content-length: 100000000\r\n\r\n`, 'x'.repeat(65_536)),
+    );
+    await using relay = await RelayProcess.start(fileOf({ shop: anEndpoint(shop.url) }));
+    const rss = 'expiry_relay_process_resident_memory_bytes';
+    const beforeBytes = await relay.metric(rss);
+    for (let keys = 0; keys < 10; keys += 1) await expire(`large:${keys}`);
+    await eventually('ten attempts', () => attemptsAt(relay, 'shop').length === 10);
+    for (const line of attemptsAt(relay, 'shop')) {
+      expect(line).toMatchObject({ outcome: 'accepted', status: 200, disposition: 'done' });
+      expect(line.duration_ms).toBeLessThan(2_000);
+    }
+    expect((await relay.metric(rss)) - beforeBytes).toBeLessThan(100_000_000);
+    await eventually('the end of the answers', () =>
+      shop.sockets.every(({ destroyed, bytesWritten }) => destroyed || bytesWritten === 0),
+    );
+    for (const { bytesWritten } of shop.sockets) expect(bytesWritten).toBeLessThan(20_000_000);
+  });
+
+  it('redirects has refused, and nobody follows', async () => {
+    await using elsewhere = await TestReceiver.start();
+    const statuses = [301, 302, 307, 308];
+    await using shop = await TestReceiver.start((_, response, count) => {
+      response.writeHead(statuses[count - 1] ?? 500, { location: elsewhere.url }).end();
+    });
+    const retry = { schedule: ['20ms', '20ms', '20ms'] };
+    await using relay = await RelayProcess.start(fileOf({ shop: anEndpoint(shop.url, { retry }) }));
+    await expire('order:1');
+    await deadLine(relay, 'shop');
+    expect(attemptsAt(relay, 'shop')).toMatchObject(
+      statuses.map((status) => ({ outcome: 'refused', status })),
+    );
+    expect(elsewhere.requests).toEqual([]);
+  });
+
+  it('has a certificate that verifies gets its webhooks over https', async () => {
+    await using certificate = await selfSigned('IP:127.0.0.1');
+    await using shop = await startHttps(certificate);
+    await using relay = await RelayProcess.start(fileOf({ shop: anEndpoint(shop.url) }), {
+      NODE_EXTRA_CA_CERTS: certificate.certFile,
+    });
+    await expire('order:1');
+    await eventually('the attempt', () => attemptsAt(relay, 'shop')[0]);
+    expect(attemptsAt(relay, 'shop')).toMatchObject([{ outcome: 'accepted' }]);
+    expect(shop.counted.requests).toBe(1);
+  });
+});
+
+describe('a healthy endpoint', () => {
+  it('gets all of its webhooks promptly while another one hangs with its places taken', async () => {
+    const keys = 200;
+    await using shop = await FaultyServer.start(() => undefined);
+    const hanging = anEndpoint(shop.url, { concurrency: 1, timeout: '10m' });
+    await using relay = await RelayProcess.start(fileOf({ shop: hanging }));
+    const pipeline = redis.pipeline();
+    for (let key = 0; key < keys; key += 1) pipeline.set(`hanging:${key}`, '', 'PX', 10);
+    await pipeline.exec();
+    await eventually('all of them', () => attemptsAt(relay, 'healthy').length === keys);
+    for (const line of attemptsAt(relay, 'healthy')) {
+      expect(line).toMatchObject({ outcome: 'accepted' });
+      expect(line.age_ms).toBeLessThan(PROMPT_MS);
+    }
+    const requests = healthy.requests.filter(({ body }) => body.data.key.startsWith('hanging:'));
+    expect(requests).toHaveLength(keys);
+    for (const request of requests) assertVerified(request);
+    expect(await relay.metric('expiry_relay_outbox_pending{endpoint="shop"}')).toBe(keys);
+    expect(shop.requests).toBe(1);
+  });
+});
+
+describe('the Redis password', () => {
+  it('is not shown when it is wrong', async () => {
+    const url = server.url.replace(encodeURIComponent(REDIS_PASSWORD), TOKEN);
+    await using relay = await RelayProcess.spawn({ ...fileOf({}), redis: { url } });
+    expect((await relay.exited).code).toBe(1);
+    expect(relay.stderr).toContain('refuses the user name or password');
+    expectNoSecrets(relay);
+  });
+});

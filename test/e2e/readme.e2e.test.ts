@@ -1,0 +1,172 @@
+/** Every command and snippet of the README, run as it stands. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync, symlinkSync } from 'node:fs';
+import { chmod, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Redis } from 'ioredis';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { buildBody } from '../../src/capture/build.js';
+import { loadSettings } from '../../src/config/load.js';
+import { tempFolder } from '../support/cli.js';
+import { anExpiration, aRoute, TEST_SECRET } from '../support/domain.js';
+import { eventually } from '../support/eventually.js';
+import { readmeBlock, readmeBlocks } from '../support/readme.js';
+import { RelayProcess, simpleFile } from '../support/relay-process.js';
+import { TestReceiver } from '../support/test-receiver.js';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+let redis: RunningRedis;
+beforeAll(async () => {
+  redis = await startRedis();
+});
+afterAll(() => redis.stop());
+
+async function freePort(): Promise<string> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return String(port);
+}
+
+/** A process whose output is kept, ended with all that it started. */
+function start(command: string, args: readonly string[], cwd: string, env: NodeJS.ProcessEnv) {
+  const child: ChildProcess = spawn(command, args, { cwd, env, detached: true });
+  const run = { output: '' };
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.setEncoding('utf8').on('data', (text: string) => {
+      run.output += text;
+    });
+  }
+  const exited = new Promise<number | null>((resolve) => child.on('exit', resolve));
+  return {
+    run,
+    exited,
+    async [Symbol.asyncDispose]() {
+      try {
+        if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+      } catch {
+        // All of them have ended already.
+      }
+      await exited;
+    },
+  };
+}
+
+/** A folder whose `expiry-relay` is this build, and whose `redis-cli` talks to the test's Redis. */
+async function shims(files: Record<string, string>) {
+  const folder = await tempFolder({
+    ...files,
+    'expiry-relay': `#!/bin/sh\nexec "${process.execPath}" "${ROOT}dist/main.js" "$@"\n`,
+    'redis-cli': `#!/bin/sh\nPATH=$REAL_PATH exec redis-cli -p ${redis.port} "$@"\n`,
+  });
+  await chmod(join(folder.path, 'expiry-relay'), 0o755);
+  await chmod(join(folder.path, 'redis-cli'), 0o755);
+  const REAL_PATH = process.env.PATH ?? '';
+  const env = { PATH: `${folder.path}:${REAL_PATH}`, REAL_PATH, REDIS_URL: redis.url };
+  return { folder, env };
+}
+
+describe('the README', () => {
+  it('has files that load', async () => {
+    const files = readmeBlocks.filter(({ language }) => language === 'yaml');
+    expect(files.length).toBeGreaterThan(1);
+    await using folder = await tempFolder({});
+    for (const { text } of files) {
+      await writeFile(join(folder.path, 'relay.yaml'), text);
+      const env = { SHOP_WEBHOOK_SECRET: TEST_SECRET, REDIS_PASSWORD: 'p', SHOP_TOKEN: 't' };
+      await loadSettings({ file: undefined, env, cwd: folder.path });
+    }
+  });
+
+  it('has a five-minute start that ends with a verified webhook', async () => {
+    const port = await freePort();
+    const file = { ...parse(readmeBlock('yaml', '${REDIS_URL')), admin: { listen: '127.0.0.1:0' } };
+    const { folder, env } = await shims({
+      'relay.yaml': JSON.stringify(file).replace(':8080', `:${port}`),
+    });
+    await using _ = folder;
+    const script = readmeBlock('sh', 'expiry-relay listen').replace(
+      '--port 8080',
+      `--port ${port}`,
+    );
+    await using shell = start('bash', ['-euc', `${script}\nwait`], folder.path, env);
+    const line = await eventually('the webhook', () =>
+      /^\{"received_at".*$/m.exec(shell.run.output),
+    );
+    expect(JSON.parse(line[0])).toMatchObject({
+      verified: true,
+      body: { data: { key: 'order:42:unpaid', params: { id: '42' } } },
+    });
+    expect(shell.run.output).toContain('relay.yaml: fine');
+    expect(shell.run.output).toContain('route cancel-unpaid-order to shop, id = 42');
+  });
+
+  it('has a receiver in Node that verifies, and refuses what is forged', async () => {
+    const port = await freePort();
+    await using folder = await tempFolder({ 'receiver.mjs': readmeBlock('js', 'createServer') });
+    symlinkSync(join(ROOT, 'node_modules'), join(folder.path, 'node_modules'));
+    const env = { PATH: process.env.PATH, PORT: port, SHOP_WEBHOOK_SECRET: TEST_SECRET };
+    await using receiver = start(process.execPath, ['receiver.mjs'], folder.path, env);
+    const forged = await eventually('the receiver', () =>
+      fetch(`http://127.0.0.1:${port}`, { method: 'POST', body: '{}' }).catch(() => null),
+    );
+    expect(forged.status).toBe(401);
+    await using relay = await RelayProcess.start(
+      simpleFile(redis.url, `http://127.0.0.1:${port}`, { route: { match: 'order:{id}:unpaid' } }),
+    );
+    const client = new Redis(redis.url);
+    await client.set('order:43:unpaid', '', 'PX', 10);
+    client.disconnect();
+    await eventually('the webhook', () => receiver.run.output.includes('cancel order 43'));
+    expect(await relay.logged('attempt')).toMatchObject({ outcome: 'accepted' });
+  });
+
+  it('has an ACL that is enough', async () => {
+    const { folder, env } = await shims({});
+    await using _ = folder;
+    await using shell = start('bash', ['-euc', readmeBlock('sh', 'ACL SETUSER')], folder.path, env);
+    expect(await shell.exited).toBe(0);
+    await using receiver = await TestReceiver.start();
+    await using relay = await RelayProcess.start(
+      simpleFile(`redis://relay:a-password@127.0.0.1:${redis.port}`, receiver.url),
+    );
+    expect(relay.logs('canary_unwritable')).toEqual([]);
+    expect(relay.logs('notifications_unreadable')).toEqual([]);
+  });
+
+  it('shows a body as the relay makes it', () => {
+    const expiration = anExpiration();
+    const params = { id: Buffer.from('42') };
+    const body = buildBody(expiration, aRoute({ name: 'cancel-unpaid-order' }), params);
+    expect(readmeBlock('json', 'detected_by').trim()).toBe(body.toString());
+  });
+
+  it('names npm scripts that exist and that CI runs', () => {
+    const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
+    const ci = readFileSync(join(ROOT, '.ci/run'), 'utf8');
+    const named = readmeBlocks
+      .filter(({ language, text }) => language === 'sh' && text.startsWith('npm '))
+      .flatMap(({ text }) => text.trim().split('\n'));
+    expect(named).toContain('npm run demo');
+    for (const command of named) {
+      expect(Object.keys(scripts)).toContain(command.replace(/^npm (run )?/, ''));
+      expect(ci).toContain(command);
+    }
+  });
+
+  it('has no block that is not run: those with docker are run by npm run test:image', () => {
+    const known = /^npm |expiry-relay listen|ACL SETUSER|^docker build/;
+    const unknown = readmeBlocks.filter(
+      ({ language, text }) =>
+        !['yaml', 'json', 'js', 'text'].includes(language) && !known.test(text),
+    );
+    expect(unknown).toEqual([]);
+    expect(readFileSync(join(ROOT, 'scripts/test-image.mjs'), 'utf8')).toContain('README.md');
+  });
+});

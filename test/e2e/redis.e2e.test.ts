@@ -1,0 +1,353 @@
+/** What Redis can do to the relay: away, locked, wrong, silent, restarted. */
+import { once } from 'node:events';
+import { createServer as createHttpServer } from 'node:http';
+import { type AddressInfo, createServer } from 'node:net';
+import { Redis } from 'ioredis';
+import { describe, expect, it } from 'vitest';
+import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { eventually } from '../support/eventually.js';
+import { type RelayFile, RelayProcess, simpleFile } from '../support/relay-process.js';
+import { TcpProxy } from '../support/tcp-proxy.js';
+import { assertVerified, TestReceiver } from '../support/test-receiver.js';
+
+/** Runs commands on a connection of its own. */
+async function withRedis<Result>(
+  { url }: Pick<RunningRedis, 'url'>,
+  work: (redis: Redis) => Promise<Result>,
+): Promise<Result> {
+  const redis = new Redis(url, { protocol: 2 });
+  try {
+    return await work(redis);
+  } finally {
+    redis.disconnect();
+  }
+}
+
+const flagsOf = (redis: RunningRedis) =>
+  withRedis(redis, async (client) => {
+    const reply = (await client.config('GET', 'notify-keyspace-events')) as string[];
+    return [...(reply[1] ?? '')].sort().join('');
+  });
+
+const expire = (redis: Pick<RunningRedis, 'url'>, key: string) =>
+  withRedis(redis, (client) => client.set(key, '', 'PX', 20));
+
+/** Runs the relay until it gives up; its last words. */
+async function lastWords(file: RelayFile): Promise<{ code: number | null; stderr: string }> {
+  await using relay = await RelayProcess.spawn(file);
+  const { code } = await relay.exited;
+  return { code, stderr: relay.stderr };
+}
+
+/** Expires keys until one of them arrives: a relay that has just come back may miss the first. */
+async function arrives(redis: Pick<RunningRedis, 'url'>, receiver: TestReceiver): Promise<void> {
+  const before = receiver.requests.length;
+  let count = 0;
+  await eventually('a webhook', async () => {
+    count += 1;
+    await expire(redis, `again:${count}`);
+    return receiver.requests.length > before;
+  });
+}
+
+describe.concurrent('a key expires', () => {
+  it('and a signed webhook arrives', async () => {
+    await using redis = await startRedis();
+    await using receiver = await TestReceiver.start();
+    await using relay = await RelayProcess.start(
+      simpleFile(redis.url, `${receiver.url}/hooks`, {
+        route: { match: 'order:{id}:unpaid', type: 'order.payment.expired' },
+      }),
+    );
+    await withRedis(redis, async (client) => {
+      await client.set('order:7:paid', '', 'PX', 20);
+      await client.set('order:8:unpaid', '', 'PX', 5_000);
+      await client.del('order:8:unpaid');
+      await client.set('order:42:unpaid', '', 'PX', 20);
+    });
+    const request = await eventually('a webhook', () => receiver.requests[0]);
+    assertVerified(request);
+    expect(request.body).toMatchObject({
+      type: 'order.payment.expired',
+      data: { key: 'order:42:unpaid', params: { id: '42' }, route: 'all', database: 0 },
+    });
+    await relay.stop();
+    expect(receiver.keys).toEqual(['order:42:unpaid']);
+  });
+});
+
+describe.concurrent('notifications', () => {
+  it('are switched on with manage, keeping what was set, and said so', async () => {
+    await using redis = await startRedis({ args: ['--notify-keyspace-events', 'K$'] });
+    await using receiver = await TestReceiver.start();
+    await using relay = await RelayProcess.start(simpleFile(redis.url, receiver.url));
+    expect(await flagsOf(redis)).toBe('$EKx');
+    expect(await relay.logged('notifications_changed')).toMatchObject({ after: '$KEx' });
+  });
+
+  it('are left alone when they suffice', async () => {
+    await using redis = await startRedis({ args: ['--notify-keyspace-events', 'AE'] });
+    await using receiver = await TestReceiver.start();
+    await using relay = await RelayProcess.start(simpleFile(redis.url, receiver.url));
+    expect(await flagsOf(redis)).toBe('AE');
+    expect(relay.logs('notifications_changed')).toEqual([]);
+  });
+
+  it('are never changed with require: the relay refuses to start and says the command', async () => {
+    await using redis = await startRedis({ args: ['--notify-keyspace-events', 'Kg'] });
+    const file = { ...simpleFile(redis.url, 'http://127.0.0.1:9') };
+    file.redis = { url: redis.url, notifications: 'require' };
+    const { code, stderr } = await lastWords(file);
+    expect(code).toBe(1);
+    expect(stderr).toContain('CONFIG SET notify-keyspace-events gKEx');
+    expect(await flagsOf(redis)).toBe('Kg');
+  });
+
+  it('are put back after somebody switched them off, found by the canary', async () => {
+    await using redis = await startRedis();
+    await using receiver = await TestReceiver.start();
+    await using relay = await RelayProcess.start(simpleFile(redis.url, receiver.url));
+    await withRedis(redis, (client) => client.config('SET', 'notify-keyspace-events', ''));
+    await eventually('the flags are back', async () => (await flagsOf(redis)) === 'Ex', 20_000);
+    expect(relay.logs('gap_began')[0]?.error).toContain('expired unheard');
+    await arrives(redis, receiver);
+  }, 40_000);
+
+  it('that a server neither shows nor sends are noticed by the canary, with advice', async () => {
+    await using redis = await startRedis({ args: ['--rename-command', 'CONFIG', ''] });
+    const { code, stderr } = await lastWords(simpleFile(redis.url, 'http://127.0.0.1:9'));
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/does not publish expirations .*parameter\s+group/);
+  });
+
+  it('that a server sends without showing its setting are enough', async () => {
+    await using redis = await startRedis({
+      args: ['--notify-keyspace-events', 'Ex', '--rename-command', 'CONFIG', ''],
+    });
+    await using receiver = await TestReceiver.start();
+    await using relay = await RelayProcess.start(simpleFile(redis.url, receiver.url));
+    expect(relay.logs('notifications_unreadable')).toHaveLength(1);
+    await arrives(redis, receiver);
+  });
+});
+
+describe.concurrent('Redis that is not there', () => {
+  it('is waited for, and said so; /livez is fine and /readyz is not', async () => {
+    await using redis = await startRedis();
+    await using receiver = await TestReceiver.start();
+    await redis.kill('SIGKILL');
+    await using relay = await RelayProcess.spawn(simpleFile(redis.url, receiver.url));
+    const { error, redis: address } = await relay.logged('redis_waiting');
+    expect(error).toContain('ECONNREFUSED');
+    expect(address).toBe(`127.0.0.1:${redis.port}`);
+    expect((await relay.get('/livez')).status).toBe(200);
+    const readyz = await relay.get('/readyz');
+    expect(readyz.status).toBe(503);
+    expect(readyz.text).toContain('[-] subscribed: Redis at 127.0.0.1');
+    await redis.restart();
+    await relay.ready();
+    await arrives(redis, receiver);
+  });
+
+  it('can be stopped while it is waited for', async () => {
+    await using redis = await startRedis();
+    await redis.kill('SIGKILL');
+    await using relay = await RelayProcess.spawn(simpleFile(redis.url, 'http://127.0.0.1:9'));
+    await relay.logged('redis_waiting');
+    expect(await relay.stop()).toEqual({ code: 0, signal: null });
+  });
+
+  it('is waited for again after kill -9, the notifications put back after its restart', async () => {
+    await using redis = await startRedis();
+    await using receiver = await TestReceiver.start();
+    await using relay = await RelayProcess.start(simpleFile(redis.url, receiver.url));
+    await redis.kill('SIGKILL');
+    await relay.logged('gap_began');
+    await redis.restart();
+    await relay.ready();
+    expect(await flagsOf(redis)).toBe('Ex');
+    expect(relay.logs('notifications_changed')).toHaveLength(2);
+    expect(await relay.metric('expiry_relay_gaps_total')).toBe(1);
+    await arrives(redis, receiver);
+  });
+});
+
+describe.concurrent('a connection that breaks', () => {
+  it('is made anew, with its subscription', async () => {
+    await using redis = await startRedis();
+    await using receiver = await TestReceiver.start();
+    await using relay = await RelayProcess.start(simpleFile(redis.url, receiver.url));
+    for (const type of ['PUBSUB', 'NORMAL'] as const) {
+      const gaps = relay.logs('gap_began').length;
+      await withRedis(redis, (client) =>
+        client.call('CLIENT', 'KILL', 'TYPE', type, 'SKIPME', 'yes'),
+      );
+      await eventually('a gap', () => relay.logs('gap_began').length > gaps);
+      await relay.ready();
+      await arrives(redis, receiver);
+    }
+  });
+
+  it('without a word (half-open) is noticed and made anew', async () => {
+    await using redis = await startRedis();
+    await using proxy = await TcpProxy.start(redis.port);
+    await using receiver = await TestReceiver.start();
+    await using relay = await RelayProcess.start(
+      simpleFile(`redis://127.0.0.1:${proxy.port}`, receiver.url),
+    );
+    proxy.silencePresent();
+    const { error } = await relay.logged('gap_began', 30_000);
+    expect(error).toMatch(/cannot be reached|expired unheard/);
+    await relay.ready();
+    await arrives(redis, receiver);
+  }, 60_000);
+});
+
+describe.concurrent('a password', () => {
+  it('that is right is used', async () => {
+    await using redis = await startRedis({ password: 'opens sesame' });
+    await using receiver = await TestReceiver.start();
+    await using relay = await RelayProcess.start(
+      simpleFile(`redis://127.0.0.1:${redis.port}`, receiver.url, {
+        redis: { url: `redis://127.0.0.1:${redis.port}`, password: '${REDIS_PASSWORD}' },
+      }),
+      { REDIS_PASSWORD: 'opens sesame' },
+    );
+    await arrives(redis, receiver);
+    expect(relay.stdout).not.toContain('sesame');
+  });
+
+  it('that is wrong, or missing, ends the start with advice that does not repeat it', async () => {
+    await using redis = await startRedis({ password: 'opens sesame' });
+    const url = `127.0.0.1:${redis.port}`;
+    const wrong = await lastWords(simpleFile(`redis://:not-this-one@${url}`, 'http://127.0.0.1:9'));
+    expect(wrong.code).toBe(1);
+    expect(wrong.stderr).toContain('refuses the user name or password');
+    expect(wrong.stderr).not.toContain('not-this-one');
+    const missing = await lastWords(simpleFile(`redis://${url}`, 'http://127.0.0.1:9'));
+    expect(missing.code).toBe(1);
+    expect(missing.stderr).toContain('wants a password: set redis.password_file');
+  });
+});
+
+describe.concurrent('an ACL', () => {
+  it('that allows only what is needed is enough', async () => {
+    await using redis = await startRedis({ args: ['--notify-keyspace-events', 'Ex'] });
+    await withRedis(redis, (client) =>
+      client.call(
+        'ACL',
+        'SETUSER',
+        'relay',
+        'on',
+        '>secret',
+        'resetchannels',
+        '-@all',
+        '+ping',
+        '+select',
+        '+set',
+        '+exists',
+        '+role',
+        '+subscribe',
+        '+client|setname',
+        '~{expiry-relay}:*',
+        '&__keyevent@0__:expired',
+      ),
+    );
+    await using receiver = await TestReceiver.start();
+    await using relay = await RelayProcess.start(
+      simpleFile(`redis://relay:secret@127.0.0.1:${redis.port}`, receiver.url),
+    );
+    await arrives(redis, receiver);
+    expect(relay.logs('canary_unwritable')).toEqual([]);
+  });
+
+  it('that forbids writing leaves the relay ready, unproved, and says so', async () => {
+    await using redis = await startRedis({ args: ['--notify-keyspace-events', 'Ex'] });
+    await withRedis(redis, (client) =>
+      client.call(
+        'ACL',
+        'SETUSER',
+        'reader',
+        'on',
+        '>secret',
+        'allchannels',
+        '-@all',
+        '+@read',
+        '+@connection',
+        '+@pubsub',
+        '+role',
+        '~*',
+      ),
+    );
+    await using receiver = await TestReceiver.start();
+    await using relay = await RelayProcess.start(
+      simpleFile(`redis://reader:secret@127.0.0.1:${redis.port}`, receiver.url),
+    );
+    expect((await relay.logged('canary_unwritable')).error).toContain('NOPERM');
+    await arrives(redis, receiver);
+  });
+
+  it('that forbids the channel is refused with the command that allows it', async () => {
+    await using redis = await startRedis({ args: ['--notify-keyspace-events', 'Ex'] });
+    await withRedis(redis, (client) =>
+      client.call('ACL', 'SETUSER', 'relay', 'on', '>secret', 'resetchannels', '+@all', '~*'),
+    );
+    const file = simpleFile(`redis://relay:secret@127.0.0.1:${redis.port}`, 'http://127.0.0.1:9');
+    const { code, stderr } = await lastWords(file);
+    expect(code).toBe(1);
+    expect(stderr).toContain("ACL SETUSER relay +subscribe '&__keyevent@0__:expired'");
+  });
+});
+
+describe.concurrent('a server that is not what it should be', () => {
+  it('is refused when it is a replica, naming its primary', async () => {
+    await using primary = await startRedis();
+    await using replica = await startRedis({
+      args: ['--replicaof', '127.0.0.1', String(primary.port)],
+    });
+    const { code, stderr } = await lastWords(simpleFile(replica.url, 'http://127.0.0.1:9'));
+    expect(code).toBe(1);
+    expect(stderr).toContain(`is a replica of 127.0.0.1:${primary.port}`);
+    expect(stderr).toContain('point redis.url at the primary');
+  });
+
+  it('is waited out when it becomes a replica while the relay runs', async () => {
+    await using other = await startRedis();
+    await using redis = await startRedis();
+    await using receiver = await TestReceiver.start();
+    await using relay = await RelayProcess.start(simpleFile(redis.url, receiver.url));
+    await withRedis(redis, (client) => client.replicaof('127.0.0.1', other.port));
+    await eventually(
+      'the replica is noticed',
+      () => relay.logs('redis_waiting').some(({ error }) => String(error).includes('is a replica')),
+      20_000,
+    );
+    expect((await relay.get('/readyz')).status).toBe(503);
+    await withRedis(redis, (client) => client.replicaof('NO', 'ONE'));
+    await relay.ready();
+    await arrives(redis, receiver);
+  }, 40_000);
+
+  it('is refused when it speaks HTTP', async () => {
+    const server = createHttpServer((_, response) => response.end('hello')).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const { code, stderr } = await lastWords(
+      simpleFile(`redis://127.0.0.1:${port}`, 'http://127.0.0.1:9'),
+    );
+    server.close();
+    expect(code).toBe(1);
+    expect(stderr).toContain('is no Redis');
+  });
+
+  it('is waited for when it accepts and says nothing', async () => {
+    const server = createServer(() => undefined).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    await using relay = await RelayProcess.spawn(
+      simpleFile(`redis://127.0.0.1:${port}`, 'http://127.0.0.1:9'),
+    );
+    expect((await relay.logged('redis_waiting', 20_000)).error).toContain('cannot be reached');
+    server.close();
+  }, 30_000);
+});

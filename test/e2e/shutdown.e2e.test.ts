@@ -1,0 +1,117 @@
+/** Stopping: what is under way is finished, and the end comes within the grace. */
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { Redis } from 'ioredis';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { eventually } from '../support/eventually.js';
+import { RelayProcess, simpleFile } from '../support/relay-process.js';
+import { TestReceiver } from '../support/test-receiver.js';
+
+let redis: RunningRedis;
+let client: Redis;
+
+beforeAll(async () => {
+  redis = await startRedis();
+  client = new Redis(redis.url, { protocol: 2 });
+});
+afterAll(async () => {
+  client.disconnect();
+  await redis.stop();
+});
+
+const expire = (...keys: string[]) => Promise.all(keys.map((key) => client.set(key, '', 'PX', 10)));
+
+describe('SIGTERM', () => {
+  it('lets an attempt under way end, takes no new expirations, and exits 0', async () => {
+    await using receiver = await TestReceiver.start();
+    let answer = () => {};
+    receiver.respond = (_, response) => {
+      answer = () => response.writeHead(204).end();
+    };
+    await using relay = await RelayProcess.start(simpleFile(redis.url, receiver.url));
+    await expire('slow');
+    await eventually('the attempt', () => receiver.requests.length === 1);
+    relay.kill('SIGTERM');
+    await relay.logged('stopping');
+    await eventually('not ready', async () => (await relay.get('/readyz')).status === 503);
+    expect((await relay.get('/livez')).status).toBe(200);
+    await expire('too-late');
+    expect(relay.running).toBe(true);
+    answer();
+    expect(await relay.exited).toEqual({ code: 0, signal: null });
+    expect(relay.logs('attempt')).toMatchObject([{ key: 'slow', outcome: 'accepted' }]);
+    expect(relay.logs('stopped')).toMatchObject([{ undelivered: 0 }]);
+    expect(receiver.keys).toEqual(['slow']);
+  });
+
+  it('delivers what waits in memory before it ends', async () => {
+    await using receiver = await TestReceiver.start();
+    const held: (() => void)[] = [];
+    receiver.respond = (_, response) => void held.push(() => response.writeHead(204).end());
+    await using relay = await RelayProcess.start(
+      simpleFile(redis.url, receiver.url, { endpoint: { concurrency: 1 } }),
+    );
+    await expire('a', 'b', 'c');
+    await eventually('all three are captured', async () => {
+      return (await relay.metric('expiry_relay_outbox_pending{endpoint="shop"}')) === 3;
+    });
+    relay.kill('SIGTERM');
+    await relay.logged('stopping');
+    for (let answered = 0; answered < 3; answered += 1) {
+      const answer = await eventually('the next attempt', () => held[answered]);
+      answer();
+    }
+    expect((await relay.exited).code).toBe(0);
+    expect(receiver.keys.sort()).toEqual(['a', 'b', 'c']);
+  });
+
+  it('breaks off what is not done when the grace is over, and says what is lost', async () => {
+    await using receiver = await TestReceiver.start(() => undefined);
+    await using relay = await RelayProcess.start(
+      simpleFile(redis.url, receiver.url, { shutdown: { grace: '200ms' } }),
+    );
+    await expire('never-answered');
+    await eventually('the attempt', () => receiver.requests.length === 1);
+    expect(await relay.stop()).toEqual({ code: 0, signal: null });
+    expect(relay.logs('stopped')).toMatchObject([{ level: 'error', undelivered: 1 }]);
+  });
+
+  it('does not wait for retries that are not due', async () => {
+    await using receiver = await TestReceiver.start((_, response) => {
+      response.writeHead(500).end();
+    });
+    await using relay = await RelayProcess.start(simpleFile(redis.url, receiver.url));
+    await expire('later');
+    await relay.logged('attempt');
+    const beganMs = performance.now();
+    expect((await relay.stop()).code).toBe(0);
+    expect(performance.now() - beganMs).toBeLessThan(5_000);
+  });
+
+  it('ends the process at once when it comes twice', async () => {
+    await using receiver = await TestReceiver.start(() => undefined);
+    await using relay = await RelayProcess.start(simpleFile(redis.url, receiver.url));
+    await expire('never-answered-either');
+    await eventually('the attempt', () => receiver.requests.length === 1);
+    relay.kill('SIGTERM');
+    await relay.logged('stopping');
+    relay.kill('SIGINT');
+    expect(await relay.exited).toEqual({ code: 1, signal: null });
+  });
+});
+
+describe('a start that fails', () => {
+  it('because the admin port is in use says so, and exits 1', async () => {
+    const taken = createServer().listen(0, '127.0.0.1');
+    await eventually('the port', () => taken.listening);
+    const { port } = taken.address() as AddressInfo;
+    await using relay = await RelayProcess.spawn(
+      simpleFile(redis.url, 'http://127.0.0.1:9', { admin: { listen: `127.0.0.1:${port}` } }),
+    );
+    expect((await relay.exited).code).toBe(1);
+    taken.close();
+    expect(relay.stderr).toContain(`cannot listen on 127.0.0.1:${port} (admin.listen)`);
+    expect(relay.stderr).not.toMatch(/^\s+at /m);
+  });
+});

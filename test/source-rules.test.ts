@@ -1,0 +1,159 @@
+/** Reads the sources and holds them to the project's own rules; each ban names its replacement. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+
+const SRC = fileURLToPath(new URL('../src', import.meta.url));
+const LINES_MAX = 300;
+
+/** Comments and literals left out of sight of the bans. */
+function codeOf(text: string): string {
+  return text.replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '');
+}
+
+const sources = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
+  .filter((path) => path.endsWith('.ts'))
+  .map((path) => {
+    const text = readFileSync(join(SRC, path), 'utf8');
+    return { path: path.replaceAll('\\', '/'), text, code: codeOf(text) };
+  });
+
+interface Ban {
+  readonly what: RegExp;
+  readonly instead: string;
+  /** Where it is allowed. */
+  readonly except: readonly string[];
+}
+
+const BANS: readonly Ban[] = [
+  {
+    what: /\bDate\.now\(|new Date\(\)|performance\.now\(/,
+    instead: 'ask the Clock that is passed in',
+    except: ['clock.ts'],
+  },
+  {
+    what: /\bset(Timeout|Interval)\(/,
+    instead: 'use clock.sleep or clock.after',
+    except: ['clock.ts'],
+  },
+  {
+    what: /Math\.random\(|randomUUID\(/,
+    instead: 'use the Chance that is passed in',
+    except: ['clock.ts'],
+  },
+  {
+    what: /\.reveal\(\)/,
+    instead: 'leave the Secret as it is: only what signs, sends or logs in may see it',
+    except: [
+      'secret.ts',
+      'delivery/sign.ts',
+      'delivery/request.ts',
+      'delivery/send.ts',
+      'source/redis-client.ts',
+    ],
+  },
+  { what: /\bexport default\b/, instead: 'export it by its name', except: [] },
+  { what: /process\.(env|argv|exit|on)\b/, instead: 'take it from main.ts', except: ['main.ts'] },
+  { what: /\bconsole\./, instead: 'add a function to events.ts', except: [] },
+  {
+    what: /from '\.[^']*(?<!\.js)'/,
+    instead: 'write the import with its .js extension',
+    except: [],
+  },
+  {
+    what: /\b(?:class|function|const|interface|type)\s+\w*(?:Job|Task|Handler|Manager|Service|Util|Helper)\w*/i,
+    instead: 'use a word of vocabulary.ts',
+    except: [],
+  },
+];
+
+describe('every source', () => {
+  it.each(BANS)('does not hold $what: $instead', ({ what, except }) => {
+    const offenders = sources.filter(({ path, code }) => what.test(code) && !except.includes(path));
+    expect(offenders.map(({ path }) => path)).toEqual([]);
+  });
+
+  it(`has at most ${LINES_MAX} lines: a longer one lacks a name`, () => {
+    const long = sources.filter(({ text }) => text.split('\n').length > LINES_MAX + 1);
+    expect(long.map(({ path }) => path)).toEqual([]);
+  });
+
+  it('is named in kebab-case, by a word of the vocabulary', () => {
+    const bad = sources.filter(({ path }) => !/^[a-z/-]+\.ts$/.test(path));
+    const banned = sources.filter(({ path }) => /job|task|handler|manager|service|util/.test(path));
+    expect([...bad, ...banned].map(({ path }) => path)).toEqual([]);
+  });
+});
+
+/** From the ground up; an import never leads to a higher floor. The first that fits counts. */
+const FLOORS: readonly (readonly RegExp[])[] = [
+  [/^(vocabulary|clock|errors|secret|printable|version|http-server)\.ts$/],
+  [
+    /^(glob|match|path-template)\.ts$/,
+    /^delivery\/(sign|retry-policy|request)\.ts$/,
+    /^capture\/build\.ts$/,
+    /^outbox\/outbox\.ts$/,
+    /^config\//,
+  ],
+  [/^(metrics|events|log|lifecycle)\.ts$/],
+  [/^(source|outbox|admin|receiver)\//, /^delivery\/(send|rate-limiter)\.ts$/],
+  [/^(capture|delivery)\//],
+  [/^app\.ts$/],
+  [/^cli\//],
+  [/^main\.ts$/],
+];
+
+const floorOf = (path: string) =>
+  FLOORS.findIndex((patterns) => patterns.some((pattern) => pattern.test(path)));
+
+const imports = new Map(
+  sources.map(({ path, code }) => [
+    path,
+    [...code.matchAll(/(?:from |import\()'(\.[^']+)\.js'/g)].map(([, target = '']) =>
+      relative(SRC, join(SRC, dirname(path), `${target}.ts`)).replaceAll('\\', '/'),
+    ),
+  ]),
+);
+
+describe('imports', () => {
+  it('run one way: down or level, never up', () => {
+    const upward = [...imports].flatMap(([path, targets]) =>
+      targets.filter((t) => floorOf(t) > floorOf(path)).map((t) => `${path} → ${t}`),
+    );
+    expect(upward).toEqual([]);
+    expect([...imports.keys()].filter((path) => floorOf(path) === -1)).toEqual([]);
+  });
+
+  it('form no circle', () => {
+    const circles: string[] = [];
+    const walk = (path: string, trail: readonly string[]) => {
+      if (trail.includes(path)) return circles.push([...trail, path].join(' → '));
+      for (const target of imports.get(path) ?? []) walk(target, [...trail, path]);
+      return;
+    };
+    walk('main.ts', []);
+    expect(circles).toEqual([]);
+  });
+
+  it('keep capture and delivery apart: they share the outbox contract alone', () => {
+    const apart = [...imports].flatMap(([path, targets]) =>
+      targets
+        .filter(
+          (target) =>
+            (path.startsWith('capture/') && /^(delivery|source)\//.test(target)) ||
+            (path.startsWith('delivery/') && /^(capture|source)\//.test(target)) ||
+            (/^(capture|delivery)\//.test(path) && /^outbox\/(?!outbox\.ts)/.test(target)),
+        )
+        .map((target) => `${path} → ${target}`),
+    );
+    expect(apart).toEqual([]);
+  });
+
+  it('let app.ts alone pick an outbox', () => {
+    const pickers = [...imports].filter(([, targets]) =>
+      targets.includes('outbox/memory-outbox.ts'),
+    );
+    expect(pickers.map(([path]) => path)).toEqual(['app.ts']);
+  });
+});

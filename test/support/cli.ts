@@ -1,0 +1,66 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Writable } from 'node:stream';
+import { runCli } from '../../src/cli/cli.js';
+import type { ExitCode } from '../../src/cli/context.js';
+
+/** A writable that keeps what it gets; says that it is a terminal when asked to. */
+export class Sink extends Writable {
+  text = '';
+  readonly isTTY: boolean;
+
+  constructor(isTTY = false) {
+    super({ decodeStrings: false });
+    this.isTTY = isTTY;
+  }
+
+  override _write(chunk: Buffer | string, _: BufferEncoding, done: () => void): void {
+    this.text += chunk.toString();
+    done();
+  }
+}
+
+/** A command under way in this process. */
+export interface CliRun {
+  readonly stdout: Sink;
+  readonly stderr: Sink;
+  readonly done: Promise<ExitCode>;
+  stop(): void;
+}
+
+export function startCli(
+  argv: readonly string[],
+  given: { env?: Record<string, string>; cwd?: string; isTTY?: boolean } = {},
+): CliRun {
+  const stop = new AbortController();
+  const stdout = new Sink(given.isTTY);
+  const stderr = new Sink(given.isTTY);
+  const done = runCli({
+    argv,
+    env: given.env ?? {},
+    cwd: given.cwd ?? tmpdir(),
+    stdout,
+    stderr,
+    stop: stop.signal,
+  });
+  return { stdout, stderr, done, stop: () => stop.abort('SIGTERM') };
+}
+
+/** Runs a command to its end. */
+export async function cli(...args: Parameters<typeof startCli>) {
+  const run = startCli(...args);
+  return { code: await run.done, stdout: run.stdout.text, stderr: run.stderr.text };
+}
+
+/** A folder with the given files, gone when disposed. */
+export async function tempFolder(
+  files: Readonly<Record<string, string>>,
+): Promise<AsyncDisposable & { path: string }> {
+  const path = await mkdtemp(join(tmpdir(), 'expiry-relay-test-'));
+  for (const [name, text] of Object.entries(files)) await writeFile(join(path, name), text);
+  return {
+    path,
+    [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }),
+  };
+}

@@ -1,0 +1,50 @@
+/** A sender without a network: a test sees what is under way and answers it when it likes. */
+import type { WebhookRequest } from '../../src/delivery/request.js';
+import type { Sender } from '../../src/delivery/send.js';
+import type { Outcome } from '../../src/vocabulary.js';
+
+export const ACCEPTED: Outcome = { kind: 'accepted', status: 204 };
+
+export function refused(status: number, retryAfterMs: number | null = null): Outcome {
+  return { kind: 'refused', status, retryAfterMs, answer: '' };
+}
+
+export class FakeSender implements Sender {
+  /** The webhook ids of all that was sent, in order. */
+  readonly sent: string[] = [];
+  /** The most that was under way at the same time. */
+  underWayMax = 0;
+  closed = false;
+  /** Answers an attempt at once, when it gives an outcome. */
+  instantly: (id: string) => Outcome | null = () => null;
+  readonly #open: { id: string; resolve: (outcome: Outcome) => void }[] = [];
+
+  /** The webhook ids of what waits for an answer, oldest first. */
+  get underWay(): string[] {
+    return this.#open.map(({ id }) => id);
+  }
+
+  send({ headers }: WebhookRequest): Promise<Outcome> {
+    const id = headers['webhook-id'] ?? '';
+    this.sent.push(id);
+    const outcome = this.instantly(id);
+    if (outcome !== null) return Promise.resolve(outcome);
+    return new Promise((resolve) => {
+      this.#open.push({ id, resolve });
+      this.underWayMax = Math.max(this.underWayMax, this.#open.length);
+    });
+  }
+
+  /** Ends the oldest attempt that is under way. */
+  answer(outcome: Outcome = ACCEPTED): void {
+    const attempt = this.#open.shift();
+    if (attempt === undefined) throw new Error('no attempt is under way');
+    attempt.resolve(outcome);
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    const brokenOff: Outcome = { kind: 'unreachable', cause: 'network', detail: 'closed' };
+    for (const { resolve } of this.#open.splice(0)) resolve(brokenOff);
+  }
+}

@@ -1,0 +1,61 @@
+/** Servers that answer as no HTTP library would. */
+import { type AddressInfo, createServer, type Socket } from 'node:net';
+
+/** Called once for each connection, when the first bytes of a request have come. */
+export type Misbehave = (socket: Socket) => void;
+
+export class FaultyServer implements AsyncDisposable {
+  readonly url: string;
+  /** Every connection so far. */
+  readonly sockets: readonly Socket[];
+  /** How many of them have carried a request. */
+  requests = 0;
+  readonly #close: () => Promise<void>;
+
+  private constructor(port: number, sockets: readonly Socket[], close: () => Promise<void>) {
+    this.url = `http://127.0.0.1:${port}`;
+    this.sockets = sockets;
+    this.#close = close;
+  }
+
+  static async start(misbehave: Misbehave): Promise<FaultyServer> {
+    const sockets: Socket[] = [];
+    const server = createServer((socket) => {
+      sockets.push(socket);
+      // The relay hangs up on most of what is tested here.
+      socket.on('error', () => socket.destroy());
+      socket.once('data', () => {
+        faulty.requests += 1;
+        socket.resume();
+        misbehave(socket);
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    const faulty = new FaultyServer(port, sockets, async () => {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    });
+    return faulty;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#close();
+  }
+}
+
+/** Sends `head`, then `chunk` over and over, as fast as the other side reads. */
+export function flood(socket: Socket, head: string, chunk: string): void {
+  const goOn = () => {
+    while (!socket.destroyed && socket.write(chunk));
+  };
+  socket.on('drain', goOn);
+  socket.write(head);
+  goOn();
+}
+
+/** The URL of a port where nobody listens. */
+export async function nobodyThere(): Promise<string> {
+  await using server = await FaultyServer.start(() => undefined);
+  return server.url;
+}

@@ -1,0 +1,188 @@
+/** The built relay as a process of its own, as its users run it. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { request } from 'undici';
+import { stringify } from 'yaml';
+import { TEST_SECRET } from './domain.js';
+import { eventually } from './eventually.js';
+
+const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+
+export interface LogLine extends Record<string, unknown> {
+  readonly level: string;
+  readonly event: string;
+  readonly msg: string;
+}
+
+/** A relay.yaml as a value; `admin` is always set to a free port. */
+export type RelayFile = Record<string, unknown>;
+
+export interface Exit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/** A command of the relay that ends by itself. */
+export async function runCommand(
+  args: readonly string[],
+  options: { env?: Record<string, string>; cwd?: string; input?: string } = {},
+): Promise<Exit & { stdout: string; stderr: string }> {
+  const child = spawnMain(args, options.env ?? {}, options.cwd);
+  return { ...(await child.exited), stdout: child.stdout(), stderr: child.stderr() };
+}
+
+interface Spawned {
+  readonly process: ChildProcess;
+  readonly exited: Promise<Exit>;
+  stdout(): string;
+  stderr(): string;
+}
+
+export function spawnMain(
+  args: readonly string[],
+  env: Record<string, string> = {},
+  cwd?: string,
+): Spawned {
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    env: { PATH: process.env.PATH, ...env },
+    cwd,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let stdout = '';
+  let stderr = '';
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text;
+  });
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text;
+  });
+  const exited = new Promise<Exit>((resolve) => {
+    child.on('close', (code, signal) => resolve({ code, signal }));
+  });
+  return { process: child, exited, stdout: () => stdout, stderr: () => stderr };
+}
+
+export class RelayProcess implements AsyncDisposable {
+  readonly #spawned: Spawned;
+  readonly #dir: string;
+
+  private constructor(spawned: Spawned, dir: string) {
+    this.#spawned = spawned;
+    this.#dir = dir;
+  }
+
+  /** Starts it and returns at once; see `ready`. */
+  static async spawn(file: RelayFile, env: Record<string, string> = {}): Promise<RelayProcess> {
+    const dir = await mkdtemp(join(tmpdir(), 'expiry-relay-test-'));
+    const path = join(dir, 'relay.yaml');
+    await writeFile(path, stringify({ admin: { listen: '127.0.0.1:0' }, ...file }));
+    return new RelayProcess(spawnMain(['run', '-c', path], env), dir);
+  }
+
+  /** Starts it and waits until it is ready. */
+  static async start(file: RelayFile, env: Record<string, string> = {}): Promise<RelayProcess> {
+    const relay = await RelayProcess.spawn(file, env);
+    try {
+      await relay.ready();
+    } catch (error) {
+      await relay[Symbol.asyncDispose]();
+      throw new Error(`${error}\n${relay.stdout}${relay.stderr}`);
+    }
+    return relay;
+  }
+
+  get pid(): number {
+    return this.#spawned.process.pid ?? 0;
+  }
+
+  get stdout(): string {
+    return this.#spawned.stdout();
+  }
+
+  get stderr(): string {
+    return this.#spawned.stderr();
+  }
+
+  get exited(): Promise<Exit> {
+    return this.#spawned.exited;
+  }
+
+  get running(): boolean {
+    const { exitCode, signalCode } = this.#spawned.process;
+    return exitCode === null && signalCode === null;
+  }
+
+  /** The log lines so far; throws when one is no JSON. */
+  logs(event?: string): LogLine[] {
+    const lines = this.stdout.slice(0, this.stdout.lastIndexOf('\n') + 1).split('\n');
+    const parsed = lines.filter((line) => line !== '').map((line) => JSON.parse(line) as LogLine);
+    return event === undefined ? parsed : parsed.filter((line) => line.event === event);
+  }
+
+  /** Waits for a log line of this event. */
+  logged(event: string, withinMs?: number): Promise<LogLine> {
+    return eventually(`log line "${event}"`, () => this.logs(event)[0], withinMs);
+  }
+
+  async adminUrl(): Promise<string> {
+    const { admin } = await this.logged('started');
+    return `http://${admin}`;
+  }
+
+  async get(path: string): Promise<{ status: number; text: string }> {
+    const { statusCode, body } = await request((await this.adminUrl()) + path);
+    return { status: statusCode, text: await body.text() };
+  }
+
+  /** The value of one series, such as `expiry_relay_attempts_total{endpoint="shop",outcome="accepted"}`. */
+  async metric(series: string): Promise<number> {
+    const { text } = await this.get('/metrics');
+    const line = text.split('\n').find((candidate) => candidate.startsWith(`${series} `));
+    return line === undefined ? Number.NaN : Number(line.slice(series.length));
+  }
+
+  async ready(withinMs?: number): Promise<void> {
+    await eventually(
+      'ready',
+      async () => {
+        if (!this.running) throw new Error('the relay has ended');
+        return (await this.get('/readyz')).status === 200;
+      },
+      withinMs,
+    );
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.#spawned.process.kill(signal);
+  }
+
+  /** Sends the signal and waits for the end. */
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<Exit> {
+    this.kill(signal);
+    return this.exited;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.running) this.kill('SIGKILL');
+    await this.exited;
+    await rm(this.#dir, { recursive: true, force: true });
+  }
+}
+
+/** The smallest useful file, for one receiver and every key. */
+export function simpleFile(
+  redisUrl: string,
+  endpointUrl: string,
+  more: { endpoint?: Record<string, unknown>; route?: Record<string, unknown> } & RelayFile = {},
+): RelayFile {
+  const { endpoint, route, ...rest } = more;
+  return {
+    redis: { url: redisUrl },
+    endpoints: { shop: { url: endpointUrl, secrets: [TEST_SECRET], ...endpoint } },
+    routes: [{ name: 'all', match: '*', to: 'shop', ...route }],
+    ...rest,
+  };
+}

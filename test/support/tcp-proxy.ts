@@ -1,0 +1,57 @@
+/** A TCP proxy that can fall silent: connections stay open and nothing passes (half-open). */
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+
+export class TcpProxy implements AsyncDisposable {
+  readonly port: number;
+  readonly #sockets = new Set<Socket>();
+  readonly #close: () => Promise<void>;
+  #silent = false;
+
+  private constructor(port: number, close: () => Promise<void>) {
+    this.port = port;
+    this.#close = close;
+  }
+
+  static async start(targetPort: number): Promise<TcpProxy> {
+    const server = createServer((client) => proxy.#join(client, targetPort));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const proxy = new TcpProxy((server.address() as AddressInfo).port, async () => {
+      for (const socket of proxy.#sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    });
+    return proxy;
+  }
+
+  /** From now on the present connections pass nothing on, and are not closed. New ones work. */
+  silencePresent(): void {
+    for (const socket of this.#sockets) socket.unpipe().pause();
+  }
+
+  /** Closes every present connection; new ones are refused as long as `refuse` is true. */
+  cut(refuse: boolean): void {
+    this.#silent = refuse;
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  #join(client: Socket, targetPort: number): void {
+    if (this.#silent) return void client.destroy();
+    const server = connect(targetPort, '127.0.0.1');
+    client.pipe(server);
+    server.pipe(client);
+    for (const [one, other] of [
+      [client, server],
+      [server, client],
+    ] as const) {
+      this.#sockets.add(one);
+      one.on('error', () => undefined);
+      one.on('close', () => {
+        this.#sockets.delete(one);
+        other.destroy();
+      });
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#close();
+  }
+}

@@ -1,0 +1,103 @@
+/** A real HTTP server that records what it receives, and answers as a test says. */
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { Webhook } from 'standardwebhooks';
+import { TEST_SECRET } from './domain.js';
+
+export interface ReceivedRequest {
+  readonly atMs: number;
+  readonly method: string;
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly raw: Buffer;
+  /** The parsed body. */
+  readonly body: WebhookBody;
+  readonly id: string;
+}
+
+export interface WebhookBody {
+  readonly type: string;
+  readonly timestamp: string;
+  readonly data: Readonly<Record<string, unknown>> & {
+    readonly key: string;
+    readonly route: string;
+    readonly params: Readonly<Record<string, string>>;
+  };
+}
+
+/** Answers one request; may leave it unanswered. `count` is the number of requests so far. */
+export type Respond = (
+  request: ReceivedRequest,
+  response: ServerResponse,
+  count: number,
+) => void | Promise<void>;
+
+const accept: Respond = (_, response) => void response.writeHead(204).end();
+
+export class TestReceiver implements AsyncDisposable {
+  readonly requests: ReceivedRequest[] = [];
+  readonly url: string;
+  readonly #close: () => Promise<void>;
+  respond: Respond;
+
+  private constructor(port: number, respond: Respond, close: () => Promise<void>) {
+    this.url = `http://127.0.0.1:${port}`;
+    this.respond = respond;
+    this.#close = close;
+  }
+
+  static async start(respond: Respond = accept): Promise<TestReceiver> {
+    const server = createServer((request, response) => {
+      void read(request).then((received) => {
+        receiver.requests.push(received);
+        return receiver.respond(received, response, receiver.requests.length);
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    const receiver = new TestReceiver(port, respond, async () => {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    });
+    return receiver;
+  }
+
+  /** The requests' keys, in their order. */
+  get keys(): string[] {
+    return this.requests.map(({ body }) => body.data.key);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#close();
+  }
+}
+
+async function read(request: IncomingMessage): Promise<ReceivedRequest> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
+  const raw = Buffer.concat(chunks);
+  const headers = request.headers as Record<string, string>;
+  return {
+    atMs: Date.now(),
+    method: request.method ?? '',
+    path: request.url ?? '',
+    headers,
+    raw,
+    body: parse(raw),
+    id: headers['webhook-id'] ?? '',
+  };
+}
+
+/** Some tests send what is no JSON. */
+function parse(raw: Buffer): WebhookBody {
+  try {
+    return JSON.parse(raw.toString()) as WebhookBody;
+  } catch {
+    return { type: '', timestamp: '', data: { key: '', route: '', params: {} } };
+  }
+}
+
+/** Throws unless any Standard Webhooks receiver would accept it. */
+export function assertVerified({ raw, headers }: ReceivedRequest, secret = TEST_SECRET): void {
+  new Webhook(secret).verify(raw.toString(), { ...headers });
+}
