@@ -1,0 +1,461 @@
+/**
+ * Builds the container image and uses it as an operator would: locked down, beside a real Redis and
+ * a real receiver of webhooks. Needs a Docker engine; one line per step.
+ */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { randomBytes, randomUUID } from 'node:crypto';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer } from 'node:http';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { text as textOf } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { Webhook } from 'standardwebhooks';
+import {
+  hasNoShell,
+  holdsOnlyProductionDependencies,
+  holdsOnlyTheApp,
+  surveyFromInside,
+} from './image-survey.mjs';
+import { startRedis } from './redis-server.mjs';
+import { run, say, step, succeed, summarise } from './steps.mjs';
+
+const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+/** For machines without an engine of their own. */
+const ENGINE_STARTER = join(ROOT, '../shared/tools/docker-engine');
+const IMAGE = 'expiry-relay:test';
+/** Where the image looks when nobody names a file. */
+const FILE_IN_IMAGE = '/etc/expiry-relay/relay.yaml';
+const NODE_IN_IMAGE = '/nodejs/bin/node';
+const LOCKED_DOWN = ['--read-only', '--cap-drop', 'ALL', '--security-opt', 'no-new-privileges'];
+
+/** An engine that hangs must not hang the test. */
+const COMMAND_MS_MAX = 60_000;
+/** A first build fetches the base images and all dependencies. */
+const BUILD_MS_MAX = 600_000;
+/** Likewise an engine that has to be installed first. */
+const ENGINE_START_MS_MAX = 600_000;
+/** On a busy machine; an idle one needs a second. */
+const READY_MS_MAX = 30_000;
+const HEALTHY_MS_MAX = 60_000;
+/** Nothing is under way then, so shutdown.grace is not needed, nor the engine's SIGKILL at 10 s. */
+const STOP_MS_MAX = 5_000;
+const KEY_LIFE_MS = 500;
+/** One key in an empty database: Redis itself finds it within a second or so. */
+const WEBHOOK_MS_MAX = 15_000;
+const POLL_EVERY_MS = 100;
+
+/**
+ * @typedef {{ path: string, body: string, problem: string | null }} Arrival problem: why
+ *   standardwebhooks refuses it, or null
+ */
+
+/** @type {import('./image-survey.mjs').Manifest & { version: string }} */
+const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
+const container = `expiry-relay-test-${randomUUID()}`;
+const readmeContainer = `${container}-readme`;
+const folder = mkdtempSync(join(tmpdir(), 'expiry-relay-image-'));
+const secret = `whsec_${randomBytes(32).toString('base64')}`;
+
+/** Runs whatever happens. */
+function cleanUp() {
+  const words = ['rm', '--force', container, readmeContainer];
+  spawnSync('docker', words, { stdio: 'ignore', timeout: COMMAND_MS_MAX });
+  rmSync(folder, { recursive: true, force: true });
+}
+process.on('exit', cleanUp);
+process.on('SIGINT', () => process.exit(130));
+process.on('SIGTERM', () => process.exit(143));
+
+/**
+ * A Docker command that must succeed; returns its output.
+ * @param {readonly string[]} args
+ * @param {{ limitMs?: number, env?: NodeJS.ProcessEnv }} [options]
+ */
+function docker(args, options) {
+  return succeed('docker', args, { cwd: ROOT, limitMs: COMMAND_MS_MAX, ...options });
+}
+
+/**
+ * One command in a container of its own.
+ * @param {readonly string[]} options Docker's
+ * @param {readonly string[]} args the relay's
+ */
+function runInImage(options, args) {
+  const words = ['run', '--rm', '--network', 'host', ...options, IMAGE, ...args];
+  return run('docker', words, { limitMs: COMMAND_MS_MAX });
+}
+
+/**
+ * Asks until the answer is not null.
+ * @template T
+ * @param {string} what is waited for
+ * @param {number} limitMs
+ * @param {() => Promise<T | null> | T | null} ask
+ * @returns {Promise<T>}
+ */
+async function eventually(what, limitMs, ask) {
+  const startMs = performance.now();
+  for (;;) {
+    const answer = await ask();
+    if (answer !== null) return answer;
+    if (performance.now() - startMs > limitMs) {
+      throw new Error(
+        `expected ${what} within ${limitMs} ms; the container's log:\n${await log()}`,
+      );
+    }
+    await sleep(POLL_EVERY_MS);
+  }
+}
+
+/** All that the container wrote, the log itself (standard output) last. */
+async function log() {
+  const { stdout, stderr } = await run('docker', ['logs', container]);
+  return `${stderr}${stdout}`;
+}
+
+async function engineAnswers() {
+  return (await run('docker', ['info'])).code === 0;
+}
+
+/** Starts an engine where that is possible. */
+async function haveEngine() {
+  if (await engineAnswers()) return true;
+  if (existsSync(ENGINE_STARTER)) {
+    say('starting a Docker engine');
+    const { code, stderr } = await run(ENGINE_STARTER, ['up'], { limitMs: ENGINE_START_MS_MAX });
+    if (code !== 0) process.stderr.write(stderr);
+  }
+  return engineAnswers();
+}
+
+async function builds() {
+  // The classic builder would otherwise keep the container of a step that fails.
+  const args = ['build', '--force-rm', '--network', 'host', '--tag', IMAGE, '.'];
+  await docker(args, { limitMs: BUILD_MS_MAX });
+  const { Size: bytes } = await inspect('image', IMAGE);
+  return `${Math.round(bytes / 1e6)} MB`;
+}
+
+/**
+ * @param {'image' | 'container'} kind
+ * @param {string} name
+ */
+async function inspect(kind, name) {
+  return JSON.parse(await docker([kind, 'inspect', name]))[0];
+}
+
+async function isNotRoot() {
+  const { User: user } = (await inspect('image', IMAGE)).Config;
+  assert.match(user, /^[1-9]\d*(:[1-9]\d*)?$/, `expected a user by number, not 0; found "${user}"`);
+  return user;
+}
+
+/** The shell form would need a shell, and would keep SIGTERM from the relay. */
+async function hasExecForms() {
+  const { Entrypoint, Cmd, Healthcheck } = (await inspect('image', IMAGE)).Config;
+  assert.deepEqual(Entrypoint, [NODE_IN_IMAGE, '/app/dist/main.js']);
+  assert.deepEqual(Cmd, ['run']);
+  assert.deepEqual(Healthcheck.Test, ['CMD', ...Entrypoint, 'healthcheck']);
+}
+
+async function isLabelled() {
+  const { Labels: labels } = (await inspect('image', IMAGE)).Config;
+  for (const name of ['title', 'description', 'licenses']) {
+    assert.ok(labels?.[`org.opencontainers.image.${name}`], `expected a label for ${name}`);
+  }
+}
+
+/** @returns {Promise<import('./image-survey.mjs').Survey>} */
+async function survey() {
+  const script = `(${surveyFromInside})()`;
+  const words = ['run', '--rm', '--network', 'host', '--entrypoint', NODE_IN_IMAGE, IMAGE];
+  return JSON.parse(await docker([...words, '--eval', script]));
+}
+
+async function printsVersion() {
+  const { code, stdout, stderr } = await runInImage(LOCKED_DOWN, ['--version']);
+  assert.equal(code, 0, stderr);
+  assert.equal(stdout, `${manifest.version}\n`);
+  return manifest.version;
+}
+
+/**
+ * Writes a file that the image's user may read, and returns Docker's options to mount it.
+ * @param {string} name
+ * @param {string} text
+ */
+function mounted(name, text) {
+  const file = join(folder, name);
+  writeFileSync(file, text);
+  chmodSync(file, 0o644);
+  return ['--volume', `${file}:${FILE_IN_IMAGE}:ro`];
+}
+
+async function checkRefusesBadFile() {
+  const bad = 'endpoints:\n  shop:\n    url: http://shop/hooks\n    secrts: none\nroutes: []\n';
+  const mount = mounted('bad.yaml', bad);
+  const { code, stdout, stderr } = await runInImage([...LOCKED_DOWN, ...mount], ['check']);
+  assert.equal(code, 1, `expected exit code 1, found ${code}\n${stdout}${stderr}`);
+  assert.match(stderr, /\/etc\/expiry-relay\/relay\.yaml:4:5: .*"secrts"/);
+}
+
+/** @param {import('node:net').Server} server */
+async function listenSomewhere(server) {
+  await new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => resolve(undefined));
+  });
+  const address = server.address();
+  return typeof address === 'object' && address !== null ? address.port : 0;
+}
+
+/** The admin port must be in the file, since the image's health check reads it there. */
+async function freePort() {
+  const server = createServer();
+  const port = await listenSomewhere(server);
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/** @param {import('node:http').IncomingMessage} request @returns {Promise<Arrival>} */
+async function receive(request) {
+  const body = await textOf(request);
+  const arrival = { path: request.url ?? '', body, problem: null };
+  try {
+    new Webhook(secret).verify(body, /** @type {Record<string, string>} */ (request.headers));
+    return arrival;
+  } catch (error) {
+    return { ...arrival, problem: String(error) };
+  }
+}
+
+/** A receiver of webhooks: judges each with standardwebhooks, and accepts it. */
+async function startReceiver() {
+  /** @type {Arrival[]} */
+  const arrivals = [];
+  const server = createServer(async (request, response) => {
+    arrivals.push(await receive(request));
+    response.writeHead(204).end();
+  });
+  const port = await listenSomewhere(server);
+  const stop = () => {
+    server.close();
+    server.closeAllConnections();
+  };
+  return { port, arrivals, stop };
+}
+
+/**
+ * @param {number} adminPort
+ * @param {number} receiverPort
+ */
+function relayFile(adminPort, receiverPort) {
+  return `redis:
+  url: \${REDIS_URL}
+endpoints:
+  receiver:
+    url: http://127.0.0.1:${receiverPort}/hooks
+    secrets: ["\${WEBHOOK_SECRET}"]
+routes:
+  - name: image-test
+    match: image-test:{id}
+    to: receiver
+    path: /{id}
+admin:
+  listen: 127.0.0.1:${adminPort}
+`;
+}
+
+/**
+ * @param {string} redisUrl
+ * @param {number} adminPort
+ * @param {number} receiverPort
+ */
+async function becomesReady(redisUrl, adminPort, receiverPort) {
+  const mount = mounted('relay.yaml', relayFile(adminPort, receiverPort));
+  // By name alone: a value on the command line is for everyone on the machine to read.
+  const variables = ['--env', 'REDIS_URL', '--env', 'WEBHOOK_SECRET'];
+  const own = ['--detach', '--name', container, '--network', 'host', '--health-interval', '1s'];
+  await docker(['run', ...own, ...LOCKED_DOWN, ...mount, ...variables, IMAGE], {
+    env: { ...process.env, REDIS_URL: redisUrl, WEBHOOK_SECRET: secret },
+  });
+  await eventually('/readyz to answer 200', READY_MS_MAX, async () => {
+    const { Running: running, ExitCode: code } = (await inspect('container', container)).State;
+    if (!running) throw new Error(`the container ended with exit code ${code}:\n${await log()}`);
+    const ready = await fetch(`http://127.0.0.1:${adminPort}/readyz`).catch(() => null);
+    return ready?.status === 200 || null;
+  });
+}
+
+/**
+ * @param {number} port
+ * @param {string} key
+ */
+async function setShortLivedKey(port, key) {
+  const answer = await new Promise((resolve, reject) => {
+    const socket = connect(port, '127.0.0.1', () => {
+      socket.write(`SET ${key} value PX ${KEY_LIFE_MS}\r\n`);
+    });
+    socket.on('error', reject);
+    socket.once('data', (data) => {
+      socket.destroy();
+      resolve(data.toString());
+    });
+  });
+  assert.equal(answer, '+OK\r\n');
+}
+
+/**
+ * @param {number} redisPort
+ * @param {readonly Arrival[]} arrivals
+ */
+async function sendsVerifiedWebhook(redisPort, arrivals) {
+  await setShortLivedKey(redisPort, 'image-test:42');
+  const { path, body, problem } = await eventually(
+    'a webhook',
+    WEBHOOK_MS_MAX,
+    () => arrivals[0] ?? null,
+  );
+  assert.equal(problem, null);
+  assert.equal(path, '/hooks/42');
+  assert.equal(JSON.parse(body).data.key, 'image-test:42');
+  assert.equal(arrivals.length, 1);
+}
+
+async function becomesHealthy() {
+  await eventually('health to become "healthy"', HEALTHY_MS_MAX, async () => {
+    const { Health: health } = (await inspect('container', container)).State;
+    if (health.Status !== 'unhealthy') return health.Status === 'healthy' || null;
+    throw new Error(`the health check said:\n${health.Log.at(-1)?.Output}`);
+  });
+}
+
+async function stopsCleanly() {
+  const startMs = performance.now();
+  await docker(['stop', container]);
+  const tookMs = Math.round(performance.now() - startMs);
+  const { ExitCode: code } = (await inspect('container', container)).State;
+  assert.equal(code, 0, `expected exit code 0, found ${code}; the log:\n${await log()}`);
+  assert.ok(tookMs <= STOP_MS_MAX, `expected it within ${STOP_MS_MAX} ms, found ${tookMs} ms`);
+  const lastLine = (await log()).trimEnd().split('\n').at(-1) ?? '';
+  assert.match(lastLine, /"event":"stopped"/);
+  return `${tookMs} ms`;
+}
+
+async function logHoldsNoSecret() {
+  const text = await log();
+  assert.ok(!text.includes(secret.slice('whsec_'.length)), 'found the secret in the log');
+}
+
+/** The README's own commands, in a folder with the README's own smallest file. */
+async function readmeWorks() {
+  const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
+  const blocks = [...readme.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)];
+  const text = (/** @type {string} */ language, /** @type {string} */ mark) =>
+    blocks.find(([, is, block]) => is === language && block?.includes(mark))?.[2] ?? '';
+  const file = text('yaml', '${REDIS_URL');
+  const [build = '', start = ''] = text('sh', 'docker build').split(/^(?=docker run)/m);
+  assert.ok(file !== '' && build !== '' && start !== '', 'expected the blocks in README.md');
+  const redis = await startRedis();
+  try {
+    const here = join(folder, 'readme');
+    mkdirSync(here);
+    writeFileSync(
+      join(here, 'relay.yaml'),
+      `${file}admin: {listen: "127.0.0.1:${await freePort()}"}\n`,
+    );
+    const env = { ...process.env, REDIS_URL: redis.url, SHOP_WEBHOOK_SECRET: secret };
+    await succeed('sh', ['-euc', build.replace('docker build', 'docker build --network host')], {
+      cwd: ROOT,
+    });
+    const script = start.replaceAll('--name expiry-relay', `--name ${readmeContainer}`);
+    await succeed('sh', ['-euc', script], { cwd: here, env });
+    await eventually('the container to listen', READY_MS_MAX, async () => {
+      const { stdout } = await run('docker', ['logs', readmeContainer]);
+      return stdout.includes('"event":"listening"') || null;
+    });
+  } finally {
+    await redis.stop();
+  }
+}
+
+/** What the image is, without running the relay. */
+async function testImage() {
+  await step('its user is not root', isNotRoot);
+  await step('entry point and health check are in exec form', hasExecForms);
+  await step('it is labelled', isLabelled);
+  /** @type {import('./image-survey.mjs').Survey} */
+  let found = { paths: [], writable: [] };
+  const listed = await step('its files can be listed', async () => {
+    found = await survey();
+    return `${found.paths.filter((path) => !path.endsWith('/')).length} files`;
+  });
+  if (listed) {
+    await step('it has no shell', () => hasNoShell(found));
+    await step('it holds the app and no sources', () => holdsOnlyTheApp(found));
+    await step('it holds production dependencies alone', () =>
+      holdsOnlyProductionDependencies(found, manifest),
+    );
+    await step('its user may write nothing in /app', () => assert.deepEqual(found.writable, []));
+  }
+  await step("--version prints package.json's version", printsVersion);
+  await step('check refuses a bad file and says where', checkRefusesBadFile);
+}
+
+/** The relay itself, locked down, from start to stop. */
+async function testContainer() {
+  const redis = await startRedis();
+  const receiver = await startReceiver();
+  try {
+    const adminPort = await freePort();
+    const ready = await step(
+      'it becomes ready: read-only, no capabilities, no new privileges',
+      () => becomesReady(redis.url, adminPort, receiver.port),
+    );
+    if (!ready) return;
+    await step('a key expires, and its webhook arrives verified', () =>
+      sendsVerifiedWebhook(redis.port, receiver.arrivals),
+    );
+    await step('the engine finds it healthy', becomesHealthy);
+    await step('docker stop ends it cleanly', stopsCleanly);
+    await step('its log holds no secret', logHoldsNoSecret);
+  } finally {
+    receiver.stop();
+    await redis.stop();
+  }
+}
+
+async function main() {
+  if (!(await haveEngine())) {
+    process.stderr.write(
+      'test-image: expected a Docker engine, found none (`docker info` fails); install or start ' +
+        'Docker, then run this again\n',
+    );
+    process.exit(1);
+  }
+  if (await step('the image builds', builds)) {
+    await testImage();
+    await testContainer();
+    await step("the README's commands start it", readmeWorks);
+  }
+  summarise();
+}
+
+try {
+  await main();
+} catch (error) {
+  process.stderr.write(`test-image: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+}
