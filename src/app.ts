@@ -5,7 +5,7 @@ import { Capture } from './capture/capture.js';
 import type { Chance, Clock } from './clock.js';
 import { createSender } from './delivery/send.js';
 import { Worker } from './delivery/worker.js';
-import { Events } from './events.js';
+import { createEvents, type Events } from './events/events.js';
 import { Lifecycle } from './lifecycle.js';
 import { Metrics } from './metrics.js';
 import { MemoryOutbox } from './outbox/memory-outbox.js';
@@ -44,13 +44,13 @@ interface Wiring extends RelayParts {
 export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<void> {
   const { settings, log, clock } = parts;
   const metrics = new Metrics(settings);
-  const events = new Events(log, metrics, clock);
-  const lifecycle = new Lifecycle(clock, (name, error) => events.cleanUpFailed(name, error));
+  const events = createEvents(log, metrics, clock);
+  const lifecycle = new Lifecycle(clock, (name, error) => events.relay.cleanUpFailed(name, error));
   const grace = new AbortController();
   try {
     await start({ ...parts, metrics, events, lifecycle, stop, graceOver: grace.signal });
     await aborted(stop);
-    events.stopping(String(stop.reason), settings.shutdown.graceMs);
+    events.relay.stopping(String(stop.reason), settings.shutdown.graceMs);
   } finally {
     const cancelGrace = clock.after(settings.shutdown.graceMs, () => grace.abort());
     await lifecycle.stop();
@@ -63,7 +63,7 @@ async function start(wiring: Wiring): Promise<void> {
   const { metrics, events, clock } = wiring;
   const source = createSource(wiring, (expiration) => capture.expired(expiration));
   await openAdmin(wiring, source);
-  const outbox = new MemoryOutbox(clock, (letter) => events.deadLetterEvicted(letter));
+  const outbox = new MemoryOutbox(clock, (letter) => events.delivery.deadLetterEvicted(letter));
   metrics.watchProcess();
   metrics.watchOutbox(outbox, () => clock.nowMs());
   startDelivery(wiring, outbox);
@@ -88,7 +88,7 @@ async function openAdmin(wiring: Wiring, source: Source): Promise<void> {
     metricsType: metrics.contentType,
   });
   lifecycle.onStop('admin', () => admin.close());
-  events.started(VERSION, file, settings, admin.address);
+  events.relay.started(VERSION, file, settings, admin.address);
 }
 
 function startDelivery(wiring: Wiring, outbox: Outbox): void {
@@ -96,11 +96,13 @@ function startDelivery(wiring: Wiring, outbox: Outbox): void {
   lifecycle.onStop('outbox', async () => {
     const depths = await Promise.all([...settings.endpoints.keys()].map((n) => outbox.depth(n)));
     await outbox.close();
-    events.stopped(outbox.durable ? 0 : depths.reduce((sum, { pending }) => sum + pending, 0));
+    events.relay.stopped(
+      outbox.durable ? 0 : depths.reduce((sum, { pending }) => sum + pending, 0),
+    );
   });
   const workers = [...settings.endpoints.values()].map((endpoint) => {
     const sender = createSender(endpoint, clock);
-    return new Worker({ endpoint, sender, outbox, events, clock, chance });
+    return new Worker({ endpoint, sender, outbox, events: events.delivery, clock, chance });
   });
   for (const worker of workers) worker.start();
   lifecycle.onStop(
@@ -115,7 +117,13 @@ function startDelivery(wiring: Wiring, outbox: Outbox): void {
 
 function startCapture(wiring: Wiring, outbox: Outbox): Capture {
   const { settings, events, lifecycle, graceOver, clock, chance } = wiring;
-  const capture = new Capture({ routes: settings.routes, outbox, events, clock, chance });
+  const capture = new Capture({
+    routes: settings.routes,
+    outbox,
+    events: events.capture,
+    clock,
+    chance,
+  });
   const msMax = settings.shutdown.graceMs + BREAK_OFF_MS;
   lifecycle.onStop('capture', () => capture.stop(graceOver), msMax);
   return capture;
@@ -123,7 +131,7 @@ function startCapture(wiring: Wiring, outbox: Outbox): Capture {
 
 function createSource(wiring: Wiring, onExpired: Capture['expired']): Source {
   const { settings, events, clock, chance } = wiring;
-  return new Source({ settings: settings.redis, events, clock, chance, onExpired });
+  return new Source({ settings: settings.redis, events: events.source, clock, chance, onExpired });
 }
 
 /** Resolves when the relay listens, or when it is told to stop before that. */

@@ -55,6 +55,11 @@ export class RedisIsReplicaError extends RelayError {
   readonly retryable = false;
 }
 
+/** The server has fewer databases than the file wants watched. */
+export class NoDatabaseError extends RelayError {
+  readonly retryable = false;
+}
+
 /** The server does not publish expirations, and the relay may not make it. */
 export class NotificationsOffError extends RelayError {
   readonly retryable = false;

@@ -3,7 +3,7 @@
  * wait, so there is a bounded queue between the two.
  */
 import type { Chance, Clock } from '../clock.js';
-import type { Events } from '../events.js';
+import type { CaptureEvents } from '../events/capture-events.js';
 import type { Outbox } from '../outbox/outbox.js';
 import type { Delivery, Expiration, Route } from '../vocabulary.js';
 import { buildDeliveries } from './build.js';
@@ -26,7 +26,7 @@ const RETRY_MS_MAX = 5_000;
 export interface CaptureParts {
   readonly routes: readonly Route[];
   readonly outbox: Outbox;
-  readonly events: Events;
+  readonly events: CaptureEvents;
   readonly clock: Clock;
   readonly chance: Chance;
 }
@@ -67,6 +67,7 @@ export class Capture {
     if (signal.aborted) this.#abandon.abort();
     signal.addEventListener('abort', () => this.#abandon.abort(), { once: true });
     await this.#storing;
+    this.#parts.events.ended();
   }
 
   async #store(): Promise<void> {

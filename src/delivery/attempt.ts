@@ -1,6 +1,6 @@
 /** One attempt, in one straight line: build → sign → send → classify → settle. */
 import type { Chance, Clock } from '../clock.js';
-import type { Events } from '../events.js';
+import type { DeliveryEvents } from '../events/delivery-events.js';
 import type { Claimed, Outbox } from '../outbox/outbox.js';
 import type { Endpoint, Outcome } from '../vocabulary.js';
 import { buildRequest } from './request.js';
@@ -11,7 +11,7 @@ export interface AttemptParts {
   readonly endpoint: Endpoint;
   readonly sender: Sender;
   readonly outbox: Outbox;
-  readonly events: Events;
+  readonly events: DeliveryEvents;
   readonly clock: Clock;
   readonly chance: Chance;
 }

@@ -25,7 +25,9 @@ export type CanaryResult =
   | { readonly kind: 'heard'; readonly lagMs: number }
   | { readonly kind: 'lost' }
   /** The server does not let us write, so there is nothing to hear. */
-  | { readonly kind: 'unwritable'; readonly reason: string };
+  | { readonly kind: 'unwritable'; readonly reason: string }
+  /** The server has fewer databases. */
+  | { readonly kind: 'no_database' };
 
 export class Canary {
   readonly #redis: Redis;
@@ -63,6 +65,7 @@ export class Canary {
     const refusal = replies?.find(([error]) => error !== null)?.[0];
     if (refusal) {
       if (redis.status !== 'ready' || refusal.message.startsWith('READONLY')) throw refusal;
+      if (/DB index is out of range/i.test(refusal.message)) return { kind: 'no_database' };
       return { kind: 'unwritable', reason: printable(refusal.message) };
     }
     const writtenAtMs = clock.monotonicMs();

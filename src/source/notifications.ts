@@ -1,7 +1,7 @@
 /** The server's notify-keyspace-events: what the relay needs of it, and who may change it. */
 import type { Redis } from 'ioredis';
 import { NotificationsOffError } from '../errors.js';
-import type { Events } from '../events.js';
+import type { SourceEvents } from '../events/source-events.js';
 import type { RedisSettings } from '../vocabulary.js';
 import { addressOf, redisError } from './redis-client.js';
 
@@ -30,7 +30,7 @@ export type NotificationState = 'on' | 'unknown';
 export async function ensureNotifications(
   redis: Redis,
   settings: RedisSettings,
-  events: Events,
+  events: SourceEvents,
 ): Promise<NotificationState> {
   const address = addressOf(settings);
   let setting: string;

@@ -6,12 +6,13 @@
 import type { Chance, Clock } from '../clock.js';
 import {
   CanaryLostError,
+  NoDatabaseError,
   NotificationsOffError,
   RedisIsReplicaError,
   RedisPermissionError,
   type RelayError,
 } from '../errors.js';
-import type { Events } from '../events.js';
+import type { SourceEvents } from '../events/source-events.js';
 import type { RedisSettings } from '../vocabulary.js';
 import { Canary, OWN_KEY_PREFIX } from './canary.js';
 import { ensureNotifications, NEEDED_FLAGS, type NotificationState } from './notifications.js';
@@ -31,7 +32,7 @@ const OWN_PREFIX_BYTES = Buffer.from(OWN_KEY_PREFIX);
 
 export interface SessionParts {
   readonly settings: RedisSettings;
-  readonly events: Events;
+  readonly events: SourceEvents;
   readonly clock: Clock;
   readonly chance: Chance;
   /** Called for each key that expired, none of them the relay's own; must not throw or wait. */
@@ -210,6 +211,11 @@ class Prover {
         this.proof = proof;
         return;
       }
+      case 'no_database':
+        throw new NoDatabaseError(
+          `Redis at ${address} has no database ${database}: correct redis.databases, or raise ` +
+            '`databases` in redis.conf',
+        );
       case 'lost':
         throw this.#lost(database, address);
     }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Capture, KEY_BYTES_MAX } from '../../src/capture/capture.js';
-import type { Events } from '../../src/events.js';
+import type { CaptureEvents } from '../../src/events/capture-events.js';
 import { compilePattern } from '../../src/match.js';
 import { MemoryOutbox } from '../../src/outbox/memory-outbox.js';
 import type { Outbox } from '../../src/outbox/outbox.js';
@@ -11,7 +11,7 @@ import { fixedChance, ManualClock, settled } from '../support/manual-clock.js';
 /** Keeps the name and arguments of every event. */
 function recordedEvents() {
   const happened: [string, ...unknown[]][] = [];
-  const events = new Proxy({} as Events, {
+  const events = new Proxy({} as CaptureEvents, {
     get:
       (_, name: string) =>
       (...args: unknown[]) =>

@@ -3,7 +3,7 @@ import { runInNewContext } from 'node:vm';
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
 import { Worker } from '../../src/delivery/worker.js';
-import { Events } from '../../src/events.js';
+import { DeliveryEvents } from '../../src/events/delivery-events.js';
 import { Metrics } from '../../src/metrics.js';
 import { MemoryOutbox } from '../../src/outbox/memory-outbox.js';
 import type { Endpoint } from '../../src/vocabulary.js';
@@ -25,7 +25,7 @@ function aWorker(given: Partial<Endpoint> = {}) {
   const lines: LogLine[] = [];
   const log = pino({ level: 'info' }, { write: (line) => void lines.push(JSON.parse(line)) });
   const metrics = new Metrics({ endpoints: new Map([[endpoint.name, endpoint]]), routes: [] });
-  const events = new Events(log, metrics, clock);
+  const events = new DeliveryEvents(log, metrics);
   const parts = { endpoint, sender, outbox, events, clock, chance: fixedChance() };
   const worker = new Worker(parts);
   worker.start();

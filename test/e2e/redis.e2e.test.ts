@@ -328,6 +328,15 @@ describe.concurrent('a server that is not what it should be', () => {
     await arrives(redis, receiver);
   }, 40_000);
 
+  it('is refused when it has fewer databases than are to be watched', async () => {
+    await using redis = await startRedis({ args: ['--databases', '2'] });
+    const file = { ...simpleFile(redis.url, 'http://127.0.0.1:9') };
+    file.redis = { url: redis.url, databases: [0, 2] };
+    const { code, stderr } = await lastWords(file);
+    expect(code).toBe(1);
+    expect(stderr).toContain('has no database 2: correct redis.databases');
+  });
+
   it('is refused when it speaks HTTP', async () => {
     const server = createHttpServer((_, response) => response.end('hello')).listen(0, '127.0.0.1');
     await once(server, 'listening');

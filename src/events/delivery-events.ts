@@ -1,0 +1,124 @@
+/** What becomes of deliveries. */
+import type { Logger } from 'pino';
+import { messageOf } from '../errors.js';
+import type { Metrics } from '../metrics.js';
+import type { Claimed } from '../outbox/outbox.js';
+import type { DeadLetter, Delivery, Disposition, Outcome } from '../vocabulary.js';
+
+/** What one attempt was, for its wide line. */
+export interface AttemptReport {
+  readonly claimed: Claimed;
+  readonly outcome: Outcome;
+  readonly disposition: Disposition;
+  readonly durationMs: number;
+  readonly endedAtMs: number;
+}
+
+export class DeliveryEvents {
+  readonly #log: Logger;
+  readonly #metrics: Metrics;
+
+  constructor(log: Logger, metrics: Metrics) {
+    this.#log = log;
+    this.#metrics = metrics;
+  }
+
+  /** One wide line per attempt. */
+  attempted(report: AttemptReport): void {
+    const { claimed, outcome, disposition, durationMs, endedAtMs } = report;
+    const { delivery } = claimed;
+    const labels = { endpoint: delivery.endpoint };
+    this.#metrics.attempts.inc({ ...labels, outcome: outcome.kind });
+    this.#metrics.attemptDuration.observe(labels, durationMs / 1000);
+    const line = {
+      event: 'attempt',
+      id: delivery.id,
+      route: delivery.route,
+      endpoint: delivery.endpoint,
+      attempt: claimed.attempt,
+      database: delivery.database,
+      key: delivery.keyLabel,
+      detected_by: delivery.detectedBy,
+      outcome: outcome.kind,
+      ...outcomeFields(outcome),
+      disposition: disposition.kind,
+      ...dispositionFields(disposition, endedAtMs),
+      duration_ms: Math.round(durationMs * 10) / 10,
+      age_ms: endedAtMs - (delivery.expiredAtMs ?? delivery.detectedAtMs),
+      body_bytes: delivery.body.length,
+    };
+    switch (disposition.kind) {
+      case 'done':
+        return this.#log.info(line, 'delivered');
+      case 'retry':
+        return this.#log.warn(line, 'not delivered; will be tried again');
+      case 'dead':
+        return this.#log.error(line, 'not delivered; now a dead letter');
+    }
+  }
+
+  /** A delivery to an endpoint that is gone: given up without an attempt. */
+  deadUnattempted(delivery: Delivery): void {
+    this.#log.error(
+      {
+        event: 'dead_unattempted',
+        id: delivery.id,
+        route: delivery.route,
+        endpoint: delivery.endpoint,
+        key: delivery.keyLabel,
+        reason: 'gone',
+      },
+      'not sent, since the endpoint is gone; now a dead letter',
+    );
+  }
+
+  endpointPaused(endpoint: string, pauseMs: number): void {
+    this.#log.warn(
+      { event: 'endpoint_paused', endpoint, pause_ms: pauseMs },
+      'the endpoint asked to be left alone (Retry-After)',
+    );
+  }
+
+  endpointGone(endpoint: string): void {
+    this.#log.error(
+      { event: 'endpoint_gone', endpoint },
+      'the endpoint answered 410: it gets no more webhooks until the relay is restarted',
+    );
+  }
+
+  deadLetterEvicted({ delivery, reason }: DeadLetter): void {
+    this.#log.error(
+      { event: 'dead_letter_evicted', id: delivery.id, endpoint: delivery.endpoint, reason },
+      'too many dead letters in memory: the oldest is lost',
+    );
+  }
+
+  deliveryFailed(endpoint: string, error: unknown): void {
+    this.#log.error(
+      { event: 'delivery_failed', endpoint, error: messageOf(error) },
+      'the outbox could not be used; trying again',
+    );
+  }
+}
+
+function outcomeFields(outcome: Outcome): Record<string, unknown> {
+  switch (outcome.kind) {
+    case 'accepted':
+      return { status: outcome.status };
+    case 'refused':
+      return { status: outcome.status, answer: outcome.answer };
+    case 'unreachable':
+      return { cause: outcome.cause, error: outcome.detail };
+  }
+}
+
+function dispositionFields(disposition: Disposition, nowMs: number): Record<string, unknown> {
+  switch (disposition.kind) {
+    case 'done':
+      return {};
+    case 'retry':
+      return { retry_in_ms: disposition.notBeforeMs - nowMs };
+    case 'dead':
+      return { reason: disposition.reason };
+  }
+}

@@ -1,0 +1,28 @@
+/**
+ * One function per thing that happens: its log line and its counter stand together. No line holds
+ * a secret, a body, or a key's raw text; `event` names the line for whoever filters it.
+ */
+import type { Logger } from 'pino';
+import type { Clock } from '../clock.js';
+import type { Metrics } from '../metrics.js';
+import { CaptureEvents } from './capture-events.js';
+import { DeliveryEvents } from './delivery-events.js';
+import { RelayEvents } from './relay-events.js';
+import { SourceEvents } from './source-events.js';
+
+/** Each part of the relay has its own. */
+export interface Events {
+  readonly relay: RelayEvents;
+  readonly source: SourceEvents;
+  readonly capture: CaptureEvents;
+  readonly delivery: DeliveryEvents;
+}
+
+export function createEvents(log: Logger, metrics: Metrics, clock: Clock): Events {
+  return {
+    relay: new RelayEvents(log),
+    source: new SourceEvents(log, metrics),
+    capture: new CaptureEvents(log, metrics, clock),
+    delivery: new DeliveryEvents(log, metrics),
+  };
+}

@@ -1,0 +1,53 @@
+/** The life of the relay as a whole. */
+import type { Logger } from 'pino';
+import { messageOf } from '../errors.js';
+import type { ListenAddress, Settings } from '../vocabulary.js';
+
+export class RelayEvents {
+  readonly #log: Logger;
+
+  constructor(log: Logger) {
+    this.#log = log;
+  }
+
+  started(version: string, file: string, settings: Settings, admin: ListenAddress): void {
+    const { endpoints, routes } = settings;
+    this.#log.info(
+      {
+        event: 'started',
+        version,
+        file,
+        routes: routes.length,
+        endpoints: endpoints.size,
+        admin: `${admin.host}:${admin.port}`,
+      },
+      'expiry-relay started',
+    );
+    this.#log.warn(
+      { event: 'state_in_memory' },
+      'state is kept in memory: deliveries that wait are lost when this process ends, and ' +
+        'expirations while it is away are not noticed',
+    );
+    for (const { name, secrets } of endpoints.values()) {
+      if (secrets.length > 0) continue;
+      this.#log.warn(
+        { event: 'endpoint_unsigned', endpoint: name },
+        'webhooks to this endpoint are not signed (secrets: none)',
+      );
+    }
+  }
+
+  stopping(reason: string, graceMs: number): void {
+    this.#log.info({ event: 'stopping', reason, grace_ms: graceMs }, 'stopping');
+  }
+
+  stopped(undelivered: number): void {
+    const line = { event: 'stopped', undelivered };
+    if (undelivered === 0) this.#log.info(line, 'stopped');
+    else this.#log.error(line, 'stopped; deliveries that were waiting in memory are lost');
+  }
+
+  cleanUpFailed(name: string, error: unknown): void {
+    this.#log.error({ event: 'clean_up_failed', name, error: messageOf(error) }, 'clean-up failed');
+  }
+}

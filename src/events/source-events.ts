@@ -1,0 +1,58 @@
+/** What happens between the relay and Redis. */
+import type { Logger } from 'pino';
+import type { Metrics } from '../metrics.js';
+
+export class SourceEvents {
+  readonly #log: Logger;
+  readonly #metrics: Metrics;
+
+  constructor(log: Logger, metrics: Metrics) {
+    this.#log = log;
+    this.#metrics = metrics;
+  }
+
+  redisWaiting(address: string, error: Error, retryInMs: number): void {
+    this.#log.warn(
+      { event: 'redis_waiting', redis: address, error: error.message, retry_in_ms: retryInMs },
+      'waiting for Redis',
+    );
+  }
+
+  notificationsChanged(address: string, before: string, after: string): void {
+    this.#log.warn(
+      { event: 'notifications_changed', redis: address, before, after },
+      'changed notify-keyspace-events on the server (redis.notifications: manage)',
+    );
+  }
+
+  notificationsUnreadable(address: string, error: Error): void {
+    this.#log.info(
+      { event: 'notifications_unreadable', redis: address, error: error.message },
+      'notify-keyspace-events may not be read; the canary shows whether notifications flow',
+    );
+  }
+
+  canaryHeard(lagMs: number): void {
+    this.#metrics.canaryLag.set(lagMs / 1000);
+    this.#log.trace({ event: 'canary_heard', lag_ms: lagMs }, 'canary heard');
+  }
+
+  canaryUnwritable(address: string, reason: string): void {
+    this.#log.warn(
+      { event: 'canary_unwritable', redis: address, error: reason },
+      'the canary key cannot be written, so nothing proves that notifications flow',
+    );
+  }
+
+  listening(address: string, databases: readonly number[]): void {
+    this.#log.info({ event: 'listening', redis: address, databases }, 'listening to expirations');
+  }
+
+  gapBegan(address: string, error: Error): void {
+    this.#metrics.gaps.inc();
+    this.#log.warn(
+      { event: 'gap_began', redis: address, error: error.message },
+      'lost Redis: expirations from now on are not heard',
+    );
+  }
+}

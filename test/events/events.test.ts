@@ -1,0 +1,152 @@
+import { pino } from 'pino';
+import { describe, expect, it } from 'vitest';
+import { createEvents } from '../../src/events/events.js';
+import { compilePattern } from '../../src/match.js';
+import { Metrics } from '../../src/metrics.js';
+import { aDelivery, anEndpoint, anExpiration, aRoute } from '../support/domain.js';
+import { ManualClock } from '../support/manual-clock.js';
+
+function someEvents(level = 'trace') {
+  const lines: Record<string, unknown>[] = [];
+  const log = pino({ level }, { write: (line: string) => void lines.push(JSON.parse(line)) });
+  const endpoint = anEndpoint();
+  const metrics = new Metrics({
+    endpoints: new Map([[endpoint.name, endpoint]]),
+    routes: [aRoute({ patterns: [compilePattern('*')] })],
+  });
+  const clock = new ManualClock();
+  const value = async (series: string) => {
+    const line = (await metrics.text()).split('\n').find((text) => text.startsWith(`${series} `));
+    return line === undefined ? null : Number(line.slice(series.length));
+  };
+  return { events: createEvents(log, metrics, clock), lines, clock, metrics, value };
+}
+
+describe('an overflow', () => {
+  it('counts each lost webhook, and says so at once but not once for each', async () => {
+    const { events, lines, clock, value } = someEvents();
+    for (let count = 0; count < 100; count += 1) events.capture.outboxFull([aDelivery()]);
+    expect(lines).toMatchObject([{ event: 'outbox_full', endpoint: 'shop', dropped: 1 }]);
+    await clock.advance(10_000);
+    expect(lines[1]).toMatchObject({ event: 'outbox_full', dropped: 99 });
+    expect(await value('expiry_relay_deliveries_dropped_total{endpoint="shop"}')).toBe(100);
+    expect(clock.timers).toBe(0);
+  });
+
+  it('leaves no loss unsaid, and no timer behind, at a stop', () => {
+    const { events, lines, clock } = someEvents();
+    for (let count = 0; count < 3; count += 1) events.capture.captureFull([aDelivery()]);
+    events.capture.ended();
+    expect(lines.map(({ event, dropped }) => [event, dropped])).toEqual([
+      ['outbox_full', 1],
+      ['outbox_full', 2],
+    ]);
+    expect(clock.timers).toBe(0);
+  });
+});
+
+describe('an attempt', () => {
+  const report = {
+    claimed: { delivery: aDelivery(), attempt: 2 },
+    durationMs: 12.34,
+    endedAtMs: Date.parse('2026-11-22T06:00:11.000Z'),
+  };
+
+  it('is one wide line, without the body', () => {
+    const { events, lines } = someEvents();
+    events.delivery.attempted({
+      ...report,
+      outcome: { kind: 'refused', status: 500, retryAfterMs: null, answer: 'no' },
+      disposition: { kind: 'retry', notBeforeMs: report.endedAtMs + 5_000 },
+    });
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toMatchObject({
+      event: 'attempt',
+      id: 'msg_1',
+      route: 'cancel',
+      endpoint: 'shop',
+      attempt: 2,
+      key: 'order:42:unpaid',
+      outcome: 'refused',
+      status: 500,
+      answer: 'no',
+      disposition: 'retry',
+      retry_in_ms: 5_000,
+      duration_ms: 12.3,
+      age_ms: 997,
+    });
+    expect(JSON.stringify(lines)).not.toContain('redis.key.expired');
+  });
+
+  it('is a warning when it will be repeated and an error when it is given up', () => {
+    const { events, lines } = someEvents();
+    const outcome = { kind: 'unreachable', cause: 'timeout', detail: 'no answer' } as const;
+    events.delivery.attempted({
+      ...report,
+      outcome: { kind: 'accepted', status: 204 },
+      disposition: { kind: 'done' },
+    });
+    events.delivery.attempted({
+      ...report,
+      outcome,
+      disposition: { kind: 'retry', notBeforeMs: 0 },
+    });
+    events.delivery.attempted({
+      ...report,
+      outcome,
+      disposition: { kind: 'dead', reason: 'exhausted' },
+    });
+    expect(lines.map(({ level }) => level)).toEqual([30, 40, 50]);
+    expect(lines[2]).toMatchObject({ disposition: 'dead', reason: 'exhausted' });
+  });
+
+  it('is counted by its outcome', async () => {
+    const { events, value } = someEvents();
+    events.delivery.attempted({
+      ...report,
+      outcome: { kind: 'accepted', status: 204 },
+      disposition: { kind: 'done' },
+    });
+    const series = (outcome: string) =>
+      `expiry_relay_attempts_total{endpoint="shop",outcome="${outcome}"}`;
+    expect(await value(series('accepted'))).toBe(1);
+    expect(await value(series('refused'))).toBe(0);
+    expect(await value('expiry_relay_attempt_duration_seconds_count{endpoint="shop"}')).toBe(1);
+  });
+});
+
+describe('an expiration', () => {
+  it('is counted once for each route that matched, however many endpoints', async () => {
+    const { events, value } = someEvents();
+    events.capture.expired(anExpiration(), [aDelivery(), aDelivery({ endpoint: 'other' })]);
+    const series = 'expiry_relay_expirations_total{route="cancel",detected_by="notification"}';
+    expect(await value(series)).toBe(1);
+  });
+});
+
+describe('the metrics', () => {
+  it('all begin with expiry_relay_ and start at zero', async () => {
+    const { metrics } = someEvents();
+    metrics.watchOutbox(
+      { depth: async () => ({ pending: 0, oldestDueAtMs: null }), deadLetterCount: async () => 0 },
+      () => 0,
+    );
+    const series = (await metrics.text()).split('\n').filter((line) => /^[^#]/.test(line));
+    expect(series.length).toBeGreaterThan(10);
+    for (const line of series) expect(line).toMatch(/^expiry_relay_\S+ 0$/);
+  });
+
+  it('show what waits in the outbox, and for how long', async () => {
+    const { metrics, value } = someEvents();
+    metrics.watchOutbox(
+      {
+        depth: async () => ({ pending: 7, oldestDueAtMs: 1_000 }),
+        deadLetterCount: async () => 3,
+      },
+      () => 3_500,
+    );
+    expect(await value('expiry_relay_outbox_pending{endpoint="shop"}')).toBe(7);
+    expect(await value('expiry_relay_outbox_oldest_seconds{endpoint="shop"}')).toBe(2.5);
+    expect(await value('expiry_relay_dead_letters{endpoint="shop"}')).toBe(3);
+  });
+});
