@@ -45,6 +45,11 @@ export class RedisPermissionError extends RelayError {
   readonly retryable = false;
 }
 
+/** Redis's certificate does not verify, or TLS fails in another way. */
+export class RedisTlsError extends RelayError {
+  readonly retryable = false;
+}
+
 /** What answers there does not speak Redis's protocol. */
 export class NotRedisError extends RelayError {
   readonly retryable = false;

@@ -11,6 +11,7 @@ import {
   RedisIsReplicaError,
   RedisNotReadyError,
   RedisPermissionError,
+  RedisTlsError,
   RedisUnreachableError,
   type RelayError,
 } from '../errors.js';
@@ -38,6 +39,9 @@ export interface RedisConnection {
   close(): void;
 }
 
+/** The codes of OpenSSL, as Node names them. */
+const TLS_ERRNO = /CERT|SSL|TLS|ISSUER|SIGNATURE/;
+
 /** host:port, as messages and logs show it: no name, no password. */
 export function addressOf({ host, port }: Pick<RedisSettings, 'host' | 'port'>): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
@@ -50,7 +54,7 @@ export async function connect(settings: RedisSettings, role: string): Promise<Re
     port: settings.port,
     ...(settings.username === null ? {} : { username: settings.username }),
     ...(settings.password === null ? {} : { password: settings.password.reveal() }),
-    ...(settings.tls ? { tls: { servername: settings.host } } : {}),
+    ...(settings.tls ? { tls: {} } : {}),
     protocol: 2,
     lazyConnect: true,
     retryStrategy: null,
@@ -91,6 +95,13 @@ export function redisError(
   settings: Pick<RedisSettings, 'host' | 'port'>,
 ): RelayError {
   const address = addressOf(settings);
+  const errno = thrown instanceof Error && 'code' in thrown ? String(thrown.code) : '';
+  if (TLS_ERRNO.test(errno)) {
+    return new RedisTlsError(
+      `no secure connection to Redis at ${address} (${printable(messageOf(thrown))}): if its ` +
+        'certificate is signed by an authority of your own, name that in NODE_EXTRA_CA_CERTS',
+    );
+  }
   const said = printable(messageOf(thrown));
   const code = /^-?([A-Z]+)/.exec(said)?.[1] ?? '';
   switch (code) {

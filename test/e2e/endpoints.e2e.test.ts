@@ -98,7 +98,7 @@ async function startHttps({ key, cert }: Certificate): Promise<HttpsServer> {
   };
 }
 
-const EARLY_HINTS = 'HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n';
+const EARLY_HINTS = 'HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n'.repeat(100);
 const OK = 'HTTP/1.1 200 OK\r\n';
 const OK_HALF = `${OK}content-length: 9\r\n\r\nhalf`;
 const NO = 'HTTP/1.1 500 No\r\n\r\n';

@@ -2,7 +2,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync, symlinkSync } from 'node:fs';
 import { chmod, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
@@ -14,6 +13,7 @@ import { loadSettings } from '../../src/config/load.js';
 import { tempFolder } from '../support/cli.js';
 import { anExpiration, aRoute, TEST_SECRET } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
+import { freePort } from '../support/free-port.js';
 import { readmeBlock, readmeBlocks } from '../support/readme.js';
 import { RelayProcess, simpleFile } from '../support/relay-process.js';
 import { TestReceiver } from '../support/test-receiver.js';
@@ -25,14 +25,6 @@ beforeAll(async () => {
   redis = await startRedis();
 });
 afterAll(() => redis.stop());
-
-async function freePort(): Promise<string> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return String(port);
-}
 
 /** A process whose output is kept, ended with all that it started. */
 function start(command: string, args: readonly string[], cwd: string, env: NodeJS.ProcessEnv) {

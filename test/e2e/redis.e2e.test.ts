@@ -5,7 +5,9 @@ import { type AddressInfo, createServer } from 'node:net';
 import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
 import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { type Certificate, selfSigned } from '../support/certificate.js';
 import { eventually } from '../support/eventually.js';
+import { freePort } from '../support/free-port.js';
 import { type RelayFile, RelayProcess, simpleFile } from '../support/relay-process.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
 import { assertVerified, TestReceiver } from '../support/test-receiver.js';
@@ -227,6 +229,39 @@ describe.concurrent('a password', () => {
     const missing = await lastWords(simpleFile(`redis://${url}`, 'http://127.0.0.1:9'));
     expect(missing.code).toBe(1);
     expect(missing.stderr).toContain('wants a password: set redis.password_file');
+  });
+});
+
+describe.concurrent('rediss://', () => {
+  const startTls = async ({ certFile, keyFile }: Certificate) => {
+    const files = ['--tls-cert-file', certFile, '--tls-key-file', keyFile];
+    const port = await freePort();
+    const redis = await startRedis({
+      args: ['--tls-port', port, ...files, '--tls-auth-clients', 'no'],
+    });
+    return { redis, tlsUrl: `rediss://localhost:${port}` };
+  };
+
+  it('verifies the certificate against an authority that is named', async () => {
+    await using certificate = await selfSigned('DNS:localhost');
+    const { redis: plain, tlsUrl } = await startTls(certificate);
+    await using redis = plain;
+    await using receiver = await TestReceiver.start();
+    await using relay = await RelayProcess.start(simpleFile(tlsUrl, receiver.url), {
+      NODE_EXTRA_CA_CERTS: certificate.certFile,
+    });
+    expect(relay.stderr).toBe('');
+    await arrives(redis, receiver);
+  });
+
+  it('is refused with advice when the certificate does not verify', async () => {
+    await using certificate = await selfSigned('DNS:localhost');
+    const { redis: plain, tlsUrl } = await startTls(certificate);
+    await using _ = plain;
+    const { code, stderr } = await lastWords(simpleFile(tlsUrl, 'http://127.0.0.1:9'));
+    expect(code).toBe(1);
+    expect(stderr).toContain('no secure connection');
+    expect(stderr).toContain('NODE_EXTRA_CA_CERTS');
   });
 });
 

@@ -1,31 +1,42 @@
-/** Certificates for HTTPS servers in tests, made by the machine's openssl. */
-import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+/** Certificates for servers in tests. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
+import { generate, type SubjectAltNameEntry } from 'selfsigned';
 
 export interface Certificate extends AsyncDisposable {
   readonly key: string;
   readonly cert: string;
-  /** The file that holds `cert`; removed when this is disposed. */
+  /** The files that hold them; removed when this is disposed. */
+  readonly keyFile: string;
   readonly certFile: string;
 }
 
 /** Self-signed, for one name: `IP:127.0.0.1` or `DNS:shop.example`. */
-export async function selfSigned(subjectAltName: string): Promise<Certificate> {
+export async function selfSigned(
+  subjectAltName: `${'IP' | 'DNS'}:${string}`,
+): Promise<Certificate> {
+  const [type, name = ''] = subjectAltName.split(':', 2);
+  const altName: SubjectAltNameEntry =
+    type === 'IP' ? { type: 7, ip: name } : { type: 2, value: name };
+  const { private: key, cert } = await generate(
+    [{ name: 'commonName', value: 'expiry-relay-test' }],
+    {
+      keyType: 'ec',
+      extensions: [
+        { name: 'basicConstraints', cA: true },
+        { name: 'subjectAltName', altNames: [altName] },
+      ],
+    },
+  );
   const dir = await mkdtemp(join(tmpdir(), 'expiry-relay-cert-'));
   const [keyFile, certFile] = [join(dir, 'key.pem'), join(dir, 'cert.pem')];
-  const words = ['req', '-x509', '-nodes', '-days', '2', '-subj', '/CN=expiry-relay-test']
-    .concat(['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1'])
-    .concat(['-addext', `subjectAltName=${subjectAltName}`, '-keyout', keyFile, '-out', certFile]);
-  await promisify(execFile)('openssl', words).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ENOENT') throw error;
-    throw new Error('expected openssl on the PATH to make a certificate, found none; install it');
-  });
+  await writeFile(keyFile, key);
+  await writeFile(certFile, cert);
   return {
-    key: await readFile(keyFile, 'utf8'),
-    cert: await readFile(certFile, 'utf8'),
+    key,
+    cert,
+    keyFile,
     certFile,
     [Symbol.asyncDispose]: () => rm(dir, { recursive: true, force: true }),
   };

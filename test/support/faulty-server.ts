@@ -46,11 +46,11 @@ export class FaultyServer implements AsyncDisposable {
 
 /** Sends `head`, then `chunk` over and over, as fast as the other side reads. */
 export function flood(socket: Socket, head: string, chunk: string): void {
-  const goOn = () => {
-    while (!socket.destroyed && socket.write(chunk));
-  };
-  socket.on('drain', goOn);
   socket.write(head);
+  // One at a time: a loop would keep this process busy for as long as the other side keeps up.
+  const goOn = () => {
+    if (!socket.destroyed) socket.write(chunk, () => setImmediate(goOn));
+  };
   goOn();
 }
 
