@@ -173,7 +173,7 @@ function installRedis() {
   const dockerSaid = found?.kind === 'docker' ? pullRedisImage() : '';
   if (found?.kind === 'docker' && dockerSaid === '') return;
   throw new SetUpError(
-    `${aptSaid}${dockerSaid}expected a Redis server for the tests, found none; do one of these:\n` +
+    `${aptSaid}${dockerSaid}expected a Redis server, found none; do one of these:\n` +
       '  - install it: apt-get install redis-server, dnf install redis, apk add redis, ' +
       'brew install redis\n' +
       '  - set EXPIRY_RELAY_REDIS_SERVER to the path of a redis-server\n' +

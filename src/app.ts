@@ -17,6 +17,9 @@ import type { Settings } from './vocabulary.js';
 /** How much longer than `shutdown.grace` the last attempts may take to be broken off. */
 const BREAK_OFF_MS = 2_000;
 
+/** A stop must not take longer than its grace because of what it has to say. */
+const LOST_LINES_MAX = 10_000;
+
 export interface RelayParts {
   readonly settings: Settings;
   /** The file that the settings came from; for the log. */
@@ -51,6 +54,9 @@ export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<vo
     await start({ ...parts, metrics, events, lifecycle, stop, graceOver: grace.signal });
     await aborted(stop);
     events.relay.stopping(String(stop.reason), settings.shutdown.graceMs);
+  } catch (error) {
+    events.relay.failed(error);
+    throw error;
   } finally {
     const cancelGrace = clock.after(settings.shutdown.graceMs, () => grace.abort());
     await lifecycle.stop();
@@ -74,12 +80,8 @@ async function start(wiring: Wiring): Promise<void> {
 async function openAdmin(wiring: Wiring, source: Source): Promise<void> {
   const { settings, metrics, events, lifecycle, stop, file } = wiring;
   const checks = (): Check[] => {
-    const { subscribed, canary } = source.state();
-    return [
-      { name: 'subscribed', problem: subscribed },
-      { name: 'canary', problem: canary },
-      { name: 'running', problem: stop.aborted ? 'shutting down' : null },
-    ];
+    const running: Check = { name: 'running', problem: stop.aborted ? 'shutting down' : null };
+    return [...source.checks(), running];
   };
   const admin = await startAdmin({
     listen: settings.admin.listen,
@@ -94,11 +96,9 @@ async function openAdmin(wiring: Wiring, source: Source): Promise<void> {
 function startDelivery(wiring: Wiring, outbox: Outbox): void {
   const { settings, events, lifecycle, graceOver, clock, chance } = wiring;
   lifecycle.onStop('outbox', async () => {
-    const depths = await Promise.all([...settings.endpoints.keys()].map((n) => outbox.depth(n)));
-    await outbox.close();
-    events.relay.stopped(
-      outbox.durable ? 0 : depths.reduce((sum, { pending }) => sum + pending, 0),
-    );
+    const lost = await outbox.close();
+    for (const delivery of lost.slice(0, LOST_LINES_MAX)) events.delivery.lost(delivery);
+    events.relay.stopped(lost.length);
   });
   const workers = [...settings.endpoints.values()].map((endpoint) => {
     const sender = createSender(endpoint, clock);

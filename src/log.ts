@@ -10,7 +10,11 @@ export function createLog({ level, format }: Settings['log']): Logger {
     timestamp: stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
   };
-  if (format === 'pretty') return pino(options, pretty({ sync: true, ignore: 'event' }));
+  if (format === 'pretty')
+    return pino(
+      options,
+      pretty({ sync: true, singleLine: true, ignore: 'event', errorLikeObjectKeys: [] }),
+    );
   const output = destination({ fd: process.stdout.fd, sync: true });
   // Whoever reads the log may go away (a closed pipe); the webhooks go on.
   output.on('error', () => undefined);

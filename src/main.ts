@@ -6,7 +6,10 @@ const stop = new AbortController();
 
 /** The first asks for a clean stop, the second does not ask. */
 function onSignal(name: NodeJS.Signals): void {
-  if (stop.signal.aborted) process.exit(1);
+  if (stop.signal.aborted) {
+    process.stderr.write('expiry-relay: ended by a second signal; what was under way is cut off\n');
+    process.exit(1);
+  }
   stop.abort(name);
 }
 

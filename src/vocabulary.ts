@@ -105,11 +105,13 @@ export interface Delivery {
 export type UnreachableCause =
   | 'timeout'
   | 'dns'
-  | 'refused'
-  | 'reset'
+  | 'connection_refused'
+  | 'connection_reset'
   | 'tls'
   | 'protocol'
-  | 'network';
+  | 'network'
+  /** The relay itself broke it off, at a stop whose grace was over. */
+  | 'stopped';
 
 /** What came of one attempt. */
 export type Outcome =

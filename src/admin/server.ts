@@ -1,6 +1,6 @@
 /** The admin port: what an orchestrator and Prometheus ask. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { ListenError, messageOf } from '../errors.js';
+import { messageOf } from '../errors.js';
 import { closeServer, listenOn } from '../http-server.js';
 import type { ListenAddress } from '../vocabulary.js';
 
@@ -13,6 +13,8 @@ const REQUEST_MS_MAX = 5_000;
 export interface Check {
   readonly name: string;
   readonly problem: string | null;
+  /** What to know of it although it holds. */
+  readonly note?: string;
 }
 
 export interface AdminParts {
@@ -45,18 +47,8 @@ export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
   server.maxConnections = CONNECTIONS_MAX;
   server.requestTimeout = REQUEST_MS_MAX;
   server.headersTimeout = REQUEST_MS_MAX;
-  const address = await listenOn(server, parts.listen).catch((error: NodeJS.ErrnoException) => {
-    throw listenError(error, parts.listen);
-  });
+  const address = await listenOn(server, parts.listen, 'admin.listen');
   return { address, close: () => closeServer(server) };
-}
-
-function listenError(error: NodeJS.ErrnoException, { host, port }: ListenAddress): ListenError {
-  const found = error.code === 'EADDRINUSE' ? 'the port is in use' : error.message;
-  return new ListenError(
-    `cannot listen on ${host}:${port} (admin.listen): ${found}. End what uses it, or choose ` +
-      'another address',
-  );
 }
 
 async function answer(request: IncomingMessage, parts: AdminParts): Promise<Answer> {
@@ -82,8 +74,8 @@ function readiness(checks: readonly Check[], verbose: boolean): Answer {
   const ready = checks.every(({ problem }) => problem === null);
   const verdict = ready ? 'ok' : 'not ready';
   if (ready && !verbose) return { status: 200, text: 'ok\n' };
-  const lines = checks.map(({ name, problem }) =>
-    problem === null ? `[+] ${name}: ok` : `[-] ${name}: ${problem}`,
+  const lines = checks.map(({ name, problem, note }) =>
+    problem === null ? `[+] ${name}: ${note ?? 'ok'}` : `[-] ${name}: ${problem}`,
   );
   return { status: ready ? 200 : 503, text: `${[...lines, verdict].join('\n')}\n` };
 }

@@ -1,6 +1,6 @@
 /** The command line: which commands there are, what they take, and what becomes of an error. */
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
-import { messageOf, RelayError, UsageError } from '../errors.js';
+import { messageOf, RelayError, SettingsError, UsageError } from '../errors.js';
 import { VERSION } from '../version.js';
 import { check } from './check.js';
 import type { CliContext, ExitCode, FileOption } from './context.js';
@@ -28,8 +28,7 @@ export async function runCli(context: CliContext): Promise<ExitCode> {
     return code;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-    const internal = error instanceof RelayError ? '' : 'internal error: ';
-    context.stderr.write(`expiry-relay: ${internal}${messageOf(error)}\n`);
+    context.stderr.write(`${prefixOf(error)}${messageOf(error)}\n`);
     return error instanceof UsageError ? 2 : 1;
   }
 }
@@ -39,7 +38,7 @@ function createProgram(context: CliContext, done: (code: ExitCode) => void): Com
     .description('A signed webhook for every Redis key that expires.')
     .version(VERSION, '--version', 'print the version')
     .helpOption('-h, --help', 'print this help')
-    .helpCommand(false)
+    .showHelpAfterError('(see expiry-relay --help; a file is named with -c FILE)')
     .showSuggestionAfterError()
     .addHelpText('after', HELP_AFTER)
     .exitOverride()
@@ -82,6 +81,12 @@ function createProgram(context: CliContext, done: (code: ExitCode) => void): Com
       done(await healthcheck(context, options)),
     );
   return program;
+}
+
+/** None for mistakes in a file: their lines begin with its place, as editors expect. */
+function prefixOf(error: unknown): string {
+  if (error instanceof SettingsError) return '';
+  return error instanceof RelayError ? 'expiry-relay: ' : 'expiry-relay: internal error: ';
 }
 
 function wholeNumber(text: string): number {

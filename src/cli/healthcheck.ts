@@ -1,5 +1,5 @@
 import { request } from 'undici';
-import { loadSettings } from '../config/load.js';
+import { loadAdminAddress } from '../config/load.js';
 import { messageOf } from '../errors.js';
 import type { CommandAction, FileOption } from './context.js';
 
@@ -14,8 +14,7 @@ export const healthcheck: CommandAction<FileOption & { ready?: boolean }> = asyn
   { env, cwd, stdout, stderr },
   { config, ready },
 ) => {
-  const { settings } = await loadSettings({ file: config, env, cwd });
-  const { host, port } = settings.admin.listen;
+  const { host, port } = await loadAdminAddress({ file: config, env, cwd });
   const name = LOCAL[host] ?? (host.includes(':') ? `[${host}]` : host);
   const url = `http://${name}:${port}/${ready ? 'readyz' : 'livez'}`;
   try {

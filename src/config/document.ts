@@ -23,6 +23,9 @@ const KNOWN_TAGS: ReadonlySet<string> = new Set(
   ['map', 'seq', 'str', 'int', 'float', 'bool', 'null'].map((name) => `tag:yaml.org,2002:${name}`),
 );
 
+/** YAML's own brackets and those of a variable look alike. */
+const UNQUOTED_HINT = '; inside [ ] or { }, a ${…} must be in quotes';
+
 /** Both counted from one; a column is one UTF-16 unit. */
 export interface Position {
   readonly line: number;
@@ -220,10 +223,12 @@ export function parseDocument(text: string): Document {
   // Where the parser loses its way, all that follows is unexpected to it.
   const astray = syntaxErrors.find(({ code }) => code === 'UNEXPECTED_TOKEN');
   const telling = syntaxErrors.filter((e) => e.code !== 'UNEXPECTED_TOKEN' || e === astray);
-  const syntaxMistakes = telling.map(({ code, pos }) => ({
-    position: positionAt(pos[0]),
-    wording: statement(SYNTAX_MISTAKES[code]),
-  }));
+  const lines = text.split('\n');
+  const syntaxMistakes = telling.map(({ code, pos }) => {
+    const position = positionAt(pos[0]);
+    const hint = lines[position.line - 1]?.includes('${') ? UNQUOTED_HINT : '';
+    return { position, wording: statement(SYNTAX_MISTAKES[code] + hint) };
+  });
   if (yaml.errors.length > 0) return { kind: 'broken', mistakes: syntaxMistakes };
   const reader = new Reader(aliasTargets(yaml.contents), positionAt);
   const root = reader.read(yaml.contents, 0);

@@ -4,7 +4,8 @@ import { dirname, resolve } from 'node:path';
 import { NoSettingsFileError, SettingsError } from '../errors.js';
 import { decodeUtf8, printable } from '../printable.js';
 import type { Secret } from '../secret.js';
-import type { Settings } from '../vocabulary.js';
+import type { ListenAddress, Settings } from '../vocabulary.js';
+import { readListenAddress } from './addresses.js';
 import { parseDocument } from './document.js';
 import { type Environment, interpolate } from './interpolate.js';
 import {
@@ -15,7 +16,8 @@ import {
   syntaxMistake,
   toMistake,
 } from './mistakes.js';
-import { pathKey } from './path.js';
+import { pathKey, valueAt } from './path.js';
+import { DEFAULT_ADMIN_LISTEN } from './schema.js';
 import { readSecretFile, type SecretFile, secretFilesOf, toSettings } from './settings.js';
 import { validate } from './validate.js';
 import { type Reading, refused } from './wording.js';
@@ -147,20 +149,44 @@ async function readChosen(
   );
 }
 
+interface LoadOptions {
+  /** What `-c` says. */
+  readonly file: string | undefined;
+  readonly env: Environment;
+  readonly cwd: string;
+}
+
+function candidatesOf({ file, env }: LoadOptions): readonly string[] {
+  const named = file ?? (env[FILE_VARIABLE] || undefined);
+  return named === undefined ? DEFAULT_FILES : [named];
+}
+
+/**
+ * `admin.listen` of the same file that `loadSettings` takes, whatever else is wrong with it or
+ * cannot be read here: a running relay must not look dead because its file is being edited.
+ *
+ * @throws SettingsError when there is no file, or its `admin.listen` cannot be understood
+ */
+export async function loadAdminAddress(options: LoadOptions): Promise<ListenAddress> {
+  const { file, text } = await readChosen(candidatesOf(options), options.cwd);
+  const document = parseDocument(text);
+  const root = document.kind === 'broken' ? {} : interpolate(document.value, options.env).value;
+  const listen = valueAt(root, ['admin', 'listen']);
+  const reading = readListenAddress(typeof listen === 'string' ? listen : DEFAULT_ADMIN_LISTEN);
+  if (reading.ok) return reading.value;
+  throw new SettingsError(`${printable(file)}: admin.listen cannot be understood`);
+}
+
 /**
  * The settings of the file named by `file` (what `-c` says), or else by `$EXPIRY_RELAY_CONFIG`, or
  * else of the first default file that is there; and that file, as it was named.
  *
  * @throws SettingsError whose message has a line for every mistake, by position
  */
-export async function loadSettings(options: {
-  readonly file: string | undefined;
-  readonly env: Environment;
-  readonly cwd: string;
-}): Promise<{ file: string; settings: Settings }> {
-  const named = options.file ?? (options.env[FILE_VARIABLE] || undefined);
-  const candidates = named === undefined ? DEFAULT_FILES : [named];
-  const { file, text } = await readChosen(candidates, options.cwd);
+export async function loadSettings(
+  options: LoadOptions,
+): Promise<{ file: string; settings: Settings }> {
+  const { file, text } = await readChosen(candidatesOf(options), options.cwd);
   const check = await checkText(text, {
     file: printable(file),
     folder: dirname(resolve(options.cwd, file)),

@@ -58,6 +58,8 @@ const RATE_RANGE = { min: 1, max: 1_000_000 };
 /** Values beyond it belong into the receiver's own store. */
 const VALUE_BYTES_RANGE = { min: 1, max: 1024 * 1024 };
 
+export const DEFAULT_ADMIN_LISTEN = '127.0.0.1:9464';
+
 const NAME_EXPECTED = 'a name of 1–64 letters, digits, - and _';
 const ENDPOINT_NAME_EXPECTED = 'the name of an endpoint';
 const FILE_EXPECTED = 'the path of a file';
@@ -222,7 +224,7 @@ export const relayFile = mapping(
     ),
     admin: mapping({
       listen: text('an address such as 127.0.0.1:9464', readListenAddress)
-        .prefault('127.0.0.1:9464')
+        .prefault(DEFAULT_ADMIN_LISTEN)
         .describe('host:port of health checks and metrics; :9464 for all addresses'),
     })
       .prefault({})

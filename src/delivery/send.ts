@@ -22,8 +22,8 @@ const SECRET_CHARS_MIN = 8;
 /** So much of a secret's start gives it away, also where the answer is cut in its middle. */
 const SECRET_START_CHARS = 32;
 
-/** How an idle connection waits for the next delivery. */
-const KEEP_ALIVE_MS = 10_000;
+/** How long an idle connection is kept: less than the 5 s after which many servers close it. */
+const KEEP_ALIVE_MS = 4_000;
 
 export interface Sender {
   /** Never rejects: whatever goes wrong is an outcome. */
@@ -43,10 +43,8 @@ export function createSender(endpoint: Endpoint, clock: Clock): Sender {
     headersTimeout: endpoint.timeoutMs,
     bodyTimeout: endpoint.timeoutMs,
   });
-  return {
-    send: (request) => post(pool, request, endpoint, clock),
-    close: () => pool.destroy(),
-  };
+  const send = (request: WebhookRequest) => post(pool, request, endpoint, clock);
+  return { send, close: () => pool.destroy() };
 }
 
 async function post(
@@ -73,6 +71,9 @@ async function post(
   } catch (error) {
     if (timeLimit.signal.aborted) {
       return { kind: 'unreachable', cause: 'timeout', detail: `no answer within ${timeoutMs} ms` };
+    }
+    if (pool.destroyed) {
+      return { kind: 'unreachable', cause: 'stopped', detail: 'broken off by a stop of the relay' };
     }
     return { kind: 'unreachable', cause: causeOf(error), detail: printable(messageOf(error)) };
   } finally {
@@ -108,10 +109,10 @@ const CAUSES: Readonly<Record<string, UnreachableCause>> = {
   ETIMEDOUT: 'timeout',
   ENOTFOUND: 'dns',
   EAI_AGAIN: 'dns',
-  ECONNREFUSED: 'refused',
-  ECONNRESET: 'reset',
-  EPIPE: 'reset',
-  UND_ERR_SOCKET: 'reset',
+  ECONNREFUSED: 'connection_refused',
+  ECONNRESET: 'connection_reset',
+  EPIPE: 'connection_reset',
+  UND_ERR_SOCKET: 'connection_reset',
   UND_ERR_HEADERS_OVERFLOW: 'protocol',
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'protocol',
 };

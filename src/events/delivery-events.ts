@@ -51,7 +51,7 @@ export class DeliveryEvents {
       case 'done':
         return this.#log.info(line, 'delivered');
       case 'retry':
-        return this.#log.warn(line, 'not delivered; will be tried again');
+        return this.#log.warn(line, 'not delivered');
       case 'dead':
         return this.#log.error(line, 'not delivered; now a dead letter');
     }
@@ -69,6 +69,21 @@ export class DeliveryEvents {
         reason: 'gone',
       },
       'not sent, since the endpoint is gone; now a dead letter',
+    );
+  }
+
+  /** It was kept in memory and not done when the relay stopped. */
+  lost(delivery: Delivery): void {
+    this.#log.error(
+      {
+        event: 'lost',
+        id: delivery.id,
+        route: delivery.route,
+        endpoint: delivery.endpoint,
+        database: delivery.database,
+        key: delivery.keyLabel,
+      },
+      'not delivered before the stop; lost',
     );
   }
 

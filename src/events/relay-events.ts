@@ -37,6 +37,11 @@ export class RelayEvents {
     }
   }
 
+  /** The relay cannot start. */
+  failed(error: unknown): void {
+    this.#log.fatal({ event: 'failed', error: messageOf(error) }, 'cannot start');
+  }
+
   stopping(reason: string, graceMs: number): void {
     this.#log.info({ event: 'stopping', reason, grace_ms: graceMs }, 'stopping');
   }
@@ -44,7 +49,7 @@ export class RelayEvents {
   stopped(undelivered: number): void {
     const line = { event: 'stopped', undelivered };
     if (undelivered === 0) this.#log.info(line, 'stopped');
-    else this.#log.error(line, 'stopped; deliveries that were waiting in memory are lost');
+    else this.#log.error(line, 'stopped; deliveries that waited in memory are lost');
   }
 
   cleanUpFailed(name: string, error: unknown): void {

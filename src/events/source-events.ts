@@ -44,15 +44,18 @@ export class SourceEvents {
     );
   }
 
-  listening(address: string, databases: readonly number[]): void {
-    this.#log.info({ event: 'listening', redis: address, databases }, 'listening to expirations');
+  /** `gapMs` is how long the relay did not listen; null the first time. */
+  listening(address: string, databases: readonly number[], gapMs: number | null): void {
+    const gap = gapMs === null ? {} : { gap_ms: Math.round(gapMs) };
+    const line = { event: 'listening', redis: address, databases, ...gap };
+    this.#log.info(line, 'listening to expirations');
   }
 
   gapBegan(address: string, error: Error): void {
     this.#metrics.gaps.inc();
     this.#log.warn(
       { event: 'gap_began', redis: address, error: error.message },
-      'lost Redis: expirations from now on are not heard',
+      'a gap: expirations may be missed until the relay listens again',
     );
   }
 }

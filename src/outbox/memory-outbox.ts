@@ -144,12 +144,19 @@ export class MemoryOutbox implements Outbox {
     return true;
   }
 
-  async close(): Promise<void> {
+  async close(): Promise<readonly Delivery[]> {
     this.#closed = true;
+    const lost: Delivery[] = [];
     for (const shelf of this.#shelves.values()) {
-      for (const entry of shelf.entries.values()) entry.cancelWait?.();
+      for (const { delivery, cancelWait } of shelf.entries.values()) {
+        cancelWait?.();
+        lost.push(delivery);
+      }
+      shelf.entries.clear();
+      shelf.ready.clear();
       wakeAll(shelf);
     }
+    return lost;
   }
 
   #shelf(endpoint: string): Shelf {

@@ -63,6 +63,9 @@ export interface Outbox {
   /** Makes a dead letter ready again, with its id and body, as if never attempted. False: no such id. */
   replay(endpoint: string, id: string): Promise<boolean>;
 
-  /** Ends every wait; nothing can be enqueued or claimed afterwards. Idempotent. */
-  close(): Promise<void>;
+  /**
+   * Ends every wait; nothing can be enqueued or claimed afterwards. Resolves with the deliveries
+   * that end with it, neither done nor dead: none where they outlive the process. Idempotent.
+   */
+  close(): Promise<readonly Delivery[]>;
 }

@@ -2,7 +2,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Clock } from '../clock.js';
 import { type Verdict, verify } from '../delivery/sign.js';
-import { ListenError, messageOf } from '../errors.js';
 import { closeServer, listenOn } from '../http-server.js';
 import type { Secret } from '../secret.js';
 import type { ListenAddress } from '../vocabulary.js';
@@ -51,10 +50,7 @@ export async function startReceiver(parts: ReceiverParts): Promise<Receiver> {
       .then((answered) => answer(response, answered))
       .catch(() => response.destroy());
   });
-  const { host, port } = parts.listen;
-  const address = await listenOn(server, parts.listen).catch((error: unknown) => {
-    throw new ListenError(`cannot listen on ${host}:${port}: ${messageOf(error)}`);
-  });
+  const address = await listenOn(server, parts.listen, '--port');
   return { address, close: () => closeServer(server) };
 }
 

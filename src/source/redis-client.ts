@@ -52,8 +52,6 @@ export async function connect(settings: RedisSettings, role: string): Promise<Re
   const redis = new Redis({
     host: settings.host,
     port: settings.port,
-    ...(settings.username === null ? {} : { username: settings.username }),
-    ...(settings.password === null ? {} : { password: settings.password.reveal() }),
     ...(settings.tls ? { tls: {} } : {}),
     protocol: 2,
     lazyConnect: true,
@@ -65,7 +63,6 @@ export async function connect(settings: RedisSettings, role: string): Promise<Re
     connectTimeout: CONNECT_MS_MAX,
     socketTimeout: SILENCE_MS_MAX,
     disconnectTimeout: DISCONNECT_MS_MAX,
-    connectionName: `expiry-relay:${role}`,
   });
   let cause: unknown = null;
   redis.on('error', (error) => {
@@ -76,12 +73,26 @@ export async function connect(settings: RedisSettings, role: string): Promise<Re
   });
   try {
     await redis.connect();
+    await authenticate(redis, settings);
     await redis.ping();
+    // For whoever reads CLIENT LIST; not everybody may.
+    await redis.client('SETNAME', `expiry-relay:${role}`).catch(() => undefined);
   } catch (error) {
     close(redis);
     throw redisError(cause ?? error, settings);
   }
   return { redis, ended, close: () => close(redis) };
+}
+
+/** A password that the server does not want is no reason to stop: it may want it tomorrow. */
+async function authenticate(redis: Redis, { username, password }: RedisSettings): Promise<void> {
+  if (password === null) return;
+  try {
+    if (username === null) await redis.auth(password.reveal());
+    else await redis.auth(username, password.reveal());
+  } catch (error) {
+    if (!/without any password configured/.test(messageOf(error))) throw error;
+  }
 }
 
 /** A connection that has ended already would keep a timer of ioredis's running. */
@@ -92,7 +103,7 @@ function close(redis: Redis): void {
 /** What Redis or the network said, as one of our errors. */
 export function redisError(
   thrown: unknown,
-  settings: Pick<RedisSettings, 'host' | 'port'>,
+  settings: Pick<RedisSettings, 'host' | 'port' | 'tls'>,
 ): RelayError {
   const address = addressOf(settings);
   const errno = thrown instanceof Error && 'code' in thrown ? String(thrown.code) : '';
@@ -111,8 +122,8 @@ export function redisError(
       );
     case 'WRONGPASS':
       return new RedisAuthError(
-        `Redis at ${address} refuses the user name or password (${said}): check redis.username ` +
-          'and redis.password_file',
+        `Redis at ${address} refuses the user name or password (${said}): check those of ` +
+          'redis.url, or redis.username and redis.password_file',
       );
     case 'NOPERM':
       return new RedisPermissionError(`Redis at ${address} forbids what the relay needs: ${said}`);
@@ -126,11 +137,12 @@ export function redisError(
   }
   if (/protocol error|invalid resp|unexpected (byte|token|type)|please report this/i.test(said)) {
     return new NotRedisError(
-      `what answers at ${address} is no Redis (expected its protocol, found: ${said}): ` +
+      `what answers at ${address} is no Redis (expected its protocol, found: ${said.replace('. Please report this.', '')}): ` +
         'check redis.url',
     );
   }
-  return new RedisUnreachableError(`Redis at ${address} cannot be reached: ${said}`);
+  const hint = settings.tls ? ' (redis.url says rediss://: does this port speak TLS?)' : '';
+  return new RedisUnreachableError(`Redis at ${address} cannot be reached: ${said}${hint}`);
 }
 
 export function replicaAdvice(address: string, primary: string): string {

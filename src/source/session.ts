@@ -40,13 +40,20 @@ export interface SessionParts {
 }
 
 /** What proves that notifications flow. */
-export type Proof = 'heard' | 'forbidden' | 'failing';
+export type Proof =
+  | { readonly kind: 'heard' }
+  /** The canary may not be written, by the operator's own choice. */
+  | { readonly kind: 'forbidden'; readonly reason: string }
+  /** It cannot be written now. */
+  | { readonly kind: 'failing'; readonly reason: string };
 
 export interface Session {
   /** Resolves, once, with why the stretch ended. Never rejects. */
   readonly ended: Promise<RelayError>;
   /** What the last canary showed. */
   proof(): Proof;
+  /** When notifications were last known to flow, by the monotonic clock. */
+  provedAtMs(): number;
   close(): void;
 }
 
@@ -92,7 +99,7 @@ async function open(
     prover.goOn(closing).catch((error: unknown) => redisErrorOf(error, settings)),
     keepAlive(subscriber, clock, closing),
   ]).finally(close);
-  return { ended, proof: () => prover.proof, close };
+  return { ended, proof: () => prover.proof, provedAtMs: () => prover.provedAtMs, close };
 }
 
 function redisErrorOf(error: unknown, settings: RedisSettings): RelayError {
@@ -170,12 +177,14 @@ class Prover {
   readonly #canary: Canary;
   readonly #notifications: NotificationState;
   readonly #parts: SessionParts;
-  proof: Proof = 'failing';
+  proof: Proof = { kind: 'failing', reason: 'not tried yet' };
+  provedAtMs: number;
 
   constructor(canary: Canary, notifications: NotificationState, parts: SessionParts) {
     this.#canary = canary;
     this.#notifications = notifications;
     this.#parts = parts;
+    this.provedAtMs = parts.clock.monotonicMs();
   }
 
   /** One proof of every database; rejects when a canary is lost. */
@@ -201,14 +210,14 @@ class Prover {
     if (closing.aborted) return;
     switch (result.kind) {
       case 'heard':
-        this.proof = 'heard';
+        this.proof = { kind: 'heard' };
+        this.provedAtMs = this.#parts.clock.monotonicMs();
         return events.canaryHeard(result.lagMs);
       case 'unwritable': {
-        const proof: Proof = result.reason.startsWith('NOPERM') ? 'forbidden' : 'failing';
-        if (this.proof !== proof || proof === 'failing') {
-          events.canaryUnwritable(address, result.reason);
-        }
-        this.proof = proof;
+        const { reason } = result;
+        const kind = reason.startsWith('NOPERM') ? 'forbidden' : 'failing';
+        if (this.proof.kind !== 'forbidden') events.canaryUnwritable(address, reason);
+        this.proof = { kind, reason };
         return;
       }
       case 'no_database':
@@ -222,8 +231,7 @@ class Prover {
   }
 
   #lost(database: number, address: string): RelayError {
-    const heard = this.proof === 'heard';
-    if (this.#notifications === 'unknown' && !heard) {
+    if (this.#notifications === 'unknown' && this.proof.kind !== 'heard') {
       return new NotificationsOffError(
         `Redis at ${address} does not publish expirations (a test key in database ${database} ` +
           'expired unheard) and does not show its setting: set notify-keyspace-events to ' +

@@ -2,7 +2,7 @@
 import type { RelayError } from '../errors.js';
 import type { Expiration } from '../vocabulary.js';
 import { addressOf } from './redis-client.js';
-import { openSession, type Session, type SessionParts } from './session.js';
+import { openSession, type Proof, type Session, type SessionParts } from './session.js';
 
 const RETRY_FIRST_MS = 250;
 const RETRY_MS_MAX = 5_000;
@@ -15,10 +15,13 @@ export interface SourceParts extends Omit<SessionParts, 'onExpired'> {
   readonly onExpired: (expiration: Expiration) => void;
 }
 
-/** What a readiness check says: null when all is well, else what is not. */
-export interface SourceState {
-  readonly subscribed: string | null;
-  readonly canary: string | null;
+/** A condition of being ready. */
+export interface SourceCheck {
+  readonly name: 'subscribed' | 'canary';
+  /** What is wrong; null when nothing is. */
+  readonly problem: string | null;
+  /** What to know when nothing is wrong. */
+  readonly note?: string;
 }
 
 export class Source {
@@ -42,10 +45,15 @@ export class Source {
     if (session !== null) this.#loop = this.#goOn(session);
   }
 
-  state(): SourceState {
-    if (this.#session === null) return { subscribed: this.#missing, canary: this.#missing };
-    const proof = this.#session.proof();
-    return { subscribed: null, canary: proof === 'failing' ? 'cannot be written' : null };
+  checks(): readonly SourceCheck[] {
+    if (this.#session === null) {
+      const problem = this.#stop.signal.aborted ? 'shutting down' : this.#missing;
+      return [
+        { name: 'subscribed', problem },
+        { name: 'canary', problem },
+      ];
+    }
+    return [{ name: 'subscribed', problem: null }, canaryCheck(this.#session.proof())];
   }
 
   async stop(): Promise<void> {
@@ -54,11 +62,14 @@ export class Source {
   }
 
   async #goOn(first: Session): Promise<void> {
-    const { settings, events } = this.#parts;
+    const { settings, events, clock } = this.#parts;
+    let gapBeganAtMs: number | null = null;
     for (let session: Session | null = first; session !== null; session = await this.#open(false)) {
+      const gapMs = gapBeganAtMs === null ? null : clock.monotonicMs() - gapBeganAtMs;
       this.#session = session;
-      events.listening(addressOf(settings), settings.databases);
+      events.listening(addressOf(settings), settings.databases, gapMs);
       const error = await session.ended;
+      gapBeganAtMs = session.provedAtMs();
       this.#session = null;
       this.#missing = error.message;
       if (this.#stop.signal.aborted) return;
@@ -102,5 +113,17 @@ export class Source {
           detectedBy: 'notification',
         }),
     };
+  }
+}
+
+function canaryCheck(proof: Proof): SourceCheck {
+  const name = 'canary';
+  switch (proof.kind) {
+    case 'heard':
+      return { name, problem: null };
+    case 'forbidden':
+      return { name, problem: null, note: `not proved: ${proof.reason}` };
+    case 'failing':
+      return { name, problem: `cannot be written: ${proof.reason}` };
   }
 }

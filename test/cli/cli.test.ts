@@ -54,9 +54,7 @@ describe('the command line', () => {
   it('exits with the code, message and no stack as a process too', async () => {
     const { code, stderr } = await runCommand(['check', '-c', '/nowhere/relay.yaml']);
     expect(code).toBe(1);
-    expect(stderr).toBe(
-      'expiry-relay: /nowhere/relay.yaml: cannot be read: there is no such file\n',
-    );
+    expect(stderr).toBe('/nowhere/relay.yaml: cannot be read: there is no such file\n');
   });
 });
 
@@ -168,6 +166,19 @@ describe('healthcheck', () => {
       expect(ready.code).toBe(1);
       expect(ready.stderr).toContain('[-] subscribed: not connected');
     }));
+
+  it('is fine while the file of a running relay is being edited, or lacks its variables', async () => {
+    const admin = await startAdmin({
+      listen: { host: '127.0.0.1', port: 0 },
+      checks: () => [],
+      metrics: async () => '',
+      metricsType: 'text/plain',
+    });
+    const text = `admin: {listen: "127.0.0.1:${admin.address.port}"}\nendpoints: {a: {secrets: ["\${UNSET}"]}}\ntypo: 1\n`;
+    await using folder = await tempFolder({ 'relay.yaml': text });
+    expect((await cli(['healthcheck'], { cwd: folder.path })).code).toBe(0);
+    await admin.close();
+  });
 
   it('is fine with --ready when the relay is ready', () =>
     withRelay(null, async (check) => {

@@ -107,7 +107,7 @@ describe('an answer', () => {
 describe('an endpoint without an answer', () => {
   it('that refuses the connection is unreachable: refused', async () => {
     const outcome = await aSender(await nobodyThere()).post();
-    expect(outcome).toMatchObject({ kind: 'unreachable', cause: 'refused' });
+    expect(outcome).toMatchObject({ kind: 'unreachable', cause: 'connection_refused' });
   });
 
   it.each<[string, Misbehave]>([
@@ -145,7 +145,10 @@ describe('an endpoint without an answer', () => {
       (socket) => socket.end('HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf'),
     ],
   ])('that %s is unreachable: reset', async (_, misbehave) => {
-    expect(await metWith(misbehave)).toMatchObject({ kind: 'unreachable', cause: 'reset' });
+    expect(await metWith(misbehave)).toMatchObject({
+      kind: 'unreachable',
+      cause: 'connection_reset',
+    });
   });
 
   it.each<[string, Misbehave]>([
@@ -190,6 +193,6 @@ describe('a sender', () => {
     const outcome = post();
     await eventually('the request', () => receiver.requests[0]);
     await sender.close();
-    expect(await outcome).toMatchObject({ kind: 'unreachable', cause: 'network' });
+    expect(await outcome).toMatchObject({ kind: 'unreachable', cause: 'stopped' });
   });
 });

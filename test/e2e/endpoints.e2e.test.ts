@@ -112,9 +112,9 @@ const FAULTS: readonly [name: string, outcome: object, Misbehave][] = [
   ['hangs-in-the-head', unreachable('timeout'), (socket) => socket.write(`${OK}x: `)],
   ['hangs-in-the-body', unreachable('timeout'), (socket) => socket.write(OK_HALF)],
   ['promises-for-ever', unreachable('timeout'), (socket) => flood(socket, '', EARLY_HINTS)],
-  ['resets', unreachable('reset'), (socket) => socket.resetAndDestroy()],
-  ['closes', unreachable('reset'), (socket) => socket.end()],
-  ['closes-in-the-body', unreachable('reset'), (socket) => socket.end(OK_HALF)],
+  ['resets', unreachable('connection_reset'), (socket) => socket.resetAndDestroy()],
+  ['closes', unreachable('connection_reset'), (socket) => socket.end()],
+  ['closes-in-the-body', unreachable('connection_reset'), (socket) => socket.end(OK_HALF)],
   ['no-http', unreachable('protocol'), (socket) => socket.end('SSH-2.0-OpenSSH_9.2\r\n')],
   ['endless-headers', unreachable('protocol'), (socket) => flood(socket, OK, `x: ${LONG}\r\n`)],
   ['endless-header', unreachable('protocol'), (socket) => flood(socket, `${OK}x: `, LONG)],
@@ -124,7 +124,7 @@ const FAULTS: readonly [name: string, outcome: object, Misbehave][] = [
 
 /** Endpoints of the same relay that no connection reaches. */
 const OUT_OF_REACH: readonly [name: string, cause: UnreachableCause][] = [
-  ['nobody-there', 'refused'],
+  ['nobody-there', 'connection_refused'],
   ['no-such-host', 'dns'],
   ['self-signed', 'tls'],
   ['other-name', 'tls'],

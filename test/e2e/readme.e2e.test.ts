@@ -78,7 +78,8 @@ describe('the README', () => {
 
   it('has a five-minute start that ends with a verified webhook', async () => {
     const port = await freePort();
-    const file = { ...parse(readmeBlock('yaml', '${REDIS_URL')), admin: { listen: '127.0.0.1:0' } };
+    const admin = { listen: `127.0.0.1:${await freePort()}` };
+    const file = { ...parse(readmeBlock('yaml', '${REDIS_URL')), admin };
     const { folder, env } = await shims({
       'relay.yaml': JSON.stringify(file).replace(':8080', `:${port}`),
     });
@@ -88,8 +89,10 @@ describe('the README', () => {
       `--port ${port}`,
     );
     await using shell = start('bash', ['-euc', `${script}\nwait`], folder.path, env);
-    const line = await eventually('the webhook', () =>
-      /^\{"received_at".*$/m.exec(shell.run.output),
+    const line = await eventually(
+      'the webhook',
+      () => /^\{"received_at".*$/m.exec(shell.run.output),
+      30_000,
     );
     expect(JSON.parse(line[0])).toMatchObject({
       verified: true,
@@ -97,7 +100,7 @@ describe('the README', () => {
     });
     expect(shell.run.output).toContain('relay.yaml: fine');
     expect(shell.run.output).toContain('route cancel-unpaid-order to shop, id = 42');
-  });
+  }, 40_000);
 
   it('has a receiver in Node that verifies, and refuses what is forged', async () => {
     const port = await freePort();
