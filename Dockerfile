@@ -19,7 +19,8 @@ FROM gcr.io/distroless/nodejs24-debian12:nonroot
 LABEL org.opencontainers.image.title="expiry-relay" \
       org.opencontainers.image.description="A signed webhook for every Redis key that expires." \
       org.opencontainers.image.licenses="MIT"
-ENV NODE_ENV=production
+# Names are looked up on libuv's threads; the default of 4 is few where many names do not resolve.
+ENV NODE_ENV=production UV_THREADPOOL_SIZE=16
 WORKDIR /app
 # Everything stays root's: the user below reads it and writes nowhere.
 COPY --from=production /app/package.json /app/LICENSE ./

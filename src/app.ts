@@ -1,12 +1,14 @@
 /** The relay, wired: the only place that picks implementations. */
-import type { Logger } from 'pino';
+import { setMaxListeners } from 'node:events';
 import { type Check, startAdmin } from './admin/server.js';
 import { Capture } from './capture/capture.js';
 import type { Chance, Clock } from './clock.js';
+import { createLookup } from './delivery/lookup.js';
 import { createSender } from './delivery/send.js';
 import { Worker } from './delivery/worker.js';
 import { createEvents, type Events } from './events/events.js';
 import { Lifecycle } from './lifecycle.js';
+import { createLog, type LogOutput } from './log.js';
 import { Metrics } from './metrics.js';
 import { MemoryOutbox } from './outbox/memory-outbox.js';
 import type { Outbox } from './outbox/outbox.js';
@@ -24,7 +26,8 @@ export interface RelayParts {
   readonly settings: Settings;
   /** The file that the settings came from; for the log. */
   readonly file: string;
-  readonly log: Logger;
+  /** Where the log goes. */
+  readonly output: LogOutput;
   readonly clock: Clock;
   readonly chance: Chance;
 }
@@ -45,11 +48,14 @@ interface Wiring extends RelayParts {
  * Rejects with a RelayError, everything put away, when it cannot start.
  */
 export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<void> {
-  const { settings, log, clock } = parts;
+  const { settings, output, clock } = parts;
   const metrics = new Metrics(settings);
+  const log = createLog(settings.log, output, () => metrics.logLinesDropped.inc());
   const events = createEvents(log, metrics, clock);
   const lifecycle = new Lifecycle(clock, (name, error) => events.relay.cleanUpFailed(name, error));
   const grace = new AbortController();
+  // Each endpoint listens to it.
+  setMaxListeners(0, grace.signal);
   try {
     await start({ ...parts, metrics, events, lifecycle, stop, graceOver: grace.signal });
     await aborted(stop);
@@ -100,8 +106,9 @@ function startDelivery(wiring: Wiring, outbox: Outbox): void {
     for (const delivery of lost.slice(0, LOST_LINES_MAX)) events.delivery.lost(delivery);
     events.relay.stopped(lost.length);
   });
+  const lookup = createLookup(clock);
   const workers = [...settings.endpoints.values()].map((endpoint) => {
-    const sender = createSender(endpoint, clock);
+    const sender = createSender(endpoint, clock, lookup);
     return new Worker({ endpoint, sender, outbox, events: events.delivery, clock, chance });
   });
   for (const worker of workers) worker.start();

@@ -11,6 +11,8 @@ export interface Clock {
   monotonicMs(): number;
   /** Resolves after `ms`, or at once when the signal aborts; never rejects. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
+  /** Resolves after everything else that is ready has had its turn: input, output, timers. */
+  turn(): Promise<void>;
   /** Calls `callback` once after `ms`. Returns the cancellation. */
   after(ms: number, callback: () => void): () => void;
 }
@@ -39,6 +41,7 @@ export const systemClock: Clock = {
       const cancel = systemClock.after(ms, wake);
       signal?.addEventListener('abort', wake, { once: true });
     }),
+  turn: () => new Promise((resolve) => setImmediate(resolve)),
   after: (ms, callback) => {
     const dueMs = performance.now() + ms;
     const step = () => {

@@ -13,6 +13,9 @@ function onSignal(name: NodeJS.Signals): void {
   stop.abort(name);
 }
 
+/** How long whoever reads our output may take for the last of it. */
+const LAST_OUTPUT_MS_MAX = 1_000;
+
 /** What nobody foresaw: said in one line, since a trace is of no use to an operator. */
 function onUnforeseen(thrown: unknown): void {
   process.stderr.write(`expiry-relay: internal error: ${messageOf(thrown)}\n`);
@@ -29,8 +32,9 @@ process.stderr.on('error', () => undefined);
 
 // Loaded last: as PID 1 of a container, a process without handlers does not hear SIGTERM at all.
 const { runCli } = await import('./cli/cli.js');
+const { systemClock } = await import('./clock.js');
 
-process.exitCode = await runCli({
+const code = await runCli({
   argv: process.argv.slice(2),
   env: process.env,
   cwd: process.cwd(),
@@ -38,3 +42,6 @@ process.exitCode = await runCli({
   stderr: process.stderr,
   stop: stop.signal,
 });
+const flushed = new Promise<void>((resolve) => process.stdout.write('', () => resolve()));
+await Promise.race([flushed, systemClock.sleep(LAST_OUTPUT_MS_MAX)]);
+process.exit(code);

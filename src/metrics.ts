@@ -36,6 +36,16 @@ export class Metrics {
     help: 'Expirations of keys too long to be sent.',
     registers: [this.#registry],
   });
+  readonly expirationsDropped = new Counter({
+    name: `${PREFIX}expirations_dropped_total`,
+    help: 'Expirations that came faster than they could be taken, and are lost.',
+    registers: [this.#registry],
+  });
+  readonly logLinesDropped = new Counter({
+    name: `${PREFIX}log_lines_dropped_total`,
+    help: 'Log lines that nobody read in time, and are lost.',
+    registers: [this.#registry],
+  });
   readonly attempts = new Counter({
     name: `${PREFIX}attempts_total`,
     help: 'Attempts to deliver, by what came of them.',

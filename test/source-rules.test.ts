@@ -97,7 +97,7 @@ const FLOORS: readonly (readonly RegExp[])[] = [
     /^config\//,
   ],
   [/^(metrics|log|lifecycle)\.ts$/, /^events\//],
-  [/^(source|outbox|admin|receiver)\//, /^delivery\/(send|rate-limiter)\.ts$/],
+  [/^(source|outbox|admin|receiver)\//, /^delivery\/(send|lookup|rate-limiter)\.ts$/],
   [/^(capture|delivery)\//],
   [/^app\.ts$/],
   [/^cli\//],

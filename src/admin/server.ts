@@ -9,6 +9,13 @@ const CONNECTIONS_MAX = 100;
 
 const REQUEST_MS_MAX = 5_000;
 
+/** Node looks for connections over the time limit only so often; its default is half a minute. */
+const LIMITS = {
+  requestTimeout: REQUEST_MS_MAX,
+  headersTimeout: REQUEST_MS_MAX,
+  connectionsCheckingInterval: 1_000,
+};
+
 /** One condition of being ready; `problem` is null when it holds. */
 export interface Check {
   readonly name: string;
@@ -38,15 +45,13 @@ interface Answer {
 
 /** Rejects with ListenError when the address cannot be had. */
 export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
-  const server = createServer((request, response) => {
+  const server = createServer(LIMITS, (request, response) => {
     answer(request, parts).then(
       (found) => send(response, found),
       (error: unknown) => send(response, { status: 500, text: `${messageOf(error)}\n` }),
     );
   });
   server.maxConnections = CONNECTIONS_MAX;
-  server.requestTimeout = REQUEST_MS_MAX;
-  server.headersTimeout = REQUEST_MS_MAX;
   const address = await listenOn(server, parts.listen, 'admin.listen');
   return { address, close: () => closeServer(server) };
 }

@@ -11,14 +11,17 @@ import { buildDeliveries } from './build.js';
 /** Redis allows keys of 512 MiB; a body that carries one is no webhook. */
 export const KEY_BYTES_MAX = 1024 * 1024;
 
-/** Deliveries between the source and the outbox: a second or so of a fast server's expirations. */
-const QUEUED_MAX = 50_000;
+/** Expirations between the source and the outbox: several seconds of a fast server's. */
+const QUEUED_MAX = 200_000;
 
-/** The bodies of these, together. */
+/** The keys of these, together. */
 const QUEUED_BYTES_MAX = 64 * 1024 * 1024;
 
-/** Deliveries that one enqueue stores. */
+/** Deliveries that one enqueue stores; a few more where one expiration has several. */
 const BATCH_MAX = 500;
+
+/** How long deliveries are built before the rest of the process has its turn. */
+const SLICE_MS = 5;
 
 const RETRY_FIRST_MS = 100;
 const RETRY_MS_MAX = 5_000;
@@ -34,7 +37,7 @@ export interface CaptureParts {
 export class Capture {
   readonly #parts: CaptureParts;
   readonly #abandon = new AbortController();
-  #queue: Delivery[] = [];
+  #queue: Expiration[] = [];
   #queuedBytes = 0;
   /** The emptying of the queue, while it goes on. */
   #storing: Promise<void> | null = null;
@@ -43,22 +46,18 @@ export class Capture {
     this.#parts = parts;
   }
 
-  /** Takes note of an expiration and returns at once. */
+  /** Takes note of an expiration and returns at once: the source must go on reading. */
   expired(expiration: Expiration): void {
-    const { routes, events, chance } = this.#parts;
-    if (expiration.key.length > KEY_BYTES_MAX) {
-      return events.expirationRefused(expiration.database, expiration.key, KEY_BYTES_MAX);
+    const { events } = this.#parts;
+    const { database, key } = expiration;
+    if (key.length > KEY_BYTES_MAX) {
+      return events.expirationRefused(database, key, KEY_BYTES_MAX);
     }
-    const deliveries = buildDeliveries(expiration, routes, chance.token());
-    events.expired(expiration, deliveries);
-    if (deliveries.length === 0) return;
-    const bytes = deliveries.reduce((sum, { body }) => sum + body.length, 0);
     const fits =
-      this.#queue.length + deliveries.length <= QUEUED_MAX &&
-      this.#queuedBytes + bytes <= QUEUED_BYTES_MAX;
-    if (!fits) return events.captureFull(deliveries);
-    this.#queue.push(...deliveries);
-    this.#queuedBytes += bytes;
+      this.#queue.length < QUEUED_MAX && this.#queuedBytes + key.length <= QUEUED_BYTES_MAX;
+    if (!fits) return events.queueFull();
+    this.#queue.push(expiration);
+    this.#queuedBytes += key.length;
     this.#storing ??= this.#store();
   }
 
@@ -72,12 +71,29 @@ export class Capture {
 
   async #store(): Promise<void> {
     while (this.#queue.length > 0 && !this.#abandon.signal.aborted) {
-      const batch = this.#queue.slice(0, BATCH_MAX);
-      await this.#enqueue(batch);
-      this.#queue = this.#queue.slice(batch.length);
-      this.#queuedBytes -= batch.reduce((sum, { body }) => sum + body.length, 0);
+      await this.#parts.clock.turn();
+      const deliveries = this.#buildSlice();
+      if (deliveries.length > 0) await this.#enqueue(deliveries);
     }
     this.#storing = null;
+  }
+
+  /** Takes expirations off the queue, for a short while, and makes their deliveries. */
+  #buildSlice(): Delivery[] {
+    const { routes, events, clock, chance } = this.#parts;
+    const endMs = clock.monotonicMs() + SLICE_MS;
+    const slice: Delivery[] = [];
+    let taken = 0;
+    for (const expiration of this.#queue) {
+      const deliveries = buildDeliveries(expiration, routes, chance.token());
+      events.expired(expiration, deliveries);
+      slice.push(...deliveries);
+      this.#queuedBytes -= expiration.key.length;
+      taken += 1;
+      if (slice.length >= BATCH_MAX || clock.monotonicMs() >= endMs) break;
+    }
+    this.#queue.splice(0, taken);
+    return slice;
   }
 
   /** Repeats until the outbox has answered: a repeat stores nothing twice. */

@@ -1,6 +1,7 @@
 /** What a command gets from the outside, so that a test can give it. */
+import type { LogOutput } from '../log.js';
 
-export type Output = NodeJS.WritableStream & { readonly isTTY?: boolean };
+export type Output = LogOutput & { readonly isTTY?: boolean };
 
 export interface CliContext {
   readonly argv: readonly string[];

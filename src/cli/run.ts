@@ -1,13 +1,12 @@
 import { runRelay } from '../app.js';
 import { systemChance, systemClock } from '../clock.js';
 import { loadSettings } from '../config/load.js';
-import { createLog } from '../log.js';
 import type { CommandAction, FileOption } from './context.js';
 
 /** The relay itself, until it is told to stop. */
-export const run: CommandAction<FileOption> = async ({ env, cwd, stop }, { config }) => {
+export const run: CommandAction<FileOption> = async ({ env, cwd, stdout, stop }, { config }) => {
   const { file, settings } = await loadSettings({ file: config, env, cwd });
-  const log = createLog(settings.log);
-  await runRelay({ settings, file, log, clock: systemClock, chance: systemChance }, stop);
+  const parts = { settings, file, output: stdout, clock: systemClock, chance: systemChance };
+  await runRelay(parts, stop);
   return 0;
 };

@@ -9,6 +9,11 @@ const RETRY_AFTER_STATUSES: ReadonlySet<number> = new Set([429, 503]);
 
 const STATUS_GONE = 410;
 
+const SECONDS = /^\d+$/;
+
+/** `Sun, 06 Nov 1994 08:49:37 GMT` and the two obsolete forms; Date.parse alone takes anything. */
+const HTTP_DATE = /^[A-Z][a-z]{2,8},? .*\d\d:\d\d:\d\d/;
+
 export interface AttemptResult {
   readonly outcome: Outcome;
   /** 1 for the first. */
@@ -58,7 +63,7 @@ export function endpointSignal(outcome: Outcome): EndpointSignal {
 
 /**
  * Reads `Retry-After`, which holds seconds or an HTTP date (RFC 9110, section 10.2.3). Null when
- * the status gives it no meaning, or when there is none that can be read.
+ * the status gives it no meaning, when it asks for no wait, or when it cannot be read.
  */
 export function retryAfterMs(
   status: number,
@@ -67,7 +72,10 @@ export function retryAfterMs(
 ): number | null {
   if (!RETRY_AFTER_STATUSES.has(status) || header === undefined) return null;
   const text = header.trim();
-  const waitMs = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - nowMs;
-  if (Number.isNaN(waitMs)) return null;
-  return Math.min(Math.max(waitMs, 0), RETRY_AFTER_MS_MAX);
+  const waitMs = SECONDS.test(text)
+    ? Number(text) * 1000
+    : HTTP_DATE.test(text)
+      ? Date.parse(text) - nowMs
+      : 0;
+  return waitMs > 0 ? Math.min(waitMs, RETRY_AFTER_MS_MAX) : null;
 }

@@ -1,5 +1,6 @@
 /** The edge to HTTP: one POST, one answer, within one time limit. Retries are not its business. */
-import { errors, Pool } from 'undici';
+import type { LookupFunction } from 'node:net';
+import { type Dispatcher, errors, Pool } from 'undici';
 import type { Clock } from '../clock.js';
 import { messageOf } from '../errors.js';
 import { printable } from '../printable.js';
@@ -16,11 +17,17 @@ const ANSWER_CHARS_LOGGED_MAX = 200;
 /** Shown instead of a refusal's body that repeats the relay's own headers, as debug pages do. */
 const WITHHELD = '[withheld: it repeats a header of this endpoint]';
 
-/** A shorter word in a header is no secret, and common in answers (`Bearer`). */
-const SECRET_CHARS_MIN = 8;
+/**
+ * A run of letters and digits in a header's value that gives it away. Runs, since an answer may
+ * escape what stands between them; a short one already, since a token may be short.
+ */
+const TELLING_RUN = /[\p{L}\p{N}]{4,}/gu;
 
-/** So much of a secret's start gives it away, also where the answer is cut in its middle. */
-const SECRET_START_CHARS = 32;
+/** The names of authentication schemes, which are no secret and common in answers. */
+const SCHEME = /^(bearer|basic|token)$/i;
+
+/** So much of a run gives it away, also where the answer is cut in its middle. */
+const TELLING_CHARS = 16;
 
 /** How long an idle connection is kept: less than the 5 s after which many servers close it. */
 const KEEP_ALIVE_MS = 4_000;
@@ -33,60 +40,82 @@ export interface Sender {
 }
 
 /** A pool of connections to one endpoint, never more than its `concurrency`. */
-export function createSender(endpoint: Endpoint, clock: Clock): Sender {
+export function createSender(endpoint: Endpoint, clock: Clock, lookup: LookupFunction): Sender {
   const pool = new Pool(endpoint.url.origin, {
     connections: endpoint.concurrency,
     pipelining: 1,
     allowH2: false,
     keepAliveTimeout: KEEP_ALIVE_MS,
-    connect: { timeout: endpoint.timeoutMs },
+    keepAliveMaxTimeout: KEEP_ALIVE_MS,
+    connect: { timeout: endpoint.timeoutMs, lookup },
     headersTimeout: endpoint.timeoutMs,
     bodyTimeout: endpoint.timeoutMs,
   });
-  const send = (request: WebhookRequest) => post(pool, request, endpoint, clock);
+  let answeredAtMs = Number.NEGATIVE_INFINITY;
+
+  /**
+   * A receiver may close an idle connection just as it is used again. It has not seen the request
+   * then, so that sending it once more is still the same attempt.
+   */
+  async function request(options: Dispatcher.RequestOptions): Promise<Dispatcher.ResponseData> {
+    try {
+      return await pool.request(options);
+    } catch (error) {
+      const wasIdle = clock.monotonicMs() - answeredAtMs <= KEEP_ALIVE_MS;
+      if (!wasIdle || causeOf(error) !== 'connection_reset' || pool.destroyed) throw error;
+      return await pool.request(options);
+    }
+  }
+
+  async function send({ path, headers, body }: WebhookRequest): Promise<Outcome> {
+    const timeLimit = new AbortController();
+    const cancel = clock.after(endpoint.timeoutMs, () => timeLimit.abort());
+    const { signal } = timeLimit;
+    try {
+      const answer = await request({ method: 'POST', path, headers, body, signal });
+      const text = await readStart(answer.body);
+      answeredAtMs = clock.monotonicMs();
+      return outcomeOf(answer, text, endpoint, clock.nowMs());
+    } catch (error) {
+      if (signal.aborted) {
+        const detail = `no answer within ${endpoint.timeoutMs} ms`;
+        return { kind: 'unreachable', cause: 'timeout', detail };
+      }
+      if (pool.destroyed) {
+        const detail = 'broken off by a stop of the relay';
+        return { kind: 'unreachable', cause: 'stopped', detail };
+      }
+      return { kind: 'unreachable', cause: causeOf(error), detail: printable(messageOf(error)) };
+    } finally {
+      cancel();
+    }
+  }
+
   return { send, close: () => pool.destroy() };
 }
 
-async function post(
-  pool: Pool,
-  request: WebhookRequest,
+function outcomeOf(
+  { statusCode: status, headers }: Dispatcher.ResponseData,
+  text: string,
   endpoint: Endpoint,
-  clock: Clock,
-): Promise<Outcome> {
-  const { timeoutMs } = endpoint;
-  const timeLimit = new AbortController();
-  const cancel = clock.after(timeoutMs, () => timeLimit.abort());
-  try {
-    const answer = await pool.request({ ...request, method: 'POST', signal: timeLimit.signal });
-    const text = await readStart(answer.body);
-    const { statusCode: status, headers } = answer;
-    if (status >= 200 && status < 300) return { kind: 'accepted', status };
-    const retryAfter = headers['retry-after'];
-    return {
-      kind: 'refused',
-      status,
-      retryAfterMs: retryAfterMs(status, [retryAfter].flat()[0], clock.nowMs()),
-      answer: shown(text, endpoint),
-    };
-  } catch (error) {
-    if (timeLimit.signal.aborted) {
-      return { kind: 'unreachable', cause: 'timeout', detail: `no answer within ${timeoutMs} ms` };
-    }
-    if (pool.destroyed) {
-      return { kind: 'unreachable', cause: 'stopped', detail: 'broken off by a stop of the relay' };
-    }
-    return { kind: 'unreachable', cause: causeOf(error), detail: printable(messageOf(error)) };
-  } finally {
-    cancel();
-  }
+  nowMs: number,
+): Outcome {
+  if (status >= 200 && status < 300) return { kind: 'accepted', status };
+  const [retryAfter] = [headers['retry-after']].flat();
+  return {
+    kind: 'refused',
+    status,
+    retryAfterMs: retryAfterMs(status, retryAfter, nowMs),
+    answer: shown(text, endpoint),
+  };
 }
 
 /** What a log line shows of a refusal's body. */
 function shown(text: string, { headers }: Endpoint): string {
   const repeatsSecret = Object.values(headers)
-    .flatMap((value) => value.reveal().split(/\s+/))
-    .filter((word) => word.length >= SECRET_CHARS_MIN)
-    .some((word) => text.includes(word.slice(0, SECRET_START_CHARS)));
+    .flatMap((value) => value.reveal().match(TELLING_RUN) ?? [value.reveal()])
+    .filter((run) => !SCHEME.test(run))
+    .some((run) => text.includes(run.slice(0, TELLING_CHARS)));
   return repeatsSecret ? WITHHELD : printable(text, ANSWER_CHARS_LOGGED_MAX);
 }
 

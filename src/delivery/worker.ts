@@ -23,7 +23,7 @@ export class Worker {
   #onPlaceFree: () => void = () => undefined;
   /** By the monotonic clock. */
   #pausedUntilMs = 0;
-  #gone = false;
+  readonly #goneSignal = new AbortController();
   #loop: Promise<void> = Promise.resolve();
 
   constructor(parts: AttemptParts) {
@@ -74,19 +74,27 @@ export class Worker {
 
   /** Waits until attempts are allowed, claims as many as are, and begins them. */
   async #step(signal: AbortSignal): Promise<void> {
-    const { endpoint, outbox, clock } = this.#parts;
+    const { endpoint, outbox } = this.#parts;
     const free = endpoint.concurrency - this.#inFlight.size;
     if (free === 0) return this.#placeFree();
-    const waitMs = Math.max(this.#pauseLeftMs(), this.#limiter?.waitMs() ?? 0);
-    if (waitMs > 0) return clock.sleep(waitMs, signal);
-    const allowed = Math.min(free, this.#limiter?.available() ?? free);
+    // What only has to be buried obeys no limit.
+    const limiter = this.#gone ? null : this.#limiter;
+    const waitMs = Math.max(this.#pauseLeftMs(), limiter?.waitMs() ?? 0);
+    if (waitMs > 0) return this.#sleep(waitMs);
+    const allowed = Math.min(free, limiter?.available() ?? free);
     const claims = await outbox.claim(endpoint.name, allowed, signal);
     if (this.#pauseLeftMs() > 0) {
       for (const claimed of claims) await outbox.release(claimed);
       return;
     }
-    this.#limiter?.take(claims.length);
+    limiter?.take(claims.length);
     for (const claimed of claims) this.#begin(claimed);
+  }
+
+  /** Ends early at a stop, and when there is nothing left to wait for since the endpoint is gone. */
+  #sleep(ms: number): Promise<void> {
+    const signal = AbortSignal.any([this.#stop.signal, this.#goneSignal.signal]);
+    return this.#parts.clock.sleep(ms, signal);
   }
 
   /** Not a race of what is in flight: each race would leave memory behind in all that hang. */
@@ -128,9 +136,13 @@ export class Worker {
         return events.endpointPaused(endpoint.name, signal.pauseMs);
       case 'gone':
         if (!this.#gone) events.endpointGone(endpoint.name);
-        this.#gone = true;
+        this.#goneSignal.abort();
         return;
     }
+  }
+
+  get #gone(): boolean {
+    return this.#goneSignal.signal.aborted;
   }
 
   #pauseLeftMs(): number {

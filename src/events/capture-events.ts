@@ -5,30 +5,25 @@ import { messageOf } from '../errors.js';
 import type { Metrics } from '../metrics.js';
 import { printableBytes } from '../printable.js';
 import type { Delivery, Expiration } from '../vocabulary.js';
-
-/** While an outbox overflows, there is one line for so long. */
-const OVERFLOW_LINE_EVERY_MS = 10_000;
-
-/** The queue before the outbox, or the outbox itself. */
-type OverflowPlace = 'capture' | 'outbox';
-
-/** The losses of one endpoint since its last line. */
-interface Overflow {
-  readonly place: OverflowPlace;
-  count: number;
-  readonly cancel: () => void;
-}
+import { LossTally } from './loss-tally.js';
 
 export class CaptureEvents {
   readonly #log: Logger;
   readonly #metrics: Metrics;
   readonly #clock: Clock;
-  readonly #overflows = new Map<string, Overflow>();
+  readonly #queueLoss: LossTally;
+  readonly #outboxLosses = new Map<string, LossTally>();
 
   constructor(log: Logger, metrics: Metrics, clock: Clock) {
     this.#log = log;
     this.#metrics = metrics;
     this.#clock = clock;
+    this.#queueLoss = new LossTally(clock, (dropped) =>
+      log.error(
+        { event: 'queue_full', dropped },
+        'keys expire faster than they can be taken: expirations are lost',
+      ),
+    );
   }
 
   expired(expiration: Expiration, deliveries: readonly Delivery[]): void {
@@ -63,14 +58,18 @@ export class CaptureEvents {
     );
   }
 
-  /** The queue between the source and the outbox is full. */
-  captureFull(dropped: readonly Delivery[]): void {
-    for (const { endpoint } of dropped) this.#dropped(endpoint, 'capture');
+  /** The queue between the source and the outbox is full: an expiration is lost. */
+  queueFull(): void {
+    this.#metrics.expirationsDropped.inc();
+    this.#queueLoss.add();
   }
 
   /** The outbox in memory is full. */
   outboxFull(refused: readonly Delivery[]): void {
-    for (const { endpoint } of refused) this.#dropped(endpoint, 'outbox');
+    for (const { endpoint } of refused) {
+      this.#metrics.deliveriesDropped.inc({ endpoint });
+      this.#outboxLoss(endpoint).add();
+    }
   }
 
   enqueueFailed(error: unknown, deliveries: number, retryInMs: number): void {
@@ -80,36 +79,23 @@ export class CaptureEvents {
     );
   }
 
-  /** Says what has not been said yet of an overflow; nothing is dropped afterwards. */
+  /** Says what has not been said yet of any loss; none comes afterwards. */
   ended(): void {
-    for (const endpoint of this.#overflows.keys()) this.#endOverflow(endpoint);
+    this.#queueLoss.end();
+    for (const loss of this.#outboxLosses.values()) loss.end();
   }
 
-  /** The first loss is said at once, those that follow in one line for each while. */
-  #dropped(endpoint: string, place: OverflowPlace): void {
-    this.#metrics.deliveriesDropped.inc({ endpoint });
-    const overflow = this.#overflows.get(endpoint);
-    if (overflow !== undefined) {
-      overflow.count += 1;
-      return;
+  #outboxLoss(endpoint: string): LossTally {
+    let loss = this.#outboxLosses.get(endpoint);
+    if (loss === undefined) {
+      loss = new LossTally(this.#clock, (dropped) =>
+        this.#log.error(
+          { event: 'outbox_full', endpoint, dropped },
+          'the outbox in memory is full: webhooks are lost',
+        ),
+      );
+      this.#outboxLosses.set(endpoint, loss);
     }
-    this.#logOverflow(endpoint, place, 1);
-    const cancel = this.#clock.after(OVERFLOW_LINE_EVERY_MS, () => this.#endOverflow(endpoint));
-    this.#overflows.set(endpoint, { place, count: 0, cancel });
-  }
-
-  #endOverflow(endpoint: string): void {
-    const overflow = this.#overflows.get(endpoint);
-    if (overflow === undefined) return;
-    overflow.cancel();
-    this.#overflows.delete(endpoint);
-    if (overflow.count > 0) this.#logOverflow(endpoint, overflow.place, overflow.count);
-  }
-
-  #logOverflow(endpoint: string, place: OverflowPlace, dropped: number): void {
-    this.#log.error(
-      { event: 'outbox_full', endpoint, place, dropped },
-      'the outbox in memory is full: webhooks are lost',
-    );
+    return loss;
   }
 }

@@ -69,8 +69,14 @@ describe('retryAfterMs', () => {
     expect(retryAfterMs(503, 'Sun, 22 Nov 2026 06:00:30 GMT', nowMs)).toBe(30_000);
   });
 
-  it('takes a date that is over as no wait', () => {
-    expect(retryAfterMs(503, 'Sun, 22 Nov 2026 05:00:00 GMT', nowMs)).toBe(0);
+  it('takes a date that is over, and zero seconds, as no wait', () => {
+    expect(retryAfterMs(503, 'Sun, 22 Nov 2026 05:00:00 GMT', nowMs)).toBeNull();
+    expect(retryAfterMs(503, '0', nowMs)).toBeNull();
+  });
+
+  it('reads the obsolete forms of a date', () => {
+    expect(retryAfterMs(503, 'Sunday, 22-Nov-26 06:00:30 GMT', nowMs)).toBe(30_000);
+    expect(retryAfterMs(503, 'Sun Nov 22 06:00:30 2026 GMT', nowMs)).toBe(30_000);
   });
 
   it('is cut at its limit, however large the number', () => {
@@ -80,6 +86,8 @@ describe('retryAfterMs', () => {
   it('means nothing on other statuses, or when it cannot be read', () => {
     expect(retryAfterMs(500, '120', nowMs)).toBeNull();
     expect(retryAfterMs(429, undefined, nowMs)).toBeNull();
-    expect(retryAfterMs(429, 'soon', nowMs)).toBeNull();
+    for (const nonsense of ['soon', 'see 2050', '-5', '1.5', '1, 2', 'Infinity', '']) {
+      expect(retryAfterMs(429, nonsense, nowMs)).toBeNull();
+    }
   });
 });

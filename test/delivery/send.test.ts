@@ -1,5 +1,6 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../src/clock.js';
+import { createLookup } from '../../src/delivery/lookup.js';
 import { buildRequest } from '../../src/delivery/request.js';
 import { createSender } from '../../src/delivery/send.js';
 import { Secret } from '../../src/secret.js';
@@ -12,7 +13,7 @@ import { type Respond, TestReceiver } from '../support/test-receiver.js';
 /** A sender to `url`, closed when the test ends, with a POST ready to send. */
 function aSender(url: string, given: Partial<Endpoint> = {}) {
   const endpoint = anEndpoint({ url: new URL(url), timeoutMs: 10_000, ...given });
-  const sender = createSender(endpoint, systemClock);
+  const sender = createSender(endpoint, systemClock, createLookup(systemClock));
   onTestFinished(() => sender.close());
   const post = () => sender.send(buildRequest(endpoint, aDelivery(), systemClock.nowMs()));
   return { sender, post };
@@ -185,6 +186,23 @@ describe('a sender', () => {
     expect(receiver.requests).toHaveLength(20);
     // Undici may open a second one while the first comes to rest.
     expect(ports.size).toBeLessThanOrEqual(2);
+  });
+
+  it('sends again at once when the receiver closed the idle connection that it used', async () => {
+    await using server = await FaultyServer.start((socket) => {
+      socket.write('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n');
+      socket.once('data', () => socket.resetAndDestroy());
+    });
+    const { post } = aSender(server.url);
+    expect(await post()).toEqual({ kind: 'accepted', status: 200 });
+    expect(await post()).toEqual({ kind: 'accepted', status: 200 });
+    expect(server.requests).toBe(2);
+  });
+
+  it('does not send again when a fresh connection is reset', async () => {
+    await using server = await FaultyServer.start((socket) => void socket.resetAndDestroy());
+    expect(await aSender(server.url).post()).toMatchObject({ cause: 'connection_reset' });
+    expect(server.requests).toBe(1);
   });
 
   it('breaks off what is under way when it is closed', async () => {

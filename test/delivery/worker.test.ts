@@ -266,6 +266,14 @@ describe('an endpoint that is gone', () => {
     expect(under.logged('dead_unattempted').map(({ id }) => id)).toEqual(['c', 'a']);
   });
 
+  it('is not held to its rate: what waits is buried at once', async () => {
+    await using under = aWorker({ concurrency: 2, rateLimit: { count: 1, perMs: 3_600_000 } });
+    await under.store('a', 'b', 'c');
+    await under.answer(refused(410));
+    expect((await under.dead()).map(({ id }) => id)).toEqual(['a', 'b', 'c']);
+    expect(under.clock.timers).toBe(0);
+  });
+
   it('is said to be gone once, however many answers say so', async () => {
     await using under = aWorker({ concurrency: 2 });
     await under.store('a', 'b');

@@ -101,6 +101,19 @@ describe('SIGTERM', () => {
   });
 });
 
+describe('a log that nobody reads', () => {
+  it('delays neither webhooks nor the end', async () => {
+    const keys = 1_000;
+    await using receiver = await TestReceiver.start();
+    await using relay = await RelayProcess.start(simpleFile(redis.url, receiver.url));
+    relay.stopReading();
+    await expire(...Array.from({ length: keys }, (_, n) => `unread:${n}:${'x'.repeat(200)}`));
+    await eventually('all webhooks', () => receiver.requests.length === keys);
+    expect((await relay.get('/livez')).status).toBe(200);
+    expect((await relay.stop()).code).toBe(0);
+  });
+});
+
 describe('a start that fails', () => {
   it('because the admin port is in use says so, and exits 1', async () => {
     const taken = createServer().listen(0, '127.0.0.1');

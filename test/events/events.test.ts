@@ -35,11 +35,11 @@ describe('an overflow', () => {
 
   it('leaves no loss unsaid, and no timer behind, at a stop', () => {
     const { events, lines, clock } = someEvents();
-    for (let count = 0; count < 3; count += 1) events.capture.captureFull([aDelivery()]);
+    for (let count = 0; count < 3; count += 1) events.capture.queueFull();
     events.capture.ended();
     expect(lines.map(({ event, dropped }) => [event, dropped])).toEqual([
-      ['outbox_full', 1],
-      ['outbox_full', 2],
+      ['queue_full', 1],
+      ['queue_full', 2],
     ]);
     expect(clock.timers).toBe(0);
   });

@@ -42,6 +42,10 @@ export class ManualClock implements Clock {
     });
   }
 
+  turn(): Promise<void> {
+    return new Promise((resolve) => setImmediate(resolve));
+  }
+
   /** How many wait for their time. */
   get timers(): number {
     return this.#timers.size;

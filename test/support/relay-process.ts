@@ -60,6 +60,9 @@ export function spawnMain(
     stderr += text;
   });
   const exited = new Promise<Exit>((resolve) => {
+    child.on('exit', (code, signal) => {
+      if (child.stdout?.isPaused()) resolve({ code, signal });
+    });
     child.on('close', (code, signal) => resolve({ code, signal }));
   });
   return { process: child, exited, stdout: () => stdout, stderr: () => stderr };
@@ -153,6 +156,11 @@ export class RelayProcess implements AsyncDisposable {
       },
       withinMs,
     );
+  }
+
+  /** Lets its standard output pile up, as a log collector does that hangs. */
+  stopReading(): void {
+    this.#spawned.process.stdout?.pause();
   }
 
   kill(signal: NodeJS.Signals): void {

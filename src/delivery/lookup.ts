@@ -1,0 +1,62 @@
+/**
+ * Names to addresses, for all endpoints. The system's resolver works on a handful of threads that
+ * the whole process shares, and a name whose servers are silent holds one for many seconds. So
+ * each name is asked for once at a time, and names that failed before wait for each other, in one
+ * thread: they leave the others to the names that work.
+ */
+import { type LookupAddress, promises } from 'node:dns';
+import type { LookupFunction } from 'node:net';
+import type { Clock } from '../clock.js';
+
+/** A lookup that takes longer makes its name a suspect before it has failed. */
+const SLOW_MS = 1_000;
+
+type Resolve = (hostname: string) => Promise<LookupAddress[]>;
+
+const systemResolve: Resolve = (hostname) => promises.lookup(hostname, { all: true });
+
+/** A `lookup` for net.connect and tls.connect. */
+export function createLookup(clock: Clock, resolve: Resolve = systemResolve): LookupFunction {
+  const underWay = new Map<string, Promise<LookupAddress[]>>();
+  const suspects = new Set<string>();
+  let lastSuspect: Promise<unknown> = Promise.resolve();
+
+  async function ask(hostname: string): Promise<LookupAddress[]> {
+    const cancel = clock.after(SLOW_MS, () => suspects.add(hostname));
+    try {
+      const addresses = await resolve(hostname);
+      suspects.delete(hostname);
+      return addresses;
+    } catch (error) {
+      suspects.add(hostname);
+      throw error;
+    } finally {
+      cancel();
+      underWay.delete(hostname);
+    }
+  }
+
+  function addressesOf(hostname: string): Promise<LookupAddress[]> {
+    const running = underWay.get(hostname);
+    if (running !== undefined) return running;
+    const isSuspect = suspects.has(hostname);
+    const addresses = isSuspect ? lastSuspect.then(() => ask(hostname)) : ask(hostname);
+    if (isSuspect) lastSuspect = addresses.catch(() => undefined);
+    underWay.set(hostname, addresses);
+    return addresses;
+  }
+
+  return (hostname, options, callback) => {
+    addressesOf(hostname).then(
+      (all) => {
+        const family = Number(options.family) || 0;
+        const fitting = family === 0 ? all : all.filter((found) => found.family === family);
+        const [first] = fitting;
+        if (options.all) callback(null, fitting);
+        else if (first !== undefined) callback(null, first.address, first.family);
+        else callback(new Error(`${hostname} has no address of family ${family}`), '', 0);
+      },
+      (error: NodeJS.ErrnoException) => callback(error, options.all ? [] : '', 0),
+    );
+  };
+}
