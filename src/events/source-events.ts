@@ -37,6 +37,27 @@ export class SourceEvents {
     this.#log.trace({ event: 'canary_heard', lag_ms: lagMs }, 'canary heard');
   }
 
+  canaryOvertaken(database: number): void {
+    this.#log.trace(
+      { event: 'canary_overtaken', database },
+      'the canary was not heard in time, but another key was: notifications flow',
+    );
+  }
+
+  canaryRemoved(address: string, reason: string): void {
+    this.#log.warn(
+      { event: 'canary_removed', redis: address, error: reason },
+      'the canary key does not live long enough, so nothing proves that notifications flow',
+    );
+  }
+
+  canaryRecovered(address: string): void {
+    this.#log.info(
+      { event: 'canary_recovered', redis: address },
+      'the canary proves again that notifications flow',
+    );
+  }
+
   canaryUnwritable(address: string, reason: string): void {
     this.#log.warn(
       { event: 'canary_unwritable', redis: address, error: reason },

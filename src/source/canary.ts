@@ -11,77 +11,172 @@ import { printable } from '../printable.js';
 export const OWN_KEY_PREFIX = '{expiry-relay}:';
 
 /** The canary key's life. */
-const CANARY_LIFE_MS = 50;
+const CANARY_LIFE_MS = 100;
+
+/**
+ * How long before the deadline it is asked whether the key is still there. The last look leaves
+ * little time for an unseen removal; the first may be in time when a busy process is late with it.
+ */
+const LOOKS_BEFORE_DEADLINE_MS = [20, 5] as const;
 
 /** Redis expires a key when now is strictly later than the deadline. */
 const NUDGE_AFTER_MS = CANARY_LIFE_MS + 2;
 
-/** How long an expiration may take to be heard, counted from the last notification of any key. */
-const HEARD_WITHIN_MS = 5_000;
+/** How long an expiration may take to be heard: a busy server, or a busy relay, is behind. */
+const HEARD_MS_MAX = 3_000;
 
-const LOOK_AGAIN_MS = 25;
+/** The same when the key was seen to be gone early: only a look that came late can be wrong. */
+const HEARD_WHEN_REMOVED_MS_MAX = 500;
+
+const POLL_EVERY_MS = 25;
+
+/** One flush hits one try; what hits three in a row goes on. */
+const TRIES_MAX = 3;
 
 export type CanaryResult =
   | { readonly kind: 'heard'; readonly lagMs: number }
+  /** The canary was not heard in time, but another key of its database was. */
+  | { readonly kind: 'flowing' }
+  /** Each time somebody took the key before its deadline, so nothing is shown either way. */
+  | { readonly kind: 'removed' }
   | { readonly kind: 'lost' }
   /** The server does not let us write, so there is nothing to hear. */
   | { readonly kind: 'unwritable'; readonly reason: string }
   /** The server has fewer databases. */
   | { readonly kind: 'no_database' };
 
+/**
+ * What became of a key that nobody heard. `unheard`: it was there shortly before its deadline.
+ * `removed`: it was not. `unknown`: the look came too late to tell.
+ */
+export type Fate = 'unheard' | 'removed' | 'unknown';
+
+/** One key, from its writing on, and what was heard since. */
+interface Try {
+  readonly database: number;
+  readonly key: Buffer;
+  heardAtMs: number | null;
+  othersHeard: boolean;
+}
+
+/** Between these two, by the monotonic clock, the server wrote the key. */
+interface Written {
+  readonly kind: 'written';
+  readonly sentAtMs: number;
+  readonly repliedAtMs: number;
+}
+
 export class Canary {
   readonly #redis: Redis;
   readonly #clock: Clock;
-  readonly #key: Buffer;
-  #heardAtMs: number | null = null;
-  #lastNotificationAtMs = 0;
+  readonly #token: string;
+  #tries = 0;
+  #current: Try | null = null;
 
   /** `token` tells this connection's canary from every other's. */
   constructor(redis: Redis, clock: Clock, token: string) {
     this.#redis = redis;
     this.#clock = clock;
-    this.#key = Buffer.from(`${OWN_KEY_PREFIX}canary:${token}`);
+    this.#token = token;
   }
 
-  /** To be told of every notification, so that a server busy with others' keys is given time. */
-  notified(key: Buffer): void {
-    this.#lastNotificationAtMs = this.#clock.monotonicMs();
-    if (this.#key.equals(key)) this.#heardAtMs = this.#lastNotificationAtMs;
+  /** To be told of every notification: others' keys prove that notifications flow, too. */
+  notified(database: number, key: Buffer): void {
+    const current = this.#current;
+    if (current?.database !== database) return;
+    if (current.key.equals(key)) current.heardAtMs = this.#clock.monotonicMs();
+    else current.othersHeard = true;
   }
 
   /**
-   * One proof in one database. Rejects only when the connection does. Not to be called again
-   * before the last call has ended.
+   * One proof in one database, within some ten seconds of waiting. Rejects only when the
+   * connection does, or the signal aborts. Not to be called again before the last call has ended.
    */
   async prove(database: number, signal: AbortSignal): Promise<CanaryResult> {
-    const redis = this.#redis;
+    const fates: Fate[] = [];
+    while (fates.length < TRIES_MAX) {
+      const result = await this.#tryOnce(database, signal);
+      if (typeof result !== 'string') return result;
+      fates.push(result);
+    }
+    return verdict(fates);
+  }
+
+  async #tryOnce(database: number, signal: AbortSignal): Promise<CanaryResult | Fate> {
     const clock = this.#clock;
-    this.#heardAtMs = null;
+    // A key of its own for each try: the last one's may yet be heard.
+    this.#tries += 1;
+    const key = Buffer.from(`${OWN_KEY_PREFIX}canary:${this.#token}:${this.#tries}`);
+    const current: Try = { database, key, heardAtMs: null, othersHeard: false };
+    this.#current = current;
+    const written = await this.#write(current);
+    if (written.kind !== 'written') return written;
+    const fate = await this.#fateBeforeDeadline(current, written, signal);
+    await clock.sleep(written.repliedAtMs + NUDGE_AFTER_MS - clock.monotonicMs(), signal);
+    const heardMsMax = fate === 'removed' ? HEARD_WHEN_REMOVED_MS_MAX : HEARD_MS_MAX;
+    const untilMs = clock.monotonicMs() + heardMsMax;
+    do {
+      signal.throwIfAborted();
+      // Each time, since a nudge does nothing as long as CLIENT PAUSE keeps keys from expiring.
+      await this.#exists(current);
+      await clock.sleep(POLL_EVERY_MS, signal);
+    } while (current.heardAtMs === null && clock.monotonicMs() < untilMs);
+    if (current.heardAtMs !== null) {
+      const lagMs = Math.max(0, current.heardAtMs - written.repliedAtMs - CANARY_LIFE_MS);
+      return { kind: 'heard', lagMs };
+    }
+    signal.throwIfAborted();
+    return current.othersHeard ? { kind: 'flowing' } : fate;
+  }
+
+  async #write({ database, key }: Try): Promise<Written | CanaryResult> {
+    const redis = this.#redis;
+    const sentAtMs = this.#clock.monotonicMs();
     const replies = await redis
       .pipeline()
       .select(database)
-      .set(this.#key, '', 'PX', CANARY_LIFE_MS)
+      .set(key, '', 'PX', CANARY_LIFE_MS)
       .exec();
     const refusal = replies?.find(([error]) => error !== null)?.[0];
-    if (refusal) {
-      if (redis.status !== 'ready' || refusal.message.startsWith('READONLY')) throw refusal;
-      if (/DB index is out of range/i.test(refusal.message)) return { kind: 'no_database' };
-      return { kind: 'unwritable', reason: printable(refusal.message) };
-    }
-    const writtenAtMs = clock.monotonicMs();
-    await clock.sleep(NUDGE_AFTER_MS, signal);
-    while (!signal.aborted) {
-      await redis.pipeline().select(database).exists(this.#key).exec();
-      if (this.#heardAtMs !== null) {
-        return {
-          kind: 'heard',
-          lagMs: Math.max(0, this.#heardAtMs - writtenAtMs - CANARY_LIFE_MS),
-        };
-      }
-      const quietSinceMs = Math.max(writtenAtMs, this.#lastNotificationAtMs);
-      if (clock.monotonicMs() - quietSinceMs > HEARD_WITHIN_MS) break;
-      await clock.sleep(LOOK_AGAIN_MS, signal);
-    }
-    return { kind: 'lost' };
+    if (!refusal) return { kind: 'written', sentAtMs, repliedAtMs: this.#clock.monotonicMs() };
+    if (redis.status !== 'ready' || refusal.message.startsWith('READONLY')) throw refusal;
+    if (/DB index is out of range/i.test(refusal.message)) return { kind: 'no_database' };
+    return { kind: 'unwritable', reason: printable(refusal.message) };
   }
+
+  /** What becomes of the key if it is not heard. */
+  async #fateBeforeDeadline(
+    current: Try,
+    { sentAtMs, repliedAtMs }: Written,
+    signal: AbortSignal,
+  ): Promise<Fate> {
+    const clock = this.#clock;
+    let fate: Fate = 'unknown';
+    for (const beforeMs of LOOKS_BEFORE_DEADLINE_MS) {
+      const dueAtMs = sentAtMs + CANARY_LIFE_MS - beforeMs;
+      await clock.sleep(dueAtMs - clock.monotonicMs(), signal);
+      signal.throwIfAborted();
+      const askedAtMs = clock.monotonicMs();
+      const exists = await this.#exists(current);
+      // From command to command we may be late, from reply to reply the server may.
+      const ageMs = Math.max(askedAtMs - sentAtMs, clock.monotonicMs() - repliedAtMs);
+      if (exists === true) fate = 'unheard';
+      else if (exists === false && ageMs < CANARY_LIFE_MS) return 'removed';
+    }
+    return fate;
+  }
+
+  /** Makes the server expire the key if its time has come. Null when the server does not say. */
+  async #exists({ database, key }: Try): Promise<boolean | null> {
+    const replies = await this.#redis.pipeline().select(database).exists(key).exec();
+    const refusal = replies?.find(([error]) => error !== null)?.[0];
+    if (refusal && this.#redis.status !== 'ready') throw refusal;
+    return refusal ? null : replies?.[1]?.[1] === 1;
+  }
+}
+
+/** What tries show of which none was heard. Pure. */
+export function verdict(fates: readonly Fate[]): CanaryResult {
+  const onlyRemoved = fates.includes('removed') && !fates.includes('unheard');
+  return { kind: onlyRemoved ? 'removed' : 'lost' };
 }

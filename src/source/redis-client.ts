@@ -36,7 +36,6 @@ export interface RedisConnection {
   readonly redis: Redis;
   /** Resolves, once, with why the connection ended. Never rejects. */
   readonly ended: Promise<RelayError>;
-  close(): void;
 }
 
 /** The codes of OpenSSL, as Node names them. */
@@ -47,8 +46,15 @@ export function addressOf({ host, port }: Pick<RedisSettings, 'host' | 'port'>):
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** Connects and authenticates; rejects with a RelayError that says what is wrong. */
-export async function connect(settings: RedisSettings, role: string): Promise<RedisConnection> {
+/**
+ * Connects and authenticates; rejects with a RelayError that says what is wrong. The connection
+ * ends when `closing` aborts, whatever it then waits for.
+ */
+export async function connect(
+  settings: RedisSettings,
+  role: string,
+  closing: AbortSignal,
+): Promise<RedisConnection> {
   const redis = new Redis({
     host: settings.host,
     port: settings.port,
@@ -71,17 +77,21 @@ export async function connect(settings: RedisSettings, role: string): Promise<Re
   const ended = new Promise<RelayError>((resolve) => {
     redis.once('end', () => resolve(redisError(cause ?? 'the connection was closed', settings)));
   });
+  const close = () => disconnect(redis);
+  closing.addEventListener('abort', close, { once: true });
   try {
+    closing.throwIfAborted();
     await redis.connect();
     await authenticate(redis, settings);
     await redis.ping();
     // For whoever reads CLIENT LIST; not everybody may.
     await redis.client('SETNAME', `expiry-relay:${role}`).catch(() => undefined);
+    closing.throwIfAborted();
   } catch (error) {
-    close(redis);
+    close();
     throw redisError(cause ?? error, settings);
   }
-  return { redis, ended, close: () => close(redis) };
+  return { redis, ended };
 }
 
 /** A password that the server does not want is no reason to stop: it may want it tomorrow. */
@@ -96,7 +106,7 @@ async function authenticate(redis: Redis, { username, password }: RedisSettings)
 }
 
 /** A connection that has ended already would keep a timer of ioredis's running. */
-function close(redis: Redis): void {
+function disconnect(redis: Redis): void {
   if (redis.status !== 'end') redis.disconnect();
 }
 

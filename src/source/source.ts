@@ -1,8 +1,9 @@
 /** Redis as the place where keys expire: one session after another, with a growing wait between. */
 import type { RelayError } from '../errors.js';
 import type { Expiration } from '../vocabulary.js';
+import type { Proof } from './prover.js';
 import { addressOf } from './redis-client.js';
-import { openSession, type Proof, type Session, type SessionParts } from './session.js';
+import { openSession, type Session, type SessionParts } from './session.js';
 
 const RETRY_FIRST_MS = 250;
 const RETRY_MS_MAX = 5_000;
@@ -119,11 +120,11 @@ export class Source {
 function canaryCheck(proof: Proof): SourceCheck {
   const name = 'canary';
   switch (proof.kind) {
-    case 'heard':
+    case 'proved':
       return { name, problem: null };
     case 'forbidden':
       return { name, problem: null, note: `not proved: ${proof.reason}` };
     case 'failing':
-      return { name, problem: `cannot be written: ${proof.reason}` };
+      return { name, problem: proof.reason };
   }
 }

@@ -1,7 +1,8 @@
 /** What Redis can do to the relay: away, locked, wrong, silent, restarted. */
 import { once } from 'node:events';
 import { createServer as createHttpServer } from 'node:http';
-import { type AddressInfo, createServer } from 'node:net';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
 import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
@@ -120,7 +121,7 @@ describe.concurrent('notifications', () => {
     const { code, stderr } = await lastWords(simpleFile(redis.url, 'http://127.0.0.1:9'));
     expect(code).toBe(1);
     expect(stderr).toMatch(/does not publish expirations .*parameter\s+group/);
-  });
+  }, 40_000);
 
   it('that a server sends without showing its setting are enough', async () => {
     await using redis = await startRedis({
@@ -131,6 +132,91 @@ describe.concurrent('notifications', () => {
     expect(relay.logs('notifications_unreadable')).toHaveLength(1);
     await arrives(redis, receiver);
   });
+});
+
+/** Does `work` again and again, a little apart, until disposed. */
+function repeatedly(work: () => Promise<unknown>): AsyncDisposable {
+  const ending = new AbortController();
+  const loop = (async () => {
+    while (!ending.signal.aborted) {
+      await work();
+      await sleep(20);
+    }
+  })();
+  return {
+    [Symbol.asyncDispose]: () => {
+      ending.abort();
+      return loop;
+    },
+  };
+}
+
+/** How often a command was called since the server started. */
+async function callsOf(client: Redis, command: string): Promise<number> {
+  const stats = await client.info('commandstats');
+  return Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(stats)?.[1] ?? 0);
+}
+
+async function readyzSays(relay: RelayProcess, text: string): Promise<void> {
+  await eventually(
+    text,
+    async () => {
+      const readyz = await relay.get('/readyz?verbose');
+      return readyz.status === 503 && readyz.text.includes(text);
+    },
+    20_000,
+  );
+}
+
+describe.concurrent('a canary that does not live to its deadline', () => {
+  const REMOVED = '[-] canary: removed before its time: a flush or an eviction policy';
+
+  it('because of a FLUSHDB loop is no gap; other keys arrive, and the reason is said once', async () => {
+    await using redis = await startRedis();
+    await using receiver = await TestReceiver.start();
+    const file = simpleFile(redis.url, receiver.url);
+    file.redis = { url: redis.url, databases: [0, 1] };
+    await using relay = await RelayProcess.start(file);
+    await withRedis(redis, async (client) => {
+      {
+        await using _ = repeatedly(() => client.flushdb());
+        await readyzSays(relay, REMOVED);
+        await arrives({ url: `${redis.url}/1` }, receiver);
+        const before = await callsOf(client, 'set');
+        const another = async () => (await callsOf(client, 'set')) > before + 5;
+        await eventually('another round of canaries', another, 20_000);
+        expect((await relay.get('/readyz')).status).toBe(503);
+      }
+      await relay.ready();
+    });
+    expect(relay.logs('gap_began')).toEqual([]);
+    expect(relay.logs('canary_removed')).toMatchObject([{ level: 'warn' }]);
+    expect(relay.logs('canary_recovered')).toHaveLength(1);
+  }, 60_000);
+
+  it('because it is evicted is no gap', async () => {
+    const policy = ['--maxmemory-policy', 'volatile-ttl', '--maxmemory-samples', '64'];
+    await using redis = await startRedis({ args: policy });
+    await using receiver = await TestReceiver.start();
+    await using relay = await RelayProcess.start(simpleFile(redis.url, receiver.url));
+    await withRedis(redis, async (client) => {
+      const used = Number(/used_memory:(\d+)/.exec(await client.info('memory'))?.[1]);
+      await client.config('SET', 'maxmemory', String(used + 2_000_000));
+      const value = 'x'.repeat(100_000);
+      let count = 0;
+      {
+        await using _ = repeatedly(() => {
+          count += 1;
+          return client.set(`session:${count}`, value, 'EX', 3_600).catch(() => undefined);
+        });
+        await readyzSays(relay, REMOVED);
+      }
+      await client.config('SET', 'maxmemory', '0');
+      await relay.ready();
+    });
+    expect(relay.logs('gap_began')).toEqual([]);
+    await arrives(redis, receiver);
+  }, 40_000);
 });
 
 describe.concurrent('Redis that is not there', () => {
@@ -172,6 +258,58 @@ describe.concurrent('Redis that is not there', () => {
     expect(await relay.metric('expiry_relay_gaps_total')).toBe(1);
     await arrives(redis, receiver);
   });
+});
+
+describe.concurrent('Redis that is silent does not hold up a stop', () => {
+  /** In milliseconds; what a stop takes on a busy machine, not what any wait of ours does. */
+  const STOP_MS_MAX = 2_000;
+
+  async function stopsAtOnce(relay: RelayProcess): Promise<void> {
+    const beganMs = performance.now();
+    expect(await relay.stop()).toEqual({ code: 0, signal: null });
+    expect(performance.now() - beganMs).toBeLessThan(STOP_MS_MAX);
+    expect(relay.logs('clean_up_failed')).toEqual([]);
+  }
+
+  /** Accepts and never answers. */
+  async function silentServer() {
+    const sockets: Socket[] = [];
+    const server = createServer((socket) => {
+      sockets.push(socket.on('error', () => undefined).resume());
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    return {
+      url: `redis://127.0.0.1:${port}`,
+      sockets,
+      [Symbol.asyncDispose]: async () => {
+        for (const socket of sockets) socket.destroy();
+        server.close();
+      },
+    };
+  }
+
+  it.each([{}, { shutdown: { grace: '0s' } }])('before it has ever answered: %j', async (more) => {
+    await using silent = await silentServer();
+    const file = simpleFile(silent.url, 'http://127.0.0.1:9', more);
+    await using relay = await RelayProcess.spawn(file);
+    await eventually('a connection', () => silent.sockets[0]);
+    await stopsAtOnce(relay);
+  });
+
+  it('while the relay listens, or tries to come back', async () => {
+    await using redis = await startRedis();
+    await using listening = await RelayProcess.start(simpleFile(redis.url, 'http://127.0.0.1:9'));
+    await using lost = await RelayProcess.start(simpleFile(redis.url, 'http://127.0.0.1:9'));
+    process.kill(redis.pid, 'SIGSTOP');
+    try {
+      await stopsAtOnce(listening);
+      await lost.logged('gap_began', 30_000);
+      await stopsAtOnce(lost);
+    } finally {
+      process.kill(redis.pid, 'SIGCONT');
+    }
+  }, 50_000);
 });
 
 describe.concurrent('a connection that breaks', () => {

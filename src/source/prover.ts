@@ -1,0 +1,152 @@
+/** Runs the canary through the databases, again and again, and knows what it last showed. */
+import type { Clock } from '../clock.js';
+import {
+  CanaryLostError,
+  NoDatabaseError,
+  NotificationsOffError,
+  type RelayError,
+} from '../errors.js';
+import type { SourceEvents } from '../events/source-events.js';
+import type { RedisSettings } from '../vocabulary.js';
+import type { Canary } from './canary.js';
+import { NEEDED_FLAGS, type NotificationState } from './notifications.js';
+import { addressOf } from './redis-client.js';
+
+/** From one proof of all databases to the next. */
+const CANARY_EVERY_MS = 5_000;
+
+/** What proves that notifications flow. */
+export type Proof =
+  | { readonly kind: 'proved' }
+  /** The canary may not be written, by the operator's own choice. */
+  | { readonly kind: 'forbidden'; readonly reason: string }
+  /** It cannot be written now, or does not live long enough to be heard. */
+  | { readonly kind: 'failing'; readonly reason: string };
+
+const PROVED: Proof = { kind: 'proved' };
+const NOT_TRIED: Proof = { kind: 'failing', reason: 'not tried yet' };
+
+export interface ProverParts {
+  readonly settings: RedisSettings;
+  readonly events: SourceEvents;
+  readonly clock: Clock;
+}
+
+export class Prover {
+  readonly #canary: Canary;
+  readonly #notifications: NotificationState;
+  readonly #parts: ProverParts;
+  readonly #proofs: Map<number, Proof>;
+  readonly #address: string;
+  #provedAtMs: number;
+
+  constructor(canary: Canary, notifications: NotificationState, parts: ProverParts) {
+    this.#canary = canary;
+    this.#notifications = notifications;
+    this.#parts = parts;
+    this.#proofs = new Map(parts.settings.databases.map((database) => [database, NOT_TRIED]));
+    this.#address = addressOf(parts.settings);
+    this.#provedAtMs = parts.clock.monotonicMs();
+  }
+
+  /** When notifications were last known to flow, by the monotonic clock. */
+  get provedAtMs(): number {
+    return this.#provedAtMs;
+  }
+
+  /** What the last canaries showed: of all databases, what is worst. */
+  get proof(): Proof {
+    const proofs = [...this.#proofs.values()];
+    return (
+      proofs.find(({ kind }) => kind === 'failing') ??
+      proofs.find(({ kind }) => kind === 'forbidden') ??
+      PROVED
+    );
+  }
+
+  /** One proof of every database; rejects when a canary is lost, or the session closes. */
+  async proveAll(closing: AbortSignal): Promise<void> {
+    for (const database of this.#parts.settings.databases) {
+      closing.throwIfAborted();
+      await this.#proveOne(database, closing);
+    }
+  }
+
+  /** Until the session closes; rejects when a canary is lost. */
+  async goOn(closing: AbortSignal): Promise<never> {
+    for (;;) {
+      await this.#parts.clock.sleep(CANARY_EVERY_MS, closing);
+      await this.proveAll(closing);
+    }
+  }
+
+  async #proveOne(database: number, closing: AbortSignal): Promise<void> {
+    const { events } = this.#parts;
+    const result = await this.#canary.prove(database, closing);
+    switch (result.kind) {
+      case 'heard':
+        events.canaryHeard(result.lagMs);
+        return this.#proved(database);
+      case 'flowing':
+        events.canaryOvertaken(database);
+        return this.#proved(database);
+      case 'removed': {
+        const reason =
+          'removed before its time: a flush or an eviction policy takes volatile keys ' +
+          `(database ${database})`;
+        return this.#unproved(database, { kind: 'failing', reason }, () =>
+          events.canaryRemoved(this.#address, reason),
+        );
+      }
+      case 'unwritable': {
+        const { reason } = result;
+        const proof: Proof = reason.startsWith('NOPERM')
+          ? { kind: 'forbidden', reason }
+          : { kind: 'failing', reason: `cannot be written: ${reason}` };
+        return this.#unproved(database, proof, () =>
+          events.canaryUnwritable(this.#address, reason),
+        );
+      }
+      case 'no_database':
+        throw new NoDatabaseError(
+          `Redis at ${this.#address} has no database ${database}: correct redis.databases, or ` +
+            'raise `databases` in redis.conf',
+        );
+      case 'lost':
+        throw this.#lost(database);
+    }
+  }
+
+  #proved(database: number): void {
+    const wasFailing = this.proof.kind === 'failing' && this.proof !== NOT_TRIED;
+    this.#proofs.set(database, PROVED);
+    this.#provedAtMs = this.#parts.clock.monotonicMs();
+    if (wasFailing && this.proof.kind !== 'failing') {
+      this.#parts.events.canaryRecovered(this.#address);
+    }
+  }
+
+  /** Says so, unless the same was said already, of this database or of another. */
+  #unproved(database: number, proof: Exclude<Proof, { kind: 'proved' }>, say: () => void): void {
+    const known = [...this.#proofs.values()].some(
+      (other) => other.kind !== 'proved' && other.reason === proof.reason,
+    );
+    this.#proofs.set(database, proof);
+    if (!known) say();
+  }
+
+  #lost(database: number): RelayError {
+    const everProved = [...this.#proofs.values()].includes(PROVED);
+    if (this.#notifications === 'unknown' && !everProved) {
+      return new NotificationsOffError(
+        `Redis at ${this.#address} does not publish expirations (a test key in database ` +
+          `${database} expired unheard) and does not show its setting: set ` +
+          `notify-keyspace-events to "${NEEDED_FLAGS}" where the server is configured (a managed ` +
+          'service: its parameter group)',
+      );
+    }
+    return new CanaryLostError(
+      `a test key in database ${database} of Redis at ${this.#address} expired unheard`,
+    );
+  }
+}

@@ -1,0 +1,171 @@
+import { describe, expect, it } from 'vitest';
+import { type Fate, verdict } from '../../src/source/canary.js';
+import { Listening, proverOf } from './listening.js';
+
+const never = new AbortController().signal;
+
+describe.concurrent('the canary', () => {
+  it('is heard to expire, in each database', async () => {
+    await using listening = await Listening.start();
+    for (const database of [0, 1]) {
+      const result = await listening.canary.prove(database, never);
+      expect(result).toEqual({ kind: 'heard', lagMs: expect.any(Number) });
+    }
+  });
+
+  it('is heard when only its first key was flushed away', async () => {
+    await using listening = await Listening.start();
+    const { canary, other } = listening;
+    const written: string[] = [];
+    await listening.onWrite((key) => {
+      if (written.push(key) === 1) void other.flushdb();
+    });
+    expect(await canary.prove(0, never)).toMatchObject({ kind: 'heard' });
+    expect(written.length).toBeGreaterThan(1);
+  });
+
+  it('is removed when every key of it goes before its time: flushed, deleted or evicted', async () => {
+    await using listening = await Listening.start();
+    const { canary, other } = listening;
+    await listening.onWrite((key) => void other.del(key));
+    expect(await canary.prove(0, never)).toEqual({ kind: 'removed' });
+  });
+
+  it('is not needed when another key of its database is heard', async () => {
+    await using listening = await Listening.start();
+    const { canary, other } = listening;
+    await listening.onWrite((key) => {
+      if (key.includes(':canary:')) void other.multi().del(key).set('order:1', '', 'PX', 10).exec();
+    });
+    expect(await canary.prove(0, never)).toEqual({ kind: 'flowing' });
+  });
+
+  it('takes a key of another database for no proof', async () => {
+    await using listening = await Listening.start();
+    const { canary, other } = listening;
+    await other.select(1);
+    await listening.onWrite((key) => {
+      void other.multi().select(0).del(key).select(1).set('order:1', '', 'PX', 10).exec();
+    });
+    expect(await canary.prove(0, never)).toEqual({ kind: 'removed' });
+  });
+
+  it('is lost when it expires and nobody says so', async () => {
+    await using listening = await Listening.start();
+    await listening.other.config('SET', 'notify-keyspace-events', '');
+    const beganMs = performance.now();
+    expect(await listening.canary.prove(0, never)).toEqual({ kind: 'lost' });
+    expect(performance.now() - beganMs).toBeLessThan(15_000);
+  });
+
+  it('is heard though the look before its deadline came late, and itself expired it', async () => {
+    await using listening = await Listening.start();
+    await listening.onWrite(() => void listening.keepWaiting(200));
+    expect(await listening.canary.prove(0, never)).toMatchObject({ kind: 'heard' });
+  });
+
+  it('is lost, not removed, when such a look is late and nobody hears it expire', async () => {
+    await using listening = await Listening.start();
+    await listening.other.config('SET', 'notify-keyspace-events', 'E$');
+    await listening.onWrite(() => void listening.keepWaiting(200));
+    expect(await listening.canary.prove(0, never)).toEqual({ kind: 'lost' });
+  });
+
+  it('is waited for while CLIENT PAUSE keeps keys from expiring', async () => {
+    await using listening = await Listening.start();
+    const { canary, other } = listening;
+    let paused = false;
+    await listening.onWrite(() => {
+      if (!paused) void other.call('CLIENT', 'PAUSE', '1000', 'WRITE');
+      paused = true;
+    });
+    const result = await canary.prove(0, never);
+    expect(result.kind === 'heard' && result.lagMs).toBeGreaterThan(500);
+  });
+
+  it('cannot be written in a database that the server does not have', async () => {
+    await using listening = await Listening.start('--databases', '2');
+    expect(await listening.canary.prove(2, never)).toEqual({ kind: 'no_database' });
+  });
+
+  it('is given up at once when the session closes', async () => {
+    await using listening = await Listening.start();
+    await listening.other.config('SET', 'notify-keyspace-events', 'E$');
+    const closing = new AbortController();
+    await listening.onWrite(() => closing.abort());
+    const beganMs = performance.now();
+    await expect(listening.canary.prove(0, closing.signal)).rejects.toThrow('aborted');
+    expect(performance.now() - beganMs).toBeLessThan(1_000);
+  });
+});
+
+describe('verdict', () => {
+  it.each<[Fate[], string]>([
+    [['removed', 'removed', 'removed'], 'removed'],
+    [['removed', 'unknown', 'removed'], 'removed'],
+    [['removed', 'unheard', 'removed'], 'lost'],
+    [['unheard', 'unheard', 'unheard'], 'lost'],
+    [['unknown', 'unknown', 'unknown'], 'lost'],
+  ])('%j: %s', (fates, kind) => {
+    expect(verdict(fates)).toEqual({ kind });
+  });
+});
+
+describe.concurrent('the prover', () => {
+  it('says once that the canary is removed, and once that it is well again', async () => {
+    await using listening = await Listening.start();
+    const { prover, lines, events } = proverOf(listening, [0]);
+    let removing = true;
+    await listening.onWrite((key) => {
+      if (removing) void listening.other.del(key);
+    });
+    await prover.proveAll(never);
+    await prover.proveAll(never);
+    expect(prover.proof.kind).toBe('failing');
+    expect(lines).toMatchObject([
+      {
+        event: 'canary_removed',
+        error: expect.stringContaining('removed before its time: a flush'),
+      },
+    ]);
+    removing = false;
+    await prover.proveAll(never);
+    await prover.proveAll(never);
+    expect(prover.proof).toEqual({ kind: 'proved' });
+    expect(events()).toEqual(['canary_removed', 'canary_recovered']);
+  });
+
+  it('is not content while one of the databases is unproved', async () => {
+    await using listening = await Listening.start();
+    const { prover } = proverOf(listening, [0, 1]);
+    await listening.onWrite((key) => void listening.other.del(key));
+    await prover.proveAll(never);
+    expect(prover.proof).toMatchObject({
+      kind: 'failing',
+      reason: expect.stringContaining('(database 0)'),
+    });
+  });
+
+  it('says why the canary cannot be written only when the reason changes', async () => {
+    await using listening = await Listening.start();
+    const { other } = listening;
+    const { prover, lines, events } = proverOf(listening, [0, 1]);
+    await other.config('SET', 'maxmemory', '1');
+    await prover.proveAll(never);
+    await prover.proveAll(never);
+    expect(lines).toMatchObject([
+      { event: 'canary_unwritable', error: expect.stringContaining('OOM') },
+    ]);
+    expect(prover.proof).toMatchObject({
+      kind: 'failing',
+      reason: expect.stringContaining('cannot be written: OOM'),
+    });
+    await other.config('SET', 'maxmemory', '0');
+    await other.config('SET', 'min-replicas-to-write', '1');
+    await prover.proveAll(never);
+    expect(lines[1]).toMatchObject({ error: expect.stringContaining('NOREPLICAS') });
+    await other.config('SET', 'min-replicas-to-write', '0');
+    await prover.proveAll(never);
+    expect(events()).toEqual(['canary_unwritable', 'canary_unwritable', 'canary_recovered']);
+  });
+});
