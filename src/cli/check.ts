@@ -1,11 +1,14 @@
 import { loadSettings } from '../config/load.js';
+import { printable } from '../printable.js';
 import type { CommandAction, FileOption } from './context.js';
 
 /** The file alone; rejects with every mistake in it. */
 export const check: CommandAction<FileOption> = async ({ env, cwd, stdout }, { config }) => {
   const { file, settings } = await loadSettings({ file: config, env, cwd });
   const routes = counted(settings.routes.length, 'route');
-  stdout.write(`${file}: fine (${routes}, ${counted(settings.endpoints.size, 'endpoint')})\n`);
+  stdout.write(
+    `${printable(file)}: fine (${routes}, ${counted(settings.endpoints.size, 'endpoint')})\n`,
+  );
   return 0;
 };
 

@@ -98,9 +98,18 @@ function latenessMs({ data }: ReadBody, receivedAtMs: number): number | null {
   return typeof data?.expired_at === 'string' ? receivedAtMs - Date.parse(data.expired_at) : null;
 }
 
+/** Null for what is nested so deeply that writing it overflows the stack. */
+function json(value: unknown): string | null {
+  try {
+    return JSON.stringify(value);
+  } catch {
+    return null;
+  }
+}
+
 function jsonLine(webhook: ReceivedWebhook): string {
   const body = read(webhook.body);
-  return JSON.stringify({
+  const line = {
     received_at: new Date(webhook.receivedAtMs).toISOString(),
     verified: webhook.verdict === 'verified',
     verdict: webhook.verdict,
@@ -110,7 +119,8 @@ function jsonLine(webhook: ReceivedWebhook): string {
     path: webhook.path,
     lateness_ms: latenessMs(body, webhook.receivedAtMs),
     body,
-  });
+  };
+  return json(line) ?? JSON.stringify({ ...line, body: null });
 }
 
 function readable(webhook: ReceivedWebhook): string {
@@ -139,5 +149,5 @@ function readable(webhook: ReceivedWebhook): string {
 
 function shown(value: unknown): string {
   if (value === undefined || value === null) return '-';
-  return printable(typeof value === 'string' ? value : JSON.stringify(value), SHOWN_CHARS_MAX);
+  return printable(typeof value === 'string' ? value : (json(value) ?? '…'), SHOWN_CHARS_MAX);
 }

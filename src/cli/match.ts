@@ -43,7 +43,7 @@ function describe(delivery: Delivery, settings: Settings, key: Buffer, nowMs: nu
   const endpoint = settings.endpoints.get(delivery.endpoint);
   const route = settings.routes.find(({ name }) => name === delivery.route);
   if (endpoint === undefined || route === undefined) return '';
-  const request = buildRequest(hideHeaders(endpoint), delivery, nowMs);
+  const request = buildRequest(hideSecrets(endpoint), delivery, nowMs);
   const headers = Object.entries(request.headers).map(([name, value]) => `  ${name}: ${value}\n`);
   return (
     `route ${delivery.route} to ${delivery.endpoint}${paramsText(matchRoute(route, key))}\n` +
@@ -52,12 +52,16 @@ function describe(delivery: Delivery, settings: Settings, key: Buffer, nowMs: nu
   );
 }
 
-/** The file's own headers may hold tokens: their names are shown, their values are not. */
-function hideHeaders(endpoint: Endpoint): Endpoint {
+const HIDDEN_QUERY = '?[secret]';
+
+/** The URL's query and the file's own headers may hold tokens: of a header the name is shown. */
+function hideSecrets(endpoint: Endpoint): Endpoint {
   const hidden = Object.entries(endpoint.headers).map(
     ([name, value]) => [name, new Secret(value.toString())] as const,
   );
-  return { ...endpoint, headers: Object.fromEntries(hidden) };
+  const url = new URL(endpoint.url);
+  if (url.search !== '') url.search = HIDDEN_QUERY;
+  return { ...endpoint, url, headers: Object.fromEntries(hidden) };
 }
 
 function paramsText(params: Params | null): string {

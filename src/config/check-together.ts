@@ -11,6 +11,9 @@ import { ENDPOINTS_MAX, redisFields, routeFields } from './schema.js';
 import { NAME_PATTERN } from './texts.js';
 import { mismatch, type Wording } from './wording.js';
 
+/** Comparing with every endpoint's name costs time; nobody mends more at once. */
+export const SUGGESTIONS_MAX = 100;
+
 /** The value as its schema understands it; undefined when it is absent or wrong by itself. */
 function understoodBy<Schema extends z.ZodType>(
   schema: Schema,
@@ -87,19 +90,41 @@ function checkEndpoints(endpoints: Readonly<Record<string, unknown>>): Complaint
   return complaints;
 }
 
+/** Which endpoints there are; what a name that is none of them was probably meant to be. */
+class EndpointNames {
+  readonly #endpoints: Readonly<Record<string, unknown>>;
+  /** Without what cannot be a name: it may hold a secret. */
+  readonly #candidates: readonly string[];
+  #suggestions = 0;
+
+  constructor(endpoints: Readonly<Record<string, unknown>>) {
+    this.#endpoints = endpoints;
+    const names = Object.keys(endpoints).filter((name) => NAME_PATTERN.test(name));
+    this.#candidates = names.slice(0, ENDPOINTS_MAX);
+  }
+
+  has(name: string): boolean {
+    return Object.hasOwn(this.#endpoints, name);
+  }
+
+  suggest(name: string): string | null {
+    this.#suggestions += 1;
+    return this.#suggestions > SUGGESTIONS_MAX ? null : didYouMean(name, this.#candidates);
+  }
+}
+
 /** `to` names endpoints that are there, each once. */
-function checkTargets(
-  path: Path,
-  raw: unknown,
-  endpoints: Readonly<Record<string, unknown>> | null,
-): Complaint[] {
-  const targets = Array.isArray(raw) ? raw : [raw];
+function checkTargets(path: Path, raw: unknown, endpoints: EndpointNames | null): Complaint[] {
+  // That a list is too long is a mistake by itself.
+  const targets = Array.isArray(raw) ? raw.slice(0, ENDPOINTS_MAX) : [raw];
+  const seen = new Set<string>();
   return targets.flatMap((target, index) => {
     if (typeof target !== 'string' || !NAME_PATTERN.test(target)) return [];
     const place = Array.isArray(raw) ? [...path, 'to', index] : [...path, 'to'];
-    if (targets.indexOf(target) < index) return [complain(place, mismatch('each endpoint once'))];
-    if (endpoints === null || Object.hasOwn(endpoints, target)) return [];
-    const quoting = didYouMean(target, Object.keys(endpoints));
+    if (seen.has(target)) return [complain(place, mismatch('each endpoint once'))];
+    seen.add(target);
+    if (endpoints === null || endpoints.has(target)) return [];
+    const quoting = endpoints.suggest(target);
     return [complain(place, mismatch('the name of an endpoint', { quoting }))];
   });
 }
@@ -128,15 +153,13 @@ function checkRoutes(
   routes: readonly unknown[],
   endpoints: Readonly<Record<string, unknown>> | null,
 ): Complaint[] {
+  const names = endpoints === null ? null : new EndpointNames(endpoints);
   const firstWithName = new Map<string, number>();
   return routes.flatMap((raw, index) => {
     const route = asMapping(raw);
     if (route === null) return [];
     const path = ['routes', index];
-    const complaints = [
-      ...checkTargets(path, route.to, endpoints),
-      ...checkPlaceholders(path, route),
-    ];
+    const complaints = [...checkTargets(path, route.to, names), ...checkPlaceholders(path, route)];
     const name = understoodBy(routeFields.name, route.name);
     if (name === undefined) return complaints;
     const first = firstWithName.get(name);

@@ -12,10 +12,15 @@ import {
 } from 'yaml';
 import { type Path, UNRESOLVED } from './path.js';
 import { SYNTAX_MISTAKES } from './syntax.js';
-import { mismatch, shown, statement, type Wording } from './wording.js';
+import { mismatch, shownKey, statement, type Wording } from './wording.js';
 
-/** A thousand routes of a hundred patterns fit; aliases of aliases could ask for billions. */
-export const VALUES_MAX = 200_000;
+/**
+ * Ten times what a thousand routes hold; aliases of aliases could ask for billions. Below the
+ * number of arguments that overflows the stack: zod passes on a list's issues as arguments.
+ */
+export const VALUES_MAX = 100_000;
+/** Where these are mended, the next run shows the rest. */
+export const SYNTAX_MISTAKES_MAX = 100;
 /** The schema is six levels deep; far below what overflows the stack. */
 export const DEPTH_MAX = 64;
 
@@ -65,6 +70,20 @@ interface Entry {
   readonly placed: Placed;
 }
 
+const TOO_MUCH = statement(
+  `expected at most ${VALUES_MAX} values and ${DEPTH_MAX} levels, with all aliases`,
+);
+
+/** Ends the reading of a file with too many values: what is left could take for ever. */
+class TooMuchError extends Error {
+  readonly position: Position;
+
+  constructor(position: Position) {
+    super();
+    this.position = position;
+  }
+}
+
 /** Reads the composed nodes; collects what is wrong without being wrong YAML. */
 class Reader {
   readonly found: PositionedWording[] = [];
@@ -80,7 +99,11 @@ class Reader {
   read(node: Node | null, around: number, depth = 0): Placed {
     const offset = node?.range?.[0] ?? around;
     this.#values += 1;
-    if (this.#values > VALUES_MAX || depth > DEPTH_MAX) return this.#tooMuch(offset, depth);
+    if (this.#values > VALUES_MAX) throw new TooMuchError(this.#positionAt(offset));
+    if (depth > DEPTH_MAX) {
+      this.#mistake(offset, TOO_MUCH);
+      return { value: UNRESOLVED, offset, entries: new Map() };
+    }
     if (isAlias(node)) {
       const target = this.#targets.get(node);
       if (target !== undefined) return this.read(target, offset, depth + 1);
@@ -124,7 +147,7 @@ class Reader {
       const first = own.get(name)?.keyOffset ?? null;
       if (first !== null) {
         const { line } = this.#positionAt(first);
-        const text = `duplicate key ${shown(name)}; it is already on line ${line}`;
+        const text = `duplicate key ${shownKey(name)}; it is already on line ${line}`;
         this.#mistake(keyOffset, statement(text));
       }
       own.set(name, { keyOffset, placed: this.read(value, keyOffset, depth + 1) });
@@ -156,19 +179,6 @@ class Reader {
     if (isScalar(node) && node.value !== '__proto__') return String(node.value ?? '');
     this.#mistake(offset, statement('expected a text as a key, and not __proto__'));
     return null;
-  }
-
-  #tooMuch(offset: number, depth: number): Placed {
-    const isFirst = this.#values === VALUES_MAX + 1 || depth > DEPTH_MAX;
-    if (isFirst) {
-      this.#mistake(
-        offset,
-        statement(
-          `expected at most ${VALUES_MAX} values and ${DEPTH_MAX} levels, with all aliases`,
-        ),
-      );
-    }
-    return { value: UNRESOLVED, offset, entries: new Map() };
   }
 
   #mistake(offset: number, wording: Wording): void {
@@ -204,27 +214,47 @@ function offsetOf(root: Placed, path: Path, part: 'key' | 'value'): number {
   return part === 'key' ? (keyOffset ?? placed.offset) : placed.offset;
 }
 
-export function parseDocument(text: string): Document {
-  const lineCounter = new LineCounter();
-  const yaml = parseYaml(text, {
-    lineCounter,
-    prettyErrors: false,
-    version: '1.2',
-    schema: 'core',
-    resolveKnownTags: false,
-    // The reader finds duplicates itself: also those of `1` and `"1"`, and in linear time.
-    uniqueKeys: false,
-  });
+function parse(text: string, lineCounter: LineCounter) {
+  const { stackTraceLimit } = Error;
+  // The parser makes an Error of each mistake; their stacks would take most of its time.
+  Error.stackTraceLimit = 0;
+  try {
+    return parseYaml(text, {
+      lineCounter,
+      prettyErrors: false,
+      version: '1.2',
+      schema: 'core',
+      resolveKnownTags: false,
+      // The reader finds duplicates itself: also those of `1` and `"1"`, and in linear time.
+      uniqueKeys: false,
+    });
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
+}
+
+type SyntaxError = ReturnType<typeof parse>['errors'][number];
+
+/** Those worth telling, at most `SYNTAX_MISTAKES_MAX`. */
+function tellingOf(errors: readonly SyntaxError[]): readonly SyntaxError[] {
+  // What follows where the parser gives up says nothing of the file.
+  const tooDeep = errors.find(({ code }) => code === 'RESOURCE_EXHAUSTION');
+  if (tooDeep !== undefined) return [tooDeep];
+  // Where it loses its way, all that follows is unexpected to it.
+  const astray = errors.find(({ code }) => code === 'UNEXPECTED_TOKEN');
+  return errors
+    .filter((error) => error.code !== 'UNEXPECTED_TOKEN' || error === astray)
+    .slice(0, SYNTAX_MISTAKES_MAX);
+}
+
+function parseWith(text: string, lineCounter: LineCounter): Document {
+  const yaml = parse(text, lineCounter);
   const positionAt = (offset: number): Position => {
     const { line, col } = lineCounter.linePos(offset);
     return { line: Math.max(1, line), column: Math.max(1, col) };
   };
-  const syntaxErrors = [...yaml.errors, ...yaml.warnings];
-  // Where the parser loses its way, all that follows is unexpected to it.
-  const astray = syntaxErrors.find(({ code }) => code === 'UNEXPECTED_TOKEN');
-  const telling = syntaxErrors.filter((e) => e.code !== 'UNEXPECTED_TOKEN' || e === astray);
   const lines = text.split('\n');
-  const syntaxMistakes = telling.map(({ code, pos }) => {
+  const syntaxMistakes = tellingOf([...yaml.errors, ...yaml.warnings]).map(({ code, pos }) => {
     const position = positionAt(pos[0]);
     const hint = lines[position.line - 1]?.includes('${') ? UNQUOTED_HINT : '';
     return { position, wording: statement(SYNTAX_MISTAKES[code] + hint) };
@@ -238,4 +268,18 @@ export function parseDocument(text: string): Document {
     mistakes: [...syntaxMistakes, ...reader.found],
     positionOf: (path, part) => positionAt(offsetOf(root, path, part)),
   };
+}
+
+export function parseDocument(text: string): Document {
+  const broken = (position: Position, wording: Wording): Document => {
+    return { kind: 'broken', mistakes: [{ position, wording }] };
+  };
+  try {
+    return parseWith(text, new LineCounter());
+  } catch (thrown) {
+    if (thrown instanceof TooMuchError) return broken(thrown.position, TOO_MUCH);
+    // The stack overflowed, inside the parser or on the way through what it made.
+    if (!(thrown instanceof RangeError)) throw thrown;
+    return broken({ line: 1, column: 1 }, statement(SYNTAX_MISTAKES.RESOURCE_EXHAUSTION));
+  }
 }

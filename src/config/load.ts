@@ -1,7 +1,7 @@
 /** The edge: finds the file, reads it and the files it names, and says all that is wrong. */
 import { type FileHandle, open } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { NoSettingsFileError, SettingsError } from '../errors.js';
+import { NoSettingsFileError, SettingsError, UsageError } from '../errors.js';
 import { decodeUtf8, printable } from '../printable.js';
 import type { Secret } from '../secret.js';
 import type { ListenAddress, Settings } from '../vocabulary.js';
@@ -22,8 +22,8 @@ import { readSecretFile, type SecretFile, secretFilesOf, toSettings } from './se
 import { validate } from './validate.js';
 import { type Reading, refused } from './wording.js';
 
-/** A thousand routes fit well; a larger file is not a configuration. */
-export const FILE_BYTES_MAX = 1024 * 1024;
+/** A thousand routes fit, each with a comment; a larger file is not a configuration. */
+export const FILE_BYTES_MAX = 256 * 1024;
 /** A secret is one line; a larger file is some other file. */
 export const SECRET_FILE_BYTES_MAX = 64 * 1024;
 
@@ -127,8 +127,8 @@ async function checkText(
     ...(validation.ok ? [] : validation.complaints),
     ...fromFiles.complaints,
   ];
-  mistakes.push(...complaints.map((complaint) => toMistake(complaint, context)));
-  if (!validation.ok || mistakes.length > 0) return { ok: false, mistakes };
+  const all = mistakes.concat(complaints.map((complaint) => toMistake(complaint, context)));
+  if (!validation.ok || all.length > 0) return { ok: false, mistakes: all };
   return { ok: true, settings: toSettings(validation.file, fromFiles.secrets) };
 }
 
@@ -157,6 +157,7 @@ interface LoadOptions {
 }
 
 function candidatesOf({ file, env }: LoadOptions): readonly string[] {
+  if (file === '') throw new UsageError('-c: expected the name of a file, found an empty text');
   const named = file ?? (env[FILE_VARIABLE] || undefined);
   return named === undefined ? DEFAULT_FILES : [named];
 }
@@ -181,6 +182,7 @@ export async function loadAdminAddress(options: LoadOptions): Promise<ListenAddr
  * The settings of the file named by `file` (what `-c` says), or else by `$EXPIRY_RELAY_CONFIG`, or
  * else of the first default file that is there; and that file, as it was named.
  *
+ * @throws UsageError when `file` is empty
  * @throws SettingsError whose message has a line for every mistake, by position
  */
 export async function loadSettings(

@@ -2,9 +2,17 @@
 import { printable } from '../printable.js';
 import type { Position } from './document.js';
 import { type Path, pathKey, valueAt } from './path.js';
-import { isConfidential, kindOf, NOT_SHOWN, shown, type Wording } from './wording.js';
+import {
+  isConfidential,
+  keyHint,
+  kindOf,
+  NOT_SHOWN,
+  shown,
+  shownKey,
+  type Wording,
+} from './wording.js';
 
-/** Nobody reads further; a file of a mebibyte could hold a hundred thousand. */
+/** Nobody reads further; a hostile file could hold a hundred thousand. */
 export const MISTAKES_SHOWN_MAX = 1000;
 
 export interface Mistake {
@@ -57,7 +65,7 @@ export function formatPath(path: Path): string {
   return path
     .map((step, index) => {
       if (typeof step === 'number') return `[${step}]`;
-      const key = /^[\w-]+$/.test(step) && !isConfidential(step) ? step : `(${shown(step)})`;
+      const key = /^[\w-]+$/.test(step) && !isConfidential(step) ? step : `(${shownKey(step)})`;
       return index === 0 ? key : `.${key}`;
     })
     .join('');
@@ -85,13 +93,22 @@ export function syntaxMistake(file: string, { line, column }: Position, wording:
   return { file, line, column, message: formatWording(wording, undefined, false) };
 }
 
+/** A key is shown in part only, with the hint that its text gives. */
+function withKey(wording: Wording, key: string): Wording {
+  if (wording.kind === 'statement') return wording;
+  const hints = [wording.hint, keyHint(key)].filter((hint) => hint !== null);
+  const hint = hints.length > 0 ? hints.join('; ') : null;
+  return { ...wording, found: wording.found ?? shownKey(key), hint };
+}
+
 export function toMistake({ path, about, wording }: Complaint, context: Context): Mistake {
   const key = path.at(-1);
   const where = formatPath(about === 'name' ? path.slice(0, -1) : path);
   const found = about === 'name' ? key : valueAt(context.value, path);
   const isHidden = context.interpolated.has(pathKey(path)) || isConfidentialPlace(path);
   const mayShow = about === 'name' || !isHidden;
-  const text = formatWording(wording, found, mayShow);
+  const ofKey = about === 'name' && typeof key === 'string' ? withKey(wording, key) : wording;
+  const text = formatWording(ofKey, found, mayShow);
   const position = context.positionOf(path, about === 'value' ? 'value' : 'key');
   return {
     file: context.file,

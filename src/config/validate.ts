@@ -5,7 +5,7 @@ import { type Complaint, isConfidentialPlace } from './mistakes.js';
 import { didYouMean, nearest } from './nearest.js';
 import { type Path, pathKey, UNRESOLVED, valueAt } from './path.js';
 import { type JsonSchema, jsonSchema, type RelayFile, relayFile } from './schema.js';
-import { fromIssueText, shown, statement } from './wording.js';
+import { fromIssueText, keyHead, keyHint, shownKey, statement } from './wording.js';
 
 type Issue = z.core.$ZodIssue;
 
@@ -21,9 +21,9 @@ function keysAt(schema: JsonSchema, [step, ...rest]: Path): string[] {
 }
 
 function unknownKey(path: Path, key: string, schema: JsonSchema): Complaint {
-  const suggestion = didYouMean(key, keysAt(schema, path));
-  const name = isConfidentialPlace(path) ? '' : ` ${shown(key)}`;
-  const text = `unknown key${name}${suggestion === null ? '' : `; ${suggestion}`}`;
+  const name = isConfidentialPlace(path) ? '' : ` ${shownKey(key)}`;
+  const notes = [keyHint(key), didYouMean(keyHead(key), keysAt(schema, path))];
+  const text = [`unknown key${name}`, ...notes.filter((note) => note !== null)].join('; ');
   return { path: [...path, key], about: 'name', wording: statement(text) };
 }
 
@@ -32,7 +32,9 @@ function meantPlaces(issues: readonly Issue[], schema: JsonSchema): Set<string> 
   const places = issues.flatMap((issue) => {
     if (issue.code !== 'unrecognized_keys') return [];
     const path = issue.path as (string | number)[];
-    return issue.keys.map((key) => pathKey([...path, nearest(key, keysAt(schema, path)) ?? key]));
+    return issue.keys.map((key) =>
+      pathKey([...path, nearest(keyHead(key), keysAt(schema, path)) ?? key]),
+    );
   });
   return new Set(places);
 }

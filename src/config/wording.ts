@@ -90,7 +90,27 @@ export function isConfidential(text: string): boolean {
   return CONFIDENTIAL.test(text);
 }
 
-/** A key or value from the file, safe to print. */
+/**
+ * What stands before the first `:` or `=` of a key: in `{password:hunter2}` the blank after the
+ * colon was forgotten, and the secret has become part of the key.
+ */
+export function keyHead(key: string): string {
+  return /^[^:=]*/.exec(key)?.[0] ?? '';
+}
+
+/** What was probably forgotten in a key; null when nothing was. */
+export function keyHint(key: string): string | null {
+  return /^[^:=]*:\S/.test(key) ? 'a blank is missing after the colon' : null;
+}
+
+/** A key from the file, safe to print. */
+export function shownKey(key: string): string {
+  const head = keyHead(key);
+  if (head === key || isConfidential(key)) return shown(key);
+  return `"${printable(head, FOUND_CHARS_MAX).replace(/…$/, '')}…"`;
+}
+
+/** A value from the file, safe to print. For a key there is `shownKey`. */
 export function shown(value: unknown): string {
   if (typeof value === 'number' || typeof value === 'boolean') return String(value);
   if (typeof value !== 'string' || value === '') return kindOf(value);

@@ -34,6 +34,7 @@ export interface ReceiverParts {
   /** The answers to the first attempts of each webhook; later ones are 204. */
   readonly failures: readonly PlannedAnswer[];
   readonly clock: Clock;
+  /** May throw; the answer does not depend on it. */
   readonly onWebhook: (webhook: ReceivedWebhook) => void;
 }
 
@@ -77,7 +78,12 @@ async function receive(
   const attempt = id === undefined ? 1 : count(attempts, id);
   const answered = answerTo(verdict, parts.failures[attempt - 1]);
   const path = request.url ?? '';
-  parts.onWebhook({ receivedAtMs, path, id: id ?? null, verdict, attempt, body, answered });
+  const webhook = { receivedAtMs, path, id: id ?? null, verdict, attempt, body, answered };
+  try {
+    parts.onWebhook(webhook);
+  } catch {
+    // The sender is answered all the same: that it cannot be shown here is no fault of its.
+  }
   return answered;
 }
 

@@ -41,6 +41,7 @@ describe('the command line', () => {
     [['check', '--frobnicate'], 'unknown option'],
     [['listen', '--port', 'x'], 'Expected a whole number'],
     [['listen', '--port', '70000'], 'from 0 to 65535'],
+    [['check', '-c', ''], '-c: expected the name of a file'],
     [['listen', '--fail', '99'], '--fail: expected'],
     [['listen', '--secret', 'whsec_short'], '--secret: expected whsec_'],
     [[], 'Usage: expiry-relay'],
@@ -66,6 +67,13 @@ describe('check', () => {
     expect((await cli(['check', '-c', 'other.yaml'], at)).stdout).toContain('other.yaml: fine');
     const env = { EXPIRY_RELAY_CONFIG: 'other.yaml' };
     expect((await cli(['check'], { ...at, env })).stdout).toContain('other.yaml: fine');
+  });
+
+  it('lets no file name move the cursor or begin a line', async () => {
+    const name = 'a\n\u001b[2Jb.yaml';
+    await using folder = await tempFolder({ [name]: yaml() });
+    const { stdout } = await cli(['check', '-c', name], { cwd: folder.path });
+    expect(stdout).toBe('a\\x0a\\x1b[2Jb.yaml: fine (2 routes, 1 endpoint)\n');
   });
 
   it('prints every mistake with its place, and exits 1', async () => {
@@ -96,6 +104,19 @@ describe('match', () => {
     expect(stdout).toContain('route all-orders to shop\n');
     expect(stdout).toContain('authorization: [secret]\n');
     expect(stdout).not.toMatch(/hush|whsec_/);
+  });
+
+  it("hides the query of the endpoint's URL, not that of the route", async () => {
+    const endpoints = { shop: { url: 'http://shop:8080/hooks?token=hush', secrets: 'none' } };
+    const routes = [
+      { name: 'all', match: 'order:{id}', to: 'shop', path: '/orders?id={id}' },
+      { name: 'bare', match: 'order:*', to: 'shop' },
+    ];
+    await using folder = await tempFolder({ 'relay.yaml': stringify({ endpoints, routes }) });
+    const { stdout } = await cli(['match', 'order:42'], { cwd: folder.path });
+    expect(stdout).toContain('POST http://shop:8080/hooks/orders?[secret]&id=42\n');
+    expect(stdout).toContain('POST http://shop:8080/hooks?[secret]\n');
+    expect(stdout).not.toContain('hush');
   });
 
   it('shows a request that verifies', async () => {
@@ -189,16 +210,21 @@ describe('healthcheck', () => {
 describe('listen', () => {
   const body =
     '{"data":{"expired_at":"2026-11-22T06:00:00.000Z","key":"a\\u001bb","params":{}},"type":"t"}';
-  const post = async (run: ReturnType<typeof startCli>, secret: string, id = 'msg_1') => {
+  const post = async (
+    run: ReturnType<typeof startCli>,
+    secret: string,
+    id = 'msg_1',
+    sent = body,
+  ) => {
     const url = await eventually('the address', () => /http:\S+/.exec(run.stderr.text)?.[0]);
     const at = new Date();
     const { statusCode } = await request(`${url}/hooks`, {
       method: 'POST',
-      body,
+      body: sent,
       headers: {
         'webhook-id': id,
         'webhook-timestamp': String(Math.floor(at.getTime() / 1000)),
-        'webhook-signature': new Webhook(secret).sign(id, at, body),
+        'webhook-signature': new Webhook(secret).sign(id, at, sent),
       },
     });
     return statusCode;
@@ -247,6 +273,17 @@ describe('listen', () => {
     expect(run.stdout.text).toContain('a\\x1bb');
     run.stop();
     await run.done;
+  });
+
+  it.each([false, true])('answers a body too deep to print (terminal: %s)', async (isTTY) => {
+    const run = startCli(['listen', '--port', '0', '--secret', TEST_SECRET], { isTTY });
+    const deep = `${'['.repeat(50_000)}${']'.repeat(50_000)}`;
+    const sent = `{"data":{"params":${deep}},"type":"t"}`;
+    expect(await post(run, TEST_SECRET, 'msg_1', sent)).toBe(204);
+    if (isTTY) expect(run.stdout.text).toContain('verified');
+    else expect(JSON.parse(run.stdout.text)).toMatchObject({ id: 'msg_1', body: null });
+    run.stop();
+    expect(await run.done).toBe(0);
   });
 
   it("takes the secrets of the file's endpoints when none is given", async () => {

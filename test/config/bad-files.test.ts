@@ -45,6 +45,15 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     '22:15: log.level: expected one of trace, debug, info, warn, error, fatal, silent, found "warning"',
     '23:11: shutdown: expected a mapping, found a text',
   ],
+  'no-blank': [
+    '1:27: redis: unknown key "password…"; a blank is missing after the colon; did you mean "password"?',
+    '3:55: endpoints.shop.headers: expected the name of an HTTP header, found "x-api-key…" (a blank is missing after the colon)',
+    '4:3: endpoints: expected a name of 1–64 letters, digits, - and _, found "mail…" (a blank is missing after the colon)',
+    '6:33: routes[0].to: expected the name of an endpoint, found "mail"',
+    '6:39: routes[0]: unknown key "pathh…"; did you mean "path"?',
+    '7:60: duplicate key "type…"; it is already on line 7',
+    '7:60: routes[1]: unknown key "type…"; a blank is missing after the colon; did you mean "type"?',
+  ],
   'no-glob': [
     '7:12: routes[0].match: expected a glob pattern such as order:{id}:unpaid, found "order:[0-9" (at character 7: expected `]` to close the class, found the end; add it, or write `\\[` for a bracket)',
   ],

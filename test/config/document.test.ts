@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { DEPTH_MAX, type Document, parseDocument } from '../../src/config/document.js';
+import {
+  DEPTH_MAX,
+  type Document,
+  parseDocument,
+  SYNTAX_MISTAKES_MAX,
+} from '../../src/config/document.js';
 
 function parsed(text: string): Extract<Document, { kind: 'parsed' }> {
   const document = parseDocument(text);
@@ -77,7 +82,9 @@ describe('parseDocument', () => {
 
   it('does not write out aliases of aliases without end', () => {
     const levels = Array.from({ length: 30 }, (_, n) => `a${n + 1}: &a${n + 1} [*a${n}, *a${n}]\n`);
-    expect(parsed(`a0: &a0 x\n${levels.join('')}`).mistakes).not.toEqual([]);
+    const document = parseDocument(`a0: &a0 x\n${levels.join('')}`);
+    expect(document.kind).toBe('broken');
+    expect(document.mistakes).toHaveLength(1);
     expect(parsed('&a [*a]').mistakes).toHaveLength(1);
   });
 
@@ -95,6 +102,27 @@ describe('parseDocument', () => {
       expect(document.mistakes.length).toBeGreaterThan(0);
     },
   );
+
+  it.each(['- ', '[', '{a: ', '? ', '[\n', ': '])(
+    'says once that %j is nested too deeply',
+    (open) => {
+      const { kind, mistakes } = parseDocument(open.repeat(200_000 / open.length));
+      expect(kind).toBe('broken');
+      expect(mistakes).toMatchObject([{ wording: { text: 'not YAML: nested too deeply' } }]);
+    },
+  );
+
+  it('tells only the first of very many syntax errors', () => {
+    const { mistakes } = parseDocument(`a: [${'*,'.repeat(10_000)}]`);
+    expect(mistakes).toHaveLength(SYNTAX_MISTAKES_MAX);
+    expect(mistakes[0]).toMatchObject({ position: { line: 1, column: 5 } });
+  });
+
+  it('leaves the stacks of errors as it found them', () => {
+    const { stackTraceLimit } = Error;
+    parseDocument('a: [*]');
+    expect(Error.stackTraceLimit).toBe(stackTraceLimit);
+  });
 
   it('complains once when the parser loses its way', () => {
     expect(parseDocument(`a: {b: \${X}}\nc: d\ne: f\n`).mistakes).toMatchObject([

@@ -84,6 +84,64 @@ describe('which file is loaded', () => {
   });
 });
 
+describe('a file of a thousand routes', () => {
+  it('fits, with a comment on each', async () => {
+    const routes = Array.from(
+      { length: 1000 },
+      (_, n) => `  # What happens when an order of shop ${n} is not paid in time
+  - name: cancel-unpaid-order-of-shop-${n}
+    match: shop-${n}:order:{order_id}:unpaid
+    to: shop
+    type: shop.order.expired
+    path: /shops/${n}/orders/{order_id}/cancel
+
+`,
+    );
+    const text = SMALLEST.replace(/ {2}- \{name.*\n/, () => routes.join(''));
+    expect((await settingsOf(text)).routes).toHaveLength(1000);
+  });
+});
+
+/** Two seconds where nothing else runs; other tests run beside this one. */
+const HOSTILE_MS_MAX = 15_000;
+
+describe('the largest file that is read', () => {
+  const filled = (head: string, item: string, tail = '') =>
+    head + item.repeat((FILE_BYTES_MAX - head.length - tail.length) / item.length) + tail;
+  const numbered = (item: (n: number) => string, bytesMax: number) => {
+    let text = '';
+    for (let n = 0; text.length < bytesMax - 40; n += 1) text += item(n);
+    return text;
+  };
+  const half = FILE_BYTES_MAX / 2;
+
+  it.each([
+    ['aliases without a name', filled('a: [', '*,', ']')],
+    ['characters that begin no text', filled('a: [', '@,', ']')],
+    ['commas', filled('a: [', ',', ']')],
+    ['closing brackets', filled('', ']')],
+    ['lists in lists', filled('', '- ')],
+    ['opening brackets', filled('', '[')],
+    ['aliases of what is around them', filled('&a [', '*a,', ']')],
+    ['one endpoint many times', filled('endpoints: {b: {}}\nroutes: [{to: [', 'a,', ']}]')],
+    ['numbers for endpoints', filled('routes: [{to: [', '12,', ']}]')],
+    ['numbers for waits', filled('endpoints: {a: {retry: {schedule: [', '12,', ']}}}')],
+    [
+      'misspelt endpoints',
+      `endpoints:\n${numbered((n) => `  e${n}: {}\n`, half)}` +
+        `routes: [{to: [${numbered((n) => `t${n},`, half)}]}]`,
+    ],
+  ])(
+    'is refused soon, whatever is in it: %s',
+    async (_, text) => {
+      expect(text.length).toBeLessThanOrEqual(FILE_BYTES_MAX);
+      await using folder = await aFolder({ 'relay.yaml': text });
+      await expect(folder.load()).rejects.toThrow(/^relay\.yaml:\d+:/);
+    },
+    HOSTILE_MS_MAX,
+  );
+});
+
 describe('the settings', () => {
   it('have every default filled in', async () => {
     const settings = await settingsOf(SMALLEST);

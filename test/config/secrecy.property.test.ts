@@ -66,6 +66,34 @@ const openPlaces = [
   'endpoints: {shop: {timeout: @, rate_limit: @, concurrency: @, retry: {schedule: [@], jitter: @}}}',
 ] as const;
 
+/** Where the blank after a colon was forgotten, or = written for it: the secret is in a key. */
+const keyPlaces = [
+  "redis: {url: 'redis://h', @}",
+  'state: {@}',
+  'log: {@: {a: 1}}',
+  'admin:\n  @: 1\n  @: 2',
+  '@: 1',
+  'endpoints: {@: {url: 1}}',
+  'endpoints: {@: {secrets: [1], headers: [], @: 1}}\nroutes: [{name: a, match: "*", to: [password]}]',
+  'endpoints: {shop: {@}}',
+  'endpoints: {shop: {secrets: [{@}]}}',
+  'endpoints: {shop: {secrets: [{file: x, @}]}}',
+  'endpoints: {shop: {headers: {@}}}',
+  'endpoints: {shop: {headers: {@: "${UNSET}", "@": [1]}}}',
+  'endpoints: {shop: {retry: {@}}}',
+  'routes: [{name: a, match: "*", to: shop, @}]',
+  'shutdown: {<<: {@}}',
+] as const;
+
+const keyShapes: readonly ((secret: string) => string)[] = [
+  (secret) => `password:${secret}`,
+  (secret) => `password=${secret}`,
+  (secret) => `x-api-key:${secret}`,
+  (secret) => `url:http://${secret}`,
+  (secret) => `passwrd:=${secret}:`,
+  (secret) => `secrets:whsec_${secret}`,
+];
+
 const fromVariable = shapes.slice(-4);
 
 async function messageFor(text: string, env: Record<string, string>): Promise<string> {
@@ -81,6 +109,7 @@ describe('a secret', () => {
   const cases = fc.oneof(
     fc.tuple(fc.constantFrom(...confidentialPlaces), fc.constantFrom(...shapes)),
     fc.tuple(fc.constantFrom(...openPlaces), fc.constantFrom(...fromVariable)),
+    fc.tuple(fc.constantFrom(...keyPlaces), fc.constantFrom(...keyShapes)),
   );
 
   it('is never in a message, wherever it stands and whatever is wrong with it', async () => {
