@@ -50,17 +50,23 @@ function start(command: string, args: readonly string[], cwd: string, env: NodeJ
   };
 }
 
+/** What `redis-cli` does with its words; the machine need not have one (Redis may run in Docker). */
+const REDIS_CLI = `#!${process.execPath}
+const { Redis } = require(${JSON.stringify(join(ROOT, 'node_modules/ioredis'))});
+const redis = new Redis(process.env.REDIS_URL);
+redis.call(...process.argv.slice(2)).then(console.log).finally(() => redis.disconnect());
+`;
+
 /** A folder whose `expiry-relay` is this build, and whose `redis-cli` talks to the test's Redis. */
 async function shims(files: Record<string, string>) {
   const folder = await tempFolder({
     ...files,
     'expiry-relay': `#!/bin/sh\nexec "${process.execPath}" "${ROOT}dist/main.js" "$@"\n`,
-    'redis-cli': `#!/bin/sh\nPATH=$REAL_PATH exec redis-cli -p ${redis.port} "$@"\n`,
+    'redis-cli': REDIS_CLI,
   });
   await chmod(join(folder.path, 'expiry-relay'), 0o755);
   await chmod(join(folder.path, 'redis-cli'), 0o755);
-  const REAL_PATH = process.env.PATH ?? '';
-  const env = { PATH: `${folder.path}:${REAL_PATH}`, REAL_PATH, REDIS_URL: redis.url };
+  const env = { PATH: `${folder.path}:${process.env.PATH}`, REDIS_URL: redis.url };
   return { folder, env };
 }
 
