@@ -55,6 +55,11 @@ const BANS: readonly Ban[] = [
   },
   { what: /\bexport default\b/, instead: 'export it by its name', except: [] },
   { what: /process\.(env|argv|exit|on)\b/, instead: 'take it from main.ts', except: ['main.ts'] },
+  {
+    what: /AbortSignal\.any\(/,
+    instead: 'pass one signal on: Node 20 never frees those made from signals that live long',
+    except: [],
+  },
   { what: /\bconsole\./, instead: 'add a function to events/', except: [] },
   {
     what: /from '\.[^']*(?<!\.js)'/,

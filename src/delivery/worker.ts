@@ -23,7 +23,9 @@ export class Worker {
   #onPlaceFree: () => void = () => undefined;
   /** By the monotonic clock. */
   #pausedUntilMs = 0;
-  readonly #goneSignal = new AbortController();
+  /** Aborts when nothing has to wait for its time any more: at a stop, or once the endpoint is gone. */
+  readonly #waitsOver = new AbortController();
+  #gone = false;
   #loop: Promise<void> = Promise.resolve();
 
   constructor(parts: AttemptParts) {
@@ -52,6 +54,7 @@ export class Worker {
     const { sender } = this.#parts;
     const breakOff = () => void sender.close();
     this.#stop.abort();
+    this.#waitsOver.abort();
     if (signal.aborted) breakOff();
     signal.addEventListener('abort', breakOff, { once: true });
     await this.#loop;
@@ -74,13 +77,13 @@ export class Worker {
 
   /** Waits until attempts are allowed, claims as many as are, and begins them. */
   async #step(signal: AbortSignal): Promise<void> {
-    const { endpoint, outbox } = this.#parts;
+    const { endpoint, outbox, clock } = this.#parts;
     const free = endpoint.concurrency - this.#inFlight.size;
     if (free === 0) return this.#placeFree();
     // What only has to be buried obeys no limit.
     const limiter = this.#gone ? null : this.#limiter;
     const waitMs = Math.max(this.#pauseLeftMs(), limiter?.waitMs() ?? 0);
-    if (waitMs > 0) return this.#sleep(waitMs);
+    if (waitMs > 0) return clock.sleep(waitMs, this.#waitsOver.signal);
     const allowed = Math.min(free, limiter?.available() ?? free);
     const claims = await outbox.claim(endpoint.name, allowed, signal);
     if (this.#pauseLeftMs() > 0) {
@@ -89,12 +92,6 @@ export class Worker {
     }
     limiter?.take(claims.length);
     for (const claimed of claims) this.#begin(claimed);
-  }
-
-  /** Ends early at a stop, and when there is nothing left to wait for since the endpoint is gone. */
-  #sleep(ms: number): Promise<void> {
-    const signal = AbortSignal.any([this.#stop.signal, this.#goneSignal.signal]);
-    return this.#parts.clock.sleep(ms, signal);
   }
 
   /** Not a race of what is in flight: each race would leave memory behind in all that hang. */
@@ -136,13 +133,10 @@ export class Worker {
         return events.endpointPaused(endpoint.name, signal.pauseMs);
       case 'gone':
         if (!this.#gone) events.endpointGone(endpoint.name);
-        this.#goneSignal.abort();
+        this.#gone = true;
+        this.#waitsOver.abort();
         return;
     }
-  }
-
-  get #gone(): boolean {
-    return this.#goneSignal.signal.aborted;
   }
 
   #pauseLeftMs(): number {
