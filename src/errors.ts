@@ -75,6 +75,11 @@ export class CanaryLostError extends RelayError {
   readonly retryable = true;
 }
 
+/** What must survive cannot be read or written now. */
+export class StateUnavailableError extends RelayError {
+  readonly retryable = true;
+}
+
 /** The address for the admin port cannot be had. */
 export class ListenError extends RelayError {
   readonly retryable = false;

@@ -1,0 +1,113 @@
+import { Redis } from 'ioredis';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { systemClock } from '../../src/clock.js';
+import { replicaKey } from '../../src/outbox/format.js';
+import { Presence } from '../../src/outbox/presence.js';
+import { RedisOutbox } from '../../src/outbox/redis-outbox.js';
+import { aDelivery } from '../support/domain.js';
+
+let server: RunningRedis;
+let redis: Redis;
+let prefixes = 0;
+
+beforeAll(async () => {
+  server = await startRedis();
+  redis = new Redis(server.url, { protocol: 2 });
+});
+afterAll(async () => {
+  redis.disconnect();
+  await server.stop();
+});
+
+const never = new AbortController().signal;
+
+/** Two replicas of one outbox; `one` has claimed two of three deliveries. */
+async function twoReplicas() {
+  prefixes += 1;
+  const prefix = `test-${prefixes}`;
+  const reclaimed: [string, string, number][] = [];
+  const replica = (name: string) => ({
+    outbox: new RedisOutbox({ redis, prefix, replica: name, clock: systemClock }),
+    presence: new Presence({
+      redis,
+      prefix,
+      replica: name,
+      endpoints: ['shop', 'never-used'],
+      clock: systemClock,
+      onReclaimed: (...what) => reclaimed.push(what),
+      onFailed: (error) => {
+        throw error;
+      },
+    }),
+  });
+  const [one, other] = [replica('one'), replica('other')];
+  await one.presence.beat();
+  await other.presence.beat();
+  await one.outbox.enqueue(['a', 'b', 'c'].map((id) => aDelivery({ id })));
+  const claims = await one.outbox.claim('shop', 2, never);
+  const dies = () => redis.del(replicaKey(prefix, 'one'));
+  return { one, other, claims, reclaimed, dies, prefix };
+}
+
+describe('a replica that lives', () => {
+  it('keeps its claims', async () => {
+    const { other, reclaimed } = await twoReplicas();
+    await other.presence.reclaim();
+    expect(reclaimed).toEqual([]);
+    const claims = await other.outbox.claim('shop', 9, never);
+    expect(claims.map(({ delivery }) => delivery.id)).toEqual(['c']);
+  });
+
+  it('has a key that ends with it', async () => {
+    const { prefix } = await twoReplicas();
+    const lifeMs = await redis.pttl(replicaKey(prefix, 'one'));
+    expect(lifeMs).toBeGreaterThan(5_000);
+    expect(lifeMs).toBeLessThanOrEqual(10_000);
+  });
+});
+
+describe('what a dead replica had claimed', () => {
+  it('is ready again for the others, the attempt counted', async () => {
+    const { other, dies, reclaimed } = await twoReplicas();
+    await dies();
+    await other.presence.reclaim();
+    expect(reclaimed).toEqual([['shop', 'one', 2]]);
+    const claims = await other.outbox.claim('shop', 9, never);
+    expect(claims.map(({ delivery, attempt }) => [delivery.id, attempt])).toEqual([
+      ['c', 1],
+      ['a', 2],
+      ['b', 2],
+    ]);
+  });
+
+  it('is reclaimed once, and the replica forgotten', async () => {
+    const { other, dies, reclaimed } = await twoReplicas();
+    await dies();
+    await other.presence.reclaim();
+    await other.presence.reclaim();
+    expect(reclaimed).toHaveLength(1);
+    expect((await other.outbox.depth('shop')).pending).toBe(3);
+  });
+
+  it.each([
+    { kind: 'done' } as const,
+    { kind: 'dead', reason: 'exhausted' } as const,
+    { kind: 'retry', notBeforeMs: 0 } as const,
+  ])('is settled no more by it, should it wake up: $kind', async (disposition) => {
+    const { one, other, claims, dies } = await twoReplicas();
+    await dies();
+    await other.presence.reclaim();
+    for (const claimed of claims) await one.outbox.settle(claimed, disposition);
+    expect((await other.outbox.depth('shop')).pending).toBe(3);
+    expect(await other.outbox.claim('shop', 9, never)).toHaveLength(3);
+    expect(await other.outbox.deadLetterCount('shop')).toBe(0);
+  });
+
+  it('is handed back at once by one that says goodbye', async () => {
+    const { one, other, reclaimed } = await twoReplicas();
+    await one.presence.stop();
+    await other.presence.reclaim();
+    expect(reclaimed).toEqual([['shop', 'one', 2]]);
+  });
+});
