@@ -1,5 +1,6 @@
 /** The relay, wired: the only place that picks implementations. */
 import { setMaxListeners } from 'node:events';
+import type { Redis } from 'ioredis';
 import { type Check, startAdmin } from './admin/server.js';
 import { Capture } from './capture/capture.js';
 import type { Chance, Clock } from './clock.js';
@@ -10,11 +11,15 @@ import { createEvents, type Events } from './events/events.js';
 import { Lifecycle } from './lifecycle.js';
 import { createLog, type LogOutput } from './log.js';
 import { Metrics } from './metrics.js';
+import { ownKeyPrefix } from './outbox/format.js';
 import { MemoryOutbox } from './outbox/memory-outbox.js';
 import type { Outbox } from './outbox/outbox.js';
+import { Presence } from './outbox/presence.js';
+import { RedisOutbox } from './outbox/redis-outbox.js';
+import { addressOf, openLasting } from './redis-client.js';
 import { Source } from './source/source.js';
 import { VERSION } from './version.js';
-import type { Settings } from './vocabulary.js';
+import type { DeadLetter, Settings, StateSettings } from './vocabulary.js';
 
 /** How much longer than `shutdown.grace` the last attempts may take to be broken off. */
 const BREAK_OFF_MS = 2_000;
@@ -72,10 +77,11 @@ export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<vo
 
 /** In the order of dependence; what starts last stops first. */
 async function start(wiring: Wiring): Promise<void> {
-  const { metrics, events, clock } = wiring;
+  const { metrics, clock } = wiring;
   const source = createSource(wiring, (expiration) => capture.expired(expiration));
-  await openAdmin(wiring, source);
-  const outbox = new MemoryOutbox(clock, (letter) => events.delivery.deadLetterEvicted(letter));
+  const state = createState(wiring);
+  await openAdmin(wiring, () => [...source.checks(), ...state.checks()]);
+  const outbox = await state.open();
   metrics.watchProcess();
   metrics.watchOutbox(outbox, () => clock.nowMs());
   startDelivery(wiring, outbox);
@@ -83,11 +89,11 @@ async function start(wiring: Wiring): Promise<void> {
   await startSource(wiring, source);
 }
 
-async function openAdmin(wiring: Wiring, source: Source): Promise<void> {
+async function openAdmin(wiring: Wiring, partChecks: () => readonly Check[]): Promise<void> {
   const { settings, metrics, events, lifecycle, stop, file } = wiring;
   const checks = (): Check[] => {
     const running: Check = { name: 'running', problem: stop.aborted ? 'shutting down' : null };
-    return [...source.checks(), running];
+    return [...partChecks(), running];
   };
   const admin = await startAdmin({
     listen: settings.admin.listen,
@@ -97,6 +103,64 @@ async function openAdmin(wiring: Wiring, source: Source): Promise<void> {
   });
   lifecycle.onStop('admin', () => admin.close());
   events.relay.started(VERSION, file, settings, admin.address);
+}
+
+/** Where the outbox is kept: what is ready of it, and how it is opened. */
+interface State {
+  readonly checks: () => readonly Check[];
+  readonly open: () => Promise<Outbox>;
+}
+
+function createState(wiring: Wiring): State {
+  const { settings, events, clock } = wiring;
+  switch (settings.state.kind) {
+    case 'memory': {
+      const onEvicted = (letter: DeadLetter) => events.delivery.deadLetterEvicted(letter);
+      return { checks: () => [], open: async () => new MemoryOutbox(clock, onEvicted) };
+    }
+    case 'redis':
+      return createRedisState(wiring, settings.state);
+  }
+}
+
+function createRedisState(
+  { settings, events, lifecycle, clock, chance, stop }: Wiring,
+  { redis: address, database, prefix }: Extract<StateSettings, { kind: 'redis' }>,
+): State {
+  const replica = chance.token();
+  let redis: Redis | null = null;
+  const problem = () => (redis?.status === 'ready' ? null : `no Redis at ${addressOf(address)}`);
+  return {
+    checks: () => [{ name: 'state', problem: problem() }],
+    open: async () => {
+      const connection = openLasting(address, database, (error) =>
+        events.source.stateWaiting(addressOf(address), error),
+      );
+      redis = connection;
+      lifecycle.onStop('state', () => connection.disconnect());
+      await readyOrStopped(connection, stop);
+      const presence = new Presence({
+        redis: connection,
+        prefix,
+        replica,
+        endpoints: [...settings.endpoints.keys()],
+        clock,
+        onReclaimed: (...what) => events.delivery.reclaimed(...what),
+        onFailed: (error) => events.delivery.presenceFailed(error),
+      });
+      presence.start();
+      lifecycle.onStop('presence', () => presence.stop());
+      return new RedisOutbox({ redis: connection, prefix, replica, clock });
+    },
+  };
+}
+
+function readyOrStopped(redis: Redis, stop: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (stop.aborted) resolve();
+    redis.once('ready', () => resolve());
+    stop.addEventListener('abort', () => resolve(), { once: true });
+  });
 }
 
 function startDelivery(wiring: Wiring, outbox: Outbox): void {
@@ -138,7 +202,14 @@ function startCapture(wiring: Wiring, outbox: Outbox): Capture {
 
 function createSource(wiring: Wiring, onExpired: Capture['expired']): Source {
   const { settings, events, clock, chance } = wiring;
-  return new Source({ settings: settings.redis, events: events.source, clock, chance, onExpired });
+  return new Source({
+    settings: settings.redis,
+    ownPrefix: ownKeyPrefix(settings.state.prefix),
+    events: events.source,
+    clock,
+    chance,
+    onExpired,
+  });
 }
 
 /** Resolves when the relay listens, or when it is told to stop before that. */

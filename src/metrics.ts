@@ -130,7 +130,12 @@ export class Metrics {
       labelNames: ['endpoint'],
       registers: [this.#registry],
       async collect() {
-        for (const endpoint of endpoints) this.set({ endpoint }, await read(endpoint));
+        try {
+          for (const endpoint of endpoints) this.set({ endpoint }, await read(endpoint));
+        } catch {
+          // No figure is better than an old one; the other metrics are still worth having.
+          this.reset();
+        }
       },
     });
   }

@@ -155,19 +155,35 @@ export interface DeadLetter {
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
 export type LogFormat = 'json' | 'pretty';
 
-/** Where keys expire. Made from the file. */
-export interface RedisSettings {
+/** A Redis server, and who we are to it. */
+export interface RedisAddress {
   readonly host: string;
   readonly port: number;
   /** rediss:// */
   readonly tls: boolean;
   readonly username: string | null;
   readonly password: Secret | null;
+}
+
+/** Where keys expire. Made from the file. */
+export interface RedisSettings extends RedisAddress {
   /** The logical databases to watch, each once. */
   readonly databases: readonly number[];
   /** Whether the relay may change the server's notify-keyspace-events. */
   readonly notifications: 'manage' | 'require';
 }
+
+/** What must survive, and where it is kept. Made from the file. */
+export type StateSettings =
+  | { readonly kind: 'memory'; readonly prefix: string }
+  | {
+      readonly kind: 'redis';
+      readonly redis: RedisAddress;
+      /** The logical database's number. */
+      readonly database: number;
+      /** Every key of the relay's own begins with it, in braces. */
+      readonly prefix: string;
+    };
 
 /** An address to listen on; port 0 lets the system choose. */
 export interface ListenAddress {
@@ -178,6 +194,7 @@ export interface ListenAddress {
 /** All that the file says, checked: every default filled in, every secret read. */
 export interface Settings {
   readonly redis: RedisSettings;
+  readonly state: StateSettings;
   readonly endpoints: ReadonlyMap<string, Endpoint>;
   readonly routes: readonly Route[];
   readonly admin: { readonly listen: ListenAddress };

@@ -1,7 +1,7 @@
 /** URLs and addresses as the file writes them. Pure; no found text is ever quoted. */
 import { isIPv6 } from 'node:net';
 import { Secret } from '../secret.js';
-import type { ListenAddress } from '../vocabulary.js';
+import type { ListenAddress, RedisAddress } from '../vocabulary.js';
 import { type Reading, refused, understood } from './wording.js';
 
 const REDIS_PORT = 6379;
@@ -10,12 +10,7 @@ const PORT_MAX = 65_535;
 export const DATABASE_MAX = 2 ** 31 - 1;
 
 /** What a redis:// URL says. */
-export interface RedisAddress {
-  readonly host: string;
-  readonly port: number;
-  readonly tls: boolean;
-  readonly username: string | null;
-  readonly password: Secret | null;
+export interface RedisUrl extends RedisAddress {
   /** From its path; null when it names none. */
   readonly database: number | null;
 }
@@ -36,7 +31,7 @@ function readDatabase(pathname: string): Reading<number | null> {
   return refused('a Redis URL', { found: 'one whose path is not the number of a database' });
 }
 
-export function readRedisUrl(text: string): Reading<RedisAddress> {
+export function readRedisUrl(text: string): Reading<RedisUrl> {
   const wrong = (found: string, hint: string | null = null) =>
     refused('a Redis URL such as redis://127.0.0.1:6379', { found, hint });
   if (!/^rediss?:\/\//i.test(text)) {

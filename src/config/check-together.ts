@@ -26,6 +26,13 @@ function complain(path: Path, wording: Wording, about: Complaint['about'] = 'val
   return { path, about, wording };
 }
 
+/** What is said of a Redis that is not used would be ignored. */
+function checkState(state: Readonly<Record<string, unknown>>): Complaint[] {
+  if (state.url === undefined || (state.kind ?? 'memory') !== 'memory') return [];
+  const wording = mismatch('url with kind: redis alone', { found: 'it with kind: memory' });
+  return [complain(['state', 'url'], wording, 'key')];
+}
+
 function checkRedis(redis: Readonly<Record<string, unknown>>): Complaint[] {
   const complaints: Complaint[] = [];
   const address = understoodBy(redisFields.url, redis.url);
@@ -181,6 +188,7 @@ export function checkTogether(root: unknown): Complaint[] {
   const endpoints = asMapping(file.endpoints);
   return [
     ...checkRedis(asMapping(file.redis) ?? {}),
+    ...checkState(asMapping(file.state) ?? {}),
     ...(endpoints === null ? [] : checkEndpoints(endpoints)),
     ...checkRoutes(asList(file.routes), endpoints),
   ];

@@ -26,6 +26,7 @@ import {
   readHeaderValue,
   readRoutePath,
   readSecret,
+  readStatePrefix,
 } from './texts.js';
 import { mismatch, type Reading, refused, toIssueText, understood } from './wording.js';
 
@@ -57,6 +58,8 @@ const CONCURRENCY_RANGE = { min: 1, max: 1024 };
 const RATE_RANGE = { min: 1, max: 1_000_000 };
 /** Values beyond it belong into the receiver's own store. */
 const VALUE_BYTES_RANGE = { min: 1, max: 1024 * 1024 };
+
+export const DEFAULT_STATE_PREFIX = 'expiry-relay';
 
 export const DEFAULT_ADMIN_LISTEN = '127.0.0.1:9464';
 
@@ -104,24 +107,17 @@ const redis = mapping({
 
 const state = mapping({
   kind: choice(['memory', 'redis'])
-    .refine((kind) => kind !== 'redis', {
-      error: toIssueText({
-        kind: 'statement',
-        text: 'redis is not supported yet; leave this key out, or write memory',
-        about: 'value',
-      }),
-    })
     .prefault('memory')
     .describe(
-      'Where deadlines, outbox and dead letters are kept. memory: they do not survive a restart, ' +
-        'and several replicas each send. redis: not supported yet',
+      'Where outbox and dead letters are kept. redis: they survive a restart, and replicas share ' +
+        'them. memory: they end with the process',
     ),
-  url: notYet(text('a Redis URL', readRedisUrl)).describe(
-    'Not supported yet. The Redis that holds the state; by default redis.url',
-  ),
-  prefix: notYet(anyText('a text')).describe(
-    "Not supported yet. What the relay's own keys begin with",
-  ),
+  url: text('a Redis URL', readRedisUrl)
+    .optional()
+    .describe('The Redis that holds the state; by default that of redis'),
+  prefix: text('a prefix for keys', readStatePrefix)
+    .prefault(DEFAULT_STATE_PREFIX)
+    .describe("What the relay's own keys begin with, in braces"),
 });
 
 const secretFile = mapping({

@@ -1,6 +1,6 @@
 /** The file, understood → what the rest of the relay works with. Pure. */
 import { Secret } from '../secret.js';
-import type { Endpoint, RedisSettings, Route, Settings } from '../vocabulary.js';
+import type { Endpoint, RedisSettings, Route, Settings, StateSettings } from '../vocabulary.js';
 import { asList, asMapping, type Path, pathKey } from './path.js';
 import type { RelayFile } from './schema.js';
 import { FILE_PATH_PATTERN, readSecret } from './texts.js';
@@ -64,6 +64,21 @@ function redisSettings({ redis }: RelayFile, fromFiles: SecretsFromFiles): Redis
   };
 }
 
+function stateSettings({ state }: RelayFile, redis: RedisSettings): StateSettings {
+  const { kind, prefix, url } = state;
+  switch (kind) {
+    case 'memory':
+      return { kind, prefix };
+    case 'redis':
+      return {
+        kind,
+        prefix,
+        redis: url ?? redis,
+        database: url?.database ?? redis.databases[0] ?? 0,
+      };
+  }
+}
+
 function endpointSecrets(
   name: string,
   secrets: RelayFile['endpoints'][string]['secrets'],
@@ -96,8 +111,10 @@ function endpointsByName(file: RelayFile, fromFiles: SecretsFromFiles): Map<stri
 
 /** `fromFiles` holds a secret for each of `secretFilesOf`. */
 export function toSettings(file: RelayFile, fromFiles: SecretsFromFiles): Settings {
+  const redis = redisSettings(file, fromFiles);
   return {
-    redis: redisSettings(file, fromFiles),
+    redis,
+    state: stateSettings(file, redis),
     endpoints: endpointsByName(file, fromFiles),
     routes: file.routes.map(
       (route): Route => ({

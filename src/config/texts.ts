@@ -52,6 +52,14 @@ export function readSecret(text: string): Reading<Secret> {
   return understood(new Secret(text));
 }
 
+/** Braces would make two hash tags of one, and a colon ends it. */
+const STATE_PREFIX_PATTERN = /^[A-Za-z0-9._-]{1,64}$/;
+
+export function readStatePrefix(text: string): Reading<string> {
+  if (STATE_PREFIX_PATTERN.test(text)) return understood(text);
+  return refused('a prefix of 1–64 letters, digits, ., _ or -, without braces or colons');
+}
+
 /** In lower case. */
 export function readHeaderName(text: string): Reading<string> {
   const name = text.toLowerCase();

@@ -2,7 +2,7 @@
 import type { Chance, Clock } from '../clock.js';
 import type { DeliveryEvents } from '../events/delivery-events.js';
 import type { Claimed, Outbox } from '../outbox/outbox.js';
-import type { Endpoint, Outcome } from '../vocabulary.js';
+import type { Disposition, Endpoint, Outcome } from '../vocabulary.js';
 import { buildRequest } from './request.js';
 import { disposition } from './retry-policy.js';
 import type { Sender } from './send.js';
@@ -14,11 +14,16 @@ export interface AttemptParts {
   readonly events: DeliveryEvents;
   readonly clock: Clock;
   readonly chance: Chance;
+  /** Aborts when nothing is to be waited for any more. */
+  readonly stop: AbortSignal;
 }
 
-/** Resolves once the outbox knows what came of it; rejects only when the outbox does. */
+/** The wait before an outbox that could not be used is told again. */
+const SETTLE_AGAIN_MS = 500;
+
+/** Resolves once the outbox knows what came of it; never rejects. */
 export async function attempt(claimed: Claimed, parts: AttemptParts): Promise<Outcome> {
-  const { endpoint, sender, outbox, events, clock, chance } = parts;
+  const { endpoint, sender, events, clock, chance } = parts;
   const startedAtMs = clock.monotonicMs();
   const request = buildRequest(endpoint, claimed.delivery, clock.nowMs());
   const outcome = await sender.send(request);
@@ -29,6 +34,23 @@ export async function attempt(claimed: Claimed, parts: AttemptParts): Promise<Ou
     endpoint.retry,
   );
   events.attempted({ claimed, outcome, disposition: next, durationMs, endedAtMs });
-  await outbox.settle(claimed, next);
+  await settle(claimed, next, parts);
   return outcome;
+}
+
+/** What came of an attempt must not be forgotten: repeated until the outbox knows, or at a stop. */
+export async function settle(
+  claimed: Claimed,
+  disposition: Disposition,
+  { outbox, endpoint, events, clock, stop }: AttemptParts,
+): Promise<void> {
+  for (;;) {
+    try {
+      return await outbox.settle(claimed, disposition);
+    } catch (error) {
+      events.deliveryFailed(endpoint.name, error);
+      if (stop.aborted) return;
+      await clock.sleep(SETTLE_AGAIN_MS, stop);
+    }
+  }
 }

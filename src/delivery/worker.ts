@@ -4,7 +4,7 @@
  */
 import type { Claimed } from '../outbox/outbox.js';
 import type { Outcome } from '../vocabulary.js';
-import { type AttemptParts, attempt } from './attempt.js';
+import { type AttemptParts, attempt, settle } from './attempt.js';
 import { RateLimiter } from './rate-limiter.js';
 import { endpointSignal } from './retry-policy.js';
 
@@ -14,10 +14,14 @@ const OUTBOX_RETRY_MS = 1_000;
 /** How often a stop looks whether all that is due has been attempted. */
 const DRAIN_POLL_MS = 20;
 
+export type WorkerParts = Omit<AttemptParts, 'stop'>;
+
 export class Worker {
   readonly #parts: AttemptParts;
   readonly #limiter: RateLimiter | null;
   readonly #stop = new AbortController();
+  /** Aborts when the grace of a stop is over. */
+  readonly #brokenOff = new AbortController();
   readonly #inFlight = new Set<Promise<void>>();
   /** Called each time that an attempt ends. */
   #onPlaceFree: () => void = () => undefined;
@@ -28,8 +32,8 @@ export class Worker {
   #gone = false;
   #loop: Promise<void> = Promise.resolve();
 
-  constructor(parts: AttemptParts) {
-    this.#parts = parts;
+  constructor(parts: WorkerParts) {
+    this.#parts = { ...parts, stop: this.#brokenOff.signal };
     const { rateLimit } = parts.endpoint;
     this.#limiter = rateLimit === null ? null : new RateLimiter(rateLimit, parts.clock);
   }
@@ -52,7 +56,10 @@ export class Worker {
   /** Claims no more; resolves when nothing is in flight. Once `signal` aborts, breaks that off. */
   async stop(signal: AbortSignal): Promise<void> {
     const { sender } = this.#parts;
-    const breakOff = () => void sender.close();
+    const breakOff = () => {
+      this.#brokenOff.abort();
+      void sender.close();
+    };
     this.#stop.abort();
     this.#waitsOver.abort();
     if (signal.aborted) breakOff();
@@ -113,10 +120,9 @@ export class Worker {
   }
 
   async #deliver(claimed: Claimed): Promise<void> {
-    const { outbox, events } = this.#parts;
     if (this.#gone) {
-      events.deadUnattempted(claimed.delivery);
-      return outbox.settle(claimed, { kind: 'dead', reason: 'gone' });
+      this.#parts.events.deadUnattempted(claimed.delivery);
+      return settle(claimed, { kind: 'dead', reason: 'gone' }, this.#parts);
     }
     this.#heed(await attempt(claimed, this.#parts));
   }

@@ -72,6 +72,22 @@ export class DeliveryEvents {
     );
   }
 
+  /** What a dead replica had claimed is ready again. */
+  reclaimed(endpoint: string, replica: string, count: number): void {
+    this.#log.warn(
+      { event: 'reclaimed', endpoint, replica, count },
+      'took over what a dead replica had been delivering',
+    );
+  }
+
+  /** The sign of life could not be given; the next one follows soon. */
+  presenceFailed(error: unknown): void {
+    this.#log.error(
+      { event: 'presence_failed', error: messageOf(error) },
+      'the state Redis could not be told that this replica lives',
+    );
+  }
+
   /** It was kept in memory and not done when the relay stopped. */
   lost(delivery: Delivery): void {
     this.#log.error(

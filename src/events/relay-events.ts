@@ -23,11 +23,7 @@ export class RelayEvents {
       },
       'expiry-relay started',
     );
-    this.#log.warn(
-      { event: 'state_in_memory' },
-      'state is kept in memory: deliveries that wait are lost when this process ends, and ' +
-        'expirations while it is away are not noticed',
-    );
+    if (settings.state.kind === 'memory') this.#stateInMemory();
     for (const { name, secrets } of endpoints.values()) {
       if (secrets.length > 0) continue;
       this.#log.warn(
@@ -35,6 +31,14 @@ export class RelayEvents {
         'webhooks to this endpoint are not signed (secrets: none)',
       );
     }
+  }
+
+  #stateInMemory(): void {
+    this.#log.warn(
+      { event: 'state_in_memory' },
+      'state is kept in memory: deliveries that wait are lost when this process ends, and ' +
+        'expirations while it is away are not noticed',
+    );
   }
 
   /** The relay cannot start. */

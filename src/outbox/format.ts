@@ -17,6 +17,9 @@ import type { DeadLetter, DeadReason, Delivery, DetectedBy } from '../vocabulary
 
 const VERSION = 1;
 
+/** A replica that has not been heard of for so long is dead. */
+export const DEAD_AFTER_MS = 10_000;
+
 /** The name of the consumer group on every `ready` stream. */
 export const GROUP = 'relay';
 
@@ -28,9 +31,14 @@ export interface EndpointKeys {
   readonly deadOrder: string;
 }
 
+/** What every key of the relay's own begins with. */
+export function ownKeyPrefix(prefix: string): string {
+  return `{${prefix}}:`;
+}
+
 /** The keys of one endpoint's part; `prefix` is `state.prefix`. */
 export function endpointKeys(prefix: string, endpoint: string): EndpointKeys {
-  const base = `{${prefix}}:${VERSION}:outbox:${endpoint}`;
+  const base = `${ownKeyPrefix(prefix)}${VERSION}:outbox:${endpoint}`;
   return {
     deliveries: `${base}:deliveries`,
     ready: `${base}:ready`,
@@ -42,7 +50,7 @@ export function endpointKeys(prefix: string, endpoint: string): EndpointKeys {
 
 /** The key that is there as long as the replica lives. */
 export function replicaKey(prefix: string, replica: string): string {
-  return `{${prefix}}:${VERSION}:replica:${replica}`;
+  return `${ownKeyPrefix(prefix)}${VERSION}:replica:${replica}`;
 }
 
 interface DeliveryHead {

@@ -46,7 +46,10 @@ export interface Outbox {
    */
   claim(endpoint: string, countMax: number, signal: AbortSignal): Promise<readonly Claimed[]>;
 
-  /** Ends a claim: one step, after which the claim is void. */
+  /**
+   * Ends a claim: one step, after which the claim is void. May be repeated after a rejection,
+   * which says nothing about what was stored; a void claim changes nothing.
+   */
   settle(claimed: Claimed, disposition: Disposition): Promise<void>;
 
   /** Hands back a claim whose attempt was not made: ready again at once, the attempt not counted. */

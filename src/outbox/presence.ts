@@ -6,11 +6,8 @@
 import type { Redis } from 'ioredis';
 import type { Clock } from '../clock.js';
 import { messageOf, StateUnavailableError } from '../errors.js';
-import { endpointKeys, GROUP, replicaKey } from './format.js';
+import { DEAD_AFTER_MS, endpointKeys, GROUP, replicaKey } from './format.js';
 import { Scripts } from './scripts.js';
-
-/** A replica that has not been heard of for so long is dead. */
-export const DEAD_AFTER_MS = 10_000;
 
 /** Several within `DEAD_AFTER_MS`, so that one that is lost does not matter. */
 const BEAT_EVERY_MS = 2_500;

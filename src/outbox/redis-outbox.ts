@@ -6,13 +6,13 @@ import type { Redis } from 'ioredis';
 import type { Clock } from '../clock.js';
 import { messageOf, StateUnavailableError } from '../errors.js';
 import type { DeadLetter, Delivery, Disposition } from '../vocabulary.js';
+import { Claimer, type RedisClaimed } from './claimer.js';
 import {
   type EndpointKeys,
   endpointKeys,
   packDeadLetter,
   packDelivery,
   unpackDeadLetter,
-  unpackDelivery,
   waitingMember,
 } from './format.js';
 import type { Claimed, Depth, Outbox } from './outbox.js';
@@ -35,11 +35,6 @@ export interface RedisOutboxParts {
   readonly deadLettersMax?: number;
 }
 
-/** A claim and where it stands in the stream. */
-interface RedisClaimed extends Claimed {
-  readonly entry: string;
-}
-
 /** Claims that are done and are settled together. */
 interface DoneBatch {
   readonly args: string[];
@@ -50,6 +45,7 @@ export class RedisOutbox implements Outbox {
   readonly durable = true;
   readonly #parts: RedisOutboxParts;
   readonly #scripts: Scripts;
+  readonly #claimer: Claimer;
   readonly #wakers = new Map<string, Set<() => void>>();
   readonly #done = new Map<string, DoneBatch>();
   #closed = false;
@@ -57,6 +53,7 @@ export class RedisOutbox implements Outbox {
   constructor(parts: RedisOutboxParts) {
     this.#parts = parts;
     this.#scripts = new Scripts(parts.redis);
+    this.#claimer = new Claimer(this.#scripts, parts.prefix, parts.replica);
   }
 
   async enqueue(deliveries: readonly Delivery[]): Promise<readonly Delivery[]> {
@@ -85,7 +82,7 @@ export class RedisOutbox implements Outbox {
       // Made before looking: what is stored in between is not missed.
       const wake = this.#nextWake(endpoint, signal);
       try {
-        const { claims, nextInMs } = await this.#claimReady(endpoint, countMax);
+        const { claims, nextInMs } = await this.#run(this.#claimer.claim(endpoint, countMax));
         if (claims.length > 0) return await this.#keepUnlessEnded(claims, signal);
         await this.#parts.clock.sleep(Math.min(POLL_EVERY_MS, nextInMs), wake.signal);
       } finally {
@@ -96,7 +93,12 @@ export class RedisOutbox implements Outbox {
   }
 
   async settle(claimed: Claimed, disposition: Disposition): Promise<void> {
-    const { delivery, attempt, entry } = claimed as RedisClaimed;
+    await this.#settle(claimed as RedisClaimed, disposition);
+    this.#claimer.ended(claimed as RedisClaimed);
+  }
+
+  async #settle(claimed: RedisClaimed, disposition: Disposition): Promise<void> {
+    const { delivery, attempt, entry } = claimed;
     const { ready, deliveries, waiting, dead, deadOrder } = this.#keys(delivery.endpoint);
     const { clock, deadLettersMax = DEAD_LETTERS_MAX } = this.#parts;
     switch (disposition.kind) {
@@ -127,6 +129,7 @@ export class RedisOutbox implements Outbox {
     const { delivery, attempt, entry } = claimed as RedisClaimed;
     const { ready } = this.#keys(delivery.endpoint);
     await this.#run(this.#scripts.release([ready], [entry, delivery.id, attempt - 1]));
+    this.#claimer.ended(claimed as RedisClaimed);
     this.#wake(delivery.endpoint);
   }
 
@@ -181,26 +184,6 @@ export class RedisOutbox implements Outbox {
     } catch (error) {
       throw new StateUnavailableError(`the state Redis cannot be used: ${messageOf(error)}`);
     }
-  }
-
-  async #claimReady(
-    endpoint: string,
-    countMax: number,
-  ): Promise<{ claims: RedisClaimed[]; nextInMs: number }> {
-    const { ready, deliveries, waiting } = this.#keys(endpoint);
-    const args = [this.#parts.replica, countMax];
-    const reply = await this.#run(this.#scripts.claim([ready, deliveries, waiting], args));
-    const [nextInMs, ...parts] = reply as [number, ...Buffer[]];
-    const claims: RedisClaimed[] = [];
-    for (let at = 0; at + 2 < parts.length; at += 3) {
-      const [entry, attempts, packed] = parts.slice(at, at + 3) as [Buffer, Buffer, Buffer];
-      claims.push({
-        delivery: unpackDelivery(packed),
-        attempt: Number(attempts.toString()) + 1,
-        entry: entry.toString(),
-      });
-    }
-    return { claims, nextInMs: nextInMs < 0 ? Number.POSITIVE_INFINITY : nextInMs };
   }
 
   /** All that is done within the same turn is settled by one script. */

@@ -40,11 +40,13 @@ end
 return redis.status_reply('OK')`;
 
 /**
- * KEYS: ready, deliveries, waiting. ARGV: replica, count. Makes ready what has waited long enough,
- * then claims. Returns a list: milliseconds until the next wait is over (-1: none), and for each
+ * KEYS: ready, deliveries, waiting, the replica's own. ARGV: replica, count, its life in
+ * milliseconds. Makes ready what has waited long enough, then claims; a sign of life, too, so that
+ * no claim is ever made by a replica that the others take for dead. Returns a list: milliseconds until the next wait is over (-1: none), and for each
  * claim the entry, the attempts made before, and the packed delivery.
  */
 const CLAIM = `${NOW}${READY}
+redis.call('SET', KEYS[4], '', 'PX', ARGV[3])
 local due = redis.call('ZRANGE', KEYS[3], '-inf', now(), 'BYSCORE', 'LIMIT', 0, ARGV[2])
 for _, member in ipairs(due) do
   local attempts, id = string.match(member, '^(%d+):(.*)$')
@@ -117,6 +119,25 @@ make_ready(KEYS[1], ARGV[2], ARGV[3])
 return 1`;
 
 /**
+ * KEYS: ready. ARGV: replica, the entries that it knows it holds. What else it is said to hold is
+ * ready again, the attempt not counted, since it was not made. Returns how many.
+ */
+const GIVE_BACK = `${READY}${UNCLAIM}
+local known = {}
+for i = 2, #ARGV do known[ARGV[i]] = true end
+local claims = redis.pcall('XPENDING', KEYS[1], '${GROUP}', '-', '+', 10000, ARGV[1])
+if claims.err then return 0 end
+local count = 0
+for _, claim in ipairs(claims) do
+  local entry = not known[claim[1]] and redis.call('XRANGE', KEYS[1], claim[1], claim[1])[1]
+  if entry and unclaim(KEYS[1], claim[1]) then
+    make_ready(KEYS[1], entry[2][2], entry[2][4])
+    count = count + 1
+  end
+end
+return count`;
+
+/**
  * KEYS: ready, the key of a replica that is said to be dead. ARGV: its name, count. What it had
  * claimed becomes ready again, the attempt counted, unless it lives after all. Returns how many.
  */
@@ -174,6 +195,7 @@ export class Scripts {
   readonly settleRetry: Run;
   readonly settleDead: Run;
   readonly release: Run;
+  readonly giveBack: Run;
   readonly reclaim: Run;
   readonly depth: Run;
   readonly replay: Run;
@@ -185,6 +207,7 @@ export class Scripts {
     this.settleRetry = define(redis, 'outboxSettleRetry', SETTLE_RETRY);
     this.settleDead = define(redis, 'outboxSettleDead', SETTLE_DEAD);
     this.release = define(redis, 'outboxRelease', RELEASE);
+    this.giveBack = define(redis, 'outboxGiveBack', GIVE_BACK);
     this.reclaim = define(redis, 'outboxReclaim', RECLAIM);
     this.depth = define(redis, 'outboxDepth', DEPTH);
     this.replay = define(redis, 'outboxReplay', REPLAY);

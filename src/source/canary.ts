@@ -7,9 +7,6 @@ import type { Redis } from 'ioredis';
 import type { Clock } from '../clock.js';
 import { printable } from '../printable.js';
 
-/** Every key of the relay's own begins so; none of them is ever matched by a route. */
-export const OWN_KEY_PREFIX = '{expiry-relay}:';
-
 /** The canary key's life. */
 const CANARY_LIFE_MS = 100;
 
@@ -69,12 +66,14 @@ interface Written {
 export class Canary {
   readonly #redis: Redis;
   readonly #clock: Clock;
+  readonly #ownPrefix: string;
   readonly #token: string;
   #tries = 0;
   #current: Try | null = null;
 
-  /** `token` tells this connection's canary from every other's. */
-  constructor(redis: Redis, clock: Clock, token: string) {
+  /** Its keys begin with `ownPrefix`; `token` tells this connection's canary from every other's. */
+  constructor(redis: Redis, clock: Clock, ownPrefix: string, token: string) {
+    this.#ownPrefix = ownPrefix;
     this.#redis = redis;
     this.#clock = clock;
     this.#token = token;
@@ -106,7 +105,7 @@ export class Canary {
     const clock = this.#clock;
     // A key of its own for each try: the last one's may yet be heard.
     this.#tries += 1;
-    const key = Buffer.from(`${OWN_KEY_PREFIX}canary:${this.#token}:${this.#tries}`);
+    const key = Buffer.from(`${this.#ownPrefix}canary:${this.#token}:${this.#tries}`);
     const current: Try = { database, key, heardAtMs: null, othersHeard: false };
     this.#current = current;
     const written = await this.#write(current);

@@ -2,8 +2,8 @@
 import type { Redis } from 'ioredis';
 import { NotificationsOffError } from '../errors.js';
 import type { SourceEvents } from '../events/source-events.js';
+import { addressOf, redisError } from '../redis-client.js';
 import type { RedisSettings } from '../vocabulary.js';
-import { addressOf, redisError } from './redis-client.js';
 
 /** E: the keyevent channels. x: the expired class. */
 export const NEEDED_FLAGS = 'Ex';

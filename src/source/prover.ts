@@ -7,10 +7,10 @@ import {
   type RelayError,
 } from '../errors.js';
 import type { SourceEvents } from '../events/source-events.js';
+import { addressOf } from '../redis-client.js';
 import type { RedisSettings } from '../vocabulary.js';
 import type { Canary } from './canary.js';
 import { NEEDED_FLAGS, type NotificationState } from './notifications.js';
-import { addressOf } from './redis-client.js';
 
 /** From one proof of all databases to the next. */
 const CANARY_EVERY_MS = 5_000;

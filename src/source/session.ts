@@ -6,10 +6,6 @@
 import type { Chance, Clock } from '../clock.js';
 import { RedisIsReplicaError, RedisPermissionError, type RelayError } from '../errors.js';
 import type { SourceEvents } from '../events/source-events.js';
-import type { RedisSettings } from '../vocabulary.js';
-import { Canary, OWN_KEY_PREFIX } from './canary.js';
-import { ensureNotifications } from './notifications.js';
-import { type Proof, Prover } from './prover.js';
 import {
   addressOf,
   connect,
@@ -17,12 +13,16 @@ import {
   type RedisConnection,
   redisError,
   replicaAdvice,
-} from './redis-client.js';
-
-const OWN_PREFIX_BYTES = Buffer.from(OWN_KEY_PREFIX);
+} from '../redis-client.js';
+import type { RedisSettings } from '../vocabulary.js';
+import { Canary } from './canary.js';
+import { ensureNotifications } from './notifications.js';
+import { type Proof, Prover } from './prover.js';
 
 export interface SessionParts {
   readonly settings: RedisSettings;
+  /** What every key of the relay's own begins with; none of them is an expiration. */
+  readonly ownPrefix: string;
   readonly events: SourceEvents;
   readonly clock: Clock;
   readonly chance: Chance;
@@ -70,7 +70,7 @@ async function open(
   await refuseReplica(commands, settings);
   const notifications = await ensureNotifications(commands.redis, settings, events);
   const subscriber = await connect(settings, 'subscriber', closing);
-  const canary = new Canary(commands.redis, clock, chance.token());
+  const canary = new Canary(commands.redis, clock, parts.ownPrefix, chance.token());
   await subscribe(subscriber, canary, parts);
   const prover = new Prover(canary, notifications, parts);
   await Promise.race([prover.proveAll(closing), failure(commands), failure(subscriber)]);
@@ -116,12 +116,13 @@ async function subscribe(
   parts: SessionParts,
 ): Promise<void> {
   const { settings } = parts;
+  const ownPrefix = Buffer.from(parts.ownPrefix);
   const databases = new Map(settings.databases.map((n) => [`__keyevent@${n}__:expired`, n]));
   subscriber.redis.on('messageBuffer', (channel: Buffer, key: Buffer) => {
     const database = databases.get(channel.toString());
     if (database === undefined) return;
     canary.notified(database, key);
-    if (isOwn(key)) return;
+    if (key.subarray(0, ownPrefix.length).equals(ownPrefix)) return;
     parts.onExpired(database, key);
   });
   try {
@@ -134,10 +135,6 @@ async function subscribe(
         `+subscribe ${[...databases.keys()].map((channel) => `'&${channel}'`).join(' ')}`,
     );
   }
-}
-
-function isOwn(key: Buffer): boolean {
-  return key.subarray(0, OWN_PREFIX_BYTES.length).equals(OWN_PREFIX_BYTES);
 }
 
 /** Asks for a sign of life on a connection that otherwise only listens. */

@@ -1,8 +1,8 @@
 /** Redis as the place where keys expire: one session after another, with a growing wait between. */
 import type { RelayError } from '../errors.js';
+import { addressOf } from '../redis-client.js';
 import type { Expiration } from '../vocabulary.js';
 import type { Proof } from './prover.js';
-import { addressOf } from './redis-client.js';
 import { openSession, type Session, type SessionParts } from './session.js';
 
 const RETRY_FIRST_MS = 250;

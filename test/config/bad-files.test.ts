@@ -74,12 +74,13 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     '7:43: endpoints.shop.retry.jitter: expected a number from 0 to 1, found 2',
   ],
   'not-supported-yet': [
-    '2:9: state.kind: redis is not supported yet; leave this key out, or write memory',
-    '3:3: state.url: not supported yet; leave this key out',
-    '4:3: state.prefix: not supported yet; leave this key out',
-    '9:5: endpoints.shop.tls: not supported yet; leave this key out',
-    '15:5: routes[0].include: not supported yet; leave this key out',
-    '16:5: routes[0].value_max: not supported yet; leave this key out',
+    '5:5: endpoints.shop.tls: not supported yet; leave this key out',
+    '11:5: routes[0].include: not supported yet; leave this key out',
+    '12:5: routes[0].value_max: not supported yet; leave this key out',
+  ],
+  'bad-state': [
+    '2:3: state.url: expected url with kind: redis alone, found it with kind: memory',
+    '3:11: state.prefix: expected a prefix of 1–64 letters, digits, ., _ or -, without braces or colons, found "{tag}"',
   ],
   'not-yaml': ['8:1: not YAML: expected a closing quote, bracket, comma or colon before this'],
   'redis-contradiction': [

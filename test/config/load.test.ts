@@ -176,6 +176,7 @@ describe('the settings', () => {
       routes: [],
       admin: { listen: { host: '127.0.0.1', port: 9464 } },
       log: { level: 'info', format: 'json' },
+      state: { kind: 'memory', prefix: 'expiry-relay' },
       shutdown: { graceMs: 25_000 },
     });
     expect(settings.routes).toMatchObject([

@@ -137,6 +137,22 @@ describe('a worker', () => {
     await under.store('c');
     await under.clock.advance(1_000);
     expect(under.sender.sent).toEqual(['a', 'b', 'c']);
+    await under.answer();
+    expect(await under.pending()).toBe(0);
+  });
+
+  it('tells the outbox what came of an attempt until it knows, and never sends it again', async () => {
+    await using under = aWorker();
+    const { outbox } = under;
+    const settle = outbox.settle.bind(outbox);
+    outbox.settle = () => Promise.reject(new Error('no connection'));
+    await under.store('a');
+    await under.answer();
+    await under.clock.advance(5_000);
+    outbox.settle = settle;
+    await under.clock.advance(500);
+    expect(await under.pending()).toBe(0);
+    expect(under.sender.sent).toEqual(['a']);
   });
 });
 

@@ -128,17 +128,25 @@ describe('the README', () => {
     expect(await relay.logged('attempt')).toMatchObject({ outcome: 'accepted' });
   });
 
-  it('has an ACL that is enough', async () => {
+  it('has an ACL that is enough, and another for the state', async () => {
     const { folder, env } = await shims({});
     await using _ = folder;
-    await using shell = start('bash', ['-euc', readmeBlock('sh', 'ACL SETUSER')], folder.path, env);
-    expect(await shell.exited).toBe(0);
-    await using receiver = await TestReceiver.start();
-    await using relay = await RelayProcess.start(
-      simpleFile(`redis://relay:a-password@127.0.0.1:${redis.port}`, receiver.url),
-    );
-    expect(relay.logs('canary_unwritable')).toEqual([]);
-    expect(relay.logs('notifications_unreadable')).toEqual([]);
+    for (const mark of ['resetchannels', '+evalsha']) {
+      await using shell = start('bash', ['-euc', readmeBlock('sh', mark)], folder.path, env);
+      expect(await shell.exited).toBe(0);
+      await using receiver = await TestReceiver.start();
+      const url = `redis://relay:a-password@127.0.0.1:${redis.port}`;
+      const state = { kind: mark === '+evalsha' ? 'redis' : 'memory' };
+      await using relay = await RelayProcess.start(simpleFile(url, receiver.url, { state }));
+      const client = new Redis(redis.url);
+      await client.set(`acl:${mark}`, '', 'PX', 10);
+      client.disconnect();
+      await eventually('the webhook', () => receiver.keys.includes(`acl:${mark}`));
+      await relay.stop();
+      expect(relay.logs().filter(({ level }) => level === 'error')).toEqual([]);
+      expect(relay.logs('canary_unwritable')).toEqual([]);
+      expect(relay.logs('notifications_unreadable')).toEqual([]);
+    }
   });
 
   it('shows a body as the relay makes it', () => {

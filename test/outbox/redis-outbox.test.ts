@@ -50,7 +50,7 @@ describe('the outbox in Redis', () => {
     const [claimed] = await outbox.claim('shop', 1, never);
     if (claimed) await outbox.settle(claimed, { kind: 'done' });
     const keys = await redis.keys(`{${prefix}}:*`);
-    expect(keys).toEqual([`{${prefix}}:1:outbox:shop:ready`]);
+    expect(keys.sort()).toEqual([`{${prefix}}:1:outbox:shop:ready`, `{${prefix}}:1:replica:one`]);
     expect(await redis.xlen(keys[0] ?? '')).toBe(0);
   });
 

@@ -22,7 +22,7 @@ export class Listening implements AsyncDisposable {
   ) {
     this.#connections = [other, commands, subscriber];
     this.#close = close;
-    this.canary = new Canary(commands, systemClock, 'token');
+    this.canary = new Canary(commands, systemClock, '{expiry-relay}:', 'token');
   }
 
   /** Hears the databases 0 and 1. */

@@ -4,6 +4,7 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 export class TcpProxy implements AsyncDisposable {
   readonly port: number;
   readonly #sockets = new Set<Socket>();
+  readonly #servers = new Set<Socket>();
   readonly #close: () => Promise<void>;
   #silent = false;
 
@@ -27,6 +28,11 @@ export class TcpProxy implements AsyncDisposable {
     for (const socket of this.#sockets) socket.unpipe().pause();
   }
 
+  /** What the present connections answer from now on is lost; what they are sent still arrives. */
+  loseReplies(): void {
+    for (const server of this.#servers) server.unpipe().resume();
+  }
+
   /** Closes every present connection; new ones are refused as long as `refuse` is true. */
   cut(refuse: boolean): void {
     this.#silent = refuse;
@@ -38,6 +44,8 @@ export class TcpProxy implements AsyncDisposable {
     const server = connect(targetPort, '127.0.0.1');
     client.pipe(server);
     server.pipe(client);
+    this.#servers.add(server);
+    server.on('close', () => this.#servers.delete(server));
     for (const [one, other] of [
       [client, server],
       [server, client],

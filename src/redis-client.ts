@@ -14,11 +14,15 @@ import {
   RedisTlsError,
   RedisUnreachableError,
   type RelayError,
-} from '../errors.js';
-import { printable } from '../printable.js';
-import type { RedisSettings } from '../vocabulary.js';
+} from './errors.js';
+import { printable } from './printable.js';
+import type { RedisAddress, RedisSettings } from './vocabulary.js';
 
 const CONNECT_MS_MAX = 5_000;
+
+/** The first wait before a lasting connection is made anew; each next one is twice as long. */
+const RECONNECT_FIRST_MS = 50;
+const RECONNECT_MS_MAX = 2_000;
 
 /** How long a peer may take to close its side, before ours is cut. */
 const DISCONNECT_MS_MAX = 200;
@@ -92,6 +96,39 @@ export async function connect(
     throw redisError(cause ?? error, settings);
   }
   return { redis, ended };
+}
+
+/**
+ * A connection that comes back by itself, for the state. While it is away, commands reject at
+ * once and are not repeated: whoever gave them knows whether to. `onTrouble` is told why each try
+ * to connect has failed.
+ */
+export function openLasting(
+  address: RedisAddress,
+  database: number,
+  onTrouble: (error: RelayError) => void,
+): Redis {
+  const redis = new Redis({
+    host: address.host,
+    port: address.port,
+    db: database,
+    ...(address.username === null ? {} : { username: address.username }),
+    ...(address.password === null ? {} : { password: address.password.reveal() }),
+    ...(address.tls ? { tls: {} } : {}),
+    protocol: 2,
+    retryStrategy: (times) => Math.min(RECONNECT_FIRST_MS * 2 ** times, RECONNECT_MS_MAX),
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    // Without it, what was under way when the connection broke would never be answered.
+    maxRetriesPerRequest: 0,
+    disableClientInfo: true,
+    connectTimeout: CONNECT_MS_MAX,
+    socketTimeout: SILENCE_MS_MAX,
+    disconnectTimeout: DISCONNECT_MS_MAX,
+    connectionName: 'expiry-relay:state',
+  });
+  redis.on('error', (error) => onTrouble(redisError(error, address)));
+  return redis;
 }
 
 /** A password that the server does not want is no reason to stop: it may want it tomorrow. */

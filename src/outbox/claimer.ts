@@ -1,0 +1,85 @@
+/**
+ * Claims from the ready streams, and knows which claims this replica holds. The reply to a claim
+ * may be lost, or it may be claimed and never heard of; so after a failure the stream is asked what
+ * this replica is said to hold, and what it does not know of goes back.
+ */
+import { DEAD_AFTER_MS, endpointKeys, replicaKey, unpackDelivery } from './format.js';
+import type { Claimed } from './outbox.js';
+import type { Scripts } from './scripts.js';
+
+/** A claim and where it stands in the stream. */
+export interface RedisClaimed extends Claimed {
+  readonly entry: string;
+}
+
+export interface ClaimReply {
+  readonly claims: readonly RedisClaimed[];
+  /** When the next retry is due; infinite when none waits. */
+  readonly nextInMs: number;
+}
+
+/** One endpoint's claims. */
+interface Holding {
+  readonly held: Set<string>;
+  /** Whether a claim failed, so that more may be ours than we know of. */
+  isUnsure: boolean;
+  /** The claim before: two at a time could not tell whose reply was lost. */
+  last: Promise<unknown>;
+}
+
+export class Claimer {
+  readonly #scripts: Scripts;
+  readonly #prefix: string;
+  readonly #replica: string;
+  readonly #holdings = new Map<string, Holding>();
+
+  constructor(scripts: Scripts, prefix: string, replica: string) {
+    this.#scripts = scripts;
+    this.#prefix = prefix;
+    this.#replica = replica;
+  }
+
+  /** What is ready now, up to `countMax`; rejects when Redis does. */
+  claim(endpoint: string, countMax: number): Promise<ClaimReply> {
+    const holding = this.#holding(endpoint);
+    const reply = holding.last.then(() => this.#claim(endpoint, countMax, holding));
+    holding.last = reply.catch(() => undefined);
+    return reply;
+  }
+
+  /** The claim has been settled or released. */
+  ended({ delivery, entry }: RedisClaimed): void {
+    this.#holding(delivery.endpoint).held.delete(entry);
+  }
+
+  async #claim(endpoint: string, countMax: number, holding: Holding): Promise<ClaimReply> {
+    const { ready, deliveries, waiting } = endpointKeys(this.#prefix, endpoint);
+    const wasUnsure = holding.isUnsure;
+    holding.isUnsure = true;
+    if (wasUnsure) await this.#scripts.giveBack([ready], [this.#replica, ...holding.held]);
+    const keys = [ready, deliveries, waiting, replicaKey(this.#prefix, this.#replica)];
+    const reply = await this.#scripts.claim(keys, [this.#replica, countMax, DEAD_AFTER_MS]);
+    holding.isUnsure = false;
+    const [nextInMs, ...parts] = reply as [number, ...Buffer[]];
+    const claims: RedisClaimed[] = [];
+    for (let at = 0; at + 2 < parts.length; at += 3) {
+      const [entry, attempts, packed] = parts.slice(at, at + 3) as [Buffer, Buffer, Buffer];
+      claims.push({
+        delivery: unpackDelivery(packed),
+        attempt: Number(attempts.toString()) + 1,
+        entry: entry.toString(),
+      });
+    }
+    for (const { entry } of claims) holding.held.add(entry);
+    return { claims, nextInMs: nextInMs < 0 ? Number.POSITIVE_INFINITY : nextInMs };
+  }
+
+  #holding(endpoint: string): Holding {
+    let holding = this.#holdings.get(endpoint);
+    if (holding === undefined) {
+      holding = { held: new Set(), isUnsure: false, last: Promise.resolve() };
+      this.#holdings.set(endpoint, holding);
+    }
+    return holding;
+  }
+}

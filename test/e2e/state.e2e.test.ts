@@ -1,0 +1,136 @@
+/** state.kind: redis: what was accepted survives the relay, Redis and the endpoint. */
+import { Redis } from 'ioredis';
+import { describe, expect, it } from 'vitest';
+import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { eventually } from '../support/eventually.js';
+import { type RelayFile, RelayProcess, simpleFile } from '../support/relay-process.js';
+import { assertVerified, type ReceivedRequest, TestReceiver } from '../support/test-receiver.js';
+
+const DURABLE = ['--appendonly', 'yes', '--appendfsync', 'always'];
+
+function fileOf(redis: RunningRedis, receiver: TestReceiver, endpoint: object = {}): RelayFile {
+  const retry = { schedule: Array.from({ length: 50 }, () => '200ms') };
+  return simpleFile(redis.url, receiver.url, {
+    state: { kind: 'redis' },
+    endpoint: { retry, ...endpoint },
+    shutdown: { grace: '1s' },
+  });
+}
+
+async function expire({ url }: RunningRedis, count: number): Promise<void> {
+  const redis = new Redis(url, { protocol: 2 });
+  const pipeline = redis.pipeline();
+  for (let n = 0; n < count; n += 1) pipeline.set(`order:${n}`, '', 'PX', 20);
+  await pipeline.exec();
+  redis.disconnect();
+}
+
+/** Every key arrived; every repeat carried the same id and bytes; all of them verify. */
+function expectAll(receiver: TestReceiver, count: number): void {
+  const byKey = new Map<string, ReceivedRequest[]>();
+  for (const request of receiver.requests) {
+    const { key } = request.body.data;
+    byKey.set(key, [...(byKey.get(key) ?? []), request]);
+  }
+  expect(byKey.size).toBe(count);
+  for (const repeats of byKey.values()) {
+    expect(new Set(repeats.map(({ id }) => id)).size).toBe(1);
+    expect(new Set(repeats.map(({ raw }) => raw.toString())).size).toBe(1);
+  }
+  for (const request of receiver.requests) assertVerified(request);
+}
+
+const pending = (relay: RelayProcess) =>
+  relay.metric('expiry_relay_outbox_pending{endpoint="shop"}');
+
+const captured = (relay: RelayProcess, count: number) =>
+  eventually('all are captured', async () => {
+    const series = 'expiry_relay_expirations_total{route="all",detected_by="notification"}';
+    return (await relay.metric(series)) === count && (await pending(relay)) === count;
+  });
+
+const drained = (relay: RelayProcess) =>
+  eventually('the outbox is empty', async () => (await pending(relay)) === 0, 30_000);
+
+describe.concurrent('an outbox in Redis', () => {
+  it('survives kill -9 of the relay, time and again', async () => {
+    await using redis = await startRedis({ args: DURABLE });
+    let open = false;
+    await using receiver = await TestReceiver.start((_, response) => {
+      response.writeHead(open ? 204 : 503).end();
+    });
+    const file = fileOf(redis, receiver);
+    await using first = await RelayProcess.start(file);
+    await expire(redis, 500);
+    await captured(first, 500);
+    await first.stop('SIGKILL');
+    for (let kills = 0; kills < 3; kills += 1) {
+      await using relay = await RelayProcess.start(file);
+      await eventually('attempts', () => relay.logs('attempt').length > 0, 30_000);
+      await relay.stop('SIGKILL');
+    }
+    open = true;
+    await using last = await RelayProcess.start(file);
+    await drained(last);
+    expectAll(receiver, 500);
+  }, 90_000);
+
+  it('survives kill -9 of Redis in the middle', async () => {
+    await using redis = await startRedis({ args: DURABLE });
+    let open = false;
+    await using receiver = await TestReceiver.start((_, response) => {
+      response.writeHead(open ? 204 : 503).end();
+    });
+    await using relay = await RelayProcess.start(fileOf(redis, receiver));
+    await expire(redis, 300);
+    await captured(relay, 300);
+    await redis.kill('SIGKILL');
+    await eventually('not ready', async () => (await relay.get('/readyz')).status === 503);
+    expect((await relay.get('/readyz')).text).toContain('[-] state: no Redis at 127.0.0.1');
+    expect((await relay.get('/metrics')).status).toBe(200);
+    await redis.restart();
+    open = true;
+    await relay.ready();
+    await drained(relay);
+    expectAll(receiver, 300);
+    expect(relay.running).toBe(true);
+  }, 60_000);
+
+  it('is shared by two replicas, of which one is killed with its claims', async () => {
+    await using redis = await startRedis();
+    const held: (() => void)[] = [];
+    await using receiver = await TestReceiver.start((_, response) => {
+      held.push(() => response.writeHead(204).end());
+    });
+    const file = fileOf(redis, receiver, { concurrency: 5 });
+    await using one = await RelayProcess.start(file);
+    await expire(redis, 20);
+    await eventually('five attempts', () => held.length === 5);
+    await one.stop('SIGKILL');
+    receiver.respond = (_, response) => void response.writeHead(204).end();
+    await using other = await RelayProcess.start(file);
+    await drained(other);
+    expectAll(receiver, 20);
+    expect(other.logs('reclaimed')).toMatchObject([{ endpoint: 'shop', count: 5 }]);
+    const repeats = other.logs('attempt').filter(({ attempt }) => attempt === 2);
+    expect(repeats).toHaveLength(5);
+  }, 60_000);
+
+  it('is handed over at once by a stop', async () => {
+    await using redis = await startRedis();
+    await using receiver = await TestReceiver.start((_, response) => {
+      response.writeHead(503).end();
+    });
+    const file = fileOf(redis, receiver);
+    await using one = await RelayProcess.start(file);
+    await expire(redis, 10);
+    await captured(one, 10);
+    expect((await one.stop()).code).toBe(0);
+    expect(one.logs('lost')).toEqual([]);
+    expect(one.logs('stopped')).toMatchObject([{ undelivered: 0 }]);
+    receiver.respond = (_, response) => void response.writeHead(204).end();
+    await using other = await RelayProcess.start(file);
+    await drained(other);
+    expectAll(receiver, 10);
+  }, 40_000);
+});

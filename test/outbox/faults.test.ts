@@ -1,0 +1,165 @@
+/** For each write of the outbox: failed and not stored, and failed but stored (the reply was lost). */
+import { Redis } from 'ioredis';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { systemClock } from '../../src/clock.js';
+import { endpointKeys, GROUP } from '../../src/outbox/format.js';
+import type { Claimed, Outbox } from '../../src/outbox/outbox.js';
+import { RedisOutbox } from '../../src/outbox/redis-outbox.js';
+import { openLasting } from '../../src/redis-client.js';
+import { aDelivery } from '../support/domain.js';
+import { eventually } from '../support/eventually.js';
+import { TcpProxy } from '../support/tcp-proxy.js';
+
+const never = new AbortController().signal;
+
+let server: RunningRedis;
+let direct: Redis;
+let prefixes = 0;
+
+beforeAll(async () => {
+  server = await startRedis();
+  direct = new Redis(server.url, { protocol: 2 });
+});
+afterAll(async () => {
+  direct.disconnect();
+  await server.stop();
+});
+
+/** An outbox whose connection can be broken, and what the server itself holds. */
+async function breakable() {
+  prefixes += 1;
+  const prefix = `faults-${prefixes}`;
+  const proxy = await TcpProxy.start(server.port);
+  const address = {
+    host: '127.0.0.1',
+    port: proxy.port,
+    tls: false,
+    username: null,
+    password: null,
+  };
+  const redis = openLasting(address, 0, () => undefined);
+  onTestFinished(async () => {
+    redis.disconnect();
+    await proxy[Symbol.asyncDispose]();
+  });
+  const ready = () => eventually('the connection', () => redis.status === 'ready');
+  await ready();
+  const outbox: Outbox = new RedisOutbox({ redis, prefix, replica: 'one', clock: systemClock });
+  const keys = endpointKeys(prefix, 'shop');
+  const claimOne = async (): Promise<Claimed> => {
+    const [claimed] = await outbox.claim('shop', 1, never);
+    if (claimed === undefined) throw new Error('nothing claimed');
+    return claimed;
+  };
+  const atServer = {
+    stored: () => direct.hlen(keys.deliveries),
+    waiting: () => direct.zcard(keys.waiting),
+    dead: () => direct.zcard(keys.deadOrder),
+    claimed: async () => {
+      const summary = (await direct.xpending(keys.ready, GROUP)) as unknown[];
+      return Number(summary[0]);
+    },
+  };
+  return {
+    outbox,
+    claimOne,
+    atServer,
+    /** The write does not reach the server. */
+    async failsNotStored(write: () => Promise<unknown>) {
+      proxy.cut(true);
+      await expect(write()).rejects.toThrow('the state Redis cannot be used');
+      proxy.cut(false);
+      await ready();
+    },
+    /** The write reaches the server, which `isStored` shows, and its reply never arrives. */
+    async failsStored(write: () => Promise<unknown>, isStored: () => Promise<boolean>) {
+      proxy.loseReplies();
+      const failed = expect(write()).rejects.toThrow('the state Redis cannot be used');
+      await eventually('it is stored', isStored);
+      proxy.cut(false);
+      await failed;
+      await ready();
+    },
+  };
+}
+
+describe('enqueue', () => {
+  const deliveries = [aDelivery({ id: 'a' }), aDelivery({ id: 'b' })];
+
+  it('that failed and was not stored stores all of them when it is repeated', async () => {
+    const { outbox, atServer, failsNotStored } = await breakable();
+    await failsNotStored(() => outbox.enqueue(deliveries));
+    expect(await atServer.stored()).toBe(0);
+    await outbox.enqueue(deliveries);
+    expect(await outbox.claim('shop', 9, never)).toHaveLength(2);
+  });
+
+  it('that failed but was stored stores nothing twice when it is repeated', async () => {
+    const { outbox, atServer, failsStored } = await breakable();
+    await failsStored(
+      () => outbox.enqueue(deliveries),
+      async () => (await atServer.stored()) === 2,
+    );
+    await outbox.enqueue(deliveries);
+    expect(await outbox.claim('shop', 9, never)).toHaveLength(2);
+    expect(await outbox.depth('shop')).toMatchObject({ pending: 2, oldestDueAtMs: null });
+  });
+});
+
+describe('claim', () => {
+  it('that failed and was not made is made when it is repeated', async () => {
+    const { outbox, claimOne, failsNotStored } = await breakable();
+    await outbox.enqueue([aDelivery()]);
+    await failsNotStored(() => outbox.claim('shop', 1, never));
+    expect((await claimOne()).attempt).toBe(1);
+  });
+
+  it('that failed but was made is given back, and does not count as an attempt', async () => {
+    const { outbox, claimOne, atServer, failsStored } = await breakable();
+    await outbox.enqueue([aDelivery({ id: 'a' }), aDelivery({ id: 'b' })]);
+    const known = await claimOne();
+    await failsStored(
+      () => outbox.claim('shop', 1, never),
+      async () => (await atServer.claimed()) === 2,
+    );
+    const again = await claimOne();
+    expect(again).toMatchObject({ delivery: { id: 'b' }, attempt: 1 });
+    for (const claimed of [known, again]) await outbox.settle(claimed, { kind: 'done' });
+    expect(await atServer.stored()).toBe(0);
+  });
+});
+
+describe.each([
+  ['done', { kind: 'done' }, { stored: 0, waiting: 0, dead: 0 }],
+  ['retry', { kind: 'retry', notBeforeMs: 9e12 }, { stored: 1, waiting: 1, dead: 0 }],
+  ['dead', { kind: 'dead', reason: 'exhausted' }, { stored: 0, waiting: 0, dead: 1 }],
+] as const)('settle: %s', (_, disposition, after) => {
+  const seen = async (atServer: Awaited<ReturnType<typeof breakable>>['atServer']) => ({
+    stored: await atServer.stored(),
+    waiting: await atServer.waiting(),
+    dead: await atServer.dead(),
+  });
+
+  it('that failed and was not stored is stored when it is repeated', async () => {
+    const { outbox, claimOne, atServer, failsNotStored } = await breakable();
+    await outbox.enqueue([aDelivery()]);
+    const claimed = await claimOne();
+    await failsNotStored(() => outbox.settle(claimed, disposition));
+    expect(await seen(atServer)).toEqual({ stored: 1, waiting: 0, dead: 0 });
+    await outbox.settle(claimed, disposition);
+    expect(await seen(atServer)).toEqual(after);
+  });
+
+  it('that failed but was stored changes nothing when it is repeated', async () => {
+    const { outbox, claimOne, atServer, failsStored } = await breakable();
+    await outbox.enqueue([aDelivery()]);
+    const claimed = await claimOne();
+    await failsStored(
+      () => outbox.settle(claimed, disposition),
+      async () => (await atServer.claimed()) === 0,
+    );
+    await outbox.settle(claimed, disposition);
+    expect(await seen(atServer)).toEqual(after);
+  });
+});
