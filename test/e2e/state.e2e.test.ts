@@ -105,6 +105,7 @@ describe.concurrent('an outbox in Redis', () => {
     const file = fileOf(redis, receiver, { concurrency: 5 });
     await using one = await RelayProcess.start(file);
     await expire(redis, 20);
+    await captured(one, 20);
     await eventually('five attempts', () => held.length === 5);
     await one.stop('SIGKILL');
     receiver.respond = (_, response) => void response.writeHead(204).end();
