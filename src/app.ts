@@ -3,7 +3,7 @@ import { setMaxListeners } from 'node:events';
 import type { Redis } from 'ioredis';
 import { type Check, startAdmin } from './admin/server.js';
 import { Capture } from './capture/capture.js';
-import type { Chance, Clock } from './clock.js';
+import { type Chance, type Clock, untilAborted } from './clock.js';
 import { createLookup } from './delivery/lookup.js';
 import { createSender } from './delivery/send.js';
 import { Worker } from './delivery/worker.js';
@@ -16,7 +16,7 @@ import { MemoryOutbox } from './outbox/memory-outbox.js';
 import type { Outbox } from './outbox/outbox.js';
 import { Presence } from './outbox/presence.js';
 import { RedisOutbox } from './outbox/redis-outbox.js';
-import { addressOf, openLasting } from './redis-client.js';
+import { addressOf, disconnect, openLasting } from './redis-client.js';
 import { Source } from './source/source.js';
 import { VERSION } from './version.js';
 import type { DeadLetter, Settings, StateSettings } from './vocabulary.js';
@@ -63,7 +63,7 @@ export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<vo
   setMaxListeners(0, grace.signal);
   try {
     await start({ ...parts, metrics, events, lifecycle, stop, graceOver: grace.signal });
-    await aborted(stop);
+    await untilAborted(stop);
     events.relay.stopping(String(stop.reason), settings.shutdown.graceMs);
   } catch (error) {
     events.relay.failed(error);
@@ -137,8 +137,9 @@ function createRedisState(
         events.source.stateWaiting(addressOf(address), error),
       );
       redis = connection;
-      lifecycle.onStop('state', () => connection.disconnect());
-      await readyOrStopped(connection, stop);
+      lifecycle.onStop('state', () => disconnect(connection));
+      const ready = new Promise((resolve) => connection.once('ready', resolve));
+      await Promise.race([ready, untilAborted(stop)]);
       const presence = new Presence({
         redis: connection,
         prefix,
@@ -153,14 +154,6 @@ function createRedisState(
       return new RedisOutbox({ redis: connection, prefix, replica, clock });
     },
   };
-}
-
-function readyOrStopped(redis: Redis, stop: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (stop.aborted) resolve();
-    redis.once('ready', () => resolve());
-    stop.addEventListener('abort', () => resolve(), { once: true });
-  });
 }
 
 function startDelivery(wiring: Wiring, outbox: Outbox): void {
@@ -215,15 +208,6 @@ function createSource(wiring: Wiring, onExpired: Capture['expired']): Source {
 /** Resolves when the relay listens, or when it is told to stop before that. */
 async function startSource({ lifecycle, stop }: Wiring, source: Source): Promise<void> {
   lifecycle.onStop('source', () => source.stop());
-  const stopWaiting = () => void source.stop();
-  if (stop.aborted) stopWaiting();
-  stop.addEventListener('abort', stopWaiting, { once: true });
+  void untilAborted(stop).then(() => source.stop());
   await source.start();
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }

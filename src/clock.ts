@@ -24,6 +24,14 @@ export interface Chance {
   token(): string;
 }
 
+/** Resolves when the signal has aborted; never rejects. */
+export function untilAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
+
 /** setTimeout fires at once for anything longer than this, so longer waits are cut into pieces. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
 

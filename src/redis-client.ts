@@ -1,7 +1,7 @@
 /**
- * One connection to Redis, from connecting to its end. It never reconnects by itself: whoever
- * opened it learns why it ended and opens the next one, so that each connection begins with the
- * same checks and the same subscriptions.
+ * Connections to Redis, of two kinds. `connect` opens one that never comes back by itself: whoever
+ * opened it learns why it ended and opens the next one, so that each begins with the same checks
+ * and the same subscriptions. `openLasting` opens one that does, for the state.
  */
 import { Redis } from 'ioredis';
 import {
@@ -31,7 +31,7 @@ const DISCONNECT_MS_MAX = 200;
  * A connection with an unanswered command that hears nothing for so long is dead. Longer than a
  * slow command of somebody else's usually blocks the server.
  */
-export const SILENCE_MS_MAX = 10_000;
+const SILENCE_MS_MAX = 10_000;
 
 /** How often a connection asks for a sign of life, so that the silence is noticed. */
 export const PING_EVERY_MS = 3_000;
@@ -50,6 +50,21 @@ export function addressOf({ host, port }: Pick<RedisSettings, 'host' | 'port'>):
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
+/** What both kinds have in common. */
+function optionsFor({ host, port, tls }: RedisAddress) {
+  return {
+    host,
+    port,
+    ...(tls ? { tls: {} } : {}),
+    protocol: 2 as const,
+    enableOfflineQueue: false,
+    disableClientInfo: true,
+    connectTimeout: CONNECT_MS_MAX,
+    socketTimeout: SILENCE_MS_MAX,
+    disconnectTimeout: DISCONNECT_MS_MAX,
+  };
+}
+
 /**
  * Connects and authenticates; rejects with a RelayError that says what is wrong. The connection
  * ends when `closing` aborts, whatever it then waits for.
@@ -60,19 +75,11 @@ export async function connect(
   closing: AbortSignal,
 ): Promise<RedisConnection> {
   const redis = new Redis({
-    host: settings.host,
-    port: settings.port,
-    ...(settings.tls ? { tls: {} } : {}),
-    protocol: 2,
+    ...optionsFor(settings),
     lazyConnect: true,
     retryStrategy: null,
     autoResubscribe: false,
     enableReadyCheck: false,
-    enableOfflineQueue: false,
-    disableClientInfo: true,
-    connectTimeout: CONNECT_MS_MAX,
-    socketTimeout: SILENCE_MS_MAX,
-    disconnectTimeout: DISCONNECT_MS_MAX,
   });
   let cause: unknown = null;
   redis.on('error', (error) => {
@@ -109,22 +116,14 @@ export function openLasting(
   onTrouble: (error: RelayError) => void,
 ): Redis {
   const redis = new Redis({
-    host: address.host,
-    port: address.port,
+    ...optionsFor(address),
     db: database,
     ...(address.username === null ? {} : { username: address.username }),
     ...(address.password === null ? {} : { password: address.password.reveal() }),
-    ...(address.tls ? { tls: {} } : {}),
-    protocol: 2,
     retryStrategy: (times) => Math.min(RECONNECT_FIRST_MS * 2 ** times, RECONNECT_MS_MAX),
-    enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
     // Without it, what was under way when the connection broke would never be answered.
     maxRetriesPerRequest: 0,
-    disableClientInfo: true,
-    connectTimeout: CONNECT_MS_MAX,
-    socketTimeout: SILENCE_MS_MAX,
-    disconnectTimeout: DISCONNECT_MS_MAX,
     connectionName: 'expiry-relay:state',
   });
   redis.on('error', (error) => onTrouble(redisError(error, address)));
@@ -142,8 +141,8 @@ async function authenticate(redis: Redis, { username, password }: RedisSettings)
   }
 }
 
-/** A connection that has ended already would keep a timer of ioredis's running. */
-function disconnect(redis: Redis): void {
+/** Ends a connection; one that has ended already would keep a timer of ioredis's running. */
+export function disconnect(redis: Redis): void {
   if (redis.status !== 'end') redis.disconnect();
 }
 
@@ -183,8 +182,9 @@ export function redisError(
       return new RedisNotReadyError(`Redis at ${address} is not ready: ${said}`);
   }
   if (/protocol error|invalid resp|unexpected (byte|token|type)|please report this/i.test(said)) {
+    const found = said.replace('. Please report this.', '');
     return new NotRedisError(
-      `what answers at ${address} is no Redis (expected its protocol, found: ${said.replace('. Please report this.', '')}): ` +
+      `what answers at ${address} is no Redis (expected its protocol, found: ${found}): ` +
         'check redis.url',
     );
   }

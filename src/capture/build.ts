@@ -37,6 +37,7 @@ function isoOf(timeMs: number | null): string | null {
 /** The body: compact JSON in UTF-8, its keys sorted at every level. */
 export function buildBody(expiration: Expiration, route: Route, params: Params): Buffer {
   const { key } = expiration;
+  const exactText = decodeUtf8(key);
   const expiredAt = isoOf(expiration.expiredAtMs);
   const detectedAt = isoOf(expiration.detectedAtMs);
   const body = {
@@ -47,8 +48,8 @@ export function buildBody(expiration: Expiration, route: Route, params: Params):
       detected_at: detectedAt,
       detected_by: expiration.detectedBy,
       expired_at: expiredAt,
-      key: textOf(key),
-      ...(decodeUtf8(key) === null ? { key_base64: key.toString('base64') } : {}),
+      key: exactText ?? textOf(key),
+      ...(exactText === null ? { key_base64: key.toString('base64') } : {}),
       params: Object.fromEntries(
         Object.entries(params).map(([name, bytes]) => [name, textOf(bytes)]),
       ),

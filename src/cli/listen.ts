@@ -1,5 +1,5 @@
 import { styleText } from 'node:util';
-import { systemClock } from '../clock.js';
+import { systemClock, untilAborted } from '../clock.js';
 import { loadSettings } from '../config/load.js';
 import { readSecret } from '../config/texts.js';
 import { NoSettingsFileError, UsageError } from '../errors.js';
@@ -36,9 +36,7 @@ export const listen: CommandAction<FileOption & ListenOptions> = async (context,
   if (secrets.length === 0) {
     stderr.write('signatures are not checked: give --secret, or a file with -c\n');
   }
-  if (!stop.aborted) {
-    await new Promise((resolve) => stop.addEventListener('abort', resolve, { once: true }));
-  }
+  await untilAborted(stop);
   await receiver.close();
   return 0;
 };

@@ -1,26 +1,16 @@
 /** Stopping: what is under way is finished, and the end comes within the grace. */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { Redis } from 'ioredis';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { describe, expect, it } from 'vitest';
 import { eventually } from '../support/eventually.js';
 import { RelayProcess, simpleFile } from '../support/relay-process.js';
+import { sharedRedis } from '../support/shared-redis.js';
 import { TestReceiver } from '../support/test-receiver.js';
 
-let redis: RunningRedis;
-let client: Redis;
+const shared = sharedRedis();
 
-beforeAll(async () => {
-  redis = await startRedis();
-  client = new Redis(redis.url, { protocol: 2 });
-});
-afterAll(async () => {
-  client.disconnect();
-  await redis.stop();
-});
-
-const expire = (...keys: string[]) => Promise.all(keys.map((key) => client.set(key, '', 'PX', 10)));
+const expire = (...keys: string[]) =>
+  Promise.all(keys.map((key) => shared.client.set(key, '', 'PX', 10)));
 
 describe('SIGTERM', () => {
   it('lets an attempt under way end, takes no new expirations, and exits 0', async () => {
@@ -29,7 +19,7 @@ describe('SIGTERM', () => {
     receiver.respond = (_, response) => {
       answer = () => response.writeHead(204).end();
     };
-    await using relay = await RelayProcess.start(simpleFile(redis.url, receiver.url));
+    await using relay = await RelayProcess.start(simpleFile(shared.server.url, receiver.url));
     await expire('slow');
     await eventually('the attempt', () => receiver.requests.length === 1);
     relay.kill('SIGTERM');
@@ -50,7 +40,7 @@ describe('SIGTERM', () => {
     const held: (() => void)[] = [];
     receiver.respond = (_, response) => void held.push(() => response.writeHead(204).end());
     await using relay = await RelayProcess.start(
-      simpleFile(redis.url, receiver.url, { endpoint: { concurrency: 1 } }),
+      simpleFile(shared.server.url, receiver.url, { endpoint: { concurrency: 1 } }),
     );
     await expire('a', 'b', 'c');
     await eventually('all three are captured', async () => {
@@ -69,7 +59,7 @@ describe('SIGTERM', () => {
   it('breaks off what is not done when the grace is over, and says what is lost', async () => {
     await using receiver = await TestReceiver.start(() => undefined);
     await using relay = await RelayProcess.start(
-      simpleFile(redis.url, receiver.url, { shutdown: { grace: '200ms' } }),
+      simpleFile(shared.server.url, receiver.url, { shutdown: { grace: '200ms' } }),
     );
     await expire('never-answered');
     await eventually('the attempt', () => receiver.requests.length === 1);
@@ -81,7 +71,7 @@ describe('SIGTERM', () => {
     await using receiver = await TestReceiver.start((_, response) => {
       response.writeHead(500).end();
     });
-    await using relay = await RelayProcess.start(simpleFile(redis.url, receiver.url));
+    await using relay = await RelayProcess.start(simpleFile(shared.server.url, receiver.url));
     await expire('later');
     await relay.logged('attempt');
     const beganMs = performance.now();
@@ -91,7 +81,7 @@ describe('SIGTERM', () => {
 
   it('ends the process at once when it comes twice', async () => {
     await using receiver = await TestReceiver.start(() => undefined);
-    await using relay = await RelayProcess.start(simpleFile(redis.url, receiver.url));
+    await using relay = await RelayProcess.start(simpleFile(shared.server.url, receiver.url));
     await expire('never-answered-either');
     await eventually('the attempt', () => receiver.requests.length === 1);
     relay.kill('SIGTERM');
@@ -105,7 +95,7 @@ describe('a log that nobody reads', () => {
   it('delays neither webhooks nor the end', async () => {
     const keys = 1_000;
     await using receiver = await TestReceiver.start();
-    await using relay = await RelayProcess.start(simpleFile(redis.url, receiver.url));
+    await using relay = await RelayProcess.start(simpleFile(shared.server.url, receiver.url));
     relay.stopReading();
     await expire(...Array.from({ length: keys }, (_, n) => `unread:${n}:${'x'.repeat(200)}`));
     await eventually('all webhooks', () => receiver.requests.length === keys);
@@ -120,7 +110,9 @@ describe('a start that fails', () => {
     await eventually('the port', () => taken.listening);
     const { port } = taken.address() as AddressInfo;
     await using relay = await RelayProcess.spawn(
-      simpleFile(redis.url, 'http://127.0.0.1:9', { admin: { listen: `127.0.0.1:${port}` } }),
+      simpleFile(shared.server.url, 'http://127.0.0.1:9', {
+        admin: { listen: `127.0.0.1:${port}` },
+      }),
     );
     expect((await relay.exited).code).toBe(1);
     taken.close();

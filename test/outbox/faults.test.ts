@@ -1,7 +1,5 @@
 /** For each write of the outbox: failed and not stored, and failed but stored (the reply was lost). */
-import { Redis } from 'ioredis';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../src/clock.js';
 import { endpointKeys, GROUP } from '../../src/outbox/format.js';
 import type { Claimed, Outbox } from '../../src/outbox/outbox.js';
@@ -9,28 +7,19 @@ import { RedisOutbox } from '../../src/outbox/redis-outbox.js';
 import { openLasting } from '../../src/redis-client.js';
 import { aDelivery } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
+import { sharedRedis } from '../support/shared-redis.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
 
 const never = new AbortController().signal;
 
-let server: RunningRedis;
-let direct: Redis;
+const shared = sharedRedis();
 let prefixes = 0;
-
-beforeAll(async () => {
-  server = await startRedis();
-  direct = new Redis(server.url, { protocol: 2 });
-});
-afterAll(async () => {
-  direct.disconnect();
-  await server.stop();
-});
 
 /** An outbox whose connection can be broken, and what the server itself holds. */
 async function breakable() {
   prefixes += 1;
   const prefix = `faults-${prefixes}`;
-  const proxy = await TcpProxy.start(server.port);
+  const proxy = await TcpProxy.start(shared.server.port);
   const address = {
     host: '127.0.0.1',
     port: proxy.port,
@@ -53,11 +42,11 @@ async function breakable() {
     return claimed;
   };
   const atServer = {
-    stored: () => direct.hlen(keys.deliveries),
-    waiting: () => direct.zcard(keys.waiting),
-    dead: () => direct.zcard(keys.deadOrder),
+    stored: () => shared.client.hlen(keys.deliveries),
+    waiting: () => shared.client.zcard(keys.waiting),
+    dead: () => shared.client.zcard(keys.deadOrder),
     claimed: async () => {
-      const summary = (await direct.xpending(keys.ready, GROUP)) as unknown[];
+      const summary = (await shared.client.xpending(keys.ready, GROUP)) as unknown[];
       return Number(summary[0]);
     },
   };

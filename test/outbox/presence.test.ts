@@ -1,24 +1,13 @@
-import { Redis } from 'ioredis';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/clock.js';
 import { replicaKey } from '../../src/outbox/format.js';
 import { Presence } from '../../src/outbox/presence.js';
 import { RedisOutbox } from '../../src/outbox/redis-outbox.js';
 import { aDelivery } from '../support/domain.js';
+import { sharedRedis } from '../support/shared-redis.js';
 
-let server: RunningRedis;
-let redis: Redis;
+const shared = sharedRedis();
 let prefixes = 0;
-
-beforeAll(async () => {
-  server = await startRedis();
-  redis = new Redis(server.url, { protocol: 2 });
-});
-afterAll(async () => {
-  redis.disconnect();
-  await server.stop();
-});
 
 const never = new AbortController().signal;
 
@@ -28,9 +17,9 @@ async function twoReplicas() {
   const prefix = `test-${prefixes}`;
   const reclaimed: [string, string, number][] = [];
   const replica = (name: string) => ({
-    outbox: new RedisOutbox({ redis, prefix, replica: name, clock: systemClock }),
+    outbox: new RedisOutbox({ redis: shared.client, prefix, replica: name, clock: systemClock }),
     presence: new Presence({
-      redis,
+      redis: shared.client,
       prefix,
       replica: name,
       endpoints: ['shop', 'never-used'],
@@ -46,7 +35,7 @@ async function twoReplicas() {
   await other.presence.beat();
   await one.outbox.enqueue(['a', 'b', 'c'].map((id) => aDelivery({ id })));
   const claims = await one.outbox.claim('shop', 2, never);
-  const dies = () => redis.del(replicaKey(prefix, 'one'));
+  const dies = () => shared.client.del(replicaKey(prefix, 'one'));
   return { one, other, claims, reclaimed, dies, prefix };
 }
 
@@ -61,7 +50,7 @@ describe('a replica that lives', () => {
 
   it('has a key that ends with it', async () => {
     const { prefix } = await twoReplicas();
-    const lifeMs = await redis.pttl(replicaKey(prefix, 'one'));
+    const lifeMs = await shared.client.pttl(replicaKey(prefix, 'one'));
     expect(lifeMs).toBeGreaterThan(5_000);
     expect(lifeMs).toBeLessThanOrEqual(10_000);
   });

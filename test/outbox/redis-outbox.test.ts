@@ -1,31 +1,20 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Redis } from 'ioredis';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/clock.js';
 import { RedisOutbox } from '../../src/outbox/redis-outbox.js';
 import { aDelivery } from '../support/domain.js';
+import { sharedRedis } from '../support/shared-redis.js';
 import { describeOutbox } from './contract.js';
 
-let server: RunningRedis;
-let redis: Redis;
+const shared = sharedRedis();
 let prefixes = 0;
-
-beforeAll(async () => {
-  server = await startRedis();
-  redis = new Redis(server.url, { protocol: 2 });
-});
-afterAll(async () => {
-  redis.disconnect();
-  await server.stop();
-});
 
 function anOutbox(given: { prefix?: string; replica?: string; deadLettersMax?: number } = {}) {
   prefixes += 1;
   const prefix = given.prefix ?? `test-${prefixes}`;
   const { replica = 'one', deadLettersMax } = given;
   const outbox = new RedisOutbox({
-    redis,
+    redis: shared.client,
     prefix,
     replica,
     clock: systemClock,
@@ -49,9 +38,9 @@ describe('the outbox in Redis', () => {
     await outbox.enqueue([aDelivery()]);
     const [claimed] = await outbox.claim('shop', 1, never);
     if (claimed) await outbox.settle(claimed, { kind: 'done' });
-    const keys = await redis.keys(`{${prefix}}:*`);
+    const keys = await shared.client.keys(`{${prefix}}:*`);
     expect(keys.sort()).toEqual([`{${prefix}}:1:outbox:shop:ready`, `{${prefix}}:1:replica:one`]);
-    expect(await redis.xlen(keys[0] ?? '')).toBe(0);
+    expect(await shared.client.xlen(keys[0] ?? '')).toBe(0);
   });
 
   it('is shared: what one replica stores another claims, and only one of them', async () => {

@@ -1,0 +1,29 @@
+import { Redis } from 'ioredis';
+import { afterAll, beforeAll } from 'vitest';
+import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+
+/** A Redis for all tests of a file, and a client of it; both are there once the tests run. */
+export function sharedRedis(): { readonly server: RunningRedis; readonly client: Redis } {
+  let server: RunningRedis | undefined;
+  let client: Redis | undefined;
+  beforeAll(async () => {
+    server = await startRedis();
+    client = new Redis(server.url, { protocol: 2 });
+  });
+  afterAll(async () => {
+    client?.disconnect();
+    await server?.stop();
+  });
+  function present<Part>(part: Part | undefined): Part {
+    if (part === undefined) throw new Error('the shared Redis is there only while tests run');
+    return part;
+  }
+  return {
+    get server() {
+      return present(server);
+    },
+    get client() {
+      return present(client);
+    },
+  };
+}
