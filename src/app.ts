@@ -1,6 +1,5 @@
 /** The relay, wired: the only place that picks implementations. */
 import { setMaxListeners } from 'node:events';
-import type { Redis } from 'ioredis';
 import { type Check, startAdmin } from './admin/server.js';
 import { Capture } from './capture/capture.js';
 import { type Chance, type Clock, untilAborted } from './clock.js';
@@ -11,13 +10,15 @@ import { createEvents, type Events } from './events/events.js';
 import { Lifecycle } from './lifecycle.js';
 import { createLog, type LogOutput } from './log.js';
 import { Metrics } from './metrics.js';
-import { ownKeyPrefix } from './outbox/format.js';
 import { MemoryOutbox } from './outbox/memory-outbox.js';
 import type { Outbox } from './outbox/outbox.js';
 import { Presence } from './outbox/presence.js';
 import { RedisOutbox } from './outbox/redis-outbox.js';
-import { addressOf, disconnect, openLasting } from './redis-client.js';
+import { defineScripts } from './outbox/scripts/scripts.js';
+import { Upkeep } from './outbox/upkeep.js';
 import { Source } from './source/source.js';
+import { ownKeyPrefix } from './state/format.js';
+import { RedisState } from './state/redis-state.js';
 import { VERSION } from './version.js';
 import type { DeadLetter, Settings, StateSettings } from './vocabulary.js';
 
@@ -77,13 +78,13 @@ export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<vo
 
 /** In the order of dependence; what starts last stops first. */
 async function start(wiring: Wiring): Promise<void> {
-  const { metrics, clock } = wiring;
+  const { metrics } = wiring;
   const source = createSource(wiring, (expiration) => capture.expired(expiration));
   const state = createState(wiring);
   await openAdmin(wiring, () => [...source.checks(), ...state.checks()]);
   const outbox = await state.open();
   metrics.watchProcess();
-  metrics.watchOutbox(outbox, () => clock.nowMs());
+  metrics.watchOutbox((endpoint) => outbox.depth(endpoint));
   startDelivery(wiring, outbox);
   const capture = startCapture(wiring, outbox);
   await startSource(wiring, source);
@@ -115,7 +116,7 @@ function createState(wiring: Wiring): State {
   const { settings, events, clock } = wiring;
   switch (settings.state.kind) {
     case 'memory': {
-      const onEvicted = (letter: DeadLetter) => events.delivery.deadLetterEvicted(letter);
+      const onEvicted = (letter: DeadLetter) => events.outbox.deadLetterEvicted(letter);
       return { checks: () => [], open: async () => new MemoryOutbox(clock, onEvicted) };
     }
     case 'redis':
@@ -125,33 +126,48 @@ function createState(wiring: Wiring): State {
 
 function createRedisState(
   { settings, events, lifecycle, clock, chance, stop }: Wiring,
-  { redis: address, database, prefix }: Extract<StateSettings, { kind: 'redis' }>,
+  redisSettings: Extract<StateSettings, { kind: 'redis' }>,
 ): State {
+  const { deadLetters, unknownEndpointGraceMs } = redisSettings;
+  const state = new RedisState({ ...redisSettings, clock, events: events.state });
+  const scripts = defineScripts(state.redis);
   const replica = chance.token();
-  let redis: Redis | null = null;
-  const problem = () => (redis?.status === 'ready' ? null : `no Redis at ${addressOf(address)}`);
+  const outbox = new RedisOutbox({
+    state,
+    scripts,
+    replica,
+    clock,
+    deadLettersMax: deadLetters.countMax,
+    onDeadLettersEvicted: (...what) => events.outbox.deadLettersEvicted(...what),
+  });
+  lifecycle.onStop('state', () => state.close());
   return {
-    checks: () => [{ name: 'state', problem: problem() }],
+    checks: () => [{ name: 'state', problem: state.problem }],
     open: async () => {
-      const connection = openLasting(address, database, (error) =>
-        events.source.stateWaiting(addressOf(address), error),
-      );
-      redis = connection;
-      lifecycle.onStop('state', () => disconnect(connection));
-      const ready = new Promise((resolve) => connection.once('ready', resolve));
-      await Promise.race([ready, untilAborted(stop)]);
+      await state.usable(stop);
       const presence = new Presence({
-        redis: connection,
-        prefix,
+        state,
+        scripts,
         replica,
         endpoints: [...settings.endpoints.keys()],
         clock,
-        onReclaimed: (...what) => events.delivery.reclaimed(...what),
-        onFailed: (error) => events.delivery.presenceFailed(error),
+        onReclaimed: (...what) => events.outbox.reclaimed(...what),
       });
       presence.start();
       lifecycle.onStop('presence', () => presence.stop());
-      return new RedisOutbox({ redis: connection, prefix, replica, clock });
+      const upkeep = new Upkeep({
+        state,
+        scripts,
+        outbox,
+        clock,
+        keepMs: deadLetters.keepMs,
+        deadLettersMax: deadLetters.countMax,
+        graceMs: unknownEndpointGraceMs,
+        events: events.outbox,
+      });
+      upkeep.start();
+      lifecycle.onStop('upkeep', () => upkeep.stop());
+      return outbox;
     },
   };
 }
@@ -160,7 +176,7 @@ function startDelivery(wiring: Wiring, outbox: Outbox): void {
   const { settings, events, lifecycle, graceOver, clock, chance } = wiring;
   lifecycle.onStop('outbox', async () => {
     const lost = await outbox.close();
-    for (const delivery of lost.slice(0, LOST_LINES_MAX)) events.delivery.lost(delivery);
+    for (const delivery of lost.slice(0, LOST_LINES_MAX)) events.outbox.lost(delivery);
     events.relay.stopped(lost.length);
   });
   const lookup = createLookup(clock);

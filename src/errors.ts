@@ -80,6 +80,11 @@ export class StateUnavailableError extends RelayError {
   readonly retryable = true;
 }
 
+/** The prefix is used by a version of the relay that keeps its state in another way. */
+export class StateFormatError extends RelayError {
+  readonly retryable = false;
+}
+
 /** The address for the admin port cannot be had. */
 export class ListenError extends RelayError {
   readonly retryable = false;

@@ -1,7 +1,7 @@
 /** The Prometheus metrics. Labels come from the file, never from keys, and every series starts at 0. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Depth } from './outbox/outbox.js';
-import type { DetectedBy, Outcome, Settings } from './vocabulary.js';
+import type { DetectedBy, Outcome, Settings, StateOperation } from './vocabulary.js';
 
 const PREFIX = 'expiry_relay_';
 
@@ -15,15 +15,26 @@ const OUTCOMES: Readonly<Record<Outcome['kind'], true>> = {
 /** From a receiver on the same machine to the longest usual timeout. */
 const DURATION_BUCKETS_S = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15];
 
-/** What the metrics ask of the outbox when they are scraped. */
-export interface OutboxGauges {
-  depth(endpoint: string): Promise<Depth>;
-  deadLetterCount(endpoint: string): Promise<number>;
-}
+const STATE_OPERATIONS: Readonly<Record<StateOperation, true>> = {
+  connect: true,
+  verify: true,
+  enqueue: true,
+  claim: true,
+  settle: true,
+  beat: true,
+  reclaim: true,
+  upkeep: true,
+  depth: true,
+  dead_letters: true,
+};
+
+/** Why dead letters are forgotten: older ones than are kept, or more. */
+const FORGOTTEN_WHY = ['age', 'count'] as const;
 
 export class Metrics {
   readonly #registry = new Registry();
   readonly #endpoints: readonly string[];
+  #readOutbox: () => Promise<void> = async () => undefined;
 
   readonly expirations = new Counter({
     name: `${PREFIX}expirations_total`,
@@ -65,6 +76,30 @@ export class Metrics {
     labelNames: ['endpoint'],
     registers: [this.#registry],
   });
+  readonly stateErrors = new Counter({
+    name: `${PREFIX}state_errors_total`,
+    help: 'Commands that the state Redis did not carry out, by what they were for.',
+    labelNames: ['operation'],
+    registers: [this.#registry],
+  });
+  readonly reclaimed = new Counter({
+    name: `${PREFIX}reclaimed_total`,
+    help: 'Deliveries taken over from dead replicas.',
+    labelNames: ['endpoint'],
+    registers: [this.#registry],
+  });
+  readonly deadLettersForgotten = new Counter({
+    name: `${PREFIX}dead_letters_forgotten_total`,
+    help: 'Dead letters that are kept no longer: too old, or too many.',
+    labelNames: ['endpoint', 'why'],
+    registers: [this.#registry],
+  });
+  readonly unknownEndpointPending = new Gauge({
+    name: `${PREFIX}unknown_endpoint_pending`,
+    help: "Deliveries that wait for an endpoint that no running replica's file has.",
+    labelNames: ['endpoint'],
+    registers: [this.#registry],
+  });
   readonly gaps = new Counter({
     name: `${PREFIX}gaps_total`,
     help: 'Times in which nobody listened to Redis after the first connection.',
@@ -87,7 +122,10 @@ export class Metrics {
       for (const outcome of Object.keys(OUTCOMES)) this.attempts.inc({ endpoint, outcome }, 0);
       this.attemptDuration.zero({ endpoint });
       this.deliveriesDropped.inc({ endpoint }, 0);
+      this.reclaimed.inc({ endpoint }, 0);
+      for (const why of FORGOTTEN_WHY) this.deadLettersForgotten.inc({ endpoint, why }, 0);
     }
+    for (const operation of Object.keys(STATE_OPERATIONS)) this.stateErrors.inc({ operation }, 0);
   }
 
   /** The process's own: memory, CPU, event loop. They hold a timer, so only `run` asks for them. */
@@ -95,48 +133,44 @@ export class Metrics {
     collectDefaultMetrics({ register: this.#registry, prefix: PREFIX });
   }
 
-  /** The gauges that are read from the outbox at each scrape; `nowMs` gives the time of it. */
-  watchOutbox(outbox: OutboxGauges, nowMs: () => number): void {
-    this.#gaugePerEndpoint('outbox_pending', 'Deliveries neither done nor dead.', async (name) => {
-      return (await outbox.depth(name)).pending;
-    });
-    this.#gaugePerEndpoint(
+  /** From now on the outbox is asked how much it holds, at each scrape. */
+  watchOutbox(depthOf: (endpoint: string) => Promise<Depth>): void {
+    const gauge = (name: string, help: string) =>
+      new Gauge({
+        name: PREFIX + name,
+        help,
+        labelNames: ['endpoint'],
+        registers: [this.#registry],
+      });
+    const pending = gauge('outbox_pending', 'Deliveries neither done nor dead.');
+    const oldest = gauge(
       'outbox_oldest_seconds',
-      'How long the oldest delivery that is due has been waiting for an attempt.',
-      async (name) => {
-        const { oldestDueAtMs } = await outbox.depth(name);
-        return oldestDueAtMs === null ? 0 : Math.max(0, nowMs() - oldestDueAtMs) / 1000;
-      },
+      'For how long the oldest delivery that is due has been due.',
     );
-    this.#gaugePerEndpoint('dead_letters', 'Dead letters that are kept.', (name) =>
-      outbox.deadLetterCount(name),
-    );
+    const dead = gauge('dead_letters', 'Dead letters that are kept.');
+    const paused = gauge('endpoint_paused', '1 while the circuit breaker is not closed.');
+    this.#readOutbox = async () => {
+      // No figure is better than an old one; the other metrics are still worth having.
+      for (const each of [pending, oldest, dead, paused]) each.reset();
+      await Promise.all(
+        this.#endpoints.map(async (endpoint) => {
+          const depth = await depthOf(endpoint);
+          pending.set({ endpoint }, depth.pending);
+          oldest.set({ endpoint }, (depth.oldestDueForMs ?? 0) / 1000);
+          dead.set({ endpoint }, depth.deadLetters);
+          paused.set({ endpoint }, depth.breaker === 'closed' ? 0 : 1);
+        }),
+      );
+    };
   }
 
   /** Prometheus' text format. */
   async text(): Promise<string> {
+    await this.#readOutbox().catch(() => undefined);
     return this.#registry.metrics();
   }
 
   get contentType(): string {
     return this.#registry.contentType;
-  }
-
-  #gaugePerEndpoint(name: string, help: string, read: (endpoint: string) => Promise<number>): void {
-    const endpoints = this.#endpoints;
-    new Gauge({
-      name: PREFIX + name,
-      help,
-      labelNames: ['endpoint'],
-      registers: [this.#registry],
-      async collect() {
-        try {
-          for (const endpoint of endpoints) this.set({ endpoint }, await read(endpoint));
-        } catch {
-          // No figure is better than an old one; the other metrics are still worth having.
-          this.reset();
-        }
-      },
-    });
   }
 }

@@ -13,7 +13,8 @@ import {
   RedisPermissionError,
   RedisTlsError,
   RedisUnreachableError,
-  type RelayError,
+  RelayError,
+  StateUnavailableError,
 } from './errors.js';
 import { printable } from './printable.js';
 import type { RedisAddress, RedisSettings } from './vocabulary.js';
@@ -113,7 +114,7 @@ export async function connect(
 export function openLasting(
   address: RedisAddress,
   database: number,
-  onTrouble: (error: RelayError) => void,
+  onTrouble: (error: Error) => void,
 ): Redis {
   const redis = new Redis({
     ...optionsFor(address),
@@ -125,8 +126,10 @@ export function openLasting(
     // Without it, what was under way when the connection broke would never be answered.
     maxRetriesPerRequest: 0,
     connectionName: 'expiry-relay:state',
+    // What was the primary is none any more: its name may lead to the new one by now.
+    reconnectOnError: ({ message }) => message.includes('READONLY'),
   });
-  redis.on('error', (error) => onTrouble(redisError(error, address)));
+  redis.on('error', onTrouble);
   return redis;
 }
 
@@ -146,10 +149,40 @@ export function disconnect(redis: Redis): void {
   if (redis.status !== 'end') redis.disconnect();
 }
 
-/** What Redis or the network said, as one of our errors. */
+/** What is wrong with the Redis that holds the state: a reply to a script may begin with its place. */
+export function stateError(
+  thrown: unknown,
+  address: Pick<RedisAddress, 'host' | 'port' | 'tls'>,
+): RelayError {
+  if (thrown instanceof RelayError) return thrown;
+  const at = `the state Redis at ${addressOf(address)}`;
+  const said = printable(messageOf(thrown));
+  const [code] = /\b(OOM|MISCONF|READONLY|NOREPLICAS)\b/.exec(said) ?? [];
+  switch (code) {
+    case 'OOM':
+      return new StateUnavailableError(
+        `${at} has reached its maxmemory and stores nothing new: give it more memory`,
+      );
+    case 'MISCONF':
+      return new StateUnavailableError(
+        `${at} refuses writes because it cannot save to its disk (MISCONF): see its log`,
+      );
+    case 'READONLY':
+      return new StateUnavailableError(`${at} is a replica now, and takes no writes`);
+    case 'NOREPLICAS':
+      return new StateUnavailableError(`${at} refuses writes for want of replicas (NOREPLICAS)`);
+  }
+  if (/^Connection is closed|isn't writeable|maxRetriesPerRequest/.test(said)) {
+    return new RedisUnreachableError(`${at} cannot be reached`);
+  }
+  return redisError(thrown, address, 'state');
+}
+
+/** What Redis or the network said, as one of our errors; `section` of the file is about it. */
 export function redisError(
   thrown: unknown,
   settings: Pick<RedisSettings, 'host' | 'port' | 'tls'>,
+  section: 'redis' | 'state' = 'redis',
 ): RelayError {
   const address = addressOf(settings);
   const errno = thrown instanceof Error && 'code' in thrown ? String(thrown.code) : '';
@@ -164,12 +197,12 @@ export function redisError(
   switch (code) {
     case 'NOAUTH':
       return new RedisAuthError(
-        `Redis at ${address} wants a password: set redis.password_file (or redis.password)`,
+        `Redis at ${address} wants a password: set ${section}.password_file (or ${section}.password)`,
       );
     case 'WRONGPASS':
       return new RedisAuthError(
         `Redis at ${address} refuses the user name or password (${said}): check those of ` +
-          'redis.url, or redis.username and redis.password_file',
+          `${section}.url, or ${section}.username and ${section}.password_file`,
       );
     case 'NOPERM':
       return new RedisPermissionError(`Redis at ${address} forbids what the relay needs: ${said}`);
@@ -185,10 +218,10 @@ export function redisError(
     const found = said.replace('. Please report this.', '');
     return new NotRedisError(
       `what answers at ${address} is no Redis (expected its protocol, found: ${found}): ` +
-        'check redis.url',
+        `check ${section}.url`,
     );
   }
-  const hint = settings.tls ? ' (redis.url says rediss://: does this port speak TLS?)' : '';
+  const hint = settings.tls ? ` (${section}.url says rediss://: does this port speak TLS?)` : '';
   return new RedisUnreachableError(`Redis at ${address} cannot be reached: ${said}${hint}`);
 }
 

@@ -136,7 +136,20 @@ export type DeadReason =
   /** Its retries are used up. */
   | 'exhausted'
   /** The endpoint answered 410. */
-  | 'gone';
+  | 'gone'
+  /** No running replica's file has the endpoint any more. */
+  | 'unknown_endpoint';
+
+/** What an attempt says about the endpoint itself, beyond the one delivery. */
+export type EndpointSignal =
+  /** Nothing: the relay itself broke the attempt off. */
+  | { readonly kind: 'none' }
+  /** It answered, whatever it thought of this one delivery. */
+  | { readonly kind: 'working' }
+  /** Unreachable, a timeout, 5xx or 429; `pauseMs` from `Retry-After`, 0 when it asked for none. */
+  | { readonly kind: 'failing'; readonly pauseMs: number }
+  /** It takes no more webhooks until the file is loaded again. */
+  | { readonly kind: 'gone' };
 
 /** What happens next to a delivery. */
 export type Disposition =
@@ -183,7 +196,28 @@ export type StateSettings =
       readonly database: number;
       /** Every key of the relay's own begins with it, in braces. */
       readonly prefix: string;
+      readonly deadLetters: {
+        /** How long a dead letter is kept. */
+        readonly keepMs: number;
+        /** How many are kept for one endpoint. */
+        readonly countMax: number;
+      };
+      /** How long deliveries wait for an endpoint that no running replica's file has. */
+      readonly unknownEndpointGraceMs: number;
     };
+
+/** What the state Redis is used for. */
+export type StateOperation =
+  | 'connect'
+  | 'verify'
+  | 'enqueue'
+  | 'claim'
+  | 'settle'
+  | 'beat'
+  | 'reclaim'
+  | 'upkeep'
+  | 'depth'
+  | 'dead_letters';
 
 /** An address to listen on; port 0 lets the system choose. */
 export interface ListenAddress {

@@ -101,7 +101,7 @@ const FLOORS: readonly (readonly RegExp[])[] = [
     /^outbox\/outbox\.ts$/,
     /^config\//,
   ],
-  [/^(metrics|log|lifecycle|redis-client)\.ts$/, /^events\//],
+  [/^(metrics|log|lifecycle|redis-client)\.ts$/, /^(events|state)\//],
   [/^(source|outbox|admin|receiver)\//, /^delivery\/(send|lookup|rate-limiter)\.ts$/],
   [/^(capture|delivery)\//],
   [/^app\.ts$/],

@@ -75,6 +75,8 @@ function stateSettings({ state }: RelayFile, redis: RedisSettings): StateSetting
         prefix,
         redis: url ?? redis,
         database: url?.database ?? redis.databases[0] ?? 0,
+        deadLetters: { keepMs: 30 * 86_400_000, countMax: 10_000 },
+        unknownEndpointGraceMs: 3_600_000,
       };
   }
 }

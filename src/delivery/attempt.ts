@@ -2,9 +2,9 @@
 import type { Chance, Clock } from '../clock.js';
 import type { DeliveryEvents } from '../events/delivery-events.js';
 import type { Claimed, Outbox } from '../outbox/outbox.js';
-import type { Disposition, Endpoint, Outcome } from '../vocabulary.js';
+import type { Disposition, Endpoint, EndpointSignal } from '../vocabulary.js';
 import { buildRequest } from './request.js';
-import { disposition } from './retry-policy.js';
+import { disposition, endpointSignal } from './retry-policy.js';
 import type { Sender } from './send.js';
 
 export interface AttemptParts {
@@ -21,8 +21,8 @@ export interface AttemptParts {
 /** The wait before an outbox that could not be used is told again. */
 const SETTLE_AGAIN_MS = 500;
 
-/** Resolves once the outbox knows what came of it; never rejects. */
-export async function attempt(claimed: Claimed, parts: AttemptParts): Promise<Outcome> {
+/** Resolves, once the outbox knows what came of it, with what it says of the endpoint. Never rejects. */
+export async function attempt(claimed: Claimed, parts: AttemptParts): Promise<EndpointSignal> {
   const { endpoint, sender, events, clock, chance } = parts;
   const startedAtMs = clock.monotonicMs();
   const request = buildRequest(endpoint, claimed.delivery, clock.nowMs());
@@ -34,19 +34,23 @@ export async function attempt(claimed: Claimed, parts: AttemptParts): Promise<Ou
     endpoint.retry,
   );
   events.attempted({ claimed, outcome, disposition: next, durationMs, endedAtMs });
-  await settle(claimed, next, parts);
-  return outcome;
+  const signal = endpointSignal(outcome);
+  await settle(claimed, next, signal, parts);
+  return signal;
 }
 
 /** What came of an attempt must not be forgotten: repeated until the outbox knows, or at a stop. */
 export async function settle(
   claimed: Claimed,
   disposition: Disposition,
+  signal: EndpointSignal,
   { outbox, endpoint, events, clock, stop }: AttemptParts,
 ): Promise<void> {
   for (;;) {
     try {
-      return await outbox.settle(claimed, disposition);
+      const change = await outbox.settle(claimed, disposition, signal);
+      if (change !== null) events.breakerChanged(endpoint.name, change);
+      return;
     } catch (error) {
       events.deliveryFailed(endpoint.name, error);
       if (stop.aborted) return;

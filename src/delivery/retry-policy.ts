@@ -1,13 +1,15 @@
 /** What happens after an attempt: pure decisions, no clock and no luck of their own. */
-import type { Disposition, Outcome, RetrySettings } from '../vocabulary.js';
+import type { Disposition, EndpointSignal, Outcome, RetrySettings } from '../vocabulary.js';
 
 /** A `Retry-After` beyond this is cut: a receiver's slip must not silence an endpoint for days. */
 export const RETRY_AFTER_MS_MAX = 60 * 60 * 1000;
 
-/** The statuses whose `Retry-After` speaks for the whole endpoint. */
-const RETRY_AFTER_STATUSES: ReadonlySet<number> = new Set([429, 503]);
-
 const STATUS_GONE = 410;
+const STATUS_TOO_MANY = 429;
+const STATUS_UNAVAILABLE = 503;
+
+/** The statuses whose `Retry-After` speaks for the whole endpoint. */
+const RETRY_AFTER_STATUSES: ReadonlySet<number> = new Set([STATUS_TOO_MANY, STATUS_UNAVAILABLE]);
 
 const SECONDS = /^\d+$/;
 
@@ -46,19 +48,18 @@ function retryOrDead(result: AttemptResult, retry: RetrySettings, waitMsMin: num
   return { kind: 'retry', notBeforeMs: result.nowMs + Math.max(jitteredMs, waitMsMin) };
 }
 
-/** What an attempt says about the endpoint itself, beyond the one delivery. */
-export type EndpointSignal =
-  | { readonly kind: 'none' }
-  /** It wants to be left alone for so long. */
-  | { readonly kind: 'pause'; readonly pauseMs: number }
-  /** It takes no more webhooks until the file is loaded again. */
-  | { readonly kind: 'gone' };
-
+/** The endpoint's own troubles are those that the next delivery would meet as well. */
 export function endpointSignal(outcome: Outcome): EndpointSignal {
-  if (outcome.kind !== 'refused') return { kind: 'none' };
-  if (outcome.status === STATUS_GONE) return { kind: 'gone' };
-  if (outcome.retryAfterMs === null) return { kind: 'none' };
-  return { kind: 'pause', pauseMs: outcome.retryAfterMs };
+  switch (outcome.kind) {
+    case 'accepted':
+      return { kind: 'working' };
+    case 'unreachable':
+      return outcome.cause === 'stopped' ? { kind: 'none' } : { kind: 'failing', pauseMs: 0 };
+    case 'refused':
+      if (outcome.status === STATUS_GONE) return { kind: 'gone' };
+      if (outcome.status < 500 && outcome.status !== STATUS_TOO_MANY) return { kind: 'working' };
+      return { kind: 'failing', pauseMs: outcome.retryAfterMs ?? 0 };
+  }
 }
 
 /**

@@ -3,10 +3,8 @@
  * share nothing, so that a slow or dead one delays nobody else.
  */
 import type { Claimed } from '../outbox/outbox.js';
-import type { Outcome } from '../vocabulary.js';
 import { type AttemptParts, attempt, settle } from './attempt.js';
 import { RateLimiter } from './rate-limiter.js';
-import { endpointSignal } from './retry-policy.js';
 
 /** The wait after the outbox could not be used. */
 const OUTBOX_RETRY_MS = 1_000;
@@ -25,8 +23,6 @@ export class Worker {
   readonly #inFlight = new Set<Promise<void>>();
   /** Called each time that an attempt ends. */
   #onPlaceFree: () => void = () => undefined;
-  /** By the monotonic clock. */
-  #pausedUntilMs = 0;
   /** Aborts when nothing has to wait for its time any more: at a stop, or once the endpoint is gone. */
   readonly #waitsOver = new AbortController();
   #gone = false;
@@ -46,8 +42,8 @@ export class Worker {
   async drained(signal: AbortSignal): Promise<void> {
     const { outbox, endpoint, clock } = this.#parts;
     while (!signal.aborted) {
-      const { oldestDueAtMs } = await outbox.depth(endpoint.name);
-      const idle = oldestDueAtMs === null || this.#pauseLeftMs() > 0;
+      const { oldestDueForMs, breaker } = await outbox.depth(endpoint.name);
+      const idle = oldestDueForMs === null || breaker === 'open';
       if (idle && this.#inFlight.size === 0) return;
       await clock.sleep(DRAIN_POLL_MS, signal);
     }
@@ -89,14 +85,10 @@ export class Worker {
     if (free === 0) return this.#placeFree();
     // What only has to be buried obeys no limit.
     const limiter = this.#gone ? null : this.#limiter;
-    const waitMs = Math.max(this.#pauseLeftMs(), limiter?.waitMs() ?? 0);
+    const waitMs = limiter?.waitMs() ?? 0;
     if (waitMs > 0) return clock.sleep(waitMs, this.#waitsOver.signal);
     const allowed = Math.min(free, limiter?.available() ?? free);
     const claims = await outbox.claim(endpoint.name, allowed, signal);
-    if (this.#pauseLeftMs() > 0) {
-      for (const claimed of claims) await outbox.release(claimed);
-      return;
-    }
     limiter?.take(claims.length);
     for (const claimed of claims) this.#begin(claimed);
   }
@@ -120,32 +112,15 @@ export class Worker {
   }
 
   async #deliver(claimed: Claimed): Promise<void> {
+    const { events, endpoint } = this.#parts;
     if (this.#gone) {
-      this.#parts.events.deadUnattempted(claimed.delivery);
-      return settle(claimed, { kind: 'dead', reason: 'gone' }, this.#parts);
+      events.deadUnattempted(claimed.delivery);
+      return settle(claimed, { kind: 'dead', reason: 'gone' }, { kind: 'none' }, this.#parts);
     }
-    this.#heed(await attempt(claimed, this.#parts));
-  }
-
-  #heed(outcome: Outcome): void {
-    const { events, endpoint, clock } = this.#parts;
-    const signal = endpointSignal(outcome);
-    switch (signal.kind) {
-      case 'none':
-        return;
-      case 'pause':
-        // Answers under way at the same time come in any order: the longest wait asked for holds.
-        this.#pausedUntilMs = Math.max(this.#pausedUntilMs, clock.monotonicMs() + signal.pauseMs);
-        return events.endpointPaused(endpoint.name, signal.pauseMs);
-      case 'gone':
-        if (!this.#gone) events.endpointGone(endpoint.name);
-        this.#gone = true;
-        this.#waitsOver.abort();
-        return;
-    }
-  }
-
-  #pauseLeftMs(): number {
-    return this.#gone ? 0 : this.#pausedUntilMs - this.#parts.clock.monotonicMs();
+    const signal = await attempt(claimed, this.#parts);
+    if (signal.kind !== 'gone' || this.#gone) return;
+    events.endpointGone(endpoint.name);
+    this.#gone = true;
+    this.#waitsOver.abort();
   }
 }

@@ -1,9 +1,9 @@
 /** What becomes of deliveries. */
 import type { Logger } from 'pino';
-import { messageOf } from '../errors.js';
+import { messageOf, StateUnavailableError } from '../errors.js';
 import type { Metrics } from '../metrics.js';
-import type { Claimed } from '../outbox/outbox.js';
-import type { DeadLetter, Delivery, Disposition, Outcome } from '../vocabulary.js';
+import type { BreakerChange, Claimed } from '../outbox/outbox.js';
+import type { Delivery, Disposition, Outcome } from '../vocabulary.js';
 
 /** What one attempt was, for its wide line. */
 export interface AttemptReport {
@@ -72,42 +72,17 @@ export class DeliveryEvents {
     );
   }
 
-  /** What a dead replica had claimed is ready again. */
-  reclaimed(endpoint: string, replica: string, count: number): void {
-    this.#log.warn(
-      { event: 'reclaimed', endpoint, replica, count },
-      'took over what a dead replica had been delivering',
-    );
-  }
-
-  /** The sign of life could not be given; the next one follows soon. */
-  presenceFailed(error: unknown): void {
-    this.#log.error(
-      { event: 'presence_failed', error: messageOf(error) },
-      'the state Redis could not be told that this replica lives',
-    );
-  }
-
-  /** It was kept in memory and not done when the relay stopped. */
-  lost(delivery: Delivery): void {
-    this.#log.error(
-      {
-        event: 'lost',
-        id: delivery.id,
-        route: delivery.route,
-        endpoint: delivery.endpoint,
-        database: delivery.database,
-        key: delivery.keyLabel,
-      },
-      'not delivered before the stop; lost',
-    );
-  }
-
-  endpointPaused(endpoint: string, pauseMs: number): void {
-    this.#log.warn(
-      { event: 'endpoint_paused', endpoint, pause_ms: pauseMs },
-      'the endpoint asked to be left alone (Retry-After)',
-    );
+  /** The endpoint's circuit breaker. */
+  breakerChanged(endpoint: string, change: BreakerChange): void {
+    switch (change.kind) {
+      case 'opened':
+        return this.#log.warn(
+          { event: 'endpoint_paused', endpoint, pause_ms: change.pauseMs },
+          'the endpoint fails, or asked to be left alone: paused, then tried with one webhook',
+        );
+      case 'closed':
+        return this.#log.info({ event: 'endpoint_resumed', endpoint }, 'the endpoint works again');
+    }
   }
 
   endpointGone(endpoint: string): void {
@@ -117,15 +92,10 @@ export class DeliveryEvents {
     );
   }
 
-  deadLetterEvicted({ delivery, reason }: DeadLetter): void {
-    this.#log.error(
-      { event: 'dead_letter_evicted', id: delivery.id, endpoint: delivery.endpoint, reason },
-      'too many dead letters in memory: the oldest is lost',
-    );
-  }
-
+  /** What is wrong with the state Redis is said by itself, once. */
   deliveryFailed(endpoint: string, error: unknown): void {
-    this.#log.error(
+    const level = error instanceof StateUnavailableError ? 'debug' : 'error';
+    this.#log[level](
       { event: 'delivery_failed', endpoint, error: messageOf(error) },
       'the outbox could not be used; trying again',
     );

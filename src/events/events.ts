@@ -7,15 +7,19 @@ import type { Clock } from '../clock.js';
 import type { Metrics } from '../metrics.js';
 import { CaptureEvents } from './capture-events.js';
 import { DeliveryEvents } from './delivery-events.js';
+import { OutboxEvents } from './outbox-events.js';
 import { RelayEvents } from './relay-events.js';
 import { SourceEvents } from './source-events.js';
+import { StateEvents } from './state-events.js';
 
 /** Each part of the relay has its own. */
 export interface Events {
   readonly relay: RelayEvents;
   readonly source: SourceEvents;
   readonly capture: CaptureEvents;
+  readonly outbox: OutboxEvents;
   readonly delivery: DeliveryEvents;
+  readonly state: StateEvents;
 }
 
 export function createEvents(log: Logger, metrics: Metrics, clock: Clock): Events {
@@ -23,6 +27,8 @@ export function createEvents(log: Logger, metrics: Metrics, clock: Clock): Event
     relay: new RelayEvents(log),
     source: new SourceEvents(log, metrics),
     capture: new CaptureEvents(log, metrics, clock),
+    outbox: new OutboxEvents(log, metrics),
     delivery: new DeliveryEvents(log, metrics),
+    state: new StateEvents(log, metrics),
   };
 }

@@ -18,14 +18,6 @@ export class SourceEvents {
     );
   }
 
-  /** The Redis that holds the state is away; the connection is being made anew. */
-  stateWaiting(address: string, error: Error): void {
-    this.#log.warn(
-      { event: 'state_waiting', redis: address, error: error.message },
-      'waiting for the state Redis',
-    );
-  }
-
   notificationsChanged(address: string, before: string, after: string): void {
     this.#log.warn(
       { event: 'notifications_changed', redis: address, before, after },

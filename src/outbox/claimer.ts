@@ -3,9 +3,10 @@
  * may be lost, or it may be claimed and never heard of; so after a failure the stream is asked what
  * this replica is said to hold, and what it does not know of goes back.
  */
-import { DEAD_AFTER_MS, endpointKeys, replicaKey, unpackDelivery } from './format.js';
+import { DEAD_AFTER_MS, endpointKeys, replicaKey, unpackDelivery } from '../state/format.js';
 import type { Claimed } from './outbox.js';
-import type { Scripts } from './scripts.js';
+import { RetryShare } from './retry-share.js';
+import type { Scripts } from './scripts/scripts.js';
 
 /** A claim and where it stands in the stream. */
 export interface RedisClaimed extends Claimed {
@@ -14,13 +15,14 @@ export interface RedisClaimed extends Claimed {
 
 export interface ClaimReply {
   readonly claims: readonly RedisClaimed[];
-  /** When the next retry is due; infinite when none waits. */
+  /** When something changes by itself: a retry is due, a pause over; infinite when nothing will. */
   readonly nextInMs: number;
 }
 
 /** One endpoint's claims. */
 interface Holding {
   readonly held: Set<string>;
+  readonly retryShare: RetryShare;
   /** Whether a claim failed, so that more may be ours than we know of. */
   isUnsure: boolean;
   /** The claim before: two at a time could not tell whose reply was lost. */
@@ -53,12 +55,14 @@ export class Claimer {
   }
 
   async #claim(endpoint: string, countMax: number, holding: Holding): Promise<ClaimReply> {
-    const { ready, deliveries, waiting } = endpointKeys(this.#prefix, endpoint);
+    const { ready, deliveries, waiting, breaker } = endpointKeys(this.#prefix, endpoint);
     const wasUnsure = holding.isUnsure;
     holding.isUnsure = true;
     if (wasUnsure) await this.#scripts.giveBack([ready], [this.#replica, ...holding.held]);
-    const keys = [ready, deliveries, waiting, replicaKey(this.#prefix, this.#replica)];
-    const reply = await this.#scripts.claim(keys, [this.#replica, countMax, DEAD_AFTER_MS]);
+    const reply = await this.#scripts.claim(
+      [ready, deliveries, waiting, breaker, replicaKey(this.#prefix, this.#replica)],
+      [this.#replica, DEAD_AFTER_MS, countMax, holding.retryShare.of(countMax)],
+    );
     holding.isUnsure = false;
     const [nextInMs, ...parts] = reply as [number, ...Buffer[]];
     const claims: RedisClaimed[] = [];
@@ -77,7 +81,12 @@ export class Claimer {
   #holding(endpoint: string): Holding {
     let holding = this.#holdings.get(endpoint);
     if (holding === undefined) {
-      holding = { held: new Set(), isUnsure: false, last: Promise.resolve() };
+      holding = {
+        held: new Set(),
+        retryShare: new RetryShare(),
+        isUnsure: false,
+        last: Promise.resolve(),
+      };
       this.#holdings.set(endpoint, holding);
     }
     return holding;

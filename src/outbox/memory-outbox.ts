@@ -2,19 +2,18 @@
  * The outbox for a Redis that may only be read: it keeps the whole contract but durability. What
  * it holds is bounded for each endpoint, and ends with the process.
  */
-import type { Clock } from '../clock.js';
-import type { DeadLetter, Delivery, Disposition } from '../vocabulary.js';
-import type { Claimed, Depth, Outbox } from './outbox.js';
+import { type Clock, untilAborted } from '../clock.js';
+import type { DeadLetter, Delivery, Disposition, EndpointSignal } from '../vocabulary.js';
+import { Breaker } from './breaker.js';
+import { type DeadLetterLimits, MemoryDeadLetters } from './memory-dead-letters.js';
+import type { BreakerChange, Claimed, Depth, Outbox } from './outbox.js';
+import { RetryShare } from './retry-share.js';
 
-export interface MemoryOutboxLimits {
+export interface MemoryOutboxLimits extends DeadLetterLimits {
   /** Deliveries pending for one endpoint. */
   readonly deliveriesMax: number;
   /** The bodies of one endpoint's pending deliveries, together. */
   readonly bodyBytesMax: number;
-  /** Dead letters kept for one endpoint; the oldest makes room. */
-  readonly deadLettersMax: number;
-  /** The bodies of one endpoint's dead letters, together. */
-  readonly deadLetterBytesMax: number;
 }
 
 /** A few minutes of a fast endpoint's outage, in a container of 256 MiB. */
@@ -34,21 +33,24 @@ interface Entry {
   cancelWait: (() => void) | null;
 }
 
-/** One endpoint's share. Both maps keep the order of insertion: oldest first. */
+/** One endpoint's share. The maps keep the order of insertion: oldest first. */
 interface Shelf {
   readonly entries: Map<string, Entry>;
-  readonly ready: Map<string, Entry>;
-  readonly dead: Map<string, DeadLetter>;
+  /** Ready and never tried; or handed back. */
+  readonly fresh: Map<string, Entry>;
+  /** Ready to be tried again. */
+  readonly retries: Map<string, Entry>;
+  readonly retryShare: RetryShare;
+  readonly breaker: Breaker<Entry>;
   readonly wakeClaimers: Set<() => void>;
   bodyBytes: number;
-  deadBytes: number;
 }
 
 export class MemoryOutbox implements Outbox {
   readonly durable = false;
+  readonly dead: MemoryDeadLetters;
   readonly #clock: Clock;
   readonly #limits: MemoryOutboxLimits;
-  readonly #onEvicted: (letter: DeadLetter) => void;
   readonly #shelves = new Map<string, Shelf>();
   #closed = false;
 
@@ -59,8 +61,8 @@ export class MemoryOutbox implements Outbox {
     limits: MemoryOutboxLimits = MEMORY_OUTBOX_LIMITS,
   ) {
     this.#clock = clock;
-    this.#onEvicted = onEvicted;
     this.#limits = limits;
+    this.dead = new MemoryDeadLetters(limits, onEvicted, (delivery) => this.#admit(delivery));
   }
 
   async enqueue(deliveries: readonly Delivery[]): Promise<readonly Delivery[]> {
@@ -74,40 +76,54 @@ export class MemoryOutbox implements Outbox {
     signal: AbortSignal,
   ): Promise<readonly Claimed[]> {
     const shelf = this.#shelf(endpoint);
-    while (shelf.ready.size === 0 && !this.#closed && !signal.aborted) {
-      await waitForReady(shelf, signal);
+    while (!this.#closed && !signal.aborted) {
+      const claims = this.#take(shelf, countMax);
+      if (claims.length > 0) return claims;
+      await this.#untilWoken(shelf, signal);
     }
-    if (this.#closed || signal.aborted) return [];
-    const claims: Claimed[] = [];
-    for (const [id, entry] of shelf.ready) {
-      if (claims.length === countMax) break;
-      shelf.ready.delete(id);
-      entry.attempts += 1;
-      claims.push({ delivery: entry.delivery, attempt: entry.attempts });
-    }
-    return claims;
+    return [];
   }
 
-  async settle({ delivery }: Claimed, disposition: Disposition): Promise<void> {
+  #take(shelf: Shelf, countMax: number): Claimed[] {
+    const nowMs = this.#clock.monotonicMs();
+    const count = shelf.breaker.allowed(countMax, nowMs);
+    const share = Math.min(shelf.retryShare.of(countMax), shelf.retries.size);
+    const freshMax = Math.max(0, count - share);
+    const fresh = [...takeFirst(shelf.fresh, freshMax)];
+    const retries = [...takeFirst(shelf.retries, count - fresh.length)];
+    return [...fresh, ...retries].map((entry) => {
+      entry.attempts += 1;
+      shelf.breaker.claimed(entry, nowMs);
+      return { delivery: entry.delivery, attempt: entry.attempts };
+    });
+  }
+
+  async settle(
+    { delivery }: Claimed,
+    disposition: Disposition,
+    signal: EndpointSignal,
+  ): Promise<BreakerChange | null> {
     const shelf = this.#shelf(delivery.endpoint);
     const entry = shelf.entries.get(delivery.id);
-    if (entry === undefined || this.#closed) return;
+    if (entry === undefined || this.#closed) return null;
+    this.#dispose(shelf, entry, disposition);
+    const change = shelf.breaker.ended(entry, signal, this.#clock.monotonicMs());
+    wakeAll(shelf);
+    return change;
+  }
+
+  #dispose(shelf: Shelf, entry: Entry, disposition: Disposition): void {
     switch (disposition.kind) {
       case 'done':
-        this.#forget(shelf, entry);
-        return;
+        return this.#forget(shelf, entry);
       case 'retry':
-        this.#wait(shelf, entry, disposition.notBeforeMs);
-        return;
-      case 'dead':
+        return this.#wait(shelf, entry, disposition.notBeforeMs);
+      case 'dead': {
+        const { delivery, attempts } = entry;
+        const { reason } = disposition;
         this.#forget(shelf, entry);
-        this.#bury(shelf, {
-          delivery,
-          reason: disposition.reason,
-          attempts: entry.attempts,
-          diedAtMs: this.#clock.nowMs(),
-        });
-        return;
+        return this.dead.add({ delivery, reason, attempts, diedAtMs: this.#clock.nowMs() });
+      }
     }
   }
 
@@ -116,32 +132,26 @@ export class MemoryOutbox implements Outbox {
     const entry = shelf.entries.get(delivery.id);
     if (entry === undefined) return;
     entry.attempts -= 1;
-    makeReady(shelf, entry);
+    shelf.breaker.ended(entry, { kind: 'none' }, this.#clock.monotonicMs());
+    shelf.fresh.set(delivery.id, entry);
+    wakeAll(shelf);
   }
 
   async depth(endpoint: string): Promise<Depth> {
     const shelf = this.#shelf(endpoint);
-    let oldestDueAtMs: number | null = null;
-    for (const { dueAtMs } of shelf.ready.values()) {
-      if (oldestDueAtMs === null || dueAtMs < oldestDueAtMs) oldestDueAtMs = dueAtMs;
+    const nowMs = this.#clock.nowMs();
+    let oldestDueForMs: number | null = null;
+    for (const ready of [shelf.fresh, shelf.retries]) {
+      for (const { dueAtMs } of ready.values()) {
+        oldestDueForMs = Math.max(oldestDueForMs ?? 0, nowMs - dueAtMs);
+      }
     }
-    return { pending: shelf.entries.size, oldestDueAtMs };
-  }
-
-  async deadLetters(endpoint: string): Promise<readonly DeadLetter[]> {
-    return [...this.#shelf(endpoint).dead.values()];
-  }
-
-  async deadLetterCount(endpoint: string): Promise<number> {
-    return this.#shelf(endpoint).dead.size;
-  }
-
-  async replay(endpoint: string, id: string): Promise<boolean> {
-    const shelf = this.#shelf(endpoint);
-    const letter = shelf.dead.get(id);
-    if (letter === undefined || !this.#admit(letter.delivery)) return false;
-    this.#exhume(shelf, letter);
-    return true;
+    return {
+      pending: shelf.entries.size,
+      oldestDueForMs,
+      deadLetters: this.dead.count(endpoint),
+      breaker: shelf.breaker.state(this.#clock.monotonicMs()),
+    };
   }
 
   async close(): Promise<readonly Delivery[]> {
@@ -153,7 +163,8 @@ export class MemoryOutbox implements Outbox {
         lost.push(delivery);
       }
       shelf.entries.clear();
-      shelf.ready.clear();
+      shelf.fresh.clear();
+      shelf.retries.clear();
       wakeAll(shelf);
     }
     return lost;
@@ -164,11 +175,12 @@ export class MemoryOutbox implements Outbox {
     if (shelf === undefined) {
       shelf = {
         entries: new Map(),
-        ready: new Map(),
-        dead: new Map(),
+        fresh: new Map(),
+        retries: new Map(),
+        retryShare: new RetryShare(),
+        breaker: new Breaker(),
         wakeClaimers: new Set(),
         bodyBytes: 0,
-        deadBytes: 0,
       };
       this.#shelves.set(endpoint, shelf);
     }
@@ -181,11 +193,11 @@ export class MemoryOutbox implements Outbox {
     if (shelf.entries.has(delivery.id)) return true;
     if (shelf.entries.size >= this.#limits.deliveriesMax) return false;
     if (shelf.bodyBytes + delivery.body.length > this.#limits.bodyBytesMax) return false;
-    const dueAtMs = this.#clock.nowMs();
-    const entry: Entry = { delivery, attempts: 0, dueAtMs, cancelWait: null };
+    const entry: Entry = { delivery, attempts: 0, dueAtMs: this.#clock.nowMs(), cancelWait: null };
     shelf.entries.set(delivery.id, entry);
+    shelf.fresh.set(delivery.id, entry);
     shelf.bodyBytes += delivery.body.length;
-    makeReady(shelf, entry);
+    wakeAll(shelf);
     return true;
   }
 
@@ -198,46 +210,36 @@ export class MemoryOutbox implements Outbox {
     entry.dueAtMs = notBeforeMs;
     entry.cancelWait = this.#clock.after(notBeforeMs - this.#clock.nowMs(), () => {
       entry.cancelWait = null;
-      makeReady(shelf, entry);
+      shelf.retries.set(entry.delivery.id, entry);
+      wakeAll(shelf);
     });
   }
 
-  #bury(shelf: Shelf, letter: DeadLetter): void {
-    shelf.dead.set(letter.delivery.id, letter);
-    shelf.deadBytes += letter.delivery.body.length;
-    for (const oldest of shelf.dead.values()) {
-      const fits =
-        shelf.dead.size <= this.#limits.deadLettersMax &&
-        shelf.deadBytes <= this.#limits.deadLetterBytesMax;
-      if (fits) return;
-      this.#exhume(shelf, oldest);
-      this.#onEvicted(oldest);
-    }
-  }
-
-  #exhume(shelf: Shelf, letter: DeadLetter): void {
-    shelf.dead.delete(letter.delivery.id);
-    shelf.deadBytes -= letter.delivery.body.length;
+  /** Until something may be claimed that could not before. */
+  async #untilWoken(shelf: Shelf, signal: AbortSignal): Promise<void> {
+    const pauseMs = shelf.breaker.leftMs(this.#clock.monotonicMs());
+    const woken = new AbortController();
+    const wake = () => woken.abort();
+    shelf.wakeClaimers.add(wake);
+    signal.addEventListener('abort', wake, { once: true });
+    if (pauseMs > 0) await this.#clock.sleep(pauseMs, woken.signal);
+    else await untilAborted(woken.signal);
+    shelf.wakeClaimers.delete(wake);
+    signal.removeEventListener('abort', wake);
   }
 }
 
-function makeReady(shelf: Shelf, entry: Entry): void {
-  shelf.ready.set(entry.delivery.id, entry);
-  wakeAll(shelf);
+/** Takes up to `countMax` out of the map, oldest first. */
+function* takeFirst(entries: Map<string, Entry>, countMax: number): Generator<Entry> {
+  let left = countMax;
+  for (const [id, entry] of entries) {
+    if (left <= 0) return;
+    left -= 1;
+    entries.delete(id);
+    yield entry;
+  }
 }
 
 function wakeAll(shelf: Shelf): void {
   for (const wake of shelf.wakeClaimers) wake();
-}
-
-function waitForReady(shelf: Shelf, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const wake = () => {
-      shelf.wakeClaimers.delete(wake);
-      signal.removeEventListener('abort', wake);
-      resolve();
-    };
-    shelf.wakeClaimers.add(wake);
-    signal.addEventListener('abort', wake, { once: true });
-  });
 }

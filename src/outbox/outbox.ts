@@ -5,11 +5,12 @@
  * A delivery is in exactly one place:
  *
  *   enqueue ──▶ ready ──claim──▶ claimed ──settle──▶ done (forgotten)
- *                 ▲                │ │ └──settle──▶ dead letter
+ *                 ▲                │ │ └──settle──▶ dead letter ──drop──▶ (forgotten)
  *                 │◀───release─────┘ └──settle──▶ waiting until notBeforeMs
- *                 └◀──stage (the outbox itself, when a wait is over)──┘
+ *                 ├◀──stage (the outbox itself, when a wait is over)──┘
+ *                 └◀──replay (of a dead letter)
  */
-import type { DeadLetter, Delivery, Disposition } from '../vocabulary.js';
+import type { DeadLetter, Delivery, Disposition, EndpointSignal } from '../vocabulary.js';
 
 /** A delivery that this replica holds, for one attempt. */
 export interface Claimed {
@@ -18,17 +19,33 @@ export interface Claimed {
   readonly attempt: number;
 }
 
-/** How much an endpoint has in the outbox; dead letters apart. */
+/**
+ * Whether an endpoint's deliveries are handed out. closed: they are. open: the endpoint is paused,
+ * nothing is. half_open: the pause is over, one at a time is, to probe the endpoint.
+ */
+export type BreakerState = 'closed' | 'open' | 'half_open';
+
+/** What a settled claim did to its endpoint's circuit breaker. */
+export type BreakerChange =
+  | { readonly kind: 'opened'; readonly pauseMs: number }
+  | { readonly kind: 'closed' };
+
+/** How much an endpoint has in the outbox, and how it stands. */
 export interface Depth {
   /** Ready, waiting or claimed. */
   readonly pending: number;
-  /** When the oldest delivery that could be attempted now became due; null when there is none. */
-  readonly oldestDueAtMs: number | null;
+  /** For how long the oldest delivery that is due has been due; null when none is. */
+  readonly oldestDueForMs: number | null;
+  readonly deadLetters: number;
+  readonly breaker: BreakerState;
 }
 
 export interface Outbox {
   /** Whether what it holds outlives this process. If not, a stop delivers what it can first. */
   readonly durable: boolean;
+
+  /** What was given up. */
+  readonly dead: DeadLetters;
 
   /**
    * Stores all of them in one step, in their order. Idempotent by delivery id: one that is here
@@ -41,34 +58,44 @@ export interface Outbox {
   /**
    * Takes up to `countMax` ready deliveries of an endpoint, oldest first, and counts the attempt
    * before it returns, so that a crash in the middle of one cannot repeat it for ever. Waits until
-   * there is at least one; resolves empty when the signal aborts. No delivery is claimed twice
-   * at the same time. Safe to call concurrently.
+   * there is at least one, and while the endpoint's circuit breaker is open; resolves empty when
+   * the signal aborts. Due retries queue behind what is ready as fast as places are left, and for a
+   * quarter of the places at least: neither they nor fresh deliveries starve the others. No delivery
+   * is claimed twice at the same time. Safe to call concurrently.
    */
   claim(endpoint: string, countMax: number, signal: AbortSignal): Promise<readonly Claimed[]>;
 
   /**
-   * Ends a claim: one step, after which the claim is void. May be repeated after a rejection,
-   * which says nothing about what was stored; a void claim changes nothing.
+   * Ends a claim, and lets the endpoint's circuit breaker know: one step, after which the claim is
+   * void. May be repeated after a rejection, which says nothing about what was stored; a void claim
+   * changes nothing. Resolves with what became of the breaker; null when it stays as it was.
    */
-  settle(claimed: Claimed, disposition: Disposition): Promise<void>;
+  settle(
+    claimed: Claimed,
+    disposition: Disposition,
+    signal: EndpointSignal,
+  ): Promise<BreakerChange | null>;
 
   /** Hands back a claim whose attempt was not made: ready again at once, the attempt not counted. */
   release(claimed: Claimed): Promise<void>;
 
   depth(endpoint: string): Promise<Depth>;
 
-  /** The dead letters of an endpoint, oldest first. */
-  deadLetters(endpoint: string): Promise<readonly DeadLetter[]>;
-
-  /** How many dead letters an endpoint has. */
-  deadLetterCount(endpoint: string): Promise<number>;
-
-  /** Makes a dead letter ready again, with its id and body, as if never attempted. False: no such id. */
-  replay(endpoint: string, id: string): Promise<boolean>;
-
   /**
    * Ends every wait; nothing can be enqueued or claimed afterwards. Resolves with the deliveries
    * that end with it, neither done nor dead: none where they outlive the process. Idempotent.
    */
   close(): Promise<readonly Delivery[]>;
+}
+
+/** The dead letters; each keeps its id and body. */
+export interface DeadLetters {
+  /** Those of an endpoint, oldest first. */
+  list(endpoint: string): AsyncIterable<DeadLetter>;
+
+  /** Makes one ready again, as if never attempted. False: no such dead letter. */
+  replay(endpoint: string, id: string): Promise<boolean>;
+
+  /** Forgets one for ever. False: no such dead letter. */
+  drop(endpoint: string, id: string): Promise<boolean>;
 }

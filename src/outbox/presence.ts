@@ -3,11 +3,11 @@
  * is gone becomes ready again. A replica that only stood still (SIGSTOP, a long pause) finds its
  * claims void when it wakes up: what it then settles changes nothing.
  */
-import type { Redis } from 'ioredis';
 import type { Clock } from '../clock.js';
 import { messageOf, StateUnavailableError } from '../errors.js';
-import { DEAD_AFTER_MS, endpointKeys, GROUP, replicaKey } from './format.js';
-import { Scripts } from './scripts.js';
+import { DEAD_AFTER_MS, endpointKeys, endpointsKey, GROUP, replicaKey } from '../state/format.js';
+import type { RedisState } from '../state/redis-state.js';
+import type { Scripts } from './scripts/scripts.js';
 
 /** Several within `DEAD_AFTER_MS`, so that one that is lost does not matter. */
 const BEAT_EVERY_MS = 2_500;
@@ -16,27 +16,23 @@ const BEAT_EVERY_MS = 2_500;
 const RECLAIM_BATCH = 100;
 
 export interface PresenceParts {
-  readonly redis: Redis;
-  /** What the keys begin with: `state.prefix`. */
-  readonly prefix: string;
+  readonly state: RedisState;
+  readonly scripts: Scripts;
   readonly replica: string;
+  /** Those that this replica's file has. */
   readonly endpoints: readonly string[];
   readonly clock: Clock;
   /** Told of deliveries that a dead replica had claimed, once they are ready again. */
   readonly onReclaimed: (endpoint: string, replica: string, count: number) => void;
-  /** Told when Redis cannot be used; the next beat tries again. */
-  readonly onFailed: (error: unknown) => void;
 }
 
 export class Presence {
   readonly #parts: PresenceParts;
-  readonly #scripts: Scripts;
   readonly #stop = new AbortController();
   #loop: Promise<void> = Promise.resolve();
 
   constructor(parts: PresenceParts) {
     this.#parts = parts;
-    this.#scripts = new Scripts(parts.redis);
   }
 
   start(): void {
@@ -45,30 +41,28 @@ export class Presence {
 
   /** Says goodbye: what this replica still holds is ready for the others at once. */
   async stop(): Promise<void> {
-    const { redis, prefix, replica, onFailed } = this.#parts;
+    const { state, replica } = this.#parts;
     this.#stop.abort();
     await this.#loop;
-    await redis.del(replicaKey(prefix, replica)).catch(onFailed);
+    const key = replicaKey(state.prefix, replica);
+    await ignoreTrouble(() => state.run('beat', () => state.redis.del(key)));
   }
 
-  /** Signs of life, and a look at the others' after each. */
+  /** Signs of life, and a look at the others' after each; what fails is done by the next. */
   async #run(): Promise<void> {
-    const { clock, onFailed } = this.#parts;
+    const { clock } = this.#parts;
     while (!this.#stop.signal.aborted) {
-      try {
-        await this.beat();
-        await this.reclaim();
-      } catch (error) {
-        onFailed(error);
-      }
+      await ignoreTrouble(() => this.beat());
+      await ignoreTrouble(() => this.reclaim());
       await clock.sleep(BEAT_EVERY_MS, this.#stop.signal);
     }
   }
 
-  /** One sign of life. */
+  /** One sign of life, of this replica and of the endpoints that it has. */
   async beat(): Promise<void> {
-    const { redis, prefix, replica } = this.#parts;
-    await redis.set(replicaKey(prefix, replica), '', 'PX', DEAD_AFTER_MS);
+    const { state, scripts, replica, endpoints } = this.#parts;
+    const keys = [replicaKey(state.prefix, replica), endpointsKey(state.prefix)];
+    await state.run('beat', () => scripts.beat(keys, [DEAD_AFTER_MS, ...endpoints]));
   }
 
   /** Makes ready again what dead replicas had claimed. */
@@ -82,16 +76,17 @@ export class Presence {
 
   /** The other replicas that have ever claimed here, and have not been cleared away. */
   async #othersAt(endpoint: string): Promise<string[]> {
-    const { redis, prefix } = this.#parts;
-    const { ready } = endpointKeys(prefix, endpoint);
-    let consumers: unknown[];
-    try {
-      consumers = (await redis.xinfo('CONSUMERS', ready, GROUP)) as unknown[];
-    } catch (error) {
-      // Nothing has been claimed yet: there is no stream, or no group on it.
-      if (/no such key|NOGROUP/.test(messageOf(error))) return [];
-      throw new StateUnavailableError(messageOf(error));
-    }
+    const { state } = this.#parts;
+    const { ready } = endpointKeys(state.prefix, endpoint);
+    const consumers = await state.run('reclaim', async () => {
+      try {
+        return (await state.redis.xinfo('CONSUMERS', ready, GROUP)) as unknown[];
+      } catch (error) {
+        // Nothing has been claimed yet: there is no stream, or no group on it.
+        if (/no such key|NOGROUP/.test(messageOf(error))) return [];
+        throw error;
+      }
+    });
     const names = consumers.map((consumer) => {
       const fields = consumer as unknown[];
       return String(fields[fields.indexOf('name') + 1]);
@@ -100,13 +95,23 @@ export class Presence {
   }
 
   async #reclaimFrom(endpoint: string, replica: string): Promise<void> {
-    const { prefix, onReclaimed } = this.#parts;
-    const { ready } = endpointKeys(prefix, endpoint);
-    const keys = [ready, replicaKey(prefix, replica)];
+    const { state, scripts, onReclaimed } = this.#parts;
+    const { ready } = endpointKeys(state.prefix, endpoint);
+    const keys = [ready, replicaKey(state.prefix, replica)];
     let count: number;
     do {
-      count = Number(await this.#scripts.reclaim(keys, [replica, RECLAIM_BATCH]));
+      const args = [replica, RECLAIM_BATCH];
+      count = Number(await state.run('reclaim', () => scripts.reclaim(keys, args)));
       if (count > 0) onReclaimed(endpoint, replica, count);
     } while (count === RECLAIM_BATCH && !this.#stop.signal.aborted);
+  }
+}
+
+/** The state itself says what is wrong with it. */
+async function ignoreTrouble(step: () => Promise<unknown>): Promise<void> {
+  try {
+    await step();
+  } catch (error) {
+    if (!(error instanceof StateUnavailableError)) throw error;
   }
 }

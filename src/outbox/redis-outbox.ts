@@ -1,63 +1,60 @@
 /**
- * The outbox at rest in Redis, shared by all replicas: see format.ts for how it lies there and
- * scripts.ts for what is atomic. Nothing of it is kept in this process but what it waits for.
+ * The outbox at rest in Redis, shared by all replicas: see state/format.ts for how it lies there and
+ * scripts/ for what is atomic. Nothing of it is kept in this process but what it waits for.
  */
-import type { Redis } from 'ioredis';
 import type { Clock } from '../clock.js';
-import { messageOf, StateUnavailableError } from '../errors.js';
-import type { DeadLetter, Delivery, Disposition } from '../vocabulary.js';
+import { type EndpointKeys, endpointKeys, packDelivery, waitingMember } from '../state/format.js';
+import type { RedisState } from '../state/redis-state.js';
+import type { Delivery, Disposition, EndpointSignal } from '../vocabulary.js';
 import { Claimer, type RedisClaimed } from './claimer.js';
-import {
-  type EndpointKeys,
-  endpointKeys,
-  packDeadLetter,
-  packDelivery,
-  unpackDeadLetter,
-  waitingMember,
-} from './format.js';
-import type { Claimed, Depth, Outbox } from './outbox.js';
-import { Scripts } from './scripts.js';
+import type { BreakerChange, BreakerState, Claimed, Depth, Outbox } from './outbox.js';
+import { RedisDeadLetters } from './redis-dead-letters.js';
+import type { Scripts } from './scripts/scripts.js';
 
 /** How soon deliveries that another replica stored are noticed; one's own are noticed at once. */
 const POLL_EVERY_MS = 250;
 
-/** Dead letters kept for one endpoint; the oldest makes room. */
-export const DEAD_LETTERS_MAX = 10_000;
+/** Lua takes only some thousand values at a time. */
+const DONE_BATCH_MAX = 1_000;
 
 export interface RedisOutboxParts {
-  /** A connection of the outbox's own; closed by whoever opened it. */
-  readonly redis: Redis;
-  /** What the keys begin with: `state.prefix`. */
-  readonly prefix: string;
+  readonly state: RedisState;
+  readonly scripts: Scripts;
   /** This replica's name, unlike any other's. */
   readonly replica: string;
   readonly clock: Clock;
-  readonly deadLettersMax?: number;
+  /** Dead letters kept for one endpoint; the oldest makes room. */
+  readonly deadLettersMax: number;
+  /** Told of dead letters that had to make room. */
+  readonly onDeadLettersEvicted: (endpoint: string, count: number) => void;
 }
 
 /** Claims that are done and are settled together. */
 interface DoneBatch {
-  readonly args: string[];
-  readonly settled: Promise<unknown>;
+  readonly entries: string[];
+  readonly ids: string[];
+  readonly settled: Promise<BreakerChange | null>;
 }
 
 export class RedisOutbox implements Outbox {
   readonly durable = true;
+  readonly dead: RedisDeadLetters;
   readonly #parts: RedisOutboxParts;
-  readonly #scripts: Scripts;
   readonly #claimer: Claimer;
   readonly #wakers = new Map<string, Set<() => void>>();
   readonly #done = new Map<string, DoneBatch>();
   #closed = false;
 
   constructor(parts: RedisOutboxParts) {
+    const { state, scripts, replica } = parts;
     this.#parts = parts;
-    this.#scripts = new Scripts(parts.redis);
-    this.#claimer = new Claimer(this.#scripts, parts.prefix, parts.replica);
+    this.#claimer = new Claimer(scripts, state.prefix, replica);
+    this.dead = new RedisDeadLetters(state, scripts, (endpoint) => this.#wake(endpoint));
   }
 
   async enqueue(deliveries: readonly Delivery[]): Promise<readonly Delivery[]> {
     if (deliveries.length === 0) return [];
+    const { state, scripts } = this.#parts;
     const endpoints = [...new Set(deliveries.map(({ endpoint }) => endpoint))];
     const keys = endpoints.flatMap((endpoint) => {
       const { deliveries: stored, ready } = this.#keys(endpoint);
@@ -68,7 +65,7 @@ export class RedisOutbox implements Outbox {
       delivery.id,
       packDelivery(delivery),
     ]);
-    await this.#run(this.#scripts.enqueue(keys, args));
+    await state.run('enqueue', () => scripts.enqueue(keys, args));
     for (const endpoint of endpoints) this.#wake(endpoint);
     return [];
   }
@@ -78,13 +75,16 @@ export class RedisOutbox implements Outbox {
     countMax: number,
     signal: AbortSignal,
   ): Promise<readonly Claimed[]> {
+    const { state, clock } = this.#parts;
     while (!signal.aborted && !this.#closed) {
       // Made before looking: what is stored in between is not missed.
       const wake = this.#nextWake(endpoint, signal);
       try {
-        const { claims, nextInMs } = await this.#run(this.#claimer.claim(endpoint, countMax));
+        const { claims, nextInMs } = await state.run('claim', () =>
+          this.#claimer.claim(endpoint, countMax),
+        );
         if (claims.length > 0) return await this.#keepUnlessEnded(claims, signal);
-        await this.#parts.clock.sleep(Math.min(POLL_EVERY_MS, nextInMs), wake.signal);
+        await clock.sleep(Math.min(POLL_EVERY_MS, nextInMs), wake.signal);
       } finally {
         wake.abort();
       }
@@ -92,79 +92,109 @@ export class RedisOutbox implements Outbox {
     return [];
   }
 
-  async settle(claimed: Claimed, disposition: Disposition): Promise<void> {
-    await this.#settle(claimed as RedisClaimed, disposition);
+  async settle(
+    claimed: Claimed,
+    disposition: Disposition,
+    signal: EndpointSignal,
+  ): Promise<BreakerChange | null> {
+    const change = await this.#settle(claimed as RedisClaimed, disposition, signal);
     this.#claimer.ended(claimed as RedisClaimed);
+    if (change?.kind === 'closed') this.#wake(claimed.delivery.endpoint);
+    return change;
   }
 
-  async #settle(claimed: RedisClaimed, disposition: Disposition): Promise<void> {
-    const { delivery, attempt, entry } = claimed;
-    const { ready, deliveries, waiting, dead, deadOrder } = this.#keys(delivery.endpoint);
-    const { clock, deadLettersMax = DEAD_LETTERS_MAX } = this.#parts;
+  #settle(
+    claimed: RedisClaimed,
+    disposition: Disposition,
+    signal: EndpointSignal,
+  ): Promise<BreakerChange | null> {
+    const { attempt, delivery, entry } = claimed;
     switch (disposition.kind) {
       case 'done':
-        await this.#run(this.#settleDone(delivery, entry));
-        return;
+        return this.#settleDone(delivery, entry);
       case 'retry': {
-        const waitMs = Math.max(0, Math.round(disposition.notBeforeMs - clock.nowMs()));
-        const member = waitingMember(delivery.id, attempt);
-        await this.#run(this.#scripts.settleRetry([ready, waiting], [entry, member, waitMs]));
-        return;
+        const waitMs = Math.max(0, Math.round(disposition.notBeforeMs - this.#parts.clock.nowMs()));
+        const rest = [waitingMember(delivery.id, attempt), waitMs];
+        return this.#settleRetry(delivery, [entry, ...signalArgs(signal), ...rest]);
       }
       case 'dead': {
-        const letter = {
-          delivery,
-          reason: disposition.reason,
-          attempts: attempt,
-          diedAtMs: clock.nowMs(),
-        };
-        const args = [entry, delivery.id, packDeadLetter(letter), deadLettersMax];
-        await this.#run(this.#scripts.settleDead([ready, deliveries, dead, deadOrder], args));
-        return;
+        const rest = [delivery.id, disposition.reason, attempt, this.#parts.deadLettersMax];
+        return this.#settleDead(delivery, [entry, ...signalArgs(signal), ...rest]);
       }
     }
   }
 
+  /** All that is done within the same turn is settled by one script. */
+  #settleDone({ endpoint, id }: Delivery, entry: string): Promise<BreakerChange | null> {
+    let batch = this.#done.get(endpoint);
+    if (batch === undefined || batch.ids.length >= DONE_BATCH_MAX) {
+      batch = this.#newDoneBatch(endpoint);
+      this.#done.set(endpoint, batch);
+    }
+    batch.entries.push(entry);
+    batch.ids.push(id);
+    return batch.settled;
+  }
+
+  #newDoneBatch(endpoint: string): DoneBatch {
+    const { state, scripts, clock } = this.#parts;
+    const { ready, deliveries, breaker } = this.#keys(endpoint);
+    const entries: string[] = [];
+    const ids: string[] = [];
+    const settled = clock.turn().then(async () => {
+      if (this.#done.get(endpoint)?.ids === ids) this.#done.delete(endpoint);
+      const keys = [ready, deliveries, breaker];
+      const reply = await state.run('settle', () => scripts.settleDone(keys, [...entries, ...ids]));
+      return breakerChange(reply);
+    });
+    return { entries, ids, settled };
+  }
+
+  async #settleRetry(
+    { endpoint }: Delivery,
+    args: readonly (string | number)[],
+  ): Promise<BreakerChange | null> {
+    const { state, scripts } = this.#parts;
+    const { ready, waiting, breaker } = this.#keys(endpoint);
+    const keys = [ready, waiting, breaker];
+    return breakerChange(await state.run('settle', () => scripts.settleRetry(keys, args)));
+  }
+
+  async #settleDead(
+    { endpoint }: Delivery,
+    args: readonly (string | number)[],
+  ): Promise<BreakerChange | null> {
+    const { state, scripts, onDeadLettersEvicted } = this.#parts;
+    const { ready, deliveries, breaker, dead, deadOrder } = this.#keys(endpoint);
+    const keys = [ready, deliveries, breaker, dead, deadOrder];
+    const reply = await state.run('settle', () => scripts.settleDead(keys, args));
+    const [change, evicted] = reply as [number, number];
+    if (evicted > 0) onDeadLettersEvicted(endpoint, evicted);
+    return breakerChange(change);
+  }
+
   async release(claimed: Claimed): Promise<void> {
+    const { state, scripts } = this.#parts;
     const { delivery, attempt, entry } = claimed as RedisClaimed;
     const { ready } = this.#keys(delivery.endpoint);
-    await this.#run(this.#scripts.release([ready], [entry, delivery.id, attempt - 1]));
+    const args = [entry, delivery.id, attempt - 1];
+    await state.run('settle', () => scripts.release([ready], args));
     this.#claimer.ended(claimed as RedisClaimed);
     this.#wake(delivery.endpoint);
   }
 
   async depth(endpoint: string): Promise<Depth> {
-    const { ready, deliveries } = this.#keys(endpoint);
-    const reply = await this.#run(this.#scripts.depth([ready, deliveries], []));
-    const [pending = 0, oldestForMs = -1] = (reply as number[]).map(Number);
-    const nowMs = this.#parts.clock.nowMs();
-    return { pending, oldestDueAtMs: oldestForMs < 0 ? null : nowMs - oldestForMs };
-  }
-
-  async deadLetters(endpoint: string): Promise<readonly DeadLetter[]> {
-    const { redis } = this.#parts;
-    const { dead, deadOrder } = this.#keys(endpoint);
-    const ids = await this.#run(redis.zrange(deadOrder, 0, '-1'));
-    if (ids.length === 0) return [];
-    const letters = await this.#run(redis.hmgetBuffer(dead, ...ids));
-    return letters.filter((packed) => packed !== null).map(unpackDeadLetter);
-  }
-
-  async deadLetterCount(endpoint: string): Promise<number> {
-    return this.#run(this.#parts.redis.zcard(this.#keys(endpoint).deadOrder));
-  }
-
-  async replay(endpoint: string, id: string): Promise<boolean> {
-    const { dead, deadOrder, deliveries, ready } = this.#keys(endpoint);
-    const packed = await this.#run(this.#parts.redis.hgetBuffer(dead, id));
-    if (packed === null) return false;
-    const { delivery } = unpackDeadLetter(packed);
-    const args = [id, packDelivery(delivery)];
-    const replayed = await this.#run(
-      this.#scripts.replay([dead, deadOrder, deliveries, ready], args),
-    );
-    this.#wake(endpoint);
-    return replayed === 1;
+    const { state, scripts } = this.#parts;
+    const { ready, deliveries, waiting, breaker, deadOrder } = this.#keys(endpoint);
+    const keys = [ready, deliveries, waiting, breaker, deadOrder];
+    const reply = await state.run('depth', () => scripts.depth(keys, []));
+    const [pending, dueForMs, deadLetters, standing] = reply as [number, number, number, Buffer];
+    return {
+      pending,
+      oldestDueForMs: dueForMs < 0 ? null : dueForMs,
+      deadLetters,
+      breaker: standing.toString() as BreakerState,
+    };
   }
 
   async close(): Promise<readonly Delivery[]> {
@@ -174,34 +204,7 @@ export class RedisOutbox implements Outbox {
   }
 
   #keys(endpoint: string): EndpointKeys {
-    return endpointKeys(this.#parts.prefix, endpoint);
-  }
-
-  /** What Redis answers; whatever is wrong with it may be better later. */
-  async #run<Reply>(reply: Promise<Reply>): Promise<Reply> {
-    try {
-      return await reply;
-    } catch (error) {
-      throw new StateUnavailableError(`the state Redis cannot be used: ${messageOf(error)}`);
-    }
-  }
-
-  /** All that is done within the same turn is settled by one script. */
-  #settleDone(delivery: Delivery, entry: string): Promise<unknown> {
-    const { endpoint, id } = delivery;
-    let batch = this.#done.get(endpoint);
-    if (batch === undefined) {
-      const args: string[] = [];
-      const { ready, deliveries } = this.#keys(endpoint);
-      const settled = this.#parts.clock.turn().then(() => {
-        this.#done.delete(endpoint);
-        return this.#scripts.settleDone([ready, deliveries], args);
-      });
-      batch = { args, settled };
-      this.#done.set(endpoint, batch);
-    }
-    batch.args.push(entry, id);
-    return batch.settled;
+    return endpointKeys(this.#parts.state.prefix, endpoint);
   }
 
   /** Nobody waits for claims that come after the end: they go back. */
@@ -233,4 +236,16 @@ export class RedisOutbox implements Outbox {
   #wake(endpoint: string): void {
     for (const wake of this.#wakers.get(endpoint) ?? []) wake();
   }
+}
+
+/** What the scripts' `heed` takes. */
+function signalArgs(signal: EndpointSignal): [string, number] {
+  return [signal.kind, signal.kind === 'failing' ? Math.round(signal.pauseMs) : 0];
+}
+
+/** What the scripts' `heed` returns. */
+function breakerChange(reply: unknown): BreakerChange | null {
+  const pauseMs = Number(reply);
+  if (pauseMs < 0) return null;
+  return pauseMs === 0 ? { kind: 'closed' } : { kind: 'opened', pauseMs };
 }

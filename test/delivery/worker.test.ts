@@ -7,6 +7,7 @@ import { DeliveryEvents } from '../../src/events/delivery-events.js';
 import { Metrics } from '../../src/metrics.js';
 import { MemoryOutbox } from '../../src/outbox/memory-outbox.js';
 import type { Endpoint } from '../../src/vocabulary.js';
+import { lettersOf } from '../outbox/contract.js';
 import { aDelivery, anEndpoint } from '../support/domain.js';
 import { ACCEPTED, FakeSender, refused } from '../support/fake-sender.js';
 import { fixedChance, ManualClock, settled } from '../support/manual-clock.js';
@@ -45,7 +46,7 @@ function aWorker(given: Partial<Endpoint> = {}) {
     },
     pending: async () => (await outbox.depth('shop')).pending,
     dead: async () =>
-      (await outbox.deadLetters('shop')).map(({ delivery, reason, attempts }) => ({
+      (await lettersOf(outbox.dead)).map(({ delivery, reason, attempts }) => ({
         id: delivery.id,
         reason,
         attempts,
@@ -232,10 +233,13 @@ describe('an endpoint that asks to be left alone', () => {
     expect(under.sender.sent).toEqual(['a']);
     expect(await under.outbox.depth('shop')).toMatchObject({
       pending: 2,
-      oldestDueAtMs: under.clock.nowMs(),
+      oldestDueForMs: 0,
     });
     await under.clock.advance(10_000);
+    expect(under.sender.sent).toHaveLength(2);
+    await under.answer();
     expect(under.sender.sent.toSorted()).toEqual(['a', 'a', 'b']);
+    expect(under.logged('endpoint_resumed')).toHaveLength(1);
   });
 
   it('does not count the attempt of what the pause held back', async () => {
@@ -259,7 +263,22 @@ describe('an endpoint that asks to be left alone', () => {
     await under.clock.advance(9_999);
     expect(under.sender.sent).toEqual(['a', 'b']);
     await under.clock.advance(1);
+    await under.answer();
     expect(under.sender.sent.toSorted()).toEqual(['a', 'a', 'b', 'b']);
+  });
+
+  it('is tried with one webhook alone, however many wait and places are free', async () => {
+    await using under = aWorker({ concurrency: 4 });
+    await under.store('a');
+    await under.answer(refused(503, 1_000));
+    await under.store('b', 'c', 'd');
+    await under.clock.advance(1_000);
+    expect(under.sender.sent).toHaveLength(2);
+    await under.answer(refused(503));
+    await under.clock.advance(1_999);
+    expect(under.sender.sent).toHaveLength(2);
+    await under.clock.advance(1);
+    expect(under.sender.sent).toHaveLength(3);
   });
 });
 

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { createEvents } from '../../src/events/events.js';
 import { compilePattern } from '../../src/match.js';
 import { Metrics } from '../../src/metrics.js';
+import type { Depth } from '../../src/outbox/outbox.js';
 import { aDelivery, anEndpoint, anExpiration, aRoute } from '../support/domain.js';
 import { ManualClock } from '../support/manual-clock.js';
 
@@ -124,13 +125,12 @@ describe('an expiration', () => {
   });
 });
 
+const EMPTY: Depth = { pending: 0, oldestDueForMs: null, deadLetters: 0, breaker: 'closed' };
+
 describe('the metrics', () => {
   it('all begin with expiry_relay_ and start at zero', async () => {
     const { metrics } = someEvents();
-    metrics.watchOutbox(
-      { depth: async () => ({ pending: 0, oldestDueAtMs: null }), deadLetterCount: async () => 0 },
-      () => 0,
-    );
+    metrics.watchOutbox(async () => EMPTY);
     const series = (await metrics.text()).split('\n').filter((line) => /^[^#]/.test(line));
     expect(series.length).toBeGreaterThan(10);
     for (const line of series) expect(line).toMatch(/^expiry_relay_\S+ 0$/);
@@ -138,15 +138,15 @@ describe('the metrics', () => {
 
   it('show what waits in the outbox, and for how long', async () => {
     const { metrics, value } = someEvents();
-    metrics.watchOutbox(
-      {
-        depth: async () => ({ pending: 7, oldestDueAtMs: 1_000 }),
-        deadLetterCount: async () => 3,
-      },
-      () => 3_500,
-    );
+    metrics.watchOutbox(async () => ({
+      pending: 7,
+      oldestDueForMs: 2_500,
+      deadLetters: 3,
+      breaker: 'half_open',
+    }));
     expect(await value('expiry_relay_outbox_pending{endpoint="shop"}')).toBe(7);
     expect(await value('expiry_relay_outbox_oldest_seconds{endpoint="shop"}')).toBe(2.5);
     expect(await value('expiry_relay_dead_letters{endpoint="shop"}')).toBe(3);
+    expect(await value('expiry_relay_endpoint_paused{endpoint="shop"}')).toBe(1);
   });
 });

@@ -1,16 +1,16 @@
 /** For each write of the outbox: failed and not stored, and failed but stored (the reply was lost). */
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { systemClock } from '../../src/clock.js';
-import { endpointKeys, GROUP } from '../../src/outbox/format.js';
 import type { Claimed, Outbox } from '../../src/outbox/outbox.js';
-import { RedisOutbox } from '../../src/outbox/redis-outbox.js';
-import { openLasting } from '../../src/redis-client.js';
+import { endpointKeys, GROUP } from '../../src/state/format.js';
 import { aDelivery } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
+import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
 
 const never = new AbortController().signal;
+
+const WORKING = { kind: 'working' } as const;
 
 const shared = sharedRedis();
 let prefixes = 0;
@@ -20,21 +20,14 @@ async function breakable() {
   prefixes += 1;
   const prefix = `faults-${prefixes}`;
   const proxy = await TcpProxy.start(shared.server.port);
-  const address = {
-    host: '127.0.0.1',
-    port: proxy.port,
-    tls: false,
-    username: null,
-    password: null,
-  };
-  const redis = openLasting(address, 0, () => undefined);
+  const opened = await openState(proxy.port, prefix);
+  const { redis } = opened.state;
   onTestFinished(async () => {
-    redis.disconnect();
+    await opened[Symbol.asyncDispose]();
     await proxy[Symbol.asyncDispose]();
   });
   const ready = () => eventually('the connection', () => redis.status === 'ready');
-  await ready();
-  const outbox: Outbox = new RedisOutbox({ redis, prefix, replica: 'one', clock: systemClock });
+  const outbox: Outbox = opened.outbox();
   const keys = endpointKeys(prefix, 'shop');
   const claimOne = async (): Promise<Claimed> => {
     const [claimed] = await outbox.claim('shop', 1, never);
@@ -57,14 +50,14 @@ async function breakable() {
     /** The write does not reach the server. */
     async failsNotStored(write: () => Promise<unknown>) {
       proxy.cut(true);
-      await expect(write()).rejects.toThrow('the state Redis cannot be used');
+      await expect(write()).rejects.toThrow(/^the state Redis at .* cannot be reached$/);
       proxy.cut(false);
       await ready();
     },
     /** The write reaches the server, which `isStored` shows, and its reply never arrives. */
     async failsStored(write: () => Promise<unknown>, isStored: () => Promise<boolean>) {
       proxy.loseReplies();
-      const failed = expect(write()).rejects.toThrow('the state Redis cannot be used');
+      const failed = expect(write()).rejects.toThrow(/^the state Redis at .* cannot be reached$/);
       await eventually('it is stored', isStored);
       proxy.cut(false);
       await failed;
@@ -92,7 +85,7 @@ describe('enqueue', () => {
     );
     await outbox.enqueue(deliveries);
     expect(await outbox.claim('shop', 9, never)).toHaveLength(2);
-    expect(await outbox.depth('shop')).toMatchObject({ pending: 2, oldestDueAtMs: null });
+    expect(await outbox.depth('shop')).toMatchObject({ pending: 2, oldestDueForMs: null });
   });
 });
 
@@ -114,7 +107,7 @@ describe('claim', () => {
     );
     const again = await claimOne();
     expect(again).toMatchObject({ delivery: { id: 'b' }, attempt: 1 });
-    for (const claimed of [known, again]) await outbox.settle(claimed, { kind: 'done' });
+    for (const claimed of [known, again]) await outbox.settle(claimed, { kind: 'done' }, WORKING);
     expect(await atServer.stored()).toBe(0);
   });
 });
@@ -134,9 +127,9 @@ describe.each([
     const { outbox, claimOne, atServer, failsNotStored } = await breakable();
     await outbox.enqueue([aDelivery()]);
     const claimed = await claimOne();
-    await failsNotStored(() => outbox.settle(claimed, disposition));
+    await failsNotStored(() => outbox.settle(claimed, disposition, WORKING));
     expect(await seen(atServer)).toEqual({ stored: 1, waiting: 0, dead: 0 });
-    await outbox.settle(claimed, disposition);
+    await outbox.settle(claimed, disposition, WORKING);
     expect(await seen(atServer)).toEqual(after);
   });
 
@@ -145,10 +138,10 @@ describe.each([
     await outbox.enqueue([aDelivery()]);
     const claimed = await claimOne();
     await failsStored(
-      () => outbox.settle(claimed, disposition),
+      () => outbox.settle(claimed, disposition, WORKING),
       async () => (await atServer.claimed()) === 0,
     );
-    await outbox.settle(claimed, disposition);
+    await outbox.settle(claimed, disposition, WORKING);
     expect(await seen(atServer)).toEqual(after);
   });
 });

@@ -3,7 +3,7 @@ import { MemoryOutbox } from '../../src/outbox/memory-outbox.js';
 import type { DeadLetter } from '../../src/vocabulary.js';
 import { aDelivery } from '../support/domain.js';
 import { ManualClock } from '../support/manual-clock.js';
-import { describeOutbox } from './contract.js';
+import { describeOutbox, lettersOf } from './contract.js';
 
 describeOutbox('the outbox in memory', async () => {
   const clock = new ManualClock();
@@ -19,6 +19,8 @@ describe('the outbox in memory', () => {
     deadLetterBytesMax: 100,
   };
   const never = new AbortController().signal;
+
+  const WORKING = { kind: 'working' } as const;
   const withLimits = () => {
     const evicted: DeadLetter[] = [];
     const clock = new ManualClock();
@@ -41,7 +43,7 @@ describe('the outbox in memory', () => {
     expect(await outbox.enqueue([bytes('a', 80)])).toEqual([]);
     expect(await outbox.enqueue([bytes('b', 30)])).toHaveLength(1);
     const [claimed] = await outbox.claim('shop', 1, never);
-    if (claimed) await outbox.settle(claimed, { kind: 'done' });
+    if (claimed) await outbox.settle(claimed, { kind: 'done' }, WORKING);
     expect(await outbox.enqueue([bytes('b', 30)])).toEqual([]);
   });
 
@@ -56,9 +58,9 @@ describe('the outbox in memory', () => {
     for (const id of ['a', 'b', 'c']) {
       await outbox.enqueue([bytes(id, 1)]);
       const [claimed] = await outbox.claim('shop', 1, never);
-      if (claimed) await outbox.settle(claimed, { kind: 'dead', reason: 'exhausted' });
+      if (claimed) await outbox.settle(claimed, { kind: 'dead', reason: 'exhausted' }, WORKING);
     }
-    const kept = await outbox.deadLetters('shop');
+    const kept = await lettersOf(outbox.dead);
     expect(kept.map(({ delivery }) => delivery.id)).toEqual(['b', 'c']);
     expect(evicted.map(({ delivery }) => delivery.id)).toEqual(['a']);
   });
@@ -67,7 +69,8 @@ describe('the outbox in memory', () => {
     const { outbox, clock } = withLimits();
     await outbox.enqueue([bytes('a', 1)]);
     const [claimed] = await outbox.claim('shop', 1, never);
-    if (claimed) await outbox.settle(claimed, { kind: 'retry', notBeforeMs: clock.nowMs() + 9 });
+    if (claimed)
+      await outbox.settle(claimed, { kind: 'retry', notBeforeMs: clock.nowMs() + 9 }, WORKING);
     expect(clock.timers).toBe(1);
     await outbox.close();
     expect(clock.timers).toBe(0);

@@ -1,9 +1,9 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../src/clock.js';
-import { replicaKey } from '../../src/outbox/format.js';
 import { Presence } from '../../src/outbox/presence.js';
-import { RedisOutbox } from '../../src/outbox/redis-outbox.js';
+import { replicaKey } from '../../src/state/format.js';
 import { aDelivery } from '../support/domain.js';
+import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
 
 const shared = sharedRedis();
@@ -16,18 +16,17 @@ async function twoReplicas() {
   prefixes += 1;
   const prefix = `test-${prefixes}`;
   const reclaimed: [string, string, number][] = [];
+  const opened = await openState(shared.server.port, prefix);
+  onTestFinished(() => opened[Symbol.asyncDispose]());
   const replica = (name: string) => ({
-    outbox: new RedisOutbox({ redis: shared.client, prefix, replica: name, clock: systemClock }),
+    outbox: opened.outbox({ replica: name }),
     presence: new Presence({
-      redis: shared.client,
-      prefix,
+      state: opened.state,
+      scripts: opened.scripts,
       replica: name,
       endpoints: ['shop', 'never-used'],
       clock: systemClock,
       onReclaimed: (...what) => reclaimed.push(what),
-      onFailed: (error) => {
-        throw error;
-      },
     }),
   });
   const [one, other] = [replica('one'), replica('other')];
@@ -87,10 +86,10 @@ describe('what a dead replica had claimed', () => {
     const { one, other, claims, dies } = await twoReplicas();
     await dies();
     await other.presence.reclaim();
-    for (const claimed of claims) await one.outbox.settle(claimed, disposition);
+    for (const claimed of claims) await one.outbox.settle(claimed, disposition, { kind: 'none' });
     expect((await other.outbox.depth('shop')).pending).toBe(3);
     expect(await other.outbox.claim('shop', 9, never)).toHaveLength(3);
-    expect(await other.outbox.deadLetterCount('shop')).toBe(0);
+    expect((await other.outbox.depth('shop')).deadLetters).toBe(0);
   });
 
   it('is handed back at once by one that says goodbye', async () => {

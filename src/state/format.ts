@@ -1,21 +1,27 @@
 /**
- * How the outbox lies in Redis: the names of its keys, and the bytes of a delivery. This file alone
- * knows. `1` in the names is the version: a change that an older relay could not read gets another.
+ * How the state lies in Redis: the names of its keys, and the bytes of a delivery. This file alone
+ * knows. The number in the names is the version: a change that an older relay could not read gets
+ * another, and `format` says which one a prefix is used by.
  *
+ *   {expiry-relay}:format                           string  the version of all the others
+ *   {expiry-relay}:1:endpoints                      zset    name, by when a running replica had it
+ *   {expiry-relay}:1:replica:<name>                 string  there as long as the replica lives
  *   {expiry-relay}:1:outbox:<endpoint>:deliveries   hash    id → delivery, until done or dead
- *   {expiry-relay}:1:outbox:<endpoint>:ready        stream  id, attempts made; group `relay`
+ *   {expiry-relay}:1:outbox:<endpoint>:ready        stream  id, attempts, due; group `relay`
  *   {expiry-relay}:1:outbox:<endpoint>:waiting      zset    <attempts made>:<id>, by not-before
+ *   {expiry-relay}:1:outbox:<endpoint>:breaker      hash    failures, failed_at, pauses, until, probe
  *   {expiry-relay}:1:outbox:<endpoint>:dead         hash    id → dead letter
  *   {expiry-relay}:1:outbox:<endpoint>:dead-order   zset    id, by time of death
- *   {expiry-relay}:1:replica:<name>                 string  there as long as the replica lives
  *
  * The tag in braces puts all of them into one slot of a cluster. Times are milliseconds by the
- * clock of this Redis. A delivery is one line of JSON, a line feed, and the body's exact bytes; a
- * dead letter is the same with three more members in the line.
+ * clock of this Redis. An entry of `ready` tells the attempts made; it has `due` only when it became
+ * due at another time than its own. A claimed entry stays until its claim ends, and is then deleted:
+ * whoever finds its entry gone has lost the claim. A delivery is one line of JSON, a line feed, and
+ * the body's exact bytes; a dead letter is one line of JSON more, in front of the delivery.
  */
 import type { DeadLetter, DeadReason, Delivery, DetectedBy } from '../vocabulary.js';
 
-const VERSION = 1;
+export const FORMAT_VERSION = 1;
 
 /** A replica that has not been heard of for so long is dead. */
 export const DEAD_AFTER_MS = 10_000;
@@ -27,6 +33,7 @@ export interface EndpointKeys {
   readonly deliveries: string;
   readonly ready: string;
   readonly waiting: string;
+  readonly breaker: string;
   readonly dead: string;
   readonly deadOrder: string;
 }
@@ -38,19 +45,30 @@ export function ownKeyPrefix(prefix: string): string {
 
 /** The keys of one endpoint's part; `prefix` is `state.prefix`. */
 export function endpointKeys(prefix: string, endpoint: string): EndpointKeys {
-  const base = `${ownKeyPrefix(prefix)}${VERSION}:outbox:${endpoint}`;
+  const base = `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:outbox:${endpoint}`;
   return {
     deliveries: `${base}:deliveries`,
     ready: `${base}:ready`,
     waiting: `${base}:waiting`,
+    breaker: `${base}:breaker`,
     dead: `${base}:dead`,
     deadOrder: `${base}:dead-order`,
   };
 }
 
+/** The key that says which version of this format a prefix is used by. */
+export function formatKey(prefix: string): string {
+  return `${ownKeyPrefix(prefix)}format`;
+}
+
+/** The key of the endpoints that the running replicas have. */
+export function endpointsKey(prefix: string): string {
+  return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:endpoints`;
+}
+
 /** The key that is there as long as the replica lives. */
 export function replicaKey(prefix: string, replica: string): string {
-  return `${ownKeyPrefix(prefix)}${VERSION}:replica:${replica}`;
+  return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:replica:${replica}`;
 }
 
 interface DeliveryHead {
@@ -87,23 +105,25 @@ function headOf(delivery: Delivery): DeliveryHead {
 
 const LINE_FEED = 0x0a;
 
-function pack(head: object, body: Buffer): Buffer {
-  return Buffer.concat([Buffer.from(`${JSON.stringify(head)}\n`), body]);
-}
-
-function unpack<Head>(packed: Buffer): { head: Head; body: Buffer } {
+/** The first line, as JSON, and what follows it. */
+function splitLine<Head>(packed: Buffer): { head: Head; rest: Buffer } {
   const end = packed.indexOf(LINE_FEED);
   const head = JSON.parse(packed.toString('utf8', 0, end)) as Head;
-  return { head, body: packed.subarray(end + 1) };
+  return { head, rest: packed.subarray(end + 1) };
 }
 
-function deliveryOf(head: DeliveryHead, body: Buffer): Delivery {
+export function packDelivery(delivery: Delivery): Buffer {
+  return Buffer.concat([Buffer.from(`${JSON.stringify(headOf(delivery))}\n`), delivery.body]);
+}
+
+export function unpackDelivery(packed: Buffer): Delivery {
+  const { head, rest } = splitLine<DeliveryHead>(packed);
   return {
     id: head.id,
     endpoint: head.endpoint,
     route: head.route,
     path: head.path,
-    body,
+    body: rest,
     keyLabel: head.key,
     database: head.database,
     expiredAtMs: head.expired_at_ms,
@@ -112,24 +132,11 @@ function deliveryOf(head: DeliveryHead, body: Buffer): Delivery {
   };
 }
 
-export function packDelivery(delivery: Delivery): Buffer {
-  return pack(headOf(delivery), delivery.body);
-}
-
-export function unpackDelivery(packed: Buffer): Delivery {
-  const { head, body } = unpack<DeliveryHead>(packed);
-  return deliveryOf(head, body);
-}
-
-export function packDeadLetter({ delivery, reason, attempts, diedAtMs }: DeadLetter): Buffer {
-  const death: DeathHead = { reason, attempts, died_at_ms: diedAtMs };
-  return pack({ ...headOf(delivery), ...death }, delivery.body);
-}
-
+/** Dead letters are packed inside Redis, by outbox/scripts/fragments.ts. */
 export function unpackDeadLetter(packed: Buffer): DeadLetter {
-  const { head, body } = unpack<DeliveryHead & DeathHead>(packed);
+  const { head, rest } = splitLine<DeathHead>(packed);
   return {
-    delivery: deliveryOf(head, body),
+    delivery: unpackDelivery(rest),
     reason: head.reason,
     attempts: head.attempts,
     diedAtMs: head.died_at_ms,

@@ -1,0 +1,41 @@
+/** What happens between the relay and the Redis that holds its state. */
+import type { Logger } from 'pino';
+import type { StateUnavailableError } from '../errors.js';
+import type { Metrics } from '../metrics.js';
+import type { StateOperation } from '../vocabulary.js';
+
+export class StateEvents {
+  readonly #log: Logger;
+  readonly #metrics: Metrics;
+
+  constructor(log: Logger, metrics: Metrics) {
+    this.#log = log;
+    this.#metrics = metrics;
+  }
+
+  failed(operation: StateOperation): void {
+    this.#metrics.stateErrors.inc({ operation });
+  }
+
+  troubleBegan(operation: StateOperation, error: StateUnavailableError): void {
+    this.#log.error(
+      { event: 'state_trouble', operation, error: error.message },
+      'the state Redis cannot be used as it should; trying again until it can',
+    );
+  }
+
+  troubleEnded(afterMs: number): void {
+    this.#log.info(
+      { event: 'state_recovered', after_ms: Math.round(afterMs) },
+      'the state Redis can be used again',
+    );
+  }
+
+  evictable(address: string, policy: string): void {
+    this.#log.warn(
+      { event: 'state_evictable', redis: address, policy },
+      'this maxmemory-policy lets Redis throw away what the relay keeps there: webhooks may be ' +
+        'lost. Use noeviction, or a volatile-* policy',
+    );
+  }
+}

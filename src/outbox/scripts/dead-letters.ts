@@ -1,0 +1,29 @@
+/** What an operator, or time, does with dead letters. */
+import { NOW, READY } from './fragments.js';
+
+/** KEYS: dead, dead-order, deliveries, ready. ARGV: id. 0: no such dead letter. */
+export const REPLAY = `${READY}
+local letter = redis.call('HGET', KEYS[1], ARGV[1])
+if not letter then return 0 end
+local packed = string.sub(letter, string.find(letter, '\\n', 1, true) + 1)
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('ZREM', KEYS[2], ARGV[1])
+if redis.call('HSETNX', KEYS[3], ARGV[1], packed) == 1 then make_ready(KEYS[4], ARGV[1], 0) end
+return 1`;
+
+/** KEYS: dead, dead-order. ARGV: id. 0: no such dead letter. */
+export const DROP = `redis.call('ZREM', KEYS[2], ARGV[1])
+return redis.call('HDEL', KEYS[1], ARGV[1])`;
+
+/**
+ * KEYS: dead, dead-order. ARGV: milliseconds to keep dead letters for, count. Forgets older ones, up
+ * to the count. Returns how many.
+ */
+export const EXPIRE_DEAD = `${NOW}
+local old = redis.call(
+  'ZRANGE', KEYS[2], '-inf', now() - ARGV[1], 'BYSCORE', 'LIMIT', 0, ARGV[2])
+for _, id in ipairs(old) do
+  redis.call('HDEL', KEYS[1], id)
+  redis.call('ZREM', KEYS[2], id)
+end
+return #old`;

@@ -1,0 +1,113 @@
+/** Lua functions that the scripts share. Each script holds those that it calls. */
+
+import { GROUP } from '../../state/format.js';
+import { BREAKER } from '../breaker.js';
+
+/** Milliseconds by the clock of this Redis. */
+export const NOW = `local function now()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+`;
+
+/** `due` is nil for what becomes due at this moment. */
+export const READY = `local function make_ready(stream, id, attempts, due)
+  if due then
+    redis.call('XADD', stream, '*', 'id', id, 'attempts', attempts, 'due', due)
+  else
+    redis.call('XADD', stream, '*', 'id', id, 'attempts', attempts)
+  end
+end
+local function due_of(entry)
+  return entry[2][6] or string.match(entry[1], '^%d+')
+end
+`;
+
+/** Gives up a claim that is still held: true; false when it is held no longer. */
+export const UNCLAIM = `local function unclaim(stream, entry)
+  if redis.call('XDEL', stream, entry) == 0 then return false end
+  redis.call('XACK', stream, '${GROUP}', entry)
+  return true
+end
+`;
+
+/**
+ * A sign of life. Its first write is one that Redis allows at maxmemory, and so are then all others
+ * of the script: what drains the outbox must go on when Redis is full.
+ */
+export const ALIVE = `local function alive(replica, life)
+  if redis.call('PEXPIRE', replica, life) == 0 then
+    redis.call('SET', replica, '', 'PX', life)
+  end
+end
+`;
+
+/** Moves a delivery among the dead letters; a line in front of it says why. Needs NOW. */
+export const BURY = `local function bury(deliveries, dead, order, id, reason, attempts)
+  local packed = redis.call('HGET', deliveries, id)
+  if not packed then return end
+  local at = now()
+  local death = string.format(
+    '{"reason":"%s","attempts":%d,"died_at_ms":%.0f}\\n', reason, attempts, at)
+  redis.call('HDEL', deliveries, id)
+  redis.call('HSET', dead, id, death .. packed)
+  redis.call('ZADD', order, at, id)
+end
+`;
+
+/** Forgets the oldest dead letters: those beyond `count`. Returns how many. */
+export const KEEP_COUNT = `local function keep_count(dead, order, count)
+  local surplus = redis.call('ZCARD', order) - count
+  if surplus <= 0 then return 0 end
+  for _, id in ipairs(redis.call('ZRANGE', order, 0, surplus - 1)) do
+    redis.call('HDEL', dead, id)
+    redis.call('ZREM', order, id)
+  end
+  return surplus
+end
+`;
+
+/**
+ * The circuit breaker; breaker.ts tells how it works. `standing` says where it stands: how many of
+ * `count` may be claimed, and how much of its pause is left. `heed` takes note of what an attempt
+ * says, and returns the new pause in milliseconds when it opens, 0 when it closes, -1 when it stays
+ * as it was. Needs NOW.
+ */
+export const BREAK = `local function standing(breaker, stream, count)
+  local state = redis.call('HMGET', breaker, 'pauses', 'until', 'probe')
+  if not state[1] then return count, 0 end
+  local left = state[2] - now()
+  if left > 0 then return 0, left end
+  if state[3] and #redis.call('XRANGE', stream, state[3], state[3]) > 0 then return 0, 0 end
+  return 1, 0
+end
+local function close(breaker)
+  local was_open = redis.call('HEXISTS', breaker, 'pauses') == 1
+  redis.call('DEL', breaker)
+  return was_open and 0 or -1
+end
+local function failed(breaker, entry, asked)
+  local at = now()
+  local state = redis.call('HMGET', breaker, 'failures', 'failed_at', 'pauses', 'until', 'probe')
+  local pauses = tonumber(state[3] or 0)
+  if pauses == 0 then
+    local same_run = state[2] and at - state[2] <= ${BREAKER.runGapMsMax}
+    local failures = same_run and state[1] + 1 or 1
+    redis.call('HSET', breaker, 'failures', failures, 'failed_at', at)
+    if failures < ${BREAKER.failuresToOpen} and asked == 0 then return -1 end
+  elseif state[5] ~= entry then
+    redis.call('HSET', breaker, 'until', math.max(state[4], at + asked))
+    return -1
+  end
+  local grown = math.min(${BREAKER.pauseFirstMs} * 2 ^ pauses, ${BREAKER.pauseMsMax})
+  local pause = math.max(grown, asked)
+  redis.call('HSET', breaker, 'pauses', pauses + 1, 'until', at + pause)
+  redis.call('HDEL', breaker, 'probe')
+  return pause
+end
+local function heed(breaker, entry, signal, asked)
+  if signal == 'failing' then return failed(breaker, entry, tonumber(asked)) end
+  if signal == 'none' then return -1 end
+  return close(breaker)
+end
+`;

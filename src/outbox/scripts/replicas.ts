@@ -1,0 +1,90 @@
+/** Replicas that come and go: who lives, and what the dead have left behind. */
+import { GROUP } from '../../state/format.js';
+import { ALIVE, BURY, KEEP_COUNT, NOW, READY, UNCLAIM } from './fragments.js';
+
+/**
+ * KEYS: the replica's own, endpoints. ARGV: its life in milliseconds, the endpoints that its file
+ * has. A sign of life.
+ */
+export const BEAT = `${NOW}${ALIVE}
+alive(KEYS[1], ARGV[1])
+local at = now()
+for i = 2, #ARGV do redis.call('ZADD', KEYS[2], at, ARGV[i]) end
+return redis.status_reply('OK')`;
+
+/**
+ * KEYS: ready. ARGV: replica, the entries that it knows it holds. What else it is said to hold is
+ * ready again, the attempt not counted, since it was not made. Returns how many.
+ */
+export const GIVE_BACK = `${READY}${UNCLAIM}
+local known = {}
+for i = 2, #ARGV do known[ARGV[i]] = true end
+local claims = redis.pcall('XPENDING', KEYS[1], '${GROUP}', '-', '+', 10000, ARGV[1])
+if claims.err then return 0 end
+local count = 0
+for _, claim in ipairs(claims) do
+  local entry = not known[claim[1]] and redis.call('XRANGE', KEYS[1], claim[1], claim[1])[1]
+  if entry and unclaim(KEYS[1], claim[1]) then
+    make_ready(KEYS[1], entry[2][2], entry[2][4], due_of(entry))
+    count = count + 1
+  end
+end
+return count`;
+
+/**
+ * KEYS: ready, the key of a replica that is said to be dead. ARGV: its name, count. What it had
+ * claimed becomes ready again, the attempt counted, unless it lives after all. Returns how many.
+ */
+export const RECLAIM = `${READY}${UNCLAIM}
+if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+local claims = redis.call('XPENDING', KEYS[1], '${GROUP}', '-', '+', ARGV[2], ARGV[1])
+for _, claim in ipairs(claims) do
+  local entry = redis.call('XRANGE', KEYS[1], claim[1], claim[1])[1]
+  if entry and unclaim(KEYS[1], claim[1]) then
+    make_ready(KEYS[1], entry[2][2], entry[2][4] + 1, due_of(entry))
+  else
+    redis.call('XACK', KEYS[1], '${GROUP}', claim[1])
+  end
+end
+if #claims < tonumber(ARGV[2]) then
+  redis.call('XGROUP', 'DELCONSUMER', KEYS[1], '${GROUP}', ARGV[1])
+end
+return #claims`;
+
+/**
+ * KEYS: endpoints. ARGV: milliseconds. Returns the endpoints that no running replica has had for so
+ * long.
+ */
+export const UNKNOWN = `${NOW}
+return redis.call('ZRANGE', KEYS[1], '-inf', now() - ARGV[1], 'BYSCORE')`;
+
+/**
+ * KEYS: endpoints, ready, deliveries, waiting, breaker, dead, dead-order. ARGV: endpoint, the
+ * milliseconds after which it is unknown, reason, count, how many dead letters to keep. Buries what
+ * is left of an endpoint that no running replica has, up to the count. Returns how many, and how many
+ * dead letters had to make room; forgets the endpoint once nothing is left.
+ */
+export const BURY_UNKNOWN = `${NOW}${BURY}${KEEP_COUNT}
+local seen = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not seen or now() - seen < tonumber(ARGV[2]) then return { 0, 0 } end
+local count = tonumber(ARGV[4])
+local buried = 0
+for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', count)) do
+  redis.call('XDEL', KEYS[2], entry[1])
+  bury(KEYS[3], KEYS[6], KEYS[7], entry[2][2], ARGV[3], entry[2][4])
+  buried = buried + 1
+end
+if buried < count then
+  for _, member in ipairs(redis.call('ZRANGE', KEYS[4], 0, count - buried - 1)) do
+    local attempts, id = string.match(member, '^(%d+):(.*)$')
+    redis.call('ZREM', KEYS[4], member)
+    bury(KEYS[3], KEYS[6], KEYS[7], id, ARGV[3], attempts)
+    buried = buried + 1
+  end
+end
+local evicted = keep_count(KEYS[6], KEYS[7], ARGV[5])
+if buried == 0 then
+  redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[5])
+  if redis.call('ZCARD', KEYS[7]) == 0 then redis.call('ZREM', KEYS[1], ARGV[1]) end
+end
+return { buried, evicted }`;

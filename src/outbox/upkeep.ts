@@ -1,0 +1,133 @@
+/**
+ * What has to be done to the outbox in Redis now and then, by whichever replica comes first: old
+ * dead letters are forgotten, and what waits for an endpoint that no running replica has (replicas
+ * may run different files for a while) is shown, and after a grace given up.
+ */
+import type { Clock } from '../clock.js';
+import { StateUnavailableError } from '../errors.js';
+import { DEAD_AFTER_MS, endpointKeys, endpointsKey } from '../state/format.js';
+import type { RedisState } from '../state/redis-state.js';
+import type { RedisOutbox } from './redis-outbox.js';
+import type { Scripts } from './scripts/scripts.js';
+
+const UPKEEP_EVERY_MS = 10_000;
+
+/** Deliveries that one script buries: a few milliseconds' work for Redis. */
+const BURY_BATCH = 100;
+
+export interface UpkeepParts {
+  readonly state: RedisState;
+  readonly scripts: Scripts;
+  readonly outbox: RedisOutbox;
+  readonly clock: Clock;
+  /** How long dead letters are kept. */
+  readonly keepMs: number;
+  /** Dead letters kept for one endpoint. */
+  readonly deadLettersMax: number;
+  /** How long this replica has to see that an endpoint is unknown before it is given up. */
+  readonly graceMs: number;
+  readonly events: UpkeepEvents;
+}
+
+export interface UpkeepEvents {
+  /** So many deliveries wait for an endpoint that no running replica has; 0: no longer. */
+  unknownEndpoint(endpoint: string, pending: number, graceLeftMs: number): void;
+  /** They are dead letters now. */
+  unknownEndpointBuried(endpoint: string, count: number): void;
+  deadLettersExpired(endpoint: string, count: number): void;
+  deadLettersEvicted(endpoint: string, count: number): void;
+}
+
+export class Upkeep {
+  readonly #parts: UpkeepParts;
+  readonly #stop = new AbortController();
+  /** The endpoints that no running replica has, and since when this one has seen that. */
+  readonly #unknownSinceMs = new Map<string, number>();
+  #loop: Promise<void> = Promise.resolve();
+
+  constructor(parts: UpkeepParts) {
+    this.#parts = parts;
+  }
+
+  start(): void {
+    this.#loop = this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#loop;
+  }
+
+  async #run(): Promise<void> {
+    const { clock } = this.#parts;
+    const { signal } = this.#stop;
+    // Not at once: the other replicas of a deployment start at the same time.
+    await clock.sleep(UPKEEP_EVERY_MS, signal);
+    while (!signal.aborted) {
+      try {
+        await this.once();
+      } catch (error) {
+        // The state itself says what is wrong with it; the next round does what this one has not.
+        if (!(error instanceof StateUnavailableError)) throw error;
+      }
+      await clock.sleep(UPKEEP_EVERY_MS, signal);
+    }
+  }
+
+  /** One round. */
+  async once(): Promise<void> {
+    await this.#expireDeadLetters();
+    await this.#lookForUnknown();
+  }
+
+  async #expireDeadLetters(): Promise<void> {
+    const { outbox, keepMs, events } = this.#parts;
+    for (const endpoint of await outbox.dead.endpoints()) {
+      const count = await outbox.dead.expire(endpoint, keepMs);
+      if (count > 0) events.deadLettersExpired(endpoint, count);
+    }
+  }
+
+  async #lookForUnknown(): Promise<void> {
+    const { state, scripts, outbox, clock, graceMs, events } = this.#parts;
+    const reply = await state.run('upkeep', () =>
+      scripts.unknown([endpointsKey(state.prefix)], [DEAD_AFTER_MS]),
+    );
+    const unknown = new Set((reply as Buffer[]).map(String));
+    for (const endpoint of this.#unknownSinceMs.keys()) {
+      if (unknown.has(endpoint)) continue;
+      this.#unknownSinceMs.delete(endpoint);
+      events.unknownEndpoint(endpoint, 0, graceMs);
+    }
+    for (const endpoint of unknown) {
+      const sinceMs = this.#unknownSinceMs.get(endpoint) ?? clock.monotonicMs();
+      const graceLeftMs = sinceMs + graceMs - clock.monotonicMs();
+      const { pending } = await outbox.depth(endpoint);
+      if (pending > 0 || this.#unknownSinceMs.has(endpoint)) {
+        events.unknownEndpoint(endpoint, pending, Math.max(0, graceLeftMs));
+      }
+      this.#unknownSinceMs.set(endpoint, sinceMs);
+      if (graceLeftMs <= 0) await this.#bury(endpoint);
+    }
+  }
+
+  async #bury(endpoint: string): Promise<void> {
+    const { state, scripts, deadLettersMax, events } = this.#parts;
+    const { ready, deliveries, waiting, breaker, dead, deadOrder } = endpointKeys(
+      state.prefix,
+      endpoint,
+    );
+    const known = endpointsKey(state.prefix);
+    const keys = [known, ready, deliveries, waiting, breaker, dead, deadOrder];
+    const args = [endpoint, DEAD_AFTER_MS, 'unknown_endpoint', BURY_BATCH, deadLettersMax];
+    let total = 0;
+    for (;;) {
+      const reply = await state.run('upkeep', () => scripts.buryUnknown(keys, args));
+      const [buried, evicted] = reply as [number, number];
+      if (evicted > 0) events.deadLettersEvicted(endpoint, evicted);
+      total += buried;
+      if (buried === 0) break;
+    }
+    if (total > 0) events.unknownEndpointBuried(endpoint, total);
+  }
+}

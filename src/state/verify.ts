@@ -1,0 +1,31 @@
+/** What has to be known of a state Redis before it is used. */
+import type { Redis } from 'ioredis';
+import { StateFormatError } from '../errors.js';
+import { FORMAT_VERSION, formatKey, ownKeyPrefix } from './format.js';
+
+/** Marks a prefix that nobody uses as ours; rejects when another version uses it. */
+export async function verifyFormat(redis: Redis, prefix: string): Promise<void> {
+  const key = formatKey(prefix);
+  const found = (await redis.get(key)) ?? (await mark(redis, key));
+  if (found === String(FORMAT_VERSION)) return;
+  throw new StateFormatError(
+    `the keys ${ownKeyPrefix(prefix)}… in the state Redis are used by another version of the ` +
+      `relay (expected format ${FORMAT_VERSION}, found ${found}): run that version, or choose ` +
+      'another state.prefix',
+  );
+}
+
+/** Resolves with whoever was first. */
+async function mark(redis: Redis, key: string): Promise<string | null> {
+  await redis.setnx(key, FORMAT_VERSION);
+  return redis.get(key);
+}
+
+/** The policy by which keys of ours could be thrown away; null when none could. */
+export async function evictionPolicy(redis: Redis): Promise<string | null> {
+  // INFO may be forbidden; then nothing can be said.
+  const info = await redis.info('memory').catch(() => '');
+  const maxmemory = /^maxmemory:(\d+)/m.exec(info)?.[1] ?? '0';
+  const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1] ?? 'noeviction';
+  return maxmemory !== '0' && policy.startsWith('allkeys-') ? policy : null;
+}

@@ -1,0 +1,69 @@
+/** A state Redis as the relay uses it, on a server of the test's own. */
+import { systemClock } from '../../src/clock.js';
+import { RedisOutbox } from '../../src/outbox/redis-outbox.js';
+import { defineScripts, type Scripts } from '../../src/outbox/scripts/scripts.js';
+import { RedisState, type StateEvents } from '../../src/state/redis-state.js';
+
+const never = new AbortController().signal;
+
+export const SILENT_STATE_EVENTS: StateEvents = {
+  failed: () => undefined,
+  troubleBegan: () => undefined,
+  troubleEnded: () => undefined,
+  evictable: () => undefined,
+};
+
+export interface OpenedState extends AsyncDisposable {
+  readonly state: RedisState;
+  readonly scripts: Scripts;
+  /** An outbox of one replica. */
+  outbox(given?: OutboxOptions): RedisOutbox;
+}
+
+export interface OutboxOptions {
+  readonly replica?: string;
+  readonly deadLettersMax?: number;
+  readonly onDeadLettersEvicted?: (endpoint: string, count: number) => void;
+}
+
+/** Opens it and waits until it can be used. */
+export async function openState(
+  port: number,
+  prefix: string,
+  events: StateEvents = SILENT_STATE_EVENTS,
+): Promise<OpenedState> {
+  const opened = startState(port, prefix, events);
+  await opened.state.usable(never);
+  return opened;
+}
+
+/** Opens it and does not wait. */
+export function startState(
+  port: number,
+  prefix: string,
+  events: StateEvents = SILENT_STATE_EVENTS,
+): OpenedState {
+  const address = { host: '127.0.0.1', port, tls: false, username: null, password: null };
+  const clock = systemClock;
+  const state = new RedisState({ redis: address, database: 0, prefix, clock, events });
+  const scripts = defineScripts(state.redis);
+  return {
+    state,
+    scripts,
+    outbox: ({
+      replica = 'one',
+      deadLettersMax = 10_000,
+      onDeadLettersEvicted = () => undefined,
+    } = {}) => {
+      return new RedisOutbox({
+        state,
+        scripts,
+        replica,
+        clock,
+        deadLettersMax,
+        onDeadLettersEvicted,
+      });
+    },
+    [Symbol.asyncDispose]: async () => state.close(),
+  };
+}
