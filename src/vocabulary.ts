@@ -173,6 +173,14 @@ export interface RedisSettings extends RedisAddress {
   readonly notifications: 'manage' | 'require';
 }
 
+/** Which dead letters of each endpoint are kept. */
+export interface DeadLetterLimits {
+  /** From its death on. */
+  readonly keepMs: number;
+  /** The oldest makes room. */
+  readonly countMax: number;
+}
+
 /** What must survive, and where it is kept. Made from the file. */
 export type StateSettings =
   | { readonly kind: 'memory'; readonly prefix: string }
@@ -183,6 +191,12 @@ export type StateSettings =
       readonly database: number;
       /** Every key of the relay's own begins with it, in braces. */
       readonly prefix: string;
+      readonly deadLetters: DeadLetterLimits;
+      /**
+       * How long deliveries wait for an endpoint that no running replica's file has, before they
+       * become dead letters.
+       */
+      readonly unknownEndpointGraceMs: number;
     };
 
 /** An address to listen on; port 0 lets the system choose. */

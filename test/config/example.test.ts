@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
+import { type JsonSchema, jsonSchema } from '../../src/config/json-schema.js';
 import { loadSettings } from '../../src/config/load.js';
-import { type JsonSchema, jsonSchema } from '../../src/config/schema.js';
 import { TEST_SECRET } from '../support/domain.js';
 
 const cwd = new URL('../..', import.meta.url).pathname;

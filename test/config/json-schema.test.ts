@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type JsonSchema, jsonSchema } from '../../src/config/schema.js';
+import { type JsonSchema, jsonSchema } from '../../src/config/json-schema.js';
 
 function* propertiesOf(schema: JsonSchema, path = ''): Generator<[string, JsonSchema]> {
   for (const [name, property] of Object.entries(schema.properties ?? {})) {
