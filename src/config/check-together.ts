@@ -38,7 +38,7 @@ function isGiven(section: Section, key: string): boolean {
 }
 
 function checkState(state: Section): Complaint[] {
-  if ((state.kind ?? 'memory') !== 'memory') return checkLogin('state', state);
+  if (state.kind !== 'memory') return checkLogin('state', state);
   // It would be ignored.
   return Object.keys(stateFields)
     .filter((key) => !STATE_KEYS_OF_EVERY_KIND.includes(key) && isGiven(state, key))

@@ -128,7 +128,7 @@ const deadLetters = mapping({
 
 const state = mapping({
   kind: choice(['redis', 'memory'])
-    .prefault('memory')
+    .prefault('redis')
     .describe(
       'Where outbox and dead letters are kept. redis: they survive a restart, and replicas share ' +
         'them. memory: they end with the process',

@@ -24,6 +24,8 @@ describe('jsonSchema', () => {
       '.endpoints.timeout': '15s',
       '.endpoints.concurrency': 32,
       '.redis.url': 'redis://127.0.0.1:6379',
+      '.state.kind': 'redis',
+      '.state.dead_letters.keep': '30d',
       '.log.level': 'info',
     });
   });

@@ -176,7 +176,14 @@ describe('the settings', () => {
       routes: [],
       admin: { listen: { host: '127.0.0.1', port: 9464 } },
       log: { level: 'info', format: 'json' },
-      state: { kind: 'memory', prefix: 'expiry-relay' },
+      state: {
+        kind: 'redis',
+        redis: { host: '127.0.0.1', port: 6379, tls: false, username: null, password: null },
+        database: 0,
+        prefix: 'expiry-relay',
+        deadLetters: { keepMs: 30 * 86_400_000, countMax: 10_000 },
+        unknownEndpointGraceMs: 3_600_000,
+      },
       shutdown: { graceMs: 25_000 },
     });
     expect(settings.routes).toMatchObject([
@@ -222,10 +229,10 @@ describe('the settings', () => {
   it.each([
     'redis: {username: u}',
     'redis: {url: "redis://u@r"}',
-    'state: {kind: redis, username: u}',
-    'state: {kind: redis, url: "redis://u@r"}',
+    'state: {username: u}',
+    'state: {url: "redis://u@r"}',
     // The password of redis is for the user of redis alone.
-    'redis: {password: p}\nstate: {kind: redis, username: u}',
+    'redis: {password: p}\nstate: {username: u}',
   ])('have no user name without a password: %s', async (top) => {
     expect(await mistakesIn(withTop(top))).toContain('a password beside the user name');
   });
@@ -241,22 +248,17 @@ describe('the settings', () => {
     }
 
     it.each([
-      ['nothing', '{kind: redis}', 'r:1/2', ['u', 'p']],
-      ['a login', '{kind: redis, username: v, password: q}', 'r:1/2', ['v', 'q']],
-      ['a password alone', '{kind: redis, password: q}', 'r:1/2', [null, 'q']],
-      ['an empty login', '{kind: redis, username: "", password: ""}', 'r:1/2', ['u', 'p']],
-      ['a URL', '{kind: redis, url: "redis://s:3/4"}', 's:3/4', [null, undefined]],
-      ['the same URL', '{kind: redis, url: "redis://r:1/2"}', 'r:1/2', [null, undefined]],
-      ['a URL with a login', '{kind: redis, url: "redis://v:q@s:3"}', 's:3/2', ['v', 'q']],
-      [
-        'a URL and a login',
-        '{kind: redis, url: "redis://s:3", username: v, password: q}',
-        's:3/2',
-        ['v', 'q'],
-      ],
+      ['nothing', '{}', 'r:1/2', ['u', 'p']],
+      ['a login', '{username: v, password: q}', 'r:1/2', ['v', 'q']],
+      ['a password alone', '{password: q}', 'r:1/2', [null, 'q']],
+      ['an empty login', '{username: "", password: ""}', 'r:1/2', ['u', 'p']],
+      ['a URL', '{url: "redis://s:3/4"}', 's:3/4', [null, undefined]],
+      ['the same URL', '{url: "redis://r:1/2"}', 'r:1/2', [null, undefined]],
+      ['a URL with a login', '{url: "redis://v:q@s:3"}', 's:3/2', ['v', 'q']],
+      ['a URL and a login', '{url: "redis://s:3", username: v, password: q}', 's:3/2', ['v', 'q']],
       [
         'a URL with a user, and a password',
-        '{kind: redis, url: "redis://v@s:3", password: q}',
+        '{url: "redis://v@s:3", password: q}',
         's:3/2',
         ['v', 'q'],
       ],
@@ -266,7 +268,7 @@ describe('the settings', () => {
 
     it('take its password from a file', async () => {
       await using folder = await aFolder({
-        'relay.yaml': withTop(`${IN_R}state: {kind: redis, password_file: pw}`),
+        'relay.yaml': withTop(`${IN_R}state: {password_file: pw}`),
         pw: 'pass word\n',
       });
       const { state } = (await folder.load()).settings;
@@ -276,12 +278,11 @@ describe('the settings', () => {
 
     it('say which dead letters are kept, and how long an unknown endpoint is waited for', async () => {
       const defaults = { keepMs: 30 * 86_400_000, countMax: 10_000 };
-      expect((await settingsOf(withTop('state: {kind: redis}'))).state).toMatchObject({
+      expect((await settingsOf(SMALLEST)).state).toMatchObject({
         deadLetters: defaults,
         unknownEndpointGraceMs: 3_600_000,
       });
-      const given =
-        'state: {kind: redis, dead_letters: {keep: 1m, max: "${M}"}, unknown_endpoint_grace: 0s}';
+      const given = 'state: {dead_letters: {keep: 1m, max: "${M}"}, unknown_endpoint_grace: 0s}';
       expect((await settingsOf(withTop(given), { M: '7' })).state).toMatchObject({
         deadLetters: { keepMs: 60_000, countMax: 7 },
         unknownEndpointGraceMs: 0,
@@ -345,10 +346,10 @@ describe('secrets in files', () => {
 
   it('hold the passwords of both sections, each its own', async () => {
     await using folder = await aFolder({
-      'relay.yaml': withTop('redis: {password_file: a}\nstate: {kind: redis, password_file: b}'),
+      'relay.yaml': withTop('redis: {password_file: a}\nstate: {password_file: b}'),
       a: 'one\n',
     });
-    await expect(folder.load()).rejects.toThrow('relay.yaml:2:37: state.password_file: expected');
+    await expect(folder.load()).rejects.toThrow('relay.yaml:2:24: state.password_file: expected');
     await writeFile(join(folder.path, 'b'), 'two\n');
     const { redis, state } = (await folder.load()).settings;
     expect(redis.password?.reveal()).toBe('one');
@@ -408,7 +409,7 @@ describe('what the file may not say', () => {
     ['dead_letters: {max: 1000001}', 'dead_letters.max: expected a whole number from 1 to'],
     ['unknown_endpoint_grace: 31d', 'unknown_endpoint_grace: expected a duration from 0ms to 30d'],
   ])('refuses of the state %s', async (state, expected) => {
-    const mistakes = await mistakesIn(withTop(`state: {kind: redis, ${state}}`));
+    const mistakes = await mistakesIn(withTop(`state: {${state}}`));
     expect(mistakes).toContain(`state.${expected}`);
   });
 
