@@ -86,7 +86,6 @@ async function relay(url, receiver) {
   }
   const started = await startRelay({
     redis: { url: server.url },
-    state: { kind: 'redis' },
     endpoints: { shop: { url, secrets: [SECRET], concurrency: CONCURRENCY } },
     routes: [{ name: 'cancel-unpaid-order', match: 'order:{id}:unpaid', to: 'shop' }],
   });

@@ -78,11 +78,12 @@ export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<vo
 
 /** In the order of dependence; what starts last stops first. */
 async function start(wiring: Wiring): Promise<void> {
-  const { metrics } = wiring;
+  const { metrics, stop } = wiring;
   const source = createSource(wiring, (expiration) => capture.expired(expiration));
   const state = createState(wiring);
   await openAdmin(wiring, () => [...source.checks(), ...state.checks()]);
   const outbox = await state.open();
+  if (stop.aborted) return;
   metrics.watchProcess();
   metrics.watchOutbox((endpoint) => outbox.depth(endpoint));
   startDelivery(wiring, outbox);
@@ -141,10 +142,12 @@ function createRedisState(
     onDeadLettersEvicted: (...what) => events.outbox.deadLettersEvicted(...what),
   });
   lifecycle.onStop('state', () => state.close());
+  void untilAborted(stop).then(() => state.closeIfSilent());
   return {
     checks: () => [{ name: 'state', problem: state.problem }],
     open: async () => {
       await state.usable(stop);
+      if (stop.aborted) return outbox;
       const presence = new Presence({
         state,
         scripts,

@@ -82,7 +82,7 @@ export class StateUnavailableError extends RelayError {
 
 /** The prefix is used by a version of the relay that keeps its state in another way. */
 export class StateFormatError extends RelayError {
-  readonly retryable = false;
+  readonly retryable = true;
 }
 
 /** The address for the admin port cannot be had. */

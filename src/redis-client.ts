@@ -153,6 +153,7 @@ export function disconnect(redis: Redis): void {
 export function stateError(
   thrown: unknown,
   address: Pick<RedisAddress, 'host' | 'port' | 'tls'>,
+  section: 'redis' | 'state',
 ): RelayError {
   if (thrown instanceof RelayError) return thrown;
   const at = `the state Redis at ${addressOf(address)}`;
@@ -175,7 +176,15 @@ export function stateError(
   if (/^Connection is closed|isn't writeable|maxRetriesPerRequest/.test(said)) {
     return new RedisUnreachableError(`${at} cannot be reached`);
   }
-  return redisError(thrown, address, 'state');
+  if (said.includes('The user executing the script')) {
+    return new RedisPermissionError(
+      `${at} forbids a command that the relay needs (its ACL LOG names it): ${said}`,
+    );
+  }
+  const error = redisError(thrown, address, section);
+  const isAnswer = thrown instanceof Error && thrown.name === 'ReplyError';
+  const isUnknown = isAnswer && error instanceof RedisUnreachableError;
+  return isUnknown ? new StateUnavailableError(`${at} answered: ${said}`) : error;
 }
 
 /** What Redis or the network said, as one of our errors; `section` of the file is about it. */

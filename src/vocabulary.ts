@@ -186,6 +186,14 @@ export interface RedisSettings extends RedisAddress {
   readonly notifications: 'manage' | 'require';
 }
 
+/** Which dead letters of each endpoint are kept. */
+export interface DeadLetterLimits {
+  /** From its death on. */
+  readonly keepMs: number;
+  /** The oldest makes room. */
+  readonly countMax: number;
+}
+
 /** What must survive, and where it is kept. Made from the file. */
 export type StateSettings =
   | { readonly kind: 'memory'; readonly prefix: string }
@@ -194,15 +202,15 @@ export type StateSettings =
       readonly redis: RedisAddress;
       /** The logical database's number. */
       readonly database: number;
+      /** The part of the file that says how to reach it: where an operator has to look. */
+      readonly section: 'redis' | 'state';
       /** Every key of the relay's own begins with it, in braces. */
       readonly prefix: string;
-      readonly deadLetters: {
-        /** How long a dead letter is kept. */
-        readonly keepMs: number;
-        /** How many are kept for one endpoint. */
-        readonly countMax: number;
-      };
-      /** How long deliveries wait for an endpoint that no running replica's file has. */
+      readonly deadLetters: DeadLetterLimits;
+      /**
+       * How long deliveries wait for an endpoint that no running replica's file has, before they
+       * become dead letters.
+       */
       readonly unknownEndpointGraceMs: number;
     };
 

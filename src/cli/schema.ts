@@ -1,4 +1,4 @@
-import { jsonSchema } from '../config/schema.js';
+import { jsonSchema } from '../config/json-schema.js';
 import type { CliContext, ExitCode } from './context.js';
 
 /** The JSON Schema of relay.yaml, for editors. */

@@ -37,7 +37,7 @@ export function readRedisUrl(text: string): Reading<RedisUrl> {
   if (!/^rediss?:\/\//i.test(text)) {
     return wrong('one that begins with neither redis:// nor rediss://');
   }
-  const encode = 'percent-encode special characters in a password, or use redis.password_file';
+  const encode = 'percent-encode special characters in a password, or use password_file';
   if (/\s/.test(text) || !URL.canParse(text)) return wrong('one that is no valid URL', encode);
   const url = new URL(text);
   if (url.hostname === '') return wrong('one without a host');

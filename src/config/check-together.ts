@@ -7,7 +7,7 @@ import { placeholdersOf } from '../path-template.js';
 import type { Complaint } from './mistakes.js';
 import { didYouMean } from './nearest.js';
 import { asList, asMapping, type Path } from './path.js';
-import { ENDPOINTS_MAX, redisFields, routeFields } from './schema.js';
+import { ENDPOINTS_MAX, redisFields, routeFields, stateFields } from './schema.js';
 import { NAME_PATTERN } from './texts.js';
 import { mismatch, type Wording } from './wording.js';
 
@@ -26,43 +26,61 @@ function complain(path: Path, wording: Wording, about: Complaint['about'] = 'val
   return { path, about, wording };
 }
 
-/** What is said of a Redis that is not used would be ignored. */
-function checkState(state: Readonly<Record<string, unknown>>): Complaint[] {
-  if (state.url === undefined || (state.kind ?? 'memory') !== 'memory') return [];
-  const wording = mismatch('url with kind: redis alone', { found: 'it with kind: memory' });
-  return [complain(['state', 'url'], wording, 'key')];
+/** What may be said in `state` whatever its kind; the rest is about the Redis that holds it. */
+const STATE_KEYS_OF_EVERY_KIND: readonly string[] = ['kind', 'prefix'];
+
+/** A mapping of the file, of which nothing else is known. */
+type Section = Readonly<Record<string, unknown>>;
+
+/** Empty counts as absent, so that `${VAR:-}` means: what VAR says, if anything. */
+function isGiven(section: Section, key: string): boolean {
+  return section[key] !== undefined && section[key] !== '';
 }
 
-function checkRedis(redis: Readonly<Record<string, unknown>>): Complaint[] {
+function checkState(state: Section): Complaint[] {
+  if (state.kind !== 'memory') return checkLogin('state', state);
+  // It would be ignored.
+  return Object.keys(stateFields)
+    .filter((key) => !STATE_KEYS_OF_EVERY_KIND.includes(key) && isGiven(state, key))
+    .map((key) => {
+      const wording = mismatch(`${key} with kind: redis alone`, { found: 'it with kind: memory' });
+      return complain(['state', key], wording, 'key');
+    });
+}
+
+/** One password at the most, and one user name, which needs it. */
+function checkLogin(name: 'redis' | 'state', section: Section): Complaint[] {
   const complaints: Complaint[] = [];
-  const address = understoodBy(redisFields.url, redis.url);
-  const isGiven = (key: string) => redis[key] !== undefined && redis[key] !== '';
-  const inUrl = "one beside redis.url's";
-  for (const key of ['password', 'password_file'].filter(isGiven)) {
+  const address = understoodBy(redisFields.url, section.url);
+  const inUrl = `one beside ${name}.url's`;
+  for (const key of ['password', 'password_file'].filter((key) => isGiven(section, key))) {
     if (address !== undefined && address.password !== null) {
       const wording = mismatch('one password', { found: inUrl, hint: 'leave one out' });
-      complaints.push(complain(['redis', key], wording, 'key'));
-    } else if (key === 'password_file' && isGiven('password')) {
+      complaints.push(complain([name, key], wording, 'key'));
+    } else if (key === 'password_file' && isGiven(section, 'password')) {
       const wording = mismatch('password or password_file', { found: 'both' });
-      complaints.push(complain(['redis', key], wording, 'key'));
+      complaints.push(complain([name, key], wording, 'key'));
     }
   }
+  const hasUser = isGiven(section, 'username');
   const hasUserInUrl = address !== undefined && address.username !== null;
-  if (isGiven('username') && hasUserInUrl) {
+  if (hasUser && hasUserInUrl) {
     const wording = mismatch('one user name', { found: inUrl, hint: 'leave one out' });
-    complaints.push(complain(['redis', 'username'], wording, 'key'));
+    complaints.push(complain([name, 'username'], wording, 'key'));
   }
   const hasPassword =
-    isGiven('password') || isGiven('password_file') || (address?.password ?? null) !== null;
-  const isUrlKnown = redis.url === undefined || address !== undefined;
-  if (isUrlKnown && !hasPassword && (isGiven('username') || hasUserInUrl)) {
+    isGiven(section, 'password') ||
+    isGiven(section, 'password_file') ||
+    (address?.password ?? null) !== null;
+  const isUrlKnown = section.url === undefined || address !== undefined;
+  if (isUrlKnown && !hasPassword && (hasUser || hasUserInUrl)) {
     const wording = mismatch('a password beside the user name', { found: 'none' });
-    complaints.push(complain(['redis', isGiven('username') ? 'username' : 'url'], wording));
+    complaints.push(complain([name, hasUser ? 'username' : 'url'], wording));
   }
-  return [...complaints, ...checkDatabases(redis)];
+  return complaints;
 }
 
-function checkDatabases(redis: Readonly<Record<string, unknown>>): Complaint[] {
+function checkDatabases(redis: Section): Complaint[] {
   const path = ['redis', 'databases'];
   const databases = understoodBy(redisFields.databases, redis.databases);
   if (databases === undefined) return [];
@@ -185,9 +203,11 @@ function checkRoutes(
 export function checkTogether(root: unknown): Complaint[] {
   const file = asMapping(root);
   if (file === null) return [];
+  const redis = asMapping(file.redis) ?? {};
   const endpoints = asMapping(file.endpoints);
   return [
-    ...checkRedis(asMapping(file.redis) ?? {}),
+    ...checkLogin('redis', redis),
+    ...checkDatabases(redis),
     ...checkState(asMapping(file.state) ?? {}),
     ...(endpoints === null ? [] : checkEndpoints(endpoints)),
     ...checkRoutes(asList(file.routes), endpoints),

@@ -1,4 +1,4 @@
-/** The file's contract: every key, its type, its default. The JSON Schema comes from it too. */
+/** The file's contract: every key, its type, its default. */
 import { z } from 'zod';
 import { SECRET_PREFIX } from '../delivery/sign.js';
 import { compilePattern, PatternError } from '../match.js';
@@ -42,11 +42,12 @@ export const SECRETS_PER_ENDPOINT_MAX = 10;
 export const DATABASES_MAX = 1024;
 
 const SECOND_MS = 1_000;
-const HOUR_MS = 3_600 * SECOND_MS;
+const MINUTE_MS = 60 * SECOND_MS;
+const HOUR_MS = 60 * MINUTE_MS;
 const DAY_MS = 24 * HOUR_MS;
 
 /** Beyond ten minutes an endpoint holds its places in vain. */
-const TIMEOUT_RANGE = { min: 1, max: 600 * SECOND_MS };
+const TIMEOUT_RANGE = { min: 1, max: 10 * MINUTE_MS };
 /** A receiver that is away for a month is gone. */
 const RETRY_WAIT_RANGE = { min: 0, max: 30 * DAY_MS };
 const RETRIES_RANGE = { min: 0, max: 50 };
@@ -58,6 +59,12 @@ const CONCURRENCY_RANGE = { min: 1, max: 1024 };
 const RATE_RANGE = { min: 1, max: 1_000_000 };
 /** Values beyond it belong into the receiver's own store. */
 const VALUE_BYTES_RANGE = { min: 1, max: 1024 * 1024 };
+/** Below a minute nobody could look at one; ten years are for ever. */
+const DEAD_LETTER_AGE_RANGE = { min: MINUTE_MS, max: 3650 * DAY_MS };
+/** Of each endpoint. Each one keeps its body, and Redis keeps all in its memory. */
+const DEAD_LETTERS_RANGE = { min: 1, max: 1_000_000 };
+/** An endpoint that is in no file for a month does not come back. */
+const UNKNOWN_ENDPOINT_GRACE_RANGE = { min: 0, max: 30 * DAY_MS };
 
 export const DEFAULT_STATE_PREFIX = 'expiry-relay';
 
@@ -81,19 +88,24 @@ function readPattern(source: string): Reading<Pattern> {
   }
 }
 
+/** How to log in to a Redis, beside its URL; `orElse` says what is the case without. */
+const login = ({ orElse }: { orElse: string }) => ({
+  username: anyText('a user name')
+    .optional()
+    .describe(`The user to log in as; empty counts as absent${orElse}`),
+  password: anyText('a password')
+    .optional()
+    .describe(`The password to log in with; empty counts as absent${orElse}`),
+  password_file: filePath
+    .optional()
+    .describe('A file that holds the password, instead of password'),
+});
+
 const redis = mapping({
   url: text('a Redis URL such as redis://127.0.0.1:6379', readRedisUrl)
     .prefault('redis://127.0.0.1:6379')
     .describe('Where keys expire: redis:// or rediss:// (TLS), a primary. May name a database: /2'),
-  username: anyText('a user name')
-    .optional()
-    .describe('The user to log in as; empty counts as absent'),
-  password: anyText('a password')
-    .optional()
-    .describe('The password to log in with; empty counts as absent'),
-  password_file: filePath
-    .optional()
-    .describe('A file that holds the password, instead of password'),
+  ...login({ orElse: '' }),
   databases: list(whole({ min: 0, max: DATABASE_MAX }), { min: 1, max: DATABASES_MAX })
     .optional()
     .describe("The logical databases to watch, each once; by default the URL's, or else [0]"),
@@ -105,19 +117,38 @@ const redis = mapping({
     ),
 });
 
+const deadLetters = mapping({
+  keep: duration(DEAD_LETTER_AGE_RANGE)
+    .prefault('30d')
+    .describe('How long a dead letter is kept, 1m to 3650d'),
+  max: whole(DEAD_LETTERS_RANGE)
+    .prefault(10_000)
+    .describe('How many of each endpoint are kept; the oldest makes room'),
+});
+
 const state = mapping({
-  kind: choice(['memory', 'redis'])
-    .prefault('memory')
+  kind: choice(['redis', 'memory'])
+    .prefault('redis')
     .describe(
       'Where outbox and dead letters are kept. redis: they survive a restart, and replicas share ' +
         'them. memory: they end with the process',
     ),
   url: text('a Redis URL', readRedisUrl)
     .optional()
-    .describe('The Redis that holds the state; by default that of redis'),
+    .describe('The Redis that holds the state; by default that of redis, with its login'),
+  ...login({ orElse: '. By default, without state.url, as for redis' }),
   prefix: text('a prefix for keys', readStatePrefix)
     .prefault(DEFAULT_STATE_PREFIX)
     .describe("What the relay's own keys begin with, in braces"),
+  dead_letters: deadLetters
+    .prefault({})
+    .describe('How long and how many dead letters of each endpoint are kept'),
+  unknown_endpoint_grace: duration(UNKNOWN_ENDPOINT_GRACE_RANGE)
+    .prefault('1h')
+    .describe(
+      "How long deliveries wait for an endpoint that no running replica's file has, before they " +
+        'become dead letters; at most 30d',
+    ),
 });
 
 const secretFile = mapping({
@@ -249,28 +280,4 @@ export type RelayFile = z.output<typeof relayFile>;
 
 export const routeFields = route.shape;
 export const redisFields = redis.shape;
-
-/** The parts of JSON Schema that ours uses. */
-export interface JsonSchema {
-  readonly description?: string;
-  readonly properties?: Readonly<Record<string, JsonSchema>>;
-  readonly additionalProperties?: boolean | JsonSchema;
-  readonly items?: JsonSchema;
-  readonly anyOf?: readonly JsonSchema[];
-  readonly [keyword: string]: unknown;
-}
-
-/** For editors: the schema of the file as it is written, before `${VAR}` is replaced. */
-export function jsonSchema(): JsonSchema {
-  return z.toJSONSchema(relayFile, {
-    io: 'input',
-    override({ jsonSchema: node }) {
-      const { enum: words, pattern } = node;
-      if (words === undefined && pattern === undefined) return;
-      delete node.enum;
-      delete node.pattern;
-      const exact = words === undefined ? { pattern } : { enum: words };
-      node.anyOf = [exact as z.core.JSONSchema.BaseSchema, { pattern: '\\$\\{' }];
-    },
-  }) as JsonSchema;
-}
+export const stateFields = state.shape;

@@ -1,6 +1,13 @@
 /** The file, understood → what the rest of the relay works with. Pure. */
 import { Secret } from '../secret.js';
-import type { Endpoint, RedisSettings, Route, Settings, StateSettings } from '../vocabulary.js';
+import type {
+  Endpoint,
+  RedisAddress,
+  RedisSettings,
+  Route,
+  Settings,
+  StateSettings,
+} from '../vocabulary.js';
 import { asList, asMapping, type Path, pathKey } from './path.js';
 import type { RelayFile } from './schema.js';
 import { FILE_PATH_PATTERN, readSecret } from './texts.js';
@@ -16,7 +23,13 @@ export interface SecretFile {
 /** The secrets that were read from files, by the `pathKey` of where the file names them. */
 export type SecretsFromFiles = ReadonlyMap<string, Secret>;
 
-const PASSWORD_FILE_PATH: Path = ['redis', 'password_file'];
+/** The sections that say how to log in to a Redis. */
+const LOGIN_SECTIONS = ['redis', 'state'] as const;
+type LoginSection = (typeof LOGIN_SECTIONS)[number];
+
+function passwordFilePath(section: LoginSection): Path {
+  return [section, 'password_file'];
+}
 
 function secretFilePath(endpoint: string, index: number): Path {
   return ['endpoints', endpoint, 'secrets', index, 'file'];
@@ -26,7 +39,10 @@ function secretFilePath(endpoint: string, index: number): Path {
 export function secretFilesOf(root: unknown): SecretFile[] {
   const places: { path: Path; file: unknown }[] = [];
   const file = asMapping(root);
-  places.push({ path: PASSWORD_FILE_PATH, file: asMapping(file?.redis)?.password_file });
+  for (const section of LOGIN_SECTIONS) {
+    const { password_file } = asMapping(file?.[section]) ?? {};
+    places.push({ path: passwordFilePath(section), file: password_file });
+  }
   for (const [name, endpoint] of Object.entries(asMapping(file?.endpoints) ?? {})) {
     for (const [index, secret] of asList(asMapping(endpoint)?.secrets).entries()) {
       places.push({ path: secretFilePath(name, index), file: asMapping(secret)?.file });
@@ -44,39 +60,65 @@ export function readSecretFile({ path }: SecretFile, content: string): Reading<S
   if (text === '') {
     return { ok: false, wording: mismatch('a file with a secret in it', { found: 'it empty' }) };
   }
-  return pathKey(path) === pathKey(PASSWORD_FILE_PATH)
-    ? understood(new Secret(text))
-    : readSecret(text);
+  const isPassword = LOGIN_SECTIONS.some(
+    (name) => pathKey(path) === pathKey(passwordFilePath(name)),
+  );
+  return isPassword ? understood(new Secret(text)) : readSecret(text);
 }
 
-function redisSettings({ redis }: RelayFile, fromFiles: SecretsFromFiles): RedisSettings {
-  const { host, port, tls, username, password, database } = redis.url;
-  const fromFile = fromFiles.get(pathKey(PASSWORD_FILE_PATH)) ?? null;
+type Login = Pick<RedisAddress, 'username' | 'password'>;
+
+/** What a section says by itself. Both are null when it says nothing. */
+function loginOf(file: RelayFile, name: LoginSection, fromFiles: SecretsFromFiles): Login {
+  const { username, password, url } = file[name];
+  const fromFile = fromFiles.get(pathKey(passwordFilePath(name))) ?? null;
+  return {
+    // Empty counts as absent, so that `${REDIS_PASSWORD:-}` means: a password if there is one.
+    username: username || (url?.username ?? null),
+    password: password ? new Secret(password) : (fromFile ?? url?.password ?? null),
+  };
+}
+
+function redisSettings(file: RelayFile, fromFiles: SecretsFromFiles): RedisSettings {
+  const { url, databases, notifications } = file.redis;
+  const { host, port, tls, database } = url;
   return {
     host,
     port,
     tls,
-    // Empty counts as absent, so that `${REDIS_PASSWORD:-}` means: a password if there is one.
-    username: redis.username || username,
-    password: redis.password ? new Secret(redis.password) : (fromFile ?? password),
-    databases: redis.databases ?? [database ?? 0],
-    notifications: redis.notifications,
+    ...loginOf(file, 'redis', fromFiles),
+    databases: databases ?? [database ?? 0],
+    notifications,
   };
 }
 
-function stateSettings({ state }: RelayFile, redis: RedisSettings): StateSettings {
-  const { kind, prefix, url } = state;
+/** Where the state is: another server never learns the password of `redis`. */
+function stateRedis(file: RelayFile, redis: RedisSettings, fromFiles: SecretsFromFiles) {
+  const { url } = file.state;
+  const own = loginOf(file, 'state', fromFiles);
+  const { host, port, tls } = url ?? redis;
+  const section = url === undefined && own.password === null ? 'redis' : 'state';
+  const { username, password } = section === 'redis' ? redis : own;
+  const database = url === undefined ? (redis.databases[0] ?? 0) : (url.database ?? 0);
+  return { redis: { host, port, tls, username, password }, database, section } as const;
+}
+
+function stateSettings(
+  file: RelayFile,
+  redis: RedisSettings,
+  fromFiles: SecretsFromFiles,
+): StateSettings {
+  const { kind, prefix, dead_letters: deadLetters, unknown_endpoint_grace } = file.state;
   switch (kind) {
     case 'memory':
       return { kind, prefix };
     case 'redis':
       return {
         kind,
+        ...stateRedis(file, redis, fromFiles),
         prefix,
-        redis: url ?? redis,
-        database: url?.database ?? redis.databases[0] ?? 0,
-        deadLetters: { keepMs: 30 * 86_400_000, countMax: 10_000 },
-        unknownEndpointGraceMs: 3_600_000,
+        deadLetters: { keepMs: deadLetters.keep, countMax: deadLetters.max },
+        unknownEndpointGraceMs: unknown_endpoint_grace,
       };
   }
 }
@@ -116,7 +158,7 @@ export function toSettings(file: RelayFile, fromFiles: SecretsFromFiles): Settin
   const redis = redisSettings(file, fromFiles);
   return {
     redis,
-    state: stateSettings(file, redis),
+    state: stateSettings(file, redis, fromFiles),
     endpoints: endpointsByName(file, fromFiles),
     routes: file.routes.map(
       (route): Route => ({

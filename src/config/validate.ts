@@ -1,10 +1,11 @@
 /** The file's value against its schema: understood, or what is wrong with it. Pure. */
 import type { z } from 'zod';
 import { checkTogether } from './check-together.js';
+import { type JsonSchema, jsonSchema } from './json-schema.js';
 import { type Complaint, isConfidentialPlace } from './mistakes.js';
 import { didYouMean, nearest } from './nearest.js';
 import { type Path, pathKey, UNRESOLVED, valueAt } from './path.js';
-import { type JsonSchema, jsonSchema, type RelayFile, relayFile } from './schema.js';
+import { type RelayFile, relayFile } from './schema.js';
 import { fromIssueText, keyHead, keyHint, shownKey, statement } from './wording.js';
 
 type Issue = z.core.$ZodIssue;

@@ -1,6 +1,6 @@
 /** What happens between the relay and the Redis that holds its state. */
 import type { Logger } from 'pino';
-import type { StateUnavailableError } from '../errors.js';
+import type { RelayError } from '../errors.js';
 import type { Metrics } from '../metrics.js';
 import type { StateOperation } from '../vocabulary.js';
 
@@ -17,7 +17,7 @@ export class StateEvents {
     this.#metrics.stateErrors.inc({ operation });
   }
 
-  troubleBegan(operation: StateOperation, error: StateUnavailableError): void {
+  troubleBegan(operation: StateOperation, error: RelayError): void {
     this.#log.error(
       { event: 'state_trouble', operation, error: error.message },
       'the state Redis cannot be used as it should; trying again until it can',

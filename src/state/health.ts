@@ -3,14 +3,14 @@
  * maxmemory nothing new can be stored, while what is there is delivered and settled.
  */
 import type { Clock } from '../clock.js';
-import type { StateUnavailableError } from '../errors.js';
+import type { RelayError } from '../errors.js';
 import type { StateOperation } from '../vocabulary.js';
 
 export interface HealthEvents {
   /** Each command that failed. */
   failed(operation: StateOperation): void;
   /** A trouble of a kind that there was not before. */
-  troubleBegan(operation: StateOperation, error: StateUnavailableError): void;
+  troubleBegan(operation: StateOperation, error: RelayError): void;
   /** No command fails any more. */
   troubleEnded(afterMs: number): void;
 }
@@ -33,7 +33,7 @@ export class StateHealth {
     return said.length === 0 ? null : said.join('; ');
   }
 
-  failed(operation: StateOperation, error: StateUnavailableError): void {
+  failed(operation: StateOperation, error: RelayError): void {
     this.#events.failed(operation);
     if (this.#troubles.size === 0) this.#beganAtMs = this.#clock.monotonicMs();
     const isNew = ![...this.#troubles.values()].includes(error.message);
@@ -43,6 +43,13 @@ export class StateHealth {
 
   succeeded(operation: StateOperation): void {
     if (!this.#troubles.delete(operation) || this.#troubles.size > 0) return;
+    this.#events.troubleEnded(this.#clock.monotonicMs() - this.#beganAtMs);
+  }
+
+  /** A new connection: what failed on the one before says nothing about it. */
+  anew(): void {
+    if (this.#troubles.size === 0) return;
+    this.#troubles.clear();
     this.#events.troubleEnded(this.#clock.monotonicMs() - this.#beganAtMs);
   }
 }

@@ -4,14 +4,17 @@
  */
 import type { Redis } from 'ioredis';
 import { type Clock, untilAborted } from '../clock.js';
-import { StateUnavailableError } from '../errors.js';
+import { RedisIsReplicaError, type RelayError, StateUnavailableError } from '../errors.js';
 import { addressOf, disconnect, openLasting, stateError } from '../redis-client.js';
 import type { RedisAddress, StateOperation } from '../vocabulary.js';
 import { type HealthEvents, StateHealth } from './health.js';
-import { evictionPolicy, verifyFormat } from './verify.js';
+import { evictionPolicy, verifyFormat, verifyRole } from './verify.js';
 
 /** How often a state that cannot be used is looked at again, on a connection that stands. */
 const VERIFY_AGAIN_MS = 5_000;
+
+/** A Redis that is silent for so long when the relay stops is not waited for. */
+const SILENCE_AT_STOP_MS = 1_000;
 
 export interface StateEvents extends HealthEvents {
   /** This policy lets Redis throw away keys of ours when its memory is full. */
@@ -22,6 +25,8 @@ export interface RedisStateParts {
   readonly redis: RedisAddress;
   /** The logical database's number. */
   readonly database: number;
+  /** The part of the file that says how to reach it. */
+  readonly section: 'redis' | 'state';
   /** What every key begins with, in braces: `state.prefix`. */
   readonly prefix: string;
   readonly clock: Clock;
@@ -37,13 +42,14 @@ export class RedisState {
   /** Why nothing may be read or written: the first look has not succeeded yet. */
   #unfit: string | null = 'its keys have not been looked at yet';
   #onFit: () => void = () => undefined;
+  #onHopeless: (error: RelayError) => void = () => undefined;
 
   constructor(parts: RedisStateParts) {
     this.#parts = parts;
     this.prefix = parts.prefix;
     this.#health = new StateHealth(parts.clock, parts.events);
     this.redis = openLasting(parts.redis, parts.database, (error) =>
-      this.#health.failed('connect', this.#translated(error)),
+      this.#failed('connect', error),
     );
     this.redis.on('ready', () => void this.#look());
   }
@@ -55,13 +61,18 @@ export class RedisState {
     return `the state Redis at ${addressOf(this.#parts.redis)} is not connected`;
   }
 
-  /** Resolves when it can be used for the first time, or when `stop` aborts. */
+  /**
+   * Resolves when it can be used for the first time, or when `stop` aborts. Rejects when waiting
+   * cannot help: a wrong password, a certificate that does not verify, no Redis at all.
+   */
   async usable(stop: AbortSignal): Promise<void> {
     if (this.#unfit === null) return;
-    const fit = new Promise<void>((resolve) => {
+    const fit = new Promise<void>((resolve, reject) => {
       this.#onFit = resolve;
+      this.#onHopeless = reject;
     });
     await Promise.race([fit, untilAborted(stop)]);
+    this.#onHopeless = () => undefined;
   }
 
   /**
@@ -70,15 +81,23 @@ export class RedisState {
    */
   async run<Reply>(operation: StateOperation, command: () => Promise<Reply>): Promise<Reply> {
     try {
-      if (this.#unfit !== null) throw new Error(this.#unfit);
+      if (this.#unfit !== null) throw new StateUnavailableError(this.#unfit);
       const reply = await command();
       this.#health.succeeded(operation);
       return reply;
     } catch (error) {
-      const translated = this.#translated(error);
-      this.#health.failed(operation, translated);
-      throw translated;
+      throw new StateUnavailableError(this.#failed(operation, error).message);
     }
+  }
+
+  /** At a stop nobody waits for a Redis that does not answer. */
+  async closeIfSilent(): Promise<void> {
+    const { clock } = this.#parts;
+    const answered = new AbortController();
+    const answer = () => answered.abort();
+    this.redis.ping().then(answer, answer);
+    await clock.sleep(SILENCE_AT_STOP_MS, answered.signal);
+    if (!answered.signal.aborted) this.close();
   }
 
   close(): void {
@@ -86,27 +105,31 @@ export class RedisState {
     disconnect(this.redis);
   }
 
-  #translated(error: unknown): StateUnavailableError {
-    return new StateUnavailableError(stateError(error, this.#parts.redis).message);
+  #failed(operation: StateOperation, thrown: unknown): RelayError {
+    const { redis, section } = this.#parts;
+    const error = stateError(thrown, redis, section);
+    this.#health.failed(operation, error);
+    if (!error.retryable) this.#onHopeless(error);
+    return error;
   }
 
   /** A new connection may lead to another server: after a failover, or a restart without its data. */
   async #look(): Promise<void> {
-    const { clock, events, redis: address, prefix } = this.#parts;
+    const { clock, events, redis: address, prefix, section } = this.#parts;
     const { signal } = this.#closing;
-    this.#health.succeeded('connect');
     while (this.redis.status === 'ready' && !signal.aborted) {
       try {
+        await verifyRole(this.redis, address, section);
         await verifyFormat(this.redis, prefix);
         this.#unfit = null;
-        this.#health.succeeded('verify');
+        this.#health.anew();
         this.#onFit();
         break;
       } catch (error) {
-        const translated = this.#translated(error);
-        this.#unfit = translated.message;
-        this.#health.failed('verify', translated);
+        this.#unfit = this.#failed('verify', error).message;
         await clock.sleep(VERIFY_AGAIN_MS, signal);
+        // Its name may lead to the primary by then.
+        if (error instanceof RedisIsReplicaError) return this.redis.disconnect(true);
       }
     }
     const policy = await evictionPolicy(this.redis);

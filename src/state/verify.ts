@@ -1,7 +1,26 @@
 /** What has to be known of a state Redis before it is used. */
 import type { Redis } from 'ioredis';
-import { StateFormatError } from '../errors.js';
+import { RedisIsReplicaError, StateFormatError } from '../errors.js';
+import { addressOf, replicaAdvice } from '../redis-client.js';
+import type { RedisAddress } from '../vocabulary.js';
 import { FORMAT_VERSION, formatKey, ownKeyPrefix } from './format.js';
+
+/** Rejects when it is a replica: it takes no writes. */
+export async function verifyRole(
+  redis: Redis,
+  address: RedisAddress,
+  section: 'redis' | 'state',
+): Promise<void> {
+  const [role, host, port] = (await redis.role()) as [string, string, number];
+  if (role !== 'slave') return;
+  const [at, primary] = [addressOf(address), addressOf({ host, port })];
+  throw new RedisIsReplicaError(
+    section === 'redis'
+      ? replicaAdvice(at, primary)
+      : `the state Redis at ${at} is a replica of ${primary}, and takes no writes: point ` +
+          'state.url at the primary',
+  );
+}
 
 /** Marks a prefix that nobody uses as ours; rejects when another version uses it. */
 export async function verifyFormat(redis: Redis, prefix: string): Promise<void> {

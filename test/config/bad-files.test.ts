@@ -13,6 +13,16 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     '5:32: endpoints.shop.headers.x-bad: expected a header value: one line of latin-1 text, found one with a line break',
     '5:52: endpoints.shop.headers: expected each header once, in whatever case, found "x-twice"',
   ],
+  'bad-dead-letters': [
+    '4:11: state.dead_letters.keep: expected a duration such as 250ms, 15s, 5m or 2h, found 30 (which unit?)',
+    '5:10: state.dead_letters.max: expected a whole number from 1 to 1000000, found 0',
+    '6:5: state.dead_letters: unknown key "kep"; did you mean "keep"?',
+    '7:27: state.unknown_endpoint_grace: expected a duration from 0ms to 30d, found "31d"',
+  ],
+  'bad-state': [
+    '3:8: state.url: expected a Redis URL such as redis://127.0.0.1:6379, found one that begins with neither redis:// nor rediss://',
+    '4:11: state.prefix: expected a prefix of 1–64 letters, digits, ., _ or -, without braces or colons, found "{tag}"',
+  ],
   'capture-twice': [
     '7:12: routes[0].match: expected a glob pattern such as order:{id}:unpaid, found "order:{id}:{id}" (at character 12: expected each name once, found `{id}` again; rename one of them)',
   ],
@@ -78,10 +88,6 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     '11:5: routes[0].include: not supported yet; leave this key out',
     '12:5: routes[0].value_max: not supported yet; leave this key out',
   ],
-  'bad-state': [
-    '2:3: state.url: expected url with kind: redis alone, found it with kind: memory',
-    '3:11: state.prefix: expected a prefix of 1–64 letters, digits, ., _ or -, without braces or colons, found "{tag}"',
-  ],
   'not-yaml': ['8:1: not YAML: expected a closing quote, bracket, comma or colon before this'],
   'redis-contradiction': [
     "3:3: redis.password: expected one password, found one beside redis.url's (leave one out)",
@@ -96,8 +102,28 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
   'short-secret': [
     '4:15: endpoints.shop.secrets[0]: expected whsec_ and then 24–64 bytes in base64, found one 7 bytes long (make one with: expiry-relay secret)',
   ],
+  'state-contradiction': [
+    "4:3: state.username: expected one user name, found one beside state.url's (leave one out)",
+    "5:3: state.password: expected one password, found one beside state.url's (leave one out)",
+    "6:3: state.password_file: expected one password, found one beside state.url's (leave one out)",
+    '6:18: state.password_file: expected a file that can be read, found a text that is not shown here (there is no such file; a relative path begins at the folder of this file)',
+  ],
+  'state-in-memory': [
+    '3:3: state.url: expected url with kind: redis alone, found it with kind: memory',
+    '4:3: state.username: expected username with kind: redis alone, found it with kind: memory',
+    '5:3: state.password: expected password with kind: redis alone, found it with kind: memory',
+    '6:3: state.password_file: expected password_file with kind: redis alone, found it with kind: memory',
+    '8:3: state.dead_letters: expected dead_letters with kind: redis alone, found it with kind: memory',
+    '9:3: state.unknown_endpoint_grace: expected unknown_endpoint_grace with kind: redis alone, found it with kind: memory',
+  ],
+  'state-without-password': [
+    '5:13: state.username: expected a password beside the user name, found none',
+  ],
   tab: ['10:1: not YAML: expected spaces as indentation, found a tab'],
   'two-documents': ['9:1: expected one YAML document, found a second one here (after ---)'],
+  'two-state-passwords': [
+    '4:3: state.password_file: expected password or password_file, found both',
+  ],
   'uncaptured-placeholder': [
     '9:11: routes[0].path: expected only {name}s that every pattern captures, found "/orders/{order}/cancel" ({order} is not captured by every one)',
   ],

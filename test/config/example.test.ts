@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
+import { type JsonSchema, jsonSchema } from '../../src/config/json-schema.js';
 import { loadSettings } from '../../src/config/load.js';
-import { type JsonSchema, jsonSchema } from '../../src/config/schema.js';
+import { tempFolder } from '../support/cli.js';
 import { TEST_SECRET } from '../support/domain.js';
 
 const cwd = new URL('../..', import.meta.url).pathname;
@@ -26,6 +27,18 @@ describe('relay.example.yaml', () => {
     });
     expect(settings.endpoints.get('shop')?.secrets[0]?.reveal()).toBe(TEST_SECRET);
     expect(settings.redis).toMatchObject({ host: '127.0.0.1', password: null, databases: [0] });
+  });
+
+  it('shows the defaults', async () => {
+    await using folder = await tempFolder({
+      'relay.yaml':
+        'endpoints: {a: {url: "http://a", secrets: none}}\nroutes: [{name: a, match: a, to: a}]',
+    });
+    const smallest = (await loadSettings({ file: undefined, env: {}, cwd: folder.path })).settings;
+    const env = { SHOP_WEBHOOK_SECRET: TEST_SECRET };
+    const example = (await loadSettings({ file: 'relay.example.yaml', env, cwd })).settings;
+    const { redis, state, admin, log, shutdown } = smallest;
+    expect(example).toMatchObject({ redis, state, admin, log, shutdown });
   });
 
   it('says how to make the secret when there is none', async () => {

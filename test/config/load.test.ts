@@ -176,7 +176,15 @@ describe('the settings', () => {
       routes: [],
       admin: { listen: { host: '127.0.0.1', port: 9464 } },
       log: { level: 'info', format: 'json' },
-      state: { kind: 'memory', prefix: 'expiry-relay' },
+      state: {
+        kind: 'redis',
+        redis: { host: '127.0.0.1', port: 6379, tls: false, username: null, password: null },
+        database: 0,
+        section: 'redis',
+        prefix: 'expiry-relay',
+        deadLetters: { keepMs: 30 * 86_400_000, countMax: 10_000 },
+        unknownEndpointGraceMs: 3_600_000,
+      },
       shutdown: { graceMs: 25_000 },
     });
     expect(settings.routes).toMatchObject([
@@ -219,12 +227,77 @@ describe('the settings', () => {
     expect(redis).toMatchObject({ username: null, password: null });
   });
 
-  it.each(['redis: {username: u}', 'redis: {url: "redis://u@r"}'])(
-    'have no user name without a password: %s',
-    async (top) => {
-      expect(await mistakesIn(withTop(top))).toContain('a password beside the user name');
-    },
-  );
+  it.each([
+    'redis: {username: u}',
+    'redis: {url: "redis://u@r"}',
+    'state: {username: u}',
+    'state: {url: "redis://u@r"}',
+    // The password of redis is for the user of redis alone.
+    'redis: {password: p}\nstate: {username: u}',
+  ])('have no user name without a password: %s', async (top) => {
+    expect(await mistakesIn(withTop(top))).toContain('a password beside the user name');
+  });
+
+  describe('of the state', () => {
+    const IN_R = 'redis: {url: "redis://u:p@r:1/2"}\n';
+
+    async function stateOf(top: string, env: Record<string, string> = {}) {
+      const { state } = await settingsOf(withTop(top), env);
+      if (state.kind !== 'redis') throw new Error('it is not in Redis');
+      const { host, port, username, password } = state.redis;
+      return { at: `${host}:${port}/${state.database}`, as: [username, password?.reveal()] };
+    }
+
+    it.each([
+      ['nothing', '{}', 'r:1/2', ['u', 'p']],
+      ['a login', '{username: v, password: q}', 'r:1/2', ['v', 'q']],
+      ['a password alone', '{password: q}', 'r:1/2', [null, 'q']],
+      ['an empty login', '{username: "", password: ""}', 'r:1/2', ['u', 'p']],
+      ['a URL', '{url: "redis://s:3/4"}', 's:3/4', [null, undefined]],
+      ['the same URL', '{url: "redis://r:1/2"}', 'r:1/2', [null, undefined]],
+      ['a URL with a login', '{url: "redis://v:q@s:3"}', 's:3/0', ['v', 'q']],
+      ['a URL and a login', '{url: "redis://s:3", username: v, password: q}', 's:3/0', ['v', 'q']],
+      [
+        'a URL with a user, and a password',
+        '{url: "redis://v@s:3", password: q}',
+        's:3/0',
+        ['v', 'q'],
+      ],
+    ])('say where it is and who we are there, given %s', async (_, state, at, as) => {
+      expect(await stateOf(`${IN_R}state: ${state}`)).toEqual({ at, as });
+    });
+
+    it('take its password from a file', async () => {
+      await using folder = await aFolder({
+        'relay.yaml': withTop(`${IN_R}state: {password_file: pw}`),
+        pw: 'pass word\n',
+      });
+      const { state } = (await folder.load()).settings;
+      expect(state).toMatchObject({ redis: { username: null } });
+      expect(state.kind === 'redis' && state.redis.password?.reveal()).toBe('pass word');
+    });
+
+    it('say which dead letters are kept, and how long an unknown endpoint is waited for', async () => {
+      const defaults = { keepMs: 30 * 86_400_000, countMax: 10_000 };
+      expect((await settingsOf(SMALLEST)).state).toMatchObject({
+        deadLetters: defaults,
+        unknownEndpointGraceMs: 3_600_000,
+      });
+      const given = 'state: {dead_letters: {keep: 1m, max: "${M}"}, unknown_endpoint_grace: 0s}';
+      expect((await settingsOf(withTop(given), { M: '7' })).state).toMatchObject({
+        deadLetters: { keepMs: 60_000, countMax: 7 },
+        unknownEndpointGraceMs: 0,
+      });
+    });
+
+    it('are not asked for a login in memory: empty counts as absent', async () => {
+      const state = 'state: {kind: memory, username: "${U:-}", password: "${U:-}"}';
+      expect((await settingsOf(withTop(state))).state).toEqual({
+        kind: 'memory',
+        prefix: 'expiry-relay',
+      });
+    });
+  });
 
   it('let anchors share what endpoints have in common', async () => {
     const settings = await settingsOf(`
@@ -272,6 +345,18 @@ describe('secrets in files', () => {
     await expect(folder.load()).rejects.toThrow(expected);
   });
 
+  it('hold the passwords of both sections, each its own', async () => {
+    await using folder = await aFolder({
+      'relay.yaml': withTop('redis: {password_file: a}\nstate: {password_file: b}'),
+      a: 'one\n',
+    });
+    await expect(folder.load()).rejects.toThrow('relay.yaml:2:24: state.password_file: expected');
+    await writeFile(join(folder.path, 'b'), 'two\n');
+    const { redis, state } = (await folder.load()).settings;
+    expect(redis.password?.reveal()).toBe('one');
+    expect(state.kind === 'redis' && state.redis.password?.reveal()).toBe('two');
+  });
+
   it('are held to the same rules as others', async () => {
     await using folder = await aFolder({
       'relay.yaml': SMALLEST.replace(TEST_SECRET, '{file: a}'),
@@ -316,6 +401,17 @@ describe('what the file may not say', () => {
     ['retry: ', 'retry: expected a mapping, found nothing'],
   ])('refuses %s', async (endpoint, expected) => {
     expect(await mistakesIn(withEndpoint(`secrets: none, ${endpoint}`))).toContain(expected);
+  });
+
+  it.each([
+    ['dead_letters: {keep: 59s}', 'dead_letters.keep: expected a duration from 1m to 3650d'],
+    ['dead_letters: {keep: 3651d}', 'dead_letters.keep: expected a duration from 1m to 3650d'],
+    ['dead_letters: {max: 0}', 'dead_letters.max: expected a whole number from 1 to 1000000'],
+    ['dead_letters: {max: 1000001}', 'dead_letters.max: expected a whole number from 1 to'],
+    ['unknown_endpoint_grace: 31d', 'unknown_endpoint_grace: expected a duration from 0ms to 30d'],
+  ])('refuses of the state %s', async (state, expected) => {
+    const mistakes = await mistakesIn(withTop(`state: {${state}}`));
+    expect(mistakes).toContain(`state.${expected}`);
   });
 
   it('does not say a second thing of a text whose variable is unset', async () => {

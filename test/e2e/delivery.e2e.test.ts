@@ -1,35 +1,23 @@
 /** From Redis to receivers that verify: what arrives, how often, when, and in which form. */
 import type { ServerResponse } from 'node:http';
-import { Redis } from 'ioredis';
 import { stringify } from 'safe-stable-stringify';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { describe, expect, it } from 'vitest';
 import { VERSION } from '../../src/version.js';
 import { TEST_SECRET } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { RelayProcess, simpleFile } from '../support/relay-process.js';
+import { sharedRedis } from '../support/shared-redis.js';
 import { assertVerified, type ReceivedRequest, TestReceiver } from '../support/test-receiver.js';
 
 /** Two more secrets, of 24 and 64 bytes. */
 const NEW_SECRET = `whsec_${Buffer.alloc(24, 'new').toString('base64')}`;
 const FOREIGN_SECRET = `whsec_${Buffer.alloc(64, 'foreign').toString('base64')}`;
 
-let server: RunningRedis;
-let redis: Redis;
-
-beforeAll(async () => {
-  server = await startRedis();
-  redis = new Redis(server.url, { protocol: 2 });
-});
-
-afterAll(async () => {
-  redis?.disconnect();
-  await server?.stop();
-});
+const shared = sharedRedis();
 
 /** Lets all of these keys expire at the same time. */
 async function expire(...keys: string[]): Promise<void> {
-  const pipeline = redis.pipeline();
+  const pipeline = shared.client.pipeline();
   for (const key of keys) pipeline.set(key, '', 'PX', 10);
   await pipeline.exec();
 }
@@ -50,9 +38,9 @@ function answer(response: ServerResponse, status: number, headers = {}): void {
 describe('1,000 keys that expire within 5 seconds', () => {
   it('give exactly 1,000 verified webhooks with 1,000 ids, one for each key', async () => {
     await using receiver = await TestReceiver.start();
-    await using relay = await RelayProcess.start(simpleFile(server.url, receiver.url));
+    await using relay = await RelayProcess.start(simpleFile(shared.server.url, receiver.url));
     const keys = numbered('order:', 1_000);
-    const pipeline = redis.pipeline();
+    const pipeline = shared.client.pipeline();
     for (const [i, key] of keys.entries()) pipeline.set(key, 'unpaid', 'PX', 1 + i * 5);
     await pipeline.exec();
     const requests = await arrived(receiver, keys.length);
@@ -74,7 +62,7 @@ describe('a request', () => {
   it('is exactly what is promised', async () => {
     await using receiver = await TestReceiver.start();
     await using _ = await RelayProcess.start(
-      simpleFile(server.url, `${receiver.url}/hooks?tenant=1`, {
+      simpleFile(shared.server.url, `${receiver.url}/hooks?tenant=1`, {
         endpoint: { headers: { authorization: 'Bearer of-tests', 'X-Tenant': 'Ünï' } },
         route: {
           name: 'cancel',
@@ -125,7 +113,9 @@ describe('a request', () => {
   it('verifies with either of two secrets, and with no other', async () => {
     await using receiver = await TestReceiver.start();
     await using _ = await RelayProcess.start(
-      simpleFile(server.url, receiver.url, { endpoint: { secrets: [TEST_SECRET, NEW_SECRET] } }),
+      simpleFile(shared.server.url, receiver.url, {
+        endpoint: { secrets: [TEST_SECRET, NEW_SECRET] },
+      }),
     );
     await expire('rotated');
     const [request] = await arrived(receiver, 1);
@@ -139,7 +129,7 @@ describe('a request', () => {
   it('holds no signature when the file says so', async () => {
     await using receiver = await TestReceiver.start();
     await using _ = await RelayProcess.start(
-      simpleFile(server.url, receiver.url, { endpoint: { secrets: 'none' } }),
+      simpleFile(shared.server.url, receiver.url, { endpoint: { secrets: 'none' } }),
     );
     await expire('unsigned');
     const [request] = await arrived(receiver, 1);
@@ -155,7 +145,7 @@ describe('a retry', () => {
       answer(response, count === 1 ? 500 : 204),
     );
     await using relay = await RelayProcess.start(
-      simpleFile(server.url, receiver.url, {
+      simpleFile(shared.server.url, receiver.url, {
         // Timestamps are in seconds: a second later there must be another one.
         endpoint: { retry: { schedule: ['1s'], jitter: 0 } },
         route: { match: 'again' },
@@ -183,7 +173,7 @@ describe('a retry', () => {
 /** Two endpoints that both get every key that matches. */
 function twoEndpoints(shop: TestReceiver, other: TestReceiver, match: string) {
   return {
-    redis: { url: server.url },
+    redis: { url: shared.server.url },
     endpoints: {
       shop: {
         url: shop.url,
@@ -249,7 +239,7 @@ describe('the limits of an endpoint', () => {
       openMax = Math.max(openMax, open.push(response));
     });
     await using relay = await RelayProcess.start(
-      simpleFile(server.url, receiver.url, {
+      simpleFile(shared.server.url, receiver.url, {
         endpoint: { concurrency: 3 },
         route: { match: 'concurrent:*' },
       }),
@@ -273,7 +263,7 @@ describe('the limits of an endpoint', () => {
   it('rate_limit is kept in any second, and everything arrives', async () => {
     await using receiver = await TestReceiver.start();
     await using relay = await RelayProcess.start(
-      simpleFile(server.url, receiver.url, {
+      simpleFile(shared.server.url, receiver.url, {
         endpoint: { rate_limit: '20/s' },
         route: { match: 'limited:*' },
       }),

@@ -2,7 +2,7 @@
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { Redis } from 'ioredis';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
 import type { UnreachableCause } from '../../src/vocabulary.js';
 import { type Certificate, selfSigned } from '../support/certificate.js';
@@ -215,6 +215,8 @@ describe('of many faulty endpoints of one relay,', () => {
 });
 
 describe('an endpoint that', () => {
+  beforeEach(() => redis.flushall());
+
   it('answers 200 and then 100 MB has accepted, and costs neither memory nor time', async () => {
     await using shop = await FaultyServer.start((socket) =>
       flood(socket, `${OK}content-length: 100000000\r\n\r\n`, 'x'.repeat(65_536)),
@@ -265,6 +267,8 @@ describe('an endpoint that', () => {
 });
 
 describe('a healthy endpoint', () => {
+  beforeEach(() => redis.flushall());
+
   it('gets all of its webhooks promptly while another one hangs with its places taken', async () => {
     const keys = 200;
     await using shop = await FaultyServer.start(() => undefined);

@@ -46,6 +46,12 @@ let relay: RelayProcess;
 /** Lets a key expire, in database 0 if nothing else is said. */
 const expire = (key: string | Buffer, client: Redis = redis) => client.set(key, '', 'PX', 10);
 
+/** For a relay beside the one of all tests: what it accepts lies in a database of its own. */
+const withOwnState = (database: number) => ({
+  redis: { url: server.url },
+  state: { url: `${server.url}/${database}` },
+});
+
 /** The first request that `matches`. */
 const arrival = (what: string, matches: (request: ReceivedRequest) => boolean) =>
   eventually(what, () => receiver.requests.find(matches));
@@ -181,7 +187,7 @@ describe('the ids of webhooks', () => {
     await using here = await TestReceiver.start();
     await using there = await TestReceiver.start();
     await using other = await RelayProcess.start({
-      redis: { url: server.url },
+      ...withOwnState(3),
       endpoints: {
         here: { url: here.url, secrets: [TEST_SECRET] },
         there: { url: there.url, secrets: [TEST_SECRET] },
@@ -226,7 +232,7 @@ describe('the log', () => {
 
   it('made pretty, holds no control characters and no forged lines either', async () => {
     await using pretty = await RelayProcess.spawn({
-      redis: { url: server.url },
+      ...withOwnState(4),
       endpoints: { every: { url: receiver.url, secrets: [TEST_SECRET] } },
       routes: [{ name: 'every', match: '*', to: 'every' }],
       log: { level: 'trace', format: 'pretty' },

@@ -35,6 +35,9 @@ const flagsOf = (redis: RunningRedis) =>
 const expire = (redis: Pick<RunningRedis, 'url'>, key: string) =>
   withRedis(redis, (client) => client.set(key, '', 'PX', 20));
 
+/** For what is about the Redis of the keys alone, and not about the one that holds the state. */
+const KEYS_ALONE = { state: { kind: 'memory' } };
+
 /** Runs the relay until it gives up; its last words. */
 async function lastWords(file: RelayFile): Promise<{ code: number | null; stderr: string }> {
   await using relay = await RelayProcess.spawn(file);
@@ -176,6 +179,8 @@ describe.concurrent('a canary that does not live to its deadline', () => {
     await using receiver = await TestReceiver.start();
     const file = simpleFile(redis.url, receiver.url);
     file.redis = { url: redis.url, databases: [0, 1] };
+    // Not in the database that is flushed: that would take the deliveries, too.
+    file.state = { url: `${redis.url}/2` };
     await using relay = await RelayProcess.start(file);
     await withRedis(redis, async (client) => {
       {
@@ -224,7 +229,8 @@ describe.concurrent('Redis that is not there', () => {
     await using redis = await startRedis();
     await using receiver = await TestReceiver.start();
     await redis.kill('SIGKILL');
-    await using relay = await RelayProcess.spawn(simpleFile(redis.url, receiver.url));
+    const file = simpleFile(redis.url, receiver.url, KEYS_ALONE);
+    await using relay = await RelayProcess.spawn(file);
     const { error, redis: address } = await relay.logged('redis_waiting');
     expect(error).toContain('ECONNREFUSED');
     expect(address).toBe(`127.0.0.1:${redis.port}`);
@@ -237,11 +243,14 @@ describe.concurrent('Redis that is not there', () => {
     await arrives(redis, receiver);
   });
 
-  it('can be stopped while it is waited for', async () => {
+  it.each([
+    ['redis_waiting', KEYS_ALONE],
+    ['state_trouble', {}],
+  ])('can be stopped while it is waited for: %s', async (event, more) => {
     await using redis = await startRedis();
     await redis.kill('SIGKILL');
-    await using relay = await RelayProcess.spawn(simpleFile(redis.url, 'http://127.0.0.1:9'));
-    await relay.logged('redis_waiting');
+    await using relay = await RelayProcess.spawn(simpleFile(redis.url, 'http://127.0.0.1:9', more));
+    await relay.logged(event);
     expect(await relay.stop()).toEqual({ code: 0, signal: null });
   });
 
@@ -299,8 +308,9 @@ describe.concurrent('Redis that is silent does not hold up a stop', () => {
 
   it('while the relay listens, or tries to come back', async () => {
     await using redis = await startRedis();
-    await using listening = await RelayProcess.start(simpleFile(redis.url, 'http://127.0.0.1:9'));
-    await using lost = await RelayProcess.start(simpleFile(redis.url, 'http://127.0.0.1:9'));
+    const file = simpleFile(redis.url, 'http://127.0.0.1:9');
+    await using listening = await RelayProcess.start(file);
+    await using lost = await RelayProcess.start(file);
     process.kill(redis.pid, 'SIGSTOP');
     try {
       await stopsAtOnce(listening);
@@ -422,6 +432,17 @@ describe.concurrent('an ACL', () => {
         '+role',
         '+subscribe',
         '+client|setname',
+        '+eval',
+        '+evalsha',
+        '+get',
+        '+setnx',
+        '+pexpire',
+        '+info',
+        '+time',
+        '+del',
+        '+@hash',
+        '+@stream',
+        '+@sortedset',
         '~{expiry-relay}:*',
         '&__keyevent@0__:expired',
       ),
@@ -454,7 +475,7 @@ describe.concurrent('an ACL', () => {
     );
     await using receiver = await TestReceiver.start();
     await using relay = await RelayProcess.start(
-      simpleFile(`redis://reader:secret@127.0.0.1:${redis.port}`, receiver.url),
+      simpleFile(`redis://reader:secret@127.0.0.1:${redis.port}`, receiver.url, KEYS_ALONE),
     );
     expect((await relay.logged('canary_unwritable')).error).toContain('NOPERM');
     await arrives(redis, receiver);
@@ -514,9 +535,8 @@ describe.concurrent('a server that is not what it should be', () => {
     const server = createHttpServer((_, response) => response.end('hello')).listen(0, '127.0.0.1');
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;
-    const { code, stderr } = await lastWords(
-      simpleFile(`redis://127.0.0.1:${port}`, 'http://127.0.0.1:9'),
-    );
+    const file = simpleFile(`redis://127.0.0.1:${port}`, 'http://127.0.0.1:9');
+    const { code, stderr } = await lastWords(file);
     server.close();
     expect(code).toBe(1);
     expect(stderr).toContain('is no Redis');
@@ -527,7 +547,7 @@ describe.concurrent('a server that is not what it should be', () => {
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;
     await using relay = await RelayProcess.spawn(
-      simpleFile(`redis://127.0.0.1:${port}`, 'http://127.0.0.1:9'),
+      simpleFile(`redis://127.0.0.1:${port}`, 'http://127.0.0.1:9', KEYS_ALONE),
     );
     expect((await relay.logged('redis_waiting', 20_000)).error).toContain('cannot be reached');
     server.close();

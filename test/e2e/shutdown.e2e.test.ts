@@ -40,7 +40,10 @@ describe('SIGTERM', () => {
     const held: (() => void)[] = [];
     receiver.respond = (_, response) => void held.push(() => response.writeHead(204).end());
     await using relay = await RelayProcess.start(
-      simpleFile(shared.server.url, receiver.url, { endpoint: { concurrency: 1 } }),
+      simpleFile(shared.server.url, receiver.url, {
+        state: { kind: 'memory' },
+        endpoint: { concurrency: 1 },
+      }),
     );
     await expire('a', 'b', 'c');
     await eventually('all three are captured', async () => {
@@ -56,28 +59,37 @@ describe('SIGTERM', () => {
     expect(receiver.keys.sort()).toEqual(['a', 'b', 'c']);
   });
 
-  it('breaks off what is not done when the grace is over, and says what is lost', async () => {
+  it.each([
+    ['is kept in Redis', {}, { level: 'info', undelivered: 0 }],
+    ['is lost with memory', { state: { kind: 'memory' } }, { level: 'error', undelivered: 1 }],
+  ])('breaks off what is not done when the grace is over; it %s', async (_, state, stopped) => {
     await using receiver = await TestReceiver.start(() => undefined);
     await using relay = await RelayProcess.start(
-      simpleFile(shared.server.url, receiver.url, { shutdown: { grace: '200ms' } }),
+      simpleFile(shared.server.url, receiver.url, { ...state, shutdown: { grace: '200ms' } }),
     );
     await expire('never-answered');
     await eventually('the attempt', () => receiver.requests.length === 1);
     expect(await relay.stop()).toEqual({ code: 0, signal: null });
-    expect(relay.logs('stopped')).toMatchObject([{ level: 'error', undelivered: 1 }]);
+    expect(relay.logs('stopped')).toMatchObject([stopped]);
+    expect(relay.logs('lost')).toHaveLength(stopped.undelivered);
   });
 
-  it('does not wait for retries that are not due', async () => {
-    await using receiver = await TestReceiver.start((_, response) => {
-      response.writeHead(500).end();
-    });
-    await using relay = await RelayProcess.start(simpleFile(shared.server.url, receiver.url));
-    await expire('later');
-    await relay.logged('attempt');
-    const beganMs = performance.now();
-    expect((await relay.stop()).code).toBe(0);
-    expect(performance.now() - beganMs).toBeLessThan(5_000);
-  });
+  it.each(['redis', 'memory'])(
+    'does not wait for retries that are not due, in %s',
+    async (kind) => {
+      await using receiver = await TestReceiver.start((_, response) => {
+        response.writeHead(500).end();
+      });
+      await using relay = await RelayProcess.start(
+        simpleFile(shared.server.url, receiver.url, { state: { kind } }),
+      );
+      await expire('later');
+      await relay.logged('attempt');
+      const beganMs = performance.now();
+      expect((await relay.stop()).code).toBe(0);
+      expect(performance.now() - beganMs).toBeLessThan(5_000);
+    },
+  );
 
   it('ends the process at once when it comes twice', async () => {
     await using receiver = await TestReceiver.start(() => undefined);

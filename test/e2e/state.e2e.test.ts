@@ -1,4 +1,4 @@
-/** state.kind: redis: what was accepted survives the relay, Redis and the endpoint. */
+/** What was accepted survives the relay, Redis and the endpoint. */
 import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
 import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
@@ -11,7 +11,6 @@ const DURABLE = ['--appendonly', 'yes', '--appendfsync', 'always'];
 function fileOf(redis: RunningRedis, receiver: TestReceiver, endpoint: object = {}): RelayFile {
   const retry = { schedule: Array.from({ length: 50 }, () => '200ms') };
   return simpleFile(redis.url, receiver.url, {
-    state: { kind: 'redis' },
     endpoint: { retry, ...endpoint },
     shutdown: { grace: '1s' },
   });
@@ -74,6 +73,48 @@ describe.concurrent('an outbox in Redis', () => {
     await drained(last);
     expectAll(receiver, 500);
   }, 90_000);
+
+  it('is waited for at the start, and said so', async () => {
+    await using redis = await startRedis();
+    await using receiver = await TestReceiver.start();
+    await redis.kill('SIGKILL');
+    await using relay = await RelayProcess.spawn(fileOf(redis, receiver));
+    expect((await relay.logged('state_trouble')).error).toContain('ECONNREFUSED');
+    expect((await relay.get('/livez')).status).toBe(200);
+    expect(await relay.get('/readyz')).toMatchObject({
+      status: 503,
+      text: expect.stringContaining('[-] state: Redis at 127.0.0.1'),
+    });
+    await redis.restart();
+    await relay.ready();
+    await expire(redis, 1);
+    await eventually('the webhook', () => receiver.requests.length === 1);
+  });
+
+  it('is reached with a login of its own, under the rights that it needs', async () => {
+    await using keys = await startRedis({ password: 'of the keys' });
+    await using state = await startRedis({ password: 'of the state' });
+    const admin = new Redis(state.url, { protocol: 2 });
+    const rights =
+      '+ping +select +set +get +setnx +pexpire +del +exists +role +client|setname +info ' +
+      '+eval +evalsha +time +@hash +@stream +@sortedset';
+    await admin.call(
+      ...['ACL', 'SETUSER', 'outbox', 'on', '>pw', '-@all', '~{expiry-relay}:*'],
+      ...rights.split(' '),
+    );
+    await using receiver = await TestReceiver.start();
+    const url = `redis://127.0.0.1:${state.port}`;
+    await using relay = await RelayProcess.start({
+      ...fileOf(keys, receiver),
+      state: { url, username: 'outbox', password: 'pw' },
+    });
+    await expire(keys, 3);
+    await eventually('the webhooks', () => receiver.requests.length === 3);
+    await drained(relay);
+    expectAll(receiver, 3);
+    expect(relay.logs().filter(({ level }) => level === 'error')).toEqual([]);
+    admin.disconnect();
+  });
 
   it('survives kill -9 of Redis in the middle', async () => {
     await using redis = await startRedis({ args: DURABLE });

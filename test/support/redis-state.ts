@@ -45,7 +45,14 @@ export function startState(
 ): OpenedState {
   const address = { host: '127.0.0.1', port, tls: false, username: null, password: null };
   const clock = systemClock;
-  const state = new RedisState({ redis: address, database: 0, prefix, clock, events });
+  const state = new RedisState({
+    redis: address,
+    database: 0,
+    section: 'state',
+    prefix,
+    clock,
+    events,
+  });
   const scripts = defineScripts(state.redis);
   return {
     state,

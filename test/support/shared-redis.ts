@@ -1,8 +1,11 @@
 import { Redis } from 'ioredis';
-import { afterAll, beforeAll } from 'vitest';
+import { afterAll, beforeAll, beforeEach } from 'vitest';
 import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
 
-/** A Redis for all tests of a file, and a client of it; both are there once the tests run. */
+/**
+ * A Redis for all tests of a file, and a client of it; both are there once the tests run. Each test
+ * finds it empty: what the relay of another one had accepted is not for the next to deliver.
+ */
 export function sharedRedis(): { readonly server: RunningRedis; readonly client: Redis } {
   let server: RunningRedis | undefined;
   let client: Redis | undefined;
@@ -10,6 +13,7 @@ export function sharedRedis(): { readonly server: RunningRedis; readonly client:
     server = await startRedis();
     client = new Redis(server.url, { protocol: 2 });
   });
+  beforeEach(() => client?.flushall());
   afterAll(async () => {
     client?.disconnect();
     await server?.stop();

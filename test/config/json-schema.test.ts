@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type JsonSchema, jsonSchema } from '../../src/config/schema.js';
+import { type JsonSchema, jsonSchema } from '../../src/config/json-schema.js';
 
 function* propertiesOf(schema: JsonSchema, path = ''): Generator<[string, JsonSchema]> {
   for (const [name, property] of Object.entries(schema.properties ?? {})) {
@@ -24,6 +24,8 @@ describe('jsonSchema', () => {
       '.endpoints.timeout': '15s',
       '.endpoints.concurrency': 32,
       '.redis.url': 'redis://127.0.0.1:6379',
+      '.state.kind': 'redis',
+      '.state.dead_letters.keep': '30d',
       '.log.level': 'info',
     });
   });
