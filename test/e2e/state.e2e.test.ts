@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
 import { eventually } from '../support/eventually.js';
 import { type RelayFile, RelayProcess, simpleFile } from '../support/relay-process.js';
-import { assertVerified, type ReceivedRequest, TestReceiver } from '../support/test-receiver.js';
+import { expectEach, TestReceiver } from '../support/test-receiver.js';
 
 const DURABLE = ['--appendonly', 'yes', '--appendfsync', 'always'];
 
@@ -22,21 +22,6 @@ async function expire({ url }: RunningRedis, count: number): Promise<void> {
   for (let n = 0; n < count; n += 1) pipeline.set(`order:${n}`, '', 'PX', 20);
   await pipeline.exec();
   redis.disconnect();
-}
-
-/** Every key arrived; every repeat carried the same id and bytes; all of them verify. */
-function expectAll(receiver: TestReceiver, count: number): void {
-  const byKey = new Map<string, ReceivedRequest[]>();
-  for (const request of receiver.requests) {
-    const { key } = request.body.data;
-    byKey.set(key, [...(byKey.get(key) ?? []), request]);
-  }
-  expect(byKey.size).toBe(count);
-  for (const repeats of byKey.values()) {
-    expect(new Set(repeats.map(({ id }) => id)).size).toBe(1);
-    expect(new Set(repeats.map(({ raw }) => raw.toString())).size).toBe(1);
-  }
-  for (const request of receiver.requests) assertVerified(request);
 }
 
 const pending = (relay: RelayProcess) =>
@@ -71,7 +56,7 @@ describe.concurrent('an outbox in Redis', () => {
     open = true;
     await using last = await RelayProcess.start(file);
     await drained(last);
-    expectAll(receiver, 500);
+    expectEach(receiver, 500);
   }, 90_000);
 
   it('is waited for at the start, and said so', async () => {
@@ -111,7 +96,7 @@ describe.concurrent('an outbox in Redis', () => {
     await expire(keys, 3);
     await eventually('the webhooks', () => receiver.requests.length === 3);
     await drained(relay);
-    expectAll(receiver, 3);
+    expectEach(receiver, 3);
     expect(relay.logs().filter(({ level }) => level === 'error')).toEqual([]);
     admin.disconnect();
   });
@@ -133,7 +118,7 @@ describe.concurrent('an outbox in Redis', () => {
     open = true;
     await relay.ready();
     await drained(relay);
-    expectAll(receiver, 300);
+    expectEach(receiver, 300);
     expect(relay.running).toBe(true);
   }, 60_000);
 
@@ -152,7 +137,7 @@ describe.concurrent('an outbox in Redis', () => {
     receiver.respond = (_, response) => void response.writeHead(204).end();
     await using other = await RelayProcess.start(file);
     await drained(other);
-    expectAll(receiver, 20);
+    expectEach(receiver, 20);
     expect(other.logs('reclaimed')).toMatchObject([{ endpoint: 'shop', count: 5 }]);
     const repeats = other.logs('attempt').filter(({ attempt }) => attempt === 2);
     expect(repeats).toHaveLength(5);
@@ -173,6 +158,6 @@ describe.concurrent('an outbox in Redis', () => {
     receiver.respond = (_, response) => void response.writeHead(204).end();
     await using other = await RelayProcess.start(file);
     await drained(other);
-    expectAll(receiver, 10);
+    expectEach(receiver, 10);
   }, 40_000);
 });

@@ -2,6 +2,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Webhook } from 'standardwebhooks';
+import { expect } from 'vitest';
 import { TEST_SECRET } from './domain.js';
 
 export interface ReceivedRequest {
@@ -46,16 +47,17 @@ export class TestReceiver implements AsyncDisposable {
     this.#close = close;
   }
 
-  static async start(respond: Respond = accept): Promise<TestReceiver> {
+  /** Listens on a port of its own choice, or on the one that is given. */
+  static async start(respond: Respond = accept, port = 0): Promise<TestReceiver> {
     const server = createServer((request, response) => {
       void read(request).then((received) => {
         receiver.requests.push(received);
         return receiver.respond(received, response, receiver.requests.length);
       });
     });
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    const { port } = server.address() as AddressInfo;
-    const receiver = new TestReceiver(port, respond, async () => {
+    await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+    const address = server.address() as AddressInfo;
+    const receiver = new TestReceiver(address.port, respond, async () => {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
     });
@@ -100,4 +102,19 @@ function parse(raw: Buffer): WebhookBody {
 /** Throws unless any Standard Webhooks receiver would accept it. */
 export function assertVerified({ raw, headers }: ReceivedRequest, secret = TEST_SECRET): void {
   new Webhook(secret).verify(raw.toString(), { ...headers });
+}
+
+/** Every one of `count` keys arrived; every repeat carries the same id and bytes; all verify. */
+export function expectEach({ requests }: TestReceiver, count: number): void {
+  const firsts = new Map<string, ReceivedRequest>();
+  for (const request of requests) {
+    assertVerified(request);
+    const { key } = request.body.data;
+    const first = firsts.get(key) ?? request;
+    firsts.set(key, first);
+    expect(request.id).toBe(first.id);
+    expect(request.raw.equals(first.raw)).toBe(true);
+  }
+  expect(firsts.size).toBe(count);
+  expect(new Set(requests.map(({ id }) => id)).size).toBe(count);
 }

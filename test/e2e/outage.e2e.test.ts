@@ -1,0 +1,118 @@
+/** 10,000 deliveries through every kind of outage: each arrives, and repeats are the same webhook. */
+import { Redis } from 'ioredis';
+import { describe, expect, it } from 'vitest';
+import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { eventually } from '../support/eventually.js';
+import { freePort } from '../support/free-port.js';
+import { type RelayFile, RelayProcess, simpleFile } from '../support/relay-process.js';
+import { expectEach, TestReceiver } from '../support/test-receiver.js';
+
+const COUNT = 10_000;
+
+const DURABLE = ['--appendonly', 'yes'];
+
+function fileOf(redis: RunningRedis, url: string): RelayFile {
+  const schedule = Array.from({ length: 50 }, () => '500ms');
+  return simpleFile(redis.url, url, { endpoint: { retry: { schedule }, timeout: '5s' } });
+}
+
+async function expireAll({ url }: RunningRedis): Promise<void> {
+  const redis = new Redis(url, { protocol: 2 });
+  const pipeline = redis.pipeline();
+  for (let n = 0; n < COUNT; n += 1) pipeline.set(`order:${n}`, '', 'PX', 20);
+  await pipeline.exec();
+  redis.disconnect();
+}
+
+const pending = (relay: RelayProcess) =>
+  relay.metric('expiry_relay_outbox_pending{endpoint="shop"}');
+
+/** Expires the keys and waits until a delivery of each waits in the outbox. */
+async function captureAll(redis: RunningRedis, relay: RelayProcess): Promise<void> {
+  await expireAll(redis);
+  await eventually('all are captured', async () => (await pending(relay)) === COUNT, 60_000);
+}
+
+const received = (receiver: TestReceiver, count: number) =>
+  eventually(`${count} requests`, () => receiver.requests.length >= count, 60_000);
+
+const drained = (relay: RelayProcess) =>
+  eventually('the outbox is empty', async () => (await pending(relay)) === 0, 60_000);
+
+describe(`${COUNT} deliveries`, () => {
+  it('survive five kills of the relay and one of Redis while they drain', async () => {
+    await using redis = await startRedis({ args: DURABLE });
+    let open = false;
+    await using receiver = await TestReceiver.start((_, response) => {
+      response.writeHead(open ? 204 : 503).end();
+    });
+    const file = fileOf(redis, receiver.url);
+    {
+      await using first = await RelayProcess.start(file);
+      await captureAll(redis, first);
+    }
+    open = true;
+    const refused = receiver.requests.length;
+    for (let kills = 1; kills <= 5; kills += 1) {
+      await using relay = await RelayProcess.start(file);
+      await received(receiver, refused + kills * 1_500);
+      if (kills === 3) {
+        await redis.kill('SIGKILL');
+        await redis.restart();
+        await received(receiver, refused + kills * 1_500 + 100);
+      }
+      await relay.stop('SIGKILL');
+    }
+    expect(receiver.requests.length).toBeLessThan(refused + COUNT);
+    await using last = await RelayProcess.start(file);
+    await drained(last);
+    expectEach(receiver, COUNT);
+  }, 180_000);
+
+  it('reach an endpoint that is down, then slow, then back', async () => {
+    await using redis = await startRedis({ args: DURABLE });
+    const port = Number(await freePort());
+    await using relay = await RelayProcess.start(fileOf(redis, `http://127.0.0.1:${port}`));
+    await captureAll(redis, relay);
+    await relay.logged('endpoint_paused');
+    expect(await relay.metric('expiry_relay_endpoint_paused{endpoint="shop"}')).toBe(1);
+    const attemptsWhileDown = relay.logs('attempt').length;
+    // A run, what was under way at the same time, and one probe for each pause.
+    expect(attemptsWhileDown).toBeLessThan(100);
+    await using receiver = await TestReceiver.start((_, response, count) => {
+      const slowMs = count <= 1_000 ? 50 : 0;
+      setTimeout(() => response.writeHead(204).end(), slowMs);
+    }, port);
+    await relay.logged('endpoint_resumed', 60_000);
+    await drained(relay);
+    expectEach(receiver, COUNT);
+    expect(await relay.metric('expiry_relay_dead_letters{endpoint="shop"}')).toBe(0);
+  }, 120_000);
+
+  it('are shared by two replicas, of which one is killed', async () => {
+    await using redis = await startRedis({ args: DURABLE });
+    let open = false;
+    let accepted = 0;
+    await using receiver = await TestReceiver.start((_, response) => {
+      if (open) accepted += 1;
+      response.writeHead(open ? 204 : 503).end();
+    });
+    const file = fileOf(redis, receiver.url);
+    {
+      // Captures alone: each replica that listens would capture for itself.
+      await using first = await RelayProcess.start(file);
+      await captureAll(redis, first);
+    }
+    open = true;
+    await using one = await RelayProcess.start(file);
+    await using other = await RelayProcess.start(file);
+    const series = 'expiry_relay_attempts_total{endpoint="shop",outcome="accepted"}';
+    const delivers = async (relay: RelayProcess) => (await relay.metric(series)) > 500;
+    await eventually('both deliver', async () => (await delivers(one)) && delivers(other), 60_000);
+    await one.stop('SIGKILL');
+    await drained(other);
+    expectEach(receiver, COUNT);
+    // What the killed one had under way, at most: everything else came once.
+    expect(accepted).toBeLessThanOrEqual(COUNT + 32);
+  }, 120_000);
+});
