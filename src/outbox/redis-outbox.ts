@@ -11,8 +11,12 @@ import type { BreakerChange, BreakerState, Claimed, Depth, Outbox } from './outb
 import { RedisDeadLetters } from './redis-dead-letters.js';
 import type { Scripts } from './scripts/scripts.js';
 
-/** How soon deliveries that another replica stored are noticed; one's own are noticed at once. */
-const POLL_EVERY_MS = 250;
+/**
+ * How soon deliveries that another replica stored are noticed; one's own are noticed at once. Each
+ * look that finds nothing makes the next wait twice as long, so that idle endpoints cost little.
+ */
+const POLL_FIRST_MS = 250;
+const POLL_MS_MAX = 2_000;
 
 /** Lua takes only some thousand values at a time. */
 const DONE_BATCH_MAX = 1_000;
@@ -76,6 +80,7 @@ export class RedisOutbox implements Outbox {
     signal: AbortSignal,
   ): Promise<readonly Claimed[]> {
     const { state, clock } = this.#parts;
+    let pollMs = POLL_FIRST_MS;
     while (!signal.aborted && !this.#closed) {
       // Made before looking: what is stored in between is not missed.
       const wake = this.#nextWake(endpoint, signal);
@@ -84,7 +89,8 @@ export class RedisOutbox implements Outbox {
           this.#claimer.claim(endpoint, countMax),
         );
         if (claims.length > 0) return await this.#keepUnlessEnded(claims, signal);
-        await clock.sleep(Math.min(POLL_EVERY_MS, nextInMs), wake.signal);
+        await clock.sleep(Math.min(pollMs, nextInMs), wake.signal);
+        pollMs = wake.signal.aborted ? POLL_FIRST_MS : Math.min(2 * pollMs, POLL_MS_MAX);
       } finally {
         wake.abort();
       }
