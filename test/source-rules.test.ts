@@ -102,7 +102,7 @@ const FLOORS: readonly (readonly RegExp[])[] = [
     /^config\//,
   ],
   [/^(metrics|log|lifecycle|redis-client)\.ts$/, /^events\//],
-  [/^(source|outbox|admin|receiver)\//, /^delivery\/(send|lookup|rate-limiter)\.ts$/],
+  [/^(source|outbox|admin|receiver)\//, /^delivery\/(send|exchange|lookup|rate-limiter)\.ts$/],
   [/^(capture|delivery)\//],
   [/^app\.ts$/],
   [/^cli\//],
