@@ -12,7 +12,8 @@ interface AnswerHead {
 }
 
 export interface Answer extends AnswerHead {
-  readonly bodyStart: Buffer;
+  /** Of the body's beginning; what goes beyond ANSWER_BYTES_MAX is left to be cut. */
+  readonly bodyChunks: readonly Buffer[];
 }
 
 /** How an exchange ended. */
@@ -60,8 +61,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
   ): void {
     // What comes before the answer, such as 103 Early Hints.
     if (status < 200) return;
-    const [retryAfter] = [headers['retry-after']].flat();
-    this.#head = { status, retryAfter };
+    const retryAfter = headers['retry-after'];
+    this.#head = { status, retryAfter: Array.isArray(retryAfter) ? retryAfter[0] : retryAfter };
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -84,7 +85,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   #answered(): void {
     if (this.#head === null) return;
-    const bodyStart = Buffer.concat(this.#chunks).subarray(0, ANSWER_BYTES_MAX);
-    this.#end({ kind: 'answered', answer: { ...this.#head, bodyStart } });
+    const { status, retryAfter } = this.#head;
+    this.#end({ kind: 'answered', answer: { status, retryAfter, bodyChunks: this.#chunks } });
   }
 }

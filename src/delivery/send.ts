@@ -5,7 +5,7 @@ import type { Clock } from '../clock.js';
 import { messageOf } from '../errors.js';
 import { printable } from '../printable.js';
 import type { Endpoint, Outcome, UnreachableCause } from '../vocabulary.js';
-import { type Answer, type Ending, Exchange } from './exchange.js';
+import { ANSWER_BYTES_MAX, type Answer, type Ending, Exchange } from './exchange.js';
 import type { WebhookRequest } from './request.js';
 import { retryAfterMs } from './retry-policy.js';
 
@@ -101,16 +101,17 @@ export function createSender(endpoint: Endpoint, clock: Clock, lookup: LookupFun
 }
 
 function outcomeOf(
-  { status, retryAfter, bodyStart }: Answer,
+  { status, retryAfter, bodyChunks }: Answer,
   endpoint: Endpoint,
   nowMs: number,
 ): Outcome {
   if (status >= 200 && status < 300) return { kind: 'accepted', status };
+  const text = Buffer.concat(bodyChunks).subarray(0, ANSWER_BYTES_MAX).toString();
   return {
     kind: 'refused',
     status,
     retryAfterMs: retryAfterMs(status, retryAfter, nowMs),
-    answer: shown(bodyStart.toString(), endpoint),
+    answer: shown(text, endpoint),
   };
 }
 
