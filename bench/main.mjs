@@ -1,8 +1,9 @@
 /** `npm run bench -- NAME [N]`: each bench prints what it measured, both sides in one run. */
 import { drain } from './drain.mjs';
+import { waiting } from './waiting.mjs';
 
 /** @type {Readonly<Record<string, () => Promise<void>>>} */
-const BENCHES = { drain };
+const BENCHES = { drain, waiting };
 
 const bench = BENCHES[process.argv[2] ?? ''];
 if (bench === undefined) {

@@ -7,13 +7,20 @@ const SELF = fileURLToPath(import.meta.url);
 
 if (process.argv[2] === 'serve') serve();
 
-/** Counts requests; tells the count, and starts anew, when asked. */
+/** Counts requests; tells the count, starts anew, or says when there were so many, when asked. */
 function serve() {
   let count = 0;
+  let awaited = Number.POSITIVE_INFINITY;
+  const tellIfReached = () => {
+    if (count < awaited) return;
+    awaited = Number.POSITIVE_INFINITY;
+    process.send?.({ count });
+  };
   const server = createServer((request, response) => {
     request.resume().on('end', () => {
       count += 1;
       response.writeHead(204).end();
+      tellIfReached();
     });
   });
   server.keepAliveTimeout = 60_000;
@@ -22,6 +29,10 @@ function serve() {
     process.send?.({ port: typeof address === 'object' ? address?.port : 0 });
   });
   process.on('message', (word) => {
+    if (typeof word === 'number') {
+      awaited = word;
+      return tellIfReached();
+    }
     if (word === 'reset') count = 0;
     process.send?.({ count });
   });
@@ -34,18 +45,25 @@ export async function startReceiver() {
   /** @returns {Promise<any>} */
   const answer = () => new Promise((resolve) => child.once('message', resolve));
   const { port } = await answer();
-  /** @param {string} word */
+  /** @param {string | number} word */
   const ask = async (word) => {
     const answered = answer();
     child.send(word);
     return (await answered).count;
   };
   return {
+    pid: child.pid ?? 0,
     url: `http://127.0.0.1:${port}/`,
     /** @returns {Promise<void>} */
     reset: () => ask('reset'),
     /** @returns {Promise<number>} */
     count: () => ask('count'),
+    /**
+     * Resolves when there have been so many; nothing else may be asked meanwhile.
+     * @param {number} count
+     * @returns {Promise<void>}
+     */
+    reached: (count) => ask(count),
     stop: async () => child.disconnect(),
   };
 }

@@ -4,15 +4,16 @@
  */
 import { type Logger, pino, stdTimeFunctions } from 'pino';
 import pretty from 'pino-pretty';
+import type { TextOutput } from './gathered-output.js';
 import type { Settings } from './vocabulary.js';
 
 /** What may wait for whoever reads the log: a few ten thousand lines. */
 export const LOG_BYTES_WAITING_MAX = 16 * 1024 * 1024;
 
 /** Standard output, as far as the log uses it. */
-export interface LogOutput extends NodeJS.WritableStream {
-  /** Bytes written to it and not yet read. */
-  readonly writableLength: number;
+export interface LogOutput extends TextOutput {
+  /** There when it gathers what is written. */
+  flush?(): void;
 }
 
 /** `onDropped` is told of each line for which there is no room. */
@@ -32,13 +33,18 @@ export function createLog(
       if (output.writableLength + line.length > LOG_BYTES_WAITING_MAX) onDropped();
       else output.write(line);
     },
+    /** Pino asks for it after a fatal line. */
+    flushSync: () => output.flush?.(),
   };
   if (format === 'json') return pino(options, lines);
   const prettify = pretty.prettyFactory({
     singleLine: true,
     ignore: 'event',
     errorLikeObjectKeys: [],
-    colorize: 'isTTY' in output && output.isTTY === true,
+    colorize: output.isTTY === true,
   });
-  return pino(options, { write: (line: string) => lines.write(prettify(JSON.parse(line)) ?? '') });
+  return pino(options, {
+    ...lines,
+    write: (line: string) => lines.write(prettify(JSON.parse(line)) ?? ''),
+  });
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** argv and signals → cli; sets the exit code. */
 import { messageOf } from './errors.js';
+import { GatheredOutput } from './gathered-output.js';
 
 const stop = new AbortController();
 
@@ -26,6 +27,11 @@ process.on('SIGTERM', onSignal);
 process.on('SIGINT', onSignal);
 process.on('uncaughtException', onUnforeseen);
 process.on('unhandledRejection', onUnforeseen);
+
+const stdout = new GatheredOutput(process.stdout);
+// Whatever the end is, what has been said before is not lost.
+process.on('exit', () => stdout.flush());
+
 // Whoever reads our output may leave early (`expiry-relay schema | head`).
 process.stdout.on('error', () => undefined);
 process.stderr.on('error', () => undefined);
@@ -38,10 +44,11 @@ const code = await runCli({
   argv: process.argv.slice(2),
   env: process.env,
   cwd: process.cwd(),
-  stdout: process.stdout,
+  stdout,
   stderr: process.stderr,
   stop: stop.signal,
 });
+stdout.flush();
 const flushed = new Promise<void>((resolve) => process.stdout.write('', () => resolve()));
 await Promise.race([flushed, systemClock.sleep(LAST_OUTPUT_MS_MAX)]);
 process.exit(code);

@@ -93,7 +93,7 @@ describe('every source', () => {
 
 /** From the ground up; an import never leads to a higher floor. The first that fits counts. */
 const FLOORS: readonly (readonly RegExp[])[] = [
-  [/^(vocabulary|clock|errors|secret|printable|version|http-server)\.ts$/],
+  [/^(vocabulary|clock|errors|secret|printable|version|http-server|gathered-output)\.ts$/],
   [
     /^(glob|match|path-template)\.ts$/,
     /^delivery\/(sign|retry-policy|request)\.ts$/,
@@ -102,7 +102,7 @@ const FLOORS: readonly (readonly RegExp[])[] = [
     /^config\//,
   ],
   [/^(metrics|log|lifecycle|redis-client)\.ts$/, /^(events|state)\//],
-  [/^(source|outbox|admin|receiver)\//, /^delivery\/(send|lookup|rate-limiter)\.ts$/],
+  [/^(source|outbox|admin|receiver)\//, /^delivery\/(send|exchange|lookup|rate-limiter)\.ts$/],
   [/^(capture|delivery)\//],
   [/^app\.ts$/],
   [/^cli\//],

@@ -1,15 +1,13 @@
 /** The edge to HTTP: one POST, one answer, within one time limit. Retries are not its business. */
 import type { LookupFunction } from 'node:net';
-import { type Dispatcher, errors, Pool } from 'undici';
+import { errors, Pool } from 'undici';
 import type { Clock } from '../clock.js';
 import { messageOf } from '../errors.js';
 import { printable } from '../printable.js';
 import type { Endpoint, Outcome, UnreachableCause } from '../vocabulary.js';
+import { ANSWER_BYTES_MAX, type Answer, type Ending, Exchange } from './exchange.js';
 import type { WebhookRequest } from './request.js';
 import { retryAfterMs } from './retry-policy.js';
-
-/** What is read of an answer's body; the connection is closed on anything longer. */
-export const ANSWER_BYTES_MAX = 4 * 1024;
 
 /** What a log line shows of a refusal's body. */
 const ANSWER_CHARS_LOGGED_MAX = 200;
@@ -48,8 +46,9 @@ export function createSender(endpoint: Endpoint, clock: Clock, lookup: LookupFun
     keepAliveTimeout: KEEP_ALIVE_MS,
     keepAliveMaxTimeout: KEEP_ALIVE_MS,
     connect: { timeout: endpoint.timeoutMs, lookup },
-    headersTimeout: endpoint.timeoutMs,
-    bodyTimeout: endpoint.timeoutMs,
+    // One limit is for all of an attempt: see `send`.
+    headersTimeout: 0,
+    bodyTimeout: 0,
   });
   let answeredAtMs = Number.NEGATIVE_INFINITY;
 
@@ -57,51 +56,57 @@ export function createSender(endpoint: Endpoint, clock: Clock, lookup: LookupFun
    * A receiver may close an idle connection just as it is used again. It has not seen the request
    * then, so that sending it once more is still the same attempt.
    */
-  async function request(options: Dispatcher.RequestOptions): Promise<Dispatcher.ResponseData> {
-    try {
-      return await pool.request(options);
-    } catch (error) {
-      const wasIdle = clock.monotonicMs() - answeredAtMs <= KEEP_ALIVE_MS;
-      if (!wasIdle || causeOf(error) !== 'connection_reset' || pool.destroyed) throw error;
-      return await pool.request(options);
-    }
+  function isWorthRepeating(ending: Ending): boolean {
+    if (ending.kind === 'answered' || ending.inAnswer || pool.destroyed) return false;
+    const wasIdle = clock.monotonicMs() - answeredAtMs <= KEEP_ALIVE_MS;
+    return wasIdle && causeOf(ending.error) === 'connection_reset';
   }
 
   async function send({ path, headers, body }: WebhookRequest): Promise<Outcome> {
-    const timeLimit = new AbortController();
-    const cancel = clock.after(endpoint.timeoutMs, () => timeLimit.abort());
-    const { signal } = timeLimit;
-    try {
-      const answer = await request({ method: 'POST', path, headers, body, signal });
-      const text = await readStart(answer.body);
-      answeredAtMs = clock.monotonicMs();
-      return outcomeOf(answer, text, endpoint, clock.nowMs());
-    } catch (error) {
-      if (signal.aborted) {
-        const detail = `no answer within ${endpoint.timeoutMs} ms`;
-        return { kind: 'unreachable', cause: 'timeout', detail };
-      }
-      if (pool.destroyed) {
-        const detail = 'broken off by a stop of the relay';
-        return { kind: 'unreachable', cause: 'stopped', detail };
-      }
-      return { kind: 'unreachable', cause: causeOf(error), detail: printable(messageOf(error)) };
-    } finally {
-      cancel();
+    const options = { method: 'POST', path, headers, body } as const;
+    const dispatched = () => {
+      const exchange = new Exchange();
+      pool.dispatch(options, exchange);
+      return exchange;
+    };
+    let exchange = dispatched();
+    let isTooLate = false;
+    const cancel = clock.after(endpoint.timeoutMs, () => {
+      isTooLate = true;
+      exchange.abort(new Error('the time limit of the attempt'));
+    });
+    let ending = await exchange.ended;
+    if (!isTooLate && isWorthRepeating(ending)) {
+      exchange = dispatched();
+      ending = await exchange.ended;
     }
+    cancel();
+    if (ending.kind === 'answered') {
+      answeredAtMs = clock.monotonicMs();
+      return outcomeOf(ending.answer, endpoint, clock.nowMs());
+    }
+    if (isTooLate) {
+      const detail = `no answer within ${endpoint.timeoutMs} ms`;
+      return { kind: 'unreachable', cause: 'timeout', detail };
+    }
+    if (pool.destroyed) {
+      const detail = 'broken off by a stop of the relay';
+      return { kind: 'unreachable', cause: 'stopped', detail };
+    }
+    const { error } = ending;
+    return { kind: 'unreachable', cause: causeOf(error), detail: printable(messageOf(error)) };
   }
 
   return { send, close: () => pool.destroy() };
 }
 
 function outcomeOf(
-  { statusCode: status, headers }: Dispatcher.ResponseData,
-  text: string,
+  { status, retryAfter, bodyChunks }: Answer,
   endpoint: Endpoint,
   nowMs: number,
 ): Outcome {
   if (status >= 200 && status < 300) return { kind: 'accepted', status };
-  const [retryAfter] = [headers['retry-after']].flat();
+  const text = Buffer.concat(bodyChunks).subarray(0, ANSWER_BYTES_MAX).toString();
   return {
     kind: 'refused',
     status,
@@ -119,22 +124,8 @@ function shown(text: string, { headers }: Endpoint): string {
   return repeatsSecret ? WITHHELD : printable(text, ANSWER_CHARS_LOGGED_MAX);
 }
 
-/** Leaving the loop early destroys the stream, and with it the connection. */
-async function readStart(body: AsyncIterable<Buffer>): Promise<string> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of body) {
-    chunks.push(chunk);
-    bytes += chunk.length;
-    if (bytes >= ANSWER_BYTES_MAX) break;
-  }
-  return Buffer.concat(chunks).subarray(0, ANSWER_BYTES_MAX).toString();
-}
-
 const CAUSES: Readonly<Record<string, UnreachableCause>> = {
   UND_ERR_CONNECT_TIMEOUT: 'timeout',
-  UND_ERR_HEADERS_TIMEOUT: 'timeout',
-  UND_ERR_BODY_TIMEOUT: 'timeout',
   ETIMEDOUT: 'timeout',
   ENOTFOUND: 'dns',
   EAI_AGAIN: 'dns',

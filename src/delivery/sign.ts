@@ -22,9 +22,17 @@ export interface SignedHeaders {
   readonly 'webhook-signature'?: string;
 }
 
+/** Decoded once: every attempt needs it. */
+const keys = new WeakMap<Secret, Buffer>();
+
 /** The HMAC key inside `whsec_<base64>`. */
 function keyOf(secret: Secret): Buffer {
-  return Buffer.from(secret.reveal().slice(SECRET_PREFIX.length), 'base64');
+  let key = keys.get(secret);
+  if (key === undefined) {
+    key = Buffer.from(secret.reveal().slice(SECRET_PREFIX.length), 'base64');
+    keys.set(secret, key);
+  }
+  return key;
 }
 
 function signature(secret: Secret, id: string, timestampS: string, body: Uint8Array): string {

@@ -27,14 +27,14 @@ export class DeliveryEvents {
   attempted(report: AttemptReport): void {
     const { claimed, outcome, disposition, durationMs, endedAtMs } = report;
     const { delivery } = claimed;
-    const labels = { endpoint: delivery.endpoint };
-    this.#metrics.attempts.inc({ ...labels, outcome: outcome.kind });
-    this.#metrics.attemptDuration.observe(labels, durationMs / 1000);
+    const { endpoint } = delivery;
+    this.#metrics.attempts.inc({ endpoint, outcome: outcome.kind });
+    this.#metrics.attemptDuration.observe({ endpoint }, durationMs / 1000);
     const line = {
       event: 'attempt',
       id: delivery.id,
       route: delivery.route,
-      endpoint: delivery.endpoint,
+      endpoint,
       attempt: claimed.attempt,
       database: delivery.database,
       key: delivery.keyLabel,

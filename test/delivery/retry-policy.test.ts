@@ -55,11 +55,25 @@ describe('disposition', () => {
 });
 
 describe('endpointSignal', () => {
-  it('pauses the endpoint for Retry-After, ends it on 410, and is silent otherwise', () => {
-    expect(endpointSignal(refused(503, 7))).toEqual({ kind: 'pause', pauseMs: 7 });
+  it('holds no answer, 5xx and 429 against the endpoint, and how long it asks for', () => {
+    expect(endpointSignal(refused(503, 7))).toEqual({ kind: 'failing', pauseMs: 7 });
+    expect(endpointSignal(refused(429))).toEqual({ kind: 'failing', pauseMs: 0 });
+    expect(endpointSignal(refused(500))).toEqual({ kind: 'failing', pauseMs: 0 });
+    expect(endpointSignal(unreachable)).toEqual({ kind: 'failing', pauseMs: 0 });
+  });
+
+  it.each([301, 400, 404, 422])('takes %i for an answer of an endpoint that works', (status) => {
+    expect(endpointSignal(refused(status))).toEqual({ kind: 'working' });
+  });
+
+  it('learns nothing of an endpoint from an attempt that the relay broke off', () => {
+    expect(endpointSignal({ kind: 'unreachable', cause: 'stopped', detail: '' })).toEqual({
+      kind: 'none',
+    });
+  });
+
+  it('ends the endpoint on 410', () => {
     expect(endpointSignal(refused(410))).toEqual({ kind: 'gone' });
-    expect(endpointSignal(refused(500))).toEqual({ kind: 'none' });
-    expect(endpointSignal(unreachable)).toEqual({ kind: 'none' });
   });
 });
 

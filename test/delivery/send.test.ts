@@ -103,6 +103,24 @@ describe('an answer', () => {
     expect(server.sockets[0]?.bytesWritten).toBeLessThan(20_000_000);
     expect(server.requests).toBe(1);
   });
+
+  it('that is longer than what is read, and comes at once, counts; the next one is read anew', async () => {
+    const long = `HTTP/1.1 400 Bad Request\r\ncontent-length: 9000\r\nconnection: close\r\n\r\n`;
+    await using server = await FaultyServer.start((socket) => socket.end(long + 'x'.repeat(9_000)));
+    const { post } = aSender(server.url);
+    const refused = { kind: 'refused', status: 400, answer: `${'x'.repeat(200)}…` };
+    expect(await post()).toMatchObject(refused);
+    expect(await post()).toMatchObject(refused);
+    expect(server.requests).toBe(2);
+  });
+
+  it('is what comes after early hints', async () => {
+    const outcome = await answeredWith((_, response) => {
+      response.writeEarlyHints({ link: '</style.css>; rel=preload' });
+      response.writeHead(202).end();
+    });
+    expect(outcome).toEqual({ kind: 'accepted', status: 202 });
+  });
 });
 
 describe('an endpoint without an answer', () => {
@@ -138,12 +156,34 @@ describe('an endpoint without an answer', () => {
     expect(outcome).toMatchObject({ kind: 'unreachable', cause: 'timeout' });
   });
 
+  it('that takes too long to connect to is unreachable: timeout', async () => {
+    const endpoint = anEndpoint({ url: new URL('http://slow.example/'), timeoutMs: 100 });
+    // The connection waits for an address that never comes.
+    const sender = createSender(endpoint, systemClock, () => undefined);
+    onTestFinished(() => sender.close());
+    const outcome = await sender.send(buildRequest(endpoint, aDelivery(), systemClock.nowMs()));
+    expect(outcome).toMatchObject({ cause: 'timeout', detail: 'no answer within 100 ms' });
+  });
+
+  it('is not sent what has waited too long for its only connection', async () => {
+    await using server = await FaultyServer.start(() => undefined);
+    const { post } = aSender(server.url, { timeoutMs: 100, concurrency: 1 });
+    const outcomes = await Promise.all([post(), post()]);
+    expect(outcomes).toMatchObject([{ cause: 'timeout' }, { cause: 'timeout' }]);
+    expect(server.requests).toBe(1);
+  });
+
   it.each<[string, Misbehave]>([
     ['resets the connection', (socket) => socket.resetAndDestroy()],
     ['closes the connection', (socket) => socket.end()],
     [
       'closes it in the middle of the body',
       (socket) => socket.end('HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf'),
+    ],
+    [
+      'changes to another protocol',
+      (socket) =>
+        socket.write('HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n'),
     ],
   ])('that %s is unreachable: reset', async (_, misbehave) => {
     expect(await metWith(misbehave)).toMatchObject({
@@ -193,10 +233,21 @@ describe('a sender', () => {
       socket.write('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n');
       socket.once('data', () => socket.resetAndDestroy());
     });
-    const { post } = aSender(server.url);
+    const { post } = aSender(server.url, { concurrency: 1 });
     expect(await post()).toEqual({ kind: 'accepted', status: 200 });
     expect(await post()).toEqual({ kind: 'accepted', status: 200 });
     expect(server.requests).toBe(2);
+  });
+
+  it('does not send again what the receiver has begun to answer', async () => {
+    await using server = await FaultyServer.start((socket) => {
+      socket.write('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n');
+      socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf'));
+    });
+    const { post } = aSender(server.url, { concurrency: 1 });
+    expect(await post()).toEqual({ kind: 'accepted', status: 200 });
+    expect(await post()).toMatchObject({ cause: 'connection_reset' });
+    expect(server.requests).toBe(1);
   });
 
   it('does not send again when a fresh connection is reset', async () => {
@@ -212,5 +263,17 @@ describe('a sender', () => {
     await eventually('the request', () => receiver.requests[0]);
     await sender.close();
     expect(await outcome).toMatchObject({ kind: 'unreachable', cause: 'stopped' });
+  });
+
+  it('breaks off what still waits for a connection, too, and sends nothing more', async () => {
+    await using receiver = await TestReceiver.start(() => undefined);
+    const { sender, post } = aSender(receiver.url, { concurrency: 1 });
+    const outcomes = Promise.all([post(), post(), post()]);
+    await eventually('the request', () => receiver.requests[0]);
+    await sender.close();
+    const stopped = { kind: 'unreachable', cause: 'stopped' };
+    expect(await outcomes).toMatchObject([stopped, stopped, stopped]);
+    expect(await post()).toMatchObject(stopped);
+    expect(receiver.requests).toHaveLength(1);
   });
 });

@@ -35,6 +35,20 @@ describe('SIGTERM', () => {
     expect(receiver.keys).toEqual(['slow']);
   });
 
+  it('loses no line that was logged just before a second one', async () => {
+    // Sends the second in the same turn, before what the first made the relay say is written.
+    const twice = `process.once('SIGUSR2', async () => {
+      process.emit('SIGTERM', 'SIGTERM');
+      for (let n = 0; n < 50; n += 1) await null;
+      process.emit('SIGTERM', 'SIGTERM');
+    })`;
+    const env = { NODE_OPTIONS: `--import data:text/javascript,${encodeURIComponent(twice)}` };
+    const file = simpleFile(shared.server.url, 'http://127.0.0.1:9/');
+    await using relay = await RelayProcess.start(file, env);
+    expect(await relay.stop('SIGUSR2')).toEqual({ code: 1, signal: null });
+    expect(relay.logs('stopping')).toHaveLength(1);
+  });
+
   it('delivers what waits in memory before it ends', async () => {
     await using receiver = await TestReceiver.start();
     const held: (() => void)[] = [];

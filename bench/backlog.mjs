@@ -1,0 +1,81 @@
+/** Deliveries that wait in a Redis, stored by the relay's own code. */
+
+// By names that the compiler does not follow: it would take the build for a source.
+/** @param {string} path */
+const built = (path) => import(new URL(`../dist/${path}.js`, import.meta.url).href);
+const { systemClock } = await built('clock');
+const { RedisOutbox } = await built('outbox/redis-outbox');
+const { defineScripts } = await built('outbox/scripts/scripts');
+const { RedisState } = await built('state/redis-state');
+
+const STORED_AT_ONCE = 1_000;
+
+/** @param {number} n */
+function aDelivery(n) {
+  const key = `order:${n}:unpaid`;
+  return {
+    id: `msg_${String(n).padStart(32, '0')}`,
+    endpoint: 'shop',
+    route: 'cancel-unpaid-order',
+    path: '',
+    body: Buffer.from(
+      `{"data":{"database":0,"detected_at":"2026-11-22T06:00:10.003Z","detected_by":"notification",` +
+        `"expired_at":null,"key":"${key}","params":{"id":"${n}"},"route":"cancel-unpaid-order"},` +
+        `"timestamp":"2026-11-22T06:00:10.003Z","type":"order.payment.expired"}`,
+    ),
+    keyLabel: key,
+    database: 0,
+    expiredAtMs: null,
+    detectedAtMs: Date.now(),
+    detectedBy: /** @type {const} */ ('notification'),
+  };
+}
+
+/**
+ * So many deliveries to the endpoint `shop`.
+ * @param {number} count
+ */
+export function aBacklog(count) {
+  return Array.from({ length: count }, (_, n) => aDelivery(n));
+}
+
+/**
+ * The outbox of the Redis on this port.
+ * @param {number} port
+ */
+export async function openOutbox(port) {
+  const nothing = () => undefined;
+  const state = new RedisState({
+    redis: { host: '127.0.0.1', port, tls: false, username: null, password: null },
+    database: 0,
+    section: 'state',
+    prefix: 'expiry-relay',
+    clock: systemClock,
+    events: { failed: nothing, troubleBegan: nothing, troubleEnded: nothing, evictable: nothing },
+  });
+  const outbox = new RedisOutbox({
+    state,
+    scripts: defineScripts(state.redis),
+    replica: 'bench',
+    clock: systemClock,
+    deadLettersMax: 1,
+    onDeadLettersEvicted: nothing,
+  });
+  await state.usable(new AbortController().signal);
+  return {
+    /** @param {readonly object[]} deliveries */
+    async store(deliveries) {
+      for (let from = 0; from < deliveries.length; from += STORED_AT_ONCE) {
+        await outbox.enqueue(deliveries.slice(from, from + STORED_AT_ONCE));
+      }
+    },
+    async emptied() {
+      while ((await outbox.depth('shop')).pending > 0) await systemClock.sleep(5);
+    },
+    /** @returns {Promise<number>} what Redis has in use, in bytes */
+    async usedBytes() {
+      return Number(/used_memory:(\d+)/.exec(await state.redis.info('memory'))?.[1]);
+    },
+    close: () => state.close(),
+  };
+}

@@ -1,0 +1,91 @@
+/** One request on its way and its answer, told by undici step by step; without a stream in between. */
+import type { Dispatcher } from 'undici';
+
+/** What is read of an answer's body; the connection is closed on anything longer. */
+export const ANSWER_BYTES_MAX = 4 * 1024;
+
+/** What an answer begins with. */
+interface AnswerHead {
+  readonly status: number;
+  /** The header Retry-After. */
+  readonly retryAfter: string | undefined;
+}
+
+export interface Answer extends AnswerHead {
+  /** Of the body's beginning; what goes beyond ANSWER_BYTES_MAX is left to be cut. */
+  readonly bodyChunks: readonly Buffer[];
+}
+
+/** How an exchange ended. */
+export type Ending =
+  | { readonly kind: 'answered'; readonly answer: Answer }
+  /** `inAnswer`: the answer had begun. */
+  | { readonly kind: 'failed'; readonly error: unknown; readonly inAnswer: boolean };
+
+/** To be dispatched once. `ended` resolves, once, whatever happens; nothing here throws. */
+export class Exchange implements Dispatcher.DispatchHandler {
+  readonly ended: Promise<Ending>;
+  #end: (ending: Ending) => void = () => undefined;
+  /** Null until the request is on a connection. */
+  #controller: Dispatcher.DispatchController | null = null;
+  #abortedFor: Error | null = null;
+  /** Null until the head of the answer is there. */
+  #head: AnswerHead | null = null;
+  readonly #chunks: Buffer[] = [];
+  #bytes = 0;
+
+  constructor() {
+    this.ended = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+  }
+
+  /**
+   * Breaks it off, and closes its connection. One that waits for a connection is not sent: undici
+   * says so as soon as it has one, or has none within the limit for connecting.
+   */
+  abort(reason: Error): void {
+    this.#abortedFor ??= reason;
+    this.#controller?.abort(reason);
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#abortedFor !== null) controller.abort(this.#abortedFor);
+  }
+
+  onResponseStart(
+    _: Dispatcher.DispatchController,
+    status: number,
+    headers: Record<string, string | string[] | undefined>,
+  ): void {
+    // What comes before the answer, such as 103 Early Hints.
+    if (status < 200) return;
+    const retryAfter = headers['retry-after'];
+    this.#head = { status, retryAfter: Array.isArray(retryAfter) ? retryAfter[0] : retryAfter };
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#chunks.push(chunk);
+    this.#bytes += chunk.length;
+    if (this.#bytes < ANSWER_BYTES_MAX) return;
+    this.#answered();
+    // Not at once: undici's parser is at work, and goes no further when it is told to pause.
+    controller.pause();
+    queueMicrotask(() => controller.abort(new Error('no more of the answer is read')));
+  }
+
+  onResponseEnd(): void {
+    this.#answered();
+  }
+
+  onResponseError(_: unknown, error: unknown): void {
+    this.#end({ kind: 'failed', error, inAnswer: this.#head !== null });
+  }
+
+  #answered(): void {
+    if (this.#head === null) return;
+    const { status, retryAfter } = this.#head;
+    this.#end({ kind: 'answered', answer: { status, retryAfter, bodyChunks: this.#chunks } });
+  }
+}
