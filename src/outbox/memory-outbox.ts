@@ -2,8 +2,9 @@
  * The outbox for a Redis that may only be read: it keeps the whole contract but durability. What
  * it holds is bounded for each endpoint, and ends with the process.
  */
-import { type Clock, untilAborted } from '../clock.js';
+import type { Clock } from '../clock.js';
 import type { DeadLetter, Delivery, Disposition, EndpointSignal } from '../vocabulary.js';
+import { Bell } from './bell.js';
 import { Breaker } from './breaker.js';
 import { type DeadLetterLimits, MemoryDeadLetters } from './memory-dead-letters.js';
 import type { BreakerChange, Claimed, Depth, Outbox } from './outbox.js';
@@ -42,7 +43,7 @@ interface Shelf {
   readonly retries: Map<string, Entry>;
   readonly retryShare: RetryShare;
   readonly breaker: Breaker<Entry>;
-  readonly wakeClaimers: Set<() => void>;
+  readonly bell: Bell;
   bodyBytes: number;
 }
 
@@ -79,7 +80,7 @@ export class MemoryOutbox implements Outbox {
     while (!this.#closed && !signal.aborted) {
       const claims = this.#take(shelf, countMax);
       if (claims.length > 0) return claims;
-      await this.#untilWoken(shelf, signal);
+      await this.#untilRung(shelf, signal);
     }
     return [];
   }
@@ -108,7 +109,7 @@ export class MemoryOutbox implements Outbox {
     if (entry === undefined || this.#closed) return null;
     this.#dispose(shelf, entry, disposition);
     const change = shelf.breaker.ended(entry, signal, this.#clock.monotonicMs());
-    wakeAll(shelf);
+    shelf.bell.ring();
     return change;
   }
 
@@ -134,7 +135,7 @@ export class MemoryOutbox implements Outbox {
     entry.attempts -= 1;
     shelf.breaker.ended(entry, { kind: 'none' }, this.#clock.monotonicMs());
     shelf.fresh.set(delivery.id, entry);
-    wakeAll(shelf);
+    shelf.bell.ring();
   }
 
   async depth(endpoint: string): Promise<Depth> {
@@ -165,7 +166,7 @@ export class MemoryOutbox implements Outbox {
       shelf.entries.clear();
       shelf.fresh.clear();
       shelf.retries.clear();
-      wakeAll(shelf);
+      shelf.bell.ring();
     }
     return lost;
   }
@@ -179,7 +180,7 @@ export class MemoryOutbox implements Outbox {
         retries: new Map(),
         retryShare: new RetryShare(),
         breaker: new Breaker(),
-        wakeClaimers: new Set(),
+        bell: new Bell(),
         bodyBytes: 0,
       };
       this.#shelves.set(endpoint, shelf);
@@ -197,7 +198,7 @@ export class MemoryOutbox implements Outbox {
     shelf.entries.set(delivery.id, entry);
     shelf.fresh.set(delivery.id, entry);
     shelf.bodyBytes += delivery.body.length;
-    wakeAll(shelf);
+    shelf.bell.ring();
     return true;
   }
 
@@ -211,21 +212,14 @@ export class MemoryOutbox implements Outbox {
     entry.cancelWait = this.#clock.after(notBeforeMs - this.#clock.nowMs(), () => {
       entry.cancelWait = null;
       shelf.retries.set(entry.delivery.id, entry);
-      wakeAll(shelf);
+      shelf.bell.ring();
     });
   }
 
   /** Until something may be claimed that could not before. */
-  async #untilWoken(shelf: Shelf, signal: AbortSignal): Promise<void> {
-    const pauseMs = shelf.breaker.leftMs(this.#clock.monotonicMs());
-    const woken = new AbortController();
-    const wake = () => woken.abort();
-    shelf.wakeClaimers.add(wake);
-    signal.addEventListener('abort', wake, { once: true });
-    if (pauseMs > 0) await this.#clock.sleep(pauseMs, woken.signal);
-    else await untilAborted(woken.signal);
-    shelf.wakeClaimers.delete(wake);
-    signal.removeEventListener('abort', wake);
+  #untilRung({ bell, breaker }: Shelf, signal: AbortSignal): Promise<void> {
+    const pauseMs = breaker.leftMs(this.#clock.monotonicMs());
+    return bell.wait(this.#clock, pauseMs > 0 ? pauseMs : null, signal);
   }
 }
 
@@ -238,8 +232,4 @@ function* takeFirst(entries: Map<string, Entry>, countMax: number): Generator<En
     entries.delete(id);
     yield entry;
   }
-}
-
-function wakeAll(shelf: Shelf): void {
-  for (const wake of shelf.wakeClaimers) wake();
 }

@@ -6,6 +6,7 @@ import type { Clock } from '../clock.js';
 import { type EndpointKeys, endpointKeys, packDelivery, waitingMember } from '../state/format.js';
 import type { RedisState } from '../state/redis-state.js';
 import type { Delivery, Disposition, EndpointSignal } from '../vocabulary.js';
+import { Bell } from './bell.js';
 import { Claimer, type RedisClaimed } from './claimer.js';
 import type { BreakerChange, BreakerState, Claimed, Depth, Outbox } from './outbox.js';
 import { RedisDeadLetters } from './redis-dead-letters.js';
@@ -45,7 +46,7 @@ export class RedisOutbox implements Outbox {
   readonly dead: RedisDeadLetters;
   readonly #parts: RedisOutboxParts;
   readonly #claimer: Claimer;
-  readonly #wakers = new Map<string, Set<() => void>>();
+  readonly #bells = new Map<string, Bell>();
   readonly #done = new Map<string, DoneBatch>();
   #closed = false;
 
@@ -53,7 +54,7 @@ export class RedisOutbox implements Outbox {
     const { state, scripts, replica } = parts;
     this.#parts = parts;
     this.#claimer = new Claimer(scripts, state.prefix, replica);
-    this.dead = new RedisDeadLetters(state, scripts, (endpoint) => this.#wake(endpoint));
+    this.dead = new RedisDeadLetters(state, scripts, (endpoint) => this.#bell(endpoint).ring());
   }
 
   async enqueue(deliveries: readonly Delivery[]): Promise<readonly Delivery[]> {
@@ -70,7 +71,7 @@ export class RedisOutbox implements Outbox {
       packDelivery(delivery),
     ]);
     await state.run('enqueue', () => scripts.enqueue(keys, args));
-    for (const endpoint of endpoints) this.#wake(endpoint);
+    for (const endpoint of endpoints) this.#bell(endpoint).ring();
     return [];
   }
 
@@ -80,20 +81,18 @@ export class RedisOutbox implements Outbox {
     signal: AbortSignal,
   ): Promise<readonly Claimed[]> {
     const { state, clock } = this.#parts;
+    const bell = this.#bell(endpoint);
     let pollMs = POLL_FIRST_MS;
     while (!signal.aborted && !this.#closed) {
-      // Made before looking: what is stored in between is not missed.
-      const wake = this.#nextWake(endpoint, signal);
-      try {
-        const { claims, nextInMs } = await state.run('claim', () =>
-          this.#claimer.claim(endpoint, countMax),
-        );
-        if (claims.length > 0) return await this.#keepUnlessEnded(claims, signal);
-        await clock.sleep(Math.min(pollMs, nextInMs), wake.signal);
-        pollMs = wake.signal.aborted ? POLL_FIRST_MS : Math.min(2 * pollMs, POLL_MS_MAX);
-      } finally {
-        wake.abort();
-      }
+      // Counted before looking: what is stored in between is not missed.
+      const rungBefore = bell.rung;
+      const { claims, nextInMs } = await state.run('claim', () =>
+        this.#claimer.claim(endpoint, countMax),
+      );
+      if (claims.length > 0) return await this.#keepUnlessEnded(claims, signal);
+      if (bell.rung !== rungBefore) continue;
+      await bell.wait(clock, Math.min(pollMs, nextInMs), signal);
+      pollMs = bell.rung === rungBefore ? Math.min(2 * pollMs, POLL_MS_MAX) : POLL_FIRST_MS;
     }
     return [];
   }
@@ -105,7 +104,7 @@ export class RedisOutbox implements Outbox {
   ): Promise<BreakerChange | null> {
     const change = await this.#settle(claimed as RedisClaimed, disposition, signal);
     this.#claimer.ended(claimed as RedisClaimed);
-    if (change?.kind === 'closed') this.#wake(claimed.delivery.endpoint);
+    if (change?.kind === 'closed') this.#bell(claimed.delivery.endpoint).ring();
     return change;
   }
 
@@ -186,7 +185,7 @@ export class RedisOutbox implements Outbox {
     const args = [entry, delivery.id, attempt - 1];
     await state.run('settle', () => scripts.release([ready], args));
     this.#claimer.ended(claimed as RedisClaimed);
-    this.#wake(delivery.endpoint);
+    this.#bell(delivery.endpoint).ring();
   }
 
   async depth(endpoint: string): Promise<Depth> {
@@ -205,7 +204,7 @@ export class RedisOutbox implements Outbox {
 
   async close(): Promise<readonly Delivery[]> {
     this.#closed = true;
-    for (const endpoint of this.#wakers.keys()) this.#wake(endpoint);
+    for (const bell of this.#bells.values()) bell.ring();
     return [];
   }
 
@@ -223,24 +222,10 @@ export class RedisOutbox implements Outbox {
     return [];
   }
 
-  /** Aborts when something may have become ready, or `signal` does; to be aborted in the end. */
-  #nextWake(endpoint: string, signal: AbortSignal): AbortController {
-    const wake = new AbortController();
-    const wakers = this.#wakers.get(endpoint) ?? new Set();
-    this.#wakers.set(endpoint, wakers);
-    const abort = () => wake.abort();
-    wakers.add(abort);
-    signal.addEventListener('abort', abort, { once: true });
-    const forget = () => {
-      wakers.delete(abort);
-      signal.removeEventListener('abort', abort);
-    };
-    wake.signal.addEventListener('abort', forget, { once: true });
-    return wake;
-  }
-
-  #wake(endpoint: string): void {
-    for (const wake of this.#wakers.get(endpoint) ?? []) wake();
+  #bell(endpoint: string): Bell {
+    const bell = this.#bells.get(endpoint) ?? new Bell();
+    this.#bells.set(endpoint, bell);
+    return bell;
   }
 }
 

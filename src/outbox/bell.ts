@@ -1,0 +1,33 @@
+import type { Clock } from '../clock.js';
+
+/** Tells those who wait that something may have changed. */
+export class Bell {
+  readonly #waiting = new Set<() => void>();
+  #rung = 0;
+
+  /** How often it has rung. */
+  get rung(): number {
+    return this.#rung;
+  }
+
+  ring(): void {
+    this.#rung += 1;
+    for (const wake of this.#waiting) wake();
+  }
+
+  /** Resolves when it rings, after `ms` unless that is null, or when the signal aborts. */
+  wait(clock: Clock, ms: number | null, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      if (signal.aborted) return resolve();
+      const wake = () => {
+        cancel();
+        this.#waiting.delete(wake);
+        signal.removeEventListener('abort', wake);
+        resolve();
+      };
+      const cancel = ms === null ? () => undefined : clock.after(ms, wake);
+      this.#waiting.add(wake);
+      signal.addEventListener('abort', wake, { once: true });
+    });
+  }
+}
