@@ -85,6 +85,11 @@ export class StateFormatError extends RelayError {
   readonly retryable = true;
 }
 
+/** The state is kept in the relay's own memory, where no command reaches it. */
+export class StateInMemoryError extends RelayError {
+  readonly retryable = false;
+}
+
 /** The address for the admin port cannot be had. */
 export class ListenError extends RelayError {
   readonly retryable = false;

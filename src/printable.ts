@@ -26,6 +26,21 @@ export function printable(text: string, charsMax = LABEL_CHARS_MAX): string {
   return cut ? `${safe}…` : safe;
 }
 
+/** For text that should have been made printable before: its backslashes stay as they are. */
+export function stillPrintable(text: string, charsMax = LABEL_CHARS_MAX): string {
+  const safe = text.replace(UNSAFE, escapeCharacter);
+  return safe.length > charsMax ? `${safe.slice(0, charsMax - 1)}…` : safe;
+}
+
+/** One line of JSON that says the same as any other, and is safe to print. */
+export function printableJson(value: unknown): string {
+  return JSON.stringify(value).replace(UNSAFE, (char) =>
+    Array.from({ length: char.length }, (_, at) => {
+      return `\\u${char.charCodeAt(at).toString(16).padStart(4, '0')}`;
+    }).join(''),
+  );
+}
+
 /** Null when the bytes are no valid UTF-8. */
 export function decodeUtf8(bytes: Uint8Array): string | null {
   try {

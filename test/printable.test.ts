@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { printable, printableBytes } from '../src/printable.js';
+import { printable, printableBytes, printableJson, stillPrintable } from '../src/printable.js';
 
 /** What could begin a line, move a cursor or turn the reading direction. */
 const UNSAFE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
@@ -33,5 +33,26 @@ describe('printable', () => {
   it('cuts what is long', () => {
     expect(printable('x'.repeat(300), 10)).toBe(`${'x'.repeat(10)}…`);
     expect(printableBytes(Buffer.alloc(300, 0xff), 2)).toBe('\\xff\\xff…');
+  });
+
+  it('leaves as it is what has been made printable before', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary' }), (text) => {
+        const safe = printable(text, Number.POSITIVE_INFINITY);
+        return stillPrintable(safe, Number.POSITIVE_INFINITY) === safe;
+      }),
+    );
+    expect(stillPrintable('a\\b\u001b')).toBe('a\\b\\x1b');
+    expect(stillPrintable('x'.repeat(300), 10)).toBe(`${'x'.repeat(9)}…`);
+  });
+
+  it('has a JSON that says the same, on one line that is safe to print', () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), fc.string({ unit: 'binary' }), (value, text) => {
+        const json = printableJson([value, text]);
+        expect(JSON.parse(json)).toEqual(JSON.parse(JSON.stringify([value, text])));
+        return !UNSAFE.test(json);
+      }),
+    );
   });
 });

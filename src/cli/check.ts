@@ -1,6 +1,7 @@
 import { loadSettings } from '../config/load.js';
 import { printable } from '../printable.js';
 import type { CommandAction, FileOption } from './context.js';
+import { counted } from './counted.js';
 
 /** The file alone; rejects with every mistake in it. */
 export const check: CommandAction<FileOption> = async ({ env, cwd, stdout }, { config }) => {
@@ -11,7 +12,3 @@ export const check: CommandAction<FileOption> = async ({ env, cwd, stdout }, { c
   );
   return 0;
 };
-
-function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`;
-}

@@ -4,6 +4,15 @@ import { messageOf, RelayError, SettingsError, UsageError } from '../errors.js';
 import { VERSION } from '../version.js';
 import { check } from './check.js';
 import type { CliContext, ExitCode, FileOption } from './context.js';
+import {
+  type ActOnDeadOptions,
+  dropDead,
+  type ListDeadOptions,
+  listDead,
+  replayDead,
+  type ShowDeadOptions,
+  showDead,
+} from './dead.js';
 import { healthcheck } from './healthcheck.js';
 import { type ListenOptions, listen } from './listen.js';
 import { match } from './match.js';
@@ -16,6 +25,9 @@ Without -c FILE: $EXPIRY_RELAY_CONFIG, then ./relay.yaml, then /etc/expiry-relay
 Exit codes: 0 fine, 1 the operator must act (standard error says what), 2 wrong usage.`;
 
 const PORT_MAX = 65_535;
+
+/** What fits on a few screens; the newest are the last of them. */
+const LISTED_MAX = 100;
 
 /** Never rejects: every error becomes a message on standard error and an exit code. */
 export async function runCli(context: CliContext): Promise<ExitCode> {
@@ -47,12 +59,7 @@ function createProgram(context: CliContext, done: (code: ExitCode) => void): Com
       writeErr: (text) => context.stderr.write(text),
     });
 
-  const withFile = (name: string, description: string) =>
-    program
-      .command(name)
-      .description(description)
-      .option('-c, --config <file>', 'the relay.yaml to use');
-
+  const withFile = (name: string, description: string) => addCommand(program, name, description);
   withFile('run', 'run the relay').action(async (options: FileOption) =>
     done(await run(context, options)),
   );
@@ -80,7 +87,51 @@ function createProgram(context: CliContext, done: (code: ExitCode) => void): Com
     .action(async (options: FileOption & { ready?: boolean }) =>
       done(await healthcheck(context, options)),
     );
+  addDead(program, context, done);
   return program;
+}
+
+function addCommand(parent: Command, name: string, description: string): Command {
+  return parent
+    .command(name)
+    .description(description)
+    .option('-c, --config <file>', 'the relay.yaml to use');
+}
+
+function addDead(program: Command, context: CliContext, done: (code: ExitCode) => void): void {
+  const dead = program.command('dead').description('show, replay or drop dead letters');
+  const withFilters = (name: string, description: string) =>
+    addCommand(dead, name, description)
+      .option('--endpoint <name>', 'those of this endpoint')
+      .option('--route <name>', 'those of this route')
+      .option('--id <id>', 'the one with this id (repeatable)', list)
+      .option('--reason <reason>', 'those given up for it: exhausted, gone or unknown_endpoint')
+      .option('--older-than <duration>', 'those that died longer ago, such as 2h')
+      .option('--newer-than <duration>', 'those that died since, such as 15m');
+
+  withFilters('list', 'list dead letters, the newest last')
+    .option('--limit <n>', 'how many at most, the newest; 0 for all', wholeNumber, LISTED_MAX)
+    .option('--json', 'one JSON object per line')
+    .action(async (options: ListDeadOptions) => done(await listDead(context, options)));
+  addCommand(dead, 'show', 'show everything about one dead letter')
+    .argument('<id>', 'its id')
+    .option('--json', 'as one JSON object')
+    .option('--body', 'its body alone, the exact bytes')
+    .action(async (id: string, options: Omit<ShowDeadOptions, 'id'>) =>
+      done(await showDead(context, { ...options, id })),
+    );
+  withFilters('replay', 'send dead letters again, with the same id and body')
+    .argument('[ids...]', 'these ones')
+    .option('--all', 'all of them')
+    .action(async (ids: string[], options: Omit<ActOnDeadOptions, 'ids'>) =>
+      done(await replayDead(context, { ...options, ids })),
+    );
+  withFilters('drop', 'forget dead letters for ever')
+    .argument('[ids...]', 'these ones')
+    .option('--all', 'all of them')
+    .action(async (ids: string[], options: Omit<ActOnDeadOptions, 'ids'>) =>
+      done(await dropDead(context, { ...options, ids })),
+    );
 }
 
 /** None for mistakes in a file: their lines begin with its place, as editors expect. */

@@ -21,6 +21,7 @@ import {
 } from './scalars.js';
 import {
   FILE_PATH_PATTERN,
+  NAME_EXPECTED,
   NAME_PATTERN,
   readHeaderName,
   readHeaderValue,
@@ -70,7 +71,6 @@ export const DEFAULT_STATE_PREFIX = 'expiry-relay';
 
 export const DEFAULT_ADMIN_LISTEN = '127.0.0.1:9464';
 
-const NAME_EXPECTED = 'a name of 1–64 letters, digits, - and _';
 const ENDPOINT_NAME_EXPECTED = 'the name of an endpoint';
 const FILE_EXPECTED = 'the path of a file';
 

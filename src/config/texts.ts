@@ -9,6 +9,7 @@ export const HEADER_CHARS_MAX = 8192;
 /** With the endpoint's own path it stays well under the 8 KiB that common servers read. */
 export const PATH_CHARS_MAX = 2048;
 export const NAME_PATTERN = /^[A-Za-z0-9_-]{1,64}$/;
+export const NAME_EXPECTED = 'a name of 1–64 letters, digits, - and _';
 /** What a path may be on Linux. */
 export const FILE_PATH_PATTERN = /^[^\0]{1,4095}$/;
 

@@ -1,5 +1,5 @@
 /** The dead letters of the outbox in Redis: also for the command line, beside running replicas. */
-import { endpointKeys, endpointsKey, unpackDeadLetter } from '../state/format.js';
+import { DEAD_AFTER_MS, endpointKeys, endpointsKey, unpackDeadLetter } from '../state/format.js';
 import type { RedisState } from '../state/redis-state.js';
 import type { DeadLetter } from '../vocabulary.js';
 import type { DeadLetters } from './outbox.js';
@@ -10,6 +10,13 @@ const PAGE = 100;
 
 /** A dead letter that one script forgets is a few microseconds' work for Redis. */
 const EXPIRE_BATCH = 500;
+
+/** Where a dead letter lies, before it is read. */
+interface Place {
+  readonly endpoint: string;
+  readonly id: string;
+  readonly diedAtMs: number;
+}
 
 export class RedisDeadLetters implements DeadLetters {
   readonly #state: RedisState;
@@ -28,14 +35,26 @@ export class RedisDeadLetters implements DeadLetters {
   }
 
   async *list(endpoint: string): AsyncGenerator<DeadLetter> {
-    const { redis } = this.#state;
-    const { dead, deadOrder } = this.#keys(endpoint);
-    // All ids at once: while pages are read, those before them may be replayed or dropped.
-    const ids = await this.#state.run('dead_letters', () => redis.zrange(deadOrder, 0, '-1'));
-    for (let from = 0; from < ids.length; from += PAGE) {
-      const page = ids.slice(from, from + PAGE);
-      const letters = await this.#state.run('dead_letters', () => redis.hmgetBuffer(dead, ...page));
-      yield* letters.filter((packed) => packed !== null).map(unpackDeadLetter);
+    for await (const page of this.pages([endpoint])) yield* page;
+  }
+
+  /**
+   * Those of several endpoints, of `ids` alone when these are given, oldest first among all. What
+   * is replayed or dropped while pages are read is left out; what dies meanwhile is, too.
+   */
+  async *pages(
+    endpoints: readonly string[],
+    ids: readonly string[] | null = null,
+  ): AsyncGenerator<readonly DeadLetter[]> {
+    // All places at once: while pages are read, those before them may be replayed or dropped.
+    const places: Place[] = [];
+    for (const endpoint of endpoints) {
+      const found = ids === null ? this.#allPlaces(endpoint) : this.#placesOf(endpoint, ids);
+      for (const place of await found) places.push(place);
+    }
+    places.sort((one, other) => one.diedAtMs - other.diedAtMs);
+    for (let from = 0; from < places.length; from += PAGE) {
+      yield await this.#read(places.slice(from, from + PAGE));
     }
   }
 
@@ -82,6 +101,64 @@ export class RedisDeadLetters implements DeadLetters {
   async endpoints(): Promise<string[]> {
     const { redis, prefix } = this.#state;
     return this.#state.run('dead_letters', () => redis.zrange(endpointsKey(prefix), 0, '-1'));
+  }
+
+  /** The endpoints that a running replica has: what is replayed to any other dies again. */
+  async runningEndpoints(): Promise<ReadonlySet<string>> {
+    const { redis, prefix } = this.#state;
+    const after = `(${(await this.nowMs()) - DEAD_AFTER_MS}`;
+    const key = endpointsKey(prefix);
+    return new Set(
+      await this.#state.run('dead_letters', () => redis.zrangebyscore(key, after, '+inf')),
+    );
+  }
+
+  /** The number of an endpoint's deliveries that are neither done nor dead. */
+  async pending(endpoint: string): Promise<number> {
+    const { redis } = this.#state;
+    return this.#state.run('dead_letters', () => redis.hlen(this.#keys(endpoint).deliveries));
+  }
+
+  /** By the clock that letters are stamped by: that of the state Redis. */
+  async nowMs(): Promise<number> {
+    const time = await this.#state.run('dead_letters', () => this.#state.redis.time());
+    const [seconds = 0, micros = 0] = time.map(Number);
+    return seconds * 1_000 + Math.floor(micros / 1_000);
+  }
+
+  async #allPlaces(endpoint: string): Promise<Place[]> {
+    const { redis } = this.#state;
+    const { deadOrder } = this.#keys(endpoint);
+    const words = await this.#state.run('dead_letters', () =>
+      redis.zrange(deadOrder, 0, '-1', 'WITHSCORES'),
+    );
+    return Array.from({ length: words.length / 2 }, (_, at) => ({
+      endpoint,
+      id: String(words[at * 2]),
+      diedAtMs: Number(words[at * 2 + 1]),
+    }));
+  }
+
+  async #placesOf(endpoint: string, ids: readonly string[]): Promise<Place[]> {
+    const { redis } = this.#state;
+    const { deadOrder } = this.#keys(endpoint);
+    const scores = await this.#state.run('dead_letters', () => redis.zmscore(deadOrder, ...ids));
+    return ids.flatMap((id, at) => {
+      const diedAtMs = scores[at] ?? null;
+      return diedAtMs === null ? [] : [{ endpoint, id, diedAtMs: Number(diedAtMs) }];
+    });
+  }
+
+  async #read(places: readonly Place[]): Promise<readonly DeadLetter[]> {
+    const { redis } = this.#state;
+    const letters: DeadLetter[] = [];
+    for (const endpoint of new Set(places.map((place) => place.endpoint))) {
+      const ids = places.filter((place) => place.endpoint === endpoint).map(({ id }) => id);
+      const { dead } = this.#keys(endpoint);
+      const packed = await this.#state.run('dead_letters', () => redis.hmgetBuffer(dead, ...ids));
+      letters.push(...packed.filter((bytes) => bytes !== null).map(unpackDeadLetter));
+    }
+    return letters.sort((one, other) => one.diedAtMs - other.diedAtMs);
   }
 
   #keys(endpoint: string) {

@@ -29,9 +29,15 @@ describe('the command line', () => {
     expect(await cli(['--version'])).toEqual({ code: 0, stdout: `${VERSION}\n`, stderr: '' });
     const help = await cli(['--help']);
     expect(help.code).toBe(0);
-    for (const command of ['run', 'check', 'match', 'listen', 'secret', 'schema', 'healthcheck']) {
+    const commands = ['run', 'check', 'match', 'listen', 'secret', 'schema', 'healthcheck', 'dead'];
+    for (const command of commands) {
       expect(help.stdout).toMatch(new RegExp(`^  ${command} `, 'm'));
       expect((await cli([command, '--help'])).code).toBe(0);
+    }
+    const { stdout } = await cli(['dead', '--help']);
+    for (const command of ['list', 'show', 'replay', 'drop']) {
+      expect(stdout).toMatch(new RegExp(`^  ${command} `, 'm'));
+      expect((await cli(['dead', command, '--help'])).code).toBe(0);
     }
   });
 
@@ -44,6 +50,8 @@ describe('the command line', () => {
     [['check', '-c', ''], '-c: expected the name of a file'],
     [['listen', '--fail', '99'], '--fail: expected'],
     [['listen', '--secret', 'whsec_short'], '--secret: expected whsec_'],
+    [['dead'], 'Usage: expiry-relay dead'],
+    [['dead', 'lst'], 'Did you mean list?'],
     [[], 'Usage: expiry-relay'],
   ])('answers %j with exit code 2 and "%s"', async (argv, message) => {
     const { code, stdout, stderr } = await cli(argv);

@@ -145,6 +145,28 @@ describe('the README', () => {
     }
   });
 
+  it('has commands for dead letters that send them again', async () => {
+    await using receiver = await TestReceiver.start((_, response) => {
+      response.writeHead(500).end();
+    });
+    const retry = { schedule: [] };
+    const file = simpleFile(shared.server.url, receiver.url, { endpoint: { retry } });
+    await using relay = await RelayProcess.start(file);
+    await shared.client.set('order:44:unpaid', '', 'PX', 10);
+    const series = 'expiry_relay_dead_letters{endpoint="shop"}';
+    await eventually('a dead letter', async () => (await relay.metric(series)) === 1);
+    receiver.respond = (_, response) => void response.writeHead(204).end();
+    const { folder, env } = await shims({ 'relay.yaml': JSON.stringify(file) });
+    await using _ = folder;
+    const script = readmeBlock('sh', 'expiry-relay dead');
+    await using shell = start('bash', ['-euc', script], folder.path, env);
+    expect(await shell.exited).toBe(0);
+    expect(shell.run.output).toContain('1 dead letter: shop 1 (exhausted 1)\nshop: 1 replayed\n');
+    expect(shell.run.output).toContain('nothing dropped');
+    await eventually('the webhook', () => receiver.requests.length === 2);
+    expect(receiver.requests[1]?.id).toBe(receiver.requests[0]?.id);
+  });
+
   it('shows a body as the relay makes it', () => {
     const expiration = anExpiration();
     const params = { id: Buffer.from('42') };
@@ -166,7 +188,7 @@ describe('the README', () => {
   });
 
   it('has no block that is not run: those with docker are run by npm run test:image', () => {
-    const known = /^npm |expiry-relay listen|ACL SETUSER|^docker build/;
+    const known = /^npm |expiry-relay (listen|dead)|ACL SETUSER|^docker build/;
     const unknown = readmeBlocks.filter(
       ({ language, text }) =>
         !['yaml', 'json', 'js', 'text'].includes(language) && !known.test(text),

@@ -1,0 +1,133 @@
+/** Which dead letters a command is about: words of the command line → a filter. Pure. */
+import { didYouMean } from '../config/nearest.js';
+import { formatDuration, type Range, readDuration } from '../config/quantities.js';
+import { NAME_EXPECTED, NAME_PATTERN } from '../config/texts.js';
+import { UsageError } from '../errors.js';
+import { printable } from '../printable.js';
+import type { DeadLetter, DeadReason, Route } from '../vocabulary.js';
+
+/** Each reason, in words. */
+export const REASONS: Readonly<Record<DeadReason, string>> = {
+  exhausted: 'its retries were used up',
+  gone: 'the endpoint had answered 410',
+  unknown_endpoint: "no running relay's file had the endpoint",
+};
+
+/** Nothing is kept for longer. */
+const AGE_RANGE: Range = { min: 0, max: 3650 * 24 * 3_600_000 };
+
+const FOUND_CHARS_MAX = 80;
+
+/** As the command line has them. */
+export interface FilterOptions {
+  readonly endpoint?: string;
+  readonly route?: string;
+  readonly id?: readonly string[];
+  readonly reason?: string;
+  readonly olderThan?: string;
+  readonly newerThan?: string;
+}
+
+/** All that is not null must be so. */
+export interface DeadFilter {
+  readonly endpoint: string | null;
+  readonly route: string | null;
+  /** Any of them. */
+  readonly ids: ReadonlySet<string> | null;
+  readonly reason: DeadReason | null;
+  /** Since its death. */
+  readonly ageMsMin: number | null;
+  readonly ageMsMax: number | null;
+}
+
+/** `ids` are those that stand beside the options. Throws a UsageError. */
+export function readFilter(options: FilterOptions, ids: readonly string[] = []): DeadFilter {
+  const allIds = new Set([...ids, ...(options.id ?? [])]);
+  const filter: DeadFilter = {
+    endpoint: options.endpoint ?? null,
+    route: options.route === undefined ? null : readRoute(options.route),
+    ids: allIds.size === 0 ? null : allIds,
+    reason: options.reason === undefined ? null : readReason(options.reason),
+    ageMsMin: readAge('--older-than', options.olderThan),
+    ageMsMax: readAge('--newer-than', options.newerThan),
+  };
+  const { ageMsMin, ageMsMax } = filter;
+  if (ageMsMin !== null && ageMsMax !== null && ageMsMin >= ageMsMax) {
+    throw new UsageError(
+      `--older-than ${formatDuration(ageMsMin)} and --newer-than ${formatDuration(ageMsMax)} ` +
+        'leave nothing: expected the first to be the shorter one',
+    );
+  }
+  return filter;
+}
+
+/** Whether every dead letter fits. */
+export function isEverything(filter: DeadFilter): boolean {
+  return Object.values(filter).every((part) => part === null);
+}
+
+/** `nowMs` is by the clock that letters are stamped by. */
+export function fits(filter: DeadFilter, letter: DeadLetter, nowMs: number): boolean {
+  const { delivery, reason, diedAtMs } = letter;
+  const ageMs = nowMs - diedAtMs;
+  return (
+    (filter.endpoint === null || filter.endpoint === delivery.endpoint) &&
+    (filter.route === null || filter.route === delivery.route) &&
+    (filter.ids === null || filter.ids.has(delivery.id)) &&
+    (filter.reason === null || filter.reason === reason) &&
+    (filter.ageMsMin === null || ageMs >= filter.ageMsMin) &&
+    (filter.ageMsMax === null || ageMs <= filter.ageMsMax)
+  );
+}
+
+/** Throws a UsageError when neither the file nor the state knows the endpoint. */
+export function checkEndpoint({ endpoint }: DeadFilter, known: ReadonlySet<string>): void {
+  if (endpoint === null || known.has(endpoint)) return;
+  const hint = didYouMean(endpoint, known);
+  throw wrong('--endpoint', 'an endpoint of the file or of the state', endpoint, hint);
+}
+
+/** What is said when nothing fits. A route that the file lacks may be an old one, or mistyped. */
+export function nothingFits(
+  { route }: DeadFilter,
+  fileRoutes: readonly Pick<Route, 'name'>[],
+): string {
+  const names = fileRoutes.map(({ name }) => name);
+  if (route === null || names.includes(route)) return 'no dead letter matches';
+  const hint = didYouMean(route, names);
+  const brackets = hint === null ? '' : ` (${hint})`;
+  return `no dead letter matches; the file has no route "${route}"${brackets}`;
+}
+
+function readRoute(text: string): string {
+  if (NAME_PATTERN.test(text)) return text;
+  throw wrong('--route', NAME_EXPECTED, text, null);
+}
+
+function readReason(text: string): DeadReason {
+  const reasons = Object.keys(REASONS) as DeadReason[];
+  const reason = reasons.find((candidate) => candidate === text);
+  if (reason !== undefined) return reason;
+  const last = reasons.at(-1);
+  throw wrong(
+    '--reason',
+    `${reasons.slice(0, -1).join(', ')} or ${last}`,
+    text,
+    didYouMean(text, reasons),
+  );
+}
+
+function readAge(option: string, text: string | undefined): number | null {
+  if (text === undefined) return null;
+  const reading = readDuration(text, AGE_RANGE);
+  if (reading.ok) return reading.value;
+  const { wording } = reading;
+  if (wording.kind === 'statement') throw new UsageError(`${option}: ${wording.text}`);
+  throw wrong(option, wording.expected, text, wording.hint);
+}
+
+function wrong(option: string, expected: string, found: string, hint: string | null): UsageError {
+  const shown = found === '' ? 'an empty text' : `"${printable(found, FOUND_CHARS_MAX)}"`;
+  const brackets = hint === null ? '' : ` (${hint})`;
+  return new UsageError(`${option}: expected ${expected}, found ${shown}${brackets}`);
+}

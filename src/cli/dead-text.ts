@@ -1,0 +1,190 @@
+/** Dead letters as text: lines of a table, JSON, all about one, and how many. Pure. */
+import { decodeUtf8, printableBytes, printableJson, stillPrintable } from '../printable.js';
+import type { DeadLetter, DeadReason, DetectedBy } from '../vocabulary.js';
+import { counted } from './counted.js';
+import { REASONS } from './dead-filters.js';
+
+/** A dead letter as `--json` shows it; programs rely on these names. */
+export interface ListedLetter {
+  readonly id: string;
+  readonly endpoint: string;
+  readonly route: string;
+  readonly reason: DeadReason;
+  readonly attempts: number;
+  readonly died_at: string;
+  readonly database: number;
+  /** Made safe to print, and cut; the exact key is in the body. */
+  readonly key: string;
+  readonly detected_at: string;
+  readonly detected_by: DetectedBy;
+  readonly expired_at: string | null;
+  readonly path: string;
+  readonly body_bytes: number;
+}
+
+export function listed({ delivery, reason, attempts, diedAtMs }: DeadLetter): ListedLetter {
+  const { id, endpoint, route, database, path, detectedBy, body } = delivery;
+  return {
+    id,
+    endpoint,
+    route,
+    reason,
+    attempts,
+    died_at: isoOf(diedAtMs),
+    database,
+    key: delivery.keyLabel,
+    detected_at: isoOf(delivery.detectedAtMs),
+    detected_by: detectedBy,
+    expired_at: delivery.expiredAtMs === null ? null : isoOf(delivery.expiredAtMs),
+    path,
+    body_bytes: body.length,
+  };
+}
+
+export function jsonLines(rows: readonly ListedLetter[]): string {
+  return rows.map((row) => `${printableJson(row)}\n`).join('');
+}
+
+/** The body is UTF-8, and so its text is exact; other bytes would be in base64. */
+export function jsonOf(letter: DeadLetter): string {
+  const { body } = letter.delivery;
+  const text = decodeUtf8(body);
+  const shown = text === null ? { body_base64: body.toString('base64') } : { body: text };
+  return `${printableJson({ ...listed(letter), ...shown })}\n`;
+}
+
+interface Column {
+  readonly title: string;
+  readonly charsMax: number;
+  readonly cell: (row: ListedLetter, nowMs: number) => string;
+}
+
+/** Whatever does not fit is cut; `dead show` and `--json` have all of it. */
+const COLUMNS: readonly Column[] = [
+  { title: 'ID', charsMax: 64, cell: ({ id }) => id },
+  { title: 'DIED AT', charsMax: 20, cell: ({ died_at }) => died_at.replace(/\.\d+Z$/, 'Z') },
+  {
+    title: 'AGE',
+    charsMax: 6,
+    cell: ({ died_at }, nowMs) => formatAge(nowMs - Date.parse(died_at)),
+  },
+  { title: 'ENDPOINT', charsMax: 32, cell: ({ endpoint }) => endpoint },
+  { title: 'ROUTE', charsMax: 32, cell: ({ route }) => route },
+  { title: 'REASON', charsMax: 16, cell: ({ reason }) => reason },
+  { title: 'ATTEMPTS', charsMax: 8, cell: ({ attempts }) => String(attempts) },
+  { title: 'KEY', charsMax: 64, cell: ({ key }) => key },
+];
+
+/** For people; its columns grow as wide as what has been shown in them. */
+export class Table {
+  readonly #nowMs: number;
+  readonly #widths = COLUMNS.map(({ title }) => title.length);
+  #begun = false;
+
+  constructor(nowMs: number) {
+    this.#nowMs = nowMs;
+  }
+
+  lines(rows: readonly ListedLetter[]): string {
+    const cells = rows.map((row) =>
+      COLUMNS.map(({ cell, charsMax }) => stillPrintable(cell(row, this.#nowMs), charsMax)),
+    );
+    for (const line of cells) {
+      for (const [at, { length }] of line.entries()) {
+        this.#widths[at] = Math.max(this.#widths[at] ?? 0, length);
+      }
+    }
+    const head = this.#begun ? [] : [COLUMNS.map(({ title }) => title)];
+    this.#begun = true;
+    return [...head, ...cells].map((line) => `${this.#pad(line)}\n`).join('');
+  }
+
+  #pad(line: readonly string[]): string {
+    return line
+      .map((cell, at) => cell.padEnd(this.#widths[at] ?? 0))
+      .join('  ')
+      .trimEnd();
+  }
+}
+
+/** How many there are, by endpoint and reason. */
+export class Tally {
+  readonly #counts = new Map<string, Map<DeadReason, number>>();
+  total = 0;
+
+  add({ delivery, reason }: DeadLetter): void {
+    const { endpoint } = delivery;
+    const counts = this.#counts.get(endpoint) ?? new Map<DeadReason, number>();
+    this.#counts.set(endpoint, counts.set(reason, (counts.get(reason) ?? 0) + 1));
+    this.total += 1;
+  }
+
+  /** Of each endpoint, in the order of their names. */
+  get byEndpoint(): readonly (readonly [endpoint: string, count: number])[] {
+    return this.#sorted().map(([endpoint, counts]) => [endpoint, sum(counts)] as const);
+  }
+
+  /** Whether one of the endpoint's was given up for this reason. */
+  has(endpoint: string, reason: DeadReason): boolean {
+    return this.#counts.get(endpoint)?.has(reason) ?? false;
+  }
+
+  /** `3 dead letters: audit 1 (gone 1), shop 2 (exhausted 2)` */
+  text(): string {
+    const parts = this.#sorted().map(([endpoint, counts]) => {
+      const reasons = [...counts].map(([reason, count]) => `${reason} ${count}`).sort();
+      return `${stillPrintable(endpoint)} ${sum(counts)} (${reasons.join(', ')})`;
+    });
+    return `${counted(this.total, 'dead letter')}: ${parts.join(', ')}`;
+  }
+
+  #sorted() {
+    return [...this.#counts].sort(([one], [other]) => (one < other ? -1 : 1));
+  }
+}
+
+/** A path is the longest value in `details`; the file's own rule for one keeps it far shorter. */
+const VALUE_CHARS_MAX = 8_192;
+
+/** All about one, for people. */
+export function details(letter: DeadLetter, nowMs: number): string {
+  const { delivery, reason, attempts } = letter;
+  const row = listed(letter);
+  const lines = Object.entries({
+    id: row.id,
+    endpoint: row.endpoint,
+    route: row.route,
+    reason: `${reason} (${REASONS[reason] ?? 'not known to this version'})`,
+    attempts: String(attempts),
+    'died at': `${row.died_at} (${formatAge(nowMs - letter.diedAtMs)} ago)`,
+    database: String(row.database),
+    key: row.key,
+    'expired at': row.expired_at ?? 'not known',
+    'detected at': row.detected_at,
+    'detected by': row.detected_by,
+    path: row.path === '' ? 'that of the endpoint' : row.path,
+    body: counted(row.body_bytes, 'byte'),
+  }).map(([name, value]) => `${name.padEnd(12)} ${stillPrintable(value, VALUE_CHARS_MAX)}\n`);
+  return `${lines.join('')}${printableBytes(delivery.body, Number.POSITIVE_INFINITY)}\n`;
+}
+
+const AGE_UNITS = [
+  ['d', 86_400_000],
+  ['h', 3_600_000],
+  ['m', 60_000],
+  ['s', 1_000],
+] as const;
+
+/** In the largest unit of which there are two at least: `90m` says more than `1h`. */
+export function formatAge(ms: number): string {
+  const [name, unitMs] = AGE_UNITS.find(([, size]) => ms >= 2 * size) ?? ['s', 1_000];
+  return `${Math.max(0, Math.floor(ms / unitMs))}${name}`;
+}
+
+function isoOf(timeMs: number): string {
+  return new Date(timeMs).toISOString();
+}
+
+function sum(counts: ReadonlyMap<DeadReason, number>): number {
+  return [...counts.values()].reduce((all, count) => all + count, 0);
+}

@@ -1,0 +1,24 @@
+/** Standard output for more than fits into a pipe: nothing is written before it is wanted. */
+import { untilAborted } from '../clock.js';
+import type { CliContext } from './context.js';
+
+export class Printer {
+  readonly #stdout: CliContext['stdout'];
+  readonly #stop: AbortSignal;
+  readonly #stopped: Promise<boolean>;
+
+  constructor({ stdout, stop }: Pick<CliContext, 'stdout' | 'stop'>) {
+    this.#stdout = stdout;
+    this.#stop = stop;
+    this.#stopped = untilAborted(stop).then(() => false);
+  }
+
+  /** Resolves once it has been taken; false when nobody reads any more, or it is time to stop. */
+  async print(text: string | Uint8Array): Promise<boolean> {
+    if (this.#stop.aborted) return false;
+    const taken = new Promise<boolean>((resolve) => {
+      this.#stdout.write(text, (error) => resolve(error === null || error === undefined));
+    });
+    return Promise.race([taken, this.#stopped]);
+  }
+}

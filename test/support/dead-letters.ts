@@ -1,0 +1,49 @@
+/** Dead letters that lie in a state Redis, as the relay would have left them there. */
+import type { Redis } from 'ioredis';
+import { endpointKeys, endpointsKey, packDelivery } from '../../src/state/format.js';
+import type { DeadLetter } from '../../src/vocabulary.js';
+import { aDelivery } from './domain.js';
+
+export const PREFIX = 'expiry-relay';
+
+/** Younger than any other sign of life. */
+const SOON_MS = 60_000;
+
+/** One that died `agoMs` before `nowMs`. */
+export function aDeadLetter(
+  given: Partial<Omit<DeadLetter, 'delivery' | 'diedAtMs'>> & {
+    delivery?: Parameters<typeof aDelivery>[0];
+    agoMs?: number;
+  } = {},
+  nowMs = Date.now(),
+): DeadLetter {
+  const { delivery, agoMs = 0, ...rest } = given;
+  return {
+    reason: 'exhausted',
+    attempts: 3,
+    ...rest,
+    delivery: aDelivery(delivery),
+    diedAtMs: nowMs - agoMs,
+  };
+}
+
+export async function storeDeadLetters(redis: Redis, letters: readonly DeadLetter[]) {
+  const pipeline = redis.pipeline();
+  for (const { delivery, reason, attempts, diedAtMs } of letters) {
+    const { dead, deadOrder } = endpointKeys(PREFIX, delivery.endpoint);
+    const death = JSON.stringify({ reason, attempts, died_at_ms: diedAtMs });
+    const packed = Buffer.concat([Buffer.from(`${death}\n`), packDelivery(delivery)]);
+    pipeline.hset(dead, delivery.id, packed);
+    pipeline.zadd(deadOrder, diedAtMs, delivery.id);
+    // As when a replica had it once.
+    pipeline.zadd(endpointsKey(PREFIX), 'NX', 1, delivery.endpoint);
+  }
+  await pipeline.exec();
+}
+
+/** As if a running replica had these endpoints. */
+export async function keepRunning(redis: Redis, ...endpoints: readonly string[]): Promise<void> {
+  for (const endpoint of endpoints) {
+    await redis.zadd(endpointsKey(PREFIX), Date.now() + SOON_MS, endpoint);
+  }
+}
