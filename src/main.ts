@@ -28,9 +28,9 @@ process.on('SIGINT', onSignal);
 process.on('uncaughtException', onUnforeseen);
 process.on('unhandledRejection', onUnforeseen);
 
-const stdout = new GatheredOutput(process.stdout);
+const logOutput = new GatheredOutput(process.stdout);
 // Whatever the end is, what has been said before is not lost.
-process.on('exit', () => stdout.flush());
+process.on('exit', () => logOutput.flush());
 
 // Whoever reads our output may leave early (`expiry-relay schema | head`).
 process.stdout.on('error', () => undefined);
@@ -44,11 +44,12 @@ const code = await runCli({
   argv: process.argv.slice(2),
   env: process.env,
   cwd: process.cwd(),
-  stdout,
+  stdout: process.stdout,
   stderr: process.stderr,
+  logOutput,
   stop: stop.signal,
 });
-stdout.flush();
+logOutput.flush();
 const flushed = new Promise<void>((resolve) => process.stdout.write('', () => resolve()));
 await Promise.race([flushed, systemClock.sleep(LAST_OUTPUT_MS_MAX)]);
 process.exit(code);

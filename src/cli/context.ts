@@ -1,7 +1,7 @@
 /** What a command gets from the outside, so that a test can give it. */
 import type { LogOutput } from '../log.js';
 
-export type Output = LogOutput & { readonly isTTY?: boolean };
+export type Output = NodeJS.WritableStream & { readonly isTTY?: boolean };
 
 export interface CliContext {
   readonly argv: readonly string[];
@@ -9,6 +9,8 @@ export interface CliContext {
   readonly cwd: string;
   readonly stdout: Output;
   readonly stderr: Output;
+  /** Where the log of `run` goes. */
+  readonly logOutput: LogOutput;
   /** Aborts on the first SIGTERM or SIGINT, with the signal's name as its reason. */
   readonly stop: AbortSignal;
 }

@@ -408,6 +408,7 @@ describe('dead list, whose reader is slow', () => {
       cwd: '/',
       stdout,
       stderr: new Sink(),
+      logOutput: new Sink(),
       stop: new AbortController().signal,
     });
     expect(code).toBe(0);

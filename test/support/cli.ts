@@ -42,6 +42,7 @@ export function startCli(
     cwd: given.cwd ?? tmpdir(),
     stdout,
     stderr,
+    logOutput: stdout,
     stop: stop.signal,
   });
   return { stdout, stderr, done, stop: () => stop.abort('SIGTERM') };
