@@ -48,7 +48,7 @@ export class RedisOutbox implements Outbox {
   constructor(parts: RedisOutboxParts) {
     const { state, scripts, replica } = parts;
     this.#parts = parts;
-    this.#claimer = new Claimer(scripts, state.prefix, replica);
+    this.#claimer = new Claimer(state, scripts, replica);
     this.dead = new RedisDeadLetters(state, scripts, (endpoint) => this.#wake(endpoint));
   }
 
