@@ -158,7 +158,7 @@ export function stateError(
   if (thrown instanceof RelayError) return thrown;
   const at = `the state Redis at ${addressOf(address)}`;
   const said = printable(messageOf(thrown));
-  const [code] = /\b(OOM|MISCONF|READONLY|NOREPLICAS)\b/.exec(said) ?? [];
+  const [code] = /\b(OOM|MISCONF|READONLY|NOREPLICAS|WRONGTYPE)\b/.exec(said) ?? [];
   switch (code) {
     case 'OOM':
       return new StateUnavailableError(
@@ -170,6 +170,11 @@ export function stateError(
       );
     case 'READONLY':
       return new StateUnavailableError(`${at} is a replica now, and takes no writes`);
+    case 'WRONGTYPE':
+      return new StateUnavailableError(
+        `${at} holds a value that is not the relay's under one of its keys (WRONGTYPE): delete ` +
+          'that key, or choose another state.prefix',
+      );
     case 'NOREPLICAS':
       return new StateUnavailableError(`${at} refuses writes for want of replicas (NOREPLICAS)`);
   }

@@ -53,7 +53,7 @@ export class Presence {
     const { clock } = this.#parts;
     while (!this.#stop.signal.aborted) {
       await ignoreTrouble(() => this.beat());
-      await ignoreTrouble(() => this.reclaim());
+      await this.reclaim();
       await clock.sleep(BEAT_EVERY_MS, this.#stop.signal);
     }
   }
@@ -65,12 +65,14 @@ export class Presence {
     await state.run('beat', () => scripts.beat(keys, [DEAD_AFTER_MS, ...endpoints]));
   }
 
-  /** Makes ready again what dead replicas had claimed. */
+  /** Makes ready again what dead replicas had claimed, at each endpoint where that can be done. */
   async reclaim(): Promise<void> {
     for (const endpoint of this.#parts.endpoints) {
-      for (const replica of await this.#othersAt(endpoint)) {
-        await this.#reclaimFrom(endpoint, replica);
-      }
+      await ignoreTrouble(async () => {
+        for (const replica of await this.#othersAt(endpoint)) {
+          await this.#reclaimFrom(endpoint, replica);
+        }
+      });
     }
   }
 
@@ -78,7 +80,7 @@ export class Presence {
   async #othersAt(endpoint: string): Promise<string[]> {
     const { state } = this.#parts;
     const { ready } = endpointKeys(state.prefix, endpoint);
-    const consumers = await state.run('reclaim', async () => {
+    const look = async () => {
       try {
         return (await state.redis.xinfo('CONSUMERS', ready, GROUP)) as unknown[];
       } catch (error) {
@@ -86,7 +88,8 @@ export class Presence {
         if (/no such key|NOGROUP/.test(messageOf(error))) return [];
         throw error;
       }
-    });
+    };
+    const consumers = await state.run('reclaim', look, endpoint);
     const names = consumers.map((consumer) => {
       const fields = consumer as unknown[];
       return String(fields[fields.indexOf('name') + 1]);
@@ -101,7 +104,7 @@ export class Presence {
     let count: number;
     do {
       const args = [replica, RECLAIM_BATCH];
-      count = Number(await state.run('reclaim', () => scripts.reclaim(keys, args)));
+      count = Number(await state.run('reclaim', () => scripts.reclaim(keys, args), endpoint));
       if (count > 0) onReclaimed(endpoint, replica, count);
     } while (count === RECLAIM_BATCH && !this.#stop.signal.aborted);
   }

@@ -80,8 +80,10 @@ export class RedisOutbox implements Outbox {
       // Made before looking: what is stored in between is not missed.
       const wake = this.#nextWake(endpoint, signal);
       try {
-        const { claims, nextInMs } = await state.run('claim', () =>
-          this.#claimer.claim(endpoint, countMax),
+        const { claims, nextInMs } = await state.run(
+          'claim',
+          () => this.#claimer.claim(endpoint, countMax),
+          endpoint,
         );
         if (claims.length > 0) return await this.#keepUnlessEnded(claims, signal);
         await clock.sleep(Math.min(POLL_EVERY_MS, nextInMs), wake.signal);
@@ -144,8 +146,10 @@ export class RedisOutbox implements Outbox {
     const settled = clock.turn().then(async () => {
       if (this.#done.get(endpoint)?.ids === ids) this.#done.delete(endpoint);
       const keys = [ready, deliveries, breaker];
-      const reply = await state.run('settle', () => scripts.settleDone(keys, [...entries, ...ids]));
-      return breakerChange(reply);
+      const args = [...entries, ...ids];
+      return breakerChange(
+        await state.run('settle', () => scripts.settleDone(keys, args), endpoint),
+      );
     });
     return { entries, ids, settled };
   }
@@ -157,7 +161,9 @@ export class RedisOutbox implements Outbox {
     const { state, scripts } = this.#parts;
     const { ready, waiting, breaker } = this.#keys(endpoint);
     const keys = [ready, waiting, breaker];
-    return breakerChange(await state.run('settle', () => scripts.settleRetry(keys, args)));
+    return breakerChange(
+      await state.run('settle', () => scripts.settleRetry(keys, args), endpoint),
+    );
   }
 
   async #settleDead(
@@ -167,7 +173,7 @@ export class RedisOutbox implements Outbox {
     const { state, scripts, onDeadLettersEvicted } = this.#parts;
     const { ready, deliveries, breaker, dead, deadOrder } = this.#keys(endpoint);
     const keys = [ready, deliveries, breaker, dead, deadOrder];
-    const reply = await state.run('settle', () => scripts.settleDead(keys, args));
+    const reply = await state.run('settle', () => scripts.settleDead(keys, args), endpoint);
     const [change, evicted] = reply as [number, number];
     if (evicted > 0) onDeadLettersEvicted(endpoint, evicted);
     return breakerChange(change);
@@ -178,7 +184,7 @@ export class RedisOutbox implements Outbox {
     const { delivery, attempt, entry } = claimed as RedisClaimed;
     const { ready } = this.#keys(delivery.endpoint);
     const args = [entry, delivery.id, attempt - 1];
-    await state.run('settle', () => scripts.release([ready], args));
+    await state.run('settle', () => scripts.release([ready], args), delivery.endpoint);
     this.#claimer.ended(claimed as RedisClaimed);
     this.#wake(delivery.endpoint);
   }
@@ -187,7 +193,7 @@ export class RedisOutbox implements Outbox {
     const { state, scripts } = this.#parts;
     const { ready, deliveries, waiting, breaker, deadOrder } = this.#keys(endpoint);
     const keys = [ready, deliveries, waiting, breaker, deadOrder];
-    const reply = await state.run('depth', () => scripts.depth(keys, []));
+    const reply = await state.run('depth', () => scripts.depth(keys, []), endpoint);
     const [pending, dueForMs, deadLetters, standing] = reply as [number, number, number, Buffer];
     return {
       pending,

@@ -86,16 +86,21 @@ export class RedisState {
 
   /**
    * Gives a command and resolves with its reply. Rejects with StateUnavailableError, whatever is
-   * wrong: it may be better later, and nothing is said about what was stored.
+   * wrong: it may be better later, and nothing is said about what was stored. `endpoint` is the one
+   * whose part of the state it is about: what is wrong with one is not taken for mended by another.
    */
-  async run<Reply>(operation: StateOperation, command: () => Promise<Reply>): Promise<Reply> {
+  async run<Reply>(
+    operation: StateOperation,
+    command: () => Promise<Reply>,
+    endpoint: string | null = null,
+  ): Promise<Reply> {
     try {
       if (this.#unfit !== null) throw new StateUnavailableError(this.#unfit);
       const reply = await command();
-      this.#health.succeeded(operation);
+      this.#health.succeeded(operation, endpoint);
       return reply;
     } catch (error) {
-      throw new StateUnavailableError(this.#failed(operation, error).message);
+      throw new StateUnavailableError(this.#failed(operation, error, endpoint).message);
     }
   }
 
@@ -114,10 +119,10 @@ export class RedisState {
     disconnect(this.redis);
   }
 
-  #failed(operation: StateOperation, thrown: unknown): RelayError {
+  #failed(operation: StateOperation, thrown: unknown, endpoint: string | null = null): RelayError {
     const { redis, section } = this.#parts;
     const error = stateError(thrown, redis, section);
-    this.#health.failed(operation, error);
+    this.#health.failed(operation, endpoint, error);
     if (!error.retryable) this.#onHopeless(error);
     return error;
   }
