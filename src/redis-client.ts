@@ -123,6 +123,8 @@ export function openLasting(
     ...(address.password === null ? {} : { password: address.password.reveal() }),
     retryStrategy: (times) => Math.min(RECONNECT_FIRST_MS * 2 ** times, RECONNECT_MS_MAX),
     autoResendUnfulfilledCommands: false,
+    // It would wait in silence for a server that loads its data; the state looks and says so.
+    enableReadyCheck: false,
     // Without it, what was under way when the connection broke would never be answered.
     maxRetriesPerRequest: 0,
     connectionName: 'expiry-relay:state',
