@@ -5,7 +5,15 @@
  */
 import type { Clock } from '../clock.js';
 import { messageOf, StateUnavailableError } from '../errors.js';
-import { DEAD_AFTER_MS, endpointKeys, endpointsKey, GROUP, replicaKey } from '../state/format.js';
+import {
+  DEAD_AFTER_MS,
+  endpointKeys,
+  endpointsKey,
+  FORMAT_VERSION,
+  formatKey,
+  GROUP,
+  replicaKey,
+} from '../state/format.js';
 import type { RedisState } from '../state/redis-state.js';
 import type { Scripts } from './scripts/scripts.js';
 
@@ -61,8 +69,10 @@ export class Presence {
   /** One sign of life, of this replica and of the endpoints that it has. */
   async beat(): Promise<void> {
     const { state, scripts, replica, endpoints } = this.#parts;
-    const keys = [replicaKey(state.prefix, replica), endpointsKey(state.prefix)];
-    await state.run('beat', () => scripts.beat(keys, [DEAD_AFTER_MS, ...endpoints]));
+    const { prefix } = state;
+    const keys = [replicaKey(prefix, replica), endpointsKey(prefix), formatKey(prefix)];
+    const args = [DEAD_AFTER_MS, FORMAT_VERSION, ...endpoints];
+    await state.run('beat', () => scripts.beat(keys, args));
   }
 
   /** Makes ready again what dead replicas had claimed, at each endpoint where that can be done. */
