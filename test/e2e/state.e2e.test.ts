@@ -3,8 +3,9 @@ import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
 import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
 import { eventually } from '../support/eventually.js';
+import { captured, drained, expectAll, expire } from '../support/outbox-of-relay.js';
 import { type RelayFile, RelayProcess, simpleFile } from '../support/relay-process.js';
-import { assertVerified, type ReceivedRequest, TestReceiver } from '../support/test-receiver.js';
+import { TestReceiver } from '../support/test-receiver.js';
 
 const DURABLE = ['--appendonly', 'yes', '--appendfsync', 'always'];
 
@@ -15,41 +16,6 @@ function fileOf(redis: RunningRedis, receiver: TestReceiver, endpoint: object = 
     shutdown: { grace: '1s' },
   });
 }
-
-async function expire({ url }: RunningRedis, count: number): Promise<void> {
-  const redis = new Redis(url, { protocol: 2 });
-  const pipeline = redis.pipeline();
-  for (let n = 0; n < count; n += 1) pipeline.set(`order:${n}`, '', 'PX', 20);
-  await pipeline.exec();
-  redis.disconnect();
-}
-
-/** Every key arrived; every repeat carried the same id and bytes; all of them verify. */
-function expectAll(receiver: TestReceiver, count: number): void {
-  const byKey = new Map<string, ReceivedRequest[]>();
-  for (const request of receiver.requests) {
-    const { key } = request.body.data;
-    byKey.set(key, [...(byKey.get(key) ?? []), request]);
-  }
-  expect(byKey.size).toBe(count);
-  for (const repeats of byKey.values()) {
-    expect(new Set(repeats.map(({ id }) => id)).size).toBe(1);
-    expect(new Set(repeats.map(({ raw }) => raw.toString())).size).toBe(1);
-  }
-  for (const request of receiver.requests) assertVerified(request);
-}
-
-const pending = (relay: RelayProcess) =>
-  relay.metric('expiry_relay_outbox_pending{endpoint="shop"}');
-
-const captured = (relay: RelayProcess, count: number) =>
-  eventually('all are captured', async () => {
-    const series = 'expiry_relay_expirations_total{route="all",detected_by="notification"}';
-    return (await relay.metric(series)) === count && (await pending(relay)) === count;
-  });
-
-const drained = (relay: RelayProcess) =>
-  eventually('the outbox is empty', async () => (await pending(relay)) === 0, 30_000);
 
 describe.concurrent('an outbox in Redis', () => {
   it('survives kill -9 of the relay, time and again', async () => {
