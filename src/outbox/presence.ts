@@ -20,6 +20,15 @@ import type { Scripts } from './scripts/scripts.js';
 /** Several within `DEAD_AFTER_MS`, so that one that is lost does not matter. */
 const BEAT_EVERY_MS = 2_500;
 
+/** Redis was away for a while when two that it took lie further apart. */
+const BEAT_GAP_MS_MAX = 2 * BEAT_EVERY_MS;
+
+/**
+ * While Redis is away no replica can keep its key alive. The others have so long to come back before
+ * what they had claimed is taken over: the longest wait before a connection is made anew, and a beat.
+ */
+const OTHERS_BACK_MS = 5_000;
+
 /** Claims that one script hands back. */
 const RECLAIM_BATCH = 100;
 
@@ -37,6 +46,9 @@ export interface PresenceParts {
 export class Presence {
   readonly #parts: PresenceParts;
   readonly #stop = new AbortController();
+  #beatAtMs = Number.NEGATIVE_INFINITY;
+  /** Since when signs of life have been taken without a gap. */
+  #steadySinceMs = Number.POSITIVE_INFINITY;
   #loop: Promise<void> = Promise.resolve();
 
   constructor(parts: PresenceParts) {
@@ -61,18 +73,21 @@ export class Presence {
     const { clock } = this.#parts;
     while (!this.#stop.signal.aborted) {
       await ignoreTrouble(() => this.beat());
-      await this.reclaim();
+      if (clock.monotonicMs() - this.#steadySinceMs >= OTHERS_BACK_MS) await this.reclaim();
       await clock.sleep(BEAT_EVERY_MS, this.#stop.signal);
     }
   }
 
   /** One sign of life, of this replica and of the endpoints that it has. */
   async beat(): Promise<void> {
-    const { state, scripts, replica, endpoints } = this.#parts;
+    const { state, scripts, replica, endpoints, clock } = this.#parts;
     const { prefix } = state;
     const keys = [replicaKey(prefix, replica), endpointsKey(prefix), formatKey(prefix)];
     const args = [DEAD_AFTER_MS, FORMAT_VERSION, ...endpoints];
     await state.run('beat', () => scripts.beat(keys, args));
+    const nowMs = clock.monotonicMs();
+    if (nowMs - this.#beatAtMs > BEAT_GAP_MS_MAX) this.#steadySinceMs = nowMs;
+    this.#beatAtMs = nowMs;
   }
 
   /** Makes ready again what dead replicas had claimed, at each endpoint where that can be done. */
