@@ -150,11 +150,12 @@ export class Metrics {
     const dead = gauge('dead_letters', 'Dead letters that are kept.');
     const paused = gauge('endpoint_paused', '1 while the circuit breaker is not closed.');
     this.#readOutbox = async () => {
-      // No figure is better than an old one; the other metrics are still worth having.
+      // No figure is better than an old one; all the others are still worth having.
       for (const each of [pending, oldest, dead, paused]) each.reset();
       await Promise.all(
         this.#endpoints.map(async (endpoint) => {
-          const depth = await depthOf(endpoint);
+          const depth = await depthOf(endpoint).catch(() => null);
+          if (depth === null) return;
           pending.set({ endpoint }, depth.pending);
           oldest.set({ endpoint }, (depth.oldestDueForMs ?? 0) / 1000);
           dead.set({ endpoint }, depth.deadLetters);
@@ -166,7 +167,7 @@ export class Metrics {
 
   /** Prometheus' text format. */
   async text(): Promise<string> {
-    await this.#readOutbox().catch(() => undefined);
+    await this.#readOutbox();
     return this.#registry.metrics();
   }
 

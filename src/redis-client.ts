@@ -123,6 +123,8 @@ export function openLasting(
     ...(address.password === null ? {} : { password: address.password.reveal() }),
     retryStrategy: (times) => Math.min(RECONNECT_FIRST_MS * 2 ** times, RECONNECT_MS_MAX),
     autoResendUnfulfilledCommands: false,
+    // It would wait in silence for a server that loads its data; the state looks and says so.
+    enableReadyCheck: false,
     // Without it, what was under way when the connection broke would never be answered.
     maxRetriesPerRequest: 0,
     connectionName: 'expiry-relay:state',
@@ -158,7 +160,7 @@ export function stateError(
   if (thrown instanceof RelayError) return thrown;
   const at = `the state Redis at ${addressOf(address)}`;
   const said = printable(messageOf(thrown));
-  const [code] = /\b(OOM|MISCONF|READONLY|NOREPLICAS)\b/.exec(said) ?? [];
+  const [code] = /\b(OOM|MISCONF|READONLY|NOREPLICAS|WRONGTYPE)\b/.exec(said) ?? [];
   switch (code) {
     case 'OOM':
       return new StateUnavailableError(
@@ -170,6 +172,11 @@ export function stateError(
       );
     case 'READONLY':
       return new StateUnavailableError(`${at} is a replica now, and takes no writes`);
+    case 'WRONGTYPE':
+      return new StateUnavailableError(
+        `${at} holds a value that is not the relay's under one of its keys (WRONGTYPE): delete ` +
+          'that key, or choose another state.prefix',
+      );
     case 'NOREPLICAS':
       return new StateUnavailableError(`${at} refuses writes for want of replicas (NOREPLICAS)`);
   }

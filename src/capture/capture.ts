@@ -39,6 +39,8 @@ export class Capture {
   readonly #abandon = new AbortController();
   #queue: Expiration[] = [];
   #queuedBytes = 0;
+  /** Deliveries that the outbox had not taken when it was given up. */
+  #unstored = 0;
   /** The emptying of the queue, while it goes on. */
   #storing: Promise<void> | null = null;
 
@@ -61,12 +63,16 @@ export class Capture {
     this.#storing ??= this.#store();
   }
 
-  /** Resolves when all that was noted is in the outbox; gives up when the signal aborts. */
+  /** Resolves when all that was noted is in the outbox; an abort gives up and says what is lost. */
   async stop(signal: AbortSignal): Promise<void> {
     if (signal.aborted) this.#abandon.abort();
     signal.addEventListener('abort', () => this.#abandon.abort(), { once: true });
     await this.#storing;
-    this.#parts.events.ended();
+    const { events } = this.#parts;
+    if (this.#unstored + this.#queue.length > 0) {
+      events.abandoned(this.#unstored, this.#queue.length);
+    }
+    events.ended();
   }
 
   async #store(): Promise<void> {
@@ -109,5 +115,6 @@ export class Capture {
         retryInMs = Math.min(retryInMs * 2, RETRY_MS_MAX);
       }
     }
+    this.#unstored += batch.length;
   }
 }

@@ -79,6 +79,14 @@ export class CaptureEvents {
     );
   }
 
+  /** The relay stops, and the outbox has not taken these. */
+  abandoned(deliveries: number, expirations: number): void {
+    this.#log.error(
+      { event: 'capture_abandoned', deliveries, expirations },
+      'the outbox could not be written before the stop: webhooks are lost',
+    );
+  }
+
   /** Says what has not been said yet of any loss; none comes afterwards. */
   ended(): void {
     this.#queueLoss.end();

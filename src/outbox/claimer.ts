@@ -1,9 +1,12 @@
 /**
  * Claims from the ready streams, and knows which claims this replica holds. The reply to a claim
- * may be lost, or it may be claimed and never heard of; so after a failure the stream is asked what
- * this replica is said to hold, and what it does not know of goes back.
+ * may be lost, and a server that has just come back may know of claims that this replica has
+ * settled long ago (after a failover, or a restart with older data); so after a failure, and on
+ * each new connection, the stream is asked what this replica is said to hold, and what it does not
+ * know of goes back.
  */
 import { DEAD_AFTER_MS, endpointKeys, replicaKey, unpackDelivery } from '../state/format.js';
+import type { RedisState } from '../state/redis-state.js';
 import type { Claimed } from './outbox.js';
 import { RetryShare } from './retry-share.js';
 import type { Scripts } from './scripts/scripts.js';
@@ -23,21 +26,21 @@ export interface ClaimReply {
 interface Holding {
   readonly held: Set<string>;
   readonly retryShare: RetryShare;
-  /** Whether a claim failed, so that more may be ours than we know of. */
-  isUnsure: boolean;
+  /** On which connection all claims are known; null when more may be ours than we know of. */
+  sureOn: number | null;
   /** The claim before: two at a time could not tell whose reply was lost. */
   last: Promise<unknown>;
 }
 
 export class Claimer {
+  readonly #state: RedisState;
   readonly #scripts: Scripts;
-  readonly #prefix: string;
   readonly #replica: string;
   readonly #holdings = new Map<string, Holding>();
 
-  constructor(scripts: Scripts, prefix: string, replica: string) {
+  constructor(state: RedisState, scripts: Scripts, replica: string) {
+    this.#state = state;
     this.#scripts = scripts;
-    this.#prefix = prefix;
     this.#replica = replica;
   }
 
@@ -55,15 +58,16 @@ export class Claimer {
   }
 
   async #claim(endpoint: string, countMax: number, holding: Holding): Promise<ClaimReply> {
-    const { ready, deliveries, waiting, breaker } = endpointKeys(this.#prefix, endpoint);
-    const wasUnsure = holding.isUnsure;
-    holding.isUnsure = true;
-    if (wasUnsure) await this.#scripts.giveBack([ready], [this.#replica, ...holding.held]);
+    const { prefix, connections } = this.#state;
+    const { ready, deliveries, waiting, breaker } = endpointKeys(prefix, endpoint);
+    const isSure = holding.sureOn === connections;
+    holding.sureOn = null;
+    if (!isSure) await this.#scripts.giveBack([ready], [this.#replica, ...holding.held]);
     const reply = await this.#scripts.claim(
-      [ready, deliveries, waiting, breaker, replicaKey(this.#prefix, this.#replica)],
+      [ready, deliveries, waiting, breaker, replicaKey(prefix, this.#replica)],
       [this.#replica, DEAD_AFTER_MS, countMax, holding.retryShare.of(countMax)],
     );
-    holding.isUnsure = false;
+    holding.sureOn = connections;
     const [nextInMs, ...parts] = reply as [number, ...Buffer[]];
     const claims: RedisClaimed[] = [];
     for (let at = 0; at + 2 < parts.length; at += 3) {
@@ -84,7 +88,7 @@ export class Claimer {
       holding = {
         held: new Set(),
         retryShare: new RetryShare(),
-        isUnsure: false,
+        sureOn: null,
         last: Promise.resolve(),
       };
       this.#holdings.set(endpoint, holding);

@@ -5,12 +5,29 @@
  */
 import type { Clock } from '../clock.js';
 import { messageOf, StateUnavailableError } from '../errors.js';
-import { DEAD_AFTER_MS, endpointKeys, endpointsKey, GROUP, replicaKey } from '../state/format.js';
+import {
+  DEAD_AFTER_MS,
+  endpointKeys,
+  endpointsKey,
+  FORMAT_VERSION,
+  formatKey,
+  GROUP,
+  replicaKey,
+} from '../state/format.js';
 import type { RedisState } from '../state/redis-state.js';
 import type { Scripts } from './scripts/scripts.js';
 
 /** Several within `DEAD_AFTER_MS`, so that one that is lost does not matter. */
 const BEAT_EVERY_MS = 2_500;
+
+/** Redis was away for a while when two that it took lie further apart. */
+const BEAT_GAP_MS_MAX = 2 * BEAT_EVERY_MS;
+
+/**
+ * While Redis is away no replica can keep its key alive. The others have so long to come back before
+ * what they had claimed is taken over: the longest wait before a connection is made anew, and a beat.
+ */
+const OTHERS_BACK_MS = 5_000;
 
 /** Claims that one script hands back. */
 const RECLAIM_BATCH = 100;
@@ -29,6 +46,9 @@ export interface PresenceParts {
 export class Presence {
   readonly #parts: PresenceParts;
   readonly #stop = new AbortController();
+  #beatAtMs = Number.NEGATIVE_INFINITY;
+  /** Since when signs of life have been taken without a gap. */
+  #steadySinceMs = Number.POSITIVE_INFINITY;
   #loop: Promise<void> = Promise.resolve();
 
   constructor(parts: PresenceParts) {
@@ -53,24 +73,31 @@ export class Presence {
     const { clock } = this.#parts;
     while (!this.#stop.signal.aborted) {
       await ignoreTrouble(() => this.beat());
-      await ignoreTrouble(() => this.reclaim());
+      if (clock.monotonicMs() - this.#steadySinceMs >= OTHERS_BACK_MS) await this.reclaim();
       await clock.sleep(BEAT_EVERY_MS, this.#stop.signal);
     }
   }
 
   /** One sign of life, of this replica and of the endpoints that it has. */
   async beat(): Promise<void> {
-    const { state, scripts, replica, endpoints } = this.#parts;
-    const keys = [replicaKey(state.prefix, replica), endpointsKey(state.prefix)];
-    await state.run('beat', () => scripts.beat(keys, [DEAD_AFTER_MS, ...endpoints]));
+    const { state, scripts, replica, endpoints, clock } = this.#parts;
+    const { prefix } = state;
+    const keys = [replicaKey(prefix, replica), endpointsKey(prefix), formatKey(prefix)];
+    const args = [DEAD_AFTER_MS, FORMAT_VERSION, ...endpoints];
+    await state.run('beat', () => scripts.beat(keys, args));
+    const nowMs = clock.monotonicMs();
+    if (nowMs - this.#beatAtMs > BEAT_GAP_MS_MAX) this.#steadySinceMs = nowMs;
+    this.#beatAtMs = nowMs;
   }
 
-  /** Makes ready again what dead replicas had claimed. */
+  /** Makes ready again what dead replicas had claimed, at each endpoint where that can be done. */
   async reclaim(): Promise<void> {
     for (const endpoint of this.#parts.endpoints) {
-      for (const replica of await this.#othersAt(endpoint)) {
-        await this.#reclaimFrom(endpoint, replica);
-      }
+      await ignoreTrouble(async () => {
+        for (const replica of await this.#othersAt(endpoint)) {
+          await this.#reclaimFrom(endpoint, replica);
+        }
+      });
     }
   }
 
@@ -78,7 +105,7 @@ export class Presence {
   async #othersAt(endpoint: string): Promise<string[]> {
     const { state } = this.#parts;
     const { ready } = endpointKeys(state.prefix, endpoint);
-    const consumers = await state.run('reclaim', async () => {
+    const look = async () => {
       try {
         return (await state.redis.xinfo('CONSUMERS', ready, GROUP)) as unknown[];
       } catch (error) {
@@ -86,7 +113,8 @@ export class Presence {
         if (/no such key|NOGROUP/.test(messageOf(error))) return [];
         throw error;
       }
-    });
+    };
+    const consumers = await state.run('reclaim', look, endpoint);
     const names = consumers.map((consumer) => {
       const fields = consumer as unknown[];
       return String(fields[fields.indexOf('name') + 1]);
@@ -101,7 +129,7 @@ export class Presence {
     let count: number;
     do {
       const args = [replica, RECLAIM_BATCH];
-      count = Number(await state.run('reclaim', () => scripts.reclaim(keys, args)));
+      count = Number(await state.run('reclaim', () => scripts.reclaim(keys, args), endpoint));
       if (count > 0) onReclaimed(endpoint, replica, count);
     } while (count === RECLAIM_BATCH && !this.#stop.signal.aborted);
   }

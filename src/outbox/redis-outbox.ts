@@ -53,7 +53,7 @@ export class RedisOutbox implements Outbox {
   constructor(parts: RedisOutboxParts) {
     const { state, scripts, replica } = parts;
     this.#parts = parts;
-    this.#claimer = new Claimer(scripts, state.prefix, replica);
+    this.#claimer = new Claimer(state, scripts, replica);
     this.dead = new RedisDeadLetters(state, scripts, (endpoint) => this.#bell(endpoint).ring());
   }
 
@@ -86,8 +86,10 @@ export class RedisOutbox implements Outbox {
     while (!signal.aborted && !this.#closed) {
       // Counted before looking: what is stored in between is not missed.
       const rungBefore = bell.rung;
-      const { claims, nextInMs } = await state.run('claim', () =>
-        this.#claimer.claim(endpoint, countMax),
+      const { claims, nextInMs } = await state.run(
+        'claim',
+        () => this.#claimer.claim(endpoint, countMax),
+        endpoint,
       );
       if (claims.length > 0) return await this.#keepUnlessEnded(claims, signal);
       if (bell.rung !== rungBefore) continue;
@@ -149,8 +151,10 @@ export class RedisOutbox implements Outbox {
     const settled = clock.turn().then(async () => {
       if (this.#done.get(endpoint)?.ids === ids) this.#done.delete(endpoint);
       const keys = [ready, deliveries, breaker];
-      const reply = await state.run('settle', () => scripts.settleDone(keys, [...entries, ...ids]));
-      return breakerChange(reply);
+      const args = [...entries, ...ids];
+      return breakerChange(
+        await state.run('settle', () => scripts.settleDone(keys, args), endpoint),
+      );
     });
     return { entries, ids, settled };
   }
@@ -162,7 +166,9 @@ export class RedisOutbox implements Outbox {
     const { state, scripts } = this.#parts;
     const { ready, waiting, breaker } = this.#keys(endpoint);
     const keys = [ready, waiting, breaker];
-    return breakerChange(await state.run('settle', () => scripts.settleRetry(keys, args)));
+    return breakerChange(
+      await state.run('settle', () => scripts.settleRetry(keys, args), endpoint),
+    );
   }
 
   async #settleDead(
@@ -172,7 +178,7 @@ export class RedisOutbox implements Outbox {
     const { state, scripts, onDeadLettersEvicted } = this.#parts;
     const { ready, deliveries, breaker, dead, deadOrder } = this.#keys(endpoint);
     const keys = [ready, deliveries, breaker, dead, deadOrder];
-    const reply = await state.run('settle', () => scripts.settleDead(keys, args));
+    const reply = await state.run('settle', () => scripts.settleDead(keys, args), endpoint);
     const [change, evicted] = reply as [number, number];
     if (evicted > 0) onDeadLettersEvicted(endpoint, evicted);
     return breakerChange(change);
@@ -183,7 +189,7 @@ export class RedisOutbox implements Outbox {
     const { delivery, attempt, entry } = claimed as RedisClaimed;
     const { ready } = this.#keys(delivery.endpoint);
     const args = [entry, delivery.id, attempt - 1];
-    await state.run('settle', () => scripts.release([ready], args));
+    await state.run('settle', () => scripts.release([ready], args), delivery.endpoint);
     this.#claimer.ended(claimed as RedisClaimed);
     this.#bell(delivery.endpoint).ring();
   }
@@ -192,7 +198,7 @@ export class RedisOutbox implements Outbox {
     const { state, scripts } = this.#parts;
     const { ready, deliveries, waiting, breaker, deadOrder } = this.#keys(endpoint);
     const keys = [ready, deliveries, waiting, breaker, deadOrder];
-    const reply = await state.run('depth', () => scripts.depth(keys, []));
+    const reply = await state.run('depth', () => scripts.depth(keys, []), endpoint);
     const [pending, dueForMs, deadLetters, standing] = reply as [number, number, number, Buffer];
     return {
       pending,

@@ -41,7 +41,7 @@ export interface UpkeepEvents {
 export class Upkeep {
   readonly #parts: UpkeepParts;
   readonly #stop = new AbortController();
-  /** The endpoints that no running replica has, and since when this one has seen that. */
+  /** The endpoints that no running replica has, and since when every round has found it so. */
   readonly #unknownSinceMs = new Map<string, number>();
   #loop: Promise<void> = Promise.resolve();
 
@@ -74,10 +74,18 @@ export class Upkeep {
     }
   }
 
-  /** One round. */
+  /** One round; rejects when the state cannot be used. */
   async once(): Promise<void> {
-    await this.#expireDeadLetters();
-    await this.#lookForUnknown();
+    try {
+      await this.#expireDeadLetters();
+      await this.#lookForUnknown();
+    } catch (error) {
+      // Nobody could give a sign of life, either: the grace begins anew.
+      for (const endpoint of this.#unknownSinceMs.keys()) {
+        this.#unknownSinceMs.set(endpoint, this.#parts.clock.monotonicMs());
+      }
+      throw error;
+    }
   }
 
   async #expireDeadLetters(): Promise<void> {
@@ -100,13 +108,15 @@ export class Upkeep {
       events.unknownEndpoint(endpoint, 0, graceMs);
     }
     for (const endpoint of unknown) {
-      const sinceMs = this.#unknownSinceMs.get(endpoint) ?? clock.monotonicMs();
+      const sinceMs = this.#unknownSinceMs.get(endpoint);
+      if (sinceMs === undefined) {
+        // Redis may only have been away; by the next round, whoever has it will have said so.
+        this.#unknownSinceMs.set(endpoint, clock.monotonicMs());
+        continue;
+      }
       const graceLeftMs = sinceMs + graceMs - clock.monotonicMs();
       const { pending } = await outbox.depth(endpoint);
-      if (pending > 0 || this.#unknownSinceMs.has(endpoint)) {
-        events.unknownEndpoint(endpoint, pending, Math.max(0, graceLeftMs));
-      }
-      this.#unknownSinceMs.set(endpoint, sinceMs);
+      events.unknownEndpoint(endpoint, pending, Math.max(0, graceLeftMs));
       if (graceLeftMs <= 0) await this.#bury(endpoint);
     }
   }
@@ -121,13 +131,16 @@ export class Upkeep {
     const keys = [known, ready, deliveries, waiting, breaker, dead, deadOrder];
     const args = [endpoint, DEAD_AFTER_MS, 'unknown_endpoint', BURY_BATCH, deadLettersMax];
     let total = 0;
-    for (;;) {
-      const reply = await state.run('upkeep', () => scripts.buryUnknown(keys, args));
-      const [buried, evicted] = reply as [number, number];
-      if (evicted > 0) events.deadLettersEvicted(endpoint, evicted);
-      total += buried;
-      if (buried === 0) break;
+    try {
+      while (!this.#stop.signal.aborted) {
+        const reply = await state.run('upkeep', () => scripts.buryUnknown(keys, args));
+        const [buried, evicted] = reply as [number, number];
+        if (evicted > 0) events.deadLettersEvicted(endpoint, evicted);
+        total += buried;
+        if (buried === 0) break;
+      }
+    } finally {
+      if (total > 0) events.unknownEndpointBuried(endpoint, total);
     }
-    if (total > 0) events.unknownEndpointBuried(endpoint, total);
   }
 }

@@ -15,11 +15,17 @@ export interface HealthEvents {
   troubleEnded(afterMs: number): void;
 }
 
+/**
+ * Those that are not given again until they succeed, so that nothing would ever say that their
+ * trouble is over. Whatever is wrong, the others meet it as well.
+ */
+const UNREPEATED: ReadonlySet<StateOperation> = new Set(['depth']);
+
 export class StateHealth {
   readonly #clock: Clock;
   readonly #events: HealthEvents;
-  /** What each operation last failed with, as long as it has not succeeded since. */
-  readonly #troubles = new Map<StateOperation, string>();
+  /** What each operation, at each endpoint, last failed with and has not succeeded at since. */
+  readonly #troubles = new Map<string, string>();
   #beganAtMs = 0;
 
   constructor(clock: Clock, events: HealthEvents) {
@@ -33,16 +39,19 @@ export class StateHealth {
     return said.length === 0 ? null : said.join('; ');
   }
 
-  failed(operation: StateOperation, error: RelayError): void {
+  /** `endpoint` is the one whose part of the state it was about; null when it was about more. */
+  failed(operation: StateOperation, endpoint: string | null, error: RelayError): void {
     this.#events.failed(operation);
+    if (UNREPEATED.has(operation)) return;
     if (this.#troubles.size === 0) this.#beganAtMs = this.#clock.monotonicMs();
     const isNew = ![...this.#troubles.values()].includes(error.message);
-    this.#troubles.set(operation, error.message);
+    this.#troubles.set(troubleKey(operation, endpoint), error.message);
     if (isNew) this.#events.troubleBegan(operation, error);
   }
 
-  succeeded(operation: StateOperation): void {
-    if (!this.#troubles.delete(operation) || this.#troubles.size > 0) return;
+  succeeded(operation: StateOperation, endpoint: string | null): void {
+    if (!this.#troubles.delete(troubleKey(operation, endpoint))) return;
+    if (this.#troubles.size > 0) return;
     this.#events.troubleEnded(this.#clock.monotonicMs() - this.#beganAtMs);
   }
 
@@ -52,4 +61,8 @@ export class StateHealth {
     this.#troubles.clear();
     this.#events.troubleEnded(this.#clock.monotonicMs() - this.#beganAtMs);
   }
+}
+
+function troubleKey(operation: StateOperation, endpoint: string | null): string {
+  return `${operation} ${endpoint ?? ''}`;
 }

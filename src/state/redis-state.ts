@@ -39,6 +39,7 @@ export class RedisState {
   readonly #parts: RedisStateParts;
   readonly #health: StateHealth;
   readonly #closing = new AbortController();
+  #connections = 0;
   /** Why nothing may be read or written: the first look has not succeeded yet. */
   #unfit: string | null = 'its keys have not been looked at yet';
   #onFit: () => void = () => undefined;
@@ -51,7 +52,15 @@ export class RedisState {
     this.redis = openLasting(parts.redis, parts.database, (error) =>
       this.#failed('connect', error),
     );
-    this.redis.on('ready', () => void this.#look());
+    this.redis.on('ready', () => {
+      this.#connections += 1;
+      void this.#look(this.#connections);
+    });
+  }
+
+  /** How many connections there have been; each may have led to another server, or to older data. */
+  get connections(): number {
+    return this.#connections;
   }
 
   /** What is wrong with it; null when it can be used. */
@@ -77,16 +86,21 @@ export class RedisState {
 
   /**
    * Gives a command and resolves with its reply. Rejects with StateUnavailableError, whatever is
-   * wrong: it may be better later, and nothing is said about what was stored.
+   * wrong: it may be better later, and nothing is said about what was stored. `endpoint` is the one
+   * whose part of the state it is about: what is wrong with one is not taken for mended by another.
    */
-  async run<Reply>(operation: StateOperation, command: () => Promise<Reply>): Promise<Reply> {
+  async run<Reply>(
+    operation: StateOperation,
+    command: () => Promise<Reply>,
+    endpoint: string | null = null,
+  ): Promise<Reply> {
     try {
       if (this.#unfit !== null) throw new StateUnavailableError(this.#unfit);
       const reply = await command();
-      this.#health.succeeded(operation);
+      this.#health.succeeded(operation, endpoint);
       return reply;
     } catch (error) {
-      throw new StateUnavailableError(this.#failed(operation, error).message);
+      throw new StateUnavailableError(this.#failed(operation, error, endpoint).message);
     }
   }
 
@@ -105,34 +119,36 @@ export class RedisState {
     disconnect(this.redis);
   }
 
-  #failed(operation: StateOperation, thrown: unknown): RelayError {
+  #failed(operation: StateOperation, thrown: unknown, endpoint: string | null = null): RelayError {
     const { redis, section } = this.#parts;
     const error = stateError(thrown, redis, section);
-    this.#health.failed(operation, error);
+    this.#health.failed(operation, endpoint, error);
     if (!error.retryable) this.#onHopeless(error);
     return error;
   }
 
   /** A new connection may lead to another server: after a failover, or a restart without its data. */
-  async #look(): Promise<void> {
+  async #look(connection: number): Promise<void> {
     const { clock, events, redis: address, prefix, section } = this.#parts;
     const { signal } = this.#closing;
-    while (this.redis.status === 'ready' && !signal.aborted) {
+    const isPresent = () =>
+      connection === this.#connections && this.redis.status === 'ready' && !signal.aborted;
+    while (isPresent()) {
       try {
         await verifyRole(this.redis, address, section);
         await verifyFormat(this.redis, prefix);
         this.#unfit = null;
         this.#health.anew();
         this.#onFit();
-        break;
+        const policy = await evictionPolicy(this.redis);
+        if (policy !== null) events.evictable(addressOf(address), policy);
+        return;
       } catch (error) {
         this.#unfit = this.#failed('verify', error).message;
         await clock.sleep(VERIFY_AGAIN_MS, signal);
         // Its name may lead to the primary by then.
-        if (error instanceof RedisIsReplicaError) return this.redis.disconnect(true);
+        if (error instanceof RedisIsReplicaError && isPresent()) this.redis.disconnect(true);
       }
     }
-    const policy = await evictionPolicy(this.redis);
-    if (policy !== null) events.evictable(addressOf(address), policy);
   }
 }

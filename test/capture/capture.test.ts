@@ -124,14 +124,25 @@ describe('Capture', () => {
     await stop;
   });
 
-  it('gives up at a stop when the grace is over', async () => {
-    const { capture } = aCapture(async () => {
+  it('gives up at a stop when the grace is over, and says what is lost', async () => {
+    const { capture, named } = aCapture(async () => {
       throw new Error('gone');
     });
     capture.expired(order(1));
+    await settled();
+    for (const id of [2, 3]) capture.expired(order(id));
     const grace = new AbortController();
     const stop = capture.stop(grace.signal);
     grace.abort();
     await stop;
+    expect(named('abandoned')).toEqual([['abandoned', 1, 2]]);
+  });
+
+  it('says nothing of a loss at a stop when all is in the outbox', async () => {
+    const { capture, named } = aCapture();
+    capture.expired(order(1));
+    await capture.stop(never);
+    expect(named('abandoned')).toEqual([]);
+    expect(named('ended')).toHaveLength(1);
   });
 });

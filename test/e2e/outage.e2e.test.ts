@@ -1,9 +1,9 @@
 /** 10,000 deliveries through every kind of outage: each arrives, and repeats are the same webhook. */
-import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
 import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
 import { eventually } from '../support/eventually.js';
 import { freePort } from '../support/free-port.js';
+import { captured, drained, expire } from '../support/outbox-of-relay.js';
 import { type RelayFile, RelayProcess, simpleFile } from '../support/relay-process.js';
 import { expectEach, TestReceiver } from '../support/test-receiver.js';
 
@@ -16,28 +16,14 @@ function fileOf(redis: RunningRedis, url: string): RelayFile {
   return simpleFile(redis.url, url, { endpoint: { retry: { schedule }, timeout: '5s' } });
 }
 
-async function expireAll({ url }: RunningRedis): Promise<void> {
-  const redis = new Redis(url, { protocol: 2 });
-  const pipeline = redis.pipeline();
-  for (let n = 0; n < COUNT; n += 1) pipeline.set(`order:${n}`, '', 'PX', 20);
-  await pipeline.exec();
-  redis.disconnect();
-}
-
-const pending = (relay: RelayProcess) =>
-  relay.metric('expiry_relay_outbox_pending{endpoint="shop"}');
-
 /** Expires the keys and waits until a delivery of each waits in the outbox. */
 async function captureAll(redis: RunningRedis, relay: RelayProcess): Promise<void> {
-  await expireAll(redis);
-  await eventually('all are captured', async () => (await pending(relay)) === COUNT, 60_000);
+  await expire(redis, COUNT);
+  await captured(relay, COUNT);
 }
 
 const received = (receiver: TestReceiver, count: number) =>
   eventually(`${count} requests`, () => receiver.requests.length >= count, 60_000);
-
-const drained = (relay: RelayProcess) =>
-  eventually('the outbox is empty', async () => (await pending(relay)) === 0, 60_000);
 
 describe(`${COUNT} deliveries`, () => {
   it('survive five kills of the relay and one of Redis while they drain', async () => {

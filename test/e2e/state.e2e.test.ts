@@ -3,6 +3,7 @@ import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
 import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
 import { eventually } from '../support/eventually.js';
+import { captured, drained, expire } from '../support/outbox-of-relay.js';
 import { type RelayFile, RelayProcess, simpleFile } from '../support/relay-process.js';
 import { expectEach, TestReceiver } from '../support/test-receiver.js';
 
@@ -15,26 +16,6 @@ function fileOf(redis: RunningRedis, receiver: TestReceiver, endpoint: object = 
     shutdown: { grace: '1s' },
   });
 }
-
-async function expire({ url }: RunningRedis, count: number): Promise<void> {
-  const redis = new Redis(url, { protocol: 2 });
-  const pipeline = redis.pipeline();
-  for (let n = 0; n < count; n += 1) pipeline.set(`order:${n}`, '', 'PX', 20);
-  await pipeline.exec();
-  redis.disconnect();
-}
-
-const pending = (relay: RelayProcess) =>
-  relay.metric('expiry_relay_outbox_pending{endpoint="shop"}');
-
-const captured = (relay: RelayProcess, count: number) =>
-  eventually('all are captured', async () => {
-    const series = 'expiry_relay_expirations_total{route="all",detected_by="notification"}';
-    return (await relay.metric(series)) === count && (await pending(relay)) === count;
-  });
-
-const drained = (relay: RelayProcess) =>
-  eventually('the outbox is empty', async () => (await pending(relay)) === 0, 30_000);
 
 describe.concurrent('an outbox in Redis', () => {
   it('survives kill -9 of the relay, time and again', async () => {

@@ -1,8 +1,9 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { systemClock } from '../../src/clock.js';
+import { type Clock, systemClock } from '../../src/clock.js';
 import { Presence } from '../../src/outbox/presence.js';
 import { replicaKey } from '../../src/state/format.js';
 import { aDelivery } from '../support/domain.js';
+import { eventually } from '../support/eventually.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
 
@@ -12,7 +13,7 @@ let prefixes = 0;
 const never = new AbortController().signal;
 
 /** Two replicas of one outbox; `one` has claimed two of three deliveries. */
-async function twoReplicas() {
+async function twoReplicas(clock: Clock = systemClock) {
   prefixes += 1;
   const prefix = `test-${prefixes}`;
   const reclaimed: [string, string, number][] = [];
@@ -25,7 +26,7 @@ async function twoReplicas() {
       scripts: opened.scripts,
       replica: name,
       endpoints: ['shop', 'never-used'],
-      clock: systemClock,
+      clock,
       onReclaimed: (...what) => reclaimed.push(what),
     }),
   });
@@ -96,6 +97,62 @@ describe('what a dead replica had claimed', () => {
     const { one, other, reclaimed } = await twoReplicas();
     await one.presence.stop();
     await other.presence.reclaim();
+    expect(reclaimed).toEqual([['shop', 'one', 2]]);
+  });
+});
+
+describe('taking over', () => {
+  /** `other` runs, round by round; a round begins so long after the one before. */
+  async function running() {
+    let nowMs = 0;
+    let begin: (() => void) | null = null;
+    const clock: Clock = {
+      ...systemClock,
+      monotonicMs: () => nowMs,
+      sleep: (_, signal) =>
+        new Promise((resolve) => {
+          begin = resolve;
+          signal?.addEventListener('abort', () => resolve(), { once: true });
+        }),
+    };
+    const replicas = await twoReplicas(clock);
+    replicas.other.presence.start();
+    onTestFinished(() => replicas.other.presence.stop());
+    const round = async (afterMs = 2_500) => {
+      const beginNext = await eventually('the round is over', () => begin);
+      begin = null;
+      nowMs += afterMs;
+      beginNext();
+      await eventually('the round is over', () => begin);
+    };
+    return { ...replicas, round };
+  }
+
+  it('begins a while after the start', async () => {
+    const { dies, round, reclaimed } = await running();
+    await dies();
+    await round();
+    expect(reclaimed).toEqual([]);
+    await round();
+    expect(reclaimed).toEqual([['shop', 'one', 2]]);
+  });
+
+  it('spares one that comes back a little later, after Redis was away and nobody had a key', async () => {
+    const { one, dies, round, reclaimed } = await running();
+    for (let n = 0; n < 3; n += 1) await round();
+    await dies();
+    await round(12_000);
+    await one.presence.beat();
+    for (let n = 0; n < 3; n += 1) await round();
+    expect(reclaimed).toEqual([]);
+  });
+
+  it('does not spare one that stays away', async () => {
+    const { dies, round, reclaimed } = await running();
+    for (let n = 0; n < 3; n += 1) await round();
+    await dies();
+    await round(12_000);
+    for (let n = 0; n < 2; n += 1) await round();
     expect(reclaimed).toEqual([['shop', 'one', 2]]);
   });
 });

@@ -1,5 +1,5 @@
 /** A state Redis as the relay uses it, on a server of the test's own. */
-import { systemClock } from '../../src/clock.js';
+import { type Clock, systemClock } from '../../src/clock.js';
 import { RedisOutbox } from '../../src/outbox/redis-outbox.js';
 import { defineScripts, type Scripts } from '../../src/outbox/scripts/scripts.js';
 import { RedisState, type StateEvents } from '../../src/state/redis-state.js';
@@ -22,6 +22,7 @@ export interface OpenedState extends AsyncDisposable {
 
 export interface OutboxOptions {
   readonly replica?: string;
+  readonly clock?: Clock;
   readonly deadLettersMax?: number;
   readonly onDeadLettersEvicted?: (endpoint: string, count: number) => void;
 }
@@ -44,13 +45,12 @@ export function startState(
   events: StateEvents = SILENT_STATE_EVENTS,
 ): OpenedState {
   const address = { host: '127.0.0.1', port, tls: false, username: null, password: null };
-  const clock = systemClock;
   const state = new RedisState({
     redis: address,
     database: 0,
     section: 'state',
     prefix,
-    clock,
+    clock: systemClock,
     events,
   });
   const scripts = defineScripts(state.redis);
@@ -59,6 +59,7 @@ export function startState(
     scripts,
     outbox: ({
       replica = 'one',
+      clock = systemClock,
       deadLettersMax = 10_000,
       onDeadLettersEvicted = () => undefined,
     } = {}) => {

@@ -6,17 +6,19 @@ export class TcpProxy implements AsyncDisposable {
   readonly #sockets = new Set<Socket>();
   readonly #servers = new Set<Socket>();
   readonly #close: () => Promise<void>;
+  #targetPort: number;
   #silent = false;
 
-  private constructor(port: number, close: () => Promise<void>) {
+  private constructor(port: number, targetPort: number, close: () => Promise<void>) {
     this.port = port;
+    this.#targetPort = targetPort;
     this.#close = close;
   }
 
   static async start(targetPort: number): Promise<TcpProxy> {
-    const server = createServer((client) => proxy.#join(client, targetPort));
+    const server = createServer((client) => proxy.#join(client));
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    const proxy = new TcpProxy((server.address() as AddressInfo).port, async () => {
+    const proxy = new TcpProxy((server.address() as AddressInfo).port, targetPort, async () => {
       for (const socket of proxy.#sockets) socket.destroy();
       await new Promise((resolve) => server.close(resolve));
     });
@@ -33,15 +35,20 @@ export class TcpProxy implements AsyncDisposable {
     for (const server of this.#servers) server.unpipe().resume();
   }
 
+  /** New connections lead to another port, as those of a name do after a failover. */
+  leadTo(targetPort: number): void {
+    this.#targetPort = targetPort;
+  }
+
   /** Closes every present connection; new ones are refused as long as `refuse` is true. */
   cut(refuse: boolean): void {
     this.#silent = refuse;
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  #join(client: Socket, targetPort: number): void {
+  #join(client: Socket): void {
     if (this.#silent) return void client.destroy();
-    const server = connect(targetPort, '127.0.0.1');
+    const server = connect(this.#targetPort, '127.0.0.1');
     client.pipe(server);
     server.pipe(client);
     this.#servers.add(server);

@@ -4,9 +4,14 @@ import { ALIVE, BREAK, BURY, KEEP_COUNT, NOW, READY, UNCLAIM } from './fragments
 
 /**
  * KEYS: deliveries and ready, for each endpoint. ARGV: for each delivery the endpoint's place
- * (from 1), id, packed. A delivery that is there already stays as it is.
+ * (from 1), id, packed. A delivery that is there already stays as it is. Looks at every key before
+ * it writes: where one holds something else, nothing is stored, since the caller repeats all of it.
  */
 export const ENQUEUE = `${READY}
+for i = 1, #KEYS, 2 do
+  redis.call('HLEN', KEYS[i])
+  redis.call('XLEN', KEYS[i + 1])
+end
 for i = 1, #ARGV, 3 do
   local at = tonumber(ARGV[i]) * 2
   if redis.call('HSETNX', KEYS[at - 1], ARGV[i + 1], ARGV[i + 2]) == 1 then

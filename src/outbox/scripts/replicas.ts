@@ -3,13 +3,14 @@ import { GROUP } from '../../state/format.js';
 import { ALIVE, BURY, KEEP_COUNT, NOW, READY, UNCLAIM } from './fragments.js';
 
 /**
- * KEYS: the replica's own, endpoints. ARGV: its life in milliseconds, the endpoints that its file
- * has. A sign of life.
+ * KEYS: the replica's own, endpoints, format. ARGV: its life in milliseconds, the format's version,
+ * the endpoints that its file has. A sign of life; marks the format anew where a flush has taken it.
  */
 export const BEAT = `${NOW}${ALIVE}
 alive(KEYS[1], ARGV[1])
 local at = now()
-for i = 2, #ARGV do redis.call('ZADD', KEYS[2], at, ARGV[i]) end
+redis.call('SETNX', KEYS[3], ARGV[2])
+for i = 3, #ARGV do redis.call('ZADD', KEYS[2], at, ARGV[i]) end
 return redis.status_reply('OK')`;
 
 /**
@@ -61,8 +62,9 @@ return redis.call('ZRANGE', KEYS[1], '-inf', now() - ARGV[1], 'BYSCORE')`;
 /**
  * KEYS: endpoints, ready, deliveries, waiting, breaker, dead, dead-order. ARGV: endpoint, the
  * milliseconds after which it is unknown, reason, count, how many dead letters to keep. Buries what
- * is left of an endpoint that no running replica has, up to the count. Returns how many, and how many
- * dead letters had to make room; forgets the endpoint once nothing is left.
+ * is left of an endpoint that no running replica has, up to the count; an attempt that a dead replica
+ * had claimed counts. Returns how many, and how many dead letters had to make room; forgets the
+ * endpoint once nothing is left.
  */
 export const BURY_UNKNOWN = `${NOW}${BURY}${KEEP_COUNT}
 local seen = redis.call('ZSCORE', KEYS[1], ARGV[1])
@@ -70,8 +72,9 @@ if not seen or now() - seen < tonumber(ARGV[2]) then return { 0, 0 } end
 local count = tonumber(ARGV[4])
 local buried = 0
 for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', count)) do
+  local claim = redis.pcall('XPENDING', KEYS[2], '${GROUP}', entry[1], entry[1], 1)
   redis.call('XDEL', KEYS[2], entry[1])
-  bury(KEYS[3], KEYS[6], KEYS[7], entry[2][2], ARGV[3], entry[2][4])
+  bury(KEYS[3], KEYS[6], KEYS[7], entry[2][2], ARGV[3], entry[2][4] + #claim)
   buried = buried + 1
 end
 if buried < count then

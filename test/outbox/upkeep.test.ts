@@ -1,0 +1,207 @@
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { systemClock } from '../../src/clock.js';
+import { StateUnavailableError } from '../../src/errors.js';
+import { Presence } from '../../src/outbox/presence.js';
+import { Upkeep } from '../../src/outbox/upkeep.js';
+import {
+  DEAD_AFTER_MS,
+  endpointKeys,
+  endpointsKey,
+  FORMAT_VERSION,
+  formatKey,
+} from '../../src/state/format.js';
+import type { DeadLetter } from '../../src/vocabulary.js';
+import { aDelivery } from '../support/domain.js';
+import { ManualClock } from '../support/manual-clock.js';
+import { openState } from '../support/redis-state.js';
+import { sharedRedis } from '../support/shared-redis.js';
+import { lettersOf } from './contract.js';
+
+const shared = sharedRedis();
+let prefixes = 0;
+
+const never = new AbortController().signal;
+const FAR_OFF_MS = 9e12;
+const GRACE_MS = 60_000;
+const NONE = { kind: 'none' } as const;
+
+/** A replica that has only `other`, and what is in the outbox for `shop`, which somebody else had. */
+async function oneReplica(given: { keepMs?: number; deadLettersMax?: number } = {}) {
+  prefixes += 1;
+  const prefix = `upkeep-${prefixes}`;
+  const { keepMs = 3_600_000, deadLettersMax = 10_000 } = given;
+  const said: unknown[][] = [];
+  const opened = await openState(shared.server.port, prefix);
+  onTestFinished(() => opened[Symbol.asyncDispose]());
+  const { state, scripts } = opened;
+  const clock = new ManualClock();
+  const outbox = opened.outbox({ deadLettersMax });
+  const upkeep = () =>
+    new Upkeep({
+      ...{ state, scripts, outbox, clock, keepMs, deadLettersMax },
+      graceMs: GRACE_MS,
+      events: {
+        unknownEndpoint: (...what) => said.push(['unknown', ...what]),
+        unknownEndpointBuried: (...what) => said.push(['buried', ...what]),
+        deadLettersExpired: (...what) => said.push(['expired', ...what]),
+        deadLettersEvicted: (...what) => said.push(['evicted', ...what]),
+      },
+    });
+  const presence = (endpoints: readonly string[]) =>
+    new Presence({
+      ...{ state, scripts, replica: 'one', endpoints, clock: systemClock },
+      onReclaimed: () => undefined,
+    });
+  /** Somebody had it until so long ago. */
+  const hadAgo = (endpoint: string, ms: number) =>
+    shared.client.zadd(endpointsKey(prefix), Date.now() - ms, endpoint);
+  const claim = (countMax: number, by = outbox) => by.claim('shop', countMax, never);
+  return { opened, outbox, upkeep, presence, hadAgo, claim, said, clock, prefix, state, scripts };
+}
+
+const GONE_MS = DEAD_AFTER_MS + 1_000;
+
+const summary = (letters: readonly DeadLetter[]) =>
+  letters.map(({ delivery, reason, attempts }) => [delivery.id, reason, attempts]).sort();
+
+describe('an endpoint that no running replica has', () => {
+  it('is shown when it was found so twice, with what waits for it and the grace that is left', async () => {
+    const { outbox, upkeep, hadAgo, said, clock } = await oneReplica();
+    await outbox.enqueue([aDelivery({ id: 'a' }), aDelivery({ id: 'b' })]);
+    await hadAgo('shop', GONE_MS);
+    await hadAgo('other', 0);
+    const one = upkeep();
+    await one.once();
+    expect(said).toEqual([]);
+    await clock.advance(10_000);
+    await one.once();
+    expect(said).toEqual([['unknown', 'shop', 2, GRACE_MS - 10_000]]);
+    expect(await outbox.dead.list('shop').next()).toMatchObject({ done: true });
+  });
+
+  it('is given up after the grace: ids and bodies kept, an attempt of unknown end counted', async () => {
+    const { opened, outbox, upkeep, hadAgo, claim, said, clock } = await oneReplica();
+    const body = Buffer.from([0, 10, 255]);
+    await outbox.enqueue(['waiting', 'claimed', 'ready'].map((id) => aDelivery({ id, body })));
+    const [waiting] = await claim(1);
+    if (waiting) await outbox.settle(waiting, { kind: 'retry', notBeforeMs: FAR_OFF_MS }, NONE);
+    await claim(1, opened.outbox({ replica: 'dead' }));
+    await hadAgo('shop', GONE_MS);
+    const one = upkeep();
+    await one.once();
+    await clock.advance(GRACE_MS);
+    await one.once();
+    expect(said).toContainEqual(['buried', 'shop', 3]);
+    const letters = await lettersOf(outbox.dead);
+    expect(summary(letters)).toEqual([
+      ['claimed', 'unknown_endpoint', 1],
+      ['ready', 'unknown_endpoint', 0],
+      ['waiting', 'unknown_endpoint', 1],
+    ]);
+    for (const { delivery } of letters) expect(delivery.body).toEqual(body);
+    expect(await outbox.depth('shop')).toMatchObject({ pending: 0, deadLetters: 3 });
+    await one.once();
+    expect(said.at(-1)).toEqual(['unknown', 'shop', 0, 0]);
+  });
+
+  it('is given back its deliveries by a replica that comes before the grace is over', async () => {
+    const { outbox, upkeep, presence, hadAgo, claim, said, clock } = await oneReplica();
+    await outbox.enqueue([aDelivery({ id: 'a' })]);
+    await hadAgo('shop', GONE_MS);
+    const one = upkeep();
+    await one.once();
+    await clock.advance(GRACE_MS - 1);
+    await one.once();
+    await presence(['shop']).beat();
+    await clock.advance(GRACE_MS);
+    await one.once();
+    expect(said).toEqual([
+      ['unknown', 'shop', 1, 1],
+      ['unknown', 'shop', 0, GRACE_MS],
+    ]);
+    expect(await claim(9)).toMatchObject([{ delivery: { id: 'a' }, attempt: 1 }]);
+  });
+
+  it('is not given up at once after a time in which nobody could give a sign of life', async () => {
+    const { outbox, upkeep, hadAgo, said, clock, prefix } = await oneReplica();
+    await outbox.enqueue([aDelivery()]);
+    await hadAgo('shop', GONE_MS);
+    const one = upkeep();
+    await one.once();
+    // What Redis says while it cannot be used; any error of the round will do.
+    await shared.client.rename(endpointsKey(prefix), 'aside');
+    await shared.client.set(endpointsKey(prefix), '');
+    await clock.advance(GRACE_MS);
+    await expect(one.once()).rejects.toThrow(StateUnavailableError);
+    await shared.client.rename('aside', endpointsKey(prefix));
+    await one.once();
+    expect(said).toEqual([['unknown', 'shop', 1, GRACE_MS]]);
+    expect(await outbox.depth('shop')).toMatchObject({ pending: 1, deadLetters: 0 });
+  });
+
+  it('is given up to the end by another replica, when one dies between two batches', async () => {
+    const { outbox, upkeep, hadAgo, said, clock, prefix, scripts } = await oneReplica();
+    const ids = Array.from({ length: 250 }, (_, n) => `msg_${n}`);
+    await outbox.enqueue(ids.map((id) => aDelivery({ id })));
+    await hadAgo('shop', GONE_MS);
+    const { ready, deliveries, waiting, breaker, dead, deadOrder } = endpointKeys(prefix, 'shop');
+    await scripts.buryUnknown(
+      [endpointsKey(prefix), ready, deliveries, waiting, breaker, dead, deadOrder],
+      ['shop', DEAD_AFTER_MS, 'unknown_endpoint', 100, 10_000],
+    );
+    expect(await outbox.depth('shop')).toMatchObject({ pending: 150, deadLetters: 100 });
+    const other = upkeep();
+    await other.once();
+    await clock.advance(GRACE_MS);
+    await other.once();
+    expect(said).toContainEqual(['buried', 'shop', 150]);
+    const letters = await lettersOf(outbox.dead);
+    expect(letters.map(({ delivery }) => delivery.id).sort()).toEqual([...ids].sort());
+  });
+
+  it('leaves no more dead letters than are kept', async () => {
+    const { outbox, upkeep, hadAgo, said, clock } = await oneReplica({ deadLettersMax: 2 });
+    await outbox.enqueue(['a', 'b', 'c'].map((id) => aDelivery({ id })));
+    await hadAgo('shop', GONE_MS);
+    const one = upkeep();
+    await one.once();
+    await clock.advance(GRACE_MS);
+    await one.once();
+    expect(said).toContainEqual(['evicted', 'shop', 1]);
+    expect(await outbox.depth('shop')).toMatchObject({ pending: 0, deadLetters: 2 });
+  });
+});
+
+describe('dead letters', () => {
+  it('are forgotten when they are older than is kept, and this is told', async () => {
+    const { outbox, upkeep, presence, claim, said, prefix } = await oneReplica({
+      keepMs: 3_600_000,
+    });
+    await outbox.enqueue([aDelivery({ id: 'old' }), aDelivery({ id: 'young' })]);
+    for (const claimed of await claim(2)) {
+      await outbox.settle(claimed, { kind: 'dead', reason: 'exhausted' }, NONE);
+    }
+    const { deadOrder } = endpointKeys(prefix, 'shop');
+    await shared.client.zincrby(deadOrder, -3_600_001, 'old');
+    await presence(['shop']).beat();
+    await upkeep().once();
+    expect(said).toEqual([['expired', 'shop', 1]]);
+    expect((await lettersOf(outbox.dead)).map(({ delivery }) => delivery.id)).toEqual(['young']);
+  });
+});
+
+describe('a sign of life', () => {
+  it('marks the format anew where a flush has taken it', async () => {
+    const { presence, prefix } = await oneReplica();
+    await shared.client.del(formatKey(prefix));
+    await presence(['shop']).beat();
+    expect(await shared.client.get(formatKey(prefix))).toBe(String(FORMAT_VERSION));
+  });
+
+  it('leaves the mark of another version alone', async () => {
+    const { presence, prefix } = await oneReplica();
+    await shared.client.set(formatKey(prefix), '2');
+    await presence(['shop']).beat();
+    expect(await shared.client.get(formatKey(prefix))).toBe('2');
+  });
+});

@@ -1,0 +1,85 @@
+import { describe, expect, it } from 'vitest';
+import { StateUnavailableError } from '../../src/errors.js';
+import { StateHealth } from '../../src/state/health.js';
+import { ManualClock } from '../support/manual-clock.js';
+
+const FULL = new StateUnavailableError('it is full');
+const AWAY = new StateUnavailableError('it is away');
+
+function aHealth() {
+  const said: unknown[] = [];
+  let failures = 0;
+  const clock = new ManualClock();
+  const health = new StateHealth(clock, {
+    failed: () => {
+      failures += 1;
+    },
+    troubleBegan: (operation, error) => said.push([operation, error.message]),
+    troubleEnded: (afterMs) => said.push(afterMs),
+  });
+  return { health, said, clock, failures: () => failures };
+}
+
+describe('the health of the state', () => {
+  it('tells each failure, but says the same trouble once', () => {
+    const { health, said, failures } = aHealth();
+    health.failed('claim', 'shop', AWAY);
+    health.failed('claim', 'shop', AWAY);
+    health.failed('claim', 'other', AWAY);
+    health.failed('beat', null, AWAY);
+    expect(failures()).toBe(4);
+    expect(said).toEqual([['claim', 'it is away']]);
+    expect(health.problem).toBe('it is away');
+  });
+
+  it('says another trouble as well', () => {
+    const { health, said } = aHealth();
+    health.failed('claim', 'shop', AWAY);
+    health.failed('enqueue', null, FULL);
+    expect(said).toEqual([
+      ['claim', 'it is away'],
+      ['enqueue', 'it is full'],
+    ]);
+    expect(health.problem).toBe('it is away; it is full');
+  });
+
+  it('is well again once all that failed has succeeded, and says how long it took', async () => {
+    const { health, said, clock } = aHealth();
+    health.failed('claim', 'shop', AWAY);
+    await clock.advance(1_000);
+    health.failed('settle', 'shop', AWAY);
+    health.succeeded('claim', 'shop');
+    expect(health.problem).toBe('it is away');
+    await clock.advance(1_000);
+    health.succeeded('settle', 'shop');
+    expect(health.problem).toBeNull();
+    expect(said).toEqual([['claim', 'it is away'], 2_000]);
+  });
+
+  it('does not take one endpoint for mended because of another', () => {
+    const { health, said } = aHealth();
+    health.failed('claim', 'shop', AWAY);
+    health.succeeded('claim', 'other');
+    health.failed('claim', 'shop', AWAY);
+    expect(health.problem).toBe('it is away');
+    expect(said).toHaveLength(1);
+  });
+
+  it('does not stay ill because of a look that nobody repeats', () => {
+    const { health, said, failures } = aHealth();
+    health.failed('depth', 'shop', AWAY);
+    expect(failures()).toBe(1);
+    expect(health.problem).toBeNull();
+    expect(said).toEqual([]);
+  });
+
+  it('begins anew with a new connection', () => {
+    const { health, said } = aHealth();
+    health.anew();
+    expect(said).toEqual([]);
+    health.failed('claim', 'shop', AWAY);
+    health.anew();
+    expect(health.problem).toBeNull();
+    expect(said).toEqual([['claim', 'it is away'], 0]);
+  });
+});

@@ -1,0 +1,229 @@
+import { mkdir, rmdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { startRedis } from '../../scripts/redis-server.mjs';
+import { systemClock } from '../../src/clock.js';
+import { Presence } from '../../src/outbox/presence.js';
+import { endpointKeys, formatKey, replicaKey } from '../../src/state/format.js';
+import { aDelivery } from '../support/domain.js';
+import { eventually } from '../support/eventually.js';
+import { startState } from '../support/redis-state.js';
+
+const never = new AbortController().signal;
+const WORKING = { kind: 'working' } as const;
+
+/** A server of the test's own, and what is said of it. */
+async function ownServer(args: readonly string[] = []) {
+  const server = await startRedis({ args });
+  onTestFinished(() => server.stop());
+  const client = new Redis(server.url, { protocol: 2 });
+  client.on('error', () => undefined);
+  onTestFinished(() => client.disconnect());
+  const said: string[] = [];
+  const events = {
+    failed: () => undefined,
+    troubleBegan: (operation: string, { message }: Error) => said.push(`${operation}: ${message}`),
+    troubleEnded: () => said.push('recovered'),
+    evictable: (_: string, policy: string) => said.push(`evictable: ${policy}`),
+  };
+  const start = () => {
+    const opened = startState(server.port, 'expiry-relay', events);
+    onTestFinished(() => opened.state.close());
+    return opened;
+  };
+  const open = async () => {
+    const opened = start();
+    await opened.state.usable(never);
+    return opened;
+  };
+  return { server, client, said, events, start, open };
+}
+
+const AT = 'the state Redis at 127\\.0\\.0\\.1:\\d+';
+
+describe('a state Redis', () => {
+  it('that cannot save refuses writes, which is said, until it can', async () => {
+    const { server, client, said, open } = await ownServer();
+    const { state, outbox } = await open();
+    const one = outbox();
+    await one.enqueue([aDelivery()]);
+    const inTheWay = join(server.dir, 'dump.rdb');
+    await client.config('SET', 'save', '3600 1');
+    await mkdir(join(inTheWay, 'x'), { recursive: true });
+    const status = async (word: string) => {
+      await client.bgsave().catch(() => undefined);
+      return (await client.info('persistence')).includes(`rdb_last_bgsave_status:${word}`);
+    };
+    await eventually('a save that fails', () => status('err'));
+    await expect(one.claim('shop', 1, never)).rejects.toThrow(
+      /cannot save to its disk \(MISCONF\)/,
+    );
+    expect(state.problem).toMatch(new RegExp(`^${AT} refuses writes because it cannot save`));
+    await rmdir(join(inTheWay, 'x'));
+    await rmdir(inTheWay);
+    await eventually('a save', () => status('ok'));
+    expect(await one.claim('shop', 1, never)).toHaveLength(1);
+    expect(state.problem).toBeNull();
+    expect(said).toEqual([expect.stringContaining('MISCONF'), 'recovered']);
+  });
+
+  it('that becomes a replica is said to be one, and used again once it is none', async () => {
+    const { client, said, open } = await ownServer();
+    const { server: primary } = await ownServer();
+    const { state, outbox } = await open();
+    const one = outbox();
+    await client.replicaof('127.0.0.1', primary.port);
+    await expect(one.enqueue([aDelivery()])).rejects.toThrow(/is a replica now|cannot be reached/);
+    await eventually('it is looked at', () => state.problem?.includes('is a replica of'));
+    expect(state.problem).toContain(`of 127.0.0.1:${primary.port}, and takes no writes`);
+    await client.call('REPLICAOF', 'NO', 'ONE');
+    await eventually('usable', () => state.problem === null, 15_000);
+    expect(said.at(-1)).toBe('recovered');
+    await one.enqueue([aDelivery()]);
+    expect(await one.claim('shop', 1, never)).toHaveLength(1);
+  }, 30_000);
+
+  it('that loads its data is waited for, and this is said', async () => {
+    const loading = ['--key-load-delay', '500', '--loading-process-events-interval-bytes', '1024'];
+    const { server, client, said, start } = await ownServer(loading);
+    await client.call('DEBUG', 'POPULATE', '6000', 'filler', '100').catch(async () => {
+      const filler = Array.from({ length: 6_000 }, (_, n) => [`filler:${n}`, 'x'.repeat(100)]);
+      await client.mset(...filler.flat());
+    });
+    await client.save();
+    await server.kill('SIGKILL');
+    const restarted = server.restart();
+    const { state } = start();
+    await eventually('it is said', () => said.some((line) => line.includes('LOADING')));
+    expect(state.problem).toMatch(/is not ready: LOADING/);
+    await state.usable(never);
+    expect(state.problem).toBeNull();
+    await restarted;
+    expect(said.filter((line) => line.includes('LOADING'))).toHaveLength(1);
+  }, 30_000);
+
+  it('whose prefix another version uses is waited for, and said once', async () => {
+    const { client, said, start } = await ownServer();
+    await client.set(formatKey('expiry-relay'), '2');
+    const { state } = start();
+    await eventually('it is said', () => said.length > 0);
+    expect(state.problem).toBe(
+      'the keys {expiry-relay}:… in the state Redis are used by another version of the relay ' +
+        '(expected format 1, found 2): run that version, or choose another state.prefix',
+    );
+    await client.del(formatKey('expiry-relay'));
+    await state.usable(never);
+    expect(said).toEqual([expect.stringContaining('another version'), 'recovered']);
+    expect(await client.get(formatKey('expiry-relay'))).toBe('1');
+  });
+
+  it.each([
+    [['--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru'], ['evictable: allkeys-lru']],
+    [['--maxmemory', '100mb', '--maxmemory-policy', 'volatile-lru'], []],
+    [['--maxmemory', '0', '--maxmemory-policy', 'allkeys-lru'], []],
+  ])('that may throw keys away is warned of: %j', async (args, warnings) => {
+    const { said, open } = await ownServer(args);
+    const { state, outbox } = await open();
+    await eventually('it has been looked at', () => said.length === warnings.length);
+    await outbox().depth('shop');
+    expect(said).toEqual(warnings);
+    expect(state.problem).toBeNull();
+  });
+
+  it('that forgets its scripts is sent them again', async () => {
+    const { client, said, open } = await ownServer();
+    const one = (await open()).outbox();
+    for (let n = 0; n < 20; n += 1) {
+      await one.enqueue([aDelivery({ id: `${n}-a` }), aDelivery({ id: `${n}-b` })]);
+      const claims = await one.claim('shop', 2, never);
+      await client.script('FLUSH');
+      await Promise.all(claims.map((claimed) => one.settle(claimed, { kind: 'done' }, WORKING)));
+    }
+    expect(await one.depth('shop')).toMatchObject({ pending: 0 });
+    expect(said).toEqual([]);
+  });
+
+  it('that is emptied is filled again: groups, presence and what comes later', async () => {
+    const { client, said, open } = await ownServer();
+    const { state, scripts, outbox } = await open();
+    const one = outbox();
+    const presence = new Presence({
+      ...{ state, scripts, replica: 'one', endpoints: ['shop'], clock: systemClock },
+      onReclaimed: () => undefined,
+    });
+    await presence.beat();
+    await one.enqueue([aDelivery({ id: 'gone' })]);
+    const [gone] = await one.claim('shop', 1, never);
+    await client.flushall();
+    if (gone) await one.settle(gone, { kind: 'retry', notBeforeMs: 0 }, WORKING);
+    await presence.beat();
+    await presence.reclaim();
+    await one.enqueue([aDelivery({ id: 'later' })]);
+    const claims = await one.claim('shop', 9, never);
+    expect(claims.map(({ delivery }) => delivery.id)).toEqual(['later']);
+    expect(await client.exists(replicaKey('expiry-relay', 'one'))).toBe(1);
+    expect(said).toEqual([]);
+  });
+});
+
+describe("a value that is not the relay's under one of its keys", () => {
+  const setUp = async () => {
+    const { client, said, open } = await ownServer();
+    const { state, scripts, outbox } = await open();
+    const one = outbox();
+    const { deliveries, ready } = endpointKeys('expiry-relay', 'shop');
+    return { client, said, state, scripts, one, deliveries, ready };
+  };
+  const TEXT = new RegExp(
+    `^${AT} holds a value that is not the relay's under one of its keys \\(WRONGTYPE\\): ` +
+      'delete that key, or choose another state\\.prefix$',
+  );
+
+  it('is said once, while the other endpoints go on', async () => {
+    const { client, said, state, one, ready } = await setUp();
+    await client.rpush(ready, 'x');
+    await one.enqueue([aDelivery({ endpoint: 'other', id: 'a' })]);
+    for (let n = 0; n < 3; n += 1) {
+      await expect(one.claim('shop', 1, never)).rejects.toThrow(TEXT);
+      const [claimed] = await one.claim('other', 1, never);
+      if (claimed) await one.release(claimed);
+    }
+    expect(state.problem).toMatch(TEXT);
+    expect(said).toHaveLength(1);
+    await client.del(ready);
+    await one.enqueue([aDelivery({ id: 'b' })]);
+    expect(await one.claim('shop', 1, never)).toHaveLength(1);
+    expect(state.problem).toBeNull();
+    expect(said.at(-1)).toBe('recovered');
+  });
+
+  it.each(['deliveries', 'ready'] as const)(
+    'lets nothing of an enqueue be stored, since all of it is repeated: %s',
+    async (which) => {
+      const { client, one, ...keys } = await setUp();
+      await client.rpush(keys[which], 'x');
+      const both = [aDelivery({ endpoint: 'other', id: 'a' }), aDelivery({ id: 'b' })];
+      await expect(one.enqueue(both)).rejects.toThrow(TEXT);
+      expect(await one.depth('other')).toMatchObject({ pending: 0 });
+      await client.del(keys[which]);
+      await one.enqueue(both);
+      expect(await one.depth('other')).toMatchObject({ pending: 1 });
+    },
+  );
+
+  it('does not keep a replica from taking over elsewhere what a dead one had claimed', async () => {
+    const { client, state, scripts, one, ready } = await setUp();
+    await client.rpush(ready, 'x');
+    await one.enqueue([aDelivery({ endpoint: 'other', id: 'a' })]);
+    await one.claim('other', 1, never);
+    await client.del(replicaKey('expiry-relay', 'one'));
+    const reclaimed: unknown[] = [];
+    const heir = new Presence({
+      ...{ state, scripts, replica: 'heir', endpoints: ['shop', 'other'], clock: systemClock },
+      onReclaimed: (...what) => reclaimed.push(what),
+    });
+    await heir.reclaim();
+    expect(reclaimed).toEqual([['other', 'one', 1]]);
+  });
+});
