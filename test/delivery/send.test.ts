@@ -11,9 +11,9 @@ import { FaultyServer, flood, type Misbehave, nobodyThere } from '../support/fau
 import { type Respond, TestReceiver } from '../support/test-receiver.js';
 
 /** A sender to `url`, closed when the test ends, with a POST ready to send. */
-function aSender(url: string, given: Partial<Endpoint> = {}) {
+function aSender(url: string, given: Partial<Endpoint> = {}, clock = systemClock) {
   const endpoint = anEndpoint({ url: new URL(url), timeoutMs: 10_000, ...given });
-  const sender = createSender(endpoint, systemClock, createLookup(systemClock));
+  const sender = createSender(endpoint, clock, createLookup(systemClock));
   onTestFinished(() => sender.close());
   const post = () => sender.send(buildRequest(endpoint, aDelivery(), systemClock.nowMs()));
   return { sender, post };
@@ -167,9 +167,17 @@ describe('an endpoint without an answer', () => {
 
   it('is not sent what has waited too long for its only connection', async () => {
     await using server = await FaultyServer.start(() => undefined);
-    const { post } = aSender(server.url, { timeoutMs: 100, concurrency: 1 });
-    const outcomes = await Promise.all([post(), post()]);
-    expect(outcomes).toMatchObject([{ cause: 'timeout' }, { cause: 'timeout' }]);
+    const timeLimits: (() => void)[] = [];
+    const after = (_: number, callback: () => void) => {
+      timeLimits.push(callback);
+      return () => undefined;
+    };
+    const { post } = aSender(server.url, { concurrency: 1 }, { ...systemClock, after });
+    const outcomes = Promise.all([post(), post()]);
+    await eventually('the first is sent', () => server.requests === 1);
+    // Both within one turn: between them, the second one would have its connection.
+    for (const end of timeLimits) end();
+    expect(await outcomes).toMatchObject([{ cause: 'timeout' }, { cause: 'timeout' }]);
     expect(server.requests).toBe(1);
   });
 

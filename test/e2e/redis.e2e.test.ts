@@ -194,6 +194,7 @@ describe.concurrent('a canary that does not live to its deadline', () => {
       }
       await relay.ready();
     });
+    await relay.logged('canary_recovered');
     expect(relay.logs('gap_began')).toEqual([]);
     expect(relay.logs('canary_removed')).toMatchObject([{ level: 'warn' }]);
     expect(relay.logs('canary_recovered')).toHaveLength(1);
