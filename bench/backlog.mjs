@@ -51,7 +51,13 @@ export async function openOutbox(port) {
     section: 'state',
     prefix: 'expiry-relay',
     clock: systemClock,
-    events: { failed: nothing, troubleBegan: nothing, troubleEnded: nothing, evictable: nothing },
+    events: {
+      failed: nothing,
+      troubleBegan: nothing,
+      troubleEnded: nothing,
+      evictable: nothing,
+      dataLost: nothing,
+    },
   });
   const outbox = new RedisOutbox({
     state,

@@ -78,17 +78,18 @@ export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<vo
 
 /** In the order of dependence; what starts last stops first. */
 async function start(wiring: Wiring): Promise<void> {
-  const { metrics, stop } = wiring;
+  const { metrics } = wiring;
   const source = createSource(wiring, (expiration) => capture.expired(expiration));
   const state = createState(wiring);
   await openAdmin(wiring, () => [...source.checks(), ...state.checks()]);
-  const outbox = await state.open();
-  if (stop.aborted) return;
+  const outbox = state.open();
   metrics.watchProcess();
   metrics.watchOutbox((endpoint) => outbox.depth(endpoint));
   startDelivery(wiring, outbox);
   const capture = startCapture(wiring, outbox);
-  await startSource(wiring, source);
+  metrics.watchCapture(() => capture.queued);
+  // At the same time: what expires while the state is away at the start is captured as well.
+  await Promise.all([startSource(wiring, source), state.usable()]);
 }
 
 async function openAdmin(wiring: Wiring, partChecks: () => readonly Check[]): Promise<void> {
@@ -110,7 +111,9 @@ async function openAdmin(wiring: Wiring, partChecks: () => readonly Check[]): Pr
 /** Where the outbox is kept: what is ready of it, and how it is opened. */
 interface State {
   readonly checks: () => readonly Check[];
-  readonly open: () => Promise<Outbox>;
+  readonly open: () => Outbox;
+  /** Resolves when it can be used, or at a stop; rejects when waiting cannot help. */
+  readonly usable: () => Promise<void>;
 }
 
 function createState(wiring: Wiring): State {
@@ -118,7 +121,8 @@ function createState(wiring: Wiring): State {
   switch (settings.state.kind) {
     case 'memory': {
       const onEvicted = (letter: DeadLetter) => events.outbox.deadLetterEvicted(letter);
-      return { checks: () => [], open: async () => new MemoryOutbox(clock, onEvicted) };
+      const outbox = new MemoryOutbox(clock, onEvicted);
+      return { checks: () => [], open: () => outbox, usable: async () => undefined };
     }
     case 'redis':
       return createRedisState(wiring, settings.state);
@@ -145,9 +149,8 @@ function createRedisState(
   void untilAborted(stop).then(() => state.closeIfSilent());
   return {
     checks: () => [{ name: 'state', problem: state.problem }],
-    open: async () => {
-      await state.usable(stop);
-      if (stop.aborted) return outbox;
+    usable: () => state.usable(stop),
+    open: () => {
       const presence = new Presence({
         state,
         scripts,

@@ -76,6 +76,12 @@ export class Metrics {
     labelNames: ['endpoint'],
     registers: [this.#registry],
   });
+  readonly endpointGone = new Gauge({
+    name: `${PREFIX}endpoint_gone`,
+    help: '1 once the endpoint has answered 410, until the relay is restarted.',
+    labelNames: ['endpoint'],
+    registers: [this.#registry],
+  });
   readonly stateErrors = new Counter({
     name: `${PREFIX}state_errors_total`,
     help: 'Commands that the state Redis did not carry out, by what they were for.',
@@ -122,6 +128,7 @@ export class Metrics {
       for (const outcome of Object.keys(OUTCOMES)) this.attempts.inc({ endpoint, outcome }, 0);
       this.attemptDuration.zero({ endpoint });
       this.deliveriesDropped.inc({ endpoint }, 0);
+      this.endpointGone.set({ endpoint }, 0);
       this.reclaimed.inc({ endpoint }, 0);
       for (const why of FORGOTTEN_WHY) this.deadLettersForgotten.inc({ endpoint, why }, 0);
     }
@@ -148,7 +155,10 @@ export class Metrics {
       'For how long the oldest delivery that is due has been due.',
     );
     const dead = gauge('dead_letters', 'Dead letters that are kept.');
-    const paused = gauge('endpoint_paused', '1 while the circuit breaker is not closed.');
+    const paused = gauge(
+      'endpoint_paused',
+      '1 while webhooks wait for an endpoint whose circuit breaker is not closed.',
+    );
     this.#readOutbox = async () => {
       // No figure is better than an old one; all the others are still worth having.
       for (const each of [pending, oldest, dead, paused]) each.reset();
@@ -159,10 +169,21 @@ export class Metrics {
           pending.set({ endpoint }, depth.pending);
           oldest.set({ endpoint }, (depth.oldestDueForMs ?? 0) / 1000);
           dead.set({ endpoint }, depth.deadLetters);
-          paused.set({ endpoint }, depth.breaker === 'closed' ? 0 : 1);
+          const isPaused = depth.breaker !== 'closed' && depth.pending > 0;
+          paused.set({ endpoint }, isPaused ? 1 : 0);
         }),
       );
     };
+  }
+
+  /** From now on capture is asked at each scrape how many expirations it holds. */
+  watchCapture(queued: () => number): void {
+    const gauge: Gauge = new Gauge({
+      name: `${PREFIX}expirations_queued`,
+      help: 'Expirations in memory that are yet to be stored: they end with the process.',
+      registers: [this.#registry],
+      collect: (): void => gauge.set(queued()),
+    });
   }
 
   /** Prometheus' text format. */

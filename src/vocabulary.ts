@@ -155,13 +155,20 @@ export type EndpointSignal =
 export type Disposition =
   | { readonly kind: 'done' }
   | { readonly kind: 'retry'; readonly notBeforeMs: number }
-  | { readonly kind: 'dead'; readonly reason: DeadReason };
+  | {
+      readonly kind: 'dead';
+      readonly reason: DeadReason;
+      /** What came of the last attempt, in words; null when none was made. */
+      readonly lastOutcome: string | null;
+    };
 
 /** A delivery that was given up; it keeps its id and body. */
 export interface DeadLetter {
   readonly delivery: Delivery;
   readonly reason: DeadReason;
   readonly attempts: number;
+  /** What came of the last attempt, in words; null when it is not known. */
+  readonly lastOutcome: string | null;
   readonly diedAtMs: number;
 }
 

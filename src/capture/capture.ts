@@ -63,6 +63,11 @@ export class Capture {
     this.#storing ??= this.#store();
   }
 
+  /** How many expirations are yet to be stored. */
+  get queued(): number {
+    return this.#queue.length;
+  }
+
   /** Resolves when all that was noted is in the outbox; an abort gives up and says what is lost. */
   async stop(signal: AbortSignal): Promise<void> {
     if (signal.aborted) this.#abandon.abort();

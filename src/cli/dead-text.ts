@@ -11,6 +11,8 @@ export interface ListedLetter {
   readonly route: string;
   readonly reason: DeadReason;
   readonly attempts: number;
+  /** What came of the last attempt, in words; null when it is not known. */
+  readonly last_outcome: string | null;
   readonly died_at: string;
   readonly database: number;
   /** Made safe to print, and cut; the exact key is in the body. */
@@ -22,7 +24,8 @@ export interface ListedLetter {
   readonly body_bytes: number;
 }
 
-export function listed({ delivery, reason, attempts, diedAtMs }: DeadLetter): ListedLetter {
+export function listed(letter: DeadLetter): ListedLetter {
+  const { delivery, reason, attempts, lastOutcome, diedAtMs } = letter;
   const { id, endpoint, route, database, path, detectedBy, body } = delivery;
   return {
     id,
@@ -30,6 +33,7 @@ export function listed({ delivery, reason, attempts, diedAtMs }: DeadLetter): Li
     route,
     reason,
     attempts,
+    last_outcome: lastOutcome,
     died_at: isoOf(diedAtMs),
     database,
     key: delivery.keyLabel,
@@ -156,6 +160,7 @@ export function details(letter: DeadLetter, nowMs: number): string {
     route: row.route,
     reason: `${reason} (${REASONS[reason] ?? 'not known to this version'})`,
     attempts: String(attempts),
+    'last outcome': row.last_outcome ?? 'not known',
     'died at': `${row.died_at} (${formatAge(nowMs - letter.diedAtMs)} ago)`,
     database: String(row.database),
     key: row.key,

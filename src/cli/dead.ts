@@ -158,7 +158,10 @@ async function actOn(
       const { routes } = opened.settings;
       context.stdout.write(`${nothingFits(filter, routes)}: nothing ${verb.done}\n`);
     }
-    if (verb.needsRelay) warnOfGone(context, done);
+    if (verb.needsRelay) {
+      warnOfGone(context, done);
+      await warnOfNoRelay(context, opened, done);
+    }
     return refused.total + missing.size === 0 ? 0 : 1;
   });
 }
@@ -181,7 +184,8 @@ async function actOnPages(
       .filter((letter) => fits(filter, letter, nowMs))
       .map(async (letter) => {
         const { id, endpoint } = letter.delivery;
-        const isRefused = running !== null && !running.has(endpoint);
+        // Without any relay it only waits for one.
+        const isRefused = running !== null && running.size > 0 && !running.has(endpoint);
         if (!isRefused && !(await verb.act(letters, letter))) return;
         (isRefused ? refused : done).add(letter);
         missing.delete(id);
@@ -200,6 +204,15 @@ function sayRefused({ stderr }: CliContext, refused: Tally, { done }: Verb): voi
         'then replay\n',
     );
   }
+}
+
+async function warnOfNoRelay(
+  { stderr }: CliContext,
+  { letters }: OpenDeadLetters,
+  replayed: Tally,
+): Promise<void> {
+  if (replayed.total === 0 || (await letters.runningEndpoints()).size > 0) return;
+  stderr.write('expiry-relay: no relay is running: what was replayed waits for one\n');
 }
 
 function warnOfGone({ stderr }: CliContext, replayed: Tally): void {

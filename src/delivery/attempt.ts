@@ -49,7 +49,7 @@ export async function settle(
   for (;;) {
     try {
       const change = await outbox.settle(claimed, disposition, signal);
-      if (change !== null) events.breakerChanged(endpoint.name, change);
+      if (change !== null) events.breakerChanged(endpoint.name, change, signal);
       return;
     } catch (error) {
       events.deliveryFailed(endpoint.name, error);

@@ -19,8 +19,8 @@ export interface Answer extends AnswerHead {
 /** How an exchange ended. */
 export type Ending =
   | { readonly kind: 'answered'; readonly answer: Answer }
-  /** `inAnswer`: the answer had begun. */
-  | { readonly kind: 'failed'; readonly error: unknown; readonly inAnswer: boolean };
+  /** `status`: of the answer that had begun; null when none had. */
+  | { readonly kind: 'failed'; readonly error: unknown; readonly status: number | null };
 
 /** To be dispatched once. `ended` resolves, once, whatever happens; nothing here throws. */
 export class Exchange implements Dispatcher.DispatchHandler {
@@ -80,7 +80,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseError(_: unknown, error: unknown): void {
-    this.#end({ kind: 'failed', error, inAnswer: this.#head !== null });
+    this.#end({ kind: 'failed', error, status: this.#head?.status ?? null });
   }
 
   #answered(): void {

@@ -1,5 +1,11 @@
 /** What happens after an attempt: pure decisions, no clock and no luck of their own. */
-import type { Disposition, EndpointSignal, Outcome, RetrySettings } from '../vocabulary.js';
+import type {
+  DeadReason,
+  Disposition,
+  EndpointSignal,
+  Outcome,
+  RetrySettings,
+} from '../vocabulary.js';
 
 /** A `Retry-After` beyond this is cut: a receiver's slip must not silence an endpoint for days. */
 export const RETRY_AFTER_MS_MAX = 60 * 60 * 1000;
@@ -33,7 +39,7 @@ export function disposition(result: AttemptResult, retry: RetrySettings): Dispos
     case 'accepted':
       return { kind: 'done' };
     case 'refused':
-      if (outcome.status === STATUS_GONE) return { kind: 'dead', reason: 'gone' };
+      if (outcome.status === STATUS_GONE) return dead('gone', outcome);
       return retryOrDead(result, retry, outcome.retryAfterMs ?? 0);
     case 'unreachable':
       return retryOrDead(result, retry, 0);
@@ -43,9 +49,25 @@ export function disposition(result: AttemptResult, retry: RetrySettings): Dispos
 /** Jitter only ever shortens a wait, so that the schedule's figures are upper bounds. */
 function retryOrDead(result: AttemptResult, retry: RetrySettings, waitMsMin: number): Disposition {
   const scheduledMs = retry.scheduleMs[result.attempt - 1];
-  if (scheduledMs === undefined) return { kind: 'dead', reason: 'exhausted' };
+  if (scheduledMs === undefined) return dead('exhausted', result.outcome);
   const jitteredMs = Math.round(scheduledMs * (1 - retry.jitter * result.fraction));
   return { kind: 'retry', notBeforeMs: result.nowMs + Math.max(jitteredMs, waitMsMin) };
+}
+
+function dead(reason: DeadReason, outcome: Outcome): Disposition {
+  return { kind: 'dead', reason, lastOutcome: outcomeText(outcome) };
+}
+
+/** For an operator, in one line. */
+function outcomeText(outcome: Outcome): string {
+  switch (outcome.kind) {
+    case 'accepted':
+      return `answered ${outcome.status}`;
+    case 'refused':
+      return `answered ${outcome.status}${outcome.answer === '' ? '' : `: ${outcome.answer}`}`;
+    case 'unreachable':
+      return `${outcome.cause}: ${outcome.detail}`;
+  }
 }
 
 /** The endpoint's own troubles are those that the next delivery would meet as well. */

@@ -57,7 +57,7 @@ export function createSender(endpoint: Endpoint, clock: Clock, lookup: LookupFun
    * then, so that sending it once more is still the same attempt.
    */
   function isWorthRepeating(ending: Ending): boolean {
-    if (ending.kind === 'answered' || ending.inAnswer || pool.destroyed) return false;
+    if (ending.kind === 'answered' || ending.status !== null || pool.destroyed) return false;
     const wasIdle = clock.monotonicMs() - answeredAtMs <= KEEP_ALIVE_MS;
     return wasIdle && causeOf(ending.error) === 'connection_reset';
   }
@@ -86,7 +86,9 @@ export function createSender(endpoint: Endpoint, clock: Clock, lookup: LookupFun
       return outcomeOf(ending.answer, endpoint, clock.nowMs());
     }
     if (isTooLate) {
-      const detail = `no answer within ${endpoint.timeoutMs} ms`;
+      const { status } = ending;
+      const what = status === null ? 'no answer' : `answered ${status}, but no end of the answer`;
+      const detail = `${what} within ${endpoint.timeoutMs} ms`;
       return { kind: 'unreachable', cause: 'timeout', detail };
     }
     if (pool.destroyed) {

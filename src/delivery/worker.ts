@@ -115,7 +115,10 @@ export class Worker {
     const { events, endpoint } = this.#parts;
     if (this.#gone) {
       events.deadUnattempted(claimed.delivery);
-      return settle(claimed, { kind: 'dead', reason: 'gone' }, { kind: 'none' }, this.#parts);
+      // The attempt that the claim was for is not made.
+      const unattempted = { ...claimed, attempt: claimed.attempt - 1 };
+      const buried = { kind: 'dead', reason: 'gone', lastOutcome: null } as const;
+      return settle(unattempted, buried, { kind: 'none' }, this.#parts);
     }
     const signal = await attempt(claimed, this.#parts);
     if (signal.kind !== 'gone' || this.#gone) return;

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { messageOf, StateUnavailableError } from '../errors.js';
 import type { Metrics } from '../metrics.js';
 import type { BreakerChange, Claimed } from '../outbox/outbox.js';
-import type { Delivery, Disposition, Outcome } from '../vocabulary.js';
+import type { Delivery, Disposition, EndpointSignal, Outcome } from '../vocabulary.js';
 
 /** What one attempt was, for its wide line. */
 export interface AttemptReport {
@@ -17,6 +17,8 @@ export interface AttemptReport {
 export class DeliveryEvents {
   readonly #log: Logger;
   readonly #metrics: Metrics;
+  /** The endpoints whose pauses have been said, and not that they work again. */
+  readonly #paused = new Set<string>();
 
   constructor(log: Logger, metrics: Metrics) {
     this.#log = log;
@@ -73,19 +75,27 @@ export class DeliveryEvents {
   }
 
   /** The endpoint's circuit breaker. */
-  breakerChanged(endpoint: string, change: BreakerChange): void {
+  breakerChanged(endpoint: string, change: BreakerChange, signal: EndpointSignal): void {
     switch (change.kind) {
-      case 'opened':
-        return this.#log.warn(
-          { event: 'endpoint_paused', endpoint, pause_ms: change.pauseMs },
-          'the endpoint fails, or asked to be left alone: paused, then tried with one webhook',
-        );
+      case 'opened': {
+        const line = { event: 'endpoint_paused', endpoint, pause_ms: change.pauseMs };
+        const asked = signal.kind === 'failing' && signal.pauseMs > 0;
+        const why = asked
+          ? 'the endpoint asked to be left alone (Retry-After)'
+          : 'the endpoint fails';
+        // The attempts, each with its cause, stand beside it; the later pauses are no news.
+        const level = this.#paused.has(endpoint) ? 'info' : 'warn';
+        this.#paused.add(endpoint);
+        return this.#log[level](line, `${why}: paused, then tried with one webhook`);
+      }
       case 'closed':
+        this.#paused.delete(endpoint);
         return this.#log.info({ event: 'endpoint_resumed', endpoint }, 'the endpoint works again');
     }
   }
 
   endpointGone(endpoint: string): void {
+    this.#metrics.endpointGone.set({ endpoint }, 1);
     this.#log.error(
       { event: 'endpoint_gone', endpoint },
       'the endpoint answered 410: it gets no more webhooks until the relay is restarted',

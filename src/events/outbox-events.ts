@@ -82,6 +82,7 @@ export class OutboxEvents {
   }
 
   unknownEndpointBuried(endpoint: string, count: number): void {
+    this.#metrics.unknownEndpointPending.set({ endpoint }, 0);
     this.#log.error(
       { event: 'unknown_endpoint_buried', endpoint, count, reason: 'unknown_endpoint' },
       "what waited for an endpoint that no running replica's file has: now dead letters",

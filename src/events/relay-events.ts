@@ -1,7 +1,8 @@
 /** The life of the relay as a whole. */
 import type { Logger } from 'pino';
 import { messageOf } from '../errors.js';
-import type { ListenAddress, Settings } from '../vocabulary.js';
+import { addressOf } from '../redis-client.js';
+import type { ListenAddress, Settings, StateSettings } from '../vocabulary.js';
 
 export class RelayEvents {
   readonly #log: Logger;
@@ -20,6 +21,7 @@ export class RelayEvents {
         routes: routes.length,
         endpoints: endpoints.size,
         admin: `${admin.host}:${admin.port}`,
+        state: stateText(settings.state),
       },
       'expiry-relay started',
     );
@@ -59,4 +61,11 @@ export class RelayEvents {
   cleanUpFailed(name: string, error: unknown): void {
     this.#log.error({ event: 'clean_up_failed', name, error: messageOf(error) }, 'clean-up failed');
   }
+}
+
+/** Where the state is, without a login. */
+function stateText(state: StateSettings): string {
+  if (state.kind === 'memory') return 'memory';
+  const { redis, database, prefix } = state;
+  return `${addressOf(redis)}/${database} {${prefix}}`;
 }

@@ -31,6 +31,14 @@ export class StateEvents {
     );
   }
 
+  dataLost(address: string): void {
+    this.#log.error(
+      { event: 'state_lost', redis: address },
+      'the state Redis has lost its data (a restart without persistence, a flush): webhooks that ' +
+        'waited there are gone',
+    );
+  }
+
   evictable(address: string, policy: string): void {
     this.#log.warn(
       { event: 'state_evictable', redis: address, policy },

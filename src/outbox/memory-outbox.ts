@@ -100,13 +100,15 @@ export class MemoryOutbox implements Outbox {
   }
 
   async settle(
-    { delivery }: Claimed,
+    claimed: Claimed,
     disposition: Disposition,
     signal: EndpointSignal,
   ): Promise<BreakerChange | null> {
+    const { delivery } = claimed;
     const shelf = this.#shelf(delivery.endpoint);
     const entry = shelf.entries.get(delivery.id);
     if (entry === undefined || this.#closed) return null;
+    entry.attempts = claimed.attempt;
     this.#dispose(shelf, entry, disposition);
     const change = shelf.breaker.ended(entry, signal, this.#clock.monotonicMs());
     shelf.bell.ring();
@@ -121,9 +123,15 @@ export class MemoryOutbox implements Outbox {
         return this.#wait(shelf, entry, disposition.notBeforeMs);
       case 'dead': {
         const { delivery, attempts } = entry;
-        const { reason } = disposition;
+        const { reason, lastOutcome } = disposition;
         this.#forget(shelf, entry);
-        return this.dead.add({ delivery, reason, attempts, diedAtMs: this.#clock.nowMs() });
+        return this.dead.add({
+          delivery,
+          reason,
+          attempts,
+          lastOutcome,
+          diedAtMs: this.#clock.nowMs(),
+        });
       }
     }
   }

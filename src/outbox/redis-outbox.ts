@@ -125,7 +125,9 @@ export class RedisOutbox implements Outbox {
         return this.#settleRetry(delivery, [entry, ...signalArgs(signal), ...rest]);
       }
       case 'dead': {
-        const rest = [delivery.id, disposition.reason, attempt, this.#parts.deadLettersMax];
+        const { reason, lastOutcome } = disposition;
+        const last = JSON.stringify(lastOutcome);
+        const rest = [delivery.id, reason, attempt, last, this.#parts.deadLettersMax];
         return this.#settleDead(delivery, [entry, ...signalArgs(signal), ...rest]);
       }
     }

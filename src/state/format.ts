@@ -86,6 +86,7 @@ interface DeliveryHead {
 interface DeathHead {
   readonly reason: DeadReason;
   readonly attempts: number;
+  readonly last_outcome: string | null;
   readonly died_at_ms: number;
 }
 
@@ -139,6 +140,7 @@ export function unpackDeadLetter(packed: Buffer): DeadLetter {
     delivery: unpackDelivery(rest),
     reason: head.reason,
     attempts: head.attempts,
+    lastOutcome: head.last_outcome,
     diedAtMs: head.died_at_ms,
   };
 }

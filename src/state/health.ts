@@ -3,7 +3,7 @@
  * maxmemory nothing new can be stored, while what is there is delivered and settled.
  */
 import type { Clock } from '../clock.js';
-import type { RelayError } from '../errors.js';
+import { RedisUnreachableError, type RelayError } from '../errors.js';
 import type { StateOperation } from '../vocabulary.js';
 
 export interface HealthEvents {
@@ -11,9 +11,12 @@ export interface HealthEvents {
   failed(operation: StateOperation): void;
   /** A trouble of a kind that there was not before. */
   troubleBegan(operation: StateOperation, error: RelayError): void;
-  /** No command fails any more. */
+  /** No command has failed for a while; the trouble took so long. */
   troubleEnded(afterMs: number): void;
 }
+
+/** Trouble that comes again sooner is the same trouble: nothing more is said of it. */
+const CALM_MS = 5_000;
 
 /**
  * Those that are not given again until they succeed, so that nothing would ever say that their
@@ -26,7 +29,11 @@ export class StateHealth {
   readonly #events: HealthEvents;
   /** What each operation, at each endpoint, last failed with and has not succeeded at since. */
   readonly #troubles = new Map<string, string>();
+  /** What has been said since it all began. */
+  readonly #said = new Set<string>();
   #beganAtMs = 0;
+  /** Ends the wait for it to stay calm. */
+  #cancelCalm: (() => void) | null = null;
 
   constructor(clock: Clock, events: HealthEvents) {
     this.#clock = clock;
@@ -43,23 +50,40 @@ export class StateHealth {
   failed(operation: StateOperation, endpoint: string | null, error: RelayError): void {
     this.#events.failed(operation);
     if (UNREPEATED.has(operation)) return;
-    if (this.#troubles.size === 0) this.#beganAtMs = this.#clock.monotonicMs();
-    const isNew = ![...this.#troubles.values()].includes(error.message);
+    this.close();
+    if (this.#said.size === 0) this.#beganAtMs = this.#clock.monotonicMs();
     this.#troubles.set(troubleKey(operation, endpoint), error.message);
-    if (isNew) this.#events.troubleBegan(operation, error);
+    // However it is told that nobody answers: it is the same.
+    const what = error instanceof RedisUnreachableError ? error.name : error.message;
+    if (this.#said.has(what)) return;
+    this.#said.add(what);
+    this.#events.troubleBegan(operation, error);
   }
 
   succeeded(operation: StateOperation, endpoint: string | null): void {
-    if (!this.#troubles.delete(troubleKey(operation, endpoint))) return;
-    if (this.#troubles.size > 0) return;
-    this.#events.troubleEnded(this.#clock.monotonicMs() - this.#beganAtMs);
+    if (this.#troubles.delete(troubleKey(operation, endpoint))) this.#calm();
   }
 
   /** A new connection: what failed on the one before says nothing about it. */
   anew(): void {
     if (this.#troubles.size === 0) return;
     this.#troubles.clear();
-    this.#events.troubleEnded(this.#clock.monotonicMs() - this.#beganAtMs);
+    this.#calm();
+  }
+
+  /** Leaves no timer behind. */
+  close(): void {
+    this.#cancelCalm?.();
+    this.#cancelCalm = null;
+  }
+
+  #calm(): void {
+    if (this.#troubles.size > 0) return;
+    const tookMs = this.#clock.monotonicMs() - this.#beganAtMs;
+    this.#cancelCalm = this.#clock.after(CALM_MS, () => {
+      this.#said.clear();
+      this.#events.troubleEnded(tookMs);
+    });
   }
 }
 

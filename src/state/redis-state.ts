@@ -8,7 +8,7 @@ import { RedisIsReplicaError, type RelayError, StateUnavailableError } from '../
 import { addressOf, disconnect, openLasting, stateError } from '../redis-client.js';
 import type { RedisAddress, StateOperation } from '../vocabulary.js';
 import { type HealthEvents, StateHealth } from './health.js';
-import { evictionPolicy, verifyFormat, verifyRole } from './verify.js';
+import { evictionPolicy, verifyDatabase, verifyFormat, verifyRole } from './verify.js';
 
 /** How often a state that cannot be used is looked at again, on a connection that stands. */
 const VERIFY_AGAIN_MS = 5_000;
@@ -19,6 +19,8 @@ const SILENCE_AT_STOP_MS = 1_000;
 export interface StateEvents extends HealthEvents {
   /** This policy lets Redis throw away keys of ours when its memory is full. */
   evictable(address: string, policy: string): void;
+  /** It was used before, and its keys are gone. */
+  dataLost(address: string): void;
 }
 
 export interface RedisStateParts {
@@ -42,8 +44,10 @@ export class RedisState {
   #connections = 0;
   /** Why nothing may be read or written: the first look has not succeeded yet. */
   #unfit: string | null = 'its keys have not been looked at yet';
+  #wasFit = false;
   #onFit: () => void = () => undefined;
-  #onHopeless: (error: RelayError) => void = () => undefined;
+  /** Told of what waiting cannot help, as long as somebody waits for the first look. */
+  #onHopeless: ((error: RelayError) => void) | null = null;
 
   constructor(parts: RedisStateParts) {
     this.#parts = parts;
@@ -81,7 +85,7 @@ export class RedisState {
       this.#onHopeless = reject;
     });
     await Promise.race([fit, untilAborted(stop)]);
-    this.#onHopeless = () => undefined;
+    this.#onHopeless = null;
   }
 
   /**
@@ -94,8 +98,8 @@ export class RedisState {
     command: () => Promise<Reply>,
     endpoint: string | null = null,
   ): Promise<Reply> {
+    if (this.#unfit !== null) throw new StateUnavailableError(this.#unfit);
     try {
-      if (this.#unfit !== null) throw new StateUnavailableError(this.#unfit);
       const reply = await command();
       this.#health.succeeded(operation, endpoint);
       return reply;
@@ -116,27 +120,31 @@ export class RedisState {
 
   close(): void {
     this.#closing.abort();
+    this.#health.close();
     disconnect(this.redis);
   }
 
   #failed(operation: StateOperation, thrown: unknown, endpoint: string | null = null): RelayError {
     const { redis, section } = this.#parts;
     const error = stateError(thrown, redis, section);
-    this.#health.failed(operation, endpoint, error);
-    if (!error.retryable) this.#onHopeless(error);
+    if (!error.retryable && this.#onHopeless !== null) this.#onHopeless(error);
+    else this.#health.failed(operation, endpoint, error);
     return error;
   }
 
   /** A new connection may lead to another server: after a failover, or a restart without its data. */
   async #look(connection: number): Promise<void> {
-    const { clock, events, redis: address, prefix, section } = this.#parts;
+    const { clock, events, redis: address, database, prefix, section } = this.#parts;
     const { signal } = this.#closing;
     const isPresent = () =>
       connection === this.#connections && this.redis.status === 'ready' && !signal.aborted;
     while (isPresent()) {
       try {
+        await verifyDatabase(this.redis, address, database, section);
         await verifyRole(this.redis, address, section);
-        await verifyFormat(this.redis, prefix);
+        const isNew = await verifyFormat(this.redis, prefix);
+        if (isNew && this.#wasFit) events.dataLost(addressOf(address));
+        this.#wasFit = true;
         this.#unfit = null;
         this.#health.anew();
         this.#onFit();

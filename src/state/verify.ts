@@ -1,9 +1,26 @@
 /** What has to be known of a state Redis before it is used. */
 import type { Redis } from 'ioredis';
-import { RedisIsReplicaError, StateFormatError } from '../errors.js';
+import { messageOf, NoDatabaseError, RedisIsReplicaError, StateFormatError } from '../errors.js';
 import { addressOf, replicaAdvice } from '../redis-client.js';
 import type { RedisAddress } from '../vocabulary.js';
 import { FORMAT_VERSION, formatKey, ownKeyPrefix } from './format.js';
+
+/** Rejects when the server has fewer databases: ioredis would go on with database 0. */
+export async function verifyDatabase(
+  redis: Redis,
+  address: RedisAddress,
+  database: number,
+  section: 'redis' | 'state',
+): Promise<void> {
+  try {
+    await redis.select(database);
+  } catch (error) {
+    if (!/DB index is out of range/i.test(messageOf(error))) throw error;
+    throw new NoDatabaseError(
+      `the state Redis at ${addressOf(address)} has no database ${database}: correct ${section}.url`,
+    );
+  }
+}
 
 /** Rejects when it is a replica: it takes no writes. */
 export async function verifyRole(
@@ -22,11 +39,15 @@ export async function verifyRole(
   );
 }
 
-/** Marks a prefix that nobody uses as ours; rejects when another version uses it. */
-export async function verifyFormat(redis: Redis, prefix: string): Promise<void> {
+/**
+ * Marks a prefix that nobody uses as ours, and resolves with whether nobody had; rejects when another
+ * version uses it.
+ */
+export async function verifyFormat(redis: Redis, prefix: string): Promise<boolean> {
   const key = formatKey(prefix);
-  const found = (await redis.get(key)) ?? (await mark(redis, key));
-  if (found === String(FORMAT_VERSION)) return;
+  const before = await redis.get(key);
+  const found = before ?? (await mark(redis, key));
+  if (found === String(FORMAT_VERSION)) return before === null;
   throw new StateFormatError(
     `the keys ${ownKeyPrefix(prefix)}… in the state Redis are used by another version of the ` +
       `relay (expected format ${FORMAT_VERSION}, found ${found}): run that version, or choose ` +

@@ -27,7 +27,11 @@ describe('disposition', () => {
   it('follows the schedule, then gives up', () => {
     expect(next(unreachable, 1)).toEqual({ kind: 'retry', notBeforeMs: nowMs + 1_000 });
     expect(next(refused(500), 2)).toEqual({ kind: 'retry', notBeforeMs: nowMs + 5_000 });
-    expect(next(refused(500), 3)).toEqual({ kind: 'dead', reason: 'exhausted' });
+    expect(next(refused(500), 3)).toEqual({
+      kind: 'dead',
+      reason: 'exhausted',
+      lastOutcome: 'answered 500',
+    });
   });
 
   it('retries a redirect and a client error like everything else', () => {
@@ -37,7 +41,11 @@ describe('disposition', () => {
   });
 
   it('gives up at once on 410', () => {
-    expect(next(refused(410), 1)).toEqual({ kind: 'dead', reason: 'gone' });
+    expect(next(refused(410), 1)).toEqual({
+      kind: 'dead',
+      reason: 'gone',
+      lastOutcome: 'answered 410',
+    });
   });
 
   it('lets jitter shorten a wait by its share, never lengthen it', () => {

@@ -132,15 +132,21 @@ describe('an endpoint without an answer', () => {
   it.each<[string, Misbehave]>([
     ['says nothing', () => undefined],
     ['stops in the middle of the head', (socket) => socket.write('HTTP/1.1 200 OK\r\nx: ')],
-    [
-      'stops in the middle of the body',
-      (socket) => socket.write('HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf'),
-    ],
   ])('that %s is unreachable: timeout', async (_, misbehave) => {
     expect(await metWith(misbehave, { timeoutMs: 100 })).toEqual({
       kind: 'unreachable',
       cause: 'timeout',
       detail: 'no answer within 100 ms',
+    });
+  });
+
+  it('that stops in the middle of the body is unreachable: timeout, and its status is told', async () => {
+    const half: Misbehave = (socket) =>
+      socket.write('HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf');
+    expect(await metWith(half, { timeoutMs: 100 })).toEqual({
+      kind: 'unreachable',
+      cause: 'timeout',
+      detail: 'answered 200, but no end of the answer within 100 ms',
     });
   });
 

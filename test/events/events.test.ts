@@ -95,7 +95,7 @@ describe('an attempt', () => {
     events.delivery.attempted({
       ...report,
       outcome,
-      disposition: { kind: 'dead', reason: 'exhausted' },
+      disposition: { kind: 'dead', reason: 'exhausted', lastOutcome: null },
     });
     expect(lines.map(({ level }) => level)).toEqual([30, 40, 50]);
     expect(lines[2]).toMatchObject({ disposition: 'dead', reason: 'exhausted' });

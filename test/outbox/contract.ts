@@ -211,7 +211,7 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
     it('keeps a dead letter with its id, body, reason and attempts', async () => {
       const delivery = aDelivery({ id: 'a' });
       await outbox.enqueue([delivery]);
-      await settle(await claimOne(), { kind: 'dead', reason: 'exhausted' });
+      await settle(await claimOne(), { kind: 'dead', reason: 'exhausted', lastOutcome: null });
       const [letter] = await lettersOf(outbox.dead);
       expect(letter).toMatchObject({ delivery, reason: 'exhausted', attempts: 1 });
       expect(await outbox.depth('shop')).toMatchObject({ pending: 0, deadLetters: 1 });
@@ -220,7 +220,7 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
     it('replays a dead letter as if it were new', async () => {
       const delivery = aDelivery({ id: 'a' });
       await outbox.enqueue([delivery]);
-      await settle(await claimOne(), { kind: 'dead', reason: 'gone' });
+      await settle(await claimOne(), { kind: 'dead', reason: 'gone', lastOutcome: null });
       expect(await outbox.dead.replay('shop', 'a')).toBe(true);
       expect(await claimOne()).toMatchObject({ delivery, attempt: 1 });
       expect((await outbox.depth('shop')).deadLetters).toBe(0);
@@ -229,7 +229,7 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
 
     it('drops a dead letter for ever', async () => {
       await store('a');
-      await settle(await claimOne(), { kind: 'dead', reason: 'gone' });
+      await settle(await claimOne(), { kind: 'dead', reason: 'gone', lastOutcome: null });
       expect(await outbox.dead.drop('shop', 'a')).toBe(true);
       expect(await lettersOf(outbox.dead)).toEqual([]);
       expect(await outbox.dead.drop('shop', 'a')).toBe(false);

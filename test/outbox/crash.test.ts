@@ -160,7 +160,7 @@ describe('a replica that dies', () => {
 
   it('during the settle of a dead letter, once that is stored, leaves it one', async () => {
     const replicas = await twoReplicas();
-    await diesInSettle(replicas, { kind: 'dead', reason: 'exhausted' });
+    await diesInSettle(replicas, { kind: 'dead', reason: 'exhausted', lastOutcome: null });
     const { outbox } = replicas.heir;
     expect(await lettersOf(outbox.dead)).toMatchObject([
       { delivery: { id: 'a', body: BODY }, reason: 'exhausted', attempts: 1 },

@@ -115,7 +115,11 @@ describe('claim', () => {
 describe.each([
   ['done', { kind: 'done' }, { stored: 0, waiting: 0, dead: 0 }],
   ['retry', { kind: 'retry', notBeforeMs: 9e12 }, { stored: 1, waiting: 1, dead: 0 }],
-  ['dead', { kind: 'dead', reason: 'exhausted' }, { stored: 0, waiting: 0, dead: 1 }],
+  [
+    'dead',
+    { kind: 'dead', reason: 'exhausted', lastOutcome: null },
+    { stored: 0, waiting: 0, dead: 1 },
+  ],
 ] as const)('settle: %s', (_, disposition, after) => {
   const seen = async (atServer: Awaited<ReturnType<typeof breakable>>['atServer']) => ({
     stored: await atServer.stored(),

@@ -16,7 +16,7 @@ import { lettersOf } from './contract.js';
 
 const never = new AbortController().signal;
 const NONE = { kind: 'none' } as const;
-const DEAD = { kind: 'dead', reason: 'exhausted' } as const;
+const DEAD = { kind: 'dead', reason: 'exhausted', lastOutcome: null } as const;
 
 const shared = sharedRedis();
 let prefixes = 0;

@@ -58,7 +58,12 @@ describe('the outbox in memory', () => {
     for (const id of ['a', 'b', 'c']) {
       await outbox.enqueue([bytes(id, 1)]);
       const [claimed] = await outbox.claim('shop', 1, never);
-      if (claimed) await outbox.settle(claimed, { kind: 'dead', reason: 'exhausted' }, WORKING);
+      if (claimed)
+        await outbox.settle(
+          claimed,
+          { kind: 'dead', reason: 'exhausted', lastOutcome: null },
+          WORKING,
+        );
     }
     const kept = await lettersOf(outbox.dead);
     expect(kept.map(({ delivery }) => delivery.id)).toEqual(['b', 'c']);

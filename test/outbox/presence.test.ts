@@ -81,7 +81,7 @@ describe('what a dead replica had claimed', () => {
 
   it.each([
     { kind: 'done' } as const,
-    { kind: 'dead', reason: 'exhausted' } as const,
+    { kind: 'dead', reason: 'exhausted', lastOutcome: null } as const,
     { kind: 'retry', notBeforeMs: 0 } as const,
   ])('is settled no more by it, should it wake up: $kind', async (disposition) => {
     const { one, other, claims, dies } = await twoReplicas();

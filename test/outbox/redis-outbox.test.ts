@@ -27,7 +27,7 @@ describeOutbox('the outbox in Redis', async () => ({
 const never = new AbortController().signal;
 
 const WORKING = { kind: 'working' } as const;
-const DEAD = { kind: 'dead', reason: 'exhausted' } as const;
+const DEAD = { kind: 'dead', reason: 'exhausted', lastOutcome: null } as const;
 
 describe('the outbox in Redis', () => {
   it('leaves nothing behind of a delivery that is done', async () => {

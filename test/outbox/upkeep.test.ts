@@ -179,7 +179,7 @@ describe('dead letters', () => {
     });
     await outbox.enqueue([aDelivery({ id: 'old' }), aDelivery({ id: 'young' })]);
     for (const claimed of await claim(2)) {
-      await outbox.settle(claimed, { kind: 'dead', reason: 'exhausted' }, NONE);
+      await outbox.settle(claimed, { kind: 'dead', reason: 'exhausted', lastOutcome: null }, NONE);
     }
     const { deadOrder } = endpointKeys(prefix, 'shop');
     await shared.client.zincrby(deadOrder, -3_600_001, 'old');

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { StateUnavailableError } from '../../src/errors.js';
+import { RedisUnreachableError, StateUnavailableError } from '../../src/errors.js';
 import { StateHealth } from '../../src/state/health.js';
 import { ManualClock } from '../support/manual-clock.js';
 
@@ -53,6 +53,7 @@ describe('the health of the state', () => {
     await clock.advance(1_000);
     health.succeeded('settle', 'shop');
     expect(health.problem).toBeNull();
+    await clock.advance(5_000);
     expect(said).toEqual([['claim', 'it is away'], 2_000]);
   });
 
@@ -73,13 +74,35 @@ describe('the health of the state', () => {
     expect(said).toEqual([]);
   });
 
-  it('begins anew with a new connection', () => {
+  it('says trouble that comes and goes once, and that it is over when it stays calm', async () => {
+    const { health, said, clock } = aHealth();
+    for (let n = 0; n < 5; n += 1) {
+      health.failed('enqueue', null, FULL);
+      await clock.advance(1_000);
+      health.succeeded('enqueue', null);
+      await clock.advance(1_000);
+    }
+    expect(said).toEqual([['enqueue', 'it is full']]);
+    await clock.advance(5_000);
+    expect(said).toEqual([['enqueue', 'it is full'], 9_000]);
+    expect(clock.timers).toBe(0);
+  });
+
+  it('says once that nobody answers, in whatever words', () => {
     const { health, said } = aHealth();
+    health.failed('connect', null, new RedisUnreachableError('connection refused'));
+    health.failed('claim', 'shop', new RedisUnreachableError('the connection is closed'));
+    expect(said).toEqual([['connect', 'connection refused']]);
+  });
+
+  it('begins anew with a new connection', async () => {
+    const { health, said, clock } = aHealth();
     health.anew();
     expect(said).toEqual([]);
     health.failed('claim', 'shop', AWAY);
     health.anew();
     expect(health.problem).toBeNull();
+    await clock.advance(5_000);
     expect(said).toEqual([['claim', 'it is away'], 0]);
   });
 });

@@ -26,9 +26,11 @@ async function ownServer(args: readonly string[] = []) {
     troubleBegan: (operation: string, { message }: Error) => said.push(`${operation}: ${message}`),
     troubleEnded: () => said.push('recovered'),
     evictable: (_: string, policy: string) => said.push(`evictable: ${policy}`),
+    dataLost: () => said.push('data lost'),
   };
-  const start = () => {
-    const opened = startState(server.port, 'expiry-relay', events);
+  const recovered = () => eventually('recovered', () => said.at(-1) === 'recovered');
+  const start = (database = 0) => {
+    const opened = startState(server.port, 'expiry-relay', events, database);
     onTestFinished(() => opened.state.close());
     return opened;
   };
@@ -37,14 +39,14 @@ async function ownServer(args: readonly string[] = []) {
     await opened.state.usable(never);
     return opened;
   };
-  return { server, client, said, events, start, open };
+  return { server, client, said, recovered, events, start, open };
 }
 
 const AT = 'the state Redis at 127\\.0\\.0\\.1:\\d+';
 
 describe('a state Redis', () => {
   it('that cannot save refuses writes, which is said, until it can', async () => {
-    const { server, client, said, open } = await ownServer();
+    const { server, client, said, recovered, open } = await ownServer();
     const { state, outbox } = await open();
     const one = outbox();
     await one.enqueue([aDelivery()]);
@@ -65,11 +67,12 @@ describe('a state Redis', () => {
     await eventually('a save', () => status('ok'));
     expect(await one.claim('shop', 1, never)).toHaveLength(1);
     expect(state.problem).toBeNull();
+    await recovered();
     expect(said).toEqual([expect.stringContaining('MISCONF'), 'recovered']);
   });
 
   it('that becomes a replica is said to be one, and used again once it is none', async () => {
-    const { client, said, open } = await ownServer();
+    const { client, recovered, open } = await ownServer();
     const { server: primary } = await ownServer();
     const { state, outbox } = await open();
     const one = outbox();
@@ -79,7 +82,7 @@ describe('a state Redis', () => {
     expect(state.problem).toContain(`of 127.0.0.1:${primary.port}, and takes no writes`);
     await client.call('REPLICAOF', 'NO', 'ONE');
     await eventually('usable', () => state.problem === null, 15_000);
-    expect(said.at(-1)).toBe('recovered');
+    await recovered();
     await one.enqueue([aDelivery()]);
     expect(await one.claim('shop', 1, never)).toHaveLength(1);
   }, 30_000);
@@ -104,7 +107,7 @@ describe('a state Redis', () => {
   }, 30_000);
 
   it('whose prefix another version uses is waited for, and said once', async () => {
-    const { client, said, start } = await ownServer();
+    const { client, said, recovered, start } = await ownServer();
     await client.set(formatKey('expiry-relay'), '2');
     const { state } = start();
     await eventually('it is said', () => said.length > 0);
@@ -114,6 +117,7 @@ describe('a state Redis', () => {
     );
     await client.del(formatKey('expiry-relay'));
     await state.usable(never);
+    await recovered();
     expect(said).toEqual([expect.stringContaining('another version'), 'recovered']);
     expect(await client.get(formatKey('expiry-relay'))).toBe('1');
   });
@@ -144,6 +148,23 @@ describe('a state Redis', () => {
     expect(said).toEqual([]);
   });
 
+  it('that comes back without its data is said to have lost it', async () => {
+    const { server, said, open } = await ownServer();
+    const { state } = await open();
+    await server.kill('SIGKILL');
+    await server.restart();
+    await eventually('usable', () => state.problem === null);
+    await eventually('said', () => said.includes('data lost'));
+  });
+
+  it('is told apart from a database that the server does not have', async () => {
+    const { start } = await ownServer(['--databases', '2']);
+    const { state } = start(7);
+    await expect(state.usable(never)).rejects.toThrow(
+      /the state Redis at \S+ has no database 7: correct state\.url$/,
+    );
+  });
+
   it('that is emptied is filled again: groups, presence and what comes later', async () => {
     const { client, said, open } = await ownServer();
     const { state, scripts, outbox } = await open();
@@ -169,11 +190,11 @@ describe('a state Redis', () => {
 
 describe("a value that is not the relay's under one of its keys", () => {
   const setUp = async () => {
-    const { client, said, open } = await ownServer();
+    const { client, said, recovered, open } = await ownServer();
     const { state, scripts, outbox } = await open();
     const one = outbox();
     const { deliveries, ready } = endpointKeys('expiry-relay', 'shop');
-    return { client, said, state, scripts, one, deliveries, ready };
+    return { client, said, recovered, state, scripts, one, deliveries, ready };
   };
   const TEXT = new RegExp(
     `^${AT} holds a value that is not the relay's under one of its keys \\(WRONGTYPE\\): ` +
@@ -181,7 +202,7 @@ describe("a value that is not the relay's under one of its keys", () => {
   );
 
   it('is said once, while the other endpoints go on', async () => {
-    const { client, said, state, one, ready } = await setUp();
+    const { client, said, recovered, state, one, ready } = await setUp();
     await client.rpush(ready, 'x');
     await one.enqueue([aDelivery({ endpoint: 'other', id: 'a' })]);
     for (let n = 0; n < 3; n += 1) {
@@ -195,7 +216,7 @@ describe("a value that is not the relay's under one of its keys", () => {
     await one.enqueue([aDelivery({ id: 'b' })]);
     expect(await one.claim('shop', 1, never)).toHaveLength(1);
     expect(state.problem).toBeNull();
-    expect(said.at(-1)).toBe('recovered');
+    await recovered();
   });
 
   it.each(['deliveries', 'ready'] as const)(

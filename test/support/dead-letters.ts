@@ -21,6 +21,7 @@ export function aDeadLetter(
   return {
     reason: 'exhausted',
     attempts: 3,
+    lastOutcome: 'answered 500: oops',
     ...rest,
     delivery: aDelivery(delivery),
     diedAtMs: nowMs - agoMs,
@@ -29,9 +30,14 @@ export function aDeadLetter(
 
 export async function storeDeadLetters(redis: Redis, letters: readonly DeadLetter[]) {
   const pipeline = redis.pipeline();
-  for (const { delivery, reason, attempts, diedAtMs } of letters) {
+  for (const { delivery, reason, attempts, lastOutcome, diedAtMs } of letters) {
     const { dead, deadOrder } = endpointKeys(PREFIX, delivery.endpoint);
-    const death = JSON.stringify({ reason, attempts, died_at_ms: diedAtMs });
+    const death = JSON.stringify({
+      reason,
+      attempts,
+      last_outcome: lastOutcome,
+      died_at_ms: diedAtMs,
+    });
     const packed = Buffer.concat([Buffer.from(`${death}\n`), packDelivery(delivery)]);
     pipeline.hset(dead, delivery.id, packed);
     pipeline.zadd(deadOrder, diedAtMs, delivery.id);

@@ -11,6 +11,7 @@ export const SILENT_STATE_EVENTS: StateEvents = {
   troubleBegan: () => undefined,
   troubleEnded: () => undefined,
   evictable: () => undefined,
+  dataLost: () => undefined,
 };
 
 export interface OpenedState extends AsyncDisposable {
@@ -43,11 +44,12 @@ export function startState(
   port: number,
   prefix: string,
   events: StateEvents = SILENT_STATE_EVENTS,
+  database = 0,
 ): OpenedState {
   const address = { host: '127.0.0.1', port, tls: false, username: null, password: null };
   const state = new RedisState({
     redis: address,
-    database: 0,
+    database,
     section: 'state',
     prefix,
     clock: systemClock,

@@ -99,13 +99,13 @@ return heed(KEYS[3], ARGV[1], ARGV[2], ARGV[3])`;
 
 /**
  * KEYS: ready, deliveries, breaker, dead, dead-order. ARGV: entry, signal, the pause that it asks
- * for, id, reason, attempts made, how many dead letters to keep. Returns what became of the breaker,
+ * for, id, reason, attempts made, JSON of the last outcome, how many dead letters to keep. Returns what became of the breaker,
  * and how many dead letters had to make room.
  */
 export const SETTLE_DEAD = `${NOW}${UNCLAIM}${BREAK}${BURY}${KEEP_COUNT}
 if not unclaim(KEYS[1], ARGV[1]) then return { -1, 0 } end
-bury(KEYS[2], KEYS[4], KEYS[5], ARGV[4], ARGV[5], ARGV[6])
-local evicted = keep_count(KEYS[4], KEYS[5], ARGV[7])
+bury(KEYS[2], KEYS[4], KEYS[5], ARGV[4], ARGV[5], ARGV[6], ARGV[7])
+local evicted = keep_count(KEYS[4], KEYS[5], ARGV[8])
 return { heed(KEYS[3], ARGV[1], ARGV[2], ARGV[3]), evicted }`;
 
 /** KEYS: ready. ARGV: entry, id, attempts made. Ready again, as if it had not been claimed. */

@@ -42,13 +42,14 @@ export const ALIVE = `local function alive(replica, life)
 end
 `;
 
-/** Moves a delivery among the dead letters; a line in front of it says why. Needs NOW. */
-export const BURY = `local function bury(deliveries, dead, order, id, reason, attempts)
+/** Moves a delivery among the dead letters; a line in front of it says why. `last` is JSON. Needs NOW. */
+export const BURY = `local function bury(deliveries, dead, order, id, reason, attempts, last)
   local packed = redis.call('HGET', deliveries, id)
   if not packed then return end
   local at = now()
   local death = string.format(
-    '{"reason":"%s","attempts":%d,"died_at_ms":%.0f}\\n', reason, attempts, at)
+    '{"reason":"%s","attempts":%d,"last_outcome":%s,"died_at_ms":%.0f}\\n',
+    reason, attempts, last, at)
   redis.call('HDEL', deliveries, id)
   redis.call('HSET', dead, id, death .. packed)
   redis.call('ZADD', order, at, id)

@@ -74,14 +74,14 @@ local buried = 0
 for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', count)) do
   local claim = redis.pcall('XPENDING', KEYS[2], '${GROUP}', entry[1], entry[1], 1)
   redis.call('XDEL', KEYS[2], entry[1])
-  bury(KEYS[3], KEYS[6], KEYS[7], entry[2][2], ARGV[3], entry[2][4] + #claim)
+  bury(KEYS[3], KEYS[6], KEYS[7], entry[2][2], ARGV[3], entry[2][4] + #claim, 'null')
   buried = buried + 1
 end
 if buried < count then
   for _, member in ipairs(redis.call('ZRANGE', KEYS[4], 0, count - buried - 1)) do
     local attempts, id = string.match(member, '^(%d+):(.*)$')
     redis.call('ZREM', KEYS[4], member)
-    bury(KEYS[3], KEYS[6], KEYS[7], id, ARGV[3], attempts)
+    bury(KEYS[3], KEYS[6], KEYS[7], id, ARGV[3], attempts, 'null')
     buried = buried + 1
   end
 end
