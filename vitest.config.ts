@@ -4,7 +4,8 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    testTimeout: 20_000,
+    // Tests wait for conditions, and say by themselves when one does not come.
+    testTimeout: 60_000,
     hookTimeout: 30_000,
     fileParallelism: true,
     maxWorkers: 2,

@@ -66,6 +66,7 @@ export async function openOutbox(port) {
     clock: systemClock,
     deadLettersMax: 1,
     onDeadLettersEvicted: nothing,
+    onUnreadable: nothing,
   });
   await state.usable(new AbortController().signal);
   return {

@@ -130,7 +130,7 @@ function createState(wiring: Wiring): State {
 }
 
 function createRedisState(
-  { settings, events, lifecycle, clock, chance, stop }: Wiring,
+  { settings, events, lifecycle, clock, chance, stop, graceOver }: Wiring,
   redisSettings: Extract<StateSettings, { kind: 'redis' }>,
 ): State {
   const { deadLetters, unknownEndpointGraceMs } = redisSettings;
@@ -144,9 +144,11 @@ function createRedisState(
     clock,
     deadLettersMax: deadLetters.countMax,
     onDeadLettersEvicted: (...what) => events.outbox.deadLettersEvicted(...what),
+    onUnreadable: (...what) => events.outbox.unreadable(...what),
   });
   lifecycle.onStop('state', () => state.close());
   void untilAborted(stop).then(() => state.closeIfSilent());
+  void untilAborted(graceOver).then(() => state.closeIfSilent());
   return {
     checks: () => [{ name: 'state', problem: state.problem }],
     usable: () => state.usable(stop),
@@ -167,7 +169,6 @@ function createRedisState(
         outbox,
         clock,
         keepMs: deadLetters.keepMs,
-        deadLettersMax: deadLetters.countMax,
         graceMs: unknownEndpointGraceMs,
         events: events.outbox,
       });
@@ -196,6 +197,7 @@ function startDelivery(wiring: Wiring, outbox: Outbox): void {
     async () => {
       if (!outbox.durable) await Promise.all(workers.map((worker) => worker.drained(graceOver)));
       await Promise.all(workers.map((worker) => worker.stop(graceOver)));
+      events.delivery.ended();
     },
     settings.shutdown.graceMs + BREAK_OFF_MS,
   );

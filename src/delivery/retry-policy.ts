@@ -48,10 +48,15 @@ export function disposition(result: AttemptResult, retry: RetrySettings): Dispos
 
 /** Jitter only ever shortens a wait, so that the schedule's figures are upper bounds. */
 function retryOrDead(result: AttemptResult, retry: RetrySettings, waitMsMin: number): Disposition {
-  const scheduledMs = retry.scheduleMs[result.attempt - 1];
+  const scheduledMs = retry.scheduleMs[result.attempt - 1] ?? waitAfterStop(result);
   if (scheduledMs === undefined) return dead('exhausted', result.outcome);
   const jitteredMs = Math.round(scheduledMs * (1 - retry.jitter * result.fraction));
   return { kind: 'retry', notBeforeMs: result.nowMs + Math.max(jitteredMs, waitMsMin) };
+}
+
+/** An attempt that the relay itself broke off is nobody's last. */
+function waitAfterStop({ outcome }: AttemptResult): number | undefined {
+  return outcome.kind === 'unreachable' && outcome.cause === 'stopped' ? 0 : undefined;
 }
 
 function dead(reason: DeadReason, outcome: Outcome): Disposition {

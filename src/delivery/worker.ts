@@ -2,6 +2,7 @@
  * Delivers for one endpoint: claims what its limits allow and attempts each delivery. Endpoints
  * share nothing, so that a slow or dead one delays nobody else.
  */
+import { setMaxListeners } from 'node:events';
 import type { Claimed } from '../outbox/outbox.js';
 import { type AttemptParts, attempt, settle } from './attempt.js';
 import { RateLimiter } from './rate-limiter.js';
@@ -30,6 +31,8 @@ export class Worker {
 
   constructor(parts: WorkerParts) {
     this.#parts = { ...parts, stop: this.#brokenOff.signal };
+    // Each attempt under way listens to it while the state Redis is away.
+    setMaxListeners(0, this.#brokenOff.signal);
     const { rateLimit } = parts.endpoint;
     this.#limiter = rateLimit === null ? null : new RateLimiter(rateLimit, parts.clock);
   }

@@ -1,9 +1,11 @@
 /** What becomes of deliveries. */
 import type { Logger } from 'pino';
+import type { Clock } from '../clock.js';
 import { messageOf, StateUnavailableError } from '../errors.js';
 import type { Metrics } from '../metrics.js';
 import type { BreakerChange, Claimed } from '../outbox/outbox.js';
 import type { Delivery, Disposition, EndpointSignal, Outcome } from '../vocabulary.js';
+import { LossTally } from './loss-tally.js';
 
 /** What one attempt was, for its wide line. */
 export interface AttemptReport {
@@ -17,12 +19,15 @@ export interface AttemptReport {
 export class DeliveryEvents {
   readonly #log: Logger;
   readonly #metrics: Metrics;
+  readonly #clock: Clock;
+  readonly #unattempted = new Map<string, LossTally>();
   /** The endpoints whose pauses have been said, and not that they work again. */
   readonly #paused = new Set<string>();
 
-  constructor(log: Logger, metrics: Metrics) {
+  constructor(log: Logger, metrics: Metrics, clock: Clock) {
     this.#log = log;
     this.#metrics = metrics;
+    this.#clock = clock;
   }
 
   /** One wide line per attempt. */
@@ -59,19 +64,24 @@ export class DeliveryEvents {
     }
   }
 
-  /** A delivery to an endpoint that is gone: given up without an attempt. */
-  deadUnattempted(delivery: Delivery): void {
-    this.#log.error(
-      {
-        event: 'dead_unattempted',
-        id: delivery.id,
-        route: delivery.route,
-        endpoint: delivery.endpoint,
-        key: delivery.keyLabel,
-        reason: 'gone',
-      },
-      'not sent, since the endpoint is gone; now a dead letter',
-    );
+  /** A delivery to an endpoint that is gone: given up without an attempt. `dead list` names each. */
+  deadUnattempted({ endpoint }: Delivery): void {
+    let tally = this.#unattempted.get(endpoint);
+    if (tally === undefined) {
+      tally = new LossTally(this.#clock, (count) =>
+        this.#log.error(
+          { event: 'dead_unattempted', endpoint, count, reason: 'gone' },
+          'not sent, since the endpoint is gone; now dead letters',
+        ),
+      );
+      this.#unattempted.set(endpoint, tally);
+    }
+    tally.add();
+  }
+
+  /** Says what has not been said yet; nothing comes afterwards. */
+  ended(): void {
+    for (const tally of this.#unattempted.values()) tally.end();
   }
 
   /** The endpoint's circuit breaker. */

@@ -28,7 +28,7 @@ export function createEvents(log: Logger, metrics: Metrics, clock: Clock): Event
     source: new SourceEvents(log, metrics),
     capture: new CaptureEvents(log, metrics, clock),
     outbox: new OutboxEvents(log, metrics),
-    delivery: new DeliveryEvents(log, metrics),
+    delivery: new DeliveryEvents(log, metrics, clock),
     state: new StateEvents(log, metrics),
   };
 }

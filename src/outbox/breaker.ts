@@ -18,6 +18,9 @@ export const BREAKER = {
   pauseMsMax: 60_000,
 } as const;
 
+/** What an endpoint may ask for is cut to an hour; a pause can be no longer. */
+export const PAUSE_MS_MAX = 60 * 60 * 1000 + BREAKER.pauseMsMax;
+
 export class Breaker<Probe> {
   #failures = 0;
   #failedAtMs = 0;
@@ -61,15 +64,20 @@ export class Breaker<Probe> {
       case 'none':
         return null;
       case 'working':
+        return this.#close(wasProbe);
       case 'gone':
-        return this.#close();
+        // What waits is buried, and not held up by a pause.
+        this.#close(true);
+        return null;
       case 'failing':
         return this.#failed(wasProbe, signal.pauseMs, nowMs);
     }
   }
 
-  #close(): BreakerChange | null {
+  /** What was claimed before the pause does not end it, however it was answered. */
+  #close(wasProbe: boolean): BreakerChange | null {
     const wasClosed = this.#pauses === 0;
+    if (!wasClosed && !wasProbe) return null;
     this.#failures = 0;
     this.#pauses = 0;
     return wasClosed ? null : { kind: 'closed' };

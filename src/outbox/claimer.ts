@@ -3,13 +3,29 @@
  * may be lost, and a server that has just come back may know of claims that this replica has
  * settled long ago (after a failover, or a restart with older data); so after a failure, and on
  * each new connection, the stream is asked what this replica is said to hold, and what it does not
- * know of goes back.
+ * know of goes back. Now and then, too: a claim that was sent on a connection which is long given up
+ * may still arrive, when the network comes back.
  */
-import { DEAD_AFTER_MS, endpointKeys, replicaKey, unpackDelivery } from '../state/format.js';
+import type { Clock } from '../clock.js';
+import { endpointKeys, replicasKey, unpackDelivery } from '../state/format.js';
 import type { RedisState } from '../state/redis-state.js';
+import type { Delivery } from '../vocabulary.js';
 import type { Claimed } from './outbox.js';
 import { RetryShare } from './retry-share.js';
 import type { Scripts } from './scripts/scripts.js';
+
+/** How often the stream is asked although nothing has failed. */
+const ASK_EVERY_MS = 10_000;
+
+export interface ClaimerParts {
+  readonly state: RedisState;
+  readonly scripts: Scripts;
+  /** This replica's name, unlike any other's. */
+  readonly replica: string;
+  readonly clock: Clock;
+  /** Told of a delivery that cannot be read: somebody else has written it. */
+  readonly onUnreadable: (endpoint: string, error: unknown) => void;
+}
 
 /** A claim and where it stands in the stream. */
 export interface RedisClaimed extends Claimed {
@@ -24,7 +40,10 @@ export interface ClaimReply {
 
 /** One endpoint's claims. */
 interface Holding {
+  /** The entries of the claims that it has, and has not ended. */
   readonly held: Set<string>;
+  /** When the stream was last asked, by the monotonic clock. */
+  askedAtMs: number;
   readonly retryShare: RetryShare;
   /** On which connection all claims are known; null when more may be ours than we know of. */
   sureOn: number | null;
@@ -36,12 +55,16 @@ export class Claimer {
   readonly #state: RedisState;
   readonly #scripts: Scripts;
   readonly #replica: string;
+  readonly #clock: Clock;
+  readonly #onUnreadable: ClaimerParts['onUnreadable'];
   readonly #holdings = new Map<string, Holding>();
 
-  constructor(state: RedisState, scripts: Scripts, replica: string) {
+  constructor({ state, scripts, replica, clock, onUnreadable }: ClaimerParts) {
     this.#state = state;
     this.#scripts = scripts;
     this.#replica = replica;
+    this.#clock = clock;
+    this.#onUnreadable = onUnreadable;
   }
 
   /** What is ready now, up to `countMax`; rejects when Redis does. */
@@ -60,26 +83,42 @@ export class Claimer {
   async #claim(endpoint: string, countMax: number, holding: Holding): Promise<ClaimReply> {
     const { prefix, connections } = this.#state;
     const { ready, deliveries, waiting, breaker } = endpointKeys(prefix, endpoint);
-    const isSure = holding.sureOn === connections;
+    const nowMs = this.#clock.monotonicMs();
+    const isSure = holding.sureOn === connections && nowMs - holding.askedAtMs < ASK_EVERY_MS;
     holding.sureOn = null;
-    if (!isSure) await this.#scripts.giveBack([ready], [this.#replica, ...holding.held]);
+    if (!isSure) {
+      await this.#scripts.giveBack([ready], [this.#replica, ...holding.held]);
+      holding.askedAtMs = nowMs;
+    }
     const reply = await this.#scripts.claim(
-      [ready, deliveries, waiting, breaker, replicaKey(prefix, this.#replica)],
-      [this.#replica, DEAD_AFTER_MS, countMax, holding.retryShare.of(countMax)],
+      [ready, deliveries, waiting, breaker, replicasKey(prefix)],
+      [this.#replica, countMax, holding.retryShare.of(countMax)],
     );
     holding.sureOn = connections;
     const [nextInMs, ...parts] = reply as [number, ...Buffer[]];
     const claims: RedisClaimed[] = [];
     for (let at = 0; at + 2 < parts.length; at += 3) {
       const [entry, attempts, packed] = parts.slice(at, at + 3) as [Buffer, Buffer, Buffer];
+      holding.held.add(entry.toString());
+      const delivery = this.#unpacked(endpoint, packed);
+      if (delivery === null) continue;
       claims.push({
-        delivery: unpackDelivery(packed),
+        delivery,
         attempt: Number(attempts.toString()) + 1,
         entry: entry.toString(),
       });
     }
-    for (const { entry } of claims) holding.held.add(entry);
     return { claims, nextInMs: nextInMs < 0 ? Number.POSITIVE_INFINITY : nextInMs };
+  }
+
+  /** Null for what no relay has written: it stays where it is, and holds up nothing else. */
+  #unpacked(endpoint: string, packed: Buffer): Delivery | null {
+    try {
+      return unpackDelivery(packed);
+    } catch (error) {
+      this.#onUnreadable(endpoint, error);
+      return null;
+    }
   }
 
   #holding(endpoint: string): Holding {
@@ -87,6 +126,7 @@ export class Claimer {
     if (holding === undefined) {
       holding = {
         held: new Set(),
+        askedAtMs: Number.NEGATIVE_INFINITY,
         retryShare: new RetryShare(),
         sureOn: null,
         last: Promise.resolve(),

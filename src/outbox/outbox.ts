@@ -59,9 +59,9 @@ export interface Outbox {
    * Takes up to `countMax` ready deliveries of an endpoint, oldest first, and counts the attempt
    * before it returns, so that a crash in the middle of one cannot repeat it for ever. Waits until
    * there is at least one, and while the endpoint's circuit breaker is open; resolves empty when
-   * the signal aborts. Due retries queue behind what is ready as fast as places are left, and for a
-   * quarter of the places at least: neither they nor fresh deliveries starve the others. No delivery
-   * is claimed twice at the same time. Safe to call concurrently.
+   * the signal aborts. Due retries join the ready ones as fast as places are left, and for a quarter
+   * of the places at least: neither they nor fresh deliveries starve the others. No delivery is
+   * claimed twice at the same time. Safe to call concurrently.
    */
   claim(endpoint: string, countMax: number, signal: AbortSignal): Promise<readonly Claimed[]>;
 

@@ -1,18 +1,17 @@
 /**
- * Which replicas live. Each one keeps a key of its own alive; what a replica had claimed whose key
- * is gone becomes ready again. A replica that only stood still (SIGSTOP, a long pause) finds its
+ * Which replicas live. Each one says so again and again; what a replica had claimed that is heard of no
+ * longer becomes ready again. A replica that only stood still (SIGSTOP, a long pause) finds its
  * claims void when it wakes up: what it then settles changes nothing.
  */
 import type { Clock } from '../clock.js';
 import { messageOf, StateUnavailableError } from '../errors.js';
 import {
-  DEAD_AFTER_MS,
   endpointKeys,
   endpointsKey,
   FORMAT_VERSION,
   formatKey,
   GROUP,
-  replicaKey,
+  replicasKey,
 } from '../state/format.js';
 import type { RedisState } from '../state/redis-state.js';
 import type { Scripts } from './scripts/scripts.js';
@@ -64,26 +63,45 @@ export class Presence {
     const { state, replica } = this.#parts;
     this.#stop.abort();
     await this.#loop;
-    const key = replicaKey(state.prefix, replica);
-    await ignoreTrouble(() => state.run('beat', () => state.redis.del(key)));
+    const key = replicasKey(state.prefix);
+    await ignoreTrouble(() => state.run('beat', () => state.redis.zrem(key, replica)));
   }
 
-  /** Signs of life, and a look at the others' after each; what fails is done by the next. */
+  /** Signs of life; what fails is done by the next. */
   async #run(): Promise<void> {
     const { clock } = this.#parts;
-    while (!this.#stop.signal.aborted) {
+    const { signal } = this.#stop;
+    const reclaiming = this.#reclaimForEver();
+    while (!signal.aborted) {
       await ignoreTrouble(() => this.beat());
-      if (clock.monotonicMs() - this.#steadySinceMs >= OTHERS_BACK_MS) await this.reclaim();
-      await clock.sleep(BEAT_EVERY_MS, this.#stop.signal);
+      await clock.sleep(BEAT_EVERY_MS, signal);
     }
+    await reclaiming;
+  }
+
+  /** On its own: with many endpoints a look at all of them takes long, and signs of life do not wait. */
+  async #reclaimForEver(): Promise<void> {
+    const { clock } = this.#parts;
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      await clock.sleep(BEAT_EVERY_MS, signal);
+      if (this.#isSteady()) await this.reclaim();
+    }
+  }
+
+  /** Whether Redis has been there for so long that whoever lives has said so. */
+  #isSteady(): boolean {
+    const nowMs = this.#parts.clock.monotonicMs();
+    const isRecent = nowMs - this.#beatAtMs <= BEAT_GAP_MS_MAX;
+    return isRecent && nowMs - this.#steadySinceMs >= OTHERS_BACK_MS;
   }
 
   /** One sign of life, of this replica and of the endpoints that it has. */
   async beat(): Promise<void> {
     const { state, scripts, replica, endpoints, clock } = this.#parts;
     const { prefix } = state;
-    const keys = [replicaKey(prefix, replica), endpointsKey(prefix), formatKey(prefix)];
-    const args = [DEAD_AFTER_MS, FORMAT_VERSION, ...endpoints];
+    const keys = [replicasKey(prefix), endpointsKey(prefix), formatKey(prefix)];
+    const args = [replica, FORMAT_VERSION, ...endpoints];
     await state.run('beat', () => scripts.beat(keys, args));
     const nowMs = clock.monotonicMs();
     if (nowMs - this.#beatAtMs > BEAT_GAP_MS_MAX) this.#steadySinceMs = nowMs;
@@ -93,6 +111,7 @@ export class Presence {
   /** Makes ready again what dead replicas had claimed, at each endpoint where that can be done. */
   async reclaim(): Promise<void> {
     for (const endpoint of this.#parts.endpoints) {
+      if (this.#stop.signal.aborted) return;
       await ignoreTrouble(async () => {
         for (const replica of await this.#othersAt(endpoint)) {
           await this.#reclaimFrom(endpoint, replica);
@@ -125,7 +144,7 @@ export class Presence {
   async #reclaimFrom(endpoint: string, replica: string): Promise<void> {
     const { state, scripts, onReclaimed } = this.#parts;
     const { ready } = endpointKeys(state.prefix, endpoint);
-    const keys = [ready, replicaKey(state.prefix, replica)];
+    const keys = [ready, replicasKey(state.prefix)];
     let count: number;
     do {
       const args = [replica, RECLAIM_BATCH];

@@ -2,15 +2,12 @@
  * The outbox at rest in Redis, shared by all replicas: see state/format.ts for how it lies there and
  * scripts/ for what is atomic. Nothing of it is kept in this process but what it waits for.
  */
-import type { Clock } from '../clock.js';
 import { type EndpointKeys, endpointKeys, packDelivery, waitingMember } from '../state/format.js';
-import type { RedisState } from '../state/redis-state.js';
 import type { Delivery, Disposition, EndpointSignal } from '../vocabulary.js';
 import { Bell } from './bell.js';
-import { Claimer, type RedisClaimed } from './claimer.js';
+import { Claimer, type ClaimerParts, type RedisClaimed } from './claimer.js';
 import type { BreakerChange, BreakerState, Claimed, Depth, Outbox } from './outbox.js';
 import { RedisDeadLetters } from './redis-dead-letters.js';
-import type { Scripts } from './scripts/scripts.js';
 
 /**
  * How soon deliveries that another replica stored are noticed; one's own are noticed at once. Each
@@ -22,12 +19,7 @@ const POLL_MS_MAX = 2_000;
 /** Lua takes only some thousand values at a time. */
 const DONE_BATCH_MAX = 1_000;
 
-export interface RedisOutboxParts {
-  readonly state: RedisState;
-  readonly scripts: Scripts;
-  /** This replica's name, unlike any other's. */
-  readonly replica: string;
-  readonly clock: Clock;
+export interface RedisOutboxParts extends ClaimerParts {
   /** Dead letters kept for one endpoint; the oldest makes room. */
   readonly deadLettersMax: number;
   /** Told of dead letters that had to make room. */
@@ -51,9 +43,9 @@ export class RedisOutbox implements Outbox {
   #closed = false;
 
   constructor(parts: RedisOutboxParts) {
-    const { state, scripts, replica } = parts;
+    const { state, scripts } = parts;
     this.#parts = parts;
-    this.#claimer = new Claimer(state, scripts, replica);
+    this.#claimer = new Claimer(parts);
     this.dead = new RedisDeadLetters(state, scripts, (endpoint) => this.#bell(endpoint).ring());
   }
 
@@ -140,9 +132,11 @@ export class RedisOutbox implements Outbox {
       batch = this.#newDoneBatch(endpoint);
       this.#done.set(endpoint, batch);
     }
+    const isFirst = batch.ids.length === 0;
     batch.entries.push(entry);
     batch.ids.push(id);
-    return batch.settled;
+    // One of them tells what became of the breaker.
+    return isFirst ? batch.settled : batch.settled.then(() => null);
   }
 
   #newDoneBatch(endpoint: string): DoneBatch {

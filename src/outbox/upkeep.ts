@@ -22,8 +22,6 @@ export interface UpkeepParts {
   readonly clock: Clock;
   /** How long dead letters are kept. */
   readonly keepMs: number;
-  /** Dead letters kept for one endpoint. */
-  readonly deadLettersMax: number;
   /** How long this replica has to see that an endpoint is unknown before it is given up. */
   readonly graceMs: number;
   readonly events: UpkeepEvents;
@@ -35,7 +33,6 @@ export interface UpkeepEvents {
   /** They are dead letters now. */
   unknownEndpointBuried(endpoint: string, count: number): void;
   deadLettersExpired(endpoint: string, count: number): void;
-  deadLettersEvicted(endpoint: string, count: number): void;
 }
 
 export class Upkeep {
@@ -122,20 +119,19 @@ export class Upkeep {
   }
 
   async #bury(endpoint: string): Promise<void> {
-    const { state, scripts, deadLettersMax, events } = this.#parts;
+    const { state, scripts, events } = this.#parts;
     const { ready, deliveries, waiting, breaker, dead, deadOrder } = endpointKeys(
       state.prefix,
       endpoint,
     );
     const known = endpointsKey(state.prefix);
     const keys = [known, ready, deliveries, waiting, breaker, dead, deadOrder];
-    const args = [endpoint, DEAD_AFTER_MS, 'unknown_endpoint', BURY_BATCH, deadLettersMax];
+    const args = [endpoint, DEAD_AFTER_MS, 'unknown_endpoint', BURY_BATCH];
     let total = 0;
     try {
       while (!this.#stop.signal.aborted) {
         const reply = await state.run('upkeep', () => scripts.buryUnknown(keys, args));
-        const [buried, evicted] = reply as [number, number];
-        if (evicted > 0) events.deadLettersEvicted(endpoint, evicted);
+        const buried = Number(reply);
         total += buried;
         if (buried === 0) break;
       }

@@ -5,7 +5,7 @@
  *
  *   {expiry-relay}:format                           string  the version of all the others
  *   {expiry-relay}:1:endpoints                      zset    name, by when a running replica had it
- *   {expiry-relay}:1:replica:<name>                 string  there as long as the replica lives
+ *   {expiry-relay}:1:replicas                       zset    name, by when it was last heard of
  *   {expiry-relay}:1:outbox:<endpoint>:deliveries   hash    id → delivery, until done or dead
  *   {expiry-relay}:1:outbox:<endpoint>:ready        stream  id, attempts, due; group `relay`
  *   {expiry-relay}:1:outbox:<endpoint>:waiting      zset    <attempts made>:<id>, by not-before
@@ -66,9 +66,9 @@ export function endpointsKey(prefix: string): string {
   return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:endpoints`;
 }
 
-/** The key that is there as long as the replica lives. */
-export function replicaKey(prefix: string, replica: string): string {
-  return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:replica:${replica}`;
+/** The key of the replicas that live, or lately did. */
+export function replicasKey(prefix: string): string {
+  return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:replicas`;
 }
 
 interface DeliveryHead {

@@ -80,6 +80,11 @@ describe('endpointSignal', () => {
     });
   });
 
+  it('never gives up for an attempt that the relay broke off', () => {
+    const stopped: Outcome = { kind: 'unreachable', cause: 'stopped', detail: '' };
+    expect(next(stopped, 3)).toEqual({ kind: 'retry', notBeforeMs: nowMs });
+  });
+
   it('ends the endpoint on 410', () => {
     expect(endpointSignal(refused(410))).toEqual({ kind: 'gone' });
   });

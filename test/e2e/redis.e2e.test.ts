@@ -437,7 +437,6 @@ describe.concurrent('an ACL', () => {
         '+evalsha',
         '+get',
         '+setnx',
-        '+pexpire',
         '+info',
         '+time',
         '+del',

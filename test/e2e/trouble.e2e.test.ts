@@ -74,10 +74,11 @@ const notReady = (relay: RelayProcess, text: string | RegExp) =>
     return status === 503 && found.match(text) !== null;
   });
 
-const saidOnce = (relay: RelayProcess, text: string) =>
-  expect(relay.logs('state_trouble').filter((line) => `${line.error}`.includes(text))).toHaveLength(
-    1,
-  );
+async function saidOnce(relay: RelayProcess, text: string): Promise<void> {
+  const said = () => relay.logs('state_trouble').filter(({ error }) => `${error}`.includes(text));
+  await eventually(`said: ${text}`, () => said().length > 0);
+  expect(said()).toHaveLength(1);
+}
 
 describe.concurrent('a state Redis in trouble', () => {
   it('full: drains, keeps trying to store, and loses nothing', async () => {
@@ -97,7 +98,7 @@ describe.concurrent('a state Redis in trouble', () => {
     expect(new Set(scene.receiver.keys).size).toBe(20);
     const failed = 'expiry_relay_state_errors_total{operation="enqueue"}';
     expect(await relay.metric(failed)).toBeGreaterThan(0);
-    saidOnce(relay, 'maxmemory');
+    await saidOnce(relay, 'maxmemory');
     await scene.client.config('SET', 'maxmemory', 0);
     await scene.delivers(relay, 30);
     await relay.logged('state_recovered');
@@ -132,7 +133,7 @@ describe.concurrent('a state Redis in trouble', () => {
     await expire(scene.keys, 5, 'meanwhile');
     await notReady(relay, 'refuses writes because it cannot save to its disk');
     scene.isOpen = true;
-    saidOnce(relay, 'MISCONF');
+    await saidOnce(relay, 'MISCONF');
     await rm(inTheWay, { recursive: true });
     await eventually('a save', () => bgsave('ok'));
     await scene.delivers(relay, 10);
@@ -175,7 +176,7 @@ describe.concurrent('a state Redis in trouble', () => {
     await scene.client.replicaof('127.0.0.1', primary.port);
     await expire(scene.keys, 5, 'meanwhile');
     await notReady(relay, /is a replica of .*, and takes no writes/);
-    saidOnce(relay, 'is a replica of');
+    await saidOnce(relay, 'is a replica of');
     await scene.client.call('REPLICAOF', 'NO', 'ONE');
     await scene.delivers(relay, 10);
     await relay.ready();
@@ -220,7 +221,7 @@ describe.concurrent('a state Redis in trouble', () => {
     await notReady(relay, /expected format 1, found 2\): run that version, or choose another/);
     await scene.client.del(formatKey(PREFIX));
     await relay.ready(15_000);
-    saidOnce(relay, 'found 2');
+    await saidOnce(relay, 'found 2');
     await expire(scene.keys, 1);
     await scene.delivers(relay, 1);
   }, 60_000);
@@ -245,7 +246,7 @@ describe.concurrent('a state Redis in trouble', () => {
     await expire(scene.keys, 3);
     await notReady(relay, /value that is not the relay's under one of its keys \(WRONGTYPE\)/);
     expect((await relay.get('/metrics')).text).toContain('outbox_pending{endpoint="other"} 0');
-    saidOnce(relay, 'WRONGTYPE');
+    await saidOnce(relay, 'WRONGTYPE');
     await scene.client.del(deliveries);
     await scene.delivers(relay, 3);
     await relay.ready();

@@ -315,6 +315,16 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
         expect(idsOf(await outbox.claim('shop', 9, never))).toEqual(['g']);
       });
 
+      it('is not closed by what was claimed before the pause, however it was answered', async () => {
+        await store('a', 'b', 'c');
+        const [one, other] = await outbox.claim('shop', 2, never);
+        if (one === undefined || other === undefined) throw new Error('nothing claimed');
+        await settle(one, later(), { kind: 'failing', pauseMs: 3_600_000 });
+        expect(await settle(other, { kind: 'done' })).toBeNull();
+        expect(await breaker()).toBe('open');
+        expect(await nothingReady()).toBe(true);
+      });
+
       it('is opened at once by an endpoint that asks for a pause, for as long', async () => {
         await store('a', 'b');
         const asked: EndpointSignal = { kind: 'failing', pauseMs: 3_600_000 };

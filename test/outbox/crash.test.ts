@@ -3,7 +3,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../src/clock.js';
 import type { Claimed, Outbox } from '../../src/outbox/outbox.js';
 import { Presence } from '../../src/outbox/presence.js';
-import { endpointKeys, GROUP, replicaKey } from '../../src/state/format.js';
+import { endpointKeys, GROUP, replicasKey } from '../../src/state/format.js';
 import type { Disposition } from '../../src/vocabulary.js';
 import { aDelivery } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
@@ -47,7 +47,7 @@ async function twoReplicas() {
     /** As after kill -9, once its key has run out. */
     async dies() {
       dying.state.close();
-      await shared.client.del(replicaKey(prefix, 'dying'));
+      await shared.client.zrem(replicasKey(prefix), 'dying');
     },
   };
 }
@@ -95,7 +95,7 @@ describe('a replica that dies', () => {
     await dies();
     await heir.presence.reclaim();
     await claimOne(heir.outbox);
-    await shared.client.del(replicaKey(prefix, 'heir'));
+    await shared.client.zrem(replicasKey(prefix), 'heir');
     const { state, outbox, scripts } = await openState(shared.server.port, prefix);
     onTestFinished(() => state.close());
     const third = new Presence({
@@ -175,7 +175,7 @@ describe('a replica that dies', () => {
     expect(await dying.outbox.claim('shop', 250, never)).toHaveLength(250);
     await dies();
     const { ready } = endpointKeys(prefix, 'shop');
-    const batch = await heir.scripts.reclaim([ready, replicaKey(prefix, 'dying')], ['dying', 100]);
+    const batch = await heir.scripts.reclaim([ready, replicasKey(prefix)], ['dying', 100]);
     expect(batch).toBe(100);
     await heir.presence.reclaim();
     const claims = await heir.outbox.claim('shop', 999, never);

@@ -1,7 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { type Clock, systemClock } from '../../src/clock.js';
 import { Presence } from '../../src/outbox/presence.js';
-import { replicaKey } from '../../src/state/format.js';
+import { replicasKey } from '../../src/state/format.js';
 import { aDelivery } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { openState } from '../support/redis-state.js';
@@ -35,7 +35,7 @@ async function twoReplicas(clock: Clock = systemClock) {
   await other.presence.beat();
   await one.outbox.enqueue(['a', 'b', 'c'].map((id) => aDelivery({ id })));
   const claims = await one.outbox.claim('shop', 2, never);
-  const dies = () => shared.client.del(replicaKey(prefix, 'one'));
+  const dies = () => shared.client.zrem(replicasKey(prefix), 'one');
   return { one, other, claims, reclaimed, dies, prefix };
 }
 
@@ -48,11 +48,12 @@ describe('a replica that lives', () => {
     expect(claims.map(({ delivery }) => delivery.id)).toEqual(['c']);
   });
 
-  it('has a key that ends with it', async () => {
+  it('is known by when it was last heard of, which nothing but time takes away', async () => {
     const { prefix } = await twoReplicas();
-    const lifeMs = await shared.client.pttl(replicaKey(prefix, 'one'));
-    expect(lifeMs).toBeGreaterThan(5_000);
-    expect(lifeMs).toBeLessThanOrEqual(10_000);
+    const [seconds = 0] = (await shared.client.time()).map(Number);
+    const heardAtMs = Number(await shared.client.zscore(replicasKey(prefix), 'one'));
+    expect(Math.abs(seconds * 1_000 - heardAtMs)).toBeLessThan(5_000);
+    expect(await shared.client.pttl(replicasKey(prefix))).toBe(-1);
   });
 });
 
@@ -105,13 +106,15 @@ describe('taking over', () => {
   /** `other` runs, round by round; a round begins so long after the one before. */
   async function running() {
     let nowMs = 0;
-    let begin: (() => void) | null = null;
+    /** Of the two that go on by themselves: signs of life, and taking over. */
+    const sleepers: (() => void)[] = [];
+    const asleep = () => eventually('the round is over', () => sleepers.length === 2);
     const clock: Clock = {
       ...systemClock,
       monotonicMs: () => nowMs,
       sleep: (_, signal) =>
         new Promise((resolve) => {
-          begin = resolve;
+          sleepers.push(resolve);
           signal?.addEventListener('abort', () => resolve(), { once: true });
         }),
     };
@@ -119,11 +122,10 @@ describe('taking over', () => {
     replicas.other.presence.start();
     onTestFinished(() => replicas.other.presence.stop());
     const round = async (afterMs = 2_500) => {
-      const beginNext = await eventually('the round is over', () => begin);
-      begin = null;
+      await asleep();
       nowMs += afterMs;
-      beginNext();
-      await eventually('the round is over', () => begin);
+      for (const wake of sleepers.splice(0)) wake();
+      await asleep();
     };
     return { ...replicas, round };
   }

@@ -1,7 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../src/clock.js';
+import type { Claimed } from '../../src/outbox/outbox.js';
+import { endpointKeys, GROUP } from '../../src/state/format.js';
 import { aDelivery } from '../support/domain.js';
+import { eventually } from '../support/eventually.js';
+import { ManualClock } from '../support/manual-clock.js';
 import { type OutboxOptions, openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
 import { describeOutbox, lettersOf } from './contract.js';
@@ -37,7 +41,7 @@ describe('the outbox in Redis', () => {
     if (claimed) await outbox.settle(claimed, { kind: 'done' }, WORKING);
     const keys = await shared.client.keys(`{${prefix}}:*`);
     const ready = `{${prefix}}:1:outbox:shop:ready`;
-    expect(keys.sort()).toEqual([ready, `{${prefix}}:1:replica:one`, `{${prefix}}:format`]);
+    expect(keys.sort()).toEqual([ready, `{${prefix}}:1:replicas`, `{${prefix}}:format`]);
     expect(await shared.client.xlen(ready)).toBe(0);
   });
 
@@ -72,6 +76,53 @@ describe('the outbox in Redis', () => {
     }
     const letters = await lettersOf(outbox.dead);
     expect(letters.map(({ delivery }) => delivery.id)).toEqual(['b', 'c']);
+  });
+
+  it('keeps all that a gone endpoint leaves behind', async () => {
+    const { outbox } = await anOutbox({ deadLettersMax: 2 });
+    await outbox.enqueue(['a', 'b', 'c', 'd'].map((id) => aDelivery({ id })));
+    for (const claimed of await outbox.claim('shop', 4, never)) {
+      await outbox.settle(claimed, { kind: 'dead', reason: 'gone', lastOutcome: null }, WORKING);
+    }
+    expect(await outbox.depth('shop')).toMatchObject({ deadLetters: 4 });
+  });
+
+  it('gives back a claim that arrived after the connection that sent it was given up', async () => {
+    const clock = new ManualClock();
+    const { outbox, prefix } = await anOutbox({ clock });
+    await outbox.enqueue([aDelivery({ id: 'a' }), aDelivery({ id: 'b' })]);
+    const [known] = await outbox.claim('shop', 1, never);
+    // What a packet does that comes late: nobody waits for its reply.
+    const { ready } = endpointKeys(prefix, 'shop');
+    await shared.client.xreadgroup('GROUP', GROUP, 'one', 'COUNT', 1, 'STREAMS', ready, '>');
+    let claims: readonly Claimed[] = [];
+    void outbox.claim('shop', 1, never).then((found) => {
+      claims = found;
+    });
+    await eventually('it is given back, and claimed', async () => {
+      await clock.advance(1_000);
+      return claims.length > 0;
+    });
+    expect(claims.map(({ delivery, attempt }) => [delivery.id, attempt])).toEqual([['b', 1]]);
+    expect(known?.delivery.id).toBe('a');
+  });
+
+  it('is not held up by a delivery that nobody can read', async () => {
+    const unreadable: string[] = [];
+    const { outbox, prefix } = await anOutbox({ onUnreadable: (name) => unreadable.push(name) });
+    await outbox.enqueue(['a', 'b', 'c'].map((id) => aDelivery({ id })));
+    await shared.client.hset(endpointKeys(prefix, 'shop').deliveries, 'b', 'garbage');
+    const claims = await outbox.claim('shop', 3, never);
+    expect(claims.map(({ delivery }) => delivery.id)).toEqual(['a', 'c']);
+    expect(unreadable).toEqual(['shop']);
+  });
+
+  it('takes a pause that no clock can have meant for none', async () => {
+    const { outbox, prefix } = await anOutbox();
+    await outbox.enqueue([aDelivery()]);
+    const { breaker } = endpointKeys(prefix, 'shop');
+    await shared.client.hset(breaker, 'pauses', 3, 'until', Date.now() + 9e9);
+    expect(await outbox.claim('shop', 1, never)).toHaveLength(1);
   });
 
   it('settles many that are done at the same time', async () => {

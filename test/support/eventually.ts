@@ -6,7 +6,7 @@ const POLL_MS = 10;
 export async function eventually<Found>(
   what: string,
   look: () => Found | Promise<Found>,
-  withinMs = 10_000,
+  withinMs = 20_000,
 ): Promise<NonNullable<Found>> {
   const deadlineMs = performance.now() + withinMs;
   for (;;) {

@@ -26,6 +26,7 @@ export interface OutboxOptions {
   readonly clock?: Clock;
   readonly deadLettersMax?: number;
   readonly onDeadLettersEvicted?: (endpoint: string, count: number) => void;
+  readonly onUnreadable?: (endpoint: string) => void;
 }
 
 /** Opens it and waits until it can be used. */
@@ -64,6 +65,7 @@ export function startState(
       clock = systemClock,
       deadLettersMax = 10_000,
       onDeadLettersEvicted = () => undefined,
+      onUnreadable = () => undefined,
     } = {}) => {
       return new RedisOutbox({
         state,
@@ -72,6 +74,7 @@ export function startState(
         clock,
         deadLettersMax,
         onDeadLettersEvicted,
+        onUnreadable,
       });
     },
     [Symbol.asyncDispose]: async () => state.close(),

@@ -21,25 +21,24 @@ end
 return redis.status_reply('OK')`;
 
 /**
- * KEYS: ready, deliveries, waiting, breaker, the replica's own. ARGV: replica, its life in
- * milliseconds, count, how many due retries are made ready even where fresh deliveries take all
- * places. Claims nothing while the breaker is open; a sign of life, too, so that no claim is ever
- * made by a replica that the others take for dead. Returns a list: milliseconds until something may
- * have changed by itself (-1: nothing will), and for each claim the entry, the attempts made before,
- * and the packed delivery.
+ * KEYS: ready, deliveries, waiting, breaker, replicas. ARGV: replica, count, how many due retries are
+ * made ready even where fresh deliveries take all places. Claims nothing while the breaker is open; a
+ * sign of life, too, so that no claim is ever made by a replica that the others take for dead. Returns
+ * a list: milliseconds until something may have changed by itself (-1: nothing will), and for each
+ * claim the entry, the attempts made before, and the packed delivery.
  */
 export const CLAIM = `${NOW}${READY}${ALIVE}${BREAK}
-alive(KEYS[5], ARGV[2])
+alive(KEYS[5], ARGV[1])
 local groups = redis.pcall('XPENDING', KEYS[1], '${GROUP}')
 if groups.err then
   redis.call('XGROUP', 'CREATE', KEYS[1], '${GROUP}', '0', 'MKSTREAM')
   groups = { 0 }
 end
-local count, left = standing(KEYS[4], KEYS[1], tonumber(ARGV[3]))
+local count, left = standing(KEYS[4], KEYS[1], tonumber(ARGV[2]))
 if count == 0 then return { left > 0 and left or -1 } end
 
 local fresh = redis.call('XLEN', KEYS[1]) - groups[1]
-local retries = math.min(count, math.max(count - fresh, tonumber(ARGV[4])))
+local retries = math.min(count, math.max(count - fresh, tonumber(ARGV[3])))
 if retries > 0 then
   local due = redis.call(
     'ZRANGE', KEYS[3], '-inf', now(), 'BYSCORE', 'LIMIT', 0, retries, 'WITHSCORES')
@@ -86,7 +85,7 @@ else
     if unclaim(KEYS[1], ARGV[i]) then redis.call('HDEL', KEYS[2], ARGV[count + i]) end
   end
 end
-return held > 0 and close(KEYS[3]) or -1`;
+return held > 0 and close(KEYS[3], { unpack(ARGV, 1, count) }) or -1`;
 
 /**
  * KEYS: ready, waiting, breaker. ARGV: entry, signal, the pause that it asks for, member of waiting,
@@ -105,7 +104,7 @@ return heed(KEYS[3], ARGV[1], ARGV[2], ARGV[3])`;
 export const SETTLE_DEAD = `${NOW}${UNCLAIM}${BREAK}${BURY}${KEEP_COUNT}
 if not unclaim(KEYS[1], ARGV[1]) then return { -1, 0 } end
 bury(KEYS[2], KEYS[4], KEYS[5], ARGV[4], ARGV[5], ARGV[6], ARGV[7])
-local evicted = keep_count(KEYS[4], KEYS[5], ARGV[8])
+local evicted = ARGV[5] == 'exhausted' and keep_count(KEYS[4], KEYS[5], ARGV[8]) or 0
 return { heed(KEYS[3], ARGV[1], ARGV[2], ARGV[3]), evicted }`;
 
 /** KEYS: ready. ARGV: entry, id, attempts made. Ready again, as if it had not been claimed. */

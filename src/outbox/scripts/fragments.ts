@@ -1,7 +1,7 @@
 /** Lua functions that the scripts share. Each script holds those that it calls. */
 
 import { GROUP } from '../../state/format.js';
-import { BREAKER } from '../breaker.js';
+import { BREAKER, PAUSE_MS_MAX } from '../breaker.js';
 
 /** Milliseconds by the clock of this Redis. */
 export const NOW = `local function now()
@@ -33,12 +33,12 @@ end
 
 /**
  * A sign of life. Its first write is one that Redis allows at maxmemory, and so are then all others
- * of the script: what drains the outbox must go on when Redis is full.
+ * of the script: what drains the outbox must go on when Redis is full. No key with a life of its own:
+ * an eviction policy might shorten that. Needs NOW.
  */
-export const ALIVE = `local function alive(replica, life)
-  if redis.call('PEXPIRE', replica, life) == 0 then
-    redis.call('SET', replica, '', 'PX', life)
-  end
+export const ALIVE = `local function alive(replicas, name)
+  redis.call('ZREM', replicas, '')
+  redis.call('ZADD', replicas, now(), name)
 end
 `;
 
@@ -56,15 +56,16 @@ export const BURY = `local function bury(deliveries, dead, order, id, reason, at
 end
 `;
 
-/** Forgets the oldest dead letters: those beyond `count`. Returns how many. */
+/**
+ * Forgets the oldest dead letter when there are more than `count`. One at a time: what a mass burial
+ * has left is not lost because of the next one. Returns how many.
+ */
 export const KEEP_COUNT = `local function keep_count(dead, order, count)
-  local surplus = redis.call('ZCARD', order) - count
-  if surplus <= 0 then return 0 end
-  for _, id in ipairs(redis.call('ZRANGE', order, 0, surplus - 1)) do
-    redis.call('HDEL', dead, id)
-    redis.call('ZREM', order, id)
-  end
-  return surplus
+  if redis.call('ZCARD', order) <= tonumber(count) then return 0 end
+  local id = redis.call('ZRANGE', order, 0, 0)[1]
+  redis.call('HDEL', dead, id)
+  redis.call('ZREM', order, id)
+  return 1
 end
 `;
 
@@ -72,20 +73,30 @@ end
  * The circuit breaker; breaker.ts tells how it works. `standing` says where it stands: how many of
  * `count` may be claimed, and how much of its pause is left. `heed` takes note of what an attempt
  * says, and returns the new pause in milliseconds when it opens, 0 when it closes, -1 when it stays
- * as it was. Needs NOW.
+ * as it was. What was claimed before the pause does not end it, however it was answered: only the
+ * probe does. A pause that is longer than any can be is none: a clock was set. Needs NOW.
  */
 export const BREAK = `local function standing(breaker, stream, count)
   local state = redis.call('HMGET', breaker, 'pauses', 'until', 'probe')
   if not state[1] then return count, 0 end
-  local left = state[2] - now()
-  if left > 0 then return 0, left end
+  local left = (tonumber(state[2]) or 0) - now()
+  if left > 0 and left <= ${PAUSE_MS_MAX} then return 0, left end
   if state[3] and #redis.call('XRANGE', stream, state[3], state[3]) > 0 then return 0, 0 end
   return 1, 0
 end
-local function close(breaker)
-  local was_open = redis.call('HEXISTS', breaker, 'pauses') == 1
-  redis.call('DEL', breaker)
-  return was_open and 0 or -1
+local function close(breaker, entries)
+  local state = redis.call('HMGET', breaker, 'pauses', 'probe')
+  if not state[1] then
+    redis.call('DEL', breaker)
+    return -1
+  end
+  for _, entry in ipairs(entries) do
+    if entry == state[2] then
+      redis.call('DEL', breaker)
+      return 0
+    end
+  end
+  return -1
 end
 local function failed(breaker, entry, asked)
   local at = now()
@@ -97,7 +108,7 @@ local function failed(breaker, entry, asked)
     redis.call('HSET', breaker, 'failures', failures, 'failed_at', at)
     if failures < ${BREAKER.failuresToOpen} and asked == 0 then return -1 end
   elseif state[5] ~= entry then
-    redis.call('HSET', breaker, 'until', math.max(state[4], at + asked))
+    redis.call('HSET', breaker, 'until', math.max(tonumber(state[4]) or 0, at + asked))
     return -1
   end
   local grown = math.min(${BREAKER.pauseFirstMs} * 2 ^ pauses, ${BREAKER.pauseMsMax})
@@ -109,6 +120,10 @@ end
 local function heed(breaker, entry, signal, asked)
   if signal == 'failing' then return failed(breaker, entry, tonumber(asked)) end
   if signal == 'none' then return -1 end
-  return close(breaker)
+  if signal == 'gone' then
+    redis.call('DEL', breaker)
+    return -1
+  end
+  return close(breaker, { entry })
 end
 `;

@@ -1,14 +1,18 @@
 /** Replicas that come and go: who lives, and what the dead have left behind. */
-import { GROUP } from '../../state/format.js';
-import { ALIVE, BURY, KEEP_COUNT, NOW, READY, UNCLAIM } from './fragments.js';
+import { DEAD_AFTER_MS, GROUP } from '../../state/format.js';
+import { ALIVE, BURY, NOW, READY, UNCLAIM } from './fragments.js';
+
+/** Replicas that were last heard of so long ago are not even listed any more. */
+const LISTED_MS = 3_600_000;
 
 /**
- * KEYS: the replica's own, endpoints, format. ARGV: its life in milliseconds, the format's version,
- * the endpoints that its file has. A sign of life; marks the format anew where a flush has taken it.
+ * KEYS: replicas, endpoints, format. ARGV: replica, the format's version, the endpoints that its file
+ * has. A sign of life; marks the format anew where a flush has taken it.
  */
 export const BEAT = `${NOW}${ALIVE}
 alive(KEYS[1], ARGV[1])
 local at = now()
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', at - ${LISTED_MS})
 redis.call('SETNX', KEYS[3], ARGV[2])
 for i = 3, #ARGV do redis.call('ZADD', KEYS[2], at, ARGV[i]) end
 return redis.status_reply('OK')`;
@@ -33,11 +37,12 @@ end
 return count`;
 
 /**
- * KEYS: ready, the key of a replica that is said to be dead. ARGV: its name, count. What it had
+ * KEYS: ready, replicas. ARGV: the name of a replica that is said to be dead, count. What it had
  * claimed becomes ready again, the attempt counted, unless it lives after all. Returns how many.
  */
-export const RECLAIM = `${READY}${UNCLAIM}
-if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+export const RECLAIM = `${NOW}${READY}${UNCLAIM}
+local heard = redis.call('ZSCORE', KEYS[2], ARGV[1])
+if heard and now() - heard < ${DEAD_AFTER_MS} then return 0 end
 local claims = redis.call('XPENDING', KEYS[1], '${GROUP}', '-', '+', ARGV[2], ARGV[1])
 for _, claim in ipairs(claims) do
   local entry = redis.call('XRANGE', KEYS[1], claim[1], claim[1])[1]
@@ -61,14 +66,13 @@ return redis.call('ZRANGE', KEYS[1], '-inf', now() - ARGV[1], 'BYSCORE')`;
 
 /**
  * KEYS: endpoints, ready, deliveries, waiting, breaker, dead, dead-order. ARGV: endpoint, the
- * milliseconds after which it is unknown, reason, count, how many dead letters to keep. Buries what
- * is left of an endpoint that no running replica has, up to the count; an attempt that a dead replica
- * had claimed counts. Returns how many, and how many dead letters had to make room; forgets the
- * endpoint once nothing is left.
+ * milliseconds after which it is unknown, reason, count. Buries what is left of an endpoint that no
+ * running replica has, up to the count; an attempt that a dead replica had claimed counts. Returns how
+ * many; forgets the endpoint once nothing is left.
  */
-export const BURY_UNKNOWN = `${NOW}${BURY}${KEEP_COUNT}
+export const BURY_UNKNOWN = `${NOW}${BURY}
 local seen = redis.call('ZSCORE', KEYS[1], ARGV[1])
-if not seen or now() - seen < tonumber(ARGV[2]) then return { 0, 0 } end
+if not seen or now() - seen < tonumber(ARGV[2]) then return 0 end
 local count = tonumber(ARGV[4])
 local buried = 0
 for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', count)) do
@@ -85,9 +89,8 @@ if buried < count then
     buried = buried + 1
   end
 end
-local evicted = keep_count(KEYS[6], KEYS[7], ARGV[5])
 if buried == 0 then
   redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[5])
   if redis.call('ZCARD', KEYS[7]) == 0 then redis.call('ZREM', KEYS[1], ARGV[1]) end
 end
-return { buried, evicted }`;
+return buried`;
