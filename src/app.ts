@@ -1,8 +1,11 @@
-/** The relay, wired: the only place that picks implementations. */
+/** The relay, wired. */
 import { setMaxListeners } from 'node:events';
 import { type Check, startAdmin } from './admin/server.js';
-import { Capture } from './capture/capture.js';
+import { globsOf, matchRoute } from './capture/build.js';
+import { Capture, type Index, KEY_BYTES_MAX } from './capture/capture.js';
 import { type Chance, type Clock, untilAborted } from './clock.js';
+import type { Deadlines } from './deadlines/deadlines.js';
+import { Tracker } from './deadlines/tracker.js';
 import { createLookup } from './delivery/lookup.js';
 import { createSender } from './delivery/send.js';
 import { Worker } from './delivery/worker.js';
@@ -10,17 +13,15 @@ import { createEvents, type Events } from './events/events.js';
 import { Lifecycle } from './lifecycle.js';
 import { createLog, type LogOutput } from './log.js';
 import { Metrics } from './metrics.js';
-import { MemoryOutbox } from './outbox/memory-outbox.js';
 import type { Outbox } from './outbox/outbox.js';
-import { Presence } from './outbox/presence.js';
-import { RedisOutbox } from './outbox/redis-outbox.js';
-import { defineScripts } from './outbox/scripts/scripts.js';
-import { Upkeep } from './outbox/upkeep.js';
-import { Source } from './source/source.js';
-import { ownKeyPrefix } from './state/format.js';
-import { RedisState } from './state/redis-state.js';
+import { ServerClock } from './source/server-clock.js';
+import { Source, type SourceParts } from './source/source.js';
+import { markerKey, ownKeyPrefix } from './state/format.js';
+import { createStores } from './stores.js';
 import { VERSION } from './version.js';
-import type { DeadLetter, Settings, StateSettings } from './vocabulary.js';
+import type { Settings } from './vocabulary.js';
+import { Standby, type StandbyParts } from './watch/standby.js';
+import { Watch } from './watch/watch.js';
 
 /** How much longer than `shutdown.grace` the last attempts may take to be broken off. */
 const BREAK_OFF_MS = 2_000;
@@ -43,6 +44,7 @@ interface Wiring extends RelayParts {
   readonly metrics: Metrics;
   readonly events: Events;
   readonly lifecycle: Lifecycle;
+  readonly serverClock: ServerClock;
   /** Aborts when it is time to stop. */
   readonly stop: AbortSignal;
   /** Aborts when `shutdown.grace` is over. */
@@ -63,7 +65,9 @@ export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<vo
   // Each endpoint listens to it.
   setMaxListeners(0, grace.signal);
   try {
-    await start({ ...parts, metrics, events, lifecycle, stop, graceOver: grace.signal });
+    const serverClock = new ServerClock(clock);
+    const graceOver = grace.signal;
+    await start({ ...parts, metrics, events, lifecycle, serverClock, stop, graceOver });
     await untilAborted(stop);
     events.relay.stopping(String(stop.reason), settings.shutdown.graceMs);
   } catch (error) {
@@ -79,17 +83,33 @@ export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<vo
 /** In the order of dependence; what starts last stops first. */
 async function start(wiring: Wiring): Promise<void> {
   const { metrics } = wiring;
-  const source = createSource(wiring, (expiration) => capture.expired(expiration));
-  const state = createState(wiring);
-  await openAdmin(wiring, () => [...source.checks(), ...state.checks()]);
-  const outbox = state.open();
+  const source = createSource(wiring, {
+    onExpired: (expiration) => standby.expired(expiration),
+    onNotice: (notice) => standby.noticed(notice),
+    onListening: (session) => standby.listening(session),
+    onDeaf: () => standby.deaf(),
+  });
+  const stores = createStores(wiring);
+  await openAdmin(wiring, () => [...source.checks(), ...stores.checks()]);
+  const { outbox, deadlines, lease } = stores.open();
   metrics.watchProcess();
   metrics.watchOutbox((endpoint) => outbox.depth(endpoint));
   startDelivery(wiring, outbox);
-  const capture = startCapture(wiring, outbox);
-  metrics.watchCapture(() => capture.queued);
+  const tracker = new Tracker(deadlines, (key) => watch.tracked(key.database, key.deadlineMs));
+  const capture = startCapture(wiring, outbox, {
+    of: (keys) => deadlines.of(keys),
+    overtaken: (keys) => tracker.overtaken(keys),
+    changed: (keys) => watch.changed(keys),
+    removed: (keys) => tracker.removed(keys),
+  });
+  metrics.watchCapture(
+    () => capture.queued,
+    () => deadlines.count(),
+  );
+  const watch = createWatch(wiring, deadlines, tracker, capture);
+  const standby = startStandby(wiring, { watch, lease, deadlines, capture });
   // At the same time: what expires while the state is away at the start is captured as well.
-  await Promise.all([startSource(wiring, source), state.usable()]);
+  await Promise.all([startSource(wiring, source), stores.usable()]);
 }
 
 async function openAdmin(wiring: Wiring, partChecks: () => readonly Check[]): Promise<void> {
@@ -108,79 +128,8 @@ async function openAdmin(wiring: Wiring, partChecks: () => readonly Check[]): Pr
   events.relay.started(VERSION, file, settings, admin.address);
 }
 
-/** Where the outbox is kept: what is ready of it, and how it is opened. */
-interface State {
-  readonly checks: () => readonly Check[];
-  readonly open: () => Outbox;
-  /** Resolves when it can be used, or at a stop; rejects when waiting cannot help. */
-  readonly usable: () => Promise<void>;
-}
-
-function createState(wiring: Wiring): State {
-  const { settings, events, clock } = wiring;
-  switch (settings.state.kind) {
-    case 'memory': {
-      const onEvicted = (letter: DeadLetter) => events.outbox.deadLetterEvicted(letter);
-      const outbox = new MemoryOutbox(clock, onEvicted);
-      return { checks: () => [], open: () => outbox, usable: async () => undefined };
-    }
-    case 'redis':
-      return createRedisState(wiring, settings.state);
-  }
-}
-
-function createRedisState(
-  { settings, events, lifecycle, clock, chance, stop, graceOver }: Wiring,
-  redisSettings: Extract<StateSettings, { kind: 'redis' }>,
-): State {
-  const { deadLetters, unknownEndpointGraceMs } = redisSettings;
-  const state = new RedisState({ ...redisSettings, clock, events: events.state });
-  const scripts = defineScripts(state.redis);
-  const replica = chance.token();
-  const outbox = new RedisOutbox({
-    state,
-    scripts,
-    replica,
-    clock,
-    deadLettersMax: deadLetters.countMax,
-    onDeadLettersEvicted: (...what) => events.outbox.deadLettersEvicted(...what),
-    onUnreadable: (...what) => events.outbox.unreadable(...what),
-  });
-  lifecycle.onStop('state', () => state.close());
-  void untilAborted(stop).then(() => state.closeIfSilent());
-  void untilAborted(graceOver).then(() => state.closeIfSilent());
-  return {
-    checks: () => [{ name: 'state', problem: state.problem }],
-    usable: () => state.usable(stop),
-    open: () => {
-      const presence = new Presence({
-        state,
-        scripts,
-        replica,
-        endpoints: [...settings.endpoints.keys()],
-        clock,
-        onReclaimed: (...what) => events.outbox.reclaimed(...what),
-      });
-      presence.start();
-      lifecycle.onStop('presence', () => presence.stop());
-      const upkeep = new Upkeep({
-        state,
-        scripts,
-        outbox,
-        clock,
-        keepMs: deadLetters.keepMs,
-        graceMs: unknownEndpointGraceMs,
-        events: events.outbox,
-      });
-      upkeep.start();
-      lifecycle.onStop('upkeep', () => upkeep.stop());
-      return outbox;
-    },
-  };
-}
-
 function startDelivery(wiring: Wiring, outbox: Outbox): void {
-  const { settings, events, lifecycle, graceOver, clock, chance } = wiring;
+  const { settings, events, lifecycle, graceOver, serverClock, clock, chance } = wiring;
   lifecycle.onStop('outbox', async () => {
     const lost = await outbox.close();
     for (const delivery of lost.slice(0, LOST_LINES_MAX)) events.outbox.lost(delivery);
@@ -189,7 +138,16 @@ function startDelivery(wiring: Wiring, outbox: Outbox): void {
   const lookup = createLookup(clock);
   const workers = [...settings.endpoints.values()].map((endpoint) => {
     const sender = createSender(endpoint, clock, lookup);
-    return new Worker({ endpoint, sender, outbox, events: events.delivery, clock, chance });
+    const serverNowMs = () => serverClock.nowMs();
+    return new Worker({
+      endpoint,
+      sender,
+      outbox,
+      events: events.delivery,
+      serverNowMs,
+      clock,
+      chance,
+    });
   });
   for (const worker of workers) worker.start();
   lifecycle.onStop(
@@ -203,11 +161,12 @@ function startDelivery(wiring: Wiring, outbox: Outbox): void {
   );
 }
 
-function startCapture(wiring: Wiring, outbox: Outbox): Capture {
+function startCapture(wiring: Wiring, outbox: Outbox, index: Index): Capture {
   const { settings, events, lifecycle, graceOver, clock, chance } = wiring;
   const capture = new Capture({
     routes: settings.routes,
     outbox,
+    index,
     events: events.capture,
     clock,
     chance,
@@ -217,15 +176,59 @@ function startCapture(wiring: Wiring, outbox: Outbox): Capture {
   return capture;
 }
 
-function createSource(wiring: Wiring, onExpired: Capture['expired']): Source {
-  const { settings, events, clock, chance } = wiring;
+/** Which keys routes are about. */
+function isWantedBy({ routes, state }: Settings): (key: Buffer) => boolean {
+  const ownPrefix = Buffer.from(ownKeyPrefix(state.prefix));
+  return (key) =>
+    key.length <= KEY_BYTES_MAX &&
+    !key.subarray(0, ownPrefix.length).equals(ownPrefix) &&
+    routes.some((route) => matchRoute(route, key) !== null);
+}
+
+function createWatch(
+  wiring: Wiring,
+  deadlines: Deadlines,
+  tracker: Tracker,
+  capture: Capture,
+): Watch {
+  const { settings, events, clock, serverClock } = wiring;
+  return new Watch({
+    databases: settings.redis.databases,
+    globs: globsOf(settings.routes),
+    isWanted: isWantedBy(settings),
+    deadlines,
+    tracker,
+    capture,
+    serverNowMs: () => serverClock.nowMs(),
+    events: events.watch,
+    clock,
+  });
+}
+
+function startStandby(
+  { settings, events, lifecycle, clock }: Wiring,
+  parts: Pick<StandbyParts, 'watch' | 'lease' | 'deadlines' | 'capture'>,
+): Standby {
+  const isWanted = isWantedBy(settings);
+  const standby = new Standby({ ...parts, isWanted, events: events.watch, clock });
+  standby.start();
+  lifecycle.onStop('standby', () => standby.stop());
+  return standby;
+}
+
+type Heard = Pick<SourceParts, 'onExpired' | 'onNotice' | 'onListening' | 'onDeaf'>;
+
+function createSource(wiring: Wiring, heard: Heard): Source {
+  const { settings, events, clock, chance, serverClock } = wiring;
   return new Source({
+    ...heard,
+    serverClock,
     settings: settings.redis,
     ownPrefix: ownKeyPrefix(settings.state.prefix),
+    markerKey: markerKey(settings.state.prefix),
     events: events.source,
     clock,
     chance,
-    onExpired,
   });
 }
 

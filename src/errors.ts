@@ -80,6 +80,11 @@ export class StateUnavailableError extends RelayError {
   readonly retryable = true;
 }
 
+/** Another replica watches by now: what this one wanted to capture is the other's. */
+export class FencedError extends RelayError {
+  readonly retryable = false;
+}
+
 /** The prefix is used by a version of the relay that keeps its state in another way. */
 export class StateFormatError extends RelayError {
   readonly retryable = true;

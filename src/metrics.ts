@@ -20,6 +20,8 @@ const STATE_OPERATIONS: Readonly<Record<StateOperation, true>> = {
   verify: true,
   enqueue: true,
   claim: true,
+  track: true,
+  watch: true,
   settle: true,
   beat: true,
   reclaim: true,
@@ -30,6 +32,11 @@ const STATE_OPERATIONS: Readonly<Record<StateOperation, true>> = {
 
 /** Why dead letters are forgotten: older ones than are kept, or more. */
 const FORGOTTEN_WHY = ['age', 'count'] as const;
+
+/** From the timer's own grain to a backlog of minutes. */
+const LATENESS_BUCKETS_S = [
+  0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60, 600,
+];
 
 export class Metrics {
   readonly #registry = new Registry();
@@ -52,6 +59,11 @@ export class Metrics {
     help: 'Expirations that came faster than they could be taken, and are lost.',
     registers: [this.#registry],
   });
+  readonly noticesDropped = new Counter({
+    name: `${PREFIX}notices_dropped_total`,
+    help: 'Notifications of changed keys that came faster than they could be taken; swept instead.',
+    registers: [this.#registry],
+  });
   readonly logLinesDropped = new Counter({
     name: `${PREFIX}log_lines_dropped_total`,
     help: 'Log lines that nobody read in time, and are lost.',
@@ -68,6 +80,13 @@ export class Metrics {
     help: 'How long an attempt took, from connecting to the end of the answer.',
     labelNames: ['endpoint'],
     buckets: DURATION_BUCKETS_S,
+    registers: [this.#registry],
+  });
+  readonly lateness = new Histogram({
+    name: `${PREFIX}lateness_seconds`,
+    help: "From a key's deadline to the first attempt to deliver its webhook.",
+    labelNames: ['route'],
+    buckets: LATENESS_BUCKETS_S,
     registers: [this.#registry],
   });
   readonly deliveriesDropped = new Counter({
@@ -106,6 +125,31 @@ export class Metrics {
     labelNames: ['endpoint'],
     registers: [this.#registry],
   });
+  readonly watching = new Gauge({
+    name: `${PREFIX}watching`,
+    help: '1 while this replica is the one that captures expirations.',
+    registers: [this.#registry],
+  });
+  readonly nudges = new Counter({
+    name: `${PREFIX}nudges_total`,
+    help: 'Keys read just after their deadlines.',
+    registers: [this.#registry],
+  });
+  readonly deadlinesForgotten = new Counter({
+    name: `${PREFIX}deadlines_forgotten_total`,
+    help: 'Deadlines of keys that were in a database when it was emptied: no webhook.',
+    registers: [this.#registry],
+  });
+  readonly sweptKeys = new Gauge({
+    name: `${PREFIX}swept_keys`,
+    help: 'Keys that the last whole sweep found.',
+    registers: [this.#registry],
+  });
+  readonly sweepDuration = new Gauge({
+    name: `${PREFIX}sweep_duration_seconds`,
+    help: 'How long the last whole sweep took.',
+    registers: [this.#registry],
+  });
   readonly gaps = new Counter({
     name: `${PREFIX}gaps_total`,
     help: 'Times in which nobody listened to Redis after the first connection.',
@@ -120,6 +164,7 @@ export class Metrics {
   constructor(settings: Pick<Settings, 'endpoints' | 'routes'>) {
     this.#endpoints = [...settings.endpoints.keys()];
     for (const { name: route } of settings.routes) {
+      this.lateness.zero({ route });
       for (const detected_by of Object.keys(DETECTED_BY)) {
         this.expirations.inc({ route, detected_by }, 0);
       }
@@ -176,13 +221,25 @@ export class Metrics {
     };
   }
 
-  /** From now on capture is asked at each scrape how many expirations it holds. */
-  watchCapture(queued: () => number): void {
-    const gauge: Gauge = new Gauge({
+  /** From now on it is asked at each scrape how many expirations are held, and how many keys tracked. */
+  watchCapture(queued: () => number, tracked: () => Promise<number>): void {
+    const queuedGauge: Gauge = new Gauge({
       name: `${PREFIX}expirations_queued`,
-      help: 'Expirations in memory that are yet to be stored: they end with the process.',
+      help: 'Expirations and notices in memory that are yet to be taken care of.',
       registers: [this.#registry],
-      collect: (): void => gauge.set(queued()),
+      collect: (): void => queuedGauge.set(queued()),
+    });
+    const trackedGauge: Gauge = new Gauge({
+      name: `${PREFIX}tracked_deadlines`,
+      help: 'Keys whose deadlines are in the index.',
+      registers: [this.#registry],
+      collect: async (): Promise<void> => {
+        try {
+          trackedGauge.set(await tracked());
+        } catch {
+          trackedGauge.remove();
+        }
+      },
     });
   }
 

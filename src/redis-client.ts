@@ -183,6 +183,11 @@ export function stateError(
   if (/^Connection is closed|isn't writeable|maxRetriesPerRequest/.test(said)) {
     return new RedisUnreachableError(`${at} cannot be reached`);
   }
+  if (said.includes('UNWATCHED')) {
+    return new StateUnavailableError(
+      `${at} has lost the lease of the watch; it is being taken again`,
+    );
+  }
   if (said.includes('The user executing the script')) {
     return new RedisPermissionError(
       `${at} forbids a command that the relay needs (its ACL LOG names it): ${said}`,

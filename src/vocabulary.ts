@@ -22,6 +22,44 @@ export interface Expiration {
   readonly detectedBy: DetectedBy;
 }
 
+/** A key, and where it is. */
+export interface KeyInDatabase {
+  /** The logical database's number, as in `SELECT`. */
+  readonly database: number;
+  /** The key's exact bytes. */
+  readonly key: Buffer;
+}
+
+/**
+ * What a notification says, other than `expired`. `changed`: read the key's deadline again.
+ * `removed`: it went for another reason than its deadline (deleted, evicted, renamed, moved).
+ */
+export interface Notice extends KeyInDatabase {
+  readonly kind: 'changed' | 'removed';
+}
+
+/** When a key will expire. Kept by the index of deadlines. */
+export interface Deadline extends KeyInDatabase {
+  /** By the clock of the Redis that holds the key. */
+  readonly deadlineMs: number;
+}
+
+/** A key whose expiration is claimed: it leaves the index of deadlines. */
+export interface ClaimedKey extends KeyInDatabase {
+  /** What the index had; null when it had nothing. */
+  readonly deadlineMs: number | null;
+}
+
+/** What was read of a key. Made by the source, read by the index of deadlines. */
+export interface KeyReading extends KeyInDatabase {
+  /** `endless`: it is there, and has no deadline. */
+  readonly life: 'until' | 'endless' | 'gone';
+  /** Set when its life is `until`, else 0. */
+  readonly deadlineMs: number;
+  /** When it was read, by the clock of the Redis that holds it. */
+  readonly readAtMs: number;
+}
+
 /** What the `{name}`s of a pattern took from a key: the exact bytes, by name. */
 export type Params = Readonly<Record<string, Buffer>>;
 
@@ -227,6 +265,8 @@ export type StateOperation =
   | 'verify'
   | 'enqueue'
   | 'claim'
+  | 'track'
+  | 'watch'
   | 'settle'
   | 'beat'
   | 'reclaim'

@@ -99,11 +99,16 @@ const FLOORS: readonly (readonly RegExp[])[] = [
     /^delivery\/(sign|retry-policy|request)\.ts$/,
     /^capture\/build\.ts$/,
     /^outbox\/outbox\.ts$/,
+    /^deadlines\/deadlines\.ts$/,
     /^config\//,
   ],
-  [/^(metrics|log|lifecycle|redis-client)\.ts$/, /^(events|state)\//],
-  [/^(source|outbox|admin|receiver)\//, /^delivery\/(send|exchange|lookup|rate-limiter)\.ts$/],
+  [/^(metrics|log|lifecycle|redis-client|bell)\.ts$/, /^(events|state)\//],
+  [
+    /^(source|outbox|deadlines|admin|receiver)\//,
+    /^delivery\/(send|exchange|lookup|rate-limiter)\.ts$/,
+  ],
   [/^(capture|delivery)\//],
+  [/^watch\//, /^stores\.ts$/],
   [/^app\.ts$/],
   [/^cli\//],
   [/^main\.ts$/],
@@ -155,10 +160,10 @@ describe('imports', () => {
     expect(apart).toEqual([]);
   });
 
-  it('let app.ts alone pick an outbox', () => {
+  it('let stores.ts alone pick an outbox and an index of deadlines', () => {
     const pickers = [...imports].filter(([, targets]) =>
-      targets.includes('outbox/memory-outbox.ts'),
+      targets.some((target) => /^(outbox|deadlines)\/memory-(outbox|deadlines)\.ts$/.test(target)),
     );
-    expect(pickers.map(([path]) => path)).toEqual(['app.ts']);
+    expect(pickers.map(([path]) => path)).toEqual(['stores.ts']);
   });
 });

@@ -16,6 +16,23 @@ export function matchRoute(route: Route, key: Uint8Array): Params | null {
   return null;
 }
 
+/** More sweeps than this cost more than one that looks at every key. */
+const GLOBS_MAX = 3;
+
+/** What to look for among all keys, as Redis's own globs; null stands for every key. */
+export function globsOf(routes: readonly Route[]): readonly (string | null)[] {
+  const prefixes = new Set(
+    routes.flatMap(({ patterns }) => patterns.map(({ source }) => literalPrefix(source))),
+  );
+  if (prefixes.has('') || prefixes.size > GLOBS_MAX) return [null];
+  return [...prefixes].map((prefix) => `${prefix}*`);
+}
+
+/** What every key that matches begins with, as far as it is plain. */
+function literalPrefix(source: string): string {
+  return /^[\w:.,;@#/+=-]*/.exec(source)?.[0] ?? '';
+}
+
 /**
  * The webhook id: unique per expiration, route and endpoint. `occurrence` tells one expiration
  * from every other, however often the same key expires.
@@ -23,6 +40,14 @@ export function matchRoute(route: Route, key: Uint8Array): Params | null {
 export function deliveryId(occurrence: string, route: string, endpoint: string): string {
   const digest = createHash('sha256').update(`${occurrence}\n${route}\n${endpoint}`).digest('hex');
   return `msg_${digest.slice(0, 32)}`;
+}
+
+/**
+ * Tells one expiration from every other, by what every replica knows of it: null when the deadline
+ * was never known. A key cannot expire twice at the same deadline.
+ */
+export function occurrenceOf({ database, key, expiredAtMs }: Expiration): string | null {
+  return expiredAtMs === null ? null : `${database}:${expiredAtMs}:${key.toString('hex')}`;
 }
 
 /** Bytes that are no UTF-8 appear as U+FFFD. */
@@ -66,6 +91,7 @@ export function buildDeliveries(
   occurrence: string,
 ): Delivery[] {
   return routes.flatMap((route) => {
+    if (expiration.detectedBy === 'recovery' && route.onAmbiguous === 'skip') return [];
     const params = matchRoute(route, expiration.key);
     return params === null ? [] : deliveriesOf(expiration, route, params, occurrence);
   });

@@ -1,48 +1,90 @@
 /**
- * Turns each expiration into its deliveries and puts them into the outbox. The source must never
- * wait, so there is a bounded queue between the two.
+ * Turns each expiration into its deliveries and puts them into the outbox; hands every other notice
+ * on to the index of deadlines. Both in the order in which they came: what was heard of a key first
+ * must not overtake what was heard later. The source must never wait, so there is a bounded queue
+ * between it and all of this.
  */
 import type { Chance, Clock } from '../clock.js';
+import { FencedError } from '../errors.js';
 import type { CaptureEvents } from '../events/capture-events.js';
 import type { Outbox } from '../outbox/outbox.js';
-import type { Delivery, Expiration, Route } from '../vocabulary.js';
-import { buildDeliveries } from './build.js';
+import type {
+  ClaimedKey,
+  Delivery,
+  Expiration,
+  KeyInDatabase,
+  Notice,
+  Route,
+} from '../vocabulary.js';
+import { buildDeliveries, matchRoute, occurrenceOf } from './build.js';
 
 /** Redis allows keys of 512 MiB; a body that carries one is no webhook. */
 export const KEY_BYTES_MAX = 1024 * 1024;
 
-/** Expirations between the source and the outbox: several seconds of a fast server's. */
+/** Expirations and notices between the source and the outbox: several seconds of a fast server's. */
 const QUEUED_MAX = 200_000;
 
 /** The keys of these, together. */
 const QUEUED_BYTES_MAX = 64 * 1024 * 1024;
 
-/** Deliveries that one enqueue stores; a few more where one expiration has several. */
-const BATCH_MAX = 500;
+/** Notices that are taken care of together. */
+const SLICE_MAX = 500;
 
 /** How long deliveries are built before the rest of the process has its turn. */
 const SLICE_MS = 5;
 
+/** The clocks of Redis and of the relay are known to one another only so well. */
+const CLOCK_SLACK_MS = 50;
+
 const RETRY_FIRST_MS = 100;
 const RETRY_MS_MAX = 5_000;
+
+/** What capture needs of the index of deadlines, and of the keys. */
+export interface Index {
+  /** The deadline that is known of each key; null where none is. */
+  of(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]>;
+  /** These entries are about to be claimed: what is being read of their keys is out of date. */
+  overtaken(keys: readonly KeyInDatabase[]): void;
+  /** Reads the deadlines of these keys again. */
+  changed(keys: readonly KeyInDatabase[]): Promise<void>;
+  /** These keys went for another reason than their deadlines. */
+  removed(keys: readonly KeyInDatabase[]): Promise<void>;
+}
 
 export interface CaptureParts {
   readonly routes: readonly Route[];
   readonly outbox: Outbox;
+  readonly index: Index;
   readonly events: CaptureEvents;
   readonly clock: Clock;
   readonly chance: Chance;
 }
 
+/** What became of a slice of the queue. */
+interface Claims {
+  /** How many of it are taken care of. */
+  readonly reach: number;
+  /** Expired keys whose entries in the index are about another life. */
+  readonly alsoChanged: readonly KeyInDatabase[];
+}
+
+type Queued = { readonly kind: 'expired'; readonly expiration: Expiration } | Notice;
+
+/** What becomes of some expirations. */
+interface Built {
+  readonly deliveries: readonly Delivery[];
+  readonly claimed: readonly ClaimedKey[];
+  /** How many of them it is. */
+  readonly built: number;
+}
+
 export class Capture {
   readonly #parts: CaptureParts;
   readonly #abandon = new AbortController();
-  #queue: Expiration[] = [];
+  #queue: Queued[] = [];
   #queuedBytes = 0;
-  /** Deliveries that the outbox had not taken when it was given up. */
-  #unstored = 0;
   /** The emptying of the queue, while it goes on. */
-  #storing: Promise<void> | null = null;
+  #emptying: Promise<void> | null = null;
 
   constructor(parts: CaptureParts) {
     this.#parts = parts;
@@ -55,71 +97,199 @@ export class Capture {
     if (key.length > KEY_BYTES_MAX) {
       return events.expirationRefused(database, key, KEY_BYTES_MAX);
     }
-    const fits =
-      this.#queue.length < QUEUED_MAX && this.#queuedBytes + key.length <= QUEUED_BYTES_MAX;
-    if (!fits) return events.queueFull();
-    this.#queue.push(expiration);
-    this.#queuedBytes += key.length;
-    this.#storing ??= this.#store();
+    if (!this.#note({ kind: 'expired', expiration }, key)) events.queueFull();
   }
 
-  /** How many expirations are yet to be stored. */
+  /** Takes note of what became of a key, if a route is about it, and returns at once. */
+  noticed(notice: Notice): void {
+    const { routes, events } = this.#parts;
+    const { key } = notice;
+    if (key.length > KEY_BYTES_MAX) return;
+    if (!routes.some((route) => matchRoute(route, key) !== null)) return;
+    if (!this.#note(notice, key)) events.noticeDropped();
+  }
+
+  /** How many wait to be taken care of. */
   get queued(): number {
     return this.#queue.length;
   }
 
-  /** Resolves when all that was noted is in the outbox; an abort gives up and says what is lost. */
+  /** Resolves when all that was noted before has been taken care of, or the signal aborts. */
+  settled(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const end = () => {
+        signal.removeEventListener('abort', end);
+        resolve();
+      };
+      if (signal.aborted) return end();
+      signal.addEventListener('abort', end);
+      void (this.#emptying ?? Promise.resolve()).then(end);
+    });
+  }
+
+  /** Resolves when all that was noted is in the outbox; an abort gives up, and says so. */
   async stop(signal: AbortSignal): Promise<void> {
     if (signal.aborted) this.#abandon.abort();
     signal.addEventListener('abort', () => this.#abandon.abort(), { once: true });
-    await this.#storing;
+    await this.#emptying;
     const { events } = this.#parts;
-    if (this.#unstored + this.#queue.length > 0) {
-      events.abandoned(this.#unstored, this.#queue.length);
-    }
+    const expirations = this.#queue.filter(({ kind }) => kind === 'expired').length;
+    if (expirations > 0) events.abandoned(expirations);
     events.ended();
   }
 
-  async #store(): Promise<void> {
-    while (this.#queue.length > 0 && !this.#abandon.signal.aborted) {
-      await this.#parts.clock.turn();
-      const deliveries = this.#buildSlice();
-      if (deliveries.length > 0) await this.#enqueue(deliveries);
-    }
-    this.#storing = null;
+  /** False when there is no room. */
+  #note(queued: Queued, key: Buffer): boolean {
+    const fits =
+      this.#queue.length < QUEUED_MAX && this.#queuedBytes + key.length <= QUEUED_BYTES_MAX;
+    if (!fits) return false;
+    this.#queue.push(queued);
+    this.#queuedBytes += key.length;
+    this.#emptying ??= this.#empty();
+    return true;
   }
 
-  /** Takes expirations off the queue, for a short while, and makes their deliveries. */
-  #buildSlice(): Delivery[] {
+  async #empty(): Promise<void> {
+    const { signal } = this.#abandon;
+    while (this.#queue.length > 0 && !signal.aborted) {
+      await this.#parts.clock.turn();
+      const slice = this.#queue.slice(0, SLICE_MAX);
+      const claimed = await this.#claim(slice);
+      if (claimed === null) break;
+      await this.#handOn(slice.slice(0, claimed.reach), claimed.alsoChanged);
+      this.#drop(claimed.reach);
+    }
+    this.#emptying = null;
+  }
+
+  /** The expirations among these, as far as a short while reaches. Null when they are given up. */
+  async #claim(slice: readonly Queued[]): Promise<Claims | null> {
+    const { index } = this.#parts;
+    const expirations = slice.flatMap((one) => (one.kind === 'expired' ? [one.expiration] : []));
+    if (expirations.length === 0) return { reach: slice.length, alsoChanged: [] };
+    const deadlines = await this.#persist(() => index.of(expirations));
+    if (deadlines === null) return null;
+    const known = expirations.map((expiration, at) => withDeadline(expiration, deadlines[at]));
+    const { deliveries, claimed, built } = this.#build(known);
+    if (!(await this.#enqueue(deliveries, claimed))) return null;
+    const done = known.slice(0, built);
+    return {
+      reach: built === known.length ? slice.length : placeOfExpiration(slice, built),
+      alsoChanged: done.filter((one, at) => !hasDeadline(one) && deadlines[at] !== null),
+    };
+  }
+
+  #build(expirations: readonly Expiration[]): Built {
     const { routes, events, clock, chance } = this.#parts;
     const endMs = clock.monotonicMs() + SLICE_MS;
-    const slice: Delivery[] = [];
-    let taken = 0;
-    for (const expiration of this.#queue) {
-      const deliveries = buildDeliveries(expiration, routes, chance.token());
-      events.expired(expiration, deliveries);
-      slice.push(...deliveries);
-      this.#queuedBytes -= expiration.key.length;
-      taken += 1;
-      if (slice.length >= BATCH_MAX || clock.monotonicMs() >= endMs) break;
+    const deliveries: Delivery[] = [];
+    const claimed: ClaimedKey[] = [];
+    let built = 0;
+    let recovered = 0;
+    for (const expiration of expirations) {
+      built += 1;
+      // Its entry is gone: it was heard of after all, or has another life.
+      if (expiration.detectedBy === 'recovery' && !hasDeadline(expiration)) continue;
+      const its = buildDeliveries(expiration, routes, occurrenceOf(expiration) ?? chance.token());
+      events.expired(expiration, its);
+      deliveries.push(...its);
+      if (its.length > 0 || hasDeadline(expiration)) claimed.push(claimedKeyOf(expiration));
+      if (expiration.detectedBy === 'recovery' && its.length > 0) recovered += 1;
+      if (clock.monotonicMs() >= endMs) break;
     }
-    this.#queue.splice(0, taken);
-    return slice;
+    if (recovered > 0) events.recovered(recovered);
+    return { deliveries, claimed, built };
   }
 
-  /** Repeats until the outbox has answered: a repeat stores nothing twice. */
-  async #enqueue(batch: readonly Delivery[]): Promise<void> {
-    const { outbox, events, clock } = this.#parts;
+  /**
+   * Every other notice: what the key is now is read, so that each key is looked at once. So are keys
+   * that expired, and whose entries are about another life: it may never have begun.
+   */
+  async #handOn(slice: readonly Queued[], alsoChanged: readonly KeyInDatabase[]): Promise<void> {
+    const { index } = this.#parts;
+    const nameOf = ({ database, key }: KeyInDatabase) => `${database}:${key.toString('latin1')}`;
+    const changed = new Map(alsoChanged.map((key) => [nameOf(key), key]));
+    const removed = new Map<string, KeyInDatabase>();
+    for (const one of slice) {
+      if (one.kind === 'expired') continue;
+      (one.kind === 'changed' ? changed : removed).set(nameOf(one), one);
+    }
+    if (removed.size > 0) await this.#persist(() => index.removed([...removed.values()]));
+    if (changed.size > 0) await this.#persist(() => index.changed([...changed.values()]));
+  }
+
+  #drop(count: number): void {
+    for (const one of this.#queue.splice(0, count)) {
+      this.#queuedBytes -= one.kind === 'expired' ? one.expiration.key.length : one.key.length;
+    }
+  }
+
+  /** False when it is given up. */
+  async #enqueue(
+    deliveries: readonly Delivery[],
+    claimed: readonly ClaimedKey[],
+  ): Promise<boolean> {
+    if (deliveries.length + claimed.length === 0) return true;
+    const { outbox, index, events } = this.#parts;
+    const refused = await this.#persist(() => {
+      index.overtaken(claimed.filter(({ deadlineMs }) => deadlineMs !== null));
+      return outbox.enqueue(deliveries, claimed);
+    });
+    if (refused !== null) events.outboxFull(refused);
+    return refused !== null;
+  }
+
+  /** Another replica has heard all of this, too, and captures it. */
+  #fenced(): null {
+    this.#parts.events.fenced(this.#queue.length);
+    this.#queue = [];
+    this.#queuedBytes = 0;
+    return null;
+  }
+
+  /** Repeats the step until it is done: a repeat stores nothing twice. Null when it is given up. */
+  async #persist<Result>(step: () => Promise<Result>): Promise<Result | null> {
+    const { events, clock } = this.#parts;
     for (let retryInMs = RETRY_FIRST_MS; !this.#abandon.signal.aborted; ) {
       try {
-        events.outboxFull(await outbox.enqueue(batch));
-        return;
+        return await step();
       } catch (error) {
-        events.enqueueFailed(error, batch.length, retryInMs);
+        if (error instanceof FencedError) return this.#fenced();
+        events.captureFailed(error, this.#queue.length, retryInMs);
         await clock.sleep(retryInMs, this.#abandon.signal);
         retryInMs = Math.min(retryInMs * 2, RETRY_MS_MAX);
       }
     }
-    this.#unstored += batch.length;
+    return null;
   }
+}
+
+/** Where the expiration stands that is the `nth`, from 0. */
+function placeOfExpiration(slice: readonly Queued[], nth: number): number {
+  let seen = 0;
+  return slice.findIndex(({ kind }) => {
+    if (kind !== 'expired') return false;
+    seen += 1;
+    return seen > nth;
+  });
+}
+
+/** A deadline that is yet to come belongs to the key's next life. */
+function withDeadline(expiration: Expiration, deadlineMs: number | null | undefined): Expiration {
+  const { detectedAtMs } = expiration;
+  if (deadlineMs === null || deadlineMs === undefined) return expiration;
+  if (deadlineMs > detectedAtMs + CLOCK_SLACK_MS) return expiration;
+  return {
+    ...expiration,
+    expiredAtMs: deadlineMs,
+    detectedAtMs: Math.max(detectedAtMs, deadlineMs),
+  };
+}
+
+function hasDeadline(expiration: Expiration): boolean {
+  return expiration.expiredAtMs !== null;
+}
+
+function claimedKeyOf({ database, key, expiredAtMs }: Expiration): ClaimedKey {
+  return { database, key, deadlineMs: expiredAtMs };
 }

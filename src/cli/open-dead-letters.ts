@@ -3,7 +3,7 @@ import { systemClock, untilAborted } from '../clock.js';
 import { loadSettings } from '../config/load.js';
 import { StateInMemoryError, StateUnavailableError } from '../errors.js';
 import { RedisDeadLetters } from '../outbox/redis-dead-letters.js';
-import { defineScripts } from '../outbox/scripts/scripts.js';
+import { defineOutboxScripts } from '../outbox/scripts/scripts.js';
 import { RedisState, type StateEvents } from '../state/redis-state.js';
 import type { Settings } from '../vocabulary.js';
 import type { CliContext, FileOption } from './context.js';
@@ -47,7 +47,7 @@ export async function withDeadLetters<Result>(
   const state = new RedisState({ ...settings.state, clock: systemClock, events: SILENT });
   try {
     await usableSoon(state, stop);
-    const letters = new RedisDeadLetters(state, defineScripts(state.redis));
+    const letters = new RedisDeadLetters(state, defineOutboxScripts(state.redis));
     return await use({ letters, settings, unknownEndpointGraceMs });
   } finally {
     state.close();

@@ -12,6 +12,8 @@ export interface AttemptParts {
   readonly sender: Sender;
   readonly outbox: Outbox;
   readonly events: DeliveryEvents;
+  /** The time by the clock of the Redis that holds the keys: what deadlines are by. */
+  readonly serverNowMs: () => number;
   readonly clock: Clock;
   readonly chance: Chance;
   /** Aborts when nothing is to be waited for any more. */
@@ -25,6 +27,7 @@ const SETTLE_AGAIN_MS = 500;
 export async function attempt(claimed: Claimed, parts: AttemptParts): Promise<EndpointSignal> {
   const { endpoint, sender, events, clock, chance } = parts;
   const startedAtMs = clock.monotonicMs();
+  if (claimed.attempt === 1) events.firstAttempted(claimed.delivery, parts.serverNowMs());
   const request = buildRequest(endpoint, claimed.delivery, clock.nowMs());
   const outcome = await sender.send(request);
   const durationMs = clock.monotonicMs() - startedAtMs;

@@ -72,18 +72,41 @@ export class CaptureEvents {
     }
   }
 
-  enqueueFailed(error: unknown, deliveries: number, retryInMs: number): void {
+  /** A notice that only means that a deadline is to be read again: the next sweep does. */
+  noticeDropped(): void {
+    this.#metrics.noticesDropped.inc();
+  }
+
+  /** What is wrong with the state Redis is said by itself, once. */
+  captureFailed(error: unknown, queued: number, retryInMs: number): void {
     this.#log.error(
-      { event: 'enqueue_failed', error: messageOf(error), deliveries, retry_in_ms: retryInMs },
-      'the outbox could not be written; trying again',
+      { event: 'capture_failed', error: messageOf(error), queued, retry_in_ms: retryInMs },
+      'what expired could not be stored; trying again',
+    );
+  }
+
+  /** Of the keys that were found gone after their deadlines, so many had expired unheard. */
+  recovered(count: number): void {
+    this.#log.warn(
+      { event: 'recovered', count },
+      'found keys that expired unheard: their webhooks say detected_by: recovery',
+    );
+  }
+
+  /** This replica captures no longer; it has been standing still, or was cut off. */
+  fenced(queued: number): void {
+    this.#log.warn(
+      { event: 'fenced', queued },
+      'another replica captures by now: what was heard is left to it',
     );
   }
 
   /** The relay stops, and the outbox has not taken these. */
-  abandoned(deliveries: number, expirations: number): void {
+  abandoned(expirations: number): void {
     this.#log.error(
-      { event: 'capture_abandoned', deliveries, expirations },
-      'the outbox could not be written before the stop: webhooks are lost',
+      { event: 'capture_abandoned', expirations },
+      'the outbox could not be written before the stop: of these, only the keys whose deadlines were ' +
+        'known are found again',
     );
   }
 

@@ -30,6 +30,12 @@ export class DeliveryEvents {
     this.#clock = clock;
   }
 
+  /** A delivery leaves for the first time; `nowMs` is by the clock that deadlines are by. */
+  firstAttempted({ route, expiredAtMs }: Delivery, nowMs: number): void {
+    if (expiredAtMs === null) return;
+    this.#metrics.lateness.observe({ route }, Math.max(0, nowMs - expiredAtMs) / 1000);
+  }
+
   /** One wide line per attempt. */
   attempted(report: AttemptReport): void {
     const { claimed, outcome, disposition, durationMs, endedAtMs } = report;

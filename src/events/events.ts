@@ -11,6 +11,7 @@ import { OutboxEvents } from './outbox-events.js';
 import { RelayEvents } from './relay-events.js';
 import { SourceEvents } from './source-events.js';
 import { StateEvents } from './state-events.js';
+import { WatchEvents } from './watch-events.js';
 
 /** Each part of the relay has its own. */
 export interface Events {
@@ -20,6 +21,7 @@ export interface Events {
   readonly outbox: OutboxEvents;
   readonly delivery: DeliveryEvents;
   readonly state: StateEvents;
+  readonly watch: WatchEvents;
 }
 
 export function createEvents(log: Logger, metrics: Metrics, clock: Clock): Events {
@@ -30,5 +32,6 @@ export function createEvents(log: Logger, metrics: Metrics, clock: Clock): Event
     outbox: new OutboxEvents(log, metrics),
     delivery: new DeliveryEvents(log, metrics, clock),
     state: new StateEvents(log, metrics),
+    watch: new WatchEvents(log, metrics, clock),
   };
 }

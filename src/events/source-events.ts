@@ -25,10 +25,33 @@ export class SourceEvents {
     );
   }
 
+  notificationsPartial(address: string, setting: string, wanted: string): void {
+    this.#log.warn(
+      { event: 'notifications_partial', redis: address, setting, wanted },
+      'the server publishes expirations, but not what else becomes of keys: deadlines are found by ' +
+        'sweeps alone, so that a key whose life is shorter than a sweep expires when Redis comes by',
+    );
+  }
+
   notificationsUnreadable(address: string, error: Error): void {
     this.#log.info(
       { event: 'notifications_unreadable', redis: address, error: error.message },
       'notify-keyspace-events may not be read; the canary shows whether notifications flow',
+    );
+  }
+
+  timeForbidden(address: string, error: Error): void {
+    this.#log.warn(
+      { event: 'time_forbidden', redis: address, error: error.message },
+      "the server's time may not be asked: deadlines are taken to be by this machine's clock",
+    );
+  }
+
+  noticesForbidden(address: string, error: Error): void {
+    this.#log.warn(
+      { event: 'notices_forbidden', redis: address, error: error.message },
+      'only expirations may be heard: deadlines are found by sweeps alone, so that a key whose life ' +
+        'is shorter than a sweep expires when Redis comes by',
     );
   }
 

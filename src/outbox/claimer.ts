@@ -12,14 +12,14 @@ import type { RedisState } from '../state/redis-state.js';
 import type { Delivery } from '../vocabulary.js';
 import type { Claimed } from './outbox.js';
 import { RetryShare } from './retry-share.js';
-import type { Scripts } from './scripts/scripts.js';
+import type { OutboxScripts } from './scripts/scripts.js';
 
 /** How often the stream is asked although nothing has failed. */
 const ASK_EVERY_MS = 10_000;
 
 export interface ClaimerParts {
   readonly state: RedisState;
-  readonly scripts: Scripts;
+  readonly scripts: OutboxScripts;
   /** This replica's name, unlike any other's. */
   readonly replica: string;
   readonly clock: Clock;
@@ -53,7 +53,7 @@ interface Holding {
 
 export class Claimer {
   readonly #state: RedisState;
-  readonly #scripts: Scripts;
+  readonly #scripts: OutboxScripts;
   readonly #replica: string;
   readonly #clock: Clock;
   readonly #onUnreadable: ClaimerParts['onUnreadable'];

@@ -2,9 +2,16 @@
  * The outbox for a Redis that may only be read: it keeps the whole contract but durability. What
  * it holds is bounded for each endpoint, and ends with the process.
  */
+
+import { Bell } from '../bell.js';
 import type { Clock } from '../clock.js';
-import type { DeadLetter, Delivery, Disposition, EndpointSignal } from '../vocabulary.js';
-import { Bell } from './bell.js';
+import type {
+  ClaimedKey,
+  DeadLetter,
+  Delivery,
+  Disposition,
+  EndpointSignal,
+} from '../vocabulary.js';
 import { Breaker } from './breaker.js';
 import { type DeadLetterLimits, MemoryDeadLetters } from './memory-dead-letters.js';
 import type { BreakerChange, Claimed, Depth, Outbox } from './outbox.js';
@@ -52,22 +59,32 @@ export class MemoryOutbox implements Outbox {
   readonly dead: MemoryDeadLetters;
   readonly #clock: Clock;
   readonly #limits: MemoryOutboxLimits;
+  readonly #onClaimed: (claimed: readonly ClaimedKey[]) => Promise<void>;
   readonly #shelves = new Map<string, Shelf>();
   #closed = false;
 
-  /** `onEvicted` is told of each dead letter that has to make room for a younger one. */
+  /**
+   * `onEvicted` is told of each dead letter that has to make room for a younger one, `onClaimed` of
+   * the deadlines that are to leave the index.
+   */
   constructor(
     clock: Clock,
     onEvicted: (letter: DeadLetter) => void,
     limits: MemoryOutboxLimits = MEMORY_OUTBOX_LIMITS,
+    onClaimed: (claimed: readonly ClaimedKey[]) => Promise<void> = async () => undefined,
   ) {
     this.#clock = clock;
+    this.#onClaimed = onClaimed;
     this.#limits = limits;
     this.dead = new MemoryDeadLetters(limits, onEvicted, (delivery) => this.#admit(delivery));
   }
 
-  async enqueue(deliveries: readonly Delivery[]): Promise<readonly Delivery[]> {
+  async enqueue(
+    deliveries: readonly Delivery[],
+    claimed: readonly ClaimedKey[] = [],
+  ): Promise<readonly Delivery[]> {
     if (this.#closed) return deliveries;
+    await this.#onClaimed(claimed);
     return deliveries.filter((delivery) => !this.#admit(delivery));
   }
 

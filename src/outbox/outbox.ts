@@ -10,7 +10,13 @@
  *                 ├◀──stage (the outbox itself, when a wait is over)──┘
  *                 └◀──replay (of a dead letter)
  */
-import type { DeadLetter, Delivery, Disposition, EndpointSignal } from '../vocabulary.js';
+import type {
+  ClaimedKey,
+  DeadLetter,
+  Delivery,
+  Disposition,
+  EndpointSignal,
+} from '../vocabulary.js';
 
 /** A delivery that this replica holds, for one attempt. */
 export interface Claimed {
@@ -52,8 +58,15 @@ export interface Outbox {
    * already is left as it is, so the caller may repeat the call after a rejection, which says
    * nothing about what was stored. Resolves with the deliveries that found no room, which only a
    * bounded outbox in memory ever refuses; the others are kept from then on.
+   *
+   * In the same step the entries of `claimed` leave the index of deadlines, unless they have got
+   * another deadline since: a delivery is stored if, and only if, its expiration is claimed. Rejects
+   * with FencedError when another replica watches.
    */
-  enqueue(deliveries: readonly Delivery[]): Promise<readonly Delivery[]>;
+  enqueue(
+    deliveries: readonly Delivery[],
+    claimed?: readonly ClaimedKey[],
+  ): Promise<readonly Delivery[]>;
 
   /**
    * Takes up to `countMax` ready deliveries of an endpoint, oldest first, and counts the attempt

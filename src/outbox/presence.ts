@@ -14,10 +14,13 @@ import {
   replicasKey,
 } from '../state/format.js';
 import type { RedisState } from '../state/redis-state.js';
-import type { Scripts } from './scripts/scripts.js';
+import type { OutboxScripts } from './scripts/scripts.js';
 
 /** Several within `DEAD_AFTER_MS`, so that one that is lost does not matter. */
 const BEAT_EVERY_MS = 2_500;
+
+/** The wait after one that was not taken: what has endpoints must be known before it can be missed. */
+const BEAT_AGAIN_MS = 250;
 
 /** Redis was away for a while when two that it took lie further apart. */
 const BEAT_GAP_MS_MAX = 2 * BEAT_EVERY_MS;
@@ -33,7 +36,7 @@ const RECLAIM_BATCH = 100;
 
 export interface PresenceParts {
   readonly state: RedisState;
-  readonly scripts: Scripts;
+  readonly scripts: OutboxScripts;
   readonly replica: string;
   /** Those that this replica's file has. */
   readonly endpoints: readonly string[];
@@ -73,8 +76,10 @@ export class Presence {
     const { signal } = this.#stop;
     const reclaiming = this.#reclaimForEver();
     while (!signal.aborted) {
+      const beatAtMs = this.#beatAtMs;
       await ignoreTrouble(() => this.beat());
-      await clock.sleep(BEAT_EVERY_MS, signal);
+      const isTaken = this.#beatAtMs !== beatAtMs;
+      await clock.sleep(isTaken ? BEAT_EVERY_MS : BEAT_AGAIN_MS, signal);
     }
     await reclaiming;
   }

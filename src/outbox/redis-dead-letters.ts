@@ -3,7 +3,7 @@ import { DEAD_AFTER_MS, endpointKeys, endpointsKey, unpackDeadLetter } from '../
 import type { RedisState } from '../state/redis-state.js';
 import type { DeadLetter } from '../vocabulary.js';
 import type { DeadLetters } from './outbox.js';
-import type { Scripts } from './scripts/scripts.js';
+import type { OutboxScripts } from './scripts/scripts.js';
 
 /** Read together: their bodies are in memory at the same time. */
 const PAGE = 100;
@@ -20,13 +20,13 @@ interface Place {
 
 export class RedisDeadLetters implements DeadLetters {
   readonly #state: RedisState;
-  readonly #scripts: Scripts;
+  readonly #scripts: OutboxScripts;
   readonly #onReplayed: (endpoint: string) => void;
 
   /** `onReplayed` is told of each endpoint that has something ready again. */
   constructor(
     state: RedisState,
-    scripts: Scripts,
+    scripts: OutboxScripts,
     onReplayed: (endpoint: string) => void = () => undefined,
   ) {
     this.#state = state;

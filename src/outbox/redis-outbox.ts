@@ -2,9 +2,20 @@
  * The outbox at rest in Redis, shared by all replicas: see state/format.ts for how it lies there and
  * scripts/ for what is atomic. Nothing of it is kept in this process but what it waits for.
  */
-import { type EndpointKeys, endpointKeys, packDelivery, waitingMember } from '../state/format.js';
-import type { Delivery, Disposition, EndpointSignal } from '../vocabulary.js';
-import { Bell } from './bell.js';
+import { Bell } from '../bell.js';
+import { FencedError } from '../errors.js';
+import {
+  claimedKey,
+  claimedMember,
+  deadlineKeys,
+  type EndpointKeys,
+  endpointKeys,
+  packDelivery,
+  waitingMember,
+  watchKey,
+} from '../state/format.js';
+import type { Lease } from '../state/lease.js';
+import type { ClaimedKey, Delivery, Disposition, EndpointSignal } from '../vocabulary.js';
 import { Claimer, type ClaimerParts, type RedisClaimed } from './claimer.js';
 import type { BreakerChange, BreakerState, Claimed, Depth, Outbox } from './outbox.js';
 import { RedisDeadLetters } from './redis-dead-letters.js';
@@ -20,6 +31,8 @@ const POLL_MS_MAX = 2_000;
 const DONE_BATCH_MAX = 1_000;
 
 export interface RedisOutboxParts extends ClaimerParts {
+  /** Only its holder enqueues. */
+  readonly lease: Pick<Lease, 'token'>;
   /** Dead letters kept for one endpoint; the oldest makes room. */
   readonly deadLettersMax: number;
   /** Told of dead letters that had to make room. */
@@ -49,19 +62,41 @@ export class RedisOutbox implements Outbox {
     this.dead = new RedisDeadLetters(state, scripts, (endpoint) => this.#bell(endpoint).ring());
   }
 
-  async enqueue(deliveries: readonly Delivery[]): Promise<readonly Delivery[]> {
-    if (deliveries.length === 0) return [];
-    const { state, scripts } = this.#parts;
+  async enqueue(
+    deliveries: readonly Delivery[],
+    claimed: readonly ClaimedKey[] = [],
+  ): Promise<readonly Delivery[]> {
+    if (deliveries.length + claimed.length === 0) return [];
+    const { state, scripts, lease } = this.#parts;
+    const { token } = lease;
+    if (token === null) throw new FencedError('another replica watches');
+    const databases = [...new Set(claimed.map(({ database }) => database))];
     const endpoints = [...new Set(deliveries.map(({ endpoint }) => endpoint))];
-    const keys = endpoints.flatMap((endpoint) => {
-      const { deliveries: stored, ready } = this.#keys(endpoint);
-      return [stored, ready];
-    });
-    const args = deliveries.flatMap((delivery) => [
-      endpoints.indexOf(delivery.endpoint) + 1,
-      delivery.id,
-      packDelivery(delivery),
-    ]);
+    const keys = [
+      watchKey(state.prefix),
+      claimedKey(state.prefix),
+      ...databases.flatMap((database) => Object.values(deadlineKeys(state.prefix, database))),
+      ...endpoints.flatMap((endpoint) => {
+        const { deliveries: stored, ready } = this.#keys(endpoint);
+        return [stored, ready];
+      }),
+    ];
+    const args = [
+      token,
+      databases.length,
+      claimed.length,
+      ...claimed.flatMap((one) => [
+        databases.indexOf(one.database) + 1,
+        one.key,
+        one.deadlineMs ?? '',
+        claimedMember(one),
+      ]),
+      ...deliveries.flatMap((delivery) => [
+        endpoints.indexOf(delivery.endpoint) + 1,
+        delivery.id,
+        packDelivery(delivery),
+      ]),
+    ];
     await state.run('enqueue', () => scripts.enqueue(keys, args));
     for (const endpoint of endpoints) this.#bell(endpoint).ring();
     return [];

@@ -8,7 +8,7 @@ import { StateUnavailableError } from '../errors.js';
 import { DEAD_AFTER_MS, endpointKeys, endpointsKey } from '../state/format.js';
 import type { RedisState } from '../state/redis-state.js';
 import type { RedisOutbox } from './redis-outbox.js';
-import type { Scripts } from './scripts/scripts.js';
+import type { OutboxScripts } from './scripts/scripts.js';
 
 const UPKEEP_EVERY_MS = 10_000;
 
@@ -17,7 +17,7 @@ const BURY_BATCH = 100;
 
 export interface UpkeepParts {
   readonly state: RedisState;
-  readonly scripts: Scripts;
+  readonly scripts: OutboxScripts;
   readonly outbox: RedisOutbox;
   readonly clock: Clock;
   /** How long dead letters are kept. */

@@ -8,6 +8,9 @@ import type { RedisSettings } from '../vocabulary.js';
 /** E: the keyevent channels. x: the expired class. */
 export const NEEDED_FLAGS = 'Ex';
 
+/** g: what becomes of a key and its deadline. e: evictions. Without them there are only sweeps. */
+export const WANTED_FLAGS = 'Exge';
+
 /** What Redis means by `A`: every class but key misses (m) and new keys (n). */
 const ALL_CLASSES = 'g$lshzxetd';
 
@@ -43,10 +46,15 @@ export async function ensureNotifications(
     events.notificationsUnreadable(address, error as Error);
     return 'unknown';
   }
-  const missing = missingFlags(setting);
+  const missing = missingFlags(setting, WANTED_FLAGS);
   if (missing === '') return 'on';
   const wanted = setting + missing;
+  const isEnough = missingFlags(setting) === '';
   if (settings.notifications === 'require') {
+    if (isEnough) {
+      events.notificationsPartial(address, setting, wanted);
+      return 'on';
+    }
     throw new NotificationsOffError(
       `Redis at ${address} does not publish expirations: expected ${SETTING} to contain ` +
         `"${NEEDED_FLAGS}", found "${setting}". Run: redis-cli CONFIG SET ${SETTING} ${wanted} ` +
@@ -57,6 +65,10 @@ export async function ensureNotifications(
     await redis.config('SET', SETTING, wanted);
   } catch (error) {
     if (redis.status !== 'ready') throw redisError(error, settings);
+    if (isEnough) {
+      events.notificationsPartial(address, setting, wanted);
+      return 'on';
+    }
     throw new NotificationsOffError(
       `Redis at ${address} does not publish expirations and does not let the relay change that ` +
         `(${(error as Error).message}): set ${SETTING} to "${wanted}" where the server is ` +

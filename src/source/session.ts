@@ -3,6 +3,7 @@
  * notifies → subscribe → prove it → listen. Whatever breaks it ends the whole stretch; the next
  * one begins from the start, so that coming back runs the same code as coming up.
  */
+import type { Redis } from 'ioredis';
 import type { Chance, Clock } from '../clock.js';
 import { RedisIsReplicaError, RedisPermissionError, type RelayError } from '../errors.js';
 import type { SourceEvents } from '../events/source-events.js';
@@ -14,20 +15,41 @@ import {
   redisError,
   replicaAdvice,
 } from '../redis-client.js';
-import type { RedisSettings } from '../vocabulary.js';
+import type { KeyInDatabase, Notice, RedisSettings } from '../vocabulary.js';
 import { Canary } from './canary.js';
+import { channelsOf, type HeardKind } from './channels.js';
+import { Keyspace } from './keyspace.js';
+import { Marker } from './marker.js';
 import { ensureNotifications } from './notifications.js';
 import { type Proof, Prover } from './prover.js';
+import { ASK_EVERY_MS, type ServerClock } from './server-clock.js';
 
 export interface SessionParts {
   readonly settings: RedisSettings;
   /** What every key of the relay's own begins with; none of them is an expiration. */
   readonly ownPrefix: string;
+  /** The key that lies in every watched database as long as nobody empties it. */
+  readonly markerKey: string;
+  /** Set by each session to the clock of the server that it found. */
+  readonly serverClock: ServerClock;
   readonly events: SourceEvents;
   readonly clock: Clock;
   readonly chance: Chance;
   /** Called for each key that expired, none of them the relay's own; must not throw or wait. */
-  readonly onExpired: (database: number, key: Buffer) => void;
+  readonly onExpired: (expired: HeardExpiration) => void;
+  /** Called for whatever else became of a key, in the same order; must not throw or wait. */
+  readonly onNotice: (notice: Notice) => void;
+}
+
+export interface HeardExpiration extends KeyInDatabase {
+  /** By the clock of the Redis that holds the keys. */
+  readonly detectedAtMs: number;
+}
+
+/** A connection of its own for work that nobody waits for. */
+export interface Sweeping {
+  readonly redis: Redis;
+  readonly keyspace: Keyspace;
 }
 
 export interface Session {
@@ -37,6 +59,11 @@ export interface Session {
   proof(): Proof;
   /** When notifications were last known to flow, by the monotonic clock. */
   provedAtMs(): number;
+  /** Resolves once all that Redis has said by now has been handed on; rejects with the connection. */
+  heardAll(): Promise<void>;
+  readonly keyspace: Keyspace;
+  readonly marker: Marker;
+  readonly sweeping: Sweeping;
   close(): void;
 }
 
@@ -65,10 +92,13 @@ async function open(
   closing: AbortSignal,
   close: () => void,
 ): Promise<Session> {
-  const { settings, events, clock, chance } = parts;
+  const { settings, events, clock, chance, serverClock } = parts;
   const commands = await connect(settings, 'commands', closing);
   await refuseReplica(commands, settings);
   const notifications = await ensureNotifications(commands.redis, settings, events);
+  await askTime(commands, parts);
+  const reading = await connectUntouching(settings, 'deadlines', closing);
+  const sweeping = await connectUntouching(settings, 'sweep', closing);
   const subscriber = await connect(settings, 'subscriber', closing);
   const canary = new Canary(commands.redis, clock, parts.ownPrefix, chance.token());
   await subscribe(subscriber, canary, parts);
@@ -78,9 +108,34 @@ async function open(
     commands.ended,
     subscriber.ended,
     prover.goOn(closing).catch((error: unknown) => redisErrorOf(error, settings)),
+    reading.ended,
+    sweeping.ended,
     keepAlive(subscriber, clock, closing),
+    keepTime(serverClock, commands, clock, closing),
   ]).finally(close);
-  return { ended, proof: () => prover.proof, provedAtMs: () => prover.provedAtMs, close };
+  return {
+    ended,
+    proof: () => prover.proof,
+    provedAtMs: () => prover.provedAtMs,
+    // Answered behind every notification that was published before.
+    heardAll: async () => void (await subscriber.redis.ping()),
+    keyspace: new Keyspace(reading.redis, serverClock),
+    marker: new Marker(commands.redis, parts.markerKey),
+    sweeping: { redis: sweeping.redis, keyspace: new Keyspace(sweeping.redis, serverClock) },
+    close,
+  };
+}
+
+/** Reading a key to learn its deadline must not make it look as if somebody used it. */
+async function connectUntouching(
+  settings: RedisSettings,
+  role: string,
+  closing: AbortSignal,
+): Promise<RedisConnection> {
+  const connection = await connect(settings, role, closing);
+  // Redis has it from 7.2 on, and not everybody may.
+  await connection.redis.client('NO-TOUCH', 'ON').catch(() => undefined);
+  return connection;
 }
 
 function redisErrorOf(error: unknown, settings: RedisSettings): RelayError {
@@ -109,31 +164,58 @@ async function refuseReplica(commands: RedisConnection, settings: RedisSettings)
   }
 }
 
+/** A server that does not tell its time is taken to have ours. */
+async function askTime(
+  commands: RedisConnection,
+  { settings, serverClock, events }: SessionParts,
+): Promise<void> {
+  serverClock.reset();
+  try {
+    await serverClock.ask(commands.redis);
+  } catch (error) {
+    const denied = redisErrorOf(error, settings);
+    if (!(denied instanceof RedisPermissionError)) throw denied;
+    events.timeForbidden(addressOf(settings), denied);
+  }
+}
+
 /** Exact channels, never a pattern: under an ACL they need the smaller permission. */
 async function subscribe(
   subscriber: RedisConnection,
   canary: Canary,
   parts: SessionParts,
 ): Promise<void> {
-  const { settings } = parts;
+  const { settings, events, serverClock, onExpired, onNotice } = parts;
   const ownPrefix = Buffer.from(parts.ownPrefix);
-  const databases = new Map(settings.databases.map((n) => [`__keyevent@${n}__:expired`, n]));
+  const channels = channelsOf(settings.databases);
   subscriber.redis.on('messageBuffer', (channel: Buffer, key: Buffer) => {
-    const database = databases.get(channel.toString());
-    if (database === undefined) return;
-    canary.notified(database, key);
+    const heard = channels.get(channel.toString());
+    if (heard === undefined) return;
+    const { database, kind } = heard;
+    if (kind === 'expired') canary.notified(database, key);
     if (key.subarray(0, ownPrefix.length).equals(ownPrefix)) return;
-    parts.onExpired(database, key);
+    if (kind !== 'expired') return onNotice({ kind, database, key });
+    onExpired({ database, key, detectedAtMs: Math.round(serverClock.nowMs()) });
   });
+  const named = (wanted: (kind: HeardKind) => boolean) =>
+    [...channels].filter(([, { kind }]) => wanted(kind)).map(([name]) => name);
+  const expired = named((kind) => kind === 'expired');
   try {
-    await subscriber.redis.subscribe(...databases.keys());
+    await subscriber.redis.subscribe(...expired);
   } catch (error) {
     const denied = redisErrorOf(error, settings);
     if (!(denied instanceof RedisPermissionError)) throw denied;
     throw new RedisPermissionError(
       `${denied.message}. Run: redis-cli ACL SETUSER ${settings.username ?? 'default'} ` +
-        `+subscribe ${[...databases.keys()].map((channel) => `'&${channel}'`).join(' ')}`,
+        `+subscribe ${expired.map((channel) => `'&${channel}'`).join(' ')}`,
     );
+  }
+  try {
+    await subscriber.redis.subscribe(...named((kind) => kind !== 'expired'));
+  } catch (error) {
+    const denied = redisErrorOf(error, settings);
+    if (!(denied instanceof RedisPermissionError)) throw denied;
+    events.noticesForbidden(addressOf(settings), denied);
   }
 }
 
@@ -147,6 +229,21 @@ async function keepAlive(
     await clock.sleep(PING_EVERY_MS, closing);
     // A failed ping ends the connection, which says why.
     if (!closing.aborted) await redis.ping().catch(() => undefined);
+  }
+  return ended;
+}
+
+/** Clocks drift, and may be set: the server's is asked again and again. */
+async function keepTime(
+  serverClock: ServerClock,
+  { redis, ended }: RedisConnection,
+  clock: Clock,
+  closing: AbortSignal,
+): Promise<RelayError> {
+  while (!closing.aborted) {
+    await clock.sleep(ASK_EVERY_MS, closing);
+    // A connection that failed says why by itself.
+    if (!closing.aborted) await serverClock.ask(redis).catch(() => undefined);
   }
   return ended;
 }

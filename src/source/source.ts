@@ -1,7 +1,7 @@
 /** Redis as the place where keys expire: one session after another, with a growing wait between. */
 import type { RelayError } from '../errors.js';
 import { addressOf } from '../redis-client.js';
-import type { Expiration } from '../vocabulary.js';
+import type { Expiration, Notice } from '../vocabulary.js';
 import type { Proof } from './prover.js';
 import { openSession, type Session, type SessionParts } from './session.js';
 
@@ -14,6 +14,12 @@ const RETRY_JITTER = 0.3;
 export interface SourceParts extends Omit<SessionParts, 'onExpired'> {
   /** Called for each expiration; must not throw or wait. */
   readonly onExpired: (expiration: Expiration) => void;
+  /** Called for each other notice, in the same order; must not throw or wait. */
+  readonly onNotice: (notice: Notice) => void;
+  /** The relay listens, from now on. */
+  readonly onListening: (session: Session) => Promise<void>;
+  /** It listens no longer: a gap begins, or the end. */
+  readonly onDeaf: () => Promise<void>;
 }
 
 /** A condition of being ready. */
@@ -63,13 +69,15 @@ export class Source {
   }
 
   async #goOn(first: Session): Promise<void> {
-    const { settings, events, clock } = this.#parts;
+    const { settings, events, clock, onListening, onDeaf } = this.#parts;
     let gapBeganAtMs: number | null = null;
     for (let session: Session | null = first; session !== null; session = await this.#open(false)) {
       const gapMs = gapBeganAtMs === null ? null : clock.monotonicMs() - gapBeganAtMs;
       this.#session = session;
       events.listening(addressOf(settings), settings.databases, gapMs);
+      await onListening(session);
       const error = await session.ended;
+      await onDeaf();
       gapBeganAtMs = session.provedAtMs();
       this.#session = null;
       this.#missing = error.message;
@@ -105,14 +113,7 @@ export class Source {
     const { onExpired, ...shared } = this.#parts;
     return {
       ...shared,
-      onExpired: (database, key) =>
-        onExpired({
-          database,
-          key,
-          expiredAtMs: null,
-          detectedAtMs: shared.clock.nowMs(),
-          detectedBy: 'notification',
-        }),
+      onExpired: (heard) => onExpired({ ...heard, expiredAtMs: null, detectedBy: 'notification' }),
     };
   }
 }

@@ -4,7 +4,12 @@
  * another, and `format` says which one a prefix is used by.
  *
  *   {expiry-relay}:format                           string  the version of all the others
+ *   {expiry-relay}:marker                           string  in every watched database
+ *   {expiry-relay}:1:watch                          string  token of the replica that captures
+ *   {expiry-relay}:1:claimed                        zset    <database>:<key>, by when it was claimed
  *   {expiry-relay}:1:endpoints                      zset    name, by when a running replica had it
+ *   {expiry-relay}:1:deadlines:<database>:tracked   zset    key, by deadline
+ *   {expiry-relay}:1:deadlines:<database>:overdue   zset    key that was nudged, by deadline
  *   {expiry-relay}:1:replicas                       zset    name, by when it was last heard of
  *   {expiry-relay}:1:outbox:<endpoint>:deliveries   hash    id → delivery, until done or dead
  *   {expiry-relay}:1:outbox:<endpoint>:ready        stream  id, attempts, due; group `relay`
@@ -19,7 +24,7 @@
  * whoever finds its entry gone has lost the claim. A delivery is one line of JSON, a line feed, and
  * the body's exact bytes; a dead letter is one line of JSON more, in front of the delivery.
  */
-import type { DeadLetter, DeadReason, Delivery, DetectedBy } from '../vocabulary.js';
+import type { DeadLetter, DeadReason, Delivery, DetectedBy, KeyInDatabase } from '../vocabulary.js';
 
 export const FORMAT_VERSION = 1;
 
@@ -56,9 +61,38 @@ export function endpointKeys(prefix: string, endpoint: string): EndpointKeys {
   };
 }
 
+/** The keys of one database's part of the index of deadlines. */
+export function deadlineKeys(
+  prefix: string,
+  database: number,
+): { readonly tracked: string; readonly overdue: string } {
+  const base = `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:deadlines:${database}`;
+  return { tracked: `${base}:tracked`, overdue: `${base}:overdue` };
+}
+
 /** The key that says which version of this format a prefix is used by. */
 export function formatKey(prefix: string): string {
   return `${ownKeyPrefix(prefix)}format`;
+}
+
+/** Lies in every watched database, beside the keys that expire, as long as nobody empties it. */
+export function markerKey(prefix: string): string {
+  return `${ownKeyPrefix(prefix)}marker`;
+}
+
+/** The key that says which replica captures. */
+export function watchKey(prefix: string): string {
+  return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:watch`;
+}
+
+/** The key of the expirations that were claimed in the last seconds. */
+export function claimedKey(prefix: string): string {
+  return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:claimed`;
+}
+
+/** A member of `claimed`. */
+export function claimedMember({ database, key }: KeyInDatabase): Buffer {
+  return Buffer.concat([Buffer.from(`${database}:`), key]);
 }
 
 /** The key of the endpoints that the running replicas have. */

@@ -4,7 +4,13 @@
  */
 import type { Redis } from 'ioredis';
 import { type Clock, untilAborted } from '../clock.js';
-import { RedisIsReplicaError, type RelayError, StateUnavailableError } from '../errors.js';
+import {
+  FencedError,
+  messageOf,
+  RedisIsReplicaError,
+  type RelayError,
+  StateUnavailableError,
+} from '../errors.js';
 import { addressOf, disconnect, openLasting, stateError } from '../redis-client.js';
 import type { RedisAddress, StateOperation } from '../vocabulary.js';
 import { type HealthEvents, StateHealth } from './health.js';
@@ -104,6 +110,7 @@ export class RedisState {
       this.#health.succeeded(operation, endpoint);
       return reply;
     } catch (error) {
+      if (/\bFENCED\b/.test(messageOf(error))) throw new FencedError('another replica watches');
       throw new StateUnavailableError(this.#failed(operation, error, endpoint).message);
     }
   }

@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { Capture, KEY_BYTES_MAX } from '../../src/capture/capture.js';
+import { Capture, type Index, KEY_BYTES_MAX } from '../../src/capture/capture.js';
+import { MemoryDeadlines } from '../../src/deadlines/memory-deadlines.js';
 import type { CaptureEvents } from '../../src/events/capture-events.js';
 import { compilePattern } from '../../src/match.js';
 import { MemoryOutbox } from '../../src/outbox/memory-outbox.js';
 import type { Outbox } from '../../src/outbox/outbox.js';
+import type { Expiration, KeyInDatabase, KeyReading, Route } from '../../src/vocabulary.js';
 import { anExpiration, aRoute } from '../support/domain.js';
 import { fixedChance, ManualClock, settled } from '../support/manual-clock.js';
 
@@ -19,15 +21,42 @@ function recordedEvents() {
   return { events, named: (name: string) => happened.filter(([event]) => event === name) };
 }
 
-function aCapture(enqueue?: Outbox['enqueue']) {
+function aCapture(enqueue?: Outbox['enqueue'], route: Partial<Route> = {}) {
   const clock = new ManualClock();
-  const outbox: Outbox = new MemoryOutbox(clock, () => undefined);
+  const deadlines = new MemoryDeadlines();
+  const outbox: Outbox = new MemoryOutbox(
+    clock,
+    () => undefined,
+    undefined,
+    (claimed) => deadlines.claimed(claimed),
+  );
   if (enqueue !== undefined) outbox.enqueue = enqueue;
   const { events, named } = recordedEvents();
-  const routes = [aRoute({ patterns: [compilePattern('order:*')] })];
-  const capture = new Capture({ routes, outbox, events, clock, chance: fixedChance() });
-  return { capture, clock, outbox, named };
+  const routes = [aRoute({ patterns: [compilePattern('order:*')], ...route })];
+  /** What capture did with the index, in order. */
+  const steps: string[] = [];
+  const note = (step: string, keys: readonly KeyInDatabase[]) =>
+    void steps.push(`${step} ${keys.map(({ key }) => key.toString()).join(' ')}`);
+  const index: Index = {
+    of: (keys) => deadlines.of(keys),
+    overtaken: (keys) => keys.length > 0 && note('claim', keys),
+    changed: async (keys) => note('changed', keys),
+    removed: async (keys) => note('removed', keys),
+  };
+  const capture = new Capture({ routes, outbox, index, events, clock, chance: fixedChance() });
+  const claimAll = async () =>
+    (await outbox.claim('shop', 999, never)).map(({ delivery }) => delivery);
+  return { capture, clock, outbox, deadlines, steps, named, claimAll };
 }
+
+/** In the index: a key and its deadline, `agoMs` before it is detected. */
+const deadlineOf = (expiration: Expiration, agoMs = 3): KeyReading => ({
+  database: expiration.database,
+  key: expiration.key,
+  life: 'until',
+  deadlineMs: expiration.detectedAtMs - agoMs,
+  readAtMs: 0,
+});
 
 const order = (id: number | string) => anExpiration({ key: Buffer.from(`order:${id}`) });
 const never = new AbortController().signal;
@@ -82,7 +111,7 @@ describe('Capture', () => {
     await clock.advance(1_000);
     expect(tried).toHaveLength(3);
     expect(new Set(tried.flat()).size).toBe(1);
-    expect(named('enqueueFailed')).toHaveLength(2);
+    expect(named('captureFailed')).toHaveLength(2);
   });
 
   it('is bounded while the outbox is stuck, and says what is dropped', async () => {
@@ -90,7 +119,7 @@ describe('Capture', () => {
     capture.expired(order(0));
     await settled();
     for (let id = 0; id < 200_010; id += 1) capture.expired(order(id));
-    expect(named('queueFull')).toHaveLength(10);
+    expect(named('queueFull')).toHaveLength(11);
   });
 
   it('is bounded by the bytes of the keys too', async () => {
@@ -135,7 +164,7 @@ describe('Capture', () => {
     const stop = capture.stop(grace.signal);
     grace.abort();
     await stop;
-    expect(named('abandoned')).toEqual([['abandoned', 1, 2]]);
+    expect(named('abandoned')).toEqual([['abandoned', 3]]);
   });
 
   it('says nothing of a loss at a stop when all is in the outbox', async () => {
@@ -144,5 +173,151 @@ describe('Capture', () => {
     await capture.stop(never);
     expect(named('abandoned')).toEqual([]);
     expect(named('ended')).toHaveLength(1);
+  });
+});
+
+describe('the deadline of an expiration', () => {
+  it('is taken from the index, and its entry is claimed with the deliveries', async () => {
+    const { capture, deadlines, claimAll } = aCapture();
+    await deadlines.put([deadlineOf(order(1))]);
+    capture.expired(order(1));
+    await settled();
+    const [delivery] = await claimAll();
+    expect(delivery?.expiredAtMs).toBe(order(1).detectedAtMs - 3);
+    expect(JSON.parse(`${delivery?.body}`)).toMatchObject({
+      timestamp: '2026-11-22T06:00:10.000Z',
+      data: { expired_at: '2026-11-22T06:00:10.000Z', detected_at: '2026-11-22T06:00:10.003Z' },
+    });
+    expect(await deadlines.count()).toBe(0);
+  });
+
+  it('is null when none was known', async () => {
+    const { capture, claimAll } = aCapture();
+    capture.expired(order(1));
+    await settled();
+    expect((await claimAll()).map(({ expiredAtMs }) => expiredAtMs)).toEqual([null]);
+  });
+
+  it('is not after the detection, though clocks differ by a few milliseconds', async () => {
+    const { capture, deadlines, claimAll } = aCapture();
+    await deadlines.put([deadlineOf(order(1), -5)]);
+    capture.expired(order(1));
+    await settled();
+    const [delivery] = await claimAll();
+    expect(delivery?.detectedAtMs).toBe(delivery?.expiredAtMs);
+  });
+
+  it("is not that of the key's next life: this stays tracked, and is read again", async () => {
+    const { capture, deadlines, steps, claimAll } = aCapture();
+    await deadlines.put([deadlineOf(order(1), -60_000)]);
+    capture.expired(order(1));
+    await settled();
+    expect((await claimAll()).map(({ expiredAtMs }) => expiredAtMs)).toEqual([null]);
+    expect(await deadlines.count()).toBe(1);
+    expect(steps).toEqual(['changed order:1']);
+  });
+
+  it('gives the webhook its id: a repeat has the same, another deadline another', async () => {
+    const idAt = async (agoMs: number) => {
+      const { capture, deadlines, claimAll } = aCapture();
+      await deadlines.put([deadlineOf(order(1), agoMs)]);
+      capture.expired(order(1));
+      await settled();
+      return (await claimAll())[0]?.id;
+    };
+    expect(await idAt(3)).toBe(await idAt(3));
+    expect(await idAt(4)).not.toBe(await idAt(3));
+  });
+});
+
+describe('a recovery', () => {
+  const recovered = (id: number): Expiration => ({ ...order(id), detectedBy: 'recovery' });
+
+  it('is delivered with the deadline that was known', async () => {
+    const { capture, deadlines, claimAll } = aCapture();
+    await deadlines.put([deadlineOf(order(1))]);
+    capture.expired(recovered(1));
+    await settled();
+    expect(await claimAll()).toMatchObject([
+      { detectedBy: 'recovery', expiredAtMs: order(1).detectedAtMs - 3 },
+    ]);
+  });
+
+  it('is nothing when its entry has been claimed, or removed, by then', async () => {
+    const { capture, deadlines, claimAll } = aCapture();
+    await deadlines.put([deadlineOf(order(1))]);
+    capture.expired(order(1));
+    await settled();
+    capture.expired(recovered(1));
+    capture.expired(order(2));
+    await settled();
+    expect(await claimAll()).toMatchObject([
+      { keyLabel: 'order:1', detectedBy: 'notification' },
+      { keyLabel: 'order:2' },
+    ]);
+  });
+
+  it('is claimed without a webhook where the route says skip', async () => {
+    const { capture, deadlines, outbox } = aCapture(undefined, { onAmbiguous: 'skip' });
+    await deadlines.put([deadlineOf(order(1))]);
+    capture.expired(recovered(1));
+    await settled();
+    expect((await outbox.depth('shop')).pending).toBe(0);
+    expect(await deadlines.count()).toBe(0);
+  });
+});
+
+describe('other notices', () => {
+  const noticed = (kind: 'changed' | 'removed', id: number | string) => ({
+    kind,
+    database: 0,
+    key: Buffer.from(`order:${id}`),
+  });
+
+  it('are handed on once a key, after the expirations that were heard with them', async () => {
+    const { capture, deadlines, steps } = aCapture();
+    await deadlines.put([deadlineOf(order(1))]);
+    capture.noticed(noticed('changed', 2));
+    capture.expired(order(1));
+    capture.noticed(noticed('removed', 3));
+    capture.noticed(noticed('changed', 1));
+    capture.noticed(noticed('changed', 2));
+    await settled();
+    expect(steps).toEqual(['claim order:1', 'removed order:3', 'changed order:2 order:1']);
+  });
+
+  it('are not held back by what is heard later, nor overtaken by it', async () => {
+    const { capture, steps } = aCapture();
+    capture.noticed(noticed('changed', 1));
+    await settled();
+    capture.noticed(noticed('removed', 1));
+    await settled();
+    expect(steps).toEqual(['changed order:1', 'removed order:1']);
+  });
+
+  it('of keys that no route matches are left alone', async () => {
+    const { capture, steps } = aCapture();
+    capture.noticed({ kind: 'changed', database: 0, key: Buffer.from('cart:1') });
+    await settled();
+    expect(steps).toEqual([]);
+  });
+
+  it('that find no room are counted, and are no loss', async () => {
+    const { capture, named } = aCapture(() => new Promise(() => undefined));
+    capture.expired(order(0));
+    await settled();
+    for (let id = 0; id < 200_010; id += 1) capture.noticed(noticed('changed', id));
+    expect(named('noticeDropped')).toHaveLength(11);
+    expect(named('queueFull')).toEqual([]);
+  });
+
+  it('are waited for by whoever needs all of them taken care of, until the signal aborts', async () => {
+    const { capture } = aCapture(() => new Promise(() => undefined));
+    await capture.settled(never);
+    capture.expired(order(0));
+    const giveUp = new AbortController();
+    const waiting = capture.settled(giveUp.signal);
+    giveUp.abort();
+    await waiting;
   });
 });

@@ -27,7 +27,8 @@ function aWorker(given: Partial<Endpoint> = {}) {
   const log = pino({ level: 'info' }, { write: (line) => void lines.push(JSON.parse(line)) });
   const metrics = new Metrics({ endpoints: new Map([[endpoint.name, endpoint]]), routes: [] });
   const events = new DeliveryEvents(log, metrics, clock);
-  const parts = { endpoint, sender, outbox, events, clock, chance: fixedChance() };
+  const serverNowMs = () => clock.nowMs();
+  const parts = { endpoint, sender, outbox, events, serverNowMs, clock, chance: fixedChance() };
   const worker = new Worker(parts);
   worker.start();
   return {

@@ -1,7 +1,8 @@
 /** A state Redis as the relay uses it, on a server of the test's own. */
 import { type Clock, systemClock } from '../../src/clock.js';
 import { RedisOutbox } from '../../src/outbox/redis-outbox.js';
-import { defineScripts, type Scripts } from '../../src/outbox/scripts/scripts.js';
+import { defineOutboxScripts, type OutboxScripts } from '../../src/outbox/scripts/scripts.js';
+import { ALWAYS_HELD } from '../../src/state/lease.js';
 import { RedisState, type StateEvents } from '../../src/state/redis-state.js';
 
 const never = new AbortController().signal;
@@ -16,7 +17,7 @@ export const SILENT_STATE_EVENTS: StateEvents = {
 
 export interface OpenedState extends AsyncDisposable {
   readonly state: RedisState;
-  readonly scripts: Scripts;
+  readonly scripts: OutboxScripts;
   /** An outbox of one replica. */
   outbox(given?: OutboxOptions): RedisOutbox;
 }
@@ -56,7 +57,7 @@ export function startState(
     clock: systemClock,
     events,
   });
-  const scripts = defineScripts(state.redis);
+  const scripts = defineOutboxScripts(state.redis);
   return {
     state,
     scripts,
@@ -71,6 +72,7 @@ export function startState(
         state,
         scripts,
         replica,
+        lease: ALWAYS_HELD,
         clock,
         deadLettersMax,
         onDeadLettersEvicted,

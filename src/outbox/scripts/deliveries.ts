@@ -1,23 +1,48 @@
 /** The life of a delivery, from enqueue to done or dead. */
 import { GROUP } from '../../state/format.js';
+import { FENCE } from '../../state/scripts.js';
 import { ALIVE, BREAK, BURY, KEEP_COUNT, NOW, READY, UNCLAIM } from './fragments.js';
 
 /**
- * KEYS: deliveries and ready, for each endpoint. ARGV: for each delivery the endpoint's place
- * (from 1), id, packed. A delivery that is there already stays as it is. Looks at every key before
- * it writes: where one holds something else, nothing is stored, since the caller repeats all of it.
+/** For so long it is known that an expiration was claimed: longer than a standby remembers it. */
+const CLAIMED_KEPT_MS = 10_000;
+
+/**
+ * KEYS: watch, claimed; the index of deadlines' tracked and overdue, for each database; deliveries and
+ * ready, for each endpoint. ARGV: the watch's token, how many databases, how many claimed keys; for
+ * each of these the database's place (from 1), key, deadline (or nothing), member of claimed; then for
+ * each delivery the endpoint's place (from 1), id, packed. A delivery that is there already stays as it
+ * is, and so does a deadline that is another by now. Looks at every key before it writes: where one
+ * holds something else, nothing is stored, since the caller repeats all of it.
  */
-export const ENQUEUE = `${READY}
-for i = 1, #KEYS, 2 do
+export const ENQUEUE = `${NOW}${READY}${FENCE}
+local refusal = fenced(KEYS[1], ARGV[1])
+if refusal then return refusal end
+local databases, claimed = tonumber(ARGV[2]), tonumber(ARGV[3])
+for i = 2, 2 + 2 * databases do redis.call('ZCARD', KEYS[i]) end
+for i = 2 * databases + 3, #KEYS, 2 do
   redis.call('HLEN', KEYS[i])
   redis.call('XLEN', KEYS[i + 1])
 end
-for i = 1, #ARGV, 3 do
-  local at = tonumber(ARGV[i]) * 2
-  if redis.call('HSETNX', KEYS[at - 1], ARGV[i + 1], ARGV[i + 2]) == 1 then
-    make_ready(KEYS[at], ARGV[i + 1], 0)
+local deliveries = 4 + 4 * claimed
+for i = deliveries, #ARGV, 3 do
+  local at = (databases + tonumber(ARGV[i])) * 2 + 1
+  if redis.call('HSETNX', KEYS[at], ARGV[i + 1], ARGV[i + 2]) == 1 then
+    make_ready(KEYS[at + 1], ARGV[i + 1], 0)
   end
 end
+local at = now()
+for i = 4, deliveries - 1, 4 do
+  local place = tonumber(ARGV[i]) * 2 + 1
+  for index = place, place + 1 do
+    local deadline = redis.call('ZSCORE', KEYS[index], ARGV[i + 1])
+    if deadline and tonumber(deadline) == tonumber(ARGV[i + 2]) then
+      redis.call('ZREM', KEYS[index], ARGV[i + 1])
+    end
+  end
+  redis.call('ZADD', KEYS[2], at, ARGV[i + 3])
+end
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', at - ${CLAIMED_KEPT_MS})
 return redis.status_reply('OK')`;
 
 /**

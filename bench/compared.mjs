@@ -1,0 +1,22 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+
+const HERE = fileURLToPath(new URL('.', import.meta.url));
+
+/**
+ * A package that the relay is compared with, and does not need itself: installed when it is asked for
+ * the first time.
+ * @param {string} name
+ * @returns {Promise<any>}
+ */
+export async function compared(name) {
+  if (!existsSync(new URL(`node_modules/${name}`, import.meta.url))) {
+    execFileSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], {
+      cwd: HERE,
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
+  }
+  return createRequire(import.meta.url)(name);
+}

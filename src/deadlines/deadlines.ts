@@ -1,0 +1,52 @@
+/**
+ * The contract of the deadline index: which keys will expire, and when. It is level-triggered: an
+ * entry is what was last read of its key, so that a missed or repeated notification can only make
+ * it stale, and the nudge, which reads the key at its deadline, mends it. An entry is in one place:
+ *
+ *   put ──▶ tracked ──take, at its deadline──▶ overdue ──claimed (outbox.ts)──▶ (forgotten)
+ *              ▲                                  │
+ *              └──────put, if the key lives───────┘
+ *
+ * Every implementation passes the one suite in test/deadlines/contract.ts. All times are
+ * milliseconds by the clock of the Redis that holds the keys.
+ */
+import type { Deadline, KeyInDatabase, KeyReading } from '../vocabulary.js';
+
+export interface Deadlines {
+  /**
+   * Writes down what was read: one entry a key, the last reading. A key that is gone loses its entry
+   * only if it went before its deadline: otherwise it has probably expired, and is yet to be claimed.
+   * May be repeated.
+   */
+  put(readings: readonly KeyReading[]): Promise<void>;
+
+  /** Forgets these keys, whatever their deadlines: they were seen to go for another reason. */
+  remove(keys: readonly KeyInDatabase[]): Promise<void>;
+
+  /**
+   * Up to `countMax` tracked entries of a database whose deadlines are at most `untilMs`, earliest
+   * first; they are overdue from now on.
+   */
+  take(database: number, untilMs: number, countMax: number): Promise<readonly Deadline[]>;
+
+  /** Up to `countMax` overdue entries of a database with deadlines of at most `untilMs`, earliest first. */
+  overdue(database: number, untilMs: number, countMax: number): Promise<readonly Deadline[]>;
+
+  /** The deadline of each of these keys, tracked or overdue; null where there is no entry. */
+  of(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]>;
+
+  /** Which of these keys' expirations somebody has claimed in the last ten seconds. */
+  claimedLately(keys: readonly KeyInDatabase[]): Promise<readonly boolean[]>;
+
+  /** The tracked keys of a database, in batches; one that stays tracked comes at least once. */
+  scan(database: number): AsyncIterable<readonly KeyInDatabase[]>;
+
+  /** The earliest tracked deadline of a database; null when nothing is tracked. */
+  earliestMs(database: number): Promise<number | null>;
+
+  /** How many entries there are, in all databases. */
+  count(): Promise<number>;
+
+  /** Forgets a whole database at once: it was emptied. Resolves with how many entries it had. */
+  forget(database: number): Promise<number>;
+}

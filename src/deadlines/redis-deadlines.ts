@@ -1,0 +1,177 @@
+/**
+ * The index of deadlines at rest in Redis, shared by all replicas: see state/format.ts for how it
+ * lies there. Nothing of it is kept in this process.
+ */
+import { FencedError } from '../errors.js';
+import { claimedKey, claimedMember, deadlineKeys, watchKey } from '../state/format.js';
+import type { Lease } from '../state/lease.js';
+import type { RedisState } from '../state/redis-state.js';
+import { defineScripts, type Scripts } from '../state/scripts.js';
+import type { Deadline, KeyInDatabase, KeyReading } from '../vocabulary.js';
+import type { Deadlines } from './deadlines.js';
+import { DEADLINE_SCRIPTS } from './scripts.js';
+
+/** Entries that are read together. */
+const SCAN_COUNT = 500;
+
+export class RedisDeadlines implements Deadlines {
+  readonly #state: RedisState;
+  readonly #lease: Pick<Lease, 'token'>;
+  readonly #scripts: Scripts<typeof DEADLINE_SCRIPTS>;
+  readonly #databases: readonly number[];
+
+  /** Only the holder of the lease writes; `databases` are those that are watched. */
+  constructor(state: RedisState, lease: Pick<Lease, 'token'>, databases: readonly number[]) {
+    this.#state = state;
+    this.#lease = lease;
+    this.#scripts = defineScripts(state.redis, DEADLINE_SCRIPTS);
+    this.#databases = databases;
+  }
+
+  async put(readings: readonly KeyReading[]): Promise<void> {
+    if (readings.length === 0) return;
+    const { keys, placeOf } = this.#keysOf(readings);
+    const args = readings.flatMap(({ database, key, life, deadlineMs, readAtMs }) => [
+      placeOf(database),
+      key,
+      life,
+      life === 'until' ? deadlineMs : readAtMs,
+    ]);
+    await this.#state.run('track', () =>
+      this.#scripts.deadlinesPut(keys, [this.#token(), ...args]),
+    );
+  }
+
+  async remove(removed: readonly KeyInDatabase[]): Promise<void> {
+    if (removed.length === 0) return;
+    const { keys, placeOf } = this.#keysOf(removed);
+    const args = removed.flatMap(({ database, key }) => [placeOf(database), key]);
+    await this.#state.run('track', () =>
+      this.#scripts.deadlinesRemove(keys, [this.#token(), ...args]),
+    );
+  }
+
+  async take(database: number, untilMs: number, countMax: number): Promise<readonly Deadline[]> {
+    const { tracked, overdue } = this.#keys(database);
+    const reply = await this.#state.run('track', () =>
+      this.#scripts.deadlinesTake(
+        [watchKey(this.#state.prefix), tracked, overdue],
+        [this.#token(), untilMs, countMax],
+      ),
+    );
+    return deadlinesOf(database, reply as Buffer[]);
+  }
+
+  async overdue(database: number, untilMs: number, countMax: number): Promise<readonly Deadline[]> {
+    const { redis } = this.#state;
+    const { overdue } = this.#keys(database);
+    const reply = await this.#state.run('track', () =>
+      redis.zrangebyscoreBuffer(overdue, '-inf', untilMs, 'WITHSCORES', 'LIMIT', 0, countMax),
+    );
+    return deadlinesOf(database, reply);
+  }
+
+  async of(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]> {
+    const { redis } = this.#state;
+    if (keys.length === 0) return [];
+    const pipeline = redis.pipeline();
+    for (const { database, key } of keys) {
+      const { tracked, overdue } = this.#keys(database);
+      pipeline.zscore(overdue, key).zscore(tracked, key);
+    }
+    const replies = await this.#state.run('track', async () => {
+      const all = (await pipeline.exec()) ?? [];
+      for (const [error] of all) if (error !== null) throw error;
+      return all.map(([, score]) => score as string | null);
+    });
+    return keys.map((_, n) => {
+      const score = replies[2 * n] ?? replies[2 * n + 1] ?? null;
+      return score === null ? null : Number(score);
+    });
+  }
+
+  async claimedLately(keys: readonly KeyInDatabase[]): Promise<readonly boolean[]> {
+    if (keys.length === 0) return [];
+    const { redis, prefix } = this.#state;
+    const members = keys.map(claimedMember);
+    const scores = await this.#state.run('track', () =>
+      redis.zmscore(claimedKey(prefix), ...members),
+    );
+    return scores.map((score) => score !== null);
+  }
+
+  async *scan(database: number): AsyncGenerator<readonly KeyInDatabase[]> {
+    const { redis } = this.#state;
+    const { tracked } = this.#keys(database);
+    let cursor = '0';
+    do {
+      const [next, entries] = await this.#state.run('track', () =>
+        redis.zscanBuffer(tracked, cursor, 'COUNT', SCAN_COUNT),
+      );
+      cursor = next.toString();
+      const keys = entries.filter((_, at) => at % 2 === 0).map((key) => ({ database, key }));
+      if (keys.length > 0) yield keys;
+    } while (cursor !== '0');
+  }
+
+  async earliestMs(database: number): Promise<number | null> {
+    const { redis } = this.#state;
+    const { tracked } = this.#keys(database);
+    const [, score] = await this.#state.run('track', () =>
+      redis.zrangeBuffer(tracked, 0, '0', 'WITHSCORES'),
+    );
+    return score === undefined ? null : Number(score.toString());
+  }
+
+  async count(): Promise<number> {
+    const { redis } = this.#state;
+    const counts = await this.#state.run('depth', () =>
+      Promise.all(
+        this.#databases.flatMap((database) => {
+          const { tracked, overdue } = this.#keys(database);
+          return [redis.zcard(tracked), redis.zcard(overdue)];
+        }),
+      ),
+    );
+    return counts.reduce((sum, count) => sum + count, 0);
+  }
+
+  async forget(database: number): Promise<number> {
+    const { tracked, overdue } = this.#keys(database);
+    const keys = [tracked, overdue];
+    return Number(await this.#state.run('track', () => this.#scripts.deadlinesForget(keys, [])));
+  }
+
+  #token(): string {
+    const { token } = this.#lease;
+    if (token === null) throw new FencedError('another replica watches');
+    return token;
+  }
+
+  #keys(database: number) {
+    return deadlineKeys(this.#state.prefix, database);
+  }
+
+  /** The index's keys of the databases that occur, and the place of each (from 1). */
+  #keysOf(entries: readonly KeyInDatabase[]) {
+    const databases = [...new Set(entries.map(({ database }) => database))];
+    const keys = databases.flatMap((database) => {
+      const { tracked, overdue } = this.#keys(database);
+      return [tracked, overdue];
+    });
+    return {
+      keys: [watchKey(this.#state.prefix), ...keys],
+      placeOf: (database: number) => databases.indexOf(database) + 1,
+    };
+  }
+}
+
+/** From key, deadline, key, deadline… */
+function deadlinesOf(database: number, reply: readonly Buffer[]): Deadline[] {
+  const deadlines: Deadline[] = [];
+  for (let at = 0; at + 1 < reply.length; at += 2) {
+    const [key, score] = reply.slice(at, at + 2) as [Buffer, Buffer];
+    deadlines.push({ database, key, deadlineMs: Number(score.toString()) });
+  }
+  return deadlines;
+}

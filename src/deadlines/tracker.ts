@@ -1,0 +1,74 @@
+/**
+ * Keeps the index of deadlines true to the keys. Every notification but `expired` only means: read
+ * this key's deadline again. Several readings may be under way at the same time; one that was
+ * overtaken by what was heard since is not written down, but made again.
+ */
+import type { KeyInDatabase, KeyReading } from '../vocabulary.js';
+import type { Deadlines } from './deadlines.js';
+
+/** Reads when keys expire; reading one whose deadline has passed makes Redis expire it. */
+export interface KeyReader {
+  read(keys: readonly KeyInDatabase[]): Promise<readonly KeyReading[]>;
+}
+
+export class Tracker {
+  readonly #deadlines: Deadlines;
+  readonly #onTracked: (reading: KeyReading) => void;
+  /** For each reading under way, the names of the keys of which something was heard meanwhile. */
+  readonly #overtaken = new Set<Set<string>>();
+
+  /** `onTracked` is told of each deadline that was read. */
+  constructor(deadlines: Deadlines, onTracked: (reading: KeyReading) => void) {
+    this.#deadlines = deadlines;
+    this.#onTracked = onTracked;
+  }
+
+  /** Reads these keys and writes down what they are now. Rejects when they cannot be read. */
+  async changed(keys: readonly KeyInDatabase[], reader: KeyReader): Promise<readonly KeyReading[]> {
+    return this.#track(keys, reader, () => true);
+  }
+
+  /** The same just after their deadlines: those that are gone stay overdue, until they are claimed. */
+  async nudged(keys: readonly KeyInDatabase[], reader: KeyReader): Promise<readonly KeyReading[]> {
+    return this.#track(keys, reader, ({ life }) => life !== 'gone');
+  }
+
+  /** These keys were deleted, evicted, renamed or moved. */
+  async removed(keys: readonly KeyInDatabase[]): Promise<void> {
+    this.overtaken(keys);
+    await this.#deadlines.remove(keys);
+  }
+
+  /** What is being read of these keys is out of date: their entries are about to go. */
+  overtaken(keys: readonly KeyInDatabase[]): void {
+    if (this.#overtaken.size === 0) return;
+    for (const key of keys) for (const names of this.#overtaken) names.add(nameOf(key));
+  }
+
+  async #track(
+    keys: readonly KeyInDatabase[],
+    reader: KeyReader,
+    isWritten: (reading: KeyReading) => boolean,
+  ): Promise<readonly KeyReading[]> {
+    const overtaken = new Set<string>();
+    this.#overtaken.add(overtaken);
+    let readings: readonly KeyReading[];
+    try {
+      readings = await reader.read(keys);
+    } finally {
+      this.#overtaken.delete(overtaken);
+    }
+    // Nothing may come between this and the writing: what removes entries does it after.
+    const isLate = (key: KeyInDatabase) => overtaken.size > 0 && overtaken.has(nameOf(key));
+    const current = readings.filter((reading) => !isLate(reading) && isWritten(reading));
+    if (current.length > 0) await this.#deadlines.put(current);
+    for (const reading of current) if (reading.life === 'until') this.#onTracked(reading);
+    const late = keys.filter(isLate);
+    if (late.length > 0) await this.#track(late, reader, isWritten);
+    return readings;
+  }
+}
+
+function nameOf({ database, key }: KeyInDatabase): string {
+  return `${database}:${key.toString('latin1')}`;
+}

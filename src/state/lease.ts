@@ -1,0 +1,159 @@
+/**
+ * The watch: of all replicas, one captures. It holds a lease in the state Redis, under a token that
+ * is new each time; every script that captures checks the token, so that a replica which only stood
+ * still, and does not know yet that it has lost the lease, changes nothing.
+ */
+import { Bell } from '../bell.js';
+import type { Clock } from '../clock.js';
+import { StateUnavailableError } from '../errors.js';
+import { watchKey } from './format.js';
+import type { RedisState } from './redis-state.js';
+import { defineScripts, type Scripts } from './scripts.js';
+
+/** A holder that is not heard of for so long has lost it. */
+const LEASE_MS = 2_000;
+
+/** How often the holder renews it, and the others look. */
+const LOOK_EVERY_MS = 500;
+
+/**
+ * KEYS: watch. ARGV: token, milliseconds. 1: it is held under this token. 0: by somebody else. Its
+ * first write is one that Redis allows at maxmemory.
+ */
+const HOLD = `local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1`;
+
+/** KEYS: watch. ARGV: token. */
+const LET_GO = `if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return redis.status_reply('OK')`;
+
+const LEASE_SCRIPTS = { leaseHold: HOLD, leaseLetGo: LET_GO } as const;
+
+/** Who captures. */
+export interface Lease {
+  /**
+   * What the scripts that capture check; null while this replica does not hold it. It is held until
+   * another replica is known to hold it: while the state Redis is away nobody can, and should it be
+   * another's already, the scripts say so.
+   */
+  readonly token: string | null;
+  /** Whether this replica could capture: one that does not listen leaves it to others. */
+  want(isWanted: boolean): void;
+  /** Resolves when it is held, or the signal aborts. */
+  taken(signal: AbortSignal): Promise<void>;
+  /** Resolves when it is held no longer, or the signal aborts. */
+  lost(signal: AbortSignal): Promise<void>;
+  /** Lets others have it at once, and takes it no more. */
+  stop(): Promise<void>;
+}
+
+/** For a state in memory: every replica watches for itself. */
+export const ALWAYS_HELD: Lease = {
+  token: '',
+  want: () => undefined,
+  taken: async () => undefined,
+  lost: (signal) =>
+    new Promise((resolve) => {
+      if (signal.aborted) resolve();
+      else signal.addEventListener('abort', () => resolve(), { once: true });
+    }),
+  stop: async () => undefined,
+};
+
+export class RedisLease implements Lease {
+  readonly #state: RedisState;
+  readonly #scripts: Scripts<typeof LEASE_SCRIPTS>;
+  readonly #replica: string;
+  readonly #clock: Clock;
+  readonly #stop = new AbortController();
+  /** Rings when it is taken or lost. */
+  readonly #bell = new Bell();
+  /** Rings when it is to be looked at. */
+  readonly #wake = new Bell();
+  #token: string | null = null;
+  #terms = 0;
+  #isWanted = false;
+  #loop: Promise<void> = Promise.resolve();
+
+  constructor(state: RedisState, replica: string, clock: Clock) {
+    this.#state = state;
+    this.#scripts = defineScripts(state.redis, LEASE_SCRIPTS);
+    this.#replica = replica;
+    this.#clock = clock;
+  }
+
+  get token(): string | null {
+    return this.#token;
+  }
+
+  start(): void {
+    this.#loop = this.#run();
+  }
+
+  want(isWanted: boolean): void {
+    this.#isWanted = isWanted;
+    this.#wake.ring();
+  }
+
+  async taken(signal: AbortSignal): Promise<void> {
+    while (this.token === null && !signal.aborted) await this.#bell.wait(this.#clock, null, signal);
+  }
+
+  async lost(signal: AbortSignal): Promise<void> {
+    while (this.token !== null && !signal.aborted) await this.#bell.wait(this.#clock, null, signal);
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#loop;
+    await ignoreTrouble(() => this.#letGo());
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      await ignoreTrouble(() => (this.#isWanted ? this.#look() : this.#letGo()));
+      await this.#wake.wait(this.#clock, LOOK_EVERY_MS, signal);
+    }
+  }
+
+  /** Takes it when nobody holds it; renews it when this replica does. */
+  async #look(): Promise<void> {
+    const isHeld = this.token !== null;
+    if (!isHeld) this.#terms += 1;
+    const token = isHeld && this.#token !== null ? this.#token : `${this.#replica}:${this.#terms}`;
+    const key = watchKey(this.#state.prefix);
+    const held = await this.#state.run('watch', () =>
+      this.#scripts.leaseHold([key], [token, LEASE_MS]),
+    );
+    if (held !== 1) return this.#lose();
+    this.#token = token;
+    if (!isHeld) this.#bell.ring();
+  }
+
+  async #letGo(): Promise<void> {
+    const token = this.#token;
+    this.#lose();
+    if (token === null) return;
+    const key = watchKey(this.#state.prefix);
+    await this.#state.run('watch', () => this.#scripts.leaseLetGo([key], [token]));
+  }
+
+  #lose(): void {
+    if (this.#token === null) return;
+    this.#token = null;
+    this.#bell.ring();
+  }
+}
+
+/** The state itself says what is wrong with it. */
+async function ignoreTrouble(step: () => Promise<unknown>): Promise<void> {
+  try {
+    await step();
+  } catch (error) {
+    if (!(error instanceof StateUnavailableError)) throw error;
+  }
+}

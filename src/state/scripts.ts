@@ -1,0 +1,48 @@
+/**
+ * Lua scripts on the state's connection: each is one atomic step, sent once, then named by its
+ * digest, again after a restart. Every key that a script touches is declared.
+ */
+import type { Redis } from 'ioredis';
+
+/**
+ * Lua: only the replica that watches goes on. `token` is empty where nobody else is there. Where nobody
+ * watches, the lease has ended while Redis was away, and is taken again soon: the caller tries again.
+ */
+export const FENCE = `local function fenced(watch, token)
+  if token == '' then return nil end
+  local holder = redis.call('GET', watch)
+  if holder == token then return nil end
+  return redis.error_reply(holder and 'FENCED another replica watches' or 'UNWATCHED no lease')
+end
+`;
+
+/** Replies hold Buffers in the place of strings. */
+export type RunScript = (
+  keys: readonly string[],
+  args: readonly (string | number | Buffer)[],
+) => Promise<unknown>;
+
+/** One function for each of the Lua texts. */
+export type Scripts<Lua extends Readonly<Record<string, string>>> = Readonly<
+  Record<keyof Lua, RunScript>
+>;
+
+/** The names must differ from those of every other set on the same connection. */
+export function defineScripts<const Lua extends Readonly<Record<string, string>>>(
+  redis: Redis,
+  lua: Lua,
+): Scripts<Lua> {
+  const scripts = Object.entries(lua).map(([name, text]) => [name, define(redis, name, text)]);
+  return Object.fromEntries(scripts) as Scripts<Lua>;
+}
+
+function define(redis: Redis, name: string, lua: string): RunScript {
+  const command = `expiryRelay_${name}`;
+  redis.defineCommand(command, { lua });
+  const commands = redis as unknown as Record<string, (...words: unknown[]) => Promise<unknown>>;
+  return (keys, args) => {
+    const run = commands[`${command}Buffer`];
+    if (run === undefined) throw new Error(`no such script: ${name}`);
+    return run.call(redis, keys.length, ...keys, ...args);
+  };
+}

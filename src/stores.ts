@@ -1,0 +1,116 @@
+/** Picks where what must survive is kept: in Redis, or in this process. */
+
+import type { Check } from './admin/server.js';
+import { type Chance, type Clock, untilAborted } from './clock.js';
+import type { Deadlines } from './deadlines/deadlines.js';
+import { MemoryDeadlines } from './deadlines/memory-deadlines.js';
+import { RedisDeadlines } from './deadlines/redis-deadlines.js';
+import type { Events } from './events/events.js';
+import type { Lifecycle } from './lifecycle.js';
+import { MEMORY_OUTBOX_LIMITS, MemoryOutbox } from './outbox/memory-outbox.js';
+import type { Outbox } from './outbox/outbox.js';
+import { Presence } from './outbox/presence.js';
+import { RedisOutbox } from './outbox/redis-outbox.js';
+import { defineOutboxScripts } from './outbox/scripts/scripts.js';
+import { Upkeep } from './outbox/upkeep.js';
+import { ALWAYS_HELD, type Lease, RedisLease } from './state/lease.js';
+import { RedisState } from './state/redis-state.js';
+import type { ClaimedKey, DeadLetter, Settings, StateSettings } from './vocabulary.js';
+
+export interface StoresParts {
+  readonly settings: Settings;
+  readonly events: Events;
+  readonly lifecycle: Lifecycle;
+  readonly clock: Clock;
+  readonly chance: Chance;
+  /** Aborts when it is time to stop. */
+  readonly stop: AbortSignal;
+  /** Aborts when `shutdown.grace` is over. */
+  readonly graceOver: AbortSignal;
+}
+
+/** What is ready of them, and how they are opened. */
+export interface Stores {
+  readonly checks: () => readonly Check[];
+  readonly open: () => {
+    readonly outbox: Outbox;
+    readonly deadlines: Deadlines;
+    readonly lease: Lease;
+  };
+  /** Resolves when it can be used, or at a stop; rejects when waiting cannot help. */
+  readonly usable: () => Promise<void>;
+}
+
+export function createStores(parts: StoresParts): Stores {
+  const { settings, events, clock } = parts;
+  switch (settings.state.kind) {
+    case 'memory': {
+      const onEvicted = (letter: DeadLetter) => events.outbox.deadLetterEvicted(letter);
+      const deadlines = new MemoryDeadlines();
+      const onClaimed = (claimed: readonly ClaimedKey[]) => deadlines.claimed(claimed);
+      const outbox = new MemoryOutbox(clock, onEvicted, MEMORY_OUTBOX_LIMITS, onClaimed);
+      return {
+        checks: () => [],
+        open: () => ({ outbox, deadlines, lease: ALWAYS_HELD }),
+        usable: async () => undefined,
+      };
+    }
+    case 'redis':
+      return createRedisStores(parts, settings.state);
+  }
+}
+
+function createRedisStores(
+  { settings, events, lifecycle, clock, chance, stop, graceOver }: StoresParts,
+  redisSettings: Extract<StateSettings, { kind: 'redis' }>,
+): Stores {
+  const { deadLetters, unknownEndpointGraceMs } = redisSettings;
+  const state = new RedisState({ ...redisSettings, clock, events: events.state });
+  const scripts = defineOutboxScripts(state.redis);
+  const replica = chance.token();
+  const lease = new RedisLease(state, replica, clock);
+  const outbox = new RedisOutbox({
+    state,
+    scripts,
+    replica,
+    lease,
+    clock,
+    deadLettersMax: deadLetters.countMax,
+    onDeadLettersEvicted: (...what) => events.outbox.deadLettersEvicted(...what),
+    onUnreadable: (...what) => events.outbox.unreadable(...what),
+  });
+  const deadlines = new RedisDeadlines(state, lease, settings.redis.databases);
+  lifecycle.onStop('state', () => state.close());
+  void untilAborted(stop).then(() => state.closeIfSilent());
+  void untilAborted(graceOver).then(() => state.closeIfSilent());
+  return {
+    checks: () => [{ name: 'state', problem: state.problem }],
+    usable: () => state.usable(stop),
+    open: () => {
+      const presence = new Presence({
+        state,
+        scripts,
+        replica,
+        endpoints: [...settings.endpoints.keys()],
+        clock,
+        onReclaimed: (...what) => events.outbox.reclaimed(...what),
+      });
+      presence.start();
+      lifecycle.onStop('presence', () => presence.stop());
+      const upkeep = new Upkeep({
+        state,
+        scripts,
+        outbox,
+        clock,
+        keepMs: deadLetters.keepMs,
+        graceMs: unknownEndpointGraceMs,
+        events: events.outbox,
+      });
+      upkeep.start();
+      lifecycle.onStop('upkeep', () => upkeep.stop());
+      lease.start();
+      lifecycle.onStop('lease', () => lease.stop());
+      return { outbox, deadlines, lease };
+    },
+  };
+}

@@ -1,0 +1,66 @@
+/** What a replica that does not watch has heard lately: if it comes to watch, it goes on from there. */
+import type { Expiration, Notice } from '../vocabulary.js';
+
+/** Longer than it takes to find out that the watching replica is dead, and to take its place. */
+const REMEMBERED_MS = 6_000;
+
+/** Beyond it, the index of deadlines is what is relied on. */
+const REMEMBERED_MAX = 100_000;
+const REMEMBERED_BYTES_MAX = 16 * 1024 * 1024;
+
+export type Heard =
+  | { readonly kind: 'expired'; readonly expiration: Expiration }
+  | { readonly kind: 'notice'; readonly notice: Notice };
+
+interface Remembered {
+  readonly heard: Heard;
+  readonly atMs: number;
+  readonly bytes: number;
+}
+
+export class Memory {
+  #remembered: Remembered[] = [];
+  /** Those before it are forgotten, and are cut off from time to time. */
+  #first = 0;
+  #bytes = 0;
+
+  note(heard: Heard, nowMs: number): void {
+    const { key } = heard.kind === 'expired' ? heard.expiration : heard.notice;
+    this.#remembered.push({ heard, atMs: nowMs, bytes: key.length });
+    this.#bytes += key.length;
+    this.#forget(nowMs);
+  }
+
+  /** All of it, in its order; it is forgotten then. */
+  recall(nowMs: number): Heard[] {
+    this.#forget(nowMs);
+    const recalled = this.#remembered.slice(this.#first).map(({ heard }) => heard);
+    this.clear();
+    return recalled;
+  }
+
+  clear(): void {
+    this.#remembered = [];
+    this.#first = 0;
+    this.#bytes = 0;
+  }
+
+  #forget(nowMs: number): void {
+    for (let oldest = this.#oldest(); oldest !== undefined; oldest = this.#oldest()) {
+      const isKept =
+        nowMs - oldest.atMs <= REMEMBERED_MS &&
+        this.#remembered.length - this.#first <= REMEMBERED_MAX &&
+        this.#bytes <= REMEMBERED_BYTES_MAX;
+      if (isKept) break;
+      this.#bytes -= oldest.bytes;
+      this.#first += 1;
+    }
+    if (this.#first * 2 < this.#remembered.length) return;
+    this.#remembered = this.#remembered.slice(this.#first);
+    this.#first = 0;
+  }
+
+  #oldest(): Remembered | undefined {
+    return this.#remembered[this.#first];
+  }
+}

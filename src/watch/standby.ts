@@ -1,0 +1,144 @@
+/**
+ * Whose turn it is to watch. This replica watches while it listens and holds the lease; while it only
+ * listens, it remembers what it has heard lately, so that it can go on where another has stopped.
+ */
+import type { Capture } from '../capture/capture.js';
+import type { Clock } from '../clock.js';
+import type { Deadlines } from '../deadlines/deadlines.js';
+import type { WatchEvents } from '../events/watch-events.js';
+import type { Session } from '../source/session.js';
+import type { Lease } from '../state/lease.js';
+import type { Expiration, Notice } from '../vocabulary.js';
+import { type Heard, Memory } from './memory.js';
+import type { Watch } from './watch.js';
+
+export interface StandbyParts {
+  readonly watch: Pick<Watch, 'begin' | 'end'>;
+  readonly lease: Lease;
+  readonly deadlines: Pick<Deadlines, 'of' | 'claimedLately'>;
+  readonly capture: Pick<Capture, 'expired' | 'noticed' | 'settled'>;
+  /** Which keys routes are about. */
+  readonly isWanted: (key: Buffer) => boolean;
+  readonly events: WatchEvents;
+  readonly clock: Clock;
+}
+
+export class Standby {
+  readonly #parts: StandbyParts;
+  readonly #memory = new Memory();
+  readonly #stop = new AbortController();
+  #loop: Promise<void> = Promise.resolve();
+  #changing: Promise<void> = Promise.resolve();
+  /** While this replica listens. */
+  #session: Session | null = null;
+  /** While it watches. */
+  #watched: Session | null = null;
+
+  constructor(parts: StandbyParts) {
+    this.#parts = parts;
+  }
+
+  start(): void {
+    this.#loop = this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#loop;
+    await this.#turn(null);
+  }
+
+  /** The relay listens. */
+  async listening(session: Session): Promise<void> {
+    const { lease } = this.#parts;
+    this.#session = session;
+    lease.want(true);
+    await this.#turn(lease.token === null ? null : session);
+  }
+
+  /** It listens no longer: what it has heard is not all any more. */
+  async deaf(): Promise<void> {
+    const { capture, lease } = this.#parts;
+    this.#session = null;
+    this.#memory.clear();
+    await this.#turn(null);
+    // What was heard is this replica's to store, as long as it can.
+    const lost = new AbortController();
+    await Promise.race([capture.settled(this.#stop.signal), lease.lost(lost.signal)]);
+    lost.abort();
+    lease.want(false);
+  }
+
+  /** A key has expired: captured, or remembered while another replica captures. */
+  expired(expiration: Expiration): void {
+    if (this.#watched !== null) return this.#parts.capture.expired(expiration);
+    this.#memory.note({ kind: 'expired', expiration }, this.#parts.clock.monotonicMs());
+  }
+
+  /** The same for whatever else became of a key. */
+  noticed(notice: Notice): void {
+    if (this.#watched !== null) return this.#parts.capture.noticed(notice);
+    if (!this.#parts.isWanted(notice.key)) return;
+    this.#memory.note({ kind: 'notice', notice }, this.#parts.clock.monotonicMs());
+  }
+
+  /** Follows the lease. */
+  async #run(): Promise<void> {
+    const { lease } = this.#parts;
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      await lease.taken(signal);
+      if (signal.aborted) return;
+      await this.#turn(this.#session);
+      await lease.lost(signal);
+      if (!signal.aborted) await this.#turn(null);
+    }
+  }
+
+  /** Watches this session, or none; one change at a time. */
+  #turn(session: Session | null): Promise<void> {
+    this.#changing = this.#changing.then(async () => {
+      const { watch, events } = this.#parts;
+      if (this.#watched === session) return;
+      if (this.#watched !== null) {
+        this.#watched = null;
+        events.watching(false);
+        await watch.end();
+      }
+      if (session === null || session !== this.#session) return;
+      events.watching(true);
+      watch.begin(session);
+      await this.#goOn(session);
+    });
+    return this.#changing;
+  }
+
+  /** Captures what another replica was to capture, as far as it has not done so. */
+  async #goOn(session: Session): Promise<void> {
+    const { capture, clock } = this.#parts;
+    const before = this.#memory.recall(clock.monotonicMs());
+    const isTodo = await this.#unclaimed(before);
+    // What was heard while this was looked up comes after it.
+    const recalled = [...before, ...this.#memory.recall(clock.monotonicMs())];
+    this.#watched = session;
+    for (const one of recalled) {
+      if (one.kind === 'notice') capture.noticed(one.notice);
+      else if (isTodo(one.expiration)) capture.expired(one.expiration);
+    }
+  }
+
+  /** Those that are still in the index, and those that nobody has claimed lately. */
+  async #unclaimed(heard: readonly Heard[]): Promise<(expiration: Expiration) => boolean> {
+    const { deadlines } = this.#parts;
+    const expirations = heard.flatMap((one) => (one.kind === 'expired' ? [one.expiration] : []));
+    try {
+      const claimed = await deadlines.claimedLately(expirations);
+      const known = await deadlines.of(expirations);
+      const done = new Set(expirations.filter((_, at) => claimed[at] && known[at] === null));
+      return (expiration) => !done.has(expiration);
+    } catch {
+      // Sent twice rather than never.
+      return () => true;
+    }
+  }
+}

@@ -1,0 +1,276 @@
+/**
+ * Being the replica that captures. While it listens, a watch keeps the index of deadlines true to
+ * the keys, nudges each key at its deadline, and finds what expired while nobody listened. Each
+ * stretch of listening is one term, which begins by catching up with what happened before it: the
+ * first start, a lost connection and a restart of Redis all take the same way.
+ */
+import { Bell } from '../bell.js';
+import type { Capture } from '../capture/capture.js';
+import { type Clock, untilAborted } from '../clock.js';
+import type { Deadlines } from '../deadlines/deadlines.js';
+import { Nudger } from '../deadlines/nudger.js';
+import type { Tracker } from '../deadlines/tracker.js';
+import { messageOf } from '../errors.js';
+import type { WatchEvents } from '../events/watch-events.js';
+import type { Session } from '../source/session.js';
+import { sweep } from '../source/sweep.js';
+import type { Deadline, KeyInDatabase } from '../vocabulary.js';
+
+/** What catches up is to be over soon; the later sweeps only mend what was missed. */
+const URGENT_SHARE = 0.5;
+const LATER_SHARE = 0.02;
+
+/** From one sweep to the next. */
+const SWEEP_EVERY_MS = 60_000;
+
+/** How often it is looked whether a database was emptied. */
+const MARKER_EVERY_MS = 5_000;
+
+/** The wait after the state Redis could not be used. */
+const AGAIN_MS = 1_000;
+
+export interface WatchParts {
+  readonly databases: readonly number[];
+  /** What to look for, as Redis's own globs. */
+  readonly globs: readonly (string | null)[];
+  readonly isWanted: (key: Buffer) => boolean;
+  readonly deadlines: Deadlines;
+  readonly tracker: Tracker;
+  readonly capture: Pick<Capture, 'expired' | 'settled'>;
+  /** The time by the clock of the Redis that holds the keys. */
+  readonly serverNowMs: () => number;
+  readonly events: WatchEvents;
+  readonly clock: Clock;
+}
+
+/** One stretch of listening. */
+interface Term {
+  readonly session: Session;
+  readonly end: AbortController;
+  readonly nudgers: ReadonlyMap<number, Nudger>;
+  /** Rings when a sweep must not wait for its time. */
+  readonly sweepNow: Bell;
+  /** Aborts once it is known that what the index says is about the databases as they are. */
+  readonly checked: AbortController;
+}
+
+export class Watch {
+  readonly #parts: WatchParts;
+  /** The databases whose markers have been there. */
+  readonly #marked = new Set<number>();
+  #term: Term | null = null;
+  #over: Promise<unknown> = Promise.resolve();
+
+  constructor(parts: WatchParts) {
+    this.#parts = parts;
+  }
+
+  /** The relay listens: a term begins. */
+  begin(session: Session): void {
+    const { databases } = this.#parts;
+    const end = new AbortController();
+    const nudgers = new Map(
+      databases.map((database) => [database, this.#nudger(session, database)]),
+    );
+    const checked = new AbortController();
+    end.signal.addEventListener('abort', () => checked.abort(), { once: true });
+    const term = { session, end, nudgers, sweepNow: new Bell(), checked };
+    this.#term = term;
+    this.#over = this.#repeat(end.signal, () => this.#watch(term));
+  }
+
+  /** The relay listens no longer. */
+  async end(): Promise<void> {
+    this.#term?.end.abort();
+    this.#term = null;
+    await this.#over;
+  }
+
+  /**
+   * The deadlines of these keys are to be read again. Those that cannot be are, when the gap is over
+   * that begins with it. Rejects when they cannot be written down.
+   */
+  async changed(keys: readonly KeyInDatabase[]): Promise<void> {
+    if (this.#term === null) return;
+    const { session, checked } = this.#term;
+    await untilAborted(checked.signal);
+    const read = async (wanted: readonly KeyInDatabase[]) =>
+      session.keyspace.read(wanted).catch(() => []);
+    await this.#parts.tracker.changed(keys, { read });
+  }
+
+  /** A key has got this deadline. */
+  tracked(database: number, deadlineMs: number): void {
+    this.#term?.nudgers.get(database)?.tracked(deadlineMs);
+  }
+
+  #nudger(session: Session, database: number): Nudger {
+    const { deadlines, tracker, clock, events, serverNowMs } = this.#parts;
+    return new Nudger({
+      database,
+      deadlines,
+      tracker,
+      reader: session.keyspace,
+      serverNowMs,
+      clock,
+      onMissing: (missing, signal) => this.#missing(session, database, missing, signal),
+      onNudged: (count) => events.nudged(count),
+    });
+  }
+
+  /** Until the term ends; what Redis does not carry out is tried again. */
+  async #repeat(signal: AbortSignal, step: () => Promise<void>): Promise<void> {
+    const { events, clock } = this.#parts;
+    while (!signal.aborted) {
+      try {
+        await step();
+      } catch (error) {
+        if (!signal.aborted) events.watchFailed(messageOf(error));
+        await clock.sleep(AGAIN_MS, signal);
+      }
+    }
+  }
+
+  /** Until the term ends, or one of these cannot go on: then all of them begin again. */
+  async #watch(term: Term): Promise<void> {
+    const { signal } = term.end;
+    for (const database of this.#parts.databases) await this.#forgetIfEmptied(term, database);
+    term.checked.abort();
+    const attempt = new AbortController();
+    const stop = () => attempt.abort();
+    signal.addEventListener('abort', stop, { once: true });
+    if (signal.aborted) stop();
+    const parts = Array.from(term.nudgers, ([database, nudger]) => [
+      nudger.run(attempt.signal),
+      this.#reconcile(term, database, URGENT_SHARE, attempt.signal),
+      this.#watchMarker(term, database, attempt.signal),
+    ]).flat();
+    parts.push(this.#sweepForEver(term, attempt.signal));
+    try {
+      await Promise.all(parts);
+    } finally {
+      stop();
+      signal.removeEventListener('abort', stop);
+      await Promise.allSettled(parts);
+    }
+  }
+
+  /**
+   * Reads all keys of the index again: what was deleted, persisted or given another life before its
+   * deadline, while nobody listened, is no expiration.
+   */
+  async #reconcile(
+    { session }: Term,
+    database: number,
+    share: number,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { deadlines, tracker, clock } = this.#parts;
+    const { keyspace } = session.sweeping;
+    for await (const keys of deadlines.scan(database)) {
+      if (signal.aborted) return;
+      const beganAtMs = clock.monotonicMs();
+      await tracker.changed(keys, keyspace);
+      const spentMs = clock.monotonicMs() - beganAtMs;
+      await clock.sleep(spentMs / share - spentMs, signal);
+    }
+  }
+
+  async #watchMarker(term: Term, database: number, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.#parts.clock.sleep(MARKER_EVERY_MS, signal);
+      if (!signal.aborted) await this.#forgetIfEmptied(term, database);
+    }
+  }
+
+  /** Resolves with whether it was: what was known of its keys is true no longer. */
+  async #forgetIfEmptied(
+    { session: { marker }, sweepNow }: Pick<Term, 'session' | 'sweepNow'>,
+    database: number,
+  ): Promise<boolean> {
+    const { deadlines, events } = this.#parts;
+    if (await marker.isThere(database)) {
+      this.#marked.add(database);
+      return false;
+    }
+    // Forgotten before the marker is there again: a crash between the two must not look like no flush.
+    const forgotten = await deadlines.forget(database);
+    await marker.write(database);
+    const isFirst = forgotten === 0 && !this.#marked.has(database);
+    this.#marked.add(database);
+    if (isFirst) return false;
+    events.databaseEmptied(database, forgotten);
+    // Keys that have come since were forgotten as well.
+    sweepNow.ring();
+    return true;
+  }
+
+  /**
+   * Gone after their deadlines, and unheard: expired while nobody listened, or as good as that. Once
+   * all that Redis said is taken care of, those that still have their entries are missing indeed.
+   */
+  async #missing(
+    session: Session,
+    database: number,
+    missing: readonly Deadline[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { capture, tracker, serverNowMs } = this.#parts;
+    const term = this.#term;
+    if (term === null || term.session !== session) return;
+    // It waits as long as Redis may not expire keys; so they are read once more.
+    if (await this.#forgetIfEmptied(term, database)) return;
+    const readings = await tracker.nudged(missing, session.keyspace);
+    await session.heardAll();
+    await capture.settled(signal);
+    // Looked at last: what a flush takes after this is not among the missing.
+    if (await this.#forgetIfEmptied(term, database)) return;
+    if (signal.aborted) return;
+    const detectedAtMs = Math.round(serverNowMs());
+    const gone = readings.filter(({ life }) => life === 'gone');
+    for (const { key } of gone) {
+      const what = { database, key, expiredAtMs: null, detectedAtMs };
+      capture.expired({ ...what, detectedBy: 'recovery' });
+    }
+    await capture.settled(signal);
+  }
+
+  async #sweepForEver(term: Term, signal: AbortSignal): Promise<void> {
+    const { databases, globs, clock, events } = this.#parts;
+    const { sweepNow } = term;
+    let share = URGENT_SHARE;
+    for (let isFirst = true; !signal.aborted; isFirst = false) {
+      const rungBefore = sweepNow.rung;
+      const beganAtMs = clock.monotonicMs();
+      let found = 0;
+      for (const database of databases) {
+        for (const glob of globs) {
+          found += await this.#sweep(term, database, glob, share, signal);
+        }
+        if (!isFirst) await this.#reconcile(term, database, share, signal);
+      }
+      if (signal.aborted) return;
+      events.swept(found, clock.monotonicMs() - beganAtMs);
+      if (sweepNow.rung === rungBefore) await sweepNow.wait(clock, SWEEP_EVERY_MS, signal);
+      share = sweepNow.rung === rungBefore ? LATER_SHARE : URGENT_SHARE;
+    }
+  }
+
+  async #sweep(
+    { session }: Term,
+    database: number,
+    glob: string | null,
+    share: number,
+    signal: AbortSignal,
+  ): Promise<number> {
+    const { isWanted, tracker, clock } = this.#parts;
+    const { redis, keyspace } = session.sweeping;
+    let found = 0;
+    const batches = sweep({ redis, database, glob, isWanted, share, clock }, signal);
+    for await (const keys of batches) {
+      await tracker.changed(keys, keyspace);
+      found += keys.length;
+    }
+    return found;
+  }
+}

@@ -1,0 +1,173 @@
+import { describe, expect, it } from 'vitest';
+import type { Deadlines } from '../../src/deadlines/deadlines.js';
+import { MemoryDeadlines } from '../../src/deadlines/memory-deadlines.js';
+import { Nudger } from '../../src/deadlines/nudger.js';
+import { Tracker } from '../../src/deadlines/tracker.js';
+import type { Deadline, KeyInDatabase, KeyReading } from '../../src/vocabulary.js';
+import { ManualClock, settled } from '../support/manual-clock.js';
+import { at, NOW_MS, until } from './contract.js';
+
+/** A nudger that runs, and keys that a test sets; disposing stops it. */
+async function aNudger(given: { clockAheadMs?: number; deadlines?: Deadlines } = {}) {
+  const clock = new ManualClock(NOW_MS);
+  const deadlines = given.deadlines ?? new MemoryDeadlines();
+  const keys = new Map<string, number>();
+  const reads: { key: string; atMs: number }[] = [];
+  const missing: { keys: string[]; atMs: number }[] = [];
+  const elapsedMs = () => clock.nowMs() - NOW_MS;
+  const read = async (wanted: readonly KeyInDatabase[]): Promise<KeyReading[]> =>
+    wanted.map((key) => {
+      const name = key.key.toString();
+      reads.push({ key: name, atMs: elapsedMs() });
+      const deadlineMs = keys.get(name);
+      if (deadlineMs !== undefined && deadlineMs < clock.nowMs()) keys.delete(name);
+      const readAtMs = clock.nowMs();
+      if (!keys.has(name)) return { ...key, life: 'gone', deadlineMs: 0, readAtMs };
+      return { ...key, life: 'until', deadlineMs: deadlineMs ?? 0, readAtMs };
+    });
+  const tracker = new Tracker(deadlines, ({ deadlineMs }) => nudger.tracked(deadlineMs));
+  const nudger: Nudger = new Nudger({
+    database: 0,
+    deadlines,
+    tracker,
+    reader: { read },
+    serverNowMs: () => clock.nowMs() + (given.clockAheadMs ?? 0),
+    clock,
+    onMissing: async (what: readonly Deadline[]) =>
+      void missing.push({ keys: what.map(({ key }) => key.toString()), atMs: elapsedMs() }),
+    onNudged: () => undefined,
+  });
+  const stop = new AbortController();
+  const over = nudger.run(stop.signal);
+  over.catch(() => undefined);
+  /** A key gets a deadline, and the index hears of it. */
+  const set = async (key: string, inMs: number) => {
+    keys.set(key, NOW_MS + inMs);
+    await tracker.changed([at(key)], { read: async () => [until(key, inMs)] });
+    await settled();
+  };
+  await settled();
+  return {
+    clock,
+    deadlines,
+    keys,
+    reads,
+    missing,
+    set,
+    over,
+    [Symbol.asyncDispose]: async () => {
+      stop.abort();
+      await over.catch(() => undefined);
+    },
+  };
+}
+
+describe('a nudger', () => {
+  it('reads a key just after its deadline, and not before', async () => {
+    await using under = await aNudger();
+    await under.set('a', 10_000);
+    await under.clock.advance(10_000);
+    expect(under.reads).toEqual([]);
+    await under.clock.advance(1);
+    expect(under.reads).toEqual([{ key: 'a', atMs: 10_001 }]);
+  });
+
+  it('waits for the new deadline of a key that lives on', async () => {
+    await using under = await aNudger();
+    await under.set('a', 100);
+    under.keys.set('a', NOW_MS + 900);
+    await under.clock.advance(950);
+    expect(under.reads.map(({ atMs }) => atMs)).toEqual([101, 901]);
+  });
+
+  it('is woken by a deadline that is earlier than the one it waits for', async () => {
+    await using under = await aNudger();
+    await under.set('late', 900);
+    await under.set('soon', 50);
+    await under.clock.advance(60);
+    expect(under.reads).toEqual([{ key: 'soon', atMs: 51 }]);
+  });
+
+  it('does not miss a deadline that comes while it looks at the index', async () => {
+    const deadlines = new MemoryDeadlines();
+    const answers: (() => void)[] = [];
+    const earliestMs = deadlines.earliestMs.bind(deadlines);
+    deadlines.earliestMs = async (database) => {
+      const found = await earliestMs(database);
+      await new Promise<void>((resolve) => answers.push(resolve));
+      return found;
+    };
+    await using under = await aNudger({ deadlines });
+    await under.set('a', 50);
+    deadlines.earliestMs = earliestMs;
+    answers.shift()?.();
+    await under.clock.advance(60);
+    expect(under.reads).toEqual([{ key: 'a', atMs: 51 }]);
+  });
+
+  it('notices within a second what somebody else has written into the index', async () => {
+    await using under = await aNudger();
+    under.keys.set('a', NOW_MS + 100);
+    await under.deadlines.put([until('a', 100)]);
+    await under.clock.advance(1_001);
+    expect(under.reads[0]?.key).toBe('a');
+  });
+
+  it('reports what is gone and unheard for a second, not sooner, and until it is claimed', async () => {
+    await using under = await aNudger();
+    await under.set('a', 500);
+    await under.clock.advance(1_499);
+    expect(under.missing).toEqual([]);
+    await under.clock.advance(600);
+    expect(under.missing.length).toBeGreaterThan(1);
+    expect(under.missing[0]?.keys).toEqual(['a']);
+    expect(under.missing[0]?.atMs).toBeLessThanOrEqual(1_750);
+    await under.deadlines.remove([at('a')]);
+    const before = under.missing.length;
+    await under.clock.advance(5_000);
+    expect(under.missing).toHaveLength(before);
+  });
+
+  it('reports nothing of a key that is claimed within the second, or lives again', async () => {
+    await using under = await aNudger();
+    await under.set('claimed', 500);
+    await under.set('again', 500);
+    await under.clock.advance(900);
+    await under.deadlines.remove([at('claimed')]);
+    under.keys.set('again', NOW_MS + 60_000);
+    await under.clock.advance(5_000);
+    expect(under.missing).toEqual([]);
+    expect(await under.deadlines.of([at('again')])).toEqual([NOW_MS + 60_000]);
+  });
+
+  it('reports what was overdue before it began', async () => {
+    const deadlines = new MemoryDeadlines();
+    await deadlines.put([until('a', -60_000)]);
+    await deadlines.take(0, NOW_MS, 9);
+    await using under = await aNudger({ deadlines });
+    expect(under.missing).toMatchObject([{ keys: ['a'], atMs: 0 }]);
+  });
+
+  it('does not spin when there is nothing to do, nor when its clock is ahead of the server', async () => {
+    await using idle = await aNudger();
+    let looks = 0;
+    const take = idle.deadlines.take.bind(idle.deadlines);
+    idle.deadlines.take = (...args) => {
+      looks += 1;
+      return take(...args);
+    };
+    await idle.clock.advance(60_000);
+    expect(looks).toBeLessThanOrEqual(61);
+    await using ahead = await aNudger({ clockAheadMs: 1_000 });
+    await ahead.set('a', 1_500);
+    await ahead.clock.advance(1_500);
+    expect(ahead.reads.length).toBeLessThan(250);
+  });
+
+  it('ends with what Redis said when the index cannot be used', async () => {
+    const deadlines = new MemoryDeadlines();
+    deadlines.overdue = () => Promise.reject(new Error('away'));
+    await using under = await aNudger({ deadlines });
+    await expect(under.over).rejects.toThrow('away');
+  });
+});

@@ -1,0 +1,60 @@
+import { describe, expect, it } from 'vitest';
+import { RedisDeadlines } from '../../src/deadlines/redis-deadlines.js';
+import { ALWAYS_HELD } from '../../src/state/lease.js';
+import { aDelivery } from '../support/domain.js';
+import { openState } from '../support/redis-state.js';
+import { sharedRedis } from '../support/shared-redis.js';
+import { describeDeadlines, gone, NOW_MS, until } from './contract.js';
+
+const shared = sharedRedis();
+let prefixes = 0;
+
+async function open() {
+  prefixes += 1;
+  const opened = await openState(shared.server.port, `deadlines-${prefixes}`);
+  const deadlines = new RedisDeadlines(opened.state, ALWAYS_HELD, [0, 1]);
+  const outbox = opened.outbox();
+  return {
+    deadlines,
+    outbox,
+    state: opened.state,
+    claim: async (claimed: Parameters<typeof outbox.enqueue>[1]) =>
+      void (await outbox.enqueue([], claimed)),
+    [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
+  };
+}
+
+describeDeadlines('an index of deadlines in Redis', open);
+
+describe('an index of deadlines in Redis', () => {
+  it('is the same for every replica, and survives each of them', async () => {
+    await using one = await open();
+    const other = new RedisDeadlines(one.state, ALWAYS_HELD, [0, 1]);
+    await one.deadlines.put([until('a', 5), until('b', 9)]);
+    expect(await other.take(0, NOW_MS + 5, 9)).toHaveLength(1);
+    expect(await one.deadlines.overdue(0, NOW_MS + 5, 9)).toHaveLength(1);
+    expect(await one.deadlines.earliestMs(0)).toBe(NOW_MS + 9);
+  });
+
+  it('gives up an entry and stores its delivery in one step: both, or neither', async () => {
+    await using opened = await open();
+    const { deadlines, outbox } = opened;
+    await deadlines.put([until('a', 5)]);
+    const claimed = [{ database: 0, key: Buffer.from('a'), deadlineMs: NOW_MS + 5 }];
+    const ready = `{${opened.state.prefix}}:1:outbox:shop:ready`;
+    await shared.client.set(ready, 'of somebody else');
+    await expect(outbox.enqueue([aDelivery()], claimed)).rejects.toThrow('WRONGTYPE');
+    expect(await deadlines.count()).toBe(1);
+    await shared.client.del(ready);
+    await outbox.enqueue([aDelivery()], claimed);
+    expect(await deadlines.count()).toBe(0);
+    expect((await outbox.depth('shop')).pending).toBe(1);
+  });
+
+  it('leaves nothing behind when the last key is gone', async () => {
+    await using opened = await open();
+    await opened.deadlines.put([until('a', 5)]);
+    await opened.deadlines.put([gone('a', 1)]);
+    expect(await shared.client.keys(`{${opened.state.prefix}}:1:deadlines:*`)).toEqual([]);
+  });
+});

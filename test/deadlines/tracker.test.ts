@@ -1,0 +1,89 @@
+import { describe, expect, it } from 'vitest';
+import { MemoryDeadlines } from '../../src/deadlines/memory-deadlines.js';
+import { type KeyReader, Tracker } from '../../src/deadlines/tracker.js';
+import type { KeyReading } from '../../src/vocabulary.js';
+import { settled } from '../support/manual-clock.js';
+import { at, endless, gone, NOW_MS, until } from './contract.js';
+
+function aTracker() {
+  const deadlines = new MemoryDeadlines();
+  const told: string[] = [];
+  const tracker = new Tracker(
+    deadlines,
+    ({ key, deadlineMs }) => void told.push(`${key} ${deadlineMs - NOW_MS}`),
+  );
+  return { deadlines, tracker, told };
+}
+
+const reader = (...readings: readonly KeyReading[]): KeyReader => ({
+  read: async (keys) =>
+    keys.map((key) => readings.find((reading) => reading.key.equals(key.key)) ?? gone('')),
+});
+
+/** One whose answers a test gives, one after another. */
+function slowReader() {
+  const answers: ((readings: readonly KeyReading[]) => void)[] = [];
+  const read: KeyReader['read'] = () => new Promise((resolve) => answers.push(resolve));
+  return { reader: { read }, answer: (...readings: KeyReading[]) => answers.shift()?.(readings) };
+}
+
+describe('a tracker', () => {
+  it('writes down what keys are now, and tells of their deadlines', async () => {
+    const { deadlines, tracker, told } = aTracker();
+    await deadlines.put([until('b', 9), until('c', 9)]);
+    const keys = [at('a'), at('b'), at('c')];
+    await tracker.changed(keys, reader(until('a', 5), endless('b'), gone('c')));
+    expect(await deadlines.of(keys)).toEqual([NOW_MS + 5, null, null]);
+    expect(told).toEqual(['a 5']);
+  });
+
+  it('leaves what was nudged and is gone to whoever claims it', async () => {
+    const { deadlines, tracker } = aTracker();
+    await deadlines.put([until('a', 5), until('b', 5)]);
+    await deadlines.take(0, NOW_MS + 5, 9);
+    await tracker.nudged([at('a'), at('b')], reader(gone('a', 6), until('b', 90)));
+    expect(await deadlines.of([at('a'), at('b')])).toEqual([NOW_MS + 5, NOW_MS + 90]);
+  });
+
+  it('forgets what was removed', async () => {
+    const { deadlines, tracker } = aTracker();
+    await deadlines.put([until('a', 5)]);
+    await tracker.removed([at('a')]);
+    expect(await deadlines.count()).toBe(0);
+  });
+
+  it.each([
+    ['removed', (tracker: Tracker) => tracker.removed([at('a')])],
+    ['claimed', async (tracker: Tracker) => tracker.overtaken([at('a')])],
+  ])('does not bring back by an old reading what was %s meanwhile', async (_, happens) => {
+    const { deadlines, tracker } = aTracker();
+    const slow = slowReader();
+    const sweeping = tracker.changed([at('a'), at('b')], slow.reader);
+    await happens(tracker);
+    slow.answer(until('a', 5), until('b', 5));
+    await settled();
+    expect(await deadlines.of([at('a'), at('b')])).toEqual([null, NOW_MS + 5]);
+    // Read once more: it may be there again.
+    slow.answer(gone('a'));
+    await sweeping;
+    expect(await deadlines.count()).toBe(1);
+  });
+
+  it('takes the other database for another key', async () => {
+    const { deadlines, tracker } = aTracker();
+    const slow = slowReader();
+    const sweeping = tracker.changed([at('a')], slow.reader);
+    await tracker.removed([at('a', 1)]);
+    slow.answer(until('a', 5));
+    await sweeping;
+    expect(await deadlines.count()).toBe(1);
+  });
+
+  it('rejects when keys cannot be read, and remembers nothing of it', async () => {
+    const { tracker } = aTracker();
+    const read = () => Promise.reject(new Error('away'));
+    await expect(tracker.changed([at('a')], { read })).rejects.toThrow('away');
+    tracker.overtaken([at('a')]);
+    await tracker.changed([at('a')], reader(until('a', 5)));
+  });
+});

@@ -1,0 +1,116 @@
+/** Several replicas act as one: each expiration becomes one webhook, whichever of them dies. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Redis } from 'ioredis';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { startRedis } from '../../scripts/redis-server.mjs';
+import { eventually } from '../support/eventually.js';
+import { type RelayFile, RelayProcess, simpleFile } from '../support/relay-process.js';
+import { expectEach, TestReceiver } from '../support/test-receiver.js';
+
+const isWatching = async (relay: RelayProcess) =>
+  (await relay.metric('expiry_relay_watching')) === 1;
+
+/** Replicas of one deployment, and the one among them that captures. */
+class Deployment implements AsyncDisposable {
+  readonly #file: RelayFile;
+  readonly #relays: RelayProcess[] = [];
+
+  constructor(file: RelayFile) {
+    this.#file = file;
+  }
+
+  async add(): Promise<RelayProcess> {
+    const relay = await RelayProcess.start(this.#file);
+    this.#relays.push(relay);
+    return relay;
+  }
+
+  /** The replica that captures, when it is one alone. */
+  async watching(): Promise<RelayProcess> {
+    return eventually('one replica watches', async () => {
+      const running = this.#relays.filter((relay) => relay.running);
+      const states = await Promise.all(running.map(isWatching));
+      const watching = running.filter((_, at) => states[at]);
+      return watching.length === 1 ? watching[0] : undefined;
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const relay of this.#relays) {
+      relay.kill('SIGCONT');
+      await relay[Symbol.asyncDispose]();
+    }
+  }
+}
+
+/** Three replicas, and a writer of short-lived keys that goes on until it is told to stop. */
+async function aDeployment() {
+  const redis = await startRedis();
+  onTestFinished(() => redis.stop());
+  const receiver = await TestReceiver.start();
+  onTestFinished(() => receiver[Symbol.asyncDispose]());
+  const deployment = new Deployment(simpleFile(redis.url, receiver.url));
+  onTestFinished(() => deployment[Symbol.asyncDispose]());
+  for (let n = 0; n < 3; n += 1) await deployment.add();
+  const client = new Redis(redis.url, { protocol: 2 });
+  onTestFinished(() => client.disconnect());
+  const stop = new AbortController();
+  let written = 0;
+  const writing = (async () => {
+    for (; !stop.signal.aborted; written += 1) {
+      // Some live for less than it takes to notice them.
+      await client.set(`order:${written}`, '', 'PX', written % 3 === 0 ? 10 : 400);
+      await sleep(4);
+    }
+  })();
+  return {
+    deployment,
+    receiver,
+    /** Ends the writing; every key that was written has arrived once, or again as it was. */
+    async expectAll() {
+      stop.abort();
+      await writing;
+      const keys = () => new Set(receiver.keys).size;
+      await eventually('all webhooks', () => keys() === written, 30_000);
+      expectEach(receiver, written);
+    },
+  };
+}
+
+describe('three replicas', () => {
+  it('send one webhook for each expiration while the one that watches is killed, twice', async () => {
+    const { deployment, expectAll } = await aDeployment();
+    for (let kills = 0; kills < 2; kills += 1) {
+      const watching = await deployment.watching();
+      await watching.stop('SIGKILL');
+      const killedAtMs = Date.now();
+      expect(await deployment.watching()).not.toBe(watching);
+      expect(Date.now() - killedAtMs).toBeLessThan(4_000);
+      await sleep(500);
+    }
+    await expectAll();
+  }, 90_000);
+
+  it('are not harmed by one that stands still while it watches, and wakes up', async () => {
+    const { deployment, receiver, expectAll } = await aDeployment();
+    const paused = await deployment.watching();
+    paused.kill('SIGSTOP');
+    const before = receiver.requests.length;
+    await eventually('others go on', () => receiver.requests.length > before + 300, 20_000);
+    await sleep(4_000);
+    paused.kill('SIGCONT');
+    await eventually('it is fenced', async () => !(await isWatching(paused)));
+    await expectAll();
+  }, 90_000);
+
+  it('hand the watch over at once when one is stopped', async () => {
+    const { deployment, receiver, expectAll } = await aDeployment();
+    const stopped = await deployment.watching();
+    await stopped.stop();
+    const stoppedAtMs = Date.now();
+    await deployment.watching();
+    expect(Date.now() - stoppedAtMs).toBeLessThan(2_000);
+    await expectAll();
+    expect(receiver.requests.map(({ body }) => body.data.detected_by)).not.toContain('recovery');
+  }, 90_000);
+});

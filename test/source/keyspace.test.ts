@@ -1,0 +1,184 @@
+import { Redis } from 'ioredis';
+import { describe, expect, it } from 'vitest';
+import { startRedis } from '../../scripts/redis-server.mjs';
+import { systemClock } from '../../src/clock.js';
+import { Keyspace } from '../../src/source/keyspace.js';
+import { Marker } from '../../src/source/marker.js';
+import { ServerClock } from '../../src/source/server-clock.js';
+import { sweep } from '../../src/source/sweep.js';
+import { eventually } from '../support/eventually.js';
+import { settled } from '../support/manual-clock.js';
+
+const never = new AbortController().signal;
+
+/** A server, a connection of ours and one of somebody else's. */
+async function aServer(...args: readonly string[]) {
+  const server = await startRedis({ args });
+  const [redis, other] = [0, 1].map(() => new Redis(server.url, { protocol: 2 })) as [Redis, Redis];
+  const serverClock = new ServerClock(systemClock);
+  await serverClock.ask(redis);
+  return {
+    redis,
+    other,
+    keyspace: new Keyspace(redis, serverClock),
+    [Symbol.asyncDispose]: async () => {
+      for (const each of [redis, other]) each.disconnect();
+      await server.stop();
+    },
+  };
+}
+
+const at = (key: string | Buffer, database = 0) => ({ database, key: Buffer.from(key) });
+
+const BINARY = Buffer.from([0x80, 0xff, 0, 0x0a]);
+
+describe.each([[], ['--rename-command', 'PEXPIRETIME', '']])('reading keys (%s)', (...args) => {
+  it('tells deadlines, endless keys and gone ones, in order and in several databases', async () => {
+    await using under = await aServer(...args);
+    const { other, keyspace } = under;
+    const deadlineMs = Date.now() + 60_000;
+    await other.set('a', '', 'PXAT', deadlineMs);
+    await other.set(BINARY, '', 'PXAT', deadlineMs);
+    await other.set('b', '');
+    await other.select(1);
+    await other.set('b', '', 'PXAT', deadlineMs + 500);
+    const keys = [at('a'), at('b'), at('b', 1), at('none'), at('a', 1), at(BINARY)];
+    const readings = await keyspace.read(keys);
+    const byKey = keys.map(({ database, key }) =>
+      readings.find((one) => one.database === database && one.key.equals(key)),
+    );
+    expect(byKey.map((one) => one?.life)).toEqual([
+      'until',
+      'endless',
+      'until',
+      'gone',
+      'gone',
+      'until',
+    ]);
+    const errors = [0, 2, 5].map((n) =>
+      Math.abs((byKey[n]?.deadlineMs ?? 0) - deadlineMs - (n === 2 ? 500 : 0)),
+    );
+    expect(Math.max(...errors)).toBeLessThanOrEqual(args.length === 0 ? 0 : 50);
+  });
+
+  it('makes Redis expire what is due, though it has not come by', async () => {
+    await using under = await aServer(...args);
+    const { other, keyspace } = under;
+    await other.call('DEBUG', 'SET-ACTIVE-EXPIRE', '0').catch(() => undefined);
+    await other.set('a', '', 'PX', 30);
+    await eventually('its end', async () => (await keyspace.read([at('a')]))[0]?.life === 'gone');
+    expect(await other.info('stats')).toContain('expired_keys:1');
+  });
+
+  it('reads thousands in their order', async () => {
+    await using under = await aServer(...args);
+    const keys = Array.from({ length: 1_234 }, (_, n) => at(`k${n}`));
+    const pipeline = under.other.pipeline();
+    for (const { key } of keys) pipeline.set(key, '', 'EX', 60);
+    await pipeline.exec();
+    const readings = await under.keyspace.read(keys);
+    expect(readings.map(({ key }) => key.toString())).toEqual(keys.map(({ key }) => `${key}`));
+    expect(readings.every(({ life }) => life === 'until')).toBe(true);
+  });
+});
+
+describe('reading the keys of several databases', () => {
+  it('answers in the order in which they were named', async () => {
+    await using under = await aServer();
+    await under.other.set('a', '', 'EX', 60);
+    const readings = await under.keyspace.read([at('a'), at('a', 1), at('b'), at('a')]);
+    expect(readings.map(({ database, life }) => `${database} ${life}`)).toEqual([
+      '0 until',
+      '1 gone',
+      '0 gone',
+      '0 until',
+    ]);
+  });
+});
+
+describe('a sweep', () => {
+  const sweepOf = async (redis: Redis, given: { glob?: string; database?: number } = {}) => {
+    const found: string[] = [];
+    const batches = sweep(
+      {
+        redis,
+        database: given.database ?? 0,
+        glob: given.glob ?? null,
+        isWanted: (key) => !key.includes('not'),
+        share: 0.5,
+        clock: systemClock,
+      },
+      never,
+    );
+    for await (const keys of batches) found.push(...keys.map(({ key }) => key.toString('latin1')));
+    return [...new Set(found)].sort();
+  };
+
+  it('finds all keys that are wanted, byte for byte, in the database alone', async () => {
+    await using under = await aServer();
+    const pipeline = under.other.pipeline();
+    for (let n = 0; n < 5_000; n += 1) pipeline.set(`order:${n}`, '');
+    await pipeline.set('not this', '').set(BINARY, '').select(1).set('b', '').exec();
+    const found = await sweepOf(under.redis);
+    expect(found).toHaveLength(5_001);
+    expect(found).toContain(BINARY.toString('latin1'));
+    expect(await sweepOf(under.redis, { database: 1 })).toEqual(['b']);
+    expect(await sweepOf(under.redis, { glob: 'order:499*' })).toHaveLength(11);
+  });
+
+  it('pauses between batches, and ends when it is told to', async () => {
+    await using under = await aServer();
+    const pipeline = under.other.pipeline();
+    for (let n = 0; n < 5_000; n += 1) pipeline.set(`order:${n}`, '');
+    await pipeline.exec();
+    const ending = new AbortController();
+    const sleeps: number[] = [];
+    const clock = {
+      ...systemClock,
+      sleep: async (ms: number) => {
+        sleeps.push(ms);
+        await settled();
+        if (sleeps.length === 2) ending.abort();
+      },
+    };
+    const parts = { redis: under.redis, database: 0, glob: null, isWanted: () => true };
+    let batches = 0;
+    for await (const _ of sweep({ ...parts, share: 0.1, clock }, ending.signal)) batches += 1;
+    expect(batches).toBe(2);
+    expect(sleeps.every((ms) => ms > 0)).toBe(true);
+  });
+});
+
+describe('a marker', () => {
+  it('is there until somebody empties the database, or puts another in its place', async () => {
+    await using under = await aServer();
+    const marker = new Marker(under.redis, '{expiry-relay}:marker');
+    expect(await marker.isThere(0)).toBe(false);
+    for (const database of [0, 1]) await marker.write(database);
+    expect(await marker.isThere(0)).toBe(true);
+    await under.other.swapdb(0, 1);
+    expect([await marker.isThere(0), await marker.isThere(1)]).toEqual([false, false]);
+    for (const database of [0, 1]) await marker.write(database);
+    await under.other.flushdb();
+    expect([await marker.isThere(0), await marker.isThere(1)]).toEqual([false, true]);
+  });
+
+  it('is taken for there where it may not be written: nobody can tell', async () => {
+    await using under = await aServer();
+    const { other, redis } = under;
+    await other.call('ACL', 'SETUSER', 'reader', 'on', 'nopass', '~*', '+@read', '+@connection');
+    await redis.call('AUTH', 'reader', 'any');
+    const marker = new Marker(redis, '{expiry-relay}:marker');
+    await marker.write(0);
+    expect(await marker.isThere(0)).toBe(true);
+    expect(await other.exists('{expiry-relay}:marker')).toBe(0);
+  });
+
+  it('says nothing when the connection is gone', async () => {
+    await using under = await aServer();
+    under.redis.disconnect();
+    const marker = new Marker(under.redis, '{expiry-relay}:marker');
+    await expect(marker.isThere(0)).rejects.toThrow();
+    await expect(marker.write(0)).rejects.toThrow();
+  });
+});

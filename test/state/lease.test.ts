@@ -1,0 +1,111 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { systemClock } from '../../src/clock.js';
+import { watchKey } from '../../src/state/format.js';
+import { RedisLease } from '../../src/state/lease.js';
+import { eventually } from '../support/eventually.js';
+import { openState } from '../support/redis-state.js';
+import { sharedRedis } from '../support/shared-redis.js';
+
+const shared = sharedRedis();
+const never = new AbortController().signal;
+let prefixes = 0;
+
+/** Replicas that all want to watch. */
+async function replicas(...names: string[]) {
+  prefixes += 1;
+  const prefix = `lease-${prefixes}`;
+  const leases = await Promise.all(
+    names.map(async (name) => {
+      const opened = await openState(shared.server.port, prefix);
+      const lease = new RedisLease(opened.state, name, systemClock);
+      onTestFinished(async () => {
+        await lease.stop();
+        opened.state.close();
+      });
+      return Object.assign(lease, { state: opened.state });
+    }),
+  );
+  const holders = () => leases.filter(({ token }) => token !== null);
+  return { leases, holders, key: watchKey(prefix) };
+}
+
+type Replica = Awaited<ReturnType<typeof replicas>>['leases'][number];
+
+async function holds(lease: Replica | undefined): Promise<string> {
+  if (lease === undefined) throw new Error('no such replica');
+  lease.want(true);
+  lease.start();
+  await lease.taken(never);
+  return lease.token ?? '';
+}
+
+describe('the lease', () => {
+  it('is taken at once when nobody holds it, and kept', async () => {
+    const { leases, key } = await replicas('one');
+    const token = await holds(leases[0]);
+    await sleep(2_500);
+    expect(leases[0]?.token).toBe(token);
+    expect(await shared.client.get(key)).toBe(token);
+  });
+
+  it('is held by one of several', async () => {
+    const { leases, holders } = await replicas('one', 'other', 'third');
+    for (const lease of leases) {
+      lease.want(true);
+      lease.start();
+    }
+    await eventually('held', () => holders().length === 1);
+    await sleep(1_000);
+    expect(holders()).toHaveLength(1);
+  });
+
+  it('is not sought by a replica that could not capture', async () => {
+    const { leases } = await replicas('deaf');
+    leases[0]?.start();
+    await sleep(700);
+    expect(leases[0]?.token).toBeNull();
+  });
+
+  it('passes on at once when its holder stops, or can capture no longer', async () => {
+    const { leases } = await replicas('one', 'other', 'third');
+    const [one, other, third] = leases;
+    await holds(one);
+    other?.want(true);
+    other?.start();
+    one?.want(false);
+    const askedAtMs = Date.now();
+    await other?.taken(never);
+    expect(Date.now() - askedAtMs).toBeLessThan(1_500);
+    third?.want(true);
+    third?.start();
+    await other?.stop();
+    await third?.taken(never);
+    expect(Date.now() - askedAtMs).toBeLessThan(3_000);
+  });
+
+  it('passes on within three seconds when its holder dies, under another token', async () => {
+    const { leases } = await replicas('one', 'other');
+    const [one, other] = leases;
+    const token = await holds(one);
+    other?.want(true);
+    other?.start();
+    one?.state.close();
+    const diedAtMs = Date.now();
+    await other?.taken(never);
+    expect(Date.now() - diedAtMs).toBeLessThan(3_000);
+    expect(other?.token).not.toBe(token);
+  });
+
+  it('is kept by a holder that cannot renew it, until another one holds it', async () => {
+    const { leases, key } = await replicas('one', 'other');
+    const [one, other] = leases;
+    const token = await holds(one);
+    await shared.client.del(key);
+    await eventually('taken again', async () => (await shared.client.get(key)) === token);
+    await shared.client.set(key, 'other:1', 'PX', 5_000);
+    await one?.lost(never);
+    expect(one?.token).toBeNull();
+    expect(other?.token).toBeNull();
+  });
+});
