@@ -1,8 +1,8 @@
 /** The relay, wired. */
 import { setMaxListeners } from 'node:events';
 import { type Check, startAdmin } from './admin/server.js';
-import { globsOf, matchRoute } from './capture/build.js';
-import { Capture, type Index, KEY_BYTES_MAX } from './capture/capture.js';
+import { globsOf } from './capture/build.js';
+import { Capture, type Index, isRouted } from './capture/capture.js';
 import { type Chance, type Clock, untilAborted } from './clock.js';
 import type { Deadlines } from './deadlines/deadlines.js';
 import { Tracker } from './deadlines/tracker.js';
@@ -136,9 +136,9 @@ function startDelivery(wiring: Wiring, outbox: Outbox): void {
     events.relay.stopped(lost.length);
   });
   const lookup = createLookup(clock);
+  const serverNowMs = () => serverClock.nowMs();
   const workers = [...settings.endpoints.values()].map((endpoint) => {
     const sender = createSender(endpoint, clock, lookup);
-    const serverNowMs = () => serverClock.nowMs();
     return new Worker({
       endpoint,
       sender,
@@ -179,10 +179,7 @@ function startCapture(wiring: Wiring, outbox: Outbox, index: Index): Capture {
 /** Which keys routes are about. */
 function isWantedBy({ routes, state }: Settings): (key: Buffer) => boolean {
   const ownPrefix = Buffer.from(ownKeyPrefix(state.prefix));
-  return (key) =>
-    key.length <= KEY_BYTES_MAX &&
-    !key.subarray(0, ownPrefix.length).equals(ownPrefix) &&
-    routes.some((route) => matchRoute(route, key) !== null);
+  return (key) => !key.subarray(0, ownPrefix.length).equals(ownPrefix) && isRouted(routes, key);
 }
 
 function createWatch(

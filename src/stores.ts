@@ -1,5 +1,4 @@
 /** Picks where what must survive is kept: in Redis, or in this process. */
-
 import type { Check } from './admin/server.js';
 import { type Chance, type Clock, untilAborted } from './clock.js';
 import type { Deadlines } from './deadlines/deadlines.js';

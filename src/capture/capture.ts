@@ -104,8 +104,7 @@ export class Capture {
   noticed(notice: Notice): void {
     const { routes, events } = this.#parts;
     const { key } = notice;
-    if (key.length > KEY_BYTES_MAX) return;
-    if (!routes.some((route) => matchRoute(route, key) !== null)) return;
+    if (!isRouted(routes, key)) return;
     if (!this.#note(notice, key)) events.noticeDropped();
   }
 
@@ -262,6 +261,11 @@ export class Capture {
     }
     return null;
   }
+}
+
+/** Whether a route is about the key, and it can be sent. */
+export function isRouted(routes: readonly Route[], key: Buffer): boolean {
+  return key.length <= KEY_BYTES_MAX && routes.some((route) => matchRoute(route, key) !== null);
 }
 
 /** Where the expiration stands that is the `nth`, from 0. */

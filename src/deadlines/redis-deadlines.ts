@@ -2,9 +2,8 @@
  * The index of deadlines at rest in Redis, shared by all replicas: see state/format.ts for how it
  * lies there. Nothing of it is kept in this process.
  */
-import { FencedError } from '../errors.js';
 import { claimedKey, claimedMember, deadlineKeys, watchKey } from '../state/format.js';
-import type { Lease } from '../state/lease.js';
+import { type Lease, tokenOf } from '../state/lease.js';
 import type { RedisState } from '../state/redis-state.js';
 import { defineScripts, type Scripts } from '../state/scripts.js';
 import type { Deadline, KeyInDatabase, KeyReading } from '../vocabulary.js';
@@ -38,7 +37,7 @@ export class RedisDeadlines implements Deadlines {
       life === 'until' ? deadlineMs : readAtMs,
     ]);
     await this.#state.run('track', () =>
-      this.#scripts.deadlinesPut(keys, [this.#token(), ...args]),
+      this.#scripts.deadlinesPut(keys, [tokenOf(this.#lease), ...args]),
     );
   }
 
@@ -47,7 +46,7 @@ export class RedisDeadlines implements Deadlines {
     const { keys, placeOf } = this.#keysOf(removed);
     const args = removed.flatMap(({ database, key }) => [placeOf(database), key]);
     await this.#state.run('track', () =>
-      this.#scripts.deadlinesRemove(keys, [this.#token(), ...args]),
+      this.#scripts.deadlinesRemove(keys, [tokenOf(this.#lease), ...args]),
     );
   }
 
@@ -56,7 +55,7 @@ export class RedisDeadlines implements Deadlines {
     const reply = await this.#state.run('track', () =>
       this.#scripts.deadlinesTake(
         [watchKey(this.#state.prefix), tracked, overdue],
-        [this.#token(), untilMs, countMax],
+        [tokenOf(this.#lease), untilMs, countMax],
       ),
     );
     return deadlinesOf(database, reply as Buffer[]);
@@ -140,12 +139,6 @@ export class RedisDeadlines implements Deadlines {
     const { tracked, overdue } = this.#keys(database);
     const keys = [tracked, overdue];
     return Number(await this.#state.run('track', () => this.#scripts.deadlinesForget(keys, [])));
-  }
-
-  #token(): string {
-    const { token } = this.#lease;
-    if (token === null) throw new FencedError('another replica watches');
-    return token;
   }
 
   #keys(database: number) {

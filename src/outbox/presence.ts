@@ -4,7 +4,7 @@
  * claims void when it wakes up: what it then settles changes nothing.
  */
 import type { Clock } from '../clock.js';
-import { messageOf, StateUnavailableError } from '../errors.js';
+import { messageOf } from '../errors.js';
 import {
   endpointKeys,
   endpointsKey,
@@ -13,7 +13,7 @@ import {
   GROUP,
   replicasKey,
 } from '../state/format.js';
-import type { RedisState } from '../state/redis-state.js';
+import { ignoreTrouble, type RedisState } from '../state/redis-state.js';
 import type { OutboxScripts } from './scripts/scripts.js';
 
 /** Several within `DEAD_AFTER_MS`, so that one that is lost does not matter. */
@@ -26,7 +26,7 @@ const BEAT_AGAIN_MS = 250;
 const BEAT_GAP_MS_MAX = 2 * BEAT_EVERY_MS;
 
 /**
- * While Redis is away no replica can keep its key alive. The others have so long to come back before
+ * While Redis is away no replica can give a sign of life. The others have so long to come back before
  * what they had claimed is taken over: the longest wait before a connection is made anew, and a beat.
  */
 const OTHERS_BACK_MS = 5_000;
@@ -156,14 +156,5 @@ export class Presence {
       count = Number(await state.run('reclaim', () => scripts.reclaim(keys, args), endpoint));
       if (count > 0) onReclaimed(endpoint, replica, count);
     } while (count === RECLAIM_BATCH && !this.#stop.signal.aborted);
-  }
-}
-
-/** The state itself says what is wrong with it. */
-async function ignoreTrouble(step: () => Promise<unknown>): Promise<void> {
-  try {
-    await step();
-  } catch (error) {
-    if (!(error instanceof StateUnavailableError)) throw error;
   }
 }

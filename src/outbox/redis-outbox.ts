@@ -3,7 +3,6 @@
  * scripts/ for what is atomic. Nothing of it is kept in this process but what it waits for.
  */
 import { Bell } from '../bell.js';
-import { FencedError } from '../errors.js';
 import {
   claimedKey,
   claimedMember,
@@ -14,7 +13,7 @@ import {
   waitingMember,
   watchKey,
 } from '../state/format.js';
-import type { Lease } from '../state/lease.js';
+import { type Lease, tokenOf } from '../state/lease.js';
 import type { ClaimedKey, Delivery, Disposition, EndpointSignal } from '../vocabulary.js';
 import { Claimer, type ClaimerParts, type RedisClaimed } from './claimer.js';
 import type { BreakerChange, BreakerState, Claimed, Depth, Outbox } from './outbox.js';
@@ -68,8 +67,7 @@ export class RedisOutbox implements Outbox {
   ): Promise<readonly Delivery[]> {
     if (deliveries.length + claimed.length === 0) return [];
     const { state, scripts, lease } = this.#parts;
-    const { token } = lease;
-    if (token === null) throw new FencedError('another replica watches');
+    const token = tokenOf(lease);
     const databases = [...new Set(claimed.map(({ database }) => database))];
     const endpoints = [...new Set(deliveries.map(({ endpoint }) => endpoint))];
     const keys = [

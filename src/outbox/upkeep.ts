@@ -4,9 +4,8 @@
  * may run different files for a while) is shown, and after a grace given up.
  */
 import type { Clock } from '../clock.js';
-import { StateUnavailableError } from '../errors.js';
 import { DEAD_AFTER_MS, endpointKeys, endpointsKey } from '../state/format.js';
-import type { RedisState } from '../state/redis-state.js';
+import { ignoreTrouble, type RedisState } from '../state/redis-state.js';
 import type { RedisOutbox } from './redis-outbox.js';
 import type { OutboxScripts } from './scripts/scripts.js';
 
@@ -61,12 +60,8 @@ export class Upkeep {
     // Not at once: the other replicas of a deployment start at the same time.
     await clock.sleep(UPKEEP_EVERY_MS, signal);
     while (!signal.aborted) {
-      try {
-        await this.once();
-      } catch (error) {
-        // The state itself says what is wrong with it; the next round does what this one has not.
-        if (!(error instanceof StateUnavailableError)) throw error;
-      }
+      // The next round does what this one has not.
+      await ignoreTrouble(() => this.once());
       await clock.sleep(UPKEEP_EVERY_MS, signal);
     }
   }

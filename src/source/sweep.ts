@@ -44,7 +44,17 @@ export async function* sweep(
     cursor = next.toString();
     const found = keys.filter(isWanted);
     if (found.length > 0) yield found.map((key) => ({ database, key }));
-    const spentMs = clock.monotonicMs() - beganAtMs;
-    await clock.sleep(spentMs / share - spentMs, signal);
+    await pace(beganAtMs, share, clock, signal);
   } while (cursor !== '0' && !signal.aborted);
+}
+
+/** Pauses until what has been spent since is no more than this share (0 to 1) of the time. */
+export async function pace(
+  beganAtMs: number,
+  share: number,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<void> {
+  const spentMs = clock.monotonicMs() - beganAtMs;
+  await clock.sleep(spentMs / share - spentMs, signal);
 }

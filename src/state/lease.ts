@@ -4,10 +4,10 @@
  * still, and does not know yet that it has lost the lease, changes nothing.
  */
 import { Bell } from '../bell.js';
-import type { Clock } from '../clock.js';
-import { StateUnavailableError } from '../errors.js';
+import { type Clock, untilAborted } from '../clock.js';
+import { FencedError } from '../errors.js';
 import { watchKey } from './format.js';
-import type { RedisState } from './redis-state.js';
+import { ignoreTrouble, type RedisState } from './redis-state.js';
 import { defineScripts, type Scripts } from './scripts.js';
 
 /** A holder that is not heard of for so long has lost it. */
@@ -50,16 +50,18 @@ export interface Lease {
   stop(): Promise<void>;
 }
 
+/** What a script is given that captures; throws FencedError where this replica does not hold it. */
+export function tokenOf({ token }: Pick<Lease, 'token'>): string {
+  if (token === null) throw new FencedError('another replica watches');
+  return token;
+}
+
 /** For a state in memory: every replica watches for itself. */
 export const ALWAYS_HELD: Lease = {
   token: '',
   want: () => undefined,
   taken: async () => undefined,
-  lost: (signal) =>
-    new Promise((resolve) => {
-      if (signal.aborted) resolve();
-      else signal.addEventListener('abort', () => resolve(), { once: true });
-    }),
+  lost: untilAborted,
   stop: async () => undefined,
 };
 
@@ -122,16 +124,16 @@ export class RedisLease implements Lease {
 
   /** Takes it when nobody holds it; renews it when this replica does. */
   async #look(): Promise<void> {
-    const isHeld = this.token !== null;
-    if (!isHeld) this.#terms += 1;
-    const token = isHeld && this.#token !== null ? this.#token : `${this.#replica}:${this.#terms}`;
+    const held = this.#token;
+    if (held === null) this.#terms += 1;
+    const token = held ?? `${this.#replica}:${this.#terms}`;
     const key = watchKey(this.#state.prefix);
-    const held = await this.#state.run('watch', () =>
+    const reply = await this.#state.run('watch', () =>
       this.#scripts.leaseHold([key], [token, LEASE_MS]),
     );
-    if (held !== 1) return this.#lose();
+    if (reply !== 1) return this.#lose();
     this.#token = token;
-    if (!isHeld) this.#bell.ring();
+    if (held === null) this.#bell.ring();
   }
 
   async #letGo(): Promise<void> {
@@ -146,14 +148,5 @@ export class RedisLease implements Lease {
     if (this.#token === null) return;
     this.#token = null;
     this.#bell.ring();
-  }
-}
-
-/** The state itself says what is wrong with it. */
-async function ignoreTrouble(step: () => Promise<unknown>): Promise<void> {
-  try {
-    await step();
-  } catch (error) {
-    if (!(error instanceof StateUnavailableError)) throw error;
   }
 }

@@ -13,7 +13,7 @@ import type { Tracker } from '../deadlines/tracker.js';
 import { messageOf } from '../errors.js';
 import type { WatchEvents } from '../events/watch-events.js';
 import type { Session } from '../source/session.js';
-import { sweep } from '../source/sweep.js';
+import { pace, sweep } from '../source/sweep.js';
 import type { Deadline, KeyInDatabase } from '../vocabulary.js';
 
 /** What catches up is to be over soon; the later sweeps only mend what was missed. */
@@ -171,8 +171,7 @@ export class Watch {
       if (signal.aborted) return;
       const beganAtMs = clock.monotonicMs();
       await tracker.changed(keys, keyspace);
-      const spentMs = clock.monotonicMs() - beganAtMs;
-      await clock.sleep(spentMs / share - spentMs, signal);
+      await pace(beganAtMs, share, clock, signal);
     }
   }
 

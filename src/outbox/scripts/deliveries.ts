@@ -3,7 +3,6 @@ import { GROUP } from '../../state/format.js';
 import { FENCE } from '../../state/scripts.js';
 import { ALIVE, BREAK, BURY, KEEP_COUNT, NOW, READY, UNCLAIM } from './fragments.js';
 
-/**
 /** For so long it is known that an expiration was claimed: longer than a standby remembers it. */
 const CLAIMED_KEPT_MS = 10_000;
 
