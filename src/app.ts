@@ -1,8 +1,8 @@
 /** The relay, wired. */
 import { setMaxListeners } from 'node:events';
 import { type Check, startAdmin } from './admin/server.js';
-import { globsOf } from './capture/build.js';
-import { Capture, type Index, isRouted } from './capture/capture.js';
+import { globsOf, isRouted } from './capture/build.js';
+import { Capture, type Index } from './capture/capture.js';
 import { type Chance, type Clock, untilAborted } from './clock.js';
 import type { Deadlines } from './deadlines/deadlines.js';
 import { Tracker } from './deadlines/tracker.js';

@@ -46,8 +46,10 @@ export interface Deadline extends KeyInDatabase {
 
 /** A key whose expiration is claimed: it leaves the index of deadlines. */
 export interface ClaimedKey extends KeyInDatabase {
-  /** What the index had; null when it had nothing. */
+  /** What the index had, in milliseconds by the clock of its Redis; null when it had nothing. */
   readonly deadlineMs: number | null;
+  /** When it was known to be gone, by the same clock: an entry that has come meanwhile is about it. */
+  readonly goneByMs: number;
 }
 
 /** What was read of a key. Made by the source, read by the index of deadlines. */

@@ -16,6 +16,14 @@ export function matchRoute(route: Route, key: Uint8Array): Params | null {
   return null;
 }
 
+/** Redis allows keys of 512 MiB; a body that carries one is no webhook. */
+export const KEY_BYTES_MAX = 1024 * 1024;
+
+/** Whether a route is about the key, and it can be sent. */
+export function isRouted(routes: readonly Route[], key: Buffer): boolean {
+  return key.length <= KEY_BYTES_MAX && routes.some((route) => matchRoute(route, key) !== null);
+}
+
 /** More sweeps than this cost more than one that looks at every key. */
 const GLOBS_MAX = 3;
 
@@ -48,6 +56,23 @@ export function deliveryId(occurrence: string, route: string, endpoint: string):
  */
 export function occurrenceOf({ database, key, expiredAtMs }: Expiration): string | null {
   return expiredAtMs === null ? null : `${database}:${expiredAtMs}:${key.toString('hex')}`;
+}
+
+/** The clocks of Redis and of the relay are known to one another only so well. */
+const CLOCK_SLACK_MS = 50;
+
+/**
+ * With the deadline that is known of its key, or null. One that is yet to come belongs to the key's
+ * next life.
+ */
+export function withDeadline(expiration: Expiration, deadlineMs: number | null): Expiration {
+  const { detectedAtMs } = expiration;
+  if (deadlineMs === null || deadlineMs > detectedAtMs + CLOCK_SLACK_MS) return expiration;
+  return {
+    ...expiration,
+    expiredAtMs: deadlineMs,
+    detectedAtMs: Math.max(detectedAtMs, deadlineMs),
+  };
 }
 
 /** Bytes that are no UTF-8 appear as U+FFFD. */

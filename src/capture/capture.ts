@@ -1,12 +1,15 @@
 /**
  * Turns each expiration into its deliveries and puts them into the outbox; hands every other notice
- * on to the index of deadlines. Both in the order in which they came: what was heard of a key first
- * must not overtake what was heard later. The source must never wait, so there is a bounded queue
- * between it and all of this.
+ * on to the index of deadlines. The source must never wait, so there are bounded queues between it
+ * and all of this: expirations have a lane of their own, since they must not be late because of what
+ * only concerns later deadlines. Of one key, what was heard first is not overtaken by what was heard
+ * later: an expiration that was heard behind notices of its key follows them through their lane.
  */
+import { Bell } from '../bell.js';
 import type { Chance, Clock } from '../clock.js';
 import { FencedError } from '../errors.js';
 import type { CaptureEvents } from '../events/capture-events.js';
+import { nameOf } from '../key-name.js';
 import type { Outbox } from '../outbox/outbox.js';
 import type {
   ClaimedKey,
@@ -16,10 +19,8 @@ import type {
   Notice,
   Route,
 } from '../vocabulary.js';
-import { buildDeliveries, matchRoute, occurrenceOf } from './build.js';
-
-/** Redis allows keys of 512 MiB; a body that carries one is no webhook. */
-export const KEY_BYTES_MAX = 1024 * 1024;
+import { buildDeliveries, isRouted, KEY_BYTES_MAX, occurrenceOf, withDeadline } from './build.js';
+import { Lane } from './lane.js';
 
 /** Expirations and notices between the source and the outbox: several seconds of a fast server's. */
 const QUEUED_MAX = 200_000;
@@ -27,14 +28,11 @@ const QUEUED_MAX = 200_000;
 /** The keys of these, together. */
 const QUEUED_BYTES_MAX = 64 * 1024 * 1024;
 
-/** Notices that are taken care of together. */
-const SLICE_MAX = 500;
+/** Whoever makes Redis expire keys waits while there are more: the index keeps them meanwhile. */
+const ROOM_MAX = 5_000;
 
 /** How long deliveries are built before the rest of the process has its turn. */
 const SLICE_MS = 5;
-
-/** The clocks of Redis and of the relay are known to one another only so well. */
-const CLOCK_SLACK_MS = 50;
 
 const RETRY_FIRST_MS = 100;
 const RETRY_MS_MAX = 5_000;
@@ -43,7 +41,7 @@ const RETRY_MS_MAX = 5_000;
 export interface Index {
   /** The deadline that is known of each key; null where none is. */
   of(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]>;
-  /** These entries are about to be claimed: what is being read of their keys is out of date. */
+  /** These keys are about to be claimed: what is being read of them is out of date. */
   overtaken(keys: readonly KeyInDatabase[]): void;
   /** Reads the deadlines of these keys again. */
   changed(keys: readonly KeyInDatabase[]): Promise<void>;
@@ -60,15 +58,10 @@ export interface CaptureParts {
   readonly chance: Chance;
 }
 
-/** What became of a slice of the queue. */
-interface Claims {
-  /** How many of it are taken care of. */
-  readonly reach: number;
-  /** Expired keys whose entries in the index are about another life. */
-  readonly alsoChanged: readonly KeyInDatabase[];
-}
-
-type Queued = { readonly kind: 'expired'; readonly expiration: Expiration } | Notice;
+/** What the lane of notices holds: them, and expirations that were heard behind one of their key. */
+type Noted =
+  | Notice
+  | (KeyInDatabase & { readonly kind: 'expired'; readonly expiration: Expiration });
 
 /** What becomes of some expirations. */
 interface Built {
@@ -81,101 +74,97 @@ interface Built {
 export class Capture {
   readonly #parts: CaptureParts;
   readonly #abandon = new AbortController();
-  #queue: Queued[] = [];
-  #queuedBytes = 0;
-  /** The emptying of the queue, while it goes on. */
-  #emptying: Promise<void> | null = null;
+  readonly #through = new Bell();
+  readonly #expirations: Lane<Expiration>;
+  readonly #notices: Lane<Noted>;
 
   constructor(parts: CaptureParts) {
+    const { clock } = parts;
+    const onThrough = () => this.#through.ring();
     this.#parts = parts;
+    this.#expirations = new Lane({ clock, onThrough, process: (slice) => this.#claim(slice) });
+    this.#notices = new Lane({ clock, onThrough, process: (slice) => this.#handOn(slice) });
   }
 
   /** Takes note of an expiration and returns at once: the source must go on reading. */
   expired(expiration: Expiration): void {
-    const { events } = this.#parts;
-    const { database, key } = expiration;
+    const { events, routes } = this.#parts;
+    const { database, key, detectedBy } = expiration;
     if (key.length > KEY_BYTES_MAX) {
       return events.expirationRefused(database, key, KEY_BYTES_MAX);
     }
-    if (!this.#note({ kind: 'expired', expiration }, key)) events.queueFull();
+    // An entry of a key that no route is about any more is claimed when it is found.
+    if (detectedBy === 'notification' && !isRouted(routes, key)) {
+      return events.expired(expiration, []);
+    }
+    if (!this.#hasRoomFor(key)) return events.queueFull();
+    if (!this.#notices.has(expiration)) return this.#expirations.push(expiration);
+    this.#notices.push({ kind: 'expired', database, key, expiration });
   }
 
   /** Takes note of what became of a key, if a route is about it, and returns at once. */
   noticed(notice: Notice): void {
     const { routes, events } = this.#parts;
-    const { key } = notice;
-    if (!isRouted(routes, key)) return;
-    if (!this.#note(notice, key)) events.noticeDropped();
+    if (!isRouted(routes, notice.key)) return;
+    if (this.#hasRoomFor(notice.key)) this.#notices.push(notice);
+    else events.noticeDropped();
   }
 
   /** How many wait to be taken care of. */
   get queued(): number {
-    return this.#queue.length;
+    return this.#expirations.size + this.#notices.size;
   }
 
   /** Resolves when all that was noted before has been taken care of, or the signal aborts. */
-  settled(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const end = () => {
-        signal.removeEventListener('abort', end);
-        resolve();
-      };
-      if (signal.aborted) return end();
-      signal.addEventListener('abort', end);
-      void (this.#emptying ?? Promise.resolve()).then(end);
-    });
+  async settled(signal: AbortSignal): Promise<void> {
+    await this.#notices.settled(signal);
+    // Some of the one lane go on to the other.
+    await this.#expirations.settled(signal);
+  }
+
+  /** Resolves when there is room for more expirations, or the signal aborts. */
+  async room(signal: AbortSignal): Promise<void> {
+    while (this.queued > ROOM_MAX && !signal.aborted) {
+      await this.#through.wait(this.#parts.clock, null, signal);
+    }
   }
 
   /** Resolves when all that was noted is in the outbox; an abort gives up, and says so. */
   async stop(signal: AbortSignal): Promise<void> {
     if (signal.aborted) this.#abandon.abort();
     signal.addEventListener('abort', () => this.#abandon.abort(), { once: true });
-    await this.#emptying;
+    await this.#notices.atRest();
+    await this.#expirations.atRest();
     const { events } = this.#parts;
-    const expirations = this.#queue.filter(({ kind }) => kind === 'expired').length;
+    const held = this.#notices.items.filter(({ kind }) => kind === 'expired').length;
+    const expirations = this.#expirations.size + held;
     if (expirations > 0) events.abandoned(expirations);
     events.ended();
   }
 
-  /** False when there is no room. */
-  #note(queued: Queued, key: Buffer): boolean {
-    const fits =
-      this.#queue.length < QUEUED_MAX && this.#queuedBytes + key.length <= QUEUED_BYTES_MAX;
-    if (!fits) return false;
-    this.#queue.push(queued);
-    this.#queuedBytes += key.length;
-    this.#emptying ??= this.#empty();
-    return true;
+  #hasRoomFor(key: Buffer): boolean {
+    const bytes = this.#expirations.bytes + this.#notices.bytes + key.length;
+    return this.queued < QUEUED_MAX && bytes <= QUEUED_BYTES_MAX;
   }
 
-  async #empty(): Promise<void> {
-    const { signal } = this.#abandon;
-    while (this.#queue.length > 0 && !signal.aborted) {
-      await this.#parts.clock.turn();
-      const slice = this.#queue.slice(0, SLICE_MAX);
-      const claimed = await this.#claim(slice);
-      if (claimed === null) break;
-      await this.#handOn(slice.slice(0, claimed.reach), claimed.alsoChanged);
-      this.#drop(claimed.reach);
-    }
-    this.#emptying = null;
-  }
-
-  /** The expirations among these, as far as a short while reaches. Null when they are given up. */
-  async #claim(slice: readonly Queued[]): Promise<Claims | null> {
-    const { index } = this.#parts;
-    const expirations = slice.flatMap((one) => (one.kind === 'expired' ? [one.expiration] : []));
-    if (expirations.length === 0) return { reach: slice.length, alsoChanged: [] };
-    const deadlines = await this.#persist(() => index.of(expirations));
+  /** Resolves with how many of these are claimed: all, or null when they are given up. */
+  async #claim(slice: readonly Expiration[]): Promise<number | null> {
+    const { index, clock } = this.#parts;
+    const deadlines = await this.#persist(() => index.of(slice));
     if (deadlines === null) return null;
-    const known = expirations.map((expiration, at) => withDeadline(expiration, deadlines[at]));
-    const { deliveries, claimed, built } = this.#build(known);
-    if (!(await this.#enqueue(deliveries, claimed))) return null;
-    const done = known.slice(0, built);
-    return {
-      reach: built === known.length ? slice.length : placeOfExpiration(slice, built),
-      alsoChanged: done.filter((one, at) => !hasDeadline(one) && deadlines[at] !== null),
-    };
+    const known = slice.map((expiration, at) => withDeadline(expiration, deadlines[at] ?? null));
+    for (let from = 0; from < known.length; ) {
+      if (from > 0) await clock.turn();
+      const { deliveries, claimed, built } = this.#build(known.slice(from));
+      if (!(await this.#enqueue(deliveries, claimed))) return null;
+      from += built;
+    }
+    // An entry may be about another life, which may never have begun.
+    for (const [at, { database, key, expiredAtMs }] of known.entries()) {
+      if (expiredAtMs !== null || deadlines[at] === null) continue;
+      this.#notices.push({ kind: 'changed', database, key });
+    }
+    return slice.length;
   }
 
   #build(expirations: readonly Expiration[]): Built {
@@ -187,40 +176,19 @@ export class Capture {
     let recovered = 0;
     for (const expiration of expirations) {
       built += 1;
+      const { database, key, detectedBy, expiredAtMs: deadlineMs } = expiration;
+      const claim = { database, key, deadlineMs, goneByMs: expiration.detectedAtMs };
       // Its entry is gone: it was heard of after all, or has another life.
-      if (expiration.detectedBy === 'recovery' && !hasDeadline(expiration)) continue;
+      if (detectedBy === 'recovery' && deadlineMs === null) continue;
       const its = buildDeliveries(expiration, routes, occurrenceOf(expiration) ?? chance.token());
       events.expired(expiration, its);
       deliveries.push(...its);
-      if (its.length > 0 || hasDeadline(expiration)) claimed.push(claimedKeyOf(expiration));
-      if (expiration.detectedBy === 'recovery' && its.length > 0) recovered += 1;
+      if (its.length > 0 || deadlineMs !== null) claimed.push(claim);
+      if (detectedBy === 'recovery' && its.length > 0) recovered += 1;
       if (clock.monotonicMs() >= endMs) break;
     }
     if (recovered > 0) events.recovered(recovered);
     return { deliveries, claimed, built };
-  }
-
-  /**
-   * Every other notice: what the key is now is read, so that each key is looked at once. So are keys
-   * that expired, and whose entries are about another life: it may never have begun.
-   */
-  async #handOn(slice: readonly Queued[], alsoChanged: readonly KeyInDatabase[]): Promise<void> {
-    const { index } = this.#parts;
-    const nameOf = ({ database, key }: KeyInDatabase) => `${database}:${key.toString('latin1')}`;
-    const changed = new Map(alsoChanged.map((key) => [nameOf(key), key]));
-    const removed = new Map<string, KeyInDatabase>();
-    for (const one of slice) {
-      if (one.kind === 'expired') continue;
-      (one.kind === 'changed' ? changed : removed).set(nameOf(one), one);
-    }
-    if (removed.size > 0) await this.#persist(() => index.removed([...removed.values()]));
-    if (changed.size > 0) await this.#persist(() => index.changed([...changed.values()]));
-  }
-
-  #drop(count: number): void {
-    for (const one of this.#queue.splice(0, count)) {
-      this.#queuedBytes -= one.kind === 'expired' ? one.expiration.key.length : one.key.length;
-    }
   }
 
   /** False when it is given up. */
@@ -231,18 +199,40 @@ export class Capture {
     if (deliveries.length + claimed.length === 0) return true;
     const { outbox, index, events } = this.#parts;
     const refused = await this.#persist(() => {
-      index.overtaken(claimed.filter(({ deadlineMs }) => deadlineMs !== null));
+      index.overtaken(claimed);
       return outbox.enqueue(deliveries, claimed);
     });
     if (refused !== null) events.outboxFull(refused);
     return refused !== null;
   }
 
+  /**
+   * Hands notices on, up to the first about a key that expired before it: how many, or null when they
+   * are given up. What a key is now is what is read, so that each key is looked at once.
+   */
+  async #handOn(slice: readonly Noted[]): Promise<number | null> {
+    const { index } = this.#parts;
+    const { changed, removed, expired, reach } = inOrder(slice);
+    const { signal } = this.#abandon;
+    if ([...changed, ...removed].some((key) => this.#expirations.has(key))) {
+      await this.#expirations.settled(signal);
+      if (signal.aborted) return null;
+    }
+    if (removed.length > 0) {
+      if ((await this.#persist(() => index.removed(removed))) === null) return null;
+    }
+    if (changed.length > 0) {
+      if ((await this.#persist(() => index.changed(changed))) === null) return null;
+    }
+    for (const expiration of expired) this.#expirations.push(expiration);
+    return reach;
+  }
+
   /** Another replica has heard all of this, too, and captures it. */
   #fenced(): null {
-    this.#parts.events.fenced(this.#queue.length);
-    this.#queue = [];
-    this.#queuedBytes = 0;
+    if (this.queued > 0) this.#parts.events.fenced(this.queued);
+    this.#expirations.clear();
+    this.#notices.clear();
     return null;
   }
 
@@ -254,7 +244,7 @@ export class Capture {
         return await step();
       } catch (error) {
         if (error instanceof FencedError) return this.#fenced();
-        events.captureFailed(error, this.#queue.length, retryInMs);
+        events.captureFailed(error, this.queued, retryInMs);
         await clock.sleep(retryInMs, this.#abandon.signal);
         retryInMs = Math.min(retryInMs * 2, RETRY_MS_MAX);
       }
@@ -263,37 +253,26 @@ export class Capture {
   }
 }
 
-/** Whether a route is about the key, and it can be sent. */
-export function isRouted(routes: readonly Route[], key: Buffer): boolean {
-  return key.length <= KEY_BYTES_MAX && routes.some((route) => matchRoute(route, key) !== null);
-}
-
-/** Where the expiration stands that is the `nth`, from 0. */
-function placeOfExpiration(slice: readonly Queued[], nth: number): number {
-  let seen = 0;
-  return slice.findIndex(({ kind }) => {
-    if (kind !== 'expired') return false;
-    seen += 1;
-    return seen > nth;
-  });
-}
-
-/** A deadline that is yet to come belongs to the key's next life. */
-function withDeadline(expiration: Expiration, deadlineMs: number | null | undefined): Expiration {
-  const { detectedAtMs } = expiration;
-  if (deadlineMs === null || deadlineMs === undefined) return expiration;
-  if (deadlineMs > detectedAtMs + CLOCK_SLACK_MS) return expiration;
+/**
+ * The notices of a slice, one for each key, and the expirations among them; the slice ends before
+ * the first notice of a key that has expired in it.
+ */
+function inOrder(slice: readonly Noted[]) {
+  const changed = new Map<string, KeyInDatabase>();
+  const removed = new Map<string, KeyInDatabase>();
+  const expired = new Map<string, Expiration>();
+  let reach = 0;
+  for (const one of slice) {
+    const name = nameOf(one);
+    if (expired.has(name)) break;
+    reach += 1;
+    if (one.kind === 'expired') expired.set(name, one.expiration);
+    else (one.kind === 'changed' ? changed : removed).set(name, one);
+  }
   return {
-    ...expiration,
-    expiredAtMs: deadlineMs,
-    detectedAtMs: Math.max(detectedAtMs, deadlineMs),
+    changed: [...changed.values()],
+    removed: [...removed.values()],
+    expired: [...expired.values()],
+    reach,
   };
-}
-
-function hasDeadline(expiration: Expiration): boolean {
-  return expiration.expiredAtMs !== null;
-}
-
-function claimedKeyOf({ database, key, expiredAtMs }: Expiration): ClaimedKey {
-  return { database, key, deadlineMs: expiredAtMs };
 }

@@ -77,10 +77,7 @@ function byDeadline(one: Deadline, other: Deadline): number {
 }
 
 /** One database's. */
-interface Shelf {
-  readonly tracked: Ordered;
-  readonly overdue: Ordered;
-}
+type Shelf = Readonly<Record<'tracked' | 'overdue', Ordered>>;
 
 export class MemoryDeadlines implements Deadlines {
   readonly #keysMax: number;
@@ -110,6 +107,7 @@ export class MemoryDeadlines implements Deadlines {
         return;
       case 'gone':
         if ((tracked.get(name)?.deadlineMs ?? 0) > readAtMs) tracked.delete(name);
+        if ((overdue.get(name)?.deadlineMs ?? 0) > readAtMs) overdue.delete(name);
         return;
     }
   }
@@ -125,11 +123,14 @@ export class MemoryDeadlines implements Deadlines {
 
   /** Forgets these entries, unless they have got another deadline since. */
   async claimed(deadlines: readonly ClaimedKey[]): Promise<void> {
-    for (const { database, key, deadlineMs } of deadlines) {
-      const { tracked, overdue } = this.#shelf(database);
+    for (const { database, key, deadlineMs, goneByMs } of deadlines) {
       const name = nameOf(key);
-      if (tracked.get(name)?.deadlineMs === deadlineMs) tracked.delete(name);
-      if (overdue.get(name)?.deadlineMs === deadlineMs) overdue.delete(name);
+      const isAboutIt = (known: number) =>
+        deadlineMs === null ? known <= goneByMs : known === deadlineMs;
+      for (const ordered of Object.values(this.#shelf(database))) {
+        const entry = ordered.get(name);
+        if (entry !== undefined && isAboutIt(entry.deadlineMs)) ordered.delete(name);
+      }
     }
   }
 

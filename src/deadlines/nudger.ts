@@ -3,6 +3,7 @@
  * of whenever it would have come by. A key that lives on gets its new deadline. One that is gone,
  * and whose expiration is not heard soon, is reported as missing. One nudger has one database.
  */
+import TinyQueue from 'tinyqueue';
 import { Bell } from '../bell.js';
 import type { Clock } from '../clock.js';
 import type { Deadline } from '../vocabulary.js';
@@ -12,11 +13,24 @@ import type { KeyReader, Tracker } from './tracker.js';
 /** Redis expires a key when its clock is strictly later than the deadline. */
 const AFTER_DEADLINE_MS = 1;
 
+/** So much earlier an entry is taken out of the index: at its deadline its key waits for nothing. */
+const AHEAD_MS = 100;
+
+/** From one look at the index to the next, unless a key has got an earlier deadline. */
+const TAKE_EVERY_MS = 50;
+
 /** Keys read together: what is due later waits for them. */
 const BATCH = 500;
 
-/** A key that lives on at its deadline: the server's clock is behind what is known of it. */
-const EARLY_MS = 5;
+/** Taken out, and not yet read. */
+const HELD_MAX = 4 * BATCH;
+
+/**
+ * A key that lives on at its deadline: the server's clock is behind what is known of it, or it may
+ * not expire keys for a while. It is read again after so long, and after twice as long each time.
+ */
+const EARLY_MS = 1;
+const EARLY_MS_MAX = 64;
 
 /** How often the index is looked at although nothing in it is due: somebody else may write it too. */
 const LOOK_EVERY_MS = 1_000;
@@ -43,47 +57,101 @@ export interface NudgerParts {
    */
   readonly onMissing: (missing: readonly Deadline[], signal: AbortSignal) => Promise<void>;
   readonly onNudged: (count: number) => void;
+  /** Resolves when what Redis says of expired keys finds room, or the signal aborts. */
+  readonly room: (signal: AbortSignal) => Promise<void>;
 }
 
 export class Nudger {
   readonly #parts: NudgerParts;
-  readonly #bell = new Bell();
-  /** The deadline that is being waited for; nothing is earlier while the index is looked at. */
-  #nextMs = Number.NEGATIVE_INFINITY;
+  /** Rings when the index is to be looked at before its time. */
+  readonly #sooner = new Bell();
+  /** When the index is looked at next; nothing is sooner while it is. */
+  #lookAtMs = Number.NEGATIVE_INFINITY;
   /** The earliest deadline that a key has got since the index was last looked at. */
   #newestMs = Number.POSITIVE_INFINITY;
+  /** Taken out of the index, the earliest first; read when their deadlines have passed. */
+  #held = new TinyQueue<Deadline>();
+  /** Rings when there are others than before. */
+  readonly #holding = new Bell();
 
   constructor(parts: NudgerParts) {
     this.#parts = parts;
   }
 
-  /** A key has got this deadline: it may be earlier than the one that is waited for. */
+  /** A key has got this deadline: it may be earlier than the next look at the index. */
   tracked(deadlineMs: number): void {
     this.#newestMs = Math.min(this.#newestMs, deadlineMs);
-    if (deadlineMs < this.#nextMs) this.#bell.ring();
+    if (deadlineMs < this.#lookAtMs) this.#sooner.ring();
   }
 
   /** Until the signal aborts; rejects when Redis cannot be used. */
   async run(signal: AbortSignal): Promise<void> {
-    await Promise.all([this.#nudge(signal), this.#recheck(signal)]);
+    this.#held = new TinyQueue<Deadline>([], (one, other) => one.deadlineMs - other.deadlineMs);
+    await Promise.all([this.#take(signal), this.#nudge(signal), this.#recheck(signal)]);
   }
 
-  async #nudge(signal: AbortSignal): Promise<void> {
+  /** Takes out of the index what will soon be due. */
+  async #take(signal: AbortSignal): Promise<void> {
     const { database, deadlines, serverNowMs, clock } = this.#parts;
+    // Those that were taken before, by whoever watched then.
+    const nowMs = serverNowMs();
+    const taken = await deadlines.overdue(database, nowMs + AHEAD_MS, RECHECK_BATCH);
+    this.#hold(taken.filter(({ deadlineMs }) => deadlineMs > nowMs - HEARD_WITHIN_MS));
     while (!signal.aborted) {
       this.#newestMs = Number.POSITIVE_INFINITY;
-      const due = await deadlines.take(database, serverNowMs() - AFTER_DEADLINE_MS, BATCH);
-      if (due.length > 0) {
-        const { isEarly } = await this.#read(due);
-        if (isEarly) await clock.sleep(EARLY_MS, signal);
+      const due = await deadlines.take(database, serverNowMs() + AHEAD_MS, BATCH);
+      this.#hold(due);
+      if (due.length === BATCH) {
+        while (this.#held.length >= HELD_MAX && !signal.aborted) {
+          await this.#holding.wait(clock, null, signal);
+        }
         continue;
       }
-      const nextMs = (await deadlines.earliestMs(database)) ?? Number.POSITIVE_INFINITY;
-      this.#nextMs = Math.min(nextMs, this.#newestMs);
-      const leftMs = this.#nextMs + AFTER_DEADLINE_MS - serverNowMs();
-      await this.#bell.wait(clock, Math.min(Math.max(0, leftMs), LOOK_EVERY_MS), signal);
-      this.#nextMs = Number.NEGATIVE_INFINITY;
+      const earliestMs = (await deadlines.earliestMs(database)) ?? Number.POSITIVE_INFINITY;
+      const lookAgainMs = serverNowMs() + TAKE_EVERY_MS;
+      const nextMs = Math.min(earliestMs, this.#newestMs);
+      if (nextMs < lookAgainMs) continue;
+      this.#lookAtMs = Math.max(nextMs - AHEAD_MS, lookAgainMs);
+      const leftMs = this.#lookAtMs - serverNowMs();
+      await this.#sooner.wait(clock, Math.min(leftMs, LOOK_EVERY_MS), signal);
+      this.#lookAtMs = Number.NEGATIVE_INFINITY;
     }
+  }
+
+  #hold(taken: readonly Deadline[]): void {
+    for (const deadline of taken) this.#held.push(deadline);
+    if (taken.length > 0) this.#holding.ring();
+  }
+
+  /** Reads what is held, each key just after its deadline. */
+  async #nudge(signal: AbortSignal): Promise<void> {
+    const { serverNowMs, clock, room } = this.#parts;
+    let earlyMs = EARLY_MS;
+    while (!signal.aborted) {
+      await room(signal);
+      const due = this.#takeHeld(serverNowMs() - AFTER_DEADLINE_MS);
+      if (due.length > 0) {
+        const { isEarly } = await this.#read(due);
+        if (isEarly) await clock.sleep(earlyMs, signal);
+        earlyMs = isEarly ? Math.min(2 * earlyMs, EARLY_MS_MAX) : EARLY_MS;
+        continue;
+      }
+      const first = this.#held.peek();
+      const leftMs =
+        first === undefined ? null : first.deadlineMs + AFTER_DEADLINE_MS - serverNowMs();
+      await this.#holding.wait(clock, leftMs, signal);
+    }
+  }
+
+  #takeHeld(untilMs: number): Deadline[] {
+    const due: Deadline[] = [];
+    for (let first = this.#held.peek(); first !== undefined; first = this.#held.peek()) {
+      if (first.deadlineMs > untilMs || due.length === BATCH) break;
+      this.#held.pop();
+      due.push(first);
+    }
+    if (due.length > 0) this.#holding.ring();
+    return due;
   }
 
   /** Those that are gone, and whether there are such as were read too early. */

@@ -1,6 +1,6 @@
 /**
  * The index of deadlines at rest in Redis, shared by all replicas: see state/format.ts for how it
- * lies there. Nothing of it is kept in this process.
+ * lies there. Nothing of it is kept in this process but what is about to be asked for.
  */
 import { claimedKey, claimedMember, deadlineKeys, watchKey } from '../state/format.js';
 import { type Lease, tokenOf } from '../state/lease.js';
@@ -8,6 +8,7 @@ import type { RedisState } from '../state/redis-state.js';
 import { defineScripts, type Scripts } from '../state/scripts.js';
 import type { Deadline, KeyInDatabase, KeyReading } from '../vocabulary.js';
 import type { Deadlines } from './deadlines.js';
+import { InHand } from './in-hand.js';
 import { DEADLINE_SCRIPTS } from './scripts.js';
 
 /** Entries that are read together. */
@@ -18,6 +19,7 @@ export class RedisDeadlines implements Deadlines {
   readonly #lease: Pick<Lease, 'token'>;
   readonly #scripts: Scripts<typeof DEADLINE_SCRIPTS>;
   readonly #databases: readonly number[];
+  readonly #inHand = new InHand();
 
   /** Only the holder of the lease writes; `databases` are those that are watched. */
   constructor(state: RedisState, lease: Pick<Lease, 'token'>, databases: readonly number[]) {
@@ -29,6 +31,7 @@ export class RedisDeadlines implements Deadlines {
 
   async put(readings: readonly KeyReading[]): Promise<void> {
     if (readings.length === 0) return;
+    this.#inHand.letGo(readings);
     const { keys, placeOf } = this.#keysOf(readings);
     const args = readings.flatMap(({ database, key, life, deadlineMs, readAtMs }) => [
       placeOf(database),
@@ -43,6 +46,7 @@ export class RedisDeadlines implements Deadlines {
 
   async remove(removed: readonly KeyInDatabase[]): Promise<void> {
     if (removed.length === 0) return;
+    this.#inHand.letGo(removed);
     const { keys, placeOf } = this.#keysOf(removed);
     const args = removed.flatMap(({ database, key }) => [placeOf(database), key]);
     await this.#state.run('track', () =>
@@ -52,13 +56,16 @@ export class RedisDeadlines implements Deadlines {
 
   async take(database: number, untilMs: number, countMax: number): Promise<readonly Deadline[]> {
     const { tracked, overdue } = this.#keys(database);
+    const token = tokenOf(this.#lease);
     const reply = await this.#state.run('track', () =>
       this.#scripts.deadlinesTake(
         [watchKey(this.#state.prefix), tracked, overdue],
-        [tokenOf(this.#lease), untilMs, countMax],
+        [token, untilMs, countMax],
       ),
     );
-    return deadlinesOf(database, reply as Buffer[]);
+    const taken = deadlinesOf(database, reply as Buffer[]);
+    this.#inHand.taken(taken, token);
+    return taken;
   }
 
   async overdue(database: number, untilMs: number, countMax: number): Promise<readonly Deadline[]> {
@@ -71,9 +78,16 @@ export class RedisDeadlines implements Deadlines {
   }
 
   async of(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]> {
-    const { redis } = this.#state;
+    const deadlines = keys.map((key) => this.#inHand.handOut(key, this.#lease.token));
+    const unknown = keys.flatMap((key, at) => (deadlines[at] === null ? [{ key, at }] : []));
+    const found = await this.#read(unknown.map(({ key }) => key));
+    for (const [n, { at }] of unknown.entries()) deadlines[at] = found[n] ?? null;
+    return deadlines;
+  }
+
+  async #read(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]> {
     if (keys.length === 0) return [];
-    const pipeline = redis.pipeline();
+    const pipeline = this.#state.redis.pipeline();
     for (const { database, key } of keys) {
       const { tracked, overdue } = this.#keys(database);
       pipeline.zscore(overdue, key).zscore(tracked, key);
@@ -138,6 +152,7 @@ export class RedisDeadlines implements Deadlines {
   async forget(database: number): Promise<number> {
     const { tracked, overdue } = this.#keys(database);
     const keys = [tracked, overdue];
+    this.#inHand.clear();
     return Number(await this.#state.run('track', () => this.#scripts.deadlinesForget(keys, [])));
   }
 

@@ -24,9 +24,11 @@ for i = 2, #ARGV, 4 do
     redis.call('ZREM', tracked, key)
     redis.call('ZREM', overdue, key)
   else
-    local deadline = redis.call('ZSCORE', tracked, key)
-    if deadline and tonumber(deadline) > tonumber(ARGV[i + 3]) then
-      redis.call('ZREM', tracked, key)
+    for index = at, at + 1 do
+      local deadline = redis.call('ZSCORE', KEYS[index], key)
+      if deadline and tonumber(deadline) > tonumber(ARGV[i + 3]) then
+        redis.call('ZREM', KEYS[index], key)
+      end
     end
   end
 end

@@ -3,6 +3,7 @@
  * this key's deadline again. Several readings may be under way at the same time; one that was
  * overtaken by what was heard since is not written down, but made again.
  */
+import { nameOf } from '../key-name.js';
 import type { KeyInDatabase, KeyReading } from '../vocabulary.js';
 import type { Deadlines } from './deadlines.js';
 
@@ -67,8 +68,4 @@ export class Tracker {
     if (late.length > 0) await this.#track(late, reader, isWritten);
     return readings;
   }
-}
-
-function nameOf({ database, key }: KeyInDatabase): string {
-  return `${database}:${key.toString('latin1')}`;
 }

@@ -52,6 +52,8 @@ export class RedisOutbox implements Outbox {
   readonly #claimer: Claimer;
   readonly #bells = new Map<string, Bell>();
   readonly #done = new Map<string, DoneBatch>();
+  /** How often an endpoint's claims have found nothing. */
+  readonly #inVain = new Map<string, number>();
   #closed = false;
 
   constructor(parts: RedisOutboxParts) {
@@ -87,6 +89,7 @@ export class RedisOutbox implements Outbox {
         databases.indexOf(one.database) + 1,
         one.key,
         one.deadlineMs ?? '',
+        one.goneByMs,
         claimedMember(one),
       ]),
       ...deliveries.flatMap((delivery) => [
@@ -95,8 +98,14 @@ export class RedisOutbox implements Outbox {
         packDelivery(delivery),
       ]),
     ];
-    await state.run('enqueue', () => scripts.enqueue(keys, args));
+    const stored = state.run('enqueue', () => scripts.enqueue(keys, args));
+    // Claims that are asked for now reach Redis right behind it.
+    const vain = endpoints.map((endpoint) => this.#inVain.get(endpoint));
     for (const endpoint of endpoints) this.#bell(endpoint).ring();
+    await stored;
+    for (const [at, endpoint] of endpoints.entries()) {
+      if (this.#inVain.get(endpoint) !== vain[at]) this.#bell(endpoint).ring();
+    }
     return [];
   }
 
@@ -117,6 +126,7 @@ export class RedisOutbox implements Outbox {
         endpoint,
       );
       if (claims.length > 0) return await this.#keepUnlessEnded(claims, signal);
+      this.#inVain.set(endpoint, (this.#inVain.get(endpoint) ?? 0) + 1);
       if (bell.rung !== rungBefore) continue;
       await bell.wait(clock, Math.min(pollMs, nextInMs), signal);
       pollMs = bell.rung === rungBefore ? Math.min(2 * pollMs, POLL_MS_MAX) : POLL_FIRST_MS;

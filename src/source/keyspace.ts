@@ -2,7 +2,7 @@
  * Reads when keys expire, many in one round trip. Reading a key whose deadline has passed makes its
  * primary expire it at once, and say so: that is the nudge.
  */
-import type { Redis } from 'ioredis';
+import type { ChainableCommander, Redis } from 'ioredis';
 import { messageOf } from '../errors.js';
 import type { KeyInDatabase, KeyReading } from '../vocabulary.js';
 import type { ServerClock } from './server-clock.js';
@@ -17,6 +17,9 @@ const ENDLESS = -1;
 export class Keyspace {
   readonly #redis: Redis;
   readonly #serverClock: ServerClock;
+  /** What the connection has selected; null: not known for sure. */
+  #selected: number | null = null;
+  #selections = 0;
   /** Redis 6.2 knows only how long a key has left. */
   #knowsDeadlines = true;
 
@@ -41,14 +44,17 @@ export class Keyspace {
   }
 
   async #readBatch(database: number, keys: readonly KeyInDatabase[]): Promise<KeyReading[]> {
-    const pipeline = this.#redis.pipeline().select(database);
+    const pipeline = this.#redis.pipeline();
+    const selection = this.#selected === database ? null : this.#select(pipeline, database);
     for (const { key } of keys) {
       if (this.#knowsDeadlines) pipeline.pexpiretime(key);
       else pipeline.pttl(key);
     }
-    const [selected, ...answers] = (await pipeline.exec()) ?? [];
-    const refusal = [selected, ...answers].find((answer) => answer?.[0])?.[0] ?? null;
+    const replies = (await pipeline.exec()) ?? [];
+    const refusal = replies.find(([error]) => error !== null)?.[0] ?? null;
     if (refusal !== null) return this.#refused(refusal, database, keys);
+    const answers = replies.slice(-keys.length);
+    if (selection === this.#selections) this.#selected = database;
     const readAtMs = this.#serverClock.nowMs();
     return keys.map(({ key }, at) => {
       const answer = Number(answers[at]?.[1]);
@@ -58,11 +64,20 @@ export class Keyspace {
     });
   }
 
+  /** Which selection it is. Until it is carried out, whoever comes behind it selects as well. */
+  #select(pipeline: Pick<ChainableCommander, 'select'>, database: number): number {
+    pipeline.select(database);
+    this.#selected = null;
+    this.#selections += 1;
+    return this.#selections;
+  }
+
   #refused(
     refusal: Error,
     database: number,
     keys: readonly KeyInDatabase[],
   ): Promise<KeyReading[]> {
+    this.#selected = null;
     if (!this.#knowsDeadlines || !/unknown command/i.test(messageOf(refusal))) throw refusal;
     this.#knowsDeadlines = false;
     return this.#readBatch(database, keys);

@@ -36,7 +36,7 @@ export interface WatchParts {
   readonly isWanted: (key: Buffer) => boolean;
   readonly deadlines: Deadlines;
   readonly tracker: Tracker;
-  readonly capture: Pick<Capture, 'expired' | 'settled'>;
+  readonly capture: Pick<Capture, 'expired' | 'settled' | 'room'>;
   /** The time by the clock of the Redis that holds the keys. */
   readonly serverNowMs: () => number;
   readonly events: WatchEvents;
@@ -105,7 +105,7 @@ export class Watch {
   }
 
   #nudger(session: Session, database: number): Nudger {
-    const { deadlines, tracker, clock, events, serverNowMs } = this.#parts;
+    const { deadlines, tracker, capture, clock, events, serverNowMs } = this.#parts;
     return new Nudger({
       database,
       deadlines,
@@ -115,6 +115,7 @@ export class Watch {
       clock,
       onMissing: (missing, signal) => this.#missing(session, database, missing, signal),
       onNudged: (count) => events.nudged(count),
+      room: (signal) => capture.room(signal),
     });
   }
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { Capture, type Index, KEY_BYTES_MAX } from '../../src/capture/capture.js';
+import { KEY_BYTES_MAX } from '../../src/capture/build.js';
+import { Capture, type Index } from '../../src/capture/capture.js';
 import { MemoryDeadlines } from '../../src/deadlines/memory-deadlines.js';
 import type { CaptureEvents } from '../../src/events/capture-events.js';
 import { compilePattern } from '../../src/match.js';
@@ -160,11 +161,14 @@ describe('Capture', () => {
     capture.expired(order(1));
     await settled();
     for (const id of [2, 3]) capture.expired(order(id));
+    // Behind the expiration of its key, and so is the next one.
+    capture.noticed({ kind: 'changed', database: 0, key: order(1).key });
+    capture.expired(order(1));
     const grace = new AbortController();
     const stop = capture.stop(grace.signal);
     grace.abort();
     await stop;
-    expect(named('abandoned')).toEqual([['abandoned', 3]]);
+    expect(named('abandoned')).toEqual([['abandoned', 4]]);
   });
 
   it('says nothing of a loss at a stop when all is in the outbox', async () => {
@@ -214,7 +218,7 @@ describe('the deadline of an expiration', () => {
     await settled();
     expect((await claimAll()).map(({ expiredAtMs }) => expiredAtMs)).toEqual([null]);
     expect(await deadlines.count()).toBe(1);
-    expect(steps).toEqual(['changed order:1']);
+    expect(steps).toEqual(['claim order:1', 'changed order:1']);
   });
 
   it('gives the webhook its id: a repeat has the same, another deadline another', async () => {
@@ -274,16 +278,58 @@ describe('other notices', () => {
     key: Buffer.from(`order:${id}`),
   });
 
-  it('are handed on once a key, after the expirations that were heard with them', async () => {
+  it('are handed on once a key, and hold up no expiration of another', async () => {
     const { capture, deadlines, steps } = aCapture();
     await deadlines.put([deadlineOf(order(1))]);
     capture.noticed(noticed('changed', 2));
     capture.expired(order(1));
     capture.noticed(noticed('removed', 3));
-    capture.noticed(noticed('changed', 1));
+    capture.noticed(noticed('changed', 4));
     capture.noticed(noticed('changed', 2));
     await settled();
-    expect(steps).toEqual(['claim order:1', 'removed order:3', 'changed order:2 order:1']);
+    await capture.settled(never);
+    expect(steps).toHaveLength(3);
+    expect(steps).toContain('claim order:1');
+    expect(steps.filter((step) => !step.startsWith('claim'))).toEqual([
+      'removed order:3',
+      'changed order:2 order:4',
+    ]);
+  });
+
+  it('of a key are taken care of before its expiration that was heard behind them', async () => {
+    const { capture, steps } = aCapture();
+    capture.noticed(noticed('changed', 1));
+    capture.expired(order(1));
+    capture.expired(order(2));
+    await settled();
+    await capture.settled(never);
+    const claimOfIt = steps.findIndex((step) => /^claim .*order:1/.test(step));
+    expect(steps.indexOf('changed order:1')).toBe(0);
+    expect(claimOfIt).toBeGreaterThan(0);
+  });
+
+  it('of a key wait for its expiration that was heard before them', async () => {
+    const answers: (() => void)[] = [];
+    const { capture, steps } = aCapture(
+      () => new Promise((resolve) => answers.push(() => resolve([]))),
+    );
+    capture.expired(order(1));
+    capture.noticed(noticed('changed', 1));
+    await settled();
+    expect(steps).toEqual(['claim order:1']);
+    answers[0]?.();
+    await capture.settled(never);
+    expect(steps).toEqual(['claim order:1', 'changed order:1']);
+  });
+
+  it('and expirations of one key that is set again and again keep their order', async () => {
+    const { capture, steps } = aCapture();
+    for (let life = 0; life < 3; life += 1) {
+      capture.noticed(noticed('changed', 1));
+      capture.expired(order(1));
+    }
+    await capture.settled(never);
+    expect(steps).toEqual([1, 2, 3].flatMap(() => ['changed order:1', 'claim order:1']));
   });
 
   it('are not held back by what is heard later, nor overtaken by it', async () => {
@@ -309,6 +355,26 @@ describe('other notices', () => {
     for (let id = 0; id < 200_010; id += 1) capture.noticed(noticed('changed', id));
     expect(named('noticeDropped')).toHaveLength(11);
     expect(named('queueFull')).toEqual([]);
+  });
+
+  it('let nobody make more keys expire while too many wait', async () => {
+    const answers: (() => void)[] = [];
+    const { capture } = aCapture(() => new Promise((resolve) => answers.push(() => resolve([]))));
+    await capture.room(never);
+    for (let id = 0; id < 5_400; id += 1) capture.expired(order(id));
+    let hasRoom = false;
+    const room = capture.room(never).then(() => {
+      hasRoom = true;
+    });
+    await settled();
+    expect(hasRoom).toBe(false);
+    while (!hasRoom) {
+      answers.pop()?.();
+      await settled();
+    }
+    await room;
+    expect(capture.queued).toBeLessThanOrEqual(5_000);
+    expect(capture.queued).toBeGreaterThan(4_000);
   });
 
   it('are waited for by whoever needs all of them taken care of, until the signal aborts', async () => {

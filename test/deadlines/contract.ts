@@ -1,12 +1,12 @@
 /** What every index of deadlines keeps. Called once for each implementation. */
 import { describe, expect, it } from 'vitest';
 import type { Deadlines } from '../../src/deadlines/deadlines.js';
-import type { Deadline, KeyInDatabase, KeyReading } from '../../src/vocabulary.js';
+import type { ClaimedKey, Deadline, KeyInDatabase, KeyReading } from '../../src/vocabulary.js';
 
 /** An index, and what the outbox calls with the deadlines that it claims. */
 export interface OpenedDeadlines extends AsyncDisposable {
   readonly deadlines: Deadlines;
-  claim(claimed: readonly Deadline[]): Promise<void>;
+  claim(claimed: readonly ClaimedKey[]): Promise<void>;
 }
 
 export const NOW_MS = Date.parse('2026-11-22T06:00:00.000Z');
@@ -35,6 +35,12 @@ export const gone = (key: string, readInMs = 0): KeyReading => ({
   life: 'gone',
   deadlineMs: 0,
   readAtMs: NOW_MS + readInMs,
+});
+
+/** A key that expired at its deadline, and was known to be gone a millisecond later. */
+export const claimOf = (deadline: Deadline): ClaimedKey => ({
+  ...deadline,
+  goneByMs: deadline.deadlineMs + 1,
 });
 
 const names = (keys: readonly KeyInDatabase[]) => keys.map(({ key }) => key.toString());
@@ -84,6 +90,10 @@ function describeEntries(open: () => Promise<OpenedDeadlines>): void {
     await deadlines.put([until('before', 10), until('after', 10)]);
     await deadlines.put([gone('before', 9), gone('after', 10), gone('never seen')]);
     expect(await scanned(deadlines)).toEqual(['after']);
+    await deadlines.put([until('before', 20)]);
+    await takeAll(deadlines, 20);
+    await deadlines.put([gone('before', 19), gone('after', 19)]);
+    expect(names(await deadlines.overdue(0, NOW_MS + 20, 9))).toEqual(['after']);
   });
 
   it('keeps a key overdue that is gone, and tracks it again when it lives', async () => {
@@ -193,7 +203,7 @@ function describeOrder(open: () => Promise<OpenedDeadlines>): void {
       const taken = await deadlines.take(0, NOW_MS + 5, 500);
       if (taken.length === 0) break;
       for (const name of names(taken)) seen.add(name);
-      await opened.claim(taken);
+      await opened.claim(taken.map(claimOf));
     }
     expect(seen.size).toBe(20_000);
     expect(await deadlines.count()).toBe(0);
@@ -206,12 +216,13 @@ function describeClaims(open: () => Promise<OpenedDeadlines>): void {
     const { deadlines } = opened;
     await deadlines.put([until('a', 5), until('b', 7), until('c', 9, 1)]);
     await takeAll(deadlines, 5);
-    await opened.claim([
+    const claimed = [
       { ...at('a'), deadlineMs: NOW_MS + 5 },
       { ...at('b'), deadlineMs: NOW_MS + 7 },
       { ...at('c', 1), deadlineMs: NOW_MS + 9 },
       { ...at('never seen'), deadlineMs: NOW_MS },
-    ]);
+    ];
+    await opened.claim(claimed.map(claimOf));
     expect(await deadlines.count()).toBe(0);
   });
 
@@ -221,7 +232,35 @@ function describeClaims(open: () => Promise<OpenedDeadlines>): void {
     await deadlines.put([until('a', 5)]);
     await takeAll(deadlines, 5);
     await deadlines.put([until('a', 60)]);
-    await opened.claim([{ ...at('a'), deadlineMs: NOW_MS + 5 }]);
+    await opened.claim([claimOf({ ...at('a'), deadlineMs: NOW_MS + 5 })]);
     expect(await deadlines.of([at('a')])).toEqual([NOW_MS + 60]);
+  });
+
+  it('forgets a deadline that was written while its expiration was claimed without one', async () => {
+    await using opened = await open();
+    const { deadlines } = opened;
+    await deadlines.put([until('a', 5), until('b', 50), until('c', 5)]);
+    await takeAll(deadlines, 4);
+    const claimed = { deadlineMs: null, goneByMs: NOW_MS + 6 };
+    await opened.claim([at('a'), at('b')].map((key) => ({ ...key, ...claimed })));
+    expect(await scanned(deadlines)).toEqual(['b', 'c']);
+  });
+
+  it('tells the deadline of what was taken, however often, and as it is by now', async () => {
+    await using opened = await open();
+    const { deadlines } = opened;
+    const keys = [at('a'), at('moved'), at('removed'), at('claimed')];
+    await deadlines.put(keys.map(({ key }) => until(key, 5)));
+    await takeAll(deadlines, 5);
+    await deadlines.put([until('moved', 90)]);
+    await deadlines.remove([at('removed')]);
+    expect(await deadlines.of([at('claimed')])).toEqual([NOW_MS + 5]);
+    await opened.claim([claimOf({ ...at('claimed'), deadlineMs: NOW_MS + 5 })]);
+    for (let times = 0; times < 2; times += 1) {
+      expect(await deadlines.of(keys)).toEqual([NOW_MS + 5, NOW_MS + 90, null, null]);
+    }
+    await takeAll(deadlines, 90);
+    await deadlines.forget(0);
+    expect(await deadlines.of(keys)).toEqual([null, null, null, null]);
   });
 }

@@ -8,7 +8,9 @@ import { ManualClock, settled } from '../support/manual-clock.js';
 import { at, NOW_MS, until } from './contract.js';
 
 /** A nudger that runs, and keys that a test sets; disposing stops it. */
-async function aNudger(given: { clockAheadMs?: number; deadlines?: Deadlines } = {}) {
+async function aNudger(
+  given: { clockAheadMs?: number; deadlines?: Deadlines; room?: () => Promise<void> } = {},
+) {
   const clock = new ManualClock(NOW_MS);
   const deadlines = given.deadlines ?? new MemoryDeadlines();
   const keys = new Map<string, number>();
@@ -36,6 +38,7 @@ async function aNudger(given: { clockAheadMs?: number; deadlines?: Deadlines } =
     onMissing: async (what: readonly Deadline[]) =>
       void missing.push({ keys: what.map(({ key }) => key.toString()), atMs: elapsedMs() }),
     onNudged: () => undefined,
+    room: given.room ?? (async () => undefined),
   });
   const stop = new AbortController();
   const over = nudger.run(stop.signal);
@@ -146,6 +149,34 @@ describe('a nudger', () => {
     await deadlines.take(0, NOW_MS, 9);
     await using under = await aNudger({ deadlines });
     expect(under.missing).toMatchObject([{ keys: ['a'], atMs: 0 }]);
+  });
+
+  it('reads in time what had been taken out of the index before it began', async () => {
+    const deadlines = new MemoryDeadlines();
+    await deadlines.put([until('a', 40), until('b', 60)]);
+    await deadlines.take(0, NOW_MS + 100, 9);
+    await using under = await aNudger({ deadlines });
+    await under.clock.advance(100);
+    expect(under.reads).toEqual([
+      { key: 'a', atMs: 41 },
+      { key: 'b', atMs: 61 },
+    ]);
+  });
+
+  it('reads nothing while there is no room for what Redis would say, and holds a few', async () => {
+    const deadlines = new MemoryDeadlines();
+    let makeRoom = () => undefined as unknown;
+    const room = new Promise<void>((resolve) => {
+      makeRoom = () => resolve();
+    });
+    for (let n = 0; n < 5_000; n += 1) await deadlines.put([until(`k${n}`, 50)]);
+    await using under = await aNudger({ deadlines, room: () => room });
+    await under.clock.advance(900);
+    expect(under.reads).toEqual([]);
+    expect(await deadlines.overdue(0, NOW_MS + 50, 9_999)).toHaveLength(2_000);
+    makeRoom();
+    await under.clock.advance(50);
+    expect(new Set(under.reads.map(({ key }) => key)).size).toBe(5_000);
   });
 
   it('does not spin when there is nothing to do, nor when its clock is ahead of the server', async () => {

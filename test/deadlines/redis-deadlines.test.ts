@@ -4,7 +4,7 @@ import { ALWAYS_HELD } from '../../src/state/lease.js';
 import { aDelivery } from '../support/domain.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
-import { describeDeadlines, gone, NOW_MS, until } from './contract.js';
+import { at, claimOf, describeDeadlines, gone, NOW_MS, until } from './contract.js';
 
 const shared = sharedRedis();
 let prefixes = 0;
@@ -40,7 +40,7 @@ describe('an index of deadlines in Redis', () => {
     await using opened = await open();
     const { deadlines, outbox } = opened;
     await deadlines.put([until('a', 5)]);
-    const claimed = [{ database: 0, key: Buffer.from('a'), deadlineMs: NOW_MS + 5 }];
+    const claimed = [claimOf({ ...at('a'), deadlineMs: NOW_MS + 5 })];
     const ready = `{${opened.state.prefix}}:1:outbox:shop:ready`;
     await shared.client.set(ready, 'of somebody else');
     await expect(outbox.enqueue([aDelivery()], claimed)).rejects.toThrow('WRONGTYPE');
