@@ -1,6 +1,6 @@
 /**
- * Reads when keys expire, many in one round trip. Reading a key whose deadline has passed makes its
- * primary expire it at once, and say so: that is the nudge.
+ * The keys of others: finds them, and reads when they expire, many in one round trip. Reading a key
+ * whose deadline has passed makes its primary expire it at once, and say so: that is the nudge.
  */
 import type { ChainableCommander, Redis } from 'ioredis';
 import { messageOf } from '../errors.js';
@@ -13,6 +13,19 @@ const BATCH = 500;
 /** What PEXPIRETIME and PTTL answer for a key that is not there, and for one without a deadline. */
 const GONE = -2;
 const ENDLESS = -1;
+
+export interface Scanned {
+  /** Where to go on; '0' at the end. */
+  readonly next: string;
+  readonly keys: readonly Buffer[];
+}
+
+interface Replies {
+  /** The first of the commands that were refused says so. */
+  readonly refusal: Error | null;
+  /** In the order of the commands. */
+  readonly answers: readonly unknown[];
+}
 
 export class Keyspace {
   readonly #redis: Redis;
@@ -43,43 +56,59 @@ export class Keyspace {
     return keys.flatMap((key) => readings.get(key) ?? []);
   }
 
+  /** One step through the keys of a database, from '0' to '0'; rejects when the connection does. */
+  async scan(
+    database: number,
+    cursor: string,
+    glob: string | null,
+    count: number,
+  ): Promise<Scanned> {
+    const match = glob === null ? [] : (['MATCH', glob] as const);
+    const { refusal, answers } = await this.#run(database, (pipeline) =>
+      pipeline.callBuffer('SCAN', cursor, ...match, 'COUNT', count),
+    );
+    if (refusal !== null) throw refusal;
+    const [next, keys] = answers[0] as [Buffer, Buffer[]];
+    return { next: next.toString(), keys };
+  }
+
   async #readBatch(database: number, keys: readonly KeyInDatabase[]): Promise<KeyReading[]> {
-    const pipeline = this.#redis.pipeline();
-    const selection = this.#selected === database ? null : this.#select(pipeline, database);
-    for (const { key } of keys) {
-      if (this.#knowsDeadlines) pipeline.pexpiretime(key);
-      else pipeline.pttl(key);
+    const { refusal, answers } = await this.#run(database, (pipeline) => {
+      for (const { key } of keys) {
+        if (this.#knowsDeadlines) pipeline.pexpiretime(key);
+        else pipeline.pttl(key);
+      }
+    });
+    if (refusal !== null) {
+      if (!this.#knowsDeadlines || !/unknown command/i.test(messageOf(refusal))) throw refusal;
+      this.#knowsDeadlines = false;
+      return this.#readBatch(database, keys);
     }
-    const replies = (await pipeline.exec()) ?? [];
-    const refusal = replies.find(([error]) => error !== null)?.[0] ?? null;
-    if (refusal !== null) return this.#refused(refusal, database, keys);
-    const answers = replies.slice(-keys.length);
-    if (selection === this.#selections) this.#selected = database;
     const readAtMs = this.#serverClock.nowMs();
     return keys.map(({ key }, at) => {
-      const answer = Number(answers[at]?.[1]);
+      const answer = Number(answers[at]);
       const life = answer === GONE ? 'gone' : answer === ENDLESS ? 'endless' : 'until';
       const deadlineMs = this.#knowsDeadlines ? answer : Math.round(readAtMs + answer);
       return { database, key, life, deadlineMs: life === 'until' ? deadlineMs : 0, readAtMs };
     });
   }
 
-  /** Which selection it is. Until it is carried out, whoever comes behind it selects as well. */
-  #select(pipeline: Pick<ChainableCommander, 'select'>, database: number): number {
-    pipeline.select(database);
-    this.#selected = null;
-    this.#selections += 1;
-    return this.#selections;
-  }
-
-  #refused(
-    refusal: Error,
-    database: number,
-    keys: readonly KeyInDatabase[],
-  ): Promise<KeyReading[]> {
-    this.#selected = null;
-    if (!this.#knowsDeadlines || !/unknown command/i.test(messageOf(refusal))) throw refusal;
-    this.#knowsDeadlines = false;
-    return this.#readBatch(database, keys);
+  /** Gives commands in a database, which is selected before if it may be another. */
+  async #run(database: number, give: (pipeline: ChainableCommander) => unknown): Promise<Replies> {
+    const pipeline = this.#redis.pipeline();
+    const isSelected = this.#selected === database;
+    if (!isSelected) {
+      pipeline.select(database);
+      // Until it is carried out, whoever comes behind it selects as well.
+      this.#selected = null;
+      this.#selections += 1;
+    }
+    const selections = this.#selections;
+    give(pipeline);
+    const replies = (await pipeline.exec()) ?? [];
+    const refusal = replies.find(([error]) => error !== null)?.[0] ?? null;
+    if (refusal !== null) this.#selected = null;
+    else if (selections === this.#selections) this.#selected = database;
+    return { refusal, answers: replies.slice(isSelected ? 0 : 1).map(([, answer]) => answer) };
   }
 }

@@ -3,7 +3,6 @@
  * notifies → subscribe → prove it → listen. Whatever breaks it ends the whole stretch; the next
  * one begins from the start, so that coming back runs the same code as coming up.
  */
-import type { Redis } from 'ioredis';
 import type { Chance, Clock } from '../clock.js';
 import { RedisIsReplicaError, RedisPermissionError, type RelayError } from '../errors.js';
 import type { SourceEvents } from '../events/source-events.js';
@@ -46,12 +45,6 @@ export interface HeardExpiration extends KeyInDatabase {
   readonly detectedAtMs: number;
 }
 
-/** A connection of its own for work that nobody waits for. */
-export interface Sweeping {
-  readonly redis: Redis;
-  readonly keyspace: Keyspace;
-}
-
 export interface Session {
   /** Resolves, once, with why the stretch ended. Never rejects. */
   readonly ended: Promise<RelayError>;
@@ -62,8 +55,9 @@ export interface Session {
   /** Resolves once all that Redis has said by now has been handed on; rejects with the connection. */
   heardAll(): Promise<void>;
   readonly keyspace: Keyspace;
+  /** The same on a connection of its own, for what nobody waits for. */
+  readonly sweeping: Keyspace;
   readonly marker: Marker;
-  readonly sweeping: Sweeping;
   close(): void;
 }
 
@@ -121,7 +115,7 @@ async function open(
     heardAll: async () => void (await subscriber.redis.ping()),
     keyspace: new Keyspace(reading.redis, serverClock),
     marker: new Marker(commands.redis, parts.markerKey),
-    sweeping: { redis: sweeping.redis, keyspace: new Keyspace(sweeping.redis, serverClock) },
+    sweeping: new Keyspace(sweeping.redis, serverClock),
     close,
   };
 }

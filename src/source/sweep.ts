@@ -2,16 +2,15 @@
  * Goes through all keys that routes are about, once, in whole batches, and leaves Redis most of its
  * time to others: a sweep that never pauses would starve its own expiry of keys, too.
  */
-import type { Redis } from 'ioredis';
 import type { Clock } from '../clock.js';
 import type { KeyInDatabase } from '../vocabulary.js';
+import type { Keyspace } from './keyspace.js';
 
 /** Slots that one SCAN looks at: less than a millisecond of Redis's time. */
 const SCAN_COUNT = 1_000;
 
 export interface SweepParts {
-  /** A connection whose database nobody else selects meanwhile. */
-  readonly redis: Redis;
+  readonly keyspace: Pick<Keyspace, 'scan'>;
   readonly database: number;
   /** Redis's own glob, to leave most keys where they are; null looks at every key. */
   readonly glob: string | null;
@@ -27,21 +26,12 @@ export async function* sweep(
   parts: SweepParts,
   signal: AbortSignal,
 ): AsyncGenerator<readonly KeyInDatabase[]> {
-  const { redis, database, glob, isWanted, share, clock } = parts;
+  const { keyspace, database, glob, isWanted, share, clock } = parts;
   let cursor = '0';
   do {
     const beganAtMs = clock.monotonicMs();
-    const match = glob === null ? [] : (['MATCH', glob] as const);
-    const replies = await redis
-      .pipeline()
-      .select(database)
-      .callBuffer('SCAN', cursor, ...match, 'COUNT', SCAN_COUNT)
-      .exec();
-    const [selected, scanned] = replies ?? [];
-    const refusal = selected?.[0] ?? scanned?.[0];
-    if (refusal) throw refusal;
-    const [next, keys] = (scanned?.[1] ?? ['0', []]) as [Buffer | string, Buffer[]];
-    cursor = next.toString();
+    const { next, keys } = await keyspace.scan(database, cursor, glob, SCAN_COUNT);
+    cursor = next;
     const found = keys.filter(isWanted);
     if (found.length > 0) yield found.map((key) => ({ database, key }));
     await pace(beganAtMs, share, clock, signal);

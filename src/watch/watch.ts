@@ -167,11 +167,10 @@ export class Watch {
     signal: AbortSignal,
   ): Promise<void> {
     const { deadlines, tracker, clock } = this.#parts;
-    const { keyspace } = session.sweeping;
     for await (const keys of deadlines.scan(database)) {
       if (signal.aborted) return;
       const beganAtMs = clock.monotonicMs();
-      await tracker.changed(keys, keyspace);
+      await tracker.changed(keys, session.sweeping);
       await pace(beganAtMs, share, clock, signal);
     }
   }
@@ -264,9 +263,9 @@ export class Watch {
     signal: AbortSignal,
   ): Promise<number> {
     const { isWanted, tracker, clock } = this.#parts;
-    const { redis, keyspace } = session.sweeping;
+    const keyspace = session.sweeping;
     let found = 0;
-    const batches = sweep({ redis, database, glob, isWanted, share, clock }, signal);
+    const batches = sweep({ keyspace, database, glob, isWanted, share, clock }, signal);
     for await (const keys of batches) {
       await tracker.changed(keys, keyspace);
       found += keys.length;

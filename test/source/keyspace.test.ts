@@ -96,12 +96,44 @@ describe('reading the keys of several databases', () => {
   });
 });
 
+describe('reading while other databases are read or swept', () => {
+  it('reads the database that was meant', async () => {
+    await using under = await aServer();
+    const { keyspace, other } = under;
+    for (const database of [0, 1, 2]) {
+      await other.select(database);
+      await other.set(`only in ${database}`, '', 'EX', 60);
+    }
+    const wanted = Array.from({ length: 300 }, (_, n) => n % 3);
+    const found = await Promise.all(
+      wanted.map(async (database, n) => {
+        if (n % 2 === 0) return (await keyspace.scan(database, '0', null, 9)).keys[0]?.toString();
+        const [reading] = await keyspace.read([at(`only in ${database}`, database)]);
+        return reading?.life === 'until' ? `only in ${database}` : 'gone';
+      }),
+    );
+    expect(found).toEqual(wanted.map((database) => `only in ${database}`));
+    // Nothing is under way any more: what is selected is known, and stays so.
+    for (const database of [2, 2, 1, 1, 0, 0]) {
+      const { keys } = await keyspace.scan(database, '0', null, 9);
+      expect(`${keys}`).toBe(`only in ${database}`);
+    }
+  });
+
+  it('selects again after a command that was refused', async () => {
+    await using under = await aServer();
+    await under.other.set('a', '', 'EX', 60);
+    await expect(under.keyspace.scan(99, '0', null, 9)).rejects.toThrow('out of range');
+    expect((await under.keyspace.read([at('a')]))[0]?.life).toBe('until');
+  });
+});
+
 describe('a sweep', () => {
-  const sweepOf = async (redis: Redis, given: { glob?: string; database?: number } = {}) => {
+  const sweepOf = async (keyspace: Keyspace, given: { glob?: string; database?: number } = {}) => {
     const found: string[] = [];
     const batches = sweep(
       {
-        redis,
+        keyspace,
         database: given.database ?? 0,
         glob: given.glob ?? null,
         isWanted: (key) => !key.includes('not'),
@@ -119,11 +151,11 @@ describe('a sweep', () => {
     const pipeline = under.other.pipeline();
     for (let n = 0; n < 5_000; n += 1) pipeline.set(`order:${n}`, '');
     await pipeline.set('not this', '').set(BINARY, '').select(1).set('b', '').exec();
-    const found = await sweepOf(under.redis);
+    const found = await sweepOf(under.keyspace);
     expect(found).toHaveLength(5_001);
     expect(found).toContain(BINARY.toString('latin1'));
-    expect(await sweepOf(under.redis, { database: 1 })).toEqual(['b']);
-    expect(await sweepOf(under.redis, { glob: 'order:499*' })).toHaveLength(11);
+    expect(await sweepOf(under.keyspace, { database: 1 })).toEqual(['b']);
+    expect(await sweepOf(under.keyspace, { glob: 'order:499*' })).toHaveLength(11);
   });
 
   it('pauses between batches, and ends when it is told to', async () => {
@@ -141,7 +173,7 @@ describe('a sweep', () => {
         if (sleeps.length === 2) ending.abort();
       },
     };
-    const parts = { redis: under.redis, database: 0, glob: null, isWanted: () => true };
+    const parts = { keyspace: under.keyspace, database: 0, glob: null, isWanted: () => true };
     let batches = 0;
     for await (const _ of sweep({ ...parts, share: 0.1, clock }, ending.signal)) batches += 1;
     expect(batches).toBe(2);
