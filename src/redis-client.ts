@@ -67,13 +67,15 @@ function optionsFor({ host, port, tls }: RedisAddress) {
 }
 
 /**
- * Connects and authenticates; rejects with a RelayError that says what is wrong. The connection
- * ends when `closing` aborts, whatever it then waits for.
+ * Connects and authenticates; rejects with a RelayError that says what is wrong, and which
+ * `section` of the file to look at. The connection ends when `closing` aborts, whatever it then
+ * waits for.
  */
 export async function connect(
-  settings: RedisSettings,
+  settings: RedisAddress,
   role: string,
   closing: AbortSignal,
+  section: 'redis' | 'state' = 'redis',
 ): Promise<RedisConnection> {
   const redis = new Redis({
     ...optionsFor(settings),
@@ -87,7 +89,9 @@ export async function connect(
     cause ??= error;
   });
   const ended = new Promise<RelayError>((resolve) => {
-    redis.once('end', () => resolve(redisError(cause ?? 'the connection was closed', settings)));
+    redis.once('end', () =>
+      resolve(redisError(cause ?? 'the connection was closed', settings, section)),
+    );
   });
   const close = () => disconnect(redis);
   closing.addEventListener('abort', close, { once: true });
@@ -101,7 +105,7 @@ export async function connect(
     closing.throwIfAborted();
   } catch (error) {
     close();
-    throw redisError(cause ?? error, settings);
+    throw redisError(cause ?? error, settings, section);
   }
   return { redis, ended };
 }
@@ -136,7 +140,7 @@ export function openLasting(
 }
 
 /** A password that the server does not want is no reason to stop: it may want it tomorrow. */
-async function authenticate(redis: Redis, { username, password }: RedisSettings): Promise<void> {
+async function authenticate(redis: Redis, { username, password }: RedisAddress): Promise<void> {
   if (password === null) return;
   try {
     if (username === null) await redis.auth(password.reveal());

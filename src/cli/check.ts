@@ -1,7 +1,7 @@
 import { loadSettings } from '../config/load.js';
+import { counted } from '../counted.js';
 import { printable } from '../printable.js';
 import type { CommandAction, FileOption } from './context.js';
-import { counted } from './counted.js';
 
 /** The file alone; rejects with every mistake in it. */
 export const check: CommandAction<FileOption> = async ({ env, cwd, stdout }, { config }) => {

@@ -13,6 +13,7 @@ import {
   type ShowDeadOptions,
   showDead,
 } from './dead.js';
+import { doctor } from './doctor.js';
 import { healthcheck } from './healthcheck.js';
 import { type ListenOptions, listen } from './listen.js';
 import { match } from './match.js';
@@ -65,6 +66,9 @@ function createProgram(context: CliContext, done: (code: ExitCode) => void): Com
   );
   withFile('check', 'check the file alone: every mistake at once').action(
     async (options: FileOption) => done(await check(context, options)),
+  );
+  withFile('doctor', 'look at the file, Redis and the endpoints: what to do about each').action(
+    async (options: FileOption) => done(await doctor(context, options)),
   );
   withFile('match', 'show which routes a key takes and what would be sent')
     .argument('<key>', 'the key, as the application names it')

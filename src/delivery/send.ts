@@ -37,6 +37,11 @@ export interface Sender {
   close(): Promise<void>;
 }
 
+/** How a connection to an endpoint is made, for an attempt or only to see whether it can be. */
+export function connectionOptions({ timeoutMs }: Endpoint, lookup: LookupFunction) {
+  return { timeout: timeoutMs, lookup, allowH2: false };
+}
+
 /** A pool of connections to one endpoint, never more than its `concurrency`. */
 export function createSender(endpoint: Endpoint, clock: Clock, lookup: LookupFunction): Sender {
   const pool = new Pool(endpoint.url.origin, {
@@ -45,7 +50,7 @@ export function createSender(endpoint: Endpoint, clock: Clock, lookup: LookupFun
     allowH2: false,
     keepAliveTimeout: KEEP_ALIVE_MS,
     keepAliveMaxTimeout: KEEP_ALIVE_MS,
-    connect: { timeout: endpoint.timeoutMs, lookup },
+    connect: connectionOptions(endpoint, lookup),
     // One limit is for all of an attempt: see `send`.
     headersTimeout: 0,
     bodyTimeout: 0,
@@ -142,7 +147,7 @@ const CAUSES: Readonly<Record<string, UnreachableCause>> = {
 /** The codes of OpenSSL's certificate checks, as Node names them. */
 const TLS_CODE = /CERT|SSL|TLS|SIGNATURE|ISSUER|CRL/;
 
-function causeOf(error: unknown): UnreachableCause {
+export function causeOf(error: unknown): UnreachableCause {
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
   const known = CAUSES[code];
   if (known !== undefined) return known;

@@ -14,7 +14,7 @@ export const WANTED_FLAGS = 'Exge';
 /** What Redis means by `A`: every class but key misses (m) and new keys (n). */
 const ALL_CLASSES = 'g$lshzxetd';
 
-const SETTING = 'notify-keyspace-events';
+export const SETTING = 'notify-keyspace-events';
 
 /** Those of `needed` that a setting lacks; empty when it lacks none. Pure. */
 export function missingFlags(setting: string, needed: string = NEEDED_FLAGS): string {

@@ -47,7 +47,13 @@ export async function verifyFormat(redis: Redis, prefix: string): Promise<boolea
   const key = formatKey(prefix);
   const before = await redis.get(key);
   const found = before ?? (await mark(redis, key));
-  if (found === String(FORMAT_VERSION)) return before === null;
+  refuseFormat(prefix, found);
+  return before === null;
+}
+
+/** Throws unless this version of the relay keeps its state in the format that was found. */
+export function refuseFormat(prefix: string, found: string | null): void {
+  if (found === String(FORMAT_VERSION)) return;
   throw new StateFormatError(
     `the keys ${ownKeyPrefix(prefix)}… in the state Redis are used by another version of the ` +
       `relay (expected format ${FORMAT_VERSION}, found ${found}): run that version, or choose ` +

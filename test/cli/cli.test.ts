@@ -29,7 +29,17 @@ describe('the command line', () => {
     expect(await cli(['--version'])).toEqual({ code: 0, stdout: `${VERSION}\n`, stderr: '' });
     const help = await cli(['--help']);
     expect(help.code).toBe(0);
-    const commands = ['run', 'check', 'match', 'listen', 'secret', 'schema', 'healthcheck', 'dead'];
+    const commands = [
+      'run',
+      'check',
+      'doctor',
+      'match',
+      'listen',
+      'secret',
+      'schema',
+      'healthcheck',
+      'dead',
+    ];
     for (const command of commands) {
       expect(help.stdout).toMatch(new RegExp(`^  ${command} `, 'm'));
       expect((await cli([command, '--help'])).code).toBe(0);

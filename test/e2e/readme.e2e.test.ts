@@ -148,6 +148,28 @@ describe('the README', () => {
     }
   });
 
+  it('shows what doctor says', async () => {
+    const port = await freePort();
+    const file = readmeBlock('yaml', '${REDIS_URL').replace(':8080', `:${port}`);
+    const { folder, env } = await shims({ 'relay.yaml': file });
+    await using _ = folder;
+    await shared.client.config('SET', 'notify-keyspace-events', '');
+    const fill = "for i = 1, 10000 do redis.call('SET', 'k' .. i, '', 'EX', 3600) end";
+    await shared.client.eval(fill, 0);
+    const script = readmeBlock('sh', 'expiry-relay doctor');
+    const secret = { SHOP_WEBHOOK_SECRET: TEST_SECRET };
+    await using shell = start('bash', ['-euc', script], folder.path, { ...env, ...secret });
+    expect(await shell.exited).toBe(1);
+    // Not what differs from machine to machine: ports, versions, and how long an answer takes.
+    const plain = (text: string) =>
+      text.replaceAll(/127\.0\.0\.1:\d+|\d+(\.\d+)? ms|Redis \d+\.\d+\.\d+/g, 'N');
+    const said = plain(shell.run.output).split('\n');
+    for (const line of readmeBlock('text', '[+] redis').trim().split('\n')) {
+      const [start = ''] = plain(line).split('…');
+      expect(said.filter((found) => found.startsWith(start.trimEnd()))).not.toEqual([]);
+    }
+  });
+
   it('has commands for dead letters that send them again', async () => {
     await using receiver = await TestReceiver.start((_, response) => {
       response.writeHead(500).end();
@@ -191,7 +213,7 @@ describe('the README', () => {
   });
 
   it('has no block that is not run: those with docker are run by npm run test:image', () => {
-    const known = /^npm |expiry-relay (listen|dead)|ACL SETUSER|^docker build/;
+    const known = /^npm |expiry-relay (listen|dead|doctor)|ACL SETUSER|^docker build/;
     const unknown = readmeBlocks.filter(
       ({ language, text }) =>
         !['yaml', 'json', 'js', 'text'].includes(language) && !known.test(text),

@@ -1,0 +1,70 @@
+import { systemClock, untilAborted } from '../clock.js';
+import { loadSettings } from '../config/load.js';
+import { counted } from '../counted.js';
+import { examineEndpoints } from '../doctor/endpoints.js';
+import { countOf, type Finding, findingText, note, ok, summaryText } from '../doctor/finding.js';
+import { examineRedis } from '../doctor/redis.js';
+import { examineState } from '../doctor/state.js';
+import { printable } from '../printable.js';
+import type { CliContext, CommandAction, FileOption } from './context.js';
+import { Printer } from './printer.js';
+
+/** Of the column of subjects: `state eviction` and most endpoints fit. */
+const SUBJECT_CHARS_MIN = 14;
+const SUBJECT_CHARS_MAX = 24;
+
+/**
+ * Looks at the file and at all that it names, and says what to do; changes nothing. Exit code 1
+ * when there is a problem; rejects with every mistake in the file.
+ */
+export const doctor: CommandAction<FileOption> = async (context, { config }) => {
+  const { env, cwd, stop, stdout, stderr } = context;
+  const { file, settings } = await loadSettings({ file: config, env, cwd });
+  const endpoints = [...settings.endpoints.values()];
+  const width = Math.max(
+    SUBJECT_CHARS_MIN,
+    ...endpoints.map(({ name }) => Math.min(`endpoint ${name}`.length, SUBJECT_CHARS_MAX)),
+  );
+  const asking = { clock: systemClock, stop };
+  const routes = counted(settings.routes.length, 'route');
+  const counts = `${routes}, ${counted(endpoints.length, 'endpoint')}`;
+  const sections: readonly Promise<readonly Finding[]>[] = [
+    Promise.resolve([
+      ok('file', `${printable(file)}: fine (${counts})`),
+      note('doctor', 'only reads: nothing is written to Redis, nothing is sent to an endpoint'),
+    ]),
+    examineRedis(settings, asking),
+    examineState(settings, asking),
+    examineEndpoints(endpoints, asking),
+  ];
+  const findings = await printAll(sections, width, context);
+  if (findings === null) {
+    stderr.write(`expiry-relay: ended by ${stop.reason} before all was looked at\n`);
+    return 1;
+  }
+  stdout.write(`${summaryText(findings)}\n`);
+  if (countOf(findings, 'problem') === 0) return 0;
+  const subjects = findings
+    .filter(({ level }) => level === 'problem')
+    .map(({ subject }) => subject);
+  stderr.write(`expiry-relay: to be mended: ${[...new Set(subjects)].join(', ')}\n`);
+  return 1;
+};
+
+/** Each section as soon as it and those before it are there; null when it is time to stop. */
+async function printAll(
+  sections: readonly Promise<readonly Finding[]>[],
+  width: number,
+  context: CliContext,
+): Promise<readonly Finding[] | null> {
+  const printer = new Printer(context);
+  const stopped = untilAborted(context.stop).then(() => null);
+  const all: Finding[] = [];
+  for (const section of sections) {
+    const findings = await Promise.race([section, stopped]);
+    if (findings === null) return null;
+    all.push(...findings);
+    await printer.print(findings.map((finding) => findingText(finding, width)).join(''));
+  }
+  return context.stop.aborted ? null : all;
+}

@@ -1,0 +1,63 @@
+/**
+ * Looks whether endpoints can be reached: resolves the name, connects and, for https, verifies the
+ * certificate, all as an attempt does. Nothing is sent.
+ */
+import type { LookupFunction } from 'node:net';
+import { buildConnector } from 'undici';
+import { createLookup } from '../delivery/lookup.js';
+import { causeOf, connectionOptions } from '../delivery/send.js';
+import { messageOf } from '../errors.js';
+import { printable } from '../printable.js';
+import type { Endpoint } from '../vocabulary.js';
+import type { Finding } from './finding.js';
+import { judgeEndpoint, type Reach } from './judge-endpoint.js';
+import type { Asking } from './server.js';
+
+/** For one endpoint; whoever waits sits at a terminal. */
+export const CONNECT_MS_MAX = 5_000;
+
+/** Endpoints that are looked at together: a file may name hundreds. */
+const AT_ONCE = 20;
+
+/** In the order of the file. */
+export async function examineEndpoints(
+  endpoints: readonly Endpoint[],
+  { clock, stop }: Asking,
+): Promise<Finding[]> {
+  const lookup = createLookup(clock);
+  const findings: Finding[] = [];
+  const waiting = endpoints.entries();
+  const work = async () => {
+    for (const [at, endpoint] of waiting) {
+      if (stop.aborted) return;
+      const beganAtMs = clock.monotonicMs();
+      const reach = await reachOf(endpoint, lookup);
+      findings[at] = judgeEndpoint(endpoint, reach, clock.monotonicMs() - beganAtMs);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  return findings;
+}
+
+/** Never rejects. */
+function reachOf(endpoint: Endpoint, lookup: LookupFunction): Promise<Reach> {
+  const { protocol, hostname, host, port } = endpoint.url;
+  const timeout = Math.min(CONNECT_MS_MAX, endpoint.timeoutMs);
+  const connector = buildConnector({ ...connectionOptions(endpoint, lookup), timeout });
+  return new Promise((resolve) => {
+    connector(
+      { protocol, host, hostname: hostname.replace(/^\[(.*)\]$/, '$1'), port },
+      (error, socket) => {
+        if (error === null) {
+          resolve({ kind: 'connected', address: socket.remoteAddress ?? '' });
+          socket.on('error', () => undefined);
+          socket.destroy();
+          return;
+        }
+        const code = 'code' in error ? String(error.code) : '';
+        const detail = printable(messageOf(error));
+        resolve({ kind: 'failed', cause: causeOf(error), code, detail });
+      },
+    );
+  });
+}

@@ -1,0 +1,59 @@
+/** What the doctor says: one finding for each thing it has looked at, and what to do about it. */
+import { counted } from '../counted.js';
+
+/**
+ * `note`: nothing is known to be wrong. `warning`: a promise of the relay is weaker here than it
+ * could be. `problem`: the relay would not start, would not deliver, or would be late.
+ */
+export type Level = 'ok' | 'note' | 'warning' | 'problem';
+
+export interface Finding {
+  readonly level: Level;
+  /** What it is about, in a word or two. */
+  readonly subject: string;
+  /** What was found, in one line that is safe to print. */
+  readonly text: string;
+  /** What to do; null when there is nothing to do, or the text says so already. */
+  readonly advice: string | null;
+}
+
+export function ok(subject: string, text: string): Finding {
+  return { level: 'ok', subject, text, advice: null };
+}
+
+export function note(subject: string, text: string, advice: string | null = null): Finding {
+  return { level: 'note', subject, text, advice };
+}
+
+export function warning(subject: string, text: string, advice: string | null): Finding {
+  return { level: 'warning', subject, text, advice };
+}
+
+export function problem(subject: string, text: string, advice: string | null): Finding {
+  return { level: 'problem', subject, text, advice };
+}
+
+const MARKS: Readonly<Record<Level, string>> = {
+  ok: '[+]',
+  note: '[i]',
+  warning: '[!]',
+  problem: '[-]',
+};
+
+/** A line, and one with what to do. `width`: of the column of subjects. */
+export function findingText({ level, subject, text, advice }: Finding, width: number): string {
+  const head = `${MARKS[level]} ${subject.padEnd(width)}  `;
+  const what = advice === null ? '' : `${' '.repeat(head.length)}→ ${advice}\n`;
+  return `${head}${text}\n${what}`;
+}
+
+export function countOf(findings: readonly Finding[], level: Level): number {
+  return findings.filter((finding) => finding.level === level).length;
+}
+
+/** `2 problems, 1 warning`. */
+export function summaryText(findings: readonly Finding[]): string {
+  const [problems, warnings] = [countOf(findings, 'problem'), countOf(findings, 'warning')];
+  if (problems + warnings === 0) return 'all is well';
+  return `${counted(problems, 'problem')}, ${counted(warnings, 'warning')}`;
+}

@@ -1,0 +1,60 @@
+/** How the way to an endpoint was found → what to do. Pure. */
+import { printable } from '../printable.js';
+import type { Endpoint, UnreachableCause } from '../vocabulary.js';
+import { type Finding, ok, problem } from './finding.js';
+import { lengthText } from './wording.js';
+
+export type Reach =
+  /** By TLS as well, where the endpoint's URL is https. */
+  | { readonly kind: 'connected'; readonly address: string }
+  | {
+      readonly kind: 'failed';
+      readonly cause: UnreachableCause;
+      /** Of Node or OpenSSL; empty when there is none. */
+      readonly code: string;
+      /** What the network said, safe to print. */
+      readonly detail: string;
+    };
+
+/** Of TLS, by code. */
+const CERTIFICATE: readonly (readonly [RegExp, (host: string) => string])[] = [
+  [/EXPIRED/, () => 'renew its certificate'],
+  [/NOT_YET_VALID/, () => "see this machine's clock, and its certificate"],
+  [/ALTNAME/, (host) => `give it a certificate for ${host}, or correct the URL`],
+  [
+    /SELF_SIGNED|ISSUER|VERIFY_LEAF|UNTRUSTED|CA/,
+    () => 'if its authority is your own, name that in NODE_EXTRA_CA_CERTS, for the relay as well',
+  ],
+  [/WRONG_VERSION|PROTOCOL|EPROTO|PACKET/, () => 'does this port speak TLS? Else write http://'],
+];
+
+const ADVICE: Readonly<Record<UnreachableCause, (host: string) => string>> = {
+  timeout: (host) =>
+    `see whether ${host} is busy, and whether a firewall keeps this machine from it`,
+  dns: (host) => `correct the name ${host}, or let this machine's DNS know it`,
+  connection_refused: () => 'start it, or correct the port of its URL',
+  connection_reset: () => 'see its own log, and whether the port of its URL is meant for webhooks',
+  tls: () => 'see its certificate',
+  protocol: () => 'see whether the port of its URL is meant for webhooks',
+  network: (host) => `see whether this machine has a way to ${host}`,
+  stopped: () => 'look again',
+};
+
+/** `tookMs`: to be connected, or to fail. */
+export function judgeEndpoint({ name, url }: Endpoint, reach: Reach, tookMs: number): Finding {
+  const subject = `endpoint ${name}`;
+  const at = printable(url.origin);
+  const length = lengthText(tookMs);
+  const isSecure = url.protocol === 'https:';
+  if (reach.kind === 'connected') {
+    const how = isSecure ? ', its certificate verified' : '';
+    return ok(subject, `${at} connected within ${length} (${printable(reach.address)})${how}`);
+  }
+  const { cause, code, detail } = reach;
+  const host = printable(url.hostname);
+  const certificate = isSecure ? CERTIFICATE.find(([pattern]) => pattern.test(code)) : undefined;
+  const advice = (certificate?.[1] ?? ADVICE[cause])(host);
+  const wanted = isSecure ? 'TLS connection' : 'connection';
+  const found = cause === 'timeout' ? `no ${wanted} within ${length}` : detail;
+  return problem(subject, `${at} cannot be reached: ${found}`, advice);
+}

@@ -1,0 +1,54 @@
+/** The server's notify-keyspace-events → whether the relay will hear, and who has to act. Pure. */
+
+import { printable } from '../printable.js';
+import { addressOf } from '../redis-client.js';
+import { missingFlags, SETTING, WANTED_FLAGS } from '../source/notifications.js';
+import type { RedisSettings } from '../vocabulary.js';
+import { type Finding, note, ok, problem, warning } from './finding.js';
+
+const SUBJECT = 'notifications';
+
+/** `setting`: null when it is not shown. `mayChange`: null when that cannot be told. */
+export function judgeNotifications(
+  setting: string | null,
+  mayChange: boolean | null,
+  redis: RedisSettings,
+): Finding {
+  if (setting === null) {
+    return note(
+      SUBJECT,
+      `${SETTING} is not shown (managed services block CONFIG): at its start the relay proves by ` +
+        'a canary that notifications flow',
+      `see that it contains "${WANTED_FLAGS}" where the server is configured`,
+    );
+  }
+  const missing = missingFlags(setting, WANTED_FLAGS);
+  const found = `${SETTING} is "${printable(setting)}"`;
+  if (missing === '') return ok(SUBJECT, `${found}: all that the relay listens to`);
+  const lacks = `${found}: lacks ${missing}`;
+  const isEnough = missingFlags(setting) === '';
+  const command = `redis-cli CONFIG SET ${SETTING} ${printable(setting)}${missing}`;
+  const byHand = `run: ${command} (and put it into redis.conf)`;
+  if (redis.notifications === 'manage' && mayChange !== false) {
+    if (mayChange) {
+      return note(SUBJECT, `${lacks}; the relay will add it at its start (notifications: manage)`);
+    }
+    const text =
+      'whether the relay may add it cannot be told without trying: it tries at its start';
+    return note(SUBJECT, `${lacks}; ${text}`, `if it may not, ${byHand}`);
+  }
+  const forbidden =
+    redis.notifications === 'manage'
+      ? ', and the user may not change it'
+      : ' (notifications: require)';
+  if (isEnough) {
+    return warning(
+      SUBJECT,
+      `${lacks}${forbidden}: deadlines are found by sweeps alone, and a key whose life is shorter ` +
+        'than a sweep expires when Redis comes by',
+      byHand,
+    );
+  }
+  const text = `${lacks}${forbidden}: Redis at ${addressOf(redis)} does not publish expirations`;
+  return problem(SUBJECT, text, byHand);
+}

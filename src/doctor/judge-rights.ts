@@ -1,0 +1,85 @@
+/** What Redis says of its user's rights → what is missing, and the command that gives it. Pure. */
+import { printable } from '../printable.js';
+import { type Finding, note, ok, problem, warning } from './finding.js';
+import type { ProbeAnswer } from './probe-rights.js';
+import type { Probe, Right, Rights } from './rights.js';
+import { shellWord } from './wording.js';
+
+/**
+ * Whether the user has a rule. `hidden`: that of a key or channel, where no command may be given
+ * that would show it. `unknown`: it cannot be found out without writing.
+ */
+type Held = 'yes' | 'no' | 'hidden' | 'unknown';
+
+/** Whether the user may give this command; null when that was not found out, or is not needed. */
+export function isAllowed(
+  { probes }: Rights,
+  answers: readonly ProbeAnswer[],
+  ...name: readonly string[]
+): boolean | null {
+  const at = probes.findIndex(({ words }) => name.every((word, index) => words[index] === word));
+  const answer = answers[at] ?? 'unknown';
+  return answer === 'unknown' ? null : answer === 'allowed';
+}
+
+export function judgeRights(
+  { rights, probes }: Rights,
+  answers: readonly ProbeAnswer[],
+  user: string,
+  subject: string,
+): Finding {
+  const held = new Map(rights.map(({ rule }) => [rule, heldOf(rule, probes, answers)]));
+  const having = (...what: Held[]) =>
+    rights.filter(({ rule }) => what.includes(held.get(rule) ?? 'unknown'));
+  const [missing, unknown] = [having('no', 'hidden'), having('unknown')];
+  const name = printable(user);
+  const untold =
+    unknown.length === 0
+      ? ''
+      : `; whether it has ${rulesText(unknown)} cannot be told without writing`;
+  if (missing.length === 0) {
+    if (unknown.length === 0) return ok(subject, `the user ${name} may do all that the relay does`);
+    return note(subject, `the user ${name} may do all that could be found out${untold}`);
+  }
+  // With what is missing, what could not be found out: one command is enough.
+  const rules = [...missing, ...unknown].map(({ rule }) => shellWord(rule)).join(' ');
+  const leaveOut =
+    having('hidden').length === 0
+      ? ''
+      : 'leave out a pattern of which Redis says that it has no effect, ';
+  const advice =
+    `run: redis-cli ACL SETUSER ${shellWord(name)} ${rules} ` +
+    `(and ${leaveOut}keep it: ACL SAVE, or redis.conf)`;
+  const isCostly = missing.some(({ cost }) => cost === 'problem');
+  const say = isCostly ? problem : warning;
+  return say(subject, `the user ${name} lacks ${rulesText(missing)}${untold}`, advice);
+}
+
+function rulesText(rights: readonly Right[]): string {
+  return rights.map(({ rule }) => rule).join(' ');
+}
+
+function heldOf(rule: string, probes: readonly Probe[], answers: readonly ProbeAnswer[]): Held {
+  const said = probes.flatMap((probe, at) => saidOf(rule, probe, answers[at] ?? 'unknown'));
+  if (said.includes('no')) return 'no';
+  if (said.includes('yes') && !said.includes('unknown')) return 'yes';
+  return said.includes('hidden') ? 'hidden' : 'unknown';
+}
+
+function saidOf(rule: string, { command, object }: Probe, answer: ProbeAnswer): readonly Held[] {
+  if (rule !== command && rule !== object) return [];
+  switch (answer) {
+    case 'unknown':
+      // A key that one command may touch may be touched by the others.
+      return rule === command ? ['unknown'] : [];
+    case 'allowed':
+      return ['yes'];
+    case 'no_command':
+      return rule === command ? ['no'] : ['hidden'];
+    case 'no_object':
+      // What the relay does not need may want a wider rule.
+      if (command === null) return ['hidden'];
+      // Without an object it is the command that is denied.
+      return rule === (object ?? command) ? ['no'] : ['yes'];
+  }
+}

@@ -1,0 +1,110 @@
+/** Looks at the Redis that holds the keys. */
+import type { Redis } from 'ioredis';
+import { counted } from '../counted.js';
+import { messageOf, RedisUnreachableError, type RelayError } from '../errors.js';
+import { SETTING } from '../source/notifications.js';
+import type { RedisSettings, Settings } from '../vocabulary.js';
+import { type Finding, ok, problem } from './finding.js';
+import { judgeNotifications } from './judge-notifications.js';
+import { isAllowed, judgeRights } from './judge-rights.js';
+import { isAtLeast, judgeEviction, judgeServer } from './judge-server.js';
+import { judgeLateness } from './lateness.js';
+import { probeRights } from './probe-rights.js';
+import { type Abilities, rightsInRedis } from './rights.js';
+import { type Asking, readServer, type ServerReading, toldBy, withServer } from './server.js';
+import { countText, keysText } from './wording.js';
+
+export async function examineRedis(settings: Settings, asking: Asking): Promise<Finding[]> {
+  const { redis: address } = settings;
+  try {
+    return await withServer(address, 'redis', asking, (redis) => examine(redis, settings, asking));
+  } catch (error) {
+    return [judgeFailure(error as RelayError, 'redis', 'redis.url')];
+  }
+}
+
+/** Most of them say by themselves what to do. */
+export function judgeFailure(error: RelayError, subject: string, setting: string): Finding {
+  const advice =
+    error instanceof RedisUnreachableError
+      ? `start it, let this machine reach it, or correct ${setting}`
+      : null;
+  return problem(subject, messageOf(error), advice);
+}
+
+async function examine(redis: Redis, settings: Settings, { clock }: Asking): Promise<Finding[]> {
+  const address = settings.redis;
+  const reading = await readServer(redis, clock);
+  const databases = await examineDatabases(redis, address, reading);
+  const listeners = await countListeners(redis, address);
+  const rights = rightsInRedis(settings, abilitiesOf(reading));
+  const user = address.username ?? 'default';
+  const answers = await probeRights(redis, user, rights.probes);
+  const mayChange = isAllowed(rights, answers, 'CONFIG', 'SET');
+  return [
+    ...judgeServer(reading, address),
+    judgeNotifications(reading.settings.get(SETTING) ?? null, mayChange, address),
+    ...listeners,
+    judgeRights(rights, answers, user, 'rights'),
+    judgeEviction(reading),
+    ...databases,
+  ];
+}
+
+function abilitiesOf({ version }: ServerReading): Abilities {
+  return {
+    isSeven: isAtLeast(version, [7, 0]) !== false,
+    hasNoTouch: isAtLeast(version, [7, 2]) === true,
+  };
+}
+
+async function examineDatabases(
+  redis: Redis,
+  { databases }: RedisSettings,
+  reading: ServerReading,
+): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  for (const database of databases) {
+    findings.push(...(await examineDatabase(redis, database, reading, databases.length === 1)));
+  }
+  return findings;
+}
+
+async function examineDatabase(
+  redis: Redis,
+  database: number,
+  reading: ServerReading,
+  isOnly: boolean,
+): Promise<Finding[]> {
+  const subject = `database ${database}`;
+  try {
+    await redis.select(database);
+  } catch (error) {
+    const said = messageOf(error);
+    if (/out of range|not allowed in cluster/i.test(said)) {
+      const advice = 'correct redis.databases, or raise `databases` in redis.conf';
+      return [problem(subject, `Redis has no database ${database}`, advice)];
+    }
+    // That it may not be selected is said among the rights.
+    if (!said.startsWith('NOPERM')) throw error;
+  }
+  const { info } = reading;
+  const lateness = judgeLateness(reading, database, isOnly);
+  if (info === null) return [lateness];
+  const { keys, expires } = info.keyspace(database);
+  const text = `${keysText(keys)}, ${countText(expires)} with a TTL`;
+  return [ok(subject, text), lateness];
+}
+
+/** Who listens today: each of them gets every notification. */
+async function countListeners(redis: Redis, { databases }: RedisSettings): Promise<Finding[]> {
+  const channels = databases.map((database) => `__keyevent@${database}__:expired`);
+  const reply = (await toldBy(redis.call('PUBSUB', 'NUMSUB', ...channels))) as unknown[] | null;
+  if (reply === null) return [];
+  return databases.flatMap((database, at) => {
+    const count = Number(reply[2 * at + 1]);
+    if (count === 0) return [];
+    const who = `${counted(count, 'subscriber')} (running relays among them)`;
+    return [ok('listeners', `${who}: each gets every \`expired\` of database ${database}`)];
+  });
+}

@@ -1,0 +1,221 @@
+/**
+ * What the relay's users in Redis must be allowed, as rules of `ACL SETUSER`, and for each rule the
+ * commands that need it. The README's section on Redis has the same rules; a test compares them.
+ * Pure.
+ */
+import { type Element, parsePattern } from '../glob.js';
+import { decodeUtf8 } from '../printable.js';
+import { channelsOf } from '../source/channels.js';
+import { SETTING, WANTED_FLAGS } from '../source/notifications.js';
+import { ownKeyPrefix } from '../state/format.js';
+import type { Route, Settings } from '../vocabulary.js';
+
+/** What a lack of a rule costs. `problem`: webhooks do not leave, or leave late. */
+export type Cost = 'warning' | 'problem';
+
+export interface Right {
+  /** As `ACL SETUSER` takes it. */
+  readonly rule: string;
+  readonly cost: Cost;
+}
+
+/** One command of the relay's, and which rules allow it. */
+export interface Probe {
+  readonly words: readonly string[];
+  /** That allows the command; null when it is there to show that the key is allowed. */
+  readonly command: string | null;
+  /** That allows the key or channel in it; null when there is none. */
+  readonly object: string | null;
+  /** Giving it changes nothing. */
+  readonly isHarmless: boolean;
+}
+
+export interface Rights {
+  readonly rights: readonly Right[];
+  readonly probes: readonly Probe[];
+}
+
+/** What a server of its version knows. */
+export interface Abilities {
+  /** 7.0: `%R~` and PEXPIRETIME. */
+  readonly isSeven: boolean;
+  /** 7.2 */
+  readonly hasNoTouch: boolean;
+}
+
+/** In the commands below, a key of the relay's own that is never there. */
+const KEY = 'KEY';
+const NO_KEY = 'doctor';
+
+/** Which commands need a rule. */
+type Needs = readonly (readonly [rule: string, cost: Cost, commands: readonly string[]])[];
+
+const ALWAYS: Needs = [
+  ['+ping', 'problem', ['PING']],
+  ['+select', 'problem', ['SELECT 0']],
+  ['+client|setname', 'warning', ['CLIENT SETNAME expiry-relay:doctor']],
+];
+
+/** For the canary and the marker: without them notifications are not proved, and still come. */
+const PROOF: Needs = [
+  ['+set', 'warning', [`SET ${KEY} v`]],
+  ['+get', 'warning', [`GET ${KEY}`]],
+  ['+exists', 'warning', [`EXISTS ${KEY}`]],
+  ['+role', 'warning', ['ROLE']],
+  ['+time', 'warning', ['TIME']],
+];
+
+const CONFIG: Needs = [
+  ['+config', 'warning', [`CONFIG GET ${SETTING}`, `CONFIG SET ${SETTING} ${WANTED_FLAGS}`]],
+];
+
+const NO_TOUCH: Needs = [['+client|no-touch', 'warning', ['CLIENT NO-TOUCH ON']]];
+
+const STATE: Needs = [
+  ['+set', 'problem', [`SET ${KEY} v`]],
+  ['+get', 'problem', [`GET ${KEY}`]],
+  ['+exists', 'problem', [`EXISTS ${KEY}`]],
+  ['+role', 'problem', ['ROLE']],
+  ['+time', 'problem', ['TIME']],
+  ['+setnx', 'problem', [`SETNX ${KEY} v`]],
+  ['+eval', 'problem', [`EVAL return(1) 1 ${KEY}`]],
+  ['+evalsha', 'problem', [`EVALSHA 0 1 ${KEY}`]],
+  ['+info', 'warning', ['INFO memory']],
+  ['+del', 'problem', [`DEL ${KEY}`]],
+  ['+unlink', 'problem', [`UNLINK ${KEY}`]],
+  [
+    '+@hash',
+    'problem',
+    [
+      ...[`HDEL ${KEY} f`, `HEXISTS ${KEY} f`, `HGET ${KEY} f`, `HLEN ${KEY}`, `HMGET ${KEY} f`],
+      ...[`HSET ${KEY} f v`, `HSETNX ${KEY} f v`],
+    ],
+  ],
+  [
+    '+@stream',
+    'problem',
+    [
+      ...[`XACK ${KEY} g 0-1`, `XADD ${KEY} * f v`, `XDEL ${KEY} 0-1`, `XLEN ${KEY}`],
+      ...[`XGROUP CREATE ${KEY} g $`, `XGROUP DELCONSUMER ${KEY} g c`],
+      ...[`XINFO CONSUMERS ${KEY} g`, `XINFO GROUPS ${KEY}`],
+      ...[`XPENDING ${KEY} g`, `XRANGE ${KEY} - +`],
+      `XREADGROUP GROUP g c COUNT 1 STREAMS ${KEY} >`,
+    ],
+  ],
+  [
+    '+@sortedset',
+    'problem',
+    [
+      ...[`ZADD ${KEY} 1 m`, `ZCARD ${KEY}`, `ZMSCORE ${KEY} m`, `ZRANGE ${KEY} 0 0`],
+      ...[`ZRANGEBYSCORE ${KEY} 0 0`, `ZREM ${KEY} m`, `ZREMRANGEBYSCORE ${KEY} 0 0`],
+      ...[`ZSCAN ${KEY} 0`, `ZSCORE ${KEY} m`],
+    ],
+  ],
+];
+
+/** Commands that only read, scripts that do nothing, and what is about the connection alone. */
+const HARMLESS = new RegExp(
+  '^(PING|SELECT|CLIENT|EXISTS|GET|ROLE|TIME|INFO|SCAN|PEXPIRETIME|PTTL|SUBSCRIBE|EVAL|EVALSHA|' +
+    'HEXISTS|HGET|HLEN|HMGET|XINFO|XLEN|XPENDING|XRANGE|' +
+    'ZCARD|ZMSCORE|ZRANGE|ZRANGEBYSCORE|ZSCAN|ZSCORE|CONFIG GET)( |$)',
+);
+
+/** Of the user in the Redis that holds the keys, who is the state's as well when that is there. */
+export function rightsInRedis(settings: Settings, abilities: Abilities): Rights {
+  const { redis, state, routes } = settings;
+  const isStateHere = state.kind === 'redis' && state.section === 'redis';
+  const needs = [
+    ...ALWAYS,
+    ...PROOF,
+    ...(redis.notifications === 'manage' ? CONFIG : []),
+    ...(abilities.hasNoTouch ? NO_TOUCH : []),
+    ...(isStateHere ? STATE : []),
+  ];
+  const own = onOwnKeys(needs, state.prefix, isStateHere ? 'problem' : 'warning');
+  const life = abilities.isSeven ? 'PEXPIRETIME' : 'PTTL';
+  const objects = keyRules(routes, abilities);
+  const channels = [...channelsOf(redis.databases)].map(
+    ([channel, { database }]): Probe => ({
+      words: ['SUBSCRIBE', channel],
+      command: '+subscribe',
+      object: `&__keyevent@${database}__:*`,
+      isHarmless: true,
+    }),
+  );
+  const others: Probe[] = [
+    ...[...objects].flatMap(([object, example]) => [
+      { words: [life, example], command: `+${life.toLowerCase()}`, object, isHarmless: true },
+      { words: ['EXISTS', example], command: null, object, isHarmless: true },
+      { words: ['EVAL', 'return(1)', '1', example], command: null, object, isHarmless: true },
+    ]),
+    { words: ['SCAN', '0'], command: '+scan', object: null, isHarmless: true },
+    // The last ones: afterwards a connection only listens.
+    ...channels,
+  ];
+  const rules = others.flatMap(({ command, object }) => [command, object]);
+  const costly = rules.flatMap((rule): Right[] =>
+    rule === null ? [] : [{ rule, cost: 'problem' }],
+  );
+  return { rights: inOrder([...own.rights, ...costly]), probes: [...own.probes, ...others] };
+}
+
+/** Of the user in a Redis that holds the state alone. */
+export function rightsInState(prefix: string): Rights {
+  const { rights, probes } = onOwnKeys([...ALWAYS, ...STATE], prefix, 'problem');
+  return { rights: inOrder(rights), probes };
+}
+
+function onOwnKeys(needs: Needs, prefix: string, cost: Cost): Rights {
+  const object = `~${ownKeyPrefix(prefix)}*`;
+  const rights = needs.map(([rule, ruleCost]): Right => ({ rule, cost: ruleCost }));
+  const probes = needs.flatMap(([command, , texts]) =>
+    texts.map((text): Probe => {
+      const words = text.split(' ');
+      const hasKey = words.includes(KEY);
+      return {
+        words: words.map((word) => (word === KEY ? ownKeyPrefix(prefix) + NO_KEY : word)),
+        command,
+        object: hasKey ? object : null,
+        isHarmless: HARMLESS.test(text),
+      };
+    }),
+  );
+  return { rights: [...rights, { rule: object, cost }], probes };
+}
+
+/** Each once, at its highest cost: commands, keys, channels. */
+function inOrder(rights: readonly Right[]): Right[] {
+  const costs = new Map<string, Cost>();
+  for (const { rule, cost } of rights) {
+    if (costs.get(rule) !== 'problem') costs.set(rule, cost);
+  }
+  const all = [...costs].map(([rule, cost]) => ({ rule, cost }));
+  const beginning = (pattern: RegExp) => all.filter(({ rule }) => pattern.test(rule));
+  return [...beginning(/^\+/), ...beginning(/^[~%]/), ...beginning(/^&/)];
+}
+
+/** The rules that let the routes' keys be read, each with a key to try it with. */
+function keyRules(routes: readonly Route[], { isSeven }: Abilities): ReadonlyMap<string, string> {
+  const sources = routes.flatMap(({ patterns }) => patterns.map(({ source }) => source));
+  return new Map(
+    sources.map((source) => {
+      const glob = source.replaceAll(/\\.|\{\w+\}/gs, (part) => (part[0] === '{' ? '*' : part));
+      // An ACL takes no blanks; what is rare is not worth a rule of its own.
+      const safe = /^[\w:.,;@#/+=*?[\]^\\{}-]+$/.test(glob) ? glob : '*';
+      return [`${isSeven ? '%R' : ''}~${safe}`, exampleOf(source)];
+    }),
+  );
+}
+
+/** A key that the pattern matches. */
+function exampleOf(source: string): string {
+  const bytes = parsePattern(source).map(byteOf);
+  return decodeUtf8(Buffer.from(bytes)) ?? '';
+}
+
+const X = 'x'.charCodeAt(0);
+
+function byteOf(element: Element): number {
+  if (element.kind !== 'byte' || element.set[X] === 1) return X;
+  return element.set.indexOf(1);
+}

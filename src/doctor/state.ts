@@ -1,0 +1,115 @@
+/** Looks at the Redis that holds what must survive. Nothing is marked as ours: it is only read. */
+import type { Redis } from 'ioredis';
+import { counted } from '../counted.js';
+import { RelayError } from '../errors.js';
+import { addressOf, stateError } from '../redis-client.js';
+import {
+  DEAD_AFTER_MS,
+  deadlineKeys,
+  formatKey,
+  ownKeyPrefix,
+  replicasKey,
+  watchKey,
+} from '../state/format.js';
+import { refuseFormat, verifyDatabase, verifyRole } from '../state/verify.js';
+import type { Settings, StateSettings } from '../vocabulary.js';
+import { type Finding, note, ok, problem } from './finding.js';
+import { judgeRights } from './judge-rights.js';
+import { judgeAnswer, judgePersistence, judgeStateEviction, judgeVersion } from './judge-server.js';
+import { probeRights } from './probe-rights.js';
+import { judgeFailure } from './redis.js';
+import { rightsInState } from './rights.js';
+import { type Asking, readServer, withServer } from './server.js';
+import { keysText } from './wording.js';
+
+const SUBJECT = 'state';
+
+/** Enough of a replica's name to tell it from the others. */
+const NAME_CHARS = 8;
+
+type RedisStateSettings = Extract<StateSettings, { kind: 'redis' }>;
+
+export async function examineState(settings: Settings, asking: Asking): Promise<Finding[]> {
+  const { state } = settings;
+  if (state.kind === 'memory') {
+    const text = "in the relay's own memory (state.kind: memory): what waits ends with the process";
+    return [note(SUBJECT, text)];
+  }
+  const { redis: address, section } = state;
+  try {
+    return await withServer(address, section, asking, (redis) =>
+      examine(redis, state, settings, asking),
+    );
+  } catch (error) {
+    // Of the Redis of the keys the same is said already.
+    if (section === 'redis') return [note(SUBJECT, 'in the Redis of the keys: not looked at')];
+    return [judgeFailure(error as RelayError, SUBJECT, 'state.url')];
+  }
+}
+
+async function examine(
+  redis: Redis,
+  state: RedisStateSettings,
+  settings: Settings,
+  { clock }: Asking,
+): Promise<Finding[]> {
+  const { redis: address, database, section, prefix } = state;
+  const reading = await readServer(redis, clock);
+  const where = `${ownKeyPrefix(prefix)}… in database ${database} of ${addressOf(address)}`;
+  const findings: Finding[] = [];
+  if (section === 'redis') findings.push(ok(SUBJECT, `${where}, the Redis of the keys`));
+  else findings.push(ok(SUBJECT, where), judgeAnswer(reading, address, 'state Redis'));
+  findings.push(...(section === 'redis' ? [] : judgeVersion(reading, 'state version')));
+  findings.push(judgeStateEviction(reading), judgePersistence(reading));
+  findings.push(...(await examineUse(redis, state, settings.redis.databases)));
+  // What only listens afterwards comes last.
+  if (section === 'redis') return findings;
+  const user = address.username ?? 'default';
+  const rights = rightsInState(prefix);
+  const answers = await probeRights(redis, user, rights.probes);
+  return [...findings, judgeRights(rights, answers, user, 'state rights')];
+}
+
+/** Whether it can be used, and by whom it is. */
+async function examineUse(
+  redis: Redis,
+  { redis: address, database, section, prefix }: RedisStateSettings,
+  watched: readonly number[],
+): Promise<Finding[]> {
+  try {
+    await verifyDatabase(redis, address, database, section);
+    if (section === 'state') await verifyRole(redis, address, section);
+    const format = await redis.get(formatKey(prefix));
+    if (format === null) return [note('relays', 'none has run with this state yet')];
+    refuseFormat(prefix, format);
+    return [await judgeRelays(redis, prefix, watched)];
+  } catch (error) {
+    if (error instanceof RelayError) return [problem(SUBJECT, error.message, null)];
+    // What may not be read is said among the rights.
+    const refusal = error instanceof Error && error.name === 'ReplyError' ? error.message : null;
+    if (refusal === null) throw error;
+    if (refusal.startsWith('NOPERM')) return [];
+    return [problem(SUBJECT, stateError(error, address, section).message, null)];
+  }
+}
+
+async function judgeRelays(
+  redis: Redis,
+  prefix: string,
+  watched: readonly number[],
+): Promise<Finding> {
+  const subject = 'relays';
+  const [seconds = 0] = (await redis.time()).map(Number);
+  const since = seconds * 1_000 - DEAD_AFTER_MS;
+  const running = await redis.zcount(replicasKey(prefix), since, '+inf');
+  const watching = await redis.get(watchKey(prefix));
+  let tracked = 0;
+  for (const database of watched) {
+    const keys = deadlineKeys(prefix, database);
+    tracked += await redis.zcard(keys.tracked);
+  }
+  const index = `the deadlines of ${keysText(tracked)} are known`;
+  if (running === 0) return note(subject, `none is running; ${index}`);
+  const who = watching === null ? 'none watches' : `${watching.slice(0, NAME_CHARS)}… watches`;
+  return ok(subject, `${counted(running, 'replica')} running, ${who}; ${index}`);
+}

@@ -1,0 +1,40 @@
+import { expect, it } from 'vitest';
+import { judgeEndpoint } from '../../src/doctor/judge-endpoint.js';
+import type { UnreachableCause } from '../../src/vocabulary.js';
+import { anEndpoint } from '../support/domain.js';
+
+const endpoint = anEndpoint({ url: new URL('https://shop.example:8443/hooks?token=hush') });
+
+it('an endpoint that is reached is named without its path and query', () => {
+  expect(judgeEndpoint(endpoint, { kind: 'connected', address: '10.0.0.3' }, 12)).toEqual({
+    level: 'ok',
+    subject: 'endpoint shop',
+    text: 'https://shop.example:8443 connected within 12 ms (10.0.0.3), its certificate verified',
+    advice: null,
+  });
+  const plain = anEndpoint({ url: new URL('http://shop.example/') });
+  expect(judgeEndpoint(plain, { kind: 'connected', address: '::1' }, 1).text).toBe(
+    'http://shop.example connected within 1 ms (::1)',
+  );
+});
+
+it.each<[UnreachableCause, string, string]>([
+  ['connection_refused', 'ECONNREFUSED', 'start it, or correct the port'],
+  ['dns', 'ENOTFOUND', 'correct the name shop.example'],
+  ['timeout', 'UND_ERR_CONNECT_TIMEOUT', 'firewall'],
+  ['tls', 'CERT_HAS_EXPIRED', 'renew its certificate'],
+  ['tls', 'DEPTH_ZERO_SELF_SIGNED_CERT', 'NODE_EXTRA_CA_CERTS'],
+  ['tls', 'UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'NODE_EXTRA_CA_CERTS'],
+  ['tls', 'ERR_TLS_CERT_ALTNAME_INVALID', 'a certificate for shop.example'],
+  ['tls', 'ERR_SSL_WRONG_VERSION_NUMBER', 'write http://'],
+  ['network', 'EPROTO', 'write http://'],
+  ['network', 'EHOSTUNREACH', 'a way to shop.example'],
+])('an endpoint that fails by %s (%s): %s', (cause, code, advice) => {
+  const found = judgeEndpoint(
+    endpoint,
+    { kind: 'failed', cause, code, detail: 'the words' },
+    5_000,
+  );
+  expect(found).toMatchObject({ level: 'problem', advice: expect.stringContaining(advice) });
+  expect(found.text).toContain(cause === 'timeout' ? 'no TLS connection within 5 s' : 'the words');
+});

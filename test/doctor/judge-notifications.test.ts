@@ -1,0 +1,30 @@
+import { expect, it } from 'vitest';
+import { judgeNotifications } from '../../src/doctor/judge-notifications.js';
+import { redisSettings } from './readings.js';
+
+const COMMAND = 'redis-cli CONFIG SET notify-keyspace-events';
+
+it.each([
+  ['manage', 'AKE', true, 'ok', 'all that the relay listens to', null],
+  ['require', 'gxeE', null, 'ok', 'all that the relay listens to', null],
+  ['manage', '', true, 'note', 'lacks Exge; the relay will add it at its start', null],
+  ['manage', 'K', null, 'note', 'cannot be told without trying', `${COMMAND} KExge`],
+  ['manage', '', false, 'problem', 'the user may not change it', `${COMMAND} Exge`],
+  ['manage', 'Ex', false, 'warning', 'found by sweeps alone', `${COMMAND} Exge`],
+  ['require', 'Ex', true, 'warning', 'found by sweeps alone', `${COMMAND} Exge`],
+  [
+    'require',
+    'Kx',
+    true,
+    'problem',
+    'redis.internal:6379 does not publish expirations',
+    `${COMMAND} KxEge`,
+  ],
+  ['require', null, null, 'note', 'by a canary that notifications flow', 'contains "Exge"'],
+] as const)('%s with %j (may change it: %s) is %s: %s', (...given) => {
+  const [notifications, setting, mayChange, level, text, advice] = given;
+  const found = judgeNotifications(setting, mayChange, redisSettings({ notifications }));
+  expect(found).toMatchObject({ level, text: expect.stringContaining(text) });
+  if (advice === null) expect(found.advice).toBeNull();
+  else expect(found.advice).toContain(advice);
+});

@@ -1,0 +1,182 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { isAllowed, judgeRights } from '../../src/doctor/judge-rights.js';
+import type { ProbeAnswer } from '../../src/doctor/probe-rights.js';
+import { type Probe, rightsInRedis, rightsInState } from '../../src/doctor/rights.js';
+import { compilePattern } from '../../src/match.js';
+import { aRoute } from '../support/domain.js';
+import { readmeBlock } from '../support/readme.js';
+import { redisSettings, theSettings } from './readings.js';
+
+const SEVEN = { isSeven: true, hasNoTouch: false };
+const routesOf = (...sources: string[]) => [aRoute({ patterns: sources.map(compilePattern) })];
+const everything = theSettings({ routes: routesOf('*') });
+const namesOf = (rights: { rights: readonly { rule: string }[] }) =>
+  rights.rights.map(({ rule }) => rule);
+
+describe('the rights', () => {
+  const readme = readmeBlock('sh', 'ACL SETUSER')
+    .replaceAll(/\\\n|'/g, ' ')
+    .split(/\s+/)
+    .filter((word) => /^([+~%&])/.test(word) && word !== '+@all');
+
+  it('are those of the README', () => {
+    expect(namesOf(rightsInRedis(everything, SEVEN)).sort()).toEqual([...readme].sort());
+    const noTouch = rightsInRedis(everything, { isSeven: true, hasNoTouch: true });
+    expect(namesOf(noTouch)).toContain('+client|no-touch');
+  });
+
+  it('are fewer where the relay never changes the server, and where the state is elsewhere', () => {
+    const redis = redisSettings({ notifications: 'require' });
+    const state = { kind: 'memory', prefix: 'expiry-relay' } as const;
+    const fewer = namesOf(
+      rightsInRedis(theSettings({ redis, state, routes: routesOf('*') }), SEVEN),
+    );
+    expect(readme.filter((rule) => !fewer.includes(rule))).toEqual(
+      readme.filter((rule) => /^\+(config|setnx|eval|evalsha|info|del|unlink|@.*)$/.test(rule)),
+    );
+  });
+
+  it('cover every command that a script of the state gives', () => {
+    const src = fileURLToPath(new URL('../../src', import.meta.url));
+    const lua = readdirSync(src, { recursive: true, encoding: 'utf8' })
+      .filter((path) => /scripts(\/.*)?\.ts$|lease\.ts$/.test(path))
+      .map((path) => readFileSync(join(src, path), 'utf8'))
+      .join('');
+    const given = new Set(
+      [...lua.matchAll(/redis\.p?call\(\s*'([A-Z]+)'(?:,\s*'([A-Z]+)')?/g)].map(([, name, sub]) =>
+        /^(XGROUP|XINFO)$/.test(name ?? '') ? `${name} ${sub}` : name,
+      ),
+    );
+    const probed = rightsInState('p').probes.map(({ words }) => words.join(' '));
+    const unprobed = [...given].filter(
+      (name) => !probed.some((text) => text.startsWith(`${name}`)),
+    );
+    expect(given.size).toBeGreaterThan(20);
+    expect(unprobed).toEqual([]);
+  });
+
+  it('name the keys of the routes, as narrowly as Redis can', () => {
+    const routes = routesOf('order:{id}:unpaid', 'a[bc]\\{d?', 'with blank:*');
+    const { probes } = rightsInRedis(theSettings({ routes }), SEVEN);
+    const reads = probes.filter(({ words }) => words[0] === 'PEXPIRETIME');
+    expect(reads.map(({ words, object }) => [object, words[1]])).toEqual([
+      ['%R~order:*:unpaid', 'order:x:unpaid'],
+      ['%R~a[bc]\\{d?', 'ab{dx'],
+      ['%R~*', 'with blank:x'],
+    ]);
+    const old = rightsInRedis(theSettings({ routes }), { isSeven: false, hasNoTouch: false });
+    expect(namesOf(old)).toEqual(expect.arrayContaining(['+pttl', '~order:*:unpaid']));
+  });
+
+  it('are tried by what changes nothing alone', () => {
+    const tried = rightsInRedis(everything, SEVEN).probes.filter(({ isHarmless }) => isHarmless);
+    const writing =
+      /^(SET|SETNX|DEL|UNLINK|H(DEL|SET|SETNX)|X(ACK|ADD|DEL|GROUP|READGROUP)|Z(ADD|REM|REMRANGEBYSCORE)|CONFIG SET)\b/;
+    expect(tried.filter(({ words }) => writing.test(words.join(' ')))).toEqual([]);
+    expect(tried.length).toBeGreaterThan(20);
+  });
+});
+
+describe('whether the relay may change the setting', () => {
+  const rights = rightsInRedis(everything, SEVEN);
+  const mayChange = (answer: ProbeAnswer) =>
+    isAllowed(
+      rights,
+      rights.probes.map(({ words }) => (words[1] === 'SET' ? answer : 'allowed')),
+      'CONFIG',
+      'SET',
+    );
+
+  it('is as Redis says, and not known where it says nothing', () => {
+    expect(mayChange('allowed')).toBe(true);
+    expect(mayChange('no_command')).toBe(false);
+    expect(mayChange('unknown')).toBeNull();
+    expect(isAllowed(rights, [], 'CONFIG', 'SET')).toBeNull();
+  });
+});
+
+describe('what is missing', () => {
+  const rights = rightsInRedis(everything, SEVEN);
+  const judged = (answerOf: (probe: Probe) => ProbeAnswer, user = 'relay') =>
+    judgeRights(rights, rights.probes.map(answerOf), user, 'rights');
+
+  it('is nothing when all is allowed', () => {
+    expect(judged(() => 'allowed')).toMatchObject({
+      level: 'ok',
+      text: 'the user relay may do all that the relay does',
+    });
+  });
+
+  it.each<[string, (probe: Probe) => ProbeAnswer, 'problem' | 'warning', string]>([
+    [
+      'one command of a class',
+      ({ words }) => (words[0] === 'XADD' ? 'no_command' : 'allowed'),
+      'problem',
+      'redis-cli ACL SETUSER relay +@stream (',
+    ],
+    [
+      'a subcommand',
+      ({ words }) => (words[1] === 'CREATE' ? 'no_command' : 'allowed'),
+      'problem',
+      'redis-cli ACL SETUSER relay +@stream (',
+    ],
+    [
+      'what the relay can do without',
+      ({ words }) => (words[0] === 'CLIENT' ? 'no_command' : 'allowed'),
+      'warning',
+      "redis-cli ACL SETUSER relay '+client|setname' (",
+    ],
+    [
+      'the keys of the relay',
+      ({ object }) => (object?.startsWith('~') ? 'no_object' : 'allowed'),
+      'problem',
+      "redis-cli ACL SETUSER relay '~{expiry-relay}:*' (",
+    ],
+    [
+      'a channel',
+      ({ words }) => (words[1] === '__keyevent@0__:del' ? 'no_object' : 'allowed'),
+      'problem',
+      "redis-cli ACL SETUSER relay '&__keyevent@0__:*' (",
+    ],
+    [
+      'a command, which hides whether its keys are allowed',
+      ({ words }) => (words[0] === 'SUBSCRIBE' ? 'no_command' : 'allowed'),
+      'problem',
+      "relay +subscribe '&__keyevent@0__:*' (and leave out a pattern of which Redis says that it has",
+    ],
+    [
+      'a command, whose keys another command shows to be allowed',
+      ({ words }) => (words[0] === 'PEXPIRETIME' ? 'no_command' : 'allowed'),
+      'problem',
+      'redis-cli ACL SETUSER relay +pexpiretime (and keep it',
+    ],
+    [
+      'a command and its keys, which a wider command does not show',
+      ({ words, command }) =>
+        words[0] === 'PEXPIRETIME' ? 'no_command' : command === null ? 'no_object' : 'allowed',
+      'problem',
+      "redis-cli ACL SETUSER relay +pexpiretime '%R~*' (",
+    ],
+  ])('%s is asked for in one command', (_, answerOf, level, command) => {
+    expect(judged(answerOf)).toMatchObject({ level, advice: expect.stringContaining(command) });
+  });
+
+  it('is not known of what could not be found out, and said so', () => {
+    const found = judged(({ isHarmless }) => (isHarmless ? 'allowed' : 'unknown'));
+    expect(found).toMatchObject({ level: 'note', advice: null });
+    expect(found.text).toContain(
+      'whether it has +set +config +setnx +del +unlink +@hash +@stream +@sortedset cannot be told',
+    );
+  });
+
+  it('includes what could not be found out once something is missing: one command is enough', () => {
+    const answerOf = ({ words, isHarmless }: Probe) =>
+      !isHarmless ? 'unknown' : words[0] === 'SCAN' ? 'no_command' : 'allowed';
+    const { level, advice } = judged(answerOf, "o'x");
+    expect(level).toBe('problem');
+    expect(advice).toContain("ACL SETUSER 'o'\\''x' +scan +set +config +setnx");
+  });
+});

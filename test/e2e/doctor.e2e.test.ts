@@ -1,0 +1,446 @@
+/** What `expiry-relay doctor` says of real servers, and that it leaves them as they were. */
+import { createServer as createHttpsServer } from 'node:https';
+import { type AddressInfo, createServer } from 'node:net';
+import { Redis } from 'ioredis';
+import { describe, expect, it } from 'vitest';
+import { stringify } from 'yaml';
+import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { selfSigned } from '../support/certificate.js';
+import { startCli, tempFolder } from '../support/cli.js';
+import { eventually } from '../support/eventually.js';
+import { nobodyThere } from '../support/faulty-server.js';
+import { type RelayFile, RelayProcess, runCommand, simpleFile } from '../support/relay-process.js';
+import { TestReceiver } from '../support/test-receiver.js';
+
+/** Nothing is said against it. */
+const WELL = ['--appendonly', 'yes', '--notify-keyspace-events', 'Exge'];
+
+async function withRedis<Result>(
+  { url }: Pick<RunningRedis, 'url'>,
+  work: (redis: Redis) => Promise<Result>,
+): Promise<Result> {
+  const redis = new Redis(url, { protocol: 2 });
+  try {
+    return await work(redis);
+  } finally {
+    redis.disconnect();
+  }
+}
+
+interface Examined {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+  /** The line about a subject, and the one with what to do. */
+  readonly about: (subject: string) => string;
+}
+
+async function examine(file: RelayFile, env: Record<string, string> = {}): Promise<Examined> {
+  await using folder = await tempFolder({ 'relay.yaml': stringify(file) });
+  const { code, stdout, stderr } = await runCommand(['doctor'], { cwd: folder.path, env });
+  expect(stdout + stderr).not.toMatch(/^\s+at .*:\d+\)?$|internal error/m);
+  const about = (subject: string) => {
+    const [found] = stdout.split(/^(?=\[)/m).filter((part) => part.startsWith(`${subject} `, 4));
+    return found?.replaceAll(/ {2,}/g, ' ') ?? `nothing about ${subject}:\n${stdout}${stderr}`;
+  };
+  return { code, stdout, stderr, about };
+}
+
+/** A server that accepts, answers so many times on each connection, and says no word afterwards. */
+async function silentServer(answers = 0): Promise<AsyncDisposable & { port: number }> {
+  const sockets = new Set<{ destroy(): void }>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on('error', () => undefined);
+    let left = answers;
+    socket.on('data', () => {
+      left -= 1;
+      if (left >= 0) socket.write('+OK\r\n');
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    port: (server.address() as AddressInfo).port,
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+/** In this process time is another; deadlines and timers are as always. */
+const clockAheadBy = (ms: number) => ({
+  NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(
+    `const now = Date.now; Date.now = () => now() + ${ms};`,
+  )}`,
+});
+
+describe.concurrent('doctor', () => {
+  it('has nothing to say against what is well, and says of each thing what it found', async () => {
+    await using redis = await startRedis({ args: WELL });
+    await using receiver = await TestReceiver.start();
+    const { code, stdout, stderr, about } = await examine(simpleFile(redis.url, receiver.url));
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+    expect(stdout.trimEnd().split('\n').at(-1)).toBe('all is well');
+    expect(stdout).not.toMatch(/^\[[-!]\]/m);
+    expect(about('file')).toBe('[+] file relay.yaml: fine (1 route, 1 endpoint)\n');
+    expect(about('redis')).toMatch(
+      new RegExp(
+        `^\\[\\+\\] redis 127\\.0\\.0\\.1:${redis.port} answers within .* ms \\(Redis \\d`,
+      ),
+    );
+    expect(about('role')).toContain('[+] role a primary');
+    expect(about('clock')).toContain("[+] clock this machine's is within");
+    expect(about('notifications')).toContain('all that the relay listens to');
+    expect(about('rights')).toContain('the user default may do all that the relay does');
+    expect(about('eviction')).toContain('[+] eviction none');
+    expect(about('state')).toContain('{expiry-relay}:… in database 0');
+    expect(about('state on disk')).toContain('appendonly yes');
+    expect(about('relays')).toContain('none has run');
+    expect(about('endpoint shop')).toContain(`[+] endpoint shop ${receiver.url} connected within`);
+    expect(receiver.requests).toEqual([]);
+  });
+
+  it('changes nothing: no setting, no key, and no command that writes', async () => {
+    await using redis = await startRedis();
+    await withRedis(redis, (client) => client.config('RESETSTAT'));
+    const { code } = await examine(simpleFile(redis.url, await nobodyThere()));
+    expect(code).toBe(1);
+    await withRedis(redis, async (client) => {
+      expect(await client.config('GET', 'notify-keyspace-events')).toEqual([
+        'notify-keyspace-events',
+        '',
+      ]);
+      expect(await client.dbsize()).toBe(0);
+      const given = [...(await client.info('commandstats')).matchAll(/^cmdstat_([^:]+):/gm)].map(
+        ([, name = '']) => name,
+      );
+      const writing = (await client.call(
+        'COMMAND',
+        'LIST',
+        'FILTERBY',
+        'ACLCAT',
+        'write',
+      )) as string[];
+      expect(given).toContain('info');
+      expect(given.filter((name) => writing.includes(name) || name === 'config|set')).toEqual([]);
+    });
+  });
+
+  it('says that a replica is none to listen to, and which is its primary', async () => {
+    await using primary = await startRedis({ args: WELL });
+    const replicaOf = ['--replicaof', '127.0.0.1', String(primary.port)];
+    await using redis = await startRedis({ args: [...WELL, ...replicaOf] });
+    const { code, stdout, stderr, about } = await examine(
+      simpleFile(redis.url, primary.url.replace('redis', 'http')),
+    );
+    expect(code).toBe(1);
+    expect(about('role')).toContain(`is a replica of 127.0.0.1:${primary.port}`);
+    expect(about('role')).toContain('point redis.url at the primary');
+    expect(stdout).toMatch(/^1 problem, \d warnings?\n$/m);
+    expect(stderr).toBe('expiry-relay: to be mended: role\n');
+  });
+
+  it('says how late plain notifications would be, and that the relay is not', async () => {
+    await using redis = await startRedis({ args: [...WELL, '--active-expire-effort', '1'] });
+    await withRedis(redis, async (client) => {
+      const lua = "for i = 1, 10000 do redis.call('SET', 'k' .. i, '', 'EX', 3600) end";
+      await client.eval(lua, 0);
+    });
+    const { code, about } = await examine(
+      simpleFile(redis.url, redis.url.replace('redis', 'http')),
+    );
+    expect(code).toBe(0);
+    expect(about('database 0')).toContain('10,000 keys, 10,000 with a TTL');
+    expect(about('lateness')).toContain('up to 50 s late here, 25 s in the mean: 10,000 keys');
+    expect(about('lateness')).toContain('200 of them a second (hz 10, active-expire-effort 1)');
+    expect(about('lateness')).toContain('within milliseconds');
+  });
+
+  it('says which databases there are not', async () => {
+    await using redis = await startRedis({ args: [...WELL, '--databases', '2'] });
+    const file = simpleFile(redis.url, redis.url.replace('redis', 'http'));
+    const { code, about } = await examine({
+      ...file,
+      redis: { url: redis.url, databases: [1, 7] },
+    });
+    expect(code).toBe(1);
+    expect(about('database 1')).toContain('[+] database 1 0 keys');
+    expect(about('database 7')).toContain('[-] database 7 Redis has no database 7');
+    expect(about('lateness in 1')).toContain('late here');
+  });
+
+  it('says what eviction and Cluster mode cost', async () => {
+    const limits = ['--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru'];
+    await using redis = await startRedis({
+      args: [...WELL, ...limits, '--cluster-enabled', 'yes'],
+    });
+    const { code, stdout, about } = await examine(
+      simpleFile(redis.url, redis.url.replace('redis', 'http'), { state: { kind: 'memory' } }),
+    );
+    expect(code).toBe(0);
+    expect(about('eviction')).toContain('[!] eviction allkeys-lru at 100 MiB (0 evicted so far)');
+    expect(about('cluster')).toContain('[!] cluster Cluster mode');
+    expect(about('state')).toContain("[i] state in the relay's own memory");
+    expect(stdout).toMatch(/^0 problems, 2 warnings$/m);
+  });
+
+  it("says that this machine's clock is another than Redis's", async () => {
+    await using redis = await startRedis({ args: WELL });
+    const file = simpleFile(redis.url, redis.url.replace('redis', 'http'));
+    const { code, about } = await examine(file, clockAheadBy(180_000));
+    expect(about('clock')).toContain("[!] clock this machine's is 3 min ahead of Redis's");
+    expect(about('clock')).toContain('deadlines are by Redis, and not affected');
+    expect(code).toBe(0);
+    expect((await examine(file, clockAheadBy(-30_000))).about('clock')).toContain('[+] clock');
+  });
+
+  it('counts those who listen, and the relays that run, and what they know', async () => {
+    await using redis = await startRedis({ args: WELL });
+    await using receiver = await TestReceiver.start();
+    const file = simpleFile(redis.url, receiver.url, { route: { match: 'order:*' } });
+    await using relay = await RelayProcess.start(file);
+    await withRedis(redis, async (client) => {
+      await client.set('order:1', '', 'EX', 3_600);
+      await eventually(
+        'the deadline is known',
+        async () => (await relay.metric('expiry_relay_tracked_deadlines')) === 1,
+      );
+      await client.subscribe('__keyevent@0__:expired');
+      const { code, about } = await examine(file);
+      expect(code).toBe(0);
+      expect(about('listeners')).toContain('2 subscribers');
+      expect(about('relays')).toMatch(
+        /1 replica running, \w{8}… watches; the deadlines of 1 key are known/,
+      );
+    });
+  });
+});
+
+describe.concurrent('doctor on notifications', () => {
+  it.each([
+    ['require', '', '[-]', 1],
+    ['require', 'Ex', '[!]', 0],
+    ['manage', '', '[i]', 0],
+  ])(
+    'with %s and "%s" marks %s; the command it names mends it',
+    async (notifications, flags, mark, exit) => {
+      const args = ['--appendonly', 'yes', '--notify-keyspace-events', flags];
+      await using redis = await startRedis({ args });
+      const file = simpleFile(redis.url, redis.url.replace('redis', 'http'), {
+        redis: { url: redis.url, notifications },
+      });
+      const { code, about } = await examine(file);
+      expect(code).toBe(exit);
+      expect(about('notifications')).toContain(`${mark} notifications`);
+      if (mark === '[i]') {
+        expect(about('notifications')).toContain('the relay will add it at its start');
+        return;
+      }
+      await runRedisCli(redis, about('notifications'));
+      expect((await examine(file)).about('notifications')).toContain('[+] notifications');
+    },
+  );
+});
+
+/** Runs the command in the line that says what to do, as a shell would. */
+async function runRedisCli(redis: RunningRedis, line: string): Promise<void> {
+  const [, words = ''] = /run: redis-cli (.*) \(and/.exec(line) ?? [];
+  expect(words).not.toBe('');
+  const [name = '', ...more] = words.split(' ').map((word) => word.replaceAll("'", ''));
+  await withRedis(redis, (client) => client.call(name, ...more));
+}
+
+describe.concurrent('doctor on the rights of a user', () => {
+  const setUser = (redis: RunningRedis, ...rules: string[]) =>
+    withRedis(redis, (client) =>
+      client.call('ACL', 'SETUSER', 'relay', 'reset', 'on', '>hush', ...rules),
+    );
+
+  it.each([
+    ['can ask in a script', ['+ping', '+eval']],
+    ['can ask by ACL DRYRUN', ['+ping', '+acl|dryrun']],
+    ['cannot ask', ['+ping', '+@read', '~order:1']],
+    ['has all commands, and no keys or channels', ['+@all']],
+    ['has all keys and channels, and few commands', ['~*', '&*', '+ping', '+subscribe', '+eval']],
+    ['may only read its keys', ['+@all', '&*', '%R~*']],
+  ])('that %s: one command gives what is missing, and the relay works', async (_, rules) => {
+    await using redis = await startRedis({ args: WELL });
+    await setUser(redis, ...rules);
+    await using receiver = await TestReceiver.start();
+    const url = `redis://relay:hush@127.0.0.1:${redis.port}`;
+    const file = simpleFile(url, receiver.url, { route: { match: 'order:{id}:unpaid' } });
+    const before = await examine(file);
+    expect(before.code).toBe(1);
+    expect(before.stdout + before.stderr).not.toContain('hush');
+    expect(before.about('rights')).toContain('[-] rights the user relay lacks ');
+    await runRedisCli(redis, before.about('rights'));
+    const after = await examine(file);
+    expect(after.stderr).toBe('');
+    expect(after.about('rights')).toContain('[+] rights');
+    expect(after.code).toBe(0);
+    await using relay = await RelayProcess.start(file);
+    await withRedis(redis, (client) => client.set('order:7:unpaid', '', 'PX', 20));
+    await eventually('the webhook', () => receiver.keys.includes('order:7:unpaid'));
+    await relay.stop();
+    expect(relay.logs().filter(({ level }) => level !== 'info')).toEqual([]);
+  });
+
+  it('asks nothing of a user who has no use for it, and says what cannot be told', async () => {
+    await using redis = await startRedis({ args: WELL });
+    const rules =
+      '+ping +select +get +exists +role +time +pexpiretime +scan +subscribe +client|setname';
+    await setUser(
+      redis,
+      ...rules.split(' '),
+      '+set',
+      '~{expiry-relay}:*',
+      '%R~*',
+      '&__keyevent@0__:*',
+    );
+    const url = `redis://relay:hush@127.0.0.1:${redis.port}`;
+    const file = simpleFile(url, redis.url.replace('redis', 'http'), {
+      redis: { url, notifications: 'require' },
+      state: { kind: 'memory' },
+    });
+    const { code, about } = await examine(file);
+    expect(code).toBe(0);
+    expect(about('rights')).toContain(
+      '[i] rights the user relay may do all that could be found out',
+    );
+    expect(about('rights')).toContain('whether it has +set cannot be told without writing');
+    expect(about('notifications')).toContain('is not shown');
+    expect(about('lateness')).toContain('allow the user +info');
+  });
+
+  it('looks at the user in the state Redis by itself', async () => {
+    await using keys = await startRedis({ args: WELL });
+    await using redis = await startRedis({ args: ['--appendonly', 'no', '--save', '3600 1'] });
+    await setUser(redis, '+@all', '-@stream', '~{expiry-relay}:*');
+    const state = { url: `redis://127.0.0.1:${redis.port}/2`, username: 'relay', password: 'hush' };
+    const file = simpleFile(keys.url, keys.url.replace('redis', 'http'), { state });
+    const { code, about } = await examine(file);
+    expect(code).toBe(1);
+    expect(about('state')).toContain(`in database 2 of 127.0.0.1:${redis.port}`);
+    expect(about('state Redis')).toContain('answers within');
+    expect(about('state on disk')).toContain('[!] state on disk snapshots alone (save 3600 1)');
+    expect(about('rights')).toContain('[+] rights');
+    expect(about('state rights')).toContain('redis-cli ACL SETUSER relay +@stream');
+    await withRedis(redis, async (client) => {
+      await client.select(2);
+      await client.set('{expiry-relay}:format', '99');
+    });
+    expect((await examine(file)).stdout).toContain('used by another version of the relay');
+    await withRedis(redis, async (client) => {
+      await client.select(2);
+      await client.multi().del('{expiry-relay}:format').lpush('{expiry-relay}:format', '1').exec();
+    });
+    expect((await examine(file)).stdout).toMatch(
+      /\[-\] state .* under one of its keys \(WRONGTYPE\)/,
+    );
+  });
+});
+
+describe.concurrent('doctor on what does not answer', () => {
+  it('says that nobody is there, and still looks at the endpoints', async () => {
+    await using receiver = await TestReceiver.start();
+    const url = (await nobodyThere()).replace('http', 'redis');
+    const { code, about, stderr } = await examine(simpleFile(url, receiver.url));
+    expect(code).toBe(1);
+    expect(about('redis')).toContain('cannot be reached: connect ECONNREFUSED');
+    expect(about('redis')).toContain('→ start it');
+    expect(about('endpoint shop')).toContain('[+]');
+    expect(stderr).toBe('expiry-relay: to be mended: redis\n');
+  });
+
+  it('says that a password is wrong, in the words of the relay', async () => {
+    await using redis = await startRedis({ args: WELL, password: 'right' });
+    const url = `redis://:wrong-one@127.0.0.1:${redis.port}`;
+    const { code, stdout, about } = await examine(simpleFile(url, await nobodyThere()));
+    expect(code).toBe(1);
+    expect(about('redis')).toContain('refuses the user name or password');
+    expect(stdout).not.toContain('wrong-one');
+  });
+
+  it('ends by itself when Redis, the state and endpoints hang, each after some seconds', async () => {
+    await using silent = await silentServer();
+    const at = `127.0.0.1:${silent.port}`;
+    const file = simpleFile(`redis://${at}`, `https://${at}`, {
+      state: { url: `redis://${at}/1` },
+    });
+    const beganAtMs = performance.now();
+    const { code, about } = await examine(file);
+    expect(performance.now() - beganAtMs).toBeLessThan(20_000);
+    expect(code).toBe(1);
+    expect(about('redis')).toContain(`Redis at ${at} cannot be reached: no answer within 5000 ms`);
+    expect(about('state')).toContain('no answer within 5000 ms');
+    expect(about('state')).toContain('correct state.url');
+    expect(about('endpoint shop')).toContain('no TLS connection within');
+  });
+
+  it('ends by itself when Redis falls silent once it has answered', async () => {
+    await using silent = await silentServer(4);
+    const at = `127.0.0.1:${silent.port}`;
+    const { code, about } = await examine(simpleFile(`redis://${at}`, `http://${at}`));
+    expect(code).toBe(1);
+    expect(about('redis')).toContain('no answer within 5000 ms');
+    expect(about('state')).toContain('[i] state in the Redis of the keys: not looked at');
+    expect(about('endpoint shop')).toContain('[+]');
+  });
+
+  it('ends at once when it is told to, and says that it has not seen all', async () => {
+    await using silent = await silentServer();
+    const at = `127.0.0.1:${silent.port}`;
+    const file = stringify(simpleFile(`redis://${at}`, `https://${at}`));
+    await using folder = await tempFolder({ 'relay.yaml': file });
+    const run = startCli(['doctor'], { cwd: folder.path });
+    await eventually('its first lines', () => run.stdout.text.includes('only reads'));
+    run.stop();
+    expect(await run.done).toBe(1);
+    expect(run.stderr.text).toBe('expiry-relay: ended by SIGTERM before all was looked at\n');
+  });
+
+  it('says of each endpoint why it cannot be reached, with its secrets hidden', async () => {
+    await using redis = await startRedis({ args: WELL });
+    await using certificate = await selfSigned('IP:127.0.0.1');
+    const server = createHttpsServer({ key: certificate.key, cert: certificate.cert });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const secure = `https://127.0.0.1:${(server.address() as AddressInfo).port}/?token=hush`;
+    const endpoint = (url: string) => ({
+      url,
+      secrets: 'none',
+      headers: { authorization: 'hush' },
+    });
+    const file = {
+      redis: { url: redis.url },
+      endpoints: {
+        refused: endpoint(await nobodyThere()),
+        secure: endpoint(secure),
+        plain: endpoint(redis.url.replace('redis', 'https')),
+        nameless: endpoint('http://nowhere.invalid/'),
+      },
+      routes: [{ name: 'all', match: '*', to: ['refused', 'secure', 'plain', 'nameless'] }],
+    };
+    const { code, stdout, stderr, about } = await examine(file);
+    expect(code).toBe(1);
+    expect(about('endpoint refused')).toContain('ECONNREFUSED');
+    expect(about('endpoint refused')).toContain('→ start it, or correct the port');
+    expect(about('endpoint secure')).toContain('self-signed certificate');
+    expect(about('endpoint secure')).toContain('NODE_EXTRA_CA_CERTS');
+    expect(about('endpoint plain')).toContain('[-] endpoint plain');
+    expect(about('endpoint nameless')).toContain('nowhere.invalid');
+    expect(stdout + stderr).not.toContain('hush');
+    expect(stdout).toMatch(/^4 problems, 0 warnings$/m);
+    const trusting = await examine(file, { NODE_EXTRA_CA_CERTS: certificate.certFile });
+    expect(trusting.about('endpoint secure')).toContain('its certificate verified');
+    server.close();
+  });
+
+  it('prints the mistakes of a file as check does', async () => {
+    const { code, stdout, stderr } = await examine({ endpoints: {}, routes: [], nonsense: 1 });
+    expect(code).toBe(1);
+    expect(stdout).toBe('');
+    expect(stderr).toMatch(/^relay\.yaml:\d+:\d+: /m);
+  });
+});
