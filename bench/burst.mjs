@@ -72,22 +72,27 @@ async function bullMqSide(server, receiverUrl, concurrency) {
 }
 
 /**
+ * Again with a later deadline when a busy machine takes too long to write all before it.
  * @param {Side} side
- * @param {Awaited<ReturnType<typeof startReceiver>>} receiver
+ * @param {import('./receiver.mjs').Receiver} receiver
  * @param {number} count
  * @param {() => Promise<unknown>} onReady
  * @returns {Promise<number>} webhooks a second
  */
 async function oneBurst(side, receiver, count, onReady) {
-  await receiver.reset();
-  const deadlineMs = Date.now() + LEAD_MS + Math.ceil(count / WRITTEN_PER_MS);
-  await side.add(count, deadlineMs);
-  if (Date.now() > deadlineMs) throw new Error('writing took longer than the keys live');
-  await onReady();
-  await sleep(deadlineMs - Date.now());
-  const { lastAtMs, count: received } = await receiver.reached(count);
-  if (received !== count) throw new Error(`expected ${count} webhooks, found ${received}`);
-  return (count / (lastAtMs - deadlineMs)) * 1_000;
+  for (let leadMs = LEAD_MS + Math.ceil(count / WRITTEN_PER_MS); ; leadMs *= 2) {
+    await receiver.reset();
+    const deadlineMs = Date.now() + leadMs;
+    await side.add(count, deadlineMs);
+    const isLate = Date.now() > deadlineMs;
+    if (!isLate) {
+      await onReady();
+      await sleep(deadlineMs - Date.now());
+    }
+    const { lastAtMs, count: received } = await receiver.reached(count);
+    if (received !== count) throw new Error(`expected ${count} webhooks, found ${received}`);
+    if (!isLate) return (count / (lastAtMs - deadlineMs)) * 1_000;
+  }
 }
 
 /** @param {readonly string[]} args keys; rounds; the relay's concurrency */

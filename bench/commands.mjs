@@ -19,6 +19,8 @@ const AT_REST_MS = 10_000;
 /** What is still to be settled when the last webhook is received. */
 const AFTERWARDS_MS = 1_000;
 const SHOWN_FROM = 0.005;
+/** What the bench itself asks of Redis: EVAL writes the keys of a burst. */
+const BENCH_OWN = ['info', 'eval', 'monitor'];
 
 /** @typedef {Map<string, number>} Calls by the command's name */
 
@@ -80,65 +82,91 @@ async function evenly(redis, count) {
   }
 }
 
-/** @type {Readonly<Record<string, (redis: Redis, count: number) => Promise<unknown>>>} */
+/**
+ * @typedef {object} Pattern
+ * @property {(redis: Redis, count: number) => Promise<unknown>} write
+ * @property {boolean} inScript whether it is a script that does
+ */
+
+/** @type {Readonly<Record<string, Pattern>>} */
 const PATTERNS = {
-  [`${PER_SECOND} keys a second`]: evenly,
-  'all due in the same millisecond': (redis, count) =>
-    writeKeys(redis, { count, deadlineMs: Date.now() + LEAD_MS }),
+  [`${PER_SECOND} keys a second`]: { write: evenly, inScript: false },
+  'all due in the same millisecond': {
+    write: (redis, count) => writeKeys(redis, { count, deadlineMs: Date.now() + LEAD_MS }),
+    inScript: true,
+  },
 };
+
+/**
+ * @typedef {object} Spent
+ * @property {Calls} all those of scripts among them; neither the application's nor the bench's own
+ * @property {Calls} inScripts
+ * @property {number} reads of the relay's sockets
+ * @property {number} atRest calls that there would have been without any keys
+ */
+
+/**
+ * @param {import('./receiver.mjs').Receiver} receiver
+ * @param {Pattern} pattern
+ * @param {number} count
+ * @returns {Promise<Spent>}
+ */
+async function measure(receiver, { write, inScript }, count) {
+  const server = await startRedis();
+  const redis = new Redis(server.url, { protocol: 2 });
+  await receiver.reset();
+  const relay = await startRelay(shopFile(server.url, { url: receiver.url, secrets: [SECRET] }));
+  await relay.ready();
+  const resting = await look(redis);
+  await sleep(AT_REST_MS);
+  const rested = await look(redis);
+  const scripts = await countInScripts(server.port);
+  const before = await look(redis);
+  await write(redis, count);
+  await receiver.reached(count);
+  await sleep(AFTERWARDS_MS);
+  const after = await look(redis);
+  scripts.stop();
+  await relay.stop();
+  redis.disconnect();
+  await server.stop();
+
+  const all = difference(after.calls, before.calls);
+  const inScripts = scripts.calls;
+  all.set('set', (all.get('set') ?? 0) - count);
+  if (inScript) inScripts.set('set', (inScripts.get('set') ?? 0) - count);
+  for (const ours of BENCH_OWN) all.delete(ours);
+  const atRestPerMs = sum(difference(rested.calls, resting.calls)) / (rested.atMs - resting.atMs);
+  return {
+    all,
+    inScripts,
+    reads: after.reads - before.reads - (inScript ? 0 : count),
+    atRest: atRestPerMs * (after.atMs - before.atMs),
+  };
+}
 
 /** @param {readonly string[]} args keys */
 export async function commands([keys = '10000']) {
   const count = Number(keys);
+  /** @param {number | undefined} calls */
+  const each = (calls = 0) => (calls / count).toFixed(2);
   const receiver = await startReceiver();
-  for (const [name, write] of Object.entries(PATTERNS)) {
-    const server = await startRedis();
-    const redis = new Redis(server.url, { protocol: 2 });
-    await receiver.reset();
-    const endpoint = { url: receiver.url, secrets: [SECRET] };
-    const relay = await startRelay(shopFile(server.url, endpoint));
-    await relay.ready();
-    const resting = await look(redis);
-    await sleep(AT_REST_MS);
-    const rested = await look(redis);
-    const inScripts = await countInScripts(server.port);
-    const before = await look(redis);
-    await write(redis, count);
-    await receiver.reached(count);
-    await sleep(AFTERWARDS_MS);
-    const after = await look(redis);
-    inScripts.stop();
-
-    const all = difference(after.calls, before.calls);
-    // The application's, and the bench's.
-    all.set('set', (all.get('set') ?? 0) - count);
-    for (const ours of ['info', 'eval', 'monitor']) all.delete(ours);
-    const scripted = new Map([...inScripts.calls].filter(([of]) => all.has(of)));
-    const own = write === evenly ? 0 : count;
-    scripted.set('set', Math.max(0, (scripted.get('set') ?? 0) - own));
+  for (const [name, pattern] of Object.entries(PATTERNS)) {
+    const { all, inScripts, reads, atRest } = await measure(receiver, pattern, count);
     process.stdout.write(`${name}, ${count} keys: calls for each\n`);
     for (const [command, calls] of [...all].sort(([, a], [, b]) => b - a)) {
       if (calls / count < SHOWN_FROM) continue;
-      const within = ((scripted.get(command) ?? 0) / count).toFixed(2);
+      const total = each(calls).padStart(6);
       process.stdout.write(
-        `  ${command.padEnd(22)} ${(calls / count).toFixed(2).padStart(6)}, in scripts ${within}\n`,
+        `  ${command.padEnd(18)} ${total}, in scripts ${each(inScripts.get(command))}\n`,
       );
     }
-    const direct = sum(all) - sum(scripted);
-    const seconds = (rested.atMs - resting.atMs) / 1_000;
-    const rest = sum(difference(rested.calls, resting.calls)) / seconds;
-    const tookS = (after.atMs - before.atMs) / 1_000;
-    const reads = after.reads - before.reads - (write === evenly ? count : 0);
+    const [total, within] = [sum(all), sum(inScripts)];
     process.stdout.write(
-      `  all: ${(sum(all) / count).toFixed(2)}, of which ${(direct / count).toFixed(2)} sent by the ` +
-        `relay and ${(sum(scripted) / count).toFixed(2)} called by its scripts; they came in ` +
-        `${(reads / count).toFixed(3)} reads of its sockets\n` +
-        `  of these, what it does at rest (${rest.toFixed(1)} a second): ` +
-        `${((rest * tookS) / count).toFixed(2)}\n`,
+      `  all: ${each(total)} = ${each(total - within)} sent by the relay, in ${each(reads)} reads ` +
+        `of its sockets, + ${each(within)} called by its scripts\n` +
+        `  of these it would have made ${each(atRest)} without any keys\n`,
     );
-    await relay.stop();
-    redis.disconnect();
-    await server.stop();
   }
   await receiver.stop();
 }

@@ -72,6 +72,8 @@ async function receive() {
 /** The longest that a bench waits for anything; it fails rather than hang. */
 const PATIENCE_MS = 600_000;
 
+/** @typedef {Awaited<ReturnType<typeof startReceiver>>} Receiver */
+
 export async function startReceiver() {
   const part = await startPart(import.meta.url);
   return {

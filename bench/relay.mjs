@@ -14,7 +14,8 @@ const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 const { CPU_PROFILE_DIR } = process.env;
 const PROFILING = CPU_PROFILE_DIR ? ['--cpu-prof', '--cpu-prof-dir', CPU_PROFILE_DIR] : [];
 
-const LOOK_EVERY_MS = 50;
+/** A scrape costs the relay milliseconds: it must not be what is measured. */
+const LOOK_EVERY_MS = 250;
 
 /**
  * A file with one endpoint and one route.
@@ -57,22 +58,27 @@ export async function startRelay(file) {
   exited.catch(() => undefined);
 
   /**
-   * Resolves when the metric is as wanted; rejects when the relay has ended.
+   * Resolves when the metric is there, and as wanted; rejects when the relay has ended.
    * @param {string} name without `expiry_relay_`
    * @param {(value: number) => boolean} isWanted
    */
   async function metricIs(name, isWanted) {
-    const isSo = async () => isWanted((await metrics().catch(() => new Map())).get(name) ?? 0);
+    const isSo = async () => {
+      const value = (await metrics().catch(() => null))?.get(name);
+      return value !== undefined && isWanted(value);
+    };
     while (!(await isSo())) await Promise.race([sleep(LOOK_EVERY_MS), exited]);
   }
 
-  /** The sum over the labels of each metric, by its name without `expiry_relay_`. */
+  /** Each series, and for each metric their sum, by its name without `expiry_relay_`. */
   async function metrics() {
     const text = await (await fetch(`http://${listen}/metrics`)).text();
     /** @type {Map<string, number>} */
     const sums = new Map();
-    for (const [, name = '', value] of text.matchAll(/^expiry_relay_(\w+)(?:\{.*\})? (\S+)$/gm)) {
+    const series = text.matchAll(/^expiry_relay_(\w+)(\{.*\})? (\S+)$/gm);
+    for (const [, name = '', labels, value] of series) {
       sums.set(name, (sums.get(name) ?? 0) + Number(value));
+      if (labels !== undefined) sums.set(name + labels, Number(value));
     }
     return sums;
   }
