@@ -1,11 +1,13 @@
 /** Deliveries that wait in a Redis, stored by the relay's own code. */
+import { aBody } from './webhook.mjs';
 
 // By names that the compiler does not follow: it would take the build for a source.
 /** @param {string} path */
 const built = (path) => import(new URL(`../dist/${path}.js`, import.meta.url).href);
 const { systemClock } = await built('clock');
 const { RedisOutbox } = await built('outbox/redis-outbox');
-const { defineScripts } = await built('outbox/scripts/scripts');
+const { defineOutboxScripts } = await built('outbox/scripts/scripts');
+const { ALWAYS_HELD } = await built('state/lease');
 const { RedisState } = await built('state/redis-state');
 
 const STORED_AT_ONCE = 1_000;
@@ -18,11 +20,7 @@ function aDelivery(n) {
     endpoint: 'shop',
     route: 'cancel-unpaid-order',
     path: '',
-    body: Buffer.from(
-      `{"data":{"database":0,"detected_at":"2026-11-22T06:00:10.003Z","detected_by":"notification",` +
-        `"expired_at":null,"key":"${key}","params":{"id":"${n}"},"route":"cancel-unpaid-order"},` +
-        `"timestamp":"2026-11-22T06:00:10.003Z","type":"order.payment.expired"}`,
-    ),
+    body: aBody(key),
     keyLabel: key,
     database: 0,
     expiredAtMs: null,
@@ -61,7 +59,8 @@ export async function openOutbox(port) {
   });
   const outbox = new RedisOutbox({
     state,
-    scripts: defineScripts(state.redis),
+    scripts: defineOutboxScripts(state.redis),
+    lease: ALWAYS_HELD,
     replica: 'bench',
     clock: systemClock,
     deadLettersMax: 1,
@@ -79,6 +78,8 @@ export async function openOutbox(port) {
     async emptied() {
       while ((await outbox.depth('shop')).pending > 0) await systemClock.sleep(5);
     },
+    /** @returns {Promise<number>} deliveries neither done nor dead */
+    pending: async () => (await outbox.depth('shop')).pending,
     /** @returns {Promise<number>} what Redis has in use, in bytes */
     async usedBytes() {
       return Number(/used_memory:(\d+)/.exec(await state.redis.info('memory'))?.[1]);

@@ -19,3 +19,20 @@ export async function cpuSeconds(pid) {
     return null;
   }
 }
+
+/**
+ * What each process has had of the processors for one of `count` pieces of work, in µs.
+ * @param {readonly string[]} names
+ * @param {readonly (number | null)[]} before
+ * @param {readonly (number | null)[]} after
+ * @param {number} count
+ */
+export function cpuPerPiece(names, before, after, count) {
+  return names
+    .map((name, at) => {
+      const [from = null, to = null] = [before[at], after[at]];
+      const each = from === null || to === null ? Number.NaN : ((to - from) / count) * 1e6;
+      return `${name} ${Math.round(each)}`;
+    })
+    .join(', ');
+}

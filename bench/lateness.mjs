@@ -1,153 +1,135 @@
 /**
- * How late a webhook comes after its key's deadline, beside so many other keys that will expire, too:
- * the relay, a plain subscriber on `expired` that POSTs by itself, and BullMQ's delayed jobs. The three
- * one after the other, at each size, on servers of their own with the same content.
+ * How late a webhook comes after its key's deadline, beside so many other keys that will expire,
+ * too: the relay, a plain subscriber on `expired` that POSTs by itself, and BullMQ's delayed jobs.
+ * The three one after the other, at each size, on servers of their own with the same content.
  */
-
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import { request } from 'undici';
 import { startRedis } from '../scripts/redis-server.mjs';
-import { compared } from './compared.mjs';
-import { startLatenessReceiver } from './lateness-receiver.mjs';
+import { startBullMq } from './bullmq.mjs';
+import { fill } from './keys.mjs';
+import { summaryMs } from './percentiles.mjs';
+import { startReceiver } from './receiver.mjs';
 import { startRelay } from './relay.mjs';
+import { startSubscriber } from './subscriber.mjs';
+import { SECRET } from './webhook.mjs';
 
-const SIZES = (process.argv[3] ?? '0,10000,100000,1000000').split(',').map(Number);
 const PER_SECOND = 200;
-const SECONDS = Number(process.argv[4] ?? 10);
-const KEYS = PER_SECOND * SECONDS;
 const LIFE_MS = 2_000;
-
+/** Keys before the others that are not counted: one second of them. */
+const WARM = PER_SECOND;
 /** A plain subscriber hears most of its keys only much later: it is not waited for. */
-const PATIENCE_MS = 15_000;
+const PATIENCE_MS = 20_000;
+/** The same for the relay and BullMQ: more than they need. */
+const CONCURRENCY = 32;
 
-/** @param {number} ms */
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+/**
+ * @typedef {object} Place
+ * @property {import('../scripts/redis-server.mjs').RunningRedis} server
+ * @property {Redis} redis
+ * @property {string} receiverUrl
+ *
+ * @typedef {object} Side
+ * @property {(name: string, deadlineMs: number) => Promise<unknown>} add has the webhook sent at
+ *   its deadline, to /NAME/DEADLINE
+ * @property {() => Promise<void>} stop
+ */
 
 /**
  * @param {Redis} redis
+ * @returns {Side['add']}
+ */
+const setOn = (redis) => (name, deadlineMs) =>
+  redis.set(`order:${name}:${deadlineMs}`, '', 'PXAT', deadlineMs);
+
+/** @type {Readonly<Record<string, (place: Place) => Promise<Side>>>} */
+const SIDES = {
+  async relay({ server, redis, receiverUrl: url }) {
+    const relay = await startRelay({
+      redis: { url: server.url },
+      endpoints: { shop: { url, secrets: [SECRET], concurrency: CONCURRENCY } },
+      routes: [
+        {
+          name: 'orders',
+          match: 'order:{name}:{deadline}',
+          to: 'shop',
+          path: '/{name}/{deadline}',
+        },
+      ],
+    });
+    await relay.ready();
+    return { add: setOn(redis), stop: relay.stop };
+  },
+  async subscriber({ server, redis, receiverUrl }) {
+    const { stop } = await startSubscriber({ redisUrl: server.url, receiverUrl });
+    return { add: setOn(redis), stop };
+  },
+  async bullmq({ server, receiverUrl }) {
+    const options = { redisPort: server.port, receiverUrl, concurrency: CONCURRENCY };
+    const bullMq = await startBullMq(options);
+    return {
+      add: (name, deadlineMs) =>
+        bullMq.add(
+          [{ key: `order:${name}:${deadlineMs}`, path: `/${name}/${deadlineMs}` }],
+          deadlineMs,
+        ),
+      stop: bullMq.stop,
+    };
+  },
+};
+
+/**
+ * Adds keys at an even rate.
  * @param {number} count
+ * @param {Side['add']} add
  */
-async function fill(redis, count) {
-  for (let from = 0; from < count; from += 5_000) {
-    const pipeline = redis.pipeline();
-    for (let n = from; n < Math.min(count, from + 5_000); n += 1) {
-      pipeline.set(`other:${n}`, '', 'EX', 3_600 + (n % 3_600));
-    }
-    await pipeline.exec();
-  }
-}
-
-/**
- * Calls `add` for each key, at an even rate; its deadline is in the key's name.
- * @param {(key: string, deadlineMs: number) => Promise<unknown>} add
- */
-async function write(add) {
+async function addEvenly(count, add) {
   const startMs = performance.now();
-  for (let n = 0; n < KEYS; n += 1) {
-    await sleep(startMs + (n * 1_000) / PER_SECOND - performance.now());
-    const deadlineMs = Date.now() + LIFE_MS;
-    await add(`order:${n}:${deadlineMs}`, deadlineMs);
+  for (let n = -WARM; n < count; n += 1) {
+    const dueInMs = startMs + ((n + WARM) * 1_000) / PER_SECOND - performance.now();
+    if (dueInMs > 0) await sleep(dueInMs);
+    await add(n < 0 ? 'warm' : String(n), Date.now() + LIFE_MS);
   }
 }
 
-/** @typedef {{ url: string, latenessesMs: number[] }} Receiver */
-
 /**
- * @param {Redis} redis
- * @param {Receiver} receiver
- * @param {string} url
+ * @param {readonly string[]} args sizes, with commas; seconds; rounds; `tracked` when the other
+ *   keys are to be such as the relay's route is about
  */
-async function viaRelay(redis, receiver, url) {
-  const relay = await startRelay({
-    redis: { url },
-    endpoints: { shop: { url: receiver.url, secrets: 'none' } },
-    routes: [{ name: 'orders', match: 'order:*', to: 'shop' }],
-  });
-  await relay.ready();
-  await write((key, deadlineMs) => redis.set(key, '', 'PXAT', deadlineMs));
-  await settled(receiver);
-  await relay.stop();
-}
-
-/**
- * As tutorials do it.
- * @param {Redis} redis
- * @param {Receiver} receiver
- * @param {string} url
- */
-async function viaSubscriber(redis, receiver, url) {
-  await redis.config('SET', 'notify-keyspace-events', 'Ex');
-  const subscriber = new Redis(url);
-  subscriber.on('message', (_, key) => {
-    const body = JSON.stringify({ data: { key } });
-    request(receiver.url, { method: 'POST', body }).then(({ body }) => body.dump());
-  });
-  await subscriber.subscribe('__keyevent@0__:expired');
-  await write((key, deadlineMs) => redis.set(key, '', 'PXAT', deadlineMs));
-  await settled(receiver);
-  subscriber.disconnect();
-}
-
-/**
- * @param {Redis} _
- * @param {Receiver} receiver
- * @param {string} url
- */
-async function viaBullMq(_, receiver, url) {
-  const { Queue, Worker } = await compared('bullmq');
-  const { port } = new URL(url);
-  const connection = { host: '127.0.0.1', port: Number(port), maxRetriesPerRequest: null };
-  const queue = new Queue('orders', { connection });
-  const worker = new Worker(
-    'orders',
-    async (/** @type {{ data: { key: string } }} */ { data }) => {
-      const body = JSON.stringify({ data: { key: data.key } });
-      await (await request(receiver.url, { method: 'POST', body })).body.dump();
-    },
-    { connection, concurrency: 32 },
-  );
-  await worker.waitUntilReady();
-  await write((key, deadlineMs) =>
-    queue.add('order', { key }, { delay: deadlineMs - Date.now(), removeOnComplete: true }),
-  );
-  await settled(receiver);
-  await worker.close();
-  await queue.close();
-}
-
-/** @param {{ latenessesMs: number[] }} receiver */
-async function settled(receiver) {
-  const untilMs = Date.now() + LIFE_MS + PATIENCE_MS;
-  while (receiver.latenessesMs.length < KEYS && Date.now() < untilMs) await sleep(50);
-}
-
-/** @param {number[]} latenessesMs */
-function summary(latenessesMs) {
-  const sorted = latenessesMs.toSorted((a, b) => a - b);
-  /** @param {number} share */
-  const at = (share) =>
-    sorted.length === 0 ? '-' : sorted[Math.floor((sorted.length - 1) * share)];
-  const late = `p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, max ${at(1)} ms`;
-  return sorted.length === KEYS ? late : `${late} (of the ${sorted.length} that came of ${KEYS})`;
-}
-
-export async function lateness() {
-  for (const size of SIZES) {
-    process.stdout.write(`${size} other keys, ${PER_SECOND} keys a second for ${SECONDS} s\n`);
-    for (const [name, via] of Object.entries({
-      relay: viaRelay,
-      subscriber: viaSubscriber,
-      bullmq: viaBullMq,
-    })) {
-      const server = await startRedis();
-      const redis = new Redis(server.url, { protocol: 2 });
-      const receiver = await startLatenessReceiver();
-      await fill(redis, size);
-      await via(redis, receiver, server.url);
-      process.stdout.write(`  ${name.padEnd(10)} ${summary(receiver.latenessesMs)}\n`);
-      await receiver.stop();
-      redis.disconnect();
-      await server.stop();
+export async function lateness([
+  sizes = '0,10000,100000,1000000',
+  seconds = '10',
+  rounds = '1',
+  which,
+]) {
+  const count = PER_SECOND * Number(seconds);
+  const receiver = await startReceiver();
+  for (const size of sizes.split(',').map(Number)) {
+    process.stdout.write(
+      `${size} other volatile keys${which === 'tracked' ? ', tracked' : ''}; ` +
+        `${PER_SECOND} keys a second for ${seconds} s; deadline → webhook received\n`,
+    );
+    for (let round = 1; round <= Number(rounds); round += 1) {
+      for (const [name, start] of Object.entries(SIDES)) {
+        const server = await startRedis();
+        const redis = new Redis(server.url, { protocol: 2 });
+        const before = which === 'tracked' ? 'order:' : 'other:';
+        await fill(redis, { count: size, before, after: ':0' });
+        const side = await start({ server, redis, receiverUrl: receiver.url });
+        await receiver.reset();
+        await addEvenly(count, side.add);
+        const { latenessesMs } = await receiver.reached(count, LIFE_MS + PATIENCE_MS);
+        await side.stop();
+        redis.disconnect();
+        await server.stop();
+        const came = latenessesMs.length;
+        const within =
+          came === count ? '' : ` within ${PATIENCE_MS / 1_000} s of the last deadline`;
+        process.stdout.write(
+          `  ${name.padEnd(10)} ${came} of ${count} arrived${within}: ${summaryMs(latenessesMs)}\n`,
+        );
+      }
     }
   }
+  await receiver.stop();
 }

@@ -1,14 +1,24 @@
-/** `npm run bench -- NAME [N]`: each bench prints what it measured, both sides in one run. */
+/** `npm run bench -- NAME [ARGUMENTS]`: each prints what it measured, all sides in one run. */
+import { burst } from './burst.mjs';
+import { commands } from './commands.mjs';
 import { drain } from './drain.mjs';
+import { flood } from './flood.mjs';
 import { lateness } from './lateness.mjs';
+import { tracked } from './tracked.mjs';
 import { waiting } from './waiting.mjs';
 
-/** @type {Readonly<Record<string, () => Promise<void>>>} */
-const BENCHES = { drain, lateness, waiting };
+/** @type {Readonly<Record<string, (args: readonly string[]) => Promise<void>>>} */
+const BENCHES = { burst, commands, drain, flood, lateness, tracked, waiting };
 
-const bench = BENCHES[process.argv[2] ?? ''];
+// So that what was started is ended, too.
+for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) {
+  process.once(signal, () => process.exit(1));
+}
+
+const [name = '', ...args] = process.argv.slice(2);
+const bench = BENCHES[name];
 if (bench === undefined) {
   process.stderr.write(`bench: expected one of: ${Object.keys(BENCHES).join(', ')}\n`);
   process.exit(2);
 }
-await bench();
+await bench(args);

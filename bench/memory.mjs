@@ -1,19 +1,35 @@
+/** What memory a process has. */
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const LOOKS = 8;
 
+export const MIB = 1024 * 1024;
+
+/**
+ * @param {number} pid
+ * @param {'VmRSS' | 'VmHWM'} field
+ */
+async function statusBytes(pid, field) {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  return Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]) * 1024;
+}
+
 /**
  * The least of some looks over four seconds: garbage that is yet to be collected is no memory in use.
- * @param {number | undefined} pid
+ * @param {number} pid
  */
 export async function residentBytes(pid) {
   let least = Number.POSITIVE_INFINITY;
   for (let look = 0; look < LOOKS; look += 1) {
     await sleep(500);
-    const status = await readFile(`/proc/${pid}/status`, 'utf8');
-    const kib = Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]);
-    least = Math.min(least, kib * 1024);
+    least = Math.min(least, await statusBytes(pid, 'VmRSS'));
   }
   return least;
 }
+
+/** The most that it has had, garbage and all. @param {number} pid */
+export const residentBytesMax = (pid) => statusBytes(pid, 'VmHWM');
+
+/** @param {number} bytes */
+export const mib = (bytes) => `${(bytes / MIB).toFixed(1)} MiB`;

@@ -1,69 +1,95 @@
-/** A receiver in a process of its own, so that it does not take the sender's core. */
-import { fork } from 'node:child_process';
+/** A receiver in a process of its own, the same one for all that are compared. */
 import { createServer } from 'node:http';
-import { fileURLToPath } from 'node:url';
+import { wallClock } from './now.mjs';
+import { isPart, serve, startPart } from './part.mjs';
 
-const SELF = fileURLToPath(import.meta.url);
+/**
+ * What it has received since it was last reset.
+ * @typedef {object} Received
+ * @property {number} count with ids of their own: a repeat does not count
+ * @property {number} lastAtMs
+ * @property {number[]} latenessesMs of those whose path is /NAME/DEADLINE
+ */
 
-if (process.argv[2] === 'serve') serve();
+/** The first part of a path that is answered, and not counted. */
+const WARM = 'warm';
 
-/** Counts requests; tells the count, starts anew, or says when there were so many, when asked. */
-function serve() {
-  let count = 0;
+if (isPart(import.meta.url)) serve(receive);
+
+async function receive() {
+  let now = wallClock();
+  /** @type {Set<string | undefined>} */
+  const ids = new Set();
+  /** @type {Received} */
+  let received = { count: 0, lastAtMs: 0, latenessesMs: [] };
   let awaited = Number.POSITIVE_INFINITY;
-  const tellIfReached = () => {
-    if (count < awaited) return;
-    awaited = Number.POSITIVE_INFINITY;
-    process.send?.({ count });
-  };
+  let onReached = () => undefined;
+
   const server = createServer((request, response) => {
+    const atMs = now();
     request.resume().on('end', () => {
-      count += 1;
       response.writeHead(204).end();
-      tellIfReached();
+      const [, name, deadlineMs] = (request.url ?? '').split('/');
+      const id = /** @type {string | undefined} */ (request.headers['webhook-id']);
+      if (name === WARM || ids.has(id)) return;
+      ids.add(id);
+      received.count += 1;
+      received.lastAtMs = atMs;
+      if (deadlineMs !== undefined) received.latenessesMs.push(atMs - Number(deadlineMs));
+      if (received.count >= awaited) onReached();
     });
   });
   server.keepAliveTimeout = 60_000;
-  server.listen(0, '127.0.0.1', () => {
-    const address = server.address();
-    process.send?.({ port: typeof address === 'object' ? address?.port : 0 });
-  });
-  process.on('message', (word) => {
-    if (typeof word === 'number') {
-      awaited = word;
-      return tellIfReached();
-    }
-    if (word === 'reset') count = 0;
-    process.send?.({ count });
-  });
-  process.on('disconnect', () => process.exit());
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(undefined)));
+  const address = server.address();
+
+  return {
+    port: () => (typeof address === 'object' ? address?.port : 0),
+    reset() {
+      now = wallClock();
+      ids.clear();
+      received = { count: 0, lastAtMs: 0, latenessesMs: [] };
+    },
+    count: () => received.count,
+    /** @param {{ count: number, withinMs: number }} what */
+    async reached({ count, withinMs }) {
+      awaited = count;
+      if (received.count < count) {
+        await new Promise((resolve) => {
+          const timer = setTimeout(resolve, withinMs);
+          onReached = () => {
+            clearTimeout(timer);
+            resolve(undefined);
+          };
+        });
+      }
+      awaited = Number.POSITIVE_INFINITY;
+      return received;
+    },
+  };
 }
 
-/** Starts it; `count` is the number of requests since `reset`. */
+/** The longest that a bench waits for anything; it fails rather than hang. */
+const PATIENCE_MS = 600_000;
+
+/** @typedef {Awaited<ReturnType<typeof startReceiver>>} Receiver */
+
 export async function startReceiver() {
-  const child = fork(SELF, ['serve']);
-  /** @returns {Promise<any>} */
-  const answer = () => new Promise((resolve) => child.once('message', resolve));
-  const { port } = await answer();
-  /** @param {string | number} word */
-  const ask = async (word) => {
-    const answered = answer();
-    child.send(word);
-    return (await answered).count;
-  };
+  const part = await startPart(import.meta.url);
   return {
-    pid: child.pid ?? 0,
-    url: `http://127.0.0.1:${port}/`,
+    pid: part.pid,
+    url: `http://127.0.0.1:${await part.ask('port')}/`,
     /** @returns {Promise<void>} */
-    reset: () => ask('reset'),
+    reset: () => part.ask('reset'),
     /** @returns {Promise<number>} */
-    count: () => ask('count'),
+    count: () => part.ask('count'),
     /**
-     * Resolves when there have been so many; nothing else may be asked meanwhile.
+     * Resolves with what there is when there are so many, or after so long.
      * @param {number} count
-     * @returns {Promise<void>}
+     * @param {number} [withinMs]
+     * @returns {Promise<Received>}
      */
-    reached: (count) => ask(count),
-    stop: async () => child.disconnect(),
+    reached: (count, withinMs = PATIENCE_MS) => part.ask('reached', { count, withinMs }),
+    stop: part.stop,
   };
 }
