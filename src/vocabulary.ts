@@ -48,8 +48,8 @@ export interface Deadline extends KeyInDatabase {
 export interface ClaimedKey extends KeyInDatabase {
   /** What the index had, in milliseconds by the clock of its Redis; null when it had nothing. */
   readonly deadlineMs: number | null;
-  /** When it was known to be gone, by the same clock: an entry that has come meanwhile is about it. */
-  readonly goneByMs: number;
+  /** When it was known to be gone, by the same clock: an older entry is about this life, too. */
+  readonly detectedAtMs: number;
 }
 
 /** What was read of a key. Made by the source, read by the index of deadlines. */

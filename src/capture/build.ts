@@ -58,23 +58,6 @@ export function occurrenceOf({ database, key, expiredAtMs }: Expiration): string
   return expiredAtMs === null ? null : `${database}:${expiredAtMs}:${key.toString('hex')}`;
 }
 
-/** The clocks of Redis and of the relay are known to one another only so well. */
-const CLOCK_SLACK_MS = 50;
-
-/**
- * With the deadline that is known of its key, or null. One that is yet to come belongs to the key's
- * next life.
- */
-export function withDeadline(expiration: Expiration, deadlineMs: number | null): Expiration {
-  const { detectedAtMs } = expiration;
-  if (deadlineMs === null || deadlineMs > detectedAtMs + CLOCK_SLACK_MS) return expiration;
-  return {
-    ...expiration,
-    expiredAtMs: deadlineMs,
-    detectedAtMs: Math.max(detectedAtMs, deadlineMs),
-  };
-}
-
 /** Bytes that are no UTF-8 appear as U+FFFD. */
 function textOf(bytes: Uint8Array): string {
   return lossyDecoder.decode(bytes);

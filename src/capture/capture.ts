@@ -19,8 +19,9 @@ import type {
   Notice,
   Route,
 } from '../vocabulary.js';
-import { buildDeliveries, isRouted, KEY_BYTES_MAX, occurrenceOf, withDeadline } from './build.js';
+import { buildDeliveries, isRouted, KEY_BYTES_MAX, occurrenceOf } from './build.js';
 import { Lane } from './lane.js';
+import { type Ended, withDeadlines } from './lives.js';
 
 /** Expirations and notices between the source and the outbox: several seconds of a fast server's. */
 const QUEUED_MAX = 200_000;
@@ -35,7 +36,8 @@ const ROOM_MAX = 5_000;
 const SLICE_MS = 5;
 
 const RETRY_FIRST_MS = 100;
-const RETRY_MS_MAX = 5_000;
+/** Short: while it waits, what is heard waits with it, and no other replica takes the watch. */
+const RETRY_MS_MAX = 500;
 
 /** What capture needs of the index of deadlines, and of the keys. */
 export interface Index {
@@ -43,8 +45,8 @@ export interface Index {
   of(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]>;
   /** These keys are about to be claimed: what is being read of them is out of date. */
   overtaken(keys: readonly KeyInDatabase[]): void;
-  /** Reads the deadlines of these keys again. */
-  changed(keys: readonly KeyInDatabase[]): Promise<void>;
+  /** Reads the deadlines of these keys again; resolves with those that are gone. */
+  changed(keys: readonly KeyInDatabase[]): Promise<readonly KeyInDatabase[]>;
   /** These keys went for another reason than their deadlines. */
   removed(keys: readonly KeyInDatabase[]): Promise<void>;
 }
@@ -59,9 +61,7 @@ export interface CaptureParts {
 }
 
 /** What the lane of notices holds: them, and expirations that were heard behind one of their key. */
-type Noted =
-  | Notice
-  | (KeyInDatabase & { readonly kind: 'expired'; readonly expiration: Expiration });
+type Noted = Notice | (Ended & { readonly kind: 'expired' });
 
 /** What becomes of some expirations. */
 interface Built {
@@ -75,7 +75,7 @@ export class Capture {
   readonly #parts: CaptureParts;
   readonly #abandon = new AbortController();
   readonly #through = new Bell();
-  readonly #expirations: Lane<Expiration>;
+  readonly #expirations: Lane<Ended>;
   readonly #notices: Lane<Noted>;
 
   constructor(parts: CaptureParts) {
@@ -98,8 +98,9 @@ export class Capture {
       return events.expired(expiration, []);
     }
     if (!this.#hasRoomFor(key)) return events.queueFull();
-    if (!this.#notices.has(expiration)) return this.#expirations.push(expiration);
-    this.#notices.push({ kind: 'expired', database, key, expiration });
+    const ended = { database, key, expiration, isIndexed: true };
+    if (this.#notices.has(ended)) this.#notices.push({ kind: 'expired', ...ended });
+    else this.#expirations.push(ended);
   }
 
   /** Takes note of what became of a key, if a route is about it, and returns at once. */
@@ -148,11 +149,11 @@ export class Capture {
   }
 
   /** Resolves with how many of these are claimed: all, or null when they are given up. */
-  async #claim(slice: readonly Expiration[]): Promise<number | null> {
+  async #claim(slice: readonly Ended[]): Promise<number | null> {
     const { index, clock } = this.#parts;
     const deadlines = await this.#persist(() => index.of(slice));
     if (deadlines === null) return null;
-    const known = slice.map((expiration, at) => withDeadline(expiration, deadlines[at] ?? null));
+    const known = withDeadlines(slice, deadlines);
     for (let from = 0; from < known.length; ) {
       if (from > 0) await clock.turn();
       const { deliveries, claimed, built } = this.#build(known.slice(from));
@@ -176,8 +177,8 @@ export class Capture {
     let recovered = 0;
     for (const expiration of expirations) {
       built += 1;
-      const { database, key, detectedBy, expiredAtMs: deadlineMs } = expiration;
-      const claim = { database, key, deadlineMs, goneByMs: expiration.detectedAtMs };
+      const { database, key, detectedBy, detectedAtMs, expiredAtMs: deadlineMs } = expiration;
+      const claim = { database, key, deadlineMs, detectedAtMs };
       // Its entry is gone: it was heard of after all, or has another life.
       if (detectedBy === 'recovery' && deadlineMs === null) continue;
       const its = buildDeliveries(expiration, routes, occurrenceOf(expiration) ?? chance.token());
@@ -221,10 +222,13 @@ export class Capture {
     if (removed.length > 0) {
       if ((await this.#persist(() => index.removed(removed))) === null) return null;
     }
-    if (changed.length > 0) {
-      if ((await this.#persist(() => index.changed(changed))) === null) return null;
+    const gone = changed.length > 0 ? await this.#persist(() => index.changed(changed)) : [];
+    if (gone === null) return null;
+    // Gone before its new deadline could be read: what the index has is an older one.
+    const unread = new Set(gone.map(nameOf));
+    for (const ended of expired) {
+      this.#expirations.push({ ...ended, isIndexed: !unread.has(nameOf(ended)) });
     }
-    for (const expiration of expired) this.#expirations.push(expiration);
     return reach;
   }
 
@@ -260,13 +264,13 @@ export class Capture {
 function inOrder(slice: readonly Noted[]) {
   const changed = new Map<string, KeyInDatabase>();
   const removed = new Map<string, KeyInDatabase>();
-  const expired = new Map<string, Expiration>();
+  const expired = new Map<string, Ended>();
   let reach = 0;
   for (const one of slice) {
     const name = nameOf(one);
     if (expired.has(name)) break;
     reach += 1;
-    if (one.kind === 'expired') expired.set(name, one.expiration);
+    if (one.kind === 'expired') expired.set(name, one);
     else (one.kind === 'changed' ? changed : removed).set(name, one);
   }
   return {

@@ -123,10 +123,10 @@ export class MemoryDeadlines implements Deadlines {
 
   /** Forgets these entries, unless they have got another deadline since. */
   async claimed(deadlines: readonly ClaimedKey[]): Promise<void> {
-    for (const { database, key, deadlineMs, goneByMs } of deadlines) {
+    for (const { database, key, deadlineMs, detectedAtMs } of deadlines) {
       const name = nameOf(key);
       const isAboutIt = (known: number) =>
-        deadlineMs === null ? known <= goneByMs : known === deadlineMs;
+        deadlineMs === null ? known <= detectedAtMs : known === deadlineMs;
       for (const ordered of Object.values(this.#shelf(database))) {
         const entry = ordered.get(name);
         if (entry !== undefined && isAboutIt(entry.deadlineMs)) ordered.delete(name);
@@ -157,8 +157,8 @@ export class MemoryDeadlines implements Deadlines {
   }
 
   /** Nobody else claims. */
-  async claimedLately(keys: readonly KeyInDatabase[]): Promise<readonly boolean[]> {
-    return keys.map(() => false);
+  async claimedLately(keys: readonly KeyInDatabase[]): Promise<readonly null[]> {
+    return keys.map(() => null);
   }
 
   async *scan(database: number): AsyncGenerator<readonly KeyInDatabase[]> {

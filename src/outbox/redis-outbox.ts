@@ -89,7 +89,7 @@ export class RedisOutbox implements Outbox {
         databases.indexOf(one.database) + 1,
         one.key,
         one.deadlineMs ?? '',
-        one.goneByMs,
+        one.detectedAtMs,
         claimedMember(one),
       ]),
       ...deliveries.flatMap((delivery) => [

@@ -41,7 +41,10 @@ function aCapture(enqueue?: Outbox['enqueue'], route: Partial<Route> = {}) {
   const index: Index = {
     of: (keys) => deadlines.of(keys),
     overtaken: (keys) => keys.length > 0 && note('claim', keys),
-    changed: async (keys) => note('changed', keys),
+    changed: async (keys) => {
+      note('changed', keys);
+      return keys;
+    },
     removed: async (keys) => note('removed', keys),
   };
   const capture = new Capture({ routes, outbox, index, events, clock, chance: fixedChance() });
@@ -193,6 +196,38 @@ describe('the deadline of an expiration', () => {
       data: { expired_at: '2026-11-22T06:00:10.000Z', detected_at: '2026-11-22T06:00:10.003Z' },
     });
     expect(await deadlines.count()).toBe(0);
+  });
+
+  it('goes with one of two expirations of the same key, of which each has its id', async () => {
+    const { capture, deadlines, claimAll } = aCapture();
+    await deadlines.put([deadlineOf(order(1))]);
+    capture.expired(order(1));
+    capture.expired(order(1));
+    await settled();
+    const deliveries = await claimAll();
+    expect(deliveries.map(({ expiredAtMs }) => expiredAtMs)).toEqual([
+      order(1).detectedAtMs - 3,
+      null,
+    ]);
+    expect(new Set(deliveries.map(({ id }) => id)).size).toBe(2);
+    expect(await deadlines.count()).toBe(0);
+  });
+
+  it.each([
+    { agoMs: 3, left: 0 },
+    { agoMs: -60_000, left: 1 },
+  ])('is unknown when the key was changed and went unread: $agoMs', async (given) => {
+    const { capture, deadlines, claimAll, steps } = aCapture();
+    await deadlines.put([deadlineOf(order(1), given.agoMs)]);
+    const { database, key } = order(1);
+    capture.noticed({ kind: 'changed', database, key });
+    capture.expired(order(1));
+    await capture.settled(never);
+    await settled();
+    expect((await claimAll()).map(({ expiredAtMs }) => expiredAtMs)).toEqual([null]);
+    expect(await deadlines.count()).toBe(given.left);
+    // Should the entry have been that of the key's next life, it is read again.
+    expect(steps).toEqual(['changed order:1', 'claim order:1', 'changed order:1']);
   });
 
   it('is null when none was known', async () => {

@@ -40,7 +40,7 @@ export const gone = (key: string, readInMs = 0): KeyReading => ({
 /** A key that expired at its deadline, and was known to be gone a millisecond later. */
 export const claimOf = (deadline: Deadline): ClaimedKey => ({
   ...deadline,
-  goneByMs: deadline.deadlineMs + 1,
+  detectedAtMs: deadline.deadlineMs + 1,
 });
 
 const names = (keys: readonly KeyInDatabase[]) => keys.map(({ key }) => key.toString());
@@ -241,7 +241,7 @@ function describeClaims(open: () => Promise<OpenedDeadlines>): void {
     const { deadlines } = opened;
     await deadlines.put([until('a', 5), until('b', 50), until('c', 5)]);
     await takeAll(deadlines, 4);
-    const claimed = { deadlineMs: null, goneByMs: NOW_MS + 6 };
+    const claimed = { deadlineMs: null, detectedAtMs: NOW_MS + 6 };
     await opened.claim([at('a'), at('b')].map((key) => ({ ...key, ...claimed })));
     expect(await scanned(deadlines)).toEqual(['b', 'c']);
   });

@@ -9,7 +9,7 @@ const CLAIMED_KEPT_MS = 10_000;
 /**
  * KEYS: watch, claimed; the index of deadlines' tracked and overdue, for each database; deliveries and
  * ready, for each endpoint. ARGV: the watch's token, how many databases, how many claimed keys; for
- * each of these the database's place (from 1), key, deadline (or nothing), when it was known to be gone,
+ * each of these the database's place (from 1), key, deadline (or nothing), when it was detected,
  * member of claimed; then for each delivery the endpoint's place (from 1), id, packed. A delivery that is
  * there already stays as it is, and so does a deadline that is about another life. Looks at every key before it writes: where one
  * holds something else, nothing is stored, since the caller repeats all of it.
@@ -30,19 +30,20 @@ for i = deliveries, #ARGV, 3 do
     make_ready(KEYS[at + 1], ARGV[i + 1], 0)
   end
 end
-local at = now()
+local newest = 0
 for i = 4, deliveries - 1, 5 do
   local place, key = tonumber(ARGV[i]) * 2 + 1, ARGV[i + 1]
-  local known, gone_by = tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
+  local known, detected_at = tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
   for index = place, place + 1 do
     local deadline = tonumber(redis.call('ZSCORE', KEYS[index], key) or nil)
-    if deadline and (deadline == known or (not known and deadline <= gone_by)) then
+    if deadline and (deadline == known or (not known and deadline <= detected_at)) then
       redis.call('ZREM', KEYS[index], key)
     end
   end
-  redis.call('ZADD', KEYS[2], at, ARGV[i + 4])
+  redis.call('ZADD', KEYS[2], detected_at, ARGV[i + 4])
+  newest = math.max(newest, detected_at)
 end
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', at - ${CLAIMED_KEPT_MS})
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', newest - ${CLAIMED_KEPT_MS})
 return redis.status_reply('OK')`;
 
 /**

@@ -1,0 +1,41 @@
+/** Which life of its key an expiration ended: a name may have several in a row. Pure. */
+import { nameOf } from '../key-name.js';
+import type { Expiration, KeyInDatabase } from '../vocabulary.js';
+
+/** The clocks of Redis and of the relay are known to one another only so well. */
+const CLOCK_SLACK_MS = 50;
+
+/** An expiration that is to be captured. */
+export interface Ended extends KeyInDatabase {
+  readonly expiration: Expiration;
+  /** Whether the deadline in the index is that of the life that ended: nothing was heard since. */
+  readonly isIndexed: boolean;
+}
+
+/**
+ * The expirations with their deadlines, as far as `deadlines`, what the index has of each key, is about
+ * them. Of several expirations of one key it is about the first.
+ */
+export function withDeadlines(
+  ended: readonly Ended[],
+  deadlines: readonly (number | null)[],
+): Expiration[] {
+  const named = new Set<string>();
+  return ended.map(({ expiration, isIndexed }, at) => {
+    const name = nameOf(expiration);
+    const isFirst = !named.has(name);
+    named.add(name);
+    return isFirst && isIndexed ? withDeadline(expiration, deadlines[at] ?? null) : expiration;
+  });
+}
+
+/** A deadline that is yet to come belongs to the key's next life. */
+function withDeadline(expiration: Expiration, deadlineMs: number | null): Expiration {
+  const { detectedAtMs } = expiration;
+  if (deadlineMs === null || deadlineMs > detectedAtMs + CLOCK_SLACK_MS) return expiration;
+  return {
+    ...expiration,
+    expiredAtMs: deadlineMs,
+    detectedAtMs: Math.max(detectedAtMs, deadlineMs),
+  };
+}
