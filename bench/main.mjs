@@ -10,9 +10,12 @@ import { waiting } from './waiting.mjs';
 /** @type {Readonly<Record<string, (args: readonly string[]) => Promise<void>>>} */
 const BENCHES = { burst, commands, drain, flood, lateness, tracked, waiting };
 
-// So that what was started is ended, too.
+// So that what was started is ended, too; and nobody takes it for a bench that had nothing to say.
 for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) {
-  process.once(signal, () => process.exit(1));
+  process.once(signal, () => {
+    process.stderr.write(`bench: ended by ${signal}, before it was done\n`);
+    process.exit(1);
+  });
 }
 
 const [name = '', ...args] = process.argv.slice(2);
