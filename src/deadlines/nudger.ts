@@ -59,6 +59,8 @@ export interface NudgerParts {
   readonly onNudged: (count: number) => void;
   /** Resolves when what Redis says of expired keys finds room, or the signal aborts. */
   readonly room: (signal: AbortSignal) => Promise<void>;
+  /** Resolves when all expirations that were heard are claimed, or the signal aborts. */
+  readonly settled: (signal: AbortSignal) => Promise<void>;
 }
 
 export class Nudger {
@@ -169,9 +171,10 @@ export class Nudger {
   }
 
   async #recheck(signal: AbortSignal): Promise<void> {
-    const { database, deadlines, serverNowMs, clock, onMissing } = this.#parts;
+    const { database, deadlines, serverNowMs, clock, settled, onMissing } = this.#parts;
     while (!signal.aborted) {
       const untilMs = serverNowMs() - HEARD_WITHIN_MS;
+      await settled(signal);
       const overdue = await deadlines.overdue(database, untilMs, RECHECK_BATCH);
       if (overdue.length > 0) {
         const { gone } = await this.#read(overdue);

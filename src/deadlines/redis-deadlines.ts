@@ -14,6 +14,9 @@ import { DEADLINE_SCRIPTS } from './scripts.js';
 /** Entries that are read together. */
 const SCAN_COUNT = 500;
 
+/** Entries that are written together: others who use this Redis wait for less than a millisecond. */
+const PUT_BATCH = 250;
+
 export class RedisDeadlines implements Deadlines {
   readonly #state: RedisState;
   readonly #lease: Pick<Lease, 'token'>;
@@ -30,17 +33,31 @@ export class RedisDeadlines implements Deadlines {
   }
 
   async put(readings: readonly KeyReading[]): Promise<void> {
-    if (readings.length === 0) return;
     this.#inHand.letGo(readings);
-    const { keys, placeOf } = this.#keysOf(readings);
-    const args = readings.flatMap(({ database, key, life, deadlineMs, readAtMs }) => [
-      placeOf(database),
-      key,
-      life,
-      life === 'until' ? deadlineMs : readAtMs,
-    ]);
+    for (const database of new Set(readings.map((reading) => reading.database))) {
+      const its = readings.filter((reading) => reading.database === database);
+      for (let from = 0; from < its.length; from += PUT_BATCH) {
+        await this.#put(database, its.slice(from, from + PUT_BATCH));
+      }
+    }
+  }
+
+  async #put(database: number, readings: readonly KeyReading[]): Promise<void> {
+    const { tracked, overdue } = this.#keys(database);
+    const of = (life: KeyReading['life']) => readings.filter((reading) => reading.life === life);
+    const [until, endless, gone] = [of('until'), of('endless'), of('gone')];
     await this.#state.run('track', () =>
-      this.#scripts.deadlinesPut(keys, [tokenOf(this.#lease), ...args]),
+      this.#scripts.deadlinesPut(
+        [watchKey(this.#state.prefix), tracked, overdue],
+        [
+          tokenOf(this.#lease),
+          until.length,
+          endless.length,
+          ...until.flatMap(({ deadlineMs, key }) => [deadlineMs, key]),
+          ...endless.map(({ key }) => key),
+          ...gone.flatMap(({ readAtMs, key }) => [readAtMs, key]),
+        ],
+      ),
     );
   }
 

@@ -10,25 +10,30 @@ if refusal then return refusal end
 `;
 
 /**
- * KEYS: watch; tracked and overdue, for each database. ARGV: token; for each reading the database's place (from 1),
- * key, `until`, `endless` or `gone`, and the deadline, or else when it was read.
+ * KEYS: watch, tracked, overdue. ARGV: token; how many keys have a deadline, and how many none; for each
+ * of the former deadline and key; each of the latter; for each that is gone when it was read, and the key.
  */
 const PUT = `${WATCHING}
-for i = 2, #ARGV, 4 do
-  local at = tonumber(ARGV[i]) * 2
-  local tracked, overdue, key, life = KEYS[at], KEYS[at + 1], ARGV[i + 1], ARGV[i + 2]
-  if life == 'until' then
-    redis.call('ZADD', tracked, ARGV[i + 3], key)
-    redis.call('ZREM', overdue, key)
-  elseif life == 'endless' then
-    redis.call('ZREM', tracked, key)
-    redis.call('ZREM', overdue, key)
-  else
-    for index = at, at + 1 do
-      local deadline = redis.call('ZSCORE', KEYS[index], key)
-      if deadline and tonumber(deadline) > tonumber(ARGV[i + 3]) then
-        redis.call('ZREM', KEYS[index], key)
-      end
+local count = tonumber(ARGV[2])
+local first_endless = 4 + 2 * count
+local first_gone = first_endless + tonumber(ARGV[3])
+local back = {}
+if count > 0 then
+  redis.call('ZADD', KEYS[2], unpack(ARGV, 4, first_endless - 1))
+  for i = 5, first_endless - 1, 2 do back[#back + 1] = ARGV[i] end
+end
+if first_gone > first_endless then
+  redis.call('ZREM', KEYS[2], unpack(ARGV, first_endless, first_gone - 1))
+  for i = first_endless, first_gone - 1 do back[#back + 1] = ARGV[i] end
+end
+if #back > 0 and redis.call('ZCARD', KEYS[3]) > 0 then
+  redis.call('ZREM', KEYS[3], unpack(back))
+end
+for i = first_gone, #ARGV, 2 do
+  for index = 2, 3 do
+    local deadline = redis.call('ZSCORE', KEYS[index], ARGV[i + 1])
+    if deadline and tonumber(deadline) > tonumber(ARGV[i]) then
+      redis.call('ZREM', KEYS[index], ARGV[i + 1])
     end
   end
 end
@@ -50,9 +55,14 @@ return redis.status_reply('OK')`;
 const TAKE = `${WATCHING}
 local due = redis.call(
   'ZRANGE', KEYS[2], '-inf', ARGV[2], 'BYSCORE', 'LIMIT', 0, ARGV[3], 'WITHSCORES')
+local keys, entries = {}, {}
 for i = 1, #due, 2 do
-  redis.call('ZREM', KEYS[2], due[i])
-  redis.call('ZADD', KEYS[3], due[i + 1], due[i])
+  keys[#keys + 1] = due[i]
+  entries[i], entries[i + 1] = due[i + 1], due[i]
+end
+if #keys > 0 then
+  redis.call('ZREM', KEYS[2], unpack(keys))
+  redis.call('ZADD', KEYS[3], unpack(entries))
 end
 return due`;
 

@@ -17,7 +17,7 @@ import { pace, sweep } from '../source/sweep.js';
 import type { Deadline, KeyInDatabase } from '../vocabulary.js';
 
 /** What catches up is to be over soon; the later sweeps only mend what was missed. */
-const URGENT_SHARE = 0.5;
+const URGENT_SHARE = 0.8;
 const LATER_SHARE = 0.02;
 
 /** From one sweep to the next. */
@@ -117,6 +117,7 @@ export class Watch {
       onMissing: (missing, signal) => this.#missing(session, database, missing, signal),
       onNudged: (count) => events.nudged(count),
       room: (signal) => capture.room(signal),
+      settled: (signal) => capture.settled(signal),
     });
   }
 

@@ -9,7 +9,12 @@ import { at, NOW_MS, until } from './contract.js';
 
 /** A nudger that runs, and keys that a test sets; disposing stops it. */
 async function aNudger(
-  given: { clockAheadMs?: number; deadlines?: Deadlines; room?: () => Promise<void> } = {},
+  given: {
+    clockAheadMs?: number;
+    deadlines?: Deadlines;
+    room?: () => Promise<void>;
+    settled?: () => Promise<void>;
+  } = {},
 ) {
   const clock = new ManualClock(NOW_MS);
   const deadlines = given.deadlines ?? new MemoryDeadlines();
@@ -39,6 +44,7 @@ async function aNudger(
       void missing.push({ keys: what.map(({ key }) => key.toString()), atMs: elapsedMs() }),
     onNudged: () => undefined,
     room: given.room ?? (async () => undefined),
+    settled: given.settled ?? (async () => undefined),
   });
   const stop = new AbortController();
   const over = nudger.run(stop.signal);
@@ -141,6 +147,23 @@ describe('a nudger', () => {
     await under.clock.advance(5_000);
     expect(under.missing).toEqual([]);
     expect(await under.deadlines.of([at('again')])).toEqual([NOW_MS + 60_000]);
+  });
+
+  it('reports nothing while expirations that were heard wait to be claimed', async () => {
+    let settle = () => undefined as unknown;
+    const settling = new Promise<void>((resolve) => {
+      settle = () => resolve();
+    });
+    await using under = await aNudger({ settled: () => settling });
+    await under.set('a', 500);
+    await under.set('b', 500);
+    await under.clock.advance(10_000);
+    expect(under.reads).toHaveLength(2);
+    expect(under.missing).toEqual([]);
+    await under.deadlines.remove([at('a')]);
+    settle();
+    await under.clock.advance(300);
+    expect(under.missing[0]?.keys).toEqual(['b']);
   });
 
   it('reports what was overdue before it began', async () => {

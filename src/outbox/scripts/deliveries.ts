@@ -30,19 +30,21 @@ for i = deliveries, #ARGV, 3 do
     make_ready(KEYS[at + 1], ARGV[i + 1], 0)
   end
 end
-local newest = 0
+local newest, members = 0, {}
 for i = 4, deliveries - 1, 5 do
   local place, key = tonumber(ARGV[i]) * 2 + 1, ARGV[i + 1]
   local known, detected_at = tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
-  for index = place, place + 1 do
+  for index = place + 1, place, -1 do
     local deadline = tonumber(redis.call('ZSCORE', KEYS[index], key) or nil)
     if deadline and (deadline == known or (not known and deadline <= detected_at)) then
       redis.call('ZREM', KEYS[index], key)
     end
+    if deadline then break end
   end
-  redis.call('ZADD', KEYS[2], detected_at, ARGV[i + 4])
   newest = math.max(newest, detected_at)
+  members[#members + 1], members[#members + 2] = detected_at, ARGV[i + 4]
 end
+if #members > 0 then redis.call('ZADD', KEYS[2], unpack(members)) end
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', newest - ${CLAIMED_KEPT_MS})
 return redis.status_reply('OK')`;
 
