@@ -153,7 +153,7 @@ export class Capture {
     const { index, clock } = this.#parts;
     const deadlines = await this.#persist(() => index.of(slice));
     if (deadlines === null) return null;
-    const known = withDeadlines(slice, deadlines);
+    const known = withDeadlines(slice, deadlines, (key) => this.#notices.has(key));
     for (let from = 0; from < known.length; ) {
       if (from > 0) await clock.turn();
       const { deliveries, claimed, built } = this.#build(known.slice(from));

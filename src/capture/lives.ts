@@ -2,7 +2,7 @@
 import { nameOf } from '../key-name.js';
 import type { Expiration, KeyInDatabase } from '../vocabulary.js';
 
-/** The clocks of Redis and of the relay are known to one another only so well. */
+/** The clocks of Redis and of the relay are known to one another only so well; unless the key was set again. */
 const CLOCK_SLACK_MS = 50;
 
 /** An expiration that is to be captured. */
@@ -14,25 +14,33 @@ export interface Ended extends KeyInDatabase {
 
 /**
  * The expirations with their deadlines, as far as `deadlines`, what the index has of each key, is about
- * them. Of several expirations of one key it is about the first.
+ * them. Of several expirations of one key it is about the first. `isNoticed` tells whether something
+ * was heard of a key since.
  */
 export function withDeadlines(
   ended: readonly Ended[],
   deadlines: readonly (number | null)[],
+  isNoticed: (key: KeyInDatabase) => boolean,
 ): Expiration[] {
   const named = new Set<string>();
   return ended.map(({ expiration, isIndexed }, at) => {
     const name = nameOf(expiration);
     const isFirst = !named.has(name);
     named.add(name);
-    return isFirst && isIndexed ? withDeadline(expiration, deadlines[at] ?? null) : expiration;
+    const deadlineMs = isFirst && isIndexed ? (deadlines[at] ?? null) : null;
+    const slackMs = isNoticed(expiration) ? 0 : CLOCK_SLACK_MS;
+    return withDeadline(expiration, deadlineMs, slackMs);
   });
 }
 
-/** A deadline that is yet to come belongs to the key's next life. */
-function withDeadline(expiration: Expiration, deadlineMs: number | null): Expiration {
+/** A deadline that is yet to come, by more than the slack, belongs to the key's next life. */
+function withDeadline(
+  expiration: Expiration,
+  deadlineMs: number | null,
+  slackMs: number,
+): Expiration {
   const { detectedAtMs } = expiration;
-  if (deadlineMs === null || deadlineMs > detectedAtMs + CLOCK_SLACK_MS) return expiration;
+  if (deadlineMs === null || deadlineMs > detectedAtMs + slackMs) return expiration;
   return {
     ...expiration,
     expiredAtMs: deadlineMs,

@@ -230,6 +230,17 @@ describe('the deadline of an expiration', () => {
     expect(steps).toEqual(['changed order:1', 'claim order:1', 'changed order:1']);
   });
 
+  it('is not the one that is about to come of a key that was set again', async () => {
+    const { capture, deadlines, claimAll } = aCapture();
+    await deadlines.put([deadlineOf(order(1), -30)]);
+    capture.expired(order(1));
+    const { database, key } = order(1);
+    capture.noticed({ kind: 'changed', database, key });
+    await settled();
+    expect((await claimAll()).map(({ expiredAtMs }) => expiredAtMs)).toEqual([null]);
+    expect(await deadlines.count()).toBe(1);
+  });
+
   it('is null when none was known', async () => {
     const { capture, claimAll } = aCapture();
     capture.expired(order(1));

@@ -4,8 +4,9 @@ import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
 import { eventually } from '../support/eventually.js';
 import { type RelayFile, RelayProcess, simpleFile } from '../support/relay-process.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
-import { TestReceiver } from '../support/test-receiver.js';
+import { assertVerified, type ReceivedRequest, TestReceiver } from '../support/test-receiver.js';
 import type { Random } from './random.js';
+import type { Received } from './records.js';
 
 const REPLICAS = 3;
 
@@ -81,6 +82,7 @@ export class Deployment implements AsyncDisposable {
   readonly redis: RunningRedis;
   readonly receiver: TestReceiver;
   readonly slots: readonly Slot[];
+  readonly received: Received[] = [];
 
   private constructor(redis: RunningRedis, receiver: TestReceiver, slots: readonly Slot[]) {
     this.redis = redis;
@@ -92,12 +94,18 @@ export class Deployment implements AsyncDisposable {
   /** Three replicas, ready, of which one watches. */
   static async start(random: Random): Promise<Deployment> {
     const redis = await startRedis({ args: DURABLE });
-    const receiver = await TestReceiver.start(moody(random));
+    const receiver = await TestReceiver.start();
     const proxies = await Promise.all(
       Array.from({ length: REPLICAS }, () => TcpProxy.start(redis.port)),
     );
     const slots = proxies.map((proxy, at) => new Slot('abc'[at] ?? '', proxy));
     const deployment = new Deployment(redis, receiver, slots);
+    const answer = moody(random);
+    receiver.respond = (one, response, count) => {
+      // A signature is good for five minutes.
+      deployment.received.push(receivedOf(one));
+      return answer(one, response, count);
+    };
     try {
       await Promise.all(slots.map((slot) => deployment.fill(slot)));
       await deployment.atRest();
@@ -183,4 +191,27 @@ function moody(random: Random): TestReceiver['respond'] {
     const waitMs = mood === 'slow' ? random.between(50, 1_000) : 0;
     setTimeout(() => response.writeHead(204).end(), waitMs);
   };
+}
+
+function receivedOf(request: ReceivedRequest): Received {
+  const { key, expired_at, detected_at, detected_by } = request.body.data;
+  return {
+    key,
+    id: request.id,
+    body: request.raw.toString(),
+    atMs: request.atMs,
+    expiredAtMs: typeof expired_at === 'string' ? Date.parse(expired_at) : null,
+    detectedAtMs: Date.parse(String(detected_at)),
+    detectedBy: String(detected_by),
+    isVerified: isVerified(request),
+  };
+}
+
+function isVerified(request: ReceivedRequest): boolean {
+  try {
+    assertVerified(request);
+    return true;
+  } catch {
+    return false;
+  }
 }

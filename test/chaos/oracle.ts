@@ -1,5 +1,6 @@
 /** What the relay promises, held against what happened. Pure. */
-import type { Disturbance, Held, Life, Received, Records, Span } from './records.js';
+import { assign, type Case, CLOCK_SLACK_MS, last } from './assign.js';
+import type { Disturbance, Life, Received, Records, Span } from './records.js';
 
 /**
  * What happens to a key just before a gap may not have been written down by the relay when it
@@ -14,11 +15,8 @@ const EARLY_MS = 2;
 /** A deadline that a key had for so short a time may not have been read: the one before is named. */
 const BRIEF_MS = 1_000;
 
-/** The relay's reckoning of Redis's clock is so far off at most. */
-const CLOCK_SLACK_MS = 50;
-
 /** A deadline that is so far from any disturbance is met in calm. */
-const CALM_BEFORE_MS = 1_000;
+const CALM_BEFORE_MS = 3_000;
 const CALM_AFTER_MS = 2_000;
 
 export const VIOLATIONS = {
@@ -63,13 +61,6 @@ export interface Verdict {
   readonly figures: Figures;
 }
 
-/** A life, what came of it, and the life that the same key had next. */
-interface Case {
-  readonly life: Life;
-  readonly next: Life | null;
-  readonly received: Received[];
-}
-
 /** What came of one life. */
 interface Finding {
   readonly violations: readonly Violation[];
@@ -79,11 +70,12 @@ interface Finding {
 
 export function judge(records: Records): Verdict {
   const { received, disturbances, leftovers } = records;
-  const { cases, violations: unassigned } = assign(records);
+  const { cases, strangers, misnamed } = assign(records);
   const gaps = disturbances.flatMap(({ gap }) => gap ?? []);
   const findings = cases.map((one) => judgeOne(one, gaps));
   const violations = [
-    ...unassigned,
+    ...strangers.map((one) => about('stranger', one)),
+    ...misnamed.map((one) => about('wrong deadline', one)),
     ...findings.flatMap((finding) => finding.violations),
     ...sharedIds(cases),
     ...received.filter(({ isVerified }) => !isVerified).map((one) => about('unverified', one)),
@@ -110,76 +102,6 @@ const NOBODY = { key: null, life: null, received: [] } as const;
 
 function about(kind: Violation['kind'], one: Received): Violation {
   return { kind, key: one.key, life: null, received: [one], text: VIOLATIONS[kind] };
-}
-
-/** To which life each webhook belongs. */
-function assign({ lives, received }: Records) {
-  const inOrder = [...lives].sort((a, b) => a.held[0].since.fromMs - b.held[0].since.fromMs);
-  const cases: Case[] = [];
-  const ofKey = new Map<string, Case[]>();
-  for (const life of inOrder.reverse()) {
-    const later = ofKey.get(life.key) ?? [];
-    const one = { life, next: later[0]?.life ?? null, received: [] };
-    cases.push(one);
-    ofKey.set(life.key, [one, ...later]);
-  }
-  const violations: Violation[] = [];
-  for (const its of inOrderOfDeadlines(received)) {
-    const [one] = its;
-    const lives = ofKey.get(one.key);
-    const found = lives === undefined ? null : caseOf(one, lives);
-    if (found) found.received.push(...its);
-    else violations.push(about(lives === undefined ? 'stranger' : 'wrong deadline', one));
-  }
-  return { cases, violations };
-}
-
-/** By id; those that name their deadlines first, since it is plain to which life they belong. */
-function inOrderOfDeadlines(received: readonly Received[]): [Received, ...Received[]][] {
-  const byId = new Map<string, [Received, ...Received[]]>();
-  for (const one of received) {
-    const its = byId.get(`${one.id} ${one.key}`);
-    if (its) its.push(one);
-    else byId.set(`${one.id} ${one.key}`, [one]);
-  }
-  const rank = ({ expiredAtMs, detectedAtMs }: Received) =>
-    expiredAtMs === null ? detectedAtMs : Number.NEGATIVE_INFINITY;
-  return [...byId.values()].sort(([a], [b]) => Math.sign(rank(a) - rank(b)) || 0);
-}
-
-/** One that names no deadline belongs to the first life that was due by then, and has none yet. */
-function caseOf(one: Received, cases: readonly Case[]): Case | undefined {
-  const { expiredAtMs, detectedAtMs } = one;
-  const canExpire = ({ life }: Case) => /expired|unknown/.test(life.ending.kind);
-  if (expiredAtMs !== null) {
-    const its = cases.filter(({ life }) => life.held.some((h) => h.deadlineMs === expiredAtMs));
-    return its.find(canExpire) ?? heirOf(its[0], one, cases.filter(canExpire)) ?? its[0];
-  }
-  const before = cases.filter(({ life }) => life.held[0].since.fromMs <= detectedAtMs);
-  const due = before.filter(({ life }) => last(life).deadlineMs <= detectedAtMs + CLOCK_SLACK_MS);
-  const likely = due.filter(canExpire);
-  return (
-    likely.find(({ received }) => received.length === 0) ??
-    likely.at(-1) ??
-    before.at(-1) ??
-    cases[0]
-  );
-}
-
-/** A life after this one, if it is what Redis said had expired: it is named by the wrong deadline. */
-function heirOf(
-  named: Case | undefined,
-  { detectedBy, detectedAtMs }: Received,
-  cases: readonly Case[],
-): Case | undefined {
-  if (named === undefined || detectedBy !== 'notification') return undefined;
-  const begunMs = named.life.held[0].since.fromMs;
-  return cases.find(
-    ({ life, received }) =>
-      life.held[0].since.fromMs > begunMs &&
-      last(life).deadlineMs <= detectedAtMs + CLOCK_SLACK_MS &&
-      received.length === 0,
-  );
 }
 
 function judgeOne(one: Case, gaps: readonly Span[]): Finding {
@@ -279,22 +201,19 @@ function sharedIds(cases: readonly Case[]): Violation[] {
 
 function calmLateness(cases: readonly Case[], disturbances: readonly Disturbance[]): number[] {
   return cases
-    .flatMap(({ life, received: [first] }) => {
+    .flatMap(({ life, received }) => {
       const { deadlineMs } = last(life);
+      const firstMs = Math.min(...received.map(({ atMs }) => atMs));
       const around = { fromMs: deadlineMs - CALM_BEFORE_MS, toMs: deadlineMs + CALM_AFTER_MS };
       const isCalm = !disturbances.some((disturbance) => overlap(disturbance, around));
-      const counts = first !== undefined && isCalm && life.ending.kind === 'expired';
-      return counts ? [first.atMs - deadlineMs] : [];
+      const counts = received.length > 0 && isCalm && life.ending.kind === 'expired';
+      return counts ? [firstMs - deadlineMs] : [];
     })
     .sort((a, b) => a - b);
 }
 
 function violation(kind: Violation['kind'], one: Case, received: readonly Received[]): Violation {
   return { kind, key: one.life.key, life: one.life, received, text: VIOLATIONS[kind] };
-}
-
-function last({ held }: Life): Held {
-  return held.at(-1) ?? held[0];
 }
 
 /** Whether it happened in the gap, or so shortly before it that the relay may not know. */

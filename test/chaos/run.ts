@@ -1,12 +1,11 @@
 /** Lets chaos reign for a while, and asks the oracle what to think of it. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../support/eventually.js';
-import { assertVerified, type ReceivedRequest } from '../support/test-receiver.js';
 import { type Action, disturb } from './actions.js';
 import { Deployment } from './deployment.js';
 import { judge, type Verdict } from './oracle.js';
 import { Random } from './random.js';
-import type { Disturbance, Received, Records } from './records.js';
+import type { Disturbance, Records } from './records.js';
 import { diagnose, keepLogs, tableOf } from './report.js';
 import { Writer } from './writer.js';
 
@@ -49,7 +48,7 @@ export async function runChaos(options: ChaosOptions): Promise<Verdict> {
     await writer.stop();
   }
   const leftovers = await untilRest(deployment, writer);
-  const received = deployment.receiver.requests.map(receivedOf);
+  const { received } = deployment;
   const records: Records = { lives: writer.lives, received, disturbances, leftovers };
   const verdict = judge(records);
   for (const line of tableOf(verdict)) say(line);
@@ -74,7 +73,7 @@ async function* disturbAll(
 }
 
 /** Waits until every deadline has passed and nothing waits any more; resolves with what is left. */
-async function untilRest({ slots, receiver }: Deployment, writer: Writer): Promise<string[]> {
+async function untilRest({ slots, received }: Deployment, writer: Writer): Promise<string[]> {
   const lastMs = Math.max(...writer.lives.map(({ deadlineMs }) => deadlineMs));
   await sleep(Math.max(0, lastMs - Date.now()) + QUIET_MS);
   const [slot] = slots;
@@ -93,30 +92,7 @@ async function untilRest({ slots, receiver }: Deployment, writer: Writer): Promi
     return left();
   }
   await eventually('no more webhooks', () => {
-    return Date.now() - (receiver.requests.at(-1)?.atMs ?? 0) > QUIET_MS;
+    return Date.now() - (received.at(-1)?.atMs ?? 0) > QUIET_MS;
   });
   return [];
-}
-
-function receivedOf(request: ReceivedRequest): Received {
-  const { key, expired_at, detected_at, detected_by } = request.body.data;
-  return {
-    key,
-    id: request.id,
-    body: request.raw.toString(),
-    atMs: request.atMs,
-    expiredAtMs: typeof expired_at === 'string' ? Date.parse(expired_at) : null,
-    detectedAtMs: Date.parse(String(detected_at)),
-    detectedBy: String(detected_by),
-    isVerified: isVerified(request),
-  };
-}
-
-function isVerified(request: ReceivedRequest): boolean {
-  try {
-    assertVerified(request);
-    return true;
-  } catch {
-    return false;
-  }
 }
