@@ -165,12 +165,12 @@ async function askTime(
   commands: RedisConnection,
   { settings, serverClock, events }: SessionParts,
 ): Promise<void> {
-  serverClock.reset();
   try {
-    await serverClock.ask(commands.redis);
+    await serverClock.askAnew(commands.redis);
   } catch (error) {
     const denied = redisErrorOf(error, settings);
     if (!(denied instanceof RedisPermissionError)) throw denied;
+    serverClock.forget();
     events.timeForbidden(addressOf(settings), denied);
   }
 }
