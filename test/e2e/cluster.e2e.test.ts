@@ -105,6 +105,36 @@ describe('a relay', () => {
     expect(relay.logs('cluster_part')).toHaveLength(1);
   });
 
+  it('for each of two primaries, with a prefix that lies there, makes each key one webhook', async () => {
+    const shares = [
+      [0, SLOT - 1],
+      [SLOT, SLOTS - 1],
+    ] as const;
+    const nodes = await Promise.all(shares.map((slots) => aNode(slots)));
+    const [one, other] = nodes as [RunningRedis, RunningRedis];
+    await join(one, other);
+    const receiver = await aReceiver();
+    const expected: string[] = [];
+    for (const [at, [from, to]] of shares.entries()) {
+      const { url, port } = nodes[at] ?? one;
+      const prefix = await keyWithin(port, 'relay', from, to);
+      const relay = await RelayProcess.start(simpleFile(url, receiver.url, { state: { prefix } }));
+      onTestFinished(() => relay[Symbol.asyncDispose]());
+    }
+    for (const [at, [from, to]] of shares.entries()) {
+      const { port } = nodes[at] ?? one;
+      const client = await aClient(port);
+      for (let n = 0; n < 5; n += 1) {
+        const key = await keyWithin(port, `order:${at}:${n}`, from, to);
+        expected.push(key);
+        await client.set(key, '', 'PX', 300);
+      }
+    }
+    await eventually('all webhooks', () => receiver.requests.length >= expected.length);
+    expect(receiver.keys.sort()).toEqual(expected.sort());
+    expectEach(receiver, expected.length);
+  });
+
   it('forgets a key that moved to another node while nobody listened, and goes on', async () => {
     const [one, other] = [await aNode([0, SLOT - 1]), await aNode([SLOT, SLOTS - 1])];
     await join(one, other);

@@ -75,8 +75,8 @@ export async function keyWithin(
   to: number,
 ): Promise<string> {
   for (let n = 0; ; n += 1) {
-    const slot = await slotOf(port, `${name}:${n}`);
-    if (slot >= from && slot <= to) return `${name}:${n}`;
+    const slot = await slotOf(port, `${name}-${n}`);
+    if (slot >= from && slot <= to) return `${name}-${n}`;
   }
 }
 
