@@ -60,6 +60,11 @@ export class RedisIsReplicaError extends RelayError {
   readonly retryable = false;
 }
 
+/** A node of a Redis Cluster, of which another one has the slot of the relay's own keys. */
+export class RedisSlotError extends RelayError {
+  readonly retryable = false;
+}
+
 /** The server has fewer databases than the file wants watched. */
 export class NoDatabaseError extends RelayError {
   readonly retryable = false;

@@ -11,6 +11,7 @@ import {
   RedisIsReplicaError,
   RedisNotReadyError,
   RedisPermissionError,
+  RedisSlotError,
   RedisTlsError,
   RedisUnreachableError,
   RelayError,
@@ -184,6 +185,13 @@ export function stateError(
     case 'NOREPLICAS':
       return new StateUnavailableError(`${at} refuses writes for want of replicas (NOREPLICAS)`);
   }
+  const elsewhere = slotElsewhere(said);
+  if (elsewhere !== null) {
+    return new RedisSlotError(
+      `${at} is a node of a Redis Cluster, and ${elsewhere}: point ${section}.url at that node, ` +
+        `or ${PREFIX_ADVICE}`,
+    );
+  }
   if (/^Connection is closed|isn't writeable|maxRetriesPerRequest/.test(said)) {
     return new RedisUnreachableError(`${at} cannot be reached`);
   }
@@ -236,8 +244,12 @@ export function redisError(
     case 'LOADING':
     case 'BUSY':
     case 'MASTERDOWN':
-    case 'CLUSTERDOWN':
       return new RedisNotReadyError(`Redis at ${address} is not ready: ${said}`);
+    case 'CLUSTERDOWN':
+      return new RedisNotReadyError(
+        `Redis at ${address} is a node of a Redis Cluster in which no node takes the relay's own ` +
+          `keys now (${said}): see redis-cli CLUSTER INFO, and whether each slot has a node`,
+      );
   }
   if (/protocol error|invalid resp|unexpected (byte|token|type)|please report this/i.test(said)) {
     const found = said.replace('. Please report this.', '');
@@ -248,6 +260,34 @@ export function redisError(
   }
   const hint = settings.tls ? ` (${section}.url says rediss://: does this port speak TLS?)` : '';
   return new RedisUnreachableError(`Redis at ${address} cannot be reached: ${said}${hint}`);
+}
+
+/** What to do where a node of a cluster is to keep its place. */
+const PREFIX_ADVICE =
+  "choose a state.prefix whose slot is on this one (redis-cli CLUSTER KEYSLOT '{prefix}' tells it)";
+
+/** Whether a node of a Redis Cluster says that another one has the key. */
+export function isElsewhere(refusal: unknown): boolean {
+  return /^(MOVED|ASK) /.test(messageOf(refusal));
+}
+
+/** Who has the slot of a key, when a node of a Redis Cluster has said so; null when it has not. */
+function slotElsewhere(said: string): string | null {
+  const [, slot, node] = /^(?:MOVED|ASK) (\d+) (\S+)/.exec(said) ?? [];
+  return node === undefined ? null : `slot ${slot}, that of the relay's own keys, is on ${node}`;
+}
+
+/** Why a key of the relay's own was refused, and what to do where that is known. */
+export function refusalText(said: string): string {
+  const elsewhere = slotElsewhere(said);
+  return elsewhere === null
+    ? printable(said)
+    : `this is a node of a Redis Cluster, and ${elsewhere}: ${PREFIX_ADVICE}`;
+}
+
+/** A node of a cluster has none but the first, and says so in another way. */
+export function isNoDatabase(refusal: unknown): boolean {
+  return /DB index is out of range|SELECT is not allowed in cluster/i.test(messageOf(refusal));
 }
 
 export function replicaAdvice(address: string, primary: string): string {

@@ -17,7 +17,7 @@ export interface Expiration {
   readonly key: Buffer;
   /** The deadline by Redis's clock; null when it was never known. */
   readonly expiredAtMs: number | null;
-  /** When the relay learned of it, by the relay's clock. */
+  /** When the relay learned of it, by Redis's clock. */
   readonly detectedAtMs: number;
   readonly detectedBy: DetectedBy;
 }

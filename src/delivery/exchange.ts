@@ -9,6 +9,8 @@ interface AnswerHead {
   readonly status: number;
   /** The header Retry-After. */
   readonly retryAfter: string | undefined;
+  /** The header Date: by the receiver's clock. */
+  readonly date: string | undefined;
 }
 
 export interface Answer extends AnswerHead {
@@ -61,8 +63,9 @@ export class Exchange implements Dispatcher.DispatchHandler {
   ): void {
     // What comes before the answer, such as 103 Early Hints.
     if (status < 200) return;
-    const retryAfter = headers['retry-after'];
-    this.#head = { status, retryAfter: Array.isArray(retryAfter) ? retryAfter[0] : retryAfter };
+    const only = (value: string | string[] | undefined) =>
+      Array.isArray(value) ? value[0] : value;
+    this.#head = { status, retryAfter: only(headers['retry-after']), date: only(headers.date) };
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -85,7 +88,6 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   #answered(): void {
     if (this.#head === null) return;
-    const { status, retryAfter } = this.#head;
-    this.#end({ kind: 'answered', answer: { status, retryAfter, bodyChunks: this.#chunks } });
+    this.#end({ kind: 'answered', answer: { ...this.#head, bodyChunks: this.#chunks } });
   }
 }

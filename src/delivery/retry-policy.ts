@@ -90,8 +90,19 @@ export function endpointSignal(outcome: Outcome): EndpointSignal {
 }
 
 /**
+ * The time by the receiver's clock when it answered, from the header Date, in whole seconds: what it
+ * names is by that clock, and ours may be wrong by any amount. Ours when it does not tell.
+ */
+export function answeredAtMs(date: string | undefined, nowMs: number): number {
+  const text = date?.trim() ?? '';
+  const toldMs = HTTP_DATE.test(text) ? Date.parse(text) : Number.NaN;
+  return Number.isNaN(toldMs) ? nowMs : toldMs;
+}
+
+/**
  * Reads `Retry-After`, which holds seconds or an HTTP date (RFC 9110, section 10.2.3). Null when
- * the status gives it no meaning, when it asks for no wait, or when it cannot be read.
+ * the status gives it no meaning, when it asks for no wait, or when it cannot be read. `nowMs` is by
+ * the receiver's clock.
  */
 export function retryAfterMs(
   status: number,

@@ -7,7 +7,7 @@ import { printable } from '../printable.js';
 import type { Endpoint, Outcome, UnreachableCause } from '../vocabulary.js';
 import { ANSWER_BYTES_MAX, type Answer, type Ending, Exchange } from './exchange.js';
 import type { WebhookRequest } from './request.js';
-import { retryAfterMs } from './retry-policy.js';
+import { answeredAtMs, retryAfterMs } from './retry-policy.js';
 
 /** What a log line shows of a refusal's body. */
 const ANSWER_CHARS_LOGGED_MAX = 200;
@@ -55,7 +55,7 @@ export function createSender(endpoint: Endpoint, clock: Clock, lookup: LookupFun
     headersTimeout: 0,
     bodyTimeout: 0,
   });
-  let answeredAtMs = Number.NEGATIVE_INFINITY;
+  let lastAnswerAtMs = Number.NEGATIVE_INFINITY;
 
   /**
    * A receiver may close an idle connection just as it is used again. It has not seen the request
@@ -63,7 +63,7 @@ export function createSender(endpoint: Endpoint, clock: Clock, lookup: LookupFun
    */
   function isWorthRepeating(ending: Ending): boolean {
     if (ending.kind === 'answered' || ending.status !== null || pool.destroyed) return false;
-    const wasIdle = clock.monotonicMs() - answeredAtMs <= KEEP_ALIVE_MS;
+    const wasIdle = clock.monotonicMs() - lastAnswerAtMs <= KEEP_ALIVE_MS;
     return wasIdle && causeOf(ending.error) === 'connection_reset';
   }
 
@@ -87,7 +87,7 @@ export function createSender(endpoint: Endpoint, clock: Clock, lookup: LookupFun
     }
     cancel();
     if (ending.kind === 'answered') {
-      answeredAtMs = clock.monotonicMs();
+      lastAnswerAtMs = clock.monotonicMs();
       return outcomeOf(ending.answer, endpoint, clock.nowMs());
     }
     if (isTooLate) {
@@ -108,7 +108,7 @@ export function createSender(endpoint: Endpoint, clock: Clock, lookup: LookupFun
 }
 
 function outcomeOf(
-  { status, retryAfter, bodyChunks }: Answer,
+  { status, retryAfter, date, bodyChunks }: Answer,
   endpoint: Endpoint,
   nowMs: number,
 ): Outcome {
@@ -117,7 +117,7 @@ function outcomeOf(
   return {
     kind: 'refused',
     status,
-    retryAfterMs: retryAfterMs(status, retryAfter, nowMs),
+    retryAfterMs: retryAfterMs(status, retryAfter, answeredAtMs(date, nowMs)),
     answer: shown(text, endpoint),
   };
 }

@@ -40,6 +40,16 @@ export class SourceEvents {
     );
   }
 
+  /** `primaries` is how many share the keys; null when the server does not say. */
+  clusterPart(address: string, primaries: number | null): void {
+    this.#log.warn(
+      { event: 'cluster_part', redis: address, primaries },
+      'this Redis is a node of a Redis Cluster: only keys whose slots are on it cause webhooks. Run ' +
+        'one relay for each primary, each with a state.prefix whose slot is there (redis-cli ' +
+        "CLUSTER KEYSLOT '{prefix}' tells it)",
+    );
+  }
+
   timeForbidden(address: string, error: Error): void {
     this.#log.warn(
       { event: 'time_forbidden', redis: address, error: error.message },

@@ -5,7 +5,7 @@
  */
 import type { Redis } from 'ioredis';
 import type { Clock } from '../clock.js';
-import { printable } from '../printable.js';
+import { isNoDatabase, refusalText } from '../redis-client.js';
 
 /** The canary key's life. */
 const CANARY_LIFE_MS = 100;
@@ -139,8 +139,8 @@ export class Canary {
     const refusal = replies?.find(([error]) => error !== null)?.[0];
     if (!refusal) return { kind: 'written', sentAtMs, repliedAtMs: this.#clock.monotonicMs() };
     if (redis.status !== 'ready' || refusal.message.startsWith('READONLY')) throw refusal;
-    if (/DB index is out of range/i.test(refusal.message)) return { kind: 'no_database' };
-    return { kind: 'unwritable', reason: printable(refusal.message) };
+    if (isNoDatabase(refusal)) return { kind: 'no_database' };
+    return { kind: 'unwritable', reason: refusalText(refusal.message) };
   }
 
   /** What becomes of the key if it is not heard. */

@@ -4,6 +4,7 @@
  */
 import type { ChainableCommander, Redis } from 'ioredis';
 import { messageOf } from '../errors.js';
+import { isElsewhere } from '../redis-client.js';
 import type { KeyInDatabase, KeyReading } from '../vocabulary.js';
 import type { ServerClock } from './server-clock.js';
 
@@ -106,9 +107,12 @@ export class Keyspace {
     const selections = this.#selections;
     give(pipeline);
     const replies = (await pipeline.exec()) ?? [];
-    const refusal = replies.find(([error]) => error !== null)?.[0] ?? null;
+    const refusals = replies.flatMap(([error]) => error ?? []);
+    const refusal = refusals.find((error) => !isElsewhere(error)) ?? null;
     if (refusal !== null) this.#selected = null;
     else if (selections === this.#selections) this.#selected = database;
-    return { refusal, answers: replies.slice(isSelected ? 0 : 1).map(([, answer]) => answer) };
+    // A key that is elsewhere may live on there, and is not ours to watch: as one without a deadline.
+    const answers = replies.map(([error, answer]) => (error === null ? answer : ENDLESS));
+    return { refusal, answers: answers.slice(isSelected ? 0 : 1) };
   }
 }

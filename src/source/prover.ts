@@ -109,8 +109,8 @@ export class Prover {
       }
       case 'no_database':
         throw new NoDatabaseError(
-          `Redis at ${this.#address} has no database ${database}: correct redis.databases, or ` +
-            'raise `databases` in redis.conf',
+          `Redis at ${this.#address} has no database ${database}: correct redis.databases (of a ` +
+            'Redis Cluster there is database 0 alone), or raise `databases` in redis.conf',
         );
       case 'lost':
         throw this.#lost(database);

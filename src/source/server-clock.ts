@@ -32,20 +32,32 @@ export class ServerClock {
 
   /** Asks the server; rejects when the connection does. */
   async ask(redis: Pick<Redis, 'time'>): Promise<void> {
-    const askedAtMs = this.#clock.monotonicMs();
-    const [seconds = 0, micros = 0] = (await redis.time()).map(Number);
-    const answeredAtMs = this.#clock.monotonicMs();
-    const serverMs = seconds * 1_000 + micros / 1_000;
-    const answer = {
-      offsetMs: serverMs - (askedAtMs + answeredAtMs) / 2,
-      underWayMs: answeredAtMs - askedAtMs,
-    };
+    const answer = await this.#ask(redis);
     const others = this.#answers.filter((other) => agree(answer, other));
     this.#answers = [answer, ...others].slice(0, ANSWERS);
   }
 
-  /** Forgets what was answered: another server may be there now. */
-  reset(): void {
+  /**
+   * The same on a new connection: another server may be there now. Until it has answered, the one
+   * before is believed, whose clock is nearer to it than ours need be.
+   */
+  async askAnew(redis: Pick<Redis, 'time'>): Promise<void> {
+    this.#answers = [await this.#ask(redis)];
+  }
+
+  async #ask(redis: Pick<Redis, 'time'>): Promise<Answer> {
+    const askedAtMs = this.#clock.monotonicMs();
+    const [seconds = 0, micros = 0] = (await redis.time()).map(Number);
+    const answeredAtMs = this.#clock.monotonicMs();
+    const serverMs = seconds * 1_000 + micros / 1_000;
+    return {
+      offsetMs: serverMs - (askedAtMs + answeredAtMs) / 2,
+      underWayMs: answeredAtMs - askedAtMs,
+    };
+  }
+
+  /** Forgets what was answered: the server that is there now does not tell. */
+  forget(): void {
     this.#answers = [];
   }
 

@@ -17,6 +17,7 @@ import {
 import type { KeyInDatabase, Notice, RedisSettings } from '../vocabulary.js';
 import { Canary } from './canary.js';
 import { channelsOf, type HeardKind } from './channels.js';
+import { warnOfCluster } from './cluster.js';
 import { Keyspace } from './keyspace.js';
 import { Marker } from './marker.js';
 import { ensureNotifications } from './notifications.js';
@@ -89,6 +90,7 @@ async function open(
   const { settings, events, clock, chance, serverClock } = parts;
   const commands = await connect(settings, 'commands', closing);
   await refuseReplica(commands, settings);
+  await warnOfCluster(commands.redis, settings, events);
   const notifications = await ensureNotifications(commands.redis, settings, events);
   await askTime(commands, parts);
   const reading = await connectUntouching(settings, 'deadlines', closing);
@@ -163,12 +165,12 @@ async function askTime(
   commands: RedisConnection,
   { settings, serverClock, events }: SessionParts,
 ): Promise<void> {
-  serverClock.reset();
   try {
-    await serverClock.ask(commands.redis);
+    await serverClock.askAnew(commands.redis);
   } catch (error) {
     const denied = redisErrorOf(error, settings);
     if (!(denied instanceof RedisPermissionError)) throw denied;
+    serverClock.forget();
     events.timeForbidden(addressOf(settings), denied);
   }
 }

@@ -13,7 +13,7 @@ import { defineScripts, type Scripts } from './scripts.js';
 /** A holder that is not heard of for so long has lost it. */
 const LEASE_MS = 2_000;
 
-/** How often the holder renews it, and the others look. */
+/** How often the holder renews it, and the others look; these also when its time is over. */
 const LOOK_EVERY_MS = 500;
 
 /**
@@ -23,16 +23,23 @@ const LOOK_EVERY_MS = 500;
 const NEW_FOR_MS = 4_000;
 const LEFT_TO_OTHERS_MS = 600;
 
+/** What HOLD says, unless it is somebody else's: then, for how many milliseconds more. */
+const HELD = -1;
+const FREE = -2;
+
 /**
- * KEYS: watch. ARGV: token, milliseconds, whether it may be taken. 1: it is held under this token. 0:
- * by somebody else. 2: by nobody. Its first write is one that Redis allows at maxmemory.
+ * KEYS: watch. ARGV: token, milliseconds, whether it may be taken. Its first write is one that Redis
+ * allows at maxmemory.
  */
 const HOLD = `local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then return 0 end
-if not holder and ARGV[3] == '0' then return 2 end
+if holder and holder ~= ARGV[1] then
+  local left = redis.call('PTTL', KEYS[1])
+  return left < 0 and ${LOOK_EVERY_MS} or left
+end
+if not holder and ARGV[3] == '0' then return ${FREE} end
 redis.call('DEL', KEYS[1])
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1`;
+return ${HELD}`;
 
 /** KEYS: watch. ARGV: token. */
 const LET_GO = `if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
@@ -89,6 +96,8 @@ export class RedisLease implements Lease {
   #wantedAtMs = 0;
   /** Since when it has been seen to be free, and was left to others. */
   #freeAtMs: number | null = null;
+  /** When it is to be looked at again at the latest. */
+  #lookInMs = LOOK_EVERY_MS;
   #loop: Promise<void> = Promise.resolve();
 
   constructor(state: RedisState, replica: string, clock: Clock) {
@@ -130,9 +139,9 @@ export class RedisLease implements Lease {
   async #run(): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {
+      this.#lookInMs = LOOK_EVERY_MS;
       await ignoreTrouble(() => (this.#isWanted ? this.#look() : this.#letGo()));
-      const waitMs = this.#freeAtMs === null ? LOOK_EVERY_MS : LEFT_TO_OTHERS_MS;
-      await this.#wake.wait(this.#clock, waitMs, signal);
+      await this.#wake.wait(this.#clock, this.#lookInMs, signal);
     }
   }
 
@@ -145,8 +154,13 @@ export class RedisLease implements Lease {
     const reply = await this.#state.run('watch', () =>
       this.#scripts.leaseHold([key], [token, LEASE_MS, this.#mayTake(held) ? 1 : 0]),
     );
-    this.#freeAtMs = reply === 2 ? (this.#freeAtMs ?? this.#clock.monotonicMs()) : null;
-    if (reply !== 1) return this.#lose();
+    this.#freeAtMs = reply === FREE ? (this.#freeAtMs ?? this.#clock.monotonicMs()) : null;
+    if (reply !== HELD) {
+      const othersForMs = Number(reply);
+      this.#lookInMs =
+        reply === FREE ? LEFT_TO_OTHERS_MS : Math.min(othersForMs + 1, LOOK_EVERY_MS);
+      return this.#lose();
+    }
     this.#token = token;
     if (held === null) this.#bell.ring();
   }

@@ -8,6 +8,7 @@ import {
   FencedError,
   messageOf,
   RedisIsReplicaError,
+  RedisSlotError,
   type RelayError,
   StateUnavailableError,
 } from '../errors.js';
@@ -113,7 +114,9 @@ export class RedisState {
       // Said by a script, or before it is asked by whoever no longer holds the lease.
       if (error instanceof FencedError) throw error;
       if (/\bFENCED\b/.test(messageOf(error))) throw new FencedError('another replica watches');
-      throw new StateUnavailableError(this.#failed(operation, error, endpoint).message);
+      const failure = this.#failed(operation, error, endpoint);
+      if (failure instanceof RedisSlotError) this.#leave();
+      throw new StateUnavailableError(failure.message);
     }
   }
 
@@ -141,6 +144,11 @@ export class RedisState {
     return error;
   }
 
+  /** This server is not the one: its name may lead to that by the next connection. */
+  #leave(): void {
+    if (this.redis.status === 'ready') this.redis.disconnect(true);
+  }
+
   /** A new connection may lead to another server: after a failover, or a restart without its data. */
   async #look(connection: number): Promise<void> {
     const { clock, events, redis: address, database, prefix, section } = this.#parts;
@@ -161,10 +169,11 @@ export class RedisState {
         if (policy !== null) events.evictable(addressOf(address), policy);
         return;
       } catch (error) {
-        this.#unfit = this.#failed('verify', error).message;
+        const failure = this.#failed('verify', error);
+        this.#unfit = failure.message;
         await clock.sleep(VERIFY_AGAIN_MS, signal);
-        // Its name may lead to the primary by then.
-        if (error instanceof RedisIsReplicaError && isPresent()) this.redis.disconnect(true);
+        const isOther = failure instanceof RedisIsReplicaError || failure instanceof RedisSlotError;
+        if (isOther && isPresent()) this.#leave();
       }
     }
   }

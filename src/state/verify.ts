@@ -1,7 +1,7 @@
 /** What has to be known of a state Redis before it is used. */
 import type { Redis } from 'ioredis';
-import { messageOf, NoDatabaseError, RedisIsReplicaError, StateFormatError } from '../errors.js';
-import { addressOf, replicaAdvice } from '../redis-client.js';
+import { NoDatabaseError, RedisIsReplicaError, StateFormatError } from '../errors.js';
+import { addressOf, isNoDatabase, replicaAdvice } from '../redis-client.js';
 import type { RedisAddress } from '../vocabulary.js';
 import { FORMAT_VERSION, formatKey, ownKeyPrefix } from './format.js';
 
@@ -15,9 +15,10 @@ export async function verifyDatabase(
   try {
     await redis.select(database);
   } catch (error) {
-    if (!/DB index is out of range/i.test(messageOf(error))) throw error;
+    if (!isNoDatabase(error)) throw error;
     throw new NoDatabaseError(
-      `the state Redis at ${addressOf(address)} has no database ${database}: correct ${section}.url`,
+      `the state Redis at ${addressOf(address)} has no database ${database} (of a Redis Cluster ` +
+        `there is database 0 alone): correct ${section}.url`,
     );
   }
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import {
+  answeredAtMs,
   disposition,
   endpointSignal,
   RETRY_AFTER_MS_MAX,
@@ -115,6 +116,22 @@ describe('retryAfterMs', () => {
     expect(retryAfterMs(429, undefined, nowMs)).toBeNull();
     for (const nonsense of ['soon', 'see 2050', '-5', '1.5', '1, 2', 'Infinity', '']) {
       expect(retryAfterMs(429, nonsense, nowMs)).toBeNull();
+    }
+  });
+});
+
+describe('answeredAtMs', () => {
+  const nowMs = Date.parse('2026-11-22T07:00:00.250Z');
+
+  it("is by the receiver's clock, however wrong ours is", () => {
+    const itsMs = Date.parse('2026-11-22T06:00:00Z');
+    expect(answeredAtMs('Sun, 22 Nov 2026 06:00:00 GMT', nowMs)).toBe(itsMs);
+    expect(answeredAtMs(' Sunday, 22-Nov-26 06:00:00 GMT', nowMs)).toBe(itsMs);
+  });
+
+  it('is by ours when the answer does not tell', () => {
+    for (const nonsense of [undefined, '', '0', 'soon', '2026', 'Sun, 22 Nov 2026 99:99:99 GMT']) {
+      expect(answeredAtMs(nonsense, nowMs)).toBe(nowMs);
     }
   });
 });

@@ -5,7 +5,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { startRedis } from '../../scripts/redis-server.mjs';
 import { eventually } from '../support/eventually.js';
 import { type RelayFile, RelayProcess, simpleFile } from '../support/relay-process.js';
-import { expectEach, TestReceiver } from '../support/test-receiver.js';
+import { expectEach, type ReceivedRequest, TestReceiver } from '../support/test-receiver.js';
 
 const isWatching = async (relay: RelayProcess) =>
   (await relay.metric('expiry_relay_watching')) === 1;
@@ -43,8 +43,23 @@ class Deployment implements AsyncDisposable {
   }
 }
 
+interface Load {
+  readonly keysPerS: number;
+  /** How long the `nth` key lives, in milliseconds. */
+  readonly lifeMs: (nth: number) => number;
+}
+
+/** Some live for less than it takes to notice them. */
+const MIXED: Load = { keysPerS: 200, lifeMs: (nth) => (nth % 3 === 0 ? 10 : 400) };
+
+/** Each of them is known before it expires. */
+const STEADY: Load = { keysPerS: 300, lifeMs: () => 500 };
+
+/** From the kill of the replica that watches to the first webhook that another one has captured. */
+const SILENCE_MS_MAX = 3_000;
+
 /** Three replicas, and a writer of short-lived keys that goes on until it is told to stop. */
-async function aDeployment() {
+async function aDeployment({ keysPerS, lifeMs }: Load = MIXED) {
   const redis = await startRedis();
   onTestFinished(() => redis.stop());
   const receiver = await TestReceiver.start();
@@ -57,9 +72,14 @@ async function aDeployment() {
   const stop = new AbortController();
   let written = 0;
   const writing = (async () => {
-    for (; !stop.signal.aborted; written += 1) {
-      // Some live for less than it takes to notice them.
-      await client.set(`order:${written}`, '', 'PX', written % 3 === 0 ? 10 : 400);
+    const beganAtMs = performance.now();
+    while (!stop.signal.aborted) {
+      const pipeline = client.pipeline();
+      const wanted = ((performance.now() - beganAtMs) * keysPerS) / 1_000;
+      for (; written < wanted; written += 1) {
+        pipeline.set(`order:${written}`, '', 'PX', lifeMs(written));
+      }
+      await pipeline.exec();
       await sleep(4);
     }
   })();
@@ -90,6 +110,25 @@ describe('three replicas', () => {
     }
     await expectAll();
   }, 90_000);
+
+  it('are silent for three seconds at most when the one that watches is killed under load', async () => {
+    const { deployment, receiver, expectAll } = await aDeployment(STEADY);
+    const silencesMs: number[] = [];
+    for (let kills = 0; kills < 4; kills += 1) {
+      const watching = await deployment.watching();
+      const before = receiver.requests.length;
+      await eventually('a load', () => receiver.requests.length > before + 150);
+      const killedAtMs = Date.now();
+      await watching.stop('SIGKILL');
+      const isLater = ({ body }: ReceivedRequest) =>
+        Date.parse(String(body.data.expired_at)) > killedAtMs;
+      const first = await eventually('another captures', () => receiver.requests.find(isLater));
+      silencesMs.push(first.atMs - killedAtMs);
+      await deployment.add();
+    }
+    expect(Math.max(...silencesMs), `${silencesMs}`).toBeLessThanOrEqual(SILENCE_MS_MAX);
+    await expectAll();
+  }, 120_000);
 
   it('are not harmed by one that stands still while it watches, and wakes up', async () => {
     const { deployment, receiver, expectAll } = await aDeployment();

@@ -128,11 +128,12 @@ describe('an endpoint that no running replica has', () => {
     const one = upkeep();
     await one.once();
     // What Redis says while it cannot be used; any error of the round will do.
-    await shared.client.rename(endpointsKey(prefix), 'aside');
+    const aside = `${endpointsKey(prefix)}:aside`;
+    await shared.client.rename(endpointsKey(prefix), aside);
     await shared.client.set(endpointsKey(prefix), '');
     await clock.advance(GRACE_MS);
     await expect(one.once()).rejects.toThrow(StateUnavailableError);
-    await shared.client.rename('aside', endpointsKey(prefix));
+    await shared.client.rename(aside, endpointsKey(prefix));
     await one.once();
     expect(said).toEqual([['unknown', 'shop', 1, GRACE_MS]]);
     expect(await outbox.depth('shop')).toMatchObject({ pending: 1, deadLetters: 0 });

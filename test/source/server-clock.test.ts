@@ -9,18 +9,19 @@ function aServer(aheadMs: number) {
   const clock = new ManualClock();
   const serverClock = new ServerClock(clock);
   const server = { aheadMs };
-  /** Asks it; question and answer are under way for so long. */
-  const ask = async (thereMs: number, backMs: number) => {
+  /** What answers its question; question and answer are under way for so long. */
+  const answering = (thereMs: number, backMs: number) => {
     const time = async (): Promise<[number, number]> => {
       await clock.advance(thereMs);
       const nowMs = clock.nowMs() + server.aheadMs;
       await clock.advance(backMs);
       return [Math.floor(nowMs / 1_000), (nowMs % 1_000) * 1_000];
     };
-    await serverClock.ask({ time } as unknown as Parameters<ServerClock['ask']>[0]);
+    return { time } as unknown as Parameters<ServerClock['ask']>[0];
   };
+  const ask = (thereMs: number, backMs: number) => serverClock.ask(answering(thereMs, backMs));
   const errorMs = () => serverClock.nowMs() - (clock.nowMs() + server.aheadMs);
-  return { clock, serverClock, server, ask, errorMs };
+  return { clock, serverClock, server, answering, ask, errorMs };
 }
 
 describe("the server's clock", () => {
@@ -65,11 +66,20 @@ describe("the server's clock", () => {
   });
 
   it('of another server is another', async () => {
-    const { ask, errorMs, server, serverClock } = aServer(0);
+    const { ask, answering, errorMs, server, serverClock } = aServer(0);
     await ask(1, 1);
     server.aheadMs = 8;
-    serverClock.reset();
-    await ask(5, 5);
+    await serverClock.askAnew(answering(5, 5));
     expect(errorMs()).toBe(0);
+  });
+
+  it('is believed until the next server has answered, or does not tell', async () => {
+    const { ask, clock, errorMs, serverClock } = aServer(HOUR_MS);
+    await ask(1, 1);
+    const away = { time: () => Promise.reject(new Error('Connection is closed.')) };
+    await expect(serverClock.askAnew(away as never)).rejects.toThrow('closed');
+    expect(errorMs()).toBe(0);
+    serverClock.forget();
+    expect(serverClock.nowMs()).toBe(clock.nowMs());
   });
 });

@@ -115,6 +115,16 @@ describe('the lease', () => {
     expect(other?.token).not.toBe(token);
   });
 
+  it('is taken as soon as the time of a holder that died is over, not at the next look', async () => {
+    const { leases, key } = await replicas('other');
+    // By then it has been there for so long that it need not leave the lease to others.
+    await shared.client.set(key, 'dead:1', 'PX', 5_100);
+    const setAtMs = Date.now();
+    await holds(leases[0]);
+    expect(Date.now() - setAtMs).toBeGreaterThanOrEqual(5_100);
+    expect(Date.now() - setAtMs).toBeLessThan(5_400);
+  });
+
   it('is kept by a holder that cannot renew it, until another one holds it', async () => {
     const { leases, key } = await replicas('one', 'other');
     const [one, other] = leases;

@@ -4,6 +4,7 @@ import { RedisOutbox } from '../../src/outbox/redis-outbox.js';
 import { defineOutboxScripts, type OutboxScripts } from '../../src/outbox/scripts/scripts.js';
 import { ALWAYS_HELD } from '../../src/state/lease.js';
 import { RedisState, type StateEvents } from '../../src/state/redis-state.js';
+import { takeKeysOf } from './state-server.js';
 
 const never = new AbortController().signal;
 
@@ -36,6 +37,7 @@ export async function openState(
   prefix: string,
   events: StateEvents = SILENT_STATE_EVENTS,
 ): Promise<OpenedState> {
+  await takeKeysOf(port, prefix);
   const opened = startState(port, prefix, events);
   await opened.state.usable(never);
   return opened;

@@ -1,6 +1,8 @@
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach } from 'vitest';
-import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import type { RunningRedis } from '../../scripts/redis-server.mjs';
+import { PREFIX } from './dead-letters.js';
+import { startStateServer, takeKeysOf } from './state-server.js';
 
 /**
  * A Redis for all tests of a file, and a client of it; both are there once the tests run. Each test
@@ -10,7 +12,8 @@ export function sharedRedis(): { readonly server: RunningRedis; readonly client:
   let server: RunningRedis | undefined;
   let client: Redis | undefined;
   beforeAll(async () => {
-    server = await startRedis();
+    server = await startStateServer();
+    await takeKeysOf(server.port, PREFIX);
     client = new Redis(server.url, { protocol: 2 });
   });
   beforeEach(() => client?.flushall());

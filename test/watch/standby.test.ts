@@ -1,79 +1,386 @@
-import { describe, expect, it } from 'vitest';
+import { pino } from 'pino';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { Bell } from '../../src/bell.js';
+import { untilAborted } from '../../src/clock.js';
+import { WatchEvents } from '../../src/events/watch-events.js';
+import { Metrics } from '../../src/metrics.js';
 import type { Session } from '../../src/source/session.js';
-import { ALWAYS_HELD } from '../../src/state/lease.js';
-import type { Expiration } from '../../src/vocabulary.js';
+import type { Lease } from '../../src/state/lease.js';
+import type { KeyInDatabase } from '../../src/vocabulary.js';
 import { Standby } from '../../src/watch/standby.js';
 import { anExpiration } from '../support/domain.js';
-import { ManualClock } from '../support/manual-clock.js';
+import { ManualClock, settled } from '../support/manual-clock.js';
 
-const NOW_MS = Date.parse('2026-11-22T06:00:10.000Z');
+/** A lease that a test gives and takes. */
+class GivenLease implements Lease {
+  token: string | null = null;
+  readonly #bell = new Bell();
+  readonly #clock = new ManualClock();
+  readonly #did: string[];
 
-const order = (detectedAtMs: number) => anExpiration({ key: Buffer.from('order:1'), detectedAtMs });
+  constructor(did: string[]) {
+    this.#did = did;
+  }
 
-/** A replica that does not watch yet, and what it captures once it does. */
-function aStandby(claimedMs: number | null, deadlineMs: number | null) {
-  const steps: string[] = [];
-  const captured: Expiration[] = [];
-  const standby = new Standby({
-    watch: {
-      begin: () => void steps.push('begin'),
-      end: async () => undefined,
-    },
-    lease: ALWAYS_HELD,
-    deadlines: {
-      claimedLately: async (keys) => keys.map(() => claimedMs),
-      of: async (keys) => keys.map(() => deadlineMs),
-    },
-    capture: {
-      expired: (expiration) => {
-        steps.push('expired');
-        captured.push(expiration);
-      },
-      noticed: () => void steps.push('noticed'),
-      settled: async () => undefined,
-    },
-    isWanted: () => true,
-    events: { watching: () => undefined } as never,
-    clock: new ManualClock(),
-  });
-  return { standby, steps, captured, watch: () => standby.listening({} as Session) };
+  give(): void {
+    this.token = 'token';
+    this.#bell.ring();
+  }
+
+  take(): void {
+    this.token = null;
+    this.#bell.ring();
+  }
+
+  want(isWanted: boolean): void {
+    this.#did.push(isWanted ? 'lease wanted' : 'lease let go');
+  }
+
+  async taken(signal: AbortSignal): Promise<void> {
+    while (this.token === null && !signal.aborted) await this.#bell.wait(this.#clock, null, signal);
+  }
+
+  async lost(signal: AbortSignal): Promise<void> {
+    while (this.token !== null && !signal.aborted) await this.#bell.wait(this.#clock, null, signal);
+  }
+
+  async stop(): Promise<void> {
+    this.take();
+  }
 }
 
-describe('a replica that comes to watch', () => {
-  it('captures what it has heard, and nobody has claimed', async () => {
-    const { standby, captured, watch } = aStandby(null, null);
-    standby.expired(order(NOW_MS));
-    await watch();
-    expect(captured).toEqual([order(NOW_MS)]);
+const HEARD_AT_MS = Date.parse('2026-11-22T06:00:10.000Z');
+
+const nameOf = ({ key }: KeyInDatabase) => key.toString();
+
+/** A replica that stands by; what it does is written down in its order. */
+function aStandby() {
+  const did: string[] = [];
+  const lease = new GivenLease(did);
+  const clock = new ManualClock();
+  /** When other replicas have claimed keys, and the deadlines that the index has. */
+  const claimed = new Map<string, number>();
+  const known = new Map<string, number>();
+  /** What has to happen before a look at the state is answered, all is stored, a watch is over. */
+  const gates = {
+    look: async () => {},
+    settled: async (_: AbortSignal) => {},
+    end: async () => {},
+  };
+  const log = pino({ level: 'silent' });
+  const metrics = new Metrics({ endpoints: new Map(), routes: [] });
+  const names = new Map<Session, string>();
+  const standby = new Standby({
+    lease,
+    clock,
+    events: new WatchEvents(log, metrics, clock),
+    isWanted: (key) => key.toString().startsWith('order'),
+    watch: {
+      begin: (session) => void did.push(`watch ${names.get(session)}`),
+      end: async () => {
+        await gates.end();
+        did.push('watch ended');
+      },
+    },
+    capture: {
+      expired: (expiration) => void did.push(`expired ${nameOf(expiration)}`),
+      noticed: (notice) => void did.push(`${notice.kind} ${nameOf(notice)}`),
+      settled: async (signal) => {
+        await Promise.race([gates.settled(signal), untilAborted(signal)]);
+      },
+    },
+    deadlines: {
+      claimedLately: async (keys) => {
+        await gates.look();
+        return keys.map((key) => claimed.get(nameOf(key)) ?? null);
+      },
+      of: async (keys) => keys.map((key) => known.get(nameOf(key)) ?? null),
+    },
+  });
+  standby.start();
+  onTestFinished(() => standby.stop());
+  const session = (name: string): Session => {
+    const made = {} as Session;
+    names.set(made, name);
+    return made;
+  };
+  /** What was done since it was last asked. */
+  const done = async () => {
+    await settled();
+    return did.splice(0);
+  };
+  const expired = (...keys: string[]) => {
+    for (const key of keys) {
+      standby.expired(anExpiration({ key: Buffer.from(key), detectedAtMs: HEARD_AT_MS }));
+    }
+  };
+  const noticed = (kind: 'changed' | 'removed', key: string) =>
+    standby.noticed({ kind, database: 0, key: Buffer.from(key) });
+  return { standby, lease, clock, claimed, known, gates, session, done, expired, noticed, metrics };
+}
+
+/** One that listens, and has said so. */
+async function listening() {
+  const under = aStandby();
+  const first = under.session('first');
+  await under.standby.listening(first);
+  await under.done();
+  return { ...under, first };
+}
+
+/** One that watches. */
+async function watching() {
+  const under = await listening();
+  under.lease.give();
+  await under.done();
+  return under;
+}
+
+describe('a replica watches', () => {
+  it('once it listens, when it has the lease already', async () => {
+    const { standby, lease, session, done } = aStandby();
+    lease.give();
+    expect(await done()).toEqual([]);
+    await standby.listening(session('first'));
+    expect(await done()).toEqual(['lease wanted', 'watch first']);
   });
 
-  it('leaves alone what another one has claimed, though it was heard a moment later here', async () => {
-    const { standby, captured, watch } = aStandby(NOW_MS - 20, null);
-    standby.expired(order(NOW_MS));
-    await watch();
-    expect(captured).toEqual([]);
+  it('once it has the lease, when it listens already, and not before', async () => {
+    const { lease, done } = await listening();
+    expect(await done()).toEqual([]);
+    lease.give();
+    expect(await done()).toEqual(['watch first']);
   });
 
-  it('captures the expiration of a key when only that of its last life was claimed', async () => {
-    const { standby, captured, watch } = aStandby(NOW_MS - 2_000, null);
-    standby.expired(order(NOW_MS - 2_010));
-    standby.expired(order(NOW_MS));
-    await watch();
-    expect(captured).toEqual([order(NOW_MS)]);
+  it('no longer when it loses the lease, and again when it has it again', async () => {
+    const { lease, done } = await watching();
+    lease.take();
+    expect(await done()).toEqual(['watch ended']);
+    lease.give();
+    expect(await done()).toEqual(['watch first']);
   });
 
-  it('leaves alone what was claimed of a key that has its next life', async () => {
-    const { standby, captured, watch } = aStandby(NOW_MS, NOW_MS + 5_000);
-    standby.expired(order(NOW_MS));
-    await watch();
-    expect(captured).toEqual([]);
+  it('no longer when it listens no longer, and then the next stretch of listening', async () => {
+    const { standby, session, done } = await watching();
+    await standby.deaf();
+    expect(await done()).toEqual(['watch ended', 'lease let go']);
+    await standby.listening(session('second'));
+    expect(await done()).toEqual(['lease wanted', 'watch second']);
   });
 
-  it('looks for what is gone unheard only once what it has heard is being captured', async () => {
-    const { standby, steps, watch } = aStandby(null, null);
-    standby.noticed({ kind: 'removed', database: 0, key: Buffer.from('order:1') });
-    standby.expired(order(NOW_MS));
-    await watch();
-    expect(steps).toEqual(['noticed', 'expired', 'begin']);
+  it('nothing when the lease comes after it listens no longer', async () => {
+    const { standby, lease, done } = await listening();
+    await standby.deaf();
+    await done();
+    lease.give();
+    expect(await done()).toEqual([]);
+  });
+
+  it('no longer once it is stopped, whatever becomes of the lease', async () => {
+    const { standby, lease, done } = await watching();
+    await standby.stop();
+    expect(await done()).toEqual(['watch ended']);
+    lease.take();
+    lease.give();
+    expect(await done()).toEqual([]);
+  });
+
+  it('nothing when it is stopped before it has the lease', async () => {
+    const { standby, done } = await listening();
+    await standby.stop();
+    expect(await done()).toEqual([]);
+  });
+
+  it('nothing of a stretch that is over before its last watch has ended', async () => {
+    const { standby, gates, session, done } = await watching();
+    const ended = new AbortController();
+    gates.end = () => untilAborted(ended.signal);
+    const over = [standby.deaf(), standby.listening(session('second')), standby.deaf()];
+    await done();
+    ended.abort();
+    await Promise.all(over);
+    expect((await done()).filter((what) => what.startsWith('watch'))).toEqual(['watch ended']);
+  });
+
+  it('and says so in the metrics', async () => {
+    const { lease, metrics, done } = await watching();
+    const value = async () => /^expiry_relay_watching (\d)/m.exec(await metrics.text())?.[1];
+    expect(await value()).toBe('1');
+    lease.take();
+    await done();
+    expect(await value()).toBe('0');
+  });
+});
+
+describe('a replica that watches', () => {
+  it('captures what it hears at once, in its order', async () => {
+    const { expired, noticed, done } = await watching();
+    noticed('changed', 'order:1');
+    expired('order:1');
+    noticed('removed', 'order:2');
+    expect(await done()).toEqual(['changed order:1', 'expired order:1', 'removed order:2']);
+  });
+
+  it('keeps the lease until what it has heard is stored, when it listens no longer', async () => {
+    const { standby, gates, done } = await watching();
+    const stored = new AbortController();
+    gates.settled = () => untilAborted(stored.signal);
+    const over = standby.deaf();
+    expect(await done()).toEqual(['watch ended']);
+    stored.abort();
+    await over;
+    expect(await done()).toEqual(['lease let go']);
+  });
+
+  it.each(['it loses the lease', 'it is stopped'])(
+    'waits for that no longer when %s',
+    async (what) => {
+      const { standby, lease, gates, done } = await watching();
+      gates.settled = untilAborted;
+      const over = standby.deaf();
+      await done();
+      if (what === 'it is stopped') await standby.stop();
+      else lease.take();
+      await over;
+      expect(await done()).toEqual(['lease let go']);
+    },
+  );
+});
+
+describe('a replica that takes over', () => {
+  it('captures what it has heard while another one watched, in its order, and only then watches', async () => {
+    const { lease, expired, noticed, done } = await listening();
+    noticed('changed', 'order:1');
+    expired('order:2');
+    noticed('removed', 'order:3');
+    expired('order:1');
+    expect(await done()).toEqual([]);
+    lease.give();
+    expect(await done()).toEqual([
+      'changed order:1',
+      'expired order:2',
+      'removed order:3',
+      'expired order:1',
+      'watch first',
+    ]);
+    expired('order:4');
+    expect(await done()).toEqual(['expired order:4']);
+  });
+
+  it('leaves out what the other one has claimed, unless the index still has its deadline', async () => {
+    const { lease, claimed, known, expired, done } = await listening();
+    for (const key of ['order:1', 'order:2']) claimed.set(key, HEARD_AT_MS - 20);
+    known.set('order:2', HEARD_AT_MS - 3);
+    known.set('order:3', HEARD_AT_MS - 3);
+    expired('order:1', 'order:2', 'order:3', 'order:4');
+    lease.give();
+    expect(await done()).toEqual([
+      'expired order:2',
+      'expired order:3',
+      'expired order:4',
+      'watch first',
+    ]);
+  });
+
+  it('leaves out what was claimed of a key that has its next life', async () => {
+    const { lease, claimed, known, expired, done } = await listening();
+    claimed.set('order:1', HEARD_AT_MS);
+    known.set('order:1', HEARD_AT_MS + 5_000);
+    expired('order:1');
+    lease.give();
+    expect(await done()).toEqual(['watch first']);
+  });
+
+  it('captures a key of which only the last life was claimed', async () => {
+    const { lease, claimed, expired, done } = await listening();
+    claimed.set('order:1', HEARD_AT_MS - 2_000);
+    expired('order:1');
+    lease.give();
+    expect(await done()).toEqual(['expired order:1', 'watch first']);
+  });
+
+  it('goes back six seconds, and no further', async () => {
+    const { lease, clock, expired, noticed, done } = await listening();
+    expired('order:1');
+    noticed('changed', 'order:2');
+    await clock.advance(1);
+    expired('order:3');
+    await clock.advance(6_000);
+    lease.give();
+    expect(await done()).toEqual(['expired order:3', 'watch first']);
+  });
+
+  it('does not remember changes of keys that no route is about', async () => {
+    const { lease, noticed, done } = await listening();
+    noticed('changed', 'session:1');
+    noticed('changed', 'order:1');
+    lease.give();
+    expect(await done()).toEqual(['changed order:1', 'watch first']);
+  });
+
+  it('captures all of it when it cannot be told what was claimed', async () => {
+    const { lease, claimed, gates, expired, done } = await listening();
+    claimed.set('order:1', HEARD_AT_MS);
+    gates.look = () => Promise.reject(new Error('the state Redis is away'));
+    expired('order:1');
+    lease.give();
+    expect(await done()).toEqual(['expired order:1', 'watch first']);
+  });
+
+  it('puts what it hears during the look at the state behind the rest', async () => {
+    const { lease, claimed, gates, expired, noticed, done } = await listening();
+    const answered = new AbortController();
+    gates.look = () => untilAborted(answered.signal);
+    expired('order:1', 'order:2');
+    claimed.set('order:1', HEARD_AT_MS);
+    lease.give();
+    expect(await done()).toEqual([]);
+    noticed('changed', 'order:2');
+    // Nobody else could have claimed it since.
+    expired('order:3');
+    answered.abort();
+    expect(await done()).toEqual([
+      'expired order:2',
+      'changed order:2',
+      'expired order:3',
+      'watch first',
+    ]);
+    expired('order:4');
+    expect(await done()).toEqual(['expired order:4']);
+  });
+
+  it('remembers again what it hears after it has lost the lease, not what it captured', async () => {
+    const { lease, expired, done } = await watching();
+    expired('order:1');
+    lease.take();
+    await done();
+    expired('order:2');
+    lease.give();
+    expect(await done()).toEqual(['expired order:2', 'watch first']);
+  });
+
+  it('that loses the lease during the look at the state ends what it began', async () => {
+    const { lease, gates, expired, done } = await listening();
+    const answered = new AbortController();
+    gates.look = () => untilAborted(answered.signal);
+    expired('order:1');
+    lease.give();
+    await done();
+    lease.take();
+    answered.abort();
+    expect((await done()).at(-1)).toBe('watch ended');
+    expired('order:2');
+    expect(await done()).toEqual([]);
+  });
+
+  it('has forgotten what it heard before a gap: that was not all', async () => {
+    const { standby, lease, session, expired, done } = await listening();
+    expired('order:1');
+    await standby.deaf();
+    await standby.listening(session('second'));
+    expired('order:2');
+    await done();
+    lease.give();
+    expect(await done()).toEqual(['expired order:2', 'watch second']);
   });
 });

@@ -1,0 +1,194 @@
+/** A relay whose clock is wrong: what it does is timed by Redis's clock, and by none that can be set. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { aDeadLetter, storeDeadLetters } from '../support/dead-letters.js';
+import { eventually } from '../support/eventually.js';
+import { RelayHere, wrongClock } from '../support/relay-here.js';
+import { type RelayFile, simpleFile } from '../support/relay-process.js';
+import { sharedRedis } from '../support/shared-redis.js';
+import { type Respond, TestReceiver } from '../support/test-receiver.js';
+
+const HOUR_MS = 3_600_000;
+/** Much more than anything here takes on a busy machine, and much less than the clock is wrong by. */
+const LATE_MS_MAX = 5_000;
+/** Timers of the machine and of Redis may differ by a few milliseconds. */
+const EARLY_MS_MAX = 20;
+
+const shared = sharedRedis();
+
+/** Answers so at first, then accepts. */
+const atFirst =
+  (times: number, status: number, headers: () => Record<string, string> = () => ({})): Respond =>
+  (_, response, count) =>
+    void (count <= times
+      ? response.writeHead(status, headers()).end()
+      : response.writeHead(204).end());
+
+async function aScene(aheadMs: number, respond?: Respond) {
+  const receiver = await TestReceiver.start(respond);
+  onTestFinished(() => receiver[Symbol.asyncDispose]());
+  const clock = wrongClock(aheadMs);
+  const start = async (more: Parameters<typeof simpleFile>[2] = {}) => {
+    const file: RelayFile = simpleFile(shared.server.url, receiver.url, more);
+    const relay = await RelayHere.start(file, clock);
+    onTestFinished(() => relay.stop());
+    return relay;
+  };
+  const { requests } = receiver;
+  const arrived = (count: number) =>
+    eventually(`${count} requests`, () => requests.length >= count, 30_000);
+  /** From one request to a later one, each counted from 1. */
+  const betweenMs = (one: number, other: number) =>
+    (requests[other - 1]?.atMs ?? 0) - (requests[one - 1]?.atMs ?? 0);
+  return { receiver, requests, clock, start, arrived, betweenMs };
+}
+
+const inMs = (ms: number) => Date.now() + ms;
+
+const expire = (deadlineMs: number, name = 'order:1') =>
+  shared.client.set(name, '', 'PXAT', deadlineMs);
+
+const trackedAre = (relay: RelayHere, count: number) =>
+  eventually(
+    `${count} tracked`,
+    async () => (await relay.metric('expiry_relay_tracked_deadlines')) === count,
+  );
+
+async function latenessMs(relay: RelayHere, count: number): Promise<number> {
+  const series = 'expiry_relay_lateness_seconds';
+  expect(await relay.metric(`${series}_count{route="all"}`)).toBe(count);
+  return 1_000 * (await relay.metric(`${series}_sum{route="all"}`));
+}
+
+const EXPECT_SOON = (ms: number, fromMs: number) => {
+  expect(ms).toBeGreaterThanOrEqual(fromMs - EARLY_MS_MAX);
+  expect(ms).toBeLessThan(fromMs + LATE_MS_MAX);
+};
+
+describe.each([
+  ['an hour ahead', HOUR_MS],
+  ['an hour behind', -HOUR_MS],
+])('a relay whose clock is %s of the one of Redis', (_, aheadMs) => {
+  it('knows deadlines and keeps them: only webhook-timestamp is by its own clock', async () => {
+    const { requests, start, arrived } = await aScene(aheadMs);
+    const relay = await start();
+    const deadlines = Array.from({ length: 10 }, (_, n) => inMs(1_000 + 50 * n));
+    for (const [n, deadlineMs] of deadlines.entries()) await expire(deadlineMs, `order:${n}`);
+    await trackedAre(relay, 10);
+    await arrived(10);
+    for (const { body, atMs, headers } of requests) {
+      const expiredAtMs = Date.parse(String(body.data.expired_at));
+      expect(expiredAtMs).toBe(deadlines[Number(body.data.key.slice('order:'.length))]);
+      expect(body.data.detected_by).toBe('notification');
+      EXPECT_SOON(atMs, expiredAtMs);
+      EXPECT_SOON(Date.parse(String(body.data.detected_at)), expiredAtMs);
+      const sentAtMs = Number(headers['webhook-timestamp']) * 1_000;
+      expect(Math.abs(sentAtMs - (atMs + aheadMs))).toBeLessThan(LATE_MS_MAX);
+    }
+    expect(await latenessMs(relay, 10)).toBeLessThan(10 * LATE_MS_MAX);
+    expect(relay.logs('attempt')).toHaveLength(10);
+  });
+
+  it('recovers what expired in a gap, and nothing that still lives', async () => {
+    const { requests, start, arrived } = await aScene(aheadMs);
+    const before = await start();
+    const [goneAtMs, livesUntilMs] = [inMs(700), inMs(8_000)];
+    await expire(goneAtMs, 'gone');
+    await expire(livesUntilMs, 'lives');
+    await trackedAre(before, 2);
+    await before.stop();
+    await sleep(goneAtMs + 200 - Date.now());
+    await start();
+    await arrived(2);
+    expect(requests.map(({ body }) => [body.data.key, body.data.expired_at])).toEqual([
+      ['gone', new Date(goneAtMs).toISOString()],
+      ['lives', new Date(livesUntilMs).toISOString()],
+    ]);
+    expect(requests[1]?.body.data.detected_by).toBe('notification');
+    EXPECT_SOON(requests[1]?.atMs ?? 0, livesUntilMs);
+  });
+
+  it('waits between attempts for as long as the schedule says', async () => {
+    const { start, arrived, betweenMs } = await aScene(aheadMs, atFirst(2, 500));
+    await start({ endpoint: { retry: { schedule: ['1500ms', '500ms'], jitter: 0 } } });
+    await expire(inMs(20));
+    await arrived(3);
+    EXPECT_SOON(betweenMs(1, 2), 1_500);
+    EXPECT_SOON(betweenMs(2, 3), 500);
+  });
+
+  it('pauses an endpoint that fails for a second, no more and no less', async () => {
+    const { start, arrived, betweenMs } = await aScene(aheadMs, atFirst(5, 500));
+    const relay = await start({ endpoint: { retry: { schedule: ['20ms'], jitter: 0 } } });
+    for (let n = 0; n < 5; n += 1) await expire(inMs(50), `order:${n}`);
+    await arrived(10);
+    expect(relay.logs('endpoint_paused')).toMatchObject([{ pause_ms: 1_000 }]);
+    EXPECT_SOON(betweenMs(5, 6), 1_000);
+  });
+
+  it('obeys a Retry-After that names a time: the answer tells by which clock', async () => {
+    let namedMs = 0;
+    const { requests, start, arrived } = await aScene(
+      aheadMs,
+      atFirst(1, 503, () => {
+        namedMs = Math.ceil(inMs(1_500) / 1_000) * 1_000;
+        return { 'retry-after': new Date(namedMs).toUTCString() };
+      }),
+    );
+    await start({ endpoint: { retry: { schedule: ['10ms'], jitter: 0 } } });
+    await expire(inMs(20));
+    await arrived(2);
+    // The answer's own time is in whole seconds, too.
+    EXPECT_SOON(requests[1]?.atMs ?? 0, namedMs);
+    expect((requests[1]?.atMs ?? 0) - namedMs).toBeLessThan(LATE_MS_MAX);
+  });
+
+  it('keeps dead letters for as long as the file says', async () => {
+    const letters = [29, 31].map((minutes) =>
+      aDeadLetter({ delivery: { id: `msg_${minutes}` }, agoMs: minutes * 60_000 }),
+    );
+    await storeDeadLetters(shared.client, letters);
+    const { start } = await aScene(aheadMs);
+    const relay = await start({ state: { dead_letters: { keep: '30m' } } });
+    await eventually(
+      'one is forgotten',
+      () => relay.logs('dead_letters_expired').length > 0,
+      30_000,
+    );
+    expect(await relay.metric('expiry_relay_dead_letters{endpoint="shop"}')).toBe(1);
+  });
+});
+
+describe.each([
+  ['forward', HOUR_MS],
+  ['back', -HOUR_MS],
+])('a relay whose clock is set %s by an hour while it runs', (_, aheadMs) => {
+  it.each(['redis', 'memory'])(
+    'loses nothing and sends nothing early or late (state.kind: %s)',
+    async (kind) => {
+      const { requests, clock, start, arrived, betweenMs } = await aScene(0, atFirst(1, 500));
+      const relay = await start({
+        endpoint: { retry: { schedule: ['3s'], jitter: 0 } },
+        state: { kind },
+      });
+      // One waits for its second attempt, one for its deadline.
+      await expire(inMs(20), 'retried');
+      await arrived(1);
+      const deadlineMs = inMs(1_500);
+      await expire(deadlineMs, 'tracked');
+      await trackedAre(relay, 1);
+      clock.aheadMs = aheadMs;
+      await arrived(3);
+      expect(requests.map(({ body }) => body.data.key)).toEqual(['retried', 'tracked', 'retried']);
+      EXPECT_SOON(requests[1]?.atMs ?? 0, deadlineMs);
+      EXPECT_SOON(betweenMs(1, 3), 3_000);
+      const later = inMs(300);
+      await expire(later, 'later');
+      await arrived(4);
+      EXPECT_SOON(requests[3]?.atMs ?? 0, later);
+      expect(requests[3]?.body.data.expired_at).toBe(new Date(later).toISOString());
+      expect(await latenessMs(relay, 3)).toBeLessThan(3 * LATE_MS_MAX);
+      expect(relay.logs('gap_began')).toEqual([]);
+    },
+  );
+});

@@ -1,0 +1,199 @@
+/** What of a Redis Cluster a relay can use: one node, and what is said of the others. */
+import { Redis } from 'ioredis';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import {
+  join,
+  keyWithin,
+  SLOTS,
+  serveSlots,
+  slotOf,
+  startClusterNode,
+} from '../support/cluster-node.js';
+import { eventually } from '../support/eventually.js';
+import { RelayProcess, simpleFile } from '../support/relay-process.js';
+import { expectEach, TestReceiver } from '../support/test-receiver.js';
+
+/** Of `{expiry-relay}`. */
+const SLOT = 12_116;
+
+async function aReceiver(): Promise<TestReceiver> {
+  const receiver = await TestReceiver.start();
+  onTestFinished(() => receiver[Symbol.asyncDispose]());
+  return receiver;
+}
+
+async function aNode(...slots: readonly (readonly [number, number])[]): Promise<RunningRedis> {
+  const node = await startClusterNode();
+  onTestFinished(() => node.stop());
+  for (const [from, to] of slots) await serveSlots(node.port, from, to);
+  return node;
+}
+
+async function aClient(port: number): Promise<Redis> {
+  const client = new Redis(port, '127.0.0.1', { protocol: 2 });
+  onTestFinished(() => client.disconnect());
+  return client;
+}
+
+const KEYS = 40;
+
+async function expireSome(client: Redis): Promise<void> {
+  for (let n = 0; n < KEYS; n += 1) await client.set(`order:${n}`, '', 'PX', 200 + 10 * n);
+}
+
+async function expectAll(receiver: TestReceiver): Promise<void> {
+  await eventually('all webhooks', () => new Set(receiver.keys).size === KEYS);
+  expectEach(receiver, KEYS);
+  for (const { body } of receiver.requests) {
+    expect(body.data.detected_by).toBe('notification');
+    expect(body.data.expired_at).not.toBeNull();
+  }
+}
+
+describe('a relay', () => {
+  it('keeps its state on a node that has one slot alone: that of its keys', async () => {
+    const redis = await startRedis();
+    onTestFinished(() => redis.stop());
+    const state = await aNode([SLOT, SLOT]);
+    const receiver = await aReceiver();
+    const file = simpleFile(redis.url, receiver.url, { state: { url: state.url } });
+    await using one = await RelayProcess.start(file);
+    await using other = await RelayProcess.start(file);
+    await expireSome(await aClient(redis.port));
+    await expectAll(receiver);
+    for (const relay of [one, other]) {
+      expect(relay.logs('state_trouble')).toEqual([]);
+      expect(relay.logs('watch_failed')).toEqual([]);
+      expect(relay.logs('cluster_part')).toEqual([]);
+    }
+    // Another one takes it over.
+    const watching = (await one.metric('expiry_relay_watching')) === 1 ? one : other;
+    await watching.stop('SIGKILL');
+    const client = await aClient(redis.port);
+    await client.set('after', '', 'PX', 50);
+    await eventually('it is taken over', () => receiver.keys.includes('after'));
+  });
+
+  it('watches a cluster of one node, and keeps its state there', async () => {
+    const node = await aNode([0, SLOTS - 1]);
+    const receiver = await aReceiver();
+    await using relay = await RelayProcess.start(simpleFile(node.url, receiver.url));
+    await expireSome(await aClient(node.port));
+    await expectAll(receiver);
+    expect(relay.logs().filter(({ level }) => level === 'error')).toEqual([]);
+    expect(relay.logs('cluster_part')).toEqual([]);
+  });
+
+  it('that watches one of two primaries says that it sees only the keys there', async () => {
+    const [one, other] = [await aNode([0, SLOT - 1]), await aNode([SLOT, SLOTS - 1])];
+    await join(one, other);
+    const receiver = await aReceiver();
+    await using relay = await RelayProcess.start(simpleFile(other.url, receiver.url));
+    expect(await relay.logged('cluster_part')).toMatchObject({
+      level: 'warn',
+      redis: `127.0.0.1:${other.port}`,
+      primaries: 2,
+      msg: expect.stringContaining('Run one relay for each primary'),
+    });
+    const elsewhere = await keyWithin(one.port, 'elsewhere', 0, SLOT - 1);
+    const here = await keyWithin(one.port, 'here', SLOT, SLOTS - 1);
+    await (await aClient(one.port)).set(elsewhere, '', 'PX', 50);
+    await (await aClient(other.port)).set(here, '', 'PX', 1_000);
+    await eventually('the webhook', () => receiver.keys.includes(here));
+    expect(receiver.keys).toEqual([here]);
+    expect(relay.logs('cluster_part')).toHaveLength(1);
+  });
+
+  it('for each of two primaries, with a prefix that lies there, makes each key one webhook', async () => {
+    const shares = [
+      [0, SLOT - 1],
+      [SLOT, SLOTS - 1],
+    ] as const;
+    const nodes = await Promise.all(shares.map((slots) => aNode(slots)));
+    const [one, other] = nodes as [RunningRedis, RunningRedis];
+    await join(one, other);
+    const receiver = await aReceiver();
+    const expected: string[] = [];
+    for (const [at, [from, to]] of shares.entries()) {
+      const { url, port } = nodes[at] ?? one;
+      const prefix = await keyWithin(port, 'relay', from, to);
+      const relay = await RelayProcess.start(simpleFile(url, receiver.url, { state: { prefix } }));
+      onTestFinished(() => relay[Symbol.asyncDispose]());
+    }
+    for (const [at, [from, to]] of shares.entries()) {
+      const { port } = nodes[at] ?? one;
+      const client = await aClient(port);
+      for (let n = 0; n < 5; n += 1) {
+        const key = await keyWithin(port, `order:${at}:${n}`, from, to);
+        expected.push(key);
+        await client.set(key, '', 'PX', 300);
+      }
+    }
+    await eventually('all webhooks', () => receiver.requests.length >= expected.length);
+    expect(receiver.keys.sort()).toEqual(expected.sort());
+    expectEach(receiver, expected.length);
+  });
+
+  it('forgets a key that moved to another node while nobody listened, and goes on', async () => {
+    const [one, other] = [await aNode([0, SLOT - 1]), await aNode([SLOT, SLOTS - 1])];
+    await join(one, other);
+    const nodes = [await aClient(one.port), await aClient(other.port)] as const;
+    const receiver = await aReceiver();
+    const file = simpleFile(other.url, receiver.url);
+    const tracked = (relay: RelayProcess) => relay.metric('expiry_relay_tracked_deadlines');
+    const moves = await keyWithin(one.port, 'moves', SLOT + 1, SLOTS - 1);
+    const stays = await keyWithin(one.port, 'stays', SLOT, SLOT + 100);
+    await using before = await RelayProcess.start(file);
+    await nodes[1].set(moves, '', 'PX', 60_000);
+    await eventually('it is tracked', async () => (await tracked(before)) === 1);
+    await before.stop();
+    const [target, slot] = [await nodes[0].cluster('MYID'), await slotOf(one.port, moves)];
+    await nodes[1].del(moves);
+    for (const node of nodes) await node.cluster('SETSLOT', slot, 'NODE', target);
+    await using relay = await RelayProcess.start(file);
+    await eventually('it is forgotten', async () => (await tracked(relay)) === 0);
+    await nodes[1].set(stays, '', 'PX', 50);
+    await eventually('the webhook', () => receiver.requests.length > 0);
+    expect(receiver.keys).toEqual([stays]);
+    expect(relay.logs('watch_failed')).toEqual([]);
+  });
+
+  it('refuses a node that does not have the slot of its keys, and says which one does', async () => {
+    const [one, other] = [await aNode([0, SLOT - 1]), await aNode([SLOT, SLOTS - 1])];
+    await join(one, other);
+    await using relay = await RelayProcess.spawn(simpleFile(one.url, 'http://127.0.0.1:9'));
+    expect(await relay.exited).toMatchObject({ code: 1 });
+    expect(relay.stderr).toContain(
+      `127.0.0.1:${one.port} is a node of a Redis Cluster, and slot ${SLOT}, that of the relay's ` +
+        `own keys, is on 127.0.0.1:${other.port}: point redis.url at that node`,
+    );
+  });
+
+  it('is not ready while the canary belongs to another node, and says why', async () => {
+    const [one, other] = [await aNode([0, SLOT - 1]), await aNode([SLOT, SLOTS - 1])];
+    await join(one, other);
+    const file = simpleFile(one.url, 'http://127.0.0.1:9', { state: { url: other.url } });
+    await using relay = await RelayProcess.spawn(file);
+    const { error } = await relay.logged('canary_unwritable');
+    expect(error).toMatch(
+      new RegExp(`slot ${SLOT}, .* is on 127.0.0.1:${other.port}: choose a state.prefix`),
+    );
+    expect(await relay.get('/readyz?verbose')).toMatchObject({
+      status: 503,
+      text: expect.stringContaining('choose a state.prefix'),
+    });
+  });
+
+  it('refuses to watch another database than the first of a cluster', async () => {
+    const node = await aNode([0, SLOTS - 1]);
+    const file = simpleFile(node.url, 'http://127.0.0.1:9', {
+      redis: { url: node.url, databases: [0, 1] },
+    });
+    await using relay = await RelayProcess.spawn(file);
+    expect(await relay.exited).toMatchObject({ code: 1 });
+    expect(relay.stderr).toContain(
+      'has no database 1: correct redis.databases (of a Redis Cluster there is database 0 alone)',
+    );
+  });
+});

@@ -1,0 +1,102 @@
+/** Nodes of a Redis Cluster: real servers, each with the slots that a test gives it. */
+import { Redis } from 'ioredis';
+import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { eventually } from './eventually.js';
+import { freePort } from './free-port.js';
+
+export const SLOTS = 16_384;
+
+/** The nodes talk to one another on a port so far above their own. */
+const BUS_PORT_OFFSET = 10_000;
+const PORT_MAX = 65_535;
+
+/** Somebody may have taken the other port. */
+const TRIES_MAX = 5;
+
+const CLUSTER = [
+  ...['--cluster-enabled', 'yes'],
+  ...['--cluster-require-full-coverage', 'no'],
+  ...['--cluster-node-timeout', '2000'],
+];
+
+/** A node of its own, without slots: it takes no key at all. */
+export async function startClusterNode(): Promise<RunningRedis> {
+  for (let tries = 1; ; tries += 1) {
+    const port = Number(await freePort());
+    if (port + BUS_PORT_OFFSET > PORT_MAX) continue;
+    try {
+      return await startRedis({ port, args: CLUSTER });
+    } catch (error) {
+      if (tries === TRIES_MAX) throw error;
+    }
+  }
+}
+
+/** The node takes the keys of these slots, `to` among them, and refuses all others. */
+export async function serveSlots(port: number, from: number, to: number): Promise<void> {
+  await withClient(port, async (client) => {
+    const slots = Array.from({ length: to - from + 1 }, (_, n) => from + n);
+    await client.cluster('ADDSLOTS', ...slots);
+    await stateIsOk(client);
+  });
+}
+
+/** The node takes the keys of this one's slot. */
+export async function serveSlotOf(port: number, key: string): Promise<void> {
+  await withClient(port, async (client) => {
+    const slot = await client.cluster('KEYSLOT', key);
+    await client.cluster('ADDSLOTS', slot).catch((error: Error) => {
+      if (!error.message.includes('already busy')) throw error;
+    });
+    await stateIsOk(client);
+  });
+}
+
+/** From then on each of them knows the other's slots. */
+export async function join(one: RunningRedis, other: RunningRedis): Promise<void> {
+  await withClient(one.port, (client) => client.cluster('MEET', '127.0.0.1', other.port));
+  for (const { port } of [one, other]) {
+    await withClient(port, (client) =>
+      eventually('both know both', async () => (await clusterInfo(client)).includes('size:2')),
+    );
+  }
+}
+
+/** The slot of a key. */
+export async function slotOf(port: number, key: string): Promise<number> {
+  return withClient(port, (client) => client.cluster('KEYSLOT', key));
+}
+
+/** A key of this name, more or less, that lies in one of these slots. */
+export async function keyWithin(
+  port: number,
+  name: string,
+  from: number,
+  to: number,
+): Promise<string> {
+  for (let n = 0; ; n += 1) {
+    const slot = await slotOf(port, `${name}-${n}`);
+    if (slot >= from && slot <= to) return `${name}-${n}`;
+  }
+}
+
+const clusterInfo = async (client: Redis) => String(await client.cluster('INFO'));
+
+/** A node that has just started takes its slots only after a moment. */
+async function stateIsOk(client: Redis): Promise<void> {
+  await eventually('the cluster is ok', async () =>
+    (await clusterInfo(client)).includes('cluster_state:ok'),
+  );
+}
+
+async function withClient<Result>(
+  port: number,
+  use: (client: Redis) => Promise<Result>,
+): Promise<Result> {
+  const client = new Redis(port, '127.0.0.1', { protocol: 2 });
+  try {
+    return await use(client);
+  } finally {
+    client.disconnect();
+  }
+}

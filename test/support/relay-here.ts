@@ -1,0 +1,81 @@
+/** A relay in this process, for what a process of its own cannot be given: a clock that is wrong. */
+import { Writable } from 'node:stream';
+import { request } from 'undici';
+import { stringify } from 'yaml';
+import { runRelay } from '../../src/app.js';
+import { type Clock, systemChance, systemClock } from '../../src/clock.js';
+import { loadSettings } from '../../src/config/load.js';
+import { tempFolder } from './cli.js';
+import { eventually } from './eventually.js';
+import type { LogLine, RelayFile } from './relay-process.js';
+
+/** The machine's clock, and what it would say if somebody set it. */
+export interface WrongClock extends Clock {
+  /** How far the time of day is ahead. */
+  aheadMs: number;
+}
+
+export function wrongClock(aheadMs: number): WrongClock {
+  const clock: WrongClock = {
+    ...systemClock,
+    aheadMs,
+    nowMs: () => systemClock.nowMs() + clock.aheadMs,
+  };
+  return clock;
+}
+
+export class RelayHere implements AsyncDisposable {
+  readonly #lines: LogLine[] = [];
+  readonly #stop = new AbortController();
+  #over: Promise<void> = Promise.resolve();
+
+  /** Starts it and waits until it is ready. */
+  static async start(file: RelayFile, clock: Clock): Promise<RelayHere> {
+    const relay = new RelayHere();
+    await relay.#start(file, clock);
+    await eventually('ready', async () => (await relay.#get('/readyz')).status === 200);
+    return relay;
+  }
+
+  async #start(file: RelayFile, clock: Clock): Promise<void> {
+    const yaml = stringify({ admin: { listen: '127.0.0.1:0' }, ...file });
+    await using folder = await tempFolder({ 'relay.yaml': yaml });
+    const { settings } = await loadSettings({ file: undefined, env: {}, cwd: folder.path });
+    const output = new Writable({
+      decodeStrings: false,
+      write: (line: string, _, done) => {
+        this.#lines.push(JSON.parse(line));
+        done();
+      },
+    });
+    const parts = { settings, file: 'relay.yaml', output, clock, chance: systemChance };
+    this.#over = runRelay(parts, this.#stop.signal);
+    this.#over.catch(() => undefined);
+  }
+
+  logs(event: string): LogLine[] {
+    return this.#lines.filter((line) => line.event === event);
+  }
+
+  /** The value of one series. */
+  async metric(series: string): Promise<number> {
+    const { text } = await this.#get('/metrics');
+    const line = text.split('\n').find((candidate) => candidate.startsWith(`${series} `));
+    return line === undefined ? Number.NaN : Number(line.slice(series.length));
+  }
+
+  async #get(path: string): Promise<{ status: number; text: string }> {
+    const started = await eventually('started', () => this.logs('started')[0]);
+    const { statusCode, body } = await request(`http://${started.admin}${path}`);
+    return { status: statusCode, text: await body.text() };
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort('SIGTERM');
+    await this.#over;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+}

@@ -1,0 +1,354 @@
+import { describe, expect, it } from 'vitest';
+import { untilAborted } from '../../src/clock.js';
+import { at, NOW_MS, until } from '../deadlines/contract.js';
+import { aWatch } from './a-watch.js';
+
+/** One that watches a database that has been watched before. */
+async function watching(given: Parameters<typeof aWatch>[0] = {}) {
+  const under = aWatch(given);
+  for (const database of given.databases ?? [0]) under.keys.markers.add(database);
+  await under.begin();
+  return under;
+}
+
+const changed = (under: ReturnType<typeof aWatch>, ...names: string[]) =>
+  under.watch.changed(names.map((name) => at(name)));
+
+describe('a watch that begins', () => {
+  it('finds the deadlines of the keys that are there, and of no others', async () => {
+    const under = aWatch();
+    under.keys.set('order:1', 60_000);
+    under.keys.set('order:2', null);
+    under.keys.set('session:1', 60_000);
+    await under.begin();
+    expect(await under.known('order:1', 'order:2', 'session:1')).toEqual([60_000, null, null]);
+    expect(await under.index.count()).toBe(1);
+    expect(under.logged('swept')).toMatchObject([{ keys: 2 }]);
+  });
+
+  it('reads again what the index says: deleted, persisted and prolonged are no expirations', async () => {
+    const under = aWatch();
+    under.keys.markers.add(0);
+    await under.index.put(['order:1', 'order:2', 'order:3'].map((key) => until(key, 5_000)));
+    under.keys.set('order:2', null);
+    under.keys.set('order:3', 90_000);
+    await under.begin();
+    expect(await under.known('order:1', 'order:2', 'order:3')).toEqual([null, null, 90_000]);
+    await under.clock.advance(20_000);
+    expect(under.recovered).toEqual([]);
+  });
+
+  it('recovers what is gone after its deadline, once', async () => {
+    const under = aWatch();
+    under.keys.markers.add(0);
+    await under.index.put([until('order:1', -5_000)]);
+    await under.begin();
+    await under.clock.advance(20_000);
+    expect(under.recovered.map(({ key }) => key)).toEqual(['order:1']);
+    expect(await under.index.count()).toBe(0);
+  });
+
+  it('and cannot read, says so once, and begins again until it can', async () => {
+    const under = aWatch();
+    under.keys.markers.add(0);
+    under.keys.set('order:1', 60_000);
+    under.keys.trouble = new Error('not now');
+    await under.begin();
+    await under.clock.advance(5_000);
+    expect(under.logged('watch_failed')).toMatchObject([{ error: 'not now' }]);
+    under.keys.trouble = null;
+    await under.clock.advance(1_000);
+    expect(await under.known('order:1')).toEqual([60_000]);
+  });
+});
+
+describe('a watch', () => {
+  it('reads a key just after its deadline, and not before', async () => {
+    const under = await watching();
+    under.keys.set('order:1', 9_500);
+    await changed(under, 'order:1');
+    const before = under.keys.readTimes('order:1').length;
+    await under.clock.advance(9_500);
+    expect(under.keys.readTimes('order:1')).toHaveLength(before);
+    await under.clock.advance(1);
+    expect(under.keys.readTimes('order:1').slice(before)).toEqual([9_501]);
+  });
+
+  it('is not late for a key whose deadline is earlier than the one that it waits for', async () => {
+    const under = await watching();
+    under.keys.set('order:1', 40_000);
+    await changed(under, 'order:1');
+    await under.clock.advance(10_000);
+    under.keys.set('order:2', 10_030);
+    await changed(under, 'order:2');
+    await under.clock.advance(100);
+    expect(under.keys.readTimes('order:2')).toContain(10_031);
+  });
+
+  it('waits for the new deadline of a key that got one unheard', async () => {
+    const under = await watching();
+    under.keys.set('order:1', 500);
+    await changed(under, 'order:1');
+    under.keys.set('order:1', 2_500);
+    await under.clock.advance(1_000);
+    expect(await under.known('order:1')).toEqual([2_500]);
+    expect(under.recovered).toEqual([]);
+    await under.clock.advance(1_501);
+    expect(under.keys.readTimes('order:1').at(-1)).toBe(2_501);
+  });
+
+  it('goes through the index and the keys again every minute', async () => {
+    const under = await watching();
+    await under.index.put([until('order:1', 300_000)]);
+    under.keys.set('order:2', 300_000);
+    const sweeps = under.keys.sweeps;
+    await under.clock.advance(59_000);
+    expect(under.keys.sweeps).toBe(sweeps);
+    await under.clock.advance(2_000);
+    expect(under.keys.sweeps).toBe(sweeps + 1);
+    expect(await under.known('order:1', 'order:2')).toEqual([null, 300_000]);
+    expect(under.recovered).toEqual([]);
+  });
+
+  it('keeps databases apart', async () => {
+    const under = await watching({ databases: [0, 3] });
+    under.keys.set('order:1', 1_000, 3);
+    await under.watch.changed([at('order:1', 3)]);
+    expect(await under.index.of([at('order:1', 3), at('order:1')])).toEqual([NOW_MS + 1_000, null]);
+    under.keys.flush(0);
+    await under.clock.advance(900);
+    expect(await under.index.count()).toBe(1);
+    await under.clock.advance(101);
+    expect(under.keys.readTimes('order:1').at(-1)).toBe(1_001);
+  });
+
+  it('that has ended reads nothing more, and waits for nothing', async () => {
+    const under = await watching();
+    under.keys.set('order:1', 1_000);
+    await changed(under, 'order:1');
+    await under.watch.end();
+    const reads = under.keys.reads.length;
+    await under.clock.advance(100_000);
+    expect(under.keys.reads).toHaveLength(reads);
+    expect(under.clock.timers).toBe(0);
+    await changed(under, 'order:1');
+    expect(under.keys.reads).toHaveLength(reads);
+  });
+
+  it('has ended only when what was under way is over', async () => {
+    const under = await watching();
+    const heard = new AbortController();
+    under.gates.heardAll = () => untilAborted(heard.signal);
+    under.keys.set('order:1', 1_000);
+    await changed(under, 'order:1');
+    await under.clock.advance(3_000);
+    let isOver = false;
+    const over = under.watch.end().then(() => {
+      isOver = true;
+    });
+    await under.clock.advance(10_000);
+    expect(isOver).toBe(false);
+    heard.abort();
+    await over;
+    expect(under.recovered).toEqual([]);
+  });
+
+  it('goes on where it ended when it begins again', async () => {
+    const under = await watching();
+    under.keys.set('order:1', 1_000);
+    await changed(under, 'order:1');
+    await under.watch.end();
+    await under.clock.advance(5_000);
+    expect(under.recovered).toEqual([]);
+    await under.begin();
+    await under.clock.advance(5_000);
+    expect(under.recovered.map(({ key }) => key)).toEqual(['order:1']);
+  });
+});
+
+describe('what has changed', () => {
+  it('is read and written down', async () => {
+    const under = await watching();
+    under.keys.set('order:1', 30_000);
+    await changed(under, 'order:1');
+    under.keys.set('order:1', null);
+    under.keys.set('order:2', 40_000);
+    await changed(under, 'order:1', 'order:2');
+    expect(await under.known('order:1', 'order:2')).toEqual([null, 40_000]);
+  });
+
+  it('waits until it is known that the database was not emptied', async () => {
+    const under = aWatch();
+    under.keys.set('order:1', 30_000);
+    under.keys.trouble = new Error('not now');
+    await under.begin();
+    let isOver = false;
+    const over = changed(under, 'order:1').then(() => {
+      isOver = true;
+    });
+    await under.clock.advance(3_000);
+    expect(isOver).toBe(false);
+    under.keys.trouble = null;
+    await under.clock.advance(1_000);
+    await over;
+    expect(await under.known('order:1')).toEqual([30_000]);
+  });
+
+  it('is left to the next term when it cannot be read', async () => {
+    const under = await watching();
+    under.keys.trouble = new Error('the connection is closed');
+    await changed(under, 'order:1');
+    expect(await under.index.count()).toBe(0);
+  });
+
+  it('is refused when it cannot be written down, so that it is tried again', async () => {
+    const under = await watching();
+    under.keys.set('order:1', 30_000);
+    under.index.trouble = new Error('the state Redis is away');
+    await expect(changed(under, 'order:1')).rejects.toThrow('the state Redis is away');
+  });
+});
+
+describe('a database that was emptied', () => {
+  it('is not said of one that nobody has watched before: its marker is written', async () => {
+    const under = aWatch();
+    await under.begin();
+    expect(under.did).toEqual(['forgotten 0: 0', 'marker 0']);
+    expect(under.logged('database_emptied')).toEqual([]);
+  });
+
+  it('before the watch began: what was known is forgotten, and this is said', async () => {
+    const under = aWatch();
+    await under.index.put([until('order:1', -5_000), until('order:2', 5_000)]);
+    await under.begin();
+    expect(under.did).toEqual(['forgotten 0: 2', 'marker 0']);
+    expect(under.logged('database_emptied')).toMatchObject([{ database: 0, forgotten: 2 }]);
+    await under.clock.advance(20_000);
+    expect(under.recovered).toEqual([]);
+  });
+
+  it('meanwhile is noticed within five seconds, and all keys are looked for again at once', async () => {
+    const under = await watching();
+    under.keys.set('order:1', 60_000);
+    await changed(under, 'order:1');
+    await under.clock.advance(10_500);
+    const sweeps = under.keys.sweeps;
+    under.keys.flush();
+    under.keys.set('order:2', 60_000);
+    await under.clock.advance(5_000);
+    expect(under.did).toEqual(['forgotten 0: 1', 'marker 0']);
+    expect(under.logged('database_emptied')).toMatchObject([{ database: 0, forgotten: 1 }]);
+    expect(under.keys.sweeps).toBe(sweeps + 1);
+    expect(await under.known('order:1', 'order:2')).toEqual([null, 60_000]);
+  });
+
+  it('is said, too, when nothing was known of its keys', async () => {
+    const under = await watching();
+    under.keys.flush();
+    await under.clock.advance(5_000);
+    expect(under.logged('database_emptied')).toMatchObject([{ forgotten: 0 }]);
+  });
+
+  it('causes no recovery of the keys that were due since', async () => {
+    const under = await watching();
+    for (const key of ['order:1', 'order:2']) under.keys.set(key, 1_000);
+    await changed(under, 'order:1', 'order:2');
+    await under.clock.advance(900);
+    under.keys.flush();
+    await under.clock.advance(20_000);
+    expect(under.recovered).toEqual([]);
+    expect(await under.index.count()).toBe(0);
+    expect(under.logged('database_emptied')).toMatchObject([{ forgotten: 2 }]);
+  });
+
+  it('while it is awaited what Redis has said causes none, either', async () => {
+    const under = await watching();
+    under.keys.set('order:1', 1_000);
+    await changed(under, 'order:1');
+    under.gates.heardAll = async () => under.keys.flush();
+    await under.clock.advance(20_000);
+    expect(under.recovered).toEqual([]);
+    expect(under.logged('database_emptied')).toHaveLength(1);
+  });
+});
+
+describe('a key that is gone after its deadline, and of which nothing is heard', () => {
+  /** One that is due in a second. */
+  async function due() {
+    const under = await watching();
+    under.keys.set('order:1', 1_000);
+    await changed(under, 'order:1');
+    return under;
+  }
+
+  it('is recovered after a second, at the time when it was found', async () => {
+    const under = await due();
+    await under.clock.advance(1_999);
+    expect(under.recovered).toEqual([]);
+    await under.clock.advance(1_001);
+    expect(under.recovered.map(({ key }) => key)).toEqual(['order:1']);
+    expect(under.recovered[0]?.atMs).toBeGreaterThanOrEqual(2_000);
+    expect(under.recovered[0]?.atMs).toBeLessThanOrEqual(2_500);
+    await under.clock.advance(10_000);
+    expect(under.recovered).toHaveLength(1);
+  });
+
+  it('is not recovered when its expiration is claimed before that', async () => {
+    const under = await due();
+    await under.clock.advance(1_500);
+    await under.index.claimed([
+      { ...at('order:1'), deadlineMs: NOW_MS + 1_000, detectedAtMs: NOW_MS + 1_500 },
+    ]);
+    await under.clock.advance(10_000);
+    expect(under.recovered).toEqual([]);
+  });
+
+  it.each(['heardAll', 'settled'] as const)(
+    'is recovered only once all that Redis said is heard and stored (%s)',
+    async (gate) => {
+      const under = await due();
+      const open = new AbortController();
+      under.gates[gate] = () => untilAborted(open.signal);
+      await under.clock.advance(10_000);
+      expect(under.recovered).toEqual([]);
+      open.abort();
+      await under.clock.advance(2_500);
+      expect(under.recovered.map(({ key }) => key)).toEqual(['order:1']);
+    },
+  );
+
+  it('is not recovered when it lives again', async () => {
+    const under = await due();
+    await under.clock.advance(1_500);
+    under.keys.set('order:1', 30_000);
+    await under.clock.advance(10_000);
+    expect(under.recovered).toEqual([]);
+    expect(await under.known('order:1')).toEqual([30_000]);
+  });
+
+  it('is read once more when it only seemed gone, while Redis was not to expire keys', async () => {
+    const under = await due();
+    const resumed = new AbortController();
+    await under.clock.advance(1_900);
+    under.keys.writable = () => untilAborted(resumed.signal);
+    await under.clock.advance(2_000);
+    under.keys.set('order:1', 30_000);
+    resumed.abort();
+    await under.clock.advance(10_000);
+    expect(under.recovered).toEqual([]);
+    expect(await under.known('order:1')).toEqual([30_000]);
+  });
+
+  it('is left to the next term when this one ends meanwhile', async () => {
+    const under = await due();
+    under.gates.settled = untilAborted;
+    await under.clock.advance(3_000);
+    await under.watch.end();
+    under.gates.settled = async () => {};
+    await under.clock.advance(3_000);
+    expect(under.recovered).toEqual([]);
+    await under.begin();
+    await under.clock.advance(3_000);
+    expect(under.recovered.map(({ key }) => key)).toEqual(['order:1']);
+  });
+});
