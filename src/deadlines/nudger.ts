@@ -22,6 +22,9 @@ const TAKE_EVERY_MS = 50;
 /** Keys read together: what is due later waits for them. */
 const BATCH = 500;
 
+/** Timers are no more exact than that; the rest of a wait is spent turning. */
+const TIMER_MS = 1;
+
 /** Taken out, and not yet read. */
 const HELD_MAX = 4 * BATCH;
 
@@ -141,7 +144,8 @@ export class Nudger {
       const first = this.#held.peek();
       const leftMs =
         first === undefined ? null : first.deadlineMs + AFTER_DEADLINE_MS - serverNowMs();
-      await this.#holding.wait(clock, leftMs, signal);
+      if (leftMs !== null && leftMs < TIMER_MS) await clock.turn();
+      else await this.#holding.wait(clock, leftMs, signal);
     }
   }
 
