@@ -6,7 +6,7 @@
 import { Bell } from '../bell.js';
 import { type Clock, untilAborted } from '../clock.js';
 import { FencedError } from '../errors.js';
-import { watchKey } from './format.js';
+import { DEAD_AFTER_MS, replicasKey, watchKey } from './format.js';
 import { ignoreTrouble, type RedisState } from './redis-state.js';
 import { defineScripts, type Scripts } from './scripts.js';
 
@@ -17,8 +17,9 @@ const LEASE_MS = 2_000;
 const LOOK_EVERY_MS = 500;
 
 /**
- * A replica that could capture only since then leaves a free lease to the others for a while: they
- * have heard what happened since the last holder died, and look within half a second.
+ * A replica that could capture only since then leaves a free lease to the others for a while, if
+ * there are any: they have heard what happened since the last holder died, and look within half a
+ * second.
  */
 const NEW_FOR_MS = 4_000;
 const LEFT_TO_OTHERS_MS = 600;
@@ -28,15 +29,21 @@ const HELD = -1;
 const FREE = -2;
 
 /**
- * KEYS: watch. ARGV: token, milliseconds, whether it may be taken. Its first write is one that Redis
- * allows at maxmemory.
+ * KEYS: watch, replicas. ARGV: token, milliseconds, the replica's name, whether it takes a free lease
+ * before others. Its first write is one that Redis allows at maxmemory.
  */
 const HOLD = `local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then
   local left = redis.call('PTTL', KEYS[1])
   return left < 0 and ${LOOK_EVERY_MS} or left
 end
-if not holder and ARGV[3] == '0' then return ${FREE} end
+if not holder and ARGV[4] == '0' then
+  local time = redis.call('TIME')
+  local heard = time[1] * 1000 - ${DEAD_AFTER_MS}
+  for _, replica in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], heard, '+inf')) do
+    if replica ~= ARGV[3] then return ${FREE} end
+  end
+end
 redis.call('DEL', KEYS[1])
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return ${HELD}`;
@@ -152,7 +159,10 @@ export class RedisLease implements Lease {
     const token = held ?? `${this.#replica}:${this.#terms}`;
     const key = watchKey(this.#state.prefix);
     const reply = await this.#state.run('watch', () =>
-      this.#scripts.leaseHold([key], [token, LEASE_MS, this.#mayTake(held) ? 1 : 0]),
+      this.#scripts.leaseHold(
+        [key, replicasKey(this.#state.prefix)],
+        [token, LEASE_MS, this.#replica, this.#isFirst(held) ? 1 : 0],
+      ),
     );
     this.#freeAtMs = reply === FREE ? (this.#freeAtMs ?? this.#clock.monotonicMs()) : null;
     if (reply !== HELD) {
@@ -165,7 +175,7 @@ export class RedisLease implements Lease {
     if (held === null) this.#bell.ring();
   }
 
-  #mayTake(held: string | null): boolean {
+  #isFirst(held: string | null): boolean {
     const nowMs = this.#clock.monotonicMs();
     if (held !== null || nowMs - this.#wantedAtMs >= NEW_FOR_MS) return true;
     return this.#freeAtMs !== null && nowMs - this.#freeAtMs >= LEFT_TO_OTHERS_MS;
