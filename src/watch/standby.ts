@@ -12,6 +12,9 @@ import type { Expiration, Notice } from '../vocabulary.js';
 import { type Heard, Memory } from './memory.js';
 import type { Watch } from './watch.js';
 
+/** One expiration is not heard at the same moment by all replicas, and clocks are not quite the same. */
+const HEARD_APART_MS = 250;
+
 export interface StandbyParts {
   readonly watch: Pick<Watch, 'begin' | 'end'>;
   readonly lease: Lease;
@@ -107,8 +110,9 @@ export class Standby {
       }
       if (session === null || session !== this.#session) return;
       events.watching(true);
-      watch.begin(session);
+      // What was heard is to be captured first: what is gone unheard is looked for after it.
       await this.#goOn(session);
+      watch.begin(session);
     });
     return this.#changing;
   }
@@ -127,18 +131,33 @@ export class Standby {
     }
   }
 
-  /** Those that are still in the index, and those that nobody has claimed lately. */
+  /** Those that nobody has claimed lately. */
   async #unclaimed(heard: readonly Heard[]): Promise<(expiration: Expiration) => boolean> {
     const { deadlines } = this.#parts;
     const expirations = heard.flatMap((one) => (one.kind === 'expired' ? [one.expiration] : []));
     try {
       const claimed = await deadlines.claimedLately(expirations);
       const known = await deadlines.of(expirations);
-      const done = new Set(expirations.filter((_, at) => claimed[at] && known[at] === null));
+      const done = new Set(
+        expirations.filter((one, at) => isDone(one, claimed[at] ?? null, known[at] ?? null)),
+      );
       return (expiration) => !done.has(expiration);
     } catch {
       // Sent twice rather than never.
       return () => true;
     }
   }
+}
+
+/**
+ * Whether another replica has claimed it: not if the claim was about an earlier life of its key, nor
+ * if the index still has its deadline. A deadline that is yet to come is that of the key's next life.
+ */
+function isDone(
+  { detectedAtMs }: Expiration,
+  claimedMs: number | null,
+  deadlineMs: number | null,
+): boolean {
+  if (claimedMs === null || detectedAtMs > claimedMs + HEARD_APART_MS) return false;
+  return deadlineMs === null || deadlineMs > detectedAtMs + HEARD_APART_MS;
 }

@@ -191,6 +191,48 @@ describe('the deadline of an expiration', () => {
     expect(await deadlines.count()).toBe(0);
   });
 
+  it('goes with one of two expirations of the same key, of which each has its id', async () => {
+    const { capture, deadlines, claimAll } = aCapture();
+    await deadlines.put([deadlineOf(order(1))]);
+    capture.expired(order(1));
+    capture.expired(order(1));
+    await settled();
+    const deliveries = await claimAll();
+    expect(deliveries.map(({ expiredAtMs }) => expiredAtMs)).toEqual([
+      order(1).detectedAtMs - 3,
+      null,
+    ]);
+    expect(new Set(deliveries.map(({ id }) => id)).size).toBe(2);
+    expect(await deadlines.count()).toBe(0);
+  });
+
+  it.each([3, -60_000])(
+    'is unknown when the key was changed since it was read: %i',
+    async (ago) => {
+      const { capture, deadlines, claimAll, steps } = aCapture();
+      await deadlines.put([deadlineOf(order(1), ago)]);
+      const { database, key } = order(1);
+      capture.noticed({ kind: 'changed', database, key });
+      capture.expired(order(1));
+      await settled();
+      expect((await claimAll()).map(({ expiredAtMs }) => expiredAtMs)).toEqual([null]);
+      expect(await deadlines.count()).toBe(0);
+      // Should the entry have been that of the key's next life, it is read again.
+      expect(steps).toEqual(['claim order:1', 'changed order:1']);
+    },
+  );
+
+  it('is not the one that is about to come of a key that was set again', async () => {
+    const { capture, deadlines, claimAll } = aCapture();
+    await deadlines.put([deadlineOf(order(1), -30)]);
+    capture.expired(order(1));
+    const { database, key } = order(1);
+    capture.noticed({ kind: 'changed', database, key });
+    await settled();
+    expect((await claimAll()).map(({ expiredAtMs }) => expiredAtMs)).toEqual([null]);
+    expect(await deadlines.count()).toBe(1);
+  });
+
   it('is null when none was known', async () => {
     const { capture, claimAll } = aCapture();
     capture.expired(order(1));
