@@ -119,7 +119,8 @@ describe.each([
 
   it('pauses an endpoint that fails for a second, no more and no less', async () => {
     const { start, arrived, betweenMs } = await aScene(aheadMs, atFirst(5, 500));
-    const relay = await start({ endpoint: { retry: { schedule: ['20ms'], jitter: 0 } } });
+    const schedule = Array.from({ length: 6 }, () => '20ms');
+    const relay = await start({ endpoint: { retry: { schedule, jitter: 0 } } });
     for (let n = 0; n < 5; n += 1) await expire(inMs(50), `order:${n}`);
     await arrived(10);
     expect(relay.logs('endpoint_paused')).toMatchObject([{ pause_ms: 1_000 }]);

@@ -36,6 +36,9 @@ async function aClient(port: number): Promise<Redis> {
   return client;
 }
 
+const isWatching = async (relay: RelayProcess) =>
+  (await relay.metric('expiry_relay_watching')) === 1;
+
 const KEYS = 40;
 
 async function expireSome(client: Redis): Promise<void> {
@@ -60,6 +63,10 @@ describe('a relay', () => {
     const file = simpleFile(redis.url, receiver.url, { state: { url: state.url } });
     await using one = await RelayProcess.start(file);
     await using other = await RelayProcess.start(file);
+    const watching = await eventually('one watches', async () => {
+      if (await isWatching(one)) return one;
+      return (await isWatching(other)) ? other : undefined;
+    });
     await expireSome(await aClient(redis.port));
     await expectAll(receiver);
     for (const relay of [one, other]) {
@@ -68,7 +75,6 @@ describe('a relay', () => {
       expect(relay.logs('cluster_part')).toEqual([]);
     }
     // Another one takes it over.
-    const watching = (await one.metric('expiry_relay_watching')) === 1 ? one : other;
     await watching.stop('SIGKILL');
     const client = await aClient(redis.port);
     await client.set('after', '', 'PX', 50);
@@ -79,6 +85,7 @@ describe('a relay', () => {
     const node = await aNode([0, SLOTS - 1]);
     const receiver = await aReceiver();
     await using relay = await RelayProcess.start(simpleFile(node.url, receiver.url));
+    await eventually('it watches', () => isWatching(relay));
     await expireSome(await aClient(node.port));
     await expectAll(receiver);
     expect(relay.logs().filter(({ level }) => level === 'error')).toEqual([]);

@@ -29,11 +29,12 @@ export class RelayHere implements AsyncDisposable {
   readonly #stop = new AbortController();
   #over: Promise<void> = Promise.resolve();
 
-  /** Starts it and waits until it is ready. */
+  /** Starts it and waits until it is ready and watches. */
   static async start(file: RelayFile, clock: Clock): Promise<RelayHere> {
     const relay = new RelayHere();
     await relay.#start(file, clock);
     await eventually('ready', async () => (await relay.#get('/readyz')).status === 200);
+    await eventually('watching', async () => (await relay.metric('expiry_relay_watching')) === 1);
     return relay;
   }
 
