@@ -10,7 +10,6 @@ import {
   type EndpointKeys,
   endpointKeys,
   packDelivery,
-  waitingMember,
   watchKey,
 } from '../state/format.js';
 import { type Lease, tokenOf } from '../state/lease.js';
@@ -18,6 +17,7 @@ import type { ClaimedKey, Delivery, Disposition, EndpointSignal } from '../vocab
 import { Claimer, type ClaimerParts, type RedisClaimed } from './claimer.js';
 import type { BreakerChange, BreakerState, Claimed, Depth, Outbox } from './outbox.js';
 import { RedisDeadLetters } from './redis-dead-letters.js';
+import { Settler, type SettlerParts } from './settler.js';
 
 /**
  * How soon deliveries that another replica stored are noticed; one's own are noticed at once. Each
@@ -26,23 +26,17 @@ import { RedisDeadLetters } from './redis-dead-letters.js';
 const POLL_FIRST_MS = 250;
 const POLL_MS_MAX = 2_000;
 
-/** Lua takes only some thousand values at a time. */
-const DONE_BATCH_MAX = 1_000;
-
-export interface RedisOutboxParts extends ClaimerParts {
+export interface RedisOutboxParts extends ClaimerParts, SettlerParts {
   /** Only its holder enqueues. */
   readonly lease: Pick<Lease, 'token'>;
-  /** Dead letters kept for one endpoint; the oldest makes room. */
-  readonly deadLettersMax: number;
-  /** Told of dead letters that had to make room. */
-  readonly onDeadLettersEvicted: (endpoint: string, count: number) => void;
 }
 
-/** Claims that are done and are settled together. */
-interface DoneBatch {
-  readonly entries: string[];
-  readonly ids: string[];
-  readonly settled: Promise<BreakerChange | null>;
+/** Nothing was left to be claimed. */
+interface Emptied {
+  /** How often the bell had rung by then. */
+  readonly rung: number;
+  /** When something changes by itself. */
+  readonly nextInMs: number;
 }
 
 export class RedisOutbox implements Outbox {
@@ -50,8 +44,10 @@ export class RedisOutbox implements Outbox {
   readonly dead: RedisDeadLetters;
   readonly #parts: RedisOutboxParts;
   readonly #claimer: Claimer;
+  readonly #settler: Settler;
   readonly #bells = new Map<string, Bell>();
-  readonly #done = new Map<string, DoneBatch>();
+  /** Endpoints whose last claims took all that there was, and what is new since. */
+  readonly #emptied = new Map<string, Emptied>();
   /** How often an endpoint's claims have found nothing. */
   readonly #inVain = new Map<string, number>();
   #closed = false;
@@ -60,6 +56,7 @@ export class RedisOutbox implements Outbox {
     const { state, scripts } = parts;
     this.#parts = parts;
     this.#claimer = new Claimer(parts);
+    this.#settler = new Settler(parts);
     this.dead = new RedisDeadLetters(state, scripts, (endpoint) => this.#bell(endpoint).ring());
   }
 
@@ -118,18 +115,23 @@ export class RedisOutbox implements Outbox {
     const bell = this.#bell(endpoint);
     let pollMs = POLL_FIRST_MS;
     while (!signal.aborted && !this.#closed) {
+      const emptied = this.#emptied.get(endpoint);
+      this.#emptied.delete(endpoint);
+      if (emptied?.rung === bell.rung) {
+        await bell.wait(clock, Math.min(pollMs, emptied.nextInMs), signal);
+        if (bell.rung === emptied.rung) pollMs = Math.min(2 * pollMs, POLL_MS_MAX);
+        continue;
+      }
       // Counted before looking: what is stored in between is not missed.
-      const rungBefore = bell.rung;
+      const rung = bell.rung;
       const { claims, nextInMs } = await state.run(
         'claim',
         () => this.#claimer.claim(endpoint, countMax),
         endpoint,
       );
+      if (claims.length < countMax) this.#emptied.set(endpoint, { rung, nextInMs });
       if (claims.length > 0) return await this.#keepUnlessEnded(claims, signal);
       this.#inVain.set(endpoint, (this.#inVain.get(endpoint) ?? 0) + 1);
-      if (bell.rung !== rungBefore) continue;
-      await bell.wait(clock, Math.min(pollMs, nextInMs), signal);
-      pollMs = bell.rung === rungBefore ? Math.min(2 * pollMs, POLL_MS_MAX) : POLL_FIRST_MS;
     }
     return [];
   }
@@ -139,88 +141,10 @@ export class RedisOutbox implements Outbox {
     disposition: Disposition,
     signal: EndpointSignal,
   ): Promise<BreakerChange | null> {
-    const change = await this.#settle(claimed as RedisClaimed, disposition, signal);
+    const change = await this.#settler.settle(claimed as RedisClaimed, disposition, signal);
     this.#claimer.ended(claimed as RedisClaimed);
     if (change?.kind === 'closed') this.#bell(claimed.delivery.endpoint).ring();
     return change;
-  }
-
-  #settle(
-    claimed: RedisClaimed,
-    disposition: Disposition,
-    signal: EndpointSignal,
-  ): Promise<BreakerChange | null> {
-    const { attempt, delivery, entry } = claimed;
-    switch (disposition.kind) {
-      case 'done':
-        return this.#settleDone(delivery, entry);
-      case 'retry': {
-        const waitMs = Math.max(0, Math.round(disposition.notBeforeMs - this.#parts.clock.nowMs()));
-        const rest = [waitingMember(delivery.id, attempt), waitMs];
-        return this.#settleRetry(delivery, [entry, ...signalArgs(signal), ...rest]);
-      }
-      case 'dead': {
-        const { reason, lastOutcome } = disposition;
-        const last = JSON.stringify(lastOutcome);
-        const rest = [delivery.id, reason, attempt, last, this.#parts.deadLettersMax];
-        return this.#settleDead(delivery, [entry, ...signalArgs(signal), ...rest]);
-      }
-    }
-  }
-
-  /** All that is done within the same turn is settled by one script. */
-  #settleDone({ endpoint, id }: Delivery, entry: string): Promise<BreakerChange | null> {
-    let batch = this.#done.get(endpoint);
-    if (batch === undefined || batch.ids.length >= DONE_BATCH_MAX) {
-      batch = this.#newDoneBatch(endpoint);
-      this.#done.set(endpoint, batch);
-    }
-    const isFirst = batch.ids.length === 0;
-    batch.entries.push(entry);
-    batch.ids.push(id);
-    // One of them tells what became of the breaker.
-    return isFirst ? batch.settled : batch.settled.then(() => null);
-  }
-
-  #newDoneBatch(endpoint: string): DoneBatch {
-    const { state, scripts, clock } = this.#parts;
-    const { ready, deliveries, breaker } = this.#keys(endpoint);
-    const entries: string[] = [];
-    const ids: string[] = [];
-    const settled = clock.turn().then(async () => {
-      if (this.#done.get(endpoint)?.ids === ids) this.#done.delete(endpoint);
-      const keys = [ready, deliveries, breaker];
-      const args = [...entries, ...ids];
-      return breakerChange(
-        await state.run('settle', () => scripts.settleDone(keys, args), endpoint),
-      );
-    });
-    return { entries, ids, settled };
-  }
-
-  async #settleRetry(
-    { endpoint }: Delivery,
-    args: readonly (string | number)[],
-  ): Promise<BreakerChange | null> {
-    const { state, scripts } = this.#parts;
-    const { ready, waiting, breaker } = this.#keys(endpoint);
-    const keys = [ready, waiting, breaker];
-    return breakerChange(
-      await state.run('settle', () => scripts.settleRetry(keys, args), endpoint),
-    );
-  }
-
-  async #settleDead(
-    { endpoint }: Delivery,
-    args: readonly (string | number)[],
-  ): Promise<BreakerChange | null> {
-    const { state, scripts, onDeadLettersEvicted } = this.#parts;
-    const { ready, deliveries, breaker, dead, deadOrder } = this.#keys(endpoint);
-    const keys = [ready, deliveries, breaker, dead, deadOrder];
-    const reply = await state.run('settle', () => scripts.settleDead(keys, args), endpoint);
-    const [change, evicted] = reply as [number, number];
-    if (evicted > 0) onDeadLettersEvicted(endpoint, evicted);
-    return breakerChange(change);
   }
 
   async release(claimed: Claimed): Promise<void> {
@@ -272,16 +196,4 @@ export class RedisOutbox implements Outbox {
     this.#bells.set(endpoint, bell);
     return bell;
   }
-}
-
-/** What the scripts' `heed` takes. */
-function signalArgs(signal: EndpointSignal): [string, number] {
-  return [signal.kind, signal.kind === 'failing' ? Math.round(signal.pauseMs) : 0];
-}
-
-/** What the scripts' `heed` returns. */
-function breakerChange(reply: unknown): BreakerChange | null {
-  const pauseMs = Number(reply);
-  if (pauseMs < 0) return null;
-  return pauseMs === 0 ? { kind: 'closed' } : { kind: 'opened', pauseMs };
 }
