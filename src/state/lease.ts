@@ -19,7 +19,7 @@ const LOOK_EVERY_MS = 500;
 /**
  * A replica that could capture only since then leaves a free lease to the others for a while, if
  * there are any: they have heard what happened since the last holder died, and look within half a
- * second.
+ * second. So has this one, if the holder was alive after that.
  */
 const NEW_FOR_MS = 4_000;
 const LEFT_TO_OTHERS_MS = 600;
@@ -101,6 +101,8 @@ export class RedisLease implements Lease {
   #terms = 0;
   #isWanted = false;
   #wantedAtMs = 0;
+  /** Whether somebody held it, alive, while this replica could have captured. */
+  #hasMetHolder = false;
   /** Since when it has been seen to be free, and was left to others. */
   #freeAtMs: number | null = null;
   /** When it is to be looked at again at the latest. */
@@ -125,6 +127,7 @@ export class RedisLease implements Lease {
   want(isWanted: boolean): void {
     if (isWanted && !this.#isWanted) this.#wantedAtMs = this.#clock.monotonicMs();
     this.#isWanted = isWanted;
+    this.#hasMetHolder = false;
     this.#freeAtMs = null;
     this.#wake.ring();
   }
@@ -169,6 +172,8 @@ export class RedisLease implements Lease {
       const othersForMs = Number(reply);
       this.#lookInMs =
         reply === FREE ? LEFT_TO_OTHERS_MS : Math.min(othersForMs + 1, LOOK_EVERY_MS);
+      const renewedAtMs = this.#clock.monotonicMs() + othersForMs - LEASE_MS;
+      if (reply !== FREE && renewedAtMs >= this.#wantedAtMs) this.#hasMetHolder = true;
       return this.#lose();
     }
     this.#token = token;
@@ -177,7 +182,8 @@ export class RedisLease implements Lease {
 
   #isFirst(held: string | null): boolean {
     const nowMs = this.#clock.monotonicMs();
-    if (held !== null || nowMs - this.#wantedAtMs >= NEW_FOR_MS) return true;
+    if (held !== null || this.#hasMetHolder) return true;
+    if (nowMs - this.#wantedAtMs >= NEW_FOR_MS) return true;
     return this.#freeAtMs !== null && nowMs - this.#freeAtMs >= LEFT_TO_OTHERS_MS;
   }
 
