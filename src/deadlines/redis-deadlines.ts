@@ -103,21 +103,21 @@ export class RedisDeadlines implements Deadlines {
   }
 
   async #read(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]> {
-    if (keys.length === 0) return [];
-    const pipeline = this.#state.redis.pipeline();
-    for (const { database, key } of keys) {
+    const { redis } = this.#state;
+    const deadlines = new Map<KeyInDatabase, number>();
+    for (const database of new Set(keys.map((key) => key.database))) {
       const { tracked, overdue } = this.#keys(database);
-      pipeline.zscore(overdue, key).zscore(tracked, key);
+      const its = keys.filter((key) => key.database === database);
+      const names = its.map(({ key }) => key);
+      const [taken, waiting] = await this.#state.run('track', () =>
+        Promise.all([redis.zmscore(overdue, ...names), redis.zmscore(tracked, ...names)]),
+      );
+      for (const [at, key] of its.entries()) {
+        const score = taken[at] ?? waiting[at] ?? null;
+        if (score !== null) deadlines.set(key, Number(score));
+      }
     }
-    const replies = await this.#state.run('track', async () => {
-      const all = (await pipeline.exec()) ?? [];
-      for (const [error] of all) if (error !== null) throw error;
-      return all.map(([, score]) => score as string | null);
-    });
-    return keys.map((_, n) => {
-      const score = replies[2 * n] ?? replies[2 * n + 1] ?? null;
-      return score === null ? null : Number(score);
-    });
+    return keys.map((key) => deadlines.get(key) ?? null);
   }
 
   async claimedLately(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]> {

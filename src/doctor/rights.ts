@@ -78,6 +78,7 @@ const STATE: Needs = [
   ['+role', 'problem', ['ROLE']],
   ['+time', 'problem', ['TIME']],
   ['+setnx', 'problem', [`SETNX ${KEY} v`]],
+  ['+pttl', 'problem', [`PTTL ${KEY}`]],
   ['+eval', 'problem', [`EVAL return(1) 1 ${KEY}`]],
   ['+evalsha', 'problem', [`EVALSHA 0 1 ${KEY}`]],
   ['+info', 'warning', ['INFO memory']],

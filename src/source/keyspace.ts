@@ -36,6 +36,8 @@ export class Keyspace {
   #selections = 0;
   /** Redis 6.2 knows only how long a key has left. */
   #knowsDeadlines = true;
+  /** Whether it may be asked how many of several keys there are. */
+  #mayCount = true;
 
   /** `redis` is a connection whose database nobody else selects. */
   constructor(redis: Redis, serverClock: ServerClock) {
@@ -55,6 +57,24 @@ export class Keyspace {
       }
     }
     return keys.flatMap((key) => readings.get(key) ?? []);
+  }
+
+  /**
+   * The same for keys that are due: most of them are gone, and one command tells that of all. Where
+   * it may not be given, or a cluster refuses it, each key is read by itself.
+   */
+  async nudge(keys: readonly KeyInDatabase[]): Promise<readonly KeyReading[]> {
+    const [first] = keys;
+    if (first === undefined || keys.length === 1 || !this.#mayCount) return this.read(keys);
+    const { database } = first;
+    if (keys.some((key) => key.database !== database)) return this.read(keys);
+    const { refusal, answers } = await this.#run(database, (pipeline) =>
+      pipeline.exists(...keys.map(({ key }) => key)),
+    );
+    if (refusal !== null) this.#mayCount = false;
+    if (answers[0] !== 0) return this.read(keys);
+    const readAtMs = this.#serverClock.nowMs();
+    return keys.map(({ key }) => ({ database, key, life: 'gone', deadlineMs: 0, readAtMs }));
   }
 
   /** One step through the keys of a database, from '0' to '0'; rejects when the connection does. */

@@ -111,7 +111,7 @@ export class Watch {
       database,
       deadlines,
       tracker,
-      reader: session.keyspace,
+      reader: { read: (keys) => session.keyspace.nudge(keys) },
       serverNowMs,
       clock,
       onMissing: (missing, signal) => this.#missing(session, database, missing, signal),

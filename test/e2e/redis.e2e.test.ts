@@ -437,6 +437,7 @@ describe.concurrent('an ACL', () => {
         '+evalsha',
         '+get',
         '+setnx',
+        '+pttl',
         '+info',
         '+time',
         '+del',

@@ -70,6 +70,23 @@ describe.each([[], ['--rename-command', 'PEXPIRETIME', '']])('reading keys (%s)'
     expect(await other.info('stats')).toContain('expired_keys:1');
   });
 
+  it('tells of several at once that they are gone, and of each what it is where one lives', async () => {
+    await using under = await aServer(...args);
+    const { other, keyspace } = under;
+    const keys = ['a', 'b', 'c'].map((key) => at(key));
+    for (const { key } of keys) await other.set(key, '', 'PX', 1);
+    await eventually('their end', async () => {
+      const readings = await keyspace.nudge(keys);
+      return readings.every(({ life }) => life === 'gone');
+    });
+    await other.set('b', '', 'EX', 60);
+    const lives = async (wanted: typeof keys) =>
+      (await keyspace.nudge(wanted)).map(({ life }) => life);
+    expect(await lives(keys)).toEqual(['gone', 'until', 'gone']);
+    expect(await lives([at('b'), at('b', 1)])).toEqual(['until', 'gone']);
+    expect(await lives([])).toEqual([]);
+  });
+
   it('reads thousands in their order', async () => {
     await using under = await aServer(...args);
     const keys = Array.from({ length: 1_234 }, (_, n) => at(`k${n}`));
@@ -118,6 +135,16 @@ describe('reading while other databases are read or swept', () => {
       const { keys } = await keyspace.scan(database, '0', null, 9);
       expect(`${keys}`).toBe(`only in ${database}`);
     }
+  });
+
+  it('reads keys one by one where it may not be asked of several', async () => {
+    await using under = await aServer('--rename-command', 'EXISTS', '');
+    await under.other.set('b', '', 'EX', 60);
+    for (let times = 0; times < 2; times += 1) {
+      const readings = await under.keyspace.nudge([at('a'), at('b')]);
+      expect(readings.map(({ life }) => life)).toEqual(['gone', 'until']);
+    }
+    expect(await under.other.info('commandstats')).toContain('cmdstat_pexpiretime:calls=4');
   });
 
   it('selects again after a command that was refused', async () => {

@@ -79,7 +79,8 @@ export class Keys {
       unlessInTrouble(() => keys.map((key) => this.#read(key)));
     const scan = (database: number) =>
       unlessInTrouble(() => ({ next: '0', keys: this.#scan(database) }));
-    const keyspace = { read, scan } satisfies Pick<Keyspace, 'read' | 'scan'>;
+    const nudge = read;
+    const keyspace = { read, nudge, scan } satisfies Pick<Keyspace, 'read' | 'nudge' | 'scan'>;
     const marker = {
       isThere: async (database: number) => {
         await this.writable();
