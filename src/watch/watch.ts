@@ -267,11 +267,16 @@ export class Watch {
     const { isWanted, tracker, clock } = this.#parts;
     const keyspace = session.sweeping;
     let found = 0;
+    let writing: Promise<unknown> = Promise.resolve();
     const batches = sweep({ keyspace, database, glob, isWanted, share, clock }, signal);
     for await (const keys of batches) {
-      await tracker.changed(keys, keyspace);
+      await writing;
+      // While it is read and written the next batch is looked for.
+      writing = tracker.changed(keys, keyspace);
+      writing.catch(() => undefined);
       found += keys.length;
     }
+    await writing;
     return found;
   }
 }
