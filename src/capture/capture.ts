@@ -32,6 +32,9 @@ const QUEUED_BYTES_MAX = 64 * 1024 * 1024;
 /** Whoever makes Redis expire keys waits while there are more: the index keeps them meanwhile. */
 const ROOM_MAX = 5_000;
 
+/** Each of them is about to be heard to have expired. */
+const UNREAD_MAX = 10_000;
+
 /** How long deliveries are built before the rest of the process has its turn. */
 const SLICE_MS = 5;
 
@@ -77,6 +80,8 @@ export class Capture {
   readonly #through = new Bell();
   readonly #expirations: Lane<Ended>;
   readonly #notices: Lane<Noted>;
+  /** Changed keys that were gone before their deadlines could be read: the index has older ones. */
+  readonly #unread = new Set<string>();
 
   constructor(parts: CaptureParts) {
     const { clock } = parts;
@@ -100,7 +105,7 @@ export class Capture {
     if (!this.#hasRoomFor(key)) return events.queueFull();
     const ended = { database, key, expiration, isIndexed: true };
     if (this.#notices.has(ended)) this.#notices.push({ kind: 'expired', ...ended });
-    else this.#expirations.push(ended);
+    else this.#take(ended);
   }
 
   /** Takes note of what became of a key, if a route is about it, and returns at once. */
@@ -141,6 +146,13 @@ export class Capture {
     const expirations = this.#expirations.size + held;
     if (expirations > 0) events.abandoned(expirations);
     events.ended();
+  }
+
+  /** What was not heard to expire is known by its entry alone. */
+  #take(ended: Ended): void {
+    const isUnread = this.#unread.size > 0 && this.#unread.delete(nameOf(ended));
+    const isIndexed = !isUnread || ended.expiration.detectedBy === 'recovery';
+    this.#expirations.push({ ...ended, isIndexed });
   }
 
   #hasRoomFor(key: Buffer): boolean {
@@ -224,11 +236,10 @@ export class Capture {
     }
     const gone = changed.length > 0 ? await this.#persist(() => index.changed(changed)) : [];
     if (gone === null) return null;
-    // Gone before its new deadline could be read: what the index has is an older one.
-    const unread = new Set(gone.map(nameOf));
-    for (const ended of expired) {
-      this.#expirations.push({ ...ended, isIndexed: !unread.has(nameOf(ended)) });
-    }
+    for (const key of [...changed, ...removed]) this.#unread.delete(nameOf(key));
+    if (this.#unread.size > UNREAD_MAX) this.#unread.clear();
+    for (const key of gone) this.#unread.add(nameOf(key));
+    for (const ended of expired) this.#take(ended);
     return reach;
   }
 
@@ -271,7 +282,10 @@ function inOrder(slice: readonly Noted[]) {
     if (expired.has(name)) break;
     reach += 1;
     if (one.kind === 'expired') expired.set(name, one);
-    else (one.kind === 'changed' ? changed : removed).set(name, one);
+    if (one.kind === 'changed') changed.set(name, one);
+    if (one.kind !== 'removed') continue;
+    changed.delete(name);
+    removed.set(name, one);
   }
   return {
     changed: [...changed.values()],

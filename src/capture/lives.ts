@@ -1,9 +1,7 @@
 /** Which life of its key an expiration ended: a name may have several in a row. Pure. */
+import { CLOCK_SLACK_MS } from '../deadlines/deadlines.js';
 import { nameOf } from '../key-name.js';
 import type { Expiration, KeyInDatabase } from '../vocabulary.js';
-
-/** The clocks of Redis and of the relay are known to one another only so well; unless the key was set again. */
-const CLOCK_SLACK_MS = 50;
 
 /** An expiration that is to be captured. */
 export interface Ended extends KeyInDatabase {

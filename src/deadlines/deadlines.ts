@@ -12,6 +12,9 @@
  */
 import type { Deadline, KeyInDatabase, KeyReading } from '../vocabulary.js';
 
+/** The clocks of Redis and of the relay are known to one another only so well. */
+export const CLOCK_SLACK_MS = 50;
+
 export interface Deadlines {
   /**
    * Writes down what was read: one entry a key, the last reading. A key that is gone loses its entry

@@ -4,7 +4,7 @@
  */
 import TinyQueue from 'tinyqueue';
 import type { ClaimedKey, Deadline, KeyInDatabase, KeyReading } from '../vocabulary.js';
-import type { Deadlines } from './deadlines.js';
+import { CLOCK_SLACK_MS, type Deadlines } from './deadlines.js';
 
 /** Some 40 MB; the deadlines of further keys are left to Redis's own expiry. */
 export const TRACKED_KEYS_MAX = 200_000;
@@ -126,7 +126,7 @@ export class MemoryDeadlines implements Deadlines {
     for (const { database, key, deadlineMs, detectedAtMs } of deadlines) {
       const name = nameOf(key);
       const isAboutIt = (known: number) =>
-        deadlineMs === null ? known <= detectedAtMs : known === deadlineMs;
+        deadlineMs === null ? known <= detectedAtMs + CLOCK_SLACK_MS : known === deadlineMs;
       for (const ordered of Object.values(this.#shelf(database))) {
         const entry = ordered.get(name);
         if (entry !== undefined && isAboutIt(entry.deadlineMs)) ordered.delete(name);

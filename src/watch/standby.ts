@@ -4,16 +4,17 @@
  */
 import type { Capture } from '../capture/capture.js';
 import type { Clock } from '../clock.js';
-import type { Deadlines } from '../deadlines/deadlines.js';
+import { CLOCK_SLACK_MS, type Deadlines } from '../deadlines/deadlines.js';
 import type { WatchEvents } from '../events/watch-events.js';
+import { nameOf } from '../key-name.js';
 import type { Session } from '../source/session.js';
 import type { Lease } from '../state/lease.js';
 import type { Expiration, Notice } from '../vocabulary.js';
 import { type Heard, Memory } from './memory.js';
 import type { Watch } from './watch.js';
 
-/** One expiration is not heard at the same moment by all replicas, and clocks are not quite the same. */
-const HEARD_APART_MS = 250;
+/** One expiration is not heard at the same moment by all replicas, of which one may be busy. */
+const HEARD_APART_MS = 1_000;
 
 export interface StandbyParts {
   readonly watch: Pick<Watch, 'begin' | 'end'>;
@@ -138,8 +139,9 @@ export class Standby {
     try {
       const claimed = await deadlines.claimedLately(expirations);
       const known = await deadlines.of(expirations);
+      const last = lastClaimed(expirations, claimed);
       const done = new Set(
-        expirations.filter((one, at) => isDone(one, claimed[at] ?? null, known[at] ?? null)),
+        expirations.filter((one, at) => isDone(one, last.get(nameOf(one)), known[at] ?? null)),
       );
       return (expiration) => !done.has(expiration);
     } catch {
@@ -149,15 +151,34 @@ export class Standby {
   }
 }
 
+/** By key: that of its expirations, as they were heard here, which somebody has claimed last. */
+function lastClaimed(
+  expirations: readonly Expiration[],
+  claimed: readonly (number | null)[],
+): ReadonlyMap<string, Expiration> {
+  const last = new Map<string, Expiration>();
+  const apartMs = new Map<string, number>();
+  for (const [at, one] of expirations.entries()) {
+    const claimedMs = claimed[at] ?? null;
+    if (claimedMs === null || one.detectedAtMs > claimedMs + HEARD_APART_MS) continue;
+    const name = nameOf(one);
+    const itsMs = Math.abs(one.detectedAtMs - claimedMs);
+    if (itsMs >= (apartMs.get(name) ?? Number.POSITIVE_INFINITY)) continue;
+    apartMs.set(name, itsMs);
+    last.set(name, one);
+  }
+  return last;
+}
+
 /**
  * Whether another replica has claimed it: not if the claim was about an earlier life of its key, nor
  * if the index still has its deadline. A deadline that is yet to come is that of the key's next life.
  */
 function isDone(
   { detectedAtMs }: Expiration,
-  claimedMs: number | null,
+  last: Expiration | undefined,
   deadlineMs: number | null,
 ): boolean {
-  if (claimedMs === null || detectedAtMs > claimedMs + HEARD_APART_MS) return false;
-  return deadlineMs === null || deadlineMs > detectedAtMs + HEARD_APART_MS;
+  if (last === undefined || detectedAtMs > last.detectedAtMs) return false;
+  return deadlineMs === null || deadlineMs > detectedAtMs + CLOCK_SLACK_MS;
 }

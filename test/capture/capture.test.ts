@@ -230,15 +230,41 @@ describe('the deadline of an expiration', () => {
     expect(steps).toEqual(['changed order:1', 'claim order:1', 'changed order:1']);
   });
 
-  it('is not the one that is about to come of a key that was set again', async () => {
+  it('is unknown when the key was changed earlier, and gone before that could be read', async () => {
     const { capture, deadlines, claimAll } = aCapture();
+    await deadlines.put([deadlineOf(order(1))]);
+    const { database, key } = order(1);
+    capture.noticed({ kind: 'changed', database, key });
+    await capture.settled(never);
+    capture.expired(order(1));
+    await settled();
+    expect((await claimAll()).map(({ expiredAtMs }) => expiredAtMs)).toEqual([null]);
+    expect(await deadlines.count()).toBe(0);
+  });
+
+  it('is that of the index for a key that is found gone, whatever was heard of it', async () => {
+    const { capture, deadlines, claimAll } = aCapture();
+    await deadlines.put([deadlineOf(order(1))]);
+    const { database, key } = order(1);
+    capture.noticed({ kind: 'changed', database, key });
+    await capture.settled(never);
+    capture.expired({ ...order(1), detectedBy: 'recovery' });
+    await settled();
+    const known = order(1).detectedAtMs - 3;
+    expect((await claimAll()).map(({ expiredAtMs }) => expiredAtMs)).toEqual([known]);
+  });
+
+  it('is not the one that is about to come of a key that was set again', async () => {
+    const { capture, deadlines, steps, claimAll } = aCapture();
     await deadlines.put([deadlineOf(order(1), -30)]);
     capture.expired(order(1));
     const { database, key } = order(1);
     capture.noticed({ kind: 'changed', database, key });
     await settled();
     expect((await claimAll()).map(({ expiredAtMs }) => expiredAtMs)).toEqual([null]);
-    expect(await deadlines.count()).toBe(1);
+    // It was taken for a late entry of the life that ended, and is read again.
+    expect(await deadlines.count()).toBe(0);
+    expect(steps.at(-1)).toBe('changed order:1');
   });
 
   it('is null when none was known', async () => {

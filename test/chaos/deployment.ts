@@ -15,6 +15,10 @@ const DURABLE = ['--appendonly', 'yes', '--appendfsync', 'always'];
 /** Webhooks of this endpoint never become dead letters: each attempt may fail, hardly forty. */
 const RETRY = { schedule: ['200ms', '500ms', ...Array.from({ length: 38 }, () => '1s')] };
 
+/** What ends the tests ends the replicas, too: see the listeners of `exit`. */
+const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
+const exit = () => process.exit(1);
+
 const ANSWER_MS_MAX = 5_000;
 const REST_MS_MAX = 60_000;
 const CATCH_UP_MS_MAX = 5_000;
@@ -89,6 +93,7 @@ export class Deployment implements AsyncDisposable {
     this.receiver = receiver;
     this.slots = slots;
     process.on('exit', this.#endAll);
+    for (const signal of SIGNALS) process.on(signal, exit);
   }
 
   /** Three replicas, ready, of which one watches. */
@@ -173,6 +178,7 @@ export class Deployment implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     process.off('exit', this.#endAll);
+    for (const signal of SIGNALS) process.off(signal, exit);
     this.#endAll();
     for (const { processes, proxy } of this.slots) {
       for (const each of processes) await each[Symbol.asyncDispose]();

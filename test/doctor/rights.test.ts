@@ -35,7 +35,9 @@ describe('the rights', () => {
       rightsInRedis(theSettings({ redis, state, routes: routesOf('*') }), SEVEN),
     );
     expect(readme.filter((rule) => !fewer.includes(rule))).toEqual(
-      readme.filter((rule) => /^\+(config|setnx|pttl|eval|evalsha|info|del|unlink|@.*)$/.test(rule)),
+      readme.filter((rule) =>
+        /^\+(config|setnx|pttl|eval|evalsha|info|del|unlink|@.*)$/.test(rule),
+      ),
     );
   });
 

@@ -318,6 +318,17 @@ describe('a replica that takes over', () => {
     expect(await done()).toEqual(['changed order:1', 'watch first']);
   });
 
+  it.each([300, -600])(
+    'leaves out what was claimed, though it was heard at another moment: %i ms',
+    async (laterMs) => {
+      const { lease, claimed, expired, done } = await listening();
+      claimed.set('order:1', HEARD_AT_MS + laterMs);
+      expired('order:1');
+      lease.give();
+      expect(await done()).toEqual(['watch first']);
+    },
+  );
+
   it('captures all of it when it cannot be told what was claimed', async () => {
     const { lease, claimed, gates, expired, done } = await listening();
     claimed.set('order:1', HEARD_AT_MS);

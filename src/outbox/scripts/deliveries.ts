@@ -1,4 +1,5 @@
 /** The life of a delivery, from enqueue to done or dead. */
+import { CLOCK_SLACK_MS } from '../../deadlines/deadlines.js';
 import { GROUP } from '../../state/format.js';
 import { FENCE } from '../../state/scripts.js';
 import { ALIVE, BREAK, BURY, KEEP_COUNT, NOW, READY, UNCLAIM } from './fragments.js';
@@ -36,7 +37,7 @@ for i = 4, deliveries - 1, 5 do
   local known, detected_at = tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
   for index = place + 1, place, -1 do
     local deadline = tonumber(redis.call('ZSCORE', KEYS[index], key) or nil)
-    if deadline and (deadline == known or (not known and deadline <= detected_at)) then
+    if deadline and (deadline == known or (not known and deadline <= detected_at + ${CLOCK_SLACK_MS})) then
       redis.call('ZREM', KEYS[index], key)
     end
     if deadline then break end
