@@ -48,6 +48,8 @@ export interface Deadline extends KeyInDatabase {
 export interface ClaimedKey extends KeyInDatabase {
   /** What the index had; null when it had nothing. */
   readonly deadlineMs: number | null;
+  /** When the relay learned of the expiration, by the clock of the Redis that holds the keys. */
+  readonly detectedAtMs: number;
 }
 
 /** What was read of a key. Made by the source, read by the index of deadlines. */

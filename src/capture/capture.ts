@@ -17,6 +17,7 @@ import type {
   Route,
 } from '../vocabulary.js';
 import { buildDeliveries, matchRoute, occurrenceOf } from './build.js';
+import { type Known, nameOf, withDeadlines } from './lives.js';
 
 /** Redis allows keys of 512 MiB; a body that carries one is no webhook. */
 export const KEY_BYTES_MAX = 1024 * 1024;
@@ -30,14 +31,15 @@ const QUEUED_BYTES_MAX = 64 * 1024 * 1024;
 /** Notices that are taken care of together. */
 const SLICE_MAX = 500;
 
+/** Each of them is about to be heard to have expired. */
+const UNREAD_MAX = 10_000;
+
 /** How long deliveries are built before the rest of the process has its turn. */
 const SLICE_MS = 5;
 
-/** The clocks of Redis and of the relay are known to one another only so well. */
-const CLOCK_SLACK_MS = 50;
-
 const RETRY_FIRST_MS = 100;
-const RETRY_MS_MAX = 5_000;
+/** Short: while it waits, what is heard waits with it, and no other replica takes the watch. */
+const RETRY_MS_MAX = 500;
 
 /** What capture needs of the index of deadlines, and of the keys. */
 export interface Index {
@@ -45,8 +47,8 @@ export interface Index {
   of(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]>;
   /** These entries are about to be claimed: what is being read of their keys is out of date. */
   overtaken(keys: readonly KeyInDatabase[]): void;
-  /** Reads the deadlines of these keys again. */
-  changed(keys: readonly KeyInDatabase[]): Promise<void>;
+  /** Reads the deadlines of these keys again; resolves with those that are gone by now. */
+  changed(keys: readonly KeyInDatabase[]): Promise<readonly KeyInDatabase[]>;
   /** These keys went for another reason than their deadlines. */
   removed(keys: readonly KeyInDatabase[]): Promise<void>;
 }
@@ -83,6 +85,8 @@ export class Capture {
   readonly #abandon = new AbortController();
   #queue: Queued[] = [];
   #queuedBytes = 0;
+  /** Changed keys that were gone before their deadlines could be read: the index has older ones. */
+  readonly #unread = new Set<string>();
   /** The emptying of the queue, while it goes on. */
   #emptying: Promise<void> | null = null;
 
@@ -168,31 +172,32 @@ export class Capture {
     if (expirations.length === 0) return { reach: slice.length, alsoChanged: [] };
     const deadlines = await this.#persist(() => index.of(expirations));
     if (deadlines === null) return null;
-    const known = expirations.map((expiration, at) => withDeadline(expiration, deadlines[at]));
+    const known = withDeadlines(slice, deadlines, this.#queue, this.#unread);
     const { deliveries, claimed, built } = this.#build(known);
     if (!(await this.#enqueue(deliveries, claimed))) return null;
-    const done = known.slice(0, built);
+    const isAnother = (_: Expiration, at: number) =>
+      at < built && known[at]?.expiration.expiredAtMs === null && deadlines[at] !== null;
     return {
       reach: built === known.length ? slice.length : placeOfExpiration(slice, built),
-      alsoChanged: done.filter((one, at) => !hasDeadline(one) && deadlines[at] !== null),
+      alsoChanged: expirations.filter(isAnother),
     };
   }
 
-  #build(expirations: readonly Expiration[]): Built {
+  #build(known: readonly Known[]): Built {
     const { routes, events, clock, chance } = this.#parts;
     const endMs = clock.monotonicMs() + SLICE_MS;
     const deliveries: Delivery[] = [];
     const claimed: ClaimedKey[] = [];
     let built = 0;
     let recovered = 0;
-    for (const expiration of expirations) {
+    for (const { expiration, entryMs } of known) {
       built += 1;
       // Its entry is gone: it was heard of after all, or has another life.
-      if (expiration.detectedBy === 'recovery' && !hasDeadline(expiration)) continue;
+      if (expiration.detectedBy === 'recovery' && expiration.expiredAtMs === null) continue;
       const its = buildDeliveries(expiration, routes, occurrenceOf(expiration) ?? chance.token());
       events.expired(expiration, its);
       deliveries.push(...its);
-      if (its.length > 0 || hasDeadline(expiration)) claimed.push(claimedKeyOf(expiration));
+      if (its.length > 0 || entryMs !== null) claimed.push(claimedKeyOf(expiration, entryMs));
       if (expiration.detectedBy === 'recovery' && its.length > 0) recovered += 1;
       if (clock.monotonicMs() >= endMs) break;
     }
@@ -206,15 +211,21 @@ export class Capture {
    */
   async #handOn(slice: readonly Queued[], alsoChanged: readonly KeyInDatabase[]): Promise<void> {
     const { index } = this.#parts;
-    const nameOf = ({ database, key }: KeyInDatabase) => `${database}:${key.toString('latin1')}`;
     const changed = new Map(alsoChanged.map((key) => [nameOf(key), key]));
     const removed = new Map<string, KeyInDatabase>();
+    const isChanged = new Set<string>();
     for (const one of slice) {
-      if (one.kind === 'expired') continue;
-      (one.kind === 'changed' ? changed : removed).set(nameOf(one), one);
+      const name = nameOf(one.kind === 'expired' ? one.expiration : one);
+      this.#unread.delete(name);
+      if (one.kind === 'changed') isChanged.add(name);
+      else isChanged.delete(name);
+      if (one.kind !== 'expired') (one.kind === 'changed' ? changed : removed).set(name, one);
     }
     if (removed.size > 0) await this.#persist(() => index.removed([...removed.values()]));
-    if (changed.size > 0) await this.#persist(() => index.changed([...changed.values()]));
+    if (changed.size === 0) return;
+    const gone = (await this.#persist(() => index.changed([...changed.values()]))) ?? [];
+    if (this.#unread.size > UNREAD_MAX) this.#unread.clear();
+    for (const name of gone.map(nameOf)) if (isChanged.has(name)) this.#unread.add(name);
   }
 
   #drop(count: number): void {
@@ -278,22 +289,7 @@ function placeOfExpiration(slice: readonly Queued[], nth: number): number {
   });
 }
 
-/** A deadline that is yet to come belongs to the key's next life. */
-function withDeadline(expiration: Expiration, deadlineMs: number | null | undefined): Expiration {
-  const { detectedAtMs } = expiration;
-  if (deadlineMs === null || deadlineMs === undefined) return expiration;
-  if (deadlineMs > detectedAtMs + CLOCK_SLACK_MS) return expiration;
-  return {
-    ...expiration,
-    expiredAtMs: deadlineMs,
-    detectedAtMs: Math.max(detectedAtMs, deadlineMs),
-  };
-}
-
-function hasDeadline(expiration: Expiration): boolean {
-  return expiration.expiredAtMs !== null;
-}
-
-function claimedKeyOf({ database, key, expiredAtMs }: Expiration): ClaimedKey {
-  return { database, key, deadlineMs: expiredAtMs };
+function claimedKeyOf(expiration: Expiration, deadlineMs: number | null): ClaimedKey {
+  const { database, key, detectedAtMs } = expiration;
+  return { database, key, deadlineMs, detectedAtMs };
 }

@@ -35,8 +35,11 @@ export interface Deadlines {
   /** The deadline of each of these keys, tracked or overdue; null where there is no entry. */
   of(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]>;
 
-  /** Which of these keys' expirations somebody has claimed in the last ten seconds. */
-  claimedLately(keys: readonly KeyInDatabase[]): Promise<readonly boolean[]>;
+  /**
+   * When the last expiration of each key was detected that somebody has claimed; null where that is
+   * more than ten seconds ago.
+   */
+  claimedLately(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]>;
 
   /** The tracked keys of a database, in batches; one that stays tracked comes at least once. */
   scan(database: number): AsyncIterable<readonly KeyInDatabase[]>;

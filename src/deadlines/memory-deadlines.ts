@@ -156,8 +156,8 @@ export class MemoryDeadlines implements Deadlines {
   }
 
   /** Nobody else claims. */
-  async claimedLately(keys: readonly KeyInDatabase[]): Promise<readonly boolean[]> {
-    return keys.map(() => false);
+  async claimedLately(keys: readonly KeyInDatabase[]): Promise<readonly null[]> {
+    return keys.map(() => null);
   }
 
   async *scan(database: number): AsyncGenerator<readonly KeyInDatabase[]> {

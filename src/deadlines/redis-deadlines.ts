@@ -89,14 +89,14 @@ export class RedisDeadlines implements Deadlines {
     });
   }
 
-  async claimedLately(keys: readonly KeyInDatabase[]): Promise<readonly boolean[]> {
+  async claimedLately(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]> {
     if (keys.length === 0) return [];
     const { redis, prefix } = this.#state;
     const members = keys.map(claimedMember);
     const scores = await this.#state.run('track', () =>
       redis.zmscore(claimedKey(prefix), ...members),
     );
-    return scores.map((score) => score !== null);
+    return scores.map((score) => (score === null ? null : Number(score)));
   }
 
   async *scan(database: number): AsyncGenerator<readonly KeyInDatabase[]> {

@@ -88,6 +88,7 @@ export class RedisOutbox implements Outbox {
         one.key,
         one.deadlineMs ?? '',
         claimedMember(one),
+        one.detectedAtMs,
       ]),
       ...deliveries.flatMap((delivery) => [
         endpoints.indexOf(delivery.endpoint) + 1,

@@ -6,7 +6,7 @@
  *   {expiry-relay}:format                           string  the version of all the others
  *   {expiry-relay}:marker                           string  in every watched database
  *   {expiry-relay}:1:watch                          string  token of the replica that captures
- *   {expiry-relay}:1:claimed                        zset    <database>:<key>, by when it was claimed
+ *   {expiry-relay}:1:claimed                        zset    <database>:<key>, by when its expiration was detected
  *   {expiry-relay}:1:endpoints                      zset    name, by when a running replica had it
  *   {expiry-relay}:1:deadlines:<database>:tracked   zset    key, by deadline
  *   {expiry-relay}:1:deadlines:<database>:overdue   zset    key that was nudged, by deadline

@@ -6,7 +6,7 @@
 import { Bell } from '../bell.js';
 import { type Clock, untilAborted } from '../clock.js';
 import { FencedError } from '../errors.js';
-import { watchKey } from './format.js';
+import { DEAD_AFTER_MS, replicasKey, watchKey } from './format.js';
 import { ignoreTrouble, type RedisState } from './redis-state.js';
 import { defineScripts, type Scripts } from './scripts.js';
 
@@ -17,11 +17,27 @@ const LEASE_MS = 2_000;
 const LOOK_EVERY_MS = 500;
 
 /**
- * KEYS: watch. ARGV: token, milliseconds. 1: it is held under this token. 0: by somebody else. Its
- * first write is one that Redis allows at maxmemory.
+ * A replica that could capture only since then leaves a free lease to the others for a while, if
+ * there are any: they have heard what happened since the last holder died, and look within half a
+ * second.
+ */
+const NEW_FOR_MS = 4_000;
+const LEFT_TO_OTHERS_MS = 600;
+
+/**
+ * KEYS: watch, replicas. ARGV: token, milliseconds, the replica's name, whether it takes the lease
+ * before others. 1: it is held under this token. 0: by somebody else. 2: by nobody, and left to
+ * others. Its first write is one that Redis allows at maxmemory.
  */
 const HOLD = `local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end
+if not holder and ARGV[4] == '0' then
+  local time = redis.call('TIME')
+  local heard = time[1] * 1000 - ${DEAD_AFTER_MS}
+  for _, replica in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], heard, '+inf')) do
+    if replica ~= ARGV[3] then return 2 end
+  end
+end
 redis.call('DEL', KEYS[1])
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1`;
@@ -78,6 +94,9 @@ export class RedisLease implements Lease {
   #token: string | null = null;
   #terms = 0;
   #isWanted = false;
+  #wantedAtMs = 0;
+  /** Since when it has been seen to be free, and was left to others. */
+  #freeAtMs: number | null = null;
   #loop: Promise<void> = Promise.resolve();
 
   constructor(state: RedisState, replica: string, clock: Clock) {
@@ -96,7 +115,9 @@ export class RedisLease implements Lease {
   }
 
   want(isWanted: boolean): void {
+    if (isWanted && !this.#isWanted) this.#wantedAtMs = this.#clock.monotonicMs();
     this.#isWanted = isWanted;
+    this.#freeAtMs = null;
     this.#wake.ring();
   }
 
@@ -118,7 +139,8 @@ export class RedisLease implements Lease {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       await ignoreTrouble(() => (this.#isWanted ? this.#look() : this.#letGo()));
-      await this.#wake.wait(this.#clock, LOOK_EVERY_MS, signal);
+      const waitMs = this.#freeAtMs === null ? LOOK_EVERY_MS : LEFT_TO_OTHERS_MS;
+      await this.#wake.wait(this.#clock, waitMs, signal);
     }
   }
 
@@ -129,11 +151,21 @@ export class RedisLease implements Lease {
     const token = held ?? `${this.#replica}:${this.#terms}`;
     const key = watchKey(this.#state.prefix);
     const reply = await this.#state.run('watch', () =>
-      this.#scripts.leaseHold([key], [token, LEASE_MS]),
+      this.#scripts.leaseHold(
+        [key, replicasKey(this.#state.prefix)],
+        [token, LEASE_MS, this.#replica, this.#isFirst(held) ? 1 : 0],
+      ),
     );
+    this.#freeAtMs = reply === 2 ? (this.#freeAtMs ?? this.#clock.monotonicMs()) : null;
     if (reply !== 1) return this.#lose();
     this.#token = token;
     if (held === null) this.#bell.ring();
+  }
+
+  #isFirst(held: string | null): boolean {
+    const nowMs = this.#clock.monotonicMs();
+    if (held !== null || nowMs - this.#wantedAtMs >= NEW_FOR_MS) return true;
+    return this.#freeAtMs !== null && nowMs - this.#freeAtMs >= LEFT_TO_OTHERS_MS;
   }
 
   async #letGo(): Promise<void> {

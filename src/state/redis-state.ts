@@ -110,6 +110,8 @@ export class RedisState {
       this.#health.succeeded(operation, endpoint);
       return reply;
     } catch (error) {
+      // Said by a script, or before it is asked by whoever no longer holds the lease.
+      if (error instanceof FencedError) throw error;
       if (/\bFENCED\b/.test(messageOf(error))) throw new FencedError('another replica watches');
       throw new StateUnavailableError(this.#failed(operation, error, endpoint).message);
     }

@@ -3,6 +3,7 @@
  * listens, it remembers what it has heard lately, so that it can go on where another has stopped.
  */
 import type { Capture } from '../capture/capture.js';
+import { nameOf } from '../capture/lives.js';
 import type { Clock } from '../clock.js';
 import type { Deadlines } from '../deadlines/deadlines.js';
 import type { WatchEvents } from '../events/watch-events.js';
@@ -11,6 +12,12 @@ import type { Lease } from '../state/lease.js';
 import type { Expiration, Notice } from '../vocabulary.js';
 import { type Heard, Memory } from './memory.js';
 import type { Watch } from './watch.js';
+
+/** One expiration is not heard at the same moment by all replicas, of which one may be busy. */
+const HEARD_APART_MS = 1_000;
+
+/** The clocks of Redis and of the relay are known to one another only so well. */
+const CLOCK_SLACK_MS = 50;
 
 export interface StandbyParts {
   readonly watch: Pick<Watch, 'begin' | 'end'>;
@@ -107,8 +114,9 @@ export class Standby {
       }
       if (session === null || session !== this.#session) return;
       events.watching(true);
-      watch.begin(session);
+      // What was heard is to be captured first: what is gone unheard is looked for after it.
       await this.#goOn(session);
+      watch.begin(session);
     });
     return this.#changing;
   }
@@ -127,18 +135,52 @@ export class Standby {
     }
   }
 
-  /** Those that are still in the index, and those that nobody has claimed lately. */
+  /** Those that nobody has claimed lately. */
   async #unclaimed(heard: readonly Heard[]): Promise<(expiration: Expiration) => boolean> {
     const { deadlines } = this.#parts;
     const expirations = heard.flatMap((one) => (one.kind === 'expired' ? [one.expiration] : []));
     try {
       const claimed = await deadlines.claimedLately(expirations);
       const known = await deadlines.of(expirations);
-      const done = new Set(expirations.filter((_, at) => claimed[at] && known[at] === null));
+      const last = lastClaimed(expirations, claimed);
+      const done = new Set(
+        expirations.filter((one, at) => isDone(one, last.get(nameOf(one)), known[at] ?? null)),
+      );
       return (expiration) => !done.has(expiration);
     } catch {
       // Sent twice rather than never.
       return () => true;
     }
   }
+}
+
+/** By key: that of its expirations, as they were heard here, which somebody has claimed last. */
+function lastClaimed(
+  expirations: readonly Expiration[],
+  claimed: readonly (number | null)[],
+): Map<string, Expiration> {
+  const last = new Map<string, Expiration>();
+  const nearestMs = new Map<string, number>();
+  for (const [at, one] of expirations.entries()) {
+    const name = nameOf(one);
+    const apartMs = Math.abs(one.detectedAtMs - (claimed[at] ?? Number.NEGATIVE_INFINITY));
+    if (apartMs >= (nearestMs.get(name) ?? Number.POSITIVE_INFINITY)) continue;
+    nearestMs.set(name, apartMs);
+    const isLater = one.detectedAtMs > (claimed[at] ?? 0) + HEARD_APART_MS;
+    if (!isLater) last.set(name, one);
+  }
+  return last;
+}
+
+/**
+ * Whether another replica has claimed it: not if the claim was about an earlier life of its key, nor
+ * if the index still has its deadline. A deadline that is yet to come is that of the key's next life.
+ */
+function isDone(
+  { detectedAtMs }: Expiration,
+  last: Expiration | undefined,
+  deadlineMs: number | null,
+): boolean {
+  if (last === undefined || detectedAtMs > last.detectedAtMs) return false;
+  return deadlineMs === null || deadlineMs > detectedAtMs + CLOCK_SLACK_MS;
 }

@@ -88,15 +88,16 @@ export class Watch {
 
   /**
    * The deadlines of these keys are to be read again. Those that cannot be are, when the gap is over
-   * that begins with it. Rejects when they cannot be written down.
+   * that begins with it. Resolves with those that are gone; rejects when they cannot be written down.
    */
-  async changed(keys: readonly KeyInDatabase[]): Promise<void> {
-    if (this.#term === null) return;
+  async changed(keys: readonly KeyInDatabase[]): Promise<readonly KeyInDatabase[]> {
+    if (this.#term === null) return [];
     const { session, checked } = this.#term;
     await untilAborted(checked.signal);
     const read = async (wanted: readonly KeyInDatabase[]) =>
       session.keyspace.read(wanted).catch(() => []);
-    await this.#parts.tracker.changed(keys, { read });
+    const readings = await this.#parts.tracker.changed(keys, { read });
+    return readings.filter(({ life }) => life === 'gone');
   }
 
   /** A key has got this deadline. */

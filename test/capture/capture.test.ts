@@ -21,7 +21,7 @@ function recordedEvents() {
   return { events, named: (name: string) => happened.filter(([event]) => event === name) };
 }
 
-function aCapture(enqueue?: Outbox['enqueue'], route: Partial<Route> = {}) {
+function aCapture(enqueue?: Outbox['enqueue'], route: Partial<Route> = {}, gone = false) {
   const clock = new ManualClock();
   const deadlines = new MemoryDeadlines();
   const outbox: Outbox = new MemoryOutbox(
@@ -40,7 +40,10 @@ function aCapture(enqueue?: Outbox['enqueue'], route: Partial<Route> = {}) {
   const index: Index = {
     of: (keys) => deadlines.of(keys),
     overtaken: (keys) => keys.length > 0 && note('claim', keys),
-    changed: async (keys) => note('changed', keys),
+    changed: async (keys) => {
+      note('changed', keys);
+      return gone ? keys : [];
+    },
     removed: async (keys) => note('removed', keys),
   };
   const capture = new Capture({ routes, outbox, index, events, clock, chance: fixedChance() });
@@ -189,6 +192,73 @@ describe('the deadline of an expiration', () => {
       data: { expired_at: '2026-11-22T06:00:10.000Z', detected_at: '2026-11-22T06:00:10.003Z' },
     });
     expect(await deadlines.count()).toBe(0);
+  });
+
+  it('goes with one of two expirations of the same key, of which each has its id', async () => {
+    const { capture, deadlines, claimAll } = aCapture();
+    await deadlines.put([deadlineOf(order(1))]);
+    capture.expired(order(1));
+    capture.expired(order(1));
+    await settled();
+    const deliveries = await claimAll();
+    expect(deliveries.map(({ expiredAtMs }) => expiredAtMs)).toEqual([
+      order(1).detectedAtMs - 3,
+      null,
+    ]);
+    expect(new Set(deliveries.map(({ id }) => id)).size).toBe(2);
+    expect(await deadlines.count()).toBe(0);
+  });
+
+  it.each([3, -60_000])(
+    'is unknown when the key was changed since it was read: %i',
+    async (ago) => {
+      const { capture, deadlines, claimAll, steps } = aCapture();
+      await deadlines.put([deadlineOf(order(1), ago)]);
+      const { database, key } = order(1);
+      capture.noticed({ kind: 'changed', database, key });
+      capture.expired(order(1));
+      await settled();
+      expect((await claimAll()).map(({ expiredAtMs }) => expiredAtMs)).toEqual([null]);
+      expect(await deadlines.count()).toBe(0);
+      // Should the entry have been that of the key's next life, it is read again.
+      expect(steps).toEqual(['claim order:1', 'changed order:1']);
+    },
+  );
+
+  it('is unknown when the key was changed earlier, and gone before that could be read', async () => {
+    const { capture, deadlines, claimAll } = aCapture(undefined, {}, true);
+    await deadlines.put([deadlineOf(order(1))]);
+    const { database, key } = order(1);
+    capture.noticed({ kind: 'changed', database, key });
+    await settled();
+    capture.expired(order(1));
+    await settled();
+    expect((await claimAll()).map(({ expiredAtMs }) => expiredAtMs)).toEqual([null]);
+    expect(await deadlines.count()).toBe(0);
+  });
+
+  it('is that of the index for a key that is found gone, whatever was heard of it', async () => {
+    const { capture, deadlines, claimAll } = aCapture(undefined, {}, true);
+    await deadlines.put([deadlineOf(order(1))]);
+    const { database, key } = order(1);
+    capture.noticed({ kind: 'changed', database, key });
+    await settled();
+    capture.expired({ ...order(1), detectedBy: 'recovery' });
+    await settled();
+    expect((await claimAll()).map(({ expiredAtMs }) => expiredAtMs)).toEqual([
+      order(1).detectedAtMs - 3,
+    ]);
+  });
+
+  it('is not the one that is about to come of a key that was set again', async () => {
+    const { capture, deadlines, claimAll } = aCapture();
+    await deadlines.put([deadlineOf(order(1), -30)]);
+    capture.expired(order(1));
+    const { database, key } = order(1);
+    capture.noticed({ kind: 'changed', database, key });
+    await settled();
+    expect((await claimAll()).map(({ expiredAtMs }) => expiredAtMs)).toEqual([null]);
+    expect(await deadlines.count()).toBe(1);
   });
 
   it('is null when none was known', async () => {

@@ -1,7 +1,7 @@
 /** What every index of deadlines keeps. Called once for each implementation. */
 import { describe, expect, it } from 'vitest';
 import type { Deadlines } from '../../src/deadlines/deadlines.js';
-import type { Deadline, KeyInDatabase, KeyReading } from '../../src/vocabulary.js';
+import type { ClaimedKey, Deadline, KeyInDatabase, KeyReading } from '../../src/vocabulary.js';
 
 /** An index, and what the outbox calls with the deadlines that it claims. */
 export interface OpenedDeadlines extends AsyncDisposable {
@@ -198,6 +198,11 @@ function describeOrder(open: () => Promise<OpenedDeadlines>): void {
     expect(seen.size).toBe(20_000);
     expect(await deadlines.count()).toBe(0);
   });
+}
+
+/** As capture claims it. */
+export function detected(claimed: Deadline): ClaimedKey {
+  return { ...claimed, detectedAtMs: claimed.deadlineMs + 2 };
 }
 
 function describeClaims(open: () => Promise<OpenedDeadlines>): void {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { MemoryDeadlines } from '../../src/deadlines/memory-deadlines.js';
 import { MemoryOutbox } from '../../src/outbox/memory-outbox.js';
 import { ManualClock } from '../support/manual-clock.js';
-import { at, describeDeadlines, endless, NOW_MS, until } from './contract.js';
+import { at, describeDeadlines, detected, endless, NOW_MS, until } from './contract.js';
 
 describeDeadlines('an index of deadlines in memory', async () => {
   const deadlines = new MemoryDeadlines();
@@ -14,7 +14,7 @@ describeDeadlines('an index of deadlines in memory', async () => {
   );
   return {
     deadlines,
-    claim: async (claimed) => void (await outbox.enqueue([], claimed)),
+    claim: async (claimed) => void (await outbox.enqueue([], claimed.map(detected))),
     [Symbol.asyncDispose]: async () => void (await outbox.close()),
   };
 });

@@ -1,10 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { RedisDeadlines } from '../../src/deadlines/redis-deadlines.js';
+import { FencedError } from '../../src/errors.js';
 import { ALWAYS_HELD } from '../../src/state/lease.js';
+import type { Deadline } from '../../src/vocabulary.js';
 import { aDelivery } from '../support/domain.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
-import { describeDeadlines, gone, NOW_MS, until } from './contract.js';
+import { describeDeadlines, detected, gone, NOW_MS, until } from './contract.js';
 
 const shared = sharedRedis();
 let prefixes = 0;
@@ -18,8 +20,8 @@ async function open() {
     deadlines,
     outbox,
     state: opened.state,
-    claim: async (claimed: Parameters<typeof outbox.enqueue>[1]) =>
-      void (await outbox.enqueue([], claimed)),
+    claim: async (claimed: readonly Deadline[]) =>
+      void (await outbox.enqueue([], claimed.map(detected))),
     [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
   };
 }
@@ -40,7 +42,7 @@ describe('an index of deadlines in Redis', () => {
     await using opened = await open();
     const { deadlines, outbox } = opened;
     await deadlines.put([until('a', 5)]);
-    const claimed = [{ database: 0, key: Buffer.from('a'), deadlineMs: NOW_MS + 5 }];
+    const claimed = [{ database: 0, key: Buffer.from('a'), deadlineMs: NOW_MS + 5 }].map(detected);
     const ready = `{${opened.state.prefix}}:1:outbox:shop:ready`;
     await shared.client.set(ready, 'of somebody else');
     await expect(outbox.enqueue([aDelivery()], claimed)).rejects.toThrow('WRONGTYPE');
@@ -49,6 +51,28 @@ describe('an index of deadlines in Redis', () => {
     await outbox.enqueue([aDelivery()], claimed);
     expect(await deadlines.count()).toBe(0);
     expect((await outbox.depth('shop')).pending).toBe(1);
+  });
+
+  it('tells a replica that no longer watches that it is fenced', async () => {
+    await using opened = await open();
+    const fenced = new RedisDeadlines(opened.state, { token: null }, [0]);
+    const key = { database: 0, key: Buffer.from('a') };
+    await expect(fenced.put([until('a', 5)])).rejects.toThrow(FencedError);
+    await expect(fenced.remove([key])).rejects.toThrow(FencedError);
+    await expect(fenced.take(0, NOW_MS, 9)).rejects.toThrow(FencedError);
+    expect(opened.state.problem).toBeNull();
+  });
+
+  it('knows for ten seconds which expiration of a key was claimed last', async () => {
+    await using opened = await open();
+    const one = { database: 0, key: Buffer.from('a'), deadlineMs: NOW_MS };
+    const nowMs = Date.now();
+    await opened.outbox.enqueue([], [{ ...one, detectedAtMs: nowMs - 3_000 }]);
+    await opened.outbox.enqueue([], [{ ...one, detectedAtMs: nowMs - 1_000 }]);
+    const other = { ...one, key: Buffer.from('b') };
+    await opened.outbox.enqueue([], [{ ...other, detectedAtMs: nowMs - 20_000 }]);
+    const lately = await opened.deadlines.claimedLately([one, other]);
+    expect(lately).toEqual([nowMs - 1_000, null]);
   });
 
   it('leaves nothing behind when the last key is gone', async () => {

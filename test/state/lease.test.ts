@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../src/clock.js';
-import { watchKey } from '../../src/state/format.js';
+import { replicasKey, watchKey } from '../../src/state/format.js';
 import { RedisLease } from '../../src/state/lease.js';
 import { eventually } from '../support/eventually.js';
 import { openState } from '../support/redis-state.js';
@@ -27,7 +27,7 @@ async function replicas(...names: string[]) {
     }),
   );
   const holders = () => leases.filter(({ token }) => token !== null);
-  return { leases, holders, key: watchKey(prefix) };
+  return { leases, holders, key: watchKey(prefix), prefix };
 }
 
 type Replica = Awaited<ReturnType<typeof replicas>>['leases'][number];
@@ -82,6 +82,23 @@ describe('the lease', () => {
     await other?.stop();
     await third?.taken(never);
     expect(Date.now() - askedAtMs).toBeLessThan(3_000);
+  });
+
+  it('is left to those who have listened for a while, by one who has just come', async () => {
+    const { leases, key, prefix } = await replicas('one', 'veteran', 'newcomer');
+    const [one, veteran, newcomer] = leases;
+    await holds(one);
+    veteran?.want(true);
+    veteran?.start();
+    await sleep(4_100);
+    await shared.client.zadd(replicasKey(prefix), Date.now(), 'veteran');
+    one?.state.close();
+    await shared.client.del(key);
+    newcomer?.want(true);
+    newcomer?.start();
+    await Promise.race([veteran?.taken(never), newcomer?.taken(never)]);
+    expect(newcomer?.token).toBeNull();
+    expect(veteran?.token).not.toBeNull();
   });
 
   it('passes on within three seconds when its holder dies, under another token', async () => {

@@ -9,8 +9,8 @@ const CLAIMED_KEPT_MS = 10_000;
 /**
  * KEYS: watch, claimed; the index of deadlines' tracked and overdue, for each database; deliveries and
  * ready, for each endpoint. ARGV: the watch's token, how many databases, how many claimed keys; for
- * each of these the database's place (from 1), key, deadline (or nothing), member of claimed; then for
- * each delivery the endpoint's place (from 1), id, packed. A delivery that is there already stays as it
+ * each of these the database's place (from 1), key, deadline (or nothing), member of claimed, when it
+ * was detected; then for each delivery the endpoint's place (from 1), id, packed. A delivery that is there already stays as it
  * is, and so does a deadline that is another by now. Looks at every key before it writes: where one
  * holds something else, nothing is stored, since the caller repeats all of it.
  */
@@ -23,7 +23,7 @@ for i = 2 * databases + 3, #KEYS, 2 do
   redis.call('HLEN', KEYS[i])
   redis.call('XLEN', KEYS[i + 1])
 end
-local deliveries = 4 + 4 * claimed
+local deliveries = 4 + 5 * claimed
 for i = deliveries, #ARGV, 3 do
   local at = (databases + tonumber(ARGV[i])) * 2 + 1
   if redis.call('HSETNX', KEYS[at], ARGV[i + 1], ARGV[i + 2]) == 1 then
@@ -31,7 +31,7 @@ for i = deliveries, #ARGV, 3 do
   end
 end
 local at = now()
-for i = 4, deliveries - 1, 4 do
+for i = 4, deliveries - 1, 5 do
   local place = tonumber(ARGV[i]) * 2 + 1
   for index = place, place + 1 do
     local deadline = redis.call('ZSCORE', KEYS[index], ARGV[i + 1])
@@ -39,7 +39,7 @@ for i = 4, deliveries - 1, 4 do
       redis.call('ZREM', KEYS[index], ARGV[i + 1])
     end
   end
-  redis.call('ZADD', KEYS[2], at, ARGV[i + 3])
+  redis.call('ZADD', KEYS[2], ARGV[i + 4], ARGV[i + 3])
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', at - ${CLAIMED_KEPT_MS})
 return redis.status_reply('OK')`;
