@@ -1,0 +1,43 @@
+/**
+ * Chaos for as long as you like: `npm run test:chaos -- --minutes 5 --seed 7`. The seed of a run that
+ * failed repeats its choices, though not its timing to the millisecond.
+ */
+import { spawnSync } from 'node:child_process';
+import { randomInt } from 'node:crypto';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+const VITEST = join(ROOT, 'node_modules/vitest/vitest.mjs');
+
+const USAGE = 'usage: npm run test:chaos -- [--minutes 5] [--seed 7]';
+
+/** @returns {{ minutes: number, seed: number } | null} null when it is used in a wrong way */
+function optionsOf() {
+  try {
+    const { values } = parseArgs({
+      options: { minutes: { type: 'string' }, seed: { type: 'string' } },
+    });
+    const minutes = Number(values.minutes ?? 5);
+    const seed = Number(values.seed ?? randomInt(1_000_000));
+    return minutes >= 0 && Number.isSafeInteger(seed) ? { minutes, seed } : null;
+  } catch {
+    return null;
+  }
+}
+
+const options = optionsOf();
+if (options === null) {
+  process.stderr.write(`${USAGE}\n`);
+  process.exitCode = 2;
+} else {
+  const env = {
+    ...process.env,
+    CHAOS_MINUTES: String(options.minutes),
+    CHAOS_SEED: String(options.seed),
+  };
+  const args = [VITEST, 'run', '--config', 'vitest.chaos.config.ts'];
+  process.exitCode =
+    spawnSync(process.execPath, args, { cwd: ROOT, env, stdio: 'inherit' }).status ?? 1;
+}

@@ -1,0 +1,78 @@
+/** What a writer means to do with a key, and when. */
+import type { Random } from './random.js';
+import type { Ending, Held, Life, Span } from './records.js';
+
+/** What becomes of a key, and how often of a hundred. */
+export const FATES = {
+  expire: 38,
+  delete: 20,
+  extend: 8,
+  shorten: 2,
+  persist: 5,
+  overwrite: 5,
+  rename: 5,
+  replace: 2,
+  recreate: 9,
+  'delete and recreate': 6,
+} as const;
+
+export type Fate = keyof typeof FATES;
+
+/** Nothing is done to a key later than this before its deadline, but for the last moments. */
+const WELL_BEFORE_MS = 300;
+const LAST_MOMENT_MS = { min: 5, max: 60 } as const;
+
+/** A life as it is being written down. */
+export class WrittenLife implements Life {
+  readonly key: string;
+  readonly held: [Held, ...Held[]];
+  ending: Ending = { kind: 'expired' };
+
+  constructor(key: string, first: Held) {
+    this.key = key;
+    this.held = [first];
+  }
+
+  get deadlineMs(): number {
+    return (this.held.at(-1) ?? this.held[0]).deadlineMs;
+  }
+
+  got(deadlineMs: number, since: Span): void {
+    this.held.push({ deadlineMs, since });
+  }
+
+  ended(kind: Exclude<Ending['kind'], 'expired' | 'unknown'>, at: Span): void {
+    this.ending = { kind, at };
+  }
+
+  unknown(): void {
+    this.ending = { kind: 'unknown' };
+  }
+}
+
+/** How long a key is to live. Some are gone before anybody can have noticed them. */
+export function lifeMsOf(random: Random, lifeMsMax: number): number {
+  const lengths = { blink: 3, short: 17, usual: 55, long: 25 };
+  switch (random.weighted(lengths)) {
+    case 'blink':
+      return random.between(3, 20);
+    case 'short':
+      return random.between(20, 400);
+    case 'usual':
+      return random.between(400, lifeMsMax / 2);
+    case 'long':
+      return random.between(lifeMsMax / 2, lifeMsMax);
+  }
+}
+
+/** When something is to be done to a key with this deadline; null when there is no time. */
+export function momentOf(random: Random, nowMs: number, deadlineMs: number): number | null {
+  const leftMs = deadlineMs - WELL_BEFORE_MS - nowMs;
+  const moments = { soon: 30, 'some time': 60, 'at last': 10 };
+  const moment = random.weighted(moments);
+  if (moment === 'at last' && leftMs > 0) {
+    return deadlineMs - random.between(LAST_MOMENT_MS.min, LAST_MOMENT_MS.max);
+  }
+  if (leftMs <= 0) return null;
+  return nowMs + random.between(0, moment === 'soon' ? Math.min(50, leftMs) : leftMs);
+}

@@ -1,0 +1,27 @@
+/** The same as test/e2e/chaos.e2e.test.ts, for as long as it is told: see scripts/test-chaos.mjs. */
+import { expect, it } from 'vitest';
+import { LONG_DECK } from './actions.js';
+import { runChaos } from './run.js';
+
+const seed = Number(process.env.CHAOS_SEED);
+const durationMsMin = Number(process.env.CHAOS_MINUTES) * 60_000;
+
+/** A whole deck, the last deadlines, and the replicas coming to rest. */
+const MORE_MS_MAX = 10 * 60_000;
+
+it(
+  `three replicas keep their promises through chaos, seed ${seed}`,
+  async () => {
+    const { violations } = await runChaos({
+      seed,
+      deck: LONG_DECK,
+      durationMsMin,
+      calmMsMax: 4_000,
+      keysPerS: 150,
+      lifeMsMax: 12_000,
+      say: (line) => void process.stderr.write(`${line}\n`),
+    });
+    expect(violations.map(({ kind, key }) => `${kind}: ${key}`)).toEqual([]);
+  },
+  durationMsMin + MORE_MS_MAX,
+);

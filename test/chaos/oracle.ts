@@ -1,0 +1,226 @@
+/** What the relay promises, held against what happened. Pure. */
+import { assign, type Case, CLOCK_SLACK_MS, last } from './assign.js';
+import type { Disturbance, Life, Received, Records, Span } from './records.js';
+
+/**
+ * What happens to a key just before a gap may not have been written down by the relay when it
+ * begins; what it writes down after the gap, it needs a while for.
+ */
+const BEFORE_GAP_MS = 1_000;
+const AFTER_GAP_MS = 2_000;
+
+/** Webhooks never leave before the deadline; Redis and we have the same clock, to the millisecond. */
+const EARLY_MS = 2;
+
+/** A deadline that a key had for so short a time may not have been read: the one before is named. */
+const BRIEF_MS = 1_000;
+
+/** A deadline that is so far from any disturbance is met in calm. */
+const CALM_BEFORE_MS = 3_000;
+const CALM_AFTER_MS = 2_000;
+
+export const VIOLATIONS = {
+  lost: 'a key expired, and no webhook came',
+  false: 'a webhook came for a key that was deleted, persisted, overwritten or renamed',
+  stale: 'a webhook came for a deadline that the key no longer had',
+  early: 'a webhook came before the deadline',
+  outdated: 'a webhook of an expiration names a deadline that its key had before',
+  'two ids': 'one expiration has several ids',
+  'two bodies': 'one id has several bodies',
+  'shared id': 'two expirations have the same id',
+  'wrong deadline': 'a webhook names a deadline that its key never had',
+  stranger: 'a webhook came for a key that never had a deadline',
+  unverified: 'a webhook has a wrong signature',
+  leftover: 'something is left when everything is over',
+} as const;
+
+export interface Violation {
+  readonly kind: keyof typeof VIOLATIONS;
+  readonly key: string | null;
+  readonly life: Life | null;
+  readonly received: readonly Received[];
+  readonly text: string;
+}
+
+export interface Figures {
+  readonly endings: Readonly<Record<Life['ending']['kind'], number>>;
+  readonly webhooks: number;
+  /** Requests beyond the first of each id. */
+  readonly repeats: number;
+  readonly recovered: number;
+  /** Expired lives that had no known deadline when their webhook was made. */
+  readonly withoutDeadline: number;
+  readonly lostInGaps: number;
+  readonly falseInGaps: number;
+  /** From deadline to first arrival, where nothing was disturbed; ascending. */
+  readonly latenessMs: readonly number[];
+}
+
+export interface Verdict {
+  readonly violations: readonly Violation[];
+  readonly figures: Figures;
+}
+
+/** What came of one life. */
+interface Finding {
+  readonly violations: readonly Violation[];
+  readonly isLostInGap: boolean;
+  readonly falseInGaps: number;
+}
+
+export function judge(records: Records): Verdict {
+  const { received, disturbances, leftovers } = records;
+  const { cases, strangers, misnamed } = assign(records);
+  const gaps = disturbances.flatMap(({ gap }) => gap ?? []);
+  const findings = cases.map((one) => judgeOne(one, gaps));
+  const violations = [
+    ...strangers.map((one) => about('stranger', one)),
+    ...misnamed.map((one) => about('wrong deadline', one)),
+    ...findings.flatMap((finding) => finding.violations),
+    ...sharedIds(cases),
+    ...received.filter(({ isVerified }) => !isVerified).map((one) => about('unverified', one)),
+    ...leftovers.map((text) => ({ ...NOBODY, kind: 'leftover' as const, text })),
+  ];
+  const firsts = new Map(received.map((one) => [one.id, one]).reverse() as [string, Received][]);
+  const endings = { expired: 0, deleted: 0, persisted: 0, overwritten: 0 };
+  const counts = { ...endings, renamed: 0, replaced: 0, unknown: 0 };
+  for (const { life } of cases) counts[life.ending.kind] += 1;
+  const figures = {
+    endings: counts,
+    webhooks: firsts.size,
+    repeats: received.length - firsts.size,
+    recovered: [...firsts.values()].filter(({ detectedBy }) => detectedBy === 'recovery').length,
+    withoutDeadline: [...firsts.values()].filter(({ expiredAtMs }) => expiredAtMs === null).length,
+    lostInGaps: findings.filter(({ isLostInGap }) => isLostInGap).length,
+    falseInGaps: findings.reduce((sum, finding) => sum + finding.falseInGaps, 0),
+    latenessMs: calmLateness(cases, disturbances),
+  };
+  return { violations, figures };
+}
+
+const NOBODY = { key: null, life: null, received: [] } as const;
+
+function about(kind: Violation['kind'], one: Received): Violation {
+  return { kind, key: one.key, life: null, received: [one], text: VIOLATIONS[kind] };
+}
+
+function judgeOne(one: Case, gaps: readonly Span[]): Finding {
+  switch (one.life.ending.kind) {
+    case 'expired':
+      return judgeExpired(one, gaps);
+    case 'unknown':
+      return { violations: oneIdEach(one, one.received), isLostInGap: false, falseInGaps: 0 };
+    default:
+      return judgeEnded(one, gaps, one.life.ending.at);
+  }
+}
+
+/** Exactly one webhook, at the last deadline. */
+function judgeExpired(one: Case, gaps: readonly Span[]): Finding {
+  const { life, next, received } = one;
+  const { deadlineMs, since } = last(life);
+  const isStale = ({ expiredAtMs }: Received) => expiredAtMs !== null && expiredAtMs !== deadlineMs;
+  // What was detected at the last deadline or later is about that one, whichever it names.
+  const isLate = ({ detectedAtMs }: Received) => detectedAtMs >= deadlineMs - CLOCK_SLACK_MS;
+  const stale = received.filter((each) => isStale(each) && !isLate(each));
+  const outdated = received.filter((each) => isStale(each) && isLate(each));
+  // Its deadline was changed, and it expired, while nobody listened: the relay knows the old one.
+  const isUnseen = gaps.some((gap) => isIn(gap, since) && deadlineMs <= gap.toMs + AFTER_GAP_MS);
+  const forbidden = stale.filter(({ detectedBy }) => !isUnseen || detectedBy !== 'recovery');
+  const isBrief = deadlineMs - since.fromMs < BRIEF_MS;
+  const misnamed = isUnseen || isBrief ? [] : outdated;
+  const real = received.filter((each) => (isUnseen ? !isStale(each) : !stale.includes(each)));
+  // It expired and was set again while nobody listened: it looks as if its life had been extended.
+  const isHidden = gaps.some(
+    (gap) =>
+      next !== null &&
+      isIn(gap, next.held[0].since) &&
+      isIn(gap, { fromMs: deadlineMs, toMs: deadlineMs }),
+  );
+  const isLost = received.length === 0;
+  const early = real.filter(({ atMs }) => atMs < deadlineMs - EARLY_MS);
+  return {
+    violations: [
+      ...(isLost && !isUnseen && !isHidden ? [violation('lost', one, [])] : []),
+      ...(forbidden.length > 0 ? [violation('stale', one, forbidden)] : []),
+      ...(misnamed.length > 0 ? [violation('outdated', one, misnamed)] : []),
+      ...(early.length > 0 ? [violation('early', one, early)] : []),
+      ...oneIdEach(one, real),
+    ],
+    isLostInGap: isLost && (isUnseen || isHidden),
+    falseInGaps: new Set(stale.map(({ id }) => id)).size,
+  };
+}
+
+/** None, unless it went in a gap that lasted past its deadline. A key that is still there is read. */
+function judgeEnded(one: Case, gaps: readonly Span[], at: Span): Finding {
+  const { life, received } = one;
+  const isGone = /deleted|renamed|replaced/.test(life.ending.kind);
+  const isUnseen = (deadlineMs: number) =>
+    isGone && gaps.some((gap) => isIn(gap, at) && deadlineMs <= gap.toMs + AFTER_GAP_MS);
+  const forbidden = received.filter(({ detectedBy, expiredAtMs }) => {
+    return detectedBy !== 'recovery' || !isUnseen(expiredAtMs ?? last(life).deadlineMs);
+  });
+  return {
+    violations: [
+      ...(forbidden.length > 0 ? [violation('false', one, forbidden)] : []),
+      ...oneIdEach(one, received),
+    ],
+    isLostInGap: false,
+    falseInGaps: new Set(received.map(({ id }) => id)).size,
+  };
+}
+
+/** For what is one expiration: one id, and for one id the same bytes. */
+function oneIdEach(one: Case, received: readonly Received[]): Violation[] {
+  const firsts = new Map<string, Received>();
+  const changed: Received[] = [];
+  for (const each of received) {
+    const first = firsts.get(each.id) ?? each;
+    firsts.set(each.id, first);
+    if (each.body !== first.body) changed.push(first, each);
+  }
+  return [
+    ...(firsts.size > 1 ? [violation('two ids', one, received)] : []),
+    ...(changed.length > 0 ? [violation('two bodies', one, changed)] : []),
+  ];
+}
+
+function sharedIds(cases: readonly Case[]): Violation[] {
+  const firsts = new Map<string, Case>();
+  const shared: Violation[] = [];
+  for (const one of cases) {
+    for (const id of new Set(one.received.map((each) => each.id))) {
+      const first = firsts.get(id);
+      if (first) shared.push(violation('shared id', one, [...first.received, ...one.received]));
+      else firsts.set(id, one);
+    }
+  }
+  return shared;
+}
+
+function calmLateness(cases: readonly Case[], disturbances: readonly Disturbance[]): number[] {
+  return cases
+    .flatMap(({ life, received }) => {
+      const { deadlineMs } = last(life);
+      const firstMs = Math.min(...received.map(({ atMs }) => atMs));
+      const around = { fromMs: deadlineMs - CALM_BEFORE_MS, toMs: deadlineMs + CALM_AFTER_MS };
+      const isCalm = !disturbances.some((disturbance) => overlap(disturbance, around));
+      const counts = received.length > 0 && isCalm && life.ending.kind === 'expired';
+      return counts ? [firstMs - deadlineMs] : [];
+    })
+    .sort((a, b) => a - b);
+}
+
+function violation(kind: Violation['kind'], one: Case, received: readonly Received[]): Violation {
+  return { kind, key: one.life.key, life: one.life, received, text: VIOLATIONS[kind] };
+}
+
+/** Whether it happened in the gap, or so shortly before it that the relay may not know. */
+function isIn(gap: Span, happened: Span): boolean {
+  return overlap({ fromMs: gap.fromMs - BEFORE_GAP_MS, toMs: gap.toMs }, happened);
+}
+
+function overlap(one: Span, other: Span): boolean {
+  return one.fromMs <= other.toMs && other.fromMs <= one.toMs;
+}

@@ -1,0 +1,60 @@
+/** What is written down while chaos reigns, for the oracle. Times are milliseconds since 1970. */
+
+/** Between these two it happened. For a command: from its sending to its reply. */
+export interface Span {
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+/** A deadline that a key had. */
+export interface Held {
+  readonly deadlineMs: number;
+  /** When it got it. */
+  readonly since: Span;
+}
+
+export type Ending =
+  /** At its last deadline: whatever was to end it before came too late. */
+  | { readonly kind: 'expired' }
+  /** `replaced`: another key was renamed to its name. */
+  | {
+      readonly kind: 'deleted' | 'persisted' | 'overwritten' | 'renamed' | 'replaced';
+      readonly at: Span;
+    }
+  /** Redis was killed while a command was under way: it may have been carried out or not. */
+  | { readonly kind: 'unknown' };
+
+/** A key with a deadline, from getting its first one to its end. A name may have several in a row. */
+export interface Life {
+  readonly key: string;
+  readonly held: readonly [Held, ...Held[]];
+  readonly ending: Ending;
+}
+
+/** One request that the receiver got, whatever it answered. */
+export interface Received {
+  readonly key: string;
+  readonly id: string;
+  readonly body: string;
+  readonly atMs: number;
+  readonly expiredAtMs: number | null;
+  readonly detectedAtMs: number;
+  readonly detectedBy: string;
+  /** What a Standard Webhooks library says of its signature. */
+  readonly isVerified: boolean;
+}
+
+/** Something was done to the relays or to Redis, and they had not come to rest yet. */
+export interface Disturbance extends Span {
+  readonly what: string;
+  /** When no replica listened: until one of them listens and watches again. */
+  readonly gap: Span | null;
+}
+
+export interface Records {
+  readonly lives: readonly Life[];
+  readonly received: readonly Received[];
+  readonly disturbances: readonly Disturbance[];
+  /** What is not as it should be once everything is over, such as dead letters. */
+  readonly leftovers: readonly string[];
+}

@@ -1,0 +1,292 @@
+/**
+ * An application that sets keys and changes its mind. It talks to Redis itself, and writes down
+ * what Redis says that it did: a reply tells whether the key was still there.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Redis } from 'ioredis';
+import { FATES, type Fate, lifeMsOf, momentOf, WrittenLife } from './life.js';
+import type { Random } from './random.js';
+import type { Span } from './records.js';
+
+const TICK_MS = 10;
+
+/** Now and then many keys come at once, with one deadline. */
+const BURST_CHANCE = 0.004;
+const BURST_KEYS = 40;
+
+/** How often a key is dealt with that has been dealt with before. */
+const AGAIN_CHANCE = 0.3;
+
+export interface WriterParts {
+  readonly port: number;
+  readonly random: Random;
+  readonly keysPerS: number;
+  readonly lifeMsMax: number;
+}
+
+/** What became of a command. `unsent`: it had no effect. */
+type Given<Value> =
+  | { readonly kind: 'replied'; readonly value: Value; readonly at: Span }
+  | { readonly kind: 'unsent' }
+  | { readonly kind: 'unknown'; readonly at: Span };
+
+export class Writer {
+  readonly lives: WrittenLife[] = [];
+  readonly #parts: WriterParts;
+  readonly #redis: Redis;
+  readonly #busy = new Set<Promise<void>>();
+  readonly #steps: Record<Fate, (life: WrittenLife, random: Random) => Promise<void>>;
+  #writing: Promise<void> = Promise.resolve();
+  #stopped = false;
+  #keys = 0;
+
+  constructor(parts: WriterParts) {
+    this.#parts = parts;
+    this.#redis = new Redis(parts.port, '127.0.0.1', {
+      protocol: 2,
+      enableOfflineQueue: false,
+      // A command that was under way is never given again: nobody would know when it took effect.
+      autoResendUnfulfilledCommands: false,
+      maxRetriesPerRequest: 0,
+      retryStrategy: () => 20,
+    });
+    this.#redis.on('error', () => undefined);
+    this.#steps = {
+      expire: async () => undefined,
+      delete: (life, random) => this.#delete(life, random),
+      extend: (life, random) => this.#extend(life, random),
+      shorten: (life, random) => this.#shorten(life, random),
+      persist: (life, random) => this.#persist(life, random),
+      overwrite: (life) => this.#overwrite(life),
+      rename: (life, random) => this.#rename(life, random),
+      replace: (life, random) => this.#replace(life, random),
+      recreate: (life, random) => this.#recreate(life, random),
+      'delete and recreate': (life, random) => this.#deleteAndRecreate(life, random),
+    };
+  }
+
+  start(): void {
+    this.#writing = this.#write();
+  }
+
+  /** Begins no more lives, and resolves when nothing more will be done to any key. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#writing;
+    while (this.#busy.size > 0) await Promise.all(this.#busy);
+    this.#redis.disconnect();
+  }
+
+  async #write(): Promise<void> {
+    const { random, keysPerS, lifeMsMax } = this.#parts;
+    const beganAtMs = performance.now();
+    let due = 0;
+    for (; !this.#stopped; await sleep(TICK_MS)) {
+      due = Math.max(due, ((performance.now() - beganAtMs) * keysPerS) / 1_000);
+      for (let behind = due - this.#keys; behind >= 1; behind -= 1) {
+        const its = random.fork(`key ${this.#keys}`);
+        const lifeMs = lifeMsOf(its, lifeMsMax);
+        const count = its.chance(BURST_CHANCE) ? BURST_KEYS : 1;
+        const deadlineMs = Date.now() + lifeMs;
+        for (let n = 0; n < count; n += 1) this.#keep(this.#live(deadlineMs));
+        due += count - 1;
+      }
+    }
+  }
+
+  #keep(doing: Promise<void>): void {
+    const kept = doing.finally(() => this.#busy.delete(kept));
+    this.#busy.add(kept);
+  }
+
+  async #live(deadlineMs: number): Promise<void> {
+    const n = this.#keys;
+    this.#keys += 1;
+    const random = this.#parts.random.fork(`fate ${n}`);
+    const life = await this.#begin(`order:${n}`, deadlineMs);
+    if (life !== null) await this.#deal(life, random);
+  }
+
+  /** Null when the key was not set for certain, or not for certain. */
+  async #begin(key: string, deadlineMs: number): Promise<WrittenLife | null> {
+    const given = await this.#give(() => this.#redis.set(key, 'x', 'PXAT', deadlineMs));
+    return given.kind === 'unsent' ? null : this.#noted(given, key, deadlineMs);
+  }
+
+  #noted(
+    { kind, at }: Exclude<Given<unknown>, { kind: 'unsent' }>,
+    key: string,
+    deadlineMs: number,
+  ): WrittenLife | null {
+    const life = new WrittenLife(key, { deadlineMs, since: at });
+    this.lives.push(life);
+    if (kind === 'replied') return life;
+    life.unknown();
+    return null;
+  }
+
+  async #deal(life: WrittenLife, random: Random): Promise<void> {
+    const fate = random.weighted(FATES);
+    if (fate === 'recreate') return this.#steps[fate](life, random);
+    const momentMs = momentOf(random, Date.now(), life.deadlineMs);
+    if (momentMs === null || fate === 'expire') return;
+    await sleep(Math.max(0, momentMs - Date.now()));
+    await this.#steps[fate](life, random);
+  }
+
+  async #dealAgain(life: WrittenLife, random: Random): Promise<void> {
+    if (!this.#stopped && random.chance(AGAIN_CHANCE)) await this.#deal(life, random);
+  }
+
+  async #delete(life: WrittenLife, random: Random): Promise<void> {
+    const { key } = life;
+    const redis = this.#redis;
+    const how = random.pick<() => Promise<unknown>>([
+      () => redis.del(key),
+      () => redis.unlink(key),
+      () => redis.getdel(key),
+      () => redis.pexpireat(key, Date.now() - 1_000),
+    ]);
+    this.#end(life, 'deleted', await this.#give(how));
+  }
+
+  /** Replies that are 0 or nil tell that the key was gone already: it had expired. */
+  #end(
+    life: WrittenLife,
+    kind: Parameters<WrittenLife['ended']>[0],
+    given: Given<unknown>,
+  ): boolean {
+    if (given.kind === 'unknown') life.unknown();
+    if (given.kind !== 'replied' || !given.value) return false;
+    life.ended(kind, given.at);
+    return true;
+  }
+
+  async #extend(life: WrittenLife, random: Random): Promise<void> {
+    const { key } = life;
+    const redis = this.#redis;
+    const deadlineMs = life.deadlineMs + random.between(300, this.#parts.lifeMsMax / 3);
+    const how = random.pick<() => Promise<unknown>>([
+      () => redis.pexpireat(key, deadlineMs),
+      () => redis.getex(key, 'PXAT', deadlineMs),
+      () => redis.set(key, 'y', 'PXAT', deadlineMs, 'XX'),
+    ]);
+    await this.#change(life, deadlineMs, await this.#give(how), random);
+  }
+
+  async #shorten(life: WrittenLife, random: Random): Promise<void> {
+    const deadlineMs = Math.min(Date.now() + random.between(50, 500), life.deadlineMs - 1);
+    const given = await this.#give(() => this.#redis.pexpireat(life.key, deadlineMs));
+    await this.#change(life, deadlineMs, given, random);
+  }
+
+  async #change(
+    life: WrittenLife,
+    deadlineMs: number,
+    given: Given<unknown>,
+    random: Random,
+  ): Promise<void> {
+    if (given.kind === 'unsent' || (given.kind === 'replied' && !given.value)) return;
+    life.got(deadlineMs, given.at);
+    // Late enough, it may have been a deadline in the past: Redis deletes the key then.
+    if (given.kind === 'unknown' || given.at.toMs >= deadlineMs) life.unknown();
+    else await this.#dealAgain(life, random);
+  }
+
+  async #persist(life: WrittenLife, random: Random): Promise<void> {
+    const { key } = life;
+    const how = random.pick<() => Promise<unknown>>([
+      () => this.#redis.persist(key),
+      () => this.#redis.getex(key, 'PERSIST'),
+    ]);
+    this.#end(life, 'persisted', await this.#give(how));
+  }
+
+  async #overwrite(life: WrittenLife): Promise<void> {
+    const given = await this.#give(() => this.#redis.set(life.key, 'z', 'XX'));
+    this.#end(life, 'overwritten', given);
+  }
+
+  async #rename(life: WrittenLife, random: Random): Promise<void> {
+    const key = `${life.key}:renamed`;
+    const given = await this.#give(async () => {
+      // Says "no such key" when it has expired.
+      const replies = await this.#redis.multi().rename(life.key, key).exec();
+      return replies?.[0]?.[0] === null;
+    });
+    await this.#renamed(life, key, given, random);
+  }
+
+  async #renamed(
+    life: WrittenLife,
+    key: string,
+    given: Given<boolean>,
+    random: Random,
+  ): Promise<void> {
+    if (given.kind === 'unsent' || (given.kind === 'replied' && !given.value)) return;
+    this.#end(life, 'renamed', given);
+    const renamed = this.#noted(given, key, life.deadlineMs);
+    if (renamed !== null) await this.#dealAgain(renamed, random);
+  }
+
+  /** Renames the key to the name of another one, which may just have expired. */
+  async #replace(life: WrittenLife, random: Random): Promise<void> {
+    const lifeMs = random.between(100, 2_000);
+    const other = await this.#begin(`${life.key}:other`, Date.now() + lifeMs);
+    if (other === null) return;
+    await sleep(random.between(0, 100));
+    const given = await this.#give(async () => {
+      const replies = await this.#redis
+        .multi()
+        .exists(other.key)
+        .rename(life.key, other.key)
+        .exec();
+      return { hadOther: replies?.[0]?.[1] === 1, isRenamed: replies?.[1]?.[0] === null };
+    });
+    if (given.kind === 'replied') {
+      const { at, value } = given;
+      if (value.isRenamed && value.hadOther) other.ended('replaced', at);
+      await this.#renamed(life, other.key, { ...given, value: value.isRenamed }, random);
+    } else if (given.kind === 'unknown') {
+      other.unknown();
+      await this.#renamed(life, other.key, given, random);
+    }
+  }
+
+  /** Sets it again as soon as it has expired: that may be what makes Redis expire it. */
+  async #recreate(life: WrittenLife, random: Random): Promise<void> {
+    const afterMs = random.chance(0.7) ? random.between(1, 30) : random.between(30, 500);
+    await sleep(Math.max(0, life.deadlineMs + afterMs - Date.now()));
+    const deadlineMs = Date.now() + lifeMsOf(random, this.#parts.lifeMsMax);
+    const { key } = life;
+    const given = await this.#give(() => this.#redis.set(key, 'x', 'PXAT', deadlineMs, 'GET'));
+    if (given.kind === 'unsent') return;
+    // Timers may be a moment early: then it lives on.
+    if (given.kind === 'replied' && given.value !== null) return life.got(deadlineMs, given.at);
+    const next = this.#noted(given, key, deadlineMs);
+    if (next !== null) await this.#dealAgain(next, random);
+  }
+
+  async #deleteAndRecreate(life: WrittenLife, random: Random): Promise<void> {
+    const { key } = life;
+    const given = await this.#give(() => this.#redis.del(key));
+    if (!this.#end(life, 'deleted', given)) return;
+    await sleep(random.between(0, 20));
+    const deadlineMs = Date.now() + lifeMsOf(random, this.#parts.lifeMsMax);
+    const next = await this.#begin(key, deadlineMs);
+    if (next !== null) await this.#dealAgain(next, random);
+  }
+
+  /** Refusals count as not given: a Redis that loads its data does so. */
+  async #give<Value>(command: () => Promise<Value>): Promise<Given<Value>> {
+    if (this.#redis.status !== 'ready') return { kind: 'unsent' };
+    const fromMs = Date.now();
+    try {
+      const value = await command();
+      return { kind: 'replied', value, at: { fromMs, toMs: Date.now() } };
+    } catch (error) {
+      if (error instanceof Error && error.name === 'ReplyError') return { kind: 'unsent' };
+      return { kind: 'unknown', at: { fromMs, toMs: Date.now() } };
+    }
+  }
+}
