@@ -130,7 +130,7 @@ export class Capture {
 
   /** Resolves when there is room for more expirations, or the signal aborts. */
   async room(signal: AbortSignal): Promise<void> {
-    while (this.queued > ROOM_MAX && !signal.aborted) {
+    while (this.#expirations.size > ROOM_MAX && !signal.aborted) {
       await this.#through.wait(this.#parts.clock, null, signal);
     }
   }

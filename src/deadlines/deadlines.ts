@@ -40,7 +40,7 @@ export interface Deadlines {
 
   /**
    * When the last expiration of each key was detected that somebody has claimed; null where that is
-   * more than ten seconds ago.
+   * more than fifteen seconds ago.
    */
   claimedLately(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]>;
 

@@ -11,7 +11,7 @@ import { ignoreTrouble, type RedisState } from './redis-state.js';
 import { defineScripts, type Scripts } from './scripts.js';
 
 /** A holder that is not heard of for so long has lost it. */
-const LEASE_MS = 2_000;
+const LEASE_MS = 1_500;
 
 /** How often the holder renews it, and the others look; these also when its time is over. */
 const LOOK_EVERY_MS = 500;

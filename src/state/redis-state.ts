@@ -8,6 +8,7 @@ import {
   FencedError,
   messageOf,
   RedisIsReplicaError,
+  RedisNotReadyError,
   RedisSlotError,
   type RelayError,
   StateUnavailableError,
@@ -19,6 +20,9 @@ import { evictionPolicy, verifyDatabase, verifyFormat, verifyRole } from './veri
 
 /** How often a state that cannot be used is looked at again, on a connection that stands. */
 const VERIFY_AGAIN_MS = 5_000;
+
+/** The same where it only has to load its data: nothing can be captured before that. */
+const LOADED_AGAIN_MS = 250;
 
 /** A Redis that is silent for so long when the relay stops is not waited for. */
 const SILENCE_AT_STOP_MS = 1_000;
@@ -171,7 +175,8 @@ export class RedisState {
       } catch (error) {
         const failure = this.#failed('verify', error);
         this.#unfit = failure.message;
-        await clock.sleep(VERIFY_AGAIN_MS, signal);
+        const isLoading = failure instanceof RedisNotReadyError;
+        await clock.sleep(isLoading ? LOADED_AGAIN_MS : VERIFY_AGAIN_MS, signal);
         const isOther = failure instanceof RedisIsReplicaError || failure instanceof RedisSlotError;
         if (isOther && isPresent()) this.#leave();
       }

@@ -2,7 +2,7 @@
 import type { Expiration, Notice } from '../vocabulary.js';
 
 /** Longer than it takes to find out that the watching replica is dead, and to take its place. */
-const REMEMBERED_MS = 6_000;
+const REMEMBERED_MS = 10_000;
 
 /** Beyond it, the index of deadlines is what is relied on. */
 const REMEMBERED_MAX = 100_000;
