@@ -194,6 +194,7 @@ export type EndpointSignal =
 /** What happens next to a delivery. */
 export type Disposition =
   | { readonly kind: 'done' }
+  /** `notBeforeMs` is by the monotonic clock of this replica: no setting of a clock moves it. */
   | { readonly kind: 'retry'; readonly notBeforeMs: number }
   | {
       readonly kind: 'dead';

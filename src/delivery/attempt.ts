@@ -30,13 +30,14 @@ export async function attempt(claimed: Claimed, parts: AttemptParts): Promise<En
   if (claimed.attempt === 1) events.firstAttempted(claimed.delivery, parts.serverNowMs());
   const request = buildRequest(endpoint, claimed.delivery, clock.nowMs());
   const outcome = await sender.send(request);
-  const durationMs = clock.monotonicMs() - startedAtMs;
+  const decidedAtMs = clock.monotonicMs();
+  const durationMs = decidedAtMs - startedAtMs;
   const endedAtMs = clock.nowMs();
   const next = disposition(
-    { outcome, attempt: claimed.attempt, nowMs: endedAtMs, fraction: chance.fraction() },
+    { outcome, attempt: claimed.attempt, nowMs: decidedAtMs, fraction: chance.fraction() },
     endpoint.retry,
   );
-  events.attempted({ claimed, outcome, disposition: next, durationMs, endedAtMs });
+  events.attempted({ claimed, outcome, disposition: next, durationMs, decidedAtMs, endedAtMs });
   const signal = endpointSignal(outcome);
   await settle(claimed, next, signal, parts);
   return signal;

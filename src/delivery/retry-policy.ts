@@ -26,7 +26,7 @@ export interface AttemptResult {
   readonly outcome: Outcome;
   /** 1 for the first. */
   readonly attempt: number;
-  /** When the attempt ended. */
+  /** When the attempt ended, by the monotonic clock. */
   readonly nowMs: number;
   /** In [0, 1): how much of the jitter this retry gets. */
   readonly fraction: number;

@@ -13,6 +13,8 @@ export interface AttemptReport {
   readonly outcome: Outcome;
   readonly disposition: Disposition;
   readonly durationMs: number;
+  /** By the monotonic clock, as the disposition is. */
+  readonly decidedAtMs: number;
   readonly endedAtMs: number;
 }
 
@@ -38,7 +40,7 @@ export class DeliveryEvents {
 
   /** One wide line per attempt. */
   attempted(report: AttemptReport): void {
-    const { claimed, outcome, disposition, durationMs, endedAtMs } = report;
+    const { claimed, outcome, disposition, durationMs, decidedAtMs, endedAtMs } = report;
     const { delivery } = claimed;
     const { endpoint } = delivery;
     this.#metrics.attempts.inc({ endpoint, outcome: outcome.kind });
@@ -55,7 +57,7 @@ export class DeliveryEvents {
       outcome: outcome.kind,
       ...outcomeFields(outcome),
       disposition: disposition.kind,
-      ...dispositionFields(disposition, endedAtMs),
+      ...dispositionFields(disposition, decidedAtMs),
       duration_ms: Math.round(durationMs * 10) / 10,
       age_ms: endedAtMs - (delivery.expiredAtMs ?? delivery.detectedAtMs),
       body_bytes: delivery.body.length,
@@ -144,7 +146,7 @@ function dispositionFields(disposition: Disposition, nowMs: number): Record<stri
     case 'done':
       return {};
     case 'retry':
-      return { retry_in_ms: disposition.notBeforeMs - nowMs };
+      return { retry_in_ms: Math.round(disposition.notBeforeMs - nowMs) };
     case 'dead':
       return { reason: disposition.reason };
   }

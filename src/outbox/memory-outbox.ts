@@ -165,7 +165,7 @@ export class MemoryOutbox implements Outbox {
 
   async depth(endpoint: string): Promise<Depth> {
     const shelf = this.#shelf(endpoint);
-    const nowMs = this.#clock.nowMs();
+    const nowMs = this.#clock.monotonicMs();
     let oldestDueForMs: number | null = null;
     for (const ready of [shelf.fresh, shelf.retries]) {
       for (const { dueAtMs } of ready.values()) {
@@ -219,7 +219,12 @@ export class MemoryOutbox implements Outbox {
     if (shelf.entries.has(delivery.id)) return true;
     if (shelf.entries.size >= this.#limits.deliveriesMax) return false;
     if (shelf.bodyBytes + delivery.body.length > this.#limits.bodyBytesMax) return false;
-    const entry: Entry = { delivery, attempts: 0, dueAtMs: this.#clock.nowMs(), cancelWait: null };
+    const entry: Entry = {
+      delivery,
+      attempts: 0,
+      dueAtMs: this.#clock.monotonicMs(),
+      cancelWait: null,
+    };
     shelf.entries.set(delivery.id, entry);
     shelf.fresh.set(delivery.id, entry);
     shelf.bodyBytes += delivery.body.length;
@@ -234,7 +239,7 @@ export class MemoryOutbox implements Outbox {
 
   #wait(shelf: Shelf, entry: Entry, notBeforeMs: number): void {
     entry.dueAtMs = notBeforeMs;
-    entry.cancelWait = this.#clock.after(notBeforeMs - this.#clock.nowMs(), () => {
+    entry.cancelWait = this.#clock.after(notBeforeMs - this.#clock.monotonicMs(), () => {
       entry.cancelWait = null;
       shelf.retries.set(entry.delivery.id, entry);
       shelf.bell.ring();

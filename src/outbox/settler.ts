@@ -44,12 +44,13 @@ export class Settler {
     disposition: Disposition,
     signal: EndpointSignal,
   ): Promise<BreakerChange | null> {
+    const { clock } = this.#parts;
     const { attempt, delivery, entry } = claimed;
     switch (disposition.kind) {
       case 'done':
         return this.#settleDone(delivery, entry);
       case 'retry': {
-        const waitMs = Math.max(0, Math.round(disposition.notBeforeMs - this.#parts.clock.nowMs()));
+        const waitMs = Math.max(0, Math.round(disposition.notBeforeMs - clock.monotonicMs()));
         const rest = [waitingMember(delivery.id, attempt), waitMs];
         return this.#settleRetry(delivery, [entry, ...signalArgs(signal), ...rest]);
       }

@@ -50,6 +50,7 @@ describe('an attempt', () => {
   const report = {
     claimed: { delivery: aDelivery(), attempt: 2 },
     durationMs: 12.34,
+    decidedAtMs: 7_000,
     endedAtMs: Date.parse('2026-11-22T06:00:11.000Z'),
   };
 
@@ -58,7 +59,7 @@ describe('an attempt', () => {
     events.delivery.attempted({
       ...report,
       outcome: { kind: 'refused', status: 500, retryAfterMs: null, answer: 'no' },
-      disposition: { kind: 'retry', notBeforeMs: report.endedAtMs + 5_000 },
+      disposition: { kind: 'retry', notBeforeMs: report.decidedAtMs + 5_000 },
     });
     expect(lines).toHaveLength(1);
     expect(lines[0]).toMatchObject({

@@ -8,6 +8,7 @@ import { aDelivery } from '../support/domain.js';
 /** An outbox under test, and the means to move its time. */
 export interface OutboxUnderTest {
   readonly outbox: Outbox;
+  /** By its monotonic clock. */
   nowMs(): number;
   advance(ms: number): Promise<void>;
 }

@@ -23,7 +23,7 @@ async function anOutbox(given: OutboxOptions & { prefix?: string } = {}) {
 
 describeOutbox('the outbox in Redis', async () => ({
   outbox: (await anOutbox()).outbox,
-  nowMs: () => systemClock.nowMs(),
+  nowMs: () => systemClock.monotonicMs(),
   // Redis needs a moment even for what is due now.
   advance: (ms) => sleep(ms + 20),
 }));
