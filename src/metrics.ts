@@ -135,6 +135,11 @@ export class Metrics {
     help: 'Keys read just after their deadlines.',
     registers: [this.#registry],
   });
+  readonly databasesEmptied = new Counter({
+    name: `${PREFIX}databases_emptied_total`,
+    help: 'How often a watched database was emptied: no webhook for the keys that were in it.',
+    registers: [this.#registry],
+  });
   readonly deadlinesForgotten = new Counter({
     name: `${PREFIX}deadlines_forgotten_total`,
     help: 'Deadlines of keys that were in a database when it was emptied: no webhook.',

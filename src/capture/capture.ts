@@ -21,7 +21,7 @@ import type {
 } from '../vocabulary.js';
 import { buildDeliveries, isRouted, KEY_BYTES_MAX, occurrenceOf } from './build.js';
 import { Lane } from './lane.js';
-import { type Ended, withDeadlines } from './lives.js';
+import { type Ended, inOrder, type Noted, withDeadlines } from './lives.js';
 
 /** Expirations and notices between the source and the outbox: several seconds of a fast server's. */
 const QUEUED_MAX = 200_000;
@@ -62,9 +62,6 @@ export interface CaptureParts {
   readonly clock: Clock;
   readonly chance: Chance;
 }
-
-/** What the lane of notices holds: them, and expirations that were heard behind one of their key. */
-type Noted = Notice | (Ended & { readonly kind: 'expired' });
 
 /** What becomes of some expirations. */
 interface Built {
@@ -151,8 +148,8 @@ export class Capture {
   /** What was not heard to expire is known by its entry alone. */
   #take(ended: Ended): void {
     const isUnread = this.#unread.size > 0 && this.#unread.delete(nameOf(ended));
-    const isIndexed = !isUnread || ended.expiration.detectedBy === 'recovery';
-    this.#expirations.push({ ...ended, isIndexed });
+    const isRead = !isUnread || ended.expiration.detectedBy === 'recovery';
+    this.#expirations.push({ ...ended, isIndexed: ended.isIndexed && isRead });
   }
 
   #hasRoomFor(key: Buffer): boolean {
@@ -220,12 +217,12 @@ export class Capture {
   }
 
   /**
-   * Hands notices on, up to the first about a key that expired before it: how many, or null when they
-   * are given up. What a key is now is what is read, so that each key is looked at once.
+   * Hands notices on: how many, or null when they are given up. What a key is now is what is read, so
+   * that each key is looked at once; those that were set again are, once their expirations are claimed.
    */
   async #handOn(slice: readonly Noted[]): Promise<number | null> {
     const { index } = this.#parts;
-    const { changed, removed, expired, reach } = inOrder(slice);
+    const { changed, removed, expired, later } = inOrder(slice);
     const { signal } = this.#abandon;
     if ([...changed, ...removed].some((key) => this.#expirations.has(key))) {
       await this.#expirations.settled(signal);
@@ -240,7 +237,8 @@ export class Capture {
     if (this.#unread.size > UNREAD_MAX) this.#unread.clear();
     for (const key of gone) this.#unread.add(nameOf(key));
     for (const ended of expired) this.#take(ended);
-    return reach;
+    for (const { database, key } of later) this.#notices.push({ kind: 'changed', database, key });
+    return slice.length;
   }
 
   /** Another replica has heard all of this, too, and captures it. */
@@ -266,31 +264,4 @@ export class Capture {
     }
     return null;
   }
-}
-
-/**
- * The notices of a slice, one for each key, and the expirations among them; the slice ends before
- * the first notice of a key that has expired in it.
- */
-function inOrder(slice: readonly Noted[]) {
-  const changed = new Map<string, KeyInDatabase>();
-  const removed = new Map<string, KeyInDatabase>();
-  const expired = new Map<string, Ended>();
-  let reach = 0;
-  for (const one of slice) {
-    const name = nameOf(one);
-    if (expired.has(name)) break;
-    reach += 1;
-    if (one.kind === 'expired') expired.set(name, one);
-    if (one.kind === 'changed') changed.set(name, one);
-    if (one.kind !== 'removed') continue;
-    changed.delete(name);
-    removed.set(name, one);
-  }
-  return {
-    changed: [...changed.values()],
-    removed: [...removed.values()],
-    expired: [...expired.values()],
-    reach,
-  };
 }

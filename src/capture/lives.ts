@@ -1,7 +1,7 @@
 /** Which life of its key an expiration ended: a name may have several in a row. Pure. */
 import { CLOCK_SLACK_MS } from '../deadlines/deadlines.js';
 import { nameOf } from '../key-name.js';
-import type { Expiration, KeyInDatabase } from '../vocabulary.js';
+import type { Expiration, KeyInDatabase, Notice } from '../vocabulary.js';
 
 /** An expiration that is to be captured. */
 export interface Ended extends KeyInDatabase {
@@ -9,6 +9,9 @@ export interface Ended extends KeyInDatabase {
   /** Whether the deadline in the index is that of the life that ended: nothing was heard since. */
   readonly isIndexed: boolean;
 }
+
+/** What the lane of notices holds: them, and expirations that were heard behind one of their key. */
+export type Noted = Notice | (Ended & { readonly kind: 'expired' });
 
 /**
  * The expirations with their deadlines, as far as `deadlines`, what the index has of each key, is about
@@ -43,5 +46,37 @@ function withDeadline(
     ...expiration,
     expiredAtMs: deadlineMs,
     detectedAtMs: Math.max(detectedAtMs, deadlineMs),
+  };
+}
+
+/**
+ * The notices of a slice, one for each key; the expirations among them, of which only the first of a
+ * key can be what the index is about; and the keys of which something was heard after that.
+ */
+export function inOrder(slice: readonly Noted[]) {
+  const changed = new Map<string, KeyInDatabase>();
+  const removed = new Map<string, KeyInDatabase>();
+  const later = new Map<string, KeyInDatabase>();
+  const over = new Set<string>();
+  const expired: Ended[] = [];
+  for (const one of slice) {
+    const name = nameOf(one);
+    if (one.kind === 'expired') {
+      expired.push({ ...one, isIndexed: one.isIndexed && !over.has(name) });
+      over.add(name);
+    } else if (over.has(name)) {
+      later.set(name, one);
+    } else if (one.kind === 'changed') {
+      changed.set(name, one);
+    } else {
+      changed.delete(name);
+      removed.set(name, one);
+    }
+  }
+  return {
+    changed: [...changed.values()],
+    removed: [...removed.values()],
+    expired,
+    later: [...later.values()],
   };
 }

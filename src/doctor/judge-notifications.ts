@@ -1,6 +1,7 @@
 /** The server's notify-keyspace-events → whether the relay will hear, and who has to act. Pure. */
 
 import { printable } from '../printable.js';
+import { redisCli } from '../redis-cli.js';
 import { addressOf } from '../redis-client.js';
 import { missingFlags, SETTING, WANTED_FLAGS } from '../source/notifications.js';
 import type { RedisSettings } from '../vocabulary.js';
@@ -27,7 +28,7 @@ export function judgeNotifications(
   if (missing === '') return ok(SUBJECT, `${found}: all that the relay listens to`);
   const lacks = `${found}: lacks ${missing}`;
   const isEnough = missingFlags(setting) === '';
-  const command = `redis-cli CONFIG SET ${SETTING} ${printable(setting)}${missing}`;
+  const command = `${redisCli(redis)} CONFIG SET ${SETTING} ${printable(setting)}${missing}`;
   const byHand = `run: ${command} (and put it into redis.conf)`;
   if (redis.notifications === 'manage' && mayChange !== false) {
     if (mayChange) {

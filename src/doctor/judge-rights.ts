@@ -1,5 +1,7 @@
 /** What Redis says of its user's rights → what is missing, and the command that gives it. Pure. */
 import { printable } from '../printable.js';
+import { redisCli } from '../redis-cli.js';
+import type { RedisAddress } from '../vocabulary.js';
 import { type Finding, note, ok, problem, warning } from './finding.js';
 import type { ProbeAnswer } from './probe-rights.js';
 import type { Probe, Right, Rights } from './rights.js';
@@ -25,13 +27,14 @@ export function isAllowed(
 export function judgeRights(
   { rights, probes }: Rights,
   answers: readonly ProbeAnswer[],
-  user: string,
+  address: RedisAddress,
   subject: string,
 ): Finding {
   const held = new Map(rights.map(({ rule }) => [rule, heldOf(rule, probes, answers)]));
   const having = (...what: Held[]) =>
     rights.filter(({ rule }) => what.includes(held.get(rule) ?? 'unknown'));
   const [missing, unknown] = [having('no', 'hidden'), having('unknown')];
+  const user = address.username ?? 'default';
   const name = printable(user);
   const untold =
     unknown.length === 0
@@ -48,7 +51,7 @@ export function judgeRights(
       ? ''
       : 'leave out a pattern of which Redis says that it has no effect, ';
   const advice =
-    `run: redis-cli ACL SETUSER ${shellWord(name)} ${rules} ` +
+    `run: ${redisCli(address)} ACL SETUSER ${shellWord(name)} ${rules} ` +
     `(and ${leaveOut}keep it: ACL SAVE, or redis.conf)`;
   const isCostly = missing.some(({ cost }) => cost === 'problem');
   const say = isCostly ? problem : warning;

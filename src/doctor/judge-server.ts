@@ -70,7 +70,7 @@ function judgeCluster({ isCluster }: ServerReading): Finding[] {
     warning(
       'cluster',
       'Cluster mode: the relay listens to this one primary, and hears nothing of keys on others',
-      'keep the keys that are to cause webhooks in a Redis without Cluster mode',
+      'run one relay for each primary, each with a state.prefix whose slot is there',
     ),
   ];
 }
@@ -143,8 +143,7 @@ export function judgePersistence({ info, settings }: ServerReading): Finding {
   if (info === null) return note(subject, 'cannot be told: INFO is forbidden');
   const [aof, rdb] = [info.get('aof_last_write_status'), info.get('rdb_last_bgsave_status')];
   const isOn = info.get('aof_enabled') === '1';
-  const advice =
-    'set appendonly yes (redis-cli CONFIG SET appendonly yes, and put it into redis.conf)';
+  const advice = 'give that server CONFIG SET appendonly yes, and put it into its redis.conf';
   if ((isOn && aof === 'err') || rdb === 'err') {
     const found = 'Redis could not write its disk the last time, and may refuse to store anything';
     return problem(subject, found, 'see its log, and its disk');

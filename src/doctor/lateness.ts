@@ -63,7 +63,7 @@ export function judgeLateness(
   const found = `by itself Redis says \`expired\` up to ${lengthText(worstMs)} late here`;
   if (worstMs <= SHORT_MS) {
     const many = `with ${countText(MANY_KEYS)}, up to ${lengthText(worstLagMs(MANY_KEYS, cycle))}`;
-    const few = `with ${keysText(expires)} that have a TTL`;
+    const few = `beside ${keysText(expires)} with a TTL`;
     return note(subject, `${found}, ${few} (${many}): it looks at ${pace}`, ADVICE);
   }
   const stale = Math.round(Number(info.get('expired_stale_perc') ?? 0));

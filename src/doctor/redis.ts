@@ -45,7 +45,7 @@ async function examine(redis: Redis, settings: Settings, { clock }: Asking): Pro
     ...judgeServer(reading, address),
     judgeNotifications(reading.settings.get(SETTING) ?? null, mayChange, address),
     ...listeners,
-    judgeRights(rights, answers, user, 'rights'),
+    judgeRights(rights, answers, address, 'rights'),
     judgeEviction(reading),
     ...databases,
   ];

@@ -67,7 +67,7 @@ async function examine(
   const user = address.username ?? 'default';
   const rights = rightsInState(prefix);
   const answers = await probeRights(redis, user, rights.probes);
-  return [...findings, judgeRights(rights, answers, user, 'state rights')];
+  return [...findings, judgeRights(rights, answers, address, 'state rights')];
 }
 
 /** Whether it can be used, and by whom it is. */

@@ -31,6 +31,7 @@ export class WatchEvents {
   }
 
   databaseEmptied(database: number, forgotten: number): void {
+    this.#metrics.databasesEmptied.inc();
     this.#metrics.deadlinesForgotten.inc(forgotten);
     this.#log.error(
       { event: 'database_emptied', database, forgotten },

@@ -107,7 +107,8 @@ export class Presence {
     const { prefix } = state;
     const keys = [replicasKey(prefix), endpointsKey(prefix), formatKey(prefix)];
     const args = [replica, FORMAT_VERSION, ...endpoints];
-    await state.run('beat', () => scripts.beat(keys, args));
+    const isNew = await state.run('beat', () => scripts.beat(keys, args));
+    if (isNew === 1) state.emptied();
     const nowMs = clock.monotonicMs();
     if (nowMs - this.#beatAtMs > BEAT_GAP_MS_MAX) this.#steadySinceMs = nowMs;
     this.#beatAtMs = nowMs;

@@ -2,6 +2,7 @@
 import type { Redis } from 'ioredis';
 import { NotificationsOffError } from '../errors.js';
 import type { SourceEvents } from '../events/source-events.js';
+import { redisCli } from '../redis-cli.js';
 import { addressOf, redisError } from '../redis-client.js';
 import type { RedisSettings } from '../vocabulary.js';
 
@@ -57,7 +58,7 @@ export async function ensureNotifications(
     }
     throw new NotificationsOffError(
       `Redis at ${address} does not publish expirations: expected ${SETTING} to contain ` +
-        `"${NEEDED_FLAGS}", found "${setting}". Run: redis-cli CONFIG SET ${SETTING} ${wanted} ` +
+        `"${NEEDED_FLAGS}", found "${setting}". Run: ${redisCli(settings)} CONFIG SET ${SETTING} ${wanted} ` +
         '(and put it into redis.conf), or set redis.notifications: manage',
     );
   }

@@ -6,6 +6,7 @@
 import type { Chance, Clock } from '../clock.js';
 import { RedisIsReplicaError, RedisPermissionError, type RelayError } from '../errors.js';
 import type { SourceEvents } from '../events/source-events.js';
+import { redisCli } from '../redis-cli.js';
 import {
   addressOf,
   connect,
@@ -202,7 +203,7 @@ async function subscribe(
     const denied = redisErrorOf(error, settings);
     if (!(denied instanceof RedisPermissionError)) throw denied;
     throw new RedisPermissionError(
-      `${denied.message}. Run: redis-cli ACL SETUSER ${settings.username ?? 'default'} ` +
+      `${denied.message}. Run: ${redisCli(settings)} ACL SETUSER ${settings.username ?? 'default'} ` +
         `+subscribe ${expired.map((channel) => `'&${channel}'`).join(' ')}`,
     );
   }

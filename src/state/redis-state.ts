@@ -124,6 +124,11 @@ export class RedisState {
     }
   }
 
+  /** It was seen that its data is gone: a flush closes no connection. */
+  emptied(): void {
+    this.#parts.events.dataLost(addressOf(this.#parts.redis));
+  }
+
   /** At a stop nobody waits for a Redis that does not answer. */
   async closeIfSilent(): Promise<void> {
     const { clock } = this.#parts;

@@ -92,10 +92,17 @@ export class Watch {
    */
   async changed(keys: readonly KeyInDatabase[]): Promise<readonly KeyInDatabase[]> {
     if (this.#term === null) return [];
-    const { session, checked } = this.#term;
+    const { session, checked, sweepNow } = this.#term;
     await untilAborted(checked.signal);
-    const read = async (wanted: readonly KeyInDatabase[]) =>
-      session.keyspace.read(wanted).catch(() => []);
+    const read = async (wanted: readonly KeyInDatabase[]) => {
+      try {
+        return await session.keyspace.read(wanted);
+      } catch {
+        // A connection that stands may refuse, too, and no gap begins with that.
+        sweepNow.ring();
+        return [];
+      }
+    };
     const readings = await this.#parts.tracker.changed(keys, { read });
     return readings.filter(({ life }) => life === 'gone');
   }
@@ -230,6 +237,7 @@ export class Watch {
     const detectedAtMs = Math.round(serverNowMs());
     const gone = readings.filter(({ life }) => life === 'gone');
     for (const { key } of gone) {
+      await capture.room(signal);
       const what = { database, key, expiredAtMs: null, detectedAtMs };
       capture.expired({ ...what, detectedBy: 'recovery' });
     }

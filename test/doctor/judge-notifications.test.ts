@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { judgeNotifications } from '../../src/doctor/judge-notifications.js';
 import { redisSettings } from './readings.js';
 
-const COMMAND = 'redis-cli CONFIG SET notify-keyspace-events';
+const COMMAND = 'redis-cli -h redis.internal CONFIG SET notify-keyspace-events';
 
 it.each([
   ['manage', 'AKE', true, 'ok', 'all that the relay listens to', null],

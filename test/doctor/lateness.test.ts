@@ -46,7 +46,7 @@ describe('how late Redis by itself says that a key has expired', () => {
     const reading = aReading({ info: parseInfo(INFO), settings: effort });
     expect(judgeLateness(reading, 3, false)).toMatchObject({
       subject: 'lateness in 3',
-      text: expect.stringContaining('up to 0.1 s late here, with 0 keys that have a TTL'),
+      text: expect.stringContaining('up to 0.1 s late here, beside 0 keys with a TTL'),
     });
     expect(judgeLateness(reading, 3, false).text).toContain('(with 100,000, up to 8 min)');
   });

@@ -102,8 +102,10 @@ describe('whether the relay may change the setting', () => {
 
 describe('what is missing', () => {
   const rights = rightsInRedis(everything, SEVEN);
-  const judged = (answerOf: (probe: Probe) => ProbeAnswer, user = 'relay') =>
-    judgeRights(rights, rights.probes.map(answerOf), user, 'rights');
+  const judged = (answerOf: (probe: Probe) => ProbeAnswer, username = 'relay', port = 6379) => {
+    const address = { ...everything.redis, username, host: '127.0.0.1', port };
+    return judgeRights(rights, rights.probes.map(answerOf), address, 'rights');
+  };
 
   it('is nothing when all is allowed', () => {
     expect(judged(() => 'allowed')).toMatchObject({

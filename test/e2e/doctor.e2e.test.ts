@@ -246,8 +246,8 @@ describe.concurrent('doctor on notifications', () => {
 
 /** Runs the command in the line that says what to do, as a shell would. */
 async function runRedisCli(redis: RunningRedis, line: string): Promise<void> {
-  const [, words = ''] = /run: redis-cli (.*) \(and/.exec(line) ?? [];
-  expect(words).not.toBe('');
+  const [, port, words = ''] = /run: redis-cli -p (\d+) (.*) \(and/.exec(line) ?? [];
+  expect(Number(port)).toBe(redis.port);
   const [name = '', ...more] = words.split(' ').map((word) => word.replaceAll("'", ''));
   await withRedis(redis, (client) => client.call(name, ...more));
 }
@@ -326,7 +326,7 @@ describe.concurrent('doctor on the rights of a user', () => {
     expect(about('state Redis')).toContain('answers within');
     expect(about('state on disk')).toContain('[!] state on disk snapshots alone (save 3600 1)');
     expect(about('rights')).toContain('[+] rights');
-    expect(about('state rights')).toContain('redis-cli ACL SETUSER relay +@stream');
+    expect(about('state rights')).toContain(' ACL SETUSER relay +@stream');
     await withRedis(redis, async (client) => {
       await client.select(2);
       await client.set('{expiry-relay}:format', '99');

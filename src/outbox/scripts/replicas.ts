@@ -7,15 +7,15 @@ const LISTED_MS = 3_600_000;
 
 /**
  * KEYS: replicas, endpoints, format. ARGV: replica, the format's version, the endpoints that its file
- * has. A sign of life; marks the format anew where a flush has taken it.
+ * has. A sign of life; marks the format anew where a flush has taken it, and returns 1 then, or else 0.
  */
 export const BEAT = `${NOW}${ALIVE}
 alive(KEYS[1], ARGV[1])
 local at = now()
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', at - ${LISTED_MS})
-redis.call('SETNX', KEYS[3], ARGV[2])
+local is_new = redis.call('SETNX', KEYS[3], ARGV[2])
 for i = 3, #ARGV do redis.call('ZADD', KEYS[2], at, ARGV[i]) end
-return redis.status_reply('OK')`;
+return is_new`;
 
 /**
  * KEYS: ready. ARGV: replica, the entries that it knows it holds. What else it is said to hold is
