@@ -3,7 +3,7 @@
  * entry is what was last read of its key, so that a missed or repeated notification can only make
  * it stale, and the nudge, which reads the key at its deadline, mends it. An entry is in one place:
  *
- *   put ──▶ tracked ──take, at its deadline──▶ overdue ──claimed (outbox.ts)──▶ (forgotten)
+ *   put ──▶ tracked ──take, for its deadline─▶ overdue ──claimed (outbox.ts)──▶ (forgotten)
  *              ▲                                  │
  *              └──────put, if the key lives───────┘
  *
@@ -28,7 +28,7 @@ export interface Deadlines {
 
   /**
    * Up to `countMax` tracked entries of a database whose deadlines are at most `untilMs`, earliest
-   * first; they are overdue from now on.
+   * first. The caller has them in hand: they count as overdue from now on.
    */
   take(database: number, untilMs: number, countMax: number): Promise<readonly Deadline[]>;
 

@@ -9,7 +9,7 @@
  *   {expiry-relay}:1:claimed                        zset    <database>:<key>, by when its expiration was detected
  *   {expiry-relay}:1:endpoints                      zset    name, by when a running replica had it
  *   {expiry-relay}:1:deadlines:<database>:tracked   zset    key, by deadline
- *   {expiry-relay}:1:deadlines:<database>:overdue   zset    key that was nudged, by deadline
+ *   {expiry-relay}:1:deadlines:<database>:overdue   zset    key about to be nudged, or nudged, by deadline
  *   {expiry-relay}:1:replicas                       zset    name, by when it was last heard of
  *   {expiry-relay}:1:outbox:<endpoint>:deliveries   hash    id → delivery, until done or dead
  *   {expiry-relay}:1:outbox:<endpoint>:ready        stream  id, attempts, due; group `relay`

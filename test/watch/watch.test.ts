@@ -194,11 +194,15 @@ describe('what has changed', () => {
     expect(await under.known('order:1')).toEqual([30_000]);
   });
 
-  it('is left to the next term when it cannot be read', async () => {
+  it('is left to a sweep, and that does not wait for its time, when it cannot be read', async () => {
     const under = await watching();
-    under.keys.trouble = new Error('the connection is closed');
+    under.keys.set('order:1', 30_000);
+    under.keys.trouble = new Error('BUSY Redis is busy running a script');
     await changed(under, 'order:1');
     expect(await under.index.count()).toBe(0);
+    under.keys.trouble = null;
+    await under.clock.advance(5_000);
+    expect(await under.known('order:1')).toEqual([30_000]);
   });
 
   it('is refused when it cannot be written down, so that it is tried again', async () => {
