@@ -21,7 +21,7 @@ import type {
 } from '../vocabulary.js';
 import { buildDeliveries, isRouted, KEY_BYTES_MAX, occurrenceOf } from './build.js';
 import { Lane } from './lane.js';
-import { type Ended, inOrder, type Noted, withDeadlines } from './lives.js';
+import { type Ended, inOrder, type Known, type Noted, withDeadlines } from './lives.js';
 
 /** Expirations and notices between the source and the outbox: several seconds of a fast server's. */
 const QUEUED_MAX = 200_000;
@@ -170,30 +170,31 @@ export class Capture {
       from += built;
     }
     // An entry may be about another life, which may never have begun.
-    for (const [at, { database, key, expiredAtMs }] of known.entries()) {
+    for (const [at, { expiration }] of known.entries()) {
+      const { database, key, expiredAtMs } = expiration;
       if (expiredAtMs !== null || deadlines[at] === null) continue;
       this.#notices.push({ kind: 'changed', database, key });
     }
     return slice.length;
   }
 
-  #build(expirations: readonly Expiration[]): Built {
+  #build(known: readonly Known[]): Built {
     const { routes, events, clock, chance } = this.#parts;
     const endMs = clock.monotonicMs() + SLICE_MS;
     const deliveries: Delivery[] = [];
     const claimed: ClaimedKey[] = [];
     let built = 0;
     let recovered = 0;
-    for (const expiration of expirations) {
+    for (const { expiration, entryMs } of known) {
       built += 1;
-      const { database, key, detectedBy, detectedAtMs, expiredAtMs: deadlineMs } = expiration;
-      const claim = { database, key, deadlineMs, detectedAtMs };
+      const { database, key, detectedBy, detectedAtMs, expiredAtMs } = expiration;
+      const claim = { database, key, deadlineMs: entryMs, detectedAtMs };
       // Its entry is gone: it was heard of after all, or has another life.
-      if (detectedBy === 'recovery' && deadlineMs === null) continue;
+      if (detectedBy === 'recovery' && expiredAtMs === null) continue;
       const its = buildDeliveries(expiration, routes, occurrenceOf(expiration) ?? chance.token());
       events.expired(expiration, its);
       deliveries.push(...its);
-      if (its.length > 0 || deadlineMs !== null) claimed.push(claim);
+      if (its.length > 0 || entryMs !== null) claimed.push(claim);
       if (detectedBy === 'recovery' && its.length > 0) recovered += 1;
       if (clock.monotonicMs() >= endMs) break;
     }

@@ -13,24 +13,31 @@ export interface Ended extends KeyInDatabase {
 /** What the lane of notices holds: them, and expirations that were heard behind one of their key. */
 export type Noted = Notice | (Ended & { readonly kind: 'expired' });
 
+/** An expiration, and the deadline in the index that goes with it; null where none does. */
+export interface Known {
+  readonly expiration: Expiration;
+  readonly entryMs: number | null;
+}
+
 /**
  * The expirations with their deadlines, as far as `deadlines`, what the index has of each key, is about
- * them. Of several expirations of one key it is about the first. `isNoticed` tells whether something
- * was heard of a key since.
+ * them. Of several expirations of one key it is about the first. One that is out of date goes with the
+ * expiration, and is not told. `isNoticed` tells whether something was heard of a key since.
  */
 export function withDeadlines(
   ended: readonly Ended[],
   deadlines: readonly (number | null)[],
   isNoticed: (key: KeyInDatabase) => boolean,
-): Expiration[] {
+): Known[] {
   const named = new Set<string>();
   return ended.map(({ expiration, isIndexed }, at) => {
     const name = nameOf(expiration);
-    const isFirst = !named.has(name);
+    const entryMs = named.has(name) ? null : (deadlines[at] ?? null);
     named.add(name);
-    const deadlineMs = isFirst && isIndexed ? (deadlines[at] ?? null) : null;
+    if (!isIndexed) return { expiration, entryMs };
     const slackMs = isNoticed(expiration) ? 0 : CLOCK_SLACK_MS;
-    return withDeadline(expiration, deadlineMs, slackMs);
+    const known = withDeadline(expiration, entryMs, slackMs);
+    return { expiration: known, entryMs: known.expiredAtMs };
   });
 }
 
