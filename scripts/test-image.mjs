@@ -165,9 +165,10 @@ async function isNotRoot() {
 /** The shell form would need a shell, and would keep SIGTERM from the relay. */
 async function hasExecForms() {
   const { Entrypoint, Cmd, Healthcheck } = (await inspect('image', IMAGE)).Config;
-  assert.deepEqual(Entrypoint, [NODE_IN_IMAGE, '/app/dist/main.js']);
+  const [main, options] = ['/app/dist/main.js', ['--max-semi-space-size=4']];
+  assert.deepEqual(Entrypoint, [NODE_IN_IMAGE, ...options, main]);
   assert.deepEqual(Cmd, ['run']);
-  assert.deepEqual(Healthcheck.Test, ['CMD', ...Entrypoint, 'healthcheck']);
+  assert.deepEqual(Healthcheck.Test, ['CMD', NODE_IN_IMAGE, main, 'healthcheck']);
 }
 
 async function isLabelled() {
