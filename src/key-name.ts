@@ -1,6 +1,18 @@
+/** Keys, told apart: there may be several of one name. */
 import type { KeyInDatabase } from './vocabulary.js';
 
 /** A text that no other key has, for maps and sets: keys are bytes, and equal in several databases. */
 export function nameOf({ database, key }: KeyInDatabase): string {
   return `${database}:${key.toString('latin1')}`;
+}
+
+/** Those of each database, in their order. */
+export function byDatabase<Key extends KeyInDatabase>(keys: readonly Key[]): Map<number, Key[]> {
+  const grouped = new Map<number, Key[]>();
+  for (const key of keys) {
+    const its = grouped.get(key.database);
+    if (its === undefined) grouped.set(key.database, [key]);
+    else its.push(key);
+  }
+  return grouped;
 }

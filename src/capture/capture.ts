@@ -234,7 +234,9 @@ export class Capture {
     }
     const gone = changed.length > 0 ? await this.#persist(() => index.changed(changed)) : [];
     if (gone === null) return null;
-    for (const key of [...changed, ...removed]) this.#unread.delete(nameOf(key));
+    if (this.#unread.size > 0) {
+      for (const key of [...changed, ...removed]) this.#unread.delete(nameOf(key));
+    }
     if (this.#unread.size > UNREAD_MAX) this.#unread.clear();
     for (const key of gone) this.#unread.add(nameOf(key));
     for (const ended of expired) this.#take(ended);

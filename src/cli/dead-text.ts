@@ -1,5 +1,4 @@
 /** Dead letters as text: lines of a table, JSON, all about one, and how many. Pure. */
-
 import { counted } from '../counted.js';
 import { decodeUtf8, printableBytes, printableJson, stillPrintable } from '../printable.js';
 import type { DeadLetter, DeadReason, DetectedBy } from '../vocabulary.js';

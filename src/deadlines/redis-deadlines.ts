@@ -2,6 +2,7 @@
  * The index of deadlines at rest in Redis, shared by all replicas: see state/format.ts for how it
  * lies there. Nothing of it is kept in this process but what is about to be asked for.
  */
+import { byDatabase } from '../key-name.js';
 import { claimedKey, claimedMember, deadlineKeys, watchKey } from '../state/format.js';
 import { type Lease, tokenOf } from '../state/lease.js';
 import type { RedisState } from '../state/redis-state.js';
@@ -34,8 +35,7 @@ export class RedisDeadlines implements Deadlines {
 
   async put(readings: readonly KeyReading[]): Promise<void> {
     this.#inHand.letGo(readings);
-    for (const database of new Set(readings.map((reading) => reading.database))) {
-      const its = readings.filter((reading) => reading.database === database);
+    for (const [database, its] of byDatabase(readings)) {
       for (let from = 0; from < its.length; from += PUT_BATCH) {
         await this.#put(database, its.slice(from, from + PUT_BATCH));
       }
@@ -105,9 +105,8 @@ export class RedisDeadlines implements Deadlines {
   async #read(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]> {
     const { redis } = this.#state;
     const deadlines = new Map<KeyInDatabase, number>();
-    for (const database of new Set(keys.map((key) => key.database))) {
+    for (const [database, its] of byDatabase(keys)) {
       const { tracked, overdue } = this.#keys(database);
-      const its = keys.filter((key) => key.database === database);
       const names = its.map(({ key }) => key);
       const [taken, waiting] = await this.#state.run('track', () =>
         Promise.all([redis.zmscore(overdue, ...names), redis.zmscore(tracked, ...names)]),

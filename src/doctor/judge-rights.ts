@@ -1,6 +1,6 @@
 /** What Redis says of its user's rights → what is missing, and the command that gives it. Pure. */
 import { printable } from '../printable.js';
-import { redisCli } from '../redis-cli.js';
+import { redisCli, redisUser } from '../redis-cli.js';
 import type { RedisAddress } from '../vocabulary.js';
 import { type Finding, note, ok, problem, warning } from './finding.js';
 import type { ProbeAnswer } from './probe-rights.js';
@@ -34,8 +34,7 @@ export function judgeRights(
   const having = (...what: Held[]) =>
     rights.filter(({ rule }) => what.includes(held.get(rule) ?? 'unknown'));
   const [missing, unknown] = [having('no', 'hidden'), having('unknown')];
-  const user = address.username ?? 'default';
-  const name = printable(user);
+  const name = printable(redisUser(address));
   const untold =
     unknown.length === 0
       ? ''

@@ -2,6 +2,9 @@
 import type { Redis } from 'ioredis';
 import { counted } from '../counted.js';
 import { messageOf, RedisUnreachableError, type RelayError } from '../errors.js';
+import { redisUser } from '../redis-cli.js';
+import { isNoDatabase } from '../redis-client.js';
+import { channelOf } from '../source/channels.js';
 import { SETTING } from '../source/notifications.js';
 import type { RedisSettings, Settings } from '../vocabulary.js';
 import { type Finding, ok, problem } from './finding.js';
@@ -38,8 +41,7 @@ async function examine(redis: Redis, settings: Settings, { clock }: Asking): Pro
   const databases = await examineDatabases(redis, address, reading);
   const listeners = await countListeners(redis, address);
   const rights = rightsInRedis(settings, abilitiesOf(reading));
-  const user = address.username ?? 'default';
-  const answers = await probeRights(redis, user, rights.probes);
+  const answers = await probeRights(redis, redisUser(address), rights.probes);
   const mayChange = isAllowed(rights, answers, 'CONFIG', 'SET');
   return [
     ...judgeServer(reading, address),
@@ -80,13 +82,12 @@ async function examineDatabase(
   try {
     await redis.select(database);
   } catch (error) {
-    const said = messageOf(error);
-    if (/out of range|not allowed in cluster/i.test(said)) {
+    if (isNoDatabase(error)) {
       const advice = 'correct redis.databases, or raise `databases` in redis.conf';
       return [problem(subject, `Redis has no database ${database}`, advice)];
     }
     // That it may not be selected is said among the rights.
-    if (!said.startsWith('NOPERM')) throw error;
+    if (!messageOf(error).startsWith('NOPERM')) throw error;
   }
   const { info } = reading;
   const lateness = judgeLateness(reading, database, isOnly);
@@ -98,7 +99,7 @@ async function examineDatabase(
 
 /** Who listens today: each of them gets every notification. */
 async function countListeners(redis: Redis, { databases }: RedisSettings): Promise<Finding[]> {
-  const channels = databases.map((database) => `__keyevent@${database}__:expired`);
+  const channels = databases.map((database) => channelOf(database, 'expired'));
   const reply = (await toldBy(redis.call('PUBSUB', 'NUMSUB', ...channels))) as unknown[] | null;
   if (reply === null) return [];
   return databases.flatMap((database, at) => {

@@ -5,7 +5,7 @@
  */
 import { type Element, parsePattern } from '../glob.js';
 import { decodeUtf8 } from '../printable.js';
-import { channelsOf } from '../source/channels.js';
+import { channelOf, channelsOf } from '../source/channels.js';
 import { SETTING, WANTED_FLAGS } from '../source/notifications.js';
 import { ownKeyPrefix } from '../state/format.js';
 import type { Route, Settings } from '../vocabulary.js';
@@ -139,7 +139,7 @@ export function rightsInRedis(settings: Settings, abilities: Abilities): Rights 
     ([channel, { database }]): Probe => ({
       words: ['SUBSCRIBE', channel],
       command: '+subscribe',
-      object: `&__keyevent@${database}__:*`,
+      object: `&${channelOf(database, '*')}`,
       isHarmless: true,
     }),
   );

@@ -2,6 +2,7 @@
 import type { Redis } from 'ioredis';
 import { counted } from '../counted.js';
 import { RelayError } from '../errors.js';
+import { redisUser } from '../redis-cli.js';
 import { addressOf, stateError } from '../redis-client.js';
 import {
   DEAD_AFTER_MS,
@@ -64,9 +65,8 @@ async function examine(
   findings.push(...(await examineUse(redis, state, settings.redis.databases)));
   // What only listens afterwards comes last.
   if (section === 'redis') return findings;
-  const user = address.username ?? 'default';
   const rights = rightsInState(prefix);
-  const answers = await probeRights(redis, user, rights.probes);
+  const answers = await probeRights(redis, redisUser(address), rights.probes);
   return [...findings, judgeRights(rights, answers, address, 'state rights')];
 }
 

@@ -27,12 +27,17 @@ export interface HeardEvent {
   readonly kind: HeardKind;
 }
 
+/** Where Redis tells the keys of which `event` is true; '*' stands for any, in a pattern. */
+export function channelOf(database: number, event: string): string {
+  return `__keyevent@${database}__:${event}`;
+}
+
 /** Every channel to subscribe to, and what a message on it says. */
 export function channelsOf(databases: readonly number[]): ReadonlyMap<string, HeardEvent> {
   return new Map(
     databases.flatMap((database) =>
       Object.entries(EVENTS).map(([event, kind]): [string, HeardEvent] => [
-        `__keyevent@${database}__:${event}`,
+        channelOf(database, event),
         { database, kind },
       ]),
     ),

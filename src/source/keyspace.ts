@@ -4,6 +4,7 @@
  */
 import type { ChainableCommander, Redis } from 'ioredis';
 import { messageOf } from '../errors.js';
+import { byDatabase } from '../key-name.js';
 import { isElsewhere } from '../redis-client.js';
 import type { KeyInDatabase, KeyReading } from '../vocabulary.js';
 import type { ServerClock } from './server-clock.js';
@@ -48,8 +49,7 @@ export class Keyspace {
   /** In the order of the keys; rejects when the connection does. */
   async read(keys: readonly KeyInDatabase[]): Promise<KeyReading[]> {
     const readings = new Map<KeyInDatabase, KeyReading>();
-    for (const database of new Set(keys.map((key) => key.database))) {
-      const its = keys.filter((key) => key.database === database);
+    for (const [database, its] of byDatabase(keys)) {
       for (let from = 0; from < its.length; from += BATCH) {
         const batch = its.slice(from, from + BATCH);
         const read = await this.#readBatch(database, batch);

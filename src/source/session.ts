@@ -6,7 +6,7 @@
 import type { Chance, Clock } from '../clock.js';
 import { RedisIsReplicaError, RedisPermissionError, type RelayError } from '../errors.js';
 import type { SourceEvents } from '../events/source-events.js';
-import { redisCli } from '../redis-cli.js';
+import { redisCli, redisUser } from '../redis-cli.js';
 import {
   addressOf,
   connect,
@@ -203,7 +203,7 @@ async function subscribe(
     const denied = redisErrorOf(error, settings);
     if (!(denied instanceof RedisPermissionError)) throw denied;
     throw new RedisPermissionError(
-      `${denied.message}. Run: ${redisCli(settings)} ACL SETUSER ${settings.username ?? 'default'} ` +
+      `${denied.message}. Run: ${redisCli(settings)} ACL SETUSER ${redisUser(settings)} ` +
         `+subscribe ${expired.map((channel) => `'&${channel}'`).join(' ')}`,
     );
   }

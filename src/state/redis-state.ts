@@ -169,7 +169,7 @@ export class RedisState {
         await verifyDatabase(this.redis, address, database, section);
         await verifyRole(this.redis, address, section);
         const isNew = await verifyFormat(this.redis, prefix);
-        if (isNew && this.#wasFit) events.dataLost(addressOf(address));
+        if (isNew && this.#wasFit) this.emptied();
         this.#wasFit = true;
         this.#unfit = null;
         this.#health.anew();

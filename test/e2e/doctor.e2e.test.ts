@@ -1,7 +1,6 @@
 /** What `expiry-relay doctor` says of real servers, and that it leaves them as they were. */
 import { createServer as createHttpsServer } from 'node:https';
 import { type AddressInfo, createServer } from 'node:net';
-import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
@@ -11,21 +10,10 @@ import { eventually } from '../support/eventually.js';
 import { nobodyThere } from '../support/faulty-server.js';
 import { type RelayFile, RelayProcess, runCommand, simpleFile } from '../support/relay-process.js';
 import { TestReceiver } from '../support/test-receiver.js';
+import { withRedis } from '../support/with-redis.js';
 
 /** Nothing is said against it. */
 const WELL = ['--appendonly', 'yes', '--notify-keyspace-events', 'Exge'];
-
-async function withRedis<Result>(
-  { url }: Pick<RunningRedis, 'url'>,
-  work: (redis: Redis) => Promise<Result>,
-): Promise<Result> {
-  const redis = new Redis(url, { protocol: 2 });
-  try {
-    return await work(redis);
-  } finally {
-    redis.disconnect();
-  }
-}
 
 interface Examined {
   readonly code: number | null;

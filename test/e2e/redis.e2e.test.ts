@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
 import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
 import { type Certificate, selfSigned } from '../support/certificate.js';
@@ -12,19 +12,7 @@ import { freePort } from '../support/free-port.js';
 import { type RelayFile, RelayProcess, simpleFile } from '../support/relay-process.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
 import { assertVerified, TestReceiver } from '../support/test-receiver.js';
-
-/** Runs commands on a connection of its own. */
-async function withRedis<Result>(
-  { url }: Pick<RunningRedis, 'url'>,
-  work: (redis: Redis) => Promise<Result>,
-): Promise<Result> {
-  const redis = new Redis(url, { protocol: 2 });
-  try {
-    return await work(redis);
-  } finally {
-    redis.disconnect();
-  }
-}
+import { withRedis } from '../support/with-redis.js';
 
 const flagsOf = (redis: RunningRedis) =>
   withRedis(redis, async (client) => {
