@@ -12,6 +12,9 @@ export const PATH = [process.env.PATH, '/usr/sbin'].join(delimiter);
 /** The variable by which the tests are told what to leave out: names of examples, with commas. */
 export const MISSING_VARIABLE = 'EXAMPLES_MISSING';
 
+/** What the examples for Node have besides: by npm, not from Debian. */
+export const NODE_PACKAGES = 'node-packages';
+
 /** A JVM on a busy machine. */
 const PROBE_MS_MAX = 20_000;
 
@@ -24,7 +27,7 @@ const ORDER_TIMEOUT_PROBE = `
 /**
  * @typedef {object} Runtime
  * @property {readonly string[]} packages
- * @property {readonly string[]} probe a command that succeeds when all is there, and says its version
+ * @property {readonly string[]} probe a command that succeeds where all is there; says its version
  * @property {readonly string[]} [files] what must be there, too
  */
 
@@ -46,7 +49,7 @@ export const RUNTIMES = {
     files: [GSON],
   },
   perl: {
-    packages: ['perl', 'libplack-perl'],
+    packages: ['libplack-perl'],
     probe: ['perl', '-MPlack', '-e', 'print "$^V, Plack $Plack::VERSION"'],
   },
   'php-order-timeout': {

@@ -3,13 +3,13 @@
  * rather than leave its example out. What is missing is installed with apt, where that may be done.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { installWithApt, mayInstallWithApt } from './apt.mjs';
-import { MISSING_VARIABLE, RUNTIMES, versionOf } from './runtimes.mjs';
-import { say, succeed } from './steps.mjs';
+import { MISSING_VARIABLE, NODE_PACKAGES, RUNTIMES, versionOf } from './runtimes.mjs';
+import { run, say } from './steps.mjs';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const VITEST = join(ROOT, 'node_modules/vitest/vitest.mjs');
@@ -52,23 +52,32 @@ function installRuntimes() {
   return missing.map(([name]) => name);
 }
 
-async function installNodeExamples() {
-  if (existsSync(join(NODE_EXAMPLES, 'node_modules/.package-lock.json'))) return;
+/** Whether what the lock file lists has been installed since that was written. */
+function nodePackagesAreThere() {
+  const installed = join(NODE_EXAMPLES, 'node_modules/.package-lock.json');
+  const lock = join(NODE_EXAMPLES, 'package-lock.json');
+  return existsSync(installed) && statSync(installed).mtimeMs >= statSync(lock).mtimeMs;
+}
+
+/** Returns the names of the examples that cannot be run here. */
+async function installNodePackages() {
+  if (nodePackagesAreThere()) return [];
   say('installing Express, Fastify and the Standard Webhooks library (npm ci)');
-  await succeed('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], {
-    cwd: NODE_EXAMPLES,
-  });
+  const args = ['ci', '--ignore-scripts', '--no-audit', '--no-fund'];
+  const { code, stdout, stderr } = await run('npm', args, { cwd: NODE_EXAMPLES });
+  if (code === 0) return [];
+  say(`${stdout}${stderr}✗ ${NODE_PACKAGES}: not there`);
+  return [NODE_PACKAGES];
 }
 
 /** @param {{ all: boolean }} options */
 async function main({ all }) {
-  const missing = installRuntimes();
+  const missing = [...installRuntimes(), ...(await installNodePackages())];
   if (all && missing.length > 0) {
     throw new Error(
       `expected every runtime, since --all was given; not there: ${missing.join(', ')}`,
     );
   }
-  await installNodeExamples();
   const args = [VITEST, 'run', '--config', 'vitest.examples.config.ts'];
   const env = { ...process.env, [MISSING_VARIABLE]: missing.join(',') };
   const { status } = spawnSync(process.execPath, args, { cwd: ROOT, env, stdio: 'inherit' });

@@ -23,7 +23,7 @@ function database(): PDO
     ]);
 }
 
-/** REDIS_URL: `redis://127.0.0.1:6379`, with `user:password@` and a database's number if need be. */
+/** REDIS_URL: `redis://127.0.0.1:6379`, or with `user:password@` and a database's number. */
 function redis(): Redis
 {
     $url = parse_url(setting('REDIS_URL'));

@@ -13,7 +13,9 @@ if ($id === '') {
 }
 
 // The row decides between a payment and a cancellation that come at the same moment, not the key.
-$update = database()->prepare("UPDATE orders SET status = 'paid' WHERE id = ? AND status = 'unpaid'");
+$update = database()->prepare(
+    "UPDATE orders SET status = 'paid' WHERE id = ? AND status = 'unpaid'"
+);
 $update->execute([$id]);
 if ($update->rowCount() === 0) {
     fwrite(STDERR, "order $id is not there, or is paid or cancelled already\n");

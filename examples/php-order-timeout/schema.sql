@@ -6,7 +6,7 @@ CREATE TABLE orders (
   cancelled_at TIMESTAMP(3) NULL DEFAULT NULL
 ) ENGINE = InnoDB;
 
--- The webhooks that have been dealt with. What is older than the sender's last retry may be deleted.
+-- The webhooks that have been dealt with. What is older than the relay's last retry may go.
 CREATE TABLE inbox (
   webhook_id  VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
   received_at TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3)

@@ -61,6 +61,7 @@ const REFUSED: Readonly<Record<string, () => SignedWebhook>> = {
     const { headers, ...rest } = signed({ timestamp: secondsFromNow(-SIX_MINUTES_S) });
     return { ...rest, headers: { ...headers, 'webhook-timestamp': secondsFromNow(0) } };
   },
+  'an empty webhook-id, well signed': () => signed({ id: '' }),
   'no webhook-id': () => without('webhook-id'),
   'no webhook-timestamp': () => without('webhook-timestamp'),
   'no webhook-signature': () => without('webhook-signature'),
@@ -89,8 +90,10 @@ async function firstAnswer(program: Program, url: string, webhook: SignedWebhook
   return status;
 }
 
-describe.each(RECEIVERS)('the receiver $name', (receiver) => {
-  const { name, build, runtime } = receiver;
+const byName = RECEIVERS.map((receiver) => [receiver.name, receiver] as const);
+
+describe.each(byName)('the receiver %s', (name, receiver) => {
+  const { build, runtime } = receiver;
   let folder: Awaited<ReturnType<typeof tempFolder>>;
   let program: Program;
   let url: string;

@@ -1,12 +1,12 @@
 /** How each receiver of examples/receivers is started. */
 import { join } from 'node:path';
-import { GSON } from '../../scripts/runtimes.mjs';
+import { GSON, NODE_PACKAGES } from '../../scripts/runtimes.mjs';
 import { EXAMPLES } from './program.js';
 
 export interface Receiver {
   /** Also the name of its endpoint. */
   readonly name: string;
-  /** Of scripts/runtimes.mjs; Node is there anyway. */
+  /** What may be missing, by its name in scripts/runtimes.mjs; Node is there anyway. */
   readonly runtime: string;
   /** What is in the documents. */
   readonly file: string;
@@ -30,11 +30,17 @@ export const RECEIVERS: readonly Receiver[] = [
     file: 'python/receiver.py',
     start: () => ['python3', 'python/receiver.py'],
   },
-  ...['plain', 'express', 'fastify'].map((variant) => ({
-    name: `node-${variant}`,
+  {
+    name: 'node-plain',
     runtime: 'node',
-    file: `node/${variant}.mjs`,
-    start: () => [process.execPath, `node/${variant}.mjs`],
+    file: 'node/plain.mjs',
+    start: () => [process.execPath, 'node/plain.mjs'],
+  },
+  ...['express', 'fastify'].map((framework) => ({
+    name: `node-${framework}`,
+    runtime: NODE_PACKAGES,
+    file: `node/${framework}.mjs`,
+    start: () => [process.execPath, `node/${framework}.mjs`],
   })),
   {
     name: 'go',

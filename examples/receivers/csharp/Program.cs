@@ -14,7 +14,8 @@ static bool IsSigned(IHeaderDictionary headers, byte[] body, byte[] key)
 {
     var id = headers["webhook-id"].ToString();
     var timestamp = headers["webhook-timestamp"].ToString();
-    if (id == "" || !long.TryParse(timestamp, NumberStyles.None, CultureInfo.InvariantCulture, out var sentS))
+    var digits = NumberStyles.None;
+    if (id == "" || !long.TryParse(timestamp, digits, CultureInfo.InvariantCulture, out var sentS))
         return false;
     if (Math.Abs(DateTimeOffset.UtcNow.ToUnixTimeSeconds() - sentS) > ToleranceS) return false;
     byte[] signed = [.. Encoding.UTF8.GetBytes($"{id}.{timestamp}."), .. body];
@@ -40,7 +41,7 @@ var app = builder.Build();
 
 app.MapPost("/{**path}", async (HttpRequest request) =>
 {
-    // The raw body: a parameter of the body's type would be read from JSON, and its signature is lost.
+    // The raw body: a parameter of the webhook's type would be read from JSON, not verifiable.
     using var buffer = new MemoryStream();
     await request.Body.CopyToAsync(buffer);
     var body = buffer.ToArray();

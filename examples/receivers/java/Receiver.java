@@ -17,7 +17,9 @@ import javax.crypto.spec.SecretKeySpec;
 /**
  * A receiver of signed webhooks, with nothing but the JDK, and Gson to read the key from the JSON.
  *
- * <pre>PORT=8080 WEBHOOK_SECRET=whsec_… java --class-path /usr/share/java/gson.jar Receiver.java</pre>
+ * <pre>
+ * PORT=8080 WEBHOOK_SECRET=whsec_… java --class-path /usr/share/java/gson.jar Receiver.java
+ * </pre>
  */
 public final class Receiver {
     private static final int TOLERANCE_S = 5 * 60;
@@ -31,7 +33,7 @@ public final class Receiver {
     static boolean isSigned(
             String id, String timestamp, String signatures, byte[] body, SecretKeySpec key)
             throws GeneralSecurityException {
-        if (id == null || signatures == null) return false;
+        if (id == null || id.isEmpty() || signatures == null) return false;
         if (timestamp == null || !timestamp.matches("[0-9]{1,18}")) return false;
         long ageS = System.currentTimeMillis() / 1000 - Long.parseLong(timestamp);
         if (Math.abs(ageS) > TOLERANCE_S) return false;
@@ -39,9 +41,10 @@ public final class Receiver {
         mac.init(key);
         mac.update((id + "." + timestamp + ".").getBytes(UTF_8));
         String expected = "v1," + Base64.getEncoder().encodeToString(mac.doFinal(body));
-        // One for each of the sender's secrets. equals() would tell, by its time, how much was right.
+        byte[] expectedBytes = expected.getBytes(UTF_8);
+        // One for each of the sender's secrets. equals() tells, by its time, how much was right.
         for (String signature : signatures.split(" ")) {
-            if (MessageDigest.isEqual(signature.getBytes(UTF_8), expected.getBytes(UTF_8))) return true;
+            if (MessageDigest.isEqual(signature.getBytes(UTF_8), expectedBytes)) return true;
         }
         return false;
     }
