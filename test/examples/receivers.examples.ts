@@ -11,6 +11,8 @@ import { RECEIVERS, RECEIVERS_FOLDER, type Receiver } from './receivers.js';
 import { aBody, macOf, post, type SignedWebhook, secondsFromNow, signed } from './signed.js';
 
 const OTHER_SECRET = 'whsec_YW5vdGhlciBzZWNyZXQgdGhhdCBub2JvZHkga25vd3Mh';
+/** Of quotation marks, each of which takes two bytes in JSON. */
+const KEY_BYTES_MAX = 1024 * 1024;
 /** A receiver allows five minutes. */
 const SIX_MINUTES_S = 360;
 
@@ -146,6 +148,14 @@ describe.each(byName)('the receiver %s', (name, receiver) => {
     const wrong = signed({ secret: OTHER_SECRET }).headers['webhook-signature'];
     const webhook = withSignature((right) => `v1a,AAAA ${wrong} ${right}`);
     expect(await said(() => post(url, webhook))).toBe(`${webhook.id} "order:42:unpaid"\n`);
+  });
+
+  it.skipIf(missing.has(runtime))('takes the longest key that the relay sends', async () => {
+    const key = '"'.repeat(KEY_BYTES_MAX);
+    const webhook = signed({ body: aBody(key) });
+    const line = await said(() => post(url, webhook));
+    // Not toBe: a difference of such length would be shown whole.
+    expect(line === `${webhook.id} ${JSON.stringify(key)}\n`).toBe(true);
   });
 
   it.skipIf(missing.has(runtime)).each(Object.keys(REFUSED))('refuses %s', async (what) => {
