@@ -8,7 +8,15 @@ import { RelayProcess } from '../support/relay-process.js';
 import { sharedRedis } from '../support/shared-redis.js';
 import { missing, type Program, startProgram, succeed } from './program.js';
 import { RECEIVERS, RECEIVERS_FOLDER, type Receiver } from './receivers.js';
-import { aBody, macOf, post, type SignedWebhook, secondsFromNow, signed } from './signed.js';
+import {
+  aBody,
+  hangUpAmid,
+  macOf,
+  post,
+  type SignedWebhook,
+  secondsFromNow,
+  signed,
+} from './signed.js';
 
 const OTHER_SECRET = 'whsec_YW5vdGhlciBzZWNyZXQgdGhhdCBub2JvZHkga25vd3Mh';
 /** Of quotation marks, each of which takes two bytes in JSON. */
@@ -148,6 +156,12 @@ describe.each(byName)('the receiver %s', (name, receiver) => {
     const wrong = signed({ secret: OTHER_SECRET }).headers['webhook-signature'];
     const webhook = withSignature((right) => `v1a,AAAA ${wrong} ${right}`);
     expect(await said(() => post(url, webhook))).toBe(`${webhook.id} "order:42:unpaid"\n`);
+  });
+
+  it.skipIf(missing.has(runtime))('survives a sender that hangs up', async () => {
+    await hangUpAmid(url, signed());
+    const good = signed();
+    expect(await said(() => post(url, good))).toBe(`${good.id} "order:42:unpaid"\n`);
   });
 
   it.skipIf(missing.has(runtime))('takes the longest key that the relay sends', async () => {

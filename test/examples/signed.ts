@@ -1,5 +1,6 @@
 /** Webhooks as the relay signs them, and as it would not: made by hand, not by the relay's code. */
 import { createHmac, randomUUID } from 'node:crypto';
+import { connect } from 'node:net';
 import { buildBody } from '../../src/capture/build.js';
 import { anExpiration, aRoute, TEST_SECRET } from '../support/domain.js';
 
@@ -40,4 +41,18 @@ export async function post(url: string, { headers, body }: SignedWebhook): Promi
   const answer = await fetch(url, { method: 'POST', headers, body });
   await answer.arrayBuffer();
   return answer.status;
+}
+
+/** Sends the head and the beginning of the body, and closes the connection. */
+export async function hangUpAmid(url: string, { headers, body }: SignedWebhook): Promise<void> {
+  const { hostname, port, host, pathname } = new URL(url);
+  const length = Buffer.byteLength(body);
+  const lines = Object.entries({ host, 'content-length': length, ...headers });
+  const head = [`POST ${pathname} HTTP/1.1`, ...lines.map(([name, value]) => `${name}: ${value}`)];
+  await new Promise<void>((resolve, reject) => {
+    const socket = connect(Number(port), hostname);
+    socket.on('error', reject);
+    socket.on('close', () => resolve());
+    socket.write(`${head.join('\r\n')}\r\n\r\n${body.slice(0, 10)}`, () => socket.destroy());
+  });
 }
