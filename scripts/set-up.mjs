@@ -15,10 +15,11 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { installWithApt, mayInstallWithApt, runAsRoot } from './apt.mjs';
 import { findRedisServer, REDIS_IMAGE } from './redis-server.mjs';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
-/** npm and apt-get say more than the default when they fail. */
+/** npm says more than the default when it fails. */
 const OUTPUT_BYTES_MAX = 64 * 1024 * 1024;
 /** Set-ups that run at the same time get in each other's way once, hardly twice. */
 const REPLACE_TRIES_MAX = 5;
@@ -183,28 +184,18 @@ function installRedis() {
 
 /** Returns what went wrong, or an empty text. */
 function installRedisWithApt() {
-  const isRoot = process.getuid?.() === 0;
-  if (!run('apt-get', ['--version']).ok) return '';
-  if (!isRoot && !run('sudo', ['-n', 'true']).ok) return '';
+  if (!mayInstallWithApt()) return '';
   say('installing redis-server (apt-get)');
-  /** @param {readonly string[]} words */
-  const asRoot = (words) => {
-    const [command = '', ...args] = isRoot ? words : ['sudo', '-n', ...words];
-    return run(command, args);
-  };
-  const apt = ['env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get'];
   const withoutService = existsSync('/run/systemd/system');
   // Debian starts and enables what it installs, but not a masked unit; a runtime mask is gone after
   // the next start of the machine even if this process dies here.
-  if (withoutService) asRoot(['systemctl', 'mask', '--runtime', REDIS_UNIT]);
+  if (withoutService) runAsRoot(['systemctl', 'mask', '--runtime', REDIS_UNIT]);
   try {
-    const update = asRoot([...apt, 'update']);
-    const install = asRoot([...apt, 'install', '-y', '--no-install-recommends', 'redis-server']);
-    return install.ok ? '' : update.output + install.output;
+    return installWithApt(['redis-server']);
   } finally {
     if (withoutService) {
-      asRoot(['systemctl', 'unmask', '--runtime', REDIS_UNIT]);
-      asRoot(['systemctl', 'disable', '--now', REDIS_UNIT]);
+      runAsRoot(['systemctl', 'unmask', '--runtime', REDIS_UNIT]);
+      runAsRoot(['systemctl', 'disable', '--now', REDIS_UNIT]);
     }
   }
 }

@@ -8,6 +8,7 @@ import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { buildBody } from '../../src/capture/build.js';
 import { loadSettings } from '../../src/config/load.js';
+import { hangUpAmid, signed } from '../examples/signed.js';
 import { tempFolder } from '../support/cli.js';
 import { anExpiration, aRoute, TEST_SECRET } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
@@ -113,6 +114,7 @@ describe('the README', () => {
       fetch(`http://127.0.0.1:${port}`, { method: 'POST', body: '{}' }).catch(() => null),
     );
     expect(forged.status).toBe(401);
+    await hangUpAmid(`http://127.0.0.1:${port}`, signed());
     await using relay = await RelayProcess.start(
       simpleFile(shared.server.url, `http://127.0.0.1:${port}`, {
         route: { match: 'order:{id}:unpaid' },

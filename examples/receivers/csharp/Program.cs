@@ -1,0 +1,58 @@
+// A receiver of signed webhooks, with nothing but ASP.NET Core.
+//
+//     PORT=8080 WEBHOOK_SECRET=whsec_… dotnet run
+
+using System.Collections.Concurrent;
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+
+const int ToleranceS = 5 * 60;
+
+static bool IsSigned(IHeaderDictionary headers, byte[] body, byte[] key)
+{
+    var id = headers["webhook-id"].ToString();
+    var timestamp = headers["webhook-timestamp"].ToString();
+    var digits = NumberStyles.None;
+    if (id == "" || !long.TryParse(timestamp, digits, CultureInfo.InvariantCulture, out var sentS))
+        return false;
+    if (Math.Abs(DateTimeOffset.UtcNow.ToUnixTimeSeconds() - sentS) > ToleranceS) return false;
+    byte[] signed = [.. Encoding.UTF8.GetBytes($"{id}.{timestamp}."), .. body];
+    var expected = "v1," + Convert.ToBase64String(HMACSHA256.HashData(key, signed));
+    // One for each of the sender's secrets. == would tell, by its time, how much was right.
+    return headers["webhook-signature"].ToString().Split(' ').Any(signature =>
+        CryptographicOperations.FixedTimeEquals(
+            Encoding.UTF8.GetBytes(signature), Encoding.UTF8.GetBytes(expected)));
+}
+
+var secret = Environment.GetEnvironmentVariable("WEBHOOK_SECRET") ?? "";
+var key = Convert.FromBase64String(secret.Replace("whsec_", ""));
+if (key.Length < 24)
+    throw new ArgumentException("WEBHOOK_SECRET: expected whsec_ and 24 to 64 bytes in base64");
+
+// An application keeps them in a table, written in one transaction with the work: then neither is
+// there without the other.
+var ids = new ConcurrentDictionary<string, bool>();
+
+var builder = WebApplication.CreateBuilder(args);
+builder.Logging.SetMinimumLevel(LogLevel.Warning);
+var app = builder.Build();
+
+app.MapPost("/{**path}", async (HttpRequest request) =>
+{
+    // The raw body: a parameter of the webhook's type would be read from JSON, not verifiable.
+    using var buffer = new MemoryStream();
+    await request.Body.CopyToAsync(buffer);
+    var body = buffer.ToArray();
+    if (!IsSigned(request.Headers, body, key)) return Results.Unauthorized();
+
+    using var webhook = JsonDocument.Parse(body);
+    var id = request.Headers["webhook-id"].ToString();
+    // As JSON: a key may hold a line break.
+    var name = webhook.RootElement.GetProperty("data").GetProperty("key").GetRawText();
+    Console.WriteLine($"{id} {(ids.TryAdd(id, true) ? name : "repeat")}");
+    return Results.NoContent();
+});
+
+app.Run($"http://127.0.0.1:{Environment.GetEnvironmentVariable("PORT")}");

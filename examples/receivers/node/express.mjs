@@ -1,0 +1,33 @@
+/**
+ * A receiver of signed webhooks in Express, with the Standard Webhooks library.
+ *
+ *     npm ci && PORT=8080 WEBHOOK_SECRET=whsec_… node express.mjs
+ */
+import process from 'node:process';
+import express from 'express';
+import { Webhook, WebhookVerificationError } from 'standardwebhooks';
+
+const webhook = new Webhook(process.env.WEBHOOK_SECRET);
+
+// An application keeps them in a table, written in one transaction with the work: then neither is
+// there without the other.
+const ids = new Set();
+
+const app = express();
+
+// On this route alone, and before any app.use(express.json()): the signature is of the raw body.
+// A key may have 1 MiB; Express would refuse what is above 100 kB.
+app.post('/{*path}', express.raw({ type: '*/*', limit: '8mb' }), (request, response) => {
+  const { data } = webhook.verify(request.body ?? '', request.headers);
+  const id = request.get('webhook-id');
+  console.log(id, ids.has(id) ? 'repeat' : JSON.stringify(data.key));
+  ids.add(id);
+  response.sendStatus(204);
+});
+
+app.use((error, _request, response, next) => {
+  if (error instanceof WebhookVerificationError) response.sendStatus(401);
+  else next(error); // 500: the webhook comes again
+});
+
+app.listen(process.env.PORT, '127.0.0.1');

@@ -1,0 +1,60 @@
+/**
+ * A receiver of signed webhooks, with nothing but Node.
+ *
+ *     PORT=8080 WEBHOOK_SECRET=whsec_… node plain.mjs
+ */
+import { createHmac, timingSafeEqual } from 'node:crypto';
+import { createServer } from 'node:http';
+import process from 'node:process';
+
+const TOLERANCE_S = 5 * 60;
+
+const key = Buffer.from(process.env.WEBHOOK_SECRET?.replace(/^whsec_/, '') ?? '', 'base64');
+if (key.length < 24) {
+  throw new Error('WEBHOOK_SECRET: expected whsec_ and 24 to 64 bytes in base64');
+}
+
+function isSigned(headers, body) {
+  const id = headers['webhook-id'];
+  const timestamp = headers['webhook-timestamp'];
+  if (!id || !/^\d+$/.test(timestamp)) return false;
+  if (Math.abs(Date.now() / 1000 - Number(timestamp)) > TOLERANCE_S) return false;
+  const mac = createHmac('sha256', key).update(`${id}.${timestamp}.`).update(body);
+  const expected = Buffer.from(`v1,${mac.digest('base64')}`);
+  // One for each of the sender's secrets. `===` would tell, by its time, how much was right.
+  return (headers['webhook-signature'] ?? '').split(' ').some((text) => {
+    const signature = Buffer.from(text);
+    return signature.length === expected.length && timingSafeEqual(signature, expected);
+  });
+}
+
+// An application keeps them in a table, written in one transaction with the work: then neither is
+// there without the other.
+const ids = new Set();
+
+/** The status to answer with. */
+async function receive(request) {
+  const chunks = [];
+  for await (const chunk of request) chunks.push(chunk);
+  // The raw body: what JSON.parse and JSON.stringify make of it has another signature.
+  const body = Buffer.concat(chunks);
+  if (!isSigned(request.headers, body)) return 401;
+  const id = request.headers['webhook-id'];
+  if (ids.has(id)) {
+    console.log(id, 'repeat');
+  } else {
+    ids.add(id);
+    // As JSON: a key may hold a line break.
+    console.log(id, JSON.stringify(JSON.parse(body).data.key));
+  }
+  return 204;
+}
+
+createServer((request, response) => {
+  receive(request)
+    .catch((error) => {
+      console.error(error);
+      return 500; // the webhook comes again
+    })
+    .then((status) => response.writeHead(status).end());
+}).listen(process.env.PORT, '127.0.0.1');

@@ -1,0 +1,78 @@
+/** What the examples need beside Node and Redis, and the Debian packages that bring it. */
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { delimiter } from 'node:path';
+
+/** Debian's library for JSON in Java. */
+export const GSON = '/usr/share/java/gson.jar';
+
+/** Debian puts servers where not every PATH leads. */
+export const PATH = [process.env.PATH, '/usr/sbin'].join(delimiter);
+
+/** The variable by which the tests are told what to leave out: names of examples, with commas. */
+export const MISSING_VARIABLE = 'EXAMPLES_MISSING';
+
+/** What the examples for Node have besides: by npm, not from Debian. */
+export const NODE_PACKAGES = 'node-packages';
+
+/** A JVM on a busy machine. */
+const PROBE_MS_MAX = 20_000;
+
+const ORDER_TIMEOUT_PROBE = `
+  echo 'PHP ', PHP_VERSION, ', phpredis ', phpversion('redis'), ', ';
+  passthru('mariadbd --version', $status);
+  exit((int) !($status === 0 && extension_loaded('redis') && extension_loaded('pdo_mysql')));
+`;
+
+/**
+ * @typedef {object} Runtime
+ * @property {readonly string[]} packages
+ * @property {readonly string[]} probe a command that succeeds where all is there; says its version
+ * @property {readonly string[]} [files] what must be there, too
+ */
+
+/** By the name of the example. @satisfies {Readonly<Record<string, Runtime>>} */
+export const RUNTIMES = {
+  php: {
+    packages: ['php-cli'],
+    probe: ['php', '-r', 'echo PHP_VERSION; exit((int) (PHP_VERSION_ID < 80200));'],
+  },
+  python: { packages: ['python3'], probe: ['python3', '--version'] },
+  go: { packages: ['golang-go'], probe: ['go', 'version'] },
+  ruby: {
+    packages: ['ruby', 'ruby-webrick'],
+    probe: ['ruby', '-rwebrick', '-e', 'print RUBY_VERSION, ", WEBrick ", WEBrick::VERSION'],
+  },
+  java: {
+    packages: ['default-jdk-headless', 'libgoogle-gson-java'],
+    probe: ['javac', '--version'],
+    files: [GSON],
+  },
+  perl: {
+    packages: ['libplack-perl'],
+    probe: ['perl', '-MPlack', '-e', 'print "$^V, Plack $Plack::VERSION"'],
+  },
+  'php-order-timeout': {
+    // Not mariadb-server and mariadb-client: those would start a server of the machine's own.
+    packages: ['php-cli', 'php-redis', 'php-mysql', 'mariadb-server-core', 'mariadb-client-core'],
+    probe: ['php', '-r', ORDER_TIMEOUT_PROBE],
+    files: ['/usr/bin/mariadb', '/usr/bin/mariadb-install-db'],
+  },
+};
+
+/** @typedef {keyof typeof RUNTIMES} Example */
+
+/**
+ * The version, in the runtime's own words; null when it is not there.
+ * @param {Runtime} runtime
+ */
+export function versionOf({ probe, files = [] }) {
+  const [command = '', ...args] = probe;
+  const { status, stdout } = spawnSync(command, args, {
+    env: { ...process.env, PATH },
+    encoding: 'utf8',
+    timeout: PROBE_MS_MAX,
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  return status === 0 && files.every((path) => existsSync(path)) ? stdout.trim() : null;
+}
