@@ -31,3 +31,15 @@ export interface KeyValue {
   /** By the clock of the Redis that holds the key; null when it was never read. */
   readonly readAtMs: number | null;
 }
+
+/** The value of a route's `lookup`, and the key that it was read of. */
+export interface LookedUp extends KeyValue {
+  /** The key's exact bytes. */
+  readonly key: Buffer;
+}
+
+/** What a webhook of one route carries beside what Redis told; null what the route does not ask for. */
+export interface RouteValues {
+  readonly value: KeyValue | null;
+  readonly lookup: LookedUp | null;
+}

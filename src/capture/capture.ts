@@ -19,9 +19,11 @@ import type {
   Notice,
   Route,
 } from '../vocabulary.js';
+import { BODY_BYTES_MAX } from './body.js';
 import { buildDeliveries, isRouted, KEY_BYTES_MAX, occurrenceOf } from './build.js';
 import { Lane } from './lane.js';
 import { type Ended, inOrder, type Known, type Noted, withDeadlines } from './lives.js';
+import { NO_VALUES } from './told.js';
 
 /** Expirations and notices between the source and the outbox: several seconds of a fast server's. */
 const QUEUED_MAX = 200_000;
@@ -191,8 +193,13 @@ export class Capture {
       const claim = { database, key, deadlineMs: entryMs, detectedAtMs };
       // Its entry is gone: it was heard of after all, or has another life.
       if (detectedBy === 'recovery' && expiredAtMs === null) continue;
-      const its = buildDeliveries(expiration, routes, occurrenceOf(expiration) ?? chance.token());
+      const { deliveries: its, tooLarge } = buildDeliveries(expiration, routes, {
+        occurrence: occurrenceOf(expiration) ?? chance.token(),
+        isTest: false,
+        valuesFor: () => NO_VALUES,
+      });
       events.expired(expiration, its);
+      events.deliveriesRefused(expiration, tooLarge, BODY_BYTES_MAX);
       deliveries.push(...its);
       if (its.length > 0 || entryMs !== null) claimed.push(claim);
       if (detectedBy === 'recovery' && its.length > 0) recovered += 1;

@@ -4,6 +4,7 @@
  */
 import type { z } from 'zod';
 import { placeholdersOf } from '../path-template.js';
+import { checkBody } from './check-body.js';
 import type { Complaint } from './mistakes.js';
 import { didYouMean } from './nearest.js';
 import { asList, asMapping, type Path } from './path.js';
@@ -184,7 +185,11 @@ function checkRoutes(
     const route = asMapping(raw);
     if (route === null) return [];
     const path = ['routes', index];
-    const complaints = [...checkTargets(path, route.to, names), ...checkPlaceholders(path, route)];
+    const complaints = [
+      ...checkTargets(path, route.to, names),
+      ...checkPlaceholders(path, route),
+      ...checkBody(path, route),
+    ];
     const name = understoodBy(routeFields.name, route.name);
     if (name === undefined) return complaints;
     const first = firstWithName.get(name);

@@ -85,7 +85,7 @@ describe('an attempt', () => {
     const outcome = { kind: 'unreachable', cause: 'timeout', detail: 'no answer' } as const;
     events.delivery.attempted({
       ...report,
-      outcome: { kind: 'accepted', status: 204 },
+      outcome: { kind: 'accepted', status: 204, answer: '' },
       disposition: { kind: 'done' },
     });
     events.delivery.attempted({
@@ -106,7 +106,7 @@ describe('an attempt', () => {
     const { events, value } = someEvents();
     events.delivery.attempted({
       ...report,
-      outcome: { kind: 'accepted', status: 204 },
+      outcome: { kind: 'accepted', status: 204, answer: '' },
       disposition: { kind: 'done' },
     });
     const series = (outcome: string) =>
