@@ -34,6 +34,7 @@ describe('the command line', () => {
       'check',
       'doctor',
       'match',
+      'send',
       'listen',
       'secret',
       'schema',
@@ -54,6 +55,7 @@ describe('the command line', () => {
   it.each([
     [['chekc'], 'Did you mean check?'],
     [['match'], "missing required argument 'key'"],
+    [['send'], "missing required argument 'key'"],
     [['check', '--frobnicate'], 'unknown option'],
     [['listen', '--port', 'x'], 'Expected a whole number'],
     [['listen', '--port', '70000'], 'from 0 to 65535'],
