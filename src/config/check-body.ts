@@ -117,8 +117,9 @@ class Names {
     const capturing = this.#patterns.filter(({ names }) => names.includes(name));
     if (!this.has(name)) {
       const meant = nearest(name, this.#known);
-      const hint = meant === null ? '' : `; did you mean {${meant}}?`;
-      return mismatch('only {name}s that there are', { quoting: `${text} is none${hint}` });
+      const all = [...this.#known].map((known) => `{${known}}`).join(', ');
+      const hint = meant === null ? `known are ${all}` : `did you mean {${meant}}?`;
+      return mismatch('names that are known here', { quoting: `${text} is not; ${hint}` });
     }
     if (isToldName(name) && capturing.length > 0) {
       const quoting = `${text} is also what a pattern captures: give that another name`;

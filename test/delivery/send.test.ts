@@ -29,10 +29,29 @@ async function metWith(misbehave: Misbehave, given: Partial<Endpoint> = {}) {
   return await aSender(server.url, given).post();
 }
 
+describe('a request', () => {
+  it.each(['POST', 'PUT', 'PATCH', 'DELETE'] as const)('by %s has its body', async (method) => {
+    await using receiver = await TestReceiver.start();
+    const endpoint = anEndpoint({ url: new URL(receiver.url) });
+    const sender = createSender(endpoint, systemClock, createLookup(systemClock));
+    onTestFinished(() => sender.close());
+    const delivery = aDelivery({ method });
+    await sender.send(buildRequest(endpoint, delivery, systemClock.nowMs()));
+    expect(receiver.requests).toMatchObject([{ method, raw: delivery.body }]);
+  });
+});
+
 describe('an answer', () => {
   it.each([200, 201, 202, 204, 299])('of %i is accepted', async (status) => {
     const outcome = await answeredWith((_, response) => void response.writeHead(status).end());
     expect(outcome).toEqual({ kind: 'accepted', status, answer: '' });
+  });
+
+  it('is shown in its beginning, made safe to print, also when it is accepted', async () => {
+    const text = `\u001b[2J${'ok'.repeat(500)}`;
+    const outcome = await answeredWith((_, response) => void response.writeHead(200).end(text));
+    expect(outcome).toMatchObject({ kind: 'accepted' });
+    expect(outcome).toHaveProperty('answer', expect.stringMatching(/^\\x1b\[2J(ok)+…$/));
   });
 
   it.each([300, 304, 400, 401, 404, 410, 500, 599])('of %i is refused', async (status) => {
