@@ -145,7 +145,7 @@ function jsonTextPieces(text: string): TemplatePiece[] {
 
 function formPieces(template: Json): TemplatePiece[] {
   return Object.entries(template ?? {}).flatMap(([name, value]: [string, Json], at) => {
-    const parts = typeof value === 'string' ? (partsOf(value) ?? []) : [textOf(value)];
+    const parts = typeof value === 'string' ? (partsOf(value) ?? []) : [insertedText(value)];
     const separator = at === 0 ? '' : '&';
     return [`${separator}${formField(name)}=`, ...parts.map((part) => pieceOf(part, 'form_field'))];
   });
@@ -173,14 +173,14 @@ function written(value: Json, writing: Writing): string {
     case 'json_value':
       return jsonOf(value);
     case 'json_text':
-      return JSON.stringify(textOf(value)).slice(1, -1);
+      return JSON.stringify(insertedText(value)).slice(1, -1);
     case 'form_field':
-      return formField(textOf(value));
+      return formField(insertedText(value));
   }
 }
 
 /** What is put into a text: nothing for null, lists and mappings as JSON. */
-function textOf(value: Json): string {
+function insertedText(value: Json): string {
   if (value === null) return '';
   return typeof value === 'object' ? jsonOf(value) : String(value);
 }

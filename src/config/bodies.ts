@@ -59,6 +59,7 @@ export const bodyTemplate = z.unknown().transform((found, context): Json => {
   reader.read(found, []);
   if (reader.values > BODY_VALUES_MAX) {
     complain([], mismatch(`at most ${BODY_VALUES_MAX} values`, { found: String(reader.values) }));
+    return z.NEVER;
   }
   for (const { path, wording } of reader.misplaced) complain(path, wording);
   return found as Json;

@@ -20,7 +20,7 @@ type RawRoute = Readonly<Record<string, unknown>>;
 
 const FORM = 'application/x-www-form-urlencoded';
 
-/** Everything about the body of a route that is right by itself. */
+/** Looks at each text that is right by itself. */
 export function checkBody(path: Path, route: RawRoute): Complaint[] {
   const at = (key: string): Path => [...path, key];
   if (route.body === undefined) {
@@ -34,10 +34,10 @@ export function checkBody(path: Path, route: RawRoute): Complaint[] {
     complaints.push({ path: at('body'), about: 'key', wording });
   }
   if (route.content_type === FORM) complaints.push(...checkForm(at('body'), route.body));
-  const body = routeFields.body.safeParse(route.body).data;
   const patterns = routeFields.match.safeParse(route.match).data;
-  if (body === undefined || patterns === undefined) return complaints;
-  return [...complaints, ...checkNames(at('body'), body, new Names(route, patterns))];
+  if (patterns === undefined) return complaints;
+  const names = new Names(route, patterns);
+  return [...complaints, ...checkNames(at('body'), route.body as Json, names)];
 }
 
 /** A form has fields, and nothing inside them. */

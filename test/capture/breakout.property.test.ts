@@ -38,6 +38,10 @@ const ids = fc
   .map((bytes) => Buffer.from(bytes.filter((byte) => byte !== 0x3a)))
   .filter((bytes) => bytes.length > 0);
 
+const texts = fc
+  .array(fc.oneof(fc.constantFrom(...HOSTILE), fc.string({ unit: 'binary', maxLength: 5 })))
+  .map((parts) => parts.join(''));
+
 const templated = (template: Json, contentType: TemplateContentType): BodyFormat => ({
   kind: 'template',
   contentType,
@@ -147,7 +151,7 @@ describe('a key cannot leave its place', () => {
     const json = templated(template, 'application/json');
     const form = templated(template, 'application/x-www-form-urlencoded');
     fc.assert(
-      fc.property(fc.string({ unit: 'binary' }), (text) => {
+      fc.property(texts, (text) => {
         const read = { value: { text }, base64: null, omitted: null, readAtMs: 0 };
         const values = { value: read, lookup: null };
         const id = Buffer.from('1');
