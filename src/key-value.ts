@@ -16,7 +16,9 @@ export type ValueOmission =
   /** It was no longer there when it was to be read, or never seen. */
   | 'gone'
   /** Of a type that this version cannot read, or that the relay may not. */
-  | 'unsupported';
+  | 'unsupported'
+  /** Of a `lookup`: Redis could not be asked when the delivery was built. */
+  | 'unavailable';
 
 /** What was read of a key's value. Made by the source, put into the body by capture. */
 export interface KeyValue {

@@ -91,6 +91,12 @@ export interface Route {
   readonly format: BodyFormat;
   /** Whether an expiration that can only be inferred is delivered. */
   readonly onAmbiguous: 'deliver' | 'skip';
+  /** Whether the webhook carries the value that the key had. */
+  readonly includesValue: boolean;
+  /** The key whose value it carries, too, with `{name}`s to fill; null when it carries none. */
+  readonly lookup: string | null;
+  /** Of either value; a larger one is left out. */
+  readonly valueBytesMax: number;
 }
 
 /** A rate that an endpoint's attempts must not exceed. */
@@ -266,21 +272,6 @@ export type StateSettings =
        */
       readonly unknownEndpointGraceMs: number;
     };
-
-/** What the state Redis is used for. */
-export type StateOperation =
-  | 'connect'
-  | 'verify'
-  | 'enqueue'
-  | 'claim'
-  | 'track'
-  | 'watch'
-  | 'settle'
-  | 'beat'
-  | 'reclaim'
-  | 'upkeep'
-  | 'depth'
-  | 'dead_letters';
 
 /** An address to listen on; port 0 lets the system choose. */
 export interface ListenAddress {

@@ -97,16 +97,17 @@ const FLOORS: readonly (readonly RegExp[])[] = [
     /^(vocabulary|body-format|key-value|clock|errors|key-name|redis-cli|secret|printable|counted|version|http-server|gathered-output)\.ts$/,
   ],
   [
-    /^(glob|match|path-template|body-template)\.ts$/,
+    /^(glob|match|path-template|body-template|routing)\.ts$/,
     /^delivery\/(sign|retry-policy|request)\.ts$/,
     /^capture\/(build|body|cloudevents|told)\.ts$/,
     /^outbox\/outbox\.ts$/,
     /^deadlines\/deadlines\.ts$/,
+    /^values\/(shape|values)\.ts$/,
     /^config\//,
   ],
   [/^(metrics|log|lifecycle|redis-client|bell)\.ts$/, /^(events|state)\//],
   [
-    /^(source|outbox|deadlines|admin|receiver)\//,
+    /^(source|outbox|deadlines|values|admin|receiver)\//,
     /^delivery\/(send|exchange|lookup|rate-limiter)\.ts$/,
   ],
   [/^(capture|delivery)\//],
@@ -162,9 +163,11 @@ describe('imports', () => {
     expect(apart).toEqual([]);
   });
 
-  it('let stores.ts alone pick an outbox and an index of deadlines', () => {
+  it('let stores.ts alone pick where outbox, deadlines and values are kept', () => {
     const pickers = [...imports].filter(([, targets]) =>
-      targets.some((target) => /^(outbox|deadlines)\/memory-(outbox|deadlines)\.ts$/.test(target)),
+      targets.some((target) =>
+        /^(outbox|deadlines|values)\/memory-(outbox|deadlines|values)\.ts$/.test(target),
+      ),
     );
     expect(pickers.map(([path]) => path)).toEqual(['stores.ts']);
   });

@@ -4,43 +4,10 @@ import { contentTypeOf } from '../body-format.js';
 import type { RouteValues } from '../key-value.js';
 import { fillPath } from '../path-template.js';
 import { printableBytes } from '../printable.js';
-import type { Delivery, Expiration, Params, Route } from '../vocabulary.js';
+import { matchRoute } from '../routing.js';
+import type { Delivery, Expiration, Route } from '../vocabulary.js';
 import { bodiesOf } from './body.js';
-import type { Told } from './told.js';
-
-/** The first pattern that matches gives the params; null when none does. */
-export function matchRoute(route: Route, key: Uint8Array): Params | null {
-  for (const pattern of route.patterns) {
-    const params = pattern.match(key);
-    if (params !== null) return params;
-  }
-  return null;
-}
-
-/** Redis allows keys of 512 MiB; a body that carries one is no webhook. */
-export const KEY_BYTES_MAX = 1024 * 1024;
-
-/** Whether a route is about the key, and it can be sent. */
-export function isRouted(routes: readonly Route[], key: Buffer): boolean {
-  return key.length <= KEY_BYTES_MAX && routes.some((route) => matchRoute(route, key) !== null);
-}
-
-/** More sweeps than this cost more than one that looks at every key. */
-const GLOBS_MAX = 3;
-
-/** What to look for among all keys, as Redis's own globs; null stands for every key. */
-export function globsOf(routes: readonly Route[]): readonly (string | null)[] {
-  const prefixes = new Set(
-    routes.flatMap(({ patterns }) => patterns.map(({ source }) => literalPrefix(source))),
-  );
-  if (prefixes.has('') || prefixes.size > GLOBS_MAX) return [null];
-  return [...prefixes].map((prefix) => `${prefix}*`);
-}
-
-/** What every key that matches begins with, as far as it is plain. */
-function literalPrefix(source: string): string {
-  return /^[\w:.,;@#/+=-]*/.exec(source)?.[0] ?? '';
-}
+import { NO_VALUES, type Told } from './told.js';
 
 /** What deliveries are made from, beside the expiration and the routes. */
 export interface Making {
@@ -48,8 +15,8 @@ export interface Making {
   readonly occurrence: string;
   /** Nothing expired: somebody tries what would be sent. */
   readonly isTest: boolean;
-  /** What was read for a route that matches. */
-  readonly valuesFor: (route: Route, params: Params) => RouteValues;
+  /** What was read for each route that asks for a value, by the route's name. */
+  readonly carried: ReadonlyMap<string, RouteValues>;
 }
 
 export interface Made {
@@ -88,11 +55,9 @@ export function buildDeliveries(
     if (expiration.detectedBy === 'recovery' && route.onAmbiguous === 'skip') continue;
     const params = matchRoute(route, expiration.key);
     if (params === null) continue;
-    const { isTest, valuesFor } = making;
-    const made = deliveriesOf(
-      { expiration, route, params, isTest, ...valuesFor(route, params) },
-      making,
-    );
+    const values = making.carried.get(route.name) ?? NO_VALUES;
+    const told = { expiration, route, params, isTest: making.isTest, ...values };
+    const made = deliveriesOf(told, making);
     deliveries.push(...made.deliveries);
     tooLarge.push(...made.tooLarge);
   }

@@ -3,6 +3,7 @@ import type { Json, KeyValue, RouteValues } from '../key-value.js';
 import { decodeUtf8 } from '../printable.js';
 import type { Expiration, Params, Route } from '../vocabulary.js';
 
+/** For a route that asks for none. */
 export const NO_VALUES: RouteValues = { value: null, lookup: null };
 
 /** All that a body can be made from, but the webhook's id. */

@@ -1,15 +1,17 @@
 /** The requests that a key's expiration would make: what `match` shows, and what `send` sends. */
 import { BODY_BYTES_MAX } from '../capture/body.js';
-import { buildDeliveries, type Made, matchRoute } from '../capture/build.js';
-import { NO_VALUES } from '../capture/told.js';
+import { buildDeliveries, type Made } from '../capture/build.js';
 import { systemChance, systemClock } from '../clock.js';
 import { didYouMean } from '../config/nearest.js';
 import { formatSize } from '../config/quantities.js';
 import { buildRequest, type WebhookRequest } from '../delivery/request.js';
 import { NothingToSendError, UsageError } from '../errors.js';
+import type { KeyValue, RouteValues } from '../key-value.js';
+import { fillKey } from '../path-template.js';
 import { printable, printableBytes } from '../printable.js';
+import { matchRoute } from '../routing.js';
 import { Secret } from '../secret.js';
-import type { Delivery, Endpoint, Params, Settings } from '../vocabulary.js';
+import type { Delivery, Endpoint, Params, Route, Settings } from '../vocabulary.js';
 import type { CliContext } from './context.js';
 
 /** What the command line says of the key, and of what it is narrowed to. */
@@ -55,7 +57,7 @@ export function plan(
   const { deliveries, tooLarge } = buildDeliveries(expiration, routes, {
     occurrence: systemChance.token(),
     isTest,
-    valuesFor: () => NO_VALUES,
+    carried: new Map(routes.map((route) => [route.name, unreadValues(route, expiration.key)])),
   });
   if (deliveries.length + tooLarge.length === 0) {
     throw new NothingToSendError(`no route matches ${printable(key)}${narrowedText(options)}`);
@@ -67,6 +69,16 @@ export function plan(
     return [{ delivery, endpoint, params: matchRoute(route, expiration.key) ?? {} }];
   });
   return { planned, tooLarge };
+}
+
+const GONE: KeyValue = { value: null, base64: null, omitted: 'gone', readAtMs: null };
+
+/** Nobody asks Redis here: a value that the route wants is missing, and said to be. */
+function unreadValues(route: Route, key: Buffer): RouteValues {
+  const value = route.includesValue ? GONE : null;
+  if (route.lookup === null) return { value, lookup: null };
+  const itsKey = fillKey(route.lookup, matchRoute(route, key) ?? {});
+  return { value, lookup: { ...GONE, omitted: 'unavailable', key: itsKey } };
 }
 
 function checkNames({ routes, endpoints }: Settings, options: KeyOptions): void {

@@ -27,6 +27,7 @@ import {
   NAME_PATTERN,
   readHeaderName,
   readHeaderValue,
+  readLookup,
   readRoutePath,
   readSecret,
   readStatePrefix,
@@ -230,27 +231,25 @@ const route = mapping({
   path: text('a path such as /orders/{id}/cancel', readRoutePath)
     .optional()
     .describe("Appended to the endpoint's URL; {name}s are filled in, percent-encoded"),
-  method: choice(METHODS)
-    .prefault('POST')
-    .describe('The HTTP method; signed or not, all carry the body'),
+  method: choice(METHODS).prefault('POST').describe('The HTTP method; the body goes with each'),
   format: choice(['standard', 'cloudevents'])
     .prefault('standard')
     .describe('How the body is made. cloudevents: after CloudEvents 1.0, in the structured mode'),
   body: bodyTemplate
     .optional()
-    .describe(
-      "Instead of format: the body's own structure, whose texts may hold {key}, {expired_at}, what " +
-        'the pattern captures, and more',
-    ),
+    .describe('Instead of format: a structure whose texts may hold {key}, {expired_at} and more'),
   content_type: choice(TEMPLATE_CONTENT_TYPES)
     .prefault('application/json')
     .describe('How body is written; a form takes a mapping without others inside it'),
-  include: notYet(list(choice(['value']), { min: 1, max: 1 })).describe(
-    'Not supported yet. [value]: send the value that the key had',
-  ),
-  value_max: notYet(size(VALUE_BYTES_RANGE)).describe(
-    'Not supported yet. The largest value to send, such as 16KiB',
-  ),
+  include: list(choice(['value']), { min: 1, max: 1 })
+    .optional()
+    .describe('[value]: the value that the key had just before it expired'),
+  lookup: text('a key such as order:{id}', readLookup)
+    .optional()
+    .describe('A key whose value is sent, too, read when the webhook is made; with {name}s'),
+  value_max: size(VALUE_BYTES_RANGE)
+    .prefault('16KiB')
+    .describe('The largest value that is sent, at most 1MiB; a larger one is left out'),
   on_ambiguous: choice(['deliver', 'skip'])
     .prefault('deliver')
     .describe('What to do when an expiration is only inferred (detected_by: recovery)'),

@@ -55,7 +55,7 @@ function requestFor(id: Buffer, given: Partial<Route>, values: RouteValues = NO_
   const { deliveries } = buildDeliveries(anExpiration({ key }), [route], {
     occurrence: 'once',
     isTest: false,
-    valuesFor: () => values,
+    carried: new Map([[route.name, values]]),
   });
   const [delivery] = deliveries;
   if (delivery === undefined) throw new Error('expected a delivery');

@@ -1,10 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { buildDeliveries, deliveryId } from '../../src/capture/build.js';
-import { NO_VALUES } from '../../src/capture/told.js';
 import { compilePattern } from '../../src/match.js';
 import { anExpiration, aRoute } from '../support/domain.js';
 
-const making = { occurrence: 'once', isTest: false, valuesFor: () => NO_VALUES };
+const making = { occurrence: 'once', isTest: false, carried: new Map() };
 
 describe('buildDeliveries', () => {
   const routes = [

@@ -92,6 +92,25 @@ describe('send', () => {
     expect(template?.headers['expiry-relay-test']).toBe('true');
   });
 
+  it('says of values that they are missing: no Redis is asked', async () => {
+    await using receiver = await TestReceiver.start();
+    const asking = { match: 'order:{id}', include: ['value'], lookup: 'cart:{id}' };
+    await using folder = await aFolder(receiver.url, {
+      routes: [
+        { name: 'standard', to: 'shop', ...asking },
+        { name: 'template', to: 'shop', ...asking, body: { v: '{value.a}', l: '{lookup}' } },
+      ],
+    });
+    expect((await folder.send('order:42')).code).toBe(0);
+    const [standard, template] = receiver.requests;
+    expect(standard?.body.data).toMatchObject({
+      value: null,
+      value_omitted: 'gone',
+      lookup: { key: 'cart:42', value: null, value_omitted: 'unavailable' },
+    });
+    expect(template?.body).toEqual({ v: null, l: null });
+  });
+
   it('can be narrowed to a route and to an endpoint', async () => {
     await using receiver = await TestReceiver.start();
     await using folder = await aFolder(receiver.url);

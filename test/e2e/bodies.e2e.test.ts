@@ -112,6 +112,32 @@ describe('a body for an endpoint that exists already', () => {
     }
   });
 
+  it('has the fields of a value and of a lookup, as JSON and as a form', async () => {
+    await using receiver = await TestReceiver.start();
+    const asking = { match: 'timer:{id}', to: 'shop', include: ['value'], lookup: 'order:{id}' };
+    const body = { total: '{lookup.total}', note: 'by {value}', missing: '{lookup.nothing}' };
+    const routes = [
+      { ...asking, name: 'json', body: { ...body, order: '{lookup}' } },
+      { ...asking, name: 'form', body, content_type: FORM },
+    ];
+    const file = { ...simpleFile(shared.server.url, receiver.url), routes };
+    await using relay = await RelayProcess.start(file);
+    await eventually('watching', async () => (await relay.metric('expiry_relay_watching')) === 1);
+    await shared.client.hset('order:42', { total: '12.50', name: HOSTILE });
+    await shared.client.set('timer:42', '"&me', 'PX', 1_200);
+    await arrived(receiver, 2);
+    const [form] = receiver.requests.filter(({ headers }) => headers['content-type'] === FORM);
+    const [json] = receiver.requests.filter((request) => request !== form);
+    expect(json?.body).toEqual({
+      total: '12.50',
+      note: 'by "&me',
+      missing: null,
+      order: { total: '12.50', name: HOSTILE },
+    });
+    if (form === undefined) throw new Error('no form');
+    expect(fieldsOf(form)).toEqual({ total: '12.50', note: 'by "&me', missing: '' });
+  });
+
   it('is a CloudEvent that its SDK reads and a Standard Webhooks library verifies', async () => {
     await using receiver = await TestReceiver.start();
     const file = simpleFile(shared.server.url, receiver.url, {

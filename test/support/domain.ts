@@ -59,6 +59,9 @@ export function aRoute(given: Partial<Route> = {}): Route {
     method: 'POST',
     format: { kind: 'standard' },
     onAmbiguous: 'deliver',
+    includesValue: false,
+    lookup: null,
+    valueBytesMax: 16 * 1024,
     ...given,
   };
 }
