@@ -20,6 +20,8 @@ function aDelivery(n) {
     endpoint: 'shop',
     route: 'cancel-unpaid-order',
     path: '',
+    method: /** @type {const} */ ('POST'),
+    contentType: /** @type {const} */ ('application/json'),
     body: aBody(key),
     keyLabel: key,
     database: 0,

@@ -25,6 +25,11 @@ export class UsageError extends RelayError {
   readonly retryable = false;
 }
 
+/** A key that no route takes, or that is where nobody looks. */
+export class NothingToSendError extends RelayError {
+  readonly retryable = false;
+}
+
 /** Nobody answers at that address, or the connection broke. */
 export class RedisUnreachableError extends RelayError {
   readonly retryable = true;

@@ -62,6 +62,12 @@ export class Metrics {
     help: 'Expirations of keys too long to be sent.',
     registers: [this.#registry],
   });
+  readonly deliveriesRefused = new Counter({
+    name: `${PREFIX}deliveries_refused_total`,
+    help: 'Deliveries whose bodies would have been too large, and are lost.',
+    labelNames: ['endpoint'],
+    registers: [this.#registry],
+  });
   readonly valuesOmitted = new Counter({
     name: `${PREFIX}values_omitted_total`,
     help: 'Values that a route asks for and its webhooks went without.',
@@ -195,6 +201,7 @@ export class Metrics {
       for (const outcome of Object.keys(OUTCOMES)) this.attempts.inc({ endpoint, outcome }, 0);
       this.attemptDuration.zero({ endpoint });
       this.deliveriesDropped.inc({ endpoint }, 0);
+      this.deliveriesRefused.inc({ endpoint }, 0);
       this.endpointGone.set({ endpoint }, 0);
       this.reclaimed.inc({ endpoint }, 0);
       for (const why of FORGOTTEN_WHY) this.deadLettersForgotten.inc({ endpoint, why }, 0);

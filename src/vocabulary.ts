@@ -4,6 +4,7 @@
  *
  * route · endpoint · expiration · deadline · delivery · attempt · outcome · disposition · dead letter
  */
+import type { BodyFormat, ContentType, Method } from './body-format.js';
 import type { Secret } from './secret.js';
 
 /** How the relay learned of an expiration. `recovery` is inferred, and said so to the receiver. */
@@ -86,6 +87,8 @@ export interface Route {
   readonly type: string;
   /** Appended to the endpoint's URL, with `{name}`s to fill; empty when the file gives none. */
   readonly path: string;
+  readonly method: Method;
+  readonly format: BodyFormat;
   /** Whether an expiration that can only be inferred is delivered. */
   readonly onAmbiguous: 'deliver' | 'skip';
   /** Whether the webhook carries the value that the key had. */
@@ -137,6 +140,8 @@ export interface Delivery {
   readonly route: string;
   /** Appended to the endpoint's URL: filled in and percent-encoded; empty when the route has none. */
   readonly path: string;
+  readonly method: Method;
+  readonly contentType: ContentType;
   /** The exact bytes that every attempt signs and sends. */
   readonly body: Buffer;
   /** The key made safe to print, cut to a bounded length: for logs alone. */
@@ -161,7 +166,7 @@ export type UnreachableCause =
 
 /** What came of one attempt. */
 export type Outcome =
-  | { readonly kind: 'accepted'; readonly status: number }
+  | { readonly kind: 'accepted'; readonly status: number; readonly answer: string }
   | {
       readonly kind: 'refused';
       readonly status: number;

@@ -1,25 +1,38 @@
 /** From an expiration to its deliveries: what is stored once and sent unchanged ever after. Pure. */
 import { createHash } from 'node:crypto';
-import { stringify } from 'safe-stable-stringify';
-import type { KeyValue, RouteValues } from '../key-value.js';
+import { contentTypeOf } from '../body-format.js';
+import type { RouteValues } from '../key-value.js';
 import { fillPath } from '../path-template.js';
-import { decodeUtf8, printableBytes } from '../printable.js';
+import { printableBytes } from '../printable.js';
 import { matchRoute } from '../routing.js';
-import type { Delivery, Expiration, Params, Route } from '../vocabulary.js';
+import type { Delivery, Expiration, Route } from '../vocabulary.js';
+import { bodiesOf } from './body.js';
+import { NO_VALUES, type Told } from './told.js';
 
-const lossyDecoder = new TextDecoder('utf-8', { ignoreBOM: true });
+/** What deliveries are made from, beside the expiration and the routes. */
+export interface Making {
+  /** Tells one expiration from every other, however often the same key expires. */
+  readonly occurrence: string;
+  /** Nothing expired: somebody tries what would be sent. */
+  readonly isTest: boolean;
+  /** What was read for each route that asks for a value, by the route's name. */
+  readonly carried: ReadonlyMap<string, RouteValues>;
+}
 
-/** For a route that asks for no value. */
-const NONE: RouteValues = { value: null, lookup: null };
-const NOTHING: ReadonlyMap<string, RouteValues> = new Map();
+export interface Made {
+  readonly deliveries: readonly Delivery[];
+  /** Those whose bodies would be larger than BODY_BYTES_MAX. */
+  readonly tooLarge: readonly Pick<Delivery, 'route' | 'endpoint'>[];
+}
 
-/**
- * The webhook id: unique per expiration, route and endpoint. `occurrence` tells one expiration
- * from every other, however often the same key expires.
- */
-export function deliveryId(occurrence: string, route: string, endpoint: string): string {
+/** The webhook id: unique per expiration, route and endpoint. */
+export function deliveryId(
+  { occurrence, isTest }: Pick<Making, 'occurrence' | 'isTest'>,
+  route: string,
+  endpoint: string,
+): string {
   const digest = createHash('sha256').update(`${occurrence}\n${route}\n${endpoint}`).digest('hex');
-  return `msg_${digest.slice(0, 32)}`;
+  return `msg_${isTest ? 'test_' : ''}${digest.slice(0, 32)}`;
 }
 
 /**
@@ -30,96 +43,55 @@ export function occurrenceOf({ database, key, expiredAtMs }: Expiration): string
   return expiredAtMs === null ? null : `${database}:${expiredAtMs}:${key.toString('hex')}`;
 }
 
-/** Bytes that are no UTF-8 appear as U+FFFD. */
-function textOf(bytes: Uint8Array): string {
-  return lossyDecoder.decode(bytes);
-}
-
-function isoOf(timeMs: number | null): string | null {
-  return timeMs === null ? null : new Date(timeMs).toISOString();
-}
-
-/** A key's text, and its exact bytes where they are no text. */
-function keyFieldsOf(key: Buffer) {
-  const exactText = decodeUtf8(key);
-  return exactText === null
-    ? { key: textOf(key), key_base64: key.toString('base64') }
-    : { key: exactText };
-}
-
-function fieldsOf({ value, base64, omitted, readAtMs }: KeyValue) {
-  return {
-    value,
-    value_read_at: isoOf(readAtMs),
-    ...(base64 === null ? {} : { value_base64: base64 }),
-    ...(omitted === null ? {} : { value_omitted: omitted }),
-  };
-}
-
-/** The body: compact JSON in UTF-8, its keys sorted at every level. */
-export function buildBody(
-  expiration: Expiration,
-  route: Route,
-  params: Params,
-  { value, lookup }: RouteValues = NONE,
-): Buffer {
-  const expiredAt = isoOf(expiration.expiredAtMs);
-  const detectedAt = isoOf(expiration.detectedAtMs);
-  const body = {
-    type: route.type,
-    timestamp: expiredAt ?? detectedAt,
-    data: {
-      database: expiration.database,
-      detected_at: detectedAt,
-      detected_by: expiration.detectedBy,
-      expired_at: expiredAt,
-      ...keyFieldsOf(expiration.key),
-      params: Object.fromEntries(
-        Object.entries(params).map(([name, bytes]) => [name, textOf(bytes)]),
-      ),
-      route: route.name,
-      ...(value === null ? {} : fieldsOf(value)),
-      ...(lookup === null ? {} : { lookup: { ...fieldsOf(lookup), ...keyFieldsOf(lookup.key) } }),
-    },
-  };
-  return Buffer.from(stringify(body));
-}
-
-/** One delivery for each endpoint of each route that matches; empty when none does. */
+/** One delivery for each endpoint of each route that matches. */
 export function buildDeliveries(
   expiration: Expiration,
   routes: readonly Route[],
-  occurrence: string,
-  carried: ReadonlyMap<string, RouteValues> = NOTHING,
-): Delivery[] {
-  return routes.flatMap((route) => {
-    if (expiration.detectedBy === 'recovery' && route.onAmbiguous === 'skip') return [];
+  making: Making,
+): Made {
+  const deliveries: Delivery[] = [];
+  const tooLarge: Pick<Delivery, 'route' | 'endpoint'>[] = [];
+  for (const route of routes) {
+    if (expiration.detectedBy === 'recovery' && route.onAmbiguous === 'skip') continue;
     const params = matchRoute(route, expiration.key);
-    if (params === null) return [];
-    return deliveriesOf(expiration, route, params, occurrence, carried.get(route.name));
-  });
+    if (params === null) continue;
+    const values = making.carried.get(route.name) ?? NO_VALUES;
+    const told = { expiration, route, params, isTest: making.isTest, ...values };
+    const made = deliveriesOf(told, making);
+    deliveries.push(...made.deliveries);
+    tooLarge.push(...made.tooLarge);
+  }
+  return { deliveries, tooLarge };
 }
 
-function deliveriesOf(
-  expiration: Expiration,
-  route: Route,
-  params: Params,
-  occurrence: string,
-  values: RouteValues = NONE,
-): Delivery[] {
-  const body = buildBody(expiration, route, params, values);
+function deliveriesOf(told: Told, making: Making): Made {
+  const { expiration, route, params } = told;
+  const bodyOf = bodiesOf(told);
   const path = fillPath(route.path, params);
   const keyLabel = printableBytes(expiration.key);
-  return route.to.map((endpoint) => ({
-    id: deliveryId(occurrence, route.name, endpoint),
-    endpoint,
-    route: route.name,
-    path,
-    body,
-    keyLabel,
-    database: expiration.database,
-    expiredAtMs: expiration.expiredAtMs,
-    detectedAtMs: expiration.detectedAtMs,
-    detectedBy: expiration.detectedBy,
-  }));
+  const deliveries: Delivery[] = [];
+  const tooLarge: Pick<Delivery, 'route' | 'endpoint'>[] = [];
+  for (const endpoint of route.to) {
+    const id = deliveryId(making, route.name, endpoint);
+    const body = bodyOf(id);
+    if (body === null) {
+      tooLarge.push({ route: route.name, endpoint });
+      continue;
+    }
+    deliveries.push({
+      id,
+      endpoint,
+      route: route.name,
+      path,
+      method: route.method,
+      contentType: contentTypeOf(route.format),
+      body,
+      keyLabel,
+      database: expiration.database,
+      expiredAtMs: expiration.expiredAtMs,
+      detectedAtMs: expiration.detectedAtMs,
+      detectedBy: expiration.detectedBy,
+    });
+  }
+  return { deliveries, tooLarge };
 }

@@ -10,6 +10,7 @@ import { FencedError } from '../errors.js';
 import { nameOf } from '../key-name.js';
 import { isRouted, KEY_BYTES_MAX } from '../routing.js';
 import type { ClaimedKey, Delivery, Expiration, Notice } from '../vocabulary.js';
+import { BODY_BYTES_MAX } from './body.js';
 import { buildDeliveries, occurrenceOf } from './build.js';
 import { Lane } from './lane.js';
 import { type Ended, inOrder, type Known, type Noted, withDeadlines } from './lives.js';
@@ -23,6 +24,9 @@ const QUEUED_MAX = 50_000;
 
 /** The keys of these, together. */
 const QUEUED_BYTES_MAX = 32 * 1024 * 1024;
+
+/** For an expiration of which no route asks for a value. */
+const NOTHING: ByRoute = new Map();
 
 /** Whoever makes Redis expire keys waits while there are more: the index keeps them meanwhile. */
 const ROOM_MAX = 5_000;
@@ -177,9 +181,13 @@ export class Capture {
       const claim = { database, key, deadlineMs: entryMs, detectedAtMs };
       // Its entry is gone: it was heard of after all, or has another life.
       if (detectedBy === 'recovery' && expiredAtMs === null) continue;
-      const occurrence = occurrenceOf(expiration) ?? chance.token();
-      const its = buildDeliveries(expiration, routes, occurrence, carried[at]);
+      const { deliveries: its, tooLarge } = buildDeliveries(expiration, routes, {
+        occurrence: occurrenceOf(expiration) ?? chance.token(),
+        isTest: false,
+        carried: carried[at] ?? NOTHING,
+      });
       events.expired(expiration, its);
+      events.deliveriesRefused(expiration, tooLarge, BODY_BYTES_MAX);
       deliveries.push(...its);
       if (its.length > 0 || entryMs !== null) claimed.push(claim);
       if (detectedBy === 'recovery' && its.length > 0) recovered += 1;

@@ -16,10 +16,11 @@ import {
 import { doctor } from './doctor.js';
 import { healthcheck } from './healthcheck.js';
 import { type ListenOptions, listen } from './listen.js';
-import { match } from './match.js';
+import { type MatchOptions, match } from './match.js';
 import { run } from './run.js';
 import { schema } from './schema.js';
 import { secret } from './secret.js';
+import { type SendOptions, send } from './send.js';
 
 const HELP_AFTER = `
 Without -c FILE: $EXPIRY_RELAY_CONFIG, then ./relay.yaml, then /etc/expiry-relay/relay.yaml.
@@ -73,8 +74,16 @@ function createProgram(context: CliContext, done: (code: ExitCode) => void): Com
   withFile('match', 'show which routes a key takes and what would be sent')
     .argument('<key>', 'the key, as the application names it')
     .option('--database <n>', 'the database that the key is in', wholeNumber, 0)
-    .action(async (key: string, options: FileOption & { database: number }) =>
+    .action(async (key: string, options: Omit<MatchOptions, 'key'>) =>
       done(await match(context, { ...options, key })),
+    );
+  withFile('send', 'send what match shows, now and marked as a test, and show the answers')
+    .argument('<key>', 'the key, as the application names it; it need not exist')
+    .option('--database <n>', 'the database that the key would be in', wholeNumber, 0)
+    .option('--route <name>', 'by this route alone')
+    .option('--endpoint <name>', 'to this endpoint alone')
+    .action(async (key: string, options: Omit<SendOptions, 'key'>) =>
+      done(await send(context, { ...options, key })),
     );
   withFile('listen', 'receive webhooks here, verify and print them')
     .option('--port <n>', 'the port to listen on', portNumber, 8080)

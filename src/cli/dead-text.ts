@@ -1,4 +1,5 @@
 /** Dead letters as text: lines of a table, JSON, all about one, and how many. Pure. */
+import type { ContentType, Method } from '../body-format.js';
 import { counted } from '../counted.js';
 import { decodeUtf8, printableBytes, printableJson, stillPrintable } from '../printable.js';
 import type { DeadLetter, DeadReason, DetectedBy } from '../vocabulary.js';
@@ -20,13 +21,15 @@ export interface ListedLetter {
   readonly detected_at: string;
   readonly detected_by: DetectedBy;
   readonly expired_at: string | null;
+  readonly method: Method;
   readonly path: string;
+  readonly content_type: ContentType;
   readonly body_bytes: number;
 }
 
 export function listed(letter: DeadLetter): ListedLetter {
   const { delivery, reason, attempts, lastOutcome, diedAtMs } = letter;
-  const { id, endpoint, route, database, path, detectedBy, body } = delivery;
+  const { id, endpoint, route, database, method, path, contentType, detectedBy, body } = delivery;
   return {
     id,
     endpoint,
@@ -40,7 +43,9 @@ export function listed(letter: DeadLetter): ListedLetter {
     detected_at: isoOf(delivery.detectedAtMs),
     detected_by: detectedBy,
     expired_at: delivery.expiredAtMs === null ? null : isoOf(delivery.expiredAtMs),
+    method,
     path,
+    content_type: contentType,
     body_bytes: body.length,
   };
 }
@@ -49,7 +54,7 @@ export function jsonLines(rows: readonly ListedLetter[]): string {
   return rows.map((row) => `${printableJson(row)}\n`).join('');
 }
 
-/** The body is UTF-8, and so its text is exact; other bytes would be in base64. */
+/** A body is UTF-8, and so its text is exact; other bytes would be in base64. */
 export function jsonOf(letter: DeadLetter): string {
   const { body } = letter.delivery;
   const text = decodeUtf8(body);
@@ -167,8 +172,9 @@ export function details(letter: DeadLetter, nowMs: number): string {
     'expired at': row.expired_at ?? 'not known',
     'detected at': row.detected_at,
     'detected by': row.detected_by,
+    method: row.method,
     path: row.path === '' ? 'that of the endpoint' : row.path,
-    body: counted(row.body_bytes, 'byte'),
+    body: `${counted(row.body_bytes, 'byte')}, ${row.content_type}`,
   }).map(([name, value]) => `${name.padEnd(12)} ${stillPrintable(value, VALUE_CHARS_MAX)}\n`);
   return `${lines.join('')}${printableBytes(delivery.body, Number.POSITIVE_INFINITY)}\n`;
 }

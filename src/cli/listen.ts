@@ -71,7 +71,7 @@ function parseFailures(text: string | undefined): PlannedAnswer[] {
   });
 }
 
-/** What a webhook's body says, as far as it can be read. */
+/** What the body of a webhook says in a format of the relay's own, as far as it can be read. */
 interface ReadBody {
   readonly type?: unknown;
   readonly data?: {
@@ -82,17 +82,23 @@ interface ReadBody {
   };
 }
 
-function read(body: Buffer): ReadBody {
+/** JSON as what it says; anything else, such as a form, as its text. */
+function read(body: Buffer): unknown {
+  const text = body.toString();
   try {
-    const parsed: unknown = JSON.parse(body.toString());
-    return typeof parsed === 'object' && parsed !== null ? parsed : {};
+    return JSON.parse(text);
   } catch {
-    return {};
+    return text;
   }
 }
 
+function asReadBody(body: unknown): ReadBody {
+  return typeof body === 'object' && body !== null ? body : {};
+}
+
 /** From the key's deadline to now; null when the deadline was not known. */
-function latenessMs({ data }: ReadBody, receivedAtMs: number): number | null {
+function latenessMs(body: unknown, receivedAtMs: number): number | null {
+  const { data } = asReadBody(body);
   return typeof data?.expired_at === 'string' ? receivedAtMs - Date.parse(data.expired_at) : null;
 }
 
@@ -113,8 +119,11 @@ function jsonLine(webhook: ReceivedWebhook): string {
     verdict: webhook.verdict,
     id: webhook.id,
     attempt: webhook.attempt,
+    ...(webhook.isTest ? { test: true } : {}),
     answered: webhook.answered,
+    method: webhook.method,
     path: webhook.path,
+    content_type: webhook.contentType,
     lateness_ms: latenessMs(body, webhook.receivedAtMs),
     body,
   };
@@ -123,6 +132,7 @@ function jsonLine(webhook: ReceivedWebhook): string {
 
 function readable(webhook: ReceivedWebhook): string {
   const body = read(webhook.body);
+  const { type, data } = asReadBody(body);
   const late = latenessMs(body, webhook.receivedAtMs);
   const accepted = typeof webhook.answered === 'number' && webhook.answered < 300;
   const verdicts = {
@@ -135,14 +145,16 @@ function readable(webhook: ReceivedWebhook): string {
   const headline = [
     styleText('dim', new Date(webhook.receivedAtMs).toISOString().slice(11, 23)),
     verdicts[webhook.verdict],
-    styleText('bold', shown(body.type)),
-    styleText('cyan', shown(body.data?.key)),
+    webhook.isTest ? styleText('magenta', 'test') : '',
+    styleText('bold', shown(type)),
+    styleText('cyan', shown(data?.key)),
     late === null ? '' : `${late} ms late`,
     webhook.attempt > 1 ? `attempt ${webhook.attempt}` : '',
     styleText(accepted ? 'green' : 'red', `→ ${webhook.answered}`),
   ];
-  const details = `POST ${shown(webhook.path)}  ${shown(webhook.id)}  ${shown(body.data?.params)}`;
-  return `${headline.filter((part) => part !== '').join('  ')}\n  ${styleText('dim', details)}`;
+  const said = data === undefined ? body : data.params;
+  const details = [`${webhook.method} ${shown(webhook.path)}`, shown(webhook.id), shown(said)];
+  return `${headline.filter((part) => part !== '').join('  ')}\n  ${styleText('dim', details.join('  '))}`;
 }
 
 function shown(value: unknown): string {

@@ -4,6 +4,7 @@
  */
 import type { z } from 'zod';
 import { placeholdersOf } from '../path-template.js';
+import { checkBody } from './check-body.js';
 import type { Complaint } from './mistakes.js';
 import { didYouMean } from './nearest.js';
 import { asList, asMapping, type Path } from './path.js';
@@ -200,6 +201,7 @@ function checkRoutes(
       ...checkPlaceholders(path, route, 'path'),
       ...checkPlaceholders(path, route, 'lookup'),
       ...checkValueMax(path, route),
+      ...checkBody(path, route),
     ];
     const name = understoodBy(routeFields.name, route.name);
     if (name === undefined) return complaints;

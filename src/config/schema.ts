@@ -1,9 +1,11 @@
 /** The file's contract: every key, its type, its default. */
 import { z } from 'zod';
+import { METHODS, TEMPLATE_CONTENT_TYPES } from '../body-format.js';
 import { SECRET_PREFIX } from '../delivery/sign.js';
 import { compilePattern, PatternError } from '../match.js';
 import type { Pattern } from '../vocabulary.js';
 import { DATABASE_MAX, readEndpointUrl, readListenAddress, readRedisUrl } from './addresses.js';
+import { bodyTemplate } from './bodies.js';
 import {
   choice,
   duration,
@@ -229,6 +231,16 @@ const route = mapping({
   path: text('a path such as /orders/{id}/cancel', readRoutePath)
     .optional()
     .describe("Appended to the endpoint's URL; {name}s are filled in, percent-encoded"),
+  method: choice(METHODS).prefault('POST').describe('The HTTP method; the body goes with each'),
+  format: choice(['standard', 'cloudevents'])
+    .prefault('standard')
+    .describe('How the body is made. cloudevents: after CloudEvents 1.0, in the structured mode'),
+  body: bodyTemplate
+    .optional()
+    .describe('Instead of format: a structure whose texts may hold {key}, {expired_at} and more'),
+  content_type: choice(TEMPLATE_CONTENT_TYPES)
+    .prefault('application/json')
+    .describe('How body is written; a form takes a mapping without others inside it'),
   include: list(choice(['value']), { min: 1, max: 1 })
     .optional()
     .describe('[value]: the value that the key had just before it expired'),

@@ -1,4 +1,6 @@
 /** The file, understood → what the rest of the relay works with. Pure. */
+import type { BodyFormat } from '../body-format.js';
+import { compileTemplate } from '../body-template.js';
 import { Secret } from '../secret.js';
 import type {
   Endpoint,
@@ -153,6 +155,22 @@ function endpointsByName(file: RelayFile, fromFiles: SecretsFromFiles): Map<stri
   return new Map(endpoints.map((endpoint) => [endpoint.name, endpoint]));
 }
 
+function bodyFormat(
+  { body, content_type: contentType, format }: RelayFile['routes'][number],
+  statePrefix: string,
+): BodyFormat {
+  if (body !== undefined) {
+    return { kind: 'template', contentType, pieces: compileTemplate(body, contentType) };
+  }
+  switch (format) {
+    case 'standard':
+      return { kind: 'standard' };
+    case 'cloudevents':
+      // The same for all replicas, and for no other relay of the same Redis.
+      return { kind: 'cloudevents', source: `/expiry-relay/${statePrefix}` };
+  }
+}
+
 /** `fromFiles` holds a secret for each of `secretFilesOf`. */
 export function toSettings(file: RelayFile, fromFiles: SecretsFromFiles): Settings {
   const redis = redisSettings(file, fromFiles);
@@ -167,6 +185,8 @@ export function toSettings(file: RelayFile, fromFiles: SecretsFromFiles): Settin
         to: route.to,
         type: route.type,
         path: route.path ?? '',
+        method: route.method,
+        format: bodyFormat(route, file.state.prefix),
         onAmbiguous: route.on_ambiguous,
         includesValue: route.include !== undefined,
         lookup: route.lookup ?? null,

@@ -1,4 +1,6 @@
 /** Secrets, headers and paths as the file writes them. Pure; no found text is ever quoted. */
+
+import { TEST_HEADER } from '../delivery/request.js';
 import { SECRET_BYTES_MAX, SECRET_BYTES_MIN, SECRET_PREFIX } from '../delivery/sign.js';
 import { PLACEHOLDER } from '../path-template.js';
 import { Secret } from '../secret.js';
@@ -33,6 +35,7 @@ const OWN_HEADERS: ReadonlySet<string> = new Set([
   'webhook-id',
   'webhook-timestamp',
   'webhook-signature',
+  TEST_HEADER,
 ]);
 
 /** The text with its prefix; the bytes behind it have been checked. */

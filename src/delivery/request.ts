@@ -1,10 +1,15 @@
 /** From a delivery to the bytes of one attempt. Pure: everything but the time is in the arguments. */
+import type { Method } from '../body-format.js';
 import { USER_AGENT } from '../version.js';
 import type { Delivery, Endpoint } from '../vocabulary.js';
 import { sign } from './sign.js';
 
-/** One POST, ready to send to `endpoint.url`'s origin. */
+/** Marks a webhook that no expiration has caused: `true`. */
+export const TEST_HEADER = 'expiry-relay-test';
+
+/** One attempt's request, ready to send to `endpoint.url`'s origin. */
 export interface WebhookRequest {
+  readonly method: Method;
   /** Path and query, as they stand in the request line. */
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
@@ -23,20 +28,26 @@ export function joinPath(url: URL, path: string): string {
 /** The request of an attempt made at `nowMs`. */
 export function buildRequest(
   endpoint: Endpoint,
-  delivery: Pick<Delivery, 'id' | 'path' | 'body'>,
+  delivery: Pick<Delivery, 'id' | 'method' | 'path' | 'contentType' | 'body'>,
   nowMs: number,
 ): WebhookRequest {
   const configured = Object.entries(endpoint.headers).map(
     ([name, value]) => [name, value.reveal()] as const,
   );
   return {
+    method: delivery.method,
     path: joinPath(endpoint.url, delivery.path),
     headers: {
       ...Object.fromEntries(configured),
-      'content-type': 'application/json',
+      'content-type': delivery.contentType,
       'user-agent': USER_AGENT,
       ...sign(delivery.id, delivery.body, endpoint.secrets, nowMs),
     },
     body: delivery.body,
   };
+}
+
+/** The same request, said to be a test. */
+export function asTest(request: WebhookRequest): WebhookRequest {
+  return { ...request, headers: { ...request.headers, [TEST_HEADER]: 'true' } };
 }

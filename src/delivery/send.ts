@@ -1,4 +1,4 @@
-/** The edge to HTTP: one POST, one answer, within one time limit. Retries are not its business. */
+/** The edge to HTTP: one request, one answer, within one time limit. Retries are not its business. */
 import type { LookupFunction } from 'node:net';
 import { errors, Pool } from 'undici';
 import type { Clock } from '../clock.js';
@@ -9,10 +9,10 @@ import { ANSWER_BYTES_MAX, type Answer, type Ending, Exchange } from './exchange
 import type { WebhookRequest } from './request.js';
 import { answeredAtMs, retryAfterMs } from './retry-policy.js';
 
-/** What a log line shows of a refusal's body. */
+/** What is shown of an answer's body. */
 const ANSWER_CHARS_LOGGED_MAX = 200;
 
-/** Shown instead of a refusal's body that repeats the relay's own headers, as debug pages do. */
+/** Shown instead of an answer that repeats the relay's own headers, as debug pages do. */
 const WITHHELD = '[withheld: it repeats a header of this endpoint]';
 
 /**
@@ -67,8 +67,8 @@ export function createSender(endpoint: Endpoint, clock: Clock, lookup: LookupFun
     return wasIdle && causeOf(ending.error) === 'connection_reset';
   }
 
-  async function send({ path, headers, body }: WebhookRequest): Promise<Outcome> {
-    const options = { method: 'POST', path, headers, body } as const;
+  async function send({ method, path, headers, body }: WebhookRequest): Promise<Outcome> {
+    const options = { method, path, headers, body } as const;
     const dispatched = () => {
       const exchange = new Exchange();
       pool.dispatch(options, exchange);
@@ -112,17 +112,18 @@ function outcomeOf(
   endpoint: Endpoint,
   nowMs: number,
 ): Outcome {
-  if (status >= 200 && status < 300) return { kind: 'accepted', status };
   const text = Buffer.concat(bodyChunks).subarray(0, ANSWER_BYTES_MAX).toString();
+  const answer = text === '' ? '' : shown(text, endpoint);
+  if (status >= 200 && status < 300) return { kind: 'accepted', status, answer };
   return {
     kind: 'refused',
     status,
     retryAfterMs: retryAfterMs(status, retryAfter, answeredAtMs(date, nowMs)),
-    answer: shown(text, endpoint),
+    answer,
   };
 }
 
-/** What a log line shows of a refusal's body. */
+/** What is shown of an answer's body. */
 function shown(text: string, { headers }: Endpoint): string {
   const repeatsSecret = Object.values(headers)
     .flatMap((value) => value.reveal().match(TELLING_RUN) ?? [value.reveal()])

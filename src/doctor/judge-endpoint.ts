@@ -40,6 +40,11 @@ const ADVICE: Readonly<Record<UnreachableCause, (host: string) => string>> = {
   stopped: () => 'look again',
 };
 
+/** What to do about an endpoint that cannot be reached. */
+export function adviceFor(cause: UnreachableCause, { hostname }: URL): string {
+  return ADVICE[cause](printable(hostname));
+}
+
 /** `tookMs`: to be connected, or to fail. */
 export function judgeEndpoint({ name, url }: Endpoint, reach: Reach, tookMs: number): Finding {
   const subject = `endpoint ${name}`;
@@ -51,9 +56,8 @@ export function judgeEndpoint({ name, url }: Endpoint, reach: Reach, tookMs: num
     return ok(subject, `${at} connected within ${length} (${printable(reach.address)})${how}`);
   }
   const { cause, code, detail } = reach;
-  const host = printable(url.hostname);
   const certificate = isSecure ? CERTIFICATE.find(([pattern]) => pattern.test(code)) : undefined;
-  const advice = (certificate?.[1] ?? ADVICE[cause])(host);
+  const advice = certificate?.[1](printable(url.hostname)) ?? adviceFor(cause, url);
   const wanted = isSecure ? 'TLS connection' : 'connection';
   const found = cause === 'timeout' ? `no ${wanted} within ${length}` : detail;
   return problem(subject, `${at} cannot be reached: ${found}`, advice);

@@ -59,6 +59,29 @@ export class CaptureEvents {
     );
   }
 
+  /** What a route's body would be for this expiration is too large. */
+  deliveriesRefused(
+    { database, key }: Expiration,
+    refused: readonly Pick<Delivery, 'route' | 'endpoint'>[],
+    bodyBytesMax: number,
+  ): void {
+    for (const { route, endpoint } of refused) {
+      this.#metrics.deliveriesRefused.inc({ endpoint });
+      this.#log.error(
+        {
+          event: 'delivery_refused',
+          database,
+          key: printableBytes(key),
+          key_bytes: key.length,
+          route,
+          endpoint,
+          body_bytes_max: bodyBytesMax,
+        },
+        'the body of a webhook would be too large to be sent: it is lost',
+      );
+    }
+  }
+
   /** The queue between the source and the outbox is full: an expiration is lost. */
   queueFull(): void {
     this.#metrics.expirationsDropped.inc();

@@ -1,13 +1,13 @@
 /** A receiver of webhooks for trying things out: verifies each one, answers, and can fail on purpose. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { METHODS } from '../body-format.js';
+import { BODY_BYTES_MAX } from '../capture/body.js';
 import type { Clock } from '../clock.js';
+import { TEST_HEADER } from '../delivery/request.js';
 import { type Verdict, verify } from '../delivery/sign.js';
 import { closeServer, listenOn } from '../http-server.js';
 import type { Secret } from '../secret.js';
 import type { ListenAddress } from '../vocabulary.js';
-
-/** More than the relay ever sends. */
-const BODY_BYTES_MAX = 16 * 1024 * 1024;
 
 /** How many webhook ids are remembered, to count the attempts of each. */
 const IDS_MAX = 100_000;
@@ -17,12 +17,17 @@ export type PlannedAnswer = number | 'hang' | 'reset';
 
 export interface ReceivedWebhook {
   readonly receivedAtMs: number;
+  readonly method: string;
   /** Path and query of the request. */
   readonly path: string;
   readonly id: string | null;
   readonly verdict: Verdict;
   /** How often a webhook with this id has come; 1 is the first. */
   readonly attempt: number;
+  /** Whether `expiry-relay send` has sent it; the header that says so is not signed. */
+  readonly isTest: boolean;
+  /** As the request names it. */
+  readonly contentType: string | null;
   readonly body: Buffer;
   readonly answered: PlannedAnswer;
 }
@@ -60,7 +65,8 @@ async function receive(
   parts: ReceiverParts,
   attempts: Map<string, number>,
 ): Promise<PlannedAnswer> {
-  if (request.method !== 'POST') return 405;
+  const { method = '' } = request;
+  if (!METHODS.some((known) => known === method)) return 405;
   const body = await readBody(request);
   if (body === null) return 413;
   const receivedAtMs = parts.clock.nowMs();
@@ -77,10 +83,19 @@ async function receive(
   );
   const attempt = id === undefined ? 1 : count(attempts, id);
   const answered = answerTo(verdict, parts.failures[attempt - 1]);
-  const path = request.url ?? '';
-  const webhook = { receivedAtMs, path, id: id ?? null, verdict, attempt, body, answered };
   try {
-    parts.onWebhook(webhook);
+    parts.onWebhook({
+      receivedAtMs,
+      method,
+      path: request.url ?? '',
+      id: id ?? null,
+      verdict,
+      attempt,
+      isTest: headerOf(request, TEST_HEADER) !== undefined,
+      contentType: headerOf(request, 'content-type') ?? null,
+      body,
+      answered,
+    });
   } catch {
     // The sender is answered all the same: that it cannot be shown here is no fault of its.
   }

@@ -24,8 +24,10 @@
  * clock of this Redis. An entry of `ready` tells the attempts made; it has `due` only when it became
  * due at another time than its own. A claimed entry stays until its claim ends, and is then deleted:
  * whoever finds its entry gone has lost the claim. A delivery is one line of JSON, a line feed, and
- * the body's exact bytes; a dead letter is one line of JSON more, in front of the delivery.
+ * the body's exact bytes; a dead letter is one line of JSON more, in front of the delivery. What the
+ * line lacks is as it was in relays that could not say it: a POST, of JSON.
  */
+import type { ContentType, Method } from '../body-format.js';
 import type { DeadLetter, DeadReason, Delivery, DetectedBy, KeyInDatabase } from '../vocabulary.js';
 
 export const FORMAT_VERSION = 1;
@@ -116,11 +118,17 @@ export function replicasKey(prefix: string): string {
   return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:replicas`;
 }
 
+/** Of deliveries whose lines do not say it. */
+const DEFAULT_METHOD = 'POST';
+const DEFAULT_CONTENT_TYPE = 'application/json';
+
 interface DeliveryHead {
   readonly id: string;
   readonly endpoint: string;
   readonly route: string;
   readonly path: string;
+  readonly method?: Method;
+  readonly content_type?: ContentType;
   readonly key: string;
   readonly database: number;
   readonly expired_at_ms: number | null;
@@ -141,6 +149,10 @@ function headOf(delivery: Delivery): DeliveryHead {
     endpoint: delivery.endpoint,
     route: delivery.route,
     path: delivery.path,
+    ...(delivery.method === DEFAULT_METHOD ? {} : { method: delivery.method }),
+    ...(delivery.contentType === DEFAULT_CONTENT_TYPE
+      ? {}
+      : { content_type: delivery.contentType }),
     key: delivery.keyLabel,
     database: delivery.database,
     expired_at_ms: delivery.expiredAtMs,
@@ -169,6 +181,8 @@ export function unpackDelivery(packed: Buffer): Delivery {
     endpoint: head.endpoint,
     route: head.route,
     path: head.path,
+    method: head.method ?? DEFAULT_METHOD,
+    contentType: head.content_type ?? DEFAULT_CONTENT_TYPE,
     body: rest,
     keyLabel: head.key,
     database: head.database,

@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { compileTemplate } from '../../src/body-template.js';
+import { BODY_BYTES_MAX } from '../../src/capture/body.js';
 import { Capture } from '../../src/capture/capture.js';
 import type { ClaimedValues, Index } from '../../src/capture/parts.js';
 import { MemoryDeadlines } from '../../src/deadlines/memory-deadlines.js';
@@ -475,5 +477,21 @@ describe('other notices', () => {
     const waiting = capture.settled(giveUp.signal);
     giveUp.abort();
     await waiting;
+  });
+});
+
+describe('a body that would be too large', () => {
+  it('is said, and is the only webhook that is lost', async () => {
+    const contentType = 'application/json';
+    const pieces = compileTemplate(['{key}', '{key}', '{key}'], contentType);
+    const format = { kind: 'template', contentType, pieces } as const;
+    const { capture, claimAll, named } = aCapture(undefined, { format });
+    const large = anExpiration({ key: Buffer.concat([Buffer.from('order:'), Buffer.alloc(1e6)]) });
+    for (const expiration of [order(1), large, order(2)]) capture.expired(expiration);
+    await settled();
+    expect((await claimAll()).map(({ keyLabel }) => keyLabel)).toEqual(['order:1', 'order:2']);
+    const said = named('deliveriesRefused').filter(([, , refused]) => `${refused}` !== '');
+    const refused = [{ route: 'cancel', endpoint: 'shop' }];
+    expect(said).toEqual([['deliveriesRefused', large, refused, BODY_BYTES_MAX]]);
   });
 });

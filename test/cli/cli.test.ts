@@ -34,6 +34,7 @@ describe('the command line', () => {
       'check',
       'doctor',
       'match',
+      'send',
       'listen',
       'secret',
       'schema',
@@ -54,6 +55,7 @@ describe('the command line', () => {
   it.each([
     [['chekc'], 'Did you mean check?'],
     [['match'], "missing required argument 'key'"],
+    [['send'], "missing required argument 'key'"],
     [['check', '--frobnicate'], 'unknown option'],
     [['listen', '--port', 'x'], 'Expected a whole number'],
     [['listen', '--port', '70000'], 'from 0 to 65535'],
@@ -135,6 +137,24 @@ describe('match', () => {
     expect(stdout).toContain('POST http://shop:8080/hooks/orders?[secret]&id=42\n');
     expect(stdout).toContain('POST http://shop:8080/hooks?[secret]\n');
     expect(stdout).not.toContain('hush');
+  });
+
+  it('shows the method and content type of a route that has its own, and its body', async () => {
+    const routes = [
+      {
+        name: 'form',
+        match: 'order:{id}',
+        to: 'shop',
+        method: 'DELETE',
+        content_type: 'application/x-www-form-urlencoded',
+        body: { order: '{id}', 'a b': 1 },
+      },
+    ];
+    await using folder = await tempFolder({ 'relay.yaml': yaml({ routes }) });
+    const { stdout } = await cli(['match', 'order:a&b=1'], { cwd: folder.path });
+    expect(stdout).toContain('  DELETE http://shop:8080/hooks\n');
+    expect(stdout).toContain('  content-type: application/x-www-form-urlencoded\n');
+    expect(stdout).toContain('\n\n  order=a%26b%3D1&a+b=1\n');
   });
 
   it('shows a request that verifies', async () => {
@@ -233,13 +253,15 @@ describe('listen', () => {
     secret: string,
     id = 'msg_1',
     sent = body,
+    more: { method?: 'PUT' | 'GET'; headers?: Record<string, string> } = {},
   ) => {
     const url = await eventually('the address', () => /http:\S+/.exec(run.stderr.text)?.[0]);
     const at = new Date();
     const { statusCode } = await request(`${url}/hooks`, {
-      method: 'POST',
+      method: more.method ?? 'POST',
       body: sent,
       headers: {
+        ...more.headers,
         'webhook-id': id,
         'webhook-timestamp': String(Math.floor(at.getTime() / 1000)),
         'webhook-signature': new Webhook(secret).sign(id, at, sent),
@@ -272,6 +294,39 @@ describe('listen', () => {
       statuses.push(await post(run, TEST_SECRET, id));
     }
     expect(statuses).toEqual([500, 429, 204, 500]);
+    run.stop();
+    await run.done;
+  });
+
+  const FORM = { 'content-type': 'application/x-www-form-urlencoded' };
+  const formByPut = { method: 'PUT', headers: { ...FORM, 'expiry-relay-test': 'true' } } as const;
+
+  it.each([false, true])(
+    'shows a form, its method, and that it is a test (terminal: %s)',
+    async (isTTY) => {
+      const run = startCli(['listen', '--port', '0', '--secret', TEST_SECRET], { isTTY });
+      expect(await post(run, TEST_SECRET, 'msg_1', 'order=4%262&x=', formByPut)).toBe(204);
+      if (isTTY)
+        expect(run.stdout.text).toMatch(/test.*\n.*PUT \/hooks {2}msg_1 {2}order=4%262&x=/);
+      else {
+        expect(JSON.parse(run.stdout.text)).toMatchObject({
+          verified: true,
+          test: true,
+          method: 'PUT',
+          content_type: FORM['content-type'],
+          body: 'order=4%262&x=',
+        });
+      }
+      run.stop();
+      expect(await run.done).toBe(0);
+    },
+  );
+
+  it('takes no other methods, and says of nothing else that it is a test', async () => {
+    const run = startCli(['listen', '--port', '0', '--secret', TEST_SECRET]);
+    expect(await post(run, TEST_SECRET, 'msg_1', body, { method: 'GET' })).toBe(405);
+    expect(await post(run, TEST_SECRET)).toBe(204);
+    expect(JSON.parse(run.stdout.text)).not.toHaveProperty('test');
     run.stop();
     await run.done;
   });

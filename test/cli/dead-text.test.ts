@@ -67,7 +67,9 @@ describe('a dead letter as JSON', () => {
       detected_at: '2026-11-22T06:00:10.003Z',
       detected_by: 'notification',
       expired_at: '2026-11-22T06:00:10.000Z',
+      method: 'POST',
       path: '/orders/42',
+      content_type: 'application/json',
       body_bytes: 28,
     });
   });
@@ -94,7 +96,12 @@ describe('all about a dead letter', () => {
     expect(lines).toContain('reason       exhausted (its retries were used up)');
     expect(lines).toContain('died at      2026-11-22T06:00:00.000Z (2h ago)');
     expect(lines).toContain('path         /orders/42');
-    expect(lines.slice(-3)).toEqual(['body         11 bytes', '{"a":"\\u{202e}"}', '']);
+    expect(lines).toContain('method       POST');
+    expect(lines.slice(-3)).toEqual([
+      'body         11 bytes, application/json',
+      '{"a":"\\u{202e}"}',
+      '',
+    ]);
   });
 });
 

@@ -40,6 +40,7 @@ const shapes: readonly ((secret: string) => string)[] = [
   () => `"whsec_\${SECRET}"`,
   () => `"[\${SECRET}{a}{a}"`,
   () => `["\${SECRET}", "\${SECRET}", 5]`,
+  () => `"{\${SECRET}}"`,
 ];
 
 /** Where secrets stand; anything may be wrong beside them. */
@@ -67,6 +68,7 @@ const openPlaces = [
   'state: {kind: @, dead_letters: {keep: @, max: @}, unknown_endpoint_grace: @}',
   'routes: [{name: @, match: @, to: @, path: @, type: @, on_ambiguous: @}]',
   'routes: [{name: a, match: [@], to: [@, @], path: "/{x}"}]',
+  'routes: [{name: a, match: "x:{id}", to: shop, format: @, method: @, content_type: @, body: {a: @, b: [@]}}]',
   'endpoints: {shop: {timeout: @, rate_limit: @, concurrency: @, retry: {schedule: [@], jitter: @}}}',
 ] as const;
 
@@ -99,7 +101,7 @@ const keyShapes: readonly ((secret: string) => string)[] = [
   (secret) => `secrets:whsec_${secret}`,
 ];
 
-const fromVariable = shapes.slice(-4);
+const fromVariable = shapes.slice(-5);
 
 async function messageFor(text: string, env: Record<string, string>): Promise<string> {
   const file = join(folder, 'relay.yaml');

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { buildRequest, joinPath } from '../../src/delivery/request.js';
+import { asTest, buildRequest, joinPath } from '../../src/delivery/request.js';
 import { Secret } from '../../src/secret.js';
 import { VERSION } from '../../src/version.js';
 import { aDelivery, anEndpoint } from '../support/domain.js';
@@ -43,5 +43,21 @@ describe('buildRequest', () => {
     expect(second.headers['webhook-id']).toBe(first.headers['webhook-id']);
     expect(second.body).toEqual(first.body);
     expect(second.headers['webhook-signature']).not.toBe(first.headers['webhook-signature']);
+  });
+
+  it("has the delivery's own method and content type, whatever the file's headers are", () => {
+    const contentType = 'application/x-www-form-urlencoded';
+    const request = buildRequest(anEndpoint(), aDelivery({ method: 'PUT', contentType }), nowMs);
+    expect(request.method).toBe('PUT');
+    expect(request.headers['content-type']).toBe(contentType);
+  });
+
+  it('says that it is a test only where it is one', () => {
+    const request = buildRequest(anEndpoint(), aDelivery(), nowMs);
+    expect(request.headers).not.toHaveProperty('expiry-relay-test');
+    expect(asTest(request)).toEqual({
+      ...request,
+      headers: { ...request.headers, 'expiry-relay-test': 'true' },
+    });
   });
 });

@@ -22,7 +22,7 @@ const next = (outcome: Outcome, attempt: number, fraction = 0) =>
 
 describe('disposition', () => {
   it('is done after any 2xx', () => {
-    expect(next({ kind: 'accepted', status: 202 }, 1)).toEqual({ kind: 'done' });
+    expect(next({ kind: 'accepted', status: 202, answer: '' }, 1)).toEqual({ kind: 'done' });
   });
 
   it('follows the schedule, then gives up', () => {

@@ -29,10 +29,29 @@ async function metWith(misbehave: Misbehave, given: Partial<Endpoint> = {}) {
   return await aSender(server.url, given).post();
 }
 
+describe('a request', () => {
+  it.each(['POST', 'PUT', 'PATCH', 'DELETE'] as const)('by %s has its body', async (method) => {
+    await using receiver = await TestReceiver.start();
+    const endpoint = anEndpoint({ url: new URL(receiver.url) });
+    const sender = createSender(endpoint, systemClock, createLookup(systemClock));
+    onTestFinished(() => sender.close());
+    const delivery = aDelivery({ method });
+    await sender.send(buildRequest(endpoint, delivery, systemClock.nowMs()));
+    expect(receiver.requests).toMatchObject([{ method, raw: delivery.body }]);
+  });
+});
+
 describe('an answer', () => {
   it.each([200, 201, 202, 204, 299])('of %i is accepted', async (status) => {
     const outcome = await answeredWith((_, response) => void response.writeHead(status).end());
-    expect(outcome).toEqual({ kind: 'accepted', status });
+    expect(outcome).toEqual({ kind: 'accepted', status, answer: '' });
+  });
+
+  it('is shown in its beginning, made safe to print, also when it is accepted', async () => {
+    const text = `\u001b[2J${'ok'.repeat(500)}`;
+    const outcome = await answeredWith((_, response) => void response.writeHead(200).end(text));
+    expect(outcome).toMatchObject({ kind: 'accepted' });
+    expect(outcome).toHaveProperty('answer', expect.stringMatching(/^\\x1b\[2J(ok)+…$/));
   });
 
   it.each([300, 304, 400, 401, 404, 410, 500, 599])('of %i is refused', async (status) => {
@@ -98,7 +117,8 @@ describe('an answer', () => {
     await using server = await FaultyServer.start((socket) =>
       flood(socket, 'HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n', 'x'.repeat(65_536)),
     );
-    expect(await aSender(server.url).post()).toEqual({ kind: 'accepted', status: 200 });
+    const accepted = { kind: 'accepted', status: 200, answer: `${'x'.repeat(200)}…` };
+    expect(await aSender(server.url).post()).toEqual(accepted);
     await eventually('the end of the connection', () => server.sockets[0]?.destroyed);
     expect(server.sockets[0]?.bytesWritten).toBeLessThan(20_000_000);
     expect(server.requests).toBe(1);
@@ -119,7 +139,7 @@ describe('an answer', () => {
       response.writeEarlyHints({ link: '</style.css>; rel=preload' });
       response.writeHead(202).end();
     });
-    expect(outcome).toEqual({ kind: 'accepted', status: 202 });
+    expect(outcome).toEqual({ kind: 'accepted', status: 202, answer: '' });
   });
 });
 
@@ -248,8 +268,8 @@ describe('a sender', () => {
       socket.once('data', () => socket.resetAndDestroy());
     });
     const { post } = aSender(server.url, { concurrency: 1 });
-    expect(await post()).toEqual({ kind: 'accepted', status: 200 });
-    expect(await post()).toEqual({ kind: 'accepted', status: 200 });
+    expect(await post()).toEqual({ kind: 'accepted', status: 200, answer: '' });
+    expect(await post()).toEqual({ kind: 'accepted', status: 200, answer: '' });
     expect(server.requests).toBe(2);
   });
 
@@ -259,7 +279,7 @@ describe('a sender', () => {
       socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf'));
     });
     const { post } = aSender(server.url, { concurrency: 1 });
-    expect(await post()).toEqual({ kind: 'accepted', status: 200 });
+    expect(await post()).toEqual({ kind: 'accepted', status: 200, answer: '' });
     expect(await post()).toMatchObject({ cause: 'connection_reset' });
     expect(server.requests).toBe(1);
   });

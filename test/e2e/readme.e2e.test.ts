@@ -6,11 +6,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { buildBody } from '../../src/capture/build.js';
+import { bodiesOf } from '../../src/capture/body.js';
 import { loadSettings } from '../../src/config/load.js';
 import { hangUpAmid, signed } from '../examples/signed.js';
 import { tempFolder } from '../support/cli.js';
-import { anExpiration, aRoute, TEST_SECRET } from '../support/domain.js';
+import { anExpiration, aRoute, aTold, TEST_SECRET } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { freePort } from '../support/free-port.js';
 import { readmeBlock, readmeBlocks } from '../support/readme.js';
@@ -197,8 +197,9 @@ describe('the README', () => {
   it('shows a body as the relay makes it', () => {
     const expiration = anExpiration({ expiredAtMs: Date.parse('2026-11-22T06:00:10.000Z') });
     const params = { id: Buffer.from('42') };
-    const body = buildBody(expiration, aRoute({ name: 'cancel-unpaid-order' }), params);
-    expect(readmeBlock('json', 'detected_by').trim()).toBe(body.toString());
+    const route = aRoute({ name: 'cancel-unpaid-order' });
+    const body = bodiesOf(aTold({ expiration, route, params }))('msg_1');
+    expect(readmeBlock('json', 'detected_by').trim()).toBe(String(body));
   });
 
   it('names npm scripts that exist and that CI runs', () => {

@@ -46,6 +46,19 @@ describe('an overflow', () => {
   });
 });
 
+describe('a webhook whose body would be too large', () => {
+  it('is counted and said, with nothing of its key but a label', async () => {
+    const { events, lines, value } = someEvents();
+    const expiration = anExpiration({ key: Buffer.from(`\n${'x'.repeat(5_000)}`) });
+    events.capture.deliveriesRefused(expiration, [{ route: 'cancel', endpoint: 'shop' }], 16);
+    expect(lines).toMatchObject([
+      { event: 'delivery_refused', route: 'cancel', key_bytes: 5_001, body_bytes_max: 16 },
+    ]);
+    expect(`${lines[0]?.key}`).toMatch(/^\\x0ax+…$/);
+    expect(await value('expiry_relay_deliveries_refused_total{endpoint="shop"}')).toBe(1);
+  });
+});
+
 describe('an attempt', () => {
   const report = {
     claimed: { delivery: aDelivery(), attempt: 2 },
@@ -85,7 +98,7 @@ describe('an attempt', () => {
     const outcome = { kind: 'unreachable', cause: 'timeout', detail: 'no answer' } as const;
     events.delivery.attempted({
       ...report,
-      outcome: { kind: 'accepted', status: 204 },
+      outcome: { kind: 'accepted', status: 204, answer: '' },
       disposition: { kind: 'done' },
     });
     events.delivery.attempted({
@@ -106,7 +119,7 @@ describe('an attempt', () => {
     const { events, value } = someEvents();
     events.delivery.attempted({
       ...report,
-      outcome: { kind: 'accepted', status: 204 },
+      outcome: { kind: 'accepted', status: 204, answer: '' },
       disposition: { kind: 'done' },
     });
     const series = (outcome: string) =>

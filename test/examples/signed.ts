@@ -1,8 +1,8 @@
 /** Webhooks as the relay signs them, and as it would not: made by hand, not by the relay's code. */
 import { createHmac, randomUUID } from 'node:crypto';
 import { connect } from 'node:net';
-import { buildBody } from '../../src/capture/build.js';
-import { anExpiration, aRoute, TEST_SECRET } from '../support/domain.js';
+import { bodiesOf } from '../../src/capture/body.js';
+import { anExpiration, aTold, TEST_SECRET } from '../support/domain.js';
 
 export interface SignedWebhook {
   readonly id: string;
@@ -13,7 +13,8 @@ export interface SignedWebhook {
 export function aBody(key = 'order:42:unpaid', params: Record<string, string> = {}): string {
   const buffers = Object.entries(params).map(([name, text]) => [name, Buffer.from(text)]);
   const expiration = anExpiration({ key: Buffer.from(key) });
-  return buildBody(expiration, aRoute(), Object.fromEntries(buffers)).toString();
+  const told = aTold({ expiration, params: Object.fromEntries(buffers) });
+  return String(bodiesOf(told)('msg_1'));
 }
 
 export function macOf(id: string, timestamp: string, body: string, secret = TEST_SECRET): string {

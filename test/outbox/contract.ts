@@ -54,7 +54,12 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
     };
 
     it('gives back exactly what was stored', async () => {
-      const delivery = aDelivery({ body: Buffer.from([0, 255, 10, 13]), expiredAtMs: 7 });
+      const delivery = aDelivery({
+        method: 'PUT',
+        contentType: 'application/x-www-form-urlencoded',
+        body: Buffer.from([0, 255, 10, 13]),
+        expiredAtMs: 7,
+      });
       expect(await outbox.enqueue([delivery])).toEqual([]);
       expect((await claimOne()).delivery).toEqual(delivery);
     });

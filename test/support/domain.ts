@@ -1,4 +1,5 @@
 /** Ready-made nouns; each test names only what it is about. */
+import { NO_VALUES, type Told } from '../../src/capture/told.js';
 import { Secret } from '../../src/secret.js';
 import type { Delivery, Endpoint, Expiration, Route } from '../../src/vocabulary.js';
 
@@ -25,6 +26,8 @@ export function aDelivery(given: Partial<Delivery> = {}): Delivery {
     endpoint: 'shop',
     route: 'cancel',
     path: '',
+    method: 'POST',
+    contentType: 'application/json',
     body: Buffer.from('{"type":"redis.key.expired"}'),
     keyLabel: 'order:42:unpaid',
     database: 0,
@@ -53,10 +56,23 @@ export function aRoute(given: Partial<Route> = {}): Route {
     to: ['shop'],
     type: 'redis.key.expired',
     path: '',
+    method: 'POST',
+    format: { kind: 'standard' },
     onAmbiguous: 'deliver',
     includesValue: false,
     lookup: null,
     valueBytesMax: 16 * 1024,
+    ...given,
+  };
+}
+
+export function aTold(given: Partial<Told> = {}): Told {
+  return {
+    expiration: anExpiration(),
+    route: aRoute(),
+    params: {},
+    isTest: false,
+    ...NO_VALUES,
     ...given,
   };
 }

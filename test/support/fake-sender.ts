@@ -3,7 +3,7 @@ import type { WebhookRequest } from '../../src/delivery/request.js';
 import type { Sender } from '../../src/delivery/send.js';
 import type { Outcome } from '../../src/vocabulary.js';
 
-export const ACCEPTED: Outcome = { kind: 'accepted', status: 204 };
+export const ACCEPTED: Outcome = { kind: 'accepted', status: 204, answer: '' };
 
 export function refused(status: number, retryAfterMs: number | null = null): Outcome {
   return { kind: 'refused', status, retryAfterMs, answer: '' };

@@ -101,7 +101,8 @@ function parse(raw: Buffer): WebhookBody {
 
 /** Throws unless any Standard Webhooks receiver would accept it. */
 export function assertVerified({ raw, headers }: ReceivedRequest, secret = TEST_SECRET): void {
-  new Webhook(secret).verify(raw.toString(), { ...headers });
+  const jsonParse = headers['content-type']?.includes('json') ?? false;
+  new Webhook(secret).verify(raw.toString(), { ...headers }, { jsonParse });
 }
 
 /** Every one of `count` keys arrived; every repeat carries the same id and bytes; all verify. */

@@ -1,0 +1,138 @@
+/** The requests that a key's expiration would make: what `match` shows, and what `send` sends. */
+import { BODY_BYTES_MAX } from '../capture/body.js';
+import { buildDeliveries, type Made } from '../capture/build.js';
+import { systemChance, systemClock } from '../clock.js';
+import { didYouMean } from '../config/nearest.js';
+import { formatSize } from '../config/quantities.js';
+import { buildRequest, type WebhookRequest } from '../delivery/request.js';
+import { NothingToSendError, UsageError } from '../errors.js';
+import type { KeyValue, RouteValues } from '../key-value.js';
+import { fillKey } from '../path-template.js';
+import { printable, printableBytes } from '../printable.js';
+import { matchRoute } from '../routing.js';
+import { Secret } from '../secret.js';
+import type { Delivery, Endpoint, Params, Route, Settings } from '../vocabulary.js';
+import type { CliContext } from './context.js';
+
+/** What the command line says of the key, and of what it is narrowed to. */
+export interface KeyOptions {
+  readonly key: string;
+  readonly database: number;
+  readonly route?: string;
+  readonly endpoint?: string;
+}
+
+/** One request that would be made. */
+export interface Planned {
+  readonly delivery: Delivery;
+  readonly endpoint: Endpoint;
+  /** What the route's pattern captures. */
+  readonly params: Params;
+}
+
+/** In the order of the file. Throws a NothingToSendError when there is none. */
+export function plan(
+  settings: Settings,
+  options: KeyOptions,
+  isTest: boolean,
+): { readonly planned: readonly Planned[]; readonly tooLarge: Made['tooLarge'] } {
+  const { key, database } = options;
+  checkNames(settings, options);
+  if (!settings.redis.databases.includes(database)) {
+    throw new NothingToSendError(`database ${database} is not watched (redis.databases)`);
+  }
+  const routes = settings.routes
+    .filter(({ name }) => (options.route ?? name) === name)
+    .map((route) => ({
+      ...route,
+      to: route.to.filter((name) => (options.endpoint ?? name) === name),
+    }));
+  const expiration = {
+    database,
+    key: Buffer.from(key),
+    expiredAtMs: null,
+    detectedAtMs: systemClock.nowMs(),
+    detectedBy: 'notification',
+  } as const;
+  const { deliveries, tooLarge } = buildDeliveries(expiration, routes, {
+    occurrence: systemChance.token(),
+    isTest,
+    carried: new Map(routes.map((route) => [route.name, unreadValues(route, expiration.key)])),
+  });
+  if (deliveries.length + tooLarge.length === 0) {
+    throw new NothingToSendError(`no route matches ${printable(key)}${narrowedText(options)}`);
+  }
+  const planned = deliveries.flatMap((delivery): Planned[] => {
+    const endpoint = settings.endpoints.get(delivery.endpoint);
+    const route = routes.find(({ name }) => name === delivery.route);
+    if (endpoint === undefined || route === undefined) return [];
+    return [{ delivery, endpoint, params: matchRoute(route, expiration.key) ?? {} }];
+  });
+  return { planned, tooLarge };
+}
+
+const GONE: KeyValue = { value: null, base64: null, omitted: 'gone', readAtMs: null };
+
+/** Nobody asks Redis here: a value that the route wants is missing, and said to be. */
+function unreadValues(route: Route, key: Buffer): RouteValues {
+  const value = route.includesValue ? GONE : null;
+  if (route.lookup === null) return { value, lookup: null };
+  const itsKey = fillKey(route.lookup, matchRoute(route, key) ?? {});
+  return { value, lookup: { ...GONE, omitted: 'unavailable', key: itsKey } };
+}
+
+function checkNames({ routes, endpoints }: Settings, options: KeyOptions): void {
+  const known = { route: routes.map(({ name }) => name), endpoint: [...endpoints.keys()] };
+  for (const kind of ['route', 'endpoint'] as const) {
+    const name = options[kind];
+    if (name === undefined || known[kind].includes(name)) continue;
+    const hint = didYouMean(name, known[kind]);
+    const brackets = hint === null ? '' : ` (${hint})`;
+    const article = kind === 'route' ? 'a route' : 'an endpoint';
+    throw new UsageError(
+      `--${kind}: expected ${article} of the file, found "${printable(name)}"${brackets}`,
+    );
+  }
+}
+
+function narrowedText({ route, endpoint }: KeyOptions): string {
+  const only = route === undefined ? '' : `, of the route ${route} alone`;
+  return endpoint === undefined ? only : `${only}, with a webhook to ${endpoint}`;
+}
+
+/** `route cancel to shop, id = 42` */
+export function headline({ delivery, params }: Planned): string {
+  const named = Object.entries(params).map(([name, bytes]) => `${name} = ${printableBytes(bytes)}`);
+  return [`route ${delivery.route} to ${delivery.endpoint}`, ...named].join(', ');
+}
+
+/** `POST http://shop:8080/orders/42`, and the request itself, both without secrets. */
+export function shownRequest(
+  { endpoint, delivery }: Planned,
+  nowMs: number,
+): { readonly line: string; readonly request: WebhookRequest } {
+  const request = buildRequest(hideSecrets(endpoint), delivery, nowMs);
+  return { line: `${request.method} ${endpoint.url.origin}${request.path}`, request };
+}
+
+const HIDDEN_QUERY = '?[secret]';
+
+/** The URL's query and the file's own headers may hold tokens: of a header the name is shown. */
+function hideSecrets(endpoint: Endpoint): Endpoint {
+  const hidden = Object.entries(endpoint.headers).map(
+    ([name, value]) => [name, new Secret(value.toString())] as const,
+  );
+  const url = new URL(endpoint.url);
+  if (url.search !== '') url.search = HIDDEN_QUERY;
+  return { ...endpoint, url, headers: Object.fromEntries(hidden) };
+}
+
+/** Says which webhooks there will not be. */
+export function sayTooLarge({ stderr }: CliContext, tooLarge: Made['tooLarge']): void {
+  for (const { route, endpoint } of tooLarge) {
+    stderr.write(
+      `expiry-relay: route ${route} to ${endpoint}: its body would be larger than ` +
+        `${formatSize(BODY_BYTES_MAX)}: such a webhook is not sent\n`,
+    );
+  }
+}

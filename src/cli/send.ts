@@ -1,0 +1,87 @@
+import { type Clock, systemClock } from '../clock.js';
+import { loadSettings } from '../config/load.js';
+import { counted } from '../counted.js';
+import { createLookup } from '../delivery/lookup.js';
+import { asTest, buildRequest } from '../delivery/request.js';
+import { createSender } from '../delivery/send.js';
+import { adviceFor } from '../doctor/judge-endpoint.js';
+import { lengthText } from '../doctor/wording.js';
+import type { Outcome } from '../vocabulary.js';
+import type { CommandAction, FileOption } from './context.js';
+import {
+  headline,
+  type KeyOptions,
+  type Planned,
+  plan,
+  sayTooLarge,
+  shownRequest,
+} from './planned.js';
+
+export type SendOptions = FileOption & KeyOptions;
+
+/** Sends what `match` shows, now and said to be a test; exit code 1 unless all of it is accepted. */
+export const send: CommandAction<SendOptions> = async (context, options) => {
+  const { env, cwd, stdout, stderr, stop } = context;
+  const { settings } = await loadSettings({ file: options.config, env, cwd });
+  const { planned, tooLarge } = plan(settings, options, true);
+  const attempt = attemptsWith(systemClock, stop);
+  let accepted = 0;
+  for (const each of planned) {
+    if (stop.aborted) break;
+    const { line } = shownRequest(each, systemClock.nowMs());
+    stdout.write(`${headline(each)}\n  ${line}\n  webhook-id: ${each.delivery.id}\n`);
+    const { outcome, tookMs } = await attempt(each);
+    stdout.write(`${outcomeText(outcome, tookMs, each)}\n`);
+    if (outcome.kind === 'accepted') accepted += 1;
+  }
+  sayTooLarge(context, tooLarge);
+  const missing = planned.length + tooLarge.length - accepted;
+  if (missing === 0) return 0;
+  const all = counted(planned.length + tooLarge.length, 'test webhook');
+  stderr.write(`expiry-relay: of ${all}, ${missing} not accepted\n`);
+  return 1;
+};
+
+interface Attempted {
+  readonly outcome: Outcome;
+  readonly tookMs: number;
+}
+
+/** Each over a connection of its own, which is closed, as is one that is under way at a stop. */
+function attemptsWith(clock: Clock, stop: AbortSignal): (each: Planned) => Promise<Attempted> {
+  const lookup = createLookup(clock);
+  return async ({ endpoint, delivery }) => {
+    const sender = createSender(endpoint, clock, lookup);
+    const breakOff = () => void sender.close();
+    stop.addEventListener('abort', breakOff, { once: true });
+    const beganAtMs = clock.monotonicMs();
+    const request = asTest(buildRequest(endpoint, delivery, clock.nowMs()));
+    const outcome = await sender.send(request);
+    const tookMs = clock.monotonicMs() - beganAtMs;
+    stop.removeEventListener('abort', breakOff);
+    await sender.close();
+    return { outcome, tookMs };
+  };
+}
+
+function outcomeText(outcome: Outcome, tookMs: number, { endpoint }: Planned): string {
+  const length = lengthText(tookMs);
+  switch (outcome.kind) {
+    case 'accepted':
+      return `  answered ${outcome.status} within ${length}${answerText(outcome.answer)}`;
+    case 'refused': {
+      const said = `  answered ${outcome.status} within ${length}, which is no success (2xx)`;
+      return said + answerText(outcome.answer);
+    }
+    case 'unreachable': {
+      const { cause, detail } = outcome;
+      const advice = adviceFor(cause, endpoint.url);
+      return `  no success after ${length} (${cause}): ${detail}\n  → ${advice}`;
+    }
+  }
+}
+
+/** What the receiver said, on a line of its own. */
+function answerText(answer: string): string {
+  return answer === '' ? '' : `\n  ${answer}`;
+}

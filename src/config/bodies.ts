@@ -1,0 +1,66 @@
+/** A route's `body` as the file writes it: any structure, whose texts have their braces right. Pure. */
+import { z } from 'zod';
+import { partsOf } from '../body-template.js';
+import type { Json } from '../key-value.js';
+import { asMapping, type Path } from './path.js';
+import { mismatch, toIssueText, type Wording } from './wording.js';
+
+/** An endpoint that exists already wants a few dozen. */
+export const BODY_VALUES_MAX = 1000;
+
+interface Misplaced {
+  readonly path: Path;
+  readonly wording: Wording;
+}
+
+/** What is wrong with it, and how many values it has. */
+class BodyReader {
+  readonly misplaced: Misplaced[] = [];
+  values = 0;
+
+  read(value: unknown, path: Path): void {
+    this.values += 1;
+    const entries = Array.isArray(value) ? value.entries() : Object.entries(asMapping(value) ?? {});
+    for (const [step, inner] of entries) this.read(inner, [...path, step]);
+    const wording = wordingOf(value);
+    if (wording !== null) this.misplaced.push({ path, wording });
+  }
+}
+
+/** What is wrong with a value by itself; null when nothing is. */
+function wordingOf(value: unknown): Wording | null {
+  switch (typeof value) {
+    case 'string':
+      if (partsOf(value) !== null) return null;
+      return mismatch('a text such as "order {id}"', {
+        hint: 'each { needs a name and a }; {{ and }} stand for braces',
+      });
+    case 'number':
+      if (Number.isFinite(value) && (!Number.isInteger(value) || Number.isSafeInteger(value))) {
+        return null;
+      }
+      return mismatch('a number that JSON can say exactly', { hint: 'put it in quotes' });
+    case 'boolean':
+    case 'object':
+      return null;
+    default:
+      return mismatch('what JSON can say');
+  }
+}
+
+const EXPECTED = 'a structure such as {order: "{id}"}';
+
+/** As it is; what its names stand for is looked at together with the rest of the route. */
+export const bodyTemplate = z.unknown().transform((found, context): Json => {
+  const complain = (path: Path, wording: Wording) =>
+    context.addIssue({ code: 'custom', path: [...path], message: toIssueText(wording) });
+  if (found === null) complain([], mismatch(EXPECTED));
+  const reader = new BodyReader();
+  reader.read(found, []);
+  if (reader.values > BODY_VALUES_MAX) {
+    complain([], mismatch(`at most ${BODY_VALUES_MAX} values`, { found: String(reader.values) }));
+    return z.NEVER;
+  }
+  for (const { path, wording } of reader.misplaced) complain(path, wording);
+  return found as Json;
+});

@@ -1,0 +1,144 @@
+/** What a route's `body` must agree on with the rest of the route. Pure. */
+import type { Reference } from '../body-format.js';
+import {
+  isToldName,
+  NAMES_WITH_FIELDS,
+  partsOf,
+  referenceText,
+  TOLD_NAMES,
+  textsOf,
+} from '../body-template.js';
+import type { Json } from '../key-value.js';
+import type { Pattern } from '../vocabulary.js';
+import type { Complaint } from './mistakes.js';
+import { nearest } from './nearest.js';
+import { asList, asMapping, type Path } from './path.js';
+import { routeFields } from './schema.js';
+import { kindOf, mismatch, type Wording } from './wording.js';
+
+type RawRoute = Readonly<Record<string, unknown>>;
+
+const FORM = 'application/x-www-form-urlencoded';
+
+/** Looks at each text that is right by itself. */
+export function checkBody(path: Path, route: RawRoute): Complaint[] {
+  const at = (key: string): Path => [...path, key];
+  if (route.body === undefined) {
+    if (route.content_type === undefined) return [];
+    const wording = mismatch('content_type beside body alone', { found: 'it without' });
+    return [{ path: at('content_type'), about: 'key', wording }];
+  }
+  const complaints: Complaint[] = [];
+  if (route.format !== undefined) {
+    const wording = mismatch('format or body', { found: 'both' });
+    complaints.push({ path: at('body'), about: 'key', wording });
+  }
+  if (route.content_type === FORM) complaints.push(...checkForm(at('body'), route.body));
+  const patterns = routeFields.match.safeParse(route.match).data;
+  if (patterns === undefined) return complaints;
+  const names = new Names(route, patterns);
+  return [...complaints, ...checkNames(at('body'), route.body as Json, names)];
+}
+
+/** A form has fields, and nothing inside them. */
+function checkForm(path: Path, body: unknown): Complaint[] {
+  const fields = asMapping(body);
+  if (fields === null) {
+    const found = kindOf(body);
+    const wording = mismatch('a mapping from field to text, for a form', { found });
+    return [{ path, about: 'value', wording }];
+  }
+  return Object.entries(fields)
+    .filter(([, value]) => typeof value === 'object' && value !== null)
+    .map(([field, value]) => {
+      const wording = mismatch('a text or number, since a form is flat', { found: kindOf(value) });
+      return { path: [...path, field], about: 'value', wording };
+    });
+}
+
+function checkNames(path: Path, body: Json, names: Names): Complaint[] {
+  const complaints: Complaint[] = [...unquoted(path, body, names)];
+  for (const { path: inside, text } of textsOf(body)) {
+    for (const part of partsOf(text) ?? []) {
+      const wording = typeof part === 'string' ? null : names.wordingOf(part);
+      if (wording === null) continue;
+      complaints.push({ path: [...path, ...inside], about: 'value', wording });
+    }
+  }
+  return complaints;
+}
+
+/** `{id}` without quotes is YAML's own braces: a mapping with the key `id`, and nothing in it. */
+function* unquoted(path: Path, body: Json, names: Names): Generator<Complaint> {
+  const entries = Object.entries(asMapping(body) ?? {});
+  const [only] = entries;
+  if (entries.length === 1 && only?.[1] === null && names.has(only[0])) {
+    const wording = mismatch(`"{${only[0]}}" in quotes`, { found: 'it without' });
+    yield { path, about: 'value', wording };
+  }
+  if (typeof body !== 'object' || body === null) return;
+  for (const [step, inner] of Array.isArray(body) ? body.entries() : entries) {
+    yield* unquoted([...path, step], inner as Json, names);
+  }
+}
+
+/** What the names of one route's body can stand for. */
+class Names {
+  readonly #patterns: readonly Pattern[];
+  readonly #hasValue: boolean;
+  readonly #hasLookup: boolean;
+  readonly #known: ReadonlySet<string>;
+  /** Looking for what was meant takes time: once for each name. */
+  readonly #wordings = new Map<string, Wording | null>();
+
+  constructor(route: RawRoute, patterns: readonly Pattern[]) {
+    this.#patterns = patterns;
+    this.#hasValue = asList(route.include).includes('value');
+    this.#hasLookup = route.lookup !== undefined;
+    this.#known = new Set([...patterns.flatMap(({ names }) => names), ...TOLD_NAMES]);
+  }
+
+  has(name: string): boolean {
+    return this.#known.has(name);
+  }
+
+  /** What is wrong with a reference; null when nothing is. */
+  wordingOf(reference: Reference): Wording | null {
+    const text = referenceText(reference);
+    let wording = this.#wordings.get(text);
+    if (wording === undefined) {
+      wording = this.#judge(reference, text);
+      this.#wordings.set(text, wording);
+    }
+    return wording;
+  }
+
+  #judge({ name, fields }: Reference, text: string): Wording | null {
+    const capturing = this.#patterns.filter(({ names }) => names.includes(name));
+    if (!this.has(name)) {
+      const meant = nearest(name, this.#known);
+      const all = [...this.#known].map((known) => `{${known}}`).join(', ');
+      const hint = meant === null ? `known are ${all}` : `did you mean {${meant}}?`;
+      return mismatch('names that are known here', { quoting: `${text} is not; ${hint}` });
+    }
+    if (isToldName(name) && capturing.length > 0) {
+      const quoting = `${text} is also what a pattern captures: give that another name`;
+      return mismatch('names that stand for one thing', { quoting });
+    }
+    if (!isToldName(name) && capturing.length < this.#patterns.length) {
+      const quoting = `${text} is not captured by every one`;
+      return mismatch('only {name}s that every pattern captures', { quoting });
+    }
+    if (fields.length > 0 && !NAMES_WITH_FIELDS.some((known) => known === name)) {
+      const quoting = `${text} has none`;
+      return mismatch(`fields of ${NAMES_WITH_FIELDS.join(' and ')} alone`, { quoting });
+    }
+    if (name === 'value' && !this.#hasValue) {
+      return mismatch('include: [value] beside {value}', { found: 'none' });
+    }
+    if (name === 'lookup' && !this.#hasLookup) {
+      return mismatch('lookup beside {lookup}', { found: 'none' });
+    }
+    return null;
+  }
+}

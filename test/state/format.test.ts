@@ -1,0 +1,40 @@
+import { describe, expect, it } from 'vitest';
+import { packDelivery, unpackDelivery } from '../../src/state/format.js';
+import { aDelivery } from '../support/domain.js';
+
+const firstLine = (packed: Buffer) => packed.toString().split('\n')[0] ?? '';
+
+describe('a delivery at rest', () => {
+  it.each([
+    aDelivery(),
+    aDelivery({ method: 'PUT', contentType: 'application/x-www-form-urlencoded' }),
+    aDelivery({ contentType: 'application/cloudevents+json; charset=utf-8', path: '/a' }),
+    aDelivery({ body: Buffer.from([0, 0xff, 0x0a]), expiredAtMs: 1 }),
+  ])('is read as what it was', (delivery) => {
+    expect(unpackDelivery(packDelivery(delivery))).toEqual(delivery);
+  });
+
+  it('of an older relay is a POST of JSON', () => {
+    const line = {
+      id: 'msg_1',
+      endpoint: 'shop',
+      route: 'cancel',
+      path: '',
+      key: 'order:42:unpaid',
+      database: 0,
+      expired_at_ms: null,
+      detected_at_ms: Date.parse('2026-11-22T06:00:10.003Z'),
+      detected_by: 'notification',
+    };
+    const packed = Buffer.from(`${JSON.stringify(line)}\n${aDelivery().body}`);
+    expect(unpackDelivery(packed)).toEqual(aDelivery());
+    // And the other way round: an older relay finds what it knows.
+    expect(JSON.parse(firstLine(packDelivery(aDelivery())))).toEqual(line);
+  });
+
+  it('says its method and content type only where an older relay would be wrong', () => {
+    const put = aDelivery({ method: 'PUT' });
+    expect(JSON.parse(firstLine(packDelivery(put)))).toMatchObject({ method: 'PUT' });
+    expect(firstLine(packDelivery(put))).not.toContain('content_type');
+  });
+});
