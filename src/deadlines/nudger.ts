@@ -6,7 +6,7 @@
 import TinyQueue from 'tinyqueue';
 import { Bell } from '../bell.js';
 import type { Clock } from '../clock.js';
-import type { Deadline } from '../vocabulary.js';
+import type { Deadline, KeyInDatabase } from '../vocabulary.js';
 import type { Deadlines } from './deadlines.js';
 import type { KeyReader, Tracker } from './tracker.js';
 
@@ -46,6 +46,13 @@ const RECHECK_EVERY_MS = 250;
 /** After a long gap there may be a million. */
 const RECHECK_BATCH = 2_000;
 
+/** Of keys that are not to expire before their values have been read. */
+export interface ValuesToRead {
+  isWanted(key: KeyInDatabase): boolean;
+  /** Asked `AHEAD_MS` before the deadlines, or later. */
+  read(due: readonly Deadline[]): Promise<void>;
+}
+
 export interface NudgerParts {
   readonly database: number;
   readonly deadlines: Deadlines;
@@ -60,8 +67,8 @@ export interface NudgerParts {
    */
   readonly onMissing: (missing: readonly Deadline[], signal: AbortSignal) => Promise<void>;
   readonly onNudged: (count: number) => void;
-  /** Told of entries before they are held, `AHEAD_MS` before their deadlines or later. */
-  readonly onTaken: (taken: readonly Deadline[]) => Promise<void>;
+  /** What is read before their deadlines of some keys; null where it is of none. */
+  readonly values: ValuesToRead | null;
   /** Resolves when what Redis says of expired keys finds room, or the signal aborts. */
   readonly room: (signal: AbortSignal) => Promise<void>;
   /** Resolves when all expirations that were heard are claimed, or the signal aborts. */
@@ -99,7 +106,7 @@ export class Nudger {
 
   /** Takes out of the index what will soon be due. */
   async #take(signal: AbortSignal): Promise<void> {
-    const { database, deadlines, serverNowMs, clock, onTaken } = this.#parts;
+    const { database, deadlines, serverNowMs, clock } = this.#parts;
     // Those that were taken before, by whoever watched then.
     const nowMs = serverNowMs();
     const taken = await deadlines.overdue(database, nowMs + AHEAD_MS, RECHECK_BATCH);
@@ -107,9 +114,9 @@ export class Nudger {
     while (!signal.aborted) {
       this.#newestMs = Number.POSITIVE_INFINITY;
       const due = await deadlines.take(database, serverNowMs() + AHEAD_MS, BATCH);
-      if (due.length > 0) await onTaken(due);
-      this.#hold(due);
+      const held = this.#holdOnceRead(due);
       if (due.length === BATCH) {
+        await held;
         while (this.#held.length >= HELD_MAX && !signal.aborted) {
           await this.#holding.wait(clock, null, signal);
         }
@@ -124,6 +131,18 @@ export class Nudger {
       await this.#sooner.wait(clock, Math.min(leftMs, LOOK_EVERY_MS), signal);
       this.#lookAtMs = Number.NEGATIVE_INFINITY;
     }
+  }
+
+  /** Those whose values are wanted are held once these have been read; nobody else waits for that. */
+  async #holdOnceRead(taken: readonly Deadline[]): Promise<void> {
+    const { values } = this.#parts;
+    if (values === null) return this.#hold(taken);
+    this.#hold(taken.filter((key) => !values.isWanted(key)));
+    const valued = taken.filter((key) => values.isWanted(key));
+    if (valued.length === 0) return;
+    // What cannot be read or kept is what it was when it was read before.
+    await values.read(valued).catch(() => undefined);
+    this.#hold(valued);
   }
 
   #hold(taken: readonly Deadline[]): void {

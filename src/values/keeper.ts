@@ -85,15 +85,19 @@ export class ValueKeeper {
   /** The deadlines of these keys were read: so are those values that are not known with them. */
   async tracked(readings: readonly KeyReading[], keys: ReadableKeys): Promise<void> {
     const { values } = this.#parts;
-    const living = readings.filter((one) => one.life === 'until' && this.#bytesMax(one) > 0);
+    const living = readings.filter((one) => one.life === 'until' && this.isWanted(one));
     if (living.length === 0) return;
     await this.#read(await values.lacking(living), keys);
   }
 
+  /** Whether a route asks for the key's own value. */
+  isWanted(key: KeyInDatabase): boolean {
+    return this.#bytesMax(key) > 0;
+  }
+
   /** Just before their deadlines. Rejects only when the state cannot be used. */
-  async due(deadlines: readonly Deadline[], keys: ReadableKeys): Promise<void> {
-    const wanted = deadlines.filter((one) => this.#bytesMax(one) > 0);
-    if (wanted.length > 0) await this.#read(wanted, keys);
+  async due(wanted: readonly Deadline[], keys: ReadableKeys): Promise<void> {
+    await this.#read(wanted, keys);
   }
 
   /**
@@ -102,7 +106,7 @@ export class ValueKeeper {
    */
   async of(expirations: readonly Expiration[]): Promise<readonly ValuesByRoute[]> {
     const byRoute = expirations.map(() => new Map<string, RouteValues>());
-    const included = expirations.filter((one) => this.#bytesMax(one) > 0);
+    const included = expirations.filter((one) => this.isWanted(one));
     const found = included.length === 0 ? [] : await this.#parts.values.of(included);
     const kept = new Map(included.map((one, at) => [one, found[at] ?? null]));
     const lookups = await this.#lookUp(expirations);
@@ -122,13 +126,13 @@ export class ValueKeeper {
 
   /** These are in the outbox, with their values. What is left behind is pruned some time. */
   async claimed(claimed: readonly ClaimedKey[]): Promise<void> {
-    const over = claimed.filter((one) => one.deadlineMs !== null && this.#bytesMax(one) > 0);
+    const over = claimed.filter((one) => one.deadlineMs !== null && this.isWanted(one));
     if (over.length > 0) await this.#parts.values.forget(over);
   }
 
   /** These were deleted, evicted, renamed or moved. */
   async removed(keys: readonly KeyInDatabase[]): Promise<void> {
-    const over = keys.filter((one) => this.#bytesMax(one) > 0);
+    const over = keys.filter((one) => this.isWanted(one));
     if (over.length === 0) return;
     await this.#parts.values.forget(over.map((one) => ({ ...one, deadlineMs: null })));
   }

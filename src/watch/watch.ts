@@ -7,9 +7,10 @@
 import { Bell } from '../bell.js';
 import type { Capture } from '../capture/capture.js';
 import { untilAborted } from '../clock.js';
-import { Nudger } from '../deadlines/nudger.js';
+import { Nudger, type ValuesToRead } from '../deadlines/nudger.js';
 import { messageOf } from '../errors.js';
 import type { Session } from '../source/session.js';
+import type { ValueKeeper } from '../values/keeper.js';
 import type { Deadline, KeyInDatabase } from '../vocabulary.js';
 import { Sweeper, type SweeperParts } from './sweeper.js';
 
@@ -56,7 +57,7 @@ export class Watch {
     end.signal.addEventListener('abort', () => checked.abort(), { once: true });
     const term = { session, end, nudgers, sweepNow: new Bell(), checked };
     this.#term = term;
-    this.#parts.values?.use(session.keyspace);
+    this.#parts.values?.use(session.sweeping);
     this.#over = this.#repeat(end.signal, () => this.#watch(term));
   }
 
@@ -87,7 +88,8 @@ export class Watch {
     };
     const { tracker, values } = this.#parts;
     const readings = await tracker.changed(keys, { read });
-    await values?.tracked(readings, session.keyspace);
+    // No nudge waits for a large value.
+    await values?.tracked(readings, session.sweeping);
     return readings.filter(({ life }) => life === 'gone');
   }
 
@@ -107,7 +109,7 @@ export class Watch {
       clock,
       onMissing: (missing, signal) => this.#missing(session, database, missing, signal),
       onNudged: (count) => events.nudged(count),
-      onTaken: async (taken) => values?.due(taken, session.keyspace),
+      values: values === null ? null : valuesToRead(values, session),
       room: (signal) => capture.room(signal),
       settled: (signal) => capture.settled(signal),
     });
@@ -211,4 +213,11 @@ export class Watch {
     }
     await capture.settled(signal);
   }
+}
+
+function valuesToRead(values: ValueKeeper, { sweeping }: Session): ValuesToRead {
+  return {
+    isWanted: (key) => values.isWanted(key),
+    read: (due) => values.due(due, sweeping),
+  };
 }
