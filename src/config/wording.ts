@@ -82,7 +82,7 @@ export function kindOf(value: unknown): string {
 const FOUND_CHARS_MAX = 80;
 
 /** A secret that strayed to where none belongs: `whsec_…`, `//user:password@`, `Bearer …`. */
-const CONFIDENTIAL = /whsec_|\/\/[^/\s]*@|\b(?:bearer|basic)\s/i;
+const CONFIDENTIAL = /whs(?:ec|k)_|\/\/[^/\s]*@|\b(?:bearer|basic)\s/i;
 
 export const NOT_SHOWN = 'a text that is not shown here';
 
