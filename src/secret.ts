@@ -17,6 +17,11 @@ export class Secret {
     return this.#text;
   }
 
+  /** Another secret, made from this one. */
+  derive(make: (text: string) => string): Secret {
+    return new Secret(make(this.#text));
+  }
+
   toString(): string {
     return MASK;
   }

@@ -97,6 +97,15 @@ export function fraction(range: Range) {
     .transform(transformWith((found) => readFraction(found, range)));
 }
 
+/** Yes or no; as a text, too: whatever was put in for `${VAR}` is a string. */
+export function flag() {
+  return z
+    .union([z.boolean(), z.enum(['true', 'false'])], {
+      error: () => toIssueText(mismatch('true or false')),
+    })
+    .transform((found) => found === true || found === 'true');
+}
+
 /** One of a closed set of words. */
 export function choice<const Words extends readonly [string, ...string[]]>(words: Words) {
   return z.enum(words, {

@@ -2,9 +2,11 @@
 import type { LookupFunction } from 'node:net';
 import { errors, Pool } from 'undici';
 import type { Clock } from '../clock.js';
+import type { Endpoint } from '../endpoint.js';
 import { messageOf } from '../errors.js';
 import { printable } from '../printable.js';
-import type { Endpoint, Outcome, UnreachableCause } from '../vocabulary.js';
+import type { Outcome, UnreachableCause } from '../vocabulary.js';
+import { createConnector } from './connect.js';
 import { ANSWER_BYTES_MAX, type Answer, type Ending, Exchange } from './exchange.js';
 import type { WebhookRequest } from './request.js';
 import { answeredAtMs, retryAfterMs } from './retry-policy.js';
@@ -37,41 +39,65 @@ export interface Sender {
   close(): Promise<void>;
 }
 
-/** How a connection to an endpoint is made, for an attempt or only to see whether it can be. */
-export function connectionOptions({ timeoutMs }: Endpoint, lookup: LookupFunction) {
-  return { timeout: timeoutMs, lookup, allowH2: false };
-}
-
-/** A pool of connections to one endpoint, never more than its `concurrency`. */
-export function createSender(endpoint: Endpoint, clock: Clock, lookup: LookupFunction): Sender {
-  const pool = new Pool(endpoint.url.origin, {
-    connections: endpoint.concurrency,
+function openPool(endpoint: Endpoint, clock: Clock, lookup: LookupFunction): Pool {
+  const { url, concurrency, timeoutMs } = endpoint;
+  return new Pool(url.origin, {
+    connections: concurrency,
     pipelining: 1,
     allowH2: false,
     keepAliveTimeout: KEEP_ALIVE_MS,
     keepAliveMaxTimeout: KEEP_ALIVE_MS,
-    connect: connectionOptions(endpoint, lookup),
+    connect: createConnector(endpoint, { clock, lookup, timeoutMs }),
     // One limit is for all of an attempt: see `send`.
     headersTimeout: 0,
     bodyTimeout: 0,
   });
+}
+
+/**
+ * A pool of connections to one endpoint, never more than its `concurrency`. When its certificates
+ * change, a new pool takes over; the connections of the old one end with what is under way on them.
+ *
+ * @param current the endpoint as it is now
+ */
+export function createSender(
+  current: () => Endpoint,
+  clock: Clock,
+  lookup: LookupFunction,
+): Sender {
+  let isStopped = false;
+  let { tls } = current();
+  let pool = openPool(current(), clock, lookup);
+  const pools = new Set([pool]);
   let lastAnswerAtMs = Number.NEGATIVE_INFINITY;
+
+  function poolNow(): Pool {
+    const endpoint = current();
+    if (endpoint.tls === tls || isStopped) return pool;
+    const old = pool;
+    void old.close().then(() => pools.delete(old));
+    tls = endpoint.tls;
+    pool = openPool(endpoint, clock, lookup);
+    pools.add(pool);
+    return pool;
+  }
 
   /**
    * A receiver may close an idle connection just as it is used again. It has not seen the request
    * then, so that sending it once more is still the same attempt.
    */
   function isWorthRepeating(ending: Ending): boolean {
-    if (ending.kind === 'answered' || ending.status !== null || pool.destroyed) return false;
+    if (ending.kind === 'answered' || ending.status !== null || isStopped) return false;
     const wasIdle = clock.monotonicMs() - lastAnswerAtMs <= KEEP_ALIVE_MS;
     return wasIdle && causeOf(ending.error) === 'connection_reset';
   }
 
   async function send({ path, headers, body }: WebhookRequest): Promise<Outcome> {
+    const endpoint = current();
     const options = { method: 'POST', path, headers, body } as const;
     const dispatched = () => {
       const exchange = new Exchange();
-      pool.dispatch(options, exchange);
+      poolNow().dispatch(options, exchange);
       return exchange;
     };
     let exchange = dispatched();
@@ -90,21 +116,26 @@ export function createSender(endpoint: Endpoint, clock: Clock, lookup: LookupFun
       lastAnswerAtMs = clock.monotonicMs();
       return outcomeOf(ending.answer, endpoint, clock.nowMs());
     }
-    if (isTooLate) {
+    const cause = causeOf(ending.error);
+    if (isTooLate && cause !== 'proxy') {
       const { status } = ending;
       const what = status === null ? 'no answer' : `answered ${status}, but no end of the answer`;
       const detail = `${what} within ${endpoint.timeoutMs} ms`;
       return { kind: 'unreachable', cause: 'timeout', detail };
     }
-    if (pool.destroyed) {
+    if (isStopped) {
       const detail = 'broken off by a stop of the relay';
       return { kind: 'unreachable', cause: 'stopped', detail };
     }
-    const { error } = ending;
-    return { kind: 'unreachable', cause: causeOf(error), detail: printable(messageOf(error)) };
+    return { kind: 'unreachable', cause, detail: printable(messageOf(ending.error)) };
   }
 
-  return { send, close: () => pool.destroy() };
+  async function close(): Promise<void> {
+    isStopped = true;
+    await Promise.all(Array.from(pools, (each) => each.destroy()));
+  }
+
+  return { send, close };
 }
 
 function outcomeOf(
@@ -125,10 +156,19 @@ function outcomeOf(
 /** What a log line shows of a refusal's body. */
 function shown(text: string, { headers }: Endpoint): string {
   const repeatsSecret = Object.values(headers)
-    .flatMap((value) => value.reveal().match(TELLING_RUN) ?? [value.reveal()])
+    .flatMap((value) => [value.reveal(), ...passwordIn(value.reveal())])
+    .flatMap((value) => value.match(TELLING_RUN) ?? [value])
     .filter((run) => !SCHEME.test(run))
     .some((run) => text.includes(run.slice(0, TELLING_CHARS)));
   return repeatsSecret ? WITHHELD : printable(text, ANSWER_CHARS_LOGGED_MAX);
+}
+
+/** What a header of basic authentication holds in base64. */
+function passwordIn(header: string): string[] {
+  const [, base64] = /^basic (\S+)$/i.exec(header) ?? [];
+  if (base64 === undefined) return [];
+  const [, password = ''] = /:(.*)$/s.exec(Buffer.from(base64, 'base64').toString()) ?? [];
+  return password === '' ? [] : [password];
 }
 
 const CAUSES: Readonly<Record<string, UnreachableCause>> = {
@@ -142,6 +182,8 @@ const CAUSES: Readonly<Record<string, UnreachableCause>> = {
   UND_ERR_SOCKET: 'connection_reset',
   UND_ERR_HEADERS_OVERFLOW: 'protocol',
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'protocol',
+  ERR_PROXY: 'proxy',
+  ERR_REFUSED_ADDRESS: 'refused_address',
 };
 
 /** The codes of OpenSSL's certificate checks, as Node names them. */
