@@ -1,5 +1,6 @@
 /** Certificates and private keys in PEM. Pure; nothing of them is ever quoted. */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { createSecureContext } from 'node:tls';
 import { Secret } from '../secret.js';
 import { type Reading, refused, understood } from './wording.js';
 
@@ -44,4 +45,20 @@ export function readPemKey(text: string): Reading<Secret> {
 export function isKeyOf(key: Secret, certificates: Secret): boolean {
   const certificate = new X509Certificate(certificates.reveal());
   return certificate.checkPrivateKey(createPrivateKey(key.reveal()));
+}
+
+interface Pems {
+  readonly ca: Secret | undefined;
+  readonly cert: Secret | undefined;
+  readonly key: Secret | undefined;
+}
+
+/** Why OpenSSL refuses what it can read, such as a key that is too short: its code; else null. */
+export function refusalOf({ ca, cert, key }: Pems): string | null {
+  try {
+    createSecureContext({ ca: ca?.reveal(), cert: cert?.reveal(), key: key?.reveal() });
+    return null;
+  } catch (thrown) {
+    return (thrown as NodeJS.ErrnoException).code ?? 'unknown';
+  }
 }

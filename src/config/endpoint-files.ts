@@ -1,7 +1,7 @@
 /** The edge: reads the files that hold secrets, and an endpoint's again when they have changed. */
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import type { Endpoint, EndpointFiles, FilesNow } from '../endpoint.js';
+import type { EndpointFiles, FilesNow } from '../endpoint.js';
 import { messageOf } from '../errors.js';
 import type { Secret } from '../secret.js';
 import type { Settings } from '../vocabulary.js';
@@ -11,7 +11,7 @@ import { type Complaint, problemText } from './mistakes.js';
 import { readText } from './read-file.js';
 import type { RelayFile } from './schema.js';
 import {
-  checkKeyOf,
+  checkCertificates,
   readSecretFile,
   type SecretFile,
   type SecretsFromFiles,
@@ -71,47 +71,53 @@ class SecretFiles implements EndpointFiles {
   readonly #inFile: EndpointInFile;
   readonly #places: readonly SecretFile[];
   readonly #folder: string;
-  #seen: ReadonlyMap<string, Fingerprint>;
+  #fingerprints: FilesRead['fingerprints'];
+  /** What the files held last; null when that could not be used. */
+  #held: SecretsFromFiles | null;
 
   constructor(
     name: string,
     inFile: EndpointInFile,
     places: readonly SecretFile[],
-    { folder, fingerprints }: { folder: string; fingerprints: ReadonlyMap<string, Fingerprint> },
+    { folder, secrets, fingerprints }: FilesRead & { readonly folder: string },
   ) {
     this.#name = name;
     this.#inFile = inFile;
     this.#places = places;
     this.#folder = folder;
-    this.#seen = fingerprints;
+    this.#fingerprints = fingerprints;
+    this.#held = secrets;
   }
 
   async look(): Promise<FilesNow> {
     try {
-      if (await this.#isSame()) return { kind: 'same' };
-      const { secrets, fingerprints, complaints } = await readSecretFiles(
-        this.#places,
-        this.#folder,
-      );
-      this.#seen = fingerprints;
-      const [first] = [...complaints, ...checkKeyOf(this.#name, secrets)];
-      if (first !== undefined) return { kind: 'unusable', problem: problemText(first) };
-      return { kind: 'changed', endpoint: this.endpointWith(secrets) };
+      return (await this.#isUntouched()) ? { kind: 'same' } : await this.#read();
     } catch (error) {
       return { kind: 'unusable', problem: messageOf(error) };
     }
   }
 
-  endpointWith(secrets: SecretsFromFiles): Endpoint {
-    return { ...toEndpoint(this.#name, this.#inFile, secrets), files: this };
-  }
-
-  async #isSame(): Promise<boolean> {
+  async #isUntouched(): Promise<boolean> {
     for (const { key, file } of this.#places) {
       const now = await fingerprintOf(resolve(this.#folder, file));
-      if (now !== this.#seen.get(key)) return false;
+      if (now !== this.#fingerprints.get(key)) return false;
     }
     return true;
+  }
+
+  async #read(): Promise<FilesNow> {
+    const read = await readSecretFiles(this.#places, this.#folder);
+    this.#fingerprints = read.fingerprints;
+    const before = this.#held;
+    this.#held = null;
+    const [first] = [...read.complaints, ...checkCertificates(this.#name, read.secrets)];
+    if (first !== undefined) return { kind: 'unusable', problem: problemText(first) };
+    this.#held = read.secrets;
+    // Files are touched, or replaced by the same, more often than they change.
+    const isSame = this.#places.every(({ key }) => read.secrets.get(key)?.equals(before?.get(key)));
+    if (isSame) return { kind: 'same' };
+    const endpoint = toEndpoint(this.#name, this.#inFile, read.secrets);
+    return { kind: 'changed', endpoint: { ...endpoint, files: this } };
   }
 }
 

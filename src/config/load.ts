@@ -18,7 +18,7 @@ import {
 import { asMapping, valueAt } from './path.js';
 import { readText } from './read-file.js';
 import { DEFAULT_ADMIN_LISTEN } from './schema.js';
-import { checkKeyOf, secretFilesOf } from './secret-files.js';
+import { checkCertificates, secretFilesOf } from './secret-files.js';
 import { toSettings } from './settings.js';
 import { validate } from './validate.js';
 
@@ -56,7 +56,7 @@ async function checkText(
     ...unresolved.map((complaint): Complaint => ({ ...complaint, about: 'value' })),
     ...(validation.ok ? [] : validation.complaints),
     ...fromFiles.complaints,
-    ...names.flatMap((name) => checkKeyOf(name, fromFiles.secrets)),
+    ...names.flatMap((name) => checkCertificates(name, fromFiles.secrets)),
   ];
   const all = mistakes.concat(complaints.map((complaint) => toMistake(complaint, context)));
   if (!validation.ok || all.length > 0) return { ok: false, mistakes: all };

@@ -1,10 +1,10 @@
 /** Which places of the file name files with secrets, and what these may hold. Pure. */
 import { Secret } from '../secret.js';
-import { isKeyOf, readCertificates, readPemKey } from './certificates.js';
+import { isKeyOf, readCertificates, readPemKey, refusalOf } from './certificates.js';
 import type { Complaint } from './mistakes.js';
 import { asList, asMapping, type Path, pathKey } from './path.js';
 import { FILE_PATH_PATTERN, readBasicPassword, readHeaderValue, readSecret } from './texts.js';
-import { mismatch, type Reading, understood } from './wording.js';
+import { mismatch, type Reading, understood, type Wording } from './wording.js';
 
 /** What is in such a file. */
 type Content =
@@ -106,13 +106,19 @@ export function readSecretFile({ content }: SecretFile, held: string): Reading<S
   return { ok: false, wording: mismatch('a file with a secret in it', { found: 'it empty' }) };
 }
 
-/** What files of one endpoint must agree on; what could not be read by itself is left out. */
-export function checkKeyOf(endpoint: string, fromFiles: SecretsFromFiles): Complaint[] {
+/** What the certificates of one endpoint must agree on; what could not be read is left out. */
+export function checkCertificates(endpoint: string, fromFiles: SecretsFromFiles): Complaint[] {
+  const complain = (key: TlsKey, wording: Wording): Complaint[] => [
+    { path: filePaths.tls(endpoint, key), about: 'value', wording },
+  ];
   const at = (key: TlsKey) => fromFiles.get(pathKey(filePaths.tls(endpoint, key)));
-  const [cert, key] = [at('cert_file'), at('key_file')];
-  if (cert === undefined || key === undefined || isKeyOf(key, cert)) return [];
-  const wording = mismatch("the key of cert_file's first certificate", {
-    found: 'that of another',
-  });
-  return [{ path: filePaths.tls(endpoint, 'key_file'), about: 'value', wording }];
+  const [ca, cert, key] = [at('ca_file'), at('cert_file'), at('key_file')];
+  if (cert !== undefined && key !== undefined && !isKeyOf(key, cert)) {
+    const expected = "the key of cert_file's first certificate";
+    return complain('key_file', mismatch(expected, { found: 'that of another' }));
+  }
+  const refusal = refusalOf({ ca, cert, key });
+  if (refusal === null) return [];
+  const wording = mismatch('what OpenSSL takes', { found: `what it refuses (${refusal})` });
+  return complain(cert === undefined ? 'ca_file' : 'cert_file', wording);
 }

@@ -3,6 +3,7 @@
  * its certificates, through its proxy, and never to an address where no webhook belongs.
  */
 import type { LookupFunction, Socket } from 'node:net';
+import { createSecureContext, type SecureContext } from 'node:tls';
 import { buildConnector, errors } from 'undici';
 import type { Clock } from '../clock.js';
 import type { Endpoint, ProxySettings, TlsSettings } from '../endpoint.js';
@@ -54,13 +55,16 @@ export function placeOf({ protocol, hostname, host, port }: URL): buildConnector
   return { protocol, host, port, hostname: hostname.replace(/^\[(.*)\]$/, '$1') };
 }
 
-function tlsOptions(tls: TlsSettings | null): Record<string, string> {
+/** Made once, and not for each connection. */
+function tlsOptions(tls: TlsSettings | null): { secureContext?: SecureContext } {
   if (tls === null) return {};
   const { ca, client } = tls;
-  return {
-    ...(ca === null ? {} : { ca: ca.reveal() }),
-    ...(client === null ? {} : { cert: client.cert.reveal(), key: client.key.reveal() }),
-  };
+  const secureContext = createSecureContext({
+    ca: ca?.reveal(),
+    cert: client?.cert.reveal(),
+    key: client?.key.reveal(),
+  });
+  return { secureContext };
 }
 
 /** Of the addresses that a name leads to, only those that may be connected to. */

@@ -33,7 +33,7 @@ function authorityOf({ host = '', protocol, port }: buildConnector.Options): str
 
 /**
  * Asks the proxy, on a connection to it, for one to the endpoint: the same socket from then on.
- * `onEnd` is called once, unless the socket is destroyed before.
+ * `onEnd` is called when the tunnel is there; or, perhaps more than once, when there will be none.
  */
 export function openTunnel(
   proxy: ProxySettings,
@@ -65,6 +65,6 @@ export function openTunnel(
     const why = ANSWERS[statusCode];
     fail(`answered ${statusCode}${why === undefined ? '' : `: ${why}`}`);
   });
-  asking.once('error', (error) => fail(`broke off: ${messageOf(error)}`));
+  asking.on('error', (error) => fail(`broke off: ${messageOf(error)}`));
   asking.end();
 }

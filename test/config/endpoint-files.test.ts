@@ -1,4 +1,5 @@
 import { rm, writeFile } from 'node:fs/promises';
+import { generate } from 'selfsigned';
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { loadSettings } from '../../src/config/load.js';
@@ -74,6 +75,8 @@ describe('the files of an endpoint', () => {
     });
     expect(await endpoint.files?.look()).toEqual({ kind: 'same' });
 
+    await writeFile(`${own.path}/password`, 'p');
+    expect(await endpoint.files?.look()).toEqual({ kind: 'same' });
     await writeFile(`${own.path}/password`, 'q');
     const later = await endpoint.files?.look();
     expect(later?.kind === 'changed' && shown(later.endpoint).headers.authorization).toBe(
@@ -125,6 +128,18 @@ describe('the files of an endpoint', () => {
     expect(await endpoint.files?.look()).toMatchObject({ kind: 'changed' });
     await rm(at('ca'));
     expect(await endpoint.files?.look()).toMatchObject({ kind: 'unusable' });
+  });
+
+  it('hold nothing that OpenSSL would refuse when it connects, such as a key that is too short', async () => {
+    const { cert, private: key } = await generate([{ name: 'commonName', value: 'weak' }], {
+      keyType: 'rsa',
+      keySize: 512,
+    });
+    await using folder = await tempFolder({ cert, key });
+    const tls = { cert_file: `${folder.path}/cert`, key_file: `${folder.path}/key` };
+    await expect(load({ tls })).rejects.toThrow(
+      /tls\.cert_file: expected what OpenSSL takes, found what it refuses \(ERR_\w+\)/,
+    );
   });
 
   it.each([

@@ -11,6 +11,7 @@ import { Secret } from '../../src/secret.js';
 import { selfSigned } from '../support/certificate.js';
 import { ConnectProxy } from '../support/connect-proxy.js';
 import { aDelivery, anEndpoint } from '../support/domain.js';
+import { eventually } from '../support/eventually.js';
 import { FaultyServer, nobodyThere } from '../support/faulty-server.js';
 import { startHttps } from '../support/https-server.js';
 import { TestReceiver } from '../support/test-receiver.js';
@@ -232,6 +233,22 @@ describe('certificates of the endpoint', () => {
     const byYoung = shop.clients.filter((one) => one === shop.fingerprintOf(young));
     expect(byYoung).toHaveLength(5);
     expect(shop.clients).toHaveLength(28);
+  });
+
+  it('are replaced while webhooks hang, and a stop breaks off the old connections as well', async () => {
+    await using silent = await FaultyServer.start(() => undefined);
+    const showing = () =>
+      anEndpoint({ url: new URL(silent.url), timeoutMs: 60_000, tls: { ca: null, client: null } });
+    let endpoint = showing();
+    const sender = createSender(() => endpoint, systemClock, createLookup(systemClock));
+    const post = () => sender.send(buildRequest(endpoint, aDelivery(), systemClock.nowMs()));
+    const underWay = [post(), post()];
+    endpoint = showing();
+    underWay.push(post());
+    await eventually('all of them', () => silent.requests === 3);
+    await sender.close();
+    const stopped = { kind: 'unreachable', cause: 'stopped' };
+    expect(await Promise.all(underWay)).toMatchObject([stopped, stopped, stopped]);
   });
 
   it('that the endpoint wants and does not get let nothing through', async () => {

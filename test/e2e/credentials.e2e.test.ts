@@ -214,6 +214,32 @@ describe('through a proxy', () => {
   });
 });
 
+describe('through a proxy that is spoken to by TLS', () => {
+  it('endpoints of http and https are reached, the latter by TLS within TLS', async () => {
+    await using ofProxy = await selfSigned('IP:127.0.0.1');
+    await using certificate = await selfSigned('DNS:shop.invalid');
+    await using proxy = await ConnectProxy.start({ certificate: ofProxy });
+    await using secure = await startHttps(certificate);
+    await using plain = await TestReceiver.start();
+    const through = { proxy: `https://${proxy.host}` };
+    const at = (url: string) => `//shop.invalid:${new URL(url).port}/hooks`;
+    const tls = { ca_file: certificate.certFile };
+    const file = fileOf({
+      plain: { url: `http:${at(plain.url)}`, ...through },
+      secure: { url: `https:${at(secure.url)}`, tls, ...through },
+    });
+    const env = { NODE_EXTRA_CA_CERTS: ofProxy.certFile };
+    await using relay = await RelayProcess.start(file, env);
+    for (const key of ['order:1', 'order:2']) {
+      await expire(key);
+      expect(await attemptFor(relay, 'plain', key)).toMatchObject({ outcome: 'accepted' });
+      expect(await attemptFor(relay, 'secure', key)).toMatchObject({ outcome: 'accepted' });
+    }
+    expect(plain.keys).toEqual(['order:1', 'order:2']);
+    expect(secure.clients).toHaveLength(2);
+  });
+});
+
 describe('a refused address', () => {
   it('is not connected to, whenever the name of an endpoint leads there, unless the file allows it', async () => {
     await using receiver = await TestReceiver.start((_, response) => {
