@@ -110,7 +110,7 @@ const FLOORS: readonly (readonly RegExp[])[] = [
   [/^(metrics|log|lifecycle|redis-client|bell)\.ts$/, /^(events|state)\//],
   [
     /^(source|outbox|deadlines|admin|receiver)\//,
-    /^delivery\/(send|connect|tunnel|exchange|lookup|rate-limiter)\.ts$/,
+    /^delivery\/(send|connect|connections|tunnel|exchange|lookup|rate-limiter)\.ts$/,
   ],
   [/^(capture|delivery)\//],
   [/^(watch|doctor)\//, /^stores\.ts$/],

@@ -1,12 +1,12 @@
 /** The edge to HTTP: one POST, one answer, within one time limit. Retries are not its business. */
 import type { LookupFunction } from 'node:net';
-import { errors, Pool } from 'undici';
+import { errors } from 'undici';
 import type { Clock } from '../clock.js';
 import type { Endpoint } from '../endpoint.js';
 import { messageOf } from '../errors.js';
 import { printable } from '../printable.js';
 import type { Outcome, UnreachableCause } from '../vocabulary.js';
-import { createConnector } from './connect.js';
+import { Connections, KEEP_ALIVE_MS } from './connections.js';
 import { ANSWER_BYTES_MAX, type Answer, type Ending, Exchange } from './exchange.js';
 import type { WebhookRequest } from './request.js';
 import { answeredAtMs, retryAfterMs } from './retry-policy.js';
@@ -29,9 +29,6 @@ const SCHEME = /^(bearer|basic|token)$/i;
 /** So much of a run gives it away, also where the answer is cut in its middle. */
 const TELLING_CHARS = 16;
 
-/** How long an idle connection is kept: less than the 5 s after which many servers close it. */
-const KEEP_ALIVE_MS = 4_000;
-
 export interface Sender {
   /** Never rejects: whatever goes wrong is an outcome. */
   send(request: WebhookRequest): Promise<Outcome>;
@@ -39,57 +36,23 @@ export interface Sender {
   close(): Promise<void>;
 }
 
-function openPool(endpoint: Endpoint, clock: Clock, lookup: LookupFunction): Pool {
-  const { url, concurrency, timeoutMs } = endpoint;
-  return new Pool(url.origin, {
-    connections: concurrency,
-    pipelining: 1,
-    allowH2: false,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    keepAliveMaxTimeout: KEEP_ALIVE_MS,
-    connect: createConnector(endpoint, { clock, lookup, timeoutMs }),
-    // One limit is for all of an attempt: see `send`.
-    headersTimeout: 0,
-    bodyTimeout: 0,
-  });
-}
-
-/**
- * A pool of connections to one endpoint, never more than its `concurrency`. When its certificates
- * change, a new pool takes over; the connections of the old one end with what is under way on them.
- *
- * @param current the endpoint as it is now
- */
+/** @param current the endpoint as it is now: its certificates and headers may change */
 export function createSender(
   current: () => Endpoint,
   clock: Clock,
   lookup: LookupFunction,
 ): Sender {
-  let isStopped = false;
-  let { tls } = current();
-  let pool = openPool(current(), clock, lookup);
-  const pools = new Set([pool]);
+  const connections = new Connections(current, clock, lookup);
   let lastAnswerAtMs = Number.NEGATIVE_INFINITY;
-
-  function poolNow(): Pool {
-    const endpoint = current();
-    if (endpoint.tls === tls || isStopped) return pool;
-    const old = pool;
-    void old.close().then(() => pools.delete(old));
-    tls = endpoint.tls;
-    pool = openPool(endpoint, clock, lookup);
-    pools.add(pool);
-    return pool;
-  }
 
   /**
    * A receiver may close an idle connection just as it is used again. It has not seen the request
    * then, so that sending it once more is still the same attempt.
    */
   function isWorthRepeating(ending: Ending): boolean {
-    if (ending.kind === 'answered' || ending.status !== null || isStopped) return false;
+    if (ending.kind === 'answered' || ending.status !== null) return false;
     const wasIdle = clock.monotonicMs() - lastAnswerAtMs <= KEEP_ALIVE_MS;
-    return wasIdle && causeOf(ending.error) === 'connection_reset';
+    return wasIdle && !connections.isClosed && causeOf(ending.error) === 'connection_reset';
   }
 
   async function send({ path, headers, body }: WebhookRequest): Promise<Outcome> {
@@ -97,7 +60,7 @@ export function createSender(
     const options = { method: 'POST', path, headers, body } as const;
     const dispatched = () => {
       const exchange = new Exchange();
-      poolNow().dispatch(options, exchange);
+      connections.pool().dispatch(options, exchange);
       return exchange;
     };
     let exchange = dispatched();
@@ -117,25 +80,22 @@ export function createSender(
       return outcomeOf(ending.answer, endpoint, clock.nowMs());
     }
     const cause = causeOf(ending.error);
-    if (isTooLate && cause !== 'proxy') {
-      const { status } = ending;
-      const what = status === null ? 'no answer' : `answered ${status}, but no end of the answer`;
-      const detail = `${what} within ${endpoint.timeoutMs} ms`;
-      return { kind: 'unreachable', cause: 'timeout', detail };
-    }
-    if (isStopped) {
+    // A proxy that has not answered in time has said so itself.
+    if (isTooLate && cause !== 'proxy') return tooLate(ending.status, endpoint.timeoutMs);
+    if (connections.isClosed) {
       const detail = 'broken off by a stop of the relay';
       return { kind: 'unreachable', cause: 'stopped', detail };
     }
     return { kind: 'unreachable', cause, detail: printable(messageOf(ending.error)) };
   }
 
-  async function close(): Promise<void> {
-    isStopped = true;
-    await Promise.all(Array.from(pools, (each) => each.destroy()));
-  }
+  return { send, close: () => connections.close() };
+}
 
-  return { send, close };
+/** `status`: of an answer that did not end; null when there was none. */
+function tooLate(status: number | null, timeoutMs: number): Outcome {
+  const what = status === null ? 'no answer' : `answered ${status}, but no end of the answer`;
+  return { kind: 'unreachable', cause: 'timeout', detail: `${what} within ${timeoutMs} ms` };
 }
 
 function outcomeOf(
