@@ -109,13 +109,15 @@ const PATTERNS = {
  * @param {import('./receiver.mjs').Receiver} receiver
  * @param {Pattern} pattern
  * @param {number} count
+ * @param {object} route what it is to have beside the usual
  * @returns {Promise<Spent>}
  */
-async function measure(receiver, { write, inScript }, count) {
+async function measure(receiver, { write, inScript }, count, route) {
   const server = await startRedis();
   const redis = new Redis(server.url, { protocol: 2 });
   await receiver.reset();
-  const relay = await startRelay(shopFile(server.url, { url: receiver.url, secrets: [SECRET] }));
+  const endpoint = { url: receiver.url, secrets: [SECRET] };
+  const relay = await startRelay(shopFile(server.url, endpoint, route));
   await relay.ready();
   const resting = await look(redis);
   await sleep(AT_REST_MS);
@@ -145,14 +147,15 @@ async function measure(receiver, { write, inScript }, count) {
   };
 }
 
-/** @param {readonly string[]} args keys */
-export async function commands([keys = '10000']) {
+/** @param {readonly string[]} args keys; `value` when the webhooks are to carry the value */
+export async function commands([keys = '10000', which]) {
   const count = Number(keys);
   /** @param {number | undefined} calls */
   const each = (calls = 0) => (calls / count).toFixed(2);
+  const route = which === 'value' ? { include: ['value'] } : {};
   const receiver = await startReceiver();
   for (const [name, pattern] of Object.entries(PATTERNS)) {
-    const { all, inScripts, reads, atRest } = await measure(receiver, pattern, count);
+    const { all, inScripts, reads, atRest } = await measure(receiver, pattern, count, route);
     process.stdout.write(`${name}, ${count} keys: calls for each\n`);
     for (const [command, calls] of [...all].sort(([, a], [, b]) => b - a)) {
       if (calls / count < SHOWN_FROM) continue;

@@ -1,10 +1,9 @@
 /** The relay, wired. */
 import { setMaxListeners } from 'node:events';
 import { type Check, startAdmin } from './admin/server.js';
-import { globsOf, isRouted } from './capture/build.js';
-import { Capture, type Index } from './capture/capture.js';
+import { Capture } from './capture/capture.js';
+import type { Index } from './capture/parts.js';
 import { type Chance, type Clock, untilAborted } from './clock.js';
-import type { Deadlines } from './deadlines/deadlines.js';
 import { Tracker } from './deadlines/tracker.js';
 import { LiveEndpoint } from './delivery/live-endpoint.js';
 import { createLookup } from './delivery/lookup.js';
@@ -15,14 +14,17 @@ import { Lifecycle } from './lifecycle.js';
 import { createLog, type LogOutput } from './log.js';
 import { Metrics } from './metrics.js';
 import type { Outbox } from './outbox/outbox.js';
+import { globsOf, isRouted } from './routing.js';
 import { ServerClock } from './source/server-clock.js';
 import { Source, type SourceParts } from './source/source.js';
 import { markerKey, ownKeyPrefix } from './state/format.js';
 import { createStores } from './stores.js';
+import { ValueKeeper } from './values/keeper.js';
+import type { Values } from './values/values.js';
 import { VERSION } from './version.js';
 import type { Settings } from './vocabulary.js';
 import { Standby, type StandbyParts } from './watch/standby.js';
-import { Watch } from './watch/watch.js';
+import { Watch, type WatchParts } from './watch/watch.js';
 
 /** How much longer than `shutdown.grace` the last attempts may take to be broken off. */
 const BREAK_OFF_MS = 2_000;
@@ -92,22 +94,26 @@ async function start(wiring: Wiring): Promise<void> {
   });
   const stores = createStores(wiring);
   await openAdmin(wiring, () => [...source.checks(), ...stores.checks()]);
-  const { outbox, deadlines, lease } = stores.open();
+  const { outbox, deadlines, values: kept, lease } = stores.open();
   metrics.watchProcess();
   metrics.watchOutbox((endpoint) => outbox.depth(endpoint));
   startDelivery(wiring, outbox);
   const tracker = new Tracker(deadlines, (key) => watch.tracked(key.database, key.deadlineMs));
-  const capture = startCapture(wiring, outbox, {
+  const values = createValueKeeper(wiring, kept);
+  const capture = startCapture(wiring, outbox, values, {
     of: (keys) => deadlines.of(keys),
     overtaken: (keys) => tracker.overtaken(keys),
     changed: (keys) => watch.changed(keys),
-    removed: (keys) => tracker.removed(keys),
+    removed: async (keys) => {
+      await tracker.removed(keys);
+      await values?.removed(keys);
+    },
   });
   metrics.watchCapture(
     () => capture.queued,
     () => deadlines.count(),
   );
-  const watch = createWatch(wiring, deadlines, tracker, capture);
+  const watch = createWatch(wiring, { deadlines, tracker, values, capture });
   const standby = startStandby(wiring, { watch, lease, deadlines, capture });
   // At the same time: what expires while the state is away at the start is captured as well.
   await Promise.all([startSource(wiring, source), stores.usable()]);
@@ -166,12 +172,28 @@ function startDelivery(wiring: Wiring, outbox: Outbox): void {
   );
 }
 
-function startCapture(wiring: Wiring, outbox: Outbox, index: Index): Capture {
+/** Null when no route asks for a value: then none costs anything. */
+function createValueKeeper(
+  { settings, events, clock }: Wiring,
+  values: Values,
+): ValueKeeper | null {
+  const { routes } = settings;
+  const isAsked = routes.some(({ includesValue, lookup }) => includesValue || lookup !== null);
+  return isAsked ? new ValueKeeper({ routes, values, events: events.values, clock }) : null;
+}
+
+function startCapture(
+  wiring: Wiring,
+  outbox: Outbox,
+  values: ValueKeeper | null,
+  index: Index,
+): Capture {
   const { settings, events, lifecycle, graceOver, clock, chance } = wiring;
   const capture = new Capture({
     routes: settings.routes,
     outbox,
     index,
+    values,
     events: events.capture,
     clock,
     chance,
@@ -189,18 +211,14 @@ function isWantedBy({ routes, state }: Settings): (key: Buffer) => boolean {
 
 function createWatch(
   wiring: Wiring,
-  deadlines: Deadlines,
-  tracker: Tracker,
-  capture: Capture,
+  parts: Pick<WatchParts, 'deadlines' | 'tracker' | 'values' | 'capture'>,
 ): Watch {
   const { settings, events, clock, serverClock } = wiring;
   return new Watch({
     databases: settings.redis.databases,
     globs: globsOf(settings.routes),
     isWanted: isWantedBy(settings),
-    deadlines,
-    tracker,
-    capture,
+    ...parts,
     serverNowMs: () => serverClock.nowMs(),
     events: events.watch,
     clock,

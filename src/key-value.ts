@@ -16,7 +16,9 @@ export type ValueOmission =
   /** It was no longer there when it was to be read, or never seen. */
   | 'gone'
   /** Of a type that this version cannot read, or that the relay may not. */
-  | 'unsupported';
+  | 'unsupported'
+  /** Of a `lookup`: Redis could not be asked when the delivery was built. */
+  | 'unavailable';
 
 /** What was read of a key's value. Made by the source, put into the body by capture. */
 export interface KeyValue {
@@ -30,4 +32,16 @@ export interface KeyValue {
   readonly omitted: ValueOmission | null;
   /** By the clock of the Redis that holds the key; null when it was never read. */
   readonly readAtMs: number | null;
+}
+
+/** The value of a route's `lookup`, and the key that it was read of. */
+export interface LookedUp extends KeyValue {
+  /** The key's exact bytes. */
+  readonly key: Buffer;
+}
+
+/** What a webhook of one route carries beside what Redis told; null what the route does not ask for. */
+export interface RouteValues {
+  readonly value: KeyValue | null;
+  readonly lookup: LookedUp | null;
 }

@@ -1,11 +1,19 @@
 /** The Prometheus metrics. Labels come from the file, never from keys, and every series starts at 0. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { ValueOmission } from './key-value.js';
 import type { Depth } from './outbox/outbox.js';
-import type { DetectedBy, Outcome, Settings, StateOperation } from './vocabulary.js';
+import type { StateOperation } from './state/health.js';
+import type { DetectedBy, Outcome, Settings } from './vocabulary.js';
 
 const PREFIX = 'expiry_relay_';
 
 const DETECTED_BY: Readonly<Record<DetectedBy, true>> = { notification: true, recovery: true };
+const VALUE_OMISSIONS: Readonly<Record<ValueOmission, true>> = {
+  too_large: true,
+  gone: true,
+  unsupported: true,
+  unavailable: true,
+};
 const OUTCOMES: Readonly<Record<Outcome['kind'], true>> = {
   accepted: true,
   refused: true,
@@ -54,9 +62,15 @@ export class Metrics {
     help: 'Expirations of keys too long to be sent.',
     registers: [this.#registry],
   });
+  readonly valuesOmitted = new Counter({
+    name: `${PREFIX}values_omitted_total`,
+    help: 'Values that a route asks for and its webhooks went without.',
+    labelNames: ['route', 'why'],
+    registers: [this.#registry],
+  });
   readonly expirationsDropped = new Counter({
     name: `${PREFIX}expirations_dropped_total`,
-    help: 'Expirations that came faster than they could be taken, and are lost.',
+    help: 'Expirations that came faster than they could be taken: lost, unless their deadlines are known.',
     registers: [this.#registry],
   });
   readonly noticesDropped = new Counter({
@@ -174,8 +188,11 @@ export class Metrics {
 
   constructor(settings: Pick<Settings, 'endpoints' | 'routes'>) {
     this.#endpoints = [...settings.endpoints.keys()];
-    for (const { name: route } of settings.routes) {
+    for (const { name: route, includesValue, lookup } of settings.routes) {
       this.lateness.zero({ route });
+      if (includesValue || lookup !== null) {
+        for (const why of Object.keys(VALUE_OMISSIONS)) this.valuesOmitted.inc({ route, why }, 0);
+      }
       for (const detected_by of Object.keys(DETECTED_BY)) {
         this.expirations.inc({ route, detected_by }, 0);
       }

@@ -1,4 +1,4 @@
-/** A route's `path` with its `{name}`s, and how a key's params get into it. Pure. */
+/** A route's `path` and `lookup` with their `{name}`s, and how a key's params get into them. Pure. */
 import type { Params } from './vocabulary.js';
 
 export const PLACEHOLDER = /\{([^{}]+)\}/g;
@@ -30,4 +30,13 @@ export function fillPath(template: string, params: Params): string {
     .map((segment) => (/^\.{1,2}$/.test(segment) ? segment.replaceAll('.', '%2E') : segment))
     .join('/');
   return [safe, ...query].join('?');
+}
+
+/** The key with every `{name}` filled in, byte for byte. */
+export function fillKey(template: string, params: Params): Buffer {
+  const parts = template.split(PLACEHOLDER);
+  // The names are what stands between the other parts.
+  return Buffer.concat(
+    parts.map((part, at) => (at % 2 === 0 ? Buffer.from(part) : (params[part] ?? Buffer.alloc(0)))),
+  );
 }

@@ -14,6 +14,9 @@ import { defineOutboxScripts } from './outbox/scripts/scripts.js';
 import { Upkeep } from './outbox/upkeep.js';
 import { ALWAYS_HELD, type Lease, RedisLease } from './state/lease.js';
 import { RedisState } from './state/redis-state.js';
+import { MemoryValues } from './values/memory-values.js';
+import { RedisValues } from './values/redis-values.js';
+import type { Values } from './values/values.js';
 import type { ClaimedKey, DeadLetter, Settings, StateSettings } from './vocabulary.js';
 
 export interface StoresParts {
@@ -34,6 +37,7 @@ export interface Stores {
   readonly open: () => {
     readonly outbox: Outbox;
     readonly deadlines: Deadlines;
+    readonly values: Values;
     readonly lease: Lease;
   };
   /** Resolves when it can be used, or at a stop; rejects when waiting cannot help. */
@@ -50,7 +54,7 @@ export function createStores(parts: StoresParts): Stores {
       const outbox = new MemoryOutbox(clock, onEvicted, MEMORY_OUTBOX_LIMITS, onClaimed);
       return {
         checks: () => [],
-        open: () => ({ outbox, deadlines, lease: ALWAYS_HELD }),
+        open: () => ({ outbox, deadlines, values: new MemoryValues(), lease: ALWAYS_HELD }),
         usable: async () => undefined,
       };
     }
@@ -109,7 +113,7 @@ function createRedisStores(
       lifecycle.onStop('upkeep', () => upkeep.stop());
       lease.start();
       lifecycle.onStop('lease', () => lease.stop());
-      return { outbox, deadlines, lease };
+      return { outbox, deadlines, values: new RedisValues(state, lease), lease };
     },
   };
 }

@@ -89,6 +89,12 @@ export interface Route {
   readonly path: string;
   /** Whether an expiration that can only be inferred is delivered. */
   readonly onAmbiguous: 'deliver' | 'skip';
+  /** Whether the webhook carries the value that the key had. */
+  readonly includesValue: boolean;
+  /** The key whose value it carries, too, with `{name}`s to fill; null when it carries none. */
+  readonly lookup: string | null;
+  /** Of either value; a larger one is left out. */
+  readonly valueBytesMax: number;
 }
 
 /** One expiration for one route and endpoint. Made by capture, kept by the outbox. */
@@ -235,21 +241,6 @@ export type StateSettings =
        */
       readonly unknownEndpointGraceMs: number;
     };
-
-/** What the state Redis is used for. */
-export type StateOperation =
-  | 'connect'
-  | 'verify'
-  | 'enqueue'
-  | 'claim'
-  | 'track'
-  | 'watch'
-  | 'settle'
-  | 'beat'
-  | 'reclaim'
-  | 'upkeep'
-  | 'depth'
-  | 'dead_letters';
 
 /** An address to listen on; port 0 lets the system choose. */
 export interface ListenAddress {

@@ -100,16 +100,17 @@ const FLOORS: readonly (readonly RegExp[])[] = [
     /^(vocabulary|endpoint|key-value|clock|errors|key-name|redis-cli|secret|printable|counted|version|http-server|gathered-output)\.ts$/,
   ],
   [
-    /^(glob|match|path-template)\.ts$/,
+    /^(glob|match|path-template|routing)\.ts$/,
     /^delivery\/(key-pair|sign|retry-policy|request|refused-addresses)\.ts$/,
     /^capture\/build\.ts$/,
     /^outbox\/outbox\.ts$/,
     /^deadlines\/deadlines\.ts$/,
+    /^values\/(shape|values)\.ts$/,
     /^config\//,
   ],
   [/^(metrics|log|lifecycle|redis-client|bell)\.ts$/, /^(events|state)\//],
   [
-    /^(source|outbox|deadlines|admin|receiver)\//,
+    /^(source|outbox|deadlines|values|admin|receiver)\//,
     /^delivery\/(send|connect|connections|tunnel|exchange|lookup|rate-limiter)\.ts$/,
   ],
   [/^(capture|delivery)\//],
@@ -165,9 +166,11 @@ describe('imports', () => {
     expect(apart).toEqual([]);
   });
 
-  it('let stores.ts alone pick an outbox and an index of deadlines', () => {
+  it('let stores.ts alone pick where outbox, deadlines and values are kept', () => {
     const pickers = [...imports].filter(([, targets]) =>
-      targets.some((target) => /^(outbox|deadlines)\/memory-(outbox|deadlines)\.ts$/.test(target)),
+      targets.some((target) =>
+        /^(outbox|deadlines|values)\/memory-(outbox|deadlines|values)\.ts$/.test(target),
+      ),
     );
     expect(pickers.map(([path]) => path)).toEqual(['stores.ts']);
   });

@@ -1,45 +1,17 @@
 /** From an expiration to its deliveries: what is stored once and sent unchanged ever after. Pure. */
 import { createHash } from 'node:crypto';
 import { stringify } from 'safe-stable-stringify';
+import type { KeyValue, RouteValues } from '../key-value.js';
 import { fillPath } from '../path-template.js';
 import { decodeUtf8, printableBytes } from '../printable.js';
+import { matchRoute } from '../routing.js';
 import type { Delivery, Expiration, Params, Route } from '../vocabulary.js';
 
 const lossyDecoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
-/** The first pattern that matches gives the params; null when none does. */
-export function matchRoute(route: Route, key: Uint8Array): Params | null {
-  for (const pattern of route.patterns) {
-    const params = pattern.match(key);
-    if (params !== null) return params;
-  }
-  return null;
-}
-
-/** Redis allows keys of 512 MiB; a body that carries one is no webhook. */
-export const KEY_BYTES_MAX = 1024 * 1024;
-
-/** Whether a route is about the key, and it can be sent. */
-export function isRouted(routes: readonly Route[], key: Buffer): boolean {
-  return key.length <= KEY_BYTES_MAX && routes.some((route) => matchRoute(route, key) !== null);
-}
-
-/** More sweeps than this cost more than one that looks at every key. */
-const GLOBS_MAX = 3;
-
-/** What to look for among all keys, as Redis's own globs; null stands for every key. */
-export function globsOf(routes: readonly Route[]): readonly (string | null)[] {
-  const prefixes = new Set(
-    routes.flatMap(({ patterns }) => patterns.map(({ source }) => literalPrefix(source))),
-  );
-  if (prefixes.has('') || prefixes.size > GLOBS_MAX) return [null];
-  return [...prefixes].map((prefix) => `${prefix}*`);
-}
-
-/** What every key that matches begins with, as far as it is plain. */
-function literalPrefix(source: string): string {
-  return /^[\w:.,;@#/+=-]*/.exec(source)?.[0] ?? '';
-}
+/** For a route that asks for no value. */
+const NONE: RouteValues = { value: null, lookup: null };
+const NOTHING: ReadonlyMap<string, RouteValues> = new Map();
 
 /**
  * The webhook id: unique per expiration, route and endpoint. `occurrence` tells one expiration
@@ -67,10 +39,30 @@ function isoOf(timeMs: number | null): string | null {
   return timeMs === null ? null : new Date(timeMs).toISOString();
 }
 
-/** The body: compact JSON in UTF-8, its keys sorted at every level. */
-export function buildBody(expiration: Expiration, route: Route, params: Params): Buffer {
-  const { key } = expiration;
+/** A key's text, and its exact bytes where they are no text. */
+function keyFieldsOf(key: Buffer) {
   const exactText = decodeUtf8(key);
+  return exactText === null
+    ? { key: textOf(key), key_base64: key.toString('base64') }
+    : { key: exactText };
+}
+
+function fieldsOf({ value, base64, omitted, readAtMs }: KeyValue) {
+  return {
+    value,
+    value_read_at: isoOf(readAtMs),
+    ...(base64 === null ? {} : { value_base64: base64 }),
+    ...(omitted === null ? {} : { value_omitted: omitted }),
+  };
+}
+
+/** The body: compact JSON in UTF-8, its keys sorted at every level. */
+export function buildBody(
+  expiration: Expiration,
+  route: Route,
+  params: Params,
+  { value, lookup }: RouteValues = NONE,
+): Buffer {
   const expiredAt = isoOf(expiration.expiredAtMs);
   const detectedAt = isoOf(expiration.detectedAtMs);
   const body = {
@@ -81,12 +73,13 @@ export function buildBody(expiration: Expiration, route: Route, params: Params):
       detected_at: detectedAt,
       detected_by: expiration.detectedBy,
       expired_at: expiredAt,
-      key: exactText ?? textOf(key),
-      ...(exactText === null ? { key_base64: key.toString('base64') } : {}),
+      ...keyFieldsOf(expiration.key),
       params: Object.fromEntries(
         Object.entries(params).map(([name, bytes]) => [name, textOf(bytes)]),
       ),
       route: route.name,
+      ...(value === null ? {} : fieldsOf(value)),
+      ...(lookup === null ? {} : { lookup: { ...fieldsOf(lookup), ...keyFieldsOf(lookup.key) } }),
     },
   };
   return Buffer.from(stringify(body));
@@ -97,11 +90,13 @@ export function buildDeliveries(
   expiration: Expiration,
   routes: readonly Route[],
   occurrence: string,
+  carried: ReadonlyMap<string, RouteValues> = NOTHING,
 ): Delivery[] {
   return routes.flatMap((route) => {
     if (expiration.detectedBy === 'recovery' && route.onAmbiguous === 'skip') return [];
     const params = matchRoute(route, expiration.key);
-    return params === null ? [] : deliveriesOf(expiration, route, params, occurrence);
+    if (params === null) return [];
+    return deliveriesOf(expiration, route, params, occurrence, carried.get(route.name));
   });
 }
 
@@ -110,8 +105,9 @@ function deliveriesOf(
   route: Route,
   params: Params,
   occurrence: string,
+  values: RouteValues = NONE,
 ): Delivery[] {
-  const body = buildBody(expiration, route, params);
+  const body = buildBody(expiration, route, params, values);
   const path = fillPath(route.path, params);
   const keyLabel = printableBytes(expiration.key);
   return route.to.map((endpoint) => ({

@@ -6,28 +6,23 @@
  * later: an expiration that was heard behind notices of its key follows them through their lane.
  */
 import { Bell } from '../bell.js';
-import type { Chance, Clock } from '../clock.js';
 import { FencedError } from '../errors.js';
-import type { CaptureEvents } from '../events/capture-events.js';
 import { nameOf } from '../key-name.js';
-import type { Outbox } from '../outbox/outbox.js';
-import type {
-  ClaimedKey,
-  Delivery,
-  Expiration,
-  KeyInDatabase,
-  Notice,
-  Route,
-} from '../vocabulary.js';
-import { buildDeliveries, isRouted, KEY_BYTES_MAX, occurrenceOf } from './build.js';
+import { isRouted, KEY_BYTES_MAX } from '../routing.js';
+import type { ClaimedKey, Delivery, Expiration, Notice } from '../vocabulary.js';
+import { buildDeliveries, occurrenceOf } from './build.js';
 import { Lane } from './lane.js';
 import { type Ended, inOrder, type Known, type Noted, withDeadlines } from './lives.js';
+import type { ByRoute, CaptureParts } from './parts.js';
 
-/** Expirations and notices between the source and the outbox: several seconds of a fast server's. */
-const QUEUED_MAX = 200_000;
+/**
+ * Expirations and notices between the source and the outbox: a second of a fast server's, some 50 MB.
+ * Beyond it the index is what is relied on.
+ */
+const QUEUED_MAX = 50_000;
 
 /** The keys of these, together. */
-const QUEUED_BYTES_MAX = 64 * 1024 * 1024;
+const QUEUED_BYTES_MAX = 32 * 1024 * 1024;
 
 /** Whoever makes Redis expire keys waits while there are more: the index keeps them meanwhile. */
 const ROOM_MAX = 5_000;
@@ -41,27 +36,6 @@ const SLICE_MS = 5;
 const RETRY_FIRST_MS = 100;
 /** Short: while it waits, what is heard waits with it, and no other replica takes the watch. */
 const RETRY_MS_MAX = 500;
-
-/** What capture needs of the index of deadlines, and of the keys. */
-export interface Index {
-  /** The deadline that is known of each key; null where none is. */
-  of(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]>;
-  /** These keys are about to be claimed: what is being read of them is out of date. */
-  overtaken(keys: readonly KeyInDatabase[]): void;
-  /** Reads the deadlines of these keys again; resolves with those that are gone. */
-  changed(keys: readonly KeyInDatabase[]): Promise<readonly KeyInDatabase[]>;
-  /** These keys went for another reason than their deadlines. */
-  removed(keys: readonly KeyInDatabase[]): Promise<void>;
-}
-
-export interface CaptureParts {
-  readonly routes: readonly Route[];
-  readonly outbox: Outbox;
-  readonly index: Index;
-  readonly events: CaptureEvents;
-  readonly clock: Clock;
-  readonly chance: Chance;
-}
 
 /** What becomes of some expirations. */
 interface Built {
@@ -159,14 +133,19 @@ export class Capture {
 
   /** Resolves with how many of these are claimed: all, or null when they are given up. */
   async #claim(slice: readonly Ended[]): Promise<number | null> {
-    const { index, clock } = this.#parts;
+    const { index, values, clock } = this.#parts;
     const deadlines = await this.#persist(() => index.of(slice));
     if (deadlines === null) return null;
     const known = withDeadlines(slice, deadlines, (key) => this.#notices.has(key));
     for (let from = 0; from < known.length; ) {
       if (from > 0) await clock.turn();
-      const { deliveries, claimed, built } = this.#build(known.slice(from));
+      const some = known.slice(from, from + (values?.countMax ?? known.length));
+      const carried = await this.#carriedBy(some);
+      if (carried === null) return null;
+      const { deliveries, claimed, built } = this.#build(some, carried);
       if (!(await this.#enqueue(deliveries, claimed))) return null;
+      // Of what is left behind, the next ones of the key make nothing.
+      void values?.claimed(claimed).catch(() => undefined);
       from += built;
     }
     // An entry may be about another life, which may never have begun.
@@ -178,20 +157,28 @@ export class Capture {
     return slice.length;
   }
 
-  #build(known: readonly Known[]): Built {
+  /** The values that their webhooks carry, by route; null when they are given up. */
+  async #carriedBy(known: readonly Known[]): Promise<readonly ByRoute[] | null> {
+    const { values } = this.#parts;
+    if (values === null) return [];
+    return this.#persist(() => values.of(known.map(({ expiration }) => expiration)));
+  }
+
+  #build(known: readonly Known[], carried: readonly ByRoute[]): Built {
     const { routes, events, clock, chance } = this.#parts;
     const endMs = clock.monotonicMs() + SLICE_MS;
     const deliveries: Delivery[] = [];
     const claimed: ClaimedKey[] = [];
     let built = 0;
     let recovered = 0;
-    for (const { expiration, entryMs } of known) {
+    for (const [at, { expiration, entryMs }] of known.entries()) {
       built += 1;
       const { database, key, detectedBy, detectedAtMs, expiredAtMs } = expiration;
       const claim = { database, key, deadlineMs: entryMs, detectedAtMs };
       // Its entry is gone: it was heard of after all, or has another life.
       if (detectedBy === 'recovery' && expiredAtMs === null) continue;
-      const its = buildDeliveries(expiration, routes, occurrenceOf(expiration) ?? chance.token());
+      const occurrence = occurrenceOf(expiration) ?? chance.token();
+      const its = buildDeliveries(expiration, routes, occurrence, carried[at]);
       events.expired(expiration, its);
       deliveries.push(...its);
       if (its.length > 0 || entryMs !== null) claimed.push(claim);

@@ -1,9 +1,10 @@
-import { buildDeliveries, matchRoute } from '../capture/build.js';
+import { buildDeliveries } from '../capture/build.js';
 import { systemChance, systemClock } from '../clock.js';
 import { loadSettings } from '../config/load.js';
 import { buildRequest } from '../delivery/request.js';
 import type { Endpoint } from '../endpoint.js';
 import { printable, printableBytes } from '../printable.js';
+import { matchRoute } from '../routing.js';
 import { Secret } from '../secret.js';
 import type { Delivery, Params, Settings } from '../vocabulary.js';
 import type { CommandAction, FileOption } from './context.js';

@@ -128,24 +128,35 @@ function checkTargets(path: Path, raw: unknown, endpoints: EndpointNames | null)
   });
 }
 
-/** Every `{name}` in `path` is captured by every pattern. */
-function checkPlaceholders(path: Path, route: Readonly<Record<string, unknown>>): Complaint[] {
+/** Every `{name}` in `path` or `lookup` is captured by every pattern. */
+function checkPlaceholders(
+  path: Path,
+  route: Readonly<Record<string, unknown>>,
+  field: 'path' | 'lookup',
+): Complaint[] {
   const patterns = understoodBy(routeFields.match, route.match);
-  const routePath = understoodBy(routeFields.path, route.path);
-  if (patterns === undefined || routePath === undefined) return [];
+  const template = understoodBy(routeFields[field], route[field]);
+  if (patterns === undefined || template === undefined) return [];
   const missing = new Set(
-    placeholdersOf(routePath).filter(
-      (name) => !patterns.every(({ names }) => names.includes(name)),
-    ),
+    placeholdersOf(template).filter((name) => !patterns.every(({ names }) => names.includes(name))),
   );
   return Array.from(missing, (name) =>
     complain(
-      [...path, 'path'],
+      [...path, field],
       mismatch('only {name}s that every pattern captures', {
         quoting: `{${name}} is not captured by every one`,
       }),
     ),
   );
+}
+
+/** A limit of nothing would be ignored. */
+function checkValueMax(path: Path, route: Readonly<Record<string, unknown>>): Complaint[] {
+  const isUseless =
+    isGiven(route, 'value_max') && !isGiven(route, 'include') && !isGiven(route, 'lookup');
+  if (!isUseless) return [];
+  const wording = mismatch('include: [value] or lookup beside value_max', { found: 'neither' });
+  return [complain([...path, 'value_max'], wording, 'key')];
 }
 
 function checkRoutes(
@@ -158,7 +169,12 @@ function checkRoutes(
     const route = asMapping(raw);
     if (route === null) return [];
     const path = ['routes', index];
-    const complaints = [...checkTargets(path, route.to, names), ...checkPlaceholders(path, route)];
+    const complaints = [
+      ...checkTargets(path, route.to, names),
+      ...checkPlaceholders(path, route, 'path'),
+      ...checkPlaceholders(path, route, 'lookup'),
+      ...checkValueMax(path, route),
+    ];
     const name = understoodBy(routeFields.name, route.name);
     if (name === undefined) return complaints;
     const first = firstWithName.get(name);

@@ -18,7 +18,7 @@ import {
   SIZE_PATTERN,
   wholeExpected,
 } from './quantities.js';
-import { kindOf, mismatch, type Reading, statement, toIssueText } from './wording.js';
+import { kindOf, mismatch, type Reading, toIssueText } from './wording.js';
 
 function transformWith<Input, Output>(read: (input: Input) => Reading<Output>) {
   return (input: Input, context: z.RefinementCtx): Output => {
@@ -157,15 +157,4 @@ export function oneOrMany<Item extends z.core.SomeType>(expected: string, item: 
       error: () => toIssueText(mismatch(`${expected}, or a list of them`)),
     })
     .transform((found) => (Array.isArray(found) ? found : [found]) as z.output<Item>[]);
-}
-
-/** A key of the contract that this version refuses, whatever its value. */
-export function notYet<Eventual extends z.core.SomeType>(eventual: Eventual) {
-  return z
-    .preprocess((input, context) => {
-      const message = toIssueText(statement('not supported yet; leave this key out', 'key'));
-      context.addIssue({ code: 'custom', message });
-      return input;
-    }, eventual)
-    .optional();
 }

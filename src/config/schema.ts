@@ -10,7 +10,6 @@ import {
   list,
   mapping,
   named,
-  notYet,
   oneOrMany,
   size,
   text,
@@ -21,6 +20,7 @@ import {
   FILE_PATH_PATTERN,
   NAME_EXPECTED,
   NAME_PATTERN,
+  readLookup,
   readRoutePath,
   readStatePrefix,
 } from './texts.js';
@@ -153,12 +153,15 @@ const route = mapping({
   path: text('a path such as /orders/{id}/cancel', readRoutePath)
     .optional()
     .describe("Appended to the endpoint's URL; {name}s are filled in, percent-encoded"),
-  include: notYet(list(choice(['value']), { min: 1, max: 1 })).describe(
-    'Not supported yet. [value]: send the value that the key had',
-  ),
-  value_max: notYet(size(VALUE_BYTES_RANGE)).describe(
-    'Not supported yet. The largest value to send, such as 16KiB',
-  ),
+  include: list(choice(['value']), { min: 1, max: 1 })
+    .optional()
+    .describe('[value]: the value that the key had just before it expired'),
+  lookup: text('a key such as order:{id}', readLookup)
+    .optional()
+    .describe('A key whose value is sent, too, read when the webhook is made; with {name}s'),
+  value_max: size(VALUE_BYTES_RANGE)
+    .prefault('16KiB')
+    .describe('The largest value that is sent, at most 1MiB; a larger one is left out'),
   on_ambiguous: choice(['deliver', 'skip'])
     .prefault('deliver')
     .describe('What to do when an expiration is only inferred (detected_by: recovery)'),

@@ -16,6 +16,8 @@ import { type Reading, refused, understood } from './wording.js';
 export const HEADER_CHARS_MAX = 8192;
 /** With the endpoint's own path it stays well under the 8 KiB that common servers read. */
 export const PATH_CHARS_MAX = 2048;
+/** Keys are short; what stands in the file is no place for a long one. */
+export const LOOKUP_CHARS_MAX = 1024;
 export const NAME_PATTERN = /^[A-Za-z0-9_-]{1,64}$/;
 export const NAME_EXPECTED = 'a name of 1–64 letters, digits, - and _';
 /** What a path may be on Linux. */
@@ -144,6 +146,21 @@ export function readHeaderValue(text: string): Reading<Secret> {
     return refused(expected, { found: 'one with characters that no header can hold' });
   }
   return understood(new Secret(text));
+}
+
+/** A key with `{name}`s, as written. */
+export function readLookup(text: string): Reading<string> {
+  const expected = 'a key such as order:{id}';
+  if (text === '') return refused(expected, { found: 'an empty text' });
+  if (text.length > LOOKUP_CHARS_MAX) {
+    return refused(`a key of at most ${LOOKUP_CHARS_MAX} characters`, {
+      found: `one of ${text.length}`,
+    });
+  }
+  if (/[{}]/.test(text.replace(PLACEHOLDER, ''))) {
+    return refused(expected, { hint: 'each { needs a name and a }' });
+  }
+  return understood(text);
 }
 
 /** What RFC 3986 allows in a path (with `/`) and in a query. */

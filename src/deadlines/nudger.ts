@@ -60,6 +60,8 @@ export interface NudgerParts {
    */
   readonly onMissing: (missing: readonly Deadline[], signal: AbortSignal) => Promise<void>;
   readonly onNudged: (count: number) => void;
+  /** Told of entries before they are held, `AHEAD_MS` before their deadlines or later. */
+  readonly onTaken: (taken: readonly Deadline[]) => Promise<void>;
   /** Resolves when what Redis says of expired keys finds room, or the signal aborts. */
   readonly room: (signal: AbortSignal) => Promise<void>;
   /** Resolves when all expirations that were heard are claimed, or the signal aborts. */
@@ -97,7 +99,7 @@ export class Nudger {
 
   /** Takes out of the index what will soon be due. */
   async #take(signal: AbortSignal): Promise<void> {
-    const { database, deadlines, serverNowMs, clock } = this.#parts;
+    const { database, deadlines, serverNowMs, clock, onTaken } = this.#parts;
     // Those that were taken before, by whoever watched then.
     const nowMs = serverNowMs();
     const taken = await deadlines.overdue(database, nowMs + AHEAD_MS, RECHECK_BATCH);
@@ -105,6 +107,7 @@ export class Nudger {
     while (!signal.aborted) {
       this.#newestMs = Number.POSITIVE_INFINITY;
       const due = await deadlines.take(database, serverNowMs() + AHEAD_MS, BATCH);
+      if (due.length > 0) await onTaken(due);
       this.#hold(due);
       if (due.length === BATCH) {
         while (this.#held.length >= HELD_MAX && !signal.aborted) {

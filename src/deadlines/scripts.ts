@@ -2,12 +2,7 @@
  * What is atomic in the index of deadlines in Redis. Scores are deadlines. The first key is the watch,
  * the first argument its token: only the replica that watches writes the index.
  */
-import { FENCE } from '../state/scripts.js';
-
-const WATCHING = `${FENCE}
-local refusal = fenced(KEYS[1], ARGV[1])
-if refusal then return refusal end
-`;
+import { WATCHING } from '../state/scripts.js';
 
 /**
  * KEYS: watch, tracked, overdue. ARGV: token; how many keys have a deadline, and how many none; for each

@@ -69,6 +69,18 @@ const CONFIG: Needs = [
   ['+config', 'warning', [`CONFIG GET ${SETTING}`, `CONFIG SET ${SETTING} ${WANTED_FLAGS}`]],
 ];
 
+/** For `include` and `lookup`, each with a key to read. */
+const READ_VALUES = {
+  '+type': ['TYPE', KEY],
+  '+memory|usage': ['MEMORY', 'USAGE', KEY],
+  '+getrange': ['GETRANGE', KEY, '0', '1'],
+  '+hrandfield': ['HRANDFIELD', KEY, '1', 'WITHVALUES'],
+  '+lrange': ['LRANGE', KEY, '0', '1'],
+  '+srandmember': ['SRANDMEMBER', KEY, '1'],
+  '+zrange': ['ZRANGE', KEY, '0', '1', 'WITHSCORES'],
+  '+xrange': ['XRANGE', KEY, '-', '+', 'COUNT', '1'],
+} as const;
+
 const NO_TOUCH: Needs = [['+client|no-touch', 'warning', ['CLIENT NO-TOUCH ON']]];
 
 const STATE: Needs = [
@@ -150,12 +162,13 @@ export function rightsInRedis(settings: Settings, abilities: Abilities): Rights 
       { words: ['EVAL', 'return(1)', '1', example], command: null, object, isHarmless: true },
     ]),
     { words: ['SCAN', '0'], command: '+scan', object: null, isHarmless: true },
+    ...valueProbes(routes, abilities),
     // The last ones: afterwards a connection only listens.
     ...channels,
   ];
   const rules = others.flatMap(({ command, object }) => [command, object]);
   const costly = rules.flatMap((rule): Right[] =>
-    rule === null ? [] : [{ rule, cost: 'problem' }],
+    rule === null ? [] : [{ rule, cost: rule in READ_VALUES ? 'warning' : 'problem' }],
   );
   return { rights: inOrder([...own.rights, ...costly]), probes: [...own.probes, ...others] };
 }
@@ -195,9 +208,35 @@ function inOrder(rights: readonly Right[]): Right[] {
   return [...beginning(/^\+/), ...beginning(/^[~%]/), ...beginning(/^&/)];
 }
 
+/** The commands that read values, and the keys that a `lookup` may name. */
+function valueProbes(routes: readonly Route[], abilities: Abilities): Probe[] {
+  const lookups = routes.flatMap(({ lookup }) => lookup ?? []);
+  const included = routes.filter(({ includesValue }) => includesValue);
+  const [known] = [...keyRules(included, abilities), ...rulesFor(lookups, abilities)];
+  if (known === undefined) return [];
+  const [object, example] = known;
+  const reading = Object.entries(READ_VALUES).map(([command, words]): Probe => {
+    const named = words.map((word) => (word === KEY ? example : word));
+    return { words: named, command, object, isHarmless: true };
+  });
+  const looking = [...rulesFor(lookups, abilities)].map(
+    ([rule, key]): Probe => ({
+      words: ['EXISTS', key],
+      command: null,
+      object: rule,
+      isHarmless: true,
+    }),
+  );
+  return [...reading, ...looking];
+}
+
 /** The rules that let the routes' keys be read, each with a key to try it with. */
-function keyRules(routes: readonly Route[], { isSeven }: Abilities): ReadonlyMap<string, string> {
+function keyRules(routes: readonly Route[], abilities: Abilities): ReadonlyMap<string, string> {
   const sources = routes.flatMap(({ patterns }) => patterns.map(({ source }) => source));
+  return rulesFor(sources, abilities);
+}
+
+function rulesFor(sources: readonly string[], { isSeven }: Abilities): ReadonlyMap<string, string> {
   return new Map(
     sources.map((source) => {
       const glob = source.replaceAll(/\\.|\{\w+\}/gs, (part) => (part[0] === '{' ? '*' : part));

@@ -21,7 +21,8 @@ export class CaptureEvents {
     this.#queueLoss = new LossTally(clock, (dropped) =>
       log.error(
         { event: 'queue_full', dropped },
-        'keys expire faster than they can be taken: expirations are lost',
+        'keys expire faster than they can be taken: those whose deadlines are known are found ' +
+          'again (recovery), the others are lost',
       ),
     );
   }

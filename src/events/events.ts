@@ -11,6 +11,7 @@ import { OutboxEvents } from './outbox-events.js';
 import { RelayEvents } from './relay-events.js';
 import { SourceEvents } from './source-events.js';
 import { StateEvents } from './state-events.js';
+import { ValueEvents } from './value-events.js';
 import { WatchEvents } from './watch-events.js';
 
 /** Each part of the relay has its own. */
@@ -21,6 +22,7 @@ export interface Events {
   readonly outbox: OutboxEvents;
   readonly delivery: DeliveryEvents;
   readonly state: StateEvents;
+  readonly values: ValueEvents;
   readonly watch: WatchEvents;
 }
 
@@ -32,6 +34,7 @@ export function createEvents(log: Logger, metrics: Metrics, clock: Clock): Event
     outbox: new OutboxEvents(log, metrics),
     delivery: new DeliveryEvents(log, metrics, clock),
     state: new StateEvents(log, metrics),
+    values: new ValueEvents(log, metrics, clock),
     watch: new WatchEvents(log, metrics, clock),
   };
 }

@@ -2,7 +2,7 @@
 import type { Logger } from 'pino';
 import type { RelayError } from '../errors.js';
 import type { Metrics } from '../metrics.js';
-import type { StateOperation } from '../vocabulary.js';
+import type { StateOperation } from '../state/health.js';
 
 export class StateEvents {
   readonly #log: Logger;

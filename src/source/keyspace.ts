@@ -6,6 +6,7 @@ import type { ChainableCommander, Redis } from 'ioredis';
 import { messageOf } from '../errors.js';
 import { byDatabase } from '../key-name.js';
 import { isElsewhere } from '../redis-client.js';
+import type { Command } from '../values/shape.js';
 import type { KeyInDatabase, KeyReading } from '../vocabulary.js';
 import type { ServerClock } from './server-clock.js';
 
@@ -114,8 +115,38 @@ export class Keyspace {
     });
   }
 
-  /** Gives commands in a database, which is selected before if it may be another. */
+  /**
+   * Any commands in a database; an answer that is an Error is what Redis refused. Strings are Buffers.
+   * Rejects when the connection does, and when the database cannot be selected.
+   */
+  async ask(database: number, commands: readonly Command[]): Promise<readonly unknown[]> {
+    const replies = await this.#give(database, (pipeline) => {
+      for (const [name, ...words] of commands) pipeline.callBuffer(name, ...words);
+    });
+    const broken = replies.find(([error]) => error !== null && error.name !== 'ReplyError');
+    if (broken?.[0]) throw broken[0];
+    return replies.map(([error, answer]) => error ?? answer);
+  }
+
+  /** The time by the clock of the server. */
+  nowMs(): number {
+    return this.#serverClock.nowMs();
+  }
+
   async #run(database: number, give: (pipeline: ChainableCommander) => unknown): Promise<Replies> {
+    const replies = await this.#give(database, give);
+    const refusals = replies.flatMap(([error]) => error ?? []);
+    const refusal = refusals.find((error) => !isElsewhere(error)) ?? null;
+    // A key that is elsewhere may live on there, and is not ours to watch: as one without a deadline.
+    const answers = replies.map(([error, answer]) => (error === null ? answer : ENDLESS));
+    return { refusal, answers };
+  }
+
+  /** Gives commands in a database, which is selected before if it may be another. */
+  async #give(
+    database: number,
+    give: (pipeline: ChainableCommander) => unknown,
+  ): Promise<readonly (readonly [Error | null, unknown])[]> {
     const pipeline = this.#redis.pipeline();
     const isSelected = this.#selected === database;
     if (!isSelected) {
@@ -127,12 +158,10 @@ export class Keyspace {
     const selections = this.#selections;
     give(pipeline);
     const replies = (await pipeline.exec()) ?? [];
-    const refusals = replies.flatMap(([error]) => error ?? []);
-    const refusal = refusals.find((error) => !isElsewhere(error)) ?? null;
-    if (refusal !== null) this.#selected = null;
-    else if (selections === this.#selections) this.#selected = database;
-    // A key that is elsewhere may live on there, and is not ours to watch: as one without a deadline.
-    const answers = replies.map(([error, answer]) => (error === null ? answer : ENDLESS));
-    return { refusal, answers: answers.slice(isSelected ? 0 : 1) };
+    if (isSelected) return replies;
+    const [[refusal] = [null], ...others] = replies;
+    if (refusal !== null) throw refusal;
+    if (selections === this.#selections) this.#selected = database;
+    return others;
   }
 }

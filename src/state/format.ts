@@ -10,6 +10,8 @@
  *   {expiry-relay}:1:endpoints                      zset    name, by when a running replica had it
  *   {expiry-relay}:1:deadlines:<database>:tracked   zset    key, by deadline
  *   {expiry-relay}:1:deadlines:<database>:overdue   zset    key about to be nudged, or nudged, by deadline
+ *   {expiry-relay}:1:values:<database>:read         hash    key → what was read of its value
+ *   {expiry-relay}:1:values:<database>:deadlines    zset    key, by the deadline that was read with it
  *   {expiry-relay}:1:replicas                       zset    name, by when it was last heard of
  *   {expiry-relay}:1:outbox:<endpoint>:deliveries   hash    id → delivery, until done or dead
  *   {expiry-relay}:1:outbox:<endpoint>:ready        stream  id, attempts, due; group `relay`
@@ -68,6 +70,15 @@ export function deadlineKeys(
 ): { readonly tracked: string; readonly overdue: string } {
   const base = `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:deadlines:${database}`;
   return { tracked: `${base}:tracked`, overdue: `${base}:overdue` };
+}
+
+/** The keys of one database's part of the values that were read. */
+export function valueKeys(
+  prefix: string,
+  database: number,
+): { readonly read: string; readonly deadlines: string } {
+  const base = `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:values:${database}`;
+  return { read: `${base}:read`, deadlines: `${base}:deadlines` };
 }
 
 /** The key that says which version of this format a prefix is used by. */

@@ -4,7 +4,21 @@
  */
 import type { Clock } from '../clock.js';
 import { RedisUnreachableError, type RelayError } from '../errors.js';
-import type { StateOperation } from '../vocabulary.js';
+
+/** What the state Redis is used for. */
+export type StateOperation =
+  | 'connect'
+  | 'verify'
+  | 'enqueue'
+  | 'claim'
+  | 'track'
+  | 'watch'
+  | 'settle'
+  | 'beat'
+  | 'reclaim'
+  | 'upkeep'
+  | 'depth'
+  | 'dead_letters';
 
 export interface HealthEvents {
   /** Each command that failed. */

@@ -14,8 +14,8 @@ import {
   StateUnavailableError,
 } from '../errors.js';
 import { addressOf, disconnect, openLasting, stateError } from '../redis-client.js';
-import type { RedisAddress, StateOperation } from '../vocabulary.js';
-import { type HealthEvents, StateHealth } from './health.js';
+import type { RedisAddress } from '../vocabulary.js';
+import { type HealthEvents, StateHealth, type StateOperation } from './health.js';
 import { evictionPolicy, verifyDatabase, verifyFormat, verifyRole } from './verify.js';
 
 /** How often a state that cannot be used is looked at again, on a connection that stands. */

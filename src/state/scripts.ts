@@ -16,6 +16,12 @@ export const FENCE = `local function fenced(watch, token)
 end
 `;
 
+/** Lua: how a script begins that the watching replica alone may run. Its first key and argument say who. */
+export const WATCHING = `${FENCE}
+local refusal = fenced(KEYS[1], ARGV[1])
+if refusal then return refusal end
+`;
+
 /** Replies hold Buffers in the place of strings. */
 export type RunScript = (
   keys: readonly string[],

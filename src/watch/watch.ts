@@ -6,22 +6,12 @@
  */
 import { Bell } from '../bell.js';
 import type { Capture } from '../capture/capture.js';
-import { type Clock, untilAborted } from '../clock.js';
-import type { Deadlines } from '../deadlines/deadlines.js';
+import { untilAborted } from '../clock.js';
 import { Nudger } from '../deadlines/nudger.js';
-import type { Tracker } from '../deadlines/tracker.js';
 import { messageOf } from '../errors.js';
-import type { WatchEvents } from '../events/watch-events.js';
 import type { Session } from '../source/session.js';
-import { pace, sweep } from '../source/sweep.js';
 import type { Deadline, KeyInDatabase } from '../vocabulary.js';
-
-/** What catches up is to be over soon; the later sweeps only mend what was missed. */
-const URGENT_SHARE = 0.8;
-const LATER_SHARE = 0.02;
-
-/** From one sweep to the next. */
-const SWEEP_EVERY_MS = 60_000;
+import { Sweeper, type SweeperParts } from './sweeper.js';
 
 /** How often it is looked whether a database was emptied. */
 const MARKER_EVERY_MS = 5_000;
@@ -29,18 +19,8 @@ const MARKER_EVERY_MS = 5_000;
 /** The wait after the state Redis could not be used. */
 const AGAIN_MS = 1_000;
 
-export interface WatchParts {
-  readonly databases: readonly number[];
-  /** What to look for, as Redis's own globs. */
-  readonly globs: readonly (string | null)[];
-  readonly isWanted: (key: Buffer) => boolean;
-  readonly deadlines: Deadlines;
-  readonly tracker: Tracker;
+export interface WatchParts extends SweeperParts {
   readonly capture: Pick<Capture, 'expired' | 'settled' | 'room'>;
-  /** The time by the clock of the Redis that holds the keys. */
-  readonly serverNowMs: () => number;
-  readonly events: WatchEvents;
-  readonly clock: Clock;
 }
 
 /** One stretch of listening. */
@@ -76,6 +56,7 @@ export class Watch {
     end.signal.addEventListener('abort', () => checked.abort(), { once: true });
     const term = { session, end, nudgers, sweepNow: new Bell(), checked };
     this.#term = term;
+    this.#parts.values?.use(session.keyspace);
     this.#over = this.#repeat(end.signal, () => this.#watch(term));
   }
 
@@ -83,6 +64,7 @@ export class Watch {
   async end(): Promise<void> {
     this.#term?.end.abort();
     this.#term = null;
+    this.#parts.values?.use(null);
     await this.#over;
   }
 
@@ -103,7 +85,9 @@ export class Watch {
         return [];
       }
     };
-    const readings = await this.#parts.tracker.changed(keys, { read });
+    const { tracker, values } = this.#parts;
+    const readings = await tracker.changed(keys, { read });
+    await values?.tracked(readings, session.keyspace);
     return readings.filter(({ life }) => life === 'gone');
   }
 
@@ -113,7 +97,7 @@ export class Watch {
   }
 
   #nudger(session: Session, database: number): Nudger {
-    const { deadlines, tracker, capture, clock, events, serverNowMs } = this.#parts;
+    const { deadlines, tracker, capture, values, clock, events, serverNowMs } = this.#parts;
     return new Nudger({
       database,
       deadlines,
@@ -123,6 +107,7 @@ export class Watch {
       clock,
       onMissing: (missing, signal) => this.#missing(session, database, missing, signal),
       onNudged: (count) => events.nudged(count),
+      onTaken: async (taken) => values?.due(taken, session.keyspace),
       room: (signal) => capture.room(signal),
       settled: (signal) => capture.settled(signal),
     });
@@ -150,37 +135,19 @@ export class Watch {
     const stop = () => attempt.abort();
     signal.addEventListener('abort', stop, { once: true });
     if (signal.aborted) stop();
+    const sweeper = new Sweeper(this.#parts, term.session.sweeping);
     const parts = Array.from(term.nudgers, ([database, nudger]) => [
       nudger.run(attempt.signal),
-      this.#reconcile(term, database, URGENT_SHARE, attempt.signal),
+      sweeper.reconcile(database, attempt.signal),
       this.#watchMarker(term, database, attempt.signal),
     ]).flat();
-    parts.push(this.#sweepForEver(term, attempt.signal));
+    parts.push(sweeper.run(term.sweepNow, attempt.signal));
     try {
       await Promise.all(parts);
     } finally {
       stop();
       signal.removeEventListener('abort', stop);
       await Promise.allSettled(parts);
-    }
-  }
-
-  /**
-   * Reads all keys of the index again: what was deleted, persisted or given another life before its
-   * deadline, while nobody listened, is no expiration.
-   */
-  async #reconcile(
-    { session }: Term,
-    database: number,
-    share: number,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { deadlines, tracker, clock } = this.#parts;
-    for await (const keys of deadlines.scan(database)) {
-      if (signal.aborted) return;
-      const beganAtMs = clock.monotonicMs();
-      await tracker.changed(keys, session.sweeping);
-      await pace(beganAtMs, share, clock, signal);
     }
   }
 
@@ -196,13 +163,14 @@ export class Watch {
     { session: { marker }, sweepNow }: Pick<Term, 'session' | 'sweepNow'>,
     database: number,
   ): Promise<boolean> {
-    const { deadlines, events } = this.#parts;
+    const { deadlines, values, events } = this.#parts;
     if (await marker.isThere(database)) {
       this.#marked.add(database);
       return false;
     }
     // Forgotten before the marker is there again: a crash between the two must not look like no flush.
     const forgotten = await deadlines.forget(database);
+    await values?.forgetAll(database);
     await marker.write(database);
     const isFirst = forgotten === 0 && !this.#marked.has(database);
     this.#marked.add(database);
@@ -242,49 +210,5 @@ export class Watch {
       capture.expired({ ...what, detectedBy: 'recovery' });
     }
     await capture.settled(signal);
-  }
-
-  async #sweepForEver(term: Term, signal: AbortSignal): Promise<void> {
-    const { databases, globs, clock, events } = this.#parts;
-    const { sweepNow } = term;
-    let share = URGENT_SHARE;
-    for (let isFirst = true; !signal.aborted; isFirst = false) {
-      const rungBefore = sweepNow.rung;
-      const beganAtMs = clock.monotonicMs();
-      let found = 0;
-      for (const database of databases) {
-        for (const glob of globs) {
-          found += await this.#sweep(term, database, glob, share, signal);
-        }
-        if (!isFirst) await this.#reconcile(term, database, share, signal);
-      }
-      if (signal.aborted) return;
-      events.swept(found, clock.monotonicMs() - beganAtMs);
-      if (sweepNow.rung === rungBefore) await sweepNow.wait(clock, SWEEP_EVERY_MS, signal);
-      share = sweepNow.rung === rungBefore ? LATER_SHARE : URGENT_SHARE;
-    }
-  }
-
-  async #sweep(
-    { session }: Term,
-    database: number,
-    glob: string | null,
-    share: number,
-    signal: AbortSignal,
-  ): Promise<number> {
-    const { isWanted, tracker, clock } = this.#parts;
-    const keyspace = session.sweeping;
-    let found = 0;
-    let writing: Promise<unknown> = Promise.resolve();
-    const batches = sweep({ keyspace, database, glob, isWanted, share, clock }, signal);
-    for await (const keys of batches) {
-      await writing;
-      // While it is read and written the next batch is looked for.
-      writing = tracker.changed(keys, keyspace);
-      writing.catch(() => undefined);
-      found += keys.length;
-    }
-    await writing;
-    return found;
   }
 }

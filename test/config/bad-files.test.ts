@@ -107,9 +107,12 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     '7:29: endpoints.shop.retry.schedule[1]: expected a duration from 0ms to 30d, found "31d"',
     '7:43: endpoints.shop.retry.jitter: expected a number from 0 to 1, found 2',
   ],
-  'not-supported-yet': [
-    '9:5: routes[0].include: not supported yet; leave this key out',
-    '10:5: routes[0].value_max: not supported yet; leave this key out',
+  'bad-values': [
+    '8:15: routes[0].include[0]: expected one of value, found "values" (did you mean "value"?)',
+    '9:16: routes[0].value_max: expected a size from 1B to 1MiB, found "2MiB"',
+    '10:13: routes[0].lookup: expected a key such as order:{id}, found "order:{id" (each { needs a name and a })',
+    '14:13: routes[1].lookup: expected only {name}s that every pattern captures, found "order:{order}" ({order} is not captured by every one)',
+    '18:5: routes[2].value_max: expected include: [value] or lookup beside value_max, found neither',
   ],
   'not-yaml': ['8:1: not YAML: expected a closing quote, bracket, comma or colon before this'],
   'redis-contradiction': [

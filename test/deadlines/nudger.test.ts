@@ -14,6 +14,7 @@ async function aNudger(
     deadlines?: Deadlines;
     room?: () => Promise<void>;
     settled?: () => Promise<void>;
+    onTaken?: (taken: readonly Deadline[]) => Promise<void>;
   } = {},
 ) {
   const clock = new ManualClock(NOW_MS);
@@ -43,6 +44,7 @@ async function aNudger(
     onMissing: async (what: readonly Deadline[]) =>
       void missing.push({ keys: what.map(({ key }) => key.toString()), atMs: elapsedMs() }),
     onNudged: () => undefined,
+    onTaken: given.onTaken ?? (async () => undefined),
     room: given.room ?? (async () => undefined),
     settled: given.settled ?? (async () => undefined),
   });

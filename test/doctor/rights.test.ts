@@ -6,6 +6,7 @@ import { isAllowed, judgeRights } from '../../src/doctor/judge-rights.js';
 import type { ProbeAnswer } from '../../src/doctor/probe-rights.js';
 import { type Probe, rightsInRedis, rightsInState } from '../../src/doctor/rights.js';
 import { compilePattern } from '../../src/match.js';
+import type { Route } from '../../src/vocabulary.js';
 import { aRoute } from '../support/domain.js';
 import { readmeBlock } from '../support/readme.js';
 import { redisSettings, theSettings } from './readings.js';
@@ -71,6 +72,25 @@ describe('the rights', () => {
     ]);
     const old = rightsInRedis(theSettings({ routes }), { isSeven: false, hasNoTouch: false });
     expect(namesOf(old)).toEqual(expect.arrayContaining(['+pttl', '~order:*:unpaid']));
+  });
+
+  it('cover values, where routes ask for them, and the keys that are looked up', () => {
+    const rules = (given: Partial<Route>) =>
+      namesOf(
+        rightsInRedis(
+          theSettings({ routes: [aRoute({ patterns: [compilePattern('order:*')], ...given })] }),
+          SEVEN,
+        ),
+      );
+    const plain = rules({});
+    const asked = rules({ includesValue: true });
+    const reading = [
+      ...['+type', '+memory|usage', '+getrange', '+hrandfield', '+lrange', '+srandmember'],
+      ...['+zrange', '+xrange'],
+    ];
+    expect(asked.filter((rule) => !plain.includes(rule)).sort()).toEqual(reading.sort());
+    const looking = rules({ lookup: 'cart:{id}' });
+    expect(looking.filter((rule) => !asked.includes(rule))).toEqual(['%R~cart:*']);
   });
 
   it('are tried by what changes nothing alone', () => {

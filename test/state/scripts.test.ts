@@ -13,11 +13,17 @@ import { RedisDeadlines } from '../../src/deadlines/redis-deadlines.js';
 import { defineOutboxScripts } from '../../src/outbox/scripts/scripts.js';
 import { ALWAYS_HELD, RedisLease } from '../../src/state/lease.js';
 import type { RedisState } from '../../src/state/redis-state.js';
+import { RedisValues } from '../../src/values/redis-values.js';
 
 const SRC = fileURLToPath(new URL('../../src', import.meta.url));
 
 /** Where scripts are defined; each is collected below. */
-const DEFINING = ['deadlines/redis-deadlines.ts', 'outbox/scripts/scripts.ts', 'state/lease.ts'];
+const DEFINING = [
+  'deadlines/redis-deadlines.ts',
+  'outbox/scripts/scripts.ts',
+  'state/lease.ts',
+  'values/redis-values.ts',
+];
 
 function collect(): [string, string][] {
   const scripts: [string, string][] = [];
@@ -28,6 +34,7 @@ function collect(): [string, string][] {
   defineOutboxScripts(redis);
   new RedisLease(state, 'one', systemClock);
   new RedisDeadlines(state, ALWAYS_HELD, [0]);
+  new RedisValues(state, ALWAYS_HELD);
   return scripts;
 }
 

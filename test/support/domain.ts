@@ -60,6 +60,9 @@ export function aRoute(given: Partial<Route> = {}): Route {
     type: 'redis.key.expired',
     path: '',
     onAmbiguous: 'deliver',
+    includesValue: false,
+    lookup: null,
+    valueBytesMax: 16 * 1024,
     ...given,
   };
 }

@@ -6,8 +6,6 @@ import { ALWAYS_HELD } from '../../src/state/lease.js';
 import { RedisState, type StateEvents } from '../../src/state/redis-state.js';
 import { takeKeysOf } from './state-server.js';
 
-const never = new AbortController().signal;
-
 export const SILENT_STATE_EVENTS: StateEvents = {
   failed: () => undefined,
   troubleBegan: () => undefined,
@@ -39,7 +37,7 @@ export async function openState(
 ): Promise<OpenedState> {
   await takeKeysOf(port, prefix);
   const opened = startState(port, prefix, events);
-  await opened.state.usable(never);
+  await opened.state.usable(new AbortController().signal);
   return opened;
 }
 

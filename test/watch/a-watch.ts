@@ -7,6 +7,7 @@ import { WatchEvents } from '../../src/events/watch-events.js';
 import { Metrics } from '../../src/metrics.js';
 import type { Keyspace } from '../../src/source/keyspace.js';
 import type { Session } from '../../src/source/session.js';
+import type { ValueKeeper } from '../../src/values/keeper.js';
 import type { Expiration, KeyInDatabase, KeyReading } from '../../src/vocabulary.js';
 import { Watch } from '../../src/watch/watch.js';
 import { at, NOW_MS } from '../deadlines/contract.js';
@@ -120,7 +121,7 @@ class Index extends MemoryDeadlines {
 }
 
 /** A watch that has not begun, and all around it. */
-export function aWatch(given: { databases?: readonly number[] } = {}) {
+export function aWatch(given: { databases?: readonly number[]; values?: ValueKeeper } = {}) {
   const clock = new ManualClock(NOW_MS);
   const did: string[] = [];
   const keys = new Keys(clock, did);
@@ -161,6 +162,7 @@ export function aWatch(given: { databases?: readonly number[] } = {}) {
     deadlines: index,
     tracker,
     capture,
+    values: given.values ?? null,
     serverNowMs: () => clock.nowMs(),
     events: new WatchEvents(log, metrics, clock),
     clock,

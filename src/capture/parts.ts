@@ -1,0 +1,42 @@
+/** What capture is made of. Types only. */
+import type { Chance, Clock } from '../clock.js';
+import type { CaptureEvents } from '../events/capture-events.js';
+import type { RouteValues } from '../key-value.js';
+import type { Outbox } from '../outbox/outbox.js';
+import type { ClaimedKey, Expiration, KeyInDatabase, Route } from '../vocabulary.js';
+
+/** What capture needs of the index of deadlines, and of the keys. */
+export interface Index {
+  /** The deadline that is known of each key; null where none is. */
+  of(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]>;
+  /** These keys are about to be claimed: what is being read of them is out of date. */
+  overtaken(keys: readonly KeyInDatabase[]): void;
+  /** Reads the deadlines of these keys again; resolves with those that are gone. */
+  changed(keys: readonly KeyInDatabase[]): Promise<readonly KeyInDatabase[]>;
+  /** These keys went for another reason than their deadlines. */
+  removed(keys: readonly KeyInDatabase[]): Promise<void>;
+}
+
+/** What capture needs of the values that webhooks carry. */
+export interface ClaimedValues {
+  /** Expirations whose values may be held in memory together. */
+  readonly countMax: number;
+  /** What the webhooks of each carry, by the name of the route. */
+  of(expirations: readonly Expiration[]): Promise<readonly ByRoute[]>;
+  /** These are in the outbox. */
+  claimed(claimed: readonly ClaimedKey[]): Promise<void>;
+}
+
+export interface CaptureParts {
+  readonly routes: readonly Route[];
+  readonly outbox: Outbox;
+  readonly index: Index;
+  /** Null when no route asks for a value. */
+  readonly values: ClaimedValues | null;
+  readonly events: CaptureEvents;
+  readonly clock: Clock;
+  readonly chance: Chance;
+}
+
+/** By the name of the route. */
+export type ByRoute = ReadonlyMap<string, RouteValues>;

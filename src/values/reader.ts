@@ -1,0 +1,98 @@
+/** Reads the values of keys, many in two round trips: of which type each is, and then what it holds. */
+import { byDatabase } from '../key-name.js';
+import type { ValueOmission } from '../key-value.js';
+import type { Keyspace } from '../source/keyspace.js';
+import type { KeyInDatabase } from '../vocabulary.js';
+import { type Command, commandFor, omitted, type SizedValue, valueFrom } from './shape.js';
+
+/** A key whose value is wanted. */
+export interface WantedValue extends KeyInDatabase {
+  /** A larger one is omitted. */
+  readonly bytesMax: number;
+}
+
+/** What may be on the way at a time. */
+const BYTES_AT_ONCE_MAX = 16 * 1024 * 1024;
+
+/** Others who use this Redis wait for less than a millisecond. */
+const KEYS_AT_ONCE_MAX = 100;
+
+/** How many values of this size may be held at a time. */
+export function countAtOnce(bytesMax: number): number {
+  return Math.max(1, Math.min(KEYS_AT_ONCE_MAX, Math.floor(BYTES_AT_ONCE_MAX / bytesMax)));
+}
+
+export type ValueReader = (wanted: readonly WantedValue[]) => Promise<readonly SizedValue[]>;
+
+/**
+ * In the order of the keys. `onRefused` is told of what Redis does not let the relay read. Rejects when
+ * the connection does.
+ */
+export async function readValues(
+  keyspace: Pick<Keyspace, 'ask' | 'nowMs'>,
+  wanted: readonly WantedValue[],
+  onRefused: (refusal: Error) => void,
+): Promise<readonly SizedValue[]> {
+  const values = new Map<WantedValue, SizedValue>();
+  const atOnce = countAtOnce(Math.max(1, ...wanted.map(({ bytesMax }) => bytesMax)));
+  for (const [database, its] of byDatabase(wanted)) {
+    for (let from = 0; from < its.length; from += atOnce) {
+      const batch = its.slice(from, from + atOnce);
+      const read = await readBatch(keyspace, database, batch, onRefused);
+      for (const [at, one] of batch.entries()) values.set(one, read[at] ?? omitted('gone', null));
+    }
+  }
+  return wanted.map((one) => values.get(one) ?? omitted('gone', null));
+}
+
+async function readBatch(
+  keyspace: Pick<Keyspace, 'ask' | 'nowMs'>,
+  database: number,
+  wanted: readonly WantedValue[],
+  onRefused: (refusal: Error) => void,
+): Promise<SizedValue[]> {
+  const questions = wanted.flatMap(({ key }): Command[] => [
+    ['TYPE', key],
+    ['MEMORY', 'USAGE', key],
+  ]);
+  const answers = await keyspace.ask(database, questions);
+  const steps = wanted.map((one, at) => {
+    const [type, memory] = answers.slice(2 * at);
+    if (type instanceof Error) onRefused(type);
+    const memoryBytes = typeof memory === 'number' ? memory : null;
+    const command: Command | ValueOmission =
+      type instanceof Error ? 'unsupported' : commandFor(one, String(type), memoryBytes);
+    return { type: String(type), bytesMax: one.bytesMax, command };
+  });
+  const commands = steps.flatMap(({ command }) => (typeof command === 'string' ? [] : [command]));
+  const replies = commands.length === 0 ? [] : [...(await keyspace.ask(database, commands))];
+  const readAtMs = Math.round(keyspace.nowMs());
+  const values = steps.map(({ type, bytesMax, command }): SizedValue => {
+    if (typeof command === 'string') return omitted(command, readAtMs);
+    const reply = replies.shift();
+    if (!(reply instanceof Error)) return valueFrom(reply, type, bytesMax, readAtMs);
+    onRefused(reply);
+    return omitted('unsupported', readAtMs);
+  });
+  return withoutGone(keyspace, database, wanted, values);
+}
+
+/** A part of a string that is not there is as empty as an empty string's. */
+async function withoutGone(
+  keyspace: Pick<Keyspace, 'ask'>,
+  database: number,
+  wanted: readonly WantedValue[],
+  values: readonly SizedValue[],
+): Promise<SizedValue[]> {
+  const empty = wanted.filter((_, at) => values[at]?.value.value === '');
+  if (empty.length === 0) return [...values];
+  const there = await keyspace.ask(
+    database,
+    empty.map(({ key }): Command => ['EXISTS', key]),
+  );
+  const gone = new Set(empty.filter((_, at) => there[at] === 0));
+  return wanted.map((one, at) => {
+    const read = values[at] ?? omitted('gone', null);
+    return gone.has(one) ? omitted('gone', read.value.readAtMs) : read;
+  });
+}

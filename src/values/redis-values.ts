@@ -1,0 +1,153 @@
+/** The values that were read, at rest in Redis, shared by all replicas: see state/format.ts. */
+
+import { byDatabase } from '../key-name.js';
+import type { Json, ValueOmission } from '../key-value.js';
+import { deadlineKeys, valueKeys, watchKey } from '../state/format.js';
+import { type Lease, tokenOf } from '../state/lease.js';
+import type { RedisState } from '../state/redis-state.js';
+import { defineScripts, type Scripts } from '../state/scripts.js';
+import type { Deadline, KeyInDatabase } from '../vocabulary.js';
+import { VALUE_SCRIPTS } from './scripts.js';
+import type { KeptValue, Values, ValueToForget, ValueToKeep } from './values.js';
+
+/** Written together: others who use this Redis wait for less than a millisecond, but for large values. */
+const AT_ONCE = 100;
+
+/** One value as it lies in Redis. */
+interface AtRest {
+  readonly deadline_ms: number;
+  readonly bytes: number;
+  readonly read_at_ms: number | null;
+  readonly value: Json;
+  readonly base64: Json;
+  readonly omitted: ValueOmission | null;
+}
+
+function pack({
+  deadlineMs,
+  bytes,
+  value: { value, base64, omitted, readAtMs },
+}: KeptValue): string {
+  const atRest: AtRest = {
+    deadline_ms: deadlineMs,
+    bytes,
+    read_at_ms: readAtMs,
+    value,
+    base64,
+    omitted,
+  };
+  return JSON.stringify(atRest);
+}
+
+function unpack(text: Buffer): KeptValue {
+  const atRest = JSON.parse(text.toString()) as AtRest;
+  const { deadline_ms: deadlineMs, bytes, read_at_ms: readAtMs, value, base64, omitted } = atRest;
+  return { deadlineMs, bytes, value: { value, base64, omitted, readAtMs } };
+}
+
+export class RedisValues implements Values {
+  readonly #state: RedisState;
+  readonly #lease: Pick<Lease, 'token'>;
+  readonly #scripts: Scripts<typeof VALUE_SCRIPTS>;
+
+  /** Only the holder of the lease writes. */
+  constructor(state: RedisState, lease: Pick<Lease, 'token'>) {
+    this.#state = state;
+    this.#lease = lease;
+    this.#scripts = defineScripts(state.redis, VALUE_SCRIPTS);
+  }
+
+  async keep(values: readonly ValueToKeep[]): Promise<void> {
+    for (const [database, batch] of batches(values)) {
+      await this.#run(
+        'valuesKeep',
+        this.#ownKeys(database),
+        batch.flatMap((one) => [one.deadlineMs, one.key, pack(one)]),
+      );
+    }
+  }
+
+  async lacking(deadlines: readonly Deadline[]): Promise<readonly Deadline[]> {
+    const lacking: Deadline[] = [];
+    for (const [database, batch] of batches(deadlines)) {
+      const { redis, prefix } = this.#state;
+      const keys = batch.map(({ key }) => key);
+      const scores = await this.#state.run('track', () =>
+        redis.zmscore(valueKeys(prefix, database).deadlines, ...keys),
+      );
+      const lacks = batch.filter(
+        ({ deadlineMs }, at) => Number(scores[at] ?? Number.NaN) !== deadlineMs,
+      );
+      lacking.push(...lacks);
+    }
+    return lacking;
+  }
+
+  async of(keys: readonly KeyInDatabase[]): Promise<readonly (KeptValue | null)[]> {
+    const kept = new Map<KeyInDatabase, KeptValue>();
+    for (const [database, batch] of batches(keys)) {
+      const { redis, prefix } = this.#state;
+      const texts = await this.#state.run('track', () =>
+        redis.hmgetBuffer(valueKeys(prefix, database).read, ...batch.map(({ key }) => key)),
+      );
+      for (const [at, key] of batch.entries()) {
+        const text = texts[at] ?? null;
+        if (text !== null) kept.set(key, unpack(text));
+      }
+    }
+    return keys.map((key) => kept.get(key) ?? null);
+  }
+
+  async forget(keys: readonly ValueToForget[]): Promise<void> {
+    for (const [database, batch] of batches(keys)) {
+      await this.#run(
+        'valuesForget',
+        this.#ownKeys(database),
+        batch.flatMap(({ deadlineMs, key }) => [deadlineMs ?? '', key]),
+      );
+    }
+  }
+
+  async forgetAll(database: number): Promise<void> {
+    const { redis, prefix } = this.#state;
+    const { read, deadlines } = valueKeys(prefix, database);
+    await this.#state.run('track', () => redis.unlink(read, deadlines));
+  }
+
+  async prune(database: number, untilMs: number): Promise<void> {
+    const { tracked, overdue } = deadlineKeys(this.#state.prefix, database);
+    const keys = [...this.#ownKeys(database), tracked, overdue];
+    for (let wanted = 0, looked = AT_ONCE; looked === AT_ONCE; ) {
+      const args = [untilMs, wanted, AT_ONCE];
+      const [more = 0, count = 0] = (await this.#run('valuesPrune', keys, args)) as number[];
+      wanted += more;
+      looked = count;
+    }
+  }
+
+  async #run(
+    script: keyof typeof VALUE_SCRIPTS,
+    keys: readonly string[],
+    args: readonly (string | number | Buffer)[],
+  ): Promise<unknown> {
+    const token = tokenOf(this.#lease);
+    return this.#state.run('track', () =>
+      this.#scripts[script]([watchKey(this.#state.prefix), ...keys], [token, ...args]),
+    );
+  }
+
+  #ownKeys(database: number): string[] {
+    const { read, deadlines } = valueKeys(this.#state.prefix, database);
+    return [read, deadlines];
+  }
+}
+
+function* batches<Key extends KeyInDatabase>(
+  keys: readonly Key[],
+): Generator<readonly [database: number, batch: readonly Key[]]> {
+  for (const [database, its] of byDatabase(keys)) {
+    for (let from = 0; from < its.length; from += AT_ONCE) {
+      yield [database, its.slice(from, from + AT_ONCE)];
+    }
+  }
+}

@@ -1,0 +1,149 @@
+import { describe, expect, it } from 'vitest';
+import { compilePattern } from '../../src/match.js';
+import { ValueKeeper } from '../../src/values/keeper.js';
+import { MemoryValues } from '../../src/values/memory-values.js';
+import type { Command } from '../../src/values/shape.js';
+import type { Deadline, Route } from '../../src/vocabulary.js';
+import { anExpiration, aRoute } from '../support/domain.js';
+import { ManualClock } from '../support/manual-clock.js';
+import { due, NOW_MS, texts, worth } from './contract.js';
+
+const route = (name: string, match: string, given: Partial<Route> = {}) =>
+  aRoute({ name, patterns: [compilePattern(match)], ...given });
+
+const ROUTES = [
+  route('value', 'order:*', { includesValue: true }),
+  route('small', 'order:*', { includesValue: true, valueBytesMax: 3 }),
+  route('look', 'timer:{id}', { lookup: 'data:{id}' }),
+  route('plain', 'order:*'),
+];
+
+/** Strings as a Redis tells them, until it breaks. */
+function someKeys(strings: Record<string, string | Error> = {}) {
+  const asked: string[] = [];
+  let isBroken = false;
+  const ask = async (_: number, commands: readonly Command[]) => {
+    if (isBroken) throw new Error('Connection is closed.');
+    return commands.map(([name, ...words]) => {
+      const key = words.find((word) => Buffer.isBuffer(word))?.toString() ?? '';
+      asked.push(`${name} ${key}`);
+      const text = strings[key];
+      if (name === 'TYPE') return Buffer.from(text === undefined ? 'none' : 'string');
+      if (name !== 'GETRANGE') return null;
+      return text instanceof Error ? text : Buffer.from(text ?? '');
+    });
+  };
+  const keys = { ask, nowMs: () => NOW_MS };
+  return { keys, asked, break: () => (isBroken = true), mend: () => (isBroken = false) };
+}
+
+function aKeeper(routes: readonly Route[] = ROUTES) {
+  const clock = new ManualClock();
+  const values = new MemoryValues();
+  const happened: string[] = [];
+  const events = {
+    unreadable: (refusal: string) => void happened.push(`unreadable ${refusal}`),
+    stale: (error: string) => void happened.push(`stale ${error}`),
+    omitted: (name: string, why: string) => void happened.push(`${name} ${why}`),
+  };
+  return { keeper: new ValueKeeper({ routes, values, events, clock }), values, clock, happened };
+}
+
+const read = (deadline: Deadline) => ({ ...deadline, life: 'until' as const, readAtMs: NOW_MS });
+const expired = (key: string, expiredAtMs: number | null = NOW_MS + 5) =>
+  anExpiration({ key: Buffer.from(key), expiredAtMs });
+
+describe('a keeper of values', () => {
+  it('reads those of tracked keys that a route asks for, and no value twice', async () => {
+    const { keeper, values } = aKeeper();
+    const { keys, asked } = someKeys({ 'order:1': 'abc', other: 'x' });
+    const readings = [due('order:1', 5), due('other', 5), due('timer:1', 5)].map(read);
+    await keeper.tracked(readings, keys);
+    expect(asked).toEqual(['TYPE order:1', 'MEMORY order:1', 'GETRANGE order:1']);
+    await keeper.tracked(readings, keys);
+    expect(asked).toHaveLength(3);
+    await keeper.tracked([due('order:1', 6)].map(read), keys);
+    expect(asked).toHaveLength(6);
+    expect(await texts(values, due('order:1', 5))).toEqual(['abc']);
+  });
+
+  it('reads them again just before the deadline, and keeps the older one of a key that is gone', async () => {
+    const { keeper, values } = aKeeper();
+    await values.keep([worth('old', due('order:1', 5)), worth('old', due('order:2', 5))]);
+    const { keys } = someKeys({ 'order:1': 'new' });
+    await keeper.due([due('order:1', 5), due('order:2', 5)], keys);
+    expect(await texts(values, due('order:1', 5), due('order:2', 5))).toEqual(['new', 'old']);
+  });
+
+  it('keeps what there is when the connection breaks, and says so', async () => {
+    const { keeper, values, happened } = aKeeper();
+    await values.keep([worth('old', due('order:1', 5))]);
+    const broken = someKeys();
+    broken.break();
+    await keeper.due([due('order:1', 5)], broken.keys);
+    expect(await texts(values, due('order:1', 5))).toEqual(['old']);
+    expect(happened).toEqual(['stale Connection is closed.']);
+  });
+
+  it('gives each route what it asks for, as far as it may be', async () => {
+    const { keeper, values, happened } = aKeeper();
+    await values.keep([worth('four', due('order:1', 5))]);
+    const [byRoute] = await keeper.of([expired('order:1')]);
+    expect(byRoute?.get('value')?.value?.value).toBe('four');
+    expect(byRoute?.get('small')?.value).toMatchObject({ value: null, omitted: 'too_large' });
+    expect(byRoute?.has('plain')).toBe(false);
+    expect(happened).toEqual(['small too_large']);
+  });
+
+  it.each([
+    ['another deadline', NOW_MS + 6],
+    ['no known deadline', null],
+  ])('gives no value of another life: %s', async (_, expiredAtMs) => {
+    const { keeper, values } = aKeeper();
+    await values.keep([worth('four', due('order:1', 5))]);
+    const [byRoute] = await keeper.of([expired('order:1', expiredAtMs)]);
+    expect(byRoute?.get('value')?.value).toMatchObject({ value: null, omitted: 'gone' });
+  });
+
+  it('forgets what is claimed, of that life alone, and what was removed', async () => {
+    const { keeper, values } = aKeeper();
+    const keys = ['order:1', 'order:2', 'order:3'].map((key) => due(key, 5));
+    await values.keep(keys.map((key) => worth('x', key)));
+    const claims = [due('order:1', 5), due('order:2', 4)];
+    await keeper.claimed(claims.map((claim) => ({ ...claim, detectedAtMs: NOW_MS })));
+    await keeper.removed([due('order:3', 0)]);
+    expect(await texts(values, ...keys)).toEqual([null, 'x', null]);
+  });
+
+  it('reads a lookup when it is asked, waits for a lost connection, and once only', async () => {
+    const { keeper, clock, happened } = aKeeper();
+    const server = someKeys({ 'data:1': 'total' });
+    keeper.use(server.keys);
+    const lookup = async (key = 'timer:1') =>
+      (await keeper.of([expired(key)]))[0]?.get('look')?.lookup;
+    expect(await lookup()).toMatchObject({ key: Buffer.from('data:1'), value: 'total' });
+    keeper.use(null);
+    const waiting = lookup();
+    await clock.advance(1_000);
+    keeper.use(server.keys);
+    await clock.advance(100);
+    expect(await waiting).toMatchObject({ value: 'total' });
+    server.break();
+    const inVain = lookup();
+    await clock.advance(4_000);
+    expect(await inVain).toMatchObject({ value: null, omitted: 'unavailable' });
+    expect(await lookup()).toMatchObject({ omitted: 'unavailable' });
+    expect(happened.filter((what) => what === 'look unavailable')).toHaveLength(2);
+    server.mend();
+    expect(await lookup()).toMatchObject({ value: 'total' });
+  });
+
+  it('says what Redis refuses to tell', async () => {
+    const { keeper, happened } = aKeeper();
+    const { keys } = someKeys({ 'order:1': new Error('NOPERM getrange') });
+    await keeper.due([due('order:1', 5)], keys);
+    expect(happened).toEqual(['unreadable NOPERM getrange']);
+    const [byRoute] = await keeper.of([expired('order:1')]);
+    expect(byRoute?.get('value')?.value?.omitted).toBe('unsupported');
+  });
+});

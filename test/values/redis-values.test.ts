@@ -1,0 +1,62 @@
+import { describe, expect, it } from 'vitest';
+import { RedisDeadlines } from '../../src/deadlines/redis-deadlines.js';
+import { FencedError } from '../../src/errors.js';
+import { ALWAYS_HELD } from '../../src/state/lease.js';
+import { RedisValues } from '../../src/values/redis-values.js';
+import { openState } from '../support/redis-state.js';
+import { sharedRedis } from '../support/shared-redis.js';
+import { describeValues, due, NOW_MS, texts, worth } from './contract.js';
+
+const shared = sharedRedis();
+let prefixes = 0;
+
+async function open() {
+  prefixes += 1;
+  const opened = await openState(shared.server.port, `values-${prefixes}`);
+  return {
+    values: new RedisValues(opened.state, ALWAYS_HELD),
+    state: opened.state,
+    [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
+  };
+}
+
+describeValues('values in Redis', open);
+
+describe('values in Redis', () => {
+  it('are the same for every replica', async () => {
+    await using one = await open();
+    await one.values.keep([worth('x', due('a', 5))]);
+    expect(await texts(new RedisValues(one.state, ALWAYS_HELD), due('a', 5))).toEqual(['x']);
+  });
+
+  it('are written by the replica that watches alone', async () => {
+    await using one = await open();
+    const fenced = new RedisValues(one.state, { token: null });
+    const taken = new RedisValues(one.state, { token: 'of another time' });
+    await shared.client.set(`{${one.state.prefix}}:1:watch`, 'another');
+    for (const values of [fenced, taken]) {
+      await expect(values.keep([worth('x', due('a', 5))])).rejects.toThrow(FencedError);
+      await expect(values.forget([due('a', 5)])).rejects.toThrow(FencedError);
+      await expect(values.prune(0, NOW_MS)).rejects.toThrow(FencedError);
+    }
+  });
+
+  it('that are left behind are pruned: old, and unknown to the index, however many', async () => {
+    await using one = await open();
+    const { values, state } = one;
+    const deadlines = new RedisDeadlines(state, ALWAYS_HELD, [0]);
+    const old = Array.from({ length: 350 }, (_, n) => due(`old-${n}`, n));
+    const isKnown = (n: number) => n % 3 === 0;
+    await values.keep([...old, due('young', 1_000)].map((key) => worth('x', key)));
+    const known = old.filter((_, n) => isKnown(n));
+    await deadlines.put(known.map((key) => ({ ...key, life: 'until' as const, readAtMs: NOW_MS })));
+    await deadlines.take(0, NOW_MS + 100, 999);
+    await values.prune(0, NOW_MS + 500);
+    expect(await texts(values, due('young', 1_000))).toEqual(['x']);
+    expect((await texts(values, ...old)).map((text) => text !== null)).toEqual(
+      old.map((_, n) => isKnown(n)),
+    );
+    const { prefix } = state;
+    expect(await shared.client.hlen(`{${prefix}}:1:values:0:read`)).toBe(known.length + 1);
+  });
+});
