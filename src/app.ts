@@ -5,6 +5,7 @@ import { Capture } from './capture/capture.js';
 import type { Index } from './capture/parts.js';
 import { type Chance, type Clock, untilAborted } from './clock.js';
 import { Tracker } from './deadlines/tracker.js';
+import { LiveEndpoint } from './delivery/live-endpoint.js';
 import { createLookup } from './delivery/lookup.js';
 import { createSender } from './delivery/send.js';
 import { Worker } from './delivery/worker.js';
@@ -144,10 +145,14 @@ function startDelivery(wiring: Wiring, outbox: Outbox): void {
   const lookup = createLookup(clock);
   const serverNowMs = () => serverClock.nowMs();
   const workers = [...settings.endpoints.values()].map((endpoint) => {
-    const sender = createSender(endpoint, clock, lookup);
+    const live = new LiveEndpoint(endpoint, events.delivery, clock);
+    live.start();
+    lifecycle.onStop(`files of endpoint ${endpoint.name}`, () => live.stop());
+    const current = () => live.current;
     return new Worker({
       endpoint,
-      sender,
+      current,
+      sender: createSender(current, clock, lookup),
       outbox,
       events: events.delivery,
       serverNowMs,

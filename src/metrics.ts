@@ -121,6 +121,12 @@ export class Metrics {
     labelNames: ['endpoint'],
     registers: [this.#registry],
   });
+  readonly credentialsStale = new Gauge({
+    name: `${PREFIX}credentials_stale`,
+    help: '1 while a file of the endpoint cannot be used, and what it held before still is.',
+    labelNames: ['endpoint'],
+    registers: [this.#registry],
+  });
   readonly stateErrors = new Counter({
     name: `${PREFIX}state_errors_total`,
     help: 'Commands that the state Redis did not carry out, by what they were for.',
@@ -203,6 +209,7 @@ export class Metrics {
       this.deliveriesDropped.inc({ endpoint }, 0);
       this.deliveriesRefused.inc({ endpoint }, 0);
       this.endpointGone.set({ endpoint }, 0);
+      this.credentialsStale.set({ endpoint }, 0);
       this.reclaimed.inc({ endpoint }, 0);
       for (const why of FORGOTTEN_WHY) this.deadLettersForgotten.inc({ endpoint, why }, 0);
     }

@@ -17,6 +17,16 @@ export class Secret {
     return this.#text;
   }
 
+  /** Whether both hold the same text. */
+  equals(other: Secret | undefined): boolean {
+    return other !== undefined && this.#text === other.#text;
+  }
+
+  /** Another secret, made from this one. */
+  derive(make: (text: string) => string): Secret {
+    return new Secret(make(this.#text));
+  }
+
   toString(): string {
     return MASK;
   }

@@ -5,6 +5,7 @@
  * route · endpoint · expiration · deadline · delivery · attempt · outcome · disposition · dead letter
  */
 import type { BodyFormat, ContentType, Method } from './body-format.js';
+import type { Endpoint } from './endpoint.js';
 import type { Secret } from './secret.js';
 
 /** How the relay learned of an expiration. `recovery` is inferred, and said so to the receiver. */
@@ -99,37 +100,6 @@ export interface Route {
   readonly valueBytesMax: number;
 }
 
-/** A rate that an endpoint's attempts must not exceed. */
-export interface RateLimit {
-  readonly count: number;
-  readonly perMs: number;
-}
-
-/** When a delivery that failed is tried again. */
-export interface RetrySettings {
-  /** The wait before each retry; its length is the number of retries. */
-  readonly scheduleMs: readonly number[];
-  /** 0–1: the share of each wait that chance may take away. */
-  readonly jitter: number;
-}
-
-/** Where webhooks go. Made from the file. */
-export interface Endpoint {
-  readonly name: string;
-  /** http or https, without credentials and without a fragment. */
-  readonly url: URL;
-  /** Each one signs (rotation). Empty: webhooks are sent unsigned, as the file asked. */
-  readonly secrets: readonly Secret[];
-  /** Sent with each attempt, beside the relay's own; names in lower case. */
-  readonly headers: Readonly<Record<string, Secret>>;
-  /** One attempt's time from connecting to the last byte read. */
-  readonly timeoutMs: number;
-  /** Attempts under way at the same time. */
-  readonly concurrency: number;
-  readonly rateLimit: RateLimit | null;
-  readonly retry: RetrySettings;
-}
-
 /** One expiration for one route and endpoint. Made by capture, kept by the outbox. */
 export interface Delivery {
   /** The webhook id: the same on every attempt, holds no `.`. */
@@ -161,6 +131,10 @@ export type UnreachableCause =
   | 'tls'
   | 'protocol'
   | 'network'
+  /** The proxy could not be reached, or would not or could not connect to the endpoint. */
+  | 'proxy'
+  /** It is where no webhook belongs: link-local, or a cloud's metadata. Not connected to. */
+  | 'refused_address'
   /** The relay itself broke it off, at a stop whose grace was over. */
   | 'stopped';
 

@@ -1,5 +1,6 @@
 import { loadSettings } from '../config/load.js';
 import { counted } from '../counted.js';
+import { publicKeysOf } from '../delivery/sign.js';
 import { printable } from '../printable.js';
 import type { CommandAction, FileOption } from './context.js';
 
@@ -10,5 +11,10 @@ export const check: CommandAction<FileOption> = async ({ env, cwd, stdout }, { c
   stdout.write(
     `${printable(file)}: fine (${routes}, ${counted(settings.endpoints.size, 'endpoint')})\n`,
   );
+  for (const { name, secrets } of settings.endpoints.values()) {
+    for (const publicKey of publicKeysOf(secrets)) {
+      stdout.write(`endpoint ${name}: its receivers verify with ${publicKey}\n`);
+    }
+  }
   return 0;
 };

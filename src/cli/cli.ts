@@ -19,7 +19,7 @@ import { type ListenOptions, listen } from './listen.js';
 import { type MatchOptions, match } from './match.js';
 import { run } from './run.js';
 import { schema } from './schema.js';
-import { secret } from './secret.js';
+import { type SecretOptions, secret } from './secret.js';
 import { type SendOptions, send } from './send.js';
 
 const HELP_AFTER = `
@@ -88,10 +88,12 @@ function createProgram(context: CliContext, done: (code: ExitCode) => void): Com
   withFile('listen', 'receive webhooks here, verify and print them')
     .option('--port <n>', 'the port to listen on', portNumber, 8080)
     .option('--host <address>', 'the address to listen on', '127.0.0.1')
-    .option('--secret <whsec>', "verify with this secret (repeatable); else with the file's", list)
+    .option('--secret <secret>', 'verify with this whsec_… or whpk_… (repeatable)', list)
     .option('--fail <answers>', 'answer the first attempts of each webhook so: 500,429,hang,reset')
     .action(async (options: FileOption & ListenOptions) => done(await listen(context, options)));
-  withFile('secret', 'print a new secret').action(async () => done(await secret(context)));
+  withFile('secret', 'print a new secret')
+    .option('--asymmetric', 'a private key (whsk_…); its public key goes to standard error')
+    .action(async (options: SecretOptions) => done(await secret(context, options)));
   withFile('schema', "print the file's JSON Schema").action(async () =>
     done(await schema(context)),
   );

@@ -1,7 +1,7 @@
 import { styleText } from 'node:util';
 import { systemClock, untilAborted } from '../clock.js';
 import { loadSettings } from '../config/load.js';
-import { readSecret } from '../config/texts.js';
+import { readVerifyingSecret } from '../config/texts.js';
 import { NoSettingsFileError, UsageError } from '../errors.js';
 import { printable } from '../printable.js';
 import { type PlannedAnswer, type ReceivedWebhook, startReceiver } from '../receiver/receiver.js';
@@ -55,9 +55,9 @@ async function secretsFor(context: CliContext, options: FileOption & ListenOptio
 }
 
 function parseSecret(text: string): Secret {
-  const reading = readSecret(text);
+  const reading = readVerifyingSecret(text);
   if (reading.ok) return reading.value;
-  throw new UsageError('--secret: expected whsec_ and then 24–64 bytes in base64');
+  throw new UsageError('--secret: expected whsec_ and then 24–64 bytes in base64, or a whpk_…');
 }
 
 function parseFailures(text: string | undefined): PlannedAnswer[] {

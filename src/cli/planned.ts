@@ -5,13 +5,14 @@ import { systemChance, systemClock } from '../clock.js';
 import { didYouMean } from '../config/nearest.js';
 import { formatSize } from '../config/quantities.js';
 import { buildRequest, type WebhookRequest } from '../delivery/request.js';
+import type { Endpoint } from '../endpoint.js';
 import { NothingToSendError, UsageError } from '../errors.js';
 import type { KeyValue, RouteValues } from '../key-value.js';
 import { fillKey } from '../path-template.js';
 import { printable, printableBytes } from '../printable.js';
 import { matchRoute } from '../routing.js';
 import { Secret } from '../secret.js';
-import type { Delivery, Endpoint, Params, Route, Settings } from '../vocabulary.js';
+import type { Delivery, Params, Route, Settings } from '../vocabulary.js';
 import type { CliContext } from './context.js';
 
 /** What the command line says of the key, and of what it is narrowed to. */

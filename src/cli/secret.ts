@@ -1,12 +1,26 @@
 import { randomBytes } from 'node:crypto';
+import { newKeyPair } from '../delivery/key-pair.js';
 import { SECRET_PREFIX } from '../delivery/sign.js';
 import type { CliContext, ExitCode } from './context.js';
 
 /** Within the specification's 24–64, and as long as HMAC-SHA256's output. */
 const NEW_SECRET_BYTES = 32;
 
-/** A new secret on standard output. */
-export async function secret({ stdout }: CliContext): Promise<ExitCode> {
+export interface SecretOptions {
+  readonly asymmetric?: boolean;
+}
+
+/** A new secret on standard output; of a key pair, the public half on standard error. */
+export async function secret(
+  { stdout, stderr }: CliContext,
+  { asymmetric }: SecretOptions,
+): Promise<ExitCode> {
+  if (asymmetric === true) {
+    const { privateKey, publicKey } = newKeyPair();
+    stdout.write(`${privateKey}\n`);
+    stderr.write(`its public key, for those who receive: ${publicKey}\n`);
+    return 0;
+  }
   stdout.write(`${SECRET_PREFIX}${randomBytes(NEW_SECRET_BYTES).toString('base64')}\n`);
   return 0;
 }

@@ -51,7 +51,7 @@ interface Attempted {
 function attemptsWith(clock: Clock, stop: AbortSignal): (each: Planned) => Promise<Attempted> {
   const lookup = createLookup(clock);
   return async ({ endpoint, delivery }) => {
-    const sender = createSender(endpoint, clock, lookup);
+    const sender = createSender(() => endpoint, clock, lookup);
     const breakOff = () => void sender.close();
     stop.addEventListener('abort', breakOff, { once: true });
     const beganAtMs = clock.monotonicMs();

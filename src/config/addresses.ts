@@ -1,5 +1,6 @@
 /** URLs and addresses as the file writes them. Pure; no found text is ever quoted. */
 import { isIPv6 } from 'node:net';
+import type { ProxySettings } from '../endpoint.js';
 import { Secret } from '../secret.js';
 import type { ListenAddress, RedisAddress } from '../vocabulary.js';
 import { type Reading, refused, understood } from './wording.js';
@@ -22,6 +23,11 @@ function percentDecoded(text: string): string | null {
   } catch {
     return null;
   }
+}
+
+/** What a header says of a user and a password (RFC 7617). */
+export function basicAuthorization(user: string, password: Secret): Secret {
+  return password.derive((text) => `Basic ${Buffer.from(`${user}:${text}`).toString('base64')}`);
 }
 
 function readDatabase(pathname: string): Reading<number | null> {
@@ -72,6 +78,30 @@ export function readEndpointUrl(text: string): Reading<URL> {
   }
   if (text.includes('#')) return wrong('one with a fragment (#…), which never reaches HTTP');
   return understood(url);
+}
+
+/** Null for an empty text, so that `${HTTPS_PROXY:-}` means: a proxy if there is one. */
+export function readProxyUrl(text: string): Reading<ProxySettings | null> {
+  const wrong = (found: string) =>
+    refused('a URL such as http://user:password@proxy:3128', { found });
+  if (text === '') return understood(null);
+  if (!/^https?:\/\//i.test(text))
+    return wrong('one that begins with neither http:// nor https://');
+  if (/[\s\\]/.test(text) || !URL.canParse(text)) return wrong('one that is no valid URL');
+  const url = new URL(text);
+  if (url.pathname !== '/' || url.search !== '' || text.includes('#')) {
+    return wrong('one with more than a user, a password, a host and a port');
+  }
+  const user = percentDecoded(url.username);
+  const password = percentDecoded(url.password);
+  if (user === null || password === null || user.includes(':')) {
+    return wrong('one whose user or password is not percent-encoded');
+  }
+  const hasLogin = user !== '' || password !== '';
+  const authorization = hasLogin ? basicAuthorization(user, new Secret(password)) : null;
+  url.username = '';
+  url.password = '';
+  return understood({ url, authorization });
 }
 
 /** Without a host: all IPv4 addresses. */

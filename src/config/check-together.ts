@@ -2,41 +2,22 @@
  * What two places of the file must agree on. Each check looks only at parts that are right by
  * themselves, so that one run names every mistake. Pure.
  */
-import type { z } from 'zod';
 import { placeholdersOf } from '../path-template.js';
 import { checkBody } from './check-body.js';
+import { checkEndpoint } from './check-endpoint.js';
 import type { Complaint } from './mistakes.js';
 import { didYouMean } from './nearest.js';
 import { asList, asMapping, type Path } from './path.js';
 import { ENDPOINTS_MAX, redisFields, routeFields, stateFields } from './schema.js';
+import { complain, isGiven, type Section, understoodBy } from './sections.js';
 import { NAME_PATTERN } from './texts.js';
-import { mismatch, type Wording } from './wording.js';
+import { mismatch } from './wording.js';
 
 /** Comparing with every endpoint's name costs time; nobody mends more at once. */
 export const SUGGESTIONS_MAX = 100;
 
-/** The value as its schema understands it; undefined when it is absent or wrong by itself. */
-function understoodBy<Schema extends z.ZodType>(
-  schema: Schema,
-  value: unknown,
-): z.output<Schema> | undefined {
-  return value === undefined ? undefined : schema.safeParse(value).data;
-}
-
-function complain(path: Path, wording: Wording, about: Complaint['about'] = 'value'): Complaint {
-  return { path, about, wording };
-}
-
 /** What may be said in `state` whatever its kind; the rest is about the Redis that holds it. */
 const STATE_KEYS_OF_EVERY_KIND: readonly string[] = ['kind', 'prefix'];
-
-/** A mapping of the file, of which nothing else is known. */
-type Section = Readonly<Record<string, unknown>>;
-
-/** Empty counts as absent, so that `${VAR:-}` means: what VAR says, if anything. */
-function isGiven(section: Section, key: string): boolean {
-  return section[key] !== undefined && section[key] !== '';
-}
 
 function checkState(state: Section): Complaint[] {
   if (state.kind !== 'memory') return checkLogin('state', state);
@@ -103,17 +84,10 @@ function checkEndpoints(endpoints: Readonly<Record<string, unknown>>): Complaint
     const wording = mismatch(`1 to ${ENDPOINTS_MAX} endpoints`, { found: String(count) });
     complaints.push(complain(['endpoints'], wording));
   }
-  for (const [name, endpoint] of Object.entries(endpoints)) {
-    const seen = new Set<string>();
-    for (const header of Object.keys(asMapping(asMapping(endpoint)?.headers) ?? {})) {
-      if (seen.has(header.toLowerCase())) {
-        const wording = mismatch('each header once, in whatever case');
-        complaints.push(complain(['endpoints', name, 'headers', header], wording, 'name'));
-      }
-      seen.add(header.toLowerCase());
-    }
-  }
-  return complaints;
+  const ofEach = Object.entries(endpoints).flatMap(([name, endpoint]) =>
+    checkEndpoint(['endpoints', name], asMapping(endpoint) ?? {}),
+  );
+  return complaints.concat(ofEach);
 }
 
 /** Which endpoints there are; what a name that is none of them was probably meant to be. */

@@ -1,12 +1,11 @@
 /** The edge: finds the file, reads it and the files it names, and says all that is wrong. */
-import { type FileHandle, open } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { NoSettingsFileError, SettingsError, UsageError } from '../errors.js';
-import { decodeUtf8, printable } from '../printable.js';
-import type { Secret } from '../secret.js';
+import { printable } from '../printable.js';
 import type { ListenAddress, Settings } from '../vocabulary.js';
 import { readListenAddress } from './addresses.js';
 import { parseDocument } from './document.js';
+import { readSecretFiles, withFiles } from './endpoint-files.js';
 import { type Environment, interpolate } from './interpolate.js';
 import {
   type Complaint,
@@ -16,88 +15,18 @@ import {
   syntaxMistake,
   toMistake,
 } from './mistakes.js';
-import { pathKey, valueAt } from './path.js';
+import { asMapping, valueAt } from './path.js';
+import { readText } from './read-file.js';
 import { DEFAULT_ADMIN_LISTEN } from './schema.js';
-import { readSecretFile, type SecretFile, secretFilesOf, toSettings } from './settings.js';
+import { checkCertificates, secretFilesOf } from './secret-files.js';
+import { toSettings } from './settings.js';
 import { validate } from './validate.js';
-import { type Reading, refused } from './wording.js';
 
 /** A thousand routes fit, each with a comment; a larger file is not a configuration. */
 export const FILE_BYTES_MAX = 256 * 1024;
-/** A secret is one line; a larger file is some other file. */
-export const SECRET_FILE_BYTES_MAX = 64 * 1024;
 
 export const FILE_VARIABLE = 'EXPIRY_RELAY_CONFIG';
 export const DEFAULT_FILES = ['relay.yaml', '/etc/expiry-relay/relay.yaml'] as const;
-
-const READ_FAILURES: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such file',
-  ENOTDIR: 'there is no such file',
-  EACCES: 'reading it is not permitted',
-  EPERM: 'reading it is not permitted',
-  EISDIR: 'it is a folder',
-  ELOOP: 'its symbolic links lead in a circle',
-  ENAMETOOLONG: 'its name is too long',
-};
-
-/** What `readText` found: a text, or why there is none. */
-type FileText =
-  | { readonly ok: true; readonly text: string }
-  | { readonly ok: false; readonly code: string; readonly reason: string };
-
-/** Up to `bytesMax` and one more, also from what has no size, such as a pipe. */
-async function readBytes(handle: FileHandle, bytesMax: number): Promise<Buffer> {
-  const buffer = Buffer.alloc(bytesMax + 1);
-  let length = 0;
-  while (length < buffer.length) {
-    const { bytesRead } = await handle.read(buffer, length, buffer.length - length, null);
-    if (bytesRead === 0) break;
-    length += bytesRead;
-  }
-  return buffer.subarray(0, length);
-}
-
-async function readText(file: string, bytesMax: number): Promise<FileText> {
-  let handle: FileHandle | undefined;
-  try {
-    handle = await open(file, 'r');
-    const bytes = await readBytes(handle, bytesMax);
-    if (bytes.length > bytesMax) {
-      return { ok: false, code: 'EFBIG', reason: `it has more than ${bytesMax} bytes` };
-    }
-    const text = decodeUtf8(bytes);
-    if (text === null) return { ok: false, code: 'EILSEQ', reason: 'it is no UTF-8 text' };
-    return { ok: true, text: text.replace(/^\uFEFF/, '') };
-  } catch (thrown) {
-    // Node's own text repeats the path, and a secret may have been written in its place.
-    const code = (thrown as NodeJS.ErrnoException).code ?? 'unknown';
-    return { ok: false, code, reason: READ_FAILURES[code] ?? `reading it failed: ${code}` };
-  } finally {
-    await handle?.close();
-  }
-}
-
-async function readSecretAt(place: SecretFile, folder: string): Promise<Reading<Secret>> {
-  const read = await readText(resolve(folder, place.file), SECRET_FILE_BYTES_MAX);
-  if (read.ok) return readSecretFile(place, read.text);
-  return refused('a file that can be read', {
-    hint: `${read.reason}; a relative path begins at the folder of this file`,
-  });
-}
-
-async function readSecretFiles(
-  places: readonly SecretFile[],
-  folder: string,
-): Promise<{ secrets: Map<string, Secret>; complaints: Complaint[] }> {
-  const secrets = new Map<string, Secret>();
-  const complaints: Complaint[] = [];
-  for (const place of places) {
-    const reading = await readSecretAt(place, folder);
-    if (reading.ok) secrets.set(pathKey(place.path), reading.value);
-    else complaints.push({ path: place.path, about: 'value', wording: reading.wording });
-  }
-  return { secrets, complaints };
-}
 
 export type Check =
   | { readonly ok: true; readonly settings: Settings }
@@ -122,14 +51,20 @@ async function checkText(
   };
   const validation = validate(value);
   const fromFiles = await readSecretFiles(secretFilesOf(value), folder);
+  const names = Object.keys(asMapping(asMapping(value)?.endpoints) ?? {});
   const complaints = [
     ...unresolved.map((complaint): Complaint => ({ ...complaint, about: 'value' })),
     ...(validation.ok ? [] : validation.complaints),
     ...fromFiles.complaints,
+    ...names.flatMap((name) => checkCertificates(name, fromFiles.secrets)),
   ];
   const all = mistakes.concat(complaints.map((complaint) => toMistake(complaint, context)));
   if (!validation.ok || all.length > 0) return { ok: false, mistakes: all };
-  return { ok: true, settings: toSettings(validation.file, fromFiles.secrets) };
+  const settings = toSettings(validation.file, fromFiles.secrets);
+  return {
+    ok: true,
+    settings: withFiles(settings, { ...fromFiles, file: validation.file, folder }),
+  };
 }
 
 /** Which file is meant, and its text. */

@@ -55,6 +55,9 @@ const CONFIDENTIAL_PLACES: readonly Path[] = [
   ['endpoints', '*', 'url'],
   ['endpoints', '*', 'secrets'],
   ['endpoints', '*', 'headers'],
+  ['endpoints', '*', 'basic'],
+  ['endpoints', '*', 'tls'],
+  ['endpoints', '*', 'proxy'],
 ];
 
 export function isConfidentialPlace(path: Path): boolean {
@@ -118,6 +121,11 @@ export function toMistake({ path, about, wording }: Complaint, context: Context)
     ...position,
     message: where === '' ? text : `${where}: ${text}`,
   };
+}
+
+/** Without its place in the file, and with nothing of what was found. */
+export function problemText({ path, wording }: Complaint): string {
+  return `${formatPath(path)}: ${formatWording(wording, undefined, false)}`;
 }
 
 /** One per line, by position. */

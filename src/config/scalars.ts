@@ -18,7 +18,7 @@ import {
   SIZE_PATTERN,
   wholeExpected,
 } from './quantities.js';
-import { kindOf, mismatch, type Reading, statement, toIssueText } from './wording.js';
+import { kindOf, mismatch, type Reading, toIssueText } from './wording.js';
 
 function transformWith<Input, Output>(read: (input: Input) => Reading<Output>) {
   return (input: Input, context: z.RefinementCtx): Output => {
@@ -97,6 +97,15 @@ export function fraction(range: Range) {
     .transform(transformWith((found) => readFraction(found, range)));
 }
 
+/** Yes or no; as a text, too: whatever was put in for `${VAR}` is a string. */
+export function flag() {
+  return z
+    .union([z.boolean(), z.enum(['true', 'false'])], {
+      error: () => toIssueText(mismatch('true or false')),
+    })
+    .transform((found) => found === true || found === 'true');
+}
+
 /** One of a closed set of words. */
 export function choice<const Words extends readonly [string, ...string[]]>(words: Words) {
   return z.enum(words, {
@@ -148,15 +157,4 @@ export function oneOrMany<Item extends z.core.SomeType>(expected: string, item: 
       error: () => toIssueText(mismatch(`${expected}, or a list of them`)),
     })
     .transform((found) => (Array.isArray(found) ? found : [found]) as z.output<Item>[]);
-}
-
-/** A key of the contract that this version refuses, whatever its value. */
-export function notYet<Eventual extends z.core.SomeType>(eventual: Eventual) {
-  return z
-    .preprocess((input, context) => {
-      const message = toIssueText(statement('not supported yet; leave this key out', 'key'));
-      context.addIssue({ code: 'custom', message });
-      return input;
-    }, eventual)
-    .optional();
 }

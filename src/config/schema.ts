@@ -1,21 +1,18 @@
 /** The file's contract: every key, its type, its default. */
-import { z } from 'zod';
+import type { z } from 'zod';
 import { METHODS, TEMPLATE_CONTENT_TYPES } from '../body-format.js';
-import { SECRET_PREFIX } from '../delivery/sign.js';
 import { compilePattern, PatternError } from '../match.js';
 import type { Pattern } from '../vocabulary.js';
-import { DATABASE_MAX, readEndpointUrl, readListenAddress, readRedisUrl } from './addresses.js';
+import { DATABASE_MAX, readListenAddress, readRedisUrl } from './addresses.js';
 import { bodyTemplate } from './bodies.js';
+import { endpoint } from './endpoint-schema.js';
 import {
   choice,
   duration,
-  fraction,
   list,
   mapping,
   named,
-  notYet,
   oneOrMany,
-  rate,
   size,
   text,
   textLike,
@@ -25,14 +22,11 @@ import {
   FILE_PATH_PATTERN,
   NAME_EXPECTED,
   NAME_PATTERN,
-  readHeaderName,
-  readHeaderValue,
   readLookup,
   readRoutePath,
-  readSecret,
   readStatePrefix,
 } from './texts.js';
-import { mismatch, type Reading, refused, toIssueText, understood } from './wording.js';
+import { type Reading, refused, understood } from './wording.js';
 
 /** Every route is tried on every expiration. */
 export const ROUTES_MAX = 1000;
@@ -40,8 +34,6 @@ export const ROUTES_MAX = 1000;
 export const ENDPOINTS_MAX = 1000;
 /** As for routes. */
 export const PATTERNS_PER_ROUTE_MAX = 100;
-/** Each one signs every attempt; rotation needs two. */
-export const SECRETS_PER_ENDPOINT_MAX = 10;
 /** Sixteen is Redis's default; each one is a subscription. */
 export const DATABASES_MAX = 1024;
 
@@ -50,17 +42,8 @@ const MINUTE_MS = 60 * SECOND_MS;
 const HOUR_MS = 60 * MINUTE_MS;
 const DAY_MS = 24 * HOUR_MS;
 
-/** Beyond ten minutes an endpoint holds its places in vain. */
-const TIMEOUT_RANGE = { min: 1, max: 10 * MINUTE_MS };
-/** A receiver that is away for a month is gone. */
-const RETRY_WAIT_RANGE = { min: 0, max: 30 * DAY_MS };
-const RETRIES_RANGE = { min: 0, max: 50 };
 /** Orchestrators kill long before an hour is over. */
 const GRACE_RANGE = { min: 0, max: HOUR_MS };
-/** One connection each: a thousand is where file descriptors run out by default. */
-const CONCURRENCY_RANGE = { min: 1, max: 1024 };
-/** More than one process can send. */
-const RATE_RANGE = { min: 1, max: 1_000_000 };
 /** Values beyond it belong into the receiver's own store. */
 const VALUE_BYTES_RANGE = { min: 1, max: 1024 * 1024 };
 /** Below a minute nobody could look at one; ten years are for ever. */
@@ -152,65 +135,6 @@ const state = mapping({
       "How long deliveries wait for an endpoint that no running replica's file has, before they " +
         'become dead letters; at most 30d',
     ),
-});
-
-const secretFile = mapping({
-  file: filePath.describe('A file that holds one secret; relative to the folder of this file'),
-});
-
-const secrets = z
-  .union(
-    [
-      z.literal('none'),
-      list(
-        z.union([text(`a secret: ${SECRET_PREFIX}…`, readSecret), secretFile], {
-          error: toIssueText(mismatch(`a secret (${SECRET_PREFIX}…) or {file: …}`)),
-        }),
-        { min: 1, max: SECRETS_PER_ENDPOINT_MAX },
-      ),
-    ],
-    { error: toIssueText(mismatch(`a list of secrets (${SECRET_PREFIX}…), or the word none`)) },
-  )
-  .describe('Each one signs (rotation): whsec_… or {file: …}; the word none to send unsigned');
-
-const retry = mapping({
-  schedule: list(duration(RETRY_WAIT_RANGE), RETRIES_RANGE)
-    .prefault(['1s', '5s', '30s', '2m', '10m', '30m', '2h', '5h', '10h', '24h'])
-    .describe('The wait before each retry; when they are used up, a dead letter'),
-  jitter: fraction({ min: 0, max: 1 })
-    .prefault(0.2)
-    .describe('The share of each wait that chance may take away, 0 to 1'),
-});
-
-const endpoint = mapping({
-  url: text('a URL such as http://shop:8080/hooks', readEndpointUrl).describe(
-    'http:// or https://, without credentials and without a fragment',
-  ),
-  secrets,
-  headers: named(
-    'a mapping from header to text',
-    text('the name of an HTTP header', readHeaderName),
-    text('a header value', readHeaderValue),
-  )
-    .prefault({})
-    .describe("Sent with each attempt, beside the relay's own headers"),
-  timeout: duration(TIMEOUT_RANGE)
-    .prefault('15s')
-    .describe('How long one attempt may take, 1ms to 10m'),
-  concurrency: whole(CONCURRENCY_RANGE)
-    .prefault(32)
-    .describe('How many attempts may be under way at the same time'),
-  rate_limit: rate(RATE_RANGE)
-    .optional()
-    .describe('The rate that attempts must not exceed, such as 100/s, 600/m or 1000/h'),
-  retry: retry.prefault({}).describe('When a webhook that failed is tried again'),
-  tls: notYet(
-    mapping({
-      ca_file: filePath.optional().describe('Not supported yet. The CA that signs the endpoint'),
-      cert_file: filePath.optional().describe("Not supported yet. The relay's certificate"),
-      key_file: filePath.optional().describe("Not supported yet. The certificate's key"),
-    }),
-  ).describe('Not supported yet. Certificates for this endpoint'),
 });
 
 const route = mapping({

@@ -2,78 +2,18 @@
 import type { BodyFormat } from '../body-format.js';
 import { compileTemplate } from '../body-template.js';
 import { Secret } from '../secret.js';
-import type {
-  Endpoint,
-  RedisAddress,
-  RedisSettings,
-  Route,
-  Settings,
-  StateSettings,
-} from '../vocabulary.js';
-import { asList, asMapping, type Path, pathKey } from './path.js';
+import type { RedisAddress, RedisSettings, Route, Settings, StateSettings } from '../vocabulary.js';
+import { toEndpoint } from './endpoint-settings.js';
+import { pathKey } from './path.js';
 import type { RelayFile } from './schema.js';
-import { FILE_PATH_PATTERN, readSecret } from './texts.js';
-import { mismatch, type Reading, understood } from './wording.js';
-
-/** A place of the file that names a file with a secret in it. */
-export interface SecretFile {
-  readonly path: Path;
-  /** As written. */
-  readonly file: string;
-}
-
-/** The secrets that were read from files, by the `pathKey` of where the file names them. */
-export type SecretsFromFiles = ReadonlyMap<string, Secret>;
-
-/** The sections that say how to log in to a Redis. */
-const LOGIN_SECTIONS = ['redis', 'state'] as const;
-type LoginSection = (typeof LOGIN_SECTIONS)[number];
-
-function passwordFilePath(section: LoginSection): Path {
-  return [section, 'password_file'];
-}
-
-function secretFilePath(endpoint: string, index: number): Path {
-  return ['endpoints', endpoint, 'secrets', index, 'file'];
-}
-
-/** All places that name a file with a secret; the value need not be right elsewhere. */
-export function secretFilesOf(root: unknown): SecretFile[] {
-  const places: { path: Path; file: unknown }[] = [];
-  const file = asMapping(root);
-  for (const section of LOGIN_SECTIONS) {
-    const { password_file } = asMapping(file?.[section]) ?? {};
-    places.push({ path: passwordFilePath(section), file: password_file });
-  }
-  for (const [name, endpoint] of Object.entries(asMapping(file?.endpoints) ?? {})) {
-    for (const [index, secret] of asList(asMapping(endpoint)?.secrets).entries()) {
-      places.push({ path: secretFilePath(name, index), file: asMapping(secret)?.file });
-    }
-  }
-  return places.filter(
-    (place): place is SecretFile =>
-      typeof place.file === 'string' && FILE_PATH_PATTERN.test(place.file),
-  );
-}
-
-/** What a file with a secret holds. The newline that editors and `echo` add is not part of it. */
-export function readSecretFile({ path }: SecretFile, content: string): Reading<Secret> {
-  const text = content.replace(/\r?\n$/, '');
-  if (text === '') {
-    return { ok: false, wording: mismatch('a file with a secret in it', { found: 'it empty' }) };
-  }
-  const isPassword = LOGIN_SECTIONS.some(
-    (name) => pathKey(path) === pathKey(passwordFilePath(name)),
-  );
-  return isPassword ? understood(new Secret(text)) : readSecret(text);
-}
+import { filePaths, type LoginSection, type SecretsFromFiles } from './secret-files.js';
 
 type Login = Pick<RedisAddress, 'username' | 'password'>;
 
 /** What a section says by itself. Both are null when it says nothing. */
 function loginOf(file: RelayFile, name: LoginSection, fromFiles: SecretsFromFiles): Login {
   const { username, password, url } = file[name];
-  const fromFile = fromFiles.get(pathKey(passwordFilePath(name))) ?? null;
+  const fromFile = fromFiles.get(pathKey(filePaths.password(name))) ?? null;
   return {
     // Empty counts as absent, so that `${REDIS_PASSWORD:-}` means: a password if there is one.
     username: username || (url?.username ?? null),
@@ -125,36 +65,6 @@ function stateSettings(
   }
 }
 
-function endpointSecrets(
-  name: string,
-  secrets: RelayFile['endpoints'][string]['secrets'],
-  fromFiles: SecretsFromFiles,
-): Secret[] {
-  if (secrets === 'none') return [];
-  return secrets.map((secret, index) => {
-    if (secret instanceof Secret) return secret;
-    const fromFile = fromFiles.get(pathKey(secretFilePath(name, index)));
-    if (fromFile === undefined) throw new Error(`the secret file of endpoint ${name} was not read`);
-    return fromFile;
-  });
-}
-
-function endpointsByName(file: RelayFile, fromFiles: SecretsFromFiles): Map<string, Endpoint> {
-  const endpoints = Object.entries(file.endpoints).map(([name, endpoint]): Endpoint => {
-    return {
-      name,
-      url: endpoint.url,
-      secrets: endpointSecrets(name, endpoint.secrets, fromFiles),
-      headers: endpoint.headers,
-      timeoutMs: endpoint.timeout,
-      concurrency: endpoint.concurrency,
-      rateLimit: endpoint.rate_limit ?? null,
-      retry: { scheduleMs: endpoint.retry.schedule, jitter: endpoint.retry.jitter },
-    };
-  });
-  return new Map(endpoints.map((endpoint) => [endpoint.name, endpoint]));
-}
-
 function bodyFormat(
   { body, content_type: contentType, format }: RelayFile['routes'][number],
   statePrefix: string,
@@ -177,7 +87,12 @@ export function toSettings(file: RelayFile, fromFiles: SecretsFromFiles): Settin
   return {
     redis,
     state: stateSettings(file, redis, fromFiles),
-    endpoints: endpointsByName(file, fromFiles),
+    endpoints: new Map(
+      Object.entries(file.endpoints).map(([name, endpoint]) => [
+        name,
+        toEndpoint(name, endpoint, fromFiles),
+      ]),
+    ),
     routes: file.routes.map(
       (route): Route => ({
         name: route.name,

@@ -1,5 +1,13 @@
 /** Secrets, headers and paths as the file writes them. Pure; no found text is ever quoted. */
 
+import {
+  PRIVATE_KEY_PREFIX,
+  PUBLIC_KEY_BYTES,
+  PUBLIC_KEY_PREFIX,
+  privateKeyOf,
+  publicBytesOf,
+  SEED_BYTES,
+} from '../delivery/key-pair.js';
 import { TEST_HEADER } from '../delivery/request.js';
 import { SECRET_BYTES_MAX, SECRET_BYTES_MIN, SECRET_PREFIX } from '../delivery/sign.js';
 import { PLACEHOLDER } from '../path-template.js';
@@ -38,7 +46,35 @@ const OWN_HEADERS: ReadonlySet<string> = new Set([
   TEST_HEADER,
 ]);
 
-/** The text with its prefix; the bytes behind it have been checked. */
+/** Null when it is not padded standard base64. */
+function bytesOf(encoded: string): Buffer | null {
+  const bytes = Buffer.from(encoded, 'base64');
+  return bytes.toString('base64') === encoded ? bytes : null;
+}
+
+const NO_BASE64 = 'one whose rest is not padded standard base64';
+
+/** `whsk_…`: the seed, or the seed and the public key that belongs to it. */
+function readPrivateKey(text: string): Reading<Secret> {
+  const bytesMax = SEED_BYTES + PUBLIC_KEY_BYTES;
+  const wrong = (found: string) =>
+    refused(`${PRIVATE_KEY_PREFIX} and then ${bytesMax} or ${SEED_BYTES} bytes in base64`, {
+      found,
+      hint: 'make one with: expiry-relay secret --asymmetric',
+    });
+  const bytes = bytesOf(text.slice(PRIVATE_KEY_PREFIX.length));
+  if (bytes === null) return wrong(NO_BASE64);
+  if (bytes.length !== SEED_BYTES && bytes.length !== bytesMax) {
+    return wrong(`one ${bytes.length} bytes long`);
+  }
+  const publicBytes = publicBytesOf(privateKeyOf(bytes.subarray(0, SEED_BYTES)));
+  if (bytes.length === bytesMax && !bytes.subarray(SEED_BYTES).equals(publicBytes)) {
+    return wrong('one whose two halves do not belong together');
+  }
+  return understood(new Secret(text));
+}
+
+/** What signs: `whsec_…` or `whsk_…`, with its prefix; the bytes behind it have been checked. */
 export function readSecret(text: string): Reading<Secret> {
   const wrong = (found: string) =>
     refused(`${SECRET_PREFIX} and then ${SECRET_BYTES_MIN}–${SECRET_BYTES_MAX} bytes in base64`, {
@@ -46,16 +82,25 @@ export function readSecret(text: string): Reading<Secret> {
       hint: 'make one with: expiry-relay secret',
     });
   if (text === '') return wrong('an empty text');
-  if (!text.startsWith(SECRET_PREFIX)) return wrong(`one without the prefix ${SECRET_PREFIX}`);
-  const encoded = text.slice(SECRET_PREFIX.length);
-  const bytes = Buffer.from(encoded, 'base64');
-  if (bytes.toString('base64') !== encoded) {
-    return wrong('one whose rest is not padded standard base64');
+  if (text.startsWith(PRIVATE_KEY_PREFIX)) return readPrivateKey(text);
+  if (text.startsWith(PUBLIC_KEY_PREFIX)) {
+    return wrong(`a public key (${PUBLIC_KEY_PREFIX}…), which verifies and cannot sign`);
   }
+  if (!text.startsWith(SECRET_PREFIX)) return wrong(`one without the prefix ${SECRET_PREFIX}`);
+  const bytes = bytesOf(text.slice(SECRET_PREFIX.length));
+  if (bytes === null) return wrong(NO_BASE64);
   if (bytes.length < SECRET_BYTES_MIN || bytes.length > SECRET_BYTES_MAX) {
     return wrong(`one ${bytes.length} bytes long`);
   }
   return understood(new Secret(text));
+}
+
+/** What a receiver verifies with: `whpk_…`, or what signs. */
+export function readVerifyingSecret(text: string): Reading<Secret> {
+  if (!text.startsWith(PUBLIC_KEY_PREFIX)) return readSecret(text);
+  const bytes = bytesOf(text.slice(PUBLIC_KEY_PREFIX.length));
+  if (bytes?.length === PUBLIC_KEY_BYTES) return understood(new Secret(text));
+  return refused(`${PUBLIC_KEY_PREFIX} and then ${PUBLIC_KEY_BYTES} bytes in base64`);
 }
 
 /** Braces would make two hash tags of one, and a colon ends it. */
@@ -74,6 +119,22 @@ export function readHeaderName(text: string): Reading<string> {
   }
   if (!HEADER_NAME_PATTERN.test(name)) return refused('the name of an HTTP header');
   return understood(name);
+}
+
+/** RFC 7617: the name ends at the first colon. */
+const USER_PATTERN = /^[^:\p{Cc}]{1,1024}$/u;
+
+export function readBasicUser(text: string): Reading<string> {
+  if (USER_PATTERN.test(text)) return understood(text);
+  return refused('a user name without a colon', { found: text === '' ? 'an empty text' : null });
+}
+
+const BASIC_PASSWORD_PATTERN = /^\P{Cc}{1,4096}$/u;
+
+export function readBasicPassword(text: string): Reading<Secret> {
+  if (BASIC_PASSWORD_PATTERN.test(text)) return understood(new Secret(text));
+  const found = text === '' ? 'an empty text' : 'one with control characters, or too long';
+  return refused('a password of one line', { found });
 }
 
 export function readHeaderValue(text: string): Reading<Secret> {

@@ -67,11 +67,8 @@ function complaintsOf(issue: Issue, above: Path, schema: JsonSchema): Complaint[
       if (branch !== null) return branch.flatMap((inner) => complaintsOf(inner, path, schema));
       return [{ path, about: 'value', wording: fromIssueText(issue.message) }];
     }
-    default: {
-      const wording = fromIssueText(issue.message);
-      const about = wording.kind === 'statement' ? wording.about : 'value';
-      return [{ path, about, wording }];
-    }
+    default:
+      return [{ path, about: 'value', wording: fromIssueText(issue.message) }];
   }
 }
 

@@ -19,8 +19,6 @@ export type Wording =
       /** A sentence that needs no found value. */
       readonly kind: 'statement';
       readonly text: string;
-      /** Whether the key should not be there, or the value. */
-      readonly about: 'key' | 'value';
     };
 
 /** A text understood, or what is wrong with it. */
@@ -35,8 +33,8 @@ export function mismatch(
   return { kind: 'mismatch', expected, found: null, hint: null, quoting: null, ...rest };
 }
 
-export function statement(text: string, about: 'key' | 'value' = 'value'): Wording {
-  return { kind: 'statement', text, about };
+export function statement(text: string): Wording {
+  return { kind: 'statement', text };
 }
 
 export function understood<T>(value: T): Reading<T> {
@@ -82,7 +80,7 @@ export function kindOf(value: unknown): string {
 const FOUND_CHARS_MAX = 80;
 
 /** A secret that strayed to where none belongs: `whsec_…`, `//user:password@`, `Bearer …`. */
-const CONFIDENTIAL = /whsec_|\/\/[^/\s]*@|\b(?:bearer|basic)\s/i;
+const CONFIDENTIAL = /whs(?:ec|k)_|\/\/[^/\s]*@|\b(?:bearer|basic)\s/i;
 
 export const NOT_SHOWN = 'a text that is not shown here';
 

@@ -1,14 +1,17 @@
 /** One attempt, in one straight line: build → sign → send → classify → settle. */
 import type { Chance, Clock } from '../clock.js';
+import type { Endpoint } from '../endpoint.js';
 import type { DeliveryEvents } from '../events/delivery-events.js';
 import type { Claimed, Outbox } from '../outbox/outbox.js';
-import type { Disposition, Endpoint, EndpointSignal } from '../vocabulary.js';
+import type { Disposition, EndpointSignal } from '../vocabulary.js';
 import { buildRequest } from './request.js';
 import { disposition, endpointSignal } from './retry-policy.js';
 import type { Sender } from './send.js';
 
 export interface AttemptParts {
   readonly endpoint: Endpoint;
+  /** The same with the credentials that it has now. */
+  readonly current: () => Endpoint;
   readonly sender: Sender;
   readonly outbox: Outbox;
   readonly events: DeliveryEvents;
@@ -28,7 +31,7 @@ export async function attempt(claimed: Claimed, parts: AttemptParts): Promise<En
   const { endpoint, sender, events, clock, chance } = parts;
   const startedAtMs = clock.monotonicMs();
   if (claimed.attempt === 1) events.firstAttempted(claimed.delivery, parts.serverNowMs());
-  const request = buildRequest(endpoint, claimed.delivery, clock.nowMs());
+  const request = buildRequest(parts.current(), claimed.delivery, clock.nowMs());
   const outcome = await sender.send(request);
   const decidedAtMs = clock.monotonicMs();
   const durationMs = decidedAtMs - startedAtMs;

@@ -1,7 +1,8 @@
 /** From a delivery to the bytes of one attempt. Pure: everything but the time is in the arguments. */
 import type { Method } from '../body-format.js';
+import type { Endpoint } from '../endpoint.js';
 import { USER_AGENT } from '../version.js';
-import type { Delivery, Endpoint } from '../vocabulary.js';
+import type { Delivery } from '../vocabulary.js';
 import { sign } from './sign.js';
 
 /** Marks a webhook that no expiration has caused: `true`. */

@@ -1,10 +1,12 @@
 /** The edge to HTTP: one request, one answer, within one time limit. Retries are not its business. */
 import type { LookupFunction } from 'node:net';
-import { errors, Pool } from 'undici';
+import { errors } from 'undici';
 import type { Clock } from '../clock.js';
+import type { Endpoint } from '../endpoint.js';
 import { messageOf } from '../errors.js';
 import { printable } from '../printable.js';
-import type { Endpoint, Outcome, UnreachableCause } from '../vocabulary.js';
+import type { Outcome, UnreachableCause } from '../vocabulary.js';
+import { Connections, KEEP_ALIVE_MS } from './connections.js';
 import { ANSWER_BYTES_MAX, type Answer, type Ending, Exchange } from './exchange.js';
 import type { WebhookRequest } from './request.js';
 import { answeredAtMs, retryAfterMs } from './retry-policy.js';
@@ -27,9 +29,6 @@ const SCHEME = /^(bearer|basic|token)$/i;
 /** So much of a run gives it away, also where the answer is cut in its middle. */
 const TELLING_CHARS = 16;
 
-/** How long an idle connection is kept: less than the 5 s after which many servers close it. */
-const KEEP_ALIVE_MS = 4_000;
-
 export interface Sender {
   /** Never rejects: whatever goes wrong is an outcome. */
   send(request: WebhookRequest): Promise<Outcome>;
@@ -37,24 +36,13 @@ export interface Sender {
   close(): Promise<void>;
 }
 
-/** How a connection to an endpoint is made, for an attempt or only to see whether it can be. */
-export function connectionOptions({ timeoutMs }: Endpoint, lookup: LookupFunction) {
-  return { timeout: timeoutMs, lookup, allowH2: false };
-}
-
-/** A pool of connections to one endpoint, never more than its `concurrency`. */
-export function createSender(endpoint: Endpoint, clock: Clock, lookup: LookupFunction): Sender {
-  const pool = new Pool(endpoint.url.origin, {
-    connections: endpoint.concurrency,
-    pipelining: 1,
-    allowH2: false,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    keepAliveMaxTimeout: KEEP_ALIVE_MS,
-    connect: connectionOptions(endpoint, lookup),
-    // One limit is for all of an attempt: see `send`.
-    headersTimeout: 0,
-    bodyTimeout: 0,
-  });
+/** @param current the endpoint as it is now: its certificates and headers may change */
+export function createSender(
+  current: () => Endpoint,
+  clock: Clock,
+  lookup: LookupFunction,
+): Sender {
+  const connections = new Connections(current, clock, lookup);
   let lastAnswerAtMs = Number.NEGATIVE_INFINITY;
 
   /**
@@ -62,16 +50,17 @@ export function createSender(endpoint: Endpoint, clock: Clock, lookup: LookupFun
    * then, so that sending it once more is still the same attempt.
    */
   function isWorthRepeating(ending: Ending): boolean {
-    if (ending.kind === 'answered' || ending.status !== null || pool.destroyed) return false;
+    if (ending.kind === 'answered' || ending.status !== null) return false;
     const wasIdle = clock.monotonicMs() - lastAnswerAtMs <= KEEP_ALIVE_MS;
-    return wasIdle && causeOf(ending.error) === 'connection_reset';
+    return wasIdle && !connections.isClosed && causeOf(ending.error) === 'connection_reset';
   }
 
   async function send({ method, path, headers, body }: WebhookRequest): Promise<Outcome> {
+    const endpoint = current();
     const options = { method, path, headers, body } as const;
     const dispatched = () => {
       const exchange = new Exchange();
-      pool.dispatch(options, exchange);
+      connections.pool().dispatch(options, exchange);
       return exchange;
     };
     let exchange = dispatched();
@@ -90,21 +79,23 @@ export function createSender(endpoint: Endpoint, clock: Clock, lookup: LookupFun
       lastAnswerAtMs = clock.monotonicMs();
       return outcomeOf(ending.answer, endpoint, clock.nowMs());
     }
-    if (isTooLate) {
-      const { status } = ending;
-      const what = status === null ? 'no answer' : `answered ${status}, but no end of the answer`;
-      const detail = `${what} within ${endpoint.timeoutMs} ms`;
-      return { kind: 'unreachable', cause: 'timeout', detail };
-    }
-    if (pool.destroyed) {
+    const cause = causeOf(ending.error);
+    // A proxy that has not answered in time has said so itself.
+    if (isTooLate && cause !== 'proxy') return tooLate(ending.status, endpoint.timeoutMs);
+    if (connections.isClosed) {
       const detail = 'broken off by a stop of the relay';
       return { kind: 'unreachable', cause: 'stopped', detail };
     }
-    const { error } = ending;
-    return { kind: 'unreachable', cause: causeOf(error), detail: printable(messageOf(error)) };
+    return { kind: 'unreachable', cause, detail: printable(messageOf(ending.error)) };
   }
 
-  return { send, close: () => pool.destroy() };
+  return { send, close: () => connections.close() };
+}
+
+/** `status`: of an answer that did not end; null when there was none. */
+function tooLate(status: number | null, timeoutMs: number): Outcome {
+  const what = status === null ? 'no answer' : `answered ${status}, but no end of the answer`;
+  return { kind: 'unreachable', cause: 'timeout', detail: `${what} within ${timeoutMs} ms` };
 }
 
 function outcomeOf(
@@ -126,10 +117,19 @@ function outcomeOf(
 /** What is shown of an answer's body. */
 function shown(text: string, { headers }: Endpoint): string {
   const repeatsSecret = Object.values(headers)
-    .flatMap((value) => value.reveal().match(TELLING_RUN) ?? [value.reveal()])
+    .flatMap((value) => [value.reveal(), ...passwordIn(value.reveal())])
+    .flatMap((value) => value.match(TELLING_RUN) ?? [value])
     .filter((run) => !SCHEME.test(run))
     .some((run) => text.includes(run.slice(0, TELLING_CHARS)));
   return repeatsSecret ? WITHHELD : printable(text, ANSWER_CHARS_LOGGED_MAX);
+}
+
+/** What a header of basic authentication holds in base64. */
+function passwordIn(header: string): string[] {
+  const [, base64] = /^basic (\S+)$/i.exec(header) ?? [];
+  if (base64 === undefined) return [];
+  const [, password = ''] = /:(.*)$/s.exec(Buffer.from(base64, 'base64').toString()) ?? [];
+  return password === '' ? [] : [password];
 }
 
 const CAUSES: Readonly<Record<string, UnreachableCause>> = {
@@ -143,6 +143,8 @@ const CAUSES: Readonly<Record<string, UnreachableCause>> = {
   UND_ERR_SOCKET: 'connection_reset',
   UND_ERR_HEADERS_OVERFLOW: 'protocol',
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'protocol',
+  ERR_PROXY: 'proxy',
+  ERR_REFUSED_ADDRESS: 'refused_address',
 };
 
 /** The codes of OpenSSL's certificate checks, as Node names them. */

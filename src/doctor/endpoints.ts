@@ -3,12 +3,13 @@
  * certificate, all as an attempt does. Nothing is sent.
  */
 import type { LookupFunction } from 'node:net';
-import { buildConnector } from 'undici';
+import type { Clock } from '../clock.js';
+import { createConnector, placeOf } from '../delivery/connect.js';
 import { createLookup } from '../delivery/lookup.js';
-import { causeOf, connectionOptions } from '../delivery/send.js';
+import { causeOf } from '../delivery/send.js';
+import type { Endpoint } from '../endpoint.js';
 import { messageOf } from '../errors.js';
 import { printable } from '../printable.js';
-import type { Endpoint } from '../vocabulary.js';
 import type { Finding } from './finding.js';
 import { judgeEndpoint, type Reach } from './judge-endpoint.js';
 import type { Asking } from './server.js';
@@ -31,7 +32,7 @@ export async function examineEndpoints(
     for (const [at, endpoint] of waiting) {
       if (stop.aborted) return;
       const beganAtMs = clock.monotonicMs();
-      const reach = await reachOf(endpoint, lookup);
+      const reach = await reachOf(endpoint, lookup, clock);
       findings[at] = judgeEndpoint(endpoint, reach, clock.monotonicMs() - beganAtMs);
     }
   };
@@ -40,24 +41,20 @@ export async function examineEndpoints(
 }
 
 /** Never rejects. */
-function reachOf(endpoint: Endpoint, lookup: LookupFunction): Promise<Reach> {
-  const { protocol, hostname, host, port } = endpoint.url;
-  const timeout = Math.min(CONNECT_MS_MAX, endpoint.timeoutMs);
-  const connector = buildConnector({ ...connectionOptions(endpoint, lookup), timeout });
+function reachOf(endpoint: Endpoint, lookup: LookupFunction, clock: Clock): Promise<Reach> {
+  const timeoutMs = Math.min(CONNECT_MS_MAX, endpoint.timeoutMs);
+  const connect = createConnector(endpoint, { clock, lookup, timeoutMs });
   return new Promise((resolve) => {
-    connector(
-      { protocol, host, hostname: hostname.replace(/^\[(.*)\]$/, '$1'), port },
-      (error, socket) => {
-        if (error === null) {
-          resolve({ kind: 'connected', address: socket.remoteAddress ?? '' });
-          socket.on('error', () => undefined);
-          socket.destroy();
-          return;
-        }
-        const code = 'code' in error ? String(error.code) : '';
-        const detail = printable(messageOf(error));
-        resolve({ kind: 'failed', cause: causeOf(error), code, detail });
-      },
-    );
+    connect(placeOf(endpoint.url), (error, socket) => {
+      if (error === null) {
+        resolve({ kind: 'connected', address: socket.remoteAddress ?? '' });
+        socket.on('error', () => undefined);
+        socket.destroy();
+        return;
+      }
+      const code = 'code' in error ? String(error.code) : '';
+      const detail = printable(messageOf(error));
+      resolve({ kind: 'failed', cause: causeOf(error), code, detail });
+    });
   });
 }

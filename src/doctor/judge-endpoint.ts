@@ -1,6 +1,8 @@
 /** How the way to an endpoint was found → what to do. Pure. */
+import { proxyText } from '../delivery/tunnel.js';
+import type { Endpoint } from '../endpoint.js';
 import { printable } from '../printable.js';
-import type { Endpoint, UnreachableCause } from '../vocabulary.js';
+import type { UnreachableCause } from '../vocabulary.js';
 import { type Finding, ok, problem } from './finding.js';
 import { lengthText } from './wording.js';
 
@@ -23,7 +25,9 @@ const CERTIFICATE: readonly (readonly [RegExp, (host: string) => string])[] = [
   [/ALTNAME/, (host) => `give it a certificate for ${host}, or correct the URL`],
   [
     /SELF_SIGNED|ISSUER|VERIFY_LEAF|UNTRUSTED|CA/,
-    () => 'if its authority is your own, name that in NODE_EXTRA_CA_CERTS, for the relay as well',
+    () =>
+      'if its authority is your own, name that in tls.ca_file of this endpoint, or in ' +
+      'NODE_EXTRA_CA_CERTS, for the relay as well',
   ],
   [/WRONG_VERSION|PROTOCOL|EPROTO|PACKET/, () => 'does this port speak TLS? Else write http://'],
 ];
@@ -36,6 +40,9 @@ const ADVICE: Readonly<Record<UnreachableCause, (host: string) => string>> = {
   connection_reset: () => 'see its own log, and whether the port of its URL is meant for webhooks',
   tls: () => 'see its certificate',
   protocol: () => 'see whether the port of its URL is meant for webhooks',
+  proxy: (host) => `see the endpoint's proxy, and whether that may and can connect to ${host}`,
+  refused_address: (host) =>
+    `correct ${host}, or say allow_link_local: true at this endpoint if it is meant`,
   network: (host) => `see whether this machine has a way to ${host}`,
   stopped: () => 'look again',
 };
@@ -46,14 +53,20 @@ export function adviceFor(cause: UnreachableCause, { hostname }: URL): string {
 }
 
 /** `tookMs`: to be connected, or to fail. */
-export function judgeEndpoint({ name, url }: Endpoint, reach: Reach, tookMs: number): Finding {
+export function judgeEndpoint(
+  { name, url, proxy }: Endpoint,
+  reach: Reach,
+  tookMs: number,
+): Finding {
   const subject = `endpoint ${name}`;
   const at = printable(url.origin);
   const length = lengthText(tookMs);
   const isSecure = url.protocol === 'https:';
   if (reach.kind === 'connected') {
     const how = isSecure ? ', its certificate verified' : '';
-    return ok(subject, `${at} connected within ${length} (${printable(reach.address)})${how}`);
+    const through = proxy === null ? '' : `through ${printable(proxyText(proxy))} at `;
+    const address = through + printable(reach.address);
+    return ok(subject, `${at} connected within ${length} (${address})${how}`);
   }
   const { cause, code, detail } = reach;
   const certificate = isSecure ? CERTIFICATE.find(([pattern]) => pattern.test(code)) : undefined;

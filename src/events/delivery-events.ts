@@ -1,6 +1,8 @@
 /** What becomes of deliveries. */
 import type { Logger } from 'pino';
 import type { Clock } from '../clock.js';
+import { publicKeysOf } from '../delivery/sign.js';
+import type { Endpoint } from '../endpoint.js';
 import { messageOf, StateUnavailableError } from '../errors.js';
 import type { Metrics } from '../metrics.js';
 import type { BreakerChange, Claimed } from '../outbox/outbox.js';
@@ -110,6 +112,26 @@ export class DeliveryEvents {
         this.#paused.delete(endpoint);
         return this.#log.info({ event: 'endpoint_resumed', endpoint }, 'the endpoint works again');
     }
+  }
+
+  /** `isMended`: they could not be used before. Public keys are no secret, and their receivers need them. */
+  credentialsChanged({ name: endpoint, secrets }: Endpoint, isMended: boolean): void {
+    this.#metrics.credentialsStale.set({ endpoint }, 0);
+    const line = { event: isMended ? 'credentials_mended' : 'credentials_changed', endpoint };
+    const publicKeys = publicKeysOf(secrets);
+    this.#log.info(
+      publicKeys.length === 0 ? line : { ...line, public_keys: publicKeys },
+      'what the files of this endpoint hold now is used from now on',
+    );
+  }
+
+  /** Said once, until they can be used again. */
+  credentialsUnusable(endpoint: string, problem: string): void {
+    this.#metrics.credentialsStale.set({ endpoint }, 1);
+    this.#log.error(
+      { event: 'credentials_unusable', endpoint, problem },
+      'a file of this endpoint cannot be used: what all of its files held before stays in use',
+    );
   }
 
   endpointGone(endpoint: string): void {

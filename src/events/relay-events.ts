@@ -1,5 +1,7 @@
 /** The life of the relay as a whole. */
 import type { Logger } from 'pino';
+import { publicKeysOf } from '../delivery/sign.js';
+import type { Endpoint } from '../endpoint.js';
 import { messageOf } from '../errors.js';
 import { addressOf } from '../redis-client.js';
 import type { ListenAddress, Settings, StateSettings } from '../vocabulary.js';
@@ -26,13 +28,20 @@ export class RelayEvents {
       'expiry-relay started',
     );
     if (settings.state.kind === 'memory') this.#stateInMemory();
-    for (const { name, secrets } of endpoints.values()) {
-      if (secrets.length > 0) continue;
-      this.#log.warn(
-        { event: 'endpoint_unsigned', endpoint: name },
-        'webhooks to this endpoint are not signed (secrets: none)',
-      );
+    for (const endpoint of endpoints.values()) this.#signing(endpoint);
+  }
+
+  #signing({ name: endpoint, secrets }: Endpoint): void {
+    if (secrets.length === 0) {
+      const line = { event: 'endpoint_unsigned', endpoint };
+      this.#log.warn(line, 'webhooks to this endpoint are not signed (secrets: none)');
     }
+    const publicKeys = publicKeysOf(secrets);
+    if (publicKeys.length === 0) return;
+    this.#log.info(
+      { event: 'public_keys', endpoint, public_keys: publicKeys },
+      'what receivers verify the asymmetric signatures of this endpoint with',
+    );
   }
 
   #stateInMemory(): void {

@@ -3,6 +3,9 @@ import { request } from 'undici';
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { startAdmin } from '../../src/admin/server.js';
+import { newKeyPair } from '../../src/delivery/key-pair.js';
+import { sign } from '../../src/delivery/sign.js';
+import { Secret } from '../../src/secret.js';
 import { VERSION } from '../../src/version.js';
 import { cli, startCli, tempFolder } from '../support/cli.js';
 import { TEST_SECRET } from '../support/domain.js';
@@ -189,6 +192,19 @@ describe('secret', () => {
   });
 });
 
+describe('secret --asymmetric', () => {
+  it('prints a private key, and beside it the public one, which check prints from the file', async () => {
+    const { stdout, stderr } = await cli(['secret', '--asymmetric']);
+    expect(stdout).toMatch(/^whsk_[A-Za-z0-9+/]{86}==\n$/);
+    const [publicKey = ''] = /whpk_\S+/.exec(stderr) ?? [];
+    const endpoints = { shop: { url: 'http://shop', secrets: [stdout.trim(), TEST_SECRET] } };
+    await using folder = await tempFolder({ 'relay.yaml': yaml({ endpoints }) });
+    const checked = await cli(['check'], { cwd: folder.path });
+    expect(checked.stdout).toContain(`endpoint shop: its receivers verify with ${publicKey}\n`);
+    expect(checked.stdout).not.toContain('whsk_');
+  });
+});
+
 describe('schema', () => {
   it('prints a JSON Schema that names every part of the file', async () => {
     const { code, stdout } = await cli(['schema']);
@@ -285,6 +301,23 @@ describe('listen', () => {
     expect(second).toMatchObject({ verified: false, verdict: 'wrong_signature', answered: 401 });
     run.stop();
     expect(await run.done).toBe(0);
+  });
+
+  it('verifies with a public key, and with any of several secrets', async () => {
+    const { privateKey, publicKey } = newKeyPair();
+    const run = startCli(['listen', '--port', '0', '--secret', publicKey, '--secret', TEST_SECRET]);
+    const url = await eventually('the address', () => /http:\S+/.exec(run.stderr.text)?.[0]);
+    const postSigned = async (secret: string) => {
+      const signed = sign('msg_1', Buffer.from(body), [new Secret(secret)], Date.now());
+      const headers = { ...signed } as Record<string, string>;
+      return (await request(url, { method: 'POST', body, headers })).statusCode;
+    };
+    expect(await postSigned(privateKey)).toBe(204);
+    expect(await postSigned(TEST_SECRET)).toBe(204);
+    expect(await postSigned(newKeyPair().privateKey)).toBe(401);
+    run.stop();
+    await run.done;
+    expect((await cli(['listen', '--secret', 'whpk_AAAA'])).code).toBe(2);
   });
 
   it('fails on purpose, once for each attempt of a webhook', async () => {

@@ -2,7 +2,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { FILE_BYTES_MAX, loadSettings, SECRET_FILE_BYTES_MAX } from '../../src/config/load.js';
+import { SECRET_FILE_BYTES_MAX } from '../../src/config/endpoint-files.js';
+import { FILE_BYTES_MAX, loadSettings } from '../../src/config/load.js';
 import { TEST_SECRET } from '../support/domain.js';
 
 const SMALLEST = `
@@ -171,6 +172,10 @@ describe('the settings', () => {
             ],
             jitter: 0.2,
           },
+          tls: null,
+          proxy: null,
+          allowLinkLocal: false,
+          files: null,
         },
       ],
       routes: [],

@@ -22,6 +22,8 @@ const shapes: readonly ((secret: string) => string)[] = [
   (secret) => `"Bearer ${secret}\\n"`,
   (secret) => `"redis://user:${secret}@host:port"`,
   (secret) => `"http://user:${secret}@host/#"`,
+  (secret) => `"http://user:${secret}%zz@169.254.1.1"`,
+  (secret) => `"whsk_${secret}"`,
   (secret) => `"${secret}\\0é€"`,
   (secret) => `[${secret}]`,
   (secret) => `["whsec_${secret}", whsec_${secret}]`,
@@ -57,6 +59,11 @@ const confidentialPlaces = [
   'endpoints: {shop: {secrets: @}}',
   'endpoints: {shop: {secrets: [@]}}',
   'endpoints: {shop: {headers: {authorization: @}}}',
+  'endpoints: {shop: {headers: {authorization: {file: @}}}}',
+  'endpoints: {shop: {basic: {username: @, password: @}}}',
+  'endpoints: {shop: {basic: {username: u, password_file: @}}}',
+  'endpoints: {shop: {url: "https://h", tls: {ca_file: @, cert_file: @, key_file: @}}}',
+  'endpoints: {shop: {proxy: @}}',
 ] as const;
 
 /** Where a secret may be only because a variable put it there. */
@@ -86,6 +93,7 @@ const keyPlaces = [
   'endpoints: {shop: {secrets: [{@}]}}',
   'endpoints: {shop: {secrets: [{file: x, @}]}}',
   'endpoints: {shop: {headers: {@}}}',
+  'endpoints: {shop: {headers: {x: {@}}, basic: {@}, tls: {@}}}',
   'endpoints: {shop: {headers: {@: "${UNSET}", "@": [1]}}}',
   'endpoints: {shop: {retry: {@}}}',
   'routes: [{name: a, match: "*", to: shop, @}]',

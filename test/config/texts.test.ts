@@ -6,7 +6,9 @@ import {
   readHeaderValue,
   readRoutePath,
   readSecret,
+  readVerifyingSecret,
 } from '../../src/config/texts.js';
+import { newKeyPair } from '../../src/delivery/key-pair.js';
 
 const secretOf = (bytes: number) => `whsec_${Buffer.alloc(bytes, 0xfb).toString('base64')}`;
 
@@ -28,6 +30,35 @@ describe('readSecret', () => {
     const reading = readSecret(text);
     expect(reading).toMatchObject({ ok: false, wording: { found, quoting: null } });
     expect(JSON.stringify(reading)).toContain('expiry-relay secret');
+  });
+});
+
+describe('an asymmetric secret', () => {
+  const pair = newKeyPair();
+  const bytes = Buffer.from(pair.privateKey.slice(5), 'base64');
+  const withBytes = (given: Buffer) => `whsk_${given.toString('base64')}`;
+
+  it.each([pair.privateKey, withBytes(bytes.subarray(0, 32))])('may be %s', (text) => {
+    const reading = readSecret(text);
+    expect(reading.ok && reading.value.reveal()).toBe(text);
+  });
+
+  it.each([
+    [withBytes(bytes.subarray(0, 31)), 'one 31 bytes long'],
+    [withBytes(Buffer.concat([bytes.subarray(0, 63), Buffer.of(1)])), 'do not belong together'],
+    [pair.privateKey.replaceAll('=', ''), 'not padded standard base64'],
+    [pair.publicKey, 'a public key (whpk_…), which verifies and cannot sign'],
+  ])('is not %s', (text, found) => {
+    const reading = readSecret(text);
+    expect(reading.ok ? null : JSON.stringify(reading.wording)).toContain(found);
+  });
+
+  it('is verified with by its public key, or by itself', () => {
+    for (const text of [pair.publicKey, pair.privateKey, secretOf(24)]) {
+      expect(readVerifyingSecret(text).ok).toBe(true);
+    }
+    expect(readVerifyingSecret(`${pair.publicKey}=`).ok).toBe(false);
+    expect(readVerifyingSecret('whpk_AAAA').ok).toBe(false);
   });
 });
 

@@ -3,8 +3,8 @@ import { systemClock } from '../../src/clock.js';
 import { createLookup } from '../../src/delivery/lookup.js';
 import { buildRequest } from '../../src/delivery/request.js';
 import { createSender } from '../../src/delivery/send.js';
+import type { Endpoint } from '../../src/endpoint.js';
 import { Secret } from '../../src/secret.js';
-import type { Endpoint } from '../../src/vocabulary.js';
 import { aDelivery, anEndpoint } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { FaultyServer, flood, type Misbehave, nobodyThere } from '../support/faulty-server.js';
@@ -13,7 +13,7 @@ import { type Respond, TestReceiver } from '../support/test-receiver.js';
 /** A sender to `url`, closed when the test ends, with a POST ready to send. */
 function aSender(url: string, given: Partial<Endpoint> = {}, clock = systemClock) {
   const endpoint = anEndpoint({ url: new URL(url), timeoutMs: 10_000, ...given });
-  const sender = createSender(endpoint, clock, createLookup(systemClock));
+  const sender = createSender(() => endpoint, clock, createLookup(systemClock));
   onTestFinished(() => sender.close());
   const post = () => sender.send(buildRequest(endpoint, aDelivery(), systemClock.nowMs()));
   return { sender, post };
@@ -33,7 +33,7 @@ describe('a request', () => {
   it.each(['POST', 'PUT', 'PATCH', 'DELETE'] as const)('by %s has its body', async (method) => {
     await using receiver = await TestReceiver.start();
     const endpoint = anEndpoint({ url: new URL(receiver.url) });
-    const sender = createSender(endpoint, systemClock, createLookup(systemClock));
+    const sender = createSender(() => endpoint, systemClock, createLookup(systemClock));
     onTestFinished(() => sender.close());
     const delivery = aDelivery({ method });
     await sender.send(buildRequest(endpoint, delivery, systemClock.nowMs()));
@@ -185,7 +185,11 @@ describe('an endpoint without an answer', () => {
   it('that takes too long to connect to is unreachable: timeout', async () => {
     const endpoint = anEndpoint({ url: new URL('http://slow.example/'), timeoutMs: 100 });
     // The connection waits for an address that never comes.
-    const sender = createSender(endpoint, systemClock, () => undefined);
+    const sender = createSender(
+      () => endpoint,
+      systemClock,
+      () => undefined,
+    );
     onTestFinished(() => sender.close());
     const outcome = await sender.send(buildRequest(endpoint, aDelivery(), systemClock.nowMs()));
     expect(outcome).toMatchObject({ cause: 'timeout', detail: 'no answer within 100 ms' });

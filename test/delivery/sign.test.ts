@@ -1,6 +1,8 @@
+import { createPublicKey, verify as verifyWith } from 'node:crypto';
 import { Webhook } from 'standardwebhooks';
 import { describe, expect, it } from 'vitest';
-import { sign, verify } from '../../src/delivery/sign.js';
+import { newKeyPair } from '../../src/delivery/key-pair.js';
+import { publicKeysOf, sign, verify } from '../../src/delivery/sign.js';
 import { Secret } from '../../src/secret.js';
 import { TEST_SECRET } from '../support/domain.js';
 
@@ -43,6 +45,67 @@ describe('sign', () => {
       'webhook-id',
       'webhook-timestamp',
     ]);
+  });
+});
+
+/** Of 64 bytes, and its public key, as another implementation writes them. */
+const PRIVATE =
+  'whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==';
+const PUBLIC = 'whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=';
+const asymmetric = new Secret(PRIVATE);
+
+/** Node's crypto alone, from the public key's text. */
+function isSignedByPair(headers: Record<string, string>, publicKey: string, signature: string) {
+  const x = Buffer.from(publicKey.slice('whpk_'.length), 'base64').toString('base64url');
+  const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
+  const signed = `${headers['webhook-id']}.${headers['webhook-timestamp']}.${body}`;
+  const base64 = signature.slice('v1a,'.length);
+  return verifyWith(null, Buffer.from(signed), key, Buffer.from(base64, 'base64'));
+}
+
+describe('an asymmetric secret', () => {
+  it("gives the reference library's own vector", () => {
+    const seed = new Secret('whsk_VEVTVFNJR05JTkdLRVlET05PVFVTRVRISVNGT1JBTlk=');
+    const headers = sign(
+      'msg_p5jXN8AQM9LWM0D4loKWxJek',
+      Buffer.from('{"test": 2432232314}'),
+      [seed],
+      1614265330_000,
+    );
+    expect(headers['webhook-signature']).toBe(
+      'v1a,tQ9V2XOqn7jL/DQenEFpqIugdBVtiMmER5mhSkXBNwM0mkATuDe6KYYUuxqtaiHeYGb7KaaBRdM5WqyeFiL8Ag==',
+    );
+  });
+
+  it('signs after every v1, wherever it stands, and those who know v1 alone still verify', () => {
+    const secrets = [asymmetric, other, new Secret(newKeyPair().privateKey), one];
+    const headers = { ...sign('msg_1', body, secrets, nowMs) } as Record<string, string>;
+    const signatures = headers['webhook-signature']?.split(' ') ?? [];
+    expect(signatures.map((text) => text.split(',')[0])).toEqual(['v1', 'v1', 'v1a', 'v1a']);
+    for (const secret of [one, other]) {
+      const webhook = new Webhook(secret.reveal());
+      expect(() => webhook.verify(body.toString(), headers)).not.toThrow();
+    }
+    expect(isSignedByPair(headers, PUBLIC, signatures[2] ?? '')).toBe(true);
+    expect(isSignedByPair(headers, PUBLIC, signatures[3] ?? '')).toBe(false);
+  });
+
+  it('has a public key, which verifies', () => {
+    expect(publicKeysOf([one, asymmetric])).toEqual([PUBLIC]);
+    const headers = sign('msg_1', body, [one, asymmetric], nowMs);
+    const received = {
+      id: headers['webhook-id'],
+      timestamp: headers['webhook-timestamp'],
+      signature: headers['webhook-signature'],
+    };
+    const holding = (secret: string) => verify(received, body, [new Secret(secret)], nowMs);
+    expect(holding(PUBLIC)).toBe('verified');
+    expect(holding(PRIVATE)).toBe('verified');
+    expect(holding(newKeyPair().publicKey)).toBe('wrong_signature');
+    const changed = { ...received, id: 'msg_2' };
+    expect(verify(changed, body, [new Secret(PUBLIC)], nowMs)).toBe('wrong_signature');
+    const broken = { ...received, signature: 'v1a, v1a,AAAA v1a' };
+    expect(verify(broken, body, [new Secret(PUBLIC)], nowMs)).toBe('wrong_signature');
   });
 });
 

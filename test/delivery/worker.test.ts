@@ -3,10 +3,10 @@ import { runInNewContext } from 'node:vm';
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
 import { Worker } from '../../src/delivery/worker.js';
+import type { Endpoint } from '../../src/endpoint.js';
 import { DeliveryEvents } from '../../src/events/delivery-events.js';
 import { Metrics } from '../../src/metrics.js';
 import { MemoryOutbox } from '../../src/outbox/memory-outbox.js';
-import type { Endpoint } from '../../src/vocabulary.js';
 import { lettersOf } from '../outbox/contract.js';
 import { aDelivery, anEndpoint } from '../support/domain.js';
 import { ACCEPTED, FakeSender, refused } from '../support/fake-sender.js';
@@ -28,7 +28,17 @@ function aWorker(given: Partial<Endpoint> = {}) {
   const metrics = new Metrics({ endpoints: new Map([[endpoint.name, endpoint]]), routes: [] });
   const events = new DeliveryEvents(log, metrics, clock);
   const serverNowMs = () => clock.nowMs();
-  const parts = { endpoint, sender, outbox, events, serverNowMs, clock, chance: fixedChance() };
+  const current = () => endpoint;
+  const parts = {
+    endpoint,
+    current,
+    sender,
+    outbox,
+    events,
+    serverNowMs,
+    clock,
+    chance: fixedChance(),
+  };
   const worker = new Worker(parts);
   worker.start();
   return {

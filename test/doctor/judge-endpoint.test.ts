@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
 import { judgeEndpoint } from '../../src/doctor/judge-endpoint.js';
+import { Secret } from '../../src/secret.js';
 import type { UnreachableCause } from '../../src/vocabulary.js';
 import { anEndpoint } from '../support/domain.js';
 
@@ -18,6 +19,13 @@ it('an endpoint that is reached is named without its path and query', () => {
   );
 });
 
+it('an endpoint that is reached through a proxy says so, without the login there', () => {
+  const authorization = new Secret('Basic aHVzaA==');
+  const proxied = anEndpoint({ proxy: { url: new URL('http://proxy:3128'), authorization } });
+  const { text } = judgeEndpoint(proxied, { kind: 'connected', address: '10.0.0.4' }, 1);
+  expect(text).toContain('within 1 ms (through the proxy proxy:3128 at 10.0.0.4)');
+});
+
 it.each<[UnreachableCause, string, string]>([
   ['connection_refused', 'ECONNREFUSED', 'start it, or correct the port'],
   ['dns', 'ENOTFOUND', 'correct the name shop.example'],
@@ -29,6 +37,9 @@ it.each<[UnreachableCause, string, string]>([
   ['tls', 'ERR_SSL_WRONG_VERSION_NUMBER', 'write http://'],
   ['network', 'EPROTO', 'write http://'],
   ['network', 'EHOSTUNREACH', 'a way to shop.example'],
+  ['tls', 'SELF_SIGNED_CERT_IN_CHAIN', 'tls.ca_file'],
+  ['proxy', 'ERR_PROXY', "see the endpoint's proxy"],
+  ['refused_address', 'ERR_REFUSED_ADDRESS', 'allow_link_local: true'],
 ])('an endpoint that fails by %s (%s): %s', (cause, code, advice) => {
   const found = judgeEndpoint(
     endpoint,

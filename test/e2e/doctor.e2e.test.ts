@@ -6,8 +6,11 @@ import { stringify } from 'yaml';
 import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
 import { selfSigned } from '../support/certificate.js';
 import { startCli, tempFolder } from '../support/cli.js';
+import { ConnectProxy } from '../support/connect-proxy.js';
 import { eventually } from '../support/eventually.js';
 import { nobodyThere } from '../support/faulty-server.js';
+import { startHttps } from '../support/https-server.js';
+import { leadingNames } from '../support/leading-names.js';
 import { type RelayFile, RelayProcess, runCommand, simpleFile } from '../support/relay-process.js';
 import { TestReceiver } from '../support/test-receiver.js';
 import { withRedis } from '../support/with-redis.js';
@@ -423,6 +426,33 @@ describe.concurrent('doctor on what does not answer', () => {
     const trusting = await examine(file, { NODE_EXTRA_CA_CERTS: certificate.certFile });
     expect(trusting.about('endpoint secure')).toContain('its certificate verified');
     server.close();
+  });
+
+  it('goes to each endpoint as an attempt does: by its proxy and certificates, to no refused address', async () => {
+    await using redis = await startRedis({ args: WELL });
+    await using certificate = await selfSigned('DNS:shop.invalid');
+    await using shop = await startHttps(certificate);
+    await using proxy = await ConnectProxy.start({ login: 'relay:hush' });
+    const url = `https://shop.invalid:${new URL(shop.url).port}/`;
+    const tls = { ca_file: certificate.certFile };
+    const endpoint = (given: object) => ({ url, secrets: 'none', tls, ...given });
+    const endpoints = {
+      proxied: endpoint({ proxy: `http://relay:hush@${proxy.host}` }),
+      stranger: endpoint({ proxy: `http://relay:hush2@${proxy.host}` }),
+      untrusted: endpoint({ proxy: `http://relay:hush@${proxy.host}`, tls: {} }),
+      metadata: { url: 'http://metadata.example/', secrets: 'none' },
+    };
+    const routes = [{ name: 'all', match: '*', to: Object.keys(endpoints) }];
+    const file = { redis: { url: redis.url }, endpoints, routes };
+    const names = leadingNames({ 'metadata.example': ['169.254.77.77'] });
+    const { stdout, stderr, about } = await examine(file, names);
+    expect(about('endpoint proxied')).toContain(`(through the proxy ${proxy.host} at 127.0.0.1)`);
+    expect(about('endpoint proxied')).toContain('its certificate verified');
+    expect(about('endpoint stranger')).toContain(`the proxy ${proxy.host} answered 407`);
+    expect(about('endpoint untrusted')).toContain('tls.ca_file');
+    expect(about('endpoint metadata')).toContain('allow_link_local: true');
+    expect(stdout + stderr).not.toContain('hush');
+    expect(shop.clients).toEqual([]);
   });
 
   it('prints the mistakes of a file as check does', async () => {

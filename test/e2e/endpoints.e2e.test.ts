@@ -1,14 +1,13 @@
 /** Endpoints that are dead, slow or hostile: each costs its own webhooks, and nothing else. */
-import { createServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
 import type { UnreachableCause } from '../../src/vocabulary.js';
-import { type Certificate, selfSigned } from '../support/certificate.js';
+import { selfSigned } from '../support/certificate.js';
 import { TEST_SECRET } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { FaultyServer, flood, type Misbehave, nobodyThere } from '../support/faulty-server.js';
+import { type HttpsServer, startHttps } from '../support/https-server.js';
 import { type LogLine, type RelayFile, RelayProcess } from '../support/relay-process.js';
 import { assertVerified, TestReceiver } from '../support/test-receiver.js';
 
@@ -74,29 +73,6 @@ afterAll(async () => {
   await healthy?.[Symbol.asyncDispose]();
   await server?.stop();
 });
-
-interface HttpsServer extends AsyncDisposable {
-  readonly url: string;
-  readonly counted: { requests: number };
-}
-
-/** An HTTPS server that accepts everything. */
-async function startHttps({ key, cert }: Certificate): Promise<HttpsServer> {
-  const counted = { requests: 0 };
-  const https = createServer({ key, cert }, (_, response) => {
-    counted.requests += 1;
-    response.writeHead(204).end();
-  });
-  await new Promise<void>((resolve) => https.listen(0, '127.0.0.1', resolve));
-  return {
-    url: `https://127.0.0.1:${(https.address() as AddressInfo).port}/`,
-    counted,
-    [Symbol.asyncDispose]: async () => {
-      https.closeAllConnections();
-      await new Promise((resolve) => https.close(resolve));
-    },
-  };
-}
 
 const EARLY_HINTS = 'HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n'.repeat(100);
 const OK = 'HTTP/1.1 200 OK\r\n';
@@ -194,7 +170,7 @@ describe('of many faulty endpoints of one relay,', () => {
 
   it.each(OUT_OF_REACH)('one out of reach (%s) gets three attempts: %s', async (name, cause) => {
     await expectDeadLetter(name, unreachable(cause));
-    expect(unverified.map(({ counted }) => counted.requests)).toEqual([0, 0]);
+    expect(unverified.map(({ clients }) => clients.length)).toEqual([0, 0]);
     expect(plain.requests).toEqual([]);
   });
 
@@ -262,7 +238,7 @@ describe('an endpoint that', () => {
     await expire('order:1');
     await eventually('the attempt', () => attemptsAt(relay, 'shop')[0]);
     expect(attemptsAt(relay, 'shop')).toMatchObject([{ outcome: 'accepted' }]);
-    expect(shop.counted.requests).toBe(1);
+    expect(shop.clients).toHaveLength(1);
   });
 });
 

@@ -1,7 +1,8 @@
 /** Ready-made nouns; each test names only what it is about. */
 import { NO_VALUES, type Told } from '../../src/capture/told.js';
+import type { Endpoint } from '../../src/endpoint.js';
 import { Secret } from '../../src/secret.js';
-import type { Delivery, Endpoint, Expiration, Route } from '../../src/vocabulary.js';
+import type { Delivery, Expiration, Route } from '../../src/vocabulary.js';
 
 /** Of 32 bytes; for tests alone. */
 export const TEST_SECRET = 'whsec_dGVzdHMgYWxvbmUgdXNlIHRoaXMgc2VjcmV0ICEh';
@@ -16,6 +17,10 @@ export function anEndpoint(given: Partial<Endpoint> = {}): Endpoint {
     concurrency: 4,
     rateLimit: null,
     retry: { scheduleMs: [1_000, 5_000], jitter: 0 },
+    tls: null,
+    proxy: null,
+    allowLinkLocal: false,
+    files: null,
     ...given,
   };
 }

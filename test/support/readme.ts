@@ -5,16 +5,18 @@ export interface Block {
   readonly text: string;
 }
 
-const README = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
+/** The fenced blocks of a page, in their order; `page` is as seen from the top folder. */
+export function blocksOf(page: string): readonly Block[] {
+  const text = readFileSync(new URL(`../../${page}`, import.meta.url), 'utf8');
+  const blocks = text.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm);
+  return Array.from(blocks, ([, language = '', text = '']) => ({ language, text }));
+}
 
-/** The README's fenced blocks, in their order. */
-export const readmeBlocks: readonly Block[] = [
-  ...README.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm),
-].map(([, language = '', text = '']) => ({ language, text }));
+export const readmeBlocks = blocksOf('README.md');
 
 /** The only block of this language that holds `mark`. */
-export function readmeBlock(language: string, mark: string): string {
-  const found = readmeBlocks.filter((b) => b.language === language && b.text.includes(mark));
+export function readmeBlock(language: string, mark: string, blocks = readmeBlocks): string {
+  const found = blocks.filter((b) => b.language === language && b.text.includes(mark));
   if (found.length !== 1 || found[0] === undefined) {
     throw new Error(`expected one ${language} block with "${mark}", found ${found.length}`);
   }

@@ -1,0 +1,64 @@
+/** Certificates and private keys in PEM. Pure; nothing of them is ever quoted. */
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { createSecureContext } from 'node:tls';
+import { Secret } from '../secret.js';
+import { type Reading, refused, understood } from './wording.js';
+
+const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g;
+
+function isCertificate(pem: string): boolean {
+  try {
+    return new X509Certificate(pem).raw.length > 0;
+  } catch {
+    return false;
+  }
+}
+
+/** One certificate or more, of which each can be read. */
+export function readCertificates(text: string): Reading<Secret> {
+  const wrong = (found: string) => refused('a file of certificates in PEM', { found });
+  const certificates = text.match(CERTIFICATE) ?? [];
+  if (certificates.length === 0) return wrong('one without -----BEGIN CERTIFICATE-----');
+  const broken = certificates.findIndex((pem) => !isCertificate(pem));
+  if (broken === -1) return understood(new Secret(text));
+  return wrong(`one whose certificate number ${broken + 1} cannot be read`);
+}
+
+export function readPemKey(text: string): Reading<Secret> {
+  const wrong = (found: string, hint: string | null = null) =>
+    refused('a file with a private key in PEM', { found, hint });
+  try {
+    createPrivateKey(text);
+    return understood(new Secret(text));
+  } catch {
+    if (!/^-----BEGIN .*PRIVATE KEY-----/m.test(text)) {
+      return wrong('one without -----BEGIN PRIVATE KEY-----');
+    }
+    if (/ENCRYPTED/.test(text)) {
+      return wrong('one with a passphrase', 'take it away with: openssl pkey -in FILE -out FILE');
+    }
+    return wrong('one that cannot be read');
+  }
+}
+
+/** Whether the key is that of the first certificate. Both have been read before. */
+export function isKeyOf(key: Secret, certificates: Secret): boolean {
+  const certificate = new X509Certificate(certificates.reveal());
+  return certificate.checkPrivateKey(createPrivateKey(key.reveal()));
+}
+
+interface Pems {
+  readonly ca: Secret | undefined;
+  readonly cert: Secret | undefined;
+  readonly key: Secret | undefined;
+}
+
+/** Why OpenSSL refuses what it can read, such as a key that is too short: its code; else null. */
+export function refusalOf({ ca, cert, key }: Pems): string | null {
+  try {
+    createSecureContext({ ca: ca?.reveal(), cert: cert?.reveal(), key: key?.reveal() });
+    return null;
+  } catch (thrown) {
+    return (thrown as NodeJS.ErrnoException).code ?? 'unknown';
+  }
+}

@@ -1,0 +1,79 @@
+/** What the keys of one endpoint must agree on. Pure. */
+import { isRefusedAddress } from '../delivery/refused-addresses.js';
+import { endpointFields } from './endpoint-schema.js';
+import type { Complaint } from './mistakes.js';
+import { asMapping, type Path } from './path.js';
+import { complain, type Section, understoodBy } from './sections.js';
+import { mismatch } from './wording.js';
+
+/** Each once; that of `basic` counts. */
+function checkHeaders(path: Path, endpoint: Section): Complaint[] {
+  const seen = new Set<string>();
+  return Object.keys(asMapping(endpoint.headers) ?? {}).flatMap((header) => {
+    const name = header.toLowerCase();
+    const place = [...path, 'headers', header];
+    if (seen.has(name)) {
+      return [complain(place, mismatch('each header once, in whatever case'), 'name')];
+    }
+    seen.add(name);
+    if (name !== 'authorization' || endpoint.basic === undefined) return [];
+    const found = 'it beside basic, which sets the same header';
+    return [complain(place, mismatch('no authorization here', { found }), 'key')];
+  });
+}
+
+function checkBasic(path: Path, endpoint: Section): Complaint[] {
+  const basic = asMapping(endpoint.basic);
+  if (basic === null) return [];
+  const given = ['password', 'password_file'].filter((key) => basic[key] !== undefined);
+  if (given.length === 1) return [];
+  const found = given.length === 0 ? 'neither' : 'both';
+  const wording = mismatch('password or password_file', { found });
+  return given.length === 0
+    ? [complain([...path, 'basic'], wording)]
+    : [complain([...path, 'basic', 'password_file'], wording, 'key')];
+}
+
+function checkTls(path: Path, endpoint: Section): Complaint[] {
+  const tls = asMapping(endpoint.tls);
+  if (tls === null) return [];
+  const url = understoodBy(endpointFields.url, endpoint.url);
+  const complaints: Complaint[] = [];
+  if (url?.protocol === 'http:') {
+    const wording = mismatch('an https:// URL beside it', { found: 'one of http://' });
+    complaints.push(complain([...path, 'tls'], wording, 'key'));
+  }
+  const pair = ['cert_file', 'key_file'].filter((key) => tls[key] !== undefined);
+  const [only] = pair;
+  if (only !== undefined && pair.length === 1) {
+    const wording = mismatch('cert_file and key_file together', { found: `${only} alone` });
+    complaints.push(complain([...path, 'tls', only], wording, 'key'));
+  }
+  return complaints;
+}
+
+/** Addresses written as such; what names lead to is seen when they are connected to. */
+function checkAddresses(path: Path, endpoint: Section): Complaint[] {
+  if (understoodBy(endpointFields.allow_link_local, endpoint.allow_link_local)) return [];
+  const urls = {
+    url: understoodBy(endpointFields.url, endpoint.url),
+    proxy: understoodBy(endpointFields.proxy, endpoint.proxy)?.url,
+  };
+  return Object.entries(urls).flatMap(([key, url]) => {
+    if (url === undefined || !isRefusedAddress(url.hostname)) return [];
+    const wording = mismatch("a host that is neither link-local nor a cloud's metadata", {
+      found: 'such an address',
+      hint: 'if it is meant, say allow_link_local: true',
+    });
+    return [complain([...path, key], wording)];
+  });
+}
+
+export function checkEndpoint(path: Path, endpoint: Section): Complaint[] {
+  return [
+    ...checkHeaders(path, endpoint),
+    ...checkBasic(path, endpoint),
+    ...checkTls(path, endpoint),
+    ...checkAddresses(path, endpoint),
+  ];
+}

@@ -1,0 +1,136 @@
+/** The file's contract, of an endpoint: every key, its type, its default. */
+import { z } from 'zod';
+import { PRIVATE_KEY_PREFIX } from '../delivery/key-pair.js';
+import { SECRET_PREFIX } from '../delivery/sign.js';
+import { readEndpointUrl, readProxyUrl } from './addresses.js';
+import {
+  duration,
+  flag,
+  fraction,
+  list,
+  mapping,
+  named,
+  rate,
+  text,
+  textLike,
+  whole,
+} from './scalars.js';
+import {
+  FILE_PATH_PATTERN,
+  readBasicPassword,
+  readBasicUser,
+  readHeaderName,
+  readHeaderValue,
+  readSecret,
+} from './texts.js';
+import { mismatch, toIssueText } from './wording.js';
+
+/** Each one signs every attempt; rotation needs two. */
+const SECRETS_PER_ENDPOINT_MAX = 10;
+
+const MINUTE_MS = 60_000;
+const DAY_MS = 24 * 60 * MINUTE_MS;
+
+/** Beyond ten minutes an endpoint holds its places in vain. */
+const TIMEOUT_RANGE = { min: 1, max: 10 * MINUTE_MS };
+/** A receiver that is away for a month is gone. */
+const RETRY_WAIT_RANGE = { min: 0, max: 30 * DAY_MS };
+const RETRIES_RANGE = { min: 0, max: 50 };
+/** One connection each: a thousand is where file descriptors run out by default. */
+const CONCURRENCY_RANGE = { min: 1, max: 1024 };
+/** More than one process can send. */
+const RATE_RANGE = { min: 1, max: 1_000_000 };
+
+const SECRETS_TEXT = `${SECRET_PREFIX}… or ${PRIVATE_KEY_PREFIX}…`;
+
+const filePath = textLike('the path of a file', FILE_PATH_PATTERN);
+
+const fileOf = (content: string) =>
+  mapping({
+    file: filePath.describe(
+      `A file that holds ${content}; relative to the folder of this file, read again when it changes`,
+    ),
+  });
+
+const secrets = z
+  .union(
+    [
+      z.literal('none'),
+      list(
+        z.union([text(`a secret: ${SECRET_PREFIX}…`, readSecret), fileOf('one secret')], {
+          error: toIssueText(mismatch(`a secret (${SECRET_PREFIX}…) or {file: …}`)),
+        }),
+        { min: 1, max: SECRETS_PER_ENDPOINT_MAX },
+      ),
+    ],
+    { error: toIssueText(mismatch(`a list of secrets (${SECRET_PREFIX}…), or the word none`)) },
+  )
+  .describe(
+    `Each one signs (rotation): ${SECRETS_TEXT} (asymmetric) or {file: …}; the word none to send unsigned`,
+  );
+
+const headers = named(
+  'a mapping from header to text',
+  text('the name of an HTTP header', readHeaderName),
+  z.union([text('a header value', readHeaderValue), fileOf('one value')], {
+    error: toIssueText(mismatch('a header value or {file: …}')),
+  }),
+);
+
+const basic = mapping({
+  username: text('a user name', readBasicUser).describe('The user; without a colon'),
+  password: text('a password', readBasicPassword).optional().describe("The user's password"),
+  password_file: filePath
+    .optional()
+    .describe('A file that holds the password, instead of password; read again when it changes'),
+});
+
+const tls = mapping({
+  ca_file: filePath
+    .optional()
+    .describe("Authorities in PEM that may sign the endpoint's certificate, instead of Node's own"),
+  cert_file: filePath
+    .optional()
+    .describe("The relay's own certificate in PEM, with those between it and its authority"),
+  key_file: filePath.optional().describe("The private key of cert_file's certificate, in PEM"),
+});
+
+const retry = mapping({
+  schedule: list(duration(RETRY_WAIT_RANGE), RETRIES_RANGE)
+    .prefault(['1s', '5s', '30s', '2m', '10m', '30m', '2h', '5h', '10h', '24h'])
+    .describe('The wait before each retry; when they are used up, a dead letter'),
+  jitter: fraction({ min: 0, max: 1 })
+    .prefault(0.2)
+    .describe('The share of each wait that chance may take away, 0 to 1'),
+});
+
+export const endpoint = mapping({
+  url: text('a URL such as http://shop:8080/hooks', readEndpointUrl).describe(
+    'http:// or https://, without credentials and without a fragment',
+  ),
+  secrets,
+  headers: headers.prefault({}).describe("Sent with each attempt, beside the relay's own headers"),
+  basic: basic.optional().describe('Sent with each attempt as the header authorization'),
+  timeout: duration(TIMEOUT_RANGE)
+    .prefault('15s')
+    .describe('How long one attempt may take, 1ms to 10m'),
+  concurrency: whole(CONCURRENCY_RANGE)
+    .prefault(32)
+    .describe('How many attempts may be under way at the same time'),
+  rate_limit: rate(RATE_RANGE)
+    .optional()
+    .describe('The rate that attempts must not exceed, such as 100/s, 600/m or 1000/h'),
+  retry: retry.prefault({}).describe('When a webhook that failed is tried again'),
+  tls: tls.optional().describe('Certificates of an https:// endpoint; read again when they change'),
+  proxy: text('a URL such as http://user:password@proxy:3128', readProxyUrl)
+    .optional()
+    .describe('The HTTP proxy to reach it through, by CONNECT; empty counts as absent'),
+  allow_link_local: flag()
+    .prefault(false)
+    .describe("Whether it may be at a link-local address, or at that of a cloud's metadata"),
+});
+
+/** One endpoint with every default filled in and every text understood. */
+export type EndpointInFile = z.output<typeof endpoint>;
+
+export const endpointFields = endpoint.shape;

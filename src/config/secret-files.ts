@@ -1,0 +1,124 @@
+/** Which places of the file name files with secrets, and what these may hold. Pure. */
+import { Secret } from '../secret.js';
+import { isKeyOf, readCertificates, readPemKey, refusalOf } from './certificates.js';
+import type { Complaint } from './mistakes.js';
+import { asList, asMapping, type Path, pathKey } from './path.js';
+import { FILE_PATH_PATTERN, readBasicPassword, readHeaderValue, readSecret } from './texts.js';
+import { mismatch, type Reading, understood, type Wording } from './wording.js';
+
+/** What is in such a file. */
+type Content =
+  | 'redis_password'
+  | 'signing_secret'
+  | 'header_value'
+  | 'basic_password'
+  | 'certificates'
+  | 'private_key';
+
+/** A place of the file that names a file with a secret in it. */
+export interface SecretFile {
+  readonly path: Path;
+  /** One of `filePaths`, as a key of `SecretsFromFiles`. */
+  readonly key: string;
+  /** As written. */
+  readonly file: string;
+  readonly content: Content;
+}
+
+/** What was read from files, by the `pathKey` of one of `filePaths`. */
+export type SecretsFromFiles = ReadonlyMap<string, Secret>;
+
+/** The sections that say how to log in to a Redis. */
+const LOGIN_SECTIONS = ['redis', 'state'] as const;
+export type LoginSection = (typeof LOGIN_SECTIONS)[number];
+
+type TlsKey = 'ca_file' | 'cert_file' | 'key_file';
+
+/** Where the file may name each of them; a header's name in lower case. */
+export const filePaths = {
+  password: (section: LoginSection): Path => [section, 'password_file'],
+  secret: (name: string, index: number): Path => ['endpoints', name, 'secrets', index, 'file'],
+  header: (name: string, header: string): Path => ['endpoints', name, 'headers', header, 'file'],
+  basic: (name: string): Path => ['endpoints', name, 'basic', 'password_file'],
+  tls: (name: string, key: TlsKey): Path => ['endpoints', name, 'tls', key],
+};
+
+/** What stands at `path`, if it names a file. */
+function secretFile(
+  content: Content,
+  path: Path,
+  file: unknown,
+  key = pathKey(path),
+): SecretFile[] {
+  if (typeof file !== 'string' || !FILE_PATH_PATTERN.test(file)) return [];
+  return [{ path, key, file, content }];
+}
+
+/** The places of one endpoint; `value` need not be right elsewhere. */
+export function secretFilesOfEndpoint(name: string, value: unknown): SecretFile[] {
+  const endpoint = asMapping(value) ?? {};
+  const tls = asMapping(endpoint.tls) ?? {};
+  const fileIn = (holder: unknown) => asMapping(holder)?.file;
+  const secrets = asList(endpoint.secrets).flatMap((secret, index) =>
+    secretFile('signing_secret', filePaths.secret(name, index), fileIn(secret)),
+  );
+  const headers = Object.entries(asMapping(endpoint.headers) ?? {}).flatMap(([header, value]) => {
+    const key = pathKey(filePaths.header(name, header.toLowerCase()));
+    return secretFile('header_value', filePaths.header(name, header), fileIn(value), key);
+  });
+  const password = asMapping(endpoint.basic)?.password_file;
+  return [
+    ...secrets,
+    ...headers,
+    ...secretFile('basic_password', filePaths.basic(name), password),
+    ...secretFile('certificates', filePaths.tls(name, 'ca_file'), tls.ca_file),
+    ...secretFile('certificates', filePaths.tls(name, 'cert_file'), tls.cert_file),
+    ...secretFile('private_key', filePaths.tls(name, 'key_file'), tls.key_file),
+  ];
+}
+
+/** All places that name a file with a secret; the value need not be right elsewhere. */
+export function secretFilesOf(root: unknown): SecretFile[] {
+  const file = asMapping(root);
+  const logins = LOGIN_SECTIONS.flatMap((section) => {
+    const { password_file } = asMapping(file?.[section]) ?? {};
+    return secretFile('redis_password', filePaths.password(section), password_file);
+  });
+  const ofEndpoints = Object.entries(asMapping(file?.endpoints) ?? {}).flatMap(([name, endpoint]) =>
+    secretFilesOfEndpoint(name, endpoint),
+  );
+  return [...logins, ...ofEndpoints];
+}
+
+const READERS: Readonly<Record<Content, (text: string) => Reading<Secret>>> = {
+  redis_password: (text) => understood(new Secret(text)),
+  signing_secret: readSecret,
+  header_value: readHeaderValue,
+  basic_password: readBasicPassword,
+  certificates: readCertificates,
+  private_key: readPemKey,
+};
+
+/** What a file with a secret holds. The newline that editors and `echo` add is not part of it. */
+export function readSecretFile({ content }: SecretFile, held: string): Reading<Secret> {
+  const text = held.replace(/\r?\n$/, '');
+  if (text !== '') return READERS[content](text);
+  return { ok: false, wording: mismatch('a file with a secret in it', { found: 'it empty' }) };
+}
+
+/** What the certificates of one endpoint must agree on; what could not be read is left out. */
+export function checkCertificates(endpoint: string, fromFiles: SecretsFromFiles): Complaint[] {
+  const complain = (key: TlsKey, wording: Wording): Complaint[] => [
+    { path: filePaths.tls(endpoint, key), about: 'value', wording },
+  ];
+  const at = (key: TlsKey) => fromFiles.get(pathKey(filePaths.tls(endpoint, key)));
+  const [ca, cert, key] = [at('ca_file'), at('cert_file'), at('key_file')];
+  if (cert !== undefined && key !== undefined && !isKeyOf(key, cert)) {
+    const expected = "the key of cert_file's first certificate";
+    return complain('key_file', mismatch(expected, { found: 'that of another' }));
+  }
+  const refusal = refusalOf({ ca, cert, key });
+  if (refusal === null) return [];
+  const wording = mismatch('what OpenSSL takes', { found: `what it refuses (${refusal})` });
+  return complain(cert === undefined ? 'ca_file' : 'cert_file', wording);
+}

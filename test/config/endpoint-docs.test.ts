@@ -1,0 +1,48 @@
+/** What docs/endpoints.md shows, as it stands there. */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { loadSettings } from '../../src/config/load.js';
+import { newKeyPair } from '../../src/delivery/key-pair.js';
+import { sign } from '../../src/delivery/sign.js';
+import { Secret } from '../../src/secret.js';
+import { selfSigned } from '../support/certificate.js';
+import { tempFolder } from '../support/cli.js';
+import { TEST_SECRET } from '../support/domain.js';
+import { blocksOf, readmeBlock } from '../support/readme.js';
+import { runScript } from '../support/run-script.js';
+
+const blocks = blocksOf('docs/endpoints.md');
+
+it('its file loads, with the files that it names beside it', async () => {
+  await using certificate = await selfSigned('DNS:shop.internal');
+  await using folder = await tempFolder({
+    'relay.yaml': readmeBlock('yaml', 'endpoints:', blocks),
+  });
+  const files = {
+    'secrets/shop': TEST_SECRET,
+    'secrets/shop-api-key': 'key',
+    'secrets/shop-password': 'password',
+    'tls/ca.crt': certificate.cert,
+    'tls/tls.crt': certificate.cert,
+    'tls/tls.key': certificate.key,
+  };
+  for (const name of ['secrets', 'tls']) await mkdir(join(folder.path, name));
+  for (const [name, text] of Object.entries(files)) await writeFile(join(folder.path, name), text);
+  const { settings } = await loadSettings({ file: undefined, env: {}, cwd: folder.path });
+  const { headers } = settings.endpoints.get('shop') ?? {};
+  expect(Object.keys(headers ?? {})).toEqual(['x-api-key', 'authorization']);
+});
+
+it('its receiver takes what a private key has signed, beside other signatures, and nothing else', async () => {
+  const { privateKey, publicKey } = newKeyPair();
+  const secrets = [TEST_SECRET, newKeyPair().privateKey, privateKey].map(
+    (text) => new Secret(text),
+  );
+  const headers = sign('msg_1', Buffer.from('{"a":1}'), secrets, Date.now());
+  const script = `${readmeBlock('js', 'isGenuine', blocks)}
+const headers = ${JSON.stringify(headers)};
+const late = { ...headers, 'webhook-timestamp': String(Date.now() / 1000 - 400) };
+console.log(isGenuine(headers, '{"a":1}'), isGenuine(headers, '{"a":2}'), isGenuine(late, '{"a":1}'));`;
+  expect(await runScript(script, { SHOP_PUBLIC_KEY: publicKey })).toBe('true false false\n');
+});

@@ -1,0 +1,157 @@
+import { rm, writeFile } from 'node:fs/promises';
+import { generate } from 'selfsigned';
+import { describe, expect, it } from 'vitest';
+import { stringify } from 'yaml';
+import { loadSettings } from '../../src/config/load.js';
+import type { Endpoint } from '../../src/endpoint.js';
+import { selfSigned } from '../support/certificate.js';
+import { tempFolder } from '../support/cli.js';
+import { TEST_SECRET } from '../support/domain.js';
+import { MountedSecret } from '../support/mounted-secret.js';
+
+const NEW_SECRET = `whsec_${Buffer.alloc(24, 'new').toString('base64')}`;
+
+/** The one endpoint of a file. */
+async function load(given: Record<string, unknown>): Promise<Endpoint> {
+  const shop = { url: 'https://shop/', secrets: 'none', ...given };
+  const routes = [{ name: 'all', match: '*', to: 'shop' }];
+  await using folder = await tempFolder({
+    'relay.yaml': stringify({ endpoints: { shop }, routes }),
+  });
+  const { settings } = await loadSettings({ file: undefined, env: {}, cwd: folder.path });
+  const endpoint = settings.endpoints.get('shop');
+  if (endpoint === undefined) throw new Error('no endpoint');
+  return endpoint;
+}
+
+const shown = ({ secrets, headers }: Endpoint) => ({
+  secrets: secrets.map((secret) => secret.reveal()),
+  headers: Object.fromEntries(Object.entries(headers).map(([name, v]) => [name, v.reveal()])),
+});
+
+const basic = (user: string, password: string) => `Basic ${btoa(`${user}:${password}`)}`;
+
+describe('an endpoint', () => {
+  it('has its basic authentication as a header', async () => {
+    const endpoint = await load({ basic: { username: 'relay', password: 'p:w' } });
+    expect(shown(endpoint).headers).toEqual({ authorization: basic('relay', 'p:w') });
+    expect(endpoint.files).toBeNull();
+  });
+
+  it('has its proxy without the login, and none when the text is empty', async () => {
+    const { proxy } = await load({ proxy: 'http://u:p%40@proxy:3128' });
+    expect(proxy?.url.href).toBe('http://proxy:3128/');
+    expect(proxy?.authorization?.reveal()).toBe(basic('u', 'p@'));
+    expect((await load({ proxy: 'https://proxy' })).proxy?.authorization).toBeNull();
+    expect((await load({ proxy: '' })).proxy).toBeNull();
+  });
+
+  it('may be allowed to be at a refused address, by a text as well', async () => {
+    const url = 'https://169.254.1.1/';
+    expect((await load({ url, allow_link_local: true })).allowLinkLocal).toBe(true);
+    expect((await load({ url, allow_link_local: 'true' })).allowLinkLocal).toBe(true);
+    await expect(load({ url, allow_link_local: 'false' })).rejects.toThrow('allow_link_local');
+  });
+});
+
+describe('the files of an endpoint', () => {
+  it('are read at the start, and are the same until they change', async () => {
+    await using mounted = await MountedSecret.mount({ key: `${TEST_SECRET}\n`, token: 't 1\n' });
+    await using own = await tempFolder({ password: 'p' });
+    const endpoint = await load({
+      secrets: [{ file: mounted.file('key') }, NEW_SECRET],
+      headers: { 'X-Token': { file: mounted.file('token') }, 'x-other': 'o' },
+      basic: { username: 'relay', password_file: `${own.path}/password` },
+    });
+    const headers = { 'x-other': 'o', 'x-token': 't 1', authorization: basic('relay', 'p') };
+    expect(shown(endpoint)).toEqual({ secrets: [TEST_SECRET, NEW_SECRET], headers });
+    expect(await endpoint.files?.look()).toEqual({ kind: 'same' });
+
+    await mounted.swap({ key: NEW_SECRET, token: 't 2' });
+    const found = await endpoint.files?.look();
+    expect(found?.kind === 'changed' && shown(found.endpoint)).toEqual({
+      secrets: [NEW_SECRET, NEW_SECRET],
+      headers: { ...headers, 'x-token': 't 2' },
+    });
+    expect(await endpoint.files?.look()).toEqual({ kind: 'same' });
+
+    await writeFile(`${own.path}/password`, 'p');
+    expect(await endpoint.files?.look()).toEqual({ kind: 'same' });
+    await writeFile(`${own.path}/password`, 'q');
+    const later = await endpoint.files?.look();
+    expect(later?.kind === 'changed' && shown(later.endpoint).headers.authorization).toBe(
+      basic('relay', 'q'),
+    );
+  });
+
+  it('are unusable while one is gone, empty or wrong, without a secret in the words', async () => {
+    await using mounted = await MountedSecret.mount({ key: TEST_SECRET });
+    const { files } = await load({ secrets: [{ file: mounted.file('key') }] });
+    const problemAfter = async (held: Record<string, string>) => {
+      await mounted.swap(held);
+      const found = await files?.look();
+      expect(await files?.look()).toEqual({ kind: 'same' });
+      return found?.kind === 'unusable' ? found.problem : found?.kind;
+    };
+    expect(await problemAfter({})).toMatch(
+      /^endpoints\.shop\.secrets\[0\]\.file: expected a file .* \(there is no such file/,
+    );
+    expect(await problemAfter({ key: '\n' })).toContain('found it empty');
+    const nonsense = await problemAfter({ key: 'hunter2hunter2' });
+    expect(nonsense).toContain('without the prefix whsec_');
+    expect(nonsense).not.toContain('hunter2');
+    expect(await problemAfter({ key: NEW_SECRET })).toBe('changed');
+  });
+
+  it('hold a certificate and its key, which belong together', async () => {
+    await using one = await selfSigned('DNS:one');
+    await using other = await selfSigned('DNS:other');
+    await using folder = await tempFolder({
+      cert: one.cert,
+      key: one.key,
+      ca: one.cert + other.cert,
+    });
+    const at = (name: string) => `${folder.path}/${name}`;
+    const tls = { ca_file: at('ca'), cert_file: at('cert'), key_file: at('key') };
+    const endpoint = await load({ tls });
+    expect(endpoint.tls?.ca?.reveal()).toContain(other.cert.trim());
+    expect(endpoint.tls?.client?.key.reveal()).toContain(one.key.trim());
+    await writeFile(at('key'), other.key);
+    expect(await endpoint.files?.look()).toEqual({
+      kind: 'unusable',
+      problem:
+        "endpoints.shop.tls.key_file: expected the key of cert_file's first certificate, " +
+        'found that of another',
+    });
+    await expect(load({ tls })).rejects.toThrow('relay.yaml:8:17: endpoints.shop.tls.key_file');
+    await writeFile(at('cert'), other.cert);
+    expect(await endpoint.files?.look()).toMatchObject({ kind: 'changed' });
+    await rm(at('ca'));
+    expect(await endpoint.files?.look()).toMatchObject({ kind: 'unusable' });
+  });
+
+  it('hold nothing that OpenSSL would refuse when it connects, such as a key that is too short', async () => {
+    const { cert, private: key } = await generate([{ name: 'commonName', value: 'weak' }], {
+      keyType: 'rsa',
+      keySize: 512,
+    });
+    await using folder = await tempFolder({ cert, key });
+    const tls = { cert_file: `${folder.path}/cert`, key_file: `${folder.path}/key` };
+    await expect(load({ tls })).rejects.toThrow(
+      /tls\.cert_file: expected what OpenSSL takes, found what it refuses \(ERR_\w+\)/,
+    );
+  });
+
+  it.each([
+    ['ca', '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----', 'number 1 cannot be'],
+    ['key', '-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA', 'one with a passphrase'],
+    ['key', '-----BEGIN PRIVATE KEY-----\nAAAA', 'one that cannot be read'],
+  ])('that hold broken PEM (%s) are a mistake: %s', async (name, text, found) => {
+    await using certificate = await selfSigned('DNS:one');
+    const { cert, key } = certificate;
+    await using folder = await tempFolder({ cert, key, ca: cert, [name]: text });
+    const at = (file: string) => `${folder.path}/${file}`;
+    const tls = { ca_file: at('ca'), cert_file: at('cert'), key_file: at('key') };
+    await expect(load({ tls })).rejects.toThrow(found);
+  });
+});

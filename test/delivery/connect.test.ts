@@ -1,0 +1,262 @@
+import type { LookupAddress } from 'node:dns';
+import type { LookupFunction } from 'node:net';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { systemClock } from '../../src/clock.js';
+import { readProxyUrl } from '../../src/config/addresses.js';
+import { createLookup } from '../../src/delivery/lookup.js';
+import { buildRequest } from '../../src/delivery/request.js';
+import { createSender } from '../../src/delivery/send.js';
+import type { Endpoint } from '../../src/endpoint.js';
+import { Secret } from '../../src/secret.js';
+import { selfSigned } from '../support/certificate.js';
+import { ConnectProxy } from '../support/connect-proxy.js';
+import { aDelivery, anEndpoint } from '../support/domain.js';
+import { eventually } from '../support/eventually.js';
+import { FaultyServer, nobodyThere } from '../support/faulty-server.js';
+import { startHttps } from '../support/https-server.js';
+import { TestReceiver } from '../support/test-receiver.js';
+
+function proxyAt(url: string) {
+  const reading = readProxyUrl(url);
+  if (!reading.ok) throw new Error('not a proxy');
+  return reading.value;
+}
+
+/** What comes of one POST. */
+async function postTo(
+  url: string,
+  given: Partial<Endpoint>,
+  lookup: LookupFunction = createLookup(systemClock),
+) {
+  const endpoint = anEndpoint({ url: new URL(url), timeoutMs: 10_000, ...given });
+  const sender = createSender(() => endpoint, systemClock, lookup);
+  onTestFinished(() => sender.close());
+  return sender.send(buildRequest(endpoint, aDelivery(), systemClock.nowMs()));
+}
+
+/** A resolver for which every name has these addresses. */
+function leadingTo(...addresses: string[]): LookupFunction {
+  const found = addresses.map((address): LookupAddress => {
+    return { address, family: address.includes(':') ? 6 : 4 };
+  });
+  return createLookup(systemClock, async () => found);
+}
+
+/** Nobody's: should it be connected to after all, no cloud's metadata is asked. */
+const LINK_LOCAL = '169.254.77.77';
+/** It never leaves this machine. */
+const LINK_LOCAL_ON_LOOPBACK = 'fe80::77%lo';
+
+const ACCEPTED = { kind: 'accepted', status: 204, answer: '' };
+
+describe('a name', () => {
+  it.each([
+    ['link-local', LINK_LOCAL],
+    ['link-local IPv6', LINK_LOCAL_ON_LOOPBACK],
+    ['IPv4-mapped', `::ffff:${LINK_LOCAL}`],
+  ])('that leads to a refused address (%s) is not connected to', async (_, address) => {
+    expect(await postTo('http://shop.example', {}, leadingTo(address))).toEqual({
+      kind: 'unreachable',
+      cause: 'refused_address',
+      detail:
+        `shop.example leads to ${address}, which is link-local, or a cloud's metadata: not ` +
+        'connected to (allow_link_local: true in the file allows it)',
+    });
+  });
+
+  it('that leads to such an address among others is connected to at these alone', async () => {
+    await using receiver = await TestReceiver.start();
+    const { port } = new URL(receiver.url);
+    const lookup = leadingTo(LINK_LOCAL, '127.0.0.1');
+    expect(await postTo(`http://shop.example:${port}`, {}, lookup)).toEqual(ACCEPTED);
+  });
+
+  it('is looked up anew for each connection, and what it leads to is looked at each time', async () => {
+    await using receiver = await TestReceiver.start(
+      (_, response) => void response.writeHead(204, { connection: 'close' }).end(),
+    );
+    const answers = ['127.0.0.1', LINK_LOCAL];
+    const lookup = createLookup(systemClock, async () => [
+      { address: answers.shift() ?? '', family: 4 },
+    ]);
+    const url = new URL(receiver.url.replace('127.0.0.1', 'rebound.example'));
+    const endpoint = anEndpoint({ url, timeoutMs: 10_000 });
+    const sender = createSender(() => endpoint, systemClock, lookup);
+    onTestFinished(() => sender.close());
+    const post = () => sender.send(buildRequest(endpoint, aDelivery(), systemClock.nowMs()));
+    expect(await post()).toEqual(ACCEPTED);
+    expect(await post()).toMatchObject({ cause: 'refused_address' });
+  });
+
+  it('may lead there when the file allows it', async () => {
+    const given = { allowLinkLocal: true, timeoutMs: 300 };
+    const lookup = leadingTo(LINK_LOCAL_ON_LOOPBACK);
+    const outcome = await postTo('http://shop.example', given, lookup);
+    expect(outcome).toMatchObject({ kind: 'unreachable' });
+    expect(outcome).not.toMatchObject({ cause: 'refused_address' });
+  });
+});
+
+describe('an address in the URL', () => {
+  it.each([LINK_LOCAL, '2852015437', '[::ffff:a9fe:4d4d]', '[fe80::1]'])(
+    '(%s) is refused as well, also through a proxy',
+    async (host) => {
+      await using proxy = await ConnectProxy.start();
+      const refused = { kind: 'unreachable', cause: 'refused_address' };
+      expect(await postTo(`http://${host}/`, {})).toMatchObject(refused);
+      const through = { proxy: proxyAt(`http://${proxy.host}`) };
+      expect(await postTo(`http://${host}/`, through)).toMatchObject(refused);
+      expect(proxy.asked).toEqual([]);
+    },
+  );
+});
+
+describe('a proxy', () => {
+  it('is asked for the endpoint by its name, with the login, which the endpoint does not see', async () => {
+    await using proxy = await ConnectProxy.start({ login: 'relay:p@ss' });
+    await using receiver = await TestReceiver.start();
+    const { port } = new URL(receiver.url);
+    const given = { proxy: proxyAt(`http://relay:p%40ss@${proxy.host}`) };
+    expect(await postTo(`http://shop.invalid:${port}/hooks`, given)).toEqual(ACCEPTED);
+    expect(proxy.asked).toEqual([`shop.invalid:${port}`]);
+    expect(receiver.requests[0]?.headers).not.toHaveProperty('proxy-authorization');
+    expect(receiver.requests[0]?.headers.host).toBe(`shop.invalid:${port}`);
+  });
+
+  it('that is spoken to by TLS tunnels TLS to the endpoint', async () => {
+    await using certificate = await selfSigned('IP:127.0.0.1');
+    await using proxy = await ConnectProxy.start({ certificate });
+    await using shop = await startHttps(certificate);
+    const ca = new Secret(certificate.cert);
+    const given = { proxy: proxyAt(`https://${proxy.host}`), tls: { ca, client: null } };
+    // The authorities of the endpoint are not those of the proxy.
+    expect(await postTo(shop.url, given)).toMatchObject({ cause: 'proxy' });
+    expect(proxy.asked).toEqual([]);
+  });
+
+  it.each([
+    [407, 'answered 407: it wants a user and password, or others than those of the file'],
+    [403, 'answered 403: it forbids this host or port'],
+    [502, 'answered 502: it cannot reach the endpoint'],
+    [418, 'answered 418'],
+  ])('that answers %i is the cause', async (status, what) => {
+    await using proxy = await ConnectProxy.start();
+    proxy.answer = status;
+    const given = { proxy: proxyAt(`http://u:hush@${proxy.host}`) };
+    expect(await postTo('http://shop.invalid/', given)).toEqual({
+      kind: 'unreachable',
+      cause: 'proxy',
+      detail: `the proxy ${proxy.host} ${what}`,
+    });
+    expect(proxy.asked).toEqual(['shop.invalid:80']);
+  });
+
+  it('that nobody listens at is the cause', async () => {
+    const url = await nobodyThere();
+    const outcome = await postTo('https://shop.invalid/', { proxy: proxyAt(url) });
+    const detail = expect.stringMatching(/^the proxy \S+ cannot be reached: connect ECONNREFUSED/);
+    expect(outcome).toEqual({ kind: 'unreachable', cause: 'proxy', detail });
+  });
+
+  it.each<[string, Parameters<typeof FaultyServer.start>[0]]>([
+    ['closes the connection', (socket) => socket.end()],
+    ['speaks no HTTP', (socket) => socket.end('SSH-2.0-OpenSSH_9.2\r\n')],
+  ])('that %s is the cause', async (_, misbehave) => {
+    await using server = await FaultyServer.start(misbehave);
+    const outcome = await postTo('https://shop.invalid/', { proxy: proxyAt(server.url) });
+    expect(outcome).toMatchObject({ cause: 'proxy', detail: expect.stringContaining('broke off') });
+  });
+
+  it('that does not answer is the cause, when the time of the attempt is over', async () => {
+    await using proxy = await ConnectProxy.start();
+    proxy.answer = 'hang';
+    const given = { proxy: proxyAt(`http://${proxy.host}`), timeoutMs: 100 };
+    expect(await postTo('https://shop.invalid/', given)).toEqual({
+      kind: 'unreachable',
+      cause: 'proxy',
+      detail: `the proxy ${proxy.host} has not connected to the endpoint within 100 ms`,
+    });
+  });
+
+  it('is not blamed for an endpoint that does not speak TLS in time', async () => {
+    await using proxy = await ConnectProxy.start();
+    await using silent = await FaultyServer.start(() => undefined);
+    const given = { proxy: proxyAt(`http://${proxy.host}`), timeoutMs: 300 };
+    const outcome = await postTo(silent.url.replace('http:', 'https:'), given);
+    expect(outcome).toMatchObject({ cause: 'timeout' });
+  });
+
+  it('is left out of sight where its host is refused', async () => {
+    const given = { proxy: proxyAt('http://proxy.example:3128') };
+    const outcome = await postTo('http://shop.example/', given, leadingTo(LINK_LOCAL));
+    expect(outcome).toMatchObject({ cause: 'refused_address' });
+  });
+});
+
+describe('certificates of the endpoint', () => {
+  it('take the place of the authorities that Node knows', async () => {
+    await using certificate = await selfSigned('IP:127.0.0.1');
+    await using other = await selfSigned('IP:127.0.0.1');
+    await using shop = await startHttps(certificate);
+    const trusting = (cert: string) => ({ tls: { ca: new Secret(cert), client: null } });
+    expect(await postTo(shop.url, trusting(certificate.cert))).toEqual(ACCEPTED);
+    expect(await postTo(shop.url, trusting(other.cert))).toMatchObject({ cause: 'tls' });
+    expect(await postTo(shop.url, {})).toMatchObject({ cause: 'tls' });
+  });
+
+  it('are replaced while webhooks are on their way, and none is lost', async () => {
+    await using certificate = await selfSigned('IP:127.0.0.1');
+    await using old = await selfSigned('DNS:old');
+    await using young = await selfSigned('DNS:young');
+    await using shop = await startHttps(certificate, [old, young]);
+    const showing = ({ cert, key }: typeof old) =>
+      anEndpoint({
+        url: new URL(shop.url),
+        timeoutMs: 10_000,
+        tls: {
+          ca: new Secret(certificate.cert),
+          client: { cert: new Secret(cert), key: new Secret(key) },
+        },
+      });
+    let endpoint = showing(old);
+    const sender = createSender(() => endpoint, systemClock, createLookup(systemClock));
+    onTestFinished(() => sender.close());
+    const post = () => sender.send(buildRequest(endpoint, aDelivery(), systemClock.nowMs()));
+    const posts = (count: number) => Promise.all(Array.from({ length: count }, post));
+    expect(await posts(3)).toEqual([ACCEPTED, ACCEPTED, ACCEPTED]);
+    const underWay = posts(20);
+    endpoint = showing(young);
+    const later = posts(5);
+    for (const outcome of [...(await underWay), ...(await later)])
+      expect(outcome).toEqual(ACCEPTED);
+    expect(shop.clients.slice(0, 3)).toEqual(Array(3).fill(shop.fingerprintOf(old)));
+    const byYoung = shop.clients.filter((one) => one === shop.fingerprintOf(young));
+    expect(byYoung).toHaveLength(5);
+    expect(shop.clients).toHaveLength(28);
+  });
+
+  it('are replaced while webhooks hang, and a stop breaks off the old connections as well', async () => {
+    await using silent = await FaultyServer.start(() => undefined);
+    const showing = () =>
+      anEndpoint({ url: new URL(silent.url), timeoutMs: 60_000, tls: { ca: null, client: null } });
+    let endpoint = showing();
+    const sender = createSender(() => endpoint, systemClock, createLookup(systemClock));
+    const post = () => sender.send(buildRequest(endpoint, aDelivery(), systemClock.nowMs()));
+    const underWay = [post(), post()];
+    endpoint = showing();
+    underWay.push(post());
+    await eventually('all of them', () => silent.requests === 3);
+    await sender.close();
+    const stopped = { kind: 'unreachable', cause: 'stopped' };
+    expect(await Promise.all(underWay)).toMatchObject([stopped, stopped, stopped]);
+  });
+
+  it('that the endpoint wants and does not get let nothing through', async () => {
+    await using certificate = await selfSigned('IP:127.0.0.1');
+    await using client = await selfSigned('DNS:relay');
+    await using shop = await startHttps(certificate, [client]);
+    const given = { tls: { ca: new Secret(certificate.cert), client: null } };
+    expect(await postTo(shop.url, given)).toMatchObject({ kind: 'unreachable' });
+    expect(shop.clients).toEqual([]);
+  });
+});

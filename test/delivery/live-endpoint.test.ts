@@ -1,0 +1,68 @@
+import { pino } from 'pino';
+import { describe, expect, it } from 'vitest';
+import { LiveEndpoint, LOOK_EVERY_MS } from '../../src/delivery/live-endpoint.js';
+import type { FilesNow } from '../../src/endpoint.js';
+import { DeliveryEvents } from '../../src/events/delivery-events.js';
+import { Metrics } from '../../src/metrics.js';
+import { Secret } from '../../src/secret.js';
+import { anEndpoint, TEST_SECRET } from '../support/domain.js';
+import { ManualClock } from '../support/manual-clock.js';
+
+/** An endpoint whose files hold, at each look, what a test says; without more, the same. */
+function aLiveEndpoint(...found: FilesNow[]) {
+  const clock = new ManualClock();
+  const lines: { event: string }[] = [];
+  const log = pino({ level: 'trace' }, { write: (line: string) => lines.push(JSON.parse(line)) });
+  const looks = found.values();
+  const files = { look: async (): Promise<FilesNow> => looks.next().value ?? { kind: 'same' } };
+  const endpoint = anEndpoint({ files });
+  const metrics = new Metrics({ endpoints: new Map([[endpoint.name, endpoint]]), routes: [] });
+  const live = new LiveEndpoint(endpoint, new DeliveryEvents(log, metrics, clock), clock);
+  const isStale = async () =>
+    (await metrics.text()).includes('expiry_relay_credentials_stale{endpoint="shop"} 1');
+  return { live, endpoint, clock, isStale, events: () => lines.map(({ event }) => event), lines };
+}
+
+const other = anEndpoint({ secrets: [new Secret(TEST_SECRET)] });
+const CHANGED: FilesNow = { kind: 'changed', endpoint: other };
+const GONE: FilesNow = { kind: 'unusable', problem: 'headers.x.file: there is no such file' };
+
+describe('an endpoint with files', () => {
+  it('is another one as soon as they have changed', async () => {
+    const { live, endpoint, clock, events } = aLiveEndpoint({ kind: 'same' }, CHANGED);
+    live.start();
+    await clock.advance(LOOK_EVERY_MS);
+    expect(live.current).toBe(endpoint);
+    await clock.advance(LOOK_EVERY_MS);
+    expect(live.current).toBe(other);
+    expect(events()).toEqual(['credentials_changed']);
+    await live.stop();
+    expect(clock.timers).toBe(0);
+  });
+
+  it('keeps what they held while they cannot be used, which is said once, as is the end of it', async () => {
+    const { live, clock, events, lines, isStale } = aLiveEndpoint(CHANGED, GONE, GONE, CHANGED);
+    live.start();
+    await clock.advance(LOOK_EVERY_MS);
+    expect(await isStale()).toBe(false);
+    await clock.advance(2 * LOOK_EVERY_MS);
+    expect(live.current).toBe(other);
+    expect(await isStale()).toBe(true);
+    expect(lines.at(-1)).toMatchObject({ problem: 'headers.x.file: there is no such file' });
+    await clock.advance(LOOK_EVERY_MS);
+    expect(await isStale()).toBe(false);
+    expect(events()).toEqual(['credentials_changed', 'credentials_unusable', 'credentials_mended']);
+    await live.stop();
+  });
+});
+
+it('an endpoint without files is never looked at', async () => {
+  const clock = new ManualClock();
+  const endpoint = anEndpoint();
+  const metrics = new Metrics({ endpoints: new Map([[endpoint.name, endpoint]]), routes: [] });
+  const events = new DeliveryEvents(pino({ level: 'silent' }), metrics, clock);
+  const live = new LiveEndpoint(endpoint, events, clock);
+  live.start();
+  expect(clock.timers).toBe(0);
+  await live.stop();
+});

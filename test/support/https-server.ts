@@ -1,0 +1,39 @@
+/** An HTTPS server that accepts every request, and may want certificates of its clients. */
+import { X509Certificate } from 'node:crypto';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import type { Certificate } from './certificate.js';
+
+export interface HttpsServer extends AsyncDisposable {
+  readonly url: string;
+  /** Of each request, the fingerprint of what the client showed; empty when that was nothing. */
+  readonly clients: string[];
+  fingerprintOf(certificate: Certificate): string;
+}
+
+/** With `clients`, nobody else is let in. */
+export async function startHttps(
+  { key, cert }: Certificate,
+  clients: readonly Certificate[] = [],
+): Promise<HttpsServer> {
+  const seen: string[] = [];
+  const ca = clients.map((client) => client.cert);
+  const wanted = clients.length === 0 ? {} : { requestCert: true, ca };
+  const https = createServer({ key, cert, ...wanted }, (request, response) => {
+    const shown = (request.socket as TLSSocket).getPeerX509Certificate();
+    seen.push(shown?.fingerprint256 ?? '');
+    request.resume();
+    response.writeHead(204).end();
+  });
+  await new Promise<void>((resolve) => https.listen(0, '127.0.0.1', resolve));
+  return {
+    url: `https://127.0.0.1:${(https.address() as AddressInfo).port}/`,
+    clients: seen,
+    fingerprintOf: (certificate) => new X509Certificate(certificate.cert).fingerprint256,
+    [Symbol.asyncDispose]: async () => {
+      https.closeAllConnections();
+      await new Promise((resolve) => https.close(resolve));
+    },
+  };
+}
