@@ -179,6 +179,34 @@ describe('with state.kind: redis', () => {
     expect(relay.running).toBe(true);
   });
 
+  it('nothing is kept of a database that was emptied', async () => {
+    const prefix = 'emptied';
+    await using relay = await RelayProcess.start(files({ kind: 'redis', prefix }));
+    await using other = await connectedTo(1);
+    const kept = () => redis.hkeys(`{${prefix}}:1:values:1:read`);
+    await other.redis.set('v:emptied', 'x', 'PX', 60_000);
+    await eventually('kept', async () => (await kept()).length === 1);
+    await other.redis.flushdb();
+    await eventually('forgotten', async () => (await kept()).length === 0);
+    expect(relay.logs('database_emptied')).toMatchObject([{ database: 1 }]);
+  });
+
+  it('a value that Redis does not let it read is left out, and said', async () => {
+    const prefix = 'forbidden';
+    const rules = ['allkeys', 'allchannels', '+@all', '-hrandfield'];
+    await redis.acl('SETUSER', 'curious', 'on', '>secret', ...rules);
+    const file = files({ kind: 'redis', prefix });
+    const login = { username: 'curious', password: 'secret' };
+    await using relay = await RelayProcess.start({ ...file, redis: { ...file.redis, ...login } });
+    await redis.hset('v:forbidden', { a: '1' });
+    await redis.pexpire('v:forbidden', LIFE_MS);
+    const data = await dataOf('v:forbidden', 'v');
+    expect(data).toMatchObject({ value: null, value_omitted: 'unsupported' });
+    expect(relay.logs('value_unreadable')).toMatchObject([
+      { error: expect.stringContaining('hrandfield') },
+    ]);
+  });
+
   it('no value is read or kept where no route asks', async () => {
     const prefix = 'unasked';
     const file = files({ kind: 'redis', prefix });
