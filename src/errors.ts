@@ -80,6 +80,11 @@ export class NotificationsOffError extends RelayError {
   readonly retryable = false;
 }
 
+/** Somebody has taken classes out of the server's setting while the relay listened. */
+export class NotificationsLostError extends RelayError {
+  readonly retryable = true;
+}
+
 /** The canary's expiration was not heard: notifications do not flow on this connection. */
 export class CanaryLostError extends RelayError {
   readonly retryable = true;

@@ -1,6 +1,7 @@
 /** The server's notify-keyspace-events: what the relay needs of it, and who may change it. */
 import type { Redis } from 'ioredis';
-import { NotificationsOffError } from '../errors.js';
+import { type Clock, untilAborted } from '../clock.js';
+import { NotificationsLostError, NotificationsOffError, type RelayError } from '../errors.js';
 import type { SourceEvents } from '../events/source-events.js';
 import { redisCli } from '../redis-cli.js';
 import { addressOf, redisError } from '../redis-client.js';
@@ -16,6 +17,9 @@ export const WANTED_FLAGS = 'Exge';
 const ALL_CLASSES = 'g$lshzxetd';
 
 export const SETTING = 'notify-keyspace-events';
+
+/** The canary proves what expires alone: of the other classes only the setting tells. */
+const LOOK_EVERY_MS = 5_000;
 
 /** Those of `needed` that a setting lacks; empty when it lacks none. Pure. */
 export function missingFlags(setting: string, needed: string = NEEDED_FLAGS): string {
@@ -78,4 +82,40 @@ export async function ensureNotifications(
   }
   events.notificationsChanged(address, setting, wanted);
   return 'on';
+}
+
+/**
+ * Looks at the setting until the session closes. Resolves with what is wrong once it lacks a class that
+ * it had: what was told by that has been missed since. A server that does not show it is never wrong.
+ */
+export async function notificationsLost(
+  redis: Redis,
+  settings: RedisSettings,
+  clock: Clock,
+  closing: AbortSignal,
+): Promise<RelayError> {
+  const wanted = [...WANTED_FLAGS];
+  const isIn = (setting: string) => (flag: string) => missingFlags(setting, flag) === '';
+  const before = await settingOf(redis);
+  // Asked again, it would refuse again, and log it.
+  if (before === null) await untilAborted(closing);
+  for (let had = wanted.filter(isIn(before ?? '')); !closing.aborted; ) {
+    await clock.sleep(LOOK_EVERY_MS, closing);
+    const setting = await settingOf(redis);
+    if (setting === null) continue;
+    const lost = had.filter((flag) => !isIn(setting)(flag));
+    if (lost.length === 0) had = wanted.filter(isIn(setting));
+    else
+      return new NotificationsLostError(
+        `somebody has set ${SETTING} of Redis at ${addressOf(settings)} to "${setting}": it lacks ` +
+          `${lost.join('')}, which it had`,
+      );
+  }
+  return new NotificationsLostError('the session is over');
+}
+
+/** Null when the server does not show it. */
+async function settingOf(redis: Redis): Promise<string | null> {
+  const reply = (await redis.config('GET', SETTING).catch(() => [])) as string[];
+  return reply[1] ?? null;
 }

@@ -21,7 +21,7 @@ import { channelsOf, type HeardKind } from './channels.js';
 import { warnOfCluster } from './cluster.js';
 import { Keyspace } from './keyspace.js';
 import { Marker } from './marker.js';
-import { ensureNotifications } from './notifications.js';
+import { ensureNotifications, notificationsLost } from './notifications.js';
 import { type Proof, Prover } from './prover.js';
 import { ASK_EVERY_MS, type ServerClock } from './server-clock.js';
 
@@ -107,6 +107,7 @@ async function open(
     prover.goOn(closing).catch((error: unknown) => redisErrorOf(error, settings)),
     reading.ended,
     sweeping.ended,
+    notificationsLost(commands.redis, settings, clock, closing),
     keepAlive(subscriber, clock, closing),
     keepTime(serverClock, commands, clock, closing),
   ]).finally(close);
