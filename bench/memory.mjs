@@ -2,7 +2,8 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-const LOOKS = 8;
+/** Node gives memory back some twenty seconds after there was much to do. */
+const LOOKS = 60;
 
 export const MIB = 1024 * 1024;
 
@@ -16,7 +17,7 @@ async function statusBytes(pid, field) {
 }
 
 /**
- * The least of some looks over four seconds: garbage that is yet to be collected is no memory in use.
+ * The least of some looks over half a minute: garbage that is yet to be collected is no memory in use.
  * @param {number} pid
  */
 export async function residentBytes(pid) {
