@@ -19,7 +19,13 @@ export const TOLD_NAMES = [
   'type',
   'webhook_id',
   'value',
+  'value_base64',
+  'value_omitted',
+  'value_read_at',
   'lookup',
+  'lookup_base64',
+  'lookup_omitted',
+  'lookup_read_at',
 ] as const;
 export type ToldName = (typeof TOLD_NAMES)[number];
 
@@ -29,6 +35,9 @@ export function isToldName(name: string): name is ToldName {
 
 /** Those that may be followed by a way into their value. */
 export const NAMES_WITH_FIELDS: readonly ToldName[] = ['value', 'lookup'];
+
+/** What a route has to ask for, by what the names of it begin with. */
+export const ASKED_NAME = /^(value|lookup)(?:_|$)/;
 
 /** A brace that is doubled, a `{…}`, or a brace that is neither. */
 const BRACES = /\{\{|\}\}|\{([^{}]*)\}|[{}]/g;
@@ -103,15 +112,30 @@ export function fillTemplate(
   return filled.join('');
 }
 
-/** What lies there inside a value; null when nothing does. */
+/**
+ * What lies there inside a value; null when nothing does. A text that holds a JSON object or list has
+ * the fields of that.
+ */
 export function valueIn(value: Json, fields: readonly string[]): Json {
-  let found = value;
+  let found = typeof value === 'string' && fields.length > 0 ? parsed(value) : value;
   for (const field of fields) {
     if (typeof found !== 'object' || found === null) return null;
     if (isList(found)) found = LIST_PLACE.test(field) ? (found[Number(field)] ?? null) : null;
     else found = Object.hasOwn(found, field) ? (found[field] ?? null) : null;
   }
   return found;
+}
+
+/** Null when it is no JSON, or a number in it is larger than JSON can tell exactly here. */
+function parsed(text: string): Json {
+  try {
+    return JSON.parse(text, (_, found: Json) => {
+      const isInexact = Number.isInteger(found) && !Number.isSafeInteger(found);
+      return isInexact ? null : found;
+    });
+  } catch {
+    return null;
+  }
 }
 
 function isList(value: Json): value is readonly Json[] {

@@ -15,8 +15,10 @@ export type ValueOmission =
   | 'too_large'
   /** It was no longer there when it was to be read, or never seen. */
   | 'gone'
-  /** Of a type that this version cannot read, or that the relay may not. */
+  /** Of a type that this version cannot read. */
   | 'unsupported'
+  /** The relay's user in Redis may not read it. */
+  | 'forbidden'
   /** Of a `lookup`: Redis could not be asked when the delivery was built. */
   | 'unavailable';
 

@@ -12,6 +12,7 @@ const VALUE_OMISSIONS: Readonly<Record<ValueOmission, true>> = {
   too_large: true,
   gone: true,
   unsupported: true,
+  forbidden: true,
   unavailable: true,
 };
 const OUTCOMES: Readonly<Record<Outcome['kind'], true>> = {

@@ -116,4 +116,16 @@ describe('the way into a value', () => {
   ])('%j leads to %j', (fields, found) => {
     expect(valueIn(value, fields)).toEqual(found);
   });
+
+  it('goes on into a text that holds JSON, as sessions often do', () => {
+    const text = '{"user":{"id":7,"big":12345678901234567890},"tags":["a"]}';
+    expect(valueIn(text, ['user', 'id'])).toBe(7);
+    expect(valueIn(text, ['tags', '0'])).toBe('a');
+    // It cannot be told exactly.
+    expect(valueIn(text, ['user', 'big'])).toBeNull();
+    expect(valueIn(text, [])).toBe(text);
+    for (const other of ['', '{', '"text"', '7', 'null', '{"__proto__":{"x":1}}']) {
+      expect(valueIn(other, ['x'])).toBeNull();
+    }
+  });
 });

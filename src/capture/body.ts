@@ -54,7 +54,13 @@ const TOLD: Readonly<Record<ToldName, (told: Told, id: string) => Json>> = {
   type: ({ route }) => route.type,
   webhook_id: (_, id) => id,
   value: ({ value }) => value?.value ?? null,
+  value_base64: ({ value }) => value?.base64 ?? null,
+  value_omitted: ({ value }) => value?.omitted ?? null,
+  value_read_at: ({ value }) => isoOf(value?.readAtMs ?? null),
   lookup: ({ lookup }) => lookup?.value ?? null,
+  lookup_base64: ({ lookup }) => lookup?.base64 ?? null,
+  lookup_omitted: ({ lookup }) => lookup?.omitted ?? null,
+  lookup_read_at: ({ lookup }) => isoOf(lookup?.readAtMs ?? null),
 };
 
 function filled(

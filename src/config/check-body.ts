@@ -1,6 +1,7 @@
 /** What a route's `body` must agree on with the rest of the route. Pure. */
 import type { Reference } from '../body-format.js';
 import {
+  ASKED_NAME,
   isToldName,
   NAMES_WITH_FIELDS,
   partsOf,
@@ -133,11 +134,12 @@ class Names {
       const quoting = `${text} has none`;
       return mismatch(`fields of ${NAMES_WITH_FIELDS.join(' and ')} alone`, { quoting });
     }
-    if (name === 'value' && !this.#hasValue) {
-      return mismatch('include: [value] beside {value}', { found: 'none' });
+    const [, asked] = ASKED_NAME.exec(name) ?? [];
+    if (asked === 'value' && !this.#hasValue) {
+      return mismatch(`include: [value] beside {${name}}`, { found: 'none' });
     }
-    if (name === 'lookup' && !this.#hasLookup) {
-      return mismatch('lookup beside {lookup}', { found: 'none' });
+    if (asked === 'lookup' && !this.#hasLookup) {
+      return mismatch(`lookup beside {${name}}`, { found: 'none' });
     }
     return null;
   }

@@ -168,7 +168,7 @@ export function rightsInRedis(settings: Settings, abilities: Abilities): Rights 
   ];
   const rules = others.flatMap(({ command, object }) => [command, object]);
   const costly = rules.flatMap((rule): Right[] =>
-    rule === null ? [] : [{ rule, cost: rule in READ_VALUES ? 'warning' : 'problem' }],
+    rule === null ? [] : [{ rule, cost: 'problem' }],
   );
   return { rights: inOrder([...own.rights, ...costly]), probes: [...own.probes, ...others] };
 }

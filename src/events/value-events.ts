@@ -20,7 +20,12 @@ export class ValueEvents {
   }
 
   unreadable(refusal: string): void {
-    this.#say('value_unreadable', refusal, 'Redis does not let the relay read values');
+    this.#say(
+      'value_unreadable',
+      refusal,
+      'Redis does not let the relay read values that routes ask for: run expiry-relay doctor, which ' +
+        'says what its user lacks',
+    );
   }
 
   stale(error: string): void {

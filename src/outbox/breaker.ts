@@ -74,6 +74,12 @@ export class Breaker<Probe> {
     }
   }
 
+  /** Somebody has mended the endpoint: a pause is over, and nothing of before it counts. */
+  reset(): void {
+    this.#probe = null;
+    this.#close(true);
+  }
+
   /** What was claimed before the pause does not end it, however it was answered. */
   #close(wasProbe: boolean): BreakerChange | null {
     const wasClosed = this.#pauses === 0;

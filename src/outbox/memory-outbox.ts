@@ -76,7 +76,10 @@ export class MemoryOutbox implements Outbox {
     this.#clock = clock;
     this.#onClaimed = onClaimed;
     this.#limits = limits;
-    this.dead = new MemoryDeadLetters(limits, onEvicted, (delivery) => this.#admit(delivery));
+    this.dead = new MemoryDeadLetters(limits, onEvicted, (delivery) => {
+      this.#shelf(delivery.endpoint).breaker.reset();
+      return this.#admit(delivery);
+    });
   }
 
   async enqueue(

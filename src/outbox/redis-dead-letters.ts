@@ -66,9 +66,10 @@ export class RedisDeadLetters implements DeadLetters {
     return packed === null ? null : unpackDeadLetter(packed);
   }
 
+  /** Who sends it again has mended the endpoint: a pause of that is over. False: there is none. */
   async replay(endpoint: string, id: string): Promise<boolean> {
-    const { dead, deadOrder, deliveries, ready } = this.#keys(endpoint);
-    const keys = [dead, deadOrder, deliveries, ready];
+    const { dead, deadOrder, deliveries, ready, breaker } = this.#keys(endpoint);
+    const keys = [dead, deadOrder, deliveries, ready, breaker];
     const count = await this.#state.run('dead_letters', () => this.#scripts.replay(keys, [id]));
     this.#onReplayed(endpoint);
     return count === 1;

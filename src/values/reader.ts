@@ -61,7 +61,7 @@ async function readBatch(
     if (type instanceof Error) onRefused(type);
     const memoryBytes = typeof memory === 'number' ? memory : null;
     const command: Command | ValueOmission =
-      type instanceof Error ? 'unsupported' : commandFor(one, String(type), memoryBytes);
+      type instanceof Error ? refusedAs(type) : commandFor(one, String(type), memoryBytes);
     return { type: String(type), bytesMax: one.bytesMax, command };
   });
   const commands = steps.flatMap(({ command }) => (typeof command === 'string' ? [] : [command]));
@@ -72,9 +72,14 @@ async function readBatch(
     const reply = replies.shift();
     if (!(reply instanceof Error)) return valueFrom(reply, type, bytesMax, readAtMs);
     onRefused(reply);
-    return omitted('unsupported', readAtMs);
+    return omitted(refusedAs(reply), readAtMs);
   });
   return withoutGone(keyspace, database, wanted, values);
+}
+
+/** A key that is of another type by now is as good as one that cannot be read. */
+function refusedAs({ message }: Error): ValueOmission {
+  return message.startsWith('NOPERM') ? 'forbidden' : 'unsupported';
 }
 
 /** A part of a string that is not there is as empty as an empty string's. */

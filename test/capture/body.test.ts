@@ -121,11 +121,17 @@ describe('a body by a template', () => {
       id: '42',
       key: 'order:42:unpaid',
       lookup: null,
+      lookup_base64: null,
+      lookup_omitted: null,
+      lookup_read_at: null,
       route: 'cancel',
       timestamp: '2026-11-22T06:00:10.000Z',
       total: '12',
       type: 'order.late',
       value: { total: '12' },
+      value_base64: null,
+      value_omitted: null,
+      value_read_at: '2026-11-22T06:00:09.000Z',
       webhook_id: 'msg_1',
     });
   });

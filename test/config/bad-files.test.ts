@@ -14,11 +14,11 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     '5:52: endpoints.shop.headers: expected each header once, in whatever case, found "x-twice"',
   ],
   'bad-body': [
-    '10:14: routes[0].body.order: expected names that are known here, found "{oder_id}" ({oder_id} is not; known are {id}, {shop}, {key}, {database}, {expired_at}, {detected_at}, {detected_by}, {timestamp}, {route}, {type}, {webhook_id}, {value}, {lookup})',
+    '10:14: routes[0].body.order: expected names that are known here, found "{oder_id}" ({oder_id} is not; known are {id}, {shop}, {key}, {database}, {expired_at}, {detected_at}, {detected_by}, {timestamp}, {route}, {type}, {webhook_id}, {value}, {value_base64}, {value_omitted}, {value_read_at}, {lookup}, {lookup_base64}, {lookup_omitted}, {lookup_read_at})',
     '11:18: routes[0].body.list[1]: expected names that are known here, found "for {ids}" ({ids} is not; did you mean {id}?)',
     '11:31: routes[0].body.list[2]: expected fields of value and lookup alone, found "{id.x}" ({id.x} has none)',
     '12:13: routes[0].body.shop: expected only {name}s that every pattern captures, found "{shop}" ({shop} is not captured by every one)',
-    '13:16: routes[0].body.nothing: expected names that are known here, found "{nowhere}" ({nowhere} is not; known are {id}, {shop}, {key}, {database}, {expired_at}, {detected_at}, {detected_by}, {timestamp}, {route}, {type}, {webhook_id}, {value}, {lookup})',
+    '13:16: routes[0].body.nothing: expected names that are known here, found "{nowhere}" ({nowhere} is not; known are {id}, {shop}, {key}, {database}, {expired_at}, {detected_at}, {detected_by}, {timestamp}, {route}, {type}, {webhook_id}, {value}, {value_base64}, {value_omitted}, {value_read_at}, {lookup}, {lookup_base64}, {lookup_omitted}, {lookup_read_at})',
     '14:14: routes[0].body.value: expected include: [value] beside {value}, found none',
     '15:15: routes[0].body.lookup: expected lookup beside {lookup}, found none',
     '20:13: routes[1].body.open: expected a text such as "order {id}", found "{id" (each { needs a name and a }; {{ and }} stand for braces)',

@@ -202,7 +202,7 @@ describe('with state.kind: redis', () => {
     await redis.hset('v:forbidden', { a: '1' });
     await redis.pexpire('v:forbidden', LIFE_MS);
     const data = await dataOf('v:forbidden', 'v');
-    expect(data).toMatchObject({ value: null, value_omitted: 'unsupported' });
+    expect(data).toMatchObject({ value: null, value_omitted: 'forbidden' });
     expect(relay.logs('value_unreadable')).toMatchObject([
       { error: expect.stringContaining('hrandfield') },
     ]);

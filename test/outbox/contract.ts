@@ -277,6 +277,17 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
         expect(await fail()).toMatchObject({ kind: 'opened' });
       });
 
+      it('is closed by a replay: who sends a dead letter again has mended the endpoint', async () => {
+        await store('dead');
+        await settle(await claimOne(), { kind: 'dead', reason: 'gone', lastOutcome: null });
+        await open();
+        expect(await outbox.dead.replay('shop', 'dead')).toBe(true);
+        expect(await breaker()).toBe('closed');
+        expect(idsOf(await outbox.claim('shop', 9, never))).toEqual(
+          expect.arrayContaining(['g', 'dead']),
+        );
+      });
+
       it('keeps endpoints apart', async () => {
         await open();
         await outbox.enqueue([aDelivery({ endpoint: 'other' })]);

@@ -144,6 +144,6 @@ describe('a keeper of values', () => {
     await keeper.due([due('order:1', 5)], keys);
     expect(happened).toEqual(['unreadable NOPERM getrange']);
     const [byRoute] = await keeper.of([expired('order:1')]);
-    expect(byRoute?.get('value')?.value?.omitted).toBe('unsupported');
+    expect(byRoute?.get('value')?.value?.omitted).toBe('forbidden');
   });
 });

@@ -87,7 +87,7 @@ describe('reading values', () => {
     await client.acl('SETUSER', 'reader', 'on', '>secret', ...rules);
     await using connection = await connected(server.url.replace('://', '://reader:secret@'));
     const { values, refusals } = await reading(connection.redis, ['hash', 'string']);
-    expect(values).toEqual(['unsupported', 'text']);
+    expect(values).toEqual(['forbidden', 'text']);
     expect(refusals).toEqual([expect.stringMatching(/NOPERM.*hrandfield/)]);
   });
 

@@ -1,7 +1,7 @@
 /** What an operator, or time, does with dead letters. */
 import { NOW, READY } from './fragments.js';
 
-/** KEYS: dead, dead-order, deliveries, ready. ARGV: id. 0: no such dead letter. */
+/** KEYS: dead, dead-order, deliveries, ready, breaker. ARGV: id. 0: no such dead letter. */
 export const REPLAY = `${READY}
 local letter = redis.call('HGET', KEYS[1], ARGV[1])
 if not letter then return 0 end
@@ -9,6 +9,7 @@ local packed = string.sub(letter, string.find(letter, '\\n', 1, true) + 1)
 redis.call('HDEL', KEYS[1], ARGV[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
 if redis.call('HSETNX', KEYS[3], ARGV[1], packed) == 1 then make_ready(KEYS[4], ARGV[1], 0) end
+redis.call('DEL', KEYS[5])
 return 1`;
 
 /** KEYS: dead, dead-order. ARGV: id. 0: no such dead letter. */
