@@ -113,7 +113,8 @@ async function start(wiring: Wiring): Promise<void> {
     () => capture.queued,
     () => deadlines.count(),
   );
-  const watch = createWatch(wiring, { deadlines, tracker, values, capture });
+  const forgetValues = values === null ? (database: number) => kept.forgetAll(database) : null;
+  const watch = createWatch(wiring, { deadlines, tracker, values, forgetValues, capture });
   const standby = startStandby(wiring, { watch, lease, deadlines, capture });
   // At the same time: what expires while the state is away at the start is captured as well.
   await Promise.all([startSource(wiring, source), stores.usable()]);
@@ -211,7 +212,7 @@ function isWantedBy({ routes, state }: Settings): (key: Buffer) => boolean {
 
 function createWatch(
   wiring: Wiring,
-  parts: Pick<WatchParts, 'deadlines' | 'tracker' | 'values' | 'capture'>,
+  parts: Pick<WatchParts, 'deadlines' | 'tracker' | 'values' | 'forgetValues' | 'capture'>,
 ): Watch {
   const { settings, events, clock, serverClock } = wiring;
   return new Watch({

@@ -9,12 +9,12 @@ import { Bell } from '../bell.js';
 import { FencedError } from '../errors.js';
 import { nameOf } from '../key-name.js';
 import { isRouted, KEY_BYTES_MAX } from '../routing.js';
-import type { ClaimedKey, Delivery, Expiration, Notice } from '../vocabulary.js';
+import type { ClaimedKey, Delivery, Expiration, KeyInDatabase, Notice } from '../vocabulary.js';
 import { BODY_BYTES_MAX } from './body.js';
 import { buildDeliveries, occurrenceOf } from './build.js';
 import { Lane } from './lane.js';
 import { type Ended, inOrder, type Known, type Noted, withDeadlines } from './lives.js';
-import type { ByRoute, CaptureParts } from './parts.js';
+import type { ByRoute, CaptureParts, ClaimedValues } from './parts.js';
 
 /**
  * Expirations and notices between the source and the outbox: a second of a fast server's, some 50 MB.
@@ -30,6 +30,8 @@ const NOTHING: ByRoute = new Map();
 
 /** Whoever makes Redis expire keys waits while there are more: the index keeps them meanwhile. */
 const ROOM_MAX = 5_000;
+/** Those that carry values take longer, and are not to hold up the others. */
+const CARRYING_MAX = 20_000;
 
 /** Each of them is about to be heard to have expired. */
 const UNREAD_MAX = 10_000;
@@ -54,6 +56,8 @@ export class Capture {
   readonly #abandon = new AbortController();
   readonly #through = new Bell();
   readonly #expirations: Lane<Ended>;
+  /** Those whose webhooks carry values: nobody else waits while these are read. */
+  readonly #carrying: Lane<Ended>;
   readonly #notices: Lane<Noted>;
   /** Changed keys that were gone before their deadlines could be read: the index has older ones. */
   readonly #unread = new Set<string>();
@@ -62,7 +66,13 @@ export class Capture {
     const { clock } = parts;
     const onThrough = () => this.#through.ring();
     this.#parts = parts;
-    this.#expirations = new Lane({ clock, onThrough, process: (slice) => this.#claim(slice) });
+    const { values } = parts;
+    this.#expirations = new Lane({
+      clock,
+      onThrough,
+      process: (slice) => this.#claim(slice, null),
+    });
+    this.#carrying = new Lane({ clock, onThrough, process: (slice) => this.#claim(slice, values) });
     this.#notices = new Lane({ clock, onThrough, process: (slice) => this.#handOn(slice) });
   }
 
@@ -93,19 +103,29 @@ export class Capture {
 
   /** How many wait to be taken care of. */
   get queued(): number {
-    return this.#expirations.size + this.#notices.size;
+    return this.#ended + this.#notices.size;
+  }
+
+  /** How many expirations wait for nothing that was heard before them. */
+  get #ended(): number {
+    return this.#expirations.size + this.#carrying.size;
   }
 
   /** Resolves when all that was noted before has been taken care of, or the signal aborts. */
   async settled(signal: AbortSignal): Promise<void> {
     await this.#notices.settled(signal);
-    // Some of the one lane go on to the other.
-    await this.#expirations.settled(signal);
+    // Some of the one lane go on to the others.
+    await this.#endedSettled(signal);
+  }
+
+  async #endedSettled(signal: AbortSignal): Promise<void> {
+    await Promise.all([this.#expirations.settled(signal), this.#carrying.settled(signal)]);
   }
 
   /** Resolves when there is room for more expirations, or the signal aborts. */
   async room(signal: AbortSignal): Promise<void> {
-    while (this.#expirations.size > ROOM_MAX && !signal.aborted) {
+    const isFull = () => this.#expirations.size > ROOM_MAX || this.#carrying.size > CARRYING_MAX;
+    while (isFull() && !signal.aborted) {
       await this.#through.wait(this.#parts.clock, null, signal);
     }
   }
@@ -116,9 +136,10 @@ export class Capture {
     signal.addEventListener('abort', () => this.#abandon.abort(), { once: true });
     await this.#notices.atRest();
     await this.#expirations.atRest();
+    await this.#carrying.atRest();
     const { events } = this.#parts;
     const held = this.#notices.items.filter(({ kind }) => kind === 'expired').length;
-    const expirations = this.#expirations.size + held;
+    const expirations = this.#ended + held;
     if (expirations > 0) events.abandoned(expirations);
     events.ended();
   }
@@ -127,24 +148,30 @@ export class Capture {
   #take(ended: Ended): void {
     const isUnread = this.#unread.size > 0 && this.#unread.delete(nameOf(ended));
     const isRead = !isUnread || ended.expiration.detectedBy === 'recovery';
-    this.#expirations.push({ ...ended, isIndexed: ended.isIndexed && isRead });
+    this.#laneOf(ended).push({ ...ended, isIndexed: ended.isIndexed && isRead });
+  }
+
+  #laneOf(key: KeyInDatabase): Lane<Ended> {
+    return this.#parts.values?.isCarried(key) ? this.#carrying : this.#expirations;
   }
 
   #hasRoomFor(key: Buffer): boolean {
-    const bytes = this.#expirations.bytes + this.#notices.bytes + key.length;
+    const lanes = [this.#expirations, this.#carrying, this.#notices];
+    const bytes = lanes.reduce((sum, lane) => sum + lane.bytes, key.length);
     return this.queued < QUEUED_MAX && bytes <= QUEUED_BYTES_MAX;
   }
 
   /** Resolves with how many of these are claimed: all, or null when they are given up. */
-  async #claim(slice: readonly Ended[]): Promise<number | null> {
-    const { index, values, clock } = this.#parts;
+  async #claim(slice: readonly Ended[], values: ClaimedValues | null): Promise<number | null> {
+    const { index, clock } = this.#parts;
     const deadlines = await this.#persist(() => index.of(slice));
     if (deadlines === null) return null;
     const known = withDeadlines(slice, deadlines, (key) => this.#notices.has(key));
     for (let from = 0; from < known.length; ) {
       if (from > 0) await clock.turn();
       const some = known.slice(from, from + (values?.countMax ?? known.length));
-      const carried = await this.#carriedBy(some);
+      const expirations = some.map(({ expiration }) => expiration);
+      const carried = values === null ? [] : await this.#persist(() => values.of(expirations));
       if (carried === null) return null;
       const { deliveries, claimed, built } = this.#build(some, carried);
       if (!(await this.#enqueue(deliveries, claimed))) return null;
@@ -159,13 +186,6 @@ export class Capture {
       this.#notices.push({ kind: 'changed', database, key });
     }
     return slice.length;
-  }
-
-  /** The values that their webhooks carry, by route; null when they are given up. */
-  async #carriedBy(known: readonly Known[]): Promise<readonly ByRoute[] | null> {
-    const { values } = this.#parts;
-    if (values === null) return [];
-    return this.#persist(() => values.of(known.map(({ expiration }) => expiration)));
   }
 
   #build(known: readonly Known[], carried: readonly ByRoute[]): Built {
@@ -220,8 +240,8 @@ export class Capture {
     const { index } = this.#parts;
     const { changed, removed, expired, later } = inOrder(slice);
     const { signal } = this.#abandon;
-    if ([...changed, ...removed].some((key) => this.#expirations.has(key))) {
-      await this.#expirations.settled(signal);
+    if ([...changed, ...removed].some((key) => this.#laneOf(key).has(key))) {
+      await this.#endedSettled(signal);
       if (signal.aborted) return null;
     }
     if (removed.length > 0) {
@@ -242,8 +262,7 @@ export class Capture {
   /** Another replica has heard all of this, too, and captures it. */
   #fenced(): null {
     if (this.queued > 0) this.#parts.events.fenced(this.queued);
-    this.#expirations.clear();
-    this.#notices.clear();
+    for (const lane of [this.#expirations, this.#carrying, this.#notices]) lane.clear();
     return null;
   }
 

@@ -19,6 +19,8 @@ export interface Index {
 
 /** What capture needs of the values that webhooks carry. */
 export interface ClaimedValues {
+  /** Whether the webhook of a key carries any. */
+  isCarried(key: KeyInDatabase): boolean;
   /** Expirations whose values may be held in memory together. */
   readonly countMax: number;
   /** What the webhooks of each carry, by the name of the route. */

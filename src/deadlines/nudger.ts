@@ -6,7 +6,7 @@
 import TinyQueue from 'tinyqueue';
 import { Bell } from '../bell.js';
 import type { Clock } from '../clock.js';
-import type { Deadline, KeyInDatabase } from '../vocabulary.js';
+import type { Deadline } from '../vocabulary.js';
 import type { Deadlines } from './deadlines.js';
 import type { KeyReader, Tracker } from './tracker.js';
 
@@ -46,13 +46,6 @@ const RECHECK_EVERY_MS = 250;
 /** After a long gap there may be a million. */
 const RECHECK_BATCH = 2_000;
 
-/** Of keys that are not to expire before their values have been read. */
-export interface ValuesToRead {
-  isWanted(key: KeyInDatabase): boolean;
-  /** Asked `AHEAD_MS` before the deadlines, or later. */
-  read(due: readonly Deadline[]): Promise<void>;
-}
-
 export interface NudgerParts {
   readonly database: number;
   readonly deadlines: Deadlines;
@@ -67,8 +60,8 @@ export interface NudgerParts {
    */
   readonly onMissing: (missing: readonly Deadline[], signal: AbortSignal) => Promise<void>;
   readonly onNudged: (count: number) => void;
-  /** What is read before their deadlines of some keys; null where it is of none. */
-  readonly values: ValuesToRead | null;
+  /** Told of entries that are taken, `AHEAD_MS` before their deadlines or later; must not wait. */
+  readonly onTaken: (taken: readonly Deadline[]) => void;
   /** Resolves when what Redis says of expired keys finds room, or the signal aborts. */
   readonly room: (signal: AbortSignal) => Promise<void>;
   /** Resolves when all expirations that were heard are claimed, or the signal aborts. */
@@ -114,9 +107,8 @@ export class Nudger {
     while (!signal.aborted) {
       this.#newestMs = Number.POSITIVE_INFINITY;
       const due = await deadlines.take(database, serverNowMs() + AHEAD_MS, BATCH);
-      const held = this.#holdOnceRead(due);
+      this.#hold(due);
       if (due.length === BATCH) {
-        await held;
         while (this.#held.length >= HELD_MAX && !signal.aborted) {
           await this.#holding.wait(clock, null, signal);
         }
@@ -133,21 +125,11 @@ export class Nudger {
     }
   }
 
-  /** Those whose values are wanted are held once these have been read; nobody else waits for that. */
-  async #holdOnceRead(taken: readonly Deadline[]): Promise<void> {
-    const { values } = this.#parts;
-    if (values === null) return this.#hold(taken);
-    this.#hold(taken.filter((key) => !values.isWanted(key)));
-    const valued = taken.filter((key) => values.isWanted(key));
-    if (valued.length === 0) return;
-    // What cannot be read or kept is what it was when it was read before.
-    await values.read(valued).catch(() => undefined);
-    this.#hold(valued);
-  }
-
   #hold(taken: readonly Deadline[]): void {
+    if (taken.length === 0) return;
+    this.#parts.onTaken(taken);
     for (const deadline of taken) this.#held.push(deadline);
-    if (taken.length > 0) this.#holding.ring();
+    this.#holding.ring();
   }
 
   /** Reads what is held, each key just after its deadline. */

@@ -3,6 +3,7 @@
  * whose deadline has passed makes its primary expire it at once, and say so: that is the nudge.
  */
 import type { ChainableCommander, Redis } from 'ioredis';
+import { CLOCK_SLACK_MS } from '../deadlines/deadlines.js';
 import { messageOf } from '../errors.js';
 import { byDatabase } from '../key-name.js';
 import { isElsewhere } from '../redis-client.js';
@@ -126,6 +127,11 @@ export class Keyspace {
     const broken = replies.find(([error]) => error !== null && error.name !== 'ReplyError');
     if (broken?.[0]) throw broken[0];
     return replies.map(([error, answer]) => error ?? answer);
+  }
+
+  /** How far two readings of the same deadline may be apart, in milliseconds. */
+  get deadlineSlackMs(): number {
+    return this.#knowsDeadlines ? 0 : CLOCK_SLACK_MS;
   }
 
   /** The time by the clock of the server. */

@@ -18,8 +18,9 @@ import type {
   Route,
 } from '../vocabulary.js';
 import { countAtOnce, readValues, type WantedValue } from './reader.js';
+import { Readings } from './readings.js';
 import { omitted, type SizedValue } from './shape.js';
-import type { KeptValue, Values } from './values.js';
+import type { KeptValue, Values, ValueToKeep } from './values.js';
 
 /** How long a webhook waits for its `lookup` while the connection to Redis is lost. */
 const LOOKUP_PATIENCE_MS = 3_000;
@@ -44,7 +45,7 @@ export interface ValueKeeperParts {
 }
 
 /** What values are read with. */
-export type ReadableKeys = Pick<Keyspace, 'ask' | 'nowMs'>;
+export type ReadableKeys = Pick<Keyspace, 'ask' | 'nowMs' | 'read' | 'deadlineSlackMs'>;
 
 /** By the name of the route. */
 export type ValuesByRoute = ReadonlyMap<string, RouteValues>;
@@ -61,6 +62,8 @@ export class ValueKeeper {
   /** Those that ask for a value of the key's own, and for one of another key. */
   readonly #including: readonly Route[];
   readonly #lookingUp: readonly Route[];
+  readonly #asking: readonly Route[];
+  readonly #readings: Readings;
   /** Expirations whose values may be held in memory together. */
   readonly countMax: number;
   /** While the relay listens. */
@@ -72,22 +75,18 @@ export class ValueKeeper {
     this.#parts = parts;
     this.#including = parts.routes.filter(({ includesValue }) => includesValue);
     this.#lookingUp = parts.routes.filter(({ lookup }) => lookup !== null);
-    const asking = [...this.#including, ...this.#lookingUp];
-    this.countMax = countAtOnce(Math.max(1, ...asking.map(({ valueBytesMax }) => valueBytesMax)));
+    this.#asking = [...this.#including, ...this.#lookingUp];
+    const bytesMax = Math.max(1, ...this.#asking.map(({ valueBytesMax }) => valueBytesMax));
+    this.countMax = countAtOnce(bytesMax);
+    const read = (batch: readonly Deadline[], isDue: boolean) => this.#read(batch, isDue);
+    this.#readings = new Readings({ countMax: this.countMax, read });
   }
 
-  /** From now on the values of other keys are read there; null: they cannot be. */
+  /** From now on values are read there; null: they cannot be. */
   use(keys: ReadableKeys | null): void {
     this.#keys = keys;
     this.#hasWaited = false;
-  }
-
-  /** The deadlines of these keys were read: so are those values that are not known with them. */
-  async tracked(readings: readonly KeyReading[], keys: ReadableKeys): Promise<void> {
-    const { values } = this.#parts;
-    const living = readings.filter((one) => one.life === 'until' && this.isWanted(one));
-    if (living.length === 0) return;
-    await this.#read(await values.lacking(living), keys);
+    this.#readings.clear();
   }
 
   /** Whether a route asks for the key's own value. */
@@ -95,9 +94,35 @@ export class ValueKeeper {
     return this.#bytesMax(key) > 0;
   }
 
-  /** Just before their deadlines. Rejects only when the state cannot be used. */
-  async due(wanted: readonly Deadline[], keys: ReadableKeys): Promise<void> {
-    await this.#read(wanted, keys);
+  /** Whether the webhook of a key carries any value. */
+  isCarried({ key }: KeyInDatabase): boolean {
+    return this.#asking.some((route) => matchRoute(route, key) !== null);
+  }
+
+  /**
+   * The deadlines of these keys were read: so will be those values that are not known with them.
+   * Resolves when there is room for more.
+   */
+  async tracked(readings: readonly KeyReading[]): Promise<void> {
+    await this.#readings.tracked(
+      readings.filter((one) => one.life === 'until' && this.isWanted(one)),
+    );
+  }
+
+  /** These have no deadline any more: what is known of them may lie there for ever. */
+  async endless(readings: readonly KeyReading[]): Promise<void> {
+    const over = readings.filter((one) => one.life === 'endless');
+    if (over.length > 0) await this.removed(over);
+  }
+
+  /** The deadlines of these are near. */
+  due(deadlines: readonly Deadline[]): void {
+    this.#readings.due(deadlines.filter((one) => this.isWanted(one)));
+  }
+
+  /** Resolves when all is read that is to be. */
+  async atRest(): Promise<void> {
+    await this.#readings.atRest();
   }
 
   /**
@@ -156,24 +181,40 @@ export class ValueKeeper {
     return bytesMax;
   }
 
-  async #read(deadlines: readonly Deadline[], keys: ReadableKeys): Promise<void> {
+  async #read(batch: readonly Deadline[], isDue: boolean): Promise<void> {
     const { values, events } = this.#parts;
-    for (let from = 0; from < deadlines.length; from += this.countMax) {
-      const batch = deadlines.slice(from, from + this.countMax);
-      const wanted = batch.map((one) => ({ ...one, bytesMax: this.#bytesMax(one) }));
-      let read: readonly SizedValue[];
-      try {
-        read = await this.#readFrom(keys, wanted);
-      } catch (error) {
-        // The connection is lost: what is kept is as old as it is.
-        return events.stale(messageOf(error));
-      }
-      const there = batch.flatMap((one, at) => {
-        const { value, bytes } = read[at] ?? omitted('gone', null);
-        return value.omitted === 'gone' ? [] : [{ ...one, value, bytes }];
-      });
-      if (there.length > 0) await values.keep(there);
+    const keys = this.#keys;
+    if (keys === null) return;
+    try {
+      const nowMs = keys.nowMs();
+      const wanted = isDue
+        ? batch.filter(({ deadlineMs }) => deadlineMs > nowMs)
+        : await values.lacking(batch);
+      const read = wanted.length === 0 ? [] : await this.#readLiving(wanted, keys);
+      if (read.length > 0) await values.keep(read);
+    } catch (error) {
+      // What is kept is as old as it is.
+      events.stale(messageOf(error));
     }
+  }
+
+  /** Only what was still there, with the same deadline, after it was read: that is of the same life. */
+  async #readLiving(
+    deadlines: readonly Deadline[],
+    keys: ReadableKeys,
+  ): Promise<readonly ValueToKeep[]> {
+    const wanted = deadlines.map((one) => ({ ...one, bytesMax: this.#bytesMax(one) }));
+    const read = await this.#readFrom(keys, wanted);
+    const after = await keys.read(deadlines);
+    return deadlines.flatMap((one, at): ValueToKeep[] => {
+      const { value, bytes } = read[at] ?? omitted('gone', null);
+      const { life, deadlineMs } = after[at] ?? { life: 'gone', deadlineMs: 0 };
+      const isSame = Math.abs(deadlineMs - one.deadlineMs) <= keys.deadlineSlackMs;
+      const { database, key } = one;
+      return life === 'until' && isSame && value.omitted !== 'gone'
+        ? [{ database, key, deadlineMs: one.deadlineMs, value, bytes }]
+        : [];
+    });
   }
 
   #readFrom(keys: ReadableKeys, wanted: readonly WantedValue[]): Promise<readonly SizedValue[]> {

@@ -3,7 +3,14 @@ import { byDatabase } from '../key-name.js';
 import type { ValueOmission } from '../key-value.js';
 import type { Keyspace } from '../source/keyspace.js';
 import type { KeyInDatabase } from '../vocabulary.js';
-import { type Command, commandFor, omitted, type SizedValue, valueFrom } from './shape.js';
+import {
+  type Command,
+  commandFor,
+  ELEMENTS_MAX,
+  omitted,
+  type SizedValue,
+  valueFrom,
+} from './shape.js';
 
 /** A key whose value is wanted. */
 export interface WantedValue extends KeyInDatabase {
@@ -11,8 +18,8 @@ export interface WantedValue extends KeyInDatabase {
   readonly bytesMax: number;
 }
 
-/** What may be on the way at a time. */
-const BYTES_AT_ONCE_MAX = 16 * 1024 * 1024;
+/** What may be on the way at a time: what comes behind it on a connection waits some milliseconds. */
+const BYTES_AT_ONCE_MAX = 1024 * 1024;
 
 /** Others who use this Redis wait for less than a millisecond. */
 const KEYS_AT_ONCE_MAX = 100;
@@ -53,12 +60,13 @@ async function readBatch(
 ): Promise<SizedValue[]> {
   const questions = wanted.flatMap(({ key }): Command[] => [
     ['TYPE', key],
-    ['MEMORY', 'USAGE', key],
+    // Of what has more elements than may be sent it need not be exact.
+    ['MEMORY', 'USAGE', key, 'SAMPLES', ELEMENTS_MAX + 1],
   ]);
   const answers = await keyspace.ask(database, questions);
   const steps = wanted.map((one, at) => {
     const [type, memory] = answers.slice(2 * at);
-    if (type instanceof Error) onRefused(type);
+    for (const answer of [type, memory]) if (answer instanceof Error) onRefused(answer);
     const memoryBytes = typeof memory === 'number' ? memory : null;
     const command: Command | ValueOmission =
       type instanceof Error ? refusedAs(type) : commandFor(one, String(type), memoryBytes);

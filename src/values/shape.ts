@@ -127,7 +127,7 @@ export function omitted(why: ValueOmission, readAtMs: number | null): SizedValue
 
 /**
  * How a value of this type is read; or why it is not. `memoryBytes`: what it takes in Redis, null when
- * that could not be learned.
+ * the relay may not ask.
  */
 export function commandFor(
   { key, bytesMax }: { readonly key: Buffer; readonly bytesMax: number },
@@ -138,8 +138,9 @@ export function commandFor(
   const shape = shapeOf(type);
   if (shape === null) return 'unsupported';
   const memoryMax = MEMORY_FACTOR * bytesMax + ELEMENTS_MAX * ELEMENT_OVERHEAD_BYTES;
-  // A string is never read beyond the limit, whatever it takes.
-  if (type !== 'string' && memoryBytes !== null && memoryBytes > memoryMax) return 'too_large';
+  // A string is never read beyond the limit, whatever it takes; of the others a few may be huge.
+  if (type !== 'string' && memoryBytes === null) return 'forbidden';
+  if (type !== 'string' && (memoryBytes ?? 0) > memoryMax) return 'too_large';
   return shape.command(key, bytesMax);
 }
 

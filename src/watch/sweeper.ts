@@ -108,6 +108,6 @@ export class Sweeper {
   async #track(keys: readonly KeyInDatabase[]): Promise<void> {
     const { tracker, values } = this.#parts;
     const readings = await tracker.changed(keys, this.#keyspace);
-    await values?.tracked(readings, this.#keyspace);
+    await values?.tracked(readings);
   }
 }

@@ -7,10 +7,9 @@
 import { Bell } from '../bell.js';
 import type { Capture } from '../capture/capture.js';
 import { untilAborted } from '../clock.js';
-import { Nudger, type ValuesToRead } from '../deadlines/nudger.js';
+import { Nudger } from '../deadlines/nudger.js';
 import { messageOf } from '../errors.js';
 import type { Session } from '../source/session.js';
-import type { ValueKeeper } from '../values/keeper.js';
 import type { Deadline, KeyInDatabase } from '../vocabulary.js';
 import { Sweeper, type SweeperParts } from './sweeper.js';
 
@@ -22,6 +21,8 @@ const AGAIN_MS = 1_000;
 
 export interface WatchParts extends SweeperParts {
   readonly capture: Pick<Capture, 'expired' | 'settled' | 'room'>;
+  /** Of a file that asks for values no longer; null where one does. */
+  readonly forgetValues: ((database: number) => Promise<void>) | null;
 }
 
 /** One stretch of listening. */
@@ -88,8 +89,9 @@ export class Watch {
     };
     const { tracker, values } = this.#parts;
     const readings = await tracker.changed(keys, { read });
-    // No nudge waits for a large value.
-    await values?.tracked(readings, session.sweeping);
+    await values?.endless(readings);
+    // Nobody waits for a large value.
+    void values?.tracked(readings);
     return readings.filter(({ life }) => life === 'gone');
   }
 
@@ -109,7 +111,7 @@ export class Watch {
       clock,
       onMissing: (missing, signal) => this.#missing(session, database, missing, signal),
       onNudged: (count) => events.nudged(count),
-      values: values === null ? null : valuesToRead(values, session),
+      onTaken: (taken) => values?.due(taken),
       room: (signal) => capture.room(signal),
       settled: (signal) => capture.settled(signal),
     });
@@ -131,7 +133,10 @@ export class Watch {
   /** Until the term ends, or one of these cannot go on: then all of them begin again. */
   async #watch(term: Term): Promise<void> {
     const { signal } = term.end;
-    for (const database of this.#parts.databases) await this.#forgetIfEmptied(term, database);
+    for (const database of this.#parts.databases) {
+      await this.#forgetIfEmptied(term, database);
+      await this.#parts.forgetValues?.(database);
+    }
     term.checked.abort();
     const attempt = new AbortController();
     const stop = () => attempt.abort();
@@ -213,11 +218,4 @@ export class Watch {
     }
     await capture.settled(signal);
   }
-}
-
-function valuesToRead(values: ValueKeeper, { sweeping }: Session): ValuesToRead {
-  return {
-    isWanted: (key) => values.isWanted(key),
-    read: (due) => values.due(due, sweeping),
-  };
 }

@@ -1,8 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { untilAborted } from '../../src/clock.js';
 import type { Deadlines } from '../../src/deadlines/deadlines.js';
 import { MemoryDeadlines } from '../../src/deadlines/memory-deadlines.js';
-import { Nudger, type ValuesToRead } from '../../src/deadlines/nudger.js';
+import { Nudger } from '../../src/deadlines/nudger.js';
 import { Tracker } from '../../src/deadlines/tracker.js';
 import type { Deadline, KeyInDatabase, KeyReading } from '../../src/vocabulary.js';
 import { ManualClock, settled } from '../support/manual-clock.js';
@@ -15,7 +14,7 @@ async function aNudger(
     deadlines?: Deadlines;
     room?: () => Promise<void>;
     settled?: () => Promise<void>;
-    values?: ValuesToRead;
+    onTaken?: (taken: readonly Deadline[]) => void;
   } = {},
 ) {
   const clock = new ManualClock(NOW_MS);
@@ -45,7 +44,7 @@ async function aNudger(
     onMissing: async (what: readonly Deadline[]) =>
       void missing.push({ keys: what.map(({ key }) => key.toString()), atMs: elapsedMs() }),
     onNudged: () => undefined,
-    values: given.values ?? null,
+    onTaken: given.onTaken ?? (() => undefined),
     room: given.room ?? (async () => undefined),
     settled: given.settled ?? (async () => undefined),
   });
@@ -84,38 +83,16 @@ describe('a nudger', () => {
     expect(under.reads).toEqual([{ key: 'a', atMs: 10_001 }]);
   });
 
-  it('does so once the value has been read that is wanted, 100 ms ahead; no other key waits', async () => {
-    const asked: string[] = [];
-    const read = new AbortController();
-    const values: ValuesToRead = {
-      isWanted: ({ key }) => key.toString().startsWith('valued'),
-      read: async (due) => {
-        asked.push(...due.map(({ key }) => key.toString()));
-        await untilAborted(read.signal);
-      },
+  it('tells of a key 100 ms before its deadline, and waits for nothing', async () => {
+    const told: { key: string; atMs: number }[] = [];
+    const onTaken = (taken: readonly Deadline[]) => {
+      const atMs = under.clock.nowMs() - NOW_MS;
+      told.push(...taken.map(({ key }) => ({ key: key.toString(), atMs })));
     };
-    await using under = await aNudger({ values });
-    await under.set('valued', 1_000);
-    await under.set('plain', 1_010);
-    await under.clock.advance(899);
-    expect(asked).toEqual([]);
-    await under.clock.advance(51);
-    expect(asked).toEqual(['valued']);
-    await under.clock.advance(150);
-    expect(under.reads).toEqual([{ key: 'plain', atMs: 1_011 }]);
-    read.abort();
-    await settled();
-    await under.clock.advance(1);
-    expect(under.reads.map(({ key }) => key)).toEqual(['plain', 'valued']);
-  });
-
-  it('does so though the value could not be read', async () => {
-    const read = async () => {
-      throw new Error('the state is away');
-    };
-    await using under = await aNudger({ values: { isWanted: () => true, read } });
+    await using under = await aNudger({ onTaken });
     await under.set('a', 1_000);
     await under.clock.advance(1_001);
+    expect(told).toEqual([{ key: 'a', atMs: 900 }]);
     expect(under.reads).toEqual([{ key: 'a', atMs: 1_001 }]);
   });
 

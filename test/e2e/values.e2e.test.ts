@@ -1,4 +1,5 @@
 /** The values that webhooks carry: of the key that expired, and of another. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
@@ -190,6 +191,48 @@ describe('with state.kind: redis', () => {
     await eventually('forgotten', async () => (await kept()).length === 0);
     const said = await eventually('it is said', () => relay.logs('database_emptied')[0]);
     expect(said).toMatchObject({ database: 1 });
+  });
+
+  it('nothing is kept once no route asks', async () => {
+    const file = files({ kind: 'redis', prefix: 'no-longer' });
+    const kept = () => redis.hkeys('{no-longer}:1:values:0:read');
+    {
+      await using relay = await RelayProcess.start(file);
+      await redis.set('v:no-longer', 'x', 'PX', 60_000);
+      await eventually('kept', async () => (await kept()).length === 1);
+      await relay.stop();
+    }
+    const routes = file.routes.filter(({ name }) => name === 'plain');
+    await using relay = await RelayProcess.start({ ...file, routes });
+    await eventually('forgotten', async () => (await kept()).length === 0);
+    expect(relay.running).toBe(true);
+  });
+
+  it('no value is of the life of a key that began when another one ended', async () => {
+    await using relay = await RelayProcess.start(files({ kind: 'redis', prefix: 'lives' }));
+    const lives = 60;
+    const keys = Array.from({ length: 10 }, (_, n) => `v:lives-${n}`);
+    const ends = new Map<string, number[]>();
+    await Promise.all(
+      keys.map(async (key) => {
+        for (let life = 0; life < lives; life += 1) {
+          const endMs = Date.now() + 40;
+          ends.set(key, [...(ends.get(key) ?? []), endMs]);
+          await redis.set(key, String(endMs), 'PXAT', endMs);
+          while (Date.now() <= endMs + 1) await sleep(1);
+        }
+      }),
+    );
+    await eventually('most of them', () => {
+      const its = receiver.requests.filter(({ body }) => keys.includes(body.data.key));
+      return its.length > (keys.length * lives) / 2;
+    });
+    const wrong = receiver.requests
+      .map(({ body }) => body.data)
+      .filter(({ key, value }) => keys.includes(key) && value !== null)
+      .filter(({ value, expired_at }) => Number(value) !== Date.parse(String(expired_at)));
+    expect(wrong).toEqual([]);
+    expect(relay.running).toBe(true);
   });
 
   it('a value that Redis does not let it read is left out, and said', async () => {

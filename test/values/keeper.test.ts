@@ -3,7 +3,7 @@ import { compilePattern } from '../../src/match.js';
 import { ValueKeeper } from '../../src/values/keeper.js';
 import { MemoryValues } from '../../src/values/memory-values.js';
 import type { Command } from '../../src/values/shape.js';
-import type { Deadline, Route } from '../../src/vocabulary.js';
+import type { Deadline, KeyInDatabase, KeyReading, Route } from '../../src/vocabulary.js';
 import { anExpiration, aRoute } from '../support/domain.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { due, NOW_MS, texts, worth } from './contract.js';
@@ -19,7 +19,10 @@ const ROUTES = [
 ];
 
 /** Strings as a Redis tells them, until it breaks. */
-function someKeys(strings: Record<string, string | Error> = {}) {
+function someKeys(
+  strings: Record<string, string | Error> = {},
+  deadlines: Record<string, number> = {},
+) {
   const asked: string[] = [];
   let isBroken = false;
   const ask = async (_: number, commands: readonly Command[]) => {
@@ -33,7 +36,16 @@ function someKeys(strings: Record<string, string | Error> = {}) {
       return text instanceof Error ? text : Buffer.from(text ?? '');
     });
   };
-  const keys = { ask, nowMs: () => NOW_MS };
+  const read = async (wanted: readonly (KeyInDatabase & Partial<Deadline>)[]) =>
+    wanted.map(({ database, key, deadlineMs = 0 }): KeyReading => {
+      const name = key.toString();
+      if (strings[name] === undefined) {
+        return { database, key, life: 'gone', deadlineMs: 0, readAtMs: NOW_MS };
+      }
+      const now = deadlines[name] ?? deadlineMs;
+      return { database, key, life: 'until', deadlineMs: now, readAtMs: NOW_MS };
+    });
+  const keys = { ask, read, nowMs: () => NOW_MS, deadlineSlackMs: 0 };
   return { keys, asked, break: () => (isBroken = true), mend: () => (isBroken = false) };
 }
 
@@ -58,11 +70,16 @@ describe('a keeper of values', () => {
     const { keeper, values } = aKeeper();
     const { keys, asked } = someKeys({ 'order:1': 'abc', other: 'x' });
     const readings = [due('order:1', 5), due('other', 5), due('timer:1', 5)].map(read);
-    await keeper.tracked(readings, keys);
+    keeper.use(keys);
+    const track = async (...what: KeyReading[]) => {
+      await keeper.tracked(what);
+      await keeper.atRest();
+    };
+    await track(...readings);
     expect(asked).toEqual(['TYPE order:1', 'MEMORY order:1', 'GETRANGE order:1']);
-    await keeper.tracked(readings, keys);
+    await track(...readings);
     expect(asked).toHaveLength(3);
-    await keeper.tracked([due('order:1', 6)].map(read), keys);
+    await track(read(due('order:1', 6)));
     expect(asked).toHaveLength(6);
     expect(await texts(values, due('order:1', 5))).toEqual(['abc']);
   });
@@ -71,7 +88,9 @@ describe('a keeper of values', () => {
     const { keeper, values } = aKeeper();
     await values.keep([worth('old', due('order:1', 5)), worth('old', due('order:2', 5))]);
     const { keys } = someKeys({ 'order:1': 'new' });
-    await keeper.due([due('order:1', 5), due('order:2', 5)], keys);
+    keeper.use(keys);
+    keeper.due([due('order:1', 5), due('order:2', 5)]);
+    await keeper.atRest();
     expect(await texts(values, due('order:1', 5), due('order:2', 5))).toEqual(['new', 'old']);
   });
 
@@ -80,9 +99,33 @@ describe('a keeper of values', () => {
     await values.keep([worth('old', due('order:1', 5))]);
     const broken = someKeys();
     broken.break();
-    await keeper.due([due('order:1', 5)], broken.keys);
+    keeper.use(broken.keys);
+    keeper.due([due('order:1', 5)]);
+    await keeper.atRest();
     expect(await texts(values, due('order:1', 5))).toEqual(['old']);
     expect(happened).toEqual(['stale Connection is closed.']);
+  });
+
+  it('keeps nothing of another life that began while it read, nor of one that is over', async () => {
+    const { keeper, values } = aKeeper();
+    await values.keep([worth('old', due('order:1', 5)), worth('old', due('order:2', -1))]);
+    const strings = { 'order:1': 'next', 'order:2': 'next' };
+    const { keys, asked } = someKeys(strings, { 'order:1': NOW_MS + 900 });
+    keeper.use(keys);
+    keeper.due([due('order:1', 5), due('order:2', -1)]);
+    await keeper.atRest();
+    expect(await texts(values, due('order:1', 5), due('order:2', -1))).toEqual(['old', 'old']);
+    expect(asked).not.toContain('TYPE order:2');
+  });
+
+  it('forgets what it has of a key that has no deadline any more', async () => {
+    const { keeper, values } = aKeeper();
+    await values.keep([worth('x', due('order:1', 5)), worth('x', due('order:2', 5))]);
+    await keeper.endless([
+      { ...read(due('order:1', 0)), life: 'endless' },
+      read(due('order:2', 5)),
+    ]);
+    expect(await texts(values, due('order:1', 5), due('order:2', 5))).toEqual([null, 'x']);
   });
 
   it('gives each route what it asks for, as far as it may be', async () => {
@@ -141,7 +184,9 @@ describe('a keeper of values', () => {
   it('says what Redis refuses to tell', async () => {
     const { keeper, happened } = aKeeper();
     const { keys } = someKeys({ 'order:1': new Error('NOPERM getrange') });
-    await keeper.due([due('order:1', 5)], keys);
+    keeper.use(keys);
+    keeper.due([due('order:1', 5)]);
+    await keeper.atRest();
     expect(happened).toEqual(['unreadable NOPERM getrange']);
     const [byRoute] = await keeper.of([expired('order:1')]);
     expect(byRoute?.get('value')?.value?.omitted).toBe('forbidden');

@@ -82,4 +82,9 @@ describe('what reads a value', () => {
     expect(commandFor(wanted, 'ReJSON-RL', KIB * KIB)).toBe('too_large');
     expect(commandFor(wanted, 'string', KIB * KIB)).toEqual(['GETRANGE', key, 0, KIB]);
   });
+
+  it('is nothing but a part of a string where it cannot be told how much Redis holds', () => {
+    expect(commandFor(wanted, 'hash', null)).toBe('forbidden');
+    expect(commandFor(wanted, 'string', null)).toEqual(['GETRANGE', key, 0, KIB]);
+  });
 });

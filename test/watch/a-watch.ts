@@ -163,6 +163,7 @@ export function aWatch(given: { databases?: readonly number[]; values?: ValueKee
     tracker,
     capture,
     values: given.values ?? null,
+    forgetValues: null,
     serverNowMs: () => clock.nowMs(),
     events: new WatchEvents(log, metrics, clock),
     clock,

@@ -1,0 +1,83 @@
+/**
+ * Values that are yet to be read, a batch after the other, those whose deadlines are near first.
+ * Nobody waits for them: a value that is late is as old as it is.
+ */
+import { nameOf } from '../key-name.js';
+import type { Deadline } from '../vocabulary.js';
+
+/** Of either kind. A key that finds no room has its value read just before its deadline, or not again. */
+const WAITING_MAX = 10_000;
+
+export interface ReadingsParts {
+  /** Read together. */
+  readonly countMax: number;
+  /** Reads values and keeps them; never rejects. `isDue`: just before their deadlines. */
+  readonly read: (batch: readonly Deadline[], isDue: boolean) => Promise<void>;
+}
+
+export class Readings {
+  readonly #parts: ReadingsParts;
+  /** By name. */
+  readonly #due = new Map<string, Deadline>();
+  readonly #tracked = new Map<string, Deadline>();
+  #reading: Promise<void> | null = null;
+  #hasRoom: (() => void)[] = [];
+
+  constructor(parts: ReadingsParts) {
+    this.#parts = parts;
+  }
+
+  /** Their deadlines are near. */
+  due(deadlines: readonly Deadline[]): void {
+    this.#add(this.#due, deadlines);
+  }
+
+  /** Their deadlines have become known. Resolves when there is room for more. */
+  async tracked(deadlines: readonly Deadline[]): Promise<void> {
+    this.#add(this.#tracked, deadlines);
+    if (this.#tracked.size <= WAITING_MAX / 2) return;
+    await new Promise<void>((resolve) => this.#hasRoom.push(resolve));
+  }
+
+  clear(): void {
+    this.#due.clear();
+    this.#tracked.clear();
+    this.#freed();
+  }
+
+  /** Resolves when nothing is left to be read. */
+  async atRest(): Promise<void> {
+    await this.#reading;
+  }
+
+  #add(waiting: Map<string, Deadline>, deadlines: readonly Deadline[]): void {
+    for (const deadline of deadlines) {
+      const name = nameOf(deadline);
+      if (waiting.size < WAITING_MAX || waiting.has(name)) waiting.set(name, deadline);
+    }
+    if (waiting.size > 0) this.#reading ??= this.#run();
+  }
+
+  async #run(): Promise<void> {
+    while (this.#due.size + this.#tracked.size > 0) {
+      const isDue = this.#due.size > 0;
+      await this.#parts.read(this.#take(isDue ? this.#due : this.#tracked), isDue);
+      if (this.#tracked.size <= WAITING_MAX / 2) this.#freed();
+    }
+    this.#reading = null;
+  }
+
+  #take(waiting: Map<string, Deadline>): Deadline[] {
+    const batch: Deadline[] = [];
+    for (const [name, deadline] of waiting) {
+      if (batch.length === this.#parts.countMax) break;
+      waiting.delete(name);
+      batch.push(deadline);
+    }
+    return batch;
+  }
+
+  #freed(): void {
+    for (const resolve of this.#hasRoom.splice(0)) resolve();
+  }
+}
