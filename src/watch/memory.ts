@@ -9,7 +9,12 @@ const REMEMBERED_MAX = 100_000;
 const REMEMBERED_BYTES_MAX = 16 * 1024 * 1024;
 
 export type Heard =
-  | { readonly kind: 'expired'; readonly expiration: Expiration }
+  | {
+      readonly kind: 'expired';
+      readonly expiration: Expiration;
+      /** So much earlier it may have been said. */
+      readonly lateMsMax: number;
+    }
   | { readonly kind: 'notice'; readonly notice: Notice };
 
 interface Remembered {

@@ -11,6 +11,7 @@ import type { Session } from '../source/session.js';
 import type { Lease } from '../state/lease.js';
 import type { Expiration, Notice } from '../vocabulary.js';
 import { type Heard, Memory } from './memory.js';
+import { Stalls } from './stalls.js';
 import type { Watch } from './watch.js';
 
 /** One expiration is not heard at the same moment by all replicas, of which one may be busy. */
@@ -30,8 +31,9 @@ export interface StandbyParts {
 export class Standby {
   readonly #parts: StandbyParts;
   readonly #memory = new Memory();
+  readonly #stalls: Stalls;
   readonly #stop = new AbortController();
-  #loop: Promise<void> = Promise.resolve();
+  #loop: Promise<unknown> = Promise.resolve();
   #changing: Promise<void> = Promise.resolve();
   /** While this replica listens. */
   #session: Session | null = null;
@@ -40,10 +42,11 @@ export class Standby {
 
   constructor(parts: StandbyParts) {
     this.#parts = parts;
+    this.#stalls = new Stalls(parts.clock);
   }
 
   start(): void {
-    this.#loop = this.#run();
+    this.#loop = Promise.all([this.#run(), this.#stalls.run(this.#stop.signal)]);
   }
 
   async stop(): Promise<void> {
@@ -76,7 +79,9 @@ export class Standby {
   /** A key has expired: captured, or remembered while another replica captures. */
   expired(expiration: Expiration): void {
     if (this.#watched !== null) return this.#parts.capture.expired(expiration);
-    this.#memory.note({ kind: 'expired', expiration }, this.#parts.clock.monotonicMs());
+    const lateMsMax = this.#stalls.lateMsMax();
+    const heard = { kind: 'expired', expiration, lateMsMax } as const;
+    this.#memory.note(heard, this.#parts.clock.monotonicMs());
   }
 
   /** The same for whatever else became of a key. */
@@ -135,11 +140,12 @@ export class Standby {
   /** Those that nobody has claimed lately. */
   async #unclaimed(heard: readonly Heard[]): Promise<(expiration: Expiration) => boolean> {
     const { deadlines } = this.#parts;
-    const expirations = heard.flatMap((one) => (one.kind === 'expired' ? [one.expiration] : []));
+    const expired = heard.filter((one) => one.kind === 'expired');
+    const expirations = expired.map(({ expiration }) => expiration);
     try {
       const claimed = await deadlines.claimedLately(expirations);
       const known = await deadlines.of(expirations);
-      const last = lastClaimed(expirations, claimed);
+      const last = lastClaimed(expired, claimed);
       const done = new Set(
         expirations.filter((one, at) => isDone(one, last.get(nameOf(one)), known[at] ?? null)),
       );
@@ -153,19 +159,21 @@ export class Standby {
 
 /** By key: that of its expirations, as they were heard here, which somebody has claimed last. */
 function lastClaimed(
-  expirations: readonly Expiration[],
+  expired: readonly Extract<Heard, { kind: 'expired' }>[],
   claimed: readonly (number | null)[],
 ): ReadonlyMap<string, Expiration> {
   const last = new Map<string, Expiration>();
   const apartMs = new Map<string, number>();
-  for (const [at, one] of expirations.entries()) {
+  for (const [at, { expiration, lateMsMax }] of expired.entries()) {
     const claimedMs = claimed[at] ?? null;
-    if (claimedMs === null || one.detectedAtMs > claimedMs + HEARD_APART_MS) continue;
-    const name = nameOf(one);
-    const itsMs = Math.abs(one.detectedAtMs - claimedMs);
+    if (claimedMs === null) continue;
+    const { detectedAtMs } = expiration;
+    if (detectedAtMs - lateMsMax > claimedMs + HEARD_APART_MS) continue;
+    const name = nameOf(expiration);
+    const itsMs = Math.abs(detectedAtMs - claimedMs);
     if (itsMs >= (apartMs.get(name) ?? Number.POSITIVE_INFINITY)) continue;
     apartMs.set(name, itsMs);
-    last.set(name, one);
+    last.set(name, expiration);
   }
   return last;
 }

@@ -51,6 +51,11 @@ export class ManualClock implements Clock {
     return this.#timers.size;
   }
 
+  /** Moves time on while nothing runs, as when the process stands still. */
+  jump(ms: number): void {
+    this.#elapsedMs += ms;
+  }
+
   /** Moves time on and lets everything that became due run, in order. */
   async advance(ms: number): Promise<void> {
     const endMs = this.#elapsedMs + ms;

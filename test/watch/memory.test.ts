@@ -5,6 +5,7 @@ import { anExpiration } from '../support/domain.js';
 const heard = (key: string): Heard => ({
   kind: 'expired',
   expiration: anExpiration({ key: Buffer.from(key) }),
+  lateMsMax: 0,
 });
 
 function keysOf(remembered: readonly Heard[]): string[] {

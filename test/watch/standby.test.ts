@@ -299,6 +299,16 @@ describe('a replica that takes over', () => {
     expect(await done()).toEqual(['expired order:1', 'watch first']);
   });
 
+  it('leaves out what was claimed while it stood still, though it hears of it only now', async () => {
+    const { lease, clock, claimed, expired, done } = await listening();
+    clock.jump(4_500);
+    claimed.set('order:1', HEARD_AT_MS - 4_000);
+    claimed.set('order:2', HEARD_AT_MS - 6_000);
+    expired('order:1', 'order:2');
+    lease.give();
+    expect(await done()).toEqual(['expired order:2', 'watch first']);
+  });
+
   it('goes back ten seconds, and no further', async () => {
     const { lease, clock, expired, noticed, done } = await listening();
     expired('order:1');
