@@ -6,9 +6,9 @@
 import TinyQueue from 'tinyqueue';
 import { Bell } from '../bell.js';
 import type { Clock } from '../clock.js';
-import type { Deadline } from '../vocabulary.js';
+import type { Deadline, KeyInDatabase } from '../vocabulary.js';
 import type { Deadlines } from './deadlines.js';
-import type { KeyReader, Tracker } from './tracker.js';
+import { isSameLife, type KeyReader, type Tracker } from './tracker.js';
 
 /** Redis expires a key when its clock is strictly later than the deadline. */
 const AFTER_DEADLINE_MS = 1;
@@ -59,6 +59,8 @@ export interface NudgerParts {
    * and again, as long as that is so. The signal is that of the run.
    */
   readonly onMissing: (missing: readonly Deadline[], signal: AbortSignal) => Promise<void>;
+  /** Told of keys that live on after their deadlines, by another one or by none; must not wait. */
+  readonly onAlive: (keys: readonly KeyInDatabase[]) => void;
   readonly onNudged: (count: number) => void;
   /** Told of entries that are taken, `AHEAD_MS` before their deadlines or later; must not wait. */
   readonly onTaken: (taken: readonly Deadline[]) => void;
@@ -168,9 +170,13 @@ export class Nudger {
   async #read(
     due: readonly Deadline[],
   ): Promise<{ readonly gone: readonly Deadline[]; readonly isEarly: boolean }> {
-    const { tracker, reader, onNudged, serverNowMs } = this.#parts;
+    const { tracker, reader, onAlive, onNudged, serverNowMs } = this.#parts;
     const readings = await tracker.nudged(due, reader);
     onNudged(due.length);
+    const alive = readings.filter(
+      (one, at) => one.life !== 'gone' && !isSameLife(one, due[at]?.deadlineMs),
+    );
+    if (alive.length > 0) onAlive(alive);
     const dueMs = serverNowMs() - AFTER_DEADLINE_MS;
     return {
       gone: due.filter((_, at) => readings[at]?.life === 'gone'),

@@ -4,7 +4,7 @@
  * overtaken by what was heard since is not written down, but made again.
  */
 import { nameOf } from '../key-name.js';
-import type { KeyInDatabase, KeyReading } from '../vocabulary.js';
+import type { Deadline, KeyInDatabase, KeyReading } from '../vocabulary.js';
 import type { Deadlines } from './deadlines.js';
 
 /** Reads when keys expire; reading one whose deadline has passed makes Redis expire it. */
@@ -29,9 +29,13 @@ export class Tracker {
     return this.#track(keys, reader, () => true);
   }
 
-  /** The same just after their deadlines: those that are gone stay overdue, until they are claimed. */
-  async nudged(keys: readonly KeyInDatabase[], reader: KeyReader): Promise<readonly KeyReading[]> {
-    return this.#track(keys, reader, ({ life }) => life !== 'gone');
+  /**
+   * The same just after their deadlines. Those that are gone stay overdue, until they are claimed; so do
+   * those with a later deadline or none: what has expired may have been set again, and is yet to be claimed.
+   */
+  async nudged(due: readonly Deadline[], reader: KeyReader): Promise<readonly KeyReading[]> {
+    const known = new Map(due.map((one) => [nameOf(one), one.deadlineMs]));
+    return this.#track(due, reader, (reading) => isSameLife(reading, known.get(nameOf(reading))));
   }
 
   /** These keys were deleted, evicted, renamed or moved. */
@@ -68,4 +72,9 @@ export class Tracker {
     if (late.length > 0) await this.#track(late, reader, isWritten);
     return readings;
   }
+}
+
+/** Whether the life that was read is, as far as can be told, the one with this deadline. */
+export function isSameLife({ life, deadlineMs }: KeyReading, knownMs: number | undefined): boolean {
+  return life === 'until' && knownMs !== undefined && deadlineMs <= knownMs;
 }

@@ -20,7 +20,7 @@ const MARKER_EVERY_MS = 5_000;
 const AGAIN_MS = 1_000;
 
 export interface WatchParts extends SweeperParts {
-  readonly capture: Pick<Capture, 'expired' | 'settled' | 'room'>;
+  readonly capture: Pick<Capture, 'expired' | 'noticed' | 'settled' | 'room'>;
   /** Of a file that asks for values no longer; null where one does. */
   readonly forgetValues: ((database: number) => Promise<void>) | null;
 }
@@ -110,11 +110,25 @@ export class Watch {
       serverNowMs,
       clock,
       onMissing: (missing, signal) => this.#missing(session, database, missing, signal),
+      onAlive: (keys) => void this.#livesOn(session, keys),
       onNudged: (count) => events.nudged(count),
       onTaken: (taken) => values?.due(taken),
       room: (signal) => capture.room(signal),
       settled: (signal) => capture.settled(signal),
     });
+  }
+
+  /** What was said of these keys before comes first: they may have expired, and been set again. */
+  async #livesOn(session: Session, keys: readonly KeyInDatabase[]): Promise<void> {
+    try {
+      await session.heardAll();
+    } catch {
+      // The term is about to end, and the next one looks at them again.
+      return;
+    }
+    for (const { database, key } of keys) {
+      this.#parts.capture.noticed({ kind: 'changed', database, key });
+    }
   }
 
   /** Until the term ends; what Redis does not carry out is tried again. */

@@ -40,9 +40,19 @@ describe('a tracker', () => {
   it('leaves what was nudged and is gone to whoever claims it', async () => {
     const { deadlines, tracker } = aTracker();
     await deadlines.put([until('a', 5), until('b', 5)]);
-    await deadlines.take(0, NOW_MS + 5, 9);
-    await tracker.nudged([at('a'), at('b')], reader(gone('a', 6), until('b', 90)));
-    expect(await deadlines.of([at('a'), at('b')])).toEqual([NOW_MS + 5, NOW_MS + 90]);
+    const due = await deadlines.take(0, NOW_MS + 5, 9);
+    await tracker.nudged(due, reader(gone('a', 6), until('b', 5)));
+    expect(await deadlines.of([at('a'), at('b')])).toEqual([NOW_MS + 5, NOW_MS + 5]);
+    expect(await deadlines.earliestMs(0)).toBe(NOW_MS + 5);
+  });
+
+  it('leaves the entry of a key that has expired, perhaps, and was set again', async () => {
+    const { deadlines, tracker } = aTracker();
+    await deadlines.put([until('a', 5), until('b', 5)]);
+    const due = await deadlines.take(0, NOW_MS + 5, 9);
+    await tracker.nudged(due, reader(until('a', 90), endless('b')));
+    expect(await deadlines.of([at('a'), at('b')])).toEqual([NOW_MS + 5, NOW_MS + 5]);
+    expect(await deadlines.earliestMs(0)).toBeNull();
   });
 
   it('forgets what was removed', async () => {

@@ -8,7 +8,7 @@ import { Metrics } from '../../src/metrics.js';
 import type { Keyspace } from '../../src/source/keyspace.js';
 import type { Session } from '../../src/source/session.js';
 import type { ValueKeeper } from '../../src/values/keeper.js';
-import type { Expiration, KeyInDatabase, KeyReading } from '../../src/vocabulary.js';
+import type { Expiration, KeyInDatabase, KeyReading, Notice } from '../../src/vocabulary.js';
 import { Watch } from '../../src/watch/watch.js';
 import { at, NOW_MS } from '../deadlines/contract.js';
 import { ManualClock } from '../support/manual-clock.js';
@@ -142,6 +142,7 @@ export function aWatch(given: { databases?: readonly number[]; values?: ValueKee
         atMs: expiration.detectedAtMs - NOW_MS,
       });
     },
+    noticed: ({ database, key }: Notice) => void watch.changed([{ database, key }]),
     settled: async (signal: AbortSignal) => {
       await gates.settled(signal);
       // As the outbox does.
