@@ -67,6 +67,13 @@ function cancelOrder(PDO $database, string $webhookId, string $orderId): void
     $database->commit();
 }
 
+/** The order that the webhook is about; null when the body is none that is understood here. */
+function orderIn(string $body): ?string
+{
+    $id = json_decode($body, associative: true)['data']['params']['id'] ?? null;
+    return is_string($id) ? $id : null;
+}
+
 // Until all is done. An error that nobody caught must not look like success: the relay tries again
 // after any 5xx, and never after a 2xx.
 http_response_code(500);
@@ -82,9 +89,20 @@ if (!isSigned($id, $timestamp, $signatures, $body)) {
     return;
 }
 
-$webhook = json_decode($body, associative: true, flags: JSON_THROW_ON_ERROR);
+if (str_starts_with($id, 'msg_test_')) {
+    // `expiry-relay send` tries the way to here: no key has expired, and no order is too late.
+    http_response_code(204);
+    return;
+}
+$orderId = orderIn($body);
+if ($orderId === null) {
+    // As of a route with its own body. Its id is not kept: a mended receiver gets it again.
+    error_log("webhook $id: expected JSON with data.params.id");
+    http_response_code(400);
+    return;
+}
 try {
-    cancelOrder(database(), $id, $webhook['data']['params']['id']);
+    cancelOrder(database(), $id, $orderId);
 } catch (PDOException $trouble) {
     error_log("webhook $id: " . $trouble->getMessage());
     http_response_code(503);

@@ -82,6 +82,11 @@ function createProgram(context: CliContext, done: (code: ExitCode) => void): Com
     .option('--database <n>', 'the database that the key would be in', wholeNumber, 0)
     .option('--route <name>', 'by this route alone')
     .option('--endpoint <name>', 'to this endpoint alone')
+    .addHelpText(
+      'after',
+      '\nAn endpoint that does not look for the mark (an id that begins with msg_test_) does the\n' +
+        'real work: take a key that names nothing.',
+    )
     .action(async (key: string, options: Omit<SendOptions, 'key'>) =>
       done(await send(context, { ...options, key })),
     );

@@ -67,6 +67,12 @@ describe('send', () => {
     for (const line of lines) expect(stdout).toContain(`${line}\n`);
   });
 
+  it('warns in its help of endpoints that do the real work', async () => {
+    const { code, stdout } = await cli(['send', '--help']);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/real work: take a key that names nothing\.\n$/);
+  });
+
   it('has another id each time', async () => {
     await using receiver = await TestReceiver.start();
     await using folder = await aFolder(receiver.url);

@@ -1,5 +1,6 @@
 /** What docs/endpoints.md shows, as it stands there. */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { mkdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { loadSettings } from '../../src/config/load.js';
@@ -45,4 +46,13 @@ const headers = ${JSON.stringify(headers)};
 const late = { ...headers, 'webhook-timestamp': String(Date.now() / 1000 - 400) };
 console.log(isGenuine(headers, '{"a":1}'), isGenuine(headers, '{"a":2}'), isGenuine(late, '{"a":1}'));`;
   expect(await runScript(script, { SHOP_PUBLIC_KEY: publicKey })).toBe('true false false\n');
+});
+
+it('its private key is in a file that nobody else may read', async () => {
+  await using folder = await tempFolder({});
+  const script = `expiry-relay() { echo whsk_; }\n${readmeBlock('sh', '--asymmetric', blocks)}`;
+  execFileSync('bash', ['-euc', `umask 022\n${script}`], { cwd: folder.path });
+  const { mode, size } = await stat(join(folder.path, 'shop-key'));
+  expect(size).toBeGreaterThan(0);
+  expect(mode & 0o077).toBe(0);
 });

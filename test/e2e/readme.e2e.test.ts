@@ -8,7 +8,7 @@ import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { bodiesOf } from '../../src/capture/body.js';
 import { loadSettings } from '../../src/config/load.js';
-import { hangUpAmid, signed } from '../examples/signed.js';
+import { hangUpAmid, post, signed } from '../examples/signed.js';
 import { tempFolder } from '../support/cli.js';
 import { anExpiration, aRoute, aTold, TEST_SECRET } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
@@ -114,6 +114,9 @@ describe('the README', () => {
       fetch(`http://127.0.0.1:${port}`, { method: 'POST', body: '{}' }).catch(() => null),
     );
     expect(forged.status).toBe(401);
+    expect(await post(`http://127.0.0.1:${port}`, signed({ body: '{}' }))).toBe(500);
+    const test = JSON.stringify({ data: { params: { id: '42' }, test: true } });
+    expect(await post(`http://127.0.0.1:${port}`, signed({ body: test }))).toBe(204);
     await hangUpAmid(`http://127.0.0.1:${port}`, signed());
     await using relay = await RelayProcess.start(
       simpleFile(shared.server.url, `http://127.0.0.1:${port}`, {
@@ -123,6 +126,7 @@ describe('the README', () => {
     await shared.client.set('order:43:unpaid', '', 'PX', 10);
     await eventually('the webhook', () => receiver.run.output.includes('cancel order 43'));
     expect(await relay.logged('attempt')).toMatchObject({ outcome: 'accepted' });
+    expect(receiver.run.output).not.toContain('cancel order 42');
   });
 
   it('has an ACL that is enough; a line less without the state', async () => {

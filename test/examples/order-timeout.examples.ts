@@ -14,6 +14,7 @@ import { EXAMPLES, missing, type Program, runProgram, startProgram, succeed } fr
 import { aBody, post, type SignedWebhook, secondsFromNow, signed } from './signed.js';
 
 const FOLDER = join(EXAMPLES, 'php-order-timeout');
+const MAIN = join(EXAMPLES, '../dist/main.js');
 
 /** As in the middle of a rotation. */
 const RETIRED_SECRET = 'whsec_dGhlIHNlY3JldCBvZiB0aGUgeWVhciBiZWZvcmUgIQ==';
@@ -208,6 +209,26 @@ describe.skipIf(!RUNS_HERE)('an order', () => {
     expect(await post(receiverUrl(), webhook)).toBe(401);
     expect(await statusOf('forged')).toBe('unpaid');
     expect(await timesInInbox(webhook.id)).toBe('0');
+  });
+
+  it('stays unpaid when expiry-relay send tries the way', async () => {
+    await placeOrder('tried', 60);
+    const send = [process.execPath, MAIN, 'send', 'order:tried:unpaid', '-c', 'relay.yaml'];
+    const env = { ...environment(), RECEIVER_URL: proxy.url };
+    const said = await succeed(send, { cwd: FOLDER, env });
+    expect(said).toContain('answered 204');
+    const [answer] = await answered('tried', 1);
+    expect(answer?.id).toMatch(/^msg_test_/);
+    expect(await statusOf('tried')).toBe('unpaid');
+    expect(await timesInInbox(answer?.id ?? '')).toBe('0');
+  });
+
+  it('stays unpaid when its webhook is not understood', async () => {
+    await placeOrder('odd', 60);
+    for (const body of ['order=odd', '{"order":"odd"}', '{"data":{"params":{"id":7}}}', 'null']) {
+      expect([body, await post(receiverUrl(), signed({ body }))]).toEqual([body, 400]);
+    }
+    expect(await statusOf('odd')).toBe('unpaid');
   });
 
   it.each([

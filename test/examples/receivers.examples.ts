@@ -10,6 +10,7 @@ import { missing, type Program, startProgram, succeed } from './program.js';
 import { RECEIVERS, RECEIVERS_FOLDER, type Receiver } from './receivers.js';
 import {
   aBody,
+  aCloudEvent,
   hangUpAmid,
   macOf,
   post,
@@ -80,6 +81,20 @@ const REFUSED: Readonly<Record<string, () => SignedWebhook>> = {
   'a signature without its version': () => withSignature((right) => right.replace('v1,', '')),
   'a signature of another version': () => withSignature((right) => right.replace('v1', 'v2')),
   'a signature that lacks its end': () => withSignature((right) => right.slice(0, -4)),
+};
+
+const FORM = 'application/x-www-form-urlencoded';
+
+/** Well signed, as of routes with a body of their own. */
+const NOT_UNDERSTOOD: Readonly<Record<string, Parameters<typeof signed>[0]>> = {
+  'a form': { body: 'order=42&reason=not+paid+in+time', contentType: FORM },
+  'JSON without data': { body: '{"order":"42"}' },
+  'JSON whose data has no key': { body: '{"data":{"order":"42"}}' },
+  'JSON whose data is a text': { body: '{"data":"42"}' },
+  'JSON that is no object': { body: 'null' },
+  'JSON that is a list': { body: '["42"]' },
+  'a plain text': { body: 'order 42', contentType: 'text/plain' },
+  'an empty body': { body: '' },
 };
 
 /** A receiver, and the folder in which it keeps what it makes. */
@@ -157,6 +172,24 @@ describe.each(byName)('the receiver %s', (name, receiver) => {
     const webhook = withSignature((right) => `v1a,AAAA ${wrong} ${right}`);
     expect(await said(() => post(url, webhook))).toBe(`${webhook.id} "order:42:unpaid"\n`);
   });
+
+  it.skipIf(missing.has(runtime))('takes CloudEvents as well', async () => {
+    const contentType = 'application/cloudevents+json; charset=utf-8';
+    const webhook = signed({ body: aCloudEvent(), contentType });
+    expect(await said(() => post(url, webhook))).toBe(`${webhook.id} "order:42:unpaid"\n`);
+  });
+
+  it.skipIf(missing.has(runtime)).each(Object.entries(NOT_UNDERSTOOD))(
+    'says that it does not understand %s',
+    async (_, given) => {
+      const odd = signed(given);
+      expect(await post(url, odd)).toBe(400);
+      await eventually('a line', () => program.stderr.includes(odd.id));
+      // It has not kept the id: once it understands, it takes the webhook.
+      const mended = signed({ id: odd.id });
+      expect(await said(() => post(url, mended))).toBe(`${odd.id} "order:42:unpaid"\n`);
+    },
+  );
 
   it.skipIf(missing.has(runtime))('survives a sender that hangs up', async () => {
     await hangUpAmid(url, signed());

@@ -2,7 +2,7 @@
 import { createHmac, randomUUID } from 'node:crypto';
 import { connect } from 'node:net';
 import { bodiesOf } from '../../src/capture/body.js';
-import { anExpiration, aTold, TEST_SECRET } from '../support/domain.js';
+import { anExpiration, aRoute, aTold, TEST_SECRET } from '../support/domain.js';
 
 export interface SignedWebhook {
   readonly id: string;
@@ -17,17 +17,29 @@ export function aBody(key = 'order:42:unpaid', params: Record<string, string> = 
   return String(bodiesOf(told)('msg_1'));
 }
 
+export function aCloudEvent(key = 'order:42:unpaid'): string {
+  const expiration = anExpiration({ key: Buffer.from(key) });
+  const format = { kind: 'cloudevents', source: '/expiry-relay/test' } as const;
+  return String(bodiesOf(aTold({ expiration, route: aRoute({ format }) }))('msg_1'));
+}
+
 export function macOf(id: string, timestamp: string, body: string, secret = TEST_SECRET): string {
   const key = Buffer.from(secret.replace('whsec_', ''), 'base64');
   return createHmac('sha256', key).update(`${id}.${timestamp}.${body}`).digest('base64');
 }
 
-export function signed(
-  given: { id?: string; timestamp?: string; body?: string; secret?: string } = {},
-): SignedWebhook {
+interface Given {
+  readonly id?: string;
+  readonly timestamp?: string;
+  readonly body?: string;
+  readonly contentType?: string;
+  readonly secret?: string;
+}
+
+export function signed(given: Given = {}): SignedWebhook {
   const { id = `msg_${randomUUID()}`, timestamp = secondsFromNow(0), body = aBody() } = given;
   const headers = {
-    'content-type': 'application/json',
+    'content-type': given.contentType ?? 'application/json',
     'webhook-id': id,
     'webhook-timestamp': timestamp,
     'webhook-signature': `v1,${macOf(id, timestamp, body, given.secret)}`,
