@@ -35,6 +35,14 @@ describe('SIGTERM', () => {
     expect(receiver.keys).toEqual(['slow']);
   });
 
+  it.each(['SIGINT', 'SIGHUP'] as const)('is not the only one: %s stops as well', async (name) => {
+    await using receiver = await TestReceiver.start();
+    await using relay = await RelayProcess.start(simpleFile(shared.server.url, receiver.url));
+    expect(await relay.stop(name)).toEqual({ code: 0, signal: null });
+    expect(relay.logs('stopping')).toHaveLength(1);
+    expect(relay.logs('stopped')).toMatchObject([{ undelivered: 0 }]);
+  });
+
   it('loses no line that was logged just before a second one', async () => {
     // Sends the second in the same turn, before what the first made the relay say is written.
     const twice = `process.once('SIGUSR2', async () => {
