@@ -125,6 +125,26 @@ describe('SIGTERM', () => {
   });
 });
 
+describe('SIGHUP', () => {
+  it('cuts nothing off when it comes twice', async () => {
+    await using receiver = await TestReceiver.start();
+    let answer = () => {};
+    receiver.respond = (_, response) => {
+      answer = () => response.writeHead(204).end();
+    };
+    await using relay = await RelayProcess.start(simpleFile(shared.server.url, receiver.url));
+    await expire('hung-up');
+    await eventually('the attempt', () => receiver.requests.length === 1);
+    relay.kill('SIGHUP');
+    await relay.logged('stopping');
+    relay.kill('SIGHUP');
+    await eventually('not ready', async () => (await relay.get('/readyz')).status === 503);
+    answer();
+    expect(await relay.exited).toEqual({ code: 0, signal: null });
+    expect(relay.logs('attempt')).toMatchObject([{ key: 'hung-up', outcome: 'accepted' }]);
+  });
+});
+
 describe('a log that nobody reads', () => {
   it('delays neither webhooks nor the end', async () => {
     const keys = 1_000;
