@@ -14,6 +14,11 @@ function onSignal(name: NodeJS.Signals): void {
   stop.abort(name);
 }
 
+/** A terminal that is closed says so twice, through its shell as well: only the first counts. */
+function onHangup(name: NodeJS.Signals): void {
+  if (!stop.signal.aborted) stop.abort(name);
+}
+
 /** How long whoever reads our output may take for the last of it. */
 const LAST_OUTPUT_MS_MAX = 1_000;
 
@@ -25,6 +30,7 @@ function onUnforeseen(thrown: unknown): void {
 
 process.on('SIGTERM', onSignal);
 process.on('SIGINT', onSignal);
+process.on('SIGHUP', onHangup);
 process.on('uncaughtException', onUnforeseen);
 process.on('unhandledRejection', onUnforeseen);
 

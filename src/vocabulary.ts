@@ -146,12 +146,16 @@ export type Outcome =
       readonly status: number;
       /** From `Retry-After` on 429 and 503: how long the whole endpoint wants to be left alone. */
       readonly retryAfterMs: number | null;
+      /** Where else it says to go, without login and query; null when it does not, or tells a secret. */
+      readonly location: string | null;
       /** The start of the answer's body, made safe to print. */
       readonly answer: string;
     }
   | {
       readonly kind: 'unreachable';
       readonly cause: UnreachableCause;
+      /** Of Node or OpenSSL; empty when there is none. */
+      readonly code: string;
       /** What the network said; for the operator. */
       readonly detail: string;
     };

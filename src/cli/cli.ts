@@ -96,12 +96,15 @@ function createProgram(context: CliContext, done: (code: ExitCode) => void): Com
     .option('--secret <secret>', 'verify with this whsec_… or whpk_… (repeatable)', list)
     .option('--fail <answers>', 'answer the first attempts of each webhook so: 500,429,hang,reset')
     .action(async (options: FileOption & ListenOptions) => done(await listen(context, options)));
-  withFile('secret', 'print a new secret')
+  program
+    .command('secret')
+    .description('print a new secret')
     .option('--asymmetric', 'a private key (whsk_…); its public key goes to standard error')
     .action(async (options: SecretOptions) => done(await secret(context, options)));
-  withFile('schema', "print the file's JSON Schema").action(async () =>
-    done(await schema(context)),
-  );
+  program
+    .command('schema')
+    .description("print the file's JSON Schema")
+    .action(async () => done(await schema(context)));
   withFile('healthcheck', 'ask the running relay whether it lives (for HEALTHCHECK)')
     .option('--ready', 'ask whether it is ready instead')
     .action(async (options: FileOption & { ready?: boolean }) =>

@@ -11,7 +11,7 @@ export interface CliContext {
   readonly stderr: Output;
   /** Where the log of `run` goes. */
   readonly logOutput: LogOutput;
-  /** Aborts on the first SIGTERM or SIGINT, with the signal's name as its reason. */
+  /** Aborts on the first SIGTERM, SIGINT or SIGHUP, with the signal's name as its reason. */
   readonly stop: AbortSignal;
 }
 

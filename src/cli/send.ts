@@ -3,6 +3,7 @@ import { loadSettings } from '../config/load.js';
 import { counted } from '../counted.js';
 import { createLookup } from '../delivery/lookup.js';
 import { asTest, buildRequest } from '../delivery/request.js';
+import { STATUS_GONE } from '../delivery/retry-policy.js';
 import { createSender } from '../delivery/send.js';
 import { adviceFor } from '../doctor/judge-endpoint.js';
 import { lengthText } from '../doctor/wording.js';
@@ -71,11 +72,11 @@ function outcomeText(outcome: Outcome, tookMs: number, { endpoint }: Planned): s
       return `  answered ${outcome.status} within ${length}${answerText(outcome.answer)}`;
     case 'refused': {
       const said = `  answered ${outcome.status} within ${length}, which is no success (2xx)`;
-      return said + answerText(outcome.answer);
+      return said + answerText(outcome.answer) + adviceText(outcome);
     }
     case 'unreachable': {
       const { cause, detail } = outcome;
-      const advice = adviceFor(cause, endpoint.url);
+      const advice = adviceFor(outcome, endpoint);
       return `  no success after ${length} (${cause}): ${detail}\n  → ${advice}`;
     }
   }
@@ -84,4 +85,14 @@ function outcomeText(outcome: Outcome, tookMs: number, { endpoint }: Planned): s
 /** What the receiver said, on a line of its own. */
 function answerText(answer: string): string {
   return answer === '' ? '' : `\n  ${answer}`;
+}
+
+/** What to do about a refusal whose status alone says it, on a line of its own. */
+function adviceText({ status, location }: Outcome & { readonly kind: 'refused' }): string {
+  if (status === STATUS_GONE) {
+    return '\n  → to a relay this ends the endpoint: it sends nothing more there until a restart';
+  }
+  if (status >= 400) return '';
+  const where = location === null ? '' : ` (it leads to ${location})`;
+  return `\n  → not followed: correct the URL${where}`;
 }

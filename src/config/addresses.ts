@@ -74,7 +74,7 @@ export function readEndpointUrl(text: string): Reading<URL> {
   if (/[\s\\]/.test(text) || !URL.canParse(text)) return wrong('one that is no valid URL');
   const url = new URL(text);
   if (url.username !== '' || url.password !== '') {
-    return wrong('one with a user or password in it', 'use headers: {authorization: …}');
+    return wrong('one with a user or password in it', 'use basic: {username: …, password: …}');
   }
   if (text.includes('#')) return wrong('one with a fragment (#…), which never reaches HTTP');
   return understood(url);

@@ -8,6 +8,11 @@ import { mismatch, toIssueText, type Wording } from './wording.js';
 /** An endpoint that exists already wants a few dozen. */
 export const BODY_VALUES_MAX = 1000;
 
+/** An object that begins with a name, or a list: what has been put in quotes as a whole. */
+const LIKE_JSON = /^\s*(?:\{\s*"|\[\s*[{["])/;
+
+const EXPECTED = 'a structure such as {order: "{id}"}';
+
 interface Misplaced {
   readonly path: Path;
   readonly wording: Wording;
@@ -22,16 +27,21 @@ class BodyReader {
     this.values += 1;
     const entries = Array.isArray(value) ? value.entries() : Object.entries(asMapping(value) ?? {});
     for (const [step, inner] of entries) this.read(inner, [...path, step]);
-    const wording = wordingOf(value);
+    const wording = wordingOf(value, path);
     if (wording !== null) this.misplaced.push({ path, wording });
   }
 }
 
 /** What is wrong with a value by itself; null when nothing is. */
-function wordingOf(value: unknown): Wording | null {
+function wordingOf(value: unknown, path: Path): Wording | null {
   switch (typeof value) {
     case 'string':
       if (partsOf(value) !== null) return null;
+      // Inside, a receiver may want JSON in a text.
+      if (path.length === 0 && LIKE_JSON.test(value)) {
+        const hint = 'write it as YAML, without the quotes around it';
+        return mismatch(EXPECTED, { found: 'a text that looks like JSON', hint });
+      }
       return mismatch('a text such as "order {id}"', {
         hint: 'each { needs a name and a }; {{ and }} stand for braces',
       });
@@ -47,8 +57,6 @@ function wordingOf(value: unknown): Wording | null {
       return mismatch('what JSON can say');
   }
 }
-
-const EXPECTED = 'a structure such as {order: "{id}"}';
 
 /** As it is; what its names stand for is looked at together with the rest of the route. */
 export const bodyTemplate = z.unknown().transform((found, context): Json => {

@@ -21,6 +21,9 @@ type RawRoute = Readonly<Record<string, unknown>>;
 
 const FORM = 'application/x-www-form-urlencoded';
 
+/** A name in two pairs of braces: a third would be one around the value. */
+const DOUBLED = /(?<!\{)\{\{([^{}\s]+)\}\}(?!\})/g;
+
 /** Looks at each text that is right by itself. */
 export function checkBody(path: Path, route: RawRoute): Complaint[] {
   const at = (key: string): Path => [...path, key];
@@ -60,13 +63,28 @@ function checkForm(path: Path, body: unknown): Complaint[] {
 function checkNames(path: Path, body: Json, names: Names): Complaint[] {
   const complaints: Complaint[] = [...unquoted(path, body, names)];
   for (const { path: inside, text } of textsOf(body)) {
-    for (const part of partsOf(text) ?? []) {
-      const wording = typeof part === 'string' ? null : names.wordingOf(part);
+    const parts = partsOf(text);
+    if (parts === null) continue;
+    const ofReferences = parts.map((part) =>
+      typeof part === 'string' ? null : names.wordingOf(part),
+    );
+    for (const wording of [...ofReferences, doubled(text, names)]) {
       if (wording === null) continue;
       complaints.push({ path: [...path, ...inside], about: 'value', wording });
     }
   }
   return complaints;
+}
+
+/** Other templates write `{{id}}` for the value; here that is a text in braces. */
+function doubled(text: string, names: Names): Wording | null {
+  for (const [, inside = ''] of text.matchAll(DOUBLED)) {
+    const [name = ''] = inside.split('.');
+    if (!names.has(name)) continue;
+    const quoting = `{${inside}} is its value; {{ ${inside} }} stands for the text in braces`;
+    return mismatch('single braces around a name', { quoting });
+  }
+  return null;
 }
 
 /** `{id}` without quotes is YAML's own braces: a mapping with the key `id`, and nothing in it. */

@@ -3,14 +3,15 @@
  * themselves, so that one run names every mistake. Pure.
  */
 import { placeholdersOf } from '../path-template.js';
+import { printable } from '../printable.js';
 import { checkBody } from './check-body.js';
 import { checkEndpoint } from './check-endpoint.js';
 import type { Complaint } from './mistakes.js';
-import { didYouMean } from './nearest.js';
+import { didYouMean, nearest } from './nearest.js';
 import { asList, asMapping, type Path } from './path.js';
 import { ENDPOINTS_MAX, redisFields, routeFields, stateFields } from './schema.js';
 import { complain, isGiven, type Section, understoodBy } from './sections.js';
-import { NAME_PATTERN } from './texts.js';
+import { LOOKUP_CHARS_MAX, NAME_PATTERN, PATH_CHARS_MAX } from './texts.js';
 import { mismatch } from './wording.js';
 
 /** Comparing with every endpoint's name costs time; nobody mends more at once. */
@@ -129,6 +130,8 @@ function checkTargets(path: Path, raw: unknown, endpoints: EndpointNames | null)
   });
 }
 
+const TEMPLATE_CHARS_MAX = { path: PATH_CHARS_MAX, lookup: LOOKUP_CHARS_MAX } as const;
+
 /** Every `{name}` in `path` or `lookup` is captured by every pattern. */
 function checkPlaceholders(
   path: Path,
@@ -136,19 +139,23 @@ function checkPlaceholders(
   field: 'path' | 'lookup',
 ): Complaint[] {
   const patterns = understoodBy(routeFields.match, route.match);
-  const template = understoodBy(routeFields[field], route[field]);
-  if (patterns === undefined || template === undefined) return [];
+  // Also in a text that is wrong otherwise.
+  const template = route[field];
+  if (patterns === undefined || typeof template !== 'string') return [];
+  if (template.length > TEMPLATE_CHARS_MAX[field]) return [];
+  const captured = [...new Set(patterns.flatMap(({ names }) => names))];
   const missing = new Set(
     placeholdersOf(template).filter((name) => !patterns.every(({ names }) => names.includes(name))),
   );
-  return Array.from(missing, (name) =>
-    complain(
+  return Array.from(missing, (name) => {
+    const meant = captured.includes(name) ? null : nearest(name, captured);
+    const hint = meant === null ? '' : `; did you mean {${meant}}?`;
+    const quoting = `{${printable(name)}} is not captured by every one${hint}`;
+    return complain(
       [...path, field],
-      mismatch('only {name}s that every pattern captures', {
-        quoting: `{${name}} is not captured by every one`,
-      }),
-    ),
-  );
+      mismatch('only {name}s that every pattern captures', { quoting }),
+    );
+  });
 }
 
 /** A limit of nothing would be ignored. */

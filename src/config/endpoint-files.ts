@@ -1,8 +1,9 @@
 /** The edge: reads the files that hold secrets, and an endpoint's again when they have changed. */
 import { stat } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { isAbsolute, resolve } from 'node:path';
 import type { EndpointFiles, FilesNow } from '../endpoint.js';
 import { messageOf } from '../errors.js';
+import { printable } from '../printable.js';
 import type { Secret } from '../secret.js';
 import type { Settings } from '../vocabulary.js';
 import type { EndpointInFile } from './endpoint-schema.js';
@@ -17,7 +18,7 @@ import {
   type SecretsFromFiles,
   secretFilesOfEndpoint,
 } from './secret-files.js';
-import { type Reading, refused } from './wording.js';
+import { FILE_CHARS_SHOWN_MAX, type Reading, refused, shownFile } from './wording.js';
 
 /** A secret is one line, and a list of all authorities some 300 KiB; more is some other file. */
 export const SECRET_FILE_BYTES_MAX = 1024 * 1024;
@@ -37,9 +38,10 @@ async function fingerprintOf(file: string): Promise<Fingerprint> {
 async function readSecretAt(place: SecretFile, folder: string): Promise<Reading<Secret>> {
   const read = await readText(resolve(folder, place.file), SECRET_FILE_BYTES_MAX);
   if (read.ok) return readSecretFile(place, read.text);
-  return refused('a file that can be read', {
-    hint: `${read.reason}; a relative path begins at the folder of this file`,
-  });
+  const isRelative = !isAbsolute(place.file);
+  const where = isRelative ? `; looked for in ${printable(folder, FILE_CHARS_SHOWN_MAX)}` : '';
+  const found = shownFile(place.file);
+  return refused('a file that can be read', { found, hint: read.reason + where });
 }
 
 /** All by the key of their place. */

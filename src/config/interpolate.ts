@@ -4,11 +4,17 @@ import { mismatch, statement, type Wording } from './wording.js';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
+interface Unresolved {
+  readonly wording: Wording;
+  /** What stands between `${` and `}`. */
+  readonly inside: string;
+}
+
 export interface InterpolatedText {
   readonly text: string;
   /** Whether anything was put in: then the text must not be shown. */
   readonly changed: boolean;
-  readonly wordings: readonly Wording[];
+  readonly mistakes: readonly Unresolved[];
 }
 
 const OPENINGS = /\$\$\{|\$\{([^}]*)(\})?/g;
@@ -33,7 +39,7 @@ function resolveReference(inside: string, env: Environment): string | Wording {
 }
 
 export function interpolateText(text: string, env: Environment): InterpolatedText {
-  const wordings: Wording[] = [];
+  const mistakes: Unresolved[] = [];
   let changed = false;
   const replaced = text.replace(OPENINGS, (opening: string, inside = '', close?: string) => {
     if (opening === '$${') return '${';
@@ -43,23 +49,23 @@ export function interpolateText(text: string, env: Environment): InterpolatedTex
         ? mismatch('a } after ${', { found: 'none', hint: 'for a literal ${ write $${' })
         : resolveReference(inside, env);
     if (typeof resolved === 'string') return resolved;
-    wordings.push(resolved);
+    mistakes.push({ wording: resolved, inside });
     return '';
   });
-  return { text: replaced, changed, wordings };
+  return { text: replaced, changed, mistakes };
 }
 
 export interface Interpolated {
   readonly value: unknown;
   /** The `pathKey`s of texts into which something was put. */
   readonly changed: ReadonlySet<string>;
-  readonly complaints: readonly { readonly path: Path; readonly wording: Wording }[];
+  readonly complaints: readonly (Unresolved & { readonly path: Path })[];
 }
 
 /** Replaces in every text of the value, never in keys. */
 export function interpolate(root: unknown, env: Environment): Interpolated {
   const changed = new Set<string>();
-  const complaints: { path: Path; wording: Wording }[] = [];
+  const complaints: (Unresolved & { path: Path })[] = [];
 
   function visit(value: unknown, path: Path): unknown {
     if (Array.isArray(value)) return value.map((item, index) => visit(item, [...path, index]));
@@ -71,8 +77,8 @@ export function interpolate(root: unknown, env: Environment): Interpolated {
     if (typeof value !== 'string') return value;
     const done = interpolateText(value, env);
     if (done.changed) changed.add(pathKey(path));
-    complaints.push(...done.wordings.map((wording) => ({ path, wording })));
-    return done.wordings.length > 0 ? UNRESOLVED : done.text;
+    complaints.push(...done.mistakes.map((mistake) => ({ path, ...mistake })));
+    return done.mistakes.length > 0 ? UNRESOLVED : done.text;
   }
 
   return { value: visit(root, []), changed, complaints };

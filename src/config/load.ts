@@ -7,6 +7,7 @@ import { readListenAddress } from './addresses.js';
 import { parseDocument } from './document.js';
 import { readSecretFiles, withFiles } from './endpoint-files.js';
 import { type Environment, interpolate } from './interpolate.js';
+import { hintAtNames } from './meant-names.js';
 import {
   type Complaint,
   type Context,
@@ -53,7 +54,7 @@ async function checkText(
   const fromFiles = await readSecretFiles(secretFilesOf(value), folder);
   const names = Object.keys(asMapping(asMapping(value)?.endpoints) ?? {});
   const complaints = [
-    ...unresolved.map((complaint): Complaint => ({ ...complaint, about: 'value' })),
+    ...unresolved.map((each): Complaint => ({ ...hintAtNames(value, each), about: 'value' })),
     ...(validation.ok ? [] : validation.complaints),
     ...fromFiles.complaints,
     ...names.flatMap((name) => checkCertificates(name, fromFiles.secrets)),

@@ -107,12 +107,17 @@ export function flag() {
 }
 
 /** One of a closed set of words. */
-export function choice<const Words extends readonly [string, ...string[]]>(words: Words) {
+export function choice<const Words extends readonly [string, ...string[]]>(
+  words: Words,
+  /** Which of them a text was meant for that is near none in its letters. */
+  meant: (found: string) => Words[number] | null = () => null,
+) {
+  const suggest = (found: string) => didYouMean(meant(found) ?? found, words);
   return z.enum(words, {
     error: ({ input }) =>
       toIssueText(
         mismatch(`one of ${words.join(', ')}`, {
-          quoting: typeof input === 'string' ? didYouMean(input, words) : null,
+          quoting: typeof input === 'string' ? suggest(input) : null,
         }),
       ),
   });
@@ -139,14 +144,17 @@ export function named<Name extends z.core.$ZodRecordKey, Value extends z.core.So
   });
 }
 
-export function list<Item extends z.core.SomeType>(item: Item, { min, max }: Range) {
-  const expected = `a list of ${min} to ${max}`;
-  const error = ({ input }: { readonly input?: unknown }) =>
-    toIssueText(
-      mismatch(expected, {
-        found: Array.isArray(input) ? `one of ${input.length}` : kindOf(input),
-      }),
-    );
+export function list<Item extends z.core.SomeType>(
+  item: Item,
+  { min, max }: Range,
+  expected = `a list of ${min} to ${max}`,
+) {
+  const error = ({ input }: { readonly input?: unknown }) => {
+    const isFilled = Array.isArray(input) && input.length > 0;
+    const hint = ['string', 'number'].includes(typeof input) ? 'put it in [ ]' : null;
+    const found = isFilled ? `one of ${input.length}` : kindOf(input);
+    return toIssueText(mismatch(expected, { found, hint }));
+  };
   return z.array(item, { error }).min(min, { error }).max(max, { error });
 }
 

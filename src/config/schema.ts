@@ -1,6 +1,6 @@
 /** The file's contract: every key, its type, its default. */
 import type { z } from 'zod';
-import { METHODS, TEMPLATE_CONTENT_TYPES } from '../body-format.js';
+import { METHODS, TEMPLATE_CONTENT_TYPES, type TemplateContentType } from '../body-format.js';
 import { compilePattern, PatternError } from '../match.js';
 import type { Pattern } from '../vocabulary.js';
 import { DATABASE_MAX, readListenAddress, readRedisUrl } from './addresses.js';
@@ -72,6 +72,12 @@ function readPattern(source: string): Reading<Pattern> {
     const quoting = `at character ${thrown.offset + 1}: ${thrown.message}`;
     return refused('a glob pattern such as order:{id}:unpaid', { quoting });
   }
+}
+
+/** In a word, or with the parameters that others add. */
+function meantContentType(found: string): TemplateContentType | null {
+  if (/form/i.test(found)) return 'application/x-www-form-urlencoded';
+  return /json/i.test(found) ? 'application/json' : null;
 }
 
 /** How to log in to a Redis, beside its URL; `orElse` says what is the case without. */
@@ -162,10 +168,10 @@ const route = mapping({
   body: bodyTemplate
     .optional()
     .describe('Instead of format: a structure whose texts may hold {key}, {expired_at} and more'),
-  content_type: choice(TEMPLATE_CONTENT_TYPES)
+  content_type: choice(TEMPLATE_CONTENT_TYPES, meantContentType)
     .prefault('application/json')
     .describe('How body is written; a form takes a mapping without others inside it'),
-  include: list(choice(['value']), { min: 1, max: 1 })
+  include: list(choice(['value']), { min: 1, max: 1 }, '[value]')
     .optional()
     .describe('[value]: the value that the key had just before it expired'),
   lookup: text('a key such as order:{id}', readLookup)

@@ -2,40 +2,20 @@
 import type { z } from 'zod';
 import { checkTogether } from './check-together.js';
 import { type JsonSchema, jsonSchema } from './json-schema.js';
-import { type Complaint, isConfidentialPlace } from './mistakes.js';
-import { didYouMean, nearest } from './nearest.js';
+import type { Complaint } from './mistakes.js';
 import { type Path, pathKey, UNRESOLVED, valueAt } from './path.js';
 import { type RelayFile, relayFile } from './schema.js';
-import { fromIssueText, keyHead, keyHint, shownKey, statement } from './wording.js';
+import { meantKey, unknownKey } from './unknown-keys.js';
+import { fromIssueText } from './wording.js';
 
 type Issue = z.core.$ZodIssue;
-
-/** The keys that the schema knows at a place of the file. */
-function keysAt(schema: JsonSchema, [step, ...rest]: Path): string[] {
-  const options = [schema, ...(schema.anyOf ?? [])];
-  if (step === undefined) return options.flatMap(({ properties = {} }) => Object.keys(properties));
-  return options.flatMap(({ properties, additionalProperties, items }) => {
-    const named = properties?.[step] ?? additionalProperties;
-    const inner = typeof step === 'number' ? items : named;
-    return typeof inner === 'object' ? keysAt(inner, rest) : [];
-  });
-}
-
-function unknownKey(path: Path, key: string, schema: JsonSchema): Complaint {
-  const name = isConfidentialPlace(path) ? '' : ` ${shownKey(key)}`;
-  const notes = [keyHint(key), didYouMean(keyHead(key), keysAt(schema, path))];
-  const text = [`unknown key${name}`, ...notes.filter((note) => note !== null)].join('; ');
-  return { path: [...path, key], about: 'name', wording: statement(text) };
-}
 
 /** The places of the keys that were probably meant by unknown ones: they are not missing too. */
 function meantPlaces(issues: readonly Issue[], schema: JsonSchema): Set<string> {
   const places = issues.flatMap((issue) => {
     if (issue.code !== 'unrecognized_keys') return [];
     const path = issue.path as (string | number)[];
-    return issue.keys.map((key) =>
-      pathKey([...path, nearest(keyHead(key), keysAt(schema, path)) ?? key]),
-    );
+    return issue.keys.map((key) => pathKey([...path, meantKey(path, key, schema) ?? key]));
   });
   return new Set(places);
 }
@@ -72,6 +52,11 @@ function complaintsOf(issue: Issue, above: Path, schema: JsonSchema): Complaint[
   }
 }
 
+/** A text has a length as a list has: one that stands for a list is refused for its kind and that. */
+function withoutRepeats(complaints: readonly Complaint[]): Complaint[] {
+  return [...new Map(complaints.map((each) => [JSON.stringify(each), each])).values()];
+}
+
 export type Validation =
   | { readonly ok: true; readonly file: RelayFile }
   | { readonly ok: false; readonly complaints: readonly Complaint[] };
@@ -82,8 +67,7 @@ export function validate(root: unknown): Validation {
   const schema = result.success ? {} : jsonSchema();
   const issues = result.error?.issues ?? [];
   const meant = meantPlaces(issues, schema);
-  const complaints = issues
-    .flatMap((issue) => complaintsOf(issue, [], schema))
+  const complaints = withoutRepeats(issues.flatMap((issue) => complaintsOf(issue, [], schema)))
     .filter(({ path }) => valueAt(root, path) !== UNRESOLVED)
     .filter(({ path }) => valueAt(root, path) !== undefined || !meant.has(pathKey(path)))
     .concat(checkTogether(root));

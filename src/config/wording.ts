@@ -114,3 +114,19 @@ export function shown(value: unknown): string {
   if (typeof value !== 'string' || value === '') return kindOf(value);
   return isConfidential(value) ? NOT_SHOWN : `"${printable(value, FOUND_CHARS_MAX)}"`;
 }
+
+/** Longer paths are rare, and their end is what tells. */
+export const FILE_CHARS_SHOWN_MAX = 256;
+
+/** `secrets/shop-key.2`: words with a separator between them. */
+const RELATIVE_FILE = /^(?:\.{1,2}\/)*[a-z]{1,20}\d{0,3}(?:[-_./]+[a-z]{1,20}\d{0,3})+$/;
+const ABSOLUTE_FILE = /^\/[\w.@~/ -]+$/;
+/** In no path that a person writes; a token has little else. */
+const LONG_RUN = /[A-Za-z0-9]{24}/;
+
+/** The path of a file, as written; not what looks like a secret that was put in its place. */
+export function shownFile(file: string): string {
+  const isPath = RELATIVE_FILE.test(file) || (ABSOLUTE_FILE.test(file) && !LONG_RUN.test(file));
+  if (!isPath || isConfidential(file)) return NOT_SHOWN;
+  return `"${printable(file, FILE_CHARS_SHOWN_MAX)}"`;
+}

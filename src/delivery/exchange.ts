@@ -9,6 +9,8 @@ interface AnswerHead {
   readonly status: number;
   /** The header Retry-After. */
   readonly retryAfter: string | undefined;
+  /** The header Location. */
+  readonly location: string | undefined;
   /** The header Date: by the receiver's clock. */
   readonly date: string | undefined;
 }
@@ -65,7 +67,12 @@ export class Exchange implements Dispatcher.DispatchHandler {
     if (status < 200) return;
     const only = (value: string | string[] | undefined) =>
       Array.isArray(value) ? value[0] : value;
-    this.#head = { status, retryAfter: only(headers['retry-after']), date: only(headers.date) };
+    this.#head = {
+      status,
+      retryAfter: only(headers['retry-after']),
+      location: only(headers.location),
+      date: only(headers.date),
+    };
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {

@@ -5,7 +5,8 @@ import type { DeadReason, Disposition, EndpointSignal, Outcome } from '../vocabu
 /** A `Retry-After` beyond this is cut: a receiver's slip must not silence an endpoint for days. */
 export const RETRY_AFTER_MS_MAX = 60 * 60 * 1000;
 
-const STATUS_GONE = 410;
+/** Takes no more webhooks, this one or any other. */
+export const STATUS_GONE = 410;
 const STATUS_TOO_MANY = 429;
 const STATUS_UNAVAILABLE = 503;
 

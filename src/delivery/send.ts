@@ -84,9 +84,10 @@ export function createSender(
     if (isTooLate && cause !== 'proxy') return tooLate(ending.status, endpoint.timeoutMs);
     if (connections.isClosed) {
       const detail = 'broken off by a stop of the relay';
-      return { kind: 'unreachable', cause: 'stopped', detail };
+      return { kind: 'unreachable', cause: 'stopped', code: '', detail };
     }
-    return { kind: 'unreachable', cause, detail: printable(messageOf(ending.error)) };
+    const detail = printable(messageOf(ending.error));
+    return { kind: 'unreachable', cause, code: codeOf(ending.error), detail };
   }
 
   return { send, close: () => connections.close() };
@@ -95,11 +96,12 @@ export function createSender(
 /** `status`: of an answer that did not end; null when there was none. */
 function tooLate(status: number | null, timeoutMs: number): Outcome {
   const what = status === null ? 'no answer' : `answered ${status}, but no end of the answer`;
-  return { kind: 'unreachable', cause: 'timeout', detail: `${what} within ${timeoutMs} ms` };
+  const detail = `${what} within ${timeoutMs} ms`;
+  return { kind: 'unreachable', cause: 'timeout', code: '', detail };
 }
 
 function outcomeOf(
-  { status, retryAfter, date, bodyChunks }: Answer,
+  { status, retryAfter, location, date, bodyChunks }: Answer,
   endpoint: Endpoint,
   nowMs: number,
 ): Outcome {
@@ -110,8 +112,18 @@ function outcomeOf(
     kind: 'refused',
     status,
     retryAfterMs: retryAfterMs(status, retryAfter, answeredAtMs(date, nowMs)),
+    location: shownLocation(location, endpoint),
     answer,
   };
+}
+
+/** Of where an answer sends us: its login and query may be secret, and its path repeat a header. */
+function shownLocation(header: string | undefined, endpoint: Endpoint): string | null {
+  if (header === undefined || !URL.canParse(header, endpoint.url.href)) return null;
+  const { protocol, origin, pathname, search } = new URL(header, endpoint.url);
+  if (!/^https?:$/.test(protocol)) return null;
+  const text = shown(`${origin}${pathname}${search === '' ? '' : '?…'}`, endpoint);
+  return text === WITHHELD ? null : text;
 }
 
 /** What is shown of an answer's body. */
@@ -150,8 +162,13 @@ const CAUSES: Readonly<Record<string, UnreachableCause>> = {
 /** The codes of OpenSSL's certificate checks, as Node names them. */
 const TLS_CODE = /CERT|SSL|TLS|SIGNATURE|ISSUER|CRL/;
 
+/** Of Node or OpenSSL; empty when there is none. */
+export function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
+}
+
 export function causeOf(error: unknown): UnreachableCause {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  const code = codeOf(error);
   const known = CAUSES[code];
   if (known !== undefined) return known;
   if (error instanceof errors.HTTPParserError) return 'protocol';

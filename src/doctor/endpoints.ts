@@ -6,7 +6,7 @@ import type { LookupFunction } from 'node:net';
 import type { Clock } from '../clock.js';
 import { createConnector, placeOf } from '../delivery/connect.js';
 import { createLookup } from '../delivery/lookup.js';
-import { causeOf } from '../delivery/send.js';
+import { causeOf, codeOf } from '../delivery/send.js';
 import type { Endpoint } from '../endpoint.js';
 import { messageOf } from '../errors.js';
 import { printable } from '../printable.js';
@@ -52,9 +52,8 @@ function reachOf(endpoint: Endpoint, lookup: LookupFunction, clock: Clock): Prom
         socket.destroy();
         return;
       }
-      const code = 'code' in error ? String(error.code) : '';
       const detail = printable(messageOf(error));
-      resolve({ kind: 'failed', cause: causeOf(error), code, detail });
+      resolve({ kind: 'failed', cause: causeOf(error), code: codeOf(error), detail });
     });
   });
 }

@@ -20,6 +20,12 @@ export type Reach =
 
 /** Of TLS, by code. */
 const CERTIFICATE: readonly (readonly [RegExp, (host: string) => string])[] = [
+  [
+    /ALERT.*(?:CERTIFICATE|UNKNOWN_CA|HANDSHAKE)/,
+    () =>
+      'it refused us: it may want a certificate of the relay, signed by whom it trusts: ' +
+      'tls.cert_file and tls.key_file of this endpoint',
+  ],
   [/EXPIRED/, () => 'renew its certificate'],
   [/NOT_YET_VALID/, () => "see this machine's clock, and its certificate"],
   [/ALTNAME/, (host) => `give it a certificate for ${host}, or correct the URL`],
@@ -47,17 +53,26 @@ const ADVICE: Readonly<Record<UnreachableCause, (host: string) => string>> = {
   stopped: () => 'look again',
 };
 
+/** Some close the connection to whoever shows no certificate, and do not say why. */
+const PERHAPS_CERTIFICATE =
+  '; it may want a certificate of the relay (tls.cert_file and tls.key_file of this endpoint)';
+
 /** What to do about an endpoint that cannot be reached. */
-export function adviceFor(cause: UnreachableCause, { hostname }: URL): string {
-  return ADVICE[cause](printable(hostname));
+export function adviceFor(
+  { cause, code }: { readonly cause: UnreachableCause; readonly code: string },
+  { url, tls }: Endpoint,
+): string {
+  const host = printable(url.hostname);
+  const isSecure = url.protocol === 'https:';
+  const certificate = isSecure ? CERTIFICATE.find(([pattern]) => pattern.test(code)) : undefined;
+  if (certificate !== undefined) return certificate[1](host);
+  const mayLack = isSecure && cause === 'connection_reset' && (tls?.client ?? null) === null;
+  return ADVICE[cause](host) + (mayLack ? PERHAPS_CERTIFICATE : '');
 }
 
 /** `tookMs`: to be connected, or to fail. */
-export function judgeEndpoint(
-  { name, url, proxy }: Endpoint,
-  reach: Reach,
-  tookMs: number,
-): Finding {
+export function judgeEndpoint(endpoint: Endpoint, reach: Reach, tookMs: number): Finding {
+  const { name, url, proxy } = endpoint;
   const subject = `endpoint ${name}`;
   const at = printable(url.origin);
   const length = lengthText(tookMs);
@@ -68,10 +83,8 @@ export function judgeEndpoint(
     const address = through + printable(reach.address);
     return ok(subject, `${at} connected within ${length} (${address})${how}`);
   }
-  const { cause, code, detail } = reach;
-  const certificate = isSecure ? CERTIFICATE.find(([pattern]) => pattern.test(code)) : undefined;
-  const advice = certificate?.[1](printable(url.hostname)) ?? adviceFor(cause, url);
+  const { cause, detail } = reach;
   const wanted = isSecure ? 'TLS connection' : 'connection';
   const found = cause === 'timeout' ? `no ${wanted} within ${length}` : detail;
-  return problem(subject, `${at} cannot be reached: ${found}`, advice);
+  return problem(subject, `${at} cannot be reached: ${found}`, adviceFor(reach, endpoint));
 }

@@ -183,6 +183,18 @@ describe('match', () => {
   });
 });
 
+describe('the help', () => {
+  it.each([
+    ['check', true],
+    ['secret', false],
+    ['schema', false],
+  ])('of %s names -c only if it reads a file: %s', async (command, isThere) => {
+    const { code, stdout } = await cli([command, '--help']);
+    expect(code).toBe(0);
+    expect(stdout.includes('--config <file>')).toBe(isThere);
+  });
+});
+
 describe('secret', () => {
   it('prints a new one each time, which a file accepts', async () => {
     const { stdout: one } = await cli(['secret']);

@@ -2,10 +2,12 @@
 import { CloudEvent, HTTP } from 'cloudevents';
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
+import { selfSigned } from '../support/certificate.js';
 import { cli, startCli, tempFolder } from '../support/cli.js';
 import { TEST_SECRET } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { freePort } from '../support/free-port.js';
+import { startHttps } from '../support/https-server.js';
 import { assertVerified, TestReceiver } from '../support/test-receiver.js';
 
 const TOKEN = 'hush-4711';
@@ -164,6 +166,43 @@ describe('send', () => {
     expect(stdout).toMatch(/answered 204 within \S+ m?s\n/);
     expect(stdout).toContain('\\x1b[2Jno disk');
     expect(receiver.requests).toHaveLength(3);
+  });
+
+  it.each([
+    [410, {}, '→ to a relay this ends the endpoint'],
+    [301, { location: '/other?key=hush' }, /→ not followed: .* \(it leads to \S+\/other\?…\)\n/],
+    [304, {}, /→ not followed: correct the URL\n/],
+  ])('says what an answer of %i means', async (status, headers, advice) => {
+    await using receiver = await TestReceiver.start((_, response) => {
+      response.writeHead(status, headers).end();
+    });
+    await using folder = await aFolder(receiver.url);
+    const { code, stdout } = await folder.send('order:42', '--endpoint', 'shop');
+    expect(code).toBe(1);
+    expect(stdout).toMatch(advice);
+    expect(stdout).not.toContain('hush');
+  });
+
+  it('says of a certificate what doctor says', async () => {
+    await using certificate = await selfSigned('IP:127.0.0.1');
+    await using server = await startHttps(certificate);
+    await using folder = await aFolder(server.url);
+    const { code, stdout } = await folder.send('order:42', '--endpoint', 'shop');
+    expect(code).toBe(1);
+    expect(stdout).toMatch(
+      /\(tls\): .*\n {2}→ if its authority is your own, name that in tls.ca_file/,
+    );
+  });
+
+  it('says that an endpoint may want a certificate of the relay', async () => {
+    await using certificate = await selfSigned('IP:127.0.0.1');
+    await using server = await startHttps(certificate, [certificate]);
+    await using folder = await aFolder(server.url, {
+      endpoint: { tls: { ca_file: certificate.certFile } },
+    });
+    const { code, stdout } = await folder.send('order:42', '--endpoint', 'shop');
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/→ .*certificate of the relay.*tls\.cert_file/);
   });
 
   it('says why nobody could be reached, and what to do', async () => {

@@ -93,8 +93,9 @@ describe('the files of an endpoint', () => {
       expect(await files?.look()).toEqual({ kind: 'same' });
       return found?.kind === 'unusable' ? found.problem : found?.kind;
     };
-    expect(await problemAfter({})).toMatch(
-      /^endpoints\.shop\.secrets\[0\]\.file: expected a file .* \(there is no such file/,
+    expect(await problemAfter({})).toBe(
+      'endpoints.shop.secrets[0].file: expected a file that can be read, ' +
+        `found "${mounted.file('key')}" (there is no such file)`,
     );
     expect(await problemAfter({ key: '\n' })).toContain('found it empty');
     const nonsense = await problemAfter({ key: 'hunter2hunter2' });

@@ -22,7 +22,7 @@ describe('interpolateText', () => {
     ['$SET $ {SET} $$', '$SET $ {SET} $$'],
     ['{id}', '{id}'],
   ])('makes %j into %j', (text, expected) => {
-    expect(interpolateText(text, env)).toMatchObject({ text: expected, wordings: [] });
+    expect(interpolateText(text, env)).toMatchObject({ text: expected, mistakes: [] });
   });
 
   it('does not look again into what it put in', () => {
@@ -38,19 +38,19 @@ describe('interpolateText', () => {
     [`\${SET-x}`, `\${NAME}`],
     [`\${A:-\${B}}`, `\${NAME}`],
   ])('refuses %j', (text, expected) => {
-    const { wordings } = interpolateText(text, env);
-    expect(wordings).toHaveLength(1);
-    expect(wordings[0]).toMatchObject({ expected: expect.stringContaining(expected) });
+    const { mistakes } = interpolateText(text, env);
+    expect(mistakes).toHaveLength(1);
+    expect(mistakes[0]?.wording).toMatchObject({ expected: expect.stringContaining(expected) });
   });
 
   it.each([`\${UNSET:?ask Jo}`, `\${EMPTY:?ask Jo}`])('gives the reason of %j', (text) => {
-    expect(interpolateText(text, env).wordings).toMatchObject([
-      { text: expect.stringContaining('unset or empty: ask Jo') },
+    expect(interpolateText(text, env).mistakes).toMatchObject([
+      { wording: { text: expect.stringContaining('unset or empty: ask Jo') } },
     ]);
   });
 
   it('finds every unset variable of one text', () => {
-    expect(interpolateText(`\${A} \${B}`, env).wordings).toHaveLength(2);
+    expect(interpolateText(`\${A} \${B}`, env).mistakes).toHaveLength(2);
   });
 });
 

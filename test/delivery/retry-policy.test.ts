@@ -14,9 +14,10 @@ const refused = (status: number, retryAfter: number | null = null): Outcome => (
   kind: 'refused',
   status,
   retryAfterMs: retryAfter,
+  location: null,
   answer: '',
 });
-const unreachable: Outcome = { kind: 'unreachable', cause: 'timeout', detail: '' };
+const unreachable: Outcome = { kind: 'unreachable', cause: 'timeout', code: '', detail: '' };
 const next = (outcome: Outcome, attempt: number, fraction = 0) =>
   disposition({ outcome, attempt, nowMs, fraction }, retry);
 
@@ -76,13 +77,15 @@ describe('endpointSignal', () => {
   });
 
   it('learns nothing of an endpoint from an attempt that the relay broke off', () => {
-    expect(endpointSignal({ kind: 'unreachable', cause: 'stopped', detail: '' })).toEqual({
-      kind: 'none',
-    });
+    expect(endpointSignal({ kind: 'unreachable', cause: 'stopped', code: '', detail: '' })).toEqual(
+      {
+        kind: 'none',
+      },
+    );
   });
 
   it('never gives up for an attempt that the relay broke off', () => {
-    const stopped: Outcome = { kind: 'unreachable', cause: 'stopped', detail: '' };
+    const stopped: Outcome = { kind: 'unreachable', cause: 'stopped', code: '', detail: '' };
     expect(next(stopped, 3)).toEqual({ kind: 'retry', notBeforeMs: nowMs });
   });
 

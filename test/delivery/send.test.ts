@@ -56,7 +56,13 @@ describe('an answer', () => {
 
   it.each([300, 304, 400, 401, 404, 410, 500, 599])('of %i is refused', async (status) => {
     const outcome = await answeredWith((_, response) => void response.writeHead(status).end());
-    expect(outcome).toEqual({ kind: 'refused', status, retryAfterMs: null, answer: '' });
+    expect(outcome).toEqual({
+      kind: 'refused',
+      status,
+      retryAfterMs: null,
+      location: null,
+      answer: '',
+    });
   });
 
   it.each([301, 302, 303, 307, 308])('of %i is refused and not followed', async (status) => {
@@ -64,8 +70,25 @@ describe('an answer', () => {
     const outcome = await answeredWith(
       (_, response) => void response.writeHead(status, { location: other.url }).end(),
     );
-    expect(outcome).toMatchObject({ kind: 'refused', status });
+    expect(outcome).toMatchObject({ kind: 'refused', status, location: `${other.url}/` });
     expect(other.requests).toEqual([]);
+  });
+
+  it.each([
+    ['/moved?token=hush', /^http:\/\/127\.0\.0\.1:\d+\/moved\?…$/],
+    ['http://user:hush@elsewhere/a', /^http:\/\/elsewhere\/a$/],
+  ])('that leads to %s tells neither login nor query', async (location, told) => {
+    const outcome = await answeredWith(
+      (_, response) => void response.writeHead(308, { location }).end(),
+    );
+    expect(outcome).toHaveProperty('location', expect.stringMatching(told));
+  });
+
+  it.each(['http://[', 'mailto:a@b'])('that leads to %s leads nowhere', async (location) => {
+    const outcome = await answeredWith(
+      (_, response) => void response.writeHead(308, { location }).end(),
+    );
+    expect(outcome).toMatchObject({ status: 308, location: null });
   });
 
   it.each([
@@ -156,6 +179,7 @@ describe('an endpoint without an answer', () => {
     expect(await metWith(misbehave, { timeoutMs: 100 })).toEqual({
       kind: 'unreachable',
       cause: 'timeout',
+      code: '',
       detail: 'no answer within 100 ms',
     });
   });
@@ -166,6 +190,7 @@ describe('an endpoint without an answer', () => {
     expect(await metWith(half, { timeoutMs: 100 })).toEqual({
       kind: 'unreachable',
       cause: 'timeout',
+      code: '',
       detail: 'answered 200, but no end of the answer within 100 ms',
     });
   });

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { judgeEndpoint } from '../../src/doctor/judge-endpoint.js';
+import { adviceFor, judgeEndpoint } from '../../src/doctor/judge-endpoint.js';
 import { Secret } from '../../src/secret.js';
 import type { UnreachableCause } from '../../src/vocabulary.js';
 import { anEndpoint } from '../support/domain.js';
@@ -38,6 +38,10 @@ it.each<[UnreachableCause, string, string]>([
   ['network', 'EPROTO', 'write http://'],
   ['network', 'EHOSTUNREACH', 'a way to shop.example'],
   ['tls', 'SELF_SIGNED_CERT_IN_CHAIN', 'tls.ca_file'],
+  ['tls', 'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED', 'tls.cert_file'],
+  ['tls', 'ERR_SSL_TLSV1_ALERT_UNKNOWN_CA', 'tls.cert_file'],
+  ['tls', 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION', 'write http://'],
+  ['connection_reset', 'ECONNRESET', 'tls.cert_file'],
   ['proxy', 'ERR_PROXY', "see the endpoint's proxy"],
   ['refused_address', 'ERR_REFUSED_ADDRESS', 'allow_link_local: true'],
 ])('an endpoint that fails by %s (%s): %s', (cause, code, advice) => {
@@ -48,4 +52,15 @@ it.each<[UnreachableCause, string, string]>([
   );
   expect(found).toMatchObject({ level: 'problem', advice: expect.stringContaining(advice) });
   expect(found.text).toContain(cause === 'timeout' ? 'no TLS connection within 5 s' : 'the words');
+});
+
+it('a connection that breaks wants no certificate over http, or where one is shown', () => {
+  const reset = { cause: 'connection_reset', code: 'ECONNRESET' } as const;
+  const client = { cert: new Secret('c'), key: new Secret('k') };
+  const advice = [
+    anEndpoint({ url: new URL('http://shop.example/') }),
+    anEndpoint({ url: endpoint.url, tls: { ca: null, client } }),
+  ].map((each) => adviceFor(reset, each));
+  const plain = 'see its own log, and whether the port of its URL is meant for webhooks';
+  expect(advice).toEqual([plain, plain]);
 });

@@ -111,7 +111,7 @@ describe('headers', () => {
     await mounted.swap({});
     expect(await relay.logged('credentials_unusable')).toMatchObject({
       endpoint: 'shop',
-      problem: expect.stringContaining('there is no such file'),
+      problem: expect.stringMatching(/found "\/\S+\/token" \(there is no such file\)$/),
     });
     expect(await tokenFor('order:3')).toBe(TOKEN);
     expect(await stale()).toBe(1);

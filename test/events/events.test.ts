@@ -71,7 +71,7 @@ describe('an attempt', () => {
     const { events, lines } = someEvents();
     events.delivery.attempted({
       ...report,
-      outcome: { kind: 'refused', status: 500, retryAfterMs: null, answer: 'no' },
+      outcome: { kind: 'refused', status: 500, retryAfterMs: null, location: null, answer: 'no' },
       disposition: { kind: 'retry', notBeforeMs: report.decidedAtMs + 5_000 },
     });
     expect(lines).toHaveLength(1);
@@ -95,7 +95,12 @@ describe('an attempt', () => {
 
   it('is a warning when it will be repeated and an error when it is given up', () => {
     const { events, lines } = someEvents();
-    const outcome = { kind: 'unreachable', cause: 'timeout', detail: 'no answer' } as const;
+    const outcome = {
+      kind: 'unreachable',
+      cause: 'timeout',
+      code: '',
+      detail: 'no answer',
+    } as const;
     events.delivery.attempted({
       ...report,
       outcome: { kind: 'accepted', status: 204, answer: '' },

@@ -6,7 +6,7 @@ import type { Outcome } from '../../src/vocabulary.js';
 export const ACCEPTED: Outcome = { kind: 'accepted', status: 204, answer: '' };
 
 export function refused(status: number, retryAfterMs: number | null = null): Outcome {
-  return { kind: 'refused', status, retryAfterMs, answer: '' };
+  return { kind: 'refused', status, retryAfterMs, location: null, answer: '' };
 }
 
 export class FakeSender implements Sender {
@@ -44,7 +44,12 @@ export class FakeSender implements Sender {
 
   async close(): Promise<void> {
     this.closed = true;
-    const brokenOff: Outcome = { kind: 'unreachable', cause: 'network', detail: 'closed' };
+    const brokenOff: Outcome = {
+      kind: 'unreachable',
+      cause: 'network',
+      code: '',
+      detail: 'closed',
+    };
     for (const { resolve } of this.#open.splice(0)) resolve(brokenOff);
   }
 }
