@@ -9,7 +9,7 @@ import type { Settings } from '../vocabulary.js';
 import type { EndpointInFile } from './endpoint-schema.js';
 import { toEndpoint } from './endpoint-settings.js';
 import { type Complaint, problemText } from './mistakes.js';
-import { readText } from './read-file.js';
+import { readText, type TextSource } from './read-file.js';
 import type { RelayFile } from './schema.js';
 import {
   checkCertificates,
@@ -26,17 +26,26 @@ export const SECRET_FILE_BYTES_MAX = 1024 * 1024;
 /** Which version of which file it is. A link that is swapped leads to another one. */
 type Fingerprint = string;
 
+/** Of a pipe, such as a shell's `<(…)`, which holds nothing more once it has been read. */
+const NO_REGULAR_FILE: Fingerprint = 'no regular file';
+
 async function fingerprintOf(file: string): Promise<Fingerprint> {
   try {
-    const { dev, ino, size, mtimeNs, ctimeNs } = await stat(file, { bigint: true });
+    const stats = await stat(file, { bigint: true });
+    if (!stats.isFile()) return NO_REGULAR_FILE;
+    const { dev, ino, size, mtimeNs, ctimeNs } = stats;
     return [dev, ino, size, mtimeNs, ctimeNs].join(' ');
   } catch (thrown) {
     return (thrown as NodeJS.ErrnoException).code ?? 'unknown';
   }
 }
 
-async function readSecretAt(place: SecretFile, folder: string): Promise<Reading<Secret>> {
-  const read = await readText(resolve(folder, place.file), SECRET_FILE_BYTES_MAX);
+async function readSecretAt(
+  place: SecretFile,
+  folder: string,
+  source: TextSource,
+): Promise<Reading<Secret>> {
+  const read = await readText(resolve(folder, place.file), SECRET_FILE_BYTES_MAX, source);
   if (read.ok) return readSecretFile(place, read.text);
   const isRelative = !isAbsolute(place.file);
   const where = isRelative ? `; looked for in ${printable(folder, FILE_CHARS_SHOWN_MAX)}` : '';
@@ -47,6 +56,7 @@ async function readSecretAt(place: SecretFile, folder: string): Promise<Reading<
 /** All by the key of their place. */
 interface FilesRead {
   readonly secrets: SecretsFromFiles;
+  /** None of what could not be read, so that the next look reads it again. */
   readonly fingerprints: ReadonlyMap<string, Fingerprint>;
   readonly complaints: readonly Complaint[];
 }
@@ -54,16 +64,19 @@ interface FilesRead {
 export async function readSecretFiles(
   places: readonly SecretFile[],
   folder: string,
+  source: TextSource,
 ): Promise<FilesRead> {
   const secrets = new Map<string, Secret>();
   const fingerprints = new Map<string, Fingerprint>();
   const complaints: Complaint[] = [];
   for (const place of places) {
     // Before the content: what changes in between is a change at the next look.
-    fingerprints.set(place.key, await fingerprintOf(resolve(folder, place.file)));
-    const reading = await readSecretAt(place, folder);
-    if (reading.ok) secrets.set(place.key, reading.value);
-    else complaints.push({ path: place.path, about: 'value', wording: reading.wording });
+    const fingerprint = await fingerprintOf(resolve(folder, place.file));
+    const reading = await readSecretAt(place, folder, source);
+    if (reading.ok) {
+      secrets.set(place.key, reading.value);
+      fingerprints.set(place.key, fingerprint);
+    } else complaints.push({ path: place.path, about: 'value', wording: reading.wording });
   }
   return { secrets, fingerprints, complaints };
 }
@@ -71,8 +84,11 @@ export async function readSecretFiles(
 class SecretFiles implements EndpointFiles {
   readonly #name: string;
   readonly #inFile: EndpointInFile;
+  /** That are looked at again. */
   readonly #places: readonly SecretFile[];
   readonly #folder: string;
+  /** What came from elsewhere at the start, and stays. */
+  readonly #kept: SecretsFromFiles;
   #fingerprints: FilesRead['fingerprints'];
   /** What the files held last; null when that could not be used. */
   #held: SecretsFromFiles | null;
@@ -85,7 +101,9 @@ class SecretFiles implements EndpointFiles {
   ) {
     this.#name = name;
     this.#inFile = inFile;
-    this.#places = places;
+    const isKept = (key: string) => fingerprints.get(key) === NO_REGULAR_FILE;
+    this.#places = places.filter(({ key }) => !isKept(key));
+    this.#kept = new Map(Array.from(secrets).filter(([key]) => isKept(key)));
     this.#folder = folder;
     this.#fingerprints = fingerprints;
     this.#held = secrets;
@@ -108,17 +126,18 @@ class SecretFiles implements EndpointFiles {
   }
 
   async #read(): Promise<FilesNow> {
-    const read = await readSecretFiles(this.#places, this.#folder);
+    const read = await readSecretFiles(this.#places, this.#folder, 'regular_file');
+    const secrets = new Map([...this.#kept, ...read.secrets]);
     this.#fingerprints = read.fingerprints;
     const before = this.#held;
     this.#held = null;
-    const [first] = [...read.complaints, ...checkCertificates(this.#name, read.secrets)];
+    const [first] = [...read.complaints, ...checkCertificates(this.#name, secrets)];
     if (first !== undefined) return { kind: 'unusable', problem: problemText(first) };
-    this.#held = read.secrets;
+    this.#held = secrets;
     // Files are touched, or replaced by the same, more often than they change.
-    const isSame = this.#places.every(({ key }) => read.secrets.get(key)?.equals(before?.get(key)));
+    const isSame = this.#places.every(({ key }) => secrets.get(key)?.equals(before?.get(key)));
     if (isSame) return { kind: 'same' };
-    const endpoint = toEndpoint(this.#name, this.#inFile, read.secrets);
+    const endpoint = toEndpoint(this.#name, this.#inFile, secrets);
     return { kind: 'changed', endpoint: { ...endpoint, files: this } };
   }
 }

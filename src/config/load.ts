@@ -51,7 +51,7 @@ async function checkText(
     positionOf: document.positionOf,
   };
   const validation = validate(value);
-  const fromFiles = await readSecretFiles(secretFilesOf(value), folder);
+  const fromFiles = await readSecretFiles(secretFilesOf(value), folder, 'any');
   const names = Object.keys(asMapping(asMapping(value)?.endpoints) ?? {});
   const complaints = [
     ...unresolved.map((each): Complaint => ({ ...hintAtNames(value, each), about: 'value' })),
@@ -74,7 +74,7 @@ async function readChosen(
   cwd: string,
 ): Promise<{ file: string; text: string }> {
   for (const file of candidates) {
-    const read = await readText(resolve(cwd, file), FILE_BYTES_MAX);
+    const read = await readText(resolve(cwd, file), FILE_BYTES_MAX, 'any');
     if (read.ok) return { file, text: read.text };
     if (candidates.length > 1 && read.code === 'ENOENT') continue;
     throw new SettingsError(`${printable(file)}: cannot be read: ${read.reason}`);

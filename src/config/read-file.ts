@@ -1,5 +1,6 @@
 /** The edge: a file's text, or why there is none in words that show nothing of it. */
-import { type FileHandle, open } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { type FileHandle, open, stat } from 'node:fs/promises';
 import { decodeUtf8 } from '../printable.js';
 
 const READ_FAILURES: Readonly<Record<string, string>> = {
@@ -11,6 +12,12 @@ const READ_FAILURES: Readonly<Record<string, string>> = {
   ELOOP: 'its symbolic links lead in a circle',
   ENAMETOOLONG: 'its name is too long',
 };
+
+/**
+ * Where a text may come from. Whoever opens a pipe waits for another who writes, and keeps a
+ * thread of the few that also look up names: `any` is for a start, before there is work.
+ */
+export type TextSource = 'any' | 'regular_file';
 
 /** What `readText` found: a text, or why there is none. */
 export type FileText =
@@ -29,10 +36,19 @@ async function readBytes(handle: FileHandle, bytesMax: number): Promise<Buffer> 
   return buffer.subarray(0, length);
 }
 
-export async function readText(file: string, bytesMax: number): Promise<FileText> {
+export async function readText(
+  file: string,
+  bytesMax: number,
+  source: TextSource,
+): Promise<FileText> {
   let handle: FileHandle | undefined;
   try {
-    handle = await open(file, 'r');
+    if (source === 'regular_file' && !(await stat(file)).isFile()) {
+      return { ok: false, code: 'EINVAL', reason: 'it is no regular file' };
+    }
+    // A pipe may have taken its place since.
+    const withoutWaiting = source === 'regular_file' ? constants.O_NONBLOCK : 0;
+    handle = await open(file, constants.O_RDONLY | withoutWaiting);
     const bytes = await readBytes(handle, bytesMax);
     if (bytes.length > bytesMax) {
       return { ok: false, code: 'EFBIG', reason: `it has more than ${bytesMax} bytes` };

@@ -45,12 +45,13 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   /**
-   * Breaks it off, and closes its connection. One that waits for a connection is not sent: undici
-   * says so as soon as it has one, or has none within the limit for connecting.
+   * Breaks it off, and closes its connection. It has ended then, whatever undici does: one that
+   * waits for a connection is not sent should it ever get one.
    */
   abort(reason: Error): void {
     this.#abortedFor ??= reason;
     this.#controller?.abort(reason);
+    this.onResponseError(null, reason);
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {

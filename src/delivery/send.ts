@@ -14,17 +14,20 @@ import { answeredAtMs, retryAfterMs } from './retry-policy.js';
 /** What is shown of an answer's body. */
 const ANSWER_CHARS_LOGGED_MAX = 200;
 
-/** Shown instead of an answer that repeats the relay's own headers, as debug pages do. */
-const WITHHELD = '[withheld: it repeats a header of this endpoint]';
+/** Shown instead of an answer that repeats what the relay has sent, as debug pages do. */
+const WITHHELD = '[withheld: it repeats a header or the query of this endpoint]';
 
 /**
- * A run of letters and digits in a header's value that gives it away. Runs, since an answer may
- * escape what stands between them; a short one already, since a token may be short.
+ * A run of letters and digits in a value that gives it away. Runs, since an answer may escape what
+ * stands between them; a short one already, since a token may be short.
  */
 const TELLING_RUN = /[\p{L}\p{N}]{4,}/gu;
 
-/** The names of authentication schemes, which are no secret and common in answers. */
-const SCHEME = /^(bearer|basic|token)$/i;
+/** Less in a query is a switch or a version, such as 1. */
+const QUERY_VALUE_CHARS_MIN = 4;
+
+/** Authentication schemes and switches: no secret, and common in answers. */
+const COMMON_WORD = /^(bearer|basic|token|true|false)$/i;
 
 /** So much of a run gives it away, also where the answer is cut in its middle. */
 const TELLING_CHARS = 16;
@@ -127,11 +130,12 @@ function shownLocation(header: string | undefined, endpoint: Endpoint): string |
 }
 
 /** What is shown of an answer's body. */
-function shown(text: string, { headers }: Endpoint): string {
+function shown(text: string, { headers, url }: Endpoint): string {
   const repeatsSecret = Object.values(headers)
     .flatMap((value) => [value.reveal(), ...passwordIn(value.reveal())])
+    .concat(valuesInQuery(url))
     .flatMap((value) => value.match(TELLING_RUN) ?? [value])
-    .filter((run) => !SCHEME.test(run))
+    .filter((run) => !COMMON_WORD.test(run))
     .some((run) => text.includes(run.slice(0, TELLING_CHARS)));
   return repeatsSecret ? WITHHELD : printable(text, ANSWER_CHARS_LOGGED_MAX);
 }
@@ -142,6 +146,16 @@ function passwordIn(header: string): string[] {
   if (base64 === undefined) return [];
   const [, password = ''] = /:(.*)$/s.exec(Buffer.from(base64, 'base64').toString()) ?? [];
   return password === '' ? [] : [password];
+}
+
+/** As they stand in the URL, and as a receiver reads them; a name where it is all there is. */
+function valuesInQuery({ search, searchParams }: URL): string[] {
+  const sent = search
+    .slice(1)
+    .split('&')
+    .map((pair) => pair.slice(pair.indexOf('=') + 1));
+  const read = Array.from(searchParams, ([name, value]) => (value === '' ? name : value));
+  return [...sent, ...read].filter((value) => value.length >= QUERY_VALUE_CHARS_MIN);
 }
 
 const CAUSES: Readonly<Record<string, UnreachableCause>> = {

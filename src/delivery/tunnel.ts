@@ -59,8 +59,9 @@ export function openTunnel(
   };
   asking.once('connect', ({ statusCode = 0 }, _, head: Buffer) => {
     if (statusCode >= 200 && statusCode < 300) {
-      if (head.length > 0) socket.unshift(head);
-      return onEnd(null);
+      if (head.length === 0) return onEnd(null);
+      // Whoever is behind a tunnel waits for a request, or for TLS to begin.
+      return fail(`answered ${statusCode}, and more behind it: a web server that is no proxy?`);
     }
     const why = ANSWERS[statusCode];
     fail(`answered ${statusCode}${why === undefined ? '' : `: ${why}`}`);

@@ -1,6 +1,7 @@
-import { rm, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { open, rm, writeFile } from 'node:fs/promises';
 import { generate } from 'selfsigned';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { stringify } from 'yaml';
 import { loadSettings } from '../../src/config/load.js';
 import type { Endpoint } from '../../src/endpoint.js';
@@ -8,6 +9,9 @@ import { selfSigned } from '../support/certificate.js';
 import { tempFolder } from '../support/cli.js';
 import { TEST_SECRET } from '../support/domain.js';
 import { MountedSecret } from '../support/mounted-secret.js';
+
+// As it is, but for what a test says of `open`.
+vi.mock('node:fs/promises', { spy: true });
 
 const NEW_SECRET = `whsec_${Buffer.alloc(24, 'new').toString('base64')}`;
 
@@ -90,7 +94,7 @@ describe('the files of an endpoint', () => {
     const problemAfter = async (held: Record<string, string>) => {
       await mounted.swap(held);
       const found = await files?.look();
-      expect(await files?.look()).toEqual({ kind: 'same' });
+      expect(await files?.look()).not.toMatchObject({ kind: 'changed' });
       return found?.kind === 'unusable' ? found.problem : found?.kind;
     };
     expect(await problemAfter({})).toBe(
@@ -102,6 +106,57 @@ describe('the files of an endpoint', () => {
     expect(nonsense).toContain('without the prefix whsec_');
     expect(nonsense).not.toContain('hunter2');
     expect(await problemAfter({ key: NEW_SECRET })).toBe('changed');
+  });
+
+  it('are read again at the next look when this look could not, though they are as before', async () => {
+    await using mounted = await MountedSecret.mount({ key: TEST_SECRET });
+    const { files } = await load({ secrets: [{ file: mounted.file('key') }] });
+    await mounted.swap({ key: NEW_SECRET });
+    vi.mocked(open).mockRejectedValueOnce(Object.assign(new Error(), { code: 'EMFILE' }));
+    expect(await files?.look()).toMatchObject({
+      kind: 'unusable',
+      problem: expect.stringContaining('reading it failed: EMFILE'),
+    });
+    expect(await files?.look()).toMatchObject({ kind: 'changed' });
+    expect(await files?.look()).toEqual({ kind: 'same' });
+  });
+
+  it('are not opened while one is a pipe, which may have nobody who writes', async () => {
+    await using folder = await tempFolder({ key: TEST_SECRET });
+    const key = `${folder.path}/key`;
+    const { files } = await load({ secrets: [{ file: key }] });
+    await rm(key);
+    execFileSync('mkfifo', [key]);
+    vi.mocked(open).mockClear();
+    expect(await files?.look()).toEqual({
+      kind: 'unusable',
+      problem: expect.stringMatching(
+        /^endpoints\.shop\.secrets\[0\]\.file: expected a file .* \(it is no regular file;/,
+      ),
+    });
+    expect(open).not.toHaveBeenCalled();
+    await rm(key);
+    await writeFile(key, NEW_SECRET);
+    expect(await files?.look()).toMatchObject({ kind: 'changed' });
+  });
+
+  it('that were pipes at the start are not looked at again, the others are', async () => {
+    await using folder = await tempFolder({ token: 't 1' });
+    const [key, token] = [`${folder.path}/key`, `${folder.path}/token`];
+    execFileSync('mkfifo', [key]);
+    const [endpoint] = await Promise.all([
+      load({ secrets: [{ file: key }], headers: { 'x-token': { file: token } } }),
+      writeFile(key, TEST_SECRET),
+    ]);
+    expect(shown(endpoint).secrets).toEqual([TEST_SECRET]);
+    await rm(key);
+    expect(await endpoint.files?.look()).toEqual({ kind: 'same' });
+    await writeFile(token, 't 2');
+    const found = await endpoint.files?.look();
+    expect(found?.kind === 'changed' && shown(found.endpoint)).toEqual({
+      secrets: [TEST_SECRET],
+      headers: { 'x-token': 't 2' },
+    });
   });
 
   it('hold a certificate and its key, which belong together', async () => {

@@ -167,6 +167,21 @@ describe('a proxy', () => {
     expect(outcome).toMatchObject({ cause: 'proxy', detail: expect.stringContaining('broke off') });
   });
 
+  it.each(['http://shop.invalid/', 'https://shop.invalid/'])(
+    'that says more than CONNECT asks for, as a web server does, is the cause (%s)',
+    async (url) => {
+      await using server = await FaultyServer.start((socket) =>
+        socket.write('HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n<html/>'),
+      );
+      const outcome = await postTo(url, { proxy: proxyAt(server.url) });
+      expect(outcome).toMatchObject({
+        cause: 'proxy',
+        detail: expect.stringContaining('answered 200, and more behind it'),
+      });
+      expect(server.requests).toBe(1);
+    },
+  );
+
   it('that does not answer is the cause, when the time of the attempt is over', async () => {
     await using proxy = await ConnectProxy.start();
     proxy.answer = 'hang';

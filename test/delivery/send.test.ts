@@ -10,6 +10,8 @@ import { eventually } from '../support/eventually.js';
 import { FaultyServer, flood, type Misbehave, nobodyThere } from '../support/faulty-server.js';
 import { type Respond, TestReceiver } from '../support/test-receiver.js';
 
+const WITHHELD = '[withheld: it repeats a header or the query of this endpoint]';
+
 /** A sender to `url`, closed when the test ends, with a POST ready to send. */
 function aSender(url: string, given: Partial<Endpoint> = {}, clock = systemClock) {
   const endpoint = anEndpoint({ url: new URL(url), timeoutMs: 10_000, ...given });
@@ -116,7 +118,7 @@ describe('an answer', () => {
         (_, response) => void response.writeHead(401).end(`wrong: ${repeated}`),
         { headers: { authorization: new Secret('Bearer sk_live_1') } },
       );
-      expect(outcome).toMatchObject({ answer: '[withheld: it repeats a header of this endpoint]' });
+      expect(outcome).toMatchObject({ answer: WITHHELD });
     },
   );
 
@@ -125,7 +127,29 @@ describe('an answer', () => {
       ({ headers }, response) => void response.writeHead(401).end(headers['x-api-key']),
       { headers: { 'x-api-key': new Secret('s'.repeat(8_000)) } },
     );
-    expect(outcome).toMatchObject({ answer: '[withheld: it repeats a header of this endpoint]' });
+    expect(outcome).toMatchObject({ answer: WITHHELD });
+  });
+
+  it.each([
+    ['key=QUERYSECRET12345', 'cannot POST /?key=QUERYSECRET12345'],
+    ['key=QUERYSECRET12345', 'wrong key: QUERYSECRET12345'],
+    ['key=%70%34ss%2Bw%C3%B6rd', 'cannot POST /?key=%70%34ss%2Bw%C3%B6rd'],
+    ['key=%70%34ss%2Bw%C3%B6rd', 'wrong key: p4ss+w\u00f6rd'],
+    ['QUERYSECRET12345', 'cannot POST /?QUERYSECRET12345'],
+  ])('that repeats what stands in the query ?%s (%s) is withheld', async (query, text) => {
+    await using receiver = await TestReceiver.start(
+      (_, response) => void response.writeHead(404).end(text),
+    );
+    expect(await aSender(`${receiver.url}/?${query}`).post()).toMatchObject({ answer: WITHHELD });
+  });
+
+  it('is quoted when it has no more in common with the query than a name, true or false', async () => {
+    const text = '{"wait":true,"thread":false,"token":"wrong"}';
+    await using receiver = await TestReceiver.start(
+      (_, response) => void response.writeHead(404).end(text),
+    );
+    const url = `${receiver.url}/?wait=true&thread=false&token=p4ssw0rd`;
+    expect(await aSender(url).post()).toMatchObject({ answer: text });
   });
 
   it('is quoted when it has no more than a short word in common with a header', async () => {

@@ -1,0 +1,25 @@
+import { expect, it } from 'vitest';
+import { Exchange } from '../../src/delivery/exchange.js';
+
+it('an exchange that is broken off has ended, also when it never gets a connection', async () => {
+  const exchange = new Exchange();
+  const error = new Error('too late');
+  exchange.abort(error);
+  expect(await exchange.ended).toEqual({ kind: 'failed', error, status: null });
+});
+
+it('an exchange that was broken off is not sent on the connection that it gets later', () => {
+  const exchange = new Exchange();
+  const error = new Error('too late');
+  exchange.abort(error);
+  const reasons: unknown[] = [];
+  exchange.onRequestStart({
+    aborted: false,
+    paused: false,
+    reason: null,
+    abort: (reason) => void reasons.push(reason),
+    pause: () => undefined,
+    resume: () => undefined,
+  });
+  expect(reasons).toEqual([error]);
+});
