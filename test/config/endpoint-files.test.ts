@@ -131,7 +131,7 @@ describe('the files of an endpoint', () => {
     expect(await files?.look()).toEqual({
       kind: 'unusable',
       problem: expect.stringMatching(
-        /^endpoints\.shop\.secrets\[0\]\.file: expected a file .* \(it is no regular file;/,
+        /^endpoints\.shop\.secrets\[0\]\.file: expected a file .*\(it is no regular file\)/,
       ),
     });
     expect(open).not.toHaveBeenCalled();
