@@ -1,0 +1,35 @@
+/** What docs/values.md shows, as it stands there. */
+import { expect, it } from 'vitest';
+import { loadSettings } from '../../src/config/load.js';
+import { rightsInRedis } from '../../src/doctor/rights.js';
+import { tempFolder } from '../support/cli.js';
+import { TEST_SECRET } from '../support/domain.js';
+import { blocksOf, readmeBlock } from '../support/readme.js';
+
+const blocks = blocksOf('docs/values.md');
+
+async function theFile() {
+  await using folder = await tempFolder({ 'relay.yaml': readmeBlock('yaml', 'routes:', blocks) });
+  const env = { SHOP_WEBHOOK_SECRET: TEST_SECRET };
+  return (await loadSettings({ file: undefined, env, cwd: folder.path })).settings;
+}
+
+it('its file asks for values in both ways', async () => {
+  const { routes } = await theFile();
+  expect(routes).toMatchObject([
+    { name: 'session-ended', includesValue: true, lookup: null, valueBytesMax: 16 * 1024 },
+    { name: 'cancel-unpaid-order', includesValue: false, lookup: 'order:{id}' },
+  ]);
+});
+
+it('its rights are those that such a file needs beside the others', async () => {
+  const settings = await theFile();
+  const abilities = { isSeven: true, hasNoTouch: false };
+  const rulesOf = (given: typeof settings) =>
+    rightsInRedis(given, abilities).rights.map(({ rule }) => rule);
+  const plain = settings.routes.map((route) => ({ ...route, includesValue: false, lookup: null }));
+  const without = rulesOf({ ...settings, routes: plain });
+  const more = rulesOf(settings).filter((rule) => !without.includes(rule));
+  const told = readmeBlock('sh', 'ACL SETUSER', blocks).replaceAll("'", '').match(/\+\S+/g);
+  expect([...(told ?? []), '%R~order:*'].sort()).toEqual(more.sort());
+});
