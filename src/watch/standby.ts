@@ -4,7 +4,7 @@
  */
 import type { Capture } from '../capture/capture.js';
 import type { Clock } from '../clock.js';
-import { CLOCK_SLACK_MS, type Deadlines } from '../deadlines/deadlines.js';
+import type { Deadlines } from '../deadlines/deadlines.js';
 import type { WatchEvents } from '../events/watch-events.js';
 import { nameOf } from '../key-name.js';
 import type { Session } from '../source/session.js';
@@ -16,6 +16,12 @@ import type { Watch } from './watch.js';
 
 /** One expiration is not heard at the same moment by all replicas, of which one may be busy. */
 const HEARD_APART_MS = 1_000;
+
+/**
+ * A deadline so much later than an expiration is that of the next life. Less than the clocks may be
+ * apart, since lives may be short: what is left out wrongly is still in the index, and found again.
+ */
+const NEXT_LIFE_MS = 10;
 
 export interface StandbyParts {
   readonly watch: Pick<Watch, 'begin' | 'end'>;
@@ -168,10 +174,12 @@ function lastClaimed(
     const claimedMs = claimed[at] ?? null;
     if (claimedMs === null) continue;
     const { detectedAtMs } = expiration;
-    if (detectedAtMs - lateMsMax > claimedMs + HEARD_APART_MS) continue;
+    const saidAtMsMin = detectedAtMs - lateMsMax;
+    if (saidAtMsMin > claimedMs + HEARD_APART_MS) continue;
     const name = nameOf(expiration);
-    const itsMs = Math.abs(detectedAtMs - claimedMs);
-    if (itsMs >= (apartMs.get(name) ?? Number.POSITIVE_INFINITY)) continue;
+    const itsMs = Math.max(saidAtMsMin - claimedMs, claimedMs - detectedAtMs, 0);
+    // Of several that were heard late, any may be the one: what is not claimed is still in the index.
+    if (itsMs > (apartMs.get(name) ?? Number.POSITIVE_INFINITY)) continue;
     apartMs.set(name, itsMs);
     last.set(name, expiration);
   }
@@ -188,5 +196,5 @@ function isDone(
   deadlineMs: number | null,
 ): boolean {
   if (last === undefined || detectedAtMs > last.detectedAtMs) return false;
-  return deadlineMs === null || deadlineMs > detectedAtMs + CLOCK_SLACK_MS;
+  return deadlineMs === null || deadlineMs > detectedAtMs + NEXT_LIFE_MS;
 }

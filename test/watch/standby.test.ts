@@ -309,6 +309,27 @@ describe('a replica that takes over', () => {
     expect(await done()).toEqual(['expired order:2', 'watch first']);
   });
 
+  it('leaves out all that was said of a key while it stood still, up to the last that was claimed', async () => {
+    const { standby, lease, clock, claimed, done } = await listening();
+    clock.jump(4_500);
+    claimed.set('order:1', HEARD_AT_MS - 450);
+    for (const laterMs of [0, 3, 5]) {
+      const key = Buffer.from('order:1');
+      standby.expired(anExpiration({ key, detectedAtMs: HEARD_AT_MS + laterMs }));
+    }
+    lease.give();
+    expect(await done()).toEqual(['watch first']);
+  });
+
+  it('leaves out what was claimed of a key whose next life is a short one', async () => {
+    const { lease, claimed, known, expired, done } = await listening();
+    claimed.set('order:1', HEARD_AT_MS);
+    known.set('order:1', HEARD_AT_MS + 40);
+    expired('order:1');
+    lease.give();
+    expect(await done()).toEqual(['watch first']);
+  });
+
   it('goes back ten seconds, and no further', async () => {
     const { lease, clock, expired, noticed, done } = await listening();
     expired('order:1');
