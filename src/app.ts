@@ -14,7 +14,7 @@ import { Lifecycle } from './lifecycle.js';
 import { createLog, type LogOutput } from './log.js';
 import { Metrics } from './metrics.js';
 import type { Outbox } from './outbox/outbox.js';
-import { globsOf, isRouted } from './routing.js';
+import { asksForValues, globsOf, isRouted } from './routing.js';
 import { ServerClock } from './source/server-clock.js';
 import { Source, type SourceParts } from './source/source.js';
 import { markerKey, ownKeyPrefix } from './state/format.js';
@@ -179,8 +179,9 @@ function createValueKeeper(
   values: Values,
 ): ValueKeeper | null {
   const { routes } = settings;
-  const isAsked = routes.some(({ includesValue, lookup }) => includesValue || lookup !== null);
-  return isAsked ? new ValueKeeper({ routes, values, events: events.values, clock }) : null;
+  return routes.some(asksForValues)
+    ? new ValueKeeper({ routes, values, events: events.values, clock })
+    : null;
 }
 
 function startCapture(

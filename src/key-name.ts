@@ -16,3 +16,15 @@ export function byDatabase<Key extends KeyInDatabase>(keys: readonly Key[]): Map
   }
   return grouped;
 }
+
+/** The same in batches of no more than `countMax`. */
+export function* batchesByDatabase<Key extends KeyInDatabase>(
+  keys: readonly Key[],
+  countMax: number,
+): Generator<readonly [database: number, batch: readonly Key[]]> {
+  for (const [database, its] of byDatabase(keys)) {
+    for (let from = 0; from < its.length; from += countMax) {
+      yield [database, its.slice(from, from + countMax)];
+    }
+  }
+}

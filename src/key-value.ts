@@ -47,3 +47,6 @@ export interface RouteValues {
   readonly value: KeyValue | null;
   readonly lookup: LookedUp | null;
 }
+
+/** The same for every route that asks, by its name. */
+export type ValuesByRoute = ReadonlyMap<string, RouteValues>;

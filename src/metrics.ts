@@ -2,6 +2,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { ValueOmission } from './key-value.js';
 import type { Depth } from './outbox/outbox.js';
+import { asksForValues } from './routing.js';
 import type { StateOperation } from './state/health.js';
 import type { DetectedBy, Outcome, Settings } from './vocabulary.js';
 
@@ -195,9 +196,10 @@ export class Metrics {
 
   constructor(settings: Pick<Settings, 'endpoints' | 'routes'>) {
     this.#endpoints = [...settings.endpoints.keys()];
-    for (const { name: route, includesValue, lookup } of settings.routes) {
+    for (const each of settings.routes) {
+      const { name: route } = each;
       this.lateness.zero({ route });
-      if (includesValue || lookup !== null) {
+      if (asksForValues(each)) {
         for (const why of Object.keys(VALUE_OMISSIONS)) this.valuesOmitted.inc({ route, why }, 0);
       }
       for (const detected_by of Object.keys(DETECTED_BY)) {

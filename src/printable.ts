@@ -41,6 +41,13 @@ export function printableJson(value: unknown): string {
   );
 }
 
+const lossyDecoder = new TextDecoder('utf-8', { ignoreBOM: true });
+
+/** Bytes that are no UTF-8 appear as U+FFFD. */
+export function textOf(bytes: Uint8Array): string {
+  return lossyDecoder.decode(bytes);
+}
+
 /** Null when the bytes are no valid UTF-8. */
 export function decodeUtf8(bytes: Uint8Array): string | null {
   try {

@@ -34,3 +34,8 @@ export function globsOf(routes: readonly Route[]): readonly (string | null)[] {
 function literalPrefix(source: string): string {
   return /^[\w:.,;@#/+=-]*/.exec(source)?.[0] ?? '';
 }
+
+/** Whether its webhooks carry values: of the key itself, or of another. */
+export function asksForValues({ includesValue, lookup }: Route): boolean {
+  return includesValue || lookup !== null;
+}

@@ -3,8 +3,9 @@ import { stringify } from 'safe-stable-stringify';
 import type { BodyFormat, Reference } from '../body-format.js';
 import { fillTemplate, isToldName, type ToldName, valueIn } from '../body-template.js';
 import type { Json } from '../key-value.js';
+import { textOf } from '../printable.js';
 import { cloudEvent } from './cloudevents.js';
-import { dataOf, isoOf, type Told, textOf, timestampOf } from './told.js';
+import { dataOf, isoOf, type Told, timestampOf } from './told.js';
 
 /**
  * A key and its params, with every character escaped, make 13 MiB; a template may repeat them. What

@@ -1,7 +1,7 @@
 /** From an expiration to its deliveries: what is stored once and sent unchanged ever after. Pure. */
 import { createHash } from 'node:crypto';
 import { contentTypeOf } from '../body-format.js';
-import type { RouteValues } from '../key-value.js';
+import type { ValuesByRoute } from '../key-value.js';
 import { fillPath } from '../path-template.js';
 import { printableBytes } from '../printable.js';
 import { matchRoute } from '../routing.js';
@@ -16,7 +16,7 @@ export interface Making {
   /** Nothing expired: somebody tries what would be sent. */
   readonly isTest: boolean;
   /** What was read for each route that asks for a value, by the route's name. */
-  readonly carried: ReadonlyMap<string, RouteValues>;
+  readonly carried: ValuesByRoute;
 }
 
 export interface Made {

@@ -8,13 +8,14 @@
 import { Bell } from '../bell.js';
 import { FencedError } from '../errors.js';
 import { nameOf } from '../key-name.js';
+import type { ValuesByRoute } from '../key-value.js';
 import { isRouted, KEY_BYTES_MAX } from '../routing.js';
 import type { ClaimedKey, Delivery, Expiration, KeyInDatabase, Notice } from '../vocabulary.js';
 import { BODY_BYTES_MAX } from './body.js';
 import { buildDeliveries, occurrenceOf } from './build.js';
 import { Lane } from './lane.js';
 import { type Ended, inOrder, type Known, type Noted, withDeadlines } from './lives.js';
-import type { ByRoute, CaptureParts, ClaimedValues } from './parts.js';
+import type { CaptureParts, ClaimedValues } from './parts.js';
 
 /**
  * Expirations and notices between the source and the outbox: a second of a fast server's, some 50 MB.
@@ -26,7 +27,7 @@ const QUEUED_MAX = 50_000;
 const QUEUED_BYTES_MAX = 32 * 1024 * 1024;
 
 /** For an expiration of which no route asks for a value. */
-const NOTHING: ByRoute = new Map();
+const NOTHING: ValuesByRoute = new Map();
 
 /** Whoever makes Redis expire keys waits while there are more: the index keeps them meanwhile. */
 const ROOM_MAX = 5_000;
@@ -188,7 +189,7 @@ export class Capture {
     return slice.length;
   }
 
-  #build(known: readonly Known[], carried: readonly ByRoute[]): Built {
+  #build(known: readonly Known[], carried: readonly ValuesByRoute[]): Built {
     const { routes, events, clock, chance } = this.#parts;
     const endMs = clock.monotonicMs() + SLICE_MS;
     const deliveries: Delivery[] = [];

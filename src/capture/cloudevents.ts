@@ -1,6 +1,7 @@
 /** A webhook after CloudEvents 1.0, in HTTP's structured mode and the JSON format. Pure. */
 import type { Json } from '../key-value.js';
-import { dataOf, type Told, textOf, timestampOf } from './told.js';
+import { textOf } from '../printable.js';
+import { dataOf, type Told, timestampOf } from './told.js';
 
 /**
  * What the specification's type String excludes: control characters, and code points that are no

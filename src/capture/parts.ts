@@ -1,7 +1,7 @@
 /** What capture is made of. Types only. */
 import type { Chance, Clock } from '../clock.js';
 import type { CaptureEvents } from '../events/capture-events.js';
-import type { RouteValues } from '../key-value.js';
+import type { ValuesByRoute } from '../key-value.js';
 import type { Outbox } from '../outbox/outbox.js';
 import type { ClaimedKey, Expiration, KeyInDatabase, Route } from '../vocabulary.js';
 
@@ -24,7 +24,7 @@ export interface ClaimedValues {
   /** Expirations whose values may be held in memory together. */
   readonly countMax: number;
   /** What the webhooks of each carry, by the name of the route. */
-  of(expirations: readonly Expiration[]): Promise<readonly ByRoute[]>;
+  of(expirations: readonly Expiration[]): Promise<readonly ValuesByRoute[]>;
   /** These are in the outbox. */
   claimed(claimed: readonly ClaimedKey[]): Promise<void>;
 }
@@ -39,6 +39,3 @@ export interface CaptureParts {
   readonly clock: Clock;
   readonly chance: Chance;
 }
-
-/** By the name of the route. */
-export type ByRoute = ReadonlyMap<string, RouteValues>;

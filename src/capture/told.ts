@@ -1,6 +1,6 @@
 /** What a webhook tells of one expiration, in whichever format. Pure. */
 import type { Json, KeyValue, RouteValues } from '../key-value.js';
-import { decodeUtf8 } from '../printable.js';
+import { decodeUtf8, textOf } from '../printable.js';
 import type { Expiration, Params, Route } from '../vocabulary.js';
 
 /** For a route that asks for none. */
@@ -13,13 +13,6 @@ export interface Told extends RouteValues {
   readonly params: Params;
   /** Nothing expired: somebody tries what would be sent. */
   readonly isTest: boolean;
-}
-
-const lossyDecoder = new TextDecoder('utf-8', { ignoreBOM: true });
-
-/** Bytes that are no UTF-8 appear as U+FFFD. */
-export function textOf(bytes: Uint8Array): string {
-  return lossyDecoder.decode(bytes);
 }
 
 export function isoOf(timeMs: number | null): string | null {

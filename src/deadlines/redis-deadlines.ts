@@ -2,7 +2,7 @@
  * The index of deadlines at rest in Redis, shared by all replicas: see state/format.ts for how it
  * lies there. Nothing of it is kept in this process but what is about to be asked for.
  */
-import { byDatabase } from '../key-name.js';
+import { batchesByDatabase, byDatabase } from '../key-name.js';
 import { claimedKey, claimedMember, deadlineKeys, watchKey } from '../state/format.js';
 import { type Lease, tokenOf } from '../state/lease.js';
 import type { RedisState } from '../state/redis-state.js';
@@ -35,10 +35,8 @@ export class RedisDeadlines implements Deadlines {
 
   async put(readings: readonly KeyReading[]): Promise<void> {
     this.#inHand.letGo(readings);
-    for (const [database, its] of byDatabase(readings)) {
-      for (let from = 0; from < its.length; from += PUT_BATCH) {
-        await this.#put(database, its.slice(from, from + PUT_BATCH));
-      }
+    for (const [database, batch] of batchesByDatabase(readings, PUT_BATCH)) {
+      await this.#put(database, batch);
     }
   }
 

@@ -5,7 +5,7 @@
 import type { ChainableCommander, Redis } from 'ioredis';
 import { CLOCK_SLACK_MS } from '../deadlines/deadlines.js';
 import { messageOf } from '../errors.js';
-import { byDatabase } from '../key-name.js';
+import { batchesByDatabase } from '../key-name.js';
 import { isElsewhere } from '../redis-client.js';
 import type { Command } from '../values/shape.js';
 import type { KeyInDatabase, KeyReading } from '../vocabulary.js';
@@ -51,12 +51,9 @@ export class Keyspace {
   /** In the order of the keys; rejects when the connection does. */
   async read(keys: readonly KeyInDatabase[]): Promise<KeyReading[]> {
     const readings = new Map<KeyInDatabase, KeyReading>();
-    for (const [database, its] of byDatabase(keys)) {
-      for (let from = 0; from < its.length; from += BATCH) {
-        const batch = its.slice(from, from + BATCH);
-        const read = await this.#readBatch(database, batch);
-        for (const [at, reading] of read.entries()) readings.set(batch[at] ?? reading, reading);
-      }
+    for (const [database, batch] of batchesByDatabase(keys, BATCH)) {
+      const read = await this.#readBatch(database, batch);
+      for (const [at, reading] of read.entries()) readings.set(batch[at] ?? reading, reading);
     }
     return keys.flatMap((key) => readings.get(key) ?? []);
   }

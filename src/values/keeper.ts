@@ -5,9 +5,15 @@
  */
 import type { Clock } from '../clock.js';
 import { messageOf } from '../errors.js';
-import type { KeyValue, LookedUp, RouteValues, ValueOmission } from '../key-value.js';
+import type {
+  KeyValue,
+  LookedUp,
+  RouteValues,
+  ValueOmission,
+  ValuesByRoute,
+} from '../key-value.js';
 import { fillKey } from '../path-template.js';
-import { matchRoute } from '../routing.js';
+import { asksForValues, matchRoute } from '../routing.js';
 import type { Keyspace } from '../source/keyspace.js';
 import type {
   ClaimedKey,
@@ -47,9 +53,6 @@ export interface ValueKeeperParts {
 /** What values are read with. */
 export type ReadableKeys = Pick<Keyspace, 'ask' | 'nowMs' | 'read' | 'deadlineSlackMs'>;
 
-/** By the name of the route. */
-export type ValuesByRoute = ReadonlyMap<string, RouteValues>;
-
 /** A value that a webhook is to carry, and what it is of. */
 interface LookupOf {
   readonly expiration: Expiration;
@@ -75,7 +78,7 @@ export class ValueKeeper {
     this.#parts = parts;
     this.#including = parts.routes.filter(({ includesValue }) => includesValue);
     this.#lookingUp = parts.routes.filter(({ lookup }) => lookup !== null);
-    this.#asking = [...this.#including, ...this.#lookingUp];
+    this.#asking = parts.routes.filter(asksForValues);
     const bytesMax = Math.max(1, ...this.#asking.map(({ valueBytesMax }) => valueBytesMax));
     this.countMax = countAtOnce(bytesMax);
     const read = (batch: readonly Deadline[], isDue: boolean) => this.#read(batch, isDue);
@@ -136,8 +139,7 @@ export class ValueKeeper {
     const kept = new Map(included.map((one, at) => [one, found[at] ?? null]));
     const lookups = await this.#lookUp(expirations);
     for (const [at, expiration] of expirations.entries()) {
-      for (const route of this.#parts.routes) {
-        if (!route.includesValue && route.lookup === null) continue;
+      for (const route of this.#asking) {
         if (matchRoute(route, expiration.key) === null) continue;
         const value = route.includesValue ? valueBefore(expiration, route, kept) : null;
         const lookup = lookups.get(expiration)?.get(route) ?? null;

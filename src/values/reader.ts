@@ -1,5 +1,5 @@
 /** Reads the values of keys, many in two round trips: of which type each is, and then what it holds. */
-import { byDatabase } from '../key-name.js';
+import { batchesByDatabase } from '../key-name.js';
 import type { ValueOmission } from '../key-value.js';
 import type { Keyspace } from '../source/keyspace.js';
 import type { KeyInDatabase } from '../vocabulary.js';
@@ -42,12 +42,9 @@ export async function readValues(
 ): Promise<readonly SizedValue[]> {
   const values = new Map<WantedValue, SizedValue>();
   const atOnce = countAtOnce(Math.max(1, ...wanted.map(({ bytesMax }) => bytesMax)));
-  for (const [database, its] of byDatabase(wanted)) {
-    for (let from = 0; from < its.length; from += atOnce) {
-      const batch = its.slice(from, from + atOnce);
-      const read = await readBatch(keyspace, database, batch, onRefused);
-      for (const [at, one] of batch.entries()) values.set(one, read[at] ?? omitted('gone', null));
-    }
+  for (const [database, batch] of batchesByDatabase(wanted, atOnce)) {
+    const read = await readBatch(keyspace, database, batch, onRefused);
+    for (const [at, one] of batch.entries()) values.set(one, read[at] ?? omitted('gone', null));
   }
   return wanted.map((one) => values.get(one) ?? omitted('gone', null));
 }

@@ -1,6 +1,6 @@
 /** The values that were read, at rest in Redis, shared by all replicas: see state/format.ts. */
 
-import { byDatabase } from '../key-name.js';
+import { batchesByDatabase } from '../key-name.js';
 import type { Json, ValueOmission } from '../key-value.js';
 import { deadlineKeys, valueKeys, watchKey } from '../state/format.js';
 import { type Lease, tokenOf } from '../state/lease.js';
@@ -58,7 +58,7 @@ export class RedisValues implements Values {
   }
 
   async keep(values: readonly ValueToKeep[]): Promise<void> {
-    for (const [database, batch] of batches(values)) {
+    for (const [database, batch] of batchesByDatabase(values, AT_ONCE)) {
       await this.#run(
         'valuesKeep',
         this.#ownKeys(database),
@@ -69,7 +69,7 @@ export class RedisValues implements Values {
 
   async lacking(deadlines: readonly Deadline[]): Promise<readonly Deadline[]> {
     const lacking: Deadline[] = [];
-    for (const [database, batch] of batches(deadlines)) {
+    for (const [database, batch] of batchesByDatabase(deadlines, AT_ONCE)) {
       const { redis, prefix } = this.#state;
       const keys = batch.map(({ key }) => key);
       const scores = await this.#state.run('track', () =>
@@ -85,7 +85,7 @@ export class RedisValues implements Values {
 
   async of(keys: readonly KeyInDatabase[]): Promise<readonly (KeptValue | null)[]> {
     const kept = new Map<KeyInDatabase, KeptValue>();
-    for (const [database, batch] of batches(keys)) {
+    for (const [database, batch] of batchesByDatabase(keys, AT_ONCE)) {
       const { redis, prefix } = this.#state;
       const texts = await this.#state.run('track', () =>
         redis.hmgetBuffer(valueKeys(prefix, database).read, ...batch.map(({ key }) => key)),
@@ -99,7 +99,7 @@ export class RedisValues implements Values {
   }
 
   async forget(keys: readonly ValueToForget[]): Promise<void> {
-    for (const [database, batch] of batches(keys)) {
+    for (const [database, batch] of batchesByDatabase(keys, AT_ONCE)) {
       await this.#run(
         'valuesForget',
         this.#ownKeys(database),
@@ -139,15 +139,5 @@ export class RedisValues implements Values {
   #ownKeys(database: number): string[] {
     const { read, deadlines } = valueKeys(this.#state.prefix, database);
     return [read, deadlines];
-  }
-}
-
-function* batches<Key extends KeyInDatabase>(
-  keys: readonly Key[],
-): Generator<readonly [database: number, batch: readonly Key[]]> {
-  for (const [database, its] of byDatabase(keys)) {
-    for (let from = 0; from < its.length; from += AT_ONCE) {
-      yield [database, its.slice(from, from + AT_ONCE)];
-    }
   }
 }

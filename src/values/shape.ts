@@ -5,6 +5,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import type { Json, KeyValue, ValueOmission } from '../key-value.js';
+import { textOf } from '../printable.js';
 
 /** Of a hash, list, set, sorted set or stream: what has more belongs into the receiver's own store. */
 export const ELEMENTS_MAX = 1_000;
@@ -41,7 +42,7 @@ function listOf(reply: Reply): readonly Reply[] {
   return Array.isArray(reply) ? (reply as readonly Reply[]) : [];
 }
 
-function textOf(reply: Reply | undefined): Buffer {
+function bytesOf(reply: Reply | undefined): Buffer {
   return Buffer.isBuffer(reply) ? reply : Buffer.from(String(reply ?? ''));
 }
 
@@ -49,8 +50,8 @@ function textOf(reply: Reply | undefined): Buffer {
 function pairsOf(reply: Reply): (readonly [Buffer, Buffer])[] {
   const flat = listOf(reply);
   return Array.from({ length: flat.length / 2 }, (_, n) => [
-    textOf(flat[2 * n]),
-    textOf(flat[2 * n + 1]),
+    bytesOf(flat[2 * n]),
+    bytesOf(flat[2 * n + 1]),
   ]);
 }
 
@@ -73,7 +74,7 @@ const SHAPES: Readonly<Record<string, Shape>> = {
   string: {
     command: (key, bytesMax) => ['GETRANGE', key, 0, bytesMax],
     countOf: one,
-    jsonOf: (reply, say) => say(textOf(reply)),
+    jsonOf: (reply, say) => say(bytesOf(reply)),
   },
   hash: {
     command: (key) => ['HRANDFIELD', key, ELEMENTS_MAX + 1, 'WITHVALUES'],
@@ -83,14 +84,14 @@ const SHAPES: Readonly<Record<string, Shape>> = {
   list: {
     command: (key) => ['LRANGE', key, 0, ELEMENTS_MAX],
     countOf: each,
-    jsonOf: (reply, say) => listOf(reply).map((item) => say(textOf(item))),
+    jsonOf: (reply, say) => listOf(reply).map((item) => say(bytesOf(item))),
   },
   set: {
     command: (key) => ['SRANDMEMBER', key, ELEMENTS_MAX + 1],
     countOf: each,
     jsonOf: (reply, say) =>
       listOf(reply)
-        .map(textOf)
+        .map(bytesOf)
         .sort(Buffer.compare)
         .map((member) => say(member)),
   },
@@ -106,14 +107,14 @@ const SHAPES: Readonly<Record<string, Shape>> = {
     jsonOf: (reply, say) =>
       listOf(reply).map((entry) => {
         const [id, fields] = listOf(entry);
-        return { id: textOf(id).toString(), fields: objectOf(fields ?? null, say) };
+        return { id: bytesOf(id).toString(), fields: objectOf(fields ?? null, say) };
       }),
   },
   // What the JSON module, a part of Redis from 8 on, calls its type.
   'ReJSON-RL': {
     command: (key) => ['JSON.GET', key],
     countOf: one,
-    jsonOf: (reply, say) => JSON.parse(say(textOf(reply))) as Json,
+    jsonOf: (reply, say) => JSON.parse(say(bytesOf(reply))) as Json,
   },
 };
 
@@ -144,8 +145,6 @@ export function commandFor(
   return shape.command(key, bytesMax);
 }
 
-const lossyDecoder = new TextDecoder('utf-8', { ignoreBOM: true });
-
 /** What was answered to the command for a value of this type. */
 export function valueFrom(
   reply: unknown,
@@ -165,7 +164,7 @@ export function valueFrom(
   const value = shape.jsonOf(answer, (text) => {
     bytes += text.length;
     isExact &&= isUtf8(text);
-    return lossyDecoder.decode(text);
+    return textOf(text);
   });
   if (bytes > bytesMax) return omitted('too_large', readAtMs);
   const base64 = isExact ? null : shape.jsonOf(answer, (text) => text.toString('base64'));

@@ -4,10 +4,11 @@ import { describe, expect, it } from 'vitest';
 import type { BodyFormat, TemplateContentType } from '../../src/body-format.js';
 import { compileTemplate } from '../../src/body-template.js';
 import { buildDeliveries } from '../../src/capture/build.js';
-import { NO_VALUES, textOf } from '../../src/capture/told.js';
+import { NO_VALUES } from '../../src/capture/told.js';
 import { buildRequest } from '../../src/delivery/request.js';
 import type { Json, RouteValues } from '../../src/key-value.js';
 import { compilePattern } from '../../src/match.js';
+import { textOf } from '../../src/printable.js';
 import type { Route } from '../../src/vocabulary.js';
 import { anEndpoint, anExpiration, aRoute } from '../support/domain.js';
 

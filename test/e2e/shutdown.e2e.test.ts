@@ -12,13 +12,24 @@ const shared = sharedRedis();
 const expire = (...keys: string[]) =>
   Promise.all(keys.map((key) => shared.client.set(key, '', 'PX', 10)));
 
+/** A receiver that answers when it is told to. */
+async function waitingReceiver() {
+  const receiver = await TestReceiver.start();
+  let answer = () => {};
+  receiver.respond = (_, response) => {
+    answer = () => response.writeHead(204).end();
+  };
+  return {
+    receiver,
+    answer: () => answer(),
+    [Symbol.asyncDispose]: () => receiver[Symbol.asyncDispose](),
+  };
+}
+
 describe('SIGTERM', () => {
   it('lets an attempt under way end, takes no new expirations, and exits 0', async () => {
-    await using receiver = await TestReceiver.start();
-    let answer = () => {};
-    receiver.respond = (_, response) => {
-      answer = () => response.writeHead(204).end();
-    };
+    await using waiting = await waitingReceiver();
+    const { receiver } = waiting;
     await using relay = await RelayProcess.start(simpleFile(shared.server.url, receiver.url));
     await expire('slow');
     await eventually('the attempt', () => receiver.requests.length === 1);
@@ -28,7 +39,7 @@ describe('SIGTERM', () => {
     expect((await relay.get('/livez')).status).toBe(200);
     await expire('too-late');
     expect(relay.running).toBe(true);
-    answer();
+    waiting.answer();
     expect(await relay.exited).toEqual({ code: 0, signal: null });
     expect(relay.logs('attempt')).toMatchObject([{ key: 'slow', outcome: 'accepted' }]);
     expect(relay.logs('stopped')).toMatchObject([{ undelivered: 0 }]);
@@ -127,11 +138,8 @@ describe('SIGTERM', () => {
 
 describe('SIGHUP', () => {
   it('cuts nothing off when it comes twice', async () => {
-    await using receiver = await TestReceiver.start();
-    let answer = () => {};
-    receiver.respond = (_, response) => {
-      answer = () => response.writeHead(204).end();
-    };
+    await using waiting = await waitingReceiver();
+    const { receiver } = waiting;
     await using relay = await RelayProcess.start(simpleFile(shared.server.url, receiver.url));
     await expire('hung-up');
     await eventually('the attempt', () => receiver.requests.length === 1);
@@ -139,7 +147,7 @@ describe('SIGHUP', () => {
     await relay.logged('stopping');
     relay.kill('SIGHUP');
     await eventually('not ready', async () => (await relay.get('/readyz')).status === 503);
-    answer();
+    waiting.answer();
     expect(await relay.exited).toEqual({ code: 0, signal: null });
     expect(relay.logs('attempt')).toMatchObject([{ key: 'hung-up', outcome: 'accepted' }]);
   });
