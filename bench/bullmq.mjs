@@ -13,6 +13,7 @@ const AT_ONCE = 1_000;
  * @property {number} redisPort
  * @property {string} receiverUrl
  * @property {number} concurrency
+ * @property {string} [client] of webhookSender
  */
 
 /** @typedef {{ id: string, data: { key: string, path: string } }} Job */
@@ -25,9 +26,9 @@ function connectionTo(port) {
 }
 
 /** @param {WorkerOptions} options */
-async function work({ redisPort, receiverUrl, concurrency }) {
+async function work({ redisPort, receiverUrl, concurrency, client }) {
   const { Worker } = await compared('bullmq');
-  const sender = webhookSender(receiverUrl, concurrency);
+  const sender = webhookSender(receiverUrl, concurrency, client);
   const worker = new Worker(
     QUEUE,
     (/** @type {Job} */ { id, data: { key, path } }) =>

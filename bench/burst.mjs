@@ -1,7 +1,8 @@
 /**
  * How fast the webhooks of keys go that are due in the same millisecond: the relay, and BullMQ with
- * delayed jobs that are due so, with a worker that sends a signed POST for each, at several
- * concurrencies, the best of which counts. Alternating, on servers of their own, to one receiver.
+ * delayed jobs that are due so, with a worker that sends a signed POST for each: by `fetch` with a time
+ * limit, as most would write it, and by the fastest client that we have found, which has none. Each at
+ * several concurrencies, the best of which counts. Alternating, on servers of their own, to one receiver.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
@@ -15,6 +16,8 @@ import { shopFile, startRelay } from './relay.mjs';
 import { SECRET } from './webhook.mjs';
 
 const BULLMQ_CONCURRENCIES = [32, 100, 300];
+/** See webhook.mjs. */
+const BULLMQ_CLIENTS = ['fetch', 'pool'];
 
 /** From the beginning of the writing to the deadline: at least this, and more for many. */
 const LEAD_MS = 2_000;
@@ -30,12 +33,9 @@ const WRITTEN_PER_MS = 5;
  * @typedef {import('../scripts/redis-server.mjs').RunningRedis} RunningRedis
  */
 
-/**
- * @param {RunningRedis} server
- * @param {string} url of the receiver
- * @param {number} concurrency
- * @returns {Promise<Side>}
- */
+/** @typedef {(server: RunningRedis, receiverUrl: string, concurrency: number) => Promise<Side>} StartSide */
+
+/** @type {StartSide} */
 async function relaySide(server, url, concurrency) {
   const relay = await startRelay(shopFile(server.url, { url, secrets: [SECRET], concurrency }));
   await relay.ready();
@@ -53,13 +53,12 @@ async function relaySide(server, url, concurrency) {
 }
 
 /**
- * @param {RunningRedis} server
- * @param {string} receiverUrl
- * @param {number} concurrency
- * @returns {Promise<Side>}
+ * @param {string} client
+ * @returns {StartSide}
  */
-async function bullMqSide(server, receiverUrl, concurrency) {
-  const bullMq = await startBullMq({ redisPort: server.port, receiverUrl, concurrency });
+const bullMqSide = (client) => async (server, receiverUrl, concurrency) => {
+  const redisPort = server.port;
+  const bullMq = await startBullMq({ redisPort, receiverUrl, concurrency, client });
   return {
     pid: bullMq.pid,
     add: (count, deadlineMs) =>
@@ -69,7 +68,7 @@ async function bullMqSide(server, receiverUrl, concurrency) {
       ),
     stop: bullMq.stop,
   };
-}
+};
 
 /**
  * Again with a later deadline when a busy machine takes too long to write all before it.
@@ -100,7 +99,7 @@ export async function burst([keys = '20000', rounds = '3', concurrency = '100'])
   const count = Number(keys);
   const receiver = await startReceiver();
   /** A burst that is not counted goes ahead, for code is still being compiled then. */
-  const measured = async (/** @type {typeof relaySide} */ start, /** @type {number} */ lanes) => {
+  const measured = async (/** @type {StartSide} */ start, /** @type {number} */ lanes) => {
     const server = await startRedis();
     const side = await start(server, receiver.url, lanes);
     await oneBurst(side, receiver, count, async () => undefined);
@@ -116,22 +115,24 @@ export async function burst([keys = '20000', rounds = '3', concurrency = '100'])
     return { perSecond, cpu };
   };
 
-  /** @type {number[]} */
-  const ratios = [];
+  /** By client, the relay's rate in relation to BullMQ's best; one for each round. */
+  const ratios = new Map(BULLMQ_CLIENTS.map((client) => [client, /** @type {number[]} */ ([])]));
   process.stdout.write(`${count} due in the same millisecond; CPU in µs per webhook\n`);
   for (let round = 1; round <= Number(rounds); round += 1) {
     const relay = await measured(relaySide, Number(concurrency));
     say(`relay, concurrency ${concurrency}`, relay);
-    let best = 0;
-    for (const lanes of BULLMQ_CONCURRENCIES) {
-      const bullMq = await measured(bullMqSide, lanes);
-      say(`bullmq, concurrency ${lanes}`, bullMq);
-      best = Math.max(best, bullMq.perSecond);
+    for (const [client, its] of ratios) {
+      let best = 0;
+      for (const lanes of BULLMQ_CONCURRENCIES) {
+        const bullMq = await measured(bullMqSide(client), lanes);
+        say(`bullmq by ${client}, concurrency ${lanes}`, bullMq);
+        best = Math.max(best, bullMq.perSecond);
+      }
+      its.push(relay.perSecond / best);
+      sayRatio(`round ${round}`, client, relay.perSecond / best);
     }
-    ratios.push(relay.perSecond / best);
-    process.stdout.write(`round ${round}: ${ratios.at(-1)?.toFixed(2)} × BullMQ's best\n`);
   }
-  process.stdout.write(`median: ${median(ratios).toFixed(2)} × BullMQ's best\n`);
+  for (const [client, its] of ratios) sayRatio('median', client, median(its));
   await receiver.stop();
 }
 
@@ -140,5 +141,14 @@ export async function burst([keys = '20000', rounds = '3', concurrency = '100'])
  * @param {{ perSecond: number, cpu: string }} measured
  */
 function say(name, { perSecond, cpu }) {
-  process.stdout.write(`  ${name.padEnd(24)} ${Math.round(perSecond)}/s (CPU: ${cpu})\n`);
+  process.stdout.write(`  ${name.padEnd(34)} ${Math.round(perSecond)}/s (CPU: ${cpu})\n`);
+}
+
+/**
+ * @param {string} what
+ * @param {string} client
+ * @param {number} ratio
+ */
+function sayRatio(what, client, ratio) {
+  process.stdout.write(`${what}: ${ratio.toFixed(2)} × BullMQ's best by ${client}\n`);
 }
