@@ -1,6 +1,7 @@
 /**
  * Chaos for as long as you like: `npm run test:chaos -- --minutes 5 --seed 7`. The seed of a run that
- * failed repeats its choices, though not its timing to the millisecond.
+ * failed repeats its choices, though not its timing to the millisecond. `--only "lose replies"` does
+ * only what has that in its name, again and again.
  */
 import { spawnSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';
@@ -11,17 +12,21 @@ import { parseArgs } from 'node:util';
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const VITEST = join(ROOT, 'node_modules/vitest/vitest.mjs');
 
-const USAGE = 'usage: npm run test:chaos -- [--minutes 5] [--seed 7]';
+const USAGE = 'usage: npm run test:chaos -- [--minutes 5] [--seed 7] [--only NAME]';
 
-/** @returns {{ minutes: number, seed: number } | null} null when it is used in a wrong way */
+/** @returns {{ minutes: number, seed: number, only: string } | null} null when it is used in a wrong way */
 function optionsOf() {
   try {
     const { values } = parseArgs({
-      options: { minutes: { type: 'string' }, seed: { type: 'string' } },
+      options: {
+        minutes: { type: 'string' },
+        seed: { type: 'string' },
+        only: { type: 'string', default: '' },
+      },
     });
     const minutes = Number(values.minutes ?? 5);
     const seed = Number(values.seed ?? randomInt(1_000_000));
-    return minutes >= 0 && Number.isSafeInteger(seed) ? { minutes, seed } : null;
+    return minutes >= 0 && Number.isSafeInteger(seed) ? { minutes, seed, only: values.only } : null;
   } catch {
     return null;
   }
@@ -36,6 +41,7 @@ if (options === null) {
     ...process.env,
     CHAOS_MINUTES: String(options.minutes),
     CHAOS_SEED: String(options.seed),
+    CHAOS_ONLY: options.only,
   };
   const args = [VITEST, 'run', '--config', 'vitest.chaos.config.ts'];
   process.exitCode =

@@ -6,6 +6,7 @@
  *   {expiry-relay}:format                           string  the version of all the others
  *   {expiry-relay}:marker                           string  in every watched database
  *   {expiry-relay}:1:watch                          string  token of the replica that captures
+ *   {expiry-relay}:1:standbys                       hash    name of one that could go on → since when:when it last looked
  *   {expiry-relay}:1:claimed                        zset    <database>:<key>, by when its expiration was detected
  *   {expiry-relay}:1:endpoints                      zset    name, by when a running replica had it
  *   {expiry-relay}:1:deadlines:<database>:tracked   zset    key, by deadline
@@ -96,6 +97,11 @@ export function markerKey(prefix: string): string {
 /** The key that says which replica captures. */
 export function watchKey(prefix: string): string {
   return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:watch`;
+}
+
+/** The key of the replicas that listen beside the one that captures. */
+export function standbysKey(prefix: string): string {
+  return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:standbys`;
 }
 
 /** The key of the expirations that were claimed in the last seconds. */

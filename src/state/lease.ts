@@ -6,9 +6,9 @@
 import { Bell } from '../bell.js';
 import { type Clock, untilAborted } from '../clock.js';
 import { FencedError } from '../errors.js';
-import { DEAD_AFTER_MS, replicasKey, watchKey } from './format.js';
+import { standbysKey, watchKey } from './format.js';
 import { ignoreTrouble, type RedisState } from './redis-state.js';
-import { defineScripts, type Scripts } from './scripts.js';
+import { defineScripts, NOW, type Scripts } from './scripts.js';
 
 /** A holder that is not heard of for so long has lost it. */
 const LEASE_MS = 1_500;
@@ -17,35 +17,49 @@ const LEASE_MS = 1_500;
 const LOOK_EVERY_MS = 500;
 
 /**
- * A replica that could capture only since then leaves a free lease to the others for a while, if
- * there are any: they have heard what happened since the last holder died, and look within half a
- * second. So has this one, if the holder was alive after that.
+ * A free lease is left to whoever has been able to capture for longer, if there is such a replica: it
+ * has heard what one that came later may have missed, and the last holder may not have written down.
+ * Not so by one that has been there for as long as a standby remembers: nobody has heard more.
  */
-const NEW_FOR_MS = 4_000;
-const LEFT_TO_OTHERS_MS = 600;
+const REMEMBERS_ALL_AFTER_MS = 10_000;
+
+/** Those who came within so short a time of each other have heard the same. */
+const TOGETHER_MS = 100;
+
+/** One that has not looked for so long is no more. */
+const GONE_AFTER_MS = 1_000;
 
 /** What HOLD says, unless it is somebody else's: then, for how many milliseconds more. */
 const HELD = -1;
-const FREE = -2;
+const LEFT = -2;
 
 /**
- * KEYS: watch, replicas. ARGV: token, milliseconds, the replica's name, whether it takes a free lease
- * before others. Its first write is one that Redis allows at maxmemory.
+ * KEYS: watch, standbys. ARGV: token, milliseconds, the replica's name, for how many milliseconds it could
+ * have captured, 1 if it leaves a free lease to one that could for longer. The first write of each way
+ * is one that Redis allows at maxmemory.
  */
-const HOLD = `local holder = redis.call('GET', KEYS[1])
+const HOLD = `${NOW}
+local function stand_by(reply)
+  redis.call('HDEL', KEYS[2], ARGV[3])
+  redis.call('HSET', KEYS[2], ARGV[3], string.format('%d:%d', now() - ARGV[4], now()))
+  return reply
+end
+local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then
   local left = redis.call('PTTL', KEYS[1])
-  return left < 0 and ${LOOK_EVERY_MS} or left
+  return stand_by(left < 0 and ${LOOK_EVERY_MS} or left)
 end
-if not holder and ARGV[4] == '0' then
-  local time = redis.call('TIME')
-  local heard = time[1] * 1000 - ${DEAD_AFTER_MS}
-  for _, replica in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], heard, '+inf')) do
-    if replica ~= ARGV[3] then return ${FREE} end
+if not holder and ARGV[5] == '1' then
+  local standbys = redis.call('HGETALL', KEYS[2])
+  for i = 1, #standbys, 2 do
+    local since, looked = string.match(standbys[i + 1], '^(%d+):(%d+)$')
+    local is_there = standbys[i] ~= ARGV[3] and now() - looked < ${GONE_AFTER_MS}
+    if is_there and since + ${TOGETHER_MS} < now() - ARGV[4] then return stand_by(${LEFT}) end
   end
 end
 redis.call('DEL', KEYS[1])
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+if not holder then redis.call('DEL', KEYS[2]) end
 return ${HELD}`;
 
 /** KEYS: watch. ARGV: token. */
@@ -101,10 +115,6 @@ export class RedisLease implements Lease {
   #terms = 0;
   #isWanted = false;
   #wantedAtMs = 0;
-  /** Whether somebody held it, alive, while this replica could have captured. */
-  #hasMetHolder = false;
-  /** Since when it has been seen to be free, and was left to others. */
-  #freeAtMs: number | null = null;
   /** When it is to be looked at again at the latest. */
   #lookInMs = LOOK_EVERY_MS;
   #loop: Promise<void> = Promise.resolve();
@@ -127,8 +137,6 @@ export class RedisLease implements Lease {
   want(isWanted: boolean): void {
     if (isWanted && !this.#isWanted) this.#wantedAtMs = this.#clock.monotonicMs();
     this.#isWanted = isWanted;
-    this.#hasMetHolder = false;
-    this.#freeAtMs = null;
     this.#wake.ring();
   }
 
@@ -160,31 +168,19 @@ export class RedisLease implements Lease {
     const held = this.#token;
     if (held === null) this.#terms += 1;
     const token = held ?? `${this.#replica}:${this.#terms}`;
-    const key = watchKey(this.#state.prefix);
+    const keys = [watchKey(this.#state.prefix), standbysKey(this.#state.prefix)];
+    const forMs = Math.round(this.#clock.monotonicMs() - this.#wantedAtMs);
+    const leaves = held === null && forMs < REMEMBERS_ALL_AFTER_MS;
     const reply = await this.#state.run('watch', () =>
-      this.#scripts.leaseHold(
-        [key, replicasKey(this.#state.prefix)],
-        [token, LEASE_MS, this.#replica, this.#isFirst(held) ? 1 : 0],
-      ),
+      this.#scripts.leaseHold(keys, [token, LEASE_MS, this.#replica, forMs, leaves ? 1 : 0]),
     );
-    this.#freeAtMs = reply === FREE ? (this.#freeAtMs ?? this.#clock.monotonicMs()) : null;
     if (reply !== HELD) {
-      const othersForMs = Number(reply);
-      this.#lookInMs =
-        reply === FREE ? LEFT_TO_OTHERS_MS : Math.min(othersForMs + 1, LOOK_EVERY_MS);
-      const renewedAtMs = this.#clock.monotonicMs() + othersForMs - LEASE_MS;
-      if (reply !== FREE && renewedAtMs >= this.#wantedAtMs) this.#hasMetHolder = true;
+      // It may be over before the next look.
+      if (reply !== LEFT) this.#lookInMs = Math.min(Number(reply) + 1, LOOK_EVERY_MS);
       return this.#lose();
     }
     this.#token = token;
     if (held === null) this.#bell.ring();
-  }
-
-  #isFirst(held: string | null): boolean {
-    const nowMs = this.#clock.monotonicMs();
-    if (held !== null || this.#hasMetHolder) return true;
-    if (nowMs - this.#wantedAtMs >= NEW_FOR_MS) return true;
-    return this.#freeAtMs !== null && nowMs - this.#freeAtMs >= LEFT_TO_OTHERS_MS;
   }
 
   async #letGo(): Promise<void> {

@@ -4,6 +4,13 @@
  */
 import type { Redis } from 'ioredis';
 
+/** Lua: milliseconds by the clock of this Redis. */
+export const NOW = `local function now()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+`;
+
 /**
  * Lua: only the replica that watches goes on. `token` is empty where nobody else is there. Where nobody
  * watches, the lease has ended while Redis was away, and is taken again soon: the caller tries again.

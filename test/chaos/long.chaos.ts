@@ -1,10 +1,11 @@
 /** The same as test/e2e/chaos.e2e.test.ts, for as long as it is told: see scripts/test-chaos.mjs. */
 import { expect, it } from 'vitest';
-import { LONG_DECK } from './actions.js';
+import { LONG_DECK, nameOf } from './actions.js';
 import { runChaos } from './run.js';
 
 const seed = Number(process.env.CHAOS_SEED);
 const durationMsMin = Number(process.env.CHAOS_MINUTES) * 60_000;
+const deck = LONG_DECK.filter((action) => nameOf(action).includes(process.env.CHAOS_ONLY ?? ''));
 
 /** A whole deck, the last deadlines, and the replicas coming to rest. */
 const MORE_MS_MAX = 10 * 60_000;
@@ -12,9 +13,10 @@ const MORE_MS_MAX = 10 * 60_000;
 it(
   `three replicas keep their promises through chaos, seed ${seed}`,
   async () => {
+    expect(deck, 'actions of that name').not.toEqual([]);
     const { violations } = await runChaos({
       seed,
-      deck: LONG_DECK,
+      deck,
       durationMsMin,
       calmMsMax: 4_000,
       keysPerS: 150,

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../src/clock.js';
-import { replicasKey, watchKey } from '../../src/state/format.js';
+import { standbysKey, watchKey } from '../../src/state/format.js';
 import { RedisLease } from '../../src/state/lease.js';
 import { eventually } from '../support/eventually.js';
 import { openState } from '../support/redis-state.js';
@@ -84,21 +84,44 @@ describe('the lease', () => {
     expect(Date.now() - askedAtMs).toBeLessThan(3_000);
   });
 
-  it('is left to those who have listened for a while, by one who has just come', async () => {
-    const { leases, key, prefix } = await replicas('one', 'veteran', 'newcomer');
-    const [one, veteran, newcomer] = leases;
+  it('is left to the one that has listened for longest, by those who came later', async () => {
+    const { leases, key } = await replicas('one', 'first', 'second', 'third');
+    const [one, first, second, third] = leases;
     await holds(one);
-    veteran?.want(true);
-    veteran?.start();
-    await sleep(4_100);
-    await shared.client.zadd(replicasKey(prefix), Date.now(), 'veteran');
+    for (const next of [first, second, third]) {
+      next?.want(true);
+      next?.start();
+      await sleep(450);
+    }
+    // The holder was alive since all of them came: that does not say what it has heard.
     one?.state.close();
     await shared.client.del(key);
-    newcomer?.want(true);
-    newcomer?.start();
-    await Promise.race([veteran?.taken(never), newcomer?.taken(never)]);
-    expect(newcomer?.token).toBeNull();
-    expect(veteran?.token).not.toBeNull();
+    await Promise.race([first, second, third].map((each) => each?.taken(never)));
+    expect([second?.token, third?.token]).toEqual([null, null]);
+    expect(first?.token).not.toBeNull();
+  });
+
+  it('is taken at once by one that remembers as much as any other', async () => {
+    const { leases, prefix } = await replicas('veteran');
+    const [veteran] = leases;
+    veteran?.want(true);
+    await sleep(10_100);
+    const foreverMs = Date.now() - 60_000;
+    await shared.client.hset(standbysKey(prefix), 'older', `${foreverMs}:${Date.now()}`);
+    const askedAtMs = Date.now();
+    veteran?.start();
+    await veteran?.taken(never);
+    expect(Date.now() - askedAtMs).toBeLessThan(300);
+  }, 20_000);
+
+  it('is not left to one that has died since', async () => {
+    const { leases, prefix } = await replicas('newcomer');
+    const nowMs = Date.now();
+    await shared.client.hset(standbysKey(prefix), 'dead', `${nowMs - 5_000}:${nowMs}`);
+    await holds(leases[0]);
+    expect(Date.now() - nowMs).toBeGreaterThanOrEqual(900);
+    expect(Date.now() - nowMs).toBeLessThan(2_000);
+    expect(await shared.client.exists(standbysKey(prefix))).toBe(0);
   });
 
   it('passes on within three seconds when its holder dies, under another token', async () => {
@@ -115,9 +138,7 @@ describe('the lease', () => {
   });
 
   it('is taken as soon as the time of a holder that died is over, not at the next look', async () => {
-    const { leases, key, prefix } = await replicas('newcomer');
-    await shared.client.zadd(replicasKey(prefix), Date.now(), 'veteran');
-    // Its life is so long that the newcomer has listened since before the holder was last heard of.
+    const { leases, key } = await replicas('heir');
     await shared.client.set(key, 'dead:1', 'PX', 2_100);
     const setAtMs = Date.now();
     await holds(leases[0]);

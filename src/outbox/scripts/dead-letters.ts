@@ -1,5 +1,6 @@
 /** What an operator, or time, does with dead letters. */
-import { NOW, READY } from './fragments.js';
+import { NOW } from '../../state/scripts.js';
+import { READY } from './fragments.js';
 
 /** KEYS: dead, dead-order, deliveries, ready, breaker. ARGV: id. 0: no such dead letter. */
 export const REPLAY = `${READY}

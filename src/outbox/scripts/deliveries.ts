@@ -1,8 +1,8 @@
 /** The life of a delivery, from enqueue to done or dead. */
 import { CLOCK_SLACK_MS } from '../../deadlines/deadlines.js';
 import { GROUP } from '../../state/format.js';
-import { FENCE } from '../../state/scripts.js';
-import { ALIVE, BREAK, BURY, KEEP_COUNT, NOW, READY, UNCLAIM } from './fragments.js';
+import { FENCE, NOW } from '../../state/scripts.js';
+import { ALIVE, BREAK, BURY, KEEP_COUNT, READY, UNCLAIM } from './fragments.js';
 
 /** For so long it is known that an expiration was claimed: longer than a standby remembers it. */
 const CLAIMED_KEPT_MS = 15_000;

@@ -3,13 +3,6 @@
 import { GROUP } from '../../state/format.js';
 import { BREAKER, PAUSE_MS_MAX } from '../breaker.js';
 
-/** Milliseconds by the clock of this Redis. */
-export const NOW = `local function now()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
-end
-`;
-
 /** `due` is nil for what becomes due at this moment. */
 export const READY = `local function make_ready(stream, id, attempts, due)
   if due then

@@ -1,6 +1,7 @@
 /** Replicas that come and go: who lives, and what the dead have left behind. */
 import { DEAD_AFTER_MS, GROUP } from '../../state/format.js';
-import { ALIVE, BURY, NOW, READY, UNCLAIM } from './fragments.js';
+import { NOW } from '../../state/scripts.js';
+import { ALIVE, BURY, READY, UNCLAIM } from './fragments.js';
 
 /** Replicas that were last heard of so long ago are not even listed any more. */
 const LISTED_MS = 3_600_000;
