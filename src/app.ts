@@ -113,7 +113,7 @@ async function start(wiring: Wiring): Promise<void> {
     () => capture.queued,
     () => deadlines.count(),
   );
-  const forgetValues = values === null ? (database: number) => kept.forgetAll(database) : null;
+  const forgetValues = (database: number) => kept.forgetAll(database);
   const watch = createWatch(wiring, { deadlines, tracker, values, forgetValues, capture });
   const standby = startStandby(wiring, { watch, lease, deadlines, capture });
   // At the same time: what expires while the state is away at the start is captured as well.

@@ -3,20 +3,17 @@ import type { Logger } from 'pino';
 import type { Clock } from '../clock.js';
 import type { ValueOmission } from '../key-value.js';
 import type { Metrics } from '../metrics.js';
-
-/** A refusal is about every key alike: it is said once in a while. */
-const SAY_EVERY_MS = 60_000;
+import { Seldom } from './seldom.js';
 
 export class ValueEvents {
   readonly #log: Logger;
   readonly #metrics: Metrics;
-  readonly #clock: Clock;
-  readonly #saidAtMs = new Map<string, number>();
+  readonly #seldom: Seldom;
 
   constructor(log: Logger, metrics: Metrics, clock: Clock) {
     this.#log = log;
     this.#metrics = metrics;
-    this.#clock = clock;
+    this.#seldom = new Seldom(clock);
   }
 
   unreadable(refusal: string): void {
@@ -36,11 +33,8 @@ export class ValueEvents {
     this.#metrics.valuesOmitted.inc({ route, why });
   }
 
+  /** It is about every key alike. */
   #say(event: string, error: string, text: string): void {
-    const nowMs = this.#clock.monotonicMs();
-    const lastMs = this.#saidAtMs.get(event) ?? Number.NEGATIVE_INFINITY;
-    if (nowMs - lastMs < SAY_EVERY_MS) return;
-    this.#saidAtMs.set(event, nowMs);
-    this.#log.warn({ event, error }, text);
+    this.#seldom.say(event, () => this.#log.warn({ event, error }, text));
   }
 }

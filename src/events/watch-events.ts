@@ -2,21 +2,17 @@
 import type { Logger } from 'pino';
 import type { Clock } from '../clock.js';
 import type { Metrics } from '../metrics.js';
-
-/** The same failure is said again after so long. */
-const SAY_EVERY_MS = 60_000;
+import { Seldom } from './seldom.js';
 
 export class WatchEvents {
   readonly #log: Logger;
   readonly #metrics: Metrics;
-  readonly #clock: Clock;
-  /** What failed, and when it was said. */
-  readonly #said = new Map<string, number>();
+  readonly #seldom: Seldom;
 
   constructor(log: Logger, metrics: Metrics, clock: Clock) {
     this.#log = log;
     this.#metrics = metrics;
-    this.#clock = clock;
+    this.#seldom = new Seldom(clock);
   }
 
   /** Whether this replica is the one that captures. */
@@ -49,15 +45,9 @@ export class WatchEvents {
     );
   }
 
-  /** It is tried again every second, and said every minute. */
+  /** It is tried again every second. */
   watchFailed(error: string): void {
-    const nowMs = this.#clock.monotonicMs();
-    for (const [said, atMs] of this.#said) if (nowMs - atMs > SAY_EVERY_MS) this.#said.delete(said);
-    if (this.#said.has(error)) return;
-    this.#said.set(error, nowMs);
-    this.#log.warn(
-      { event: 'watch_failed', error },
-      'deadlines could not be read or written; trying again',
-    );
+    const text = 'deadlines could not be read or written; trying again';
+    this.#seldom.say(error, () => this.#log.warn({ event: 'watch_failed', error }, text));
   }
 }

@@ -27,38 +27,35 @@ export function missingFlags(setting: string, needed: string = NEEDED_FLAGS): st
   return [...needed].filter((flag) => !present.includes(flag)).join('');
 }
 
-/** What the relay knows of the server's setting once it has done what it may. */
-export type NotificationState = 'on' | 'unknown';
-
 /**
  * With `manage`, adds what is missing and keeps the rest; with `require`, only looks. Rejects with
- * NotificationsOffError when something is missing and stays so. `unknown`: the server does not
- * show its setting (managed services block CONFIG), so only the canary can tell.
+ * NotificationsOffError when something is missing and stays so. Resolves with the setting as it is then;
+ * with null when the server does not show it (managed services block CONFIG), so only the canary can tell.
  */
 export async function ensureNotifications(
   redis: Redis,
   settings: RedisSettings,
   events: SourceEvents,
-): Promise<NotificationState> {
+): Promise<string | null> {
   const address = addressOf(settings);
   let setting: string;
   try {
     const reply = (await redis.config('GET', SETTING)) as string[];
-    if (reply[1] === undefined) return 'unknown';
+    if (reply[1] === undefined) return null;
     setting = reply[1];
   } catch (error) {
     if (redis.status !== 'ready') throw redisError(error, settings);
     events.notificationsUnreadable(address, error as Error);
-    return 'unknown';
+    return null;
   }
   const missing = missingFlags(setting, WANTED_FLAGS);
-  if (missing === '') return 'on';
+  if (missing === '') return setting;
   const wanted = setting + missing;
   const isEnough = missingFlags(setting) === '';
   if (settings.notifications === 'require') {
     if (isEnough) {
       events.notificationsPartial(address, setting, wanted);
-      return 'on';
+      return setting;
     }
     throw new NotificationsOffError(
       `Redis at ${address} does not publish expirations: expected ${SETTING} to contain ` +
@@ -72,7 +69,7 @@ export async function ensureNotifications(
     if (redis.status !== 'ready') throw redisError(error, settings);
     if (isEnough) {
       events.notificationsPartial(address, setting, wanted);
-      return 'on';
+      return setting;
     }
     throw new NotificationsOffError(
       `Redis at ${address} does not publish expirations and does not let the relay change that ` +
@@ -81,22 +78,23 @@ export async function ensureNotifications(
     );
   }
   events.notificationsChanged(address, setting, wanted);
-  return 'on';
+  return wanted;
 }
 
 /**
  * Looks at the setting until the session closes. Resolves with what is wrong once it lacks a class that
- * it had: what was told by that has been missed since. A server that does not show it is never wrong.
+ * it had: what was told by that has been missed since. `before` is what it was: null where the server
+ * does not show it, which is never wrong.
  */
 export async function notificationsLost(
   redis: Redis,
+  before: string | null,
   settings: RedisSettings,
   clock: Clock,
   closing: AbortSignal,
 ): Promise<RelayError> {
   const wanted = [...WANTED_FLAGS];
   const isIn = (setting: string) => (flag: string) => missingFlags(setting, flag) === '';
-  const before = await settingOf(redis);
   // Asked again, it would refuse again, and log it.
   if (before === null) await untilAborted(closing);
   for (let had = wanted.filter(isIn(before ?? '')); !closing.aborted; ) {

@@ -10,7 +10,7 @@ import type { SourceEvents } from '../events/source-events.js';
 import { addressOf } from '../redis-client.js';
 import type { RedisSettings } from '../vocabulary.js';
 import type { Canary } from './canary.js';
-import { NEEDED_FLAGS, type NotificationState } from './notifications.js';
+import { NEEDED_FLAGS } from './notifications.js';
 
 /** From one proof of all databases to the next. */
 const CANARY_EVERY_MS = 5_000;
@@ -34,15 +34,16 @@ export interface ProverParts {
 
 export class Prover {
   readonly #canary: Canary;
-  readonly #notifications: NotificationState;
+  /** The server's notify-keyspace-events; null when it does not show it. */
+  readonly #setting: string | null;
   readonly #parts: ProverParts;
   readonly #proofs: Map<number, Proof>;
   readonly #address: string;
   #provedAtMs: number;
 
-  constructor(canary: Canary, notifications: NotificationState, parts: ProverParts) {
+  constructor(canary: Canary, setting: string | null, parts: ProverParts) {
     this.#canary = canary;
-    this.#notifications = notifications;
+    this.#setting = setting;
     this.#parts = parts;
     this.#proofs = new Map(parts.settings.databases.map((database) => [database, NOT_TRIED]));
     this.#address = addressOf(parts.settings);
@@ -137,7 +138,7 @@ export class Prover {
 
   #lost(database: number): RelayError {
     const everProved = [...this.#proofs.values()].includes(PROVED);
-    if (this.#notifications === 'unknown' && !everProved) {
+    if (this.#setting === null && !everProved) {
       return new NotificationsOffError(
         `Redis at ${this.#address} does not publish expirations (a test key in database ` +
           `${database} expired unheard) and does not show its setting: set ` +

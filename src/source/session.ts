@@ -92,14 +92,14 @@ async function open(
   const commands = await connect(settings, 'commands', closing);
   await refuseReplica(commands, settings);
   await warnOfCluster(commands.redis, settings, events);
-  const notifications = await ensureNotifications(commands.redis, settings, events);
+  const setting = await ensureNotifications(commands.redis, settings, events);
   await askTime(commands, parts);
   const reading = await connectUntouching(settings, 'deadlines', closing);
   const sweeping = await connectUntouching(settings, 'sweep', closing);
   const subscriber = await connect(settings, 'subscriber', closing);
   const canary = new Canary(commands.redis, clock, parts.ownPrefix, chance.token());
   await subscribe(subscriber, canary, parts);
-  const prover = new Prover(canary, notifications, parts);
+  const prover = new Prover(canary, setting, parts);
   await Promise.race([prover.proveAll(closing), failure(commands), failure(subscriber)]);
   const ended = Promise.race([
     commands.ended,
@@ -107,7 +107,7 @@ async function open(
     prover.goOn(closing).catch((error: unknown) => redisErrorOf(error, settings)),
     reading.ended,
     sweeping.ended,
-    notificationsLost(commands.redis, settings, clock, closing),
+    notificationsLost(commands.redis, setting, settings, clock, closing),
     keepAlive(subscriber, clock, closing),
     keepTime(serverClock, commands, clock, closing),
   ]).finally(close);

@@ -165,10 +165,6 @@ export class ValueKeeper {
   }
 
   /** The database was emptied. */
-  async forgetAll(database: number): Promise<void> {
-    await this.#parts.values.forgetAll(database);
-  }
-
   async prune(database: number, serverNowMs: number): Promise<void> {
     await this.#parts.values.prune(database, Math.round(serverNowMs - LEFT_BEHIND_MS));
   }

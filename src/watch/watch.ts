@@ -21,8 +21,8 @@ const AGAIN_MS = 1_000;
 
 export interface WatchParts extends SweeperParts {
   readonly capture: Pick<Capture, 'expired' | 'noticed' | 'settled' | 'room'>;
-  /** Of a file that asks for values no longer; null where one does. */
-  readonly forgetValues: ((database: number) => Promise<void>) | null;
+  /** Whatever is kept of values, also by a file that asked for them once. */
+  readonly forgetValues: (database: number) => Promise<void>;
 }
 
 /** One stretch of listening. */
@@ -149,7 +149,7 @@ export class Watch {
     const { signal } = term.end;
     for (const database of this.#parts.databases) {
       await this.#forgetIfEmptied(term, database);
-      await this.#parts.forgetValues?.(database);
+      if (this.#parts.values === null) await this.#parts.forgetValues(database);
     }
     term.checked.abort();
     const attempt = new AbortController();
@@ -184,14 +184,14 @@ export class Watch {
     { session: { marker }, sweepNow }: Pick<Term, 'session' | 'sweepNow'>,
     database: number,
   ): Promise<boolean> {
-    const { deadlines, values, events } = this.#parts;
+    const { deadlines, forgetValues, events } = this.#parts;
     if (await marker.isThere(database)) {
       this.#marked.add(database);
       return false;
     }
     // Forgotten before the marker is there again: a crash between the two must not look like no flush.
     const forgotten = await deadlines.forget(database);
-    await values?.forgetAll(database);
+    await forgetValues(database);
     await marker.write(database);
     const isFirst = forgotten === 0 && !this.#marked.has(database);
     this.#marked.add(database);

@@ -164,7 +164,7 @@ export function aWatch(given: { databases?: readonly number[]; values?: ValueKee
     tracker,
     capture,
     values: given.values ?? null,
-    forgetValues: null,
+    forgetValues: async () => undefined,
     serverNowMs: () => clock.nowMs(),
     events: new WatchEvents(log, metrics, clock),
     clock,
