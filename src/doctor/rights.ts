@@ -100,8 +100,8 @@ const STATE: Needs = [
     '+@hash',
     'problem',
     [
-      ...[`HDEL ${KEY} f`, `HEXISTS ${KEY} f`, `HGET ${KEY} f`, `HLEN ${KEY}`, `HMGET ${KEY} f`],
-      ...[`HSET ${KEY} f v`, `HSETNX ${KEY} f v`],
+      ...[`HDEL ${KEY} f`, `HEXISTS ${KEY} f`, `HGET ${KEY} f`, `HGETALL ${KEY}`, `HLEN ${KEY}`],
+      ...[`HMGET ${KEY} f`, `HSET ${KEY} f v`, `HSETNX ${KEY} f v`],
     ],
   ],
   [
@@ -129,7 +129,7 @@ const STATE: Needs = [
 /** Commands that only read, scripts that do nothing, and what is about the connection alone. */
 const HARMLESS = new RegExp(
   '^(PING|SELECT|CLIENT|EXISTS|GET|ROLE|TIME|INFO|SCAN|PEXPIRETIME|PTTL|SUBSCRIBE|EVAL|EVALSHA|' +
-    'HEXISTS|HGET|HLEN|HMGET|XINFO|XLEN|XPENDING|XRANGE|' +
+    'HEXISTS|HGET|HGETALL|HLEN|HMGET|XINFO|XLEN|XPENDING|XRANGE|' +
     'ZCARD|ZMSCORE|ZRANGE|ZRANGEBYSCORE|ZSCAN|ZSCORE|CONFIG GET)( |$)',
 );
 

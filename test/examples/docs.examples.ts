@@ -64,7 +64,9 @@ const anchorsOf = (text: string) =>
       .replaceAll(' ', '-'),
   );
 
-const PAGES = ['README.md', 'docs/receivers.md', 'docs/bodies.md'].map((page) => join(ROOT, page));
+const PAGES = ['README.md', 'docs/receivers.md', 'docs/bodies.md', 'docs/operating.md'].map(
+  (page) => join(ROOT, page),
+);
 
 it.each([...PAGES, join(EXAMPLES, 'php-order-timeout/README.md')])(
   'every link of %s leads somewhere',
