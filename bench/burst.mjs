@@ -1,8 +1,8 @@
 /**
  * How fast the webhooks of keys go that are due in the same millisecond: the relay, and BullMQ with
- * delayed jobs that are due so, with a worker that sends a signed POST for each: by `fetch` with a time
- * limit, as most would write it, and by the fastest client that we have found, which has none. Each at
- * several concurrencies, the best of which counts. Alternating, on servers of their own, to one receiver.
+ * delayed jobs that are due so, with a worker that sends a signed POST for each: by `fetch`, as most
+ * would write it, and by the fastest client that we have found. Each at several concurrencies, the best
+ * of which counts. Alternating, on servers of their own, to one receiver.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';

@@ -46,7 +46,7 @@ const CLIENTS = {
     },
     close: async () => undefined,
   }),
-  /** The fastest that we have found: undici's connections, without a time limit. */
+  /** The fastest that we have found: undici's connections, without a limit for the whole of it. */
   pool(url, connections) {
     const pool = new Pool(url, { connections, pipelining: 1 });
     return {

@@ -3,6 +3,7 @@
  * its beginning until all is at rest again, or else is a gap.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { TcpProxy } from '../support/tcp-proxy.js';
 import type { Deployment, Slot } from './deployment.js';
 import type { Random } from './random.js';
 import type { Disturbance } from './records.js';
@@ -31,23 +32,39 @@ const TO_ONE = {
     await sleep(10_000);
     slot.process?.kill('SIGCONT');
   },
-  'drop connections': async (_, slot) => slot.proxy.cut(false),
-  'cut off': async (_, slot, random) => {
-    slot.proxy.cut(true);
+  'drop connections': async (_, { ways }) => cut(ways, false),
+  'cut off': async (_, { ways }, random) => {
+    cut(ways, true);
     await sleep(random.between(200, 5_000));
-    slot.proxy.cut(false);
+    cut(ways, false);
   },
-  silence: async (_, slot, random) => {
-    slot.proxy.silencePresent();
+  silence: async (_, { ways }, random) => {
+    for (const way of ways) way.silencePresent();
     await sleep(random.between(500, 8_000));
-    slot.proxy.cut(false);
+    cut(ways, false);
   },
-  'lose replies': async (_, slot, random) => {
-    slot.proxy.loseReplies();
+  'lose replies': async (_, { ways }, random) => {
+    for (const way of ways) way.loseReplies();
     await sleep(random.between(500, 8_000));
-    slot.proxy.cut(false);
+    cut(ways, false);
+  },
+  /** It goes on holding the watch. */
+  deafen: async (_, { keysWay }, random) => {
+    keysWay.silencePresent();
+    await sleep(random.between(500, 8_000));
+    cut([keysWay], false);
+  },
+  /** It goes on hearing. */
+  'cut off the state': async (_, { stateWay }, random) => {
+    cut([stateWay], true);
+    await sleep(random.between(200, 8_000));
+    cut([stateWay], false);
   },
 } satisfies Record<string, (deployment: Deployment, slot: Slot, random: Random) => Promise<void>>;
+
+function cut(ways: readonly TcpProxy[], refuse: boolean): void {
+  for (const way of ways) way.cut(refuse);
+}
 
 /** Nobody listens then. */
 const TO_ALL = {
@@ -57,12 +74,12 @@ const TO_ALL = {
     await redis.restart();
   },
   'cut all off': async ({ slots }, random) => {
-    for (const { proxy } of slots) proxy.cut(true);
+    for (const { ways } of slots) cut(ways, true);
     await sleep(random.between(500, 6_000));
-    for (const { proxy } of slots) proxy.cut(false);
+    for (const { ways } of slots) cut(ways, false);
   },
   'drop all connections': async ({ slots }) => {
-    for (const { proxy } of slots) proxy.cut(false);
+    for (const { ways } of slots) cut(ways, false);
   },
   'kill all': async (deployment, random) => {
     for (const { process } of deployment.slots) process?.kill('SIGKILL');
@@ -105,6 +122,8 @@ export const LONG_DECK: readonly Action[] = [
   toBoth('pause', 'stop gracefully'),
   toBoth('lose replies', 'drop connections'),
   toBoth('cut off', 'pause'),
+  toBoth('deafen', 'drop connections'),
+  toBoth('cut off the state', 'drop connections'),
   toAll('kill Redis', 'pause'),
   toAll('kill Redis', 'lose replies'),
   toAll('drop all connections', 'pause'),

@@ -1,4 +1,4 @@
-/** Three replicas, each with its own way to one Redis, which keeps everything; and a receiver. */
+/** Three replicas, each with its own ways to one Redis, which keeps everything; and a receiver. */
 import { request } from 'undici';
 import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
 import { eventually } from '../support/eventually.js';
@@ -8,7 +8,7 @@ import { assertVerified, type ReceivedRequest, TestReceiver } from '../support/t
 import type { Random } from './random.js';
 import type { Received } from './records.js';
 
-const REPLICAS = 3;
+const NAMES = 'abc';
 
 const DURABLE = ['--appendonly', 'yes', '--appendfsync', 'always'];
 
@@ -37,14 +37,27 @@ const SILENT: Look = { isReady: false, isWatching: false, gaps: Number.NaN, queu
 /** A place for one replica at a time. */
 export class Slot {
   readonly name: string;
-  readonly proxy: TcpProxy;
+  /** By which it listens and reads keys. */
+  readonly keysWay: TcpProxy;
+  /** By which it reaches the state. */
+  readonly stateWay: TcpProxy;
   /** Every process that has been here, the present one last. */
   readonly processes: RelayProcess[] = [];
   #adminUrl = '';
 
-  constructor(name: string, proxy: TcpProxy) {
+  private constructor(name: string, keysWay: TcpProxy, stateWay: TcpProxy) {
     this.name = name;
-    this.proxy = proxy;
+    this.keysWay = keysWay;
+    this.stateWay = stateWay;
+  }
+
+  /** Empty as yet. */
+  static async open(name: string, redisPort: number): Promise<Slot> {
+    return new Slot(name, await TcpProxy.start(redisPort), await TcpProxy.start(redisPort));
+  }
+
+  get ways(): readonly TcpProxy[] {
+    return [this.keysWay, this.stateWay];
   }
 
   get process(): RelayProcess | undefined {
@@ -100,10 +113,7 @@ export class Deployment implements AsyncDisposable {
   static async start(random: Random): Promise<Deployment> {
     const redis = await startRedis({ args: DURABLE });
     const receiver = await TestReceiver.start();
-    const proxies = await Promise.all(
-      Array.from({ length: REPLICAS }, () => TcpProxy.start(redis.port)),
-    );
-    const slots = proxies.map((proxy, at) => new Slot('abc'[at] ?? '', proxy));
+    const slots = await Promise.all([...NAMES].map((name) => Slot.open(name, redis.port)));
     const deployment = new Deployment(redis, receiver, slots);
     const answer = moody(random);
     receiver.respond = (one, response, count) => {
@@ -123,9 +133,9 @@ export class Deployment implements AsyncDisposable {
 
   /** Starts a replica in a place whose last one has ended. */
   async fill(slot: Slot): Promise<void> {
-    const redisUrl = `redis://127.0.0.1:${slot.proxy.port}`;
     await slot.start(
-      simpleFile(redisUrl, this.receiver.url, {
+      simpleFile(urlOf(slot.keysWay), this.receiver.url, {
+        state: { url: `${urlOf(slot.stateWay)}/0` },
         endpoint: { retry: RETRY, timeout: '5s' },
         route: { match: 'order:*' },
         shutdown: { grace: '5s' },
@@ -180,13 +190,17 @@ export class Deployment implements AsyncDisposable {
     process.off('exit', this.#endAll);
     for (const signal of SIGNALS) process.off(signal, exit);
     this.#endAll();
-    for (const { processes, proxy } of this.slots) {
+    for (const { processes, ways } of this.slots) {
       for (const each of processes) await each[Symbol.asyncDispose]();
-      await proxy[Symbol.asyncDispose]();
+      for (const way of ways) await way[Symbol.asyncDispose]();
     }
     await this.receiver[Symbol.asyncDispose]();
     await this.redis.stop();
   }
+}
+
+function urlOf({ port }: TcpProxy): string {
+  return `redis://127.0.0.1:${port}`;
 }
 
 /** Accepts most of it; refuses some, and thinks about some for a while. */
