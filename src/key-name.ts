@@ -7,7 +7,7 @@ export function nameOf({ database, key }: KeyInDatabase): string {
 }
 
 /** Those of each database, in their order. */
-export function byDatabase<Key extends KeyInDatabase>(keys: readonly Key[]): Map<number, Key[]> {
+function byDatabase<Key extends KeyInDatabase>(keys: readonly Key[]): Map<number, Key[]> {
   const grouped = new Map<number, Key[]>();
   for (const key of keys) {
     const its = grouped.get(key.database);

@@ -2,7 +2,7 @@
  * The index of deadlines at rest in Redis, shared by all replicas: see state/format.ts for how it
  * lies there. Nothing of it is kept in this process but what is about to be asked for.
  */
-import { batchesByDatabase, byDatabase } from '../key-name.js';
+import { batchesByDatabase } from '../key-name.js';
 import { claimedKey, claimedMember, deadlineKeys, watchKey } from '../state/format.js';
 import { type Lease, tokenOf } from '../state/lease.js';
 import type { RedisState } from '../state/redis-state.js';
@@ -14,6 +14,9 @@ import { DEADLINE_SCRIPTS } from './scripts.js';
 
 /** Entries that are read together. */
 const SCAN_COUNT = 500;
+
+/** Keys that are asked for together: a replica that takes over asks for up to 100,000. */
+const ASK_BATCH = 1_000;
 
 /** Entries that are written together: others who use this Redis wait for less than a millisecond. */
 const PUT_BATCH = 250;
@@ -103,7 +106,7 @@ export class RedisDeadlines implements Deadlines {
   async #read(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]> {
     const { redis } = this.#state;
     const deadlines = new Map<KeyInDatabase, number>();
-    for (const [database, its] of byDatabase(keys)) {
+    for (const [database, its] of batchesByDatabase(keys, ASK_BATCH)) {
       const { tracked, overdue } = this.#keys(database);
       const names = its.map(({ key }) => key);
       const [taken, waiting] = await this.#state.run('track', () =>
@@ -118,13 +121,16 @@ export class RedisDeadlines implements Deadlines {
   }
 
   async claimedLately(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]> {
-    if (keys.length === 0) return [];
     const { redis, prefix } = this.#state;
-    const members = keys.map(claimedMember);
-    const scores = await this.#state.run('track', () =>
-      redis.zmscore(claimedKey(prefix), ...members),
-    );
-    return scores.map((score) => (score === null ? null : Number(score)));
+    const claimed: (number | null)[] = [];
+    for (let from = 0; from < keys.length; from += ASK_BATCH) {
+      const members = keys.slice(from, from + ASK_BATCH).map(claimedMember);
+      const scores = await this.#state.run('track', () =>
+        redis.zmscore(claimedKey(prefix), ...members),
+      );
+      claimed.push(...scores.map((score) => (score === null ? null : Number(score))));
+    }
+    return claimed;
   }
 
   async *scan(database: number): AsyncGenerator<readonly KeyInDatabase[]> {

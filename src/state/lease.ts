@@ -21,7 +21,7 @@ const LOOK_EVERY_MS = 500;
  * has heard what one that came later may have missed, and the last holder may not have written down.
  * Not so by one that has been there for as long as a standby remembers: nobody has heard more.
  */
-const REMEMBERS_ALL_AFTER_MS = 10_000;
+const REMEMBERS_ALL_AFTER_MS = 20_000;
 
 /** Those who came within so short a time of each other have heard the same. */
 const TOGETHER_MS = 100;
@@ -112,9 +112,13 @@ export class RedisLease implements Lease {
   /** Rings when it is to be looked at. */
   readonly #wake = new Bell();
   #token: string | null = null;
+  /** Held until this replica left, and yet to be let go. */
+  #former: string | null = null;
   #terms = 0;
   #isWanted = false;
   #wantedAtMs = 0;
+  /** How often this replica has left it to others. */
+  #departures = 0;
   /** When it is to be looked at again at the latest. */
   #lookInMs = LOOK_EVERY_MS;
   #loop: Promise<void> = Promise.resolve();
@@ -137,6 +141,7 @@ export class RedisLease implements Lease {
   want(isWanted: boolean): void {
     if (isWanted && !this.#isWanted) this.#wantedAtMs = this.#clock.monotonicMs();
     this.#isWanted = isWanted;
+    if (!isWanted) this.#leave();
     this.#wake.ring();
   }
 
@@ -151,14 +156,20 @@ export class RedisLease implements Lease {
   async stop(): Promise<void> {
     this.#stop.abort();
     await this.#loop;
+    this.#leave();
     await ignoreTrouble(() => this.#letGo());
   }
 
   async #run(): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {
+      const { rung } = this.#wake;
       this.#lookInMs = LOOK_EVERY_MS;
-      await ignoreTrouble(() => (this.#isWanted ? this.#look() : this.#letGo()));
+      await ignoreTrouble(async () => {
+        await this.#letGo();
+        if (this.#isWanted) await this.#look();
+      });
+      if (this.#wake.rung !== rung) continue;
       await this.#wake.wait(this.#clock, this.#lookInMs, signal);
     }
   }
@@ -171,6 +182,7 @@ export class RedisLease implements Lease {
     const keys = [watchKey(this.#state.prefix), standbysKey(this.#state.prefix)];
     const forMs = Math.round(this.#clock.monotonicMs() - this.#wantedAtMs);
     const leaves = held === null && forMs < REMEMBERS_ALL_AFTER_MS;
+    const departures = this.#departures;
     const reply = await this.#state.run('watch', () =>
       this.#scripts.leaseHold(keys, [token, LEASE_MS, this.#replica, forMs, leaves ? 1 : 0]),
     );
@@ -179,16 +191,29 @@ export class RedisLease implements Lease {
       if (reply !== LEFT) this.#lookInMs = Math.min(Number(reply) + 1, LOOK_EVERY_MS);
       return this.#lose();
     }
+    // It has left meanwhile, and may have come back without what others have heard.
+    if (this.#departures !== departures) {
+      this.#former = token;
+      return;
+    }
     this.#token = token;
     if (held === null) this.#bell.ring();
   }
 
-  async #letGo(): Promise<void> {
-    const token = this.#token;
+  /** Holds it no longer, whether or not the others can be told. */
+  #leave(): void {
+    this.#departures += 1;
+    this.#former = this.#token ?? this.#former;
     this.#lose();
+  }
+
+  /** Tells the others; again and again, until it has reached Redis. */
+  async #letGo(): Promise<void> {
+    const token = this.#former;
     if (token === null) return;
     const key = watchKey(this.#state.prefix);
     await this.#state.run('watch', () => this.#scripts.leaseLetGo([key], [token]));
+    if (this.#former === token) this.#former = null;
   }
 
   #lose(): void {

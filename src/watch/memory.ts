@@ -1,8 +1,11 @@
 /** What a replica that does not watch has heard lately: if it comes to watch, it goes on from there. */
 import type { Expiration, Notice } from '../vocabulary.js';
 
-/** Longer than it takes to find out that the watching replica is dead, and to take its place. */
-const REMEMBERED_MS = 10_000;
+/**
+ * Longer than it takes to find out that the watching replica is dead, or hears nothing any more (a
+ * silent connection is given up after 13 s), and to take its place.
+ */
+const REMEMBERED_MS = 20_000;
 
 /** Beyond it, the index of deadlines is what is relied on. */
 const REMEMBERED_MAX = 100_000;

@@ -48,10 +48,10 @@ const TO_ONE = {
     await sleep(random.between(500, 8_000));
     cut(ways, false);
   },
-  /** It goes on holding the watch. */
+  /** It goes on holding the watch, until it finds out by itself or its connections end. */
   deafen: async (_, { keysWay }, random) => {
     keysWay.silencePresent();
-    await sleep(random.between(500, 8_000));
+    await sleep(random.between(500, 16_000));
     cut([keysWay], false);
   },
   /** It goes on hearing. */

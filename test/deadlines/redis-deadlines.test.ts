@@ -67,7 +67,7 @@ describe('an index of deadlines in Redis', () => {
     const one = { database: 0, key: Buffer.from('a'), deadlineMs: NOW_MS };
     const nowMs = Date.now();
     const other = { ...one, key: Buffer.from('b') };
-    await opened.outbox.enqueue([], [{ ...other, detectedAtMs: nowMs - 20_000 }]);
+    await opened.outbox.enqueue([], [{ ...other, detectedAtMs: nowMs - 30_000 }]);
     await opened.outbox.enqueue([], [{ ...one, detectedAtMs: nowMs - 3_000 }]);
     await opened.outbox.enqueue([], [{ ...one, detectedAtMs: nowMs - 1_000 }]);
     const lately = await opened.deadlines.claimedLately([one, other]);

@@ -5,7 +5,7 @@ import { FENCE, NOW } from '../../state/scripts.js';
 import { ALIVE, BREAK, BURY, KEEP_COUNT, READY, UNCLAIM } from './fragments.js';
 
 /** For so long it is known that an expiration was claimed: longer than a standby remembers it. */
-const CLAIMED_KEPT_MS = 15_000;
+const CLAIMED_KEPT_MS = 25_000;
 
 /**
  * KEYS: watch, claimed; the index of deadlines' tracked and overdue, for each database; deliveries and
