@@ -228,11 +228,16 @@ function createWatch(
 }
 
 function startStandby(
-  { settings, events, lifecycle, clock }: Wiring,
+  { settings, events, lifecycle, clock, serverClock }: Wiring,
   parts: Pick<StandbyParts, 'watch' | 'lease' | 'deadlines' | 'capture'>,
 ): Standby {
-  const isWanted = isWantedBy(settings);
-  const standby = new Standby({ ...parts, isWanted, events: events.watch, clock });
+  const standby = new Standby({
+    ...parts,
+    isWanted: isWantedBy(settings),
+    serverNowMs: () => serverClock.nowMs(),
+    events: events.watch,
+    clock,
+  });
   standby.start();
   lifecycle.onStop('standby', () => standby.stop());
   return standby;

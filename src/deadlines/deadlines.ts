@@ -40,9 +40,15 @@ export interface Deadlines {
 
   /**
    * When the last expiration of each key was detected that somebody has claimed; null where that is
-   * more than fifteen seconds ago.
+   * more than some twenty seconds ago.
    */
   claimedLately(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]>;
+
+  /** All that Redis said before `untilMs` has been heard, and is claimed or written down. */
+  settled(untilMs: number): Promise<void>;
+
+  /** The last of these times; null where nobody has told one for a while. */
+  settledUntilMs(): Promise<number | null>;
 
   /** The tracked keys of a database, in batches; one that stays tracked comes at least once. */
   scan(database: number): AsyncIterable<readonly KeyInDatabase[]>;

@@ -161,6 +161,13 @@ export class MemoryDeadlines implements Deadlines {
     return keys.map(() => null);
   }
 
+  /** It ends with this process: nobody goes on from there. */
+  async settled(_untilMs: number): Promise<void> {}
+
+  async settledUntilMs(): Promise<null> {
+    return null;
+  }
+
   async *scan(database: number): AsyncGenerator<readonly KeyInDatabase[]> {
     const keys = this.#shelf(database).tracked.all();
     for (let from = 0; from < keys.length; from += SCAN_COUNT) {

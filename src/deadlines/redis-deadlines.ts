@@ -3,7 +3,7 @@
  * lies there. Nothing of it is kept in this process but what is about to be asked for.
  */
 import { batchesByDatabase } from '../key-name.js';
-import { claimedKey, claimedMember, deadlineKeys, watchKey } from '../state/format.js';
+import { claimedKey, claimedMember, deadlineKeys, settledKey, watchKey } from '../state/format.js';
 import { type Lease, tokenOf } from '../state/lease.js';
 import type { RedisState } from '../state/redis-state.js';
 import { defineScripts, type Scripts } from '../state/scripts.js';
@@ -17,6 +17,9 @@ const SCAN_COUNT = 500;
 
 /** Keys that are asked for together: a replica that takes over asks for up to 100,000. */
 const ASK_BATCH = 1_000;
+
+/** Who takes over later than that remembers nothing of that time. */
+const SETTLED_KEPT_MS = 60_000;
 
 /** Entries that are written together: others who use this Redis wait for less than a millisecond. */
 const PUT_BATCH = 250;
@@ -38,9 +41,9 @@ export class RedisDeadlines implements Deadlines {
 
   async put(readings: readonly KeyReading[]): Promise<void> {
     this.#inHand.letGo(readings);
-    for (const [database, batch] of batchesByDatabase(readings, PUT_BATCH)) {
-      await this.#put(database, batch);
-    }
+    const batches = [...batchesByDatabase(readings, PUT_BATCH)];
+    // All of them before anything that is heard from now on: it may remove what is put here.
+    await Promise.all(batches.map(([database, batch]) => this.#put(database, batch)));
   }
 
   async #put(database: number, readings: readonly KeyReading[]): Promise<void> {
@@ -131,6 +134,20 @@ export class RedisDeadlines implements Deadlines {
       claimed.push(...scores.map((score) => (score === null ? null : Number(score))));
     }
     return claimed;
+  }
+
+  async settled(untilMs: number): Promise<void> {
+    const { prefix } = this.#state;
+    const args = [tokenOf(this.#lease), untilMs, SETTLED_KEPT_MS];
+    await this.#state.run('track', () =>
+      this.#scripts.deadlinesSettled([watchKey(prefix), settledKey(prefix)], args),
+    );
+  }
+
+  async settledUntilMs(): Promise<number | null> {
+    const { redis, prefix } = this.#state;
+    const untilMs = await this.#state.run('track', () => redis.get(settledKey(prefix)));
+    return untilMs === null ? null : Number(untilMs);
   }
 
   async *scan(database: number): AsyncGenerator<readonly KeyInDatabase[]> {

@@ -61,6 +61,11 @@ if #keys > 0 then
 end
 return due`;
 
+/** KEYS: watch, settled. ARGV: token, until, milliseconds to keep it. Deleted first: Redis allows that at maxmemory. */
+const SETTLED = `${WATCHING}
+redis.call('DEL', KEYS[2])
+return redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])`;
+
 /** KEYS: tracked, overdue. Returns how many entries they had. */
 const FORGET = `local count = redis.call('ZCARD', KEYS[1]) + redis.call('ZCARD', KEYS[2])
 redis.call('UNLINK', KEYS[1], KEYS[2])
@@ -70,5 +75,6 @@ export const DEADLINE_SCRIPTS = {
   deadlinesPut: PUT,
   deadlinesRemove: REMOVE,
   deadlinesTake: TAKE,
+  deadlinesSettled: SETTLED,
   deadlinesForget: FORGET,
 } as const;

@@ -7,6 +7,7 @@
  *   {expiry-relay}:marker                           string  in every watched database
  *   {expiry-relay}:1:watch                          string  token of the replica that captures
  *   {expiry-relay}:1:standbys                       hash    name of one that could go on → since when:when it last looked
+ *   {expiry-relay}:1:settled                        string  all that Redis said before this time is taken care of
  *   {expiry-relay}:1:claimed                        zset    <database>:<key>, by when its expiration was detected
  *   {expiry-relay}:1:endpoints                      zset    name, by when a running replica had it
  *   {expiry-relay}:1:deadlines:<database>:tracked   zset    key, by deadline
@@ -102,6 +103,11 @@ export function watchKey(prefix: string): string {
 /** The key of the replicas that listen beside the one that captures. */
 export function standbysKey(prefix: string): string {
   return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:standbys`;
+}
+
+/** The key of the time until which all that Redis said is taken care of. */
+export function settledKey(prefix: string): string {
+  return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:settled`;
 }
 
 /** The key of the expirations that were claimed in the last seconds. */

@@ -38,6 +38,9 @@ const CALM_MS = 5_000;
  */
 const UNREPEATED: ReadonlySet<StateOperation> = new Set(['depth']);
 
+/** What the replica that watches does alone. */
+const OF_THE_WATCH: readonly StateOperation[] = ['enqueue', 'track'];
+
 export class StateHealth {
   readonly #clock: Clock;
   readonly #events: HealthEvents;
@@ -76,6 +79,11 @@ export class StateHealth {
 
   succeeded(operation: StateOperation, endpoint: string | null): void {
     if (this.#troubles.delete(troubleKey(operation, endpoint))) this.#calm();
+  }
+
+  /** This replica does not watch: nothing would ever say that such trouble is over, and it is not its own. */
+  standsBy(): void {
+    for (const operation of OF_THE_WATCH) this.succeeded(operation, null);
   }
 
   /** A new connection: what failed on the one before says nothing about it. */

@@ -217,6 +217,7 @@ export class RedisLease implements Lease {
   }
 
   #lose(): void {
+    this.#state.standsBy();
     if (this.#token === null) return;
     this.#token = null;
     this.#bell.ring();

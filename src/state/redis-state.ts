@@ -129,6 +129,11 @@ export class RedisState {
     this.#parts.events.dataLost(addressOf(this.#parts.redis));
   }
 
+  /** This replica does not watch: what only the one that does is given is no trouble of this one. */
+  standsBy(): void {
+    this.#health.standsBy();
+  }
+
   /** At a stop nobody waits for a Redis that does not answer. */
   async closeIfSilent(): Promise<void> {
     const { clock } = this.#parts;

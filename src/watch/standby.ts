@@ -26,10 +26,12 @@ const NEXT_LIFE_MS = 10;
 export interface StandbyParts {
   readonly watch: Pick<Watch, 'begin' | 'end'>;
   readonly lease: Lease;
-  readonly deadlines: Pick<Deadlines, 'of' | 'claimedLately'>;
+  readonly deadlines: Pick<Deadlines, 'of' | 'claimedLately' | 'settledUntilMs'>;
   readonly capture: Pick<Capture, 'expired' | 'noticed' | 'settled'>;
   /** Which keys routes are about. */
   readonly isWanted: (key: Buffer) => boolean;
+  /** The time by the clock of the Redis that holds the keys, in milliseconds. */
+  readonly serverNowMs: () => number;
   readonly events: WatchEvents;
   readonly clock: Clock;
 }
@@ -132,33 +134,35 @@ export class Standby {
   /** Captures what another replica was to capture, as far as it has not done so. */
   async #goOn(session: Session): Promise<void> {
     const { capture, clock } = this.#parts;
-    const before = this.#memory.recall(clock.monotonicMs());
-    const isTodo = await this.#unclaimed(before);
+    const before = await this.#unsettled(this.#memory.recall(clock.monotonicMs()));
     // What was heard while this was looked up comes after it.
     const recalled = [...before, ...this.#memory.recall(clock.monotonicMs())];
     this.#watched = session;
     for (const one of recalled) {
       if (one.kind === 'notice') capture.noticed(one.notice);
-      else if (isTodo(one.expiration)) capture.expired(one.expiration);
+      else capture.expired(one.expiration);
     }
   }
 
-  /** Those that nobody has claimed lately. */
-  async #unclaimed(heard: readonly Heard[]): Promise<(expiration: Expiration) => boolean> {
-    const { deadlines } = this.#parts;
+  /** All but the expirations that somebody has taken care of. */
+  async #unsettled(heard: readonly Heard[]): Promise<readonly Heard[]> {
+    const { deadlines, serverNowMs } = this.#parts;
     const expired = heard.filter((one) => one.kind === 'expired');
     const expirations = expired.map(({ expiration }) => expiration);
     try {
+      const settledMs = (await deadlines.settledUntilMs()) ?? Number.NEGATIVE_INFINITY;
+      // One in the future is by a clock that has been set back since.
+      const fromMs = settledMs <= serverNowMs() ? settledMs : Number.NEGATIVE_INFINITY;
       const claimed = await deadlines.claimedLately(expirations);
       const known = await deadlines.of(expirations);
       const last = lastClaimed(expired, claimed);
-      const done = new Set(
-        expirations.filter((one, at) => isDone(one, last.get(nameOf(one)), known[at] ?? null)),
-      );
-      return (expiration) => !done.has(expiration);
+      const isTodo = (one: Expiration, at: number) =>
+        one.detectedAtMs > fromMs && !isDone(one, last.get(nameOf(one)), known[at] ?? null);
+      const todo = new Set<Heard>(expired.filter(({ expiration }, at) => isTodo(expiration, at)));
+      return heard.filter((one) => one.kind === 'notice' || todo.has(one));
     } catch {
       // Sent twice rather than never.
-      return () => true;
+      return heard;
     }
   }
 }

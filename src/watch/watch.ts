@@ -7,6 +7,7 @@
 import { Bell } from '../bell.js';
 import type { Capture } from '../capture/capture.js';
 import { untilAborted } from '../clock.js';
+import { CLOCK_SLACK_MS } from '../deadlines/deadlines.js';
 import { Nudger } from '../deadlines/nudger.js';
 import { messageOf } from '../errors.js';
 import type { Session } from '../source/session.js';
@@ -15,6 +16,9 @@ import { Sweeper, type SweeperParts } from './sweeper.js';
 
 /** How often it is looked whether a database was emptied. */
 const MARKER_EVERY_MS = 5_000;
+
+/** How often it is told that all is settled: what was said since is looked at twice at a take-over. */
+const SETTLED_EVERY_MS = 500;
 
 /** The wait after the state Redis could not be used. */
 const AGAIN_MS = 1_000;
@@ -163,12 +167,30 @@ export class Watch {
       this.#watchMarker(term, database, attempt.signal),
     ]).flat();
     parts.push(sweeper.run(term.sweepNow, attempt.signal));
+    // Not waited for: it hangs as long as a silent connection does.
+    void this.#tellSettled(term, attempt.signal);
     try {
       await Promise.all(parts);
     } finally {
       stop();
       signal.removeEventListener('abort', stop);
       await Promise.allSettled(parts);
+    }
+  }
+
+  /** For whoever goes on when this replica dies. */
+  async #tellSettled({ session }: Term, signal: AbortSignal): Promise<void> {
+    const { capture, deadlines, serverNowMs, clock } = this.#parts;
+    while (!signal.aborted) {
+      await clock.sleep(SETTLED_EVERY_MS, signal);
+      const untilMs = Math.floor(serverNowMs()) - CLOCK_SLACK_MS;
+      try {
+        await session.heardAll();
+        await capture.settled(signal);
+        if (!signal.aborted) await deadlines.settled(untilMs);
+      } catch {
+        // Whoever goes on looks closer at what it remembers.
+      }
     }
   }
 

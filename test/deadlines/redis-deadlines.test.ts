@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { RedisDeadlines } from '../../src/deadlines/redis-deadlines.js';
 import { FencedError } from '../../src/errors.js';
+import { settledKey } from '../../src/state/format.js';
 import { ALWAYS_HELD } from '../../src/state/lease.js';
 import type { ClaimedKey } from '../../src/vocabulary.js';
 import { aDelivery } from '../support/domain.js';
@@ -60,6 +61,31 @@ describe('an index of deadlines in Redis', () => {
     await expect(fenced.remove([key])).rejects.toThrow(FencedError);
     await expect(fenced.take(0, NOW_MS, 9)).rejects.toThrow(FencedError);
     expect(opened.state.problem).toBeNull();
+  });
+
+  it('puts many before what is removed behind them', async () => {
+    await using opened = await open();
+    const { deadlines } = opened;
+    const keys = Array.from({ length: 700 }, (_, n) => `order:${n}`);
+    const put = deadlines.put(keys.map((key) => until(key, 5)));
+    await deadlines.remove([at('order:0'), at('order:699')]);
+    await put;
+    expect(await deadlines.of([at('order:0'), at('order:699')])).toEqual([null, null]);
+    expect(await deadlines.count()).toBe(698);
+  });
+
+  it('knows until when all is settled, by whoever watches', async () => {
+    await using opened = await open();
+    const { deadlines, state } = opened;
+    expect(await deadlines.settledUntilMs()).toBeNull();
+    await deadlines.settled(NOW_MS);
+    await deadlines.settled(NOW_MS + 500);
+    expect(await deadlines.settledUntilMs()).toBe(NOW_MS + 500);
+    const ttlMs = await state.redis.pttl(settledKey(state.prefix));
+    expect(ttlMs).toBeGreaterThan(55_000);
+    const fenced = new RedisDeadlines(state, { token: null }, [0]);
+    await expect(fenced.settled(NOW_MS + 900)).rejects.toThrow(FencedError);
+    expect(await deadlines.settledUntilMs()).toBe(NOW_MS + 500);
   });
 
   it('knows for some seconds which expiration of a key was claimed last', async () => {

@@ -169,3 +169,32 @@ describe('the metrics', () => {
     expect(await value('expiry_relay_endpoint_paused{endpoint="shop"}')).toBe(1);
   });
 });
+
+describe('what fails again and again', () => {
+  it('is said once a minute, and at once when it is something else', async () => {
+    const { events, lines, clock } = someEvents();
+    const failures = () => lines.map(({ error }) => error);
+    for (let count = 0; count < 50; count += 1) {
+      events.watch.watchFailed('no memory');
+      await clock.advance(1_000);
+    }
+    expect(failures()).toEqual(['no memory']);
+    events.watch.watchFailed('no connection');
+    expect(failures()).toEqual(['no memory', 'no connection']);
+    await clock.advance(10_000);
+    events.watch.watchFailed('no memory');
+    events.watch.watchFailed('no connection');
+    expect(failures()).toEqual(['no memory', 'no connection', 'no memory']);
+  });
+
+  it('is said of values whatever refused them, since it is about every key alike', async () => {
+    const { events, lines, clock } = someEvents();
+    events.values.unreadable('no permission for GET');
+    events.values.unreadable('no permission for HRANDFIELD');
+    events.values.stale('no connection');
+    expect(lines.map(({ event }) => event)).toEqual(['value_unreadable', 'value_stale']);
+    await clock.advance(60_000);
+    events.values.unreadable('no permission for GET');
+    expect(lines).toHaveLength(3);
+  });
+});

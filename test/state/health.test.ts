@@ -57,6 +57,19 @@ describe('the health of the state', () => {
     expect(said).toEqual([['claim', 'it is away'], 2_000]);
   });
 
+  it('is not troubled by what only a replica that watches does, once it stands by', async () => {
+    const { health, said, clock } = aHealth();
+    health.failed('track', null, FULL);
+    health.failed('enqueue', null, FULL);
+    health.standsBy();
+    expect(health.problem).toBeNull();
+    await clock.advance(5_000);
+    expect(said).toEqual([['track', 'it is full'], 0]);
+    health.failed('claim', 'shop', AWAY);
+    health.standsBy();
+    expect(health.problem).toBe('it is away');
+  });
+
   it('does not take one endpoint for mended because of another', () => {
     const { health, said } = aHealth();
     health.failed('claim', 'shop', AWAY);

@@ -101,6 +101,8 @@ export class Keys {
 /** An index that writes down when a part of it is forgotten, and can be made to fail. */
 class Index extends MemoryDeadlines {
   trouble: Error | null = null;
+  /** The times until which all was said to be settled. */
+  readonly settledUntil: number[] = [];
   readonly #did: string[];
 
   constructor(did: string[]) {
@@ -111,6 +113,11 @@ class Index extends MemoryDeadlines {
   override async put(readings: readonly KeyReading[]): Promise<void> {
     if (this.trouble !== null) throw this.trouble;
     await super.put(readings);
+  }
+
+  override async settled(untilMs: number): Promise<void> {
+    if (this.trouble !== null) throw this.trouble;
+    this.settledUntil.push(untilMs - NOW_MS);
   }
 
   override async forget(database: number): Promise<number> {

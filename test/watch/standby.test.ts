@@ -61,6 +61,7 @@ function aStandby() {
   /** When other replicas have claimed keys, and the deadlines that the index has. */
   const claimed = new Map<string, number>();
   const known = new Map<string, number>();
+  const told: { settledUntilMs: number | null } = { settledUntilMs: null };
   /** What has to happen before a look at the state is answered, all is stored, a watch is over. */
   const gates = {
     look: async () => {},
@@ -95,7 +96,9 @@ function aStandby() {
         return keys.map((key) => claimed.get(nameOf(key)) ?? null);
       },
       of: async (keys) => keys.map((key) => known.get(nameOf(key)) ?? null),
+      settledUntilMs: async () => told.settledUntilMs,
     },
+    serverNowMs: () => HEARD_AT_MS + 60_000,
   });
   standby.start();
   onTestFinished(() => standby.stop());
@@ -109,14 +112,16 @@ function aStandby() {
     await settled();
     return did.splice(0);
   };
-  const expired = (...keys: string[]) => {
+  const expiredAt = (detectedAtMs: number, ...keys: string[]) => {
     for (const key of keys) {
-      standby.expired(anExpiration({ key: Buffer.from(key), detectedAtMs: HEARD_AT_MS }));
+      standby.expired(anExpiration({ key: Buffer.from(key), detectedAtMs }));
     }
   };
+  const expired = (...keys: string[]) => expiredAt(HEARD_AT_MS, ...keys);
   const noticed = (kind: 'changed' | 'removed', key: string) =>
     standby.noticed({ kind, database: 0, key: Buffer.from(key) });
-  return { standby, lease, clock, claimed, known, gates, session, done, expired, noticed, metrics };
+  const heard = { expired, expiredAt, noticed };
+  return { standby, lease, clock, claimed, known, told, gates, session, done, ...heard, metrics };
 }
 
 /** One that listens, and has said so. */
@@ -328,6 +333,37 @@ describe('a replica that takes over', () => {
     expired('order:1');
     lease.give();
     expect(await done()).toEqual(['watch first']);
+  });
+
+  it('leaves alone what expired before all was settled, whatever is known of claims', async () => {
+    const { lease, claimed, told, expiredAt, noticed, done } = await listening();
+    told.settledUntilMs = HEARD_AT_MS;
+    // Heard late: the claim was of the second.
+    expiredAt(HEARD_AT_MS - 3, 'order:1');
+    expiredAt(HEARD_AT_MS, 'order:1', 'order:2');
+    noticed('changed', 'order:2');
+    expiredAt(HEARD_AT_MS + 1, 'order:3');
+    claimed.set('order:1', HEARD_AT_MS - 3);
+    lease.give();
+    expect(await done()).toEqual(['changed order:2', 'expired order:3', 'watch first']);
+  });
+
+  it('does not take an expiration for claimed when a settled one of its key was', async () => {
+    const { lease, claimed, told, expiredAt, done } = await listening();
+    told.settledUntilMs = HEARD_AT_MS;
+    expiredAt(HEARD_AT_MS - 1, 'order:1');
+    expiredAt(HEARD_AT_MS + 900, 'order:1');
+    claimed.set('order:1', HEARD_AT_MS - 1);
+    lease.give();
+    expect(await done()).toEqual(['expired order:1', 'watch first']);
+  });
+
+  it('does not believe a time that is yet to come: a clock has been set', async () => {
+    const { lease, told, expired, done } = await listening();
+    told.settledUntilMs = HEARD_AT_MS + 3_600_000;
+    expired('order:1');
+    lease.give();
+    expect(await done()).toEqual(['expired order:1', 'watch first']);
   });
 
   it('goes back twenty seconds, and no further', async () => {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { Bell } from '../../src/bell.js';
 import { untilAborted } from '../../src/clock.js';
 import { at, NOW_MS, until } from '../deadlines/contract.js';
 import { aWatch } from './a-watch.js';
@@ -267,12 +268,17 @@ describe('a database that was emptied', () => {
 
   it('while it is awaited what Redis has said causes none, either', async () => {
     const under = await watching();
-    under.keys.set('order:1', 1_000);
+    under.keys.set('order:1', 1_100);
     await changed(under, 'order:1');
-    under.gates.heardAll = async () => under.keys.flush();
+    await under.clock.advance(2_200);
+    // The next one to ask is whoever has found that the key is missing.
+    under.gates.heardAll = async () => {
+      under.gates.heardAll = async () => {};
+      under.keys.flush();
+    };
     await under.clock.advance(20_000);
     expect(under.recovered).toEqual([]);
-    expect(under.logged('database_emptied')).toHaveLength(1);
+    expect(under.logged('database_emptied')).toMatchObject([{ forgotten: 1 }]);
   });
 });
 
@@ -354,5 +360,43 @@ describe('a key that is gone after its deadline, and of which nothing is heard',
     await under.begin();
     await under.clock.advance(3_000);
     expect(under.recovered.map(({ key }) => key)).toEqual(['order:1']);
+  });
+});
+
+describe('a watch tells until when all is settled', () => {
+  it('once all that was said by then is heard and stored, again and again', async () => {
+    const { begin, clock, index, gates } = aWatch();
+    const opened = { heard: new Bell(), stored: new Bell() };
+    gates.heardAll = () => opened.heard.wait(clock, null, new AbortController().signal);
+    gates.settled = (signal) => opened.stored.wait(clock, null, signal);
+    await begin();
+    await clock.advance(500);
+    expect(index.settledUntil).toEqual([]);
+    opened.heard.ring();
+    await clock.advance(3_000);
+    expect(index.settledUntil).toEqual([]);
+    opened.stored.ring();
+    await clock.advance(0);
+    // By the time at which it was asked, and what the clocks may be apart.
+    expect(index.settledUntil).toEqual([450]);
+    gates.heardAll = async () => {};
+    gates.settled = async () => {};
+    await clock.advance(1_000);
+    expect(index.settledUntil.length).toBeGreaterThan(1);
+  });
+
+  it('not where it could not be stored, nor once it has ended', async () => {
+    const { watch, begin, clock, index } = aWatch();
+    await begin();
+    index.trouble = new Error('not now');
+    await clock.advance(2_000);
+    expect(index.settledUntil).toEqual([]);
+    index.trouble = null;
+    await clock.advance(600);
+    const count = index.settledUntil.length;
+    expect(count).toBeGreaterThan(0);
+    await watch.end();
+    await clock.advance(5_000);
+    expect(index.settledUntil).toHaveLength(count);
   });
 });
