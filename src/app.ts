@@ -103,6 +103,7 @@ async function start(wiring: Wiring): Promise<void> {
   const capture = startCapture(wiring, outbox, values, {
     of: (keys) => deadlines.of(keys),
     overtaken: (keys) => tracker.overtaken(keys),
+    claimed: (keys) => deadlines.letGo(keys),
     changed: (keys) => watch.changed(keys),
     removed: async (keys) => {
       await tracker.removed(keys);

@@ -229,8 +229,10 @@ export class Capture {
       index.overtaken(claimed);
       return outbox.enqueue(deliveries, claimed);
     });
-    if (refused !== null) events.outboxFull(refused);
-    return refused !== null;
+    if (refused === null) return false;
+    index.claimed(claimed);
+    events.outboxFull(refused);
+    return true;
   }
 
   /**

@@ -11,6 +11,8 @@ export interface Index {
   of(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]>;
   /** These keys are about to be claimed: what is being read of them is out of date. */
   overtaken(keys: readonly KeyInDatabase[]): void;
+  /** These keys are claimed. */
+  claimed(keys: readonly KeyInDatabase[]): void;
   /** Reads the deadlines of these keys again; resolves with those that are gone. */
   changed(keys: readonly KeyInDatabase[]): Promise<readonly KeyInDatabase[]>;
   /** These keys went for another reason than their deadlines. */

@@ -106,6 +106,10 @@ export class RedisDeadlines implements Deadlines {
     return deadlines;
   }
 
+  letGo(keys: readonly KeyInDatabase[]): void {
+    this.#inHand.letGo(keys);
+  }
+
   async #read(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]> {
     const { redis } = this.#state;
     const deadlines = new Map<KeyInDatabase, number>();

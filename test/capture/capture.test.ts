@@ -41,6 +41,8 @@ function aCapture(
   if (enqueue !== undefined) outbox.enqueue = enqueue;
   const { events, named } = recordedEvents();
   const routes = [aRoute({ patterns: [compilePattern('order:*')], ...route })];
+  /** What the index was told of as claimed. */
+  const claimed: string[] = [];
   /** What capture did with the index, in order. */
   const steps: string[] = [];
   const note = (step: string, keys: readonly KeyInDatabase[]) =>
@@ -48,6 +50,7 @@ function aCapture(
   const index: Index = {
     of: (keys) => deadlines.of(keys),
     overtaken: (keys) => keys.length > 0 && note('claim', keys),
+    claimed: (keys) => void claimed.push(...keys.map(({ key }) => key.toString())),
     changed: async (keys) => {
       note('changed', keys);
       return keys;
@@ -65,7 +68,7 @@ function aCapture(
   });
   const claimAll = async () =>
     (await outbox.claim('shop', 999, never)).map(({ delivery }) => delivery);
-  return { capture, clock, outbox, deadlines, steps, named, claimAll };
+  return { capture, clock, outbox, deadlines, steps, claimed, named, claimAll };
 }
 
 /** In the index: a key and its deadline, `agoMs` before it is detected. */
@@ -121,8 +124,9 @@ describe('Capture', () => {
 
   it('repeats an enqueue that failed, with the same deliveries, until it is answered', async () => {
     const tried: string[][] = [];
-    const { capture, clock, named } = aCapture(async (deliveries) => {
+    const { capture, clock, claimed, named } = aCapture(async (deliveries) => {
       tried.push(deliveries.map(({ id }) => id));
+      expect(claimed).toEqual([]);
       if (tried.length < 3) throw new Error('reply lost');
       return [];
     });
@@ -131,6 +135,7 @@ describe('Capture', () => {
     expect(tried).toHaveLength(3);
     expect(new Set(tried.flat()).size).toBe(1);
     expect(named('captureFailed')).toHaveLength(2);
+    expect(claimed).toEqual(['order:1']);
   });
 
   it('is bounded while the outbox is stuck, and says what is dropped', async () => {
