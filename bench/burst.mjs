@@ -13,11 +13,9 @@ import { writeKeys } from './keys.mjs';
 import { median } from './percentiles.mjs';
 import { startReceiver } from './receiver.mjs';
 import { shopFile, startRelay } from './relay.mjs';
-import { SECRET } from './webhook.mjs';
+import { CLIENT_NAMES, SECRET } from './webhook.mjs';
 
 const BULLMQ_CONCURRENCIES = [32, 100, 300];
-/** See webhook.mjs. */
-const BULLMQ_CLIENTS = ['fetch', 'pool'];
 
 /** From the beginning of the writing to the deadline: at least this, and more for many. */
 const LEAD_MS = 2_000;
@@ -116,7 +114,7 @@ export async function burst([keys = '20000', rounds = '3', concurrency = '100'])
   };
 
   /** By client, the relay's rate in relation to BullMQ's best; one for each round. */
-  const ratios = new Map(BULLMQ_CLIENTS.map((client) => [client, /** @type {number[]} */ ([])]));
+  const ratios = new Map(CLIENT_NAMES.map((client) => [client, /** @type {number[]} */ ([])]));
   process.stdout.write(`${count} due in the same millisecond; CPU in µs per webhook\n`);
   for (let round = 1; round <= Number(rounds); round += 1) {
     const relay = await measured(relaySide, Number(concurrency));
@@ -128,8 +126,9 @@ export async function burst([keys = '20000', rounds = '3', concurrency = '100'])
         say(`bullmq by ${client}, concurrency ${lanes}`, bullMq);
         best = Math.max(best, bullMq.perSecond);
       }
-      its.push(relay.perSecond / best);
-      sayRatio(`round ${round}`, client, relay.perSecond / best);
+      const ratio = relay.perSecond / best;
+      its.push(ratio);
+      sayRatio(`round ${round}`, client, ratio);
     }
   }
   for (const [client, its] of ratios) sayRatio('median', client, median(its));

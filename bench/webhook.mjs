@@ -62,6 +62,8 @@ const CLIENTS = {
   },
 };
 
+export const CLIENT_NAMES = Object.keys(CLIENTS);
+
 /** @param {Webhook} webhook */
 function signedHeaders({ id, body }) {
   const timestamp = String(Math.floor(Date.now() / 1000));
@@ -77,7 +79,7 @@ function signedHeaders({ id, body }) {
 /**
  * @param {string} url
  * @param {number} connections
- * @param {string} [client] `fetch` or `pool`
+ * @param {string} [client] one of CLIENT_NAMES
  */
 export function webhookSender(url, connections, client = 'pool') {
   const open = CLIENTS[client];

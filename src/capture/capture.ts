@@ -60,6 +60,7 @@ export class Capture {
   /** Those whose webhooks carry values: nobody else waits while these are read. */
   readonly #carrying: Lane<Ended>;
   readonly #notices: Lane<Noted>;
+  readonly #lanes: readonly Pick<Lane<Noted>, 'bytes' | 'clear'>[];
   /** Changed keys that were gone before their deadlines could be read: the index has older ones. */
   readonly #unread = new Set<string>();
 
@@ -75,6 +76,7 @@ export class Capture {
     });
     this.#carrying = new Lane({ clock, onThrough, process: (slice) => this.#claim(slice, values) });
     this.#notices = new Lane({ clock, onThrough, process: (slice) => this.#handOn(slice) });
+    this.#lanes = [this.#expirations, this.#carrying, this.#notices];
   }
 
   /** Takes note of an expiration and returns at once: the source must go on reading. */
@@ -157,8 +159,7 @@ export class Capture {
   }
 
   #hasRoomFor(key: Buffer): boolean {
-    const lanes = [this.#expirations, this.#carrying, this.#notices];
-    const bytes = lanes.reduce((sum, lane) => sum + lane.bytes, key.length);
+    const bytes = this.#lanes.reduce((sum, lane) => sum + lane.bytes, key.length);
     return this.queued < QUEUED_MAX && bytes <= QUEUED_BYTES_MAX;
   }
 
@@ -265,7 +266,7 @@ export class Capture {
   /** Another replica has heard all of this, too, and captures it. */
   #fenced(): null {
     if (this.queued > 0) this.#parts.events.fenced(this.queued);
-    for (const lane of [this.#expirations, this.#carrying, this.#notices]) lane.clear();
+    for (const lane of this.#lanes) lane.clear();
     return null;
   }
 

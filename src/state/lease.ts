@@ -39,9 +39,11 @@ const LEFT = -2;
  * is one that Redis allows at maxmemory.
  */
 const HOLD = `${NOW}
+local at = now()
+local since = at - ARGV[4]
 local function stand_by(reply)
   redis.call('HDEL', KEYS[2], ARGV[3])
-  redis.call('HSET', KEYS[2], ARGV[3], string.format('%d:%d', now() - ARGV[4], now()))
+  redis.call('HSET', KEYS[2], ARGV[3], string.format('%d:%d', since, at))
   return reply
 end
 local holder = redis.call('GET', KEYS[1])
@@ -52,9 +54,9 @@ end
 if not holder and ARGV[5] == '1' then
   local standbys = redis.call('HGETALL', KEYS[2])
   for i = 1, #standbys, 2 do
-    local since, looked = string.match(standbys[i + 1], '^(%d+):(%d+)$')
-    local is_there = standbys[i] ~= ARGV[3] and now() - looked < ${GONE_AFTER_MS}
-    if is_there and since + ${TOGETHER_MS} < now() - ARGV[4] then return stand_by(${LEFT}) end
+    local since_before, looked = string.match(standbys[i + 1], '^(%d+):(%d+)$')
+    local is_there = standbys[i] ~= ARGV[3] and at - looked < ${GONE_AFTER_MS}
+    if is_there and since_before + ${TOGETHER_MS} < since then return stand_by(${LEFT}) end
   end
 end
 redis.call('DEL', KEYS[1])

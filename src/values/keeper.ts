@@ -164,7 +164,7 @@ export class ValueKeeper {
     await this.#parts.values.forget(over.map((one) => ({ ...one, deadlineMs: null })));
   }
 
-  /** The database was emptied. */
+  /** Forgets what was left behind in a database. */
   async prune(database: number, serverNowMs: number): Promise<void> {
     await this.#parts.values.prune(database, Math.round(serverNowMs - LEFT_BEHIND_MS));
   }

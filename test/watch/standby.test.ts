@@ -315,13 +315,10 @@ describe('a replica that takes over', () => {
   });
 
   it('leaves out all that was said of a key while it stood still, up to the last that was claimed', async () => {
-    const { standby, lease, clock, claimed, done } = await listening();
+    const { lease, clock, claimed, expiredAt, done } = await listening();
     clock.jump(4_500);
     claimed.set('order:1', HEARD_AT_MS - 450);
-    for (const laterMs of [0, 3, 5]) {
-      const key = Buffer.from('order:1');
-      standby.expired(anExpiration({ key, detectedAtMs: HEARD_AT_MS + laterMs }));
-    }
+    for (const laterMs of [0, 3, 5]) expiredAt(HEARD_AT_MS + laterMs, 'order:1');
     lease.give();
     expect(await done()).toEqual(['watch first']);
   });
