@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import {
   chmodSync,
   existsSync,
@@ -22,6 +23,7 @@ import { text as textOf } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Webhook } from 'standardwebhooks';
+import { freePort } from './free-port.mjs';
 import {
   hasNoShell,
   holdsOnlyProductionDependencies,
@@ -212,24 +214,6 @@ async function checkRefusesBadFile() {
   assert.match(stderr, /\/etc\/expiry-relay\/relay\.yaml:4:5: .*"secrts"/);
 }
 
-/** @param {import('node:net').Server} server */
-async function listenSomewhere(server) {
-  await new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => resolve(undefined));
-  });
-  const address = server.address();
-  return typeof address === 'object' && address !== null ? address.port : 0;
-}
-
-/** The admin port must be in the file, since the image's health check reads it there. */
-async function freePort() {
-  const server = createServer();
-  const port = await listenSomewhere(server);
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
 /** @param {import('node:http').IncomingMessage} request @returns {Promise<Arrival>} */
 async function receive(request) {
   const body = await textOf(request);
@@ -250,7 +234,8 @@ async function startReceiver() {
     arrivals.push(await receive(request));
     response.writeHead(204).end();
   });
-  const port = await listenSomewhere(server);
+  const port = await freePort();
+  await once(server.listen(port, '127.0.0.1'), 'listening');
   const stop = () => {
     server.close();
     server.closeAllConnections();

@@ -2,11 +2,11 @@
 import { CloudEvent, HTTP } from 'cloudevents';
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
+import { freePort } from '../../scripts/free-port.mjs';
 import { selfSigned } from '../support/certificate.js';
 import { cli, startCli, tempFolder } from '../support/cli.js';
 import { TEST_SECRET } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
-import { freePort } from '../support/free-port.js';
 import { startHttps } from '../support/https-server.js';
 import { assertVerified, TestReceiver } from '../support/test-receiver.js';
 

@@ -1,8 +1,8 @@
 /** 10,000 deliveries through every kind of outage: each arrives, and repeats are the same webhook. */
 import { describe, expect, it } from 'vitest';
+import { freePort } from '../../scripts/free-port.mjs';
 import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
 import { eventually } from '../support/eventually.js';
-import { freePort } from '../support/free-port.js';
 import { captured, drained, expire } from '../support/outbox-of-relay.js';
 import { type RelayFile, RelayProcess, simpleFile } from '../support/relay-process.js';
 import { expectEach, TestReceiver } from '../support/test-receiver.js';
@@ -57,7 +57,7 @@ describe(`${COUNT} deliveries`, () => {
 
   it('reach an endpoint that is down, then slow, then back', async () => {
     await using redis = await startRedis({ args: DURABLE });
-    const port = Number(await freePort());
+    const port = await freePort();
     await using relay = await RelayProcess.start(fileOf(redis, `http://127.0.0.1:${port}`));
     await captureAll(redis, relay);
     await relay.logged('endpoint_paused');

@@ -6,13 +6,13 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import { freePort } from '../../scripts/free-port.mjs';
 import { bodiesOf } from '../../src/capture/body.js';
 import { loadSettings } from '../../src/config/load.js';
 import { hangUpAmid, post, signed } from '../examples/signed.js';
 import { tempFolder } from '../support/cli.js';
 import { anExpiration, aRoute, aTold, TEST_SECRET } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
-import { freePort } from '../support/free-port.js';
 import { readmeBlock, readmeBlocks } from '../support/readme.js';
 import { RelayProcess, simpleFile } from '../support/relay-process.js';
 import { sharedRedis } from '../support/shared-redis.js';
@@ -108,7 +108,7 @@ describe('the README', () => {
     const port = await freePort();
     await using folder = await tempFolder({ 'receiver.mjs': readmeBlock('js', 'createServer') });
     symlinkSync(join(ROOT, 'node_modules'), join(folder.path, 'node_modules'));
-    const env = { PATH: process.env.PATH, PORT: port, SHOP_WEBHOOK_SECRET: TEST_SECRET };
+    const env = { PATH: process.env.PATH, PORT: String(port), SHOP_WEBHOOK_SECRET: TEST_SECRET };
     await using receiver = start(process.execPath, ['receiver.mjs'], folder.path, env);
     const forged = await eventually('the receiver', () =>
       fetch(`http://127.0.0.1:${port}`, { method: 'POST', body: '{}' }).catch(() => null),

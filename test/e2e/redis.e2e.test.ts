@@ -5,10 +5,10 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
+import { freePort } from '../../scripts/free-port.mjs';
 import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
 import { type Certificate, selfSigned } from '../support/certificate.js';
 import { eventually } from '../support/eventually.js';
-import { freePort } from '../support/free-port.js';
 import { type RelayFile, RelayProcess, simpleFile } from '../support/relay-process.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
 import { assertVerified, TestReceiver } from '../support/test-receiver.js';
@@ -398,7 +398,7 @@ describe.concurrent('rediss://', () => {
     const files = ['--tls-cert-file', certFile, '--tls-key-file', keyFile];
     const port = await freePort();
     const redis = await startRedis({
-      args: ['--tls-port', port, ...files, '--tls-auth-clients', 'no'],
+      args: ['--tls-port', String(port), ...files, '--tls-auth-clients', 'no'],
     });
     return { redis, tlsUrl: `rediss://localhost:${port}` };
   };

@@ -2,19 +2,19 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
+import { freePort } from '../../scripts/free-port.mjs';
 import { eventually } from '../support/eventually.js';
-import { freePort } from '../support/free-port.js';
 import { type Program, startProgram, succeed } from './program.js';
 
 /** As small as a test needs it. */
 const FRUGAL = ['--innodb-buffer-pool-size=16M', '--innodb-log-file-size=4M', '--skip-log-bin'];
 
 export class MariaDb implements AsyncDisposable {
-  readonly port: string;
+  readonly port: number;
   readonly #folder: string;
   #server: Program;
 
-  private constructor(folder: string, port: string) {
+  private constructor(folder: string, port: number) {
     this.#folder = folder;
     this.port = port;
     this.#server = this.#launch();

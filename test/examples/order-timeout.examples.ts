@@ -3,9 +3,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import { freePort } from '../../scripts/free-port.mjs';
 import { TEST_SECRET } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
-import { freePort } from '../support/free-port.js';
 import { RelayProcess } from '../support/relay-process.js';
 import { sharedRedis } from '../support/shared-redis.js';
 import { LossyProxy } from './lossy-proxy.js';
@@ -28,7 +28,7 @@ let mariadb: MariaDb;
 let proxy: LossyProxy;
 let relay: RelayProcess;
 let receiver: Program;
-let receiverPort: string;
+let receiverPort: number;
 
 /** What all parts of the example read. */
 const environment = () => ({
