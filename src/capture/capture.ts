@@ -15,16 +15,9 @@ import { BODY_BYTES_MAX } from './body.js';
 import { buildDeliveries, occurrenceOf } from './build.js';
 import { Lane } from './lane.js';
 import { type Ended, inOrder, type Known, type Noted, withDeadlines } from './lives.js';
+import { Overheard } from './overheard.js';
 import type { CaptureParts, ClaimedValues } from './parts.js';
-
-/**
- * Expirations and notices between the source and the outbox: a second of a fast server's, some 50 MB.
- * Beyond it the index is what is relied on.
- */
-const QUEUED_MAX = 50_000;
-
-/** The keys of these, together. */
-const QUEUED_BYTES_MAX = 32 * 1024 * 1024;
+import { haveRoomFor } from './room.js';
 
 /** For an expiration of which no route asks for a value. */
 const NOTHING: ValuesByRoute = new Map();
@@ -60,7 +53,8 @@ export class Capture {
   /** Those whose webhooks carry values: nobody else waits while these are read. */
   readonly #carrying: Lane<Ended>;
   readonly #notices: Lane<Noted>;
-  readonly #lanes: readonly Pick<Lane<Noted>, 'bytes' | 'clear'>[];
+  readonly #ending: readonly Lane<Ended>[];
+  readonly #overheard: Overheard;
   /** Changed keys that were gone before their deadlines could be read: the index has older ones. */
   readonly #unread = new Set<string>();
 
@@ -76,7 +70,8 @@ export class Capture {
     });
     this.#carrying = new Lane({ clock, onThrough, process: (slice) => this.#claim(slice, values) });
     this.#notices = new Lane({ clock, onThrough, process: (slice) => this.#handOn(slice) });
-    this.#lanes = [this.#expirations, this.#carrying, this.#notices];
+    this.#ending = [this.#expirations, this.#carrying];
+    this.#overheard = new Overheard(clock);
   }
 
   /** Takes note of an expiration and returns at once: the source must go on reading. */
@@ -90,9 +85,10 @@ export class Capture {
     if (detectedBy === 'notification' && !isRouted(routes, key)) {
       return events.expired(expiration, []);
     }
-    if (!this.#hasRoomFor(key)) return events.queueFull();
     const ended = { database, key, expiration, isIndexed: true };
-    if (this.#notices.has(ended)) this.#notices.push({ kind: 'expired', ...ended });
+    const isBehind = this.#notices.has(ended);
+    if (!haveRoomFor(key, isBehind ? [this.#notices] : this.#ending)) this.#drop(expiration);
+    else if (isBehind) this.#notices.push({ kind: 'expired', ...ended });
     else this.#take(ended);
   }
 
@@ -100,8 +96,16 @@ export class Capture {
   noticed(notice: Notice): void {
     const { routes, events } = this.#parts;
     if (!isRouted(routes, notice.key)) return;
-    if (this.#hasRoomFor(notice.key)) this.#notices.push(notice);
-    else events.noticeDropped();
+    if (!haveRoomFor(notice.key, [this.#notices])) return events.noticeDropped();
+    const detectedAtMs = this.#overheard.atMs(notice);
+    if (detectedAtMs !== null) {
+      // The entry is still that of the life that ended, until what the notice is about is read.
+      const { database, key } = notice;
+      const found = { database, key, expiredAtMs: null, detectedAtMs } as const;
+      const expiration = { ...found, detectedBy: 'recovery' } as const;
+      this.#notices.push({ kind: 'expired', database, key, expiration, isIndexed: true });
+    }
+    this.#notices.push(notice);
   }
 
   /** How many wait to be taken care of. */
@@ -122,7 +126,7 @@ export class Capture {
   }
 
   async #endedSettled(signal: AbortSignal): Promise<void> {
-    await Promise.all([this.#expirations.settled(signal), this.#carrying.settled(signal)]);
+    await Promise.all(this.#ending.map((lane) => lane.settled(signal)));
   }
 
   /** Resolves when there is room for more expirations, or the signal aborts. */
@@ -144,7 +148,14 @@ export class Capture {
     const held = this.#notices.items.filter(({ kind }) => kind === 'expired').length;
     const expirations = this.#ended + held;
     if (expirations > 0) events.abandoned(expirations);
+    this.#overheard.clear();
     events.ended();
+  }
+
+  /** It is in the index, if its deadline was known. */
+  #drop(expiration: Expiration): void {
+    if (expiration.detectedBy === 'notification') this.#overheard.add(expiration);
+    this.#parts.events.queueFull();
   }
 
   /** What was not heard to expire is known by its entry alone. */
@@ -156,11 +167,6 @@ export class Capture {
 
   #laneOf(key: KeyInDatabase): Lane<Ended> {
     return this.#parts.values?.isCarried(key) ? this.#carrying : this.#expirations;
-  }
-
-  #hasRoomFor(key: Buffer): boolean {
-    const bytes = this.#lanes.reduce((sum, lane) => sum + lane.bytes, key.length);
-    return this.queued < QUEUED_MAX && bytes <= QUEUED_BYTES_MAX;
   }
 
   /** Resolves with how many of these are claimed: all, or null when they are given up. */
@@ -197,12 +203,13 @@ export class Capture {
     const claimed: ClaimedKey[] = [];
     let built = 0;
     let recovered = 0;
-    for (const [at, { expiration, entryMs }] of known.entries()) {
+    for (const [at, { expiration: found, entryMs }] of known.entries()) {
       built += 1;
-      const { database, key, detectedBy, detectedAtMs, expiredAtMs } = expiration;
-      const claim = { database, key, deadlineMs: entryMs, detectedAtMs };
+      const expiration = this.#overheard.told(found);
       // Its entry is gone: it was heard of after all, or has another life.
-      if (detectedBy === 'recovery' && expiredAtMs === null) continue;
+      if (expiration.detectedBy === 'recovery' && expiration.expiredAtMs === null) continue;
+      const { database, key, detectedAtMs } = found;
+      const claim = { database, key, deadlineMs: entryMs, detectedAtMs };
       const { deliveries: its, tooLarge } = buildDeliveries(expiration, routes, {
         occurrence: occurrenceOf(expiration) ?? chance.token(),
         isTest: false,
@@ -212,7 +219,7 @@ export class Capture {
       events.deliveriesRefused(expiration, tooLarge, BODY_BYTES_MAX);
       deliveries.push(...its);
       if (its.length > 0 || entryMs !== null) claimed.push(claim);
-      if (detectedBy === 'recovery' && its.length > 0) recovered += 1;
+      if (expiration.detectedBy === 'recovery' && its.length > 0) recovered += 1;
       if (clock.monotonicMs() >= endMs) break;
     }
     if (recovered > 0) events.recovered(recovered);
@@ -266,7 +273,8 @@ export class Capture {
   /** Another replica has heard all of this, too, and captures it. */
   #fenced(): null {
     if (this.queued > 0) this.#parts.events.fenced(this.queued);
-    for (const lane of this.#lanes) lane.clear();
+    for (const lane of [...this.#ending, this.#notices]) lane.clear();
+    this.#overheard.clear();
     return null;
   }
 

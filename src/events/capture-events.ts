@@ -22,7 +22,7 @@ export class CaptureEvents {
       log.error(
         { event: 'queue_full', dropped },
         'keys expire faster than they can be taken: those whose deadlines are known are found ' +
-          'again (recovery), the others are lost',
+          'again, the others are lost',
       ),
     );
   }

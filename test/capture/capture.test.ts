@@ -9,7 +9,13 @@ import { compilePattern } from '../../src/match.js';
 import { MemoryOutbox } from '../../src/outbox/memory-outbox.js';
 import type { Outbox } from '../../src/outbox/outbox.js';
 import { KEY_BYTES_MAX } from '../../src/routing.js';
-import type { Expiration, KeyInDatabase, KeyReading, Route } from '../../src/vocabulary.js';
+import type {
+  Delivery,
+  Expiration,
+  KeyInDatabase,
+  KeyReading,
+  Route,
+} from '../../src/vocabulary.js';
 import { anExpiration, aRoute } from '../support/domain.js';
 import { fixedChance, ManualClock, settled } from '../support/manual-clock.js';
 
@@ -363,6 +369,87 @@ describe('a recovery', () => {
   });
 });
 
+describe('an expiration for which there was no room', () => {
+  const QUEUED_MAX = 50_000;
+
+  /** A capture that was full when order 1 expired, and has room again. */
+  async function afterFlood(route: Partial<Route> = {}) {
+    let open: () => void = () => undefined;
+    const opened = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    const enqueued: Delivery[] = [];
+    const parts = aCapture(async (deliveries) => {
+      await opened;
+      enqueued.push(...deliveries);
+      return [];
+    }, route);
+    const { capture, deadlines, named } = parts;
+    await deadlines.put([deadlineOf(order(1))]);
+    for (let id = 0; id < QUEUED_MAX; id += 1) capture.expired(order(`flood:${id}`));
+    capture.expired(order(1));
+    expect(named('queueFull')).toHaveLength(1);
+    open();
+    await capture.settled(never);
+    const ofOrder1 = () => enqueued.filter(({ keyLabel }) => keyLabel === 'order:1');
+    return { ...parts, ofOrder1 };
+  }
+
+  const found = (): Expiration => ({
+    ...order(1),
+    detectedAtMs: order(1).detectedAtMs + 60_000,
+    detectedBy: 'recovery',
+  });
+
+  it('is no recovery when its key is found gone: Redis has told of it', async () => {
+    const { capture, ofOrder1, named } = await afterFlood({ onAmbiguous: 'skip' });
+    capture.expired(found());
+    await settled();
+    expect(ofOrder1()).toMatchObject([
+      {
+        detectedBy: 'notification',
+        expiredAtMs: order(1).detectedAtMs - 3,
+        detectedAtMs: order(1).detectedAtMs,
+      },
+    ]);
+    expect(named('recovered')).toEqual([]);
+  });
+
+  it('is claimed before what becomes of its key is read', async () => {
+    const { capture, steps, ofOrder1 } = await afterFlood();
+    const { database, key } = order(1);
+    steps.length = 0;
+    capture.noticed({ kind: 'changed', database, key });
+    await capture.settled(never);
+    await settled();
+    expect(steps).toEqual(['claim order:1', 'changed order:1']);
+    expect(ofOrder1()).toMatchObject([{ expiredAtMs: order(1).detectedAtMs - 3 }]);
+  });
+
+  it('causes no second webhook, whatever is heard of its key afterwards', async () => {
+    const { capture, deadlines, ofOrder1 } = await afterFlood();
+    capture.expired(found());
+    await settled();
+    // What is in the outbox is in the index no longer.
+    await deadlines.remove([order(1)]);
+    const { database, key } = order(1);
+    for (const kind of ['changed', 'removed'] as const) capture.noticed({ kind, database, key });
+    capture.expired(found());
+    await capture.settled(never);
+    await settled();
+    expect(ofOrder1()).toHaveLength(1);
+  });
+
+  it('takes no room from notices', async () => {
+    const { capture, named } = aCapture(() => new Promise(() => undefined));
+    for (let id = 0; id <= QUEUED_MAX; id += 1) capture.expired(order(`flood:${id}`));
+    const { database, key } = order(1);
+    capture.noticed({ kind: 'removed', database, key });
+    expect(named('queueFull')).toHaveLength(1);
+    expect(named('noticeDropped')).toEqual([]);
+  });
+});
+
 describe('other notices', () => {
   const noticed = (kind: 'changed' | 'removed', id: number | string) => ({
     kind,
@@ -450,7 +537,7 @@ describe('other notices', () => {
     capture.expired(order(0));
     await settled();
     for (let id = 0; id < 50_010; id += 1) capture.noticed(noticed('changed', id));
-    expect(named('noticeDropped')).toHaveLength(11);
+    expect(named('noticeDropped')).toHaveLength(10);
     expect(named('queueFull')).toEqual([]);
   });
 
