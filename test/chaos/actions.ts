@@ -12,6 +12,30 @@ const LOOK_EVERY_MS = 50;
 const GAP_MS_MAX = 60_000;
 const BEHIND_MS_MAX = 5_000;
 
+type ToOneAction = (deployment: Deployment, slot: Slot, random: Random) => Promise<void>;
+
+/** These ways to Redis are broken for a while; in the end their connections are closed. */
+function broken(
+  waysOf: (slot: Slot) => readonly TcpProxy[],
+  breakOne: (way: TcpProxy) => void,
+  leastMs: number,
+  mostMs: number,
+): ToOneAction {
+  return async (_, slot, random) => {
+    const ways = waysOf(slot);
+    for (const way of ways) breakOne(way);
+    await sleep(random.between(leastMs, mostMs));
+    cut(ways, false);
+  };
+}
+
+const allWays = ({ ways }: Slot) => ways;
+const keysWay = (slot: Slot) => [slot.keysWay];
+const stateWay = (slot: Slot) => [slot.stateWay];
+const refuse = (way: TcpProxy) => way.cut(true);
+const silence = (way: TcpProxy) => way.silencePresent();
+const loseReplies = (way: TcpProxy) => way.loseReplies();
+
 /** Done to one replica. */
 const TO_ONE = {
   kill: async (deployment, slot) => {
@@ -33,34 +57,14 @@ const TO_ONE = {
     slot.process?.kill('SIGCONT');
   },
   'drop connections': async (_, { ways }) => cut(ways, false),
-  'cut off': async (_, { ways }, random) => {
-    cut(ways, true);
-    await sleep(random.between(200, 5_000));
-    cut(ways, false);
-  },
-  silence: async (_, { ways }, random) => {
-    for (const way of ways) way.silencePresent();
-    await sleep(random.between(500, 8_000));
-    cut(ways, false);
-  },
-  'lose replies': async (_, { ways }, random) => {
-    for (const way of ways) way.loseReplies();
-    await sleep(random.between(500, 8_000));
-    cut(ways, false);
-  },
+  'cut off': broken(allWays, refuse, 200, 5_000),
+  silence: broken(allWays, silence, 500, 8_000),
+  'lose replies': broken(allWays, loseReplies, 500, 8_000),
   /** It goes on holding the watch, until it finds out by itself or its connections end. */
-  deafen: async (_, { keysWay }, random) => {
-    keysWay.silencePresent();
-    await sleep(random.between(500, 16_000));
-    cut([keysWay], false);
-  },
+  deafen: broken(keysWay, silence, 500, 16_000),
   /** It goes on hearing. */
-  'cut off the state': async (_, { stateWay }, random) => {
-    cut([stateWay], true);
-    await sleep(random.between(200, 8_000));
-    cut([stateWay], false);
-  },
-} satisfies Record<string, (deployment: Deployment, slot: Slot, random: Random) => Promise<void>>;
+  'cut off the state': broken(stateWay, refuse, 200, 8_000),
+} satisfies Record<string, ToOneAction>;
 
 function cut(ways: readonly TcpProxy[], refuse: boolean): void {
   for (const way of ways) way.cut(refuse);
