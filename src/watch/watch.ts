@@ -4,6 +4,7 @@
  * stretch of listening is one term, which begins by catching up with what happened before it: the
  * first start, a lost connection and a restart of Redis all take the same way.
  */
+import { setMaxListeners } from 'node:events';
 import { Bell } from '../bell.js';
 import type { Capture } from '../capture/capture.js';
 import { untilAborted } from '../clock.js';
@@ -59,6 +60,8 @@ export class Watch {
       databases.map((database) => [database, this.#nudger(session, database)]),
     );
     const checked = new AbortController();
+    // Each database listens to it.
+    setMaxListeners(0, end.signal);
     end.signal.addEventListener('abort', () => checked.abort(), { once: true });
     const term = { session, end, nudgers, sweepNow: new Bell(), checked };
     this.#term = term;
@@ -157,6 +160,7 @@ export class Watch {
     }
     term.checked.abort();
     const attempt = new AbortController();
+    setMaxListeners(0, attempt.signal);
     const stop = () => attempt.abort();
     signal.addEventListener('abort', stop, { once: true });
     if (signal.aborted) stop();

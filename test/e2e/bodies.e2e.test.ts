@@ -124,7 +124,7 @@ describe('a body for an endpoint that exists already', () => {
     await using relay = await RelayProcess.start(file);
     await eventually('watching', async () => (await relay.metric('expiry_relay_watching')) === 1);
     await shared.client.hset('order:42', { total: '12.50', name: HOSTILE });
-    await shared.client.set('timer:42', '"&me', 'PX', 1_200);
+    await shared.client.set('timer:42', '"&me', 'PX', 3_000);
     await arrived(receiver, 2);
     const [form] = receiver.requests.filter(({ headers }) => headers['content-type'] === FORM);
     const [json] = receiver.requests.filter((request) => request !== form);

@@ -1,4 +1,5 @@
 /** On time, never lost, not false: what the relay makes of keys and their deadlines. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
 import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
@@ -11,6 +12,9 @@ const DURABLE = ['--appendonly', 'yes', '--appendfsync', 'always'];
 
 /** Much more than a nudge takes on a busy machine, and much less than Redis's own expiry. */
 const LATE_MS_MAX = 3_000;
+
+/** Longer than a busy machine takes to track some keys, and to do something about them. */
+const LIVES_MS = 3_000;
 
 /** A server with keys, and a receiver; relays come and go. */
 class Scene implements AsyncDisposable {
@@ -68,6 +72,16 @@ async function crowd(client: Redis, count: number): Promise<void> {
   for (let n = 0; n < count; n += 1) pipeline.set(`session:${n}`, '', 'EX', 3_600);
   await pipeline.exec();
 }
+
+/** Sets that many orders; resolves with when the last of them is due. */
+async function fifty(client: Redis): Promise<number> {
+  const endMs = inMs(LIVES_MS);
+  for (let n = 1; n <= 50; n += 1) await client.set(`order:${n}`, '', 'PXAT', endMs - 50 + n);
+  return endMs;
+}
+
+/** Resolves when keys that were due then would have caused their webhooks. */
+const isOver = (endMs: number) => sleep(Math.max(0, endMs + 500 - inMs(0)));
 
 /** From each key's deadline to its arrival, in ascending order. */
 function lateness(requests: readonly ReceivedRequest[]): number[] {
@@ -135,14 +149,45 @@ describe('keys that expire', () => {
   it('while CLIENT PAUSE keeps Redis from saying so arrive once', async () => {
     await using scene = await Scene.set();
     await using relay = await scene.start({ state: { kind: 'memory' } });
-    await scene.client.set('order:1', '', 'PX', 300);
+    await scene.client.set('order:1', '', 'PX', 2_000);
     await trackedAre(relay, 1);
-    await scene.client.call('CLIENT', 'PAUSE', 2_500, 'WRITE');
+    await scene.client.call('CLIENT', 'PAUSE', 4_000, 'WRITE');
     await scene.arrival('order:1');
     await scene.untilLater('one');
     expect(scene.of('order:1')).toHaveLength(1);
     expect(scene.of('order:1')[0]?.body.data.detected_by).toBe('notification');
   }, 30_000);
+});
+
+describe('as many databases and endpoints as there may be', () => {
+  const DATABASES = Array.from({ length: 16 }, (_, n) => n);
+
+  it('are watched and sent to, through a gap, and standard error stays empty', async () => {
+    await using scene = await Scene.set(...DURABLE);
+    const endpoint = { url: scene.receiver.url, secrets: 'none' };
+    const names = DATABASES.map((n) => `endpoint-${n}`);
+    await using relay = await RelayProcess.start({
+      redis: { url: scene.redis.url, databases: DATABASES },
+      endpoints: Object.fromEntries(names.map((name) => [name, endpoint])),
+      routes: names.map((name, n) => ({ name, match: [`order:${n}`, `later:${n}`], to: name })),
+    });
+    const expireIn = async (kind: string) => {
+      for (const database of DATABASES) {
+        await scene.client.select(database);
+        await scene.client.set(`${kind}:${database}`, '', 'PX', 50);
+      }
+      for (const database of DATABASES) {
+        const { body } = await scene.arrival(`${kind}:${database}`);
+        expect(body.data).toMatchObject({ database, route: `endpoint-${database}` });
+      }
+    };
+    await expireIn('order');
+    await scene.redis.restart();
+    await relay.logged('gap_began');
+    await relay.ready();
+    await expireIn('later');
+    expect(relay.stderr).toBe('');
+  }, 60_000);
 });
 
 describe('keys that do not expire', () => {
@@ -151,7 +196,7 @@ describe('keys that do not expire', () => {
     const { client } = scene;
     await using relay = await scene.start();
     const keys = ['del', 'unlink', 'getdel', 'persist', 'set', 'past', 'getex'];
-    for (const key of keys) await client.set(key, 'x', 'PX', 700);
+    for (const key of keys) await client.set(key, 'x', 'PX', LIVES_MS);
     await trackedAre(relay, keys.length);
     await client.del('del');
     await client.unlink('unlink');
@@ -169,9 +214,9 @@ describe('keys that do not expire', () => {
   it('at their first deadline, but at a later one: one webhook, then', async () => {
     await using scene = await Scene.set();
     await using relay = await scene.start();
-    await scene.client.set('order:1', '', 'PX', 400);
+    await scene.client.set('order:1', '', 'PX', LIVES_MS);
     await trackedAre(relay, 1);
-    const deadlineMs = inMs(1_500);
+    const deadlineMs = inMs(LIVES_MS + 1_000);
     await scene.client.pexpireat('order:1', deadlineMs);
     const { body } = await scene.arrival('order:1');
     expect(Date.parse(String(body.data.expired_at))).toBe(deadlineMs);
@@ -182,7 +227,7 @@ describe('keys that do not expire', () => {
   it('but are renamed: one webhook, with the new name', async () => {
     await using scene = await Scene.set();
     await using relay = await scene.start();
-    await scene.client.set('order:1', '', 'PX', 500);
+    await scene.client.set('order:1', '', 'PX', LIVES_MS);
     await trackedAre(relay, 1);
     await scene.client.rename('order:1', 'order:2');
     const { body } = await scene.arrival('order:2');
@@ -215,13 +260,13 @@ describe('while the relay is down', () => {
       ],
     };
     await using killed = await RelayProcess.start(file);
-    const deadlineMs = inMs(1_500);
+    const deadlineMs = inMs(LIVES_MS);
     for (const key of ['order:1', 'order:2', 'order:3', 'order:4']) {
       await client.set(key, '', 'PXAT', deadlineMs);
     }
-    await client.set('order:5', '', 'PX', 8_000);
-    await client.set('order:6', '', 'PX', 8_000);
-    await client.set('order:7', '', 'PX', 8_000);
+    await client.set('order:5', '', 'PX', 12_000);
+    await client.set('order:6', '', 'PX', 12_000);
+    await client.set('order:7', '', 'PX', 12_000);
     await trackedAre(killed, 7);
     await killed.stop('SIGKILL');
     await client.persist('order:4');
@@ -249,7 +294,8 @@ describe('while the relay is down', () => {
   it('Redis is killed and restarted, too: nothing is lost', async () => {
     await using scene = await Scene.set(...DURABLE);
     await using relay = await scene.start();
-    for (let n = 0; n < 20; n += 1) await scene.client.set(`order:${n}`, '', 'PX', 900 + 100 * n);
+    for (let n = 0; n < 20; n += 1)
+      await scene.client.set(`order:${n}`, '', 'PX', LIVES_MS + 100 * n);
     await trackedAre(relay, 20);
     await scene.redis.kill('SIGKILL');
     await relay.logged('gap_began');
@@ -269,7 +315,7 @@ describe('while the relay is down', () => {
       state: { url: scene.redis.url },
     });
     await using relay = await RelayProcess.start(file);
-    for (let n = 0; n < 20; n += 1) await scene.client.set(`order:${n}`, '', 'PX', 700);
+    for (let n = 0; n < 20; n += 1) await scene.client.set(`order:${n}`, '', 'PX', LIVES_MS);
     await trackedAre(relay, 20);
     proxy.cut(true);
     await relay.logged('gap_began');
@@ -299,12 +345,13 @@ describe.each(['flushdb', 'flushall'] as const)('a database emptied by %s', (flu
     await using _ = scene;
     await using __ = state;
     await using relay = await scene.start(more);
-    for (let n = 0; n < 50; n += 1) await scene.client.set(`order:${n}`, '', 'PX', 1_000 + n);
+    const endMs = await fifty(scene.client);
     await trackedAre(relay, 50);
     await scene.client[flush]();
     const line = await relay.logged('database_emptied', 20_000);
     expect(line).toMatchObject({ level: 'error', database: 0, forgotten: 50 });
     expect(await relay.metric('expiry_relay_deadlines_forgotten_total')).toBe(50);
+    await isOver(endMs);
     await scene.untilLater('one');
     await trackedAre(relay, 0);
     expect(scene.receiver.keys).toEqual(['later:one']);
@@ -316,12 +363,13 @@ describe.each(['flushdb', 'flushall'] as const)('a database emptied by %s', (flu
     await using _ = scene;
     await using __ = state;
     await using killed = await scene.start(more);
-    for (let n = 0; n < 50; n += 1) await scene.client.set(`order:${n}`, '', 'PX', 1_000 + n);
+    const endMs = await fifty(scene.client);
     await trackedAre(killed, 50);
     await killed.stop('SIGKILL');
     await scene.client[flush]();
     await using relay = await scene.start(more);
     expect(await relay.logged('database_emptied')).toMatchObject({ forgotten: 50 });
+    await isOver(endMs);
     await scene.untilLater('one');
     expect(scene.receiver.keys).toEqual(['later:one']);
   }, 40_000);
@@ -331,16 +379,17 @@ describe('a server emptied together with the state in it', () => {
   it('causes no webhook, and is said; later keys are on time', async () => {
     await using scene = await Scene.set();
     await using relay = await scene.start();
-    for (let n = 0; n < 50; n += 1) await scene.client.set(`order:${n}`, '', 'PX', 1_000 + n);
+    const endMs = await fifty(scene.client);
     await trackedAre(relay, 50);
     await scene.client.flushall();
-    await scene.client.set('order:next', '', 'PX', 2_000);
+    await scene.client.set('order:next', '', 'PX', LIVES_MS);
     await relay.logged('database_emptied', 20_000);
     // What waited there is gone as well.
     expect(await relay.logged('state_lost')).toMatchObject({ level: 'error' });
     expect(await relay.metric('expiry_relay_databases_emptied_total')).toBe(1);
     const next = await scene.arrival('order:next');
     expect(lateness([next])[0]).toBeLessThan(LATE_MS_MAX);
+    await isOver(endMs);
     await scene.untilLater('one');
     expect(scene.receiver.keys).toEqual(['order:next', 'later:one']);
   }, 40_000);

@@ -155,7 +155,7 @@ describe('with state.kind: redis', () => {
     const file = files({ kind: 'redis', prefix: 'outlives' });
     {
       await using relay = await RelayProcess.start(file);
-      await redis.set(key, 'kept', 'PX', 2_000);
+      await redis.set(key, 'kept', 'PX', 4_000);
       await eventually('kept', () => redis.hexists('{outlives}:1:values:0:read', key));
       await relay.stop();
     }
@@ -170,7 +170,7 @@ describe('with state.kind: redis', () => {
     const prefix = 'over';
     await using relay = await RelayProcess.start(files({ kind: 'redis', prefix }));
     const kept = () => redis.hkeys(`{${prefix}}:1:values:0:read`);
-    await redis.set('v:expires', 'x', 'PX', 1_500);
+    await redis.set('v:expires', 'x', 'PX', 3_000);
     await redis.set('v:deleted', 'x', 'PX', 60_000);
     await eventually('kept', async () => (await kept()).length === 2);
     await redis.del('v:deleted');
