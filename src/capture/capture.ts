@@ -13,9 +13,9 @@ import { isRouted, KEY_BYTES_MAX } from '../routing.js';
 import type { ClaimedKey, Delivery, Expiration, KeyInDatabase, Notice } from '../vocabulary.js';
 import { BODY_BYTES_MAX } from './body.js';
 import { buildDeliveries, occurrenceOf } from './build.js';
+import { Dropped } from './dropped.js';
 import { Lane } from './lane.js';
 import { type Ended, inOrder, type Known, type Noted, withDeadlines } from './lives.js';
-import { Overheard } from './overheard.js';
 import type { CaptureParts, ClaimedValues } from './parts.js';
 import { haveRoomFor } from './room.js';
 
@@ -54,7 +54,7 @@ export class Capture {
   readonly #carrying: Lane<Ended>;
   readonly #notices: Lane<Noted>;
   readonly #ending: readonly Lane<Ended>[];
-  readonly #overheard: Overheard;
+  readonly #dropped: Dropped;
   /** Changed keys that were gone before their deadlines could be read: the index has older ones. */
   readonly #unread = new Set<string>();
 
@@ -71,7 +71,7 @@ export class Capture {
     this.#carrying = new Lane({ clock, onThrough, process: (slice) => this.#claim(slice, values) });
     this.#notices = new Lane({ clock, onThrough, process: (slice) => this.#handOn(slice) });
     this.#ending = [this.#expirations, this.#carrying];
-    this.#overheard = new Overheard(clock);
+    this.#dropped = new Dropped(clock);
   }
 
   /** Takes note of an expiration and returns at once: the source must go on reading. */
@@ -97,7 +97,7 @@ export class Capture {
     const { routes, events } = this.#parts;
     if (!isRouted(routes, notice.key)) return;
     if (!haveRoomFor(notice.key, [this.#notices])) return events.noticeDropped();
-    const detectedAtMs = this.#overheard.atMs(notice);
+    const detectedAtMs = this.#dropped.atMs(notice);
     if (detectedAtMs !== null) {
       // The entry is still that of the life that ended, until what the notice is about is read.
       const { database, key } = notice;
@@ -148,13 +148,13 @@ export class Capture {
     const held = this.#notices.items.filter(({ kind }) => kind === 'expired').length;
     const expirations = this.#ended + held;
     if (expirations > 0) events.abandoned(expirations);
-    this.#overheard.clear();
+    this.#dropped.clear();
     events.ended();
   }
 
   /** It is in the index, if its deadline was known. */
   #drop(expiration: Expiration): void {
-    if (expiration.detectedBy === 'notification') this.#overheard.add(expiration);
+    if (expiration.detectedBy === 'notification') this.#dropped.add(expiration);
     this.#parts.events.queueFull();
   }
 
@@ -205,7 +205,7 @@ export class Capture {
     let recovered = 0;
     for (const [at, { expiration: found, entryMs }] of known.entries()) {
       built += 1;
-      const expiration = this.#overheard.told(found);
+      const expiration = this.#dropped.told(found);
       // Its entry is gone: it was heard of after all, or has another life.
       if (expiration.detectedBy === 'recovery' && expiration.expiredAtMs === null) continue;
       const { database, key, detectedAtMs } = found;
@@ -274,7 +274,7 @@ export class Capture {
   #fenced(): null {
     if (this.queued > 0) this.#parts.events.fenced(this.queued);
     for (const lane of [...this.#ending, this.#notices]) lane.clear();
-    this.#overheard.clear();
+    this.#dropped.clear();
     return null;
   }
 

@@ -18,11 +18,11 @@ type Heard = Map<number, number>;
 /** FNV's offset and prime, and a prime as good: two hashes of 32 bits that know nothing of one another. */
 const OFFSET = 0x811c9dc5;
 const PRIME = 0x01000193;
-const OTHER_PRIME = 0x85ebca6b;
+const OTHER_PRIME = 0x85ebca77;
 /** So many of a number's bits are exact. */
 const EXACT_BITS = 53;
 
-export class Overheard {
+export class Dropped {
   readonly #clock: Pick<Clock, 'after'>;
   #recent: Heard = new Map();
   #former: Heard = new Map();

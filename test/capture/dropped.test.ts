@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Overheard } from '../../src/capture/overheard.js';
+import { Dropped } from '../../src/capture/dropped.js';
 import type { Expiration } from '../../src/vocabulary.js';
 import { anExpiration } from '../support/domain.js';
 import { ManualClock } from '../support/manual-clock.js';
@@ -19,27 +19,27 @@ const found = (given: Partial<Expiration> = {}): Expiration =>
 const heardAt = (detectedAtMs: number, given: Partial<Expiration> = {}) =>
   anExpiration({ detectedAtMs, ...given });
 
-describe('an expiration that was overheard', () => {
+describe('an expiration that was dropped', () => {
   it('is found again as what Redis said, and when it did', () => {
-    const overheard = new Overheard(new ManualClock());
-    overheard.add(heardAt(DEADLINE_MS + 7));
-    expect(overheard.told(found())).toEqual(
+    const dropped = new Dropped(new ManualClock());
+    dropped.add(heardAt(DEADLINE_MS + 7));
+    expect(dropped.told(found())).toEqual(
       found({ detectedBy: 'notification', detectedAtMs: DEADLINE_MS + 7 }),
     );
   });
 
   it('is told once', () => {
-    const overheard = new Overheard(new ManualClock());
-    overheard.add(heardAt(DEADLINE_MS));
-    overheard.told(found());
-    expect(overheard.told(found())).toEqual(found());
-    expect(overheard.atMs(found())).toBeNull();
+    const dropped = new Dropped(new ManualClock());
+    dropped.add(heardAt(DEADLINE_MS));
+    dropped.told(found());
+    expect(dropped.told(found())).toEqual(found());
+    expect(dropped.atMs(found())).toBeNull();
   });
 
   it('was not heard before its deadline, though clocks differ by a few milliseconds', () => {
-    const overheard = new Overheard(new ManualClock());
-    overheard.add(heardAt(DEADLINE_MS - 5));
-    expect(overheard.told(found())).toMatchObject({
+    const dropped = new Dropped(new ManualClock());
+    dropped.add(heardAt(DEADLINE_MS - 5));
+    expect(dropped.told(found())).toMatchObject({
       detectedBy: 'notification',
       detectedAtMs: DEADLINE_MS,
     });
@@ -51,45 +51,44 @@ describe('an expiration that was overheard', () => {
     ['of a later life', { expiredAtMs: DEADLINE_MS + 1_000 }],
     ['whose deadline was never known', { expiredAtMs: null }],
   ])('says nothing of one %s', (_, given) => {
-    const overheard = new Overheard(new ManualClock());
-    overheard.add(heardAt(DEADLINE_MS + 7));
-    expect(overheard.told(found(given))).toEqual(found(given));
+    const dropped = new Dropped(new ManualClock());
+    dropped.add(heardAt(DEADLINE_MS + 7));
+    expect(dropped.told(found(given))).toEqual(found(given));
   });
 
   it('leaves alone what was heard in time', () => {
-    const overheard = new Overheard(new ManualClock());
-    overheard.add(heardAt(DEADLINE_MS + 7));
+    const dropped = new Dropped(new ManualClock());
+    dropped.add(heardAt(DEADLINE_MS + 7));
     const heard = found({ detectedBy: 'notification' });
-    expect(overheard.told(heard)).toBe(heard);
-    expect(overheard.atMs(heard)).toBe(DEADLINE_MS + 7);
+    expect(dropped.told(heard)).toBe(heard);
+    expect(dropped.atMs(heard)).toBe(DEADLINE_MS + 7);
   });
 
   it('is forgotten after a while, and leaves no timer behind', async () => {
     const clock = new ManualClock();
-    const overheard = new Overheard(clock);
-    overheard.add(heardAt(DEADLINE_MS));
+    const dropped = new Dropped(clock);
+    dropped.add(heardAt(DEADLINE_MS));
     await clock.advance(9 * MINUTE_MS);
-    overheard.add(heardAt(DEADLINE_MS, { database: 1 }));
+    dropped.add(heardAt(DEADLINE_MS, { database: 1 }));
     await clock.advance(9 * MINUTE_MS);
-    expect(overheard.atMs(found({ database: 1 }))).toBe(DEADLINE_MS);
+    expect(dropped.atMs(found({ database: 1 }))).toBe(DEADLINE_MS);
     await clock.advance(30 * MINUTE_MS);
-    expect(overheard.atMs(found())).toBeNull();
-    expect(overheard.atMs(found({ database: 1 }))).toBeNull();
+    expect(dropped.atMs(found())).toBeNull();
+    expect(dropped.atMs(found({ database: 1 }))).toBeNull();
     expect(clock.timers).toBe(0);
-    overheard.add(heardAt(DEADLINE_MS + 1));
-    expect(overheard.atMs(found())).toBe(DEADLINE_MS + 1);
-    overheard.clear();
-    expect(overheard.atMs(found())).toBeNull();
+    dropped.add(heardAt(DEADLINE_MS + 1));
+    expect(dropped.atMs(found())).toBe(DEADLINE_MS + 1);
+    dropped.clear();
+    expect(dropped.atMs(found())).toBeNull();
     expect(clock.timers).toBe(0);
   });
 
   it('is not remembered beyond a million, of which none is another', () => {
-    const overheard = new Overheard(new ManualClock());
+    const dropped = new Dropped(new ManualClock());
     const key = (n: number) => Buffer.from(`order:${n}:unpaid`);
-    for (let n = 0; n <= 1_000_000; n += 1)
-      overheard.add(heardAt(DEADLINE_MS + n, { key: key(n) }));
-    expect(overheard.atMs(found({ key: key(0) }))).toBe(DEADLINE_MS);
-    expect(overheard.atMs(found({ key: key(999_999) }))).toBe(DEADLINE_MS + 999_999);
-    expect(overheard.atMs(found({ key: key(1_000_000) }))).toBeNull();
+    for (let n = 0; n <= 1_000_000; n += 1) dropped.add(heardAt(DEADLINE_MS + n, { key: key(n) }));
+    expect(dropped.atMs(found({ key: key(0) }))).toBe(DEADLINE_MS);
+    expect(dropped.atMs(found({ key: key(999_999) }))).toBe(DEADLINE_MS + 999_999);
+    expect(dropped.atMs(found({ key: key(1_000_000) }))).toBeNull();
   });
 });
