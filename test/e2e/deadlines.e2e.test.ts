@@ -190,7 +190,7 @@ describe('as many databases and endpoints as there may be', () => {
   }, 60_000);
 });
 
-describe('keys that do not expire', () => {
+describe.concurrent('keys that do not expire', () => {
   it('because they were deleted, persisted or overwritten cause no webhook', async () => {
     await using scene = await Scene.set();
     const { client } = scene;
@@ -246,7 +246,7 @@ describe('keys that do not expire', () => {
   });
 });
 
-describe('while the relay is down', () => {
+describe.concurrent('while the relay is down', () => {
   it('what expires arrives after its start, unless the route says skip', async () => {
     await using scene = await Scene.set();
     const { client, receiver } = scene;
@@ -331,7 +331,7 @@ describe('while the relay is down', () => {
   }, 60_000);
 });
 
-describe.each(['flushdb', 'flushall'] as const)('a database emptied by %s', (flush) => {
+describe.concurrent.each(['flushdb', 'flushall'] as const)('a database emptied by %s', (flush) => {
   /** The state is in a server of its own, or it would be emptied, too. */
   async function set() {
     const scene = await Scene.set();
@@ -375,7 +375,7 @@ describe.each(['flushdb', 'flushall'] as const)('a database emptied by %s', (flu
   }, 40_000);
 });
 
-describe('a server emptied together with the state in it', () => {
+describe.concurrent('a server emptied together with the state in it', () => {
   it('causes no webhook, and is said; later keys are on time', async () => {
     await using scene = await Scene.set();
     await using relay = await scene.start();
