@@ -54,6 +54,7 @@ export class Capture {
   readonly #carrying: Lane<Ended>;
   readonly #notices: Lane<Noted>;
   readonly #ending: readonly Lane<Ended>[];
+  readonly #noticing: readonly Lane<Noted>[];
   readonly #dropped: Dropped;
   /** Changed keys that were gone before their deadlines could be read: the index has older ones. */
   readonly #unread = new Set<string>();
@@ -71,6 +72,7 @@ export class Capture {
     this.#carrying = new Lane({ clock, onThrough, process: (slice) => this.#claim(slice, values) });
     this.#notices = new Lane({ clock, onThrough, process: (slice) => this.#handOn(slice) });
     this.#ending = [this.#expirations, this.#carrying];
+    this.#noticing = [this.#notices];
     this.#dropped = new Dropped(clock);
   }
 
@@ -87,7 +89,7 @@ export class Capture {
     }
     const ended = { database, key, expiration, isIndexed: true };
     const isBehind = this.#notices.has(ended);
-    if (!haveRoomFor(key, isBehind ? [this.#notices] : this.#ending)) this.#drop(expiration);
+    if (!haveRoomFor(key, isBehind ? this.#noticing : this.#ending)) this.#drop(expiration);
     else if (isBehind) this.#notices.push({ kind: 'expired', ...ended });
     else this.#take(ended);
   }
@@ -96,7 +98,7 @@ export class Capture {
   noticed(notice: Notice): void {
     const { routes, events } = this.#parts;
     if (!isRouted(routes, notice.key)) return;
-    if (!haveRoomFor(notice.key, [this.#notices])) return events.noticeDropped();
+    if (!haveRoomFor(notice.key, this.#noticing)) return events.noticeDropped();
     const detectedAtMs = this.#dropped.atMs(notice);
     if (detectedAtMs !== null) {
       // The entry is still that of the life that ended, until what the notice is about is read.
@@ -273,7 +275,7 @@ export class Capture {
   /** Another replica has heard all of this, too, and captures it. */
   #fenced(): null {
     if (this.queued > 0) this.#parts.events.fenced(this.queued);
-    for (const lane of [...this.#ending, this.#notices]) lane.clear();
+    for (const lane of [...this.#ending, ...this.#noticing]) lane.clear();
     this.#dropped.clear();
     return null;
   }

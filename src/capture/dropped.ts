@@ -5,6 +5,7 @@
 import type { Clock } from '../clock.js';
 import { CLOCK_SLACK_MS } from '../deadlines/deadlines.js';
 import type { Expiration, KeyInDatabase } from '../vocabulary.js';
+import { withDeadline } from './lives.js';
 
 /** Some 45 MB. */
 const HEARD_MAX = 1_000_000;
@@ -35,7 +36,7 @@ export class Dropped {
 
   /** Beyond `HEARD_MAX` it remembers no more. */
   add(expiration: Expiration): void {
-    if (this.#recent.size + this.#former.size >= HEARD_MAX) return;
+    if (this.#size >= HEARD_MAX) return;
     if (this.#cancelForgetting === null) {
       this.#firstAtMs = expiration.detectedAtMs;
       this.#forgetLater();
@@ -45,8 +46,14 @@ export class Dropped {
 
   /** When Redis said that the key had expired; null when it is not known to have. */
   atMs(key: KeyInDatabase): number | null {
-    if (this.#recent.size + this.#former.size === 0) return null;
-    const hash = hashOf(key);
+    return this.#size === 0 ? null : this.#heardAtMs(hashOf(key));
+  }
+
+  get #size(): number {
+    return this.#recent.size + this.#former.size;
+  }
+
+  #heardAtMs(hash: number): number | null {
     const afterMs = this.#recent.get(hash) ?? this.#former.get(hash);
     return afterMs === undefined ? null : this.#firstAtMs + afterMs;
   }
@@ -56,16 +63,20 @@ export class Dropped {
    * ended. Else as it is. Nothing is remembered of the key any more.
    */
   told(found: Expiration): Expiration {
-    if (found.detectedBy !== 'recovery') return found;
-    const heardAtMs = this.atMs(found);
-    if (heardAtMs === null) return found;
+    if (found.detectedBy !== 'recovery' || this.#size === 0) return found;
     const hash = hashOf(found);
+    const detectedAtMs = this.#heardAtMs(hash);
+    if (detectedAtMs === null) return found;
     this.#recent.delete(hash);
     this.#former.delete(hash);
-    const { expiredAtMs } = found;
-    if (expiredAtMs === null || heardAtMs + CLOCK_SLACK_MS < expiredAtMs) return found;
-    const detectedAtMs = Math.max(heardAtMs, expiredAtMs);
-    return { ...found, detectedBy: 'notification', detectedAtMs };
+    const heard: Expiration = {
+      ...found,
+      expiredAtMs: null,
+      detectedAtMs,
+      detectedBy: 'notification',
+    };
+    const told = withDeadline(heard, found.expiredAtMs, CLOCK_SLACK_MS);
+    return told.expiredAtMs === null ? found : told;
   }
 
   /** Forgets all, and leaves no timer behind. */

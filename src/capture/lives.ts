@@ -42,7 +42,7 @@ export function withDeadlines(
 }
 
 /** A deadline that is yet to come, by more than the slack, belongs to the key's next life. */
-function withDeadline(
+export function withDeadline(
   expiration: Expiration,
   deadlineMs: number | null,
   slackMs: number,

@@ -160,6 +160,7 @@ export class Watch {
     }
     term.checked.abort();
     const attempt = new AbortController();
+    // So it is with this one.
     setMaxListeners(0, attempt.signal);
     const stop = () => attempt.abort();
     signal.addEventListener('abort', stop, { once: true });

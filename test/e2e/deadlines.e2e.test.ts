@@ -81,7 +81,7 @@ async function fifty(client: Redis): Promise<number> {
 }
 
 /** Resolves when keys that were due then would have caused their webhooks. */
-const isOver = (endMs: number) => sleep(Math.max(0, endMs + 500 - inMs(0)));
+const isOver = (endMs: number) => sleep(Math.max(0, endMs + 500 - Date.now()));
 
 /** From each key's deadline to its arrival, in ascending order. */
 function lateness(requests: readonly ReceivedRequest[]): number[] {
