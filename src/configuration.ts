@@ -40,5 +40,8 @@ export function configurationOf({
 }
 
 function digestOf(text: string | undefined): string {
-  return createHash('sha256').update(text ?? '').digest('hex').slice(0, DIGEST_CHARS);
+  return createHash('sha256')
+    .update(text ?? '')
+    .digest('hex')
+    .slice(0, DIGEST_CHARS);
 }

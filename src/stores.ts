@@ -155,9 +155,11 @@ function createRedisStores(
 }
 
 /** Only replicas of the configuration that leads are ready: the others capture nothing. */
-function configurationCheck(standing: Standing, prefix: string): Check {
+function configurationCheck(standing: Standing | null, prefix: string): Check {
   const name = 'configuration';
-  switch (standing.kind) {
+  switch (standing?.kind) {
+    case undefined:
+      return { name, problem: 'not compared with those of other replicas yet' };
     case 'current':
       return { name, problem: null };
     case 'leading':

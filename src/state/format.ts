@@ -130,6 +130,14 @@ export function configurationsKey(prefix: string): string {
   return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:configurations`;
 }
 
+/** A row of `configurations`; null for what no relay has written. */
+export function readConfigurationRow(
+  text: string,
+): { readonly number: number; readonly digest: string } | null {
+  const [, number, digest] = /^(\d+) ([0-9a-f]+) -?\d+ \d+$/.exec(text) ?? [];
+  return digest === undefined ? null : { number: Number(number), digest };
+}
+
 /** The key by which relays of version 0.1 know the lease: they leave a lease that stands there alone. */
 export function watchKey(prefix: string): string {
   return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:watch`;

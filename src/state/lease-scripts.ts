@@ -106,8 +106,7 @@ local function hold(status)
     redis.call(
       'HSET', KEYS[1], 'token', token, 'number', number, 'digest', digest, 'endpoints', ARGV[4])
   end
-  redis.call('HINCRBY', KEYS[1], 'renewals', 1)
-  redis.call('HSET', KEYS[1], 'renewed_at', at)
+  redis.call('HSET', KEYS[1], 'renewals', (tonumber(lease[2]) or 0) + 1, 'renewed_at', at)
   redis.call('SET', KEYS[3], token, 'PX', ${LEGACY_MS})
   lease = redis.call(
     'HMGET', KEYS[1], 'token', 'renewals', 'renewed_at', 'number', 'digest', 'endpoints')

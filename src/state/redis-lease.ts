@@ -19,6 +19,9 @@ const LEASE_MS = 1_500;
 /** How often every replica looks; the holder renews it thereby. */
 const LOOK_EVERY_MS = 500;
 
+/** The same before the first look has succeeded: a relay is not ready before it. */
+const FIRST_LOOK_EVERY_MS = 50;
+
 /**
  * A free lease is left to the replica that has been able to capture for longer: it has heard what one that
  * came later may have missed, and the last holder may not have stored. A replica that has been there
@@ -67,7 +70,7 @@ export class RedisLease implements Lease {
   #departures = 0;
   /** What the last look found; null before the first. */
   #last: Look | null = null;
-  #standing: Standing = CURRENT;
+  #standing: Standing | null = null;
   #loop: Promise<void> = Promise.resolve();
 
   constructor(parts: RedisLeaseParts) {
@@ -88,7 +91,8 @@ export class RedisLease implements Lease {
     return this.#last?.status === STATUSES.other;
   }
 
-  get standing(): Standing {
+  /** How this replica's configuration stands; null before the first look. */
+  get standing(): Standing | null {
     return this.#standing;
   }
 
@@ -148,7 +152,8 @@ export class RedisLease implements Lease {
       });
       if (lookInMs === null) this.#seen.clear();
       if (this.#wake.rung !== rung) continue;
-      await this.#wake.wait(this.#parts.clock, lookInMs ?? LOOK_EVERY_MS, signal);
+      const againInMs = this.#last === null ? FIRST_LOOK_EVERY_MS : LOOK_EVERY_MS;
+      await this.#wake.wait(this.#parts.clock, lookInMs ?? againInMs, signal);
     }
   }
 
@@ -226,7 +231,7 @@ export class RedisLease implements Lease {
         this.#seen.hasChanged(name) && this.#seen.unchangedForMs(name) < FORGOTTEN_AFTER_MS,
     );
     const digests = new Set([configuration.digest, ...running.map(({ digest }) => digest)]);
-    this.#standing = standingOf(look, this.#standing, digests.size > 1);
+    this.#standing = standingOf(look, this.#standing ?? CURRENT, digests.size > 1);
     onLook(this.#standing, digests.size);
   }
 

@@ -252,12 +252,12 @@ describe('the lease, among replicas with different configurations', () => {
     await old?.due(never);
     expect(Date.now() - askedAtMs).toBeGreaterThanOrEqual(2_400);
     expect(old?.token).not.toBeNull();
-    expect(newer?.standing.kind).toBe('succeeding');
+    expect(newer?.standing?.kind).toBe('succeeding');
     old?.want(false);
     old?.want(true);
     await newer?.taken(never);
-    await eventually('told', () => old?.standing.kind === 'superseded');
-    await eventually('told', () => newer?.standing.kind === 'leading');
+    await eventually('told', () => old?.standing?.kind === 'superseded');
+    await eventually('told', () => newer?.standing?.kind === 'leading');
     expect(old?.delivers('shop')).toBe(false);
     expect([old?.delivers('log'), old?.delivers('gone'), newer?.delivers('shop')]).toEqual([
       true,
@@ -277,10 +277,10 @@ describe('the lease, among replicas with different configurations', () => {
     newer?.want(false);
     newer?.want(true);
     await old?.taken(never);
-    await eventually('told', () => newer?.standing.kind === 'superseded');
+    await eventually('told', () => newer?.standing?.kind === 'superseded');
     await old?.stop();
     await newer?.taken(never);
-    await eventually('told', () => newer?.standing.kind === 'current');
+    await eventually('told', () => newer?.standing?.kind === 'current');
   });
 
   it('is not asked for by one that cannot capture yet, however new', async () => {
@@ -288,7 +288,7 @@ describe('the lease, among replicas with different configurations', () => {
     const [old, newer] = leases;
     const token = await holds(old);
     newer?.start();
-    await eventually('leading', () => old?.standing.kind === 'leading');
+    await eventually('leading', () => old?.standing?.kind === 'leading');
     await sleep(4_000);
     expect(old?.token).toBe(token);
     expect(old?.standings).toEqual(['current', 'leading']);
@@ -306,7 +306,7 @@ describe('the lease, among replicas with different configurations', () => {
     const token = newer?.token;
     again?.want(true);
     again?.start();
-    await eventually('superseded', () => again?.standing.kind === 'superseded');
+    await eventually('superseded', () => again?.standing?.kind === 'superseded');
     await old?.stop();
     await sleep(4_000);
     expect(newer?.token).toBe(token);
@@ -334,6 +334,6 @@ describe('the lease, among replicas with different configurations', () => {
     const diedAtMs = Date.now();
     await newer?.taken(never);
     expect(Date.now() - diedAtMs).toBeLessThan(3_000);
-    await eventually('told', () => newer?.standing.kind === 'current');
+    await eventually('told', () => newer?.standing?.kind === 'current');
   });
 });
