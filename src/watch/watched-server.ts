@@ -3,7 +3,7 @@
  * watches another server under the same prefix would find all of their keys missing. It is refused.
  */
 import type { Chance, Clock } from '../clock.js';
-import { messageOf, RelayError, WatchedServerError } from '../errors.js';
+import { RelayError, WatchedServerError } from '../errors.js';
 import type { WatchEvents } from '../events/watch-events.js';
 import { redisCli } from '../redis-cli.js';
 import { addressOf } from '../redis-client.js';
@@ -16,6 +16,9 @@ import type { RedisAddress } from '../vocabulary.js';
 
 /** How often a server that could not be identified, or that was refused, is looked at again. */
 const AGAIN_MS = 1_000;
+
+/** When a server restarts, the other replicas notice within this time: until then nothing is logged. */
+const UNCLEAR_MS = 10_000;
 
 /** KEYS: watched. ARGV: id, run_id, address. Whoever is first names the server. Returns all three. */
 const NAME_SERVER = `if redis.call('HEXISTS', KEYS[1], 'id') == 0 then
@@ -86,6 +89,9 @@ export class WatchedServer implements ServerCheck {
   readonly #parts: WatchedServerParts;
   readonly #scripts: Scripts<typeof WATCHED_SCRIPTS>;
   #problem: string | null = null;
+  #isLogged = false;
+  /** Since when it has been unclear, by the monotonic clock; null while it is not. */
+  #unclearSinceMs: number | null = null;
   /** Told of the first refusal, as long as somebody waits for the first verdict. */
   #onRefused: ((error: RelayError) => void) | null = null;
   #onVerified: () => void = () => undefined;
@@ -157,16 +163,22 @@ export class WatchedServer implements ServerCheck {
   }
 
   #verified(): void {
-    if (this.#problem !== null) this.#parts.events.serverVerified();
+    if (this.#isLogged) this.#parts.events.serverVerified();
+    this.#isLogged = false;
+    this.#unclearSinceMs = null;
     this.#problem = null;
     this.#onRefused = null;
     this.#onVerified();
   }
 
   #refused(error: WatchedServerError): void {
-    if (this.#problem === error.message) return;
+    const { events, clock } = this.#parts;
     this.#problem = error.message;
-    if (!error.retryable && this.#onRefused !== null) this.#onRefused(error);
-    else this.#parts.events.serverRefused(messageOf(error));
+    this.#unclearSinceMs ??= clock.monotonicMs();
+    const isUnclear = error.retryable && clock.monotonicMs() - this.#unclearSinceMs < UNCLEAR_MS;
+    if (this.#isLogged || isUnclear) return;
+    if (!error.retryable && this.#onRefused !== null) return this.#onRefused(error);
+    this.#isLogged = true;
+    events.serverRefused(error.message);
   }
 }
