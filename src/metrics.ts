@@ -97,6 +97,12 @@ export class Metrics {
     labelNames: ['endpoint', 'outcome'],
     registers: [this.#registry],
   });
+  readonly attemptsPrevented = new Counter({
+    name: `${PREFIX}attempts_prevented_total`,
+    help: 'Attempts that were not made because this machine or process lacked a resource.',
+    labelNames: ['endpoint'],
+    registers: [this.#registry],
+  });
   readonly attemptDuration = new Histogram({
     name: `${PREFIX}attempt_duration_seconds`,
     help: 'How long an attempt took, from connecting to the end of the answer.',
@@ -208,6 +214,7 @@ export class Metrics {
     }
     for (const endpoint of this.#endpoints) {
       for (const outcome of Object.keys(OUTCOMES)) this.attempts.inc({ endpoint, outcome }, 0);
+      this.attemptsPrevented.inc({ endpoint }, 0);
       this.attemptDuration.zero({ endpoint });
       this.deliveriesDropped.inc({ endpoint }, 0);
       this.deliveriesRefused.inc({ endpoint }, 0);

@@ -1,4 +1,5 @@
 /** Picks where what must survive is kept: in Redis, or in this process. */
+import { hostname } from 'node:os';
 import type { Check } from './admin/server.js';
 import { type Chance, type Clock, untilAborted } from './clock.js';
 import type { Deadlines } from './deadlines/deadlines.js';
@@ -76,6 +77,7 @@ function createRedisStores(
     state,
     scripts,
     replica,
+    instance: `${hostname()}:${process.pid}`,
     lease,
     clock,
     deadLettersMax: deadLetters.countMax,
