@@ -241,10 +241,7 @@ export class Metrics {
         registers: [this.#registry],
       });
     const pending = gauge('outbox_pending', 'Deliveries neither done nor dead.');
-    const oldest = gauge(
-      'outbox_oldest_seconds',
-      'For how long the oldest delivery that is due has been due.',
-    );
+    const oldest = gauge('outbox_oldest_seconds', 'Time since the oldest due delivery became due.');
     const dead = gauge('dead_letters', 'Dead letters that are kept.');
     const paused = gauge(
       'endpoint_paused',

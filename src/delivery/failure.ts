@@ -4,8 +4,11 @@ import { messageOf } from '../errors.js';
 import { printable } from '../printable.js';
 import type { Prevented, UnreachableCause } from '../vocabulary.js';
 
+/** No connection within the time limit. */
+export const CONNECT_TIMEOUT_CODE = 'UND_ERR_CONNECT_TIMEOUT';
+
 const CAUSES: Readonly<Record<string, UnreachableCause>> = {
-  UND_ERR_CONNECT_TIMEOUT: 'timeout',
+  [CONNECT_TIMEOUT_CODE]: 'timeout',
   ETIMEDOUT: 'timeout',
   ENOTFOUND: 'dns',
   EAI_AGAIN: 'dns',

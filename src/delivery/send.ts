@@ -7,7 +7,7 @@ import { printable } from '../printable.js';
 import type { Outcome, Prevented, ResponseFaults } from '../vocabulary.js';
 import { Connections, KEEP_ALIVE_MS } from './connections.js';
 import { ANSWER_BYTES_MAX, type Answer, type Ending, Exchange } from './exchange.js';
-import { causeOf, codeOf, preventionOf } from './failure.js';
+import { CONNECT_TIMEOUT_CODE, causeOf, codeOf, preventionOf } from './failure.js';
 import type { WebhookRequest } from './request.js';
 import { answeredAtMs, readRetryAfter } from './retry-policy.js';
 
@@ -93,7 +93,7 @@ export function createSender(
     if (prevention !== null) return prevention;
     const cause = causeOf(error);
     // A proxy that has not answered in time has said so itself.
-    if (isTooLate && cause !== 'proxy') {
+    if ((isTooLate && cause !== 'proxy') || codeOf(error) === CONNECT_TIMEOUT_CODE) {
       const detail = `no answer within ${endpoint.timeoutMs} ms`;
       return { kind: 'unreachable', cause: 'timeout', code: '', detail };
     }

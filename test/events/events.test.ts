@@ -61,7 +61,7 @@ describe('a webhook whose body would be too large', () => {
 
 describe('an attempt', () => {
   const report = {
-    claimed: { delivery: aDelivery(), attempt: 2 },
+    claimed: { delivery: aDelivery(), attempt: 2, isReplay: false },
     durationMs: 12.34,
     decidedAtMs: 7_000,
     endedAtMs: Date.parse('2026-11-22T06:00:11.000Z'),
