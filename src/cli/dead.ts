@@ -212,7 +212,7 @@ function sayRefused({ stderr }: CliContext, { refused, gone }: Result, { done }:
         ? 'no running relay has this endpoint in its file, so that it would become a dead letter ' +
           'again; start one that has it, then replay'
         : 'the endpoint answered 410, and sends to it have ended until a restart in ' +
-          `${instances.map(stillPrintable).join(', ')}; restart ` +
+          `${instances.map((one) => stillPrintable(one)).join(', ')}; restart ` +
           `${instances.length === 1 ? 'that replica' : 'these replicas'}, then replay`;
     stderr.write(`expiry-relay: ${stillPrintable(endpoint)}: ${count} not ${done}: ${why}\n`);
   }

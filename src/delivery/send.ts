@@ -73,7 +73,9 @@ export function createSender(
     };
     let exchange = dispatched();
     let isTooLate = false;
-    const cancel = clock.after(endpoint.timeoutMs, () => {
+    const cancel = clock.after(endpoint.timeoutMs, async () => {
+      // A process that stood still reads first what has come meanwhile.
+      await clock.turn();
       isTooLate = true;
       exchange.abort(new Error('the time limit of the attempt'));
     });

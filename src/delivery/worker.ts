@@ -25,8 +25,8 @@ export class Worker {
   /** Aborts when the grace of a stop is over. */
   readonly #brokenOff = new AbortController();
   readonly #inFlight = new Set<Promise<void>>();
-  /** Attempts that were prevented, and whose claims are being handed back. */
-  #handingBack = 0;
+  /** Claims of attempts that were prevented. */
+  readonly #handingBack = new Set<Claimed>();
   /** How many attempts this machine allows at a time, until `#scarceUntilMs`. */
   #places = 0;
   #scarceUntilMs = Number.NEGATIVE_INFINITY;
@@ -131,6 +131,7 @@ export class Worker {
       .catch((error: unknown) => events.deliveryFailed(endpoint.name, error))
       .finally(() => {
         this.#inFlight.delete(ended);
+        this.#handingBack.delete(claimed);
         this.#onPlaceFree();
       });
     this.#inFlight.add(ended);
@@ -155,10 +156,9 @@ export class Worker {
 
   /** This machine lacks something: the webhook waits, and so do those behind it. */
   async #handBack(claimed: Claimed): Promise<void> {
-    this.#handingBack += 1;
-    this.#places = this.#inFlight.size - this.#handingBack;
+    this.#handingBack.add(claimed);
+    this.#places = this.#inFlight.size - this.#handingBack.size;
     this.#scarceUntilMs = this.#parts.clock.monotonicMs() + SCARCE_MS;
     await release(claimed, this.#parts);
-    this.#handingBack -= 1;
   }
 }
