@@ -3,8 +3,8 @@ import { readFile } from 'node:fs/promises';
 import type { Endpoint } from '../endpoint.js';
 import { type Finding, warning } from './finding.js';
 
-/** What the relay has open beside: connections to Redis and the admin port, the log, Node's own. */
-const OTHER_FILES = 64;
+/** What the relay has open beside: its own files while it starts, Redis, the admin port, the log. */
+const OTHER_FILES = 128;
 
 /** Where Linux says what this process may do; Node has raised it to the hard limit at its start. */
 const LIMITS_FILE = '/proc/self/limits';
