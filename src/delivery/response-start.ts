@@ -11,7 +11,7 @@ const CR = 0x0d;
 const LF = 0x0a;
 
 const PROTOCOL = 'HTTP/';
-const STATUS_LINE = /^HTTP\/\d\.\d (\d{3})(?: |\r?$)/;
+const STATUS_LINE = /^HTTP\/\d\.\d ([1-9]\d\d)(?: |\r?$)/;
 
 const STATUS_SWITCHING_PROTOCOLS = 101;
 const UPGRADE = /^upgrade[ \t]*:/im;

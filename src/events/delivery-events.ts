@@ -88,21 +88,23 @@ export class DeliveryEvents {
 
   /** The status counts all the same. Each attempt's line has it, too. */
   #faulty(endpoint: string, { malformed, unreadableRetryAfter }: ResponseFaults): void {
-    const say = (event: string, fields: Record<string, string>, text: string) =>
-      this.#seldom.say(`${event} ${endpoint}`, () =>
-        this.#log.warn({ event, endpoint, ...fields }, text),
-      );
     if (malformed !== undefined) {
       const text =
         "the endpoint's response is malformed after its status line: the status counts, and the " +
         'connection is closed. Correct what the endpoint sends';
-      say('response_malformed', { error: malformed }, text);
+      this.#seldom.say(`malformed ${endpoint}`, () =>
+        this.#log.warn({ event: 'response_malformed', endpoint, error: malformed }, text),
+      );
     }
-    if (unreadableRetryAfter !== undefined) {
-      const text =
-        "the endpoint's Retry-After is neither a number of seconds nor an HTTP date: ignored";
-      say('retry_after_unreadable', { retry_after: unreadableRetryAfter }, text);
-    }
+    if (unreadableRetryAfter === undefined) return;
+    const line = {
+      event: 'retry_after_unreadable',
+      endpoint,
+      retry_after: unreadableRetryAfter,
+    };
+    const text =
+      "the endpoint's Retry-After is neither a number of seconds nor an HTTP date: ignored";
+    this.#seldom.say(`retry-after ${endpoint}`, () => this.#log.warn(line, text));
   }
 
   /** Nothing was sent, for want of something that this machine or process has run out of. */

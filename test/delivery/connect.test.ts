@@ -142,6 +142,21 @@ describe('a name with several addresses', () => {
   });
 });
 
+describe('a shortage of this machine', () => {
+  it.each([{}, { proxy: proxyAt('http://proxy.example:3128') }])(
+    'prevents an attempt, and is blamed on neither endpoint nor proxy (%o)',
+    async (given) => {
+      const shortage = Object.assign(new Error('too many open files'), { code: 'EMFILE' });
+      const lookup = createLookup(systemClock, () => Promise.reject(shortage));
+      expect(await postTo('http://shop.example', given, lookup)).toEqual({
+        kind: 'prevented',
+        code: 'EMFILE',
+        detail: 'too many open files',
+      });
+    },
+  );
+});
+
 describe('an absolute name', () => {
   it('keeps its dot for DNS alone: Host, SNI and the certificate do without', async () => {
     await using certificate = await selfSigned('DNS:shop.example');

@@ -120,6 +120,23 @@ describe('an attempt', () => {
     expect(lines[2]).toMatchObject({ disposition: 'dead', reason: 'exhausted' });
   });
 
+  it('says what was wrong with a response: each time in its line, and once a minute by itself', () => {
+    const { events, lines } = someEvents();
+    const refused = { kind: 'refused', status: 503, retryAfterMs: null, location: null } as const;
+    for (let n = 0; n < 3; n += 1) {
+      events.delivery.attempted({
+        ...report,
+        outcome: { ...refused, answer: '', malformed: 'cut', unreadableRetryAfter: 'soon' },
+        disposition: { kind: 'retry', notBeforeMs: 0 },
+      });
+    }
+    const of = (event: string) => lines.filter((line) => line.event === event);
+    expect(of('attempt')).toHaveLength(3);
+    expect(of('attempt')[2]).toMatchObject({ malformed: 'cut', retry_after_unreadable: 'soon' });
+    expect(of('response_malformed')).toMatchObject([{ endpoint: 'shop', error: 'cut' }]);
+    expect(of('retry_after_unreadable')).toMatchObject([{ endpoint: 'shop', retry_after: 'soon' }]);
+  });
+
   it('is counted by its outcome', async () => {
     const { events, value } = someEvents();
     events.delivery.attempted({
