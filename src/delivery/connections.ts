@@ -18,16 +18,18 @@ export const CONNECTION_AGE_MS_MAX = 60_000;
 
 /** A connection that is made when it is first needed, and anew when it was closed meanwhile. */
 class Connection {
-  readonly client: Client;
+  readonly #client: Client;
   readonly connector: Connector;
   readonly #clock: Clock;
   #exchange: Exchange | null = null;
   #madeAtMs = Number.POSITIVE_INFINITY;
+  /** It could not be made; undici's client may be of no more use then. */
+  #hasFailed = false;
 
   constructor(origin: string, connector: Connector, clock: Clock) {
     this.connector = connector;
     this.#clock = clock;
-    this.client = new Client(origin, {
+    this.#client = new Client(origin, {
       pipelining: 1,
       allowH2: false,
       keepAliveTimeout: KEEP_ALIVE_MS,
@@ -35,7 +37,8 @@ class Connection {
       maxHeaderSize: HEAD_BYTES_MAX,
       connect: (target, callback) =>
         connector(target, (...result) => {
-          if (result[1] !== null) this.#made(result[1]);
+          if (result[1] === null) this.#hasFailed = true;
+          else this.#made(result[1]);
           callback(...result);
         }),
       // One limit is for all of an attempt, and the sender's to keep.
@@ -44,13 +47,24 @@ class Connection {
     });
   }
 
-  get isOld(): boolean {
-    return this.#clock.monotonicMs() - this.#madeAtMs > CONNECTION_AGE_MS_MAX;
+  get isUsable(): boolean {
+    const isOld = this.#clock.monotonicMs() - this.#madeAtMs > CONNECTION_AGE_MS_MAX;
+    return !this.#hasFailed && !isOld;
   }
 
   dispatch(options: Dispatcher.DispatchOptions, exchange: Exchange): void {
     this.#exchange = exchange;
-    this.client.dispatch(options, exchange);
+    this.#client.dispatch(options, exchange);
+  }
+
+  /** Between two exchanges. */
+  close(): Promise<void> {
+    return this.#hasFailed ? this.#client.destroy() : this.#client.close();
+  }
+
+  /** Breaks off what is under way. */
+  destroy(): Promise<void> {
+    return this.#client.destroy();
   }
 
   /** From now on the exchange sees what is read before undici's parser does. */
@@ -109,7 +123,7 @@ export class Connections {
     this.#isClosed = true;
     for (const exchange of this.#waiting.keys()) exchange.abort(new Error('closed'));
     this.#waiting.clear();
-    await Promise.all(Array.from(this.#all, ({ client }) => client.destroy()));
+    await Promise.all(Array.from(this.#all, (connection) => connection.destroy()));
   }
 
   #use(connection: Connection, options: Dispatcher.DispatchOptions, exchange: Exchange): void {
@@ -130,9 +144,9 @@ export class Connections {
   #freeOne(): Connection | null {
     this.#followCertificates();
     for (let one = this.#free.pop(); one !== undefined; one = this.#free.pop()) {
-      if (one.connector === this.#connector && !one.isOld) return one;
+      if (one.connector === this.#connector && one.isUsable) return one;
       this.#all.delete(one);
-      void one.client.close();
+      void one.close();
     }
     return null;
   }

@@ -411,6 +411,19 @@ describe('certificates of the endpoint', () => {
     expect(await Promise.all(underWay)).toMatchObject([stopped, stopped, stopped]);
   });
 
+  it('that name another host are refused each time anew', async () => {
+    await using certificate = await selfSigned('DNS:other.example');
+    await using shop = await startHttps(certificate);
+    const tls = { ca: new Secret(certificate.cert), client: null };
+    const endpoint = anEndpoint({ url: new URL(shop.url), timeoutMs: 10_000, concurrency: 1, tls });
+    const sender = createSender(() => endpoint, systemClock, createLookup(systemClock));
+    onTestFinished(() => sender.close());
+    for (let posts = 0; posts < 3; posts += 1) {
+      const request = buildRequest(endpoint, aDelivery(), systemClock.nowMs());
+      expect(await sender.send(request)).toMatchObject({ kind: 'unreachable', cause: 'tls' });
+    }
+  });
+
   it('that the endpoint wants and does not get let nothing through', async () => {
     await using certificate = await selfSigned('IP:127.0.0.1');
     await using client = await selfSigned('DNS:relay');
