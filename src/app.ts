@@ -9,6 +9,7 @@ import { LiveEndpoint } from './delivery/live-endpoint.js';
 import { createLookup } from './delivery/lookup.js';
 import { createSender } from './delivery/send.js';
 import { Worker } from './delivery/worker.js';
+import { fewOpenFiles } from './doctor/open-files.js';
 import { createEvents, type Events } from './events/events.js';
 import { Lifecycle } from './lifecycle.js';
 import { createLog, type LogOutput } from './log.js';
@@ -135,6 +136,8 @@ async function openAdmin(wiring: Wiring, partChecks: () => readonly Check[]): Pr
   });
   lifecycle.onStop('admin', () => admin.close());
   events.relay.started(VERSION, file, settings, admin.address);
+  const few = await fewOpenFiles([...settings.endpoints.values()]);
+  if (few !== null) events.relay.fewOpenFiles(few.text, few.advice);
 }
 
 function startDelivery(wiring: Wiring, outbox: Outbox): void {

@@ -64,6 +64,12 @@ export class Metrics {
     labelNames: ['endpoint', 'outcome'],
     registers: [this.#registry],
   });
+  readonly attemptsPrevented = new Counter({
+    name: `${PREFIX}attempts_prevented_total`,
+    help: 'Attempts that were not made because this machine or process lacked a resource.',
+    labelNames: ['endpoint'],
+    registers: [this.#registry],
+  });
   readonly attemptDuration = new Histogram({
     name: `${PREFIX}attempt_duration_seconds`,
     help: 'How long an attempt took, from connecting to the end of the answer.',
@@ -185,6 +191,7 @@ export class Metrics {
     }
     for (const endpoint of this.#endpoints) {
       for (const outcome of Object.keys(OUTCOMES)) this.attempts.inc({ endpoint, outcome }, 0);
+      this.attemptsPrevented.inc({ endpoint }, 0);
       this.attemptDuration.zero({ endpoint });
       this.deliveriesDropped.inc({ endpoint }, 0);
       this.deliveriesRefused.inc({ endpoint }, 0);
@@ -211,10 +218,7 @@ export class Metrics {
         registers: [this.#registry],
       });
     const pending = gauge('outbox_pending', 'Deliveries neither done nor dead.');
-    const oldest = gauge(
-      'outbox_oldest_seconds',
-      'For how long the oldest delivery that is due has been due.',
-    );
+    const oldest = gauge('outbox_oldest_seconds', 'Time since the oldest due delivery became due.');
     const dead = gauge('dead_letters', 'Dead letters that are kept.');
     const paused = gauge(
       'endpoint_paused',

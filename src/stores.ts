@@ -1,4 +1,5 @@
 /** Picks where what must survive is kept: in Redis, or in this process. */
+import { hostname } from 'node:os';
 import type { Check } from './admin/server.js';
 import { type Chance, type Clock, untilAborted } from './clock.js';
 import { configurationOf } from './configuration.js';
@@ -106,6 +107,7 @@ function createRedisStores(
     state,
     scripts,
     replica,
+    instance: `${hostname()}:${process.pid}`,
     lease,
     clock,
     deadLettersMax: deadLetters.countMax,

@@ -138,10 +138,30 @@ export type UnreachableCause =
   /** The relay itself broke it off, at a stop whose grace was over. */
   | 'stopped';
 
+/** What was wrong with a response whose status counts all the same; absent where nothing was. */
+export interface ResponseFaults {
+  /** Why it could not be read to its end. */
+  readonly malformed?: string;
+  /** A `Retry-After` that cannot be read, made safe to print. */
+  readonly unreadableRetryAfter?: string;
+}
+
+/** Nothing was sent: this process or machine lacks what it takes. No attempt was made. */
+export interface Prevented {
+  readonly kind: 'prevented';
+  /** Of the system, such as EMFILE. */
+  readonly code: string;
+  readonly detail: string;
+}
+
 /** What came of one attempt. */
 export type Outcome =
-  | { readonly kind: 'accepted'; readonly status: number; readonly answer: string }
-  | {
+  | ({
+      readonly kind: 'accepted';
+      readonly status: number;
+      readonly answer: string;
+    } & ResponseFaults)
+  | ({
       readonly kind: 'refused';
       readonly status: number;
       /** From `Retry-After` on 429 and 503: how long the whole endpoint wants to be left alone. */
@@ -150,7 +170,7 @@ export type Outcome =
       readonly location: string | null;
       /** The start of the answer's body, made safe to print. */
       readonly answer: string;
-    }
+    } & ResponseFaults)
   | {
       readonly kind: 'unreachable';
       readonly cause: UnreachableCause;

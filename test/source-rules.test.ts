@@ -101,7 +101,7 @@ const FLOORS: readonly (readonly RegExp[])[] = [
   ],
   [
     /^(glob|match|path-template|body-template|routing)\.ts$/,
-    /^delivery\/(key-pair|sign|retry-policy|request|refused-addresses)\.ts$/,
+    /^delivery\/(key-pair|sign|retry-policy|request|refused-addresses|response-start|failure)\.ts$/,
     /^capture\/(build|body|cloudevents|told)\.ts$/,
     /^outbox\/outbox\.ts$/,
     /^deadlines\/deadlines\.ts$/,
@@ -111,7 +111,7 @@ const FLOORS: readonly (readonly RegExp[])[] = [
   [/^(metrics|metric-labels|log|lifecycle|redis-client|bell)\.ts$/, /^(events|state)\//],
   [
     /^(source|outbox|deadlines|values|admin|receiver)\//,
-    /^delivery\/(send|connect|connections|tunnel|exchange|lookup|rate-limiter)\.ts$/,
+    /^delivery\/(send|connect|connections|dial|tunnel|exchange|lookup|rate-limiter)\.ts$/,
   ],
   [/^(capture|delivery)\//],
   [/^(watch|doctor)\//, /^stores\.ts$/],

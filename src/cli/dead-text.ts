@@ -133,11 +133,6 @@ export class Tally {
     return this.#sorted().map(([endpoint, counts]) => [endpoint, sum(counts)] as const);
   }
 
-  /** Whether one of the endpoint's was given up for this reason. */
-  has(endpoint: string, reason: DeadReason): boolean {
-    return this.#counts.get(endpoint)?.has(reason) ?? false;
-  }
-
   /** `3 dead letters: audit 1 (gone 1), shop 2 (exhausted 2)` */
   text(): string {
     const parts = this.#sorted().map(([endpoint, counts]) => {

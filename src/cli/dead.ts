@@ -124,6 +124,8 @@ interface Verb {
 interface Result {
   readonly done: Tally;
   readonly refused: Tally;
+  /** Of the refused ones: endpoints that have answered 410, with the replicas that know. */
+  readonly gone: Map<string, readonly string[]>;
   /** Those named ids that nothing was found for. */
   readonly missing: Set<string>;
 }
@@ -138,7 +140,12 @@ async function actOn(
     throw new UsageError(`expected ids, filters or --all: nothing is ${verb.done} by accident`);
   }
   return withDeadLetters(context, options, async (opened) => {
-    const result = { done: new Tally(), refused: new Tally(), missing: new Set(filter.ids) };
+    const result: Result = {
+      done: new Tally(),
+      refused: new Tally(),
+      gone: new Map(),
+      missing: new Set(filter.ids),
+    };
     const { done, refused, missing } = result;
     try {
       await actOnPages(context, opened, filter, verb, result);
@@ -147,7 +154,7 @@ async function actOn(
       for (const [endpoint, count] of done.byEndpoint) {
         context.stdout.write(`${stillPrintable(endpoint)}: ${count} ${verb.done}\n`);
       }
-      sayRefused(context, refused, verb);
+      sayRefused(context, result, verb);
     }
     if (context.stop.aborted) return cutShort(context);
     for (const id of missing) {
@@ -158,10 +165,7 @@ async function actOn(
       const { routes } = opened.settings;
       context.stdout.write(`${nothingFits(filter, routes)}: nothing ${verb.done}\n`);
     }
-    if (verb.needsRelay) {
-      warnOfGone(context, done);
-      await warnOfNoRelay(context, opened, done);
-    }
+    if (verb.needsRelay) await warnOfNoRelay(context, opened, done);
     return refused.total + missing.size === 0 ? 0 : 1;
   });
 }
@@ -172,7 +176,7 @@ async function actOnPages(
   opened: OpenDeadLetters,
   filter: DeadFilter,
   verb: Verb,
-  { done, refused, missing }: Result,
+  { done, refused, gone, missing }: Result,
 ): Promise<void> {
   const { letters } = opened;
   const endpoints = await endpointsOf(filter, opened);
@@ -180,12 +184,16 @@ async function actOnPages(
   for await (const page of letters.pages(endpoints, idsOf(filter))) {
     if (stop.aborted) return;
     const running = verb.needsRelay ? await letters.runningEndpoints() : null;
+    const goneNow = verb.needsRelay ? await letters.goneEndpoints() : null;
     const steps = page
       .filter((letter) => fits(filter, letter, nowMs))
       .map(async (letter) => {
         const { id, endpoint } = letter.delivery;
         // Without any relay it only waits for one.
-        const isRefused = running !== null && running.size > 0 && !running.has(endpoint);
+        const isUnknown = running !== null && running.size > 0 && !running.has(endpoint);
+        const instances = goneNow?.get(endpoint);
+        if (instances !== undefined) gone.set(endpoint, instances);
+        const isRefused = isUnknown || instances !== undefined;
         if (!isRefused && !(await verb.act(letters, letter))) return;
         (isRefused ? refused : done).add(letter);
         missing.delete(id);
@@ -196,13 +204,17 @@ async function actOnPages(
   }
 }
 
-function sayRefused({ stderr }: CliContext, refused: Tally, { done }: Verb): void {
+function sayRefused({ stderr }: CliContext, { refused, gone }: Result, { done }: Verb): void {
   for (const [endpoint, count] of refused.byEndpoint) {
-    stderr.write(
-      `expiry-relay: ${stillPrintable(endpoint)}: ${count} not ${done}: no running relay has this ` +
-        'endpoint in its file, so that it would become a dead letter again; start one that has it, ' +
-        'then replay\n',
-    );
+    const instances = gone.get(endpoint);
+    const why =
+      instances === undefined
+        ? 'no running relay has this endpoint in its file, so that it would become a dead letter ' +
+          'again; start one that has it, then replay'
+        : 'the endpoint answered 410, and sends to it have ended until a restart in ' +
+          `${instances.map((one) => stillPrintable(one)).join(', ')}; restart ` +
+          `${instances.length === 1 ? 'that replica' : 'these replicas'}, then replay`;
+    stderr.write(`expiry-relay: ${stillPrintable(endpoint)}: ${count} not ${done}: ${why}\n`);
   }
 }
 
@@ -213,16 +225,6 @@ async function warnOfNoRelay(
 ): Promise<void> {
   if (replayed.total === 0 || (await letters.runningEndpoints()).size > 0) return;
   stderr.write('expiry-relay: no relay is running: what was replayed waits for one\n');
-}
-
-function warnOfGone({ stderr }: CliContext, replayed: Tally): void {
-  for (const [endpoint] of replayed.byEndpoint) {
-    if (!replayed.has(endpoint, 'gone')) continue;
-    stderr.write(
-      `expiry-relay: ${stillPrintable(endpoint)}: had answered 410: a relay that has not been ` +
-        'restarted since gives up again at once what was replayed\n',
-    );
-  }
 }
 
 /** What waits for endpoints that no running relay has, which the file need not name either. */

@@ -3,6 +3,7 @@ import { loadSettings } from '../config/load.js';
 import { counted } from '../counted.js';
 import { examineEndpoints } from '../doctor/endpoints.js';
 import { countOf, type Finding, findingText, note, ok, summaryText } from '../doctor/finding.js';
+import { examineOpenFiles } from '../doctor/open-files.js';
 import { examineRedis } from '../doctor/redis.js';
 import { examineState } from '../doctor/state.js';
 import { printable } from '../printable.js';
@@ -33,6 +34,7 @@ export const doctor: CommandAction<FileOption> = async (context, { config }) => 
       ok('file', `${printable(file)}: fine (${counts})`),
       note('doctor', 'only reads: nothing is written to Redis, nothing is sent to an endpoint'),
     ]),
+    examineOpenFiles(endpoints),
     examineRedis(settings, asking),
     examineState(settings, asking),
     examineEndpoints(endpoints, asking),

@@ -1,13 +1,14 @@
 import { type Clock, systemClock } from '../clock.js';
 import { loadSettings } from '../config/load.js';
 import { counted } from '../counted.js';
+import { preventionAdvice } from '../delivery/failure.js';
 import { createLookup } from '../delivery/lookup.js';
 import { asTest, buildRequest } from '../delivery/request.js';
 import { STATUS_GONE } from '../delivery/retry-policy.js';
 import { createSender } from '../delivery/send.js';
 import { adviceFor } from '../doctor/judge-endpoint.js';
 import { lengthText } from '../doctor/wording.js';
-import type { Outcome } from '../vocabulary.js';
+import type { Outcome, Prevented } from '../vocabulary.js';
 import type { CommandAction, FileOption } from './context.js';
 import {
   headline,
@@ -44,7 +45,7 @@ export const send: CommandAction<SendOptions> = async (context, options) => {
 };
 
 interface Attempted {
-  readonly outcome: Outcome;
+  readonly outcome: Outcome | Prevented;
   readonly tookMs: number;
 }
 
@@ -65,7 +66,7 @@ function attemptsWith(clock: Clock, stop: AbortSignal): (each: Planned) => Promi
   };
 }
 
-function outcomeText(outcome: Outcome, tookMs: number, { endpoint }: Planned): string {
+function outcomeText(outcome: Outcome | Prevented, tookMs: number, { endpoint }: Planned): string {
   const length = lengthText(tookMs);
   switch (outcome.kind) {
     case 'accepted':
@@ -74,6 +75,8 @@ function outcomeText(outcome: Outcome, tookMs: number, { endpoint }: Planned): s
       const said = `  answered ${outcome.status} within ${length}, which is no success (2xx)`;
       return said + answerText(outcome.answer) + adviceText(outcome);
     }
+    case 'prevented':
+      return `  not sent: ${outcome.detail}\n  → ${preventionAdvice(outcome)}`;
     case 'unreachable': {
       const { cause, detail } = outcome;
       const advice = adviceFor(outcome, endpoint);

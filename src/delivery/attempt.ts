@@ -3,7 +3,7 @@ import type { Chance, Clock } from '../clock.js';
 import type { Endpoint } from '../endpoint.js';
 import type { DeliveryEvents } from '../events/delivery-events.js';
 import type { Claimed, Outbox } from '../outbox/outbox.js';
-import type { Disposition, EndpointSignal } from '../vocabulary.js';
+import type { Disposition, EndpointSignal, Prevented } from '../vocabulary.js';
 import { buildRequest } from './request.js';
 import { disposition, endpointSignal } from './retry-policy.js';
 import type { Sender } from './send.js';
@@ -26,16 +26,28 @@ export interface AttemptParts {
 /** The wait before an outbox that could not be used is told again. */
 const SETTLE_AGAIN_MS = 500;
 
-/** Resolves, once the outbox knows what came of it, with what it says of the endpoint. Never rejects. */
-export async function attempt(claimed: Claimed, parts: AttemptParts): Promise<EndpointSignal> {
+/**
+ * Resolves, once the outbox knows what came of it, with what it says of the endpoint; with
+ * `prevented` when there was no attempt, before the outbox knows. Never rejects.
+ */
+export async function attempt(
+  claimed: Claimed,
+  parts: AttemptParts,
+): Promise<EndpointSignal | Prevented> {
   const { endpoint, sender, events, clock, chance } = parts;
   const startedAtMs = clock.monotonicMs();
-  if (claimed.attempt === 1) events.firstAttempted(claimed.delivery, parts.serverNowMs());
+  const serverStartedAtMs = parts.serverNowMs();
   const request = buildRequest(parts.current(), claimed.delivery, clock.nowMs());
   const outcome = await sender.send(request);
+  if (outcome.kind === 'prevented') {
+    events.attemptPrevented(endpoint.name, outcome);
+    return outcome;
+  }
   const decidedAtMs = clock.monotonicMs();
   const durationMs = decidedAtMs - startedAtMs;
   const endedAtMs = clock.nowMs();
+  const isFirst = claimed.attempt === 1 && !claimed.isReplay;
+  if (isFirst) events.firstAttempted(claimed.delivery, serverStartedAtMs);
   const next = disposition(
     { outcome, attempt: claimed.attempt, nowMs: decidedAtMs, fraction: chance.fraction() },
     endpoint.retry,
@@ -46,18 +58,33 @@ export async function attempt(claimed: Claimed, parts: AttemptParts): Promise<En
   return signal;
 }
 
-/** What came of an attempt must not be forgotten: repeated until the outbox knows, or at a stop. */
-export async function settle(
+/** Hands back a claim whose attempt was prevented. */
+export function release(claimed: Claimed, parts: AttemptParts): Promise<void> {
+  return untilKnown(() => parts.outbox.release(claimed), parts);
+}
+
+/** Tells the outbox what came of a claim. */
+export function settle(
   claimed: Claimed,
   disposition: Disposition,
   signal: EndpointSignal,
-  { outbox, endpoint, events, clock, stop }: AttemptParts,
+  parts: AttemptParts,
+): Promise<void> {
+  const { outbox, endpoint, events } = parts;
+  return untilKnown(async () => {
+    const change = await outbox.settle(claimed, disposition, signal);
+    if (change !== null) events.breakerChanged(endpoint.name, change, signal);
+  }, parts);
+}
+
+/** What came of a claim must not be forgotten: repeated until the outbox knows, or at a stop. */
+async function untilKnown(
+  tell: () => Promise<void>,
+  { endpoint, events, clock, stop }: AttemptParts,
 ): Promise<void> {
   for (;;) {
     try {
-      const change = await outbox.settle(claimed, disposition, signal);
-      if (change !== null) events.breakerChanged(endpoint.name, change, signal);
-      return;
+      return await tell();
     } catch (error) {
       events.deliveryFailed(endpoint.name, error);
       if (stop.aborted) return;

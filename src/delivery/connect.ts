@@ -8,6 +8,8 @@ import { buildConnector, errors } from 'undici';
 import type { Clock } from '../clock.js';
 import type { Endpoint, ProxySettings, TlsSettings } from '../endpoint.js';
 import { messageOf } from '../errors.js';
+import { dial } from './dial.js';
+import { preventionOf } from './failure.js';
 import { isRefusedAddress } from './refused-addresses.js';
 import { openTunnel, ProxyError, proxyText } from './tunnel.js';
 
@@ -43,16 +45,28 @@ export function createConnector(endpoint: Endpoint, parts: ConnectorParts): Conn
     return (_, callback) => queueMicrotask(() => callback(error, null));
   }
   const lookup = allowLinkLocal ? parts.lookup : guarded(parts.lookup);
-  const options = { timeout: parts.timeoutMs, lookup, allowH2: false };
-  const toEndpoint = buildConnector({ ...options, ...tlsOptions(tls) });
-  if (proxy === null) return toEndpoint;
+  const options = { timeout: parts.timeoutMs, allowH2: false };
+  const secure = buildConnector({ ...options, ...tlsOptions(tls) });
+  if (proxy === null) return direct(url, secure, lookup, parts);
   // The endpoint's certificates are no business of the proxy.
-  return throughProxy(proxy, buildConnector(options), toEndpoint, parts);
+  const toProxy = direct(proxy.url, buildConnector(options), lookup, parts);
+  return throughProxy(proxy, toProxy, secure, parts);
 }
 
-/** What a connector is told of a URL. */
+/** What a connector is told of a URL. The dot of an absolute name is for DNS alone. */
 export function placeOf({ protocol, hostname, host, port }: URL): buildConnector.Options {
-  return { protocol, host, port, hostname: hostname.replace(/^\[(.*)\]$/, '$1') };
+  const name = withoutDot(hostname).replace(/^\[(.*)\]$/, '$1');
+  return { protocol, host: withoutDot(host), port, hostname: name };
+}
+
+/** The URL's origin, as a server knows itself. */
+export function originOf({ protocol, host }: URL): string {
+  return `${protocol}//${withoutDot(host)}`;
+}
+
+/** Of a host, with or without a port. */
+function withoutDot(host: string): string {
+  return host.replace(/\.(?=$|:\d+$)/, '');
 }
 
 /** Made once, and not for each connection. */
@@ -82,6 +96,42 @@ function guarded(lookup: LookupFunction): LookupFunction {
     });
 }
 
+/** To the server of a URL; for https, `secure` makes the connection a secure one. */
+function direct(
+  { hostname, port, protocol }: URL,
+  secure: Connector,
+  lookup: LookupFunction,
+  { clock, timeoutMs }: ConnectorParts,
+): Connector {
+  const isSecure = protocol === 'https:';
+  const place = {
+    host: hostname.replace(/^\[(.*)\]$/, '$1'),
+    port: Number(port) || (isSecure ? 443 : 80),
+  };
+  return (target, callback) => {
+    let socket: Socket | null = null;
+    let isOver = false;
+    const end: buildConnector.Callback = (...[error, connected]) => {
+      if (isOver) return void connected?.destroy();
+      isOver = true;
+      cancel();
+      if (error === null) return callback(null, connected);
+      socket?.destroy();
+      callback(error, null);
+    };
+    const cancel = clock.after(timeoutMs, () => {
+      stopDialling();
+      end(new errors.ConnectTimeoutError(`no connection within ${timeoutMs} ms`), null);
+    });
+    const stopDialling = dial({ ...place, lookup, clock }, (...[error, dialled]) => {
+      if (error !== null) return end(error, null);
+      socket = dialled;
+      if (!isSecure) return end(null, dialled);
+      secure({ ...target, httpSocket: dialled }, end);
+    });
+  };
+}
+
 /**
  * Through a tunnel, whatever the endpoint's protocol: so what the proxy says is never taken for an
  * answer of the endpoint, and with https it reads nothing.
@@ -89,7 +139,7 @@ function guarded(lookup: LookupFunction): LookupFunction {
 function throughProxy(
   proxy: ProxySettings,
   toProxy: Connector,
-  toEndpoint: Connector,
+  secure: Connector,
   { clock, timeoutMs }: ConnectorParts,
 ): Connector {
   const place = placeOf(proxy.url);
@@ -111,7 +161,8 @@ function throughProxy(
     toProxy(place, (...[error, connected]) => {
       if (error !== null) {
         const what = `${proxyText(proxy)} cannot be reached: ${messageOf(error)}`;
-        return end(error instanceof RefusedAddressError ? error : new ProxyError(what), null);
+        const isProxys = !(error instanceof RefusedAddressError) && preventionOf(error) === null;
+        return end(isProxys ? new ProxyError(what) : error, null);
       }
       if (isOver) return void connected.destroy();
       socket = connected;
@@ -119,7 +170,7 @@ function throughProxy(
         if (failed !== null) return end(failed, null);
         if (target.protocol !== 'https:') return end(null, connected);
         whenLate = new errors.ConnectTimeoutError(`no TLS connection within ${timeoutMs} ms`);
-        toEndpoint({ ...target, httpSocket: connected }, end);
+        secure({ ...target, httpSocket: connected }, end);
       });
     });
   };

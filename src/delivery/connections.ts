@@ -1,38 +1,99 @@
-/** The connections to one endpoint, replaced when its certificates are. */
-import type { LookupFunction } from 'node:net';
-import { Pool } from 'undici';
+/**
+ * The connections to one endpoint. Each carries one exchange at a time, and is closed between two
+ * of them once it is old, or once the endpoint's certificates have changed.
+ */
+import type { LookupFunction, Socket } from 'node:net';
+import { Client, type Dispatcher } from 'undici';
 import type { Clock } from '../clock.js';
 import type { Endpoint } from '../endpoint.js';
-import { createConnector } from './connect.js';
+import { type Connector, createConnector, originOf } from './connect.js';
+import type { Exchange } from './exchange.js';
+import { HEAD_BYTES_MAX } from './response-start.js';
 
 /** How long an idle connection is kept: less than the 5 s after which many servers close it. */
 export const KEEP_ALIVE_MS = 4_000;
 
-/** Never more connections than its `concurrency`. */
-function openPool(endpoint: Endpoint, clock: Clock, lookup: LookupFunction): Pool {
-  const { url, concurrency, timeoutMs } = endpoint;
-  return new Pool(url.origin, {
-    connections: concurrency,
-    pipelining: 1,
-    allowH2: false,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    keepAliveMaxTimeout: KEEP_ALIVE_MS,
-    connect: createConnector(endpoint, { clock, lookup, timeoutMs }),
-    // One limit is for all of an attempt, and the sender's to keep.
-    headersTimeout: 0,
-    bodyTimeout: 0,
-  });
+/** An older connection is not used again, so that a change of the DNS is followed under load, too. */
+export const CONNECTION_AGE_MS_MAX = 60_000;
+
+/** A connection that is made when it is first needed, and anew when it was closed meanwhile. */
+class Connection {
+  readonly #client: Client;
+  readonly connector: Connector;
+  readonly #clock: Clock;
+  #exchange: Exchange | null = null;
+  #madeAtMs = Number.POSITIVE_INFINITY;
+  /** It could not be made; undici's client may be of no more use then. */
+  #hasFailed = false;
+
+  constructor(origin: string, connector: Connector, clock: Clock) {
+    this.connector = connector;
+    this.#clock = clock;
+    this.#client = new Client(origin, {
+      pipelining: 1,
+      allowH2: false,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      keepAliveMaxTimeout: KEEP_ALIVE_MS,
+      maxHeaderSize: HEAD_BYTES_MAX,
+      connect: (target, callback) =>
+        connector(target, (...result) => {
+          if (result[1] === null) this.#hasFailed = true;
+          else this.#made(result[1]);
+          callback(...result);
+        }),
+      // One limit is for all of an attempt, and the sender's to keep.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+    });
+  }
+
+  get isUsable(): boolean {
+    const isOld = this.#clock.monotonicMs() - this.#madeAtMs > CONNECTION_AGE_MS_MAX;
+    return !this.#hasFailed && !isOld;
+  }
+
+  dispatch(options: Dispatcher.DispatchOptions, exchange: Exchange): void {
+    this.#exchange = exchange;
+    this.#client.dispatch(options, exchange);
+  }
+
+  /** Between two exchanges. */
+  close(): Promise<void> {
+    return this.#hasFailed ? this.#client.destroy() : this.#client.close();
+  }
+
+  /** Breaks off what is under way. */
+  destroy(): Promise<void> {
+    return this.#client.destroy();
+  }
+
+  /** From now on the exchange sees what is read before undici's parser does. */
+  #made(socket: Socket): void {
+    this.#madeAtMs = this.#clock.monotonicMs();
+    const read = socket.read.bind(socket);
+    socket.read = (size?: number): Buffer | null => {
+      for (;;) {
+        const chunk: Buffer | null = read(size);
+        if (chunk === null || this.#exchange === null) return chunk;
+        const passed = this.#exchange.received(chunk);
+        if (passed !== null) return passed;
+      }
+    };
+  }
 }
 
 export class Connections {
   readonly #current: () => Endpoint;
   readonly #clock: Clock;
   readonly #lookup: LookupFunction;
-  #pool: Pool;
+  #connector: Connector;
   /** The certificates of its connections. */
   #tls: Endpoint['tls'];
-  /** With those that end with what is under way on them. */
-  readonly #pools = new Set<Pool>();
+  readonly #all = new Set<Connection>();
+  /** The last one that was used is used first, so that the others come to rest. */
+  readonly #free: Connection[] = [];
+  /** What waits for a connection, oldest first. */
+  readonly #waiting = new Map<Exchange, Dispatcher.DispatchOptions>();
   #isClosed = false;
 
   /** @param current the endpoint as it is now */
@@ -41,33 +102,73 @@ export class Connections {
     this.#clock = clock;
     this.#lookup = lookup;
     this.#tls = current().tls;
-    this.#pool = this.#open();
+    this.#connector = this.#createConnector();
   }
 
   get isClosed(): boolean {
     return this.#isClosed;
   }
 
-  /** With the certificates that the endpoint has now. */
-  pool(): Pool {
-    const { tls } = this.#current();
-    if (tls === this.#tls || this.#isClosed) return this.#pool;
-    const old = this.#pool;
-    void old.close().then(() => this.#pools.delete(old));
-    this.#tls = tls;
-    this.#pool = this.#open();
-    return this.#pool;
+  /** Never more at a time than the endpoint's `concurrency`; the others wait. */
+  dispatch(options: Dispatcher.DispatchOptions, exchange: Exchange): void {
+    if (this.#isClosed) return exchange.abort(new Error('the connections are closed'));
+    const connection = this.#freeOne() ?? this.#newOne();
+    if (connection !== null) return this.#use(connection, options, exchange);
+    this.#waiting.set(exchange, options);
+    void exchange.ended.then(() => this.#waiting.delete(exchange));
   }
 
   /** Breaks off what is under way. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    await Promise.all(Array.from(this.#pools, (pool) => pool.destroy()));
+    for (const exchange of this.#waiting.keys()) exchange.abort(new Error('closed'));
+    this.#waiting.clear();
+    await Promise.all(Array.from(this.#all, (connection) => connection.destroy()));
   }
 
-  #open(): Pool {
-    const pool = openPool(this.#current(), this.#clock, this.#lookup);
-    this.#pools.add(pool);
-    return pool;
+  #use(connection: Connection, options: Dispatcher.DispatchOptions, exchange: Exchange): void {
+    connection.dispatch(options, exchange);
+    void exchange.ended.then(() => this.#release(connection));
+  }
+
+  #release(connection: Connection): void {
+    if (this.#isClosed) return;
+    this.#free.push(connection);
+    const [next] = this.#waiting;
+    if (next === undefined) return;
+    const [exchange, options] = next;
+    this.#waiting.delete(exchange);
+    this.dispatch(options, exchange);
+  }
+
+  #freeOne(): Connection | null {
+    this.#followCertificates();
+    for (let one = this.#free.pop(); one !== undefined; one = this.#free.pop()) {
+      if (one.connector === this.#connector && one.isUsable) return one;
+      this.#all.delete(one);
+      void one.close();
+    }
+    return null;
+  }
+
+  #newOne(): Connection | null {
+    const { url, concurrency } = this.#current();
+    if (this.#all.size >= concurrency) return null;
+    const connection = new Connection(originOf(url), this.#connector, this.#clock);
+    this.#all.add(connection);
+    return connection;
+  }
+
+  #followCertificates(): void {
+    const { tls } = this.#current();
+    if (tls === this.#tls) return;
+    this.#tls = tls;
+    this.#connector = this.#createConnector();
+  }
+
+  #createConnector(): Connector {
+    const endpoint = this.#current();
+    const { timeoutMs } = endpoint;
+    return createConnector(endpoint, { clock: this.#clock, lookup: this.#lookup, timeoutMs });
   }
 }

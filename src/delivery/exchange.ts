@@ -1,5 +1,6 @@
 /** One request on its way and its answer, told by undici step by step; without a stream in between. */
 import type { Dispatcher } from 'undici';
+import { ResponseStart } from './response-start.js';
 
 /** What is read of an answer's body; the connection is closed on anything longer. */
 export const ANSWER_BYTES_MAX = 4 * 1024;
@@ -22,9 +23,15 @@ export interface Answer extends AnswerHead {
 
 /** How an exchange ended. */
 export type Ending =
-  | { readonly kind: 'answered'; readonly answer: Answer }
-  /** `status`: of the answer that had begun; null when none had. */
-  | { readonly kind: 'failed'; readonly error: unknown; readonly status: number | null };
+  | { readonly kind: 'answered'; readonly answer: Answer; readonly error: null }
+  /** `answer`: what was read of one, at least its status line; null when none was. */
+  | {
+      readonly kind: 'failed';
+      readonly error: unknown;
+      readonly answer: Answer | null;
+      /** Whether anything was read at all. */
+      readonly hasBegun: boolean;
+    };
 
 /** To be dispatched once. `ended` resolves, once, whatever happens; nothing here throws. */
 export class Exchange implements Dispatcher.DispatchHandler {
@@ -33,6 +40,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
   /** Null until the request is on a connection. */
   #controller: Dispatcher.DispatchController | null = null;
   #abortedFor: Error | null = null;
+  /** Null until the request is on a connection. */
+  #start: ResponseStart | null = null;
   /** Null until the head of the answer is there. */
   #head: AnswerHead | null = null;
   readonly #chunks: Buffer[] = [];
@@ -54,8 +63,14 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.onResponseError(null, reason);
   }
 
+  /** What has been read of its connection; returns what undici is to see of it. */
+  received(chunk: Buffer): Buffer | null {
+    return this.#start === null ? chunk : this.#start.pass(chunk);
+  }
+
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
+    this.#start = new ResponseStart();
     if (this.#abortedFor !== null) controller.abort(this.#abortedFor);
   }
 
@@ -64,7 +79,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     status: number,
     headers: Record<string, string | string[] | undefined>,
   ): void {
-    // What comes before the answer, such as 103 Early Hints.
+    // An informational one that has passed.
     if (status < 200) return;
     const only = (value: string | string[] | undefined) =>
       Array.isArray(value) ? value[0] : value;
@@ -91,11 +106,20 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseError(_: unknown, error: unknown): void {
-    this.#end({ kind: 'failed', error, status: this.#head?.status ?? null });
+    const answer = this.#answer();
+    this.#end({ kind: 'failed', error, answer, hasBegun: this.#start?.hasBegun ?? false });
   }
 
   #answered(): void {
-    if (this.#head === null) return;
-    this.#end({ kind: 'answered', answer: { ...this.#head, bodyChunks: this.#chunks } });
+    const answer = this.#answer();
+    if (answer !== null) this.#end({ kind: 'answered', answer, error: null });
+  }
+
+  /** What is known of it: with a malformed head, no more than its status. */
+  #answer(): Answer | null {
+    const status = this.#start?.status ?? null;
+    const unread = { retryAfter: undefined, location: undefined, date: undefined };
+    const head = this.#head ?? (status === null ? null : { status, ...unread });
+    return head === null ? null : { ...head, bodyChunks: this.#chunks };
   }
 }

@@ -5,15 +5,38 @@
  * thread: they leave the others to the names that work.
  */
 import { type LookupAddress, promises } from 'node:dns';
+import { open } from 'node:fs/promises';
 import type { LookupFunction } from 'node:net';
+import { devNull } from 'node:os';
 import type { Clock } from '../clock.js';
+import { preventionOf } from './failure.js';
 
 /** A lookup that takes longer makes its name a suspect before it has failed. */
 const SLOW_MS = 1_000;
 
 type Resolve = (hostname: string) => Promise<LookupAddress[]>;
 
-const systemResolve: Resolve = (hostname) => promises.lookup(hostname, { all: true });
+const systemResolve: Resolve = async (hostname) => {
+  try {
+    return await promises.lookup(hostname, { all: true });
+  } catch (error) {
+    throw (await shortageOfFiles()) ?? error;
+  }
+};
+
+/**
+ * The system's resolver reads files and opens sockets: a process that may open no more is told that
+ * the name does not exist, or is to be asked for again. Null when it may.
+ */
+async function shortageOfFiles(): Promise<unknown> {
+  try {
+    const file = await open(devNull);
+    await file.close();
+    return null;
+  } catch (error) {
+    return preventionOf(error) === null ? null : error;
+  }
+}
 
 /** A `lookup` for net.connect and tls.connect. */
 export function createLookup(clock: Clock, resolve: Resolve = systemResolve): LookupFunction {

@@ -13,7 +13,8 @@ const STATUS_UNAVAILABLE = 503;
 /** The statuses whose `Retry-After` speaks for the whole endpoint. */
 const RETRY_AFTER_STATUSES: ReadonlySet<number> = new Set([STATUS_TOO_MANY, STATUS_UNAVAILABLE]);
 
-const SECONDS = /^\d+$/;
+/** Some write a decimal, which the standard does not know. */
+const SECONDS = /^\d+(\.\d+)?$/;
 
 /** `Sun, 06 Nov 1994 08:49:37 GMT` and the two obsolete forms; Date.parse alone takes anything. */
 const HTTP_DATE = /^[A-Z][a-z]{2,8},? .*\d\d:\d\d:\d\d/;
@@ -95,22 +96,26 @@ export function answeredAtMs(date: string | undefined, nowMs: number): number {
   return Number.isNaN(toldMs) ? nowMs : toldMs;
 }
 
+/** What a `Retry-After` asks for. */
+export type RetryAfter =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'wait'; readonly ms: number }
+  | { readonly kind: 'unreadable'; readonly text: string };
+
 /**
- * Reads `Retry-After`, which holds seconds or an HTTP date (RFC 9110, section 10.2.3). Null when
- * the status gives it no meaning, when it asks for no wait, or when it cannot be read. `nowMs` is by
- * the receiver's clock.
+ * Reads `Retry-After`, which holds seconds, rounded up, or an HTTP date (RFC 9110, section 10.2.3).
+ * None when the status gives it no meaning, or when it asks for no wait. `nowMs` is by the
+ * receiver's clock.
  */
-export function retryAfterMs(
+export function readRetryAfter(
   status: number,
   header: string | undefined,
   nowMs: number,
-): number | null {
-  if (!RETRY_AFTER_STATUSES.has(status) || header === undefined) return null;
+): RetryAfter {
+  if (!RETRY_AFTER_STATUSES.has(status) || header === undefined) return { kind: 'none' };
   const text = header.trim();
-  const waitMs = SECONDS.test(text)
-    ? Number(text) * 1000
-    : HTTP_DATE.test(text)
-      ? Date.parse(text) - nowMs
-      : 0;
-  return waitMs > 0 ? Math.min(waitMs, RETRY_AFTER_MS_MAX) : null;
+  const dateMs = HTTP_DATE.test(text) ? Date.parse(text) : Number.NaN;
+  const waitMs = SECONDS.test(text) ? Math.ceil(Number(text)) * 1000 : dateMs - nowMs;
+  if (Number.isNaN(waitMs)) return { kind: 'unreadable', text };
+  return waitMs > 0 ? { kind: 'wait', ms: Math.min(waitMs, RETRY_AFTER_MS_MAX) } : { kind: 'none' };
 }

@@ -1,15 +1,15 @@
 /** The edge to HTTP: one request, one answer, within one time limit. Retries are not its business. */
 import type { LookupFunction } from 'node:net';
-import { errors } from 'undici';
 import type { Clock } from '../clock.js';
 import type { Endpoint } from '../endpoint.js';
 import { messageOf } from '../errors.js';
 import { printable } from '../printable.js';
-import type { Outcome, UnreachableCause } from '../vocabulary.js';
+import type { Outcome, Prevented, ResponseFaults } from '../vocabulary.js';
 import { Connections, KEEP_ALIVE_MS } from './connections.js';
 import { ANSWER_BYTES_MAX, type Answer, type Ending, Exchange } from './exchange.js';
+import { CONNECT_TIMEOUT_CODE, causeOf, codeOf, preventionOf } from './failure.js';
 import type { WebhookRequest } from './request.js';
-import { answeredAtMs, retryAfterMs } from './retry-policy.js';
+import { answeredAtMs, readRetryAfter } from './retry-policy.js';
 
 /** What is shown of an answer's body. */
 const ANSWER_CHARS_LOGGED_MAX = 200;
@@ -33,8 +33,8 @@ const COMMON_WORD = /^(bearer|basic|token|true|false)$/i;
 const TELLING_CHARS = 16;
 
 export interface Sender {
-  /** Never rejects: whatever goes wrong is an outcome. */
-  send(request: WebhookRequest): Promise<Outcome>;
+  /** Never rejects: whatever goes wrong is an outcome, or has prevented the attempt. */
+  send(request: WebhookRequest): Promise<Outcome | Prevented>;
   /** Breaks off what is under way. */
   close(): Promise<void>;
 }
@@ -53,22 +53,29 @@ export function createSender(
    * then, so that sending it once more is still the same attempt.
    */
   function isWorthRepeating(ending: Ending): boolean {
-    if (ending.kind === 'answered' || ending.status !== null) return false;
+    if (ending.kind === 'answered' || ending.hasBegun) return false;
     const wasIdle = clock.monotonicMs() - lastAnswerAtMs <= KEEP_ALIVE_MS;
     return wasIdle && !connections.isClosed && causeOf(ending.error) === 'connection_reset';
   }
 
-  async function send({ method, path, headers, body }: WebhookRequest): Promise<Outcome> {
+  async function send({
+    method,
+    path,
+    headers,
+    body,
+  }: WebhookRequest): Promise<Outcome | Prevented> {
     const endpoint = current();
     const options = { method, path, headers, body } as const;
     const dispatched = () => {
       const exchange = new Exchange();
-      connections.pool().dispatch(options, exchange);
+      connections.dispatch(options, exchange);
       return exchange;
     };
     let exchange = dispatched();
     let isTooLate = false;
-    const cancel = clock.after(endpoint.timeoutMs, () => {
+    const cancel = clock.after(endpoint.timeoutMs, async () => {
+      // A process that stood still reads first what has come meanwhile.
+      await clock.turn();
       isTooLate = true;
       exchange.abort(new Error('the time limit of the attempt'));
     });
@@ -78,45 +85,56 @@ export function createSender(
       ending = await exchange.ended;
     }
     cancel();
-    if (ending.kind === 'answered') {
+    const { answer, error } = ending;
+    if (answer !== null) {
       lastAnswerAtMs = clock.monotonicMs();
-      return outcomeOf(ending.answer, endpoint, clock.nowMs());
+      const malformed = malformedText(ending, isTooLate, endpoint);
+      return outcomeOf(answer, malformed, endpoint, clock.nowMs());
     }
-    const cause = causeOf(ending.error);
+    const prevention = preventionOf(error);
+    if (prevention !== null) return prevention;
+    const cause = causeOf(error);
     // A proxy that has not answered in time has said so itself.
-    if (isTooLate && cause !== 'proxy') return tooLate(ending.status, endpoint.timeoutMs);
+    if ((isTooLate && cause !== 'proxy') || codeOf(error) === CONNECT_TIMEOUT_CODE) {
+      const detail = `no answer within ${endpoint.timeoutMs} ms`;
+      return { kind: 'unreachable', cause: 'timeout', code: '', detail };
+    }
     if (connections.isClosed) {
       const detail = 'broken off by a stop of the relay';
       return { kind: 'unreachable', cause: 'stopped', code: '', detail };
     }
-    const detail = printable(messageOf(ending.error));
-    return { kind: 'unreachable', cause, code: codeOf(ending.error), detail };
+    return { kind: 'unreachable', cause, code: codeOf(error), detail: printable(messageOf(error)) };
   }
 
   return { send, close: () => connections.close() };
 }
 
-/** `status`: of an answer that did not end; null when there was none. */
-function tooLate(status: number | null, timeoutMs: number): Outcome {
-  const what = status === null ? 'no answer' : `answered ${status}, but no end of the answer`;
-  const detail = `${what} within ${timeoutMs} ms`;
-  return { kind: 'unreachable', cause: 'timeout', code: '', detail };
+/** Why an answer whose status was read did not come to its end; null when it did. */
+function malformedText(ending: Ending, isTooLate: boolean, endpoint: Endpoint): string | null {
+  if (ending.kind === 'answered') return null;
+  if (isTooLate) return `no end of it within ${endpoint.timeoutMs} ms`;
+  return printable(messageOf(ending.error));
 }
 
 function outcomeOf(
   { status, retryAfter, location, date, bodyChunks }: Answer,
+  malformed: string | null,
   endpoint: Endpoint,
   nowMs: number,
 ): Outcome {
   const text = Buffer.concat(bodyChunks).subarray(0, ANSWER_BYTES_MAX).toString();
   const answer = text === '' ? '' : shown(text, endpoint);
-  if (status >= 200 && status < 300) return { kind: 'accepted', status, answer };
+  const faults: ResponseFaults = malformed === null ? {} : { malformed };
+  if (status >= 200 && status < 300) return { kind: 'accepted', status, answer, ...faults };
+  const wait = readRetryAfter(status, retryAfter, answeredAtMs(date, nowMs));
   return {
     kind: 'refused',
     status,
-    retryAfterMs: retryAfterMs(status, retryAfter, answeredAtMs(date, nowMs)),
+    retryAfterMs: wait.kind === 'wait' ? wait.ms : null,
     location: shownLocation(location, endpoint),
     answer,
+    ...faults,
+    ...(wait.kind === 'unreadable' ? { unreadableRetryAfter: shown(wait.text, endpoint) } : {}),
   };
 }
 
@@ -156,35 +174,4 @@ function valuesInQuery({ search, searchParams }: URL): string[] {
     .map((pair) => pair.slice(pair.indexOf('=') + 1));
   const read = Array.from(searchParams, ([name, value]) => (value === '' ? name : value));
   return [...sent, ...read].filter((value) => value.length >= QUERY_VALUE_CHARS_MIN);
-}
-
-const CAUSES: Readonly<Record<string, UnreachableCause>> = {
-  UND_ERR_CONNECT_TIMEOUT: 'timeout',
-  ETIMEDOUT: 'timeout',
-  ENOTFOUND: 'dns',
-  EAI_AGAIN: 'dns',
-  ECONNREFUSED: 'connection_refused',
-  ECONNRESET: 'connection_reset',
-  EPIPE: 'connection_reset',
-  UND_ERR_SOCKET: 'connection_reset',
-  UND_ERR_HEADERS_OVERFLOW: 'protocol',
-  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'protocol',
-  ERR_PROXY: 'proxy',
-  ERR_REFUSED_ADDRESS: 'refused_address',
-};
-
-/** The codes of OpenSSL's certificate checks, as Node names them. */
-const TLS_CODE = /CERT|SSL|TLS|SIGNATURE|ISSUER|CRL/;
-
-/** Of Node or OpenSSL; empty when there is none. */
-export function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : '';
-}
-
-export function causeOf(error: unknown): UnreachableCause {
-  const code = codeOf(error);
-  const known = CAUSES[code];
-  if (known !== undefined) return known;
-  if (error instanceof errors.HTTPParserError) return 'protocol';
-  return TLS_CODE.test(code) ? 'tls' : 'network';
 }

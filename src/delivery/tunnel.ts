@@ -4,6 +4,8 @@ import type { Socket } from 'node:net';
 import type { buildConnector } from 'undici';
 import type { ProxySettings } from '../endpoint.js';
 import { messageOf } from '../errors.js';
+import { preventionOf } from './failure.js';
+import { HEAD_BYTES_MAX } from './response-start.js';
 
 /** The proxy failed, not the endpoint. */
 export class ProxyError extends Error {
@@ -39,7 +41,7 @@ export function openTunnel(
   proxy: ProxySettings,
   socket: Socket,
   target: buildConnector.Options,
-  onEnd: (error: ProxyError | null) => void,
+  onEnd: (error: Error | null) => void,
 ): void {
   const authority = authorityOf(target);
   const login = proxy.authorization;
@@ -51,6 +53,7 @@ export function openTunnel(
       ...(login === null ? {} : { 'proxy-authorization': login.reveal() }),
     },
     setHost: false,
+    maxHeaderSize: HEAD_BYTES_MAX,
     createConnection: () => socket,
   });
   const fail = (what: string) => {
@@ -66,6 +69,10 @@ export function openTunnel(
     const why = ANSWERS[statusCode];
     fail(`answered ${statusCode}${why === undefined ? '' : `: ${why}`}`);
   });
-  asking.on('error', (error) => fail(`broke off: ${messageOf(error)}`));
+  asking.on('error', (error) => {
+    if (preventionOf(error) === null) return fail(`broke off: ${messageOf(error)}`);
+    socket.destroy();
+    onEnd(error);
+  });
   asking.end();
 }

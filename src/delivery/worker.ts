@@ -4,7 +4,7 @@
  */
 import { setMaxListeners } from 'node:events';
 import type { Claimed } from '../outbox/outbox.js';
-import { type AttemptParts, attempt, settle } from './attempt.js';
+import { type AttemptParts, attempt, release, settle } from './attempt.js';
 import { RateLimiter } from './rate-limiter.js';
 
 /** The wait after the outbox could not be used. */
@@ -12,6 +12,9 @@ const OUTBOX_RETRY_MS = 1_000;
 
 /** How often a stop looks whether all that is due has been attempted. */
 const DRAIN_POLL_MS = 20;
+
+/** After an attempt was prevented, no more are made at a time than went through then, for so long. */
+const SCARCE_MS = 1_000;
 
 export type WorkerParts = Omit<AttemptParts, 'stop'>;
 
@@ -22,6 +25,11 @@ export class Worker {
   /** Aborts when the grace of a stop is over. */
   readonly #brokenOff = new AbortController();
   readonly #inFlight = new Set<Promise<void>>();
+  /** Claims of attempts that were prevented. */
+  readonly #handingBack = new Set<Claimed>();
+  /** How many attempts this machine allows at a time, until `#scarceUntilMs`. */
+  #places = 0;
+  #scarceUntilMs = Number.NEGATIVE_INFINITY;
   /** Called each time that an attempt ends. */
   #onPlaceFree: () => void = () => undefined;
   /** Aborts when nothing has to wait for its time any more: at a stop, or once the endpoint is gone. */
@@ -84,8 +92,10 @@ export class Worker {
   /** Waits until attempts are allowed, claims as many as are, and begins them. */
   async #step(signal: AbortSignal): Promise<void> {
     const { endpoint, outbox, clock } = this.#parts;
-    const free = endpoint.concurrency - this.#inFlight.size;
-    if (free === 0) return this.#placeFree();
+    const scarceMs = this.#scarceUntilMs - clock.monotonicMs();
+    const places = scarceMs > 0 ? this.#places : endpoint.concurrency;
+    const free = places - this.#inFlight.size;
+    if (free <= 0) return this.#placeFree(scarceMs);
     // What only has to be buried obeys no limit.
     const limiter = this.#gone ? null : this.#limiter;
     const waitMs = limiter?.waitMs() ?? 0;
@@ -96,10 +106,22 @@ export class Worker {
     for (const claimed of claims) this.#begin(claimed);
   }
 
-  /** Not a race of what is in flight: each race would leave memory behind in all that hang. */
-  #placeFree(): Promise<void> {
+  /**
+   * An attempt has ended, or the scarcity has. Not a race of what is in flight: each race would
+   * leave memory behind in all that hang.
+   */
+  #placeFree(scarceMs: number): Promise<void> {
     return new Promise((resolve) => {
-      this.#onPlaceFree = resolve;
+      const { signal } = this.#stop;
+      const isScarce = scarceMs > 0;
+      const cancel = isScarce ? this.#parts.clock.after(scarceMs, () => free()) : () => undefined;
+      const free = () => {
+        cancel();
+        signal.removeEventListener('abort', free);
+        resolve();
+      };
+      if (isScarce) signal.addEventListener('abort', free, { once: true });
+      this.#onPlaceFree = free;
     });
   }
 
@@ -109,6 +131,7 @@ export class Worker {
       .catch((error: unknown) => events.deliveryFailed(endpoint.name, error))
       .finally(() => {
         this.#inFlight.delete(ended);
+        this.#handingBack.delete(claimed);
         this.#onPlaceFree();
       });
     this.#inFlight.add(ended);
@@ -124,9 +147,18 @@ export class Worker {
       return settle(unattempted, buried, { kind: 'none' }, this.#parts);
     }
     const signal = await attempt(claimed, this.#parts);
+    if (signal.kind === 'prevented') return this.#handBack(claimed);
     if (signal.kind !== 'gone' || this.#gone) return;
     events.endpointGone(endpoint.name);
     this.#gone = true;
     this.#waitsOver.abort();
+  }
+
+  /** This machine lacks something: the webhook waits, and so do those behind it. */
+  async #handBack(claimed: Claimed): Promise<void> {
+    this.#handingBack.add(claimed);
+    this.#places = this.#inFlight.size - this.#handingBack.size;
+    this.#scarceUntilMs = this.#parts.clock.monotonicMs() + SCARCE_MS;
+    await release(claimed, this.#parts);
   }
 }

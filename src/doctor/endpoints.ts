@@ -5,8 +5,9 @@
 import type { LookupFunction } from 'node:net';
 import type { Clock } from '../clock.js';
 import { createConnector, placeOf } from '../delivery/connect.js';
+import { causeOf, codeOf, preventionOf } from '../delivery/failure.js';
 import { createLookup } from '../delivery/lookup.js';
-import { causeOf, codeOf } from '../delivery/send.js';
+
 import type { Endpoint } from '../endpoint.js';
 import { messageOf } from '../errors.js';
 import { printable } from '../printable.js';
@@ -53,6 +54,8 @@ function reachOf(endpoint: Endpoint, lookup: LookupFunction, clock: Clock): Prom
         return;
       }
       const detail = printable(messageOf(error));
+      const prevented = preventionOf(error);
+      if (prevented !== null) return resolve(prevented);
       resolve({ kind: 'failed', cause: causeOf(error), code: codeOf(error), detail });
     });
   });

@@ -1,14 +1,16 @@
 /** How the way to an endpoint was found → what to do. Pure. */
+import { preventionAdvice } from '../delivery/failure.js';
 import { proxyText } from '../delivery/tunnel.js';
 import type { Endpoint } from '../endpoint.js';
 import { printable } from '../printable.js';
-import type { UnreachableCause } from '../vocabulary.js';
+import type { Prevented, UnreachableCause } from '../vocabulary.js';
 import { type Finding, ok, problem } from './finding.js';
 import { lengthText } from './wording.js';
 
 export type Reach =
   /** By TLS as well, where the endpoint's URL is https. */
   | { readonly kind: 'connected'; readonly address: string }
+  | Prevented
   | {
       readonly kind: 'failed';
       readonly cause: UnreachableCause;
@@ -82,6 +84,10 @@ export function judgeEndpoint(endpoint: Endpoint, reach: Reach, tookMs: number):
     const through = proxy === null ? '' : `through ${printable(proxyText(proxy))} at `;
     const address = through + printable(reach.address);
     return ok(subject, `${at} connected within ${length} (${address})${how}`);
+  }
+  if (reach.kind === 'prevented') {
+    const text = `${at} was not connected to: ${reach.detail}`;
+    return problem(subject, text, preventionAdvice(reach));
   }
   const { cause, detail } = reach;
   const wanted = isSecure ? 'TLS connection' : 'connection';

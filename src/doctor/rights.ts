@@ -101,6 +101,7 @@ const STATE: Needs = [
     'problem',
     [
       ...[`HDEL ${KEY} f`, `HEXISTS ${KEY} f`, `HGET ${KEY} f`, `HGETALL ${KEY}`, `HLEN ${KEY}`],
+      `HKEYS ${KEY}`,
       ...[`HMGET ${KEY} f`, `HSET ${KEY} f v`, `HSETNX ${KEY} f v`],
     ],
   ],
@@ -129,7 +130,7 @@ const STATE: Needs = [
 /** Commands that only read, scripts that do nothing, and what is about the connection alone. */
 const HARMLESS = new RegExp(
   '^(PING|SELECT|CLIENT|EXISTS|GET|ROLE|TIME|INFO|SCAN|PEXPIRETIME|PTTL|SUBSCRIBE|EVAL|EVALSHA|' +
-    'HEXISTS|HGET|HGETALL|HLEN|HMGET|XINFO|XLEN|XPENDING|XRANGE|' +
+    'HEXISTS|HGET|HGETALL|HKEYS|HLEN|HMGET|XINFO|XLEN|XPENDING|XRANGE|' +
     'ZCARD|ZMSCORE|ZRANGE|ZRANGEBYSCORE|ZSCAN|ZSCORE|CONFIG GET)( |$)',
 );
 

@@ -1,13 +1,22 @@
 /** What becomes of deliveries. */
 import type { Logger } from 'pino';
 import type { Clock } from '../clock.js';
+import { preventionAdvice } from '../delivery/failure.js';
 import { publicKeysOf } from '../delivery/sign.js';
 import type { Endpoint } from '../endpoint.js';
 import { messageOf, StateUnavailableError } from '../errors.js';
 import type { Metrics } from '../metrics.js';
 import type { BreakerChange, Claimed } from '../outbox/outbox.js';
-import type { Delivery, Disposition, EndpointSignal, Outcome } from '../vocabulary.js';
+import type {
+  Delivery,
+  Disposition,
+  EndpointSignal,
+  Outcome,
+  Prevented,
+  ResponseFaults,
+} from '../vocabulary.js';
 import { LossTally } from './loss-tally.js';
+import { Seldom } from './seldom.js';
 
 /** What one attempt was, for its wide line. */
 export interface AttemptReport {
@@ -24,6 +33,7 @@ export class DeliveryEvents {
   readonly #log: Logger;
   readonly #metrics: Metrics;
   readonly #clock: Clock;
+  readonly #seldom: Seldom;
   readonly #unattempted = new Map<string, LossTally>();
   /** The endpoints whose pauses have been said, and not that they work again. */
   readonly #paused = new Set<string>();
@@ -32,6 +42,7 @@ export class DeliveryEvents {
     this.#log = log;
     this.#metrics = metrics;
     this.#clock = clock;
+    this.#seldom = new Seldom(clock);
   }
 
   /** A delivery leaves for the first time; `nowMs` is by the clock that deadlines are by. */
@@ -64,6 +75,7 @@ export class DeliveryEvents {
       age_ms: endedAtMs - (delivery.expiredAtMs ?? delivery.detectedAtMs),
       body_bytes: delivery.body.length,
     };
+    if (outcome.kind !== 'unreachable') this.#faulty(endpoint, outcome);
     switch (disposition.kind) {
       case 'done':
         return this.#log.info(line, 'delivered');
@@ -72,6 +84,40 @@ export class DeliveryEvents {
       case 'dead':
         return this.#log.error(line, 'not delivered; now a dead letter');
     }
+  }
+
+  /** The status counts all the same. Each attempt's line has it, too. */
+  #faulty(endpoint: string, { malformed, unreadableRetryAfter }: ResponseFaults): void {
+    if (malformed !== undefined) {
+      const text =
+        "the endpoint's response is malformed after its status line: the status counts, and the " +
+        'connection is closed. Correct what the endpoint sends';
+      this.#seldom.say(`malformed ${endpoint}`, () =>
+        this.#log.warn({ event: 'response_malformed', endpoint, error: malformed }, text),
+      );
+    }
+    if (unreadableRetryAfter === undefined) return;
+    const line = {
+      event: 'retry_after_unreadable',
+      endpoint,
+      retry_after: unreadableRetryAfter,
+    };
+    const text =
+      "the endpoint's Retry-After is neither a number of seconds nor an HTTP date: ignored";
+    this.#seldom.say(`retry-after ${endpoint}`, () => this.#log.warn(line, text));
+  }
+
+  /** Nothing was sent, for want of something that this machine or process has run out of. */
+  attemptPrevented(endpoint: string, prevented: Prevented): void {
+    this.#metrics.attemptsPrevented.inc({ endpoint });
+    const { code, detail } = prevented;
+    this.#seldom.say(`prevented ${code}`, () =>
+      this.#log.warn(
+        { event: 'attempt_prevented', endpoint, code, error: detail },
+        'the relay cannot open a connection: webhooks wait, and no attempt is counted. This is no ' +
+          `fault of the endpoint: ${preventionAdvice(prevented)}`,
+      ),
+    );
   }
 
   /** A delivery to an endpoint that is gone: given up without an attempt. `dead list` names each. */
@@ -155,12 +201,19 @@ export class DeliveryEvents {
 function outcomeFields(outcome: Outcome): Record<string, unknown> {
   switch (outcome.kind) {
     case 'accepted':
-      return { status: outcome.status };
+      return { status: outcome.status, ...faultFields(outcome) };
     case 'refused':
-      return { status: outcome.status, answer: outcome.answer };
+      return { status: outcome.status, answer: outcome.answer, ...faultFields(outcome) };
     case 'unreachable':
       return { cause: outcome.cause, error: outcome.detail };
   }
+}
+
+function faultFields({ malformed, unreadableRetryAfter }: ResponseFaults): Record<string, unknown> {
+  return {
+    ...(malformed === undefined ? {} : { malformed }),
+    ...(unreadableRetryAfter === undefined ? {} : { retry_after_unreadable: unreadableRetryAfter }),
+  };
 }
 
 function dispositionFields(disposition: Disposition, nowMs: number): Record<string, unknown> {

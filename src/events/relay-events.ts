@@ -31,6 +31,11 @@ export class RelayEvents {
     for (const endpoint of endpoints.values()) this.#signing(endpoint);
   }
 
+  /** Attempts may be prevented for want of open files. */
+  fewOpenFiles(found: string, advice: string): void {
+    this.#log.warn({ event: 'few_open_files' }, `open files: ${found}; ${advice}`);
+  }
+
   #signing({ name: endpoint, secrets }: Endpoint): void {
     if (secrets.length === 0) {
       const line = { event: 'endpoint_unsigned', endpoint };

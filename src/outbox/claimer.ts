@@ -38,6 +38,9 @@ export interface ClaimReply {
   readonly nextInMs: number;
 }
 
+/** What the script returns of each claim. */
+type Four = [entry: Buffer, attempts: Buffer, replayed: Buffer, packed: Buffer];
+
 /** One endpoint's claims. */
 interface Holding {
   /** The entries of the claims that it has, and has not ended. */
@@ -97,14 +100,15 @@ export class Claimer {
     holding.sureOn = connections;
     const [nextInMs, ...parts] = reply as [number, ...Buffer[]];
     const claims: RedisClaimed[] = [];
-    for (let at = 0; at + 2 < parts.length; at += 3) {
-      const [entry, attempts, packed] = parts.slice(at, at + 3) as [Buffer, Buffer, Buffer];
+    for (let at = 0; at + 3 < parts.length; at += 4) {
+      const [entry, attempts, replayed, packed] = parts.slice(at, at + 4) as Four;
       holding.held.add(entry.toString());
       const delivery = this.#unpacked(endpoint, packed);
       if (delivery === null) continue;
       claims.push({
         delivery,
         attempt: Number(attempts.toString()) + 1,
+        isReplay: replayed.length > 0,
         entry: entry.toString(),
       });
     }

@@ -35,6 +35,8 @@ export const MEMORY_OUTBOX_LIMITS: MemoryOutboxLimits = {
 interface Entry {
   readonly delivery: Delivery;
   attempts: number;
+  /** Whether it was a dead letter, and has not been attempted since. */
+  isReplay: boolean;
   /** When it became, or becomes, ready. */
   dueAtMs: number;
   /** Ends the wait for its retry; set while it waits. */
@@ -78,7 +80,7 @@ export class MemoryOutbox implements Outbox {
     this.#limits = limits;
     this.dead = new MemoryDeadLetters(limits, onEvicted, (delivery) => {
       this.#shelf(delivery.endpoint).breaker.reset();
-      return this.#admit(delivery);
+      return this.#admit(delivery, true);
     });
   }
 
@@ -88,7 +90,7 @@ export class MemoryOutbox implements Outbox {
   ): Promise<readonly Delivery[]> {
     if (this.#closed) return deliveries;
     await this.#onClaimed(claimed);
-    return deliveries.filter((delivery) => !this.#admit(delivery));
+    return deliveries.filter((delivery) => !this.#admit(delivery, false));
   }
 
   async claim(
@@ -115,7 +117,7 @@ export class MemoryOutbox implements Outbox {
     return [...fresh, ...retries].map((entry) => {
       entry.attempts += 1;
       shelf.breaker.claimed(entry, nowMs);
-      return { delivery: entry.delivery, attempt: entry.attempts };
+      return { delivery: entry.delivery, attempt: entry.attempts, isReplay: entry.isReplay };
     });
   }
 
@@ -129,6 +131,7 @@ export class MemoryOutbox implements Outbox {
     const entry = shelf.entries.get(delivery.id);
     if (entry === undefined || this.#closed) return null;
     entry.attempts = claimed.attempt;
+    entry.isReplay = false;
     this.#dispose(shelf, entry, disposition);
     const change = shelf.breaker.ended(entry, signal, this.#clock.monotonicMs());
     shelf.bell.ring();
@@ -217,7 +220,7 @@ export class MemoryOutbox implements Outbox {
   }
 
   /** Whether the delivery is kept: false when there is no room for it. */
-  #admit(delivery: Delivery): boolean {
+  #admit(delivery: Delivery, isReplay: boolean): boolean {
     const shelf = this.#shelf(delivery.endpoint);
     if (shelf.entries.has(delivery.id)) return true;
     if (shelf.entries.size >= this.#limits.deliveriesMax) return false;
@@ -225,6 +228,7 @@ export class MemoryOutbox implements Outbox {
     const entry: Entry = {
       delivery,
       attempts: 0,
+      isReplay,
       dueAtMs: this.#clock.monotonicMs(),
       cancelWait: null,
     };

@@ -23,6 +23,8 @@ export interface Claimed {
   readonly delivery: Delivery;
   /** The number of the attempt that this claim is for; 1 is the first. */
   readonly attempt: number;
+  /** Whether it was a dead letter, and has not been attempted since. */
+  readonly isReplay: boolean;
 }
 
 /**

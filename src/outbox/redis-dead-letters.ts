@@ -1,5 +1,13 @@
 /** The dead letters of the outbox in Redis: also for the command line, beside running replicas. */
-import { DEAD_AFTER_MS, endpointKeys, endpointsKey, unpackDeadLetter } from '../state/format.js';
+import {
+  DEAD_AFTER_MS,
+  endpointKeys,
+  endpointsKey,
+  goneKey,
+  readGoneField,
+  replicasKey,
+  unpackDeadLetter,
+} from '../state/format.js';
 import type { RedisState } from '../state/redis-state.js';
 import type { DeadLetter } from '../vocabulary.js';
 import type { DeadLetters } from './outbox.js';
@@ -112,6 +120,28 @@ export class RedisDeadLetters implements DeadLetters {
     return new Set(
       await this.#state.run('dead_letters', () => redis.zrangebyscore(key, after, '+inf')),
     );
+  }
+
+  /**
+   * The endpoints that have answered 410 to replicas that live, each with where these are: what is
+   * replayed to it dies again.
+   */
+  async goneEndpoints(): Promise<ReadonlyMap<string, readonly string[]>> {
+    const { redis, prefix } = this.#state;
+    const after = `(${(await this.nowMs()) - DEAD_AFTER_MS}`;
+    const [all, living] = await this.#state.run('dead_letters', () =>
+      Promise.all([
+        redis.hgetall(goneKey(prefix)),
+        redis.zrangebyscore(replicasKey(prefix), after, '+inf'),
+      ]),
+    );
+    const gone = new Map<string, string[]>();
+    for (const [field, instance] of Object.entries(all)) {
+      const { replica, endpoint } = readGoneField(field);
+      if (!living.includes(replica)) continue;
+      gone.set(endpoint, [...(gone.get(endpoint) ?? []), instance]);
+    }
+    return gone;
   }
 
   /** The number of an endpoint's deliveries that are neither done nor dead. */

@@ -3,7 +3,14 @@
  * script; each other one by its own.
  */
 import type { Clock } from '../clock.js';
-import { type EndpointKeys, endpointKeys, waitingMember } from '../state/format.js';
+import {
+  type EndpointKeys,
+  endpointKeys,
+  goneField,
+  goneKey,
+  replicasKey,
+  waitingMember,
+} from '../state/format.js';
 import type { RedisState } from '../state/redis-state.js';
 import type { Delivery, Disposition, EndpointSignal } from '../vocabulary.js';
 import type { RedisClaimed } from './claimer.js';
@@ -16,6 +23,10 @@ const DONE_BATCH_MAX = 1_000;
 export interface SettlerParts {
   readonly state: RedisState;
   readonly scripts: OutboxScripts;
+  /** This replica's name, unlike any other's. */
+  readonly replica: string;
+  /** Where an operator finds this replica, such as `host:pid`. */
+  readonly instance: string;
   readonly clock: Clock;
   /** Dead letters kept for one endpoint; the oldest makes room. */
   readonly deadLettersMax: number;
@@ -57,7 +68,9 @@ export class Settler {
       case 'dead': {
         const { reason, lastOutcome } = disposition;
         const last = JSON.stringify(lastOutcome);
-        const rest = [delivery.id, reason, attempt, last, this.#parts.deadLettersMax];
+        const { replica, instance, deadLettersMax } = this.#parts;
+        const own = [goneField(replica, delivery.endpoint), instance];
+        const rest = [delivery.id, reason, attempt, last, deadLettersMax, ...own];
         return this.#settleDead(delivery, [entry, ...signalArgs(signal), ...rest]);
       }
     }
@@ -111,7 +124,8 @@ export class Settler {
   ): Promise<BreakerChange | null> {
     const { state, scripts, onDeadLettersEvicted } = this.#parts;
     const { ready, deliveries, breaker, dead, deadOrder } = this.#keys(endpoint);
-    const keys = [ready, deliveries, breaker, dead, deadOrder];
+    const shared = [goneKey(state.prefix), replicasKey(state.prefix)];
+    const keys = [ready, deliveries, breaker, dead, deadOrder, ...shared];
     const reply = await state.run('settle', () => scripts.settleDead(keys, args), endpoint);
     const [change, evicted] = reply as [number, number];
     if (evicted > 0) onDeadLettersEvicted(endpoint, evicted);

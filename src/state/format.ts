@@ -21,8 +21,9 @@
  *   {expiry-relay}:1:values:<database>:read         hash    key → what was read of its value
  *   {expiry-relay}:1:values:<database>:deadlines    zset    key, by the deadline that was read with it
  *   {expiry-relay}:1:replicas                       zset    name, by when it was last heard of
+ *   {expiry-relay}:1:gone                           hash    <replica>:<endpoint> that has answered it 410 → host:pid
  *   {expiry-relay}:1:outbox:<endpoint>:deliveries   hash    id → delivery, until done or dead
- *   {expiry-relay}:1:outbox:<endpoint>:ready        stream  id, attempts, due; group `relay`
+ *   {expiry-relay}:1:outbox:<endpoint>:ready        stream  id, attempts, due, replayed; group `relay`
  *   {expiry-relay}:1:outbox:<endpoint>:waiting      zset    <attempts made>:<id>, by not-before
  *   {expiry-relay}:1:outbox:<endpoint>:breaker      hash    failures, failed_at, pauses, until, probe
  *   {expiry-relay}:1:outbox:<endpoint>:dead         hash    id → dead letter
@@ -30,7 +31,7 @@
  *
  * The tag in braces puts all of them into one slot of a cluster. Times are milliseconds by the
  * clock of this Redis. An entry of `ready` tells the attempts made; it has `due` only when it became
- * due at another time than its own. A claimed entry stays until its claim ends, and is then deleted:
+ * due at another time than its own, or has `replayed`, too, which was a dead letter. A claimed entry stays until its claim ends, and is then deleted:
  * whoever finds its entry gone has lost the claim. A delivery is one line of JSON, a line feed, and
  * the body's exact bytes; a dead letter is one line of JSON more, in front of the delivery. What the
  * line lacks is as it was in relays that could not say it: a POST, of JSON.
@@ -166,6 +167,25 @@ export function endpointsKey(prefix: string): string {
 /** The key of the replicas that live, or lately did. */
 export function replicasKey(prefix: string): string {
   return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:replicas`;
+}
+
+/**
+ * The key of the endpoints that have answered 410, with the replicas that send them nothing more. Only
+ * what it has of replicas that live means anything.
+ */
+export function goneKey(prefix: string): string {
+  return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:gone`;
+}
+
+/** A field of `gone`: a replica's name holds no colon. */
+export function goneField(replica: string, endpoint: string): string {
+  return `${replica}:${endpoint}`;
+}
+
+/** Of a field of `gone`. */
+export function readGoneField(field: string): { replica: string; endpoint: string } {
+  const colon = field.indexOf(':');
+  return { replica: field.slice(0, colon), endpoint: field.slice(colon + 1) };
 }
 
 /** Of deliveries whose lines do not say it. */

@@ -6,7 +6,13 @@ import { stringify } from 'yaml';
 import { freePort } from '../../scripts/free-port.mjs';
 import { startRedis } from '../../scripts/redis-server.mjs';
 import { runCli } from '../../src/cli/cli.js';
-import { endpointKeys, unpackDelivery } from '../../src/state/format.js';
+import {
+  endpointKeys,
+  goneField,
+  goneKey,
+  replicasKey,
+  unpackDelivery,
+} from '../../src/state/format.js';
 import { cli, Sink, startCli, tempFolder } from '../support/cli.js';
 import { aDeadLetter, keepRunning, PREFIX, storeDeadLetters } from '../support/dead-letters.js';
 import { TEST_SECRET } from '../support/domain.js';
@@ -208,12 +214,27 @@ describe('dead replay', () => {
     expect(await left('shop')).toEqual(['old']);
   });
 
-  it('warns of an endpoint that had answered 410', async () => {
+  it('leaves those of an endpoint that has answered 410 to a running replica, and names that', async () => {
     await keepRunning(shared.client, 'shop', 'audit');
     await storeDeadLetters(shared.client, LETTERS);
-    const { code, stderr } = await dead('replay', '--all');
-    expect(code).toBe(0);
-    expect(stderr).toMatch(/^expiry-relay: audit: had answered 410: a relay that has not been /);
+    const { replicas, gone } = { replicas: replicasKey(PREFIX), gone: goneKey(PREFIX) };
+    await shared.client.hset(gone, goneField('one', 'audit'), 'host-a:1');
+    await shared.client.hset(gone, goneField('two', 'audit'), 'host-b:1');
+    await shared.client.hset(gone, goneField('dead', 'shop'), 'host-c:1');
+    await shared.client.zadd(replicas, Date.now() + MINUTE_MS, 'one', 1, 'dead');
+    expect(await dead('replay', '--all')).toMatchObject({
+      code: 1,
+      stdout: 'shop: 2 replayed\n',
+      stderr:
+        'expiry-relay: audit: 1 not replayed: the endpoint answered 410, and sends to it have ' +
+        'ended until a restart in host-a:1; restart that replica, then replay\n',
+    });
+    expect(await left('audit')).toEqual(['elsewhere']);
+    await shared.client.zadd(replicas, Date.now() + MINUTE_MS, 'two');
+    const { stderr } = await dead('replay', 'elsewhere');
+    expect(stderr).toContain('in host-a:1, host-b:1; restart these replicas, then replay\n');
+    await shared.client.zrem(replicas, 'one', 'two');
+    expect(await dead('replay', 'elsewhere')).toMatchObject({ code: 0 });
   });
 
   it('leaves those of an endpoint that no running relay has, and says why', async () => {

@@ -1,8 +1,11 @@
 import type { LookupAddress } from 'node:dns';
 import type { LookupFunction } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { freePort } from '../../scripts/free-port.mjs';
 import { systemClock } from '../../src/clock.js';
 import { readProxyUrl } from '../../src/config/addresses.js';
+import { CONNECTION_AGE_MS_MAX } from '../../src/delivery/connections.js';
 import { createLookup } from '../../src/delivery/lookup.js';
 import { buildRequest } from '../../src/delivery/request.js';
 import { createSender } from '../../src/delivery/send.js';
@@ -10,6 +13,7 @@ import type { Endpoint } from '../../src/endpoint.js';
 import { Secret } from '../../src/secret.js';
 import { selfSigned } from '../support/certificate.js';
 import { ConnectProxy } from '../support/connect-proxy.js';
+import { startDeaf } from '../support/deaf-server.js';
 import { aDelivery, anEndpoint } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { FaultyServer, nobodyThere } from '../support/faulty-server.js';
@@ -94,6 +98,146 @@ describe('a name', () => {
     const outcome = await postTo('http://shop.example', given, lookup);
     expect(outcome).toMatchObject({ kind: 'unreachable' });
     expect(outcome).not.toMatchObject({ cause: 'refused_address' });
+  });
+});
+
+describe('a name with several addresses', () => {
+  it('is connected to at one that answers, although the first is silent', async () => {
+    await using receiver = await TestReceiver.start();
+    const port = Number(new URL(receiver.url).port);
+    await using _deaf = await startDeaf('127.0.0.2', port);
+    const lookup = leadingTo('127.0.0.2', '127.0.0.1');
+    const outcome = await postTo(`http://shop.example:${port}`, { timeoutMs: 2_000 }, lookup);
+    expect(outcome).toEqual(ACCEPTED);
+  });
+
+  it('is connected to at one that is far away, although all others refuse', async () => {
+    const port = await freePort();
+    await using far = await startDeaf('127.0.0.2', port);
+    const lookup = leadingTo('127.0.0.3', '127.0.0.2', '127.0.0.4', '127.0.0.1');
+    const outcome = postTo(`http://shop.example:${port}`, {}, lookup);
+    // By then each of the others has been tried.
+    await sleep(600);
+    far.hear();
+    expect(await outcome).toEqual(ACCEPTED);
+  });
+
+  it('is said to refuse when all of them do', async () => {
+    const port = await freePort();
+    const lookup = leadingTo('127.0.0.2', '127.0.0.1');
+    expect(await postTo(`http://shop.example:${port}`, {}, lookup)).toMatchObject({
+      cause: 'connection_refused',
+      detail: expect.stringContaining(`127.0.0.1:${port}`),
+    });
+  });
+
+  it('is that of a proxy, too', async () => {
+    await using proxy = await ConnectProxy.start();
+    await using receiver = await TestReceiver.start();
+    const port = Number(proxy.host.split(':')[1]);
+    await using _deaf = await startDeaf('127.0.0.2', port);
+    const given = { proxy: proxyAt(`http://proxy.example:${port}`), timeoutMs: 2_000 };
+    const lookup = leadingTo('127.0.0.2', '127.0.0.1');
+    expect(await postTo(receiver.url, given, lookup)).toEqual(ACCEPTED);
+  });
+});
+
+describe('a shortage of this machine', () => {
+  it.each([{}, { proxy: proxyAt('http://proxy.example:3128') }])(
+    'prevents an attempt, and is blamed on neither endpoint nor proxy (%o)',
+    async (given) => {
+      const shortage = Object.assign(new Error('too many open files'), { code: 'EMFILE' });
+      const lookup = createLookup(systemClock, () => Promise.reject(shortage));
+      expect(await postTo('http://shop.example', given, lookup)).toEqual({
+        kind: 'prevented',
+        code: 'EMFILE',
+        detail: 'too many open files',
+      });
+    },
+  );
+});
+
+describe('an absolute name', () => {
+  it('keeps its dot for DNS alone: Host, SNI and the certificate do without', async () => {
+    await using certificate = await selfSigned('DNS:shop.example');
+    await using shop = await startHttps(certificate);
+    const { port } = new URL(shop.url);
+    const asked: string[] = [];
+    const lookup = createLookup(systemClock, async (hostname) => {
+      asked.push(hostname);
+      return [{ address: '127.0.0.1', family: 4 }];
+    });
+    const given = { tls: { ca: new Secret(certificate.cert), client: null } };
+    expect(await postTo(`https://shop.example.:${port}/`, given, lookup)).toEqual(ACCEPTED);
+    expect(asked).toEqual(['shop.example.']);
+    expect(shop.names).toEqual([{ host: `shop.example:${port}`, servername: 'shop.example' }]);
+  });
+
+  it('is named to a proxy without it, and so is the proxy itself', async () => {
+    await using proxy = await ConnectProxy.start();
+    await using receiver = await TestReceiver.start();
+    const { port } = new URL(receiver.url);
+    const asked: string[] = [];
+    const lookup = createLookup(systemClock, async (hostname) => {
+      asked.push(hostname);
+      return [{ address: '127.0.0.1', family: 4 }];
+    });
+    const given = { proxy: proxyAt(`http://proxy.example.:${proxy.host.split(':')[1]}`) };
+    expect(await postTo(`http://shop.example.:${port}/`, given, lookup)).toEqual(ACCEPTED);
+    expect(asked).toEqual(['proxy.example.']);
+    expect(proxy.asked).toEqual([`shop.example:${port}`]);
+    expect(receiver.requests[0]?.headers.host).toBe(`shop.example:${port}`);
+  });
+});
+
+describe('a connection', () => {
+  /** A clock whose monotonic time a test moves on. */
+  function fastClock() {
+    const fast = { aheadMs: 0, factor: 1 };
+    const monotonicMs = () => systemClock.monotonicMs() * fast.factor + fast.aheadMs;
+    return { fast, clock: { ...systemClock, monotonicMs } };
+  }
+
+  it('is not used again after a minute, so that a change of the DNS is followed', async () => {
+    await using old = await TestReceiver.start();
+    const port = Number(new URL(old.url).port);
+    await using young = await TestReceiver.start(undefined, port, '127.0.0.2');
+    const addresses = ['127.0.0.1'];
+    const lookup = createLookup(systemClock, async () =>
+      addresses.map((address) => ({ address, family: 4 })),
+    );
+    const { fast, clock } = fastClock();
+    const endpoint = anEndpoint({ url: new URL(`http://shop.example:${port}`), timeoutMs: 10_000 });
+    const sender = createSender(() => endpoint, clock, lookup);
+    onTestFinished(() => sender.close());
+    const post = () => sender.send(buildRequest(endpoint, aDelivery(), systemClock.nowMs()));
+    expect(await post()).toEqual(ACCEPTED);
+    addresses[0] = '127.0.0.2';
+    fast.aheadMs = CONNECTION_AGE_MS_MAX - 1_000;
+    expect(await post()).toEqual(ACCEPTED);
+    expect([old.requests.length, young.requests.length]).toEqual([2, 0]);
+    fast.aheadMs += 2_000;
+    expect(await post()).toEqual(ACCEPTED);
+    expect([old.requests.length, young.requests.length]).toEqual([2, 1]);
+  });
+
+  it('ends at its age under load without losing or repeating a webhook', async () => {
+    const ports = new Set<number | undefined>();
+    await using receiver = await TestReceiver.start((_, response) => {
+      ports.add(response.socket?.remotePort);
+      response.writeHead(204).end();
+    });
+    const { fast, clock } = fastClock();
+    // A minute passes in 20 ms.
+    fast.factor = 3_000;
+    const endpoint = anEndpoint({ url: new URL(receiver.url), timeoutMs: 30_000, concurrency: 8 });
+    const sender = createSender(() => endpoint, clock, createLookup(systemClock));
+    onTestFinished(() => sender.close());
+    const post = () => sender.send(buildRequest(endpoint, aDelivery(), systemClock.nowMs()));
+    const outcomes = await Promise.all(Array.from({ length: 1_000 }, post));
+    expect(outcomes.filter(({ kind }) => kind !== 'accepted')).toEqual([]);
+    expect(receiver.requests).toHaveLength(1_000);
+    expect(ports.size).toBeGreaterThan(8);
   });
 });
 
@@ -246,7 +390,8 @@ describe('certificates of the endpoint', () => {
       expect(outcome).toEqual(ACCEPTED);
     expect(shop.clients.slice(0, 3)).toEqual(Array(3).fill(shop.fingerprintOf(old)));
     const byYoung = shop.clients.filter((one) => one === shop.fingerprintOf(young));
-    expect(byYoung).toHaveLength(5);
+    // With those that had yet to get a connection: the endpoint has four.
+    expect(byYoung).toHaveLength(5 + 16);
     expect(shop.clients).toHaveLength(28);
   });
 
@@ -264,6 +409,19 @@ describe('certificates of the endpoint', () => {
     await sender.close();
     const stopped = { kind: 'unreachable', cause: 'stopped' };
     expect(await Promise.all(underWay)).toMatchObject([stopped, stopped, stopped]);
+  });
+
+  it('that name another host are refused each time anew', async () => {
+    await using certificate = await selfSigned('DNS:other.example');
+    await using shop = await startHttps(certificate);
+    const tls = { ca: new Secret(certificate.cert), client: null };
+    const endpoint = anEndpoint({ url: new URL(shop.url), timeoutMs: 10_000, concurrency: 1, tls });
+    const sender = createSender(() => endpoint, systemClock, createLookup(systemClock));
+    onTestFinished(() => sender.close());
+    for (let posts = 0; posts < 3; posts += 1) {
+      const request = buildRequest(endpoint, aDelivery(), systemClock.nowMs());
+      expect(await sender.send(request)).toMatchObject({ kind: 'unreachable', cause: 'tls' });
+    }
   });
 
   it('that the endpoint wants and does not get let nothing through', async () => {

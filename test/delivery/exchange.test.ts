@@ -5,7 +5,7 @@ it('an exchange that is broken off has ended, also when it never gets a connecti
   const exchange = new Exchange();
   const error = new Error('too late');
   exchange.abort(error);
-  expect(await exchange.ended).toEqual({ kind: 'failed', error, status: null });
+  expect(await exchange.ended).toEqual({ kind: 'failed', error, answer: null, hasBegun: false });
 });
 
 it('an exchange that was broken off is not sent on the connection that it gets later', () => {

@@ -4,7 +4,7 @@ import {
   disposition,
   endpointSignal,
   RETRY_AFTER_MS_MAX,
-  retryAfterMs,
+  readRetryAfter,
 } from '../../src/delivery/retry-policy.js';
 import type { Outcome } from '../../src/vocabulary.js';
 
@@ -94,31 +94,48 @@ describe('endpointSignal', () => {
   });
 });
 
-describe('retryAfterMs', () => {
+describe('readRetryAfter', () => {
+  const none = { kind: 'none' };
+  const wait = (ms: number) => ({ kind: 'wait', ms });
+
   it('reads seconds and HTTP dates', () => {
-    expect(retryAfterMs(429, '120', nowMs)).toBe(120_000);
-    expect(retryAfterMs(503, 'Sun, 22 Nov 2026 06:00:30 GMT', nowMs)).toBe(30_000);
+    expect(readRetryAfter(429, '120', nowMs)).toEqual(wait(120_000));
+    expect(readRetryAfter(503, 'Sun, 22 Nov 2026 06:00:30 GMT', nowMs)).toEqual(wait(30_000));
+  });
+
+  it.each([
+    ['2.0', 2_000],
+    ['30.0', 30_000],
+    ['0.5', 1_000],
+    ['1.5', 2_000],
+  ])('takes %s for a number of seconds, rounded up', (text, ms) => {
+    expect(readRetryAfter(429, text, nowMs)).toEqual(wait(ms));
   });
 
   it('takes a date that is over, and zero seconds, as no wait', () => {
-    expect(retryAfterMs(503, 'Sun, 22 Nov 2026 05:00:00 GMT', nowMs)).toBeNull();
-    expect(retryAfterMs(503, '0', nowMs)).toBeNull();
+    expect(readRetryAfter(503, 'Sun, 22 Nov 2026 05:00:00 GMT', nowMs)).toEqual(none);
+    for (const zero of ['0', '0.0']) expect(readRetryAfter(503, zero, nowMs)).toEqual(none);
   });
 
   it('reads the obsolete forms of a date', () => {
-    expect(retryAfterMs(503, 'Sunday, 22-Nov-26 06:00:30 GMT', nowMs)).toBe(30_000);
-    expect(retryAfterMs(503, 'Sun Nov 22 06:00:30 2026 GMT', nowMs)).toBe(30_000);
+    expect(readRetryAfter(503, 'Sunday, 22-Nov-26 06:00:30 GMT', nowMs)).toEqual(wait(30_000));
+    expect(readRetryAfter(503, 'Sun Nov 22 06:00:30 2026 GMT', nowMs)).toEqual(wait(30_000));
   });
 
   it('is cut at its limit, however large the number', () => {
-    expect(retryAfterMs(429, '999999999999999999999999', nowMs)).toBe(RETRY_AFTER_MS_MAX);
+    const large = '999999999999999999999999';
+    expect(readRetryAfter(429, large, nowMs)).toEqual(wait(RETRY_AFTER_MS_MAX));
   });
 
-  it('means nothing on other statuses, or when it cannot be read', () => {
-    expect(retryAfterMs(500, '120', nowMs)).toBeNull();
-    expect(retryAfterMs(429, undefined, nowMs)).toBeNull();
-    for (const nonsense of ['soon', 'see 2050', '-5', '1.5', '1, 2', 'Infinity', '']) {
-      expect(retryAfterMs(429, nonsense, nowMs)).toBeNull();
+  it('means nothing on other statuses, or when there is none', () => {
+    expect(readRetryAfter(500, '120', nowMs)).toEqual(none);
+    expect(readRetryAfter(500, 'soon', nowMs)).toEqual(none);
+    expect(readRetryAfter(429, undefined, nowMs)).toEqual(none);
+  });
+
+  it('says when it cannot be read', () => {
+    for (const text of ['soon', 'see 2050', '-5', '.5', '5.', '1, 2', '30s', 'Infinity', '']) {
+      expect(readRetryAfter(429, text, nowMs)).toEqual({ kind: 'unreadable', text });
     }
   });
 });

@@ -190,6 +190,128 @@ describe('an answer', () => {
   });
 });
 
+describe('an answer whose status line has been read', () => {
+  const OK = 'HTTP/1.1 200 OK\r\n';
+  const whole =
+    (text: string): Misbehave =>
+    (socket) =>
+      void socket.end(text);
+  const open =
+    (text: string): Misbehave =>
+    (socket) =>
+      void socket.write(text);
+  const reset =
+    (text: string): Misbehave =>
+    (socket) =>
+      void socket.write(text, () => setImmediate(() => socket.resetAndDestroy()));
+
+  it.each<[string, Misbehave]>([
+    ['a 204 that gives its body a length', open('HTTP/1.1 204 No\r\ncontent-length: 2\r\n\r\n')],
+    ['a 204 with a body', open('HTTP/1.1 204 No\r\ncontent-length: 2\r\n\r\nok')],
+    ['a length that is no number', open(`${OK}content-length: two\r\n\r\nok`)],
+    ['two lengths', open(`${OK}content-length: 2\r\ncontent-length: 3\r\n\r\nok`)],
+    [
+      'a length and chunks',
+      open(`${OK}content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n`),
+    ],
+    ['a chunk without its size', open(`${OK}transfer-encoding: chunked\r\n\r\nzz\r\nok`)],
+    ['a body that is cut short', whole(`${OK}content-length: 9\r\n\r\nhalf`)],
+    ['chunks that are cut short', whole(`${OK}transfer-encoding: chunked\r\n\r\n9\r\nhalf`)],
+    ['a head that is cut short', whole(`${OK}content-`)],
+    ['nothing but a status line', whole(OK)],
+    ['a reset right behind the status line', reset(OK)],
+    ['a reset within the body', reset(`${OK}content-length: 9\r\n\r\nhalf`)],
+    ['a header without a colon', open(`${OK}nonsense\r\n\r\n`)],
+    ['a header with a control character', open(`${OK}x: a\x00b\r\n\r\n`)],
+    ['a header name with a blank', open(`${OK}x y: z\r\n\r\n`)],
+    ['lines that end in line feeds alone', open('HTTP/1.1 200 OK\nx: y\n\n')],
+    ['headers beyond 64 KiB', open(`${OK}${'x: y'.padEnd(1_000, 'y')}\r\n`.repeat(70))],
+    ['headers without end', (socket) => flood(socket, OK, 'x: y\r\n'.repeat(1_000))],
+    [
+      'a protocol that comes back',
+      open('HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\nHTTP/1.1 204 No\r\n\r\n'),
+    ],
+  ])('counts, although %s follows', async (_, misbehave) => {
+    const outcome = await metWith(misbehave);
+    expect(outcome).toMatchObject({ kind: 'accepted', malformed: expect.any(String) });
+  });
+
+  it.each<[string, string]>([
+    ['the head', `${OK}x: `],
+    ['the body', `${OK}content-length: 9\r\n\r\nhalf`],
+  ])('counts, although it stops in the middle of %s', async (_, text) => {
+    expect(await metWith(open(text), { timeoutMs: 100 })).toMatchObject({
+      kind: 'accepted',
+      status: 200,
+      malformed: 'no end of it within 100 ms',
+    });
+  });
+
+  it('counts, although it drips, and is cut off by the time limit for all of it', async () => {
+    const outcome = await metWith(
+      (socket) => {
+        socket.write(`${OK}transfer-encoding: chunked\r\n\r\n`);
+        const drip = setInterval(() => socket.write('1\r\nx\r\n'), 10);
+        socket.on('close', () => clearInterval(drip));
+      },
+      { timeoutMs: 150 },
+    );
+    expect(outcome).toMatchObject({ kind: 'accepted', status: 200 });
+  });
+
+  it('counts when it refuses, too', async () => {
+    const outcome = await metWith(whole('HTTP/1.1 410 Gone\r\ncontent-length: 9\r\n\r\nhalf'));
+    expect(outcome).toMatchObject({ kind: 'refused', status: 410, answer: 'half' });
+  });
+
+  it('closes its connection when it is malformed, and the next webhook gets another', async () => {
+    await using server = await FaultyServer.start(
+      open('HTTP/1.1 204 No\r\ncontent-length: 2\r\n\r\nok'),
+    );
+    const { post } = aSender(server.url, { concurrency: 1 });
+    for (let posts = 1; posts <= 3; posts += 1) {
+      expect(await post()).toMatchObject({ kind: 'accepted', status: 204 });
+      expect(server.requests).toBe(posts);
+    }
+  });
+
+  it('is read with up to 64 KiB of headers', async () => {
+    const header = `x: ${'y'.repeat(1_000)}\r\n`;
+    const text = `${OK}${header.repeat(60)}content-length: 2\r\n\r\nok`;
+    expect(await metWith(open(text))).toEqual({ kind: 'accepted', status: 200, answer: 'ok' });
+  });
+});
+
+describe('informational answers', () => {
+  const NO_CONTENT = 'HTTP/1.1 204 No Content\r\n\r\n';
+  const accepted = { kind: 'accepted', status: 204, answer: '' };
+
+  it.each([100, 101, 102, 103, 199])('(%i) are skipped', async (status) => {
+    const info = `HTTP/1.1 ${status} Info\r\nlink: </a>\r\n\r\n`;
+    expect(await metWith((socket) => void socket.write(info + NO_CONTENT))).toEqual(accepted);
+    expect(await metWith((socket) => void socket.write(info + info + NO_CONTENT))).toEqual(
+      accepted,
+    );
+  });
+
+  it('are skipped byte by byte, on a connection that is used again', async () => {
+    const bytes = `HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\na: b\r\n\r\n${NO_CONTENT}`;
+    await using server = await FaultyServer.start((socket) => {
+      const answer = async () => {
+        for (const byte of bytes) {
+          socket.write(byte);
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+      };
+      socket.on('data', () => void answer());
+      void answer();
+    });
+    const { post } = aSender(server.url, { concurrency: 1 });
+    for (let posts = 0; posts < 3; posts += 1) expect(await post()).toEqual(accepted);
+    expect(server.requests).toBe(1);
+  });
+});
+
 describe('an endpoint without an answer', () => {
   it('that refuses the connection is unreachable: refused', async () => {
     const outcome = await aSender(await nobodyThere()).post();
@@ -198,7 +320,11 @@ describe('an endpoint without an answer', () => {
 
   it.each<[string, Misbehave]>([
     ['says nothing', () => undefined],
-    ['stops in the middle of the head', (socket) => socket.write('HTTP/1.1 200 OK\r\nx: ')],
+    ['stops in the middle of the status line', (socket) => socket.write('HTTP/1.1 20')],
+    [
+      'says no more than that it goes on',
+      (socket) => socket.write('HTTP/1.1 100 Continue\r\n\r\n'),
+    ],
   ])('that %s is unreachable: timeout', async (_, misbehave) => {
     expect(await metWith(misbehave, { timeoutMs: 100 })).toEqual({
       kind: 'unreachable',
@@ -206,29 +332,6 @@ describe('an endpoint without an answer', () => {
       code: '',
       detail: 'no answer within 100 ms',
     });
-  });
-
-  it('that stops in the middle of the body is unreachable: timeout, and its status is told', async () => {
-    const half: Misbehave = (socket) =>
-      socket.write('HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf');
-    expect(await metWith(half, { timeoutMs: 100 })).toEqual({
-      kind: 'unreachable',
-      cause: 'timeout',
-      code: '',
-      detail: 'answered 200, but no end of the answer within 100 ms',
-    });
-  });
-
-  it('that drips its answer is cut off by the time limit for all of it', async () => {
-    const outcome = await metWith(
-      (socket) => {
-        socket.write('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n');
-        const drip = setInterval(() => socket.write('1\r\nx\r\n'), 10);
-        socket.on('close', () => clearInterval(drip));
-      },
-      { timeoutMs: 150 },
-    );
-    expect(outcome).toMatchObject({ kind: 'unreachable', cause: 'timeout' });
   });
 
   it('that takes too long to connect to is unreachable: timeout', async () => {
@@ -263,10 +366,7 @@ describe('an endpoint without an answer', () => {
   it.each<[string, Misbehave]>([
     ['resets the connection', (socket) => socket.resetAndDestroy()],
     ['closes the connection', (socket) => socket.end()],
-    [
-      'closes it in the middle of the body',
-      (socket) => socket.end('HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf'),
-    ],
+    ['closes it in the middle of the status line', (socket) => socket.end('HTTP/1.1 20')],
     [
       'changes to another protocol',
       (socket) =>
@@ -281,10 +381,8 @@ describe('an endpoint without an answer', () => {
 
   it.each<[string, Misbehave]>([
     ['speaks something else', (socket) => socket.end('SSH-2.0-OpenSSH_9.2\r\n')],
-    [
-      'sends headers without end',
-      (socket) => flood(socket, 'HTTP/1.1 200 OK\r\n', 'x: y\r\n'.repeat(1_000)),
-    ],
+    ['does so without a line feed', (socket) => socket.write('HTCPCP/1.0 418')],
+    ['gives a status of two digits', (socket) => socket.end('HTTP/1.1 20 OK\r\n\r\n')],
   ])('that %s is unreachable: protocol', async (_, misbehave) => {
     expect(await metWith(misbehave)).toMatchObject({ kind: 'unreachable', cause: 'protocol' });
   });
@@ -329,7 +427,7 @@ describe('a sender', () => {
   it('does not send again what the receiver has begun to answer', async () => {
     await using server = await FaultyServer.start((socket) => {
       socket.write('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n');
-      socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf'));
+      socket.once('data', () => socket.end('HTTP/1.1 20'));
     });
     const { post } = aSender(server.url, { concurrency: 1 });
     expect(await post()).toEqual({ kind: 'accepted', status: 200, answer: '' });

@@ -9,7 +9,7 @@ import { Metrics } from '../../src/metrics.js';
 import { MemoryOutbox } from '../../src/outbox/memory-outbox.js';
 import { lettersOf } from '../outbox/contract.js';
 import { aDelivery, anEndpoint } from '../support/domain.js';
-import { ACCEPTED, FakeSender, refused } from '../support/fake-sender.js';
+import { ACCEPTED, FakeSender, PREVENTED, refused } from '../support/fake-sender.js';
 import { fixedChance, ManualClock, settled } from '../support/manual-clock.js';
 
 interface LogLine {
@@ -46,6 +46,7 @@ function aWorker(given: Partial<Endpoint> = {}) {
     clock,
     outbox,
     sender,
+    metrics,
     logged: (event: string) => lines.filter((line) => line.event === event),
     store: async (...ids: string[]) => {
       await outbox.enqueue(ids.map((id) => aDelivery({ id })));
@@ -165,6 +166,86 @@ describe('a worker', () => {
     await under.clock.advance(500);
     expect(await under.pending()).toBe(0);
     expect(under.sender.sent).toEqual(['a']);
+  });
+});
+
+describe('an attempt that the relay cannot make', () => {
+  it('is not counted, and is made as soon as it can be', async () => {
+    await using under = aWorker({ retry: { scheduleMs: [], jitter: 0 } });
+    await under.store('a');
+    await under.answer(PREVENTED);
+    for (let tries = 2; tries <= 10; tries += 1) {
+      await under.clock.advance(1_000);
+      expect(under.sender.sent).toHaveLength(tries);
+      await under.answer(PREVENTED);
+    }
+    expect((await under.outbox.depth('shop')).breaker).toBe('closed');
+    expect(under.logged('attempt')).toEqual([]);
+    await under.clock.advance(1_000);
+    await under.answer();
+    expect(under.logged('attempt')).toMatchObject([{ id: 'a', attempt: 1, outcome: 'accepted' }]);
+    expect(await under.dead()).toEqual([]);
+    expect(await under.pending()).toBe(0);
+  });
+
+  it('is logged once a minute, with what can be done about it', async () => {
+    await using under = aWorker();
+    under.sender.instantly = () => PREVENTED;
+    await under.store('a', 'b', 'c');
+    await under.clock.advance(59_000);
+    const said = under.logged('attempt_prevented');
+    expect(said).toMatchObject([{ endpoint: 'shop', code: 'EMFILE', error: 'too many files' }]);
+    expect(said).toHaveProperty('0.msg', expect.stringContaining('ulimit -n'));
+    await under.clock.advance(2_000);
+    expect(under.logged('attempt_prevented')).toHaveLength(2);
+    // A try each second, however many webhooks wait, and not a loop.
+    expect(under.sender.sent.length).toBeLessThan(4 * 63);
+  });
+
+  it('lets those go on for which there is room, one for another', async () => {
+    await using under = aWorker({ concurrency: 4 });
+    await under.store('a', 'b');
+    under.sender.instantly = () => PREVENTED;
+    await under.store('c', 'd', 'e');
+    under.sender.instantly = () => null;
+    expect(under.sender.underWay).toEqual(['a', 'b']);
+    await under.answer();
+    await under.answer();
+    expect(under.sender.underWay).toHaveLength(2);
+    // What was wrong may be over.
+    await under.clock.advance(1_000);
+    expect(under.sender.underWay).toHaveLength(3);
+  });
+
+  it('does not keep a stop waiting', async () => {
+    await using under = aWorker();
+    under.sender.instantly = () => PREVENTED;
+    await under.store('a');
+    expect(await isOver(under.worker.stop(never))).toBe(true);
+    expect(await under.pending()).toBe(1);
+  });
+});
+
+describe('lateness', () => {
+  it('is counted once: not for a try that was prevented, nor for what is replayed', async () => {
+    await using under = aWorker({ retry: { scheduleMs: [], jitter: 0 } });
+    const count = async () => {
+      const { values } = await under.metrics.lateness.get();
+      return values.find(({ metricName }) => metricName?.endsWith('_count'))?.value ?? 0;
+    };
+    await under.outbox.enqueue([aDelivery({ id: 'a', expiredAtMs: under.clock.nowMs() - 5 })]);
+    await settled();
+    await under.answer(PREVENTED);
+    expect(await count()).toBe(0);
+    await under.clock.advance(1_000);
+    await under.answer(refused(500));
+    expect(await count()).toBe(1);
+    expect(await under.dead()).toHaveLength(1);
+    await under.outbox.dead.replay('shop', 'a');
+    await settled();
+    await under.answer();
+    expect(await under.pending()).toBe(0);
+    expect(await count()).toBe(1);
   });
 });
 

@@ -1,4 +1,5 @@
 /** Dead letters of a real relay, shown, replayed and dropped beside it. */
+import { hostname } from 'node:os';
 import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
@@ -12,6 +13,8 @@ import { assertVerified, TestReceiver } from '../support/test-receiver.js';
 const shared = sharedRedis();
 
 const ENDPOINT = { retry: { schedule: ['100ms'], jitter: 0 } };
+
+const LATENESS_COUNT = 'expiry_relay_lateness_seconds_count{route="all"}';
 
 /** The command `dead`, for the same file as the relay has. */
 async function commandFor(file: object) {
@@ -40,7 +43,7 @@ describe('dead letters', () => {
     const file = simpleFile(shared.server.url, receiver.url, { endpoint: ENDPOINT });
     await using relay = await RelayProcess.start(file);
     await using command = await commandFor(file);
-    await shared.client.set('order:1', '', 'PX', 10);
+    await shared.client.set('order:1', '', 'PX', 500);
     const [letter] = await command.letters(1);
     const [first, second] = receiver.requests;
     expect(letter).toMatchObject({
@@ -57,6 +60,8 @@ describe('dead letters', () => {
     expect(body).toBe(first?.raw.toString());
 
     receiver.respond = (_, response) => void response.writeHead(204).end();
+    const late = await relay.metric(LATENESS_COUNT);
+    expect(late).toBe(letter?.expired_at === null ? 0 : 1);
     expect(await command.dead('replay', String(letter?.id))).toMatchObject({
       code: 0,
       stdout: 'shop: 1 replayed\n',
@@ -71,6 +76,32 @@ describe('dead letters', () => {
       relay.logs('attempt').find(({ outcome }) => outcome === 'accepted'),
     );
     expect(accepted).toMatchObject({ id: first?.id, attempt: 1 });
+    // It was late once, however often it is replayed.
+    expect(await relay.metric(LATENESS_COUNT)).toBe(late);
+  });
+
+  it('of an endpoint that answered 410 are replayed once the replica that knows has restarted', async () => {
+    await using receiver = await TestReceiver.start(
+      (_, response) => void response.writeHead(410).end(),
+    );
+    await shared.client.flushall();
+    const file = simpleFile(shared.server.url, receiver.url, { endpoint: ENDPOINT });
+    await using relay = await RelayProcess.start(file);
+    await using command = await commandFor(file);
+    await shared.client.set('order:1', '', 'PX', 10);
+    await command.letters(1);
+    receiver.respond = (_, response) => void response.writeHead(204).end();
+    const refused = await command.dead('replay', '--all');
+    expect(refused).toMatchObject({ code: 1, stdout: '' });
+    expect(refused.stderr).toContain(
+      `until a restart in ${hostname()}:${relay.pid}; restart that replica, then replay\n`,
+    );
+    expect(await command.letters(1)).toMatchObject([{ reason: 'gone' }]);
+    await relay.stop();
+    await using _second = await RelayProcess.start(file);
+    expect(await command.dead('replay', '--all')).toMatchObject({ code: 0, stderr: '' });
+    await eventually('the webhook', () => receiver.requests.length === 2);
+    await command.letters(0);
   });
 
   it('survive a restart of the relay and of Redis, and are dropped for ever', async () => {

@@ -85,17 +85,26 @@ const unreachable = (cause: UnreachableCause) => ({ outcome: 'unreachable', caus
 /** Each becomes an endpoint of the same relay, and what it does to a connection. */
 const FAULTS: readonly [name: string, outcome: object, Misbehave][] = [
   ['never-answers', unreachable('timeout'), () => undefined],
-  ['hangs-in-the-head', unreachable('timeout'), (socket) => socket.write(`${OK}x: `)],
-  ['hangs-in-the-body', unreachable('timeout'), (socket) => socket.write(OK_HALF)],
+  ['hangs-in-the-status', unreachable('timeout'), (socket) => socket.write('HTTP/1.1 20')],
   ['promises-for-ever', unreachable('timeout'), (socket) => flood(socket, '', EARLY_HINTS)],
   ['resets', unreachable('connection_reset'), (socket) => socket.resetAndDestroy()],
   ['closes', unreachable('connection_reset'), (socket) => socket.end()],
-  ['closes-in-the-body', unreachable('connection_reset'), (socket) => socket.end(OK_HALF)],
   ['no-http', unreachable('protocol'), (socket) => socket.end('SSH-2.0-OpenSSH_9.2\r\n')],
-  ['endless-headers', unreachable('protocol'), (socket) => flood(socket, OK, `x: ${LONG}\r\n`)],
-  ['endless-header', unreachable('protocol'), (socket) => flood(socket, `${OK}x: `, LONG)],
   ['endless-refusal', { outcome: 'refused', status: 500 }, (socket) => flood(socket, NO, LONG)],
   ['repeats-the-token', { outcome: 'refused', status: 500 }, (socket) => socket.end(NO + TOKEN)],
+];
+
+/** Endpoints of the same relay that accept a webhook, and go wrong behind the status line. */
+const ACCEPTING: readonly [name: string, Misbehave][] = [
+  ['hangs-in-the-head', (socket) => socket.write(`${OK}x: `)],
+  ['hangs-in-the-body', (socket) => socket.write(OK_HALF)],
+  ['closes-in-the-body', (socket) => socket.end(OK_HALF)],
+  ['endless-headers', (socket) => flood(socket, OK, `x: ${LONG}\r\n`)],
+  ['endless-header', (socket) => flood(socket, `${OK}x: `, LONG)],
+  [
+    'body-of-no-content',
+    (socket) => socket.write('HTTP/1.1 204 No\r\ncontent-length: 2\r\n\r\nok'),
+  ],
 ];
 
 /** Endpoints of the same relay that no connection reaches. */
@@ -126,6 +135,11 @@ describe('of many faulty endpoints of one relay,', () => {
       servers.set(name, shop);
       const hangs = 'cause' in outcome && outcome.cause === 'timeout';
       endpoints[name] = anEndpoint(shop.url, { timeout: hangs ? '1s' : '10s' });
+    }
+    for (const [name, misbehave] of ACCEPTING) {
+      const shop = keep(await FaultyServer.start(misbehave));
+      servers.set(name, shop);
+      endpoints[name] = anEndpoint(shop.url, { timeout: '1s' });
     }
     const unknown = keep(await selfSigned('IP:127.0.0.1'));
     const otherName = keep(await selfSigned('DNS:shop.example'));
@@ -166,6 +180,15 @@ describe('of many faulty endpoints of one relay,', () => {
     await eventually('the end of its connections', () =>
       shop?.sockets.every(({ destroyed, bytesWritten }) => destroyed || bytesWritten === 0),
     );
+  });
+
+  it.each(ACCEPTING)('one that accepts and then misbehaves (%s) gets one attempt', async (name) => {
+    await eventually('the attempt', () => attemptsAt(relay, name)[0]);
+    const [warning] = relay.logs('response_malformed').filter(({ endpoint }) => endpoint === name);
+    expect(warning).toMatchObject({ level: 'warn' });
+    const accepted = { outcome: 'accepted', disposition: 'done', malformed: warning?.error };
+    expect(attemptsAt(relay, name)).toMatchObject([accepted]);
+    expect(servers.get(name)?.requests).toBe(1);
   });
 
   it.each(OUT_OF_REACH)('one out of reach (%s) gets three attempts: %s', async (name, cause) => {

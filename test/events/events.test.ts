@@ -61,7 +61,7 @@ describe('a webhook whose body would be too large', () => {
 
 describe('an attempt', () => {
   const report = {
-    claimed: { delivery: aDelivery(), attempt: 2 },
+    claimed: { delivery: aDelivery(), attempt: 2, isReplay: false },
     durationMs: 12.34,
     decidedAtMs: 7_000,
     endedAtMs: Date.parse('2026-11-22T06:00:11.000Z'),
@@ -118,6 +118,23 @@ describe('an attempt', () => {
     });
     expect(lines.map(({ level }) => level)).toEqual([30, 40, 50]);
     expect(lines[2]).toMatchObject({ disposition: 'dead', reason: 'exhausted' });
+  });
+
+  it('says what was wrong with a response: each time in its line, and once a minute by itself', () => {
+    const { events, lines } = someEvents();
+    const refused = { kind: 'refused', status: 503, retryAfterMs: null, location: null } as const;
+    for (let n = 0; n < 3; n += 1) {
+      events.delivery.attempted({
+        ...report,
+        outcome: { ...refused, answer: '', malformed: 'cut', unreadableRetryAfter: 'soon' },
+        disposition: { kind: 'retry', notBeforeMs: 0 },
+      });
+    }
+    const of = (event: string) => lines.filter((line) => line.event === event);
+    expect(of('attempt')).toHaveLength(3);
+    expect(of('attempt')[2]).toMatchObject({ malformed: 'cut', retry_after_unreadable: 'soon' });
+    expect(of('response_malformed')).toMatchObject([{ endpoint: 'shop', error: 'cut' }]);
+    expect(of('retry_after_unreadable')).toMatchObject([{ endpoint: 'shop', retry_after: 'soon' }]);
   });
 
   it('is counted by its outcome', async () => {

@@ -233,6 +233,22 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
       expect(await outbox.dead.replay('shop', 'a')).toBe(false);
     });
 
+    it('hands a replayed delivery out as one, also when it was handed back', async () => {
+      await store('a');
+      const first = await claimOne();
+      expect(first).toMatchObject({ attempt: 1, isReplay: false });
+      await settle(first, { kind: 'dead', reason: 'exhausted', lastOutcome: null });
+      await outbox.dead.replay('shop', 'a');
+      const replayed = await claimOne();
+      expect(replayed).toMatchObject({ attempt: 1, isReplay: true });
+      await outbox.release(replayed);
+      const again = await claimOne();
+      expect(again).toMatchObject({ attempt: 1, isReplay: true });
+      await settle(again, { kind: 'retry', notBeforeMs: under.nowMs() });
+      await under.advance(1);
+      expect(await claimOne()).toMatchObject({ attempt: 2, isReplay: false });
+    });
+
     it('drops a dead letter for ever', async () => {
       await store('a');
       await settle(await claimOne(), { kind: 'dead', reason: 'gone', lastOutcome: null });

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../src/clock.js';
 import type { Claimed } from '../../src/outbox/outbox.js';
-import { endpointKeys, GROUP } from '../../src/state/format.js';
+import { endpointKeys, GROUP, goneField, goneKey, replicasKey } from '../../src/state/format.js';
 import { aDelivery } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { ManualClock } from '../support/manual-clock.js';
@@ -43,6 +43,26 @@ describe('the outbox in Redis', () => {
     const ready = `{${prefix}}:1:outbox:shop:ready`;
     expect(keys.sort()).toEqual([ready, `{${prefix}}:1:replicas`, `{${prefix}}:format`]);
     expect(await shared.client.xlen(ready)).toBe(0);
+  });
+
+  it('says which living replicas an endpoint has answered 410, and where these are', async () => {
+    const { outbox: one, prefix } = await anOutbox();
+    const { outbox: other } = await anOutbox({ prefix, replica: 'other' });
+    const goneTo = async (outbox: typeof one) => {
+      const [claimed] = await outbox.claim('shop', 1, never);
+      const gone = { kind: 'dead', reason: 'gone', lastOutcome: null } as const;
+      if (claimed) await outbox.settle(claimed, gone, { kind: 'gone' });
+    };
+    await one.enqueue(['a', 'b', 'c'].map((id) => aDelivery({ id })));
+    expect(await one.dead.goneEndpoints()).toEqual(new Map());
+    await goneTo(one);
+    expect(await other.dead.goneEndpoints()).toEqual(new Map([['shop', ['one.example:1']]]));
+    // It has stopped: nothing of it counts, and the next to find out clears it away.
+    await shared.client.zrem(replicasKey(prefix), 'one');
+    expect(await other.dead.goneEndpoints()).toEqual(new Map());
+    await goneTo(other);
+    expect(await one.dead.goneEndpoints()).toEqual(new Map([['shop', ['other.example:1']]]));
+    expect(await shared.client.hkeys(goneKey(prefix))).toEqual([goneField('other', 'shop')]);
   });
 
   it('is shared: what one replica stores another claims, and only one of them', async () => {

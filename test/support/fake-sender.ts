@@ -1,13 +1,15 @@
 /** A sender without a network: a test sees what is under way and answers it when it likes. */
 import type { WebhookRequest } from '../../src/delivery/request.js';
 import type { Sender } from '../../src/delivery/send.js';
-import type { Outcome } from '../../src/vocabulary.js';
+import type { Outcome, Prevented } from '../../src/vocabulary.js';
 
 export const ACCEPTED: Outcome = { kind: 'accepted', status: 204, answer: '' };
 
 export function refused(status: number, retryAfterMs: number | null = null): Outcome {
   return { kind: 'refused', status, retryAfterMs, location: null, answer: '' };
 }
+
+export const PREVENTED: Prevented = { kind: 'prevented', code: 'EMFILE', detail: 'too many files' };
 
 export class FakeSender implements Sender {
   /** The webhook ids of all that was sent, in order. */
@@ -16,15 +18,15 @@ export class FakeSender implements Sender {
   underWayMax = 0;
   closed = false;
   /** Answers an attempt at once, when it gives an outcome. */
-  instantly: (id: string) => Outcome | null = () => null;
-  readonly #open: { id: string; resolve: (outcome: Outcome) => void }[] = [];
+  instantly: (id: string) => Outcome | Prevented | null = () => null;
+  readonly #open: { id: string; resolve: (outcome: Outcome | Prevented) => void }[] = [];
 
   /** The webhook ids of what waits for an answer, oldest first. */
   get underWay(): string[] {
     return this.#open.map(({ id }) => id);
   }
 
-  send({ headers }: WebhookRequest): Promise<Outcome> {
+  send({ headers }: WebhookRequest): Promise<Outcome | Prevented> {
     const id = headers['webhook-id'] ?? '';
     this.sent.push(id);
     const outcome = this.instantly(id);
@@ -36,7 +38,7 @@ export class FakeSender implements Sender {
   }
 
   /** Ends the oldest attempt that is under way. */
-  answer(outcome: Outcome = ACCEPTED): void {
+  answer(outcome: Outcome | Prevented = ACCEPTED): void {
     const attempt = this.#open.shift();
     if (attempt === undefined) throw new Error('no attempt is under way');
     attempt.resolve(outcome);

@@ -9,6 +9,8 @@ export interface HttpsServer extends AsyncDisposable {
   readonly url: string;
   /** Of each request, the fingerprint of what the client showed; empty when that was nothing. */
   readonly clients: string[];
+  /** Of each request, by which names the client called the server. */
+  readonly names: { host: string | undefined; servername: string | false | null }[];
   fingerprintOf(certificate: Certificate): string;
 }
 
@@ -18,11 +20,14 @@ export async function startHttps(
   clients: readonly Certificate[] = [],
 ): Promise<HttpsServer> {
   const seen: string[] = [];
+  const names: HttpsServer['names'] = [];
   const ca = clients.map((client) => client.cert);
   const wanted = clients.length === 0 ? {} : { requestCert: true, ca };
   const https = createServer({ key, cert, ...wanted }, (request, response) => {
     const shown = (request.socket as TLSSocket).getPeerX509Certificate();
     seen.push(shown?.fingerprint256 ?? '');
+    const { servername = null } = request.socket as TLSSocket & { servername?: string | false };
+    names.push({ host: request.headers.host, servername });
     request.resume();
     response.writeHead(204).end();
   });
@@ -30,6 +35,7 @@ export async function startHttps(
   return {
     url: `https://127.0.0.1:${(https.address() as AddressInfo).port}/`,
     clients: seen,
+    names,
     fingerprintOf: (certificate) => new X509Certificate(certificate.cert).fingerprint256,
     [Symbol.asyncDispose]: async () => {
       https.closeAllConnections();

@@ -72,6 +72,7 @@ export function startState(
         state,
         scripts,
         replica,
+        instance: `${replica}.example:1`,
         lease: ALWAYS_HELD,
         clock,
         deadLettersMax,

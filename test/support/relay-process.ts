@@ -28,9 +28,10 @@ export interface Exit {
 /** A command of the relay that ends by itself. */
 export async function runCommand(
   args: readonly string[],
-  options: { env?: Record<string, string>; cwd?: string; input?: string } = {},
+  options: { env?: Record<string, string>; cwd?: string; openFilesMax?: number } = {},
 ): Promise<Exit & { stdout: string; stderr: string }> {
-  const child = spawnMain(args, options.env ?? {}, options.cwd);
+  const { env = {}, cwd, openFilesMax } = options;
+  const child = spawnMain(args, env, cwd, openFilesMax);
   return { ...(await child.exited), stdout: child.stdout(), stderr: child.stderr() };
 }
 
@@ -45,8 +46,12 @@ export function spawnMain(
   args: readonly string[],
   env: Record<string, string> = {},
   cwd?: string,
+  openFilesMax?: number,
 ): Spawned {
-  const child = spawn(process.execPath, [MAIN, ...args], {
+  const command = [process.execPath, MAIN, ...args];
+  const limited = ['sh', '-c', `ulimit -n ${openFilesMax} && exec "$0" "$@"`, ...command];
+  const [program = '', ...words] = openFilesMax === undefined ? command : limited;
+  const child = spawn(program, words, {
     env: { PATH: process.env.PATH, ...env },
     cwd,
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -78,16 +83,24 @@ export class RelayProcess implements AsyncDisposable {
   }
 
   /** Starts it and returns at once; see `ready`. */
-  static async spawn(file: RelayFile, env: Record<string, string> = {}): Promise<RelayProcess> {
+  static async spawn(
+    file: RelayFile,
+    env: Record<string, string> = {},
+    openFilesMax?: number,
+  ): Promise<RelayProcess> {
     const dir = await mkdtemp(join(tmpdir(), 'expiry-relay-test-'));
     const path = join(dir, 'relay.yaml');
     await writeFile(path, stringify({ admin: { listen: '127.0.0.1:0' }, ...file }));
-    return new RelayProcess(spawnMain(['run', '-c', path], env), dir);
+    return new RelayProcess(spawnMain(['run', '-c', path], env, undefined, openFilesMax), dir);
   }
 
   /** Starts it and waits until it is ready. */
-  static async start(file: RelayFile, env: Record<string, string> = {}): Promise<RelayProcess> {
-    const relay = await RelayProcess.spawn(file, env);
+  static async start(
+    file: RelayFile,
+    env: Record<string, string> = {},
+    openFilesMax?: number,
+  ): Promise<RelayProcess> {
+    const relay = await RelayProcess.spawn(file, env, openFilesMax);
     try {
       await relay.ready();
     } catch (error) {

@@ -48,14 +48,18 @@ export class TestReceiver implements AsyncDisposable {
   }
 
   /** Listens on a port of its own choice, or on the one that is given. */
-  static async start(respond: Respond = accept, port = 0): Promise<TestReceiver> {
+  static async start(
+    respond: Respond = accept,
+    port = 0,
+    host = '127.0.0.1',
+  ): Promise<TestReceiver> {
     const server = createServer((request, response) => {
       void read(request).then((received) => {
         receiver.requests.push(received);
         return receiver.respond(received, response, receiver.requests.length);
       });
     });
-    await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+    await new Promise<void>((resolve) => server.listen(port, host, resolve));
     const address = server.address() as AddressInfo;
     const receiver = new TestReceiver(address.port, respond, async () => {
       server.closeAllConnections();

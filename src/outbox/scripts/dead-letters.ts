@@ -3,13 +3,15 @@ import { NOW } from '../../state/scripts.js';
 import { READY } from './fragments.js';
 
 /** KEYS: dead, dead-order, deliveries, ready, breaker. ARGV: id. 0: no such dead letter. */
-export const REPLAY = `${READY}
+export const REPLAY = `${NOW}${READY}
 local letter = redis.call('HGET', KEYS[1], ARGV[1])
 if not letter then return 0 end
 local packed = string.sub(letter, string.find(letter, '\\n', 1, true) + 1)
 redis.call('HDEL', KEYS[1], ARGV[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
-if redis.call('HSETNX', KEYS[3], ARGV[1], packed) == 1 then make_ready(KEYS[4], ARGV[1], 0) end
+if redis.call('HSETNX', KEYS[3], ARGV[1], packed) == 1 then
+  make_ready(KEYS[4], ARGV[1], 0, now(), 1)
+end
 redis.call('DEL', KEYS[5])
 return 1`;
 

@@ -54,7 +54,8 @@ return redis.status_reply('OK')`;
  * made ready even where fresh deliveries take all places. Claims nothing while the breaker is open; a
  * sign of life, too, so that no claim is ever made by a replica that the others take for dead. Returns
  * a list: milliseconds until something may have changed by itself (-1: nothing will), and for each
- * claim the entry, the attempts made before, and the packed delivery.
+ * claim the entry, the attempts made before, whether it is replayed (1, or nothing), and the packed
+ * delivery.
  */
 export const CLAIM = `${NOW}${READY}${ALIVE}${BREAK}
 alive(KEYS[5], ARGV[1])
@@ -87,6 +88,7 @@ for _, entry in ipairs(streams and streams[1][2] or {}) do
   if packed then
     table.insert(reply, entry[1])
     table.insert(reply, entry[2][4])
+    table.insert(reply, replayed(entry) or '')
     table.insert(reply, packed)
   else
     redis.call('XACK', KEYS[1], '${GROUP}', entry[1])
@@ -126,12 +128,21 @@ redis.call('ZADD', KEYS[2], now() + ARGV[5], ARGV[4])
 return heed(KEYS[3], ARGV[1], ARGV[2], ARGV[3])`;
 
 /**
- * KEYS: ready, deliveries, breaker, dead, dead-order. ARGV: entry, signal, the pause that it asks
- * for, id, reason, attempts made, JSON of the last outcome, how many dead letters to keep. Returns what became of the breaker,
- * and how many dead letters had to make room.
+ * KEYS: ready, deliveries, breaker, dead, dead-order, gone, replicas. ARGV: entry, signal, the pause
+ * that it asks for, id, reason, attempts made, JSON of the last outcome, how many dead letters to keep,
+ * this replica's field of gone and its printable name. With the reason gone it is known in the same step
+ * that this replica sends the endpoint nothing more. Returns what became of the breaker, and how many
+ * dead letters had to make room.
  */
 export const SETTLE_DEAD = `${NOW}${UNCLAIM}${BREAK}${BURY}${KEEP_COUNT}
-if not unclaim(KEYS[1], ARGV[1]) then return { -1, 0 } end
+local held = unclaim(KEYS[1], ARGV[1])
+if ARGV[5] == 'gone' and redis.call('HSET', KEYS[6], ARGV[9], ARGV[10]) == 1 then
+  for _, field in ipairs(redis.call('HKEYS', KEYS[6])) do
+    local listed = redis.call('ZSCORE', KEYS[7], string.match(field, '^[^:]*'))
+    if not listed and field ~= ARGV[9] then redis.call('HDEL', KEYS[6], field) end
+  end
+end
+if not held then return { -1, 0 } end
 bury(KEYS[2], KEYS[4], KEYS[5], ARGV[4], ARGV[5], ARGV[6], ARGV[7])
 local evicted = ARGV[5] == 'exhausted' and keep_count(KEYS[4], KEYS[5], ARGV[8]) or 0
 return { heed(KEYS[3], ARGV[1], ARGV[2], ARGV[3]), evicted }`;
@@ -140,7 +151,7 @@ return { heed(KEYS[3], ARGV[1], ARGV[2], ARGV[3]), evicted }`;
 export const RELEASE = `${READY}${UNCLAIM}
 local entry = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
 if entry and unclaim(KEYS[1], ARGV[1]) then
-  make_ready(KEYS[1], ARGV[2], ARGV[3], due_of(entry))
+  make_ready(KEYS[1], ARGV[2], ARGV[3], due_of(entry), replayed(entry))
 end
 return redis.status_reply('OK')`;
 

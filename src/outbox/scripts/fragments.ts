@@ -3,16 +3,19 @@
 import { GROUP } from '../../state/format.js';
 import { BREAKER, PAUSE_MS_MAX } from '../breaker.js';
 
-/** `due` is nil for what becomes due at this moment. */
-export const READY = `local function make_ready(stream, id, attempts, due)
-  if due then
-    redis.call('XADD', stream, '*', 'id', id, 'attempts', attempts, 'due', due)
-  else
-    redis.call('XADD', stream, '*', 'id', id, 'attempts', attempts)
-  end
+/**
+ * `due` is nil for what becomes due at this moment. `replayed` says that it was a dead letter, and
+ * has not been attempted since; it needs `due`.
+ */
+export const READY = `local function make_ready(stream, id, attempts, due, replayed)
+  local fields = { 'id', id, 'attempts', attempts, 'due', due, 'replayed', replayed }
+  redis.call('XADD', stream, '*', unpack(fields, 1, replayed and 8 or due and 6 or 4))
 end
 local function due_of(entry)
   return entry[2][6] or string.match(entry[1], '^%d+')
+end
+local function replayed(entry)
+  return entry[2][8]
 end
 `;
 

@@ -31,7 +31,7 @@ local count = 0
 for _, claim in ipairs(claims) do
   local entry = not known[claim[1]] and redis.call('XRANGE', KEYS[1], claim[1], claim[1])[1]
   if entry and unclaim(KEYS[1], claim[1]) then
-    make_ready(KEYS[1], entry[2][2], entry[2][4], due_of(entry))
+    make_ready(KEYS[1], entry[2][2], entry[2][4], due_of(entry), replayed(entry))
     count = count + 1
   end
 end

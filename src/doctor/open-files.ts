@@ -1,0 +1,46 @@
+/** Whether this process may open as many files as its endpoints may take connections. */
+import { readFile } from 'node:fs/promises';
+import type { Endpoint } from '../endpoint.js';
+import { type Finding, warning } from './finding.js';
+
+/** What the relay has open beside: its own files while it starts, Redis, the admin port, the log. */
+const OTHER_FILES = 128;
+
+/** Where Linux says what this process may do; Node has raised it to the hard limit at its start. */
+const LIMITS_FILE = '/proc/self/limits';
+
+/** What is said when they are too few. */
+export interface FewOpenFiles {
+  readonly text: string;
+  readonly advice: string;
+}
+
+/** Null when there are enough, and where the system does not say. */
+export async function fewOpenFiles(endpoints: readonly Endpoint[]): Promise<FewOpenFiles | null> {
+  const limits = await readFile(LIMITS_FILE, 'utf8').catch(() => '');
+  return judgeOpenFiles(endpoints, limits);
+}
+
+/** Pure; `limits` as in /proc/self/limits. */
+export function judgeOpenFiles(
+  endpoints: readonly Pick<Endpoint, 'concurrency'>[],
+  limits: string,
+): FewOpenFiles | null {
+  const max = Number(/^Max open files\s+(\d+)/m.exec(limits)?.[1] ?? Number.POSITIVE_INFINITY);
+  const concurrency = endpoints.reduce((sum, each) => sum + each.concurrency, 0);
+  const needed = concurrency + OTHER_FILES;
+  if (needed <= max) return null;
+  return {
+    text:
+      `at most ${max} (ulimit -n), but the endpoints' concurrency adds up to ${concurrency}, and ` +
+      `the relay needs about ${OTHER_FILES} more`,
+    advice:
+      `raise the limit to at least ${needed} (docker: --ulimit nofile=${needed}; systemd: ` +
+      `LimitNOFILE=${needed}), or lower concurrency; until then webhooks wait for each other`,
+  };
+}
+
+export async function examineOpenFiles(endpoints: readonly Endpoint[]): Promise<Finding[]> {
+  const few = await fewOpenFiles(endpoints);
+  return few === null ? [] : [warning('open files', few.text, few.advice)];
+}

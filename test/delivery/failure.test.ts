@@ -1,0 +1,46 @@
+import { describe, expect, it } from 'vitest';
+import { preventionAdvice, preventionOf } from '../../src/delivery/failure.js';
+
+const failure = (code: string, message = code) => Object.assign(new Error(message), { code });
+
+describe("the relay's own trouble", () => {
+  it.each([
+    'EMFILE',
+    'ENFILE',
+    'ENOBUFS',
+    'ENOMEM',
+    'EAGAIN',
+    'EADDRNOTAVAIL',
+    'EAI_MEMORY',
+    'ERR_WORKER_OUT_OF_MEMORY',
+  ])('is %s, and there is advice for it', (code) => {
+    const prevented = preventionOf(failure(code));
+    expect(prevented).toEqual({ kind: 'prevented', code, detail: code });
+    expect(prevented && preventionAdvice(prevented)).toMatch(/lower concurrency|more memory/);
+  });
+
+  it.each([
+    'ECONNREFUSED',
+    'ECONNRESET',
+    'ETIMEDOUT',
+    'ENOTFOUND',
+    'EAI_AGAIN',
+    'EHOSTUNREACH',
+    '',
+  ])('is not %s', (code) => {
+    expect(preventionOf(failure(code))).toBeNull();
+  });
+
+  it('is what prevented one of several addresses, whatever came of the others', () => {
+    const mixed = new AggregateError([failure('ECONNREFUSED'), failure('EMFILE')]);
+    expect(preventionOf(mixed)).toMatchObject({ code: 'EMFILE' });
+  });
+
+  it('is no local address only when that is so for all of them', () => {
+    const refused = failure('ECONNREFUSED');
+    const none = failure('EADDRNOTAVAIL');
+    // As for ::1 where IPv6 is off.
+    expect(preventionOf(new AggregateError([none, refused]))).toBeNull();
+    expect(preventionOf(new AggregateError([none, none]))).toMatchObject({ code: none.code });
+  });
+});

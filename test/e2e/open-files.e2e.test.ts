@@ -1,0 +1,54 @@
+/** A relay that may open fewer files than its endpoints may take connections. */
+import { expect, it } from 'vitest';
+import { stringify } from 'yaml';
+import { startRedis } from '../../scripts/redis-server.mjs';
+import { tempFolder } from '../support/cli.js';
+import { eventually } from '../support/eventually.js';
+import { drained, expire } from '../support/outbox-of-relay.js';
+import { RelayProcess, runCommand, simpleFile } from '../support/relay-process.js';
+import { expectEach, TestReceiver } from '../support/test-receiver.js';
+
+const COUNT = 500;
+const OPEN_FILES_MAX = 130;
+
+it('too few open files delay webhooks, and are held against no endpoint', async () => {
+  await using redis = await startRedis();
+  let underWay = 0;
+  let underWayMax = 0;
+  await using receiver = await TestReceiver.start(async (_, response) => {
+    underWay += 1;
+    underWayMax = Math.max(underWayMax, underWay);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    underWay -= 1;
+    response.writeHead(204).end();
+  });
+  const url = receiver.url.replace('127.0.0.1', 'localhost');
+  const endpoint = { concurrency: 256, retry: { schedule: ['1s'] } };
+  const file = simpleFile(redis.url, url, { endpoint });
+
+  await using relay = await RelayProcess.start(file, {}, OPEN_FILES_MAX);
+  expect(await relay.logged('few_open_files')).toMatchObject({
+    level: 'warn',
+    msg: expect.stringMatching(/^open files: at most 130 .* adds up to 256, .* at least 384 /),
+  });
+  await expire(redis, COUNT);
+  await eventually('all of them', () => receiver.requests.length >= COUNT, 30_000);
+  await drained(relay);
+  expectEach(receiver, COUNT);
+  expect(receiver.requests).toHaveLength(COUNT);
+  expect(underWayMax).toBeGreaterThan(10);
+
+  const attempts = relay.logs('attempt');
+  expect(attempts.filter(({ outcome }) => outcome !== 'accepted')).toEqual([]);
+  expect(attempts.filter(({ attempt }) => attempt !== 1)).toEqual([]);
+  expect(relay.logs('endpoint_paused')).toEqual([]);
+  expect(relay.logs('attempt_prevented')).toMatchObject([{ level: 'warn', code: 'EMFILE' }]);
+  const prevented = 'expiry_relay_attempts_prevented_total{endpoint="shop"}';
+  expect(await relay.metric(prevented)).toBeGreaterThan(0);
+
+  await using folder = await tempFolder({ 'relay.yaml': stringify(file) });
+  const args = ['doctor', '-c', `${folder.path}/relay.yaml`];
+  const { stdout } = await runCommand(args, { openFilesMax: OPEN_FILES_MAX });
+  expect(stdout).toMatch(/^\[!\] open files +at most 130 \(ulimit -n\)/m);
+  expect((await runCommand(args)).stdout).not.toContain('open files');
+});
