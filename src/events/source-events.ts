@@ -57,6 +57,15 @@ export class SourceEvents {
     );
   }
 
+  /** `stepMs` is how far it was set ahead; negative: back. */
+  clockSet(stepMs: number): void {
+    this.#log.warn(
+      { event: 'redis_clock_set', step_ms: stepMs },
+      'the clock of Redis was set: keys expire so much earlier or later than when they were written. ' +
+        "The relay goes by the clock as it is now; check the time synchronization of Redis's machine",
+    );
+  }
+
   noticesForbidden(address: string, error: Error): void {
     this.#log.warn(
       { event: 'notices_forbidden', redis: address, error: error.message },

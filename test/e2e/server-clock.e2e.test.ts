@@ -1,13 +1,11 @@
 /** Redis's own clock is set while relays run: by hand, by an NTP server, after a machine was moved. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import { describe, expect, type TestContext, it as test } from 'vitest';
+import { describe, expect, it, type TestContext } from 'vitest';
 import { eventually } from '../support/eventually.js';
 import { RelayProcess, simpleFile } from '../support/relay-process.js';
 import { clockIsFixedBecause, startRedisWithClock } from '../support/settable-clock.js';
 import { type Respond, TestReceiver } from '../support/test-receiver.js';
-
-const it = test.skipIf(clockIsFixedBecause !== null);
 
 const SECOND_MS = 1_000;
 const HOUR_MS = 3_600_000;
@@ -16,10 +14,11 @@ const HOUR_MS = 3_600_000;
 const SOON_MS = 30_000;
 
 async function aScene(
-  { onTestFinished }: TestContext,
+  { onTestFinished, skip }: TestContext,
   respond?: Respond,
   args: readonly string[] = [],
 ) {
+  if (clockIsFixedBecause !== null) skip(clockIsFixedBecause);
   const server = await startRedisWithClock(args);
   const receiver = await TestReceiver.start(respond);
   const client = new Redis(server.redis.url, { protocol: 2 });
@@ -54,10 +53,7 @@ async function aScene(
 }
 
 /** Each key once, with its deadline. */
-function expectDeadlines(
-  { requests }: TestReceiver,
-  deadlines: ReadonlyMap<string, number>,
-): void {
+function expectDeadlines({ requests }: TestReceiver, deadlines: ReadonlyMap<string, number>): void {
   const arrived = requests.map(({ body }) => [body.data.key, body.data.expired_at]);
   const expected = Array.from(deadlines, ([key, ms]) => [key, new Date(ms).toISOString()]);
   expect(arrived.sort()).toEqual(expected.sort());
@@ -67,15 +63,18 @@ describe.concurrent('when the clock of Redis is set while a relay runs', () => {
   it.for([
     ['a second', SECOND_MS],
     ['an hour', HOUR_MS],
-  ] as const)('forward by %s, each webhook has its deadline and comes once', async ([, stepMs], context) => {
-    const { receiver, setAheadMs, start, trackedKeys, arrived } = await aScene(context);
-    const relay = await start();
-    const deadlines = await trackedKeys(relay, 40, (n) => 2_500 + 50 * n);
-    setAheadMs(stepMs);
-    await arrived(40);
-    await sleep(2_500);
-    expectDeadlines(receiver, deadlines);
-  });
+  ] as const)(
+    'forward by %s, each webhook has its deadline and comes once',
+    async ([, stepMs], context) => {
+      const { receiver, setAheadMs, start, trackedKeys, arrived } = await aScene(context);
+      const relay = await start();
+      const deadlines = await trackedKeys(relay, 40, (n) => 2_500 + 50 * n);
+      setAheadMs(stepMs);
+      await arrived(40);
+      await sleep(2_500);
+      expectDeadlines(receiver, deadlines);
+    },
+  );
 
   it('back by an hour and forward again, each webhook has its deadline and comes once', async (context) => {
     const { receiver, setAheadMs, start, trackedKeys, arrived } = await aScene(context);
