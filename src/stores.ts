@@ -12,6 +12,7 @@ import { Presence } from './outbox/presence.js';
 import { RedisOutbox } from './outbox/redis-outbox.js';
 import { defineOutboxScripts } from './outbox/scripts/scripts.js';
 import { Upkeep } from './outbox/upkeep.js';
+import { Waits } from './outbox/waits.js';
 import { ALWAYS_HELD, type Lease, RedisLease } from './state/lease.js';
 import { RedisState } from './state/redis-state.js';
 import { MemoryValues } from './values/memory-values.js';
@@ -100,6 +101,10 @@ function createRedisStores(
       });
       presence.start();
       lifecycle.onStop('presence', () => presence.stop());
+      const { endpoints } = settings;
+      const waits = new Waits({ state, scripts, clock, endpoints, events: events.outbox });
+      waits.start();
+      lifecycle.onStop('waits', () => waits.stop());
       const upkeep = new Upkeep({
         state,
         scripts,
@@ -107,6 +112,7 @@ function createRedisStores(
         clock,
         keepMs: deadLetters.keepMs,
         graceMs: unknownEndpointGraceMs,
+        isClockSteady: () => waits.isClockSteady(),
         events: events.outbox,
       });
       upkeep.start();

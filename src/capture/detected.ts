@@ -19,19 +19,21 @@ export async function correctDetected(
   const isDoubtful = (one: Ended, at: number) => lag(one, deadlines[at] ?? null) !== 'usual';
   if (!ended.some(isDoubtful)) return ended;
   await serverTime.ask();
-  return ended.map((one, at) => {
-    const deadlineMs = deadlines[at] ?? null;
-    const detectedAtMs = Math.round(serverTime.corrected(one.expiration.detectedAtMs));
-    switch (lag(one, deadlineMs)) {
-      case 'usual':
-        return one;
-      case 'early':
-        return detectedAt(one, Math.max(detectedAtMs, one.expiration.detectedAtMs));
-      case 'late':
-        // The clock was set back, perhaps after the key had expired.
-        return detectedAt(one, Math.max(detectedAtMs, deadlineMs ?? detectedAtMs));
-    }
-  });
+  return ended.map((one, at) => corrected(one, deadlines[at] ?? null, serverTime));
+}
+
+function corrected(ended: Ended, deadlineMs: number | null, serverTime: ServerTime): Ended {
+  const readMs = ended.expiration.detectedAtMs;
+  const detectedAtMs = Math.round(serverTime.corrected(readMs));
+  switch (lag(ended, deadlineMs)) {
+    case 'usual':
+      return ended;
+    case 'early':
+      return detectedAt(ended, Math.max(detectedAtMs, readMs));
+    case 'late':
+      // The clock was set back, perhaps after the key had expired.
+      return detectedAt(ended, Math.max(detectedAtMs, deadlineMs ?? readMs));
+  }
 }
 
 /** How an expiration was detected, as it seems: before its deadline, about then, or long after it. */

@@ -100,8 +100,10 @@ async function judgeRelays(
 ): Promise<Finding> {
   const subject = 'relays';
   const [seconds = 0] = (await redis.time()).map(Number);
-  const since = seconds * 1_000 - DEAD_AFTER_MS;
-  const running = await redis.zcount(replicasKey(prefix), since, '+inf');
+  const nowMs = seconds * 1_000;
+  // One in the future is by a clock that has been set back since.
+  const [since, until] = [nowMs - DEAD_AFTER_MS, nowMs + DEAD_AFTER_MS];
+  const running = await redis.zcount(replicasKey(prefix), since, until);
   const watching = await redis.get(watchKey(prefix));
   let tracked = 0;
   for (const database of watched) {

@@ -90,6 +90,22 @@ export class OutboxEvents {
     );
   }
 
+  /** `stepMs` is how far it was set ahead; negative: back. */
+  stateClockSet(stepMs: number): void {
+    this.#log.warn(
+      { event: 'state_clock_set', step_ms: stepMs },
+      'the clock of the state Redis was set: no retry waits longer for it than its schedule says, and ' +
+        "no dead letter is forgotten within the next hour; check the time synchronization of Redis's machine",
+    );
+  }
+
+  waitsLimited(endpoint: string, count: number): void {
+    this.#log.info(
+      { event: 'retries_rescheduled', endpoint, count },
+      'retries had longer to wait than was meant, since a clock was set back: their waits begin anew',
+    );
+  }
+
   unknownEndpointBuried(endpoint: string, count: number): void {
     this.#metrics.unknownEndpointPending.set({ endpoint }, 0);
     this.#log.error(

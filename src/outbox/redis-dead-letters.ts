@@ -107,10 +107,12 @@ export class RedisDeadLetters implements DeadLetters {
   /** The endpoints that a running replica has: what is replayed to any other dies again. */
   async runningEndpoints(): Promise<ReadonlySet<string>> {
     const { redis, prefix } = this.#state;
-    const after = `(${(await this.nowMs()) - DEAD_AFTER_MS}`;
+    const nowMs = await this.nowMs();
+    // One in the future is by a clock that has been set back since.
+    const [after, before] = [`(${nowMs - DEAD_AFTER_MS}`, `(${nowMs + DEAD_AFTER_MS}`];
     const key = endpointsKey(prefix);
     return new Set(
-      await this.#state.run('dead_letters', () => redis.zrangebyscore(key, after, '+inf')),
+      await this.#state.run('dead_letters', () => redis.zrangebyscore(key, after, before)),
     );
   }
 
