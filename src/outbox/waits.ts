@@ -14,6 +14,9 @@ import type { OutboxScripts } from './scripts/scripts.js';
 /** How often the time is asked for: so long a step of the clock goes unnoticed. */
 const LOOK_EVERY_MS = 2_500;
 
+/** The wait after a round that failed. */
+const LOOK_AGAIN_MS = 250;
+
 /** Retries that one script looks at: less than a millisecond's work for Redis. */
 const PAGE = 500;
 
@@ -75,9 +78,12 @@ export class Waits {
     const { clock } = this.#parts;
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      // The next round does what this one has not.
-      await ignoreTrouble(() => this.once());
-      await clock.sleep(LOOK_EVERY_MS, signal);
+      let waitMs = LOOK_AGAIN_MS;
+      await ignoreTrouble(async () => {
+        await this.once();
+        waitMs = LOOK_EVERY_MS;
+      });
+      await clock.sleep(waitMs, signal);
     }
   }
 

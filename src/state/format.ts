@@ -39,6 +39,14 @@ export const FORMAT_VERSION = 1;
 /** A replica whose last sign of life another one has seen unchanged for so long is dead. */
 export const DEAD_AFTER_MS = 10_000;
 
+/** A time that lies further ahead is by a clock that has been set back since. */
+const AHEAD_MS_MAX = 5 * 60 * 1_000;
+
+/** For whoever looks once: the signs of life that are not old at this time, from one to another. */
+export function signsOfLife(nowMs: number): { readonly fromMs: number; readonly untilMs: number } {
+  return { fromMs: nowMs - DEAD_AFTER_MS, untilMs: nowMs + AHEAD_MS_MAX };
+}
+
 /** The name of the consumer group on every `ready` stream. */
 export const GROUP = 'relay';
 

@@ -114,8 +114,8 @@ describe.concurrent('when the clock of Redis is set while a relay runs', () => {
     const relay = await start({ endpoint: { retry: { schedule: ['4s'], jitter: 0 } } });
     await client.set('order:1', '', 'PX', 20);
     await relay.logged('attempt');
-    // Settled, too.
-    await sleep(500);
+    // Settled, too, and the clock looked at.
+    await sleep(1_000);
     setAheadMs(-HOUR_MS);
     await arrived(2);
     expect(new Set(requests.map(({ id }) => id)).size).toBe(1);
