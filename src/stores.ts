@@ -73,12 +73,15 @@ function createRedisStores(
   const scripts = defineOutboxScripts(state.redis);
   const replica = chance.token();
   const lease = new RedisLease(state, replica, clock);
+  const { endpoints } = settings;
+  const waits = new Waits({ state, scripts, clock, endpoints, events: events.outbox });
   const outbox = new RedisOutbox({
     state,
     scripts,
     replica,
     lease,
     clock,
+    corrected: (timeMs) => waits.corrected(timeMs),
     deadLettersMax: deadLetters.countMax,
     onDeadLettersEvicted: (...what) => events.outbox.deadLettersEvicted(...what),
     onUnreadable: (...what) => events.outbox.unreadable(...what),
@@ -101,8 +104,6 @@ function createRedisStores(
       });
       presence.start();
       lifecycle.onStop('presence', () => presence.stop());
-      const { endpoints } = settings;
-      const waits = new Waits({ state, scripts, clock, endpoints, events: events.outbox });
       waits.start();
       lifecycle.onStop('waits', () => waits.stop());
       const upkeep = new Upkeep({

@@ -69,6 +69,11 @@ export class Waits {
     await this.#loop;
   }
 
+  /** A time that the state Redis has written, by its clock as it is known now. */
+  corrected(writtenMs: number): number {
+    return this.#stateClock.correctedWritten(writtenMs);
+  }
+
   /** Whether the clock has not been set for a while, as far as is known. */
   isClockSteady(): boolean {
     return this.#parts.clock.monotonicMs() - this.#setAtMs >= UNSTEADY_MS;

@@ -30,8 +30,9 @@ interface Answer {
 /** How the clock was known before it was found to have been set. */
 interface Former {
   readonly offsetMs: number;
-  /** When it was found, by the monotonic clock. */
-  readonly untilMs: number;
+  /** Between these two it was set, by the monotonic clock: at the second one it was found. */
+  readonly agreedAtMs: number;
+  readonly foundAtMs: number;
 }
 
 /** The server's answer to TIME: seconds, and the microseconds beyond them. */
@@ -42,6 +43,8 @@ export class ServerClock {
   readonly #onSet: (stepMs: number) => void;
   #answers: readonly Answer[] = [];
   #former: Former | null = null;
+  /** When the last answer was asked for. */
+  #agreedAtMs = 0;
 
   /** `onSet` is called with the milliseconds by which somebody has set the clock, `SET_MS` or more. */
   constructor(clock: Clock, onSet: (stepMs: number) => void = () => undefined) {
@@ -97,14 +100,17 @@ export class ServerClock {
 
   /** Asked before the clock was found to be set, on another connection than what found it. */
   #isOutOfDate({ askedAtMs }: Answer): boolean {
-    return this.#former !== null && askedAtMs < this.#former.untilMs;
+    return this.#former !== null && askedAtMs < this.#former.foundAtMs;
   }
 
   /** Whether somebody has set the clock since the last answer. */
   #isSet(answer: Answer): boolean {
     const known = this.#best();
+    const agreedAtMs = this.#agreedAtMs;
+    this.#agreedAtMs = answer.askedAtMs;
     if (known === undefined || agree(answer, known)) return false;
-    this.#former = { offsetMs: known.offsetMs, untilMs: this.#clock.monotonicMs() };
+    const foundAtMs = this.#clock.monotonicMs();
+    this.#former = { offsetMs: known.offsetMs, agreedAtMs, foundAtMs };
     const stepMs = Math.round(answer.offsetMs - known.offsetMs);
     if (Math.abs(stepMs) >= SET_MS) this.#onSet(stepMs);
     return true;
@@ -128,13 +134,22 @@ export class ServerClock {
    * somebody had set the clock before that moment, and this was found out after it.
    */
   corrected(readMs: number): number {
+    return this.#restated(readMs, this.#former?.foundAtMs ?? 0);
+  }
+
+  /** The same for a time that the server itself has written: it knew at once that it was set. */
+  correctedWritten(writtenMs: number): number {
+    return this.#restated(writtenMs, this.#former?.agreedAtMs ?? 0);
+  }
+
+  /** A time that is by the clock as it is now if it was told since `fromMs`. */
+  #restated(toldMs: number, fromMs: number): number {
     const best = this.#best();
     const former = this.#former;
-    if (best === undefined || former === null) return readMs;
-    const sinceFoundMs = readMs - best.offsetMs - former.untilMs;
-    const isOfNow = sinceFoundMs >= 0 && readMs <= this.nowMs();
-    const readAtMs = readMs - former.offsetMs;
-    return isOfNow || readAtMs > former.untilMs ? readMs : readAtMs + best.offsetMs;
+    if (best === undefined || former === null) return toldMs;
+    const isOfNow = toldMs - best.offsetMs >= fromMs && toldMs <= this.nowMs();
+    const toldAtMs = toldMs - former.offsetMs;
+    return isOfNow || toldAtMs > former.foundAtMs ? toldMs : toldAtMs + best.offsetMs;
   }
 
   #best(): Answer | undefined {

@@ -19,14 +19,14 @@
  *   {expiry-relay}:1:outbox:<endpoint>:ready        stream  id, attempts, due; group `relay`
  *   {expiry-relay}:1:outbox:<endpoint>:waiting      zset    <attempts made>:<id>, by not-before
  *   {expiry-relay}:1:outbox:<endpoint>:waits        hash    member of `waiting` → for how many milliseconds it was to wait
- *   {expiry-relay}:1:outbox:<endpoint>:breaker      hash    failures, failed_at, pauses, until, probe
+ *   {expiry-relay}:1:outbox:<endpoint>:breaker      hash    failures, failed_at, pauses, until, pause, probe
  *   {expiry-relay}:1:outbox:<endpoint>:dead         hash    id → dead letter
  *   {expiry-relay}:1:outbox:<endpoint>:dead-order   zset    id, by time of death
  *
  * The tag in braces puts all of them into one slot of a cluster. Times are milliseconds by the
  * clock of this Redis, which may be set at any time: nobody waits for one longer than for what was
- * meant, and whether a sign of life is old is told by how long it has not changed. An entry of `ready` tells the attempts made; it has `due` only when it became
- * due at another time than its own. A claimed entry stays until its claim ends, and is then deleted:
+ * meant, and whether a sign of life is old is told by how long it has not changed. An entry of `ready` tells the attempts made, and since when it has been due; of an
+ * older relay, where `due` is not there, since the time of its id. A claimed entry stays until its claim ends, and is then deleted:
  * whoever finds its entry gone has lost the claim. A delivery is one line of JSON, a line feed, and
  * the body's exact bytes; a dead letter is one line of JSON more, in front of the delivery. What the
  * line lacks is as it was in relays that could not say it: a POST, of JSON.

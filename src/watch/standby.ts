@@ -153,7 +153,9 @@ export class Standby {
       const settledMs = (await deadlines.settledUntilMs()) ?? Number.NEGATIVE_INFINITY;
       // One in the future is by a clock that has been set back since.
       const fromMs = settledMs <= serverNowMs() ? settledMs : Number.NEGATIVE_INFINITY;
-      const claimed = await deadlines.claimedLately(expirations);
+      const claimedMs = await deadlines.claimedLately(expirations);
+      const untilMs = serverNowMs() + HEARD_APART_MS;
+      const claimed = claimedMs.map((ms) => (ms !== null && ms > untilMs ? null : ms));
       const known = await deadlines.of(expirations);
       const last = lastClaimed(expired, claimed);
       const isTodo = (one: Expiration, at: number) =>

@@ -109,6 +109,16 @@ describe("the server's clock", () => {
       },
     );
 
+    it('is told apart from an hour ago in what the server has written since', async () => {
+      const { ask, serverClock, clock, server } = await setBy(-HOUR_MS);
+      const writtenMs = clock.nowMs() + server.aheadMs;
+      await clock.advance(100);
+      await ask(1, 1);
+      expect(serverClock.correctedWritten(writtenMs)).toBe(writtenMs);
+      const beforeMs = writtenMs + HOUR_MS - 10_000;
+      expect(serverClock.correctedWritten(beforeMs)).toBe(beforeMs - HOUR_MS);
+    });
+
     it('is found out by a time that is asked for among other commands', async () => {
       const { answering, serverClock, errorMs, steps } = await setBy(HOUR_MS);
       const tell = serverClock.question();

@@ -168,7 +168,7 @@ end
 return { page[1], changed }`;
 
 /** KEYS: ready. ARGV: entry, id, attempts made. Ready again, as if it had not been claimed. */
-export const RELEASE = `${READY}${UNCLAIM}
+export const RELEASE = `${NOW}${READY}${UNCLAIM}
 local entry = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
 if entry and unclaim(KEYS[1], ARGV[1]) then
   make_ready(KEYS[1], ARGV[2], ARGV[3], due_of(entry))
@@ -177,8 +177,8 @@ return redis.status_reply('OK')`;
 
 /**
  * KEYS: ready, deliveries, waiting, breaker, dead-order. Returns the number of deliveries that are
- * neither done nor dead, for how many milliseconds the oldest due one has been due (-1: none is),
- * the number of dead letters, and whether the breaker is closed, open or half_open.
+ * neither done nor dead; what the oldest due one is (empty: none is), since when it has been due, and
+ * the time; the number of dead letters, and whether the breaker is closed, open or half_open.
  */
 export const DEPTH = `${NOW}${READY}${BREAK}
 local at = now()
@@ -192,13 +192,16 @@ if not groups.err then
   end
 end
 local oldest = redis.call('XRANGE', KEYS[1], '(' .. last, '+', 'COUNT', 1)[1]
-local waiting = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2]
-local due_for = -1
-if oldest then due_for = math.max(0, at - due_of(oldest)) end
-if waiting then due_for = math.max(due_for, at - waiting) end
+local waiting = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')
+local what, due = '', at
+if oldest then what, due = oldest[1], tonumber(due_of(oldest)) end
+local waits_for = tonumber(waiting[2])
+if waits_for and waits_for <= at and (what == '' or waits_for < due) then
+  what, due = waiting[1], waits_for
+end
 local breaker = 'closed'
 if redis.call('HEXISTS', KEYS[4], 'pauses') == 1 then
   local _, left = standing(KEYS[4], KEYS[1], 1)
   breaker = left > 0 and 'open' or 'half_open'
 end
-return { redis.call('HLEN', KEYS[2]), due_for, redis.call('ZCARD', KEYS[5]), breaker }`;
+return { redis.call('HLEN', KEYS[2]), what, due, at, redis.call('ZCARD', KEYS[5]), breaker }`;

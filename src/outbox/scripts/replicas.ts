@@ -18,7 +18,7 @@ return is_new`;
  * KEYS: ready. ARGV: replica, the entries that it knows it holds. What else it is said to hold is
  * ready again, the attempt not counted, since it was not made. Returns how many.
  */
-export const GIVE_BACK = `${READY}${UNCLAIM}
+export const GIVE_BACK = `${NOW}${READY}${UNCLAIM}
 local known = {}
 for i = 2, #ARGV do known[ARGV[i]] = true end
 local claims = redis.pcall('XPENDING', KEYS[1], '${GROUP}', '-', '+', 10000, ARGV[1])
@@ -38,7 +38,7 @@ return count`;
  * (empty: there is none), count. What it had claimed becomes ready again, the attempt counted, unless
  * it has given another one. Returns how many.
  */
-export const RECLAIM = `${READY}${UNCLAIM}
+export const RECLAIM = `${NOW}${READY}${UNCLAIM}
 if (redis.call('ZSCORE', KEYS[2], ARGV[1]) or '') ~= ARGV[2] then return 0 end
 local claims = redis.call('XPENDING', KEYS[1], '${GROUP}', '-', '+', ARGV[3], ARGV[1])
 for _, claim in ipairs(claims) do
