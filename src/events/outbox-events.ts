@@ -94,15 +94,17 @@ export class OutboxEvents {
   stateClockSet(stepMs: number): void {
     this.#log.warn(
       { event: 'state_clock_set', step_ms: stepMs },
-      'the clock of the state Redis was set: no retry waits longer for it than its schedule says, and ' +
-        "no dead letter is forgotten within the next hour; check the time synchronization of Redis's machine",
+      'the clock of the state Redis was set, or this machine was suspended. Retries wait no longer than ' +
+        'was meant, and no dead letter is removed for its age within the next hour. Check the time ' +
+        "synchronization of the state Redis's machine",
     );
   }
 
   waitsLimited(endpoint: string, count: number): void {
     this.#log.info(
       { event: 'retries_rescheduled', endpoint, count },
-      'retries had longer to wait than was meant, since a clock was set back: their waits begin anew',
+      'the clock of the state Redis was set back, so that retries had longer to wait than was meant. ' +
+        'Their waits begin anew',
     );
   }
 

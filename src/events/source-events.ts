@@ -61,8 +61,8 @@ export class SourceEvents {
   clockSet(stepMs: number): void {
     this.#log.warn(
       { event: 'redis_clock_set', step_ms: stepMs },
-      'the clock of Redis was set: keys expire so much earlier or later than when they were written. ' +
-        "The relay goes by the clock as it is now; check the time synchronization of Redis's machine",
+      'the clock of Redis was set, or this machine was suspended. Redis expires keys by the new time, and ' +
+        "the relay follows it. Check the time synchronization of Redis's machine",
     );
   }
 
