@@ -224,6 +224,21 @@ describe('after the clock of Redis was set', () => {
     expect(said).toContainEqual(['buried', 'shop', 1]);
   });
 
+  it('an hour back, a dead letter of that hour is kept for its time from now on, and no longer', async () => {
+    const { outbox, upkeep, presence, claim, said, prefix } = await oneReplica();
+    await outbox.enqueue([aDelivery({ id: 'ahead' })]);
+    for (const claimed of await claim(1)) {
+      await outbox.settle(claimed, { kind: 'dead', reason: 'exhausted', lastOutcome: null }, NONE);
+    }
+    const { deadOrder } = endpointKeys(prefix, 'shop');
+    await shared.client.zincrby(deadOrder, HOUR_MS, 'ahead');
+    await presence(['shop']).beat();
+    await upkeep().once();
+    const diedAtMs = Number(await shared.client.zscore(deadOrder, 'ahead'));
+    expect(Math.abs(diedAtMs - Date.now())).toBeLessThan(60_000);
+    expect(said).toEqual([]);
+  });
+
   it('no dead letter is forgotten, since it may have been a mistake', async () => {
     const { outbox, upkeep, presence, claim, said, server } = await oneReplica({ keepMs: -1_000 });
     await outbox.enqueue([aDelivery()]);
