@@ -14,6 +14,7 @@ import { Presence } from './outbox/presence.js';
 import { RedisOutbox } from './outbox/redis-outbox.js';
 import { defineOutboxScripts } from './outbox/scripts/scripts.js';
 import { Upkeep } from './outbox/upkeep.js';
+import { Waits } from './outbox/waits.js';
 import { ALWAYS_HELD, type Lease, type Standing } from './state/lease.js';
 import { RedisLease } from './state/redis-lease.js';
 import { RedisState } from './state/redis-state.js';
@@ -103,6 +104,8 @@ function createRedisStores(
     clock,
     chance,
   });
+  const { endpoints } = settings;
+  const waits = new Waits({ state, scripts, clock, endpoints, events: events.outbox });
   const outbox = new RedisOutbox({
     state,
     scripts,
@@ -110,6 +113,7 @@ function createRedisStores(
     instance: `${hostname()}:${process.pid}`,
     lease,
     clock,
+    corrected: (timeMs) => waits.corrected(timeMs),
     deadLettersMax: deadLetters.countMax,
     onDeadLettersEvicted: (...what) => events.outbox.deadLettersEvicted(...what),
     onUnreadable: (...what) => events.outbox.unreadable(...what),
@@ -138,6 +142,8 @@ function createRedisStores(
       });
       presence.start();
       lifecycle.onStop('presence', () => presence.stop());
+      waits.start();
+      lifecycle.onStop('waits', () => waits.stop());
       const upkeep = new Upkeep({
         state,
         scripts,
@@ -145,6 +151,7 @@ function createRedisStores(
         clock,
         keepMs: deadLetters.keepMs,
         graceMs: unknownEndpointGraceMs,
+        isClockSteady: () => waits.isClockSteady(),
         events: events.outbox,
       });
       upkeep.start();

@@ -13,6 +13,7 @@ import { isRouted, KEY_BYTES_MAX } from '../routing.js';
 import type { ClaimedKey, Delivery, Expiration, KeyInDatabase, Notice } from '../vocabulary.js';
 import { BODY_BYTES_MAX } from './body.js';
 import { buildDeliveries, occurrenceOf } from './build.js';
+import { correctDetected } from './detected.js';
 import { Dropped } from './dropped.js';
 import { Lane } from './lane.js';
 import { type Ended, inOrder, type Known, type Noted, withDeadlines } from './lives.js';
@@ -173,7 +174,8 @@ export class Capture {
     const { index, clock } = this.#parts;
     const deadlines = await this.#persist(() => index.of(slice));
     if (deadlines === null) return null;
-    const known = withDeadlines(slice, deadlines, (key) => this.#notices.has(key));
+    const ended = await correctDetected(slice, deadlines, this.#parts.serverTime);
+    const known = withDeadlines(ended, deadlines, (key) => this.#notices.has(key));
     for (let from = 0; from < known.length; ) {
       if (from > 0) await clock.turn();
       const some = known.slice(from, from + (values?.countMax ?? known.length));

@@ -8,13 +8,13 @@ import { redisUser } from '../redis-cli.js';
 import { addressOf, stateError } from '../redis-client.js';
 import {
   configurationsKey,
-  DEAD_AFTER_MS,
   deadlineKeys,
   formatKey,
   leaseKey,
   ownKeyPrefix,
   readConfigurationRow,
   replicasKey,
+  signsOfLife,
 } from '../state/format.js';
 import { refuseFormat, verifyDatabase, verifyRole } from '../state/verify.js';
 import type { Settings, StateSettings } from '../vocabulary.js';
@@ -131,8 +131,8 @@ async function judgeRelays(
 ): Promise<Finding> {
   const subject = 'relays';
   const [seconds = 0] = (await redis.time()).map(Number);
-  const since = seconds * 1_000 - DEAD_AFTER_MS;
-  const running = await redis.zcount(replicasKey(prefix), since, '+inf');
+  const { fromMs, untilMs } = signsOfLife(seconds * 1_000);
+  const running = await redis.zcount(replicasKey(prefix), fromMs, untilMs);
   const watching = await redis.hget(leaseKey(prefix), 'token');
   let tracked = 0;
   for (const database of watched) {

@@ -1,11 +1,11 @@
 /** The dead letters of the outbox in Redis: also for the command line, beside running replicas. */
 import {
-  DEAD_AFTER_MS,
   endpointKeys,
   endpointsKey,
   goneKey,
   readGoneField,
   replicasKey,
+  signsOfLife,
   unpackDeadLetter,
 } from '../state/format.js';
 import type { RedisState } from '../state/redis-state.js';
@@ -115,10 +115,10 @@ export class RedisDeadLetters implements DeadLetters {
   /** The endpoints that a running replica has: what is replayed to any other dies again. */
   async runningEndpoints(): Promise<ReadonlySet<string>> {
     const { redis, prefix } = this.#state;
-    const after = `(${(await this.nowMs()) - DEAD_AFTER_MS}`;
+    const { fromMs, untilMs } = signsOfLife(await this.nowMs());
     const key = endpointsKey(prefix);
     return new Set(
-      await this.#state.run('dead_letters', () => redis.zrangebyscore(key, after, '+inf')),
+      await this.#state.run('dead_letters', () => redis.zrangebyscore(key, fromMs, untilMs)),
     );
   }
 
@@ -128,11 +128,11 @@ export class RedisDeadLetters implements DeadLetters {
    */
   async goneEndpoints(): Promise<ReadonlyMap<string, readonly string[]>> {
     const { redis, prefix } = this.#state;
-    const after = `(${(await this.nowMs()) - DEAD_AFTER_MS}`;
+    const { fromMs, untilMs } = signsOfLife(await this.nowMs());
     const [all, living] = await this.#state.run('dead_letters', () =>
       Promise.all([
         redis.hgetall(goneKey(prefix)),
-        redis.zrangebyscore(replicasKey(prefix), after, '+inf'),
+        redis.zrangebyscore(replicasKey(prefix), fromMs, untilMs),
       ]),
     );
     const gone = new Map<string, string[]>();

@@ -41,6 +41,8 @@ export class Keyspace {
   #knowsDeadlines = true;
   /** Whether it may be asked how many of several keys there are. */
   #mayCount = true;
+  /** Whether the server tells its time. */
+  #mayAskTime = true;
 
   /** `redis` is a connection whose database nobody else selects. */
   constructor(redis: Redis, serverClock: ServerClock) {
@@ -67,12 +69,11 @@ export class Keyspace {
     if (first === undefined || keys.length === 1 || !this.#mayCount) return this.read(keys);
     const { database } = first;
     if (keys.some((key) => key.database !== database)) return this.read(keys);
-    const { refusal, answers } = await this.#run(database, (pipeline) =>
+    const { refusal, answers, readAtMs } = await this.#readAt(database, (pipeline) =>
       pipeline.exists(...keys.map(({ key }) => key)),
     );
     if (refusal !== null) this.#mayCount = false;
     if (answers[0] !== 0) return this.read(keys);
-    const readAtMs = this.#serverClock.nowMs();
     return keys.map(({ key }) => ({ database, key, life: 'gone', deadlineMs: 0, readAtMs }));
   }
 
@@ -93,7 +94,7 @@ export class Keyspace {
   }
 
   async #readBatch(database: number, keys: readonly KeyInDatabase[]): Promise<KeyReading[]> {
-    const { refusal, answers } = await this.#run(database, (pipeline) => {
+    const { refusal, answers, readAtMs } = await this.#readAt(database, (pipeline) => {
       for (const { key } of keys) {
         if (this.#knowsDeadlines) pipeline.pexpiretime(key);
         else pipeline.pttl(key);
@@ -104,7 +105,6 @@ export class Keyspace {
       this.#knowsDeadlines = false;
       return this.#readBatch(database, keys);
     }
-    const readAtMs = this.#serverClock.nowMs();
     return keys.map(({ key }, at) => {
       const answer = Number(answers[at]);
       const life = answer === GONE ? 'gone' : answer === ENDLESS ? 'endless' : 'until';
@@ -136,13 +136,31 @@ export class Keyspace {
     return this.#serverClock.nowMs();
   }
 
+  /**
+   * The same with the server's time at the end of the commands: what is known of its clock may be out
+   * of date, and a key that is gone before its deadline was not expired but deleted.
+   */
+  async #readAt(
+    database: number,
+    give: (pipeline: ChainableCommander) => unknown,
+  ): Promise<Replies & { readonly readAtMs: number }> {
+    if (!this.#mayAskTime) {
+      const replies = await this.#run(database, give);
+      return { ...replies, readAtMs: this.#serverClock.nowMs() };
+    }
+    const tell = this.#serverClock.question();
+    const replies = await this.#give(database, (pipeline) => {
+      give(pipeline);
+      pipeline.time();
+    });
+    const [refusal, time] = replies.at(-1) ?? [null, []];
+    if (refusal !== null) this.#mayAskTime = false;
+    const readAtMs = refusal === null ? tell(time as string[]) : this.#serverClock.nowMs();
+    return { ...repliesOf(replies.slice(0, -1)), readAtMs };
+  }
+
   async #run(database: number, give: (pipeline: ChainableCommander) => unknown): Promise<Replies> {
-    const replies = await this.#give(database, give);
-    const refusals = replies.flatMap(([error]) => error ?? []);
-    const refusal = refusals.find((error) => !isElsewhere(error)) ?? null;
-    // A key that is elsewhere may live on there, and is not ours to watch: as one without a deadline.
-    const answers = replies.map(([error, answer]) => (error === null ? answer : ENDLESS));
-    return { refusal, answers };
+    return repliesOf(await this.#give(database, give));
   }
 
   /** Gives commands in a database, which is selected before if it may be another. */
@@ -167,4 +185,12 @@ export class Keyspace {
     if (selections === this.#selections) this.#selected = database;
     return others;
   }
+}
+
+function repliesOf(replies: readonly (readonly [Error | null, unknown])[]): Replies {
+  const refusals = replies.flatMap(([error]) => error ?? []);
+  const refusal = refusals.find((error) => !isElsewhere(error)) ?? null;
+  // A key that is elsewhere may live on there, and is not ours to watch: as one without a deadline.
+  const answers = replies.map(([error, answer]) => (error === null ? answer : ENDLESS));
+  return { refusal, answers };
 }

@@ -57,6 +57,8 @@ export interface Session {
   proof(): Proof;
   /** When notifications were last known to flow, by the monotonic clock. */
   provedAtMs(): number;
+  /** Asks for the server's time at once, before its turn; rejects with the connection. */
+  askTime(): Promise<void>;
   /** Resolves once all that Redis has said by now has been handed on; rejects with the connection. */
   heardAll(): Promise<void>;
   readonly keyspace: Keyspace;
@@ -119,6 +121,7 @@ async function open(
     ended,
     proof: () => prover.proof,
     provedAtMs: () => prover.provedAtMs,
+    askTime: () => serverClock.ask(commands.redis),
     // Answered behind every notification that was published before.
     heardAll: async () => void (await subscriber.redis.ping()),
     keyspace: new Keyspace(reading.redis, serverClock),

@@ -16,7 +16,8 @@ async function aServer(...args: readonly string[]) {
   const server = await startRedis({ args });
   const [redis, other] = [0, 1].map(() => new Redis(server.url, { protocol: 2 })) as [Redis, Redis];
   const serverClock = new ServerClock(systemClock);
-  await serverClock.ask(redis);
+  // Not where a test forbids it.
+  await serverClock.ask(redis).catch(() => undefined);
   return {
     redis,
     other,
@@ -31,6 +32,35 @@ async function aServer(...args: readonly string[]) {
 const at = (key: string | Buffer, database = 0) => ({ database, key: Buffer.from(key) });
 
 const BINARY = Buffer.from([0x80, 0xff, 0, 0x0a]);
+
+describe('the time of a reading', () => {
+  it("is the server's own, so that a step of its clock is noticed by the first reading", async () => {
+    await using under = await aServer();
+    const { keyspace, redis } = under;
+    const steps: number[] = [];
+    // What was known before is far behind the server.
+    const behind = { time: async () => ['0', '0'] } as unknown as Pick<Redis, 'time'>;
+    const serverClock = new ServerClock(systemClock, (stepMs) => steps.push(stepMs));
+    await serverClock.ask(behind);
+    const [reading] = await new Keyspace(redis, serverClock).read([at('none')]);
+    const [known] = await keyspace.read([at('none')]);
+    expect(Math.abs((reading?.readAtMs ?? 0) - (known?.readAtMs ?? 0))).toBeLessThan(5_000);
+    expect(Math.abs(serverClock.nowMs() - Date.now())).toBeLessThan(5_000);
+    expect(steps).toHaveLength(1);
+  });
+
+  it('is by what is known of its clock where it does not tell', async () => {
+    await using under = await aServer('--rename-command', 'TIME', '');
+    const deadlineMs = Date.now() + 60_000;
+    await under.other.set('a', '', 'PXAT', deadlineMs);
+    for (let times = 0; times < 2; times += 1) {
+      const readings = await under.keyspace.read([at('a'), at('none')]);
+      expect(readings.map(({ life }) => life)).toEqual(['until', 'gone']);
+      expect(readings[0]?.deadlineMs).toBe(deadlineMs);
+      expect(Math.abs((readings[0]?.readAtMs ?? 0) - Date.now())).toBeLessThan(5_000);
+    }
+  });
+});
 
 describe.each([[], ['--rename-command', 'PEXPIRETIME', '']])('reading keys (%s)', (...args) => {
   it('tells deadlines, endless keys and gone ones, in order and in several databases', async () => {

@@ -2,6 +2,9 @@
 import { NOW } from '../../state/scripts.js';
 import { READY } from './fragments.js';
 
+/** A dead letter is dated ahead by so much only where the clock was set back after its death. */
+const AHEAD_MS = 1_000;
+
 /** KEYS: dead, dead-order, deliveries, ready, breaker. ARGV: id. 0: no such dead letter. */
 export const REPLAY = `${NOW}${READY}
 local letter = redis.call('HGET', KEYS[1], ARGV[1])
@@ -21,11 +24,19 @@ return redis.call('HDEL', KEYS[1], ARGV[1])`;
 
 /**
  * KEYS: dead, dead-order. ARGV: milliseconds to keep dead letters for, count. Forgets older ones, up
- * to the count. Returns how many.
+ * to the count. One that is dated ahead died before the clock was set back, and is kept from now on.
+ * Returns how many are forgotten.
  */
 export const EXPIRE_DEAD = `${NOW}
+local at = now()
+local ahead = redis.call(
+  'ZRANGE', KEYS[2], '+inf', at + ${AHEAD_MS}, 'BYSCORE', 'REV', 'LIMIT', 0, ARGV[2])
+for _, id in ipairs(ahead) do
+  redis.call('ZREM', KEYS[2], id)
+  redis.call('ZADD', KEYS[2], at, id)
+end
 local old = redis.call(
-  'ZRANGE', KEYS[2], '-inf', now() - ARGV[1], 'BYSCORE', 'LIMIT', 0, ARGV[2])
+  'ZRANGE', KEYS[2], '-inf', at - ARGV[1], 'BYSCORE', 'LIMIT', 0, ARGV[2])
 for _, id in ipairs(old) do
   redis.call('HDEL', KEYS[1], id)
   redis.call('ZREM', KEYS[2], id)
