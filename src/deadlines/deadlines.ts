@@ -19,7 +19,7 @@ export interface Deadlines {
   /**
    * Writes down what was read: one entry a key, the last reading. A key that is gone loses its entry
    * only if it went before its deadline: otherwise it has probably expired, and is yet to be claimed.
-   * May be repeated.
+   * A key that is elsewhere keeps its entry. May be repeated.
    */
   put(readings: readonly KeyReading[]): Promise<void>;
 

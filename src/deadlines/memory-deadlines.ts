@@ -109,6 +109,8 @@ export class MemoryDeadlines implements Deadlines {
         if ((tracked.get(name)?.deadlineMs ?? 0) > readAtMs) tracked.delete(name);
         if ((overdue.get(name)?.deadlineMs ?? 0) > readAtMs) overdue.delete(name);
         return;
+      case 'elsewhere':
+        return;
     }
   }
 

@@ -3,7 +3,7 @@
  * listens, it remembers what it has heard lately, so that it can go on where another has stopped.
  */
 import type { Capture } from '../capture/capture.js';
-import type { Clock } from '../clock.js';
+import { type Clock, untilAborted } from '../clock.js';
 import type { Deadlines } from '../deadlines/deadlines.js';
 import type { WatchEvents } from '../events/watch-events.js';
 import { nameOf } from '../key-name.js';
@@ -47,6 +47,8 @@ export class Standby {
   #session: Session | null = null;
   /** While it watches. */
   #watched: Session | null = null;
+  /** Aborts when the relay listens again. */
+  #back = new AbortController();
 
   constructor(parts: StandbyParts) {
     this.#parts = parts;
@@ -67,21 +69,31 @@ export class Standby {
   async listening(session: Session): Promise<void> {
     const { lease } = this.#parts;
     this.#session = session;
+    this.#back.abort();
     lease.want(true);
     await this.#turn(lease.token === null ? null : session);
   }
 
-  /** It listens no longer: what it has heard is not all any more. */
+  /**
+   * It listens no longer: what it has heard is not all any more. Resolves when that is stored, and the
+   * lease is free for others; or when the relay listens again before that, and goes on with the lease.
+   */
   async deaf(): Promise<void> {
     const { capture, lease } = this.#parts;
     this.#session = null;
     this.#memory.clear();
+    const back = new AbortController();
+    this.#back = back;
     await this.#turn(null);
     // What was heard is this replica's to store, as long as it can.
     const lost = new AbortController();
-    await Promise.race([capture.settled(this.#stop.signal), lease.lost(lost.signal)]);
+    await Promise.race([
+      capture.settled(this.#stop.signal),
+      lease.lost(lost.signal),
+      untilAborted(back.signal),
+    ]);
     lost.abort();
-    lease.want(false);
+    if (!back.signal.aborted) lease.want(false);
   }
 
   /** A key has expired: captured, or remembered while another replica captures. */

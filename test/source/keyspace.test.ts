@@ -8,6 +8,7 @@ import { ServerClock } from '../../src/source/server-clock.js';
 import { sweep } from '../../src/source/sweep.js';
 import { eventually } from '../support/eventually.js';
 import { settled } from '../support/manual-clock.js';
+import { isPrimary, steady } from '../support/steady-connection.js';
 
 const never = new AbortController().signal;
 
@@ -20,7 +21,7 @@ async function aServer(...args: readonly string[]) {
   return {
     redis,
     other,
-    keyspace: new Keyspace(redis, serverClock),
+    keyspace: new Keyspace(steady(redis), serverClock, isPrimary),
     [Symbol.asyncDispose]: async () => {
       for (const each of [redis, other]) each.disconnect();
       await server.stop();
