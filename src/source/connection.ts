@@ -60,7 +60,7 @@ export class ReconnectingConnection implements CommandRunner {
     const { open, onReopened, clock, closing } = this.#parts;
     for (;;) {
       const openedAtMs = clock.monotonicMs();
-      void keepAlive(this.#current, clock, closing);
+      void keepAlive(this.#current, clock);
       const error = await this.#current.ended;
       const isShort = clock.monotonicMs() - openedAtMs < LASTS_MS_MIN;
       const replacing = isShort || closing.aborted ? Promise.reject(error) : open();
@@ -79,19 +79,12 @@ export class ReconnectingConnection implements CommandRunner {
  * Sends a PING every few seconds, until the connection ends: servers and proxies close idle
  * connections, and a peer that is gone is noticed by the missing answer.
  */
-export async function keepAlive(
-  { redis, ended }: RedisConnection,
-  clock: Clock,
-  closing: AbortSignal,
-): Promise<void> {
+export async function keepAlive({ redis, ended }: RedisConnection, clock: Clock): Promise<void> {
   const over = new AbortController();
-  const end = () => over.abort();
-  closing.addEventListener('abort', end, { once: true });
-  void ended.then(end);
+  void ended.then(() => over.abort());
   while (!over.signal.aborted) {
     await clock.sleep(PING_EVERY_MS, over.signal);
     // A failed ping ends the connection, which says why.
     if (!over.signal.aborted) await redis.ping().catch(() => undefined);
   }
-  closing.removeEventListener('abort', end);
 }

@@ -104,7 +104,7 @@ async function open(
     return connection;
   };
   const commands = await connectTo('commands');
-  void keepAlive(commands, clock, closing);
+  void keepAlive(commands, clock);
   await refuseReplica(commands, settings);
   const { redis } = commands;
   const cluster = new ClusterPart(settings, events);
@@ -113,6 +113,8 @@ async function open(
   await askTime(commands, parts);
   const primary = await Primary.of({ redis, settings, ownKey: parts.markerKey });
   const isPrimary = () => primary.check();
+  const properties = new ServerProperties(settings, events);
+  await properties.look(redis);
   const readOn = async (role: string) => {
     const open = () => connectUntouching(() => connectTo(role), settings);
     const onReopened = (error: RelayError) => events.reopened(addressOf(settings), role, error);
@@ -121,13 +123,11 @@ async function open(
   const reading = await readOn('deadlines');
   const sweeping = await readOn('sweep');
   const subscriber = await connectTo('subscriber');
-  void keepAlive(subscriber, clock, closing);
+  void keepAlive(subscriber, clock);
   const canary = new Canary(redis, clock, parts.ownPrefix, chance.token());
   await subscribe(subscriber, canary, parts);
   const prover = new Prover(canary, setting, parts);
   await Promise.race([prover.proveAll(closing), failure(commands), failure(subscriber)]);
-  const properties = new ServerProperties(settings, events);
-  await properties.look(redis);
   const recheck = async () => {
     await isPrimary();
     for (const one of [reading, sweeping]) {
