@@ -5,13 +5,16 @@
 import type { Redis } from 'ioredis';
 import type { Clock } from '../clock.js';
 import type { RelayError } from '../errors.js';
-import { PING_EVERY_MS, type RedisConnection } from '../redis-client.js';
+import { disconnect, PING_EVERY_MS, type RedisConnection } from '../redis-client.js';
 
-/** A connection that ends sooner than this after it was opened is not opened again. */
+/** A connection that ends sooner than this after it was opened again is not opened once more. */
 const LASTS_MS_MIN = 1_000;
 
-/** Runs commands on a connection; `step` may run twice, so it must be harmless to repeat. */
 export interface CommandRunner {
+  /**
+   * Runs commands. `step` rejects with what Redis answers, or with how the connection fails; then it
+   * runs once more on the next connection, so it must be harmless to repeat.
+   */
   run<Result>(step: (redis: Redis) => Promise<Result>): Promise<Result>;
 }
 
@@ -45,12 +48,12 @@ export class ReconnectingConnection implements CommandRunner {
   async run<Result>(step: (redis: Redis) => Promise<Result>): Promise<Result> {
     const before = this.#current;
     try {
-      const result = await step(before.redis);
-      // A pipeline resolves although its connection has ended.
-      if (before.redis.status === 'ready') return result;
+      return await step(before.redis);
     } catch (error) {
-      if (before.redis.status === 'ready') throw error;
+      if (error instanceof Error && error.name === 'ReplyError') throw error;
     }
+    // It has ended, or is about to.
+    disconnect(before.redis);
     await before.ended;
     await this.#replaced;
     return step(this.#current.redis);
@@ -58,11 +61,10 @@ export class ReconnectingConnection implements CommandRunner {
 
   async #keepOpen(): Promise<RelayError> {
     const { open, onReopened, clock, closing } = this.#parts;
-    for (;;) {
-      const openedAtMs = clock.monotonicMs();
+    for (let reopenedAtMs = Number.NEGATIVE_INFINITY; ; reopenedAtMs = clock.monotonicMs()) {
       void keepAlive(this.#current, clock);
       const error = await this.#current.ended;
-      const isShort = clock.monotonicMs() - openedAtMs < LASTS_MS_MIN;
+      const isShort = clock.monotonicMs() - reopenedAtMs < LASTS_MS_MIN;
       const replacing = isShort || closing.aborted ? Promise.reject(error) : open();
       this.#replaced = replacing;
       try {

@@ -159,8 +159,6 @@ export class Keyspace {
     const replies = await this.#give(database, (pipeline) => {
       for (const [name, ...words] of commands) pipeline.callBuffer(name, ...words);
     });
-    const broken = replies.find(([error]) => error !== null && error.name !== 'ReplyError');
-    if (broken?.[0]) throw broken[0];
     return replies.map(([error, answer]) => error ?? answer);
   }
 
@@ -206,6 +204,8 @@ export class Keyspace {
       const selections = this.#selections;
       give(pipeline);
       const replies = (await pipeline.exec()) ?? [];
+      const broken = replies.find(([error]) => error !== null && error.name !== 'ReplyError');
+      if (broken?.[0]) throw broken[0];
       if (isSelected) return replies;
       const [[refusal] = [null], ...others] = replies;
       if (refusal !== null) throw refusal;

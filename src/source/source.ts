@@ -130,7 +130,7 @@ function canaryCheck(proof: Proof): SourceCheck {
     case 'forbidden':
       return { name, problem: null, note: `not proved: ${proof.reason}` };
     case 'evicted':
-      return { name, problem: null, note: proof.reason };
+      return { name, problem: null, note: `notifications arrive, but ${proof.reason}` };
     case 'failing':
       return { name, problem: proof.reason };
   }

@@ -32,8 +32,7 @@ async function aConnection() {
 
 describe('a connection that is opened again', () => {
   it('carries out what was given while it was closed, and says why it was', async () => {
-    const { connection, reasons, kill, hasLasted } = await aConnection();
-    hasLasted();
+    const { connection, reasons, kill } = await aConnection();
     await kill();
     expect(await connection.run((redis) => redis.ping())).toBe('PONG');
     expect(reasons).toEqual([expect.stringContaining('cannot be reached')]);
@@ -54,22 +53,33 @@ describe('a connection that is opened again', () => {
   });
 
   it('ends when it cannot be opened again, and with it what was given', async () => {
-    const { server, connection, hasLasted } = await aConnection();
-    hasLasted();
+    const { server, connection } = await aConnection();
     await server.kill('SIGKILL');
     await expect(connection.run((redis) => redis.ping())).rejects.toThrow('cannot be reached');
     expect((await connection.ended).message).toContain('cannot be reached');
   });
 
   it('ends when it is closed again at once', async () => {
-    const { connection, kill } = await aConnection();
+    const { connection, kill, reasons } = await aConnection();
+    await kill();
+    await connection.run((redis) => redis.ping());
     await kill();
     expect((await connection.ended).message).toContain('cannot be reached');
+    expect(reasons).toHaveLength(1);
+  });
+
+  it('is opened again each time after it has lasted', async () => {
+    const { connection, kill, reasons, hasLasted } = await aConnection();
+    for (let times = 1; times <= 3; times += 1) {
+      await kill();
+      await connection.run((redis) => redis.ping());
+      expect(reasons).toHaveLength(times);
+      hasLasted();
+    }
   });
 
   it('ends with its session', async () => {
-    const { connection, closing, hasLasted } = await aConnection();
-    hasLasted();
+    const { connection, closing } = await aConnection();
     closing.abort();
     await connection.ended;
     await expect(connection.run((redis) => redis.ping())).rejects.toThrow();
