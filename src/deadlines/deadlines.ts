@@ -47,6 +47,9 @@ export interface Deadlines {
    */
   claimedLately(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]>;
 
+  /** The keys of which that is known and was at most `untilMs`, in batches. */
+  recentlyClaimed(untilMs: number): AsyncIterable<readonly KeyInDatabase[]>;
+
   /** All that Redis said before `untilMs` has been heard, and is claimed or written down. */
   settled(untilMs: number): Promise<void>;
 

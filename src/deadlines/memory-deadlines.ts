@@ -166,6 +166,9 @@ export class MemoryDeadlines implements Deadlines {
     return keys.map(() => null);
   }
 
+  /** It does not remember them. */
+  async *recentlyClaimed(): AsyncGenerator<readonly KeyInDatabase[]> {}
+
   /** It ends with this process: nobody goes on from there. */
   async settled(_untilMs: number): Promise<void> {}
 

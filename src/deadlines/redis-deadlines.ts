@@ -3,7 +3,14 @@
  * lies there. Nothing of it is kept in this process but what is about to be asked for.
  */
 import { batchesByDatabase } from '../key-name.js';
-import { claimedKey, claimedMember, deadlineKeys, settledKey, watchKey } from '../state/format.js';
+import {
+  claimedKey,
+  claimedMember,
+  deadlineKeys,
+  keyOfClaimed,
+  settledKey,
+  watchKey,
+} from '../state/format.js';
 import { type Lease, tokenOf } from '../state/lease.js';
 import type { RedisState } from '../state/redis-state.js';
 import { defineScripts, type Scripts } from '../state/scripts.js';
@@ -140,6 +147,14 @@ export class RedisDeadlines implements Deadlines {
     return claimed;
   }
 
+  async *recentlyClaimed(untilMs: number): AsyncGenerator<readonly KeyInDatabase[]> {
+    for await (const entries of this.#scanEntries(claimedKey(this.#state.prefix))) {
+      yield entries
+        .filter(({ score }) => score <= untilMs)
+        .map(({ member }) => keyOfClaimed(member));
+    }
+  }
+
   async settled(untilMs: number): Promise<void> {
     const { prefix } = this.#state;
     const args = [tokenOf(this.#lease), untilMs, SETTLED_KEPT_MS];
@@ -155,16 +170,23 @@ export class RedisDeadlines implements Deadlines {
   }
 
   async *scan(database: number): AsyncGenerator<readonly KeyInDatabase[]> {
+    for await (const entries of this.#scanEntries(this.#keys(database).tracked)) {
+      yield entries.map(({ member: key }) => ({ database, key }));
+    }
+  }
+
+  async *#scanEntries(name: string) {
     const { redis } = this.#state;
-    const { tracked } = this.#keys(database);
     let cursor = '0';
     do {
-      const [next, entries] = await this.#state.run('track', () =>
-        redis.zscanBuffer(tracked, cursor, 'COUNT', SCAN_COUNT),
+      const [next, found] = await this.#state.run('track', () =>
+        redis.zscanBuffer(name, cursor, 'COUNT', SCAN_COUNT),
       );
       cursor = next.toString();
-      const keys = entries.filter((_, at) => at % 2 === 0).map((key) => ({ database, key }));
-      if (keys.length > 0) yield keys;
+      const entries = found.flatMap((member, at) =>
+        at % 2 === 0 ? [{ member, score: Number(found[at + 1]) }] : [],
+      );
+      if (entries.length > 0) yield entries;
     } while (cursor !== '0');
   }
 

@@ -59,6 +59,8 @@ export interface Session {
   provedAtMs(): number;
   /** Resolves once all that Redis has said by now has been handed on; rejects with the connection. */
   heardAll(): Promise<void>;
+  /** The server's, another one for each process; null when it does not show it. */
+  readonly runId: string | null;
   /** Resolves when the server still is the primary that the session began with; rejects otherwise. */
   isPrimary(): Promise<void>;
   readonly keyspace: Keyspace;
@@ -125,7 +127,7 @@ async function open(
   const subscriber = await connectTo('subscriber');
   void keepAlive(subscriber, clock);
   const canary = new Canary(redis, clock, parts.ownPrefix, chance.token());
-  await subscribe(subscriber, canary, parts);
+  await subscribe(subscriber, canary, parts, closing);
   const prover = new Prover(canary, setting, parts);
   await Promise.race([prover.proveAll(closing), failure(commands), failure(subscriber)]);
   const recheck = async () => {
@@ -153,6 +155,7 @@ async function open(
     provedAtMs: () => prover.provedAtMs,
     // Answered behind every notification that was published before.
     heardAll: async () => void (await subscriber.redis.ping()),
+    runId,
     isPrimary,
     keyspace: new Keyspace(reading, serverClock, isPrimary),
     marker: new Marker(redis, parts.markerKey),
@@ -222,13 +225,15 @@ async function subscribe(
   subscriber: RedisConnection,
   canary: Canary,
   parts: SessionParts,
+  closing: AbortSignal,
 ): Promise<void> {
   const { settings, events, serverClock, onExpired, onNotice } = parts;
   const ownPrefix = Buffer.from(parts.ownPrefix);
   const channels = channelsOf(settings.databases);
   subscriber.redis.on('messageBuffer', (channel: Buffer, key: Buffer) => {
     const heard = channels.get(channel.toString());
-    if (heard === undefined) return;
+    // What arrives while the session ends is part of the gap: nobody can make sure of it any more.
+    if (heard === undefined || closing.aborted) return;
     const { database, kind } = heard;
     canary.notified(database, key, kind);
     if (key.subarray(0, ownPrefix.length).equals(ownPrefix)) return;

@@ -11,6 +11,7 @@ import type { Session } from '../source/session.js';
 import type { Lease } from '../state/lease.js';
 import type { Expiration, Notice } from '../vocabulary.js';
 import { type Heard, Memory } from './memory.js';
+import { expireRepeated } from './repeated.js';
 import { Stalls } from './stalls.js';
 import type { Watch } from './watch.js';
 
@@ -26,7 +27,10 @@ const NEXT_LIFE_MS = 10;
 export interface StandbyParts {
   readonly watch: Pick<Watch, 'begin' | 'end'>;
   readonly lease: Lease;
-  readonly deadlines: Pick<Deadlines, 'of' | 'claimedLately' | 'settledUntilMs'>;
+  readonly deadlines: Pick<
+    Deadlines,
+    'of' | 'claimedLately' | 'recentlyClaimed' | 'settledUntilMs'
+  >;
   readonly capture: Pick<Capture, 'expired' | 'noticed' | 'settled'>;
   /** Which keys routes are about. */
   readonly isWanted: (key: Buffer) => boolean;
@@ -47,6 +51,10 @@ export class Standby {
   #session: Session | null = null;
   /** While it watches. */
   #watched: Session | null = null;
+  /** The server of the last session. */
+  #runId: string | null = null;
+  /** When the session began, if the one before was with another server; null once that was heeded. */
+  #movedAtMs: number | null = null;
   /** Aborts when the relay listens again. */
   #back = new AbortController();
 
@@ -67,7 +75,11 @@ export class Standby {
 
   /** The relay listens. */
   async listening(session: Session): Promise<void> {
-    const { lease } = this.#parts;
+    const { lease, serverNowMs } = this.#parts;
+    const { runId } = session;
+    const isOther = this.#runId !== null && runId !== null && runId !== this.#runId;
+    this.#movedAtMs = isOther ? serverNowMs() : null;
+    this.#runId = runId;
     this.#session = session;
     this.#back.abort();
     lease.want(true);
@@ -146,7 +158,8 @@ export class Standby {
   /** Captures what another replica was to capture, as far as it has not done so. */
   async #goOn(session: Session): Promise<void> {
     const { capture, clock } = this.#parts;
-    const before = await this.#unsettled(this.#memory.recall(clock.monotonicMs()));
+    const repeated = await this.#repeated(session);
+    const before = await this.#unsettled(this.#memory.recall(clock.monotonicMs()), repeated);
     // What was heard while this was looked up comes after it.
     const recalled = [...before, ...this.#memory.recall(clock.monotonicMs())];
     this.#watched = session;
@@ -156,8 +169,21 @@ export class Standby {
     }
   }
 
+  /** The keys whose expirations this server repeats: it was not watched before. None if nobody can tell. */
+  async #repeated(session: Session): Promise<ReadonlySet<string>> {
+    const movedAtMs = this.#movedAtMs;
+    if (movedAtMs === null) return new Set();
+    this.#movedAtMs = null;
+    // The clocks of the two servers may be apart.
+    const claimed = this.#parts.deadlines.recentlyClaimed(movedAtMs + HEARD_APART_MS);
+    return expireRepeated(session, claimed).catch(() => new Set<string>());
+  }
+
   /** All but the expirations that somebody has taken care of. */
-  async #unsettled(heard: readonly Heard[]): Promise<readonly Heard[]> {
+  async #unsettled(
+    heard: readonly Heard[],
+    repeated: ReadonlySet<string>,
+  ): Promise<readonly Heard[]> {
     const { deadlines, serverNowMs } = this.#parts;
     const expired = heard.filter((one) => one.kind === 'expired');
     const expirations = expired.map(({ expiration }) => expiration);
@@ -169,7 +195,9 @@ export class Standby {
       const known = await deadlines.of(expirations);
       const last = lastClaimed(expired, claimed);
       const isTodo = (one: Expiration, at: number) =>
-        one.detectedAtMs > fromMs && !isDone(one, last.get(nameOf(one)), known[at] ?? null);
+        one.detectedAtMs > fromMs &&
+        !(repeated.has(nameOf(one)) && known[at] === null) &&
+        !isDone(one, last.get(nameOf(one)), known[at] ?? null);
       const todo = new Set<Heard>(expired.filter(({ expiration }, at) => isTodo(expiration, at)));
       return heard.filter((one) => one.kind === 'notice' || todo.has(one));
     } catch {

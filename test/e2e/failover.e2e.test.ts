@@ -14,6 +14,9 @@ const KEYS = 100;
 const FIRST_DUE_MS = 800;
 const DUE_EVERY_MS = 60;
 
+/** So many that Redis itself comes by late: what is past due stays until somebody reads it. */
+const OTHERS = 20_000;
+
 type OnTestFinished = (end: () => Promise<void> | void) => void;
 
 interface Pair {
@@ -102,28 +105,27 @@ describe.concurrent('after a failover that closes no connection', () => {
       onTestFinished(() => proxy[Symbol.asyncDispose]());
       const receiver = await TestReceiver.start();
       onTestFinished(() => receiver[Symbol.asyncDispose]());
-      const file = simpleFile(`redis://127.0.0.1:${proxy.port}`, receiver.url);
+      const file = simpleFile(`redis://127.0.0.1:${proxy.port}`, receiver.url, {
+        route: { match: 'order:*' },
+      });
       const relays = [await RelayProcess.start(file), await RelayProcess.start(file)];
       for (const relay of relays) onTestFinished(() => relay[Symbol.asyncDispose]());
       const pipeline = primary.pipeline();
       for (let n = 0; n < KEYS; n += 1) {
         pipeline.set(`order:${n}`, '', 'PX', FIRST_DUE_MS + n * DUE_EVERY_MS);
       }
+      for (let n = 0; n < OTHERS; n += 1) pipeline.set(`session:${n}`, '', 'EX', 3_600);
       await pipeline.exec();
       await eventually('the first webhooks', () => receiver.requests.length > 3);
       proxy.leadTo(pair.replica.port);
       await failOver(primary, replica, pair);
       await eventually('it is the primary', async () => (await replica.role())[0] === 'master');
-      await eventually(
-        'all webhooks',
-        () => new Set(receiver.keys).size === KEYS || relays.some(({ running }) => !running),
-        30_000,
-      ).catch(() => undefined);
+      await eventually('all webhooks', () => new Set(receiver.keys).size === KEYS, 30_000);
       expectEach(receiver, KEYS);
       for (const relay of relays) {
         await relay.ready();
         const { error } = await relay.logged('gap_began');
-        expect(error).toMatch(/was demoted|lost the slot|refuses writes/);
+        expect(error).toMatch(/is a replica|was demoted|lost the slot|refuses writes/);
       }
     },
   );
