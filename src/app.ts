@@ -90,7 +90,7 @@ async function start(wiring: Wiring): Promise<void> {
   const source = createSource(wiring, {
     onExpired: (expiration) => standby.expired(expiration),
     onNotice: (notice) => standby.noticed(notice),
-    onListening: async (session) => standby.listening(session),
+    onListening: (session) => standby.listening(session),
     onDeaf: () => standby.deaf(),
   });
   const stores = createStores(wiring);
@@ -107,10 +107,7 @@ async function start(wiring: Wiring): Promise<void> {
     overtaken: (keys) => tracker.overtaken(keys),
     claimed: (keys) => deadlines.letGo(keys),
     changed: (keys) => watch.changed(keys),
-    removed: async (keys) => {
-      await tracker.removed(keys);
-      await values?.removed(keys);
-    },
+    removed: (keys) => watch.removed(keys),
   });
   metrics.watchCapture(
     () => capture.queued,

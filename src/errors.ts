@@ -65,6 +65,11 @@ export class RedisIsReplicaError extends RelayError {
   readonly retryable = false;
 }
 
+/** The server is not the primary that it was when the relay connected. */
+export class RedisChangedError extends RelayError {
+  readonly retryable = true;
+}
+
 /** A node of a Redis Cluster, of which another one has the slot of the relay's own keys. */
 export class RedisSlotError extends RelayError {
   readonly retryable = false;

@@ -96,6 +96,7 @@ export async function connect(
   });
   const close = () => disconnect(redis);
   closing.addEventListener('abort', close, { once: true });
+  void ended.then(() => closing.removeEventListener('abort', close));
   try {
     closing.throwIfAborted();
     await redis.connect();

@@ -56,8 +56,11 @@ export interface ClaimedKey extends KeyInDatabase {
 
 /** What was read of a key. Made by the source, read by the index of deadlines. */
 export interface KeyReading extends KeyInDatabase {
-  /** `endless`: it is there, and has no deadline. */
-  readonly life: 'until' | 'endless' | 'gone';
+  /**
+   * `endless`: it is there, and has no deadline. `elsewhere`: a node of a cluster does not say, since
+   * another one has its slot or is getting it.
+   */
+  readonly life: 'until' | 'endless' | 'gone' | 'elsewhere';
   /** Set when its life is `until`, else 0. */
   readonly deadlineMs: number;
   /** When it was read, by the clock of the Redis that holds it. */

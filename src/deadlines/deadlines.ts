@@ -19,7 +19,7 @@ export interface Deadlines {
   /**
    * Writes down what was read: one entry a key, the last reading. A key that is gone loses its entry
    * only if it went before its deadline: otherwise it has probably expired, and is yet to be claimed.
-   * May be repeated.
+   * A key that is elsewhere keeps its entry. May be repeated.
    */
   put(readings: readonly KeyReading[]): Promise<void>;
 
@@ -46,6 +46,9 @@ export interface Deadlines {
    * more than some twenty seconds ago.
    */
   claimedLately(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]>;
+
+  /** The keys of which that is known and was at most `untilMs`, in batches. */
+  recentlyClaimed(untilMs: number): AsyncIterable<readonly KeyInDatabase[]>;
 
   /** All that Redis said before `untilMs` has been heard, and is claimed or written down. */
   settled(untilMs: number): Promise<void>;

@@ -109,6 +109,8 @@ export class MemoryDeadlines implements Deadlines {
         if ((tracked.get(name)?.deadlineMs ?? 0) > readAtMs) tracked.delete(name);
         if ((overdue.get(name)?.deadlineMs ?? 0) > readAtMs) overdue.delete(name);
         return;
+      case 'elsewhere':
+        return;
     }
   }
 
@@ -163,6 +165,9 @@ export class MemoryDeadlines implements Deadlines {
   async claimedLately(keys: readonly KeyInDatabase[]): Promise<readonly null[]> {
     return keys.map(() => null);
   }
+
+  /** It does not remember them. */
+  async *recentlyClaimed(): AsyncGenerator<readonly KeyInDatabase[]> {}
 
   /** It ends with this process: nobody goes on from there. */
   async settled(_untilMs: number): Promise<void> {}

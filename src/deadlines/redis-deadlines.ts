@@ -7,6 +7,7 @@ import {
   claimedKey,
   claimedMember,
   deadlineKeys,
+  keyOfClaimed,
   leaseKey,
   settledKey,
   unroutedKey,
@@ -148,6 +149,14 @@ export class RedisDeadlines implements Deadlines {
     return claimed;
   }
 
+  async *recentlyClaimed(untilMs: number): AsyncGenerator<readonly KeyInDatabase[]> {
+    for await (const entries of this.#scanEntries(claimedKey(this.#state.prefix))) {
+      yield entries
+        .filter(({ score }) => score <= untilMs)
+        .map(({ member }) => keyOfClaimed(member));
+    }
+  }
+
   async settled(untilMs: number): Promise<void> {
     const { prefix } = this.#state;
     const args = [tokenOf(this.#lease), `${untilMs} ${this.#lease.number}`];
@@ -169,15 +178,23 @@ export class RedisDeadlines implements Deadlines {
   }
 
   async *#scan(database: number, part: string): AsyncGenerator<readonly KeyInDatabase[]> {
+    for await (const entries of this.#scanEntries(part)) {
+      yield entries.map(({ member: key }) => ({ database, key }));
+    }
+  }
+
+  async *#scanEntries(name: string) {
     const { redis } = this.#state;
     let cursor = '0';
     do {
-      const [next, entries] = await this.#state.run('track', () =>
-        redis.zscanBuffer(part, cursor, 'COUNT', SCAN_COUNT),
+      const [next, found] = await this.#state.run('track', () =>
+        redis.zscanBuffer(name, cursor, 'COUNT', SCAN_COUNT),
       );
       cursor = next.toString();
-      const keys = entries.filter((_, at) => at % 2 === 0).map((key) => ({ database, key }));
-      if (keys.length > 0) yield keys;
+      const entries = found.flatMap((member, at) =>
+        at % 2 === 0 ? [{ member, score: Number(found[at + 1]) }] : [],
+      );
+      if (entries.length > 0) yield entries;
     } while (cursor !== '0');
   }
 

@@ -50,6 +50,22 @@ export class SourceEvents {
     );
   }
 
+  propertyChanged(address: string, property: string, before: string, after: string): void {
+    this.#log.warn(
+      { event: 'server_changed', redis: address, property, before, after },
+      'a setting of the server has changed on which eviction or persistence depends; the relay goes ' +
+        'on. Run expiry-relay doctor to see what the new value means for the webhooks',
+    );
+  }
+
+  /** A connection other than the subscriber ended, and has been opened again. */
+  reopened(address: string, connection: string, error: Error): void {
+    this.#log.info(
+      { event: 'connection_reopened', redis: address, connection, error: error.message },
+      'a connection that only reads keys ended, and has been opened again; no notification was missed',
+    );
+  }
+
   timeForbidden(address: string, error: Error): void {
     this.#log.warn(
       { event: 'time_forbidden', redis: address, error: error.message },
@@ -90,6 +106,15 @@ export class SourceEvents {
     this.#log.warn(
       { event: 'canary_removed', redis: address, error: reason },
       'the canary key does not live long enough, so nothing proves that notifications flow',
+    );
+  }
+
+  canaryEvicted(address: string, reason: string): void {
+    this.#log.warn(
+      { event: 'canary_evicted', redis: address, error: reason },
+      'the canary key was removed before its deadline, and the relay heard the removal: notifications ' +
+        'arrive. Keys with a TTL that are evicted send no webhook: give Redis more memory, or set ' +
+        'maxmemory-policy to noeviction',
     );
   }
 

@@ -6,6 +6,7 @@
 import type { Redis } from 'ioredis';
 import type { Clock } from '../clock.js';
 import { isNoDatabase, refusalText } from '../redis-client.js';
+import type { HeardKind } from './channels.js';
 
 /** The canary key's life. */
 const CANARY_LIFE_MS = 100;
@@ -36,6 +37,8 @@ export type CanaryResult =
   | { readonly kind: 'flowing' }
   /** Each time somebody took the key before its deadline, so nothing is shown either way. */
   | { readonly kind: 'removed' }
+  /** The same, and the server said so: notifications flow, though nothing is shown of expirations. */
+  | { readonly kind: 'evicted' }
   | { readonly kind: 'lost' }
   /** The server does not let us write, so there is nothing to hear. */
   | { readonly kind: 'unwritable'; readonly reason: string }
@@ -53,6 +56,7 @@ interface Try {
   readonly database: number;
   readonly key: Buffer;
   heardAtMs: number | null;
+  removalHeard: boolean;
   othersHeard: boolean;
 }
 
@@ -80,10 +84,11 @@ export class Canary {
   }
 
   /** To be told of every notification: others' keys prove that notifications flow, too. */
-  notified(database: number, key: Buffer): void {
+  notified(database: number, key: Buffer, kind: HeardKind): void {
     const current = this.#current;
-    if (current?.database !== database) return;
-    if (current.key.equals(key)) current.heardAtMs = this.#clock.monotonicMs();
+    if (current?.database !== database || kind === 'changed') return;
+    if (kind === 'removed') current.removalHeard ||= current.key.equals(key);
+    else if (current.key.equals(key)) current.heardAtMs = this.#clock.monotonicMs();
     else current.othersHeard = true;
   }
 
@@ -93,12 +98,15 @@ export class Canary {
    */
   async prove(database: number, signal: AbortSignal): Promise<CanaryResult> {
     const fates: Fate[] = [];
+    let isHeard = false;
     while (fates.length < TRIES_MAX) {
       const result = await this.#tryOnce(database, signal);
       if (typeof result !== 'string') return result;
       fates.push(result);
+      isHeard ||= this.#current?.removalHeard === true;
     }
-    return verdict(fates);
+    const result = verdict(fates);
+    return result.kind === 'removed' && isHeard ? { kind: 'evicted' } : result;
   }
 
   async #tryOnce(database: number, signal: AbortSignal): Promise<CanaryResult | Fate> {
@@ -106,7 +114,13 @@ export class Canary {
     // A key of its own for each try: the last one's may yet be heard.
     this.#tries += 1;
     const key = Buffer.from(`${this.#ownPrefix}canary:${this.#token}:${this.#tries}`);
-    const current: Try = { database, key, heardAtMs: null, othersHeard: false };
+    const current: Try = {
+      database,
+      key,
+      heardAtMs: null,
+      removalHeard: false,
+      othersHeard: false,
+    };
     this.#current = current;
     const written = await this.#write(current);
     if (written.kind !== 'written') return written;
@@ -119,13 +133,15 @@ export class Canary {
       // Each time, since a nudge does nothing as long as CLIENT PAUSE keeps keys from expiring.
       await this.#exists(current);
       await clock.sleep(POLL_EVERY_MS, signal);
-    } while (current.heardAtMs === null && clock.monotonicMs() < untilMs);
+      // A key that was removed does not expire any more.
+    } while (current.heardAtMs === null && !current.removalHeard && clock.monotonicMs() < untilMs);
     if (current.heardAtMs !== null) {
       const lagMs = Math.max(0, current.heardAtMs - written.repliedAtMs - CANARY_LIFE_MS);
       return { kind: 'heard', lagMs };
     }
     signal.throwIfAborted();
-    return current.othersHeard ? { kind: 'flowing' } : fate;
+    if (current.othersHeard) return { kind: 'flowing' };
+    return current.removalHeard ? 'removed' : fate;
   }
 
   async #write({ database, key }: Try): Promise<Written | CanaryResult> {

@@ -9,6 +9,7 @@ import { batchesByDatabase } from '../key-name.js';
 import { isElsewhere } from '../redis-client.js';
 import type { Command } from '../values/shape.js';
 import type { KeyInDatabase, KeyReading } from '../vocabulary.js';
+import type { CommandRunner } from './connection.js';
 import type { ServerClock } from './server-clock.js';
 
 /** A few milliseconds' work for Redis, and bounded memory here. */
@@ -17,6 +18,20 @@ const BATCH = 500;
 /** What PEXPIRETIME and PTTL answer for a key that is not there, and for one without a deadline. */
 const GONE = -2;
 const ENDLESS = -1;
+
+/** In place of an answer: another node of the cluster has the slot, or is getting it (MOVED, ASK). */
+const MOVED = -3;
+const MOVING = -4;
+
+/** A reading that nobody has made sure of; `moved`: another node has the slot. */
+type Unproved = Omit<KeyReading, 'life'> & { readonly life: KeyReading['life'] | 'moved' };
+
+const LIVES: ReadonlyMap<number, Unproved['life']> = new Map([
+  [GONE, 'gone'],
+  [ENDLESS, 'endless'],
+  [MOVED, 'moved'],
+  [MOVING, 'elsewhere'],
+]);
 
 export interface Scanned {
   /** Where to go on; '0' at the end. */
@@ -32,9 +47,12 @@ interface Replies {
 }
 
 export class Keyspace {
-  readonly #redis: Redis;
+  readonly #connection: CommandRunner;
   readonly #serverClock: ServerClock;
-  /** What the connection has selected; null: not known for sure. */
+  readonly #isPrimary: () => Promise<void>;
+  /** The connection that was used last. */
+  #redis: Redis | null = null;
+  /** What it has selected; null: not known for sure. */
   #selected: number | null = null;
   #selections = 0;
   /** Redis 6.2 knows only how long a key has left. */
@@ -44,15 +62,30 @@ export class Keyspace {
   /** Whether the server tells its time. */
   #mayAskTime = true;
 
-  /** `redis` is a connection whose database nobody else selects. */
-  constructor(redis: Redis, serverClock: ServerClock) {
-    this.#redis = redis;
+  /**
+   * `connection` is one whose database nobody else selects; `isPrimary` rejects unless the server is
+   * the primary that the session began with.
+   */
+  constructor(connection: CommandRunner, serverClock: ServerClock, isPrimary: () => Promise<void>) {
+    this.#connection = connection;
     this.#serverClock = serverClock;
+    this.#isPrimary = isPrimary;
   }
 
-  /** In the order of the keys; rejects when the connection does. */
-  async read(keys: readonly KeyInDatabase[]): Promise<KeyReading[]> {
-    const readings = new Map<KeyInDatabase, KeyReading>();
+  /**
+   * In the order of the keys; rejects when the connection does, and when a key seems to have gone on a
+   * server that is the primary no longer.
+   */
+  async read(keys: readonly KeyInDatabase[]): Promise<readonly KeyReading[]> {
+    const readings = await this.#readAll(keys);
+    if (readings.some(({ life }) => life === 'gone' || life === 'moved')) await this.#isPrimary();
+    // Of a primary, another one has that slot: its keys are that one's to watch.
+    return readings.map((one) => proved(one, 'endless'));
+  }
+
+  /** Nobody has asked whether the server is still the primary. */
+  async #readAll(keys: readonly KeyInDatabase[]): Promise<Unproved[]> {
+    const readings = new Map<KeyInDatabase, Unproved>();
     for (const [database, batch] of batchesByDatabase(keys, BATCH)) {
       const read = await this.#readBatch(database, batch);
       for (const [at, reading] of read.entries()) readings.set(batch[at] ?? reading, reading);
@@ -66,15 +99,20 @@ export class Keyspace {
    */
   async nudge(keys: readonly KeyInDatabase[]): Promise<readonly KeyReading[]> {
     const [first] = keys;
-    if (first === undefined || keys.length === 1 || !this.#mayCount) return this.read(keys);
+    if (first === undefined || keys.length === 1 || !this.#mayCount) return this.#nudgeEach(keys);
     const { database } = first;
-    if (keys.some((key) => key.database !== database)) return this.read(keys);
+    if (keys.some((key) => key.database !== database)) return this.#nudgeEach(keys);
     const { refusal, answers, readAtMs } = await this.#readAt(database, (pipeline) =>
       pipeline.exists(...keys.map(({ key }) => key)),
     );
     if (refusal !== null) this.#mayCount = false;
-    if (answers[0] !== 0) return this.read(keys);
+    if (answers[0] !== 0) return this.#nudgeEach(keys);
     return keys.map(({ key }) => ({ database, key, life: 'gone', deadlineMs: 0, readAtMs }));
+  }
+
+  async #nudgeEach(keys: readonly KeyInDatabase[]): Promise<readonly KeyReading[]> {
+    const readings = await this.#readAll(keys);
+    return readings.map((one) => proved(one, 'elsewhere'));
   }
 
   /** One step through the keys of a database, from '0' to '0'; rejects when the connection does. */
@@ -93,7 +131,7 @@ export class Keyspace {
     return { next: next.toString(), keys };
   }
 
-  async #readBatch(database: number, keys: readonly KeyInDatabase[]): Promise<KeyReading[]> {
+  async #readBatch(database: number, keys: readonly KeyInDatabase[]): Promise<Unproved[]> {
     const { refusal, answers, readAtMs } = await this.#readAt(database, (pipeline) => {
       for (const { key } of keys) {
         if (this.#knowsDeadlines) pipeline.pexpiretime(key);
@@ -107,7 +145,7 @@ export class Keyspace {
     }
     return keys.map(({ key }, at) => {
       const answer = Number(answers[at]);
-      const life = answer === GONE ? 'gone' : answer === ENDLESS ? 'endless' : 'until';
+      const life = LIVES.get(answer) ?? 'until';
       const deadlineMs = this.#knowsDeadlines ? answer : Math.round(readAtMs + answer);
       return { database, key, life, deadlineMs: life === 'until' ? deadlineMs : 0, readAtMs };
     });
@@ -121,8 +159,6 @@ export class Keyspace {
     const replies = await this.#give(database, (pipeline) => {
       for (const [name, ...words] of commands) pipeline.callBuffer(name, ...words);
     });
-    const broken = replies.find(([error]) => error !== null && error.name !== 'ReplyError');
-    if (broken?.[0]) throw broken[0];
     return replies.map(([error, answer]) => error ?? answer);
   }
 
@@ -164,33 +200,49 @@ export class Keyspace {
   }
 
   /** Gives commands in a database, which is selected before if it may be another. */
-  async #give(
+  #give(
     database: number,
     give: (pipeline: ChainableCommander) => unknown,
   ): Promise<readonly (readonly [Error | null, unknown])[]> {
-    const pipeline = this.#redis.pipeline();
-    const isSelected = this.#selected === database;
-    if (!isSelected) {
-      pipeline.select(database);
-      // Until it is carried out, whoever comes behind it selects as well.
-      this.#selected = null;
-      this.#selections += 1;
-    }
-    const selections = this.#selections;
-    give(pipeline);
-    const replies = (await pipeline.exec()) ?? [];
-    if (isSelected) return replies;
-    const [[refusal] = [null], ...others] = replies;
-    if (refusal !== null) throw refusal;
-    if (selections === this.#selections) this.#selected = database;
-    return others;
+    return this.#connection.run(async (redis) => {
+      if (redis !== this.#redis) {
+        this.#redis = redis;
+        this.#selected = null;
+      }
+      const pipeline = redis.pipeline();
+      const isSelected = this.#selected === database;
+      if (!isSelected) {
+        pipeline.select(database);
+        // Until it is carried out, whoever comes behind it selects as well.
+        this.#selected = null;
+        this.#selections += 1;
+      }
+      const selections = this.#selections;
+      give(pipeline);
+      const replies = (await pipeline.exec()) ?? [];
+      const broken = replies.find(([error]) => error !== null && error.name !== 'ReplyError');
+      if (broken?.[0]) throw broken[0];
+      if (isSelected) return replies;
+      const [[refusal] = [null], ...others] = replies;
+      if (refusal !== null) throw refusal;
+      if (selections === this.#selections && redis === this.#redis) this.#selected = database;
+      return others;
+    });
   }
 }
 
 function repliesOf(replies: readonly (readonly [Error | null, unknown])[]): Replies {
   const refusals = replies.flatMap(([error]) => error ?? []);
   const refusal = refusals.find((error) => !isElsewhere(error)) ?? null;
-  // A key that is elsewhere may live on there, and is not ours to watch: as one without a deadline.
-  const answers = replies.map(([error, answer]) => (error === null ? answer : ENDLESS));
+  const answers = replies.map(([error, answer]) => {
+    if (error === null) return answer;
+    return error.message.startsWith('MOVED') ? MOVED : MOVING;
+  });
   return { refusal, answers };
+}
+
+/** What a key is whose slot another node has depends on whether this one is still the primary. */
+function proved(reading: Unproved, moved: 'endless' | 'elsewhere'): KeyReading {
+  const { life } = reading;
+  return { ...reading, life: life === 'moved' ? moved : life };
 }

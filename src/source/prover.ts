@@ -10,7 +10,7 @@ import type { SourceEvents } from '../events/source-events.js';
 import { addressOf } from '../redis-client.js';
 import type { RedisSettings } from '../vocabulary.js';
 import type { Canary } from './canary.js';
-import { NEEDED_FLAGS } from './notifications.js';
+import { missingFlags, NEEDED_FLAGS } from './notifications.js';
 
 /** From one proof of all databases to the next. */
 const CANARY_EVERY_MS = 5_000;
@@ -20,6 +20,8 @@ export type Proof =
   | { readonly kind: 'proved' }
   /** The canary may not be written, by the operator's own choice. */
   | { readonly kind: 'forbidden'; readonly reason: string }
+  /** Its removal was heard in place of its expiration: notifications arrive. */
+  | { readonly kind: 'evicted'; readonly reason: string }
   /** It cannot be written now, or does not live long enough to be heard. */
   | { readonly kind: 'failing'; readonly reason: string };
 
@@ -61,6 +63,7 @@ export class Prover {
     return (
       proofs.find(({ kind }) => kind === 'failing') ??
       proofs.find(({ kind }) => kind === 'forbidden') ??
+      proofs.find(({ kind }) => kind === 'evicted') ??
       PROVED
     );
   }
@@ -73,11 +76,17 @@ export class Prover {
     }
   }
 
-  /** Until the session closes; rejects when a canary is lost. */
-  async goOn(closing: AbortSignal): Promise<never> {
+  /**
+   * Until the session closes; rejects when a canary is lost, and with what `recheck` rejects with,
+   * which looks with each canary whether the server is what it was.
+   */
+  async goOn(recheck: () => Promise<void>, closing: AbortSignal): Promise<never> {
     for (;;) {
       await this.#parts.clock.sleep(CANARY_EVERY_MS, closing);
+      await recheck();
       await this.proveAll(closing);
+      // A server that was demoted meanwhile refuses the canary.
+      if (this.proof.kind === 'failing') await recheck();
     }
   }
 
@@ -91,14 +100,12 @@ export class Prover {
       case 'flowing':
         events.canaryOvertaken(database);
         return this.#proved(database);
-      case 'removed': {
-        const reason =
-          'removed before its time: a flush or an eviction policy takes volatile keys ' +
-          `(database ${database})`;
-        return this.#unproved(database, { kind: 'failing', reason }, () =>
-          events.canaryRemoved(this.#address, reason),
-        );
-      }
+      case 'removed':
+        return this.#removed(database);
+      case 'evicted':
+        // Of expirations nothing was heard: the setting has to show that they are published.
+        if (missingFlags(this.#setting ?? '') !== '') return this.#removed(database);
+        return this.#evicted(database);
       case 'unwritable': {
         const { reason } = result;
         const proof: Proof = reason.startsWith('NOPERM')
@@ -119,12 +126,29 @@ export class Prover {
   }
 
   #proved(database: number): void {
-    const wasFailing = this.proof.kind === 'failing' && this.proof !== NOT_TRIED;
+    const wasTroubled = isTroubled(this.proof) && this.proof !== NOT_TRIED;
     this.#proofs.set(database, PROVED);
     this.#provedAtMs = this.#parts.clock.monotonicMs();
-    if (wasFailing && this.proof.kind !== 'failing') {
+    if (wasTroubled && !isTroubled(this.proof)) {
       this.#parts.events.canaryRecovered(this.#address);
     }
+  }
+
+  #removed(database: number): void {
+    const reason =
+      'removed before its time: a flush or an eviction policy takes volatile keys ' +
+      `(database ${database})`;
+    this.#unproved(database, { kind: 'failing', reason }, () =>
+      this.#parts.events.canaryRemoved(this.#address, reason),
+    );
+  }
+
+  #evicted(database: number): void {
+    this.#provedAtMs = this.#parts.clock.monotonicMs();
+    const reason = `the test key was evicted or deleted before its deadline (database ${database})`;
+    this.#unproved(database, { kind: 'evicted', reason }, () =>
+      this.#parts.events.canaryEvicted(this.#address, reason),
+    );
   }
 
   /** Says so, unless the same was said already, of this database or of another. */
@@ -150,4 +174,8 @@ export class Prover {
       `a test key in database ${database} of Redis at ${this.#address} expired unheard`,
     );
   }
+}
+
+function isTroubled({ kind }: Proof): boolean {
+  return kind === 'failing' || kind === 'evicted';
 }

@@ -11,20 +11,21 @@ export interface FoundServer {
 export class ServerIdentity {
   readonly #redis: Redis;
   readonly #key: string;
+  readonly #runId: string | null;
 
   /** `redis` is a connection whose database nobody else selects for longer than one pipeline. */
-  constructor(redis: Redis, key: string) {
+  constructor(redis: Redis, key: string, runId: string | null) {
     this.#redis = redis;
     this.#key = key;
+    this.#runId = runId;
   }
 
   /** Rejects when the connection does. */
   async read(): Promise<FoundServer> {
-    const replies = await this.#redis.pipeline().select(0).get(this.#key).info('server').exec();
-    const [, id, info] = replies ?? [];
-    this.#unlessBroken(id?.[0] ?? info?.[0] ?? null);
-    const [, runId = null] = /^run_id:(\w+)/m.exec(info?.[0] ? '' : String(info?.[1])) ?? [];
-    return { id: id?.[0] ? undefined : (id?.[1] as string | null), runId };
+    const replies = await this.#redis.pipeline().select(0).get(this.#key).exec();
+    const [refusal, id] = replies?.[1] ?? [null, null];
+    this.#unlessBroken(refusal);
+    return { id: refusal === null ? (id as string | null) : undefined, runId: this.#runId };
   }
 
   /** Where it may not be written, the server is known by its address alone. */

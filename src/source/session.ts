@@ -10,7 +10,6 @@ import { redisCli, redisUser } from '../redis-cli.js';
 import {
   addressOf,
   connect,
-  PING_EVERY_MS,
   type RedisConnection,
   redisError,
   replicaAdvice,
@@ -18,10 +17,14 @@ import {
 import type { KeyInDatabase, Notice, RedisSettings } from '../vocabulary.js';
 import { Canary } from './canary.js';
 import { channelsOf, type HeardKind } from './channels.js';
-import { warnOfCluster } from './cluster.js';
+import { ClusterPart } from './cluster.js';
+import { keepAlive, ReconnectingConnection } from './connection.js';
+import { differentServers, runIdOf } from './identity.js';
 import { Keyspace } from './keyspace.js';
 import { Marker } from './marker.js';
 import { ensureNotifications, notificationsLost } from './notifications.js';
+import { Primary } from './primary.js';
+import { ServerProperties } from './properties.js';
 import { type Proof, Prover } from './prover.js';
 import { ASK_EVERY_MS, type ServerClock } from './server-clock.js';
 import { ServerIdentity } from './server-identity.js';
@@ -61,6 +64,10 @@ export interface Session {
   askTime(): Promise<void>;
   /** Resolves once all that Redis has said by now has been handed on; rejects with the connection. */
   heardAll(): Promise<void>;
+  /** The server's, another one for each process; null when it does not show it. */
+  readonly runId: string | null;
+  /** Resolves when the server still is the primary that the session began with; rejects otherwise. */
+  isPrimary(): Promise<void>;
   readonly keyspace: Keyspace;
   /** The same on a connection of its own, for what nobody waits for. */
   readonly sweeping: Keyspace;
@@ -95,53 +102,89 @@ async function open(
   close: () => void,
 ): Promise<Session> {
   const { settings, events, clock, chance, serverClock } = parts;
-  const commands = await connect(settings, 'commands', closing);
+  let runId: string | null = null;
+  const connectTo = async (role: string): Promise<RedisConnection> => {
+    const connection = await connect(settings, role, closing);
+    const found = await runIdOf(connection.redis);
+    const error = differentServers(runId, found, settings);
+    if (error !== null) throw error;
+    runId ??= found;
+    return connection;
+  };
+  const commands = await connectTo('commands');
+  void keepAlive(commands, clock);
   await refuseReplica(commands, settings);
-  await warnOfCluster(commands.redis, settings, events);
-  const setting = await ensureNotifications(commands.redis, settings, events);
+  const { redis } = commands;
+  const cluster = new ClusterPart(settings, events);
+  await cluster.look(redis);
+  const setting = await ensureNotifications(redis, settings, events);
   await askTime(commands, parts);
-  const reading = await connectUntouching(settings, 'deadlines', closing);
-  const sweeping = await connectUntouching(settings, 'sweep', closing);
-  const subscriber = await connect(settings, 'subscriber', closing);
-  const canary = new Canary(commands.redis, clock, parts.ownPrefix, chance.token());
-  await subscribe(subscriber, canary, parts);
+  const primary = await Primary.of({ redis, settings, ownKey: parts.markerKey });
+  const isPrimary = () => primary.check();
+  const properties = new ServerProperties(settings, events);
+  await properties.look(redis);
+  const readOn = async (role: string) => {
+    const open = () => connectUntouching(() => connectTo(role), settings);
+    const onReopened = (error: RelayError) => events.reopened(addressOf(settings), role, error);
+    return ReconnectingConnection.open({ open, onReopened, clock, closing });
+  };
+  const reading = await readOn('deadlines');
+  const sweeping = await readOn('sweep');
+  const subscriber = await connectTo('subscriber');
+  void keepAlive(subscriber, clock);
+  const canary = new Canary(redis, clock, parts.ownPrefix, chance.token());
+  await subscribe(subscriber, canary, parts, closing);
   const prover = new Prover(canary, setting, parts);
   await Promise.race([prover.proveAll(closing), failure(commands), failure(subscriber)]);
+  const recheck = async () => {
+    await isPrimary();
+    for (const one of [reading, sweeping]) {
+      const error = differentServers(runId, await one.run(runIdOf), settings);
+      if (error !== null) throw error;
+    }
+    await cluster.look(redis);
+    await properties.look(redis);
+  };
   const ended = Promise.race([
     commands.ended,
     subscriber.ended,
-    prover.goOn(closing).catch((error: unknown) => redisErrorOf(error, settings)),
+    primary.lost,
+    prover.goOn(recheck, closing).catch((error: unknown) => redisErrorOf(error, settings)),
     reading.ended,
     sweeping.ended,
-    notificationsLost(commands.redis, setting, settings, clock, closing),
-    keepAlive(subscriber, clock, closing),
+    notificationsLost(redis, setting, settings, clock, closing),
     keepTime(serverClock, commands, clock, closing),
   ]).finally(close);
   return {
     ended,
     proof: () => prover.proof,
     provedAtMs: () => prover.provedAtMs,
-    askTime: () => serverClock.ask(commands.redis),
+    askTime: () => serverClock.ask(redis),
     // Answered behind every notification that was published before.
     heardAll: async () => void (await subscriber.redis.ping()),
-    keyspace: new Keyspace(reading.redis, serverClock),
-    marker: new Marker(commands.redis, parts.markerKey),
-    identity: new ServerIdentity(commands.redis, parts.serverKey),
-    sweeping: new Keyspace(sweeping.redis, serverClock),
+    runId,
+    isPrimary,
+    keyspace: new Keyspace(reading, serverClock, isPrimary),
+    marker: new Marker(redis, parts.markerKey),
+    identity: new ServerIdentity(redis, parts.serverKey, runId),
+    sweeping: new Keyspace(sweeping, serverClock, isPrimary),
     close,
   };
 }
 
 /** Reading a key to learn its deadline must not make it look as if somebody used it. */
 async function connectUntouching(
+  open: () => Promise<RedisConnection>,
   settings: RedisSettings,
-  role: string,
-  closing: AbortSignal,
 ): Promise<RedisConnection> {
-  const connection = await connect(settings, role, closing);
-  // Redis has it from 7.2 on, and not everybody may.
-  await connection.redis.client('NO-TOUCH', 'ON').catch(() => undefined);
-  return connection;
+  try {
+    const connection = await open();
+    // Redis has it from 7.2 on, and not everybody may.
+    await connection.redis.client('NO-TOUCH', 'ON').catch(() => undefined);
+    return connection;
+  } catch (error) {
+    throw redisErrorOf(error, settings);
+  }
 }
 
 function redisErrorOf(error: unknown, settings: RedisSettings): RelayError {
@@ -190,15 +233,17 @@ async function subscribe(
   subscriber: RedisConnection,
   canary: Canary,
   parts: SessionParts,
+  closing: AbortSignal,
 ): Promise<void> {
   const { settings, events, serverClock, onExpired, onNotice } = parts;
   const ownPrefix = Buffer.from(parts.ownPrefix);
   const channels = channelsOf(settings.databases);
   subscriber.redis.on('messageBuffer', (channel: Buffer, key: Buffer) => {
     const heard = channels.get(channel.toString());
-    if (heard === undefined) return;
+    // What arrives while the session ends is part of the gap: nobody can make sure of it any more.
+    if (heard === undefined || closing.aborted) return;
     const { database, kind } = heard;
-    if (kind === 'expired') canary.notified(database, key);
+    canary.notified(database, key, kind);
     if (key.subarray(0, ownPrefix.length).equals(ownPrefix)) return;
     if (kind !== 'expired') return onNotice({ kind, database, key });
     onExpired({ database, key, detectedAtMs: Math.round(serverClock.nowMs()) });
@@ -223,20 +268,6 @@ async function subscribe(
     if (!(denied instanceof RedisPermissionError)) throw denied;
     events.noticesForbidden(addressOf(settings), denied);
   }
-}
-
-/** Asks for a sign of life on a connection that otherwise only listens. */
-async function keepAlive(
-  { redis, ended }: RedisConnection,
-  clock: Clock,
-  closing: AbortSignal,
-): Promise<RelayError> {
-  while (!closing.aborted) {
-    await clock.sleep(PING_EVERY_MS, closing);
-    // A failed ping ends the connection, which says why.
-    if (!closing.aborted) await redis.ping().catch(() => undefined);
-  }
-  return ended;
 }
 
 /** Clocks drift, and may be set: the server's is asked again and again. */

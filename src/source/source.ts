@@ -17,8 +17,11 @@ export interface SourceParts extends Omit<SessionParts, 'onExpired'> {
   /** Called for each other notice, in the same order; must not throw or wait. */
   readonly onNotice: (notice: Notice) => void;
   /** The relay listens, from now on. */
-  readonly onListening: (session: Session) => Promise<void>;
-  /** It listens no longer: a gap begins, or the end. */
+  readonly onListening: (session: Session) => void;
+  /**
+   * It listens no longer: a gap begins, or the end. Resolves when all that was heard has been taken
+   * care of; only the end is waited for.
+   */
   readonly onDeaf: () => Promise<void>;
 }
 
@@ -80,13 +83,14 @@ export class Source {
       const gapMs = gapBeganAtMs === null ? null : clock.monotonicMs() - gapBeganAtMs;
       this.#session = session;
       events.listening(addressOf(settings), settings.databases, gapMs);
-      await onListening(session);
+      // Not waited for, nor is what follows a gap: the state may be away, and the next session must not.
+      onListening(session);
       const error = await session.ended;
-      await onDeaf();
       gapBeganAtMs = session.provedAtMs();
       this.#session = null;
       this.#missing = error.message;
-      if (this.#stop.signal.aborted) return;
+      const over = onDeaf();
+      if (this.#stop.signal.aborted) return over;
       events.gapBegan(addressOf(settings), error);
     }
   }
@@ -130,6 +134,8 @@ function canaryCheck(proof: Proof): SourceCheck {
       return { name, problem: null };
     case 'forbidden':
       return { name, problem: null, note: `not proved: ${proof.reason}` };
+    case 'evicted':
+      return { name, problem: null, note: `notifications arrive, but ${proof.reason}` };
     case 'failing':
       return { name, problem: proof.reason };
   }

@@ -172,6 +172,12 @@ export function claimedMember({ database, key }: KeyInDatabase): Buffer {
   return Buffer.concat([Buffer.from(`${database}:`), key]);
 }
 
+/** What a member of `claimed` is about. */
+export function keyOfClaimed(member: Buffer): KeyInDatabase {
+  const at = member.indexOf(':');
+  return { database: Number(member.subarray(0, at).toString()), key: member.subarray(at + 1) };
+}
+
 /** The key of the endpoints that the running replicas have. */
 export function endpointsKey(prefix: string): string {
   return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:endpoints`;

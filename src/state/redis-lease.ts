@@ -101,7 +101,7 @@ export class RedisLease implements Lease {
   }
 
   want(isWanted: boolean): void {
-    if (isWanted && !this.#isWanted) this.#wantedAtMs = this.#parts.clock.monotonicMs();
+    if (isWanted) this.#wantedAtMs = this.#parts.clock.monotonicMs();
     this.#isWanted = isWanted;
     if (!isWanted) this.#leave();
     this.#wake.ring();

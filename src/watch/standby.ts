@@ -3,7 +3,7 @@
  * listens, it remembers what it has heard lately, so that it can go on where another has stopped.
  */
 import type { Capture } from '../capture/capture.js';
-import type { Clock } from '../clock.js';
+import { type Clock, untilAborted } from '../clock.js';
 import type { Deadlines } from '../deadlines/deadlines.js';
 import type { WatchEvents } from '../events/watch-events.js';
 import { nameOf } from '../key-name.js';
@@ -11,6 +11,7 @@ import type { Session } from '../source/session.js';
 import type { Lease } from '../state/lease.js';
 import type { Expiration, Notice } from '../vocabulary.js';
 import { type Heard, Memory } from './memory.js';
+import { expireRepeated } from './repeated.js';
 import { Stalls } from './stalls.js';
 import type { Watch } from './watch.js';
 import type { ServerCheck } from './watched-server.js';
@@ -28,7 +29,10 @@ export interface StandbyParts {
   readonly watch: Pick<Watch, 'begin' | 'end'>;
   readonly lease: Lease;
   readonly server: Pick<ServerCheck, 'verify'>;
-  readonly deadlines: Pick<Deadlines, 'of' | 'claimedLately' | 'settledUntilMs'>;
+  readonly deadlines: Pick<
+    Deadlines,
+    'of' | 'claimedLately' | 'recentlyClaimed' | 'settledUntilMs'
+  >;
   readonly capture: Pick<Capture, 'expired' | 'noticed' | 'settled'>;
   /** Which keys routes are about. */
   readonly isWanted: (key: Buffer) => boolean;
@@ -52,6 +56,12 @@ export class Standby {
   #session: Session | null = null;
   /** While it watches. */
   #watched: Session | null = null;
+  /** The server of the last session. */
+  #runId: string | null = null;
+  /** When the session began, if the one before was with another server; null once that was heeded. */
+  #movedAtMs: number | null = null;
+  /** Aborts when the relay listens again. */
+  #back = new AbortController();
 
   constructor(parts: StandbyParts) {
     this.#parts = parts;
@@ -77,22 +87,32 @@ export class Standby {
 
   /** Competes for the lease, once the server is known to be the one that the state is about. */
   async #compete(session: Session): Promise<void> {
-    const { lease, server } = this.#parts;
+    const { lease, server, serverNowMs } = this.#parts;
     const isVerified = await server.verify(session.identity, this.#stop.signal);
     if (!isVerified || this.#listened !== session) return;
+    const { runId } = session;
+    const isOther = this.#runId !== null && runId !== null && runId !== this.#runId;
+    this.#movedAtMs = isOther ? serverNowMs() : null;
+    this.#runId = runId;
     this.#session = session;
+    this.#back.abort();
     lease.want(true);
     await this.#turn(lease.token === null ? null : session);
   }
 
-  /** It listens no longer: what it has heard is not all any more. */
+  /**
+   * It listens no longer: what it has heard is not all any more. Resolves when that is stored, and the
+   * lease is free for others; or when the relay listens again before that, and goes on with the lease.
+   */
   async deaf(): Promise<void> {
     this.#listened = null;
     this.#session = null;
     this.#memory.clear();
+    const back = new AbortController();
+    this.#back = back;
     await this.#turn(null);
-    await this.#stored();
-    this.#parts.lease.want(false);
+    await Promise.race([this.#stored(), untilAborted(back.signal)]);
+    if (!back.signal.aborted) this.#parts.lease.want(false);
   }
 
   /** Resolves when all that was heard is stored, which is this replica's to do as long as it holds the lease. */
@@ -167,7 +187,8 @@ export class Standby {
   /** Captures what another replica was to capture, as far as it has not done so. */
   async #goOn(session: Session): Promise<void> {
     const { capture, clock } = this.#parts;
-    const before = await this.#unsettled(this.#memory.recall(clock.monotonicMs()));
+    const repeated = await this.#repeated(session);
+    const before = await this.#unsettled(this.#memory.recall(clock.monotonicMs()), repeated);
     // What was heard while this was looked up comes after it.
     const recalled = [...before, ...this.#memory.recall(clock.monotonicMs())];
     this.#watched = session;
@@ -177,8 +198,21 @@ export class Standby {
     }
   }
 
+  /** The keys whose expirations this server repeats: it was not watched before. None if nobody can tell. */
+  async #repeated(session: Session): Promise<ReadonlySet<string>> {
+    const movedAtMs = this.#movedAtMs;
+    if (movedAtMs === null) return new Set();
+    this.#movedAtMs = null;
+    // The clocks of the two servers may be apart.
+    const claimed = this.#parts.deadlines.recentlyClaimed(movedAtMs + HEARD_APART_MS);
+    return expireRepeated(session, claimed).catch(() => new Set<string>());
+  }
+
   /** All but the expirations that somebody has taken care of. */
-  async #unsettled(heard: readonly Heard[]): Promise<readonly Heard[]> {
+  async #unsettled(
+    heard: readonly Heard[],
+    repeated: ReadonlySet<string>,
+  ): Promise<readonly Heard[]> {
     const { deadlines, serverNowMs } = this.#parts;
     const expired = heard.filter((one) => one.kind === 'expired');
     const expirations = expired.map(({ expiration }) => expiration);
@@ -190,7 +224,9 @@ export class Standby {
       const known = await deadlines.of(expirations);
       const last = lastClaimed(expired, claimed, serverNowMs());
       const isTodo = (one: Expiration, at: number) =>
-        one.detectedAtMs > fromMs && !isDone(one, last.get(nameOf(one)), known[at] ?? null);
+        one.detectedAtMs > fromMs &&
+        !(repeated.has(nameOf(one)) && known[at] === null) &&
+        !isDone(one, last.get(nameOf(one)), known[at] ?? null);
       const todo = new Set<Heard>(expired.filter(({ expiration }, at) => isTodo(expiration, at)));
       return heard.filter((one) => one.kind === 'notice' || todo.has(one));
     } catch {

@@ -102,6 +102,25 @@ export class Watch {
     return readings.filter(({ life }) => life === 'gone');
   }
 
+  /**
+   * These keys were removed, as the server says. A server that was demoted says so, too, of each key
+   * that expires on the new primary: the removals count once it has been asked after them. The next
+   * term reads again what is left.
+   */
+  async removed(keys: readonly KeyInDatabase[]): Promise<void> {
+    if (this.#term === null) return;
+    const { session, sweepNow } = this.#term;
+    try {
+      await session.isPrimary();
+    } catch {
+      // As above: the sweep reads again what the next term does not.
+      return sweepNow.ring();
+    }
+    const { tracker, values } = this.#parts;
+    await tracker.removed(keys);
+    await values?.removed(keys);
+  }
+
   /** A key has got this deadline. */
   tracked(database: number, deadlineMs: number): void {
     this.#term?.nudgers.get(database)?.tracked(deadlineMs);

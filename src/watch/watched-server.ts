@@ -10,7 +10,7 @@ import { addressOf } from '../redis-client.js';
 import type { FoundServer, ServerIdentity } from '../source/server-identity.js';
 import { ownKeyPrefix, watchedKey } from '../state/format.js';
 import type { Lease } from '../state/lease.js';
-import type { RedisState } from '../state/redis-state.js';
+import { ignoreTrouble, type RedisState } from '../state/redis-state.js';
 import { defineScripts, type Scripts } from '../state/scripts.js';
 import type { RedisAddress } from '../vocabulary.js';
 
@@ -55,10 +55,13 @@ export function judgeServer(
   known: KnownServer,
   isHeldByOther: boolean,
 ): Verdict {
-  if (found.id === known.id) return 'same';
-  if (found.runId !== null && found.runId === known.runId) return 'same';
+  if (isSame(found, known)) return 'same';
   if (typeof found.id === 'string' || found.address !== known.address) return 'other';
   return isHeldByOther && found.id === null ? 'unclear' : 'same';
+}
+
+function isSame({ id, runId }: FoundServer, known: KnownServer): boolean {
+  return id === known.id || (runId !== null && runId === known.runId);
 }
 
 export interface WatchedServerParts {
@@ -88,6 +91,8 @@ export const ANY_SERVER: ServerCheck = { problem: null, verify: async () => true
 export class WatchedServer implements ServerCheck {
   readonly #parts: WatchedServerParts;
   readonly #scripts: Scripts<typeof WATCHED_SCRIPTS>;
+  /** What the state said last; null before it was asked. */
+  #known: KnownServer | null = null;
   #problem: string | null = null;
   #isLogged = false;
   /** Since when it has been unclear, by the monotonic clock; null while it is not. */
@@ -133,6 +138,11 @@ export class WatchedServer implements ServerCheck {
     const { state, lease, keys, chance } = this.#parts;
     const address = addressOf(keys);
     const found = await identity.read();
+    if (this.#known !== null && isSame(found, this.#known)) {
+      // Nothing that is heard from it has to wait for a state that is away.
+      void ignoreTrouble(() => this.#update(found, this.#known?.id ?? ''));
+      return;
+    }
     const key = watchedKey(state.prefix);
     const args = [found.id ?? chance.token(), found.runId ?? '', address];
     const reply = await state.run('verify', () => this.#scripts.nameServer([key], args));
@@ -141,8 +151,15 @@ export class WatchedServer implements ServerCheck {
     const verdict = judgeServer({ ...found, address }, known, lease.isHeldByOther);
     if (verdict !== 'same') throw this.#refusal(address, known, verdict);
     if (found.id !== undefined && found.id !== id) await identity.write(id);
-    const update = [id, found.runId ?? '', address];
-    await state.run('verify', () => this.#scripts.updateServer([key], update));
+    await this.#update(found, id);
+    this.#known = { id, runId: found.runId ?? '', address };
+  }
+
+  /** How the server is known to others once nothing of ours lies there. */
+  async #update({ runId }: FoundServer, id: string): Promise<void> {
+    const { state, keys } = this.#parts;
+    const args = [id, runId ?? '', addressOf(keys)];
+    await state.run('verify', () => this.#scripts.updateServer([watchedKey(state.prefix)], args));
   }
 
   #refusal(address: string, known: KnownServer, verdict: 'unclear' | 'other'): RelayError {

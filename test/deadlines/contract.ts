@@ -84,6 +84,13 @@ function describeEntries(open: () => Promise<OpenedDeadlines>): void {
     expect(await deadlines.count()).toBe(0);
   });
 
+  it('keeps the entry of a key that another node is getting', async () => {
+    await using opened = await open();
+    await opened.deadlines.put([until('a', 5)]);
+    await opened.deadlines.put([{ ...gone('a', 1), life: 'elsewhere' }]);
+    expect(await opened.deadlines.of([at('a')])).toEqual([NOW_MS + 5]);
+  });
+
   it('forgets a key that went before its deadline, and keeps one that went after', async () => {
     await using opened = await open();
     const { deadlines } = opened;

@@ -1,6 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { RedisDeadlines } from '../../src/deadlines/redis-deadlines.js';
 import { FencedError } from '../../src/errors.js';
+
+import { nameOf } from '../../src/key-name.js';
+
 import { ALWAYS_HELD } from '../../src/state/lease.js';
 import type { ClaimedKey } from '../../src/vocabulary.js';
 import { aDelivery } from '../support/domain.js';
@@ -142,6 +145,16 @@ describe('an index of deadlines in Redis', () => {
     await opened.outbox.enqueue([], [{ ...one, detectedAtMs: nowMs - 1_000 }]);
     const lately = await opened.deadlines.claimedLately([one, other]);
     expect(lately).toEqual([nowMs - 1_000, null]);
+    const third = { ...one, database: 1, key: Buffer.from([0x3a, 0xff, 0x3a]) };
+    await opened.outbox.enqueue([], [{ ...third, detectedAtMs: nowMs }]);
+    const until = async (untilMs: number) => {
+      const batches = opened.deadlines.recentlyClaimed(untilMs);
+      const found: string[] = [];
+      for await (const keys of batches) found.push(...keys.map(nameOf));
+      return found.sort();
+    };
+    expect(await until(nowMs)).toEqual([nameOf(one), nameOf(third)]);
+    expect(await until(nowMs - 1)).toEqual([nameOf(one)]);
   });
 
   it('leaves nothing behind when the last key is gone', async () => {

@@ -172,12 +172,12 @@ async function callsOf(client: Redis, command: string): Promise<number> {
   return Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(stats)?.[1] ?? 0);
 }
 
-async function readyzSays(relay: RelayProcess, text: string): Promise<void> {
+async function readyzSays(relay: RelayProcess, text: string, status = 503): Promise<void> {
   await eventually(
     text,
     async () => {
       const readyz = await relay.get('/readyz?verbose');
-      return readyz.status === 503 && readyz.text.includes(text);
+      return readyz.status === status && readyz.text.includes(text);
     },
     20_000,
   );
@@ -212,7 +212,7 @@ describe.concurrent('a canary that does not live to its deadline', () => {
     expect(relay.logs('canary_recovered')).toHaveLength(1);
   }, 60_000);
 
-  it('because it is evicted is no gap', async () => {
+  it('because it is evicted is a warning, as long as its eviction is heard', async () => {
     const policy = ['--maxmemory-policy', 'volatile-ttl', '--maxmemory-samples', '64'];
     await using redis = await startRedis({ args: policy });
     await using receiver = await TestReceiver.start();
@@ -227,12 +227,15 @@ describe.concurrent('a canary that does not live to its deadline', () => {
           count += 1;
           return client.set(`session:${count}`, value, 'EX', 3_600).catch(() => undefined);
         });
-        await readyzSays(relay, REMOVED);
+        await readyzSays(relay, 'the test key was evicted or deleted before its deadline', 200);
+        expect(await relay.logged('server_changed')).toMatchObject({ property: 'maxmemory' });
       }
       await client.config('SET', 'maxmemory', '0');
-      await relay.ready();
+      await relay.logged('canary_recovered', 20_000);
     });
     expect(relay.logs('gap_began')).toEqual([]);
+    expect(relay.logs('canary_removed')).toEqual([]);
+    expect(relay.logs('canary_evicted')).toMatchObject([{ level: 'warn' }]);
     await arrives(redis, receiver);
   }, 40_000);
 });

@@ -31,6 +31,15 @@ describe.concurrent('the canary', () => {
     expect(await canary.prove(0, never)).toEqual({ kind: 'removed' });
   });
 
+  it('is evicted when its removals are heard: notifications flow', async () => {
+    await using listening = await Listening.start();
+    const { canary, other } = listening;
+    await listening.onWrite((key) => {
+      void other.multi().del(key).publish('__keyevent@0__:evicted', key).exec();
+    });
+    expect(await canary.prove(0, never)).toEqual({ kind: 'evicted' });
+  });
+
   it('is not needed when another key of its database is heard', async () => {
     await using listening = await Listening.start();
     const { canary, other } = listening;
@@ -133,6 +142,52 @@ describe.concurrent('the prover', () => {
     await prover.proveAll(never);
     expect(prover.proof).toEqual({ kind: 'proved' });
     expect(events()).toEqual(['canary_removed', 'canary_recovered']);
+  });
+
+  it('is content with an evicted canary, warns once, and says once that all is well again', async () => {
+    await using listening = await Listening.start();
+    const { prover, lines, events } = proverOf(listening, [0]);
+    let evicting = true;
+    await listening.onWrite((key) => {
+      if (evicting) {
+        void listening.other.multi().del(key).publish('__keyevent@0__:evicted', key).exec();
+      }
+    });
+    const beganAtMs = prover.provedAtMs;
+    await prover.proveAll(never);
+    await prover.proveAll(never);
+    expect(prover.proof).toMatchObject({ kind: 'evicted' });
+    expect(prover.provedAtMs).toBeGreaterThan(beganAtMs);
+    expect(lines).toMatchObject([
+      { event: 'canary_evicted', error: expect.stringContaining('evicted or deleted') },
+    ]);
+    evicting = false;
+    await prover.proveAll(never);
+    expect(prover.proof).toEqual({ kind: 'proved' });
+    expect(events()).toEqual(['canary_evicted', 'canary_recovered']);
+  });
+
+  it('is not content with an evicted canary where the setting is not shown', async () => {
+    await using listening = await Listening.start();
+    const { prover } = proverOf(listening, [0], null);
+    await listening.onWrite((key) => {
+      void listening.other.multi().del(key).publish('__keyevent@0__:evicted', key).exec();
+    });
+    await prover.proveAll(never);
+    expect(prover.proof.kind).toBe('failing');
+  });
+
+  it('looks with each round whether the server is what it was, before and after it fails', async () => {
+    await using listening = await Listening.start();
+    const { prover } = proverOf(listening, [0]);
+    let looks = 0;
+    const recheck = async () => {
+      looks += 1;
+      if (looks === 2) throw new Error('demoted');
+      await listening.other.config('SET', 'maxmemory', '1');
+    };
+    await expect(prover.goOn(recheck, never)).rejects.toThrow('demoted');
+    expect(prover.proof.kind).toBe('failing');
   });
 
   it('is not content while one of the databases is unproved', async () => {

@@ -6,8 +6,18 @@ import { Keyspace } from '../../src/source/keyspace.js';
 import { Marker } from '../../src/source/marker.js';
 import { ServerClock } from '../../src/source/server-clock.js';
 import { sweep } from '../../src/source/sweep.js';
+import type { KeyReading } from '../../src/vocabulary.js';
+import {
+  join,
+  keyWithin,
+  SLOTS,
+  serveSlots,
+  slotOf,
+  startClusterNode,
+} from '../support/cluster-node.js';
 import { eventually } from '../support/eventually.js';
 import { settled } from '../support/manual-clock.js';
+import { isPrimary, steady } from '../support/steady-connection.js';
 
 const never = new AbortController().signal;
 
@@ -21,7 +31,7 @@ async function aServer(...args: readonly string[]) {
   return {
     redis,
     other,
-    keyspace: new Keyspace(redis, serverClock),
+    keyspace: new Keyspace(steady(redis), serverClock, isPrimary),
     [Symbol.asyncDispose]: async () => {
       for (const each of [redis, other]) each.disconnect();
       await server.stop();
@@ -42,7 +52,7 @@ describe('the time of a reading', () => {
     const behind = { time: async () => ['0', '0'] } as unknown as Pick<Redis, 'time'>;
     const serverClock = new ServerClock(systemClock, (stepMs) => steps.push(stepMs));
     await serverClock.ask(behind);
-    const [reading] = await new Keyspace(redis, serverClock).read([at('none')]);
+    const [reading] = await new Keyspace(steady(redis), serverClock, isPrimary).read([at('none')]);
     const [known] = await keyspace.read([at('none')]);
     expect(Math.abs((reading?.readAtMs ?? 0) - (known?.readAtMs ?? 0))).toBeLessThan(5_000);
     expect(Math.abs(serverClock.nowMs() - Date.now())).toBeLessThan(5_000);
@@ -182,6 +192,47 @@ describe('reading while other databases are read or swept', () => {
     await under.other.set('a', '', 'EX', 60);
     await expect(under.keyspace.scan(99, '0', null, 9)).rejects.toThrow('out of range');
     expect((await under.keyspace.read([at('a')]))[0]?.life).toBe('until');
+  });
+});
+
+describe('reading keys of a server that was demoted', () => {
+  it('takes none for gone, and reads those that are there', async () => {
+    await using under = await aServer();
+    const demoted = () => Promise.reject(new Error('demoted'));
+    const keyspace = new Keyspace(steady(under.redis), new ServerClock(systemClock), demoted);
+    await under.other.set('a', '', 'EX', 60);
+    expect(await keyspace.read([at('a')])).toMatchObject([{ life: 'until' }]);
+    await expect(keyspace.read([at('a'), at('b')])).rejects.toThrow('demoted');
+    expect(await keyspace.nudge([at('b')])).toMatchObject([{ life: 'gone' }]);
+  });
+});
+
+describe('reading keys whose slot another node of a cluster has or gets', () => {
+  it('takes them for keys without a deadline only on the primary, and leaves alone what is moving', async () => {
+    const [here, there] = await Promise.all([startClusterNode(), startClusterNode()]);
+    const redis = new Redis(here.port, '127.0.0.1', { protocol: 2 });
+    const other = new Redis(there.port, '127.0.0.1', { protocol: 2 });
+    try {
+      await serveSlots(here.port, 0, SLOTS - 2);
+      await serveSlots(there.port, SLOTS - 1, SLOTS - 1);
+      await join(here, there);
+      const moved = await keyWithin(here.port, 'moved', SLOTS - 1, SLOTS - 1);
+      const moving = await keyWithin(here.port, 'moving', 0, SLOTS - 2);
+      const target = await other.cluster('MYID');
+      await redis.cluster('SETSLOT', await slotOf(here.port, moving), 'MIGRATING', target);
+      const keys = [at(moved), at(moving)];
+      const clock = new ServerClock(systemClock);
+      const lives = (readings: readonly KeyReading[]) => readings.map(({ life }) => life);
+      const keyspace = new Keyspace(steady(redis), clock, isPrimary);
+      expect(lives(await keyspace.read(keys))).toEqual(['endless', 'elsewhere']);
+      expect(lives(await keyspace.nudge(keys))).toEqual(['elsewhere', 'elsewhere']);
+      const demoted = () => Promise.reject(new Error('demoted'));
+      const behind = new Keyspace(steady(redis), clock, demoted);
+      await expect(behind.read(keys)).rejects.toThrow('demoted');
+    } finally {
+      for (const each of [redis, other]) each.disconnect();
+      await Promise.all([here.stop(), there.stop()]);
+    }
   });
 });
 

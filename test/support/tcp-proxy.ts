@@ -1,4 +1,7 @@
-/** A TCP proxy that can fall silent: connections stay open and nothing passes (half-open). */
+/**
+ * A TCP proxy that can fall silent: connections stay open and nothing passes (half-open). It can close
+ * idle connections, as load balancers do.
+ */
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
 export class TcpProxy implements AsyncDisposable {
@@ -8,6 +11,7 @@ export class TcpProxy implements AsyncDisposable {
   readonly #close: () => Promise<void>;
   #targetPort: number;
   #silent = false;
+  #idleMsMax = 0;
 
   private constructor(port: number, targetPort: number, close: () => Promise<void>) {
     this.port = port;
@@ -15,13 +19,15 @@ export class TcpProxy implements AsyncDisposable {
     this.#close = close;
   }
 
-  static async start(targetPort: number): Promise<TcpProxy> {
+  /** A connection on which nothing passes for `idleMsMax` is closed; 0: none is. */
+  static async start(targetPort: number, idleMsMax = 0): Promise<TcpProxy> {
     const server = createServer((client) => proxy.#join(client));
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const proxy = new TcpProxy((server.address() as AddressInfo).port, targetPort, async () => {
       for (const socket of proxy.#sockets) socket.destroy();
       await new Promise((resolve) => server.close(resolve));
     });
+    proxy.#idleMsMax = idleMsMax;
     return proxy;
   }
 
@@ -59,6 +65,7 @@ export class TcpProxy implements AsyncDisposable {
     ] as const) {
       this.#sockets.add(one);
       one.on('error', () => undefined);
+      one.setTimeout(this.#idleMsMax, () => one.destroy());
       one.on('close', () => {
         this.#sockets.delete(one);
         other.destroy();

@@ -6,13 +6,14 @@ import { Keyspace } from '../../src/source/keyspace.js';
 import { ServerClock } from '../../src/source/server-clock.js';
 import { countAtOnce, readValues } from '../../src/values/reader.js';
 import { sharedRedis } from '../support/shared-redis.js';
+import { isPrimary, steady } from '../support/steady-connection.js';
 
 const shared = sharedRedis();
 const KIB = 1024;
 
 /** Reads these keys of database 0, with what was refused. */
 async function reading(redis: Redis, keys: readonly (string | Buffer)[], bytesMax = KIB) {
-  const keyspace = new Keyspace(redis, new ServerClock(systemClock));
+  const keyspace = new Keyspace(steady(redis), new ServerClock(systemClock), isPrimary);
   const refusals: string[] = [];
   const wanted = keys.map((key) => ({ database: 0, key: Buffer.from(key), bytesMax }));
   const read = await readValues(keyspace, wanted, ({ message }) => refusals.push(message));

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { RedisDeadlines } from '../../src/deadlines/redis-deadlines.js';
 import { FencedError } from '../../src/errors.js';
+import { leaseKey } from '../../src/state/format.js';
 import { ALWAYS_HELD } from '../../src/state/lease.js';
 import { RedisValues } from '../../src/values/redis-values.js';
 import { openState } from '../support/redis-state.js';
@@ -33,7 +34,7 @@ describe('values in Redis', () => {
     await using one = await open();
     const fenced = new RedisValues(one.state, { token: null });
     const taken = new RedisValues(one.state, { token: 'of another time' });
-    await shared.client.set(`{${one.state.prefix}}:1:watch`, 'another');
+    await shared.client.hset(leaseKey(one.state.prefix), 'token', 'another');
     for (const values of [fenced, taken]) {
       await expect(values.keep([worth('x', due('a', 5))])).rejects.toThrow(FencedError);
       await expect(values.forget([due('a', 5)])).rejects.toThrow(FencedError);

@@ -23,6 +23,8 @@ export class Keys {
   sweeps = 0;
   /** What every command is refused with. */
   trouble: Error | null = null;
+  /** Why the server is not the primary. */
+  demoted: Error | null = null;
   /** What has to happen until writes are carried out. */
   writable: () => Promise<void> = async () => {};
   readonly #clock: ManualClock;
@@ -93,7 +95,10 @@ export class Keys {
           this.#did.push(`marker ${database}`);
         }),
     };
-    const session = { marker, heardAll, keyspace, sweeping: keyspace };
+    const isPrimary = async () => {
+      if (this.demoted !== null) throw this.demoted;
+    };
+    const session = { marker, heardAll, isPrimary, keyspace, sweeping: keyspace };
     return session as unknown as Session;
   }
 }

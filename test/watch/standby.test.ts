@@ -86,6 +86,7 @@ function aStandby() {
   /** What has to happen before a look at the state is answered, all is stored, a watch is over. */
   const gates = {
     look: async () => {},
+    heardAll: async () => {},
     settled: async (_: AbortSignal) => {},
     end: async () => {},
     verify: async (_: AbortSignal) => true,
@@ -120,13 +121,23 @@ function aStandby() {
       },
       of: async (keys) => keys.map((key) => known.get(nameOf(key)) ?? null),
       settledUntilMs: async () => told.settledUntilMs,
+      recentlyClaimed: async function* (untilMs) {
+        const keys = [...claimed].filter(([, atMs]) => atMs <= untilMs);
+        yield keys.map(([key]) => ({ database: 0, key: Buffer.from(key) }));
+      },
     },
     serverNowMs: () => HEARD_AT_MS + 60_000,
   });
   standby.start();
   onTestFinished(() => standby.stop());
-  const session = (name: string): Session => {
-    const made = {} as Session;
+  const session = (name: string, runId = 'a', alive: readonly string[] = []): Session => {
+    const nudge = async (keys: readonly KeyInDatabase[]) =>
+      keys.map((key) => ({ ...key, life: alive.includes(nameOf(key)) ? 'until' : 'gone' }));
+    const made = {
+      runId,
+      keyspace: { nudge },
+      heardAll: () => gates.heardAll(),
+    } as unknown as Session;
     names.set(made, name);
     return made;
   };
@@ -262,6 +273,19 @@ describe('a replica that watches', () => {
     stored.abort();
     await over;
     expect(await done()).toEqual(['lease let go']);
+  });
+
+  it('keeps the lease when it listens again before what it has heard is stored', async () => {
+    const { standby, gates, session, expired, done } = await watching();
+    const stored = new AbortController();
+    gates.settled = () => untilAborted(stored.signal);
+    const over = standby.deaf();
+    standby.listening(session('second'));
+    await over;
+    expect(await done()).toEqual(['lease wanted', 'watch ended', 'watch second']);
+    expired('order:1');
+    stored.abort();
+    expect(await done()).toEqual(['expired order:1']);
   });
 
   it.each(['it loses the lease', 'it is stopped'])(
@@ -511,6 +535,41 @@ describe('a replica that takes over', () => {
     expect((await done()).at(-1)).toBe('watch ended');
     expired('order:2');
     expect(await done()).toEqual([]);
+  });
+
+  it('leaves out what another server repeats of keys that are claimed, and nothing else', async () => {
+    const { standby, lease, session, claimed, known, gates, expiredAt, done } = await watching();
+    await standby.deaf();
+    lease.take();
+    for (const n of [1, 2, 3, 4]) claimed.set(`order:${n}`, HEARD_AT_MS);
+    known.set('order:3', HEARD_AT_MS + 2_000);
+    const second = session('second', 'b', ['order:4']);
+    // Said while they are read.
+    gates.heardAll = async () => {
+      expiredAt(HEARD_AT_MS + 5_000, 'order:2', 'order:3', 'order:4', 'order:5');
+    };
+    standby.listening(second);
+    expiredAt(HEARD_AT_MS + 5_000, 'order:1');
+    await done();
+    lease.give();
+    expect(await done()).toEqual([
+      'expired order:3',
+      'expired order:4',
+      'expired order:5',
+      'watch second',
+    ]);
+  });
+
+  it('leaves out nothing of the kind on the same server', async () => {
+    const { standby, lease, session, claimed, expiredAt, done } = await watching();
+    await standby.deaf();
+    lease.take();
+    claimed.set('order:1', HEARD_AT_MS);
+    standby.listening(session('second'));
+    expiredAt(HEARD_AT_MS + 5_000, 'order:1');
+    await done();
+    lease.give();
+    expect(await done()).toEqual(['expired order:1', 'watch second']);
   });
 
   it('has forgotten what it heard before a gap: that was not all', async () => {

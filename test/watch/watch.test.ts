@@ -178,6 +178,21 @@ describe('what has changed', () => {
     expect(await under.known('order:1', 'order:2')).toEqual([null, 40_000]);
   });
 
+  it('counts removals of the primary, and none of a server that was demoted', async () => {
+    const under = await watching();
+    under.keys.set('order:1', 60_000);
+    under.keys.set('order:2', 60_000);
+    await changed(under, 'order:1', 'order:2');
+    await under.watch.removed([at('order:1')]);
+    under.keys.demoted = new Error('demoted');
+    await under.watch.removed([at('order:2')]);
+    expect(await under.known('order:1', 'order:2')).toEqual([null, 60_000]);
+    await under.watch.end();
+    under.keys.demoted = null;
+    await under.watch.removed([at('order:2')]);
+    expect(await under.known('order:2')).toEqual([60_000]);
+  });
+
   it('waits until it is known that the database was not emptied', async () => {
     const under = aWatch();
     under.keys.set('order:1', 30_000);

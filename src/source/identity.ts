@@ -1,0 +1,29 @@
+/** Whether connections lead to one server: what distributes connections may send each to another. */
+import type { Redis } from 'ioredis';
+import { RedisChangedError, type RelayError } from '../errors.js';
+import { addressOf } from '../redis-client.js';
+import type { RedisSettings } from '../vocabulary.js';
+
+/** The server's run_id, another one for each process; null when the server does not show it. */
+export async function runIdOf(redis: Redis): Promise<string | null> {
+  try {
+    return /^run_id:(\w+)/m.exec(await redis.info('server'))?.[1] ?? null;
+  } catch (error) {
+    if (error instanceof Error && error.name === 'ReplyError') return null;
+    throw error;
+  }
+}
+
+/** Null when both are the same, as far as they are known. */
+export function differentServers(
+  one: string | null,
+  other: string | null,
+  settings: RedisSettings,
+): RelayError | null {
+  if (one === null || other === null || one === other) return null;
+  return new RedisChangedError(
+    `the relay's connections to Redis at ${addressOf(settings)} lead to different servers (run_id ` +
+      `${one} and ${other}): a failover behind that address, or a proxy that spreads connections. ` +
+      'The relay connects again, and waits until all connections lead to one server',
+  );
+}

@@ -1,0 +1,30 @@
+/**
+ * After a failover, or a restart from an older file, a server may still have keys whose expirations
+ * are captured already: the deletion had not reached it. Each of them expires there once more.
+ */
+import { batchesByDatabase, nameOf } from '../key-name.js';
+import type { Session } from '../source/session.js';
+import type { KeyInDatabase } from '../vocabulary.js';
+
+const BATCH = 500;
+
+/**
+ * Makes the server expire the keys of which an expiration was captured on another one, so that it
+ * says so now, and before anything that becomes of them later. Resolves with the names of those that
+ * are gone then; rejects when the server or the state cannot be asked.
+ */
+export async function expireRepeated(
+  { keyspace, heardAll }: Pick<Session, 'keyspace' | 'heardAll'>,
+  claimed: AsyncIterable<readonly KeyInDatabase[]>,
+): Promise<ReadonlySet<string>> {
+  const gone = new Set<string>();
+  for await (const keys of claimed) {
+    for (const [, batch] of batchesByDatabase(keys, BATCH)) {
+      for (const reading of await keyspace.nudge(batch)) {
+        if (reading.life === 'gone') gone.add(nameOf(reading));
+      }
+    }
+  }
+  await heardAll();
+  return gone;
+}

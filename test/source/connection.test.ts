@@ -1,0 +1,87 @@
+import { Redis } from 'ioredis';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { startRedis } from '../../scripts/redis-server.mjs';
+import { systemClock } from '../../src/clock.js';
+import { connect } from '../../src/redis-client.js';
+import { ReconnectingConnection } from '../../src/source/connection.js';
+
+async function aConnection() {
+  const server = await startRedis();
+  onTestFinished(() => server.stop());
+  const other = new Redis(server.url, { protocol: 2 });
+  onTestFinished(() => other.disconnect());
+  const closing = new AbortController();
+  onTestFinished(() => closing.abort());
+  const reasons: string[] = [];
+  let laterMs = 0;
+  /** It has been open for long enough to be worth opening again. */
+  const hasLasted = () => {
+    laterMs += 2_000;
+  };
+  const settings = { host: '127.0.0.1', port: server.port, tls: false };
+  const address = { ...settings, username: null, password: null };
+  const connection = await ReconnectingConnection.open({
+    open: () => connect(address, 'sweep', closing.signal),
+    onReopened: ({ message }) => reasons.push(message),
+    clock: { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + laterMs },
+    closing: closing.signal,
+  });
+  const kill = () => other.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+  return { server, other, connection, closing, reasons, kill, hasLasted };
+}
+
+describe('a connection that is opened again', () => {
+  it('carries out what was given while it was closed, and says why it was', async () => {
+    const { connection, reasons, kill } = await aConnection();
+    await kill();
+    expect(await connection.run((redis) => redis.ping())).toBe('PONG');
+    expect(reasons).toEqual([expect.stringContaining('cannot be reached')]);
+    const echoes = Promise.all([1, 2, 3].map((n) => connection.run((redis) => redis.echo(`${n}`))));
+    expect(await echoes).toEqual(['1', '2', '3']);
+  });
+
+  it('hands on what Redis refuses, and gives it once', async () => {
+    const { connection, other } = await aConnection();
+    await other.set('text', 'a');
+    let times = 0;
+    const refused = connection.run((redis) => {
+      times += 1;
+      return redis.incr('text');
+    });
+    await expect(refused).rejects.toThrow('not an integer');
+    expect(times).toBe(1);
+  });
+
+  it('ends when it cannot be opened again, and with it what was given', async () => {
+    const { server, connection } = await aConnection();
+    await server.kill('SIGKILL');
+    await expect(connection.run((redis) => redis.ping())).rejects.toThrow('cannot be reached');
+    expect((await connection.ended).message).toContain('cannot be reached');
+  });
+
+  it('ends when it is closed again at once', async () => {
+    const { connection, kill, reasons } = await aConnection();
+    await kill();
+    await connection.run((redis) => redis.ping());
+    await kill();
+    expect((await connection.ended).message).toContain('cannot be reached');
+    expect(reasons).toHaveLength(1);
+  });
+
+  it('is opened again each time after it has lasted', async () => {
+    const { connection, kill, reasons, hasLasted } = await aConnection();
+    for (let times = 1; times <= 3; times += 1) {
+      await kill();
+      await connection.run((redis) => redis.ping());
+      expect(reasons).toHaveLength(times);
+      hasLasted();
+    }
+  });
+
+  it('ends with its session', async () => {
+    const { connection, closing } = await aConnection();
+    closing.abort();
+    await connection.ended;
+    await expect(connection.run((redis) => redis.ping())).rejects.toThrow();
+  });
+});

@@ -1,0 +1,9 @@
+/** A connection that lasts as long as a test, and a server that stays the primary. */
+import type { Redis } from 'ioredis';
+import type { CommandRunner } from '../../src/source/connection.js';
+
+export function steady(redis: Redis): CommandRunner {
+  return { run: (step) => step(redis) };
+}
+
+export async function isPrimary(): Promise<void> {}
