@@ -1,7 +1,7 @@
 /**
- * Connections to Redis, of two kinds. `connect` opens one that never comes back by itself: whoever
- * opened it learns why it ended and opens the next one, so that each begins with the same checks
- * and the same subscriptions. `openLasting` opens one that does, for the state.
+ * Connections to Redis that never come back by themselves: whoever opened one learns why it ended
+ * and opens the next one, so that each begins with the same checks and the same subscriptions.
+ * `redis/lasting.ts` has those that do come back, for the state.
  */
 import { Redis } from 'ioredis';
 import {
@@ -9,22 +9,21 @@ import {
   NotRedisError,
   RedisAuthError,
   RedisIsReplicaError,
+  RedisLoginPendingError,
   RedisNotReadyError,
   RedisPermissionError,
+  RedisReplyError,
   RedisSlotError,
-  RedisTlsError,
   RedisUnreachableError,
   RelayError,
   StateUnavailableError,
 } from './errors.js';
 import { printable } from './printable.js';
-import type { RedisAddress, RedisSettings } from './vocabulary.js';
+import { connectionProblem } from './redis/connection-problem.js';
+import { Wire } from './redis/socket.js';
+import type { RedisAddress, RedisCredentials } from './vocabulary.js';
 
 const CONNECT_MS_MAX = 5_000;
-
-/** The first wait before a lasting connection is made anew; each next one is twice as long. */
-const RECONNECT_FIRST_MS = 50;
-const RECONNECT_MS_MAX = 2_000;
 
 /** How long a peer may take to close its side, before ours is cut. */
 const DISCONNECT_MS_MAX = 200;
@@ -44,20 +43,28 @@ export interface RedisConnection {
   readonly ended: Promise<RelayError>;
 }
 
-/** The codes of OpenSSL, as Node names them. */
-const TLS_ERRNO = /CERT|SSL|TLS|ISSUER|SIGNATURE/;
+/** Where a Redis is. */
+interface Place {
+  readonly host: string;
+  readonly port: number;
+  /** Of a Unix socket. */
+  readonly path?: string | null;
+}
 
-/** host:port, as messages and logs show it: no name, no password. */
-export function addressOf({ host, port }: Pick<RedisSettings, 'host' | 'port'>): string {
+/** host:port or unix:///path, as messages and logs show it: no name, no password. */
+export function addressOf({ host, port, path = null }: Place): string {
+  if (path !== null) return `unix://${printable(path)}`;
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** What both kinds have in common. */
-function optionsFor({ host, port, tls }: RedisAddress) {
+/** What both kinds of connection have in common. */
+export function optionsFor({ host, port, tls }: RedisAddress, wire: Wire) {
   return {
     host,
     port,
-    ...(tls ? { tls: {} } : {}),
+    Connector: wire.connector(DISCONNECT_MS_MAX),
+    // Tells ioredis which event to wait for.
+    ...(tls === null ? {} : { tls: {} }),
     protocol: 2 as const,
     enableOfflineQueue: false,
     disableClientInfo: true,
@@ -70,16 +77,20 @@ function optionsFor({ host, port, tls }: RedisAddress) {
 /**
  * Connects and authenticates; rejects with a RelayError that says what is wrong, and which
  * `section` of the file to look at. The connection ends when `closing` aborts, whatever it then
- * waits for.
+ * waits for. `onStale` is called when the files of the login cannot be used any more.
  */
 export async function connect(
   settings: RedisAddress,
   role: string,
   closing: AbortSignal,
   section: 'redis' | 'state' = 'redis',
+  onStale: (problem: string) => void = () => undefined,
 ): Promise<RedisConnection> {
+  const { password, tls } = await credentialsOf(settings, onStale);
+  const wire = new Wire(settings);
+  wire.tls = tls;
   const redis = new Redis({
-    ...optionsFor(settings),
+    ...optionsFor(settings, wire),
     lazyConnect: true,
     retryStrategy: null,
     autoResubscribe: false,
@@ -89,59 +100,69 @@ export async function connect(
   redis.on('error', (error) => {
     cause ??= error;
   });
+  wire.watch(redis);
+  const whyEnded = (otherwise: unknown) =>
+    connectError(cause ?? (closing.aborted ? ABORTED : otherwise), wire, settings, section);
   const ended = new Promise<RelayError>((resolve) => {
-    redis.once('end', () =>
-      resolve(redisError(cause ?? 'the connection was closed', settings, section)),
-    );
+    redis.once('end', () => resolve(whyEnded(CLOSED)));
   });
   const close = () => disconnect(redis);
   closing.addEventListener('abort', close, { once: true });
   try {
     closing.throwIfAborted();
     await redis.connect();
-    await authenticate(redis, settings);
-    await redis.ping();
+    await authenticate(redis, settings.username, password);
+    const pong: string = await redis.ping();
+    if (pong !== 'PONG') throw notRedis(`"PONG", found: "${pong}"`, settings, section);
+    settings.files?.accepted();
     // For whoever reads CLIENT LIST; not everybody may.
     await redis.client('SETNAME', `expiry-relay:${role}`).catch(() => undefined);
     closing.throwIfAborted();
+    if (redis.status !== 'ready') throw await ended;
   } catch (error) {
+    const failure = error instanceof RelayError ? error : whyEnded(error);
     close();
-    throw redisError(cause ?? error, settings, section);
+    throw failure;
   }
   return { redis, ended };
 }
 
-/**
- * A connection that comes back by itself, for the state. While it is away, commands reject at
- * once and are not repeated: whoever gave them knows whether to. `onTrouble` is told why each try
- * to connect has failed.
- */
-export function openLasting(
+/** What ioredis does not say when the server closes a connection, or we do. */
+const CLOSED = 'the connection was closed';
+const ABORTED = 'no answer within the time that was given';
+
+/** The password and the certificates to log in with now. */
+export async function credentialsOf(
   address: RedisAddress,
-  database: number,
-  onTrouble: (error: Error) => void,
-): Redis {
-  const redis = new Redis({
-    ...optionsFor(address),
-    db: database,
-    ...(address.username === null ? {} : { username: address.username }),
-    ...(address.password === null ? {} : { password: address.password.reveal() }),
-    retryStrategy: (times) => Math.min(RECONNECT_FIRST_MS * 2 ** times, RECONNECT_MS_MAX),
-    autoResendUnfulfilledCommands: false,
-    // It would wait in silence for a server that loads its data; the state looks and says so.
-    enableReadyCheck: false,
-    // Without it, what was under way when the connection broke would never be answered.
-    maxRetriesPerRequest: 0,
-    connectionName: 'expiry-relay:state',
-    // What was the primary is none any more: its name may lead to the new one by now.
-    reconnectOnError: ({ message }) => message.includes('READONLY'),
-  });
-  redis.on('error', onTrouble);
-  return redis;
+  onStale: (problem: string) => void,
+): Promise<RedisCredentials> {
+  if (address.files === null) return address;
+  const { credentials, problem } = await address.files.read();
+  if (problem !== null) onStale(problem);
+  return credentials;
+}
+
+/** Why a connection could not be opened, or ended. */
+export function connectError(
+  thrown: unknown,
+  wire: Wire,
+  address: RedisAddress,
+  section: 'redis' | 'state',
+): RelayError {
+  const place = { address, at: addressOf(address), section };
+  const error = connectionProblem(thrown, wire, place) ?? redisError(thrown, address, section);
+  if (!(error instanceof RedisAuthError) || !address.files?.wasAccepted) return error;
+  return new RedisLoginPendingError(
+    `${error.message}. A login was accepted before: the relay waits for a file with the new password`,
+  );
 }
 
 /** A password that the server does not want is no reason to stop: it may want it tomorrow. */
-async function authenticate(redis: Redis, { username, password }: RedisAddress): Promise<void> {
+async function authenticate(
+  redis: Redis,
+  username: string | null,
+  password: RedisAddress['password'],
+): Promise<void> {
   if (password === null) return;
   try {
     if (username === null) await redis.auth(password.reveal());
@@ -159,7 +180,7 @@ export function disconnect(redis: Redis): void {
 /** What is wrong with the Redis that holds the state: a reply to a script may begin with its place. */
 export function stateError(
   thrown: unknown,
-  address: Pick<RedisAddress, 'host' | 'port' | 'tls'>,
+  address: Place,
   section: 'redis' | 'state',
 ): RelayError {
   if (thrown instanceof RelayError) return thrown;
@@ -206,26 +227,19 @@ export function stateError(
     );
   }
   const error = redisError(thrown, address, section);
-  const isAnswer = thrown instanceof Error && thrown.name === 'ReplyError';
-  const isUnknown = isAnswer && error instanceof RedisUnreachableError;
-  return isUnknown ? new StateUnavailableError(`${at} answered: ${said}`) : error;
+  return error instanceof RedisReplyError
+    ? new StateUnavailableError(`${at} answered: ${said}`)
+    : error;
 }
 
 /** What Redis or the network said, as one of our errors; `section` of the file is about it. */
 export function redisError(
   thrown: unknown,
-  settings: Pick<RedisSettings, 'host' | 'port' | 'tls'>,
+  settings: Place,
   section: 'redis' | 'state' = 'redis',
 ): RelayError {
   const address = addressOf(settings);
-  const errno = thrown instanceof Error && 'code' in thrown ? String(thrown.code) : '';
-  if (TLS_ERRNO.test(errno)) {
-    return new RedisTlsError(
-      `no secure connection to Redis at ${address} (${printable(messageOf(thrown))}): if its ` +
-        'certificate is signed by an authority of your own, name that in NODE_EXTRA_CA_CERTS',
-    );
-  }
-  const said = printable(messageOf(thrown));
+  const said = saidBy(thrown);
   const code = /^-?([A-Z]+)/.exec(said)?.[1] ?? '';
   switch (code) {
     case 'NOAUTH':
@@ -251,15 +265,53 @@ export function redisError(
           `keys now (${said}): see redis-cli CLUSTER INFO, and whether each slot has a node`,
       );
   }
-  if (/protocol error|invalid resp|unexpected (byte|token|type)|please report this/i.test(said)) {
-    const found = said.replace('. Please report this.', '');
-    return new NotRedisError(
-      `what answers at ${address} is no Redis (expected its protocol, found: ${found}): ` +
-        `check ${section}.url`,
+  if (said.startsWith('DENIED')) {
+    return new RedisAuthError(
+      `Redis at ${address} is in protected mode and answers only its own machine: set a password ` +
+        `there and in ${section}.password_file`,
     );
   }
-  const hint = settings.tls ? ` (${section}.url says rediss://: does this port speak TLS?)` : '';
-  return new RedisUnreachableError(`Redis at ${address} cannot be reached: ${said}${hint}`);
+  if (/max number of clients/i.test(said)) {
+    return new RedisNotReadyError(
+      `Redis at ${address} has as many clients as its maxclients allows: raise that, or end some`,
+    );
+  }
+  if (/please report this/i.test(said)) {
+    return notRedis(
+      `its protocol, found: ${said.replace('. Please report this.', '')}`,
+      settings,
+      section,
+    );
+  }
+  if (isUnknownCommand(said)) {
+    return new NotRedisError(
+      `the server at ${address} lacks a command that the relay needs (${said}), as a proxy does: ` +
+        `point ${section}.url at Redis itself`,
+    );
+  }
+  const isReply = thrown instanceof Error && thrown.name === 'ReplyError';
+  if (isReply) return new RedisReplyError(`Redis at ${address} answered: ${said}`);
+  return new RedisUnreachableError(`Redis at ${address} cannot be reached: ${said}`);
+}
+
+/** An error that came before anything was asked is in what ioredis says about it. */
+function saidBy(thrown: unknown): string {
+  const message = messageOf(thrown);
+  const [, reply] = /Last reply: (?:\w*Error: )?(.+)/.exec(message) ?? [];
+  return printable(reply ?? message);
+}
+
+/** In the words of Redis, of Envoy, and of other proxies. */
+function isUnknownCommand(said: string): boolean {
+  return /\b(unknown|unsupported|disallowed) command\b|command .*not (supported|allowed)/i.test(
+    said,
+  );
+}
+
+function notRedis(expected: string, place: Place, section: 'redis' | 'state'): NotRedisError {
+  return new NotRedisError(
+    `what answers at ${addressOf(place)} is not Redis (expected ${expected}): check ${section}.url`,
+  );
 }
 
 /** What to do where a node of a cluster is to keep its place. */

@@ -54,6 +54,9 @@ const BANS: readonly Ban[] = [
       'delivery/tunnel.ts',
       'delivery/send.ts',
       'redis-client.ts',
+      'redis/lasting.ts',
+      'redis/socket.ts',
+      'redis/tls-problem.ts',
     ],
   },
   { what: /\bexport default\b/, instead: 'export it by its name', except: [] },
@@ -108,7 +111,7 @@ const FLOORS: readonly (readonly RegExp[])[] = [
     /^values\/(shape|values)\.ts$/,
     /^config\//,
   ],
-  [/^(metrics|log|lifecycle|redis-client|bell)\.ts$/, /^(events|state)\//],
+  [/^(metrics|log|lifecycle|redis-client|bell)\.ts$/, /^(events|redis|state)\//],
   [
     /^(source|outbox|deadlines|values|admin|receiver)\//,
     /^delivery\/(send|connect|connections|tunnel|exchange|lookup|rate-limiter)\.ts$/,

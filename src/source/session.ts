@@ -6,6 +6,7 @@
 import type { Chance, Clock } from '../clock.js';
 import { RedisIsReplicaError, RedisPermissionError, type RelayError } from '../errors.js';
 import type { SourceEvents } from '../events/source-events.js';
+import { refuseSentinel } from '../redis/sentinel.js';
 import { redisCli, redisUser } from '../redis-cli.js';
 import {
   addressOf,
@@ -74,29 +75,40 @@ export async function openSession(parts: SessionParts, signal: AbortSignal): Pro
     closing.abort();
   };
   signal.addEventListener('abort', close, { once: true });
+  const opened: RedisConnection[] = [];
   try {
     signal.throwIfAborted();
-    return await open(parts, closing.signal, close);
+    return await open(parts, opened, closing.signal, close);
   } catch (error) {
+    // A connection that has ended says more than the command that failed with it.
+    const broken = opened.find(({ redis }) => redis.status !== 'ready');
+    const failure = broken === undefined ? redisErrorOf(error, parts.settings) : await broken.ended;
     close();
-    throw redisErrorOf(error, parts.settings);
+    throw failure;
   }
 }
 
 async function open(
   parts: SessionParts,
+  opened: RedisConnection[],
   closing: AbortSignal,
   close: () => void,
 ): Promise<Session> {
   const { settings, events, clock, chance, serverClock } = parts;
-  const commands = await connect(settings, 'commands', closing);
+  const onStale = (problem: string) => events.credentialsUnusable(problem);
+  const connectAs = async (role: string) => {
+    const connection = await connect(settings, role, closing, 'redis', onStale);
+    opened.push(connection);
+    return connection;
+  };
+  const commands = await connectAs('commands');
   await refuseReplica(commands, settings);
   await warnOfCluster(commands.redis, settings, events);
   const setting = await ensureNotifications(commands.redis, settings, events);
   await askTime(commands, parts);
-  const reading = await connectUntouching(settings, 'deadlines', closing);
-  const sweeping = await connectUntouching(settings, 'sweep', closing);
-  const subscriber = await connect(settings, 'subscriber', closing);
+  const reading = await untouching(await connectAs('deadlines'));
+  const sweeping = await untouching(await connectAs('sweep'));
+  const subscriber = await connectAs('subscriber');
   const canary = new Canary(commands.redis, clock, parts.ownPrefix, chance.token());
   await subscribe(subscriber, canary, parts);
   const prover = new Prover(canary, setting, parts);
@@ -125,12 +137,7 @@ async function open(
 }
 
 /** Reading a key to learn its deadline must not make it look as if somebody used it. */
-async function connectUntouching(
-  settings: RedisSettings,
-  role: string,
-  closing: AbortSignal,
-): Promise<RedisConnection> {
-  const connection = await connect(settings, role, closing);
+async function untouching(connection: RedisConnection): Promise<RedisConnection> {
   // Redis has it from 7.2 on, and not everybody may.
   await connection.redis.client('NO-TOUCH', 'ON').catch(() => undefined);
   return connection;
@@ -157,6 +164,7 @@ async function refuseReplica(commands: RedisConnection, settings: RedisSettings)
     if (denied instanceof RedisPermissionError) return;
     throw denied;
   }
+  await refuseSentinel(commands.redis, role, settings, 'redis');
   if (role[0] === 'slave') {
     throw new RedisIsReplicaError(replicaAdvice(addressOf(settings), `${role[1]}:${role[2]}`));
   }

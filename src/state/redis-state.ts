@@ -13,7 +13,8 @@ import {
   type RelayError,
   StateUnavailableError,
 } from '../errors.js';
-import { addressOf, disconnect, openLasting, stateError } from '../redis-client.js';
+import { openLasting } from '../redis/lasting.js';
+import { addressOf, stateError } from '../redis-client.js';
 import type { RedisAddress } from '../vocabulary.js';
 import { type HealthEvents, StateHealth, type StateOperation } from './health.js';
 import { evictionPolicy, verifyDatabase, verifyFormat, verifyRole } from './verify.js';
@@ -30,6 +31,8 @@ const SILENCE_AT_STOP_MS = 1_000;
 export interface StateEvents extends HealthEvents {
   /** This policy lets Redis throw away keys of ours when its memory is full. */
   evictable(address: string, policy: string): void;
+  /** The files with its password or certificates cannot be used; what they held last is used. */
+  credentialsUnusable(problem: string): void;
   /** It was used before, and its keys are gone. */
   dataLost(address: string): void;
 }
@@ -64,9 +67,16 @@ export class RedisState {
     this.#parts = parts;
     this.prefix = parts.prefix;
     this.#health = new StateHealth(parts.clock, parts.events);
-    this.redis = openLasting(parts.redis, parts.database, (error) =>
-      this.#failed('connect', error),
-    );
+    const { redis: address, database, section, clock, events } = parts;
+    this.redis = openLasting({
+      address,
+      database,
+      section,
+      clock,
+      closing: this.#closing.signal,
+      onTrouble: (error) => this.#failed('connect', error),
+      onStale: (problem) => events.credentialsUnusable(problem),
+    });
     this.redis.on('ready', () => {
       this.#connections += 1;
       void this.#look(this.#connections);
@@ -147,7 +157,6 @@ export class RedisState {
   close(): void {
     this.#closing.abort();
     this.#health.close();
-    disconnect(this.redis);
   }
 
   #failed(operation: StateOperation, thrown: unknown, endpoint: string | null = null): RelayError {
@@ -171,8 +180,8 @@ export class RedisState {
       connection === this.#connections && this.redis.status === 'ready' && !signal.aborted;
     while (isPresent()) {
       try {
-        await verifyDatabase(this.redis, address, database, section);
         await verifyRole(this.redis, address, section);
+        await verifyDatabase(this.redis, address, database, section);
         const isNew = await verifyFormat(this.redis, prefix);
         if (isNew && this.#wasFit) this.emptied();
         this.#wasFit = true;

@@ -67,9 +67,11 @@ export function proverOf({ canary }: Listening, databases: readonly number[]) {
     settings: {
       host: '127.0.0.1',
       port: 6379,
-      tls: false,
+      path: null,
+      tls: null,
       username: null,
       password: null,
+      files: null,
       databases,
       notifications: 'require',
     },
