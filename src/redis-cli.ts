@@ -1,5 +1,6 @@
 /** What an operator types to change a Redis. */
-import type { RedisAddress, RedisTls } from './vocabulary.js';
+import type { RedisTls } from './redis-login.js';
+import type { RedisAddress } from './vocabulary.js';
 
 /** How an operator gives this Redis a command; without the password, for which redis-cli can ask. */
 export function redisCli({

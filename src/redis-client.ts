@@ -1,15 +1,9 @@
-/**
- * Connections to Redis that never come back by themselves: whoever opened one learns why it ended
- * and opens the next one, so that each begins with the same checks and the same subscriptions.
- * `redis/lasting.ts` has those that do come back, for the state.
- */
-import { Redis } from 'ioredis';
+/** What a Redis says, as errors of ours: what is wrong, and what an operator can do about it. */
 import {
   messageOf,
   NotRedisError,
   RedisAuthError,
   RedisIsReplicaError,
-  RedisLoginPendingError,
   RedisNotReadyError,
   RedisPermissionError,
   RedisReplyError,
@@ -19,29 +13,6 @@ import {
   StateUnavailableError,
 } from './errors.js';
 import { printable } from './printable.js';
-import { connectionProblem } from './redis/connection-problem.js';
-import { Wire } from './redis/socket.js';
-import type { RedisAddress, RedisCredentials } from './vocabulary.js';
-
-const CONNECT_MS_MAX = 5_000;
-
-/** How long a peer may take to close its side, before ours is cut. */
-const DISCONNECT_MS_MAX = 200;
-
-/**
- * A connection with an unanswered command that hears nothing for so long is dead. Longer than a
- * slow command of somebody else's usually blocks the server.
- */
-const SILENCE_MS_MAX = 10_000;
-
-/** How often a connection asks for a sign of life, so that the silence is noticed. */
-export const PING_EVERY_MS = 3_000;
-
-export interface RedisConnection {
-  readonly redis: Redis;
-  /** Resolves, once, with why the connection ended. Never rejects. */
-  readonly ended: Promise<RelayError>;
-}
 
 /** Where a Redis is. */
 interface Place {
@@ -55,126 +26,6 @@ interface Place {
 export function addressOf({ host, port, path = null }: Place): string {
   if (path !== null) return `unix://${printable(path)}`;
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-}
-
-/** What both kinds of connection have in common. */
-export function optionsFor({ host, port, tls }: RedisAddress, wire: Wire) {
-  return {
-    host,
-    port,
-    Connector: wire.connector(DISCONNECT_MS_MAX),
-    // Tells ioredis which event to wait for.
-    ...(tls === null ? {} : { tls: {} }),
-    protocol: 2 as const,
-    enableOfflineQueue: false,
-    disableClientInfo: true,
-    connectTimeout: CONNECT_MS_MAX,
-    socketTimeout: SILENCE_MS_MAX,
-    disconnectTimeout: DISCONNECT_MS_MAX,
-  };
-}
-
-/**
- * Connects and authenticates; rejects with a RelayError that says what is wrong, and which
- * `section` of the file to look at. The connection ends when `closing` aborts, whatever it then
- * waits for. `onStale` is called when the files of the login cannot be used any more.
- */
-export async function connect(
-  settings: RedisAddress,
-  role: string,
-  closing: AbortSignal,
-  section: 'redis' | 'state' = 'redis',
-  onStale: (problem: string) => void = () => undefined,
-): Promise<RedisConnection> {
-  const { password, tls } = await credentialsOf(settings, onStale);
-  const wire = new Wire(settings);
-  wire.tls = tls;
-  const redis = new Redis({
-    ...optionsFor(settings, wire),
-    lazyConnect: true,
-    retryStrategy: null,
-    autoResubscribe: false,
-    enableReadyCheck: false,
-  });
-  let cause: unknown = null;
-  redis.on('error', (error) => {
-    cause ??= error;
-  });
-  wire.watch(redis);
-  const whyEnded = (otherwise: unknown) =>
-    connectError(cause ?? (closing.aborted ? ABORTED : otherwise), wire, settings, section);
-  const ended = new Promise<RelayError>((resolve) => {
-    redis.once('end', () => resolve(whyEnded(CLOSED)));
-  });
-  const close = () => disconnect(redis);
-  closing.addEventListener('abort', close, { once: true });
-  try {
-    closing.throwIfAborted();
-    await redis.connect();
-    await authenticate(redis, settings.username, password);
-    const pong: string = await redis.ping();
-    if (pong !== 'PONG') throw notRedis(`"PONG", found: "${pong}"`, settings, section);
-    settings.files?.accepted();
-    // For whoever reads CLIENT LIST; not everybody may.
-    await redis.client('SETNAME', `expiry-relay:${role}`).catch(() => undefined);
-    closing.throwIfAborted();
-    if (redis.status !== 'ready') throw await ended;
-  } catch (error) {
-    const failure = error instanceof RelayError ? error : whyEnded(error);
-    close();
-    throw failure;
-  }
-  return { redis, ended };
-}
-
-/** What ioredis does not say when the server closes a connection, or we do. */
-const CLOSED = 'the connection was closed';
-const ABORTED = 'no answer within the time that was given';
-
-/** The password and the certificates to log in with now. */
-export async function credentialsOf(
-  address: RedisAddress,
-  onStale: (problem: string) => void,
-): Promise<RedisCredentials> {
-  if (address.files === null) return address;
-  const { credentials, problem } = await address.files.read();
-  if (problem !== null) onStale(problem);
-  return credentials;
-}
-
-/** Why a connection could not be opened, or ended. */
-export function connectError(
-  thrown: unknown,
-  wire: Wire,
-  address: RedisAddress,
-  section: 'redis' | 'state',
-): RelayError {
-  const place = { address, at: addressOf(address), section };
-  const error = connectionProblem(thrown, wire, place) ?? redisError(thrown, address, section);
-  if (!(error instanceof RedisAuthError) || !address.files?.wasAccepted) return error;
-  return new RedisLoginPendingError(
-    `${error.message}. A login was accepted before: the relay waits for a file with the new password`,
-  );
-}
-
-/** A password that the server does not want is no reason to stop: it may want it tomorrow. */
-async function authenticate(
-  redis: Redis,
-  username: string | null,
-  password: RedisAddress['password'],
-): Promise<void> {
-  if (password === null) return;
-  try {
-    if (username === null) await redis.auth(password.reveal());
-    else await redis.auth(username, password.reveal());
-  } catch (error) {
-    if (!/without any password configured/.test(messageOf(error))) throw error;
-  }
-}
-
-/** Ends a connection; one that has ended already would keep a timer of ioredis's running. */
-export function disconnect(redis: Redis): void {
-  if (redis.status !== 'end') redis.disconnect();
 }
 
 /** What is wrong with the Redis that holds the state: a reply to a script may begin with its place. */
@@ -239,7 +90,7 @@ export function redisError(
   section: 'redis' | 'state' = 'redis',
 ): RelayError {
   const address = addressOf(settings);
-  const said = saidBy(thrown);
+  const said = printable(messageOf(thrown));
   const code = /^-?([A-Z]+)/.exec(said)?.[1] ?? '';
   switch (code) {
     case 'NOAUTH':
@@ -294,13 +145,6 @@ export function redisError(
   return new RedisUnreachableError(`Redis at ${address} cannot be reached: ${said}`);
 }
 
-/** An error that came before anything was asked is in what ioredis says about it. */
-function saidBy(thrown: unknown): string {
-  const message = messageOf(thrown);
-  const [, reply] = /Last reply: (?:\w*Error: )?(.+)/.exec(message) ?? [];
-  return printable(reply ?? message);
-}
-
 /** In the words of Redis, of Envoy, and of other proxies. */
 function isUnknownCommand(said: string): boolean {
   return /\b(unknown|unsupported|disallowed) command\b|command .*not (supported|allowed)/i.test(
@@ -308,7 +152,11 @@ function isUnknownCommand(said: string): boolean {
   );
 }
 
-function notRedis(expected: string, place: Place, section: 'redis' | 'state'): NotRedisError {
+export function notRedis(
+  expected: string,
+  place: Place,
+  section: 'redis' | 'state',
+): NotRedisError {
   return new NotRedisError(
     `what answers at ${addressOf(place)} is not Redis (expected ${expected}): check ${section}.url`,
   );

@@ -1,15 +1,9 @@
 /** The file, understood → what the rest of the relay works with. Pure. */
 import type { BodyFormat } from '../body-format.js';
 import { compileTemplate } from '../body-template.js';
+import type { RedisCredentials, RedisTls } from '../redis-login.js';
 import { Secret } from '../secret.js';
-import type {
-  RedisCredentials,
-  RedisSettings,
-  RedisTls,
-  Route,
-  Settings,
-  StateSettings,
-} from '../vocabulary.js';
+import type { RedisSettings, Route, Settings, StateSettings } from '../vocabulary.js';
 import { toEndpoint } from './endpoint-settings.js';
 import { pathKey } from './path.js';
 import type { RelayFile } from './schema.js';

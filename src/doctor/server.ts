@@ -2,8 +2,9 @@
 import type { Redis } from 'ioredis';
 import type { Clock } from '../clock.js';
 import { RelayError } from '../errors.js';
+import { connect, type RedisConnection } from '../redis/connect.js';
 import { refuseSentinel } from '../redis/sentinel.js';
-import { connect, type RedisConnection, redisError } from '../redis-client.js';
+import { redisError } from '../redis-client.js';
 import { ServerClock } from '../source/server-clock.js';
 import type { RedisAddress } from '../vocabulary.js';
 import { type Info, parseInfo } from './info.js';

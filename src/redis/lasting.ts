@@ -1,8 +1,9 @@
 /** A connection to Redis that comes back by itself, for the state. */
 import { Redis } from 'ioredis';
 import type { Clock } from '../clock.js';
-import { connectError, credentialsOf, disconnect, optionsFor } from '../redis-client.js';
+import type { RelayError } from '../errors.js';
 import type { RedisAddress } from '../vocabulary.js';
+import { CLOSED, connectError, credentialsOf, disconnect, optionsFor } from './connect.js';
 import { Wire } from './socket.js';
 
 /** The first wait before the connection is opened again; each next one is twice as long. */
@@ -18,8 +19,8 @@ export interface LastingParts {
   readonly clock: Clock;
   /** Ends the connection. */
   readonly closing: AbortSignal;
-  /** Called with why each try to connect has failed. */
-  readonly onTrouble: (error: Error) => void;
+  /** Called with why a connection could not be opened, or ended; `closed`: without an error. */
+  readonly onEnded: (why: RelayError, end: 'closed' | 'failed') => void;
   /** Called when the files of the login cannot be used any more. */
   readonly onStale: (problem: string) => void;
 }
@@ -29,7 +30,7 @@ export interface LastingParts {
  * to.
  */
 export function openLasting(parts: LastingParts): Redis {
-  const { address, database, section, clock, closing, onTrouble, onStale } = parts;
+  const { address, database, section, clock, closing, onEnded, onStale } = parts;
   const wire = new Wire(address);
   const redis = new Redis({
     ...optionsFor(address, wire),
@@ -47,14 +48,10 @@ export function openLasting(parts: LastingParts): Redis {
   });
   wire.watch(redis);
   let waitMs = RECONNECT_FIRST_MS;
-  let hasFailed = false;
-  const failed = (error: unknown) => {
-    hasFailed = true;
-    onTrouble(connectError(error, wire, address, section));
-  };
+  let cause: unknown = null;
   redis.on('error', (error) => {
     // The database is selected again, and judged, once the server is known.
-    if ((error as { command?: { name: string } }).command?.name !== 'select') failed(error);
+    if ((error as { command?: { name: string } }).command?.name !== 'select') cause ??= error;
   });
   redis.on('ready', () => {
     waitMs = RECONNECT_FIRST_MS;
@@ -62,9 +59,9 @@ export function openLasting(parts: LastingParts): Redis {
   });
   redis.on('end', () => {
     if (closing.aborted) return;
-    // Of a connection that has answered, the commands say by themselves that it is gone.
-    if (!hasFailed && wire.head.length === 0) failed('the connection was closed');
-    hasFailed = false;
+    const end = cause === null ? 'closed' : 'failed';
+    onEnded(connectError(cause ?? CLOSED, wire, address, section), end);
+    cause = null;
     void reconnect();
   });
   const reconnect = async () => {

@@ -15,7 +15,7 @@ const PEERS: readonly Peer[] = [
   // A bare HTML page is how HTTP/0.9 and some proxies refuse what they cannot read.
   { name: 'an HTTP server', greets: /^\s*<(?:!doctype|html)/i },
   { name: 'an SSH server', greets: /^SSH-\d/ },
-  { name: 'an FTP server', greets: /^220[ -].*\bFTP\b/i },
+  { name: 'an FTP server', greets: /^220[ -].*FTP/i },
   { name: 'an SMTP server', greets: /^(?:220|421|554)[ -]/ },
   { name: 'an IMAP server', greets: /^\* (?:OK|BYE|PREAUTH)\b/ },
   { name: 'a POP3 server', greets: /^\+OK .*(?:POP|ready)/i },

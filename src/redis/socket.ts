@@ -2,7 +2,8 @@
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { checkServerIdentity, connect as connectTls, type TLSSocket } from 'node:tls';
 import { AbstractConnector, type Redis } from 'ioredis';
-import type { RedisAddress, RedisTls } from '../vocabulary.js';
+import type { RedisTls } from '../redis-login.js';
+import type { RedisAddress } from '../vocabulary.js';
 import { HEAD_BYTES_MAX } from './peer.js';
 
 /**

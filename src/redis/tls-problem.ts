@@ -1,7 +1,7 @@
 /** What went wrong with TLS to a Redis, by OpenSSL's code, and what to do about it. Pure. */
 import { X509Certificate } from 'node:crypto';
 import { printable } from '../printable.js';
-import type { RedisTls } from '../vocabulary.js';
+import type { RedisTls } from '../redis-login.js';
 
 export interface TlsFailure {
   readonly code: string;

@@ -6,16 +6,10 @@
 import type { Chance, Clock } from '../clock.js';
 import { RedisIsReplicaError, RedisPermissionError, type RelayError } from '../errors.js';
 import type { SourceEvents } from '../events/source-events.js';
+import { connect, PING_EVERY_MS, type RedisConnection } from '../redis/connect.js';
 import { refuseSentinel } from '../redis/sentinel.js';
 import { redisCli, redisUser } from '../redis-cli.js';
-import {
-  addressOf,
-  connect,
-  PING_EVERY_MS,
-  type RedisConnection,
-  redisError,
-  replicaAdvice,
-} from '../redis-client.js';
+import { addressOf, redisError, replicaAdvice } from '../redis-client.js';
 import type { KeyInDatabase, Notice, RedisSettings } from '../vocabulary.js';
 import { Canary } from './canary.js';
 import { channelsOf, type HeardKind } from './channels.js';

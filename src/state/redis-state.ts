@@ -10,7 +10,7 @@ import {
   RedisIsReplicaError,
   RedisNotReadyError,
   RedisSlotError,
-  type RelayError,
+  RelayError,
   StateUnavailableError,
 } from '../errors.js';
 import { openLasting } from '../redis/lasting.js';
@@ -56,6 +56,8 @@ export class RedisState {
   readonly #health: StateHealth;
   readonly #closing = new AbortController();
   #connections = 0;
+  /** How many connections there had been when the last one was found to be usable. */
+  #verified = 0;
   /** Why nothing may be read or written: the first look has not succeeded yet. */
   #unfit: string | null = 'its keys have not been looked at yet';
   #wasFit = false;
@@ -74,7 +76,7 @@ export class RedisState {
       section,
       clock,
       closing: this.#closing.signal,
-      onTrouble: (error) => this.#failed('connect', error),
+      onEnded: (why, end) => this.#ended(why, end),
       onStale: (problem) => events.credentialsUnusable(problem),
     });
     this.redis.on('ready', () => {
@@ -167,6 +169,13 @@ export class RedisState {
     return error;
   }
 
+  /** A server may close a connection that it has served; commands under way say so themselves. */
+  #ended(why: RelayError, end: 'closed' | 'failed'): void {
+    const wasVerified = this.#verified > 0 && this.#verified === this.#connections;
+    if (end === 'closed' && wasVerified) return;
+    this.#failed('connect', why);
+  }
+
   /** This server is not the one: its name may lead to that by the next connection. */
   #leave(): void {
     if (this.redis.status === 'ready') this.redis.disconnect(true);
@@ -186,12 +195,15 @@ export class RedisState {
         if (isNew && this.#wasFit) this.emptied();
         this.#wasFit = true;
         this.#unfit = null;
+        this.#verified = connection;
         this.#health.anew();
         this.#onFit();
         const policy = await evictionPolicy(this.redis);
         if (policy !== null) events.evictable(addressOf(address), policy);
         return;
       } catch (error) {
+        // The connection has ended, or is about to, and its end says why.
+        if (!isPresent() || !(error instanceof RelayError || isReply(error))) return;
         const failure = this.#failed('verify', error);
         this.#unfit = failure.message;
         const isLoading = failure instanceof RedisNotReadyError;
@@ -201,6 +213,11 @@ export class RedisState {
       }
     }
   }
+}
+
+/** What Redis answered, and not what became of the connection. */
+function isReply(error: unknown): boolean {
+  return error instanceof Error && error.name === 'ReplyError';
 }
 
 /** Leaves a step undone that the state cannot be used for: the state itself says what is wrong. */

@@ -83,7 +83,7 @@ describe('the files of an endpoint', () => {
     expect(await endpoint.files?.look()).toEqual({ kind: 'same' });
     await writeFile(`${own.path}/password`, 'q');
     const later = await endpoint.files?.look();
-    expect(later?.kind === 'changed' && shown(later.endpoint).headers.authorization).toBe(
+    expect(later?.kind === 'changed' && shown(later.held).headers.authorization).toBe(
       basic('relay', 'q'),
     );
   });

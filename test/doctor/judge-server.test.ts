@@ -8,7 +8,7 @@ import {
   judgeStateEviction,
 } from '../../src/doctor/judge-server.js';
 import type { ServerReading } from '../../src/doctor/server.js';
-import type { RedisTls } from '../../src/vocabulary.js';
+import type { RedisTls } from '../../src/redis-login.js';
 import { aReading, redisSettings } from './readings.js';
 
 const TLS = {
