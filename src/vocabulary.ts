@@ -7,7 +7,6 @@
 import type { BodyFormat, ContentType, Method } from './body-format.js';
 import type { Endpoint } from './endpoint.js';
 import type { RedisCredentials, RedisFiles } from './redis-login.js';
-import type { Secret } from './secret.js';
 
 /** How the relay learned of an expiration. `recovery` is inferred, and said so to the receiver. */
 export type DetectedBy = 'notification' | 'recovery';

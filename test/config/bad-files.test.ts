@@ -188,7 +188,16 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     '18:5: routes[2].value_max: expected include: [value] or lookup beside value_max, found neither',
   ],
   'not-yaml': ['8:1: not YAML: expected a closing quote, bracket, comma or colon before this'],
-  'bad-redis-tls': ['x'],
+  'bad-redis-tls': [
+    '3:3: redis.tls: expected a rediss:// URL in redis.url beside it, found one of redis://, which is without TLS',
+    `3:18: redis.tls.ca_file: expected a file that can be read, found "ca.pem" (there is no such file; looked for in ${cwd})`,
+    '3:26: redis.tls.cert_file: expected cert_file and key_file together, found cert_file alone',
+    `3:37: redis.tls.cert_file: expected a file that can be read, found "tls.crt" (there is no such file; looked for in ${cwd})`,
+    '3:59: redis.tls.server_name: expected the name of a host, found a text that is not shown here',
+    '5:3: state.tls: expected a rediss:// URL in state.url beside it, found none (then redis.tls counts)',
+    '5:9: state.tls.key_file: expected cert_file and key_file together, found key_file alone',
+    `5:19: state.tls.key_file: expected a file that can be read, found "tls.key" (there is no such file; looked for in ${cwd})`,
+  ],
   'redis-contradiction': [
     "3:3: redis.password: expected one password, found one beside redis.url's (leave one out)",
     "4:3: redis.password_file: expected one password, found one beside redis.url's (leave one out)",
