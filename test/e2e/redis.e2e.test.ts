@@ -473,8 +473,9 @@ describe.concurrent('a Redis that requires client certificates, its password in 
 
     await setPassword('sesame');
     await withRedis(redis.plain, (client) => client.call('CLIENT', 'KILL', 'USER', 'relay'));
-    const { error } = await relay.logged('redis_waiting');
-    expect(error).toContain('waits for a file with the new password');
+    await eventually('the refusal', () =>
+      relay.logs('state_trouble').some(({ error }) => /waits for a file/.test(String(error))),
+    );
     await mounted.swap(held(second, 'sesame'));
     await relay.ready();
     await arrives(redis.plain, receiver);
