@@ -64,8 +64,7 @@ export function tlsProblem(failure: TlsFailure): string | null {
 }
 
 function reasonOf(kind: Kind, failure: TlsFailure): string {
-  const { code, error, section, tls } = failure;
-  const certificateOf = `${section}.tls.cert_file`;
+  const { code, error, section } = failure;
   switch (kind) {
     case 'name':
       return nameReason(failure);
@@ -76,12 +75,7 @@ function reasonOf(kind: Kind, failure: TlsFailure): string {
     case 'early':
       return `its certificate is not valid yet (${code}): correct the clock of this machine`;
     case 'client_missing':
-      if (tls.client !== null) return clientReason(failure);
-      return (
-        `it requires a client certificate (${code}): set ${certificateOf} and ` +
-        `${section}.tls.key_file, or tls-auth-clients no in its redis.conf` +
-        (code.includes('HANDSHAKE_FAILURE') ? '; or the two share no TLS cipher' : '')
-      );
+      return clientReason(failure) + orNoCommon(code);
     case 'client_refused':
       return clientReason(failure);
     case 'no_common':
@@ -97,6 +91,11 @@ function reasonOf(kind: Kind, failure: TlsFailure): string {
     case 'other':
       return `${code}: ${printable(error.message)}`;
   }
+}
+
+/** Before TLS 1.3 one alert stands for both. */
+function orNoCommon(code: string): string {
+  return code.includes('HANDSHAKE_FAILURE') ? '. Or the two share no TLS cipher' : '';
 }
 
 function nameReason({ code, error, host, section, tls }: TlsFailure): string {
@@ -128,11 +127,14 @@ function authorityReason({ code, section, tls }: TlsFailure): string {
   );
 }
 
-/** The server has seen our certificate, and does not want it. */
+/** The server wants a certificate of ours, or does not want the one that it has seen. */
 function clientReason({ code, section, tls }: TlsFailure): string {
   const file = `${section}.tls.cert_file`;
   if (tls.client === null) {
-    return `it requires a client certificate (${code}): set ${file} and ${section}.tls.key_file`;
+    return (
+      `it requires a client certificate (${code}): set ${file} and ${section}.tls.key_file, or ` +
+      'tls-auth-clients no in its redis.conf'
+    );
   }
   const { issuer, validFrom, validTo } = new X509Certificate(tls.client.cert.reveal());
   const by = printable(issuer.replaceAll('\n', ', '));

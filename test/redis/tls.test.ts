@@ -1,7 +1,8 @@
 /** TLS to a Redis: what the file may name, and that each failure says which one it is. */
+import dns from 'node:dns';
 import type { AddressInfo } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, type MockInstance, vi } from 'vitest';
 import { type Certificate, selfSigned } from '../support/certificate.js';
 import { FaultyServer } from '../support/faulty-server.js';
 import { startTlsRedis, type TlsRedis } from '../support/tls-redis.js';
@@ -127,6 +128,22 @@ async function startSni({ key, cert }: Certificate) {
     [Symbol.asyncDispose]: async () => void tls.close(),
   };
 }
+
+it('a name with a dot at its end is looked up with it, and asked for and verified without it', async () => {
+  await using sni = await startSni(server);
+  const { lookup } = dns;
+  // Not every machine knows the absolute form of this name.
+  const spy = vi.spyOn(dns, 'lookup') as unknown as MockInstance<(...asked: unknown[]) => void>;
+  spy.mockImplementation((name, ...rest) =>
+    Reflect.apply(lookup, dns, [name === 'localhost.' ? '127.0.0.1' : name, ...rest]),
+  );
+  const tls = { ca_file: server.certFile };
+  const said = await whyNot({ url: at(sni, 'localhost.'), tls });
+  expect(spy).toHaveBeenCalledWith('localhost.', expect.anything(), expect.anything());
+  spy.mockRestore();
+  expect(sni.names).toEqual(['localhost']);
+  expect(said).toContain('after the TLS handshake');
+});
 
 it('the host is asked for by name (SNI), server_name instead of it, and an address by none', async () => {
   await using sni = await startSni(server);
