@@ -46,7 +46,15 @@ export function aBacklog(count) {
 export async function openOutbox(port) {
   const nothing = () => undefined;
   const state = new RedisState({
-    redis: { host: '127.0.0.1', port, tls: false, username: null, password: null },
+    redis: {
+      host: '127.0.0.1',
+      port,
+      path: null,
+      tls: null,
+      username: null,
+      password: null,
+      files: null,
+    },
     database: 0,
     section: 'state',
     prefix: 'expiry-relay',

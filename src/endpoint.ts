@@ -31,19 +31,18 @@ export interface ProxySettings {
   readonly authorization: Secret | null;
 }
 
-/** What a look at the files of an endpoint found. */
-export type FilesNow =
+/** What a look at files found; `Held` is made from what they hold. */
+export type FilesNow<Held> =
   /** Nothing new since the last look. */
   | { readonly kind: 'same' }
-  /** The endpoint with what they hold now. */
-  | { readonly kind: 'changed'; readonly endpoint: Endpoint }
+  | { readonly kind: 'changed'; readonly held: Held }
   /** One is gone, empty or wrong; `problem` is for the operator, without a secret. */
   | { readonly kind: 'unusable'; readonly problem: string };
 
-/** The files that hold an endpoint's secrets, headers, password or certificates. */
-export interface EndpointFiles {
+/** Files that hold secrets, headers, passwords or certificates. */
+export interface WatchedFiles<Held> {
   /** Reads them when they have changed since they were last read. Never rejects. */
-  look(): Promise<FilesNow>;
+  look(): Promise<FilesNow<Held>>;
 }
 
 /** Where webhooks go. Made from the file. */
@@ -68,5 +67,5 @@ export interface Endpoint {
   /** Whether it may be at a link-local address, or at one of a cloud's metadata. */
   readonly allowLinkLocal: boolean;
   /** Null when nothing of it stands in a file of its own. */
-  readonly files: EndpointFiles | null;
+  readonly files: WatchedFiles<Endpoint> | null;
 }

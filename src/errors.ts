@@ -45,6 +45,16 @@ export class RedisAuthError extends RelayError {
   readonly retryable = false;
 }
 
+/** Redis refuses a login that it has accepted before: its password is being changed. */
+export class RedisLoginPendingError extends RelayError {
+  readonly retryable = true;
+}
+
+/** Redis answers a command with an error for which there is no class of its own. */
+export class RedisReplyError extends RelayError {
+  readonly retryable = true;
+}
+
 /** Redis knows us, but forbids a command that the relay cannot do without. */
 export class RedisPermissionError extends RelayError {
   readonly retryable = false;
@@ -55,7 +65,7 @@ export class RedisTlsError extends RelayError {
   readonly retryable = false;
 }
 
-/** What answers there does not speak Redis's protocol. */
+/** What answers there is not Redis, or a part of it that holds no keys, such as a Sentinel. */
 export class NotRedisError extends RelayError {
   readonly retryable = false;
 }

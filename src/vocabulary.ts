@@ -6,7 +6,7 @@
  */
 import type { BodyFormat, ContentType, Method } from './body-format.js';
 import type { Endpoint } from './endpoint.js';
-import type { Secret } from './secret.js';
+import type { RedisCredentials, RedisFiles } from './redis-login.js';
 
 /** How the relay learned of an expiration. `recovery` is inferred, and said so to the receiver. */
 export type DetectedBy = 'notification' | 'recovery';
@@ -229,13 +229,15 @@ export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' |
 export type LogFormat = 'json' | 'pretty';
 
 /** A Redis server, and who we are to it. */
-export interface RedisAddress {
+export interface RedisAddress extends RedisCredentials {
+  /** Empty for a Unix socket. */
   readonly host: string;
   readonly port: number;
-  /** rediss:// */
-  readonly tls: boolean;
+  /** The path of a Unix socket; null for TCP. */
+  readonly path: string | null;
   readonly username: string | null;
-  readonly password: Secret | null;
+  /** Null when neither the password nor a certificate stands in a file. */
+  readonly files: RedisFiles | null;
 }
 
 /** Where keys expire. Made from the file. */

@@ -17,6 +17,7 @@ const SILENT: StateEvents = {
   troubleBegan: () => undefined,
   troubleEnded: () => undefined,
   evictable: () => undefined,
+  credentialsUnusable: () => undefined,
   dataLost: () => undefined,
 };
 

@@ -34,6 +34,15 @@ function checkBasic(path: Path, endpoint: Section): Complaint[] {
     : [complain([...path, 'basic', 'password_file'], wording, 'key')];
 }
 
+/** A certificate and its key come together. */
+export function checkKeyPair(path: Path, tls: Section): Complaint[] {
+  const pair = ['cert_file', 'key_file'].filter((key) => tls[key] !== undefined);
+  const [only] = pair;
+  if (only === undefined || pair.length === 2) return [];
+  const wording = mismatch('cert_file and key_file together', { found: `${only} alone` });
+  return [complain([...path, only], wording, 'key')];
+}
+
 function checkTls(path: Path, endpoint: Section): Complaint[] {
   const tls = asMapping(endpoint.tls);
   if (tls === null) return [];
@@ -43,13 +52,7 @@ function checkTls(path: Path, endpoint: Section): Complaint[] {
     const wording = mismatch('an https:// URL beside it', { found: 'one of http://' });
     complaints.push(complain([...path, 'tls'], wording, 'key'));
   }
-  const pair = ['cert_file', 'key_file'].filter((key) => tls[key] !== undefined);
-  const [only] = pair;
-  if (only !== undefined && pair.length === 1) {
-    const wording = mismatch('cert_file and key_file together', { found: `${only} alone` });
-    complaints.push(complain([...path, 'tls', only], wording, 'key'));
-  }
-  return complaints;
+  return [...complaints, ...checkKeyPair([...path, 'tls'], tls)];
 }
 
 /** Addresses written as such; what names lead to is seen when they are connected to. */

@@ -5,7 +5,7 @@
 import { placeholdersOf } from '../path-template.js';
 import { printable } from '../printable.js';
 import { checkBody } from './check-body.js';
-import { checkEndpoint } from './check-endpoint.js';
+import { checkEndpoint, checkKeyPair } from './check-endpoint.js';
 import type { Complaint } from './mistakes.js';
 import { didYouMean, nearest } from './nearest.js';
 import { asList, asMapping, type Path } from './path.js';
@@ -21,7 +21,7 @@ export const SUGGESTIONS_MAX = 100;
 const STATE_KEYS_OF_EVERY_KIND: readonly string[] = ['kind', 'prefix'];
 
 function checkState(state: Section): Complaint[] {
-  if (state.kind !== 'memory') return checkLogin('state', state);
+  if (state.kind !== 'memory') return [...checkLogin('state', state), ...checkTls('state', state)];
   // It would be ignored.
   return Object.keys(stateFields)
     .filter((key) => !STATE_KEYS_OF_EVERY_KIND.includes(key) && isGiven(state, key))
@@ -29,6 +29,22 @@ function checkState(state: Section): Complaint[] {
       const wording = mismatch(`${key} with kind: redis alone`, { found: 'it with kind: memory' });
       return complain(['state', key], wording, 'key');
     });
+}
+
+/** Certificates belong to a rediss:// URL of the same section. */
+function checkTls(name: 'redis' | 'state', section: Section): Complaint[] {
+  const tls = asMapping(section.tls);
+  if (tls === null) return [];
+  const pair = checkKeyPair([name, 'tls'], tls);
+  const wrong = (found: string) => {
+    const wording = mismatch(`a rediss:// URL in ${name}.url beside it`, { found });
+    return [complain([name, 'tls'], wording, 'key'), ...pair];
+  };
+  if (name === 'state' && section.url === undefined) return wrong('none (then redis.tls counts)');
+  // The default is plain TCP.
+  const url = section.url === undefined ? null : understoodBy(redisFields.url, section.url);
+  if (url === undefined || url?.tls) return pair;
+  return wrong(url?.path ? 'a Unix socket' : 'one of redis://, which is without TLS');
 }
 
 /** One password at the most, and one user name, which needs it. */
@@ -206,6 +222,7 @@ export function checkTogether(root: unknown): Complaint[] {
   const endpoints = asMapping(file.endpoints);
   return [
     ...checkLogin('redis', redis),
+    ...checkTls('redis', redis),
     ...checkDatabases(redis),
     ...checkState(asMapping(file.state) ?? {}),
     ...(endpoints === null ? [] : checkEndpoints(endpoints)),

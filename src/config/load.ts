@@ -5,8 +5,9 @@ import { printable } from '../printable.js';
 import type { ListenAddress, Settings } from '../vocabulary.js';
 import { readListenAddress } from './addresses.js';
 import { parseDocument } from './document.js';
-import { readSecretFiles, withFiles } from './endpoint-files.js';
+import { extraCaProblem } from './extra-ca.js';
 import { type Environment, interpolate } from './interpolate.js';
+import { readSecretFiles, withFiles } from './live-files.js';
 import { hintAtNames } from './meant-names.js';
 import {
   type Complaint,
@@ -16,10 +17,16 @@ import {
   syntaxMistake,
   toMistake,
 } from './mistakes.js';
-import { asMapping, valueAt } from './path.js';
+import { asMapping, type Path, valueAt } from './path.js';
 import { readText } from './read-file.js';
 import { DEFAULT_ADMIN_LISTEN } from './schema.js';
-import { checkCertificates, secretFilesOf } from './secret-files.js';
+import {
+  checkCertificates,
+  filePaths,
+  LOGIN_SECTIONS,
+  secretFilesOf,
+  type TlsKey,
+} from './secret-files.js';
 import { toSettings } from './settings.js';
 import { validate } from './validate.js';
 
@@ -33,10 +40,19 @@ export type Check =
   | { readonly ok: true; readonly settings: Settings }
   | { readonly ok: false; readonly mistakes: readonly Mistake[] };
 
+/** Where each section `tls` of the file names its files. */
+function tlsSections(root: unknown): readonly ((key: TlsKey) => Path)[] {
+  const names = Object.keys(asMapping(asMapping(root)?.endpoints) ?? {});
+  return [
+    ...LOGIN_SECTIONS.map((section) => (key: TlsKey) => filePaths.loginTls(section, key)),
+    ...names.map((name) => (key: TlsKey) => filePaths.tls(name, key)),
+  ];
+}
+
 /** `file` is as the mistakes name it; secret files are looked for from `folder`. */
 async function checkText(
   text: string,
-  { file, folder, env }: { file: string; folder: string; env: Environment },
+  { file, folder, env, cwd }: { file: string; folder: string; env: Environment; cwd: string },
 ): Promise<Check> {
   const document = parseDocument(text);
   const mistakes = document.mistakes.map(({ position, wording }) =>
@@ -52,20 +68,18 @@ async function checkText(
   };
   const validation = validate(value);
   const fromFiles = await readSecretFiles(secretFilesOf(value), folder, 'any');
-  const names = Object.keys(asMapping(asMapping(value)?.endpoints) ?? {});
   const complaints = [
     ...unresolved.map((each): Complaint => ({ ...hintAtNames(value, each), about: 'value' })),
     ...(validation.ok ? [] : validation.complaints),
     ...fromFiles.complaints,
-    ...names.flatMap((name) => checkCertificates(name, fromFiles.secrets)),
+    ...tlsSections(value).flatMap((pathOf) => checkCertificates(pathOf, fromFiles.secrets)),
   ];
   const all = mistakes.concat(complaints.map((complaint) => toMistake(complaint, context)));
   if (!validation.ok || all.length > 0) return { ok: false, mistakes: all };
-  const settings = toSettings(validation.file, fromFiles.secrets);
-  return {
-    ok: true,
-    settings: withFiles(settings, { ...fromFiles, file: validation.file, folder }),
-  };
+  const problem = await extraCaProblem(env, cwd);
+  const settings = toSettings(validation.file, fromFiles.secrets, problem);
+  const from = { ...fromFiles, file: validation.file, folder, extraCaProblem: problem };
+  return { ok: true, settings: withFiles(settings, from) };
 }
 
 /** Which file is meant, and its text. */
@@ -129,6 +143,7 @@ export async function loadSettings(
     file: printable(file),
     folder: dirname(resolve(options.cwd, file)),
     env: options.env,
+    cwd: options.cwd,
   });
   if (!check.ok) throw new SettingsError(formatMistakes(check.mistakes));
   return { file, settings: check.settings };

@@ -25,6 +25,7 @@ import {
   readLookup,
   readRoutePath,
   readStatePrefix,
+  SERVER_NAME_PATTERN,
 } from './texts.js';
 import { type Reading, refused, understood } from './wording.js';
 
@@ -90,14 +91,36 @@ const login = ({ orElse }: { orElse: string }) => ({
     .describe(`The password to log in with; empty counts as absent${orElse}`),
   password_file: filePath
     .optional()
-    .describe('A file that holds the password, instead of password'),
+    .describe(
+      'A file that holds the password, instead of password; read again before each connection',
+    ),
+});
+
+/** Of `redis` and of `state`. */
+const redisTls = mapping({
+  ca_file: filePath
+    .optional()
+    .describe("Authorities in PEM that may sign the server's certificate, instead of Node's own"),
+  cert_file: filePath
+    .optional()
+    .describe("The relay's own certificate in PEM, with those between it and its authority"),
+  key_file: filePath.optional().describe("The private key of cert_file's certificate, in PEM"),
+  server_name: textLike('the name of a host', SERVER_NAME_PATTERN)
+    .optional()
+    .describe("The name that the server's certificate must be for; by default the URL's host"),
 });
 
 const redis = mapping({
   url: text('a Redis URL such as redis://127.0.0.1:6379', readRedisUrl)
     .prefault('redis://127.0.0.1:6379')
-    .describe('Where keys expire: redis:// or rediss:// (TLS), a primary. May name a database: /2'),
+    .describe(
+      'Where keys expire, a primary: redis://, rediss:// (TLS) or unix:///run/redis.sock. May name ' +
+        'a database: /2, or ?db=2 after the path of a socket',
+    ),
   ...login({ orElse: '' }),
+  tls: redisTls
+    .optional()
+    .describe('Certificates of a rediss:// server; read again before each connection'),
   databases: list(whole({ min: 0, max: DATABASE_MAX }), { min: 1, max: DATABASES_MAX })
     .optional()
     .describe("The logical databases to watch, each once; by default the URL's, or else [0]"),
@@ -129,6 +152,9 @@ const state = mapping({
     .optional()
     .describe('The Redis that holds the state; by default that of redis, with its login'),
   ...login({ orElse: '. By default, without state.url, as for redis' }),
+  tls: redisTls
+    .optional()
+    .describe('As redis.tls, for a rediss:// URL of its own; without state.url, redis.tls counts'),
   prefix: text('a prefix for keys', readStatePrefix)
     .prefault(DEFAULT_STATE_PREFIX)
     .describe("What the relay's own keys begin with, in braces"),

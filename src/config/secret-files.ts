@@ -29,14 +29,21 @@ export interface SecretFile {
 export type SecretsFromFiles = ReadonlyMap<string, Secret>;
 
 /** The sections that say how to log in to a Redis. */
-const LOGIN_SECTIONS = ['redis', 'state'] as const;
+export const LOGIN_SECTIONS = ['redis', 'state'] as const;
 export type LoginSection = (typeof LOGIN_SECTIONS)[number];
 
-type TlsKey = 'ca_file' | 'cert_file' | 'key_file';
+export type TlsKey = 'ca_file' | 'cert_file' | 'key_file';
+
+const TLS_CONTENTS: Readonly<Record<TlsKey, Content>> = {
+  ca_file: 'certificates',
+  cert_file: 'certificates',
+  key_file: 'private_key',
+};
 
 /** Where the file may name each of them; a header's name in lower case. */
 export const filePaths = {
   password: (section: LoginSection): Path => [section, 'password_file'],
+  loginTls: (section: LoginSection, key: TlsKey): Path => [section, 'tls', key],
   secret: (name: string, index: number): Path => ['endpoints', name, 'secrets', index, 'file'],
   header: (name: string, header: string): Path => ['endpoints', name, 'headers', header, 'file'],
   basic: (name: string): Path => ['endpoints', name, 'basic', 'password_file'],
@@ -54,10 +61,26 @@ function secretFile(
   return [{ path, key, file, content }];
 }
 
+/** The places of a section `tls`, each of which stands where `pathOf` says. */
+function tlsFiles(pathOf: (key: TlsKey) => Path, value: unknown): SecretFile[] {
+  const tls = asMapping(value) ?? {};
+  return (Object.keys(TLS_CONTENTS) as TlsKey[]).flatMap((key) =>
+    secretFile(TLS_CONTENTS[key], pathOf(key), tls[key]),
+  );
+}
+
+/** The places of `redis` or `state`; `value` need not be right elsewhere. */
+export function secretFilesOfLogin(section: LoginSection, value: unknown): SecretFile[] {
+  const { password_file, tls } = asMapping(value) ?? {};
+  return [
+    ...secretFile('redis_password', filePaths.password(section), password_file),
+    ...tlsFiles((key) => filePaths.loginTls(section, key), tls),
+  ];
+}
+
 /** The places of one endpoint; `value` need not be right elsewhere. */
 export function secretFilesOfEndpoint(name: string, value: unknown): SecretFile[] {
   const endpoint = asMapping(value) ?? {};
-  const tls = asMapping(endpoint.tls) ?? {};
   const fileIn = (holder: unknown) => asMapping(holder)?.file;
   const secrets = asList(endpoint.secrets).flatMap((secret, index) =>
     secretFile('signing_secret', filePaths.secret(name, index), fileIn(secret)),
@@ -71,19 +94,14 @@ export function secretFilesOfEndpoint(name: string, value: unknown): SecretFile[
     ...secrets,
     ...headers,
     ...secretFile('basic_password', filePaths.basic(name), password),
-    ...secretFile('certificates', filePaths.tls(name, 'ca_file'), tls.ca_file),
-    ...secretFile('certificates', filePaths.tls(name, 'cert_file'), tls.cert_file),
-    ...secretFile('private_key', filePaths.tls(name, 'key_file'), tls.key_file),
+    ...tlsFiles((key) => filePaths.tls(name, key), endpoint.tls),
   ];
 }
 
 /** All places that name a file with a secret; the value need not be right elsewhere. */
 export function secretFilesOf(root: unknown): SecretFile[] {
   const file = asMapping(root);
-  const logins = LOGIN_SECTIONS.flatMap((section) => {
-    const { password_file } = asMapping(file?.[section]) ?? {};
-    return secretFile('redis_password', filePaths.password(section), password_file);
-  });
+  const logins = LOGIN_SECTIONS.flatMap((section) => secretFilesOfLogin(section, file?.[section]));
   const ofEndpoints = Object.entries(asMapping(file?.endpoints) ?? {}).flatMap(([name, endpoint]) =>
     secretFilesOfEndpoint(name, endpoint),
   );
@@ -106,12 +124,18 @@ export function readSecretFile({ content }: SecretFile, held: string): Reading<S
   return { ok: false, wording: mismatch('a file with a secret in it', { found: 'it empty' }) };
 }
 
-/** What the certificates of one endpoint must agree on; what could not be read is left out. */
-export function checkCertificates(endpoint: string, fromFiles: SecretsFromFiles): Complaint[] {
+/**
+ * What the certificates of one section `tls` must agree on, each of which stands where `pathOf`
+ * says; what could not be read is left out.
+ */
+export function checkCertificates(
+  pathOf: (key: TlsKey) => Path,
+  fromFiles: SecretsFromFiles,
+): Complaint[] {
   const complain = (key: TlsKey, wording: Wording): Complaint[] => [
-    { path: filePaths.tls(endpoint, key), about: 'value', wording },
+    { path: pathOf(key), about: 'value', wording },
   ];
-  const at = (key: TlsKey) => fromFiles.get(pathKey(filePaths.tls(endpoint, key)));
+  const at = (key: TlsKey) => fromFiles.get(pathKey(pathOf(key)));
   const [ca, cert, key] = [at('ca_file'), at('cert_file'), at('key_file')];
   if (cert !== undefined && key !== undefined && !isKeyOf(key, cert)) {
     const expected = "the key of cert_file's first certificate";

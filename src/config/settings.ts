@@ -1,54 +1,134 @@
 /** The file, understood → what the rest of the relay works with. Pure. */
 import type { BodyFormat } from '../body-format.js';
 import { compileTemplate } from '../body-template.js';
+import type { RedisCredentials, RedisTls } from '../redis-login.js';
 import { Secret } from '../secret.js';
-import type { RedisAddress, RedisSettings, Route, Settings, StateSettings } from '../vocabulary.js';
+import type { RedisSettings, Route, Settings, StateSettings } from '../vocabulary.js';
 import { toEndpoint } from './endpoint-settings.js';
 import { pathKey } from './path.js';
 import type { RelayFile } from './schema.js';
-import { filePaths, type LoginSection, type SecretsFromFiles } from './secret-files.js';
+import {
+  filePaths,
+  type LoginSection,
+  type SecretsFromFiles,
+  type TlsKey,
+} from './secret-files.js';
 
-type Login = Pick<RedisAddress, 'username' | 'password'>;
-
-/** What a section says by itself. Both are null when it says nothing. */
-function loginOf(file: RelayFile, name: LoginSection, fromFiles: SecretsFromFiles): Login {
-  const { username, password, url } = file[name];
+/** The password that a section names by itself; null when it names none. */
+function passwordOf(
+  file: RelayFile,
+  name: LoginSection,
+  fromFiles: SecretsFromFiles,
+): Secret | null {
+  const { password, url } = file[name];
   const fromFile = fromFiles.get(pathKey(filePaths.password(name))) ?? null;
+  // Empty counts as absent, so that `${REDIS_PASSWORD:-}` means: a password if there is one.
+  return password ? new Secret(password) : (fromFile ?? url?.password ?? null);
+}
+
+/** The user that a section names by itself; null when it names none. */
+function usernameOf(file: RelayFile, name: LoginSection): string | null {
+  return file[name].username || (file[name].url?.username ?? null);
+}
+
+/** The TLS of a rediss:// URL, with the certificates that a section names. */
+function tlsOf(
+  file: RelayFile,
+  name: LoginSection,
+  fromFiles: SecretsFromFiles,
+  extraCaProblem: string | null,
+): RedisTls {
+  const at = (key: TlsKey) => fromFiles.get(pathKey(filePaths.loginTls(name, key))) ?? null;
+  const [cert, key] = [at('cert_file'), at('key_file')];
+  const { tls } = file[name];
   return {
-    // Empty counts as absent, so that `${REDIS_PASSWORD:-}` means: a password if there is one.
-    username: username || (url?.username ?? null),
-    password: password ? new Secret(password) : (fromFile ?? url?.password ?? null),
+    ca: at('ca_file'),
+    client: cert === null || key === null ? null : { cert, key },
+    serverName: tls?.server_name ?? null,
+    caFile: tls?.ca_file ?? null,
+    certFile: tls?.cert_file ?? null,
+    keyFile: tls?.key_file ?? null,
+    extraCaProblem,
   };
 }
 
-function redisSettings(file: RelayFile, fromFiles: SecretsFromFiles): RedisSettings {
+/** `fromFiles` holds a secret for each file that `redis` names. */
+export function redisCredentials(
+  file: RelayFile,
+  fromFiles: SecretsFromFiles,
+  extraCaProblem: string | null,
+): RedisCredentials {
+  return {
+    password: passwordOf(file, 'redis', fromFiles),
+    tls: file.redis.url.tls ? tlsOf(file, 'redis', fromFiles, extraCaProblem) : null,
+  };
+}
+
+/** Whether the state logs in as `redis` does: another server never learns that password. */
+export function hasLoginOfRedis(file: RelayFile, fromFiles: SecretsFromFiles): boolean {
+  return file.state.url === undefined && passwordOf(file, 'state', fromFiles) === null;
+}
+
+/** `fromFiles` holds a secret for each file that `redis` and `state` name. */
+export function stateCredentials(
+  file: RelayFile,
+  fromFiles: SecretsFromFiles,
+  extraCaProblem: string | null,
+): RedisCredentials {
+  const { url } = file.state;
+  const login = hasLoginOfRedis(file, fromFiles) ? 'redis' : 'state';
+  const certificates = url === undefined ? 'redis' : 'state';
+  const isTls = (url ?? file.redis.url).tls;
+  return {
+    password: passwordOf(file, login, fromFiles),
+    tls: isTls ? tlsOf(file, certificates, fromFiles, extraCaProblem) : null,
+  };
+}
+
+function redisSettings(
+  file: RelayFile,
+  fromFiles: SecretsFromFiles,
+  extraCaProblem: string | null,
+): RedisSettings {
   const { url, databases, notifications } = file.redis;
-  const { host, port, tls, database } = url;
+  const { host, port, path, database } = url;
   return {
     host,
     port,
-    tls,
-    ...loginOf(file, 'redis', fromFiles),
+    path,
+    username: usernameOf(file, 'redis'),
+    ...redisCredentials(file, fromFiles, extraCaProblem),
+    files: null,
     databases: databases ?? [database ?? 0],
     notifications,
   };
 }
 
-/** Where the state is: another server never learns the password of `redis`. */
-function stateRedis(file: RelayFile, redis: RedisSettings, fromFiles: SecretsFromFiles) {
+/** Where the state is. */
+function stateRedis(
+  file: RelayFile,
+  redis: RedisSettings,
+  fromFiles: SecretsFromFiles,
+  extraCaProblem: string | null,
+) {
   const { url } = file.state;
-  const own = loginOf(file, 'state', fromFiles);
-  const { host, port, tls } = url ?? redis;
-  const section = url === undefined && own.password === null ? 'redis' : 'state';
-  const { username, password } = section === 'redis' ? redis : own;
+  const { host, port, path } = url ?? redis;
+  const section = hasLoginOfRedis(file, fromFiles) ? 'redis' : 'state';
+  const username = usernameOf(file, section);
+  const credentials = stateCredentials(file, fromFiles, extraCaProblem);
   const database = url === undefined ? (redis.databases[0] ?? 0) : (url.database ?? 0);
-  return { redis: { host, port, tls, username, password }, database, section } as const;
+  return {
+    redis: { host, port, path, username, ...credentials, files: null },
+    database,
+    section,
+  } as const;
 }
 
 function stateSettings(
   file: RelayFile,
   redis: RedisSettings,
   fromFiles: SecretsFromFiles,
+  extraCaProblem: string | null,
 ): StateSettings {
   const { kind, prefix, dead_letters: deadLetters, unknown_endpoint_grace } = file.state;
   switch (kind) {
@@ -57,7 +137,7 @@ function stateSettings(
     case 'redis':
       return {
         kind,
-        ...stateRedis(file, redis, fromFiles),
+        ...stateRedis(file, redis, fromFiles, extraCaProblem),
         prefix,
         deadLetters: { keepMs: deadLetters.keep, countMax: deadLetters.max },
         unknownEndpointGraceMs: unknown_endpoint_grace,
@@ -81,12 +161,19 @@ function bodyFormat(
   }
 }
 
-/** `fromFiles` holds a secret for each of `secretFilesOf`. */
-export function toSettings(file: RelayFile, fromFiles: SecretsFromFiles): Settings {
-  const redis = redisSettings(file, fromFiles);
+/**
+ * `fromFiles` holds a secret for each of `secretFilesOf`. `extraCaProblem` says why Node ignores
+ * the file of NODE_EXTRA_CA_CERTS; null when it does not.
+ */
+export function toSettings(
+  file: RelayFile,
+  fromFiles: SecretsFromFiles,
+  extraCaProblem: string | null,
+): Settings {
+  const redis = redisSettings(file, fromFiles, extraCaProblem);
   return {
     redis,
-    state: stateSettings(file, redis, fromFiles),
+    state: stateSettings(file, redis, fromFiles, extraCaProblem),
     endpoints: new Map(
       Object.entries(file.endpoints).map(([name, endpoint]) => [
         name,

@@ -25,6 +25,9 @@ export const NAME_EXPECTED = 'a name of 1–64 letters, digits, - and _';
 /** What a path may be on Linux. */
 export const FILE_PATH_PATTERN = /^[^\0]{1,4095}$/;
 
+/** The name of a host, or an address. */
+export const SERVER_NAME_PATTERN = /^[A-Za-z0-9._:-]{1,253}$/;
+
 const HEADER_NAME_PATTERN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$/;
 /** Visible latin-1, space and tab. */
 const HEADER_VALUE_PATTERN = /^[\t\x20-\x7e\x80-\xff]*$/;

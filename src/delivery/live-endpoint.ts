@@ -47,13 +47,13 @@ export class LiveEndpoint {
     }
   }
 
-  #take(found: FilesNow): void {
+  #take(found: FilesNow<Endpoint>): void {
     switch (found.kind) {
       case 'same':
         return;
       case 'changed':
-        this.#current = found.endpoint;
-        this.#events.credentialsChanged(found.endpoint, this.#isStale);
+        this.#current = found.held;
+        this.#events.credentialsChanged(found.held, this.#isStale);
         this.#isStale = false;
         return;
       case 'unusable':

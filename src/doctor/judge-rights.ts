@@ -1,11 +1,10 @@
 /** What Redis says of its user's rights → what is missing, and the command that gives it. Pure. */
 import { printable } from '../printable.js';
-import { redisCli, redisUser } from '../redis-cli.js';
+import { redisCli, redisUser, shellWord } from '../redis-cli.js';
 import type { RedisAddress } from '../vocabulary.js';
 import { type Finding, note, ok, problem, warning } from './finding.js';
 import type { ProbeAnswer } from './probe-rights.js';
 import type { Probe, Right, Rights } from './rights.js';
-import { shellWord } from './wording.js';
 
 /**
  * Whether the user has a rule. `hidden`: that of a key or channel, where no command may be given

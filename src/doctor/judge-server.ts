@@ -30,7 +30,7 @@ export function judgeAnswer(
 ): Finding {
   const { software, version, roundTripMs } = reading;
   const name = software === 'redis' ? 'Redis' : printable(software);
-  const secure = address.tls ? 'TLS' : 'no TLS';
+  const secure = address.path !== null ? 'Unix socket' : address.tls ? 'TLS' : 'no TLS';
   return ok(
     subject,
     `${addressOf(address)} answers within ${lengthText(roundTripMs)} ` +

@@ -2,7 +2,9 @@
 import type { Redis } from 'ioredis';
 import type { Clock } from '../clock.js';
 import { RelayError } from '../errors.js';
-import { connect, redisError } from '../redis-client.js';
+import { connect, type RedisConnection } from '../redis/connect.js';
+import { refuseSentinel } from '../redis/sentinel.js';
+import { redisError } from '../redis-client.js';
 import { ServerClock } from '../source/server-clock.js';
 import type { RedisAddress } from '../vocabulary.js';
 import { type Info, parseInfo } from './info.js';
@@ -53,20 +55,22 @@ export async function withServer<Result>(
 ): Promise<Result> {
   const closing = new AbortController();
   const close = () => closing.abort();
-  let isTooLate = false;
-  const cancel = clock.after(REDIS_MS_MAX, () => {
-    isTooLate = true;
-    close();
-  });
+  const cancel = clock.after(REDIS_MS_MAX, close);
   stop.addEventListener('abort', close, { once: true });
   if (stop.aborted) close();
+  let connection: RedisConnection | null = null;
   try {
-    const { redis, ended } = await connect(address, 'doctor', closing.signal, section);
+    connection = await connect(address, 'doctor', closing.signal, section);
+    const { redis, ended } = connection;
     const failed = ended.then((error) => Promise.reject(error));
+    const role = (await toldBy(redis.role())) ?? [];
+    await refuseSentinel(redis, role, address, section);
     return await Promise.race([ask(redis), failed]);
   } catch (error) {
-    if (isTooLate) throw redisError(`no answer within ${REDIS_MS_MAX} ms`, address, section);
-    throw error instanceof RelayError ? error : redisError(error, address, section);
+    if (error instanceof RelayError) throw error;
+    // A connection that has ended says more than the command that failed with it.
+    const hasEnded = connection !== null && connection.redis.status !== 'ready';
+    throw hasEnded ? await connection?.ended : redisError(error, address, section);
   } finally {
     cancel();
     stop.removeEventListener('abort', close);

@@ -40,8 +40,3 @@ export function sizeText(bytes: number): string {
   const [name, size] = SIZES.find(([, unit]) => bytes >= unit) ?? (['B', 1] as const);
   return `${Number((bytes / size).toFixed(1))} ${name}`;
 }
-
-/** A word for a shell; in quotes where it needs them. */
-export function shellWord(word: string): string {
-  return /^[\w+@:./=-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
-}

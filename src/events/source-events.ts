@@ -18,6 +18,13 @@ export class SourceEvents {
     );
   }
 
+  credentialsUnusable(problem: string): void {
+    this.#log.warn(
+      { event: 'redis_credentials_unusable', problem },
+      'a file with the password or a certificate for Redis cannot be used; using what it held last',
+    );
+  }
+
   notificationsChanged(address: string, before: string, after: string): void {
     this.#log.warn(
       { event: 'notifications_changed', redis: address, before, after },

@@ -31,6 +31,14 @@ export class StateEvents {
     );
   }
 
+  credentialsUnusable(problem: string): void {
+    this.#log.warn(
+      { event: 'redis_credentials_unusable', problem },
+      'a file with the password or a certificate for the state Redis cannot be used; using what it ' +
+        'held last',
+    );
+  }
+
   dataLost(address: string): void {
     this.#log.error(
       { event: 'state_lost', redis: address },

@@ -5,7 +5,7 @@
 import type { Redis } from 'ioredis';
 import type { Clock } from '../clock.js';
 import type { RelayError } from '../errors.js';
-import { disconnect, PING_EVERY_MS, type RedisConnection } from '../redis-client.js';
+import { disconnect, PING_EVERY_MS, type RedisConnection } from '../redis/connect.js';
 
 /** A connection that ends sooner than this after it was opened again is not opened once more. */
 const LASTS_MS_MIN = 1_000;

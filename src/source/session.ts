@@ -6,14 +6,10 @@
 import type { Chance, Clock } from '../clock.js';
 import { RedisIsReplicaError, RedisPermissionError, type RelayError } from '../errors.js';
 import type { SourceEvents } from '../events/source-events.js';
+import { connect, type RedisConnection } from '../redis/connect.js';
+import { refuseSentinel } from '../redis/sentinel.js';
 import { redisCli, redisUser } from '../redis-cli.js';
-import {
-  addressOf,
-  connect,
-  type RedisConnection,
-  redisError,
-  replicaAdvice,
-} from '../redis-client.js';
+import { addressOf, redisError, replicaAdvice } from '../redis-client.js';
 import type { KeyInDatabase, Notice, RedisSettings } from '../vocabulary.js';
 import { Canary } from './canary.js';
 import { channelsOf, type HeardKind } from './channels.js';
@@ -87,24 +83,35 @@ export async function openSession(parts: SessionParts, signal: AbortSignal): Pro
     closing.abort();
   };
   signal.addEventListener('abort', close, { once: true });
+  const opened: RedisConnection[] = [];
+  let isOpening = true;
+  const onOpened = (connection: RedisConnection) => void (isOpening && opened.push(connection));
   try {
     signal.throwIfAborted();
-    return await open(parts, closing.signal, close);
+    return await open(parts, onOpened, closing.signal, close);
   } catch (error) {
+    // A connection that has ended says more than the command that failed with it.
+    const broken = opened.find(({ redis }) => redis.status !== 'ready');
+    const failure = broken === undefined ? redisErrorOf(error, parts.settings) : await broken.ended;
     close();
-    throw redisErrorOf(error, parts.settings);
+    throw failure;
+  } finally {
+    isOpening = false;
   }
 }
 
 async function open(
   parts: SessionParts,
+  onOpened: (connection: RedisConnection) => void,
   closing: AbortSignal,
   close: () => void,
 ): Promise<Session> {
   const { settings, events, clock, chance, serverClock } = parts;
+  const onStale = (problem: string) => events.credentialsUnusable(problem);
   let runId: string | null = null;
   const connectTo = async (role: string): Promise<RedisConnection> => {
-    const connection = await connect(settings, role, closing);
+    const connection = await connect(settings, role, closing, 'redis', onStale);
+    onOpened(connection);
     const found = await runIdOf(connection.redis);
     const error = differentServers(runId, found, settings);
     if (error !== null) throw error;
@@ -208,6 +215,7 @@ async function refuseReplica(commands: RedisConnection, settings: RedisSettings)
     if (denied instanceof RedisPermissionError) return;
     throw denied;
   }
+  await refuseSentinel(commands.redis, role, settings, 'redis');
   if (role[0] === 'slave') {
     throw new RedisIsReplicaError(replicaAdvice(addressOf(settings), `${role[1]}:${role[2]}`));
   }

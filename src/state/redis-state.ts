@@ -10,10 +10,11 @@ import {
   RedisIsReplicaError,
   RedisNotReadyError,
   RedisSlotError,
-  type RelayError,
+  RelayError,
   StateUnavailableError,
 } from '../errors.js';
-import { addressOf, disconnect, openLasting, stateError } from '../redis-client.js';
+import { openLasting } from '../redis/lasting.js';
+import { addressOf, stateError } from '../redis-client.js';
 import type { RedisAddress } from '../vocabulary.js';
 import { type HealthEvents, StateHealth, type StateOperation } from './health.js';
 import { evictionPolicy, verifyDatabase, verifyFormat, verifyRole } from './verify.js';
@@ -30,6 +31,8 @@ const SILENCE_AT_STOP_MS = 1_000;
 export interface StateEvents extends HealthEvents {
   /** This policy lets Redis throw away keys of ours when its memory is full. */
   evictable(address: string, policy: string): void;
+  /** The files with its password or certificates cannot be used; what they held last is used. */
+  credentialsUnusable(problem: string): void;
   /** It was used before, and its keys are gone. */
   dataLost(address: string): void;
 }
@@ -53,6 +56,8 @@ export class RedisState {
   readonly #health: StateHealth;
   readonly #closing = new AbortController();
   #connections = 0;
+  /** How many connections there had been when the last one was found to be usable. */
+  #verified = 0;
   /** Why nothing may be read or written: the first look has not succeeded yet. */
   #unfit: string | null = 'its keys have not been looked at yet';
   #wasFit = false;
@@ -64,9 +69,16 @@ export class RedisState {
     this.#parts = parts;
     this.prefix = parts.prefix;
     this.#health = new StateHealth(parts.clock, parts.events);
-    this.redis = openLasting(parts.redis, parts.database, (error) =>
-      this.#failed('connect', error),
-    );
+    const { redis: address, database, section, clock, events } = parts;
+    this.redis = openLasting({
+      address,
+      database,
+      section,
+      clock,
+      closing: this.#closing.signal,
+      onEnded: (why, end) => this.#ended(why, end),
+      onStale: (problem) => events.credentialsUnusable(problem),
+    });
     this.redis.on('ready', () => {
       this.#connections += 1;
       void this.#look(this.#connections);
@@ -147,7 +159,6 @@ export class RedisState {
   close(): void {
     this.#closing.abort();
     this.#health.close();
-    disconnect(this.redis);
   }
 
   #failed(operation: StateOperation, thrown: unknown, endpoint: string | null = null): RelayError {
@@ -156,6 +167,13 @@ export class RedisState {
     if (!error.retryable && this.#onHopeless !== null) this.#onHopeless(error);
     else this.#health.failed(operation, endpoint, error);
     return error;
+  }
+
+  /** A server may close a connection that it has served; commands under way say so themselves. */
+  #ended(why: RelayError, end: 'closed' | 'failed'): void {
+    const wasVerified = this.#verified > 0 && this.#verified === this.#connections;
+    if (end === 'closed' && wasVerified) return;
+    this.#failed('connect', why);
   }
 
   /** This server is not the one: its name may lead to that by the next connection. */
@@ -171,18 +189,21 @@ export class RedisState {
       connection === this.#connections && this.redis.status === 'ready' && !signal.aborted;
     while (isPresent()) {
       try {
-        await verifyDatabase(this.redis, address, database, section);
         await verifyRole(this.redis, address, section);
+        await verifyDatabase(this.redis, address, database, section);
         const isNew = await verifyFormat(this.redis, prefix);
         if (isNew && this.#wasFit) this.emptied();
         this.#wasFit = true;
         this.#unfit = null;
+        this.#verified = connection;
         this.#health.anew();
         this.#onFit();
         const policy = await evictionPolicy(this.redis);
         if (policy !== null) events.evictable(addressOf(address), policy);
         return;
       } catch (error) {
+        // The connection has ended, or is about to, and its end says why.
+        if (!isPresent() || !(error instanceof RelayError || isReply(error))) return;
         const failure = this.#failed('verify', error);
         this.#unfit = failure.message;
         const isLoading = failure instanceof RedisNotReadyError;
@@ -192,6 +213,11 @@ export class RedisState {
       }
     }
   }
+}
+
+/** What Redis answered, and not what became of the connection. */
+function isReply(error: unknown): boolean {
+  return error instanceof Error && error.name === 'ReplyError';
 }
 
 /** Leaves a step undone that the state cannot be used for: the state itself says what is wrong. */

@@ -1,6 +1,7 @@
 /** What has to be known of a state Redis before it is used. */
 import type { Redis } from 'ioredis';
 import { NoDatabaseError, RedisIsReplicaError, StateFormatError } from '../errors.js';
+import { refuseSentinel } from '../redis/sentinel.js';
 import { addressOf, isNoDatabase, replicaAdvice } from '../redis-client.js';
 import type { RedisAddress } from '../vocabulary.js';
 import { FORMAT_VERSION, formatKey, ownKeyPrefix } from './format.js';
@@ -29,7 +30,9 @@ export async function verifyRole(
   address: RedisAddress,
   section: 'redis' | 'state',
 ): Promise<void> {
-  const [role, host, port] = (await redis.role()) as [string, string, number];
+  const reply = (await redis.role()) as [string, string, number];
+  await refuseSentinel(redis, reply, address, section);
+  const [role, host, port] = reply;
   if (role !== 'slave') return;
   const [at, primary] = [addressOf(address), addressOf({ host, port })];
   throw new RedisIsReplicaError(

@@ -8,6 +8,7 @@ describe('readRedisUrl', () => {
       value: {
         host: 'cache',
         port: 6379,
+        path: null,
         tls: false,
         username: null,
         password: null,
@@ -20,11 +21,44 @@ describe('readRedisUrl', () => {
     const reading = readRedisUrl('rediss://re%40lay:p%2Fw@[::1]:6380/2');
     if (!reading.ok) throw new Error('refused');
     const { password, ...rest } = reading.value;
-    expect(rest).toEqual({ host: '::1', port: 6380, tls: true, username: 're@lay', database: 2 });
+    expect(rest).toEqual({
+      host: '::1',
+      port: 6380,
+      path: null,
+      tls: true,
+      username: 're@lay',
+      database: 2,
+    });
     expect(password?.reveal()).toBe('p/w');
   });
 
   it.each([
+    ['unix:///run/redis.sock', { path: '/run/redis.sock', database: null, username: null }],
+    ['unix:///run/a%20b.sock?db=3', { path: '/run/a b.sock', database: 3 }],
+    ['unix://re%40lay:p%2Fw@/run/redis.sock', { path: '/run/redis.sock', username: 're@lay' }],
+  ])('takes the path of a Unix socket: %s', (text, expected) => {
+    expect(readRedisUrl(text)).toMatchObject({ ok: true, value: { tls: false, ...expected } });
+  });
+
+  it.each([
+    ['redis+unix:///run/redis.sock', 'unix:///run/redis.sock'],
+    ['/run/redis.sock', 'unix:///run/redis.sock'],
+    ['unix://run/redis.sock', 'an absolute path'],
+    ['unix:/run/redis.sock', 'an absolute path'],
+  ])('says how a Unix socket is written, instead of %s', (text, hint) => {
+    const reading = readRedisUrl(text);
+    expect(JSON.stringify(reading)).toContain(hint);
+    expect(reading.ok).toBe(false);
+  });
+
+  it.each([
+    'unix:///run/',
+    'unix://',
+    `unix:///${'x'.repeat(108)}`,
+    'unix:///run/redis.sock?db=x',
+    'unix:///run/redis.sock?db=2147483648',
+    'unix:///run/redis.sock#2',
+    'unix://:%zz@/run/redis.sock',
     'cache:6379',
     'http://cache',
     'redis://',

@@ -72,7 +72,7 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     '20:38: endpoints.mail.basic.password: expected a password of one line, found an empty text',
   ],
   'bad-state': [
-    '3:8: state.url: expected a Redis URL such as redis://127.0.0.1:6379, found one that begins with neither redis:// nor rediss://',
+    '3:8: state.url: expected a Redis URL such as redis://127.0.0.1:6379, found one that begins with none of redis://, rediss:// and unix://',
     '4:11: state.prefix: expected a prefix of 1–64 letters, digits, ., _ or -, without braces or colons, found "{tag}"',
   ],
   'capture-twice': [
@@ -166,7 +166,7 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
   ],
   'no-mapping': ['1:1: expected a mapping with endpoints and routes, found a text'],
   'no-redis-url': [
-    '1:15: redis.url: expected a Redis URL such as redis://127.0.0.1:6379, found one that begins with neither redis:// nor rediss://',
+    '1:15: redis.url: expected a Redis URL such as redis://127.0.0.1:6379, found one that begins with none of redis://, rediss:// and unix://',
   ],
   'no-secret-file': [
     `4:23: endpoints.shop.secrets[0].file: expected a file that can be read, found "no-such-secret" (there is no such file; looked for in ${cwd})`,
@@ -188,6 +188,16 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     '18:5: routes[2].value_max: expected include: [value] or lookup beside value_max, found neither',
   ],
   'not-yaml': ['8:1: not YAML: expected a closing quote, bracket, comma or colon before this'],
+  'bad-redis-tls': [
+    '3:3: redis.tls: expected a rediss:// URL in redis.url beside it, found one of redis://, which is without TLS',
+    `3:18: redis.tls.ca_file: expected a file that can be read, found "ca.pem" (there is no such file; looked for in ${cwd})`,
+    '3:26: redis.tls.cert_file: expected cert_file and key_file together, found cert_file alone',
+    `3:37: redis.tls.cert_file: expected a file that can be read, found "tls.crt" (there is no such file; looked for in ${cwd})`,
+    '3:59: redis.tls.server_name: expected the name of a host, found a text that is not shown here',
+    '5:3: state.tls: expected a rediss:// URL in state.url beside it, found none (then redis.tls counts)',
+    '5:9: state.tls.key_file: expected cert_file and key_file together, found key_file alone',
+    `5:19: state.tls.key_file: expected a file that can be read, found "tls.key" (there is no such file; looked for in ${cwd})`,
+  ],
   'redis-contradiction': [
     "3:3: redis.password: expected one password, found one beside redis.url's (leave one out)",
     "4:3: redis.password_file: expected one password, found one beside redis.url's (leave one out)",

@@ -73,7 +73,7 @@ describe('the files of an endpoint', () => {
 
     await mounted.swap({ key: NEW_SECRET, token: 't 2' });
     const found = await endpoint.files?.look();
-    expect(found?.kind === 'changed' && shown(found.endpoint)).toEqual({
+    expect(found?.kind === 'changed' && shown(found.held)).toEqual({
       secrets: [NEW_SECRET, NEW_SECRET],
       headers: { ...headers, 'x-token': 't 2' },
     });
@@ -83,7 +83,7 @@ describe('the files of an endpoint', () => {
     expect(await endpoint.files?.look()).toEqual({ kind: 'same' });
     await writeFile(`${own.path}/password`, 'q');
     const later = await endpoint.files?.look();
-    expect(later?.kind === 'changed' && shown(later.endpoint).headers.authorization).toBe(
+    expect(later?.kind === 'changed' && shown(later.held).headers.authorization).toBe(
       basic('relay', 'q'),
     );
   });
@@ -153,7 +153,7 @@ describe('the files of an endpoint', () => {
     expect(await endpoint.files?.look()).toEqual({ kind: 'same' });
     await writeFile(token, 't 2');
     const found = await endpoint.files?.look();
-    expect(found?.kind === 'changed' && shown(found.endpoint)).toEqual({
+    expect(found?.kind === 'changed' && shown(found.held)).toEqual({
       secrets: [TEST_SECRET],
       headers: { 'x-token': 't 2' },
     });

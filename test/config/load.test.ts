@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { SECRET_FILE_BYTES_MAX } from '../../src/config/endpoint-files.js';
+import { SECRET_FILE_BYTES_MAX } from '../../src/config/live-files.js';
 import { FILE_BYTES_MAX, loadSettings } from '../../src/config/load.js';
 import { TEST_SECRET } from '../support/domain.js';
 
@@ -150,9 +150,11 @@ describe('the settings', () => {
       redis: {
         host: '127.0.0.1',
         port: 6379,
-        tls: false,
+        path: null,
+        tls: null,
         username: null,
         password: null,
+        files: null,
         databases: [0],
         notifications: 'manage',
       },
@@ -183,7 +185,15 @@ describe('the settings', () => {
       log: { level: 'info', format: 'json' },
       state: {
         kind: 'redis',
-        redis: { host: '127.0.0.1', port: 6379, tls: false, username: null, password: null },
+        redis: {
+          host: '127.0.0.1',
+          port: 6379,
+          path: null,
+          tls: null,
+          username: null,
+          password: null,
+          files: null,
+        },
         database: 0,
         section: 'redis',
         prefix: 'expiry-relay',

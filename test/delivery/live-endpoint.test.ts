@@ -1,7 +1,7 @@
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
 import { LiveEndpoint, LOOK_EVERY_MS } from '../../src/delivery/live-endpoint.js';
-import type { FilesNow } from '../../src/endpoint.js';
+import type { Endpoint, FilesNow } from '../../src/endpoint.js';
 import { DeliveryEvents } from '../../src/events/delivery-events.js';
 import { Metrics } from '../../src/metrics.js';
 import { Secret } from '../../src/secret.js';
@@ -9,12 +9,14 @@ import { anEndpoint, TEST_SECRET } from '../support/domain.js';
 import { ManualClock } from '../support/manual-clock.js';
 
 /** An endpoint whose files hold, at each look, what a test says; without more, the same. */
-function aLiveEndpoint(...found: FilesNow[]) {
+function aLiveEndpoint(...found: FilesNow<Endpoint>[]) {
   const clock = new ManualClock();
   const lines: { event: string }[] = [];
   const log = pino({ level: 'trace' }, { write: (line: string) => lines.push(JSON.parse(line)) });
   const looks = found.values();
-  const files = { look: async (): Promise<FilesNow> => looks.next().value ?? { kind: 'same' } };
+  const files = {
+    look: async (): Promise<FilesNow<Endpoint>> => looks.next().value ?? { kind: 'same' },
+  };
   const endpoint = anEndpoint({ files });
   const metrics = new Metrics({ endpoints: new Map([[endpoint.name, endpoint]]), routes: [] });
   const live = new LiveEndpoint(endpoint, new DeliveryEvents(log, metrics, clock), clock);
@@ -24,8 +26,11 @@ function aLiveEndpoint(...found: FilesNow[]) {
 }
 
 const other = anEndpoint({ secrets: [new Secret(TEST_SECRET)] });
-const CHANGED: FilesNow = { kind: 'changed', endpoint: other };
-const GONE: FilesNow = { kind: 'unusable', problem: 'headers.x.file: there is no such file' };
+const CHANGED: FilesNow<Endpoint> = { kind: 'changed', held: other };
+const GONE: FilesNow<Endpoint> = {
+  kind: 'unusable',
+  problem: 'headers.x.file: there is no such file',
+};
 
 describe('an endpoint with files', () => {
   it('is another one as soon as they have changed', async () => {

@@ -8,9 +8,20 @@ import {
   judgeStateEviction,
 } from '../../src/doctor/judge-server.js';
 import type { ServerReading } from '../../src/doctor/server.js';
+import type { RedisTls } from '../../src/redis-login.js';
 import { aReading, redisSettings } from './readings.js';
 
-const of = (subject: string, given: Partial<ServerReading>, tls = false) =>
+const TLS = {
+  ca: null,
+  client: null,
+  serverName: null,
+  caFile: null,
+  certFile: null,
+  keyFile: null,
+  extraCaProblem: null,
+};
+
+const of = (subject: string, given: Partial<ServerReading>, tls: RedisTls | null = null) =>
   judgeServer(aReading(given), redisSettings({ tls })).find(
     (finding) => finding.subject === subject,
   );
@@ -21,7 +32,7 @@ describe('the Redis of the keys', () => {
       level: 'ok',
       text: 'redis.internal:6379 answers within 0.3 ms (Redis 7.0.15, no TLS)',
     });
-    expect(of('redis', { software: 'valkey', version: '8.1.0' }, true)?.text).toContain(
+    expect(of('redis', { software: 'valkey', version: '8.1.0' }, TLS)?.text).toContain(
       '(valkey 8.1.0, TLS)',
     );
   });

@@ -23,9 +23,11 @@ export function redisSettings(given: Partial<RedisSettings> = {}): RedisSettings
   return {
     host: 'redis.internal',
     port: 6379,
-    tls: false,
+    path: null,
+    tls: null,
     username: null,
     password: null,
+    files: null,
     databases: [0],
     notifications: 'manage',
     ...given,

@@ -9,7 +9,8 @@ import {
   warning,
 } from '../../src/doctor/finding.js';
 import { parseInfo } from '../../src/doctor/info.js';
-import { keysText, lengthText, shellWord, sizeText } from '../../src/doctor/wording.js';
+import { keysText, lengthText, sizeText } from '../../src/doctor/wording.js';
+import { shellWord } from '../../src/redis-cli.js';
 
 it.each([
   [0.312, '0.3 ms'],

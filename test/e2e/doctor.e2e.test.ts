@@ -46,7 +46,7 @@ async function silentServer(answers = 0): Promise<AsyncDisposable & { port: numb
     let left = answers;
     socket.on('data', () => {
       left -= 1;
-      if (left >= 0) socket.write('+OK\r\n');
+      if (left >= 0) socket.write('+PONG\r\n');
     });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -364,8 +364,9 @@ describe.concurrent('doctor on what does not answer', () => {
     const { code, about } = await examine(file);
     expect(performance.now() - beganAtMs).toBeLessThan(20_000);
     expect(code).toBe(1);
-    expect(about('redis')).toContain(`Redis at ${at} cannot be reached: no answer within 5000 ms`);
-    expect(about('state')).toContain('no answer within 5000 ms');
+    const silence = `the server at ${at} accepts connections but does not answer`;
+    expect(about('redis')).toContain(silence);
+    expect(about('state')).toContain(silence);
     expect(about('state')).toContain('correct state.url');
     expect(about('endpoint shop')).toContain('no TLS connection within');
   });
@@ -375,7 +376,7 @@ describe.concurrent('doctor on what does not answer', () => {
     const at = `127.0.0.1:${silent.port}`;
     const { code, about } = await examine(simpleFile(`redis://${at}`, `http://${at}`));
     expect(code).toBe(1);
-    expect(about('redis')).toContain('no answer within 5000 ms');
+    expect(about('redis')).toContain('does not answer any more');
     expect(about('state')).toContain('[i] state in the Redis of the keys: not looked at');
     expect(about('endpoint shop')).toContain('[+]');
   });

@@ -2,16 +2,22 @@
 import { once } from 'node:events';
 import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
+import { stringify } from 'yaml';
 import { freePort } from '../../scripts/free-port.mjs';
 import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
 import { type Certificate, selfSigned } from '../support/certificate.js';
+import { tempFolder } from '../support/cli.js';
 import { eventually } from '../support/eventually.js';
-import { type RelayFile, RelayProcess, simpleFile } from '../support/relay-process.js';
+import { MountedSecret } from '../support/mounted-secret.js';
+import { type RelayFile, RelayProcess, runCommand, simpleFile } from '../support/relay-process.js';
+import { startSentinel } from '../support/sentinel.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
 import { assertVerified, TestReceiver } from '../support/test-receiver.js';
+import { startTlsRedis } from '../support/tls-redis.js';
 import { withRedis } from '../support/with-redis.js';
 
 const flagsOf = (redis: RunningRedis) =>
@@ -363,7 +369,7 @@ describe.concurrent('a connection that breaks', () => {
     );
     proxy.silencePresent();
     const { error } = await relay.logged('gap_began', 30_000);
-    expect(error).toMatch(/cannot be reached|expired unheard/);
+    expect(error).toMatch(/does not answer any more|expired unheard/);
     await relay.ready();
     await arrives(redis, receiver);
   }, 60_000);
@@ -424,8 +430,83 @@ describe.concurrent('rediss://', () => {
     await using _ = plain;
     const { code, stderr } = await lastWords(simpleFile(tlsUrl, 'http://127.0.0.1:9'));
     expect(code).toBe(1);
-    expect(stderr).toContain('no secure connection');
-    expect(stderr).toContain('NODE_EXTRA_CA_CERTS');
+    expect(stderr).toContain('not signed by an authority that Node trusts');
+    expect(stderr).toContain('redis.tls.ca_file');
+  });
+});
+
+describe.concurrent('a Redis that requires client certificates, its password in a file', () => {
+  it('is used for keys and state by run, doctor and dead, across a rotation of both', async () => {
+    await using server = await selfSigned('DNS:localhost');
+    await using first = await selfSigned('DNS:first');
+    await using second = await selfSigned('DNS:second');
+    await using redis = await startTlsRedis(server, { clients: [first, second] });
+    await using receiver = await TestReceiver.start();
+    const setPassword = (password: string) =>
+      withRedis(redis.plain, (client) =>
+        client.call(
+          'ACL',
+          'SETUSER',
+          'relay',
+          'on',
+          'resetpass',
+          `>${password}`,
+          '+@all',
+          '~*',
+          '&*',
+        ),
+      );
+    await setPassword('open');
+    const held = ({ cert, key }: Certificate, password: string) => ({ cert, key, password });
+    await using mounted = await MountedSecret.mount(held(first, 'open'));
+    const file = simpleFile('', receiver.url, {
+      redis: {
+        url: `rediss://localhost:${redis.port}`,
+        username: 'relay',
+        password_file: mounted.file('password'),
+        tls: {
+          ca_file: server.certFile,
+          cert_file: mounted.file('cert'),
+          key_file: mounted.file('key'),
+        },
+      },
+    });
+    await using relay = await RelayProcess.start(file);
+    await arrives(redis.plain, receiver);
+
+    await setPassword('sesame');
+    await withRedis(redis.plain, (client) => client.call('CLIENT', 'KILL', 'USER', 'relay'));
+    await eventually('the refusal', () =>
+      relay.logs('state_trouble').some(({ error }) => /waits for a file/.test(String(error))),
+    );
+    await mounted.swap(held(second, 'sesame'));
+    await relay.ready();
+    await arrives(redis.plain, receiver);
+
+    await using folder = await tempFolder({ 'relay.yaml': stringify(file) });
+    const doctor = await runCommand(['doctor'], { cwd: folder.path });
+    expect(doctor.stdout).toMatch(/\[\+\] redis .*TLS/);
+    const dead = await runCommand(['dead', 'list'], { cwd: folder.path });
+    expect(dead).toMatchObject({ code: 0, stderr: '' });
+    expect(relay.stdout + relay.stderr + doctor.stdout).not.toMatch(/sesame|PRIVATE KEY/);
+  }, 60_000);
+});
+
+describe.concurrent('a Unix socket', () => {
+  it('is used for keys and state by run, doctor and dead', async () => {
+    await using folder = await tempFolder({});
+    const path = join(folder.path, 'redis.sock');
+    await using redis = await startRedis({ args: ['--unixsocket', path] });
+    await using receiver = await TestReceiver.start();
+    const file = simpleFile(`unix://${path}`, receiver.url);
+    await using relay = await RelayProcess.start(file);
+    await arrives(redis, receiver);
+    expect(relay.logs('listening')[0]?.redis).toBe(`unix://${path}`);
+    await using config = await tempFolder({ 'relay.yaml': stringify(file) });
+    const doctor = await runCommand(['doctor'], { cwd: config.path });
+    expect(doctor.stdout).toMatch(/unix:\/\/\S+redis\.sock answers .*Unix socket/);
+    const dead = await runCommand(['dead', 'list'], { cwd: config.path });
+    expect(dead).toMatchObject({ code: 0, stderr: '' });
   });
 });
 
@@ -552,6 +633,28 @@ describe.concurrent('a server that is not what it should be', () => {
     expect(stderr).toContain('has no database 2: correct redis.databases');
   });
 
+  it('is refused when it is a Sentinel, which names its primary, by run and doctor alike', async () => {
+    await using primary = await startRedis();
+    await using sentinel = await startSentinel('shop', primary.port);
+    const file = simpleFile(sentinel.url, 'http://127.0.0.1:9', KEYS_ALONE);
+    const { code, stderr } = await lastWords(file);
+    const expected = `is a Sentinel, which holds no keys: it reports the primary shop at 127.0.0.1:${primary.port}`;
+    expect(code).toBe(1);
+    expect(stderr).toContain(expected);
+    await using folder = await tempFolder({ 'relay.yaml': stringify(file) });
+    const doctor = await runCommand(['doctor'], { cwd: folder.path });
+    expect(doctor.stdout.replaceAll(/\s+/g, ' ')).toContain(expected);
+  });
+
+  it('is refused when it knows no SUBSCRIBE, as a proxy', async () => {
+    await using redis = await startRedis({ args: ['--rename-command', 'SUBSCRIBE', ''] });
+    const { code, stderr } = await lastWords(simpleFile(redis.url, 'http://127.0.0.1:9'));
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      /lacks a command .*unknown command.*subscribe.*point redis\.url at Redis/i,
+    );
+  });
+
   it('is refused when it speaks HTTP', async () => {
     const server = createHttpServer((_, response) => response.end('hello')).listen(0, '127.0.0.1');
     await once(server, 'listening');
@@ -560,7 +663,7 @@ describe.concurrent('a server that is not what it should be', () => {
     const { code, stderr } = await lastWords(file);
     server.close();
     expect(code).toBe(1);
-    expect(stderr).toContain('is no Redis');
+    expect(stderr).toContain('is not Redis, but an HTTP server: point redis.url at Redis');
   });
 
   it('is waited for when it accepts and says nothing', async () => {
@@ -570,7 +673,9 @@ describe.concurrent('a server that is not what it should be', () => {
     await using relay = await RelayProcess.spawn(
       simpleFile(`redis://127.0.0.1:${port}`, 'http://127.0.0.1:9', KEYS_ALONE),
     );
-    expect((await relay.logged('redis_waiting', 40_000)).error).toContain('cannot be reached');
+    expect((await relay.logged('redis_waiting', 40_000)).error).toContain(
+      'accepts connections but does not answer',
+    );
     server.close();
   });
 });

@@ -76,9 +76,11 @@ export function proverOf(
     settings: {
       host: '127.0.0.1',
       port: 6379,
-      tls: false,
+      path: null,
+      tls: null,
       username: null,
       password: null,
+      files: null,
       databases,
       notifications: 'require',
     },

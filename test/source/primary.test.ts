@@ -23,7 +23,15 @@ function connectTo({ url }: { readonly url: string }): Redis {
 
 function partsOf(redis: Redis, port: number) {
   const databases = [0];
-  const settings = { host: '127.0.0.1', port, tls: false, username: null, password: null };
+  const settings = {
+    host: '127.0.0.1',
+    port,
+    path: null,
+    tls: null,
+    files: null,
+    username: null,
+    password: null,
+  };
   const more = { databases, notifications: 'manage' as const };
   return { redis, settings: { ...settings, ...more }, ownKey: OWN_KEY };
 }

@@ -23,6 +23,7 @@ async function ownServer(args: readonly string[] = []) {
   const said: string[] = [];
   const events = {
     failed: () => undefined,
+    credentialsUnusable: () => undefined,
     troubleBegan: (operation: string, { message }: Error) => said.push(`${operation}: ${message}`),
     troubleEnded: () => said.push('recovered'),
     evictable: (_: string, policy: string) => said.push(`evictable: ${policy}`),

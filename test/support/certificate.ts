@@ -12,9 +12,15 @@ export interface Certificate extends AsyncDisposable {
   readonly certFile: string;
 }
 
-/** Self-signed, for one name: `IP:127.0.0.1` or `DNS:shop.example`. */
+const DAY_MS = 24 * 60 * 60 * 1_000;
+
+/**
+ * Self-signed, for one name: `IP:127.0.0.1` or `DNS:shop.example`; valid for a year that began
+ * `daysAgo`.
+ */
 export async function selfSigned(
   subjectAltName: `${'IP' | 'DNS'}:${string}`,
+  daysAgo = 0,
 ): Promise<Certificate> {
   const [type, name = ''] = subjectAltName.split(':', 2);
   const altName: SubjectAltNameEntry =
@@ -24,6 +30,7 @@ export async function selfSigned(
     [{ name: 'commonName', value: `expiry-relay-test ${name}` }],
     {
       keyType: 'ec',
+      notBeforeDate: new Date(Date.now() - daysAgo * DAY_MS),
       extensions: [
         { name: 'basicConstraints', cA: true },
         { name: 'subjectAltName', altNames: [altName] },

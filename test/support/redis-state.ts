@@ -8,6 +8,7 @@ import { takeKeysOf } from './state-server.js';
 
 export const SILENT_STATE_EVENTS: StateEvents = {
   failed: () => undefined,
+  credentialsUnusable: () => undefined,
   troubleBegan: () => undefined,
   troubleEnded: () => undefined,
   evictable: () => undefined,
@@ -49,7 +50,15 @@ export function startState(
   events: StateEvents = SILENT_STATE_EVENTS,
   database = 0,
 ): OpenedState {
-  const address = { host: '127.0.0.1', port, tls: false, username: null, password: null };
+  const address = {
+    host: '127.0.0.1',
+    port,
+    path: null,
+    tls: null,
+    username: null,
+    password: null,
+    files: null,
+  };
   const state = new RedisState({
     redis: address,
     database,

@@ -1,0 +1,245 @@
+/** The edge: reads the files that hold secrets, and reads them again when they have changed. */
+import { stat } from 'node:fs/promises';
+import { isAbsolute, resolve } from 'node:path';
+import type { Endpoint, FilesNow, WatchedFiles } from '../endpoint.js';
+import { messageOf } from '../errors.js';
+import { printable } from '../printable.js';
+import type { RedisCredentials, RedisFiles } from '../redis-login.js';
+import type { Secret } from '../secret.js';
+import type { Settings } from '../vocabulary.js';
+import { toEndpoint } from './endpoint-settings.js';
+import { type Complaint, problemText } from './mistakes.js';
+import { readText, type TextSource } from './read-file.js';
+import type { RelayFile } from './schema.js';
+import {
+  checkCertificates,
+  filePaths,
+  LOGIN_SECTIONS,
+  readSecretFile,
+  type SecretFile,
+  type SecretsFromFiles,
+  secretFilesOfEndpoint,
+  secretFilesOfLogin,
+} from './secret-files.js';
+import { hasLoginOfRedis, redisCredentials, stateCredentials } from './settings.js';
+import { FILE_CHARS_SHOWN_MAX, type Reading, refused, shownFile } from './wording.js';
+
+/** A secret is one line, and a list of all authorities some 300 KiB; more is some other file. */
+export const SECRET_FILE_BYTES_MAX = 1024 * 1024;
+
+/** Which version of which file it is. A link that is swapped leads to another one. */
+type Fingerprint = string;
+
+/** Of a pipe, such as a shell's `<(…)`, which holds nothing more once it has been read. */
+const NO_REGULAR_FILE: Fingerprint = 'no regular file';
+
+async function fingerprintOf(file: string): Promise<Fingerprint> {
+  try {
+    const stats = await stat(file, { bigint: true });
+    if (!stats.isFile()) return NO_REGULAR_FILE;
+    const { dev, ino, size, mtimeNs, ctimeNs } = stats;
+    return [dev, ino, size, mtimeNs, ctimeNs].join(' ');
+  } catch (thrown) {
+    return (thrown as NodeJS.ErrnoException).code ?? 'unknown';
+  }
+}
+
+async function readSecretAt(
+  place: SecretFile,
+  folder: string,
+  source: TextSource,
+): Promise<Reading<Secret>> {
+  const read = await readText(resolve(folder, place.file), SECRET_FILE_BYTES_MAX, source);
+  if (read.ok) return readSecretFile(place, read.text);
+  const isRelative = !isAbsolute(place.file);
+  const where = isRelative ? `; looked for in ${printable(folder, FILE_CHARS_SHOWN_MAX)}` : '';
+  const found = shownFile(place.file);
+  return refused('a file that can be read', { found, hint: read.reason + where });
+}
+
+/** All by the key of their place. */
+interface FilesRead {
+  readonly secrets: SecretsFromFiles;
+  /** None of what could not be read, so that the next look reads it again. */
+  readonly fingerprints: ReadonlyMap<string, Fingerprint>;
+  readonly complaints: readonly Complaint[];
+}
+
+export async function readSecretFiles(
+  places: readonly SecretFile[],
+  folder: string,
+  source: TextSource,
+): Promise<FilesRead> {
+  const secrets = new Map<string, Secret>();
+  const fingerprints = new Map<string, Fingerprint>();
+  const complaints: Complaint[] = [];
+  for (const place of places) {
+    // Before the content: what changes in between is a change at the next look.
+    const fingerprint = await fingerprintOf(resolve(folder, place.file));
+    const reading = await readSecretAt(place, folder, source);
+    if (reading.ok) {
+      secrets.set(place.key, reading.value);
+      fingerprints.set(place.key, fingerprint);
+    } else complaints.push({ path: place.path, about: 'value', wording: reading.wording });
+  }
+  return { secrets, fingerprints, complaints };
+}
+
+interface SecretFilesParts<Held> {
+  /** The files that are looked at again. */
+  readonly places: readonly SecretFile[];
+  /** What the contents must agree on. */
+  readonly check: (secrets: SecretsFromFiles) => readonly Complaint[];
+  readonly make: (secrets: SecretsFromFiles) => Held;
+  readonly from: FilesRead & { readonly folder: string };
+}
+
+class SecretFiles<Held> implements WatchedFiles<Held> {
+  readonly #parts: SecretFilesParts<Held>;
+  readonly #places: readonly SecretFile[];
+  /** What came from elsewhere at the start, and stays. */
+  readonly #kept: SecretsFromFiles;
+  #fingerprints: FilesRead['fingerprints'];
+  /** What the files held last; null when that could not be used. */
+  #held: SecretsFromFiles | null;
+
+  constructor(parts: SecretFilesParts<Held>) {
+    const { places, from } = parts;
+    this.#parts = parts;
+    const isKept = (key: string) => from.fingerprints.get(key) === NO_REGULAR_FILE;
+    this.#places = places.filter(({ key }) => !isKept(key));
+    this.#kept = new Map(Array.from(from.secrets).filter(([key]) => isKept(key)));
+    this.#fingerprints = from.fingerprints;
+    this.#held = from.secrets;
+  }
+
+  async look(): Promise<FilesNow<Held>> {
+    try {
+      return (await this.#isUntouched()) ? { kind: 'same' } : await this.#read();
+    } catch (error) {
+      return { kind: 'unusable', problem: messageOf(error) };
+    }
+  }
+
+  async #isUntouched(): Promise<boolean> {
+    for (const { key, file } of this.#places) {
+      const now = await fingerprintOf(resolve(this.#parts.from.folder, file));
+      if (now !== this.#fingerprints.get(key)) return false;
+    }
+    return true;
+  }
+
+  async #read(): Promise<FilesNow<Held>> {
+    const { check, make, from } = this.#parts;
+    const read = await readSecretFiles(this.#places, from.folder, 'regular_file');
+    const secrets = new Map([...this.#kept, ...read.secrets]);
+    this.#fingerprints = read.fingerprints;
+    const before = this.#held;
+    this.#held = null;
+    const [first] = [...read.complaints, ...check(secrets)];
+    if (first !== undefined) return { kind: 'unusable', problem: problemText(first) };
+    this.#held = secrets;
+    // Files are touched, or replaced by the same, more often than they change.
+    const isSame = this.#places.every(({ key }) => secrets.get(key)?.equals(before?.get(key)));
+    return isSame ? { kind: 'same' } : { kind: 'changed', held: make(secrets) };
+  }
+}
+
+/** The last credentials that could be used. */
+class LoginFiles implements RedisFiles {
+  readonly #files: WatchedFiles<RedisCredentials>;
+  #credentials: RedisCredentials;
+  #isStale = false;
+  #wasAccepted = false;
+  #reading: Promise<unknown> = Promise.resolve();
+
+  constructor(files: WatchedFiles<RedisCredentials>, credentials: RedisCredentials) {
+    this.#files = files;
+    this.#credentials = credentials;
+  }
+
+  get wasAccepted(): boolean {
+    return this.#wasAccepted;
+  }
+
+  accepted(): void {
+    this.#wasAccepted = true;
+  }
+
+  /** One after the other: several connections may be opened at the same time. */
+  read(): ReturnType<RedisFiles['read']> {
+    const reading = this.#reading.then(() => this.#read());
+    this.#reading = reading;
+    return reading;
+  }
+
+  async #read(): ReturnType<RedisFiles['read']> {
+    const found = await this.#files.look();
+    const problem = found.kind === 'unusable' && !this.#isStale ? found.problem : null;
+    if (found.kind === 'changed') this.#credentials = found.held;
+    if (found.kind !== 'same') this.#isStale = found.kind === 'unusable';
+    return { credentials: this.#credentials, problem };
+  }
+}
+
+interface FilesOfSettings extends FilesRead {
+  readonly file: RelayFile;
+  readonly folder: string;
+  /** As of `RedisTls`. */
+  readonly extraCaProblem: string | null;
+}
+
+function redisFiles(from: FilesOfSettings, credentials: RedisCredentials): RedisFiles | null {
+  const { file, extraCaProblem } = from;
+  const places = secretFilesOfLogin('redis', file.redis);
+  if (places.length === 0) return null;
+  const make = (secrets: SecretsFromFiles) => redisCredentials(file, secrets, extraCaProblem);
+  const check = (secrets: SecretsFromFiles) =>
+    checkCertificates((key) => filePaths.loginTls('redis', key), secrets);
+  return new LoginFiles(new SecretFiles({ places, check, make, from }), credentials);
+}
+
+/** Shared with `redis` where the state has nothing of its own. */
+function stateFiles(
+  from: FilesOfSettings,
+  credentials: RedisCredentials,
+  ofRedis: RedisFiles | null,
+): RedisFiles | null {
+  const { file, secrets, extraCaProblem } = from;
+  if (hasLoginOfRedis(file, secrets)) return ofRedis;
+  const inherited = file.state.url === undefined ? secretFilesOfLogin('redis', file.redis) : [];
+  const places = [...secretFilesOfLogin('state', file.state), ...inherited];
+  if (places.length === 0) return null;
+  const make = (secrets: SecretsFromFiles) => stateCredentials(file, secrets, extraCaProblem);
+  const check = (secrets: SecretsFromFiles) =>
+    LOGIN_SECTIONS.flatMap((section) =>
+      checkCertificates((key) => filePaths.loginTls(section, key), secrets),
+    );
+  return new LoginFiles(new SecretFiles({ places, check, make, from }), credentials);
+}
+
+/** The same settings; what has files can look whether these have changed. */
+export function withFiles(settings: Settings, from: FilesOfSettings): Settings {
+  const endpoints = Array.from(settings.endpoints, ([name, endpoint]) => {
+    const inFile = from.file.endpoints[name];
+    const places = inFile === undefined ? [] : secretFilesOfEndpoint(name, inFile);
+    if (inFile === undefined || places.length === 0) return [name, endpoint] as const;
+    const files: WatchedFiles<Endpoint> = new SecretFiles({
+      places,
+      check: (secrets) => checkCertificates((key) => filePaths.tls(name, key), secrets),
+      make: (secrets) => ({ ...toEndpoint(name, inFile, secrets), files }),
+      from,
+    });
+    return [name, { ...endpoint, files }] as const;
+  });
+  const redis = { ...settings.redis, files: redisFiles(from, settings.redis) };
+  const { state } = settings;
+  if (state.kind === 'memory') return { ...settings, redis, endpoints: new Map(endpoints) };
+  const files = stateFiles(from, state.redis, redis.files);
+  return {
+    ...settings,
+    redis,
+    state: { ...state, redis: { ...state.redis, files } },
+    endpoints: new Map(endpoints),
+  };
+}

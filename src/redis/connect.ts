@@ -1,0 +1,171 @@
+/**
+ * Connections to Redis that never come back by themselves: whoever opened one learns why it ended
+ * and opens the next one, so that each begins with the same checks and the same subscriptions.
+ * `lasting.ts` has those that do come back, for the state.
+ */
+import { Redis } from 'ioredis';
+import { messageOf, RedisAuthError, RedisLoginPendingError, RelayError } from '../errors.js';
+import { printable } from '../printable.js';
+import { addressOf, notRedis, redisError } from '../redis-client.js';
+import type { RedisCredentials } from '../redis-login.js';
+import type { RedisAddress } from '../vocabulary.js';
+import { connectionProblem } from './connection-problem.js';
+import { Wire } from './socket.js';
+
+const CONNECT_MS_MAX = 5_000;
+
+/** How long a peer may take to close its side, before ours is cut. */
+const DISCONNECT_MS_MAX = 200;
+
+/**
+ * A connection with an unanswered command that hears nothing for so long is dead. Longer than a
+ * slow command of somebody else's usually blocks the server.
+ */
+const SILENCE_MS_MAX = 10_000;
+
+/** How often a connection asks for a sign of life, so that the silence is noticed. */
+export const PING_EVERY_MS = 3_000;
+
+export interface RedisConnection {
+  readonly redis: Redis;
+  /** Resolves, once, with why the connection ended. Never rejects. */
+  readonly ended: Promise<RelayError>;
+}
+
+/** What both kinds of connection have in common. */
+export function optionsFor({ host, port, tls }: RedisAddress, wire: Wire) {
+  return {
+    host,
+    port,
+    Connector: wire.connector(DISCONNECT_MS_MAX),
+    // Tells ioredis which event to wait for.
+    ...(tls === null ? {} : { tls: {} }),
+    protocol: 2 as const,
+    enableOfflineQueue: false,
+    disableClientInfo: true,
+    connectTimeout: CONNECT_MS_MAX,
+    socketTimeout: SILENCE_MS_MAX,
+    disconnectTimeout: DISCONNECT_MS_MAX,
+  };
+}
+
+/**
+ * Connects and authenticates; rejects with a RelayError that says what is wrong, and which
+ * `section` of the file to look at. The connection ends when `closing` aborts, whatever it then
+ * waits for. `onStale` is called when the files of the login cannot be used any more.
+ */
+export async function connect(
+  settings: RedisAddress,
+  role: string,
+  closing: AbortSignal,
+  section: 'redis' | 'state' = 'redis',
+  onStale: (problem: string) => void = () => undefined,
+): Promise<RedisConnection> {
+  const { password, tls } = await credentialsOf(settings, onStale);
+  const wire = new Wire(settings);
+  wire.tls = tls;
+  const redis = new Redis({
+    ...optionsFor(settings, wire),
+    lazyConnect: true,
+    retryStrategy: null,
+    autoResubscribe: false,
+    enableReadyCheck: false,
+  });
+  let cause: unknown = null;
+  redis.on('error', (error) => {
+    cause ??= error;
+  });
+  wire.watch(redis);
+  const whyEnded = (otherwise: unknown) =>
+    connectError(cause ?? (closing.aborted ? ABORTED : otherwise), wire, settings, section);
+  const ended = new Promise<RelayError>((resolve) => {
+    redis.once('end', () => resolve(whyEnded(CLOSED)));
+  });
+  const close = () => disconnect(redis);
+  closing.addEventListener('abort', close, { once: true });
+  void ended.then(() => closing.removeEventListener('abort', close));
+  try {
+    closing.throwIfAborted();
+    await redis.connect();
+    await authenticate(redis, settings.username, password);
+    const pong: string = await redis.ping();
+    if (pong !== 'PONG') throw wrongAnswer(pong, wire, settings, section);
+    settings.files?.accepted();
+    // For whoever reads CLIENT LIST; not everybody may.
+    await redis.client('SETNAME', `expiry-relay:${role}`).catch(() => undefined);
+    closing.throwIfAborted();
+    if (redis.status !== 'ready') throw await ended;
+  } catch (error) {
+    const failure = error instanceof RelayError ? error : whyEnded(error);
+    close();
+    throw failure;
+  }
+  return { redis, ended };
+}
+
+/** What Redis says to a client that it does not serve, before that has asked; null for no such. */
+function refusalIn(head: Buffer): string | null {
+  return /^-(DENIED .*|ERR max number of clients .*)/.exec(head.toString('latin1'))?.[1] ?? null;
+}
+
+function wrongAnswer(
+  pong: string,
+  wire: Wire,
+  address: RedisAddress,
+  section: 'redis' | 'state',
+): RelayError {
+  const place = { address, at: addressOf(address), section };
+  const found = `"PONG", found: "${printable(pong)}"`;
+  return connectionProblem(pong, wire, place) ?? notRedis(found, address, section);
+}
+
+/** What ioredis does not say when the server closes a connection, or we do. */
+export const CLOSED = 'the connection was closed';
+const ABORTED = 'no answer within the time that was given';
+
+/** The password and the certificates to log in with now. */
+export async function credentialsOf(
+  address: RedisAddress,
+  onStale: (problem: string) => void,
+): Promise<RedisCredentials> {
+  if (address.files === null) return address;
+  const { credentials, problem } = await address.files.read();
+  if (problem !== null) onStale(problem);
+  return credentials;
+}
+
+/** Why a connection could not be opened, or ended. */
+export function connectError(
+  thrown: unknown,
+  wire: Wire,
+  address: RedisAddress,
+  section: 'redis' | 'state',
+): RelayError {
+  const place = { address, at: addressOf(address), section };
+  const said = refusalIn(wire.head) ?? thrown;
+  const error = connectionProblem(said, wire, place) ?? redisError(said, address, section);
+  if (!(error instanceof RedisAuthError) || !address.files?.wasAccepted) return error;
+  return new RedisLoginPendingError(
+    `${error.message}. A login was accepted before: the relay waits for a file with the new password`,
+  );
+}
+
+/** A password that the server does not want is no reason to stop: it may want it tomorrow. */
+async function authenticate(
+  redis: Redis,
+  username: string | null,
+  password: RedisAddress['password'],
+): Promise<void> {
+  if (password === null) return;
+  try {
+    if (username === null) await redis.auth(password.reveal());
+    else await redis.auth(username, password.reveal());
+  } catch (error) {
+    if (!/without any password configured/.test(messageOf(error))) throw error;
+  }
+}
+
+/** Ends a connection; one that has ended already would keep a timer of ioredis's running. */
+export function disconnect(redis: Redis): void {
+  if (redis.status !== 'end') redis.disconnect();
+}

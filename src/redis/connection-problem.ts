@@ -1,0 +1,137 @@
+/** Why a connection to a Redis could not be opened, or ended, by what its socket has seen. */
+import {
+  messageOf,
+  NotRedisError,
+  RedisTlsError,
+  RedisUnreachableError,
+  type RelayError,
+} from '../errors.js';
+import type { RedisAddress } from '../vocabulary.js';
+import { peerOf } from './peer.js';
+import type { Wire } from './socket.js';
+import { tlsProblem } from './tls-problem.js';
+
+/** What the relay asks first; a proxy that does not know a command may close the connection. */
+const FIRST_COMMANDS: ReadonlySet<string> = new Set(['client', 'role', 'select', 'subscribe']);
+
+const SILENT = /Socket timeout|ETIMEDOUT|no answer within/;
+const CLOSED = /^(ECONNRESET|EPIPE)$/;
+
+export interface ConnectionPlace {
+  readonly address: Pick<RedisAddress, 'host' | 'path'>;
+  /** How messages name the server. */
+  readonly at: string;
+  /** The part of the file that is about it. */
+  readonly section: 'redis' | 'state';
+}
+
+/** Null for what the server has answered by itself, such as a wrong password. */
+export function connectionProblem(
+  thrown: unknown,
+  wire: Wire,
+  { address, at, section }: ConnectionPlace,
+): RelayError | null {
+  if (thrown instanceof Error && thrown.name === 'ReplyError') return null;
+  const url = `${section}.url`;
+  const peer = peerOf(wire.head);
+  if (peer.kind === 'tls') {
+    return new NotRedisError(
+      `the server at ${at} speaks TLS, but ${url} says redis://: use rediss://, or a port without TLS`,
+    );
+  }
+  if (peer.kind === 'other') {
+    return new NotRedisError(
+      `the server at ${at} is not Redis, but ${peer.name}: point ${url} at Redis`,
+    );
+  }
+  const code = thrown instanceof Error && 'code' in thrown ? String(thrown.code) : '';
+  if (address.path !== null && wire.phase === 'opening') {
+    return new RedisUnreachableError(socketText(address.path, at, code, messageOf(thrown)));
+  }
+  if (wire.tls !== null && thrown instanceof Error) {
+    const { host } = address;
+    const text = tlsProblem({ code, error: thrown, address: at, host, section, tls: wire.tls });
+    if (text !== null) return new RedisTlsError(text);
+  }
+  if (wire.phase === 'opening') return null;
+  const said = messageOf(thrown);
+  if (SILENT.test(said)) return new RedisUnreachableError(silentText(wire, at, url));
+  const isClosed = CLOSED.test(code) || /closed|aborted/i.test(said);
+  return isClosed ? new RedisUnreachableError(closedText(wire, at, section)) : null;
+}
+
+/** What the operator of a container often gets wrong. */
+function socketText(path: string, at: string, code: string, said: string): string {
+  const what = `Redis at ${at} cannot be reached`;
+  switch (code) {
+    case 'ENOENT':
+      return (
+        `${what}: there is no such socket (ENOENT). Set unixsocket ${path} in redis.conf and start ` +
+        'Redis; in a container, mount the folder of the socket'
+      );
+    case 'EACCES':
+    case 'EPERM':
+      return (
+        `${what}: user ${process.getuid?.() ?? 'of the relay'} may not use the socket (${code}). Set ` +
+        'unixsocketperm 770 in redis.conf, and run the relay in the group that owns the socket'
+      );
+    case 'ECONNREFUSED':
+      return (
+        `${what}: nobody listens on this socket (ECONNREFUSED). Start Redis; a Redis that was killed ` +
+        'leaves its socket file behind'
+      );
+    default:
+      return `${what}: ${said}`;
+  }
+}
+
+function silentText(wire: Wire, at: string, url: string): string {
+  if (wire.tls !== null && wire.phase !== 'secured') {
+    return (
+      `the server at ${at} accepts connections but does not answer the TLS handshake: if this port ` +
+      `does not speak TLS, use redis:// in ${url}`
+    );
+  }
+  if (wire.head.length > 0) return `Redis at ${at} does not answer any more`;
+  const orTls = wire.tls === null ? ', or a port for TLS (then use rediss://)' : '';
+  return (
+    `the server at ${at} accepts connections but does not answer: Redis may be stopped or blocked. ` +
+    `Check also whether ${url} leads to another service${orTls}`
+  );
+}
+
+function closedText(wire: Wire, at: string, section: 'redis' | 'state'): string {
+  const url = `${section}.url`;
+  if (wire.tls !== null && wire.phase !== 'secured') {
+    return (
+      `the server at ${at} closes connections during the TLS handshake: check whether this port ` +
+      `speaks TLS, and whether ${url} leads to Redis`
+    );
+  }
+  if (wire.head.length > 0) {
+    const { unanswered } = wire;
+    if (unanswered === null || !FIRST_COMMANDS.has(unanswered)) {
+      return `Redis at ${at} has closed the connection`;
+    }
+    return (
+      `Redis at ${at} has closed the connection in answer to ${unanswered.toUpperCase()}: a proxy ` +
+      `that does not support this command does so. Point ${url} at Redis itself`
+    );
+  }
+  if (wire.tls !== null) {
+    const isAnonymous = wire.tls.client === null;
+    const certificate = isAnonymous
+      ? `, as a server does that requires a client certificate (set ${section}.tls.cert_file and ` +
+        `${section}.tls.key_file)`
+      : '';
+    return (
+      `the server at ${at} closes connections after the TLS handshake without an answer` +
+      `${certificate}, or a proxy whose Redis is down`
+    );
+  }
+  return (
+    `the server at ${at} accepts connections and closes them without an answer: check whether ` +
+    `${url} leads to another service, to a port for TLS (then use rediss://), or to a proxy whose ` +
+    'Redis is down'
+  );
+}

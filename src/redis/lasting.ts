@@ -1,0 +1,79 @@
+/** A connection to Redis that comes back by itself, for the state. */
+import { Redis } from 'ioredis';
+import type { Clock } from '../clock.js';
+import type { RelayError } from '../errors.js';
+import type { RedisAddress } from '../vocabulary.js';
+import { CLOSED, connectError, credentialsOf, disconnect, optionsFor } from './connect.js';
+import { Wire } from './socket.js';
+
+/** The first wait before the connection is opened again; each next one is twice as long. */
+const RECONNECT_FIRST_MS = 50;
+const RECONNECT_MS_MAX = 2_000;
+
+export interface LastingParts {
+  readonly address: RedisAddress;
+  /** The logical database's number. */
+  readonly database: number;
+  /** The part of the file that is about this server. */
+  readonly section: 'redis' | 'state';
+  readonly clock: Clock;
+  /** Ends the connection. */
+  readonly closing: AbortSignal;
+  /** Called with why a connection could not be opened, or ended; `closed`: without an error. */
+  readonly onEnded: (why: RelayError, end: 'closed' | 'failed') => void;
+  /** Called when the files of the login cannot be used any more. */
+  readonly onStale: (problem: string) => void;
+}
+
+/**
+ * While it is away, commands reject at once and are not repeated: whoever gave them knows whether
+ * to.
+ */
+export function openLasting(parts: LastingParts): Redis {
+  const { address, database, section, clock, closing, onEnded, onStale } = parts;
+  const wire = new Wire(address);
+  const redis = new Redis({
+    ...optionsFor(address, wire),
+    db: database,
+    ...(address.username === null ? {} : { username: address.username }),
+    ...(address.password === null ? {} : { password: address.password.reveal() }),
+    // Only a wait of our own can read the password again before the next connection.
+    retryStrategy: null,
+    autoResendUnfulfilledCommands: false,
+    // It would wait in silence for a server that loads its data; the state looks and says so.
+    enableReadyCheck: false,
+    connectionName: 'expiry-relay:state',
+    // What was the primary is none any more: its name may lead to the new one by now.
+    reconnectOnError: ({ message }) => message.includes('READONLY'),
+  });
+  wire.watch(redis);
+  let waitMs = RECONNECT_FIRST_MS;
+  let cause: unknown = null;
+  redis.on('error', (error) => {
+    // The database is selected again, and judged, once the server is known.
+    if ((error as { command?: { name: string } }).command?.name !== 'select') cause ??= error;
+  });
+  redis.on('ready', () => {
+    waitMs = RECONNECT_FIRST_MS;
+    address.files?.accepted();
+  });
+  redis.on('end', () => {
+    if (closing.aborted) return;
+    const end = cause === null ? 'closed' : 'failed';
+    onEnded(connectError(cause ?? CLOSED, wire, address, section), end);
+    cause = null;
+    void reconnect();
+  });
+  const reconnect = async () => {
+    await clock.sleep(waitMs, closing);
+    waitMs = Math.min(waitMs * 2, RECONNECT_MS_MAX);
+    const { password, tls } = await credentialsOf(address, onStale);
+    if (closing.aborted) return;
+    wire.tls = tls;
+    if (password !== null) redis.options.password = password.reveal();
+    // Said by the event `error`.
+    await redis.connect().catch(() => undefined);
+  };
+  closing.addEventListener('abort', () => disconnect(redis), { once: true });
+  return redis;
+}

@@ -1,0 +1,121 @@
+/** How sockets to a Redis are opened, and what came of the last one. */
+import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { checkServerIdentity, connect as connectTls, type TLSSocket } from 'node:tls';
+import { AbstractConnector, type Redis } from 'ioredis';
+import type { RedisTls } from '../redis-login.js';
+import type { RedisAddress } from '../vocabulary.js';
+import { HEAD_BYTES_MAX } from './peer.js';
+
+/**
+ * How long one address of a name may take before the next one is tried as well. Node's own 250 ms
+ * are too short for a server that is far away; longer than the second that a lost SYN costs.
+ */
+const ADDRESS_MS_MAX = 1_500;
+
+/** How far a socket has come. */
+type Phase = 'opening' | 'connected' | 'secured';
+
+/** What is known of one connection; ioredis itself tells only its last error. */
+export class Wire {
+  readonly #address: RedisAddress;
+  /** What the next socket uses. */
+  tls: RedisTls | null;
+  #phase: Phase = 'opening';
+  #head: Buffer = Buffer.alloc(0);
+  #unanswered: string | null = null;
+
+  constructor(address: RedisAddress) {
+    this.#address = address;
+    this.tls = address.tls;
+  }
+
+  get phase(): Phase {
+    return this.#phase;
+  }
+
+  /** The first bytes that the server sent. */
+  get head(): Buffer {
+    return this.#head;
+  }
+
+  /** The first command, in lower case, that had no answer when the socket closed. */
+  get unanswered(): string | null {
+    return this.#unanswered;
+  }
+
+  /** For the option `Connector`. */
+  connector(disconnectMs: number): new (options: unknown) => AbstractConnector {
+    const open = () => this.#open();
+    return class extends AbstractConnector {
+      constructor() {
+        super(disconnectMs);
+      }
+
+      async connect(): Promise<Socket | TLSSocket> {
+        const socket = open();
+        socket.once('error', (error) => {
+          this.firstError = error;
+        });
+        this.stream = socket;
+        return socket;
+      }
+    };
+  }
+
+  /** Notes the command that `redis` waits for whenever its socket closes. */
+  watch(redis: Redis): void {
+    redis.on('connect', () => {
+      redis.stream.prependListener('close', () => {
+        this.#unanswered = redis.commandQueue.peekFront()?.command.name.toLowerCase() ?? null;
+      });
+    });
+  }
+
+  #open(): Socket | TLSSocket {
+    this.#phase = 'opening';
+    this.#head = Buffer.alloc(0);
+    this.#unanswered = null;
+    const { tls } = this;
+    const socket = tls === null ? this.#openPlain() : this.#openSecure(tls);
+    const reached = (phase: Phase) => {
+      this.#phase = phase;
+      if (phase === (tls === null ? 'connected' : 'secured')) this.#listen(socket);
+    };
+    socket.once('connect', () => reached('connected'));
+    socket.once('secureConnect', () => reached('secured'));
+    return socket;
+  }
+
+  #listen(socket: Socket): void {
+    const hear = (chunk: Buffer) => {
+      this.#head = Buffer.concat([this.#head, chunk.subarray(0, HEAD_BYTES_MAX)]);
+      if (this.#head.length >= HEAD_BYTES_MAX) socket.off('data', hear);
+    };
+    socket.on('data', hear);
+  }
+
+  #openPlain(): Socket {
+    const { path } = this.#address;
+    return connectTcp(path === null ? this.#place() : { path });
+  }
+
+  #openSecure({ ca, client, serverName }: RedisTls): TLSSocket {
+    // A dot at the end is for DNS alone.
+    const name = serverName ?? this.#address.host.replace(/\.$/, '');
+    return connectTls({
+      ...this.#place(),
+      ca: ca?.reveal(),
+      cert: client?.cert.reveal(),
+      key: client?.key.reveal(),
+      // Of names alone (RFC 6066); an address may only be verified.
+      servername: isIP(name) === 0 ? name : '',
+      checkServerIdentity: (_, certificate) => checkServerIdentity(name, certificate),
+    });
+  }
+
+  #place() {
+    const { host, port } = this.#address;
+    const autoSelectFamilyAttemptTimeout = ADDRESS_MS_MAX;
+    return { host, port, autoSelectFamily: true, autoSelectFamilyAttemptTimeout };
+  }
+}

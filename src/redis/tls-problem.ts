@@ -1,0 +1,146 @@
+/** What went wrong with TLS to a Redis, by OpenSSL's code, and what to do about it. Pure. */
+import { X509Certificate } from 'node:crypto';
+import { printable } from '../printable.js';
+import type { RedisTls } from '../redis-login.js';
+
+export interface TlsFailure {
+  readonly code: string;
+  readonly error: Error;
+  /** How messages name the server: host:port. */
+  readonly address: string;
+  readonly host: string;
+  readonly section: 'redis' | 'state';
+  readonly tls: RedisTls;
+}
+
+/** The kinds that call for different remedies. */
+type Kind =
+  | 'name'
+  | 'authority'
+  | 'expired'
+  | 'early'
+  | 'client_missing'
+  | 'client_refused'
+  | 'no_common'
+  | 'plaintext'
+  | 'other';
+
+const KINDS: readonly (readonly [RegExp, Kind])[] = [
+  [/^ERR_TLS_CERT_ALTNAME_INVALID$|UNRECOGNIZED_NAME/, 'name'],
+  [/^CERT_HAS_EXPIRED$/, 'expired'],
+  [/^CERT_NOT_YET_VALID$/, 'early'],
+  [
+    /^UNABLE_TO_(GET_ISSUER|VERIFY_LEAF)|SELF_SIGNED|^CERT_(UNTRUSTED|REJECTED)|^INVALID_CA$/,
+    'authority',
+  ],
+  [
+    /^CERT_(SIGNATURE_FAILURE|CHAIN_TOO_LONG)|^PATH_LENGTH_EXCEEDED$|^INVALID_PURPOSE$/,
+    'authority',
+  ],
+  [/ALERT_CERTIFICATE_REQUIRED/, 'client_missing'],
+  [
+    /ALERT_(UNKNOWN_CA|BAD_CERTIFICATE|CERTIFICATE_|UNSUPPORTED_CERTIFICATE|ACCESS_DENIED|DECRYPT)/,
+    'client_refused',
+  ],
+  // Before TLS 1.3 a missing certificate was no alert of its own.
+  [/ALERT_HANDSHAKE_FAILURE/, 'client_missing'],
+  [
+    /PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL|NO_SHARED|NO_PROTOCOLS|INSUFFICIENT_SECURITY|TOO_SMALL/,
+    'no_common',
+  ],
+  [
+    /WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|HTTP_REQUEST|UNEXPECTED_MESSAGE|BAD_RECORD_TYPE/,
+    'plaintext',
+  ],
+  [/^(ERR_SSL|ERR_TLS|CERT_|CRL_|HOSTNAME_MISMATCH|ERROR_IN_|UNABLE_TO_)|^EPROTO$/, 'other'],
+];
+
+/** Null when the code is none of TLS. */
+export function tlsProblem(failure: TlsFailure): string | null {
+  const { code, address } = failure;
+  const kind = KINDS.find(([pattern]) => pattern.test(code))?.[1];
+  if (kind === undefined) return null;
+  return `no TLS connection to Redis at ${address}: ${reasonOf(kind, failure)}`;
+}
+
+function reasonOf(kind: Kind, failure: TlsFailure): string {
+  const { code, error, section } = failure;
+  switch (kind) {
+    case 'name':
+      return nameReason(failure);
+    case 'authority':
+      return authorityReason(failure);
+    case 'expired':
+      return `its certificate has expired (${code}): renew it, or correct the clock of this machine`;
+    case 'early':
+      return `its certificate is not valid yet (${code}): correct the clock of this machine`;
+    case 'client_missing':
+      return clientReason(failure) + orNoCommon(code);
+    case 'client_refused':
+      return clientReason(failure);
+    case 'no_common':
+      return (
+        `the two share no version or cipher of TLS (${code}): Node speaks TLS 1.2 and 1.3; see ` +
+        'tls-protocols and tls-ciphers in its redis.conf'
+      );
+    case 'plaintext':
+      return (
+        `this port does not speak TLS (${code}): use redis:// in ${section}.url, or the port that ` +
+        'tls-port names'
+      );
+    case 'other':
+      return `${code}: ${printable(error.message)}`;
+  }
+}
+
+/** Before TLS 1.3 one alert stands for both. */
+function orNoCommon(code: string): string {
+  return code.includes('HANDSHAKE_FAILURE') ? '. Or the two share no TLS cipher' : '';
+}
+
+function nameReason({ code, error, host, section, tls }: TlsFailure): string {
+  const expected = tls.serverName ?? host;
+  const from =
+    tls.serverName === null ? `the host of ${section}.url` : `${section}.tls.server_name`;
+  const { cert } = error as Error & {
+    cert?: { subjectaltname?: string; subject?: { CN?: string } };
+  };
+  const names = cert?.subjectaltname ?? (cert?.subject?.CN ? `CN ${cert.subject.CN}` : null);
+  const shown = names === null ? '' : `, but for ${printable(names)}`;
+  return (
+    `its certificate is not for ${printable(expected)}, ${from}${shown} (${code}): connect by a ` +
+    `name that it is for, or set ${section}.tls.server_name to one`
+  );
+}
+
+function authorityReason({ code, section, tls }: TlsFailure): string {
+  if (tls.ca !== null) {
+    return (
+      `its certificate is not signed by an authority of ${section}.tls.ca_file (${code}): put the ` +
+      "certificate of the server's authority into that file"
+    );
+  }
+  const ignored = tls.extraCaProblem === null ? '' : `. ${tls.extraCaProblem}`;
+  return (
+    `its certificate is not signed by an authority that Node trusts (${code}): name the ` +
+    `certificate of its authority in ${section}.tls.ca_file, or in NODE_EXTRA_CA_CERTS${ignored}`
+  );
+}
+
+/** The server wants a certificate of ours, or does not want the one that it has seen. */
+function clientReason({ code, section, tls }: TlsFailure): string {
+  const file = `${section}.tls.cert_file`;
+  if (tls.client === null) {
+    return (
+      `it requires a client certificate (${code}): set ${file} and ${section}.tls.key_file, or ` +
+      'tls-auth-clients no in its redis.conf'
+    );
+  }
+  const { issuer, validFrom, validTo } = new X509Certificate(tls.client.cert.reveal());
+  const by = printable(issuer.replaceAll('\n', ', '));
+  return (
+    `it refuses the certificate of ${file} (${code}), which ${by} signed, valid from ${validFrom} ` +
+    `to ${validTo}: the server's tls-ca-cert-file must hold that authority, and its clock must ` +
+    'lie within that time'
+  );
+}

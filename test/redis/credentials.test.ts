@@ -1,0 +1,139 @@
+/** Passwords and certificates that change while the relay runs. */
+import { describe, expect, it } from 'vitest';
+import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import type { Settings } from '../../src/vocabulary.js';
+import { type Certificate, selfSigned } from '../support/certificate.js';
+import { eventually } from '../support/eventually.js';
+import { MountedSecret } from '../support/mounted-secret.js';
+import { startTlsRedis } from '../support/tls-redis.js';
+import { withRedis } from '../support/with-redis.js';
+import { failureAt, openStateOf, settingsOf } from './connecting.js';
+
+/** The user `relay` has this password alone; its connections are ended. */
+const rotate = (redis: RunningRedis, password: string) =>
+  withRedis(redis, async (client) => {
+    await client.call('ACL', 'SETUSER', 'relay', 'on', 'resetpass', `>${password}`, '+@all', '~*');
+    await client.call('CLIENT', 'KILL', 'USER', 'relay');
+  });
+
+const loginOf = (redis: RunningRedis, mounted: MountedSecret): Promise<Settings> =>
+  settingsOf({
+    redis: {
+      url: `redis://127.0.0.1:${redis.port}`,
+      username: 'relay',
+      password_file: mounted.file('password'),
+    },
+  });
+
+describe('a password file', () => {
+  it('is read again before each login, of the lasting connection of the state as well', async () => {
+    await using redis = await startRedis();
+    await using mounted = await MountedSecret.mount({ password: 'first\n' });
+    await rotate(redis, 'first');
+    const settings = await loginOf(redis, mounted);
+    expect(await failureAt(settings)).toBeNull();
+    await using opened = openStateOf(settings);
+    const { state } = opened;
+    await state.usable(AbortSignal.timeout(20_000));
+
+    await mounted.swap({ password: 'second\n' });
+    await rotate(redis, 'second');
+    expect(await failureAt(settings)).toBeNull();
+    await eventually('the state again', () => state.connections === 2 && state.problem === null);
+    expect(opened.stale).toEqual([]);
+  });
+
+  it('whose new password the server does not know yet, or no more, is waited out', async () => {
+    await using redis = await startRedis();
+    await using mounted = await MountedSecret.mount({ password: 'first' });
+    await rotate(redis, 'first');
+    const settings = await loginOf(redis, mounted);
+    const [first] = [await failureAt(settings)];
+    expect(first).toBeNull();
+    await using opened = openStateOf(settings);
+    const { state } = opened;
+    await state.usable(AbortSignal.timeout(20_000));
+
+    await rotate(redis, 'second');
+    const refused = await failureAt(settings);
+    expect(refused?.message).toMatch(/refuses the user name or password .*waits for a file/);
+    expect(refused?.retryable).toBe(true);
+    await eventually('trouble', () => state.problem?.includes('waits for a file'));
+    await mounted.swap({ password: 'second' });
+    await eventually('the state again', () => state.problem === null);
+    expect(await failureAt(settings)).toBeNull();
+  });
+
+  it('that was never right ends a start', async () => {
+    await using redis = await startRedis();
+    await using mounted = await MountedSecret.mount({ password: 'wrong' });
+    await rotate(redis, 'right');
+    expect((await failureAt(await loginOf(redis, mounted)))?.retryable).toBe(false);
+  });
+
+  it('that cannot be used leaves the last password in use, and is said once', async () => {
+    await using redis = await startRedis();
+    await using mounted = await MountedSecret.mount({ password: 'first' });
+    await rotate(redis, 'first');
+    const settings = await loginOf(redis, mounted);
+    const said: string[] = [];
+    const connectAgain = () => failureAt(settings, (problem) => said.push(problem));
+    for (const held of [{}, {}, { password: '\n' }] as Record<string, string>[]) {
+      await mounted.swap(held);
+      expect(await connectAgain()).toBeNull();
+    }
+    expect(said).toEqual([
+      expect.stringContaining('redis.password_file: expected a file that can'),
+    ]);
+    await mounted.swap({ password: 'first' });
+    expect(await connectAgain()).toBeNull();
+    await mounted.swap({ password: '' });
+    expect(await connectAgain()).toBeNull();
+    expect(said).toEqual([expect.anything(), expect.stringContaining('found it empty')]);
+    expect(said.join()).not.toContain('first');
+  });
+});
+
+it('client certificates are read again before each connection, a pair that does not fit is not used', async () => {
+  await using server = await selfSigned('DNS:localhost');
+  await using first = await selfSigned('DNS:first');
+  await using second = await selfSigned('DNS:second');
+  const held = ({ cert, key }: Certificate) => ({ 'tls.crt': cert, 'tls.key': key });
+  await using mounted = await MountedSecret.mount(held(first));
+  await using redis = await startTlsRedis(server, { clients: [first] });
+  const tls = {
+    ca_file: server.certFile,
+    cert_file: mounted.file('tls.crt'),
+    key_file: mounted.file('tls.key'),
+  };
+  const url = `rediss://localhost:${redis.port}`;
+  const settings = await settingsOf({ redis: { url, tls } });
+  await using opened = openStateOf(settings);
+  await opened.state.usable(AbortSignal.timeout(20_000));
+  await mounted.swap({ 'tls.crt': second.cert, 'tls.key': first.key });
+  const said: string[] = [];
+  expect(await failureAt(settings, (problem) => said.push(problem))).toBeNull();
+  expect(said).toEqual([expect.stringContaining("key of cert_file's first certificate")]);
+  await mounted.swap(held(second));
+  expect((await failureAt(settings))?.message).toContain('CN=expiry-relay-test second');
+  await mounted.swap(held(first));
+  await withRedis(redis.plain, (client) => client.call('CLIENT', 'KILL', 'TYPE', 'NORMAL'));
+  await eventually('the state again', () => opened.state.connections === 2);
+  expect(await failureAt(settings)).toBeNull();
+});
+
+it('a state with a password of its own shares the certificates of redis, and follows both', async () => {
+  await using server = await selfSigned('DNS:localhost');
+  await using mounted = await MountedSecret.mount({ password: 'first', 'ca.pem': server.cert });
+  await using redis = await startTlsRedis(server, { clients: null });
+  await rotate(redis.plain, 'first');
+  const settings = await settingsOf({
+    redis: { url: `rediss://localhost:${redis.port}`, tls: { ca_file: mounted.file('ca.pem') } },
+    state: { username: 'relay', password_file: mounted.file('password') },
+  });
+  await using opened = openStateOf(settings);
+  await opened.state.usable(AbortSignal.timeout(20_000));
+  await mounted.swap({ password: 'second', 'ca.pem': server.cert });
+  await rotate(redis.plain, 'second');
+  await eventually('the state again', () => opened.state.connections === 2);
+});

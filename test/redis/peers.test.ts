@@ -1,0 +1,182 @@
+/** What answers at redis.url or state.url is not the Redis that the relay needs. */
+import { type AddressInfo, connect as connectTcp, createServer, type Socket } from 'node:net';
+import { describe, expect, it } from 'vitest';
+import { startRedis } from '../../scripts/redis-server.mjs';
+import { connect } from '../../src/redis/connect.js';
+import { peerOf } from '../../src/redis/peer.js';
+import { FaultyServer } from '../support/faulty-server.js';
+import { startSentinel } from '../support/sentinel.js';
+import { failureAt, openStateOf, settingsOf } from './connecting.js';
+
+/** A server that greets whoever connects, and answers nothing; without a greeting it is silent. */
+async function greeting(bytes: string | Buffer) {
+  const sockets: Socket[] = [];
+  const server = createServer((socket) => {
+    sockets.push(socket.on('error', () => undefined));
+    socket.write(bytes);
+    // As most do on what they cannot read.
+    if (bytes.length > 0) socket.once('data', () => socket.end());
+    socket.resume();
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    url: `redis://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    [Symbol.asyncDispose]: async () => {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+/** What is said of a server at redis.url, and of the same at state.url. */
+async function saidOf(url: string): Promise<{ redis: string; state: string; isFinal: boolean }> {
+  const error = await failureAt(await settingsOf({ redis: { url } }));
+  await using opened = openStateOf(await settingsOf({ state: { url } }));
+  const unusable = opened.state.usable(AbortSignal.timeout(5_000)).catch((thrown) => thrown);
+  const thrown = await Promise.race([unusable, waitFor(() => opened.troubles[0])]);
+  const state = thrown instanceof Error ? thrown.message : (opened.troubles[0] ?? 'usable');
+  return { redis: error?.message ?? 'connected', state, isFinal: error?.retryable === false };
+}
+
+async function waitFor(look: () => unknown): Promise<void> {
+  while (!look()) await new Promise((resolve) => setTimeout(resolve, 10));
+}
+
+/** The first packet of MySQL 8: its length, number 0, version 10. */
+const MYSQL = Buffer.from('4a0000000a382e302e333600', 'hex');
+/** An error of PostgreSQL. */
+const POSTGRES = Buffer.from('E\0\0\0\x66SFATAL\0VFATAL\0C08P01\0Munsupported\0\0', 'latin1');
+
+describe.concurrent('another kind of server', () => {
+  it.each([
+    ['an SSH server', 'SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n'],
+    ['an SMTP server', '220 mail.example ESMTP Postfix\r\n'],
+    ['an FTP server', '220 ProFTPD Server ready\r\n'],
+    ['an IMAP server', '* OK [CAPABILITY IMAP4rev1] Dovecot ready.\r\n'],
+    ['a POP3 server', '+OK Dovecot ready.\r\n'],
+    ['a MySQL or MariaDB server', MYSQL],
+    ['a PostgreSQL server', POSTGRES],
+    ['a NATS server', 'INFO {"server_id":"x"}\r\n'],
+  ])('that speaks first is named: %s', async (name, bytes) => {
+    await using server = await greeting(bytes);
+    const { redis, state, isFinal } = await saidOf(server.url);
+    expect(redis).toContain(`is not Redis, but ${name}: point redis.url at Redis`);
+    expect(state).toContain(`is not Redis, but ${name}: point state.url at Redis`);
+    expect(isFinal).toBe(true);
+  });
+
+  it.each([
+    ['an HTTP server', 'HTTP/1.1 400 Bad Request\r\n\r\n'],
+    ['an HTTP server', '<html><head><title>400 Bad Request</title>'],
+    ['a memcached server', 'ERROR\r\n'],
+    ['an AMQP server (RabbitMQ)', 'AMQP\0\0\x09\x01'],
+    ['a server that begins with "hello?"', 'hello?\r\n'],
+  ])('that answers in its own way is named: %s', async (name, bytes) => {
+    await using server = await FaultyServer.start((socket) => socket.write(bytes));
+    const { redis, state, isFinal } = await saidOf(server.url.replace('http:', 'redis:'));
+    expect(redis).toContain(`is not Redis, but ${name}: point redis.url at Redis`);
+    expect(state).toContain(`is not Redis, but ${name}: point state.url at Redis`);
+    expect(isFinal).toBe(true);
+  });
+
+  it('that says OK to everything is not taken for Redis', async () => {
+    await using server = await FaultyServer.start((socket) => socket.write('+OK\r\n'));
+    const { redis, isFinal } = await saidOf(server.url.replace('http:', 'redis:'));
+    expect(redis).toContain('is not Redis (expected "PONG", found: "OK")');
+    expect(isFinal).toBe(true);
+  });
+
+  it('that closes each connection is waited for, with what it may be', async () => {
+    await using server = await FaultyServer.start((socket) => socket.end());
+    const { redis, state, isFinal } = await saidOf(server.url.replace('http:', 'redis:'));
+    expect(redis).toMatch(/closes them without an answer: check whether redis\.url leads to/);
+    expect(state).toMatch(/closes them without an answer: check whether state\.url leads to/);
+    expect(isFinal).toBe(false);
+  });
+
+  it('that never answers is waited for, with what it may be', async () => {
+    await using server = await greeting('');
+    const { redis } = await settingsOf({ redis: { url: server.url } });
+    const error = await connect(redis, 'test', AbortSignal.timeout(300)).catch((thrown) => thrown);
+    expect(error.message).toMatch(
+      /accepts connections but does not answer: Redis may be stopped .*leads to another service/,
+    );
+    expect(error.retryable).toBe(true);
+  });
+});
+
+describe('a Sentinel', () => {
+  it('is named with the primary that it reports, at redis.url and state.url alike', async () => {
+    await using primary = await startRedis();
+    await using sentinel = await startSentinel('shop', primary.port);
+    const expected = (section: string) =>
+      `the server at 127.0.0.1:${sentinel.port} is a Sentinel, which holds no keys: it reports the ` +
+      `primary shop at 127.0.0.1:${primary.port}. Point ${section}.url at the primary`;
+    await using opened = openStateOf(await settingsOf({ state: { url: `${sentinel.url}/2` } }));
+    await expect(opened.state.usable(AbortSignal.timeout(20_000))).rejects.toThrow(
+      expected('state'),
+    );
+    expect(opened.troubles).toEqual([]);
+  });
+});
+
+describe('a proxy', () => {
+  /** Passes all on, and closes a connection that carries this word. */
+  async function closingOn(word: string, port: number) {
+    const server = createServer((client) => {
+      const redis = connectTcp(port, '127.0.0.1');
+      for (const socket of [client, redis]) socket.on('error', () => undefined);
+      redis.on('close', () => client.destroy()).pipe(client);
+      client.on('close', () => redis.destroy());
+      client.on('data', (bytes) => {
+        if (bytes.toString().toLowerCase().includes(word)) client.end();
+        else redis.write(bytes);
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    return {
+      url: `redis://127.0.0.1:${(server.address() as AddressInfo).port}`,
+      [Symbol.asyncDispose]: async () => void server.close(),
+    };
+  }
+
+  it('that closes the connection on a command that it does not know is told by the command', async () => {
+    await using redis = await startRedis();
+    await using proxy = await closingOn('setname', redis.port);
+    const error = await failureAt(await settingsOf({ redis: { url: proxy.url } }));
+    expect(error?.message).toMatch(
+      /has closed the connection in answer to CLIENT: a proxy that does not support this command/,
+    );
+    expect(error?.retryable).toBe(true);
+  });
+});
+
+describe('Redis itself, where it refuses whoever connects', () => {
+  it('in protected mode says so', async () => {
+    const denial =
+      '-DENIED Redis is running in protected mode because protected mode is enabled\r\n';
+    await using server = await greeting(denial);
+    const { redis, state, isFinal } = await saidOf(server.url);
+    expect(redis).toContain('is in protected mode and answers only its own machine');
+    expect(state).toContain('is in protected mode');
+    expect(isFinal).toBe(true);
+  });
+
+  it('because it has too many clients is waited for', async () => {
+    await using server = await greeting('-ERR max number of clients reached\r\n');
+    const { redis, isFinal } = await saidOf(server.url);
+    expect(redis).toContain('has as many clients as its maxclients allows');
+    expect(isFinal).toBe(false);
+  });
+});
+
+it.each([
+  '+PONG\r\n',
+  '-NOAUTH Authentication required.\r\n',
+  '$2\r\nok\r\n',
+  '*0\r\n',
+  '%1\r\n',
+  '',
+])('the first bytes %j are those of Redis, or none', (text) => {
+  expect(peerOf(Buffer.from(text))).toEqual({ kind: 'redis' });
+});

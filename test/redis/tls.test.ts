@@ -1,0 +1,202 @@
+/** TLS to a Redis: what the file may name, and that each failure says which one it is. */
+import dns from 'node:dns';
+import type { AddressInfo } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
+import { afterAll, beforeAll, describe, expect, it, type MockInstance, vi } from 'vitest';
+import { type Certificate, selfSigned } from '../support/certificate.js';
+import { FaultyServer } from '../support/faulty-server.js';
+import { startTlsRedis, type TlsRedis } from '../support/tls-redis.js';
+import { failureAt, openStateOf, settingsOf, whyNot } from './connecting.js';
+
+let server: Certificate;
+let client: Certificate;
+let stranger: Certificate;
+let open: TlsRedis;
+let guarded: TlsRedis;
+
+beforeAll(async () => {
+  server = await selfSigned('DNS:localhost');
+  client = await selfSigned('DNS:relay');
+  stranger = await selfSigned('DNS:stranger');
+  open = await startTlsRedis(server, { clients: null });
+  guarded = await startTlsRedis(server, { clients: [client] });
+});
+afterAll(async () => {
+  for (const each of [open, guarded, server, client, stranger]) await each[Symbol.asyncDispose]();
+});
+
+const pair = ({ certFile, keyFile }: Certificate) => ({ cert_file: certFile, key_file: keyFile });
+const at = ({ port }: { port: number }, host = 'localhost') => `rediss://${host}:${port}`;
+
+describe('a Redis that requires a client certificate, as it does by default', () => {
+  it('is connected to with the one that the file names, for the keys and the state', async () => {
+    const tls = { ca_file: server.certFile, ...pair(client) };
+    const settings = await settingsOf({ redis: { url: at(guarded), tls } });
+    expect(await failureAt(settings)).toBeNull();
+    await using opened = openStateOf(settings);
+    await opened.state.usable(AbortSignal.timeout(20_000));
+    expect(opened.state.problem).toBeNull();
+  });
+
+  it('is said to require one where the file names none', async () => {
+    const tls = { ca_file: server.certFile };
+    expect(await whyNot({ url: at(guarded), tls })).toMatch(
+      /requires a client certificate.*set redis\.tls\.cert_file and redis\.tls\.key_file/,
+    );
+    const state = { url: at(guarded), tls };
+    await using opened = openStateOf(await settingsOf({ state }));
+    await expect(opened.state.usable(AbortSignal.timeout(20_000))).rejects.toThrow(
+      /requires a client certificate.*set state\.tls\.cert_file/,
+    );
+  });
+
+  it('is said to refuse one that it does not know, with who signed it and until when', async () => {
+    const tls = { ca_file: server.certFile, ...pair(stranger) };
+    expect(await whyNot({ url: at(guarded), tls })).toMatch(
+      /refuses the certificate of redis\.tls\.cert_file.*CN=expiry-relay-test stranger.*valid from/,
+    );
+  });
+
+  it('is said to refuse one that has expired', async () => {
+    await using expired = await selfSigned('DNS:relay', 400);
+    await using strict = await startTlsRedis(server, { clients: [expired] });
+    const tls = { ca_file: server.certFile, ...pair(expired) };
+    expect(await whyNot({ url: at(strict), tls })).toMatch(
+      /refuses the certificate of redis\.tls\.cert_file \(\w*CERTIFICATE_EXPIRED\)/,
+    );
+  });
+});
+
+describe('a certificate of the server that does not verify', () => {
+  it('for want of its authority says so, and where to name it', async () => {
+    expect(await whyNot({ url: at(open) })).toMatch(
+      /not signed by an authority that Node trusts .*name .* in redis\.tls\.ca_file/,
+    );
+  });
+
+  it('with another authority than that of ca_file says so', async () => {
+    const said = await whyNot({ url: at(open), tls: { ca_file: stranger.certFile } });
+    expect(said).toContain('not signed by an authority of redis.tls.ca_file');
+    expect(said).not.toContain('NODE_EXTRA_CA_CERTS');
+  });
+
+  it.each([
+    ['/nowhere/ca.pem', 'there is no such file'],
+    ['/etc/hostname', 'it holds no certificates in PEM'],
+  ])('says that Node ignores NODE_EXTRA_CA_CERTS=%s', async (file, reason) => {
+    const said = await whyNot({ url: at(open) }, { NODE_EXTRA_CA_CERTS: file });
+    expect(said).toContain(`NODE_EXTRA_CA_CERTS names ${file}, which Node ignores: ${reason}`);
+  });
+
+  it('because it is for another name names both, and server_name helps', async () => {
+    const url = at(open, '127.0.0.1');
+    const tls = { ca_file: server.certFile };
+    expect(await whyNot({ url, tls })).toMatch(
+      /not for 127\.0\.0\.1, the host of redis\.url, but for DNS:localhost .*redis\.tls\.server_name/,
+    );
+    expect(await whyNot({ url, tls: { ...tls, server_name: 'other.example' } })).toContain(
+      'not for other.example, redis.tls.server_name, but for DNS:localhost',
+    );
+    expect(await whyNot({ url, tls: { ...tls, server_name: 'localhost' } })).toBe('connected');
+  });
+
+  it('because its time is over, or has not come, says so', async () => {
+    for (const [daysAgo, reason] of [
+      [400, 'has expired'],
+      [-10, 'is not valid yet'],
+    ] as const) {
+      await using timed = await selfSigned('DNS:localhost', daysAgo);
+      await using redis = await startTlsRedis(timed, { clients: null });
+      const tls = { ca_file: timed.certFile };
+      expect(await whyNot({ url: at(redis), tls })).toContain(`its certificate ${reason}`);
+    }
+  });
+});
+
+/** A server that speaks TLS alone; the names that clients have asked for. */
+async function startSni({ key, cert }: Certificate) {
+  const names: unknown[] = [];
+  const tls = createTlsServer({ key, cert }, (socket) => {
+    names.push(socket.servername);
+    socket.on('error', () => undefined).end();
+  });
+  tls.on('tlsClientError', () => undefined);
+  await new Promise<void>((resolve) => tls.listen(0, '127.0.0.1', resolve));
+  return {
+    port: (tls.address() as AddressInfo).port,
+    names,
+    [Symbol.asyncDispose]: async () => void tls.close(),
+  };
+}
+
+it('a name with a dot at its end is looked up with it, and asked for and verified without it', async () => {
+  await using sni = await startSni(server);
+  const { lookup } = dns;
+  // Not every machine knows the absolute form of this name.
+  const spy = vi.spyOn(dns, 'lookup') as unknown as MockInstance<(...asked: unknown[]) => void>;
+  spy.mockImplementation((name, ...rest) =>
+    Reflect.apply(lookup, dns, [name === 'localhost.' ? '127.0.0.1' : name, ...rest]),
+  );
+  const tls = { ca_file: server.certFile };
+  const said = await whyNot({ url: at(sni, 'localhost.'), tls });
+  expect(spy).toHaveBeenCalledWith('localhost.', expect.anything(), expect.anything());
+  spy.mockRestore();
+  expect(sni.names).toEqual(['localhost']);
+  expect(said).toContain('after the TLS handshake');
+});
+
+it('the host is asked for by name (SNI), server_name instead of it, and an address by none', async () => {
+  await using sni = await startSni(server);
+  const tls = { ca_file: server.certFile };
+  await whyNot({ url: at(sni), tls });
+  await whyNot({ url: at(sni, '127.0.0.1'), tls: { ...tls, server_name: 'localhost' } });
+  await using numbered = await selfSigned('IP:127.0.0.1');
+  await using other = await startSni(numbered);
+  const said = await whyNot({ url: at(other, '127.0.0.1'), tls: { ca_file: numbered.certFile } });
+  expect(sni.names).toEqual(['localhost', 'localhost']);
+  expect(other.names).toEqual([false]);
+  expect(said).toContain('after the TLS handshake');
+});
+
+describe.concurrent('a port that does not speak TLS behind rediss://', () => {
+  it('is said not to when it answers in another way', async () => {
+    await using http = await FaultyServer.start((socket) => socket.end('HTTP/1.1 400 No\r\n\r\n'));
+    const url = http.url.replace('http:', 'rediss:');
+    expect(await whyNot({ url })).toMatch(/this port does not speak TLS .*use redis:\/\//);
+  });
+
+  it('is said not to answer the handshake when it is that of a Redis', async () => {
+    expect(await whyNot({ url: at(open.plain) })).toMatch(
+      /does not answer the TLS handshake: .*use redis:\/\/ in redis\.url/,
+    );
+  });
+
+  it('is said to close connections during the handshake', async () => {
+    await using closing = await FaultyServer.start((socket) => socket.destroy());
+    const url = closing.url.replace('http:', 'rediss:');
+    expect(await whyNot({ url })).toContain('closes connections during the TLS handshake');
+  });
+});
+
+describe('a port for TLS behind redis://', () => {
+  it('is named as one possibility when it closes the connection', async () => {
+    expect(await whyNot({ url: `redis://localhost:${open.port}` })).toMatch(
+      /closes them without an answer: .*a port for TLS \(then use rediss:\/\/\)/,
+    );
+  });
+
+  it('is named when it answers with an alert of TLS', async () => {
+    const alert = Buffer.from([0x15, 3, 1, 0, 2, 2, 70]);
+    await using tls = await FaultyServer.start((socket) => socket.end(alert));
+    const said = await whyNot({ url: tls.url.replace('http:', 'redis:') });
+    expect(said).toContain('speaks TLS, but redis.url says redis://: use rediss://');
+  });
+});
+
+it('a proxy that ends TLS and whose Redis is down is waited for', async () => {
+  await using proxy = await startSni(server);
+  const redis = { url: at(proxy), tls: { ca_file: server.certFile } };
+  const error = await failureAt(await settingsOf({ redis }));
+  expect(error?.message).toMatch(/closes connections after the TLS handshake .*Redis is down/);
+  expect(error?.retryable).toBe(true);
+});

@@ -1,0 +1,45 @@
+/** Redis behind a Unix socket. */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { startRedis } from '../../scripts/redis-server.mjs';
+import { redisCli } from '../../src/redis-cli.js';
+import { addressOf } from '../../src/redis-client.js';
+import { tempFolder } from '../support/cli.js';
+import { withRedis } from '../support/with-redis.js';
+import { failureAt, openStateOf, settingsOf, whyNot } from './connecting.js';
+
+describe('a Unix socket', () => {
+  it('leads to Redis, with a user, a password and a database, for the keys and the state', async () => {
+    await using folder = await tempFolder({});
+    const path = join(folder.path, 'redis.sock');
+    await using redis = await startRedis({ args: ['--unixsocket', path], password: 'p/w' });
+    const settings = await settingsOf({ redis: { url: `unix://:p%2Fw@${path}?db=3` } });
+    expect(await failureAt(settings)).toBeNull();
+    expect(settings.redis.databases).toEqual([3]);
+    await using opened = openStateOf(settings);
+    await opened.state.usable(AbortSignal.timeout(20_000));
+    expect(await withRedis({ url: `${redis.url}/3` }, (client) => client.dbsize())).toBe(1);
+    const wrong = await whyNot({ url: `unix://${path}` });
+    expect(wrong).toContain(`Redis at unix://${path} wants a password`);
+  });
+
+  it('that is not there, or that nobody listens on, is waited for, with what to do', async () => {
+    await using folder = await tempFolder({});
+    const path = join(folder.path, 'redis.sock');
+    const absent = await failureAt(await settingsOf({ redis: { url: `unix://${path}` } }));
+    expect(absent?.message).toMatch(
+      /no such socket \(ENOENT\)\. Set unixsocket .*mount the folder/,
+    );
+    expect(absent?.retryable).toBe(true);
+    await writeFile(path, '');
+    const stale = await failureAt(await settingsOf({ redis: { url: `unix://${path}` } }));
+    expect(stale?.message).toMatch(/nobody listens on this socket \(ECONNREFUSED\)/);
+  });
+
+  it('stands in messages and commands by its path', async () => {
+    const { redis } = await settingsOf({ redis: { url: 'unix:///run/my redis/redis.sock' } });
+    expect(addressOf(redis)).toBe('unix:///run/my redis/redis.sock');
+    expect(redisCli(redis)).toBe("redis-cli -s '/run/my redis/redis.sock'");
+  });
+});

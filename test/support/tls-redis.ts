@@ -1,0 +1,45 @@
+/** A real Redis that speaks TLS, and by default wants a client certificate, as Redis itself does. */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { freePort } from '../../scripts/free-port.mjs';
+import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import type { Certificate } from './certificate.js';
+import { tempFolder } from './cli.js';
+
+export interface TlsRedis extends AsyncDisposable {
+  /** The same server without TLS. */
+  readonly plain: RunningRedis;
+  readonly port: number;
+}
+
+export interface TlsRedisOptions {
+  /** Those whose certificates are accepted; null: none is asked for. */
+  readonly clients: readonly Certificate[] | null;
+  readonly args?: readonly string[];
+}
+
+export async function startTlsRedis(
+  certificate: Certificate,
+  { clients, args = [] }: TlsRedisOptions,
+): Promise<TlsRedis> {
+  const folder = await tempFolder({});
+  const authorities = join(folder.path, 'clients.pem');
+  await writeFile(
+    authorities,
+    [certificate, ...(clients ?? [])].map(({ cert }) => cert).join('\n'),
+  );
+  const port = await freePort();
+  const files = ['--tls-cert-file', certificate.certFile, '--tls-key-file', certificate.keyFile];
+  const wanted = ['--tls-ca-cert-file', authorities, '--tls-auth-clients', clients ? 'yes' : 'no'];
+  const plain = await startRedis({
+    args: ['--tls-port', String(port), ...files, ...wanted, ...args],
+  });
+  return {
+    plain,
+    port,
+    [Symbol.asyncDispose]: async () => {
+      await plain.stop();
+      await folder[Symbol.asyncDispose]();
+    },
+  };
+}
