@@ -10,6 +10,7 @@ import { isElsewhere } from '../redis-client.js';
 import type { Command } from '../values/shape.js';
 import type { KeyInDatabase, KeyReading } from '../vocabulary.js';
 import type { ServerClock } from './server-clock.js';
+import { isExact, type TimeLeft, timeLeftCommands, timeLeftOf } from './time-left.js';
 
 /** A few milliseconds' work for Redis, and bounded memory here. */
 const BATCH = 500;
@@ -17,6 +18,15 @@ const BATCH = 500;
 /** What PEXPIRETIME and PTTL answer for a key that is not there, and for one without a deadline. */
 const GONE = -2;
 const ENDLESS = -1;
+
+/** About one in a thousand readings of PTTL falls on the border of two milliseconds, and is repeated. */
+const EXACT_TRIES_MAX = 10;
+
+/**
+ * How the server tells deadlines: by PEXPIRETIME; by PTTL with its own time (Redis 6.2); or by PTTL
+ * with its time as far as it is known, where it does not tell that either.
+ */
+type DeadlineReading = 'deadline' | 'time_left' | 'time_left_estimated';
 
 export interface Scanned {
   /** Where to go on; '0' at the end. */
@@ -37,8 +47,7 @@ export class Keyspace {
   /** What the connection has selected; null: not known for sure. */
   #selected: number | null = null;
   #selections = 0;
-  /** Redis 6.2 knows only how long a key has left. */
-  #knowsDeadlines = true;
+  #reading: DeadlineReading = 'deadline';
   /** Whether it may be asked how many of several keys there are. */
   #mayCount = true;
 
@@ -93,23 +102,47 @@ export class Keyspace {
   }
 
   async #readBatch(database: number, keys: readonly KeyInDatabase[]): Promise<KeyReading[]> {
+    if (this.#reading === 'time_left') return this.#readTimeLeft(database, keys);
     const { refusal, answers } = await this.#run(database, (pipeline) => {
       for (const { key } of keys) {
-        if (this.#knowsDeadlines) pipeline.pexpiretime(key);
+        if (this.#reading === 'deadline') pipeline.pexpiretime(key);
         else pipeline.pttl(key);
       }
     });
     if (refusal !== null) {
-      if (!this.#knowsDeadlines || !/unknown command/i.test(messageOf(refusal))) throw refusal;
-      this.#knowsDeadlines = false;
+      if (this.#reading !== 'deadline' || !/unknown command/i.test(messageOf(refusal)))
+        throw refusal;
+      this.#reading = 'time_left';
       return this.#readBatch(database, keys);
     }
     const readAtMs = this.#serverClock.nowMs();
     return keys.map(({ key }, at) => {
       const answer = Number(answers[at]);
-      const life = answer === GONE ? 'gone' : answer === ENDLESS ? 'endless' : 'until';
-      const deadlineMs = this.#knowsDeadlines ? answer : Math.round(readAtMs + answer);
-      return { database, key, life, deadlineMs: life === 'until' ? deadlineMs : 0, readAtMs };
+      const deadlineMs = this.#reading === 'deadline' ? answer : Math.round(readAtMs + answer);
+      return readingOf({ database, key }, answer, deadlineMs, readAtMs);
+    });
+  }
+
+  /** Exact: what was read on the border of two milliseconds is read again. */
+  async #readTimeLeft(database: number, keys: readonly KeyInDatabase[]): Promise<KeyReading[]> {
+    const lefts: TimeLeft[] = [];
+    let wanted = keys.map((_, at) => at);
+    for (let tries = 1; wanted.length > 0; tries += 1) {
+      const names = wanted.flatMap((at) => keys[at]?.key ?? []);
+      const answers = await this.ask(database, timeLeftCommands(names));
+      if (answers[0] instanceof Error) {
+        this.#reading = 'time_left_estimated';
+        return this.#readBatch(database, keys);
+      }
+      const found = timeLeftOf(answers.map(endlessIfElsewhere));
+      for (const [n, at] of wanted.entries()) lefts[at] = found[n] as TimeLeft;
+      if (tries === EXACT_TRIES_MAX) break;
+      wanted = wanted.filter((_, n) => !isExact(found[n] as TimeLeft));
+    }
+    const readAtMs = this.#serverClock.nowMs();
+    return keys.map((key, at) => {
+      const { leftMs, beforeMs } = lefts[at] as TimeLeft;
+      return readingOf(key, leftMs, beforeMs + leftMs, readAtMs);
     });
   }
 
@@ -128,7 +161,7 @@ export class Keyspace {
 
   /** How far two readings of the same deadline may be apart, in milliseconds. */
   get deadlineSlackMs(): number {
-    return this.#knowsDeadlines ? 0 : CLOCK_SLACK_MS;
+    return this.#reading === 'time_left_estimated' ? CLOCK_SLACK_MS : 0;
   }
 
   /** The time by the clock of the server. */
@@ -167,4 +200,22 @@ export class Keyspace {
     if (selections === this.#selections) this.#selected = database;
     return others;
   }
+}
+
+/** `answer` is that of PEXPIRETIME or PTTL. */
+function readingOf(
+  { database, key }: KeyInDatabase,
+  answer: number,
+  deadlineMs: number,
+  readAtMs: number,
+): KeyReading {
+  const life = answer === GONE ? 'gone' : answer === ENDLESS ? 'endless' : 'until';
+  return { database, key, life, deadlineMs: life === 'until' ? deadlineMs : 0, readAtMs };
+}
+
+/** A key that is elsewhere may live on there, and is not ours to watch: as one without a deadline. */
+function endlessIfElsewhere(answer: unknown): unknown {
+  if (!(answer instanceof Error)) return answer;
+  if (isElsewhere(answer)) return ENDLESS;
+  throw answer;
 }

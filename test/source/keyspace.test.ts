@@ -58,7 +58,23 @@ describe.each([[], ['--rename-command', 'PEXPIRETIME', '']])('reading keys (%s)'
     const errors = [0, 2, 5].map((n) =>
       Math.abs((byKey[n]?.deadlineMs ?? 0) - deadlineMs - (n === 2 ? 500 : 0)),
     );
-    expect(Math.max(...errors)).toBeLessThanOrEqual(args.length === 0 ? 0 : 50);
+    expect(errors).toEqual([0, 0, 0]);
+  });
+
+  it('tells the same deadline of a key at each reading', async () => {
+    await using under = await aServer(...args);
+    const { other, keyspace } = under;
+    const deadlines = Array.from({ length: 2_000 }, (_, n) => Date.now() + 60_000 + n);
+    const keys = deadlines.map((_, n) => at(`k${n}`));
+    const pipeline = other.pipeline();
+    for (const [n, deadlineMs] of deadlines.entries()) {
+      pipeline.set(keys[n]?.key ?? '', '', 'PXAT', deadlineMs);
+    }
+    await pipeline.exec();
+    for (let times = 0; times < 5; times += 1) {
+      const readings = await keyspace.read(keys);
+      expect(readings.map(({ deadlineMs }) => deadlineMs)).toEqual(deadlines);
+    }
   });
 
   it('makes Redis expire what is due, though it has not come by', async () => {
@@ -96,6 +112,26 @@ describe.each([[], ['--rename-command', 'PEXPIRETIME', '']])('reading keys (%s)'
     const readings = await under.keyspace.read(keys);
     expect(readings.map(({ key }) => key.toString())).toEqual(keys.map(({ key }) => `${key}`));
     expect(readings.every(({ life }) => life === 'until')).toBe(true);
+  });
+});
+
+describe('reading keys of a server that tells neither deadlines nor its time', () => {
+  it('tells deadlines as well as the clocks are known to one another', async () => {
+    await using server = await startRedis({
+      args: ['--rename-command', 'PEXPIRETIME', '', '--rename-command', 'TIME', ''],
+    });
+    const redis = new Redis(server.url, { protocol: 2 });
+    try {
+      const keyspace = new Keyspace(redis, new ServerClock(systemClock));
+      const deadlineMs = Date.now() + 60_000;
+      await redis.set('a', '', 'PXAT', deadlineMs);
+      const [reading, gone] = await keyspace.read([at('a'), at('b')]);
+      expect([reading?.life, gone?.life]).toEqual(['until', 'gone']);
+      const errorMs = Math.abs((reading?.deadlineMs ?? 0) - deadlineMs);
+      expect(errorMs).toBeLessThanOrEqual(keyspace.deadlineSlackMs);
+    } finally {
+      redis.disconnect();
+    }
   });
 });
 
