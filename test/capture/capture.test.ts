@@ -51,6 +51,7 @@ function aCapture(
   const claimed: string[] = [];
   /** What capture did with the index, in order. */
   const steps: string[] = [];
+  const given = { isCatchingUp: false, tellsRemovals: false };
   const note = (step: string, keys: readonly KeyInDatabase[]) =>
     void steps.push(`${step} ${keys.map(({ key }) => key.toString()).join(' ')}`);
   const index: Index = {
@@ -62,6 +63,10 @@ function aCapture(
       return keys;
     },
     removed: async (keys) => note('removed', keys),
+    isCatchingUp: () => given.isCatchingUp,
+    caughtUp: async () => true,
+    tellsRemovals: () => given.tellsRemovals,
+    noticeLost: () => void steps.push('notice lost'),
   };
   const capture = new Capture({
     routes,
@@ -74,7 +79,7 @@ function aCapture(
   });
   const claimAll = async () =>
     (await outbox.claim('shop', 999, never)).map(({ delivery }) => delivery);
-  return { capture, clock, outbox, deadlines, steps, claimed, named, claimAll };
+  return { capture, given, clock, outbox, deadlines, steps, claimed, named, claimAll };
 }
 
 /** In the index: a key and its deadline, `agoMs` before it is detected. */

@@ -21,6 +21,8 @@ export class Keys {
   /** What was read, and when, in milliseconds since the beginning. */
   readonly reads: { readonly key: string; readonly atMs: number }[] = [];
   sweeps = 0;
+  /** Whether the server publishes `expired` for keys that commands remove. */
+  tellsRemovals = false;
   /** What every command is refused with. */
   trouble: Error | null = null;
   /** What has to happen until writes are carried out. */
@@ -93,7 +95,8 @@ export class Keys {
           this.#did.push(`marker ${database}`);
         }),
     };
-    const session = { marker, heardAll, keyspace, sweeping: keyspace };
+    const tellsRemovals = () => this.tellsRemovals;
+    const session = { marker, heardAll, keyspace, sweeping: keyspace, tellsRemovals };
     return session as unknown as Session;
   }
 }
@@ -161,6 +164,7 @@ export function aWatch(given: { databases?: readonly number[]; values?: ValueKee
       await index.claimed(claimed);
     },
     room: async () => undefined,
+    isQueued: () => false,
   };
   const tracker = new Tracker(index, (key) => watch.tracked(key.database, key.deadlineMs));
   const watch = new Watch({
