@@ -30,10 +30,10 @@ const COMMAND_MS_MAX = 300_000;
 
 /**
  * `suites` hold the server and its libraries; `binary` is the server within its packages. One
- * without suites is the machine's own Redis server with more arguments.
+ * without suites is the machine's own Redis server, which `lacks` a command.
  *
  * @typedef {{ suites: readonly string[], packages: readonly string[], binary: string }} Packaged
- * @typedef {{ args: readonly string[] }} Own
+ * @typedef {{ lacks: string }} Own
  */
 
 const REDIS = { packages: ['redis-server', 'redis-tools'], binary: 'usr/bin/redis-server' };
@@ -42,7 +42,7 @@ const VALKEY = { packages: ['valkey-server', 'valkey-tools'], binary: 'usr/bin/v
 /** @type {Readonly<Record<string, Packaged | Own>>} */
 export const OTHER_SERVERS = {
   // Redis 6.2 differs from 7.0 by lacking this command; no suite of Debian has Redis 6.2.
-  'redis-6.2': { args: ['--rename-command', 'PEXPIRETIME', ''] },
+  'redis-6.2': { lacks: 'PEXPIRETIME' },
   'redis-8.0': { ...REDIS, suites: ['trixie'] },
   'valkey-8.0': { ...VALKEY, suites: ['bookworm', 'bookworm-backports'] },
   'valkey-8.1': { ...VALKEY, suites: ['trixie'] },
@@ -151,12 +151,13 @@ function shellWords(words) {
 /**
  * An executable that becomes the command: it has the same process id.
  * @param {string} path
- * @param {readonly string[]} before what comes before the arguments
- * @param {readonly string[]} after what comes after them
+ * @param {readonly string[]} command
+ * @param {string} [lacks] a command that the server is not to have, unless its arguments rename it
  */
-function writeExecutable(path, before, after) {
-  const line = `exec ${shellWords(before)} "$@" ${shellWords(after)}`;
-  writeFileSync(path, `#!/bin/sh\n${line.trimEnd()}\n`);
+function writeExecutable(path, command, lacks) {
+  const line = `exec ${shellWords(command)} "$@"`;
+  const without = `case "$*" in *${lacks}*) ;; *) ${line} --rename-command ${lacks} '' ;; esac\n`;
+  writeFileSync(path, `#!/bin/sh\n${lacks === undefined ? '' : without}${line}\n`);
   chmodSync(path, 0o755);
 }
 
@@ -198,16 +199,16 @@ export function otherServer(name) {
   }
   const executable = join(CACHE, `${name}.sh`);
   mkdirSync(CACHE, { recursive: true });
-  if ('args' in server) {
+  if ('lacks' in server) {
     const own = findRedisServer();
     if (own?.kind !== 'binary') throw new Error('this machine has no redis-server of its own');
-    writeExecutable(executable, [own.path], server.args);
+    writeExecutable(executable, [own.path], server.lacks);
     return executable;
   }
   const folder = join(CACHE, name);
   if (!existsSync(folder)) unpack(server, folder);
   const { folders, loader } = librariesIn(folder);
   const command = [loader, '--library-path', folders.join(':'), join(folder, server.binary)];
-  writeExecutable(executable, command, []);
+  writeExecutable(executable, command);
   return executable;
 }

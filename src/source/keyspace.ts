@@ -102,23 +102,24 @@ export class Keyspace {
   }
 
   async #readBatch(database: number, keys: readonly KeyInDatabase[]): Promise<KeyReading[]> {
-    if (this.#reading === 'time_left') return this.#readTimeLeft(database, keys);
+    // Another reading under way may find out meanwhile how the server tells deadlines.
+    const reading = this.#reading;
+    if (reading === 'time_left') return this.#readTimeLeft(database, keys);
     const { refusal, answers } = await this.#run(database, (pipeline) => {
       for (const { key } of keys) {
-        if (this.#reading === 'deadline') pipeline.pexpiretime(key);
+        if (reading === 'deadline') pipeline.pexpiretime(key);
         else pipeline.pttl(key);
       }
     });
     if (refusal !== null) {
-      if (this.#reading !== 'deadline' || !/unknown command/i.test(messageOf(refusal)))
-        throw refusal;
-      this.#reading = 'time_left';
+      if (reading !== 'deadline' || !/unknown command/i.test(messageOf(refusal))) throw refusal;
+      if (this.#reading === 'deadline') this.#reading = 'time_left';
       return this.#readBatch(database, keys);
     }
     const readAtMs = this.#serverClock.nowMs();
     return keys.map(({ key }, at) => {
       const answer = Number(answers[at]);
-      const deadlineMs = this.#reading === 'deadline' ? answer : Math.round(readAtMs + answer);
+      const deadlineMs = reading === 'deadline' ? answer : Math.round(readAtMs + answer);
       return readingOf({ database, key }, answer, deadlineMs, readAtMs);
     });
   }
