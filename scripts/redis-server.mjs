@@ -13,6 +13,7 @@
  * @property {string | undefined} [password] becomes `requirepass`
  * @property {string | undefined} [binary] the path of an executable, such as one of
  *   other-servers.mjs; default: what findRedisServer() finds
+ * @property {Readonly<Record<string, string>> | undefined} [env] added to its environment; not with Docker
  *
  * @typedef {AsyncDisposable & RedisProcess} RunningRedis disposing stops it
  *
@@ -119,9 +120,10 @@ process.on('exit', () => {
  * @param {RedisServer} server
  * @param {string} dir
  * @param {readonly string[]} args
+ * @param {Readonly<Record<string, string>>} env
  * @returns {Child}
  */
-function launch(server, dir, args) {
+function launch(server, dir, args, env) {
   const name = `expiry-relay-redis-${randomUUID()}`;
   const user = `${process.getuid?.() ?? 0}:${process.getgid?.() ?? 0}`;
   const [command, words] =
@@ -133,7 +135,11 @@ function launch(server, dir, args) {
             .concat(['--volume', `${dir}:${dir}`, server.image, 'redis-server'])
             .concat(args),
         ];
-  const redis = spawn(command, words, { cwd: dir, stdio: ['ignore', 'pipe', 'pipe'] });
+  const redis = spawn(command, words, {
+    cwd: dir,
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   let tail = '';
   /** @param {string} text */
   const keep = (text) => {
@@ -257,7 +263,7 @@ export async function startRedis(options = {}) {
         'install Redis, or set EXPIRY_RELAY_REDIS_SERVER to its path',
     );
   }
-  const { args = [], password } = options;
+  const { args = [], password, env = {} } = options;
   const dir = options.dir ?? (await mkdtemp(join(tmpdir(), 'expiry-relay-redis-')));
   if (options.dir === undefined) tempDirs.add(dir);
   const removeDir = async () => {
@@ -269,7 +275,7 @@ export async function startRedis(options = {}) {
     const own = ['--port', String(port), '--bind', '127.0.0.1', '--dir', dir, '--daemonize', 'no'];
     if (!args.includes('--save')) own.push('--save', '');
     if (password !== undefined) own.push('--requirepass', password);
-    const started = launch(server, dir, [...own, ...args]);
+    const started = launch(server, dir, [...own, ...args], env);
     await untilReady(started, port, password);
     return started;
   };

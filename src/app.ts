@@ -68,7 +68,7 @@ export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<vo
   // Each endpoint listens to it.
   setMaxListeners(0, grace.signal);
   try {
-    const serverClock = new ServerClock(clock);
+    const serverClock = new ServerClock(clock, (stepMs) => events.source.clockSet(stepMs));
     const graceOver = grace.signal;
     await start({ ...parts, metrics, events, lifecycle, serverClock, stop, graceOver });
     await untilAborted(stop);
@@ -100,7 +100,8 @@ async function start(wiring: Wiring): Promise<void> {
   startDelivery(wiring, outbox);
   const tracker = new Tracker(deadlines, (key) => watch.tracked(key.database, key.deadlineMs));
   const values = createValueKeeper(wiring, kept);
-  const capture = startCapture(wiring, outbox, values, {
+  const askTime = () => source.askTime();
+  const capture = startCapture(wiring, outbox, values, askTime, {
     of: (keys) => deadlines.of(keys),
     overtaken: (keys) => tracker.overtaken(keys),
     claimed: (keys) => deadlines.letGo(keys),
@@ -193,14 +194,16 @@ function startCapture(
   wiring: Wiring,
   outbox: Outbox,
   values: ValueKeeper | null,
+  askTime: () => Promise<void>,
   index: Index,
 ): Capture {
-  const { settings, events, lifecycle, graceOver, clock, chance } = wiring;
+  const { settings, events, lifecycle, graceOver, serverClock, clock, chance } = wiring;
   const capture = new Capture({
     routes: settings.routes,
     outbox,
     index,
     values,
+    serverTime: { ask: askTime, corrected: (readMs) => serverClock.corrected(readMs) },
     events: events.capture,
     clock,
     chance,

@@ -12,6 +12,7 @@ import { Presence } from './outbox/presence.js';
 import { RedisOutbox } from './outbox/redis-outbox.js';
 import { defineOutboxScripts } from './outbox/scripts/scripts.js';
 import { Upkeep } from './outbox/upkeep.js';
+import { Waits } from './outbox/waits.js';
 import { ALWAYS_HELD, type Lease, RedisLease } from './state/lease.js';
 import { RedisState } from './state/redis-state.js';
 import { MemoryValues } from './values/memory-values.js';
@@ -72,12 +73,15 @@ function createRedisStores(
   const scripts = defineOutboxScripts(state.redis);
   const replica = chance.token();
   const lease = new RedisLease(state, replica, clock);
+  const { endpoints } = settings;
+  const waits = new Waits({ state, scripts, clock, endpoints, events: events.outbox });
   const outbox = new RedisOutbox({
     state,
     scripts,
     replica,
     lease,
     clock,
+    corrected: (timeMs) => waits.corrected(timeMs),
     deadLettersMax: deadLetters.countMax,
     onDeadLettersEvicted: (...what) => events.outbox.deadLettersEvicted(...what),
     onUnreadable: (...what) => events.outbox.unreadable(...what),
@@ -100,6 +104,8 @@ function createRedisStores(
       });
       presence.start();
       lifecycle.onStop('presence', () => presence.stop());
+      waits.start();
+      lifecycle.onStop('waits', () => waits.stop());
       const upkeep = new Upkeep({
         state,
         scripts,
@@ -107,6 +113,7 @@ function createRedisStores(
         clock,
         keepMs: deadLetters.keepMs,
         graceMs: unknownEndpointGraceMs,
+        isClockSteady: () => waits.isClockSteady(),
         events: events.outbox,
       });
       upkeep.start();

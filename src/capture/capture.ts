@@ -11,6 +11,7 @@ import { nameOf } from '../key-name.js';
 import { isRouted, KEY_BYTES_MAX } from '../routing.js';
 import type { ClaimedKey, Delivery, Expiration, KeyInDatabase, Notice } from '../vocabulary.js';
 import { buildClaims } from './claims.js';
+import { correctDetected } from './detected.js';
 import { Dropped } from './dropped.js';
 import { Lane } from './lane.js';
 import { type Ended, inOrder, type Noted, outlived, withDeadlines } from './lives.js';
@@ -170,7 +171,8 @@ export class Capture {
     const { index, clock } = this.#parts;
     const deadlines = await this.#persist(() => index.of(slice));
     if (deadlines === null) return null;
-    const known = withDeadlines(slice, deadlines, {
+    const ended = await correctDetected(slice, deadlines, this.#parts.serverTime);
+    const known = withDeadlines(ended, deadlines, {
       isNoticed: (key) => this.#notices.has(key),
       tellsRemovals: (database) => index.tellsRemovals(database),
     });

@@ -42,12 +42,21 @@ export interface ClaimedValues {
   claimed(claimed: readonly ClaimedKey[]): Promise<void>;
 }
 
+/** The clock of the Redis that holds the keys, which somebody may set at any time. */
+export interface ServerTime {
+  /** Asks for it now; resolves when it is known, or cannot be. Never rejects. */
+  ask(): Promise<void>;
+  /** A time that was read from it, by the clock as it is known now. */
+  corrected(readMs: number): number;
+}
+
 export interface CaptureParts {
   readonly routes: readonly Route[];
   readonly outbox: Outbox;
   readonly index: Index;
   /** Null when no route asks for a value. */
   readonly values: ClaimedValues | null;
+  readonly serverTime: ServerTime;
   readonly events: CaptureEvents;
   readonly clock: Clock;
   readonly chance: Chance;

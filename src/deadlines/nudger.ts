@@ -35,7 +35,7 @@ const HELD_MAX = 4 * BATCH;
 const EARLY_MS = 1;
 const EARLY_MS_MAX = 64;
 
-/** How often the index is looked at although nothing in it is due: somebody else may write it too. */
+/** How often the index and the clock are looked at although nothing is due: others may have set either. */
 const LOOK_EVERY_MS = 1_000;
 
 /** How long the notification of an expiration may take to be heard and claimed. */
@@ -150,8 +150,10 @@ export class Nudger {
       const first = this.#held.peek();
       const leftMs =
         first === undefined ? null : first.deadlineMs + AFTER_DEADLINE_MS - serverNowMs();
+      // Not for all of it at once: the server's clock may be set meanwhile.
+      const waitMs = leftMs === null ? null : Math.min(leftMs, LOOK_EVERY_MS);
       if (leftMs !== null && leftMs < TIMER_MS) await clock.turn();
-      else await this.#holding.wait(clock, leftMs, signal);
+      else await this.#holding.wait(clock, waitMs, signal);
     }
   }
 

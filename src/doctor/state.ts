@@ -5,11 +5,11 @@ import { RelayError } from '../errors.js';
 import { redisUser } from '../redis-cli.js';
 import { addressOf, stateError } from '../redis-client.js';
 import {
-  DEAD_AFTER_MS,
   deadlineKeys,
   formatKey,
   ownKeyPrefix,
   replicasKey,
+  signsOfLife,
   watchKey,
 } from '../state/format.js';
 import { refuseFormat, verifyDatabase, verifyRole } from '../state/verify.js';
@@ -100,8 +100,8 @@ async function judgeRelays(
 ): Promise<Finding> {
   const subject = 'relays';
   const [seconds = 0] = (await redis.time()).map(Number);
-  const since = seconds * 1_000 - DEAD_AFTER_MS;
-  const running = await redis.zcount(replicasKey(prefix), since, '+inf');
+  const { fromMs, untilMs } = signsOfLife(seconds * 1_000);
+  const running = await redis.zcount(replicasKey(prefix), fromMs, untilMs);
   const watching = await redis.get(watchKey(prefix));
   let tracked = 0;
   for (const database of watched) {

@@ -90,6 +90,24 @@ export class OutboxEvents {
     );
   }
 
+  /** `stepMs` is how far it was set ahead; negative: back. */
+  stateClockSet(stepMs: number): void {
+    this.#log.warn(
+      { event: 'state_clock_set', step_ms: stepMs },
+      'the clock of the state Redis was set, or this machine was suspended. Retries wait no longer than ' +
+        'was meant, and no dead letter is removed for its age within the next hour. Check the time ' +
+        "synchronization of the state Redis's machine",
+    );
+  }
+
+  waitsLimited(endpoint: string, count: number): void {
+    this.#log.info(
+      { event: 'retries_rescheduled', endpoint, count },
+      'the clock of the state Redis was set back, so that retries had longer to wait than was meant. ' +
+        'Their waits begin anew',
+    );
+  }
+
   unknownEndpointBuried(endpoint: string, count: number): void {
     this.#metrics.unknownEndpointPending.set({ endpoint }, 0);
     this.#log.error(

@@ -57,6 +57,15 @@ export class SourceEvents {
     );
   }
 
+  /** `stepMs` is how far it was set ahead; negative: back. */
+  clockSet(stepMs: number): void {
+    this.#log.warn(
+      { event: 'redis_clock_set', step_ms: stepMs },
+      'the clock of Redis was set, or this machine was suspended. Redis expires keys by the new time, and ' +
+        "the relay follows it. Check the time synchronization of Redis's machine",
+    );
+  }
+
   noticesForbidden(address: string, error: Error): void {
     this.#log.warn(
       { event: 'notices_forbidden', redis: address, error: error.message },

@@ -82,7 +82,7 @@ export class Claimer {
 
   async #claim(endpoint: string, countMax: number, holding: Holding): Promise<ClaimReply> {
     const { prefix, connections } = this.#state;
-    const { ready, deliveries, waiting, breaker } = endpointKeys(prefix, endpoint);
+    const { ready, deliveries, waiting, breaker, waits } = endpointKeys(prefix, endpoint);
     const nowMs = this.#clock.monotonicMs();
     const isSure = holding.sureOn === connections && nowMs - holding.askedAtMs < ASK_EVERY_MS;
     holding.sureOn = null;
@@ -91,7 +91,7 @@ export class Claimer {
       holding.askedAtMs = nowMs;
     }
     const reply = await this.#scripts.claim(
-      [ready, deliveries, waiting, breaker, replicasKey(prefix)],
+      [ready, deliveries, waiting, breaker, replicasKey(prefix), waits],
       [this.#replica, countMax, holding.retryShare.of(countMax)],
     );
     holding.sureOn = connections;

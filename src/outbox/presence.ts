@@ -1,11 +1,12 @@
 /**
- * Which replicas live. Each one says so again and again; what a replica had claimed that is heard of no
- * longer becomes ready again. A replica that only stood still (SIGSTOP, a long pause) finds its
+ * Which replicas live. Each one says so again and again; what a replica had claimed whose last sign of
+ * life does not change any more becomes ready again. By whose clock it is does not matter. A replica that only stood still (SIGSTOP, a long pause) finds its
  * claims void when it wakes up: what it then settles changes nothing.
  */
 import type { Clock } from '../clock.js';
 import { messageOf } from '../errors.js';
 import {
+  DEAD_AFTER_MS,
   endpointKeys,
   endpointsKey,
   FORMAT_VERSION,
@@ -15,6 +16,7 @@ import {
 } from '../state/format.js';
 import { ignoreTrouble, type RedisState } from '../state/redis-state.js';
 import type { OutboxScripts } from './scripts/scripts.js';
+import { scoresOf, Unchanged } from './unchanged.js';
 
 /** Several within `DEAD_AFTER_MS`, so that one that is lost does not matter. */
 const BEAT_EVERY_MS = 2_500;
@@ -48,6 +50,8 @@ export interface PresenceParts {
 export class Presence {
   readonly #parts: PresenceParts;
   readonly #stop = new AbortController();
+  /** The last signs of life of all replicas. */
+  readonly #signs = new Unchanged();
   #beatAtMs = Number.NEGATIVE_INFINITY;
   /** Since when signs of life have been taken without a gap. */
   #steadySinceMs = Number.POSITIVE_INFINITY;
@@ -116,14 +120,30 @@ export class Presence {
 
   /** Makes ready again what dead replicas had claimed, at each endpoint where that can be done. */
   async reclaim(): Promise<void> {
+    let dead: ReadonlySet<string> = new Set();
+    await ignoreTrouble(async () => {
+      dead = await this.#dead();
+    });
     for (const endpoint of this.#parts.endpoints) {
       if (this.#stop.signal.aborted) return;
       await ignoreTrouble(async () => {
         for (const replica of await this.#othersAt(endpoint)) {
-          await this.#reclaimFrom(endpoint, replica);
+          const isThere = this.#signs.valueOf(replica) !== null;
+          if (!isThere || dead.has(replica)) await this.#reclaimFrom(endpoint, replica);
         }
       });
     }
+    for (const replica of dead) await ignoreTrouble(() => this.#forget(replica));
+  }
+
+  /** Those whose signs of life this replica has seen unchanged for long enough. */
+  async #dead(): Promise<ReadonlySet<string>> {
+    const { state, clock } = this.#parts;
+    const key = replicasKey(state.prefix);
+    const words = await state.run('reclaim', () => state.redis.zrange(key, 0, '-1', 'WITHSCORES'));
+    const nowMs = clock.monotonicMs();
+    this.#signs.note(scoresOf(words), nowMs);
+    return new Set(this.#signs.since(DEAD_AFTER_MS, nowMs).keys());
   }
 
   /** The other replicas that have ever claimed here, and have not been cleared away. */
@@ -153,9 +173,17 @@ export class Presence {
     const keys = [ready, replicasKey(state.prefix)];
     let count: number;
     do {
-      const args = [replica, RECLAIM_BATCH];
+      const args = [replica, this.#signs.valueOf(replica) ?? '', RECLAIM_BATCH];
       count = Number(await state.run('reclaim', () => scripts.reclaim(keys, args), endpoint));
       if (count > 0) onReclaimed(endpoint, replica, count);
     } while (count === RECLAIM_BATCH && !this.#stop.signal.aborted);
+  }
+
+  /** What it had claimed at other endpoints is left to those who have them. */
+  async #forget(replica: string): Promise<void> {
+    const { state, scripts } = this.#parts;
+    const args = [replica, this.#signs.valueOf(replica) ?? ''];
+    const key = replicasKey(state.prefix);
+    await state.run('reclaim', () => scripts.forgetReplica([key], args));
   }
 }

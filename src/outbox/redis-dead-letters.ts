@@ -1,5 +1,5 @@
 /** The dead letters of the outbox in Redis: also for the command line, beside running replicas. */
-import { DEAD_AFTER_MS, endpointKeys, endpointsKey, unpackDeadLetter } from '../state/format.js';
+import { endpointKeys, endpointsKey, signsOfLife, unpackDeadLetter } from '../state/format.js';
 import type { RedisState } from '../state/redis-state.js';
 import type { DeadLetter } from '../vocabulary.js';
 import type { DeadLetters } from './outbox.js';
@@ -107,10 +107,10 @@ export class RedisDeadLetters implements DeadLetters {
   /** The endpoints that a running replica has: what is replayed to any other dies again. */
   async runningEndpoints(): Promise<ReadonlySet<string>> {
     const { redis, prefix } = this.#state;
-    const after = `(${(await this.nowMs()) - DEAD_AFTER_MS}`;
+    const { fromMs, untilMs } = signsOfLife(await this.nowMs());
     const key = endpointsKey(prefix);
     return new Set(
-      await this.#state.run('dead_letters', () => redis.zrangebyscore(key, after, '+inf')),
+      await this.#state.run('dead_letters', () => redis.zrangebyscore(key, fromMs, untilMs)),
     );
   }
 

@@ -15,6 +15,7 @@ import {
 import { type Lease, tokenOf } from '../state/lease.js';
 import type { ClaimedKey, Delivery, Disposition, EndpointSignal } from '../vocabulary.js';
 import { Claimer, type ClaimerParts, type RedisClaimed } from './claimer.js';
+import { Oldest } from './oldest.js';
 import type { BreakerChange, BreakerState, Claimed, Depth, Outbox } from './outbox.js';
 import { RedisDeadLetters } from './redis-dead-letters.js';
 import { Settler, type SettlerParts } from './settler.js';
@@ -29,7 +30,12 @@ const POLL_MS_MAX = 2_000;
 export interface RedisOutboxParts extends ClaimerParts, SettlerParts {
   /** Only its holder enqueues. */
   readonly lease: Pick<Lease, 'token'>;
+  /** A time by the clock of the state Redis, after somebody may have set that. */
+  readonly corrected: (timeMs: number) => number;
 }
+
+/** How many, what is oldest, since when it is due, the time, how many are dead, how the breaker stands. */
+type DepthReply = readonly [number, Buffer, number, number, number, Buffer];
 
 /** Nothing was left to be claimed. */
 interface Emptied {
@@ -50,6 +56,7 @@ export class RedisOutbox implements Outbox {
   readonly #emptied = new Map<string, Emptied>();
   /** How often an endpoint's claims have found nothing. */
   readonly #inVain = new Map<string, number>();
+  readonly #oldest = new Map<string, Oldest>();
   #closed = false;
 
   constructor(parts: RedisOutboxParts) {
@@ -158,14 +165,14 @@ export class RedisOutbox implements Outbox {
   }
 
   async depth(endpoint: string): Promise<Depth> {
-    const { state, scripts } = this.#parts;
+    const { state, scripts, corrected } = this.#parts;
     const { ready, deliveries, waiting, breaker, deadOrder } = this.#keys(endpoint);
     const keys = [ready, deliveries, waiting, breaker, deadOrder];
     const reply = await state.run('depth', () => scripts.depth(keys, []), endpoint);
-    const [pending, dueForMs, deadLetters, standing] = reply as [number, number, number, Buffer];
+    const [pending, what, dueMs, atMs, deadLetters, standing] = reply as DepthReply;
     return {
       pending,
-      oldestDueForMs: dueForMs < 0 ? null : dueForMs,
+      oldestDueForMs: this.#oldestDueForMs(endpoint, what.toString(), atMs - corrected(dueMs)),
       deadLetters,
       breaker: standing.toString() as BreakerState,
     };
@@ -175,6 +182,13 @@ export class RedisOutbox implements Outbox {
     this.#closed = true;
     for (const bell of this.#bells.values()) bell.ring();
     return [];
+  }
+
+  #oldestDueForMs(endpoint: string, what: string, toldMs: number): number | null {
+    if (what === '') return null;
+    const oldest = this.#oldest.get(endpoint) ?? new Oldest();
+    this.#oldest.set(endpoint, oldest);
+    return oldest.ageMs(what, toldMs, this.#parts.clock.monotonicMs());
   }
 
   #keys(endpoint: string): EndpointKeys {

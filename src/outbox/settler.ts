@@ -98,8 +98,8 @@ export class Settler {
     args: readonly (string | number)[],
   ): Promise<BreakerChange | null> {
     const { state, scripts } = this.#parts;
-    const { ready, waiting, breaker } = this.#keys(endpoint);
-    const keys = [ready, waiting, breaker];
+    const { ready, waiting, breaker, waits } = this.#keys(endpoint);
+    const keys = [ready, waiting, breaker, waits];
     return breakerChange(
       await state.run('settle', () => scripts.settleRetry(keys, args), endpoint),
     );

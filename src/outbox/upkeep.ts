@@ -8,6 +8,7 @@ import { DEAD_AFTER_MS, endpointKeys, endpointsKey } from '../state/format.js';
 import { ignoreTrouble, type RedisState } from '../state/redis-state.js';
 import type { RedisOutbox } from './redis-outbox.js';
 import type { OutboxScripts } from './scripts/scripts.js';
+import { scoresOf, Unchanged } from './unchanged.js';
 
 const UPKEEP_EVERY_MS = 10_000;
 
@@ -23,6 +24,8 @@ export interface UpkeepParts {
   readonly keepMs: number;
   /** How long this replica has to see that an endpoint is unknown before it is given up. */
   readonly graceMs: number;
+  /** Whether nobody has lately set the clock of the state Redis, by which dead letters grow old. */
+  readonly isClockSteady: () => boolean;
   readonly events: UpkeepEvents;
 }
 
@@ -37,8 +40,10 @@ export interface UpkeepEvents {
 export class Upkeep {
   readonly #parts: UpkeepParts;
   readonly #stop = new AbortController();
-  /** The endpoints that no running replica has, and since when every round has found it so. */
-  readonly #unknownSinceMs = new Map<string, number>();
+  /** When running replicas had each endpoint for the last time, as they wrote it down. */
+  readonly #had = new Unchanged();
+  /** The endpoints that no running replica has, and since when. */
+  #unknown: ReadonlyMap<string, number> = new Map();
   #loop: Promise<void> = Promise.resolve();
 
   constructor(parts: UpkeepParts) {
@@ -73,15 +78,14 @@ export class Upkeep {
       await this.#lookForUnknown();
     } catch (error) {
       // Nobody could give a sign of life, either: the grace begins anew.
-      for (const endpoint of this.#unknownSinceMs.keys()) {
-        this.#unknownSinceMs.set(endpoint, this.#parts.clock.monotonicMs());
-      }
+      this.#had.renew(this.#parts.clock.monotonicMs());
       throw error;
     }
   }
 
   async #expireDeadLetters(): Promise<void> {
-    const { outbox, keepMs, events } = this.#parts;
+    const { outbox, keepMs, isClockSteady, events } = this.#parts;
+    if (!isClockSteady()) return;
     for (const endpoint of await outbox.dead.endpoints()) {
       const count = await outbox.dead.expire(endpoint, keepMs);
       if (count > 0) events.deadLettersExpired(endpoint, count);
@@ -89,24 +93,19 @@ export class Upkeep {
   }
 
   async #lookForUnknown(): Promise<void> {
-    const { state, scripts, outbox, clock, graceMs, events } = this.#parts;
-    const reply = await state.run('upkeep', () =>
-      scripts.unknown([endpointsKey(state.prefix)], [DEAD_AFTER_MS]),
+    const { state, outbox, clock, graceMs, events } = this.#parts;
+    const words = await state.run('upkeep', () =>
+      state.redis.zrange(endpointsKey(state.prefix), 0, '-1', 'WITHSCORES'),
     );
-    const unknown = new Set((reply as Buffer[]).map(String));
-    for (const endpoint of this.#unknownSinceMs.keys()) {
-      if (unknown.has(endpoint)) continue;
-      this.#unknownSinceMs.delete(endpoint);
-      events.unknownEndpoint(endpoint, 0, graceMs);
+    const nowMs = clock.monotonicMs();
+    this.#had.note(scoresOf(words), nowMs);
+    const before = this.#unknown;
+    this.#unknown = this.#had.since(DEAD_AFTER_MS, nowMs);
+    for (const endpoint of before.keys()) {
+      if (!this.#unknown.has(endpoint)) events.unknownEndpoint(endpoint, 0, graceMs);
     }
-    for (const endpoint of unknown) {
-      const sinceMs = this.#unknownSinceMs.get(endpoint);
-      if (sinceMs === undefined) {
-        // Redis may only have been away; by the next round, whoever has it will have said so.
-        this.#unknownSinceMs.set(endpoint, clock.monotonicMs());
-        continue;
-      }
-      const graceLeftMs = sinceMs + graceMs - clock.monotonicMs();
+    for (const [endpoint, sinceMs] of this.#unknown) {
+      const graceLeftMs = sinceMs + graceMs - nowMs;
       const { pending } = await outbox.depth(endpoint);
       events.unknownEndpoint(endpoint, pending, Math.max(0, graceLeftMs));
       if (graceLeftMs <= 0) await this.#bury(endpoint);
@@ -115,13 +114,14 @@ export class Upkeep {
 
   async #bury(endpoint: string): Promise<void> {
     const { state, scripts, events } = this.#parts;
-    const { ready, deliveries, waiting, breaker, dead, deadOrder } = endpointKeys(
+    const { ready, deliveries, waiting, breaker, dead, deadOrder, waits } = endpointKeys(
       state.prefix,
       endpoint,
     );
     const known = endpointsKey(state.prefix);
-    const keys = [known, ready, deliveries, waiting, breaker, dead, deadOrder];
-    const args = [endpoint, DEAD_AFTER_MS, 'unknown_endpoint', BURY_BATCH];
+    const keys = [known, ready, deliveries, waiting, breaker, dead, deadOrder, waits];
+    const hadAt = this.#had.valueOf(endpoint) ?? '';
+    const args = [endpoint, hadAt, 'unknown_endpoint', BURY_BATCH];
     let total = 0;
     try {
       while (!this.#stop.signal.aborted) {

@@ -10,7 +10,7 @@ import { isElsewhere } from '../redis-client.js';
 import type { Command } from '../values/shape.js';
 import type { KeyInDatabase, KeyReading } from '../vocabulary.js';
 import type { ServerClock } from './server-clock.js';
-import { isExact, type TimeLeft, timeLeftCommands, timeLeftOf } from './time-left.js';
+import { isExact, timeLeftCommands, timeLeftOf } from './time-left.js';
 
 /** A few milliseconds' work for Redis, and bounded memory here. */
 const BATCH = 500;
@@ -21,12 +21,6 @@ const ENDLESS = -1;
 
 /** About one in a thousand readings of PTTL falls on the border of two milliseconds, and is repeated. */
 const EXACT_TRIES_MAX = 10;
-
-/**
- * How the server tells deadlines: by PEXPIRETIME; by PTTL with its own time (Redis 6.2); or by PTTL
- * with its time as far as it is known, where it does not tell that either.
- */
-type DeadlineReading = 'deadline' | 'time_left' | 'time_left_estimated';
 
 export interface Scanned {
   /** Where to go on; '0' at the end. */
@@ -47,9 +41,12 @@ export class Keyspace {
   /** What the connection has selected; null: not known for sure. */
   #selected: number | null = null;
   #selections = 0;
-  #reading: DeadlineReading = 'deadline';
+  /** Redis 6.2 knows only how long a key has left. */
+  #knowsDeadlines = true;
   /** Whether it may be asked how many of several keys there are. */
   #mayCount = true;
+  /** Whether the server tells its time. */
+  #mayAskTime = true;
 
   /** `redis` is a connection whose database nobody else selects. */
   constructor(redis: Redis, serverClock: ServerClock) {
@@ -76,12 +73,11 @@ export class Keyspace {
     if (first === undefined || keys.length === 1 || !this.#mayCount) return this.read(keys);
     const { database } = first;
     if (keys.some((key) => key.database !== database)) return this.read(keys);
-    const { refusal, answers } = await this.#run(database, (pipeline) =>
+    const { refusal, answers, readAtMs } = await this.#readAt(database, (pipeline) =>
       pipeline.exists(...keys.map(({ key }) => key)),
     );
     if (refusal !== null) this.#mayCount = false;
     if (answers[0] !== 0) return this.read(keys);
-    const readAtMs = this.#serverClock.nowMs();
     return keys.map(({ key }) => ({ database, key, life: 'gone', deadlineMs: 0, readAtMs }));
   }
 
@@ -102,49 +98,52 @@ export class Keyspace {
   }
 
   async #readBatch(database: number, keys: readonly KeyInDatabase[]): Promise<KeyReading[]> {
-    // Another reading under way may find out meanwhile how the server tells deadlines.
-    const reading = this.#reading;
-    if (reading === 'time_left') return this.#readTimeLeft(database, keys);
-    const { refusal, answers } = await this.#run(database, (pipeline) => {
+    // Another reading under way may find out meanwhile that the server does not know them.
+    const knowsDeadlines = this.#knowsDeadlines;
+    if (!knowsDeadlines && this.#mayAskTime) return this.#readTimeLeft(database, keys);
+    const { refusal, answers, readAtMs } = await this.#readAt(database, (pipeline) => {
       for (const { key } of keys) {
-        if (reading === 'deadline') pipeline.pexpiretime(key);
+        if (knowsDeadlines) pipeline.pexpiretime(key);
         else pipeline.pttl(key);
       }
     });
     if (refusal !== null) {
-      if (reading !== 'deadline' || !/unknown command/i.test(messageOf(refusal))) throw refusal;
-      if (this.#reading === 'deadline') this.#reading = 'time_left';
+      if (!knowsDeadlines || !/unknown command/i.test(messageOf(refusal))) throw refusal;
+      this.#knowsDeadlines = false;
       return this.#readBatch(database, keys);
     }
-    const readAtMs = this.#serverClock.nowMs();
-    return keys.map(({ key }, at) => {
+    return keys.map((key, at) => {
       const answer = Number(answers[at]);
-      const deadlineMs = reading === 'deadline' ? answer : Math.round(readAtMs + answer);
-      return readingOf({ database, key }, answer, deadlineMs, readAtMs);
+      return readingOf(
+        key,
+        answer,
+        knowsDeadlines ? answer : Math.round(readAtMs + answer),
+        readAtMs,
+      );
     });
   }
 
   /** Exact: what was read on the border of two milliseconds is read again. */
   async #readTimeLeft(database: number, keys: readonly KeyInDatabase[]): Promise<KeyReading[]> {
-    const lefts: TimeLeft[] = [];
-    let wanted = keys.map((_, at) => at);
-    for (let tries = 1; wanted.length > 0; tries += 1) {
+    const readings: KeyReading[] = [];
+    let wanted = [...keys.keys()];
+    for (let tries = 1; wanted.length > 0 && tries <= EXACT_TRIES_MAX; tries += 1) {
       const names = wanted.flatMap((at) => keys[at]?.key ?? []);
-      const answers = await this.ask(database, timeLeftCommands(names));
-      if (answers[0] instanceof Error) {
-        this.#reading = 'time_left_estimated';
-        return this.#readBatch(database, keys);
+      const { refusal, answers, readAtMs } = await this.#readAt(database, (pipeline) => {
+        for (const [name, ...words] of timeLeftCommands(names)) pipeline.callBuffer(name, ...words);
+      });
+      if (!this.#mayAskTime) return this.#readBatch(database, keys);
+      if (refusal !== null) throw refusal;
+      const inexact: number[] = [];
+      for (const [n, left] of timeLeftOf(answers).entries()) {
+        const at = wanted[n] as number;
+        const key = keys[at] as KeyInDatabase;
+        readings[at] = readingOf(key, left.leftMs, left.beforeMs + left.leftMs, readAtMs);
+        if (!isExact(left)) inexact.push(at);
       }
-      const found = timeLeftOf(answers.map(endlessIfElsewhere));
-      for (const [n, at] of wanted.entries()) lefts[at] = found[n] as TimeLeft;
-      if (tries === EXACT_TRIES_MAX) break;
-      wanted = wanted.filter((_, n) => !isExact(found[n] as TimeLeft));
+      wanted = inexact;
     }
-    const readAtMs = this.#serverClock.nowMs();
-    return keys.map((key, at) => {
-      const { leftMs, beforeMs } = lefts[at] as TimeLeft;
-      return readingOf(key, leftMs, beforeMs + leftMs, readAtMs);
-    });
+    return readings;
   }
 
   /**
@@ -162,7 +161,7 @@ export class Keyspace {
 
   /** How far two readings of the same deadline may be apart, in milliseconds. */
   get deadlineSlackMs(): number {
-    return this.#reading === 'time_left_estimated' ? CLOCK_SLACK_MS : 0;
+    return this.#knowsDeadlines || this.#mayAskTime ? 0 : CLOCK_SLACK_MS;
   }
 
   /** The time by the clock of the server. */
@@ -170,13 +169,31 @@ export class Keyspace {
     return this.#serverClock.nowMs();
   }
 
+  /**
+   * The same with the server's time at the end of the commands: what is known of its clock may be out
+   * of date, and a key that is gone before its deadline was not expired but deleted.
+   */
+  async #readAt(
+    database: number,
+    give: (pipeline: ChainableCommander) => unknown,
+  ): Promise<Replies & { readonly readAtMs: number }> {
+    if (!this.#mayAskTime) {
+      const replies = await this.#run(database, give);
+      return { ...replies, readAtMs: this.#serverClock.nowMs() };
+    }
+    const tell = this.#serverClock.question();
+    const replies = await this.#give(database, (pipeline) => {
+      give(pipeline);
+      pipeline.time();
+    });
+    const [refusal, time] = replies.at(-1) ?? [null, []];
+    if (refusal !== null) this.#mayAskTime = false;
+    const readAtMs = refusal === null ? tell(time as string[]) : this.#serverClock.nowMs();
+    return { ...repliesOf(replies.slice(0, -1)), readAtMs };
+  }
+
   async #run(database: number, give: (pipeline: ChainableCommander) => unknown): Promise<Replies> {
-    const replies = await this.#give(database, give);
-    const refusals = replies.flatMap(([error]) => error ?? []);
-    const refusal = refusals.find((error) => !isElsewhere(error)) ?? null;
-    // A key that is elsewhere may live on there, and is not ours to watch: as one without a deadline.
-    const answers = replies.map(([error, answer]) => (error === null ? answer : ENDLESS));
-    return { refusal, answers };
+    return repliesOf(await this.#give(database, give));
   }
 
   /** Gives commands in a database, which is selected before if it may be another. */
@@ -214,9 +231,10 @@ function readingOf(
   return { database, key, life, deadlineMs: life === 'until' ? deadlineMs : 0, readAtMs };
 }
 
-/** A key that is elsewhere may live on there, and is not ours to watch: as one without a deadline. */
-function endlessIfElsewhere(answer: unknown): unknown {
-  if (!(answer instanceof Error)) return answer;
-  if (isElsewhere(answer)) return ENDLESS;
-  throw answer;
+function repliesOf(replies: readonly (readonly [Error | null, unknown])[]): Replies {
+  const refusals = replies.flatMap(([error]) => error ?? []);
+  const refusal = refusals.find((error) => !isElsewhere(error)) ?? null;
+  // A key that is elsewhere may live on there, and is not ours to watch: as one without a deadline.
+  const answers = replies.map(([error, answer]) => (error === null ? answer : ENDLESS));
+  return { refusal, answers };
 }

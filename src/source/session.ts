@@ -66,6 +66,8 @@ export interface Session {
    * server publishes that, and every change of a deadline is heard.
    */
   tellsRemovals(): boolean;
+  /** Asks for the server's time at once, before its turn; rejects with the connection. */
+  askTime(): Promise<void>;
   /** Resolves once all that Redis has said by now has been handed on; rejects with the connection. */
   heardAll(): Promise<void>;
   readonly keyspace: Keyspace;
@@ -129,6 +131,7 @@ async function open(
     proof: () => prover.proof,
     provedAtMs: () => prover.provedAtMs,
     tellsRemovals: () => removals && changes.areHeard(),
+    askTime: () => serverClock.ask(commands.redis),
     // Answered behind every notification that was published before.
     heardAll: async () => void (await subscriber.redis.ping()),
     keyspace: new Keyspace(reading.redis, serverClock),

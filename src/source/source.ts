@@ -63,6 +63,11 @@ export class Source {
     return [{ name: 'subscribed', problem: null }, canaryCheck(this.#session.proof())];
   }
 
+  /** What is known of the server's clock is up to date then, as far as the server tells. */
+  async askTime(): Promise<void> {
+    await this.#session?.askTime().catch(() => undefined);
+  }
+
   async stop(): Promise<void> {
     this.#stop.abort();
     await this.#loop;

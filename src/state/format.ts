@@ -18,13 +18,15 @@
  *   {expiry-relay}:1:outbox:<endpoint>:deliveries   hash    id → delivery, until done or dead
  *   {expiry-relay}:1:outbox:<endpoint>:ready        stream  id, attempts, due; group `relay`
  *   {expiry-relay}:1:outbox:<endpoint>:waiting      zset    <attempts made>:<id>, by not-before
- *   {expiry-relay}:1:outbox:<endpoint>:breaker      hash    failures, failed_at, pauses, until, probe
+ *   {expiry-relay}:1:outbox:<endpoint>:waits        hash    member of `waiting` → for how many milliseconds it was to wait
+ *   {expiry-relay}:1:outbox:<endpoint>:breaker      hash    failures, failed_at, pauses, until, pause, probe
  *   {expiry-relay}:1:outbox:<endpoint>:dead         hash    id → dead letter
  *   {expiry-relay}:1:outbox:<endpoint>:dead-order   zset    id, by time of death
  *
  * The tag in braces puts all of them into one slot of a cluster. Times are milliseconds by the
- * clock of this Redis. An entry of `ready` tells the attempts made; it has `due` only when it became
- * due at another time than its own. A claimed entry stays until its claim ends, and is then deleted:
+ * clock of this Redis, which may be set at any time: nobody waits for one longer than for what was
+ * meant, and whether a sign of life is old is told by how long it has not changed. An entry of `ready` tells the attempts made, and since when it has been due; of an
+ * older relay, where `due` is not there, since the time of its id. A claimed entry stays until its claim ends, and is then deleted:
  * whoever finds its entry gone has lost the claim. A delivery is one line of JSON, a line feed, and
  * the body's exact bytes; a dead letter is one line of JSON more, in front of the delivery. What the
  * line lacks is as it was in relays that could not say it: a POST, of JSON.
@@ -34,8 +36,16 @@ import type { DeadLetter, DeadReason, Delivery, DetectedBy, KeyInDatabase } from
 
 export const FORMAT_VERSION = 1;
 
-/** A replica that has not been heard of for so long is dead. */
+/** A replica whose last sign of life another one has seen unchanged for so long is dead. */
 export const DEAD_AFTER_MS = 10_000;
+
+/** A time that lies further ahead is by a clock that has been set back since. */
+const AHEAD_MS_MAX = 5 * 60 * 1_000;
+
+/** For whoever looks once: the signs of life that are not old at this time, from one to another. */
+export function signsOfLife(nowMs: number): { readonly fromMs: number; readonly untilMs: number } {
+  return { fromMs: nowMs - DEAD_AFTER_MS, untilMs: nowMs + AHEAD_MS_MAX };
+}
 
 /** The name of the consumer group on every `ready` stream. */
 export const GROUP = 'relay';
@@ -44,6 +54,7 @@ export interface EndpointKeys {
   readonly deliveries: string;
   readonly ready: string;
   readonly waiting: string;
+  readonly waits: string;
   readonly breaker: string;
   readonly dead: string;
   readonly deadOrder: string;
@@ -61,6 +72,7 @@ export function endpointKeys(prefix: string, endpoint: string): EndpointKeys {
     deliveries: `${base}:deliveries`,
     ready: `${base}:ready`,
     waiting: `${base}:waiting`,
+    waits: `${base}:waits`,
     breaker: `${base}:breaker`,
     dead: `${base}:dead`,
     deadOrder: `${base}:dead-order`,

@@ -155,7 +155,7 @@ export class Standby {
       const fromMs = settledMs <= serverNowMs() ? settledMs : Number.NEGATIVE_INFINITY;
       const claimed = await deadlines.claimedLately(expirations);
       const known = await deadlines.of(expirations);
-      const last = lastClaimed(expired, claimed);
+      const last = lastClaimed(expired, claimed, serverNowMs());
       const isTodo = (one: Expiration, at: number) =>
         one.detectedAtMs > fromMs && !isDone(one, last.get(nameOf(one)), known[at] ?? null);
       const todo = new Set<Heard>(expired.filter(({ expiration }, at) => isTodo(expiration, at)));
@@ -171,6 +171,7 @@ export class Standby {
 function lastClaimed(
   expired: readonly Extract<Heard, { kind: 'expired' }>[],
   claimed: readonly (number | null)[],
+  nowMs: number,
 ): ReadonlyMap<string, Expiration> {
   const last = new Map<string, Expiration>();
   const apartMs = new Map<string, number>();
@@ -182,6 +183,8 @@ function lastClaimed(
     if (saidAtMsMin > claimedMs + HEARD_APART_MS) continue;
     const name = nameOf(expiration);
     const itsMs = Math.max(saidAtMsMin - claimedMs, claimedMs - detectedAtMs, 0);
+    // One in the future is by a clock that has been set back since, and was about an earlier life.
+    if (claimedMs > nowMs + HEARD_APART_MS && itsMs > HEARD_APART_MS) continue;
     // Of several that were heard late, any may be the one: what is not claimed is still in the index.
     if (itsMs > (apartMs.get(name) ?? Number.POSITIVE_INFINITY)) continue;
     apartMs.set(name, itsMs);

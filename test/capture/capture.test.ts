@@ -68,11 +68,22 @@ function aCapture(
     tellsRemovals: () => given.tellsRemovals,
     noticeLost: () => void steps.push('notice lost'),
   };
+  /** By so much the clock of Redis was set, which is found out when it is asked. */
+  const server = { aheadMs: 0, asked: 0 };
+  let knownMs = 0;
+  const serverTime = {
+    ask: async () => {
+      server.asked += 1;
+      knownMs = server.aheadMs;
+    },
+    corrected: (readMs: number) => readMs + knownMs,
+  };
   const capture = new Capture({
     routes,
     outbox,
     index,
     values,
+    serverTime,
     events,
     clock,
     chance: fixedChance(),
@@ -81,7 +92,7 @@ function aCapture(
     if ((await outbox.depth('shop')).pending === 0) return [];
     return (await outbox.claim('shop', 999, never)).map(({ delivery }) => delivery);
   };
-  return { capture, given, clock, outbox, deadlines, steps, claimed, named, claimAll };
+  return { capture, given, clock, outbox, deadlines, steps, claimed, named, claimAll, server };
 }
 
 /** In the index: a key and its deadline, `agoMs` before it is detected. */
@@ -116,6 +127,48 @@ describe('Capture', () => {
     await settled();
     const claims = await outbox.claim('shop', 9, never);
     expect(new Set(claims.map(({ delivery }) => delivery.id)).size).toBe(2);
+  });
+
+  describe('when the clock of Redis was set a moment ago', () => {
+    it.each([1_000, 3_600_000])('%d ms ahead, still knows the deadline', async (aheadMs) => {
+      const { capture, deadlines, server, claimAll } = aCapture();
+      const early = anExpiration({ key: Buffer.from('order:1') });
+      await deadlines.put([deadlineOf(early, -aheadMs + 3)]);
+      server.aheadMs = aheadMs;
+      capture.expired(early);
+      await settled();
+      const [delivery] = await claimAll();
+      expect(delivery?.expiredAtMs).toBe(early.detectedAtMs + aheadMs - 3);
+      expect(delivery?.detectedAtMs).toBe(early.detectedAtMs + aheadMs);
+    });
+
+    it('an hour back, still knows the deadline, and when it noticed', async () => {
+      const { capture, deadlines, server, claimAll } = aCapture();
+      const late = anExpiration({ key: Buffer.from('order:1') });
+      await deadlines.put([deadlineOf(late, 3_600_000 + 3)]);
+      server.aheadMs = -3_600_000;
+      capture.expired(late);
+      await settled();
+      const [delivery] = await claimAll();
+      expect(delivery?.expiredAtMs).toBe(late.detectedAtMs - 3_600_000 - 3);
+      expect(delivery?.detectedAtMs).toBe(late.detectedAtMs - 3_600_000);
+    });
+
+    it('asks for the time only where a deadline makes it look so, and once for many keys', async () => {
+      const { capture, deadlines, server } = aCapture();
+      for (const id of [1, 2]) {
+        await deadlines.put([deadlineOf(order(id))]);
+        capture.expired(order(id));
+      }
+      await settled();
+      expect(server.asked).toBe(0);
+      for (const id of [3, 4]) {
+        await deadlines.put([deadlineOf(order(id), -900)]);
+        capture.expired(order(id));
+      }
+      await settled();
+      expect(server.asked).toBe(1);
+    });
   });
 
   it('ignores what no route matches', async () => {

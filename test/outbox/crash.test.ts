@@ -175,7 +175,7 @@ describe('a replica that dies', () => {
     expect(await dying.outbox.claim('shop', 250, never)).toHaveLength(250);
     await dies();
     const { ready } = endpointKeys(prefix, 'shop');
-    const batch = await heir.scripts.reclaim([ready, replicasKey(prefix)], ['dying', 100]);
+    const batch = await heir.scripts.reclaim([ready, replicasKey(prefix)], ['dying', '', 100]);
     expect(batch).toBe(100);
     await heir.presence.reclaim();
     const claims = await heir.outbox.claim('shop', 999, never);

@@ -2,13 +2,7 @@
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../src/clock.js';
 import { Presence } from '../../src/outbox/presence.js';
-import {
-  DEAD_AFTER_MS,
-  endpointKeys,
-  endpointsKey,
-  GROUP,
-  replicasKey,
-} from '../../src/state/format.js';
+import { endpointKeys, endpointsKey, GROUP, replicasKey } from '../../src/state/format.js';
 import { aDelivery } from '../support/domain.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
@@ -86,6 +80,19 @@ describe('a Redis at its maxmemory', () => {
     expect(await outbox.depth('shop')).toMatchObject({ pending: 1, deadLetters: 1 });
   });
 
+  it('limits waits', async () => {
+    const { outbox, keys, scripts } = await anOutbox();
+    for (const claimed of await outbox.claim('shop', 3, never)) {
+      await outbox.settle(claimed, { kind: 'retry', notBeforeMs: 0 }, NONE);
+    }
+    for (const id of ['a', 'b', 'c']) await shared.client.zincrby(keys.waiting, 9e9, `1:${id}`);
+    await fill();
+    expect(await scripts.limitWaits([keys.waiting, keys.waits], ['0', 100, 0])).toMatchObject({
+      1: 3,
+    });
+    expect(await outbox.claim('shop', 3, never)).toHaveLength(3);
+  });
+
   it('takes claims back that were not attempted', async () => {
     const { outbox } = await anOutbox();
     const claims = await outbox.claim('shop', 3, never);
@@ -124,12 +131,9 @@ describe('a Redis at its maxmemory', () => {
     if (claimed) await outbox.settle(claimed, { kind: 'retry', notBeforeMs: 9e12 }, NONE);
     await shared.client.zadd(endpointsKey(prefix), 1, 'shop');
     await fill();
-    const { ready, deliveries, waiting, breaker, dead, deadOrder } = keys;
-    const own = [endpointsKey(prefix), ready, deliveries, waiting, breaker, dead, deadOrder];
-    const args = ['shop', DEAD_AFTER_MS, 'unknown_endpoint', 2];
-    expect((await scripts.unknown([endpointsKey(prefix)], [DEAD_AFTER_MS])) as Buffer[]).toEqual([
-      Buffer.from('shop'),
-    ]);
+    const { ready, deliveries, waiting, breaker, dead, deadOrder, waits } = keys;
+    const own = [endpointsKey(prefix), ready, deliveries, waiting, breaker, dead, deadOrder, waits];
+    const args = ['shop', 1, 'unknown_endpoint', 2];
     for (const buried of [2, 1, 0]) expect(await scripts.buryUnknown(own, args)).toBe(buried);
     expect(await lettersOf(outbox.dead)).toHaveLength(3);
   });

@@ -1,7 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { type Clock, systemClock } from '../../src/clock.js';
 import { Presence } from '../../src/outbox/presence.js';
-import { replicasKey } from '../../src/state/format.js';
+import { endpointKeys, replicasKey } from '../../src/state/format.js';
 import { aDelivery } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { openState } from '../support/redis-state.js';
@@ -36,7 +36,7 @@ async function twoReplicas(clock: Clock = systemClock) {
   await one.outbox.enqueue(['a', 'b', 'c'].map((id) => aDelivery({ id })));
   const claims = await one.outbox.claim('shop', 2, never);
   const dies = () => shared.client.zrem(replicasKey(prefix), 'one');
-  return { one, other, claims, reclaimed, dies, prefix };
+  return { one, other, claims, reclaimed, dies, prefix, scripts: opened.scripts };
 }
 
 describe('a replica that lives', () => {
@@ -48,7 +48,7 @@ describe('a replica that lives', () => {
     expect(claims.map(({ delivery }) => delivery.id)).toEqual(['c']);
   });
 
-  it('is known by when it was last heard of, which nothing but time takes away', async () => {
+  it('is known by when it was last heard of, which nothing but death takes away', async () => {
     const { prefix } = await twoReplicas();
     const [seconds = 0] = (await shared.client.time()).map(Number);
     const heardAtMs = Number(await shared.client.zscore(replicasKey(prefix), 'one'));
@@ -156,5 +156,47 @@ describe('taking over', () => {
     await round(12_000);
     for (let n = 0; n < 2; n += 1) await round();
     expect(reclaimed).toEqual([['shop', 'one', 2]]);
+  });
+
+  const HOUR_MS = 3_600_000;
+
+  it.each([HOUR_MS, -HOUR_MS])(
+    'spares one that lives while the clock of Redis is set by %d ms',
+    async (stepMs) => {
+      const { prefix, round, reclaimed } = await running();
+      const beats = async (aheadMs: number) => {
+        for (let n = 0; n < 5; n += 1) {
+          await shared.client.zadd(replicasKey(prefix), Date.now() + aheadMs + n, 'one');
+          await round();
+        }
+      };
+      await beats(0);
+      await beats(stepMs);
+      await beats(0);
+      expect(reclaimed).toEqual([]);
+    },
+  );
+
+  it.each([0, HOUR_MS, -HOUR_MS])(
+    'comes ten seconds after the last sign of life, though that is dated %d ms ahead',
+    async (aheadMs) => {
+      const { prefix, round, reclaimed } = await running();
+      await shared.client.zadd(replicasKey(prefix), Date.now() + aheadMs, 'one');
+      for (let n = 0; n < 4; n += 1) await round();
+      expect(reclaimed).toEqual([]);
+      for (let n = 0; n < 2; n += 1) await round();
+      expect(reclaimed).toEqual([['shop', 'one', 2]]);
+      expect(await shared.client.zscore(replicasKey(prefix), 'one')).toBeNull();
+    },
+  );
+
+  it('spares one that gives a sign of life at the last moment', async () => {
+    const { prefix, scripts } = await twoReplicas();
+    const { ready } = endpointKeys(prefix, 'shop');
+    const keys = [ready, replicasKey(prefix)];
+    const before = await shared.client.zscore(replicasKey(prefix), 'one');
+    await shared.client.zincrby(replicasKey(prefix), 2_500, 'one');
+    expect(await scripts.reclaim(keys, ['one', before ?? '', 100])).toBe(0);
+    expect(await scripts.forgetReplica([replicasKey(prefix)], ['one', before ?? ''])).toBe(0);
   });
 });

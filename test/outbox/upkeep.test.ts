@@ -35,11 +35,13 @@ async function oneReplica(given: { keepMs?: number; deadLettersMax?: number } = 
   onTestFinished(() => opened[Symbol.asyncDispose]());
   const { state, scripts } = opened;
   const clock = new ManualClock();
+  const server = { isSteady: true };
   const outbox = opened.outbox({ deadLettersMax });
   const upkeep = () =>
     new Upkeep({
       ...{ state, scripts, outbox, clock, keepMs },
       graceMs: GRACE_MS,
+      isClockSteady: () => server.isSteady,
       events: {
         unknownEndpoint: (...what) => said.push(['unknown', ...what]),
         unknownEndpointBuried: (...what) => said.push(['buried', ...what]),
@@ -55,7 +57,20 @@ async function oneReplica(given: { keepMs?: number; deadLettersMax?: number } = 
   const hadAgo = (endpoint: string, ms: number) =>
     shared.client.zadd(endpointsKey(prefix), Date.now() - ms, endpoint);
   const claim = (countMax: number, by = outbox) => by.claim('shop', countMax, never);
-  return { opened, outbox, upkeep, presence, hadAgo, claim, said, clock, prefix, state, scripts };
+  return {
+    opened,
+    outbox,
+    upkeep,
+    presence,
+    hadAgo,
+    claim,
+    said,
+    clock,
+    prefix,
+    server,
+    state,
+    scripts,
+  };
 }
 
 const GONE_MS = DEAD_AFTER_MS + 1_000;
@@ -73,6 +88,7 @@ describe('an endpoint that no running replica has', () => {
     await one.once();
     expect(said).toEqual([]);
     await clock.advance(10_000);
+    await hadAgo('other', 0);
     await one.once();
     expect(said).toEqual([['unknown', 'shop', 2, GRACE_MS - 10_000]]);
     expect(await outbox.dead.list('shop').next()).toMatchObject({ done: true });
@@ -135,19 +151,26 @@ describe('an endpoint that no running replica has', () => {
     await expect(one.once()).rejects.toThrow(StateUnavailableError);
     await shared.client.rename(aside, endpointsKey(prefix));
     await one.once();
-    expect(said).toEqual([['unknown', 'shop', 1, GRACE_MS]]);
+    expect(said).toEqual([]);
+    await clock.advance(10_000);
+    await one.once();
+    expect(said).toEqual([['unknown', 'shop', 1, GRACE_MS - 10_000]]);
     expect(await outbox.depth('shop')).toMatchObject({ pending: 1, deadLetters: 0 });
   });
 
   it('is given up to the end by another replica, when one dies between two batches', async () => {
-    const { outbox, upkeep, hadAgo, said, clock, prefix, scripts } = await oneReplica();
+    const { outbox, upkeep, clock, said, prefix, scripts } = await oneReplica();
     const ids = Array.from({ length: 250 }, (_, n) => `msg_${n}`);
     await outbox.enqueue(ids.map((id) => aDelivery({ id })));
-    await hadAgo('shop', GONE_MS);
-    const { ready, deliveries, waiting, breaker, dead, deadOrder } = endpointKeys(prefix, 'shop');
+    const hadAtMs = Date.now() - GONE_MS;
+    await shared.client.zadd(endpointsKey(prefix), hadAtMs, 'shop');
+    const { ready, deliveries, waiting, breaker, dead, deadOrder, waits } = endpointKeys(
+      prefix,
+      'shop',
+    );
     await scripts.buryUnknown(
-      [endpointsKey(prefix), ready, deliveries, waiting, breaker, dead, deadOrder],
-      ['shop', DEAD_AFTER_MS, 'unknown_endpoint', 100],
+      [endpointsKey(prefix), ready, deliveries, waiting, breaker, dead, deadOrder, waits],
+      ['shop', hadAtMs, 'unknown_endpoint', 100],
     );
     expect(await outbox.depth('shop')).toMatchObject({ pending: 150, deadLetters: 100 });
     const other = upkeep();
@@ -169,6 +192,51 @@ describe('an endpoint that no running replica has', () => {
     await one.once();
     expect(said).toContainEqual(['buried', 'shop', 3]);
     expect(await outbox.depth('shop')).toMatchObject({ pending: 0, deadLetters: 3 });
+  });
+});
+
+describe('after the clock of Redis was set', () => {
+  const HOUR_MS = 3_600_000;
+
+  it.each([
+    ['ahead: an endpoint that a replica has', 2 * HOUR_MS],
+    ['back: an endpoint that a replica has', -2 * HOUR_MS],
+  ])('an hour %s is known', async (_, agoMs) => {
+    const { outbox, upkeep, hadAgo, said, clock } = await oneReplica();
+    await outbox.enqueue([aDelivery()]);
+    const one = upkeep();
+    for (let n = 0; n < 3; n += 1) {
+      await hadAgo('shop', agoMs - n * 10_000);
+      await one.once();
+      await clock.advance(GRACE_MS);
+    }
+    expect(said).toEqual([]);
+  });
+
+  it('an hour back, an endpoint that no replica has is given up after the grace all the same', async () => {
+    const { outbox, upkeep, hadAgo, said, clock } = await oneReplica();
+    await outbox.enqueue([aDelivery()]);
+    await hadAgo('shop', -HOUR_MS);
+    const one = upkeep();
+    await one.once();
+    await clock.advance(GRACE_MS);
+    await one.once();
+    expect(said).toContainEqual(['buried', 'shop', 1]);
+  });
+
+  it('no dead letter is forgotten, since it may have been a mistake', async () => {
+    const { outbox, upkeep, presence, claim, said, server } = await oneReplica({ keepMs: -1_000 });
+    await outbox.enqueue([aDelivery()]);
+    for (const claimed of await claim(1)) {
+      await outbox.settle(claimed, { kind: 'dead', reason: 'exhausted', lastOutcome: null }, NONE);
+    }
+    await presence(['shop']).beat();
+    server.isSteady = false;
+    await upkeep().once();
+    expect(said).toEqual([]);
+    server.isSteady = true;
+    await upkeep().once();
+    expect(said).toEqual([['expired', 'shop', 1]]);
   });
 });
 

@@ -5,9 +5,9 @@ import { ManualClock } from '../support/manual-clock.js';
 const HOUR_MS = 3_600_000;
 
 /** A server whose clock is so far ahead of ours. */
-function aServer(aheadMs: number) {
+function aServer(aheadMs: number, onSet?: (stepMs: number) => void) {
   const clock = new ManualClock();
-  const serverClock = new ServerClock(clock);
+  const serverClock = new ServerClock(clock, onSet);
   const server = { aheadMs };
   /** What answers its question; question and answer are under way for so long. */
   const answering = (thereMs: number, backMs: number) => {
@@ -81,5 +81,69 @@ describe("the server's clock", () => {
     expect(errorMs()).toBe(0);
     serverClock.forget();
     expect(serverClock.nowMs()).toBe(clock.nowMs());
+  });
+
+  describe('that somebody sets', () => {
+    async function setBy(stepMs: number) {
+      const steps: number[] = [];
+      const under = aServer(0, (ms) => steps.push(ms));
+      await under.ask(1, 1);
+      await under.clock.advance(1_000);
+      under.server.aheadMs = stepMs;
+      const readMs = under.serverClock.nowMs();
+      await under.clock.advance(500);
+      return { ...under, steps, readMs };
+    }
+
+    it.each([1_000, HOUR_MS, -HOUR_MS])(
+      'by %d ms corrects what was read before it was found out',
+      async (stepMs) => {
+        const { ask, serverClock, readMs, clock, steps } = await setBy(stepMs);
+        expect(serverClock.corrected(readMs)).toBe(readMs);
+        await ask(1, 1);
+        expect(serverClock.corrected(readMs)).toBe(readMs + stepMs);
+        await clock.advance(100);
+        const laterMs = serverClock.nowMs();
+        expect(serverClock.corrected(laterMs)).toBe(laterMs);
+        expect(steps).toEqual([stepMs]);
+      },
+    );
+
+    it('is told apart from an hour ago in what the server has written since', async () => {
+      const { ask, serverClock, clock, server } = await setBy(-HOUR_MS);
+      const writtenMs = clock.nowMs() + server.aheadMs;
+      await clock.advance(100);
+      await ask(1, 1);
+      expect(serverClock.correctedWritten(writtenMs)).toBe(writtenMs);
+      const beforeMs = writtenMs + HOUR_MS - 10_000;
+      expect(serverClock.correctedWritten(beforeMs)).toBe(beforeMs - HOUR_MS);
+    });
+
+    it('is found out by a time that is asked for among other commands', async () => {
+      const { answering, serverClock, errorMs, steps } = await setBy(HOUR_MS);
+      const tell = serverClock.question();
+      const reply = await answering(100, 300).time();
+      tell(reply);
+      expect(Math.abs(errorMs())).toBeLessThanOrEqual(200);
+      expect(steps).toEqual([HOUR_MS - 100]);
+    });
+
+    it('is not taken back by an answer that was under way when it was found out', async () => {
+      const { ask, answering, serverClock, server, errorMs } = await setBy(HOUR_MS);
+      server.aheadMs = 0;
+      const tell = serverClock.question();
+      const before = await answering(0, 5).time();
+      server.aheadMs = HOUR_MS;
+      await ask(1, 1);
+      tell(before);
+      expect(errorMs()).toBe(0);
+    });
+
+    it('by less than a second is believed without a word', async () => {
+      const { ask, errorMs, steps } = await setBy(200);
+      await ask(1, 1);
+      expect(errorMs()).toBe(0);
+      expect(steps).toEqual([]);
+    });
   });
 });

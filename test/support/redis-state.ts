@@ -24,6 +24,7 @@ export interface OpenedState extends AsyncDisposable {
 export interface OutboxOptions {
   readonly replica?: string;
   readonly clock?: Clock;
+  readonly corrected?: (timeMs: number) => number;
   readonly deadLettersMax?: number;
   readonly onDeadLettersEvicted?: (endpoint: string, count: number) => void;
   readonly onUnreadable?: (endpoint: string) => void;
@@ -64,6 +65,7 @@ export function startState(
     outbox: ({
       replica = 'one',
       clock = systemClock,
+      corrected = (timeMs: number) => timeMs,
       deadLettersMax = 10_000,
       onDeadLettersEvicted = () => undefined,
       onUnreadable = () => undefined,
@@ -74,6 +76,7 @@ export function startState(
         replica,
         lease: ALWAYS_HELD,
         clock,
+        corrected,
         deadLettersMax,
         onDeadLettersEvicted,
         onUnreadable,

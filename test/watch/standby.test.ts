@@ -332,6 +332,14 @@ describe('a replica that takes over', () => {
     expect(await done()).toEqual(['watch first']);
   });
 
+  it('goes by no claim in the future: it was claimed before the clock of Redis was set back', async () => {
+    const { lease, claimed, expired, done } = await listening();
+    claimed.set('order:1', HEARD_AT_MS + 3_600_000);
+    expired('order:1');
+    lease.give();
+    expect(await done()).toEqual(['expired order:1', 'watch first']);
+  });
+
   it('leaves alone what expired before all was settled, whatever is known of claims', async () => {
     const { lease, claimed, told, expiredAt, noticed, done } = await listening();
     told.settledUntilMs = HEARD_AT_MS;

@@ -3,7 +3,7 @@ import { NOW } from '../../state/scripts.js';
 import { READY } from './fragments.js';
 
 /** KEYS: dead, dead-order, deliveries, ready, breaker. ARGV: id. 0: no such dead letter. */
-export const REPLAY = `${READY}
+export const REPLAY = `${NOW}${READY}
 local letter = redis.call('HGET', KEYS[1], ARGV[1])
 if not letter then return 0 end
 local packed = string.sub(letter, string.find(letter, '\\n', 1, true) + 1)

@@ -50,7 +50,7 @@ redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', newest - ${CLAIMED_KEPT_MS})
 return redis.status_reply('OK')`;
 
 /**
- * KEYS: ready, deliveries, waiting, breaker, replicas. ARGV: replica, count, how many due retries are
+ * KEYS: ready, deliveries, waiting, breaker, replicas, waits. ARGV: replica, count, how many due retries are
  * made ready even where fresh deliveries take all places. Claims nothing while the breaker is open; a
  * sign of life, too, so that no claim is ever made by a replica that the others take for dead. Returns
  * a list: milliseconds until something may have changed by itself (-1: nothing will), and for each
@@ -74,6 +74,7 @@ if retries > 0 then
   for i = 1, #due, 2 do
     local attempts, id = string.match(due[i], '^(%d+):(.*)$')
     redis.call('ZREM', KEYS[3], due[i])
+    redis.call('HDEL', KEYS[6], due[i])
     make_ready(KEYS[1], id, attempts, due[i + 1])
   end
 end
@@ -117,12 +118,13 @@ end
 return held > 0 and close(KEYS[3], { unpack(ARGV, 1, count) }) or -1`;
 
 /**
- * KEYS: ready, waiting, breaker. ARGV: entry, signal, the pause that it asks for, member of waiting,
+ * KEYS: ready, waiting, breaker, waits. ARGV: entry, signal, the pause that it asks for, member of waiting,
  * milliseconds to wait. Returns what became of the breaker.
  */
 export const SETTLE_RETRY = `${NOW}${UNCLAIM}${BREAK}
 if not unclaim(KEYS[1], ARGV[1]) then return -1 end
 redis.call('ZADD', KEYS[2], now() + ARGV[5], ARGV[4])
+redis.call('HSET', KEYS[4], ARGV[4], ARGV[5])
 return heed(KEYS[3], ARGV[1], ARGV[2], ARGV[3])`;
 
 /**
@@ -136,8 +138,37 @@ bury(KEYS[2], KEYS[4], KEYS[5], ARGV[4], ARGV[5], ARGV[6], ARGV[7])
 local evicted = ARGV[5] == 'exhausted' and keep_count(KEYS[4], KEYS[5], ARGV[8]) or 0
 return { heed(KEYS[3], ARGV[1], ARGV[2], ARGV[3]), evicted }`;
 
+/**
+ * KEYS: waiting, waits. ARGV: where to go on (0: from the start), count; for how long at most, after
+ * one attempt, after two…, the last for all others: where nothing says for how long a retry was to
+ * wait. One that has longer than that to wait waits as long from now on, since the clock was set back.
+ * Returns where to go on (0: at the end), and how many were changed.
+ */
+export const LIMIT_WAITS = `${NOW}
+if redis.call('ZCARD', KEYS[1]) == 0 then
+  redis.call('DEL', KEYS[2])
+  return { '0', 0 }
+end
+local at = now()
+local page = redis.call('ZSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
+local changed = 0
+for i = 1, #page[2], 2 do
+  local member, left = page[2][i], page[2][i + 1] - at
+  if left > 0 then
+    local attempts = tonumber(string.match(member, '^%d+'))
+    local usual = ARGV[2 + math.max(1, math.min(attempts, #ARGV - 2))]
+    local wait = tonumber(redis.call('HGET', KEYS[2], member) or usual)
+    if left > wait then
+      redis.call('ZREM', KEYS[1], member)
+      redis.call('ZADD', KEYS[1], at + wait, member)
+      changed = changed + 1
+    end
+  end
+end
+return { page[1], changed }`;
+
 /** KEYS: ready. ARGV: entry, id, attempts made. Ready again, as if it had not been claimed. */
-export const RELEASE = `${READY}${UNCLAIM}
+export const RELEASE = `${NOW}${READY}${UNCLAIM}
 local entry = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
 if entry and unclaim(KEYS[1], ARGV[1]) then
   make_ready(KEYS[1], ARGV[2], ARGV[3], due_of(entry))
@@ -146,8 +177,8 @@ return redis.status_reply('OK')`;
 
 /**
  * KEYS: ready, deliveries, waiting, breaker, dead-order. Returns the number of deliveries that are
- * neither done nor dead, for how many milliseconds the oldest due one has been due (-1: none is),
- * the number of dead letters, and whether the breaker is closed, open or half_open.
+ * neither done nor dead; what the oldest due one is (empty: none is), since when it has been due, and
+ * the time; the number of dead letters, and whether the breaker is closed, open or half_open.
  */
 export const DEPTH = `${NOW}${READY}${BREAK}
 local at = now()
@@ -161,13 +192,16 @@ if not groups.err then
   end
 end
 local oldest = redis.call('XRANGE', KEYS[1], '(' .. last, '+', 'COUNT', 1)[1]
-local waiting = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2]
-local due_for = -1
-if oldest then due_for = math.max(0, at - due_of(oldest)) end
-if waiting then due_for = math.max(due_for, at - waiting) end
+local waiting = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')
+local what, due = '', at
+if oldest then what, due = oldest[1], tonumber(due_of(oldest)) end
+local waits_for = tonumber(waiting[2])
+if waits_for and waits_for <= at and (what == '' or waits_for < due) then
+  what, due = waiting[1], waits_for
+end
 local breaker = 'closed'
 if redis.call('HEXISTS', KEYS[4], 'pauses') == 1 then
   local _, left = standing(KEYS[4], KEYS[1], 1)
   breaker = left > 0 and 'open' or 'half_open'
 end
-return { redis.call('HLEN', KEYS[2]), due_for, redis.call('ZCARD', KEYS[5]), breaker }`;
+return { redis.call('HLEN', KEYS[2]), what, due, at, redis.call('ZCARD', KEYS[5]), breaker }`;

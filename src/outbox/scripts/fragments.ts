@@ -3,13 +3,12 @@
 import { GROUP } from '../../state/format.js';
 import { BREAKER, PAUSE_MS_MAX } from '../breaker.js';
 
-/** `due` is nil for what becomes due at this moment. */
+/**
+ * `due` is nil for what becomes due at this moment. It is written down in any case: once the clock was
+ * set back, the id of an entry is no time. Needs NOW.
+ */
 export const READY = `local function make_ready(stream, id, attempts, due)
-  if due then
-    redis.call('XADD', stream, '*', 'id', id, 'attempts', attempts, 'due', due)
-  else
-    redis.call('XADD', stream, '*', 'id', id, 'attempts', attempts)
-  end
+  redis.call('XADD', stream, '*', 'id', id, 'attempts', attempts, 'due', due or now())
 end
 local function due_of(entry)
   return entry[2][6] or string.match(entry[1], '^%d+')
@@ -67,13 +66,17 @@ end
  * `count` may be claimed, and how much of its pause is left. `heed` takes note of what an attempt
  * says, and returns the new pause in milliseconds when it opens, 0 when it closes, -1 when it stays
  * as it was. What was claimed before the pause does not end it, however it was answered: only the
- * probe does. A pause that is longer than any can be is none: a clock was set. Needs NOW.
+ * probe does. A pause of which more is left than it was long is over: a clock was set back. Needs NOW.
  */
-export const BREAK = `local function standing(breaker, stream, count)
-  local state = redis.call('HMGET', breaker, 'pauses', 'until', 'probe')
+export const BREAK = `local function left_of(pause_ends, pause)
+  local left = (tonumber(pause_ends) or 0) - now()
+  return left > 0 and left <= tonumber(pause or ${PAUSE_MS_MAX}) and left or 0
+end
+local function standing(breaker, stream, count)
+  local state = redis.call('HMGET', breaker, 'pauses', 'until', 'probe', 'pause')
   if not state[1] then return count, 0 end
-  local left = (tonumber(state[2]) or 0) - now()
-  if left > 0 and left <= ${PAUSE_MS_MAX} then return 0, left end
+  local left = left_of(state[2], state[4])
+  if left > 0 then return 0, left end
   if state[3] and #redis.call('XRANGE', stream, state[3], state[3]) > 0 then return 0, 0 end
   return 1, 0
 end
@@ -93,7 +96,8 @@ local function close(breaker, entries)
 end
 local function failed(breaker, entry, asked)
   local at = now()
-  local state = redis.call('HMGET', breaker, 'failures', 'failed_at', 'pauses', 'until', 'probe')
+  local state = redis.call(
+    'HMGET', breaker, 'failures', 'failed_at', 'pauses', 'until', 'probe', 'pause')
   local pauses = tonumber(state[3] or 0)
   if pauses == 0 then
     local same_run = state[2] and at - state[2] <= ${BREAKER.runGapMsMax}
@@ -101,12 +105,14 @@ local function failed(breaker, entry, asked)
     redis.call('HSET', breaker, 'failures', failures, 'failed_at', at)
     if failures < ${BREAKER.failuresToOpen} and asked == 0 then return -1 end
   elseif state[5] ~= entry then
-    redis.call('HSET', breaker, 'until', math.max(tonumber(state[4]) or 0, at + asked))
+    if asked > left_of(state[4], state[6]) then
+      redis.call('HSET', breaker, 'until', at + asked, 'pause', asked)
+    end
     return -1
   end
   local grown = math.min(${BREAKER.pauseFirstMs} * 2 ^ pauses, ${BREAKER.pauseMsMax})
   local pause = math.max(grown, asked)
-  redis.call('HSET', breaker, 'pauses', pauses + 1, 'until', at + pause)
+  redis.call('HSET', breaker, 'pauses', pauses + 1, 'until', at + pause, 'pause', pause)
   redis.call('HDEL', breaker, 'probe')
   return pause
 end

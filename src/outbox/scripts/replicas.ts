@@ -1,10 +1,7 @@
 /** Replicas that come and go: who lives, and what the dead have left behind. */
-import { DEAD_AFTER_MS, GROUP } from '../../state/format.js';
+import { GROUP } from '../../state/format.js';
 import { NOW } from '../../state/scripts.js';
 import { ALIVE, BURY, READY, UNCLAIM } from './fragments.js';
-
-/** Replicas that were last heard of so long ago are not even listed any more. */
-const LISTED_MS = 3_600_000;
 
 /**
  * KEYS: replicas, endpoints, format. ARGV: replica, the format's version, the endpoints that its file
@@ -13,7 +10,6 @@ const LISTED_MS = 3_600_000;
 export const BEAT = `${NOW}${ALIVE}
 alive(KEYS[1], ARGV[1])
 local at = now()
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', at - ${LISTED_MS})
 local is_new = redis.call('SETNX', KEYS[3], ARGV[2])
 for i = 3, #ARGV do redis.call('ZADD', KEYS[2], at, ARGV[i]) end
 return is_new`;
@@ -22,7 +18,7 @@ return is_new`;
  * KEYS: ready. ARGV: replica, the entries that it knows it holds. What else it is said to hold is
  * ready again, the attempt not counted, since it was not made. Returns how many.
  */
-export const GIVE_BACK = `${READY}${UNCLAIM}
+export const GIVE_BACK = `${NOW}${READY}${UNCLAIM}
 local known = {}
 for i = 2, #ARGV do known[ARGV[i]] = true end
 local claims = redis.pcall('XPENDING', KEYS[1], '${GROUP}', '-', '+', 10000, ARGV[1])
@@ -38,13 +34,13 @@ end
 return count`;
 
 /**
- * KEYS: ready, replicas. ARGV: the name of a replica that is said to be dead, count. What it had
- * claimed becomes ready again, the attempt counted, unless it lives after all. Returns how many.
+ * KEYS: ready, replicas. ARGV: the name of a replica that is said to be dead, its last sign of life
+ * (empty: there is none), count. What it had claimed becomes ready again, the attempt counted, unless
+ * it has given another one. Returns how many.
  */
 export const RECLAIM = `${NOW}${READY}${UNCLAIM}
-local heard = redis.call('ZSCORE', KEYS[2], ARGV[1])
-if heard and now() - heard < ${DEAD_AFTER_MS} then return 0 end
-local claims = redis.call('XPENDING', KEYS[1], '${GROUP}', '-', '+', ARGV[2], ARGV[1])
+if (redis.call('ZSCORE', KEYS[2], ARGV[1]) or '') ~= ARGV[2] then return 0 end
+local claims = redis.call('XPENDING', KEYS[1], '${GROUP}', '-', '+', ARGV[3], ARGV[1])
 for _, claim in ipairs(claims) do
   local entry = redis.call('XRANGE', KEYS[1], claim[1], claim[1])[1]
   if entry and unclaim(KEYS[1], claim[1]) then
@@ -53,27 +49,23 @@ for _, claim in ipairs(claims) do
     redis.call('XACK', KEYS[1], '${GROUP}', claim[1])
   end
 end
-if #claims < tonumber(ARGV[2]) then
+if #claims < tonumber(ARGV[3]) then
   redis.call('XGROUP', 'DELCONSUMER', KEYS[1], '${GROUP}', ARGV[1])
 end
 return #claims`;
 
-/**
- * KEYS: endpoints. ARGV: milliseconds. Returns the endpoints that no running replica has had for so
- * long.
- */
-export const UNKNOWN = `${NOW}
-return redis.call('ZRANGE', KEYS[1], '-inf', now() - ARGV[1], 'BYSCORE')`;
+/** KEYS: replicas. ARGV: the name of a dead replica, its last sign of life. Forgets it, unless it has given another. */
+export const FORGET_REPLICA = `if redis.call('ZSCORE', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+return redis.call('ZREM', KEYS[1], ARGV[1])`;
 
 /**
- * KEYS: endpoints, ready, deliveries, waiting, breaker, dead, dead-order. ARGV: endpoint, the
- * milliseconds after which it is unknown, reason, count. Buries what is left of an endpoint that no
+ * KEYS: endpoints, ready, deliveries, waiting, breaker, dead, dead-order, waits. ARGV: endpoint, when a
+ * running replica had it for the last time, reason, count. Buries what is left of an endpoint that no
  * running replica has, up to the count; an attempt that a dead replica had claimed counts. Returns how
  * many; forgets the endpoint once nothing is left.
  */
 export const BURY_UNKNOWN = `${NOW}${BURY}
-local seen = redis.call('ZSCORE', KEYS[1], ARGV[1])
-if not seen or now() - seen < tonumber(ARGV[2]) then return 0 end
+if redis.call('ZSCORE', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
 local count = tonumber(ARGV[4])
 local buried = 0
 for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', count)) do
@@ -86,12 +78,13 @@ if buried < count then
   for _, member in ipairs(redis.call('ZRANGE', KEYS[4], 0, count - buried - 1)) do
     local attempts, id = string.match(member, '^(%d+):(.*)$')
     redis.call('ZREM', KEYS[4], member)
+    redis.call('HDEL', KEYS[8], member)
     bury(KEYS[3], KEYS[6], KEYS[7], id, ARGV[3], attempts, 'null')
     buried = buried + 1
   end
 end
 if buried == 0 then
-  redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[5])
+  redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[8])
   if redis.call('ZCARD', KEYS[7]) == 0 then redis.call('ZREM', KEYS[1], ARGV[1]) end
 end
 return buried`;

@@ -6,12 +6,13 @@ import {
   CLAIM,
   DEPTH,
   ENQUEUE,
+  LIMIT_WAITS,
   RELEASE,
   SETTLE_DEAD,
   SETTLE_DONE,
   SETTLE_RETRY,
 } from './deliveries.js';
-import { BEAT, BURY_UNKNOWN, GIVE_BACK, RECLAIM, UNKNOWN } from './replicas.js';
+import { BEAT, BURY_UNKNOWN, FORGET_REPLICA, GIVE_BACK, RECLAIM } from './replicas.js';
 
 const OUTBOX_LUA = {
   enqueue: ENQUEUE,
@@ -19,12 +20,13 @@ const OUTBOX_LUA = {
   settleDone: SETTLE_DONE,
   settleRetry: SETTLE_RETRY,
   settleDead: SETTLE_DEAD,
+  limitWaits: LIMIT_WAITS,
   release: RELEASE,
   depth: DEPTH,
   beat: BEAT,
   giveBack: GIVE_BACK,
   reclaim: RECLAIM,
-  unknown: UNKNOWN,
+  forgetReplica: FORGET_REPLICA,
   buryUnknown: BURY_UNKNOWN,
   replay: REPLAY,
   drop: DROP,

@@ -1,0 +1,131 @@
+/**
+ * Keeps waits within what was meant. Retries wait in the state Redis by its clock, which somebody may
+ * set: set back by an hour, it would make each of them wait an hour longer. So each one keeps for how
+ * long it was to wait, and none has longer than that to wait from any moment on: at the start, and on
+ * each new connection, all are looked at; later some at a time, and all once the clock was set.
+ */
+import type { Clock } from '../clock.js';
+import type { RetrySettings } from '../endpoint.js';
+import { ServerClock } from '../source/server-clock.js';
+import { endpointKeys } from '../state/format.js';
+import { ignoreTrouble, type RedisState } from '../state/redis-state.js';
+import type { OutboxScripts } from './scripts/scripts.js';
+
+/** How often the time is asked for: so long a step of the clock goes unnoticed. */
+const LOOK_EVERY_MS = 2_500;
+
+/** The wait after a round that failed. */
+const LOOK_AGAIN_MS = 250;
+
+/** Retries that one script looks at: less than a millisecond's work for Redis. */
+const PAGE = 500;
+
+/** Whoever has set a clock by mistake sets it right by then, and dead letters have not gone for it. */
+const UNSTEADY_MS = 60 * 60 * 1_000;
+
+/** Where a pass begins, and what it has reached at its end. */
+const START = '0';
+
+export interface WaitsParts {
+  readonly state: RedisState;
+  readonly scripts: OutboxScripts;
+  readonly clock: Clock;
+  /** When each endpoint of this replica's file is tried again, by name. */
+  readonly endpoints: ReadonlyMap<string, { readonly retry: RetrySettings }>;
+  readonly events: WaitsEvents;
+}
+
+export interface WaitsEvents {
+  /** The clock of the state Redis was set ahead by so much; negative: back. */
+  stateClockSet(stepMs: number): void;
+  /** So many retries had longer to wait than was meant. */
+  waitsLimited(endpoint: string, count: number): void;
+}
+
+export class Waits {
+  readonly #parts: WaitsParts;
+  readonly #stop = new AbortController();
+  readonly #stateClock: ServerClock;
+  /** Where the pass over an endpoint's retries goes on. */
+  readonly #cursors = new Map<string, string>();
+  #setAtMs = Number.NEGATIVE_INFINITY;
+  /** Whether all retries are to be looked at. */
+  #isDoubtful = true;
+  /** The connection on which the clock was last asked. */
+  #connection = 0;
+  #loop: Promise<void> = Promise.resolve();
+
+  constructor(parts: WaitsParts) {
+    this.#parts = parts;
+    this.#stateClock = new ServerClock(parts.clock, (stepMs) => this.#clockSet(stepMs));
+  }
+
+  start(): void {
+    this.#loop = this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#loop;
+  }
+
+  /** A time that the state Redis has written, by its clock as it is known now. */
+  corrected(writtenMs: number): number {
+    return this.#stateClock.correctedWritten(writtenMs);
+  }
+
+  /** Whether the clock has not been set for a while, as far as is known. */
+  isClockSteady(): boolean {
+    return this.#parts.clock.monotonicMs() - this.#setAtMs >= UNSTEADY_MS;
+  }
+
+  async #run(): Promise<void> {
+    const { clock } = this.#parts;
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      let waitMs = LOOK_AGAIN_MS;
+      await ignoreTrouble(async () => {
+        await this.once();
+        waitMs = LOOK_EVERY_MS;
+      });
+      await clock.sleep(waitMs, signal);
+    }
+  }
+
+  /** One round; rejects when the state cannot be used. */
+  async once(): Promise<void> {
+    const { state, endpoints } = this.#parts;
+    const { connections } = state;
+    await state.run('upkeep', () => this.#stateClock.ask(state.redis));
+    const isAll = this.#isDoubtful || connections !== this.#connection;
+    for (const [endpoint, { retry }] of endpoints) {
+      if (isAll) this.#cursors.delete(endpoint);
+      do await this.#limit(endpoint, retry);
+      while (isAll && this.#cursors.get(endpoint) !== START && !this.#stop.signal.aborted);
+    }
+    this.#connection = connections;
+    if (isAll) this.#isDoubtful = false;
+  }
+
+  /** Looks at a page of an endpoint's retries. */
+  async #limit(endpoint: string, { scheduleMs }: RetrySettings): Promise<void> {
+    const { state, scripts, events } = this.#parts;
+    const { waiting, waits } = endpointKeys(state.prefix, endpoint);
+    const cursor = this.#cursors.get(endpoint) ?? START;
+    const args = [cursor, PAGE, ...scheduleMs, Math.max(0, ...scheduleMs)];
+    const reply = await state.run(
+      'upkeep',
+      () => scripts.limitWaits([waiting, waits], args),
+      endpoint,
+    );
+    const [next, changed] = reply as [Buffer, number];
+    this.#cursors.set(endpoint, next.toString());
+    if (changed > 0) events.waitsLimited(endpoint, changed);
+  }
+
+  #clockSet(stepMs: number): void {
+    this.#setAtMs = this.#parts.clock.monotonicMs();
+    this.#isDoubtful = true;
+    this.#parts.events.stateClockSet(stepMs);
+  }
+}

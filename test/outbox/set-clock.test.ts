@@ -1,0 +1,97 @@
+/** The outbox on a Redis whose clock is set while it is in use. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Redis } from 'ioredis';
+import { describe, expect, it, type TestContext } from 'vitest';
+import { systemClock } from '../../src/clock.js';
+import type { RedisOutbox } from '../../src/outbox/redis-outbox.js';
+import { Waits } from '../../src/outbox/waits.js';
+import { aDelivery } from '../support/domain.js';
+import { openState } from '../support/redis-state.js';
+import { clockIsFixedBecause, startRedisWithClock } from '../support/settable-clock.js';
+
+const HOUR_MS = 3_600_000;
+/** Much more than anything here takes, and much less than the clock is set by. */
+const SHORT_MS = 60_000;
+
+const DEAD = { kind: 'dead', reason: 'exhausted', lastOutcome: null } as const;
+
+const never = new AbortController().signal;
+
+async function anOutbox({ onTestFinished, skip }: TestContext) {
+  if (clockIsFixedBecause !== null) skip(clockIsFixedBecause);
+  const server = await startRedisWithClock();
+  const opened = await openState(server.redis.port, 'set-clock');
+  const client = new Redis(server.redis.url, { protocol: 2 });
+  onTestFinished(async () => {
+    client.disconnect();
+    await opened[Symbol.asyncDispose]();
+    await server[Symbol.asyncDispose]();
+  });
+  const { state, scripts } = opened;
+  const events = { stateClockSet: () => undefined, waitsLimited: () => undefined };
+  const waits = new Waits({ state, scripts, clock: systemClock, endpoints: new Map(), events });
+  const outbox = opened.outbox({ corrected: (timeMs) => waits.corrected(timeMs) });
+  await waits.once();
+  return { ...server, client, waits, outbox };
+}
+
+const dueForMs = async (outbox: RedisOutbox) =>
+  (await outbox.depth('shop')).oldestDueForMs ?? Number.NaN;
+
+describe.each([
+  ['ahead', HOUR_MS],
+  ['back', -HOUR_MS],
+])('once the clock of Redis was set %s by an hour', (_, stepMs) => {
+  it('what was ready before is as old as it is', async (context) => {
+    const { setAheadMs, waits, outbox } = await anOutbox(context);
+    await outbox.enqueue(['a', 'b'].map((id) => aDelivery({ id })));
+    await sleep(300);
+    setAheadMs(stepMs);
+    await waits.once();
+    const ages = [await dueForMs(outbox)];
+    await outbox.claim('shop', 1, never);
+    ages.push(await dueForMs(outbox));
+    for (const ageMs of ages) {
+      expect(ageMs).toBeGreaterThanOrEqual(290);
+      expect(ageMs).toBeLessThan(SHORT_MS);
+    }
+  });
+
+  it('what becomes ready later is as old as it is', async (context) => {
+    const { setAheadMs, waits, outbox } = await anOutbox(context);
+    await outbox.enqueue([aDelivery({ id: 'before' })]);
+    await outbox.claim('shop', 1, never);
+    setAheadMs(stepMs);
+    await outbox.enqueue([aDelivery({ id: 'after' })]);
+    await sleep(300);
+    await waits.once();
+    const ageMs = await dueForMs(outbox);
+    expect(ageMs).toBeGreaterThanOrEqual(290);
+    expect(ageMs).toBeLessThan(SHORT_MS);
+  });
+
+  it('a pause is over after its time, if not before', async (context) => {
+    const { setAheadMs, outbox } = await anOutbox(context);
+    const failing = { kind: 'failing', pauseMs: 0 } as const;
+    await outbox.enqueue(['a', 'b', 'c', 'd', 'e', 'f'].map((id) => aDelivery({ id })));
+    for (const claimed of await outbox.claim('shop', 5, never)) {
+      await outbox.settle(claimed, DEAD, failing);
+    }
+    expect((await outbox.depth('shop')).breaker).toBe('open');
+    setAheadMs(stepMs);
+    expect(await outbox.claim('shop', 5, never)).toMatchObject([{ delivery: { id: 'f' } }]);
+  });
+});
+
+describe('while the time is not known to have been set', () => {
+  it('what waits is as old as it was seen to be, at least', async (context) => {
+    const { setAheadMs, outbox } = await anOutbox(context);
+    await outbox.enqueue([aDelivery()]);
+    setAheadMs(-HOUR_MS);
+    await dueForMs(outbox);
+    await sleep(100);
+    const ageMs = await dueForMs(outbox);
+    expect(ageMs).toBeGreaterThanOrEqual(90);
+    expect(ageMs).toBeLessThan(SHORT_MS);
+  });
+});
