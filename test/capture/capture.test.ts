@@ -511,6 +511,17 @@ describe('an expiration long before the deadline that is known', () => {
     expect((await early(60_000, false)).found).toEqual([null]);
   });
 
+  it('is one where the clock of Redis was set ahead: it is asked for its time after that', async () => {
+    const { capture, given, deadlines, server, claimAll } = aCapture();
+    given.tellsRemovals = true;
+    server.aheadMs = 3_600_000;
+    await deadlines.put([deadlineOf(order(1), -60_000)]);
+    capture.expired(order(1));
+    await settled();
+    expect(server.asked).toBe(1);
+    expect(await claimAll()).toMatchObject([{ expiredAtMs: order(1).detectedAtMs + 60_000 }]);
+  });
+
   it('is one where its key may have another life by then', async () => {
     const { capture, given, deadlines, claimAll } = aCapture();
     given.tellsRemovals = true;
