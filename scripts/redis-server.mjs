@@ -11,6 +11,8 @@
  * @property {string | undefined} [dir] its working directory, kept afterwards; default: a temporary
  *   one, removed by stop()
  * @property {string | undefined} [password] becomes `requirepass`
+ * @property {string | undefined} [binary] the path of an executable, such as one of
+ *   other-servers.mjs; default: what findRedisServer() finds
  * @property {Readonly<Record<string, string>> | undefined} [env] added to its environment; not with Docker
  *
  * @typedef {AsyncDisposable & RedisProcess} RunningRedis disposing stops it
@@ -253,7 +255,8 @@ async function end(child) {
  * @throws {Error} with the server's last lines when it dies before it answers
  */
 export async function startRedis(options = {}) {
-  const server = findRedisServer();
+  /** @type {RedisServer | null} */
+  const server = options.binary ? { kind: 'binary', path: options.binary } : findRedisServer();
   if (server === null) {
     throw new Error(
       'expected a redis-server on the PATH or a Docker engine, found neither; ' +

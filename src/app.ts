@@ -106,6 +106,10 @@ async function start(wiring: Wiring): Promise<void> {
     of: (keys) => deadlines.of(keys),
     overtaken: (keys) => tracker.overtaken(keys),
     claimed: (keys) => deadlines.letGo(keys),
+    isCatchingUp: () => watch.isCatchingUp(),
+    caughtUp: () => watch.caughtUp(),
+    tellsRemovals: (database) => watch.tellsRemovals(database),
+    noticeLost: () => watch.noticeLost(),
     changed: (keys) => watch.changed(keys),
     removed: (keys) => watch.removed(keys),
   });

@@ -36,9 +36,18 @@ export interface KeyInDatabase {
  * What a notification says, other than `expired`. `changed`: read the key's deadline again.
  * `removed`: it went for another reason than its deadline (deleted, evicted, renamed, moved).
  */
-export interface Notice extends KeyInDatabase {
+export interface Change extends KeyInDatabase {
   readonly kind: 'changed' | 'removed';
 }
+
+/** A notification that the key did not exist before. Servers publish it from Redis 7 on, if asked to. */
+export interface Creation extends KeyInDatabase {
+  readonly kind: 'created';
+  /** By the clock of the Redis that holds the keys. */
+  readonly heardAtMs: number;
+}
+
+export type Notice = Change | Creation;
 
 /** When a key will expire. Kept by the index of deadlines. */
 export interface Deadline extends KeyInDatabase {

@@ -8,20 +8,15 @@
 import { Bell } from '../bell.js';
 import { FencedError } from '../errors.js';
 import { nameOf } from '../key-name.js';
-import type { ValuesByRoute } from '../key-value.js';
 import { isRouted, KEY_BYTES_MAX } from '../routing.js';
 import type { ClaimedKey, Delivery, Expiration, KeyInDatabase, Notice } from '../vocabulary.js';
-import { BODY_BYTES_MAX } from './body.js';
-import { buildDeliveries, occurrenceOf } from './build.js';
+import { buildClaims } from './claims.js';
 import { correctDetected } from './detected.js';
 import { Dropped } from './dropped.js';
 import { Lane } from './lane.js';
-import { type Ended, inOrder, type Known, type Noted, withDeadlines } from './lives.js';
+import { type Ended, inOrder, type Noted, outlived, withDeadlines } from './lives.js';
 import type { CaptureParts, ClaimedValues } from './parts.js';
 import { haveRoomFor } from './room.js';
-
-/** For an expiration of which no route asks for a value. */
-const NOTHING: ValuesByRoute = new Map();
 
 /** Whoever makes Redis expire keys waits while there are more: the index keeps them meanwhile. */
 const ROOM_MAX = 5_000;
@@ -31,20 +26,9 @@ const CARRYING_MAX = 20_000;
 /** Each of them is about to be heard to have expired. */
 const UNREAD_MAX = 10_000;
 
-/** How long deliveries are built before the rest of the process has its turn. */
-const SLICE_MS = 5;
-
 const RETRY_FIRST_MS = 100;
 /** Short: while it waits, what is heard waits with it, and no other replica takes the watch. */
 const RETRY_MS_MAX = 500;
-
-/** What becomes of some expirations. */
-interface Built {
-  readonly deliveries: readonly Delivery[];
-  readonly claimed: readonly ClaimedKey[];
-  /** How many of them it is. */
-  readonly built: number;
-}
 
 export class Capture {
   readonly #parts: CaptureParts;
@@ -94,9 +78,14 @@ export class Capture {
 
   /** Takes note of what became of a key, if a route is about it, and returns at once. */
   noticed(notice: Notice): void {
-    const { routes, events } = this.#parts;
+    const { routes, events, index } = this.#parts;
     if (!isRouted(routes, notice.key)) return;
-    if (!haveRoomFor(notice.key, this.#noticing)) return events.noticeDropped();
+    // Else the end of the life before was heard.
+    if (notice.kind === 'created' && !index.isCatchingUp()) return;
+    if (!haveRoomFor(notice.key, this.#noticing)) {
+      index.noticeLost();
+      return events.noticeDropped();
+    }
     const detectedAtMs = this.#dropped.atMs(notice);
     if (detectedAtMs !== null) {
       // The entry is still that of the life that ended, until what the notice is about is read.
@@ -111,6 +100,11 @@ export class Capture {
   /** How many wait to be taken care of. */
   get queued(): number {
     return this.#ended + this.#notices.size;
+  }
+
+  /** Whether something about the key waits to be taken care of. */
+  isQueued(key: KeyInDatabase): boolean {
+    return this.#notices.has(key) || this.#ending.some((lane) => lane.has(key));
   }
 
   /** How many expirations wait for nothing that was heard before them. */
@@ -175,14 +169,17 @@ export class Capture {
     const deadlines = await this.#persist(() => index.of(slice));
     if (deadlines === null) return null;
     const ended = await correctDetected(slice, deadlines, this.#parts.serverTime);
-    const known = withDeadlines(ended, deadlines, (key) => this.#notices.has(key));
+    const known = withDeadlines(ended, deadlines, {
+      isNoticed: (key) => this.#notices.has(key),
+      tellsRemovals: (database) => index.tellsRemovals(database),
+    });
     for (let from = 0; from < known.length; ) {
       if (from > 0) await clock.turn();
       const some = known.slice(from, from + (values?.countMax ?? known.length));
       const expirations = some.map(({ expiration }) => expiration);
       const carried = values === null ? [] : await this.#persist(() => values.of(expirations));
       if (carried === null) return null;
-      const { deliveries, claimed, built } = this.#build(some, carried);
+      const { deliveries, claimed, built } = buildClaims(some, carried, this.#dropped, this.#parts);
       if (!(await this.#enqueue(deliveries, claimed))) return null;
       // Of what is left behind, the next ones of the key make nothing.
       void values?.claimed(claimed).catch(() => undefined);
@@ -195,36 +192,6 @@ export class Capture {
       this.#notices.push({ kind: 'changed', database, key });
     }
     return slice.length;
-  }
-
-  #build(known: readonly Known[], carried: readonly ValuesByRoute[]): Built {
-    const { routes, events, clock, chance } = this.#parts;
-    const endMs = clock.monotonicMs() + SLICE_MS;
-    const deliveries: Delivery[] = [];
-    const claimed: ClaimedKey[] = [];
-    let built = 0;
-    let recovered = 0;
-    for (const [at, { expiration: found, entryMs }] of known.entries()) {
-      built += 1;
-      const expiration = this.#dropped.told(found);
-      // Its entry is gone: it was heard of after all, or has another life.
-      if (expiration.detectedBy === 'recovery' && expiration.expiredAtMs === null) continue;
-      const { database, key, detectedAtMs } = found;
-      const claim = { database, key, deadlineMs: entryMs, detectedAtMs };
-      const { deliveries: its, tooLarge } = buildDeliveries(expiration, routes, {
-        occurrence: occurrenceOf(expiration) ?? chance.token(),
-        isTest: false,
-        carried: carried[at] ?? NOTHING,
-      });
-      events.expired(expiration, its);
-      events.deliveriesRefused(expiration, tooLarge, BODY_BYTES_MAX);
-      deliveries.push(...its);
-      if (its.length > 0 || entryMs !== null) claimed.push(claim);
-      if (expiration.detectedBy === 'recovery' && its.length > 0) recovered += 1;
-      if (clock.monotonicMs() >= endMs) break;
-    }
-    if (recovered > 0) events.recovered(recovered);
-    return { deliveries, claimed, built };
   }
 
   /** False when it is given up. */
@@ -250,8 +217,14 @@ export class Capture {
    */
   async #handOn(slice: readonly Noted[]): Promise<number | null> {
     const { index } = this.#parts;
-    const { changed, removed, expired, later } = inOrder(slice);
+    const { created, changed, removed, expired, later } = inOrder(slice);
     const { signal } = this.#abandon;
+    // What is said of a key from now on does not hide that it had expired before.
+    if ((await index.caughtUp()) && created.length > 0) {
+      const deadlines = await this.#persist(() => index.of(created));
+      if (deadlines === null) return null;
+      for (const ended of outlived(created, deadlines)) this.#take(ended);
+    }
     if ([...changed, ...removed].some((key) => this.#laneOf(key).has(key))) {
       await this.#endedSettled(signal);
       if (signal.aborted) return null;

@@ -13,10 +13,21 @@ export interface Index {
   overtaken(keys: readonly KeyInDatabase[]): void;
   /** These keys are claimed. */
   claimed(keys: readonly KeyInDatabase[]): void;
+  /** Whether something may have expired unheard that is not captured yet. */
+  isCatchingUp(): boolean;
+  /** Resolves once what expired unheard is captured, as far as it is found first; false: it never will. */
+  caughtUp(): Promise<boolean>;
   /** Reads the deadlines of these keys again; resolves with those that are gone. */
   changed(keys: readonly KeyInDatabase[]): Promise<readonly KeyInDatabase[]>;
   /** These keys went for another reason than their deadlines. */
   removed(keys: readonly KeyInDatabase[]): Promise<void>;
+  /**
+   * Whether an `expired` that comes long before the deadline in the index can only be of a key that a
+   * command removed: the server publishes that, and the index has every deadline of the database as it is.
+   */
+  tellsRemovals(database: number): boolean;
+  /** A notice is lost: deadlines in the index may be out of date. */
+  noticeLost(): void;
 }
 
 /** What capture needs of the values that webhooks carry. */

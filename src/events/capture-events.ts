@@ -45,6 +45,15 @@ export class CaptureEvents {
     );
   }
 
+  /** Redis says `expired` of a key that a command removed before its deadline. */
+  removedEarly({ database, key }: Expiration, deadlineMs: number | null): void {
+    if (!this.#log.isLevelEnabled('debug')) return;
+    this.#log.debug(
+      { event: 'removed_early', database, key: printableBytes(key), deadline_ms: deadlineMs },
+      'a command removed a key before its deadline, which this server publishes as expired: no webhook',
+    );
+  }
+
   expirationRefused(database: number, key: Uint8Array, keyBytesMax: number): void {
     this.#metrics.expirationsRefused.inc();
     this.#log.error(

@@ -11,6 +11,7 @@ import type { Command } from '../values/shape.js';
 import type { KeyInDatabase, KeyReading } from '../vocabulary.js';
 import type { CommandRunner } from './connection.js';
 import type { ServerClock } from './server-clock.js';
+import { isExact, timeLeftCommands, timeLeftOf } from './time-left.js';
 
 /** A few milliseconds' work for Redis, and bounded memory here. */
 const BATCH = 500;
@@ -32,6 +33,9 @@ const LIVES: ReadonlyMap<number, Unproved['life']> = new Map([
   [MOVED, 'moved'],
   [MOVING, 'elsewhere'],
 ]);
+
+/** About one in a thousand readings of PTTL falls on the border of two milliseconds, and is repeated. */
+const EXACT_TRIES_MAX = 10;
 
 export interface Scanned {
   /** Where to go on; '0' at the end. */
@@ -132,23 +136,48 @@ export class Keyspace {
   }
 
   async #readBatch(database: number, keys: readonly KeyInDatabase[]): Promise<Unproved[]> {
+    // Another reading under way may find out meanwhile that the server does not know them.
+    const knowsDeadlines = this.#knowsDeadlines;
+    if (!knowsDeadlines && this.#mayAskTime) return this.#readTimeLeft(database, keys);
     const { refusal, answers, readAtMs } = await this.#readAt(database, (pipeline) => {
       for (const { key } of keys) {
-        if (this.#knowsDeadlines) pipeline.pexpiretime(key);
+        if (knowsDeadlines) pipeline.pexpiretime(key);
         else pipeline.pttl(key);
       }
     });
     if (refusal !== null) {
-      if (!this.#knowsDeadlines || !/unknown command/i.test(messageOf(refusal))) throw refusal;
+      if (!knowsDeadlines || !/unknown command/i.test(messageOf(refusal))) throw refusal;
       this.#knowsDeadlines = false;
       return this.#readBatch(database, keys);
     }
-    return keys.map(({ key }, at) => {
+    return keys.map((key, at) => {
       const answer = Number(answers[at]);
-      const life = LIVES.get(answer) ?? 'until';
-      const deadlineMs = this.#knowsDeadlines ? answer : Math.round(readAtMs + answer);
-      return { database, key, life, deadlineMs: life === 'until' ? deadlineMs : 0, readAtMs };
+      const deadlineMs = knowsDeadlines ? answer : Math.round(readAtMs + answer);
+      return readingOf(key, answer, deadlineMs, readAtMs);
     });
+  }
+
+  /** Exact: what was read on the border of two milliseconds is read again. */
+  async #readTimeLeft(database: number, keys: readonly KeyInDatabase[]): Promise<Unproved[]> {
+    const readings: Unproved[] = [];
+    let wanted = [...keys.keys()];
+    for (let tries = 1; wanted.length > 0 && tries <= EXACT_TRIES_MAX; tries += 1) {
+      const names = wanted.flatMap((at) => keys[at]?.key ?? []);
+      const { refusal, answers, readAtMs } = await this.#readAt(database, (pipeline) => {
+        for (const [name, ...words] of timeLeftCommands(names)) pipeline.callBuffer(name, ...words);
+      });
+      if (!this.#mayAskTime) return this.#readBatch(database, keys);
+      if (refusal !== null) throw refusal;
+      const inexact: number[] = [];
+      for (const [n, left] of timeLeftOf(answers).entries()) {
+        const at = wanted[n] as number;
+        const key = keys[at] as KeyInDatabase;
+        readings[at] = readingOf(key, left.leftMs, left.beforeMs + left.leftMs, readAtMs);
+        if (!isExact(left)) inexact.push(at);
+      }
+      wanted = inexact;
+    }
+    return readings;
   }
 
   /**
@@ -164,7 +193,7 @@ export class Keyspace {
 
   /** How far two readings of the same deadline may be apart, in milliseconds. */
   get deadlineSlackMs(): number {
-    return this.#knowsDeadlines ? 0 : CLOCK_SLACK_MS;
+    return this.#knowsDeadlines || this.#mayAskTime ? 0 : CLOCK_SLACK_MS;
   }
 
   /** The time by the clock of the server. */
@@ -229,6 +258,17 @@ export class Keyspace {
       return others;
     });
   }
+}
+
+/** `answer` is that of PEXPIRETIME or PTTL. */
+function readingOf(
+  { database, key }: KeyInDatabase,
+  answer: number,
+  deadlineMs: number,
+  readAtMs: number,
+): Unproved {
+  const life = LIVES.get(answer) ?? 'until';
+  return { database, key, life, deadlineMs: life === 'until' ? deadlineMs : 0, readAtMs };
 }
 
 function repliesOf(replies: readonly (readonly [Error | null, unknown])[]): Replies {

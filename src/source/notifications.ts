@@ -16,6 +16,10 @@ export const WANTED_FLAGS = 'Exge';
 /** What Redis means by `A`: every class but key misses (m) and new keys (n). */
 const ALL_CLASSES = 'g$lshzxetd';
 
+/** The class of changes of deadlines, and that of new keys, which the relay uses where it is set. */
+export const GENERIC = 'g';
+export const NEW_KEYS = 'n';
+
 export const SETTING = 'notify-keyspace-events';
 
 /** The canary proves what expires alone: of the other classes only the setting tells. */

@@ -18,10 +18,17 @@ import { keepAlive, ReconnectingConnection } from './connection.js';
 import { differentServers, runIdOf } from './identity.js';
 import { Keyspace } from './keyspace.js';
 import { Marker } from './marker.js';
-import { ensureNotifications, notificationsLost } from './notifications.js';
+import {
+  ensureNotifications,
+  GENERIC,
+  missingFlags,
+  NEW_KEYS,
+  notificationsLost,
+} from './notifications.js';
 import { Primary } from './primary.js';
 import { ServerProperties } from './properties.js';
 import { type Proof, Prover } from './prover.js';
+import { publishesRemovals } from './removals.js';
 import { ASK_EVERY_MS, type ServerClock } from './server-clock.js';
 import { ServerIdentity } from './server-identity.js';
 
@@ -56,6 +63,11 @@ export interface Session {
   proof(): Proof;
   /** When notifications were last known to flow, by the monotonic clock. */
   provedAtMs(): number;
+  /**
+   * Whether an `expired` long before the deadline can only be of a key that a command removed: the
+   * server publishes that, and every change of a deadline is heard.
+   */
+  tellsRemovals(): boolean;
   /** Asks for the server's time at once, before its turn; rejects with the connection. */
   askTime(): Promise<void>;
   /** Resolves once all that Redis has said by now has been handed on; rejects with the connection. */
@@ -140,7 +152,8 @@ async function open(
   const subscriber = await connectTo('subscriber');
   void keepAlive(subscriber, clock);
   const canary = new Canary(redis, clock, parts.ownPrefix, chance.token());
-  await subscribe(subscriber, canary, parts, closing);
+  const removals = await publishesRemovals(redis);
+  const changes = await subscribe(subscriber, canary, setting, parts, closing);
   const prover = new Prover(canary, setting, parts);
   await Promise.race([prover.proveAll(closing), failure(commands), failure(subscriber)]);
   const recheck = async () => {
@@ -166,6 +179,7 @@ async function open(
     ended,
     proof: () => prover.proof,
     provedAtMs: () => prover.provedAtMs,
+    tellsRemovals: () => removals && changes.areHeard(),
     askTime: () => serverClock.ask(redis),
     // Answered behind every notification that was published before.
     heardAll: async () => void (await subscriber.redis.ping()),
@@ -236,28 +250,42 @@ async function askTime(
   }
 }
 
-/** Exact channels, never a pattern: under an ACL they need the smaller permission. */
+/**
+ * Exact channels, never a pattern: under an ACL they need the smaller permission. `setting` is that of
+ * the notifications; null where the server does not show it.
+ */
 async function subscribe(
   subscriber: RedisConnection,
   canary: Canary,
+  setting: string | null,
   parts: SessionParts,
   closing: AbortSignal,
-): Promise<void> {
+): Promise<{ readonly areHeard: () => boolean }> {
   const { settings, events, serverClock, onExpired, onNotice } = parts;
   const ownPrefix = Buffer.from(parts.ownPrefix);
   const channels = channelsOf(settings.databases);
+  let areChangesHeard = false;
   subscriber.redis.on('messageBuffer', (channel: Buffer, key: Buffer) => {
     const heard = channels.get(channel.toString());
     // What arrives while the session ends is part of the gap: nobody can make sure of it any more.
     if (heard === undefined || closing.aborted) return;
     const { database, kind } = heard;
     canary.notified(database, key, kind);
+    if (kind === 'changed') areChangesHeard = true;
     if (key.subarray(0, ownPrefix.length).equals(ownPrefix)) return;
-    if (kind !== 'expired') return onNotice({ kind, database, key });
-    onExpired({ database, key, detectedAtMs: Math.round(serverClock.nowMs()) });
+    const heardAtMs = Math.round(serverClock.nowMs());
+    if (kind === 'expired') onExpired({ database, key, detectedAtMs: heardAtMs });
+    else if (kind === 'created') onNotice({ kind, database, key, heardAtMs });
+    else onNotice({ kind, database, key });
   });
   const named = (wanted: (kind: HeardKind) => boolean) =>
     [...channels].filter(([, { kind }]) => wanted(kind)).map(([name]) => name);
+  // First: who hears of a new deadline has heard that its key was created.
+  if (setting === null || missingFlags(setting, NEW_KEYS) === '') {
+    await subscriber.redis.subscribe(...named((kind) => kind === 'created')).catch((error) => {
+      if (!(redisErrorOf(error, settings) instanceof RedisPermissionError)) throw error;
+    });
+  }
   const expired = named((kind) => kind === 'expired');
   try {
     await subscriber.redis.subscribe(...expired);
@@ -270,12 +298,14 @@ async function subscribe(
     );
   }
   try {
-    await subscriber.redis.subscribe(...named((kind) => kind !== 'expired'));
+    await subscriber.redis.subscribe(...named((kind) => kind === 'changed' || kind === 'removed'));
+    if (setting !== null) areChangesHeard = missingFlags(setting, GENERIC) === '';
   } catch (error) {
     const denied = redisErrorOf(error, settings);
     if (!(denied instanceof RedisPermissionError)) throw denied;
     events.noticesForbidden(addressOf(settings), denied);
   }
+  return { areHeard: () => areChangesHeard };
 }
 
 /** Clocks drift, and may be set: the server's is asked again and again. */

@@ -3,14 +3,15 @@
  * others allow, when listening begins, and slowly ever after, for what was missed.
  */
 import type { Bell } from '../bell.js';
+import type { Capture } from '../capture/capture.js';
 import type { Clock } from '../clock.js';
 import type { Deadlines } from '../deadlines/deadlines.js';
 import type { Tracker } from '../deadlines/tracker.js';
 import type { WatchEvents } from '../events/watch-events.js';
-import type { Keyspace } from '../source/keyspace.js';
+import type { Session } from '../source/session.js';
 import { pace, sweep } from '../source/sweep.js';
 import type { ValueKeeper } from '../values/keeper.js';
-import type { KeyInDatabase } from '../vocabulary.js';
+import type { KeyInDatabase, KeyReading } from '../vocabulary.js';
 
 /** What catches up is to be over soon; the later sweeps only mend what was missed. */
 const URGENT_SHARE = 0.8;
@@ -29,6 +30,7 @@ export interface SweeperParts {
   readonly isWanted: (key: Buffer) => boolean;
   readonly deadlines: Deadlines;
   readonly tracker: Tracker;
+  readonly capture: Pick<Capture, 'isQueued' | 'settled'>;
   /** Null when no route asks for a value. */
   readonly values: ValueKeeper | null;
   /** The time by the clock of the Redis that holds the keys. */
@@ -37,13 +39,16 @@ export interface SweeperParts {
   readonly clock: Clock;
 }
 
+/** What a sweep needs of the session: a connection of its own, and when all is heard. */
+export type SweptSession = Pick<Session, 'sweeping' | 'heardAll'>;
+
 export class Sweeper {
   readonly #parts: SweeperParts;
-  readonly #keyspace: Keyspace;
+  readonly #session: SweptSession;
 
-  constructor(parts: SweeperParts, keyspace: Keyspace) {
+  constructor(parts: SweeperParts, session: SweptSession) {
     this.#parts = parts;
-    this.#keyspace = keyspace;
+    this.#session = session;
   }
 
   /** Until the signal aborts; `sweepNow` rings when a sweep must not wait for its time. */
@@ -81,7 +86,7 @@ export class Sweeper {
     for await (const keys of deadlines.scan(database)) {
       if (signal.aborted) return;
       const beganAtMs = clock.monotonicMs();
-      await this.#track(keys);
+      await this.#track(keys, signal);
       await pace(beganAtMs, share, clock, signal);
     }
   }
@@ -93,14 +98,14 @@ export class Sweeper {
     signal: AbortSignal,
   ): Promise<number> {
     const { isWanted, clock } = this.#parts;
-    const keyspace = this.#keyspace;
+    const keyspace = this.#session.sweeping;
     let found = 0;
     let writing: Promise<unknown> = Promise.resolve();
     const batches = sweep({ keyspace, database, glob, isWanted, share, clock }, signal);
     for await (const keys of batches) {
       await writing;
       // While it is read and written the next batch is looked for.
-      writing = this.#track(keys);
+      writing = this.#track(keys, signal);
       writing.catch(() => undefined);
       found += keys.length;
     }
@@ -109,9 +114,23 @@ export class Sweeper {
   }
 
   /** Writes down what these keys are now. */
-  async #track(keys: readonly KeyInDatabase[]): Promise<void> {
+  async #track(keys: readonly KeyInDatabase[], signal: AbortSignal): Promise<void> {
     const { tracker, values } = this.#parts;
-    const readings = await tracker.changed(keys, this.#keyspace);
+    const read = (wanted: readonly KeyInDatabase[]) => this.#read(wanted, signal);
+    const readings = await tracker.changed(keys, { read });
     await values?.tracked(readings);
+  }
+
+  /**
+   * What expired before a reading is claimed before that is written down: its key may have been set again,
+   * and what is read is the deadline of the next life.
+   */
+  async #read(keys: readonly KeyInDatabase[], signal: AbortSignal): Promise<readonly KeyReading[]> {
+    const { capture } = this.#parts;
+    const { sweeping, heardAll } = this.#session;
+    const readings = await sweeping.read(keys);
+    await heardAll();
+    if (keys.some((key) => capture.isQueued(key))) await capture.settled(signal);
+    return readings;
   }
 }

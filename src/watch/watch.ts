@@ -13,7 +13,10 @@ import { Nudger } from '../deadlines/nudger.js';
 import { messageOf } from '../errors.js';
 import type { Session } from '../source/session.js';
 import type { Deadline, KeyInDatabase } from '../vocabulary.js';
+import { Emptied, type EmptiedParts } from './emptied.js';
 import { Sweeper, type SweeperParts } from './sweeper.js';
+import { Trust } from './trust.js';
+import { captureMissing, catchUp, type UnheardParts } from './unheard.js';
 
 /** How often it is looked whether a database was emptied. */
 const MARKER_EVERY_MS = 5_000;
@@ -24,10 +27,8 @@ const SETTLED_EVERY_MS = 500;
 /** The wait after the state Redis could not be used. */
 const AGAIN_MS = 1_000;
 
-export interface WatchParts extends SweeperParts {
-  readonly capture: Pick<Capture, 'expired' | 'noticed' | 'settled' | 'room'>;
-  /** Whatever is kept of values, also by a file that asked for them once. */
-  readonly forgetValues: (database: number) => Promise<void>;
+export interface WatchParts extends SweeperParts, Pick<EmptiedParts, 'forgetValues'> {
+  readonly capture: Pick<Capture, 'expired' | 'noticed' | 'settled' | 'room' | 'isQueued'>;
 }
 
 /** One stretch of listening. */
@@ -37,19 +38,23 @@ interface Term {
   readonly nudgers: ReadonlyMap<number, Nudger>;
   /** Rings when a sweep must not wait for its time. */
   readonly sweepNow: Bell;
-  /** Aborts once it is known that what the index says is about the databases as they are. */
+  /**
+   * Aborts once it is known that what the index says is about the databases as they are, and what had
+   * expired before is captured.
+   */
   readonly checked: AbortController;
+  readonly trust: Trust;
 }
 
 export class Watch {
   readonly #parts: WatchParts;
-  /** The databases whose markers have been there. */
-  readonly #marked = new Set<number>();
+  readonly #emptied: Emptied;
   #term: Term | null = null;
   #over: Promise<unknown> = Promise.resolve();
 
   constructor(parts: WatchParts) {
     this.#parts = parts;
+    this.#emptied = new Emptied(parts);
   }
 
   /** The relay listens: a term begins. */
@@ -63,7 +68,8 @@ export class Watch {
     // Each database listens to it.
     setMaxListeners(0, end.signal);
     end.signal.addEventListener('abort', () => checked.abort(), { once: true });
-    const term = { session, end, nudgers, sweepNow: new Bell(), checked };
+    const trust = new Trust(() => session.tellsRemovals());
+    const term = { session, end, nudgers, sweepNow: new Bell(), checked, trust };
     this.#term = term;
     this.#parts.values?.use(session.sweeping);
     this.#over = this.#repeat(end.signal, () => this.#watch(term));
@@ -77,19 +83,43 @@ export class Watch {
     await this.#over;
   }
 
+  /** Whether something may have expired unheard that is not captured yet. */
+  isCatchingUp(): boolean {
+    return !this.#term?.checked.signal.aborted;
+  }
+
+  /** Resolves once what expired unheard is captured, as far as it is found first; false: the term is over. */
+  async caughtUp(): Promise<boolean> {
+    const term = this.#term;
+    if (term === null) return false;
+    await untilAborted(term.checked.signal);
+    return !term.end.signal.aborted;
+  }
+
+  /** Whether an `expired` long before the deadline in the index can only be of a key that was removed. */
+  tellsRemovals(database: number): boolean {
+    return this.#term?.trust.tellsRemovals(database) ?? false;
+  }
+
+  /** Some deadlines in the index may be out of date. */
+  noticeLost(): void {
+    this.#term?.trust.lose();
+  }
+
   /**
    * The deadlines of these keys are to be read again. Those that cannot be are, when the gap is over
    * that begins with it. Resolves with those that are gone; rejects when they cannot be written down.
    */
   async changed(keys: readonly KeyInDatabase[]): Promise<readonly KeyInDatabase[]> {
     if (this.#term === null) return [];
-    const { session, checked, sweepNow } = this.#term;
+    const { session, checked, sweepNow, trust } = this.#term;
     await untilAborted(checked.signal);
     const read = async (wanted: readonly KeyInDatabase[]) => {
       try {
         return await session.keyspace.read(wanted);
       } catch {
         // A connection that stands may refuse, too, and no gap begins with that.
+        trust.lose();
         sweepNow.ring();
         return [];
       }
@@ -179,6 +209,9 @@ export class Watch {
       if (values === null) await forgetValues(database);
       await deadlines.bringBack(database, isWanted);
     }
+    for (const database of databases) {
+      await catchUp(this.#unheard(term, database), signal);
+    }
     term.checked.abort();
     const attempt = new AbortController();
     // So it is with this one.
@@ -186,10 +219,10 @@ export class Watch {
     const stop = () => attempt.abort();
     signal.addEventListener('abort', stop, { once: true });
     if (signal.aborted) stop();
-    const sweeper = new Sweeper(this.#parts, term.session.sweeping);
+    const sweeper = new Sweeper(this.#parts, term.session);
     const parts = Array.from(term.nudgers, ([database, nudger]) => [
       nudger.run(attempt.signal),
-      sweeper.reconcile(database, attempt.signal),
+      this.#reconcile(term, sweeper, database, attempt.signal),
       this.#watchMarker(term, database, attempt.signal),
     ]).flat();
     parts.push(sweeper.run(term.sweepNow, attempt.signal));
@@ -202,6 +235,16 @@ export class Watch {
       signal.removeEventListener('abort', stop);
       await Promise.allSettled(parts);
     }
+  }
+
+  async #reconcile(
+    term: Term,
+    sweeper: Sweeper,
+    database: number,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await sweeper.reconcile(database, signal);
+    if (!signal.aborted) term.trust.gain(database);
   }
 
   /** For whoever goes on when this replica dies. */
@@ -227,60 +270,30 @@ export class Watch {
     }
   }
 
-  /** Resolves with whether it was: what was known of its keys is true no longer. */
-  async #forgetIfEmptied(
-    { session: { marker }, sweepNow }: Pick<Term, 'session' | 'sweepNow'>,
-    database: number,
-  ): Promise<boolean> {
-    const { deadlines, forgetValues, events } = this.#parts;
-    if (await marker.isThere(database)) {
-      this.#marked.add(database);
-      return false;
-    }
-    // Forgotten before the marker is there again: a crash between the two must not look like no flush.
-    const forgotten = await deadlines.forget(database);
-    await forgetValues(database);
-    await marker.write(database);
-    const isFirst = forgotten === 0 && !this.#marked.has(database);
-    this.#marked.add(database);
-    if (isFirst) return false;
-    events.databaseEmptied(database, forgotten);
-    // Keys that have come since were forgotten as well.
-    sweepNow.ring();
-    return true;
+  /** Resolves with whether it was; then keys that have come since were forgotten as well. */
+  async #forgetIfEmptied({ session, sweepNow }: Term, database: number): Promise<boolean> {
+    const isEmptied = await this.#emptied.forget(session.marker, database);
+    if (isEmptied) sweepNow.ring();
+    return isEmptied;
   }
 
-  /**
-   * Gone after their deadlines, and unheard: expired while nobody listened, or as good as that. Once
-   * all that Redis said is taken care of, those that still have their entries are missing indeed.
-   */
+  /** Keys are gone after their deadlines, and unheard. */
   async #missing(
     session: Session,
     database: number,
     missing: readonly Deadline[],
     signal: AbortSignal,
   ): Promise<void> {
-    const { capture, tracker, deadlines, isWanted, serverNowMs } = this.#parts;
     const term = this.#term;
     if (term === null || term.session !== session) return;
-    // It waits as long as Redis may not expire keys; so they are read once more.
-    if (await this.#forgetIfEmptied(term, database)) return;
-    const readings = await tracker.nudged(missing, session.keyspace);
-    await session.heardAll();
-    await capture.settled(signal);
-    // Looked at last: what a flush takes after this is not among the missing.
-    if (await this.#forgetIfEmptied(term, database)) return;
-    if (signal.aborted) return;
-    const detectedAtMs = Math.round(serverNowMs());
-    const gone = readings.filter(({ life }) => life === 'gone');
-    const unrouted = gone.filter(({ key }) => !isWanted(key));
-    if (unrouted.length > 0) await deadlines.setAside(unrouted);
-    for (const { key } of gone) {
-      if (!isWanted(key)) continue;
-      await capture.room(signal);
-      const what = { database, key, expiredAtMs: null, detectedAtMs };
-      capture.expired({ ...what, detectedBy: 'recovery' });
-    }
-    await capture.settled(signal);
+    await captureMissing(missing, this.#unheard(term, database), signal);
+  }
+
+  #unheard(term: Term, database: number): UnheardParts {
+    const { deadlines, tracker, capture, isWanted, serverNowMs } = this.#parts;
+    const isEmptied = () => this.#forgetIfEmptied(term, database);
+    const { session } = term;
+    const parts = { database, session, deadlines, tracker, capture, isWanted };
+    return { ...parts, serverNowMs, isEmptied };
   }
 }

@@ -51,6 +51,7 @@ function aCapture(
   const claimed: string[] = [];
   /** What capture did with the index, in order. */
   const steps: string[] = [];
+  const given = { isCatchingUp: false, tellsRemovals: false };
   const note = (step: string, keys: readonly KeyInDatabase[]) =>
     void steps.push(`${step} ${keys.map(({ key }) => key.toString()).join(' ')}`);
   const index: Index = {
@@ -62,6 +63,10 @@ function aCapture(
       return keys;
     },
     removed: async (keys) => note('removed', keys),
+    isCatchingUp: () => given.isCatchingUp,
+    caughtUp: async () => true,
+    tellsRemovals: () => given.tellsRemovals,
+    noticeLost: () => void steps.push('notice lost'),
   };
   /** By so much the clock of Redis was set, which is found out when it is asked. */
   const server = { aheadMs: 0, asked: 0 };
@@ -83,9 +88,11 @@ function aCapture(
     clock,
     chance: fixedChance(),
   });
-  const claimAll = async () =>
-    (await outbox.claim('shop', 999, never)).map(({ delivery }) => delivery);
-  return { capture, clock, outbox, deadlines, steps, claimed, named, claimAll, server };
+  const claimAll = async () => {
+    if ((await outbox.depth('shop')).pending === 0) return [];
+    return (await outbox.claim('shop', 999, never)).map(({ delivery }) => delivery);
+  };
+  return { capture, given, clock, outbox, deadlines, steps, claimed, named, claimAll, server };
 }
 
 /** In the index: a key and its deadline, `agoMs` before it is detected. */
@@ -419,6 +426,110 @@ describe('a recovery', () => {
     await settled();
     expect((await outbox.depth('shop')).pending).toBe(0);
     expect(await deadlines.count()).toBe(0);
+  });
+});
+
+describe('a key that is said to be new', () => {
+  const created = (id: number, heardAtMs: number) =>
+    ({ kind: 'created', database: 0, key: order(id).key, heardAtMs }) as const;
+  const changed = (id: number) => ({ kind: 'changed', database: 0, key: order(id).key }) as const;
+  const removed = (id: number) => ({ kind: 'removed', database: 0, key: order(id).key }) as const;
+
+  /** While what expired unheard is looked for; the deadline of order 1 was long ago. */
+  async function catchingUp() {
+    const parts = aCapture();
+    parts.given.isCatchingUp = true;
+    await parts.deadlines.put([deadlineOf(order(1), 60_000)]);
+    return { ...parts, nowMs: order(1).detectedAtMs };
+  }
+
+  it('had expired unheard where its deadline has passed: its end is captured', async () => {
+    const { capture, claimAll, nowMs, steps } = await catchingUp();
+    capture.noticed(created(1, nowMs));
+    capture.noticed(changed(1));
+    await settled();
+    expect(await claimAll()).toMatchObject([
+      { detectedBy: 'recovery', expiredAtMs: nowMs - 60_000, detectedAtMs: nowMs },
+    ]);
+    expect(steps).toEqual(['claim order:1', 'changed order:1']);
+  });
+
+  it('had not where it was removed, or has expired, as was heard before', async () => {
+    const { capture, claimAll, nowMs, deadlines } = await catchingUp();
+    await deadlines.put([deadlineOf(order(2), 60_000)]);
+    capture.noticed(removed(1));
+    capture.noticed(created(1, nowMs));
+    capture.expired(order(2));
+    capture.noticed(created(2, nowMs));
+    await settled();
+    expect(await claimAll()).toMatchObject([{ keyLabel: 'order:2', detectedBy: 'notification' }]);
+  });
+
+  it('had not where the deadline is of the life that began', async () => {
+    const { capture, claimAll, nowMs } = await catchingUp();
+    capture.noticed(created(1, nowMs - 60_000));
+    await settled();
+    expect(await claimAll()).toEqual([]);
+  });
+
+  it('had not where all that expired was heard', async () => {
+    const { capture, given, claimAll, nowMs } = await catchingUp();
+    given.isCatchingUp = false;
+    capture.noticed(created(1, nowMs));
+    await settled();
+    expect(await claimAll()).toEqual([]);
+  });
+
+  it('is nothing where it is only touched: it may live longer', async () => {
+    const { capture, claimAll } = await catchingUp();
+    capture.noticed(changed(1));
+    await settled();
+    expect(await claimAll()).toEqual([]);
+  });
+});
+
+describe('an expiration long before the deadline that is known', () => {
+  const early = async (aheadMs: number, tellsRemovals = true) => {
+    const parts = aCapture();
+    parts.given.tellsRemovals = tellsRemovals;
+    await parts.deadlines.put([deadlineOf(order(1), -aheadMs)]);
+    parts.capture.expired(order(1));
+    await settled();
+    const found = (await parts.claimAll()).map(({ expiredAtMs }) => expiredAtMs);
+    return { ...parts, found };
+  };
+
+  it('is a removal where the server says that, and is claimed without a webhook', async () => {
+    const { found, claimed, deadlines, named } = await early(1_001);
+    expect([found, claimed]).toEqual([[], ['order:1']]);
+    expect(await deadlines.count()).toBe(0);
+    expect(named('removedEarly')).toHaveLength(1);
+  });
+
+  it('is one where it is no earlier than clocks may be apart, or the server does not', async () => {
+    expect((await early(1_000)).found).toEqual([null]);
+    expect((await early(60_000, false)).found).toEqual([null]);
+  });
+
+  it('is one where the clock of Redis was set ahead: it is asked for its time after that', async () => {
+    const { capture, given, deadlines, server, claimAll } = aCapture();
+    given.tellsRemovals = true;
+    server.aheadMs = 3_600_000;
+    await deadlines.put([deadlineOf(order(1), -60_000)]);
+    capture.expired(order(1));
+    await settled();
+    expect(server.asked).toBe(1);
+    expect(await claimAll()).toMatchObject([{ expiredAtMs: order(1).detectedAtMs + 60_000 }]);
+  });
+
+  it('is one where its key may have another life by then', async () => {
+    const { capture, given, deadlines, claimAll } = aCapture();
+    given.tellsRemovals = true;
+    capture.noticed({ kind: 'changed', database: 0, key: order(1).key });
+    capture.expired(order(1));
+    await deadlines.put([deadlineOf(order(1), -60_000)]);
+    await settled();
+    expect(await claimAll()).toMatchObject([{ expiredAtMs: null }]);
   });
 });
 

@@ -110,8 +110,9 @@ export class Deployment implements AsyncDisposable {
   }
 
   /** Three replicas, ready, of which one watches. */
-  static async start(random: Random): Promise<Deployment> {
-    const redis = await startRedis({ args: DURABLE });
+  static async start(random: Random, saysNewKeys: boolean): Promise<Deployment> {
+    const flags = saysNewKeys ? ['--notify-keyspace-events', 'n'] : [];
+    const redis = await startRedis({ args: [...DURABLE, ...flags] });
     const receiver = await TestReceiver.start();
     const slots = await Promise.all([...NAMES].map((name) => Slot.open(name, redis.port)));
     const deployment = new Deployment(redis, receiver, slots);

@@ -49,7 +49,14 @@ function judged(
   received: readonly Received[],
   more: Partial<Records> = {},
 ) {
-  const verdict = judge({ lives, received, disturbances: [], leftovers: [], ...more });
+  const verdict = judge({
+    lives,
+    received,
+    disturbances: [],
+    saysNewKeys: false,
+    leftovers: [],
+    ...more,
+  });
   return { ...verdict, kinds: verdict.violations.map(({ kind }) => kind) };
 }
 
@@ -91,6 +98,18 @@ describe('the oracle, of a key that expired,', () => {
     const disturbances = [gap(DEADLINE_MS - 50, DEADLINE_MS + 100)];
     expect(judged([aLife(), next], received, { disturbances }).kinds).toEqual([]);
     expect(judged([aLife(), next], received).kinds).toEqual(['lost']);
+  });
+
+  it('does not miss it when the key was set again just after that gap, unless new keys are said', () => {
+    const next = aLife({ held: [{ deadlineMs: 120_000, since: at(DEADLINE_MS + 600) }] });
+    const received = [aWebhook({ expiredAtMs: 120_000 })];
+    const soon = { disturbances: [gap(DEADLINE_MS - 50, DEADLINE_MS + 100)] };
+    const sooner = { disturbances: [gap(DEADLINE_MS - 1_000, DEADLINE_MS - 500)] };
+    expect(judged([aLife(), next], received, soon).kinds).toEqual([]);
+    expect(judged([aLife(), next], received, { ...soon, saysNewKeys: true }).kinds).toEqual([
+      'lost',
+    ]);
+    expect(judged([aLife(), next], received, sooner).kinds).toEqual(['lost']);
   });
 
   it('finds a second id', () => {

@@ -9,6 +9,9 @@ import type { Disturbance, Life, Received, Records, Span } from './records.js';
 const BEFORE_GAP_MS = 1_000;
 const AFTER_GAP_MS = 2_000;
 
+/** A key that expired in a gap is read so soon after it. To set it again before that hides its end. */
+const READ_AFTER_GAP_MS = 1_000;
+
 /** Webhooks never leave before the deadline; Redis and we have the same clock, to the millisecond. */
 const EARLY_MS = 2;
 
@@ -69,10 +72,11 @@ interface Finding {
 }
 
 export function judge(records: Records): Verdict {
-  const { received, disturbances, leftovers } = records;
+  const { received, disturbances, saysNewKeys, leftovers } = records;
   const { cases, strangers, misnamed } = assign(records);
   const gaps = disturbances.flatMap(({ gap }) => gap ?? []);
-  const findings = cases.map((one) => judgeOne(one, gaps));
+  const hiddenAfterMs = saysNewKeys ? 0 : READ_AFTER_GAP_MS;
+  const findings = cases.map((one) => judgeOne(one, gaps, hiddenAfterMs));
   const violations = [
     ...strangers.map((one) => about('stranger', one)),
     ...misnamed.map((one) => about('wrong deadline', one)),
@@ -104,10 +108,10 @@ function about(kind: Violation['kind'], one: Received): Violation {
   return { kind, key: one.key, life: null, received: [one], text: VIOLATIONS[kind] };
 }
 
-function judgeOne(one: Case, gaps: readonly Span[]): Finding {
+function judgeOne(one: Case, gaps: readonly Span[], hiddenAfterMs: number): Finding {
   switch (one.life.ending.kind) {
     case 'expired':
-      return judgeExpired(one, gaps);
+      return judgeExpired(one, gaps, hiddenAfterMs);
     case 'unknown':
       return { violations: oneIdEach(one, one.received), isLostInGap: false, falseInGaps: 0 };
     default:
@@ -115,8 +119,11 @@ function judgeOne(one: Case, gaps: readonly Span[]): Finding {
   }
 }
 
-/** Exactly one webhook, at the last deadline. */
-function judgeExpired(one: Case, gaps: readonly Span[]): Finding {
+/**
+ * Exactly one webhook, at the last deadline. `hiddenAfterMs` is how long after a gap a key that is set
+ * again hides that it expired in the gap.
+ */
+function judgeExpired(one: Case, gaps: readonly Span[], hiddenAfterMs: number): Finding {
   const { life, next, received } = one;
   const { deadlineMs, since } = last(life);
   const isStale = ({ expiredAtMs }: Received) => expiredAtMs !== null && expiredAtMs !== deadlineMs;
@@ -130,11 +137,12 @@ function judgeExpired(one: Case, gaps: readonly Span[]): Finding {
   const isBrief = deadlineMs - since.fromMs < BRIEF_MS;
   const misnamed = isUnseen || isBrief ? [] : outdated;
   const real = received.filter((each) => (isUnseen ? !isStale(each) : !stale.includes(each)));
-  // It expired and was set again while nobody listened: it looks as if its life had been extended.
+  // It expired while nobody listened, and was set again before it was read or said to be new: it looks
+  // as if its life had been extended.
   const isHidden = gaps.some(
     (gap) =>
       next !== null &&
-      isIn(gap, next.held[0].since) &&
+      isIn({ ...gap, toMs: gap.toMs + hiddenAfterMs }, next.held[0].since) &&
       isIn(gap, { fromMs: deadlineMs, toMs: deadlineMs }),
   );
   const isLost = received.length === 0;

@@ -55,6 +55,8 @@ export interface Records {
   readonly lives: readonly Life[];
   readonly received: readonly Received[];
   readonly disturbances: readonly Disturbance[];
+  /** Whether Redis publishes which keys are new (class `n`). */
+  readonly saysNewKeys: boolean;
   /** What is not as it should be once everything is over, such as dead letters. */
   readonly leftovers: readonly string[];
 }

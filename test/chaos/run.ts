@@ -31,8 +31,9 @@ const QUIET_MS = 2_000;
 export async function runChaos(options: ChaosOptions): Promise<Verdict> {
   const { seed, keysPerS, lifeMsMax, say } = options;
   const random = new Random(seed);
-  say(`chaos, seed ${seed}`);
-  await using deployment = await Deployment.start(random.fork('receiver'));
+  const saysNewKeys = random.fork('new keys').chance(0.5);
+  say(`chaos, seed ${seed}${saysNewKeys ? ', new keys are published' : ''}`);
+  await using deployment = await Deployment.start(random.fork('receiver'), saysNewKeys);
   const { port } = deployment.redis;
   const writer = new Writer({ port, random: random.fork('writer'), keysPerS, lifeMsMax });
   using standstills = new Standstills();
@@ -55,7 +56,8 @@ export async function runChaos(options: ChaosOptions): Promise<Verdict> {
   const stalls = [...standstills.found, ...stallsOf(deployment, disturbances)];
   for (const { what, fromMs, toMs } of stalls) say(`${what}: ${toMs - fromMs} ms`);
   const all = [...disturbances, ...stalls];
-  const records: Records = { lives: writer.lives, received, disturbances: all, leftovers };
+  const { lives } = writer;
+  const records: Records = { lives, received, disturbances: all, saysNewKeys, leftovers };
   const verdict = judge(records);
   for (const line of tableOf(verdict)) say(line);
   for (const line of await diagnose(verdict, records, deployment)) say(line);

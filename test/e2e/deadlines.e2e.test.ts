@@ -195,7 +195,8 @@ describe.concurrent('keys that do not expire', () => {
     await using scene = await Scene.set();
     const { client } = scene;
     await using relay = await scene.start();
-    const keys = ['del', 'unlink', 'getdel', 'persist', 'set', 'past', 'getex'];
+    const removed = ['del', 'unlink', 'getdel', 'expire 0', 'pexpireat past', 'getex past'];
+    const keys = [...removed, 'persist', 'set', 'getex'];
     for (const key of keys) await client.set(key, 'x', 'PX', LIVES_MS);
     await trackedAre(relay, keys.length);
     await client.del('del');
@@ -203,7 +204,9 @@ describe.concurrent('keys that do not expire', () => {
     await client.getdel('getdel');
     await client.persist('persist');
     await client.set('set', 'y');
-    await client.expire('past', -1);
+    await client.expire('expire 0', 0);
+    await client.pexpireat('pexpireat past', inMs(-5_000));
+    await client.getex('getex past', 'PXAT', inMs(-5_000));
     await client.getex('getex', 'PERSIST');
     await trackedAre(relay, 0);
     await scene.untilLater('one');
@@ -289,6 +292,39 @@ describe.concurrent('while the relay is down', () => {
     expect(new Set(receiver.requests.map(({ id }) => id)).size).toBe(receiver.requests.length);
     expect(relay.logs('recovered').length).toBeGreaterThan(0);
     await trackedAre(relay, 0);
+  }, 60_000);
+
+  it('what expires and is set again as soon as the relay listens arrives, where new keys are said', async () => {
+    await using scene = await Scene.set('--notify-keyspace-events', 'Exgen');
+    const { client } = scene;
+    const keys = Array.from({ length: 50 }, (_, n) => `order:${n}`);
+    await using killed = await scene.start();
+    const deadlineMs = inMs(LIVES_MS);
+    for (const key of keys) await client.set(key, '', 'PXAT', deadlineMs);
+    await client.set('extended', '', 'PXAT', deadlineMs);
+    await trackedAre(killed, keys.length + 1);
+    await killed.stop('SIGKILL');
+    await client.pexpire('extended', 60_000);
+    await eventually('their end', async () => (await client.exists(...keys)) === 0);
+    const starting = scene.start();
+    await eventually('its subscription', async () => {
+      const [, count] = await client.pubsub('NUMSUB', '__keyevent@0__:expire');
+      return Number(count) > 0;
+    });
+    const pipeline = client.pipeline().pexpire('extended', 90_000);
+    for (const key of keys) pipeline.set(key, '', 'PX', 60_000);
+    await pipeline.exec();
+    await using relay = await starting;
+    await eventually('all', () => new Set(scene.receiver.keys).size === keys.length);
+    await trackedAre(relay, keys.length + 1);
+    await scene.untilLater('one');
+    expect(scene.receiver.keys.toSorted()).toEqual([...keys, 'later:one'].toSorted());
+    for (const key of keys) {
+      expect(scene.of(key)[0]?.body.data).toMatchObject({
+        detected_by: 'recovery',
+        expired_at: new Date(deadlineMs).toISOString(),
+      });
+    }
   }, 60_000);
 
   it('Redis is killed and restarted, too: nothing is lost', async () => {

@@ -21,6 +21,8 @@ export class Keys {
   /** What was read, and when, in milliseconds since the beginning. */
   readonly reads: { readonly key: string; readonly atMs: number }[] = [];
   sweeps = 0;
+  /** Whether the server publishes `expired` for keys that commands remove. */
+  tellsRemovals = false;
   /** What every command is refused with. */
   trouble: Error | null = null;
   /** Why the server is not the primary. */
@@ -98,7 +100,9 @@ export class Keys {
     const isPrimary = async () => {
       if (this.demoted !== null) throw this.demoted;
     };
-    const session = { marker, heardAll, isPrimary, keyspace, sweeping: keyspace };
+    const tellsRemovals = () => this.tellsRemovals;
+    const asked = { isPrimary, tellsRemovals };
+    const session = { marker, heardAll, ...asked, keyspace, sweeping: keyspace };
     return session as unknown as Session;
   }
 }
@@ -166,6 +170,7 @@ export function aWatch(given: { databases?: readonly number[]; values?: ValueKee
       await index.claimed(claimed);
     },
     room: async () => undefined,
+    isQueued: () => false,
   };
   const tracker = new Tracker(index, (key) => watch.tracked(key.database, key.deadlineMs));
   const watch = new Watch({

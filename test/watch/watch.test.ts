@@ -49,6 +49,58 @@ describe('a watch that begins', () => {
     expect(await under.index.count()).toBe(0);
   });
 
+  it('recovers what expired before, though its key is set again before that is captured', async () => {
+    const under = aWatch();
+    under.keys.markers.add(0);
+    await under.index.put([until('order:1', -5_000), until('order:2', -5_000)]);
+    await under.index.take(0, NOW_MS, 1);
+    let isSetAgain = false;
+    under.gates.heardAll = async () => {
+      if (isSetAgain) return;
+      isSetAgain = true;
+      for (const key of ['order:1', 'order:2']) under.keys.set(key, 60_000);
+      void changed(under, 'order:1', 'order:2');
+    };
+    await under.begin();
+    await under.clock.advance(20_000);
+    expect(under.recovered.map(({ key, atMs }) => `${key} ${atMs}`).sort()).toEqual([
+      'order:1 0',
+      'order:2 0',
+    ]);
+    expect(await under.known('order:1', 'order:2')).toEqual([60_000, 60_000]);
+  });
+
+  it('recovers no key whose life was extended before, though somebody touches it then', async () => {
+    const under = aWatch();
+    under.keys.markers.add(0);
+    await under.index.put([until('order:1', -5_000)]);
+    under.keys.set('order:1', 60_000);
+    await under.begin();
+    under.keys.set('order:1', 90_000);
+    await changed(under, 'order:1');
+    await under.clock.advance(20_000);
+    expect(under.recovered).toEqual([]);
+    expect(await under.known('order:1')).toEqual([90_000]);
+  });
+
+  it('tells removals from expirations once it has read all that the index says', async () => {
+    const under = aWatch();
+    under.keys.markers.add(0);
+    expect(under.watch.tellsRemovals(0)).toBe(false);
+    under.keys.tellsRemovals = true;
+    under.keys.set('order:1', 60_000);
+    await under.index.put([until('order:1', 90_000)]);
+    under.keys.trouble = new Error('not now');
+    await under.begin();
+    expect(under.watch.tellsRemovals(0)).toBe(false);
+    under.keys.trouble = null;
+    await under.clock.advance(1_000);
+    expect(under.watch.tellsRemovals(0)).toBe(true);
+    expect(under.watch.tellsRemovals(1)).toBe(false);
+    under.watch.noticeLost();
+    expect(under.watch.tellsRemovals(0)).toBe(false);
+  });
+
   it('and cannot read, says so once, and begins again until it can', async () => {
     const under = aWatch();
     under.keys.markers.add(0);

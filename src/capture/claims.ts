@@ -1,0 +1,62 @@
+/** What a slice of expirations becomes: deliveries, and the entries of the index that they claim. */
+import type { ValuesByRoute } from '../key-value.js';
+import type { ClaimedKey, Delivery } from '../vocabulary.js';
+import { BODY_BYTES_MAX } from './body.js';
+import { buildDeliveries, occurrenceOf } from './build.js';
+import type { Dropped } from './dropped.js';
+import type { Known } from './lives.js';
+import type { CaptureParts } from './parts.js';
+
+/** For an expiration of which no route asks for a value. */
+const NOTHING: ValuesByRoute = new Map();
+
+/** How long deliveries are built before the rest of the process has its turn. */
+const SLICE_MS = 5;
+
+export interface Claims {
+  readonly deliveries: readonly Delivery[];
+  readonly claimed: readonly ClaimedKey[];
+  /** How many of the slice, from its first on, these are of. */
+  readonly built: number;
+}
+
+/** `carried` are the values of each, as far as any are wanted. */
+export function buildClaims(
+  known: readonly Known[],
+  carried: readonly ValuesByRoute[],
+  dropped: Pick<Dropped, 'told'>,
+  { routes, events, clock, chance }: Pick<CaptureParts, 'routes' | 'events' | 'clock' | 'chance'>,
+): Claims {
+  const endMs = clock.monotonicMs() + SLICE_MS;
+  const deliveries: Delivery[] = [];
+  const claimed: ClaimedKey[] = [];
+  let built = 0;
+  let recovered = 0;
+  for (const [at, { expiration: found, entryMs, isRemoval }] of known.entries()) {
+    built += 1;
+    const expiration = dropped.told(found);
+    // Its entry is gone: it was heard of after all, or has another life.
+    if (expiration.detectedBy === 'recovery' && expiration.expiredAtMs === null) continue;
+    const { database, key, detectedAtMs } = found;
+    const claim = { database, key, deadlineMs: entryMs, detectedAtMs };
+    if (isRemoval) {
+      // Claimed as well: a replica that takes over has heard the same notification.
+      claimed.push(claim);
+      events.removedEarly(expiration, entryMs);
+      continue;
+    }
+    const { deliveries: its, tooLarge } = buildDeliveries(expiration, routes, {
+      occurrence: occurrenceOf(expiration) ?? chance.token(),
+      isTest: false,
+      carried: carried[at] ?? NOTHING,
+    });
+    events.expired(expiration, its);
+    events.deliveriesRefused(expiration, tooLarge, BODY_BYTES_MAX);
+    deliveries.push(...its);
+    if (its.length > 0 || entryMs !== null) claimed.push(claim);
+    if (expiration.detectedBy === 'recovery' && its.length > 0) recovered += 1;
+    if (clock.monotonicMs() >= endMs) break;
+  }
+  if (recovered > 0) events.recovered(recovered);
+  return { deliveries, claimed, built };
+}

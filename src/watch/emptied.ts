@@ -1,0 +1,42 @@
+/**
+ * Whether a database was emptied: a flush takes all keys without a word, which looks like a million
+ * expirations. What was known of its keys is forgotten then.
+ */
+import type { Deadlines } from '../deadlines/deadlines.js';
+import type { WatchEvents } from '../events/watch-events.js';
+import type { Marker } from '../source/marker.js';
+
+export interface EmptiedParts {
+  readonly deadlines: Pick<Deadlines, 'forget'>;
+  /** Whatever is kept of values, also by a file that asked for them once. */
+  readonly forgetValues: (database: number) => Promise<void>;
+  readonly events: Pick<WatchEvents, 'databaseEmptied'>;
+}
+
+export class Emptied {
+  readonly #parts: EmptiedParts;
+  /** The databases whose markers have been there. */
+  readonly #marked = new Set<number>();
+
+  constructor(parts: EmptiedParts) {
+    this.#parts = parts;
+  }
+
+  /** Resolves with whether it was: what was known of its keys is true no longer. */
+  async forget(marker: Marker, database: number): Promise<boolean> {
+    const { deadlines, forgetValues, events } = this.#parts;
+    if (await marker.isThere(database)) {
+      this.#marked.add(database);
+      return false;
+    }
+    // Forgotten before the marker is there again: a crash between the two must not look like no flush.
+    const forgotten = await deadlines.forget(database);
+    await forgetValues(database);
+    await marker.write(database);
+    const isFirst = forgotten === 0 && !this.#marked.has(database);
+    this.#marked.add(database);
+    if (isFirst) return false;
+    events.databaseEmptied(database, forgotten);
+    return true;
+  }
+}

@@ -1,0 +1,93 @@
+/**
+ * What expired unheard: its keys are gone after their deadlines, and their entries are still in the
+ * index. Looked for first when listening begins, and from then on as the nudger finds it.
+ */
+import type { Capture } from '../capture/capture.js';
+import type { Deadlines } from '../deadlines/deadlines.js';
+import type { Tracker } from '../deadlines/tracker.js';
+import type { Session } from '../source/session.js';
+import type { Deadline, KeyReading } from '../vocabulary.js';
+
+/** Notices wait while these are read: what is beyond them is found in its turn. */
+const FIRST_MAX = 20_000;
+
+/** Keys read together. */
+const BATCH = 500;
+
+export interface UnheardParts {
+  readonly database: number;
+  readonly session: Pick<Session, 'keyspace' | 'heardAll'>;
+  readonly deadlines: Pick<Deadlines, 'take' | 'overdue' | 'setAside'>;
+  readonly tracker: Pick<Tracker, 'nudged'>;
+  readonly capture: Pick<Capture, 'expired' | 'room' | 'settled'>;
+  /** Which keys routes are about. */
+  readonly isWanted: (key: Buffer) => boolean;
+  /** The time by the clock of the Redis that holds the keys. */
+  readonly serverNowMs: () => number;
+  /** Whether the database was emptied: what is gone has not expired then. */
+  readonly isEmptied: () => Promise<boolean>;
+}
+
+/**
+ * Reads the keys whose deadlines passed before, and captures those that are gone, before anything that
+ * is heard of their keys. A key that is set again only then does not hide that it had expired; one that
+ * was set again before it is read does, as if its life had been extended.
+ */
+export async function catchUp(parts: UnheardParts, signal: AbortSignal): Promise<void> {
+  const { database, session, deadlines, tracker, serverNowMs, isEmptied } = parts;
+  const untilMs = serverNowMs();
+  for (let count = 0; count < FIRST_MAX; ) {
+    const taken = await deadlines.take(database, untilMs, BATCH);
+    count += taken.length;
+    if (taken.length < BATCH) break;
+  }
+  const due = await deadlines.overdue(database, untilMs, FIRST_MAX);
+  const reader = { read: session.keyspace.nudge.bind(session.keyspace) };
+  const readings: KeyReading[] = [];
+  for (let from = 0; from < due.length && !signal.aborted; from += BATCH) {
+    readings.push(...(await tracker.nudged(due.slice(from, from + BATCH), reader)));
+  }
+  if (readings.length === 0) return;
+  // What Redis says of them only now is before them in the lanes, and is not captured twice.
+  await session.heardAll();
+  if (await isEmptied()) return;
+  await captureGone(readings, parts, signal);
+}
+
+/**
+ * Keys that were found gone, and are still not heard of. Once all that Redis said is taken care of,
+ * those that still have their entries are missing indeed.
+ */
+export async function captureMissing(
+  missing: readonly Deadline[],
+  parts: UnheardParts,
+  signal: AbortSignal,
+): Promise<void> {
+  const { session, tracker, capture, isEmptied } = parts;
+  // It waits as long as Redis may not expire keys; so they are read once more.
+  if (await isEmptied()) return;
+  const readings = await tracker.nudged(missing, session.keyspace);
+  await session.heardAll();
+  await capture.settled(signal);
+  // Looked at last: what a flush takes after this is not among the missing.
+  if (await isEmptied()) return;
+  await captureGone(readings, parts, signal);
+  await capture.settled(signal);
+}
+
+async function captureGone(
+  readings: readonly KeyReading[],
+  { database, deadlines, capture, isWanted, serverNowMs }: UnheardParts,
+  signal: AbortSignal,
+): Promise<void> {
+  const detectedAtMs = Math.round(serverNowMs());
+  const gone = readings.filter(({ life }) => life === 'gone');
+  const unrouted = gone.filter(({ key }) => !isWanted(key));
+  if (unrouted.length > 0) await deadlines.setAside(unrouted);
+  for (const { key } of gone.filter(({ key }) => isWanted(key))) {
+    await capture.room(signal);
+    if (signal.aborted) return;
+    const what = { database, key, expiredAtMs: null, detectedAtMs };
+    capture.expired({ ...what, detectedBy: 'recovery' });
+  }
+}
