@@ -18,6 +18,7 @@ import {
   StateUnavailableError,
 } from './errors.js';
 import { printable } from './printable.js';
+import { isUnknownCommand } from './refusal.js';
 import type { RedisAddress, RedisSettings } from './vocabulary.js';
 
 const CONNECT_MS_MAX = 5_000;
@@ -195,6 +196,11 @@ export function stateError(
   if (/^Connection is closed|isn't writeable|maxRetriesPerRequest/.test(said)) {
     return new RedisUnreachableError(`${at} cannot be reached`);
   }
+  if (isUnknownCommand(thrown)) {
+    return new RedisPermissionError(
+      `${at} does not have a command that the relay needs (${said}): expiry-relay doctor names it`,
+    );
+  }
   if (said.includes('UNWATCHED')) {
     return new StateUnavailableError(
       `${at} has lost the lease of the watch; it is being taken again`,
@@ -251,6 +257,9 @@ export function redisError(
           `keys now (${said}): see redis-cli CLUSTER INFO, and whether each slot has a node`,
       );
   }
+  if (isUnknownCommand(thrown)) {
+    return new RedisPermissionError(`Redis at ${address} lacks what the relay needs: ${said}`);
+  }
   if (/protocol error|invalid resp|unexpected (byte|token|type)|please report this/i.test(said)) {
     const found = said.replace('. Please report this.', '');
     return new NotRedisError(
@@ -266,11 +275,6 @@ export function redisError(
 const PREFIX_ADVICE =
   "choose a state.prefix whose slot is on this one (redis-cli CLUSTER KEYSLOT '{prefix}' tells it)";
 
-/** Whether a node of a Redis Cluster says that another one has the key. */
-export function isElsewhere(refusal: unknown): boolean {
-  return /^(MOVED|ASK) /.test(messageOf(refusal));
-}
-
 /** Who has the slot of a key, when a node of a Redis Cluster has said so; null when it has not. */
 function slotElsewhere(said: string): string | null {
   const [, slot, node] = /^(?:MOVED|ASK) (\d+) (\S+)/.exec(said) ?? [];
@@ -283,11 +287,6 @@ export function refusalText(said: string): string {
   return elsewhere === null
     ? printable(said)
     : `this is a node of a Redis Cluster, and ${elsewhere}: ${PREFIX_ADVICE}`;
-}
-
-/** A node of a cluster has none but the first, and says so in another way. */
-export function isNoDatabase(refusal: unknown): boolean {
-  return /DB index is out of range|SELECT is not allowed in cluster/i.test(messageOf(refusal));
 }
 
 export function replicaAdvice(address: string, primary: string): string {

@@ -16,7 +16,7 @@ const SILENT: StateEvents = {
   failed: () => undefined,
   troubleBegan: () => undefined,
   troubleEnded: () => undefined,
-  evictable: () => undefined,
+  server: () => undefined,
   dataLost: () => undefined,
 };
 

@@ -2,9 +2,9 @@
 import { proxyText } from '../delivery/tunnel.js';
 import type { Endpoint } from '../endpoint.js';
 import { printable } from '../printable.js';
+import { type Finding, ok, problem } from '../server/finding.js';
+import { lengthText } from '../server/wording.js';
 import type { UnreachableCause } from '../vocabulary.js';
-import { type Finding, ok, problem } from './finding.js';
-import { lengthText } from './wording.js';
 
 export type Reach =
   /** By TLS as well, where the endpoint's URL is https. */

@@ -5,7 +5,9 @@
  */
 import type { Redis } from 'ioredis';
 import type { Clock } from '../clock.js';
-import { isNoDatabase, refusalText } from '../redis-client.js';
+import { refusalText } from '../redis-client.js';
+import { isNoDatabase } from '../refusal.js';
+import type { HeardKind } from './channels.js';
 
 /** The canary key's life. */
 const CANARY_LIFE_MS = 100;
@@ -31,7 +33,8 @@ const POLL_EVERY_MS = 25;
 const TRIES_MAX = 3;
 
 export type CanaryResult =
-  | { readonly kind: 'heard'; readonly lagMs: number }
+  /** `hearsChanges`: that it was given a TTL was heard before (class g), on the same connection. */
+  | { readonly kind: 'heard'; readonly lagMs: number; readonly hearsChanges: boolean }
   /** The canary was not heard in time, but another key of its database was. */
   | { readonly kind: 'flowing' }
   /** Each time somebody took the key before its deadline, so nothing is shown either way. */
@@ -53,6 +56,7 @@ interface Try {
   readonly database: number;
   readonly key: Buffer;
   heardAtMs: number | null;
+  changeHeard: boolean;
   othersHeard: boolean;
 }
 
@@ -80,10 +84,12 @@ export class Canary {
   }
 
   /** To be told of every notification: others' keys prove that notifications flow, too. */
-  notified(database: number, key: Buffer): void {
+  notified(database: number, key: Buffer, kind: HeardKind): void {
     const current = this.#current;
-    if (current?.database !== database) return;
-    if (current.key.equals(key)) current.heardAtMs = this.#clock.monotonicMs();
+    if (current?.database !== database || kind === 'removed') return;
+    const isOurs = current.key.equals(key);
+    if (kind === 'changed') current.changeHeard ||= isOurs;
+    else if (isOurs) current.heardAtMs = this.#clock.monotonicMs();
     else current.othersHeard = true;
   }
 
@@ -106,7 +112,13 @@ export class Canary {
     // A key of its own for each try: the last one's may yet be heard.
     this.#tries += 1;
     const key = Buffer.from(`${this.#ownPrefix}canary:${this.#token}:${this.#tries}`);
-    const current: Try = { database, key, heardAtMs: null, othersHeard: false };
+    const current: Try = {
+      database,
+      key,
+      heardAtMs: null,
+      changeHeard: false,
+      othersHeard: false,
+    };
     this.#current = current;
     const written = await this.#write(current);
     if (written.kind !== 'written') return written;
@@ -122,7 +134,7 @@ export class Canary {
     } while (current.heardAtMs === null && clock.monotonicMs() < untilMs);
     if (current.heardAtMs !== null) {
       const lagMs = Math.max(0, current.heardAtMs - written.repliedAtMs - CANARY_LIFE_MS);
-      return { kind: 'heard', lagMs };
+      return { kind: 'heard', lagMs, hearsChanges: current.changeHeard };
     }
     signal.throwIfAborted();
     return current.othersHeard ? { kind: 'flowing' } : fate;

@@ -13,12 +13,13 @@ import {
   PING_EVERY_MS,
   type RedisConnection,
   redisError,
-  replicaAdvice,
 } from '../redis-client.js';
+import { unlessRefused } from '../refusal.js';
+import { judgeServer, replicaText } from '../server/judge.js';
+import { PropertyReader, type ServerProperties } from '../server/properties.js';
 import type { KeyInDatabase, Notice, RedisSettings } from '../vocabulary.js';
 import { Canary } from './canary.js';
 import { channelsOf, type HeardKind } from './channels.js';
-import { warnOfCluster } from './cluster.js';
 import { Keyspace } from './keyspace.js';
 import { Marker } from './marker.js';
 import { ensureNotifications, notificationsLost } from './notifications.js';
@@ -90,21 +91,26 @@ async function open(
 ): Promise<Session> {
   const { settings, events, clock, chance, serverClock } = parts;
   const commands = await connect(settings, 'commands', closing);
-  await refuseReplica(commands, settings);
-  await warnOfCluster(commands.redis, settings, events);
+  const properties = new PropertyReader(commands.redis);
+  const found = await properties.read();
+  refuseReplica(found, settings);
   const setting = await ensureNotifications(commands.redis, settings, events);
-  await askTime(commands, parts);
+  const clockAheadMs = await askTime(commands, parts);
+  const report = (read: ServerProperties) =>
+    events.server(addressOf(settings), judgeServer(read, settings, clockAheadMs));
+  report(found);
+  const recheck = async () => report(await properties.read());
   const reading = await connectUntouching(settings, 'deadlines', closing);
   const sweeping = await connectUntouching(settings, 'sweep', closing);
   const subscriber = await connect(settings, 'subscriber', closing);
   const canary = new Canary(commands.redis, clock, parts.ownPrefix, chance.token());
-  await subscribe(subscriber, canary, parts);
-  const prover = new Prover(canary, setting, parts);
+  const mayHearChanges = await subscribe(subscriber, canary, parts);
+  const prover = new Prover(canary, { setting, mayHearChanges }, parts);
   await Promise.race([prover.proveAll(closing), failure(commands), failure(subscriber)]);
   const ended = Promise.race([
     commands.ended,
     subscriber.ended,
-    prover.goOn(closing).catch((error: unknown) => redisErrorOf(error, settings)),
+    prover.goOn(recheck, closing).catch((error: unknown) => redisErrorOf(error, settings)),
     reading.ended,
     sweeping.ended,
     notificationsLost(commands.redis, setting, settings, clock, closing),
@@ -147,42 +153,33 @@ async function failure(connection: RedisConnection): Promise<never> {
   throw await connection.ended;
 }
 
-async function refuseReplica(commands: RedisConnection, settings: RedisSettings): Promise<void> {
-  let role: unknown[];
-  try {
-    role = await commands.redis.role();
-  } catch (error) {
-    const denied = redisErrorOf(error, settings);
-    // Not allowed to ask: the canary finds out, since a replica refuses to be written.
-    if (denied instanceof RedisPermissionError) return;
-    throw denied;
-  }
-  if (role[0] === 'slave') {
-    throw new RedisIsReplicaError(replicaAdvice(addressOf(settings), `${role[1]}:${role[2]}`));
-  }
+/** Where the server does not say what it is, the canary finds out: a replica refuses to be written. */
+function refuseReplica({ role, primary }: ServerProperties, settings: RedisSettings): void {
+  if (role === 'replica') throw new RedisIsReplicaError(replicaText(primary, settings));
 }
 
-/** A server that does not tell its time is taken to have ours. */
+/**
+ * Resolves with how far this machine's clock is ahead of the server's; with null where that does not
+ * tell its time: it is taken to have ours.
+ */
 async function askTime(
-  commands: RedisConnection,
-  { settings, serverClock, events }: SessionParts,
-): Promise<void> {
-  try {
-    await serverClock.askAnew(commands.redis);
-  } catch (error) {
-    const denied = redisErrorOf(error, settings);
-    if (!(denied instanceof RedisPermissionError)) throw denied;
-    serverClock.forget();
-    events.timeForbidden(addressOf(settings), denied);
-  }
+  { redis }: RedisConnection,
+  { serverClock, clock }: SessionParts,
+): Promise<number | null> {
+  const answered = await unlessRefused(serverClock.askAnew(redis).then(() => true));
+  if (answered === null) serverClock.forget();
+  return answered === null ? null : clock.nowMs() - serverClock.nowMs();
 }
 
-/** Exact channels, never a pattern: under an ACL they need the smaller permission. */
+/**
+ * Exact channels, never a pattern: under an ACL they need the smaller permission. Resolves with whether
+ * more may be heard than what expires.
+ */
 async function subscribe(
   subscriber: RedisConnection,
   canary: Canary,
   parts: SessionParts,
-): Promise<void> {
+): Promise<boolean> {
   const { settings, events, serverClock, onExpired, onNotice } = parts;
   const ownPrefix = Buffer.from(parts.ownPrefix);
   const channels = channelsOf(settings.databases);
@@ -190,7 +187,7 @@ async function subscribe(
     const heard = channels.get(channel.toString());
     if (heard === undefined) return;
     const { database, kind } = heard;
-    if (kind === 'expired') canary.notified(database, key);
+    canary.notified(database, key, kind);
     if (key.subarray(0, ownPrefix.length).equals(ownPrefix)) return;
     if (kind !== 'expired') return onNotice({ kind, database, key });
     onExpired({ database, key, detectedAtMs: Math.round(serverClock.nowMs()) });
@@ -210,10 +207,12 @@ async function subscribe(
   }
   try {
     await subscriber.redis.subscribe(...named((kind) => kind !== 'expired'));
+    return true;
   } catch (error) {
     const denied = redisErrorOf(error, settings);
     if (!(denied instanceof RedisPermissionError)) throw denied;
     events.noticesForbidden(addressOf(settings), denied);
+    return false;
   }
 }
 

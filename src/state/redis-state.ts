@@ -14,11 +14,13 @@ import {
   StateUnavailableError,
 } from '../errors.js';
 import { addressOf, disconnect, openLasting, stateError } from '../redis-client.js';
+import { judgeStateServer, type ServerFinding } from '../server/judge.js';
+import { PropertyReader } from '../server/properties.js';
 import type { RedisAddress } from '../vocabulary.js';
 import { type HealthEvents, StateHealth, type StateOperation } from './health.js';
-import { evictionPolicy, verifyDatabase, verifyFormat, verifyRole } from './verify.js';
+import { refuseStateReplica, verifyDatabase, verifyFormat, verifyScripts } from './verify.js';
 
-/** How often a state that cannot be used is looked at again, on a connection that stands. */
+/** How often a state is looked at again on a connection that stands, whether it can be used or not. */
 const VERIFY_AGAIN_MS = 5_000;
 
 /** The same where it only has to load its data: nothing can be captured before that. */
@@ -28,8 +30,8 @@ const LOADED_AGAIN_MS = 250;
 const SILENCE_AT_STOP_MS = 1_000;
 
 export interface StateEvents extends HealthEvents {
-  /** This policy lets Redis throw away keys of ours when its memory is full. */
-  evictable(address: string, policy: string): void;
+  /** What is known of the server, at each connection. */
+  server(address: string, findings: readonly ServerFinding[]): void;
   /** It was used before, and its keys are gone. */
   dataLost(address: string): void;
 }
@@ -163,26 +165,39 @@ export class RedisState {
     if (this.redis.status === 'ready') this.redis.disconnect(true);
   }
 
-  /** A new connection may lead to another server: after a failover, or a restart without its data. */
+  /**
+   * A new connection may lead to another server: after a failover, or a restart without its data. A server
+   * may become a replica, or be set to evict, while the connection stands: it is looked at again and again.
+   */
   async #look(connection: number): Promise<void> {
     const { clock, events, redis: address, database, prefix, section } = this.#parts;
     const { signal } = this.#closing;
+    const properties = new PropertyReader(this.redis);
     const isPresent = () =>
       connection === this.#connections && this.redis.status === 'ready' && !signal.aborted;
+    const read = async () => {
+      const found = await properties.read();
+      refuseStateReplica(found, address, section);
+      return judgeStateServer(found, section);
+    };
     while (isPresent()) {
       try {
         await verifyDatabase(this.redis, address, database, section);
-        await verifyRole(this.redis, address, section);
+        const findings = await read();
+        await verifyScripts(this.redis);
         const isNew = await verifyFormat(this.redis, prefix);
         if (isNew && this.#wasFit) this.emptied();
         this.#wasFit = true;
         this.#unfit = null;
         this.#health.anew();
         this.#onFit();
-        const policy = await evictionPolicy(this.redis);
-        if (policy !== null) events.evictable(addressOf(address), policy);
-        return;
+        for (let next = findings; ; next = await read()) {
+          events.server(addressOf(address), next);
+          await clock.sleep(VERIFY_AGAIN_MS, signal);
+          if (!isPresent()) return;
+        }
       } catch (error) {
+        if (connection !== this.#connections) return;
         const failure = this.#failed('verify', error);
         this.#unfit = failure.message;
         const isLoading = failure instanceof RedisNotReadyError;

@@ -7,9 +7,9 @@ import {
   problem,
   summaryText,
   warning,
-} from '../../src/doctor/finding.js';
-import { parseInfo } from '../../src/doctor/info.js';
-import { keysText, lengthText, shellWord, sizeText } from '../../src/doctor/wording.js';
+} from '../../src/server/finding.js';
+import { parseInfo } from '../../src/server/info.js';
+import { keysText, lengthText, shellWord, sizeText } from '../../src/server/wording.js';
 
 it.each([
   [0.312, '0.3 ms'],

@@ -33,7 +33,7 @@ export class Listening implements AsyncDisposable {
     const { subscriber, canary } = listening;
     subscriber.on('messageBuffer', (channel: Buffer, key: Buffer) => {
       const database = /^__keyevent@(\d+)__:expired$/.exec(channel.toString())?.[1];
-      if (database !== undefined) canary.notified(Number(database), key);
+      if (database !== undefined) canary.notified(Number(database), key, 'expired');
     });
     await subscriber.subscribe('__keyevent@0__:expired', '__keyevent@1__:expired');
     return listening;
@@ -63,18 +63,22 @@ export function proverOf({ canary }: Listening, databases: readonly number[]) {
   const lines: { event: string; error?: string }[] = [];
   const log = pino({ level: 'info' }, { write: (line: string) => lines.push(JSON.parse(line)) });
   const metrics = new Metrics({ endpoints: new Map(), routes: [] });
-  const prover = new Prover(canary, 'on', {
-    settings: {
-      host: '127.0.0.1',
-      port: 6379,
-      tls: false,
-      username: null,
-      password: null,
-      databases,
-      notifications: 'require',
+  const prover = new Prover(
+    canary,
+    { setting: 'on', mayHearChanges: false },
+    {
+      settings: {
+        host: '127.0.0.1',
+        port: 6379,
+        tls: false,
+        username: null,
+        password: null,
+        databases,
+        notifications: 'require',
+      },
+      events: new SourceEvents(log, metrics),
+      clock: systemClock,
     },
-    events: new SourceEvents(log, metrics),
-    clock: systemClock,
-  });
+  );
   return { prover, lines, events: () => lines.map(({ event }) => event) };
 }

@@ -10,7 +10,7 @@ export const SILENT_STATE_EVENTS: StateEvents = {
   failed: () => undefined,
   troubleBegan: () => undefined,
   troubleEnded: () => undefined,
-  evictable: () => undefined,
+  server: () => undefined,
   dataLost: () => undefined,
 };
 
