@@ -6,7 +6,7 @@
 import type { Redis } from 'ioredis';
 import type { Clock } from '../clock.js';
 import { refusalText } from '../redis-client.js';
-import { isNoDatabase } from '../refusal.js';
+import { isNoDatabase, isRefusal } from '../refusal.js';
 import type { HeardKind } from './channels.js';
 
 /** The canary key's life. */
@@ -40,8 +40,10 @@ export type CanaryResult =
   /** Each time somebody took the key before its deadline, so nothing is shown either way. */
   | { readonly kind: 'removed' }
   | { readonly kind: 'lost' }
-  /** The server does not let us write, so there is nothing to hear. */
-  | { readonly kind: 'unwritable'; readonly reason: string }
+  /**
+   * There is nothing to hear: the server does not let us write, at all (`isForbidden`), or as it is now.
+   */
+  | { readonly kind: 'unwritable'; readonly reason: string; readonly isForbidden: boolean }
   /** The server has fewer databases. */
   | { readonly kind: 'no_database' };
 
@@ -152,7 +154,8 @@ export class Canary {
     if (!refusal) return { kind: 'written', sentAtMs, repliedAtMs: this.#clock.monotonicMs() };
     if (redis.status !== 'ready' || refusal.message.startsWith('READONLY')) throw refusal;
     if (isNoDatabase(refusal)) return { kind: 'no_database' };
-    return { kind: 'unwritable', reason: refusalText(refusal.message) };
+    const reason = refusalText(refusal.message);
+    return { kind: 'unwritable', reason, isForbidden: isRefusal(refusal) };
   }
 
   /** What becomes of the key if it is not heard. */

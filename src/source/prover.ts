@@ -116,8 +116,8 @@ export class Prover {
         );
       }
       case 'unwritable': {
-        const { reason } = result;
-        const proof: Proof = reason.startsWith('NOPERM')
+        const { reason, isForbidden } = result;
+        const proof: Proof = isForbidden
           ? { kind: 'forbidden', reason }
           : { kind: 'failing', reason: `cannot be written: ${reason}` };
         return this.#unproved(database, proof, () =>

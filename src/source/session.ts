@@ -14,7 +14,7 @@ import {
   type RedisConnection,
   redisError,
 } from '../redis-client.js';
-import { unlessRefused } from '../refusal.js';
+import { isRefusal, unlessRefused } from '../refusal.js';
 import { judgeServer, replicaText } from '../server/judge.js';
 import { PropertyReader, type ServerProperties } from '../server/properties.js';
 import type { KeyInDatabase, Notice, RedisSettings } from '../vocabulary.js';
@@ -199,7 +199,7 @@ async function subscribe(
     await subscriber.redis.subscribe(...expired);
   } catch (error) {
     const denied = redisErrorOf(error, settings);
-    if (!(denied instanceof RedisPermissionError)) throw denied;
+    if (!isRefusal(error)) throw denied;
     throw new RedisPermissionError(
       `${denied.message}. Run: ${redisCli(settings)} ACL SETUSER ${redisUser(settings)} ` +
         `+subscribe ${expired.map((channel) => `'&${channel}'`).join(' ')}`,
@@ -209,9 +209,8 @@ async function subscribe(
     await subscriber.redis.subscribe(...named((kind) => kind !== 'expired'));
     return true;
   } catch (error) {
-    const denied = redisErrorOf(error, settings);
-    if (!(denied instanceof RedisPermissionError)) throw denied;
-    events.noticesForbidden(addressOf(settings), denied);
+    if (!isRefusal(error)) throw redisErrorOf(error, settings);
+    events.noticesForbidden(addressOf(settings), redisErrorOf(error, settings));
     return false;
   }
 }

@@ -79,7 +79,7 @@ describe.concurrent('doctor', () => {
     expect(about('file')).toBe('[+] file relay.yaml: fine (1 route, 1 endpoint)\n');
     expect(about('redis')).toMatch(
       new RegExp(
-        `^\\[\\+\\] redis 127\\.0\\.0\\.1:${redis.port} answers within .* ms \\(Redis \\d`,
+        `^\\[\\+\\] redis 127\\.0\\.0\\.1:${redis.port} answers within .* ms \\((Redis|valkey) \\d`,
       ),
     );
     expect(about('role')).toContain('[+] role a primary');

@@ -32,10 +32,15 @@ export class Listening implements AsyncDisposable {
     const listening = new Listening(connect(), connect(), connect(), () => server.stop());
     const { subscriber, canary } = listening;
     subscriber.on('messageBuffer', (channel: Buffer, key: Buffer) => {
-      const database = /^__keyevent@(\d+)__:expired$/.exec(channel.toString())?.[1];
-      if (database !== undefined) canary.notified(Number(database), key, 'expired');
+      const [, database, event] = /^__keyevent@(\d+)__:(expired?)$/.exec(channel.toString()) ?? [];
+      const kind = event === 'expired' ? 'expired' : 'changed';
+      if (database !== undefined) canary.notified(Number(database), key, kind);
     });
-    await subscriber.subscribe('__keyevent@0__:expired', '__keyevent@1__:expired');
+    const names = ['expired', 'expire'].flatMap((event) => [
+      `__keyevent@0__:${event}`,
+      `__keyevent@1__:${event}`,
+    ]);
+    await subscriber.subscribe(...names);
     return listening;
   }
 
@@ -59,13 +64,17 @@ export class Listening implements AsyncDisposable {
 }
 
 /** A prover of these databases, and what it logs. */
-export function proverOf({ canary }: Listening, databases: readonly number[]) {
+export function proverOf(
+  { canary }: Listening,
+  databases: readonly number[],
+  setting: string | null = 'Exge',
+) {
   const lines: { event: string; error?: string }[] = [];
   const log = pino({ level: 'info' }, { write: (line: string) => lines.push(JSON.parse(line)) });
   const metrics = new Metrics({ endpoints: new Map(), routes: [] });
   const prover = new Prover(
     canary,
-    { setting: 'on', mayHearChanges: false },
+    { setting, mayHearChanges: true },
     {
       settings: {
         host: '127.0.0.1',
