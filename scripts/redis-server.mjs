@@ -11,6 +11,8 @@
  * @property {string | undefined} [dir] its working directory, kept afterwards; default: a temporary
  *   one, removed by stop()
  * @property {string | undefined} [password] becomes `requirepass`
+ * @property {string | undefined} [binary] the path of an executable, such as one of
+ *   other-servers.mjs; default: what findRedisServer() finds
  *
  * @typedef {AsyncDisposable & RedisProcess} RunningRedis disposing stops it
  *
@@ -247,7 +249,8 @@ async function end(child) {
  * @throws {Error} with the server's last lines when it dies before it answers
  */
 export async function startRedis(options = {}) {
-  const server = findRedisServer();
+  /** @type {RedisServer | null} */
+  const server = options.binary ? { kind: 'binary', path: options.binary } : findRedisServer();
   if (server === null) {
     throw new Error(
       'expected a redis-server on the PATH or a Docker engine, found neither; ' +
