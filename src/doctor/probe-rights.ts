@@ -9,8 +9,8 @@ import { isUnknownCommand, unlessRefused } from '../refusal.js';
 import type { Probe } from './rights.js';
 
 /**
- * What Redis says of one probe: what it lacks, if anything. `denied`: the command, its key, or both.
- * `absent`: the server does not have the command, so that no rule can allow it.
+ * What Redis says of one probe: what it lacks, if anything. "denied": the command, its key, or both.
+ * "absent": the server does not have the command, so that no rule can allow it.
  */
 export type ProbeAnswer = 'allowed' | 'no_command' | 'no_object' | 'denied' | 'absent' | 'unknown';
 

@@ -284,11 +284,13 @@ function judgePersistence({ info, settings }: ServerProperties): ServerFinding {
       'letters';
     return warning(subject, found, advice);
   }
-  const when = save === null ? '' : ` (save ${printable(save)})`;
+  const [found, since] =
+    save === null
+      ? ['appendonly no, and save is not shown', 'the last snapshot, or all of them']
+      : [`snapshots alone (save ${printable(save)})`, 'the last'];
   return warning(
     subject,
-    `snapshots alone${when}: a crash of Redis loses the deadlines, webhooks and dead letters since ` +
-      'the last',
+    `${found}: a crash of Redis loses the deadlines, webhooks and dead letters since ${since}`,
     advice,
   );
 }

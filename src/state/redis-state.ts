@@ -53,7 +53,8 @@ export class RedisState {
   readonly prefix: string;
   readonly #parts: RedisStateParts;
   readonly #health: StateHealth;
-  readonly #closing = new AbortController();
+  /** Aborts when the connection that is looked at ends. */
+  #looking = new AbortController();
   #connections = 0;
   /** Why nothing may be read or written: the first look has not succeeded yet. */
   #unfit: string | null = 'its keys have not been looked at yet';
@@ -71,8 +72,10 @@ export class RedisState {
     );
     this.redis.on('ready', () => {
       this.#connections += 1;
-      void this.#look(this.#connections);
+      this.#looking = new AbortController();
+      void this.#look(this.#looking.signal);
     });
+    this.redis.on('close', () => this.#looking.abort());
   }
 
   /** How many connections there have been; each may have led to another server, or to older data. */
@@ -147,7 +150,7 @@ export class RedisState {
   }
 
   close(): void {
-    this.#closing.abort();
+    this.#looking.abort();
     this.#health.close();
     disconnect(this.redis);
   }
@@ -169,18 +172,15 @@ export class RedisState {
    * A new connection may lead to another server: after a failover, or a restart without its data. A server
    * may become a replica, or be set to evict, while the connection stands: it is looked at again and again.
    */
-  async #look(connection: number): Promise<void> {
+  async #look(signal: AbortSignal): Promise<void> {
     const { clock, events, redis: address, database, prefix, section } = this.#parts;
-    const { signal } = this.#closing;
     const properties = new PropertyReader(this.redis);
-    const isPresent = () =>
-      connection === this.#connections && this.redis.status === 'ready' && !signal.aborted;
     const read = async () => {
       const found = await properties.read();
       refuseStateReplica(found, address, section);
       return judgeStateServer(found, section);
     };
-    while (isPresent()) {
+    while (!signal.aborted) {
       try {
         await verifyDatabase(this.redis, address, database, section);
         const findings = await read();
@@ -194,16 +194,16 @@ export class RedisState {
         for (let next = findings; ; next = await read()) {
           events.server(addressOf(address), next);
           await clock.sleep(VERIFY_AGAIN_MS, signal);
-          if (!isPresent()) return;
+          if (signal.aborted) return;
         }
       } catch (error) {
-        if (connection !== this.#connections) return;
+        if (signal.aborted) return;
         const failure = this.#failed('verify', error);
         this.#unfit = failure.message;
         const isLoading = failure instanceof RedisNotReadyError;
         await clock.sleep(isLoading ? LOADED_AGAIN_MS : VERIFY_AGAIN_MS, signal);
         const isOther = failure instanceof RedisIsReplicaError || failure instanceof RedisSlotError;
-        if (isOther && isPresent()) this.#leave();
+        if (isOther && !signal.aborted) this.#leave();
       }
     }
   }

@@ -7,6 +7,7 @@ import { replicaText } from '../server/judge.js';
 import type { ServerProperties } from '../server/properties.js';
 import type { RedisAddress } from '../vocabulary.js';
 import { FORMAT_VERSION, formatKey, ownKeyPrefix } from './format.js';
+import { ASK_TIME } from './scripts.js';
 
 /** Rejects when the server has fewer databases: ioredis would go on with database 0. */
 export async function verifyDatabase(
@@ -28,7 +29,7 @@ export async function verifyDatabase(
 
 /** Rejects when scripts cannot be run there, or cannot tell the time, which each of ours does. */
 export async function verifyScripts(redis: Redis): Promise<void> {
-  await redis.eval("return redis.call('TIME')", 0);
+  await redis.eval(ASK_TIME, 0);
 }
 
 /** Throws when it is a replica: it takes no writes. */

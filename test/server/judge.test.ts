@@ -163,7 +163,7 @@ describe('what the state Redis keeps on disk', () => {
   it.each([
     [`aof_enabled:1\r\n${FINE}`, '', 'ok', 'appendonly yes'],
     [`aof_enabled:0\r\n${FINE}`, '3600 1', 'warning', 'snapshots alone (save 3600 1)'],
-    [`aof_enabled:0\r\n${FINE}`, null, 'warning', 'snapshots alone:'],
+    [`aof_enabled:0\r\n${FINE}`, null, 'warning', 'appendonly no, and save is not shown:'],
     [`aof_enabled:0\r\n${FINE}`, '', 'warning', 'nothing is kept there'],
     ['aof_enabled:1\r\naof_last_write_status:err\r\n', '', 'problem', 'could not write its disk'],
     ['aof_enabled:0\r\nrdb_last_bgsave_status:err\r\n', '1 1', 'problem', 'could not write'],

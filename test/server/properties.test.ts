@@ -41,6 +41,7 @@ describe('the properties of a server', () => {
     expect(found.settings.size).toBe(0);
     const given: string[] = [];
     const monitor = await redis.duplicate().monitor();
+    monitor.on('error', () => undefined);
     onTestFinished(() => monitor.disconnect());
     monitor.on('monitor', (_, [name = '']: string[]) => given.push(name));
     expect(await reader.read()).toEqual(found);
