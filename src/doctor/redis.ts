@@ -5,7 +5,7 @@ import { messageOf, RedisUnreachableError, type RelayError } from '../errors.js'
 import { redisUser } from '../redis-cli.js';
 import { isNoDatabase, isRefusal, unlessRefused } from '../refusal.js';
 import { type Finding, ok, problem } from '../server/finding.js';
-import { isAtLeast, judgeServer } from '../server/judge.js';
+import { isAtLeast, judgeNoDatabase, judgeServer } from '../server/judge.js';
 import { NOTIFICATIONS } from '../server/properties.js';
 import { countText, keysText } from '../server/wording.js';
 import { channelOf } from '../source/channels.js';
@@ -66,34 +66,33 @@ function abilitiesOf({ version, info, settings }: ServerReading): Abilities {
 
 async function examineDatabases(
   redis: Redis,
-  { databases }: RedisSettings,
+  address: RedisSettings,
   reading: ServerReading,
 ): Promise<Finding[]> {
   const findings: Finding[] = [];
-  for (const database of databases) {
-    findings.push(...(await examineDatabase(redis, database, reading, databases.length === 1)));
+  for (const database of address.databases) {
+    findings.push(...(await examineDatabase(redis, address, database, reading)));
   }
   return findings;
 }
 
 async function examineDatabase(
   redis: Redis,
+  address: RedisSettings,
   database: number,
   reading: ServerReading,
-  isOnly: boolean,
 ): Promise<Finding[]> {
   const subject = `database ${database}`;
   try {
     await redis.select(database);
   } catch (error) {
     if (isNoDatabase(error)) {
-      const advice = 'correct redis.databases, or raise `databases` in redis.conf';
-      return [problem(subject, `Redis has no database ${database}`, advice)];
+      return [judgeNoDatabase(database, address)];
     }
     // That it may not be selected is said among the rights.
     if (!isRefusal(error)) throw error;
   }
-  const lateness = judgeLateness(reading, database, isOnly);
+  const lateness = judgeLateness(reading, database, address.databases.length === 1);
   const keyspace = reading.info?.keyspace(database) ?? null;
   if (keyspace === null) return [lateness];
   const { keys, expires } = keyspace;

@@ -1,9 +1,9 @@
 /** Logs what `doctor` would say of a server: warnings and problems, each once as long as it lasts. */
 import type { Logger } from 'pino';
-import type { Level } from '../server/finding.js';
-import type { ServerFinding, ServerSubject } from '../server/judge.js';
+import type { Level, ServerFinding, ServerSubject } from '../server/finding.js';
 
-const EVENTS: Readonly<Record<ServerSubject, string>> = {
+/** How the log names each subject. */
+export const SERVER_EVENTS: Readonly<Record<ServerSubject, string>> = {
   version: 'server_version',
   role: 'server_role',
   cluster: 'cluster_part',
@@ -31,13 +31,13 @@ export class FindingLog {
     for (const subject of this.#said.keys()) {
       if (present.some((finding) => finding.subject === subject)) continue;
       this.#said.delete(subject);
-      const line = { event: EVENTS[subject], redis: address, subject };
+      const line = { event: SERVER_EVENTS[subject], redis: address, subject };
       this.#log.info(line, `${subject}: no warning any more`);
     }
     for (const { level, subject, text, advice } of present) {
       if (this.#said.get(subject) === level) continue;
       this.#said.set(subject, level);
-      const line = { event: EVENTS[subject], redis: address, subject };
+      const line = { event: SERVER_EVENTS[subject], redis: address, subject };
       const message = advice === null ? text : `${text}. ${capitalized(advice)}`;
       if (level === 'problem') this.#log.error(line, message);
       else this.#log.warn(line, message);

@@ -1,7 +1,7 @@
 /** What happens between the relay and Redis. */
 import type { Logger } from 'pino';
 import type { Metrics } from '../metrics.js';
-import type { ServerFinding } from '../server/judge.js';
+import type { ServerFinding } from '../server/finding.js';
 import { FindingLog } from './finding-log.js';
 
 export class SourceEvents {

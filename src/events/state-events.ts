@@ -2,7 +2,7 @@
 import type { Logger } from 'pino';
 import type { RelayError } from '../errors.js';
 import type { Metrics } from '../metrics.js';
-import type { ServerFinding } from '../server/judge.js';
+import type { ServerFinding } from '../server/finding.js';
 import type { StateOperation } from '../state/health.js';
 import { FindingLog } from './finding-log.js';
 

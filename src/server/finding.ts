@@ -17,6 +17,21 @@ export interface Finding<Subject extends string = string> {
   readonly advice: string | null;
 }
 
+/** What `run` and `doctor` say of a server. */
+export type ServerSubject =
+  | 'version'
+  | 'role'
+  | 'cluster'
+  | 'clock'
+  | 'idle timeout'
+  | 'output limit'
+  | 'eviction'
+  | 'state version'
+  | 'state eviction'
+  | 'state on disk';
+
+export type ServerFinding = Finding<ServerSubject>;
+
 export function ok<Subject extends string>(subject: Subject, text: string): Finding<Subject> {
   return { level: 'ok', subject, text, advice: null };
 }

@@ -5,33 +5,16 @@
 import { printable } from '../printable.js';
 import { addressOf, PING_EVERY_MS, replicaAdvice } from '../redis-client.js';
 import type { RedisAddress } from '../vocabulary.js';
-import { type Finding, note, ok, problem, warning } from './finding.js';
-import type { ServerProperties, Setting } from './properties.js';
-import { countText, lengthText, sizeText } from './wording.js';
-
-/** What `run` and `doctor` say of a server. */
-export type ServerSubject =
-  | 'version'
-  | 'role'
-  | 'cluster'
-  | 'clock'
-  | 'idle timeout'
-  | 'output limit'
-  | 'eviction'
-  | 'state version'
-  | 'state eviction'
-  | 'state on disk';
-
-export type ServerFinding = Finding<ServerSubject>;
+import { type Finding, ok, problem, type ServerFinding, warning } from './finding.js';
+import { judgeEviction, judgePersistence, judgeStateEviction } from './judge-storage.js';
+import type { ServerProperties } from './properties.js';
+import { countText, lengthText } from './wording.js';
 
 /** The first that tells of renamed and copied keys, and has the commands of the state. */
 const VERSION_MIN = [6, 2] as const;
 
 /** More is a clock that nobody sets. */
 const CLOCK_APART_MS_MAX = 60_000;
-
-/** The share of maxmemory from which on a server is about to evict, or to refuse writes. */
-const NEARLY_FULL = 0.9;
 
 /** The connections of the relay show activity this often, with a second for a slow answer. */
 const ACTIVE_WITHIN_MS = PING_EVERY_MS + 1_000;
@@ -147,6 +130,16 @@ function judgeClock(clockAheadMs: number | null): ServerFinding {
   );
 }
 
+/** A database of the file that the server does not have. */
+export function judgeNoDatabase(database: number, address: RedisAddress): Finding {
+  return problem(
+    `database ${database}`,
+    `Redis at ${addressOf(address)} has no database ${database}`,
+    'correct redis.databases (of a Redis Cluster there is database 0 alone), or raise `databases` in ' +
+      'redis.conf',
+  );
+}
+
 /** Whether the server closes connections that are idle. */
 function judgeIdleTimeout({ settings }: ServerProperties): ServerFinding[] {
   const seconds = Number(settings.get('timeout') ?? 0);
@@ -181,116 +174,4 @@ function judgeOutputLimit({ settings }: ServerProperties): ServerFinding[] {
       "set client-output-buffer-limit to 'pubsub 32mb 8mb 60' or more",
     ),
   ];
-}
-
-/** Whether keys may be thrown away before their deadlines. */
-function judgeEviction(properties: ServerProperties): ServerFinding {
-  const subject = 'eviction';
-  const found = memoryOf(properties);
-  if (found === null) return untold(subject);
-  const { policy, limit, evicted, fullness } = found;
-  if (limit === null) return ok(subject, 'none: no maxmemory is set');
-  if (policy === 'noeviction') return ok(subject, `none: noeviction, at ${limit}`);
-  const isEvicting = evicted > 0 || fullness >= NEARLY_FULL;
-  const say = isEvicting ? warning : note;
-  return say(
-    subject,
-    `${policy} at ${limit} (${percentText(fullness)} used, ${countText(evicted)} evicted so far): a ` +
-      'key that is evicted before its deadline causes no webhook',
-    'use maxmemory-policy noeviction, or give it memory enough',
-  );
-}
-
-/** Of the Redis that holds the state, whose keys have no TTL. */
-function judgeStateEviction(properties: ServerProperties): ServerFinding {
-  const subject = 'state eviction';
-  const found = memoryOf(properties);
-  if (found === null) return untold(subject);
-  const { policy, limit, fullness } = found;
-  if (limit === null) return ok(subject, 'none: no maxmemory is set');
-  if (policy.startsWith('allkeys-')) {
-    return warning(
-      subject,
-      `${policy} at ${limit} lets Redis throw away what the relay keeps there: webhooks may be lost`,
-      'use maxmemory-policy noeviction, or a volatile-* policy',
-    );
-  }
-  if (fullness >= NEARLY_FULL) {
-    return warning(
-      subject,
-      `${policy} at ${limit}, ${percentText(fullness)} used: when it is full, Redis may refuse to ` +
-        'store what expires, and the relay holds a limited number of expirations in its memory',
-      'give it more memory',
-    );
-  }
-  const why = policy === 'noeviction' ? '' : ' (it has no TTL)';
-  return ok(subject, `${policy} at ${limit}: what the relay keeps there stays${why}`);
-}
-
-function percentText(share: number): string {
-  return `${Math.floor(share * 100)}%`;
-}
-
-function untold(subject: ServerSubject): ServerFinding {
-  return note(
-    subject,
-    'cannot be told: INFO and CONFIG GET may not be asked',
-    'allow the user +info to have it looked at',
-  );
-}
-
-interface Memory {
-  readonly policy: string;
-  /** Of maxmemory, as text; null when there is none. */
-  readonly limit: string | null;
-  readonly evicted: number;
-  /** The share of maxmemory that is used; 0 when that is not shown. */
-  readonly fullness: number;
-}
-
-/** Null when the server does not say. */
-function memoryOf({ info, settings }: ServerProperties): Memory | null {
-  const said = (field: string, setting: Setting) => info?.get(field) ?? settings.get(setting);
-  const limitText = said('maxmemory', 'maxmemory');
-  const policy = said('maxmemory_policy', 'maxmemory-policy');
-  if (limitText === undefined || policy === undefined) return null;
-  const limit = Number(limitText);
-  return {
-    policy: printable(policy),
-    limit: limit === 0 ? null : sizeText(limit),
-    evicted: Number(info?.get('evicted_keys') ?? 0),
-    fullness: limit === 0 ? 0 : Number(info?.get('used_memory') ?? 0) / limit,
-  };
-}
-
-/** What a crash of the state Redis would cost. */
-function judgePersistence({ info, settings }: ServerProperties): ServerFinding {
-  const subject = 'state on disk';
-  const [aof, rdb] = [info?.get('aof_last_write_status'), info?.get('rdb_last_bgsave_status')];
-  const isOnText = info?.get('aof_enabled') ?? settings.get('appendonly') ?? null;
-  const save = settings.get('save') ?? null;
-  if (isOnText === null) return untold(subject);
-  const isOn = /^(1|yes)$/.test(isOnText);
-  const advice = 'give that server CONFIG SET appendonly yes, and put it into its redis.conf';
-  if ((isOn && aof === 'err') || rdb === 'err') {
-    const found = 'Redis could not write its disk the last time, and may refuse to store anything';
-    return problem(subject, found, 'see its log, and its disk');
-  }
-  if (isOn)
-    return ok(subject, 'appendonly yes: a crash of Redis loses a second at most by default');
-  if (save === '') {
-    const found =
-      'nothing is kept there: a restart of Redis loses deadlines, webhooks that wait, and dead ' +
-      'letters';
-    return warning(subject, found, advice);
-  }
-  const [found, since] =
-    save === null
-      ? ['appendonly no, and save is not shown', 'the last snapshot, or all of them']
-      : [`snapshots alone (save ${printable(save)})`, 'the last'];
-  return warning(
-    subject,
-    `${found}: a crash of Redis loses the deadlines, webhooks and dead letters since ${since}`,
-    advice,
-  );
 }

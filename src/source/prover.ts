@@ -9,6 +9,7 @@ import {
 } from '../errors.js';
 import type { SourceEvents } from '../events/source-events.js';
 import { addressOf } from '../redis-client.js';
+import { judgeNoDatabase } from '../server/judge.js';
 import type { RedisSettings } from '../vocabulary.js';
 import type { Canary } from './canary.js';
 import { missingFlags, WANTED_FLAGS } from './notifications.js';
@@ -125,10 +126,7 @@ export class Prover {
         );
       }
       case 'no_database':
-        throw new NoDatabaseError(
-          `Redis at ${this.#address} has no database ${database}: correct redis.databases (of a ` +
-            'Redis Cluster there is database 0 alone), or raise `databases` in redis.conf',
-        );
+        throw this.#noDatabase(database);
       case 'lost':
         throw this.#lost(database);
     }
@@ -170,6 +168,11 @@ export class Prover {
     );
     this.#proofs.set(database, proof);
     if (!known) say();
+  }
+
+  #noDatabase(database: number): RelayError {
+    const { text, advice } = judgeNoDatabase(database, this.#parts.settings);
+    return new NoDatabaseError(`${text}: ${advice}`);
   }
 
   #lost(database: number): RelayError {

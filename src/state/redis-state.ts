@@ -14,7 +14,8 @@ import {
   StateUnavailableError,
 } from '../errors.js';
 import { addressOf, disconnect, openLasting, stateError } from '../redis-client.js';
-import { judgeStateServer, type ServerFinding } from '../server/judge.js';
+import type { ServerFinding } from '../server/finding.js';
+import { judgeStateServer } from '../server/judge.js';
 import { PropertyReader } from '../server/properties.js';
 import type { RedisAddress } from '../vocabulary.js';
 import { type HealthEvents, StateHealth, type StateOperation } from './health.js';

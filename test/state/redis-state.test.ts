@@ -5,7 +5,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { startRedis } from '../../scripts/redis-server.mjs';
 import { systemClock } from '../../src/clock.js';
 import { Presence } from '../../src/outbox/presence.js';
-import type { ServerFinding } from '../../src/server/judge.js';
+import type { ServerFinding } from '../../src/server/finding.js';
 import { endpointKeys, formatKey, replicasKey } from '../../src/state/format.js';
 import { aDelivery } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
