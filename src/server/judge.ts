@@ -5,7 +5,7 @@
 import { printable } from '../printable.js';
 import { addressOf, PING_EVERY_MS, replicaAdvice } from '../redis-client.js';
 import type { RedisAddress } from '../vocabulary.js';
-import { type Finding, ok, problem, type ServerFinding, warning } from './finding.js';
+import { type Finding, note, ok, problem, type ServerFinding, warning } from './finding.js';
 import { judgeEviction, judgePersistence, judgeStateEviction } from './judge-storage.js';
 import type { ServerProperties } from './properties.js';
 import { countText, lengthText } from './wording.js';
@@ -94,7 +94,12 @@ export function replicaText(primary: string | null, address: RedisAddress): stri
 }
 
 function judgeCluster({ isCluster, primaries }: ServerProperties): ServerFinding[] {
-  if (!isCluster || primaries === 1) return [];
+  if (!isCluster) return [];
+  if (primaries === 1) {
+    return [
+      note('cluster', 'this Redis is the only primary of a Redis Cluster: all keys are here'),
+    ];
+  }
   const size = primaries === null ? '' : ` (cluster_size is ${primaries})`;
   return [
     warning(

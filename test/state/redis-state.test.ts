@@ -144,6 +144,18 @@ describe('a state Redis', () => {
     expect(state.problem).toBeNull();
   });
 
+  it('that is set to throw keys away, or made a replica, while it is used is warned of', async () => {
+    const { client, said, open } = await ownServer(['--maxmemory', '100mb']);
+    const { state } = await open();
+    await client.config('SET', 'maxmemory-policy', 'allkeys-lru');
+    await eventually('it is said', () => said.length === 1);
+    expect(said).toEqual([expect.stringMatching(/^allkeys-lru at 100 MiB lets Redis throw away/)]);
+    await client.replicaof('127.0.0.1', 1);
+    await eventually('it is seen', () => /is a replica of 127.0.0.1:1/.test(state.problem ?? ''));
+    await client.replicaof('NO', 'ONE');
+    await eventually('it can be used', () => state.problem === null);
+  }, 40_000);
+
   it('that forgets its scripts is sent them again', async () => {
     const { client, said, open } = await ownServer();
     const one = (await open()).outbox();
