@@ -17,7 +17,7 @@ import type { Outbox } from './outbox/outbox.js';
 import { asksForValues, globsOf, isRouted } from './routing.js';
 import { ServerClock } from './source/server-clock.js';
 import { Source, type SourceParts } from './source/source.js';
-import { markerKey, ownKeyPrefix } from './state/format.js';
+import { markerKey, ownKeyPrefix, serverKey } from './state/format.js';
 import { createStores } from './stores.js';
 import { ValueKeeper } from './values/keeper.js';
 import type { Values } from './values/values.js';
@@ -89,12 +89,12 @@ async function start(wiring: Wiring): Promise<void> {
   const source = createSource(wiring, {
     onExpired: (expiration) => standby.expired(expiration),
     onNotice: (notice) => standby.noticed(notice),
-    onListening: (session) => standby.listening(session),
+    onListening: async (session) => standby.listening(session),
     onDeaf: () => standby.deaf(),
   });
   const stores = createStores(wiring);
   await openAdmin(wiring, () => [...source.checks(), ...stores.checks()]);
-  const { outbox, deadlines, values: kept, lease } = stores.open();
+  const { outbox, deadlines, values: kept, lease, server } = stores.open();
   metrics.watchProcess();
   metrics.watchOutbox((endpoint) => outbox.depth(endpoint));
   startDelivery(wiring, outbox);
@@ -116,7 +116,7 @@ async function start(wiring: Wiring): Promise<void> {
   );
   const forgetValues = (database: number) => kept.forgetAll(database);
   const watch = createWatch(wiring, { deadlines, tracker, values, forgetValues, capture });
-  const standby = startStandby(wiring, { watch, lease, deadlines, capture });
+  const standby = startStandby(wiring, { watch, lease, server, deadlines, capture });
   // At the same time: what expires while the state is away at the start is captured as well.
   await Promise.all([startSource(wiring, source), stores.usable()]);
 }
@@ -230,7 +230,7 @@ function createWatch(
 
 function startStandby(
   { settings, events, lifecycle, clock, serverClock }: Wiring,
-  parts: Pick<StandbyParts, 'watch' | 'lease' | 'deadlines' | 'capture'>,
+  parts: Pick<StandbyParts, 'watch' | 'lease' | 'server' | 'deadlines' | 'capture'>,
 ): Standby {
   const standby = new Standby({
     ...parts,
@@ -254,6 +254,7 @@ function createSource(wiring: Wiring, heard: Heard): Source {
     settings: settings.redis,
     ownPrefix: ownKeyPrefix(settings.state.prefix),
     markerKey: markerKey(settings.state.prefix),
+    serverKey: serverKey(settings.state.prefix),
     events: events.source,
     clock,
     chance,

@@ -105,6 +105,17 @@ export class StateFormatError extends RelayError {
   readonly retryable = true;
 }
 
+/** The state is about the keys of another server than the one that this replica watches. */
+export class WatchedServerError extends RelayError {
+  /** `retryable`: it may be the same server after all, which another replica has yet to notice. */
+  constructor(
+    message: string,
+    readonly retryable: boolean,
+  ) {
+    super(message);
+  }
+}
+
 /** The state is kept in the relay's own memory, where no command reaches it. */
 export class StateInMemoryError extends RelayError {
   readonly retryable = false;

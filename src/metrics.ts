@@ -1,52 +1,19 @@
 /** The Prometheus metrics. Labels come from the file, never from keys, and every series starts at 0. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import type { ValueOmission } from './key-value.js';
+import {
+  DETECTED_BY,
+  DURATION_BUCKETS_S,
+  FORGOTTEN_WHY,
+  LATENESS_BUCKETS_S,
+  OUTCOMES,
+  STATE_OPERATIONS,
+  VALUE_OMISSIONS,
+} from './metric-labels.js';
 import type { Depth } from './outbox/outbox.js';
 import { asksForValues } from './routing.js';
-import type { StateOperation } from './state/health.js';
-import type { DetectedBy, Outcome, Settings } from './vocabulary.js';
+import type { Settings } from './vocabulary.js';
 
 const PREFIX = 'expiry_relay_';
-
-const DETECTED_BY: Readonly<Record<DetectedBy, true>> = { notification: true, recovery: true };
-const VALUE_OMISSIONS: Readonly<Record<ValueOmission, true>> = {
-  too_large: true,
-  gone: true,
-  unsupported: true,
-  forbidden: true,
-  unavailable: true,
-};
-const OUTCOMES: Readonly<Record<Outcome['kind'], true>> = {
-  accepted: true,
-  refused: true,
-  unreachable: true,
-};
-
-/** From a receiver on the same machine to the longest usual timeout. */
-const DURATION_BUCKETS_S = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15];
-
-const STATE_OPERATIONS: Readonly<Record<StateOperation, true>> = {
-  connect: true,
-  verify: true,
-  enqueue: true,
-  claim: true,
-  track: true,
-  watch: true,
-  settle: true,
-  beat: true,
-  reclaim: true,
-  upkeep: true,
-  depth: true,
-  dead_letters: true,
-};
-
-/** Why dead letters are forgotten: older ones than are kept, or more. */
-const FORGOTTEN_WHY = ['age', 'count'] as const;
-
-/** From the timer's own grain to a backlog of minutes. */
-const LATENESS_BUCKETS_S = [
-  0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60, 600,
-];
 
 export class Metrics {
   readonly #registry = new Registry();
@@ -156,6 +123,16 @@ export class Metrics {
   readonly watching = new Gauge({
     name: `${PREFIX}watching`,
     help: '1 while this replica is the one that captures expirations.',
+    registers: [this.#registry],
+  });
+  readonly configurations = new Gauge({
+    name: `${PREFIX}configurations`,
+    help: 'Different configurations among the running replicas that share state.prefix.',
+    registers: [this.#registry],
+  });
+  readonly superseded = new Gauge({
+    name: `${PREFIX}superseded`,
+    help: 'Whether a newer configuration that shares state.prefix has taken over (1) or not (0).',
     registers: [this.#registry],
   });
   readonly nudges = new Counter({

@@ -1,6 +1,7 @@
 /** Picks where what must survive is kept: in Redis, or in this process. */
 import type { Check } from './admin/server.js';
 import { type Chance, type Clock, untilAborted } from './clock.js';
+import { configurationOf } from './configuration.js';
 import type { Deadlines } from './deadlines/deadlines.js';
 import { MemoryDeadlines } from './deadlines/memory-deadlines.js';
 import { RedisDeadlines } from './deadlines/redis-deadlines.js';
@@ -12,12 +13,14 @@ import { Presence } from './outbox/presence.js';
 import { RedisOutbox } from './outbox/redis-outbox.js';
 import { defineOutboxScripts } from './outbox/scripts/scripts.js';
 import { Upkeep } from './outbox/upkeep.js';
-import { ALWAYS_HELD, type Lease, RedisLease } from './state/lease.js';
+import { ALWAYS_HELD, type Lease, type Standing } from './state/lease.js';
+import { RedisLease } from './state/redis-lease.js';
 import { RedisState } from './state/redis-state.js';
 import { MemoryValues } from './values/memory-values.js';
 import { RedisValues } from './values/redis-values.js';
 import type { Values } from './values/values.js';
 import type { ClaimedKey, DeadLetter, Settings, StateSettings } from './vocabulary.js';
+import { ANY_SERVER, type ServerCheck, WatchedServer } from './watch/watched-server.js';
 
 export interface StoresParts {
   readonly settings: Settings;
@@ -39,8 +42,12 @@ export interface Stores {
     readonly deadlines: Deadlines;
     readonly values: Values;
     readonly lease: Lease;
+    readonly server: ServerCheck;
   };
-  /** Resolves when it can be used, or at a stop; rejects when waiting cannot help. */
+  /**
+   * Resolves when it can be used for the keys that are watched, or at a stop; rejects when waiting cannot
+   * help.
+   */
   readonly usable: () => Promise<void>;
 }
 
@@ -54,7 +61,13 @@ export function createStores(parts: StoresParts): Stores {
       const outbox = new MemoryOutbox(clock, onEvicted, MEMORY_OUTBOX_LIMITS, onClaimed);
       return {
         checks: () => [],
-        open: () => ({ outbox, deadlines, values: new MemoryValues(), lease: ALWAYS_HELD }),
+        open: () => ({
+          outbox,
+          deadlines,
+          values: new MemoryValues(),
+          lease: ALWAYS_HELD,
+          server: ANY_SERVER,
+        }),
         usable: async () => undefined,
       };
     }
@@ -71,7 +84,24 @@ function createRedisStores(
   const state = new RedisState({ ...redisSettings, clock, events: events.state });
   const scripts = defineOutboxScripts(state.redis);
   const replica = chance.token();
-  const lease = new RedisLease(state, replica, clock);
+  const { prefix } = redisSettings;
+  const lease = new RedisLease({
+    state,
+    replica,
+    configuration: configurationOf(settings),
+    clock,
+    onLook: (...found) => events.watch.configurations(prefix, ...found),
+  });
+  const server = new WatchedServer({
+    state,
+    lease,
+    keys: settings.redis,
+    stateAddress: redisSettings.redis,
+    stateDatabase: redisSettings.database,
+    events: events.watch,
+    clock,
+    chance,
+  });
   const outbox = new RedisOutbox({
     state,
     scripts,
@@ -87,8 +117,14 @@ function createRedisStores(
   void untilAborted(stop).then(() => state.closeIfSilent());
   void untilAborted(graceOver).then(() => state.closeIfSilent());
   return {
-    checks: () => [{ name: 'state', problem: state.problem }],
-    usable: () => state.usable(stop),
+    checks: () => [
+      { name: 'state', problem: state.problem },
+      { name: 'server', problem: server.problem },
+      configurationCheck(lease.standing, prefix),
+    ],
+    usable: async () => {
+      await Promise.all([state.usable(stop), Promise.race([server.first(), untilAborted(stop)])]);
+    },
     open: () => {
       const presence = new Presence({
         state,
@@ -113,7 +149,30 @@ function createRedisStores(
       lifecycle.onStop('upkeep', () => upkeep.stop());
       lease.start();
       lifecycle.onStop('lease', () => lease.stop());
-      return { outbox, deadlines, values: new RedisValues(state, lease), lease };
+      return { outbox, deadlines, values: new RedisValues(state, lease), lease, server };
     },
   };
 }
+
+/** Only replicas of the configuration that leads are ready: the others capture nothing. */
+function configurationCheck(standing: Standing | null, prefix: string): Check {
+  const name = 'configuration';
+  switch (standing?.kind) {
+    case undefined:
+      return { name, problem: 'not compared with those of other replicas yet' };
+    case 'current':
+      return { name, problem: null };
+    case 'leading':
+      return {
+        name,
+        problem: null,
+        note: `replicas with an older one share ${prefixText(prefix)}`,
+      };
+    case 'superseded':
+      return { name, problem: `a newer one that shares ${prefixText(prefix)} has taken over` };
+    case 'succeeding':
+      return { name, problem: `taking over from an older one that shares ${prefixText(prefix)}` };
+  }
+}
+
+const prefixText = (prefix: string) => `state.prefix "${prefix}"`;

@@ -97,7 +97,7 @@ describe('every source', () => {
 /** From the ground up; an import never leads to a higher floor. The first that fits counts. */
 const FLOORS: readonly (readonly RegExp[])[] = [
   [
-    /^(vocabulary|endpoint|body-format|key-value|clock|errors|key-name|redis-cli|secret|printable|counted|version|http-server|gathered-output|refusal)\.ts$/,
+    /^(vocabulary|configuration|endpoint|body-format|key-value|clock|errors|key-name|redis-cli|secret|printable|counted|version|http-server|gathered-output|refusal)\.ts$/,
   ],
   [
     /^(glob|match|path-template|body-template|routing)\.ts$/,
@@ -108,7 +108,7 @@ const FLOORS: readonly (readonly RegExp[])[] = [
     /^values\/(shape|values)\.ts$/,
     /^config\//,
   ],
-  [/^(metrics|log|lifecycle|redis-client|bell)\.ts$/, /^(server|events|state)\//],
+  [/^(metrics|metric-labels|log|lifecycle|redis-client|bell)\.ts$/, /^(server|events|state)\//],
   [
     /^(source|outbox|deadlines|values|admin|receiver)\//,
     /^delivery\/(send|connect|connections|tunnel|exchange|lookup|rate-limiter)\.ts$/,

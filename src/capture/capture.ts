@@ -79,14 +79,11 @@ export class Capture {
   /** Takes note of an expiration and returns at once: the source must go on reading. */
   expired(expiration: Expiration): void {
     const { events, routes } = this.#parts;
-    const { database, key, detectedBy } = expiration;
+    const { database, key } = expiration;
     if (key.length > KEY_BYTES_MAX) {
       return events.expirationRefused(database, key, KEY_BYTES_MAX);
     }
-    // An entry of a key that no route is about any more is claimed when it is found.
-    if (detectedBy === 'notification' && !isRouted(routes, key)) {
-      return events.expired(expiration, []);
-    }
+    if (!isRouted(routes, key)) return events.expired(expiration, []);
     const ended = { database, key, expiration, isIndexed: true };
     const isBehind = this.#notices.has(ended);
     if (!haveRoomFor(key, isBehind ? this.#noticing : this.#ending)) this.#drop(expiration);

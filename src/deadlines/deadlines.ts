@@ -50,8 +50,20 @@ export interface Deadlines {
   /** All that Redis said before `untilMs` has been heard, and is claimed or written down. */
   settled(untilMs: number): Promise<void>;
 
-  /** The last of these times; null where nobody has told one for a while. */
+  /** The last of these times, by a replica of the same configuration; null where there is none. */
   settledUntilMs(): Promise<number | null>;
+
+  /**
+   * These keys expired, and match no route of this replica. Their entries are set aside: a replica with
+   * another configuration may have had a route for them, and may come back.
+   */
+  setAside(keys: readonly KeyInDatabase[]): Promise<void>;
+
+  /** Entries that were set aside, and that match a route of this replica, are overdue again. */
+  bringBack(database: number, isRouted: (key: Buffer) => boolean): Promise<void>;
+
+  /** Forgets entries that were set aside, with deadlines of at most `untilMs`. */
+  forgetAside(database: number, untilMs: number): Promise<void>;
 
   /** The tracked keys of a database, in batches; one that stays tracked comes at least once. */
   scan(database: number): AsyncIterable<readonly KeyInDatabase[]>;

@@ -171,6 +171,15 @@ export class MemoryDeadlines implements Deadlines {
     return null;
   }
 
+  /** No other configuration shares this memory. */
+  async setAside(keys: readonly KeyInDatabase[]): Promise<void> {
+    await this.remove(keys);
+  }
+
+  async bringBack(): Promise<void> {}
+
+  async forgetAside(): Promise<void> {}
+
   async *scan(database: number): AsyncGenerator<readonly KeyInDatabase[]> {
     const keys = this.#shelf(database).tracked.all();
     for (let from = 0; from < keys.length; from += SCAN_COUNT) {

@@ -3,7 +3,14 @@
  * lies there. Nothing of it is kept in this process but what is about to be asked for.
  */
 import { batchesByDatabase } from '../key-name.js';
-import { claimedKey, claimedMember, deadlineKeys, settledKey, watchKey } from '../state/format.js';
+import {
+  claimedKey,
+  claimedMember,
+  deadlineKeys,
+  leaseKey,
+  settledKey,
+  unroutedKey,
+} from '../state/format.js';
 import { type Lease, tokenOf } from '../state/lease.js';
 import type { RedisState } from '../state/redis-state.js';
 import { defineScripts, type Scripts } from '../state/scripts.js';
@@ -18,21 +25,22 @@ const SCAN_COUNT = 500;
 /** Keys that are asked for together: a replica that takes over asks for up to 100,000. */
 const ASK_BATCH = 1_000;
 
-/** Who takes over later than that remembers nothing of that time. */
-const SETTLED_KEPT_MS = 60_000;
-
 /** Entries that are written together: others who use this Redis wait for less than a millisecond. */
 const PUT_BATCH = 250;
 
 export class RedisDeadlines implements Deadlines {
   readonly #state: RedisState;
-  readonly #lease: Pick<Lease, 'token'>;
+  readonly #lease: Pick<Lease, 'token' | 'number'>;
   readonly #scripts: Scripts<typeof DEADLINE_SCRIPTS>;
   readonly #databases: readonly number[];
   readonly #inHand = new InHand();
 
   /** Only the holder of the lease writes; `databases` are those that are watched. */
-  constructor(state: RedisState, lease: Pick<Lease, 'token'>, databases: readonly number[]) {
+  constructor(
+    state: RedisState,
+    lease: Pick<Lease, 'token' | 'number'>,
+    databases: readonly number[],
+  ) {
     this.#state = state;
     this.#lease = lease;
     this.#scripts = defineScripts(state.redis, DEADLINE_SCRIPTS);
@@ -52,7 +60,7 @@ export class RedisDeadlines implements Deadlines {
     const [until, endless, gone] = [of('until'), of('endless'), of('gone')];
     await this.#state.run('track', () =>
       this.#scripts.deadlinesPut(
-        [watchKey(this.#state.prefix), tracked, overdue],
+        [leaseKey(this.#state.prefix), tracked, overdue],
         [
           tokenOf(this.#lease),
           until.length,
@@ -80,7 +88,7 @@ export class RedisDeadlines implements Deadlines {
     const token = tokenOf(this.#lease);
     const reply = await this.#state.run('track', () =>
       this.#scripts.deadlinesTake(
-        [watchKey(this.#state.prefix), tracked, overdue],
+        [leaseKey(this.#state.prefix), tracked, overdue],
         [token, untilMs, countMax],
       ),
     );
@@ -142,25 +150,30 @@ export class RedisDeadlines implements Deadlines {
 
   async settled(untilMs: number): Promise<void> {
     const { prefix } = this.#state;
-    const args = [tokenOf(this.#lease), untilMs, SETTLED_KEPT_MS];
+    const args = [tokenOf(this.#lease), `${untilMs} ${this.#lease.number}`];
     await this.#state.run('track', () =>
-      this.#scripts.deadlinesSettled([watchKey(prefix), settledKey(prefix)], args),
+      this.#scripts.deadlinesSettled([leaseKey(prefix), settledKey(prefix)], args),
     );
   }
 
   async settledUntilMs(): Promise<number | null> {
     const { redis, prefix } = this.#state;
-    const untilMs = await this.#state.run('track', () => redis.get(settledKey(prefix)));
-    return untilMs === null ? null : Number(untilMs);
+    const settled = await this.#state.run('track', () => redis.get(settledKey(prefix)));
+    const [, untilMs, number] = /^(\d+) (\d+)$/.exec(settled ?? '') ?? [];
+    // A replica of another configuration had other routes: it settled nothing for this one's.
+    return Number(number) === this.#lease.number ? Number(untilMs) : null;
   }
 
-  async *scan(database: number): AsyncGenerator<readonly KeyInDatabase[]> {
+  scan(database: number): AsyncIterable<readonly KeyInDatabase[]> {
+    return this.#scan(database, this.#keys(database).tracked);
+  }
+
+  async *#scan(database: number, part: string): AsyncGenerator<readonly KeyInDatabase[]> {
     const { redis } = this.#state;
-    const { tracked } = this.#keys(database);
     let cursor = '0';
     do {
       const [next, entries] = await this.#state.run('track', () =>
-        redis.zscanBuffer(tracked, cursor, 'COUNT', SCAN_COUNT),
+        redis.zscanBuffer(part, cursor, 'COUNT', SCAN_COUNT),
       );
       cursor = next.toString();
       const keys = entries.filter((_, at) => at % 2 === 0).map((key) => ({ database, key }));
@@ -190,15 +203,55 @@ export class RedisDeadlines implements Deadlines {
     return counts.reduce((sum, count) => sum + count, 0);
   }
 
+  async setAside(keys: readonly KeyInDatabase[]): Promise<void> {
+    this.#inHand.letGo(keys);
+    for (const [database, batch] of batchesByDatabase(keys, PUT_BATCH)) {
+      await this.#state.run('track', () =>
+        this.#scripts.deadlinesSetAside(this.#unroutedKeys(database), [
+          tokenOf(this.#lease),
+          ...batch.map(({ key }) => key),
+        ]),
+      );
+    }
+  }
+
+  async bringBack(database: number, isRouted: (key: Buffer) => boolean): Promise<void> {
+    const keys = this.#unroutedKeys(database);
+    for await (const found of this.#scan(database, unroutedKey(this.#state.prefix, database))) {
+      const routed = found.flatMap(({ key }) => (isRouted(key) ? [key] : []));
+      for (let from = 0; from < routed.length; from += PUT_BATCH) {
+        const args = [tokenOf(this.#lease), ...routed.slice(from, from + PUT_BATCH)];
+        await this.#state.run('track', () => this.#scripts.deadlinesBringBack(keys, args));
+      }
+    }
+  }
+
+  async forgetAside(database: number, untilMs: number): Promise<void> {
+    const keys = [leaseKey(this.#state.prefix), unroutedKey(this.#state.prefix, database)];
+    let forgotten: unknown;
+    do {
+      const args = [tokenOf(this.#lease), untilMs, SCAN_COUNT];
+      forgotten = await this.#state.run('track', () =>
+        this.#scripts.deadlinesForgetAside(keys, args),
+      );
+    } while (forgotten === SCAN_COUNT);
+  }
+
   async forget(database: number): Promise<number> {
     const { tracked, overdue } = this.#keys(database);
-    const keys = [tracked, overdue];
+    const keys = [tracked, overdue, unroutedKey(this.#state.prefix, database)];
     this.#inHand.clear();
     return Number(await this.#state.run('track', () => this.#scripts.deadlinesForget(keys, [])));
   }
 
   #keys(database: number) {
     return deadlineKeys(this.#state.prefix, database);
+  }
+
+  #unroutedKeys(database: number): readonly string[] {
+    const { prefix } = this.#state;
+    const { tracked, overdue } = this.#keys(database);
+    return [leaseKey(prefix), tracked, overdue, unroutedKey(prefix, database)];
   }
 
   /** The index's keys of the databases that occur, and the place of each (from 1). */
@@ -209,7 +262,7 @@ export class RedisDeadlines implements Deadlines {
       return [tracked, overdue];
     });
     return {
-      keys: [watchKey(this.#state.prefix), ...keys],
+      keys: [leaseKey(this.#state.prefix), ...keys],
       placeOf: (database: number) => databases.indexOf(database) + 1,
     };
   }

@@ -1,11 +1,11 @@
 /**
- * What is atomic in the index of deadlines in Redis. Scores are deadlines. The first key is the watch,
- * the first argument its token: only the replica that watches writes the index.
+ * What is atomic in the index of deadlines in Redis. Scores are deadlines. The first key is the lease,
+ * the first argument its token: only the replica that holds it writes the index.
  */
 import { WATCHING } from '../state/scripts.js';
 
 /**
- * KEYS: watch, tracked, overdue. ARGV: token; how many keys have a deadline, and how many none; for each
+ * KEYS: lease, tracked, overdue. ARGV: token; how many keys have a deadline, and how many none; for each
  * of the former deadline and key; each of the latter; for each that is gone when it was read, and the key.
  */
 const PUT = `${WATCHING}
@@ -35,7 +35,7 @@ end
 return redis.status_reply('OK')`;
 
 /**
- * KEYS: watch; tracked and overdue, for each database. ARGV: token; for each key the database's place,
+ * KEYS: lease; tracked and overdue, for each database. ARGV: token; for each key the database's place,
  * and the key.
  */
 const REMOVE = `${WATCHING}
@@ -46,7 +46,7 @@ for i = 2, #ARGV, 2 do
 end
 return redis.status_reply('OK')`;
 
-/** KEYS: watch, tracked, overdue. ARGV: token, until, count. Returns a list: key, deadline, key, deadline… */
+/** KEYS: lease, tracked, overdue. ARGV: token, until, count. Returns a list: key, deadline, key, deadline… */
 const TAKE = `${WATCHING}
 local due = redis.call(
   'ZRANGE', KEYS[2], '-inf', ARGV[2], 'BYSCORE', 'LIMIT', 0, ARGV[3], 'WITHSCORES')
@@ -61,14 +61,43 @@ if #keys > 0 then
 end
 return due`;
 
-/** KEYS: watch, settled. ARGV: token, until, milliseconds to keep it. Deleted first: Redis allows that at maxmemory. */
+/** KEYS: lease, settled. ARGV: token, until. Deleted first: Redis allows that at maxmemory. */
 const SETTLED = `${WATCHING}
 redis.call('DEL', KEYS[2])
-return redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])`;
+return redis.call('SET', KEYS[2], ARGV[2])`;
 
-/** KEYS: tracked, overdue. Returns how many entries they had. */
+/** KEYS: lease, tracked, overdue, unrouted. ARGV: token; each key. */
+const SET_ASIDE = `${WATCHING}
+for i = 2, #ARGV do
+  local deadline = redis.call('ZSCORE', KEYS[3], ARGV[i]) or redis.call('ZSCORE', KEYS[2], ARGV[i])
+  if deadline then
+    redis.call('ZREM', KEYS[3], ARGV[i])
+    redis.call('ZREM', KEYS[2], ARGV[i])
+    redis.call('ZADD', KEYS[4], deadline, ARGV[i])
+  end
+end
+return redis.status_reply('OK')`;
+
+/** KEYS: lease, tracked, overdue, unrouted. ARGV: token; each key. One that has another entry keeps it. */
+const BRING_BACK = `${WATCHING}
+for i = 2, #ARGV do
+  local deadline = redis.call('ZSCORE', KEYS[4], ARGV[i])
+  redis.call('ZREM', KEYS[4], ARGV[i])
+  if deadline and not redis.call('ZSCORE', KEYS[2], ARGV[i]) then
+    redis.call('ZADD', KEYS[3], 'NX', deadline, ARGV[i])
+  end
+end
+return redis.status_reply('OK')`;
+
+/** KEYS: lease, unrouted. ARGV: token, until, count. Returns how many it has forgotten. */
+const FORGET_ASIDE = `${WATCHING}
+local old = redis.call('ZRANGE', KEYS[2], '-inf', ARGV[2], 'BYSCORE', 'LIMIT', 0, ARGV[3])
+if #old > 0 then redis.call('ZREM', KEYS[2], unpack(old)) end
+return #old`;
+
+/** KEYS: tracked, overdue, unrouted. Returns how many entries the first two had. */
 const FORGET = `local count = redis.call('ZCARD', KEYS[1]) + redis.call('ZCARD', KEYS[2])
-redis.call('UNLINK', KEYS[1], KEYS[2])
+redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3])
 return count`;
 
 export const DEADLINE_SCRIPTS = {
@@ -76,5 +105,8 @@ export const DEADLINE_SCRIPTS = {
   deadlinesRemove: REMOVE,
   deadlinesTake: TAKE,
   deadlinesSettled: SETTLED,
+  deadlinesSetAside: SET_ASIDE,
+  deadlinesBringBack: BRING_BACK,
+  deadlinesForgetAside: FORGET_ASIDE,
   deadlinesForget: FORGET,
 } as const;

@@ -1,5 +1,7 @@
 /** Looks at the Redis that holds what must survive. Nothing is marked as ours: it is only read. */
 import type { Redis } from 'ioredis';
+import type { Clock } from '../clock.js';
+import { configurationOf } from '../configuration.js';
 import { counted } from '../counted.js';
 import { RelayError } from '../errors.js';
 import { redisUser } from '../redis-cli.js';
@@ -9,16 +11,19 @@ import { type Finding, note, ok, problem } from '../server/finding.js';
 import { judgeStateServer } from '../server/judge.js';
 import { keysText } from '../server/wording.js';
 import {
+  configurationsKey,
   DEAD_AFTER_MS,
   deadlineKeys,
   formatKey,
+  leaseKey,
   ownKeyPrefix,
+  readConfigurationRow,
   replicasKey,
-  watchKey,
 } from '../state/format.js';
 import { refuseFormat, refuseStateReplica, verifyDatabase } from '../state/verify.js';
 import type { Settings, StateSettings } from '../vocabulary.js';
 import { judgeAnswer } from './judge-answer.js';
+import { judgeConfigurations, type RunningReplica } from './judge-configurations.js';
 import { judgeCommands, judgeRights } from './judge-rights.js';
 import { probeRights } from './probe-rights.js';
 import { judgeFailure } from './redis.js';
@@ -29,6 +34,9 @@ const SUBJECT = 'state';
 
 /** Enough of a replica's name to tell it from the others. */
 const NAME_CHARS = 8;
+
+/** Every replica that runs looks at the lease twice in so long, and counts that. */
+const LOOKS_MS = 1_200;
 
 type RedisStateSettings = Extract<StateSettings, { kind: 'redis' }>;
 
@@ -63,7 +71,7 @@ async function examine(
   if (section === 'redis') findings.push(ok(SUBJECT, `${where}, the Redis of the keys`));
   else findings.push(ok(SUBJECT, where), judgeAnswer(reading, address, 'state Redis'));
   findings.push(...judgeStateServer(reading, section));
-  findings.push(...(await examineUse(redis, reading, state, settings.redis.databases)));
+  findings.push(...(await examineUse(redis, reading, state, settings, clock)));
   // What only listens afterwards comes last.
   if (section === 'redis') return findings;
   const rights = rightsInState(prefix);
@@ -80,7 +88,8 @@ async function examineUse(
   redis: Redis,
   reading: ServerReading,
   { redis: address, database, section, prefix }: RedisStateSettings,
-  watched: readonly number[],
+  settings: Settings,
+  clock: Clock,
 ): Promise<Finding[]> {
   try {
     await verifyDatabase(redis, address, database, section);
@@ -88,7 +97,8 @@ async function examineUse(
     const format = await redis.get(formatKey(prefix));
     if (format === null) return [note('relays', 'none has run with this state yet')];
     refuseFormat(prefix, format);
-    return [await judgeRelays(redis, prefix, watched)];
+    const relays = await judgeRelays(redis, prefix, settings.redis.databases);
+    return [relays, ...(await examineConfigurations(redis, prefix, settings, clock))];
   } catch (error) {
     if (error instanceof RelayError) return [problem(SUBJECT, error.message, null)];
     // What may not be read is said among the rights.
@@ -96,6 +106,27 @@ async function examineUse(
     if (isRefusal(error)) return [];
     return [problem(SUBJECT, stateError(error, address, section).message, null)];
   }
+}
+
+/** Whether the replicas that run are of one configuration, and of that of the file at hand. */
+async function examineConfigurations(
+  redis: Redis,
+  prefix: string,
+  settings: Settings,
+  clock: Clock,
+): Promise<Finding[]> {
+  const { digest } = configurationOf(settings);
+  const key = configurationsKey(prefix);
+  const before = await redis.hgetall(key);
+  if (Object.keys(before).length === 0) return [];
+  await clock.sleep(LOOKS_MS);
+  const running: RunningReplica[] = [];
+  for (const [name, text] of Object.entries(await redis.hgetall(key))) {
+    const row = readConfigurationRow(text);
+    // A row that does not change was left by a replica that was killed.
+    if (row !== null && text !== before[name]) running.push(row);
+  }
+  return running.length === 0 ? [] : [judgeConfigurations(running, digest, prefix)];
 }
 
 async function judgeRelays(
@@ -107,7 +138,7 @@ async function judgeRelays(
   const [seconds = 0] = (await redis.time()).map(Number);
   const since = seconds * 1_000 - DEAD_AFTER_MS;
   const running = await redis.zcount(replicasKey(prefix), since, '+inf');
-  const watching = await redis.get(watchKey(prefix));
+  const watching = await redis.hget(leaseKey(prefix), 'token');
   let tracked = 0;
   for (const database of watched) {
     const keys = deadlineKeys(prefix, database);

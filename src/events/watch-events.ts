@@ -2,12 +2,15 @@
 import type { Logger } from 'pino';
 import type { Clock } from '../clock.js';
 import type { Metrics } from '../metrics.js';
+import type { Standing } from '../state/lease.js';
 import { Seldom } from './seldom.js';
 
 export class WatchEvents {
   readonly #log: Logger;
   readonly #metrics: Metrics;
   readonly #seldom: Seldom;
+  /** What was last logged of how the configuration stands. */
+  #standing: Standing['kind'] = 'current';
 
   constructor(log: Logger, metrics: Metrics, clock: Clock) {
     this.#log = log;
@@ -20,6 +23,54 @@ export class WatchEvents {
     this.#metrics.watching.set(isWatching ? 1 : 0);
     const line = { event: isWatching ? 'watching' : 'watch_ended' };
     this.#log.info(line, isWatching ? 'this replica captures' : 'this replica captures no longer');
+  }
+
+  /** How this replica's configuration stands among those that run. Logged when that has changed. */
+  configurations(prefix: string, { kind }: Standing, configurations: number): void {
+    this.#metrics.configurations.set(configurations);
+    this.#metrics.superseded.set(kind === 'superseded' ? 1 : 0);
+    if (kind === this.#standing) return;
+    const before = this.#standing;
+    this.#standing = kind;
+    const line = { event: `configuration_${kind}`, prefix, configurations };
+    const unique =
+      'Nothing to do during a rolling update; otherwise give each configuration a state.prefix of its own';
+    switch (kind) {
+      case 'superseded':
+        return this.#log.error(
+          line,
+          `superseded: a newer configuration that shares state.prefix "${prefix}" has taken over. ` +
+            `This replica captures no expirations. ${unique}`,
+        );
+      case 'leading':
+        return this.#log.warn(
+          line,
+          `replicas with an older configuration share state.prefix "${prefix}" and capture no ` +
+            `expirations. ${unique}`,
+        );
+      case 'succeeding':
+        return this.#log.info(
+          line,
+          `taking over from replicas with an older configuration that share state.prefix "${prefix}"`,
+        );
+      case 'current':
+        if (before === 'succeeding') return;
+        return this.#log.info(line, `one configuration uses state.prefix "${prefix}" again`);
+    }
+  }
+
+  handedOver(): void {
+    this.#log.info({ event: 'handed_over' }, 'handing the lease to a newer configuration');
+  }
+
+  /** Said once; the check `server` says it as long as it is so. */
+  serverRefused(problem: string): void {
+    this.#log.error({ event: 'server_refused', problem }, `not watching: ${problem}`);
+  }
+
+  serverVerified(): void {
+    const line = { event: 'server_verified' };
+    this.#log.info(line, 'the watched server is the one that the state is about');
   }
 
   nudged(count: number): void {

@@ -9,8 +9,8 @@ import {
   deadlineKeys,
   type EndpointKeys,
   endpointKeys,
+  leaseKey,
   packDelivery,
-  watchKey,
 } from '../state/format.js';
 import { type Lease, tokenOf } from '../state/lease.js';
 import type { ClaimedKey, Delivery, Disposition, EndpointSignal } from '../vocabulary.js';
@@ -28,7 +28,7 @@ const POLL_MS_MAX = 2_000;
 
 export interface RedisOutboxParts extends ClaimerParts, SettlerParts {
   /** Only its holder enqueues. */
-  readonly lease: Pick<Lease, 'token'>;
+  readonly lease: Pick<Lease, 'token' | 'delivers'>;
 }
 
 /** Nothing was left to be claimed. */
@@ -70,7 +70,7 @@ export class RedisOutbox implements Outbox {
     const databases = [...new Set(claimed.map(({ database }) => database))];
     const endpoints = [...new Set(deliveries.map(({ endpoint }) => endpoint))];
     const keys = [
-      watchKey(state.prefix),
+      leaseKey(state.prefix),
       claimedKey(state.prefix),
       ...databases.flatMap((database) => Object.values(deadlineKeys(state.prefix, database))),
       ...endpoints.flatMap((endpoint) => {
@@ -111,10 +111,14 @@ export class RedisOutbox implements Outbox {
     countMax: number,
     signal: AbortSignal,
   ): Promise<readonly Claimed[]> {
-    const { state, clock } = this.#parts;
+    const { state, lease, clock } = this.#parts;
     const bell = this.#bell(endpoint);
     let pollMs = POLL_FIRST_MS;
     while (!signal.aborted && !this.#closed) {
+      if (!lease.delivers(endpoint)) {
+        await bell.wait(clock, POLL_MS_MAX, signal);
+        continue;
+      }
       const emptied = this.#emptied.get(endpoint);
       this.#emptied.delete(endpoint);
       if (emptied?.rung === bell.rung) {

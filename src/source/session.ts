@@ -25,6 +25,7 @@ import { Marker } from './marker.js';
 import { ensureNotifications, notificationsLost } from './notifications.js';
 import { type Proof, Prover } from './prover.js';
 import { ASK_EVERY_MS, type ServerClock } from './server-clock.js';
+import { ServerIdentity } from './server-identity.js';
 
 export interface SessionParts {
   readonly settings: RedisSettings;
@@ -32,6 +33,8 @@ export interface SessionParts {
   readonly ownPrefix: string;
   /** The key that lies in every watched database as long as nobody empties it. */
   readonly markerKey: string;
+  /** The key that says which server this is. */
+  readonly serverKey: string;
   /** Set by each session to the clock of the server that it found. */
   readonly serverClock: ServerClock;
   readonly events: SourceEvents;
@@ -61,6 +64,7 @@ export interface Session {
   /** The same on a connection of its own, for what nobody waits for. */
   readonly sweeping: Keyspace;
   readonly marker: Marker;
+  readonly identity: ServerIdentity;
   close(): void;
 }
 
@@ -125,6 +129,7 @@ async function open(
     heardAll: async () => void (await subscriber.redis.ping()),
     keyspace: new Keyspace(reading.redis, serverClock),
     marker: new Marker(commands.redis, parts.markerKey),
+    identity: new ServerIdentity(commands.redis, parts.serverKey),
     sweeping: new Keyspace(sweeping.redis, serverClock),
     close,
   };

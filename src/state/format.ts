@@ -5,13 +5,19 @@
  *
  *   {expiry-relay}:format                           string  the version of all the others
  *   {expiry-relay}:marker                           string  in every watched database
- *   {expiry-relay}:1:watch                          string  token of the replica that captures
- *   {expiry-relay}:1:standbys                       hash    name of one that could go on → since when:when it last looked
- *   {expiry-relay}:1:settled                        string  all that Redis said before this time is taken care of
+ *   {expiry-relay}:server                           string  identity of the watched server, in its database 0
+ *   {expiry-relay}:1:watched                        hash    id, run_id, address of the watched server
+ *   {expiry-relay}:1:lease                          hash    token, renewals, renewed_at, number, digest, endpoints; numbers
+ *   {expiry-relay}:1:configurations                 hash    replica → number, digest, since (-1: cannot capture), looks
+ *   {expiry-relay}:1:watch                          string  the lease's token, for relays of version 0.1
+ *   {expiry-relay}:1:settled                        string  all that Redis said before this time is taken care of, and
+ *                                                           the number of the configuration that did
  *   {expiry-relay}:1:claimed                        zset    <database>:<key>, by when its expiration was detected
  *   {expiry-relay}:1:endpoints                      zset    name, by when a running replica had it
  *   {expiry-relay}:1:deadlines:<database>:tracked   zset    key, by deadline
  *   {expiry-relay}:1:deadlines:<database>:overdue   zset    key about to be nudged, or nudged, by deadline
+ *   {expiry-relay}:1:deadlines:<database>:unrouted  zset    key that expired, and that no route of the replica that found
+ *                                                           it matches, by deadline
  *   {expiry-relay}:1:values:<database>:read         hash    key → what was read of its value
  *   {expiry-relay}:1:values:<database>:deadlines    zset    key, by the deadline that was read with it
  *   {expiry-relay}:1:replicas                       zset    name, by when it was last heard of
@@ -72,8 +78,17 @@ export function deadlineKeys(
   prefix: string,
   database: number,
 ): { readonly tracked: string; readonly overdue: string } {
-  const base = `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:deadlines:${database}`;
+  const base = deadlinesBase(prefix, database);
   return { tracked: `${base}:tracked`, overdue: `${base}:overdue` };
+}
+
+/** The key of one database's expirations that another configuration may have a route for. */
+export function unroutedKey(prefix: string, database: number): string {
+  return `${deadlinesBase(prefix, database)}:unrouted`;
+}
+
+function deadlinesBase(prefix: string, database: number): string {
+  return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:deadlines:${database}`;
 }
 
 /** The keys of one database's part of the values that were read. */
@@ -95,14 +110,37 @@ export function markerKey(prefix: string): string {
   return `${ownKeyPrefix(prefix)}marker`;
 }
 
-/** The key that says which replica captures. */
-export function watchKey(prefix: string): string {
-  return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:watch`;
+/** In database 0 of the watched server, beside the keys that expire: which server that is. */
+export function serverKey(prefix: string): string {
+  return `${ownKeyPrefix(prefix)}server`;
 }
 
-/** The key of the replicas that listen beside the one that captures. */
-export function standbysKey(prefix: string): string {
-  return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:standbys`;
+/** The key that says which server's keys the state is about. */
+export function watchedKey(prefix: string): string {
+  return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:watched`;
+}
+
+/** The key of the lease. */
+export function leaseKey(prefix: string): string {
+  return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:lease`;
+}
+
+/** The key of the replicas that run, and their configurations. */
+export function configurationsKey(prefix: string): string {
+  return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:configurations`;
+}
+
+/** A row of `configurations`; null for what no relay has written. */
+export function readConfigurationRow(
+  text: string,
+): { readonly number: number; readonly digest: string } | null {
+  const [, number, digest] = /^(\d+) ([0-9a-f]+) -?\d+ \d+$/.exec(text) ?? [];
+  return digest === undefined ? null : { number: Number(number), digest };
+}
+
+/** The key by which relays of version 0.1 know the lease: they leave a lease that stands there alone. */
+export function watchKey(prefix: string): string {
+  return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:watch`;
 }
 
 /** The key of the time until which all that Redis said is taken care of. */

@@ -18,9 +18,9 @@ export const ASK_TIME = "return redis.call('TIME')";
  * Lua: only the replica that watches goes on. `token` is empty where nobody else is there. Where nobody
  * watches, the lease has ended while Redis was away, and is taken again soon: the caller tries again.
  */
-export const FENCE = `local function fenced(watch, token)
+export const FENCE = `local function fenced(lease, token)
   if token == '' then return nil end
-  local holder = redis.call('GET', watch)
+  local holder = redis.call('HGET', lease, 'token')
   if holder == token then return nil end
   return redis.error_reply(holder and 'FENCED another replica watches' or 'UNWATCHED no lease')
 end

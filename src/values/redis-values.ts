@@ -2,7 +2,7 @@
 
 import { batchesByDatabase } from '../key-name.js';
 import type { Json, ValueOmission } from '../key-value.js';
-import { deadlineKeys, valueKeys, watchKey } from '../state/format.js';
+import { deadlineKeys, leaseKey, valueKeys } from '../state/format.js';
 import { type Lease, tokenOf } from '../state/lease.js';
 import type { RedisState } from '../state/redis-state.js';
 import { defineScripts, type Scripts } from '../state/scripts.js';
@@ -132,7 +132,7 @@ export class RedisValues implements Values {
   ): Promise<unknown> {
     const token = tokenOf(this.#lease);
     return this.#state.run('track', () =>
-      this.#scripts[script]([watchKey(this.#state.prefix), ...keys], [token, ...args]),
+      this.#scripts[script]([leaseKey(this.#state.prefix), ...keys], [token, ...args]),
     );
   }
 

@@ -4,7 +4,7 @@
  */
 import { WATCHING } from '../state/scripts.js';
 
-/** KEYS: watch, values, deadlines. ARGV: token; for each key its deadline, the key, the value. */
+/** KEYS: lease, values, deadlines. ARGV: token; for each key its deadline, the key, the value. */
 const KEEP = `${WATCHING}
 for i = 2, #ARGV, 3 do
   redis.call('HSET', KEYS[2], ARGV[i + 1], ARGV[i + 2])
@@ -12,7 +12,7 @@ for i = 2, #ARGV, 3 do
 end
 return redis.status_reply('OK')`;
 
-/** KEYS: watch, values, deadlines. ARGV: token; for each key its deadline, or '' for any, and the key. */
+/** KEYS: lease, values, deadlines. ARGV: token; for each key its deadline, or '' for any, and the key. */
 const FORGET = `${WATCHING}
 for i = 2, #ARGV, 2 do
   local wanted = ARGV[i]
@@ -25,7 +25,7 @@ end
 return redis.status_reply('OK')`;
 
 /**
- * KEYS: watch, values, deadlines; tracked and overdue of the index. ARGV: token, until, how many to pass
+ * KEYS: lease, values, deadlines; tracked and overdue of the index. ARGV: token, until, how many to pass
  * over, count. Returns how many of those that it has looked at are still wanted, and how many there were.
  */
 const PRUNE = `${WATCHING}

@@ -13,6 +13,7 @@ import type { Expiration, Notice } from '../vocabulary.js';
 import { type Heard, Memory } from './memory.js';
 import { Stalls } from './stalls.js';
 import type { Watch } from './watch.js';
+import type { ServerCheck } from './watched-server.js';
 
 /** One expiration is not heard at the same moment by all replicas, of which one may be busy. */
 const HEARD_APART_MS = 1_000;
@@ -26,6 +27,7 @@ const NEXT_LIFE_MS = 10;
 export interface StandbyParts {
   readonly watch: Pick<Watch, 'begin' | 'end'>;
   readonly lease: Lease;
+  readonly server: Pick<ServerCheck, 'verify'>;
   readonly deadlines: Pick<Deadlines, 'of' | 'claimedLately' | 'settledUntilMs'>;
   readonly capture: Pick<Capture, 'expired' | 'noticed' | 'settled'>;
   /** Which keys routes are about. */
@@ -43,7 +45,10 @@ export class Standby {
   readonly #stop = new AbortController();
   #loop: Promise<unknown> = Promise.resolve();
   #changing: Promise<void> = Promise.resolve();
+  #competing: Promise<void> = Promise.resolve();
   /** While this replica listens. */
+  #listened: Session | null = null;
+  /** The same once the server is known to be the one that the state is about. */
   #session: Session | null = null;
   /** While it watches. */
   #watched: Session | null = null;
@@ -60,12 +65,21 @@ export class Standby {
   async stop(): Promise<void> {
     this.#stop.abort();
     await this.#loop;
+    await this.#competing;
     await this.#turn(null);
   }
 
-  /** The relay listens. */
-  async listening(session: Session): Promise<void> {
-    const { lease } = this.#parts;
+  /** The relay listens. Returns at once: nothing of what is heard waits for the state. */
+  listening(session: Session): void {
+    this.#listened = session;
+    this.#competing = this.#compete(session);
+  }
+
+  /** Competes for the lease, once the server is known to be the one that the state is about. */
+  async #compete(session: Session): Promise<void> {
+    const { lease, server } = this.#parts;
+    const isVerified = await server.verify(session.identity, this.#stop.signal);
+    if (!isVerified || this.#listened !== session) return;
     this.#session = session;
     lease.want(true);
     await this.#turn(lease.token === null ? null : session);
@@ -73,15 +87,20 @@ export class Standby {
 
   /** It listens no longer: what it has heard is not all any more. */
   async deaf(): Promise<void> {
-    const { capture, lease } = this.#parts;
+    this.#listened = null;
     this.#session = null;
     this.#memory.clear();
     await this.#turn(null);
-    // What was heard is this replica's to store, as long as it can.
+    await this.#stored();
+    this.#parts.lease.want(false);
+  }
+
+  /** Resolves when all that was heard is stored, which is this replica's to do as long as it holds the lease. */
+  async #stored(): Promise<void> {
+    const { capture, lease } = this.#parts;
     const lost = new AbortController();
     await Promise.race([capture.settled(this.#stop.signal), lease.lost(lost.signal)]);
     lost.abort();
-    lease.want(false);
   }
 
   /** A key has expired: captured, or remembered while another replica captures. */
@@ -107,9 +126,23 @@ export class Standby {
       await lease.taken(signal);
       if (signal.aborted) return;
       await this.#turn(this.#session);
-      await lease.lost(signal);
-      if (!signal.aborted) await this.#turn(null);
+      await lease.due(signal);
+      if (signal.aborted) return;
+      await this.#turn(null);
+      if (lease.token !== null) await this.#handOver();
     }
+  }
+
+  /**
+   * A newer configuration takes over. Its replica has listened for a while, so that it has heard all that
+   * is heard from here on; what was heard before is stored first. This replica stands by from now on.
+   */
+  async #handOver(): Promise<void> {
+    const { lease, events } = this.#parts;
+    await this.#stored();
+    events.handedOver();
+    lease.want(false);
+    if (this.#session !== null) lease.want(true);
   }
 
   /** Watches this session, or none; one change at a time. */

@@ -19,6 +19,9 @@ const LATER_SHARE = 0.02;
 /** From one sweep to the next. */
 const SWEEP_EVERY_MS = 60_000;
 
+/** How long a configuration may be away, such as in a roll-back, and still send what expired meanwhile. */
+const ASIDE_KEPT_MS = 24 * 3_600_000;
+
 export interface SweeperParts {
   readonly databases: readonly number[];
   /** What to look for, as Redis's own globs. */
@@ -45,7 +48,7 @@ export class Sweeper {
 
   /** Until the signal aborts; `sweepNow` rings when a sweep must not wait for its time. */
   async run(sweepNow: Bell, signal: AbortSignal): Promise<void> {
-    const { databases, globs, values, serverNowMs, clock, events } = this.#parts;
+    const { databases, globs, deadlines, values, serverNowMs, clock, events } = this.#parts;
     let share = URGENT_SHARE;
     for (let isFirst = true; !signal.aborted; isFirst = false) {
       const rungBefore = sweepNow.rung;
@@ -55,6 +58,7 @@ export class Sweeper {
         for (const glob of globs) found += await this.#sweep(database, glob, share, signal);
         if (!isFirst) await this.#reconcile(database, share, signal);
         await values?.prune(database, serverNowMs());
+        await deadlines.forgetAside(database, Math.floor(serverNowMs()) - ASIDE_KEPT_MS);
       }
       if (signal.aborted) return;
       events.swept(found, clock.monotonicMs() - beganAtMs);

@@ -154,9 +154,11 @@ export class Watch {
   /** Until the term ends, or one of these cannot go on: then all of them begin again. */
   async #watch(term: Term): Promise<void> {
     const { signal } = term.end;
-    for (const database of this.#parts.databases) {
+    const { databases, deadlines, isWanted, values, forgetValues } = this.#parts;
+    for (const database of databases) {
       await this.#forgetIfEmptied(term, database);
-      if (this.#parts.values === null) await this.#parts.forgetValues(database);
+      if (values === null) await forgetValues(database);
+      await deadlines.bringBack(database, isWanted);
     }
     term.checked.abort();
     const attempt = new AbortController();
@@ -239,7 +241,7 @@ export class Watch {
     missing: readonly Deadline[],
     signal: AbortSignal,
   ): Promise<void> {
-    const { capture, tracker, serverNowMs } = this.#parts;
+    const { capture, tracker, deadlines, isWanted, serverNowMs } = this.#parts;
     const term = this.#term;
     if (term === null || term.session !== session) return;
     // It waits as long as Redis may not expire keys; so they are read once more.
@@ -252,7 +254,10 @@ export class Watch {
     if (signal.aborted) return;
     const detectedAtMs = Math.round(serverNowMs());
     const gone = readings.filter(({ life }) => life === 'gone');
+    const unrouted = gone.filter(({ key }) => !isWanted(key));
+    if (unrouted.length > 0) await deadlines.setAside(unrouted);
     for (const { key } of gone) {
+      if (!isWanted(key)) continue;
       await capture.room(signal);
       const what = { database, key, expiredAtMs: null, detectedAtMs };
       capture.expired({ ...what, detectedBy: 'recovery' });

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { RedisDeadlines } from '../../src/deadlines/redis-deadlines.js';
 import { FencedError } from '../../src/errors.js';
-import { settledKey } from '../../src/state/format.js';
 import { ALWAYS_HELD } from '../../src/state/lease.js';
 import type { ClaimedKey } from '../../src/vocabulary.js';
 import { aDelivery } from '../support/domain.js';
@@ -55,7 +54,7 @@ describe('an index of deadlines in Redis', () => {
 
   it('tells a replica that no longer watches that it is fenced', async () => {
     await using opened = await open();
-    const fenced = new RedisDeadlines(opened.state, { token: null }, [0]);
+    const fenced = new RedisDeadlines(opened.state, { token: null, number: 1 }, [0]);
     const key = { database: 0, key: Buffer.from('a') };
     await expect(fenced.put([until('a', 5)])).rejects.toThrow(FencedError);
     await expect(fenced.remove([key])).rejects.toThrow(FencedError);
@@ -93,11 +92,44 @@ describe('an index of deadlines in Redis', () => {
     await deadlines.settled(NOW_MS);
     await deadlines.settled(NOW_MS + 500);
     expect(await deadlines.settledUntilMs()).toBe(NOW_MS + 500);
-    const ttlMs = await state.redis.pttl(settledKey(state.prefix));
-    expect(ttlMs).toBeGreaterThan(55_000);
-    const fenced = new RedisDeadlines(state, { token: null }, [0]);
+    const fenced = new RedisDeadlines(state, { token: null, number: 1 }, [0]);
     await expect(fenced.settled(NOW_MS + 900)).rejects.toThrow(FencedError);
     expect(await deadlines.settledUntilMs()).toBe(NOW_MS + 500);
+  });
+
+  it('takes nothing for settled by a replica of another configuration', async () => {
+    await using opened = await open();
+    const { deadlines, state } = opened;
+    await deadlines.settled(NOW_MS);
+    const other = new RedisDeadlines(state, { token: '', number: 2 }, [0]);
+    expect(await other.settledUntilMs()).toBeNull();
+  });
+
+  it('keeps what matches no route of its own for a replica that has one, and brings it back', async () => {
+    await using opened = await open();
+    const { deadlines } = opened;
+    await deadlines.put([until('old:1', 5), until('new:1', 5), until('new:2', 9)]);
+    await deadlines.take(0, NOW_MS + 5, 9);
+    await deadlines.setAside([at('new:1'), at('new:2'), at('new:3')]);
+    expect(await deadlines.count()).toBe(1);
+    const isNew = (key: Buffer) => key.toString().startsWith('new');
+    await deadlines.bringBack(0, (key) => !isNew(key));
+    expect(await deadlines.count()).toBe(1);
+    // Set again meanwhile.
+    await deadlines.put([until('new:2', 99)]);
+    await deadlines.bringBack(0, isNew);
+    expect(await deadlines.of([at('new:1'), at('new:2')])).toEqual([NOW_MS + 5, NOW_MS + 99]);
+    expect(await deadlines.overdue(0, NOW_MS + 50, 9)).toHaveLength(2);
+  });
+
+  it('forgets what was set aside long ago', async () => {
+    await using opened = await open();
+    const { deadlines } = opened;
+    await deadlines.put([until('a', 5), until('b', 9)]);
+    await deadlines.setAside([at('a'), at('b')]);
+    await deadlines.forgetAside(0, NOW_MS + 5);
+    await deadlines.bringBack(0, () => true);
+    expect(await deadlines.of([at('a'), at('b')])).toEqual([null, NOW_MS + 9]);
   });
 
   it('knows for some seconds which expiration of a key was claimed last', async () => {

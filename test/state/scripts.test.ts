@@ -8,12 +8,13 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
-import { systemClock } from '../../src/clock.js';
 import { RedisDeadlines } from '../../src/deadlines/redis-deadlines.js';
 import { defineOutboxScripts } from '../../src/outbox/scripts/scripts.js';
-import { ALWAYS_HELD, RedisLease } from '../../src/state/lease.js';
+import { ALWAYS_HELD } from '../../src/state/lease.js';
+import { RedisLease, type RedisLeaseParts } from '../../src/state/redis-lease.js';
 import type { RedisState } from '../../src/state/redis-state.js';
 import { RedisValues } from '../../src/values/redis-values.js';
+import { WatchedServer, type WatchedServerParts } from '../../src/watch/watched-server.js';
 
 const SRC = fileURLToPath(new URL('../../src', import.meta.url));
 
@@ -21,8 +22,9 @@ const SRC = fileURLToPath(new URL('../../src', import.meta.url));
 const DEFINING = [
   'deadlines/redis-deadlines.ts',
   'outbox/scripts/scripts.ts',
-  'state/lease.ts',
+  'state/redis-lease.ts',
   'values/redis-values.ts',
+  'watch/watched-server.ts',
 ];
 
 function collect(): [string, string][] {
@@ -32,7 +34,8 @@ function collect(): [string, string][] {
   } as unknown as Redis;
   const state = { redis } as RedisState;
   defineOutboxScripts(redis);
-  new RedisLease(state, 'one', systemClock);
+  new RedisLease({ state } as RedisLeaseParts);
+  new WatchedServer({ state } as WatchedServerParts);
   new RedisDeadlines(state, ALWAYS_HELD, [0]);
   new RedisValues(state, ALWAYS_HELD);
   return scripts;

@@ -14,6 +14,9 @@ import { ManualClock, settled } from '../support/manual-clock.js';
 /** A lease that a test gives and takes. */
 class GivenLease implements Lease {
   token: string | null = null;
+  readonly number = 1;
+  readonly isHeldByOther = false;
+  #isDue = false;
   readonly #bell = new Bell();
   readonly #clock = new ManualClock();
   readonly #did: string[];
@@ -29,11 +32,19 @@ class GivenLease implements Lease {
 
   take(): void {
     this.token = null;
+    this.#isDue = false;
+    this.#bell.ring();
+  }
+
+  /** A replica of a newer configuration is ready to take over. */
+  makeDue(): void {
+    this.#isDue = true;
     this.#bell.ring();
   }
 
   want(isWanted: boolean): void {
     this.#did.push(isWanted ? 'lease wanted' : 'lease let go');
+    if (!isWanted) this.take();
   }
 
   async taken(signal: AbortSignal): Promise<void> {
@@ -42,6 +53,16 @@ class GivenLease implements Lease {
 
   async lost(signal: AbortSignal): Promise<void> {
     while (this.token !== null && !signal.aborted) await this.#bell.wait(this.#clock, null, signal);
+  }
+
+  async due(signal: AbortSignal): Promise<void> {
+    while (!this.#isDue && this.token !== null && !signal.aborted) {
+      await this.#bell.wait(this.#clock, null, signal);
+    }
+  }
+
+  delivers(): boolean {
+    return true;
   }
 
   async stop(): Promise<void> {
@@ -67,12 +88,14 @@ function aStandby() {
     look: async () => {},
     settled: async (_: AbortSignal) => {},
     end: async () => {},
+    verify: async (_: AbortSignal) => true,
   };
   const log = pino({ level: 'silent' });
   const metrics = new Metrics({ endpoints: new Map(), routes: [] });
   const names = new Map<Session, string>();
   const standby = new Standby({
     lease,
+    server: { verify: (_, signal) => gates.verify(signal) },
     clock,
     events: new WatchEvents(log, metrics, clock),
     isWanted: (key) => key.toString().startsWith('order'),
@@ -128,7 +151,7 @@ function aStandby() {
 async function listening() {
   const under = aStandby();
   const first = under.session('first');
-  await under.standby.listening(first);
+  under.standby.listening(first);
   await under.done();
   return { ...under, first };
 }
@@ -146,7 +169,7 @@ describe('a replica watches', () => {
     const { standby, lease, session, done } = aStandby();
     lease.give();
     expect(await done()).toEqual([]);
-    await standby.listening(session('first'));
+    standby.listening(session('first'));
     expect(await done()).toEqual(['lease wanted', 'watch first']);
   });
 
@@ -166,11 +189,13 @@ describe('a replica watches', () => {
   });
 
   it('no longer when it listens no longer, and then the next stretch of listening', async () => {
-    const { standby, session, done } = await watching();
+    const { standby, lease, session, done } = await watching();
     await standby.deaf();
     expect(await done()).toEqual(['watch ended', 'lease let go']);
-    await standby.listening(session('second'));
-    expect(await done()).toEqual(['lease wanted', 'watch second']);
+    standby.listening(session('second'));
+    expect(await done()).toEqual(['lease wanted']);
+    lease.give();
+    expect(await done()).toEqual(['watch second']);
   });
 
   it('nothing when the lease comes after it listens no longer', async () => {
@@ -200,7 +225,9 @@ describe('a replica watches', () => {
     const { standby, gates, session, done } = await watching();
     const ended = new AbortController();
     gates.end = () => untilAborted(ended.signal);
-    const over = [standby.deaf(), standby.listening(session('second')), standby.deaf()];
+    const first = standby.deaf();
+    standby.listening(session('second'));
+    const over = [first, standby.deaf()];
     await done();
     ended.abort();
     await Promise.all(over);
@@ -250,6 +277,36 @@ describe('a replica that watches', () => {
       expect(await done()).toEqual(['lease let go']);
     },
   );
+});
+
+describe('a replica that holds the lease when a newer configuration is ready', () => {
+  it('stops watching, stores what it has heard, hands the lease over, and stands by', async () => {
+    const { lease, gates, expired, done } = await watching();
+    const stored = new AbortController();
+    gates.settled = () => untilAborted(stored.signal);
+    lease.makeDue();
+    expect(await done()).toEqual(['watch ended']);
+    expired('order:1');
+    stored.abort();
+    expect(await done()).toEqual(['lease let go', 'lease wanted']);
+    // The other has died: what was heard since is captured by this one.
+    lease.give();
+    expect(await done()).toEqual(['expired order:1', 'watch first']);
+  });
+});
+
+describe('a replica that listens to a server that is yet to be verified', () => {
+  it('does not compete for the lease, and then captures what it has heard', async () => {
+    const { standby, gates, lease, session, expired, done } = aStandby();
+    const verified = new AbortController();
+    gates.verify = async () => untilAborted(verified.signal).then(() => true);
+    standby.listening(session('first'));
+    expired('order:1');
+    lease.give();
+    expect(await done()).toEqual([]);
+    verified.abort();
+    expect(await done()).toEqual(['lease wanted', 'expired order:1', 'watch first']);
+  });
 });
 
 describe('a replica that takes over', () => {
@@ -452,7 +509,7 @@ describe('a replica that takes over', () => {
     const { standby, lease, session, expired, done } = await listening();
     expired('order:1');
     await standby.deaf();
-    await standby.listening(session('second'));
+    standby.listening(session('second'));
     expired('order:2');
     await done();
     lease.give();

@@ -8,8 +8,8 @@ import { ALIVE, BREAK, BURY, KEEP_COUNT, READY, UNCLAIM } from './fragments.js';
 const CLAIMED_KEPT_MS = 25_000;
 
 /**
- * KEYS: watch, claimed; the index of deadlines' tracked and overdue, for each database; deliveries and
- * ready, for each endpoint. ARGV: the watch's token, how many databases, how many claimed keys; for
+ * KEYS: lease, claimed; the index of deadlines' tracked and overdue, for each database; deliveries and
+ * ready, for each endpoint. ARGV: the lease's token, how many databases, how many claimed keys; for
  * each of these the database's place (from 1), key, deadline (or nothing), when it was detected,
  * member of claimed; then for each delivery the endpoint's place (from 1), id, packed. A delivery that is
  * there already stays as it is, and so does a deadline that is about another life. Looks at every key before it writes: where one

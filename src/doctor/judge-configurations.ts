@@ -1,0 +1,39 @@
+/** The configurations of the replicas that run under one prefix → whether they are one. Pure. */
+import { counted } from '../counted.js';
+import { type Finding, ok, warning } from '../server/finding.js';
+
+export interface RunningReplica {
+  readonly digest: string;
+  /** The higher, the newer. */
+  readonly number: number;
+}
+
+/** `running` is not empty; `own`: the digest of the file at hand. */
+export function judgeConfigurations(
+  running: readonly RunningReplica[],
+  own: string,
+  prefix: string,
+): Finding {
+  const subject = 'configuration';
+  const digests = new Set(running.map(({ digest }) => digest));
+  const newest = running.reduce((one, other) => (other.number > one.number ? other : one));
+  if (digests.size > 1) {
+    const superseded = running.filter(({ number }) => number < newest.number).length;
+    return warning(
+      subject,
+      `${digests.size} different configurations share state.prefix "${prefix}": the newest captures, ` +
+        `and ${counted(superseded, 'superseded replica')} ${superseded === 1 ? 'does' : 'do'} not`,
+      'nothing to do during a rolling update; otherwise give each configuration a state.prefix of ' +
+        'its own',
+    );
+  }
+  if (newest.digest !== own) {
+    return warning(
+      subject,
+      `the running replicas use another configuration than this file (routes, databases, or ` +
+        `endpoint names and URLs differ)`,
+      `restart them with this file, or, if it is for another application, set another state.prefix`,
+    );
+  }
+  return ok(subject, 'the running replicas use the one of this file');
+}

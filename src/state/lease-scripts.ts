@@ -1,0 +1,202 @@
+/**
+ * What is atomic about the lease, and the reply of a look at it. No clock decides who holds it: a
+ * replica compares what it sees now with what it saw before, by its own monotonic clock, and names what
+ * has not changed for too long. The script acts on that only where it still has not changed.
+ *
+ * A configuration gets a number when it first appears among the running replicas. The highest number
+ * leads: its replicas take a free lease before all others, and are handed one that is held.
+ */
+import { NOW } from './scripts.js';
+
+/** Relays of version 0.1 know the lease by a key with a life of its own. */
+const LEGACY_MS = 1_500;
+
+/** Of two replicas that have listened for about as long, either may have the lease. */
+const TOGETHER_MS = 100;
+
+/**
+ * How long a replica of a newer configuration has listened before it is handed a lease that is held: a
+ * replica that crashes again and again at its start never takes it.
+ */
+export const SUCCESSOR_AFTER_MS = 3_000;
+
+/** What a look may find. */
+export const STATUSES = {
+  held: 0,
+  /** Held, and a replica of a newer configuration is ready to take over. */
+  due: 1,
+  /** Another replica holds it. */
+  other: 2,
+  /** Free, and left to another replica, which has heard more or has a newer configuration. */
+  left: 3,
+  /** Free, and this replica cannot capture. */
+  idle: 4,
+} as const;
+
+/**
+ * KEYS: lease, configurations, watch. ARGV: token, replica, digest of its configuration, its endpoints,
+ * the number that its configuration had (0: none), for how many milliseconds it could have captured (-1:
+ * it cannot), 1 if it leaves a free lease to a replica that could for longer, the renewals that it has
+ * seen unchanged for as long as a lease lasts (or ''); how many replicas it takes for absent, name and looks
+ * of each; name and looks of each that is to be forgotten. The first write is one that Redis allows at
+ * maxmemory, and then it allows the others. Returns see `readLook`.
+ */
+const LOOK = `${NOW}
+local token, replica, digest = ARGV[1], ARGV[2], ARGV[3]
+local able_for, stale = tonumber(ARGV[6]), ARGV[8]
+local at = now()
+local absent, forgotten = {}, {}
+local first_forgotten = 10 + 2 * tonumber(ARGV[9])
+for i = 10, first_forgotten - 1, 2 do absent[ARGV[i]] = ARGV[i + 1] end
+for i = first_forgotten, #ARGV, 2 do forgotten[ARGV[i]] = ARGV[i + 1] end
+
+redis.call('HDEL', KEYS[1], '')
+local others, number, looks, same = {}, nil, 0, nil
+local rows = redis.call('HGETALL', KEYS[2])
+for i = 1, #rows, 2 do
+  local name = rows[i]
+  local its_number, its_digest, since, its_looks =
+    string.match(rows[i + 1], '^(%d+) (%x+) (%-?%d+) (%d+)$')
+  if not its_number or forgotten[name] == its_looks then
+    redis.call('HDEL', KEYS[2], name)
+  elseif name == replica then
+    number, looks = tonumber(its_number), tonumber(its_looks)
+  else
+    others[#others + 1] = {
+      name = name, number = tonumber(its_number), digest = its_digest, looks = its_looks,
+      since = tonumber(since), is_present = absent[name] ~= its_looks,
+    }
+    if its_digest == digest then same = tonumber(its_number) end
+  end
+end
+local numbers = tonumber(redis.call('HGET', KEYS[1], 'numbers')) or 0
+if not number and ARGV[5] ~= '0' then number = tonumber(ARGV[5]) end
+number = number or same or numbers + 1
+if number > numbers then redis.call('HSET', KEYS[1], 'numbers', number) end
+local since = able_for < 0 and -1 or at - able_for
+redis.call(
+  'HSET', KEYS[2], replica, string.format('%d %s %d %d', number, digest, since, looks + 1))
+
+local lease = redis.call(
+  'HMGET', KEYS[1], 'token', 'renewals', 'renewed_at', 'number', 'digest', 'endpoints')
+local holder = lease[1]
+local legacy = redis.call('GET', KEYS[3])
+local is_legacy = legacy and legacy ~= holder and legacy ~= token
+local is_mine = holder == token
+local is_free = not is_legacy and (not holder or (stale ~= '' and lease[2] == stale))
+
+local function reply(status)
+  local holder_number = not is_legacy and holder and tonumber(lease[4]) or -1
+  local endpoints = ''
+  if holder and not is_legacy and lease[5] ~= digest then endpoints = lease[6] or '' end
+  local age = at - (tonumber(lease[3]) or 0)
+  local renewals = is_legacy and 'legacy' or lease[2] or ''
+  if is_legacy then age = ${LEGACY_MS} - redis.call('PTTL', KEYS[3]) end
+  local result = { status, number, holder_number, renewals, string.format('%d', age), endpoints }
+  for _, other in ipairs(others) do
+    result[#result + 1] = other.name
+    result[#result + 1] = other.looks
+    result[#result + 1] = other.digest
+  end
+  return result
+end
+
+local function hold(status)
+  if not is_mine then
+    redis.call(
+      'HSET', KEYS[1], 'token', token, 'number', number, 'digest', digest, 'endpoints', ARGV[4])
+  end
+  redis.call('HSET', KEYS[1], 'renewals', (tonumber(lease[2]) or 0) + 1, 'renewed_at', at)
+  redis.call('SET', KEYS[3], token, 'PX', ${LEGACY_MS})
+  lease = redis.call(
+    'HMGET', KEYS[1], 'token', 'renewals', 'renewed_at', 'number', 'digest', 'endpoints')
+  holder = token
+  return reply(status)
+end
+
+if is_mine and not is_legacy then
+  for _, other in ipairs(others) do
+    local is_able = other.is_present and other.since >= 0
+    if is_able and other.number > number and at - other.since >= ${SUCCESSOR_AFTER_MS} then
+      return hold(${STATUSES.due})
+    end
+  end
+  return hold(${STATUSES.held})
+end
+if not is_free then return reply(${STATUSES.other}) end
+if able_for < 0 then return reply(${STATUSES.idle}) end
+for _, other in ipairs(others) do
+  local is_able = other.is_present and other.since >= 0
+  local has_heard_more = ARGV[7] == '1' and other.since + ${TOGETHER_MS} < since
+  if is_able and (other.number > number or (other.number == number and has_heard_more)) then
+    return reply(${STATUSES.left})
+  end
+end
+return hold(${STATUSES.held})`;
+
+/** KEYS: lease, watch. ARGV: token. */
+const LET_GO = `if redis.call('GET', KEYS[2]) == ARGV[1] then redis.call('DEL', KEYS[2]) end
+if redis.call('HGET', KEYS[1], 'token') == ARGV[1] then redis.call('HDEL', KEYS[1], 'token') end
+return redis.status_reply('OK')`;
+
+/** KEYS: configurations. ARGV: replica. */
+const DEPART = `return redis.call('HDEL', KEYS[1], ARGV[1])`;
+
+export const LEASE_SCRIPTS = { leaseLook: LOOK, leaseLetGo: LET_GO, leaseDepart: DEPART } as const;
+
+/** Another replica, as a look finds it. */
+export interface OtherReplica {
+  readonly name: string;
+  /** How often it has looked: a replica that runs looks twice a second. */
+  readonly looks: string;
+  /** Of its configuration. */
+  readonly digest: string;
+}
+
+export interface Look {
+  readonly status: (typeof STATUSES)[keyof typeof STATUSES];
+  /** Of this replica's configuration. */
+  readonly number: number;
+  /** Of the holder's; null when nobody holds the lease, or a relay of version 0.1 does. */
+  readonly holderNumber: number | null;
+  /** Changes each time that the holder renews the lease; empty when there never was one. */
+  readonly renewals: string;
+  /** How long ago it was renewed, by a clock that may have been set. */
+  readonly ageMs: number;
+  /** The holder's endpoints, by name, with a digest of each URL; null when they are this replica's own. */
+  readonly endpoints: ReadonlyMap<string, string> | null;
+  readonly others: readonly OtherReplica[];
+}
+
+export function readLook(reply: unknown): Look {
+  const [status, number, holder, ...texts] = reply as [Look['status'], number, number, ...Buffer[]];
+  const [renewals = '', ageMs = '', endpoints = '', ...rows] = texts.map(String);
+  const others: OtherReplica[] = [];
+  for (let at = 0; at + 2 < rows.length; at += 3) {
+    const [name = '', looks = '', digest = ''] = rows.slice(at, at + 3);
+    others.push({ name, looks, digest });
+  }
+  return {
+    status,
+    number,
+    holderNumber: holder < 0 ? null : holder,
+    renewals,
+    ageMs: Number(ageMs),
+    endpoints: endpoints === '' ? null : endpointsOf(endpoints),
+    others,
+  };
+}
+
+/** Names and digests of URLs, each pair on a line of its own. */
+export function endpointsText(endpoints: ReadonlyMap<string, string>): string {
+  return Array.from(endpoints, ([name, digest]) => `${digest} ${name}`).join('\n');
+}
+
+function endpointsOf(text: string): ReadonlyMap<string, string> {
+  return new Map(
+    text.split('\n').map((line) => {
+      const end = line.indexOf(' ');
+      return [line.slice(end + 1), line.slice(0, end)];
+    }),
+  );
+}

@@ -1,0 +1,283 @@
+/**
+ * The lease in the state Redis, under a token that is new each time. Every script that captures checks
+ * the token, so that a replica which was suspended, and does not know yet that it has lost the lease,
+ * changes nothing. lease-scripts.ts decides who gets it.
+ */
+import { Bell } from '../bell.js';
+import type { Clock } from '../clock.js';
+import type { Configuration } from '../configuration.js';
+import { configurationsKey, leaseKey, watchKey } from './format.js';
+import type { Lease, Standing } from './lease.js';
+import { endpointsText, LEASE_SCRIPTS, type Look, readLook, STATUSES } from './lease-scripts.js';
+import { Observations } from './observations.js';
+import { ignoreTrouble, type RedisState } from './redis-state.js';
+import { defineScripts, type Scripts } from './scripts.js';
+
+/** A holder that was not seen to renew it for so long has lost it. */
+const LEASE_MS = 1_500;
+
+/** How often every replica looks; the holder renews it thereby. */
+const LOOK_EVERY_MS = 500;
+
+/** The same before the first look has succeeded: a relay is not ready before it. */
+const FIRST_LOOK_EVERY_MS = 50;
+
+/**
+ * A free lease is left to the replica that has been able to capture for longer: it has heard what one that
+ * came later may have missed, and the last holder may not have stored. A replica that has been there
+ * for as long as a standby remembers leaves it to nobody: nobody has heard more.
+ */
+const REMEMBERS_ALL_AFTER_MS = 20_000;
+
+/** A replica that was not seen to look for so long takes no lease. */
+const ABSENT_AFTER_MS = 1_000;
+
+/** A replica that was not seen to look for so long does not run: its configuration no longer counts. */
+const FORGOTTEN_AFTER_MS = 10_000;
+
+/** What `Observations` knows the lease by; no replica has such a name. */
+const RENEWALS = 'lease';
+
+const CURRENT: Standing = { kind: 'current' };
+
+export interface RedisLeaseParts {
+  readonly state: RedisState;
+  /** This replica's name, unlike any other's. */
+  readonly replica: string;
+  readonly configuration: Configuration;
+  readonly clock: Clock;
+  /** Called after each look, with how many configurations run. */
+  readonly onLook: (standing: Standing, configurations: number) => void;
+}
+
+export class RedisLease implements Lease {
+  readonly #parts: RedisLeaseParts;
+  readonly #scripts: Scripts<typeof LEASE_SCRIPTS>;
+  readonly #stop = new AbortController();
+  readonly #seen: Observations;
+  /** Rings when it is taken or lost, or is due. */
+  readonly #bell = new Bell();
+  /** Rings when it is to be looked at. */
+  readonly #wake = new Bell();
+  #token: string | null = null;
+  #isDue = false;
+  /** Held until this replica left, and yet to be let go. */
+  #former: string | null = null;
+  #terms = 0;
+  #isWanted = false;
+  #wantedAtMs = 0;
+  /** How often this replica has left it to others. */
+  #departures = 0;
+  /** What the last look found; null before the first. */
+  #last: Look | null = null;
+  #standing: Standing | null = null;
+  #loop: Promise<void> = Promise.resolve();
+
+  constructor(parts: RedisLeaseParts) {
+    this.#parts = parts;
+    this.#scripts = defineScripts(parts.state.redis, LEASE_SCRIPTS);
+    this.#seen = new Observations(parts.clock);
+  }
+
+  get token(): string | null {
+    return this.#token;
+  }
+
+  get number(): number | null {
+    return this.#last?.number ?? null;
+  }
+
+  get isHeldByOther(): boolean {
+    return this.#last?.status === STATUSES.other;
+  }
+
+  /** How this replica's configuration stands; null before the first look. */
+  get standing(): Standing | null {
+    return this.#standing;
+  }
+
+  start(): void {
+    this.#loop = this.#run();
+  }
+
+  want(isWanted: boolean): void {
+    if (isWanted && !this.#isWanted) this.#wantedAtMs = this.#parts.clock.monotonicMs();
+    this.#isWanted = isWanted;
+    if (!isWanted) this.#leave();
+    this.#wake.ring();
+  }
+
+  taken(signal: AbortSignal): Promise<void> {
+    return this.#until(() => this.token !== null, signal);
+  }
+
+  lost(signal: AbortSignal): Promise<void> {
+    return this.#until(() => this.token === null, signal);
+  }
+
+  due(signal: AbortSignal): Promise<void> {
+    return this.#until(() => this.#isDue || this.token === null, signal);
+  }
+
+  delivers(endpoint: string): boolean {
+    const url = this.#last?.endpoints?.get(endpoint);
+    return url === undefined || url === this.#parts.configuration.endpoints.get(endpoint);
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#loop;
+    this.#leave();
+    await ignoreTrouble(async () => {
+      await this.#letGo();
+      const { state, replica } = this.#parts;
+      const key = configurationsKey(state.prefix);
+      await state.run('watch', () => this.#scripts.leaseDepart([key], [replica]));
+    });
+  }
+
+  async #until(isSo: () => boolean, signal: AbortSignal): Promise<void> {
+    while (!isSo() && !signal.aborted) await this.#bell.wait(this.#parts.clock, null, signal);
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      const { rung } = this.#wake;
+      // What changed while it could not be looked at is not known.
+      let lookInMs: number | null = null;
+      await ignoreTrouble(async () => {
+        await this.#letGo();
+        lookInMs = await this.#look();
+      });
+      if (lookInMs === null) this.#seen.clear();
+      if (this.#wake.rung !== rung) continue;
+      const againInMs = this.#last === null ? FIRST_LOOK_EVERY_MS : LOOK_EVERY_MS;
+      await this.#wake.wait(this.#parts.clock, lookInMs ?? againInMs, signal);
+    }
+  }
+
+  /**
+   * Says that this replica runs, takes the lease when nobody holds it, renews it when this replica does.
+   * Resolves with when to look again.
+   */
+  async #look(): Promise<number> {
+    const { state, replica, configuration, clock } = this.#parts;
+    const held = this.#token;
+    if (held === null) this.#terms += 1;
+    const token = held ?? `${replica}:${this.#terms}`;
+    const ableForMs = this.#isWanted ? Math.round(clock.monotonicMs() - this.#wantedAtMs) : -1;
+    const leaves = held === null && ableForMs < REMEMBERS_ALL_AFTER_MS;
+    const departures = this.#departures;
+    const stale =
+      this.#seen.unchangedForMs(RENEWALS) >= LEASE_MS ? (this.#last?.renewals ?? '') : '';
+    const absent = this.#unseenFor(ABSENT_AFTER_MS);
+    const { prefix } = state;
+    const reply = await state.run('watch', () =>
+      this.#scripts.leaseLook(
+        [leaseKey(prefix), configurationsKey(prefix), watchKey(prefix)],
+        [
+          token,
+          replica,
+          configuration.digest,
+          endpointsText(configuration.endpoints),
+          this.#last?.number ?? 0,
+          ableForMs,
+          leaves ? 1 : 0,
+          stale,
+          absent.length / 2,
+          ...absent,
+          ...this.#unseenFor(FORGOTTEN_AFTER_MS),
+        ],
+      ),
+    );
+    const look = readLook(reply);
+    this.#note(look);
+    const isHeld = look.status === STATUSES.held || look.status === STATUSES.due;
+    if (!isHeld) this.#lose();
+    // It has left meanwhile, and may have come back without what others have heard.
+    else if (this.#departures !== departures) this.#former = token;
+    else this.#hold(token, look.status === STATUSES.due);
+    this.#stand();
+    if (look.status !== STATUSES.other) return LOOK_EVERY_MS;
+    const leftMs = LEASE_MS - this.#seen.unchangedForMs(RENEWALS);
+    return leftMs > 0 ? Math.min(leftMs + 1, LOOK_EVERY_MS) : LOOK_EVERY_MS;
+  }
+
+  /** What was seen now, to be compared with what will be. */
+  #note(look: Look): void {
+    this.#last = look;
+    // An age beyond that is of a clock that was set, or of a time when nobody could renew it.
+    const isRecent = look.ageMs >= 0 && look.ageMs <= LOOK_EVERY_MS;
+    this.#seen.note(RENEWALS, look.renewals, isRecent ? look.ageMs : 0);
+    for (const { name, looks } of look.others) this.#seen.note(name, looks);
+    this.#seen.keepOnly(new Set([RENEWALS, ...look.others.map(({ name }) => name)]));
+  }
+
+  /** Name and looks of each replica that was not seen to look for so long. */
+  #unseenFor(ms: number): string[] {
+    const others = this.#last?.others ?? [];
+    return others.flatMap(({ name, looks }) =>
+      this.#seen.unchangedForMs(name) >= ms ? [name, looks] : [],
+    );
+  }
+
+  #stand(): void {
+    const { configuration, onLook } = this.#parts;
+    const look = this.#last;
+    if (look === null) return;
+    const running = look.others.filter(
+      ({ name }) =>
+        this.#seen.hasChanged(name) && this.#seen.unchangedForMs(name) < FORGOTTEN_AFTER_MS,
+    );
+    const digests = new Set([configuration.digest, ...running.map(({ digest }) => digest)]);
+    this.#standing = standingOf(look, this.#standing ?? CURRENT, digests.size > 1);
+    onLook(this.#standing, digests.size);
+  }
+
+  #hold(token: string, isDue: boolean): void {
+    const isNew = this.#token === null || this.#isDue !== isDue;
+    this.#token = token;
+    this.#isDue = isDue;
+    if (isNew) this.#bell.ring();
+  }
+
+  /** Holds it no longer, whether or not the others can be told. */
+  #leave(): void {
+    this.#departures += 1;
+    this.#former = this.#token ?? this.#former;
+    this.#lose();
+  }
+
+  /** Tells the others; again and again, until it has reached Redis. */
+  async #letGo(): Promise<void> {
+    const token = this.#former;
+    if (token === null) return;
+    const { state } = this.#parts;
+    const keys = [leaseKey(state.prefix), watchKey(state.prefix)];
+    await state.run('watch', () => this.#scripts.leaseLetGo(keys, [token]));
+    if (this.#former === token) this.#former = null;
+  }
+
+  #lose(): void {
+    this.#parts.state.standsBy();
+    this.#isDue = false;
+    if (this.#token === null) return;
+    this.#token = null;
+    this.#bell.ring();
+  }
+}
+
+function standingOf(
+  { status, number, holderNumber }: Look,
+  before: Standing,
+  isShared: boolean,
+): Standing {
+  if (status === STATUSES.held || status === STATUSES.due) {
+    return isShared ? { kind: 'leading' } : CURRENT;
+  }
+  // Between two holders nothing has changed yet.
+  if (holderNumber === null) return isShared ? before : CURRENT;
+  if (holderNumber === number) return CURRENT;
+  return { kind: holderNumber > number ? 'superseded' : 'succeeding' };
+}

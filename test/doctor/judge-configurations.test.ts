@@ -1,0 +1,25 @@
+import { expect, it } from 'vitest';
+import { judgeConfigurations } from '../../src/doctor/judge-configurations.js';
+
+const running = (number: number, digest: string) => ({ number, digest });
+
+it('is content when the running replicas use the configuration of the file', () => {
+  const finding = judgeConfigurations([running(2, 'a'), running(2, 'a')], 'a', 'expiry-relay');
+  expect(finding).toMatchObject({ level: 'ok' });
+});
+
+it('warns of several configurations, and says which replicas capture nothing', () => {
+  const replicas = [running(1, 'a'), running(2, 'b'), running(1, 'a')];
+  const finding = judgeConfigurations(replicas, 'b', 'expiry-relay');
+  expect(finding).toMatchObject({ level: 'warning' });
+  expect(finding.text).toBe(
+    '2 different configurations share state.prefix "expiry-relay": the newest captures, and ' +
+      '2 superseded replicas do not',
+  );
+});
+
+it('warns when the running replicas use another configuration than the file', () => {
+  const finding = judgeConfigurations([running(1, 'a')], 'b', 'expiry-relay');
+  expect(finding).toMatchObject({ level: 'warning' });
+  expect(finding.text).toContain('another configuration than this file');
+});

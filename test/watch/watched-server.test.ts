@@ -1,0 +1,36 @@
+import { describe, expect, it } from 'vitest';
+import { judgeServer } from '../../src/watch/watched-server.js';
+
+const known = { id: 'id', runId: 'run', address: 'redis:6379' };
+const found = { id: 'id', runId: 'run', address: 'redis:6379' } as const;
+
+describe('a server is the one that the state is about', () => {
+  it.each([
+    ['it has the name that the state has, wherever it is', { ...found, address: 'b:1' }, true],
+    ['it has that name after a restart', { ...found, runId: 'other' }, true],
+    ['it was emptied while it ran', { ...found, id: null, address: 'b:1' }, true],
+    ['it restarted empty, and nobody watches', { ...found, id: null, runId: 'other' }, false],
+    [
+      'its name may not be read, at the same address',
+      { ...found, id: undefined, runId: null },
+      true,
+    ],
+    ['another relay has named it since it started', { ...found, id: 'other' }, true],
+  ])('when %s', (_, server, isHeldByOther) => {
+    expect(judgeServer(server, known, isHeldByOther)).toBe('same');
+  });
+});
+
+describe('a server is another one', () => {
+  it.each([
+    ['it has another name', { ...found, id: 'other', runId: 'other' }],
+    ['it has no name, at another address', { id: null, runId: 'other', address: 'b:1' }],
+    ['nothing can be asked, at another address', { id: undefined, runId: null, address: 'b:1' }],
+  ])('when %s', (_, server) => {
+    expect(judgeServer(server, known, false)).toBe('other');
+  });
+});
+
+it('may be another one when it has no name while another replica watches the one that has', () => {
+  expect(judgeServer({ ...found, id: null, runId: 'other' }, known, true)).toBe('unclear');
+});
