@@ -175,7 +175,7 @@ describe.concurrent('doctor', () => {
     expect(about('eviction')).toMatch(
       /\[i\] eviction allkeys-lru at 100 MiB \(\d+% used, 0 evicted/,
     );
-    expect(about('cluster')).toContain('[i] cluster this Redis is the only primary');
+    expect(about('cluster')).toContain('[i] cluster this Redis is a node of a Redis Cluster');
     expect(about('state')).toContain("[i] state in the relay's own memory");
     expect(stdout).toMatch(/^all is well$/m);
   });

@@ -13,7 +13,8 @@ const WELL = ['--appendonly', 'yes', '--notify-keyspace-events', 'Exge'];
 const without = (...names: string[]) => names.flatMap((name) => ['--rename-command', name, '']);
 
 async function command(words: string[], file: RelayFile) {
-  await using folder = await tempFolder({ 'relay.yaml': stringify(file) });
+  const whole = { ...file, admin: { listen: '127.0.0.1:0' } };
+  await using folder = await tempFolder({ 'relay.yaml': stringify(whole) });
   return await runCommand(words, { cwd: folder.path });
 }
 
