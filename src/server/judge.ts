@@ -95,10 +95,9 @@ export function replicaText(primary: string | null, address: RedisAddress): stri
 
 function judgeCluster({ isCluster, primaries }: ServerProperties): ServerFinding[] {
   if (!isCluster) return [];
-  if (primaries === 1) {
-    return [
-      note('cluster', 'this Redis is the only primary of a Redis Cluster: all keys are here'),
-    ];
+  // A node of a cluster that has no slots yet counts none.
+  if (primaries !== null && primaries <= 1) {
+    return [note('cluster', 'this Redis is a node of a Redis Cluster with one primary')];
   }
   const size = primaries === null ? '' : ` (cluster_size is ${primaries})`;
   return [
