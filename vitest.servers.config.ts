@@ -7,7 +7,8 @@ export default defineConfig({
     include: [
       'test/source/past-deadlines.test.ts',
       'test/source/{canary,keyspace,notifications}.test.ts',
-      'test/e2e/deadlines.e2e.test.ts',
+      'test/server/*.test.ts',
+      'test/e2e/{deadlines,doctor,renamed-commands}.e2e.test.ts',
     ],
     provide: { stateServer: 'alone' },
     testTimeout: 60_000,

@@ -13,6 +13,7 @@ import {
   StateUnavailableError,
 } from './errors.js';
 import { printable } from './printable.js';
+import { isUnknownCommand } from './refusal.js';
 
 /** Where a Redis is. */
 interface Place {
@@ -66,6 +67,11 @@ export function stateError(
   }
   if (/^Connection is closed|isn't writeable|maxRetriesPerRequest/.test(said)) {
     return new RedisUnreachableError(`${at} cannot be reached`);
+  }
+  if (isUnknownCommand(thrown)) {
+    return new RedisPermissionError(
+      `${at} does not have a command that the relay needs (${said}): expiry-relay doctor names it`,
+    );
   }
   if (said.includes('UNWATCHED')) {
     return new StateUnavailableError(
@@ -134,7 +140,7 @@ export function redisError(
       section,
     );
   }
-  if (isUnknownCommand(said)) {
+  if (isUnknownCommand(thrown)) {
     return new NotRedisError(
       `the server at ${address} lacks a command that the relay needs (${said}), as a proxy does: ` +
         `point ${section}.url at Redis itself`,
@@ -143,13 +149,6 @@ export function redisError(
   const isReply = thrown instanceof Error && thrown.name === 'ReplyError';
   if (isReply) return new RedisReplyError(`Redis at ${address} answered: ${said}`);
   return new RedisUnreachableError(`Redis at ${address} cannot be reached: ${said}`);
-}
-
-/** In the words of Redis, of Envoy, and of other proxies. */
-function isUnknownCommand(said: string): boolean {
-  return /\b(unknown|unsupported|disallowed) command\b|command .*not (supported|allowed)/i.test(
-    said,
-  );
 }
 
 export function notRedis(
@@ -162,14 +161,14 @@ export function notRedis(
   );
 }
 
+/** The same of what may be one of our errors already. */
+export function redisErrorOf(thrown: unknown, settings: Place): RelayError {
+  return thrown instanceof RelayError ? thrown : redisError(thrown, settings);
+}
+
 /** What to do where a node of a cluster is to keep its place. */
 const PREFIX_ADVICE =
   "choose a state.prefix whose slot is on this one (redis-cli CLUSTER KEYSLOT '{prefix}' tells it)";
-
-/** Whether a node of a Redis Cluster says that another one has the key. */
-export function isElsewhere(refusal: unknown): boolean {
-  return /^(MOVED|ASK) /.test(messageOf(refusal));
-}
 
 /** Who has the slot of a key, when a node of a Redis Cluster has said so; null when it has not. */
 function slotElsewhere(said: string): string | null {
@@ -183,11 +182,6 @@ export function refusalText(said: string): string {
   return elsewhere === null
     ? printable(said)
     : `this is a node of a Redis Cluster, and ${elsewhere}: ${PREFIX_ADVICE}`;
-}
-
-/** A node of a cluster has none but the first, and says so in another way. */
-export function isNoDatabase(refusal: unknown): boolean {
-  return /DB index is out of range|SELECT is not allowed in cluster/i.test(messageOf(refusal));
 }
 
 export function replicaAdvice(address: string, primary: string): string {

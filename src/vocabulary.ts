@@ -12,11 +12,7 @@ import type { RedisCredentials, RedisFiles } from './redis-login.js';
 export type DetectedBy = 'notification' | 'recovery';
 
 /** What Redis told us: this key's life ended. Made by the source, read by capture. */
-export interface Expiration {
-  /** The logical database's number, as in `SELECT`. */
-  readonly database: number;
-  /** The key's exact bytes; they need not be UTF-8. */
-  readonly key: Buffer;
+export interface Expiration extends KeyInDatabase {
   /** The deadline by Redis's clock; null when it was never known. */
   readonly expiredAtMs: number | null;
   /** When the relay learned of it, by Redis's clock. */
@@ -28,7 +24,7 @@ export interface Expiration {
 export interface KeyInDatabase {
   /** The logical database's number, as in `SELECT`. */
   readonly database: number;
-  /** The key's exact bytes. */
+  /** The key's exact bytes; they need not be UTF-8. */
   readonly key: Buffer;
 }
 

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
+import { SERVER_EVENTS } from '../src/events/finding-log.js';
 import { compilePattern } from '../src/match.js';
 import { Metrics } from '../src/metrics.js';
 import { anEndpoint, aRoute } from './support/domain.js';
@@ -58,6 +59,7 @@ it('its alerts are metrics and log events that there are', async () => {
   const known = new Set([
     ...(await metricsOfCode()).map((metric) => metric.replace(/\{.*/, '')),
     ...[...sources.matchAll(/event: '(\w+)'/g)].map(textOf),
+    ...Object.values(SERVER_EVENTS),
   ]);
   const alerts = namesUnder('Alerts').filter((name) => name !== 'absent(…)');
   expect(alerts.length).toBeGreaterThan(15);
@@ -68,4 +70,9 @@ it('its blocks are those of the README, where they are run', () => {
   const blocks = blocksOf('docs/operating.md');
   expect(blocks.length).toBeGreaterThan(1);
   for (const block of blocks) expect(readmeBlocks).toContainEqual(block);
+});
+
+it('it names the log event of every property of a server', () => {
+  const named = namesUnder('Alerts');
+  expect(Object.values(SERVER_EVENTS).filter((name) => !named.includes(name))).toEqual([]);
 });

@@ -100,7 +100,7 @@ describe('every source', () => {
 /** From the ground up; an import never leads to a higher floor. The first that fits counts. */
 const FLOORS: readonly (readonly RegExp[])[] = [
   [
-    /^(vocabulary|configuration|endpoint|body-format|key-value|clock|errors|key-name|redis-cli|redis-login|secret|printable|counted|version|http-server|gathered-output)\.ts$/,
+    /^(vocabulary|configuration|endpoint|body-format|key-value|clock|errors|key-name|redis-cli|redis-login|secret|printable|counted|version|http-server|gathered-output|refusal)\.ts$/,
   ],
   [
     /^(glob|match|path-template|body-template|routing)\.ts$/,
@@ -111,7 +111,10 @@ const FLOORS: readonly (readonly RegExp[])[] = [
     /^values\/(shape|values)\.ts$/,
     /^config\//,
   ],
-  [/^(metrics|metric-labels|log|lifecycle|redis-client|bell)\.ts$/, /^(events|redis|state)\//],
+  [
+    /^(metrics|metric-labels|log|lifecycle|redis-client|bell)\.ts$/,
+    /^(events|redis|server|state)\//,
+  ],
   [
     /^(source|outbox|deadlines|values|admin|receiver)\//,
     /^delivery\/(send|connect|connections|dial|tunnel|exchange|lookup|rate-limiter)\.ts$/,

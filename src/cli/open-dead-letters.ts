@@ -16,8 +16,8 @@ const SILENT: StateEvents = {
   failed: () => undefined,
   troubleBegan: () => undefined,
   troubleEnded: () => undefined,
-  evictable: () => undefined,
   credentialsUnusable: () => undefined,
+  server: () => undefined,
   dataLost: () => undefined,
 };
 

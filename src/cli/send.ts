@@ -7,7 +7,7 @@ import { asTest, buildRequest } from '../delivery/request.js';
 import { STATUS_GONE } from '../delivery/retry-policy.js';
 import { createSender } from '../delivery/send.js';
 import { adviceFor } from '../doctor/judge-endpoint.js';
-import { lengthText } from '../doctor/wording.js';
+import { lengthText } from '../server/wording.js';
 import type { Outcome, Prevented } from '../vocabulary.js';
 import type { CommandAction, FileOption } from './context.js';
 import {

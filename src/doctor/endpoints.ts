@@ -11,7 +11,7 @@ import { createLookup } from '../delivery/lookup.js';
 import type { Endpoint } from '../endpoint.js';
 import { messageOf } from '../errors.js';
 import { printable } from '../printable.js';
-import type { Finding } from './finding.js';
+import type { Finding } from '../server/finding.js';
 import { judgeEndpoint, type Reach } from './judge-endpoint.js';
 import type { Asking } from './server.js';
 

@@ -1,6 +1,6 @@
 /** The configurations of the replicas that run under one prefix → whether they are one. Pure. */
 import { counted } from '../counted.js';
-import { type Finding, ok, warning } from './finding.js';
+import { type Finding, ok, warning } from '../server/finding.js';
 
 export interface RunningReplica {
   readonly digest: string;

@@ -3,9 +3,9 @@ import { preventionAdvice } from '../delivery/failure.js';
 import { proxyText } from '../delivery/tunnel.js';
 import type { Endpoint } from '../endpoint.js';
 import { printable } from '../printable.js';
+import { type Finding, ok, problem } from '../server/finding.js';
+import { lengthText } from '../server/wording.js';
 import type { Prevented, UnreachableCause } from '../vocabulary.js';
-import { type Finding, ok, problem } from './finding.js';
-import { lengthText } from './wording.js';
 
 export type Reach =
   /** By TLS as well, where the endpoint's URL is https. */

@@ -3,9 +3,10 @@
 import { printable } from '../printable.js';
 import { redisCli } from '../redis-cli.js';
 import { addressOf } from '../redis-client.js';
-import { missingFlags, SETTING, WANTED_FLAGS } from '../source/notifications.js';
+import { type Finding, note, ok, problem, warning } from '../server/finding.js';
+import { NOTIFICATIONS } from '../server/properties.js';
+import { missingFlags, WANTED_FLAGS } from '../source/notifications.js';
 import type { RedisSettings } from '../vocabulary.js';
-import { type Finding, note, ok, problem, warning } from './finding.js';
 
 const SUBJECT = 'notifications';
 
@@ -16,27 +17,29 @@ export function judgeNotifications(
   redis: RedisSettings,
 ): Finding {
   if (setting === null) {
-    return note(
+    return warning(
       SUBJECT,
-      `${SETTING} is not shown (managed services block CONFIG): at its start the relay proves by ` +
-        'a canary that notifications flow',
+      `${NOTIFICATIONS} is not shown (CONFIG is blocked or forbidden): whether the server publishes ` +
+        'expirations cannot be told. The relay proves it at its start by a canary, and ends with exit ' +
+        'code 1 if it hears nothing',
       `see that it contains "${WANTED_FLAGS}" where the server is configured`,
     );
   }
   const missing = missingFlags(setting, WANTED_FLAGS);
-  const found = `${SETTING} is "${printable(setting)}"`;
+  const found = `${NOTIFICATIONS} is "${printable(setting)}"`;
   if (missing === '') return ok(SUBJECT, `${found}: all that the relay listens to`);
   const lacks = `${found}: lacks ${missing}`;
   const isEnough = missingFlags(setting) === '';
-  const command = `${redisCli(redis)} CONFIG SET ${SETTING} ${printable(setting)}${missing}`;
+  const command = `${redisCli(redis)} CONFIG SET ${NOTIFICATIONS} ${printable(setting)}${missing}`;
   const byHand = `run: ${command} (and put it into redis.conf)`;
   if (redis.notifications === 'manage' && mayChange !== false) {
     if (mayChange) {
       return note(SUBJECT, `${lacks}; the relay will add it at its start (notifications: manage)`);
     }
-    const text =
-      'whether the relay may add it cannot be told without trying: it tries at its start';
-    return note(SUBJECT, `${lacks}; ${text}`, `if it may not, ${byHand}`);
+    const text = 'whether the relay may add it cannot be told: it tries at its start';
+    const costs = isEnough ? '' : ', and ends with exit code 1 if it may not';
+    const say = isEnough ? note : warning;
+    return say(SUBJECT, `${lacks}; ${text}${costs}`, `if it may not, ${byHand}`);
   }
   const forbidden =
     redis.notifications === 'manage'

@@ -1,16 +1,17 @@
 /** What Redis says of its user's rights → what is missing, and the command that gives it. Pure. */
 import { printable } from '../printable.js';
 import { redisCli, redisUser, shellWord } from '../redis-cli.js';
+import { type Finding, note, ok, problem, warning } from '../server/finding.js';
 import type { RedisAddress } from '../vocabulary.js';
-import { type Finding, note, ok, problem, warning } from './finding.js';
 import type { ProbeAnswer } from './probe-rights.js';
 import type { Probe, Right, Rights } from './rights.js';
 
 /**
  * Whether the user has a rule. `hidden`: that of a key or channel, where no command may be given
- * that would show it. `unknown`: it cannot be found out without writing.
+ * that would show it. `unknown`: it cannot be found out. `absent`: of a command that the server does
+ * not have.
  */
-type Held = 'yes' | 'no' | 'hidden' | 'unknown';
+type Held = 'yes' | 'no' | 'hidden' | 'unknown' | 'absent';
 
 /** Whether the user may give this command; null when that was not found out, or is not needed. */
 export function isAllowed(
@@ -35,9 +36,7 @@ export function judgeRights(
   const [missing, unknown] = [having('no', 'hidden'), having('unknown')];
   const name = printable(redisUser(address));
   const untold =
-    unknown.length === 0
-      ? ''
-      : `; whether it has ${rulesText(unknown)} cannot be told without writing`;
+    unknown.length === 0 ? '' : `; whether it has ${rulesText(unknown)} cannot be told`;
   if (missing.length === 0) {
     if (unknown.length === 0) return ok(subject, `the user ${name} may do all that the relay does`);
     return note(subject, `the user ${name} may do all that could be found out${untold}`);
@@ -60,11 +59,37 @@ function rulesText(rights: readonly Right[]): string {
   return rights.map(({ rule }) => rule).join(' ');
 }
 
+/** Commands that the relay cannot do without, and that the server does not have. */
+export function judgeCommands(
+  { rights, probes }: Rights,
+  answers: readonly ProbeAnswer[],
+  subject: string,
+): Finding[] {
+  const needed = new Set(rights.flatMap(({ rule, cost }) => (cost === 'problem' ? [rule] : [])));
+  const absent = probes.filter(
+    ({ command }, at) => answers[at] === 'absent' && command !== null && needed.has(command),
+  );
+  const names = [...new Set(absent.map(({ words }) => words[0]))];
+  if (names.length === 0) return [];
+  const text = `the server does not have ${names.join(', ')}, which the relay needs`;
+  const advice =
+    'give it these commands (rename-command in redis.conf takes them away), or name another server';
+  return [problem(subject, text, advice)];
+}
+
 function heldOf(rule: string, probes: readonly Probe[], answers: readonly ProbeAnswer[]): Held {
-  const said = probes.flatMap((probe, at) => saidOf(rule, probe, answers[at] ?? 'unknown'));
+  const said = probes.flatMap((probe, at) => {
+    const answer = answers[at] ?? 'unknown';
+    const { command, object } = probe;
+    const isEither = answer === 'denied' && rule === command && object !== null;
+    // Of the command and its key one is denied: the command, when the key is known to be allowed.
+    const isCommand = isEither && heldOf(object, probes, answers) === 'yes';
+    return saidOf(rule, probe, isCommand ? 'no_command' : answer);
+  });
   if (said.includes('no')) return 'no';
   if (said.includes('yes') && !said.includes('unknown')) return 'yes';
-  return said.includes('hidden') ? 'hidden' : 'unknown';
+  if (said.includes('hidden')) return 'hidden';
+  return said.includes('absent') && !said.includes('unknown') ? 'absent' : 'unknown';
 }
 
 function saidOf(rule: string, { command, object }: Probe, answer: ProbeAnswer): readonly Held[] {
@@ -75,11 +100,15 @@ function saidOf(rule: string, { command, object }: Probe, answer: ProbeAnswer): 
       return rule === command ? ['unknown'] : [];
     case 'allowed':
       return ['yes'];
+    case 'absent':
+      return rule === command ? ['absent'] : [];
+    case 'denied':
+      return [rule === command ? 'unknown' : 'hidden'];
     case 'no_command':
       return rule === command ? ['no'] : ['hidden'];
     case 'no_object':
       // What the relay does not need may want a wider rule.
-      if (command === null) return ['hidden'];
+      if (command === null) return [object?.startsWith('~') ? 'no' : 'hidden'];
       // Without an object it is the command that is denied.
       return rule === (object ?? command) ? ['no'] : ['yes'];
   }

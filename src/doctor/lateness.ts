@@ -4,9 +4,9 @@
  * lag of one key is uniform from nothing to the length of a round. Source: Redis 7.0, expire.c,
  * `activeExpireCycle`: ACTIVE_EXPIRE_CYCLE_KEYS_PER_LOOP and what the effort makes of it. Pure.
  */
-import { type Finding, note } from './finding.js';
+import { type Finding, note } from '../server/finding.js';
+import { countText, keysText, lengthText } from '../server/wording.js';
 import type { ServerReading } from './server.js';
-import { countText, keysText, lengthText } from './wording.js';
 
 const KEYS_PER_LOOP = 20;
 
@@ -48,11 +48,12 @@ export function judgeLateness(
   isOnly: boolean,
 ): Finding {
   const subject = isOnly ? 'lateness' : `lateness in ${database}`;
-  if (info === null) {
+  const keyspace = info?.keyspace(database) ?? null;
+  if (info === null || keyspace === null) {
     const advice = 'allow the user +info to see how late plain notifications would be here';
-    return note(subject, 'cannot be told: INFO is forbidden', advice);
+    return note(subject, 'cannot be told: INFO does not show how many keys there are', advice);
   }
-  const { expires } = info.keyspace(database);
+  const { expires } = keyspace;
   const shown = settings.get('active-expire-effort') ?? null;
   const effort = Number(shown ?? DEFAULT_EFFORT);
   const cycle = { hz: Number(info.get('hz') ?? DEFAULT_HZ), effort };

@@ -5,11 +5,17 @@
  */
 import type { Redis } from 'ioredis';
 import { messageOf } from '../errors.js';
+import { isUnknownCommand, unlessRefused } from '../refusal.js';
 import type { Probe } from './rights.js';
-import { toldBy } from './server.js';
 
-/** What Redis says of one probe: what it lacks, if anything. */
-export type ProbeAnswer = 'allowed' | 'no_command' | 'no_object' | 'unknown';
+/**
+ * What Redis says of one probe: what it lacks, if anything. "denied": the command, its key, or both.
+ * "absent": the server does not have the command, so that no rule can allow it.
+ */
+export type ProbeAnswer = 'allowed' | 'no_command' | 'no_object' | 'denied' | 'absent' | 'unknown';
+
+/** What a script says of one complete command. */
+export type ScriptAnswer = 'allowed' | 'denied' | 'absent';
 
 /** The words of ACL DRYRUN, and of NOPERM. */
 function answerOf(text: string): ProbeAnswer {
@@ -35,48 +41,76 @@ async function askDryRun(
   user: string,
   probes: readonly Probe[],
 ): Promise<ProbeAnswer[] | null> {
-  if ((await toldBy(redis.call('ACL', 'DRYRUN', user, 'PING'))) === null) return null;
+  if ((await unlessRefused(redis.call('ACL', 'DRYRUN', user, 'PING'))) === null) return null;
   return Promise.all(
     probes.map(async ({ words }): Promise<ProbeAnswer> => {
-      const reply = await toldBy(redis.call('ACL', 'DRYRUN', user, ...words));
-      if (reply === null) return 'unknown';
-      return reply === 'OK' ? 'allowed' : answerOf(String(reply));
+      try {
+        const reply = String(await redis.call('ACL', 'DRYRUN', user, ...words));
+        return reply === 'OK' ? 'allowed' : answerOf(reply);
+      } catch (error) {
+        if (!(error instanceof Error) || error.name !== 'ReplyError') throw error;
+        return /^ERR Command '.*' not found/.test(messageOf(error)) ? 'absent' : 'unknown';
+      }
     }),
   );
 }
 
-/** Commands whose name is two words. */
-const TWO_WORDS = /^(CLIENT|CONFIG|XGROUP|XINFO)$/;
-
 /**
- * ARGV: for each probe, as JSON, its words and how many of them are the command's name. Returns an
- * answer for each. The name alone tells whether the command is allowed, whatever the key.
+ * ARGV: for each command, as JSON, its words. Returns an answer for each. Every command is complete:
+ * Valkey 9.1 crashes when it is asked about a name without the arguments that it needs.
  */
 const ASK = `#!lua flags=no-writes
 local answers = {}
 for i, text in ipairs(ARGV) do
-  local probe = cjson.decode(text)
-  local known, whole = pcall(redis.acl_check_cmd, unpack(probe.words))
-  local _, name = pcall(redis.acl_check_cmd, unpack(probe.words, 1, probe.nameWords))
-  if not known then answers[i] = 'unknown'
-  elseif whole then answers[i] = 'allowed'
-  elseif name == true then answers[i] = 'no_object'
-  else answers[i] = 'no_command' end
+  local known, allowed = pcall(redis.acl_check_cmd, unpack(cjson.decode(text)))
+  if not known then answers[i] = 'absent'
+  elseif allowed then answers[i] = 'allowed'
+  else answers[i] = 'denied' end
 end
 return answers`;
 
 /** Null where it may not be asked so. */
 async function askScript(redis: Redis, probes: readonly Probe[]): Promise<ProbeAnswer[] | null> {
-  const texts = probes.map(({ words }) =>
-    JSON.stringify({ words, nameWords: TWO_WORDS.test(words[0] ?? '') ? 2 : 1 }),
-  );
-  return (await toldBy(redis.eval(ASK, 0, ...texts))) as ProbeAnswer[] | null;
+  const texts = probes.map(({ words }) => JSON.stringify(words));
+  const said = (await unlessRefused(redis.eval(ASK, 0, ...texts))) as ScriptAnswer[] | null;
+  return said === null ? null : deduce(probes, said);
 }
+
+/** Commands whose name is two words. */
+const TWO_WORDS = /^(CLIENT|CONFIG|XGROUP|XINFO)$/;
+
+function nameOf({ words }: Probe): string {
+  return words.slice(0, TWO_WORDS.test(words[0] ?? '') ? 2 : 1).join(' ');
+}
+
+/**
+ * A script says only whether a command may be given with its key. Which of the two is denied follows
+ * from its other answers: a command that is allowed with another key is allowed, and a key that EVAL may
+ * be given with is allowed to every command. EVAL itself is allowed: it runs the script. Pure.
+ */
+export function deduce(probes: readonly Probe[], said: readonly ScriptAnswer[]): ProbeAnswer[] {
+  const allowed = probes.filter((_, at) => said[at] === 'allowed');
+  const commands = new Set(['EVAL', ...allowed.map(nameOf)]);
+  const objects = new Set(
+    allowed.flatMap(({ words, object }) => (words[0] === 'EVAL' ? [object] : [])),
+  );
+  return probes.map((probe, at): ProbeAnswer => {
+    const answer = said[at] ?? 'absent';
+    if (answer !== 'denied') return answer;
+    if (probe.object === null || objects.has(probe.object)) return 'no_command';
+    return commands.has(nameOf(probe)) ? 'no_object' : 'denied';
+  });
+}
+
+/** No server has this parameter: the answer shows whether CONFIG SET is allowed, and nothing else. */
+const SET_NOTHING = ['CONFIG', 'SET', 'expiry-relay-doctor', ''];
 
 async function tryHarmless(redis: Redis, probes: readonly Probe[]): Promise<ProbeAnswer[]> {
   const answers: ProbeAnswer[] = [];
   for (const { words, isHarmless } of probes) {
-    answers.push(isHarmless ? await tryOne(redis, words) : 'unknown');
+    const isConfigSet = words[0] === 'CONFIG' && words[1] === 'SET';
+    if (isConfigSet) answers.push(await tryOne(redis, SET_NOTHING));
+    else answers.push(isHarmless ? await tryOne(redis, words) : 'unknown');
   }
   return answers;
 }
@@ -92,6 +126,7 @@ async function tryOne(
   } catch (error) {
     if (!(error instanceof Error) || error.name !== 'ReplyError') throw error;
     const text = messageOf(error);
+    if (isUnknownCommand(error)) return 'absent';
     return text.startsWith('NOPERM') ? answerOf(text) : 'allowed';
   }
 }

@@ -3,19 +3,20 @@ import type { Redis } from 'ioredis';
 import { counted } from '../counted.js';
 import { messageOf, RedisUnreachableError, type RelayError } from '../errors.js';
 import { redisUser } from '../redis-cli.js';
-import { isNoDatabase } from '../redis-client.js';
+import { isNoDatabase, isRefusal, unlessRefused } from '../refusal.js';
+import { type Finding, ok, problem } from '../server/finding.js';
+import { isAtLeast, judgeNoDatabase, judgeServer } from '../server/judge.js';
+import { NOTIFICATIONS } from '../server/properties.js';
+import { countText, keysText } from '../server/wording.js';
 import { channelOf } from '../source/channels.js';
-import { SETTING } from '../source/notifications.js';
 import type { RedisSettings, Settings } from '../vocabulary.js';
-import { type Finding, ok, problem } from './finding.js';
+import { judgeAnswer } from './judge-answer.js';
 import { judgeNotifications } from './judge-notifications.js';
-import { isAllowed, judgeRights } from './judge-rights.js';
-import { isAtLeast, judgeEviction, judgeServer } from './judge-server.js';
+import { isAllowed, judgeCommands, judgeRights } from './judge-rights.js';
 import { judgeLateness } from './lateness.js';
 import { probeRights } from './probe-rights.js';
 import { type Abilities, rightsInRedis } from './rights.js';
-import { type Asking, readServer, type ServerReading, toldBy, withServer } from './server.js';
-import { countText, keysText } from './wording.js';
+import { type Asking, readServer, type ServerReading, withServer } from './server.js';
 
 export async function examineRedis(settings: Settings, asking: Asking): Promise<Finding[]> {
   const { redis: address } = settings;
@@ -44,55 +45,57 @@ async function examine(redis: Redis, settings: Settings, { clock }: Asking): Pro
   const answers = await probeRights(redis, redisUser(address), rights.probes);
   const mayChange = isAllowed(rights, answers, 'CONFIG', 'SET');
   return [
-    ...judgeServer(reading, address),
-    judgeNotifications(reading.settings.get(SETTING) ?? null, mayChange, address),
+    judgeAnswer(reading, address, 'redis'),
+    ...judgeServer(reading, address, reading.clockAheadMs),
+    judgeNotifications(reading.settings.get(NOTIFICATIONS) ?? null, mayChange, address),
     ...listeners,
     judgeRights(rights, answers, address, 'rights'),
-    judgeEviction(reading),
+    ...judgeCommands(rights, answers, 'commands'),
     ...databases,
   ];
 }
 
-function abilitiesOf({ version }: ServerReading): Abilities {
+function abilitiesOf({ version, info, settings }: ServerReading): Abilities {
+  const policy = info?.get('maxmemory_policy') ?? settings.get('maxmemory-policy') ?? '';
   return {
     isSeven: isAtLeast(version, [7, 0]) !== false,
     hasNoTouch: isAtLeast(version, [7, 2]) === true,
+    evictsByUse: /-l[rf]u$/.test(policy),
   };
 }
 
 async function examineDatabases(
   redis: Redis,
-  { databases }: RedisSettings,
+  address: RedisSettings,
   reading: ServerReading,
 ): Promise<Finding[]> {
   const findings: Finding[] = [];
-  for (const database of databases) {
-    findings.push(...(await examineDatabase(redis, database, reading, databases.length === 1)));
+  for (const database of address.databases) {
+    findings.push(...(await examineDatabase(redis, address, database, reading)));
   }
   return findings;
 }
 
 async function examineDatabase(
   redis: Redis,
+  address: RedisSettings,
   database: number,
   reading: ServerReading,
-  isOnly: boolean,
 ): Promise<Finding[]> {
   const subject = `database ${database}`;
   try {
     await redis.select(database);
   } catch (error) {
     if (isNoDatabase(error)) {
-      const advice = 'correct redis.databases, or raise `databases` in redis.conf';
-      return [problem(subject, `Redis has no database ${database}`, advice)];
+      return [judgeNoDatabase(database, address)];
     }
     // That it may not be selected is said among the rights.
-    if (!messageOf(error).startsWith('NOPERM')) throw error;
+    if (!isRefusal(error)) throw error;
   }
-  const { info } = reading;
-  const lateness = judgeLateness(reading, database, isOnly);
-  if (info === null) return [lateness];
-  const { keys, expires } = info.keyspace(database);
+  const lateness = judgeLateness(reading, database, address.databases.length === 1);
+  const keyspace = reading.info?.keyspace(database) ?? null;
+  if (keyspace === null) return [lateness];
+  const { keys, expires } = keyspace;
   const text = `${keysText(keys)}, ${countText(expires)} with a TTL`;
   return [ok(subject, text), lateness];
 }
@@ -100,7 +103,9 @@ async function examineDatabase(
 /** Who listens today: each of them gets every notification. */
 async function countListeners(redis: Redis, { databases }: RedisSettings): Promise<Finding[]> {
   const channels = databases.map((database) => channelOf(database, 'expired'));
-  const reply = (await toldBy(redis.call('PUBSUB', 'NUMSUB', ...channels))) as unknown[] | null;
+  const reply = (await unlessRefused(redis.call('PUBSUB', 'NUMSUB', ...channels))) as
+    | unknown[]
+    | null;
   if (reply === null) return [];
   return databases.flatMap((database, at) => {
     const count = Number(reply[2 * at + 1]);

@@ -5,8 +5,9 @@
  */
 import { type Element, parsePattern } from '../glob.js';
 import { decodeUtf8 } from '../printable.js';
+import { NOTIFICATIONS } from '../server/properties.js';
 import { channelOf, channelsOf } from '../source/channels.js';
-import { SETTING, WANTED_FLAGS } from '../source/notifications.js';
+import { WANTED_FLAGS } from '../source/notifications.js';
 import { ownKeyPrefix } from '../state/format.js';
 import type { Route, Settings } from '../vocabulary.js';
 
@@ -41,6 +42,8 @@ export interface Abilities {
   readonly isSeven: boolean;
   /** 7.2 */
   readonly hasNoTouch: boolean;
+  /** Its maxmemory-policy goes by when a key was last used, which reading it must not change. */
+  readonly evictsByUse: boolean;
 }
 
 /** In the commands below, a key of the relay's own that is never there. */
@@ -66,7 +69,11 @@ const PROOF: Needs = [
 ];
 
 const CONFIG: Needs = [
-  ['+config', 'warning', [`CONFIG GET ${SETTING}`, `CONFIG SET ${SETTING} ${WANTED_FLAGS}`]],
+  [
+    '+config',
+    'warning',
+    [`CONFIG GET ${NOTIFICATIONS}`, `CONFIG SET ${NOTIFICATIONS} ${WANTED_FLAGS}`],
+  ],
 ];
 
 /** For `include` and `lookup`, each with a key to read. */
@@ -87,7 +94,7 @@ const STATE: Needs = [
   ['+set', 'problem', [`SET ${KEY} v`]],
   ['+get', 'problem', [`GET ${KEY}`]],
   ['+exists', 'problem', [`EXISTS ${KEY}`]],
-  ['+role', 'problem', ['ROLE']],
+  ['+role', 'warning', ['ROLE']],
   ['+time', 'problem', ['TIME']],
   ['+setnx', 'problem', [`SETNX ${KEY} v`]],
   ['+pttl', 'problem', [`PTTL ${KEY}`]],
@@ -142,7 +149,7 @@ export function rightsInRedis(settings: Settings, abilities: Abilities): Rights 
     ...ALWAYS,
     ...PROOF,
     ...(redis.notifications === 'manage' ? CONFIG : []),
-    ...(abilities.hasNoTouch ? NO_TOUCH : []),
+    ...(abilities.hasNoTouch && abilities.evictsByUse ? NO_TOUCH : []),
     ...(isStateHere ? STATE : []),
   ];
   const own = onOwnKeys(needs, state.prefix, isStateHere ? 'problem' : 'warning');
@@ -195,7 +202,14 @@ function onOwnKeys(needs: Needs, prefix: string, cost: Cost): Rights {
       };
     }),
   );
-  return { rights: [...rights, { rule: object, cost }], probes };
+  // A key that EVAL may be given with may be read and written.
+  const whole: Probe = {
+    words: ['EVAL', 'return(1)', '1', ownKeyPrefix(prefix) + NO_KEY],
+    command: null,
+    object,
+    isHarmless: true,
+  };
+  return { rights: [...rights, { rule: object, cost }], probes: [...probes, whole] };
 }
 
 /** Each once, at its highest cost: commands, keys, channels. */

@@ -5,9 +5,10 @@ import { RelayError } from '../errors.js';
 import { connect, type RedisConnection } from '../redis/connect.js';
 import { refuseSentinel } from '../redis/sentinel.js';
 import { redisError } from '../redis-client.js';
+import { unlessRefused } from '../refusal.js';
+import { PropertyReader, type ServerProperties } from '../server/properties.js';
 import { ServerClock } from '../source/server-clock.js';
 import type { RedisAddress } from '../vocabulary.js';
-import { type Info, parseInfo } from './info.js';
 
 /** All questions to one server together; whoever waits sits at a terminal. */
 export const REDIS_MS_MAX = 5_000;
@@ -15,25 +16,10 @@ export const REDIS_MS_MAX = 5_000;
 /** Of so many round trips the quickest counts: the first ones may have met a busy process. */
 const PINGS = 3;
 
-const SETTINGS = ['notify-keyspace-events', 'active-expire-effort', 'save'] as const;
-
-export interface ServerReading {
-  /** As the server names itself, such as `redis`. */
-  readonly software: string;
-  /** Such as `7.0.15`; null when it does not say. */
-  readonly version: string | null;
-  readonly isCluster: boolean;
-  /** Null when it does not say. */
-  readonly role: 'primary' | 'replica' | null;
-  /** host:port of a replica's primary; null when there is none, or it is not shown. */
-  readonly primary: string | null;
+export interface ServerReading extends ServerProperties {
   readonly roundTripMs: number;
   /** This machine's clock minus the server's; null when the server does not tell its own. */
   readonly clockAheadMs: number | null;
-  /** Null when INFO is forbidden. */
-  readonly info: Info | null;
-  /** What CONFIG GET shows of the settings that matter. */
-  readonly settings: ReadonlyMap<string, string>;
 }
 
 /** What the doctor needs of the world to ask anything. */
@@ -63,8 +49,8 @@ export async function withServer<Result>(
     connection = await connect(address, 'doctor', closing.signal, section);
     const { redis, ended } = connection;
     const failed = ended.then((error) => Promise.reject(error));
-    const role = (await toldBy(redis.role())) ?? [];
-    await refuseSentinel(redis, role, address, section);
+    const [role] = (await unlessRefused(redis.role())) ?? [];
+    if (role === 'sentinel') await refuseSentinel(redis, address, section);
     return await Promise.race([ask(redis), failed]);
   } catch (error) {
     if (error instanceof RelayError) throw error;
@@ -78,39 +64,10 @@ export async function withServer<Result>(
   }
 }
 
-/** Null when the server refuses; rejects when the connection ends. */
-export async function toldBy<Reply>(reply: Promise<Reply>): Promise<Reply | null> {
-  try {
-    return await reply;
-  } catch (error) {
-    if (error instanceof Error && error.name === 'ReplyError') return null;
-    throw error;
-  }
-}
-
 export async function readServer(redis: Redis, clock: Clock): Promise<ServerReading> {
   const roundTripMs = await quickestPing(redis, clock);
-  const text = await toldBy(redis.info());
-  const info = text === null ? null : parseInfo(text);
-  const hello = await readHello(redis);
-  const [kind, host, port] = ((await toldBy(redis.role())) ?? []) as unknown[];
-  const role = String(kind ?? hello.get('role') ?? info?.get('role') ?? '');
-  const settings = new Map<string, string>();
-  for (const name of SETTINGS) {
-    const reply = (await toldBy(redis.config('GET', name))) as string[] | null;
-    if (reply?.[1] !== undefined) settings.set(name, reply[1]);
-  }
-  return {
-    software: hello.get('server') ?? 'redis',
-    version: hello.get('version') ?? info?.get('redis_version') ?? null,
-    isCluster: (hello.get('mode') ?? info?.get('redis_mode')) === 'cluster',
-    role: /^(slave|replica)$/.test(role) ? 'replica' : role === 'master' ? 'primary' : null,
-    primary: host === undefined || kind === 'master' ? null : `${host}:${port}`,
-    roundTripMs,
-    clockAheadMs: await clockAhead(redis, clock),
-    info,
-    settings,
-  };
+  const properties = await new PropertyReader(redis).read();
+  return { ...properties, roundTripMs, clockAheadMs: await clockAhead(redis, clock) };
 }
 
 async function quickestPing(redis: Redis, clock: Clock): Promise<number> {
@@ -123,15 +80,8 @@ async function quickestPing(redis: Redis, clock: Clock): Promise<number> {
   return quickestMs;
 }
 
-/** Without arguments it changes nothing, and no ACL forbids it; some proxies do not know it. */
-async function readHello(redis: Redis): Promise<ReadonlyMap<string, string>> {
-  const reply = (await toldBy(redis.call('HELLO'))) as unknown[] | null;
-  const words = (reply ?? []).map(String);
-  return new Map(words.flatMap((word, at) => (at % 2 === 0 ? [[word, words[at + 1] ?? '']] : [])));
-}
-
 async function clockAhead(redis: Redis, clock: Clock): Promise<number | null> {
   const server = new ServerClock(clock);
-  const told = await toldBy(server.ask(redis).then(() => true));
+  const told = await unlessRefused(server.ask(redis).then(() => true));
   return told === null ? null : clock.nowMs() - server.nowMs();
 }

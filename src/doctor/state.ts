@@ -6,6 +6,10 @@ import { counted } from '../counted.js';
 import { RelayError } from '../errors.js';
 import { redisUser } from '../redis-cli.js';
 import { addressOf, stateError } from '../redis-client.js';
+import { isRefusal } from '../refusal.js';
+import { type Finding, note, ok, problem } from '../server/finding.js';
+import { judgeStateServer } from '../server/judge.js';
+import { keysText } from '../server/wording.js';
 import {
   configurationsKey,
   deadlineKeys,
@@ -16,17 +20,15 @@ import {
   replicasKey,
   signsOfLife,
 } from '../state/format.js';
-import { refuseFormat, verifyDatabase, verifyRole } from '../state/verify.js';
+import { refuseFormat, refuseStateReplica, verifyDatabase } from '../state/verify.js';
 import type { Settings, StateSettings } from '../vocabulary.js';
-import { type Finding, note, ok, problem } from './finding.js';
+import { judgeAnswer } from './judge-answer.js';
 import { judgeConfigurations, type RunningReplica } from './judge-configurations.js';
-import { judgeRights } from './judge-rights.js';
-import { judgeAnswer, judgePersistence, judgeStateEviction, judgeVersion } from './judge-server.js';
+import { judgeCommands, judgeRights } from './judge-rights.js';
 import { probeRights } from './probe-rights.js';
 import { judgeFailure } from './redis.js';
 import { rightsInState } from './rights.js';
-import { type Asking, readServer, withServer } from './server.js';
-import { keysText } from './wording.js';
+import { type Asking, readServer, type ServerReading, withServer } from './server.js';
 
 const SUBJECT = 'state';
 
@@ -68,26 +70,30 @@ async function examine(
   const findings: Finding[] = [];
   if (section === 'redis') findings.push(ok(SUBJECT, `${where}, the Redis of the keys`));
   else findings.push(ok(SUBJECT, where), judgeAnswer(reading, address, 'state Redis'));
-  findings.push(...(section === 'redis' ? [] : judgeVersion(reading, 'state version')));
-  findings.push(judgeStateEviction(reading), judgePersistence(reading));
-  findings.push(...(await examineUse(redis, state, settings, clock)));
+  findings.push(...judgeStateServer(reading, section));
+  findings.push(...(await examineUse(redis, reading, state, settings, clock)));
   // What only listens afterwards comes last.
   if (section === 'redis') return findings;
   const rights = rightsInState(prefix);
   const answers = await probeRights(redis, redisUser(address), rights.probes);
-  return [...findings, judgeRights(rights, answers, address, 'state rights')];
+  return [
+    ...findings,
+    judgeRights(rights, answers, address, 'state rights'),
+    ...judgeCommands(rights, answers, 'state commands'),
+  ];
 }
 
 /** Whether it can be used, and by whom it is. */
 async function examineUse(
   redis: Redis,
+  reading: ServerReading,
   { redis: address, database, section, prefix }: RedisStateSettings,
   settings: Settings,
   clock: Clock,
 ): Promise<Finding[]> {
   try {
     await verifyDatabase(redis, address, database, section);
-    if (section === 'state') await verifyRole(redis, address, section);
+    if (section === 'state') refuseStateReplica(reading, address, section);
     const format = await redis.get(formatKey(prefix));
     if (format === null) return [note('relays', 'none has run with this state yet')];
     refuseFormat(prefix, format);
@@ -96,9 +102,8 @@ async function examineUse(
   } catch (error) {
     if (error instanceof RelayError) return [problem(SUBJECT, error.message, null)];
     // What may not be read is said among the rights.
-    const refusal = error instanceof Error && error.name === 'ReplyError' ? error.message : null;
-    if (refusal === null) throw error;
-    if (refusal.startsWith('NOPERM')) return [];
+    if (!(error instanceof Error && error.name === 'ReplyError')) throw error;
+    if (isRefusal(error)) return [];
     return [problem(SUBJECT, stateError(error, address, section).message, null)];
   }
 }

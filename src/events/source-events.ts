@@ -1,14 +1,23 @@
 /** What happens between the relay and Redis. */
 import type { Logger } from 'pino';
 import type { Metrics } from '../metrics.js';
+import type { ServerFinding } from '../server/finding.js';
+import { FindingLog } from './finding-log.js';
 
 export class SourceEvents {
   readonly #log: Logger;
   readonly #metrics: Metrics;
+  readonly #findings: FindingLog;
 
   constructor(log: Logger, metrics: Metrics) {
     this.#log = log;
     this.#metrics = metrics;
+    this.#findings = new FindingLog(log);
+  }
+
+  /** All that `doctor` would say of the server; what is as before is not repeated. */
+  server(address: string, findings: readonly ServerFinding[]): void {
+    this.#findings.say(address, findings);
   }
 
   redisWaiting(address: string, error: Error, retryInMs: number): void {
@@ -32,11 +41,14 @@ export class SourceEvents {
     );
   }
 
-  notificationsPartial(address: string, setting: string, wanted: string): void {
+  /** `setting`: null when the server does not show it. */
+  notificationsPartial(address: string, setting: string | null, wanted: string): void {
     this.#log.warn(
       { event: 'notifications_partial', redis: address, setting, wanted },
       'the server publishes expirations, but not what else becomes of keys: deadlines are found by ' +
-        'sweeps alone, so that a key whose life is shorter than a sweep expires when Redis comes by',
+        'sweeps alone, so that a key whose life is shorter than a sweep expires when Redis comes by, ' +
+        'and a key that is deleted cannot be told from one that expired unheard (detected_by: ' +
+        `recovery). Set notify-keyspace-events to "${wanted}"`,
     );
   }
 
@@ -47,36 +59,11 @@ export class SourceEvents {
     );
   }
 
-  /** `primaries` is how many share the keys; null when the server does not say. */
-  clusterPart(address: string, primaries: number | null): void {
-    this.#log.warn(
-      { event: 'cluster_part', redis: address, primaries },
-      'this Redis is a node of a Redis Cluster: only keys whose slots are on it cause webhooks. Run ' +
-        'one relay for each primary, each with a state.prefix whose slot is there (redis-cli ' +
-        "CLUSTER KEYSLOT '{prefix}' tells it)",
-    );
-  }
-
-  propertyChanged(address: string, property: string, before: string, after: string): void {
-    this.#log.warn(
-      { event: 'server_changed', redis: address, property, before, after },
-      'a setting of the server has changed on which eviction or persistence depends; the relay goes ' +
-        'on. Run expiry-relay doctor to see what the new value means for the webhooks',
-    );
-  }
-
   /** A connection other than the subscriber ended, and has been opened again. */
   reopened(address: string, connection: string, error: Error): void {
     this.#log.info(
       { event: 'connection_reopened', redis: address, connection, error: error.message },
       'a connection that only reads keys ended, and has been opened again; no notification was missed',
-    );
-  }
-
-  timeForbidden(address: string, error: Error): void {
-    this.#log.warn(
-      { event: 'time_forbidden', redis: address, error: error.message },
-      "the server's time may not be asked: deadlines are taken to be by this machine's clock",
     );
   }
 

@@ -2,15 +2,24 @@
 import type { Logger } from 'pino';
 import type { RelayError } from '../errors.js';
 import type { Metrics } from '../metrics.js';
+import type { ServerFinding } from '../server/finding.js';
 import type { StateOperation } from '../state/health.js';
+import { FindingLog } from './finding-log.js';
 
 export class StateEvents {
   readonly #log: Logger;
   readonly #metrics: Metrics;
+  readonly #findings: FindingLog;
 
   constructor(log: Logger, metrics: Metrics) {
     this.#log = log;
     this.#metrics = metrics;
+    this.#findings = new FindingLog(log);
+  }
+
+  /** All that `doctor` would say of the server; what is as before is not repeated. */
+  server(address: string, findings: readonly ServerFinding[]): void {
+    this.#findings.say(address, findings);
   }
 
   failed(operation: StateOperation): void {
@@ -44,14 +53,6 @@ export class StateEvents {
       { event: 'state_lost', redis: address },
       'the state Redis has lost its data (a restart without persistence, a flush): webhooks that ' +
         'waited there are gone',
-    );
-  }
-
-  evictable(address: string, policy: string): void {
-    this.#log.warn(
-      { event: 'state_evictable', redis: address, policy },
-      'this maxmemory-policy lets Redis throw away what the relay keeps there: webhooks may be ' +
-        'lost. Use noeviction, or a volatile-* policy',
     );
   }
 }

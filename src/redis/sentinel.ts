@@ -8,14 +8,12 @@ import type { RedisAddress } from '../vocabulary.js';
 /** More are hardly ever watched by one; the message stays readable. */
 const PRIMARIES_SHOWN_MAX = 5;
 
-/** Throws, with the primaries that it reports, if `role` (the reply of ROLE) is a Sentinel's. */
+/** Throws, with the primaries that the Sentinel reports. */
 export async function refuseSentinel(
   redis: Redis,
-  role: readonly unknown[],
   address: RedisAddress,
   section: 'redis' | 'state',
-): Promise<void> {
-  if (role[0] !== 'sentinel') return;
+): Promise<never> {
   const primaries = await primariesOf(redis);
   const shown = primaries.slice(0, PRIMARIES_SHOWN_MAX).join(', ');
   const more = primaries.length > PRIMARIES_SHOWN_MAX ? ', …' : '';

@@ -5,7 +5,8 @@
  */
 import type { Redis } from 'ioredis';
 import type { Clock } from '../clock.js';
-import { isNoDatabase, refusalText } from '../redis-client.js';
+import { refusalText } from '../redis-client.js';
+import { isNoDatabase, isRefusal } from '../refusal.js';
 import type { HeardKind } from './channels.js';
 
 /** The canary key's life. */
@@ -32,7 +33,8 @@ const POLL_EVERY_MS = 25;
 const TRIES_MAX = 3;
 
 export type CanaryResult =
-  | { readonly kind: 'heard'; readonly lagMs: number }
+  /** `hearsChanges`: that it was given a TTL was heard before (class g), on the same connection. */
+  | { readonly kind: 'heard'; readonly lagMs: number; readonly hearsChanges: boolean }
   /** The canary was not heard in time, but another key of its database was. */
   | { readonly kind: 'flowing' }
   /** Each time somebody took the key before its deadline, so nothing is shown either way. */
@@ -40,8 +42,10 @@ export type CanaryResult =
   /** The same, and the server said so: notifications flow, though nothing is shown of expirations. */
   | { readonly kind: 'evicted' }
   | { readonly kind: 'lost' }
-  /** The server does not let us write, so there is nothing to hear. */
-  | { readonly kind: 'unwritable'; readonly reason: string }
+  /**
+   * There is nothing to hear: the server does not let us write, at all (`isForbidden`), or as it is now.
+   */
+  | { readonly kind: 'unwritable'; readonly reason: string; readonly isForbidden: boolean }
   /** The server has fewer databases. */
   | { readonly kind: 'no_database' };
 
@@ -56,6 +60,7 @@ interface Try {
   readonly database: number;
   readonly key: Buffer;
   heardAtMs: number | null;
+  changeHeard: boolean;
   removalHeard: boolean;
   othersHeard: boolean;
 }
@@ -86,9 +91,12 @@ export class Canary {
   /** To be told of every notification: others' keys prove that notifications flow, too. */
   notified(database: number, key: Buffer, kind: HeardKind): void {
     const current = this.#current;
-    if (current?.database !== database || kind === 'changed') return;
-    if (kind === 'removed') current.removalHeard ||= current.key.equals(key);
-    else if (current.key.equals(key)) current.heardAtMs = this.#clock.monotonicMs();
+    if (current?.database !== database) return;
+    const isOurs = current.key.equals(key);
+    if (kind === 'changed') current.changeHeard ||= isOurs;
+    else if (kind === 'removed') current.removalHeard ||= isOurs;
+    else if (kind === 'created') return;
+    else if (isOurs) current.heardAtMs = this.#clock.monotonicMs();
     else current.othersHeard = true;
   }
 
@@ -118,6 +126,7 @@ export class Canary {
       database,
       key,
       heardAtMs: null,
+      changeHeard: false,
       removalHeard: false,
       othersHeard: false,
     };
@@ -137,7 +146,7 @@ export class Canary {
     } while (current.heardAtMs === null && !current.removalHeard && clock.monotonicMs() < untilMs);
     if (current.heardAtMs !== null) {
       const lagMs = Math.max(0, current.heardAtMs - written.repliedAtMs - CANARY_LIFE_MS);
-      return { kind: 'heard', lagMs };
+      return { kind: 'heard', lagMs, hearsChanges: current.changeHeard };
     }
     signal.throwIfAborted();
     if (current.othersHeard) return { kind: 'flowing' };
@@ -156,7 +165,8 @@ export class Canary {
     if (!refusal) return { kind: 'written', sentAtMs, repliedAtMs: this.#clock.monotonicMs() };
     if (redis.status !== 'ready' || refusal.message.startsWith('READONLY')) throw refusal;
     if (isNoDatabase(refusal)) return { kind: 'no_database' };
-    return { kind: 'unwritable', reason: refusalText(refusal.message) };
+    const reason = refusalText(refusal.message);
+    return { kind: 'unwritable', reason, isForbidden: isRefusal(refusal) };
   }
 
   /** What becomes of the key if it is not heard. */

@@ -6,7 +6,7 @@ import type { ChainableCommander, Redis } from 'ioredis';
 import { CLOCK_SLACK_MS } from '../deadlines/deadlines.js';
 import { messageOf } from '../errors.js';
 import { batchesByDatabase } from '../key-name.js';
-import { isElsewhere } from '../redis-client.js';
+import { isElsewhere } from '../refusal.js';
 import type { Command } from '../values/shape.js';
 import type { KeyInDatabase, KeyReading } from '../vocabulary.js';
 import type { CommandRunner } from './connection.js';

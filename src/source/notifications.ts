@@ -1,10 +1,17 @@
 /** The server's notify-keyspace-events: what the relay needs of it, and who may change it. */
 import type { Redis } from 'ioredis';
 import { type Clock, untilAborted } from '../clock.js';
-import { NotificationsLostError, NotificationsOffError, type RelayError } from '../errors.js';
+import {
+  messageOf,
+  NotificationsLostError,
+  NotificationsOffError,
+  type RelayError,
+} from '../errors.js';
 import type { SourceEvents } from '../events/source-events.js';
 import { redisCli } from '../redis-cli.js';
-import { addressOf, redisError } from '../redis-client.js';
+import { addressOf } from '../redis-client.js';
+import { isRefusal, unlessRefused } from '../refusal.js';
+import { NOTIFICATIONS } from '../server/properties.js';
 import type { RedisSettings } from '../vocabulary.js';
 
 /** E: the keyevent channels. x: the expired class. */
@@ -20,9 +27,7 @@ const ALL_CLASSES = 'g$lshzxetd';
 export const GENERIC = 'g';
 export const NEW_KEYS = 'n';
 
-export const SETTING = 'notify-keyspace-events';
-
-/** The canary proves what expires alone: of the other classes only the setting tells. */
+/** The canary proves the classes x and g alone: of the others only the setting tells. */
 const LOOK_EVERY_MS = 5_000;
 
 /** Those of `needed` that a setting lacks; empty when it lacks none. Pure. */
@@ -33,8 +38,8 @@ export function missingFlags(setting: string, needed: string = NEEDED_FLAGS): st
 
 /**
  * With `manage`, adds what is missing and keeps the rest; with `require`, only looks. Rejects with
- * NotificationsOffError when something is missing and stays so. Resolves with the setting as it is then;
- * with null when the server does not show it (managed services block CONFIG), so only the canary can tell.
+ * NotificationsOffError when something needed is missing and stays so. Resolves with the setting that is
+ * in force then; with null when the server does not show it, so that only the canary can tell.
  */
 export async function ensureNotifications(
   redis: Redis,
@@ -42,47 +47,75 @@ export async function ensureNotifications(
   events: SourceEvents,
 ): Promise<string | null> {
   const address = addressOf(settings);
-  let setting: string;
+  let before: string;
   try {
-    const reply = (await redis.config('GET', SETTING)) as string[];
+    const reply = (await redis.config('GET', NOTIFICATIONS)) as string[];
     if (reply[1] === undefined) return null;
-    setting = reply[1];
+    before = reply[1];
   } catch (error) {
-    if (redis.status !== 'ready') throw redisError(error, settings);
+    if (!isRefusal(error)) throw error;
     events.notificationsUnreadable(address, error as Error);
     return null;
   }
-  const missing = missingFlags(setting, WANTED_FLAGS);
-  if (missing === '') return setting;
-  const wanted = setting + missing;
-  const isEnough = missingFlags(setting) === '';
+  if (missingFlags(before, WANTED_FLAGS) === '') return before;
+  const { after, refusal } =
+    settings.notifications === 'manage'
+      ? await addFlags(redis, before)
+      : { after: before, refusal: null };
+  if (missingFlags(after) !== '') throw offError(after, refusal, settings);
+  if (after !== before) events.notificationsChanged(address, before, after);
+  const lacking = missingFlags(after, WANTED_FLAGS);
+  if (lacking !== '') events.notificationsPartial(address, after, after + lacking);
+  return after;
+}
+
+interface Written {
+  /** The setting as the server shows it afterwards. */
+  readonly after: string;
+  /** What it answered to the last try; null when it answered OK. */
+  readonly refusal: Error | null;
+}
+
+/**
+ * Adds all that is wanted, or else what is needed: some servers accept no other classes than `Ex`. An OK
+ * proves nothing, since some answer so and change nothing: the setting is read again.
+ */
+async function addFlags(redis: Redis, before: string): Promise<Written> {
+  let written: Written = { after: before, refusal: null };
+  for (const flags of [WANTED_FLAGS, NEEDED_FLAGS]) {
+    const missing = missingFlags(before, flags);
+    if (missing === '') break;
+    const refusal = await redis.config('SET', NOTIFICATIONS, before + missing).then(
+      () => null,
+      (error: Error) => error,
+    );
+    if (refusal !== null && !isRefusal(refusal)) throw refusal;
+    written = { after: (await settingOf(redis)) ?? before, refusal };
+    if (missingFlags(written.after, flags) === '') break;
+  }
+  return written;
+}
+
+function offError(
+  setting: string,
+  refusal: Error | null,
+  settings: RedisSettings,
+): NotificationsOffError {
+  const address = addressOf(settings);
+  const wanted = setting + missingFlags(setting, WANTED_FLAGS);
   if (settings.notifications === 'require') {
-    if (isEnough) {
-      events.notificationsPartial(address, setting, wanted);
-      return setting;
-    }
-    throw new NotificationsOffError(
-      `Redis at ${address} does not publish expirations: expected ${SETTING} to contain ` +
-        `"${NEEDED_FLAGS}", found "${setting}". Run: ${redisCli(settings)} CONFIG SET ${SETTING} ${wanted} ` +
-        '(and put it into redis.conf), or set redis.notifications: manage',
+    return new NotificationsOffError(
+      `Redis at ${address} does not publish expirations: expected ${NOTIFICATIONS} to contain ` +
+        `"${WANTED_FLAGS}", found "${setting}". Run: ${redisCli(settings)} CONFIG SET ${NOTIFICATIONS} ` +
+        `${wanted} (and put it into redis.conf), or set redis.notifications: manage`,
     );
   }
-  try {
-    await redis.config('SET', SETTING, wanted);
-  } catch (error) {
-    if (redis.status !== 'ready') throw redisError(error, settings);
-    if (isEnough) {
-      events.notificationsPartial(address, setting, wanted);
-      return setting;
-    }
-    throw new NotificationsOffError(
-      `Redis at ${address} does not publish expirations and does not let the relay change that ` +
-        `(${(error as Error).message}): set ${SETTING} to "${wanted}" where the server is ` +
-        'configured (a managed service: its parameter group), and redis.notifications: require',
-    );
-  }
-  events.notificationsChanged(address, setting, wanted);
-  return wanted;
+  const said = refusal === null ? `it answers OK, and keeps "${setting}"` : messageOf(refusal);
+  return new NotificationsOffError(
+    `Redis at ${address} does not publish expirations and does not let the relay change that ` +
+      `(${said}): set ${NOTIFICATIONS} to "${wanted}" where the server is configured (a managed ` +
+      'service: its parameter group), and redis.notifications: require',
+  );
 }
 
 /**
@@ -103,14 +136,14 @@ export async function notificationsLost(
   if (before === null) await untilAborted(closing);
   for (let had = wanted.filter(isIn(before ?? '')); !closing.aborted; ) {
     await clock.sleep(LOOK_EVERY_MS, closing);
-    const setting = await settingOf(redis);
+    const setting = await settingOf(redis).catch(() => null);
     if (setting === null) continue;
     const lost = had.filter((flag) => !isIn(setting)(flag));
     if (lost.length === 0) had = wanted.filter(isIn(setting));
     else
       return new NotificationsLostError(
-        `somebody has set ${SETTING} of Redis at ${addressOf(settings)} to "${setting}": it lacks ` +
-          `${lost.join('')}, which it had`,
+        `somebody has set ${NOTIFICATIONS} of Redis at ${addressOf(settings)} to "${setting}": it ` +
+          `lacks ${lost.join('')}, which it had`,
       );
   }
   return new NotificationsLostError('the session is over');
@@ -118,6 +151,6 @@ export async function notificationsLost(
 
 /** Null when the server does not show it. */
 async function settingOf(redis: Redis): Promise<string | null> {
-  const reply = (await redis.config('GET', SETTING).catch(() => [])) as string[];
-  return reply[1] ?? null;
+  const reply = (await unlessRefused(redis.config('GET', NOTIFICATIONS))) as string[] | null;
+  return reply?.[1] ?? null;
 }

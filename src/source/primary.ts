@@ -5,14 +5,12 @@
  */
 import type { ChainableCommander, Redis } from 'ioredis';
 import { RedisChangedError, RedisIsReplicaError, type RelayError } from '../errors.js';
-import { addressOf, isElsewhere, redisError, replicaAdvice } from '../redis-client.js';
+import { addressOf, redisError, replicaAdvice } from '../redis-client.js';
+import { isElsewhere, isRefusal } from '../refusal.js';
 import type { RedisSettings } from '../vocabulary.js';
 
 /** What a server answers that is not, or not now, the primary of a key. */
 const NOT_PRIMARY = /^(READONLY|MOVED|ASK|CLUSTERDOWN|LOADING|MASTERDOWN)\b/;
-
-/** The user may not ask, or the server does not know the question. */
-const NOT_ALLOWED = /^(NOPERM|ERR unknown)\b/i;
 
 /** What a server shows of its replication; null where it does not. */
 interface Replication {
@@ -117,7 +115,7 @@ export class Primary {
       const isTold = error === null && question !== undefined;
       return { replication: isTold ? question.read(reply) : UNKNOWN, refusal };
     }
-    if (!NOT_ALLOWED.test(error.message)) throw redisError(error, settings);
+    if (!isRefusal(error)) throw redisError(error, settings);
     this.#asked += 1;
     return this.#ask();
   }

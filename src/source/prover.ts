@@ -3,21 +3,23 @@ import type { Clock } from '../clock.js';
 import {
   CanaryLostError,
   NoDatabaseError,
+  NotificationsLostError,
   NotificationsOffError,
   type RelayError,
 } from '../errors.js';
 import type { SourceEvents } from '../events/source-events.js';
 import { addressOf } from '../redis-client.js';
+import { judgeNoDatabase } from '../server/judge.js';
 import type { RedisSettings } from '../vocabulary.js';
 import type { Canary } from './canary.js';
-import { missingFlags, NEEDED_FLAGS } from './notifications.js';
+import { missingFlags, WANTED_FLAGS } from './notifications.js';
 
 /** From one proof of all databases to the next. */
 const CANARY_EVERY_MS = 5_000;
 
 /** What proves that notifications flow. */
 export type Proof =
-  | { readonly kind: 'proved' }
+  | { readonly kind: 'proved'; readonly note: string | null }
   /** The canary may not be written, by the operator's own choice. */
   | { readonly kind: 'forbidden'; readonly reason: string }
   /** Its removal was heard in place of its expiration: notifications arrive. */
@@ -25,8 +27,20 @@ export type Proof =
   /** It cannot be written now, or does not live long enough to be heard. */
   | { readonly kind: 'failing'; readonly reason: string };
 
-const PROVED: Proof = { kind: 'proved' };
+const PROVED: Proof = { kind: 'proved', note: null };
+const PROVED_ALONE: Proof = {
+  kind: 'proved',
+  note: 'only expirations are heard: deletions cannot be told from them',
+};
 const NOT_TRIED: Proof = { kind: 'failing', reason: 'not tried yet' };
+
+/** What is known of the notifications before a canary has been tried. */
+export interface Hearing {
+  /** The server's notify-keyspace-events; null when it does not show it. */
+  readonly setting: string | null;
+  /** Whether the channels of what else becomes of keys may be subscribed to. */
+  readonly mayHearChanges: boolean;
+}
 
 export interface ProverParts {
   readonly settings: RedisSettings;
@@ -36,16 +50,17 @@ export interface ProverParts {
 
 export class Prover {
   readonly #canary: Canary;
-  /** The server's notify-keyspace-events; null when it does not show it. */
-  readonly #setting: string | null;
+  readonly #hearing: Hearing;
+  /** Whether the last canary's TTL was heard (class g); null before there was one. */
+  #hearsChanges: boolean | null = null;
   readonly #parts: ProverParts;
   readonly #proofs: Map<number, Proof>;
   readonly #address: string;
   #provedAtMs: number;
 
-  constructor(canary: Canary, setting: string | null, parts: ProverParts) {
+  constructor(canary: Canary, hearing: Hearing, parts: ProverParts) {
     this.#canary = canary;
-    this.#setting = setting;
+    this.#hearing = hearing;
     this.#parts = parts;
     this.#proofs = new Map(parts.settings.databases.map((database) => [database, NOT_TRIED]));
     this.#address = addressOf(parts.settings);
@@ -64,7 +79,7 @@ export class Prover {
       proofs.find(({ kind }) => kind === 'failing') ??
       proofs.find(({ kind }) => kind === 'forbidden') ??
       proofs.find(({ kind }) => kind === 'evicted') ??
-      PROVED
+      (this.#hearsChanges === false ? PROVED_ALONE : PROVED)
     );
   }
 
@@ -96,6 +111,7 @@ export class Prover {
     switch (result.kind) {
       case 'heard':
         events.canaryHeard(result.lagMs);
+        this.#checkChanges(result.hearsChanges);
         return this.#proved(database);
       case 'flowing':
         events.canaryOvertaken(database);
@@ -104,11 +120,11 @@ export class Prover {
         return this.#removed(database);
       case 'evicted':
         // Of expirations nothing was heard: the setting has to show that they are published.
-        if (missingFlags(this.#setting ?? '') !== '') return this.#removed(database);
+        if (missingFlags(this.#hearing.setting ?? '') !== '') return this.#removed(database);
         return this.#evicted(database);
       case 'unwritable': {
-        const { reason } = result;
-        const proof: Proof = reason.startsWith('NOPERM')
+        const { reason, isForbidden } = result;
+        const proof: Proof = isForbidden
           ? { kind: 'forbidden', reason }
           : { kind: 'failing', reason: `cannot be written: ${reason}` };
         return this.#unproved(database, proof, () =>
@@ -116,13 +132,30 @@ export class Prover {
         );
       }
       case 'no_database':
-        throw new NoDatabaseError(
-          `Redis at ${this.#address} has no database ${database}: correct redis.databases (of a ` +
-            'Redis Cluster there is database 0 alone), or raise `databases` in redis.conf',
-        );
+        throw this.#noDatabase(database);
       case 'lost':
         throw this.#lost(database);
     }
+  }
+
+  /**
+   * The setting may be hidden, and need not be in force: each canary shows by itself whether class g
+   * flows. Throws when it did, and does not any more.
+   */
+  #checkChanges(hears: boolean): void {
+    const before = this.#hearsChanges;
+    this.#hearsChanges = hears;
+    if (hears || before === false) return;
+    if (before === true) {
+      throw new NotificationsLostError(
+        `Redis at ${this.#address} does not publish any more what becomes of keys: class g of ` +
+          'notify-keyspace-events has been taken out',
+      );
+    }
+    const { setting, mayHearChanges } = this.#hearing;
+    const isKnown = setting !== null && missingFlags(setting, 'g') !== '';
+    if (isKnown || !mayHearChanges) return;
+    this.#parts.events.notificationsPartial(this.#address, setting, WANTED_FLAGS);
   }
 
   #proved(database: number): void {
@@ -160,13 +193,18 @@ export class Prover {
     if (!known) say();
   }
 
+  #noDatabase(database: number): RelayError {
+    const { text, advice } = judgeNoDatabase(database, this.#parts.settings);
+    return new NoDatabaseError(`${text}: ${advice}`);
+  }
+
   #lost(database: number): RelayError {
     const everProved = [...this.#proofs.values()].includes(PROVED);
-    if (this.#setting === null && !everProved) {
+    if (this.#hearing.setting === null && !everProved) {
       return new NotificationsOffError(
         `Redis at ${this.#address} does not publish expirations (a test key in database ` +
           `${database} expired unheard) and does not show its setting: set ` +
-          `notify-keyspace-events to "${NEEDED_FLAGS}" where the server is configured (a managed ` +
+          `notify-keyspace-events to "${WANTED_FLAGS}" where the server is configured (a managed ` +
           'service: its parameter group)',
       );
     }

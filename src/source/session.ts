@@ -3,57 +3,35 @@
  * notifies → subscribe → prove it → listen. Whatever breaks it ends the whole stretch; the next
  * one begins from the start, so that coming back runs the same code as coming up.
  */
+import type { Redis } from 'ioredis';
 import type { Chance, Clock } from '../clock.js';
-import { RedisIsReplicaError, RedisPermissionError, type RelayError } from '../errors.js';
-import type { SourceEvents } from '../events/source-events.js';
+import { RedisIsReplicaError, type RelayError } from '../errors.js';
 import { connect, type RedisConnection } from '../redis/connect.js';
 import { refuseSentinel } from '../redis/sentinel.js';
-import { redisCli, redisUser } from '../redis-cli.js';
-import { addressOf, redisError, replicaAdvice } from '../redis-client.js';
-import type { KeyInDatabase, Notice, RedisSettings } from '../vocabulary.js';
+import { addressOf, redisErrorOf } from '../redis-client.js';
+import { unlessRefused } from '../refusal.js';
+import { judgeServer, publishesRemovals, replicaText } from '../server/judge.js';
+import { PropertyReader, type ServerProperties } from '../server/properties.js';
+import type { RedisSettings } from '../vocabulary.js';
 import { Canary } from './canary.js';
-import { channelsOf, type HeardKind } from './channels.js';
-import { ClusterPart } from './cluster.js';
 import { keepAlive, ReconnectingConnection } from './connection.js';
 import { differentServers, runIdOf } from './identity.js';
 import { Keyspace } from './keyspace.js';
 import { Marker } from './marker.js';
-import {
-  ensureNotifications,
-  GENERIC,
-  missingFlags,
-  NEW_KEYS,
-  notificationsLost,
-} from './notifications.js';
+import { ensureNotifications, notificationsLost } from './notifications.js';
 import { Primary } from './primary.js';
-import { ServerProperties } from './properties.js';
 import { type Proof, Prover } from './prover.js';
-import { publishesRemovals } from './removals.js';
 import { ASK_EVERY_MS, type ServerClock } from './server-clock.js';
 import { ServerIdentity } from './server-identity.js';
+import { type SubscriptionParts, subscribe } from './subscription.js';
 
-export interface SessionParts {
-  readonly settings: RedisSettings;
-  /** What every key of the relay's own begins with; none of them is an expiration. */
-  readonly ownPrefix: string;
+export interface SessionParts extends SubscriptionParts {
   /** The key that lies in every watched database as long as nobody empties it. */
   readonly markerKey: string;
   /** The key that says which server this is. */
   readonly serverKey: string;
-  /** Set by each session to the clock of the server that it found. */
-  readonly serverClock: ServerClock;
-  readonly events: SourceEvents;
   readonly clock: Clock;
   readonly chance: Chance;
-  /** Called for each key that expired, none of them the relay's own; must not throw or wait. */
-  readonly onExpired: (expired: HeardExpiration) => void;
-  /** Called for whatever else became of a key, in the same order; must not throw or wait. */
-  readonly onNotice: (notice: Notice) => void;
-}
-
-export interface HeardExpiration extends KeyInDatabase {
-  /** By the clock of the Redis that holds the keys. */
-  readonly detectedAtMs: number;
 }
 
 export interface Session {
@@ -119,6 +97,7 @@ async function open(
   close: () => void,
 ): Promise<Session> {
   const { settings, events, clock, chance, serverClock } = parts;
+  const address = addressOf(settings);
   const onStale = (problem: string) => events.credentialsUnusable(problem);
   let runId: string | null = null;
   const connectTo = async (role: string): Promise<RedisConnection> => {
@@ -132,19 +111,20 @@ async function open(
   };
   const commands = await connectTo('commands');
   void keepAlive(commands, clock);
-  await refuseReplica(commands, settings);
   const { redis } = commands;
-  const cluster = new ClusterPart(settings, events);
-  await cluster.look(redis);
+  const properties = new PropertyReader(redis);
+  const found = await properties.read();
+  await refuseOther(redis, found, settings);
   const setting = await ensureNotifications(redis, settings, events);
-  await askTime(commands, parts);
+  const clockAheadMs = await askTime(redis, parts);
+  const report = (read: ServerProperties) =>
+    events.server(address, judgeServer(read, settings, clockAheadMs));
+  report(found);
   const primary = await Primary.of({ redis, settings, ownKey: parts.markerKey });
   const isPrimary = () => primary.check();
-  const properties = new ServerProperties(settings, events);
-  await properties.look(redis);
   const readOn = async (role: string) => {
     const open = () => connectUntouching(() => connectTo(role), settings);
-    const onReopened = (error: RelayError) => events.reopened(addressOf(settings), role, error);
+    const onReopened = (error: RelayError) => events.reopened(address, role, error);
     return ReconnectingConnection.open({ open, onReopened, clock, closing });
   };
   const reading = await readOn('deadlines');
@@ -152,9 +132,8 @@ async function open(
   const subscriber = await connectTo('subscriber');
   void keepAlive(subscriber, clock);
   const canary = new Canary(redis, clock, parts.ownPrefix, chance.token());
-  const removals = await publishesRemovals(redis);
   const changes = await subscribe(subscriber, canary, setting, parts, closing);
-  const prover = new Prover(canary, setting, parts);
+  const prover = new Prover(canary, { setting, mayHearChanges: changes.mayBeHeard }, parts);
   await Promise.race([prover.proveAll(closing), failure(commands), failure(subscriber)]);
   const recheck = async () => {
     await isPrimary();
@@ -162,8 +141,7 @@ async function open(
       const error = differentServers(runId, await one.run(runIdOf), settings);
       if (error !== null) throw error;
     }
-    await cluster.look(redis);
-    await properties.look(redis);
+    report(await properties.read());
   };
   const ended = Promise.race([
     commands.ended,
@@ -179,7 +157,7 @@ async function open(
     ended,
     proof: () => prover.proof,
     provedAtMs: () => prover.provedAtMs,
-    tellsRemovals: () => removals && changes.areHeard(),
+    tellsRemovals: () => publishesRemovals(found) && changes.areHeard(),
     askTime: () => serverClock.ask(redis),
     // Answered behind every notification that was published before.
     heardAll: async () => void (await subscriber.redis.ping()),
@@ -208,104 +186,29 @@ async function connectUntouching(
   }
 }
 
-function redisErrorOf(error: unknown, settings: RedisSettings): RelayError {
-  return error instanceof Error && 'retryable' in error
-    ? (error as RelayError)
-    : redisError(error, settings);
-}
-
 /** Rejects when the connection ends. */
 async function failure(connection: RedisConnection): Promise<never> {
   throw await connection.ended;
 }
 
-async function refuseReplica(commands: RedisConnection, settings: RedisSettings): Promise<void> {
-  let role: unknown[];
-  try {
-    role = await commands.redis.role();
-  } catch (error) {
-    const denied = redisErrorOf(error, settings);
-    // Not allowed to ask: the canary finds out, since a replica refuses to be written.
-    if (denied instanceof RedisPermissionError) return;
-    throw denied;
-  }
-  await refuseSentinel(commands.redis, role, settings, 'redis');
-  if (role[0] === 'slave') {
-    throw new RedisIsReplicaError(replicaAdvice(addressOf(settings), `${role[1]}:${role[2]}`));
-  }
-}
-
-/** A server that does not tell its time is taken to have ours. */
-async function askTime(
-  commands: RedisConnection,
-  { settings, serverClock, events }: SessionParts,
+/** Where the server does not say what it is, the canary finds out: a replica refuses to be written. */
+async function refuseOther(
+  redis: Redis,
+  { role, primary, isSentinel }: ServerProperties,
+  settings: RedisSettings,
 ): Promise<void> {
-  try {
-    await serverClock.askAnew(commands.redis);
-  } catch (error) {
-    const denied = redisErrorOf(error, settings);
-    if (!(denied instanceof RedisPermissionError)) throw denied;
-    serverClock.forget();
-    events.timeForbidden(addressOf(settings), denied);
-  }
+  if (isSentinel) await refuseSentinel(redis, settings, 'redis');
+  if (role === 'replica') throw new RedisIsReplicaError(replicaText(primary, settings));
 }
 
 /**
- * Exact channels, never a pattern: under an ACL they need the smaller permission. `setting` is that of
- * the notifications; null where the server does not show it.
+ * Resolves with how far this machine's clock is ahead of the server's; with null where that does not
+ * tell its time: it is taken to have ours.
  */
-async function subscribe(
-  subscriber: RedisConnection,
-  canary: Canary,
-  setting: string | null,
-  parts: SessionParts,
-  closing: AbortSignal,
-): Promise<{ readonly areHeard: () => boolean }> {
-  const { settings, events, serverClock, onExpired, onNotice } = parts;
-  const ownPrefix = Buffer.from(parts.ownPrefix);
-  const channels = channelsOf(settings.databases);
-  let areChangesHeard = false;
-  subscriber.redis.on('messageBuffer', (channel: Buffer, key: Buffer) => {
-    const heard = channels.get(channel.toString());
-    // What arrives while the session ends is part of the gap: nobody can make sure of it any more.
-    if (heard === undefined || closing.aborted) return;
-    const { database, kind } = heard;
-    canary.notified(database, key, kind);
-    if (kind === 'changed') areChangesHeard = true;
-    if (key.subarray(0, ownPrefix.length).equals(ownPrefix)) return;
-    const heardAtMs = Math.round(serverClock.nowMs());
-    if (kind === 'expired') onExpired({ database, key, detectedAtMs: heardAtMs });
-    else if (kind === 'created') onNotice({ kind, database, key, heardAtMs });
-    else onNotice({ kind, database, key });
-  });
-  const named = (wanted: (kind: HeardKind) => boolean) =>
-    [...channels].filter(([, { kind }]) => wanted(kind)).map(([name]) => name);
-  // First: who hears of a new deadline has heard that its key was created.
-  if (setting === null || missingFlags(setting, NEW_KEYS) === '') {
-    await subscriber.redis.subscribe(...named((kind) => kind === 'created')).catch((error) => {
-      if (!(redisErrorOf(error, settings) instanceof RedisPermissionError)) throw error;
-    });
-  }
-  const expired = named((kind) => kind === 'expired');
-  try {
-    await subscriber.redis.subscribe(...expired);
-  } catch (error) {
-    const denied = redisErrorOf(error, settings);
-    if (!(denied instanceof RedisPermissionError)) throw denied;
-    throw new RedisPermissionError(
-      `${denied.message}. Run: ${redisCli(settings)} ACL SETUSER ${redisUser(settings)} ` +
-        `+subscribe ${expired.map((channel) => `'&${channel}'`).join(' ')}`,
-    );
-  }
-  try {
-    await subscriber.redis.subscribe(...named((kind) => kind === 'changed' || kind === 'removed'));
-    if (setting !== null) areChangesHeard = missingFlags(setting, GENERIC) === '';
-  } catch (error) {
-    const denied = redisErrorOf(error, settings);
-    if (!(denied instanceof RedisPermissionError)) throw denied;
-    events.noticesForbidden(addressOf(settings), denied);
-  }
-  return { areHeard: () => areChangesHeard };
+async function askTime(redis: Redis, { serverClock, clock }: SessionParts): Promise<number | null> {
+  const answered = await unlessRefused(serverClock.askAnew(redis).then(() => true));
+  if (answered === null) serverClock.forget();
+  return answered === null ? null : clock.nowMs() - serverClock.nowMs();
 }
 
 /** Clocks drift, and may be set: the server's is asked again and again. */

@@ -131,7 +131,7 @@ function canaryCheck(proof: Proof): SourceCheck {
   const name = 'canary';
   switch (proof.kind) {
     case 'proved':
-      return { name, problem: null };
+      return { name, problem: null, ...(proof.note === null ? {} : { note: proof.note }) };
     case 'forbidden':
       return { name, problem: null, note: `not proved: ${proof.reason}` };
     case 'evicted':

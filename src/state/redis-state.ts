@@ -14,12 +14,16 @@ import {
   StateUnavailableError,
 } from '../errors.js';
 import { openLasting } from '../redis/lasting.js';
+import { refuseSentinel } from '../redis/sentinel.js';
 import { addressOf, stateError } from '../redis-client.js';
+import type { ServerFinding } from '../server/finding.js';
+import { judgeStateServer } from '../server/judge.js';
+import { PropertyReader } from '../server/properties.js';
 import type { RedisAddress } from '../vocabulary.js';
 import { type HealthEvents, StateHealth, type StateOperation } from './health.js';
-import { evictionPolicy, verifyDatabase, verifyFormat, verifyRole } from './verify.js';
+import { refuseStateReplica, verifyDatabase, verifyFormat, verifyScripts } from './verify.js';
 
-/** How often a state that cannot be used is looked at again, on a connection that stands. */
+/** How often a state is looked at again on a connection that stands, whether it can be used or not. */
 const VERIFY_AGAIN_MS = 5_000;
 
 /** The same where it only has to load its data: nothing can be captured before that. */
@@ -29,10 +33,10 @@ const LOADED_AGAIN_MS = 250;
 const SILENCE_AT_STOP_MS = 1_000;
 
 export interface StateEvents extends HealthEvents {
-  /** This policy lets Redis throw away keys of ours when its memory is full. */
-  evictable(address: string, policy: string): void;
   /** The files with its password or certificates cannot be used; what they held last is used. */
   credentialsUnusable(problem: string): void;
+  /** What is known of the server, at each connection. */
+  server(address: string, findings: readonly ServerFinding[]): void;
   /** It was used before, and its keys are gone. */
   dataLost(address: string): void;
 }
@@ -55,6 +59,8 @@ export class RedisState {
   readonly #parts: RedisStateParts;
   readonly #health: StateHealth;
   readonly #closing = new AbortController();
+  /** Aborts when the connection that is looked at ends. */
+  #looking = new AbortController();
   #connections = 0;
   /** How many connections there had been when the last one was found to be usable. */
   #verified = 0;
@@ -81,8 +87,10 @@ export class RedisState {
     });
     this.redis.on('ready', () => {
       this.#connections += 1;
-      void this.#look(this.#connections);
+      this.#looking = new AbortController();
+      void this.#look(this.#looking.signal);
     });
+    this.redis.on('close', () => this.#looking.abort());
   }
 
   /** How many connections there have been; each may have led to another server, or to older data. */
@@ -158,6 +166,7 @@ export class RedisState {
 
   close(): void {
     this.#closing.abort();
+    this.#looking.abort();
     this.#health.close();
   }
 
@@ -181,35 +190,45 @@ export class RedisState {
     if (this.redis.status === 'ready') this.redis.disconnect(true);
   }
 
-  /** A new connection may lead to another server: after a failover, or a restart without its data. */
-  async #look(connection: number): Promise<void> {
+  /**
+   * A new connection may lead to another server: after a failover, or a restart without its data. A server
+   * may become a replica, or be set to evict, while the connection stands: it is looked at again and again.
+   */
+  async #look(signal: AbortSignal): Promise<void> {
     const { clock, events, redis: address, database, prefix, section } = this.#parts;
-    const { signal } = this.#closing;
-    const isPresent = () =>
-      connection === this.#connections && this.redis.status === 'ready' && !signal.aborted;
-    while (isPresent()) {
+    const properties = new PropertyReader(this.redis);
+    const read = async () => {
+      const found = await properties.read();
+      if (found.isSentinel) await refuseSentinel(this.redis, address, section);
+      refuseStateReplica(found, address, section);
+      return judgeStateServer(found, section);
+    };
+    while (!signal.aborted) {
       try {
-        await verifyRole(this.redis, address, section);
+        const findings = await read();
         await verifyDatabase(this.redis, address, database, section);
+        await verifyScripts(this.redis);
         const isNew = await verifyFormat(this.redis, prefix);
         if (isNew && this.#wasFit) this.emptied();
         this.#wasFit = true;
         this.#unfit = null;
-        this.#verified = connection;
+        this.#verified = this.#connections;
         this.#health.anew();
         this.#onFit();
-        const policy = await evictionPolicy(this.redis);
-        if (policy !== null) events.evictable(addressOf(address), policy);
-        return;
+        for (let next = findings; ; next = await read()) {
+          events.server(addressOf(address), next);
+          await clock.sleep(VERIFY_AGAIN_MS, signal);
+          if (signal.aborted) return;
+        }
       } catch (error) {
         // The connection has ended, or is about to, and its end says why.
-        if (!isPresent() || !(error instanceof RelayError || isReply(error))) return;
+        if (signal.aborted || !(error instanceof RelayError || isReply(error))) return;
         const failure = this.#failed('verify', error);
         this.#unfit = failure.message;
         const isLoading = failure instanceof RedisNotReadyError;
         await clock.sleep(isLoading ? LOADED_AGAIN_MS : VERIFY_AGAIN_MS, signal);
         const isOther = failure instanceof RedisIsReplicaError || failure instanceof RedisSlotError;
-        if (isOther && isPresent()) this.#leave();
+        if (isOther && !signal.aborted) this.#leave();
       }
     }
   }

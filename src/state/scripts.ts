@@ -11,6 +11,9 @@ export const NOW = `local function now()
 end
 `;
 
+/** Lua: what each script needs of a server, whatever else it does. */
+export const ASK_TIME = "return redis.call('TIME')";
+
 /**
  * Lua: only the replica that watches goes on. `token` is empty where nobody else is there. Where nobody
  * watches, the lease has ended while Redis was away, and is taken again soon: the caller tries again.

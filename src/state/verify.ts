@@ -1,10 +1,13 @@
 /** What has to be known of a state Redis before it is used. */
 import type { Redis } from 'ioredis';
 import { NoDatabaseError, RedisIsReplicaError, StateFormatError } from '../errors.js';
-import { refuseSentinel } from '../redis/sentinel.js';
-import { addressOf, isNoDatabase, replicaAdvice } from '../redis-client.js';
+import { addressOf } from '../redis-client.js';
+import { isNoDatabase } from '../refusal.js';
+import { replicaText } from '../server/judge.js';
+import type { ServerProperties } from '../server/properties.js';
 import type { RedisAddress } from '../vocabulary.js';
 import { FORMAT_VERSION, formatKey, ownKeyPrefix } from './format.js';
+import { ASK_TIME } from './scripts.js';
 
 /** Rejects when the server has fewer databases: ioredis would go on with database 0. */
 export async function verifyDatabase(
@@ -24,22 +27,23 @@ export async function verifyDatabase(
   }
 }
 
-/** Rejects when it is a replica: it takes no writes. */
-export async function verifyRole(
-  redis: Redis,
+/** Rejects when scripts cannot be run there, or cannot tell the time, which each of ours does. */
+export async function verifyScripts(redis: Redis): Promise<void> {
+  await redis.eval(ASK_TIME, 0);
+}
+
+/** Throws when it is a replica: it takes no writes. */
+export function refuseStateReplica(
+  { role, primary }: ServerProperties,
   address: RedisAddress,
   section: 'redis' | 'state',
-): Promise<void> {
-  const reply = (await redis.role()) as [string, string, number];
-  await refuseSentinel(redis, reply, address, section);
-  const [role, host, port] = reply;
-  if (role !== 'slave') return;
-  const [at, primary] = [addressOf(address), addressOf({ host, port })];
+): void {
+  if (role !== 'replica') return;
   throw new RedisIsReplicaError(
     section === 'redis'
-      ? replicaAdvice(at, primary)
-      : `the state Redis at ${at} is a replica of ${primary}, and takes no writes: point ` +
-          'state.url at the primary',
+      ? replicaText(primary, address)
+      : `the state Redis at ${addressOf(address)} is a replica of ${primary ?? 'another server'}, and ` +
+          'takes no writes: point state.url at the primary',
   );
 }
 
@@ -69,13 +73,4 @@ export function refuseFormat(prefix: string, found: string | null): void {
 async function mark(redis: Redis, key: string): Promise<string | null> {
   await redis.setnx(key, FORMAT_VERSION);
   return redis.get(key);
-}
-
-/** The policy by which keys of ours could be thrown away; null when none could. */
-export async function evictionPolicy(redis: Redis): Promise<string | null> {
-  // INFO may be forbidden; then nothing can be said.
-  const info = await redis.info('memory').catch(() => '');
-  const maxmemory = /^maxmemory:(\d+)/m.exec(info)?.[1] ?? '0';
-  const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1] ?? 'noeviction';
-  return maxmemory !== '0' && policy.startsWith('allkeys-') ? policy : null;
 }

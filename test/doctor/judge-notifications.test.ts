@@ -8,7 +8,8 @@ it.each([
   ['manage', 'AKE', true, 'ok', 'all that the relay listens to', null],
   ['require', 'gxeE', null, 'ok', 'all that the relay listens to', null],
   ['manage', '', true, 'note', 'lacks Exge; the relay will add it at its start', null],
-  ['manage', 'K', null, 'note', 'cannot be told without trying', `${COMMAND} KExge`],
+  ['manage', 'Ex', null, 'note', 'cannot be told: it tries at its start', `${COMMAND} Exge`],
+  ['manage', 'K', null, 'warning', 'ends with exit code 1 if it may not', `${COMMAND} KExge`],
   ['manage', '', false, 'problem', 'the user may not change it', `${COMMAND} Exge`],
   ['manage', 'Ex', false, 'warning', 'found by sweeps alone', `${COMMAND} Exge`],
   ['require', 'Ex', true, 'warning', 'found by sweeps alone', `${COMMAND} Exge`],
@@ -20,7 +21,14 @@ it.each([
     'redis.internal:6379 does not publish expirations',
     `${COMMAND} KxEge`,
   ],
-  ['require', null, null, 'note', 'by a canary that notifications flow', 'contains "Exge"'],
+  [
+    'require',
+    null,
+    null,
+    'warning',
+    'ends with exit code 1 if it hears nothing',
+    'contains "Exge"',
+  ],
 ] as const)('%s with %j (may change it: %s) is %s: %s', (...given) => {
   const [notifications, setting, mayChange, level, text, advice] = given;
   const found = judgeNotifications(setting, mayChange, redisSettings({ notifications }));

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { parseInfo } from '../../src/doctor/info.js';
 import { judgeLateness, keysPerSecond, worstLagMs } from '../../src/doctor/lateness.js';
+import { parseInfo } from '../../src/server/info.js';
 import { aReading } from './readings.js';
 
 const DEFAULTS = { hz: 10, effort: 1 };
@@ -26,7 +26,7 @@ describe('how late Redis by itself says that a key has expired', () => {
   });
 
   const INFO = 'hz:10\r\nexpired_stale_perc:0.40\r\ndb0:keys=12000,expires=10000,avg_ttl=9\r\n';
-  const effort = new Map([['active-expire-effort', '1']]);
+  const effort = new Map([['active-expire-effort', '1']] as const);
 
   it('is said with the worst and the mean, and what makes it so', () => {
     const reading = aReading({ info: parseInfo(INFO), settings: effort });

@@ -1,6 +1,7 @@
 /** Ready-made readings; each test names only what it is about. */
-import { parseInfo } from '../../src/doctor/info.js';
+
 import type { ServerReading } from '../../src/doctor/server.js';
+import { parseInfo } from '../../src/server/info.js';
 import type { RedisSettings, Settings } from '../../src/vocabulary.js';
 import { anEndpoint, aRoute } from '../support/domain.js';
 
@@ -9,6 +10,9 @@ export function aReading(given: Partial<ServerReading> = {}): ServerReading {
     software: 'redis',
     version: '7.0.15',
     isCluster: false,
+    isSentinel: false,
+    primaries: null,
+    runId: null,
     role: 'primary',
     primary: null,
     roundTripMs: 0.3,

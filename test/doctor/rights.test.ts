@@ -2,8 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { isAllowed, judgeRights } from '../../src/doctor/judge-rights.js';
-import type { ProbeAnswer } from '../../src/doctor/probe-rights.js';
+import { isAllowed, judgeCommands, judgeRights } from '../../src/doctor/judge-rights.js';
+import { deduce, type ProbeAnswer } from '../../src/doctor/probe-rights.js';
 import { type Probe, rightsInRedis, rightsInState } from '../../src/doctor/rights.js';
 import { compilePattern } from '../../src/match.js';
 import type { Route } from '../../src/vocabulary.js';
@@ -11,7 +11,7 @@ import { aRoute } from '../support/domain.js';
 import { readmeBlock } from '../support/readme.js';
 import { redisSettings, theSettings } from './readings.js';
 
-const SEVEN = { isSeven: true, hasNoTouch: false };
+const SEVEN = { isSeven: true, hasNoTouch: false, evictsByUse: false };
 const routesOf = (...sources: string[]) => [aRoute({ patterns: sources.map(compilePattern) })];
 const everything = theSettings({ routes: routesOf('*') });
 const namesOf = (rights: { rights: readonly { rule: string }[] }) =>
@@ -25,7 +25,11 @@ describe('the rights', () => {
 
   it('are those of the README', () => {
     expect(namesOf(rightsInRedis(everything, SEVEN)).sort()).toEqual([...readme].sort());
-    const noTouch = rightsInRedis(everything, { isSeven: true, hasNoTouch: true });
+    const noTouch = rightsInRedis(everything, {
+      isSeven: true,
+      hasNoTouch: true,
+      evictsByUse: true,
+    });
     expect(namesOf(noTouch)).toContain('+client|no-touch');
   });
 
@@ -70,7 +74,11 @@ describe('the rights', () => {
       ['%R~a[bc]\\{d?', 'ab{dx'],
       ['%R~*', 'with blank:x'],
     ]);
-    const old = rightsInRedis(theSettings({ routes }), { isSeven: false, hasNoTouch: false });
+    const old = rightsInRedis(theSettings({ routes }), {
+      isSeven: false,
+      hasNoTouch: false,
+      evictsByUse: false,
+    });
     expect(namesOf(old)).toEqual(expect.arrayContaining(['+pttl', '~order:*:unpaid']));
   });
 
@@ -119,6 +127,10 @@ describe('whether the relay may change the setting', () => {
     expect(isAllowed(rights, [], 'CONFIG', 'SET')).toBeNull();
   });
 });
+
+/** A probe that shows whether keys may be written, where the relay only reads them. */
+const isWider = (command: string | null, object: string | null) =>
+  command === null && object === '%R~*';
 
 describe('what is missing', () => {
   const rights = rightsInRedis(everything, SEVEN);
@@ -179,8 +191,12 @@ describe('what is missing', () => {
     ],
     [
       'a command and its keys, which a wider command does not show',
-      ({ words, command }) =>
-        words[0] === 'PEXPIRETIME' ? 'no_command' : command === null ? 'no_object' : 'allowed',
+      ({ words, command, object }) =>
+        words[0] === 'PEXPIRETIME'
+          ? 'no_command'
+          : isWider(command, object)
+            ? 'no_object'
+            : 'allowed',
       'problem',
       "redis-cli ACL SETUSER relay +pexpiretime '%R~*' (",
     ],
@@ -202,5 +218,63 @@ describe('what is missing', () => {
     const { level, advice } = judged(answerOf, "o'x");
     expect(level).toBe('problem');
     expect(advice).toContain("ACL SETUSER 'o'\\''x' +scan +set +config +setnx");
+  });
+});
+
+describe('what a script says of complete commands', () => {
+  const rights = rightsInRedis(everything, SEVEN);
+  const judged = (isAllowedTo: (probe: Probe) => boolean) => {
+    const said = rights.probes.map((probe) => (isAllowedTo(probe) ? 'allowed' : 'denied'));
+    const address = { ...everything.redis, username: 'relay' };
+    return judgeRights(rights, deduce(rights.probes, said), address, 'rights').text;
+  };
+  const isOwn = ({ object }: Probe) => object?.startsWith('~{') === true;
+
+  it('shows which command is denied, where EVAL shows that its key is allowed', () => {
+    expect(judged(({ words }) => words[0] !== 'SETNX')).toBe('the user relay lacks +setnx');
+  });
+
+  it('shows that a key is denied, where the command is allowed with another one', () => {
+    expect(judged((probe) => probe.object !== '%R~*')).toBe(
+      'the user relay lacks %R~*; whether it has +pexpiretime cannot be told',
+    );
+  });
+
+  it('shows that a key may only be read', () => {
+    const reads =
+      /^(GET|EXISTS|PTTL|H(EXISTS|GET|GETALL|LEN|MGET)|X(INFO|LEN|PENDING|RANGE)|Z(CARD|MSCORE|RANGE|RANGEBYSCORE|SCAN|SCORE))$/;
+    const found = judged((probe) => !isOwn(probe) || reads.test(probe.words[0] ?? ''));
+    expect(found).toMatch(/^the user relay lacks ~\{expiry-relay\}:\*; whether it has \+set /);
+    expect(found).not.toMatch(/lacks [^;]*\+/);
+  });
+
+  it('shows which command that only reads is denied, where another one may read the key', () => {
+    const isDenied = ({ words, object }: Probe) =>
+      object === '%R~*' && (words[0] === 'PEXPIRETIME' || words[0] === 'EVAL');
+    expect(judged((probe) => !isDenied(probe))).toBe('the user relay lacks +pexpiretime');
+  });
+});
+
+describe('a command that the server does not have', () => {
+  const rights = rightsInRedis(everything, SEVEN);
+  const lacking = (...names: string[]) =>
+    rights.probes.map(
+      ({ words }): ProbeAnswer => (names.includes(words[0] ?? '') ? 'absent' : 'allowed'),
+    );
+
+  it('is no lack of the user, whom no rule would give it', () => {
+    const address = { ...everything.redis, username: 'relay' };
+    expect(judgeRights(rights, lacking('ROLE', 'SETNX', 'HGET'), address, 'rights').level).toBe(
+      'ok',
+    );
+  });
+
+  it('is a problem when the relay cannot do without it', () => {
+    expect(judgeCommands(rights, lacking('ROLE', 'CONFIG', 'INFO', 'CLIENT'), 'commands')).toEqual(
+      [],
+    );
+    expect(judgeCommands(rights, lacking('TIME', 'HGET'), 'commands')).toMatchObject([
+      { level: 'problem', text: 'the server does not have TIME, HGET, which the relay needs' },
+    ]);
   });
 });

@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { shellWord } from '../../src/redis-cli.js';
 import {
   type Finding,
   findingText,
@@ -7,10 +8,9 @@ import {
   problem,
   summaryText,
   warning,
-} from '../../src/doctor/finding.js';
-import { parseInfo } from '../../src/doctor/info.js';
-import { keysText, lengthText, sizeText } from '../../src/doctor/wording.js';
-import { shellWord } from '../../src/redis-cli.js';
+} from '../../src/server/finding.js';
+import { parseInfo } from '../../src/server/info.js';
+import { keysText, lengthText, sizeText } from '../../src/server/wording.js';
 
 it.each([
   [0.312, '0.3 ms'],

@@ -4,6 +4,7 @@ import { createEvents } from '../../src/events/events.js';
 import { compilePattern } from '../../src/match.js';
 import { Metrics } from '../../src/metrics.js';
 import type { Depth } from '../../src/outbox/outbox.js';
+import { note, ok, problem, type ServerFinding, warning } from '../../src/server/finding.js';
 import { aDelivery, anEndpoint, anExpiration, aRoute } from '../support/domain.js';
 import { ManualClock } from '../support/manual-clock.js';
 
@@ -213,5 +214,32 @@ describe('what fails again and again', () => {
     await clock.advance(60_000);
     events.values.unreadable('no permission for GET');
     expect(lines).toHaveLength(3);
+  });
+});
+
+describe('what is found of a server', () => {
+  const policy = warning('eviction', 'keys are evicted', 'give it more memory');
+  const replica = problem('role', 'it is a replica', null);
+
+  it('is logged when it begins and when it is over, and not again in between', () => {
+    const { events, lines } = someEvents('info');
+    const say = (...findings: ServerFinding[]) => events.source.server('redis:6379', findings);
+    say(ok('role', 'a primary'), policy);
+    say(ok('role', 'a primary'), { ...policy, text: 'more keys are evicted' });
+    say(replica);
+    say(note('eviction', 'nothing is evicted'), ok('role', 'a primary'));
+    say(policy);
+    expect(lines).toMatchObject([
+      {
+        level: 40,
+        event: 'keys_evictable',
+        redis: 'redis:6379',
+        msg: 'keys are evicted. Give it more memory',
+      },
+      { level: 30, event: 'keys_evictable' },
+      { level: 50, event: 'server_role', msg: 'it is a replica' },
+      { level: 30, event: 'server_role' },
+      { level: 40, event: 'keys_evictable' },
+    ]);
   });
 });

@@ -9,7 +9,7 @@ describe.concurrent('the canary', () => {
     await using listening = await Listening.start();
     for (const database of [0, 1]) {
       const result = await listening.canary.prove(database, never);
-      expect(result).toEqual({ kind: 'heard', lagMs: expect.any(Number) });
+      expect(result).toEqual({ kind: 'heard', lagMs: expect.any(Number), hearsChanges: true });
     }
   });
 
@@ -140,7 +140,7 @@ describe.concurrent('the prover', () => {
     removing = false;
     await prover.proveAll(never);
     await prover.proveAll(never);
-    expect(prover.proof).toEqual({ kind: 'proved' });
+    expect(prover.proof).toEqual({ kind: 'proved', note: null });
     expect(events()).toEqual(['canary_removed', 'canary_recovered']);
   });
 
@@ -163,7 +163,7 @@ describe.concurrent('the prover', () => {
     ]);
     evicting = false;
     await prover.proveAll(never);
-    expect(prover.proof).toEqual({ kind: 'proved' });
+    expect(prover.proof).toMatchObject({ kind: 'proved' });
     expect(events()).toEqual(['canary_evicted', 'canary_recovered']);
   });
 
@@ -222,5 +222,32 @@ describe.concurrent('the prover', () => {
     await other.config('SET', 'min-replicas-to-write', '0');
     await prover.proveAll(never);
     expect(events()).toEqual(['canary_unwritable', 'canary_unwritable', 'canary_recovered']);
+  });
+
+  it.each([
+    [null, 'Ex', ['notifications_partial']],
+    ['Exge', 'Ex', ['notifications_partial']],
+    // Said already when the setting was read.
+    ['Ex', 'Ex', []],
+    [null, 'Exg', []],
+  ])(
+    'where the server shows %j and %s is in force: warnings %j',
+    async (shown, flags, warnings) => {
+      await using listening = await Listening.start('--notify-keyspace-events', flags);
+      const { prover, events } = proverOf(listening, [0, 1], shown);
+      await prover.proveAll(never);
+      await prover.proveAll(never);
+      expect(events()).toEqual(warnings);
+      const note = flags === 'Ex' ? expect.stringContaining('only expirations are heard') : null;
+      expect(prover.proof).toEqual({ kind: 'proved', note });
+    },
+  );
+
+  it('finds out that class g was taken out of a setting that is hidden', async () => {
+    await using listening = await Listening.start();
+    const { prover } = proverOf(listening, [0], null);
+    await prover.proveAll(never);
+    await listening.other.config('SET', 'notify-keyspace-events', 'Ex');
+    await expect(prover.proveAll(never)).rejects.toThrow(/class g .* has been taken out/);
   });
 });

@@ -36,7 +36,7 @@ export class Listening implements AsyncDisposable {
       const kind = event === 'expired' ? 'expired' : event === 'evicted' ? 'removed' : 'changed';
       canary.notified(Number(database), key, kind);
     });
-    const names = ['expired', 'evicted'].flatMap((event) => [
+    const names = ['expired', 'expire', 'evicted'].flatMap((event) => [
       `__keyevent@0__:${event}`,
       `__keyevent@1__:${event}`,
     ]);
@@ -72,20 +72,24 @@ export function proverOf(
   const lines: { event: string; error?: string }[] = [];
   const log = pino({ level: 'info' }, { write: (line: string) => lines.push(JSON.parse(line)) });
   const metrics = new Metrics({ endpoints: new Map(), routes: [] });
-  const prover = new Prover(canary, setting, {
-    settings: {
-      host: '127.0.0.1',
-      port: 6379,
-      path: null,
-      tls: null,
-      username: null,
-      password: null,
-      files: null,
-      databases,
-      notifications: 'require',
+  const prover = new Prover(
+    canary,
+    { setting, mayHearChanges: true },
+    {
+      settings: {
+        host: '127.0.0.1',
+        port: 6379,
+        path: null,
+        tls: null,
+        username: null,
+        password: null,
+        files: null,
+        databases,
+        notifications: 'require',
+      },
+      events: new SourceEvents(log, metrics),
+      clock: systemClock,
     },
-    events: new SourceEvents(log, metrics),
-    clock: systemClock,
-  });
+  );
   return { prover, lines, events: () => lines.map(({ event }) => event) };
 }

@@ -5,6 +5,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { startRedis } from '../../scripts/redis-server.mjs';
 import { systemClock } from '../../src/clock.js';
 import { Presence } from '../../src/outbox/presence.js';
+import type { ServerFinding } from '../../src/server/finding.js';
 import { endpointKeys, formatKey, replicasKey } from '../../src/state/format.js';
 import { aDelivery } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
@@ -26,7 +27,8 @@ async function ownServer(args: readonly string[] = []) {
     credentialsUnusable: () => undefined,
     troubleBegan: (operation: string, { message }: Error) => said.push(`${operation}: ${message}`),
     troubleEnded: () => said.push('recovered'),
-    evictable: (_: string, policy: string) => said.push(`evictable: ${policy}`),
+    server: (_: string, findings: readonly ServerFinding[]) =>
+      said.push(...findings.filter(isWarning).map(({ text }) => text)),
     dataLost: () => said.push('data lost'),
   };
   const recovered = () => eventually('recovered', () => said.at(-1) === 'recovered');
@@ -42,6 +44,10 @@ async function ownServer(args: readonly string[] = []) {
   };
   return { server, client, said, recovered, events, start, open };
 }
+
+/** Of persistence every server of these tests would be warned. */
+const isWarning = ({ level, subject }: ServerFinding) =>
+  (level === 'warning' || level === 'problem') && subject !== 'state on disk';
 
 const AT = 'the state Redis at 127\\.0\\.0\\.1:\\d+';
 
@@ -124,7 +130,10 @@ describe('a state Redis', () => {
   });
 
   it.each([
-    [['--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru'], ['evictable: allkeys-lru']],
+    [
+      ['--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru'],
+      [expect.stringMatching(/^allkeys-lru at 100 MiB lets Redis throw away/)],
+    ],
     [['--maxmemory', '100mb', '--maxmemory-policy', 'volatile-lru'], []],
     [['--maxmemory', '0', '--maxmemory-policy', 'allkeys-lru'], []],
   ])('that may throw keys away is warned of: %j', async (args, warnings) => {
@@ -135,6 +144,18 @@ describe('a state Redis', () => {
     expect(said).toEqual(warnings);
     expect(state.problem).toBeNull();
   });
+
+  it('that is set to throw keys away, or made a replica, while it is used is warned of', async () => {
+    const { client, said, open } = await ownServer(['--maxmemory', '100mb']);
+    const { state } = await open();
+    await client.config('SET', 'maxmemory-policy', 'allkeys-lru');
+    await eventually('it is said', () => said.length === 1);
+    expect(said).toEqual([expect.stringMatching(/^allkeys-lru at 100 MiB lets Redis throw away/)]);
+    await client.replicaof('127.0.0.1', 1);
+    await eventually('it is seen', () => /is a replica of 127.0.0.1:1/.test(state.problem ?? ''));
+    await client.replicaof('NO', 'ONE');
+    await eventually('it can be used', () => state.problem === null);
+  }, 40_000);
 
   it('that forgets its scripts is sent them again', async () => {
     const { client, said, open } = await ownServer();

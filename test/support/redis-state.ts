@@ -11,7 +11,7 @@ export const SILENT_STATE_EVENTS: StateEvents = {
   credentialsUnusable: () => undefined,
   troubleBegan: () => undefined,
   troubleEnded: () => undefined,
-  evictable: () => undefined,
+  server: () => undefined,
   dataLost: () => undefined,
 };
 

@@ -9,8 +9,8 @@ export interface Keyspace {
 export interface Info {
   /** Null when the server does not say. */
   get(field: string): string | null;
-  /** A database that is not mentioned is empty. */
-  keyspace(database: number): Keyspace;
+  /** A database that is not mentioned is empty; null when the server leaves the section out. */
+  keyspace(database: number): Keyspace | null;
 }
 
 export function parseInfo(text: string): Info {
@@ -20,10 +20,12 @@ export function parseInfo(text: string): Info {
       value,
     ]),
   );
+  const hasKeyspace = /^(# *Keyspace|db\d+:)/im.test(text);
   const get = (field: string) => fields.get(field) ?? null;
   return {
     get,
     keyspace: (database) => {
+      if (!hasKeyspace) return null;
       const [, keys, expires] = /^keys=(\d+),expires=(\d+)/.exec(get(`db${database}`) ?? '') ?? [];
       return { keys: Number(keys ?? 0), expires: Number(expires ?? 0) };
     },

@@ -1,4 +1,4 @@
-/** What the doctor says: one finding for each thing it has looked at, and what to do about it. */
+/** What was found of one thing that was looked at, and what to do about it. */
 import { counted } from '../counted.js';
 
 /**
@@ -7,29 +7,56 @@ import { counted } from '../counted.js';
  */
 export type Level = 'ok' | 'note' | 'warning' | 'problem';
 
-export interface Finding {
+export interface Finding<Subject extends string = string> {
   readonly level: Level;
   /** What it is about, in a word or two. */
-  readonly subject: string;
+  readonly subject: Subject;
   /** What was found, in one line that is safe to print. */
   readonly text: string;
   /** What to do; null when there is nothing to do, or the text says so already. */
   readonly advice: string | null;
 }
 
-export function ok(subject: string, text: string): Finding {
+/** What `run` and `doctor` say of a server. */
+export type ServerSubject =
+  | 'version'
+  | 'role'
+  | 'cluster'
+  | 'clock'
+  | 'idle timeout'
+  | 'output limit'
+  | 'eviction'
+  | 'state version'
+  | 'state eviction'
+  | 'state on disk';
+
+export type ServerFinding = Finding<ServerSubject>;
+
+export function ok<Subject extends string>(subject: Subject, text: string): Finding<Subject> {
   return { level: 'ok', subject, text, advice: null };
 }
 
-export function note(subject: string, text: string, advice: string | null = null): Finding {
+export function note<Subject extends string>(
+  subject: Subject,
+  text: string,
+  advice: string | null = null,
+): Finding<Subject> {
   return { level: 'note', subject, text, advice };
 }
 
-export function warning(subject: string, text: string, advice: string | null): Finding {
+export function warning<Subject extends string>(
+  subject: Subject,
+  text: string,
+  advice: string | null,
+): Finding<Subject> {
   return { level: 'warning', subject, text, advice };
 }
 
-export function problem(subject: string, text: string, advice: string | null): Finding {
+export function problem<Subject extends string>(
+  subject: Subject,
+  text: string,
+  advice: string | null,
+): Finding<Subject> {
   return { level: 'problem', subject, text, advice };
 }
 

@@ -1,0 +1,50 @@
+/** Logs what `doctor` would say of a server: warnings and problems, each once as long as it lasts. */
+import type { Logger } from 'pino';
+import type { Level, ServerFinding, ServerSubject } from '../server/finding.js';
+
+/** How the log names each subject. */
+export const SERVER_EVENTS: Readonly<Record<ServerSubject, string>> = {
+  version: 'server_version',
+  role: 'server_role',
+  cluster: 'cluster_part',
+  clock: 'server_clock',
+  'idle timeout': 'server_idle_timeout',
+  'output limit': 'server_output_limit',
+  eviction: 'keys_evictable',
+  'state version': 'state_version',
+  'state eviction': 'state_evictable',
+  'state on disk': 'state_persistence',
+};
+
+export class FindingLog {
+  readonly #log: Logger;
+  /** What was logged of each subject, and is still so. */
+  readonly #said = new Map<ServerSubject, Level>();
+
+  constructor(log: Logger) {
+    this.#log = log;
+  }
+
+  /** `findings` are all that is known of the server at this address, each time. */
+  say(address: string, findings: readonly ServerFinding[]): void {
+    const present = findings.filter(({ level }) => level === 'warning' || level === 'problem');
+    for (const subject of this.#said.keys()) {
+      if (present.some((finding) => finding.subject === subject)) continue;
+      this.#said.delete(subject);
+      const line = { event: SERVER_EVENTS[subject], redis: address, subject };
+      this.#log.info(line, `${subject}: no warning any more`);
+    }
+    for (const { level, subject, text, advice } of present) {
+      if (this.#said.get(subject) === level) continue;
+      this.#said.set(subject, level);
+      const line = { event: SERVER_EVENTS[subject], redis: address, subject };
+      const message = advice === null ? text : `${text}. ${capitalized(advice)}`;
+      if (level === 'problem') this.#log.error(line, message);
+      else this.#log.warn(line, message);
+    }
+  }
+}
+
+function capitalized(text: string): string {
+  return text.slice(0, 1).toUpperCase() + text.slice(1);
+}

@@ -1,0 +1,48 @@
+/**
+ * Whether a server lets us ask. A command may be forbidden to the user (NOPERM), renamed, or missing:
+ * managed services and servers that are not Redis have no ROLE, no CONFIG, no TIME, and each says so in
+ * words of its own. So every error counts that is not known to be about something else.
+ */
+import { messageOf } from './errors.js';
+
+/** What is said of a server's condition or of the login, whatever the command. */
+const OTHERWISE =
+  /^-?(NOAUTH|WRONGPASS|DENIED|LOADING|BUSY|MASTERDOWN|CLUSTERDOWN|READONLY|MISCONF|NOREPLICAS|OOM|TRYAGAIN|MOVED|ASK|WRONGTYPE)\b/;
+
+/** Whether the answer to a question is that it may not be asked, here or by this user. Pure. */
+export function isRefusal(thrown: unknown): boolean {
+  return isReply(thrown) && !OTHERWISE.test(messageOf(thrown));
+}
+
+/** In the words of Redis, its scripts, Envoy, and other proxies. */
+const UNKNOWN_COMMAND =
+  /\bunknown (redis )?(sub)?command\b|\b(unsupported|disallowed) command\b|command .*not (supported|allowed)/i;
+
+/** Whether the server does not have the command, or a script's: no rule of an ACL gives it. Pure. */
+export function isUnknownCommand(thrown: unknown): boolean {
+  return isReply(thrown) && UNKNOWN_COMMAND.test(messageOf(thrown));
+}
+
+/** Resolves with null when the server does not let us ask; rejects with whatever else is wrong. */
+export async function unlessRefused<Reply>(reply: Promise<Reply>): Promise<Reply | null> {
+  try {
+    return await reply;
+  } catch (error) {
+    if (isRefusal(error)) return null;
+    throw error;
+  }
+}
+
+function isReply(thrown: unknown): boolean {
+  return thrown instanceof Error && thrown.name === 'ReplyError';
+}
+
+/** A node of a cluster has none but the first, and says so in another way. */
+export function isNoDatabase(refusal: unknown): boolean {
+  return /DB index is out of range|SELECT is not allowed in cluster/i.test(messageOf(refusal));
+}
+
+/** Whether a node of a Redis Cluster says that another one has the key. */
+export function isElsewhere(refusal: unknown): boolean {
+  return /^(MOVED|ASK) /.test(messageOf(refusal));
+}

@@ -1,0 +1,120 @@
+/** What a Redis says of its memory and disk → what may be lost there. Pure. */
+import { printable } from '../printable.js';
+import { note, ok, problem, type ServerFinding, type ServerSubject, warning } from './finding.js';
+import type { ServerProperties, Setting } from './properties.js';
+import { countText, sizeText } from './wording.js';
+
+/** The share of maxmemory from which on a server is about to evict, or to refuse writes. */
+const NEARLY_FULL = 0.9;
+
+/** Whether keys may be thrown away before their deadlines. */
+export function judgeEviction(properties: ServerProperties): ServerFinding {
+  const subject = 'eviction';
+  const found = memoryOf(properties);
+  if (found === null) return untold(subject);
+  const { policy, limit, evicted, fullness } = found;
+  if (limit === null) return ok(subject, 'none: no maxmemory is set');
+  if (policy === 'noeviction') return ok(subject, `none: noeviction, at ${limit}`);
+  const isEvicting = evicted > 0 || fullness >= NEARLY_FULL;
+  const say = isEvicting ? warning : note;
+  return say(
+    subject,
+    `${policy} at ${limit} (${percentText(fullness)} used, ${countText(evicted)} evicted so far): a ` +
+      'key that is evicted before its deadline causes no webhook',
+    'use maxmemory-policy noeviction, or give it memory enough',
+  );
+}
+
+/** Of the Redis that holds the state, whose keys have no TTL. */
+export function judgeStateEviction(properties: ServerProperties): ServerFinding {
+  const subject = 'state eviction';
+  const found = memoryOf(properties);
+  if (found === null) return untold(subject);
+  const { policy, limit, fullness } = found;
+  if (limit === null) return ok(subject, 'none: no maxmemory is set');
+  if (policy.startsWith('allkeys-')) {
+    return warning(
+      subject,
+      `${policy} at ${limit} lets Redis throw away what the relay keeps there: webhooks may be lost`,
+      'use maxmemory-policy noeviction, or a volatile-* policy',
+    );
+  }
+  if (fullness >= NEARLY_FULL) {
+    return warning(
+      subject,
+      `${policy} at ${limit}, ${percentText(fullness)} used: when it is full, Redis may refuse to ` +
+        'store what expires, and the relay holds a limited number of expirations in its memory',
+      'give it more memory',
+    );
+  }
+  const why = policy === 'noeviction' ? '' : ' (it has no TTL)';
+  return ok(subject, `${policy} at ${limit}: what the relay keeps there stays${why}`);
+}
+
+function percentText(share: number): string {
+  return `${Math.floor(share * 100)}%`;
+}
+
+function untold(subject: ServerSubject): ServerFinding {
+  return note(
+    subject,
+    'cannot be told: INFO and CONFIG GET may not be asked',
+    'allow the user +info to have it looked at',
+  );
+}
+
+interface Memory {
+  readonly policy: string;
+  /** Of maxmemory, as text; null when there is none. */
+  readonly limit: string | null;
+  readonly evicted: number;
+  /** The share of maxmemory that is used; 0 when that is not shown. */
+  readonly fullness: number;
+}
+
+/** Null when the server does not say. */
+function memoryOf({ info, settings }: ServerProperties): Memory | null {
+  const said = (field: string, setting: Setting) => info?.get(field) ?? settings.get(setting);
+  const limitText = said('maxmemory', 'maxmemory');
+  const policy = said('maxmemory_policy', 'maxmemory-policy');
+  if (limitText === undefined || policy === undefined) return null;
+  const limit = Number(limitText);
+  return {
+    policy: printable(policy),
+    limit: limit === 0 ? null : sizeText(limit),
+    evicted: Number(info?.get('evicted_keys') ?? 0),
+    fullness: limit === 0 ? 0 : Number(info?.get('used_memory') ?? 0) / limit,
+  };
+}
+
+/** What a crash of the state Redis would cost. */
+export function judgePersistence({ info, settings }: ServerProperties): ServerFinding {
+  const subject = 'state on disk';
+  const [aof, rdb] = [info?.get('aof_last_write_status'), info?.get('rdb_last_bgsave_status')];
+  const isOnText = info?.get('aof_enabled') ?? settings.get('appendonly') ?? null;
+  const save = settings.get('save') ?? null;
+  if (isOnText === null) return untold(subject);
+  const isOn = /^(1|yes)$/.test(isOnText);
+  const advice = 'give that server CONFIG SET appendonly yes, and put it into its redis.conf';
+  if ((isOn && aof === 'err') || rdb === 'err') {
+    const found = 'Redis could not write its disk the last time, and may refuse to store anything';
+    return problem(subject, found, 'see its log, and its disk');
+  }
+  if (isOn)
+    return ok(subject, 'appendonly yes: a crash of Redis loses a second at most by default');
+  if (save === '') {
+    const found =
+      'nothing is kept there: a restart of Redis loses deadlines, webhooks that wait, and dead ' +
+      'letters';
+    return warning(subject, found, advice);
+  }
+  const [found, since] =
+    save === null
+      ? ['appendonly no, and save is not shown', 'the last snapshot, or all of them']
+      : [`snapshots alone (save ${printable(save)})`, 'the last'];
+  return warning(
+    subject,
+    `${found}: a crash of Redis loses the deadlines, webhooks and dead letters since ${since}`,
+    advice,
+  );
+}

@@ -1,0 +1,190 @@
+/**
+ * What a Redis says of itself → what that means for the relay. `run` logs the warnings and problems,
+ * `doctor` prints all. Pure.
+ */
+import { printable } from '../printable.js';
+import { PING_EVERY_MS } from '../redis/connect.js';
+import { addressOf, replicaAdvice } from '../redis-client.js';
+import type { RedisAddress } from '../vocabulary.js';
+import { type Finding, note, ok, problem, type ServerFinding, warning } from './finding.js';
+import { judgeEviction, judgePersistence, judgeStateEviction } from './judge-storage.js';
+import type { ServerProperties } from './properties.js';
+import { countText, lengthText } from './wording.js';
+
+/** The first that tells of renamed and copied keys, and has the commands of the state. */
+const VERSION_MIN = [6, 2] as const;
+
+/** More is a clock that nobody sets. */
+const CLOCK_APART_MS_MAX = 60_000;
+
+/** The connections of the relay show activity this often, with a second for a slow answer. */
+const ACTIVE_WITHIN_MS = PING_EVERY_MS + 1_000;
+
+/** What Redis allows by default to a client that subscribes: 32 MiB, or 8 MiB for a minute. */
+const OUTPUT_BYTES_DEFAULT = { hard: 32 * 1024 ** 2, soft: 8 * 1024 ** 2 } as const;
+
+/** About what one notification of a key with a name of ordinary length takes there. */
+const NOTIFICATION_BYTES = 150;
+
+/** Whether a server is at least of this version; null when it does not say its own. */
+export function isAtLeast(
+  version: string | null,
+  [major, minor]: readonly [number, number],
+): boolean | null {
+  const [, first, second] = /^(\d+)\.(\d+)/.exec(version ?? '') ?? [];
+  if (first === undefined || second === undefined) return null;
+  return Number(first) > major || (Number(first) === major && Number(second) >= minor);
+}
+
+/** Where Valkey began to publish `expired` for keys that commands remove; docs/operating.md has the table. */
+const PUBLISHES_REMOVALS_MIN = [8, 1] as const;
+
+/** Whether the server publishes `expired` for keys that commands remove. */
+export function publishesRemovals({ info }: Pick<ServerProperties, 'info'>): boolean {
+  return isAtLeast(info?.get('valkey_version') ?? null, PUBLISHES_REMOVALS_MIN) === true;
+}
+
+/** Of the Redis that holds the keys. `clockAheadMs`: this machine's clock minus the server's. */
+export function judgeServer(
+  properties: ServerProperties,
+  address: RedisAddress,
+  clockAheadMs: number | null,
+): ServerFinding[] {
+  return [
+    ...judgeVersion(properties, 'version'),
+    judgeRole(properties, address),
+    ...judgeCluster(properties),
+    judgeClock(clockAheadMs),
+    ...judgeIdleTimeout(properties),
+    ...judgeOutputLimit(properties),
+    judgeEviction(properties),
+  ];
+}
+
+/** Of the Redis that holds the state. `section`: of the file; where that is `redis`, the server is the one above. */
+export function judgeStateServer(
+  properties: ServerProperties,
+  section: 'redis' | 'state',
+): ServerFinding[] {
+  return [
+    ...(section === 'redis' ? [] : judgeVersion(properties, 'state version')),
+    judgeStateEviction(properties),
+    judgePersistence(properties),
+  ];
+}
+
+function judgeVersion(
+  { version }: ServerProperties,
+  subject: 'version' | 'state version',
+): ServerFinding[] {
+  if (isAtLeast(version, VERSION_MIN) !== false) return [];
+  const found = printable(version ?? '');
+  const text = `expected Redis ${VERSION_MIN.join('.')} or later, found ${found}`;
+  return [problem(subject, text, 'upgrade the server')];
+}
+
+function judgeRole({ role, primary }: ServerProperties, address: RedisAddress): ServerFinding {
+  const subject = 'role';
+  if (role === 'primary') return ok(subject, 'a primary: it says when keys expire');
+  if (role === 'replica') {
+    return problem(subject, replicaText(primary, address), null);
+  }
+  return warning(
+    subject,
+    'cannot be told (neither ROLE, INFO replication nor HELLO says it): a replica is recognized ' +
+      'only when the canary cannot be written',
+    `see that ${addressOf(address)} is a primary; allow the user +role or +info`,
+  );
+}
+
+/** Why a replica is not listened to. `primary`: null when it is not shown. */
+export function replicaText(primary: string | null, address: RedisAddress): string {
+  return replicaAdvice(addressOf(address), printable(primary ?? 'a server that it does not name'));
+}
+
+function judgeCluster({ isCluster, primaries }: ServerProperties): ServerFinding[] {
+  if (!isCluster) return [];
+  // A node of a cluster that has no slots yet counts none.
+  if (primaries !== null && primaries <= 1) {
+    return [note('cluster', 'this Redis is a node of a Redis Cluster with one primary')];
+  }
+  const size = primaries === null ? '' : ` (cluster_size is ${primaries})`;
+  return [
+    warning(
+      'cluster',
+      'this Redis is a node of a Redis Cluster: the relay hears nothing of keys on other ' +
+        `primaries${size}`,
+      'Run one relay for each primary, each with a state.prefix whose slot is there (redis-cli ' +
+        "CLUSTER KEYSLOT '{prefix}' tells it)",
+    ),
+  ];
+}
+
+function judgeClock(clockAheadMs: number | null): ServerFinding {
+  const subject = 'clock';
+  if (clockAheadMs === null) {
+    return warning(
+      subject,
+      "the server's time cannot be read: deadlines are taken to be by this machine's clock, and " +
+        'are missed by as much as the two differ',
+      'allow the user +time, or let both machines set their clocks by the network (NTP)',
+    );
+  }
+  const apartMs = Math.abs(clockAheadMs);
+  if (apartMs <= CLOCK_APART_MS_MAX) {
+    return ok(subject, `this machine's is within ${lengthText(Math.max(1, apartMs))} of Redis's`);
+  }
+  const side = clockAheadMs > 0 ? 'ahead of' : 'behind';
+  return warning(
+    subject,
+    `this machine's is ${lengthText(apartMs)} ${side} Redis's: webhooks carry its time, and ` +
+      'receivers refuse one more than 5 min from theirs; deadlines are by Redis, and not affected',
+    'let both machines set their clocks by the network (NTP)',
+  );
+}
+
+/** A database of the file that the server does not have. */
+export function judgeNoDatabase(database: number, address: RedisAddress): Finding {
+  return problem(
+    `database ${database}`,
+    `Redis at ${addressOf(address)} has no database ${database}`,
+    'correct redis.databases (of a Redis Cluster there is database 0 alone), or raise `databases` in ' +
+      'redis.conf',
+  );
+}
+
+/** Whether the server closes connections that are idle. */
+function judgeIdleTimeout({ settings }: ServerProperties): ServerFinding[] {
+  const seconds = Number(settings.get('timeout') ?? 0);
+  if (seconds === 0) return [];
+  const subject = 'idle timeout';
+  const found = `Redis closes connections that are idle for ${seconds} s (timeout)`;
+  if (seconds * 1_000 > ACTIVE_WITHIN_MS) {
+    return [ok(subject, `${found}: the relay's are never idle for so long`)];
+  }
+  const advice = `set timeout to 0, or to ${Math.ceil(ACTIVE_WITHIN_MS / 1_000) + 1} or more`;
+  return [warning(subject, `${found}: the relay connects again and again`, advice)];
+}
+
+/** How many notifications may wait for the relay before the server cuts its connection. */
+function judgeOutputLimit({ settings }: ServerProperties): ServerFinding[] {
+  const shown = settings.get('client-output-buffer-limit') ?? '';
+  const [, hardText, softText, seconds] = /pubsub (\d+) (\d+) (\d+)/.exec(shown) ?? [];
+  if (hardText === undefined) return [];
+  const [hard, soft] = [Number(hardText), Number(softText)];
+  const isLess = (limit: number, than: number) => limit !== 0 && limit < than;
+  const isSmall =
+    isLess(hard, OUTPUT_BYTES_DEFAULT.hard) ||
+    (Number(seconds) > 0 && isLess(soft, OUTPUT_BYTES_DEFAULT.soft));
+  if (!isSmall) return [];
+  const least = Math.min(...[hard, soft].filter((limit) => limit !== 0));
+  const count = countText(Math.floor(least / NOTIFICATION_BYTES));
+  return [
+    warning(
+      'output limit',
+      `client-output-buffer-limit pubsub ${hard} ${soft} ${seconds}, less than the default: Redis ` +
+        `cuts the relay's connection when about ${count} notifications wait for it, which is a gap`,
+      "set client-output-buffer-limit to 'pubsub 32mb 8mb 60' or more",
+    ),
+  ];
+}

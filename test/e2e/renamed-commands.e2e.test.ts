@@ -1,0 +1,115 @@
+/** Servers that do not have, or have renamed, commands that the relay asks them by. */
+import { Redis } from 'ioredis';
+import { describe, expect, it } from 'vitest';
+import { stringify } from 'yaml';
+import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { tempFolder } from '../support/cli.js';
+import { eventually } from '../support/eventually.js';
+import { type RelayFile, RelayProcess, runCommand, simpleFile } from '../support/relay-process.js';
+import { TestReceiver } from '../support/test-receiver.js';
+
+const WELL = ['--appendonly', 'yes', '--notify-keyspace-events', 'Exge'];
+
+const without = (...names: string[]) => names.flatMap((name) => ['--rename-command', name, '']);
+
+async function command(words: string[], file: RelayFile) {
+  const whole = { ...file, admin: { listen: '127.0.0.1:0' } };
+  await using folder = await tempFolder({ 'relay.yaml': stringify(whole) });
+  return await runCommand(words, { cwd: folder.path });
+}
+
+/** What the doctor says of a subject. */
+function about(stdout: string, subject: string): string {
+  const [found] = stdout.split(/^(?=\[)/m).filter((part) => part.startsWith(`${subject} `, 4));
+  return found?.replaceAll(/ {2,}/g, ' ') ?? `nothing about ${subject}:\n${stdout}`;
+}
+
+async function delivers(redis: RunningRedis, receiver: TestReceiver): Promise<void> {
+  // Its ready check would ask INFO.
+  const client = new Redis(redis.url, { protocol: 2, enableReadyCheck: false });
+  await client.set('order:7', '', 'PX', 50);
+  client.disconnect();
+  await eventually('the webhook', () => receiver.keys.includes('order:7'));
+}
+
+const warningsOf = (relay: RelayProcess) =>
+  relay
+    .logs()
+    .filter(({ level }) => level !== 'info')
+    .map(({ event }) => event);
+
+describe.concurrent('a server without', () => {
+  it('ROLE, as Redis Cloud: is known as a primary by INFO, and as a replica', async () => {
+    await using redis = await startRedis({ args: [...WELL, ...without('ROLE')] });
+    await using receiver = await TestReceiver.start();
+    const file = simpleFile(redis.url, receiver.url);
+    await using relay = await RelayProcess.start(file);
+    await delivers(redis, receiver);
+    expect(warningsOf(relay)).toEqual([]);
+    const { code, stdout } = await command(['doctor'], file);
+    expect(about(stdout, 'role')).toContain('[+] role a primary');
+    expect(about(stdout, 'rights')).toContain('[+] rights');
+    expect(code).toBe(0);
+    const replicaOf = ['--replicaof', '127.0.0.1', String(redis.port)];
+    await using replica = await startRedis({ args: [...WELL, ...without('ROLE'), ...replicaOf] });
+    const refused = simpleFile(replica.url, receiver.url);
+    for (const words of [['run'], ['doctor']]) {
+      const ended = await command(words, refused);
+      expect(ended.code).toBe(1);
+      expect(ended.stdout + ended.stderr).toContain(
+        `is a replica of 127.0.0.1:${redis.port}; replicas never publish expirations`,
+      );
+    }
+  });
+
+  it('all that tells what it is: the relay delivers, and says what cannot be told', async () => {
+    const names = ['ROLE', 'INFO', 'HELLO', 'CONFIG', 'CLIENT', 'CLUSTER', 'COMMAND'];
+    const more = ['ACL', 'PUBSUB', 'WAIT', 'OBJECT', 'MEMORY', 'DEBUG'];
+    await using redis = await startRedis({ args: [...WELL, ...without(...names, ...more)] });
+    await using receiver = await TestReceiver.start();
+    const file = simpleFile(redis.url, receiver.url);
+    await using relay = await RelayProcess.start(file);
+    await delivers(redis, receiver);
+    expect(warningsOf(relay)).toEqual(['server_role']);
+    const { code, stdout } = await command(['doctor'], file);
+    expect(about(stdout, 'role')).toContain('[!] role cannot be told');
+    expect(about(stdout, 'notifications')).toContain(
+      '[!] notifications notify-keyspace-events is not',
+    );
+    for (const subject of ['eviction', 'lateness', 'state eviction', 'state on disk']) {
+      expect(about(stdout, subject)).toContain(`[i] ${subject} cannot be told`);
+    }
+    expect(code).toBe(0);
+  });
+
+  it('TIME, which does not hold the state: the relay goes by its own clock, and says so', async () => {
+    await using redis = await startRedis({ args: [...WELL, ...without('TIME')] });
+    await using state = await startRedis({ args: WELL });
+    await using receiver = await TestReceiver.start();
+    const file = simpleFile(redis.url, receiver.url, { state: { url: state.url } });
+    await using relay = await RelayProcess.start(file);
+    await delivers(redis, receiver);
+    expect(warningsOf(relay)).toEqual(['server_clock']);
+    const { code, stdout } = await command(['doctor'], file);
+    expect(about(stdout, 'clock')).toContain("[!] clock the server's time cannot be read");
+    expect(code).toBe(0);
+  });
+
+  it.each(['TIME', 'EVAL', 'HSET'])(
+    '%s, which holds the state: ends the start or is not ready, and the doctor names it',
+    async (name) => {
+      await using redis = await startRedis({ args: [...WELL, ...without(name)] });
+      const file = simpleFile(redis.url, redis.url.replace('redis', 'http'));
+      const { code, stdout, stderr } = await command(['doctor'], file);
+      expect(about(stdout, 'commands')).toContain(
+        `the server does not have ${name}, which the relay`,
+      );
+      expect(stderr).toContain('commands');
+      expect(code).toBe(1);
+      if (name === 'HSET') return;
+      const run = await command(['run'], file);
+      expect(run.code).toBe(1);
+      expect(run.stderr).toContain('does not have a command that the relay needs');
+    },
+  );
+});
