@@ -22,7 +22,8 @@ export type Heard =
 
 interface Remembered {
   readonly heard: Heard;
-  readonly atMs: number;
+  /** Until when it matters, by the monotonic clock. */
+  readonly untilMs: number;
   readonly bytes: number;
 }
 
@@ -32,9 +33,11 @@ export class Memory {
   #first = 0;
   #bytes = 0;
 
-  note(heard: Heard, nowMs: number): void {
+  /** `isOwn`: nobody else captures it, so that it matters however old it is. */
+  note(heard: Heard, nowMs: number, isOwn = false): void {
     const { key } = heard.kind === 'expired' ? heard.expiration : heard.notice;
-    this.#remembered.push({ heard, atMs: nowMs, bytes: key.length });
+    const untilMs = isOwn ? Number.POSITIVE_INFINITY : nowMs + REMEMBERED_MS;
+    this.#remembered.push({ heard, untilMs, bytes: key.length });
     this.#bytes += key.length;
     this.#forget(nowMs);
   }
@@ -56,7 +59,7 @@ export class Memory {
   #forget(nowMs: number): void {
     for (let oldest = this.#oldest(); oldest !== undefined; oldest = this.#oldest()) {
       const isKept =
-        nowMs - oldest.atMs <= REMEMBERED_MS &&
+        nowMs <= oldest.untilMs &&
         this.#remembered.length - this.#first <= REMEMBERED_MAX &&
         this.#bytes <= REMEMBERED_BYTES_MAX;
       if (isKept) break;

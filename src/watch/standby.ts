@@ -3,7 +3,7 @@
  * listens, it remembers what it has heard lately, so that it can go on where another has stopped.
  */
 import type { Capture } from '../capture/capture.js';
-import { type Clock, untilAborted } from '../clock.js';
+import type { Clock } from '../clock.js';
 import type { Deadlines } from '../deadlines/deadlines.js';
 import type { WatchEvents } from '../events/watch-events.js';
 import { nameOf } from '../key-name.js';
@@ -60,8 +60,8 @@ export class Standby {
   #runId: string | null = null;
   /** When the session began, if the one before was with another server; null once that was heeded. */
   #movedAtMs: number | null = null;
-  /** Aborts when the relay listens again. */
-  #back = new AbortController();
+  /** Resolves when what was heard before a gap is stored, and the lease is left. */
+  #leaving: Promise<void> = Promise.resolve();
 
   constructor(parts: StandbyParts) {
     this.#parts = parts;
@@ -85,34 +85,40 @@ export class Standby {
     this.#competing = this.#compete(session);
   }
 
-  /** Competes for the lease, once the server is known to be the one that the state is about. */
+  /**
+   * Competes for the lease, once the server is known to be the one that the state is about. A lease that
+   * was held before the gap is left first: another replica may have heard what this one has missed.
+   */
   async #compete(session: Session): Promise<void> {
     const { lease, server, serverNowMs } = this.#parts;
     const isVerified = await server.verify(session.identity, this.#stop.signal);
+    await this.#leaving;
     if (!isVerified || this.#listened !== session) return;
     const { runId } = session;
     const isOther = this.#runId !== null && runId !== null && runId !== this.#runId;
     this.#movedAtMs = isOther ? serverNowMs() : null;
     this.#runId = runId;
     this.#session = session;
-    this.#back.abort();
     lease.want(true);
     await this.#turn(lease.token === null ? null : session);
   }
 
   /**
    * It listens no longer: what it has heard is not all any more. Resolves when that is stored, and the
-   * lease is free for others; or when the relay listens again before that, and goes on with the lease.
+   * lease is free for others.
    */
   async deaf(): Promise<void> {
     this.#listened = null;
     this.#session = null;
     this.#memory.clear();
-    const back = new AbortController();
-    this.#back = back;
+    this.#leaving = this.#leaving.then(() => this.#leave());
+    await this.#leaving;
+  }
+
+  async #leave(): Promise<void> {
     await this.#turn(null);
-    await Promise.race([this.#stored(), untilAborted(back.signal)]);
-    if (!back.signal.aborted) this.#parts.lease.want(false);
+    await this.#stored();
+    this.#parts.lease.want(false);
   }
 
   /** Resolves when all that was heard is stored, which is this replica's to do as long as it holds the lease. */
@@ -127,15 +133,20 @@ export class Standby {
   expired(expiration: Expiration): void {
     if (this.#watched !== null) return this.#parts.capture.expired(expiration);
     const lateMsMax = this.#stalls.lateMsMax();
-    const heard = { kind: 'expired', expiration, lateMsMax } as const;
-    this.#memory.note(heard, this.#parts.clock.monotonicMs());
+    this.#remember({ kind: 'expired', expiration, lateMsMax });
   }
 
   /** The same for whatever else became of a key. */
   noticed(notice: Notice): void {
     if (this.#watched !== null) return this.#parts.capture.noticed(notice);
     if (!this.#parts.isWanted(notice.key)) return;
-    this.#memory.note({ kind: 'notice', notice }, this.#parts.clock.monotonicMs());
+    this.#remember({ kind: 'notice', notice });
+  }
+
+  /** While this replica holds the lease nobody else captures what it hears. */
+  #remember(heard: Heard): void {
+    const { lease, clock } = this.#parts;
+    this.#memory.note(heard, clock.monotonicMs(), lease.token !== null);
   }
 
   /** Follows the lease. */

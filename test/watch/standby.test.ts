@@ -275,17 +275,37 @@ describe('a replica that watches', () => {
     expect(await done()).toEqual(['lease let go']);
   });
 
-  it('keeps the lease when it listens again before what it has heard is stored', async () => {
-    const { standby, gates, session, expired, done } = await watching();
+  it('leaves the lease after a gap though it listens again: others have heard what it missed', async () => {
+    const { standby, gates, lease, session, expired, done } = await watching();
     const stored = new AbortController();
     gates.settled = () => untilAborted(stored.signal);
     const over = standby.deaf();
     standby.listening(session('second'));
-    await over;
-    expect(await done()).toEqual(['lease wanted', 'watch ended', 'watch second']);
+    expect(await done()).toEqual(['watch ended']);
     expired('order:1');
     stored.abort();
-    expect(await done()).toEqual(['expired order:1']);
+    await over;
+    expect(await done()).toEqual(['lease let go', 'lease wanted']);
+    // Nobody else is there.
+    lease.give();
+    expect(await done()).toEqual(['expired order:1', 'watch second']);
+  });
+
+  it('remembers all that it hears after a gap while only the state keeps it from capturing', async () => {
+    const { standby, gates, lease, session, clock, expired, done } = await watching();
+    const stored = new AbortController();
+    gates.settled = () => untilAborted(stored.signal);
+    const over = standby.deaf();
+    standby.listening(session('second'));
+    await done();
+    expired('order:1');
+    await clock.advance(60_000);
+    expired('order:2');
+    stored.abort();
+    await over;
+    await done();
+    lease.give();
+    expect(await done()).toEqual(['expired order:1', 'expired order:2', 'watch second']);
   });
 
   it.each(['it loses the lease', 'it is stopped'])(
