@@ -20,6 +20,10 @@ export type Heard =
     }
   | { readonly kind: 'notice'; readonly notice: Notice };
 
+function keyOf(heard: Heard): Buffer {
+  return heard.kind === 'expired' ? heard.expiration.key : heard.notice.key;
+}
+
 interface Remembered {
   readonly heard: Heard;
   readonly atMs: number;
@@ -33,9 +37,19 @@ export class Memory {
   #bytes = 0;
 
   note(heard: Heard, nowMs: number): void {
-    const { key } = heard.kind === 'expired' ? heard.expiration : heard.notice;
-    this.#remembered.push({ heard, atMs: nowMs, bytes: key.length });
-    this.#bytes += key.length;
+    const bytes = keyOf(heard).length;
+    this.#remembered.push({ heard, atMs: nowMs, bytes });
+    this.#bytes += bytes;
+    this.#forget(nowMs);
+  }
+
+  /** Puts what was heard before all that is remembered in front of it. */
+  putBack(heard: readonly Heard[], nowMs: number): void {
+    const atMs = this.#oldest()?.atMs ?? nowMs;
+    const earlier = heard.map((one) => ({ heard: one, atMs, bytes: keyOf(one).length }));
+    this.#remembered = [...earlier, ...this.#remembered.slice(this.#first)];
+    this.#first = 0;
+    for (const { bytes } of earlier) this.#bytes += bytes;
     this.#forget(nowMs);
   }
 
