@@ -124,7 +124,7 @@ async function start(wiring: Wiring): Promise<void> {
   );
   const forgetValues = (database: number) => kept.forgetAll(database);
   const watch = createWatch(wiring, { deadlines, tracker, values, forgetValues, capture });
-  const standby = startStandby(wiring, { watch, lease, server, deadlines, capture });
+  const standby = startStandby(wiring, askTime, { watch, lease, server, deadlines, capture });
   // At the same time: what expires while the state is away at the start is captured as well.
   await Promise.all([startSource(wiring, source), stores.usable()]);
 }
@@ -245,6 +245,7 @@ function createWatch(
 
 function startStandby(
   { settings, events, lifecycle, clock, serverClock }: Wiring,
+  askTime: () => Promise<void>,
   parts: Pick<StandbyParts, 'watch' | 'lease' | 'server' | 'deadlines' | 'capture'>,
 ): Standby {
   const standby = new Standby({
@@ -252,6 +253,11 @@ function startStandby(
     databases: settings.redis.databases,
     isWanted: isWantedBy(settings),
     serverNowMs: () => serverClock.nowMs(),
+    serverTime: {
+      ask: askTime,
+      corrected: (readMs) => serverClock.corrected(readMs),
+      correctedWritten: (writtenMs) => serverClock.correctedWritten(writtenMs),
+    },
     events: events.watch,
     clock,
   });

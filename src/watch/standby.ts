@@ -32,6 +32,14 @@ export interface StandbyParts {
   readonly isWanted: (key: Buffer) => boolean;
   /** The time by the clock of the Redis that holds the keys, in milliseconds. */
   readonly serverNowMs: () => number;
+  readonly serverTime: {
+    /** Asks for it now; resolves when it is known, or cannot be. Never rejects. */
+    ask(): Promise<void>;
+    /** A time that this replica has read from it, by the clock as it is known now. */
+    corrected(readMs: number): number;
+    /** The same for a time that another replica has written. */
+    correctedWritten(writtenMs: number): number;
+  };
   readonly events: WatchEvents;
   readonly clock: Clock;
 }
@@ -242,8 +250,15 @@ export class Standby {
     heard: readonly Heard[],
     repeated: ReadonlySet<string>,
   ): Promise<readonly Heard[]> {
-    const { deadlines, databases, isWanted, serverNowMs } = this.#parts;
-    const expired = heard.filter((one) => one.kind === 'expired');
+    const { deadlines, databases, isWanted, serverNowMs, serverTime } = this.#parts;
+    if (heard.length === 0) return heard;
+    // The clock may have been set since: the other replica may have known of it, and this one not yet.
+    await serverTime.ask();
+    const expired = heard.flatMap((one) => {
+      if (one.kind !== 'expired') return [];
+      const detectedAtMs = serverTime.corrected(one.expiration.detectedAtMs);
+      return { ...one, expiration: { ...one.expiration, detectedAtMs }, heard: one };
+    });
     const expirations = expired.map(({ expiration }) => expiration);
     try {
       // A replica without routes for them may have set their entries aside.
@@ -251,14 +266,18 @@ export class Standby {
       const settledMs = (await deadlines.settledUntilMs()) ?? Number.NEGATIVE_INFINITY;
       // One in the future is by a clock that has been set back since.
       const fromMs = settledMs <= serverNowMs() ? settledMs : Number.NEGATIVE_INFINITY;
-      const claimed = await deadlines.claimedLately(expirations);
+      const claimed = (await deadlines.claimedLately(expirations)).map((atMs) =>
+        atMs === null ? null : serverTime.correctedWritten(atMs),
+      );
       const known = await deadlines.of(expirations);
       const last = lastClaimed(expired, claimed, serverNowMs());
       const isTodo = (one: Expiration, at: number) =>
         one.detectedAtMs > fromMs &&
         !(repeated.has(nameOf(one)) && known[at] === null) &&
         !isDone(one, last.get(nameOf(one)), known[at] ?? null);
-      const todo = new Set<Heard>(expired.filter(({ expiration }, at) => isTodo(expiration, at)));
+      const todo = new Set<Heard>(
+        expired.flatMap(({ expiration, heard }, at) => (isTodo(expiration, at) ? [heard] : [])),
+      );
       return heard.filter((one) => one.kind === 'notice' || todo.has(one));
     } catch {
       // Sent twice rather than never.

@@ -82,6 +82,8 @@ function aStandby() {
   /** When other replicas have claimed keys, and the deadlines that the index has. */
   const claimed = new Map<string, number>();
   const known = new Map<string, number>();
+  /** By so much the clock of Redis was set; this replica knows only once it has asked. */
+  const setBy = { ms: 0, knownMs: 0 };
   /** Deadlines that a replica without a route for their keys has set aside. */
   const aside = new Map<string, number>();
   const told: { settledUntilMs: number | null } = { settledUntilMs: null };
@@ -132,7 +134,14 @@ function aStandby() {
         yield keys.map(([key]) => ({ database: 0, key: Buffer.from(key) }));
       },
     },
-    serverNowMs: () => HEARD_AT_MS + 60_000,
+    serverNowMs: () => HEARD_AT_MS + 60_000 + setBy.knownMs,
+    serverTime: {
+      ask: async () => {
+        setBy.knownMs = setBy.ms;
+      },
+      corrected: (readMs) => readMs + setBy.knownMs,
+      correctedWritten: (writtenMs) => writtenMs,
+    },
   });
   standby.start();
   onTestFinished(() => standby.stop());
@@ -168,6 +177,7 @@ function aStandby() {
     claimed,
     known,
     aside,
+    setBy,
     told,
     gates,
     session,
@@ -538,6 +548,15 @@ describe('a replica that takes over', () => {
     lease.take();
     await done();
     expired('order:2');
+    lease.give();
+    expect(await done()).toEqual(['expired order:2', 'watch first']);
+  });
+
+  it('leaves out what the other one has claimed by a clock that was set since, unnoticed here', async () => {
+    const { lease, claimed, setBy, expired, done } = await listening();
+    expired('order:1', 'order:2');
+    setBy.ms = -3_600_000;
+    claimed.set('order:1', HEARD_AT_MS - 3_600_000);
     lease.give();
     expect(await done()).toEqual(['expired order:2', 'watch first']);
   });
