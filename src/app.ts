@@ -2,7 +2,7 @@
 import { setMaxListeners } from 'node:events';
 import { type Check, startAdmin } from './admin/server.js';
 import { Capture } from './capture/capture.js';
-import type { Index } from './capture/parts.js';
+import type { CaptureParts, Index } from './capture/parts.js';
 import { type Chance, type Clock, untilAborted } from './clock.js';
 import { Tracker } from './deadlines/tracker.js';
 import { LiveEndpoint } from './delivery/live-endpoint.js';
@@ -102,24 +102,29 @@ async function start(wiring: Wiring): Promise<void> {
   const tracker = new Tracker(deadlines, (key) => watch.tracked(key.database, key.deadlineMs));
   const values = createValueKeeper(wiring, kept);
   const askTime = () => source.askTime();
-  const capture = startCapture(wiring, outbox, values, askTime, {
-    of: (keys) => deadlines.of(keys),
-    overtaken: (keys) => tracker.overtaken(keys),
-    claimed: (keys) => deadlines.letGo(keys),
-    isCatchingUp: () => watch.isCatchingUp(),
-    caughtUp: () => watch.caughtUp(),
-    tellsRemovals: (database) => watch.tellsRemovals(database),
-    noticeLost: () => watch.noticeLost(),
-    changed: (keys) => watch.changed(keys),
-    removed: (keys) => watch.removed(keys),
-  });
+  const onFenced: CaptureParts['onFenced'] = (heard) => standby.fenced(heard);
+  const capture = startCapture(
+    wiring,
+    { outbox, values, askTime, onFenced },
+    {
+      of: (keys) => deadlines.of(keys),
+      overtaken: (keys) => tracker.overtaken(keys),
+      claimed: (keys) => deadlines.letGo(keys),
+      isCatchingUp: () => watch.isCatchingUp(),
+      caughtUp: () => watch.caughtUp(),
+      tellsRemovals: (database) => watch.tellsRemovals(database),
+      noticeLost: () => watch.noticeLost(),
+      changed: (keys) => watch.changed(keys),
+      removed: (keys) => watch.removed(keys),
+    },
+  );
   metrics.watchCapture(
     () => capture.queued,
     () => deadlines.count(),
   );
   const forgetValues = (database: number) => kept.forgetAll(database);
   const watch = createWatch(wiring, { deadlines, tracker, values, forgetValues, capture });
-  const standby = startStandby(wiring, { watch, lease, server, deadlines, capture });
+  const standby = startStandby(wiring, askTime, { watch, lease, server, deadlines, capture });
   // At the same time: what expires while the state is away at the start is captured as well.
   await Promise.all([startSource(wiring, source), stores.usable()]);
 }
@@ -192,17 +197,20 @@ function createValueKeeper(
 
 function startCapture(
   wiring: Wiring,
-  outbox: Outbox,
-  values: ValueKeeper | null,
-  askTime: () => Promise<void>,
+  {
+    askTime,
+    ...given
+  }: Pick<CaptureParts, 'outbox' | 'onFenced'> & {
+    readonly values: ValueKeeper | null;
+    readonly askTime: () => Promise<void>;
+  },
   index: Index,
 ): Capture {
   const { settings, events, lifecycle, graceOver, serverClock, clock, chance } = wiring;
   const capture = new Capture({
     routes: settings.routes,
-    outbox,
+    ...given,
     index,
-    values,
     serverTime: { ask: askTime, corrected: (readMs) => serverClock.corrected(readMs) },
     events: events.capture,
     clock,
@@ -237,12 +245,19 @@ function createWatch(
 
 function startStandby(
   { settings, events, lifecycle, clock, serverClock }: Wiring,
+  askTime: () => Promise<void>,
   parts: Pick<StandbyParts, 'watch' | 'lease' | 'server' | 'deadlines' | 'capture'>,
 ): Standby {
   const standby = new Standby({
     ...parts,
+    databases: settings.redis.databases,
     isWanted: isWantedBy(settings),
     serverNowMs: () => serverClock.nowMs(),
+    serverTime: {
+      ask: askTime,
+      corrected: (readMs) => serverClock.corrected(readMs),
+      correctedWritten: (writtenMs) => serverClock.correctedWritten(writtenMs),
+    },
     events: events.watch,
     clock,
   });

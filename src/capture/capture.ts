@@ -244,11 +244,17 @@ export class Capture {
     return slice.length;
   }
 
-  /** Another replica has heard all of this, too, and captures it. */
+  /**
+   * Another replica has heard all of this, too, and captures it. It may have other routes, and this
+   * replica may get the lease again: what was heard is handed back, and what was found is in the index.
+   */
   #fenced(): null {
-    if (this.queued > 0) this.#parts.events.fenced(this.queued);
+    const { events, onFenced } = this.#parts;
+    if (this.queued > 0) events.fenced(this.queued);
+    const heard = heardOf([...this.#ending.flatMap(({ items }) => items), ...this.#notices.items]);
     for (const lane of [...this.#ending, ...this.#noticing]) lane.clear();
     this.#dropped.clear();
+    onFenced(heard);
     return null;
   }
 
@@ -267,4 +273,12 @@ export class Capture {
     }
     return null;
   }
+}
+
+/** What Redis has said, in its order: of one key, what ends waits in no lane behind its notices. */
+function heardOf(items: readonly (Ended | Noted)[]): (Expiration | Notice)[] {
+  return items.flatMap<Expiration | Notice>((item) => {
+    if (!('expiration' in item)) return [item];
+    return item.expiration.detectedBy === 'notification' ? [item.expiration] : [];
+  });
 }

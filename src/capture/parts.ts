@@ -3,7 +3,7 @@ import type { Chance, Clock } from '../clock.js';
 import type { CaptureEvents } from '../events/capture-events.js';
 import type { ValuesByRoute } from '../key-value.js';
 import type { Outbox } from '../outbox/outbox.js';
-import type { ClaimedKey, Expiration, KeyInDatabase, Route } from '../vocabulary.js';
+import type { ClaimedKey, Expiration, KeyInDatabase, Notice, Route } from '../vocabulary.js';
 
 /** What capture needs of the index of deadlines, and of the keys. */
 export interface Index {
@@ -60,4 +60,6 @@ export interface CaptureParts {
   readonly events: CaptureEvents;
   readonly clock: Clock;
   readonly chance: Chance;
+  /** Another replica captures: told of what was heard and is not captured here, in its order. */
+  readonly onFenced: (heard: readonly (Expiration | Notice)[]) => void;
 }

@@ -27,7 +27,10 @@ export const STATUSES = {
   due: 1,
   /** Another replica holds it. */
   other: 2,
-  /** Free, and left to another replica, which has heard more or has a newer configuration. */
+  /**
+   * Free, and left to another replica, which has heard more or has a newer configuration; or taken
+   * only by the next look, under a new token, by a replica that had lost it unnoticed.
+   */
   left: 3,
   /** Free, and this replica cannot capture. */
   idle: 4,
@@ -37,17 +40,22 @@ export const STATUSES = {
  * KEYS: lease, configurations, watch. ARGV: token, replica, digest of its configuration, its endpoints,
  * the number that its configuration had (0: none), for how many milliseconds it could have captured (-1:
  * it cannot), 1 if it leaves a free lease to a replica that could for longer, the renewals that it has
- * seen unchanged for as long as a lease lasts (or ''); how many replicas it takes for absent, name and looks
- * of each; name and looks of each that is to be forgotten. The first write is one that Redis allows at
- * maxmemory, and then it allows the others. Returns see `readLook`.
+ * seen unchanged for as long as a lease lasts (or ''), 1 if it holds the lease under this token as far as
+ * it knows; how many replicas it takes for absent, name and looks of each; name and looks of each that is
+ * to be forgotten. The first write is one that Redis allows at maxmemory, and then it allows the others.
+ * Returns see `readLook`.
+ *
+ * A holder that stood still, or whose looks went unanswered, may find the lease free again after another
+ * replica has held it: what it heard meanwhile is captured, and it must not go on under its old token.
+ * Where there are no renewals, the state was emptied, and nobody else has held it since.
  */
 const LOOK = `${NOW}
 local token, replica, digest = ARGV[1], ARGV[2], ARGV[3]
 local able_for, stale = tonumber(ARGV[6]), ARGV[8]
 local at = now()
 local absent, forgotten = {}, {}
-local first_forgotten = 10 + 2 * tonumber(ARGV[9])
-for i = 10, first_forgotten - 1, 2 do absent[ARGV[i]] = ARGV[i + 1] end
+local first_forgotten = 11 + 2 * tonumber(ARGV[10])
+for i = 11, first_forgotten - 1, 2 do absent[ARGV[i]] = ARGV[i + 1] end
 for i = first_forgotten, #ARGV, 2 do forgotten[ARGV[i]] = ARGV[i + 1] end
 
 redis.call('HDEL', KEYS[1], '')
@@ -124,6 +132,7 @@ if is_mine and not is_legacy then
   return hold(${STATUSES.held})
 end
 if not is_free then return reply(${STATUSES.other}) end
+if ARGV[9] == '1' and lease[2] then return reply(${STATUSES.left}) end
 if able_for < 0 then return reply(${STATUSES.idle}) end
 for _, other in ipairs(others) do
   local is_able = other.is_present and other.since >= 0

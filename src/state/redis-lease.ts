@@ -185,6 +185,7 @@ export class RedisLease implements Lease {
           ableForMs,
           leaves ? 1 : 0,
           stale,
+          held === null ? 0 : 1,
           absent.length / 2,
           ...absent,
           ...this.#unseenFor(FORGOTTEN_AFTER_MS),

@@ -20,6 +20,10 @@ export type Heard =
     }
   | { readonly kind: 'notice'; readonly notice: Notice };
 
+function keyOf(heard: Heard): Buffer {
+  return heard.kind === 'expired' ? heard.expiration.key : heard.notice.key;
+}
+
 interface Remembered {
   readonly heard: Heard;
   /** Until when it matters, by the monotonic clock. */
@@ -35,10 +39,20 @@ export class Memory {
 
   /** `isOwn`: nobody else captures it, so that it matters however old it is. */
   note(heard: Heard, nowMs: number, isOwn = false): void {
-    const { key } = heard.kind === 'expired' ? heard.expiration : heard.notice;
+    const bytes = keyOf(heard).length;
     const untilMs = isOwn ? Number.POSITIVE_INFINITY : nowMs + REMEMBERED_MS;
-    this.#remembered.push({ heard, untilMs, bytes: key.length });
-    this.#bytes += key.length;
+    this.#remembered.push({ heard, untilMs, bytes });
+    this.#bytes += bytes;
+    this.#forget(nowMs);
+  }
+
+  /** Puts what was heard before all that is remembered in front of it. */
+  putBack(heard: readonly Heard[], nowMs: number): void {
+    const untilMs = this.#oldest()?.untilMs ?? nowMs + REMEMBERED_MS;
+    const earlier = heard.map((one) => ({ heard: one, untilMs, bytes: keyOf(one).length }));
+    this.#remembered = [...earlier, ...this.#remembered.slice(this.#first)];
+    this.#first = 0;
+    for (const { bytes } of earlier) this.#bytes += bytes;
     this.#forget(nowMs);
   }
 

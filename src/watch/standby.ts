@@ -10,20 +10,12 @@ import { nameOf } from '../key-name.js';
 import type { Session } from '../source/session.js';
 import type { Lease } from '../state/lease.js';
 import type { Expiration, Notice } from '../vocabulary.js';
+import { HEARD_APART_MS, isDone, lastClaimed } from './done.js';
 import { type Heard, Memory } from './memory.js';
 import { expireRepeated } from './repeated.js';
 import { Stalls } from './stalls.js';
 import type { Watch } from './watch.js';
 import type { ServerCheck } from './watched-server.js';
-
-/** One expiration is not heard at the same moment by all replicas, of which one may be busy. */
-const HEARD_APART_MS = 1_000;
-
-/**
- * A deadline so much later than an expiration is that of the next life. Less than the clocks may be
- * apart, since lives may be short: what is left out wrongly is still in the index, and found again.
- */
-const NEXT_LIFE_MS = 10;
 
 export interface StandbyParts {
   readonly watch: Pick<Watch, 'begin' | 'end'>;
@@ -31,13 +23,23 @@ export interface StandbyParts {
   readonly server: Pick<ServerCheck, 'verify'>;
   readonly deadlines: Pick<
     Deadlines,
-    'of' | 'claimedLately' | 'recentlyClaimed' | 'settledUntilMs'
+    'of' | 'bringBack' | 'claimedLately' | 'recentlyClaimed' | 'settledUntilMs'
   >;
   readonly capture: Pick<Capture, 'expired' | 'noticed' | 'settled'>;
+  /** Those that are watched. */
+  readonly databases: readonly number[];
   /** Which keys routes are about. */
   readonly isWanted: (key: Buffer) => boolean;
   /** The time by the clock of the Redis that holds the keys, in milliseconds. */
   readonly serverNowMs: () => number;
+  readonly serverTime: {
+    /** Asks for it now; resolves when it is known, or cannot be. Never rejects. */
+    ask(): Promise<void>;
+    /** A time that this replica has read from it, by the clock as it is known now. */
+    corrected(readMs: number): number;
+    /** The same for a time that another replica has written. */
+    correctedWritten(writtenMs: number): number;
+  };
   readonly events: WatchEvents;
   readonly clock: Clock;
 }
@@ -56,6 +58,10 @@ export class Standby {
   #session: Session | null = null;
   /** While it watches. */
   #watched: Session | null = null;
+  /** What it watches is another replica's by now: it remembers what it hears. */
+  #isFenced = false;
+  /** How long ago what was heard while it watched may have been said, at most. */
+  #lateMsMax = 0;
   /** The server of the last session. */
   #runId: string | null = null;
   /** When the session began, if the one before was with another server; null once that was heeded. */
@@ -131,14 +137,17 @@ export class Standby {
 
   /** A key has expired: captured, or remembered while another replica captures. */
   expired(expiration: Expiration): void {
-    if (this.#watched !== null) return this.#parts.capture.expired(expiration);
     const lateMsMax = this.#stalls.lateMsMax();
+    if (this.#captures) {
+      this.#lateMsMax = Math.max(this.#lateMsMax, lateMsMax);
+      return this.#parts.capture.expired(expiration);
+    }
     this.#remember({ kind: 'expired', expiration, lateMsMax });
   }
 
   /** The same for whatever else became of a key. */
   noticed(notice: Notice): void {
-    if (this.#watched !== null) return this.#parts.capture.noticed(notice);
+    if (this.#captures) return this.#parts.capture.noticed(notice);
     if (!this.#parts.isWanted(notice.key)) return;
     this.#remember({ kind: 'notice', notice });
   }
@@ -147,6 +156,32 @@ export class Standby {
   #remember(heard: Heard): void {
     const { lease, clock } = this.#parts;
     this.#memory.note(heard, clock.monotonicMs(), lease.token !== null);
+  }
+
+  get #captures(): boolean {
+    return this.#watched !== null && !this.#isFenced;
+  }
+
+  /**
+   * Another replica has held the lease, and this one was to learn of it only now. What it has heard since
+   * is remembered: the other one may have other routes. The lease is sought under another token.
+   */
+  fenced(heard: readonly (Expiration | Notice)[]): void {
+    const { lease, clock } = this.#parts;
+    const lateMsMax = Math.max(this.#lateMsMax, this.#stalls.lateMsMax());
+    if (this.#listened !== null) {
+      const earlier = heard.map((one): Heard => {
+        return 'kind' in one
+          ? { kind: 'notice', notice: one }
+          : { kind: 'expired', expiration: one, lateMsMax };
+      });
+      this.#memory.putBack(earlier, clock.monotonicMs());
+    }
+    if (this.#watched === null) return;
+    this.#isFenced = true;
+    if (lease.token === null) return;
+    lease.want(false);
+    if (this.#session !== null) lease.want(true);
   }
 
   /** Follows the lease. */
@@ -203,6 +238,8 @@ export class Standby {
     // What was heard while this was looked up comes after it.
     const recalled = [...before, ...this.#memory.recall(clock.monotonicMs())];
     this.#watched = session;
+    this.#isFenced = false;
+    this.#lateMsMax = 0;
     for (const one of recalled) {
       if (one.kind === 'notice') capture.noticed(one.notice);
       else capture.expired(one.expiration);
@@ -224,64 +261,38 @@ export class Standby {
     heard: readonly Heard[],
     repeated: ReadonlySet<string>,
   ): Promise<readonly Heard[]> {
-    const { deadlines, serverNowMs } = this.#parts;
-    const expired = heard.filter((one) => one.kind === 'expired');
+    const { deadlines, databases, isWanted, serverNowMs, serverTime } = this.#parts;
+    if (heard.length === 0) return heard;
+    // The clock may have been set since: the other replica may have known of it, and this one not yet.
+    await serverTime.ask();
+    const expired = heard.flatMap((one) => {
+      if (one.kind !== 'expired') return [];
+      const detectedAtMs = serverTime.corrected(one.expiration.detectedAtMs);
+      return { ...one, expiration: { ...one.expiration, detectedAtMs }, heard: one };
+    });
     const expirations = expired.map(({ expiration }) => expiration);
     try {
+      // A replica without routes for them may have set their entries aside.
+      for (const database of databases) await deadlines.bringBack(database, isWanted);
       const settledMs = (await deadlines.settledUntilMs()) ?? Number.NEGATIVE_INFINITY;
       // One in the future is by a clock that has been set back since.
       const fromMs = settledMs <= serverNowMs() ? settledMs : Number.NEGATIVE_INFINITY;
-      const claimed = await deadlines.claimedLately(expirations);
+      const claimed = (await deadlines.claimedLately(expirations)).map((atMs) =>
+        atMs === null ? null : serverTime.correctedWritten(atMs),
+      );
       const known = await deadlines.of(expirations);
       const last = lastClaimed(expired, claimed, serverNowMs());
       const isTodo = (one: Expiration, at: number) =>
         one.detectedAtMs > fromMs &&
         !(repeated.has(nameOf(one)) && known[at] === null) &&
         !isDone(one, last.get(nameOf(one)), known[at] ?? null);
-      const todo = new Set<Heard>(expired.filter(({ expiration }, at) => isTodo(expiration, at)));
+      const todo = new Set<Heard>(
+        expired.flatMap(({ expiration, heard }, at) => (isTodo(expiration, at) ? [heard] : [])),
+      );
       return heard.filter((one) => one.kind === 'notice' || todo.has(one));
     } catch {
       // Sent twice rather than never.
       return heard;
     }
   }
-}
-
-/** By key: that of its expirations, as they were heard here, which somebody has claimed last. */
-function lastClaimed(
-  expired: readonly Extract<Heard, { kind: 'expired' }>[],
-  claimed: readonly (number | null)[],
-  nowMs: number,
-): ReadonlyMap<string, Expiration> {
-  const last = new Map<string, Expiration>();
-  const apartMs = new Map<string, number>();
-  for (const [at, { expiration, lateMsMax }] of expired.entries()) {
-    const claimedMs = claimed[at] ?? null;
-    if (claimedMs === null) continue;
-    const { detectedAtMs } = expiration;
-    const saidAtMsMin = detectedAtMs - lateMsMax;
-    if (saidAtMsMin > claimedMs + HEARD_APART_MS) continue;
-    const name = nameOf(expiration);
-    const itsMs = Math.max(saidAtMsMin - claimedMs, claimedMs - detectedAtMs, 0);
-    // One in the future is by a clock that has been set back since, and was about an earlier life.
-    if (claimedMs > nowMs + HEARD_APART_MS && itsMs > HEARD_APART_MS) continue;
-    // Of several that were heard late, any may be the one: what is not claimed is still in the index.
-    if (itsMs > (apartMs.get(name) ?? Number.POSITIVE_INFINITY)) continue;
-    apartMs.set(name, itsMs);
-    last.set(name, expiration);
-  }
-  return last;
-}
-
-/**
- * Whether another replica has claimed it: not if the claim was about an earlier life of its key, nor
- * if the index still has its deadline. A deadline that is yet to come is that of the key's next life.
- */
-function isDone(
-  { detectedAtMs }: Expiration,
-  last: Expiration | undefined,
-  deadlineMs: number | null,
-): boolean {
-  if (last === undefined || detectedAtMs > last.detectedAtMs) return false;
-  return deadlineMs === null || deadlineMs > detectedAtMs + NEXT_LIFE_MS;
 }

@@ -4,6 +4,7 @@ import { BODY_BYTES_MAX } from '../../src/capture/body.js';
 import { Capture } from '../../src/capture/capture.js';
 import type { ClaimedValues, Index } from '../../src/capture/parts.js';
 import { MemoryDeadlines } from '../../src/deadlines/memory-deadlines.js';
+import { FencedError } from '../../src/errors.js';
 import type { CaptureEvents } from '../../src/events/capture-events.js';
 import { compilePattern } from '../../src/match.js';
 import { MemoryOutbox } from '../../src/outbox/memory-outbox.js';
@@ -49,6 +50,8 @@ function aCapture(
   const routes = [aRoute({ patterns: [compilePattern('order:*')], ...route })];
   /** What the index was told of as claimed. */
   const claimed: string[] = [];
+  /** What is left to another replica. */
+  const fenced: unknown[] = [];
   /** What capture did with the index, in order. */
   const steps: string[] = [];
   const given = { isCatchingUp: false, tellsRemovals: false };
@@ -87,12 +90,14 @@ function aCapture(
     events,
     clock,
     chance: fixedChance(),
+    onFenced: (heard) => void fenced.push(...heard),
   });
   const claimAll = async () => {
     if ((await outbox.depth('shop')).pending === 0) return [];
     return (await outbox.claim('shop', 999, never)).map(({ delivery }) => delivery);
   };
-  return { capture, given, clock, outbox, deadlines, steps, claimed, named, claimAll, server };
+  const made = { capture, given, clock, outbox, deadlines, steps, claimed, named, claimAll };
+  return { ...made, server, fenced };
 }
 
 /** In the index: a key and its deadline, `agoMs` before it is detected. */
@@ -202,6 +207,22 @@ describe('Capture', () => {
     expect(new Set(tried.flat()).size).toBe(1);
     expect(named('captureFailed')).toHaveLength(2);
     expect(claimed).toEqual(['order:1']);
+  });
+
+  it('hands back what it has heard, in its order, when another replica holds the lease', async () => {
+    const { capture, fenced, named } = aCapture(async () => {
+      throw new FencedError('another replica watches');
+    });
+    const found = { ...order(3), detectedBy: 'recovery' } as const;
+    const changed = { kind: 'changed', database: 0, key: Buffer.from('order:1') } as const;
+    capture.expired(order(1));
+    capture.expired(found);
+    capture.noticed(changed);
+    capture.expired(order(1));
+    await settled();
+    expect(fenced).toEqual([order(1), changed, order(1)]);
+    expect(capture.queued).toBe(0);
+    expect(named('fenced')).toEqual([['fenced', 4]]);
   });
 
   it('is bounded while the outbox is stuck, and says what is dropped', async () => {

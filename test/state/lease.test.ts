@@ -195,12 +195,30 @@ describe('the lease', () => {
     const { leases, stored, prefix } = await replicas({ names: ['one', 'other'] });
     const [one, other] = leases;
     const token = await holds(one);
-    await shared.client.hdel(leaseKey(prefix), 'token');
+    // A flush.
+    await shared.client.del(leaseKey(prefix), watchKey(prefix));
     await eventually('taken again', async () => (await stored()) === token);
     await shared.client.hset(leaseKey(prefix), 'token', 'other:1');
     await one?.lost(never);
     expect(one?.token).toBeNull();
     expect(other?.token).toBeNull();
+  });
+
+  it('is not kept by a holder that has not noticed that another one held it, and let it go', async () => {
+    const { leases, prefix } = await replicas({ names: ['one'] });
+    const [one] = leases;
+    const token = await holds(one);
+    const key = leaseKey(prefix);
+    await shared.client
+      .multi()
+      .hset(key, 'token', 'other:1')
+      .hincrby(key, 'renewals', 1)
+      .hdel(key, 'token')
+      .del(watchKey(prefix))
+      .exec();
+    await one?.lost(never);
+    await one?.taken(never);
+    expect(one?.token).not.toBe(token);
   });
 
   it('is held for no longer than its length, whatever the clock of Redis was when it was renewed', async () => {

@@ -82,6 +82,10 @@ function aStandby() {
   /** When other replicas have claimed keys, and the deadlines that the index has. */
   const claimed = new Map<string, number>();
   const known = new Map<string, number>();
+  /** By so much the clock of Redis was set; this replica knows only once it has asked. */
+  const setBy = { ms: 0, knownMs: 0 };
+  /** Deadlines that a replica without a route for their keys has set aside. */
+  const aside = new Map<string, number>();
   const told: { settledUntilMs: number | null } = { settledUntilMs: null };
   /** What has to happen before a look at the state is answered, all is stored, a watch is over. */
   const gates = {
@@ -114,7 +118,11 @@ function aStandby() {
         await Promise.race([gates.settled(signal), untilAborted(signal)]);
       },
     },
+    databases: [0],
     deadlines: {
+      bringBack: async () => {
+        for (const [key, deadlineMs] of aside) known.set(key, deadlineMs);
+      },
       claimedLately: async (keys) => {
         await gates.look();
         return keys.map((key) => claimed.get(nameOf(key)) ?? null);
@@ -126,7 +134,14 @@ function aStandby() {
         yield keys.map(([key]) => ({ database: 0, key: Buffer.from(key) }));
       },
     },
-    serverNowMs: () => HEARD_AT_MS + 60_000,
+    serverNowMs: () => HEARD_AT_MS + 60_000 + setBy.knownMs,
+    serverTime: {
+      ask: async () => {
+        setBy.knownMs = setBy.ms;
+      },
+      corrected: (readMs) => readMs + setBy.knownMs,
+      correctedWritten: (writtenMs) => writtenMs,
+    },
   });
   standby.start();
   onTestFinished(() => standby.stop());
@@ -155,7 +170,21 @@ function aStandby() {
   const noticed = (kind: 'changed' | 'removed', key: string) =>
     standby.noticed({ kind, database: 0, key: Buffer.from(key) });
   const heard = { expired, expiredAt, noticed };
-  return { standby, lease, clock, claimed, known, told, gates, session, done, ...heard, metrics };
+  return {
+    standby,
+    lease,
+    clock,
+    claimed,
+    known,
+    aside,
+    setBy,
+    told,
+    gates,
+    session,
+    done,
+    ...heard,
+    metrics,
+  };
 }
 
 /** One that listens, and has said so. */
@@ -541,6 +570,60 @@ describe('a replica that takes over', () => {
     expired('order:2');
     lease.give();
     expect(await done()).toEqual(['expired order:2', 'watch first']);
+  });
+
+  it('leaves out what the other one has claimed by a clock that was set since, unnoticed here', async () => {
+    const { lease, claimed, setBy, expired, done } = await listening();
+    expired('order:1', 'order:2');
+    setBy.ms = -3_600_000;
+    claimed.set('order:1', HEARD_AT_MS - 3_600_000);
+    lease.give();
+    expect(await done()).toEqual(['expired order:2', 'watch first']);
+  });
+
+  it('captures with its deadline what a replica without a route for it has set aside', async () => {
+    const { lease, aside, known, expired, done } = await listening();
+    aside.set('order:1', HEARD_AT_MS);
+    expired('order:1');
+    lease.give();
+    expect(await done()).toEqual(['expired order:1', 'watch first']);
+    expect(known.get('order:1')).toBe(HEARD_AT_MS);
+  });
+
+  it('remembers what it could not capture, since another one had held the lease unnoticed', async () => {
+    const { standby, lease, expired, noticed, done } = await watching();
+    expired('order:2');
+    await done();
+    standby.fenced([
+      anExpiration({ key: Buffer.from('order:2') }),
+      { kind: 'changed', database: 0, key: Buffer.from('order:3') },
+    ]);
+    // Heard before it has ended its watch.
+    expired('order:4');
+    expect(await done()).toEqual(['lease let go', 'lease wanted', 'watch ended']);
+    noticed('changed', 'order:4');
+    lease.give();
+    expect(await done()).toEqual([
+      'expired order:2',
+      'changed order:3',
+      'expired order:4',
+      'changed order:4',
+      'watch first',
+    ]);
+    expired('order:5');
+    expect(await done()).toEqual(['expired order:5']);
+  });
+
+  it('leaves out of that what was claimed while it stood still', async () => {
+    const { standby, lease, clock, claimed, expired, done } = await watching();
+    clock.jump(4_500);
+    claimed.set('order:1', HEARD_AT_MS - 4_000);
+    expired('order:1');
+    await done();
+    standby.fenced([anExpiration({ key: Buffer.from('order:1'), detectedAtMs: HEARD_AT_MS })]);
+    await done();
+    lease.give();
+    expect(await done()).toEqual(['watch first']);
   });
 
   it('that loses the lease during the look at the state ends what it began', async () => {
