@@ -1,7 +1,7 @@
 /**
  * Keeps the index of deadlines true to the keys. Every notification but `expired` only means: read
  * this key's deadline again. Several readings may be under way at the same time; one that was
- * overtaken by what was heard since is not written down, but made again.
+ * overtaken by what was heard or read since is not written down, but made again.
  */
 import { nameOf } from '../key-name.js';
 import type { Deadline, KeyInDatabase, KeyReading } from '../vocabulary.js';
@@ -66,6 +66,8 @@ export class Tracker {
     // Nothing may come between this and the writing: what removes entries does it after.
     const isLate = (key: KeyInDatabase) => overtaken.size > 0 && overtaken.has(nameOf(key));
     const current = readings.filter((reading) => !isLate(reading) && isWritten(reading));
+    // Another reading of these keys that is under way may be older.
+    this.overtaken(current);
     if (current.length > 0) await this.#deadlines.put(current);
     for (const reading of current) if (reading.life === 'until') this.#onTracked(reading);
     const late = keys.filter(isLate);

@@ -79,6 +79,20 @@ describe('a tracker', () => {
     expect(await deadlines.count()).toBe(1);
   });
 
+  it('does not write an old reading over what was read since', async () => {
+    const { deadlines, tracker } = aTracker();
+    const slow = slowReader();
+    const sweeping = tracker.changed([at('a'), at('b')], slow.reader);
+    // A life that was shortened meanwhile.
+    await tracker.changed([at('a')], reader(until('a', 3)));
+    slow.answer(until('a', 900), until('b', 5));
+    await settled();
+    expect(await deadlines.of([at('a'), at('b')])).toEqual([NOW_MS + 3, NOW_MS + 5]);
+    slow.answer(until('a', 3));
+    await sweeping;
+    expect(await deadlines.of([at('a')])).toEqual([NOW_MS + 3]);
+  });
+
   it('takes the other database for another key', async () => {
     const { deadlines, tracker } = aTracker();
     const slow = slowReader();
