@@ -18,6 +18,8 @@ const CAUSES: Readonly<Record<string, UnreachableCause>> = {
   UND_ERR_SOCKET: 'connection_reset',
   UND_ERR_HEADERS_OVERFLOW: 'protocol',
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'protocol',
+  // A status below 100, as undici's parser says it.
+  ERR_ASSERTION: 'protocol',
   ERR_PROXY: 'proxy',
   ERR_REFUSED_ADDRESS: 'refused_address',
 };

@@ -282,6 +282,14 @@ describe('an answer whose status line has been read', () => {
   });
 });
 
+describe('an answer with a status below 100', () => {
+  it('is no HTTP', async () => {
+    const text = 'HTTP/1.1 099 Odd\r\ncontent-length: 0\r\n\r\n';
+    const outcome = await metWith((socket) => void socket.write(text));
+    expect(outcome).toMatchObject({ kind: 'unreachable', cause: 'protocol' });
+  });
+});
+
 describe('informational answers', () => {
   const NO_CONTENT = 'HTTP/1.1 204 No Content\r\n\r\n';
   const accepted = { kind: 'accepted', status: 204, answer: '' };
