@@ -5,7 +5,6 @@ const ON_CLUSTER = [
   'test/cli/dead.test.ts',
   'test/deadlines/redis-deadlines.test.ts',
   'test/outbox/{faults,presence,redis-outbox,upkeep,waits}.test.ts',
-  'test/state/lease.test.ts',
 ];
 
 // biome-ignore lint/style/noDefaultExport: vitest reads the default export

@@ -1,11 +1,12 @@
 /** A relay whose clock is wrong: what it does is timed by Redis's clock, and by none that can be set. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { Redis } from 'ioredis';
+import { describe, expect, it, type TestContext } from 'vitest';
+import { startRedis } from '../../scripts/redis-server.mjs';
 import { aDeadLetter, storeDeadLetters } from '../support/dead-letters.js';
 import { eventually } from '../support/eventually.js';
 import { RelayHere, wrongClock } from '../support/relay-here.js';
 import { type RelayFile, simpleFile } from '../support/relay-process.js';
-import { sharedRedis } from '../support/shared-redis.js';
 import { type Respond, TestReceiver } from '../support/test-receiver.js';
 
 const HOUR_MS = 3_600_000;
@@ -13,8 +14,6 @@ const HOUR_MS = 3_600_000;
 const LATE_MS_MAX = 5_000;
 /** Timers of the machine and of Redis may differ by a few milliseconds. */
 const EARLY_MS_MAX = 20;
-
-const shared = sharedRedis();
 
 /** Answers so at first, then accepts. */
 const atFirst =
@@ -24,12 +23,17 @@ const atFirst =
       ? response.writeHead(status, headers()).end()
       : response.writeHead(204).end());
 
-async function aScene(aheadMs: number, respond?: Respond) {
+/** With a Redis of its own: the tests run at the same time. */
+async function aScene({ onTestFinished }: TestContext, aheadMs: number, respond?: Respond) {
+  const server = await startRedis();
+  onTestFinished(() => server.stop());
+  const client = new Redis(server.url, { protocol: 2 });
+  onTestFinished(() => client.disconnect());
   const receiver = await TestReceiver.start(respond);
   onTestFinished(() => receiver[Symbol.asyncDispose]());
   const clock = wrongClock(aheadMs);
   const start = async (more: Parameters<typeof simpleFile>[2] = {}) => {
-    const file: RelayFile = simpleFile(shared.server.url, receiver.url, more);
+    const file: RelayFile = simpleFile(server.url, receiver.url, more);
     const relay = await RelayHere.start(file, clock);
     onTestFinished(() => relay.stop());
     return relay;
@@ -40,13 +44,11 @@ async function aScene(aheadMs: number, respond?: Respond) {
   /** From one request to a later one, each counted from 1. */
   const betweenMs = (one: number, other: number) =>
     (requests[other - 1]?.atMs ?? 0) - (requests[one - 1]?.atMs ?? 0);
-  return { receiver, requests, clock, start, arrived, betweenMs };
+  const expire = (deadlineMs: number, name = 'order:1') => client.set(name, '', 'PXAT', deadlineMs);
+  return { client, requests, clock, start, arrived, betweenMs, expire };
 }
 
 const inMs = (ms: number) => Date.now() + ms;
-
-const expire = (deadlineMs: number, name = 'order:1') =>
-  shared.client.set(name, '', 'PXAT', deadlineMs);
 
 const trackedAre = (relay: RelayHere, count: number) =>
   eventually(
@@ -65,12 +67,12 @@ const EXPECT_SOON = (ms: number, fromMs: number) => {
   expect(ms).toBeLessThan(fromMs + LATE_MS_MAX);
 };
 
-describe.each([
+describe.concurrent.each([
   ['an hour ahead', HOUR_MS],
   ['an hour behind', -HOUR_MS],
 ])('a relay whose clock is %s of the one of Redis', (_, aheadMs) => {
-  it('knows deadlines and keeps them: only webhook-timestamp is by its own clock', async () => {
-    const { requests, start, arrived } = await aScene(aheadMs);
+  it('knows deadlines and keeps them: only webhook-timestamp is by its own clock', async (context) => {
+    const { requests, start, arrived, expire } = await aScene(context, aheadMs);
     const relay = await start();
     const deadlines = Array.from({ length: 10 }, (_, n) => inMs(1_000 + 50 * n));
     for (const [n, deadlineMs] of deadlines.entries()) await expire(deadlineMs, `order:${n}`);
@@ -89,8 +91,8 @@ describe.each([
     expect(relay.logs('attempt')).toHaveLength(10);
   });
 
-  it('recovers what expired in a gap, and nothing that still lives', async () => {
-    const { requests, start, arrived } = await aScene(aheadMs);
+  it('recovers what expired in a gap, and nothing that still lives', async (context) => {
+    const { requests, start, arrived, expire } = await aScene(context, aheadMs);
     const before = await start();
     const [goneAtMs, livesUntilMs] = [inMs(700), inMs(8_000)];
     await expire(goneAtMs, 'gone');
@@ -108,8 +110,8 @@ describe.each([
     EXPECT_SOON(requests[1]?.atMs ?? 0, livesUntilMs);
   });
 
-  it('waits between attempts for as long as the schedule says', async () => {
-    const { start, arrived, betweenMs } = await aScene(aheadMs, atFirst(2, 500));
+  it('waits between attempts for as long as the schedule says', async (context) => {
+    const { start, arrived, betweenMs, expire } = await aScene(context, aheadMs, atFirst(2, 500));
     await start({ endpoint: { retry: { schedule: ['1500ms', '500ms'], jitter: 0 } } });
     await expire(inMs(20));
     await arrived(3);
@@ -117,8 +119,8 @@ describe.each([
     EXPECT_SOON(betweenMs(2, 3), 500);
   });
 
-  it('pauses an endpoint that fails for a second, no more and no less', async () => {
-    const { start, arrived, betweenMs } = await aScene(aheadMs, atFirst(5, 500));
+  it('pauses an endpoint that fails for a second, no more and no less', async (context) => {
+    const { start, arrived, betweenMs, expire } = await aScene(context, aheadMs, atFirst(5, 500));
     const schedule = Array.from({ length: 6 }, () => '20ms');
     const relay = await start({ endpoint: { retry: { schedule, jitter: 0 } } });
     for (let n = 0; n < 5; n += 1) await expire(inMs(50), `order:${n}`);
@@ -127,9 +129,10 @@ describe.each([
     EXPECT_SOON(betweenMs(5, 6), 1_000);
   });
 
-  it('obeys a Retry-After that names a time: the answer tells by which clock', async () => {
+  it('obeys a Retry-After that names a time: the answer tells by which clock', async (context) => {
     let namedMs = 0;
-    const { requests, start, arrived } = await aScene(
+    const { requests, start, arrived, expire } = await aScene(
+      context,
       aheadMs,
       atFirst(1, 503, () => {
         namedMs = Math.ceil(inMs(1_500) / 1_000) * 1_000;
@@ -144,12 +147,12 @@ describe.each([
     expect((requests[1]?.atMs ?? 0) - namedMs).toBeLessThan(LATE_MS_MAX);
   });
 
-  it('keeps dead letters for as long as the file says', async () => {
+  it('keeps dead letters for as long as the file says', async (context) => {
     const letters = [29, 31].map((minutes) =>
       aDeadLetter({ delivery: { id: `msg_${minutes}` }, agoMs: minutes * 60_000 }),
     );
-    await storeDeadLetters(shared.client, letters);
-    const { start } = await aScene(aheadMs);
+    const { client, start } = await aScene(context, aheadMs);
+    await storeDeadLetters(client, letters);
     const relay = await start({ state: { dead_letters: { keep: '30m' } } });
     await eventually(
       'one is forgotten',
@@ -160,14 +163,18 @@ describe.each([
   });
 });
 
-describe.each([
+describe.concurrent.each([
   ['forward', HOUR_MS],
   ['back', -HOUR_MS],
 ])('a relay whose clock is set %s by an hour while it runs', (_, aheadMs) => {
-  it.each(['redis', 'memory'])(
+  it.for(['redis', 'memory'])(
     'loses nothing and sends nothing early or late (state.kind: %s)',
-    async (kind) => {
-      const { requests, clock, start, arrived, betweenMs } = await aScene(0, atFirst(1, 500));
+    async (kind, context) => {
+      const { requests, clock, start, arrived, betweenMs, expire } = await aScene(
+        context,
+        0,
+        atFirst(1, 500),
+      );
       const relay = await start({
         endpoint: { retry: { schedule: ['3s'], jitter: 0 } },
         state: { kind },

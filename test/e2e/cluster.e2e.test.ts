@@ -1,6 +1,6 @@
 /** What of a Redis Cluster a relay can use: one node, and what is said of the others. */
 import { Redis } from 'ioredis';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, type TestContext } from 'vitest';
 import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
 import {
   join,
@@ -17,20 +17,23 @@ import { expectEach, TestReceiver } from '../support/test-receiver.js';
 /** Of `{expiry-relay}`. */
 const SLOT = 12_116;
 
-async function aReceiver(): Promise<TestReceiver> {
+async function aReceiver({ onTestFinished }: TestContext): Promise<TestReceiver> {
   const receiver = await TestReceiver.start();
   onTestFinished(() => receiver[Symbol.asyncDispose]());
   return receiver;
 }
 
-async function aNode(...slots: readonly (readonly [number, number])[]): Promise<RunningRedis> {
+async function aNode(
+  { onTestFinished }: TestContext,
+  ...slots: readonly (readonly [number, number])[]
+): Promise<RunningRedis> {
   const node = await startClusterNode();
   onTestFinished(() => node.stop());
   for (const [from, to] of slots) await serveSlots(node.port, from, to);
   return node;
 }
 
-async function aClient(port: number): Promise<Redis> {
+async function aClient({ onTestFinished }: TestContext, port: number): Promise<Redis> {
   const client = new Redis(port, '127.0.0.1', { protocol: 2 });
   onTestFinished(() => client.disconnect());
   return client;
@@ -54,12 +57,22 @@ async function expectAll(receiver: TestReceiver): Promise<void> {
   }
 }
 
-describe('a relay', () => {
-  it('keeps its state on a node that has one slot alone: that of its keys', async () => {
+/** They know one another; the second one has the slot of the relay's keys. */
+async function twoNodes(context: TestContext): Promise<[RunningRedis, RunningRedis]> {
+  const nodes = await Promise.all([
+    aNode(context, [0, SLOT - 1]),
+    aNode(context, [SLOT, SLOTS - 1]),
+  ]);
+  await join(...nodes);
+  return nodes;
+}
+
+describe.concurrent('a relay', () => {
+  it('keeps its state on a node that has one slot alone: that of its keys', async (context) => {
     const redis = await startRedis();
-    onTestFinished(() => redis.stop());
-    const state = await aNode([SLOT, SLOT]);
-    const receiver = await aReceiver();
+    context.onTestFinished(() => redis.stop());
+    const state = await aNode(context, [SLOT, SLOT]);
+    const receiver = await aReceiver(context);
     const file = simpleFile(redis.url, receiver.url, { state: { url: state.url } });
     await using one = await RelayProcess.start(file);
     await using other = await RelayProcess.start(file);
@@ -67,7 +80,7 @@ describe('a relay', () => {
       if (await isWatching(one)) return one;
       return (await isWatching(other)) ? other : undefined;
     });
-    await expireSome(await aClient(redis.port));
+    await expireSome(await aClient(context, redis.port));
     await expectAll(receiver);
     for (const relay of [one, other]) {
       expect(relay.logs('state_trouble')).toEqual([]);
@@ -76,26 +89,25 @@ describe('a relay', () => {
     }
     // Another one takes it over.
     await watching.stop('SIGKILL');
-    const client = await aClient(redis.port);
+    const client = await aClient(context, redis.port);
     await client.set('after', '', 'PX', 50);
     await eventually('it is taken over', () => receiver.keys.includes('after'));
   });
 
-  it('watches a cluster of one node, and keeps its state there', async () => {
-    const node = await aNode([0, SLOTS - 1]);
-    const receiver = await aReceiver();
+  it('watches a cluster of one node, and keeps its state there', async (context) => {
+    const node = await aNode(context, [0, SLOTS - 1]);
+    const receiver = await aReceiver(context);
     await using relay = await RelayProcess.start(simpleFile(node.url, receiver.url));
     await eventually('it watches', () => isWatching(relay));
-    await expireSome(await aClient(node.port));
+    await expireSome(await aClient(context, node.port));
     await expectAll(receiver);
     expect(relay.logs().filter(({ level }) => level === 'error')).toEqual([]);
     expect(relay.logs('cluster_part')).toEqual([]);
   });
 
-  it('that watches one of two primaries says that it sees only the keys there', async () => {
-    const [one, other] = [await aNode([0, SLOT - 1]), await aNode([SLOT, SLOTS - 1])];
-    await join(one, other);
-    const receiver = await aReceiver();
+  it('that watches one of two primaries says that it sees only the keys there', async (context) => {
+    const [one, other] = await twoNodes(context);
+    const receiver = await aReceiver(context);
     await using relay = await RelayProcess.start(simpleFile(other.url, receiver.url));
     expect(await relay.logged('cluster_part')).toMatchObject({
       level: 'warn',
@@ -104,32 +116,30 @@ describe('a relay', () => {
     });
     const elsewhere = await keyWithin(one.port, 'elsewhere', 0, SLOT - 1);
     const here = await keyWithin(one.port, 'here', SLOT, SLOTS - 1);
-    await (await aClient(one.port)).set(elsewhere, '', 'PX', 50);
-    await (await aClient(other.port)).set(here, '', 'PX', 1_000);
+    await (await aClient(context, one.port)).set(elsewhere, '', 'PX', 50);
+    await (await aClient(context, other.port)).set(here, '', 'PX', 1_000);
     await eventually('the webhook', () => receiver.keys.includes(here));
     expect(receiver.keys).toEqual([here]);
     expect(relay.logs('cluster_part')).toHaveLength(1);
   });
 
-  it('for each of two primaries, with a prefix that lies there, makes each key one webhook', async () => {
+  it('for each of two primaries, with a prefix that lies there, makes each key one webhook', async (context) => {
     const shares = [
       [0, SLOT - 1],
       [SLOT, SLOTS - 1],
     ] as const;
-    const nodes = await Promise.all(shares.map((slots) => aNode(slots)));
-    const [one, other] = nodes as [RunningRedis, RunningRedis];
-    await join(one, other);
-    const receiver = await aReceiver();
+    const nodes = await twoNodes(context);
+    const receiver = await aReceiver(context);
     const expected: string[] = [];
     for (const [at, [from, to]] of shares.entries()) {
-      const { url, port } = nodes[at] ?? one;
+      const { url, port } = nodes[at] ?? nodes[0];
       const prefix = await keyWithin(port, 'relay', from, to);
       const relay = await RelayProcess.start(simpleFile(url, receiver.url, { state: { prefix } }));
-      onTestFinished(() => relay[Symbol.asyncDispose]());
+      context.onTestFinished(() => relay[Symbol.asyncDispose]());
     }
     for (const [at, [from, to]] of shares.entries()) {
-      const { port } = nodes[at] ?? one;
-      const client = await aClient(port);
+      const { port } = nodes[at] ?? nodes[0];
+      const client = await aClient(context, port);
       for (let n = 0; n < 5; n += 1) {
         const key = await keyWithin(port, `order:${at}:${n}`, from, to);
         expected.push(key);
@@ -141,11 +151,10 @@ describe('a relay', () => {
     expectEach(receiver, expected.length);
   });
 
-  it('forgets a key that moved to another node while nobody listened, and goes on', async () => {
-    const [one, other] = [await aNode([0, SLOT - 1]), await aNode([SLOT, SLOTS - 1])];
-    await join(one, other);
-    const nodes = [await aClient(one.port), await aClient(other.port)] as const;
-    const receiver = await aReceiver();
+  it('forgets a key that moved to another node while nobody listened, and goes on', async (context) => {
+    const [one, other] = await twoNodes(context);
+    const nodes = [await aClient(context, one.port), await aClient(context, other.port)] as const;
+    const receiver = await aReceiver(context);
     const file = simpleFile(other.url, receiver.url);
     const tracked = (relay: RelayProcess) => relay.metric('expiry_relay_tracked_deadlines');
     const moves = await keyWithin(one.port, 'moves', SLOT + 1, SLOTS - 1);
@@ -165,9 +174,8 @@ describe('a relay', () => {
     expect(relay.logs('watch_failed')).toEqual([]);
   });
 
-  it('refuses a node that does not have the slot of its keys, and says which one does', async () => {
-    const [one, other] = [await aNode([0, SLOT - 1]), await aNode([SLOT, SLOTS - 1])];
-    await join(one, other);
+  it('refuses a node that does not have the slot of its keys, and says which one does', async (context) => {
+    const [one, other] = await twoNodes(context);
     await using relay = await RelayProcess.spawn(simpleFile(one.url, 'http://127.0.0.1:9'));
     expect(await relay.exited).toMatchObject({ code: 1 });
     expect(relay.stderr).toContain(
@@ -176,9 +184,8 @@ describe('a relay', () => {
     );
   });
 
-  it('is not ready while the canary belongs to another node, and says why', async () => {
-    const [one, other] = [await aNode([0, SLOT - 1]), await aNode([SLOT, SLOTS - 1])];
-    await join(one, other);
+  it('is not ready while the canary belongs to another node, and says why', async (context) => {
+    const [one, other] = await twoNodes(context);
     const file = simpleFile(one.url, 'http://127.0.0.1:9', { state: { url: other.url } });
     await using relay = await RelayProcess.spawn(file);
     const { error } = await relay.logged('canary_unwritable');
@@ -191,8 +198,8 @@ describe('a relay', () => {
     });
   });
 
-  it('refuses to watch another database than the first of a cluster', async () => {
-    const node = await aNode([0, SLOTS - 1]);
+  it('refuses to watch another database than the first of a cluster', async (context) => {
+    const node = await aNode(context, [0, SLOTS - 1]);
     const file = simpleFile(node.url, 'http://127.0.0.1:9', {
       redis: { url: node.url, databases: [0, 1] },
     });

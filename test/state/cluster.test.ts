@@ -6,6 +6,7 @@ import { join, SLOTS, serveSlots, startClusterNode } from '../support/cluster-no
 import { aDelivery } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { SILENT_STATE_EVENTS, startState } from '../support/redis-state.js';
+import { holds, openReplicas } from '../support/replicas.js';
 
 const never = new AbortController().signal;
 const PREFIX = 'expiry-relay';
@@ -54,6 +55,27 @@ describe('a state Redis that is a node of a cluster', () => {
     await state.usable(never);
     await outbox().enqueue([aDelivery()]);
     expect(await outbox().claim('shop', 1, never)).toHaveLength(1);
+  });
+
+  it('has the lease there, too, which passes on to a newer configuration, and to an heir', async (context) => {
+    const [old, newer, heir] = await openReplicas(context, other.port, PREFIX, {
+      names: ['old', 'new@b2', 'heir@b2'],
+    });
+    await holds(old);
+    for (const next of [newer, heir]) {
+      next?.want(true);
+      next?.start();
+    }
+    await old?.due(never);
+    old?.want(false);
+    await Promise.race([newer?.taken(never), heir?.taken(never)]);
+    const [holder, next] = heir?.token ? [heir, newer] : [newer, heir];
+    const token = holder?.token ?? '';
+    expect(token).not.toBe('');
+    holder?.state.close();
+    await next?.taken(never);
+    expect(next?.token).not.toBe(token);
+    expect(old?.standing?.kind).toBe('superseded');
   });
 
   it('is refused when another one has that slot: who, and what to do', async () => {

@@ -1,80 +1,66 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describe, expect, it, onTestFinished } from 'vitest';
-import { type Clock, systemClock } from '../../src/clock.js';
+import { describe, expect, it, type TestContext } from 'vitest';
+import { systemClock } from '../../src/clock.js';
 import { configurationsKey, leaseKey, watchKey } from '../../src/state/format.js';
-import type { Standing } from '../../src/state/lease.js';
-import { RedisLease } from '../../src/state/redis-lease.js';
 import { eventually } from '../support/eventually.js';
-import { openState } from '../support/redis-state.js';
+import { holds, openReplicas, type ReplicaOptions } from '../support/replicas.js';
 import { sharedRedis } from '../support/shared-redis.js';
 
-const shared = sharedRedis();
+// The tests run at the same time: each has keys of its own.
+const shared = sharedRedis({ emptied: 'once' });
 const never = new AbortController().signal;
 let prefixes = 0;
 
-/** Replicas that may watch: `name@digest` has another configuration than `name`. */
-async function replicas({
-  names,
-  clock = systemClock,
-}: {
-  names: readonly string[];
-  clock?: Clock;
-}) {
+async function replicas(context: TestContext, options: ReplicaOptions) {
   prefixes += 1;
   const prefix = `lease-${prefixes}`;
-  const leases = await Promise.all(
-    names.map(async (name) => {
-      const opened = await openState(shared.server.port, prefix);
-      const [replica = '', digest = 'a1'] = name.split('@');
-      const standings: Standing['kind'][] = [];
-      const lease = new RedisLease({
-        state: opened.state,
-        replica,
-        configuration: {
-          digest,
-          endpoints: new Map([
-            ['shop', digest],
-            ['log', '0f'],
-          ]),
-        },
-        clock,
-        onLook: ({ kind }) => {
-          if (standings.at(-1) !== kind) standings.push(kind);
-        },
-      });
-      onTestFinished(async () => {
-        await lease.stop();
-        opened.state.close();
-      });
-      return Object.assign(lease, { state: opened.state, standings });
-    }),
-  );
+  const leases = await openReplicas(context, shared.server.port, prefix, options);
   const holders = () => leases.filter(({ token }) => token !== null);
   const stored = () => shared.client.hget(leaseKey(prefix), 'token');
   return { leases, holders, stored, prefix };
 }
 
-type Replica = Awaited<ReturnType<typeof replicas>>['leases'][number];
+// Alone, since others would make it late.
+describe('the lease that nobody else could have', () => {
+  it('is taken at once by one that remembers as much as any other', async (context) => {
+    let aheadMs = 0;
+    const clock = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + aheadMs };
+    const { leases, prefix } = await replicas(context, { names: ['veteran'], clock });
+    const [veteran] = leases;
+    veteran?.want(true);
+    aheadMs = 20_000;
+    const foreverMs = Date.now() - 60_000;
+    await shared.client.hset(configurationsKey(prefix), 'older', `1 a1 ${foreverMs} 9`);
+    const askedAtMs = Date.now();
+    veteran?.start();
+    await veteran?.taken(never);
+    expect(Date.now() - askedAtMs).toBeLessThan(300);
+  });
 
-async function holds(lease: Replica | undefined): Promise<string> {
-  if (lease === undefined) throw new Error('no such replica');
-  lease.want(true);
-  lease.start();
-  await lease.taken(never);
-  return lease.token ?? '';
-}
+  it('is taken again at once by one that was away, when there is no other', async (context) => {
+    const { leases } = await replicas(context, { names: ['one'] });
+    const [one] = leases;
+    const token = await holds(one);
+    const leftAtMs = Date.now();
+    one?.want(false);
+    one?.want(true);
+    await one?.taken(never);
+    expect(Date.now() - leftAtMs).toBeLessThan(400);
+    expect(one?.token).not.toBe(token);
+  });
+});
 
-describe('the lease', () => {
-  it('is taken at once when nobody holds it, and kept', async () => {
-    const { leases, stored } = await replicas({ names: ['one'] });
+describe.concurrent('the lease', () => {
+  it('is taken at once when nobody holds it, and kept', async (context) => {
+    const { leases, stored } = await replicas(context, { names: ['one'] });
     const token = await holds(leases[0]);
     await sleep(2_500);
     expect(leases[0]?.token).toBe(token);
     expect(await stored()).toBe(token);
   });
 
-  it('is held by one of several', async () => {
-    const { leases, holders } = await replicas({ names: ['one', 'other', 'third'] });
+  it('is held by one of several', async (context) => {
+    const { leases, holders } = await replicas(context, { names: ['one', 'other', 'third'] });
     for (const lease of leases) {
       lease.want(true);
       lease.start();
@@ -84,15 +70,15 @@ describe('the lease', () => {
     expect(holders()).toHaveLength(1);
   });
 
-  it('is not sought by a replica that could not capture', async () => {
-    const { leases } = await replicas({ names: ['deaf'] });
+  it('is not sought by a replica that could not capture', async (context) => {
+    const { leases } = await replicas(context, { names: ['deaf'] });
     leases[0]?.start();
     await sleep(700);
     expect(leases[0]?.token).toBeNull();
   });
 
-  it('passes on at once when its holder stops, or can capture no longer', async () => {
-    const { leases } = await replicas({ names: ['one', 'other', 'third'] });
+  it('passes on at once when its holder stops, or can capture no longer', async (context) => {
+    const { leases } = await replicas(context, { names: ['one', 'other', 'third'] });
     const [one, other, third] = leases;
     await holds(one);
     other?.want(true);
@@ -108,8 +94,10 @@ describe('the lease', () => {
     expect(Date.now() - askedAtMs).toBeLessThan(3_000);
   });
 
-  it('is left to the one that has listened for longest, by those who came later', async () => {
-    const { leases, prefix } = await replicas({ names: ['one', 'first', 'second', 'third'] });
+  it('is left to the one that has listened for longest, by those who came later', async (context) => {
+    const { leases, prefix } = await replicas(context, {
+      names: ['one', 'first', 'second', 'third'],
+    });
     const [one, first, second, third] = leases;
     await holds(one);
     for (const next of [first, second, third]) {
@@ -126,23 +114,8 @@ describe('the lease', () => {
     expect(first?.token).not.toBeNull();
   });
 
-  it('is taken at once by one that remembers as much as any other', async () => {
-    let aheadMs = 0;
-    const clock = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + aheadMs };
-    const { leases, prefix } = await replicas({ names: ['veteran'], clock });
-    const [veteran] = leases;
-    veteran?.want(true);
-    aheadMs = 20_000;
-    const foreverMs = Date.now() - 60_000;
-    await shared.client.hset(configurationsKey(prefix), 'older', `1 a1 ${foreverMs} 9`);
-    const askedAtMs = Date.now();
-    veteran?.start();
-    await veteran?.taken(never);
-    expect(Date.now() - askedAtMs).toBeLessThan(300);
-  });
-
-  it('is left to others by one that was away, however short', async () => {
-    const { leases, holders } = await replicas({ names: ['one', 'other'] });
+  it('is left to others by one that was away, however short', async (context) => {
+    const { leases, holders } = await replicas(context, { names: ['one', 'other'] });
     const [one, other] = leases;
     await holds(one);
     other?.want(true);
@@ -157,20 +130,8 @@ describe('the lease', () => {
     expect(holders()).toEqual([other]);
   });
 
-  it('is taken again at once by one that was away, when there is no other', async () => {
-    const { leases } = await replicas({ names: ['one'] });
-    const [one] = leases;
-    const token = await holds(one);
-    const leftAtMs = Date.now();
-    one?.want(false);
-    one?.want(true);
-    await one?.taken(never);
-    expect(Date.now() - leftAtMs).toBeLessThan(400);
-    expect(one?.token).not.toBe(token);
-  });
-
-  it('is not left to one that has died since', async () => {
-    const { leases, prefix } = await replicas({ names: ['newcomer'] });
+  it('is not left to one that has died since', async (context) => {
+    const { leases, prefix } = await replicas(context, { names: ['newcomer'] });
     const nowMs = Date.now();
     await shared.client.hset(configurationsKey(prefix), 'dead', `1 a1 ${nowMs - 5_000} 9`);
     await holds(leases[0]);
@@ -178,8 +139,8 @@ describe('the lease', () => {
     expect(Date.now() - nowMs).toBeLessThan(2_500);
   });
 
-  it('passes on within three seconds when its holder dies, under another token', async () => {
-    const { leases } = await replicas({ names: ['one', 'other'] });
+  it('passes on within three seconds when its holder dies, under another token', async (context) => {
+    const { leases } = await replicas(context, { names: ['one', 'other'] });
     const [one, other] = leases;
     const token = await holds(one);
     other?.want(true);
@@ -191,8 +152,8 @@ describe('the lease', () => {
     expect(other?.token).not.toBe(token);
   });
 
-  it('is kept by a holder that cannot renew it, until another one holds it', async () => {
-    const { leases, stored, prefix } = await replicas({ names: ['one', 'other'] });
+  it('is kept by a holder that cannot renew it, until another one holds it', async (context) => {
+    const { leases, stored, prefix } = await replicas(context, { names: ['one', 'other'] });
     const [one, other] = leases;
     const token = await holds(one);
     // A flush.
@@ -204,8 +165,8 @@ describe('the lease', () => {
     expect(other?.token).toBeNull();
   });
 
-  it('is not kept by a holder that has not noticed that another one held it, and let it go', async () => {
-    const { leases, prefix } = await replicas({ names: ['one'] });
+  it('is not kept by a holder that has not noticed that another one held it, and let it go', async (context) => {
+    const { leases, prefix } = await replicas(context, { names: ['one'] });
     const [one] = leases;
     const token = await holds(one);
     const key = leaseKey(prefix);
@@ -221,8 +182,8 @@ describe('the lease', () => {
     expect(one?.token).not.toBe(token);
   });
 
-  it('is held for no longer than its length, whatever the clock of Redis was when it was renewed', async () => {
-    const { leases, prefix } = await replicas({ names: ['heir'] });
+  it('is held for no longer than its length, whatever the clock of Redis was when it was renewed', async (context) => {
+    const { leases, prefix } = await replicas(context, { names: ['heir'] });
     const aheadMs = Date.now() + 3_600_000;
     const left = { token: 'dead:1', renewals: 9, renewed_at: aheadMs, number: 1, numbers: 1 };
     await shared.client.hset(leaseKey(prefix), left);
@@ -232,8 +193,8 @@ describe('the lease', () => {
     expect(Date.now() - askedAtMs).toBeLessThan(4_000);
   });
 
-  it('is left to a relay of version 0.1 that holds it, and seen by such a relay when it is held', async () => {
-    const { leases, prefix } = await replicas({ names: ['one'] });
+  it('is left to a relay of version 0.1 that holds it, and seen by such a relay when it is held', async (context) => {
+    const { leases, prefix } = await replicas(context, { names: ['one'] });
     await shared.client.set(watchKey(prefix), 'older:1', 'PX', 2_000);
     const askedAtMs = Date.now();
     const token = await holds(leases[0]);
@@ -243,8 +204,8 @@ describe('the lease', () => {
     expect(await shared.client.exists(watchKey(prefix))).toBe(0);
   });
 
-  it('has no TTL that an eviction policy could shorten, beside the one for version 0.1', async () => {
-    const { leases, prefix } = await replicas({ names: ['one'] });
+  it('has no TTL that an eviction policy could shorten, beside the one for version 0.1', async (context) => {
+    const { leases, prefix } = await replicas(context, { names: ['one'] });
     await holds(leases[0]);
     const keys = await shared.client.keys(`{${prefix}}:*`);
     expect(keys).toContain(leaseKey(prefix));
@@ -259,9 +220,9 @@ describe('the lease', () => {
   });
 });
 
-describe('the lease, among replicas with different configurations', () => {
-  it('goes to the newest one once that has listened for a while, when the holder is through', async () => {
-    const { leases } = await replicas({ names: ['old', 'new@b2'] });
+describe.concurrent('the lease, among replicas with different configurations', () => {
+  it('goes to the newest one once that has listened for a while, when the holder is through', async (context) => {
+    const { leases } = await replicas(context, { names: ['old', 'new@b2'] });
     const [old, newer] = leases;
     await holds(old);
     newer?.want(true);
@@ -284,8 +245,8 @@ describe('the lease, among replicas with different configurations', () => {
     ]);
   });
 
-  it('goes back to the older one when the newer one stops, and both know that they are alone', async () => {
-    const { leases } = await replicas({ names: ['old', 'new@b2'] });
+  it('goes back to the older one when the newer one stops, and both know that they are alone', async (context) => {
+    const { leases } = await replicas(context, { names: ['old', 'new@b2'] });
     const [old, newer] = leases;
     await holds(newer);
     old?.want(true);
@@ -301,8 +262,8 @@ describe('the lease, among replicas with different configurations', () => {
     await eventually('told', () => newer?.standing?.kind === 'current');
   });
 
-  it('is not asked for by one that cannot capture yet, however new', async () => {
-    const { leases } = await replicas({ names: ['old', 'new@b2'] });
+  it('is not asked for by one that cannot capture yet, however new', async (context) => {
+    const { leases } = await replicas(context, { names: ['old', 'new@b2'] });
     const [old, newer] = leases;
     const token = await holds(old);
     newer?.start();
@@ -312,8 +273,8 @@ describe('the lease, among replicas with different configurations', () => {
     expect(old?.standings).toEqual(['current', 'leading']);
   });
 
-  it('stays where it is when a replica of the older one restarts', async () => {
-    const { leases } = await replicas({ names: ['old', 'new@b2', 'again'] });
+  it('stays where it is when a replica of the older one restarts', async (context) => {
+    const { leases } = await replicas(context, { names: ['old', 'new@b2', 'again'] });
     const [old, newer, again] = leases;
     await holds(old);
     newer?.want(true);
@@ -330,8 +291,8 @@ describe('the lease, among replicas with different configurations', () => {
     expect(newer?.token).toBe(token);
   });
 
-  it('goes to a configuration that was away and is back, since it is the newest again', async () => {
-    const { leases } = await replicas({ names: ['old', 'new@b2', 'back'] });
+  it('goes to a configuration that was away and is back, since it is the newest again', async (context) => {
+    const { leases } = await replicas(context, { names: ['old', 'new@b2', 'back'] });
     const [old, newer, back] = leases;
     await holds(old);
     await old?.stop();
@@ -342,8 +303,8 @@ describe('the lease, among replicas with different configurations', () => {
     expect(back?.number).toBe(3);
   });
 
-  it('is taken by a newer one at once when nobody holds it', async () => {
-    const { leases } = await replicas({ names: ['old', 'new@b2'] });
+  it('is taken by a newer one at once when nobody holds it', async (context) => {
+    const { leases } = await replicas(context, { names: ['old', 'new@b2'] });
     const [old, newer] = leases;
     await holds(old);
     old?.state.close();

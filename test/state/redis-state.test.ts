@@ -1,7 +1,7 @@
 import { mkdir, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, type TestContext } from 'vitest';
 import { startRedis } from '../../scripts/redis-server.mjs';
 import { systemClock } from '../../src/clock.js';
 import { Presence } from '../../src/outbox/presence.js';
@@ -15,7 +15,7 @@ const never = new AbortController().signal;
 const WORKING = { kind: 'working' } as const;
 
 /** A server of the test's own, and what is said of it. */
-async function ownServer(args: readonly string[] = []) {
+async function ownServer({ onTestFinished }: TestContext, args: readonly string[] = []) {
   const server = await startRedis({ args });
   onTestFinished(() => server.stop());
   const client = new Redis(server.url, { protocol: 2 });
@@ -51,9 +51,9 @@ const isWarning = ({ level, subject }: ServerFinding) =>
 
 const AT = 'the state Redis at 127\\.0\\.0\\.1:\\d+';
 
-describe('a state Redis', () => {
-  it('that cannot save refuses writes, which is said, until it can', async () => {
-    const { server, client, said, recovered, open } = await ownServer();
+describe.concurrent('a state Redis', () => {
+  it('that cannot save refuses writes, which is said, until it can', async (context) => {
+    const { server, client, said, recovered, open } = await ownServer(context);
     const { state, outbox } = await open();
     const one = outbox();
     await one.enqueue([aDelivery()]);
@@ -78,9 +78,9 @@ describe('a state Redis', () => {
     expect(said).toEqual([expect.stringContaining('MISCONF'), 'recovered']);
   });
 
-  it('that becomes a replica is said to be one, and used again once it is none', async () => {
-    const { client, recovered, open } = await ownServer();
-    const { server: primary } = await ownServer();
+  it('that becomes a replica is said to be one, and used again once it is none', async (context) => {
+    const { client, recovered, open } = await ownServer(context);
+    const { server: primary } = await ownServer(context);
     const { state, outbox } = await open();
     const one = outbox();
     await client.replicaof('127.0.0.1', primary.port);
@@ -94,9 +94,9 @@ describe('a state Redis', () => {
     expect(await one.claim('shop', 1, never)).toHaveLength(1);
   }, 30_000);
 
-  it('that loads its data is waited for, and this is said', async () => {
+  it('that loads its data is waited for, and this is said', async (context) => {
     const loading = ['--key-load-delay', '500', '--loading-process-events-interval-bytes', '1024'];
-    const { server, client, said, start } = await ownServer(loading);
+    const { server, client, said, start } = await ownServer(context, loading);
     await client.call('DEBUG', 'POPULATE', '6000', 'filler', '100').catch(async () => {
       const filler = Array.from({ length: 6_000 }, (_, n) => [`filler:${n}`, 'x'.repeat(100)]);
       await client.mset(...filler.flat());
@@ -113,8 +113,8 @@ describe('a state Redis', () => {
     expect(said.filter((line) => line.includes('LOADING'))).toHaveLength(1);
   }, 30_000);
 
-  it('whose prefix another version uses is waited for, and said once', async () => {
-    const { client, said, recovered, start } = await ownServer();
+  it('whose prefix another version uses is waited for, and said once', async (context) => {
+    const { client, said, recovered, start } = await ownServer(context);
     await client.set(formatKey('expiry-relay'), '2');
     const { state } = start();
     await eventually('it is said', () => said.length > 0);
@@ -129,15 +129,15 @@ describe('a state Redis', () => {
     expect(await client.get(formatKey('expiry-relay'))).toBe('1');
   });
 
-  it.each([
+  it.for<[string[], unknown[]]>([
     [
       ['--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru'],
       [expect.stringMatching(/^allkeys-lru at 100 MiB lets Redis throw away/)],
     ],
     [['--maxmemory', '100mb', '--maxmemory-policy', 'volatile-lru'], []],
     [['--maxmemory', '0', '--maxmemory-policy', 'allkeys-lru'], []],
-  ])('that may throw keys away is warned of: %j', async (args, warnings) => {
-    const { said, open } = await ownServer(args);
+  ])('that may throw keys away is warned of: %j', async ([args, warnings], context) => {
+    const { said, open } = await ownServer(context, args);
     const { state, outbox } = await open();
     await eventually('it has been looked at', () => said.length === warnings.length);
     await outbox().depth('shop');
@@ -145,8 +145,8 @@ describe('a state Redis', () => {
     expect(state.problem).toBeNull();
   });
 
-  it('that is set to throw keys away, or made a replica, while it is used is warned of', async () => {
-    const { client, said, open } = await ownServer(['--maxmemory', '100mb']);
+  it('that is set to throw keys away, or made a replica, while it is used is warned of', async (context) => {
+    const { client, said, open } = await ownServer(context, ['--maxmemory', '100mb']);
     const { state } = await open();
     await client.config('SET', 'maxmemory-policy', 'allkeys-lru');
     await eventually('it is said', () => said.length === 1);
@@ -157,8 +157,8 @@ describe('a state Redis', () => {
     await eventually('it can be used', () => state.problem === null);
   }, 40_000);
 
-  it('that forgets its scripts is sent them again', async () => {
-    const { client, said, open } = await ownServer();
+  it('that forgets its scripts is sent them again', async (context) => {
+    const { client, said, open } = await ownServer(context);
     const one = (await open()).outbox();
     for (let n = 0; n < 20; n += 1) {
       await one.enqueue([aDelivery({ id: `${n}-a` }), aDelivery({ id: `${n}-b` })]);
@@ -170,8 +170,8 @@ describe('a state Redis', () => {
     expect(said).toEqual([]);
   });
 
-  it('that comes back without its data is said to have lost it', async () => {
-    const { server, said, open } = await ownServer();
+  it('that comes back without its data is said to have lost it', async (context) => {
+    const { server, said, open } = await ownServer(context);
     const { state } = await open();
     await server.kill('SIGKILL');
     await server.restart();
@@ -179,16 +179,16 @@ describe('a state Redis', () => {
     await eventually('said', () => said.includes('data lost'));
   });
 
-  it('is told apart from a database that the server does not have', async () => {
-    const { start } = await ownServer(['--databases', '2']);
+  it('is told apart from a database that the server does not have', async (context) => {
+    const { start } = await ownServer(context, ['--databases', '2']);
     const { state } = start(7);
     await expect(state.usable(never)).rejects.toThrow(
       /the state Redis at \S+ has no database 7 .*: correct state\.url$/,
     );
   });
 
-  it('that is emptied is filled again, groups, presence and what comes later, and said to be lost', async () => {
-    const { client, said, open } = await ownServer();
+  it('that is emptied is filled again, groups, presence and what comes later, and said to be lost', async (context) => {
+    const { client, said, open } = await ownServer(context);
     const { state, scripts, outbox } = await open();
     const one = outbox();
     const presence = new Presence({
@@ -210,9 +210,9 @@ describe('a state Redis', () => {
   });
 });
 
-describe("a value that is not the relay's under one of its keys", () => {
-  const setUp = async () => {
-    const { client, said, recovered, open } = await ownServer();
+describe.concurrent("a value that is not the relay's under one of its keys", () => {
+  const setUp = async (context: TestContext) => {
+    const { client, said, recovered, open } = await ownServer(context);
     const { state, scripts, outbox } = await open();
     const one = outbox();
     const { deliveries, ready } = endpointKeys('expiry-relay', 'shop');
@@ -223,8 +223,8 @@ describe("a value that is not the relay's under one of its keys", () => {
       'delete that key, or choose another state\\.prefix$',
   );
 
-  it('is said once, while the other endpoints go on', async () => {
-    const { client, said, recovered, state, one, ready } = await setUp();
+  it('is said once, while the other endpoints go on', async (context) => {
+    const { client, said, recovered, state, one, ready } = await setUp(context);
     await client.rpush(ready, 'x');
     await one.enqueue([aDelivery({ endpoint: 'other', id: 'a' })]);
     for (let n = 0; n < 3; n += 1) {
@@ -241,10 +241,10 @@ describe("a value that is not the relay's under one of its keys", () => {
     await recovered();
   });
 
-  it.each(['deliveries', 'ready'] as const)(
+  it.for(['deliveries', 'ready'] as const)(
     'lets nothing of an enqueue be stored, since all of it is repeated: %s',
-    async (which) => {
-      const { client, one, ...keys } = await setUp();
+    async (which, context) => {
+      const { client, one, ...keys } = await setUp(context);
       await client.rpush(keys[which], 'x');
       const both = [aDelivery({ endpoint: 'other', id: 'a' }), aDelivery({ id: 'b' })];
       await expect(one.enqueue(both)).rejects.toThrow(TEXT);
@@ -255,8 +255,8 @@ describe("a value that is not the relay's under one of its keys", () => {
     },
   );
 
-  it('does not keep a replica from taking over elsewhere what a dead one had claimed', async () => {
-    const { client, state, scripts, one, ready } = await setUp();
+  it('does not keep a replica from taking over elsewhere what a dead one had claimed', async (context) => {
+    const { client, state, scripts, one, ready } = await setUp(context);
     await client.rpush(ready, 'x');
     await one.enqueue([aDelivery({ endpoint: 'other', id: 'a' })]);
     await one.claim('other', 1, never);

@@ -6,9 +6,14 @@ import { startStateServer, takeKeysOf } from './state-server.js';
 
 /**
  * A Redis for all tests of a file, and a client of it; both are there once the tests run. Each test
- * finds it empty: what the relay of another one had accepted is not for the next to deliver.
+ * finds it empty, since what the relay of another one had accepted is not for the next to deliver.
+ * Tests that run at the same time need keys of their own instead (`emptied: 'once'`).
  */
-export function sharedRedis(): { readonly server: RunningRedis; readonly client: Redis } {
+export function sharedRedis({
+  emptied = 'for_each_test',
+}: {
+  readonly emptied?: 'for_each_test' | 'once';
+} = {}): { readonly server: RunningRedis; readonly client: Redis } {
   let server: RunningRedis | undefined;
   let client: Redis | undefined;
   beforeAll(async () => {
@@ -16,7 +21,7 @@ export function sharedRedis(): { readonly server: RunningRedis; readonly client:
     await takeKeysOf(server.port, PREFIX);
     client = new Redis(server.url, { protocol: 2 });
   });
-  beforeEach(() => client?.flushall());
+  if (emptied === 'for_each_test') beforeEach(() => client?.flushall());
   afterAll(async () => {
     client?.disconnect();
     await server?.stop();
