@@ -1,6 +1,7 @@
 /** How endpoints are reached: headers, logins, certificates and proxies, from the file and from others. */
 import type { ServerResponse } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
 import { type Certificate, selfSigned } from '../support/certificate.js';
 import { tempFolder } from '../support/cli.js';
 import { ConnectProxy } from '../support/connect-proxy.js';
@@ -11,25 +12,27 @@ import { startHttps } from '../support/https-server.js';
 import { leadingNames } from '../support/leading-names.js';
 import { MountedSecret } from '../support/mounted-secret.js';
 import { type LogLine, type RelayFile, RelayProcess } from '../support/relay-process.js';
-import { sharedRedis } from '../support/shared-redis.js';
 import { TestReceiver } from '../support/test-receiver.js';
+import { withRedis } from '../support/with-redis.js';
 
 const TOKEN = 'tok_4f9d1c7e5b';
 const PASSWORD = 'pass/word:of "tests"';
 /** Nobody's: should it be connected to after all, no cloud's metadata is asked. */
 const LINK_LOCAL = '169.254.77.77';
 
-const shared = sharedRedis();
+const expire = (redis: RunningRedis, key: string) =>
+  withRedis(redis, (client) => client.set(key, '', 'PX', 10));
 
-const expire = (key: string) => shared.client.set(key, '', 'PX', 10);
-
-function fileOf(endpoints: Record<string, Record<string, unknown>>): RelayFile {
+function fileOf(
+  redis: RunningRedis,
+  endpoints: Record<string, Record<string, unknown>>,
+): RelayFile {
   const all = Object.entries(endpoints).map(([name, given]) => [
     name,
     { secrets: [TEST_SECRET], timeout: '10s', retry: { schedule: [] }, ...given },
   ]);
   return {
-    redis: { url: shared.server.url },
+    redis: { url: redis.url },
     endpoints: Object.fromEntries(all),
     routes: [{ name: 'all', match: '*', to: Object.keys(endpoints) }],
     log: { level: 'trace' },
@@ -57,12 +60,13 @@ function expectNoSecrets({ stdout, stderr }: { stdout: string; stderr: string })
   }
 }
 
-describe('headers', () => {
+describe.concurrent('headers', () => {
   it('come from the environment, from files and from basic authentication', async () => {
+    await using redis = await startRedis();
     await using plain = await TestReceiver.start();
     await using basic = await TestReceiver.start();
     await using folder = await tempFolder({ token: `${TOKEN}\n`, password: `${PASSWORD}\n` });
-    const file = fileOf({
+    const file = fileOf(redis, {
       plain: {
         url: plain.url,
         headers: {
@@ -76,7 +80,7 @@ describe('headers', () => {
       },
     });
     await using relay = await RelayProcess.start(file, { SHOP_TOKEN: TOKEN });
-    await expire('order:1');
+    await expire(redis, 'order:1');
     const { headers } = await requestFor(plain, 'order:1');
     expect(headers).toMatchObject({ authorization: `Bearer ${TOKEN}`, 'x-api-key': TOKEN });
     const { authorization = '' } = (await requestFor(basic, 'order:1')).headers;
@@ -85,6 +89,7 @@ describe('headers', () => {
   });
 
   it('follow a file that Kubernetes swaps; one that vanishes leaves the last good one', async () => {
+    await using redis = await startRedis();
     const repeat = (token: string, response: ServerResponse) =>
       void response.writeHead(401).end(`wrong token: ${token}`);
     await using receiver = await TestReceiver.start(({ headers }, response) =>
@@ -92,9 +97,11 @@ describe('headers', () => {
     );
     await using mounted = await MountedSecret.mount({ token: 'first-token' });
     const headers = { 'x-api-key': { file: mounted.file('token') } };
-    await using relay = await RelayProcess.start(fileOf({ shop: { url: receiver.url, headers } }));
+    await using relay = await RelayProcess.start(
+      fileOf(redis, { shop: { url: receiver.url, headers } }),
+    );
     const tokenFor = async (key: string) => {
-      await expire(key);
+      await expire(redis, key);
       const request = await requestFor(receiver, key);
       expect(await attemptFor(relay, 'shop', key)).toMatchObject({
         answer: '[withheld: it repeats a header or the query of this endpoint]',
@@ -125,7 +132,7 @@ describe('headers', () => {
   });
 });
 
-describe('with certificates', () => {
+describe.concurrent('with certificates', () => {
   let certificate: Certificate;
   beforeAll(async () => {
     certificate = await selfSigned('IP:127.0.0.1');
@@ -133,17 +140,19 @@ describe('with certificates', () => {
   afterAll(() => certificate[Symbol.asyncDispose]());
 
   it('an endpoint of an authority of its own is trusted where the file names that, alone', async () => {
+    await using redis = await startRedis();
     await using shop = await startHttps(certificate);
     const tls = { ca_file: certificate.certFile };
-    const file = fileOf({ trusted: { url: shop.url, tls }, other: { url: shop.url } });
+    const file = fileOf(redis, { trusted: { url: shop.url, tls }, other: { url: shop.url } });
     await using relay = await RelayProcess.start(file);
-    await expire('order:1');
+    await expire(redis, 'order:1');
     expect(await attemptFor(relay, 'trusted', 'order:1')).toMatchObject({ outcome: 'accepted' });
     expect(await attemptFor(relay, 'other', 'order:1')).toMatchObject({ cause: 'tls' });
     expect(shop.clients).toHaveLength(1);
   });
 
   it('the relay shows its own, and another one when its files change', async () => {
+    await using redis = await startRedis();
     await using first = await selfSigned('DNS:first');
     await using second = await selfSigned('DNS:second');
     await using shop = await startHttps(certificate, [first, second]);
@@ -154,31 +163,32 @@ describe('with certificates', () => {
       cert_file: mounted.file('tls.crt'),
       key_file: mounted.file('tls.key'),
     };
-    const file = fileOf({
+    const file = fileOf(redis, {
       known: { url: shop.url, tls },
       unknown: { url: shop.url, tls: { ca_file: certificate.certFile } },
     });
     await using relay = await RelayProcess.start(file);
-    await expire('order:1');
+    await expire(redis, 'order:1');
     expect(await attemptFor(relay, 'known', 'order:1')).toMatchObject({ outcome: 'accepted' });
     expect(await attemptFor(relay, 'unknown', 'order:1')).toMatchObject({ outcome: 'unreachable' });
     await mounted.swap(held(second));
     await relay.logged('credentials_changed');
-    await expire('order:2');
+    await expire(redis, 'order:2');
     expect(await attemptFor(relay, 'known', 'order:2')).toMatchObject({ outcome: 'accepted' });
     expect(shop.clients).toEqual([first, second].map(shop.fingerprintOf));
   });
 });
 
-describe('through a proxy', () => {
+describe.concurrent('through a proxy', () => {
   it('endpoints of http and https are reached by CONNECT, and what it says is told', async () => {
+    await using redis = await startRedis();
     await using certificate = await selfSigned('DNS:shop.invalid');
     await using proxy = await ConnectProxy.start({ login: `relay:${PASSWORD}` });
     await using secure = await startHttps(certificate);
     await using plain = await TestReceiver.start();
     const at = (url: string) => `http://shop.invalid:${new URL(url).port}/hooks`;
     const login = `relay:${encodeURIComponent(PASSWORD)}`;
-    const file = fileOf({
+    const file = fileOf(redis, {
       plain: { url: at(plain.url), proxy: `\${EGRESS_PROXY}` },
       secure: {
         url: at(secure.url).replace('http:', 'https:'),
@@ -194,7 +204,7 @@ describe('through a proxy', () => {
       HTTP_PROXY: `http://${login}@${proxy.host}`,
       HTTPS_PROXY: `http://${login}@${proxy.host}`,
     });
-    await expire('order:1');
+    await expire(redis, 'order:1');
     expect(await attemptFor(relay, 'plain', 'order:1')).toMatchObject({ outcome: 'accepted' });
     expect(await attemptFor(relay, 'secure', 'order:1')).toMatchObject({ outcome: 'accepted' });
     expect(await attemptFor(relay, 'stranger', 'order:1')).toMatchObject({
@@ -214,8 +224,9 @@ describe('through a proxy', () => {
   });
 });
 
-describe('through a proxy that is spoken to by TLS', () => {
+describe.concurrent('through a proxy that is spoken to by TLS', () => {
   it('endpoints of http and https are reached, the latter by TLS within TLS', async () => {
+    await using redis = await startRedis();
     await using ofProxy = await selfSigned('IP:127.0.0.1');
     await using certificate = await selfSigned('DNS:shop.invalid');
     await using proxy = await ConnectProxy.start({ certificate: ofProxy });
@@ -224,14 +235,14 @@ describe('through a proxy that is spoken to by TLS', () => {
     const through = { proxy: `https://${proxy.host}` };
     const at = (url: string) => `//shop.invalid:${new URL(url).port}/hooks`;
     const tls = { ca_file: certificate.certFile };
-    const file = fileOf({
+    const file = fileOf(redis, {
       plain: { url: `http:${at(plain.url)}`, ...through },
       secure: { url: `https:${at(secure.url)}`, tls, ...through },
     });
     const env = { NODE_EXTRA_CA_CERTS: ofProxy.certFile };
     await using relay = await RelayProcess.start(file, env);
     for (const key of ['order:1', 'order:2']) {
-      await expire(key);
+      await expire(redis, key);
       expect(await attemptFor(relay, 'plain', key)).toMatchObject({ outcome: 'accepted' });
       expect(await attemptFor(relay, 'secure', key)).toMatchObject({ outcome: 'accepted' });
     }
@@ -240,8 +251,9 @@ describe('through a proxy that is spoken to by TLS', () => {
   });
 });
 
-describe('a refused address', () => {
+describe.concurrent('a refused address', () => {
   it('is not connected to, whenever the name of an endpoint leads there, unless the file allows it', async () => {
+    await using redis = await startRedis();
     await using receiver = await TestReceiver.start((_, response) => {
       // So that each webhook has a connection of its own, for which the name is asked for anew.
       response.writeHead(204, { connection: 'close' }).end();
@@ -253,13 +265,13 @@ describe('a refused address', () => {
       'allowed.example': ['fe80::77%lo'],
     });
     const at = (name: string) => receiver.url.replace('127.0.0.1', name);
-    const file = fileOf({
+    const file = fileOf(redis, {
       metadata: { url: at('metadata.example') },
       rebound: { url: at('rebound.example') },
       allowed: { url: at('allowed.example'), allow_link_local: true },
     });
     await using relay = await RelayProcess.start(file, env);
-    await expire('order:1');
+    await expire(redis, 'order:1');
     const refusal = { outcome: 'unreachable', cause: 'refused_address', disposition: 'dead' };
     const line = await attemptFor(relay, 'metadata', 'order:1');
     expect(line).toMatchObject(refusal);
@@ -267,7 +279,7 @@ describe('a refused address', () => {
     expect(await attemptFor(relay, 'rebound', 'order:1')).toMatchObject({ outcome: 'accepted' });
     const allowed = await attemptFor(relay, 'allowed', 'order:1');
     expect(allowed.cause).not.toBe('refused_address');
-    await expire('order:2');
+    await expire(redis, 'order:2');
     expect(await attemptFor(relay, 'rebound', 'order:2')).toMatchObject(refusal);
     expect(receiver.requests).toHaveLength(1);
   });

@@ -25,7 +25,7 @@ async function captureAll(redis: RunningRedis, relay: RelayProcess): Promise<voi
 const received = (receiver: TestReceiver, count: number) =>
   eventually(`${count} requests`, () => receiver.requests.length >= count, 60_000);
 
-describe(`${COUNT} deliveries`, () => {
+describe.concurrent(`${COUNT} deliveries`, () => {
   it('survive five kills of the relay and one of Redis while they drain', async () => {
     await using redis = await startRedis({ args: DURABLE });
     let open = false;

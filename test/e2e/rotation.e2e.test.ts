@@ -2,18 +2,20 @@
 import { createPublicKey, verify } from 'node:crypto';
 import { Webhook } from 'standardwebhooks';
 import { describe, expect, it } from 'vitest';
+import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
 import { newKeyPair } from '../../src/delivery/key-pair.js';
 import { eventually } from '../support/eventually.js';
 import { MountedSecret } from '../support/mounted-secret.js';
 import { RelayProcess } from '../support/relay-process.js';
-import { sharedRedis } from '../support/shared-redis.js';
 import { type ReceivedRequest, type Respond, TestReceiver } from '../support/test-receiver.js';
+import { withRedis } from '../support/with-redis.js';
 
 const OLD = `whsec_${Buffer.alloc(32, 'old').toString('base64')}`;
 const NEW = `whsec_${Buffer.alloc(24, 'new').toString('base64')}`;
 const UNKNOWN = `whsec_${Buffer.alloc(24, 'unknown').toString('base64')}`;
 
-const shared = sharedRedis();
+const expire = (redis: RunningRedis, key: string) =>
+  withRedis(redis, (client) => client.set(key, '', 'PX', 10));
 
 function verifiesWith(secret: string, { raw, headers }: ReceivedRequest): boolean {
   try {
@@ -32,19 +34,23 @@ function holding(...secrets: readonly string[]): Respond {
   };
 }
 
-const fileOf = (endpoints: Record<string, object>) => ({
-  redis: { url: shared.server.url },
+const fileOf = (redis: RunningRedis, endpoints: Record<string, object>) => ({
+  redis: { url: redis.url },
   endpoints,
   routes: [{ name: 'all', match: '*', to: Object.keys(endpoints) }],
 });
 
 /** Keys that expire one after the other, until `isEnough`. Gives them. */
-async function expireUntil(prefix: string, isEnough: () => boolean): Promise<string[]> {
+async function expireUntil(
+  redis: RunningRedis,
+  prefix: string,
+  isEnough: () => boolean,
+): Promise<string[]> {
   const keys: string[] = [];
   await eventually('enough webhooks', async () => {
     const key = `${prefix}:${keys.length}`;
     keys.push(key);
-    await shared.client.set(key, '', 'PX', 10);
+    await expire(redis, key);
     return isEnough();
   });
   return keys;
@@ -52,34 +58,36 @@ async function expireUntil(prefix: string, isEnough: () => boolean): Promise<str
 
 const statusesOf = (relay: RelayProcess) => relay.logs('attempt').map(({ status }) => status);
 
-describe('two secrets of an endpoint', () => {
+describe.concurrent('two secrets of an endpoint', () => {
   it('are verified by receivers that hold the old one, the new one, or both, and by no other', async () => {
+    await using redis = await startRedis();
     await using old = await TestReceiver.start(holding(OLD));
     await using young = await TestReceiver.start(holding(NEW));
     await using both = await TestReceiver.start(holding(NEW, OLD));
     await using other = await TestReceiver.start(holding(UNKNOWN));
     const at = ({ url }: TestReceiver) => ({ url, secrets: [OLD, NEW], retry: { schedule: [] } });
     const endpoints = { old: at(old), young: at(young), both: at(both), other: at(other) };
-    await using relay = await RelayProcess.start(fileOf(endpoints));
-    await shared.client.set('order:1', '', 'PX', 10);
+    await using relay = await RelayProcess.start(fileOf(redis, endpoints));
+    await expire(redis, 'order:1');
     await eventually('four attempts', () => relay.logs('attempt').length === 4);
     const byEndpoint = relay.logs('attempt').map(({ endpoint, status }) => [endpoint, status]);
     expect(Object.fromEntries(byEndpoint)).toEqual({ old: 204, young: 204, both: 204, other: 401 });
   });
 });
 
-describe('a secret file that is swapped while webhooks flow', () => {
+describe.concurrent('a secret file that is swapped while webhooks flow', () => {
   it('costs none of them: a receiver that holds the old and the new one refuses nothing', async () => {
+    await using redis = await startRedis();
     await using receiver = await TestReceiver.start(holding(OLD, NEW));
     await using mounted = await MountedSecret.mount({ key: `${OLD}\n` });
     const shop = { url: receiver.url, secrets: [{ file: mounted.file('key') }] };
-    await using relay = await RelayProcess.start(fileOf({ shop }));
+    await using relay = await RelayProcess.start(fileOf(redis, { shop }));
     const signedBy = (secret: string) =>
       receiver.requests.filter((request) => verifiesWith(secret, request)).length;
-    const before = await expireUntil('before', () => receiver.requests.length > 20);
+    const before = await expireUntil(redis, 'before', () => receiver.requests.length > 20);
     expect(signedBy(OLD)).toBe(receiver.requests.length);
     await mounted.swap({ key: `${NEW}\n` });
-    const during = await expireUntil('during', () => signedBy(NEW) > 20);
+    const during = await expireUntil(redis, 'during', () => signedBy(NEW) > 20);
     const keys = [...before, ...during];
     await eventually('all', () => statusesOf(relay).length === keys.length);
     expect(receiver.keys.toSorted()).toEqual(keys.toSorted());
@@ -89,18 +97,19 @@ describe('a secret file that is swapped while webhooks flow', () => {
   });
 });
 
-describe('an asymmetric secret', () => {
+describe.concurrent('an asymmetric secret', () => {
   it('signs beside the other one, after it, and its public key is told', async () => {
+    await using redis = await startRedis();
     const { privateKey, publicKey } = newKeyPair();
     await using receiver = await TestReceiver.start(holding(OLD));
     await using mounted = await MountedSecret.mount({ key: privateKey });
     const shop = { url: receiver.url, secrets: [{ file: mounted.file('key') }, OLD] };
-    await using relay = await RelayProcess.start(fileOf({ shop }));
+    await using relay = await RelayProcess.start(fileOf(redis, { shop }));
     expect(await relay.logged('public_keys')).toMatchObject({
       endpoint: 'shop',
       public_keys: [publicKey],
     });
-    await shared.client.set('order:1', '', 'PX', 10);
+    await expire(redis, 'order:1');
     const { headers, raw } = await eventually('the webhook', () => receiver.requests[0]);
     const signatures = (headers['webhook-signature'] ?? '').split(' ');
     expect(signatures.map((text) => text.split(',')[0])).toEqual(['v1', 'v1a']);

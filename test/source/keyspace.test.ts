@@ -256,8 +256,10 @@ describe('reading keys whose slot another node of a cluster has or gets', () => 
     const redis = new Redis(here.port, '127.0.0.1', { protocol: 2 });
     const other = new Redis(there.port, '127.0.0.1', { protocol: 2 });
     try {
-      await serveSlots(here.port, 0, SLOTS - 2);
-      await serveSlots(there.port, SLOTS - 1, SLOTS - 1);
+      await Promise.all([
+        serveSlots(here.port, 0, SLOTS - 2),
+        serveSlots(there.port, SLOTS - 1, SLOTS - 1),
+      ]);
       await join(here, there);
       const moved = await keyWithin(here.port, 'moved', SLOTS - 1, SLOTS - 1);
       const moving = await keyWithin(here.port, 'moving', 0, SLOTS - 2);

@@ -18,8 +18,7 @@ let one: RunningRedis;
 let other: RunningRedis;
 beforeAll(async () => {
   [one, other] = await Promise.all([startClusterNode(), startClusterNode()]);
-  await serveSlots(one.port, 0, SLOT - 1);
-  await serveSlots(other.port, SLOT, SLOTS - 1);
+  await Promise.all([serveSlots(one.port, 0, SLOT - 1), serveSlots(other.port, SLOT, SLOTS - 1)]);
   await join(one, other);
 });
 afterAll(async () => {
