@@ -15,8 +15,8 @@ import {
   replicasKey,
 } from '../state/format.js';
 import { ignoreTrouble, type RedisState } from '../state/redis-state.js';
+import { scoresOf, Unchanged } from '../state/unchanged.js';
 import type { OutboxScripts } from './scripts/scripts.js';
-import { scoresOf, Unchanged } from './unchanged.js';
 
 /** Several within `DEAD_AFTER_MS`, so that one that is lost does not matter. */
 const BEAT_EVERY_MS = 2_500;

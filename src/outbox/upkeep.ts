@@ -6,9 +6,9 @@
 import type { Clock } from '../clock.js';
 import { DEAD_AFTER_MS, endpointKeys, endpointsKey } from '../state/format.js';
 import { ignoreTrouble, type RedisState } from '../state/redis-state.js';
+import { scoresOf, Unchanged } from '../state/unchanged.js';
 import type { RedisOutbox } from './redis-outbox.js';
 import type { OutboxScripts } from './scripts/scripts.js';
-import { scoresOf, Unchanged } from './unchanged.js';
 
 const UPKEEP_EVERY_MS = 10_000;
 

@@ -9,9 +9,9 @@ import type { Configuration } from '../configuration.js';
 import { configurationsKey, leaseKey, watchKey } from './format.js';
 import type { Lease, Standing } from './lease.js';
 import { endpointsText, LEASE_SCRIPTS, type Look, readLook, STATUSES } from './lease-scripts.js';
-import { Observations } from './observations.js';
 import { ignoreTrouble, type RedisState } from './redis-state.js';
 import { defineScripts, type Scripts } from './scripts.js';
+import { Unchanged } from './unchanged.js';
 
 /** A holder that was not seen to renew it for so long has lost it. */
 const LEASE_MS = 1_500;
@@ -35,7 +35,7 @@ const ABSENT_AFTER_MS = 1_000;
 /** A replica that was not seen to look for so long does not run: its configuration no longer counts. */
 const FORGOTTEN_AFTER_MS = 10_000;
 
-/** What `Observations` knows the lease by; no replica has such a name. */
+/** The name of the lease among those that are seen; no replica has such a name. */
 const RENEWALS = 'lease';
 
 const CURRENT: Standing = { kind: 'current' };
@@ -54,7 +54,7 @@ export class RedisLease implements Lease {
   readonly #parts: RedisLeaseParts;
   readonly #scripts: Scripts<typeof LEASE_SCRIPTS>;
   readonly #stop = new AbortController();
-  readonly #seen: Observations;
+  readonly #seen = new Unchanged();
   /** Rings when it is taken or lost, or is due. */
   readonly #bell = new Bell();
   /** Rings when it is to be looked at. */
@@ -76,7 +76,6 @@ export class RedisLease implements Lease {
   constructor(parts: RedisLeaseParts) {
     this.#parts = parts;
     this.#scripts = defineScripts(parts.state.redis, LEASE_SCRIPTS);
-    this.#seen = new Observations(parts.clock);
   }
 
   get token(): string | null {
@@ -136,6 +135,10 @@ export class RedisLease implements Lease {
     });
   }
 
+  get #nowMs(): number {
+    return this.#parts.clock.monotonicMs();
+  }
+
   async #until(isSo: () => boolean, signal: AbortSignal): Promise<void> {
     while (!isSo() && !signal.aborted) await this.#bell.wait(this.#parts.clock, null, signal);
   }
@@ -150,7 +153,7 @@ export class RedisLease implements Lease {
         await this.#letGo();
         lookInMs = await this.#look();
       });
-      if (lookInMs === null) this.#seen.clear();
+      if (lookInMs === null) this.#seen.renew(this.#nowMs);
       if (this.#wake.rung !== rung) continue;
       const againInMs = this.#last === null ? FIRST_LOOK_EVERY_MS : LOOK_EVERY_MS;
       await this.#wake.wait(this.#parts.clock, lookInMs ?? againInMs, signal);
@@ -170,7 +173,7 @@ export class RedisLease implements Lease {
     const leaves = held === null && ableForMs < REMEMBERS_ALL_AFTER_MS;
     const departures = this.#departures;
     const stale =
-      this.#seen.unchangedForMs(RENEWALS) >= LEASE_MS ? (this.#last?.renewals ?? '') : '';
+      this.#seen.forMs(RENEWALS, this.#nowMs) >= LEASE_MS ? (this.#last?.renewals ?? '') : '';
     const absent = this.#unseenFor(ABSENT_AFTER_MS);
     const { prefix } = state;
     const reply = await state.run('watch', () =>
@@ -201,25 +204,27 @@ export class RedisLease implements Lease {
     else this.#hold(token, look.status === STATUSES.due);
     this.#stand();
     if (look.status !== STATUSES.other) return LOOK_EVERY_MS;
-    const leftMs = LEASE_MS - this.#seen.unchangedForMs(RENEWALS);
+    const leftMs = LEASE_MS - this.#seen.forMs(RENEWALS, this.#nowMs);
     return leftMs > 0 ? Math.min(leftMs + 1, LOOK_EVERY_MS) : LOOK_EVERY_MS;
   }
 
   /** What was seen now, to be compared with what will be. */
   #note(look: Look): void {
     this.#last = look;
+    const values = new Map(look.others.map(({ name, looks }) => [name, looks]));
+    values.set(RENEWALS, look.renewals);
     // An age beyond that is of a clock that was set, or of a time when nobody could renew it.
     const isRecent = look.ageMs >= 0 && look.ageMs <= LOOK_EVERY_MS;
-    this.#seen.note(RENEWALS, look.renewals, isRecent ? look.ageMs : 0);
-    for (const { name, looks } of look.others) this.#seen.note(name, looks);
-    this.#seen.keepOnly(new Set([RENEWALS, ...look.others.map(({ name }) => name)]));
+    this.#seen.note(values, this.#nowMs, (name) =>
+      name === RENEWALS && isRecent ? look.ageMs : 0,
+    );
   }
 
   /** Name and looks of each replica that was not seen to look for so long. */
   #unseenFor(ms: number): string[] {
     const others = this.#last?.others ?? [];
     return others.flatMap(({ name, looks }) =>
-      this.#seen.unchangedForMs(name) >= ms ? [name, looks] : [],
+      this.#seen.forMs(name, this.#nowMs) >= ms ? [name, looks] : [],
     );
   }
 
@@ -229,7 +234,7 @@ export class RedisLease implements Lease {
     if (look === null) return;
     const running = look.others.filter(
       ({ name }) =>
-        this.#seen.hasChanged(name) && this.#seen.unchangedForMs(name) < FORGOTTEN_AFTER_MS,
+        this.#seen.hasChanged(name) && this.#seen.forMs(name, this.#nowMs) < FORGOTTEN_AFTER_MS,
     );
     const digests = new Set([configuration.digest, ...running.map(({ digest }) => digest)]);
     this.#standing = standingOf(look, this.#standing ?? CURRENT, digests.size > 1);
