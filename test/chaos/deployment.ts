@@ -73,13 +73,18 @@ export class Slot {
 
   async look(): Promise<Look> {
     if (!this.process?.running) return SILENT;
-    const [isReady, watching, gaps, queued] = await Promise.all([
-      this.#get('/readyz').then(({ status }) => status === 200),
-      this.metric('expiry_relay_watching'),
-      this.metric('expiry_relay_gaps_total'),
-      this.metric('expiry_relay_expirations_queued'),
-    ]).catch(() => [false, 0, Number.NaN, Number.NaN] as const);
-    return { isReady, isWatching: watching === 1, gaps, queued };
+    try {
+      const [watching = 0, gaps = Number.NaN, queued = Number.NaN] = await Promise.all(
+        ['watching', 'gaps_total', 'expirations_queued'].map((name) =>
+          this.metric(`expiry_relay_${name}`),
+        ),
+      );
+      // Asked last: a replica that has just begun a gap may have been ready before.
+      const { status } = await this.#get('/readyz');
+      return { isReady: status === 200, isWatching: watching === 1, gaps, queued };
+    } catch {
+      return SILENT;
+    }
   }
 
   async metric(series: string): Promise<number> {
