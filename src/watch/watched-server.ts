@@ -20,14 +20,19 @@ const AGAIN_MS = 1_000;
 /** When a server restarts, the other replicas notice within this time: until then nothing is logged. */
 const UNCLEAR_MS = 10_000;
 
-/** KEYS: watched. ARGV: id, run_id, address. Whoever is first names the server. Returns all three. */
-const NAME_SERVER = `if redis.call('HEXISTS', KEYS[1], 'id') == 0 then
+/**
+ * KEYS: watched. ARGV: id, run_id, address. The first relay names the server. Returns all three. The first
+ * write is one that Redis allows at maxmemory, and then it allows the others; so below.
+ */
+const NAME_SERVER = `redis.call('HDEL', KEYS[1], '')
+if redis.call('HEXISTS', KEYS[1], 'id') == 0 then
   redis.call('HSET', KEYS[1], 'id', ARGV[1], 'run_id', ARGV[2], 'address', ARGV[3])
 end
 return redis.call('HMGET', KEYS[1], 'id', 'run_id', 'address')`;
 
 /** KEYS: watched. ARGV: id, run_id, address. Where it still has this id. */
-const UPDATE_SERVER = `if redis.call('HGET', KEYS[1], 'id') == ARGV[1] then
+const UPDATE_SERVER = `redis.call('HDEL', KEYS[1], '')
+if redis.call('HGET', KEYS[1], 'id') == ARGV[1] then
   redis.call('HSET', KEYS[1], 'run_id', ARGV[2], 'address', ARGV[3])
 end
 return redis.status_reply('OK')`;
@@ -93,7 +98,7 @@ export class WatchedServer implements ServerCheck {
   readonly #scripts: Scripts<typeof WATCHED_SCRIPTS>;
   /** What the state said last; null before it was asked. */
   #known: KnownServer | null = null;
-  #problem: string | null = null;
+  #problem: string | null = 'not identified yet';
   #isLogged = false;
   /** Since when it has been unclear, by the monotonic clock; null while it is not. */
   #unclearSinceMs: number | null = null;

@@ -1,5 +1,15 @@
+import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
-import { judgeServer } from '../../src/watch/watched-server.js';
+import { systemChance, systemClock } from '../../src/clock.js';
+import { WatchEvents } from '../../src/events/watch-events.js';
+import { Metrics } from '../../src/metrics.js';
+import { ServerIdentity } from '../../src/source/server-identity.js';
+import { judgeServer, WatchedServer } from '../../src/watch/watched-server.js';
+import { redisSettings } from '../doctor/readings.js';
+import { openState } from '../support/redis-state.js';
+import { sharedRedis } from '../support/shared-redis.js';
+
+const shared = sharedRedis();
 
 const known = { id: 'id', runId: 'run', address: 'redis:6379' };
 const found = { id: 'id', runId: 'run', address: 'redis:6379' } as const;
@@ -33,4 +43,31 @@ describe('a server is another one', () => {
 
 it('may be another one when it has no name while another replica watches the one that has', () => {
   expect(judgeServer({ ...found, id: null, runId: 'other' }, known, true)).toBe('unclear');
+});
+
+it('is identified though the state Redis is full', async () => {
+  await using opened = await openState(shared.server.port, 'full');
+  const { state } = opened;
+  const metrics = new Metrics({ endpoints: new Map(), routes: [] });
+  const server = new WatchedServer({
+    state,
+    lease: { isHeldByOther: false },
+    keys: redisSettings(),
+    stateAddress: redisSettings(),
+    stateDatabase: 0,
+    events: new WatchEvents(pino({ level: 'silent' }), metrics, systemClock),
+    clock: systemClock,
+    chance: systemChance,
+  });
+  const identity = new ServerIdentity(shared.client, 'full:server', 'run');
+  expect(server.problem).toBe('not identified yet');
+  await shared.client.config('SET', 'maxmemory', 1);
+  try {
+    const signal = new AbortController().signal;
+    // Nothing can be written beside it, such as its mark.
+    expect(await server.verify(identity, signal)).toBe(true);
+    expect(server.problem).toBeNull();
+  } finally {
+    await shared.client.config('SET', 'maxmemory', 0);
+  }
 });
