@@ -15,7 +15,8 @@ export async function listenOn(
 ): Promise<ListenAddress> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
-      const found = error.code === 'EADDRINUSE' ? 'the port is in use' : error.message;
+      const found =
+        error.code === 'EADDRINUSE' ? 'the port is in use; choose another one' : error.message;
       reject(new ListenError(`cannot listen on ${host}:${port} (${setting}): ${found}`));
     });
     server.listen(port, host, resolve);

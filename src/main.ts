@@ -33,7 +33,13 @@ const LAST_OUTPUT_MS_MAX = 1_000;
 
 /** What nobody foresaw: said in one line, since a trace is of no use to an operator. */
 function onUnforeseen(thrown: unknown): void {
-  process.stderr.write(`expiry-relay: internal error: ${messageOf(thrown)}\n`);
+  const { code } = Object(thrown) as { code?: unknown };
+  // Node opens some hundred files at once to load the program.
+  const text =
+    code === 'EMFILE' || code === 'ENFILE'
+      ? `${messageOf(thrown)}. Raise the limit of open files (ulimit -n)`
+      : `internal error: ${messageOf(thrown)}`;
+  process.stderr.write(`expiry-relay: ${text}\n`);
   process.exit(1);
 }
 

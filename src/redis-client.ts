@@ -70,7 +70,7 @@ export function stateError(
   }
   if (isUnknownCommand(thrown)) {
     return new RedisPermissionError(
-      `${at} does not have a command that the relay needs (${said}): expiry-relay doctor names it`,
+      `${at} lacks a command that the relay needs (${said}): run expiry-relay doctor to see which`,
     );
   }
   if (said.includes('UNWATCHED')) {

@@ -137,7 +137,7 @@ async function actOn(
 ): Promise<ExitCode> {
   const filter = readFilter(options, options.ids);
   if (isEverything(filter) && !options.all) {
-    throw new UsageError(`expected ids, filters or --all: nothing is ${verb.done} by accident`);
+    throw new UsageError(`expected ids, filters or --all; nothing was ${verb.done}`);
   }
   return withDeadLetters(context, options, async (opened) => {
     const result: Result = {
@@ -211,9 +211,8 @@ function sayRefused({ stderr }: CliContext, { refused, gone }: Result, { done }:
       instances === undefined
         ? 'no running relay has this endpoint in its file, so that it would become a dead letter ' +
           'again; start one that has it, then replay'
-        : 'the endpoint answered 410, and sends to it have ended until a restart in ' +
-          `${instances.map((one) => stillPrintable(one)).join(', ')}; restart ` +
-          `${instances.length === 1 ? 'that replica' : 'these replicas'}, then replay`;
+        : 'the endpoint answered 410, and a replica that has seen this sends it nothing until a restart; ' +
+          `restart ${instances.map((one) => stillPrintable(one)).join(', ')}, then replay`;
     stderr.write(`expiry-relay: ${stillPrintable(endpoint)}: ${count} not ${done}: ${why}\n`);
   }
 }

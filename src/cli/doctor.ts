@@ -49,7 +49,7 @@ export const doctor: CommandAction<FileOption> = async (context, { config }) => 
   const subjects = findings
     .filter(({ level }) => level === 'problem')
     .map(({ subject }) => subject);
-  stderr.write(`expiry-relay: to be mended: ${[...new Set(subjects)].join(', ')}\n`);
+  stderr.write(`expiry-relay: problems found: ${[...new Set(subjects)].join(', ')}\n`);
   return 1;
 };
 

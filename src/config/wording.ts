@@ -82,7 +82,7 @@ const FOUND_CHARS_MAX = 80;
 /** A secret that strayed to where none belongs: `whsec_…`, `//user:password@`, `Bearer …`. */
 const CONFIDENTIAL = /whs(?:ec|k)_|\/\/[^/\s]*@|\b(?:bearer|basic)\s/i;
 
-export const NOT_SHOWN = 'a text that is not shown here';
+export const NOT_SHOWN = 'a value that is not shown, as it may be a secret';
 
 export function isConfidential(text: string): boolean {
   return CONFIDENTIAL.test(text);

@@ -19,10 +19,10 @@ export function judgeNotifications(
   if (setting === null) {
     return warning(
       SUBJECT,
-      `${NOTIFICATIONS} is not shown (CONFIG is blocked or forbidden): whether the server publishes ` +
-        'expirations cannot be told. The relay proves it at its start by a canary, and ends with exit ' +
-        'code 1 if it hears nothing',
-      `see that it contains "${WANTED_FLAGS}" where the server is configured`,
+      `${NOTIFICATIONS} cannot be read (CONFIG is disabled or not permitted), so the doctor cannot tell ` +
+        'whether the server publishes expirations. The relay tests it at its start with a canary, and ' +
+        'exits with code 1 if no notification arrives',
+      `set it to "${WANTED_FLAGS}" in redis.conf, or in the parameter group of a managed service`,
     );
   }
   const missing = missingFlags(setting, WANTED_FLAGS);

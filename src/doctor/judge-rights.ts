@@ -72,8 +72,7 @@ export function judgeCommands(
   const names = [...new Set(absent.map(({ words }) => words[0]))];
   if (names.length === 0) return [];
   const text = `the server does not have ${names.join(', ')}, which the relay needs`;
-  const advice =
-    'give it these commands (rename-command in redis.conf takes them away), or name another server';
+  const advice = 'remove their rename-command from redis.conf, or use another server';
   return [problem(subject, text, advice)];
 }
 

@@ -31,7 +31,7 @@ export async function examineRedis(settings: Settings, asking: Asking): Promise<
 export function judgeFailure(error: RelayError, subject: string, setting: string): Finding {
   const advice =
     error instanceof RedisUnreachableError
-      ? `start it, let this machine reach it, or correct ${setting}`
+      ? `check ${setting}, that the server runs, and that this machine can connect to it`
       : null;
   return problem(subject, messageOf(error), advice);
 }

@@ -30,7 +30,7 @@ export class SourceEvents {
   credentialsUnusable(problem: string): void {
     this.#log.warn(
       { event: 'redis_credentials_unusable', problem },
-      'a file with the password or a certificate for Redis cannot be used; using what it held last',
+      'cannot load the password or a certificate for Redis; using the last valid one',
     );
   }
 
@@ -45,17 +45,16 @@ export class SourceEvents {
   notificationsPartial(address: string, setting: string | null, wanted: string): void {
     this.#log.warn(
       { event: 'notifications_partial', redis: address, setting, wanted },
-      'the server publishes expirations, but not what else becomes of keys: deadlines are found by ' +
-        'sweeps alone, so that a key whose life is shorter than a sweep expires when Redis comes by, ' +
-        'and a key that is deleted cannot be told from one that expired unheard (detected_by: ' +
-        `recovery). Set notify-keyspace-events to "${wanted}"`,
+      'the server publishes expirations, but no other changes of keys: the relay finds deadlines by ' +
+        'sweeps alone. A key that lives shorter than a sweep may be late, and a deleted key may be ' +
+        `delivered as expired (detected_by: recovery). Set notify-keyspace-events to "${wanted}"`,
     );
   }
 
   notificationsUnreadable(address: string, error: Error): void {
     this.#log.info(
       { event: 'notifications_unreadable', redis: address, error: error.message },
-      'notify-keyspace-events may not be read; the canary shows whether notifications flow',
+      'cannot read notify-keyspace-events; the canary checks whether notifications arrive',
     );
   }
 

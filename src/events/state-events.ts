@@ -29,22 +29,21 @@ export class StateEvents {
   troubleBegan(operation: StateOperation, error: RelayError): void {
     this.#log.error(
       { event: 'state_trouble', operation, error: error.message },
-      'the state Redis cannot be used as it should; trying again until it can',
+      'the state Redis is unavailable or refuses a command; the relay waits for it',
     );
   }
 
   troubleEnded(afterMs: number): void {
     this.#log.info(
       { event: 'state_recovered', after_ms: Math.round(afterMs) },
-      'the state Redis can be used again',
+      'the state Redis works again',
     );
   }
 
   credentialsUnusable(problem: string): void {
     this.#log.warn(
       { event: 'redis_credentials_unusable', problem },
-      'a file with the password or a certificate for the state Redis cannot be used; using what it ' +
-        'held last',
+      'cannot load the password or a certificate for the state Redis; using the last valid one',
     );
   }
 

@@ -22,7 +22,7 @@ export class WatchEvents {
   watching(isWatching: boolean): void {
     this.#metrics.watching.set(isWatching ? 1 : 0);
     const line = { event: isWatching ? 'watching' : 'watch_ended' };
-    this.#log.info(line, isWatching ? 'this replica captures' : 'this replica captures no longer');
+    this.#log.info(line, isWatching ? 'this replica captures' : 'this replica no longer captures');
   }
 
   /** How this replica's configuration stands among those that run. Logged when that has changed. */

@@ -92,7 +92,7 @@ function silentText(wire: Wire, at: string, url: string): string {
       `does not speak TLS, use redis:// in ${url}`
     );
   }
-  if (wire.head.length > 0) return `Redis at ${at} does not answer any more`;
+  if (wire.head.length > 0) return `Redis at ${at} no longer answers`;
   const orTls = wire.tls === null ? ', or a port for TLS (then use rediss://)' : '';
   return (
     `the server at ${at} accepts connections but does not answer: Redis may be stopped or blocked. ` +
@@ -104,8 +104,8 @@ function closedText(wire: Wire, at: string, section: 'redis' | 'state'): string 
   const url = `${section}.url`;
   if (wire.tls !== null && wire.phase !== 'secured') {
     return (
-      `the server at ${at} closes connections during the TLS handshake: check whether this port ` +
-      `speaks TLS, and whether ${url} leads to Redis`
+      `the server at ${at} closes connections during the TLS handshake: if this port does not speak ` +
+      `TLS, use redis:// in ${url}; otherwise check whether ${url} leads to Redis`
     );
   }
   if (wire.head.length > 0) {
@@ -130,8 +130,7 @@ function closedText(wire: Wire, at: string, section: 'redis' | 'state'): string 
     );
   }
   return (
-    `the server at ${at} accepts connections and closes them without an answer: check whether ` +
-    `${url} leads to another service, to a port for TLS (then use rediss://), or to a proxy whose ` +
-    'Redis is down'
+    `the server at ${at} accepts connections and closes them without an answer: the port may require ` +
+    `TLS (then use rediss://), or ${url} leads to another service, or to a proxy whose Redis is down`
   );
 }

@@ -80,7 +80,7 @@ function reasonOf(kind: Kind, failure: TlsFailure): string {
       return clientReason(failure);
     case 'no_common':
       return (
-        `the two share no version or cipher of TLS (${code}): Node speaks TLS 1.2 and 1.3; see ` +
+        `client and server share no TLS version or cipher (${code}): Node speaks TLS 1.2 and 1.3; see ` +
         'tls-protocols and tls-ciphers in its redis.conf'
       );
     case 'plaintext':
@@ -95,7 +95,7 @@ function reasonOf(kind: Kind, failure: TlsFailure): string {
 
 /** Before TLS 1.3 one alert stands for both. */
 function orNoCommon(code: string): string {
-  return code.includes('HANDSHAKE_FAILURE') ? '. Or the two share no TLS cipher' : '';
+  return code.includes('HANDSHAKE_FAILURE') ? '. Or client and server share no TLS cipher' : '';
 }
 
 function nameReason({ code, error, host, section, tls }: TlsFailure): string {
@@ -108,22 +108,22 @@ function nameReason({ code, error, host, section, tls }: TlsFailure): string {
   const names = cert?.subjectaltname ?? (cert?.subject?.CN ? `CN ${cert.subject.CN}` : null);
   const shown = names === null ? '' : `, but for ${printable(names)}`;
   return (
-    `its certificate is not for ${printable(expected)}, ${from}${shown} (${code}): connect by a ` +
-    `name that it is for, or set ${section}.tls.server_name to one`
+    `its certificate is not for ${printable(expected)} (${from})${shown} (${code}): connect by a ` +
+    `name in the certificate, or set ${section}.tls.server_name to one`
   );
 }
 
 function authorityReason({ code, section, tls }: TlsFailure): string {
   if (tls.ca !== null) {
     return (
-      `its certificate is not signed by an authority of ${section}.tls.ca_file (${code}): put the ` +
-      "certificate of the server's authority into that file"
+      `its certificate is not signed by an authority of ${section}.tls.ca_file (${code}): add the ` +
+      "certificate of the server's authority to that file"
     );
   }
   const ignored = tls.extraCaProblem === null ? '' : `. ${tls.extraCaProblem}`;
   return (
-    `its certificate is not signed by an authority that Node trusts (${code}): name the ` +
-    `certificate of its authority in ${section}.tls.ca_file, or in NODE_EXTRA_CA_CERTS${ignored}`
+    `its certificate is not signed by an authority that Node trusts (${code}): set ` +
+    `${section}.tls.ca_file or NODE_EXTRA_CA_CERTS to the certificate of its authority${ignored}`
   );
 }
 
@@ -138,9 +138,15 @@ function clientReason({ code, section, tls }: TlsFailure): string {
   }
   const { issuer, validFrom, validTo } = new X509Certificate(tls.client.cert.reveal());
   const by = printable(issuer.replaceAll('\n', ', '));
+  const refused = `it refuses the certificate of ${file} (${code})`;
+  if (code.includes('CERTIFICATE_EXPIRED')) {
+    return (
+      `${refused}: the certificate is valid from ${validFrom} to ${validTo}. Renew it, or correct ` +
+      "the server's clock"
+    );
+  }
   return (
-    `it refuses the certificate of ${file} (${code}), which ${by} signed, valid from ${validFrom} ` +
-    `to ${validTo}: the server's tls-ca-cert-file must hold that authority, and its clock must ` +
-    'lie within that time'
+    `${refused}, which was issued by ${by} and is valid from ${validFrom} to ${validTo}: add the ` +
+    "certificate of that authority to the server's tls-ca-cert-file, and check the server's clock"
   );
 }

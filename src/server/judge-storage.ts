@@ -95,17 +95,17 @@ export function judgePersistence({ info, settings }: ServerProperties): ServerFi
   const save = settings.get('save') ?? null;
   if (isOnText === null) return untold(subject);
   const isOn = /^(1|yes)$/.test(isOnText);
-  const advice = 'give that server CONFIG SET appendonly yes, and put it into its redis.conf';
+  const advice =
+    'set appendonly yes in its redis.conf; CONFIG SET appendonly yes applies it without a restart';
   if ((isOn && aof === 'err') || rdb === 'err') {
-    const found = 'Redis could not write its disk the last time, and may refuse to store anything';
-    return problem(subject, found, 'see its log, and its disk');
+    const found = 'the last write to disk failed, and Redis may refuse writes';
+    return problem(subject, found, 'check its log and its disk');
   }
   if (isOn)
     return ok(subject, 'appendonly yes: a crash of Redis loses a second at most by default');
   if (save === '') {
     const found =
-      'nothing is kept there: a restart of Redis loses deadlines, webhooks that wait, and dead ' +
-      'letters';
+      'persistence is off: a restart of Redis loses deadlines, pending webhooks and dead letters';
     return warning(subject, found, advice);
   }
   const [found, since] =

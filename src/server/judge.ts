@@ -125,9 +125,9 @@ function judgeClock(clockAheadMs: number | null): ServerFinding {
   if (clockAheadMs === null) {
     return warning(
       subject,
-      "the server's time cannot be read: deadlines are taken to be by this machine's clock, and " +
-        'are missed by as much as the two differ',
-      'allow the user +time, or let both machines set their clocks by the network (NTP)',
+      "TIME cannot be read: the relay uses this machine's clock for deadlines, which " +
+        'are wrong by the difference between the two clocks',
+      'grant +time to the user; if the server lacks TIME, synchronize both clocks with NTP',
     );
   }
   const apartMs = Math.abs(clockAheadMs);
@@ -139,7 +139,7 @@ function judgeClock(clockAheadMs: number | null): ServerFinding {
     subject,
     `this machine's is ${lengthText(apartMs)} ${side} Redis's: webhooks carry its time, and ` +
       'receivers refuse one more than 5 min from theirs; deadlines are by Redis, and not affected',
-    'let both machines set their clocks by the network (NTP)',
+    'synchronize both clocks with NTP',
   );
 }
 

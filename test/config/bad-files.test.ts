@@ -55,7 +55,7 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     '5:41: endpoints.shop.headers.x-key.file: expected the path of a file, found nothing',
     '5:50: endpoints.shop.headers.x-key: unknown key "flie"; did you mean "file"?',
     '6:12: endpoints.shop.basic: expected password or password_file, found neither',
-    '6:24: endpoints.shop.basic.username: expected a user name without a colon, found a text that is not shown here',
+    '6:24: endpoints.shop.basic.username: expected a user name without a colon, found a value that is not shown, as it may be a secret',
     '7:5: endpoints.shop.tls: expected an https:// URL beside it, found one of http://',
     '7:12: endpoints.shop.tls.cert_file: expected cert_file and key_file together, found cert_file alone',
     `7:23: endpoints.shop.tls.cert_file: expected a file that can be read, found "no-such-file.pem" (there is no such file; looked for in ${cwd})`,
@@ -119,8 +119,8 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
   'no-file': [
     '4:23: endpoints.shop.secrets[0].file: expected a file that can be read, found "/no/such/shop.key" (there is no such file)',
     '4:52: endpoints.shop.secrets[1].file: expected a file that can be read, found "/no/where/key" (there is no such file)',
-    `5:31: endpoints.shop.headers.x-key.file: expected a file that can be read, found a text that is not shown here (there is no such file; looked for in ${cwd})`,
-    `5:65: endpoints.shop.headers.x-more.file: expected a file that can be read, found a text that is not shown here (there is no such file; looked for in ${cwd})`,
+    `5:31: endpoints.shop.headers.x-key.file: expected a file that can be read, found a value that is not shown, as it may be a secret (there is no such file; looked for in ${cwd})`,
+    `5:65: endpoints.shop.headers.x-more.file: expected a file that can be read, found a value that is not shown, as it may be a secret (there is no such file; looked for in ${cwd})`,
     `6:21: endpoints.shop.tls.ca_file: expected a file that can be read, found "certs/ca.pem" (there is no such file; looked for in ${cwd})`,
   ],
   'other-names': [
@@ -193,7 +193,7 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     `3:18: redis.tls.ca_file: expected a file that can be read, found "ca.pem" (there is no such file; looked for in ${cwd})`,
     '3:26: redis.tls.cert_file: expected cert_file and key_file together, found cert_file alone',
     `3:37: redis.tls.cert_file: expected a file that can be read, found "tls.crt" (there is no such file; looked for in ${cwd})`,
-    '3:59: redis.tls.server_name: expected the name of a host, found a text that is not shown here',
+    '3:59: redis.tls.server_name: expected the name of a host, found a value that is not shown, as it may be a secret',
     '5:3: state.tls: expected a rediss:// URL in state.url beside it, found none (then redis.tls counts)',
     '5:9: state.tls.key_file: expected cert_file and key_file together, found key_file alone',
     `5:19: state.tls.key_file: expected a file that can be read, found "tls.key" (there is no such file; looked for in ${cwd})`,

@@ -26,8 +26,8 @@ it.each([
     null,
     null,
     'warning',
-    'ends with exit code 1 if it hears nothing',
-    'contains "Exge"',
+    'exits with code 1 if no notification arrives',
+    'set it to "Exge"',
   ],
 ] as const)('%s with %j (may change it: %s) is %s: %s', (...given) => {
   const [notifications, setting, mayChange, level, text, advice] = given;

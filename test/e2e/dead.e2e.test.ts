@@ -94,7 +94,7 @@ describe('dead letters', () => {
     const refused = await command.dead('replay', '--all');
     expect(refused).toMatchObject({ code: 1, stdout: '' });
     expect(refused.stderr).toContain(
-      `until a restart in ${hostname()}:${relay.pid}; restart that replica, then replay\n`,
+      `until a restart; restart ${hostname()}:${relay.pid}, then replay\n`,
     );
     expect(await command.letters(1)).toMatchObject([{ reason: 'gone' }]);
     await relay.stop();

@@ -131,7 +131,7 @@ describe.concurrent('doctor', () => {
     expect(about('role')).toContain(`is a replica of 127.0.0.1:${primary.port}`);
     expect(about('role')).toContain('point redis.url at the primary');
     expect(stdout).toMatch(/^1 problem, \d warnings?\n$/m);
-    expect(stderr).toBe('expiry-relay: to be mended: role\n');
+    expect(stderr).toBe('expiry-relay: problems found: role\n');
   });
 
   it('says how late plain notifications would be, and that the relay is not', async () => {
@@ -326,7 +326,7 @@ describe.concurrent('doctor on the rights of a user', () => {
       '[i] rights the user relay may do all that could be found out',
     );
     expect(about('rights')).toContain('whether it has +set cannot be told');
-    expect(about('notifications')).toContain('is not shown');
+    expect(about('notifications')).toContain('cannot be read');
     expect(about('lateness')).toContain('allow the user +info');
   });
 
@@ -365,9 +365,9 @@ describe.concurrent('doctor on what does not answer', () => {
     const { code, about, stderr } = await examine(simpleFile(url, receiver.url));
     expect(code).toBe(1);
     expect(about('redis')).toContain('cannot be reached: connect ECONNREFUSED');
-    expect(about('redis')).toContain('→ start it');
+    expect(about('redis')).toContain('→ check redis.url');
     expect(about('endpoint shop')).toContain('[+]');
-    expect(stderr).toBe('expiry-relay: to be mended: redis\n');
+    expect(stderr).toBe('expiry-relay: problems found: redis\n');
   });
 
   it('says that a password is wrong, in the words of the relay', async () => {
@@ -392,7 +392,7 @@ describe.concurrent('doctor on what does not answer', () => {
     const silence = `the server at ${at} accepts connections but does not answer`;
     expect(about('redis')).toContain(silence);
     expect(about('state')).toContain(silence);
-    expect(about('state')).toContain('correct state.url');
+    expect(about('state')).toContain('→ check state.url');
     expect(about('endpoint shop')).toContain('no TLS connection within');
   });
 
@@ -401,7 +401,7 @@ describe.concurrent('doctor on what does not answer', () => {
     const at = `127.0.0.1:${silent.port}`;
     const { code, about } = await examine(simpleFile(`redis://${at}`, `http://${at}`));
     expect(code).toBe(1);
-    expect(about('redis')).toContain('does not answer any more');
+    expect(about('redis')).toContain('no longer answers');
     expect(about('state')).toContain('[i] state in the Redis of the keys: not looked at');
     expect(about('endpoint shop')).toContain('[+]');
   });

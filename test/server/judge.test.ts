@@ -69,7 +69,7 @@ describe('the Redis of the keys', () => {
     [-60_000, 'ok', "within 60 s of Redis's"],
     [61_000, 'warning', "is 61 s ahead of Redis's: webhooks carry its time"],
     [-7_200_000, 'warning', "is 2 h behind Redis's"],
-    [null, 'warning', "the server's time cannot be read"],
+    [null, 'warning', 'TIME cannot be read'],
   ] as const)("a clock that is %s ms ahead of the server's: %s", (clockAheadMs, level, text) => {
     expect(of('clock', {}, clockAheadMs)).toMatchObject({
       level,
@@ -164,9 +164,19 @@ describe('what the state Redis keeps on disk', () => {
     [`aof_enabled:1\r\n${FINE}`, '', 'ok', 'appendonly yes'],
     [`aof_enabled:0\r\n${FINE}`, '3600 1', 'warning', 'snapshots alone (save 3600 1)'],
     [`aof_enabled:0\r\n${FINE}`, null, 'warning', 'appendonly no, and save is not shown:'],
-    [`aof_enabled:0\r\n${FINE}`, '', 'warning', 'nothing is kept there'],
-    ['aof_enabled:1\r\naof_last_write_status:err\r\n', '', 'problem', 'could not write its disk'],
-    ['aof_enabled:0\r\nrdb_last_bgsave_status:err\r\n', '1 1', 'problem', 'could not write'],
+    [`aof_enabled:0\r\n${FINE}`, '', 'warning', 'persistence is off'],
+    [
+      'aof_enabled:1\r\naof_last_write_status:err\r\n',
+      '',
+      'problem',
+      'the last write to disk failed',
+    ],
+    [
+      'aof_enabled:0\r\nrdb_last_bgsave_status:err\r\n',
+      '1 1',
+      'problem',
+      'the last write to disk failed',
+    ],
   ] as const)('%j, save %j: %s', (info, save, level, text) => {
     const found = ofState('state on disk', {
       info: parseInfo(info),
