@@ -13,7 +13,7 @@ import {
   StateUnavailableError,
 } from './errors.js';
 import { printable } from './printable.js';
-import { isUnknownCommand } from './refusal.js';
+import { isReply, isUnknownCommand } from './refusal.js';
 
 /** Where a Redis is. */
 interface Place {
@@ -146,8 +146,7 @@ export function redisError(
         `point ${section}.url at Redis itself`,
     );
   }
-  const isReply = thrown instanceof Error && thrown.name === 'ReplyError';
-  if (isReply) return new RedisReplyError(`Redis at ${address} answered: ${said}`);
+  if (isReply(thrown)) return new RedisReplyError(`Redis at ${address} answered: ${said}`);
   return new RedisUnreachableError(`Redis at ${address} cannot be reached: ${said}`);
 }
 

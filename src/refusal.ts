@@ -5,6 +5,11 @@
  */
 import { messageOf } from './errors.js';
 
+/** Whether the server has answered with an error, so that the connection stands. Pure. */
+export function isReply(thrown: unknown): boolean {
+  return thrown instanceof Error && thrown.name === 'ReplyError';
+}
+
 /** What is said of a server's condition or of the login, whatever the command. */
 const OTHERWISE =
   /^-?(NOAUTH|WRONGPASS|DENIED|LOADING|BUSY|MASTERDOWN|CLUSTERDOWN|READONLY|MISCONF|NOREPLICAS|OOM|TRYAGAIN|MOVED|ASK|WRONGTYPE)\b/;
@@ -23,6 +28,11 @@ export function isUnknownCommand(thrown: unknown): boolean {
   return isReply(thrown) && UNKNOWN_COMMAND.test(messageOf(thrown));
 }
 
+/** Whether an ACL forbids the command or its key to this user. Pure. */
+export function isForbidden(thrown: unknown): boolean {
+  return messageOf(thrown).startsWith('NOPERM');
+}
+
 /** Resolves with null when the server does not let us ask; rejects with whatever else is wrong. */
 export async function unlessRefused<Reply>(reply: Promise<Reply>): Promise<Reply | null> {
   try {
@@ -31,10 +41,6 @@ export async function unlessRefused<Reply>(reply: Promise<Reply>): Promise<Reply
     if (isRefusal(error)) return null;
     throw error;
   }
-}
-
-function isReply(thrown: unknown): boolean {
-  return thrown instanceof Error && thrown.name === 'ReplyError';
 }
 
 /** A node of a cluster has none but the first, and says so in another way. */

@@ -5,7 +5,7 @@
  */
 import type { Redis } from 'ioredis';
 import { messageOf } from '../errors.js';
-import { isUnknownCommand, unlessRefused } from '../refusal.js';
+import { isForbidden, isReply, isUnknownCommand, unlessRefused } from '../refusal.js';
 import type { Probe } from './rights.js';
 
 /**
@@ -48,7 +48,7 @@ async function askDryRun(
         const reply = String(await redis.call('ACL', 'DRYRUN', user, ...words));
         return reply === 'OK' ? 'allowed' : answerOf(reply);
       } catch (error) {
-        if (!(error instanceof Error) || error.name !== 'ReplyError') throw error;
+        if (!isReply(error)) throw error;
         return /^ERR Command '.*' not found/.test(messageOf(error)) ? 'absent' : 'unknown';
       }
     }),
@@ -124,9 +124,8 @@ async function tryOne(
     await redis.call(name.toLowerCase(), ...words);
     return 'allowed';
   } catch (error) {
-    if (!(error instanceof Error) || error.name !== 'ReplyError') throw error;
-    const text = messageOf(error);
+    if (!isReply(error)) throw error;
     if (isUnknownCommand(error)) return 'absent';
-    return text.startsWith('NOPERM') ? answerOf(text) : 'allowed';
+    return isForbidden(error) ? answerOf(messageOf(error)) : 'allowed';
   }
 }

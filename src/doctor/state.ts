@@ -6,7 +6,7 @@ import { counted } from '../counted.js';
 import { RelayError } from '../errors.js';
 import { redisUser } from '../redis-cli.js';
 import { addressOf, stateError } from '../redis-client.js';
-import { isRefusal } from '../refusal.js';
+import { isRefusal, isReply } from '../refusal.js';
 import { type Finding, note, ok, problem } from '../server/finding.js';
 import { judgeStateServer } from '../server/judge.js';
 import { keysText } from '../server/wording.js';
@@ -102,7 +102,7 @@ async function examineUse(
   } catch (error) {
     if (error instanceof RelayError) return [problem(SUBJECT, error.message, null)];
     // What may not be read is said among the rights.
-    if (!(error instanceof Error && error.name === 'ReplyError')) throw error;
+    if (!isReply(error)) throw error;
     if (isRefusal(error)) return [];
     return [problem(SUBJECT, stateError(error, address, section).message, null)];
   }

@@ -6,6 +6,7 @@ import {
   RedisUnreachableError,
   type RelayError,
 } from '../errors.js';
+import { isReply } from '../refusal.js';
 import type { RedisAddress } from '../vocabulary.js';
 import { peerOf } from './peer.js';
 import type { Wire } from './socket.js';
@@ -31,7 +32,7 @@ export function connectionProblem(
   wire: Wire,
   { address, at, section }: ConnectionPlace,
 ): RelayError | null {
-  if (thrown instanceof Error && thrown.name === 'ReplyError') return null;
+  if (isReply(thrown)) return null;
   const url = `${section}.url`;
   const peer = peerOf(wire.head);
   if (peer.kind === 'tls') {

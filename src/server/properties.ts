@@ -111,9 +111,9 @@ function helloOf(reply: unknown): ReadonlyMap<string, string> {
   return new Map(words.flatMap((word, at) => (at % 2 === 0 ? [[word, words[at + 1] ?? '']] : [])));
 }
 
-/** Where there is no ROLE, as in Redis Cloud and Redis Software, two others say the same. */
-function roleOf(
-  reply: unknown[] | null,
+/** Where there is no ROLE, as in Redis Cloud and Redis Software, INFO and HELLO show the same. Pure. */
+export function roleOf(
+  reply: readonly unknown[] | null,
   hello: ReadonlyMap<string, string>,
   info: Info | null,
 ): Pick<ServerProperties, 'role' | 'primary'> {

@@ -6,6 +6,7 @@ import type { Redis } from 'ioredis';
 import type { Clock } from '../clock.js';
 import type { RelayError } from '../errors.js';
 import { disconnect, PING_EVERY_MS, type RedisConnection } from '../redis/connect.js';
+import { isReply } from '../refusal.js';
 
 /** A connection that ends sooner than this after it was opened again is not opened once more. */
 const LASTS_MS_MIN = 1_000;
@@ -50,7 +51,7 @@ export class ReconnectingConnection implements CommandRunner {
     try {
       return await step(before.redis);
     } catch (error) {
-      if (error instanceof Error && error.name === 'ReplyError') throw error;
+      if (isReply(error)) throw error;
     }
     // It has ended, or is about to.
     disconnect(before.redis);

@@ -2,16 +2,14 @@
 import type { Redis } from 'ioredis';
 import { RedisChangedError, type RelayError } from '../errors.js';
 import { addressOf } from '../redis-client.js';
+import { unlessRefused } from '../refusal.js';
+import { parseInfo } from '../server/info.js';
 import type { RedisSettings } from '../vocabulary.js';
 
 /** The server's run_id, another one for each process; null when the server does not show it. */
 export async function runIdOf(redis: Redis): Promise<string | null> {
-  try {
-    return /^run_id:(\w+)/m.exec(await redis.info('server'))?.[1] ?? null;
-  } catch (error) {
-    if (error instanceof Error && error.name === 'ReplyError') return null;
-    throw error;
-  }
+  const text = await unlessRefused(redis.info('server'));
+  return text === null ? null : parseInfo(text).get('run_id');
 }
 
 /** Null when both are the same, as far as they are known. */

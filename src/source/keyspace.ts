@@ -4,9 +4,8 @@
  */
 import type { ChainableCommander, Redis } from 'ioredis';
 import { CLOCK_SLACK_MS } from '../deadlines/deadlines.js';
-import { messageOf } from '../errors.js';
 import { batchesByDatabase } from '../key-name.js';
-import { isElsewhere } from '../refusal.js';
+import { isElsewhere, isReply, isUnknownCommand } from '../refusal.js';
 import type { Command } from '../values/shape.js';
 import type { KeyInDatabase, KeyReading } from '../vocabulary.js';
 import type { CommandRunner } from './connection.js';
@@ -146,7 +145,7 @@ export class Keyspace {
       }
     });
     if (refusal !== null) {
-      if (!knowsDeadlines || !/unknown command/i.test(messageOf(refusal))) throw refusal;
+      if (!knowsDeadlines || !isUnknownCommand(refusal)) throw refusal;
       this.#knowsDeadlines = false;
       return this.#readBatch(database, keys);
     }
@@ -249,7 +248,7 @@ export class Keyspace {
       const selections = this.#selections;
       give(pipeline);
       const replies = (await pipeline.exec()) ?? [];
-      const broken = replies.find(([error]) => error !== null && error.name !== 'ReplyError');
+      const broken = replies.find(([error]) => error !== null && !isReply(error));
       if (broken?.[0]) throw broken[0];
       if (isSelected) return replies;
       const [[refusal] = [null], ...others] = replies;

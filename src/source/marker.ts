@@ -4,6 +4,7 @@
  * word, and looks like a million expirations.
  */
 import type { Redis } from 'ioredis';
+import { isReply } from '../refusal.js';
 
 export class Marker {
   readonly #redis: Redis;
@@ -42,7 +43,7 @@ export class Marker {
   }
 
   #refused(refusal: Error): true {
-    if (refusal.name !== 'ReplyError' || this.#redis.status !== 'ready') throw refusal;
+    if (!isReply(refusal) || this.#redis.status !== 'ready') throw refusal;
     return true;
   }
 }

@@ -6,7 +6,9 @@
 import type { ChainableCommander, Redis } from 'ioredis';
 import { RedisChangedError, RedisIsReplicaError, type RelayError } from '../errors.js';
 import { addressOf, redisError, replicaAdvice } from '../redis-client.js';
-import { isElsewhere, isRefusal } from '../refusal.js';
+import { isElsewhere, isRefusal, isReply } from '../refusal.js';
+import { parseInfo } from '../server/info.js';
+import { roleOf } from '../server/properties.js';
 import type { RedisSettings } from '../vocabulary.js';
 
 /** What a server answers that is not, or not now, the primary of a key. */
@@ -14,13 +16,16 @@ const NOT_PRIMARY = /^(READONLY|MOVED|ASK|CLUSTERDOWN|LOADING|MASTERDOWN)\b/;
 
 /** What a server shows of its replication; null where it does not. */
 interface Replication {
-  /** host:port of the primary that it is a replica of. */
+  /** host:port of the primary that it is a replica of, or 'another server' where that is not shown. */
   readonly primary: string | null;
   /** Another one each time the server becomes a primary. */
   readonly id: string | null;
   /** Set when it was a replica before it became a primary. */
   readonly formerId: string | null;
 }
+
+/** HELLO is not asked here. */
+const NO_HELLO: ReadonlyMap<string, string> = new Map();
 
 const UNKNOWN: Replication = { primary: null, id: null, formerId: null };
 
@@ -107,7 +112,7 @@ export class Primary {
     const asking = question?.ask(pipeline, ownKey, String(database)) ?? pipeline;
     const replies = (await asking.exec()) ?? [];
     const errors = replies.flatMap(([error]) => error ?? []);
-    const broken = errors.find(({ name }) => name !== 'ReplyError');
+    const broken = errors.find((error) => !isReply(error));
     if (broken !== undefined) throw broken;
     const refusal = errors.find(({ message }) => NOT_PRIMARY.test(message))?.message ?? null;
     const [, , [error, reply] = [null, null]] = replies;
@@ -149,17 +154,21 @@ export class Primary {
   }
 }
 
-function ofInfo(info: string): Replication {
-  const field = (name: string) => new RegExp(`^${name}:(\\S+)`, 'm').exec(info)?.[1] ?? null;
-  const formerId = field('master_replid2');
-  const isReplica = /^(slave|replica)$/.test(field('role') ?? '');
+function ofInfo(text: string): Replication {
+  const info = parseInfo(text);
+  const formerId = info.get('master_replid2');
   return {
-    primary: isReplica ? `${field('master_host')}:${field('master_port')}` : null,
-    id: field('master_replid'),
+    primary: primaryOf(roleOf(null, NO_HELLO, info)),
+    id: info.get('master_replid'),
     formerId: formerId !== null && /[^0]/.test(formerId) ? formerId : null,
   };
 }
 
-function ofRole([role, host, port]: readonly unknown[]): Replication {
-  return { ...UNKNOWN, primary: role === 'slave' ? `${host}:${port}` : null };
+function ofRole(reply: readonly unknown[]): Replication {
+  return { ...UNKNOWN, primary: primaryOf(roleOf(reply, NO_HELLO, null)) };
+}
+
+/** Null for what is no replica. */
+function primaryOf({ role, primary }: ReturnType<typeof roleOf>): string | null {
+  return role === 'replica' ? (primary ?? 'another server') : null;
 }

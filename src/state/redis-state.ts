@@ -16,6 +16,7 @@ import {
 import { openLasting } from '../redis/lasting.js';
 import { refuseSentinel } from '../redis/sentinel.js';
 import { addressOf, stateError } from '../redis-client.js';
+import { isReply } from '../refusal.js';
 import type { ServerFinding } from '../server/finding.js';
 import { judgeStateServer } from '../server/judge.js';
 import { PropertyReader } from '../server/properties.js';
@@ -232,11 +233,6 @@ export class RedisState {
       }
     }
   }
-}
-
-/** What Redis answered, and not what became of the connection. */
-function isReply(error: unknown): boolean {
-  return error instanceof Error && error.name === 'ReplyError';
 }
 
 /** Leaves a step undone that the state cannot be used for: the state itself says what is wrong. */

@@ -1,6 +1,7 @@
 /** Reads the values of keys, many in two round trips: of which type each is, and then what it holds. */
 import { batchesByDatabase } from '../key-name.js';
 import type { ValueOmission } from '../key-value.js';
+import { isForbidden } from '../refusal.js';
 import type { Keyspace } from '../source/keyspace.js';
 import type { KeyInDatabase } from '../vocabulary.js';
 import {
@@ -28,8 +29,6 @@ const KEYS_AT_ONCE_MAX = 100;
 export function countAtOnce(bytesMax: number): number {
   return Math.max(1, Math.min(KEYS_AT_ONCE_MAX, Math.floor(BYTES_AT_ONCE_MAX / bytesMax)));
 }
-
-export type ValueReader = (wanted: readonly WantedValue[]) => Promise<readonly SizedValue[]>;
 
 /**
  * In the order of the keys. `onRefused` is told of what Redis does not let the relay read. Rejects when
@@ -83,8 +82,8 @@ async function readBatch(
 }
 
 /** A key that is of another type by now is as good as one that cannot be read. */
-function refusedAs({ message }: Error): ValueOmission {
-  return message.startsWith('NOPERM') ? 'forbidden' : 'unsupported';
+function refusedAs(refusal: Error): ValueOmission {
+  return isForbidden(refusal) ? 'forbidden' : 'unsupported';
 }
 
 /** A part of a string that is not there is as empty as an empty string's. */
