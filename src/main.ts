@@ -1,16 +1,7 @@
 #!/usr/bin/env node
 /** argv and signals → cli; sets the exit code. */
-import { setDefaultAutoSelectFamilyAttemptTimeout } from 'node:net';
 import { messageOf } from './errors.js';
 import { GatheredOutput } from './gathered-output.js';
-
-/**
- * How long Node tries each address of a Redis server's name: a fair share of the 5 s for all of
- * them. Node's own limit of 250 ms rules out a server that is further away.
- */
-const ADDRESS_MS_MAX = 1_500;
-
-setDefaultAutoSelectFamilyAttemptTimeout(ADDRESS_MS_MAX);
 
 const stop = new AbortController();
 

@@ -61,7 +61,7 @@ if #keys > 0 then
 end
 return due`;
 
-/** KEYS: lease, settled. ARGV: token, until. Deleted first: Redis allows that at maxmemory. */
+/** KEYS: lease, settled. ARGV: token, the new value. Deleted first: Redis allows that at maxmemory. */
 const SETTLED = `${WATCHING}
 redis.call('DEL', KEYS[2])
 return redis.call('SET', KEYS[2], ARGV[2])`;

@@ -96,12 +96,44 @@ function guarded(lookup: LookupFunction): LookupFunction {
     });
 }
 
+/** One call of a connector: calls back once, within the time limit. */
+class Connecting {
+  /** Open so far; destroyed when the call fails. */
+  socket: Socket | null = null;
+  readonly #callback: buildConnector.Callback;
+  readonly #cancel: () => void;
+  #isOver = false;
+
+  /** `onLate` is called at the time limit, and returns the error to fail with. */
+  constructor(
+    { clock, timeoutMs }: ConnectorParts,
+    callback: buildConnector.Callback,
+    onLate: () => Error,
+  ) {
+    this.#callback = callback;
+    this.#cancel = clock.after(timeoutMs, () => this.end(onLate(), null));
+  }
+
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  readonly end: buildConnector.Callback = (...[error, connected]) => {
+    if (this.#isOver) return void connected?.destroy();
+    this.#isOver = true;
+    this.#cancel();
+    if (error === null) return this.#callback(null, connected);
+    this.socket?.destroy();
+    this.#callback(error, null);
+  };
+}
+
 /** To the server of a URL; for https, `secure` makes the connection a secure one. */
 function direct(
   { hostname, port, protocol }: URL,
   secure: Connector,
   lookup: LookupFunction,
-  { clock, timeoutMs }: ConnectorParts,
+  parts: ConnectorParts,
 ): Connector {
   const isSecure = protocol === 'https:';
   const place = {
@@ -109,23 +141,15 @@ function direct(
     port: Number(port) || (isSecure ? 443 : 80),
   };
   return (target, callback) => {
-    let socket: Socket | null = null;
-    let isOver = false;
-    const end: buildConnector.Callback = (...[error, connected]) => {
-      if (isOver) return void connected?.destroy();
-      isOver = true;
-      cancel();
-      if (error === null) return callback(null, connected);
-      socket?.destroy();
-      callback(error, null);
-    };
-    const cancel = clock.after(timeoutMs, () => {
+    const connecting = new Connecting(parts, callback, () => {
       stopDialling();
-      end(new errors.ConnectTimeoutError(`no connection within ${timeoutMs} ms`), null);
+      return new errors.ConnectTimeoutError(`no connection within ${parts.timeoutMs} ms`);
     });
+    const { end } = connecting;
+    const { clock } = parts;
     const stopDialling = dial({ ...place, lookup, clock }, (...[error, dialled]) => {
       if (error !== null) return end(error, null);
-      socket = dialled;
+      connecting.socket = dialled;
       if (!isSecure) return end(null, dialled);
       secure({ ...target, httpSocket: dialled }, end);
     });
@@ -140,32 +164,24 @@ function throughProxy(
   proxy: ProxySettings,
   toProxy: Connector,
   secure: Connector,
-  { clock, timeoutMs }: ConnectorParts,
+  parts: ConnectorParts,
 ): Connector {
+  const { timeoutMs } = parts;
   const place = placeOf(proxy.url);
   return (target, callback) => {
-    let socket: Socket | null = null;
-    let isOver = false;
     let whenLate: Error = new ProxyError(
       `${proxyText(proxy)} has not connected to the endpoint within ${timeoutMs} ms`,
     );
-    const end: buildConnector.Callback = (...[error, connected]) => {
-      if (isOver) return void connected?.destroy();
-      isOver = true;
-      cancel();
-      if (error === null) return callback(null, connected);
-      socket?.destroy();
-      callback(error, null);
-    };
-    const cancel = clock.after(timeoutMs, () => end(whenLate, null));
+    const connecting = new Connecting(parts, callback, () => whenLate);
+    const { end } = connecting;
     toProxy(place, (...[error, connected]) => {
       if (error !== null) {
         const what = `${proxyText(proxy)} cannot be reached: ${messageOf(error)}`;
         const isProxys = !(error instanceof RefusedAddressError) && preventionOf(error) === null;
         return end(isProxys ? new ProxyError(what) : error, null);
       }
-      if (isOver) return void connected.destroy();
-      socket = connected;
+      if (connecting.isOver) return void connected.destroy();
+      connecting.socket = connected;
       openTunnel(proxy, connected, target, (failed) => {
         if (failed !== null) return end(failed, null);
         if (target.protocol !== 'https:') return end(null, connected);

@@ -67,7 +67,11 @@ export async function withServer<Result>(
 export async function readServer(redis: Redis, clock: Clock): Promise<ServerReading> {
   const roundTripMs = await quickestPing(redis, clock);
   const properties = await new PropertyReader(redis).read();
-  return { ...properties, roundTripMs, clockAheadMs: await clockAhead(redis, clock) };
+  return {
+    ...properties,
+    roundTripMs,
+    clockAheadMs: await new ServerClock(clock).askAheadMs(redis),
+  };
 }
 
 async function quickestPing(redis: Redis, clock: Clock): Promise<number> {
@@ -78,10 +82,4 @@ async function quickestPing(redis: Redis, clock: Clock): Promise<number> {
     quickestMs = Math.min(quickestMs, clock.monotonicMs() - sentAtMs);
   }
   return quickestMs;
-}
-
-async function clockAhead(redis: Redis, clock: Clock): Promise<number | null> {
-  const server = new ServerClock(clock);
-  const told = await unlessRefused(server.ask(redis).then(() => true));
-  return told === null ? null : clock.nowMs() - server.nowMs();
 }

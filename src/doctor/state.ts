@@ -36,7 +36,7 @@ const SUBJECT = 'state';
 const NAME_CHARS = 8;
 
 /** Every replica that runs looks at the lease twice in so long, and counts that. */
-const LOOKS_MS = 1_200;
+export const LOOKS_MS = 1_200;
 
 type RedisStateSettings = Extract<StateSettings, { kind: 'redis' }>;
 

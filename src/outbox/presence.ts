@@ -19,7 +19,7 @@ import { scoresOf, Unchanged } from '../state/unchanged.js';
 import type { OutboxScripts } from './scripts/scripts.js';
 
 /** Several within `DEAD_AFTER_MS`, so that one that is lost does not matter. */
-const BEAT_EVERY_MS = 2_500;
+export const BEAT_EVERY_MS = 2_500;
 
 /** The wait after one that was not taken: what has endpoints must be known before it can be missed. */
 const BEAT_AGAIN_MS = 250;
@@ -31,7 +31,7 @@ const BEAT_GAP_MS_MAX = 2 * BEAT_EVERY_MS;
  * While Redis is away no replica can give a sign of life. The others have so long to come back before
  * what they had claimed is taken over: the longest wait before a connection is made anew, and a beat.
  */
-const OTHERS_BACK_MS = 5_000;
+export const OTHERS_BACK_MS = 5_000;
 
 /** Claims that one script hands back. */
 const RECLAIM_BATCH = 100;

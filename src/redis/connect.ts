@@ -12,7 +12,8 @@ import type { RedisAddress } from '../vocabulary.js';
 import { connectionProblem } from './connection-problem.js';
 import { Wire } from './socket.js';
 
-const CONNECT_MS_MAX = 5_000;
+/** For all addresses of a name together, with the TLS handshake and the login. */
+export const CONNECT_MS_MAX = 5_000;
 
 /** How long a peer may take to close its side, before ours is cut. */
 const DISCONNECT_MS_MAX = 200;
@@ -21,7 +22,7 @@ const DISCONNECT_MS_MAX = 200;
  * A connection with an unanswered command that hears nothing for so long is dead. Longer than a
  * slow command of somebody else's usually blocks the server.
  */
-const SILENCE_MS_MAX = 10_000;
+export const SILENCE_MS_MAX = 10_000;
 
 /** How often a connection asks for a sign of life, so that the silence is noticed. */
 export const PING_EVERY_MS = 3_000;

@@ -8,7 +8,7 @@ import { Wire } from './socket.js';
 
 /** The first wait before the connection is opened again; each next one is twice as long. */
 const RECONNECT_FIRST_MS = 50;
-const RECONNECT_MS_MAX = 2_000;
+export const RECONNECT_MS_MAX = 2_000;
 
 export interface LastingParts {
   readonly address: RedisAddress;

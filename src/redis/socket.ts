@@ -7,10 +7,11 @@ import type { RedisAddress } from '../vocabulary.js';
 import { HEAD_BYTES_MAX } from './peer.js';
 
 /**
- * How long one address of a name may take before the next one is tried as well. Node's own 250 ms
- * are too short for a server that is far away; longer than the second that a lost SYN costs.
+ * How long one address of a name may take before the next one is tried as well: Node's own 250 ms rule
+ * out a server that is far away. It is longer than the second that a lost SYN costs, and short enough
+ * to try three addresses within the limit on connecting.
  */
-const ADDRESS_MS_MAX = 1_500;
+export const ADDRESS_MS_MAX = 1_500;
 
 /** How far a socket has come. */
 type Phase = 'opening' | 'connected' | 'secured';

@@ -5,6 +5,7 @@
  */
 import type { Redis } from 'ioredis';
 import type { Clock } from '../clock.js';
+import { unlessRefused } from '../refusal.js';
 
 /** Clocks drift by less than a millisecond in so long. */
 export const ASK_EVERY_MS = 5_000;
@@ -68,6 +69,16 @@ export class ServerClock {
     const answer = await this.#ask(redis);
     this.#isSet(answer);
     this.#answers = [answer];
+  }
+
+  /**
+   * Asks anew, and resolves with how many milliseconds this machine's clock is ahead of the server's.
+   * Null when the server does not allow TIME: its clock is then taken to be this machine's.
+   */
+  async askAheadMs(redis: Pick<Redis, 'time'>): Promise<number | null> {
+    const answered = await unlessRefused(this.askAnew(redis).then(() => true));
+    if (answered === null) this.forget();
+    return answered === null ? null : this.#clock.nowMs() - this.nowMs();
   }
 
   /**

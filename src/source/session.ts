@@ -9,7 +9,6 @@ import { RedisIsReplicaError, type RelayError } from '../errors.js';
 import { connect, type RedisConnection } from '../redis/connect.js';
 import { refuseSentinel } from '../redis/sentinel.js';
 import { addressOf, redisErrorOf } from '../redis-client.js';
-import { unlessRefused } from '../refusal.js';
 import { judgeServer, publishesRemovals, replicaText } from '../server/judge.js';
 import { PropertyReader, type ServerProperties } from '../server/properties.js';
 import type { RedisSettings } from '../vocabulary.js';
@@ -116,7 +115,7 @@ async function open(
   const found = await properties.read();
   await refuseOther(redis, found, settings);
   const setting = await ensureNotifications(redis, settings, events);
-  const clockAheadMs = await askTime(redis, parts);
+  const clockAheadMs = await serverClock.askAheadMs(redis);
   const report = (read: ServerProperties) =>
     events.server(address, judgeServer(read, settings, clockAheadMs));
   report(found);
@@ -199,16 +198,6 @@ async function refuseOther(
 ): Promise<void> {
   if (isSentinel) await refuseSentinel(redis, settings, 'redis');
   if (role === 'replica') throw new RedisIsReplicaError(replicaText(primary, settings));
-}
-
-/**
- * Resolves with how far this machine's clock is ahead of the server's; with null where that does not
- * tell its time: it is taken to have ours.
- */
-async function askTime(redis: Redis, { serverClock, clock }: SessionParts): Promise<number | null> {
-  const answered = await unlessRefused(serverClock.askAnew(redis).then(() => true));
-  if (answered === null) serverClock.forget();
-  return answered === null ? null : clock.nowMs() - serverClock.nowMs();
 }
 
 /** Clocks drift, and may be set: the server's is asked again and again. */

@@ -5,6 +5,7 @@
  *
  *   {expiry-relay}:format                           string  the version of all the others
  *   {expiry-relay}:marker                           string  in every watched database
+ *   {expiry-relay}:canary:<token>:<try>             string  in every watched database, for a moment; named by source/canary.ts
  *   {expiry-relay}:server                           string  identity of the watched server, in its database 0
  *   {expiry-relay}:1:watched                        hash    id, run_id, address of the watched server
  *   {expiry-relay}:1:lease                          hash    token, renewals, renewed_at, number, digest, endpoints; numbers
@@ -30,14 +31,16 @@
  *   {expiry-relay}:1:outbox:<endpoint>:dead         hash    id → dead letter
  *   {expiry-relay}:1:outbox:<endpoint>:dead-order   zset    id, by time of death
  *
- * The tag in braces puts all of them into one slot of a cluster. Times are milliseconds by the
- * clock of this Redis, which may be set at any time: nobody waits for one longer than for what was
- * meant, and whether a sign of life is old is told by how long it has not changed. An entry of `ready`
- * tells the attempts made, since when it has been due (of an older relay, where `due` is not there, since
- * the time of its id), and whether it was a dead letter. A claimed entry stays until its claim ends, and is then deleted:
- * whoever finds its entry gone has lost the claim. A delivery is one line of JSON, a line feed, and
- * the body's exact bytes; a dead letter is one line of JSON more, in front of the delivery. What the
- * line lacks is as it was in relays that could not say it: a POST, of JSON.
+ * The tag in braces puts all of them into one slot of a cluster. `marker`, `canary` and `server` lie in the
+ * watched Redis, the others in the state Redis. Times are milliseconds by the clock of the state Redis,
+ * except deadlines, `settled` and `claimed`, which are by that of the watched Redis. Either clock may be
+ * set at any time: no wait lasts longer than was meant, and a sign of life is old when it has not changed
+ * for long enough. An entry of `ready` holds the attempts made, since when it has been due (entries of
+ * older relays have no `due`: since the time of their id), and whether it was a dead letter. A claimed
+ * entry stays until its claim ends, and is then deleted: a replica that finds its entry gone has lost the
+ * claim. A delivery is one line of JSON, a line feed, and the body's exact bytes; a dead letter is one
+ * line of JSON more, in front of the delivery. What the line lacks is as it was in relays that could not
+ * say it: a POST, of JSON.
  */
 import type { ContentType, Method } from '../body-format.js';
 import type { DeadLetter, DeadReason, Delivery, DetectedBy, KeyInDatabase } from '../vocabulary.js';
@@ -50,7 +53,7 @@ export const DEAD_AFTER_MS = 10_000;
 /** A time that lies further ahead is by a clock that has been set back since. */
 const AHEAD_MS_MAX = 5 * 60 * 1_000;
 
-/** For whoever looks once: the signs of life that are not old at this time, from one to another. */
+/** The earliest and the latest sign of life that count as recent, for a process that reads them once. */
 export function signsOfLife(nowMs: number): { readonly fromMs: number; readonly untilMs: number } {
   return { fromMs: nowMs - DEAD_AFTER_MS, untilMs: nowMs + AHEAD_MS_MAX };
 }
@@ -188,10 +191,7 @@ export function replicasKey(prefix: string): string {
   return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:replicas`;
 }
 
-/**
- * The key of the endpoints that have answered 410, with the replicas that send them nothing more. Only
- * what it has of replicas that live means anything.
- */
+/** The key of the endpoints that answered 410, by replica; entries of dead replicas are ignored. */
 export function goneKey(prefix: string): string {
   return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:gone`;
 }

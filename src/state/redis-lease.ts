@@ -13,27 +13,33 @@ import { ignoreTrouble, type RedisState } from './redis-state.js';
 import { defineScripts, type Scripts } from './scripts.js';
 import { Unchanged } from './unchanged.js';
 
-/** A holder that was not seen to renew it for so long has lost it. */
-const LEASE_MS = 1_500;
+/** A holder that was not seen to renew the lease for so long has lost it; it may miss one look. */
+export const LEASE_MS = 1_500;
 
-/** How often every replica looks; the holder renews it thereby. */
-const LOOK_EVERY_MS = 500;
+/** How often every replica looks at the lease; the holder's looks renew the lease. */
+export const LOOK_EVERY_MS = 500;
 
-/** The same before the first look has succeeded: a relay is not ready before it. */
+/** How often before the first look has succeeded: until then the relay is not ready. */
 const FIRST_LOOK_EVERY_MS = 50;
 
 /**
- * A free lease is left to the replica that has been able to capture for longer: it has heard what one that
- * came later may have missed, and the last holder may not have stored. A replica that has been there
- * for as long as a standby remembers leaves it to nobody: nobody has heard more.
+ * A replica leaves a free lease to another that has been able to capture for longer: the other one may
+ * have heard expirations that this one missed and the last holder did not store. After this time a replica
+ * takes the lease at once. A standby remembers no longer than that, so that no other replica knows more.
  */
-const REMEMBERS_ALL_AFTER_MS = 20_000;
+export const REMEMBERS_ALL_AFTER_MS = 20_000;
 
-/** A replica that was not seen to look for so long takes no lease. */
-const ABSENT_AFTER_MS = 1_000;
+/**
+ * A replica that was not seen to look for so long is neither waited for nor handed the lease. Shorter
+ * than LEASE_MS: a replica that died with the holder is known to be absent when the lease becomes free.
+ */
+export const ABSENT_AFTER_MS = 1_000;
 
-/** A replica that was not seen to look for so long does not run: its configuration no longer counts. */
-const FORGOTTEN_AFTER_MS = 10_000;
+/**
+ * A replica that was not seen to look for so long does not run, and its configuration no longer counts.
+ * Long enough for a state Redis that is away for a few seconds.
+ */
+export const FORGOTTEN_AFTER_MS = 10_000;
 
 /** The name of the lease among those that are seen; no replica has such a name. */
 const RENEWALS = 'lease';

@@ -2,10 +2,10 @@
 import type { Expiration, Notice } from '../vocabulary.js';
 
 /**
- * Longer than it takes to find out that the watching replica is dead, or hears nothing any more (a
- * silent connection is given up after 13 s), and to take its place.
+ * Longer than it takes to notice that the watching replica has died or no longer receives notifications,
+ * and to take its place: a silent connection is given up after PING_EVERY_MS and SILENCE_MS_MAX.
  */
-const REMEMBERED_MS = 20_000;
+export const REMEMBERED_MS = 20_000;
 
 /** Beyond it, the index of deadlines is what is relied on. */
 const REMEMBERED_MAX = 100_000;

@@ -55,7 +55,7 @@ export type Verdict = 'same' | 'unclear' | 'other';
  * runs it, or when it is at the same address and nobody else is connected to the one that the state
  * is about.
  */
-export function judgeServer(
+export function verdictOn(
   found: FoundServer & { readonly address: string },
   known: KnownServer,
   isHeldByOther: boolean,
@@ -153,7 +153,7 @@ export class WatchedServer implements ServerCheck {
     const reply = await state.run('verify', () => this.#scripts.nameServer([key], args));
     const [id = '', runId = '', knownAddress = ''] = (reply as Buffer[]).map(String);
     const known = { id, runId, address: knownAddress };
-    const verdict = judgeServer({ ...found, address }, known, lease.isHeldByOther);
+    const verdict = verdictOn({ ...found, address }, known, lease.isHeldByOther);
     if (verdict !== 'same') throw this.#refusal(address, known, verdict);
     if (found.id !== undefined && found.id !== id) await identity.write(id);
     await this.#update(found, id);

@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import * as format from '../../src/state/format.js';
 import { packDelivery, unpackDelivery } from '../../src/state/format.js';
 import { aDelivery } from '../support/domain.js';
 
@@ -37,4 +39,22 @@ describe('a delivery at rest', () => {
     expect(JSON.parse(firstLine(packDelivery(put)))).toMatchObject({ method: 'PUT' });
     expect(firstLine(packDelivery(put))).not.toContain('content_type');
   });
+});
+
+it('describes every key that it names', () => {
+  const source = new URL('../../src/state/format.ts', import.meta.url);
+  const [header = ''] = readFileSync(source, 'utf8').split('*/');
+  const prefix = 'expiry-relay';
+  const ofPrefix = Object.entries(format).flatMap(([name, keyOf]) =>
+    /^(?!unrouted|own).*Key$/.test(name) ? [(keyOf as (prefix: string) => string)(prefix)] : [],
+  );
+  const keys = [
+    ...ofPrefix,
+    ...Object.values(format.endpointKeys(prefix, '<endpoint>')),
+    ...Object.values(format.deadlineKeys(prefix, 0)),
+    ...Object.values(format.valueKeys(prefix, 0)),
+    format.unroutedKey(prefix, 0),
+  ].map((key) => key.replace(':0:', ':<database>:'));
+  expect(ofPrefix.length).toBeGreaterThan(8);
+  expect(keys.filter((key) => !header.includes(`${key} `))).toEqual([]);
 });

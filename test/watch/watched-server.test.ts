@@ -4,7 +4,7 @@ import { systemChance, systemClock } from '../../src/clock.js';
 import { WatchEvents } from '../../src/events/watch-events.js';
 import { Metrics } from '../../src/metrics.js';
 import { ServerIdentity } from '../../src/source/server-identity.js';
-import { judgeServer, WatchedServer } from '../../src/watch/watched-server.js';
+import { verdictOn, WatchedServer } from '../../src/watch/watched-server.js';
 import { redisSettings } from '../doctor/readings.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
@@ -27,7 +27,7 @@ describe('a server is the one that the state is about', () => {
     ],
     ['another relay has named it since it started', { ...found, id: 'other' }, true],
   ])('when %s', (_, server, isHeldByOther) => {
-    expect(judgeServer(server, known, isHeldByOther)).toBe('same');
+    expect(verdictOn(server, known, isHeldByOther)).toBe('same');
   });
 });
 
@@ -37,12 +37,12 @@ describe('a server is another one', () => {
     ['it has no name, at another address', { id: null, runId: 'other', address: 'b:1' }],
     ['nothing can be asked, at another address', { id: undefined, runId: null, address: 'b:1' }],
   ])('when %s', (_, server) => {
-    expect(judgeServer(server, known, false)).toBe('other');
+    expect(verdictOn(server, known, false)).toBe('other');
   });
 });
 
 it('may be another one when it has no name while another replica watches the one that has', () => {
-  expect(judgeServer({ ...found, id: null, runId: 'other' }, known, true)).toBe('unclear');
+  expect(verdictOn({ ...found, id: null, runId: 'other' }, known, true)).toBe('unclear');
 });
 
 it('is identified though the state Redis is full', async () => {

@@ -1,0 +1,53 @@
+/** Limits of time that depend on one another, across files. */
+import { expect, it } from 'vitest';
+import { LOOKS_MS } from '../src/doctor/state.js';
+import { BEAT_EVERY_MS, OTHERS_BACK_MS } from '../src/outbox/presence.js';
+import { CONNECT_MS_MAX, PING_EVERY_MS, SILENCE_MS_MAX } from '../src/redis/connect.js';
+import { RECONNECT_MS_MAX } from '../src/redis/lasting.js';
+import { ADDRESS_MS_MAX } from '../src/redis/socket.js';
+import { DEAD_AFTER_MS } from '../src/state/format.js';
+import { SUCCESSOR_AFTER_MS } from '../src/state/lease-scripts.js';
+import {
+  ABSENT_AFTER_MS,
+  FORGOTTEN_AFTER_MS,
+  LEASE_MS,
+  LOOK_EVERY_MS,
+  REMEMBERS_ALL_AFTER_MS,
+} from '../src/state/redis-lease.js';
+import { REMEMBERED_MS } from '../src/watch/memory.js';
+
+it('lets a holder miss one look without losing the lease', () => {
+  expect(LEASE_MS).toBeGreaterThan(2 * LOOK_EVERY_MS);
+});
+
+it('knows a replica that died with the holder to be absent when the lease becomes free', () => {
+  expect(ABSENT_AFTER_MS).toBeGreaterThan(LOOK_EVERY_MS);
+  expect(ABSENT_AFTER_MS).toBeLessThan(LEASE_MS);
+});
+
+it('keeps the number of a configuration while the lease changes hands', () => {
+  expect(FORGOTTEN_AFTER_MS).toBeGreaterThan(SUCCESSOR_AFTER_MS + LEASE_MS);
+});
+
+it('remembers what was heard until another replica has taken the place of a silent one', () => {
+  const noticedMs = PING_EVERY_MS + SILENCE_MS_MAX;
+  expect(REMEMBERED_MS).toBeGreaterThan(noticedMs + LEASE_MS + LOOK_EVERY_MS);
+  expect(REMEMBERED_MS).toBeGreaterThan(SUCCESSOR_AFTER_MS);
+});
+
+it('leaves the lease to no other replica once it remembers as much as any', () => {
+  expect(REMEMBERS_ALL_AFTER_MS).toBe(REMEMBERED_MS);
+});
+
+it('lets doctor see a running replica look', () => {
+  expect(LOOKS_MS).toBeGreaterThan(2 * LOOK_EVERY_MS);
+});
+
+it('takes no replica for dead that missed two signs of life, or has yet to connect again', () => {
+  expect(DEAD_AFTER_MS).toBeGreaterThan(3 * BEAT_EVERY_MS);
+  expect(OTHERS_BACK_MS).toBeGreaterThanOrEqual(RECONNECT_MS_MAX + BEAT_EVERY_MS);
+});
+
+it('tries three addresses of a Redis within the limit on connecting', () => {
+  expect(3 * ADDRESS_MS_MAX).toBeLessThan(CONNECT_MS_MAX);
+});
