@@ -24,8 +24,8 @@ export interface RedisCredentials {
 /** The files that hold the password and the certificates for a Redis. */
 export interface RedisFiles {
   /**
-   * What they hold now; where they cannot be used, what they held last. `problem` says what is
-   * wrong with them the first time that it is found. Never rejects.
+   * Their content; their last valid content when they cannot be used. `problem` says what is wrong with
+   * them, the first time that it is found. Never rejects.
    */
   read(): Promise<{ readonly credentials: RedisCredentials; readonly problem: string | null }>;
   /** Called when the server has accepted a login. */

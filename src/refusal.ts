@@ -1,7 +1,7 @@
 /**
- * Whether a server lets us ask. A command may be forbidden to the user (NOPERM), renamed, or missing:
- * managed services and servers that are not Redis have no ROLE, no CONFIG, no TIME, and each says so in
- * words of its own. So every error counts that is not known to be about something else.
+ * Whether a server allows a question. A command may be forbidden to the user (NOPERM), renamed, or missing:
+ * managed services and servers that are not Redis have no ROLE, CONFIG or TIME, and each words its error
+ * differently. Therefore every error counts as a refusal that is not known to mean something else.
  */
 import { messageOf } from './errors.js';
 
@@ -10,11 +10,11 @@ export function isReply(thrown: unknown): boolean {
   return thrown instanceof Error && thrown.name === 'ReplyError';
 }
 
-/** What is said of a server's condition or of the login, whatever the command. */
+/** Errors about the server's condition or the login, whatever the command. */
 const OTHERWISE =
   /^-?(NOAUTH|WRONGPASS|DENIED|LOADING|BUSY|MASTERDOWN|CLUSTERDOWN|READONLY|MISCONF|NOREPLICAS|OOM|TRYAGAIN|MOVED|ASK|WRONGTYPE)\b/;
 
-/** Whether the answer to a question is that it may not be asked, here or by this user. Pure. */
+/** Whether the server, or its ACL for this user, does not allow the question. Pure. */
 export function isRefusal(thrown: unknown): boolean {
   return isReply(thrown) && !OTHERWISE.test(messageOf(thrown));
 }
@@ -33,7 +33,7 @@ export function isForbidden(thrown: unknown): boolean {
   return messageOf(thrown).startsWith('NOPERM');
 }
 
-/** Resolves with null when the server does not let us ask; rejects with whatever else is wrong. */
+/** Resolves with null when the server refuses the question; rejects with any other error. */
 export async function unlessRefused<Reply>(reply: Promise<Reply>): Promise<Reply | null> {
   try {
     return await reply;

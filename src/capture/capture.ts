@@ -245,8 +245,9 @@ export class Capture {
   }
 
   /**
-   * Another replica has heard all of this, too, and captures it. It may have other routes, and this
-   * replica may get the lease again: what was heard is handed back, and what was found is in the index.
+   * Another replica has received the same notifications, and captures them. It may have other routes, and
+   * this replica may get the lease again: notifications are handed back, and found expirations are still
+   * in the index.
    */
   #fenced(): null {
     const { events, onFenced } = this.#parts;

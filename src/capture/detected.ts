@@ -1,7 +1,7 @@
 /**
- * When expirations were detected, by the clock of Redis. What is known of it may be some seconds old,
- * and somebody may have set it since: where the deadlines in the index make that look so, it is asked
- * again, after the notification.
+ * When expirations were detected, by the clock of Redis. The last reading of the clock may be some seconds
+ * old, and the clock may have been set since. Where the deadlines in the index suggest that, the clock is
+ * read again, after the notification.
  */
 import { CLOCK_SLACK_MS } from '../deadlines/deadlines.js';
 import type { Ended } from './lives.js';

@@ -15,7 +15,7 @@ export interface Index {
   claimed(keys: readonly KeyInDatabase[]): void;
   /** Whether something may have expired unheard that is not captured yet. */
   isCatchingUp(): boolean;
-  /** Resolves once what expired unheard is captured, as far as it is found first; false: it never will. */
+  /** Resolves once overdue keys that expired unheard are captured; with false when the term ends first. */
   caughtUp(): Promise<boolean>;
   /** Reads the deadlines of these keys again; resolves with those that are gone. */
   changed(keys: readonly KeyInDatabase[]): Promise<readonly KeyInDatabase[]>;
@@ -42,7 +42,7 @@ export interface ClaimedValues {
   claimed(claimed: readonly ClaimedKey[]): Promise<void>;
 }
 
-/** The clock of the Redis that holds the keys, which somebody may set at any time. */
+/** The clock of the Redis that holds the keys, which may be set at any time. */
 export interface ServerTime {
   /** Asks for it now; resolves when it is known, or cannot be. Never rejects. */
   ask(): Promise<void>;
@@ -60,6 +60,6 @@ export interface CaptureParts {
   readonly events: CaptureEvents;
   readonly clock: Clock;
   readonly chance: Chance;
-  /** Another replica captures: told of what was heard and is not captured here, in its order. */
+  /** Called when another replica captures, with the notifications not captured here, in their order. */
   readonly onFenced: (heard: readonly (Expiration | Notice)[]) => void;
 }

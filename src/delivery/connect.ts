@@ -53,7 +53,7 @@ export function createConnector(endpoint: Endpoint, parts: ConnectorParts): Conn
   return throughProxy(proxy, toProxy, secure, parts);
 }
 
-/** What a connector is told of a URL. The dot of an absolute name is for DNS alone. */
+/** The target of a connector for a URL. The dot of an absolute name is for DNS alone. */
 export function placeOf({ protocol, hostname, host, port }: URL): buildConnector.Options {
   const name = withoutDot(hostname).replace(/^\[(.*)\]$/, '$1');
   return { protocol, host: withoutDot(host), port, hostname: name };

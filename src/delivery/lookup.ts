@@ -25,8 +25,8 @@ const systemResolve: Resolve = async (hostname) => {
 };
 
 /**
- * The system's resolver reads files and opens sockets: a process that may open no more is told that
- * the name does not exist, or is to be asked for again. Null when it may.
+ * The system's resolver reads files and opens sockets: in a process that may open no more, it answers that
+ * the name does not exist, or that the lookup is to be repeated. Null when it may.
  */
 async function shortageOfFiles(): Promise<unknown> {
   try {

@@ -13,7 +13,7 @@ const OUTBOX_RETRY_MS = 1_000;
 /** How often a stop looks whether all that is due has been attempted. */
 const DRAIN_POLL_MS = 20;
 
-/** After an attempt was prevented, no more are made at a time than went through then, for so long. */
+/** How long after a prevented attempt concurrency stays at what this machine allowed then. */
 const SCARCE_MS = 1_000;
 
 export type WorkerParts = Omit<AttemptParts, 'stop'>;

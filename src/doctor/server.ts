@@ -10,7 +10,7 @@ import { PropertyReader, type ServerProperties } from '../server/properties.js';
 import { ServerClock } from '../source/server-clock.js';
 import type { RedisAddress } from '../vocabulary.js';
 
-/** All questions to one server together; whoever waits sits at a terminal. */
+/** For all questions to one server together: a person waits at the terminal. */
 export const REDIS_MS_MAX = 5_000;
 
 /** Of so many round trips the quickest counts: the first ones may have met a busy process. */

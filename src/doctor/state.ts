@@ -35,7 +35,7 @@ const SUBJECT = 'state';
 /** Enough of a replica's name to tell it from the others. */
 const NAME_CHARS = 8;
 
-/** Every replica that runs looks at the lease twice in so long, and counts that. */
+/** Every running replica looks at the lease, and counts its looks, twice within this time. */
 export const LOOKS_MS = 1_200;
 
 type RedisStateSettings = Extract<StateSettings, { kind: 'redis' }>;

@@ -86,7 +86,7 @@ export class DeliveryEvents {
     }
   }
 
-  /** The status counts all the same. Each attempt's line has it, too. */
+  /** The status counts nevertheless. The line of each attempt names the fault as well. */
   #faulty(endpoint: string, { malformed, unreadableRetryAfter }: ResponseFaults): void {
     if (malformed !== undefined) {
       const text =
@@ -107,7 +107,7 @@ export class DeliveryEvents {
     this.#seldom.say(`retry-after ${endpoint}`, () => this.#log.warn(line, text));
   }
 
-  /** Nothing was sent, for want of something that this machine or process has run out of. */
+  /** Nothing was sent, because this machine or process has run out of a resource. */
   attemptPrevented(endpoint: string, prevented: Prevented): void {
     this.#metrics.attemptsPrevented.inc({ endpoint });
     const { code, detail } = prevented;

@@ -1,4 +1,4 @@
-/** Logs what `doctor` would say of a server: warnings and problems, each once as long as it lasts. */
+/** Logs the warnings and problems that `doctor` reports of a server, each once while it lasts. */
 import type { Logger } from 'pino';
 import type { Level, ServerFinding, ServerSubject } from '../server/finding.js';
 
@@ -18,21 +18,21 @@ export const SERVER_EVENTS: Readonly<Record<ServerSubject, string>> = {
 
 export class FindingLog {
   readonly #log: Logger;
-  /** What was logged of each subject, and is still so. */
+  /** The level logged last for each subject whose warning or problem still stands. */
   readonly #said = new Map<ServerSubject, Level>();
 
   constructor(log: Logger) {
     this.#log = log;
   }
 
-  /** `findings` are all that is known of the server at this address, each time. */
+  /** `findings` must be complete: a subject that is missing counts as cleared. */
   say(address: string, findings: readonly ServerFinding[]): void {
     const present = findings.filter(({ level }) => level === 'warning' || level === 'problem');
     for (const subject of this.#said.keys()) {
       if (present.some((finding) => finding.subject === subject)) continue;
       this.#said.delete(subject);
       const line = { event: SERVER_EVENTS[subject], redis: address, subject };
-      this.#log.info(line, `${subject}: no warning any more`);
+      this.#log.info(line, `${subject}: warning cleared`);
     }
     for (const { level, subject, text, advice } of present) {
       if (this.#said.get(subject) === level) continue;

@@ -95,7 +95,7 @@ export class OutboxEvents {
     this.#log.warn(
       { event: 'state_clock_set', step_ms: stepMs },
       'the clock of the state Redis was set, or this machine was suspended. Retries wait no longer than ' +
-        'was meant, and no dead letter is removed for its age within the next hour. Check the time ' +
+        'scheduled, and no dead letter is removed for its age within the next hour. Check the time ' +
         "synchronization of the state Redis's machine",
     );
   }
@@ -103,8 +103,8 @@ export class OutboxEvents {
   waitsLimited(endpoint: string, count: number): void {
     this.#log.info(
       { event: 'retries_rescheduled', endpoint, count },
-      'the clock of the state Redis was set back, so that retries had longer to wait than was meant. ' +
-        'Their waits begin anew',
+      'the clock of the state Redis was set back: restarted the waits of retries that would have waited ' +
+        'longer than scheduled',
     );
   }
 

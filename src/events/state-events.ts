@@ -17,7 +17,7 @@ export class StateEvents {
     this.#findings = new FindingLog(log);
   }
 
-  /** All that `doctor` would say of the server; what is as before is not repeated. */
+  /** Logs all findings about the server; a finding that stands is not repeated. */
   server(address: string, findings: readonly ServerFinding[]): void {
     this.#findings.say(address, findings);
   }

@@ -9,7 +9,7 @@ export class WatchEvents {
   readonly #log: Logger;
   readonly #metrics: Metrics;
   readonly #seldom: Seldom;
-  /** What was last logged of how the configuration stands. */
+  /** The standing that was logged last. */
   #standing: Standing['kind'] = 'current';
 
   constructor(log: Logger, metrics: Metrics, clock: Clock) {
@@ -63,14 +63,14 @@ export class WatchEvents {
     this.#log.info({ event: 'handed_over' }, 'handing the lease to a newer configuration');
   }
 
-  /** Said once; the check `server` says it as long as it is so. */
+  /** Logged once; the check `server` shows the problem while it lasts. */
   serverRefused(problem: string): void {
     this.#log.error({ event: 'server_refused', problem }, `not watching: ${problem}`);
   }
 
   serverVerified(): void {
     const line = { event: 'server_verified' };
-    this.#log.info(line, 'the watched server is the one that the state is about');
+    this.#log.info(line, 'the watched server is the one whose deadlines the state holds');
   }
 
   nudged(count: number): void {

@@ -1,6 +1,6 @@
 /**
- * For how long what is oldest has been due. The state Redis says since when by its clock, which
- * somebody may have set since: then it is at least as long as this replica has seen it wait.
+ * How long the oldest delivery has been due. The state Redis has stored since when, by its own clock. If
+ * that clock was set since, the result is at least the time for which this replica has seen it wait.
  */
 export class Oldest {
   #what: string | null = null;

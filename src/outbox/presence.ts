@@ -1,6 +1,6 @@
 /**
- * Which replicas live. Each one says so again and again; what a replica had claimed whose last sign of
- * life does not change any more becomes ready again. By whose clock it is does not matter. A replica that only stood still (SIGSTOP, a long pause) finds its
+ * Which replicas live. Each replica writes a sign of life every few seconds. When a sign of life stops
+ * changing, the claims of its replica become ready again. No clock is compared. A replica that only stood still (SIGSTOP, a long pause) finds its
  * claims void when it wakes up: what it then settles changes nothing.
  */
 import type { Clock } from '../clock.js';

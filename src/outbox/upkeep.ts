@@ -24,7 +24,7 @@ export interface UpkeepParts {
   readonly keepMs: number;
   /** How long this replica has to see that an endpoint is unknown before it is given up. */
   readonly graceMs: number;
-  /** Whether nobody has lately set the clock of the state Redis, by which dead letters grow old. */
+  /** Whether the clock of the state Redis, which gives dead letters their age, was not set lately. */
   readonly isClockSteady: () => boolean;
   readonly events: UpkeepEvents;
 }

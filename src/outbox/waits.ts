@@ -1,8 +1,8 @@
 /**
- * Keeps waits within what was meant. Retries wait in the state Redis by its clock, which somebody may
- * set: set back by an hour, it would make each of them wait an hour longer. So each one keeps for how
- * long it was to wait, and none has longer than that to wait from any moment on: at the start, and on
- * each new connection, all are looked at; later some at a time, and all once the clock was set.
+ * Limits each retry to its scheduled wait. Retries wait by the clock of the state Redis. When that clock
+ * is set back by an hour, each retry would wait an hour longer. Therefore the length of each wait is
+ * stored with it, and a retry that has longer to wait starts its wait anew. All retries are checked at
+ * the start, on each new connection and after the clock was set; otherwise a page at a time.
  */
 import type { Clock } from '../clock.js';
 import type { RetrySettings } from '../endpoint.js';
@@ -11,7 +11,7 @@ import { endpointKeys } from '../state/format.js';
 import { ignoreTrouble, type RedisState } from '../state/redis-state.js';
 import type { OutboxScripts } from './scripts/scripts.js';
 
-/** How often the time is asked for: so long a step of the clock goes unnoticed. */
+/** How often the clock is read: a step of the clock goes unnoticed for up to this time. */
 const LOOK_EVERY_MS = 2_500;
 
 /** The wait after a round that failed. */
@@ -20,7 +20,7 @@ const LOOK_AGAIN_MS = 250;
 /** Retries that one script looks at: less than a millisecond's work for Redis. */
 const PAGE = 500;
 
-/** Whoever has set a clock by mistake sets it right by then, and dead letters have not gone for it. */
+/** How long no dead letter is removed after a step: time to correct a clock that was set by mistake. */
 const UNSTEADY_MS = 60 * 60 * 1_000;
 
 /** Where a pass begins, and what it has reached at its end. */
@@ -30,7 +30,7 @@ export interface WaitsParts {
   readonly state: RedisState;
   readonly scripts: OutboxScripts;
   readonly clock: Clock;
-  /** When each endpoint of this replica's file is tried again, by name. */
+  /** The retry schedule of each endpoint in this replica's file, by name. */
   readonly endpoints: ReadonlyMap<string, { readonly retry: RetrySettings }>;
   readonly events: WaitsEvents;
 }
@@ -38,7 +38,7 @@ export interface WaitsParts {
 export interface WaitsEvents {
   /** The clock of the state Redis was set ahead by so much; negative: back. */
   stateClockSet(stepMs: number): void;
-  /** So many retries had longer to wait than was meant. */
+  /** This many retries had longer to wait than scheduled. */
   waitsLimited(endpoint: string, count: number): void;
 }
 

@@ -1,5 +1,5 @@
 /**
- * Connections to Redis that never come back by themselves: whoever opened one learns why it ended
+ * Connections to Redis that do not reconnect: the caller learns why one ended
  * and opens the next one, so that each begins with the same checks and the same subscriptions.
  * `lasting.ts` has those that do come back, for the state.
  */
@@ -19,12 +19,12 @@ export const CONNECT_MS_MAX = 5_000;
 const DISCONNECT_MS_MAX = 200;
 
 /**
- * A connection with an unanswered command that hears nothing for so long is dead. Longer than a
- * slow command of somebody else's usually blocks the server.
+ * A connection with an unanswered command that receives nothing for this time is dead. Longer than a slow
+ * command of another client usually blocks the server.
  */
 export const SILENCE_MS_MAX = 10_000;
 
-/** How often a connection asks for a sign of life, so that the silence is noticed. */
+/** How often each connection sends a PING, so that a silent server is noticed. */
 export const PING_EVERY_MS = 3_000;
 
 export interface RedisConnection {
@@ -92,7 +92,7 @@ export async function connect(
     const pong: string = await redis.ping();
     if (pong !== 'PONG') throw wrongAnswer(pong, wire, settings, section);
     settings.files?.accepted();
-    // For whoever reads CLIENT LIST; not everybody may.
+    // Shown by CLIENT LIST. An ACL may forbid it.
     await redis.client('SETNAME', `expiry-relay:${role}`).catch(() => undefined);
     closing.throwIfAborted();
     if (redis.status !== 'ready') throw await ended;
@@ -151,7 +151,7 @@ export function connectError(
   );
 }
 
-/** A password that the server does not want is no reason to stop: it may want it tomorrow. */
+/** A server without a password accepts the login: it may require one later. */
 async function authenticate(
   redis: Redis,
   username: string | null,

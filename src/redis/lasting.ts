@@ -25,10 +25,7 @@ export interface LastingParts {
   readonly onStale: (problem: string) => void;
 }
 
-/**
- * While it is away, commands reject at once and are not repeated: whoever gave them knows whether
- * to.
- */
+/** While Redis is away, commands reject at once and are not repeated: the caller decides on that. */
 export function openLasting(parts: LastingParts): Redis {
   const { address, database, section, clock, closing, onEnded, onStale } = parts;
   const wire = new Wire(address);

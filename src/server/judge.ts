@@ -14,7 +14,7 @@ import { countText, lengthText } from './wording.js';
 /** The first that tells of renamed and copied keys, and has the commands of the state. */
 const VERSION_MIN = [6, 2] as const;
 
-/** More is a clock that nobody sets. */
+/** A larger difference means that one of the clocks is not synchronized. */
 const CLOCK_APART_MS_MAX = 60_000;
 
 /** The connections of the relay show activity this often, with a second for a slow answer. */

@@ -1,6 +1,6 @@
 /**
- * What a Redis says of itself, as far as the relay's promises rest on it: for `run`, at each
- * connection, and for `doctor`. Only reads; whatever may not be asked stays unknown.
+ * The properties of a Redis that the relay's guarantees depend on, for `run`, at each connection, and for
+ * `doctor`. Only reads. A property that the server does not show stays unknown.
  */
 import type { Redis } from 'ioredis';
 import { unlessRefused } from '../refusal.js';
@@ -46,17 +46,17 @@ export interface ServerProperties {
 
 type Question = 'INFO' | 'HELLO' | 'ROLE' | 'CLUSTER' | 'CONFIG';
 
-/** Asks one server, as often as it is to be asked. */
+/** Reads the properties of one server, repeatedly. */
 export class PropertyReader {
   readonly #redis: Redis;
-  /** Asked again, it would refuse again, and an ACL would log it. */
+  /** Not asked again: an ACL would log each refusal. */
   readonly #refused = new Set<Question>();
 
   constructor(redis: Redis) {
     this.#redis = redis;
   }
 
-  /** Rejects with whatever else is wrong than that the server does not let us ask. */
+  /** Rejects with any error but a refused question. */
   async read(): Promise<ServerProperties> {
     const redis = this.#redis;
     const text = await this.#ask('INFO', () => redis.info());

@@ -1,4 +1,4 @@
-/** Whether connections lead to one server: what distributes connections may send each to another. */
+/** Whether all connections lead to one server: a proxy or load balancer may spread them. */
 import type { Redis } from 'ioredis';
 import { RedisChangedError, type RelayError } from '../errors.js';
 import { addressOf } from '../redis-client.js';
@@ -6,13 +6,13 @@ import { unlessRefused } from '../refusal.js';
 import { parseInfo } from '../server/info.js';
 import type { RedisSettings } from '../vocabulary.js';
 
-/** The server's run_id, another one for each process; null when the server does not show it. */
+/** The run_id of the server's process; null when the server does not show it. */
 export async function runIdOf(redis: Redis): Promise<string | null> {
   const text = await unlessRefused(redis.info('server'));
   return text === null ? null : parseInfo(text).get('run_id');
 }
 
-/** Null when both are the same, as far as they are known. */
+/** Null when both are the same, or one is unknown. */
 export function differentServers(
   one: string | null,
   other: string | null,

@@ -23,7 +23,7 @@ const ENDLESS = -1;
 const MOVED = -3;
 const MOVING = -4;
 
-/** A reading that nobody has made sure of; `moved`: another node has the slot. */
+/** A reading before the server was confirmed as the primary; `moved`: another node has the slot. */
 type Unproved = Omit<KeyReading, 'life'> & { readonly life: KeyReading['life'] | 'moved' };
 
 const LIVES: ReadonlyMap<number, Unproved['life']> = new Map([
@@ -86,7 +86,7 @@ export class Keyspace {
     return readings.map((one) => proved(one, 'endless'));
   }
 
-  /** Nobody has asked whether the server is still the primary. */
+  /** Does not check whether the server is still the primary. */
   async #readAll(keys: readonly KeyInDatabase[]): Promise<Unproved[]> {
     const readings = new Map<KeyInDatabase, Unproved>();
     for (const [database, batch] of batchesByDatabase(keys, BATCH)) {
@@ -241,7 +241,7 @@ export class Keyspace {
       const isSelected = this.#selected === database;
       if (!isSelected) {
         pipeline.select(database);
-        // Until it is carried out, whoever comes behind it selects as well.
+        // Until it is carried out, every later call selects as well.
         this.#selected = null;
         this.#selections += 1;
       }

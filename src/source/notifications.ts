@@ -27,7 +27,7 @@ const ALL_CLASSES = 'g$lshzxetd';
 export const GENERIC = 'g';
 export const NEW_KEYS = 'n';
 
-/** The canary proves the classes x and g alone: of the others only the setting tells. */
+/** The canary proves only the classes x and g: the others are known from the setting alone. */
 const LOOK_EVERY_MS = 5_000;
 
 /** Those of `needed` that a setting lacks; empty when it lacks none. Pure. */
@@ -120,7 +120,7 @@ function offError(
 
 /**
  * Looks at the setting until the session closes. Resolves with what is wrong once it lacks a class that
- * it had: what was told by that has been missed since. `before` is what it was: null where the server
+ * it had: its notifications have been missed since. `before` is what it was: null where the server
  * does not show it, which is never wrong.
  */
 export async function notificationsLost(

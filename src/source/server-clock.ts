@@ -83,8 +83,7 @@ export class ServerClock {
 
   /**
    * For a TIME among other commands, called before they are sent: resolves its reply to the server's
-   * milliseconds. Such a reply may have been under way for long, so it tells no more than whether
-   * somebody has set the clock.
+   * milliseconds. The reply may have been under way for long: it shows only whether the clock was set.
    */
   question(): (reply: TimeReply) => number {
     const askedAtMs = this.#clock.monotonicMs();
@@ -153,7 +152,7 @@ export class ServerClock {
     return this.#restated(writtenMs, this.#former?.agreedAtMs ?? 0);
   }
 
-  /** A time that is by the clock as it is now if it was told since `fromMs`. */
+  /** A time by the clock as it is now, which `toldMs` is already if it was read since `fromMs`. */
   #restated(toldMs: number, fromMs: number): number {
     const best = this.#best();
     const former = this.#former;

@@ -1,8 +1,8 @@
-/** Which server this is: a name of ours that lies in it, and the name of the process that runs it. */
+/** Identifies a server by a name that the relay writes into it, and by the run_id of its process. */
 import type { Redis } from 'ioredis';
 
 export interface FoundServer {
-  /** What a relay has written there; null when nothing lies there. Undefined when it may not be read. */
+  /** The name that a relay has written; null when there is none. Undefined when it may not be read. */
   readonly id: string | null | undefined;
   /** Of the server's process, new at each restart; null when it is not shown. */
   readonly runId: string | null;

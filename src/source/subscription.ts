@@ -55,7 +55,7 @@ export async function subscribe(
   let areHeard = false;
   redis.on('messageBuffer', (channel: Buffer, key: Buffer) => {
     const heard = channels.get(channel.toString());
-    // What arrives while the session ends is part of the gap: nobody can make sure of it any more.
+    // A message that arrives while the session ends is part of the gap: it can no longer be verified.
     if (heard === undefined || closing.aborted) return;
     const { database, kind } = heard;
     canary.notified(database, key, kind);

@@ -132,7 +132,7 @@ export function serverKey(prefix: string): string {
   return `${ownKeyPrefix(prefix)}server`;
 }
 
-/** The key that says which server's keys the state is about. */
+/** The key that identifies the server whose keys the state is about. */
 export function watchedKey(prefix: string): string {
   return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:watched`;
 }

@@ -254,14 +254,14 @@ export class RedisLease implements Lease {
     if (isNew) this.#bell.ring();
   }
 
-  /** Holds it no longer, whether or not the others can be told. */
+  /** Stops holding the lease, even when the state Redis is away. */
   #leave(): void {
     this.#departures += 1;
     this.#former = this.#token ?? this.#former;
     this.#lose();
   }
 
-  /** Tells the others; again and again, until it has reached Redis. */
+  /** Releases the lease in Redis; repeated by each look until Redis has answered. */
   async #letGo(): Promise<void> {
     const token = this.#former;
     if (token === null) return;

@@ -34,7 +34,7 @@ const LOADED_AGAIN_MS = 250;
 const SILENCE_AT_STOP_MS = 1_000;
 
 export interface StateEvents extends HealthEvents {
-  /** The files with its password or certificates cannot be used; what they held last is used. */
+  /** The files with its password or certificates cannot be used; their last valid content is. */
   credentialsUnusable(problem: string): void;
   /** What is known of the server, at each connection. */
   server(address: string, findings: readonly ServerFinding[]): void;
@@ -69,7 +69,7 @@ export class RedisState {
   #unfit: string | null = 'its keys have not been looked at yet';
   #wasFit = false;
   #onFit: () => void = () => undefined;
-  /** Told of what waiting cannot help, as long as somebody waits for the first look. */
+  /** Called with an error that waiting cannot fix while `usable` waits; null otherwise. */
   #onHopeless: ((error: RelayError) => void) | null = null;
 
   constructor(parts: RedisStateParts) {
@@ -136,7 +136,7 @@ export class RedisState {
       this.#health.succeeded(operation, endpoint);
       return reply;
     } catch (error) {
-      // Said by a script, or before it is asked by whoever no longer holds the lease.
+      // From a script, or from the caller before it asks: this replica does not hold the lease.
       if (error instanceof FencedError) throw error;
       if (/\bFENCED\b/.test(messageOf(error))) throw new FencedError('another replica watches');
       const failure = this.#failed(operation, error, endpoint);
@@ -145,12 +145,12 @@ export class RedisState {
     }
   }
 
-  /** It was seen that its data is gone: a flush closes no connection. */
+  /** Reports that the data is gone: a flush closes no connection. */
   emptied(): void {
     this.#parts.events.dataLost(addressOf(this.#parts.redis));
   }
 
-  /** This replica does not watch: what only the one that does is given is no trouble of this one. */
+  /** This replica does not watch: errors that only the watching replica can meet are cleared. */
   standsBy(): void {
     this.#health.standsBy();
   }

@@ -51,7 +51,7 @@ export class Unchanged {
     return new Map(unchanged.map(([name, { sinceMs }]) => [name, sinceMs]));
   }
 
-  /** As if all values had changed just now: nobody could write any, or see any. */
+  /** Counts all values as changed just now: while Redis was away, none could be written or read. */
   renew(nowMs: number): void {
     this.#seen = new Map(
       Array.from(this.#seen, ([name, seen]) => [name, { ...seen, sinceMs: nowMs }]),

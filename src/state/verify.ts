@@ -48,7 +48,7 @@ export function refuseStateReplica(
 }
 
 /**
- * Marks a prefix that nobody uses as ours, and resolves with whether nobody had; rejects when another
+ * Marks an unused prefix as the relay's. Resolves with whether the prefix was unused; rejects when another
  * version uses it.
  */
 export async function verifyFormat(redis: Redis, prefix: string): Promise<boolean> {
@@ -69,7 +69,7 @@ export function refuseFormat(prefix: string, found: string | null): void {
   );
 }
 
-/** Resolves with whoever was first. */
+/** Resolves with the version that the first relay wrote. */
 async function mark(redis: Redis, key: string): Promise<string | null> {
   await redis.setnx(key, FORMAT_VERSION);
   return redis.get(key);

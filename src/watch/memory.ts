@@ -15,7 +15,7 @@ export type Heard =
   | {
       readonly kind: 'expired';
       readonly expiration: Expiration;
-      /** So much earlier it may have been said. */
+      /** The longest delay with which it may have arrived. */
       readonly lateMsMax: number;
     }
   | { readonly kind: 'notice'; readonly notice: Notice };
@@ -37,7 +37,7 @@ export class Memory {
   #first = 0;
   #bytes = 0;
 
-  /** `isOwn`: nobody else captures it, so that it matters however old it is. */
+  /** `isOwn`: no other replica captures it, so that it is kept however old it is. */
   note(heard: Heard, nowMs: number, isOwn = false): void {
     const bytes = keyOf(heard).length;
     const untilMs = isOwn ? Number.POSITIVE_INFINITY : nowMs + REMEMBERED_MS;
@@ -46,7 +46,7 @@ export class Memory {
     this.#forget(nowMs);
   }
 
-  /** Puts what was heard before all that is remembered in front of it. */
+  /** Puts earlier notifications in front of the remembered ones. */
   putBack(heard: readonly Heard[], nowMs: number): void {
     const untilMs = this.#oldest()?.untilMs ?? nowMs + REMEMBERED_MS;
     const earlier = heard.map((one) => ({ heard: one, untilMs, bytes: keyOf(one).length }));

@@ -58,15 +58,15 @@ export class Standby {
   #session: Session | null = null;
   /** While it watches. */
   #watched: Session | null = null;
-  /** What it watches is another replica's by now: it remembers what it hears. */
+  /** Another replica holds the lease: this one remembers notifications instead of capturing them. */
   #isFenced = false;
-  /** How long ago what was heard while it watched may have been said, at most. */
+  /** The longest delay with which notifications may have arrived while this replica watched. */
   #lateMsMax = 0;
   /** The server of the last session. */
   #runId: string | null = null;
   /** When the session began, if the one before was with another server; null once that was heeded. */
   #movedAtMs: number | null = null;
-  /** Resolves when what was heard before a gap is stored, and the lease is left. */
+  /** Resolves when the notifications from before a gap are stored, and the lease is released. */
   #leaving: Promise<void> = Promise.resolve();
 
   constructor(parts: StandbyParts) {
@@ -85,7 +85,7 @@ export class Standby {
     await this.#turn(null);
   }
 
-  /** The relay listens. Returns at once: nothing of what is heard waits for the state. */
+  /** The relay listens. Returns at once: no notification waits for the state. */
   listening(session: Session): void {
     this.#listened = session;
     this.#competing = this.#compete(session);
@@ -152,7 +152,7 @@ export class Standby {
     this.#remember({ kind: 'notice', notice });
   }
 
-  /** While this replica holds the lease nobody else captures what it hears. */
+  /** While this replica holds the lease, no other replica captures the notification. */
   #remember(heard: Heard): void {
     const { lease, clock } = this.#parts;
     this.#memory.note(heard, clock.monotonicMs(), lease.token !== null);
@@ -200,8 +200,8 @@ export class Standby {
   }
 
   /**
-   * A newer configuration takes over. Its replica has listened for a while, so that it has heard all that
-   * is heard from here on; what was heard before is stored first. This replica stands by from now on.
+   * Hands the lease to a newer configuration. Its replica has listened for a while, and receives every
+   * later notification itself; the earlier ones are stored first. This replica then stands by.
    */
   async #handOver(): Promise<void> {
     const { lease, events } = this.#parts;
@@ -223,7 +223,7 @@ export class Standby {
       }
       if (session === null || session !== this.#session) return;
       events.watching(true);
-      // What was heard is to be captured first: what is gone unheard is looked for after it.
+      // Remembered notifications are captured before the search for keys that expired unheard.
       await this.#goOn(session);
       watch.begin(session);
     });
@@ -235,7 +235,7 @@ export class Standby {
     const { capture, clock } = this.#parts;
     const repeated = await this.#repeated(session);
     const before = await this.#unsettled(this.#memory.recall(clock.monotonicMs()), repeated);
-    // What was heard while this was looked up comes after it.
+    // Notifications that arrived meanwhile come after these.
     const recalled = [...before, ...this.#memory.recall(clock.monotonicMs())];
     this.#watched = session;
     this.#isFenced = false;
@@ -246,7 +246,7 @@ export class Standby {
     }
   }
 
-  /** The keys whose expirations this server repeats: it was not watched before. None if nobody can tell. */
+  /** The keys whose expirations a server that was not watched before repeats; none if unknown. */
   async #repeated(session: Session): Promise<ReadonlySet<string>> {
     const movedAtMs = this.#movedAtMs;
     if (movedAtMs === null) return new Set();

@@ -21,7 +21,7 @@ import { captureMissing, catchUp, type UnheardParts } from './unheard.js';
 /** How often it is looked whether a database was emptied. */
 const MARKER_EVERY_MS = 5_000;
 
-/** How often it is told that all is settled: what was said since is looked at twice at a take-over. */
+/** How often the settled time is stored: a take-over checks the notifications since then again. */
 const SETTLED_EVERY_MS = 500;
 
 /** The wait after the state Redis could not be used. */
@@ -247,7 +247,7 @@ export class Watch {
     if (!signal.aborted) term.trust.gain(database);
   }
 
-  /** For whoever goes on when this replica dies. */
+  /** For the replica that takes over when this one dies. */
   async #tellSettled({ session }: Term, signal: AbortSignal): Promise<void> {
     const { capture, deadlines, serverNowMs, clock } = this.#parts;
     while (!signal.aborted) {
@@ -258,7 +258,7 @@ export class Watch {
         await capture.settled(signal);
         if (!signal.aborted) await deadlines.settled(untilMs);
       } catch {
-        // Whoever goes on looks closer at what it remembers.
+        // The replica that takes over then checks more of the notifications that it remembers.
       }
     }
   }

@@ -102,7 +102,7 @@ export class WatchedServer implements ServerCheck {
   #isLogged = false;
   /** Since when it has been unclear, by the monotonic clock; null while it is not. */
   #unclearSinceMs: number | null = null;
-  /** Told of the first refusal, as long as somebody waits for the first verdict. */
+  /** Called with the first refusal while `first` waits; null afterwards. */
   #onRefused: ((error: RelayError) => void) | null = null;
   #onVerified: () => void = () => undefined;
 
