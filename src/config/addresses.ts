@@ -129,11 +129,9 @@ export function readEndpointUrl(text: string): Reading<URL> {
   return understood(url);
 }
 
-/** Null for an empty text, so that `${HTTPS_PROXY:-}` means: a proxy if there is one. */
-export function readProxyUrl(text: string): Reading<ProxySettings | null> {
+export function readProxyUrl(text: string): Reading<ProxySettings> {
   const wrong = (found: string) =>
     refused('a URL such as http://user:password@proxy:3128', { found });
-  if (text === '') return understood(null);
   if (!/^https?:\/\//i.test(text))
     return wrong('one that begins with neither http:// nor https://');
   if (/[\s\\]/.test(text) || !URL.canParse(text)) return wrong('one that is no valid URL');

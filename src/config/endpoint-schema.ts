@@ -21,7 +21,7 @@ import {
   readBasicUser,
   readHeaderName,
   readHeaderValue,
-  readSecret,
+  readListedSecret,
 } from './texts.js';
 import { mismatch, toIssueText } from './wording.js';
 
@@ -57,7 +57,7 @@ const secrets = z
     [
       z.literal('none'),
       list(
-        z.union([text(`a secret: ${SECRET_PREFIX}…`, readSecret), fileOf('one secret')], {
+        z.union([text(`a secret: ${SECRET_PREFIX}…`, readListedSecret), fileOf('one secret')], {
           error: toIssueText(mismatch(`a secret (${SECRET_PREFIX}…) or {file: …}`)),
         }),
         { min: 1, max: SECRETS_PER_ENDPOINT_MAX },
@@ -124,7 +124,7 @@ export const endpoint = mapping({
   tls: tls.optional().describe('Certificates of an https:// endpoint; read again when they change'),
   proxy: text('a URL such as http://user:password@proxy:3128', readProxyUrl)
     .optional()
-    .describe('The HTTP proxy to reach it through, by CONNECT; empty counts as absent'),
+    .describe('The HTTP proxy to reach it through, by CONNECT'),
   allow_link_local: flag()
     .prefault(false)
     .describe("Whether it may be at a link-local address, or at that of a cloud's metadata"),

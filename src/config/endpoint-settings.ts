@@ -6,15 +6,18 @@ import { basicAuthorization } from './addresses.js';
 import type { EndpointInFile } from './endpoint-schema.js';
 import { type Path, pathKey } from './path.js';
 import { filePaths, type SecretsFromFiles } from './secret-files.js';
+import { NO_SECRET } from './texts.js';
 
 /** What was read from the file that is named at `path`. */
 type FromFile = (path: Path) => Secret;
 
 function secretsOf(name: string, { secrets }: EndpointInFile, fromFile: FromFile): Secret[] {
   if (secrets === 'none') return [];
-  return secrets.map((secret, index) =>
-    secret instanceof Secret ? secret : fromFile(filePaths.secret(name, index)),
-  );
+  return secrets
+    .map((secret, index) =>
+      secret instanceof Secret ? secret : fromFile(filePaths.secret(name, index)),
+    )
+    .filter((secret) => !secret.equals(NO_SECRET));
 }
 
 /** With that of `basic`; the names in lower case. */

@@ -14,8 +14,17 @@ export interface InterpolatedText {
   readonly text: string;
   /** Whether anything was put in: then the text must not be shown. */
   readonly changed: boolean;
+  /** The variable that holds a service link of Kubernetes; null when none does. */
+  readonly serviceLink: string | null;
   readonly mistakes: readonly Unresolved[];
 }
+
+/**
+ * Kubernetes sets such a variable for each Service, and its name may be the one that the operator
+ * chose for a port.
+ */
+const SERVICE_LINK_NAME = /_PORT$/;
+const SERVICE_LINK = /^(?:tcp|udp|sctp):\/\//;
 
 const OPENINGS = /\$\$\{|\$\{([^}]*)(\})?/g;
 const REFERENCE = /^([A-Za-z_][A-Za-z0-9_]*)(?:(:-|:\?)([\s\S]*))?$/;
@@ -41,6 +50,7 @@ function resolveReference(inside: string, env: Environment): string | Wording {
 export function interpolateText(text: string, env: Environment): InterpolatedText {
   const mistakes: Unresolved[] = [];
   let changed = false;
+  let serviceLink: string | null = null;
   const replaced = text.replace(OPENINGS, (opening: string, inside = '', close?: string) => {
     if (opening === '$${') return '${';
     changed = true;
@@ -48,23 +58,30 @@ export function interpolateText(text: string, env: Environment): InterpolatedTex
       close === undefined
         ? mismatch('a } after ${', { found: 'none', hint: 'for a literal ${ write $${' })
         : resolveReference(inside, env);
-    if (typeof resolved === 'string') return resolved;
+    if (typeof resolved === 'string') {
+      const [, name = ''] = REFERENCE.exec(inside) ?? [];
+      if (SERVICE_LINK_NAME.test(name) && SERVICE_LINK.test(resolved)) serviceLink ??= name;
+      return resolved;
+    }
     mistakes.push({ wording: resolved, inside });
     return '';
   });
-  return { text: replaced, changed, mistakes };
+  return { text: replaced, changed, serviceLink, mistakes };
 }
 
 export interface Interpolated {
   readonly value: unknown;
   /** The `pathKey`s of texts into which something was put. */
   readonly changed: ReadonlySet<string>;
+  /** As of `Context`. */
+  readonly serviceLinks: ReadonlyMap<string, string>;
   readonly complaints: readonly (Unresolved & { readonly path: Path })[];
 }
 
 /** Replaces in every text of the value, never in keys. */
 export function interpolate(root: unknown, env: Environment): Interpolated {
   const changed = new Set<string>();
+  const serviceLinks = new Map<string, string>();
   const complaints: (Unresolved & { path: Path })[] = [];
 
   function visit(value: unknown, path: Path): unknown {
@@ -77,9 +94,10 @@ export function interpolate(root: unknown, env: Environment): Interpolated {
     if (typeof value !== 'string') return value;
     const done = interpolateText(value, env);
     if (done.changed) changed.add(pathKey(path));
+    if (done.serviceLink !== null) serviceLinks.set(pathKey(path), done.serviceLink);
     complaints.push(...done.mistakes.map((mistake) => ({ path, ...mistake })));
     return done.mistakes.length > 0 ? UNRESOLVED : done.text;
   }
 
-  return { value: visit(root, []), changed, complaints };
+  return { value: visit(root, []), changed, serviceLinks, complaints };
 }

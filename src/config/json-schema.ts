@@ -9,14 +9,20 @@ export interface JsonSchema {
   readonly additionalProperties?: boolean | JsonSchema;
   readonly items?: JsonSchema;
   readonly anyOf?: readonly JsonSchema[];
+  readonly required?: readonly string[];
   readonly [keyword: string]: unknown;
 }
+
+/** Top-level keys for the operator's own use, such as `x-defaults` with anchors in it. */
+export const OWN_KEY = /^x-/;
+const OWN_VALUE = { description: 'For your own use, such as YAML anchors; the relay ignores it' };
 
 /** For editors: the schema of the file as it is written, before `${VAR}` is replaced. */
 export function jsonSchema(): JsonSchema {
   return z.toJSONSchema(relayFile, {
     io: 'input',
-    override({ jsonSchema: node }) {
+    override({ jsonSchema: node, path }) {
+      if (path.length === 0) node.patternProperties = { [OWN_KEY.source]: OWN_VALUE };
       const { enum: words, pattern } = node;
       if (words === undefined && pattern === undefined) return;
       delete node.enum;

@@ -13,6 +13,7 @@ import { readText, type TextSource } from './read-file.js';
 import type { RelayFile } from './schema.js';
 import {
   checkCertificates,
+  checkSecrets,
   filePaths,
   LOGIN_SECTIONS,
   readSecretFile,
@@ -22,7 +23,7 @@ import {
   secretFilesOfLogin,
 } from './secret-files.js';
 import { hasLoginOfRedis, redisCredentials, stateCredentials } from './settings.js';
-import { FILE_CHARS_SHOWN_MAX, type Reading, refused, shownFile } from './wording.js';
+import { FILE_CHARS_SHOWN_MAX, mismatch, shownFile, type Wording } from './wording.js';
 
 /** A secret is one line, and a list of all authorities some 300 KiB; more is some other file. */
 export const SECRET_FILE_BYTES_MAX = 1024 * 1024;
@@ -44,17 +45,29 @@ async function fingerprintOf(file: string): Promise<Fingerprint> {
   }
 }
 
+type SecretReading =
+  | { readonly ok: true; readonly value: Secret }
+  | { readonly ok: false; readonly about: 'value' | 'content'; readonly wording: Wording };
+
 async function readSecretAt(
   place: SecretFile,
   folder: string,
   source: TextSource,
-): Promise<Reading<Secret>> {
+): Promise<SecretReading> {
   const read = await readText(resolve(folder, place.file), SECRET_FILE_BYTES_MAX, source);
-  if (read.ok) return readSecretFile(place, read.text);
+  if (read.ok) {
+    const reading = readSecretFile(place, read.text);
+    return reading.ok ? reading : { about: 'content', ...reading };
+  }
   const isRelative = !isAbsolute(place.file);
   const where = isRelative ? `; looked for in ${printable(folder, FILE_CHARS_SHOWN_MAX)}` : '';
   const found = shownFile(place.file);
-  return refused('a file that can be read', { found, hint: read.reason + where });
+  const hint = read.reason + where;
+  return {
+    ok: false,
+    about: 'value',
+    wording: mismatch('a file that can be read', { found, hint }),
+  };
 }
 
 /** All by the key of their place. */
@@ -80,7 +93,10 @@ export async function readSecretFiles(
     if (reading.ok) {
       secrets.set(place.key, reading.value);
       fingerprints.set(place.key, fingerprint);
-    } else complaints.push({ path: place.path, about: 'value', wording: reading.wording });
+    } else {
+      const { about, wording } = reading;
+      complaints.push({ path: place.path, about, wording });
+    }
   }
   return { secrets, fingerprints, complaints };
 }
@@ -226,7 +242,10 @@ export function withFiles(settings: Settings, from: FilesOfSettings): Settings {
     if (inFile === undefined || places.length === 0) return [name, endpoint] as const;
     const files: WatchedFiles<Endpoint> = new SecretFiles({
       places,
-      check: (secrets) => checkCertificates((key) => filePaths.tls(name, key), secrets),
+      check: (secrets) => [
+        ...checkSecrets(name, inFile.secrets, secrets),
+        ...checkCertificates((key) => filePaths.tls(name, key), secrets),
+      ],
       make: (secrets) => ({ ...toEndpoint(name, inFile, secrets), files }),
       from,
     });

@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { NoSettingsFileError, SettingsError, UsageError } from '../errors.js';
 import { printable } from '../printable.js';
 import type { ListenAddress, Settings } from '../vocabulary.js';
+import { withoutEmptyTexts, withoutOwnKeys } from './absent.js';
 import { readListenAddress } from './addresses.js';
 import { parseDocument } from './document.js';
 import { extraCaProblem } from './extra-ca.js';
@@ -21,6 +22,7 @@ import { asMapping, type Path, valueAt } from './path.js';
 import { readText } from './read-file.js';
 import { DEFAULT_ADMIN_LISTEN } from './schema.js';
 import {
+  checkAllSecrets,
   checkCertificates,
   filePaths,
   LOGIN_SECTIONS,
@@ -59,19 +61,24 @@ async function checkText(
     syntaxMistake(file, position, wording),
   );
   if (document.kind === 'broken') return { ok: false, mistakes };
-  const { value, changed, complaints: unresolved } = interpolate(document.value, env);
+  const interpolated = interpolate(withoutOwnKeys(document.value), env);
+  const value = withoutEmptyTexts(interpolated.value);
   const context: Context = {
     file,
     value,
-    interpolated: changed,
+    interpolated: interpolated.changed,
+    serviceLinks: interpolated.serviceLinks,
     positionOf: document.positionOf,
   };
   const validation = validate(value);
   const fromFiles = await readSecretFiles(secretFilesOf(value), folder, 'any');
   const complaints = [
-    ...unresolved.map((each): Complaint => ({ ...hintAtNames(value, each), about: 'value' })),
+    ...interpolated.complaints.map(
+      (each): Complaint => ({ ...hintAtNames(value, each), about: 'value' }),
+    ),
     ...(validation.ok ? [] : validation.complaints),
     ...fromFiles.complaints,
+    ...checkAllSecrets(value, fromFiles.secrets),
     ...tlsSections(value).flatMap((pathOf) => checkCertificates(pathOf, fromFiles.secrets)),
   ];
   const all = mistakes.concat(complaints.map((complaint) => toMistake(complaint, context)));
@@ -121,7 +128,8 @@ function candidatesOf({ file, env }: LoadOptions): readonly string[] {
 export async function loadAdminAddress(options: LoadOptions): Promise<ListenAddress> {
   const { file, text } = await readChosen(candidatesOf(options), options.cwd);
   const document = parseDocument(text);
-  const root = document.kind === 'broken' ? {} : interpolate(document.value, options.env).value;
+  const read = document.kind === 'broken' ? {} : interpolate(document.value, options.env).value;
+  const root = withoutEmptyTexts(read);
   const listen = valueAt(root, ['admin', 'listen']);
   const reading = readListenAddress(typeof listen === 'string' ? listen : DEFAULT_ADMIN_LISTEN);
   if (reading.ok) return reading.value;

@@ -1,5 +1,6 @@
 /** What the operator reads: `file:line:column: where.it.is: expected …, found …`. Pure. */
 import { printable } from '../printable.js';
+import { defectOf } from '../text-defect.js';
 import type { Position } from './document.js';
 import { type Path, pathKey, valueAt } from './path.js';
 import {
@@ -10,6 +11,7 @@ import {
   shown,
   shownKey,
   type Wording,
+  withHint,
 } from './wording.js';
 
 /** Nobody reads further; a hostile file could hold a hundred thousand. */
@@ -27,8 +29,11 @@ export interface Mistake {
 export interface Complaint {
   /** What it is about; ends in the key when that is what is wrong. */
   readonly path: Path;
-  /** The value is wrong; the key should not be there; or the key's own text is wrong (name). */
-  readonly about: 'value' | 'key' | 'name';
+  /**
+   * The value is wrong; the content of the file that it names is; the key should not be there; or
+   * the key's own text is wrong (name).
+   */
+  readonly about: 'value' | 'content' | 'key' | 'name';
   readonly wording: Wording;
 }
 
@@ -39,6 +44,8 @@ export interface Context {
   readonly value: unknown;
   /** The `pathKey`s of texts into which the environment was put. */
   readonly interpolated: ReadonlySet<string>;
+  /** The variable in a text that is a service link of Kubernetes, by `pathKey`. */
+  readonly serviceLinks: ReadonlyMap<string, string>;
   positionOf(path: Path, part: 'key' | 'value'): Position;
 }
 
@@ -79,7 +86,33 @@ export function formatPath(path: Path): string {
     .join('');
 }
 
-function formatWording(wording: Wording, found: unknown, mayShow: boolean): string {
+/** Texts with blanks and quotes of their own. */
+function isFreeText([section, , field]: Path): boolean {
+  return section === 'routes' && field === 'body';
+}
+
+/** What explains why a value is refused, without showing it. */
+function explanations({ path, about }: Complaint, found: unknown, context: Context): string[] {
+  const isRead = about === 'value' || about === 'name';
+  if (!isRead || typeof found !== 'string' || isFreeText(path)) return [];
+  const variable = context.serviceLinks.get(pathKey(path));
+  const link =
+    `${variable} holds a service link of Kubernetes (tcp://…): give the variable another name, ` +
+    "or set enableServiceLinks: false in the pod's spec";
+  const defect = defectOf(found);
+  return [
+    ...(defect === null ? [] : [`it ${defect}`]),
+    ...(about === 'value' && variable !== undefined ? [link] : []),
+  ];
+}
+
+/** `explained` precedes what to do. */
+function formatWording(
+  wording: Wording,
+  found: unknown,
+  mayShow: boolean,
+  explained: readonly string[] = [],
+): string {
   switch (wording.kind) {
     case 'statement':
       return printable(wording.text, Number.POSITIVE_INFINITY);
@@ -87,9 +120,8 @@ function formatWording(wording: Wording, found: unknown, mayShow: boolean): stri
       const isText = typeof found === 'string' && found !== '';
       const hidden = isText ? NOT_SHOWN : kindOf(found);
       const what = wording.found ?? (mayShow ? shown(found) : hidden);
-      const notes = [mayShow ? wording.quoting : null, wording.hint].filter(
-        (note) => note !== null,
-      );
+      const told = [mayShow ? wording.quoting : null, wording.hint];
+      const notes = [...explained, ...told.filter((note) => note !== null)];
       const brackets = notes.length > 0 ? ` (${notes.join('; ')})` : '';
       return `expected ${wording.expected}, found ${what}${brackets}`;
     }
@@ -104,20 +136,22 @@ export function syntaxMistake(file: string, { line, column }: Position, wording:
 /** A key is shown in part only, with the hint that its text gives. */
 function withKey(wording: Wording, key: string): Wording {
   if (wording.kind === 'statement') return wording;
-  const hints = [wording.hint, keyHint(key)].filter((hint) => hint !== null);
-  const hint = hints.length > 0 ? hints.join('; ') : null;
-  return { ...wording, found: wording.found ?? shownKey(key), hint };
+  const shown = { ...wording, found: wording.found ?? shownKey(key) };
+  const hint = keyHint(key);
+  return hint === null ? shown : withHint(shown, hint);
 }
 
-export function toMistake({ path, about, wording }: Complaint, context: Context): Mistake {
+export function toMistake(complaint: Complaint, context: Context): Mistake {
+  const { path, about, wording } = complaint;
   const key = path.at(-1);
   const where = formatPath(about === 'name' ? path.slice(0, -1) : path);
   const found = about === 'name' ? key : valueAt(context.value, path);
   const isHidden = context.interpolated.has(pathKey(path)) || isConfidentialPlace(path);
   const mayShow = about === 'name' || !isHidden;
   const ofKey = about === 'name' && typeof key === 'string' ? withKey(wording, key) : wording;
-  const text = formatWording(ofKey, found, mayShow);
-  const position = context.positionOf(path, about === 'value' ? 'value' : 'key');
+  const text = formatWording(ofKey, found, mayShow, explanations(complaint, found, context));
+  const isKey = about === 'key' || about === 'name';
+  const position = context.positionOf(path, isKey ? 'key' : 'value');
   return {
     file: context.file,
     ...position,

@@ -83,12 +83,8 @@ function meantContentType(found: string): TemplateContentType | null {
 
 /** How to log in to a Redis, beside its URL; `orElse` says what is the case without. */
 const login = ({ orElse }: { orElse: string }) => ({
-  username: anyText('a user name')
-    .optional()
-    .describe(`The user to log in as; empty counts as absent${orElse}`),
-  password: anyText('a password')
-    .optional()
-    .describe(`The password to log in with; empty counts as absent${orElse}`),
+  username: anyText('a user name').optional().describe(`The user to log in as${orElse}`),
+  password: anyText('a password').optional().describe(`The password to log in with${orElse}`),
   password_file: filePath
     .optional()
     .describe(

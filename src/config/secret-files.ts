@@ -1,10 +1,20 @@
 /** Which places of the file name files with secrets, and what these may hold. Pure. */
 import { Secret } from '../secret.js';
+import { defectOf } from '../text-defect.js';
 import { isKeyOf, readCertificates, readPemKey, refusalOf } from './certificates.js';
+import { type EndpointInFile, endpointFields } from './endpoint-schema.js';
 import type { Complaint } from './mistakes.js';
 import { asList, asMapping, type Path, pathKey } from './path.js';
-import { FILE_PATH_PATTERN, readBasicPassword, readHeaderValue, readSecret } from './texts.js';
-import { mismatch, type Reading, understood, type Wording } from './wording.js';
+import { understoodBy } from './sections.js';
+import {
+  EMPTY_SECRET,
+  FILE_PATH_PATTERN,
+  NO_SECRET,
+  readBasicPassword,
+  readHeaderValue,
+  readListedSecret,
+} from './texts.js';
+import { mismatch, type Reading, refused, understood, type Wording, withHint } from './wording.js';
 
 /** What is in such a file. */
 type Content =
@@ -110,18 +120,60 @@ export function secretFilesOf(root: unknown): SecretFile[] {
 
 const READERS: Readonly<Record<Content, (text: string) => Reading<Secret>>> = {
   redis_password: (text) => understood(new Secret(text)),
-  signing_secret: readSecret,
+  signing_secret: readListedSecret,
   header_value: readHeaderValue,
   basic_password: readBasicPassword,
   certificates: readCertificates,
   private_key: readPemKey,
 };
 
+/** Line breaks belong to their content. */
+const IS_PEM: Readonly<Record<Content, boolean>> = {
+  redis_password: false,
+  signing_secret: false,
+  header_value: false,
+  basic_password: false,
+  certificates: true,
+  private_key: true,
+};
+
+const EMPTY_FILE = mismatch('a file with a secret in it', { found: 'it empty' });
+
 /** What a file with a secret holds. The newline that editors and `echo` add is not part of it. */
 export function readSecretFile({ content }: SecretFile, held: string): Reading<Secret> {
   const text = held.replace(/\r?\n$/, '');
-  if (text !== '') return READERS[content](text);
-  return { ok: false, wording: mismatch('a file with a secret in it', { found: 'it empty' }) };
+  if (text === '' && content !== 'signing_secret') return { ok: false, wording: EMPTY_FILE };
+  const reading = READERS[content](text);
+  const defect = reading.ok || IS_PEM[content] ? null : defectOf(text);
+  return reading.ok || defect === null
+    ? reading
+    : { ok: false, wording: withHint(reading.wording, `its content ${defect}`) };
+}
+
+/** An empty secret is ignored beside another one; what could not be read is left out. */
+export function checkSecrets(
+  name: string,
+  secrets: EndpointInFile['secrets'],
+  fromFiles: SecretsFromFiles,
+): Complaint[] {
+  if (secrets === 'none') return [];
+  const held = secrets.map((secret, index) =>
+    secret instanceof Secret ? secret : fromFiles.get(pathKey(filePaths.secret(name, index))),
+  );
+  if (!held.every((secret) => secret?.equals(NO_SECRET))) return [];
+  return secrets.map((secret, index) =>
+    secret instanceof Secret
+      ? { path: ['endpoints', name, 'secrets', index], about: 'value', wording: EMPTY_SECRET }
+      : { path: filePaths.secret(name, index), about: 'content', wording: EMPTY_FILE },
+  );
+}
+
+/** The same of every endpoint; the value need not be right elsewhere. */
+export function checkAllSecrets(root: unknown, fromFiles: SecretsFromFiles): Complaint[] {
+  return Object.entries(asMapping(asMapping(root)?.endpoints) ?? {}).flatMap(([name, endpoint]) => {
+    const secrets = understoodBy(endpointFields.secrets, asMapping(endpoint)?.secrets);
+    return secrets === undefined ? [] : checkSecrets(name, secrets, fromFiles);
+  });
 }
 
 /**

@@ -23,7 +23,6 @@ export function complain(
   return { path, about, wording };
 }
 
-/** Empty counts as absent, so that `${VAR:-}` means: what VAR says, if anything. */
 export function isGiven(section: Section, key: string): boolean {
-  return section[key] !== undefined && section[key] !== '';
+  return section[key] !== undefined;
 }

@@ -22,13 +22,12 @@ function passwordOf(
 ): Secret | null {
   const { password, url } = file[name];
   const fromFile = fromFiles.get(pathKey(filePaths.password(name))) ?? null;
-  // Empty counts as absent, so that `${REDIS_PASSWORD:-}` means: a password if there is one.
-  return password ? new Secret(password) : (fromFile ?? url?.password ?? null);
+  return password === undefined ? (fromFile ?? url?.password ?? null) : new Secret(password);
 }
 
 /** The user that a section names by itself; null when it names none. */
 function usernameOf(file: RelayFile, name: LoginSection): string | null {
-  return file[name].username || (file[name].url?.username ?? null);
+  return file[name].username ?? file[name].url?.username ?? null;
 }
 
 /** The TLS of a rediss:// URL, with the certificates that a section names. */

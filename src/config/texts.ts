@@ -12,7 +12,7 @@ import { TEST_HEADER } from '../delivery/request.js';
 import { SECRET_BYTES_MAX, SECRET_BYTES_MIN, SECRET_PREFIX } from '../delivery/sign.js';
 import { PLACEHOLDER } from '../path-template.js';
 import { Secret } from '../secret.js';
-import { type Reading, refused, understood } from './wording.js';
+import { mismatch, type Reading, refused, understood, type Wording } from './wording.js';
 
 /** Common servers refuse a single header beyond 8 KiB. */
 export const HEADER_CHARS_MAX = 8192;
@@ -77,14 +77,17 @@ function readPrivateKey(text: string): Reading<Secret> {
   return understood(new Secret(text));
 }
 
+function noSecret(found: string): Wording {
+  const expected = `${SECRET_PREFIX} and then ${SECRET_BYTES_MIN}–${SECRET_BYTES_MAX} bytes in base64`;
+  return mismatch(expected, { found, hint: 'make one with: expiry-relay secret' });
+}
+
+export const EMPTY_SECRET = noSecret('an empty text');
+
 /** What signs: `whsec_…` or `whsk_…`, with its prefix; the bytes behind it have been checked. */
 export function readSecret(text: string): Reading<Secret> {
-  const wrong = (found: string) =>
-    refused(`${SECRET_PREFIX} and then ${SECRET_BYTES_MIN}–${SECRET_BYTES_MAX} bytes in base64`, {
-      found,
-      hint: 'make one with: expiry-relay secret',
-    });
-  if (text === '') return wrong('an empty text');
+  const wrong = (found: string): Reading<never> => ({ ok: false, wording: noSecret(found) });
+  if (text === '') return { ok: false, wording: EMPTY_SECRET };
   if (text.startsWith(PRIVATE_KEY_PREFIX)) return readPrivateKey(text);
   if (text.startsWith(PUBLIC_KEY_PREFIX)) {
     return wrong(`a public key (${PUBLIC_KEY_PREFIX}…), which verifies and cannot sign`);
@@ -96,6 +99,14 @@ export function readSecret(text: string): Reading<Secret> {
     return wrong(`one ${bytes.length} bytes long`);
   }
   return understood(new Secret(text));
+}
+
+/** Stands for an empty text or file among an endpoint's secrets, and signs nothing. */
+export const NO_SECRET = new Secret('');
+
+/** One of several secrets, of which the next or the last may be empty. */
+export function readListedSecret(text: string): Reading<Secret> {
+  return text === '' ? understood(NO_SECRET) : readSecret(text);
 }
 
 /** What a receiver verifies with: `whpk_…`, or what signs. */

@@ -33,6 +33,12 @@ export function mismatch(
   return { kind: 'mismatch', expected, found: null, hint: null, quoting: null, ...rest };
 }
 
+/** With one more thing to say before what to do. */
+export function withHint(wording: Wording, first: string): Wording {
+  if (wording.kind === 'statement') return wording;
+  return { ...wording, hint: [first, wording.hint].filter((hint) => hint !== null).join('; ') };
+}
+
 export function statement(text: string): Wording {
   return { kind: 'statement', text };
 }

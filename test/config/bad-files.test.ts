@@ -10,7 +10,7 @@ const cwd = new URL('../testdata', import.meta.url).pathname;
 const EXPECTED: Readonly<Record<string, readonly string[]>> = {
   'bad-headers': [
     '5:16: endpoints.shop.headers: expected a header that the relay does not set itself, found "Host"',
-    '5:32: endpoints.shop.headers.x-bad: expected a header value: one line of latin-1 text, found one with a line break',
+    '5:32: endpoints.shop.headers.x-bad: expected a header value: one line of latin-1 text, found one with a line break (it contains a newline at character 2)',
     '5:52: endpoints.shop.headers: expected each header once, in whatever case, found "x-twice"',
   ],
   'bad-body': [
@@ -68,8 +68,8 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     '14:76: endpoints.audit.tls.key_file: expected a file with a private key in PEM, found one without -----BEGIN PRIVATE KEY-----',
     '15:12: endpoints.audit.proxy: expected a URL such as http://user:password@proxy:3128, found one whose user or password is not percent-encoded',
     "19:12: endpoints.mail.proxy: expected a host that is neither link-local nor a cloud's metadata, found such an address (if it is meant, say allow_link_local: true)",
+    '20:12: endpoints.mail.basic: expected password or password_file, found neither',
     '20:24: endpoints.mail.basic.username: expected a user name without a colon, found an empty text',
-    '20:38: endpoints.mail.basic.password: expected a password of one line, found an empty text',
   ],
   'bad-state': [
     '3:8: state.url: expected a Redis URL such as redis://127.0.0.1:6379, found one that begins with none of redis://, rediss:// and unix://',
