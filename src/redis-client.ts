@@ -89,11 +89,15 @@ export function stateError(
     : error;
 }
 
-/** What Redis or the network said, as one of our errors; `section` of the file is about it. */
+/**
+ * What Redis or the network said, as one of our errors; `section` of the file is about it.
+ * `loginDefect`: what looks wrong with the user name or password, without showing it.
+ */
 export function redisError(
   thrown: unknown,
   settings: Place,
   section: 'redis' | 'state' = 'redis',
+  loginDefect: string | null = null,
 ): RelayError {
   const address = addressOf(settings);
   const said = printable(messageOf(thrown));
@@ -106,7 +110,8 @@ export function redisError(
     case 'WRONGPASS':
       return new RedisAuthError(
         `Redis at ${address} refuses the user name or password (${said}): check those of ` +
-          `${section}.url, or ${section}.username and ${section}.password_file`,
+          `${section}.url, or ${section}.username and ${section}.password_file` +
+          (loginDefect === null ? '' : ` (${loginDefect})`),
       );
     case 'NOPERM':
       return new RedisPermissionError(`Redis at ${address} forbids what the relay needs: ${said}`);

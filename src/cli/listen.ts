@@ -6,6 +6,7 @@ import { NoSettingsFileError, UsageError } from '../errors.js';
 import { printable } from '../printable.js';
 import { type PlannedAnswer, type ReceivedWebhook, startReceiver } from '../receiver/receiver.js';
 import type { Secret } from '../secret.js';
+import { defectNote } from '../text-defect.js';
 import type { CliContext, CommandAction, FileOption } from './context.js';
 
 export interface ListenOptions {
@@ -43,7 +44,7 @@ export const listen: CommandAction<FileOption & ListenOptions> = async (context,
 
 /** From `--secret`, else every secret of the file's endpoints; none when there is no file at all. */
 async function secretsFor(context: CliContext, options: FileOption & ListenOptions) {
-  if (options.secret !== undefined) return options.secret.map(parseSecret);
+  if (options.secret !== undefined) return parseSecrets(options.secret);
   try {
     const { env, cwd } = context;
     const { settings } = await loadSettings({ file: options.config, env, cwd });
@@ -54,10 +55,17 @@ async function secretsFor(context: CliContext, options: FileOption & ListenOptio
   }
 }
 
+/** An empty one is ignored beside another, as in the file. */
+function parseSecrets(texts: readonly string[]): Secret[] {
+  const given = texts.filter((text) => text !== '');
+  return (given.length === 0 ? texts : given).map(parseSecret);
+}
+
 function parseSecret(text: string): Secret {
   const reading = readVerifyingSecret(text);
   if (reading.ok) return reading.value;
-  throw new UsageError('--secret: expected whsec_ and then 24–64 bytes in base64, or a whpk_…');
+  const expected = 'whsec_ and then 24–64 bytes in base64, or a whpk_…';
+  throw new UsageError(`--secret: expected ${expected}${defectNote(text)}`);
 }
 
 function parseFailures(text: string | undefined): PlannedAnswer[] {

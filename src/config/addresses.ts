@@ -3,10 +3,17 @@ import { isIPv6 } from 'node:net';
 import type { ProxySettings } from '../endpoint.js';
 import { Secret } from '../secret.js';
 import type { ListenAddress } from '../vocabulary.js';
+import {
+  adviceOnHttp,
+  adviceOnRedis,
+  CUT_SHORT,
+  PORT_MAX,
+  type UrlRules,
+  urlProblem,
+} from './url-problem.js';
 import { type Reading, refused, understood } from './wording.js';
 
 const REDIS_PORT = 6379;
-const PORT_MAX = 65_535;
 /** `SELECT` takes a signed 32-bit number. */
 export const DATABASE_MAX = 2 ** 31 - 1;
 
@@ -32,6 +39,16 @@ const UNIX_URL = /^unix:\/\/(?:([^:@/?#]*)(?::([^@/?#]*))?@)?(\/[^?#]*)(?:\?db=(
 
 const REDIS_URL_EXPECTED = 'a Redis URL such as redis://127.0.0.1:6379';
 const ENCODE = 'percent-encode special characters in a password, or use password_file';
+
+const ENCODE_PROXY = 'percent-encode special characters in the user and the password';
+const SOCKET = 'a Unix socket is unix:///run/redis.sock';
+
+const REDIS_RULES: UrlRules = {
+  schemes: ['redis', 'rediss', 'unix'],
+  adviceOnScheme: adviceOnRedis,
+  encode: ENCODE,
+};
+const HTTP_RULES = { schemes: ['http', 'https'], adviceOnScheme: adviceOnHttp };
 
 /** Null when a `%` is not followed by two hex digits of UTF-8. */
 function percentDecoded(text: string): string | null {
@@ -64,7 +81,8 @@ function readUnixUrl(text: string): Reading<RedisUrl> {
   }
   const [username, password, path] = [user, pass, encoded].map(percentDecoded);
   if (username == null || password == null || path == null) {
-    return wrong('one whose user, password or path is not percent-encoded', ENCODE);
+    const hint = text.includes('@') ? ENCODE : 'write %25 for a %';
+    return wrong('one whose user, password or path is not percent-encoded', hint);
   }
   if (path.endsWith('/') || path.includes('\0')) return wrong('one whose path names no socket');
   if (Buffer.byteLength(path) > SOCKET_PATH_BYTES_MAX) {
@@ -83,20 +101,28 @@ function readUnixUrl(text: string): Reading<RedisUrl> {
   });
 }
 
+/** What to write instead of a setting that other clients take from the query. */
+function queryAdvice({ searchParams }: URL): string {
+  const keys = [...searchParams.keys()].map((key) => key.toLowerCase());
+  const has = (pattern: RegExp) => keys.some((key) => pattern.test(key));
+  if (has(/^(db|database)$/)) return 'a database is redis://HOST:PORT/DATABASE';
+  if (has(/ssl|tls|cert/)) return 'TLS is rediss://, and certificates belong into tls beside url';
+  if (has(/user|pass|auth/)) return 'write username and password_file beside url';
+  return 'leave it out: the relay takes no settings from a URL';
+}
+
 export function readRedisUrl(text: string): Reading<RedisUrl> {
   const wrong = (found: string, hint: string | null = null) =>
     refused(REDIS_URL_EXPECTED, { found, hint });
   if (/^unix:/i.test(text)) return readUnixUrl(text);
-  if (!/^rediss?:\/\//i.test(text)) {
-    const isSocket = /^(redis)?\+?(unix|socket)\b|^\//i.test(text);
-    const hint = isSocket ? 'a Unix socket is unix:///run/redis.sock' : null;
-    return wrong('one that begins with none of redis://, rediss:// and unix://', hint);
-  }
-  if (/\s/.test(text) || !URL.canParse(text)) return wrong('one that is no valid URL', ENCODE);
+  if (text.startsWith('/')) return wrong('the path of a file', SOCKET);
+  const problem = urlProblem(text, REDIS_RULES);
+  if (problem !== null) return wrong(problem.found, problem.hint);
   const url = new URL(text);
-  if (url.hostname === '') return wrong('one without a host');
-  if (url.search !== '' || url.hash !== '') return wrong('one with a query or fragment', ENCODE);
-  if (url.port === '0') return wrong('one with port 0');
+  const isCutShort = (url.pathname + url.search + url.hash).includes('@');
+  if (isCutShort) return wrong(CUT_SHORT, ENCODE);
+  if (url.search !== '') return wrong('one with a query (?…)', queryAdvice(url));
+  if (url.hash !== '') return wrong('one with a fragment (#…)');
   const username = percentDecoded(url.username);
   const password = percentDecoded(url.password);
   if (username === null || password === null) {
@@ -118,9 +144,8 @@ export function readRedisUrl(text: string): Reading<RedisUrl> {
 export function readEndpointUrl(text: string): Reading<URL> {
   const wrong = (found: string, hint: string | null = null) =>
     refused('a URL such as http://shop:8080/hooks', { found, hint });
-  if (!/^https?:\/\//i.test(text))
-    return wrong('one that begins with neither http:// nor https://');
-  if (/[\s\\]/.test(text) || !URL.canParse(text)) return wrong('one that is no valid URL');
+  const problem = urlProblem(text, { ...HTTP_RULES, encode: null });
+  if (problem !== null) return wrong(problem.found, problem.hint);
   const url = new URL(text);
   if (url.username !== '' || url.password !== '') {
     return wrong('one with a user or password in it', 'use basic: {username: …, password: …}');
@@ -130,13 +155,14 @@ export function readEndpointUrl(text: string): Reading<URL> {
 }
 
 export function readProxyUrl(text: string): Reading<ProxySettings> {
-  const wrong = (found: string) =>
-    refused('a URL such as http://user:password@proxy:3128', { found });
-  if (!/^https?:\/\//i.test(text))
-    return wrong('one that begins with neither http:// nor https://');
-  if (/[\s\\]/.test(text) || !URL.canParse(text)) return wrong('one that is no valid URL');
+  const wrong = (found: string, hint: string | null = null) =>
+    refused('a URL such as http://user:password@proxy:3128', { found, hint });
+  const problem = urlProblem(text, { ...HTTP_RULES, encode: ENCODE_PROXY });
+  if (problem !== null) return wrong(problem.found, problem.hint);
   const url = new URL(text);
   if (url.pathname !== '/' || url.search !== '' || text.includes('#')) {
+    const isCutShort = (url.pathname + url.search + url.hash).includes('@');
+    if (isCutShort) return wrong(CUT_SHORT, ENCODE_PROXY);
     return wrong('one with more than a user, a password, a host and a port');
   }
   const user = percentDecoded(url.username);
@@ -151,14 +177,21 @@ export function readProxyUrl(text: string): Reading<ProxySettings> {
   return understood({ url, authorization });
 }
 
+function listenHint(text: string): string | null {
+  if (isIPv6(text.replace(/:\d+$/, ''))) return 'put the IPv6 address in [ ]';
+  if (text.includes('://')) return 'write the host and port alone, without a scheme';
+  if (text.includes(',')) return 'one address alone';
+  if (/^\d+$/.test(text)) return 'a colon precedes the port';
+  return /^[A-Za-z0-9._-]+:?$/.test(text) ? 'a port is missing' : null;
+}
+
 /** Without a host: all IPv4 addresses. */
 export function readListenAddress(text: string): Reading<ListenAddress> {
   const expected = 'an address such as 127.0.0.1:9464, [::1]:9464 or :9464';
   const [, bracketed, plain, digits] =
     /^(?:\[([^\]]+)\]|([A-Za-z0-9._-]*)):(\d{1,5})$/.exec(text) ?? [];
   if (digits === undefined) {
-    const hint = isIPv6(text.replace(/:\d+$/, '')) ? 'put the IPv6 address in [ ]' : null;
-    return refused(expected, { hint });
+    return refused(expected, { hint: listenHint(text) });
   }
   const port = Number(digits);
   if (port > PORT_MAX) return refused(expected, { hint: `a port is at most ${PORT_MAX}` });

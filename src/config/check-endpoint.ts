@@ -45,7 +45,7 @@ export function checkKeyPair(path: Path, tls: Section): Complaint[] {
 
 function checkTls(path: Path, endpoint: Section): Complaint[] {
   const tls = asMapping(endpoint.tls);
-  if (tls === null) return [];
+  if (tls === null || Object.keys(tls).length === 0) return [];
   const url = understoodBy(endpointFields.url, endpoint.url);
   const complaints: Complaint[] = [];
   if (url?.protocol === 'http:') {

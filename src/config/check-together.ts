@@ -34,7 +34,7 @@ function checkState(state: Section): Complaint[] {
 /** Certificates belong to a rediss:// URL of the same section. */
 function checkTls(name: 'redis' | 'state', section: Section): Complaint[] {
   const tls = asMapping(section.tls);
-  if (tls === null) return [];
+  if (tls === null || Object.keys(tls).length === 0) return [];
   const pair = checkKeyPair([name, 'tls'], tls);
   const wrong = (found: string) => {
     const wording = mismatch(`a rediss:// URL in ${name}.url beside it`, { found });

@@ -1,6 +1,7 @@
 /** The edge: whether Node could use the file of NODE_EXTRA_CA_CERTS; when not, it only warns. */
 import { resolve } from 'node:path';
 import { printable } from '../printable.js';
+import { defectNote } from '../text-defect.js';
 import { readCertificates } from './certificates.js';
 import type { Environment } from './interpolate.js';
 import { SECRET_FILE_BYTES_MAX } from './live-files.js';
@@ -15,7 +16,7 @@ export async function extraCaProblem(env: Environment, cwd: string): Promise<str
   if (!file) return null;
   const read = await readText(resolve(cwd, file), SECRET_FILE_BYTES_MAX, 'regular_file');
   const place = `${VARIABLE} names ${printable(file, FILE_CHARS_SHOWN_MAX)}`;
-  if (!read.ok) return `${place}, which Node ignores: ${read.reason}`;
+  if (!read.ok) return `${place}, which Node ignores: ${read.reason}${defectNote(file)}`;
   if (readCertificates(read.text).ok) return null;
   return `${place}, which Node ignores: it holds no certificates in PEM that can be read`;
 }

@@ -15,7 +15,7 @@ export interface InterpolatedText {
   /** Whether anything was put in: then the text must not be shown. */
   readonly changed: boolean;
   /** The variable that holds a service link of Kubernetes; null when none does. */
-  readonly serviceLink: string | null;
+  readonly portLink: string | null;
   readonly mistakes: readonly Unresolved[];
 }
 
@@ -23,8 +23,8 @@ export interface InterpolatedText {
  * Kubernetes sets such a variable for each Service, and its name may be the one that the operator
  * chose for a port.
  */
-const SERVICE_LINK_NAME = /_PORT$/;
-const SERVICE_LINK = /^(?:tcp|udp|sctp):\/\//;
+const PORT_VARIABLE = /_PORT$/;
+const PORT_LINK = /^(?:tcp|udp|sctp):\/\//;
 
 const OPENINGS = /\$\$\{|\$\{([^}]*)(\})?/g;
 const REFERENCE = /^([A-Za-z_][A-Za-z0-9_]*)(?:(:-|:\?)([\s\S]*))?$/;
@@ -50,7 +50,7 @@ function resolveReference(inside: string, env: Environment): string | Wording {
 export function interpolateText(text: string, env: Environment): InterpolatedText {
   const mistakes: Unresolved[] = [];
   let changed = false;
-  let serviceLink: string | null = null;
+  let portLink: string | null = null;
   const replaced = text.replace(OPENINGS, (opening: string, inside = '', close?: string) => {
     if (opening === '$${') return '${';
     changed = true;
@@ -60,13 +60,13 @@ export function interpolateText(text: string, env: Environment): InterpolatedTex
         : resolveReference(inside, env);
     if (typeof resolved === 'string') {
       const [, name = ''] = REFERENCE.exec(inside) ?? [];
-      if (SERVICE_LINK_NAME.test(name) && SERVICE_LINK.test(resolved)) serviceLink ??= name;
+      if (PORT_VARIABLE.test(name) && PORT_LINK.test(resolved)) portLink ??= name;
       return resolved;
     }
     mistakes.push({ wording: resolved, inside });
     return '';
   });
-  return { text: replaced, changed, serviceLink, mistakes };
+  return { text: replaced, changed, portLink, mistakes };
 }
 
 export interface Interpolated {
@@ -74,14 +74,14 @@ export interface Interpolated {
   /** The `pathKey`s of texts into which something was put. */
   readonly changed: ReadonlySet<string>;
   /** As of `Context`. */
-  readonly serviceLinks: ReadonlyMap<string, string>;
+  readonly portLinks: ReadonlyMap<string, string>;
   readonly complaints: readonly (Unresolved & { readonly path: Path })[];
 }
 
 /** Replaces in every text of the value, never in keys. */
 export function interpolate(root: unknown, env: Environment): Interpolated {
   const changed = new Set<string>();
-  const serviceLinks = new Map<string, string>();
+  const portLinks = new Map<string, string>();
   const complaints: (Unresolved & { path: Path })[] = [];
 
   function visit(value: unknown, path: Path): unknown {
@@ -94,10 +94,10 @@ export function interpolate(root: unknown, env: Environment): Interpolated {
     if (typeof value !== 'string') return value;
     const done = interpolateText(value, env);
     if (done.changed) changed.add(pathKey(path));
-    if (done.serviceLink !== null) serviceLinks.set(pathKey(path), done.serviceLink);
+    if (done.portLink !== null) portLinks.set(pathKey(path), done.portLink);
     complaints.push(...done.mistakes.map((mistake) => ({ path, ...mistake })));
     return done.mistakes.length > 0 ? UNRESOLVED : done.text;
   }
 
-  return { value: visit(root, []), changed, serviceLinks, complaints };
+  return { value: visit(root, []), changed, portLinks, complaints };
 }

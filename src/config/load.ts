@@ -2,6 +2,7 @@
 import { dirname, resolve } from 'node:path';
 import { NoSettingsFileError, SettingsError, UsageError } from '../errors.js';
 import { printable } from '../printable.js';
+import { defectNote } from '../text-defect.js';
 import type { ListenAddress, Settings } from '../vocabulary.js';
 import { withoutEmptyTexts, withoutOwnKeys } from './absent.js';
 import { readListenAddress } from './addresses.js';
@@ -67,7 +68,7 @@ async function checkText(
     file,
     value,
     interpolated: interpolated.changed,
-    serviceLinks: interpolated.serviceLinks,
+    portLinks: interpolated.portLinks,
     positionOf: document.positionOf,
   };
   const validation = validate(value);
@@ -98,7 +99,8 @@ async function readChosen(
     const read = await readText(resolve(cwd, file), FILE_BYTES_MAX, 'any');
     if (read.ok) return { file, text: read.text };
     if (candidates.length > 1 && read.code === 'ENOENT') continue;
-    throw new SettingsError(`${printable(file)}: cannot be read: ${read.reason}`);
+    const note = defectNote(file);
+    throw new SettingsError(`${printable(file)}: cannot be read: ${read.reason}${note}`);
   }
   throw new NoSettingsFileError(
     `expected a file, found none: looked for ${candidates.join(' and ')} in ${printable(cwd)}; ` +

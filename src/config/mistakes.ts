@@ -45,7 +45,7 @@ export interface Context {
   /** The `pathKey`s of texts into which the environment was put. */
   readonly interpolated: ReadonlySet<string>;
   /** The variable in a text that is a service link of Kubernetes, by `pathKey`. */
-  readonly serviceLinks: ReadonlyMap<string, string>;
+  readonly portLinks: ReadonlyMap<string, string>;
   positionOf(path: Path, part: 'key' | 'value'): Position;
 }
 
@@ -95,7 +95,7 @@ function isFreeText([section, , field]: Path): boolean {
 function explanations({ path, about }: Complaint, found: unknown, context: Context): string[] {
   const isRead = about === 'value' || about === 'name';
   if (!isRead || typeof found !== 'string' || isFreeText(path)) return [];
-  const variable = context.serviceLinks.get(pathKey(path));
+  const variable = context.portLinks.get(pathKey(path));
   const link =
     `${variable} holds a service link of Kubernetes (tcp://…): give the variable another name, ` +
     "or set enableServiceLinks: false in the pod's spec";

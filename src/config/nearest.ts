@@ -3,17 +3,30 @@ import { distance } from 'fastest-levenshtein';
 /** Comparing costs time in the square of the length; no name of ours is longer. */
 const WORD_CHARS_MAX = 64;
 
+/** As many slips as make one text of the other; two letters changing places are one. */
+function slips(word: string, candidate: string): number {
+  let least = distance(word, candidate);
+  for (let at = 0; at + 1 < word.length; at += 1) {
+    const [one = '', next = ''] = [word.charAt(at), word.charAt(at + 1)];
+    if (one === next || !candidate.includes(next + one)) continue;
+    const swapped = word.slice(0, at) + next + one + word.slice(at + 2);
+    least = Math.min(least, 1 + distance(swapped, candidate));
+  }
+  return least;
+}
+
 /** The candidate that was probably meant, or null when none is near. */
 export function nearest(word: string, candidates: Iterable<string>): string | null {
   if (word.length > WORD_CHARS_MAX) return null;
-  // Two letters changing places are two slips; in a very short word that would be any other word.
-  const distanceMax = word.length < 4 ? 1 : Math.max(2, Math.floor(word.length / 4));
-  let best: { candidate: string; distance: number } | null = null;
+  const slipsMax = word.length < 5 ? 1 : Math.max(2, Math.floor(word.length / 4));
+  const written = word.toLowerCase();
+  let best: { candidate: string; slips: number } | null = null;
   for (const candidate of candidates) {
-    const apart = distance(word.toLowerCase(), candidate.toLowerCase());
-    if (apart <= distanceMax && apart < (best?.distance ?? Number.POSITIVE_INFINITY)) {
-      best = { candidate, distance: apart };
-    }
+    const meant = candidate.toLowerCase();
+    const made = slips(written, meant);
+    // Any other letter is as near to a single one.
+    if (made > slipsMax || (written.length === 1 && meant.length === 1)) continue;
+    if (made < (best?.slips ?? Number.POSITIVE_INFINITY)) best = { candidate, slips: made };
   }
   return best?.candidate ?? null;
 }

@@ -14,7 +14,7 @@ import {
   readHeaderValue,
   readListedSecret,
 } from './texts.js';
-import { mismatch, type Reading, refused, understood, type Wording, withHint } from './wording.js';
+import { mismatch, type Reading, understood, type Wording, withHint } from './wording.js';
 
 /** What is in such a file. */
 type Content =

@@ -1,4 +1,6 @@
 /** What is said of a key that has no meaning where it stands, and which one was meant. Pure. */
+
+import { defectOf } from '../text-defect.js';
 import { endpointFields } from './endpoint-schema.js';
 import type { JsonSchema } from './json-schema.js';
 import { type Complaint, isConfidentialPlace } from './mistakes.js';
@@ -87,7 +89,11 @@ function suggestion(path: Path, key: string, schema: JsonSchema): string | null 
 
 export function unknownKey(path: Path, key: string, schema: JsonSchema): Complaint {
   const name = mayShowKey(path, keyHead(key)) ? ` ${shownKey(key)}` : '';
-  const notes = [keyHint(key), suggestion(path, key, schema)].filter((note) => note !== null);
+  const defect = defectOf(key);
+  const looks = defect === null ? null : `it ${defect}`;
+  const notes = [looks, keyHint(key), suggestion(path, key, schema)].filter(
+    (note) => note !== null,
+  );
   const text = [`unknown key${name}`, ...notes].join('; ');
   return { path: [...path, key], about: 'name', wording: statement(text) };
 }

@@ -8,6 +8,8 @@ import { messageOf, RedisAuthError, RedisLoginPendingError, RelayError } from '.
 import { printable } from '../printable.js';
 import { addressOf, notRedis, redisError } from '../redis-client.js';
 import type { RedisCredentials } from '../redis-login.js';
+import type { Secret } from '../secret.js';
+import { defectOf } from '../text-defect.js';
 import type { RedisAddress } from '../vocabulary.js';
 import { connectionProblem } from './connection-problem.js';
 import { Wire } from './socket.js';
@@ -65,6 +67,7 @@ export async function connect(
   const { password, tls } = await credentialsOf(settings, onStale);
   const wire = new Wire(settings);
   wire.tls = tls;
+  wire.password = password;
   const redis = new Redis({
     ...optionsFor(settings, wire),
     lazyConnect: true,
@@ -120,6 +123,17 @@ function wrongAnswer(
   return connectionProblem(pong, wire, place) ?? notRedis(found, address, section);
 }
 
+/** What may be why a login is refused; null when neither part of it looks wrong. */
+function loginDefect(username: string | null, password: Secret | null): string | null {
+  const ofUser = defectOf(username ?? '');
+  const ofPassword = defectOf(password?.reveal() ?? '');
+  const found = [
+    ...(ofUser === null ? [] : [`the user name ${ofUser}`]),
+    ...(ofPassword === null ? [] : [`the password ${ofPassword}`]),
+  ];
+  return found.length === 0 ? null : found.join(', ');
+}
+
 /** What ioredis does not say when the server closes a connection, or we do. */
 export const CLOSED = 'the connection was closed';
 const ABORTED = 'no answer within the time that was given';
@@ -144,7 +158,9 @@ export function connectError(
 ): RelayError {
   const place = { address, at: addressOf(address), section };
   const said = refusalIn(wire.head) ?? thrown;
-  const error = connectionProblem(said, wire, place) ?? redisError(said, address, section);
+  const error =
+    connectionProblem(said, wire, place) ??
+    redisError(said, address, section, loginDefect(address.username, wire.password));
   if (!(error instanceof RedisAuthError) || !address.files?.wasAccepted) return error;
   return new RedisLoginPendingError(
     `${error.message}. A login was accepted before: the relay waits for a file with the new password`,

@@ -67,6 +67,7 @@ export function openLasting(parts: LastingParts): Redis {
     const { password, tls } = await credentialsOf(address, onStale);
     if (closing.aborted) return;
     wire.tls = tls;
+    wire.password = password;
     if (password !== null) redis.options.password = password.reveal();
     // Said by the event `error`.
     await redis.connect().catch(() => undefined);

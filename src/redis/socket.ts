@@ -3,6 +3,7 @@ import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { checkServerIdentity, connect as connectTls, type TLSSocket } from 'node:tls';
 import { AbstractConnector, type Redis } from 'ioredis';
 import type { RedisTls } from '../redis-login.js';
+import type { Secret } from '../secret.js';
 import type { RedisAddress } from '../vocabulary.js';
 import { HEAD_BYTES_MAX } from './peer.js';
 
@@ -21,6 +22,8 @@ export class Wire {
   readonly #address: RedisAddress;
   /** What the next socket uses. */
   tls: RedisTls | null;
+  /** What the next login uses. */
+  password: Secret | null;
   #phase: Phase = 'opening';
   #head: Buffer = Buffer.alloc(0);
   #unanswered: string | null = null;
@@ -28,6 +31,7 @@ export class Wire {
   constructor(address: RedisAddress) {
     this.#address = address;
     this.tls = address.tls;
+    this.password = address.password;
   }
 
   get phase(): Phase {

@@ -59,7 +59,7 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     '7:5: endpoints.shop.tls: expected an https:// URL beside it, found one of http://',
     '7:12: endpoints.shop.tls.cert_file: expected cert_file and key_file together, found cert_file alone',
     `7:23: endpoints.shop.tls.cert_file: expected a file that can be read, found "no-such-file.pem" (there is no such file; looked for in ${cwd})`,
-    '8:12: endpoints.shop.proxy: expected a URL such as http://user:password@proxy:3128, found one that begins with neither http:// nor https://',
+    '8:12: endpoints.shop.proxy: expected a URL such as http://user:password@proxy:3128, found one of socks5:// (the relay does not speak SOCKS: use an HTTP proxy)',
     '9:23: endpoints.shop.allow_link_local: expected true or false, found "maybe"',
     "11:10: endpoints.audit.url: expected a host that is neither link-local nor a cloud's metadata, found such an address (if it is meant, say allow_link_local: true)",
     '13:40: endpoints.audit.basic.password_file: expected password or password_file, found both',
@@ -72,7 +72,7 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     '20:24: endpoints.mail.basic.username: expected a user name without a colon, found an empty text',
   ],
   'bad-state': [
-    '3:8: state.url: expected a Redis URL such as redis://127.0.0.1:6379, found one that begins with none of redis://, rediss:// and unix://',
+    '3:8: state.url: expected a Redis URL such as redis://127.0.0.1:6379, found one of http:// (that is an address for HTTP: use the one for Redis clients)',
     '4:11: state.prefix: expected a prefix of 1–64 letters, digits, ., _ or -, without braces or colons, found "{tag}"',
   ],
   'capture-twice': [
@@ -93,7 +93,7 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     '2:8: redis.url: expected the environment variable REDIS_URL to be set, found it unset',
     '3:18: redis.databases[1]: expected a whole number from 0 to 2147483647, found "x"',
     '4:1: unknown key "endpoint"; did you mean "endpoints"?',
-    '7:10: endpoints.shop.url: expected a URL such as http://shop:8080/hooks, found one that begins with neither http:// nor https://',
+    '7:10: endpoints.shop.url: expected a URL such as http://shop:8080/hooks, found one that begins with neither http:// nor https:// (write http:// before the host)',
     '8:15: endpoints.shop.secrets[0]: expected whsec_ and then 24–64 bytes in base64, found one 7 bytes long (make one with: expiry-relay secret)',
     '10:5: duplicate key "timeout"; it is already on line 9',
     '10:14: endpoints.shop.timeout: expected a duration such as 250ms, 15s, 5m or 2h, found 20 (which unit?)',
@@ -166,7 +166,7 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
   ],
   'no-mapping': ['1:1: expected a mapping with endpoints and routes, found a text'],
   'no-redis-url': [
-    '1:15: redis.url: expected a Redis URL such as redis://127.0.0.1:6379, found one that begins with none of redis://, rediss:// and unix://',
+    '1:15: redis.url: expected a Redis URL such as redis://127.0.0.1:6379, found one of http:// (that is an address for HTTP: use the one for Redis clients)',
   ],
   'no-secret-file': [
     `4:23: endpoints.shop.secrets[0].file: expected a file that can be read, found "no-such-secret" (there is no such file; looked for in ${cwd})`,

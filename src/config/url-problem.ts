@@ -1,0 +1,121 @@
+/** Why a text is no URL that the relay can use, told without showing it. Pure. */
+import { isIPv6 } from 'node:net';
+
+export const PORT_MAX = 65_535;
+
+export interface UrlProblem {
+  readonly found: string;
+  /** What to do; null where that is plain. */
+  readonly hint: string | null;
+}
+
+export interface UrlRules {
+  /** Without `://`, in lower case; the usual one first. */
+  readonly schemes: readonly string[];
+  /** What to do about a scheme that others use; undefined for one that is not known. */
+  readonly adviceOnScheme: (scheme: string) => string | undefined;
+  /** What to do where a character of the user or password ends it; null where none is allowed. */
+  readonly encode: string | null;
+}
+
+const PRIMARY = 'the relay does not ask a Sentinel: use an address that follows the primary';
+const ONE_NODE = 'for a node of a Redis Cluster write redis:// or rediss://';
+const SOCKET = 'a Unix socket is unix:///run/redis.sock';
+const PLAIN = 'write redis://';
+const TLS = 'write rediss://';
+const NOT_REST = 'that is an address for HTTP: use the one for Redis clients';
+const OTHER_SERVER = 'only a server that speaks the protocol of Redis will do';
+const ONLY_HTTP = 'webhooks are sent over HTTP alone';
+const NO_SOCKS = 'the relay does not speak SOCKS: use an HTTP proxy';
+
+const each = (words: string, advice: string) => words.split(' ').map((word) => [word, advice]);
+
+const OTHER_SERVERS =
+  'amqp amqps memcache memcached mongodb mongodb+srv mysql mariadb postgres postgresql kafka nats ' +
+  'mqtt mqtts etcd sqs elasticsearch cassandra jdbc sqlite zookeeper';
+
+/** By the scheme, what others write for a Redis. */
+const REDIS_ADVICE: ReadonlyMap<string, string> = new Map([
+  ...each('redis+sentinel rediss+sentinel redis-sentinel rediss-sentinel sentinel', PRIMARY),
+  ...each('redis+cluster rediss+cluster redis-cluster rediss-cluster', ONE_NODE),
+  ...each('redis+unix rediss+unix unix+redis redis-unix redis+socket redis-socket socket', SOCKET),
+  ...each('file unix+tls', SOCKET),
+  ...each('valkey keydb dragonfly redis+tcp redis+plain tcp', PLAIN),
+  ...each('valkeys redis+tls redis+ssl redis-tls redis-ssl tls ssl', TLS),
+  ...each('http https', NOT_REST),
+  ...each(OTHER_SERVERS, OTHER_SERVER),
+] as [string, string][]);
+
+/** By the scheme, what is no address of an endpoint. */
+const HTTP_ADVICE: ReadonlyMap<string, string> = new Map([
+  ...each('ws wss grpc grpcs ftp ftps sftp smtp tcp udp unix http+unix redis rediss', ONLY_HTTP),
+  ...each('socks socks4 socks4a socks5 socks5h', NO_SOCKS),
+  ...each(OTHER_SERVERS, ONLY_HTTP),
+] as [string, string][]);
+
+export const adviceOnRedis = (scheme: string) => REDIS_ADVICE.get(scheme);
+export const adviceOnHttp = (scheme: string) => HTTP_ADVICE.get(scheme);
+
+/** The parts of a URL by its delimiters alone, whatever stands between them. */
+interface Parts {
+  readonly scheme: string;
+  /** Without a user and password. */
+  readonly place: string;
+  /** Path, query and fragment. */
+  readonly rest: string;
+}
+
+function partsOf(text: string): Parts | null {
+  const [, scheme, authority, rest] =
+    /^([a-z][a-z0-9+.-]*):\/\/([^/?#]*)([\s\S]*)$/i.exec(text) ?? [];
+  if (scheme === undefined || authority === undefined || rest === undefined) return null;
+  const place = authority.slice(authority.lastIndexOf('@') + 1);
+  return { scheme: scheme.toLowerCase(), place, rest };
+}
+
+/** `neither http:// nor https://`, or `none of redis://, rediss:// and unix://` */
+function noneOf(schemes: readonly string[]): string {
+  const written = schemes.map((scheme) => `${scheme}://`);
+  if (written.length === 2) return `neither ${written.join(' nor ')}`;
+  return `none of ${written.slice(0, -1).join(', ')} and ${written.at(-1)}`;
+}
+
+function placeProblem(place: string): UrlProblem | null {
+  const only = (found: string, hint: string | null = null) => ({ found, hint });
+  if (place.includes(',')) return only('one with more than one host', 'name one host');
+  if (isIPv6(place.replace(/(?<=:.*:.*):\d+$/, '')) || isIPv6(place)) {
+    return only('one with an IPv6 address without brackets', 'put the IPv6 address in [ ]');
+  }
+  const [, host = '', port = ''] = /^(\[[^\]]*\]|[^:]*)(?::([\s\S]*))?$/.exec(place) ?? [];
+  if (host === '' || host === '[]') return only('one without a host');
+  if (port === '') return null;
+  if (!/^\d+$/.test(port)) return only('one whose port is not a number');
+  if (Number(port) > PORT_MAX) return only(`one whose port is greater than ${PORT_MAX}`);
+  return Number(port) === 0 ? only('one with port 0') : null;
+}
+
+/** Such a character ends the host, before the @ that was to end the password. */
+export const CUT_SHORT = 'one with a /, ? or # before its @';
+
+/** Null for what a parser of URLs takes, of one of the schemes. */
+export function urlProblem(text: string, rules: UrlRules): UrlProblem | null {
+  const { schemes, adviceOnScheme, encode } = rules;
+  const parts = partsOf(text);
+  if (parts === null || !schemes.includes(parts.scheme)) {
+    const advice = parts === null ? undefined : adviceOnScheme(parts.scheme);
+    // Only a scheme that is known is no secret.
+    if (advice !== undefined) return { found: `one of ${parts?.scheme}://`, hint: advice };
+    const isBare = /^[\w.-]+(?::\d+)?(?:\/|$)/.test(text);
+    const hint = isBare ? `write ${schemes[0]}:// before the host` : null;
+    return { found: `one that begins with ${noneOf(schemes)}`, hint };
+  }
+  const problem = placeProblem(parts.place);
+  if (problem !== null) {
+    const isCutShort = encode !== null && parts.rest.includes('@');
+    return isCutShort ? { found: CUT_SHORT, hint: encode } : problem;
+  }
+  if (/[\s\\]/.test(text) || !URL.canParse(text)) {
+    return { found: 'one that is no valid URL', hint: text.includes('@') ? encode : null };
+  }
+  return null;
+}
