@@ -60,15 +60,14 @@ const QUOTES: readonly (readonly [opening: string, closing: string, name: string
   ['»', '«', 'typographic quotes'],
 ];
 
-/** `newline`, `zero width space (U+200B)`. */
-export function nameOfCharacter(char: string): string {
+/** `a newline`, `a zero width space (U+200B)`. */
+export function aCharacter(char = ''): string {
   const code = char.codePointAt(0) ?? 0;
   const point = `U+${code.toString(16).toUpperCase().padStart(4, '0')}`;
   const name = NAMES[char] ?? (/\p{Z}/u.test(char) ? 'space' : 'invisible character');
-  return /[\t\n\r ]/.test(char) ? name : `${name} (${point})`;
+  const article = /^[aeiou]/i.test(name) ? 'an' : 'a';
+  return `${article} ${/[\t\n\r ]/.test(char) ? name : `${name} (${point})`}`;
 }
-
-const aOrAn = (noun: string) => `${/^[aeiou]/i.test(noun) ? 'an' : 'a'} ${noun}`;
 
 function quotesAround(core: readonly string[]): string[] {
   const [first = '', last = ''] = [core[0], core.at(-1)];
@@ -95,15 +94,14 @@ export function defectOf(text: string): string | null {
   if (from === -1) return text === '' ? null : 'holds nothing but blanks or invisible characters';
   const to = chars.findLastIndex(isSeen);
   const core = chars.slice(from, to + 1);
-  const edge = (char: string | undefined) => aOrAn(nameOfCharacter(char ?? ''));
   const hiddenAt = core.findIndex((char) => HIDDEN.test(char));
   const defects = [
-    ...(from > 0 ? [`begins with ${edge(chars[0])}`] : []),
-    ...(to < chars.length - 1 ? [`ends with ${edge(chars.at(-1))}`] : []),
+    ...(from > 0 ? [`begins with ${aCharacter(chars[0])}`] : []),
+    ...(to < chars.length - 1 ? [`ends with ${aCharacter(chars.at(-1))}`] : []),
     ...quotesAround(core),
     ...(hiddenAt === -1
       ? []
-      : [`contains ${edge(core[hiddenAt])} at character ${from + hiddenAt + 1}`]),
+      : [`contains ${aCharacter(core[hiddenAt])} at character ${from + hiddenAt + 1}`]),
   ];
   return defects.length === 0 ? null : defects.join(' and ');
 }

@@ -7,11 +7,18 @@ import {
   LineCounter,
   type Node,
   type Pair,
-  parseDocument as parseYaml,
+  parseAllDocuments as parseYaml,
   visit,
+  type Document as YamlDocument,
 } from 'yaml';
-import { type Path, UNRESOLVED } from './path.js';
-import { SYNTAX_MISTAKES } from './syntax.js';
+import { type Path, type Position, UNRESOLVED } from './path.js';
+import {
+  notSpaces,
+  type PositionedWording,
+  SYNTAX_MISTAKES,
+  SYNTAX_MISTAKES_MAX,
+  syntaxMistakes,
+} from './syntax.js';
 import { mismatch, shownKey, statement, type Wording } from './wording.js';
 
 /**
@@ -19,28 +26,12 @@ import { mismatch, shownKey, statement, type Wording } from './wording.js';
  * number of arguments that overflows the stack: zod passes on a list's issues as arguments.
  */
 export const VALUES_MAX = 100_000;
-/** Where these are mended, the next run shows the rest. */
-export const SYNTAX_MISTAKES_MAX = 100;
 /** The schema is six levels deep; far below what overflows the stack. */
 export const DEPTH_MAX = 64;
 
 const KNOWN_TAGS: ReadonlySet<string> = new Set(
   ['map', 'seq', 'str', 'int', 'float', 'bool', 'null'].map((name) => `tag:yaml.org,2002:${name}`),
 );
-
-/** YAML's own brackets and those of a variable look alike. */
-const UNQUOTED_HINT = '; inside [ ] or { }, a ${…} must be in quotes';
-
-/** Both counted from one; a column is one UTF-16 unit. */
-export interface Position {
-  readonly line: number;
-  readonly column: number;
-}
-
-export interface PositionedWording {
-  readonly position: Position;
-  readonly wording: Wording;
-}
 
 export type Document =
   | { readonly kind: 'broken'; readonly mistakes: readonly PositionedWording[] }
@@ -87,6 +78,8 @@ class TooMuchError extends Error {
 /** Reads the composed nodes; collects what is wrong without being wrong YAML. */
 class Reader {
   readonly found: PositionedWording[] = [];
+  /** Keys after what looks like indentation, and is a part of them. */
+  readonly misindented: PositionedWording[] = [];
   readonly #positionAt: (offset: number) => Position;
   readonly #targets: ReadonlyMap<Node, Node>;
   #values = 0;
@@ -176,7 +169,15 @@ class Reader {
   #keyName(key: Node, offset: number): string | null {
     const node = isAlias(key) ? this.#targets.get(key) : key;
     // A plain object cannot hold `__proto__` as a key like any other.
-    if (isScalar(node) && node.value !== '__proto__') return String(node.value ?? '');
+    if (isScalar(node) && node.value !== '__proto__') {
+      const name = String(node.value ?? '');
+      const indentation = node.type === 'PLAIN' ? notSpaces(name) : null;
+      if (indentation !== null && this.misindented.length < SYNTAX_MISTAKES_MAX) {
+        const wording = statement(indentation.text);
+        this.misindented.push({ position: this.#positionAt(offset), wording });
+      }
+      return name;
+    }
     this.#mistake(offset, statement('expected a text as a key, and not __proto__'));
     return null;
   }
@@ -214,12 +215,15 @@ function offsetOf(root: Placed, path: Path, part: 'key' | 'value'): number {
   return part === 'key' ? (keyOffset ?? placed.offset) : placed.offset;
 }
 
-function parse(text: string, lineCounter: LineCounter) {
+type Yaml = YamlDocument.Parsed;
+
+/** The documents of the file; those that hold nothing, as after a last ---, are left out. */
+function parse(text: string, lineCounter: LineCounter): readonly Yaml[] {
   const { stackTraceLimit } = Error;
   // The parser makes an Error of each mistake; their stacks would take most of its time.
   Error.stackTraceLimit = 0;
   try {
-    return parseYaml(text, {
+    const documents = parseYaml(text, {
       lineCounter,
       prettyErrors: false,
       version: '1.2',
@@ -228,44 +232,36 @@ function parse(text: string, lineCounter: LineCounter) {
       // The reader finds duplicates itself: also those of `1` and `"1"`, and in linear time.
       uniqueKeys: false,
     });
+    const isEmpty = ({ contents, errors }: Yaml) =>
+      errors.length === 0 && (contents === null || (isScalar(contents) && contents.source === ''));
+    return (documents as readonly Yaml[]).filter((document) => !isEmpty(document));
   } finally {
     Error.stackTraceLimit = stackTraceLimit;
   }
 }
 
-type SyntaxError = ReturnType<typeof parse>['errors'][number];
-
-/** Those worth telling, at most `SYNTAX_MISTAKES_MAX`. */
-function tellingOf(errors: readonly SyntaxError[]): readonly SyntaxError[] {
-  // What follows where the parser gives up says nothing of the file.
-  const tooDeep = errors.find(({ code }) => code === 'RESOURCE_EXHAUSTION');
-  if (tooDeep !== undefined) return [tooDeep];
-  // Where it loses its way, all that follows is unexpected to it.
-  const astray = errors.find(({ code }) => code === 'UNEXPECTED_TOKEN');
-  return errors
-    .filter((error) => error.code !== 'UNEXPECTED_TOKEN' || error === astray)
-    .slice(0, SYNTAX_MISTAKES_MAX);
-}
-
 function parseWith(text: string, lineCounter: LineCounter): Document {
-  const yaml = parse(text, lineCounter);
+  const [first, second] = parse(text, lineCounter);
   const positionAt = (offset: number): Position => {
     const { line, col } = lineCounter.linePos(offset);
     return { line: Math.max(1, line), column: Math.max(1, col) };
   };
-  const lines = text.split('\n');
-  const syntaxMistakes = tellingOf([...yaml.errors, ...yaml.warnings]).map(({ code, pos }) => {
-    const position = positionAt(pos[0]);
-    const hint = lines[position.line - 1]?.includes('${') ? UNQUOTED_HINT : '';
-    return { position, wording: statement(SYNTAX_MISTAKES[code] + hint) };
-  });
-  if (yaml.errors.length > 0) return { kind: 'broken', mistakes: syntaxMistakes };
-  const reader = new Reader(aliasTargets(yaml.contents), positionAt);
-  const root = reader.read(yaml.contents, 0);
+  const errors = [...(first?.errors ?? []), ...(first?.warnings ?? [])];
+  const mistakes = syntaxMistakes(errors, text, positionAt);
+  if (second !== undefined) {
+    const wording = statement(SYNTAX_MISTAKES.MULTIPLE_DOCS);
+    mistakes.push({ position: positionAt(second.range[0]), wording });
+  }
+  if (second !== undefined || (first?.errors.length ?? 0) > 0) return { kind: 'broken', mistakes };
+  const contents = first?.contents ?? null;
+  const reader = new Reader(aliasTargets(contents), positionAt);
+  const root = reader.read(contents, 0);
+  // Which keys stand inside which is not what was meant.
+  if (reader.misindented.length > 0) return { kind: 'broken', mistakes: reader.misindented };
   return {
     kind: 'parsed',
     value: root.value,
-    mistakes: [...syntaxMistakes, ...reader.found],
+    mistakes: [...mistakes, ...reader.found],
     positionOf: (path, part) => positionAt(offsetOf(root, path, part)),
   };
 }

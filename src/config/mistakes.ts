@@ -1,8 +1,7 @@
 /** What the operator reads: `file:line:column: where.it.is: expected …, found …`. Pure. */
 import { printable } from '../printable.js';
 import { defectOf } from '../text-defect.js';
-import type { Position } from './document.js';
-import { type Path, pathKey, valueAt } from './path.js';
+import { type Path, type Position, pathKey, valueAt } from './path.js';
 import {
   isConfidential,
   keyHint,

@@ -1,6 +1,12 @@
 /** Where a value stands in the file: keys and list indexes from the top. */
 export type Path = readonly (string | number)[];
 
+/** Both counted from one; a column is one UTF-16 unit. */
+export interface Position {
+  readonly line: number;
+  readonly column: number;
+}
+
 /** For use as a key of a Map or Set. */
 export function pathKey(path: Path): string {
   return JSON.stringify(path);

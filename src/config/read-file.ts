@@ -36,6 +36,38 @@ async function readBytes(handle: FileHandle, bytesMax: number): Promise<Buffer> 
   return buffer.subarray(0, length);
 }
 
+const NOT_UTF8 = 'it is no UTF-8 text: save it as UTF-8';
+
+/** By the order in which they are tried: the mark of UTF-16LE begins that of UTF-32LE. */
+const BYTE_ORDER_MARKS: readonly (readonly [encoding: string, ...bytes: number[]])[] = [
+  ['UTF-32 (little-endian)', 0xff, 0xfe, 0, 0],
+  ['UTF-32 (big-endian)', 0, 0, 0xfe, 0xff],
+  ['UTF-16 (little-endian)', 0xff, 0xfe],
+  ['UTF-16 (big-endian)', 0xfe, 0xff],
+];
+
+/** Enough characters to tell an encoding by where their zero bytes are. */
+const BYTES_LOOKED_AT = 256;
+
+/**
+ * UTF-16 or UTF-32, as editors and shells of Windows write it: by its byte order mark, or else by its
+ * zero bytes, of which text in UTF-8 has none; null for what may be UTF-8.
+ */
+function otherEncoding(bytes: Buffer): string | null {
+  const marked = BYTE_ORDER_MARKS.find(([, ...mark]) =>
+    mark.every((byte, at) => bytes[at] === byte),
+  );
+  if (marked !== undefined) return marked[0];
+  const start = bytes.subarray(0, BYTES_LOOKED_AT);
+  const zerosAt = (parity: number) => start.filter((byte, at) => byte === 0 && at % 2 === parity);
+  const [even, odd] = [zerosAt(0).length, zerosAt(1).length];
+  // Most characters of such a file are ASCII.
+  const isMost = (zeros: number) => start.length > 1 && zeros > start.length / 4;
+  if (isMost(even) && isMost(odd)) return 'UTF-32';
+  if (isMost(odd) && even === 0) return 'UTF-16 (little-endian)';
+  return isMost(even) && odd === 0 ? 'UTF-16 (big-endian)' : null;
+}
+
 export async function readText(
   file: string,
   bytesMax: number,
@@ -53,8 +85,12 @@ export async function readText(
     if (bytes.length > bytesMax) {
       return { ok: false, code: 'EFBIG', reason: `it has more than ${bytesMax} bytes` };
     }
+    const encoding = otherEncoding(bytes);
+    if (encoding !== null) {
+      return { ok: false, code: 'EILSEQ', reason: `it is in ${encoding}: save it as UTF-8` };
+    }
     const text = decodeUtf8(bytes);
-    if (text === null) return { ok: false, code: 'EILSEQ', reason: 'it is no UTF-8 text' };
+    if (text === null) return { ok: false, code: 'EILSEQ', reason: NOT_UTF8 };
     return { ok: true, text: text.replace(/^\uFEFF/, '') };
   } catch (thrown) {
     // Node's own text repeats the path, and a secret may have been written in its place.

@@ -1,5 +1,16 @@
 /** YAML's syntax errors in our words; the parser's own may quote the file, and with it a secret. */
-import type { ErrorCode } from 'yaml';
+import type { ErrorCode, YAMLError } from 'yaml';
+import { aCharacter } from '../text-defect.js';
+import type { Position } from './path.js';
+import { statement, type Wording } from './wording.js';
+
+/** Where these are mended, the next run shows the rest. */
+export const SYNTAX_MISTAKES_MAX = 100;
+
+export interface PositionedWording {
+  readonly position: Position;
+  readonly wording: Wording;
+}
 
 const QUOTES = 'put texts that begin with a special character in quotes';
 
@@ -25,7 +36,65 @@ export const SYNTAX_MISTAKES: Readonly<Record<ErrorCode, string>> = {
   MULTIPLE_TAGS: 'not YAML: two tags on one value',
   NON_STRING_KEY: 'expected a text as a key',
   RESOURCE_EXHAUSTION: 'not YAML: nested too deeply',
-  TAB_AS_INDENT: 'not YAML: expected spaces as indentation, found a tab',
+  TAB_AS_INDENT: 'not YAML: expected a space here, found a tab',
   TAG_RESOLVE_FAILED: `expected no tag (!…) other than YAML's own; ${QUOTES}`,
   UNEXPECTED_TOKEN: `not YAML: expected nothing more here; inside [ ] and { } write "\${…}" in quotes`,
 };
+
+/** Blanks to the eye: YAML indents and separates with spaces alone, and some tabs. */
+const LIKE_BLANK = /[^\S \t]|[\p{Zs}\p{Cf}](?<! )/u;
+const LIKE_INDENTATION = /^(?:\s|[\p{Zs}\p{Cf}])*/u;
+
+/** The first character of a line's indentation that is no space, and what to say of it. */
+export function notSpaces(line: string): { readonly column: number; readonly text: string } | null {
+  const [indentation = ''] = LIKE_INDENTATION.exec(line) ?? [];
+  const at = indentation.search(/[^ ]/);
+  if (at === -1) return null;
+  const text = `not YAML: expected spaces as indentation, found ${aCharacter(indentation.charAt(at))}`;
+  return { column: at + 1, text };
+}
+
+/** What else the line of a mistake holds that may be its cause; empty when there is nothing. */
+export function strayText(line: string): string {
+  // YAML's own brackets and those of a variable look alike.
+  const unquoted = line.includes('${') ? '; inside [ ] or { }, a ${…} must be in quotes' : '';
+  const [stray] = LIKE_BLANK.exec(line.trimEnd()) ?? [];
+  if (stray === undefined) return unquoted;
+  return `${unquoted}; the line contains ${aCharacter(stray)}: use a space`;
+}
+
+type SyntaxError = Pick<YAMLError, 'code' | 'pos'>;
+
+/** Those worth telling, at most `SYNTAX_MISTAKES_MAX`. */
+function tellingOf(errors: readonly SyntaxError[]): readonly SyntaxError[] {
+  // What follows where the parser gives up says nothing of the file.
+  const tooDeep = errors.find(({ code }) => code === 'RESOURCE_EXHAUSTION');
+  if (tooDeep !== undefined) return [tooDeep];
+  // Where it loses its way, all that follows is unexpected to it.
+  const astray = errors.find(({ code }) => code === 'UNEXPECTED_TOKEN');
+  return errors
+    .filter((error) => error.code !== 'UNEXPECTED_TOKEN' || error === astray)
+    .slice(0, SYNTAX_MISTAKES_MAX);
+}
+
+/** One for each line that is not indented with spaces, whatever the parser makes of that. */
+export function syntaxMistakes(
+  errors: readonly SyntaxError[],
+  text: string,
+  positionAt: (offset: number) => Position,
+): PositionedWording[] {
+  const lines = text.split('\n');
+  const misindented = new Set<number>();
+  return tellingOf(errors).flatMap(({ code, pos }) => {
+    const position = positionAt(pos[0]);
+    const line = lines[position.line - 1] ?? '';
+    const indentation = notSpaces(line);
+    if (indentation === null) {
+      return [{ position, wording: statement(SYNTAX_MISTAKES[code] + strayText(line)) }];
+    }
+    if (misindented.has(position.line)) return [];
+    misindented.add(position.line);
+    const place = { line: position.line, column: indentation.column };
+    return [{ position: place, wording: statement(indentation.text) }];
+  });
+}

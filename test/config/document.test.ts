@@ -1,10 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import {
-  DEPTH_MAX,
-  type Document,
-  parseDocument,
-  SYNTAX_MISTAKES_MAX,
-} from '../../src/config/document.js';
+import { DEPTH_MAX, type Document, parseDocument } from '../../src/config/document.js';
+import { SYNTAX_MISTAKES_MAX } from '../../src/config/syntax.js';
 
 function parsed(text: string): Extract<Document, { kind: 'parsed' }> {
   const document = parseDocument(text);
@@ -128,5 +124,90 @@ describe('parseDocument', () => {
     expect(parseDocument(`a: {b: \${X}}\nc: d\ne: f\n`).mistakes).toMatchObject([
       { position: { line: 1, column: 9 } },
     ]);
+  });
+});
+
+describe('the indentation of a document', () => {
+  const NBSP = '\u00a0';
+  const noBreakSpace = 'not YAML: expected spaces as indentation, found a no-break space (U+00A0)';
+
+  it.each([
+    ['before a key that ends up outside', `a:\n${NBSP}${NBSP}b: 1\n`, 2, 1],
+    ['after a space', `a:\n  b: 1\n ${NBSP}c: 2\n`, 3, 2],
+    ['before a key of an item', `a:\n  - b: 1\n  ${NBSP}c: 2\n`, 3, 3],
+    ['before an item', `a:\n${NBSP}${NBSP}- x\n`, 2, 1],
+    ['before an item with a key', `a:\n${NBSP}${NBSP}- x: 1\n`, 2, 1],
+    ['before what should go on with a value', `a: |\n  x\n${NBSP}y\n`, 3, 1],
+  ])('names a no-break space %s, once and with its line', (_, text, line, column) => {
+    expect(parseDocument(text)).toEqual({
+      kind: 'broken',
+      mistakes: [
+        { position: { line, column }, wording: { kind: 'statement', text: noBreakSpace } },
+      ],
+    });
+  });
+
+  it.each([
+    ['\u3000', 'an ideographic space (U+3000)'],
+    ['\u2003', 'a space (U+2003)'],
+    ['\u200b', 'a zero width space (U+200B)'],
+    ['\ufeff', 'a byte order mark (U+FEFF)'],
+    ['\t', 'a tab'],
+  ])('names %j by what it is', (char, name) => {
+    expect(parseDocument(`a:\n${char}b: 1\n`)).toMatchObject({
+      kind: 'broken',
+      mistakes: [{ wording: { text: `not YAML: expected spaces as indentation, found ${name}` } }],
+    });
+  });
+
+  it.each(['a:\n\tb: 1\n', 'a:\n  b: 1\n\tc: 2\n', 'a:\n - b\n\t- c\n', 'a: |\n\tx\n'])(
+    'names the tab in %j, and says nothing else',
+    (text) => {
+      const { mistakes } = parseDocument(text);
+      expect(mistakes).toHaveLength(1);
+      expect(mistakes).toMatchObject([
+        { wording: { text: expect.stringContaining('found a tab') } },
+      ]);
+    },
+  );
+
+  it.each([
+    [`a:\n  b:${NBSP}1\n  c: 2\n`, 'no-break space (U+00A0)'],
+    ['a: 1\rb: 2\rc: 3\n', 'carriage return'],
+  ])('names what takes the place of a space or a line end in %j', (text, name) => {
+    expect(JSON.stringify(parseDocument(text).mistakes)).toContain(`the line contains a ${name}`);
+  });
+
+  it.each([`a: "${NBSP}b"\n`, `a: |\n  b\n  ${NBSP}c\n`, `a: 1 #${NBSP}x\n#${NBSP}y\nb: 2\n`])(
+    'leaves a no-break space alone that is no indentation: %j',
+    (text) => {
+      expect(parsed(text).mistakes).toEqual([]);
+    },
+  );
+});
+
+describe('the documents of a file', () => {
+  it.each(['a: 1\n---\n', 'a: 1\n---', '---\na: 1\n---\n# the end\n', 'a: 1\n...\n---\n...\n'])(
+    'are one where the last is empty: %j',
+    (text) => {
+      expect(parsed(text)).toMatchObject({ value: { a: 1 }, mistakes: [] });
+    },
+  );
+
+  it('may begin with an empty one, as what a template leaves out does', () => {
+    const { value, positionOf } = parsed('---\n---\na: 1\n');
+    expect(value).toEqual({ a: 1 });
+    expect(positionOf(['a'], 'key')).toEqual({ line: 3, column: 1 });
+  });
+
+  it('are refused where two hold something', () => {
+    expect(parseDocument('a: 1\n---\nb: 2\n---\n')).toMatchObject({
+      kind: 'broken',
+      mistakes: [{ position: { line: 2 }, wording: { text: expect.stringContaining('a second') } }],
+    });
+  });
+
+  it.each(['', '\n\n', '# nothing yet\n', '---\n', '---\n---\n'])('are none in %j', (text) => {
+    expect(parsed(text)).toMatchObject({ value: null, mistakes: [] });
   });
 });
