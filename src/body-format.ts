@@ -10,6 +10,9 @@ export const TEMPLATE_CONTENT_TYPES = [
 ] as const;
 export type TemplateContentType = (typeof TEMPLATE_CONTENT_TYPES)[number];
 
+/** The word that the file has for a request without a body. */
+export const NO_BODY = 'none';
+
 export type ContentType = TemplateContentType | 'application/cloudevents+json; charset=utf-8';
 
 /** What a `{…}` of a template stands for. */
@@ -35,6 +38,8 @@ export type TemplatePiece = string | { readonly reference: Reference; readonly w
 /** How the bodies of a route's webhooks are made. Made from the file. */
 export type BodyFormat =
   | { readonly kind: 'standard' }
+  /** Nothing is sent but the headers. */
+  | { readonly kind: 'none' }
   /** CloudEvents 1.0, structured mode. */
   | {
       readonly kind: 'cloudevents';
@@ -47,8 +52,11 @@ export type BodyFormat =
       readonly pieces: readonly TemplatePiece[];
     };
 
-export function contentTypeOf(format: BodyFormat): ContentType {
+/** Null for a request without a body. */
+export function contentTypeOf(format: BodyFormat): ContentType | null {
   switch (format.kind) {
+    case 'none':
+      return null;
     case 'standard':
       return 'application/json';
     case 'cloudevents':

@@ -119,7 +119,8 @@ export interface Delivery {
   /** Appended to the endpoint's URL: filled in and percent-encoded; empty when the route has none. */
   readonly path: string;
   readonly method: Method;
-  readonly contentType: ContentType;
+  /** Null for a request without a body. */
+  readonly contentType: ContentType | null;
   /** The exact bytes that every attempt signs and sends. */
   readonly body: Buffer;
   /** The key made safe to print, cut to a bounded length: for logs alone. */

@@ -13,6 +13,8 @@ import { dataOf, isoOf, type Told, timestampOf } from './told.js';
  */
 export const BODY_BYTES_MAX = 16 * 1024 * 1024;
 
+const NOTHING = Buffer.alloc(0);
+
 /**
  * What makes the body of the webhook with an id; null for one of more than BODY_BYTES_MAX. What
  * does not depend on the id is made once.
@@ -24,6 +26,8 @@ export function bodiesOf(told: Told): (id: string) => Buffer | null {
       const body = bounded(stringify(standardBody(told)));
       return () => body;
     }
+    case 'none':
+      return () => NOTHING;
     case 'cloudevents':
       return (id) => bounded(stringify(cloudEvent(told, format.source, id)));
     case 'template':

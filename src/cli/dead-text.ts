@@ -23,7 +23,7 @@ export interface ListedLetter {
   readonly expired_at: string | null;
   readonly method: Method;
   readonly path: string;
-  readonly content_type: ContentType;
+  readonly content_type: ContentType | null;
   readonly body_bytes: number;
 }
 
@@ -169,7 +169,10 @@ export function details(letter: DeadLetter, nowMs: number): string {
     'detected by': row.detected_by,
     method: row.method,
     path: row.path === '' ? 'that of the endpoint' : row.path,
-    body: `${counted(row.body_bytes, 'byte')}, ${row.content_type}`,
+    body:
+      row.content_type === null
+        ? 'none'
+        : `${counted(row.body_bytes, 'byte')}, ${row.content_type}`,
   }).map(([name, value]) => `${name.padEnd(12)} ${stillPrintable(value, VALUE_CHARS_MAX)}\n`);
   return `${lines.join('')}${printableBytes(delivery.body, Number.POSITIVE_INFINITY)}\n`;
 }

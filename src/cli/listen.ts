@@ -90,8 +90,9 @@ interface ReadBody {
   };
 }
 
-/** JSON as what it says; anything else, such as a form, as its text. */
+/** JSON as what it says; anything else, such as a form, as its text; null without a body. */
 function read(body: Buffer): unknown {
+  if (body.length === 0) return null;
   const text = body.toString();
   try {
     return JSON.parse(text);

@@ -26,5 +26,6 @@ export const match: CommandAction<MatchOptions> = async (context, options) => {
 function describe(planned: Planned, nowMs: number): string {
   const { line, request } = shownRequest(planned, nowMs);
   const headers = Object.entries(request.headers).map(([name, value]) => `  ${name}: ${value}\n`);
-  return `${headline(planned)}\n  ${line}\n${headers.join('')}\n  ${request.body.toString()}\n`;
+  const body = planned.delivery.contentType === null ? '(no body)' : request.body.toString();
+  return `${headline(planned)}\n  ${line}\n${headers.join('')}\n  ${body}\n`;
 }

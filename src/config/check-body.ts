@@ -1,5 +1,5 @@
 /** What a route's `body` must agree on with the rest of the route. Pure. */
-import type { Reference } from '../body-format.js';
+import { NO_BODY, type Reference } from '../body-format.js';
 import {
   ASKED_NAME,
   isToldName,
@@ -37,11 +37,22 @@ export function checkBody(path: Path, route: RawRoute): Complaint[] {
     const wording = mismatch('format or body', { found: 'both' });
     complaints.push({ path: at('body'), about: 'key', wording });
   }
+  if (route.body === NO_BODY) return [...complaints, ...checkNoBody(path, route)];
   if (route.content_type === FORM) complaints.push(...checkForm(at('body'), route.body));
   const patterns = routeFields.match.safeParse(route.match).data;
   if (patterns === undefined) return complaints;
   const names = new Names(route, patterns);
   return [...complaints, ...checkNames(at('body'), route.body as Json, names)];
+}
+
+/** What is about a body would be ignored. */
+function checkNoBody(path: Path, route: RawRoute): Complaint[] {
+  return ['content_type', 'include', 'lookup']
+    .filter((key) => route[key] !== undefined)
+    .map((key) => {
+      const wording = mismatch(`${key} beside a body`, { found: 'it beside body: none' });
+      return { path: [...path, key], about: 'key', wording };
+    });
 }
 
 /** A form has fields, and nothing inside them. */

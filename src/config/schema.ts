@@ -189,7 +189,9 @@ const route = mapping({
     .describe('How the body is made. cloudevents: after CloudEvents 1.0, in the structured mode'),
   body: bodyTemplate
     .optional()
-    .describe('Instead of format: a structure whose texts may hold {key}, {expired_at} and more'),
+    .describe(
+      'Instead of format: a structure whose texts may hold {key}, {expired_at} and more, or the word none to send no body',
+    ),
   content_type: choice(TEMPLATE_CONTENT_TYPES, meantContentType)
     .prefault('application/json')
     .describe('How body is written; a form takes a mapping without others inside it'),

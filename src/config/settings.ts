@@ -1,5 +1,5 @@
 /** The file, understood → what the rest of the relay works with. Pure. */
-import type { BodyFormat } from '../body-format.js';
+import { type BodyFormat, NO_BODY } from '../body-format.js';
 import { compileTemplate } from '../body-template.js';
 import type { RedisCredentials, RedisTls } from '../redis-login.js';
 import { Secret } from '../secret.js';
@@ -148,6 +148,7 @@ function bodyFormat(
   { body, content_type: contentType, format }: RelayFile['routes'][number],
   statePrefix: string,
 ): BodyFormat {
+  if (body === NO_BODY) return { kind: 'none' };
   if (body !== undefined) {
     return { kind: 'template', contentType, pieces: compileTemplate(body, contentType) };
   }

@@ -40,7 +40,7 @@ export function buildRequest(
     path: joinPath(endpoint.url, delivery.path),
     headers: {
       ...Object.fromEntries(configured),
-      'content-type': delivery.contentType,
+      ...(delivery.contentType === null ? {} : { 'content-type': delivery.contentType }),
       'user-agent': USER_AGENT,
       ...sign(delivery.id, delivery.body, endpoint.secrets, nowMs),
     },

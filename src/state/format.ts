@@ -217,7 +217,8 @@ interface DeliveryHead {
   readonly route: string;
   readonly path: string;
   readonly method?: Method;
-  readonly content_type?: ContentType;
+  /** Null for a request without a body. */
+  readonly content_type?: ContentType | null;
   readonly key: string;
   readonly database: number;
   readonly expired_at_ms: number | null;
@@ -271,7 +272,7 @@ export function unpackDelivery(packed: Buffer): Delivery {
     route: head.route,
     path: head.path,
     method: head.method ?? DEFAULT_METHOD,
-    contentType: head.content_type ?? DEFAULT_CONTENT_TYPE,
+    contentType: head.content_type === undefined ? DEFAULT_CONTENT_TYPE : head.content_type,
     body: rest,
     keyLabel: head.key,
     database: head.database,

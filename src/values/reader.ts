@@ -1,6 +1,6 @@
 /** Reads the values of keys, many in two round trips: of which type each is, and then what it holds. */
 import { batchesByDatabase } from '../key-name.js';
-import type { ValueOmission } from '../key-value.js';
+import type { Json, ValueOmission } from '../key-value.js';
 import { isForbidden } from '../refusal.js';
 import type { Keyspace } from '../source/keyspace.js';
 import type { KeyInDatabase } from '../vocabulary.js';
@@ -86,14 +86,18 @@ function refusedAs(refusal: Error): ValueOmission {
   return isForbidden(refusal) ? 'forbidden' : 'unsupported';
 }
 
-/** A part of a string that is not there is as empty as an empty string's. */
+function isEmpty(value: Json | undefined): boolean {
+  return value === '' || (Array.isArray(value) && value.length === 0);
+}
+
+/** What is read of a string or stream that is not there is as empty as an empty one. */
 async function withoutGone(
   keyspace: Pick<Keyspace, 'ask'>,
   database: number,
   wanted: readonly WantedValue[],
   values: readonly SizedValue[],
 ): Promise<SizedValue[]> {
-  const empty = wanted.filter((_, at) => values[at]?.value.value === '');
+  const empty = wanted.filter((_, at) => isEmpty(values[at]?.value.value));
   if (empty.length === 0) return [...values];
   const there = await keyspace.ask(
     database,

@@ -26,6 +26,8 @@ type Reply = Buffer | number | null | readonly Reply[];
 type Say = (bytes: Buffer) => string;
 
 interface Shape {
+  /** Whether a key of this type may hold nothing, and still be there. */
+  readonly mayBeEmpty: boolean;
   /** Reads one byte or element more than there may be. */
   readonly command: (key: Buffer, bytesMax: number) => Command;
   readonly countOf: (reply: readonly Reply[]) => number;
@@ -72,21 +74,25 @@ const eachPair = (reply: readonly Reply[]) => reply.length / 2;
 /** By what TYPE answers. */
 const SHAPES: Readonly<Record<string, Shape>> = {
   string: {
+    mayBeEmpty: true,
     command: (key, bytesMax) => ['GETRANGE', key, 0, bytesMax],
     countOf: one,
     jsonOf: (reply, say) => say(bytesOf(reply)),
   },
   hash: {
+    mayBeEmpty: false,
     command: (key) => ['HRANDFIELD', key, ELEMENTS_MAX + 1, 'WITHVALUES'],
     countOf: eachPair,
     jsonOf: objectOf,
   },
   list: {
+    mayBeEmpty: false,
     command: (key) => ['LRANGE', key, 0, ELEMENTS_MAX],
     countOf: each,
     jsonOf: (reply, say) => listOf(reply).map((item) => say(bytesOf(item))),
   },
   set: {
+    mayBeEmpty: false,
     command: (key) => ['SRANDMEMBER', key, ELEMENTS_MAX + 1],
     countOf: each,
     jsonOf: (reply, say) =>
@@ -96,12 +102,14 @@ const SHAPES: Readonly<Record<string, Shape>> = {
         .map((member) => say(member)),
   },
   zset: {
+    mayBeEmpty: false,
     command: (key) => ['ZRANGE', key, 0, ELEMENTS_MAX, 'WITHSCORES'],
     countOf: eachPair,
     jsonOf: (reply, say) =>
       pairsOf(reply).map(([member, score]) => ({ member: say(member), score: scoreOf(score) })),
   },
   stream: {
+    mayBeEmpty: true,
     command: (key) => ['XRANGE', key, '-', '+', 'COUNT', ELEMENTS_MAX + 1],
     countOf: each,
     jsonOf: (reply, say) =>
@@ -112,6 +120,7 @@ const SHAPES: Readonly<Record<string, Shape>> = {
   },
   // What the JSON module, a part of Redis from 8 on, calls its type.
   'ReJSON-RL': {
+    mayBeEmpty: true,
     command: (key) => ['JSON.GET', key],
     countOf: one,
     jsonOf: (reply, say) => JSON.parse(say(bytesOf(reply))) as Json,
@@ -155,9 +164,9 @@ export function valueFrom(
   const shape = shapeOf(type);
   if (shape === null) return omitted('unsupported', readAtMs);
   const answer = reply as Reply;
-  const isEmpty = answer === null || listOf(answer).length === 0;
-  // Only strings and documents may be empty; the key went between the two questions.
-  if (isEmpty && !Buffer.isBuffer(answer)) return omitted('gone', readAtMs);
+  const isEmpty = !Buffer.isBuffer(answer) && listOf(answer).length === 0;
+  // The key went between the two questions.
+  if (answer === null || (isEmpty && !shape.mayBeEmpty)) return omitted('gone', readAtMs);
   if (shape.countOf(listOf(answer)) > ELEMENTS_MAX) return omitted('too_large', readAtMs);
   let bytes = 0;
   let isExact = true;

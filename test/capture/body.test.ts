@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { BodyFormat } from '../../src/body-format.js';
+import { type BodyFormat, contentTypeOf } from '../../src/body-format.js';
 import { compileTemplate, TOLD_NAMES } from '../../src/body-template.js';
 import { BODY_BYTES_MAX, bodiesOf } from '../../src/capture/body.js';
 import type { Told } from '../../src/capture/told.js';
@@ -24,6 +24,14 @@ const A_LOOKUP: LookedUp = {
   omitted: 'gone',
   readAtMs: null,
 };
+
+describe('a route without a body', () => {
+  it('makes an empty one, without a type', () => {
+    const format = { kind: 'none' } as const;
+    expect(bodyOf({ route: aRoute({ format }) })).toBe('');
+    expect(contentTypeOf(format)).toBeNull();
+  });
+});
 
 describe('a body in the standard format', () => {
   const route = aRoute({ type: 'order.payment.expired', name: 'cancel-unpaid-order' });

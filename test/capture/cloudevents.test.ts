@@ -24,7 +24,7 @@ function eventOf(given: Partial<Told> = {}): Record<string, unknown> {
 /** As a receiver reads it. */
 function received(given: Partial<Told> = {}): CloudEvent<unknown> {
   const body = String(bodiesOf(aTold({ route, ...given }))('msg_1'));
-  const headers = { 'content-type': contentTypeOf(route.format) };
+  const headers = { 'content-type': String(contentTypeOf(route.format)) };
   const event = HTTP.toEvent({ headers, body });
   if (!(event instanceof CloudEvent)) throw new Error('expected one event');
   return event;

@@ -8,7 +8,7 @@ import { Secret } from '../../src/secret.js';
 import { aDelivery, anEndpoint } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { FaultyServer, flood, type Misbehave, nobodyThere } from '../support/faulty-server.js';
-import { type Respond, TestReceiver } from '../support/test-receiver.js';
+import { assertVerified, type Respond, TestReceiver } from '../support/test-receiver.js';
 
 const WITHHELD = '[withheld: it repeats a header or the query of this endpoint]';
 
@@ -40,6 +40,29 @@ describe('a request', () => {
     const delivery = aDelivery({ method });
     await sender.send(buildRequest(endpoint, delivery, systemClock.nowMs()));
     expect(receiver.requests).toMatchObject([{ method, raw: delivery.body }]);
+  });
+});
+
+describe('a request without a body', () => {
+  it.each([
+    ['POST', '0'],
+    ['PUT', '0'],
+    ['PATCH', '0'],
+    ['DELETE', undefined],
+  ] as const)('by %s says so, has no type, and is signed', async (method, length) => {
+    await using receiver = await TestReceiver.start();
+    const endpoint = anEndpoint({ url: new URL(receiver.url) });
+    const sender = createSender(() => endpoint, systemClock, createLookup(systemClock));
+    onTestFinished(() => sender.close());
+    const delivery = aDelivery({ method, contentType: null, body: Buffer.alloc(0) });
+    await sender.send(buildRequest(endpoint, delivery, systemClock.nowMs()));
+    const [request] = receiver.requests;
+    if (request === undefined) throw new Error('expected a request');
+    expect(request).toMatchObject({ method, raw: Buffer.alloc(0) });
+    expect(request.headers['content-length']).toBe(length);
+    expect(request.headers).not.toHaveProperty('content-type');
+    expect(request.headers).not.toHaveProperty('transfer-encoding');
+    assertVerified(request);
   });
 });
 

@@ -61,6 +61,33 @@ describe('reading values', () => {
     expect(Math.max(...ages.map(Math.abs))).toBeLessThan(10_000);
   });
 
+  it('reads an empty stream as an empty array, and none that went meanwhile', async () => {
+    const { client, server } = shared;
+    await using connection = await connected(server.url);
+    await client.xadd('drained', '1-1', 'f', 'v');
+    await client.xdel('drained', '1-1');
+    await client.xgroup('CREATE', 'waiting', 'workers', '$', 'MKSTREAM');
+    const { values } = await reading(connection.redis, ['drained', 'waiting', 'no stream']);
+    expect(values).toEqual([[], [], 'gone']);
+
+    const keyspace = new Keyspace(
+      steady(connection.redis),
+      new ServerClock(systemClock),
+      isPrimary,
+    );
+    const goesAfterType = {
+      nowMs: () => keyspace.nowMs(),
+      ask: async (database: number, commands: Parameters<typeof keyspace.ask>[1]) => {
+        const answers = await keyspace.ask(database, commands);
+        if (commands.some(([name]) => name === 'TYPE')) await client.del('waiting');
+        return answers;
+      },
+    };
+    const wanted = [{ database: 0, key: Buffer.from('waiting'), bytesMax: KIB }];
+    const [gone] = await readValues(goesAfterType, wanted, () => undefined);
+    expect(gone?.value.omitted).toBe('gone');
+  });
+
   it('leaves out what is larger than it may be, whatever the type', async () => {
     const { client, server } = shared;
     await using connection = await connected(server.url);

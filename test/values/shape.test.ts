@@ -58,8 +58,12 @@ describe('a value in JSON', () => {
     expect(read(type, many(texts * (ELEMENTS_MAX + 1)), 1e9).value.omitted).toBe('too_large');
   });
 
-  it.each(['hash', 'list', 'set', 'zset', 'stream'])('is gone when a %s is empty', (type) => {
+  it.each(['hash', 'list', 'set', 'zset'])('is gone when a %s is empty', (type) => {
     expect(read(type, []).value.omitted).toBe('gone');
+  });
+
+  it('is an empty array of an empty stream', () => {
+    expect(read('stream', []).value).toMatchObject({ value: [], omitted: null });
   });
 
   it('is gone when a document is', () => {
