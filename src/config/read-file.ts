@@ -87,7 +87,11 @@ export async function readText(
     }
     const encoding = otherEncoding(bytes);
     if (encoding !== null) {
-      return { ok: false, code: 'EILSEQ', reason: `it is in ${encoding}: save it as UTF-8` };
+      return {
+        ok: false,
+        code: 'EILSEQ',
+        reason: `it is no UTF-8 text, but ${encoding}: save it as UTF-8`,
+      };
     }
     const text = decodeUtf8(bytes);
     if (text === null) return { ok: false, code: 'EILSEQ', reason: NOT_UTF8 };

@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { readEndpointUrl, readListenAddress, readRedisUrl } from '../../src/config/addresses.js';
+import {
+  readEndpointUrl,
+  readListenAddress,
+  readProxyUrl,
+  readRedisUrl,
+} from '../../src/config/addresses.js';
 
 describe('readRedisUrl', () => {
   it('fills in what the URL leaves out', () => {
@@ -82,6 +87,119 @@ describe('readRedisUrl', () => {
   });
 });
 
+/** `what was found (what to do)` */
+function told(reading: ReturnType<typeof readRedisUrl | typeof readProxyUrl>): string {
+  if (reading.ok || reading.wording.kind === 'statement') throw new Error('expected a mismatch');
+  const { found, hint } = reading.wording;
+  return hint === null ? `${found}` : `${found} (${hint})`;
+}
+
+const ENCODE = 'percent-encode special characters in a password, or use password_file';
+
+describe('a Redis URL that is refused', () => {
+  it.each([
+    ['redis://', 'one without a host'],
+    ['redis://:6379', 'one without a host'],
+    ['redis://user:pw@', 'one without a host'],
+    ['redis://h:70000', 'one whose port is greater than 65535'],
+    ['redis://h:0', 'one with port 0'],
+    ['redis://h:x', 'one whose port is not a number'],
+    ['redis://h:tcp://10.0.0.1:6379', 'one whose port is not a number'],
+    ['redis://a:1,b:2', 'one with more than one host (name one host)'],
+    ['redis://:pw@a:1,b:2', 'one with more than one host (name one host)'],
+    ['redis://fe80::1', 'one with an IPv6 address without brackets (put the IPv6 address in [ ])'],
+    ['redis://h h', 'one that is no valid URL'],
+    ['redis://h/x', 'one whose path is not the number of a database'],
+    ['redis://h#1', 'one with a fragment (#…)'],
+    ['redis://h?db=1', 'one with a query (?…) (a database is redis://HOST:PORT/DATABASE)'],
+    [
+      'redis://h?ssl_cert_reqs=none',
+      'one with a query (?…) (TLS is rediss://, and certificates belong into tls beside url)',
+    ],
+    [
+      'redis://h?password=hunter2',
+      'one with a query (?…) (write username and password_file beside url)',
+    ],
+    [
+      'redis://h?timeout=1',
+      'one with a query (?…) (leave it out: the relay takes no settings from a URL)',
+    ],
+    [
+      'cache:6379',
+      'one that begins with none of redis://, rediss:// and unix:// (write redis:// before the host)',
+    ],
+    ['hunter2://h', 'one that begins with none of redis://, rediss:// and unix://'],
+    [
+      'unix:///run/%zz',
+      'one whose user, password or path is not percent-encoded (write %25 for a %)',
+    ],
+  ])('is described, without a hint at encoding: %s', (text, expected) => {
+    expect(told(readRedisUrl(text))).toBe(expected);
+  });
+
+  it.each([
+    ['redis://:p#w@h', 'one with a /, ? or # before its @'],
+    ['redis://u:p/w@h', 'one with a /, ? or # before its @'],
+    ['redis://u:12/3@h:6379', 'one with a /, ? or # before its @'],
+    ['redis://u:12?3@h:6379', 'one with a /, ? or # before its @'],
+    ['redis://u:%zz@h', 'one whose user or password is not percent-encoded'],
+    ['redis://u:p w@h', 'one that is no valid URL'],
+    ['unix://:%zz@/run/redis.sock', 'one whose user, password or path is not percent-encoded'],
+  ])('may have to be encoded where there is an @: %s', (text, expected) => {
+    expect(told(readRedisUrl(text))).toBe(`${expected} (${ENCODE})`);
+  });
+
+  it.each([
+    [
+      'redis+sentinel',
+      'the relay does not ask a Sentinel: use an address that follows the primary',
+    ],
+    [
+      'rediss-sentinel',
+      'the relay does not ask a Sentinel: use an address that follows the primary',
+    ],
+    ['redis-cluster', 'for a node of a Redis Cluster write redis:// or rediss://'],
+    ['redis-socket', 'a Unix socket is unix:///run/redis.sock'],
+    ['rediss+unix', 'a Unix socket is unix:///run/redis.sock'],
+    ['valkey', 'write redis://'],
+    ['valkeys', 'write rediss://'],
+    ['tcp', 'write redis://'],
+    ['https', 'that is an address for HTTP: use the one for Redis clients'],
+    ['amqp', 'only a server that speaks the protocol of Redis will do'],
+    ['memcached', 'only a server that speaks the protocol of Redis will do'],
+    ['mongodb+srv', 'only a server that speaks the protocol of Redis will do'],
+  ])('has its scheme named: %s', (scheme, advice) => {
+    expect(told(readRedisUrl(`${scheme}://h`))).toBe(`one of ${scheme}:// (${advice})`);
+  });
+});
+
+describe('a URL of HTTP that is refused', () => {
+  it.each([
+    ['http:///shop/x', 'one without a host'],
+    ['http://a,b/x', 'one with more than one host (name one host)'],
+    ['http://shop:x', 'one whose port is not a number'],
+    [
+      'shop:8080/x',
+      'one that begins with neither http:// nor https:// (write http:// before the host)',
+    ],
+    ['ws://shop', 'one of ws:// (webhooks are sent over HTTP alone)'],
+    ['http://shop:99999/a@b', 'one whose port is greater than 65535'],
+  ])('is described as an endpoint: %s', (text, expected) => {
+    expect(told(readEndpointUrl(text) as ReturnType<typeof readProxyUrl>)).toBe(expected);
+  });
+
+  it.each([
+    ['socks5://p:1080', 'one of socks5:// (the relay does not speak SOCKS: use an HTTP proxy)'],
+    [
+      'http://u:p/w@p:1',
+      'one with a /, ? or # before its @ (percent-encode special characters in the user and the password)',
+    ],
+    ['http://p:1/x', 'one with more than a user, a password, a host and a port'],
+  ])('is described as a proxy: %s', (text, expected) => {
+    expect(told(readProxyUrl(text))).toBe(expected);
+  });
+});
+
 describe('readEndpointUrl', () => {
   it.each(['http://shop:8080/hooks', 'https://shop.example/a?b=c', 'http://[::1]:80/'])(
     'takes %s',
@@ -134,5 +252,15 @@ describe('readListenAddress', () => {
     'a b:1',
   ])('refuses %j', (text) => {
     expect(readListenAddress(text)).toMatchObject({ ok: false });
+  });
+
+  it.each([
+    ['9464', 'a colon precedes the port'],
+    ['localhost', 'a port is missing'],
+    ['http://localhost:9464', 'write the host and port alone, without a scheme'],
+    ['a:1,b:2', 'one address alone'],
+    ['::1:9464', 'put the IPv6 address in [ ]'],
+  ])('says what to do about %s', (text, hint) => {
+    expect(readListenAddress(text)).toMatchObject({ ok: false, wording: { hint } });
   });
 });

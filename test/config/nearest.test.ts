@@ -9,12 +9,20 @@ describe('nearest', () => {
     ['Routes', 'routes'],
     ['reids', 'redis'],
     ['ur', 'url'],
+    ['ulr', 'url'],
+    ['rul', 'url'],
+    ['ot', 'to'],
+    ['routse', 'routes'],
+    ['enpdoint', 'endpoints'],
   ])('takes %s for %s', (word, meant) => {
     expect(nearest(word, keys)).toBe(meant);
   });
 
-  it.each(['timeout', 'abc', '', 'x'.repeat(10_000)])('has no idea about %s', (word) => {
-    expect(nearest(word, keys)).toBeNull();
-    expect(didYouMean(word, keys)).toBeNull();
-  });
+  it.each(['timeout', 'abc', 'lru', 'x', 'into', '', 'x'.repeat(10_000)])(
+    'has no idea about %s',
+    (word) => {
+      expect(nearest(word, keys)).toBeNull();
+      expect(didYouMean(word, keys)).toBeNull();
+    },
+  );
 });

@@ -1,8 +1,10 @@
 /** Passwords and certificates that change while the relay runs. */
 import { describe, expect, it } from 'vitest';
+import { stringify } from 'yaml';
 import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
 import type { Settings } from '../../src/vocabulary.js';
 import { type Certificate, selfSigned } from '../support/certificate.js';
+import { startCli, tempFolder } from '../support/cli.js';
 import { eventually } from '../support/eventually.js';
 import { MountedSecret } from '../support/mounted-secret.js';
 import { startTlsRedis } from '../support/tls-redis.js';
@@ -62,6 +64,22 @@ describe('a password file', () => {
     await mounted.swap({ password: 'second' });
     await eventually('the state again', () => state.problem === null);
     expect(await failureAt(settings)).toBeNull();
+  });
+
+  it.each([
+    ['right\n\n', 'the password ends with a newline'],
+    ['"right"', 'the password is enclosed in double quotes'],
+    ['ri\u200bght', 'the password contains a zero width space (U+200B) at character 3'],
+  ])('that does not log in is described: %j', async (password, defect) => {
+    await using redis = await startRedis();
+    await using mounted = await MountedSecret.mount({ password });
+    await rotate(redis, 'right');
+    const settings = await loginOf(redis, mounted);
+    const { message } = (await failureAt(settings)) ?? {};
+    expect(message).toContain(`refuses the user name or password (WRONGPASS`);
+    expect(message).toContain(`(${defect})`);
+    await using opened = openStateOf(settings);
+    await eventually('trouble', () => opened.troubles.some((text) => text.includes(defect)));
   });
 
   it('that was never right ends a start', async () => {
@@ -136,4 +154,34 @@ it('a state with a password of its own shares the certificates of redis, and fol
   await mounted.swap({ password: 'second', 'ca.pem': server.cert });
   await rotate(redis.plain, 'second');
   await eventually('the state again', () => opened.state.connections === 2);
+});
+
+describe('a login that is refused', () => {
+  it.each([
+    ['user name', 'relay%20', 'right', '(the user name ends with a blank)'],
+    ['password', 'relay', 'right%0A', '(the password ends with a newline)'],
+  ])('is described by doctor too: the %s', async (_, username, password, defect) => {
+    await using redis = await startRedis();
+    await rotate(redis, 'right');
+    const url = `redis://${username}:${password}@127.0.0.1:${redis.port}`;
+    const file = {
+      redis: { url },
+      endpoints: { shop: { url: 'http://127.0.0.1:9', secrets: 'none' } },
+      routes: [{ name: 'all', match: '*', to: 'shop' }],
+    };
+    await using folder = await tempFolder({ 'relay.yaml': stringify(file) });
+    const run = startCli(['doctor'], { cwd: folder.path });
+    expect(await run.done).toBe(1);
+    expect(run.stdout.text).toContain(defect);
+  });
+
+  it('is not described where nothing looks wrong', async () => {
+    await using redis = await startRedis();
+    await rotate(redis, 'right');
+    const settings = await settingsOf({
+      redis: { url: `redis://relay:wrong@127.0.0.1:${redis.port}` },
+    });
+    const { message } = (await failureAt(settings)) ?? {};
+    expect(message).toMatch(/redis\.password_file$/);
+  });
 });

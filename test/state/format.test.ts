@@ -11,6 +11,7 @@ describe('a delivery at rest', () => {
     aDelivery(),
     aDelivery({ method: 'PUT', contentType: 'application/x-www-form-urlencoded' }),
     aDelivery({ contentType: 'application/cloudevents+json; charset=utf-8', path: '/a' }),
+    aDelivery({ contentType: null, body: Buffer.alloc(0) }),
     aDelivery({ body: Buffer.from([0, 0xff, 0x0a]), expiredAtMs: 1 }),
   ])('is read as what it was', (delivery) => {
     expect(unpackDelivery(packDelivery(delivery))).toEqual(delivery);
