@@ -160,6 +160,15 @@ describe('match', () => {
     expect(stdout).toContain('\n\n  order=a%26b%3D1&a+b=1\n');
   });
 
+  it('shows that a route sends no body, and no type of one', async () => {
+    const routes = [{ name: 'ping', match: '*', to: 'shop', body: 'none' }];
+    await using folder = await tempFolder({ 'relay.yaml': yaml({ routes }) });
+    const { stdout } = await cli(['match', 'order:42'], { cwd: folder.path });
+    expect(stdout).toContain('\n\n  (no body)\n');
+    expect(stdout).not.toContain('content-type');
+    expect(stdout).toContain('webhook-signature: ');
+  });
+
   it('shows a request that verifies', async () => {
     await using folder = await tempFolder({ 'relay.yaml': yaml() });
     const { stdout } = await cli(['match', 'order:42:unpaid'], { cwd: folder.path });

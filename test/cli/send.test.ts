@@ -69,6 +69,21 @@ describe('send', () => {
     for (const line of lines) expect(stdout).toContain(`${line}\n`);
   });
 
+  it('sends no body where a route has none, which listen verifies with a secret beside an empty one', async () => {
+    const listening = startCli(['listen', '--port', '0', '--secret', '', '--secret', TEST_SECRET]);
+    const url = await eventually('the address', () => /http:\S+/.exec(listening.stderr.text)?.[0]);
+    const routes = [{ name: 'ping', match: 'order:{id}', to: 'shop', body: 'none' }];
+    await using folder = await aFolder(url, { routes });
+    expect(await folder.send('order:42')).toMatchObject({ code: 0, stderr: '' });
+    expect(JSON.parse(listening.stdout.text)).toMatchObject({
+      verdict: 'verified',
+      content_type: null,
+      body: null,
+    });
+    listening.stop();
+    await listening.done;
+  });
+
   it('warns in its help of endpoints that do the real work', async () => {
     const { code, stdout } = await cli(['send', '--help']);
     expect(code).toBe(0);
