@@ -37,6 +37,13 @@ const NAMES: Readonly<Record<string, string>> = {
   '\ufffd': 'replacement character',
 };
 
+/** Of those without a name of their own. */
+const KINDS: readonly (readonly [kind: RegExp, name: string])[] = [
+  [/\p{Cc}/u, 'control character'],
+  [/\p{Z}/u, 'space'],
+  [/\p{C}/u, 'invisible character'],
+];
+
 /** A longer text is no password, URL or name, and looking at each character takes time. */
 const CHARS_MAX = 4096;
 
@@ -64,7 +71,7 @@ const QUOTES: readonly (readonly [opening: string, closing: string, name: string
 export function aCharacter(char = ''): string {
   const code = char.codePointAt(0) ?? 0;
   const point = `U+${code.toString(16).toUpperCase().padStart(4, '0')}`;
-  const name = NAMES[char] ?? (/\p{Z}/u.test(char) ? 'space' : 'invisible character');
+  const name = NAMES[char] ?? KINDS.find(([kind]) => kind.test(char))?.[1] ?? 'character';
   const article = /^[aeiou]/i.test(name) ? 'an' : 'a';
   return `${article} ${/[\t\n\r ]/.test(char) ? name : `${name} (${point})`}`;
 }

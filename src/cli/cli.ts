@@ -1,6 +1,7 @@
 /** The command line: which commands there are, what they take, and what becomes of an error. */
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { messageOf, RelayError, SettingsError, UsageError } from '../errors.js';
+import { defectNote } from '../text-defect.js';
 import { VERSION } from '../version.js';
 import { check } from './check.js';
 import type { CliContext, ExitCode, FileOption } from './context.js';
@@ -164,7 +165,9 @@ function prefixOf(error: unknown): string {
 }
 
 function wholeNumber(text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('Expected a whole number.');
+  if (!/^\d{1,9}$/.test(text)) {
+    throw new InvalidArgumentError(`Expected a whole number${defectNote(text)}.`);
+  }
   return Number(text);
 }
 

@@ -133,9 +133,11 @@ export async function loadAdminAddress(options: LoadOptions): Promise<ListenAddr
   const read = document.kind === 'broken' ? {} : interpolate(document.value, options.env).value;
   const root = withoutEmptyTexts(read);
   const listen = valueAt(root, ['admin', 'listen']);
-  const reading = readListenAddress(typeof listen === 'string' ? listen : DEFAULT_ADMIN_LISTEN);
+  const address = typeof listen === 'string' ? listen : DEFAULT_ADMIN_LISTEN;
+  const reading = readListenAddress(address);
   if (reading.ok) return reading.value;
-  throw new SettingsError(`${printable(file)}: admin.listen cannot be understood`);
+  const note = defectNote(address);
+  throw new SettingsError(`${printable(file)}: admin.listen cannot be understood${note}`);
 }
 
 /**

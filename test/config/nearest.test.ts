@@ -1,5 +1,16 @@
 import { describe, expect, it } from 'vitest';
+import { type JsonSchema, jsonSchema } from '../../src/config/json-schema.js';
 import { didYouMean, nearest } from '../../src/config/nearest.js';
+
+/** All keys of the file. */
+const KEYS = [...new Set(namesIn(jsonSchema()))];
+
+function namesIn(schema: JsonSchema): string[] {
+  const { properties = {}, additionalProperties, items, anyOf = [] } = schema;
+  const inner = [...Object.values(properties), additionalProperties, items, ...anyOf];
+  const schemas = inner.filter((each): each is JsonSchema => typeof each === 'object');
+  return [...Object.keys(properties), ...schemas.flatMap(namesIn)];
+}
 
 const keys = ['endpoints', 'routes', 'redis', 'url', 'to'];
 
@@ -16,6 +27,20 @@ describe('nearest', () => {
     ['enpdoint', 'endpoints'],
   ])('takes %s for %s', (word, meant) => {
     expect(nearest(word, keys)).toBe(meant);
+  });
+
+  it('takes any two letters that changed places for the key of the file', () => {
+    for (const word of KEYS) {
+      for (let at = 0; at + 1 < word.length; at += 1) {
+        const swapped = word.slice(0, at) + word[at + 1] + word[at] + word.slice(at + 2);
+        if (KEYS.includes(swapped)) continue;
+        expect([swapped, nearest(swapped, KEYS)]).toEqual([swapped, word]);
+      }
+    }
+  });
+
+  it.each(['tags', 'rate', 'auth', 'pass', 'host', 'uid'])('takes %s for no key', (word) => {
+    expect(nearest(word, ['url', 'tls', 'path', 'name', 'state', 'to', 'basic'])).toBeNull();
   });
 
   it.each(['timeout', 'abc', 'lru', 'x', 'into', '', 'x'.repeat(10_000)])(
