@@ -13,10 +13,9 @@ import {
 } from 'yaml';
 import { type Path, type Position, UNRESOLVED } from './path.js';
 import {
-  notSpaces,
+  misindentations,
   type PositionedWording,
   SYNTAX_MISTAKES,
-  SYNTAX_MISTAKES_MAX,
   syntaxMistakes,
 } from './syntax.js';
 import { mismatch, shownKey, statement, type Wording } from './wording.js';
@@ -78,8 +77,6 @@ class TooMuchError extends Error {
 /** Reads the composed nodes; collects what is wrong without being wrong YAML. */
 class Reader {
   readonly found: PositionedWording[] = [];
-  /** Keys after what looks like indentation, and is a part of them. */
-  readonly misindented: PositionedWording[] = [];
   readonly #positionAt: (offset: number) => Position;
   readonly #targets: ReadonlyMap<Node, Node>;
   #values = 0;
@@ -169,15 +166,7 @@ class Reader {
   #keyName(key: Node, offset: number): string | null {
     const node = isAlias(key) ? this.#targets.get(key) : key;
     // A plain object cannot hold `__proto__` as a key like any other.
-    if (isScalar(node) && node.value !== '__proto__') {
-      const name = String(node.value ?? '');
-      const indentation = node.type === 'PLAIN' ? notSpaces(name) : null;
-      if (indentation !== null && this.misindented.length < SYNTAX_MISTAKES_MAX) {
-        const wording = statement(indentation.text);
-        this.misindented.push({ position: this.#positionAt(offset), wording });
-      }
-      return name;
-    }
+    if (isScalar(node) && node.value !== '__proto__') return String(node.value ?? '');
     this.#mistake(offset, statement('expected a text as a key, and not __proto__'));
     return null;
   }
@@ -246,18 +235,19 @@ function parseWith(text: string, lineCounter: LineCounter): Document {
     const { line, col } = lineCounter.linePos(offset);
     return { line: Math.max(1, line), column: Math.max(1, col) };
   };
+  const contents = first?.contents ?? null;
   const errors = [...(first?.errors ?? []), ...(first?.warnings ?? [])];
+  const misindented = misindentations(first?.errors ?? [], contents, text, positionAt);
+  // Which keys stand inside which is not what was meant.
+  if (misindented.length > 0) return { kind: 'broken', mistakes: misindented };
   const mistakes = syntaxMistakes(errors, text, positionAt);
   if (second !== undefined) {
     const wording = statement(SYNTAX_MISTAKES.MULTIPLE_DOCS);
     mistakes.push({ position: positionAt(second.range[0]), wording });
   }
   if (second !== undefined || (first?.errors.length ?? 0) > 0) return { kind: 'broken', mistakes };
-  const contents = first?.contents ?? null;
   const reader = new Reader(aliasTargets(contents), positionAt);
   const root = reader.read(contents, 0);
-  // Which keys stand inside which is not what was meant.
-  if (reader.misindented.length > 0) return { kind: 'broken', mistakes: reader.misindented };
   return {
     kind: 'parsed',
     value: root.value,

@@ -1,5 +1,5 @@
 /** YAML's syntax errors in our words; the parser's own may quote the file, and with it a secret. */
-import type { ErrorCode, YAMLError } from 'yaml';
+import { type ErrorCode, isScalar, type Node, visit, type YAMLError } from 'yaml';
 import { aCharacter } from '../text-defect.js';
 import type { Position } from './path.js';
 import { statement, type Wording } from './wording.js';
@@ -46,7 +46,7 @@ const LIKE_BLANK = /[^\S \t]|[\p{Zs}\p{Cf}](?<! )/u;
 const LIKE_INDENTATION = /^(?:\s|[\p{Zs}\p{Cf}])*/u;
 
 /** The first character of a line's indentation that is no space, and what to say of it. */
-export function notSpaces(line: string): { readonly column: number; readonly text: string } | null {
+function notSpaces(line: string): { readonly column: number; readonly text: string } | null {
   const [indentation = ''] = LIKE_INDENTATION.exec(line) ?? [];
   const at = indentation.search(/[^ ]/);
   if (at === -1) return null;
@@ -55,7 +55,7 @@ export function notSpaces(line: string): { readonly column: number; readonly tex
 }
 
 /** What else the line of a mistake holds that may be its cause; empty when there is nothing. */
-export function strayText(line: string): string {
+function strayText(line: string): string {
   // YAML's own brackets and those of a variable look alike.
   const unquoted = line.includes('${') ? '; inside [ ] or { }, a ${…} must be in quotes' : '';
   const [stray] = LIKE_BLANK.exec(line.trimEnd()) ?? [];
@@ -77,24 +77,46 @@ function tellingOf(errors: readonly SyntaxError[]): readonly SyntaxError[] {
     .slice(0, SYNTAX_MISTAKES_MAX);
 }
 
-/** One for each line that is not indented with spaces, whatever the parser makes of that. */
+type PositionAt = (offset: number) => Position;
+
+/**
+ * The lines that are not indented with spaces alone, among those of mistakes and of keys: a key
+ * begins with what only looks like indentation.
+ */
+export function misindentations(
+  errors: readonly SyntaxError[],
+  contents: Node | null,
+  text: string,
+  positionAt: PositionAt,
+): PositionedWording[] {
+  const lines = text.split('\n');
+  const found = new Map<number, PositionedWording>();
+  const look = (offset: number) => {
+    const { line } = positionAt(offset);
+    const indentation = notSpaces(lines[line - 1] ?? '');
+    if (indentation === null || found.size === SYNTAX_MISTAKES_MAX) return;
+    const position = { line, column: indentation.column };
+    found.set(line, { position, wording: statement(indentation.text) });
+  };
+  for (const { pos } of tellingOf(errors)) look(pos[0]);
+  visit(contents, {
+    Pair(_, { key }) {
+      const isPlain = isScalar(key) && key.type === 'PLAIN';
+      if (isPlain && notSpaces(String(key.value)) !== null) look(key.range?.[0] ?? 0);
+    },
+  });
+  return [...found.values()];
+}
+
 export function syntaxMistakes(
   errors: readonly SyntaxError[],
   text: string,
-  positionAt: (offset: number) => Position,
+  positionAt: PositionAt,
 ): PositionedWording[] {
   const lines = text.split('\n');
-  const misindented = new Set<number>();
-  return tellingOf(errors).flatMap(({ code, pos }) => {
+  return tellingOf(errors).map(({ code, pos }) => {
     const position = positionAt(pos[0]);
-    const line = lines[position.line - 1] ?? '';
-    const indentation = notSpaces(line);
-    if (indentation === null) {
-      return [{ position, wording: statement(SYNTAX_MISTAKES[code] + strayText(line)) }];
-    }
-    if (misindented.has(position.line)) return [];
-    misindented.add(position.line);
-    const place = { line: position.line, column: indentation.column };
-    return [{ position: place, wording: statement(indentation.text) }];
+    const stray = strayText(lines[position.line - 1] ?? '');
+    return { position, wording: statement(SYNTAX_MISTAKES[code] + stray) };
   });
 }

@@ -136,6 +136,7 @@ describe('the indentation of a document', () => {
     ['after a space', `a:\n  b: 1\n ${NBSP}c: 2\n`, 3, 2],
     ['before a key of an item', `a:\n  - b: 1\n  ${NBSP}c: 2\n`, 3, 3],
     ['before an item', `a:\n${NBSP}${NBSP}- x\n`, 2, 1],
+    ['before a key that another follows', `a:\n  - b: 1\n${NBSP}   c: 2\n    d: 3\n`, 3, 1],
     ['before an item with a key', `a:\n${NBSP}${NBSP}- x: 1\n`, 2, 1],
     ['before what should go on with a value', `a: |\n  x\n${NBSP}y\n`, 3, 1],
   ])('names a no-break space %s, once and with its line', (_, text, line, column) => {
