@@ -43,7 +43,7 @@ export interface Context {
   readonly value: unknown;
   /** The `pathKey`s of texts into which the environment was put. */
   readonly interpolated: ReadonlySet<string>;
-  /** The variable in a text that is a service link of Kubernetes, by `pathKey`. */
+  /** The variable in a text that holds a service link of Kubernetes, by `pathKey`. */
   readonly portLinks: ReadonlyMap<string, string>;
   positionOf(path: Path, part: 'key' | 'value'): Position;
 }

@@ -62,7 +62,7 @@ function otherEncoding(bytes: Buffer): string | null {
   const zerosAt = (parity: number) => start.filter((byte, at) => byte === 0 && at % 2 === parity);
   const [even, odd] = [zerosAt(0).length, zerosAt(1).length];
   // Most characters of such a file are ASCII.
-  const isMost = (zeros: number) => start.length > 1 && zeros > start.length / 4;
+  const isMost = (zeros: number) => start.length > 1 && zeros >= start.length / 4;
   if (isMost(even) && isMost(odd)) return 'UTF-32';
   if (isMost(odd) && even === 0) return 'UTF-16 (little-endian)';
   return isMost(even) && odd === 0 ? 'UTF-16 (big-endian)' : null;

@@ -197,6 +197,11 @@ describe('a file in another encoding', () => {
     ],
     ['UTF-16BE', Buffer.from(`\ufeff${text}`, 'utf16le').swap16(), /but UTF-16 \(big-endian\)/],
     ['UTF-16BE without', Buffer.from(text, 'utf16le').swap16(), /but UTF-16 \(big-endian\)/],
+    [
+      'UTF-32LE',
+      Buffer.from([...text].flatMap((char) => [char.charCodeAt(0), 0, 0, 0])),
+      /but UTF-32: save/,
+    ],
     ['latin-1', Buffer.from('# Grüße\n', 'latin1'), /it is no UTF-8 text: save it as UTF-8/],
     [
       'UTF-8 with its mark',
