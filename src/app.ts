@@ -11,10 +11,12 @@ import { createSender } from './delivery/send.js';
 import { Worker } from './delivery/worker.js';
 import { fewOpenFiles } from './doctor/open-files.js';
 import { createEvents, type Events } from './events/events.js';
+import type { GatheredOutput } from './gathered-output.js';
 import { Lifecycle } from './lifecycle.js';
-import { createLog, type LogOutput } from './log.js';
+import { createLog } from './log.js';
 import { Metrics } from './metrics.js';
 import type { Outbox } from './outbox/outbox.js';
+import type { ProcessReports } from './process-reports.js';
 import { asksForValues, globsOf, isRouted } from './routing.js';
 import { ServerClock } from './source/server-clock.js';
 import { Source, type SourceParts } from './source/source.js';
@@ -38,7 +40,9 @@ export interface RelayParts {
   /** The file that the settings came from; for the log. */
   readonly file: string;
   /** Where the log goes. */
-  readonly output: LogOutput;
+  readonly output: GatheredOutput;
+  /** What is wrong with the process. */
+  readonly reports: ProcessReports;
   readonly clock: Clock;
   readonly chance: Chance;
 }
@@ -55,15 +59,24 @@ interface Wiring extends RelayParts {
   readonly graceOver: AbortSignal;
 }
 
+/** Why the relay could not start; its log says so. */
+export interface StartFailure {
+  readonly error: unknown;
+}
+
 /**
- * Runs until `stop` aborts, finishes what is under way within `shutdown.grace`, and resolves.
- * Rejects with a RelayError, everything put away, when it cannot start.
+ * Runs until `stop` aborts, finishes what is under way within `shutdown.grace`, and resolves with
+ * null. Resolves with the failure, everything put away, when it cannot start.
  */
-export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<void> {
-  const { settings, output, clock } = parts;
+export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<StartFailure | null> {
+  const { settings, output, reports, clock } = parts;
   const metrics = new Metrics(settings);
-  const log = createLog(settings.log, output, () => metrics.logLinesDropped.inc());
+  const log = createLog(settings.log, output, {
+    onLost: (lines) => metrics.logLinesDropped.inc(lines),
+    onRegained: (lines, reason) => events.relay.logLinesLost(lines, reason),
+  });
   const events = createEvents(log, metrics, clock);
+  reports.listen((report) => events.relay.processReported(report));
   const lifecycle = new Lifecycle(clock, (name, error) => events.relay.cleanUpFailed(name, error));
   const grace = new AbortController();
   // Each endpoint listens to it.
@@ -74,9 +87,10 @@ export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<vo
     await start({ ...parts, metrics, events, lifecycle, serverClock, stop, graceOver });
     await untilAborted(stop);
     events.relay.stopping(String(stop.reason), settings.shutdown.graceMs);
+    return null;
   } catch (error) {
     events.relay.failed(error);
-    throw error;
+    return { error };
   } finally {
     const cancelGrace = clock.after(settings.shutdown.graceMs, () => grace.abort());
     await lifecycle.stop();

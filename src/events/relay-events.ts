@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { publicKeysOf } from '../delivery/sign.js';
 import type { Endpoint } from '../endpoint.js';
 import { messageOf } from '../errors.js';
+import { isPasswordUnused, type ProcessReport, reportText } from '../process-reports.js';
 import { addressOf } from '../redis-client.js';
 import type { ListenAddress, Settings, StateSettings } from '../vocabulary.js';
 
@@ -60,6 +61,33 @@ export class RelayEvents {
   /** The relay cannot start. */
   failed(error: unknown): void {
     this.#log.fatal({ event: 'failed', error: messageOf(error) }, 'cannot start');
+  }
+
+  /** Lines of this log that are missing before this one. */
+  logLinesLost(lines: number, reason: string): void {
+    this.#log.warn(
+      { event: 'log_lines_lost', lines, error: reason },
+      'log lines could not be written and are lost; log lines can be written again',
+    );
+  }
+
+  processReported(report: ProcessReport): void {
+    const text = reportText(report);
+    switch (report.kind) {
+      case 'ignored':
+        this.#log.warn({ event: 'signal_ignored', signal: report.signal }, text);
+        return;
+      case 'warning':
+        if (isPasswordUnused(report)) this.#log.warn({ event: 'redis_password_unused' }, text);
+        else this.#log.warn({ event: 'process_warning', name: report.name }, text);
+        return;
+      case 'cut off':
+        this.#log.error({ event: 'cut_off', signal: report.signal }, text);
+        return;
+      case 'crashed':
+        this.#log.fatal({ event: 'crashed' }, text);
+        return;
+    }
   }
 
   stopping(reason: string, graceMs: number): void {

@@ -46,7 +46,7 @@ describe('SIGTERM', () => {
     expect(receiver.keys).toEqual(['slow']);
   });
 
-  it.each(['SIGINT', 'SIGHUP'] as const)('is not the only one: %s stops as well', async (name) => {
+  it.each(['SIGINT', 'SIGQUIT', 'SIGHUP'] as const)('is not the only one: %s stops as well', async (name) => {
     await using receiver = await TestReceiver.start();
     await using relay = await RelayProcess.start(simpleFile(shared.server.url, receiver.url));
     expect(await relay.stop(name)).toEqual({ code: 0, signal: null });
@@ -133,6 +133,41 @@ describe('SIGTERM', () => {
     await relay.logged('stopping');
     relay.kill('SIGINT');
     expect(await relay.exited).toEqual({ code: 1, signal: null });
+  });
+});
+
+describe('SIGUSR1 and SIGUSR2', () => {
+  it('are ignored with one warning each, and open no inspector, however early they come', async () => {
+    const inspectPort = await freePort();
+    const env = { NODE_OPTIONS: `--inspect-port=${inspectPort}` };
+    const file = simpleFile(shared.server.url, 'http://127.0.0.1:9/');
+    await using relay = await RelayProcess.spawn(file, env);
+    // Before Node has installed its own handler of SIGUSR1, the signal ends any process.
+    await eventually('Node', () => hasHandlerOf(relay.pid, 'SIGUSR1'));
+    const ready = relay.ready();
+    let isReady = false;
+    void ready.then(() => {
+      isReady = true;
+    });
+    while (!isReady && relay.running) {
+      relay.kill('SIGUSR1');
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    await ready;
+    for (const name of ['SIGUSR1', 'SIGUSR2', 'SIGUSR2'] as const) relay.kill(name);
+    await eventually('both', () => relay.logs('signal_ignored').length === 2);
+    await expect(fetch(`http://127.0.0.1:${inspectPort}/json`)).rejects.toThrow('fetch failed');
+    expect(await relay.stop()).toEqual({ code: 0, signal: null });
+    expect(relay.logs('signal_ignored').map(({ signal }) => signal).sort()).toEqual([
+      'SIGUSR1',
+      'SIGUSR2',
+    ]);
+  });
+
+  it('open no inspector of another command either', async () => {
+    const inspectPort = await freePort();
+    const env = { NODE_OPTIONS: `--inspect-port=${inspectPort}` };
+    const listen = spawnMain(['listen', '--port', '0', '--endpoint', 'shop', '--secret', ''], env);
   });
 });
 
