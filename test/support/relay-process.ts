@@ -9,7 +9,7 @@ import { stringify } from 'yaml';
 import { TEST_SECRET } from './domain.js';
 import { eventually } from './eventually.js';
 
-const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+export const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
 export interface LogLine extends Record<string, unknown> {
   readonly level: string;
