@@ -10,10 +10,9 @@ import { createLookup } from './delivery/lookup.js';
 import { createSender } from './delivery/send.js';
 import { Worker } from './delivery/worker.js';
 import { fewOpenFiles } from './doctor/open-files.js';
-import { createEvents, type Events } from './events/events.js';
+import { type Events, openEvents } from './events/events.js';
 import type { GatheredOutput } from './gathered-output.js';
 import { Lifecycle } from './lifecycle.js';
-import { createLog } from './log.js';
 import { Metrics } from './metrics.js';
 import type { Outbox } from './outbox/outbox.js';
 import type { ProcessReports } from './process-reports.js';
@@ -31,6 +30,9 @@ import { Watch, type WatchParts } from './watch/watch.js';
 
 /** How much longer than `shutdown.grace` the last attempts may take to be broken off. */
 const BREAK_OFF_MS = 2_000;
+
+/** A start that takes longer says what it waits for: a Redis that is silent gives no error for seconds. */
+const SLOW_START_MS = 1_000;
 
 /** A stop must not take longer than its grace because of what it has to say. */
 const LOST_LINES_MAX = 10_000;
@@ -59,24 +61,14 @@ interface Wiring extends RelayParts {
   readonly graceOver: AbortSignal;
 }
 
-/** Why the relay could not start; its log says so. */
-export interface StartFailure {
-  readonly error: unknown;
-}
-
 /**
  * Runs until `stop` aborts, finishes what is under way within `shutdown.grace`, and resolves with
- * null. Resolves with the failure, everything put away, when it cannot start.
+ * null. When it cannot start it resolves, everything put away, with the error, which is in the log.
  */
-export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<StartFailure | null> {
-  const { settings, output, reports, clock } = parts;
+export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<Error | null> {
+  const { settings, clock } = parts;
   const metrics = new Metrics(settings);
-  const log = createLog(settings.log, output, {
-    onLost: (lines) => metrics.logLinesDropped.inc(lines),
-    onRegained: (lines, reason) => events.relay.logLinesLost(lines, reason),
-  });
-  const events = createEvents(log, metrics, clock);
-  reports.listen((report) => events.relay.processReported(report));
+  const events = openEvents(parts, metrics);
   const lifecycle = new Lifecycle(clock, (name, error) => events.relay.cleanUpFailed(name, error));
   const grace = new AbortController();
   // Each endpoint listens to it.
@@ -90,7 +82,7 @@ export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<St
     return null;
   } catch (error) {
     events.relay.failed(error);
-    return { error };
+    return error as Error;
   } finally {
     const cancelGrace = clock.after(settings.shutdown.graceMs, () => grace.abort());
     await lifecycle.stop();
@@ -100,7 +92,7 @@ export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<St
 
 /** In the order of dependence; what starts last stops first. */
 async function start(wiring: Wiring): Promise<void> {
-  const { metrics } = wiring;
+  const { metrics, events, clock } = wiring;
   const source = createSource(wiring, {
     onExpired: (expiration) => standby.expired(expiration),
     onNotice: (notice) => standby.noticed(notice),
@@ -108,7 +100,8 @@ async function start(wiring: Wiring): Promise<void> {
     onDeaf: () => standby.deaf(),
   });
   const stores = createStores(wiring);
-  await openAdmin(wiring, () => [...source.checks(), ...stores.checks()]);
+  const checks = () => [...source.checks(), ...stores.checks()];
+  await openAdmin(wiring, checks);
   const { outbox, deadlines, values: kept, lease, server } = stores.open();
   metrics.watchProcess();
   metrics.watchOutbox((endpoint) => outbox.depth(endpoint));
@@ -140,7 +133,8 @@ async function start(wiring: Wiring): Promise<void> {
   const watch = createWatch(wiring, { deadlines, tracker, values, forgetValues, capture });
   const standby = startStandby(wiring, askTime, { watch, lease, server, deadlines, capture });
   // At the same time: what expires while the state is away at the start is captured as well.
-  await Promise.all([startSource(wiring, source), stores.usable()]);
+  const cancel = clock.after(SLOW_START_MS, () => events.relay.waiting(checks()));
+  await Promise.all([startSource(wiring, source), stores.usable()]).finally(cancel);
 }
 
 async function openAdmin(wiring: Wiring, partChecks: () => readonly Check[]): Promise<void> {

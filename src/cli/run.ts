@@ -13,6 +13,6 @@ export const run: CommandAction<FileOption> = async (context, { config }) => {
   );
   if (failure === null) return 0;
   // The log has said why, unless it cannot be written.
-  if (logOutput.isFailing) throw failure.error;
+  if (logOutput.isFailing) throw failure;
   return 1;
 };

@@ -58,6 +58,18 @@ export class RelayEvents {
     );
   }
 
+  /** The start takes long; `checks` are those of `/readyz`. */
+  waiting(checks: readonly { readonly name: string; readonly problem: string | null }[]): void {
+    const failed = checks.filter(
+      ({ problem }, at) =>
+        problem !== null && checks.findIndex((c) => c.problem === problem) === at,
+    );
+    this.#log.info(
+      { event: 'waiting', checks: failed.map(({ name, problem }) => `${name}: ${problem}`) },
+      'not ready after one second; the relay keeps waiting',
+    );
+  }
+
   /** The relay cannot start. */
   failed(error: unknown): void {
     this.#log.fatal({ event: 'failed', error: messageOf(error) }, 'cannot start');
