@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { publicKeysOf } from '../delivery/sign.js';
 import type { Endpoint } from '../endpoint.js';
 import { messageOf } from '../errors.js';
+import { placeText } from '../http-server.js';
 import { isPasswordUnused, type ProcessReport, reportText } from '../process-reports.js';
 import { addressOf } from '../redis-client.js';
 import type { ListenAddress, Settings, StateSettings } from '../vocabulary.js';
@@ -23,7 +24,7 @@ export class RelayEvents {
         file,
         routes: routes.length,
         endpoints: endpoints.size,
-        admin: `${admin.host}:${admin.port}`,
+        admin: placeText(admin),
         state: stateText(settings.state),
       },
       'expiry-relay started',

@@ -1,13 +1,16 @@
 /** The relay as a process: signals, what Node and libraries print, and a log that cannot be written. */
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFile, truncate } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
+import { text as textOf } from 'node:stream/consumers';
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { freePort } from '../../scripts/free-port.mjs';
 import { tempFolder } from '../support/cli.js';
 import { eventually } from '../support/eventually.js';
-import { MAIN, RelayProcess, simpleFile, spawnMain } from '../support/relay-process.js';
+import { MAIN, RelayProcess, runCommand, simpleFile, spawnMain } from '../support/relay-process.js';
 import { sharedRedis } from '../support/shared-redis.js';
 import { TestReceiver } from '../support/test-receiver.js';
 
@@ -61,6 +64,55 @@ describe('SIGUSR1 and SIGUSR2', () => {
   });
 });
 
+describe('an error that ends the start', () => {
+  const wrong = () => shared.server.url.replace('redis://', 'redis://nobody:wrong@');
+  it.each([
+    ['a wrong password', () => ({ redis: { url: wrong() } }), 'refuses the user name or password'],
+    ['a wrong password for the state', () => ({ state: { url: wrong() } }), 'those of state.url'],
+    [
+      'a missing database',
+      () => ({ state: { url: `${shared.server.url}/9999` } }),
+      'has no database',
+    ],
+    [
+      'an admin port in use',
+      () => ({ admin: { listen: new URL(shared.server.url).host } }),
+      'the port is in use',
+    ],
+    ['a mistake in the file', () => ({ statee: 1 }), 'unknown key "statee"'],
+  ])('is printed once: %s', async (_, more, text) => {
+    await using relay = await RelayProcess.spawn(
+      simpleFile(shared.server.url, NOWHERE, more() as Record<string, unknown>),
+    );
+    expect(await relay.exited).toEqual({ code: 1, signal: null });
+    expect((relay.stdout + relay.stderr).split(text)).toHaveLength(2);
+  });
+
+  it('is on standard error where the log cannot be written', async () => {
+    const file = simpleFile(shared.server.url, NOWHERE, {
+      admin: { listen: new URL(shared.server.url).host },
+    });
+    await using folder = await tempFolder({ 'relay.yaml': stringify(file) });
+    const words = ['-c', 'exec "$0" "$@" > /dev/full', process.execPath, MAIN, 'run'];
+    const relay = spawn('sh', words, { cwd: folder.path, stdio: ['ignore', 'ignore', 'pipe'] });
+    expect(await textOf(relay.stderr)).toMatch(/^expiry-relay: cannot listen on .*in use/);
+  });
+});
+
+describe('a Redis that accepts connections and stays silent', () => {
+  it('is named by the log after a second', async () => {
+    const silent = createServer(() => undefined).listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const { port } = silent.address() as AddressInfo;
+    await using relay = await RelayProcess.spawn(simpleFile(`redis://127.0.0.1:${port}`, NOWHERE));
+    const { checks } = await relay.logged('waiting');
+    expect(checks).toContain(`subscribed: Redis at 127.0.0.1:${port} has not answered yet`);
+    expect(relay.logs('redis_waiting')).toEqual([]);
+    await relay.stop();
+    silent.close();
+  });
+});
+
 describe('what Node and libraries print', () => {
   it('is a line of the log, once each, and standard error stays empty', async () => {
     const noise = `
@@ -106,7 +158,7 @@ describe('a log on a full disk', () => {
     await using folder = await tempFolder({ 'relay.yaml': stringify(file), 'log.jsonl': '' });
     const log = join(folder.path, 'log.jsonl');
     // A limit on the size of files refuses a write like a full disk: in the middle of a line.
-    const script = 'ulimit -f 4 && exec "$0" "$@" >> log.jsonl';
+    const script = 'ulimit -f 16 && exec "$0" "$@" >> log.jsonl';
     const words = ['-c', script, process.execPath, MAIN, 'run'];
     const relay = spawn('sh', words, { cwd: folder.path, stdio: ['ignore', 'ignore', 'inherit'] });
     const exited = new Promise((resolve) => relay.on('exit', (code) => resolve(code)));
@@ -130,8 +182,9 @@ describe('a log on a full disk', () => {
       });
       const first = await readFile(log, 'utf8');
       expect(first).not.toMatch(/\n$/);
-      await truncate(log, first.lastIndexOf('\n') - 1_000);
-      const cut = (await readFile(log, 'utf8')).length;
+      // As a program does that makes room: the file ends in the middle of a line again.
+      const cut = 100;
+      await truncate(log, cut);
       await eventually('the loss in the log', async () => {
         await expire();
         return (await readFile(log, 'utf8')).includes('log_lines_lost');
@@ -151,4 +204,12 @@ describe('a log on a full disk', () => {
     }
     expect(await exited).toBe(0);
   });
+});
+
+it('too few open files to load the program are named, with what to raise', async () => {
+  const { code, stderr } = await runCommand(['--version'], { openFilesMax: 60 });
+  expect(code).toBe(1);
+  expect(stderr).toMatch(
+    /^expiry-relay: EMFILE: .*\. Raise the limit of open files \(ulimit -n\)\n$/,
+  );
 });

@@ -122,6 +122,11 @@ export class RelayProcess implements AsyncDisposable {
     return this.#spawned.stderr();
   }
 
+  /** Why it could not start, by its log; empty when that does not say so. */
+  get startError(): string {
+    return String(this.logs('failed')[0]?.error ?? '');
+  }
+
   get exited(): Promise<Exit> {
     return this.#spawned.exited;
   }
