@@ -55,7 +55,7 @@ export class RelayEvents {
     this.#log.warn(
       { event: 'state_in_memory' },
       'state is kept in memory: deliveries that wait are lost when this process ends, and ' +
-        'expirations while it is away are not noticed',
+        'expirations while it is away are not noticed. Set state.kind: redis to keep both',
     );
   }
 
