@@ -8,6 +8,8 @@ FROM dependencies AS build
 COPY tsconfig.json ./
 COPY src ./src
 RUN npm run build
+# Where there is no shell and no env, the command needs a first line of its own.
+RUN printf '#!/nodejs/bin/node\nimport("/app/dist/main.js");\n' > expiry-relay && chmod 755 expiry-relay
 
 # Beside the build and not after it, so that an edit of src leaves this layer cached. The modes are
 # set because those that the files have where the image is built must not decide who reads them.
@@ -26,6 +28,8 @@ WORKDIR /app
 COPY --from=production /app/package.json /app/LICENSE ./
 COPY --from=production /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
+# For `docker exec relay expiry-relay dead list`.
+COPY --from=build /app/expiry-relay /usr/local/bin/
 # A number, since Kubernetes' runAsNonRoot cannot judge a name.
 USER 65532
 

@@ -320,6 +320,27 @@ async function sendsVerifiedWebhook(redisPort, arrivals) {
   assert.equal(arrivals.length, 1);
 }
 
+/** By its name, without a path, with the file and the environment of the container. */
+async function commandsRunInside() {
+  const inside = (/** @type {string[]} */ ...args) =>
+    run('docker', ['exec', container, 'expiry-relay', ...args], { limitMs: COMMAND_MS_MAX });
+  const version = await inside('--version');
+  assert.equal(version.stdout, `${manifest.version}\n`, version.stderr);
+  for (const args of [['dead', 'list'], ['healthcheck', '--ready'], ['check']]) {
+    const { code, stdout, stderr } = await inside(...args);
+    assert.equal(code, 0, `expiry-relay ${args.join(' ')} inside:\n${stdout}${stderr}`);
+  }
+}
+
+/** It would open Node's inspector, which shows secrets. */
+async function ignoresSigusr1() {
+  await docker(['kill', '--signal', 'SIGUSR1', container]);
+  await eventually('a warning', READY_MS_MAX, async () =>
+    (await log()).includes('"event":"signal_ignored"') ? true : null,
+  );
+  assert.ok(!(await log()).includes('Debugger listening'));
+}
+
 async function becomesHealthy() {
   await eventually('health to become "healthy"', HEALTHY_MS_MAX, async () => {
     const { Health: health } = (await inspect('container', container)).State;
@@ -414,6 +435,8 @@ async function testContainer() {
     await step('a key expires, and its webhook arrives verified', () =>
       sendsVerifiedWebhook(redis.port, receiver.arrivals),
     );
+    await step('docker exec runs its commands', commandsRunInside);
+    await step('SIGUSR1 opens no inspector', ignoresSigusr1);
     await step('the engine finds it healthy', becomesHealthy);
     await step('docker stop ends it cleanly', stopsCleanly);
     await step('its log holds no secret', logHoldsNoSecret);

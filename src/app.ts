@@ -10,11 +10,12 @@ import { createLookup } from './delivery/lookup.js';
 import { createSender } from './delivery/send.js';
 import { Worker } from './delivery/worker.js';
 import { fewOpenFiles } from './doctor/open-files.js';
-import { createEvents, type Events } from './events/events.js';
+import { type Events, openEvents } from './events/events.js';
+import type { GatheredOutput } from './gathered-output.js';
 import { Lifecycle } from './lifecycle.js';
-import { createLog, type LogOutput } from './log.js';
 import { Metrics } from './metrics.js';
 import type { Outbox } from './outbox/outbox.js';
+import type { ProcessReports } from './process-reports.js';
 import { asksForValues, globsOf, isRouted } from './routing.js';
 import { ServerClock } from './source/server-clock.js';
 import { Source, type SourceParts } from './source/source.js';
@@ -30,6 +31,9 @@ import { Watch, type WatchParts } from './watch/watch.js';
 /** How much longer than `shutdown.grace` the last attempts may take to be broken off. */
 const BREAK_OFF_MS = 2_000;
 
+/** A start that takes longer says what it waits for: a Redis that is silent gives no error for seconds. */
+const SLOW_START_MS = 1_000;
+
 /** A stop must not take longer than its grace because of what it has to say. */
 const LOST_LINES_MAX = 10_000;
 
@@ -38,7 +42,9 @@ export interface RelayParts {
   /** The file that the settings came from; for the log. */
   readonly file: string;
   /** Where the log goes. */
-  readonly output: LogOutput;
+  readonly output: GatheredOutput;
+  /** What is wrong with the process. */
+  readonly reports: ProcessReports;
   readonly clock: Clock;
   readonly chance: Chance;
 }
@@ -56,14 +62,13 @@ interface Wiring extends RelayParts {
 }
 
 /**
- * Runs until `stop` aborts, finishes what is under way within `shutdown.grace`, and resolves.
- * Rejects with a RelayError, everything put away, when it cannot start.
+ * Runs until `stop` aborts, finishes what is under way within `shutdown.grace`, and resolves with
+ * null. When it cannot start it resolves, everything put away, with the error, which is in the log.
  */
-export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<void> {
-  const { settings, output, clock } = parts;
+export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<Error | null> {
+  const { settings, clock } = parts;
   const metrics = new Metrics(settings);
-  const log = createLog(settings.log, output, () => metrics.logLinesDropped.inc());
-  const events = createEvents(log, metrics, clock);
+  const events = openEvents(parts, metrics);
   const lifecycle = new Lifecycle(clock, (name, error) => events.relay.cleanUpFailed(name, error));
   const grace = new AbortController();
   // Each endpoint listens to it.
@@ -74,9 +79,10 @@ export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<vo
     await start({ ...parts, metrics, events, lifecycle, serverClock, stop, graceOver });
     await untilAborted(stop);
     events.relay.stopping(String(stop.reason), settings.shutdown.graceMs);
+    return null;
   } catch (error) {
     events.relay.failed(error);
-    throw error;
+    return error as Error;
   } finally {
     const cancelGrace = clock.after(settings.shutdown.graceMs, () => grace.abort());
     await lifecycle.stop();
@@ -86,7 +92,7 @@ export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<vo
 
 /** In the order of dependence; what starts last stops first. */
 async function start(wiring: Wiring): Promise<void> {
-  const { metrics } = wiring;
+  const { metrics, events, clock } = wiring;
   const source = createSource(wiring, {
     onExpired: (expiration) => standby.expired(expiration),
     onNotice: (notice) => standby.noticed(notice),
@@ -94,7 +100,8 @@ async function start(wiring: Wiring): Promise<void> {
     onDeaf: () => standby.deaf(),
   });
   const stores = createStores(wiring);
-  await openAdmin(wiring, () => [...source.checks(), ...stores.checks()]);
+  const checks = () => [...source.checks(), ...stores.checks()];
+  await openAdmin(wiring, checks);
   const { outbox, deadlines, values: kept, lease, server } = stores.open();
   metrics.watchProcess();
   metrics.watchOutbox((endpoint) => outbox.depth(endpoint));
@@ -126,7 +133,8 @@ async function start(wiring: Wiring): Promise<void> {
   const watch = createWatch(wiring, { deadlines, tracker, values, forgetValues, capture });
   const standby = startStandby(wiring, askTime, { watch, lease, server, deadlines, capture });
   // At the same time: what expires while the state is away at the start is captured as well.
-  await Promise.all([startSource(wiring, source), stores.usable()]);
+  const cancel = clock.after(SLOW_START_MS, () => events.relay.waiting(checks()));
+  await Promise.all([startSource(wiring, source), stores.usable()]).finally(cancel);
 }
 
 async function openAdmin(wiring: Wiring, partChecks: () => readonly Check[]): Promise<void> {

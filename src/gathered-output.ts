@@ -1,16 +1,39 @@
 /** Where the log goes: a write is a system call, so all that comes in one turn is written at once. */
+import { messageOf } from './errors.js';
 
 /** Standard output, as far as it is written to. */
 export interface TextOutput {
-  write(text: string): unknown;
+  /**
+   * Calls `done` when the text is written, or with the error. That has `bytesWritten` where it is
+   * known how much was written before.
+   */
+  write(text: string, done: (error?: WriteError | null) => void): unknown;
   /** Bytes (or, of what is gathered, characters) written to it and not yet read. */
   readonly writableLength: number;
   readonly isTTY?: boolean;
 }
 
-export class GatheredOutput implements TextOutput {
+export interface WriteError extends Error {
+  readonly bytesWritten?: number;
+}
+
+/** What becomes of the lines. */
+export interface OutputListener {
+  /** So many lines are lost, the one that is cut among them. */
+  readonly onLost: (lines: number, reason: string) => void;
+  /** All that was written has been taken. */
+  readonly onDrained: () => void;
+}
+
+const NEWLINE = 0x0a;
+
+export class GatheredOutput {
   readonly #output: TextOutput;
+  #listener: OutputListener | null = null;
   #gathered = '';
+  /** Whether the last line that was written may lack its end. */
+  #isCut = false;
+  #isFailing = false;
 
   constructor(output: TextOutput) {
     this.#output = output;
@@ -20,11 +43,20 @@ export class GatheredOutput implements TextOutput {
     return this.#output.isTTY === true;
   }
 
+  /** Whether the last write failed. */
+  get isFailing(): boolean {
+    return this.#isFailing;
+  }
+
   get writableLength(): number {
     return this.#output.writableLength + this.#gathered.length;
   }
 
-  /** Written at the end of this turn, or by `flush`. */
+  listen(listener: OutputListener): void {
+    this.#listener = listener;
+  }
+
+  /** Whole lines, written at the end of this turn, or by `flush`. */
   write(text: string): void {
     if (this.#gathered === '') setImmediate(() => this.flush());
     this.#gathered += text;
@@ -33,8 +65,31 @@ export class GatheredOutput implements TextOutput {
   /** Writes what is gathered now; before an exit, it would be lost. */
   flush(): void {
     if (this.#gathered === '') return;
-    const text = this.#gathered;
+    const wasCut = this.#isCut;
+    const text = wasCut ? `\n${this.#gathered}` : this.#gathered;
     this.#gathered = '';
-    this.#output.write(text);
+    this.#isCut = false;
+    let isPending = false;
+    this.#output.write(text, (error) => {
+      this.#isFailing = Boolean(error);
+      if (error) this.#failed(Buffer.from(text), error, { wasCut, isPending });
+      else if (this.#output.writableLength === 0) this.#listener?.onDrained();
+    });
+    isPending = this.#output.writableLength > 0;
+  }
+
+  /** `isPending`: the first try has written a part at most, and nobody knows how much since. */
+  #failed(
+    bytes: Buffer,
+    error: WriteError,
+    { wasCut, isPending }: { wasCut: boolean; isPending: boolean },
+  ): void {
+    const { bytesWritten = 0 } = error;
+    const lost = bytes.subarray(bytesWritten).filter((byte) => byte === NEWLINE).length;
+    if (bytesWritten > 0) this.#isCut = bytes[bytesWritten - 1] !== NEWLINE;
+    else this.#isCut = wasCut || isPending;
+    // The end of a line that was cut before is none of these lines.
+    const repaired = wasCut && bytesWritten === 0 ? 1 : 0;
+    this.#listener?.onLost(lost - repaired, messageOf(error));
   }
 }

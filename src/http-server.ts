@@ -4,6 +4,11 @@ import type { AddressInfo } from 'node:net';
 import { ListenError } from './errors.js';
 import type { ListenAddress } from './vocabulary.js';
 
+/** host:port, with an IPv6 address in brackets. */
+export function placeText({ host, port }: ListenAddress): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
 /**
  * Resolves with the address, whose port is the real one when 0 was asked for. Rejects with
  * ListenError when it cannot be had; `setting` names what chose the address.
@@ -13,15 +18,27 @@ export async function listenOn(
   { host, port }: ListenAddress,
   setting: string,
 ): Promise<ListenAddress> {
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      const found =
-        error.code === 'EADDRINUSE' ? 'the port is in use; choose another one' : error.message;
-      reject(new ListenError(`cannot listen on ${host}:${port} (${setting}): ${found}`));
+  const listen = (address: string) =>
+    new Promise<string>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(port, address, () => {
+        server.off('error', reject);
+        resolve(address);
+      });
     });
-    server.listen(port, host, resolve);
-  });
-  return { host, port: (server.address() as AddressInfo).port };
+  try {
+    const address = await listen(host).catch((error: NodeJS.ErrnoException) => {
+      // A kernel without IPv6: all the addresses that there are.
+      if (host === '::' && error.code === 'EAFNOSUPPORT') return listen('0.0.0.0');
+      throw error;
+    });
+    return { host: address, port: (server.address() as AddressInfo).port };
+  } catch (thrown) {
+    const error = thrown as NodeJS.ErrnoException;
+    const found =
+      error.code === 'EADDRINUSE' ? 'the port is in use; choose another one' : error.message;
+    throw new ListenError(`cannot listen on ${placeText({ host, port })} (${setting}): ${found}`);
+  }
 }
 
 /** Cuts every connection; resolves when the port is free. */

@@ -4,24 +4,44 @@
  */
 import { type Logger, pino, stdTimeFunctions } from 'pino';
 import pretty from 'pino-pretty';
-import type { TextOutput } from './gathered-output.js';
+import type { GatheredOutput } from './gathered-output.js';
 import type { Settings } from './vocabulary.js';
 
 /** What may wait for whoever reads the log: a few ten thousand lines. */
 export const LOG_BYTES_WAITING_MAX = 16 * 1024 * 1024;
 
-/** Standard output, as far as the log uses it. */
-export interface LogOutput extends TextOutput {
-  /** There when it gathers what is written. */
-  flush?(): void;
+const NOBODY_READS = `standard output was not read, and ${LOG_BYTES_WAITING_MAX / 1024 / 1024} MiB of lines waited`;
+
+/** Lines that could not be written: nobody reads them in time, or the disk is full. */
+export interface LostLineEvents {
+  /** So many more are lost. */
+  readonly onLost: (lines: number) => void;
+  /** Lines can be written again; `lines` have been lost since the last call, the last for `reason`. */
+  readonly onRegained: (lines: number, reason: string) => void;
 }
 
-/** `onDropped` is told of each line for which there is no room. */
 export function createLog(
   { level, format }: Settings['log'],
-  output: LogOutput,
-  onDropped: () => void,
+  output: GatheredOutput,
+  { onLost, onRegained }: LostLineEvents,
 ): Logger {
+  /** Those of which the log is yet to speak. */
+  let lost = 0;
+  let reason = '';
+  const lose = (count: number, why: string) => {
+    lost += count;
+    reason = why;
+    onLost(count);
+  };
+  output.listen({
+    onLost: lose,
+    onDrained: () => {
+      if (lost === 0) return;
+      const before = lost;
+      lost = 0;
+      onRegained(before, reason);
+    },
+  });
   const options = {
     level,
     base: null,
@@ -30,11 +50,11 @@ export function createLog(
   };
   const lines = {
     write(line: string): void {
-      if (output.writableLength + line.length > LOG_BYTES_WAITING_MAX) onDropped();
+      if (output.writableLength + line.length > LOG_BYTES_WAITING_MAX) lose(1, NOBODY_READS);
       else output.write(line);
     },
     /** Pino asks for it after a fatal line. */
-    flushSync: () => output.flush?.(),
+    flushSync: () => output.flush(),
   };
   if (format === 'json') return pino(options, lines);
   const prettify = pretty.prettyFactory({

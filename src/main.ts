@@ -1,22 +1,46 @@
 #!/usr/bin/env node
 /** argv and signals → cli; sets the exit code. */
+import { fstatSync } from 'node:fs';
+import { format } from 'node:util';
 import { messageOf } from './errors.js';
+import { FileOutput } from './file-output.js';
 import { GatheredOutput } from './gathered-output.js';
+import { ProcessReports, reportText } from './process-reports.js';
 
 const stop = new AbortController();
+const reports = new ProcessReports();
 
 /** The first asks for a clean stop, the second does not ask. */
-function onSignal(name: NodeJS.Signals): void {
+function onSignal(signal: NodeJS.Signals): void {
   if (stop.signal.aborted) {
-    process.stderr.write('expiry-relay: ended by a second signal; what was under way is cut off\n');
+    reports.report({ kind: 'cut off', signal });
     process.exit(1);
   }
-  stop.abort(name);
+  stop.abort(signal);
 }
 
 /** A terminal that is closed says so twice, through its shell as well: only the first counts. */
 function onHangup(name: NodeJS.Signals): void {
   if (!stop.signal.aborted) stop.abort(name);
+}
+
+/** Without a listener, SIGUSR1 opens Node's inspector, which shows secrets, and SIGUSR2 kills. */
+function onUnused(signal: NodeJS.Signals): void {
+  reports.report({ kind: 'ignored', signal });
+}
+
+/** Whether the operator wants the inspector. */
+const INSPECT = /--inspect(-brk|-wait)?(=|\s|$)/;
+
+/** A SIGUSR1 that came while Node itself started has opened the inspector. */
+async function closeUnaskedInspector(): Promise<void> {
+  const options = [...process.execArgv, process.env.NODE_OPTIONS ?? ''];
+  if (options.some((option) => INSPECT.test(option))) return;
+  // A Node may be built without it.
+  const inspector = await import('node:inspector').catch(() => null);
+  if (inspector?.url() === undefined) return;
+  inspector.close();
+  onUnused('SIGUSR1');
 }
 
 /** How long whoever reads our output may take for the last of it. */
@@ -30,27 +54,54 @@ function onUnforeseen(thrown: unknown): void {
     code === 'EMFILE' || code === 'ENFILE'
       ? `${messageOf(thrown)}. Raise the limit of open files (ulimit -n)`
       : `internal error: ${messageOf(thrown)}`;
-  process.stderr.write(`expiry-relay: ${text}\n`);
+  reports.report({ kind: 'crashed', text });
   process.exit(1);
 }
 
-process.on('SIGTERM', onSignal);
-process.on('SIGINT', onSignal);
+for (const name of ['SIGUSR1', 'SIGUSR2'] as const) process.on(name, onUnused);
+for (const name of ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const) process.on(name, onSignal);
 process.on('SIGHUP', onHangup);
 process.on('uncaughtException', onUnforeseen);
 process.on('unhandledRejection', onUnforeseen);
 
-const logOutput = new GatheredOutput(process.stdout);
+// Node's own listener prints them; there is none where NODE_NO_WARNINGS is set.
+if (process.listenerCount('warning') > 0) {
+  process.removeAllListeners('warning');
+  process.on('warning', ({ name, message }) => {
+    reports.report({ kind: 'warning', name, text: message });
+  });
+}
+
+// What a library prints would be a line of no log.
+for (const method of ['debug', 'log', 'info', 'warn', 'error', 'trace'] as const) {
+  console[method] = (...values: unknown[]) => {
+    reports.report({ kind: 'warning', name: 'output of a library', text: format(...values) });
+  };
+}
+
+const { isTTY } = process.stdout;
+const kind = fstatSync(process.stdout.fd);
+const isStream = isTTY || kind.isFIFO() || kind.isSocket();
+const logOutput = new GatheredOutput(isStream ? process.stdout : new FileOutput(process.stdout.fd));
 // Whatever the end is, what has been said before is not lost.
-process.on('exit', () => logOutput.flush());
+process.on('exit', () => {
+  for (const report of reports.takeHeld()) {
+    process.stderr.write(`expiry-relay: ${reportText(report)}\n`);
+  }
+  logOutput.flush();
+});
 
 // Whoever reads our output may leave early (`expiry-relay schema | head`).
-process.stdout.on('error', () => undefined);
+let outputError: Error | null = null;
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') outputError ??= error;
+});
 process.stderr.on('error', () => undefined);
 
 // Loaded last: as PID 1 of a container, a process without handlers does not hear SIGTERM at all.
 const { runCli } = await import('./cli/cli.js');
 const { systemClock } = await import('./clock.js');
+await closeUnaskedInspector();
 
 const code = await runCli({
   argv: process.argv.slice(2),
@@ -59,9 +110,19 @@ const code = await runCli({
   stdout: process.stdout,
   stderr: process.stderr,
   logOutput,
+  reports,
   stop: stop.signal,
 });
 logOutput.flush();
-const flushed = new Promise<void>((resolve) => process.stdout.write('', () => resolve()));
-await Promise.race([flushed, systemClock.sleep(LAST_OUTPUT_MS_MAX)]);
-process.exit(code);
+if (process.stdout.writableLength > 0) {
+  const flushed = new Promise<void>((resolve) => process.stdout.write('', () => resolve()));
+  await Promise.race([flushed, systemClock.sleep(LAST_OUTPUT_MS_MAX)]);
+}
+// Errors of output come a turn later.
+await systemClock.turn();
+if (outputError !== null) {
+  process.stderr.write(
+    `expiry-relay: cannot write to standard output: ${messageOf(outputError)}\n`,
+  );
+}
+process.exit(outputError === null ? code : code || 1);

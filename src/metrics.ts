@@ -55,7 +55,7 @@ export class Metrics {
   });
   readonly logLinesDropped = new Counter({
     name: `${PREFIX}log_lines_dropped_total`,
-    help: 'Log lines that nobody read in time, and are lost.',
+    help: 'Log lines that could not be written, and are lost.',
     registers: [this.#registry],
   });
   readonly attempts = new Counter({

@@ -1,6 +1,7 @@
 /** The command line: which commands there are, what they take, and what becomes of an error. */
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { messageOf, RelayError, SettingsError, UsageError } from '../errors.js';
+import { reportText } from '../process-reports.js';
 import { defectNote } from '../text-defect.js';
 import { VERSION } from '../version.js';
 import { check } from './check.js';
@@ -25,7 +26,7 @@ import { type SendOptions, send } from './send.js';
 
 const HELP_AFTER = `
 Without -c FILE: $EXPIRY_RELAY_CONFIG, then ./relay.yaml, then /etc/expiry-relay/relay.yaml.
-Exit codes: 0 fine, 1 the operator must act (standard error says what), 2 wrong usage.`;
+Exit codes: 0 fine, 1 the operator must act (standard error or the log of run says what), 2 wrong usage.`;
 
 const PORT_MAX = 65_535;
 
@@ -60,6 +61,13 @@ function createProgram(context: CliContext, done: (code: ExitCode) => void): Com
     .configureOutput({
       writeOut: (text) => context.stdout.write(text),
       writeErr: (text) => context.stderr.write(text),
+    })
+    .hook('preAction', (_, command) => {
+      // Its log says them.
+      if (command.name() === 'run') return;
+      context.reports.listen((report) => {
+        context.stderr.write(`expiry-relay: ${reportText(report)}\n`);
+      });
     });
 
   const withFile = (name: string, description: string) => addCommand(program, name, description);

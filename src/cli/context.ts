@@ -1,5 +1,6 @@
 /** What a command gets from the outside, so that a test can give it. */
-import type { LogOutput } from '../log.js';
+import type { GatheredOutput } from '../gathered-output.js';
+import type { ProcessReports } from '../process-reports.js';
 
 export type Output = NodeJS.WritableStream & { readonly isTTY?: boolean };
 
@@ -10,8 +11,10 @@ export interface CliContext {
   readonly stdout: Output;
   readonly stderr: Output;
   /** Where the log of `run` goes. */
-  readonly logOutput: LogOutput;
-  /** Aborts on the first SIGTERM, SIGINT or SIGHUP, with the signal's name as its reason. */
+  readonly logOutput: GatheredOutput;
+  /** What is wrong with the process. */
+  readonly reports: ProcessReports;
+  /** Aborts on the first SIGTERM, SIGINT, SIGQUIT or SIGHUP, with the signal's name as its reason. */
   readonly stop: AbortSignal;
 }
 

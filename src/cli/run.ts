@@ -5,9 +5,14 @@ import type { CommandAction, FileOption } from './context.js';
 
 /** The relay itself, until it is told to stop. */
 export const run: CommandAction<FileOption> = async (context, { config }) => {
-  const { env, cwd, logOutput, stop } = context;
+  const { env, cwd, logOutput, reports, stop } = context;
   const { file, settings } = await loadSettings({ file: config, env, cwd });
-  const parts = { settings, file, output: logOutput, clock: systemClock, chance: systemChance };
-  await runRelay(parts, stop);
-  return 0;
+  const failure = await runRelay(
+    { settings, file, output: logOutput, reports, clock: systemClock, chance: systemChance },
+    stop,
+  );
+  if (failure === null) return 0;
+  // The log has said why, unless it cannot be written.
+  if (logOutput.isFailing) throw failure;
+  return 1;
 };

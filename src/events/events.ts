@@ -4,7 +4,11 @@
  */
 import type { Logger } from 'pino';
 import type { Clock } from '../clock.js';
+import type { GatheredOutput } from '../gathered-output.js';
+import { createLog } from '../log.js';
 import type { Metrics } from '../metrics.js';
+import type { ProcessReports } from '../process-reports.js';
+import type { Settings } from '../vocabulary.js';
 import { CaptureEvents } from './capture-events.js';
 import { DeliveryEvents } from './delivery-events.js';
 import { OutboxEvents } from './outbox-events.js';
@@ -37,4 +41,24 @@ export function createEvents(log: Logger, metrics: Metrics, clock: Clock): Event
     values: new ValueEvents(log, metrics, clock),
     watch: new WatchEvents(log, metrics, clock),
   };
+}
+
+/** Opens the log, which also has the lines that it lost, and what is wrong with the process. */
+export function openEvents(
+  parts: {
+    readonly settings: Settings;
+    readonly output: GatheredOutput;
+    readonly reports: ProcessReports;
+    readonly clock: Clock;
+  },
+  metrics: Metrics,
+): Events {
+  const { settings, output, reports, clock } = parts;
+  const log = createLog(settings.log, output, {
+    onLost: (lines) => metrics.logLinesDropped.inc(lines),
+    onRegained: (lines, reason) => events.relay.logLinesLost(lines, reason),
+  });
+  const events = createEvents(log, metrics, clock);
+  reports.listen((report) => events.relay.processReported(report));
+  return events;
 }

@@ -3,6 +3,8 @@ import type { Logger } from 'pino';
 import { publicKeysOf } from '../delivery/sign.js';
 import type { Endpoint } from '../endpoint.js';
 import { messageOf } from '../errors.js';
+import { placeText } from '../http-server.js';
+import { isPasswordUnused, type ProcessReport, reportText } from '../process-reports.js';
 import { addressOf } from '../redis-client.js';
 import type { ListenAddress, Settings, StateSettings } from '../vocabulary.js';
 
@@ -22,7 +24,7 @@ export class RelayEvents {
         file,
         routes: routes.length,
         endpoints: endpoints.size,
-        admin: `${admin.host}:${admin.port}`,
+        admin: placeText(admin),
         state: stateText(settings.state),
       },
       'expiry-relay started',
@@ -53,13 +55,52 @@ export class RelayEvents {
     this.#log.warn(
       { event: 'state_in_memory' },
       'state is kept in memory: deliveries that wait are lost when this process ends, and ' +
-        'expirations while it is away are not noticed',
+        'expirations while it is away are not noticed. Set state.kind: redis to keep both',
+    );
+  }
+
+  /** The start takes long; `checks` are those of `/readyz`. */
+  waiting(checks: readonly { readonly name: string; readonly problem: string | null }[]): void {
+    const failed = checks.filter(
+      ({ problem }, at) =>
+        problem !== null && checks.findIndex((c) => c.problem === problem) === at,
+    );
+    this.#log.info(
+      { event: 'waiting', checks: failed.map(({ name, problem }) => `${name}: ${problem}`) },
+      'not ready after one second; the relay keeps waiting',
     );
   }
 
   /** The relay cannot start. */
   failed(error: unknown): void {
     this.#log.fatal({ event: 'failed', error: messageOf(error) }, 'cannot start');
+  }
+
+  /** Lines of this log that are missing before this one. */
+  logLinesLost(lines: number, reason: string): void {
+    this.#log.warn(
+      { event: 'log_lines_lost', lines, error: reason },
+      'log lines could not be written and are lost; log lines can be written again',
+    );
+  }
+
+  processReported(report: ProcessReport): void {
+    const text = reportText(report);
+    switch (report.kind) {
+      case 'ignored':
+        this.#log.warn({ event: 'signal_ignored', signal: report.signal }, text);
+        return;
+      case 'warning':
+        if (isPasswordUnused(report)) this.#log.warn({ event: 'redis_password_unused' }, text);
+        else this.#log.warn({ event: 'process_warning', name: report.name }, text);
+        return;
+      case 'cut off':
+        this.#log.error({ event: 'cut_off', signal: report.signal }, text);
+        return;
+      case 'crashed':
+        this.#log.fatal({ event: 'crashed' }, text);
+        return;
+    }
   }
 
   stopping(reason: string, graceMs: number): void {

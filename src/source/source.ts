@@ -39,11 +39,12 @@ export class Source {
   readonly #stop = new AbortController();
   #session: Session | null = null;
   /** Why there is no session. */
-  #missing = 'not connected yet';
+  #missing: string;
   #loop: Promise<void> = Promise.resolve();
 
   constructor(parts: SourceParts) {
     this.#parts = parts;
+    this.#missing = `Redis at ${addressOf(parts.settings)} has not answered yet`;
   }
 
   /**

@@ -38,6 +38,9 @@ const CALM_MS = 5_000;
  */
 const UNREPEATED: ReadonlySet<StateOperation> = new Set(['depth']);
 
+/** While one of them fails, no other command is given: what the others met before is the same trouble. */
+const OF_ALL: readonly StateOperation[] = ['connect', 'verify'];
+
 /** What the replica that watches does alone. */
 const OF_THE_WATCH: readonly StateOperation[] = ['enqueue', 'track'];
 
@@ -46,6 +49,8 @@ export class StateHealth {
   readonly #events: HealthEvents;
   /** What each operation, at each endpoint, last failed with and has not succeeded at since. */
   readonly #troubles = new Map<string, string>();
+  /** Which of those that concern everything failed last. */
+  #failedLast: string | null = null;
   /** What has been said since it all began. */
   readonly #said = new Set<string>();
   #beganAtMs = 0;
@@ -59,6 +64,8 @@ export class StateHealth {
 
   /** What is wrong; null when nothing is. */
   get problem(): string | null {
+    const ofAll = this.#troubles.get(this.#failedLast ?? '');
+    if (ofAll !== undefined) return ofAll;
     const said = [...new Set(this.#troubles.values())];
     return said.length === 0 ? null : said.join('; ');
   }
@@ -69,7 +76,9 @@ export class StateHealth {
     if (UNREPEATED.has(operation)) return;
     this.close();
     if (this.#said.size === 0) this.#beganAtMs = this.#clock.monotonicMs();
-    this.#troubles.set(troubleKey(operation, endpoint), error.message);
+    const key = troubleKey(operation, endpoint);
+    this.#troubles.set(key, error.message);
+    if (OF_ALL.includes(operation)) this.#failedLast = key;
     // However it is told that nobody answers: it is the same.
     const what = error instanceof RedisUnreachableError ? error.name : error.message;
     if (this.#said.has(what)) return;

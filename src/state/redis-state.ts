@@ -68,8 +68,12 @@ export class RedisState {
   /** Why nothing may be read or written: the first look has not succeeded yet. */
   #unfit: string | null = 'its keys have not been looked at yet';
   #wasFit = false;
+  /** Whether the end of the connection is our own doing, for a reason that has been said. */
+  #isLeaving = false;
+  /** Settles when it can be used for the first time, or when waiting cannot help. */
+  readonly #first: Promise<void>;
   #onFit: () => void = () => undefined;
-  /** Called with an error that waiting cannot fix while `usable` waits; null otherwise. */
+  /** Called with an error that waiting cannot fix, until `#first` settles or a stop; null afterwards. */
   #onHopeless: ((error: RelayError) => void) | null = null;
 
   constructor(parts: RedisStateParts) {
@@ -77,6 +81,15 @@ export class RedisState {
     this.prefix = parts.prefix;
     this.#health = new StateHealth(parts.clock, parts.events);
     const { redis: address, database, section, clock, events } = parts;
+    this.#first = new Promise<void>((resolve, reject) => {
+      this.#onFit = () => {
+        this.#onHopeless = null;
+        resolve();
+      };
+      this.#onHopeless = reject;
+    });
+    // Handled where it is waited for, which may be later.
+    this.#first.catch(() => undefined);
     this.redis = openLasting({
       address,
       database,
@@ -111,12 +124,7 @@ export class RedisState {
    * cannot help: a wrong password, a certificate that does not verify, no Redis at all.
    */
   async usable(stop: AbortSignal): Promise<void> {
-    if (this.#unfit === null) return;
-    const fit = new Promise<void>((resolve, reject) => {
-      this.#onFit = resolve;
-      this.#onHopeless = reject;
-    });
-    await Promise.race([fit, untilAborted(stop)]);
+    await Promise.race([this.#first, untilAborted(stop)]);
     this.#onHopeless = null;
   }
 
@@ -182,13 +190,17 @@ export class RedisState {
   /** A server may close a connection that it has served; commands under way say so themselves. */
   #ended(why: RelayError, end: 'closed' | 'failed'): void {
     const wasVerified = this.#verified > 0 && this.#verified === this.#connections;
-    if (end === 'closed' && wasVerified) return;
+    const isExpected = wasVerified || this.#isLeaving;
+    this.#isLeaving = false;
+    if (end === 'closed' && isExpected) return;
     this.#failed('connect', why);
   }
 
   /** This server is not the one: its name may lead to that by the next connection. */
   #leave(): void {
-    if (this.redis.status === 'ready') this.redis.disconnect(true);
+    if (this.redis.status !== 'ready') return;
+    this.#isLeaving = true;
+    this.redis.disconnect(true);
   }
 
   /**

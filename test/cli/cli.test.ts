@@ -1,8 +1,11 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Webhook } from 'standardwebhooks';
 import { request } from 'undici';
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { startAdmin } from '../../src/admin/server.js';
+import { loadAdminAddress } from '../../src/config/load.js';
 import { newKeyPair } from '../../src/delivery/key-pair.js';
 import { sign } from '../../src/delivery/sign.js';
 import { Secret } from '../../src/secret.js';
@@ -274,6 +277,53 @@ describe('healthcheck', () => {
     await using folder = await tempFolder({ 'relay.yaml': text });
     expect((await cli(['healthcheck'], { cwd: folder.path })).code).toBe(0);
     await admin.close();
+  });
+
+  it.each(['127.0.0.1', '0.0.0.0', '', 'localhost', '[::1]', '[::]', '[0:0::0]', '[::1%lo]'])(
+    'finds the relay that listens on "%s"',
+    async (host) => {
+      const listen = (port: number) => ({
+        'relay.yaml': yaml({ admin: { listen: `${host}:${port}` } }),
+      });
+      await using chosen = await tempFolder(listen(0));
+      const found = await loadAdminAddress({ file: undefined, env: {}, cwd: chosen.path });
+      const admin = await startAdmin({
+        listen: found,
+        checks: () => [],
+        metrics: async () => '',
+        metricsType: 'text/plain',
+      });
+      await using folder = await tempFolder(listen(admin.address.port));
+      expect(await cli(['healthcheck'], { cwd: folder.path })).toMatchObject({ code: 0 });
+      await admin.close();
+    },
+  );
+
+  it('finds by IPv4 what listens on [::] where there is no IPv6', async () => {
+    await using folder = await tempFolder({});
+    const admin = await startAdmin({
+      listen: { host: '127.0.0.1', port: 0 },
+      checks: () => [],
+      metrics: async () => '',
+      metricsType: 'text/plain',
+    });
+    const { port } = admin.address;
+    await writeFile(join(folder.path, 'relay.yaml'), yaml({ admin: { listen: `[::]:${port}` } }));
+    expect(await cli(['healthcheck'], { cwd: folder.path })).toMatchObject({ code: 0 });
+    await admin.close();
+    const { code, stderr } = await cli(['healthcheck'], { cwd: folder.path });
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      /^expiry-relay: http:\/\/\[::1\]:\d+\/livez does not answer: .*; http:\/\/127\.0\.0\.1:\d+\/livez does not answer: .*\n$/,
+    );
+  });
+
+  it('says that it cannot know a port that the system chooses', async () => {
+    await using folder = await tempFolder({ 'relay.yaml': yaml({ admin: { listen: ':0' } }) });
+    const { code, stderr } = await cli(['healthcheck'], { cwd: folder.path });
+    expect(code).toBe(1);
+    expect(stderr).toContain('admin.listen');
+    expect(stderr).toContain('set a port');
   });
 
   it('is fine with --ready when the relay is ready', () =>

@@ -6,6 +6,8 @@ import { stringify } from 'yaml';
 import { freePort } from '../../scripts/free-port.mjs';
 import { startRedis } from '../../scripts/redis-server.mjs';
 import { runCli } from '../../src/cli/cli.js';
+import { GatheredOutput } from '../../src/gathered-output.js';
+import { ProcessReports } from '../../src/process-reports.js';
 import {
   endpointKeys,
   goneField,
@@ -429,7 +431,8 @@ describe('dead list, whose reader is slow', () => {
       cwd: '/',
       stdout,
       stderr: new Sink(),
-      logOutput: new Sink(),
+      logOutput: new GatheredOutput(new Sink()),
+      reports: new ProcessReports(),
       stop: new AbortController().signal,
     });
     expect(code).toBe(0);

@@ -178,7 +178,7 @@ describe.concurrent('a relay', () => {
     const [one, other] = await twoNodes(context);
     await using relay = await RelayProcess.spawn(simpleFile(one.url, 'http://127.0.0.1:9'));
     expect(await relay.exited).toMatchObject({ code: 1 });
-    expect(relay.stderr).toContain(
+    expect(relay.startError).toContain(
       `127.0.0.1:${one.port} is a node of a Redis Cluster, and slot ${SLOT}, that of the relay's ` +
         `own keys, is on 127.0.0.1:${other.port}: point redis.url at that node`,
     );
@@ -205,7 +205,7 @@ describe.concurrent('a relay', () => {
     });
     await using relay = await RelayProcess.spawn(file);
     expect(await relay.exited).toMatchObject({ code: 1 });
-    expect(relay.stderr).toContain(
+    expect(relay.startError).toContain(
       'has no database 1: correct redis.databases (of a Redis Cluster there is database 0 alone)',
     );
   });

@@ -203,9 +203,11 @@ describe.concurrent('a relay that watches another server under the same prefix a
     await relay.stop();
     await using refused = await RelayProcess.spawn({ ...file, redis: { url: elsewhere.url } });
     expect(await refused.exited).toMatchObject({ code: 1 });
-    expect(refused.stderr).toContain('holds the deadlines of another server');
-    expect(refused.stderr).toContain(`expected the one that was last at 127.0.0.1:${redis.port}`);
-    expect(refused.stderr).toContain("DEL '{expiry-relay}:1:watched'");
+    expect(refused.startError).toContain('holds the deadlines of another server');
+    expect(refused.startError).toContain(
+      `expected the one that was last at 127.0.0.1:${redis.port}`,
+    );
+    expect(refused.startError).toContain("DEL '{expiry-relay}:1:watched'");
     await using again = await RelayProcess.start(file);
     await expectAll(receiver, ['order:1']);
     client.disconnect();

@@ -294,7 +294,7 @@ describe('the Redis password', () => {
     const url = server.url.replace(encodeURIComponent(REDIS_PASSWORD), TOKEN);
     await using relay = await RelayProcess.spawn({ ...fileOf({}), redis: { url } });
     expect((await relay.exited).code).toBe(1);
-    expect(relay.stderr).toContain('refuses the user name or password');
+    expect(relay.startError).toContain('refuses the user name or password');
     expectNoSecrets(relay);
   });
 });

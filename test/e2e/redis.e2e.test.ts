@@ -33,10 +33,10 @@ const expire = (redis: Pick<RunningRedis, 'url'>, key: string) =>
 const KEYS_ALONE = { state: { kind: 'memory' } };
 
 /** Runs the relay until it gives up; its last words. */
-async function lastWords(file: RelayFile): Promise<{ code: number | null; stderr: string }> {
+async function lastWords(file: RelayFile): Promise<{ code: number | null; error: string }> {
   await using relay = await RelayProcess.spawn(file);
   const { code } = await relay.exited;
-  return { code, stderr: relay.stderr };
+  return { code, error: relay.startError };
 }
 
 /** Expires keys until one of them arrives: a relay that has just come back may miss the first. */
@@ -99,9 +99,9 @@ describe.concurrent('notifications', () => {
     await using redis = await startRedis({ args: ['--notify-keyspace-events', 'Kg'] });
     const file = { ...simpleFile(redis.url, 'http://127.0.0.1:9') };
     file.redis = { url: redis.url, notifications: 'require' };
-    const { code, stderr } = await lastWords(file);
+    const { code, error } = await lastWords(file);
     expect(code).toBe(1);
-    expect(stderr).toContain('CONFIG SET notify-keyspace-events gKEx');
+    expect(error).toContain('CONFIG SET notify-keyspace-events gKEx');
     expect(await flagsOf(redis)).toBe('Kg');
   });
 
@@ -141,9 +141,9 @@ describe.concurrent('notifications', () => {
 
   it('that a server neither shows nor sends are noticed by the canary, with advice', async () => {
     await using redis = await startRedis({ args: ['--rename-command', 'CONFIG', ''] });
-    const { code, stderr } = await lastWords(simpleFile(redis.url, 'http://127.0.0.1:9'));
+    const { code, error } = await lastWords(simpleFile(redis.url, 'http://127.0.0.1:9'));
     expect(code).toBe(1);
-    expect(stderr).toMatch(/does not publish expirations .*parameter\s+group/);
+    expect(error).toMatch(/does not publish expirations .*parameter\s+group/);
   }, 40_000);
 
   it('that a server sends without showing its setting are enough', async () => {
@@ -399,11 +399,11 @@ describe.concurrent('a password', () => {
     const url = `127.0.0.1:${redis.port}`;
     const wrong = await lastWords(simpleFile(`redis://:not-this-one@${url}`, 'http://127.0.0.1:9'));
     expect(wrong.code).toBe(1);
-    expect(wrong.stderr).toContain('refuses the user name or password');
-    expect(wrong.stderr).not.toContain('not-this-one');
+    expect(wrong.error).toContain('refuses the user name or password');
+    expect(wrong.error).not.toContain('not-this-one');
     const missing = await lastWords(simpleFile(`redis://${url}`, 'http://127.0.0.1:9'));
     expect(missing.code).toBe(1);
-    expect(missing.stderr).toContain('wants a password: set redis.password_file');
+    expect(missing.error).toContain('wants a password: set redis.password_file');
   });
 });
 
@@ -433,10 +433,10 @@ describe.concurrent('rediss://', () => {
     await using certificate = await selfSigned('DNS:localhost');
     const { redis: plain, tlsUrl } = await startTls(certificate);
     await using _ = plain;
-    const { code, stderr } = await lastWords(simpleFile(tlsUrl, 'http://127.0.0.1:9'));
+    const { code, error } = await lastWords(simpleFile(tlsUrl, 'http://127.0.0.1:9'));
     expect(code).toBe(1);
-    expect(stderr).toContain('not signed by an authority that Node trusts');
-    expect(stderr).toContain('redis.tls.ca_file');
+    expect(error).toContain('not signed by an authority that Node trusts');
+    expect(error).toContain('redis.tls.ca_file');
   });
 });
 
@@ -596,9 +596,9 @@ describe.concurrent('an ACL', () => {
       client.call('ACL', 'SETUSER', 'relay', 'on', '>secret', 'resetchannels', '+@all', '~*'),
     );
     const file = simpleFile(`redis://relay:secret@127.0.0.1:${redis.port}`, 'http://127.0.0.1:9');
-    const { code, stderr } = await lastWords(file);
+    const { code, error } = await lastWords(file);
     expect(code).toBe(1);
-    expect(stderr).toContain("ACL SETUSER relay +subscribe '&__keyevent@0__:expired'");
+    expect(error).toContain("ACL SETUSER relay +subscribe '&__keyevent@0__:expired'");
   });
 });
 
@@ -608,10 +608,10 @@ describe.concurrent('a server that is not what it should be', () => {
     await using replica = await startRedis({
       args: ['--replicaof', '127.0.0.1', String(primary.port)],
     });
-    const { code, stderr } = await lastWords(simpleFile(replica.url, 'http://127.0.0.1:9'));
+    const { code, error } = await lastWords(simpleFile(replica.url, 'http://127.0.0.1:9'));
     expect(code).toBe(1);
-    expect(stderr).toContain(`is a replica of 127.0.0.1:${primary.port}`);
-    expect(stderr).toContain('point redis.url at the primary');
+    expect(error).toContain(`is a replica of 127.0.0.1:${primary.port}`);
+    expect(error).toContain('point redis.url at the primary');
   });
 
   it('is waited out when it becomes a replica while the relay runs', async () => {
@@ -635,19 +635,19 @@ describe.concurrent('a server that is not what it should be', () => {
     await using redis = await startRedis({ args: ['--databases', '2'] });
     const file = { ...simpleFile(redis.url, 'http://127.0.0.1:9') };
     file.redis = { url: redis.url, databases: [0, 2] };
-    const { code, stderr } = await lastWords(file);
+    const { code, error } = await lastWords(file);
     expect(code).toBe(1);
-    expect(stderr).toContain('has no database 2: correct redis.databases');
+    expect(error).toContain('has no database 2: correct redis.databases');
   });
 
   it('is refused when it is a Sentinel, which names its primary, by run and doctor alike', async () => {
     await using primary = await startRedis();
     await using sentinel = await startSentinel('shop', primary.port);
     const file = simpleFile(sentinel.url, 'http://127.0.0.1:9', KEYS_ALONE);
-    const { code, stderr } = await lastWords(file);
+    const { code, error } = await lastWords(file);
     const expected = `is a Sentinel, which holds no keys: it reports the primary shop at 127.0.0.1:${primary.port}`;
     expect(code).toBe(1);
-    expect(stderr).toContain(expected);
+    expect(error).toContain(expected);
     await using folder = await tempFolder({ 'relay.yaml': stringify(file) });
     const doctor = await runCommand(['doctor'], { cwd: folder.path });
     expect(doctor.stdout.replaceAll(/\s+/g, ' ')).toContain(expected);
@@ -655,9 +655,9 @@ describe.concurrent('a server that is not what it should be', () => {
 
   it('is refused when it knows no SUBSCRIBE, as a proxy', async () => {
     await using redis = await startRedis({ args: ['--rename-command', 'SUBSCRIBE', ''] });
-    const { code, stderr } = await lastWords(simpleFile(redis.url, 'http://127.0.0.1:9'));
+    const { code, error } = await lastWords(simpleFile(redis.url, 'http://127.0.0.1:9'));
     expect(code).toBe(1);
-    expect(stderr).toMatch(
+    expect(error).toMatch(
       /lacks a command .*unknown command.*subscribe.*point redis\.url at Redis/i,
     );
   });
@@ -667,10 +667,10 @@ describe.concurrent('a server that is not what it should be', () => {
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;
     const file = simpleFile(`redis://127.0.0.1:${port}`, 'http://127.0.0.1:9');
-    const { code, stderr } = await lastWords(file);
+    const { code, error } = await lastWords(file);
     server.close();
     expect(code).toBe(1);
-    expect(stderr).toContain('is not Redis, but an HTTP server: point redis.url at Redis');
+    expect(error).toContain('is not Redis, but an HTTP server: point redis.url at Redis');
   });
 
   it('is waited for when it accepts and says nothing', async () => {

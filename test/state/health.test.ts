@@ -43,6 +43,22 @@ describe('the health of the state', () => {
     expect(health.problem).toBe('it is away; it is full');
   });
 
+  it('shows one problem while nothing can be read or written, however the commands before it failed', () => {
+    const { health } = aHealth();
+    health.failed('claim', 'shop', new RedisUnreachableError('the state cannot be reached'));
+    health.failed('enqueue', null, FULL);
+    health.failed('connect', null, new RedisUnreachableError('connection refused'));
+    expect(health.problem).toBe('connection refused');
+    health.failed('verify', null, new StateUnavailableError('it is a replica'));
+    expect(health.problem).toBe('it is a replica');
+    health.failed('connect', null, new RedisUnreachableError('connection refused'));
+    expect(health.problem).toBe('connection refused');
+    health.anew();
+    expect(health.problem).toBeNull();
+    health.failed('enqueue', null, FULL);
+    expect(health.problem).toBe('it is full');
+  });
+
   it('is well again once all that failed has succeeded, and says how long it took', async () => {
     const { health, said, clock } = aHealth();
     health.failed('claim', 'shop', AWAY);

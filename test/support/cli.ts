@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { runCli } from '../../src/cli/cli.js';
 import type { ExitCode } from '../../src/cli/context.js';
+import { GatheredOutput } from '../../src/gathered-output.js';
+import { ProcessReports } from '../../src/process-reports.js';
 
 /** A writable that keeps what it gets; says that it is a terminal when asked to. */
 export class Sink extends Writable {
@@ -42,7 +44,8 @@ export function startCli(
     cwd: given.cwd ?? tmpdir(),
     stdout,
     stderr,
-    logOutput: stdout,
+    logOutput: new GatheredOutput(stdout),
+    reports: new ProcessReports(),
     stop: stop.signal,
   });
   return { stdout, stderr, done, stop: () => stop.abort('SIGTERM') };

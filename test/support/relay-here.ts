@@ -5,6 +5,8 @@ import { stringify } from 'yaml';
 import { runRelay } from '../../src/app.js';
 import { type Clock, systemChance, systemClock } from '../../src/clock.js';
 import { loadSettings } from '../../src/config/load.js';
+import { GatheredOutput } from '../../src/gathered-output.js';
+import { ProcessReports } from '../../src/process-reports.js';
 import { tempFolder } from './cli.js';
 import { eventually } from './eventually.js';
 import type { LogLine, RelayFile } from './relay-process.js';
@@ -27,7 +29,7 @@ export function wrongClock(aheadMs: number): WrongClock {
 export class RelayHere implements AsyncDisposable {
   readonly #lines: LogLine[] = [];
   readonly #stop = new AbortController();
-  #over: Promise<void> = Promise.resolve();
+  #over: Promise<unknown> = Promise.resolve();
 
   /** Starts it and waits until it is ready and watches. */
   static async start(file: RelayFile, clock: Clock): Promise<RelayHere> {
@@ -42,16 +44,18 @@ export class RelayHere implements AsyncDisposable {
     const yaml = stringify({ admin: { listen: '127.0.0.1:0' }, ...file });
     await using folder = await tempFolder({ 'relay.yaml': yaml });
     const { settings } = await loadSettings({ file: undefined, env: {}, cwd: folder.path });
-    const output = new Writable({
+    const stdout = new Writable({
       decodeStrings: false,
-      write: (line: string, _, done) => {
-        this.#lines.push(JSON.parse(line));
+      write: (text: string, _, done) => {
+        const lines = text.split('\n').filter((line) => line !== '');
+        this.#lines.push(...lines.map((line) => JSON.parse(line) as LogLine));
         done();
       },
     });
-    const parts = { settings, file: 'relay.yaml', output, clock, chance: systemChance };
+    const output = new GatheredOutput(stdout);
+    const reports = new ProcessReports();
+    const parts = { settings, file: 'relay.yaml', output, reports, clock, chance: systemChance };
     this.#over = runRelay(parts, this.#stop.signal);
-    this.#over.catch(() => undefined);
   }
 
   logs(event: string): LogLine[] {

@@ -9,7 +9,7 @@ import { stringify } from 'yaml';
 import { TEST_SECRET } from './domain.js';
 import { eventually } from './eventually.js';
 
-const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+export const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
 export interface LogLine extends Record<string, unknown> {
   readonly level: string;
@@ -120,6 +120,11 @@ export class RelayProcess implements AsyncDisposable {
 
   get stderr(): string {
     return this.#spawned.stderr();
+  }
+
+  /** Why it could not start, by its log; empty when that does not say so. */
+  get startError(): string {
+    return String(this.logs('failed')[0]?.error ?? '');
   }
 
   get exited(): Promise<Exit> {
