@@ -7,10 +7,9 @@ import type { Clock } from '../clock.js';
 import { createConnector, placeOf } from '../delivery/connect.js';
 import { causeOf, codeOf, preventionOf } from '../delivery/failure.js';
 import { createLookup } from '../delivery/lookup.js';
-
+import { shown } from '../delivery/redaction.js';
 import type { Endpoint } from '../endpoint.js';
 import { messageOf } from '../errors.js';
-import { printable } from '../printable.js';
 import type { Finding } from '../server/finding.js';
 import { judgeEndpoint, type Reach } from './judge-endpoint.js';
 import type { Asking } from './server.js';
@@ -53,7 +52,7 @@ function reachOf(endpoint: Endpoint, lookup: LookupFunction, clock: Clock): Prom
         socket.destroy();
         return;
       }
-      const detail = printable(messageOf(error));
+      const detail = shown(messageOf(error), endpoint);
       const prevented = preventionOf(error);
       if (prevented !== null) return resolve(prevented);
       resolve({ kind: 'failed', cause: causeOf(error), code: codeOf(error), detail });
