@@ -7,7 +7,7 @@ import { NUDGE_BATCH } from '../deadlines/nudger.js';
 import type { Endpoint } from '../endpoint.js';
 import { printable } from '../printable.js';
 import { type Finding, note, ok } from '../server/finding.js';
-import { countText, lengthText } from '../server/wording.js';
+import { countText } from '../server/wording.js';
 
 /**
  * In which a slice of expirations is stored: one asks for the deadlines, and two write the deliveries,
@@ -63,7 +63,11 @@ export function judgeStateThroughput(
 function boundText(perS: number, roundTripMs: number): string {
   const other = perS >= NEARBY_PER_S ? ' (the machine allows less)' : '';
   const rate = `at most about ${rateText(perS)} webhooks/s`;
-  return `${rate} with a round trip of ${lengthText(roundTripMs)}${other}`;
+  return `${rate} with a round trip of ${millisecondsText(roundTripMs)}${other}`;
+}
+
+function millisecondsText(ms: number): string {
+  return `${countText(ms < 10 ? Number(ms.toFixed(1)) : Math.round(ms))} ms`;
 }
 
 /** Two digits are as much as an estimate knows. */
