@@ -4,52 +4,13 @@
  */
 import type { Endpoint } from '../endpoint.js';
 import { printable } from '../printable.js';
-import { PRIVATE_KEY_PREFIX, SEED_BYTES } from './key-pair.js';
+import { compacted, reversed, TERM_CHARS_MIN, type Terms, termsOf } from './credential-terms.js';
 
 /** What is shown of a text. */
 const SHOWN_CHARS_MAX = 200;
 
 /** What is searched: beyond what is shown, since a credential may begin there and end behind it. */
 const SEARCHED_CHARS_MAX = 2 * SHOWN_CHARS_MAX;
-
-/** Less is a switch or a version, such as `on`. */
-const TERM_CHARS_MIN = 4;
-
-/** A number of fewer digits is a port, a year or a count. */
-const NUMBER_CHARS_MIN = 6;
-
-/** A word or number of so many characters gives a credential away also inside a longer one. */
-const LONG_CHARS_MIN = 8;
-
-/** So much of the beginning or end of a term gives it away: the answer may cut it. */
-const TELLING_CHARS = 16;
-
-/** Authentication schemes and switches: never a credential. */
-const SWITCH = /^(?:bearer|basic|token|true|false)$/;
-const SCHEME = /^(?:bearer|basic|token|digest|apikey)\s+(.+)$/is;
-
-/** Common in answers; a credential may hold them, and is more than one of them. */
-const COMMON_WORD =
-  /^(?:access|account|apikey|auth|authorization|client|error|hook|http|https|invalid|json|live|null|password|prod|production|secret|session|staging|test|user|webhook|webhooks)$/;
-
-/** Headers that say what a client understands. */
-const PUBLIC_HEADER = /^(?:accept(?:-.+)?|cache-control|pragma)$/;
-
-/** A segment of a URL's path that is a credential itself: a long one of letters and digits. */
-const SECRET_SEGMENT = /^(?=.*\d)(?=.*[a-z])[\w.~%-]{16,}$/i;
-
-/** What is searched for, in lower case; the letters and digits of ASCII alone, except for `literal`. */
-interface Terms {
-  /** As the operator knows them. */
-  readonly name: string;
-  readonly within: ReadonlySet<string>;
-  /** Only between characters that are neither letters nor digits. */
-  readonly alone: ReadonlySet<string>;
-  /** Of credentials that have hardly any letters and digits of ASCII. */
-  readonly literal: ReadonlySet<string>;
-  /** Of signing keys. */
-  readonly bytes: readonly Buffer[];
-}
 
 /** `text` made safe to print and cut, or why it is withheld. */
 export function shown(text: string, endpoint: Endpoint): string {
@@ -66,7 +27,7 @@ export function repeatedBy(text: string, endpoint: Endpoint): string | null {
   const plain = unescaped(searched);
   const texts = plain === searched ? [plain] : [searched, plain];
   const decoded = texts.flatMap((one) => [...decodings(one), ...decodings(reversed(one))]);
-  const hidden = decoded.map((bytes) => unescaped(bytes.toString()));
+  const hidden = decoded.map((bytes) => bytes.toString()).flatMap((one) => [one, unescaped(one)]);
   const found = terms.find(
     (some) =>
       texts.some((view) => isSaidIn(view, some)) ||
@@ -102,15 +63,6 @@ function includesAny(text: string, terms: ReadonlySet<string>): boolean {
 }
 
 const RUNS = /[a-z0-9]+/g;
-
-/** What no encoding of characters and no escape changes. */
-function compacted(text: string): string {
-  return text.toLowerCase().replace(/[^a-z0-9]+/g, '');
-}
-
-function reversed(text: string): string {
-  return Array.from(text).reverse().join('');
-}
 
 /** How often one escape may stand in another. */
 const NESTED_MAX = 3;
@@ -157,112 +109,4 @@ function decodings(text: string): Buffer[] {
     ...[0, 1].map((at) => Buffer.from(hex.slice(at), 'hex')),
     Buffer.from(numbers.map(Number)),
   ].filter(({ length }) => length >= TERM_CHARS_MIN);
-}
-
-/** Made once for each endpoint as it is: every answer needs them. */
-const made = new WeakMap<Endpoint, readonly Terms[]>();
-
-function termsOf(endpoint: Endpoint): readonly Terms[] {
-  let terms = made.get(endpoint);
-  if (terms === undefined) {
-    terms = makeTerms(endpoint);
-    made.set(endpoint, terms);
-  }
-  return terms;
-}
-
-function makeTerms({ headers, url, secrets, proxy }: Endpoint): readonly Terms[] {
-  const sent = Object.entries(headers).flatMap(([name, value]) =>
-    PUBLIC_HEADER.test(name) ? [] : valuesInHeader(value.reveal()),
-  );
-  const keys = secrets
-    .map((secret) => secret.reveal())
-    .map((text) => ({
-      text: text.slice(text.indexOf('_') + 1),
-      bytes: keyBytes(text),
-    }));
-  const login = proxy?.authorization == null ? [] : valuesInHeader(proxy.authorization.reveal());
-  const all = [
-    gathered('a header or the query', [...sent, ...valuesInUrl(url)]),
-    gathered(
-      'a signing secret',
-      keys.flatMap(({ text, bytes }) => [text, bytes.toString('hex')]),
-      keys.map(({ bytes }) => bytes),
-    ),
-    gathered("the proxy's login", login),
-  ];
-  return all.filter(
-    ({ within, alone, literal, bytes }) =>
-      within.size + alone.size + literal.size + bytes.length > 0,
-  );
-}
-
-/** Of `whsk_…` the second half is public. */
-function keyBytes(text: string): Buffer {
-  const bytes = Buffer.from(text.slice(text.indexOf('_') + 1), 'base64');
-  return text.startsWith(PRIVATE_KEY_PREFIX) ? bytes.subarray(0, SEED_BYTES) : bytes;
-}
-
-/** All of it, and what stands behind the scheme; of basic authentication also the password. */
-function valuesInHeader(value: string): string[] {
-  const [, behindScheme] = SCHEME.exec(value) ?? [];
-  const [, base64] = /^basic\s+(\S+)$/i.exec(value) ?? [];
-  const login = base64 === undefined ? '' : Buffer.from(base64, 'base64').toString();
-  const [, password] = /:(.*)$/s.exec(login) ?? [];
-  return [value, behindScheme, password].filter((one) => one !== undefined);
-}
-
-/**
- * Of the query, as it stands in the URL and as a receiver reads it; a name where it is all there is.
- * Of the path, what only its owner knows.
- */
-function valuesInUrl({ search, searchParams, pathname }: URL): string[] {
-  const sent = search
-    .slice(1)
-    .split('&')
-    .map((pair) => pair.slice(pair.indexOf('=') + 1));
-  const read = Array.from(searchParams, ([name, value]) => (value === '' ? name : value));
-  const segments = pathname.split('/').filter((segment) => SECRET_SEGMENT.test(segment));
-  return [...sent, ...read, ...segments];
-}
-
-/** Of each value all of it, and each of its parts that is more than a common word. */
-function gathered(name: string, values: readonly string[], keys: readonly Buffer[] = []): Terms {
-  const terms = {
-    within: new Set<string>(),
-    alone: new Set<string>(),
-    literal: new Set<string>(),
-  };
-  for (const value of values.map((one) => one.toLowerCase())) {
-    const compact = compacted(value);
-    if (SWITCH.test(compact)) continue;
-    if (isTelling(compact)) note(compact, terms);
-    else if (value.length >= TERM_CHARS_MIN && compact.length < value.length / 2) {
-      terms.literal.add(value);
-    }
-    const parts = [...value.split(/[\s;,&=:"']+/).map(compacted), ...(value.match(RUNS) ?? [])];
-    for (const part of parts) {
-      if (isTelling(part) && !SWITCH.test(part) && !COMMON_WORD.test(part)) note(part, terms);
-    }
-  }
-  const bytes = keys.map((key) => key.subarray(0, TELLING_CHARS));
-  return { name, ...terms, bytes };
-}
-
-function isTelling(compact: string): boolean {
-  return compact.length >= (/^\d*$/.test(compact) ? NUMBER_CHARS_MIN : TERM_CHARS_MIN);
-}
-
-function note(
-  term: string,
-  { within, alone }: { readonly within: Set<string>; readonly alone: Set<string> },
-): void {
-  const isLong = term.length >= LONG_CHARS_MIN || (/\d/.test(term) && /[a-z]/.test(term));
-  for (const one of [term, reversed(term)]) {
-    if (!isLong) alone.add(one);
-    else {
-      within.add(one.slice(0, TELLING_CHARS));
-      within.add(one.slice(-TELLING_CHARS));
-    }
-  }
 }
