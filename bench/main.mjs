@@ -1,6 +1,7 @@
 /** `npm run bench -- NAME [ARGUMENTS]`: each prints what it measured, all sides in one run. */
 import { burst } from './burst.mjs';
 import { commands } from './commands.mjs';
+import { distance } from './distance.mjs';
 import { drain } from './drain.mjs';
 import { flood } from './flood.mjs';
 import { lateness } from './lateness.mjs';
@@ -8,7 +9,7 @@ import { tracked } from './tracked.mjs';
 import { waiting } from './waiting.mjs';
 
 /** @type {Readonly<Record<string, (args: readonly string[]) => Promise<void>>>} */
-const BENCHES = { burst, commands, drain, flood, lateness, tracked, waiting };
+const BENCHES = { burst, commands, distance, drain, flood, lateness, tracked, waiting };
 
 // So that what was started is ended, too; and nobody takes it for a bench that had nothing to say.
 for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) {

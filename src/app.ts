@@ -5,6 +5,7 @@ import { Capture } from './capture/capture.js';
 import type { CaptureParts, Index } from './capture/parts.js';
 import { type Chance, type Clock, untilAborted } from './clock.js';
 import { Tracker } from './deadlines/tracker.js';
+import { goneChecks } from './delivery/gone-endpoints.js';
 import { LiveEndpoint } from './delivery/live-endpoint.js';
 import { createLookup } from './delivery/lookup.js';
 import { createSender } from './delivery/send.js';
@@ -100,12 +101,13 @@ async function start(wiring: Wiring): Promise<void> {
     onDeaf: () => standby.deaf(),
   });
   const stores = createStores(wiring);
-  const checks = () => [...source.checks(), ...stores.checks()];
+  const workers: Worker[] = [];
+  const checks = () => [...source.checks(), ...stores.checks(), ...goneChecks(workers)];
   await openAdmin(wiring, checks);
   const { outbox, deadlines, values: kept, lease, server } = stores.open();
   metrics.watchProcess();
   metrics.watchOutbox((endpoint) => outbox.depth(endpoint));
-  startDelivery(wiring, outbox);
+  workers.push(...startDelivery(wiring, outbox));
   const tracker = new Tracker(deadlines, (key) => watch.tracked(key.database, key.deadlineMs));
   const values = createValueKeeper(wiring, kept);
   const askTime = () => source.askTime();
@@ -155,7 +157,7 @@ async function openAdmin(wiring: Wiring, partChecks: () => readonly Check[]): Pr
   if (few !== null) events.relay.fewOpenFiles(few.text, few.advice);
 }
 
-function startDelivery(wiring: Wiring, outbox: Outbox): void {
+function startDelivery(wiring: Wiring, outbox: Outbox): readonly Worker[] {
   const { settings, events, lifecycle, graceOver, serverClock, clock, chance } = wiring;
   lifecycle.onStop('outbox', async () => {
     const lost = await outbox.close();
@@ -190,6 +192,7 @@ function startDelivery(wiring: Wiring, outbox: Outbox): void {
     },
     settings.shutdown.graceMs + BREAK_OFF_MS,
   );
+  return workers;
 }
 
 /** Null when no route asks for a value: then none costs anything. */

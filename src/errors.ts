@@ -35,6 +35,9 @@ export class RedisUnreachableError extends RelayError {
   readonly retryable = true;
 }
 
+/** A connection can be made, but no answer comes, or it is closed; the message says what to check. */
+export class RedisUnresponsiveError extends RedisUnreachableError {}
+
 /** Redis answers, but not yet: it loads its data, or is busy with a script. */
 export class RedisNotReadyError extends RelayError {
   readonly retryable = true;

@@ -52,7 +52,7 @@ const BANS: readonly Ban[] = [
       'delivery/request.ts',
       'delivery/connect.ts',
       'delivery/tunnel.ts',
-      'delivery/send.ts',
+      'delivery/credential-terms.ts',
       'redis/connect.ts',
       'redis/lasting.ts',
       'redis/socket.ts',
@@ -104,7 +104,7 @@ const FLOORS: readonly (readonly RegExp[])[] = [
   ],
   [
     /^(glob|match|path-template|body-template|routing)\.ts$/,
-    /^delivery\/(key-pair|sign|retry-policy|request|refused-addresses|response-start|failure)\.ts$/,
+    /^delivery\/(key-pair|sign|retry-policy|request|redaction|credential-terms|refused-addresses|response-start|failure)\.ts$/,
     /^capture\/(build|body|cloudevents|told)\.ts$/,
     /^outbox\/outbox\.ts$/,
     /^deadlines\/deadlines\.ts$/,

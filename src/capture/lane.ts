@@ -7,7 +7,7 @@ import { nameOf } from '../key-name.js';
 import type { KeyInDatabase } from '../vocabulary.js';
 
 /** What is taken care of together. */
-const SLICE_MAX = 500;
+export const SLICE_MAX = 500;
 
 export interface LaneParts<Item> {
   readonly clock: Pick<Clock, 'turn'>;

@@ -8,7 +8,7 @@ import { RedisState, type StateEvents } from '../state/redis-state.js';
 import type { Settings } from '../vocabulary.js';
 import type { CliContext, FileOption } from './context.js';
 
-/** Whoever waits sits at a terminal; a Redis that restarts is back by then. */
+/** A person waits at the terminal; a Redis that restarts is back by then. */
 const USABLE_WITHIN_MS = 4_000;
 
 /** A command says what is wrong by its own error. */
@@ -57,7 +57,14 @@ export async function withDeadLetters<Result>(
 
 async function usableSoon(state: RedisState, stop: AbortSignal): Promise<void> {
   const patience = new AbortController();
-  const cancel = systemClock.after(USABLE_WITHIN_MS, () => patience.abort());
+  let cancel: () => void = () => undefined;
+  // A server that is far away takes long for all questions together: its connection ends if it is silent.
+  const wait = () => {
+    cancel = systemClock.after(USABLE_WITHIN_MS, () =>
+      state.isVerifying ? wait() : patience.abort(),
+    );
+  };
+  wait();
   void untilAborted(stop).then(() => patience.abort());
   try {
     await state.usable(patience.signal);

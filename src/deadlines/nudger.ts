@@ -20,13 +20,13 @@ const AHEAD_MS = 100;
 const TAKE_EVERY_MS = 50;
 
 /** Keys read together: what is due later waits for them. */
-const BATCH = 500;
+export const NUDGE_BATCH = 500;
 
 /** Timers are no more exact than that; the rest of a wait is spent turning. */
 const TIMER_MS = 1;
 
 /** Taken out, and not yet read. */
-const HELD_MAX = 4 * BATCH;
+const HELD_MAX = 4 * NUDGE_BATCH;
 
 /**
  * A key that lives on at its deadline: the server's clock is behind what is known of it, or it may
@@ -108,9 +108,9 @@ export class Nudger {
     this.#hold(taken.filter(({ deadlineMs }) => deadlineMs > nowMs - HEARD_WITHIN_MS));
     while (!signal.aborted) {
       this.#newestMs = Number.POSITIVE_INFINITY;
-      const due = await deadlines.take(database, serverNowMs() + AHEAD_MS, BATCH);
+      const due = await deadlines.take(database, serverNowMs() + AHEAD_MS, NUDGE_BATCH);
       this.#hold(due);
-      if (due.length === BATCH) {
+      if (due.length === NUDGE_BATCH) {
         while (this.#held.length >= HELD_MAX && !signal.aborted) {
           await this.#holding.wait(clock, null, signal);
         }
@@ -160,7 +160,7 @@ export class Nudger {
   #takeHeld(untilMs: number): Deadline[] {
     const due: Deadline[] = [];
     for (let first = this.#held.peek(); first !== undefined; first = this.#held.peek()) {
-      if (first.deadlineMs > untilMs || due.length === BATCH) break;
+      if (first.deadlineMs > untilMs || due.length === NUDGE_BATCH) break;
       this.#held.pop();
       due.push(first);
     }

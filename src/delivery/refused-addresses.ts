@@ -2,7 +2,7 @@
  * Where no webhook belongs: addresses of the own link, and those at which clouds hand out the
  * machine's credentials. Pure. Sources: RFC 3927, RFC 4291 and the clouds' documentation.
  */
-import { BlockList, isIP, isIPv4 } from 'node:net';
+import { BlockList, isIP } from 'node:net';
 
 /** An address, and how many of its bits count. */
 type Subnet = readonly [address: string, bits: number];
@@ -35,33 +35,74 @@ const REFUSED_IPV6: readonly Subnet[] = [
   ['fd00:100::100:200', 128],
 ];
 
-/** Ways of writing an IPv4 address as an IPv6 one: what stands before it, and its first bit. */
-const EMBEDDINGS: readonly (readonly [before: string, after: string, firstBit: number])[] = [
-  // IPv4-mapped (RFC 4291), and the obsolete IPv4-compatible form.
-  ['::ffff:', '', 96],
-  ['::', '', 96],
-  // IPv4-translated (RFC 2765).
-  ['::ffff:0:', '', 96],
-  // NAT64 (RFC 6052, RFC 8215).
-  ['64:ff9b::', '', 96],
-  ['64:ff9b:1::', '', 96],
-  // 6to4 (RFC 3056).
-  ['2002:', '::', 16],
+const refused = new BlockList();
+for (const [address, bits] of REFUSED_IPV4) refused.addSubnet(address, bits, 'ipv4');
+for (const [address, bits] of REFUSED_IPV6) refused.addSubnet(address, bits, 'ipv6');
+
+/** Where the four bytes of an IPv4 address stand in an IPv6 address. */
+type Places = readonly [number, number, number, number];
+
+/**
+ * Behind a prefix of 32, 40, 48, 56 and 64 bits (RFC 6052, section 2.2): byte 8 is always zero, and so
+ * is all that follows the address.
+ */
+const TRANSLATED: readonly Places[] = [
+  [4, 5, 6, 7],
+  [5, 6, 7, 9],
+  [6, 7, 9, 10],
+  [7, 9, 10, 11],
+  [9, 10, 11, 12],
+];
+const LAST: Places = [12, 13, 14, 15];
+
+/** Prefixes of 96 bits in front of an IPv4 address. */
+const BEFORE_LAST: readonly (readonly number[])[] = [
+  // IPv4-mapped (RFC 4291), the obsolete IPv4-compatible form, and IPv4-translated (RFC 2765).
+  [0, 0, 0, 0, 0, 0xffff],
+  [0, 0, 0, 0, 0, 0],
+  [0, 0, 0, 0, 0xffff, 0],
 ];
 
-/** `169.254.0.0` → `a9fe:0`. */
-function inHex(ipv4: string): string {
-  const [a = 0, b = 0, c = 0, d = 0] = ipv4.split('.').map(Number);
-  return `${(a * 256 + b).toString(16)}:${(c * 256 + d).toString(16)}`;
+/** NAT64: of the well-known prefix (RFC 6052) and of the local-use ones, of any length (RFC 8215). */
+const NAT64: readonly number[] = [0x64, 0xff9b];
+
+/** Of the first half of an ISATAP interface identifier (RFC 5214). */
+const ISATAP: readonly number[] = [0x0000_5efe, 0x0200_5efe];
+
+/** The bytes of an IPv6 address that is valid. */
+function bytesOf(address: string): Buffer {
+  // A URL writes each address in one way: without a dotted part.
+  const text = new URL(`http://[${address}]`).hostname.slice(1, -1);
+  const [head = [], tail = []] = text.split('::').map((half) => half.split(':').filter(Boolean));
+  const zeros = Array.from({ length: 8 - head.length - tail.length }, () => '0');
+  const groups = [...head, ...zeros, ...tail].map((group) => group.padStart(4, '0'));
+  return Buffer.from(groups.join(''), 'hex');
 }
 
-const refused = new BlockList();
-for (const [address, bits] of REFUSED_IPV6) refused.addSubnet(address, bits, 'ipv6');
-for (const [address, bits] of REFUSED_IPV4) {
-  refused.addSubnet(address, bits, 'ipv4');
-  for (const [before, after, firstBit] of EMBEDDINGS) {
-    refused.addSubnet(`${before}${inHex(address)}${after}`, firstBit + bits, 'ipv6');
+/**
+ * The IPv4 addresses that an IPv6 address leads to by way of a translator or tunnel. A NAT64 prefix of
+ * an operator's own is recognized only where the zeros around the address show it: with the length
+ * 96 it looks like any other address.
+ */
+function embeddedIn(bytes: Buffer): string[] {
+  const startsWith = (groups: readonly number[]) =>
+    groups.every((group, at) => bytes.readUInt16BE(2 * at) === group);
+  const isZero = (byte: number | undefined) => byte === 0;
+  const isNat64 = startsWith(NAT64);
+  const places = TRANSLATED.filter(
+    ([, , , last]) => isNat64 || (isZero(bytes[8]) && bytes.subarray(last + 1).every(isZero)),
+  );
+  const isLast = isNat64 || BEFORE_LAST.some(startsWith) || ISATAP.includes(bytes.readUInt32BE(8));
+  if (isLast) places.push(LAST);
+  const found = places.map((four) => four.map((at) => bytes[at]).join('.'));
+  // 6to4 (RFC 3056).
+  if (startsWith([0x2002])) found.push(bytes.subarray(2, 6).join('.'));
+  // Teredo (RFC 4380): its server, and its client with every bit inverted.
+  if (startsWith([0x2001, 0])) {
+    const client = bytes.subarray(12).map((byte) => byte ^ 0xff);
+    found.push(bytes.subarray(4, 8).join('.'), client.join('.'));
   }
+  return found;
 }
 
 /**
@@ -70,6 +111,15 @@ for (const [address, bits] of REFUSED_IPV4) {
  */
 export function isRefusedAddress(host: string): boolean {
   const address = host.replace(/^\[(.*)\]$/, '$1').replace(/%.*$/, '');
-  if (isIP(address) === 0) return false;
-  return refused.check(address, isIPv4(address) ? 'ipv4' : 'ipv6');
+  switch (isIP(address)) {
+    case 0:
+      return false;
+    case 4:
+      return refused.check(address, 'ipv4');
+    default:
+      return (
+        refused.check(address, 'ipv6') ||
+        embeddedIn(bytesOf(address)).some((one) => refused.check(one, 'ipv4'))
+      );
+  }
 }

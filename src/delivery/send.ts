@@ -3,34 +3,13 @@ import type { LookupFunction } from 'node:net';
 import type { Clock } from '../clock.js';
 import type { Endpoint } from '../endpoint.js';
 import { messageOf } from '../errors.js';
-import { printable } from '../printable.js';
 import type { Outcome, Prevented, ResponseFaults } from '../vocabulary.js';
 import { Connections, KEEP_ALIVE_MS } from './connections.js';
 import { ANSWER_BYTES_MAX, type Answer, type Ending, Exchange } from './exchange.js';
 import { CONNECT_TIMEOUT_CODE, causeOf, codeOf, preventionOf } from './failure.js';
+import { repeatedBy, shown } from './redaction.js';
 import type { WebhookRequest } from './request.js';
 import { answeredAtMs, readRetryAfter } from './retry-policy.js';
-
-/** What is shown of an answer's body. */
-const ANSWER_CHARS_LOGGED_MAX = 200;
-
-/** Shown instead of an answer that repeats what the relay has sent, as debug pages do. */
-const WITHHELD = '[withheld: it repeats a header or the query of this endpoint]';
-
-/**
- * A run of letters and digits in a value that gives it away. Runs, since an answer may escape what
- * stands between them; a short one already, since a token may be short.
- */
-const TELLING_RUN = /[\p{L}\p{N}]{4,}/gu;
-
-/** Less in a query is a switch or a version, such as 1. */
-const QUERY_VALUE_CHARS_MIN = 4;
-
-/** Authentication schemes and switches: no secret, and common in answers. */
-const COMMON_WORD = /^(bearer|basic|token|true|false)$/i;
-
-/** So much of a run gives it away, also where the answer is cut in its middle. */
-const TELLING_CHARS = 16;
 
 export interface Sender {
   /** Never rejects: whatever goes wrong is an outcome, or has prevented the attempt. */
@@ -103,7 +82,8 @@ export function createSender(
       const detail = 'broken off by a stop of the relay';
       return { kind: 'unreachable', cause: 'stopped', code: '', detail };
     }
-    return { kind: 'unreachable', cause, code: codeOf(error), detail: printable(messageOf(error)) };
+    const detail = shown(messageOf(error), endpoint);
+    return { kind: 'unreachable', cause, code: codeOf(error), detail };
   }
 
   return { send, close: () => connections.close() };
@@ -113,7 +93,7 @@ export function createSender(
 function malformedText(ending: Ending, isTooLate: boolean, endpoint: Endpoint): string | null {
   if (ending.kind === 'answered') return null;
   if (isTooLate) return `no end of it within ${endpoint.timeoutMs} ms`;
-  return printable(messageOf(ending.error));
+  return shown(messageOf(ending.error), endpoint);
 }
 
 function outcomeOf(
@@ -122,17 +102,27 @@ function outcomeOf(
   endpoint: Endpoint,
   nowMs: number,
 ): Outcome {
-  const text = Buffer.concat(bodyChunks).subarray(0, ANSWER_BYTES_MAX).toString();
-  const answer = text === '' ? '' : shown(text, endpoint);
+  const shownBody = () =>
+    shown(Buffer.concat(bodyChunks).subarray(0, ANSWER_BYTES_MAX).toString(), endpoint);
   const faults: ResponseFaults = malformed === null ? {} : { malformed };
-  if (status >= 200 && status < 300) return { kind: 'accepted', status, answer, ...faults };
+  if (status >= 200 && status < 300) {
+    // The log does not have it: to search each for credentials would cost as much as the request.
+    return {
+      kind: 'accepted',
+      status,
+      get answer() {
+        return shownBody();
+      },
+      ...faults,
+    };
+  }
   const wait = readRetryAfter(status, retryAfter, answeredAtMs(date, nowMs));
   return {
     kind: 'refused',
     status,
     retryAfterMs: wait.kind === 'wait' ? wait.ms : null,
     location: shownLocation(location, endpoint),
-    answer,
+    answer: shownBody(),
     ...faults,
     ...(wait.kind === 'unreadable' ? { unreadableRetryAfter: shown(wait.text, endpoint) } : {}),
   };
@@ -143,35 +133,6 @@ function shownLocation(header: string | undefined, endpoint: Endpoint): string |
   if (header === undefined || !URL.canParse(header, endpoint.url.href)) return null;
   const { protocol, origin, pathname, search } = new URL(header, endpoint.url);
   if (!/^https?:$/.test(protocol)) return null;
-  const text = shown(`${origin}${pathname}${search === '' ? '' : '?…'}`, endpoint);
-  return text === WITHHELD ? null : text;
-}
-
-/** What is shown of an answer's body. */
-function shown(text: string, { headers, url }: Endpoint): string {
-  const repeatsSecret = Object.values(headers)
-    .flatMap((value) => [value.reveal(), ...passwordIn(value.reveal())])
-    .concat(valuesInQuery(url))
-    .flatMap((value) => value.match(TELLING_RUN) ?? [value])
-    .filter((run) => !COMMON_WORD.test(run))
-    .some((run) => text.includes(run.slice(0, TELLING_CHARS)));
-  return repeatsSecret ? WITHHELD : printable(text, ANSWER_CHARS_LOGGED_MAX);
-}
-
-/** What a header of basic authentication holds in base64. */
-function passwordIn(header: string): string[] {
-  const [, base64] = /^basic (\S+)$/i.exec(header) ?? [];
-  if (base64 === undefined) return [];
-  const [, password = ''] = /:(.*)$/s.exec(Buffer.from(base64, 'base64').toString()) ?? [];
-  return password === '' ? [] : [password];
-}
-
-/** As they stand in the URL, and as a receiver reads them; a name where it is all there is. */
-function valuesInQuery({ search, searchParams }: URL): string[] {
-  const sent = search
-    .slice(1)
-    .split('&')
-    .map((pair) => pair.slice(pair.indexOf('=') + 1));
-  const read = Array.from(searchParams, ([name, value]) => (value === '' ? name : value));
-  return [...sent, ...read].filter((value) => value.length >= QUERY_VALUE_CHARS_MIN);
+  const text = `${origin}${pathname}${search === '' ? '' : '?…'}`;
+  return repeatedBy(text, endpoint) === null ? shown(text, endpoint) : null;
 }

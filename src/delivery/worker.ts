@@ -45,6 +45,16 @@ export class Worker {
     this.#limiter = rateLimit === null ? null : new RateLimiter(rateLimit, parts.clock);
   }
 
+  /** The endpoint's name. */
+  get endpoint(): string {
+    return this.#parts.endpoint.name;
+  }
+
+  /** Whether it has answered 410: it is sent nothing more. */
+  get isGone(): boolean {
+    return this.#gone;
+  }
+
   start(): void {
     this.#loop = this.#run();
   }

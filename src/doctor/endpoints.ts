@@ -7,16 +7,15 @@ import type { Clock } from '../clock.js';
 import { createConnector, placeOf } from '../delivery/connect.js';
 import { causeOf, codeOf, preventionOf } from '../delivery/failure.js';
 import { createLookup } from '../delivery/lookup.js';
-
+import { shown } from '../delivery/redaction.js';
 import type { Endpoint } from '../endpoint.js';
 import { messageOf } from '../errors.js';
-import { printable } from '../printable.js';
 import type { Finding } from '../server/finding.js';
 import { judgeEndpoint, type Reach } from './judge-endpoint.js';
 import type { Asking } from './server.js';
 
-/** For one endpoint; whoever waits sits at a terminal. */
-export const CONNECT_MS_MAX = 5_000;
+/** For each step on the way to an endpoint; a person waits at the terminal. */
+const STEP_MS_MAX = 5_000;
 
 /** Endpoints that are looked at together: a file may name hundreds. */
 const AT_ONCE = 20;
@@ -41,9 +40,15 @@ export async function examineEndpoints(
   return findings;
 }
 
+/** A connection, what a proxy answers, and a TLS handshake with either. */
+function stepsTo({ url, proxy }: Endpoint): number {
+  const steps = [true, proxy !== null, proxy?.url.protocol === 'https:', url.protocol === 'https:'];
+  return steps.filter(Boolean).length;
+}
+
 /** Never rejects. */
 function reachOf(endpoint: Endpoint, lookup: LookupFunction, clock: Clock): Promise<Reach> {
-  const timeoutMs = Math.min(CONNECT_MS_MAX, endpoint.timeoutMs);
+  const timeoutMs = Math.min(stepsTo(endpoint) * STEP_MS_MAX, endpoint.timeoutMs);
   const connect = createConnector(endpoint, { clock, lookup, timeoutMs });
   return new Promise((resolve) => {
     connect(placeOf(endpoint.url), (error, socket) => {
@@ -53,7 +58,7 @@ function reachOf(endpoint: Endpoint, lookup: LookupFunction, clock: Clock): Prom
         socket.destroy();
         return;
       }
-      const detail = printable(messageOf(error));
+      const detail = shown(messageOf(error), endpoint);
       const prevented = preventionOf(error);
       if (prevented !== null) return resolve(prevented);
       resolve({ kind: 'failed', cause: causeOf(error), code: codeOf(error), detail });

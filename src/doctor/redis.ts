@@ -1,7 +1,12 @@
 /** Looks at the Redis that holds the keys. */
 import type { Redis } from 'ioredis';
 import { counted } from '../counted.js';
-import { messageOf, RedisUnreachableError, type RelayError } from '../errors.js';
+import {
+  messageOf,
+  RedisUnreachableError,
+  RedisUnresponsiveError,
+  type RelayError,
+} from '../errors.js';
 import { redisUser } from '../redis-cli.js';
 import { isNoDatabase, isRefusal, unlessRefused } from '../refusal.js';
 import { type Finding, ok, problem } from '../server/finding.js';
@@ -17,6 +22,7 @@ import { judgeLateness } from './lateness.js';
 import { probeRights } from './probe-rights.js';
 import { type Abilities, rightsInRedis } from './rights.js';
 import { type Asking, readServer, type ServerReading, withServer } from './server.js';
+import { judgeThroughput } from './throughput.js';
 
 export async function examineRedis(settings: Settings, asking: Asking): Promise<Finding[]> {
   const { redis: address } = settings;
@@ -29,23 +35,34 @@ export async function examineRedis(settings: Settings, asking: Asking): Promise<
 
 /** Most of them say by themselves what to do. */
 export function judgeFailure(error: RelayError, subject: string, setting: string): Finding {
-  const advice =
-    error instanceof RedisUnreachableError
-      ? `check ${setting}, that the server runs, and that this machine can connect to it`
-      : null;
-  return problem(subject, messageOf(error), advice);
+  return problem(subject, messageOf(error), failureAdvice(error, setting));
+}
+
+function failureAdvice(error: RelayError, setting: string): string | null {
+  if (error instanceof RedisUnresponsiveError) {
+    return `check ${setting}, and the log of the server there`;
+  }
+  if (error instanceof RedisUnreachableError) {
+    return `check ${setting}, that the server runs, and that this machine can connect to it`;
+  }
+  return null;
 }
 
 async function examine(redis: Redis, settings: Settings, { clock }: Asking): Promise<Finding[]> {
-  const address = settings.redis;
+  const { redis: address, state } = settings;
+  const isStateHere = state.kind === 'redis' && state.section === 'redis';
   const reading = await readServer(redis, clock);
-  const databases = await examineDatabases(redis, address, reading);
-  const listeners = await countListeners(redis, address);
+  const [databases, listeners] = await Promise.all([
+    examineDatabases(redis, address, reading),
+    countListeners(redis, address),
+  ]);
   const rights = rightsInRedis(settings, abilitiesOf(reading));
   const answers = await probeRights(redis, redisUser(address), rights.probes);
   const mayChange = isAllowed(rights, answers, 'CONFIG', 'SET');
   return [
     judgeAnswer(reading, address, 'redis'),
+    // Where the state is here, too, that allows less, and is said there.
+    ...(isStateHere ? [] : [judgeThroughput(reading.roundTripMs)]),
     ...judgeServer(reading, address, reading.clockAheadMs),
     judgeNotifications(reading.settings.get(NOTIFICATIONS) ?? null, mayChange, address),
     ...listeners,
@@ -69,11 +86,10 @@ async function examineDatabases(
   address: RedisSettings,
   reading: ServerReading,
 ): Promise<Finding[]> {
-  const findings: Finding[] = [];
-  for (const database of address.databases) {
-    findings.push(...(await examineDatabase(redis, address, database, reading)));
-  }
-  return findings;
+  const findings = await Promise.all(
+    address.databases.map((database) => examineDatabase(redis, address, database, reading)),
+  );
+  return findings.flat();
 }
 
 async function examineDatabase(

@@ -5,13 +5,13 @@ import { RelayError } from '../errors.js';
 import { connect, type RedisConnection } from '../redis/connect.js';
 import { refuseSentinel } from '../redis/sentinel.js';
 import { redisError } from '../redis-client.js';
-import { unlessRefused } from '../refusal.js';
+import { isReply, unlessRefused } from '../refusal.js';
 import { PropertyReader, type ServerProperties } from '../server/properties.js';
 import { ServerClock } from '../source/server-clock.js';
 import type { RedisAddress } from '../vocabulary.js';
 
-/** For all questions to one server together: a person waits at the terminal. */
-export const REDIS_MS_MAX = 5_000;
+/** For each question: a server that is far away answers late, and a person waits at the terminal. */
+export const ANSWER_MS_MAX = 5_000;
 
 /** Of so many round trips the quickest counts: the first ones may have met a busy process. */
 const PINGS = 3;
@@ -30,23 +30,29 @@ export interface Asking {
 }
 
 /**
- * Connects, lets `ask` ask, and hangs up, all within REDIS_MS_MAX. Rejects with a RelayError that
- * says what is wrong; `section` of the file is about this server.
+ * Connects, lets `ask` ask, and hangs up. The first question that is not answered within ANSWER_MS_MAX
+ * ends it. Rejects with a RelayError that says what is wrong; `section` of the file is about this server.
  */
 export async function withServer<Result>(
   address: RedisAddress,
   section: 'redis' | 'state',
-  { clock, stop }: Asking,
+  { stop }: Asking,
   ask: (redis: Redis) => Promise<Result>,
 ): Promise<Result> {
   const closing = new AbortController();
   const close = () => closing.abort();
-  const cancel = clock.after(REDIS_MS_MAX, close);
   stop.addEventListener('abort', close, { once: true });
   if (stop.aborted) close();
   let connection: RedisConnection | null = null;
   try {
-    connection = await connect(address, 'doctor', closing.signal, section);
+    connection = await connect(
+      address,
+      'doctor',
+      closing.signal,
+      section,
+      undefined,
+      ANSWER_MS_MAX,
+    );
     const { redis, ended } = connection;
     const failed = ended.then((error) => Promise.reject(error));
     const [role] = (await unlessRefused(redis.role())) ?? [];
@@ -54,11 +60,11 @@ export async function withServer<Result>(
     return await Promise.race([ask(redis), failed]);
   } catch (error) {
     if (error instanceof RelayError) throw error;
-    // A connection that has ended says more than the command that failed with it.
-    const hasEnded = connection !== null && connection.redis.status !== 'ready';
-    throw hasEnded ? await connection?.ended : redisError(error, address, section);
+    if (connection === null || isReply(error)) throw redisError(error, address, section);
+    // No answer, or the connection has ended: how it was going says more than the command that failed.
+    close();
+    throw await connection.ended;
   } finally {
-    cancel();
     stop.removeEventListener('abort', close);
     close();
   }
@@ -66,12 +72,11 @@ export async function withServer<Result>(
 
 export async function readServer(redis: Redis, clock: Clock): Promise<ServerReading> {
   const roundTripMs = await quickestPing(redis, clock);
-  const properties = await new PropertyReader(redis).read();
-  return {
-    ...properties,
-    roundTripMs,
-    clockAheadMs: await new ServerClock(clock).askAheadMs(redis),
-  };
+  const [clockAheadMs, properties] = await Promise.all([
+    new ServerClock(clock).askAheadMs(redis),
+    new PropertyReader(redis).read(),
+  ]);
+  return { ...properties, roundTripMs, clockAheadMs };
 }
 
 async function quickestPing(redis: Redis, clock: Clock): Promise<number> {

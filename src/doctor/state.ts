@@ -20,15 +20,18 @@ import {
   replicasKey,
   signsOfLife,
 } from '../state/format.js';
+import { readGone } from '../state/gone.js';
 import { refuseFormat, refuseStateReplica, verifyDatabase } from '../state/verify.js';
 import type { Settings, StateSettings } from '../vocabulary.js';
 import { judgeAnswer } from './judge-answer.js';
 import { judgeConfigurations, type RunningReplica } from './judge-configurations.js';
+import { judgeGone } from './judge-gone.js';
 import { judgeCommands, judgeRights } from './judge-rights.js';
 import { probeRights } from './probe-rights.js';
 import { judgeFailure } from './redis.js';
 import { rightsInState } from './rights.js';
 import { type Asking, readServer, type ServerReading, withServer } from './server.js';
+import { judgeStateThroughput } from './throughput.js';
 
 const SUBJECT = 'state';
 
@@ -70,7 +73,14 @@ async function examine(
   const findings: Finding[] = [];
   if (section === 'redis') findings.push(ok(SUBJECT, `${where}, the Redis of the keys`));
   else findings.push(ok(SUBJECT, where), judgeAnswer(reading, address, 'state Redis'));
-  findings.push(...judgeStateServer(reading, section));
+  findings.push(
+    judgeStateThroughput(
+      reading.roundTripMs,
+      [...settings.endpoints.values()],
+      section === 'redis' ? 'throughput' : 'state throughput',
+    ),
+    ...judgeStateServer(reading, section),
+  );
   findings.push(...(await examineUse(redis, reading, state, settings, clock)));
   // What only listens afterwards comes last.
   if (section === 'redis') return findings;
@@ -97,8 +107,11 @@ async function examineUse(
     const format = await redis.get(formatKey(prefix));
     if (format === null) return [note('relays', 'none has run with this state yet')];
     refuseFormat(prefix, format);
-    const relays = await judgeRelays(redis, prefix, settings.redis.databases);
-    return [relays, ...(await examineConfigurations(redis, prefix, settings, clock))];
+    const findings = await Promise.all([
+      examineRelays(redis, prefix, settings.redis.databases),
+      examineConfigurations(redis, prefix, settings, reading.roundTripMs, clock),
+    ]);
+    return findings.flat();
   } catch (error) {
     if (error instanceof RelayError) return [problem(SUBJECT, error.message, null)];
     // What may not be read is said among the rights.
@@ -113,13 +126,15 @@ async function examineConfigurations(
   redis: Redis,
   prefix: string,
   settings: Settings,
+  roundTripMs: number,
   clock: Clock,
 ): Promise<Finding[]> {
   const { digest } = configurationOf(settings);
   const key = configurationsKey(prefix);
   const before = await redis.hgetall(key);
   if (Object.keys(before).length === 0) return [];
-  await clock.sleep(LOOKS_MS);
+  // A replica may be as far away: each of its looks takes a round trip.
+  await clock.sleep(LOOKS_MS + 2 * roundTripMs);
   const running: RunningReplica[] = [];
   for (const [name, text] of Object.entries(await redis.hgetall(key))) {
     const row = readConfigurationRow(text);
@@ -129,23 +144,24 @@ async function examineConfigurations(
   return running.length === 0 ? [] : [judgeConfigurations(running, digest, prefix)];
 }
 
-async function judgeRelays(
+/** Who runs with this state, and what they have given up. */
+async function examineRelays(
   redis: Redis,
   prefix: string,
   watched: readonly number[],
-): Promise<Finding> {
+): Promise<Finding[]> {
   const subject = 'relays';
   const [seconds = 0] = (await redis.time()).map(Number);
   const { fromMs, untilMs } = signsOfLife(seconds * 1_000);
-  const running = await redis.zcount(replicasKey(prefix), fromMs, untilMs);
-  const watching = await redis.hget(leaseKey(prefix), 'token');
-  let tracked = 0;
-  for (const database of watched) {
-    const keys = deadlineKeys(prefix, database);
-    tracked += await redis.zcard(keys.tracked);
-  }
-  const index = `the deadlines of ${keysText(tracked)} are known`;
-  if (running === 0) return note(subject, `none is running; ${index}`);
+  const [running, watching, gone, ...counts] = await Promise.all([
+    redis.zcount(replicasKey(prefix), fromMs, untilMs),
+    redis.hget(leaseKey(prefix), 'token'),
+    readGone(redis, prefix, seconds * 1_000),
+    ...watched.map((database) => redis.zcard(deadlineKeys(prefix, database).tracked)),
+  ]);
+  const index = `the deadlines of ${keysText(counts.reduce((sum, one) => sum + one, 0))} are known`;
+  if (running === 0) return [note(subject, `none is running; ${index}`)];
   const who = watching === null ? 'none watches' : `${watching.slice(0, NAME_CHARS)}… watches`;
-  return ok(subject, `${counted(running, 'replica')} running, ${who}; ${index}`);
+  const relays = ok(subject, `${counted(running, 'replica')} running, ${who}; ${index}`);
+  return [relays, ...judgeGone(gone)];
 }

@@ -1,13 +1,6 @@
 /** The dead letters of the outbox in Redis: also for the command line, beside running replicas. */
-import {
-  endpointKeys,
-  endpointsKey,
-  goneKey,
-  readGoneField,
-  replicasKey,
-  signsOfLife,
-  unpackDeadLetter,
-} from '../state/format.js';
+import { endpointKeys, endpointsKey, signsOfLife, unpackDeadLetter } from '../state/format.js';
+import { readGone } from '../state/gone.js';
 import type { RedisState } from '../state/redis-state.js';
 import type { DeadLetter } from '../vocabulary.js';
 import type { DeadLetters } from './outbox.js';
@@ -128,20 +121,8 @@ export class RedisDeadLetters implements DeadLetters {
    */
   async goneEndpoints(): Promise<ReadonlyMap<string, readonly string[]>> {
     const { redis, prefix } = this.#state;
-    const { fromMs, untilMs } = signsOfLife(await this.nowMs());
-    const [all, living] = await this.#state.run('dead_letters', () =>
-      Promise.all([
-        redis.hgetall(goneKey(prefix)),
-        redis.zrangebyscore(replicasKey(prefix), fromMs, untilMs),
-      ]),
-    );
-    const gone = new Map<string, string[]>();
-    for (const [field, instance] of Object.entries(all)) {
-      const { replica, endpoint } = readGoneField(field);
-      if (!living.includes(replica)) continue;
-      gone.set(endpoint, [...(gone.get(endpoint) ?? []), instance]);
-    }
-    return gone;
+    const nowMs = await this.nowMs();
+    return this.#state.run('dead_letters', () => readGone(redis, prefix, nowMs));
   }
 
   /** The number of an endpoint's deliveries that are neither done nor dead. */

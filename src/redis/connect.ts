@@ -55,7 +55,8 @@ export function optionsFor({ host, port, tls }: RedisAddress, wire: Wire) {
 /**
  * Connects and authenticates; rejects with a RelayError that says what is wrong, and which
  * `section` of the file to look at. The connection ends when `closing` aborts, whatever it then
- * waits for. `onStale` is called when the files of the login cannot be used any more.
+ * waits for. `onStale` is called when the files of the login cannot be used any more. A command that
+ * is not answered within `answerMsMax` fails.
  */
 export async function connect(
   settings: RedisAddress,
@@ -63,6 +64,7 @@ export async function connect(
   closing: AbortSignal,
   section: 'redis' | 'state' = 'redis',
   onStale: (problem: string) => void = () => undefined,
+  answerMsMax: number | undefined = undefined,
 ): Promise<RedisConnection> {
   const { password, tls } = await credentialsOf(settings, onStale);
   const wire = new Wire(settings);
@@ -74,10 +76,12 @@ export async function connect(
     retryStrategy: null,
     autoResubscribe: false,
     enableReadyCheck: false,
+    ...(answerMsMax === undefined ? {} : { commandTimeout: answerMsMax }),
   });
   let cause: unknown = null;
   redis.on('error', (error) => {
-    cause ??= error;
+    // A TLS handshake that we break off fails as if the server had closed the connection.
+    cause ??= closing.aborted ? ABORTED : error;
   });
   wire.watch(redis);
   const whyEnded = (otherwise: unknown) =>

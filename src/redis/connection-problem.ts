@@ -4,6 +4,7 @@ import {
   NotRedisError,
   RedisTlsError,
   RedisUnreachableError,
+  RedisUnresponsiveError,
   type RelayError,
 } from '../errors.js';
 import { isReply } from '../refusal.js';
@@ -15,7 +16,7 @@ import { tlsProblem } from './tls-problem.js';
 /** What the relay asks first; a proxy that does not know a command may close the connection. */
 const FIRST_COMMANDS: ReadonlySet<string> = new Set(['client', 'role', 'select', 'subscribe']);
 
-const SILENT = /Socket timeout|ETIMEDOUT|no answer within/;
+const SILENT = /Socket timeout|Command timed out|ETIMEDOUT|no answer within/;
 const CLOSED = /^(ECONNRESET|EPIPE)$/;
 
 export interface ConnectionPlace {
@@ -56,9 +57,9 @@ export function connectionProblem(
   }
   if (wire.phase === 'opening') return null;
   const said = messageOf(thrown);
-  if (SILENT.test(said)) return new RedisUnreachableError(silentText(wire, at, url));
+  if (SILENT.test(said)) return new RedisUnresponsiveError(silentText(wire, at, url));
   const isClosed = CLOSED.test(code) || /closed|aborted/i.test(said);
-  return isClosed ? new RedisUnreachableError(closedText(wire, at, section)) : null;
+  return isClosed ? new RedisUnresponsiveError(closedText(wire, at, section)) : null;
 }
 
 /** What the operator of a container often gets wrong. */

@@ -59,9 +59,15 @@ export class PropertyReader {
   /** Rejects with any error but a refused question. */
   async read(): Promise<ServerProperties> {
     const redis = this.#redis;
-    const text = await this.#ask('INFO', () => redis.info());
+    // Together: a server may be far away.
+    const [text, helloReply, role, settings] = await Promise.all([
+      this.#ask('INFO', () => redis.info()),
+      this.#ask('HELLO', () => redis.call('HELLO')),
+      this.#ask('ROLE', () => redis.role()),
+      this.#settings(),
+    ]);
     const info = text === null ? null : parseInfo(text);
-    const hello = helloOf(await this.#ask('HELLO', () => redis.call('HELLO')));
+    const hello = helloOf(helloReply);
     const mode = hello.get('mode') ?? info?.get('redis_mode');
     const isCluster = mode === 'cluster';
     return {
@@ -70,10 +76,10 @@ export class PropertyReader {
       isCluster,
       isSentinel: mode === 'sentinel',
       primaries: isCluster ? await this.#primaries() : null,
-      ...roleOf((await this.#ask('ROLE', () => redis.role())) as unknown[] | null, hello, info),
+      ...roleOf(role as unknown[] | null, hello, info),
       runId: info?.get('run_id') ?? null,
       info,
-      settings: await this.#settings(),
+      settings,
     };
   }
 

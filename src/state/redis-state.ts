@@ -54,6 +54,8 @@ export interface RedisStateParts {
   readonly events: StateEvents;
 }
 
+const NOT_VERIFIED = 'its keys have not been looked at yet';
+
 export class RedisState {
   readonly redis: Redis;
   readonly prefix: string;
@@ -66,7 +68,7 @@ export class RedisState {
   /** How many connections there had been when the last one was found to be usable. */
   #verified = 0;
   /** Why nothing may be read or written: the first look has not succeeded yet. */
-  #unfit: string | null = 'its keys have not been looked at yet';
+  #unfit: string | null = NOT_VERIFIED;
   #wasFit = false;
   /** Whether the end of the connection is our own doing, for a reason that has been said. */
   #isLeaving = false;
@@ -117,6 +119,11 @@ export class RedisState {
     if (this.#health.problem !== null) return this.#health.problem;
     if (this.redis.status === 'ready') return this.#unfit;
     return `the state Redis at ${addressOf(this.#parts.redis)} is not connected`;
+  }
+
+  /** Whether the first questions to it are under way. */
+  get isVerifying(): boolean {
+    return this.redis.status === 'ready' && this.#unfit === NOT_VERIFIED;
   }
 
   /**

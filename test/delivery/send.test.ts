@@ -166,6 +166,24 @@ describe('an answer', () => {
     expect(await aSender(`${receiver.url}/?${query}`).post()).toMatchObject({ answer: WITHHELD });
   });
 
+  it('is withheld wherever it is shown, also when it is accepted', async () => {
+    const secret = 'sk_live_8Qd2';
+    const encoded = Buffer.from(`key=${secret}`).toString('base64url');
+    const headers = { 'retry-after': encoded, location: `/${encoded}` };
+    const given = { headers: { 'x-api-key': new Secret(secret) } };
+    const refused = await answeredWith(
+      (_, response) => void response.writeHead(503, headers).end(encoded),
+      given,
+    );
+    expect(refused).toMatchObject({
+      answer: WITHHELD,
+      location: null,
+      unreadableRetryAfter: WITHHELD,
+    });
+    const accepted = await answeredWith((_, response) => void response.end(encoded), given);
+    expect(accepted).toMatchObject({ kind: 'accepted', answer: WITHHELD });
+  });
+
   it('is quoted when it has no more in common with the query than a name, true or false', async () => {
     const text = '{"wait":true,"thread":false,"token":"wrong"}';
     await using receiver = await TestReceiver.start(

@@ -2,6 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
+import { goneChecks } from '../../src/delivery/gone-endpoints.js';
 import { Worker } from '../../src/delivery/worker.js';
 import type { Endpoint } from '../../src/endpoint.js';
 import { DeliveryEvents } from '../../src/events/delivery-events.js';
@@ -409,6 +410,20 @@ describe('an endpoint that is gone', () => {
     await under.answer(refused(410));
     await under.answer(refused(410));
     expect(under.logged('endpoint_gone')).toHaveLength(1);
+  });
+
+  it('is noted beside the checks of readiness, and nothing is before', async () => {
+    await using under = aWorker();
+    await under.store('a');
+    expect(goneChecks([under.worker])).toEqual([]);
+    await under.answer(refused(410));
+    expect(goneChecks([under.worker])).toEqual([
+      {
+        name: 'endpoints',
+        problem: null,
+        note: 'answered 410 (gone): shop; the relay sends nothing there until a restart',
+      },
+    ]);
   });
 
   it('is not waited for when it had asked for a pause before', async () => {

@@ -22,6 +22,7 @@ async function commandFor(file: object) {
   const dead = async (...words: string[]) => runCommand(['dead', ...words], { cwd: folder.path });
   return {
     dead,
+    doctor: () => runCommand(['doctor'], { cwd: folder.path }),
     /** The dead letters, once there are so many. */
     letters: (count: number) =>
       eventually(`${count} dead letters`, async () => {
@@ -97,6 +98,16 @@ describe('dead letters', () => {
       `until a restart; restart ${hostname()}:${relay.pid}, then replay\n`,
     );
     expect(await command.letters(1)).toMatchObject([{ reason: 'gone' }]);
+    expect(await relay.get('/readyz?verbose')).toMatchObject({
+      status: 200,
+      text: expect.stringContaining('[+] endpoints: answered 410 (gone): shop; '),
+    });
+    const { code, stdout } = await command.doctor();
+    expect(code).toBe(1);
+    expect(stdout).toMatch(
+      /^\[-\] endpoint shop +answered 410 \(gone\): .* nothing until a restart/m,
+    );
+    expect(stdout).toContain(`restart ${hostname()}:${relay.pid}; then run: `);
     await relay.stop();
     await using _second = await RelayProcess.start(file);
     expect(await command.dead('replay', '--all')).toMatchObject({ code: 0, stderr: '' });

@@ -1,0 +1,15 @@
+/** Endpoints that have answered 410 to this replica; a restart forgets it. */
+import type { Check } from '../admin/server.js';
+
+interface Delivering {
+  readonly endpoint: string;
+  readonly isGone: boolean;
+}
+
+/** A note, if any is gone: readiness does not depend on endpoints. */
+export function goneChecks(workers: readonly Delivering[]): Check[] {
+  const gone = workers.filter(({ isGone }) => isGone).map(({ endpoint }) => endpoint);
+  if (gone.length === 0) return [];
+  const note = `answered 410 (gone): ${gone.join(', ')}; the relay sends nothing there until a restart`;
+  return [{ name: 'endpoints', problem: null, note }];
+}

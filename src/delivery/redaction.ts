@@ -1,0 +1,112 @@
+/**
+ * Withholds what a receiver says where it repeats a credential of its endpoint, as debug pages do: as it
+ * was sent, in another case, escaped, encoded or reversed. Pure.
+ */
+import type { Endpoint } from '../endpoint.js';
+import { printable } from '../printable.js';
+import { compacted, reversed, TERM_CHARS_MIN, type Terms, termsOf } from './credential-terms.js';
+
+/** What is shown of a text. */
+const SHOWN_CHARS_MAX = 200;
+
+/** What is searched: beyond what is shown, since a credential may begin there and end behind it. */
+const SEARCHED_CHARS_MAX = 2 * SHOWN_CHARS_MAX;
+
+/** `text` made safe to print and cut, or why it is withheld. */
+export function shown(text: string, endpoint: Endpoint): string {
+  const name = repeatedBy(text, endpoint);
+  if (name !== null) return `[withheld: it repeats ${name} of this endpoint]`;
+  return printable(text, SHOWN_CHARS_MAX);
+}
+
+/** Which credential is repeated in what would be shown of a text; null when none is. */
+export function repeatedBy(text: string, endpoint: Endpoint): string | null {
+  const terms = termsOf(endpoint);
+  if (text === '' || terms.length === 0) return null;
+  const searched = text.slice(0, SEARCHED_CHARS_MAX);
+  const plain = unescaped(searched);
+  const texts = plain === searched ? [plain] : [searched, plain];
+  const decoded = texts.flatMap((one) => [...decodings(one), ...decodings(reversed(one))]);
+  const hidden = decoded.map((bytes) => bytes.toString()).flatMap((one) => [one, unescaped(one)]);
+  const found = terms.find(
+    (some) =>
+      texts.some((view) => isSaidIn(view, some)) ||
+      hidden.some((view) => isHiddenIn(view, some)) ||
+      some.bytes.some((key) => decoded.some((bytes) => bytes.includes(key))),
+  );
+  return found?.name ?? null;
+}
+
+function isSaidIn(text: string, { within, alone, literal }: Terms): boolean {
+  const lower = text.toLowerCase();
+  const runs = alone.size === 0 ? [] : (lower.match(RUNS) ?? []);
+  return (
+    includesAny(compacted(lower), within) ||
+    runs.some((run) => alone.has(run)) ||
+    includesAny(lower, literal)
+  );
+}
+
+/** In what was decoded: no word stands there by chance. */
+function isHiddenIn(text: string, { within, alone, literal }: Terms): boolean {
+  const compact = compacted(text);
+  return (
+    includesAny(compact, within) ||
+    includesAny(compact, alone) ||
+    (literal.size > 0 && includesAny(text.toLowerCase(), literal))
+  );
+}
+
+function includesAny(text: string, terms: ReadonlySet<string>): boolean {
+  for (const term of terms) if (text.includes(term)) return true;
+  return false;
+}
+
+const RUNS = /[a-z0-9]+/g;
+
+/** How often one escape may stand in another. */
+const NESTED_MAX = 3;
+
+const NUMERIC_ESCAPE =
+  /[\\%]u([0-9a-f]{4})|\\u\{([0-9a-f]{1,6})\}|\\x([0-9a-f]{2})|&#x([0-9a-f]{1,6});?/gi;
+
+/** Percent-encoding, and the escapes of JSON, programming languages and HTML. */
+function unescaped(text: string): string {
+  let before = text;
+  for (let round = 0; round < NESTED_MAX && /[%\\&]/.test(before); round += 1) {
+    const after = before
+      .replace(/(?:%[0-9a-f]{2})+/gi, (bytes) =>
+        Buffer.from(bytes.replaceAll('%', ''), 'hex').toString(),
+      )
+      .replace(NUMERIC_ESCAPE, (_, ...groups: (string | undefined)[]) =>
+        characterOf(Number.parseInt(groups.slice(0, 4).find(Boolean) ?? '', 16)),
+      )
+      .replace(/&#(\d{1,7});?/g, (_, digits: string) => characterOf(Number(digits)))
+      .replace(/\\([0-3][0-7]{2})/g, (_, digits: string) => characterOf(Number.parseInt(digits, 8)))
+      .replaceAll('&amp;', '&')
+      .replace(/&[a-z]{2,6};|\\[abfnrtv]/gi, ' ');
+    if (after === before) break;
+    before = after;
+  }
+  return before;
+}
+
+function characterOf(code: number): string {
+  return code <= 0x10_ffff ? String.fromCodePoint(code) : '';
+}
+
+/**
+ * The bytes that a text may stand for in base64, in hexadecimal and as a list of numbers. Whatever
+ * separates or breaks the lines is left out. Thus nobody knows where an encoding begins, and each place
+ * in a group is tried.
+ */
+function decodings(text: string): Buffer[] {
+  const base64 = text.replace(/[^\w+/-]+/g, '');
+  const hex = text.replace(/0x|[^0-9a-f]+/gi, '');
+  const numbers = text.match(/\b\d{1,3}\b/g) ?? [];
+  return [
+    ...[0, 1, 2, 3].map((at) => Buffer.from(base64.slice(at), 'base64')),
+    ...[0, 1].map((at) => Buffer.from(hex.slice(at), 'hex')),
+    Buffer.from(numbers.map(Number)),
+  ].filter(({ length }) => length >= TERM_CHARS_MIN);
+}

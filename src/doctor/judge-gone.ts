@@ -1,0 +1,19 @@
+/** Endpoints that have answered 410 → what to do. Pure. */
+
+import { stillPrintable } from '../printable.js';
+import { type Finding, problem } from '../server/finding.js';
+
+/** `gone`: each with the replicas that send it nothing, as `host:pid`. */
+export function judgeGone(gone: ReadonlyMap<string, readonly string[]>): Finding[] {
+  return [...gone].map(([endpoint, instances]) => {
+    const name = stillPrintable(endpoint);
+    const where = instances.map((one) => stillPrintable(one)).join(', ');
+    return problem(
+      `endpoint ${name}`,
+      `answered 410 (gone): ${where} send${instances.length === 1 ? 's' : ''} it nothing until a ` +
+        'restart; its webhooks become dead letters',
+      `remove it from the file, or correct the receiver; restart ${where}; then run: ` +
+        `expiry-relay dead replay --endpoint ${name} --reason gone`,
+    );
+  });
+}

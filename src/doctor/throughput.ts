@@ -1,0 +1,76 @@
+/**
+ * What the round trip to a Redis allows. Derived from how the relay asks, and measured (`npm run bench --
+ * distance`); docs/operating.md has both. Pure.
+ */
+import { SLICE_MAX } from '../capture/lane.js';
+import { NUDGE_BATCH } from '../deadlines/nudger.js';
+import type { Endpoint } from '../endpoint.js';
+import { printable } from '../printable.js';
+import { type Finding, note, ok } from '../server/finding.js';
+import { countText } from '../server/wording.js';
+
+/**
+ * In which a slice of expirations is stored: one asks for the deadlines, and two write the deliveries,
+ * which are built a few milliseconds at a time. A slow machine needs one more.
+ */
+const ROUND_TRIPS_PER_SLICE = 3;
+
+/**
+ * In which each place of an endpoint's concurrency delivers once: a claim that is under way ends, the
+ * next one is made, and the delivery is settled.
+ */
+const ROUND_TRIPS_PER_DELIVERY = 3;
+
+/** What one relay delivers with Redis beside it, about: see docs/benchmarks.md. */
+const NEARBY_PER_S = 3_000;
+
+/** Endpoints that are named, those with the least first. */
+const NAMED_MAX = 3;
+
+const ADVICE = 'nothing to do if that is enough; otherwise run the relay nearer to this Redis';
+
+/** Of the Redis that holds the keys, where the state is not there, too. */
+export function judgeThroughput(roundTripMs: number): Finding {
+  const subject = 'throughput';
+  const perS = NUDGE_BATCH / (roundTripMs / 1_000);
+  const text = boundText(perS, roundTripMs);
+  return perS >= NEARBY_PER_S ? ok(subject, text) : note(subject, text, ADVICE);
+}
+
+/** Of the Redis that holds the state. */
+export function judgeStateThroughput(
+  roundTripMs: number,
+  endpoints: readonly Pick<Endpoint, 'name' | 'concurrency'>[],
+  subject: 'throughput' | 'state throughput',
+): Finding {
+  const roundTripS = roundTripMs / 1_000;
+  const stored = SLICE_MAX / (ROUND_TRIPS_PER_SLICE * roundTripS);
+  const rates = endpoints
+    .map(({ name, concurrency }) => {
+      const perS = concurrency / (ROUND_TRIPS_PER_DELIVERY * roundTripS);
+      return { perS, text: `${printable(name)} ${rateText(perS)}/s (concurrency ${concurrency})` };
+    })
+    .sort((one, other) => one.perS - other.perS);
+  const delivered = rates.reduce((sum, { perS }) => sum + perS, 0);
+  const perS = Math.min(stored, delivered);
+  const named = rates.slice(0, NAMED_MAX).map(({ text }) => text);
+  const more = rates.length > NAMED_MAX ? ', …' : '';
+  const text = `${boundText(perS, roundTripMs)}; by endpoint: ${named.join(', ')}${more}`;
+  if (perS >= NEARBY_PER_S) return ok(subject, text);
+  return note(subject, text, `${ADVICE}, or raise concurrency`);
+}
+
+function boundText(perS: number, roundTripMs: number): string {
+  const other = perS >= NEARBY_PER_S ? ' (the machine allows less)' : '';
+  const rate = `at most about ${rateText(perS)} webhooks/s`;
+  return `${rate} with a round trip of ${millisecondsText(roundTripMs)}${other}`;
+}
+
+function millisecondsText(ms: number): string {
+  return `${countText(ms < 10 ? Number(ms.toFixed(1)) : Math.round(ms))} ms`;
+}
+
+/** Two digits are as much as an estimate knows. */
+function rateText(perS: number): string {
+  return countText(Number(perS.toPrecision(2)));
+}
