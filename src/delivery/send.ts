@@ -6,7 +6,7 @@ import { messageOf } from '../errors.js';
 import { printable } from '../printable.js';
 import type { Outcome, Prevented, ResponseFaults } from '../vocabulary.js';
 import { Connections, KEEP_ALIVE_MS } from './connections.js';
-import { ANSWER_BYTES_MAX, type Answer, type Ending, Exchange } from './exchange.js';
+import { type Answer, type Ending, Exchange } from './exchange.js';
 import { CONNECT_TIMEOUT_CODE, causeOf, codeOf, preventionOf } from './failure.js';
 import type { WebhookRequest } from './request.js';
 import { answeredAtMs, readRetryAfter } from './retry-policy.js';
@@ -122,7 +122,7 @@ function outcomeOf(
   endpoint: Endpoint,
   nowMs: number,
 ): Outcome {
-  const text = Buffer.concat(bodyChunks).subarray(0, ANSWER_BYTES_MAX).toString();
+  const text = Buffer.concat(bodyChunks).toString();
   const answer = text === '' ? '' : shown(text, endpoint);
   const faults: ResponseFaults = malformed === null ? {} : { malformed };
   if (status >= 200 && status < 300) return { kind: 'accepted', status, answer, ...faults };
