@@ -298,21 +298,6 @@ describe('a connection on which no response is awaited', () => {
     }
     for (const { bytesRead } of sockets) expect(bytesRead).toBeLessThan(100 + 2 * READ_BYTES_MAX);
   });
-
-  it('is closed, too, when its webhook was given up while it was being made', async () => {
-    const proxy = await FaultyServer.start((socket) => {
-      setTimeout(() => flood(socket, 'HTTP/1.1 200 OK\r\n\r\n', '\r\n'.repeat(5_000)), 150);
-    });
-    onTestFinished(() => proxy[Symbol.asyncDispose]());
-    const sockets = connectionsTo(proxy.url);
-    const outcome = await aSender('http://shop.invalid/', {
-      proxy: proxyAt(proxy.url),
-      timeoutMs: 100,
-    })();
-    expect(outcome).toMatchObject({ kind: 'unreachable' });
-    await eventually('the end of the connection', () => sockets[0]?.destroyed);
-    expect(sockets[0]?.bytesRead).toBeLessThan(100 + 2 * READ_BYTES_MAX);
-  });
 });
 
 describe('a response that comes before all of the request is sent', () => {
