@@ -63,9 +63,9 @@ export class ResponseReader {
   #statusSoFar = 0;
   /** Whether the line has no byte so far, except for carriage returns. */
   #isLineEmpty = true;
-  /** Whether the parser sees what comes; until then the response may be an informational one. */
+  /** Whether the parser sees what comes: once the final head is complete, and so within its limit. */
   #passes = false;
-  /** What has come of such a response: in one buffer, however small the packets are. */
+  /** The head so far: in one buffer, however small the packets are. */
   #held: Buffer | null = null;
   #heldBytes = 0;
 
@@ -123,7 +123,7 @@ export class ResponseReader {
     }
     if (this.#part === 'status line') return this.#readStatusLine(byte);
     if (byte === LF) {
-      if (this.#isLineEmpty) this.#part = this.#part === 'final head' ? 'body' : 'blank lines';
+      if (this.#isLineEmpty) this.#endHead();
       this.#isLineEmpty = true;
     } else if (byte !== CR) this.#isLineEmpty = false;
   }
@@ -134,25 +134,28 @@ export class ResponseReader {
     if (column < STATUS_LINE.length) {
       const wanted = STATUS_LINE[column];
       const isDigit = byte >= DIGIT_0 && byte <= DIGIT_9;
-      if (wanted === DIGIT_0 ? !isDigit : byte !== wanted) return this.#readFinalHead();
+      if (wanted === DIGIT_0 ? !isDigit : byte !== wanted) return this.#isNoHttp();
       if (column >= STATUS_COLUMN) this.#statusSoFar = this.#statusSoFar * 10 + byte - DIGIT_0;
       return;
     }
     const isStatus = this.#statusSoFar >= STATUS_MIN;
     const endsHere = byte === SPACE || byte === CR || byte === LF;
-    if (column === STATUS_LINE.length && !(isStatus && endsHere)) return this.#readFinalHead();
+    if (column === STATUS_LINE.length && !(isStatus && endsHere)) return this.#isNoHttp();
     if (byte !== LF) return;
     this.#isLineEmpty = true;
-    if (this.#statusSoFar < FINAL_STATUS_MIN) {
-      this.#part = 'informational head';
-      return;
-    }
-    this.status = this.#statusSoFar;
-    this.#readFinalHead();
+    const isFinal = this.#statusSoFar >= FINAL_STATUS_MIN;
+    this.#part = isFinal ? 'final head' : 'informational head';
+    if (isFinal) this.status = this.#statusSoFar;
   }
 
-  /** Of a final response; or of something that is no HTTP, as the parser will find. */
-  #readFinalHead(): void {
+  #endHead(): void {
+    const isFinal = this.#part === 'final head';
+    this.#part = isFinal ? 'body' : 'blank lines';
+    if (isFinal) this.#passes = true;
+  }
+
+  /** The parser finds that at once. */
+  #isNoHttp(): void {
     this.#part = 'final head';
     this.#passes = true;
   }
