@@ -1,8 +1,10 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../src/clock.js';
 import { readProxyUrl } from '../../src/config/addresses.js';
+import { createConnector, placeOf } from '../../src/delivery/connect.js';
 import { createLookup } from '../../src/delivery/lookup.js';
 import { buildRequest } from '../../src/delivery/request.js';
 import { BODY_BYTES_MAX, HEAD_BYTES_MAX } from '../../src/delivery/response-reader.js';
@@ -165,7 +167,8 @@ describe('a response without end', () => {
       'in a compressed body',
       ACCEPTED,
       BODY_BYTES_MAX,
-      (socket) => flood(socket, `${OK}content-encoding: gzip\r\n\r\n`, '\x1f\x8b\x08'.repeat(9_000)),
+      (socket) =>
+        flood(socket, `${OK}content-encoding: gzip\r\n\r\n`, '\x1f\x8b\x08'.repeat(9_000)),
     ],
     [
       'in a body to the end of the connection',
@@ -235,6 +238,23 @@ describe('a response without end', () => {
   });
 });
 
+it('a TLS connection is closed when its server sends session tickets without end', async () => {
+  await using certificate = await selfSigned('IP:127.0.0.1');
+  await using server = await startFaultyHttps(certificate, () => undefined);
+  const tls = { ca: new Secret(certificate.cert), client: null };
+  const url = new URL(server.url);
+  const parts = { clock: systemClock, lookup: createLookup(systemClock), timeoutMs: 10_000 };
+  const connect = createConnector(anEndpoint({ url, tls }), parts);
+  const socket = await new Promise<Socket | null>((resolve) => {
+    connect(placeOf(url), (...[, connected]) => resolve(connected));
+  });
+  const failed = once(socket as Socket, 'error');
+  // As Node does for each ticket; its servers send two.
+  for (let ticket = 0; ticket < 33; ticket += 1) socket?.emit('session', Buffer.from('ticket'));
+  expect(await failed).toMatchObject([{ code: 'ERR_TLS_SESSION_TICKETS' }]);
+  expect(socket?.destroyed).toBe(true);
+});
+
 describe('a response up to its limits', () => {
   const header = (bytes: number) => `a: ${'b'.repeat(bytes - 5)}\r\n`;
 
@@ -281,11 +301,11 @@ describe('a connection on which no response is awaited', () => {
   it.each([
     ['blank lines', '\r\n'],
     ['informational responses', 'HTTP/1.1 102 Processing\r\n\r\n'],
-    ['a response', NO_CONTENT],
-    ['a response that is not complete', 'HTTP/1.1 204'],
+    ['further responses', NO_CONTENT],
+    ['parts of a response', 'HTTP/1.1 204'],
   ])('is closed once %s come, and the next webhook gets another', async (_, unsolicited) => {
     await using server = await FaultyServer.start((socket) => {
-      const answer = () => socket.write(NO_CONTENT, () => setTimeout(() => more(), 20));
+      const answer = () => socket.write(NO_CONTENT, () => setTimeout(more, 20));
       const more = () => flood(socket, unsolicited, unsolicited.repeat(2_000));
       answer();
     });
