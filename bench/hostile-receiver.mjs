@@ -1,5 +1,6 @@
 /** Receivers whose responses have no end, in a process of their own; or well-behaved ones. */
 import { createServer } from 'node:net';
+import { constants, setPriority } from 'node:os';
 import { isPart, serve, startPart } from './part.mjs';
 
 const OK = 'HTTP/1.1 200 OK\r\n';
@@ -70,6 +71,8 @@ if (isPart(import.meta.url)) serve(receive);
 
 /** @param {{ kinds: readonly string[] }} options one receiver for each */
 async function receive({ kinds }) {
+  // A real one has a machine of its own: here it must not take the relay's cores.
+  setPriority(constants.priority.PRIORITY_LOW);
   const ports = await Promise.all(
     kinds.map(async (kind) => {
       const respond = HOSTILE[kind] ?? wellBehaved;
