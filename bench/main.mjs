@@ -4,12 +4,13 @@ import { commands } from './commands.mjs';
 import { distance } from './distance.mjs';
 import { drain } from './drain.mjs';
 import { flood } from './flood.mjs';
+import { hostile } from './hostile.mjs';
 import { lateness } from './lateness.mjs';
 import { tracked } from './tracked.mjs';
 import { waiting } from './waiting.mjs';
 
 /** @type {Readonly<Record<string, (args: readonly string[]) => Promise<void>>>} */
-const BENCHES = { burst, commands, distance, drain, flood, lateness, tracked, waiting };
+const BENCHES = { burst, commands, distance, drain, flood, hostile, lateness, tracked, waiting };
 
 // So that what was started is ended, too; and nobody takes it for a bench that had nothing to say.
 for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) {

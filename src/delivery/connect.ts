@@ -15,6 +15,9 @@ import { openTunnel, ProxyError, proxyText } from './tunnel.js';
 
 export type Connector = buildConnector.connector;
 
+/** A server sends a few for each handshake. Each costs the relay far more than its bytes would. */
+const SESSION_TICKETS_MAX = 32;
+
 /** Nobody was connected to. */
 export class RefusedAddressError extends Error {
   readonly code = 'ERR_REFUSED_ADDRESS';
@@ -25,6 +28,14 @@ export class RefusedAddressError extends Error {
       `${what} is link-local, or a cloud's metadata: not connected to ` +
         '(allow_link_local: true in the file allows it)',
     );
+  }
+}
+
+class SessionTicketsError extends Error {
+  readonly code = 'ERR_TLS_SESSION_TICKETS';
+
+  constructor() {
+    super(`the server sent more than ${SESSION_TICKETS_MAX} TLS session tickets on one connection`);
   }
 }
 
@@ -46,10 +57,10 @@ export function createConnector(endpoint: Endpoint, parts: ConnectorParts): Conn
   }
   const lookup = allowLinkLocal ? parts.lookup : guarded(parts.lookup);
   const options = { timeout: parts.timeoutMs, allowH2: false };
-  const secure = buildConnector({ ...options, ...tlsOptions(tls) });
+  const secure = secureConnector({ ...options, ...tlsOptions(tls) });
   if (proxy === null) return direct(url, secure, lookup, parts);
   // The endpoint's certificates are no business of the proxy.
-  const toProxy = direct(proxy.url, buildConnector(options), lookup, parts);
+  const toProxy = direct(proxy.url, secureConnector(options), lookup, parts);
   return throughProxy(proxy, toProxy, secure, parts);
 }
 
@@ -79,6 +90,21 @@ function tlsOptions(tls: TlsSettings | null): { secureContext?: SecureContext } 
     key: client?.key.reveal(),
   });
   return { secureContext };
+}
+
+/** Closes a TLS connection whose server sends session tickets without end. */
+function secureConnector(options: buildConnector.BuildOptions): Connector {
+  const connector = buildConnector(options);
+  return (target, callback) =>
+    connector(target, (...result) => {
+      const [, socket] = result;
+      let tickets = 0;
+      socket?.on('session', () => {
+        tickets += 1;
+        if (tickets > SESSION_TICKETS_MAX) socket.destroy(new SessionTicketsError());
+      });
+      callback(...result);
+    });
 }
 
 /** Of the addresses that a name leads to, only those that may be connected to. */

@@ -8,7 +8,7 @@ import type { Clock } from '../clock.js';
 import type { Endpoint } from '../endpoint.js';
 import { type Connector, createConnector, originOf } from './connect.js';
 import type { Exchange } from './exchange.js';
-import { HEAD_BYTES_MAX } from './response-start.js';
+import { HEAD_BYTES_MAX } from './response-reader.js';
 
 /** How long an idle connection is kept: less than the 5 s after which many servers close it. */
 export const KEEP_ALIVE_MS = 4_000;
@@ -74,7 +74,12 @@ class Connection {
     socket.read = (size?: number): Buffer | null => {
       for (;;) {
         const chunk: Buffer | null = read(size);
-        if (chunk === null || this.#exchange === null) return chunk;
+        if (chunk === null) return null;
+        if (!this.#exchange?.isReading) {
+          // Nothing was asked for, or no more of it is wanted.
+          socket.destroy();
+          return null;
+        }
         const passed = this.#exchange.received(chunk);
         if (passed !== null) return passed;
       }

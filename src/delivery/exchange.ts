@@ -1,9 +1,6 @@
 /** One request on its way and its answer, told by undici step by step; without a stream in between. */
 import type { Dispatcher } from 'undici';
-import { ResponseStart } from './response-start.js';
-
-/** What is read of an answer's body; the connection is closed on anything longer. */
-export const ANSWER_BYTES_MAX = 4 * 1024;
+import { ResponseHeadError, ResponseReader } from './response-reader.js';
 
 /** What an answer begins with. */
 interface AnswerHead {
@@ -17,7 +14,7 @@ interface AnswerHead {
 }
 
 export interface Answer extends AnswerHead {
-  /** Of the body's beginning; what goes beyond ANSWER_BYTES_MAX is left to be cut. */
+  /** The beginning of the body: what was read of it. */
   readonly bodyChunks: readonly Buffer[];
 }
 
@@ -41,16 +38,24 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #controller: Dispatcher.DispatchController | null = null;
   #abortedFor: Error | null = null;
   /** Null until the request is on a connection. */
-  #start: ResponseStart | null = null;
+  #reader: ResponseReader | null = null;
   /** Null until the head of the answer is there. */
   #head: AnswerHead | null = null;
   readonly #chunks: Buffer[] = [];
-  #bytes = 0;
+  #hasEnded = false;
 
   constructor() {
     this.ended = new Promise((resolve) => {
-      this.#end = resolve;
+      this.#end = (ending) => {
+        this.#hasEnded = true;
+        resolve(ending);
+      };
     });
+  }
+
+  /** Whether bytes of its connection may belong to it: not before the request, nor after the end. */
+  get isReading(): boolean {
+    return this.#reader !== null && !this.#reader.isOverLimit && !this.#hasEnded;
   }
 
   /**
@@ -63,14 +68,17 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.onResponseError(null, reason);
   }
 
-  /** What has been read of its connection; returns what undici is to see of it. */
+  /** Bytes of its connection, while it is reading; returns what undici is to see of them. */
   received(chunk: Buffer): Buffer | null {
-    return this.#start === null ? chunk : this.#start.pass(chunk);
+    const passed = this.#reader?.pass(chunk) ?? null;
+    // Not at once: undici's parser comes first, for what it is to see.
+    if (this.#reader?.isOverLimit) queueMicrotask(() => this.#stopReading());
+    return passed;
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
-    this.#start = new ResponseStart();
+    this.#reader = new ResponseReader();
     if (this.#abortedFor !== null) controller.abort(this.#abortedFor);
   }
 
@@ -91,14 +99,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
     };
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+  onResponseData(_: Dispatcher.DispatchController, chunk: Buffer): void {
     this.#chunks.push(chunk);
-    this.#bytes += chunk.length;
-    if (this.#bytes < ANSWER_BYTES_MAX) return;
-    this.#answered();
-    // Not at once: undici's parser is at work, and goes no further when it is told to pause.
-    controller.pause();
-    queueMicrotask(() => controller.abort(new Error('no more of the answer is read')));
   }
 
   onResponseEnd(): void {
@@ -107,7 +109,15 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   onResponseError(_: unknown, error: unknown): void {
     const answer = this.#answer();
-    this.#end({ kind: 'failed', error, answer, hasBegun: this.#start?.hasBegun ?? false });
+    this.#end({ kind: 'failed', error, answer, hasBegun: this.#reader?.hasBegun ?? false });
+  }
+
+  /** The response is longer than a limit. With its head complete, nothing is wrong with it. */
+  #stopReading(): void {
+    const error = new ResponseHeadError(this.#reader?.status !== null);
+    if (this.#head !== null) this.#answered();
+    this.#controller?.abort(error);
+    this.onResponseError(null, error);
   }
 
   #answered(): void {
@@ -117,7 +127,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   /** What is known of it: with a malformed head, no more than its status. */
   #answer(): Answer | null {
-    const status = this.#start?.status ?? null;
+    const status = this.#reader?.status ?? null;
     const unread = { retryAfter: undefined, location: undefined, date: undefined };
     const head = this.#head ?? (status === null ? null : { status, ...unread });
     return head === null ? null : { ...head, bodyChunks: this.#chunks };

@@ -16,7 +16,7 @@ const CAUSES: Readonly<Record<string, UnreachableCause>> = {
   ECONNRESET: 'connection_reset',
   EPIPE: 'connection_reset',
   UND_ERR_SOCKET: 'connection_reset',
-  UND_ERR_HEADERS_OVERFLOW: 'protocol',
+  ERR_RESPONSE_HEAD: 'protocol',
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'protocol',
   // A status below 100, as undici's parser says it.
   ERR_ASSERTION: 'protocol',

@@ -5,7 +5,7 @@ import type { Endpoint } from '../endpoint.js';
 import { messageOf } from '../errors.js';
 import type { Outcome, Prevented, ResponseFaults } from '../vocabulary.js';
 import { Connections, KEEP_ALIVE_MS } from './connections.js';
-import { ANSWER_BYTES_MAX, type Answer, type Ending, Exchange } from './exchange.js';
+import { type Answer, type Ending, Exchange } from './exchange.js';
 import { CONNECT_TIMEOUT_CODE, causeOf, codeOf, preventionOf } from './failure.js';
 import { repeatedBy, shown } from './redaction.js';
 import type { WebhookRequest } from './request.js';
@@ -102,8 +102,7 @@ function outcomeOf(
   endpoint: Endpoint,
   nowMs: number,
 ): Outcome {
-  const shownBody = () =>
-    shown(Buffer.concat(bodyChunks).subarray(0, ANSWER_BYTES_MAX).toString(), endpoint);
+  const shownBody = () => shown(Buffer.concat(bodyChunks).toString(), endpoint);
   const faults: ResponseFaults = malformed === null ? {} : { malformed };
   if (status >= 200 && status < 300) {
     // The log does not have it: to search each for credentials would cost as much as the request.

@@ -5,7 +5,7 @@ import type { buildConnector } from 'undici';
 import type { ProxySettings } from '../endpoint.js';
 import { messageOf } from '../errors.js';
 import { preventionOf } from './failure.js';
-import { HEAD_BYTES_MAX } from './response-start.js';
+import { HEAD_BYTES_MAX, ResponseHeadError } from './response-reader.js';
 
 /** The proxy failed, not the endpoint. */
 export class ProxyError extends Error {
@@ -60,7 +60,16 @@ export function openTunnel(
     socket.destroy();
     onEnd(new ProxyError(`${proxyText(proxy)} ${what}`));
   };
+  // All of them, whatever they are: informational responses and blank lines have no limit of Node's.
+  let headBytes = 0;
+  const count = (chunk: Buffer) => {
+    headBytes += chunk.length;
+    if (headBytes > HEAD_BYTES_MAX) asking.destroy(new ResponseHeadError(false));
+  };
+  // By then Node's parser has its own listener, and comes first.
+  asking.once('socket', () => socket.on('data', count));
   asking.once('connect', ({ statusCode = 0 }, _, head: Buffer) => {
+    socket.off('data', count);
     if (statusCode >= 200 && statusCode < 300) {
       if (head.length === 0) return onEnd(null);
       // Whoever is behind a tunnel waits for a request, or for TLS to begin.

@@ -2,7 +2,7 @@
 import { X509Certificate } from 'node:crypto';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import type { TLSSocket } from 'node:tls';
+import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import type { Certificate } from './certificate.js';
 
 export interface HttpsServer extends AsyncDisposable {
@@ -40,6 +40,27 @@ export async function startHttps(
     [Symbol.asyncDispose]: async () => {
       https.closeAllConnections();
       await new Promise((resolve) => https.close(resolve));
+    },
+  };
+}
+
+/** A TLS server that answers as no HTTP library would; `misbehave` is called when a request comes. */
+export async function startFaultyHttps(
+  { key, cert }: Certificate,
+  misbehave: (socket: TLSSocket) => void,
+): Promise<AsyncDisposable & { readonly url: string }> {
+  const sockets = new Set<TLSSocket>();
+  const server = createTlsServer({ key, cert }, (socket) => {
+    sockets.add(socket);
+    socket.on('error', () => socket.destroy());
+    socket.once('data', () => misbehave(socket));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    url: `https://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+    [Symbol.asyncDispose]: async () => {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
     },
   };
 }

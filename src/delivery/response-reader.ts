@@ -1,0 +1,162 @@
+/**
+ * The bytes of a response, before a parser sees them. All of them count towards two limits, whatever
+ * they are. Informational responses are taken out: the parser refuses some of them (RFC 9110,
+ * section 15.2). The status of the final response is remembered, and counts whatever is wrong with
+ * the rest.
+ */
+
+/**
+ * The head of a response: from its first byte to the empty line of the final response, with all
+ * informational responses and blank lines before that.
+ */
+export const HEAD_BYTES_MAX = 64 * 1024;
+
+/** The body as it is on the wire, with the sizes and extensions of its chunks, and the trailers. */
+export const BODY_BYTES_MAX = 4 * 1024;
+
+export const HEAD_LIMIT_TEXT = `${HEAD_BYTES_MAX / 1024} KiB`;
+
+/** The limit for the head was reached. */
+export class ResponseHeadError extends Error {
+  readonly code = 'ERR_RESPONSE_HEAD';
+
+  constructor(hasFinalStatus: boolean) {
+    super(
+      hasFinalStatus
+        ? `the head of the response is longer than ${HEAD_LIMIT_TEXT}`
+        : `the response has no final status within ${HEAD_LIMIT_TEXT}`,
+    );
+  }
+}
+
+const CR = 0x0d;
+const LF = 0x0a;
+const SPACE = 0x20;
+const DIGIT_0 = 0x30;
+const DIGIT_9 = 0x39;
+
+/** The beginning of a status line; `0` stands for any digit. */
+const STATUS_LINE = Buffer.from('HTTP/0.0 000');
+const STATUS_COLUMN = STATUS_LINE.indexOf('000');
+const STATUS_MIN = 100;
+const FINAL_STATUS_MIN = 200;
+
+const STATUS_SWITCHING_PROTOCOLS = 101;
+const UPGRADE = /^upgrade[ \t]*:/im;
+
+/** Where the next byte of a response stands. */
+type Part = 'blank lines' | 'status line' | 'informational head' | 'final head' | 'body';
+
+export class ResponseReader {
+  /** Of the final response; null until its status line has been read. */
+  status: number | null = null;
+  /** Whether anything of a response has been read. */
+  hasBegun = false;
+  /** The response is longer than a limit: no more of it is read. */
+  isOverLimit = false;
+  #part: Part = 'blank lines';
+  #headBytes = 0;
+  #bodyBytes = 0;
+  /** Of the next byte in the status line. */
+  #column = 0;
+  /** The status in the status line, as far as it has been read. */
+  #statusSoFar = 0;
+  /** Whether the line has no byte so far, except for carriage returns. */
+  #isLineEmpty = true;
+  /** Whether the parser sees what comes: once the final head is complete, and so within its limit. */
+  #passes = false;
+  /** The head so far: in one buffer, however small the packets are. */
+  #held: Buffer | null = null;
+  #heldBytes = 0;
+
+  /** Returns what the parser is to see of it; null for nothing yet. */
+  pass(chunk: Buffer): Buffer | null {
+    this.hasBegun = true;
+    const headMax = Math.min(chunk.length, HEAD_BYTES_MAX - this.#headBytes);
+    let start = 0;
+    let end = 0;
+    while (end < headMax && this.#part !== 'body') {
+      const part: Part = this.#part;
+      this.#readHead(chunk[end] as number);
+      end += 1;
+      if (this.#passes || this.#part !== 'blank lines') continue;
+      if (part === 'informational head' && this.#statusSoFar === STATUS_SWITCHING_PROTOCOLS) {
+        // Nobody asked for it: the parser ends the connection, but a response behind it counts.
+        this.#passes = UPGRADE.test(this.#withHeld(chunk.subarray(start, end)).toString('latin1'));
+      }
+      if (this.#passes) continue;
+      start = end;
+      this.#heldBytes = 0;
+    }
+    this.#headBytes += end;
+    if (this.#part === 'body') {
+      const bodyBytes = Math.min(chunk.length - end, BODY_BYTES_MAX - this.#bodyBytes);
+      this.#bodyBytes += bodyBytes;
+      end += bodyBytes;
+    }
+    this.isOverLimit = end < chunk.length;
+    const bytes = chunk.subarray(start, end);
+    if (!this.#passes) return this.#hold(bytes);
+    const passed = this.#withHeld(bytes);
+    this.#heldBytes = 0;
+    return passed.length === 0 ? null : passed;
+  }
+
+  #hold(bytes: Buffer): null {
+    if (bytes.length === 0) return null;
+    this.#held ??= Buffer.allocUnsafe(HEAD_BYTES_MAX);
+    this.#heldBytes += bytes.copy(this.#held, this.#heldBytes);
+    return null;
+  }
+
+  #withHeld(bytes: Buffer): Buffer {
+    if (this.#held === null || this.#heldBytes === 0) return bytes;
+    return Buffer.concat([this.#held.subarray(0, this.#heldBytes), bytes]);
+  }
+
+  #readHead(byte: number): void {
+    if (this.#part === 'blank lines') {
+      if (byte === CR || byte === LF) return;
+      this.#part = 'status line';
+      this.#column = 0;
+      this.#statusSoFar = 0;
+    }
+    if (this.#part === 'status line') return this.#readStatusLine(byte);
+    if (byte === LF) {
+      if (this.#isLineEmpty) this.#endHead();
+      this.#isLineEmpty = true;
+    } else if (byte !== CR) this.#isLineEmpty = false;
+  }
+
+  #readStatusLine(byte: number): void {
+    const column = this.#column;
+    this.#column += 1;
+    if (column < STATUS_LINE.length) {
+      const wanted = STATUS_LINE[column];
+      const isDigit = byte >= DIGIT_0 && byte <= DIGIT_9;
+      if (wanted === DIGIT_0 ? !isDigit : byte !== wanted) return this.#isNoHttp();
+      if (column >= STATUS_COLUMN) this.#statusSoFar = this.#statusSoFar * 10 + byte - DIGIT_0;
+      return;
+    }
+    const isStatus = this.#statusSoFar >= STATUS_MIN;
+    const endsHere = byte === SPACE || byte === CR || byte === LF;
+    if (column === STATUS_LINE.length && !(isStatus && endsHere)) return this.#isNoHttp();
+    if (byte !== LF) return;
+    this.#isLineEmpty = true;
+    const isFinal = this.#statusSoFar >= FINAL_STATUS_MIN;
+    this.#part = isFinal ? 'final head' : 'informational head';
+    if (isFinal) this.status = this.#statusSoFar;
+  }
+
+  #endHead(): void {
+    const isFinal = this.#part === 'final head';
+    this.#part = isFinal ? 'body' : 'blank lines';
+    if (isFinal) this.#passes = true;
+  }
+
+  /** The parser finds that at once. */
+  #isNoHttp(): void {
+    this.#part = 'final head';
+    this.#passes = true;
+  }
+}
