@@ -1,6 +1,6 @@
-/** What the admin port and the receiver share: an HTTP server from listening to its end. */
-import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+/** What the admin port and the receiver share: a server that begins and ends listening. */
+import type { Server as HttpServer } from 'node:http';
+import type { AddressInfo, Server } from 'node:net';
 import { ListenError } from './errors.js';
 import type { ListenAddress } from './vocabulary.js';
 
@@ -14,7 +14,8 @@ export async function listenOn(
   setting: string,
 ): Promise<ListenAddress> {
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => {
+    // It stays: a connection that cannot be accepted later is an 'error' of the server, too.
+    server.on('error', (error: NodeJS.ErrnoException) => {
       const found =
         error.code === 'EADDRINUSE' ? 'the port is in use; choose another one' : error.message;
       reject(new ListenError(`cannot listen on ${host}:${port} (${setting}): ${found}`));
@@ -25,7 +26,7 @@ export async function listenOn(
 }
 
 /** Cuts every connection; resolves when the port is free. */
-export function closeServer(server: Server): Promise<void> {
+export function closeServer(server: HttpServer): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve());
     server.closeAllConnections();

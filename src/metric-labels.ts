@@ -1,7 +1,7 @@
 /** The closed sets of label values, and the buckets, of the Prometheus metrics. */
 import type { ValueOmission } from './key-value.js';
 import type { StateOperation } from './state/health.js';
-import type { DetectedBy, Outcome } from './vocabulary.js';
+import type { AdminLimit, DetectedBy, Outcome } from './vocabulary.js';
 
 export const DETECTED_BY: Readonly<Record<DetectedBy, true>> = {
   notification: true,
@@ -18,6 +18,12 @@ export const OUTCOMES: Readonly<Record<Outcome['kind'], true>> = {
   accepted: true,
   refused: true,
   unreachable: true,
+};
+
+export const ADMIN_LIMITS: Readonly<Record<AdminLimit, true>> = {
+  connections: true,
+  time: true,
+  bytes: true,
 };
 
 /** From a receiver on the same machine to the longest usual timeout. */

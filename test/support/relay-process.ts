@@ -153,9 +153,12 @@ export class RelayProcess implements AsyncDisposable {
     return { status: statusCode, text: await body.text() };
   }
 
-  /** The value of one series, such as `expiry_relay_attempts_total{endpoint="shop",outcome="accepted"}`. */
+  /**
+   * The value of one series, such as `expiry_relay_attempts_total{endpoint="shop",outcome="accepted"}`.
+   * It is of now: the relay is asked again when what it last said may have been said before.
+   */
   async metric(series: string): Promise<number> {
-    const { text } = await this.get('/metrics');
+    const text = await freshMetrics(async () => (await this.get('/metrics')).text);
     const line = text.split('\n').find((candidate) => candidate.startsWith(`${series} `));
     return line === undefined ? Number.NaN : Number(line.slice(series.length));
   }

@@ -1,0 +1,104 @@
+/**
+ * All connections to the admin port. However many there are and whatever they do, they take little
+ * of the time in which the relay delivers, and a new one is answered soon.
+ */
+import type { Socket } from 'node:net';
+import type { Clock } from '../clock.js';
+import type { AdminLimit } from '../vocabulary.js';
+import { Connection, type Phase } from './connection.js';
+import type { Answer, Request } from './http.js';
+
+export const CONNECTIONS_MAX = 100;
+
+/**
+ * The pieces of responses that are written at once, and the time until the next ones are: 500 a
+ * second, which is a few hundredths of a processor. A hundred connections are answered within 0.2 s.
+ */
+const PIECES_AT_ONCE = 5;
+const TURN_MS = 10;
+
+/**
+ * The one that is closed to make room for a new connection is the oldest in the first of these
+ * phases that any is in. One that waits for its turn is answered first.
+ */
+const CLOSING_ORDER: readonly Phase[] = ['answered', 'asking', 'unread', 'deciding', 'waiting'];
+
+export interface ConnectionsParts {
+  readonly clock: Clock;
+  readonly answer: (request: Request) => Answer | Promise<Answer>;
+  readonly onClosed: (limit: AdminLimit) => void;
+}
+
+export class Connections {
+  readonly #parts: ConnectionsParts;
+  /** In each phase those that have been in it longest come first. */
+  readonly #phases: Readonly<Record<Phase, Set<Connection>>> = {
+    asking: new Set(),
+    waiting: new Set(),
+    deciding: new Set(),
+    unread: new Set(),
+    answered: new Set(),
+  };
+  #isTakingTurns = false;
+
+  constructor(parts: ConnectionsParts) {
+    this.#parts = parts;
+  }
+
+  add(socket: Socket): void {
+    if (this.#count >= CONNECTIONS_MAX) this.#makeRoom();
+    const { clock, answer } = this.#parts;
+    const connection = new Connection({
+      socket,
+      clock,
+      answer,
+      onPhase: (moved, before) => this.#move(moved, before),
+      onLimit: (over, limit) => this.#close(over, limit),
+      onClosed: (gone) => this.#phases[gone.phase].delete(gone),
+    });
+    this.#phases.asking.add(connection);
+  }
+
+  closeAll(): void {
+    for (const connections of Object.values(this.#phases)) {
+      for (const connection of connections) connection.close();
+    }
+  }
+
+  get #count(): number {
+    return Object.values(this.#phases).reduce((sum, { size }) => sum + size, 0);
+  }
+
+  #makeRoom(): void {
+    const oldest = firstOf(CLOSING_ORDER.flatMap((phase) => firstOf(this.#phases[phase]) ?? []));
+    if (oldest?.phase === 'waiting') oldest.proceed();
+    if (oldest !== undefined) this.#close(oldest, 'connections');
+  }
+
+  #close(connection: Connection, limit: AdminLimit): void {
+    if (!connection.isWritten) this.#parts.onClosed(limit);
+    this.#phases[connection.phase].delete(connection);
+    connection.close();
+  }
+
+  #move(connection: Connection, before: Phase): void {
+    this.#phases[before].delete(connection);
+    this.#phases[connection.phase].add(connection);
+    if (connection.phase === 'waiting' && !this.#isTakingTurns) this.#takeTurns();
+  }
+
+  /** At once when nothing has been written for a while. */
+  #takeTurns(): void {
+    this.#isTakingTurns = this.#phases.waiting.size > 0;
+    if (!this.#isTakingTurns) return;
+    for (let piece = 0; piece < PIECES_AT_ONCE; piece += 1) {
+      firstOf(this.#phases.waiting)?.proceed();
+    }
+    this.#parts.clock.after(TURN_MS, () => this.#takeTurns());
+  }
+}
+
+function firstOf<Item>(items: Iterable<Item>): Item | undefined {
+  for (const item of items) return item;
+  return undefined;
+}
