@@ -5,6 +5,12 @@ import { ListenError } from './errors.js';
 import type { ListenAddress } from './vocabulary.js';
 
 /**
+ * Connections that wait to be accepted. Beyond it the system ignores the first packet of another one,
+ * whose client tries again only a second later; Linux allows no more by default.
+ */
+const BACKLOG = 4_096;
+
+/**
  * Resolves with the address, whose port is the real one when 0 was asked for. Rejects with
  * ListenError when it cannot be had; `setting` names what chose the address.
  */
@@ -20,7 +26,7 @@ export async function listenOn(
         error.code === 'EADDRINUSE' ? 'the port is in use; choose another one' : error.message;
       reject(new ListenError(`cannot listen on ${host}:${port} (${setting}): ${found}`));
     });
-    server.listen(port, host, resolve);
+    server.listen({ port, host, backlog: BACKLOG }, resolve);
   });
   return { host, port: (server.address() as AddressInfo).port };
 }

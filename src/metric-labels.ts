@@ -23,7 +23,7 @@ export const OUTCOMES: Readonly<Record<Outcome['kind'], true>> = {
 export const ADMIN_LIMITS: Readonly<Record<AdminLimit, true>> = {
   connections: true,
   time: true,
-  bytes: true,
+  unread: true,
 };
 
 /** From a receiver on the same machine to the longest usual timeout. */

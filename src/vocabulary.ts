@@ -231,7 +231,7 @@ export interface DeadLetter {
 }
 
 /** Why the relay closes a connection to its admin port. */
-export type AdminLimit = 'connections' | 'time' | 'bytes';
+export type AdminLimit = 'connections' | 'time' | 'unread';
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
 export type LogFormat = 'json' | 'pretty';

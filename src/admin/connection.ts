@@ -1,7 +1,6 @@
 /** One connection to the admin port: reads one request, writes one response, and ends. */
 import type { Socket } from 'node:net';
 import type { Clock } from '../clock.js';
-import type { AdminLimit } from '../vocabulary.js';
 import { type Answer, HEAD_BYTES_MAX, type Request, readHead, responseHead } from './http.js';
 
 /**
@@ -20,7 +19,10 @@ export const RESPONSE_MS_MAX = 10_000;
 /** The largest piece of a response that is written in one turn. */
 const PIECE_BYTES_MAX = 64 * 1024;
 
-/** What is read of one connection: no request here has a body. */
+/**
+ * What is read of one connection: no request here has a body. A client that sends more is left
+ * waiting: one that is cut off would connect again at once.
+ */
 export const READ_BYTES_MAX = 64 * 1024;
 
 const NOTHING = Buffer.alloc(0);
@@ -33,8 +35,8 @@ export interface ConnectionParts {
   readonly clock: Clock;
   readonly answer: (request: Request) => Answer | Promise<Answer>;
   readonly onPhase: (connection: Connection, before: Phase) => void;
-  /** It has passed a limit; the owner closes it. */
-  readonly onLimit: (connection: Connection, limit: AdminLimit) => void;
+  /** Its time is over; the owner closes it. */
+  readonly onOver: (connection: Connection) => void;
   readonly onClosed: (connection: Connection) => void;
 }
 
@@ -101,14 +103,14 @@ export class Connection {
 
   #limitTime(ms: number): void {
     this.#cancelLimit();
-    const { clock, onLimit } = this.#parts;
-    this.#cancelLimit = clock.after(ms, () => onLimit(this, 'time'));
+    const { clock, onOver } = this.#parts;
+    this.#cancelLimit = clock.after(ms, () => onOver(this));
   }
 
   /** What follows the request is ignored; it is read so that the end of the connection is noticed. */
   #read(chunk: Buffer): void {
     this.#readBytes += Math.max(chunk.length, READ_BYTES_MIN);
-    if (this.#readBytes > READ_BYTES_MAX) return this.#parts.onLimit(this, 'bytes');
+    if (this.#readBytes > READ_BYTES_MAX) this.#parts.socket.pause();
     if (this.#phase !== 'asking') return;
     this.#head = Buffer.concat([this.#head, chunk.subarray(0, HEAD_BYTES_MAX - this.#head.length)]);
     const found = readHead(this.#head);

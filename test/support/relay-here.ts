@@ -7,6 +7,7 @@ import { type Clock, systemChance, systemClock } from '../../src/clock.js';
 import { loadSettings } from '../../src/config/load.js';
 import { tempFolder } from './cli.js';
 import { eventually } from './eventually.js';
+import { RelayMetrics } from './relay-metrics.js';
 import type { LogLine, RelayFile } from './relay-process.js';
 
 /** The machine's clock, and what it would say if somebody set it. */
@@ -27,6 +28,7 @@ export function wrongClock(aheadMs: number): WrongClock {
 export class RelayHere implements AsyncDisposable {
   readonly #lines: LogLine[] = [];
   readonly #stop = new AbortController();
+  readonly #metrics = new RelayMetrics(async () => (await this.#get('/metrics')).text);
   #over: Promise<void> = Promise.resolve();
 
   /** Starts it and waits until it is ready and watches. */
@@ -59,10 +61,8 @@ export class RelayHere implements AsyncDisposable {
   }
 
   /** The value of one series. */
-  async metric(series: string): Promise<number> {
-    const { text } = await this.#get('/metrics');
-    const line = text.split('\n').find((candidate) => candidate.startsWith(`${series} `));
-    return line === undefined ? Number.NaN : Number(line.slice(series.length));
+  metric(series: string): Promise<number> {
+    return this.#metrics.value(series);
   }
 
   async #get(path: string): Promise<{ status: number; text: string }> {

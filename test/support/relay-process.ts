@@ -8,6 +8,7 @@ import { request } from 'undici';
 import { stringify } from 'yaml';
 import { TEST_SECRET } from './domain.js';
 import { eventually } from './eventually.js';
+import { RelayMetrics } from './relay-metrics.js';
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
@@ -76,6 +77,7 @@ export function spawnMain(
 export class RelayProcess implements AsyncDisposable {
   readonly #spawned: Spawned;
   readonly #dir: string;
+  readonly #metrics = new RelayMetrics(async () => (await this.get('/metrics')).text);
 
   private constructor(spawned: Spawned, dir: string) {
     this.#spawned = spawned;
@@ -153,14 +155,9 @@ export class RelayProcess implements AsyncDisposable {
     return { status: statusCode, text: await body.text() };
   }
 
-  /**
-   * The value of one series, such as `expiry_relay_attempts_total{endpoint="shop",outcome="accepted"}`.
-   * It is of now: the relay is asked again when what it last said may have been said before.
-   */
-  async metric(series: string): Promise<number> {
-    const text = await freshMetrics(async () => (await this.get('/metrics')).text);
-    const line = text.split('\n').find((candidate) => candidate.startsWith(`${series} `));
-    return line === undefined ? Number.NaN : Number(line.slice(series.length));
+  /** The value of one series, such as `expiry_relay_attempts_total{endpoint="shop",outcome="accepted"}`. */
+  metric(series: string): Promise<number> {
+    return this.#metrics.value(series);
   }
 
   async ready(withinMs?: number): Promise<void> {
