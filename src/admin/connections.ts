@@ -25,10 +25,7 @@ const UNREAD_MAX = 16;
 const PIECES_AT_ONCE = 10;
 const TURN_MS = 5;
 
-/**
- * The one that is closed to make room for a new connection is the oldest in the first of these
- * phases that any is in. One that waits for its turn is answered first.
- */
+/** The oldest in the first of these phases that any is in is closed to make room for a new one. */
 const CLOSING_ORDER: readonly Phase[] = ['answered', 'asking', 'unread', 'deciding', 'waiting'];
 
 export interface ConnectionsParts {
@@ -77,10 +74,15 @@ export class Connections {
     return Object.values(this.#phases).reduce((sum, { size }) => sum + size, 0);
   }
 
+  /** An answer that is given at once makes room as well, and harms nobody. */
   #makeRoom(): void {
-    const oldest = firstOf(CLOSING_ORDER.flatMap((phase) => firstOf(this.#phases[phase]) ?? []));
-    if (oldest?.phase === 'waiting') oldest.proceed();
-    if (oldest !== undefined) this.#close(oldest, 'connections');
+    const { answered, waiting } = this.#phases;
+    const next = answered.size === 0 ? firstOf(waiting) : undefined;
+    next?.proceed();
+    const closed = next?.isWritten
+      ? next
+      : firstOf(CLOSING_ORDER.flatMap((phase) => firstOf(this.#phases[phase]) ?? []));
+    if (closed !== undefined) this.#close(closed, 'connections');
   }
 
   #close(connection: Connection, limit: AdminLimit): void {
