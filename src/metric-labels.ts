@@ -1,7 +1,7 @@
 /** The closed sets of label values, and the buckets, of the Prometheus metrics. */
 import type { ValueOmission } from './key-value.js';
 import type { StateOperation } from './state/health.js';
-import type { AdminLimit, DetectedBy, Outcome } from './vocabulary.js';
+import type { DetectedBy, Outcome } from './vocabulary.js';
 
 export const DETECTED_BY: Readonly<Record<DetectedBy, true>> = {
   notification: true,
@@ -20,11 +20,9 @@ export const OUTCOMES: Readonly<Record<Outcome['kind'], true>> = {
   unreachable: true,
 };
 
-export const ADMIN_LIMITS: Readonly<Record<AdminLimit, true>> = {
-  connections: true,
-  time: true,
-  unread: true,
-};
+/** Which limit a connection to the admin port had passed when the relay closed it. */
+export const ADMIN_LIMITS = ['connections', 'time', 'unread'] as const;
+export type AdminLimit = (typeof ADMIN_LIMITS)[number];
 
 /** From a receiver on the same machine to the longest usual timeout. */
 export const DURATION_BUCKETS_S = [

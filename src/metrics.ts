@@ -210,7 +210,7 @@ export class Metrics {
       this.reclaimed.inc({ endpoint }, 0);
       for (const why of FORGOTTEN_WHY) this.deadLettersForgotten.inc({ endpoint, why }, 0);
     }
-    for (const limit of Object.keys(ADMIN_LIMITS)) this.adminConnectionsClosed.inc({ limit }, 0);
+    for (const limit of ADMIN_LIMITS) this.adminConnectionsClosed.inc({ limit }, 0);
     for (const operation of Object.keys(STATE_OPERATIONS)) this.stateErrors.inc({ operation }, 0);
   }
 

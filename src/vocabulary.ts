@@ -230,9 +230,6 @@ export interface DeadLetter {
   readonly diedAtMs: number;
 }
 
-/** Why the relay closes a connection to its admin port. */
-export type AdminLimit = 'connections' | 'time' | 'unread';
-
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
 export type LogFormat = 'json' | 'pretty';
 

@@ -17,7 +17,7 @@ export const REQUEST_MS_MAX = 5_000;
 export const RESPONSE_MS_MAX = 10_000;
 
 /** The largest piece of a response that is written in one turn. */
-const PIECE_BYTES_MAX = 64 * 1024;
+const PIECE_BYTES_MAX = 32 * 1024;
 
 /**
  * What is read of one connection: no request here has a body. A client that sends more is left

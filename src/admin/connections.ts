@@ -4,7 +4,7 @@
  */
 import type { Socket } from 'node:net';
 import type { Clock } from '../clock.js';
-import type { AdminLimit } from '../vocabulary.js';
+import type { AdminLimit } from '../metric-labels.js';
 import { Connection, type Phase } from './connection.js';
 import type { Answer, Request } from './http.js';
 
