@@ -18,12 +18,12 @@ export const CONNECTIONS_MAX = 1_000;
 const UNREAD_MAX = 16;
 
 /**
- * The pieces of responses that are written at once, and the time until the next ones are: 2,000 a
- * second, which is a tenth of a processor at most. As many connections as there may be are answered
- * within half a second.
+ * The pieces of responses that are written at once, and the time until the next ones are: 1,000 a
+ * second, which is less than a tenth of a processor. As many connections as there may be are
+ * answered within a second.
  */
 const PIECES_AT_ONCE = 10;
-const TURN_MS = 5;
+const TURN_MS = 10;
 
 /** The oldest in the first of these phases that any is in is closed to make room for a new one. */
 const CLOSING_ORDER: readonly Phase[] = ['answered', 'asking', 'unread', 'deciding', 'waiting'];
