@@ -3,10 +3,10 @@
  * too: the relay, a plain subscriber on `expired` that POSTs by itself, and BullMQ's delayed jobs.
  * The three one after the other, at each size, on servers of their own with the same content.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { startRedis } from '../scripts/redis-server.mjs';
 import { startBullMq } from './bullmq.mjs';
+import { addEvenly } from './evenly.mjs';
 import { fill } from './keys.mjs';
 import { summaryMs } from './percentiles.mjs';
 import { startReceiver } from './receiver.mjs';
@@ -16,8 +16,6 @@ import { SECRET } from './webhook.mjs';
 
 const PER_SECOND = 200;
 const LIFE_MS = 2_000;
-/** Keys before the others that are not counted: one second of them. */
-const WARM = PER_SECOND;
 /** A plain subscriber hears most of its keys only much later: it is not waited for. */
 const PATIENCE_MS = 20_000;
 /** The same for the relay and BullMQ: more than they need. */
@@ -79,20 +77,6 @@ const SIDES = {
 };
 
 /**
- * Adds keys at an even rate.
- * @param {number} count
- * @param {Side['add']} add
- */
-async function addEvenly(count, add) {
-  const startMs = performance.now();
-  for (let n = -WARM; n < count; n += 1) {
-    const dueInMs = startMs + ((n + WARM) * 1_000) / PER_SECOND - performance.now();
-    if (dueInMs > 0) await sleep(dueInMs);
-    await add(n < 0 ? 'warm' : String(n), Date.now() + LIFE_MS);
-  }
-}
-
-/**
  * @param {readonly string[]} args sizes, with commas; seconds; rounds; `tracked` when the other
  *   keys are to be such as the relay's route is about
  */
@@ -117,7 +101,7 @@ export async function lateness([
         await fill(redis, { count: size, before, after: ':0' });
         const side = await start({ server, redis, receiverUrl: receiver.url });
         await receiver.reset();
-        await addEvenly(count, side.add);
+        await addEvenly({ count, perSecond: PER_SECOND, lifeMs: LIFE_MS }, side.add);
         const { latenessesMs } = await receiver.reached(count, LIFE_MS + PATIENCE_MS);
         await side.stop();
         redis.disconnect();

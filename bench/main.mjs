@@ -1,4 +1,5 @@
 /** `npm run bench -- NAME [ARGUMENTS]`: each prints what it measured, all sides in one run. */
+import { admin } from './admin.mjs';
 import { burst } from './burst.mjs';
 import { commands } from './commands.mjs';
 import { distance } from './distance.mjs';
@@ -10,7 +11,7 @@ import { tracked } from './tracked.mjs';
 import { waiting } from './waiting.mjs';
 
 /** @type {Readonly<Record<string, (args: readonly string[]) => Promise<void>>>} */
-const BENCHES = { burst, commands, distance, drain, flood, hostile, lateness, tracked, waiting };
+const BENCHES = { admin, burst, commands, distance, drain, flood, hostile, lateness, tracked, waiting };
 
 // So that what was started is ended, too; and nobody takes it for a bench that had nothing to say.
 for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) {

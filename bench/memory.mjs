@@ -29,6 +29,9 @@ export async function residentBytes(pid) {
   return least;
 }
 
+/** @param {number} pid */
+export const residentBytesNow = (pid) => statusBytes(pid, 'VmRSS');
+
 /** The most that it has had, garbage and all. @param {number} pid */
 export const residentBytesMax = (pid) => statusBytes(pid, 'VmHWM');
 

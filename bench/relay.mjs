@@ -42,7 +42,8 @@ export function shopFile(redisUrl, endpoint, route = {}) {
 export async function startRelay(file) {
   const dir = await mkdtemp(join(tmpdir(), 'expiry-relay-bench-'));
   const path = join(dir, 'relay.yaml');
-  const listen = `127.0.0.1:${await freePort()}`;
+  const adminPort = await freePort();
+  const listen = `127.0.0.1:${adminPort}`;
   // JSON is YAML.
   await writeFile(path, JSON.stringify({ admin: { listen }, ...file }));
   const child = spawn(process.execPath, [...NODE_OPTIONS, ...PROFILING, MAIN, 'run', '-c', path], {
@@ -88,6 +89,7 @@ export async function startRelay(file) {
 
   return {
     pid: child.pid ?? 0,
+    adminPort,
     metrics,
     metricIs,
     /** Resolves when it listens and its first sweep is over: it knows all keys that there were. */

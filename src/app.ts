@@ -140,7 +140,7 @@ async function start(wiring: Wiring): Promise<void> {
 }
 
 async function openAdmin(wiring: Wiring, partChecks: () => readonly Check[]): Promise<void> {
-  const { settings, metrics, events, lifecycle, stop, file } = wiring;
+  const { settings, metrics, events, lifecycle, stop, file, clock } = wiring;
   const checks = (): Check[] => {
     const running: Check = { name: 'running', problem: stop.aborted ? 'shutting down' : null };
     return [...partChecks(), running];
@@ -148,8 +148,10 @@ async function openAdmin(wiring: Wiring, partChecks: () => readonly Check[]): Pr
   const admin = await startAdmin({
     listen: settings.admin.listen,
     checks,
-    metrics: () => metrics.text(),
+    metrics: () => metrics.text(clock.turn),
     metricsType: metrics.contentType,
+    clock,
+    onClosed: (limit) => metrics.adminConnectionsClosed.inc({ limit }),
   });
   lifecycle.onStop('admin', () => admin.close());
   events.relay.started(VERSION, file, settings, admin.address);

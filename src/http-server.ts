@@ -1,6 +1,6 @@
-/** What the admin port and the receiver share: an HTTP server from listening to its end. */
-import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+/** What the admin port and the receiver share: a server that begins and ends listening. */
+import type { Server as HttpServer } from 'node:http';
+import type { AddressInfo, Server } from 'node:net';
 import { ListenError } from './errors.js';
 import type { ListenAddress } from './vocabulary.js';
 
@@ -8,6 +8,12 @@ import type { ListenAddress } from './vocabulary.js';
 export function placeText({ host, port }: ListenAddress): string {
   return `${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
+
+/**
+ * Connections that wait to be accepted. Beyond it the system ignores the first packet of another one,
+ * whose client tries again only a second later; Linux allows no more by default.
+ */
+const BACKLOG = 4_096;
 
 /**
  * Resolves with the address, whose port is the real one when 0 was asked for. Rejects with
@@ -21,7 +27,7 @@ export async function listenOn(
   const listen = (address: string) =>
     new Promise<string>((resolve, reject) => {
       server.once('error', reject);
-      server.listen(port, address, () => {
+      server.listen({ port, host: address, backlog: BACKLOG }, () => {
         server.off('error', reject);
         resolve(address);
       });
@@ -32,6 +38,8 @@ export async function listenOn(
       if (host === '::' && error.code === 'EAFNOSUPPORT') return listen('0.0.0.0');
       throw error;
     });
+    // A connection that cannot be accepted later is an 'error' of the server, too.
+    server.on('error', () => undefined);
     return { host: address, port: (server.address() as AddressInfo).port };
   } catch (thrown) {
     const error = thrown as NodeJS.ErrnoException;
@@ -42,7 +50,7 @@ export async function listenOn(
 }
 
 /** Cuts every connection; resolves when the port is free. */
-export function closeServer(server: Server): Promise<void> {
+export function closeServer(server: HttpServer): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve());
     server.closeAllConnections();

@@ -20,6 +20,10 @@ export const OUTCOMES: Readonly<Record<Outcome['kind'], true>> = {
   unreachable: true,
 };
 
+/** Which limit a connection to the admin port had passed when the relay closed it. */
+export const ADMIN_LIMITS = ['connections', 'time', 'unread'] as const;
+export type AdminLimit = (typeof ADMIN_LIMITS)[number];
+
 /** From a receiver on the same machine to the longest usual timeout. */
 export const DURATION_BUCKETS_S = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15,

@@ -1,6 +1,7 @@
 /** The Prometheus metrics. Labels come from the file, never from keys, and every series starts at 0. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import {
+  ADMIN_LIMITS,
   DETECTED_BY,
   DURATION_BUCKETS_S,
   FORGOTTEN_WHY,
@@ -12,6 +13,9 @@ import {
 import type { Depth } from './outbox/outbox.js';
 import { asksForValues } from './routing.js';
 import type { Settings } from './vocabulary.js';
+
+/** Deliveries leave between the questions about so many endpoints. */
+const DEPTHS_AT_ONCE = 50;
 
 const PREFIX = 'expiry_relay_';
 
@@ -56,6 +60,12 @@ export class Metrics {
   readonly logLinesDropped = new Counter({
     name: `${PREFIX}log_lines_dropped_total`,
     help: 'Log lines that could not be written, and are lost.',
+    registers: [this.#registry],
+  });
+  readonly adminConnectionsClosed = new Counter({
+    name: `${PREFIX}admin_connections_closed_total`,
+    help: 'Connections to the admin port that the relay closed because of a limit.',
+    labelNames: ['limit'],
     registers: [this.#registry],
   });
   readonly attempts = new Counter({
@@ -200,6 +210,7 @@ export class Metrics {
       this.reclaimed.inc({ endpoint }, 0);
       for (const why of FORGOTTEN_WHY) this.deadLettersForgotten.inc({ endpoint, why }, 0);
     }
+    for (const limit of ADMIN_LIMITS) this.adminConnectionsClosed.inc({ limit }, 0);
     for (const operation of Object.keys(STATE_OPERATIONS)) this.stateErrors.inc({ operation }, 0);
   }
 
@@ -227,17 +238,19 @@ export class Metrics {
     this.#readOutbox = async () => {
       // No figure is better than an old one; all the others are still worth having.
       for (const each of [pending, oldest, dead, paused]) each.reset();
-      await Promise.all(
-        this.#endpoints.map(async (endpoint) => {
-          const depth = await depthOf(endpoint).catch(() => null);
-          if (depth === null) return;
-          pending.set({ endpoint }, depth.pending);
-          oldest.set({ endpoint }, (depth.oldestDueForMs ?? 0) / 1000);
-          dead.set({ endpoint }, depth.deadLetters);
-          const isPaused = depth.breaker !== 'closed' && depth.pending > 0;
-          paused.set({ endpoint }, isPaused ? 1 : 0);
-        }),
-      );
+      for (let from = 0; from < this.#endpoints.length; from += DEPTHS_AT_ONCE) {
+        const some = this.#endpoints.slice(from, from + DEPTHS_AT_ONCE);
+        await Promise.all(some.map(set));
+      }
+    };
+    const set = async (endpoint: string) => {
+      const depth = await depthOf(endpoint).catch(() => null);
+      if (depth === null) return;
+      pending.set({ endpoint }, depth.pending);
+      oldest.set({ endpoint }, (depth.oldestDueForMs ?? 0) / 1000);
+      dead.set({ endpoint }, depth.deadLetters);
+      const isPaused = depth.breaker !== 'closed' && depth.pending > 0;
+      paused.set({ endpoint }, isPaused ? 1 : 0);
     };
   }
 
@@ -263,10 +276,15 @@ export class Metrics {
     });
   }
 
-  /** Prometheus' text format. */
-  async text(): Promise<string> {
+  /** Prometheus' text format. Gives others their `turn` between metrics: there may be thousands of series. */
+  async text(turn: () => Promise<void>): Promise<string> {
     await this.#readOutbox();
-    return this.#registry.metrics();
+    const texts: string[] = [];
+    for (const { name } of this.#registry.getMetricsAsArray()) {
+      texts.push(await this.#registry.getSingleMetricAsString(name));
+      await turn();
+    }
+    return `${texts.join('\n\n')}\n`;
   }
 
   get contentType(): string {

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
+import { systemClock } from '../src/clock.js';
 import { SERVER_EVENTS } from '../src/events/finding-log.js';
 import { compilePattern } from '../src/match.js';
 import { Metrics } from '../src/metrics.js';
@@ -37,7 +38,7 @@ async function metricsOfCode(): Promise<readonly string[]> {
     () => 1,
     async () => 1,
   );
-  const series = (await metrics.text()).matchAll(
+  const series = (await metrics.text(systemClock.turn)).matchAll(
     /^# TYPE expiry_relay_(\w+) \w+\nexpiry_relay_\w+(?:\{(.*)\})? /gm,
   );
   return [...series].map(([, name = '', labels = '']) => {

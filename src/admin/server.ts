@@ -1,20 +1,13 @@
 /** The admin port: what an orchestrator and Prometheus ask. */
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer } from 'node:net';
+import type { Clock } from '../clock.js';
 import { messageOf } from '../errors.js';
-import { closeServer, listenOn } from '../http-server.js';
+import { listenOn } from '../http-server.js';
+import type { AdminLimit } from '../metric-labels.js';
 import type { ListenAddress } from '../vocabulary.js';
-
-/** Nobody has reason to hold more; it keeps a stray client from exhausting the process. */
-const CONNECTIONS_MAX = 100;
-
-const REQUEST_MS_MAX = 5_000;
-
-/** Node looks for connections over the time limit only so often; its default is half a minute. */
-const LIMITS = {
-  requestTimeout: REQUEST_MS_MAX,
-  headersTimeout: REQUEST_MS_MAX,
-  connectionsCheckingInterval: 1_000,
-};
+import { Connections } from './connections.js';
+import type { Answer, Request } from './http.js';
+import { SharedText } from './shared-text.js';
 
 /** One condition of being ready; `problem` is null when it holds. */
 export interface Check {
@@ -29,6 +22,9 @@ export interface AdminParts {
   readonly checks: () => readonly Check[];
   readonly metrics: () => Promise<string>;
   readonly metricsType: string;
+  readonly clock: Clock;
+  /** The relay has closed a connection that passed this limit. */
+  readonly onClosed: (limit: AdminLimit) => void;
 }
 
 export interface AdminServer {
@@ -37,58 +33,64 @@ export interface AdminServer {
   close(): Promise<void>;
 }
 
-interface Answer {
-  readonly status: number;
-  readonly text: string;
-  readonly type?: string;
-}
-
-/** Rejects with ListenError when the address cannot be had. */
+/**
+ * Rejects with ListenError when the address cannot be had. It is no server of node:http: that parses
+ * and announces all the requests of a chunk before it can be stopped, a thousand at a time.
+ */
 export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
-  const server = createServer(LIMITS, (request, response) => {
-    answer(request, parts).then(
-      (found) => send(response, found),
-      (error: unknown) => send(response, { status: 500, text: `${messageOf(error)}\n` }),
-    );
-  });
-  server.maxConnections = CONNECTIONS_MAX;
+  const { checks, metricsType, clock, onClosed } = parts;
+  const metrics = new SharedText(parts.metrics, clock);
+  const metricsAnswer = () =>
+    metrics.get().then((body): Answer => ({ status: 200, body, type: metricsType }), failed);
+  const answer = (request: Request) => {
+    try {
+      return answerTo(request, checks, metricsAnswer);
+    } catch (error) {
+      return failed(error);
+    }
+  };
+  const connections = new Connections({ clock, answer, onClosed });
+  // Half open: a client that ends its side after its request still gets the response.
+  const server = createServer({ allowHalfOpen: true }, (socket) => connections.add(socket));
   const address = await listenOn(server, parts.listen, 'admin.listen');
-  return { address, close: () => closeServer(server) };
+  return {
+    address,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        connections.closeAll();
+      }),
+  };
 }
 
-async function answer(request: IncomingMessage, parts: AdminParts): Promise<Answer> {
-  if (request.method !== 'GET' && request.method !== 'HEAD') {
-    return { status: 405, text: 'only GET and HEAD\n' };
-  }
-  const [path, query = ''] = (request.url ?? '').split('?', 2);
+function answerTo(
+  { method, path, query }: Request,
+  checks: AdminParts['checks'],
+  metrics: () => Promise<Answer>,
+): Answer | Promise<Answer> {
+  if (method !== 'GET' && method !== 'HEAD') return { status: 405, body: 'only GET and HEAD\n' };
   switch (path) {
     case '/livez':
     case '/healthz':
-      return { status: 200, text: 'ok\n' };
+      return { status: 200, body: 'ok\n' };
     case '/readyz':
-      return readiness(parts.checks(), new URLSearchParams(query).has('verbose'));
+      return readiness(checks(), new URLSearchParams(query).has('verbose'));
     case '/metrics':
-      return { status: 200, text: await parts.metrics(), type: parts.metricsType };
+      return metrics();
     default:
-      return { status: 404, text: 'not found: /livez, /readyz, /healthz or /metrics\n' };
+      return { status: 404, body: 'not found: /livez, /readyz, /healthz or /metrics\n' };
   }
 }
+
+const failed = (error: unknown): Answer => ({ status: 500, body: `${messageOf(error)}\n` });
 
 /** A line per check when asked for, and whenever one fails. */
 function readiness(checks: readonly Check[], verbose: boolean): Answer {
   const ready = checks.every(({ problem }) => problem === null);
   const verdict = ready ? 'ok' : 'not ready';
-  if (ready && !verbose) return { status: 200, text: 'ok\n' };
+  if (ready && !verbose) return { status: 200, body: 'ok\n' };
   const lines = checks.map(({ name, problem, note }) =>
     problem === null ? `[+] ${name}: ${note ?? 'ok'}` : `[-] ${name}: ${problem}`,
   );
-  return { status: ready ? 200 : 503, text: `${[...lines, verdict].join('\n')}\n` };
-}
-
-function send(response: ServerResponse, { status, text, type }: Answer): void {
-  response.writeHead(status, {
-    'content-type': type ?? 'text/plain; charset=utf-8',
-    'cache-control': 'no-store',
-  });
-  response.end(text);
+  return { status: ready ? 200 : 503, body: `${[...lines, verdict].join('\n')}\n` };
 }

@@ -1,6 +1,7 @@
 import { request } from 'undici';
 import { describe, expect, it } from 'vitest';
 import { type Check, startAdmin } from '../../src/admin/server.js';
+import { systemClock } from '../../src/clock.js';
 import { ListenError } from '../../src/errors.js';
 
 async function withAdmin(
@@ -12,6 +13,8 @@ async function withAdmin(
     checks,
     metrics: async () => 'expiry_relay_up 1\n',
     metricsType: 'text/plain; version=0.0.4',
+    clock: systemClock,
+    onClosed: () => undefined,
   });
   try {
     await use(async (path, method = 'GET') => {
@@ -82,12 +85,16 @@ describe('the admin port', () => {
       checks: () => fine,
       metrics: async () => '',
       metricsType: '',
+      clock: systemClock,
+      onClosed: () => undefined,
     });
     const second = startAdmin({
       listen: first.address,
       checks: () => fine,
       metrics: async () => '',
       metricsType: '',
+      clock: systemClock,
+      onClosed: () => undefined,
     });
     await expect(second).rejects.toThrow(ListenError);
     await expect(second).rejects.toThrow(`127.0.0.1:${first.address.port}`);

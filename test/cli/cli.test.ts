@@ -5,6 +5,7 @@ import { request } from 'undici';
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { startAdmin } from '../../src/admin/server.js';
+import { systemClock } from '../../src/clock.js';
 import { loadAdminAddress } from '../../src/config/load.js';
 import { newKeyPair } from '../../src/delivery/key-pair.js';
 import { sign } from '../../src/delivery/sign.js';
@@ -250,6 +251,8 @@ describe('healthcheck', () => {
       checks: () => [{ name: 'subscribed', problem }],
       metrics: async () => '',
       metricsType: 'text/plain',
+      clock: systemClock,
+      onClosed: () => undefined,
     });
     const listen = `0.0.0.0:${admin.address.port}`;
     await using folder = await tempFolder({ 'relay.yaml': yaml({ admin: { listen } }) });
@@ -272,6 +275,8 @@ describe('healthcheck', () => {
       checks: () => [],
       metrics: async () => '',
       metricsType: 'text/plain',
+      clock: systemClock,
+      onClosed: () => undefined,
     });
     const text = `admin: {listen: "127.0.0.1:${admin.address.port}"}\nendpoints: {a: {secrets: ["\${UNSET}"]}}\ntypo: 1\n`;
     await using folder = await tempFolder({ 'relay.yaml': text });

@@ -1,5 +1,6 @@
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
+import { systemClock } from '../../src/clock.js';
 import { LiveEndpoint, LOOK_EVERY_MS } from '../../src/delivery/live-endpoint.js';
 import type { Endpoint, FilesNow } from '../../src/endpoint.js';
 import { DeliveryEvents } from '../../src/events/delivery-events.js';
@@ -21,7 +22,9 @@ function aLiveEndpoint(...found: FilesNow<Endpoint>[]) {
   const metrics = new Metrics({ endpoints: new Map([[endpoint.name, endpoint]]), routes: [] });
   const live = new LiveEndpoint(endpoint, new DeliveryEvents(log, metrics, clock), clock);
   const isStale = async () =>
-    (await metrics.text()).includes('expiry_relay_credentials_stale{endpoint="shop"} 1');
+    (await metrics.text(systemClock.turn)).includes(
+      'expiry_relay_credentials_stale{endpoint="shop"} 1',
+    );
   return { live, endpoint, clock, isStale, events: () => lines.map(({ event }) => event), lines };
 }
 

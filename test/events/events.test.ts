@@ -1,5 +1,6 @@
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
+import { systemClock } from '../../src/clock.js';
 import { createEvents } from '../../src/events/events.js';
 import { compilePattern } from '../../src/match.js';
 import { Metrics } from '../../src/metrics.js';
@@ -18,7 +19,9 @@ function someEvents(level = 'trace') {
   });
   const clock = new ManualClock();
   const value = async (series: string) => {
-    const line = (await metrics.text()).split('\n').find((text) => text.startsWith(`${series} `));
+    const line = (await metrics.text(systemClock.turn))
+      .split('\n')
+      .find((text) => text.startsWith(`${series} `));
     return line === undefined ? null : Number(line.slice(series.length));
   };
   return { events: createEvents(log, metrics, clock), lines, clock, metrics, value };
@@ -168,7 +171,9 @@ describe('the metrics', () => {
   it('all begin with expiry_relay_ and start at zero', async () => {
     const { metrics } = someEvents();
     metrics.watchOutbox(async () => EMPTY);
-    const series = (await metrics.text()).split('\n').filter((line) => /^[^#]/.test(line));
+    const series = (await metrics.text(systemClock.turn))
+      .split('\n')
+      .filter((line) => /^[^#]/.test(line));
     expect(series.length).toBeGreaterThan(10);
     for (const line of series) expect(line).toMatch(/^expiry_relay_\S+ 0$/);
   });

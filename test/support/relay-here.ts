@@ -9,6 +9,7 @@ import { GatheredOutput } from '../../src/gathered-output.js';
 import { ProcessReports } from '../../src/process-reports.js';
 import { tempFolder } from './cli.js';
 import { eventually } from './eventually.js';
+import { RelayMetrics } from './relay-metrics.js';
 import type { LogLine, RelayFile } from './relay-process.js';
 
 /** The machine's clock, and what it would say if somebody set it. */
@@ -29,6 +30,7 @@ export function wrongClock(aheadMs: number): WrongClock {
 export class RelayHere implements AsyncDisposable {
   readonly #lines: LogLine[] = [];
   readonly #stop = new AbortController();
+  readonly #metrics = new RelayMetrics(async () => (await this.#get('/metrics')).text);
   #over: Promise<unknown> = Promise.resolve();
 
   /** Starts it and waits until it is ready and watches. */
@@ -63,10 +65,8 @@ export class RelayHere implements AsyncDisposable {
   }
 
   /** The value of one series. */
-  async metric(series: string): Promise<number> {
-    const { text } = await this.#get('/metrics');
-    const line = text.split('\n').find((candidate) => candidate.startsWith(`${series} `));
-    return line === undefined ? Number.NaN : Number(line.slice(series.length));
+  metric(series: string): Promise<number> {
+    return this.#metrics.value(series);
   }
 
   async #get(path: string): Promise<{ status: number; text: string }> {

@@ -8,6 +8,7 @@ import { request } from 'undici';
 import { stringify } from 'yaml';
 import { TEST_SECRET } from './domain.js';
 import { eventually } from './eventually.js';
+import { RelayMetrics } from './relay-metrics.js';
 
 export const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
@@ -76,6 +77,7 @@ export function spawnMain(
 export class RelayProcess implements AsyncDisposable {
   readonly #spawned: Spawned;
   readonly #dir: string;
+  readonly #metrics = new RelayMetrics(async () => (await this.get('/metrics')).text);
 
   private constructor(spawned: Spawned, dir: string) {
     this.#spawned = spawned;
@@ -159,10 +161,8 @@ export class RelayProcess implements AsyncDisposable {
   }
 
   /** The value of one series, such as `expiry_relay_attempts_total{endpoint="shop",outcome="accepted"}`. */
-  async metric(series: string): Promise<number> {
-    const { text } = await this.get('/metrics');
-    const line = text.split('\n').find((candidate) => candidate.startsWith(`${series} `));
-    return line === undefined ? Number.NaN : Number(line.slice(series.length));
+  metric(series: string): Promise<number> {
+    return this.#metrics.value(series);
   }
 
   async ready(withinMs?: number): Promise<void> {

@@ -1,7 +1,7 @@
 import { pino } from 'pino';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { Bell } from '../../src/bell.js';
-import { untilAborted } from '../../src/clock.js';
+import { systemClock, untilAborted } from '../../src/clock.js';
 import { WatchEvents } from '../../src/events/watch-events.js';
 import { Metrics } from '../../src/metrics.js';
 import type { Session } from '../../src/source/session.js';
@@ -276,7 +276,8 @@ describe('a replica watches', () => {
 
   it('and says so in the metrics', async () => {
     const { lease, metrics, done } = await watching();
-    const value = async () => /^expiry_relay_watching (\d)/m.exec(await metrics.text())?.[1];
+    const value = async () =>
+      /^expiry_relay_watching (\d)/m.exec(await metrics.text(systemClock.turn))?.[1];
     expect(await value()).toBe('1');
     lease.take();
     await done();

@@ -1,0 +1,153 @@
+/** One connection to the admin port: reads one request, writes one response, and ends. */
+import type { Socket } from 'node:net';
+import type { Clock } from '../clock.js';
+import { type Answer, HEAD_BYTES_MAX, type Request, readHead, responseHead } from './http.js';
+
+/**
+ * `asking`: the request is incomplete. `waiting`: for its turn to be answered, or to be written the
+ * next piece. `deciding`: the answer is being put together. `unread`: the client does not read what
+ * was written. `answered`: the whole response is written.
+ */
+export type Phase = 'asking' | 'waiting' | 'deciding' | 'unread' | 'answered';
+
+/** For the request's head to be complete. */
+export const REQUEST_MS_MAX = 5_000;
+
+/** From then until the client has read the response: the default `scrape_timeout` of Prometheus. */
+export const RESPONSE_MS_MAX = 10_000;
+
+/** The largest piece of a response that is written in one turn. */
+const PIECE_BYTES_MAX = 32 * 1024;
+
+/**
+ * What is read of one connection: no request here has a body. A client that sends more is left
+ * waiting: one that is cut off would connect again at once.
+ */
+export const READ_BYTES_MAX = 64 * 1024;
+
+const NOTHING = Buffer.alloc(0);
+
+/** A read counts as at least this: many small reads cost more than a large one. */
+const READ_BYTES_MIN = 1024;
+
+export interface ConnectionParts {
+  readonly socket: Socket;
+  readonly clock: Clock;
+  readonly answer: (request: Request) => Answer | Promise<Answer>;
+  readonly onPhase: (connection: Connection, before: Phase) => void;
+  /** Its time is over; the owner closes it. */
+  readonly onOver: (connection: Connection) => void;
+  readonly onClosed: (connection: Connection) => void;
+}
+
+export class Connection {
+  readonly #parts: ConnectionParts;
+  #phase: Phase = 'asking';
+  #head: Buffer = NOTHING;
+  #readBytes = 0;
+  #request: Request | null = null;
+  /** What is still to be written; null before the answer is known. */
+  #rest: Buffer | null = null;
+  #cancelLimit = (): void => undefined;
+
+  constructor(parts: ConnectionParts) {
+    this.#parts = parts;
+    const { socket } = parts;
+    this.#limitTime(REQUEST_MS_MAX);
+    socket.on('data', (chunk: Buffer) => this.#read(chunk));
+    socket.on('end', () => this.#ended());
+    // 'close' follows.
+    socket.on('error', () => undefined);
+    socket.on('close', () => {
+      this.#cancelLimit();
+      parts.onClosed(this);
+    });
+  }
+
+  get phase(): Phase {
+    return this.#phase;
+  }
+
+  /** Whether the system has the whole response: it is delivered even if the connection is closed. */
+  get isWritten(): boolean {
+    return this.#rest?.length === 0 && this.#parts.socket.writableLength === 0;
+  }
+
+  /** Answers the request, or writes the next piece of the response. */
+  proceed(): void {
+    if (this.#rest !== null) return this.#writePiece(this.#rest);
+    if (this.#request === null) return;
+    const found = this.#parts.answer(this.#request);
+    if (!(found instanceof Promise)) return this.#writePiece(this.#begin(found));
+    this.#enter('deciding');
+    void found.then((answer) => {
+      this.#begin(answer);
+      this.#enter('waiting');
+    });
+  }
+
+  /** At once; frees what the client has not read of an incomplete response. */
+  close(): void {
+    const { socket } = this.#parts;
+    if (this.isWritten) socket.destroy();
+    else socket.resetAndDestroy();
+  }
+
+  #enter(phase: Phase): void {
+    const { socket, onPhase } = this.#parts;
+    if (socket.destroyed) return;
+    const before = this.#phase;
+    this.#phase = phase;
+    onPhase(this, before);
+  }
+
+  #limitTime(ms: number): void {
+    this.#cancelLimit();
+    const { clock, onOver } = this.#parts;
+    this.#cancelLimit = clock.after(ms, () => onOver(this));
+  }
+
+  /** What follows the request is ignored; it is read so that the end of the connection is noticed. */
+  #read(chunk: Buffer): void {
+    this.#readBytes += Math.max(chunk.length, READ_BYTES_MIN);
+    if (this.#readBytes > READ_BYTES_MAX) this.#parts.socket.pause();
+    if (this.#phase !== 'asking') return;
+    this.#head = Buffer.concat([this.#head, chunk.subarray(0, HEAD_BYTES_MAX - this.#head.length)]);
+    const found = readHead(this.#head);
+    if (found === null) return;
+    this.#head = NOTHING;
+    if ('status' in found) this.#begin(found);
+    else this.#request = found;
+    this.#limitTime(RESPONSE_MS_MAX);
+    this.#enter('waiting');
+  }
+
+  /** A client that has ended its side after its request is answered all the same. */
+  #ended(): void {
+    if (this.#phase === 'asking' || this.#phase === 'answered') this.#parts.socket.destroy();
+  }
+
+  #begin(answer: Answer): Buffer {
+    this.#parts.socket.cork();
+    this.#parts.socket.write(responseHead(answer, this.#parts.clock.nowMs()));
+    const body = typeof answer.body === 'string' ? Buffer.from(answer.body) : answer.body;
+    this.#rest = this.#request?.method === 'HEAD' ? NOTHING : body;
+    return this.#rest;
+  }
+
+  #writePiece(rest: Buffer): void {
+    const { socket } = this.#parts;
+    this.#rest = rest.subarray(PIECE_BYTES_MAX);
+    this.#enter('unread');
+    socket.write(rest.subarray(0, PIECE_BYTES_MAX), () => this.#pieceWritten());
+    socket.uncork();
+  }
+
+  #pieceWritten(): void {
+    const { socket } = this.#parts;
+    if (socket.destroyed) return;
+    if (this.#rest?.length !== 0) return this.#enter('waiting');
+    this.#enter('answered');
+    socket.end();
+  }
+}

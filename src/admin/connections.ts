@@ -1,0 +1,117 @@
+/**
+ * All connections to the admin port. However many there are and whatever they do, they take little
+ * of the time in which the relay delivers, and a new one is answered soon.
+ */
+import type { Socket } from 'node:net';
+import type { Clock } from '../clock.js';
+import type { AdminLimit } from '../metric-labels.js';
+import { Connection, type Phase } from './connection.js';
+import type { Answer, Request } from './http.js';
+
+/**
+ * Enough that clients which ask again and again spend their time waiting: one that is closed to make
+ * room connects again at once, and accepting costs as much as answering.
+ */
+export const CONNECTIONS_MAX = 1_000;
+
+/** The system may buffer megabytes of a response that its client does not read. */
+const UNREAD_MAX = 16;
+
+/**
+ * The pieces of responses that are written at once, and the time until the next ones are: 1,000 a
+ * second, which is less than a tenth of a processor. As many connections as there may be are
+ * answered within a second.
+ */
+const PIECES_AT_ONCE = 10;
+const TURN_MS = 10;
+
+/** The oldest in the first of these phases that any is in is closed to make room for a new one. */
+const CLOSING_ORDER: readonly Phase[] = ['answered', 'asking', 'unread', 'deciding', 'waiting'];
+
+export interface ConnectionsParts {
+  readonly clock: Clock;
+  readonly answer: (request: Request) => Answer | Promise<Answer>;
+  readonly onClosed: (limit: AdminLimit) => void;
+}
+
+export class Connections {
+  readonly #parts: ConnectionsParts;
+  /** In each phase those that have been in it longest come first. */
+  readonly #phases: Readonly<Record<Phase, Set<Connection>>> = {
+    asking: new Set(),
+    waiting: new Set(),
+    deciding: new Set(),
+    unread: new Set(),
+    answered: new Set(),
+  };
+  #isTakingTurns = false;
+
+  constructor(parts: ConnectionsParts) {
+    this.#parts = parts;
+  }
+
+  add(socket: Socket): void {
+    if (this.#count >= CONNECTIONS_MAX) this.#makeRoom();
+    const { clock, answer } = this.#parts;
+    const connection = new Connection({
+      socket,
+      clock,
+      answer,
+      onPhase: (moved, before) => this.#move(moved, before),
+      onOver: (over) => this.#close(over, 'time'),
+      onClosed: (gone) => this.#phases[gone.phase].delete(gone),
+    });
+    this.#phases.asking.add(connection);
+  }
+
+  closeAll(): void {
+    for (const connections of Object.values(this.#phases)) {
+      for (const connection of connections) connection.close();
+    }
+  }
+
+  get #count(): number {
+    return Object.values(this.#phases).reduce((sum, { size }) => sum + size, 0);
+  }
+
+  /** An answer that is given at once makes room as well, and harms nobody. */
+  #makeRoom(): void {
+    const { answered, waiting } = this.#phases;
+    const next = answered.size === 0 ? firstOf(waiting) : undefined;
+    next?.proceed();
+    const closed = next?.isWritten
+      ? next
+      : firstOf(CLOSING_ORDER.flatMap((phase) => firstOf(this.#phases[phase]) ?? []));
+    if (closed !== undefined) this.#close(closed, 'connections');
+  }
+
+  #close(connection: Connection, limit: AdminLimit): void {
+    if (!connection.isWritten) this.#parts.onClosed(limit);
+    this.#phases[connection.phase].delete(connection);
+    connection.close();
+  }
+
+  #move(connection: Connection, before: Phase): void {
+    this.#phases[before].delete(connection);
+    this.#phases[connection.phase].add(connection);
+    const { unread } = this.#phases;
+    const oldest = unread.size > UNREAD_MAX ? firstOf(unread) : undefined;
+    if (oldest !== undefined) this.#close(oldest, 'unread');
+    if (connection.phase === 'waiting' && !this.#isTakingTurns) this.#takeTurns();
+  }
+
+  /** At once when nothing has been written for a while. */
+  #takeTurns(): void {
+    this.#isTakingTurns = this.#phases.waiting.size > 0;
+    if (!this.#isTakingTurns) return;
+    for (let piece = 0; piece < PIECES_AT_ONCE; piece += 1) {
+      firstOf(this.#phases.waiting)?.proceed();
+    }
+    this.#parts.clock.after(TURN_MS, () => this.#takeTurns());
+  }
+}
+
+function firstOf<Item>(items: Iterable<Item>): Item | undefined {
+  for (const item of items) return item;
+  return undefined;
+}

@@ -1,0 +1,51 @@
+/** The little of HTTP/1 that the admin port speaks: one request without a body, one response. Pure. */
+import { STATUS_CODES } from 'node:http';
+
+/** Prometheus and orchestrators send some hundred bytes. */
+export const HEAD_BYTES_MAX = 8 * 1024;
+
+export interface Request {
+  readonly method: string;
+  readonly path: string;
+  /** What follows the `?`. */
+  readonly query: string;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly body: string | Buffer;
+  readonly type?: string;
+}
+
+/** An answer where the bytes are no request; null while the head is incomplete. */
+export function readHead(bytes: Buffer): Request | Answer | null {
+  const text = bytes.toString('latin1');
+  if (!/[^\r\n]\r?\n\r?\n/.test(text)) return bytes.length < HEAD_BYTES_MAX ? null : TOO_LONG;
+  const [, method, target] = REQUEST_LINE.exec(text) ?? [];
+  if (method === undefined || target === undefined) return MALFORMED;
+  const [path = '', query = ''] = target.replace(ORIGIN, '').split('?', 2);
+  return { method, path, query };
+}
+
+const REQUEST_LINE = /^(?:\r?\n)*([A-Z]+) (\S+) HTTP\/1\.\d\r?\n/;
+/** Clients that believe to speak to a proxy put it before the path. */
+const ORIGIN = /^https?:\/\/[^/?]*/;
+
+const MALFORMED: Answer = { status: 400, body: 'not an HTTP/1.1 request\n' };
+const TOO_LONG: Answer = {
+  status: 431,
+  body: `the request's head is larger than ${HEAD_BYTES_MAX} bytes\n`,
+};
+
+/** The bytes before the body. No connection has a second response. */
+export function responseHead({ status, body, type }: Answer, nowMs: number): string {
+  const fields = [
+    `content-type: ${type ?? 'text/plain; charset=utf-8'}`,
+    `content-length: ${Buffer.byteLength(body)}`,
+    'cache-control: no-store',
+    ...(status === 405 ? ['allow: GET, HEAD'] : []),
+    `date: ${new Date(nowMs).toUTCString()}`,
+    'connection: close',
+  ];
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${fields.join('\r\n')}\r\n\r\n`;
+}
