@@ -95,7 +95,15 @@ async function start(wiring: Wiring): Promise<void> {
   });
   const stores = createStores(wiring);
   await openAdmin(wiring, () => [...source.checks(), ...stores.checks()]);
-  const { outbox, deadlines, values: kept, lease, server } = stores.open();
+  const {
+    outbox,
+    deadlines,
+    values: kept,
+    lease,
+    server,
+  } = stores.open((keys) => {
+    for (const { database, key } of keys) capture.noticed({ kind: 'changed', database, key });
+  });
   metrics.watchProcess();
   metrics.watchOutbox((endpoint) => outbox.depth(endpoint));
   startDelivery(wiring, outbox);

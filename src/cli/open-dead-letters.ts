@@ -13,6 +13,7 @@ const USABLE_WITHIN_MS = 4_000;
 
 /** A command says what is wrong by its own error. */
 const SILENT: StateEvents = {
+  internalError: () => undefined,
   failed: () => undefined,
   troubleBegan: () => undefined,
   troubleEnded: () => undefined,
@@ -45,7 +46,13 @@ export async function withDeadLetters<Result>(
     );
   }
   const { unknownEndpointGraceMs } = settings.state;
-  const state = new RedisState({ ...settings.state, clock: systemClock, events: SILENT });
+  const state = new RedisState({
+    ...settings.state,
+    databases: settings.redis.databases,
+    endpoints: [...settings.endpoints.keys()],
+    clock: systemClock,
+    events: SILENT,
+  });
   try {
     await usableSoon(state, stop);
     const letters = new RedisDeadLetters(state, defineOutboxScripts(state.redis));
