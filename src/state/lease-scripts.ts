@@ -13,6 +13,9 @@ import { NAME } from './stored.js';
 /** Relays of version 0.1 know the lease by a key with a life of its own. */
 const LEGACY_MS = 1_500;
 
+/** A relay of version 0.1 gives that key a shorter life. */
+const LEGACY_MS_MAX = 10 * LEGACY_MS;
+
 /** A token or a digest is shorter. */
 const LEASE_FIELD_BYTES_MAX = 256;
 
@@ -116,8 +119,8 @@ local lease = redis.call(
 local holder = lease[1]
 local legacy = redis.call('GET', KEYS[3])
 local legacy_left = legacy and redis.call('PTTL', KEYS[3]) or 0
-if legacy and (legacy_left < 0 or legacy_left > ${LEGACY_MS}) then
-  quarantine(KEYS[4], KEYS[3], 'string', '', legacy, 'expected a life of at most ${LEGACY_MS} ms')
+if legacy and (legacy_left < 0 or legacy_left > ${LEGACY_MS_MAX}) then
+  quarantine(KEYS[4], KEYS[3], 'string', '', legacy, 'expected a life of at most ${LEGACY_MS_MAX} ms')
   redis.call('DEL', KEYS[3])
   legacy = false
 end

@@ -59,19 +59,31 @@ end
  * Returns how many were moved.
  */
 const MOVE = `${QUARANTINE}
-local read = { member = 'ZSCORE', field = 'HGET', string = 'GET' }
-local remove = { member = 'ZREM', field = 'HDEL', string = 'DEL' }
 local moved = 0
 for i = 1, #ARGV, 8 do
-  local key, kind, name = KEYS[tonumber(ARGV[i])], ARGV[i + 1], ARGV[i + 2]
-  local words = kind == 'string' and { key } or { key, name }
-  local value = redis.call(read[kind], unpack(words))
+  local place, kind, name = tonumber(ARGV[i]), ARGV[i + 1], ARGV[i + 2]
+  local key = KEYS[place]
+  local value
+  if kind == 'member' then
+    value = redis.call('ZSCORE', key, name)
+  elseif kind == 'field' then
+    value = redis.call('HGET', key, name)
+  else
+    value = redis.call('GET', key)
+  end
   local is_same = value and (kind == 'member' and tonumber(value) == tonumber(ARGV[i + 3]) or
     redis.sha1hex(value) == ARGV[i + 3])
   if is_same then
     quarantine(KEYS[1], key, kind, name, value, ARGV[i + 4])
-    redis.call(remove[kind], unpack(words))
-    local other = KEYS[tonumber(ARGV[i + 5])]
+    if kind == 'member' then
+      redis.call('ZREM', key, name)
+    elseif kind == 'field' then
+      redis.call('HDEL', key, name)
+    else
+      redis.call('DEL', key)
+    end
+    local other_place = tonumber(ARGV[i + 5])
+    local other = KEYS[other_place]
     if ARGV[i + 6] == 'member' then redis.call('ZREM', other, ARGV[i + 7]) end
     if ARGV[i + 6] == 'entry' then
       redis.call('XACK', other, '${GROUP}', ARGV[i + 7])

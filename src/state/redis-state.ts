@@ -21,8 +21,10 @@ import type { ServerFinding } from '../server/finding.js';
 import { judgeStateServer } from '../server/judge.js';
 import { PropertyReader } from '../server/properties.js';
 import type { RedisAddress } from '../vocabulary.js';
+import { endpointsKey } from './format.js';
 import { type HealthEvents, StateHealth, type StateOperation } from './health.js';
 import { Quarantine, type Suspect } from './quarantine.js';
+import { NAME } from './stored.js';
 import { refuseStateReplica, verifyDatabase, verifyFormat, verifyScripts } from './verify.js';
 
 /** How often a state is looked at again on a connection that stands, whether it can be used or not. */
@@ -160,8 +162,10 @@ export class RedisState {
     } catch (error) {
       if (!/\bWRONGTYPE\b/.test(messageOf(error))) throw error;
       const { databases, endpoints } = this.#parts;
-      const known = endpoint === null ? endpoints : [endpoint, ...endpoints];
-      if (await this.quarantine.renameWrongTypes(databases, known)) return await command();
+      const stored = await this.redis.zrange(endpointsKey(this.prefix), 0, '-1').catch(() => []);
+      const all = new Set([...endpoints, ...stored.filter((name) => NAME.test(name))]);
+      if (endpoint !== null) all.add(endpoint);
+      if (await this.quarantine.renameWrongTypes(databases, [...all])) return await command();
       throw error;
     }
   }

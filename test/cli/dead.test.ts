@@ -6,13 +6,8 @@ import { stringify } from 'yaml';
 import { freePort } from '../../scripts/free-port.mjs';
 import { startRedis } from '../../scripts/redis-server.mjs';
 import { runCli } from '../../src/cli/cli.js';
-import {
-  endpointKeys,
-  goneField,
-  goneKey,
-  replicasKey,
-  unpackDelivery,
-} from '../../src/state/format.js';
+import { endpointKeys, goneField, goneKey, replicasKey } from '../../src/state/format.js';
+import { unpackDelivery } from '../../src/state/packing.js';
 import { cli, Sink, startCli, tempFolder } from '../support/cli.js';
 import { aDeadLetter, keepRunning, PREFIX, storeDeadLetters } from '../support/dead-letters.js';
 import { TEST_SECRET } from '../support/domain.js';
@@ -73,7 +68,10 @@ const ready = async (endpoint: string) => {
     entries.map(async ([, fields]) => {
       const [, id = '', , attempts] = fields;
       const packed = await shared.client.hgetBuffer(keys.deliveries, id);
-      return { delivery: packed && unpackDelivery(packed), attempts: Number(attempts) };
+      return {
+        delivery: packed && unpackDelivery(packed, { endpoint, id }),
+        attempts: Number(attempts),
+      };
     }),
   );
 };

@@ -45,7 +45,7 @@ describe('values in Redis', () => {
   it('that are left behind are pruned: old, and unknown to the index, however many', async () => {
     await using one = await open();
     const { values, state } = one;
-    const deadlines = new RedisDeadlines(state, ALWAYS_HELD, [0]);
+    const deadlines = new RedisDeadlines(state, ALWAYS_HELD, [0], () => undefined);
     const old = Array.from({ length: 350 }, (_, n) => due(`old-${n}`, n));
     const isKnown = (n: number) => n % 3 === 0;
     await values.keep([...old, due('young', 1_000)].map((key) => worth('x', key)));
