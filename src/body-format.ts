@@ -10,11 +10,7 @@ export const TEMPLATE_CONTENT_TYPES = [
 ] as const;
 export type TemplateContentType = (typeof TEMPLATE_CONTENT_TYPES)[number];
 
-export const CONTENT_TYPES = [
-  ...TEMPLATE_CONTENT_TYPES,
-  'application/cloudevents+json; charset=utf-8',
-] as const;
-export type ContentType = (typeof CONTENT_TYPES)[number];
+export type ContentType = TemplateContentType | 'application/cloudevents+json; charset=utf-8';
 
 /** What a `{…}` of a template stands for. */
 export interface Reference {

@@ -7,7 +7,7 @@ import { RelayError } from '../errors.js';
 import { redisUser } from '../redis-cli.js';
 import { addressOf, stateError } from '../redis-client.js';
 import { isRefusal, isReply } from '../refusal.js';
-import { type Finding, note, ok, problem } from '../server/finding.js';
+import { type Finding, note, ok, problem, warning } from '../server/finding.js';
 import { judgeStateServer } from '../server/judge.js';
 import { keysText } from '../server/wording.js';
 import {
@@ -16,6 +16,7 @@ import {
   formatKey,
   leaseKey,
   ownKeyPrefix,
+  quarantineKey,
   readConfigurationRow,
   replicasKey,
   signsOfLife,
@@ -98,7 +99,12 @@ async function examineUse(
     if (format === null) return [note('relays', 'none has run with this state yet')];
     refuseFormat(prefix, format);
     const relays = await judgeRelays(redis, prefix, settings.redis.databases);
-    return [relays, ...(await examineConfigurations(redis, prefix, settings, clock))];
+    const quarantine = await judgeQuarantine(redis, prefix);
+    return [
+      relays,
+      ...quarantine,
+      ...(await examineConfigurations(redis, prefix, settings, clock)),
+    ];
   } catch (error) {
     if (error instanceof RelayError) return [problem(SUBJECT, error.message, null)];
     // What may not be read is said among the rights.
@@ -127,6 +133,16 @@ async function examineConfigurations(
     if (row !== null && text !== before[name]) running.push(row);
   }
   return running.length === 0 ? [] : [judgeConfigurations(running, digest, prefix)];
+}
+
+/** A finding when anything lies there. */
+async function judgeQuarantine(redis: Redis, prefix: string): Promise<Finding[]> {
+  const count = await redis.xlen(quarantineKey(prefix));
+  if (count === 0) return [];
+  const text = `${counted(count, 'record')} of entries that no relay has written, moved out of the state`;
+  const advice =
+    'see expiry-relay quarantine list, and give the state a database or a Redis that nothing else writes to';
+  return [warning('quarantine', text, advice)];
 }
 
 async function judgeRelays(

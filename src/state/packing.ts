@@ -1,5 +1,5 @@
 /** The bytes of a delivery and of a dead letter, as format.ts describes them. */
-import { CONTENT_TYPES, type ContentType, METHODS, type Method } from '../body-format.js';
+import { type ContentType, METHODS, type Method } from '../body-format.js';
 import { LABEL_CHARS_MAX, stillPrintable } from '../printable.js';
 import type { DeadLetter, DeadReason, Delivery, DetectedBy } from '../vocabulary.js';
 import {
@@ -18,8 +18,9 @@ import {
 const DEFAULT_METHOD = 'POST';
 const DEFAULT_CONTENT_TYPE = 'application/json';
 
-const DETECTED_BY: readonly DetectedBy[] = ['notification', 'recovery'];
-const DEAD_REASONS: readonly DeadReason[] = ['exhausted', 'gone', 'unknown_endpoint'];
+/** Words that are only shown: a newer relay that shares the state may have others. */
+const WORD = /^[a-z_]{1,64}$/;
+const HEADER_TEXT = /^[\x21-\x7e]([\x20-\x7e]{0,126}[\x21-\x7e])?$/;
 
 interface DeliveryHead {
   readonly id: string;
@@ -69,12 +70,12 @@ export function unpackDelivery(packed: Buffer, { endpoint, id }: Place): Deliver
   return {
     id: head.get('id', isOneOf(ID.test(id) ? [id] : []), 'the id that it is stored under'),
     endpoint: head.get('endpoint', isOneOf([endpoint]), 'the endpoint that it is stored for'),
-    route: head.get('route', isText(NAME), 'the name of a route'),
-    path: head.get('path', isText(FILLED_PATH), 'a path'),
+    route: head.get('route', isText<string>(NAME), 'the name of a route'),
+    path: head.get('path', isText<string>(FILLED_PATH), 'a path'),
     method: head.get('method', isOneOf(METHODS), METHODS.join(', '), DEFAULT_METHOD),
     contentType: head.get(
       'content_type',
-      isOneOf(CONTENT_TYPES),
+      isText<ContentType>(HEADER_TEXT),
       'a content type',
       DEFAULT_CONTENT_TYPE,
     ),
@@ -83,7 +84,7 @@ export function unpackDelivery(packed: Buffer, { endpoint, id }: Place): Deliver
     database: head.get('database', isWhole, 'a whole number'),
     expiredAtMs: head.get('expired_at_ms', orNull(isTime), 'a time or null'),
     detectedAtMs: head.get('detected_at_ms', isTime, 'a time'),
-    detectedBy: head.get('detected_by', isOneOf(DETECTED_BY), DETECTED_BY.join(' or ')),
+    detectedBy: head.get('detected_by', isText<DetectedBy>(WORD), 'a word'),
   };
 }
 
@@ -94,7 +95,7 @@ export function unpackDelivery(packed: Buffer, { endpoint, id }: Place): Deliver
 export function unpackDeadLetter(packed: Buffer, place: Place): DeadLetter {
   const { head, rest } = splitLine(packed);
   return {
-    reason: head.get('reason', isOneOf(DEAD_REASONS), DEAD_REASONS.join(', ')),
+    reason: head.get('reason', isText<DeadReason>(WORD), 'a word'),
     attempts: head.get('attempts', isWhole, 'a whole number'),
     lastOutcome: head.get('last_outcome', orNull(isString), 'a text or null'),
     diedAtMs: head.get('died_at_ms', isTime, 'a time'),
@@ -120,8 +121,8 @@ const isLabel = (value: unknown): value is string =>
   stillPrintable(value, value.length) === value;
 
 const isText =
-  (pattern: RegExp) =>
-  (value: unknown): value is string =>
+  <Text extends string>(pattern: RegExp) =>
+  (value: unknown): value is Text =>
     isString(value) && pattern.test(value);
 
 const orNull =
