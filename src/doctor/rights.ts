@@ -119,7 +119,12 @@ const STATE: Needs = [
     'problem',
     [
       ...[`XACK ${KEY} g 0-1`, `XADD ${KEY} * f v`, `XDEL ${KEY} 0-1`, `XLEN ${KEY}`],
-      ...[`XGROUP CREATE ${KEY} g $`, `XGROUP DELCONSUMER ${KEY} g c`],
+      ...[
+        `XGROUP CREATE ${KEY} g $`,
+        `XGROUP SETID ${KEY} g $`,
+        `XSETID ${KEY} 0-1`,
+        `XGROUP DELCONSUMER ${KEY} g c`,
+      ],
       ...[`XINFO CONSUMERS ${KEY} g`, `XINFO GROUPS ${KEY}`],
       ...[`XPENDING ${KEY} g`, `XRANGE ${KEY} - +`, `XREVRANGE ${KEY} + -`],
       `XREADGROUP GROUP g c COUNT 1 STREAMS ${KEY} >`,

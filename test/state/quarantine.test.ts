@@ -5,6 +5,7 @@ import type { QuarantinedEntry, Suspect } from '../../src/state/quarantine.js';
 import { QUARANTINE_ENTRIES_MAX } from '../../src/state/quarantine-scripts.js';
 import { NAMED_MAX, QuarantineWatch } from '../../src/state/quarantine-watch.js';
 import { aDelivery } from '../support/domain.js';
+import { eventually } from '../support/eventually.js';
 import { openState, SILENT_STATE_EVENTS } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
 
@@ -159,18 +160,38 @@ describe('deliveries that cannot be read', () => {
 });
 
 describe('a consumer group', () => {
-  it.each(['0', '$'])('that somebody sets to %s loses no delivery', async (to) => {
-    const { outbox, keys } = await open();
-    const one = outbox();
-    await one.enqueue(['a', 'b', 'c'].map((id) => aDelivery({ id })));
-    const [first] = await one.claim('shop', 1, never);
-    await shared.client.xgroup('SETID', keys.ready, 'relay', to);
-    const claims = [];
-    while (claims.length < 2) claims.push(...(await one.claim('shop', 5, never)));
-    expect(first?.delivery.id).toBe('a');
-    const ids = claims.map(({ delivery }) => delivery.id);
-    expect(ids.filter((id) => id !== 'a').sort()).toEqual(['b', 'c']);
-  });
+  it.each(['0', '$', '18446744073709551615-0'])(
+    'that somebody sets to %s loses no delivery',
+    async (to) => {
+      const { outbox, keys } = await open();
+      const one = outbox();
+      await one.enqueue(['a', 'b', 'c'].map((id) => aDelivery({ id })));
+      const [first] = await one.claim('shop', 1, never);
+      await shared.client.xgroup('SETID', keys.ready, 'relay', to);
+      const claims = [];
+      while (claims.length < 2) claims.push(...(await one.claim('shop', 5, never)));
+      expect(first?.delivery.id).toBe('a');
+      const ids = claims.map(({ delivery }) => delivery.id);
+      expect(ids.filter((id) => id !== 'a').sort()).toEqual(['b', 'c']);
+    },
+  );
+
+  it.each([false, true])(
+    'reads on after an entry with the last possible id (claimed: %s)',
+    async (isRead) => {
+      const { outbox, keys, records } = await open();
+      const one = outbox();
+      await one.enqueue([aDelivery({ id: 'a' })]);
+      if (isRead) await one.claim('shop', 1, never);
+      await shared.client.xadd(keys.ready, '18446744073709551615-18446744073709551615', 'f', 'v');
+      const claims = [...(isRead ? [] : await one.claim('shop', 1, never))];
+      const next = one.claim('shop', 9, never);
+      await eventually('it is in the quarantine', async () => (await records()).length === 1);
+      await one.enqueue([aDelivery({ id: 'b' })]);
+      claims.push(...(await next));
+      expect(claims.at(-1)?.delivery.id).toBe('b');
+    },
+  );
 
   it('that somebody destroys is made anew', async () => {
     const { outbox, keys } = await open();

@@ -59,8 +59,8 @@ return redis.status_reply('OK')`;
  * sign of life, too, so that no claim is ever made by a replica that the others take for dead. Returns
  * a list: milliseconds until something may have changed by itself (-1: nothing will), and for each
  * claim the entry, the attempts made before, whether it is replayed (1, or nothing), the id, and the packed
- * delivery. What no relay has written is moved to the quarantine. Somebody may have set the group ahead: entries
- * that nobody has claimed and that the group does not hand out are made ready again.
+ * delivery. What no relay has written is moved to the quarantine. Somebody may have set the group ahead: then it is
+ * set back, and entries that nobody has claimed are made ready again.
  */
 export const CLAIM = `${NOW}${QUARANTINE}${READY}${FOREIGN}${ALIVE}${BREAK}
 alive(KEYS[5], ARGV[1])
@@ -110,7 +110,13 @@ for _, entry in ipairs(streams and streams[1][2] or {}) do
     reply[1] = 0
   end
 end
-for _, entry in ipairs(not streams and fresh > 0 and redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', ${SKIPPED_MAX}) or {}) do
+local skipped = {}
+if not streams and fresh > 0 then
+  local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+  redis.call('XGROUP', 'SETID', KEYS[1], '${GROUP}', newest[1])
+  skipped = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', ${SKIPPED_MAX})
+end
+for _, entry in ipairs(skipped) do
   if #redis.call('XPENDING', KEYS[1], '${GROUP}', entry[1], entry[1], 1) == 0 then
     if not is_ours(entry) then record_entry(KEYS[7], KEYS[1], entry)
     else make_ready(KEYS[1], entry[2][2], entry[2][4], due_of(entry), replayed(entry)) end

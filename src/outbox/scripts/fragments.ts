@@ -7,12 +7,18 @@ import { BREAKER, PAUSE_MS_MAX } from '../breaker.js';
 /**
  * `due` is nil for what becomes due at this moment. It is written down in any case: once the clock was
  * set back, the id of an entry is no time. `replayed` says that it was a dead letter, and has not been
- * attempted since. `is_ours` says whether a relay can have written an entry.
+ * attempted since. Somebody may have added an entry with the last possible id. `is_ours` says whether a relay can have written an entry.
  * Needs NOW.
  */
 export const READY = `${WHOLE}local function make_ready(stream, id, attempts, due, replayed)
   local fields = { 'id', id, 'attempts', attempts, 'due', due or now(), 'replayed', replayed }
-  redis.call('XADD', stream, '*', unpack(fields, 1, replayed and 8 or 6))
+  local last = replayed and 8 or 6
+  local added = redis.pcall('XADD', stream, '*', unpack(fields, 1, last))
+  if not added.err then return end
+  if string.find(added.err, 'exhausted the last possible ID', 1, true) then
+    redis.call('XSETID', stream, string.format('%.0f-0', now()))
+  end
+  redis.call('XADD', stream, '*', unpack(fields, 1, last))
 end
 local function is_ours(entry)
   local fields = entry[2]
