@@ -4,6 +4,7 @@ import type { Clock } from '../clock.js';
 import { configurationOf } from '../configuration.js';
 import { counted } from '../counted.js';
 import { RelayError } from '../errors.js';
+import { printable } from '../printable.js';
 import { redisUser } from '../redis-cli.js';
 import { addressOf, stateError } from '../redis-client.js';
 import { isRefusal, isReply } from '../refusal.js';
@@ -162,6 +163,6 @@ async function judgeRelays(
   }
   const index = `the deadlines of ${keysText(tracked)} are known`;
   if (running === 0) return note(subject, `none is running; ${index}`);
-  const who = watching === null ? 'none watches' : `${watching.slice(0, NAME_CHARS)}… watches`;
+  const who = watching === null ? 'none watches' : `${printable(watching, NAME_CHARS)} watches`;
   return ok(subject, `${counted(running, 'replica')} running, ${who}; ${index}`);
 }

@@ -9,7 +9,7 @@ export interface FoundServer {
 }
 
 /** What a relay writes; anything else is overwritten. */
-const ID = /^[A-Za-z0-9_-]{1,128}$/;
+const ID = /^[0-9a-f]{32}$/;
 
 export class ServerIdentity {
   readonly #redis: Redis;

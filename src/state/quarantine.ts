@@ -97,16 +97,12 @@ export class Quarantine {
     }
   }
 
-  /**
-   * Renames the keys of the wrong type among those of the state. Resolves with whether there were any; rejects
-   * when Redis does not rename one.
-   */
+  /** Renames the keys of the wrong type among those of the state; rejects when Redis does not rename one. */
   async renameWrongTypes(
     databases: readonly number[],
     endpoints: readonly string[],
-  ): Promise<boolean> {
+  ): Promise<void> {
     const all = typedKeys(this.#prefix, databases, endpoints);
-    let renamed = 0;
     for (let from = 0; from < all.length; from += BATCH) {
       const typed = all.slice(from, from + BATCH);
       const keys = typed.flatMap(([key]) => [key, nameInQuarantine(this.#prefix, key)]);
@@ -121,10 +117,8 @@ export class Quarantine {
             "delete it, or allow the relay's user RENAME (+rename)",
         );
       }
-      renamed += Number(reply);
+      this.#moved += Number(reply);
     }
-    this.#moved += renamed;
-    return renamed > 0;
   }
 
   async depth(): Promise<QuarantineDepth> {

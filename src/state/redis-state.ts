@@ -165,8 +165,9 @@ export class RedisState {
       const stored = await this.redis.zrange(endpointsKey(this.prefix), 0, '-1').catch(() => []);
       const all = new Set([...endpoints, ...stored.filter((name) => NAME.test(name))]);
       if (endpoint !== null) all.add(endpoint);
-      if (await this.quarantine.renameWrongTypes(databases, [...all])) return await command();
-      throw error;
+      // Another command may have had it renamed by now.
+      await this.quarantine.renameWrongTypes(databases, [...all]);
+      return await command();
     }
   }
 

@@ -22,6 +22,9 @@ const AGAIN_MS = 1_000;
 /** When a server restarts, the other replicas notice within this time: until then nothing is logged. */
 const UNCLEAR_MS = 10_000;
 
+/** Of a token (clock.ts). */
+const ID_CHARS = 32;
+
 /** An id or a run_id is shorter, and so is the address of a host or the path of a socket. */
 const FIELD_BYTES_MAX = 512;
 
@@ -35,7 +38,7 @@ redis.call('HDEL', KEYS[1], '')
 for _, field in ipairs({ 'id', 'run_id', 'address' }) do
   local value = redis.call('HGET', KEYS[1], field)
   local is_ours = not value or #value <= ${FIELD_BYTES_MAX} and
-    (field ~= 'id' or string.match(value, '^[%w_-]+$'))
+    (field ~= 'id' or #value == ${ID_CHARS} and string.match(value, '^%x+$'))
   if not is_ours then
     quarantine(KEYS[2], KEYS[1], 'field', field, value, 'not the ' .. field .. ' of a server')
     redis.call('HDEL', KEYS[1], field)
@@ -167,7 +170,8 @@ export class WatchedServer implements ServerCheck {
     const keys = [watchedKey(state.prefix), quarantineKey(state.prefix)];
     const args = [found.id ?? chance.token(), found.runId ?? '', address];
     const reply = await state.run('verify', () => this.#scripts.nameServer(keys, args));
-    const [id = '', runId = '', knownAddress = ''] = (reply as Buffer[]).map(String);
+    const texts = (reply as (Buffer | null)[]).map((text) => text?.toString() ?? '');
+    const [id = '', runId = '', knownAddress = ''] = texts;
     const known = { id, runId, address: knownAddress };
     const verdict = verdictOn({ ...found, address }, known, lease.isHeldByOther);
     if (verdict !== 'same') throw this.#refusal(address, known, verdict);

@@ -84,7 +84,7 @@ const FOREIGN: readonly (readonly [command: Words, ...named: string[]])[] = [
   [['HSET', `${OWN}lease`, 'endpoints', `${MEGABYTE}\n\n${'f'.repeat(64)} \u0000`]],
   [['SET', `${OWN}watch`, MEGABYTE], `${OWN}watch`],
   [['SET', `${OWN}settled`, 'not a time']],
-  [['HSET', `${OWN}watched`, 'address', MEGABYTE], `${OWN}watched`],
+  [['HSET', `${OWN}watched`, 'address', MEGABYTE, 'id', 'garbage'], `${OWN}watched`],
   ...UNREADABLE.flatMap((packed, n): [Words, ...string[]][] => {
     const id = typeof packed === 'string' && packed.includes('msg_y') ? 'msg_x' : `msg_bad${n}`;
     return [
@@ -131,7 +131,7 @@ async function setUp() {
   const expectDelivered = async (keys: number) => {
     count += keys;
     const names = Array.from({ length: keys }, (_, n) => `order:${count - n}`);
-    await Promise.all(names.map((name) => redis.set(name, 'v', 'PX', 300)));
+    await Promise.all(names.map((name) => redis.set(name, 'v', 'PX', 1_500)));
     await eventually(
       'the webhooks',
       () => names.every((name) => receiver.keys.includes(name)),
