@@ -58,8 +58,11 @@ export async function openOutbox(port) {
     database: 0,
     section: 'state',
     prefix: 'expiry-relay',
+    databases: [0],
+    endpoints: ['shop'],
     clock: systemClock,
     events: {
+      internalError: nothing,
       failed: nothing,
       troubleBegan: nothing,
       troubleEnded: nothing,
@@ -75,7 +78,6 @@ export async function openOutbox(port) {
     clock: systemClock,
     deadLettersMax: 1,
     onDeadLettersEvicted: nothing,
-    onUnreadable: nothing,
   });
   await state.usable(new AbortController().signal);
   return {

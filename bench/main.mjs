@@ -11,7 +11,18 @@ import { tracked } from './tracked.mjs';
 import { waiting } from './waiting.mjs';
 
 /** @type {Readonly<Record<string, (args: readonly string[]) => Promise<void>>>} */
-const BENCHES = { admin, burst, commands, distance, drain, flood, hostile, lateness, tracked, waiting };
+const BENCHES = {
+  admin,
+  burst,
+  commands,
+  distance,
+  drain,
+  flood,
+  hostile,
+  lateness,
+  tracked,
+  waiting,
+};
 
 // So that what was started is ended, too; and nobody takes it for a bench that had nothing to say.
 for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) {

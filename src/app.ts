@@ -104,7 +104,15 @@ async function start(wiring: Wiring): Promise<void> {
   const workers: Worker[] = [];
   const checks = () => [...source.checks(), ...stores.checks(), ...goneChecks(workers)];
   await openAdmin(wiring, checks);
-  const { outbox, deadlines, values: kept, lease, server } = stores.open();
+  const {
+    outbox,
+    deadlines,
+    values: kept,
+    lease,
+    server,
+  } = stores.open((keys) => {
+    for (const { database, key } of keys) capture.noticed({ kind: 'changed', database, key });
+  });
   metrics.watchProcess();
   metrics.watchOutbox((endpoint) => outbox.depth(endpoint));
   workers.push(...startDelivery(wiring, outbox));

@@ -118,6 +118,21 @@ export class Metrics {
     labelNames: ['operation'],
     registers: [this.#registry],
   });
+  readonly quarantineEntries = new Gauge({
+    name: `${PREFIX}quarantine_entries`,
+    help: 'Records in the quarantine of the state.',
+    registers: [this.#registry],
+  });
+  readonly quarantined = new Counter({
+    name: `${PREFIX}quarantined_total`,
+    help: 'Entries of the state that were moved to its quarantine, by any replica.',
+    registers: [this.#registry],
+  });
+  readonly internalErrors = new Counter({
+    name: `${PREFIX}internal_errors_total`,
+    help: 'Unexpected errors that the relay has survived; each is a bug.',
+    registers: [this.#registry],
+  });
   readonly reclaimed = new Counter({
     name: `${PREFIX}reclaimed_total`,
     help: 'Deliveries taken over from dead replicas.',

@@ -3,9 +3,11 @@ import { hostname } from 'node:os';
 import type { Check } from './admin/server.js';
 import { type Chance, type Clock, untilAborted } from './clock.js';
 import { configurationOf } from './configuration.js';
+import { counted } from './counted.js';
 import type { Deadlines } from './deadlines/deadlines.js';
 import { MemoryDeadlines } from './deadlines/memory-deadlines.js';
 import { RedisDeadlines } from './deadlines/redis-deadlines.js';
+import type { OnInvalid } from './deadlines/stored-entries.js';
 import type { Events } from './events/events.js';
 import type { Lifecycle } from './lifecycle.js';
 import { MEMORY_OUTBOX_LIMITS, MemoryOutbox } from './outbox/memory-outbox.js';
@@ -16,6 +18,7 @@ import { defineOutboxScripts } from './outbox/scripts/scripts.js';
 import { Upkeep } from './outbox/upkeep.js';
 import { Waits } from './outbox/waits.js';
 import { ALWAYS_HELD, type Lease, type Standing } from './state/lease.js';
+import { QuarantineWatch } from './state/quarantine-watch.js';
 import { RedisLease } from './state/redis-lease.js';
 import { RedisState } from './state/redis-state.js';
 import { MemoryValues } from './values/memory-values.js';
@@ -36,10 +39,13 @@ export interface StoresParts {
   readonly graceOver: AbortSignal;
 }
 
-/** What is ready of them, and how they are opened. */
+/**
+ * What is ready of them, and how they are opened. `onInvalid` is called with keys whose stored deadlines were no
+ * deadlines, and are to be read again.
+ */
 export interface Stores {
   readonly checks: () => readonly Check[];
-  readonly open: () => {
+  readonly open: (onInvalid: OnInvalid) => {
     readonly outbox: Outbox;
     readonly deadlines: Deadlines;
     readonly values: Values;
@@ -83,7 +89,14 @@ function createRedisStores(
   redisSettings: Extract<StateSettings, { kind: 'redis' }>,
 ): Stores {
   const { deadLetters, unknownEndpointGraceMs } = redisSettings;
-  const state = new RedisState({ ...redisSettings, clock, events: events.state });
+  const { endpoints } = settings;
+  const state = new RedisState({
+    ...redisSettings,
+    databases: settings.redis.databases,
+    endpoints: [...endpoints.keys()],
+    clock,
+    events: events.state,
+  });
   const scripts = defineOutboxScripts(state.redis);
   const replica = chance.token();
   const { prefix } = redisSettings;
@@ -104,7 +117,6 @@ function createRedisStores(
     clock,
     chance,
   });
-  const { endpoints } = settings;
   const waits = new Waits({ state, scripts, clock, endpoints, events: events.outbox });
   const outbox = new RedisOutbox({
     state,
@@ -116,9 +128,8 @@ function createRedisStores(
     corrected: (timeMs) => waits.corrected(timeMs),
     deadLettersMax: deadLetters.countMax,
     onDeadLettersEvicted: (...what) => events.outbox.deadLettersEvicted(...what),
-    onUnreadable: (...what) => events.outbox.unreadable(...what),
   });
-  const deadlines = new RedisDeadlines(state, lease, settings.redis.databases);
+  const quarantine = new QuarantineWatch({ state, clock, events: events.state });
   lifecycle.onStop('state', () => state.close());
   void untilAborted(stop).then(() => state.closeIfSilent());
   void untilAborted(graceOver).then(() => state.closeIfSilent());
@@ -127,11 +138,13 @@ function createRedisStores(
       { name: 'state', problem: state.problem },
       { name: 'server', problem: server.problem },
       configurationCheck(lease.standing, prefix),
+      quarantineCheck(quarantine.entries),
     ],
     usable: async () => {
       await Promise.all([state.usable(stop), Promise.race([server.first(), untilAborted(stop)])]);
     },
-    open: () => {
+    open: (onInvalid) => {
+      const deadlines = new RedisDeadlines(state, lease, settings.redis.databases, onInvalid);
       const presence = new Presence({
         state,
         scripts,
@@ -156,11 +169,20 @@ function createRedisStores(
       });
       upkeep.start();
       lifecycle.onStop('upkeep', () => upkeep.stop());
+      quarantine.start();
+      lifecycle.onStop('quarantine', () => quarantine.stop());
       lease.start();
       lifecycle.onStop('lease', () => lease.stop());
       return { outbox, deadlines, values: new RedisValues(state, lease), lease, server };
     },
   };
+}
+
+function quarantineCheck(entries: number): Check {
+  const check = { name: 'quarantine', problem: null };
+  if (entries === 0) return check;
+  const what = `${counted(entries, 'record')} of entries that no relay has written`;
+  return { ...check, note: `${what} (see expiry-relay quarantine list)` };
 }
 
 /** Only replicas of the configuration that leads are ready: the others capture nothing. */

@@ -52,10 +52,18 @@ export class Capture {
     this.#expirations = new Lane({
       clock,
       onThrough,
-      process: (slice) => this.#claim(slice, null),
+      process: (slice) => this.#persist(() => this.#claim(slice, null)),
     });
-    this.#carrying = new Lane({ clock, onThrough, process: (slice) => this.#claim(slice, values) });
-    this.#notices = new Lane({ clock, onThrough, process: (slice) => this.#handOn(slice) });
+    this.#carrying = new Lane({
+      clock,
+      onThrough,
+      process: (slice) => this.#persist(() => this.#claim(slice, values)),
+    });
+    this.#notices = new Lane({
+      clock,
+      onThrough,
+      process: (slice) => this.#persist(() => this.#handOn(slice)),
+    });
     this.#ending = [this.#expirations, this.#carrying];
     this.#noticing = [this.#notices];
     this.#dropped = new Dropped(clock);

@@ -2,7 +2,7 @@
 import type { ValuesByRoute } from '../key-value.js';
 import type { ClaimedKey, Delivery } from '../vocabulary.js';
 import { BODY_BYTES_MAX } from './body.js';
-import { buildDeliveries, occurrenceOf } from './build.js';
+import { buildDeliveries, type Made, occurrenceOf } from './build.js';
 import type { Dropped } from './dropped.js';
 import type { Known } from './lives.js';
 import type { CaptureParts } from './parts.js';
@@ -45,11 +45,18 @@ export function buildClaims(
       events.removedEarly(expiration, entryMs);
       continue;
     }
-    const { deliveries: its, tooLarge } = buildDeliveries(expiration, routes, {
-      occurrence: occurrenceOf(expiration) ?? chance.token(),
-      isTest: false,
-      carried: carried[at] ?? NOTHING,
-    });
+    let made: Made = { deliveries: [], tooLarge: [] };
+    try {
+      made = buildDeliveries(expiration, routes, {
+        occurrence: occurrenceOf(expiration) ?? chance.token(),
+        isTest: false,
+        carried: carried[at] ?? NOTHING,
+      });
+    } catch (error) {
+      // Claimed all the same: it would fail again, and hold up all others.
+      events.unbuildable(expiration, error);
+    }
+    const { deliveries: its, tooLarge } = made;
     events.expired(expiration, its);
     events.deliveriesRefused(expiration, tooLarge, BODY_BYTES_MAX);
     deliveries.push(...its);

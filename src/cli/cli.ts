@@ -19,6 +19,14 @@ import { doctor } from './doctor.js';
 import { healthcheck } from './healthcheck.js';
 import { type ListenOptions, listen } from './listen.js';
 import { type MatchOptions, match } from './match.js';
+import {
+  type DropQuarantineOptions,
+  dropQuarantine,
+  type ListQuarantineOptions,
+  listQuarantine,
+  type ShowQuarantineOptions,
+  showQuarantine,
+} from './quarantine.js';
 import { run } from './run.js';
 import { schema } from './schema.js';
 import { type SecretOptions, secret } from './secret.js';
@@ -120,6 +128,7 @@ function createProgram(context: CliContext, done: (code: ExitCode) => void): Com
       done(await healthcheck(context, options)),
     );
   addDead(program, context, done);
+  addQuarantine(program, context, done);
   return program;
 }
 
@@ -163,6 +172,33 @@ function addDead(program: Command, context: CliContext, done: (code: ExitCode) =
     .option('--all', 'all of them')
     .action(async (ids: string[], options: Omit<ActOnDeadOptions, 'ids'>) =>
       done(await dropDead(context, { ...options, ids })),
+    );
+}
+
+function addQuarantine(
+  program: Command,
+  context: CliContext,
+  done: (code: ExitCode) => void,
+): void {
+  const quarantine = program
+    .command('quarantine')
+    .description('show or drop entries of the state that no relay has written');
+  addCommand(quarantine, 'list', 'list the records, the newest last')
+    .option('--limit <n>', 'how many at most, the newest; 0 for all', wholeNumber, LISTED_MAX)
+    .option('--json', 'one JSON object per line')
+    .action(async (options: ListQuarantineOptions) => done(await listQuarantine(context, options)));
+  addCommand(quarantine, 'show', 'show everything about one record')
+    .argument('<id>', 'its id')
+    .option('--json', 'as one JSON object')
+    .option('--value', 'the bytes of the value alone, as far as they are kept')
+    .action(async (id: string, options: Omit<ShowQuarantineOptions, 'id'>) =>
+      done(await showQuarantine(context, { ...options, id })),
+    );
+  addCommand(quarantine, 'drop', 'delete records for ever, and the keys that were renamed for them')
+    .argument('[ids...]', 'these ones')
+    .option('--all', 'all of them')
+    .action(async (ids: string[], options: Omit<DropQuarantineOptions, 'ids'>) =>
+      done(await dropQuarantine(context, { ...options, ids })),
     );
 }
 

@@ -1,11 +1,12 @@
-/** The dead letters in the state Redis, for one command. */
+/** The state in Redis, and the dead letters there, for one command. */
 import { systemClock, untilAborted } from '../clock.js';
 import { loadSettings } from '../config/load.js';
+import { counted } from '../counted.js';
 import { StateInMemoryError, StateUnavailableError } from '../errors.js';
 import { RedisDeadLetters } from '../outbox/redis-dead-letters.js';
 import { defineOutboxScripts } from '../outbox/scripts/scripts.js';
 import { RedisState, type StateEvents } from '../state/redis-state.js';
-import type { Settings } from '../vocabulary.js';
+import type { Settings, StateSettings } from '../vocabulary.js';
 import type { CliContext, FileOption } from './context.js';
 
 /** A person waits at the terminal; a Redis that restarts is back by then. */
@@ -13,6 +14,7 @@ const USABLE_WITHIN_MS = 4_000;
 
 /** A command says what is wrong by its own error. */
 const SILENT: StateEvents = {
+  internalError: () => undefined,
   failed: () => undefined,
   troubleBegan: () => undefined,
   troubleEnded: () => undefined,
@@ -32,10 +34,26 @@ export interface OpenDeadLetters {
  * Opens them, hands them to `use`, and closes them. Rejects with a RelayError that says what is
  * wrong when they cannot be read within some seconds.
  */
-export async function withDeadLetters<Result>(
-  { env, cwd, stop }: CliContext,
-  { config }: FileOption,
+export function withDeadLetters<Result>(
+  context: CliContext,
+  options: FileOption,
   use: (opened: OpenDeadLetters) => Promise<Result>,
+): Promise<Result> {
+  return withState(context, options, (state, settings, { unknownEndpointGraceMs }) => {
+    const letters = new RedisDeadLetters(state, defineOutboxScripts(state.redis));
+    return use({ letters, settings, unknownEndpointGraceMs });
+  });
+}
+
+/** The same for all of the state. Says on standard error when entries were moved to the quarantine. */
+export async function withState<Result>(
+  { env, cwd, stderr, stop }: CliContext,
+  { config }: FileOption,
+  use: (
+    state: RedisState,
+    settings: Settings,
+    stateSettings: Extract<StateSettings, { kind: 'redis' }>,
+  ) => Promise<Result>,
 ): Promise<Result> {
   const { settings } = await loadSettings({ file: config, env, cwd });
   if (settings.state.kind === 'memory') {
@@ -44,13 +62,24 @@ export async function withDeadLetters<Result>(
         'command can reach them. They are kept, to be shown and replayed, by state.kind: redis',
     );
   }
-  const { unknownEndpointGraceMs } = settings.state;
-  const state = new RedisState({ ...settings.state, clock: systemClock, events: SILENT });
+  const state = new RedisState({
+    ...settings.state,
+    databases: settings.redis.databases,
+    endpoints: [...settings.endpoints.keys()],
+    clock: systemClock,
+    events: SILENT,
+  });
   try {
     await usableSoon(state, stop);
-    const letters = new RedisDeadLetters(state, defineOutboxScripts(state.redis));
-    return await use({ letters, settings, unknownEndpointGraceMs });
+    return await use(state, settings, settings.state);
   } finally {
+    const { moved } = state.quarantine;
+    if (moved > 0) {
+      stderr.write(
+        `expiry-relay: moved to the quarantine, as no relay has written it: ${counted(moved, 'value')} of ` +
+          'the state (see expiry-relay quarantine list)\n',
+      );
+    }
     state.close();
   }
 }

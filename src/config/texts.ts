@@ -181,7 +181,7 @@ export function readLookup(text: string): Reading<string> {
 }
 
 /** What RFC 3986 allows in a path (with `/`) and in a query. */
-const PATH_PATTERN = /^(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*$/;
+export const PATH_PATTERN = /^(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*$/;
 /** As written, with its `{name}`s. */
 export function readRoutePath(text: string): Reading<string> {
   const expected = 'a path such as /orders/{id}/cancel';

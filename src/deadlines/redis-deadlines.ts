@@ -2,26 +2,32 @@
  * The index of deadlines at rest in Redis, shared by all replicas: see state/format.ts for how it
  * lies there. Nothing of it is kept in this process but what is about to be asked for.
  */
-import { batchesByDatabase } from '../key-name.js';
+import { batchesByDatabase, nameOf } from '../key-name.js';
 import {
   claimedKey,
   claimedMember,
   deadlineKeys,
-  keyOfClaimed,
   leaseKey,
+  quarantineKey,
   settledKey,
   unroutedKey,
 } from '../state/format.js';
 import { type Lease, tokenOf } from '../state/lease.js';
 import type { RedisState } from '../state/redis-state.js';
 import { defineScripts, type Scripts } from '../state/scripts.js';
+import { entriesOf, scoreOf } from '../state/stored.js';
 import type { Deadline, KeyInDatabase, KeyReading } from '../vocabulary.js';
 import type { Deadlines } from './deadlines.js';
 import { InHand } from './in-hand.js';
 import { DEADLINE_SCRIPTS } from './scripts.js';
-
-/** Entries that are read together. */
-const SCAN_COUNT = 500;
+import {
+  deadlinesOf,
+  foundOf,
+  type OnInvalid,
+  SCAN_COUNT,
+  StoredEntries,
+  scanEntries,
+} from './stored-entries.js';
 
 /** Keys that are asked for together: a replica that takes over asks for up to 100,000. */
 const ASK_BATCH = 1_000;
@@ -35,17 +41,23 @@ export class RedisDeadlines implements Deadlines {
   readonly #scripts: Scripts<typeof DEADLINE_SCRIPTS>;
   readonly #databases: readonly number[];
   readonly #inHand = new InHand();
+  readonly #stored: StoredEntries;
 
-  /** Only the holder of the lease writes; `databases` are those that are watched. */
+  /**
+   * Only the holder of the lease writes; `databases` are those that are watched. `onInvalid` is called with
+   * keys whose entries were no deadlines.
+   */
   constructor(
     state: RedisState,
     lease: Pick<Lease, 'token' | 'number'>,
     databases: readonly number[],
+    onInvalid: OnInvalid,
   ) {
     this.#state = state;
     this.#lease = lease;
     this.#scripts = defineScripts(state.redis, DEADLINE_SCRIPTS);
     this.#databases = databases;
+    this.#stored = new StoredEntries(state, onInvalid);
   }
 
   async put(readings: readonly KeyReading[]): Promise<void> {
@@ -85,15 +97,20 @@ export class RedisDeadlines implements Deadlines {
   }
 
   async take(database: number, untilMs: number, countMax: number): Promise<readonly Deadline[]> {
+    const { prefix } = this.#state;
     const { tracked, overdue } = this.#keys(database);
+    const keys = [leaseKey(prefix), tracked, overdue, quarantineKey(prefix)];
     const token = tokenOf(this.#lease);
-    const reply = await this.#state.run('track', () =>
-      this.#scripts.deadlinesTake(
-        [leaseKey(this.#state.prefix), tracked, overdue],
-        [token, untilMs, countMax],
-      ),
-    );
-    const taken = deadlinesOf(database, reply as Buffer[]);
+    const taken: Deadline[] = [];
+    let invalid = 1;
+    while (invalid > 0 && taken.length < countMax) {
+      const args = [token, untilMs, countMax - taken.length];
+      const reply = await this.#state.run('track', () => this.#scripts.deadlinesTake(keys, args));
+      const [due, others] = reply as [Buffer[], Buffer[]];
+      invalid = others.length;
+      this.#stored.invalid(others.map((key) => ({ database, key })));
+      taken.push(...deadlinesOf(database, entriesOf(due)));
+    }
     this.#inHand.taken(taken, token);
     return taken;
   }
@@ -104,7 +121,7 @@ export class RedisDeadlines implements Deadlines {
     const reply = await this.#state.run('track', () =>
       redis.zrangebyscoreBuffer(overdue, '-inf', untilMs, 'WITHSCORES', 'LIMIT', 0, countMax),
     );
-    return deadlinesOf(database, reply);
+    return this.#stored.deadlines(database, overdue, entriesOf(reply));
   }
 
   async of(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]> {
@@ -121,39 +138,42 @@ export class RedisDeadlines implements Deadlines {
 
   async #read(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]> {
     const { redis } = this.#state;
-    const deadlines = new Map<KeyInDatabase, number>();
+    const deadlines = new Map<string, number>();
     for (const [database, its] of batchesByDatabase(keys, ASK_BATCH)) {
       const { tracked, overdue } = this.#keys(database);
       const names = its.map(({ key }) => key);
       const [taken, waiting] = await this.#state.run('track', () =>
         Promise.all([redis.zmscore(overdue, ...names), redis.zmscore(tracked, ...names)]),
       );
-      for (const [at, key] of its.entries()) {
-        const score = taken[at] ?? waiting[at] ?? null;
-        if (score !== null) deadlines.set(key, Number(score));
+      // An entry that is overdue comes before one that is tracked.
+      for (const [part, scores] of [
+        [tracked, waiting],
+        [overdue, taken],
+      ] as const) {
+        const found = await this.#stored.deadlines(database, part, foundOf(names, scores));
+        for (const deadline of found) deadlines.set(nameOf(deadline), deadline.deadlineMs);
       }
     }
-    return keys.map((key) => deadlines.get(key) ?? null);
+    return keys.map((key) => deadlines.get(nameOf(key)) ?? null);
   }
 
   async claimedLately(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]> {
     const { redis, prefix } = this.#state;
-    const claimed: (number | null)[] = [];
+    const own = claimedKey(prefix);
+    const claimed = new Map<string, number>();
     for (let from = 0; from < keys.length; from += ASK_BATCH) {
       const members = keys.slice(from, from + ASK_BATCH).map(claimedMember);
-      const scores = await this.#state.run('track', () =>
-        redis.zmscore(claimedKey(prefix), ...members),
-      );
-      claimed.push(...scores.map((score) => (score === null ? null : Number(score))));
+      const scores = await this.#state.run('track', () => redis.zmscore(own, ...members));
+      const found = await this.#stored.claimed(own, foundOf(members, scores));
+      for (const one of found) claimed.set(nameOf(one), one.atMs);
     }
-    return claimed;
+    return keys.map((key) => claimed.get(nameOf(key)) ?? null);
   }
 
   async *recentlyClaimed(untilMs: number): AsyncGenerator<readonly KeyInDatabase[]> {
-    for await (const entries of this.#scanEntries(claimedKey(this.#state.prefix))) {
-      yield entries
-        .filter(({ score }) => score <= untilMs)
-        .map(({ member }) => keyOfClaimed(member));
+    const own = claimedKey(this.#state.prefix);
+    for await (const entries of scanEntries(this.#state, own)) {
+      yield (await this.#stored.claimed(own, entries)).filter(({ atMs }) => atMs <= untilMs);
     }
   }
 
@@ -167,8 +187,10 @@ export class RedisDeadlines implements Deadlines {
 
   async settledUntilMs(): Promise<number | null> {
     const { redis, prefix } = this.#state;
-    const settled = await this.#state.run('track', () => redis.get(settledKey(prefix)));
-    const [, untilMs, number] = /^(\d+) (\d+)$/.exec(settled ?? '') ?? [];
+    const key = settledKey(prefix);
+    const text = await this.#state.run('track', () => redis.get(key));
+    const settled = await this.#stored.text(key, text, /^(\d{1,15}) (\d{1,15})$/);
+    const [, untilMs, number] = settled ?? [];
     // A replica of another configuration had other routes: it settled nothing for this one's.
     return Number(number) === this.#lease.number ? Number(untilMs) : null;
   }
@@ -178,24 +200,9 @@ export class RedisDeadlines implements Deadlines {
   }
 
   async *#scan(database: number, part: string): AsyncGenerator<readonly KeyInDatabase[]> {
-    for await (const entries of this.#scanEntries(part)) {
-      yield entries.map(({ member: key }) => ({ database, key }));
+    for await (const entries of scanEntries(this.#state, part)) {
+      yield await this.#stored.deadlines(database, part, entries);
     }
-  }
-
-  async *#scanEntries(name: string) {
-    const { redis } = this.#state;
-    let cursor = '0';
-    do {
-      const [next, found] = await this.#state.run('track', () =>
-        redis.zscanBuffer(name, cursor, 'COUNT', SCAN_COUNT),
-      );
-      cursor = next.toString();
-      const entries = found.flatMap((member, at) =>
-        at % 2 === 0 ? [{ member, score: Number(found[at + 1]) }] : [],
-      );
-      if (entries.length > 0) yield entries;
-    } while (cursor !== '0');
   }
 
   async earliestMs(database: number): Promise<number | null> {
@@ -204,7 +211,7 @@ export class RedisDeadlines implements Deadlines {
     const [, score] = await this.#state.run('track', () =>
       redis.zrangeBuffer(tracked, 0, '0', 'WITHSCORES'),
     );
-    return score === undefined ? null : Number(score.toString());
+    return score === undefined ? null : scoreOf(score);
   }
 
   async count(): Promise<number> {
@@ -283,14 +290,4 @@ export class RedisDeadlines implements Deadlines {
       placeOf: (database: number) => databases.indexOf(database) + 1,
     };
   }
-}
-
-/** From key, deadline, key, deadline… */
-function deadlinesOf(database: number, reply: readonly Buffer[]): Deadline[] {
-  const deadlines: Deadline[] = [];
-  for (let at = 0; at + 1 < reply.length; at += 2) {
-    const [key, score] = reply.slice(at, at + 2) as [Buffer, Buffer];
-    deadlines.push({ database, key, deadlineMs: Number(score.toString()) });
-  }
-  return deadlines;
 }

@@ -2,6 +2,7 @@
  * What is atomic in the index of deadlines in Redis. Scores are deadlines. The first key is the lease,
  * the first argument its token: only the replica that holds it writes the index.
  */
+import { IS_DEADLINE, QUARANTINE } from '../state/quarantine-scripts.js';
 import { WATCHING } from '../state/scripts.js';
 
 /**
@@ -46,20 +47,27 @@ for i = 2, #ARGV, 2 do
 end
 return redis.status_reply('OK')`;
 
-/** KEYS: lease, tracked, overdue. ARGV: token, until, count. Returns a list: key, deadline, key, deadline… */
-const TAKE = `${WATCHING}
+/**
+ * KEYS: lease, tracked, overdue, quarantine. ARGV: token, until, count. Returns two lists: key, deadline, key,
+ * deadline…, and the keys whose entries were no deadlines and are in the quarantine.
+ */
+const TAKE = `${WATCHING}${QUARANTINE}${IS_DEADLINE}
 local due = redis.call(
   'ZRANGE', KEYS[2], '-inf', ARGV[2], 'BYSCORE', 'LIMIT', 0, ARGV[3], 'WITHSCORES')
-local keys, entries = {}, {}
+local keys, entries, taken, others = {}, {}, {}, {}
 for i = 1, #due, 2 do
   keys[#keys + 1] = due[i]
-  entries[i], entries[i + 1] = due[i + 1], due[i]
+  if is_deadline(due[i + 1]) then
+    entries[#entries + 1], entries[#entries + 2] = due[i + 1], due[i]
+    taken[#taken + 1], taken[#taken + 2] = due[i], due[i + 1]
+  else
+    quarantine(KEYS[4], KEYS[2], 'member', due[i], due[i + 1], 'not a deadline')
+    others[#others + 1] = due[i]
+  end
 end
-if #keys > 0 then
-  redis.call('ZREM', KEYS[2], unpack(keys))
-  redis.call('ZADD', KEYS[3], unpack(entries))
-end
-return due`;
+if #keys > 0 then redis.call('ZREM', KEYS[2], unpack(keys)) end
+if #entries > 0 then redis.call('ZADD', KEYS[3], unpack(entries)) end
+return { taken, others }`;
 
 /** KEYS: lease, settled. ARGV: token, the new value. Deleted first: Redis allows that at maxmemory. */
 const SETTLED = `${WATCHING}

@@ -103,6 +103,8 @@ const STATE: Needs = [
   ['+info', 'warning', ['INFO memory']],
   ['+del', 'problem', [`DEL ${KEY}`]],
   ['+unlink', 'problem', [`UNLINK ${KEY}`]],
+  // For a key that somebody else has made one of another type.
+  ['+rename', 'warning', [`RENAME ${KEY} ${KEY}`]],
   [
     '+@hash',
     'problem',
@@ -117,9 +119,14 @@ const STATE: Needs = [
     'problem',
     [
       ...[`XACK ${KEY} g 0-1`, `XADD ${KEY} * f v`, `XDEL ${KEY} 0-1`, `XLEN ${KEY}`],
-      ...[`XGROUP CREATE ${KEY} g $`, `XGROUP DELCONSUMER ${KEY} g c`],
+      ...[
+        `XGROUP CREATE ${KEY} g $`,
+        `XGROUP SETID ${KEY} g $`,
+        `XSETID ${KEY} 0-1`,
+        `XGROUP DELCONSUMER ${KEY} g c`,
+      ],
       ...[`XINFO CONSUMERS ${KEY} g`, `XINFO GROUPS ${KEY}`],
-      ...[`XPENDING ${KEY} g`, `XRANGE ${KEY} - +`],
+      ...[`XPENDING ${KEY} g`, `XRANGE ${KEY} - +`, `XREVRANGE ${KEY} + -`],
       `XREADGROUP GROUP g c COUNT 1 STREAMS ${KEY} >`,
     ],
   ],
@@ -137,7 +144,7 @@ const STATE: Needs = [
 /** Commands that only read, scripts that do nothing, and what is about the connection alone. */
 const HARMLESS = new RegExp(
   '^(PING|SELECT|CLIENT|EXISTS|GET|ROLE|TIME|INFO|SCAN|PEXPIRETIME|PTTL|SUBSCRIBE|EVAL|EVALSHA|' +
-    'HEXISTS|HGET|HGETALL|HKEYS|HLEN|HMGET|XINFO|XLEN|XPENDING|XRANGE|' +
+    'HEXISTS|HGET|HGETALL|HKEYS|HLEN|HMGET|XINFO|XLEN|XPENDING|XRANGE|XREVRANGE|' +
     'ZCARD|ZMSCORE|ZRANGE|ZRANGEBYSCORE|ZSCAN|ZSCORE|CONFIG GET)( |$)',
 );
 

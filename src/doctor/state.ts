@@ -4,10 +4,11 @@ import type { Clock } from '../clock.js';
 import { configurationOf } from '../configuration.js';
 import { counted } from '../counted.js';
 import { RelayError } from '../errors.js';
+import { printable } from '../printable.js';
 import { redisUser } from '../redis-cli.js';
 import { addressOf, stateError } from '../redis-client.js';
 import { isRefusal, isReply } from '../refusal.js';
-import { type Finding, note, ok, problem } from '../server/finding.js';
+import { type Finding, note, ok, problem, warning } from '../server/finding.js';
 import { judgeStateServer } from '../server/judge.js';
 import { keysText } from '../server/wording.js';
 import {
@@ -16,6 +17,7 @@ import {
   formatKey,
   leaseKey,
   ownKeyPrefix,
+  quarantineKey,
   readConfigurationRow,
   replicasKey,
   signsOfLife,
@@ -109,6 +111,7 @@ async function examineUse(
     refuseFormat(prefix, format);
     const findings = await Promise.all([
       examineRelays(redis, prefix, settings.redis.databases),
+      judgeQuarantine(redis, prefix),
       examineConfigurations(redis, prefix, settings, reading.roundTripMs, clock),
     ]);
     return findings.flat();
@@ -144,6 +147,16 @@ async function examineConfigurations(
   return running.length === 0 ? [] : [judgeConfigurations(running, digest, prefix)];
 }
 
+/** A finding when anything lies there. */
+async function judgeQuarantine(redis: Redis, prefix: string): Promise<Finding[]> {
+  const count = await redis.xlen(quarantineKey(prefix));
+  if (count === 0) return [];
+  const text = `${counted(count, 'record')} of entries that no relay has written, moved out of the state`;
+  const advice =
+    'see expiry-relay quarantine list, and give the state a database or a Redis that nothing else writes to';
+  return [warning('quarantine', text, advice)];
+}
+
 /** Who runs with this state, and what they have given up. */
 async function examineRelays(
   redis: Redis,
@@ -161,7 +174,7 @@ async function examineRelays(
   ]);
   const index = `the deadlines of ${keysText(counts.reduce((sum, one) => sum + one, 0))} are known`;
   if (running === 0) return [note(subject, `none is running; ${index}`)];
-  const who = watching === null ? 'none watches' : `${watching.slice(0, NAME_CHARS)}… watches`;
+  const who = watching === null ? 'none watches' : `${printable(watching, NAME_CHARS)} watches`;
   const relays = ok(subject, `${counted(running, 'replica')} running, ${who}; ${index}`);
   return [relays, ...judgeGone(gone)];
 }

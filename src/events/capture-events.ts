@@ -1,7 +1,7 @@
 /** What becomes of expirations, until the outbox has them. */
 import type { Logger } from 'pino';
 import type { Clock } from '../clock.js';
-import { messageOf } from '../errors.js';
+import { messageOf, RelayError } from '../errors.js';
 import type { Metrics } from '../metrics.js';
 import { printableBytes } from '../printable.js';
 import type { Delivery, Expiration } from '../vocabulary.js';
@@ -91,6 +91,17 @@ export class CaptureEvents {
     }
   }
 
+  /** The deliveries of one expiration could not be built. */
+  unbuildable({ database, key }: Expiration, error: unknown): void {
+    this.#metrics.internalErrors.inc();
+    const line = { event: 'internal_error', database, key: printableBytes(key) };
+    this.#log.error(
+      { ...line, error: messageOf(error), stack: Object(error).stack },
+      'an unexpected error, which is a bug in the relay: the webhooks of this expiration are lost. Please ' +
+        'report it with this line',
+    );
+  }
+
   /** The queue between the source and the outbox is full: an expiration is lost. */
   queueFull(): void {
     this.#metrics.expirationsDropped.inc();
@@ -112,8 +123,10 @@ export class CaptureEvents {
 
   /** What is wrong with the state Redis is said by itself, once. */
   captureFailed(error: unknown, queued: number, retryInMs: number): void {
+    if (!(error instanceof RelayError)) this.#metrics.internalErrors.inc();
+    const stack = error instanceof RelayError ? undefined : Object(error).stack;
     this.#log.error(
-      { event: 'capture_failed', error: messageOf(error), queued, retry_in_ms: retryInMs },
+      { event: 'capture_failed', error: messageOf(error), stack, queued, retry_in_ms: retryInMs },
       'what expired could not be stored; trying again',
     );
   }

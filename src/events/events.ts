@@ -37,7 +37,7 @@ export function createEvents(log: Logger, metrics: Metrics, clock: Clock): Event
     capture: new CaptureEvents(log, metrics, clock),
     outbox: new OutboxEvents(log, metrics),
     delivery: new DeliveryEvents(log, metrics, clock),
-    state: new StateEvents(log, metrics),
+    state: new StateEvents(log, metrics, clock),
     values: new ValueEvents(log, metrics, clock),
     watch: new WatchEvents(log, metrics, clock),
   };

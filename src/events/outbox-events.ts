@@ -1,6 +1,5 @@
 /** What becomes of deliveries at rest. */
 import type { Logger } from 'pino';
-import { messageOf } from '../errors.js';
 import type { Metrics } from '../metrics.js';
 import type { DeadLetter, Delivery } from '../vocabulary.js';
 
@@ -21,14 +20,6 @@ export class OutboxEvents {
     this.#log.warn(
       { event: 'reclaimed', endpoint, replica, count },
       'took over what a dead replica had been delivering',
-    );
-  }
-
-  /** No relay has written it like this. */
-  unreadable(endpoint: string, error: unknown): void {
-    this.#log.error(
-      { event: 'delivery_unreadable', endpoint, error: messageOf(error) },
-      'a stored delivery cannot be read: it is left where it is',
     );
   }
 

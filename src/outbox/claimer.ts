@@ -7,9 +7,11 @@
  * may still arrive, when the network comes back.
  */
 import type { Clock } from '../clock.js';
-import { endpointKeys, replicasKey, unpackDelivery } from '../state/format.js';
+import { messageOf } from '../errors.js';
+import { endpointKeys, quarantineKey, replicasKey } from '../state/format.js';
+import { unpackDelivery } from '../state/packing.js';
+import type { Suspect } from '../state/quarantine.js';
 import type { RedisState } from '../state/redis-state.js';
-import type { Delivery } from '../vocabulary.js';
 import type { Claimed } from './outbox.js';
 import { RetryShare } from './retry-share.js';
 import type { OutboxScripts } from './scripts/scripts.js';
@@ -23,8 +25,6 @@ export interface ClaimerParts {
   /** This replica's name, unlike any other's. */
   readonly replica: string;
   readonly clock: Clock;
-  /** Told of a delivery that cannot be read: somebody else has written it. */
-  readonly onUnreadable: (endpoint: string, error: unknown) => void;
 }
 
 /** A claim and where it stands in the stream. */
@@ -34,12 +34,15 @@ export interface RedisClaimed extends Claimed {
 
 export interface ClaimReply {
   readonly claims: readonly RedisClaimed[];
-  /** When something changes by itself: a retry is due, a pause over; infinite when nothing will. */
+  /**
+   * When something changes by itself: a retry is due, a pause over; 0 when entries that no relay has written
+   * took places; infinite when nothing will.
+   */
   readonly nextInMs: number;
 }
 
 /** What the script returns of each claim. */
-type Four = [entry: Buffer, attempts: Buffer, replayed: Buffer, packed: Buffer];
+type Five = [entry: Buffer, attempts: Buffer, replayed: Buffer, id: Buffer, packed: Buffer];
 
 /** One endpoint's claims. */
 interface Holding {
@@ -59,15 +62,13 @@ export class Claimer {
   readonly #scripts: OutboxScripts;
   readonly #replica: string;
   readonly #clock: Clock;
-  readonly #onUnreadable: ClaimerParts['onUnreadable'];
   readonly #holdings = new Map<string, Holding>();
 
-  constructor({ state, scripts, replica, clock, onUnreadable }: ClaimerParts) {
+  constructor({ state, scripts, replica, clock }: ClaimerParts) {
     this.#state = state;
     this.#scripts = scripts;
     this.#replica = replica;
     this.#clock = clock;
-    this.#onUnreadable = onUnreadable;
   }
 
   /** What is ready now, up to `countMax`; rejects when Redis does. */
@@ -94,34 +95,40 @@ export class Claimer {
       holding.askedAtMs = nowMs;
     }
     const reply = await this.#scripts.claim(
-      [ready, deliveries, waiting, breaker, replicasKey(prefix), waits],
+      [ready, deliveries, waiting, breaker, replicasKey(prefix), waits, quarantineKey(prefix)],
       [this.#replica, countMax, holding.retryShare.of(countMax)],
     );
     holding.sureOn = connections;
     const [nextInMs, ...parts] = reply as [number, ...Buffer[]];
     const claims: RedisClaimed[] = [];
-    for (let at = 0; at + 3 < parts.length; at += 4) {
-      const [entry, attempts, replayed, packed] = parts.slice(at, at + 4) as Four;
-      holding.held.add(entry.toString());
-      const delivery = this.#unpacked(endpoint, packed);
-      if (delivery === null) continue;
-      claims.push({
-        delivery,
-        attempt: Number(attempts.toString()) + 1,
-        isReplay: replayed.length > 0,
-        entry: entry.toString(),
-      });
+    const suspects: Suspect[] = [];
+    for (let at = 0; at + 4 < parts.length; at += 5) {
+      const [entry, attempts, replayed, id, packed] = parts.slice(at, at + 5) as Five;
+      try {
+        claims.push({
+          delivery: unpackDelivery(packed, { endpoint, id: id.toString() }),
+          attempt: Number(attempts.toString()) + 1,
+          isReplay: replayed.length > 0,
+          entry: entry.toString(),
+        });
+        holding.held.add(entry.toString());
+      } catch (error) {
+        const related = { key: ready, kind: 'entry', name: entry } as const;
+        const read = { key: deliveries, kind: 'field', name: id, value: packed } as const;
+        suspects.push({ ...read, why: messageOf(error), related });
+      }
     }
+    if (suspects.length > 0) await this.#setAside(suspects, holding);
+    if (suspects.length > 0) return { claims, nextInMs: 0 };
     return { claims, nextInMs: nextInMs < 0 ? Number.POSITIVE_INFINITY : nextInMs };
   }
 
-  /** Null for what no relay has written: it stays where it is, and holds up nothing else. */
-  #unpacked(endpoint: string, packed: Buffer): Delivery | null {
+  /** They are claimed, and not held: should it fail, they go back, and are claimed again. */
+  async #setAside(suspects: readonly Suspect[], holding: Holding): Promise<void> {
     try {
-      return unpackDelivery(packed);
-    } catch (error) {
-      this.#onUnreadable(endpoint, error);
-      return null;
+      await this.#state.setAside('claim', suspects);
+    } catch {
+      holding.sureOn = null;
     }
   }
 

@@ -14,8 +14,10 @@ import {
   GROUP,
   replicasKey,
 } from '../state/format.js';
+import { scoresByName } from '../state/names.js';
 import { ignoreTrouble, type RedisState } from '../state/redis-state.js';
-import { scoresOf, Unchanged } from '../state/unchanged.js';
+import { REPLICA } from '../state/stored.js';
+import { Unchanged } from '../state/unchanged.js';
 import type { OutboxScripts } from './scripts/scripts.js';
 
 /** Several within `DEAD_AFTER_MS`, so that one that is lost does not matter. */
@@ -76,12 +78,12 @@ export class Presence {
 
   /** Signs of life; what fails is done by the next. */
   async #run(): Promise<void> {
-    const { clock } = this.#parts;
+    const { clock, state } = this.#parts;
     const { signal } = this.#stop;
     const reclaiming = this.#reclaimForEver();
     while (!signal.aborted) {
       const beatAtMs = this.#beatAtMs;
-      await ignoreTrouble(() => this.beat());
+      await state.pass('presence', () => this.beat());
       const isTaken = this.#beatAtMs !== beatAtMs;
       await clock.sleep(isTaken ? BEAT_EVERY_MS : BEAT_AGAIN_MS, signal);
     }
@@ -120,29 +122,30 @@ export class Presence {
 
   /** Makes ready again what dead replicas had claimed, at each endpoint where that can be done. */
   async reclaim(): Promise<void> {
+    const { state } = this.#parts;
     let dead: ReadonlySet<string> = new Set();
-    await ignoreTrouble(async () => {
+    await state.pass('reclaim', async () => {
       dead = await this.#dead();
     });
     for (const endpoint of this.#parts.endpoints) {
       if (this.#stop.signal.aborted) return;
-      await ignoreTrouble(async () => {
+      await state.pass('reclaim', async () => {
         for (const replica of await this.#othersAt(endpoint)) {
           const isThere = this.#signs.valueOf(replica) !== null;
           if (!isThere || dead.has(replica)) await this.#reclaimFrom(endpoint, replica);
         }
       });
     }
-    for (const replica of dead) await ignoreTrouble(() => this.#forget(replica));
+    for (const replica of dead) await state.pass('reclaim', () => this.#forget(replica));
   }
 
   /** Those whose signs of life this replica has seen unchanged for long enough. */
   async #dead(): Promise<ReadonlySet<string>> {
     const { state, clock } = this.#parts;
     const key = replicasKey(state.prefix);
-    const words = await state.run('reclaim', () => state.redis.zrange(key, 0, '-1', 'WITHSCORES'));
+    const signs = await scoresByName(state, 'reclaim', key, REPLICA);
     const nowMs = clock.monotonicMs();
-    this.#signs.note(scoresOf(words), nowMs);
+    this.#signs.note(signs, nowMs);
     return new Set(this.#signs.since(DEAD_AFTER_MS, nowMs).keys());
   }
 

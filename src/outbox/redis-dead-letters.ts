@@ -1,10 +1,11 @@
 /** The dead letters of the outbox in Redis: also for the command line, beside running replicas. */
-import { endpointKeys, endpointsKey, signsOfLife, unpackDeadLetter } from '../state/format.js';
-import { readGone } from '../state/gone.js';
+import { endpointKeys, endpointsKey, replicasKey, signsOfLife } from '../state/format.js';
+import { goneByEndpoint } from '../state/gone.js';
 import type { RedisState } from '../state/redis-state.js';
 import type { DeadLetter } from '../vocabulary.js';
 import type { DeadLetters } from './outbox.js';
 import type { OutboxScripts } from './scripts/scripts.js';
+import { goneRows, readableLetters, storedEndpoints } from './stored-letters.js';
 
 /** Read together: their bodies are in memory at the same time. */
 const PAGE = 100;
@@ -64,7 +65,8 @@ export class RedisDeadLetters implements DeadLetters {
     const { redis } = this.#state;
     const { dead } = this.#keys(endpoint);
     const packed = await this.#state.run('dead_letters', () => redis.hgetBuffer(dead, id));
-    return packed === null ? null : unpackDeadLetter(packed);
+    const [letter] = await readableLetters(this.#state, endpoint, [id], [packed]);
+    return letter ?? null;
   }
 
   /** Who sends it again has mended the endpoint: a pause of that is over. False: there is none. */
@@ -101,8 +103,7 @@ export class RedisDeadLetters implements DeadLetters {
 
   /** Every endpoint that has something here, or that a running replica has. */
   async endpoints(): Promise<string[]> {
-    const { redis, prefix } = this.#state;
-    return this.#state.run('dead_letters', () => redis.zrange(endpointsKey(prefix), 0, '-1'));
+    return storedEndpoints(this.#state);
   }
 
   /** The endpoints that a running replica has: what is replayed to any other dies again. */
@@ -121,8 +122,11 @@ export class RedisDeadLetters implements DeadLetters {
    */
   async goneEndpoints(): Promise<ReadonlyMap<string, readonly string[]>> {
     const { redis, prefix } = this.#state;
-    const nowMs = await this.nowMs();
-    return this.#state.run('dead_letters', () => readGone(redis, prefix, nowMs));
+    const { fromMs, untilMs } = signsOfLife(await this.nowMs());
+    const living = await this.#state.run('dead_letters', () =>
+      redis.zrangebyscore(replicasKey(prefix), fromMs, untilMs),
+    );
+    return goneByEndpoint(await goneRows(this.#state), living);
   }
 
   /** The number of an endpoint's deliveries that are neither done nor dead. */
@@ -168,7 +172,7 @@ export class RedisDeadLetters implements DeadLetters {
       const ids = places.filter((place) => place.endpoint === endpoint).map(({ id }) => id);
       const { dead } = this.#keys(endpoint);
       const packed = await this.#state.run('dead_letters', () => redis.hmgetBuffer(dead, ...ids));
-      letters.push(...packed.filter((bytes) => bytes !== null).map(unpackDeadLetter));
+      letters.push(...(await readableLetters(this.#state, endpoint, ids, packed)));
     }
     return letters.sort((one, other) => one.diedAtMs - other.diedAtMs);
   }

@@ -10,9 +10,9 @@ import {
   type EndpointKeys,
   endpointKeys,
   leaseKey,
-  packDelivery,
 } from '../state/format.js';
 import { type Lease, tokenOf } from '../state/lease.js';
+import { packDelivery } from '../state/packing.js';
 import type { ClaimedKey, Delivery, Disposition, EndpointSignal } from '../vocabulary.js';
 import { Claimer, type ClaimerParts, type RedisClaimed } from './claimer.js';
 import { Oldest } from './oldest.js';

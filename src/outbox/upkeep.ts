@@ -4,9 +4,11 @@
  * may run different files for a while) is shown, and after a grace given up.
  */
 import type { Clock } from '../clock.js';
-import { DEAD_AFTER_MS, endpointKeys, endpointsKey } from '../state/format.js';
-import { ignoreTrouble, type RedisState } from '../state/redis-state.js';
-import { scoresOf, Unchanged } from '../state/unchanged.js';
+import { DEAD_AFTER_MS, endpointKeys, endpointsKey, quarantineKey } from '../state/format.js';
+import { scoresByName } from '../state/names.js';
+import type { RedisState } from '../state/redis-state.js';
+import { NAME } from '../state/stored.js';
+import { Unchanged } from '../state/unchanged.js';
 import type { RedisOutbox } from './redis-outbox.js';
 import type { OutboxScripts } from './scripts/scripts.js';
 
@@ -60,13 +62,13 @@ export class Upkeep {
   }
 
   async #run(): Promise<void> {
-    const { clock } = this.#parts;
+    const { clock, state } = this.#parts;
     const { signal } = this.#stop;
     // Not at once: the other replicas of a deployment start at the same time.
     await clock.sleep(UPKEEP_EVERY_MS, signal);
     while (!signal.aborted) {
       // The next round does what this one has not.
-      await ignoreTrouble(() => this.once());
+      await state.pass('upkeep', () => this.once());
       await clock.sleep(UPKEEP_EVERY_MS, signal);
     }
   }
@@ -94,11 +96,9 @@ export class Upkeep {
 
   async #lookForUnknown(): Promise<void> {
     const { state, outbox, clock, graceMs, events } = this.#parts;
-    const words = await state.run('upkeep', () =>
-      state.redis.zrange(endpointsKey(state.prefix), 0, '-1', 'WITHSCORES'),
-    );
+    const had = await scoresByName(state, 'upkeep', endpointsKey(state.prefix), NAME);
     const nowMs = clock.monotonicMs();
-    this.#had.note(scoresOf(words), nowMs);
+    this.#had.note(had, nowMs);
     const before = this.#unknown;
     this.#unknown = this.#had.since(DEAD_AFTER_MS, nowMs);
     for (const endpoint of before.keys()) {
@@ -119,7 +119,8 @@ export class Upkeep {
       endpoint,
     );
     const known = endpointsKey(state.prefix);
-    const keys = [known, ready, deliveries, waiting, breaker, dead, deadOrder, waits];
+    const own = [ready, deliveries, waiting, breaker, dead, deadOrder, waits];
+    const keys = [known, ...own, quarantineKey(state.prefix)];
     const hadAt = this.#had.valueOf(endpoint) ?? '';
     const args = [endpoint, hadAt, 'unknown_endpoint', BURY_BATCH];
     let total = 0;

@@ -7,8 +7,8 @@
 import type { Clock } from '../clock.js';
 import type { RetrySettings } from '../endpoint.js';
 import { ServerClock } from '../source/server-clock.js';
-import { endpointKeys } from '../state/format.js';
-import { ignoreTrouble, type RedisState } from '../state/redis-state.js';
+import { endpointKeys, quarantineKey } from '../state/format.js';
+import type { RedisState } from '../state/redis-state.js';
 import type { OutboxScripts } from './scripts/scripts.js';
 
 /** How often the clock is read: a step of the clock goes unnoticed for up to this time. */
@@ -84,7 +84,7 @@ export class Waits {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       let waitMs = LOOK_AGAIN_MS;
-      await ignoreTrouble(async () => {
+      await this.#parts.state.pass('waits', async () => {
         await this.once();
         waitMs = LOOK_EVERY_MS;
       });
@@ -115,7 +115,7 @@ export class Waits {
     const args = [cursor, PAGE, ...scheduleMs, Math.max(0, ...scheduleMs)];
     const reply = await state.run(
       'upkeep',
-      () => scripts.limitWaits([waiting, waits], args),
+      () => scripts.limitWaits([waiting, waits, quarantineKey(state.prefix)], args),
       endpoint,
     );
     const [next, changed] = reply as [Buffer, number];

@@ -3,7 +3,7 @@
  * whose deadline has passed makes its primary expire it at once, and say so: that is the nudge.
  */
 import type { ChainableCommander, Redis } from 'ioredis';
-import { CLOCK_SLACK_MS } from '../deadlines/deadlines.js';
+import { CLOCK_SLACK_MS, DEADLINE_MS_MAX } from '../deadlines/deadlines.js';
 import { batchesByDatabase } from '../key-name.js';
 import { isElsewhere, isReply, isUnknownCommand } from '../refusal.js';
 import type { Command } from '../values/shape.js';
@@ -266,7 +266,7 @@ function readingOf(
   deadlineMs: number,
   readAtMs: number,
 ): Unproved {
-  const life = LIVES.get(answer) ?? 'until';
+  const life = LIVES.get(answer) ?? (deadlineMs > DEADLINE_MS_MAX ? 'endless' : 'until');
   return { database, key, life, deadlineMs: life === 'until' ? deadlineMs : 0, readAtMs };
 }
 

@@ -32,6 +32,8 @@ export class Marker {
     const [, found, written] = replies ?? [];
     const refusal = found?.[0] ?? written?.[0];
     if (refusal) return this.#refused(refusal);
+    // What is no number no relay has written, and it has just been overwritten.
+    if (typeof found?.[1] === 'string' && !/^\d+$/.test(found[1])) return true;
     return found?.[1] === value;
   }
 

@@ -2,11 +2,14 @@
 import type { Redis } from 'ioredis';
 
 export interface FoundServer {
-  /** The name that a relay has written; null when there is none. Undefined when it may not be read. */
+  /** The name that a relay has written; null when it is not there. Undefined when it may not be read. */
   readonly id: string | null | undefined;
   /** Of the server's process, new at each restart; null when it is not shown. */
   readonly runId: string | null;
 }
+
+/** What a relay writes; anything else is overwritten. */
+const ID = /^[0-9a-f]{32}$/;
 
 export class ServerIdentity {
   readonly #redis: Redis;
@@ -23,9 +26,11 @@ export class ServerIdentity {
   /** Rejects when the connection does. */
   async read(): Promise<FoundServer> {
     const replies = await this.#redis.pipeline().select(0).get(this.#key).exec();
-    const [refusal, id] = replies?.[1] ?? [null, null];
+    const [refusal, found] = replies?.[1] ?? [null, null];
     this.#unlessBroken(refusal);
-    return { id: refusal === null ? (id as string | null) : undefined, runId: this.#runId };
+    const isOtherType = refusal?.message.startsWith('WRONGTYPE');
+    if (refusal !== null && !isOtherType) return { id: undefined, runId: this.#runId };
+    return { id: typeof found === 'string' && ID.test(found) ? found : null, runId: this.#runId };
   }
 
   /** Where it may not be written, the server is known by its address alone. */

@@ -1,6 +1,6 @@
 /**
- * How the state lies in Redis: the names of its keys, and the bytes of a delivery. This file alone
- * knows. The number in the names is the version: a change that an older relay could not read gets
+ * How the state lies in Redis: the names of its keys (this file alone knows them), and the bytes of a
+ * delivery (packing.ts). The number in the names is the version: a change that an older relay could not read gets
  * another, and `format` says which one a prefix is used by.
  *
  *   {expiry-relay}:format                           string  the version of all the others
@@ -30,6 +30,10 @@
  *   {expiry-relay}:1:outbox:<endpoint>:breaker      hash    failures, failed_at, pauses, until, pause, probe
  *   {expiry-relay}:1:outbox:<endpoint>:dead         hash    id → dead letter
  *   {expiry-relay}:1:outbox:<endpoint>:dead-order   zset    id, by time of death
+ *   {expiry-relay}:1:quarantine                     stream  records of entries that no relay has written, and
+ *                                                           that were removed: n, key, kind, why, name, bytes, value
+ *   {expiry-relay}:1:quarantine:<key>               any     a key of the wrong type, renamed; <key> is its name
+ *                                                           without the part before `1:`
  *
  * The tag in braces puts all of them into one slot of a cluster. `marker`, `canary` and `server` lie in the
  * watched Redis, the others in the state Redis. Times are milliseconds by the clock of the state Redis,
@@ -41,9 +45,11 @@
  * claim. A delivery is one line of JSON, a line feed, and the body's exact bytes; a dead letter is one
  * line of JSON more, in front of the delivery. What the line lacks is as it was in relays that could not
  * say it: a POST, of JSON.
+ *
+ * Whoever shares this Redis may write anything there. Each reader checks what it reads, moves an entry that no
+ * relay can have written to the quarantine, and goes on (quarantine.ts).
  */
-import type { ContentType, Method } from '../body-format.js';
-import type { DeadLetter, DeadReason, Delivery, DetectedBy, KeyInDatabase } from '../vocabulary.js';
+import type { KeyInDatabase } from '../vocabulary.js';
 
 export const FORMAT_VERSION = 1;
 
@@ -207,94 +213,60 @@ export function readGoneField(field: string): { replica: string; endpoint: strin
   return { replica: field.slice(0, colon), endpoint: field.slice(colon + 1) };
 }
 
-/** Of deliveries whose lines do not say it. */
-const DEFAULT_METHOD = 'POST';
-const DEFAULT_CONTENT_TYPE = 'application/json';
-
-interface DeliveryHead {
-  readonly id: string;
-  readonly endpoint: string;
-  readonly route: string;
-  readonly path: string;
-  readonly method?: Method;
-  /** Null for a request without a body. */
-  readonly content_type?: ContentType | null;
-  readonly key: string;
-  readonly database: number;
-  readonly expired_at_ms: number | null;
-  readonly detected_at_ms: number;
-  readonly detected_by: DetectedBy;
-}
-
-interface DeathHead {
-  readonly reason: DeadReason;
-  readonly attempts: number;
-  readonly last_outcome: string | null;
-  readonly died_at_ms: number;
-}
-
-function headOf(delivery: Delivery): DeliveryHead {
-  return {
-    id: delivery.id,
-    endpoint: delivery.endpoint,
-    route: delivery.route,
-    path: delivery.path,
-    ...(delivery.method === DEFAULT_METHOD ? {} : { method: delivery.method }),
-    ...(delivery.contentType === DEFAULT_CONTENT_TYPE
-      ? {}
-      : { content_type: delivery.contentType }),
-    key: delivery.keyLabel,
-    database: delivery.database,
-    expired_at_ms: delivery.expiredAtMs,
-    detected_at_ms: delivery.detectedAtMs,
-    detected_by: delivery.detectedBy,
-  };
-}
-
-const LINE_FEED = 0x0a;
-
-/** The first line, as JSON, and what follows it. */
-function splitLine<Head>(packed: Buffer): { head: Head; rest: Buffer } {
-  const end = packed.indexOf(LINE_FEED);
-  const head = JSON.parse(packed.toString('utf8', 0, end)) as Head;
-  return { head, rest: packed.subarray(end + 1) };
-}
-
-export function packDelivery(delivery: Delivery): Buffer {
-  return Buffer.concat([Buffer.from(`${JSON.stringify(headOf(delivery))}\n`), delivery.body]);
-}
-
-export function unpackDelivery(packed: Buffer): Delivery {
-  const { head, rest } = splitLine<DeliveryHead>(packed);
-  return {
-    id: head.id,
-    endpoint: head.endpoint,
-    route: head.route,
-    path: head.path,
-    method: head.method ?? DEFAULT_METHOD,
-    contentType: head.content_type === undefined ? DEFAULT_CONTENT_TYPE : head.content_type,
-    body: rest,
-    keyLabel: head.key,
-    database: head.database,
-    expiredAtMs: head.expired_at_ms,
-    detectedAtMs: head.detected_at_ms,
-    detectedBy: head.detected_by,
-  };
-}
-
-/** Dead letters are packed inside Redis, by outbox/scripts/fragments.ts. */
-export function unpackDeadLetter(packed: Buffer): DeadLetter {
-  const { head, rest } = splitLine<DeathHead>(packed);
-  return {
-    delivery: unpackDelivery(rest),
-    reason: head.reason,
-    attempts: head.attempts,
-    lastOutcome: head.last_outcome,
-    diedAtMs: head.died_at_ms,
-  };
-}
-
 /** A member of `waiting`; `attempts` have been made. */
 export function waitingMember(id: string, attempts: number): string {
   return `${attempts}:${id}`;
+}
+
+/** The key of the records of entries that no relay has written. */
+export function quarantineKey(prefix: string): string {
+  return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:quarantine`;
+}
+
+/** What a key of the wrong type is renamed to. */
+export function nameInQuarantine(prefix: string, key: string): string {
+  const base = `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:`;
+  return `${quarantineKey(prefix)}:${key.slice(base.length)}`;
+}
+
+/** A type of Redis's, as TYPE names it. */
+export type KeyType = 'string' | 'hash' | 'zset' | 'stream';
+
+/** The keys in the state Redis, and the type of each; `format` says whose the others are, and is not among them. */
+export function typedKeys(
+  prefix: string,
+  databases: readonly number[],
+  endpoints: readonly string[],
+): readonly (readonly [key: string, type: KeyType])[] {
+  return [
+    [watchedKey(prefix), 'hash'],
+    [leaseKey(prefix), 'hash'],
+    [configurationsKey(prefix), 'hash'],
+    [watchKey(prefix), 'string'],
+    [settledKey(prefix), 'string'],
+    [claimedKey(prefix), 'zset'],
+    [endpointsKey(prefix), 'zset'],
+    [replicasKey(prefix), 'zset'],
+    [goneKey(prefix), 'hash'],
+    ...databases.flatMap((database): [string, KeyType][] => {
+      const { tracked, overdue } = deadlineKeys(prefix, database);
+      const { read, deadlines } = valueKeys(prefix, database);
+      return [
+        ...[tracked, overdue, deadlines].map((key): [string, KeyType] => [key, 'zset']),
+        [unroutedKey(prefix, database), 'zset'],
+        [read, 'hash'],
+      ];
+    }),
+    ...endpoints.flatMap((endpoint): [string, KeyType][] => {
+      const keys = endpointKeys(prefix, endpoint);
+      return [
+        [keys.ready, 'stream'],
+        ...[keys.waiting, keys.deadOrder].map((key): [string, KeyType] => [key, 'zset']),
+        ...[keys.deliveries, keys.waits, keys.breaker, keys.dead].map((key): [string, KeyType] => [
+          key,
+          'hash',
+        ]),
+      ];
+    }),
+  ];
 }

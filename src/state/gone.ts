@@ -1,11 +1,44 @@
 /** Endpoints that have answered 410, as the state knows them. */
 import type { Redis } from 'ioredis';
 import { goneKey, readGoneField, replicasKey, signsOfLife } from './format.js';
+import { NAME, REPLICA } from './stored.js';
 
-/**
- * Each with the replicas, as `host:pid`, that live and send it nothing more; a restart forgets it.
- * `nowMs` is by the clock of the state Redis.
- */
+/** Which replica an endpoint has answered 410, and where that replica is (`host:pid`). */
+export interface GoneRow {
+  readonly replica: string;
+  readonly endpoint: string;
+  readonly instance: string;
+}
+
+/** What the hash holds: the rows that replicas have written, and all other fields with their values. */
+export function splitGone(all: Readonly<Record<string, string>>): {
+  readonly rows: readonly GoneRow[];
+  readonly others: readonly (readonly [field: string, value: string])[];
+} {
+  const rows: GoneRow[] = [];
+  const others: (readonly [string, string])[] = [];
+  for (const [field, instance] of Object.entries(all)) {
+    const { replica, endpoint } = readGoneField(field);
+    if (REPLICA.test(replica) && NAME.test(endpoint)) rows.push({ replica, endpoint, instance });
+    else others.push([field, instance]);
+  }
+  return { rows, others };
+}
+
+/** Each endpoint with the living replicas that send it nothing more; a restart forgets it. */
+export function goneByEndpoint(
+  rows: readonly GoneRow[],
+  living: readonly string[],
+): ReadonlyMap<string, readonly string[]> {
+  const gone = new Map<string, string[]>();
+  for (const { replica, endpoint, instance } of rows) {
+    if (!living.includes(replica)) continue;
+    gone.set(endpoint, [...(gone.get(endpoint) ?? []), instance]);
+  }
+  return gone;
+}
+
+/** Only reads; `nowMs` is by the clock of the state Redis. */
 export async function readGone(
   redis: Redis,
   prefix: string,
@@ -16,11 +49,5 @@ export async function readGone(
     redis.hgetall(goneKey(prefix)),
     redis.zrangebyscore(replicasKey(prefix), fromMs, untilMs),
   ]);
-  const gone = new Map<string, string[]>();
-  for (const [field, instance] of Object.entries(all)) {
-    const { replica, endpoint } = readGoneField(field);
-    if (!living.includes(replica)) continue;
-    gone.set(endpoint, [...(gone.get(endpoint) ?? []), instance]);
-  }
-  return gone;
+  return goneByEndpoint(splitGone(all).rows, living);
 }

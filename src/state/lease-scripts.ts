@@ -6,10 +6,18 @@
  * A configuration gets a number when it first appears among the running replicas. The highest number
  * leads: its replicas take a free lease before all others, and are handed one that is held.
  */
+import { QUARANTINE, WHOLE } from './quarantine-scripts.js';
 import { NOW } from './scripts.js';
+import { NAME } from './stored.js';
 
 /** Relays of version 0.1 know the lease by a key with a life of its own. */
 const LEGACY_MS = 1_500;
+
+/** A relay of version 0.1 gives that key a shorter life. */
+const LEGACY_MS_MAX = 10 * LEGACY_MS;
+
+/** A token or a digest is shorter. */
+const LEASE_FIELD_BYTES_MAX = 256;
 
 /** Of two replicas that have listened for about as long, either may have the lease. */
 const TOGETHER_MS = 100;
@@ -36,8 +44,24 @@ export const STATUSES = {
   idle: 4,
 } as const;
 
+/** Lua: moves the fields of the lease that no relay has written to the quarantine. */
+const LEASE_FIELDS = `local function check_lease(lease, into)
+  local patterns = { token = '^[%w_-]+:%d+$', digest = '^%x+$' }
+  for _, field in ipairs({ 'token', 'digest', 'renewals', 'renewed_at', 'number', 'numbers' }) do
+    local value = redis.call('HGET', lease, field)
+    local pattern = patterns[field]
+    local is_ours = not value or #value <= ${LEASE_FIELD_BYTES_MAX} and
+      (pattern and string.match(value, pattern) or not pattern and whole(value))
+    if not is_ours then
+      quarantine(into, lease, 'field', field, value, 'not the ' .. field .. ' of a lease')
+      redis.call('HDEL', lease, field)
+    end
+  end
+end
+`;
+
 /**
- * KEYS: lease, configurations, watch. ARGV: token, replica, digest of its configuration, its endpoints,
+ * KEYS: lease, configurations, watch, quarantine. ARGV: token, replica, digest of its configuration, its endpoints,
  * the number that its configuration had (0: none), for how many milliseconds it could have captured (-1:
  * it cannot), 1 if it leaves a free lease to a replica that could for longer, the renewals that it has
  * seen unchanged for as long as a lease lasts (or ''), 1 if it holds the lease under this token as far as
@@ -49,7 +73,7 @@ export const STATUSES = {
  * replica has held it: what it heard meanwhile is captured, and it must not go on under its old token.
  * Where there are no renewals, the state was emptied, and nobody else has held it since.
  */
-const LOOK = `${NOW}
+const LOOK = `${NOW}${QUARANTINE}${WHOLE}${LEASE_FIELDS}
 local token, replica, digest = ARGV[1], ARGV[2], ARGV[3]
 local able_for, stale = tonumber(ARGV[6]), ARGV[8]
 local at = now()
@@ -59,13 +83,18 @@ for i = 11, first_forgotten - 1, 2 do absent[ARGV[i]] = ARGV[i + 1] end
 for i = first_forgotten, #ARGV, 2 do forgotten[ARGV[i]] = ARGV[i + 1] end
 
 redis.call('HDEL', KEYS[1], '')
+check_lease(KEYS[1], KEYS[4])
 local others, number, looks, same = {}, nil, 0, nil
 local rows = redis.call('HGETALL', KEYS[2])
 for i = 1, #rows, 2 do
   local name = rows[i]
   local its_number, its_digest, since, its_looks =
     string.match(rows[i + 1], '^(%d+) (%x+) (%-?%d+) (%d+)$')
-  if not its_number or forgotten[name] == its_looks then
+  local is_ours = whole(its_number) and whole(its_looks) and string.match(name, '^[%w_-]+$')
+  if not is_ours then
+    quarantine(KEYS[4], KEYS[2], 'field', name, rows[i + 1], 'expected number, digest, since and looks')
+    redis.call('HDEL', KEYS[2], name)
+  elseif forgotten[name] == its_looks then
     redis.call('HDEL', KEYS[2], name)
   elseif name == replica then
     number, looks = tonumber(its_number), tonumber(its_looks)
@@ -89,9 +118,15 @@ local lease = redis.call(
   'HMGET', KEYS[1], 'token', 'renewals', 'renewed_at', 'number', 'digest', 'endpoints')
 local holder = lease[1]
 local legacy = redis.call('GET', KEYS[3])
+local legacy_left = legacy and redis.call('PTTL', KEYS[3]) or 0
+if legacy and (legacy_left < 0 or legacy_left > ${LEGACY_MS_MAX}) then
+  quarantine(KEYS[4], KEYS[3], 'string', '', legacy, 'expected a life of at most ${LEGACY_MS_MAX} ms')
+  redis.call('DEL', KEYS[3])
+  legacy = false
+end
 local is_legacy = legacy and legacy ~= holder and legacy ~= token
 local is_mine = holder == token
-local is_free = not is_legacy and (not holder or (stale ~= '' and lease[2] == stale))
+local is_free = not is_legacy and (not holder or not lease[2] or (stale ~= '' and lease[2] == stale))
 
 local function reply(status)
   local holder_number = not is_legacy and holder and tonumber(lease[4]) or -1
@@ -99,7 +134,7 @@ local function reply(status)
   if holder and not is_legacy and lease[5] ~= digest then endpoints = lease[6] or '' end
   local age = at - (tonumber(lease[3]) or 0)
   local renewals = is_legacy and 'legacy' or lease[2] or ''
-  if is_legacy then age = ${LEGACY_MS} - redis.call('PTTL', KEYS[3]) end
+  if is_legacy then age = ${LEGACY_MS} - legacy_left end
   local result = { status, number, holder_number, renewals, string.format('%d', age), endpoints }
   for _, other in ipairs(others) do
     result[#result + 1] = other.name
@@ -203,9 +238,9 @@ export function endpointsText(endpoints: ReadonlyMap<string, string>): string {
 
 function endpointsOf(text: string): ReadonlyMap<string, string> {
   return new Map(
-    text.split('\n').map((line) => {
-      const end = line.indexOf(' ');
-      return [line.slice(end + 1), line.slice(0, end)];
+    text.split('\n').flatMap((line): [string, string][] => {
+      const [, digest = '', name = ''] = /^([0-9a-f]+) (.*)$/.exec(line) ?? [];
+      return NAME.test(name) ? [[name, digest]] : [];
     }),
   );
 }

@@ -6,7 +6,7 @@
 import { Bell } from '../bell.js';
 import type { Clock } from '../clock.js';
 import type { Configuration } from '../configuration.js';
-import { configurationsKey, leaseKey, watchKey } from './format.js';
+import { configurationsKey, leaseKey, quarantineKey, watchKey } from './format.js';
 import type { Lease, Standing } from './lease.js';
 import { endpointsText, LEASE_SCRIPTS, type Look, readLook, STATUSES } from './lease-scripts.js';
 import { ignoreTrouble, type RedisState } from './redis-state.js';
@@ -155,7 +155,7 @@ export class RedisLease implements Lease {
       const { rung } = this.#wake;
       // What changed while it could not be looked at is not known.
       let lookInMs: number | null = null;
-      await ignoreTrouble(async () => {
+      await this.#parts.state.pass('lease', async () => {
         await this.#letGo();
         lookInMs = await this.#look();
       });
@@ -184,7 +184,7 @@ export class RedisLease implements Lease {
     const { prefix } = state;
     const reply = await state.run('watch', () =>
       this.#scripts.leaseLook(
-        [leaseKey(prefix), configurationsKey(prefix), watchKey(prefix)],
+        [leaseKey(prefix), configurationsKey(prefix), watchKey(prefix), quarantineKey(prefix)],
         [
           token,
           replica,

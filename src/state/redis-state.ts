@@ -21,7 +21,10 @@ import type { ServerFinding } from '../server/finding.js';
 import { judgeStateServer } from '../server/judge.js';
 import { PropertyReader } from '../server/properties.js';
 import type { RedisAddress } from '../vocabulary.js';
+import { endpointsKey } from './format.js';
 import { type HealthEvents, StateHealth, type StateOperation } from './health.js';
+import { Quarantine, type Suspect } from './quarantine.js';
+import { NAME } from './stored.js';
 import { refuseStateReplica, verifyDatabase, verifyFormat, verifyScripts } from './verify.js';
 
 /** How often a state is looked at again on a connection that stands, whether it can be used or not. */
@@ -34,6 +37,8 @@ const LOADED_AGAIN_MS = 250;
 const SILENCE_AT_STOP_MS = 1_000;
 
 export interface StateEvents extends HealthEvents {
+  /** One pass of a loop has met an error that nobody foresaw. */
+  internalError(loop: string, error: unknown): void;
   /** The files with its password or certificates cannot be used; their last valid content is. */
   credentialsUnusable(problem: string): void;
   /** What is known of the server, at each connection. */
@@ -50,6 +55,9 @@ export interface RedisStateParts {
   readonly section: 'redis' | 'state';
   /** What every key begins with, in braces: `state.prefix`. */
   readonly prefix: string;
+  /** Those that are watched, and the endpoints of this replica's file: they have keys in the state. */
+  readonly databases: readonly number[];
+  readonly endpoints: readonly string[];
   readonly clock: Clock;
   readonly events: StateEvents;
 }
@@ -59,6 +67,7 @@ const NOT_VERIFIED = 'its keys have not been looked at yet';
 export class RedisState {
   readonly redis: Redis;
   readonly prefix: string;
+  readonly quarantine: Quarantine;
   readonly #parts: RedisStateParts;
   readonly #health: StateHealth;
   readonly #closing = new AbortController();
@@ -101,6 +110,7 @@ export class RedisState {
       onEnded: (why, end) => this.#ended(why, end),
       onStale: (problem) => events.credentialsUnusable(problem),
     });
+    this.quarantine = new Quarantine(this.redis, parts.prefix);
     this.redis.on('ready', () => {
       this.#connections += 1;
       this.#looking = new AbortController();
@@ -147,7 +157,7 @@ export class RedisState {
   ): Promise<Reply> {
     if (this.#unfit !== null) throw new StateUnavailableError(this.#unfit);
     try {
-      const reply = await command();
+      const reply = await this.#orRename(command, endpoint);
       this.#health.succeeded(operation, endpoint);
       return reply;
     } catch (error) {
@@ -157,6 +167,40 @@ export class RedisState {
       const failure = this.#failed(operation, error, endpoint);
       if (failure instanceof RedisSlotError) this.#leave();
       throw new StateUnavailableError(failure.message);
+    }
+  }
+
+  /** Where a key of the state is of another type, that is renamed, and the command is given once more. */
+  async #orRename<Reply>(command: () => Promise<Reply>, endpoint: string | null): Promise<Reply> {
+    try {
+      return await command();
+    } catch (error) {
+      if (!/\bWRONGTYPE\b/.test(messageOf(error))) throw error;
+      const { databases, endpoints } = this.#parts;
+      const stored = await this.redis.zrange(endpointsKey(this.prefix), 0, '-1').catch(() => []);
+      const all = new Set([...endpoints, ...stored.filter((name) => NAME.test(name))]);
+      if (endpoint !== null) all.add(endpoint);
+      // Another command may have had it renamed by now.
+      await this.quarantine.renameWrongTypes(databases, [...all]);
+      return await command();
+    }
+  }
+
+  /** Moves entries that no relay can have written to the quarantine; rejects as `run` does. */
+  async setAside(operation: StateOperation, suspects: readonly Suspect[]): Promise<void> {
+    if (suspects.length === 0) return;
+    await this.run(operation, () => this.quarantine.move(suspects));
+  }
+
+  /**
+   * One pass of a loop. What is wrong with the state is said by the state itself; an error that nobody foresaw is
+   * logged, and neither ends the loop.
+   */
+  async pass(loop: string, step: () => Promise<unknown>): Promise<void> {
+    try {
+      await step();
+    } catch (error) {
+      if (!(error instanceof StateUnavailableError)) this.#parts.events.internalError(loop, error);
     }
   }
 

@@ -58,12 +58,3 @@ export class Unchanged {
     );
   }
 }
-
-/** From member, score, member, score… of a sorted set. */
-export function scoresOf(words: readonly string[]): ReadonlyMap<string, string> {
-  const scores = new Map<string, string>();
-  for (let at = 0; at + 1 < words.length; at += 2) {
-    scores.set(String(words[at]), String(words[at + 1]));
-  }
-  return scores;
-}

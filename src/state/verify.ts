@@ -1,6 +1,7 @@
 /** What has to be known of a state Redis before it is used. */
 import type { Redis } from 'ioredis';
-import { NoDatabaseError, RedisIsReplicaError, StateFormatError } from '../errors.js';
+import { messageOf, NoDatabaseError, RedisIsReplicaError, StateFormatError } from '../errors.js';
+import { printable } from '../printable.js';
 import { addressOf } from '../redis-client.js';
 import { isNoDatabase } from '../refusal.js';
 import { replicaText } from '../server/judge.js';
@@ -53,10 +54,20 @@ export function refuseStateReplica(
  */
 export async function verifyFormat(redis: Redis, prefix: string): Promise<boolean> {
   const key = formatKey(prefix);
-  const before = await redis.get(key);
+  const before = await unlessOther(redis.get(key));
   const found = before ?? (await mark(redis, key));
   refuseFormat(prefix, found);
   return before === null;
+}
+
+/** A text that no version has, where the key is of another type. */
+async function unlessOther(found: Promise<string | null>): Promise<string | null> {
+  try {
+    return await found;
+  } catch (error) {
+    if (/\bWRONGTYPE\b/.test(messageOf(error))) return 'a key that is no string';
+    throw error;
+  }
 }
 
 /** Throws unless this version of the relay keeps its state in the format that was found. */
@@ -64,7 +75,7 @@ export function refuseFormat(prefix: string, found: string | null): void {
   if (found === String(FORMAT_VERSION)) return;
   throw new StateFormatError(
     `the keys ${ownKeyPrefix(prefix)}… in the state Redis are used by another version of the ` +
-      `relay (expected format ${FORMAT_VERSION}, found ${found}): run that version, or choose ` +
+      `relay (expected format ${FORMAT_VERSION}, found ${printable(found ?? 'none')}): run that version, or choose ` +
       'another state.prefix',
   );
 }

@@ -1,11 +1,14 @@
 /** The values that were read, at rest in Redis, shared by all replicas: see state/format.ts. */
 
+import { messageOf } from '../errors.js';
 import { batchesByDatabase } from '../key-name.js';
 import type { Json, ValueOmission } from '../key-value.js';
 import { deadlineKeys, leaseKey, valueKeys } from '../state/format.js';
 import { type Lease, tokenOf } from '../state/lease.js';
+import type { Suspect } from '../state/quarantine.js';
 import type { RedisState } from '../state/redis-state.js';
 import { defineScripts, type Scripts } from '../state/scripts.js';
+import { isTime, isWhole, readObject } from '../state/stored.js';
 import type { Deadline, KeyInDatabase } from '../vocabulary.js';
 import { VALUE_SCRIPTS } from './scripts.js';
 import type { KeptValue, Values, ValueToForget, ValueToKeep } from './values.js';
@@ -39,10 +42,45 @@ function pack({
   return JSON.stringify(atRest);
 }
 
+/** Deeper than any value of Redis's; what makes JSON of it recurses. */
+const DEPTH_MAX = 256;
+
+const OMISSIONS: Readonly<Record<ValueOmission, true>> = {
+  too_large: true,
+  gone: true,
+  unsupported: true,
+  forbidden: true,
+  unavailable: true,
+};
+
+/** Throws an UnreadableError for what no relay has written. */
 function unpack(text: Buffer): KeptValue {
-  const atRest = JSON.parse(text.toString()) as AtRest;
-  const { deadline_ms: deadlineMs, bytes, read_at_ms: readAtMs, value, base64, omitted } = atRest;
-  return { deadlineMs, bytes, value: { value, base64, omitted, readAtMs } };
+  const atRest = readObject(text);
+  const isOmission = (value: unknown): value is ValueOmission | null =>
+    value === null || Object.hasOwn(OMISSIONS, String(value));
+  const isTimeOrNull = (value: unknown): value is number | null => value === null || isTime(value);
+  const isJson = (value: unknown): value is Json => value !== undefined && !isDeep(value);
+  return {
+    deadlineMs: atRest.get('deadline_ms', isTime, 'a time'),
+    bytes: atRest.get('bytes', isWhole, 'a whole number'),
+    value: {
+      value: atRest.get('value', isJson, `JSON of at most ${DEPTH_MAX} levels`),
+      base64: atRest.get('base64', isJson, `JSON of at most ${DEPTH_MAX} levels`),
+      omitted: atRest.get('omitted', isOmission, 'the reason of an omission'),
+      readAtMs: atRest.get('read_at_ms', isTimeOrNull, 'a time or null'),
+    },
+  };
+}
+
+function isDeep(json: unknown): boolean {
+  let level = [json];
+  for (let depth = 0; depth < DEPTH_MAX; depth += 1) {
+    level = level.flatMap((one) =>
+      typeof one === 'object' && one !== null ? Object.values(one) : [],
+    );
+    if (level.length === 0) return false;
+  }
+  return true;
 }
 
 export class RedisValues implements Values {
@@ -85,16 +123,26 @@ export class RedisValues implements Values {
 
   async of(keys: readonly KeyInDatabase[]): Promise<readonly (KeptValue | null)[]> {
     const kept = new Map<KeyInDatabase, KeptValue>();
+    const suspects: Suspect[] = [];
     for (const [database, batch] of batchesByDatabase(keys, AT_ONCE)) {
       const { redis, prefix } = this.#state;
+      const { read, deadlines: scores } = valueKeys(prefix, database);
       const texts = await this.#state.run('track', () =>
-        redis.hmgetBuffer(valueKeys(prefix, database).read, ...batch.map(({ key }) => key)),
+        redis.hmgetBuffer(read, ...batch.map(({ key }) => key)),
       );
       for (const [at, key] of batch.entries()) {
         const text = texts[at] ?? null;
-        if (text !== null) kept.set(key, unpack(text));
+        if (text === null) continue;
+        try {
+          kept.set(key, unpack(text));
+        } catch (error) {
+          const why = messageOf(error);
+          const related = { key: scores, kind: 'member', name: key.key } as const;
+          suspects.push({ key: read, kind: 'field', name: key.key, value: text, why, related });
+        }
       }
     }
+    await this.#state.setAside('track', suspects);
     return keys.map((key) => kept.get(key) ?? null);
   }
 

@@ -5,11 +5,13 @@
 import type { Chance, Clock } from '../clock.js';
 import { RelayError, WatchedServerError } from '../errors.js';
 import type { WatchEvents } from '../events/watch-events.js';
+import { printable } from '../printable.js';
 import { redisCli } from '../redis-cli.js';
 import { addressOf } from '../redis-client.js';
 import type { FoundServer, ServerIdentity } from '../source/server-identity.js';
-import { ownKeyPrefix, watchedKey } from '../state/format.js';
+import { ownKeyPrefix, quarantineKey, watchedKey } from '../state/format.js';
 import type { Lease } from '../state/lease.js';
+import { QUARANTINE } from '../state/quarantine-scripts.js';
 import { ignoreTrouble, type RedisState } from '../state/redis-state.js';
 import { defineScripts, type Scripts } from '../state/scripts.js';
 import type { RedisAddress } from '../vocabulary.js';
@@ -20,11 +22,28 @@ const AGAIN_MS = 1_000;
 /** When a server restarts, the other replicas notice within this time: until then nothing is logged. */
 const UNCLEAR_MS = 10_000;
 
+/** Of a token (clock.ts). */
+const ID_CHARS = 32;
+
+/** An id or a run_id is shorter, and so is the address of a host or the path of a socket. */
+const FIELD_BYTES_MAX = 512;
+
 /**
- * KEYS: watched. ARGV: id, run_id, address. The first relay names the server. Returns all three. The first
+ * KEYS: watched, quarantine. ARGV: id, run_id, address. The first relay names the server; one that no relay has
+ * named counts as unnamed. Returns all three. The first
  * write is one that Redis allows at maxmemory, and then it allows the others; so below.
  */
-const NAME_SERVER = `redis.call('HDEL', KEYS[1], '')
+const NAME_SERVER = `${QUARANTINE}
+redis.call('HDEL', KEYS[1], '')
+for _, field in ipairs({ 'id', 'run_id', 'address' }) do
+  local value = redis.call('HGET', KEYS[1], field)
+  local is_ours = not value or #value <= ${FIELD_BYTES_MAX} and
+    (field ~= 'id' or #value == ${ID_CHARS} and string.match(value, '^%x+$'))
+  if not is_ours then
+    quarantine(KEYS[2], KEYS[1], 'field', field, value, 'not the ' .. field .. ' of a server')
+    redis.call('HDEL', KEYS[1], field)
+  end
+end
 if redis.call('HEXISTS', KEYS[1], 'id') == 0 then
   redis.call('HSET', KEYS[1], 'id', ARGV[1], 'run_id', ARGV[2], 'address', ARGV[3])
 end
@@ -140,18 +159,19 @@ export class WatchedServer implements ServerCheck {
   }
 
   async #verify(identity: ServerIdentity): Promise<void> {
-    const { state, lease, keys, chance } = this.#parts;
-    const address = addressOf(keys);
+    const { state, lease, keys: redis, chance } = this.#parts;
+    const address = addressOf(redis);
     const found = await identity.read();
     if (this.#known !== null && isSame(found, this.#known)) {
       // Nothing that is heard from it has to wait for a state that is away.
       void ignoreTrouble(() => this.#update(found, this.#known?.id ?? ''));
       return;
     }
-    const key = watchedKey(state.prefix);
+    const keys = [watchedKey(state.prefix), quarantineKey(state.prefix)];
     const args = [found.id ?? chance.token(), found.runId ?? '', address];
-    const reply = await state.run('verify', () => this.#scripts.nameServer([key], args));
-    const [id = '', runId = '', knownAddress = ''] = (reply as Buffer[]).map(String);
+    const reply = await state.run('verify', () => this.#scripts.nameServer(keys, args));
+    const texts = (reply as (Buffer | null)[]).map((text) => text?.toString() ?? '');
+    const [id = '', runId = '', knownAddress = ''] = texts;
     const known = { id, runId, address: knownAddress };
     const verdict = verdictOn({ ...found, address }, known, lease.isHeldByOther);
     if (verdict !== 'same') throw this.#refusal(address, known, verdict);
@@ -178,7 +198,7 @@ export class WatchedServer implements ServerCheck {
         : 'found one at that address without its mark, while another replica watches the marked one';
     return new WatchedServerError(
       `the state under ${own} in Redis at ${addressOf(stateAddress)} holds the deadlines of another ` +
-        `server (expected the one that was last at ${known.address}, ${found}): set another ` +
+        `server (expected the one that was last at ${printable(known.address)}, ${found}): set another ` +
         `state.prefix; or, if that server is gone for good, run: ${drop}`,
       verdict === 'unclear',
     );

@@ -125,6 +125,36 @@ describe('Capture', () => {
     ]);
   });
 
+  it('loses no other expiration when the webhook of one cannot be built, which is a bug', async () => {
+    const { capture, claimAll, named } = aCapture();
+    capture.expired(order(1));
+    // No date can name this moment.
+    capture.expired({ ...order(2), detectedAtMs: Number.NaN });
+    capture.expired(order(3));
+    await settled();
+    expect((await claimAll()).map(({ keyLabel }) => keyLabel)).toEqual(['order:1', 'order:3']);
+    expect(named('unbuildable')).toMatchObject([
+      [expect.anything(), { key: Buffer.from('order:2') }, { message: 'Invalid time value' }],
+    ]);
+    expect(capture.queued).toBe(0);
+  });
+
+  it('tries again after an error that nobody foresaw', async () => {
+    const { capture, claimAll, named, clock, deadlines } = aCapture();
+    const { of } = deadlines;
+    deadlines.of = () => {
+      throw new TypeError('a bug');
+    };
+    capture.expired(order(1));
+    await settled();
+    expect(named('captureFailed')).toMatchObject([
+      [expect.anything(), { message: 'a bug' }, 1, 100],
+    ]);
+    deadlines.of = of;
+    await clock.advance(100);
+    expect(await claimAll()).toHaveLength(1);
+  });
+
   it('gives two expirations of the same key two ids', async () => {
     const { capture, outbox } = aCapture();
     capture.expired(order(1));

@@ -8,13 +8,8 @@ import { startRedis } from '../../scripts/redis-server.mjs';
 import { runCli } from '../../src/cli/cli.js';
 import { GatheredOutput } from '../../src/gathered-output.js';
 import { ProcessReports } from '../../src/process-reports.js';
-import {
-  endpointKeys,
-  goneField,
-  goneKey,
-  replicasKey,
-  unpackDelivery,
-} from '../../src/state/format.js';
+import { endpointKeys, goneField, goneKey, replicasKey } from '../../src/state/format.js';
+import { unpackDelivery } from '../../src/state/packing.js';
 import { cli, Sink, startCli, tempFolder } from '../support/cli.js';
 import { aDeadLetter, keepRunning, PREFIX, storeDeadLetters } from '../support/dead-letters.js';
 import { TEST_SECRET } from '../support/domain.js';
@@ -75,7 +70,10 @@ const ready = async (endpoint: string) => {
     entries.map(async ([, fields]) => {
       const [, id = '', , attempts] = fields;
       const packed = await shared.client.hgetBuffer(keys.deliveries, id);
-      return { delivery: packed && unpackDelivery(packed), attempts: Number(attempts) };
+      return {
+        delivery: packed && unpackDelivery(packed, { endpoint, id }),
+        attempts: Number(attempts),
+      };
     }),
   );
 };

@@ -17,7 +17,7 @@ let prefixes = 0;
 async function open() {
   prefixes += 1;
   const opened = await openState(shared.server.port, `deadlines-${prefixes}`);
-  const deadlines = new RedisDeadlines(opened.state, ALWAYS_HELD, [0, 1]);
+  const deadlines = new RedisDeadlines(opened.state, ALWAYS_HELD, [0, 1], () => undefined);
   const outbox = opened.outbox();
   return {
     deadlines,
@@ -33,7 +33,7 @@ describeDeadlines('an index of deadlines in Redis', open);
 describe('an index of deadlines in Redis', () => {
   it('is the same for every replica, and survives each of them', async () => {
     await using one = await open();
-    const other = new RedisDeadlines(one.state, ALWAYS_HELD, [0, 1]);
+    const other = new RedisDeadlines(one.state, ALWAYS_HELD, [0, 1], () => undefined);
     await one.deadlines.put([until('a', 5), until('b', 9)]);
     expect(await other.take(0, NOW_MS + 5, 9)).toHaveLength(1);
     expect(await one.deadlines.overdue(0, NOW_MS + 5, 9)).toHaveLength(1);
@@ -45,19 +45,25 @@ describe('an index of deadlines in Redis', () => {
     const { deadlines, outbox } = opened;
     await deadlines.put([until('a', 5)]);
     const claimed = [claimOf({ ...at('a'), deadlineMs: NOW_MS + 5 })];
-    const ready = `{${opened.state.prefix}}:1:outbox:shop:ready`;
+    const ready = `{${opened.state.prefix}}:1:outbox:other:ready`;
     await shared.client.set(ready, 'of somebody else');
-    await expect(outbox.enqueue([aDelivery()], claimed)).rejects.toThrow('WRONGTYPE');
+    const delivery = aDelivery({ endpoint: 'other' });
+    await expect(outbox.enqueue([delivery], claimed)).rejects.toThrow('WRONGTYPE');
     expect(await deadlines.count()).toBe(1);
     await shared.client.del(ready);
-    await outbox.enqueue([aDelivery()], claimed);
+    await outbox.enqueue([delivery], claimed);
     expect(await deadlines.count()).toBe(0);
-    expect((await outbox.depth('shop')).pending).toBe(1);
+    expect((await outbox.depth('other')).pending).toBe(1);
   });
 
   it('tells a replica that no longer watches that it is fenced', async () => {
     await using opened = await open();
-    const fenced = new RedisDeadlines(opened.state, { token: null, number: 1 }, [0]);
+    const fenced = new RedisDeadlines(
+      opened.state,
+      { token: null, number: 1 },
+      [0],
+      () => undefined,
+    );
     const key = { database: 0, key: Buffer.from('a') };
     await expect(fenced.put([until('a', 5)])).rejects.toThrow(FencedError);
     await expect(fenced.remove([key])).rejects.toThrow(FencedError);
@@ -95,7 +101,7 @@ describe('an index of deadlines in Redis', () => {
     await deadlines.settled(NOW_MS);
     await deadlines.settled(NOW_MS + 500);
     expect(await deadlines.settledUntilMs()).toBe(NOW_MS + 500);
-    const fenced = new RedisDeadlines(state, { token: null, number: 1 }, [0]);
+    const fenced = new RedisDeadlines(state, { token: null, number: 1 }, [0], () => undefined);
     await expect(fenced.settled(NOW_MS + 900)).rejects.toThrow(FencedError);
     expect(await deadlines.settledUntilMs()).toBe(NOW_MS + 500);
   });
@@ -104,7 +110,7 @@ describe('an index of deadlines in Redis', () => {
     await using opened = await open();
     const { deadlines, state } = opened;
     await deadlines.settled(NOW_MS);
-    const other = new RedisDeadlines(state, { token: '', number: 2 }, [0]);
+    const other = new RedisDeadlines(state, { token: '', number: 2 }, [0], () => undefined);
     expect(await other.settledUntilMs()).toBeNull();
   });
 

@@ -41,7 +41,7 @@ describe('the rights', () => {
     );
     expect(readme.filter((rule) => !fewer.includes(rule))).toEqual(
       readme.filter((rule) =>
-        /^\+(config|setnx|pttl|eval|evalsha|info|del|unlink|@.*)$/.test(rule),
+        /^\+(config|setnx|pttl|eval|evalsha|info|del|unlink|rename|@.*)$/.test(rule),
       ),
     );
   });
@@ -208,7 +208,7 @@ describe('what is missing', () => {
     const found = judged(({ isHarmless }) => (isHarmless ? 'allowed' : 'unknown'));
     expect(found).toMatchObject({ level: 'note', advice: null });
     expect(found.text).toContain(
-      'whether it has +set +config +setnx +del +unlink +@hash +@stream +@sortedset cannot be told',
+      'whether it has +set +config +setnx +del +unlink +rename +@hash +@stream +@sortedset cannot be told',
     );
   });
 

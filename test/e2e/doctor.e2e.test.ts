@@ -201,9 +201,11 @@ describe.concurrent('doctor', () => {
         'the deadline is known',
         async () => (await relay.metric('expiry_relay_tracked_deadlines')) === 1,
       );
+      await client.xadd('{expiry-relay}:1:quarantine', '*', 'key', 'k');
       await client.subscribe('__keyevent@0__:expired');
       const { code, about } = await examine(file);
       expect(code).toBe(0);
+      expect(about('quarantine')).toContain('1 record of entries that no relay has written');
       expect(about('listeners')).toContain('2 subscribers');
       expect(about('relays')).toMatch(
         /1 replica running, \w{8}… watches; the deadlines of 1 key are known/,

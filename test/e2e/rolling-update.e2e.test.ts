@@ -2,7 +2,8 @@
 import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
 import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
-import { endpointKeys, unpackDeadLetter } from '../../src/state/format.js';
+import { endpointKeys } from '../../src/state/format.js';
+import { unpackDeadLetter } from '../../src/state/packing.js';
 import { TEST_SECRET } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { captured, expire } from '../support/outbox-of-relay.js';
@@ -43,10 +44,12 @@ describe.concurrent('a rolling update that takes an endpoint out of the file', (
     expect(after.logs('unknown_endpoint_buried')).toMatchObject([{ endpoint: 'shop', count: 3 }]);
     expect(after.logs('attempt')).toEqual([]);
     const client = new Redis(redis.url, { protocol: 2 });
-    const letters = await client.hvalsBuffer(endpointKeys('expiry-relay', 'shop').dead);
+    const { dead } = endpointKeys('expiry-relay', 'shop');
+    const letters = Object.entries(await client.hgetallBuffer(dead));
     client.disconnect();
     expect(letters).toHaveLength(3);
-    for (const { delivery, reason, attempts } of letters.map(unpackDeadLetter)) {
+    for (const [id, packed] of letters) {
+      const { delivery, reason, attempts } = unpackDeadLetter(packed, { endpoint: 'shop', id });
       expect({ reason, attempts }).toEqual({ reason: 'unknown_endpoint', attempts: 1 });
       const sent = receiver.requests.find(({ id }) => id === delivery.id);
       expect(delivery.body).toEqual(sent?.raw);

@@ -62,7 +62,7 @@ describe.concurrent('an outbox in Redis', () => {
     await using state = await startRedis({ password: 'of the state' });
     const admin = new Redis(state.url, { protocol: 2 });
     const rights =
-      '+ping +select +set +get +setnx +pttl +del +unlink +exists +role +client|setname +info ' +
+      '+ping +select +set +get +setnx +pttl +del +unlink +rename +exists +role +client|setname +info ' +
       '+eval +evalsha +time +@hash +@stream +@sortedset';
     await admin.call(
       ...['ACL', 'SETUSER', 'outbox', 'on', '>pw', '-@all', '~{expiry-relay}:*'],

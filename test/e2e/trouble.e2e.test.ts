@@ -229,7 +229,7 @@ describe.concurrent('a state Redis in trouble', () => {
     await scene.delivers(relay, 1);
   }, 60_000);
 
-  it('with a foreign value under a key: says so, and the other endpoints go on', async () => {
+  it('with a key of another type that it may not rename: names the key, and the other endpoints go on', async () => {
     await using scene = await Scene.set();
     await using other = await TestReceiver.start();
     const file = scene.file();
@@ -238,6 +238,7 @@ describe.concurrent('a state Redis in trouble', () => {
       { name: 'all', match: 'order:*', to: 'shop' },
       { name: 'other', match: 'other:*', to: 'other' },
     ];
+    await scene.client.call('ACL', 'SETUSER', 'default', '-rename');
     await scene.client.rpush(deliveries, 'not ours');
     await using relay = await RelayProcess.start({
       ...file,
@@ -247,9 +248,9 @@ describe.concurrent('a state Redis in trouble', () => {
     await expire(scene.keys, 3, 'other');
     await eventually("the other endpoint's", () => other.requests.length === 3);
     await expire(scene.keys, 3);
-    await notReady(relay, /value that is not the relay's under one of its keys \(WRONGTYPE\)/);
+    await notReady(relay, /the key \{expiry-relay\}:1:outbox:shop:deliveries is not of the type/);
     expect((await relay.get('/metrics')).text).toContain('outbox_pending{endpoint="other"} 0');
-    await saidOnce(relay, 'WRONGTYPE');
+    await saidOnce(relay, 'is not of the type');
     await scene.client.del(deliveries);
     await scene.delivers(relay, 3);
     await relay.ready();

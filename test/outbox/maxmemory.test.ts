@@ -2,7 +2,13 @@
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../src/clock.js';
 import { Presence } from '../../src/outbox/presence.js';
-import { endpointKeys, endpointsKey, GROUP, replicasKey } from '../../src/state/format.js';
+import {
+  endpointKeys,
+  endpointsKey,
+  GROUP,
+  quarantineKey,
+  replicasKey,
+} from '../../src/state/format.js';
 import { aDelivery } from '../support/domain.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
@@ -81,13 +87,15 @@ describe('a Redis at its maxmemory', () => {
   });
 
   it('limits waits', async () => {
-    const { outbox, keys, scripts } = await anOutbox();
+    const { outbox, keys, prefix, scripts } = await anOutbox();
     for (const claimed of await outbox.claim('shop', 3, never)) {
       await outbox.settle(claimed, { kind: 'retry', notBeforeMs: 0 }, NONE);
     }
     for (const id of ['a', 'b', 'c']) await shared.client.zincrby(keys.waiting, 9e9, `1:${id}`);
     await fill();
-    expect(await scripts.limitWaits([keys.waiting, keys.waits], ['0', 100, 0])).toMatchObject({
+    expect(
+      await scripts.limitWaits([keys.waiting, keys.waits, quarantineKey(prefix)], ['0', 100, 0]),
+    ).toMatchObject({
       1: 3,
     });
     expect(await outbox.claim('shop', 3, never)).toHaveLength(3);
@@ -132,7 +140,17 @@ describe('a Redis at its maxmemory', () => {
     await shared.client.zadd(endpointsKey(prefix), 1, 'shop');
     await fill();
     const { ready, deliveries, waiting, breaker, dead, deadOrder, waits } = keys;
-    const own = [endpointsKey(prefix), ready, deliveries, waiting, breaker, dead, deadOrder, waits];
+    const own = [
+      endpointsKey(prefix),
+      ready,
+      deliveries,
+      waiting,
+      breaker,
+      dead,
+      deadOrder,
+      waits,
+      quarantineKey(prefix),
+    ];
     const args = ['shop', 1, 'unknown_endpoint', 2];
     for (const buried of [2, 1, 0]) expect(await scripts.buryUnknown(own, args)).toBe(buried);
     expect(await lettersOf(outbox.dead)).toHaveLength(3);

@@ -43,7 +43,7 @@ export async function whyNot(redis: object, env: Record<string, string> = {}): P
 }
 
 /** Opens the state of a file; its problems are kept. */
-export function openStateOf({ state }: Settings): AsyncDisposable & {
+export function openStateOf({ state, redis, endpoints }: Settings): AsyncDisposable & {
   readonly state: RedisState;
   readonly troubles: string[];
   readonly stale: string[];
@@ -53,6 +53,8 @@ export function openStateOf({ state }: Settings): AsyncDisposable & {
   const stale: string[] = [];
   const opened = new RedisState({
     ...state,
+    databases: redis.databases,
+    endpoints: [...endpoints.keys()],
     clock: systemClock,
     events: {
       ...SILENT_STATE_EVENTS,

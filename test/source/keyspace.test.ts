@@ -101,6 +101,23 @@ describe.each([[], ['--rename-command', 'PEXPIRETIME', '']])('reading keys (%s)'
     expect(errors).toEqual([0, 0, 0]);
   });
 
+  it('takes a deadline that no date can name for none, and the last one that can for what it is', async () => {
+    await using under = await aServer(...args);
+    const { keyspace, other } = under;
+    const atMs = {
+      last: '8640000000000000',
+      later: '8640000000000001',
+      far: '9000000000000000000',
+    };
+    for (const [key, ms] of Object.entries(atMs)) {
+      await other.set(key, 'v');
+      await other.call('PEXPIREAT', key, ms);
+    }
+    const read = () => keyspace.read(Object.keys(atMs).map((key) => at(key)));
+    expect((await read()).map(({ life }) => life)).toEqual(['until', 'endless', 'endless']);
+    expect((await read())[0]?.deadlineMs).toBe(8.64e15);
+  });
+
   it('tells the same deadline of a key at each reading', async () => {
     await using under = await aServer(...args);
     const { other, keyspace } = under;

@@ -22,6 +22,29 @@ async function replicas(context: TestContext, options: ReplicaOptions) {
 
 // Alone, since others would make it late.
 describe('the lease that nobody else could have', () => {
+  it.for<[what: string, written: string[]]>([
+    ['a holder that never renewed it', ['HSET', 'lease', 'token', 'dead:1']],
+    ['no token of a relay', ['HSET', 'lease', 'token', 'garbage', 'renewals', '1']],
+    [
+      'numbers that are none',
+      ['HSET', 'lease', 'numbers', '1e400', 'number', '-', 'renewed_at', ''],
+    ],
+    ['a name of a newer configuration', ['HSET', 'configurations', 'a b', '9 a1 0 1']],
+    ['a number beyond all others', ['HSET', 'configurations', 'ab', `${'9'.repeat(400)} a1 0 1`]],
+    ['a legacy holder for ever', ['SET', 'watch', 'older:1']],
+    ['a legacy holder for hours', ['SET', 'watch', 'older:1', 'PX', '9000000']],
+  ])(
+    'is taken although somebody has written %s',
+    async ([, [command = '', part, ...words]], context) => {
+      prefixes += 1;
+      const prefix = `lease-${prefixes}`;
+      await shared.client.call(command, `{${prefix}}:1:${part}`, ...words);
+      const [one] = await openReplicas(context, shared.server.port, prefix, { names: ['one'] });
+      expect(await holds(one)).toMatch(/^one:/);
+      expect(one?.number).toBe(1);
+    },
+  );
+
   it('is taken at once by one that remembers as much as any other', async (context) => {
     let aheadMs = 0;
     const clock = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + aheadMs };

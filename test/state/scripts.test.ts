@@ -11,6 +11,7 @@ import { describe, expect, it } from 'vitest';
 import { RedisDeadlines } from '../../src/deadlines/redis-deadlines.js';
 import { defineOutboxScripts } from '../../src/outbox/scripts/scripts.js';
 import { ALWAYS_HELD } from '../../src/state/lease.js';
+import { Quarantine } from '../../src/state/quarantine.js';
 import { RedisLease, type RedisLeaseParts } from '../../src/state/redis-lease.js';
 import type { RedisState } from '../../src/state/redis-state.js';
 import { RedisValues } from '../../src/values/redis-values.js';
@@ -22,6 +23,7 @@ const SRC = fileURLToPath(new URL('../../src', import.meta.url));
 const DEFINING = [
   'deadlines/redis-deadlines.ts',
   'outbox/scripts/scripts.ts',
+  'state/quarantine.ts',
   'state/redis-lease.ts',
   'values/redis-values.ts',
   'watch/watched-server.ts',
@@ -36,7 +38,8 @@ function collect(): [string, string][] {
   defineOutboxScripts(redis);
   new RedisLease({ state } as RedisLeaseParts);
   new WatchedServer({ state } as WatchedServerParts);
-  new RedisDeadlines(state, ALWAYS_HELD, [0]);
+  new RedisDeadlines(state, ALWAYS_HELD, [0], () => undefined);
+  new Quarantine(redis, 'expiry-relay');
   new RedisValues(state, ALWAYS_HELD);
   return scripts;
 }

@@ -1,6 +1,7 @@
 /** Dead letters that lie in a state Redis, as the relay would have left them there. */
 import type { Redis } from 'ioredis';
-import { endpointKeys, endpointsKey, packDelivery } from '../../src/state/format.js';
+import { endpointKeys, endpointsKey } from '../../src/state/format.js';
+import { packDelivery } from '../../src/state/packing.js';
 import type { DeadLetter } from '../../src/vocabulary.js';
 import { aDelivery } from './domain.js';
 

@@ -7,6 +7,9 @@ import { RedisState, type StateEvents } from '../../src/state/redis-state.js';
 import { takeKeysOf } from './state-server.js';
 
 export const SILENT_STATE_EVENTS: StateEvents = {
+  internalError: (_loop, error) => {
+    throw error;
+  },
   failed: () => undefined,
   credentialsUnusable: () => undefined,
   troubleBegan: () => undefined,
@@ -28,7 +31,6 @@ export interface OutboxOptions {
   readonly corrected?: (timeMs: number) => number;
   readonly deadLettersMax?: number;
   readonly onDeadLettersEvicted?: (endpoint: string, count: number) => void;
-  readonly onUnreadable?: (endpoint: string) => void;
 }
 
 /** Opens it and waits until it can be used. */
@@ -64,6 +66,8 @@ export function startState(
     database,
     section: 'state',
     prefix,
+    databases: [0],
+    endpoints: ['shop'],
     clock: systemClock,
     events,
   });
@@ -77,7 +81,6 @@ export function startState(
       corrected = (timeMs: number) => timeMs,
       deadLettersMax = 10_000,
       onDeadLettersEvicted = () => undefined,
-      onUnreadable = () => undefined,
     } = {}) => {
       return new RedisOutbox({
         state,
@@ -89,7 +92,6 @@ export function startState(
         corrected,
         deadLettersMax,
         onDeadLettersEvicted,
-        onUnreadable,
       });
     },
     [Symbol.asyncDispose]: async () => state.close(),

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { RedisDeadlines } from '../../src/deadlines/redis-deadlines.js';
 import { FencedError } from '../../src/errors.js';
-import { leaseKey } from '../../src/state/format.js';
+import { leaseKey, valueKeys } from '../../src/state/format.js';
 import { ALWAYS_HELD } from '../../src/state/lease.js';
 import { RedisValues } from '../../src/values/redis-values.js';
 import { openState } from '../support/redis-state.js';
@@ -24,6 +24,34 @@ async function open() {
 describeValues('values in Redis', open);
 
 describe('values in Redis', () => {
+  const right = {
+    deadline_ms: NOW_MS + 5,
+    bytes: 1,
+    read_at_ms: NOW_MS,
+    base64: null,
+    omitted: null,
+  };
+  it.each([
+    'garbage',
+    '',
+    '[]',
+    JSON.stringify({ ...right }),
+    JSON.stringify({ ...right, value: 'x', deadline_ms: 9e15 }),
+    JSON.stringify({ ...right, value: 'x', bytes: -1 }),
+    JSON.stringify({ ...right, value: 'x', omitted: 'why not' }),
+    JSON.stringify({ ...right, value: 'x', read_at_ms: 'now' }),
+    `${JSON.stringify({ ...right, value: 0 }).replace(':0}', `:${'['.repeat(9_999)}${']'.repeat(9_999)}}`)}`,
+  ])('that no relay has written count as none: %.60s', async (text) => {
+    await using one = await open();
+    const { read } = valueKeys(one.state.prefix, 0);
+    await one.values.keep([worth('x', due('a', 5)), worth('y', due('b', 5))]);
+    await shared.client.hset(read, 'a', text);
+    expect(await texts(one.values, due('a', 5), due('b', 5))).toEqual([null, 'y']);
+    expect(await shared.client.hexists(read, 'a')).toBe(0);
+    expect(await one.values.lacking([due('a', 5)])).toHaveLength(1);
+    expect(await one.state.quarantine.depth()).toMatchObject({ entries: 1, last: { key: read } });
+  });
+
   it('are the same for every replica', async () => {
     await using one = await open();
     await one.values.keep([worth('x', due('a', 5))]);
@@ -45,7 +73,7 @@ describe('values in Redis', () => {
   it('that are left behind are pruned: old, and unknown to the index, however many', async () => {
     await using one = await open();
     const { values, state } = one;
-    const deadlines = new RedisDeadlines(state, ALWAYS_HELD, [0]);
+    const deadlines = new RedisDeadlines(state, ALWAYS_HELD, [0], () => undefined);
     const old = Array.from({ length: 350 }, (_, n) => due(`old-${n}`, n));
     const isKnown = (n: number) => n % 3 === 0;
     await values.keep([...old, due('young', 1_000)].map((key) => worth('x', key)));

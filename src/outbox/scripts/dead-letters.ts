@@ -9,7 +9,9 @@ const AHEAD_MS = 1_000;
 export const REPLAY = `${NOW}${READY}
 local letter = redis.call('HGET', KEYS[1], ARGV[1])
 if not letter then return 0 end
-local packed = string.sub(letter, string.find(letter, '\\n', 1, true) + 1)
+local line_end = string.find(letter, '\\n', 1, true)
+if not line_end then return 0 end
+local packed = string.sub(letter, line_end + 1)
 redis.call('HDEL', KEYS[1], ARGV[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
 if redis.call('HSETNX', KEYS[3], ARGV[1], packed) == 1 then

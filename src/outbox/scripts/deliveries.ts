@@ -1,8 +1,12 @@
 /** The life of a delivery, from enqueue to done or dead. */
 import { CLOCK_SLACK_MS } from '../../deadlines/deadlines.js';
 import { GROUP } from '../../state/format.js';
+import { QUARANTINE, WHOLE } from '../../state/quarantine-scripts.js';
 import { FENCE, NOW } from '../../state/scripts.js';
-import { ALIVE, BREAK, BURY, KEEP_COUNT, READY, UNCLAIM } from './fragments.js';
+import { ALIVE, BREAK, BURY, FOREIGN, KEEP_COUNT, READY, UNCLAIM } from './fragments.js';
+
+/** Entries that are looked at for any that the group skips. */
+const SKIPPED_MAX = 500;
 
 /** For so long it is known that an expiration was claimed: longer than a standby remembers it. */
 const CLAIMED_KEPT_MS = 25_000;
@@ -50,15 +54,21 @@ redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', newest - ${CLAIMED_KEPT_MS})
 return redis.status_reply('OK')`;
 
 /**
- * KEYS: ready, deliveries, waiting, breaker, replicas, waits. ARGV: replica, count, how many due retries are
+ * KEYS: ready, deliveries, waiting, breaker, replicas, waits, quarantine. ARGV: replica, count, how many due retries are
  * made ready even where fresh deliveries take all places. Claims nothing while the breaker is open; a
  * sign of life, too, so that no claim is ever made by a replica that the others take for dead. Returns
  * a list: milliseconds until something may have changed by itself (-1: nothing will), and for each
- * claim the entry, the attempts made before, whether it is replayed (1, or nothing), and the packed
- * delivery.
+ * claim the entry, the attempts made before, whether it is replayed (1, or nothing), the id, and the packed
+ * delivery. What no relay has written is moved to the quarantine. Somebody may have set the group ahead: then it is
+ * set back, and entries that nobody has claimed are made ready again.
  */
-export const CLAIM = `${NOW}${READY}${ALIVE}${BREAK}
+export const CLAIM = `${NOW}${QUARANTINE}${READY}${FOREIGN}${ALIVE}${BREAK}
 alive(KEYS[5], ARGV[1])
+local wrong, wrong_value = wrong_field(KEYS[4])
+if wrong then
+  quarantine(KEYS[7], KEYS[4], 'field', wrong, wrong_value, 'not a number of the circuit breaker')
+  redis.call('DEL', KEYS[4])
+end
 local groups = redis.pcall('XPENDING', KEYS[1], '${GROUP}')
 if groups.err then
   redis.call('XGROUP', 'CREATE', KEYS[1], '${GROUP}', '0', 'MKSTREAM')
@@ -73,27 +83,45 @@ if retries > 0 then
   local due = redis.call(
     'ZRANGE', KEYS[3], '-inf', now(), 'BYSCORE', 'LIMIT', 0, retries, 'WITHSCORES')
   for i = 1, #due, 2 do
-    local attempts, id = string.match(due[i], '^(%d+):(.*)$')
+    local attempts, id = retry_of(KEYS[7], KEYS[3], due[i], due[i + 1])
     redis.call('ZREM', KEYS[3], due[i])
     redis.call('HDEL', KEYS[6], due[i])
-    make_ready(KEYS[1], id, attempts, due[i + 1])
+    if id then make_ready(KEYS[1], id, attempts, whole(due[i + 1]) and due[i + 1]) end
   end
 end
 
 local streams = redis.call(
   'XREADGROUP', 'GROUP', '${GROUP}', ARGV[1], 'COUNT', count, 'STREAMS', KEYS[1], '>')
 local first = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')
-local reply = { first[2] and math.max(0, first[2] - now()) or -1 }
+local wait = first[2] and first[2] - now() or -1
+local reply = { first[2] and wait < 1e15 and math.max(0, wait) or -1 }
 for _, entry in ipairs(streams and streams[1][2] or {}) do
-  local packed = redis.call('HGET', KEYS[2], entry[2][2])
+  local packed = is_ours(entry) and redis.call('HGET', KEYS[2], entry[2][2])
   if packed then
     table.insert(reply, entry[1])
     table.insert(reply, entry[2][4])
     table.insert(reply, replayed(entry) or '')
+    table.insert(reply, entry[2][2])
     table.insert(reply, packed)
   else
+    if not is_ours(entry) then record_entry(KEYS[7], KEYS[1], entry) end
     redis.call('XACK', KEYS[1], '${GROUP}', entry[1])
     redis.call('XDEL', KEYS[1], entry[1])
+    reply[1] = 0
+  end
+end
+local skipped = {}
+if not streams and fresh > 0 then
+  local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+  redis.call('XGROUP', 'SETID', KEYS[1], '${GROUP}', newest[1])
+  skipped = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', ${SKIPPED_MAX})
+end
+for _, entry in ipairs(skipped) do
+  if #redis.call('XPENDING', KEYS[1], '${GROUP}', entry[1], entry[1], 1) == 0 then
+    if not is_ours(entry) then record_entry(KEYS[7], KEYS[1], entry)
+    else make_ready(KEYS[1], entry[2][2], entry[2][4], due_of(entry), replayed(entry)) end
+    redis.call('XDEL', KEYS[1], entry[1])
+    reply[1] = 0
   end
 end
 if #reply > 1 and redis.call('HEXISTS', KEYS[4], 'pauses') == 1 then
@@ -106,7 +134,7 @@ return reply`;
  * settled by the dozen, so that all of them are taken for held; only if not, one by one. Returns
  * what became of the breaker.
  */
-export const SETTLE_DONE = `${NOW}${UNCLAIM}${BREAK}
+export const SETTLE_DONE = `${NOW}${WHOLE}${UNCLAIM}${BREAK}
 local count = #ARGV / 2
 local held = redis.call('XACK', KEYS[1], '${GROUP}', unpack(ARGV, 1, count))
 if held == count then
@@ -123,7 +151,7 @@ return held > 0 and close(KEYS[3], { unpack(ARGV, 1, count) }) or -1`;
  * KEYS: ready, waiting, breaker, waits. ARGV: entry, signal, the pause that it asks for, member of waiting,
  * milliseconds to wait. Returns what became of the breaker.
  */
-export const SETTLE_RETRY = `${NOW}${UNCLAIM}${BREAK}
+export const SETTLE_RETRY = `${NOW}${WHOLE}${UNCLAIM}${BREAK}
 if not unclaim(KEYS[1], ARGV[1]) then return -1 end
 redis.call('ZADD', KEYS[2], now() + ARGV[5], ARGV[4])
 redis.call('HSET', KEYS[4], ARGV[4], ARGV[5])
@@ -136,7 +164,7 @@ return heed(KEYS[3], ARGV[1], ARGV[2], ARGV[3])`;
  * that this replica sends the endpoint nothing more. Returns what became of the breaker, and how many
  * dead letters had to make room.
  */
-export const SETTLE_DEAD = `${NOW}${UNCLAIM}${BREAK}${BURY}${KEEP_COUNT}
+export const SETTLE_DEAD = `${NOW}${WHOLE}${UNCLAIM}${BREAK}${BURY}${KEEP_COUNT}
 local held = unclaim(KEYS[1], ARGV[1])
 if ARGV[5] == 'gone' and redis.call('HSET', KEYS[6], ARGV[9], ARGV[10]) == 1 then
   for _, field in ipairs(redis.call('HKEYS', KEYS[6])) do
@@ -150,12 +178,12 @@ local evicted = ARGV[5] == 'exhausted' and keep_count(KEYS[4], KEYS[5], ARGV[8])
 return { heed(KEYS[3], ARGV[1], ARGV[2], ARGV[3]), evicted }`;
 
 /**
- * KEYS: waiting, waits. ARGV: where to go on (0: from the start), count; for how long at most, after
+ * KEYS: waiting, waits, quarantine. ARGV: where to go on (0: from the start), count; for how long at most, after
  * one attempt, after two…, the last for all others: where nothing says for how long a retry was to
  * wait. One that has longer than that to wait waits as long from now on, since the clock was set back.
  * Returns where to go on (0: at the end), and how many were changed.
  */
-export const LIMIT_WAITS = `${NOW}
+export const LIMIT_WAITS = `${NOW}${QUARANTINE}${READY}${FOREIGN}
 if redis.call('ZCARD', KEYS[1]) == 0 then
   redis.call('DEL', KEYS[2])
   return { '0', 0 }
@@ -165,10 +193,18 @@ local page = redis.call('ZSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
 local changed = 0
 for i = 1, #page[2], 2 do
   local member, left = page[2][i], page[2][i + 1] - at
-  if left > 0 then
-    local attempts = tonumber(string.match(member, '^%d+'))
-    local usual = ARGV[2 + math.max(1, math.min(attempts, #ARGV - 2))]
-    local wait = tonumber(redis.call('HGET', KEYS[2], member) or usual)
+  local attempts = left > 0 and retry_of(KEYS[3], KEYS[1], member, page[2][i + 1])
+  if left > 0 and not attempts then
+    redis.call('ZREM', KEYS[1], member)
+    redis.call('HDEL', KEYS[2], member)
+  elseif left > 0 then
+    local usual = ARGV[2 + math.max(1, math.min(tonumber(attempts), #ARGV - 2))]
+    local stored = redis.call('HGET', KEYS[2], member)
+    if stored and not whole(stored) then
+      quarantine(KEYS[3], KEYS[2], 'field', member, stored, 'not a number of milliseconds')
+      redis.call('HDEL', KEYS[2], member)
+    end
+    local wait = whole(stored) or tonumber(usual)
     if left > wait then
       redis.call('ZREM', KEYS[1], member)
       redis.call('ZADD', KEYS[1], at + wait, member)
@@ -197,9 +233,9 @@ local last = '0-0'
 local groups = redis.pcall('XINFO', 'GROUPS', KEYS[1])
 if not groups.err then
   for _, group in ipairs(groups) do
-    for i = 1, #group, 2 do
-      if group[i] == 'last-delivered-id' then last = group[i + 1] end
-    end
+    local fields = {}
+    for i = 1, #group, 2 do fields[group[i]] = group[i + 1] end
+    if fields.name == '${GROUP}' then last = fields['last-delivered-id'] end
   end
 end
 local oldest = redis.call('XRANGE', KEYS[1], '(' .. last, '+', 'COUNT', 1)[1]
@@ -208,10 +244,10 @@ local what, due = '', at
 if oldest then what, due = oldest[1], tonumber(due_of(oldest)) end
 local waits_for = tonumber(waiting[2])
 if waits_for and waits_for <= at and (what == '' or waits_for < due) then
-  what, due = waiting[1], waits_for
+  what, due = waiting[1], math.max(0, waits_for)
 end
 local breaker = 'closed'
-if redis.call('HEXISTS', KEYS[4], 'pauses') == 1 then
+if breaker_of(KEYS[4]).pauses then
   local _, left = standing(KEYS[4], KEYS[1], 1)
   breaker = left > 0 and 'open' or 'half_open'
 end

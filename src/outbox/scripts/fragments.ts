@@ -1,22 +1,49 @@
 /** Lua functions that the scripts share. Each script holds those that it calls. */
 
 import { GROUP } from '../../state/format.js';
+import { WHOLE } from '../../state/quarantine-scripts.js';
 import { BREAKER, PAUSE_MS_MAX } from '../breaker.js';
 
 /**
  * `due` is nil for what becomes due at this moment. It is written down in any case: once the clock was
  * set back, the id of an entry is no time. `replayed` says that it was a dead letter, and has not been
- * attempted since. Needs NOW.
+ * attempted since. Somebody may have added an entry with the last possible id. `is_ours` says whether a relay can have written an entry.
+ * Needs NOW.
  */
-export const READY = `local function make_ready(stream, id, attempts, due, replayed)
+export const READY = `${WHOLE}local function make_ready(stream, id, attempts, due, replayed)
   local fields = { 'id', id, 'attempts', attempts, 'due', due or now(), 'replayed', replayed }
-  redis.call('XADD', stream, '*', unpack(fields, 1, replayed and 8 or 6))
+  local last = replayed and 8 or 6
+  local added = redis.pcall('XADD', stream, '*', unpack(fields, 1, last))
+  if not added.err then return end
+  if string.find(added.err, 'exhausted the last possible ID', 1, true) then
+    redis.call('XSETID', stream, string.format('%.0f-0', now()))
+  end
+  redis.call('XADD', stream, '*', unpack(fields, 1, last))
+end
+local function is_ours(entry)
+  local fields = entry[2]
+  return fields[1] == 'id' and fields[3] == 'attempts' and whole(fields[4]) ~= nil
 end
 local function due_of(entry)
-  return entry[2][6] or string.match(entry[1], '^%d+')
+  return whole(entry[2][6]) and entry[2][6] or string.match(entry[1], '^%d+')
 end
 local function replayed(entry)
   return entry[2][8]
+end
+`;
+
+/**
+ * `record_entry` records an entry of `ready` that no relay has written. `retry_of` returns what a member of
+ * `waiting` says; nothing for one that no relay has written, which it records. Needs QUARANTINE, READY.
+ */
+export const FOREIGN = `local function record_entry(into, stream, entry)
+  local fields = table.concat(entry[2], '\\n')
+  quarantine(into, stream, 'entry', entry[1], fields, 'expected the fields id and attempts')
+end
+local function retry_of(into, waiting, member, score)
+  local attempts, id = string.match(member, '^(%d+):(.+)$')
+  if whole(attempts) then return attempts, id end
+  quarantine(into, waiting, 'member', member, score, 'expected <attempts>:<id>')
 end
 `;
 
@@ -71,28 +98,49 @@ end
  * `count` may be claimed, and how much of its pause is left. `heed` takes note of what an attempt
  * says, and returns the new pause in milliseconds when it opens, 0 when it closes, -1 when it stays
  * as it was. What was claimed before the pause does not end it, however it was answered: only the
- * probe does. A pause of which more is left than it was long is over: a clock was set back. Needs NOW.
+ * probe does. A pause of which more is left than it was long is over: a clock was set back. A breaker with
+ * a field that no relay has written is closed; `wrong_field` names one. Needs NOW, WHOLE.
  */
-export const BREAK = `local function left_of(pause_ends, pause)
-  local left = (tonumber(pause_ends) or 0) - now()
-  return left > 0 and left <= tonumber(pause or ${PAUSE_MS_MAX}) and left or 0
+export const BREAK = `local breaker_fields = { 'failures', 'failed_at', 'pauses', 'until', 'pause', 'probe' }
+local function wrong_field(breaker)
+  local state = redis.call('HMGET', breaker, unpack(breaker_fields))
+  for i, value in ipairs(state) do
+    local is_right = not value or i < 6 and whole(value) or
+      i == 6 and #value <= 41 and string.match(value, '^%d+%-%d+$')
+    if not is_right or i == 5 and value and whole(value) > ${PAUSE_MS_MAX} then
+      return breaker_fields[i], value
+    end
+  end
+  return nil, nil, state
+end
+local function breaker_of(breaker)
+  local _, _, state = wrong_field(breaker)
+  local found = {}
+  for i, value in ipairs(state or {}) do
+    found[breaker_fields[i]] = i < 6 and whole(value) or i == 6 and value or nil
+  end
+  return found
+end
+local function left_of(state)
+  local left = (state['until'] or 0) - now()
+  return left > 0 and left <= (state.pause or ${PAUSE_MS_MAX}) and left or 0
 end
 local function standing(breaker, stream, count)
-  local state = redis.call('HMGET', breaker, 'pauses', 'until', 'probe', 'pause')
-  if not state[1] then return count, 0 end
-  local left = left_of(state[2], state[4])
+  local state = breaker_of(breaker)
+  if not state.pauses then return count, 0 end
+  local left = left_of(state)
   if left > 0 then return 0, left end
-  if state[3] and #redis.call('XRANGE', stream, state[3], state[3]) > 0 then return 0, 0 end
+  if state.probe and #redis.call('XRANGE', stream, state.probe, state.probe) > 0 then return 0, 0 end
   return 1, 0
 end
 local function close(breaker, entries)
-  local state = redis.call('HMGET', breaker, 'pauses', 'probe')
-  if not state[1] then
+  local state = breaker_of(breaker)
+  if not state.pauses then
     redis.call('DEL', breaker)
     return -1
   end
   for _, entry in ipairs(entries) do
-    if entry == state[2] then
+    if entry == state.probe then
       redis.call('DEL', breaker)
       return 0
     end
@@ -101,16 +149,15 @@ local function close(breaker, entries)
 end
 local function failed(breaker, entry, asked)
   local at = now()
-  local state = redis.call(
-    'HMGET', breaker, 'failures', 'failed_at', 'pauses', 'until', 'probe', 'pause')
-  local pauses = tonumber(state[3] or 0)
+  local state = breaker_of(breaker)
+  local pauses = state.pauses or 0
   if pauses == 0 then
-    local same_run = state[2] and at - state[2] <= ${BREAKER.runGapMsMax}
-    local failures = same_run and state[1] + 1 or 1
+    local same_run = state.failed_at and at - state.failed_at <= ${BREAKER.runGapMsMax}
+    local failures = same_run and (state.failures or 0) + 1 or 1
     redis.call('HSET', breaker, 'failures', failures, 'failed_at', at)
     if failures < ${BREAKER.failuresToOpen} and asked == 0 then return -1 end
-  elseif state[5] ~= entry then
-    if asked > left_of(state[4], state[6]) then
+  elseif state.probe ~= entry then
+    if asked > left_of(state) then
       redis.call('HSET', breaker, 'until', at + asked, 'pause', asked)
     end
     return -1

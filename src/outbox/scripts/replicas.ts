@@ -1,7 +1,8 @@
 /** Replicas that come and go: who lives, and what the dead have left behind. */
 import { GROUP } from '../../state/format.js';
+import { QUARANTINE } from '../../state/quarantine-scripts.js';
 import { NOW } from '../../state/scripts.js';
-import { ALIVE, BURY, READY, UNCLAIM } from './fragments.js';
+import { ALIVE, BURY, FOREIGN, READY, UNCLAIM } from './fragments.js';
 
 /**
  * KEYS: replicas, endpoints, format. ARGV: replica, the format's version, the endpoints that its file
@@ -26,7 +27,7 @@ if claims.err then return 0 end
 local count = 0
 for _, claim in ipairs(claims) do
   local entry = not known[claim[1]] and redis.call('XRANGE', KEYS[1], claim[1], claim[1])[1]
-  if entry and unclaim(KEYS[1], claim[1]) then
+  if entry and is_ours(entry) and unclaim(KEYS[1], claim[1]) then
     make_ready(KEYS[1], entry[2][2], entry[2][4], due_of(entry), replayed(entry))
     count = count + 1
   end
@@ -43,7 +44,7 @@ if (redis.call('ZSCORE', KEYS[2], ARGV[1]) or '') ~= ARGV[2] then return 0 end
 local claims = redis.call('XPENDING', KEYS[1], '${GROUP}', '-', '+', ARGV[3], ARGV[1])
 for _, claim in ipairs(claims) do
   local entry = redis.call('XRANGE', KEYS[1], claim[1], claim[1])[1]
-  if entry and unclaim(KEYS[1], claim[1]) then
+  if entry and is_ours(entry) and unclaim(KEYS[1], claim[1]) then
     make_ready(KEYS[1], entry[2][2], entry[2][4] + 1, due_of(entry))
   else
     redis.call('XACK', KEYS[1], '${GROUP}', claim[1])
@@ -59,27 +60,31 @@ export const FORGET_REPLICA = `if redis.call('ZSCORE', KEYS[1], ARGV[1]) ~= ARGV
 return redis.call('ZREM', KEYS[1], ARGV[1])`;
 
 /**
- * KEYS: endpoints, ready, deliveries, waiting, breaker, dead, dead-order, waits. ARGV: endpoint, when a
+ * KEYS: endpoints, ready, deliveries, waiting, breaker, dead, dead-order, waits, quarantine. ARGV: endpoint, when a
  * running replica had it for the last time, reason, count. Buries what is left of an endpoint that no
  * running replica has, up to the count; an attempt that a dead replica had claimed counts. Returns how
  * many; forgets the endpoint once nothing is left.
  */
-export const BURY_UNKNOWN = `${NOW}${BURY}
+export const BURY_UNKNOWN = `${NOW}${QUARANTINE}${READY}${FOREIGN}${BURY}
 if redis.call('ZSCORE', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
 local count = tonumber(ARGV[4])
 local buried = 0
 for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', count)) do
   local claim = redis.pcall('XPENDING', KEYS[2], '${GROUP}', entry[1], entry[1], 1)
   redis.call('XDEL', KEYS[2], entry[1])
-  bury(KEYS[3], KEYS[6], KEYS[7], entry[2][2], ARGV[3], entry[2][4] + #claim, 'null')
+  if is_ours(entry) then
+    bury(KEYS[3], KEYS[6], KEYS[7], entry[2][2], ARGV[3], entry[2][4] + #claim, 'null')
+  else
+    record_entry(KEYS[9], KEYS[2], entry)
+  end
   buried = buried + 1
 end
 if buried < count then
   for _, member in ipairs(redis.call('ZRANGE', KEYS[4], 0, count - buried - 1)) do
-    local attempts, id = string.match(member, '^(%d+):(.*)$')
+    local attempts, id = retry_of(KEYS[9], KEYS[4], member, '')
     redis.call('ZREM', KEYS[4], member)
     redis.call('HDEL', KEYS[8], member)
-    bury(KEYS[3], KEYS[6], KEYS[7], id, ARGV[3], attempts, 'null')
+    if id then bury(KEYS[3], KEYS[6], KEYS[7], id, ARGV[3], attempts, 'null') end
     buried = buried + 1
   end
 end

@@ -1,0 +1,165 @@
+/** Entries of the state that no relay has written, and that were moved aside: shown or dropped. */
+import { counted } from '../counted.js';
+import { UsageError } from '../errors.js';
+import { printable, printableBytes, printableJson } from '../printable.js';
+import type { QuarantinedEntry } from '../state/quarantine.js';
+import type { RedisState } from '../state/redis-state.js';
+import type { CliContext, CommandAction, ExitCode, FileOption } from './context.js';
+import { withState } from './open-dead-letters.js';
+import { Printer } from './printer.js';
+
+export interface ListQuarantineOptions extends FileOption {
+  /** 0: all. */
+  readonly limit: number;
+  readonly json?: boolean;
+}
+
+export interface ShowQuarantineOptions extends FileOption {
+  readonly id: string;
+  readonly json?: boolean;
+  /** The kept bytes of the value alone. */
+  readonly value?: boolean;
+}
+
+export interface DropQuarantineOptions extends FileOption {
+  readonly ids: readonly string[];
+  readonly all?: boolean;
+}
+
+/** What Redis takes for the id of a record. */
+const ID = /^\d{1,20}-\d{1,20}$/;
+
+/** Before every record. */
+const FIRST = '0-0';
+
+/** Of a name in a list. */
+const NAME_CHARS_MAX = 64;
+
+/** The newest last. */
+export const listQuarantine: CommandAction<ListQuarantineOptions> = (context, options) =>
+  withState(context, options, async (state): Promise<ExitCode> => {
+    const { entries, last } = await ask(state, () => state.quarantine.depth());
+    const limit = options.limit === 0 ? entries : options.limit;
+    const printer = new Printer(context);
+    let skipped = Math.max(0, entries - limit);
+    let shown = 0;
+    for await (const page of pages(state)) {
+      const rows = page.slice(skipped);
+      skipped -= page.length - rows.length;
+      shown += rows.length;
+      if (!(await printer.print(rows.map(options.json ? jsonLine : line).join('')))) return 0;
+    }
+    if (options.json) return 0;
+    const total = last === null ? 0 : Math.max(last.number, entries);
+    const closing =
+      entries === 0
+        ? 'nothing is in the quarantine'
+        : `${counted(shown, 'record')} of ${total} that there ever were; the others are older, or were dropped`;
+    await printer.print(`${closing}\n`);
+    return 0;
+  });
+
+/** Everything about one. */
+export const showQuarantine: CommandAction<ShowQuarantineOptions> = (context, options) => {
+  const { id, json, value } = options;
+  if (json && value) throw new UsageError('expected --json or --value, found both');
+  return withState(context, options, async (state): Promise<ExitCode> => {
+    const entry = await find(state, id);
+    if (entry === null) return missing(context, id);
+    await new Printer(context).print(value ? entry.value : json ? jsonLine(entry) : details(entry));
+    return 0;
+  });
+};
+
+/** Deletes records for ever, and the keys that were renamed for them. */
+export const dropQuarantine: CommandAction<DropQuarantineOptions> = (context, options) => {
+  const { ids, all } = options;
+  if (ids.length === 0 && !all) {
+    throw new UsageError('expected ids or --all; nothing was dropped');
+  }
+  return withState(context, options, async (state) => {
+    let dropped = 0;
+    let code: ExitCode = 0;
+    if (all) {
+      for await (const page of pages(state)) {
+        if (context.stop.aborted) break;
+        for (const entry of page) if (await drop(state, entry)) dropped += 1;
+      }
+    }
+    for (const id of all ? [] : ids) {
+      const entry = await find(state, id);
+      if (entry === null || !(await drop(state, entry))) code = missing(context, id);
+      else dropped += 1;
+    }
+    context.stdout.write(`${counted(dropped, 'record')} dropped\n`);
+    return code;
+  });
+};
+
+async function* pages(state: RedisState): AsyncGenerator<readonly QuarantinedEntry[]> {
+  for (let after = FIRST; ; ) {
+    const page = await ask(state, () => state.quarantine.after(after));
+    const last = page.at(-1);
+    if (last === undefined) return;
+    yield page;
+    after = last.id;
+  }
+}
+
+async function find(state: RedisState, id: string): Promise<QuarantinedEntry | null> {
+  return ID.test(id) ? ask(state, () => state.quarantine.find(id)) : null;
+}
+
+function drop(state: RedisState, entry: QuarantinedEntry): Promise<boolean> {
+  return ask(state, () => state.quarantine.drop(entry));
+}
+
+function ask<Reply>(state: RedisState, question: () => Promise<Reply>): Promise<Reply> {
+  return state.run('dead_letters', question);
+}
+
+function missing({ stderr }: CliContext, id: string): 1 {
+  stderr.write(`expiry-relay: no such record in the quarantine: ${printable(id)}\n`);
+  return 1;
+}
+
+function line({ id, atMs, key, kind, name, why }: QuarantinedEntry): string {
+  const words = [printable(key), printable(kind), printableBytes(name, NAME_CHARS_MAX)];
+  return `${[id, timeOf(atMs), ...words, printable(why)].join('  ')}\n`;
+}
+
+/** Programs rely on these names. */
+function jsonLine(entry: QuarantinedEntry): string {
+  const { id, atMs, key, kind, why, name, bytes, value } = entry;
+  return `${printableJson({
+    id,
+    at: timeOf(atMs),
+    key,
+    kind,
+    why,
+    name_base64: name.toString('base64'),
+    bytes,
+    value_base64: value.toString('base64'),
+  })}\n`;
+}
+
+function details(entry: QuarantinedEntry): string {
+  const { id, atMs, key, kind, why, name, bytes, value } = entry;
+  const kept = value.length < bytes ? `, of which the first ${value.length} are kept` : '';
+  const lines = Object.entries({
+    id,
+    at: timeOf(atMs),
+    key: printable(key),
+    kind: printable(kind),
+    [kind === 'key' ? 'renamed to' : 'name']: printableBytes(name),
+    why: printable(why),
+    value: `${counted(bytes, 'byte')}${kept}`,
+  }).map(([title, text]) => `${title.padEnd(10)} ${text}\n`);
+  return `${lines.join('')}${printableBytes(value, Number.POSITIVE_INFINITY)}\n`;
+}
+
+/** The id of a record that somebody else has written may be no time. */
+function timeOf(ms: number): string {
+  const date = new Date(ms);
+  return Number.isNaN(date.getTime()) ? 'at no time' : date.toISOString();
+}

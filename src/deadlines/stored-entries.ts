@@ -1,0 +1,112 @@
+/**
+ * Entries of the index as Redis returns them. Those that no relay can have written are moved to the quarantine;
+ * the key of such a deadline is read again, since it may have a deadline of its own.
+ */
+import { keyOfClaimed } from '../state/format.js';
+import type { Related, Suspect } from '../state/quarantine.js';
+import type { RedisState } from '../state/redis-state.js';
+import { entriesOf, isTime, isWhole, type StoredEntry, scoreOf } from '../state/stored.js';
+import type { Deadline, KeyInDatabase } from '../vocabulary.js';
+import { isDeadline } from './deadlines.js';
+
+/** Entries that are read together. */
+export const SCAN_COUNT = 500;
+
+/** Called with keys whose entries were not deadlines; must not wait. */
+export type OnInvalid = (keys: readonly KeyInDatabase[]) => void;
+
+export class StoredEntries {
+  readonly #state: RedisState;
+  readonly #onInvalid: OnInvalid;
+
+  constructor(state: RedisState, onInvalid: OnInvalid) {
+    this.#state = state;
+    this.#onInvalid = onInvalid;
+  }
+
+  /** The deadlines among the entries of a part of the index. */
+  async deadlines(
+    database: number,
+    part: string,
+    entries: readonly StoredEntry[],
+  ): Promise<Deadline[]> {
+    const isValid = ({ score }: StoredEntry) => isDeadline(scoreOf(score));
+    const valid = await this.#valid(part, entries, isValid, 'not a deadline');
+    const invalid = entries.filter((entry) => !isValid(entry));
+    this.invalid(invalid.map(({ member: key }) => ({ database, key })));
+    return deadlinesOf(database, valid);
+  }
+
+  /** The keys among the entries of `claimed`, and when each was claimed. */
+  async claimed(
+    part: string,
+    entries: readonly StoredEntry[],
+  ): Promise<readonly (KeyInDatabase & { readonly atMs: number })[]> {
+    const isValid = ({ member, score }: StoredEntry) =>
+      isTime(scoreOf(score)) && member.includes(':') && isWhole(keyOfClaimed(member).database);
+    const valid = await this.#valid(part, entries, isValid, 'not <database>:<key>, by time');
+    return valid.map(({ member, score }) => ({ ...keyOfClaimed(member), atMs: Number(score) }));
+  }
+
+  /** The keys of entries that were moved to the quarantine. */
+  invalid(keys: readonly KeyInDatabase[]): void {
+    if (keys.length > 0) this.#onInvalid(keys);
+  }
+
+  /** The text of a key, unless it is none that a relay writes. */
+  async text(key: string, text: string | null, pattern: RegExp): Promise<RegExpExecArray | null> {
+    const found = pattern.exec(text ?? '');
+    if (text === null || found !== null) return found;
+    const why = 'not what a relay writes';
+    await this.#setAside([{ key, kind: 'string', name: '', value: text, why, related: null }]);
+    return null;
+  }
+
+  async #valid(
+    key: string,
+    entries: readonly StoredEntry[],
+    isValid: (entry: StoredEntry) => boolean,
+    why: string,
+  ): Promise<readonly StoredEntry[]> {
+    const related: Related | null = null;
+    const suspects = entries
+      .filter((entry) => !isValid(entry))
+      .map(({ member, score }): Suspect => {
+        return { key, kind: 'member', name: member, value: score, why, related };
+      });
+    await this.#setAside(suspects);
+    return suspects.length === 0 ? entries : entries.filter(isValid);
+  }
+
+  #setAside(suspects: readonly Suspect[]): Promise<void> {
+    return this.#state.setAside('track', suspects);
+  }
+}
+
+/** From the members that were asked for, and the score of each, or null. */
+export function foundOf(
+  members: readonly Buffer[],
+  scores: readonly (string | null)[],
+): StoredEntry[] {
+  return members.flatMap((member, at) => {
+    const score = scores[at] ?? null;
+    return score === null ? [] : [{ member, score }];
+  });
+}
+
+export function deadlinesOf(database: number, entries: readonly StoredEntry[]): Deadline[] {
+  return entries.map(({ member: key, score }) => ({ database, key, deadlineMs: Number(score) }));
+}
+
+/** All entries of a sorted set, in batches; one that stays comes at least once. */
+export async function* scanEntries(state: RedisState, key: string): AsyncGenerator<StoredEntry[]> {
+  let cursor = '0';
+  do {
+    const [next, found] = await state.run('track', () =>
+      state.redis.zscanBuffer(key, cursor, 'COUNT', SCAN_COUNT),
+    );
+    cursor = next.toString();
+    const entries = entriesOf(found);
+    if (entries.length > 0) yield entries;
+  } while (cursor !== '0');
+}

@@ -1,0 +1,56 @@
+/** Dead letters and what belongs to them as they lie in Redis: what no relay has written is left out. */
+import { messageOf } from '../errors.js';
+import { endpointKeys, endpointsKey, goneKey } from '../state/format.js';
+import { type GoneRow, splitGone } from '../state/gone.js';
+import { scoresByName } from '../state/names.js';
+import { unpackDeadLetter } from '../state/packing.js';
+import type { Suspect } from '../state/quarantine.js';
+import type { RedisState } from '../state/redis-state.js';
+import { NAME } from '../state/stored.js';
+import type { DeadLetter } from '../vocabulary.js';
+
+/** The letters among what was read under these ids; those that cannot be read are moved to the quarantine. */
+export async function readableLetters(
+  state: RedisState,
+  endpoint: string,
+  ids: readonly string[],
+  packed: readonly (Buffer | null)[],
+): Promise<DeadLetter[]> {
+  const { dead, deadOrder } = endpointKeys(state.prefix, endpoint);
+  const letters: DeadLetter[] = [];
+  const suspects: Suspect[] = [];
+  for (const [at, id] of ids.entries()) {
+    const value = packed[at] ?? null;
+    if (value === null) continue;
+    try {
+      letters.push(unpackDeadLetter(value, { endpoint, id }));
+    } catch (error) {
+      const related = { key: deadOrder, kind: 'member', name: id } as const;
+      suspects.push({ key: dead, kind: 'field', name: id, value, why: messageOf(error), related });
+    }
+  }
+  await state.setAside('dead_letters', suspects);
+  return letters;
+}
+
+/** Every endpoint that has something in the state, or that a running replica has. */
+export async function storedEndpoints(state: RedisState): Promise<string[]> {
+  const key = endpointsKey(state.prefix);
+  return [...(await scoresByName(state, 'dead_letters', key, NAME)).keys()];
+}
+
+/** What no replica has written is moved to the quarantine. */
+export async function goneRows(state: RedisState): Promise<readonly GoneRow[]> {
+  const key = goneKey(state.prefix);
+  const { rows, others } = splitGone(
+    await state.run('dead_letters', () => state.redis.hgetall(key)),
+  );
+  const suspects = others.map(
+    ([name, value]): Suspect => ({
+      ...{ key, kind: 'field', name, value, related: null },
+      why: 'expected <replica>:<endpoint>',
+    }),
+  );
+  await state.setAside('dead_letters', suspects);
+  return rows;
+}

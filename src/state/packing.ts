@@ -1,0 +1,132 @@
+/** The bytes of a delivery and of a dead letter, as format.ts describes them. */
+import { type ContentType, METHODS, type Method } from '../body-format.js';
+import { LABEL_CHARS_MAX, stillPrintable } from '../printable.js';
+import type { DeadLetter, DeadReason, Delivery, DetectedBy } from '../vocabulary.js';
+import {
+  FILLED_PATH,
+  ID,
+  isOneOf,
+  isTime,
+  isWhole,
+  NAME,
+  readObject,
+  type StoredObject,
+  UnreadableError,
+} from './stored.js';
+
+/** Of deliveries whose lines do not say it. */
+const DEFAULT_METHOD = 'POST';
+const DEFAULT_CONTENT_TYPE = 'application/json';
+
+/** Words that are only shown: a newer relay that shares the state may have others. */
+const WORD = /^[a-z_]{1,64}$/;
+const HEADER_TEXT = /^[\x21-\x7e]([\x20-\x7e]{0,126}[\x21-\x7e])?$/;
+
+interface DeliveryHead {
+  readonly id: string;
+  readonly endpoint: string;
+  readonly route: string;
+  readonly path: string;
+  readonly method?: Method;
+  /** Null for a request without a body. */
+  readonly content_type?: ContentType | null;
+  readonly key: string;
+  readonly database: number;
+  readonly expired_at_ms: number | null;
+  readonly detected_at_ms: number;
+  readonly detected_by: DetectedBy;
+}
+
+function headOf(delivery: Delivery): DeliveryHead {
+  return {
+    id: delivery.id,
+    endpoint: delivery.endpoint,
+    route: delivery.route,
+    path: delivery.path,
+    ...(delivery.method === DEFAULT_METHOD ? {} : { method: delivery.method }),
+    ...(delivery.contentType === DEFAULT_CONTENT_TYPE
+      ? {}
+      : { content_type: delivery.contentType }),
+    key: delivery.keyLabel,
+    database: delivery.database,
+    expired_at_ms: delivery.expiredAtMs,
+    detected_at_ms: delivery.detectedAtMs,
+    detected_by: delivery.detectedBy,
+  };
+}
+
+export function packDelivery(delivery: Delivery): Buffer {
+  return Buffer.concat([Buffer.from(`${JSON.stringify(headOf(delivery))}\n`), delivery.body]);
+}
+
+/** Where a delivery or a dead letter lies: it must say the same of itself. */
+export interface Place {
+  readonly endpoint: string;
+  readonly id: string;
+}
+
+/** Throws an UnreadableError for what no relay has written. */
+export function unpackDelivery(packed: Buffer, { endpoint, id }: Place): Delivery {
+  const { head, rest } = splitLine(packed);
+  return {
+    id: head.get('id', isOneOf(ID.test(id) ? [id] : []), 'the id that it is stored under'),
+    endpoint: head.get('endpoint', isOneOf([endpoint]), 'the endpoint that it is stored for'),
+    route: head.get('route', isText<string>(NAME), 'the name of a route'),
+    path: head.get('path', isText<string>(FILLED_PATH), 'a path'),
+    method: head.get('method', isOneOf(METHODS), METHODS.join(', '), DEFAULT_METHOD),
+    contentType: head.get(
+      'content_type',
+      orNull(isText<ContentType>(HEADER_TEXT)),
+      'a content type or null',
+      DEFAULT_CONTENT_TYPE,
+    ),
+    body: rest,
+    keyLabel: head.get('key', isLabel, 'the label of a key'),
+    database: head.get('database', isWhole, 'a whole number'),
+    expiredAtMs: head.get('expired_at_ms', orNull(isTime), 'a time or null'),
+    detectedAtMs: head.get('detected_at_ms', isTime, 'a time'),
+    detectedBy: head.get('detected_by', isText<DetectedBy>(WORD), 'a word'),
+  };
+}
+
+/**
+ * Dead letters are packed inside Redis, by outbox/scripts/fragments.ts. Throws an UnreadableError for what no
+ * relay has written.
+ */
+export function unpackDeadLetter(packed: Buffer, place: Place): DeadLetter {
+  const { head, rest } = splitLine(packed);
+  return {
+    reason: head.get('reason', isText<DeadReason>(WORD), 'a word'),
+    attempts: head.get('attempts', isWhole, 'a whole number'),
+    lastOutcome: head.get('last_outcome', orNull(isString), 'a text or null'),
+    diedAtMs: head.get('died_at_ms', isTime, 'a time'),
+    delivery: unpackDelivery(rest, place),
+  };
+}
+
+const LINE_FEED = 0x0a;
+
+/** The first line, as JSON, and what follows it. */
+function splitLine(packed: Buffer): { readonly head: StoredObject; readonly rest: Buffer } {
+  const end = packed.indexOf(LINE_FEED);
+  if (end === -1) throw new UnreadableError('one line, expected several');
+  return { head: readObject(packed.subarray(0, end)), rest: packed.subarray(end + 1) };
+}
+
+const isString = (value: unknown): value is string => typeof value === 'string';
+
+/** A label grows by escapes, each of at most ten characters. */
+const isLabel = (value: unknown): value is string =>
+  isString(value) &&
+  value.length <= 11 * LABEL_CHARS_MAX &&
+  stillPrintable(value, value.length) === value;
+
+const isText =
+  <Text extends string>(pattern: RegExp) =>
+  (value: unknown): value is Text =>
+    isString(value) && pattern.test(value);
+
+const orNull =
+  <Value>(is: (value: unknown) => value is Value) =>
+  (value: unknown): value is Value | null =>
+    value === null || is(value);

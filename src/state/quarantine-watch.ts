@@ -1,0 +1,79 @@
+/**
+ * Looks now and then how much lies in the quarantine, whoever has moved it there: another replica, or a script.
+ */
+import type { Clock } from '../clock.js';
+import type { QuarantinedEntry } from './quarantine.js';
+import type { RedisState } from './redis-state.js';
+
+const LOOK_EVERY_MS = 5_000;
+
+/** Records that are named by a look; of a flood the others are counted. */
+export const NAMED_MAX = 10;
+
+export interface QuarantineEvents {
+  /** So many records are kept, of so many that there ever were. */
+  quarantineDepth(entries: number, recorded: number): void;
+  quarantined(entry: QuarantinedEntry): void;
+  /** So many records that are not named. */
+  moreQuarantined(count: number): void;
+}
+
+export interface QuarantineWatchParts {
+  readonly state: RedisState;
+  readonly clock: Clock;
+  readonly events: QuarantineEvents;
+}
+
+export class QuarantineWatch {
+  readonly #parts: QuarantineWatchParts;
+  readonly #stop = new AbortController();
+  #entries = 0;
+  #last: QuarantinedEntry | null = null;
+  #loop: Promise<void> = Promise.resolve();
+
+  constructor(parts: QuarantineWatchParts) {
+    this.#parts = parts;
+  }
+
+  /** How many records there were at the last look. */
+  get entries(): number {
+    return this.#entries;
+  }
+
+  start(): void {
+    this.#loop = this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#loop;
+  }
+
+  async #run(): Promise<void> {
+    const { state, clock } = this.#parts;
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      await state.pass('quarantine', () => this.once());
+      await clock.sleep(LOOK_EVERY_MS, signal);
+    }
+  }
+
+  /** One look; rejects when the state cannot be used. */
+  async once(): Promise<void> {
+    const { state, events } = this.#parts;
+    const { quarantine } = state;
+    const { entries, last } = await state.run('upkeep', () => quarantine.depth());
+    const before = this.#last;
+    this.#entries = entries;
+    this.#last = last;
+    events.quarantineDepth(entries, last?.number ?? 0);
+    if (last === null || last.id === before?.id) return;
+    const latest = await state.run('upkeep', () => quarantine.latest(NAMED_MAX));
+    const isNew = (entry: QuarantinedEntry) => before === null || entry.number > before.number;
+    // The numbers begin anew once all records were dropped.
+    const found = before !== null && last.number < before.number ? latest : latest.filter(isNew);
+    for (const entry of found) events.quarantined(entry);
+    const since = before === null ? entries : last.number - before.number;
+    if (since > found.length) events.moreQuarantined(since - found.length);
+  }
+}

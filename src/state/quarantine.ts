@@ -1,0 +1,187 @@
+/**
+ * Where entries go that no relay can have written: whoever shares the state Redis may write anything, and it is
+ * to affect nothing else. A reader that finds such an entry has it moved here, and goes on. The number and the
+ * size of the records are limited.
+ */
+import { createHash } from 'node:crypto';
+import type { Redis } from 'ioredis';
+import { RedisReplyError } from '../errors.js';
+import { nameInQuarantine, quarantineKey, typedKeys } from './format.js';
+import { QUARANTINE_SCRIPTS } from './quarantine-scripts.js';
+import { defineScripts, type Scripts } from './scripts.js';
+import { isWhole } from './stored.js';
+
+/** Entries that one script moves, keys that one looks at, and records that are read together. */
+const BATCH = 100;
+
+/** What goes with an entry when it is moved. */
+export interface Related {
+  readonly key: string;
+  readonly kind: 'member' | 'entry';
+  readonly name: string | Buffer;
+}
+
+/** An entry that no relay can have written, as it was read. */
+export interface Suspect {
+  readonly key: string;
+  /** A member of a sorted set, a field of a hash, or all that a string holds. */
+  readonly kind: 'member' | 'field' | 'string';
+  /** The member or field; empty for a string. */
+  readonly name: string | Buffer;
+  /** Of a member, its score. */
+  readonly value: string | Buffer;
+  /** What is wrong with it, in a few words. */
+  readonly why: string;
+  readonly related: Related | null;
+}
+
+/** One record. All of it may have been written by others. */
+export interface QuarantinedEntry {
+  readonly id: string;
+  /** How many records there had ever been. */
+  readonly number: number;
+  /** When it was moved, by the clock of the state Redis. */
+  readonly atMs: number;
+  readonly key: string;
+  readonly kind: string;
+  readonly why: string;
+  /** Of a whole key, what that was renamed to. */
+  readonly name: Buffer;
+  /** Of the value, as it was. */
+  readonly bytes: number;
+  /** Its start. */
+  readonly value: Buffer;
+}
+
+/** How full it is. */
+export interface QuarantineDepth {
+  readonly entries: number;
+  /** The latest record; null when there is none. */
+  readonly last: QuarantinedEntry | null;
+}
+
+type StreamEntry = [id: Buffer, fields: Buffer[]];
+
+export class Quarantine {
+  readonly #redis: Redis;
+  readonly #prefix: string;
+  readonly #scripts: Scripts<typeof QUARANTINE_SCRIPTS>;
+  #moved = 0;
+
+  constructor(redis: Redis, prefix: string) {
+    this.#redis = redis;
+    this.#prefix = prefix;
+    this.#scripts = defineScripts(redis, QUARANTINE_SCRIPTS);
+  }
+
+  /** How many entries and keys this process has moved, other than within scripts. */
+  get moved(): number {
+    return this.#moved;
+  }
+
+  /** Each as one atomic step; one that has changed since it was read stays. */
+  async move(suspects: readonly Suspect[]): Promise<void> {
+    for (let from = 0; from < suspects.length; from += BATCH) {
+      const keys = [quarantineKey(this.#prefix)];
+      const placeOf = (key: string) => {
+        if (!keys.includes(key)) keys.push(key);
+        return keys.indexOf(key) + 1;
+      };
+      const args = suspects
+        .slice(from, from + BATCH)
+        .flatMap(({ key, kind, name, value, why, related }) => [
+          ...[placeOf(key), kind, name, kind === 'member' ? value : sha1Of(value), why],
+          ...(related === null ? [0, '', ''] : [placeOf(related.key), related.kind, related.name]),
+        ]);
+      this.#moved += Number(await this.#scripts.quarantineMove(keys, args));
+    }
+  }
+
+  /** Renames the keys of the wrong type among those of the state; rejects when Redis does not rename one. */
+  async renameWrongTypes(
+    databases: readonly number[],
+    endpoints: readonly string[],
+  ): Promise<void> {
+    const all = typedKeys(this.#prefix, databases, endpoints);
+    for (let from = 0; from < all.length; from += BATCH) {
+      const typed = all.slice(from, from + BATCH);
+      const keys = typed.flatMap(([key]) => [key, nameInQuarantine(this.#prefix, key)]);
+      const reply = await this.#scripts.quarantineRename(
+        [quarantineKey(this.#prefix), ...keys],
+        typed.map(([, type]) => type),
+      );
+      if (Array.isArray(reply)) {
+        const [key, error] = reply.map(String);
+        throw new RedisReplyError(
+          `the key ${key} is not of the type that the relay uses, and cannot be renamed (${error}): ` +
+            "delete it, or allow the relay's user RENAME (+rename)",
+        );
+      }
+      this.#moved += Number(reply);
+    }
+  }
+
+  async depth(): Promise<QuarantineDepth> {
+    const [entries, [last]] = await Promise.all([
+      this.#redis.xlen(quarantineKey(this.#prefix)),
+      this.latest(1),
+    ]);
+    return { entries, last: last ?? null };
+  }
+
+  /** The latest records, in their order. */
+  async latest(countMax: number): Promise<readonly QuarantinedEntry[]> {
+    const key = quarantineKey(this.#prefix);
+    const found = await this.#redis.xrevrangeBuffer(key, '+', '-', 'COUNT', countMax);
+    return recordsOf(found as StreamEntry[]).reverse();
+  }
+
+  /** Up to `countMax` records after this one, in their order; all for `0-0`. */
+  async after(id: string, countMax = BATCH): Promise<readonly QuarantinedEntry[]> {
+    const key = quarantineKey(this.#prefix);
+    const found = await this.#redis.xrangeBuffer(key, `(${id}`, '+', 'COUNT', countMax);
+    return recordsOf(found as StreamEntry[]);
+  }
+
+  /** Null when there is no such record. */
+  async find(id: string): Promise<QuarantinedEntry | null> {
+    const found = await this.#redis.xrangeBuffer(quarantineKey(this.#prefix), id, id);
+    return recordsOf(found as StreamEntry[])[0] ?? null;
+  }
+
+  /** Deletes a record for ever, with the key that was renamed for it. False: there is none. */
+  async drop({ id, kind, name }: QuarantinedEntry): Promise<boolean> {
+    const own = quarantineKey(this.#prefix);
+    if (kind === 'key' && name.toString().startsWith(`${own}:`)) await this.#redis.unlink(name);
+    return (await this.#redis.xdel(own, id)) === 1;
+  }
+}
+
+function sha1Of(value: string | Buffer): string {
+  return createHash('sha1').update(value).digest('hex');
+}
+
+function recordsOf(entries: readonly StreamEntry[]): QuarantinedEntry[] {
+  return entries.map(([id, words]) => {
+    const fields = new Map<string, Buffer>();
+    for (let at = 0; at + 1 < words.length; at += 2) {
+      fields.set(String(words[at]), words[at + 1] as Buffer);
+    }
+    const bytesOf = (name: string) => fields.get(name) ?? Buffer.alloc(0);
+    const numberOf = (name: string) => {
+      const number = Number(bytesOf(name).toString());
+      return isWhole(number) ? number : 0;
+    };
+    return {
+      id: id.toString(),
+      number: numberOf('n'),
+      atMs: Number(id.toString().split('-')[0]),
+      key: bytesOf('key').toString(),
+      kind: bytesOf('kind').toString(),
+      why: bytesOf('why').toString(),
+      name: bytesOf('name'),
+      bytes: numberOf('bytes'),
+      value: bytesOf('value'),
+    };
+  });
+}

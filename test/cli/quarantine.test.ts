@@ -1,0 +1,100 @@
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { stringify } from 'yaml';
+import { endpointKeys, quarantineKey } from '../../src/state/format.js';
+import { cli, tempFolder } from '../support/cli.js';
+import { aDeadLetter, PREFIX, storeDeadLetters } from '../support/dead-letters.js';
+import { TEST_SECRET } from '../support/domain.js';
+import { sharedRedis } from '../support/shared-redis.js';
+
+const shared = sharedRedis();
+const keys = endpointKeys(PREFIX, 'shop');
+
+async function run(...words: string[]) {
+  const text = stringify({
+    redis: { url: shared.server.url },
+    endpoints: { shop: { url: 'http://127.0.0.1:9', secrets: [TEST_SECRET] } },
+    routes: [{ name: 'cancel', match: 'order:*', to: 'shop' }],
+  });
+  const folder = await tempFolder({ 'relay.yaml': text });
+  onTestFinished(() => folder[Symbol.asyncDispose]());
+  const [group = '', name = '', ...rest] = words;
+  return cli([group, name, '-c', `${folder.path}/relay.yaml`, ...rest]);
+}
+
+/** Beside a good one, a letter that no relay has written. */
+async function storeUnreadable(value: string | Buffer = 'gar\u001bbage') {
+  await storeDeadLetters(shared.client, [aDeadLetter({ delivery: { id: 'good' } })]);
+  await shared.client.hset(keys.dead, 'bad', value);
+  await shared.client.zadd(keys.deadOrder, '-inf', 'bad');
+}
+
+const idOf = ({ stdout }: { stdout: string }) => stdout.split(' ')[0] ?? '';
+
+describe('a dead letter that cannot be read', () => {
+  it.each([
+    [['list'], 'good'],
+    [['show', 'good'], 'id           good'],
+    [['replay', '--all'], 'shop: 1 replayed'],
+    [['drop', '--all'], 'shop: 1 dropped'],
+  ])('does not keep dead %j from the others', async (words, shown) => {
+    await storeUnreadable();
+    const { code, stdout, stderr } = await run('dead', ...words);
+    expect(code).toBe(0);
+    expect(stdout).toContain(shown);
+    if (words[0] === 'show') return;
+    expect(stderr).toContain('moved to the quarantine, as no relay has written it: 1 value');
+    expect(await shared.client.hexists(keys.dead, 'bad')).toBe(0);
+    expect(await shared.client.zscore(keys.deadOrder, 'bad')).toBeNull();
+  });
+});
+
+describe('the quarantine', () => {
+  it('is listed, shown and emptied', async () => {
+    await storeUnreadable();
+    await run('dead', 'list');
+    const list = await run('quarantine', 'list');
+    expect(list).toMatchObject({ code: 0, stderr: '' });
+    expect(list.stdout).toMatch(
+      /^\d+-0 {2}20\S+Z {2}\{expiry-relay\}:1:outbox:shop:dead {2}field {2}bad {2}one line, expected several\n1 record of 1 /,
+    );
+    const id = idOf(list);
+    const shown = await run('quarantine', 'show', id);
+    expect(shown.stdout).toContain('value      8 bytes\ngar\\x1bbage\n');
+    expect((await run('quarantine', 'show', id, '--value')).stdout).toBe('gar\u001bbage');
+    expect(JSON.parse((await run('quarantine', 'show', id, '--json')).stdout)).toMatchObject({
+      ...{ id, key: keys.dead, kind: 'field', bytes: 8 },
+      name_base64: Buffer.from('bad').toString('base64'),
+    });
+    expect(await run('quarantine', 'drop', id)).toEqual({
+      ...{ code: 0, stdout: '1 record dropped\n', stderr: '' },
+    });
+    expect((await run('quarantine', 'list')).stdout).toBe('nothing is in the quarantine\n');
+    expect(await run('quarantine', 'show', id)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('no such record'),
+    });
+  });
+
+  it('shows the newest up to the limit', async () => {
+    for (let n = 0; n < 3; n += 1) {
+      const record = ['n', n + 1, 'key', `k${n}`, 'kind', 'field', 'why', 'x', 'name', n];
+      await shared.client.xadd(quarantineKey(PREFIX), '*', ...record, 'bytes', 0, 'value', '');
+    }
+    const { stdout } = await run('quarantine', 'list', '--limit', '2');
+    expect(stdout).toMatch(/ k1 .*\n.* k2 .*\n2 records of 3 /);
+    expect(stdout).not.toContain(' k0 ');
+    expect((await run('quarantine', 'drop', '--all')).stdout).toBe('3 records dropped\n');
+  });
+
+  it('lists what others have written there, too', async () => {
+    await shared.client.xadd(quarantineKey(PREFIX), '18446744073709551615-1', 'f', '\u001b[2J');
+    const { code, stdout } = await run('quarantine', 'list');
+    expect(code).toBe(0);
+    expect(stdout).toContain('at no time');
+    expect(stdout).not.toContain('\u001b');
+  });
+
+  it('drops nothing without ids or --all', async () => {
+    expect((await run('quarantine', 'drop')).code).toBe(2);
+  });
+});

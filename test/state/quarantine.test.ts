@@ -1,0 +1,204 @@
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { systemClock } from '../../src/clock.js';
+import { endpointKeys, quarantineKey, settledKey } from '../../src/state/format.js';
+import type { QuarantinedEntry, Suspect } from '../../src/state/quarantine.js';
+import { QUARANTINE_ENTRIES_MAX } from '../../src/state/quarantine-scripts.js';
+import { NAMED_MAX, QuarantineWatch } from '../../src/state/quarantine-watch.js';
+import { aDelivery } from '../support/domain.js';
+import { eventually } from '../support/eventually.js';
+import { openState, SILENT_STATE_EVENTS } from '../support/redis-state.js';
+import { sharedRedis } from '../support/shared-redis.js';
+
+const shared = sharedRedis();
+const never = new AbortController().signal;
+let prefixes = 0;
+
+async function open() {
+  prefixes += 1;
+  const prefix = `quarantine-${prefixes}`;
+  const opened = await openState(shared.server.port, prefix, SILENT_STATE_EVENTS);
+  onTestFinished(() => opened[Symbol.asyncDispose]());
+  const { state } = opened;
+  const records = () => state.quarantine.after('0-0', QUARANTINE_ENTRIES_MAX);
+  return { ...opened, prefix, keys: endpointKeys(prefix, 'shop'), records };
+}
+
+const suspectOf = (key: string, given: Partial<Suspect> = {}): Suspect => ({
+  ...{ key, kind: 'field', name: 'f', value: 'v', why: 'not ours', related: null },
+  ...given,
+});
+
+describe('an entry that no relay has written', () => {
+  it('is moved with its bytes, as far as they are kept', async () => {
+    const { state, keys, records } = await open();
+    const name = Buffer.from([0xff, 0x00]);
+    const value = Buffer.alloc(100_000, 0xfe);
+    await shared.client.hset(keys.waits, new Map([[name, value]]));
+    await state.setAside('claim', [suspectOf(keys.waits, { name, value })]);
+    expect(await shared.client.exists(keys.waits)).toBe(0);
+    const [record] = await records();
+    expect(record).toMatchObject({ number: 1, key: keys.waits, kind: 'field', why: 'not ours' });
+    expect(record).toMatchObject({ name, bytes: 100_000, value: value.subarray(0, 8_192) });
+    expect(state.quarantine.moved).toBe(1);
+  });
+
+  it('stays when it has changed since it was read', async () => {
+    const { state, prefix, keys, records } = await open();
+    await shared.client.hset(keys.waits, 'f', 'newer');
+    await shared.client.zadd(keys.waiting, 2, 'm');
+    await shared.client.set(settledKey(prefix), 'newer');
+    await state.setAside('claim', [
+      suspectOf(keys.waits),
+      suspectOf(keys.waits, { name: 'gone' }),
+      suspectOf(keys.waiting, { kind: 'member', name: 'm', value: '1' }),
+      suspectOf(settledKey(prefix), { kind: 'string', name: '' }),
+    ]);
+    expect(await records()).toEqual([]);
+    expect(await shared.client.hget(keys.waits, 'f')).toBe('newer');
+    expect(await shared.client.zscore(keys.waiting, 'm')).toBe('2');
+  });
+
+  it('makes the oldest record give way, and all are counted', async () => {
+    const { state, keys, records } = await open();
+    const many = Array.from({ length: QUARANTINE_ENTRIES_MAX + 50 }, (_, n) => `f${n}`);
+    await shared.client.hset(keys.waits, Object.fromEntries(many.map((name) => [name, 'v'])));
+    await state.setAside(
+      'claim',
+      many.map((name) => suspectOf(keys.waits, { name })),
+    );
+    const kept = await records();
+    expect(kept).toHaveLength(QUARANTINE_ENTRIES_MAX);
+    expect(kept[0]).toMatchObject({ name: Buffer.from('f50'), number: 51 });
+    expect(await state.quarantine.depth()).toMatchObject({
+      entries: QUARANTINE_ENTRIES_MAX,
+      last: { number: many.length },
+    });
+  });
+
+  it.each([
+    ['of another type', ['SET', 'x']],
+    ['without a free id', ['XADD', '18446744073709551615-18446744073709551615', 'f', 'v']],
+  ])('is recorded although the quarantine is a key %s', async (_, [command = '', ...words]) => {
+    const { state, prefix, keys, records } = await open();
+    await shared.client.call(command, quarantineKey(prefix), ...words);
+    await shared.client.hset(keys.waits, 'f', 'v');
+    await state.setAside('claim', [suspectOf(keys.waits)]);
+    expect(await records()).toMatchObject([{ key: keys.waits }]);
+  });
+});
+
+describe('a key of another type', () => {
+  it('is renamed, and the command is carried out', async () => {
+    const { outbox, prefix, keys, records, state } = await open();
+    await shared.client.set(keys.ready, 'of somebody else');
+    await outbox().enqueue([aDelivery()]);
+    expect((await outbox().depth('shop')).pending).toBe(1);
+    const renamed = `${quarantineKey(prefix)}:outbox:shop:ready`;
+    const [record] = await records();
+    expect(record).toMatchObject({ kind: 'key', key: keys.ready, name: Buffer.from(renamed) });
+    expect(await shared.client.get(renamed)).toBe('of somebody else');
+    expect(await state.quarantine.drop(record as QuarantinedEntry)).toBe(true);
+    expect(await shared.client.exists(renamed)).toBe(0);
+    expect(await records()).toEqual([]);
+  });
+});
+
+describe('deliveries that cannot be read', () => {
+  it('hold up the others for no longer than it takes to move them', async () => {
+    const { outbox, keys, records, state } = await open();
+    const one = outbox();
+    const pipeline = shared.client.pipeline();
+    for (let n = 0; n < 3_000; n += 1) {
+      pipeline.hset(keys.deliveries, `bad_${n}`, 'garbage');
+      pipeline.xadd(keys.ready, '*', 'id', `bad_${n}`, 'attempts', 0, 'due', 1);
+    }
+    await pipeline.exec();
+    await one.enqueue([aDelivery()]);
+    const beganAtMs = systemClock.monotonicMs();
+    const [claimed] = await one.claim('shop', 4, never);
+    expect(claimed?.delivery).toEqual(aDelivery());
+    expect(systemClock.monotonicMs() - beganAtMs).toBeLessThan(20_000);
+    expect(await one.depth('shop')).toMatchObject({ pending: 1, breaker: 'closed' });
+    expect(await records()).toHaveLength(QUARANTINE_ENTRIES_MAX);
+    expect((await state.quarantine.depth()).last?.number).toBe(3_000);
+  }, 40_000);
+
+  it('are made known by a limited number of lines', async () => {
+    const { state, keys } = await open();
+    const said: unknown[] = [];
+    const watch = new QuarantineWatch({
+      state,
+      clock: systemClock,
+      events: {
+        quarantineDepth: (...depth) => said.push(depth),
+        quarantined: ({ name }) => said.push(name.toString()),
+        moreQuarantined: (count) => said.push(`${count} more`),
+      },
+    });
+    const move = async (from: number, count: number) => {
+      const names = Array.from({ length: count }, (_, n) => `f${from + n}`);
+      await shared.client.hset(keys.waits, Object.fromEntries(names.map((name) => [name, 'v'])));
+      await state.setAside(
+        'claim',
+        names.map((name) => suspectOf(keys.waits, { name })),
+      );
+      said.length = 0;
+      await watch.once();
+    };
+    await move(0, 1);
+    expect(said).toEqual([[1, 1], 'f0']);
+    await move(1, 2);
+    expect(said).toEqual([[3, 3], 'f1', 'f2']);
+    await move(3, 50);
+    expect(said).toHaveLength(NAMED_MAX + 2);
+    expect(said.at(-1)).toBe('40 more');
+    expect(watch.entries).toBe(53);
+    said.length = 0;
+    await watch.once();
+    expect(said).toEqual([[53, 53]]);
+  });
+});
+
+describe('a consumer group', () => {
+  it.each(['0', '$', '18446744073709551615-0'])(
+    'that somebody sets to %s loses no delivery',
+    async (to) => {
+      const { outbox, keys } = await open();
+      const one = outbox();
+      await one.enqueue(['a', 'b', 'c'].map((id) => aDelivery({ id })));
+      const [first] = await one.claim('shop', 1, never);
+      await shared.client.xgroup('SETID', keys.ready, 'relay', to);
+      const claims = [];
+      while (claims.length < 2) claims.push(...(await one.claim('shop', 5, never)));
+      expect(first?.delivery.id).toBe('a');
+      const ids = claims.map(({ delivery }) => delivery.id);
+      expect(ids.filter((id) => id !== 'a').sort()).toEqual(['b', 'c']);
+    },
+  );
+
+  it.each([false, true])(
+    'reads on after an entry with the last possible id (claimed: %s)',
+    async (isRead) => {
+      const { outbox, keys, records } = await open();
+      const one = outbox();
+      await one.enqueue([aDelivery({ id: 'a' })]);
+      if (isRead) await one.claim('shop', 1, never);
+      await shared.client.xadd(keys.ready, '18446744073709551615-18446744073709551615', 'f', 'v');
+      const claims = [...(isRead ? [] : await one.claim('shop', 1, never))];
+      const next = one.claim('shop', 9, never);
+      await eventually('it is in the quarantine', async () => (await records()).length === 1);
+      await one.enqueue([aDelivery({ id: 'b' })]);
+      claims.push(...(await next));
+      expect(claims.at(-1)?.delivery.id).toBe('b');
+    },
+  );
+
+  it('that somebody destroys is made anew', async () => {
+    const { outbox, keys } = await open();
+    const one = outbox();
+    await one.enqueue([aDelivery()]);
+    await one.claim('shop', 1, never);
+    await shared.client.xgroup('DESTROY', keys.ready, 'relay');
+    expect(await one.claim('shop', 1, never)).toHaveLength(1);
+  });
+});
