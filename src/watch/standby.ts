@@ -193,19 +193,21 @@ export class Standby {
       if (!this.#memory.isUnread) await this.#noted.wait(clock, null, signal);
       await clock.sleep(READ_EVERY_MS, signal);
       // What cannot be read now is tried again.
-      if (!signal.aborted) await this.#read().catch(() => undefined);
+      if (!signal.aborted && this.#session !== null) {
+        await this.#read(this.#session, SETTLED_EVERY_MS).catch(() => undefined);
+      }
     }
   }
 
-  async #read(): Promise<void> {
+  /** Those that were heard of so long ago or longer. */
+  async #read({ keyspace }: Session, agoMs: number): Promise<void> {
     const { deadlines, serverNowMs } = this.#parts;
-    const session = this.#session;
-    if (session === null || !this.#memory.isUnread) return;
+    if (!this.#memory.isUnread) return;
     const nowMs = serverNowMs();
     const settledMs = settledBy(await deadlines.settledUntilMs(), nowMs);
-    const unread = this.#memory.unread(settledMs, nowMs - SETTLED_EVERY_MS, READ_MAX);
+    const unread = this.#memory.unread(settledMs, nowMs - agoMs, READ_MAX);
     if (unread.length === 0) return;
-    this.#memory.read(unread, await session.keyspace.read(unread.map(({ notice }) => notice)));
+    this.#memory.read(unread, await keyspace.read(unread.map(({ notice }) => notice)));
   }
 
   /** Follows the lease. */
@@ -257,6 +259,8 @@ export class Standby {
   /** Captures what another replica was to capture, as far as it has not done so. */
   async #goOn(session: Session): Promise<void> {
     const { capture, clock } = this.#parts;
+    // Before anything else: they may expire while that is done.
+    await this.#read(session, 0).catch(() => undefined);
     const repeated = await this.#repeated(session);
     const heard = this.#memory.recall(clock.monotonicMs());
     const before = await unsettled(heard, repeated, this.#parts);
