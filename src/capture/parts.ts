@@ -3,7 +3,14 @@ import type { Chance, Clock } from '../clock.js';
 import type { CaptureEvents } from '../events/capture-events.js';
 import type { ValuesByRoute } from '../key-value.js';
 import type { Outbox } from '../outbox/outbox.js';
-import type { ClaimedKey, Deadline, Expiration, KeyInDatabase, Notice, Route } from '../vocabulary.js';
+import type {
+  ClaimedKey,
+  Deadline,
+  Expiration,
+  KeyInDatabase,
+  Notice,
+  Route,
+} from '../vocabulary.js';
 
 /** What capture needs of the index of deadlines, and of the keys. */
 export interface Index {

@@ -13,8 +13,8 @@ import type { Expiration, Notice } from '../vocabulary.js';
 import { HEARD_APART_MS } from './done.js';
 import { type Heard, Memory } from './memory.js';
 import { expireRepeated } from './repeated.js';
-import { noticeOf, settledBy, type UnsettledParts, unsettled } from './unsettled.js';
 import { Stalls } from './stalls.js';
+import { noticeOf, settledBy, type UnsettledParts, unsettled } from './unsettled.js';
 import { SETTLED_EVERY_MS, type Watch } from './watch.js';
 import type { ServerCheck } from './watched-server.js';
 
