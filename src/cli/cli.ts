@@ -4,6 +4,7 @@ import { messageOf, RelayError, SettingsError, UsageError } from '../errors.js';
 import { VERSION } from '../version.js';
 import type { CliContext, ExitCode, FileOption } from './context.js';
 import type { ActOnDeadOptions, ListDeadOptions, ShowDeadOptions } from './dead.js';
+import { loadLean } from './lean-load.js';
 import type { ListenOptions } from './listen.js';
 import type { MatchOptions } from './match.js';
 import type { SecretOptions } from './secret.js';
@@ -116,6 +117,9 @@ function addCommand(parent: Command, name: string, description: string): Command
     .option('-c, --config <file>', 'the relay.yaml to use');
 }
 
+/** Operators give these commands in the container of a relay, whose memory may have a limit. */
+const loadDead = () => loadLean(() => import('./dead.js'));
+
 function addDead(program: Command, context: CliContext, done: (code: ExitCode) => void): void {
   const dead = program.command('dead').description('show, replay or drop dead letters');
   const withFilters = (name: string, description: string) =>
@@ -131,26 +135,26 @@ function addDead(program: Command, context: CliContext, done: (code: ExitCode) =
     .option('--limit <n>', 'how many at most, the newest; 0 for all', wholeNumber, LISTED_MAX)
     .option('--json', 'one JSON object per line')
     .action(async (options: ListDeadOptions) =>
-      done(await (await import('./dead.js')).listDead(context, options)),
+      done(await (await loadDead()).listDead(context, options)),
     );
   addCommand(dead, 'show', 'show everything about one dead letter')
     .argument('<id>', 'its id')
     .option('--json', 'as one JSON object')
     .option('--body', 'its body alone, the exact bytes')
     .action(async (id: string, options: Omit<ShowDeadOptions, 'id'>) =>
-      done(await (await import('./dead.js')).showDead(context, { ...options, id })),
+      done(await (await loadDead()).showDead(context, { ...options, id })),
     );
   withFilters('replay', 'send dead letters again, with the same id and body')
     .argument('[ids...]', 'these ones')
     .option('--all', 'all of them')
     .action(async (ids: string[], options: Omit<ActOnDeadOptions, 'ids'>) =>
-      done(await (await import('./dead.js')).replayDead(context, { ...options, ids })),
+      done(await (await loadDead()).replayDead(context, { ...options, ids })),
     );
   withFilters('drop', 'forget dead letters for ever')
     .argument('[ids...]', 'these ones')
     .option('--all', 'all of them')
     .action(async (ids: string[], options: Omit<ActOnDeadOptions, 'ids'>) =>
-      done(await (await import('./dead.js')).dropDead(context, { ...options, ids })),
+      done(await (await loadDead()).dropDead(context, { ...options, ids })),
     );
 }
 
