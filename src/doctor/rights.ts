@@ -127,9 +127,15 @@ const STATE: Needs = [
     '+@sortedset',
     'problem',
     [
-      ...[`ZADD ${KEY} 1 m`, `ZCARD ${KEY}`, `ZMSCORE ${KEY} m`, `ZRANGE ${KEY} 0 0`],
-      ...[`ZRANGEBYSCORE ${KEY} 0 0`, `ZREM ${KEY} m`, `ZREMRANGEBYSCORE ${KEY} 0 0`],
-      ...[`ZSCAN ${KEY} 0`, `ZSCORE ${KEY} m`],
+      ...[
+        `ZADD ${KEY} 1 m`,
+        `ZCARD ${KEY}`,
+        `ZCOUNT ${KEY} 0 0`,
+        `ZMSCORE ${KEY} m`,
+        `ZRANGE ${KEY} 0 0`,
+      ],
+      ...[`ZRANGEBYSCORE ${KEY} 0 0`, `ZREM ${KEY} m`, `ZREMRANGEBYRANK ${KEY} 0 0`],
+      ...[`ZRANK ${KEY} m`, `ZSCAN ${KEY} 0`, `ZSCORE ${KEY} m`],
     ],
   ],
 ];
