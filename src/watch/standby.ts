@@ -19,7 +19,7 @@ import { SETTLED_EVERY_MS, type Watch } from './watch.js';
 import type { ServerCheck } from './watched-server.js';
 
 /** Often enough that the deadline of a key that lives for a second is read before it expires. */
-const READ_EVERY_MS = SETTLED_EVERY_MS / 2;
+export const READ_EVERY_MS = SETTLED_EVERY_MS / 2;
 
 /** Deadlines that are read at once: beyond it, those are read that were heard of first. */
 const READ_MAX = 5_000;
