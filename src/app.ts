@@ -17,15 +17,14 @@ import { Lifecycle } from './lifecycle.js';
 import { Metrics } from './metrics.js';
 import type { Outbox } from './outbox/outbox.js';
 import type { ProcessReports } from './process-reports.js';
-import { asksForValues, globsOf, isRouted } from './routing.js';
+import { globsOf, isRouted } from './routing.js';
 import { ServerClock } from './source/server-clock.js';
 import { Source, type SourceParts } from './source/source.js';
 import { markerKey, ownKeyPrefix, serverKey } from './state/format.js';
 import { createStores } from './stores.js';
-import { ValueKeeper } from './values/keeper.js';
-import type { Values } from './values/values.js';
+import { createValueKeeper, type ValueKeeper } from './values/keeper.js';
 import { VERSION } from './version.js';
-import type { Settings } from './vocabulary.js';
+import type { KeyInDatabase, Settings } from './vocabulary.js';
 import { Standby, type StandbyParts } from './watch/standby.js';
 import { Watch, type WatchParts } from './watch/watch.js';
 
@@ -93,7 +92,7 @@ export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<Er
 
 /** In the order of dependence; what starts last stops first. */
 async function start(wiring: Wiring): Promise<void> {
-  const { metrics, events, clock } = wiring;
+  const { settings, metrics, events, clock } = wiring;
   const source = createSource(wiring, {
     onExpired: (expiration) => standby.expired(expiration),
     onNotice: (notice) => standby.noticed(notice),
@@ -104,20 +103,16 @@ async function start(wiring: Wiring): Promise<void> {
   const workers: Worker[] = [];
   const checks = () => [...source.checks(), ...stores.checks(), ...goneChecks(workers)];
   await openAdmin(wiring, checks);
-  const {
-    outbox,
-    deadlines,
-    values: kept,
-    lease,
-    server,
-  } = stores.open((keys) => {
+  const onInvalid = (keys: readonly KeyInDatabase[]) => {
     for (const { database, key } of keys) capture.noticed({ kind: 'changed', database, key });
-  });
+  };
+  const { outbox, deadlines, values: kept, lease, server } = stores.open(onInvalid);
   metrics.watchProcess();
   metrics.watchOutbox((endpoint) => outbox.depth(endpoint));
   workers.push(...startDelivery(wiring, outbox));
   const tracker = new Tracker(deadlines, (key) => watch.tracked(key.database, key.deadlineMs));
-  const values = createValueKeeper(wiring, kept);
+  const { routes } = settings;
+  const values = createValueKeeper({ routes, values: kept, events: events.values, clock });
   const askTime = () => source.askTime();
   const onFenced: CaptureParts['onFenced'] = (heard) => standby.fenced(heard);
   const capture = startCapture(
@@ -203,17 +198,6 @@ function startDelivery(wiring: Wiring, outbox: Outbox): readonly Worker[] {
     settings.shutdown.graceMs + BREAK_OFF_MS,
   );
   return workers;
-}
-
-/** Null when no route asks for a value: then none costs anything. */
-function createValueKeeper(
-  { settings, events, clock }: Wiring,
-  values: Values,
-): ValueKeeper | null {
-  const { routes } = settings;
-  return routes.some(asksForValues)
-    ? new ValueKeeper({ routes, values, events: events.values, clock })
-    : null;
 }
 
 function startCapture(

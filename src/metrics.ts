@@ -11,11 +11,9 @@ import {
   VALUE_OMISSIONS,
 } from './metric-labels.js';
 import type { Depth } from './outbox/outbox.js';
+import { OutboxGauges } from './outbox-gauges.js';
 import { asksForValues } from './routing.js';
 import type { Settings } from './vocabulary.js';
-
-/** Deliveries leave between the questions about so many endpoints. */
-const DEPTHS_AT_ONCE = 50;
 
 const PREFIX = 'expiry_relay_';
 
@@ -236,37 +234,8 @@ export class Metrics {
 
   /** From now on the outbox is asked how much it holds, at each scrape. */
   watchOutbox(depthOf: (endpoint: string) => Promise<Depth>): void {
-    const gauge = (name: string, help: string) =>
-      new Gauge({
-        name: PREFIX + name,
-        help,
-        labelNames: ['endpoint'],
-        registers: [this.#registry],
-      });
-    const pending = gauge('outbox_pending', 'Deliveries neither done nor dead.');
-    const oldest = gauge('outbox_oldest_seconds', 'Time since the oldest due delivery became due.');
-    const dead = gauge('dead_letters', 'Dead letters that are kept.');
-    const paused = gauge(
-      'endpoint_paused',
-      '1 while webhooks wait for an endpoint whose circuit breaker is not closed.',
-    );
-    this.#readOutbox = async () => {
-      // No figure is better than an old one; all the others are still worth having.
-      for (const each of [pending, oldest, dead, paused]) each.reset();
-      for (let from = 0; from < this.#endpoints.length; from += DEPTHS_AT_ONCE) {
-        const some = this.#endpoints.slice(from, from + DEPTHS_AT_ONCE);
-        await Promise.all(some.map(set));
-      }
-    };
-    const set = async (endpoint: string) => {
-      const depth = await depthOf(endpoint).catch(() => null);
-      if (depth === null) return;
-      pending.set({ endpoint }, depth.pending);
-      oldest.set({ endpoint }, (depth.oldestDueForMs ?? 0) / 1000);
-      dead.set({ endpoint }, depth.deadLetters);
-      const isPaused = depth.breaker !== 'closed' && depth.pending > 0;
-      paused.set({ endpoint }, isPaused ? 1 : 0);
-    };
+    const gauges = new OutboxGauges(this.#registry, PREFIX, this.#endpoints);
+    this.#readOutbox = () => gauges.read(depthOf);
   }
 
   /** From now on it is asked at each scrape how many expirations are held, and how many keys tracked. */

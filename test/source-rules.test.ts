@@ -112,7 +112,7 @@ const FLOORS: readonly (readonly RegExp[])[] = [
     /^config\//,
   ],
   [
-    /^(metrics|metric-labels|log|lifecycle|redis-client|bell)\.ts$/,
+    /^(metrics|outbox-gauges|metric-labels|log|lifecycle|redis-client|bell)\.ts$/,
     /^(events|redis|server|state)\//,
   ],
   [

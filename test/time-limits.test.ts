@@ -15,6 +15,8 @@ import {
   REMEMBERS_ALL_AFTER_MS,
 } from '../src/state/redis-lease.js';
 import { REMEMBERED_MS } from '../src/watch/memory.js';
+import { READ_EVERY_MS } from '../src/watch/standby.js';
+import { SETTLED_EVERY_MS } from '../src/watch/watch.js';
 
 it('lets a holder miss one look without losing the lease', () => {
   expect(LEASE_MS).toBeGreaterThan(2 * LOOK_EVERY_MS);
@@ -50,4 +52,8 @@ it('takes no replica for dead that missed two signs of life, or has yet to conne
 
 it('tries three addresses of a Redis within the limit on connecting', () => {
   expect(3 * ADDRESS_MS_MAX).toBeLessThan(CONNECT_MS_MAX);
+});
+
+it('reads the deadline of a key that lives for a second before it expires, if nobody settles it', () => {
+  expect(SETTLED_EVERY_MS + READ_EVERY_MS).toBeLessThan(1_000);
 });

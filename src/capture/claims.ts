@@ -13,6 +13,10 @@ const NOTHING: ValuesByRoute = new Map();
 /** How long deliveries are built before the rest of the process has its turn. */
 const SLICE_MS = 5;
 
+/** What one script stores: some milliseconds' work for Redis, unless one expiration has more. */
+const DELIVERIES_MAX = 500;
+const BODY_BYTES_AT_ONCE_MAX = 1024 * 1024;
+
 export interface Claims {
   readonly deliveries: readonly Delivery[];
   readonly claimed: readonly ClaimedKey[];
@@ -31,6 +35,7 @@ export function buildClaims(
   const deliveries: Delivery[] = [];
   const claimed: ClaimedKey[] = [];
   let built = 0;
+  let bodyBytes = 0;
   let recovered = 0;
   for (const [at, { expiration: found, entryMs, isRemoval }] of known.entries()) {
     built += 1;
@@ -60,8 +65,10 @@ export function buildClaims(
     events.expired(expiration, its);
     events.deliveriesRefused(expiration, tooLarge, BODY_BYTES_MAX);
     deliveries.push(...its);
+    for (const { body } of its) bodyBytes += body.length;
     if (its.length > 0 || entryMs !== null) claimed.push(claim);
     if (expiration.detectedBy === 'recovery' && its.length > 0) recovered += 1;
+    if (deliveries.length >= DELIVERIES_MAX || bodyBytes >= BODY_BYTES_AT_ONCE_MAX) break;
     if (clock.monotonicMs() >= endMs) break;
   }
   if (recovered > 0) events.recovered(recovered);

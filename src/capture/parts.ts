@@ -3,7 +3,14 @@ import type { Chance, Clock } from '../clock.js';
 import type { CaptureEvents } from '../events/capture-events.js';
 import type { ValuesByRoute } from '../key-value.js';
 import type { Outbox } from '../outbox/outbox.js';
-import type { ClaimedKey, Expiration, KeyInDatabase, Notice, Route } from '../vocabulary.js';
+import type {
+  ClaimedKey,
+  Deadline,
+  Expiration,
+  KeyInDatabase,
+  Notice,
+  Route,
+} from '../vocabulary.js';
 
 /** What capture needs of the index of deadlines, and of the keys. */
 export interface Index {
@@ -17,8 +24,11 @@ export interface Index {
   isCatchingUp(): boolean;
   /** Resolves once overdue keys that expired unheard are captured; with false when the term ends first. */
   caughtUp(): Promise<boolean>;
-  /** Reads the deadlines of these keys again; resolves with those that are gone. */
-  changed(keys: readonly KeyInDatabase[]): Promise<readonly KeyInDatabase[]>;
+  /**
+   * Reads the deadlines of these keys again; resolves with those that are gone. One that comes with a
+   * deadline had it before: if it has passed, that is the one that the key expired by.
+   */
+  changed(keys: readonly (KeyInDatabase | Deadline)[]): Promise<readonly KeyInDatabase[]>;
   /** These keys went for another reason than their deadlines. */
   removed(keys: readonly KeyInDatabase[]): Promise<void>;
   /**

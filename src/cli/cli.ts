@@ -4,33 +4,18 @@ import { messageOf, RelayError, SettingsError, UsageError } from '../errors.js';
 import { reportText } from '../process-reports.js';
 import { defectNote } from '../text-defect.js';
 import { VERSION } from '../version.js';
-import { check } from './check.js';
 import type { CliContext, ExitCode, FileOption } from './context.js';
-import {
-  type ActOnDeadOptions,
-  dropDead,
-  type ListDeadOptions,
-  listDead,
-  replayDead,
-  type ShowDeadOptions,
-  showDead,
-} from './dead.js';
-import { doctor } from './doctor.js';
-import { healthcheck } from './healthcheck.js';
-import { type ListenOptions, listen } from './listen.js';
-import { type MatchOptions, match } from './match.js';
-import {
-  type DropQuarantineOptions,
-  dropQuarantine,
-  type ListQuarantineOptions,
-  listQuarantine,
-  type ShowQuarantineOptions,
-  showQuarantine,
+import type { ActOnDeadOptions, ListDeadOptions, ShowDeadOptions } from './dead.js';
+import { loadLean } from './lean-load.js';
+import type { ListenOptions } from './listen.js';
+import type { MatchOptions } from './match.js';
+import type {
+  DropQuarantineOptions,
+  ListQuarantineOptions,
+  ShowQuarantineOptions,
 } from './quarantine.js';
-import { run } from './run.js';
-import { schema } from './schema.js';
-import { type SecretOptions, secret } from './secret.js';
-import { type SendOptions, send } from './send.js';
+import type { SecretOptions } from './secret.js';
+import type { SendOptions } from './send.js';
 
 const HELP_AFTER = `
 Without -c FILE: $EXPIRY_RELAY_CONFIG, then ./relay.yaml, then /etc/expiry-relay/relay.yaml.
@@ -41,7 +26,10 @@ const PORT_MAX = 65_535;
 /** What fits on a few screens; the newest are the last of them. */
 const LISTED_MAX = 100;
 
-/** Never rejects: every error becomes a message on standard error and an exit code. */
+/**
+ * Never rejects: every error becomes a message on standard error and an exit code. A command is loaded
+ * when it is given: the others would take a second of a small machine's time and half of the memory.
+ */
 export async function runCli(context: CliContext): Promise<ExitCode> {
   let code: ExitCode = 0;
   const program = createProgram(context, (result) => {
@@ -80,19 +68,20 @@ function createProgram(context: CliContext, done: (code: ExitCode) => void): Com
 
   const withFile = (name: string, description: string) => addCommand(program, name, description);
   withFile('run', 'run the relay').action(async (options: FileOption) =>
-    done(await run(context, options)),
+    done(await (await import('./run.js')).run(context, options)),
   );
   withFile('check', 'check the file alone: every mistake at once').action(
-    async (options: FileOption) => done(await check(context, options)),
+    async (options: FileOption) => done(await (await import('./check.js')).check(context, options)),
   );
   withFile('doctor', 'look at the file, Redis and the endpoints: what to do about each').action(
-    async (options: FileOption) => done(await doctor(context, options)),
+    async (options: FileOption) =>
+      done(await (await import('./doctor.js')).doctor(context, options)),
   );
   withFile('match', 'show which routes a key takes and what would be sent')
     .argument('<key>', 'the key, as the application names it')
     .option('--database <n>', 'the database that the key is in', wholeNumber, 0)
     .action(async (key: string, options: Omit<MatchOptions, 'key'>) =>
-      done(await match(context, { ...options, key })),
+      done(await (await import('./match.js')).match(context, { ...options, key })),
     );
   withFile('send', 'send what match shows, now and marked as a test, and show the answers')
     .argument('<key>', 'the key, as the application names it; it need not exist')
@@ -105,27 +94,31 @@ function createProgram(context: CliContext, done: (code: ExitCode) => void): Com
         'real work: take a key that names nothing.',
     )
     .action(async (key: string, options: Omit<SendOptions, 'key'>) =>
-      done(await send(context, { ...options, key })),
+      done(await (await import('./send.js')).send(context, { ...options, key })),
     );
   withFile('listen', 'receive webhooks here, verify and print them')
     .option('--port <n>', 'the port to listen on', portNumber, 8080)
     .option('--host <address>', 'the address to listen on', '127.0.0.1')
     .option('--secret <secret>', 'verify with this whsec_… or whpk_… (repeatable)', list)
     .option('--fail <answers>', 'answer the first attempts of each webhook so: 500,429,hang,reset')
-    .action(async (options: FileOption & ListenOptions) => done(await listen(context, options)));
+    .action(async (options: FileOption & ListenOptions) =>
+      done(await (await import('./listen.js')).listen(context, options)),
+    );
   program
     .command('secret')
     .description('print a new secret')
     .option('--asymmetric', 'a private key (whsk_…); its public key goes to standard error')
-    .action(async (options: SecretOptions) => done(await secret(context, options)));
+    .action(async (options: SecretOptions) =>
+      done(await (await import('./secret.js')).secret(context, options)),
+    );
   program
     .command('schema')
     .description("print the file's JSON Schema")
-    .action(async () => done(await schema(context)));
+    .action(async () => done(await (await import('./schema.js')).schema(context)));
   withFile('healthcheck', 'ask the running relay whether it lives (for HEALTHCHECK)')
     .option('--ready', 'ask whether it is ready instead')
     .action(async (options: FileOption & { ready?: boolean }) =>
-      done(await healthcheck(context, options)),
+      done(await (await import('./healthcheck.js')).healthcheck(context, options)),
     );
   addDead(program, context, done);
   addQuarantine(program, context, done);
@@ -138,6 +131,10 @@ function addCommand(parent: Command, name: string, description: string): Command
     .description(description)
     .option('-c, --config <file>', 'the relay.yaml to use');
 }
+
+/** Operators give these commands in the container of a relay, whose memory may have a limit. */
+const loadDead = () => loadLean(() => import('./dead.js'));
+const loadQuarantine = () => loadLean(() => import('./quarantine.js'));
 
 function addDead(program: Command, context: CliContext, done: (code: ExitCode) => void): void {
   const dead = program.command('dead').description('show, replay or drop dead letters');
@@ -153,25 +150,27 @@ function addDead(program: Command, context: CliContext, done: (code: ExitCode) =
   withFilters('list', 'list dead letters, the newest last')
     .option('--limit <n>', 'how many at most, the newest; 0 for all', wholeNumber, LISTED_MAX)
     .option('--json', 'one JSON object per line')
-    .action(async (options: ListDeadOptions) => done(await listDead(context, options)));
+    .action(async (options: ListDeadOptions) =>
+      done(await (await loadDead()).listDead(context, options)),
+    );
   addCommand(dead, 'show', 'show everything about one dead letter')
     .argument('<id>', 'its id')
     .option('--json', 'as one JSON object')
     .option('--body', 'its body alone, the exact bytes')
     .action(async (id: string, options: Omit<ShowDeadOptions, 'id'>) =>
-      done(await showDead(context, { ...options, id })),
+      done(await (await loadDead()).showDead(context, { ...options, id })),
     );
   withFilters('replay', 'send dead letters again, with the same id and body')
     .argument('[ids...]', 'these ones')
     .option('--all', 'all of them')
     .action(async (ids: string[], options: Omit<ActOnDeadOptions, 'ids'>) =>
-      done(await replayDead(context, { ...options, ids })),
+      done(await (await loadDead()).replayDead(context, { ...options, ids })),
     );
   withFilters('drop', 'forget dead letters for ever')
     .argument('[ids...]', 'these ones')
     .option('--all', 'all of them')
     .action(async (ids: string[], options: Omit<ActOnDeadOptions, 'ids'>) =>
-      done(await dropDead(context, { ...options, ids })),
+      done(await (await loadDead()).dropDead(context, { ...options, ids })),
     );
 }
 
@@ -186,19 +185,21 @@ function addQuarantine(
   addCommand(quarantine, 'list', 'list the records, the newest last')
     .option('--limit <n>', 'how many at most, the newest; 0 for all', wholeNumber, LISTED_MAX)
     .option('--json', 'one JSON object per line')
-    .action(async (options: ListQuarantineOptions) => done(await listQuarantine(context, options)));
+    .action(async (options: ListQuarantineOptions) =>
+      done(await (await loadQuarantine()).listQuarantine(context, options)),
+    );
   addCommand(quarantine, 'show', 'show everything about one record')
     .argument('<id>', 'its id')
     .option('--json', 'as one JSON object')
     .option('--value', 'the bytes of the value alone, as far as they are kept')
     .action(async (id: string, options: Omit<ShowQuarantineOptions, 'id'>) =>
-      done(await showQuarantine(context, { ...options, id })),
+      done(await (await loadQuarantine()).showQuarantine(context, { ...options, id })),
     );
   addCommand(quarantine, 'drop', 'delete records for ever, and the keys that were renamed for them')
     .argument('[ids...]', 'these ones')
     .option('--all', 'all of them')
     .action(async (ids: string[], options: Omit<DropQuarantineOptions, 'ids'>) =>
-      done(await dropQuarantine(context, { ...options, ids })),
+      done(await (await loadQuarantine()).dropQuarantine(context, { ...options, ids })),
     );
 }
 

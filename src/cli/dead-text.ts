@@ -116,16 +116,29 @@ export class Table {
   }
 }
 
-/** How many there are, by endpoint and reason. */
+/** How many there are, by endpoint and reason; by endpoint alone where not all of them were read. */
 export class Tally {
-  readonly #counts = new Map<string, Map<DeadReason, number>>();
+  readonly #counts = new Map<string, Map<DeadReason | null, number>>();
   total = 0;
+  #isRead = true;
 
   add({ delivery, reason }: DeadLetter): void {
     const { endpoint } = delivery;
-    const counts = this.#counts.get(endpoint) ?? new Map<DeadReason, number>();
+    const counts = this.#counts.get(endpoint) ?? new Map<DeadReason | null, number>();
     this.#counts.set(endpoint, counts.set(reason, (counts.get(reason) ?? 0) + 1));
     this.total += 1;
+  }
+
+  /** How many each endpoint has, with those that were added one by one. */
+  addUnread(counts: ReadonlyMap<string, number>): void {
+    for (const [endpoint, count] of counts) {
+      const its = this.#counts.get(endpoint) ?? new Map<DeadReason | null, number>();
+      const unread = count - sum(its);
+      if (unread <= 0) continue;
+      this.#counts.set(endpoint, its.set(null, unread));
+      this.total += unread;
+      this.#isRead = false;
+    }
   }
 
   /** Of each endpoint, in the order of their names. */
@@ -137,7 +150,8 @@ export class Tally {
   text(): string {
     const parts = this.#sorted().map(([endpoint, counts]) => {
       const reasons = [...counts].map(([reason, count]) => `${reason} ${count}`).sort();
-      return `${stillPrintable(endpoint)} ${sum(counts)} (${reasons.join(', ')})`;
+      const brackets = this.#isRead ? ` (${reasons.join(', ')})` : '';
+      return `${stillPrintable(endpoint)} ${sum(counts)}${brackets}`;
     });
     return `${counted(this.total, 'dead letter')}: ${parts.join(', ')}`;
   }
@@ -194,6 +208,6 @@ function isoOf(timeMs: number): string {
   return new Date(timeMs).toISOString();
 }
 
-function sum(counts: ReadonlyMap<DeadReason, number>): number {
+function sum(counts: ReadonlyMap<unknown, number>): number {
   return [...counts.values()].reduce((all, count) => all + count, 0);
 }

@@ -2,6 +2,7 @@
 import { formatDuration } from '../config/quantities.js';
 import { counted } from '../counted.js';
 import { UsageError } from '../errors.js';
+import { NEWEST_MAX } from '../outbox/dead-places.js';
 import type { RedisDeadLetters } from '../outbox/redis-dead-letters.js';
 import { printable, stillPrintable } from '../printable.js';
 import type { DeadLetter, Settings } from '../vocabulary.js';
@@ -60,7 +61,13 @@ export const listDead: CommandAction<ListDeadOptions> = async (context, options)
     const tally = new Tally();
     /** With a limit nothing is shown before the end is known; without, all of it at once. */
     let held: ListedLetter[] = [];
-    for await (const page of letters.pages(endpoints, idsOf(filter))) {
+    const isByEndpoint = isEverything({ ...filter, endpoint: null });
+    const counts = isByEndpoint && limit <= NEWEST_MAX ? await letters.counts(endpoints) : null;
+    const pages =
+      counts === null
+        ? letters.pages(endpoints, idsOf(filter))
+        : [await letters.newest(endpoints, limit)];
+    for await (const page of pages) {
       if (context.stop.aborted) return cutShort(context);
       const found = page.filter((letter) => fits(filter, letter, nowMs));
       for (const letter of found) tally.add(letter);
@@ -70,6 +77,7 @@ export const listDead: CommandAction<ListDeadOptions> = async (context, options)
       held = [];
     }
     const shown = options.limit === 0 ? tally.total : held.length;
+    if (counts !== null) tally.addUnread(counts);
     if (!(await show(held))) return cutShort(context);
     const closing = `${closingLine(tally, tally.total - shown, filter, settings.routes)}\n`;
     if (!options.json) await printer.print(closing);

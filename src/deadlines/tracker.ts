@@ -24,9 +24,24 @@ export class Tracker {
     this.#onTracked = onTracked;
   }
 
-  /** Reads these keys and writes down what they are now. Rejects when they cannot be read. */
-  async changed(keys: readonly KeyInDatabase[], reader: KeyReader): Promise<readonly KeyReading[]> {
-    return this.#track(keys, reader, () => true);
+  /**
+   * Reads these keys and writes down what they are now. One that is gone by now, and comes with a deadline
+   * that has passed, has expired by that one. Rejects when they cannot be read.
+   */
+  async changed(
+    keys: readonly (KeyInDatabase | Deadline)[],
+    reader: KeyReader,
+  ): Promise<readonly KeyReading[]> {
+    const readings = await this.#track(keys, reader, () => true);
+    const known = new Map(
+      keys.flatMap((key) => ('deadlineMs' in key ? [[nameOf(key), key.deadlineMs] as const] : [])),
+    );
+    if (known.size === 0) return readings;
+    const judged = readings.map((reading) => expiredBy(reading, known.get(nameOf(reading))));
+    const expired = judged.filter((reading, at) => reading !== readings[at]);
+    if (expired.length > 0) await this.#deadlines.put(expired);
+    for (const reading of expired) this.#onTracked(reading);
+    return judged;
   }
 
   /**
@@ -74,6 +89,14 @@ export class Tracker {
     if (late.length > 0) await this.#track(late, reader, isWritten);
     return readings;
   }
+}
+
+/** Of a key that is gone: as it was read when it had the deadline that it has expired by. */
+function expiredBy(reading: KeyReading, knownMs: number | undefined): KeyReading {
+  if (reading.life !== 'gone' || knownMs === undefined || knownMs > reading.readAtMs) {
+    return reading;
+  }
+  return { ...reading, life: 'until', deadlineMs: knownMs };
 }
 
 /** Whether the life that was read is, as far as can be told, the one with this deadline. */

@@ -134,9 +134,15 @@ const STATE: Needs = [
     '+@sortedset',
     'problem',
     [
-      ...[`ZADD ${KEY} 1 m`, `ZCARD ${KEY}`, `ZMSCORE ${KEY} m`, `ZRANGE ${KEY} 0 0`],
-      ...[`ZRANGEBYSCORE ${KEY} 0 0`, `ZREM ${KEY} m`, `ZREMRANGEBYSCORE ${KEY} 0 0`],
-      ...[`ZSCAN ${KEY} 0`, `ZSCORE ${KEY} m`],
+      ...[
+        `ZADD ${KEY} 1 m`,
+        `ZCARD ${KEY}`,
+        `ZCOUNT ${KEY} 0 0`,
+        `ZMSCORE ${KEY} m`,
+        `ZRANGE ${KEY} 0 0`,
+      ],
+      ...[`ZRANGEBYSCORE ${KEY} 0 0`, `ZREM ${KEY} m`, `ZREMRANGEBYRANK ${KEY} 0 0`],
+      ...[`ZRANK ${KEY} m`, `ZSCAN ${KEY} 0`, `ZSCORE ${KEY} m`],
     ],
   ],
 ];
@@ -145,7 +151,7 @@ const STATE: Needs = [
 const HARMLESS = new RegExp(
   '^(PING|SELECT|CLIENT|EXISTS|GET|ROLE|TIME|INFO|SCAN|PEXPIRETIME|PTTL|SUBSCRIBE|EVAL|EVALSHA|' +
     'HEXISTS|HGET|HGETALL|HKEYS|HLEN|HMGET|XINFO|XLEN|XPENDING|XRANGE|XREVRANGE|' +
-    'ZCARD|ZMSCORE|ZRANGE|ZRANGEBYSCORE|ZSCAN|ZSCORE|CONFIG GET)( |$)',
+    'ZCARD|ZCOUNT|ZMSCORE|ZRANGE|ZRANGEBYSCORE|ZRANK|ZSCAN|ZSCORE|CONFIG GET)( |$)',
 );
 
 /** Of the user in the Redis that holds the keys, who is the state's as well when that is there. */

@@ -19,6 +19,9 @@ import type { OutboxScripts } from './scripts/scripts.js';
 /** How often the stream is asked although nothing has failed. */
 const ASK_EVERY_MS = 10_000;
 
+/** Claims that one script looks at: two milliseconds' work for Redis at most. */
+const GIVE_BACK_BATCH = 500;
+
 export interface ClaimerParts {
   readonly state: RedisState;
   readonly scripts: OutboxScripts;
@@ -91,7 +94,7 @@ export class Claimer {
     const isSure = holding.sureOn === connections && nowMs - holding.askedAtMs < ASK_EVERY_MS;
     holding.sureOn = null;
     if (!isSure) {
-      await this.#scripts.giveBack([ready], [this.#replica, ...holding.held]);
+      await this.#giveBack(ready, holding.held);
       holding.askedAtMs = nowMs;
     }
     const reply = await this.#scripts.claim(
@@ -121,6 +124,14 @@ export class Claimer {
     if (suspects.length > 0) await this.#setAside(suspects, holding);
     if (suspects.length > 0) return { claims, nextInMs: 0 };
     return { claims, nextInMs: nextInMs < 0 ? Number.POSITIVE_INFINITY : nextInMs };
+  }
+
+  /** Gives back the claims that this replica is said to hold, and does not know of. */
+  async #giveBack(ready: string, held: ReadonlySet<string>): Promise<void> {
+    for (let from = '-'; from !== ''; ) {
+      const args = [this.#replica, from, GIVE_BACK_BATCH, ...held];
+      from = String(await this.#scripts.giveBack([ready], args));
+    }
   }
 
   /** They are claimed, and not held: should it fail, they go back, and are claimed again. */

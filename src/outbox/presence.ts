@@ -14,8 +14,9 @@ import {
   GROUP,
   replicasKey,
 } from '../state/format.js';
+import { ignoreTrouble } from '../state/health.js';
 import { scoresByName } from '../state/names.js';
-import { ignoreTrouble, type RedisState } from '../state/redis-state.js';
+import type { RedisState } from '../state/redis-state.js';
 import { REPLICA } from '../state/stored.js';
 import { Unchanged } from '../state/unchanged.js';
 import type { OutboxScripts } from './scripts/scripts.js';

@@ -3,6 +3,7 @@ import { endpointKeys, endpointsKey, replicasKey, signsOfLife } from '../state/f
 import { goneByEndpoint } from '../state/gone.js';
 import type { RedisState } from '../state/redis-state.js';
 import type { DeadLetter } from '../vocabulary.js';
+import { DeadPlaces, type Place } from './dead-places.js';
 import type { DeadLetters } from './outbox.js';
 import type { OutboxScripts } from './scripts/scripts.js';
 import { goneRows, readableLetters, storedEndpoints } from './stored-letters.js';
@@ -13,16 +14,10 @@ const PAGE = 100;
 /** A dead letter that one script forgets is a few microseconds' work for Redis. */
 const EXPIRE_BATCH = 500;
 
-/** Where a dead letter lies, before it is read. */
-interface Place {
-  readonly endpoint: string;
-  readonly id: string;
-  readonly diedAtMs: number;
-}
-
 export class RedisDeadLetters implements DeadLetters {
   readonly #state: RedisState;
   readonly #scripts: OutboxScripts;
+  readonly #places: DeadPlaces;
   readonly #onReplayed: (endpoint: string) => void;
 
   /** `onReplayed` is told of each endpoint that has something ready again. */
@@ -33,6 +28,7 @@ export class RedisDeadLetters implements DeadLetters {
   ) {
     this.#state = state;
     this.#scripts = scripts;
+    this.#places = new DeadPlaces(state);
     this.#onReplayed = onReplayed;
   }
 
@@ -48,16 +44,30 @@ export class RedisDeadLetters implements DeadLetters {
     endpoints: readonly string[],
     ids: readonly string[] | null = null,
   ): AsyncGenerator<readonly DeadLetter[]> {
-    // All places at once: while pages are read, those before them may be replayed or dropped.
-    const places: Place[] = [];
-    for (const endpoint of endpoints) {
-      const found = ids === null ? this.#allPlaces(endpoint) : this.#placesOf(endpoint, ids);
-      for (const place of await found) places.push(place);
+    if (ids === null) {
+      for await (const places of this.#places.inOrder(endpoints, PAGE)) {
+        yield await this.#read(places);
+      }
+      return;
     }
-    places.sort((one, other) => one.diedAtMs - other.diedAtMs);
+    const places = await this.#places.of(endpoints, ids);
     for (let from = 0; from < places.length; from += PAGE) {
       yield await this.#read(places.slice(from, from + PAGE));
     }
+  }
+
+  /** The newest, oldest first among them: up to `countMax`, which is at most NEWEST_MAX. */
+  async newest(endpoints: readonly string[], countMax: number): Promise<readonly DeadLetter[]> {
+    return this.#read(await this.#places.newest(endpoints, countMax));
+  }
+
+  /** How many each endpoint has. */
+  async counts(endpoints: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    const { redis } = this.#state;
+    const counts = await this.#state.run('dead_letters', () =>
+      Promise.all(endpoints.map((endpoint) => redis.zcard(this.#keys(endpoint).deadOrder))),
+    );
+    return new Map(endpoints.map((endpoint, at) => [endpoint, counts[at] ?? 0]));
   }
 
   /** Null when there is no such dead letter. */
@@ -142,39 +152,22 @@ export class RedisDeadLetters implements DeadLetters {
     return seconds * 1_000 + Math.floor(micros / 1_000);
   }
 
-  async #allPlaces(endpoint: string): Promise<Place[]> {
-    const { redis } = this.#state;
-    const { deadOrder } = this.#keys(endpoint);
-    const words = await this.#state.run('dead_letters', () =>
-      redis.zrange(deadOrder, 0, '-1', 'WITHSCORES'),
-    );
-    return Array.from({ length: words.length / 2 }, (_, at) => ({
-      endpoint,
-      id: String(words[at * 2]),
-      diedAtMs: Number(words[at * 2 + 1]),
-    }));
-  }
-
-  async #placesOf(endpoint: string, ids: readonly string[]): Promise<Place[]> {
-    const { redis } = this.#state;
-    const { deadOrder } = this.#keys(endpoint);
-    const scores = await this.#state.run('dead_letters', () => redis.zmscore(deadOrder, ...ids));
-    return ids.flatMap((id, at) => {
-      const diedAtMs = scores[at] ?? null;
-      return diedAtMs === null ? [] : [{ endpoint, id, diedAtMs: Number(diedAtMs) }];
-    });
-  }
-
+  /** In the order of the places. */
   async #read(places: readonly Place[]): Promise<readonly DeadLetter[]> {
     const { redis } = this.#state;
-    const letters: DeadLetter[] = [];
+    const letters = new Map<Place, DeadLetter>();
     for (const endpoint of new Set(places.map((place) => place.endpoint))) {
-      const ids = places.filter((place) => place.endpoint === endpoint).map(({ id }) => id);
+      const its = places.filter((place) => place.endpoint === endpoint);
       const { dead } = this.#keys(endpoint);
+      const ids = its.map(({ id }) => id);
       const packed = await this.#state.run('dead_letters', () => redis.hmgetBuffer(dead, ...ids));
-      letters.push(...(await readableLetters(this.#state, endpoint, ids, packed)));
+      const readable = await readableLetters(this.#state, endpoint, ids, packed);
+      for (const [at, place] of its.entries()) {
+        const letter = readable[at] ?? null;
+        if (letter !== null) letters.set(place, letter);
+      }
     }
-    return letters.sort((one, other) => one.diedAtMs - other.diedAtMs);
+    return places.flatMap((place) => letters.get(place) ?? []);
   }
 
   #keys(endpoint: string) {

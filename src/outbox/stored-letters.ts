@@ -9,21 +9,25 @@ import type { RedisState } from '../state/redis-state.js';
 import { NAME } from '../state/stored.js';
 import type { DeadLetter } from '../vocabulary.js';
 
-/** The letters among what was read under these ids; those that cannot be read are moved to the quarantine. */
+/**
+ * The letters that were read under these ids, in their order; null where there is none, or one that cannot be
+ * read and is moved to the quarantine.
+ */
 export async function readableLetters(
   state: RedisState,
   endpoint: string,
   ids: readonly string[],
   packed: readonly (Buffer | null)[],
-): Promise<DeadLetter[]> {
+): Promise<(DeadLetter | null)[]> {
   const { dead, deadOrder } = endpointKeys(state.prefix, endpoint);
-  const letters: DeadLetter[] = [];
+  const letters: (DeadLetter | null)[] = [];
   const suspects: Suspect[] = [];
   for (const [at, id] of ids.entries()) {
     const value = packed[at] ?? null;
+    letters[at] = null;
     if (value === null) continue;
     try {
-      letters.push(unpackDeadLetter(value, { endpoint, id }));
+      letters[at] = unpackDeadLetter(value, { endpoint, id });
     } catch (error) {
       const related = { key: deadOrder, kind: 'member', name: id } as const;
       suspects.push({ key: dead, kind: 'field', name: id, value, why: messageOf(error), related });

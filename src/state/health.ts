@@ -3,7 +3,7 @@
  * maxmemory nothing new can be stored, while what is there is delivered and settled.
  */
 import type { Clock } from '../clock.js';
-import { RedisUnreachableError, type RelayError } from '../errors.js';
+import { RedisUnreachableError, type RelayError, StateUnavailableError } from '../errors.js';
 
 /** What the state Redis is used for. */
 export type StateOperation =
@@ -120,4 +120,13 @@ export class StateHealth {
 
 function troubleKey(operation: StateOperation, endpoint: string | null): string {
   return `${operation} ${endpoint ?? ''}`;
+}
+
+/** Leaves a step undone that the state cannot be used for: the state itself says what is wrong. */
+export async function ignoreTrouble(step: () => Promise<unknown>): Promise<void> {
+  try {
+    await step();
+  } catch (error) {
+    if (!(error instanceof StateUnavailableError)) throw error;
+  }
 }

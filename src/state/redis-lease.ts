@@ -7,9 +7,10 @@ import { Bell } from '../bell.js';
 import type { Clock } from '../clock.js';
 import type { Configuration } from '../configuration.js';
 import { configurationsKey, leaseKey, quarantineKey, watchKey } from './format.js';
+import { ignoreTrouble } from './health.js';
 import type { Lease, Standing } from './lease.js';
 import { endpointsText, LEASE_SCRIPTS, type Look, readLook, STATUSES } from './lease-scripts.js';
-import { ignoreTrouble, type RedisState } from './redis-state.js';
+import type { RedisState } from './redis-state.js';
 import { defineScripts, type Scripts } from './scripts.js';
 import { Unchanged } from './unchanged.js';
 

@@ -297,12 +297,3 @@ export class RedisState {
     }
   }
 }
-
-/** Leaves a step undone that the state cannot be used for: the state itself says what is wrong. */
-export async function ignoreTrouble(step: () => Promise<unknown>): Promise<void> {
-  try {
-    await step();
-  } catch (error) {
-    if (!(error instanceof StateUnavailableError)) throw error;
-  }
-}

@@ -60,6 +60,11 @@ interface LookupOf {
   readonly wanted: WantedValue;
 }
 
+/** Null when no route asks for a value: then none costs anything. */
+export function createValueKeeper(parts: ValueKeeperParts): ValueKeeper | null {
+  return parts.routes.some(asksForValues) ? new ValueKeeper(parts) : null;
+}
+
 export class ValueKeeper {
   readonly #parts: ValueKeeperParts;
   /** Those that ask for a value of the key's own, and for one of another key. */

@@ -166,7 +166,7 @@ export class RedisValues implements Values {
     const { tracked, overdue } = deadlineKeys(this.#state.prefix, database);
     const keys = [...this.#ownKeys(database), tracked, overdue];
     for (let wanted = 0, looked = AT_ONCE; looked === AT_ONCE; ) {
-      const args = [untilMs, wanted, AT_ONCE];
+      const args = [untilMs, wanted, wanted + AT_ONCE - 1];
       const [more = 0, count = 0] = (await this.#run('valuesPrune', keys, args)) as number[];
       wanted += more;
       looked = count;

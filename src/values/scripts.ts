@@ -25,11 +25,17 @@ end
 return redis.status_reply('OK')`;
 
 /**
- * KEYS: lease, values, deadlines; tracked and overdue of the index. ARGV: token, until, how many to pass
- * over, count. Returns how many of those that it has looked at are still wanted, and how many there were.
+ * KEYS: lease, values, deadlines; tracked and overdue of the index. ARGV: token, until, the rank of the
+ * first to look at, that of the last. Returns how many of those that it has looked at are still wanted,
+ * and how many there were.
  */
 const PRUNE = `${WATCHING}
-local old = redis.call('ZRANGE', KEYS[3], '-inf', ARGV[2], 'BYSCORE', 'LIMIT', ARGV[3], ARGV[4])
+local old = {}
+local page = redis.call('ZRANGE', KEYS[3], ARGV[3], ARGV[4], 'WITHSCORES')
+for i = 1, #page, 2 do
+  if tonumber(page[i + 1]) > tonumber(ARGV[2]) then break end
+  old[#old + 1] = page[i]
+end
 local wanted = 0
 for i = 1, #old do
   if redis.call('ZSCORE', KEYS[4], old[i]) or redis.call('ZSCORE', KEYS[5], old[i]) then

@@ -1,5 +1,6 @@
 /** What a replica that does not watch has heard lately: if it comes to watch, it goes on from there. */
-import type { Expiration, Notice } from '../vocabulary.js';
+import { nameOf } from '../key-name.js';
+import type { Expiration, KeyReading, Notice } from '../vocabulary.js';
 
 /**
  * Longer than it takes to notice that the watching replica has died or no longer receives notifications,
@@ -18,14 +19,23 @@ export type Heard =
       /** The longest delay with which it may have arrived. */
       readonly lateMsMax: number;
     }
-  | { readonly kind: 'notice'; readonly notice: Notice };
+  | HeardNotice;
 
-function keyOf(heard: Heard): Buffer {
-  return heard.kind === 'expired' ? heard.expiration.key : heard.notice.key;
+export interface HeardNotice {
+  readonly kind: 'notice';
+  readonly notice: Notice;
+  /** By the clock of the Redis that holds the keys; never earlier than it was heard. */
+  readonly heardAtMs: number;
+  /** The deadline that this replica has read since; null when it has not read one. */
+  readonly deadlineMs: number | null;
+}
+
+function subjectOf(heard: Heard): Expiration | Notice {
+  return heard.kind === 'expired' ? heard.expiration : heard.notice;
 }
 
 interface Remembered {
-  readonly heard: Heard;
+  heard: Heard;
   /** Until when it matters, by the monotonic clock. */
   readonly untilMs: number;
   readonly bytes: number;
@@ -36,20 +46,61 @@ export class Memory {
   /** Those before it are forgotten, and are cut off from time to time. */
   #first = 0;
   #bytes = 0;
+  /** By key, the change that was heard last: its deadline is not read yet. The oldest first. */
+  readonly #unread = new Map<string, Remembered>();
 
   /** `isOwn`: no other replica captures it, so that it is kept however old it is. */
   note(heard: Heard, nowMs: number, isOwn = false): void {
-    const bytes = keyOf(heard).length;
+    const bytes = subjectOf(heard).key.length;
     const untilMs = isOwn ? Number.POSITIVE_INFINITY : nowMs + REMEMBERED_MS;
-    this.#remembered.push({ heard, untilMs, bytes });
+    const remembered = { heard, untilMs, bytes };
+    this.#remembered.push(remembered);
     this.#bytes += bytes;
+    const name = nameOf(subjectOf(heard));
+    this.#unread.delete(name);
+    if (heard.kind === 'notice' && heard.notice.kind === 'changed') {
+      this.#unread.set(name, remembered);
+    }
     this.#forget(nowMs);
+  }
+
+  /** Whether the deadline of any changed key is not read yet. */
+  get isUnread(): boolean {
+    return this.#unread.size > 0;
+  }
+
+  /**
+   * Up to `countMax` changes whose deadlines are not read yet, heard by `untilMs`. Those that were heard
+   * by `settledMs` are never read: the index has their deadlines.
+   */
+  unread(settledMs: number, untilMs: number, countMax: number): HeardNotice[] {
+    const found: HeardNotice[] = [];
+    for (const [name, { heard }] of this.#unread) {
+      if (heard.kind !== 'notice' || heard.heardAtMs > untilMs || found.length === countMax) break;
+      if (heard.heardAtMs > settledMs) found.push(heard);
+      else this.#unread.delete(name);
+    }
+    return found;
+  }
+
+  /** What was read of the keys of `unread`, in any order. One of which more was heard since is skipped. */
+  read(asked: readonly HeardNotice[], readings: readonly KeyReading[]): void {
+    const read = new Map(readings.map((reading) => [nameOf(reading), reading]));
+    for (const heard of asked) {
+      const name = nameOf(heard.notice);
+      const remembered = this.#unread.get(name);
+      if (remembered?.heard !== heard) continue;
+      this.#unread.delete(name);
+      const reading = read.get(name);
+      if (reading?.life !== 'until') continue;
+      remembered.heard = { ...heard, deadlineMs: reading.deadlineMs };
+    }
   }
 
   /** Puts earlier notifications in front of the remembered ones. */
   putBack(heard: readonly Heard[], nowMs: number): void {
     const untilMs = this.#oldest()?.untilMs ?? nowMs + REMEMBERED_MS;
-    const earlier = heard.map((one) => ({ heard: one, untilMs, bytes: keyOf(one).length }));
+    const earlier = heard.map((one) => ({ heard: one, untilMs, bytes: subjectOf(one).key.length }));
     this.#remembered = [...earlier, ...this.#remembered.slice(this.#first)];
     this.#first = 0;
     for (const { bytes } of earlier) this.#bytes += bytes;
@@ -68,6 +119,7 @@ export class Memory {
     this.#remembered = [];
     this.#first = 0;
     this.#bytes = 0;
+    this.#unread.clear();
   }
 
   #forget(nowMs: number): void {
@@ -79,6 +131,8 @@ export class Memory {
       if (isKept) break;
       this.#bytes -= oldest.bytes;
       this.#first += 1;
+      const name = nameOf(subjectOf(oldest.heard));
+      if (this.#unread.get(name) === oldest) this.#unread.delete(name);
     }
     if (this.#first * 2 < this.#remembered.length) return;
     this.#remembered = this.#remembered.slice(this.#first);

@@ -2,44 +2,34 @@
  * Whose turn it is to watch. This replica watches while it listens and holds the lease; while it only
  * listens, it remembers what it has heard lately, so that it can go on where another has stopped.
  */
+import { Bell } from '../bell.js';
 import type { Capture } from '../capture/capture.js';
 import type { Clock } from '../clock.js';
 import type { Deadlines } from '../deadlines/deadlines.js';
 import type { WatchEvents } from '../events/watch-events.js';
-import { nameOf } from '../key-name.js';
 import type { Session } from '../source/session.js';
 import type { Lease } from '../state/lease.js';
 import type { Expiration, Notice } from '../vocabulary.js';
-import { HEARD_APART_MS, isDone, lastClaimed } from './done.js';
+import { HEARD_APART_MS } from './done.js';
 import { type Heard, Memory } from './memory.js';
 import { expireRepeated } from './repeated.js';
 import { Stalls } from './stalls.js';
-import type { Watch } from './watch.js';
+import { noticeOf, settledBy, type UnsettledParts, unsettled } from './unsettled.js';
+import { SETTLED_EVERY_MS, type Watch } from './watch.js';
 import type { ServerCheck } from './watched-server.js';
 
-export interface StandbyParts {
+/** Often enough that the deadline of a key that lives for a second is read before it expires. */
+export const READ_EVERY_MS = SETTLED_EVERY_MS / 2;
+
+/** Deadlines that are read at once: beyond it, those are read that were heard of first. */
+const READ_MAX = 5_000;
+
+export interface StandbyParts extends UnsettledParts {
   readonly watch: Pick<Watch, 'begin' | 'end'>;
   readonly lease: Lease;
   readonly server: Pick<ServerCheck, 'verify'>;
-  readonly deadlines: Pick<
-    Deadlines,
-    'of' | 'bringBack' | 'claimedLately' | 'recentlyClaimed' | 'settledUntilMs'
-  >;
+  readonly deadlines: UnsettledParts['deadlines'] & Pick<Deadlines, 'recentlyClaimed'>;
   readonly capture: Pick<Capture, 'expired' | 'noticed' | 'settled'>;
-  /** Those that are watched. */
-  readonly databases: readonly number[];
-  /** Which keys routes are about. */
-  readonly isWanted: (key: Buffer) => boolean;
-  /** The time by the clock of the Redis that holds the keys, in milliseconds. */
-  readonly serverNowMs: () => number;
-  readonly serverTime: {
-    /** Asks for it now; resolves when it is known, or cannot be. Never rejects. */
-    ask(): Promise<void>;
-    /** A time that this replica has read from it, by the clock as it is known now. */
-    corrected(readMs: number): number;
-    /** The same for a time that another replica has written. */
-    correctedWritten(writtenMs: number): number;
-  };
   readonly events: WatchEvents;
   readonly clock: Clock;
 }
@@ -47,6 +37,8 @@ export interface StandbyParts {
 export class Standby {
   readonly #parts: StandbyParts;
   readonly #memory = new Memory();
+  /** Rings when a change is remembered. */
+  readonly #noted = new Bell();
   readonly #stalls: Stalls;
   readonly #stop = new AbortController();
   #loop: Promise<unknown> = Promise.resolve();
@@ -75,7 +67,8 @@ export class Standby {
   }
 
   start(): void {
-    this.#loop = Promise.all([this.#run(), this.#stalls.run(this.#stop.signal)]);
+    const { signal } = this.#stop;
+    this.#loop = Promise.all([this.#run(), this.#stalls.run(signal), this.#readUnsettled()]);
   }
 
   async stop(): Promise<void> {
@@ -149,7 +142,12 @@ export class Standby {
   noticed(notice: Notice): void {
     if (this.#captures) return this.#parts.capture.noticed(notice);
     if (!this.#parts.isWanted(notice.key)) return;
-    this.#remember({ kind: 'notice', notice });
+    this.#remember(this.#heardNow(notice));
+    this.#noted.ring();
+  }
+
+  #heardNow(notice: Notice): Heard {
+    return { kind: 'notice', notice, heardAtMs: this.#parts.serverNowMs(), deadlineMs: null };
   }
 
   /** While this replica holds the lease, no other replica captures the notification. */
@@ -172,7 +170,7 @@ export class Standby {
     if (this.#listened !== null) {
       const earlier = heard.map((one): Heard => {
         return 'kind' in one
-          ? { kind: 'notice', notice: one }
+          ? this.#heardNow(one)
           : { kind: 'expired', expiration: one, lateMsMax };
       });
       this.#memory.putBack(earlier, clock.monotonicMs());
@@ -182,6 +180,34 @@ export class Standby {
     if (lease.token === null) return;
     lease.want(false);
     if (this.#session !== null) lease.want(true);
+  }
+
+  /**
+   * Reads the deadlines of keys of which the replica that watches has not settled what was heard: it may
+   * have died before it wrote them down. While it lives, it settles nearly all of them in time.
+   */
+  async #readUnsettled(): Promise<void> {
+    const { clock } = this.#parts;
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      if (!this.#memory.isUnread) await this.#noted.wait(clock, null, signal);
+      await clock.sleep(READ_EVERY_MS, signal);
+      // What cannot be read now is tried again.
+      if (!signal.aborted && this.#session !== null) {
+        await this.#read(this.#session, SETTLED_EVERY_MS).catch(() => undefined);
+      }
+    }
+  }
+
+  /** Those that were heard of so long ago or longer. */
+  async #read({ keyspace }: Session, agoMs: number): Promise<void> {
+    const { deadlines, serverNowMs } = this.#parts;
+    if (!this.#memory.isUnread) return;
+    const nowMs = serverNowMs();
+    const settledMs = settledBy(await deadlines.settledUntilMs(), nowMs);
+    const unread = this.#memory.unread(settledMs, nowMs - agoMs, READ_MAX);
+    if (unread.length === 0) return;
+    this.#memory.read(unread, await keyspace.read(unread.map(({ notice }) => notice)));
   }
 
   /** Follows the lease. */
@@ -233,16 +259,19 @@ export class Standby {
   /** Captures what another replica was to capture, as far as it has not done so. */
   async #goOn(session: Session): Promise<void> {
     const { capture, clock } = this.#parts;
+    // Before anything else: they may expire while that is done.
+    await this.#read(session, 0).catch(() => undefined);
     const repeated = await this.#repeated(session);
-    const before = await this.#unsettled(this.#memory.recall(clock.monotonicMs()), repeated);
+    const heard = this.#memory.recall(clock.monotonicMs());
+    const before = await unsettled(heard, repeated, this.#parts);
     // Notifications that arrived meanwhile come after these.
     const recalled = [...before, ...this.#memory.recall(clock.monotonicMs())];
     this.#watched = session;
     this.#isFenced = false;
     this.#lateMsMax = 0;
     for (const one of recalled) {
-      if (one.kind === 'notice') capture.noticed(one.notice);
-      else capture.expired(one.expiration);
+      if (one.kind === 'expired') capture.expired(one.expiration);
+      else capture.noticed(noticeOf(one));
     }
   }
 
@@ -254,45 +283,5 @@ export class Standby {
     // The clocks of the two servers may be apart.
     const claimed = this.#parts.deadlines.recentlyClaimed(movedAtMs + HEARD_APART_MS);
     return expireRepeated(session, claimed).catch(() => new Set<string>());
-  }
-
-  /** All but the expirations that somebody has taken care of. */
-  async #unsettled(
-    heard: readonly Heard[],
-    repeated: ReadonlySet<string>,
-  ): Promise<readonly Heard[]> {
-    const { deadlines, databases, isWanted, serverNowMs, serverTime } = this.#parts;
-    if (heard.length === 0) return heard;
-    // The clock may have been set since: the other replica may have known of it, and this one not yet.
-    await serverTime.ask();
-    const expired = heard.flatMap((one) => {
-      if (one.kind !== 'expired') return [];
-      const detectedAtMs = serverTime.corrected(one.expiration.detectedAtMs);
-      return { ...one, expiration: { ...one.expiration, detectedAtMs }, heard: one };
-    });
-    const expirations = expired.map(({ expiration }) => expiration);
-    try {
-      // A replica without routes for them may have set their entries aside.
-      for (const database of databases) await deadlines.bringBack(database, isWanted);
-      const settledMs = (await deadlines.settledUntilMs()) ?? Number.NEGATIVE_INFINITY;
-      // One in the future is by a clock that has been set back since.
-      const fromMs = settledMs <= serverNowMs() ? settledMs : Number.NEGATIVE_INFINITY;
-      const claimed = (await deadlines.claimedLately(expirations)).map((atMs) =>
-        atMs === null ? null : serverTime.correctedWritten(atMs),
-      );
-      const known = await deadlines.of(expirations);
-      const last = lastClaimed(expired, claimed, serverNowMs());
-      const isTodo = (one: Expiration, at: number) =>
-        one.detectedAtMs > fromMs &&
-        !(repeated.has(nameOf(one)) && known[at] === null) &&
-        !isDone(one, last.get(nameOf(one)), known[at] ?? null);
-      const todo = new Set<Heard>(
-        expired.flatMap(({ expiration, heard }, at) => (isTodo(expiration, at) ? [heard] : [])),
-      );
-      return heard.filter((one) => one.kind === 'notice' || todo.has(one));
-    } catch {
-      // Sent twice rather than never.
-      return heard;
-    }
   }
 }

@@ -22,7 +22,7 @@ import { captureMissing, catchUp, type UnheardParts } from './unheard.js';
 const MARKER_EVERY_MS = 5_000;
 
 /** How often the settled time is stored: a take-over checks the notifications since then again. */
-const SETTLED_EVERY_MS = 500;
+export const SETTLED_EVERY_MS = 500;
 
 /** The wait after the state Redis could not be used. */
 const AGAIN_MS = 1_000;
@@ -110,7 +110,7 @@ export class Watch {
    * The deadlines of these keys are to be read again. Those that cannot be are, when the gap is over
    * that begins with it. Resolves with those that are gone; rejects when they cannot be written down.
    */
-  async changed(keys: readonly KeyInDatabase[]): Promise<readonly KeyInDatabase[]> {
+  async changed(keys: readonly (KeyInDatabase | Deadline)[]): Promise<readonly KeyInDatabase[]> {
     if (this.#term === null) return [];
     const { session, checked, sweepNow, trust } = this.#term;
     await untilAborted(checked.signal);

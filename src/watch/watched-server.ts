@@ -10,9 +10,10 @@ import { redisCli } from '../redis-cli.js';
 import { addressOf } from '../redis-client.js';
 import type { FoundServer, ServerIdentity } from '../source/server-identity.js';
 import { ownKeyPrefix, quarantineKey, watchedKey } from '../state/format.js';
+import { ignoreTrouble } from '../state/health.js';
 import type { Lease } from '../state/lease.js';
 import { QUARANTINE } from '../state/quarantine-scripts.js';
-import { ignoreTrouble, type RedisState } from '../state/redis-state.js';
+import type { RedisState } from '../state/redis-state.js';
 import { defineScripts, type Scripts } from '../state/scripts.js';
 import type { RedisAddress } from '../vocabulary.js';
 

@@ -270,6 +270,21 @@ describe('Capture', () => {
     expect(named('queueFull').length).toBeGreaterThan(0);
   });
 
+  it('stores some 500 deliveries at once, however many endpoints a route has', async () => {
+    const sizes: number[] = [];
+    const enqueue: Outbox['enqueue'] = async (deliveries) => {
+      sizes.push(deliveries.length);
+      return [];
+    };
+    const to = Array.from({ length: 20 }, (_, n) => `endpoint-${n}`);
+    const { capture } = aCapture(enqueue, { to });
+    for (let n = 0; n < 60; n += 1) {
+      capture.expired(anExpiration({ key: Buffer.from(`order:${n}`) }));
+    }
+    await capture.settled(new AbortController().signal);
+    expect(sizes).toEqual([500, 500, 200]);
+  });
+
   it('lets the rest of the process have its turn during a burst', async () => {
     const { capture, outbox } = aCapture();
     for (let id = 0; id < 2_000; id += 1) capture.expired(order(id));

@@ -297,6 +297,8 @@ describe('healthcheck', () => {
         checks: () => [],
         metrics: async () => '',
         metricsType: 'text/plain',
+        clock: systemClock,
+        onClosed: () => undefined,
       });
       await using folder = await tempFolder(listen(admin.address.port));
       expect(await cli(['healthcheck'], { cwd: folder.path })).toMatchObject({ code: 0 });
@@ -311,6 +313,8 @@ describe('healthcheck', () => {
       checks: () => [],
       metrics: async () => '',
       metricsType: 'text/plain',
+      clock: systemClock,
+      onClosed: () => undefined,
     });
     const { port } = admin.address;
     await writeFile(join(folder.path, 'relay.yaml'), yaml({ admin: { listen: `[::]:${port}` } }));

@@ -37,6 +37,22 @@ describe('a tracker', () => {
     expect(told).toEqual(['a 5']);
   });
 
+  it('writes down the deadline that a key had when it was read before, and has expired by', async () => {
+    const { deadlines, tracker, told } = aTracker();
+    const before = [
+      { ...at('a'), deadlineMs: NOW_MS + 5 },
+      { ...at('b'), deadlineMs: NOW_MS + 5 },
+      { ...at('c'), deadlineMs: NOW_MS + 90 },
+    ];
+    const readings = await tracker.changed(
+      before,
+      reader(gone('a', 6), until('b', 50), gone('c', 6)),
+    );
+    expect(readings.map(({ life }) => life)).toEqual(['until', 'until', 'gone']);
+    expect(await deadlines.of(before)).toEqual([NOW_MS + 5, NOW_MS + 50, null]);
+    expect(told).toEqual(['b 50', 'a 5']);
+  });
+
   it('leaves what was nudged and is gone to whoever claims it', async () => {
     const { deadlines, tracker } = aTracker();
     await deadlines.put([until('a', 5), until('b', 5)]);

@@ -95,6 +95,10 @@ function aStandby() {
     end: async () => {},
     verify: async (_: AbortSignal) => true,
   };
+  const serverNowMs = () => HEARD_AT_MS + 60_000 + setBy.knownMs + clock.monotonicMs();
+  /** The deadlines of the keys that are there, and which of them were read. */
+  const there = new Map<string, number>();
+  const reads: string[] = [];
   const log = pino({ level: 'silent' });
   const metrics = new Metrics({ endpoints: new Map(), routes: [] });
   const names = new Map<Session, string>();
@@ -113,7 +117,10 @@ function aStandby() {
     },
     capture: {
       expired: (expiration) => void did.push(`expired ${nameOf(expiration)}`),
-      noticed: (notice) => void did.push(`${notice.kind} ${nameOf(notice)}`),
+      noticed: (notice) => {
+        const until = 'deadlineMs' in notice ? ` until ${notice.deadlineMs - HEARD_AT_MS}` : '';
+        did.push(`${notice.kind} ${nameOf(notice)}${until}`);
+      },
       settled: async (signal) => {
         await Promise.race([gates.settled(signal), untilAborted(signal)]);
       },
@@ -134,7 +141,7 @@ function aStandby() {
         yield keys.map(([key]) => ({ database: 0, key: Buffer.from(key) }));
       },
     },
-    serverNowMs: () => HEARD_AT_MS + 60_000 + setBy.knownMs,
+    serverNowMs,
     serverTime: {
       ask: async () => {
         setBy.knownMs = setBy.ms;
@@ -148,9 +155,15 @@ function aStandby() {
   const session = (name: string, runId = 'a', alive: readonly string[] = []): Session => {
     const nudge = async (keys: readonly KeyInDatabase[]) =>
       keys.map((key) => ({ ...key, life: alive.includes(nameOf(key)) ? 'until' : 'gone' }));
+    const read = async (keys: readonly KeyInDatabase[]) =>
+      keys.map((key) => {
+        reads.push(nameOf(key));
+        const deadlineMs = there.get(nameOf(key)) ?? null;
+        return { ...key, life: deadlineMs === null ? 'gone' : 'until', deadlineMs };
+      });
     const made = {
       runId,
-      keyspace: { nudge },
+      keyspace: { nudge, read },
       heardAll: () => gates.heardAll(),
     } as unknown as Session;
     names.set(made, name);
@@ -179,6 +192,9 @@ function aStandby() {
     aside,
     setBy,
     told,
+    there,
+    reads,
+    serverNowMs,
     gates,
     session,
     done,
@@ -531,6 +547,55 @@ describe('a replica that takes over', () => {
       expect(await done()).toEqual(['watch first']);
     },
   );
+
+  it('hands on no change that the other one has settled: its deadline is in the index', async () => {
+    const { lease, clock, told, serverNowMs, noticed, expired, done } = await listening();
+    noticed('changed', 'order:1');
+    clock.jump(100);
+    told.settledUntilMs = serverNowMs();
+    clock.jump(100);
+    noticed('changed', 'order:2');
+    lease.give();
+    expired('order:3');
+    expect(await done()).toEqual(['changed order:2', 'watch first']);
+  });
+
+  it('reads the deadlines of changes that the other one does not settle, and hands them on', async () => {
+    const { lease, clock, told, there, reads, serverNowMs, noticed, done } = await listening();
+    for (const [key, deadlineMs] of [['order:1', 900] as const, ['order:2', 950] as const]) {
+      there.set(key, HEARD_AT_MS + deadlineMs);
+      noticed('changed', key);
+      told.settledUntilMs = serverNowMs();
+      clock.jump(100);
+    }
+    told.settledUntilMs = serverNowMs() - 150;
+    await clock.advance(1_000);
+    expect(reads).toEqual(['order:2']);
+    there.clear();
+    lease.give();
+    expect(await done()).toEqual(['changed order:2 until 950', 'watch first']);
+    expect(reads).toEqual(['order:2']);
+  });
+
+  it('hands on no deadline that is out of date, nor that of an expiration that is claimed', async () => {
+    const { lease, clock, claimed, there, noticed, done } = await listening();
+    for (const key of ['order:1', 'order:2', 'order:3']) {
+      there.set(key, HEARD_AT_MS);
+      noticed('changed', key);
+    }
+    await clock.advance(1_000);
+    noticed('changed', 'order:1');
+    there.clear();
+    claimed.set('order:2', HEARD_AT_MS + 1);
+    lease.give();
+    expect(await done()).toEqual([
+      'changed order:1 until 0',
+      'changed order:2',
+      'changed order:3 until 0',
+      'changed order:1',
+      'watch first',
+    ]);
+  });
 
   it('captures all of it when it cannot be told what was claimed', async () => {
     const { lease, claimed, gates, expired, done } = await listening();

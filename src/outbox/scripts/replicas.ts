@@ -16,23 +16,22 @@ for i = 3, #ARGV do redis.call('ZADD', KEYS[2], at, ARGV[i]) end
 return is_new`;
 
 /**
- * KEYS: ready. ARGV: replica, the entries that it knows it holds. What else it is said to hold is
- * ready again, the attempt not counted, since it was not made. Returns how many.
+ * KEYS: ready. ARGV: replica, where to begin ('-': at the start), count, the entries that it knows it
+ * holds. Of the claims that it is said to hold, looks at so many; what it does not know is ready again,
+ * the attempt not counted, since it was not made. Returns where to go on; empty at the end.
  */
 export const GIVE_BACK = `${NOW}${READY}${UNCLAIM}
 local known = {}
-for i = 2, #ARGV do known[ARGV[i]] = true end
-local claims = redis.pcall('XPENDING', KEYS[1], '${GROUP}', '-', '+', 10000, ARGV[1])
-if claims.err then return 0 end
-local count = 0
+for i = 4, #ARGV do known[ARGV[i]] = true end
+local claims = redis.pcall('XPENDING', KEYS[1], '${GROUP}', ARGV[2], '+', ARGV[3], ARGV[1])
+if claims.err then return '' end
 for _, claim in ipairs(claims) do
   local entry = not known[claim[1]] and redis.call('XRANGE', KEYS[1], claim[1], claim[1])[1]
   if entry and is_ours(entry) and unclaim(KEYS[1], claim[1]) then
     make_ready(KEYS[1], entry[2][2], entry[2][4], due_of(entry), replayed(entry))
-    count = count + 1
   end
 end
-return count`;
+return #claims < tonumber(ARGV[3]) and '' or '(' .. claims[#claims][1]`;
 
 /**
  * KEYS: ready, replicas. ARGV: the name of a replica that is said to be dead, its last sign of life
@@ -89,7 +88,7 @@ if buried < count then
   end
 end
 if buried == 0 then
-  redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[8])
+  redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[8])
   if redis.call('ZCARD', KEYS[7]) == 0 then redis.call('ZREM', KEYS[1], ARGV[1]) end
 end
 return buried`;

@@ -1,0 +1,46 @@
+/** What the outbox holds for each endpoint, as Prometheus gauges. */
+import { Gauge, type Registry } from 'prom-client';
+import type { Depth } from './outbox/outbox.js';
+
+/** Deliveries leave between the questions about so many endpoints. */
+const DEPTHS_AT_ONCE = 50;
+
+export class OutboxGauges {
+  readonly #endpoints: readonly string[];
+  readonly #pending: Gauge;
+  readonly #oldest: Gauge;
+  readonly #dead: Gauge;
+  readonly #paused: Gauge;
+
+  constructor(registry: Registry, prefix: string, endpoints: readonly string[]) {
+    this.#endpoints = endpoints;
+    const gauge = (name: string, help: string) =>
+      new Gauge({ name: prefix + name, help, labelNames: ['endpoint'], registers: [registry] });
+    this.#pending = gauge('outbox_pending', 'Deliveries neither done nor dead.');
+    this.#oldest = gauge('outbox_oldest_seconds', 'Time since the oldest due delivery became due.');
+    this.#dead = gauge('dead_letters', 'Dead letters that are kept.');
+    this.#paused = gauge(
+      'endpoint_paused',
+      '1 while webhooks wait for an endpoint whose circuit breaker is not closed.',
+    );
+  }
+
+  async read(depthOf: (endpoint: string) => Promise<Depth>): Promise<void> {
+    // No figure is better than an old one; all the others are still worth having.
+    for (const each of [this.#pending, this.#oldest, this.#dead, this.#paused]) each.reset();
+    for (let from = 0; from < this.#endpoints.length; from += DEPTHS_AT_ONCE) {
+      const some = this.#endpoints.slice(from, from + DEPTHS_AT_ONCE);
+      await Promise.all(some.map((endpoint) => this.#set(endpoint, depthOf)));
+    }
+  }
+
+  async #set(endpoint: string, depthOf: (endpoint: string) => Promise<Depth>): Promise<void> {
+    const depth = await depthOf(endpoint).catch(() => null);
+    if (depth === null) return;
+    this.#pending.set({ endpoint }, depth.pending);
+    this.#oldest.set({ endpoint }, (depth.oldestDueForMs ?? 0) / 1000);
+    this.#dead.set({ endpoint }, depth.deadLetters);
+    const isPaused = depth.breaker !== 'closed' && depth.pending > 0;
+    this.#paused.set({ endpoint }, isPaused ? 1 : 0);
+  }
+}

@@ -1,0 +1,163 @@
+/** Where the dead letters in Redis lie, in the order in which they died. */
+import TinyQueue from 'tinyqueue';
+import { endpointKeys } from '../state/format.js';
+import type { RedisState } from '../state/redis-state.js';
+
+/** Places that one command reads: less than a millisecond's work for Redis. */
+const PLACES = 1_000;
+
+/** Up to so many are read without a look at those that are older. */
+export const NEWEST_MAX = PLACES;
+
+/** Where a dead letter lies, before it is read. */
+export interface Place {
+  readonly endpoint: string;
+  readonly id: string;
+  readonly diedAtMs: number;
+}
+
+/** What is read of one endpoint's places: the next is the oldest that is not handed on. */
+interface Queued {
+  /** That of the endpoint, among those that died at the same time. */
+  readonly rank: number;
+  readonly places: readonly Place[];
+  next: number;
+  readonly rest: AsyncGenerator<readonly Place[]>;
+}
+
+export class DeadPlaces {
+  readonly #state: RedisState;
+
+  constructor(state: RedisState) {
+    this.#state = state;
+  }
+
+  /** The places of all endpoints in one order, a page at a time. */
+  async *inOrder(endpoints: readonly string[], pageMax: number): AsyncGenerator<readonly Place[]> {
+    const queue = new TinyQueue<Queued>([], (one, other) => {
+      const apartMs =
+        (one.places[one.next]?.diedAtMs ?? 0) - (other.places[other.next]?.diedAtMs ?? 0);
+      return apartMs || one.rank - other.rank;
+    });
+    for (const [rank, endpoint] of endpoints.entries()) {
+      const rest = this.#at(endpoint);
+      const { value, done } = await rest.next();
+      if (!done) queue.push({ rank, places: value, next: 0, rest });
+    }
+    let page: Place[] = [];
+    for (let first = queue.pop(); first !== undefined; first = queue.pop()) {
+      const place = first.places[first.next];
+      if (place !== undefined) page.push(place);
+      first.next += 1;
+      if (first.next === first.places.length) {
+        const { value, done } = await first.rest.next();
+        if (!done) queue.push({ ...first, places: value, next: 0 });
+      } else {
+        queue.push(first);
+      }
+      if (page.length < pageMax) continue;
+      yield page;
+      page = [];
+    }
+    if (page.length > 0) yield page;
+  }
+
+  /** Those of one endpoint, up to the one that is the newest now. */
+  async *#at(endpoint: string): AsyncGenerator<readonly Place[]> {
+    const [last] = placesFrom(endpoint, await this.#newest(endpoint, 1));
+    if (last === undefined) return;
+    let page = placesFrom(endpoint, await this.#range(endpoint, 0, PLACES - 1));
+    for (;;) {
+      page = page.filter((place) => !isBehind(place, last));
+      const newest = page.at(-1);
+      if (newest === undefined) return;
+      yield page;
+      page = await this.#behind(newest);
+    }
+  }
+
+  /** What follows a place, which may have been replayed or dropped since, and have died again. */
+  async #behind(place: Place): Promise<Place[]> {
+    const { redis } = this.#state;
+    const { endpoint, id, diedAtMs } = place;
+    const deadOrder = this.#orderOf(endpoint);
+    const [rank, score] = await this.#state.run('dead_letters', () =>
+      Promise.all([redis.zrank(deadOrder, id), redis.zscore(deadOrder, id)]),
+    );
+    if (rank !== null && Number(score) === diedAtMs) {
+      return placesFrom(endpoint, await this.#range(endpoint, rank + 1, rank + PLACES));
+    }
+    for (let passed = 0; ; passed += PLACES) {
+      const words = await this.#state.run('dead_letters', () =>
+        redis.zrangebyscore(deadOrder, diedAtMs, '+inf', 'WITHSCORES', 'LIMIT', passed, PLACES),
+      );
+      const found = placesFrom(endpoint, words);
+      const behind = found.filter((one) => isBehind(one, place));
+      if (behind.length > 0 || found.length < PLACES) return behind;
+    }
+  }
+
+  async #range(endpoint: string, from: number, to: number): Promise<string[]> {
+    const { redis } = this.#state;
+    return this.#state.run('dead_letters', () =>
+      redis.zrange(this.#orderOf(endpoint), from, String(to), 'WITHSCORES'),
+    );
+  }
+
+  /** The newest first. */
+  async #newest(endpoint: string, count: number): Promise<string[]> {
+    const { redis } = this.#state;
+    return this.#state.run('dead_letters', () =>
+      redis.zrange(this.#orderOf(endpoint), 0, String(count - 1), 'REV', 'WITHSCORES'),
+    );
+  }
+
+  /** The newest, oldest first among them: up to `countMax`, which is at most NEWEST_MAX. */
+  async newest(endpoints: readonly string[], countMax: number): Promise<readonly Place[]> {
+    const found = await Promise.all(
+      endpoints.map(async (endpoint) =>
+        placesFrom(endpoint, await this.#newest(endpoint, countMax)).reverse(),
+      ),
+    );
+    return inOrder(found.flat()).slice(-countMax);
+  }
+
+  /** Those of some ids. */
+  async of(endpoints: readonly string[], ids: readonly string[]): Promise<readonly Place[]> {
+    const found = await Promise.all(endpoints.map((endpoint) => this.#of(endpoint, ids)));
+    return inOrder(found.flat());
+  }
+
+  async #of(endpoint: string, ids: readonly string[]): Promise<Place[]> {
+    const { redis } = this.#state;
+    const deadOrder = this.#orderOf(endpoint);
+    const scores = await this.#state.run('dead_letters', () => redis.zmscore(deadOrder, ...ids));
+    return ids.flatMap((id, at) => {
+      const diedAtMs = scores[at] ?? null;
+      return diedAtMs === null ? [] : [{ endpoint, id, diedAtMs: Number(diedAtMs) }];
+    });
+  }
+
+  #orderOf(endpoint: string): string {
+    return endpointKeys(this.#state.prefix, endpoint).deadOrder;
+  }
+}
+
+function inOrder(places: readonly Place[]): Place[] {
+  return places.toSorted((one, other) => one.diedAtMs - other.diedAtMs);
+}
+
+/** From id, time of death, id, time of death… */
+function placesFrom(endpoint: string, words: readonly string[]): Place[] {
+  return Array.from({ length: words.length / 2 }, (_, at) => ({
+    endpoint,
+    id: String(words[at * 2]),
+    diedAtMs: Number(words[at * 2 + 1]),
+  }));
+}
+
+/** Of the same endpoint: in the order of Redis, which is that of the bytes where the times are the same. */
+function isBehind(place: Place, other: Place): boolean {
+  if (place.diedAtMs !== other.diedAtMs) return place.diedAtMs > other.diedAtMs;
+  return Buffer.compare(Buffer.from(place.id), Buffer.from(other.id)) > 0;
+}
