@@ -86,7 +86,7 @@ const unreachable = (cause: UnreachableCause) => ({ outcome: 'unreachable', caus
 const FAULTS: readonly [name: string, outcome: object, Misbehave][] = [
   ['never-answers', unreachable('timeout'), () => undefined],
   ['hangs-in-the-status', unreachable('timeout'), (socket) => socket.write('HTTP/1.1 20')],
-  ['promises-for-ever', unreachable('timeout'), (socket) => flood(socket, '', EARLY_HINTS)],
+  ['promises-for-ever', unreachable('protocol'), (socket) => flood(socket, '', EARLY_HINTS)],
   ['resets', unreachable('connection_reset'), (socket) => socket.resetAndDestroy()],
   ['closes', unreachable('connection_reset'), (socket) => socket.end()],
   ['no-http', unreachable('protocol'), (socket) => socket.end('SSH-2.0-OpenSSH_9.2\r\n')],
