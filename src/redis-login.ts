@@ -24,8 +24,8 @@ export interface RedisCredentials {
 /** The files that hold the password and the certificates for a Redis. */
 export interface RedisFiles {
   /**
-   * Their content; their last valid content when they cannot be used. `problem` says what is wrong with
-   * them, the first time that it is found. Never rejects.
+   * Resolves with their content, or with their last valid content when they cannot be used. `problem` is set
+   * only the first time that a problem is found. Never rejects.
    */
   read(): Promise<{ readonly credentials: RedisCredentials; readonly problem: string | null }>;
   /** Called when the server has accepted a login. */

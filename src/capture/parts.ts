@@ -22,7 +22,7 @@ export interface Index {
   claimed(keys: readonly KeyInDatabase[]): void;
   /** Whether something may have expired unheard that is not captured yet. */
   isCatchingUp(): boolean;
-  /** Resolves once overdue keys that expired unheard are captured; with false when the term ends first. */
+  /** Resolves once the overdue keys that expired unheard are captured; false if the term ends first. */
   caughtUp(): Promise<boolean>;
   /**
    * Reads the deadlines of these keys again; resolves with those that are gone. One that comes with a

@@ -1,7 +1,7 @@
 /**
  * Which replicas live. Each replica writes a sign of life every few seconds. When a sign of life stops
- * changing, the claims of its replica become ready again. No clock is compared. A replica that only stood still (SIGSTOP, a long pause) finds its
- * claims void when it wakes up: what it then settles changes nothing.
+ * changing, the claims of its replica become ready again. No clocks are compared. A replica that was only
+ * suspended (SIGSTOP, a long pause) finds its claims void when it resumes: what it then settles changes nothing.
  */
 import type { Clock } from '../clock.js';
 import { messageOf } from '../errors.js';

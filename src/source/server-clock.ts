@@ -152,7 +152,7 @@ export class ServerClock {
     return this.#restated(writtenMs, this.#former?.agreedAtMs ?? 0);
   }
 
-  /** A time by the clock as it is now, which `toldMs` is already if it was read since `fromMs`. */
+  /** Converts a time to the clock's present setting; a time read since `fromMs` needs no change. */
   #restated(toldMs: number, fromMs: number): number {
     const best = this.#best();
     const former = this.#former;

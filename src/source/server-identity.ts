@@ -2,7 +2,7 @@
 import type { Redis } from 'ioredis';
 
 export interface FoundServer {
-  /** The name that a relay has written; null when it is not there. Undefined when it may not be read. */
+  /** The name written by a relay: null if the server has none, undefined if it cannot be read. */
   readonly id: string | null | undefined;
   /** Of the server's process, new at each restart; null when it is not shown. */
   readonly runId: string | null;

@@ -35,19 +35,19 @@
  *   {expiry-relay}:1:quarantine:<key>               any     a key of the wrong type, renamed; <key> is its name
  *                                                           without the part before `1:`
  *
- * The tag in braces puts all of them into one slot of a cluster. `marker`, `canary` and `server` lie in the
- * watched Redis, the others in the state Redis. Times are milliseconds by the clock of the state Redis,
- * except deadlines, `settled` and `claimed`, which are by that of the watched Redis. Either clock may be
- * set at any time: no wait lasts longer than was meant, and a sign of life is old when it has not changed
- * for long enough. An entry of `ready` holds the attempts made, since when it has been due (entries of
- * older relays have no `due`: since the time of their id), and whether it was a dead letter. A claimed
- * entry stays until its claim ends, and is then deleted: a replica that finds its entry gone has lost the
- * claim. A delivery is one line of JSON, a line feed, and the body's exact bytes; a dead letter is one
- * line of JSON more, in front of the delivery. What the line lacks is as it was in relays that could not
- * say it: a POST, of JSON.
+ * The tag in braces puts all keys into one slot of a cluster. `marker`, `canary` and `server` are in the
+ * watched Redis, the other keys in the state Redis. Times are in milliseconds. Deadlines, `settled` and
+ * `claimed` use the clock of the watched Redis; all other times use the clock of the state Redis. Either
+ * clock may be set at any time. No wait exceeds its scheduled length. A replica counts as dead when its
+ * sign of life has stopped changing. An entry of `ready` holds the number of attempts made, the time since
+ * which it has been due, and whether it was a dead letter. Entries of older relays have no `due`: they are
+ * due since the time of their id. A claimed entry is deleted when its claim ends: a replica that finds its
+ * entry gone has lost the claim. A delivery is one line of JSON, a line feed, and the exact bytes of the
+ * body. A dead letter has another line of JSON in front of its delivery. A delivery that names no method
+ * or content type is a POST of JSON.
  *
- * Whoever shares this Redis may write anything there. Each reader checks what it reads, moves an entry that no
- * relay can have written to the quarantine, and goes on (quarantine.ts).
+ * Every client of this Redis can write to these keys. Each reader checks what it reads, moves an entry that
+ * no relay can have written to the quarantine, and goes on (quarantine.ts).
  */
 import type { KeyInDatabase } from '../vocabulary.js';
 
@@ -59,7 +59,7 @@ export const DEAD_AFTER_MS = 10_000;
 /** A time that lies further ahead is by a clock that has been set back since. */
 const AHEAD_MS_MAX = 5 * 60 * 1_000;
 
-/** The earliest and the latest sign of life that count as recent, for a process that reads them once. */
+/** The range of signs of life that count as recent, for a process that reads them only once. */
 export function signsOfLife(nowMs: number): { readonly fromMs: number; readonly untilMs: number } {
   return { fromMs: nowMs - DEAD_AFTER_MS, untilMs: nowMs + AHEAD_MS_MAX };
 }

@@ -119,7 +119,7 @@ describe.each([
 
   it('a key that was gone before it could be read has none', async () => {
     const key = `v:brief-${kind}`;
-    // Redis answers nobody before the key is gone.
+    // The script keeps Redis busy until the key has expired.
     const busy = 'for turn = 1, 3000000 do end';
     await redis.multi().set(key, 'x', 'PX', 1).eval(busy, 0).exec();
     const { value_omitted, value } = await dataOf(key, 'v');
