@@ -34,7 +34,12 @@ export interface KeyInDatabase {
  */
 export interface Change extends KeyInDatabase {
   readonly kind: 'changed' | 'removed';
+  /** The deadline read after a `changed`, if it was read: a key that is gone by now has expired by it. */
+  readonly readDeadlineMs?: number;
 }
+
+/** A key whose deadline is to be read, and the one that was read of it before. */
+export type ChangedKey = KeyInDatabase & Pick<Change, 'readDeadlineMs'>;
 
 /** A notification that the key did not exist before. Servers publish it from Redis 7 on, if asked to. */
 export interface Creation extends KeyInDatabase {

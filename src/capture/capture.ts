@@ -14,14 +14,7 @@ import { buildClaims } from './claims.js';
 import { correctDetected } from './detected.js';
 import { Dropped } from './dropped.js';
 import { Lane } from './lane.js';
-import {
-  type Ended,
-  inOrder,
-  type KnownChange,
-  type Noted,
-  outlived,
-  withDeadlines,
-} from './lives.js';
+import { type Ended, inOrder, type Noted, outlived, withDeadlines } from './lives.js';
 import type { CaptureParts, ClaimedValues } from './parts.js';
 import { haveRoomFor } from './room.js';
 
@@ -92,7 +85,7 @@ export class Capture {
   }
 
   /** Takes note of what became of a key, if a route is about it, and returns at once. */
-  noticed(notice: Notice | KnownChange): void {
+  noticed(notice: Notice): void {
     const { routes, events, index } = this.#parts;
     if (!isRouted(routes, notice.key)) return;
     // Else the end of the life before was heard.

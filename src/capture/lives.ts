@@ -1,14 +1,7 @@
 /** Which life of its key an expiration ended: a name may have several in a row. Pure. */
 import { CLOCK_SLACK_MS } from '../deadlines/deadlines.js';
 import { nameOf } from '../key-name.js';
-import type {
-  Change,
-  Creation,
-  Deadline,
-  Expiration,
-  KeyInDatabase,
-  Notice,
-} from '../vocabulary.js';
+import type { Creation, Expiration, KeyInDatabase, Notice } from '../vocabulary.js';
 
 /** An expiration that is to be captured. */
 export interface Ended extends KeyInDatabase {
@@ -17,11 +10,8 @@ export interface Ended extends KeyInDatabase {
   readonly isIndexed: boolean;
 }
 
-/** A change, and the deadline that was read after it: the key may have expired by now. */
-export type KnownChange = Change & Deadline;
-
 /** What the lane of notices holds: them, and expirations that were heard behind one of their key. */
-export type Noted = Notice | KnownChange | (Ended & { readonly kind: 'expired' });
+export type Noted = Notice | (Ended & { readonly kind: 'expired' });
 
 /** An expiration, and the deadline in the index that goes with it; null where none does. */
 export interface Known {

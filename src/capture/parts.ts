@@ -4,8 +4,8 @@ import type { CaptureEvents } from '../events/capture-events.js';
 import type { ValuesByRoute } from '../key-value.js';
 import type { Outbox } from '../outbox/outbox.js';
 import type {
+  ChangedKey,
   ClaimedKey,
-  Deadline,
   Expiration,
   KeyInDatabase,
   Notice,
@@ -28,7 +28,7 @@ export interface Index {
    * Reads the deadlines of these keys again; resolves with those that are gone. One that comes with a
    * deadline had it before: if it has passed, that is the one that the key expired by.
    */
-  changed(keys: readonly (KeyInDatabase | Deadline)[]): Promise<readonly KeyInDatabase[]>;
+  changed(keys: readonly ChangedKey[]): Promise<readonly KeyInDatabase[]>;
   /** These keys went for another reason than their deadlines. */
   removed(keys: readonly KeyInDatabase[]): Promise<void>;
   /**

@@ -4,7 +4,7 @@
  * overtaken by what was heard or read since is not written down, but made again.
  */
 import { nameOf } from '../key-name.js';
-import type { Deadline, KeyInDatabase, KeyReading } from '../vocabulary.js';
+import type { ChangedKey, Deadline, KeyInDatabase, KeyReading } from '../vocabulary.js';
 import type { Deadlines } from './deadlines.js';
 
 /** Reads when keys expire; reading one whose deadline has passed makes Redis expire it. */
@@ -25,17 +25,16 @@ export class Tracker {
   }
 
   /**
-   * Reads these keys and writes down what they are now. One that is gone by now, and comes with a deadline
-   * that has passed, has expired by that one. Rejects when they cannot be read.
+   * Reads these keys and writes down what they are now. One that is gone by now, and whose deadline was read
+   * after the change, has expired by that deadline if it has passed. The deadline in the index does not count:
+   * the expiration may have been claimed since. Rejects when the keys cannot be read.
    */
-  async changed(
-    keys: readonly (KeyInDatabase | Deadline)[],
-    reader: KeyReader,
-  ): Promise<readonly KeyReading[]> {
+  async changed(keys: readonly ChangedKey[], reader: KeyReader): Promise<readonly KeyReading[]> {
     const readings = await this.#track(keys, reader, () => true);
-    const known = new Map(
-      keys.flatMap((key) => ('deadlineMs' in key ? [[nameOf(key), key.deadlineMs] as const] : [])),
-    );
+    const known = new Map<string, number>();
+    for (const key of keys) {
+      if (key.readDeadlineMs !== undefined) known.set(nameOf(key), key.readDeadlineMs);
+    }
     if (known.size === 0) return readings;
     const judged = readings.map((reading) => expiredBy(reading, known.get(nameOf(reading))));
     const expired = judged.filter((reading, at) => reading !== readings[at]);

@@ -14,7 +14,7 @@ import { HEARD_APART_MS } from './done.js';
 import { type Heard, Memory } from './memory.js';
 import { expireRepeated } from './repeated.js';
 import { Stalls } from './stalls.js';
-import { noticeOf, settledBy, type UnsettledParts, unsettled } from './unsettled.js';
+import { heardNotice, noticeOf, settledBy, type UnsettledParts, unsettled } from './unsettled.js';
 import { SETTLED_EVERY_MS, type Watch } from './watch.js';
 import type { ServerCheck } from './watched-server.js';
 
@@ -147,7 +147,7 @@ export class Standby {
   }
 
   #heardNow(notice: Notice): Heard {
-    return { kind: 'notice', notice, heardAtMs: this.#parts.serverNowMs(), deadlineMs: null };
+    return heardNotice(notice, this.#parts.serverNowMs());
   }
 
   /** While this replica holds the lease, no other replica captures the notification. */

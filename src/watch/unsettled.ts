@@ -1,5 +1,4 @@
 /** What a replica has heard that the one before it has not settled: what is left to do at a take-over. */
-import type { KnownChange } from '../capture/lives.js';
 import { CLOCK_SLACK_MS, type Deadlines } from '../deadlines/deadlines.js';
 import { nameOf } from '../key-name.js';
 import type { KeyInDatabase, Notice } from '../vocabulary.js';
@@ -29,9 +28,17 @@ export function settledBy(untilMs: number | null, nowMs: number): number {
   return untilMs !== null && untilMs <= nowMs ? untilMs : Number.NEGATIVE_INFINITY;
 }
 
+/** A notice that was heard by then, or handed back by a term that has ended. */
+export function heardNotice(notice: Notice, heardAtMs: number): HeardNotice {
+  const readMs = notice.kind === 'created' ? undefined : notice.readDeadlineMs;
+  return { kind: 'notice', notice, heardAtMs, deadlineMs: readMs ?? null };
+}
+
 /** The notice to hand on, with the deadline that this replica has read after it. */
-export function noticeOf({ notice, deadlineMs }: HeardNotice): Notice | KnownChange {
-  return deadlineMs === null || notice.kind !== 'changed' ? notice : { ...notice, deadlineMs };
+export function noticeOf({ notice, deadlineMs }: HeardNotice): Notice {
+  if (notice.kind !== 'changed') return notice;
+  const { readDeadlineMs: _, ...change } = notice;
+  return deadlineMs === null ? change : { ...change, readDeadlineMs: deadlineMs };
 }
 
 /**

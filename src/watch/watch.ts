@@ -12,7 +12,7 @@ import { CLOCK_SLACK_MS } from '../deadlines/deadlines.js';
 import { Nudger } from '../deadlines/nudger.js';
 import { messageOf } from '../errors.js';
 import type { Session } from '../source/session.js';
-import type { Deadline, KeyInDatabase } from '../vocabulary.js';
+import type { ChangedKey, Deadline, KeyInDatabase } from '../vocabulary.js';
 import { Emptied, type EmptiedParts } from './emptied.js';
 import { Sweeper, type SweeperParts } from './sweeper.js';
 import { Trust } from './trust.js';
@@ -110,7 +110,7 @@ export class Watch {
    * The deadlines of these keys are to be read again. Those that cannot be are, when the gap is over
    * that begins with it. Resolves with those that are gone; rejects when they cannot be written down.
    */
-  async changed(keys: readonly (KeyInDatabase | Deadline)[]): Promise<readonly KeyInDatabase[]> {
+  async changed(keys: readonly ChangedKey[]): Promise<readonly KeyInDatabase[]> {
     if (this.#term === null) return [];
     const { session, checked, sweepNow, trust } = this.#term;
     await untilAborted(checked.signal);

@@ -40,9 +40,9 @@ describe('a tracker', () => {
   it('writes down the deadline that a key had when it was read before, and has expired by', async () => {
     const { deadlines, tracker, told } = aTracker();
     const before = [
-      { ...at('a'), deadlineMs: NOW_MS + 5 },
-      { ...at('b'), deadlineMs: NOW_MS + 5 },
-      { ...at('c'), deadlineMs: NOW_MS + 90 },
+      { ...at('a'), readDeadlineMs: NOW_MS + 5 },
+      { ...at('b'), readDeadlineMs: NOW_MS + 5 },
+      { ...at('c'), readDeadlineMs: NOW_MS + 90 },
     ];
     const readings = await tracker.changed(
       before,
@@ -51,6 +51,16 @@ describe('a tracker', () => {
     expect(readings.map(({ life }) => life)).toEqual(['until', 'until', 'gone']);
     expect(await deadlines.of(before)).toEqual([NOW_MS + 5, NOW_MS + 50, null]);
     expect(told).toEqual(['b 50', 'a 5']);
+  });
+
+  it('does not put the entry of a key back that is gone, and has been claimed since it was listed', async () => {
+    const { deadlines, tracker, told } = aTracker();
+    await deadlines.put([until('a', 5)]);
+    const listed = [{ ...at('a'), deadlineMs: NOW_MS + 5 }];
+    await deadlines.remove(listed);
+    await tracker.changed(listed, reader(gone('a', 6)));
+    expect(await deadlines.count()).toBe(0);
+    expect(told).toEqual([]);
   });
 
   it('leaves what was nudged and is gone to whoever claims it', async () => {

@@ -118,7 +118,8 @@ function aStandby() {
     capture: {
       expired: (expiration) => void did.push(`expired ${nameOf(expiration)}`),
       noticed: (notice) => {
-        const until = 'deadlineMs' in notice ? ` until ${notice.deadlineMs - HEARD_AT_MS}` : '';
+        const readMs = notice.kind === 'created' ? undefined : notice.readDeadlineMs;
+        const until = readMs === undefined ? '' : ` until ${readMs - HEARD_AT_MS}`;
         did.push(`${notice.kind} ${nameOf(notice)}${until}`);
       },
       settled: async (signal) => {
