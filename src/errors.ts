@@ -144,6 +144,11 @@ export class ListenError extends RelayError {
   readonly retryable = false;
 }
 
+/** The code that Node or OpenSSL has given an error; empty when there is none. */
+export function codeOf(thrown: unknown): string {
+  return thrown instanceof Error && 'code' in thrown ? String(thrown.code) : '';
+}
+
 /** The text of anything that was thrown, without a stack. */
 export function messageOf(thrown: unknown): string {
   if (thrown instanceof AggregateError && thrown.message === '') {

@@ -3,6 +3,7 @@
 import { fstatSync } from 'node:fs';
 import { format } from 'node:util';
 import { messageOf } from './errors.js';
+import { unforeseenText } from './exhaustion.js';
 import { FileOutput } from './file-output.js';
 import { GatheredOutput } from './gathered-output.js';
 import { ProcessReports, reportText } from './process-reports.js';
@@ -46,15 +47,8 @@ async function closeUnaskedInspector(): Promise<void> {
 /** How long whoever reads our output may take for the last of it. */
 const LAST_OUTPUT_MS_MAX = 1_000;
 
-/** What nobody foresaw: said in one line, since a trace is of no use to an operator. */
 function onUnforeseen(thrown: unknown): void {
-  const { code } = Object(thrown) as { code?: unknown };
-  // Node opens some hundred files at once to load the program.
-  const text =
-    code === 'EMFILE' || code === 'ENFILE'
-      ? `${messageOf(thrown)}. Raise the limit of open files (ulimit -n)`
-      : `internal error: ${messageOf(thrown)}`;
-  reports.report({ kind: 'crashed', text });
+  reports.report({ kind: 'crashed', text: unforeseenText(thrown) });
   process.exit(1);
 }
 

@@ -100,7 +100,7 @@ describe('every source', () => {
 /** From the ground up; an import never leads to a higher floor. The first that fits counts. */
 const FLOORS: readonly (readonly RegExp[])[] = [
   [
-    /^(vocabulary|configuration|endpoint|body-format|key-value|clock|errors|key-name|redis-cli|redis-login|secret|printable|text-defect|counted|version|http-server|gathered-output|refusal|file-output|process-reports)\.ts$/,
+    /^(vocabulary|configuration|endpoint|body-format|key-value|clock|errors|key-name|redis-cli|redis-login|secret|printable|text-defect|counted|version|http-server|gathered-output|refusal|file-output|process-reports|exhaustion)\.ts$/,
   ],
   [
     /^(glob|match|path-template|body-template|routing)\.ts$/,

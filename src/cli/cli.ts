@@ -1,6 +1,7 @@
 /** The command line: which commands there are, what they take, and what becomes of an error. */
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
-import { messageOf, RelayError, SettingsError, UsageError } from '../errors.js';
+import { RelayError, SettingsError, UsageError } from '../errors.js';
+import { unforeseenText } from '../exhaustion.js';
 import { reportText } from '../process-reports.js';
 import { defectNote } from '../text-defect.js';
 import { VERSION } from '../version.js';
@@ -40,7 +41,7 @@ export async function runCli(context: CliContext): Promise<ExitCode> {
     return code;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-    context.stderr.write(`${prefixOf(error)}${messageOf(error)}\n`);
+    context.stderr.write(`${textOf(error)}\n`);
     return error instanceof UsageError ? 2 : 1;
   }
 }
@@ -203,10 +204,10 @@ function addQuarantine(
     );
 }
 
-/** None for mistakes in a file: their lines begin with its place, as editors expect. */
-function prefixOf(error: unknown): string {
-  if (error instanceof SettingsError) return '';
-  return error instanceof RelayError ? 'expiry-relay: ' : 'expiry-relay: internal error: ';
+/** Without the program's name for mistakes in a file: their lines begin with its place, as editors expect. */
+function textOf(error: unknown): string {
+  if (error instanceof SettingsError) return error.message;
+  return `expiry-relay: ${error instanceof RelayError ? error.message : unforeseenText(error)}`;
 }
 
 function wholeNumber(text: string): number {

@@ -1,6 +1,7 @@
 /** Why a request got no response, and whose fault that is. Decided here alone. */
 import { errors } from 'undici';
-import { messageOf } from '../errors.js';
+import { codeOf, messageOf } from '../errors.js';
+import { remedyOf } from '../exhaustion.js';
 import { printable } from '../printable.js';
 import type { Prevented, UnreachableCause } from '../vocabulary.js';
 
@@ -27,27 +28,8 @@ const CAUSES: Readonly<Record<string, UnreachableCause>> = {
 /** The codes of OpenSSL's certificate checks, as Node names them. */
 const TLS_CODE = /CERT|SSL|TLS|SIGNATURE|ISSUER|CRL/;
 
-/** What this process or machine has run out of. */
-const EXHAUSTED: Readonly<Record<string, string>> = {
-  EMFILE: "raise the process's limit of open files (ulimit -n), or lower concurrency",
-  ENFILE: "raise the machine's limit of open files (fs.file-max), or lower concurrency",
-  EADDRNOTAVAIL: 'widen net.ipv4.ip_local_port_range, or lower concurrency',
-  EAGAIN: "raise the machine's limits of threads and ports, or lower concurrency",
-  ENOBUFS: 'give the machine or container more memory',
-  ENOMEM: 'give the machine or container more memory',
-  EAI_MEMORY: 'give the machine or container more memory',
-  ERR_MEMORY_ALLOCATION_FAILED: 'give the machine or container more memory',
-  ERR_WORKER_OUT_OF_MEMORY: 'give the machine or container more memory',
-  ERR_SSL_MALLOC_FAILURE: 'give the machine or container more memory',
-};
-
 /** With several addresses, one that this machine has no way to says nothing about the others. */
 const OF_ONE_ADDRESS = 'EADDRNOTAVAIL';
-
-/** Of Node or OpenSSL; empty when there is none. */
-export function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : '';
-}
 
 /** The endpoint's trouble, or that of the way there. */
 export function causeOf(error: unknown): UnreachableCause {
@@ -61,7 +43,7 @@ export function causeOf(error: unknown): UnreachableCause {
 /** The relay's own trouble, which says nothing about the endpoint; null when it is none. */
 export function preventionOf(error: unknown): Prevented | null {
   const all = error instanceof AggregateError ? error.errors : [error];
-  const own = all.filter((each) => Object.hasOwn(EXHAUSTED, codeOf(each)));
+  const own = all.filter((each) => remedyOf(codeOf(each)) !== null);
   const [first] = own.filter((each) => codeOf(each) !== OF_ONE_ADDRESS);
   const found = first ?? (own.length === all.length ? own[0] : undefined);
   if (found === undefined) return null;
@@ -70,5 +52,5 @@ export function preventionOf(error: unknown): Prevented | null {
 
 /** What an operator can do about it. */
 export function preventionAdvice({ code }: Prevented): string {
-  return EXHAUSTED[code] ?? "see this machine's limits";
+  return `${remedyOf(code) ?? "see this machine's limits"}, or lower concurrency`;
 }

@@ -2,11 +2,11 @@
 import type { LookupFunction } from 'node:net';
 import type { Clock } from '../clock.js';
 import type { Endpoint } from '../endpoint.js';
-import { messageOf } from '../errors.js';
+import { codeOf, messageOf } from '../errors.js';
 import type { Outcome, Prevented, ResponseFaults } from '../vocabulary.js';
 import { Connections, KEEP_ALIVE_MS } from './connections.js';
 import { type Answer, type Ending, Exchange } from './exchange.js';
-import { CONNECT_TIMEOUT_CODE, causeOf, codeOf, preventionOf } from './failure.js';
+import { CONNECT_TIMEOUT_CODE, causeOf, preventionOf } from './failure.js';
 import { repeatedBy, shown } from './redaction.js';
 import type { WebhookRequest } from './request.js';
 import { answeredAtMs, readRetryAfter } from './retry-policy.js';

@@ -5,11 +5,11 @@
 import type { LookupFunction } from 'node:net';
 import type { Clock } from '../clock.js';
 import { createConnector, placeOf } from '../delivery/connect.js';
-import { causeOf, codeOf, preventionOf } from '../delivery/failure.js';
+import { causeOf, preventionOf } from '../delivery/failure.js';
 import { createLookup } from '../delivery/lookup.js';
 import { shown } from '../delivery/redaction.js';
 import type { Endpoint } from '../endpoint.js';
-import { messageOf } from '../errors.js';
+import { codeOf, messageOf } from '../errors.js';
 import type { Finding } from '../server/finding.js';
 import { judgeEndpoint, type Reach } from './judge-endpoint.js';
 import type { Asking } from './server.js';

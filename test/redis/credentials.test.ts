@@ -27,6 +27,12 @@ const loginOf = (redis: RunningRedis, mounted: MountedSecret): Promise<Settings>
     },
   });
 
+const DEFECTIVE = [
+  ['right\n\n', 'the password ends with a newline'],
+  ['"right"', 'the password is enclosed in double quotes'],
+  ['ri\u200bght', 'the password contains a zero width space (U+200B) at character 3'],
+] as const;
+
 describe('a password file', () => {
   it('is read again before each login, of the lasting connection of the state as well', async () => {
     await using redis = await startRedis();
@@ -66,21 +72,40 @@ describe('a password file', () => {
     expect(await failureAt(settings)).toBeNull();
   });
 
-  it.each([
-    ['right\n\n', 'the password ends with a newline'],
-    ['"right"', 'the password is enclosed in double quotes'],
-    ['ri\u200bght', 'the password contains a zero width space (U+200B) at character 3'],
-  ])('that does not log in is described: %j', async (password, defect) => {
-    await using redis = await startRedis();
-    await using mounted = await MountedSecret.mount({ password });
-    await rotate(redis, 'right');
-    const settings = await loginOf(redis, mounted);
-    const { message } = (await failureAt(settings)) ?? {};
-    expect(message).toContain(`refuses the user name or password (WRONGPASS`);
-    expect(message).toContain(`(${defect})`);
-    await using opened = openStateOf(settings);
-    await eventually('trouble', () => opened.troubles.some((text) => text.includes(defect)));
-  });
+  it.each(DEFECTIVE)(
+    'that does not log in ends a start, and is described: %j',
+    async (password, defect) => {
+      await using redis = await startRedis();
+      await using mounted = await MountedSecret.mount({ password });
+      await rotate(redis, 'right');
+      const settings = await loginOf(redis, mounted);
+      const { message } = (await failureAt(settings)) ?? {};
+      expect(message).toContain(`refuses the user name or password (WRONGPASS`);
+      expect(message).toContain(`(${defect})`);
+      await using opened = openStateOf(settings);
+      await expect(opened.state.usable(AbortSignal.timeout(20_000))).rejects.toThrow(`(${defect})`);
+      // The error that ends the start says it; the log would only repeat it.
+      expect(opened.troubles).toEqual([]);
+    },
+  );
+
+  it.each(DEFECTIVE)(
+    'that does not log in while the relay runs is described once: %j',
+    async (password, defect) => {
+      await using redis = await startRedis();
+      await using mounted = await MountedSecret.mount({ password: 'right' });
+      await rotate(redis, 'right');
+      await using opened = openStateOf(await loginOf(redis, mounted));
+      const { state, troubles } = opened;
+      await state.usable(AbortSignal.timeout(20_000));
+      await mounted.swap({ password });
+      await rotate(redis, 'right');
+      await eventually('trouble', () => state.problem?.includes(`(${defect})`));
+      await mounted.swap({ password: 'right' });
+      await eventually('the state again', () => state.problem === null);
+      expect(troubles).toEqual([expect.stringContaining(`(${defect})`)]);
+    },
+  );
 
   it('that was never right ends a start', async () => {
     await using redis = await startRedis();
