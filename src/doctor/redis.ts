@@ -8,12 +8,13 @@ import {
   type RelayError,
 } from '../errors.js';
 import { redisUser } from '../redis-cli.js';
-import { isNoDatabase, isRefusal, unlessRefused } from '../refusal.js';
+import { isNoDatabase, isRefusal, isReply, isUnknownCommand, unlessRefused } from '../refusal.js';
 import { type Finding, ok, problem } from '../server/finding.js';
 import { isAtLeast, judgeNoDatabase, judgeServer } from '../server/judge.js';
 import { NOTIFICATIONS } from '../server/properties.js';
 import { countText, keysText } from '../server/wording.js';
 import { channelOf } from '../source/channels.js';
+import { ownKeyPrefix } from '../state/format.js';
 import type { RedisSettings, Settings } from '../vocabulary.js';
 import { judgeAnswer } from './judge-answer.js';
 import { judgeNotifications } from './judge-notifications.js';
@@ -52,11 +53,12 @@ async function examine(redis: Redis, settings: Settings, { clock }: Asking): Pro
   const { redis: address, state } = settings;
   const isStateHere = state.kind === 'redis' && state.section === 'redis';
   const reading = await readServer(redis, clock);
-  const [databases, listeners] = await Promise.all([
+  const [databases, listeners, tellsDeadlines] = await Promise.all([
     examineDatabases(redis, address, reading),
     countListeners(redis, address),
+    hasPexpiretime(redis, ownKeyPrefix(state.prefix)),
   ]);
-  const rights = rightsInRedis(settings, abilitiesOf(reading));
+  const rights = rightsInRedis(settings, { ...abilitiesOf(reading), tellsDeadlines });
   const answers = await probeRights(redis, redisUser(address), rights.probes);
   const mayChange = isAllowed(rights, answers, 'CONFIG', 'SET');
   return [
@@ -72,10 +74,25 @@ async function examine(redis: Redis, settings: Settings, { clock }: Asking): Pro
   ];
 }
 
-function abilitiesOf({ version, info, settings }: ServerReading): Abilities {
+/** By the answer to the command itself, as the relay decides. */
+async function hasPexpiretime(redis: Redis, key: string): Promise<boolean> {
+  try {
+    await redis.pexpiretime(key);
+    return true;
+  } catch (error) {
+    if (!isReply(error)) throw error;
+    return !isUnknownCommand(error);
+  }
+}
+
+function abilitiesOf({
+  version,
+  info,
+  settings,
+}: ServerReading): Omit<Abilities, 'tellsDeadlines'> {
   const policy = info?.get('maxmemory_policy') ?? settings.get('maxmemory-policy') ?? '';
   return {
-    isSeven: isAtLeast(version, [7, 0]) !== false,
+    hasReadRules: isAtLeast(version, [7, 0]) !== false,
     hasNoTouch: isAtLeast(version, [7, 2]) === true,
     evictsByUse: /-l[rf]u$/.test(policy),
   };

@@ -36,10 +36,12 @@ export interface Rights {
   readonly probes: readonly Probe[];
 }
 
-/** What a server of its version knows. */
+/** What a server can do, by its version or by its answers. */
 export interface Abilities {
-  /** 7.0: `%R~` and PEXPIRETIME. */
-  readonly isSeven: boolean;
+  /** Whether `%R~` is a rule, as from 7.0 on. */
+  readonly hasReadRules: boolean;
+  /** Whether it has PEXPIRETIME. Without it the relay reads deadlines by PTTL. */
+  readonly tellsDeadlines: boolean;
   /** 7.2 */
   readonly hasNoTouch: boolean;
   /** Its maxmemory-policy goes by when a key was last used, which reading it must not change. */
@@ -166,7 +168,7 @@ export function rightsInRedis(settings: Settings, abilities: Abilities): Rights 
     ...(isStateHere ? STATE : []),
   ];
   const own = onOwnKeys(needs, state.prefix, isStateHere ? 'problem' : 'warning');
-  const life = abilities.isSeven ? 'PEXPIRETIME' : 'PTTL';
+  const life = abilities.tellsDeadlines ? 'PEXPIRETIME' : 'PTTL';
   const objects = keyRules(routes, abilities);
   const channels = [...channelsOf(redis.databases)].map(
     ([channel, { database }]): Probe => ({
@@ -264,13 +266,16 @@ function keyRules(routes: readonly Route[], abilities: Abilities): ReadonlyMap<s
   return rulesFor(sources, abilities);
 }
 
-function rulesFor(sources: readonly string[], { isSeven }: Abilities): ReadonlyMap<string, string> {
+function rulesFor(
+  sources: readonly string[],
+  { hasReadRules }: Abilities,
+): ReadonlyMap<string, string> {
   return new Map(
     sources.map((source) => {
       const glob = source.replaceAll(/\\.|\{\w+\}/gs, (part) => (part[0] === '{' ? '*' : part));
       // An ACL takes no blanks; what is rare is not worth a rule of its own.
       const safe = /^[\w:.,;@#/+=*?[\]^\\{}-]+$/.test(glob) ? glob : '*';
-      return [`${isSeven ? '%R' : ''}~${safe}`, exampleOf(source)];
+      return [`${hasReadRules ? '%R' : ''}~${safe}`, exampleOf(source)];
     }),
   );
 }

@@ -5,6 +5,7 @@ import { READ_BYTES_MAX, REQUEST_MS_MAX, RESPONSE_MS_MAX } from '../../src/admin
 import { CONNECTIONS_MAX } from '../../src/admin/connections.js';
 import { HEAD_BYTES_MAX } from '../../src/admin/http.js';
 import { startAdmin } from '../../src/admin/server.js';
+import { SharedText } from '../../src/admin/shared-text.js';
 import { type Clock, systemClock } from '../../src/clock.js';
 import { ask, RawClient, rawClients } from '../support/admin-client.js';
 import { eventually } from '../support/eventually.js';
@@ -177,6 +178,42 @@ describe('the metrics', () => {
     await eventually('it is rendering again', () => renderings === 2);
     finish('two\n');
     expect(await next).toEqual([200, 'two\n']);
+  });
+
+  /** A text of that size whose rendering takes so long; the times at which it was rendered. */
+  function shared(bytes: number, tookMs: number) {
+    const clock = new ManualClock();
+    const renderedAtMs: number[] = [];
+    const text = new SharedText(async () => {
+      renderedAtMs.push(clock.monotonicMs());
+      clock.jump(tookMs);
+      return 'x'.repeat(bytes);
+    }, clock);
+    return { clock, renderedAtMs, text };
+  }
+
+  it.each([
+    [100, 1_000],
+    [1_200_000, 3_000],
+    [8_000_000, 10_000],
+  ])(
+    'of %d bytes are shared for %d ms from the beginning of their rendering',
+    async (bytes, ms) => {
+      const { clock, renderedAtMs, text } = shared(bytes, 500);
+      await text.get();
+      clock.jump(ms - 500 - 1);
+      await text.get();
+      clock.jump(1);
+      await text.get();
+      expect(renderedAtMs).toEqual([0, ms]);
+    },
+  );
+
+  it('are shared for no longer because Redis let their rendering wait', async () => {
+    const { renderedAtMs, text } = shared(100, 5_000);
+    await text.get();
+    await text.get();
+    expect(renderedAtMs).toEqual([0, 5_000]);
   });
 
   it('say why they cannot be rendered, and are tried again a second later', async () => {

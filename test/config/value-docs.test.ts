@@ -24,7 +24,12 @@ it('its file asks for values in both ways', async () => {
 
 it('its rights are those that such a file needs beside the others', async () => {
   const settings = await theFile();
-  const abilities = { isSeven: true, hasNoTouch: false, evictsByUse: false };
+  const abilities = {
+    hasReadRules: true,
+    tellsDeadlines: true,
+    hasNoTouch: false,
+    evictsByUse: false,
+  };
   const rulesOf = (given: typeof settings) =>
     rightsInRedis(given, abilities).rights.map(({ rule }) => rule);
   const plain = settings.routes.map((route) => ({ ...route, includesValue: false, lookup: null }));

@@ -11,7 +11,7 @@ import { aRoute } from '../support/domain.js';
 import { readmeBlock } from '../support/readme.js';
 import { redisSettings, theSettings } from './readings.js';
 
-const SEVEN = { isSeven: true, hasNoTouch: false, evictsByUse: false };
+const SEVEN = { hasReadRules: true, tellsDeadlines: true, hasNoTouch: false, evictsByUse: false };
 const routesOf = (...sources: string[]) => [aRoute({ patterns: sources.map(compilePattern) })];
 const everything = theSettings({ routes: routesOf('*') });
 const namesOf = (rights: { rights: readonly { rule: string }[] }) =>
@@ -26,7 +26,8 @@ describe('the rights', () => {
   it('are those of the README', () => {
     expect(namesOf(rightsInRedis(everything, SEVEN)).sort()).toEqual([...readme].sort());
     const noTouch = rightsInRedis(everything, {
-      isSeven: true,
+      hasReadRules: true,
+      tellsDeadlines: true,
       hasNoTouch: true,
       evictsByUse: true,
     });
@@ -75,7 +76,8 @@ describe('the rights', () => {
       ['%R~*', 'with blank:x'],
     ]);
     const old = rightsInRedis(theSettings({ routes }), {
-      isSeven: false,
+      hasReadRules: false,
+      tellsDeadlines: false,
       hasNoTouch: false,
       evictsByUse: false,
     });

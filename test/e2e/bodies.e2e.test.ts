@@ -122,7 +122,7 @@ describe('a body for an endpoint that exists already', () => {
     ];
     const file = { ...simpleFile(shared.server.url, receiver.url), routes };
     await using relay = await RelayProcess.start(file);
-    await eventually('watching', async () => (await relay.metric('expiry_relay_watching')) === 1);
+    await eventually('watching', () => relay.watches);
     await shared.client.hset('order:42', { total: '12.50', name: HOSTILE });
     await shared.client.set('timer:42', '"&me', 'PX', 3_000);
     await arrived(receiver, 2);

@@ -39,9 +39,6 @@ async function aClient({ onTestFinished }: TestContext, port: number): Promise<R
   return client;
 }
 
-const isWatching = async (relay: RelayProcess) =>
-  (await relay.metric('expiry_relay_watching')) === 1;
-
 const KEYS = 40;
 
 async function expireSome(client: Redis): Promise<void> {
@@ -76,10 +73,9 @@ describe.concurrent('a relay', () => {
     const file = simpleFile(redis.url, receiver.url, { state: { url: state.url } });
     await using one = await RelayProcess.start(file);
     await using other = await RelayProcess.start(file);
-    const watching = await eventually('one watches', async () => {
-      if (await isWatching(one)) return one;
-      return (await isWatching(other)) ? other : undefined;
-    });
+    const watching = await eventually('one watches', () =>
+      [one, other].find(({ watches }) => watches),
+    );
     await expireSome(await aClient(context, redis.port));
     await expectAll(receiver);
     for (const relay of [one, other]) {
@@ -98,7 +94,7 @@ describe.concurrent('a relay', () => {
     const node = await aNode(context, [0, SLOTS - 1]);
     const receiver = await aReceiver(context);
     await using relay = await RelayProcess.start(simpleFile(node.url, receiver.url));
-    await eventually('it watches', () => isWatching(relay));
+    await eventually('it watches', () => relay.watches);
     await expireSome(await aClient(context, node.port));
     await expectAll(receiver);
     expect(relay.logs().filter(({ level }) => level === 'error')).toEqual([]);

@@ -18,8 +18,6 @@ function fileFor(redis: RunningRedis, receiver: TestReceiver, ...prefixes: strin
   };
 }
 
-const watches = async (relay: RelayProcess) => (await relay.metric('expiry_relay_watching')) === 1;
-
 const arrived = (receiver: TestReceiver, prefix: string) =>
   receiver.keys.filter((key) => key.startsWith(`${prefix}:`));
 
@@ -70,9 +68,9 @@ describe.concurrent('two applications with different files under one state.prefi
     await using redis = await startRedis();
     await using receiver = await TestReceiver.start();
     await using first = await RelayProcess.start(fileFor(redis, receiver, 'order'));
-    await eventually('watching', () => watches(first));
+    await eventually('watching', () => first.watches);
     await using second = await RelayProcess.start(fileFor(redis, receiver, 'trial'));
-    expect(await watches(second)).toBe(true);
+    expect(second.watches).toBe(true);
     await eventually('superseded', async () => (await first.get('/readyz')).status === 503);
     expect((await first.get('/readyz')).text).toContain(
       '[-] configuration: a newer one that shares state.prefix "expiry-relay" has taken over',
@@ -105,7 +103,7 @@ describe.concurrent('a rolling update that adds a route', () => {
     const oldFile = fileFor(redis, receiver, 'order');
     await using before = await RelayProcess.start(oldFile);
     await using other = await RelayProcess.start(oldFile);
-    await eventually('watching', async () => (await watches(before)) || (await watches(other)));
+    await eventually('watching', () => before.watches || other.watches);
     const writer = startWriter(redis, 'order', 'trial');
     await sleep(1_000);
     await using updated = await RelayProcess.start(fileFor(redis, receiver, 'order', 'trial'));
@@ -119,10 +117,7 @@ describe.concurrent('a rolling update that adds a route', () => {
     expect(updated.logs('watch_ended')).toEqual([]);
     const rolledBackAtMs = Date.now();
     await updated.stop();
-    await eventually(
-      'an old one watches',
-      async () => (await watches(other)) || (await watches(again)),
-    );
+    await eventually('an old one watches', () => other.watches || again.watches);
     await sleep(1_000);
     await writer.stop();
     const wanted = writer.written.filter(
@@ -141,7 +136,7 @@ describe.concurrent('a rolling update that adds a route', () => {
     await using redis = await startRedis();
     await using receiver = await TestReceiver.start();
     await using old = await RelayProcess.start(fileFor(redis, receiver, 'order'));
-    await eventually('watching', () => watches(old));
+    await eventually('watching', () => old.watches);
     const writer = startWriter(redis, 'order');
     const newFile = fileFor(redis, receiver, 'order', 'trial');
     for (let crashes = 0; crashes < 4; crashes += 1) {
@@ -163,7 +158,7 @@ describe.concurrent('a rolling update that adds a route', () => {
     await using redis = await startRedis();
     await using receiver = await TestReceiver.start();
     await using old = await RelayProcess.start(fileFor(redis, receiver, 'order'));
-    await eventually('watching', () => watches(old));
+    await eventually('watching', () => old.watches);
     const newFile = fileFor(redis, receiver, 'order', 'trial');
     await using updated = await RelayProcess.start(newFile);
     const client = new Redis(redis.url, { protocol: 2 });
@@ -173,7 +168,7 @@ describe.concurrent('a rolling update that adds a route', () => {
       async () => (await updated.metric('expiry_relay_tracked_deadlines')) === 1,
     );
     await updated.stop('SIGKILL');
-    await eventually('the old one watches', () => watches(old));
+    await eventually('the old one watches', () => old.watches);
     await eventually('expired', async () => (await client.exists('trial:1')) === 0);
     client.disconnect();
     // Until it is found missing.
@@ -220,12 +215,12 @@ describe.concurrent('a relay that watches another server under the same prefix a
     await using receiver = await TestReceiver.start();
     const file = { ...fileFor(redis, receiver, 'order'), state: { url: state.url } };
     await using relay = await RelayProcess.start(file);
-    await eventually('watching', () => watches(relay));
+    await eventually('watching', () => relay.watches);
     await redis.stop();
     await using empty = await startRedis({ port: redis.port });
     await eventually('again', async () => relay.logs('listening').length === 2, 20_000);
     await relay.ready(20_000);
-    await eventually('watching', () => watches(relay));
+    await eventually('watching', () => relay.watches);
     const client = new Redis(empty.url, { protocol: 2 });
     await client.set('order:2', '', 'PX', 200);
     client.disconnect();

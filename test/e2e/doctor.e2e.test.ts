@@ -308,7 +308,7 @@ describe.concurrent('doctor on the rights of a user', () => {
   it('asks nothing of a user who has no use for it, and says what cannot be told', async () => {
     await using redis = await startRedis({ args: WELL });
     const rules =
-      '+ping +select +get +exists +role +time +pexpiretime +scan +subscribe +client|setname';
+      '+ping +select +get +exists +role +time +pexpiretime +pttl +scan +subscribe +client|setname';
     await setUser(
       redis,
       ...rules.split(' '),

@@ -167,10 +167,13 @@ describe('of many faulty endpoints of one relay,', () => {
       { id, attempt: 2, level: 'warn', disposition: 'retry', retry_in_ms: 50, ...outcome },
       { id, attempt: 3, level: 'error', disposition: 'dead', reason: 'exhausted', ...outcome },
     ]);
-    await eventually('the metric', async () => {
-      return (await relay.metric(`expiry_relay_dead_letters{endpoint="${endpoint}"}`)) === 1;
+    const series = ['dead_letters', 'outbox_pending'].map(
+      (name) => `expiry_relay_${name}{endpoint="${endpoint}"}`,
+    );
+    await eventually('the metrics', async () => {
+      const [letters, pending] = await relay.metrics(...series);
+      return letters === 1 && pending === 0;
     });
-    expect(await relay.metric(`expiry_relay_outbox_pending{endpoint="${endpoint}"}`)).toBe(0);
   }
 
   it.each(FAULTS)('one that misbehaves (%s) gets three attempts: %o', async (name, outcome) => {

@@ -7,6 +7,7 @@ import { tempFolder } from '../support/cli.js';
 import { eventually } from '../support/eventually.js';
 import { type RelayFile, RelayProcess, runCommand, simpleFile } from '../support/relay-process.js';
 import { TestReceiver } from '../support/test-receiver.js';
+import { withRedis } from '../support/with-redis.js';
 
 const WELL = ['--appendonly', 'yes', '--notify-keyspace-events', 'Exge'];
 
@@ -80,6 +81,24 @@ describe.concurrent('a server without', () => {
       expect(about(stdout, subject)).toContain(`[i] ${subject} cannot be told`);
     }
     expect(code).toBe(0);
+  });
+
+  it('PEXPIRETIME, as Redis 6.2: the relay reads deadlines by PTTL, and the doctor asks for that', async () => {
+    await using redis = await startRedis({ args: [...WELL, ...without('PEXPIRETIME')] });
+    await withRedis(redis, async (admin) => {
+      await admin.call('ACL', 'SETUSER', 'relay', 'on', '>pw', '~*', '&*', '+@all', '-pttl');
+    });
+    await using receiver = await TestReceiver.start();
+    const url = `redis://relay:pw@127.0.0.1:${redis.port}`;
+    const lacking = await command(['doctor'], simpleFile(url, receiver.url));
+    expect(about(lacking.stdout, 'rights')).toContain('the user relay lacks +pttl\n');
+    expect(about(lacking.stdout, 'commands')).toContain('nothing about commands');
+    expect(lacking.code).toBe(1);
+    const file = simpleFile(redis.url, receiver.url);
+    await using relay = await RelayProcess.start(file);
+    await delivers(redis, receiver);
+    expect(warningsOf(relay)).toEqual([]);
+    expect((await command(['doctor'], file)).code).toBe(0);
   });
 
   it('TIME, which does not hold the state: the relay goes by its own clock, and says so', async () => {

@@ -7,9 +7,6 @@ import { eventually } from '../support/eventually.js';
 import { type RelayFile, RelayProcess, simpleFile } from '../support/relay-process.js';
 import { expectEach, type ReceivedRequest, TestReceiver } from '../support/test-receiver.js';
 
-const isWatching = async (relay: RelayProcess) =>
-  (await relay.metric('expiry_relay_watching')) === 1;
-
 /** Replicas of one deployment, and the one among them that captures. */
 class Deployment implements AsyncDisposable {
   readonly #file: RelayFile;
@@ -27,10 +24,8 @@ class Deployment implements AsyncDisposable {
 
   /** The replica that captures, when it is one alone. */
   async watching(): Promise<RelayProcess> {
-    return eventually('one replica watches', async () => {
-      const running = this.#relays.filter((relay) => relay.running);
-      const states = await Promise.all(running.map(isWatching));
-      const watching = running.filter((_, at) => states[at]);
+    return eventually('one replica watches', () => {
+      const watching = this.#relays.filter(({ running, watches }) => running && watches);
       return watching.length === 1 ? watching[0] : undefined;
     });
   }
@@ -147,7 +142,7 @@ describe('three replicas', () => {
     await eventually('others go on', () => receiver.requests.length > before + 300, 20_000);
     await sleep(4_000);
     paused.kill('SIGCONT');
-    await eventually('it is fenced', async () => !(await isWatching(paused)));
+    await eventually('it is fenced', () => !paused.watches);
     await expectAll();
   }, 90_000);
 
@@ -156,9 +151,10 @@ describe('three replicas', () => {
     const stopped = await deployment.watching();
     await stopped.stop();
     const stoppedAtMs = Date.now();
-    await deployment.watching();
+    const watching = await deployment.watching();
     expect(Date.now() - stoppedAtMs).toBeLessThan(2_000);
     await expectAll();
+    expect(await watching.metric('expiry_relay_watching')).toBe(1);
     expect(receiver.requests.map(({ body }) => body.data.detected_by)).not.toContain('recovery');
   }, 90_000);
 });

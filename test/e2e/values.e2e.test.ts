@@ -56,7 +56,7 @@ describe.each([
 
   beforeAll(async () => {
     relay = await RelayProcess.start(files(state));
-    await eventually('watching', async () => (await relay.metric('expiry_relay_watching')) === 1);
+    await eventually('watching', () => relay.watches);
   });
   afterAll(() => relay?.[Symbol.asyncDispose]());
 

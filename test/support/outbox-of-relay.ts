@@ -17,15 +17,16 @@ export async function expire(
   redis.disconnect();
 }
 
-export const pending = (relay: RelayProcess) =>
-  relay.metric('expiry_relay_outbox_pending{endpoint="shop"}');
+const PENDING = 'expiry_relay_outbox_pending{endpoint="shop"}';
+
+export const pending = (relay: RelayProcess) => relay.metric(PENDING);
 
 export const captured = (relay: RelayProcess, count: number) =>
   eventually(
     'all are captured',
     async () => {
-      const series = 'expiry_relay_expirations_total{route="all",detected_by="notification"}';
-      return (await relay.metric(series)) === count && (await pending(relay)) === count;
+      const expirations = 'expiry_relay_expirations_total{route="all",detected_by="notification"}';
+      return (await relay.metrics(expirations, PENDING)).every((value) => value === count);
     },
     60_000,
   );

@@ -38,7 +38,7 @@ export class RelayHere implements AsyncDisposable {
     const relay = new RelayHere();
     await relay.#start(file, clock);
     await eventually('ready', async () => (await relay.#get('/readyz')).status === 200);
-    await eventually('watching', async () => (await relay.metric('expiry_relay_watching')) === 1);
+    await eventually('watching', () => relay.watches);
     return relay;
   }
 
@@ -65,8 +65,21 @@ export class RelayHere implements AsyncDisposable {
   }
 
   /** The value of one series. */
-  metric(series: string): Promise<number> {
-    return this.#metrics.value(series);
+  async metric(series: string): Promise<number> {
+    const [value = Number.NaN] = await this.metrics(series);
+    return value;
+  }
+
+  /** The values of several series at the same time: a rendering is shared for a second. */
+  metrics(...series: readonly string[]): Promise<number[]> {
+    return this.#metrics.values(...series);
+  }
+
+  /** Whether it is the replica that captures, by its log. */
+  get watches(): boolean {
+    return (
+      this.#lines.findLast(({ event }) => /^watch(ing|_ended)$/.test(event))?.event === 'watching'
+    );
   }
 
   async #get(path: string): Promise<{ status: number; text: string }> {

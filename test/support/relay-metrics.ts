@@ -10,8 +10,8 @@ export class RelayMetrics {
     this.#get = get;
   }
 
-  /** The value of one series, such as `expiry_relay_attempts_total{endpoint="shop",outcome="accepted"}`. */
-  async value(series: string): Promise<number> {
+  /** The values of these series, such as `expiry_relay_tracked_deadlines`, in one rendering. */
+  async values(...series: readonly string[]): Promise<number[]> {
     const before = this.#last;
     // Two renderings never are the same: both hold the processor time that was used by then.
     const text = await eventually('a new rendering', async () => {
@@ -19,7 +19,10 @@ export class RelayMetrics {
       return found === before ? '' : found;
     });
     this.#last = text;
-    const line = text.split('\n').find((candidate) => candidate.startsWith(`${series} `));
-    return line === undefined ? Number.NaN : Number(line.slice(series.length));
+    const lines = text.split('\n');
+    return series.map((name) => {
+      const line = lines.find((candidate) => candidate.startsWith(`${name} `));
+      return line === undefined ? Number.NaN : Number(line.slice(name.length));
+    });
   }
 }

@@ -161,8 +161,21 @@ export class RelayProcess implements AsyncDisposable {
   }
 
   /** The value of one series, such as `expiry_relay_attempts_total{endpoint="shop",outcome="accepted"}`. */
-  metric(series: string): Promise<number> {
-    return this.#metrics.value(series);
+  async metric(series: string): Promise<number> {
+    const [value = Number.NaN] = await this.metrics(series);
+    return value;
+  }
+
+  /** The values of several series at the same time: a rendering is shared for a second. */
+  metrics(...series: readonly string[]): Promise<number[]> {
+    return this.#metrics.values(...series);
+  }
+
+  /** Whether it is the replica that captures, by its log. */
+  get watches(): boolean {
+    return (
+      this.logs().findLast(({ event }) => /^watch(ing|_ended)$/.test(event))?.event === 'watching'
+    );
   }
 
   async ready(withinMs?: number): Promise<void> {
