@@ -2,7 +2,7 @@
 import type { Clock } from '../clock.js';
 
 /** How long a text is shared at least, from the beginning of its making. */
-const SHARED_MS_MIN = 1_000;
+export const SHARED_MS_MIN = 1_000;
 
 /**
  * A long text is shared for longer, so that no more than this is made per second. The size stands for the

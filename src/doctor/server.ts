@@ -55,9 +55,8 @@ export async function withServer<Result>(
     );
     const { redis, ended } = connection;
     const failed = ended.then((error) => Promise.reject(error));
-    const [role] = (await unlessRefused(redis.role())) ?? [];
-    if (role === 'sentinel') await refuseSentinel(redis, address, section);
-    return await Promise.race([ask(redis), failed]);
+    // Both from the beginning: the connection may end while the first question is under way.
+    return await Promise.race([askServer(redis, address, section, ask), failed]);
   } catch (error) {
     if (error instanceof RelayError) throw error;
     if (connection === null || isReply(error)) throw redisError(error, address, section);
@@ -68,6 +67,17 @@ export async function withServer<Result>(
     stop.removeEventListener('abort', close);
     close();
   }
+}
+
+async function askServer<Result>(
+  redis: Redis,
+  address: RedisAddress,
+  section: 'redis' | 'state',
+  ask: (redis: Redis) => Promise<Result>,
+): Promise<Result> {
+  const [role] = (await unlessRefused(redis.role())) ?? [];
+  if (role === 'sentinel') await refuseSentinel(redis, address, section);
+  return ask(redis);
 }
 
 export async function readServer(redis: Redis, clock: Clock): Promise<ServerReading> {

@@ -175,9 +175,9 @@ describe.concurrent('keys that expire', () => {
   it('while CLIENT PAUSE keeps Redis from saying so arrive once', async () => {
     await using scene = await Scene.set();
     await using relay = await scene.start({ state: { kind: 'memory' } });
-    await scene.client.set('order:1', '', 'PX', 2_000);
+    await scene.client.set('order:1', '', 'PX', LIVES_MS);
     await trackedAre(relay, 1);
-    await scene.client.call('CLIENT', 'PAUSE', 4_000, 'WRITE');
+    await scene.client.call('CLIENT', 'PAUSE', LIVES_MS + 2_000, 'WRITE');
     await scene.arrival('order:1');
     await scene.untilLater('one');
     expect(scene.of('order:1')).toHaveLength(1);

@@ -63,7 +63,7 @@ describe.each([
   it('a webhook carries the value as it last was, though it changed after it was set', async () => {
     const key = `v:last-${kind}`;
     const beganAtMs = Date.now();
-    await redis.set(key, 'first', 'PX', LIFE_MS);
+    await redis.set(key, 'first', 'PX', 3_000);
     await eventually(
       'tracked',
       async () => (await relay.metric('expiry_relay_tracked_deadlines')) > 0,

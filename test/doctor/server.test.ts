@@ -1,0 +1,28 @@
+import { expect, it } from 'vitest';
+import { startRedis } from '../../scripts/redis-server.mjs';
+import { systemClock } from '../../src/clock.js';
+import { withServer } from '../../src/doctor/server.js';
+import { settingsOf } from '../redis/connecting.js';
+import { eventually } from '../support/eventually.js';
+import { startSentinel } from '../support/sentinel.js';
+import { withRedis } from '../support/with-redis.js';
+
+it('a server that is refused at the first question is left without an error that nothing catches', async () => {
+  await using primary = await startRedis();
+  await using sentinel = await startSentinel('shop', primary.port);
+  const unhandled: unknown[] = [];
+  const onUnhandled = (reason: unknown) => unhandled.push(reason);
+  process.on('unhandledRejection', onUnhandled);
+  const { redis } = await settingsOf({ redis: { url: sentinel.url } });
+  const asking = { clock: systemClock, stop: new AbortController().signal };
+  const asked = withServer(redis, 'redis', asking, async () => undefined);
+  await expect(asked).rejects.toThrow(`the primary shop at 127.0.0.1:${primary.port}`);
+  await withRedis(sentinel, (client) =>
+    eventually('the end of the connection', async () => {
+      return !String(await client.client('LIST')).includes('name=expiry-relay:doctor');
+    }),
+  );
+  await systemClock.turn();
+  process.off('unhandledRejection', onUnhandled);
+  expect(unhandled).toEqual([]);
+});
