@@ -5,6 +5,7 @@
 
 import { DEADLINE_MS_MAX } from '../deadlines/deadlines.js';
 import { GROUP } from './format.js';
+import { PROBES } from './scripts.js';
 
 /** Records kept; the oldest is dropped for a new one. */
 export const QUARANTINE_ENTRIES_MAX = 2_000;
@@ -99,8 +100,7 @@ return moved`;
  * each should have. A quarantine of the wrong type is deleted, and so is a key that was renamed before. Returns how many were renamed; or the key that
  * Redis did not rename, and its error.
  */
-const RENAME = `${QUARANTINE}
-local probes = { zset = 'ZCARD', hash = 'HLEN', stream = 'XLEN', string = 'GET' }
+const RENAME = `${QUARANTINE}${PROBES}
 local renamed = 0
 local is_wrong = function(answer)
   return type(answer) == 'table' and answer.err and string.find(answer.err, 'WRONGTYPE', 1, true)

@@ -1,7 +1,7 @@
 /** Replicas that come and go: who lives, and what the dead have left behind. */
 import { GROUP } from '../../state/format.js';
 import { QUARANTINE } from '../../state/quarantine-scripts.js';
-import { NOW } from '../../state/scripts.js';
+import { NOW, TYPED } from '../../state/scripts.js';
 import { ALIVE, BURY, FOREIGN, READY, UNCLAIM } from './fragments.js';
 
 /**
@@ -64,7 +64,8 @@ return redis.call('ZREM', KEYS[1], ARGV[1])`;
  * running replica has, up to the count; an attempt that a dead replica had claimed counts. Returns how
  * many; forgets the endpoint once nothing is left.
  */
-export const BURY_UNKNOWN = `${NOW}${QUARANTINE}${READY}${FOREIGN}${BURY}
+export const BURY_UNKNOWN = `${NOW}${TYPED}${QUARANTINE}${READY}${FOREIGN}${BURY}
+expect_types('zset', 'stream', 'hash', 'zset', 'hash', 'hash', 'zset', 'hash')
 if redis.call('ZSCORE', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
 local count = tonumber(ARGV[4])
 local buried = 0
