@@ -159,6 +159,17 @@ describe('deliveries that cannot be read', () => {
   });
 });
 
+describe('a circuit breaker', () => {
+  it('whose probe is a delivery that nobody has claimed holds up nothing', async () => {
+    const { outbox, keys } = await open();
+    const one = outbox();
+    await one.enqueue([aDelivery()]);
+    const [entry] = await shared.client.xrange(keys.ready, '-', '+');
+    await shared.client.hset(keys.breaker, { pauses: 1, until: 1, pause: 1, probe: entry?.[0] });
+    expect(await one.claim('shop', 1, AbortSignal.timeout(5_000))).toHaveLength(1);
+  });
+});
+
 describe('a consumer group', () => {
   it.each(['0', '$', '18446744073709551615-0'])(
     'that somebody sets to %s loses no delivery',

@@ -98,7 +98,8 @@ end
  * `count` may be claimed, and how much of its pause is left. `heed` takes note of what an attempt
  * says, and returns the new pause in milliseconds when it opens, 0 when it closes, -1 when it stays
  * as it was. What was claimed before the pause does not end it, however it was answered: only the
- * probe does. A pause of which more is left than it was long is over: a clock was set back. A breaker with
+ * probe does. A probe that is claimed no longer holds up nothing. A pause of which more is left than it was
+ * long is over: a clock was set back. A breaker with
  * a field that no relay has written is closed; `wrong_field` names one. Needs NOW, WHOLE.
  */
 export const BREAK = `local breaker_fields = { 'failures', 'failed_at', 'pauses', 'until', 'pause', 'probe' }
@@ -130,7 +131,8 @@ local function standing(breaker, stream, count)
   if not state.pauses then return count, 0 end
   local left = left_of(state)
   if left > 0 then return 0, left end
-  if state.probe and #redis.call('XRANGE', stream, state.probe, state.probe) > 0 then return 0, 0 end
+  local probe = state.probe and redis.pcall('XPENDING', stream, '${GROUP}', state.probe, state.probe, 1)
+  if probe and #probe > 0 and #redis.call('XRANGE', stream, state.probe, state.probe) > 0 then return 0, 0 end
   return 1, 0
 end
 local function close(breaker, entries)
