@@ -109,7 +109,7 @@ for _, entry in ipairs(streams and streams[1][2] or {}) do
     table.insert(reply, entry[2][2])
     table.insert(reply, packed)
   else
-    if not is_ours(entry) then record_entry(KEYS[7], KEYS[1], entry) end
+    record_entry(KEYS[7], KEYS[1], entry)
     redis.call('XACK', KEYS[1], '${GROUP}', entry[1])
     redis.call('XDEL', KEYS[1], entry[1])
     reply[1] = 0

@@ -25,7 +25,7 @@ local function is_ours(entry)
   return fields[1] == 'id' and fields[3] == 'attempts' and whole(fields[4]) ~= nil
 end
 local function due_of(entry)
-  return whole(entry[2][6]) and entry[2][6] or string.match(entry[1], '^%d+')
+  return whole(entry[2][6]) or whole(string.match(entry[1], '^%d+')) or now()
 end
 local function replayed(entry)
   return entry[2][8]
@@ -33,12 +33,12 @@ end
 `;
 
 /**
- * `record_entry` records an entry of `ready` that no relay has written. `retry_of` returns what a member of
+ * `record_entry` records an entry of `ready` that no relay has written, or whose delivery is not there. `retry_of` returns what a member of
  * `waiting` says; nothing for one that no relay has written, which it records. Needs QUARANTINE, READY.
  */
 export const FOREIGN = `local function record_entry(into, stream, entry)
-  local fields = table.concat(entry[2], '\\n')
-  quarantine(into, stream, 'entry', entry[1], fields, 'expected the fields id and attempts')
+  local why = is_ours(entry) and 'there is no delivery with this id' or 'expected the fields id and attempts'
+  quarantine(into, stream, 'entry', entry[1], table.concat(entry[2], '\\n'), why)
 end
 local function retry_of(into, waiting, member, score)
   local attempts, id = string.match(member, '^(%d+):(.+)$')
