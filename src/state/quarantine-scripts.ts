@@ -56,7 +56,7 @@ end
 /**
  * KEYS: quarantine; the keys of the entries. ARGV: for each entry its key's place in KEYS, kind (member, field
  * or string), name, the score that was read or the SHA-1 of another value, why; then what goes with it: the
- * place of a key (0: nothing), kind (member or entry), name. An entry that has changed since it was read stays.
+ * place of a key (0: nothing), kind (member, field or entry), name. An entry that has changed since it was read stays.
  * Returns how many were moved.
  */
 const MOVE = `${QUARANTINE}
@@ -86,6 +86,7 @@ for i = 1, #ARGV, 8 do
     local other_place = tonumber(ARGV[i + 5])
     local other = KEYS[other_place]
     if ARGV[i + 6] == 'member' then redis.call('ZREM', other, ARGV[i + 7]) end
+    if ARGV[i + 6] == 'field' then redis.call('HDEL', other, ARGV[i + 7]) end
     if ARGV[i + 6] == 'entry' then
       redis.call('XACK', other, '${GROUP}', ARGV[i + 7])
       redis.call('XDEL', other, ARGV[i + 7])

@@ -17,7 +17,7 @@ const BATCH = 100;
 /** What goes with an entry when it is moved. */
 export interface Related {
   readonly key: string;
-  readonly kind: 'member' | 'entry';
+  readonly kind: 'member' | 'field' | 'entry';
   readonly name: string | Buffer;
 }
 

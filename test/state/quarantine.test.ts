@@ -204,6 +204,18 @@ describe('a consumer group', () => {
     },
   );
 
+  it('forgets claims whose entries somebody has deleted', async () => {
+    const { outbox, keys } = await open();
+    const one = outbox();
+    await one.enqueue([aDelivery({ id: 'a' })]);
+    await one.claim('shop', 1, never);
+    await shared.client.xtrim(keys.ready, 'MAXLEN', 0);
+    await one.enqueue([aDelivery({ id: 'b' })]);
+    const [claimed] = await outbox().claim('shop', 9, never);
+    expect(claimed?.delivery.id).toBe('b');
+    expect((await shared.client.xpending(keys.ready, 'relay'))[0]).toBe(1);
+  });
+
   it('that somebody destroys is made anew', async () => {
     const { outbox, keys } = await open();
     const one = outbox();
