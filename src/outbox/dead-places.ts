@@ -151,9 +151,7 @@ export class DeadPlaces {
   /** The newest, oldest first among them: up to `countMax`, which is at most NEWEST_MAX. */
   async newest(endpoints: readonly string[], countMax: number): Promise<readonly Place[]> {
     const found = await Promise.all(
-      endpoints.map(async (endpoint) =>
-        (await this.#newest(endpoint, countMax)).toReversed(),
-      ),
+      endpoints.map(async (endpoint) => (await this.#newest(endpoint, countMax)).toReversed()),
     );
     return inOrder(found.flat()).slice(-countMax);
   }

@@ -59,7 +59,10 @@ describe('an entry of the order of dead letters', () => {
       await shared.client.zadd(keys.deadOrder, score, 'good');
       for (const limit of ['100', '0']) {
         const { code, stdout } = await run('dead', 'list', '--limit', limit);
-        expect([code, stdout]).toEqual([0, expect.stringMatching(/^good .*\n1 dead letter: shop 1 \S+ 1\)\n$/m)]);
+        expect([code, stdout]).toEqual([
+          0,
+          expect.stringMatching(/^good .*\n1 dead letter: shop 1 \S+ 1\)\n$/m),
+        ]);
       }
       const { stdout, stderr } = await run('dead', 'show', 'good');
       expect([stdout, stderr]).toEqual([expect.stringContaining('id           good'), '']);

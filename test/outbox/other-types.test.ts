@@ -67,7 +67,9 @@ describe('a delivery', () => {
       const claimed = await claim();
       await spoil(key);
       await outbox.settle(claimed, { ...DEAD, reason: 'gone' }, FAILING);
-      expect(await lettersOf(outbox.dead)).toMatchObject([{ reason: 'gone', delivery: aDelivery() }]);
+      expect(await lettersOf(outbox.dead)).toMatchObject([
+        { reason: 'gone', delivery: aDelivery() },
+      ]);
     },
   );
 

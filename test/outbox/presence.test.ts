@@ -69,7 +69,6 @@ describe('what another client has claimed', () => {
       expect(claims.map(({ delivery }) => delivery.id)).toEqual(['c']);
     },
   );
-
 });
 
 describe('what a dead replica had claimed', () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../src/clock.js';
 import { endpointKeys, quarantineKey, settledKey } from '../../src/state/format.js';
-import type { QuarantinedEntry, Suspect } from '../../src/state/quarantine.js';
+import { Quarantine, type QuarantinedEntry, type Suspect } from '../../src/state/quarantine.js';
 import { QUARANTINE_ENTRIES_MAX } from '../../src/state/quarantine-scripts.js';
 import { NAMED_MAX, QuarantineWatch } from '../../src/state/quarantine-watch.js';
 import { aDelivery } from '../support/domain.js';
@@ -100,6 +100,29 @@ describe('a key of another type', () => {
     expect(await state.quarantine.drop(record as QuarantinedEntry)).toBe(true);
     expect(await shared.client.exists(renamed)).toBe(0);
     expect(await records()).toEqual([]);
+  });
+});
+
+describe('a key of another type that the user may not rename', () => {
+  it('is deleted, and the start of a string is kept', async () => {
+    const { prefix } = await open();
+    const keys = endpointKeys(prefix, 'shop');
+    const words = ['on', '>secret', '~*', '&*', '+@all', '-rename'];
+    await shared.client.call('ACL', 'SETUSER', 'limited', ...words);
+    const limited = shared.client.duplicate({ username: 'limited', password: 'secret' });
+    onTestFinished(() => limited.disconnect());
+    await shared.client.set(keys.ready, 'x'.repeat(10_000));
+    await shared.client.rpush(keys.waits, 'x');
+    const quarantine = new Quarantine(limited, prefix);
+    await quarantine.renameWrongTypes([0], ['shop']);
+    expect(await shared.client.exists(keys.ready, keys.waits)).toBe(0);
+    const [ready, waits] = await quarantine.latest(2);
+    expect(ready).toMatchObject({ key: keys.ready, kind: 'deleted_key', bytes: 10_000 });
+    expect(ready?.why).toMatch(
+      /^expected a stream, found another type; deleted, since RENAME failed: /,
+    );
+    expect(waits).toMatchObject({ key: keys.waits, bytes: 0 });
+    expect(await quarantine.drop(ready as QuarantinedEntry)).toBe(true);
   });
 });
 
