@@ -137,13 +137,21 @@ describe('deliveries that cannot be read', () => {
     }
     await pipeline.exec();
     await one.enqueue([aDelivery()]);
+    const many = ['b', 'c', 'd'].map((id) => aDelivery({ id }));
+    await one.enqueue(many);
     const beganAtMs = systemClock.monotonicMs();
-    const [claimed] = await one.claim('shop', 4, never);
+    const claim = () => one.claim('shop', 1, never);
+    const [claimed] = await claim();
     expect(claimed?.delivery).toEqual(aDelivery());
     expect(systemClock.monotonicMs() - beganAtMs).toBeLessThan(20_000);
-    expect(await one.depth('shop')).toMatchObject({ pending: 1, breaker: 'closed' });
+    expect(await one.depth('shop')).toMatchObject({ pending: 4, breaker: 'closed' });
     expect(await records()).toHaveLength(QUARANTINE_ENTRIES_MAX);
     expect((await state.quarantine.depth()).last?.number).toBe(3_000);
+    const others = [];
+    while (others.length < 3) others.push(...(await claim()));
+    expect(others.map(({ delivery, attempt }) => [delivery.id, attempt])).toEqual(
+      many.map(({ id }) => [id, 1]),
+    );
   }, 40_000);
 
   it('are made known by a limited number of lines', async () => {

@@ -8,6 +8,9 @@ import { ALIVE, BREAK, BURY, FOREIGN, KEEP_COUNT, READY, UNCLAIM } from './fragm
 /** Entries that are looked at for any that the group skips. */
 const SKIPPED_MAX = 500;
 
+/** What CLAIM returns in place of a time when entries that no relay has written have taken places. */
+export const MET_FOREIGN = -2;
+
 /** For so long it is known that an expiration was claimed: longer than a standby remembers it. */
 const CLAIMED_KEPT_MS = 25_000;
 
@@ -61,7 +64,7 @@ return redis.status_reply('OK')`;
  * KEYS: ready, deliveries, waiting, breaker, replicas, waits, quarantine. ARGV: replica, count, how many due retries are
  * made ready even where fresh deliveries take all places. Claims nothing while the breaker is open; a
  * sign of life, too, so that no claim is ever made by a replica that the others take for dead. Returns
- * a list: milliseconds until something may have changed by itself (-1: nothing will), and for each
+ * a list: milliseconds until something may have changed by itself (-1: nothing will; MET_FOREIGN), and for each
  * claim the entry, the attempts made before, whether it is replayed (1, or nothing), the id, and the packed
  * delivery. What no relay has written is moved to the quarantine. Somebody may have set the group ahead: then it is
  * set back, and entries that nobody has claimed are made ready again.
@@ -83,6 +86,7 @@ local count, left = standing(KEYS[4], KEYS[1], tonumber(ARGV[2]))
 if count == 0 then return { left > 0 and left or -1 } end
 
 local fresh = redis.call('XLEN', KEYS[1]) - groups[1]
+local has_met_foreign = false
 local retries = math.min(count, math.max(count - fresh, tonumber(ARGV[3])))
 if retries > 0 then
   local due = redis.call(
@@ -91,7 +95,11 @@ if retries > 0 then
     local attempts, id = retry_of(KEYS[7], KEYS[3], due[i], due[i + 1])
     redis.call('ZREM', KEYS[3], due[i])
     redis.call('HDEL', KEYS[6], due[i])
-    if id then make_ready(KEYS[1], id, attempts, whole(due[i + 1]) and due[i + 1]) end
+    if id then
+      make_ready(KEYS[1], id, attempts, whole(due[i + 1]) and due[i + 1])
+    else
+      has_met_foreign = true
+    end
   end
 end
 
@@ -112,7 +120,7 @@ for _, entry in ipairs(streams and streams[1][2] or {}) do
     record_entry(KEYS[7], KEYS[1], entry)
     redis.call('XACK', KEYS[1], '${GROUP}', entry[1])
     redis.call('XDEL', KEYS[1], entry[1])
-    reply[1] = 0
+    has_met_foreign = true
   end
 end
 local skipped = {}
@@ -126,9 +134,10 @@ for _, entry in ipairs(skipped) do
     if not is_ours(entry) then record_entry(KEYS[7], KEYS[1], entry)
     else make_ready(KEYS[1], entry[2][2], entry[2][4], due_of(entry), replayed(entry)) end
     redis.call('XDEL', KEYS[1], entry[1])
-    reply[1] = 0
+    has_met_foreign = true
   end
 end
+if has_met_foreign then reply[1] = ${MET_FOREIGN} end
 if #reply > 1 and redis.call('HEXISTS', KEYS[4], 'pauses') == 1 then
   redis.call('HSET', KEYS[4], 'probe', reply[2])
 end
