@@ -62,11 +62,10 @@ export const listDead: CommandAction<ListDeadOptions> = async (context, options)
     /** With a limit nothing is shown before the end is known; without, all of it at once. */
     let held: ListedLetter[] = [];
     const isByEndpoint = isEverything({ ...filter, endpoint: null });
-    const counts = isByEndpoint && limit <= NEWEST_MAX ? await letters.counts(endpoints) : null;
-    const pages =
-      counts === null
-        ? letters.pages(endpoints, idsOf(filter))
-        : [await letters.newest(endpoints, limit)];
+    const isNewest = isByEndpoint && limit <= NEWEST_MAX;
+    const pages = isNewest
+      ? [await letters.newest(endpoints, limit)]
+      : letters.pages(endpoints, idsOf(filter));
     for await (const page of pages) {
       if (context.stop.aborted) return cutShort(context);
       const found = page.filter((letter) => fits(filter, letter, nowMs));
@@ -77,7 +76,7 @@ export const listDead: CommandAction<ListDeadOptions> = async (context, options)
       held = [];
     }
     const shown = options.limit === 0 ? tally.total : held.length;
-    if (counts !== null) tally.addUnread(counts);
+    if (isNewest) tally.addUnread(await letters.counts(endpoints));
     if (!(await show(held))) return cutShort(context);
     const closing = `${closingLine(tally, tally.total - shown, filter, settings.routes)}\n`;
     if (!options.json) await printer.print(closing);

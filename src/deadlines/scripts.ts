@@ -3,13 +3,14 @@
  * the first argument its token: only the replica that holds it writes the index.
  */
 import { IS_DEADLINE, QUARANTINE } from '../state/quarantine-scripts.js';
-import { WATCHING } from '../state/scripts.js';
+import { TYPED, WATCHING } from '../state/scripts.js';
 
 /**
  * KEYS: lease, tracked, overdue. ARGV: token; how many keys have a deadline, and how many none; for each
  * of the former deadline and key; each of the latter; for each that is gone when it was read, and the key.
  */
-const PUT = `${WATCHING}
+const PUT = `${WATCHING}${TYPED}
+expect_types('hash', 'zset', 'zset')
 local count = tonumber(ARGV[2])
 local first_endless = 4 + 2 * count
 local first_gone = first_endless + tonumber(ARGV[3])
@@ -51,7 +52,8 @@ return redis.status_reply('OK')`;
  * KEYS: lease, tracked, overdue, quarantine. ARGV: token, until, count. Returns two lists: key, deadline, key,
  * deadline…, and the keys whose entries were no deadlines and are in the quarantine.
  */
-const TAKE = `${WATCHING}${QUARANTINE}${IS_DEADLINE}
+const TAKE = `${WATCHING}${TYPED}${QUARANTINE}${IS_DEADLINE}
+expect_types('hash', 'zset', 'zset')
 local due = redis.call(
   'ZRANGE', KEYS[2], '-inf', ARGV[2], 'BYSCORE', 'LIMIT', 0, ARGV[3], 'WITHSCORES')
 local keys, entries, taken, others = {}, {}, {}, {}
@@ -75,7 +77,8 @@ redis.call('DEL', KEYS[2])
 return redis.call('SET', KEYS[2], ARGV[2])`;
 
 /** KEYS: lease, tracked, overdue, unrouted. ARGV: token; each key. */
-const SET_ASIDE = `${WATCHING}
+const SET_ASIDE = `${WATCHING}${TYPED}
+expect_types('hash', 'zset', 'zset', 'zset')
 for i = 2, #ARGV do
   local deadline = redis.call('ZSCORE', KEYS[3], ARGV[i]) or redis.call('ZSCORE', KEYS[2], ARGV[i])
   if deadline then
@@ -87,7 +90,8 @@ end
 return redis.status_reply('OK')`;
 
 /** KEYS: lease, tracked, overdue, unrouted. ARGV: token; each key. One that has another entry keeps it. */
-const BRING_BACK = `${WATCHING}
+const BRING_BACK = `${WATCHING}${TYPED}
+expect_types('hash', 'zset', 'zset', 'zset')
 for i = 2, #ARGV do
   local deadline = redis.call('ZSCORE', KEYS[4], ARGV[i])
   redis.call('ZREM', KEYS[4], ARGV[i])

@@ -112,7 +112,7 @@ const STATE: Needs = [
     'problem',
     [
       ...[`HDEL ${KEY} f`, `HEXISTS ${KEY} f`, `HGET ${KEY} f`, `HGETALL ${KEY}`, `HLEN ${KEY}`],
-      `HKEYS ${KEY}`,
+      ...[`HKEYS ${KEY}`, `HRANDFIELD ${KEY}`],
       ...[`HMGET ${KEY} f`, `HSET ${KEY} f v`, `HSETNX ${KEY} f v`],
     ],
   ],
@@ -144,7 +144,7 @@ const STATE: Needs = [
         `ZRANGE ${KEY} 0 0`,
       ],
       ...[`ZRANGEBYSCORE ${KEY} 0 0`, `ZREM ${KEY} m`, `ZREMRANGEBYRANK ${KEY} 0 0`],
-      ...[`ZRANK ${KEY} m`, `ZSCAN ${KEY} 0`, `ZSCORE ${KEY} m`],
+      ...[`ZRANDMEMBER ${KEY}`, `ZRANK ${KEY} m`, `ZSCAN ${KEY} 0`, `ZSCORE ${KEY} m`],
     ],
   ],
 ];
@@ -152,8 +152,8 @@ const STATE: Needs = [
 /** Commands that only read, scripts that do nothing, and what is about the connection alone. */
 const HARMLESS = new RegExp(
   '^(PING|SELECT|CLIENT|EXISTS|GET|ROLE|TIME|INFO|SCAN|PEXPIRETIME|PTTL|SUBSCRIBE|EVAL|EVALSHA|' +
-    'HEXISTS|HGET|HGETALL|HKEYS|HLEN|HMGET|XINFO|XLEN|XPENDING|XRANGE|XREVRANGE|' +
-    'ZCARD|ZCOUNT|ZMSCORE|ZRANGE|ZRANGEBYSCORE|ZRANK|ZSCAN|ZSCORE|CONFIG GET)( |$)',
+    'HEXISTS|HGET|HGETALL|HKEYS|HLEN|HMGET|HRANDFIELD|XINFO|XLEN|XPENDING|XRANGE|XREVRANGE|' +
+    'ZCARD|ZCOUNT|ZMSCORE|ZRANGE|ZRANGEBYSCORE|ZRANDMEMBER|ZRANK|ZSCAN|ZSCORE|CONFIG GET)( |$)',
 );
 
 /** Of the user in the Redis that holds the keys, who is the state's as well when that is there. */

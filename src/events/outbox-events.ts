@@ -64,6 +64,14 @@ export class OutboxEvents {
     );
   }
 
+  indexRestored(endpoint: string, deliveries: number, deadLetters: number): void {
+    this.#log.warn(
+      { event: 'index_restored', endpoint, deliveries, dead_letters: deadLetters },
+      'deliveries or dead letters had no entry in their index. The deliveries are ready again, and the dead letters are ' +
+        'listed again. Check which other client writes to the state',
+    );
+  }
+
   /** Told again and again while it lasts; 0 when it is over. */
   unknownEndpoint(endpoint: string, pending: number, graceLeftMs: number): void {
     this.#metrics.unknownEndpointPending.set({ endpoint }, pending);

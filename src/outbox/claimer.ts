@@ -14,10 +14,17 @@ import type { Suspect } from '../state/quarantine.js';
 import type { RedisState } from '../state/redis-state.js';
 import type { Claimed } from './outbox.js';
 import { RetryShare } from './retry-share.js';
+import { MET_FOREIGN } from './scripts/deliveries.js';
 import type { OutboxScripts } from './scripts/scripts.js';
 
 /** How often the stream is asked although nothing has failed. */
 const ASK_EVERY_MS = 10_000;
+
+/**
+ * Entries that are claimed at least after a claim that met some that no relay has written: thousands of them must
+ * not hold up the others, however few of these there is room for.
+ */
+const CLAIMED_BEHIND_FOREIGN = 100;
 
 /** Claims that one script looks at: two milliseconds' work for Redis at most. */
 const GIVE_BACK_BATCH = 500;
@@ -54,6 +61,8 @@ interface Holding {
   /** When the stream was last asked, by the monotonic clock. */
   askedAtMs: number;
   readonly retryShare: RetryShare;
+  /** Whether the last claim met entries that no relay has written. */
+  hasMetForeign: boolean;
   /** On which connection all claims are known; null when more may be ours than we know of. */
   sureOn: number | null;
   /** The claim before: two at a time could not tell whose reply was lost. */
@@ -97,9 +106,10 @@ export class Claimer {
       await this.#giveBack(ready, holding.held);
       holding.askedAtMs = nowMs;
     }
+    const count = holding.hasMetForeign ? Math.max(countMax, CLAIMED_BEHIND_FOREIGN) : countMax;
     const reply = await this.#scripts.claim(
       [ready, deliveries, waiting, breaker, replicasKey(prefix), waits, quarantineKey(prefix)],
-      [this.#replica, countMax, holding.retryShare.of(countMax)],
+      [this.#replica, count, holding.retryShare.of(countMax)],
     );
     holding.sureOn = connections;
     const [nextInMs, ...parts] = reply as [number, ...Buffer[]];
@@ -114,15 +124,18 @@ export class Claimer {
           isReplay: replayed.length > 0,
           entry: entry.toString(),
         });
-        holding.held.add(entry.toString());
       } catch (error) {
         const related = { key: ready, kind: 'entry', name: entry } as const;
         const read = { key: deliveries, kind: 'field', name: id, value: packed } as const;
         suspects.push({ ...read, why: messageOf(error), related });
       }
     }
+    const excess = claims.splice(countMax);
+    for (const { entry } of claims) holding.held.add(entry);
     if (suspects.length > 0) await this.#setAside(suspects, holding);
-    if (suspects.length > 0) return { claims, nextInMs: 0 };
+    if (excess.length > 0) await this.#giveBack(ready, holding.held);
+    holding.hasMetForeign = suspects.length > 0 || nextInMs === MET_FOREIGN;
+    if (holding.hasMetForeign) return { claims, nextInMs: 0 };
     return { claims, nextInMs: nextInMs < 0 ? Number.POSITIVE_INFINITY : nextInMs };
   }
 
@@ -150,6 +163,7 @@ export class Claimer {
         held: new Set(),
         askedAtMs: Number.NEGATIVE_INFINITY,
         retryShare: new RetryShare(),
+        hasMetForeign: false,
         sureOn: null,
         last: Promise.resolve(),
       };

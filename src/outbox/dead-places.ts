@@ -1,7 +1,9 @@
 /** Where the dead letters in Redis lie, in the order in which they died. */
 import TinyQueue from 'tinyqueue';
 import { endpointKeys } from '../state/format.js';
+import type { Suspect } from '../state/quarantine.js';
 import type { RedisState } from '../state/redis-state.js';
+import { entriesOf, ID, type StoredEntry, scoreOf } from '../state/stored.js';
 
 /** Places that one command reads: less than a millisecond's work for Redis. */
 const PLACES = 1_000;
@@ -64,9 +66,9 @@ export class DeadPlaces {
 
   /** Those of one endpoint, up to the one that is the newest now. */
   async *#at(endpoint: string): AsyncGenerator<readonly Place[]> {
-    const [last] = placesFrom(endpoint, await this.#newest(endpoint, 1));
+    const [last] = await this.#newest(endpoint, 1);
     if (last === undefined) return;
-    let page = placesFrom(endpoint, await this.#range(endpoint, 0, PLACES - 1));
+    let page = await this.#range(endpoint, 0, PLACES - 1);
     for (;;) {
       page = page.filter((place) => !isBehind(place, last));
       const newest = page.at(-1);
@@ -77,47 +79,79 @@ export class DeadPlaces {
   }
 
   /** What follows a place, which may have been replayed or dropped since, and have died again. */
-  async #behind(place: Place): Promise<Place[]> {
+  async #behind(place: Place): Promise<readonly Place[]> {
     const { redis } = this.#state;
     const { endpoint, id, diedAtMs } = place;
     const deadOrder = this.#orderOf(endpoint);
     const [rank, score] = await this.#state.run('dead_letters', () =>
       Promise.all([redis.zrank(deadOrder, id), redis.zscore(deadOrder, id)]),
     );
-    if (rank !== null && Number(score) === diedAtMs) {
-      return placesFrom(endpoint, await this.#range(endpoint, rank + 1, rank + PLACES));
+    if (rank !== null && scoreOf(score ?? '') === diedAtMs) {
+      return this.#range(endpoint, rank + 1, rank + PLACES);
     }
     for (let passed = 0; ; passed += PLACES) {
-      const words = await this.#state.run('dead_letters', () =>
-        redis.zrangebyscore(deadOrder, diedAtMs, '+inf', 'WITHSCORES', 'LIMIT', passed, PLACES),
+      const found = await this.#places(endpoint, () =>
+        redis.zrangebyscoreBuffer(
+          deadOrder,
+          diedAtMs,
+          '+inf',
+          'WITHSCORES',
+          'LIMIT',
+          passed,
+          PLACES,
+        ),
       );
-      const found = placesFrom(endpoint, words);
       const behind = found.filter((one) => isBehind(one, place));
       if (behind.length > 0 || found.length < PLACES) return behind;
     }
   }
 
-  async #range(endpoint: string, from: number, to: number): Promise<string[]> {
+  #range(endpoint: string, from: number, to: number): Promise<readonly Place[]> {
     const { redis } = this.#state;
-    return this.#state.run('dead_letters', () =>
-      redis.zrange(this.#orderOf(endpoint), from, String(to), 'WITHSCORES'),
+    return this.#places(endpoint, () =>
+      redis.zrangeBuffer(this.#orderOf(endpoint), from, String(to), 'WITHSCORES'),
     );
   }
 
   /** The newest first. */
-  async #newest(endpoint: string, count: number): Promise<string[]> {
+  #newest(endpoint: string, count: number): Promise<readonly Place[]> {
     const { redis } = this.#state;
-    return this.#state.run('dead_letters', () =>
-      redis.zrange(this.#orderOf(endpoint), 0, String(count - 1), 'REV', 'WITHSCORES'),
+    return this.#places(endpoint, () =>
+      redis.zrangeBuffer(this.#orderOf(endpoint), 0, String(count - 1), 'REV', 'WITHSCORES'),
     );
+  }
+
+  /**
+   * From id, time of death, id, time of death… Entries whose names are no ids are moved to the quarantine; where
+   * there are no others, it reads again.
+   */
+  async #places(endpoint: string, read: () => Promise<Buffer[]>): Promise<readonly Place[]> {
+    for (;;) {
+      const entries = entriesOf(await this.#state.run('dead_letters', read));
+      const places = entries.filter(isPlace).map(({ member, score }): Place => {
+        return { endpoint, id: member.toString(), diedAtMs: scoreOf(score) };
+      });
+      await this.#setAside(endpoint, entries);
+      if (places.length > 0 || entries.length === 0) return places;
+    }
+  }
+
+  async #setAside(endpoint: string, entries: readonly StoredEntry[]): Promise<void> {
+    const { dead, deadOrder } = endpointKeys(this.#state.prefix, endpoint);
+    const suspects = entries
+      .filter((entry) => !isPlace(entry))
+      .map(({ member, score }): Suspect => {
+        const related = { key: dead, kind: 'field', name: member } as const;
+        const found = { key: deadOrder, kind: 'member', name: member, value: score } as const;
+        return { ...found, why: 'not the id of a dead letter', related };
+      });
+    await this.#state.setAside('dead_letters', suspects);
   }
 
   /** The newest, oldest first among them: up to `countMax`, which is at most NEWEST_MAX. */
   async newest(endpoints: readonly string[], countMax: number): Promise<readonly Place[]> {
     const found = await Promise.all(
-      endpoints.map(async (endpoint) =>
-        placesFrom(endpoint, await this.#newest(endpoint, countMax)).reverse(),
-      ),
+      endpoints.map(async (endpoint) => (await this.#newest(endpoint, countMax)).toReversed()),
     );
     return inOrder(found.flat()).slice(-countMax);
   }
@@ -134,7 +168,7 @@ export class DeadPlaces {
     const scores = await this.#state.run('dead_letters', () => redis.zmscore(deadOrder, ...ids));
     return ids.flatMap((id, at) => {
       const diedAtMs = scores[at] ?? null;
-      return diedAtMs === null ? [] : [{ endpoint, id, diedAtMs: Number(diedAtMs) }];
+      return diedAtMs === null ? [] : [{ endpoint, id, diedAtMs: scoreOf(diedAtMs) }];
     });
   }
 
@@ -147,13 +181,8 @@ function inOrder(places: readonly Place[]): Place[] {
   return places.toSorted((one, other) => one.diedAtMs - other.diedAtMs);
 }
 
-/** From id, time of death, id, time of death… */
-function placesFrom(endpoint: string, words: readonly string[]): Place[] {
-  return Array.from({ length: words.length / 2 }, (_, at) => ({
-    endpoint,
-    id: String(words[at * 2]),
-    diedAtMs: Number(words[at * 2 + 1]),
-  }));
+function isPlace({ member }: StoredEntry): boolean {
+  return ID.test(member.toString());
 }
 
 /** Of the same endpoint: in the order of Redis, which is that of the bytes where the times are the same. */

@@ -132,8 +132,9 @@ export class Presence {
       if (this.#stop.signal.aborted) return;
       await state.pass('reclaim', async () => {
         for (const replica of await this.#othersAt(endpoint)) {
-          const isThere = this.#signs.valueOf(replica) !== null;
-          if (!isThere || dead.has(replica)) await this.#reclaimFrom(endpoint, replica);
+          const name = replica.toString();
+          const isThere = this.#signs.valueOf(name) !== null;
+          if (!isThere || dead.has(name)) await this.#reclaimFrom(endpoint, replica);
         }
       });
     }
@@ -150,13 +151,16 @@ export class Presence {
     return new Set(this.#signs.since(DEAD_AFTER_MS, nowMs).keys());
   }
 
-  /** The other replicas that have ever claimed here, and have not been cleared away. */
-  async #othersAt(endpoint: string): Promise<string[]> {
+  /**
+   * The other replicas that have ever claimed here, and have not been cleared away. Another client may have
+   * claimed as well, under any name.
+   */
+  async #othersAt(endpoint: string): Promise<Buffer[]> {
     const { state } = this.#parts;
     const { ready } = endpointKeys(state.prefix, endpoint);
     const look = async () => {
       try {
-        return (await state.redis.xinfo('CONSUMERS', ready, GROUP)) as unknown[];
+        return (await state.redis.callBuffer('XINFO', 'CONSUMERS', ready, GROUP)) as Buffer[][];
       } catch (error) {
         // Nothing has been claimed yet: there is no stream, or no group on it.
         if (/no such key|NOGROUP/.test(messageOf(error))) return [];
@@ -164,22 +168,22 @@ export class Presence {
       }
     };
     const consumers = await state.run('reclaim', look, endpoint);
-    const names = consumers.map((consumer) => {
-      const fields = consumer as unknown[];
-      return String(fields[fields.indexOf('name') + 1]);
-    });
-    return names.filter((name) => name !== this.#parts.replica);
+    const names = consumers.flatMap(
+      (fields) => fields[fields.findIndex((field) => field.toString() === 'name') + 1] ?? [],
+    );
+    return names.filter((name) => name.toString() !== this.#parts.replica);
   }
 
-  async #reclaimFrom(endpoint: string, replica: string): Promise<void> {
+  async #reclaimFrom(endpoint: string, replica: Buffer): Promise<void> {
     const { state, scripts, onReclaimed } = this.#parts;
     const { ready } = endpointKeys(state.prefix, endpoint);
     const keys = [ready, replicasKey(state.prefix)];
+    const name = replica.toString();
     let count: number;
     do {
-      const args = [replica, this.#signs.valueOf(replica) ?? '', RECLAIM_BATCH];
+      const args = [replica, this.#signs.valueOf(name) ?? '', RECLAIM_BATCH];
       count = Number(await state.run('reclaim', () => scripts.reclaim(keys, args), endpoint));
-      if (count > 0) onReclaimed(endpoint, replica, count);
+      if (count > 0) onReclaimed(endpoint, name, count);
     } while (count === RECLAIM_BATCH && !this.#stop.signal.aborted);
   }
 

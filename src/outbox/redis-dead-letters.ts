@@ -1,6 +1,7 @@
 /** The dead letters of the outbox in Redis: also for the command line, beside running replicas. */
 import { endpointKeys, endpointsKey, replicasKey, signsOfLife } from '../state/format.js';
 import { goneByEndpoint } from '../state/gone.js';
+import type { Suspect } from '../state/quarantine.js';
 import type { RedisState } from '../state/redis-state.js';
 import type { DeadLetter } from '../vocabulary.js';
 import { DeadPlaces, type Place } from './dead-places.js';
@@ -58,7 +59,13 @@ export class RedisDeadLetters implements DeadLetters {
 
   /** The newest, oldest first among them: up to `countMax`, which is at most NEWEST_MAX. */
   async newest(endpoints: readonly string[], countMax: number): Promise<readonly DeadLetter[]> {
-    return this.#read(await this.#places.newest(endpoints, countMax));
+    const { quarantine } = this.#state;
+    for (;;) {
+      const { moved } = quarantine;
+      const letters = await this.#read(await this.#places.newest(endpoints, countMax));
+      // What was moved to the quarantine has taken the places of older ones.
+      if (quarantine.moved === moved) return letters;
+    }
   }
 
   /** How many each endpoint has. */
@@ -162,12 +169,23 @@ export class RedisDeadLetters implements DeadLetters {
       const ids = its.map(({ id }) => id);
       const packed = await this.#state.run('dead_letters', () => redis.hmgetBuffer(dead, ...ids));
       const readable = await readableLetters(this.#state, endpoint, ids, packed);
+      await this.#setAside(its.filter((_, at) => packed[at] === null));
       for (const [at, place] of its.entries()) {
         const letter = readable[at] ?? null;
         if (letter !== null) letters.set(place, letter);
       }
     }
     return places.flatMap((place) => letters.get(place) ?? []);
+  }
+
+  /** Places without a dead letter; one that was replayed or dropped since has gone together with its letter. */
+  async #setAside(places: readonly Place[]): Promise<void> {
+    const suspects = places.map(({ endpoint, id, diedAtMs }): Suspect => {
+      const key = this.#keys(endpoint).deadOrder;
+      const why = 'there is no dead letter with this id';
+      return { key, kind: 'member', name: id, value: String(diedAtMs), why, related: null };
+    });
+    await this.#state.setAside('dead_letters', suspects);
   }
 
   #keys(endpoint: string) {

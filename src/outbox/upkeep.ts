@@ -1,6 +1,6 @@
 /**
  * What has to be done to the outbox in Redis now and then, by whichever replica comes first: old
- * dead letters are forgotten, and what waits for an endpoint that no running replica has (replicas
+ * dead letters are forgotten, entries of the index that another client has deleted are restored, and what waits for an endpoint that no running replica has (replicas
  * may run different files for a while) is shown, and after a grace given up.
  */
 import type { Clock } from '../clock.js';
@@ -37,6 +37,8 @@ export interface UpkeepEvents {
   /** They are dead letters now. */
   unknownEndpointBuried(endpoint: string, count: number): void;
   deadLettersExpired(endpoint: string, count: number): void;
+  /** So many deliveries and dead letters had no entry in the index, and have one again. */
+  indexRestored(endpoint: string, deliveries: number, deadLetters: number): void;
 }
 
 export class Upkeep {
@@ -76,7 +78,9 @@ export class Upkeep {
   /** One round; rejects when the state cannot be used. */
   async once(): Promise<void> {
     try {
-      await this.#expireDeadLetters();
+      const stored = await this.#parts.outbox.dead.endpoints();
+      await this.#expireDeadLetters(stored);
+      for (const endpoint of stored) await this.#restoreIndex(endpoint);
       await this.#lookForUnknown();
     } catch (error) {
       // Nobody could give a sign of life, either: the grace begins anew.
@@ -85,13 +89,22 @@ export class Upkeep {
     }
   }
 
-  async #expireDeadLetters(): Promise<void> {
+  async #expireDeadLetters(endpoints: readonly string[]): Promise<void> {
     const { outbox, keepMs, isClockSteady, events } = this.#parts;
     if (!isClockSteady()) return;
-    for (const endpoint of await outbox.dead.endpoints()) {
+    for (const endpoint of endpoints) {
       const count = await outbox.dead.expire(endpoint, keepMs);
       if (count > 0) events.deadLettersExpired(endpoint, count);
     }
+  }
+
+  async #restoreIndex(endpoint: string): Promise<void> {
+    const { state, scripts, events } = this.#parts;
+    const { ready, deliveries, waiting, dead, deadOrder } = endpointKeys(state.prefix, endpoint);
+    const keys = [ready, deliveries, waiting, dead, deadOrder, quarantineKey(state.prefix)];
+    const reply = await state.run('upkeep', () => scripts.restore(keys, []), endpoint);
+    const [restored, letters] = reply as [number, number];
+    if (restored + letters > 0) events.indexRestored(endpoint, restored, letters);
   }
 
   async #lookForUnknown(): Promise<void> {

@@ -19,6 +19,9 @@ const LEGACY_MS_MAX = 10 * LEGACY_MS;
 /** A token or a digest is shorter. */
 const LEASE_FIELD_BYTES_MAX = 256;
 
+/** Rows that one look moves to the quarantine: a few milliseconds' work for Redis. Later looks move the others. */
+const MOVED_MAX = 100;
+
 /** Of two replicas that have listened for about as long, either may have the lease. */
 const TOGETHER_MS = 100;
 
@@ -84,7 +87,7 @@ for i = first_forgotten, #ARGV, 2 do forgotten[ARGV[i]] = ARGV[i + 1] end
 
 redis.call('HDEL', KEYS[1], '')
 check_lease(KEYS[1], KEYS[4])
-local others, number, looks, same = {}, nil, 0, nil
+local others, moved, number, looks, same = {}, 0, nil, 0, nil
 local rows = redis.call('HGETALL', KEYS[2])
 for i = 1, #rows, 2 do
   local name = rows[i]
@@ -92,8 +95,11 @@ for i = 1, #rows, 2 do
     string.match(rows[i + 1], '^(%d+) (%x+) (%-?%d+) (%d+)$')
   local is_ours = whole(its_number) and whole(its_looks) and string.match(name, '^[%w_-]+$')
   if not is_ours then
-    quarantine(KEYS[4], KEYS[2], 'field', name, rows[i + 1], 'expected number, digest, since and looks')
-    redis.call('HDEL', KEYS[2], name)
+    moved = moved + 1
+    if moved <= ${MOVED_MAX} then
+      quarantine(KEYS[4], KEYS[2], 'field', name, rows[i + 1], 'expected number, digest, since and looks')
+      redis.call('HDEL', KEYS[2], name)
+    end
   elseif forgotten[name] == its_looks then
     redis.call('HDEL', KEYS[2], name)
   elseif name == replica then
@@ -108,7 +114,7 @@ for i = 1, #rows, 2 do
 end
 local numbers = tonumber(redis.call('HGET', KEYS[1], 'numbers')) or 0
 if not number and ARGV[5] ~= '0' then number = tonumber(ARGV[5]) end
-number = number or same or numbers + 1
+number = number or same or whole(string.format('%d', numbers + 1)) or 1
 if number > numbers then redis.call('HSET', KEYS[1], 'numbers', number) end
 local since = able_for < 0 and -1 or at - able_for
 redis.call(
@@ -145,11 +151,9 @@ local function reply(status)
 end
 
 local function hold(status)
-  if not is_mine then
-    redis.call(
-      'HSET', KEYS[1], 'token', token, 'number', number, 'digest', digest, 'endpoints', ARGV[4])
-  end
-  redis.call('HSET', KEYS[1], 'renewals', (tonumber(lease[2]) or 0) + 1, 'renewed_at', at)
+  redis.call(
+    'HSET', KEYS[1], 'token', token, 'number', number, 'digest', digest, 'endpoints', ARGV[4],
+    'renewals', (tonumber(lease[2]) or 0) + 1, 'renewed_at', at)
   redis.call('SET', KEYS[3], token, 'PX', ${LEGACY_MS})
   lease = redis.call(
     'HMGET', KEYS[1], 'token', 'renewals', 'renewed_at', 'number', 'digest', 'endpoints')

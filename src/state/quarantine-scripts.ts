@@ -1,10 +1,11 @@
 /**
  * How an entry that no relay has written leaves the state: it is recorded in the quarantine and removed from
- * its key in the same step. A whole key of the wrong type is renamed.
+ * its key in the same step. A whole key of the wrong type is renamed, or deleted where that is not allowed.
  */
 
 import { DEADLINE_MS_MAX } from '../deadlines/deadlines.js';
 import { GROUP } from './format.js';
+import { PROBES } from './scripts.js';
 
 /** Records kept; the oldest is dropped for a new one. */
 export const QUARANTINE_ENTRIES_MAX = 2_000;
@@ -55,7 +56,7 @@ end
 /**
  * KEYS: quarantine; the keys of the entries. ARGV: for each entry its key's place in KEYS, kind (member, field
  * or string), name, the score that was read or the SHA-1 of another value, why; then what goes with it: the
- * place of a key (0: nothing), kind (member or entry), name. An entry that has changed since it was read stays.
+ * place of a key (0: nothing), kind (member, field or entry), name. An entry that has changed since it was read stays.
  * Returns how many were moved.
  */
 const MOVE = `${QUARANTINE}
@@ -85,6 +86,7 @@ for i = 1, #ARGV, 8 do
     local other_place = tonumber(ARGV[i + 5])
     local other = KEYS[other_place]
     if ARGV[i + 6] == 'member' then redis.call('ZREM', other, ARGV[i + 7]) end
+    if ARGV[i + 6] == 'field' then redis.call('HDEL', other, ARGV[i + 7]) end
     if ARGV[i + 6] == 'entry' then
       redis.call('XACK', other, '${GROUP}', ARGV[i + 7])
       redis.call('XDEL', other, ARGV[i + 7])
@@ -96,29 +98,37 @@ return moved`;
 
 /**
  * KEYS: quarantine; for each key that is looked at the key, and its name in the quarantine. ARGV: the type that
- * each should have. A quarantine of the wrong type is deleted, and so is a key that was renamed before. Returns how many were renamed; or the key that
- * Redis did not rename, and its error.
+ * each should have. A key that was renamed before is deleted, and so is a quarantine of the wrong type. Where the
+ * relay's user may not rename, the key is deleted, and the record keeps the start of a string. Returns how many
+ * were moved; or the key that could not be deleted either, and the error.
  */
-const RENAME = `${QUARANTINE}
-local probes = { zset = 'ZCARD', hash = 'HLEN', stream = 'XLEN', string = 'GET' }
-local renamed = 0
+const RENAME = `${QUARANTINE}${PROBES}
+local moved = 0
 local is_wrong = function(answer)
   return type(answer) == 'table' and answer.err and string.find(answer.err, 'WRONGTYPE', 1, true)
 end
 if is_wrong(redis.pcall('XLEN', KEYS[1])) then
   redis.call('UNLINK', KEYS[1])
-  renamed = 1
+  moved = 1
 end
 for i = 2, #KEYS, 2 do
   local wanted = ARGV[i / 2]
   if is_wrong(redis.pcall(probes[wanted], KEYS[i])) then
-    redis.call('UNLINK', KEYS[i + 1])
+    local why = 'expected a ' .. wanted .. ', found another type'
+    redis.pcall('UNLINK', KEYS[i + 1])
     local answer = redis.pcall('RENAME', KEYS[i], KEYS[i + 1])
-    if answer.err then return { KEYS[i], answer.err } end
-    quarantine(KEYS[1], KEYS[i], 'key', KEYS[i + 1], '', 'expected a ' .. wanted .. ', found another type')
-    renamed = renamed + 1
+    if not answer.err then
+      quarantine(KEYS[1], KEYS[i], 'key', KEYS[i + 1], '', why)
+    else
+      local value = redis.pcall('GET', KEYS[i])
+      local deleted = redis.pcall('UNLINK', KEYS[i])
+      if type(deleted) == 'table' then return { KEYS[i], deleted.err } end
+      if type(value) ~= 'string' then value = '' end
+      quarantine(KEYS[1], KEYS[i], 'deleted_key', '', value, why .. '; deleted, since RENAME failed: ' .. answer.err)
+    end
+    moved = moved + 1
   end
 end
-return renamed`;
+return moved`;
 
 export const QUARANTINE_SCRIPTS = { quarantineMove: MOVE, quarantineRename: RENAME } as const;

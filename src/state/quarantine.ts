@@ -17,7 +17,7 @@ const BATCH = 100;
 /** What goes with an entry when it is moved. */
 export interface Related {
   readonly key: string;
-  readonly kind: 'member' | 'entry';
+  readonly kind: 'member' | 'field' | 'entry';
   readonly name: string | Buffer;
 }
 
@@ -97,7 +97,10 @@ export class Quarantine {
     }
   }
 
-  /** Renames the keys of the wrong type among those of the state; rejects when Redis does not rename one. */
+  /**
+   * Renames the keys of the wrong type among those of the state, or deletes them where that is not allowed; rejects
+   * when Redis does neither.
+   */
   async renameWrongTypes(
     databases: readonly number[],
     endpoints: readonly string[],
@@ -113,8 +116,8 @@ export class Quarantine {
       if (Array.isArray(reply)) {
         const [key, error] = reply.map(String);
         throw new RedisReplyError(
-          `the key ${key} is not of the type that the relay uses, and cannot be renamed (${error}): ` +
-            "delete it, or allow the relay's user RENAME (+rename)",
+          `the key ${key} is not of the type that the relay uses, and can neither be renamed nor deleted (${error}): ` +
+            "delete it, or allow the relay's user RENAME and UNLINK (+rename +unlink)",
         );
       }
       this.#moved += Number(reply);

@@ -14,6 +14,20 @@ end
 /** Lua: what each script needs of a server, whatever else it does. */
 export const ASK_TIME = "return redis.call('TIME')";
 
+/** Lua: by type, a command that only reads a key and fails where the key is of another type. */
+export const PROBES = `local probes = { zset = 'ZCARD', hash = 'HLEN', stream = 'XLEN', string = 'GET' }
+`;
+
+/**
+ * Lua: fails where one of the first KEYS is not of the type given for it. For scripts that write to several keys:
+ * such an error in the middle would leave the first writes without the others. The caller has the key renamed,
+ * and runs the script again.
+ */
+export const TYPED = `${PROBES}local function expect_types(...)
+  for i, wanted in ipairs({...}) do redis.call(probes[wanted], KEYS[i]) end
+end
+`;
+
 /**
  * Lua: only the replica that watches goes on. `token` is empty where nobody else is there. Where nobody
  * watches, the lease has ended while Redis was away, and is taken again soon: the caller tries again.

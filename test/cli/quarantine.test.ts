@@ -48,6 +48,30 @@ describe('a dead letter that cannot be read', () => {
   });
 });
 
+describe('an entry of the order of dead letters', () => {
+  const NAMES = ['', 'x'.repeat(1024 * 1024), Buffer.from([0xff, 0xfe]), 'a\nb', '__proto__'];
+
+  it.each(['-inf', '+inf', '1e300', '-5', '1.5'])(
+    'by %s does not keep dead list from the others, whatever its name',
+    async (score) => {
+      await storeDeadLetters(shared.client, [aDeadLetter({ delivery: { id: 'good' } })]);
+      await shared.client.zadd(keys.deadOrder, ...NAMES.flatMap((name) => [score, name]));
+      await shared.client.zadd(keys.deadOrder, score, 'good');
+      for (const limit of ['100', '0']) {
+        const { code, stdout } = await run('dead', 'list', '--limit', limit);
+        expect([code, stdout]).toEqual([
+          0,
+          expect.stringMatching(/^good .*\n1 dead letter: shop 1 \S+ 1\)\n$/m),
+        ]);
+      }
+      const { stdout, stderr } = await run('dead', 'show', 'good');
+      expect([stdout, stderr]).toEqual([expect.stringContaining('id           good'), '']);
+      expect(await shared.client.zrange(keys.deadOrder, 0, '-1')).toEqual(['good']);
+      expect((await run('quarantine', 'list')).stdout).toContain('not the id of a dead letter');
+    },
+  );
+});
+
 describe('the quarantine', () => {
   it('is listed, shown and emptied', async () => {
     await storeUnreadable();

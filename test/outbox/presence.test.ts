@@ -57,6 +57,20 @@ describe('a replica that lives', () => {
   });
 });
 
+describe('what another client has claimed', () => {
+  it.each([Buffer.from([0xff]), Buffer.from('a b'), Buffer.from('__proto__')])(
+    'under the name %s is ready again',
+    async (name) => {
+      const { other, prefix } = await twoReplicas();
+      const { ready } = endpointKeys(prefix, 'shop');
+      await shared.client.xreadgroup('GROUP', 'relay', name, 'STREAMS', ready, '>');
+      await other.presence.reclaim();
+      const claims = await other.outbox.claim('shop', 9, AbortSignal.timeout(5_000));
+      expect(claims.map(({ delivery }) => delivery.id)).toEqual(['c']);
+    },
+  );
+});
+
 describe('what a dead replica had claimed', () => {
   it('is ready again for the others, the attempt counted', async () => {
     const { other, dies, reclaimed } = await twoReplicas();

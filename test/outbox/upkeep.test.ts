@@ -1,6 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../src/clock.js';
 import { StateUnavailableError } from '../../src/errors.js';
+import type { Claimed } from '../../src/outbox/outbox.js';
 import { Presence } from '../../src/outbox/presence.js';
 import { Upkeep } from '../../src/outbox/upkeep.js';
 import {
@@ -50,6 +51,7 @@ async function oneReplica(given: { keepMs?: number; deadLettersMax?: number } = 
         unknownEndpoint: (...what) => said.push(['unknown', ...what]),
         unknownEndpointBuried: (...what) => said.push(['buried', ...what]),
         deadLettersExpired: (...what) => said.push(['expired', ...what]),
+        indexRestored: (...what) => said.push(['restored', ...what]),
       },
     });
   const presence = (endpoints: readonly string[]) =>
@@ -81,6 +83,42 @@ const GONE_MS = DEAD_AFTER_MS + 1_000;
 
 const summary = (letters: readonly DeadLetter[]) =>
   letters.map(({ delivery, reason, attempts }) => [delivery.id, reason, attempts]).sort();
+
+describe('an index that another client has deleted', () => {
+  it('is restored for deliveries: they are sent nevertheless', async () => {
+    const { outbox, upkeep, presence, prefix, claim, said } = await oneReplica();
+    await presence(['shop']).beat();
+    const ids = ['a', 'b', 'c'];
+    await outbox.enqueue(ids.map((id) => aDelivery({ id })));
+    const [held] = await claim(1);
+    const { ready, waiting } = endpointKeys(prefix, 'shop');
+    await outbox.settle(held as Claimed, { kind: 'retry', notBeforeMs: FAR_OFF_MS }, NONE);
+    await upkeep().once();
+    expect(said).toEqual([]);
+    await shared.client.del(ready, waiting);
+    await upkeep().once();
+    expect(said).toEqual([['restored', 'shop', 3, 0]]);
+    expect((await claim(9)).map(({ delivery }) => delivery.id).sort()).toEqual(ids);
+  });
+
+  it('is restored for dead letters, and loses entries that have none', async () => {
+    const { outbox, upkeep, presence, prefix, claim, said, state } = await oneReplica();
+    await presence(['shop']).beat();
+    await outbox.enqueue(['a', 'b'].map((id) => aDelivery({ id })));
+    for (const one of await claim(2)) {
+      await outbox.settle(one, { kind: 'dead', reason: 'exhausted', lastOutcome: null }, NONE);
+    }
+    const { dead, deadOrder } = endpointKeys(prefix, 'shop');
+    await shared.client.zrem(deadOrder, 'a');
+    await upkeep().once();
+    expect(said).toEqual([['restored', 'shop', 0, 1]]);
+    expect(summary(await lettersOf(outbox.dead)).map(([id]) => id)).toEqual(['a', 'b']);
+    await shared.client.hdel(dead, 'a');
+    await upkeep().once();
+    expect(await outbox.dead.counts(['shop'])).toEqual(new Map([['shop', 1]]));
+    expect((await state.quarantine.depth()).last).toMatchObject({ key: deadOrder });
+  });
+});
 
 describe('an endpoint that no running replica has', () => {
   it('is shown when it was found so twice, with what waits for it and the grace that is left', async () => {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, type TestContext } from 'vitest';
 import { systemClock } from '../../src/clock.js';
-import { configurationsKey, leaseKey, watchKey } from '../../src/state/format.js';
+import { configurationsKey, leaseKey, quarantineKey, watchKey } from '../../src/state/format.js';
 import { eventually } from '../support/eventually.js';
 import { holds, openReplicas, type ReplicaOptions } from '../support/replicas.js';
 import { sharedRedis } from '../support/shared-redis.js';
@@ -44,6 +44,29 @@ describe('the lease that nobody else could have', () => {
       expect(one?.number).toBe(1);
     },
   );
+
+  it('counts configurations anew where somebody has written the largest number', async (context) => {
+    prefixes += 1;
+    const prefix = `lease-${prefixes}`;
+    await shared.client.hset(leaseKey(prefix), 'numbers', '9'.repeat(15));
+    const [one] = await openReplicas(context, shared.server.port, prefix, { names: ['one'] });
+    await holds(one);
+    await sleep(1_200);
+    expect(one?.number).toBe(1);
+    expect(await shared.client.exists(quarantineKey(prefix))).toBe(0);
+  });
+
+  it('leaves its holder all endpoints, whatever somebody writes into it', async (context) => {
+    const { leases, prefix } = await replicas(context, { names: ['one'] });
+    const [one] = leases;
+    const token = await holds(one);
+    const written = { digest: 'ab', endpoints: 'ff shop', number: '9' };
+    await shared.client.hset(leaseKey(prefix), written);
+    await sleep(1_200);
+    expect(one?.delivers('shop')).toBe(true);
+    expect(one?.token).toBe(token);
+    expect(await shared.client.hget(leaseKey(prefix), 'endpoints')).not.toBe(written.endpoints);
+  });
 
   it('is taken at once by one that remembers as much as any other', async (context) => {
     let aheadMs = 0;

@@ -1,7 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../src/clock.js';
 import { endpointKeys, quarantineKey, settledKey } from '../../src/state/format.js';
-import type { QuarantinedEntry, Suspect } from '../../src/state/quarantine.js';
+import { Quarantine, type QuarantinedEntry, type Suspect } from '../../src/state/quarantine.js';
 import { QUARANTINE_ENTRIES_MAX } from '../../src/state/quarantine-scripts.js';
 import { NAMED_MAX, QuarantineWatch } from '../../src/state/quarantine-watch.js';
 import { aDelivery } from '../support/domain.js';
@@ -103,6 +103,29 @@ describe('a key of another type', () => {
   });
 });
 
+describe('a key of another type that the user may not rename', () => {
+  it('is deleted, and the start of a string is kept', async () => {
+    const { prefix } = await open();
+    const keys = endpointKeys(prefix, 'shop');
+    const words = ['on', '>secret', '~*', '&*', '+@all', '-rename'];
+    await shared.client.call('ACL', 'SETUSER', 'limited', ...words);
+    const limited = shared.client.duplicate({ username: 'limited', password: 'secret' });
+    onTestFinished(() => limited.disconnect());
+    await shared.client.set(keys.ready, 'x'.repeat(10_000));
+    await shared.client.rpush(keys.waits, 'x');
+    const quarantine = new Quarantine(limited, prefix);
+    await quarantine.renameWrongTypes([0], ['shop']);
+    expect(await shared.client.exists(keys.ready, keys.waits)).toBe(0);
+    const [ready, waits] = await quarantine.latest(2);
+    expect(ready).toMatchObject({ key: keys.ready, kind: 'deleted_key', bytes: 10_000 });
+    expect(ready?.why).toMatch(
+      /^expected a stream, found another type; deleted, since RENAME failed: /,
+    );
+    expect(waits).toMatchObject({ key: keys.waits, bytes: 0 });
+    expect(await quarantine.drop(ready as QuarantinedEntry)).toBe(true);
+  });
+});
+
 describe('deliveries that cannot be read', () => {
   it('hold up the others for no longer than it takes to move them', async () => {
     const { outbox, keys, records, state } = await open();
@@ -114,13 +137,21 @@ describe('deliveries that cannot be read', () => {
     }
     await pipeline.exec();
     await one.enqueue([aDelivery()]);
+    const many = ['b', 'c', 'd'].map((id) => aDelivery({ id }));
+    await one.enqueue(many);
     const beganAtMs = systemClock.monotonicMs();
-    const [claimed] = await one.claim('shop', 4, never);
+    const claim = () => one.claim('shop', 1, never);
+    const [claimed] = await claim();
     expect(claimed?.delivery).toEqual(aDelivery());
     expect(systemClock.monotonicMs() - beganAtMs).toBeLessThan(20_000);
-    expect(await one.depth('shop')).toMatchObject({ pending: 1, breaker: 'closed' });
+    expect(await one.depth('shop')).toMatchObject({ pending: 4, breaker: 'closed' });
     expect(await records()).toHaveLength(QUARANTINE_ENTRIES_MAX);
     expect((await state.quarantine.depth()).last?.number).toBe(3_000);
+    const others = [];
+    while (others.length < 3) others.push(...(await claim()));
+    expect(others.map(({ delivery, attempt }) => [delivery.id, attempt])).toEqual(
+      many.map(({ id }) => [id, 1]),
+    );
   }, 40_000);
 
   it('are made known by a limited number of lines', async () => {
@@ -159,6 +190,17 @@ describe('deliveries that cannot be read', () => {
   });
 });
 
+describe('a circuit breaker', () => {
+  it('whose probe is a delivery that nobody has claimed holds up nothing', async () => {
+    const { outbox, keys } = await open();
+    const one = outbox();
+    await one.enqueue([aDelivery()]);
+    const [entry] = await shared.client.xrange(keys.ready, '-', '+');
+    await shared.client.hset(keys.breaker, { pauses: 1, until: 1, pause: 1, probe: entry?.[0] });
+    expect(await one.claim('shop', 1, AbortSignal.timeout(5_000))).toHaveLength(1);
+  });
+});
+
 describe('a consumer group', () => {
   it.each(['0', '$', '18446744073709551615-0'])(
     'that somebody sets to %s loses no delivery',
@@ -192,6 +234,18 @@ describe('a consumer group', () => {
       expect(claims.at(-1)?.delivery.id).toBe('b');
     },
   );
+
+  it('forgets claims whose entries somebody has deleted', async () => {
+    const { outbox, keys } = await open();
+    const one = outbox();
+    await one.enqueue([aDelivery({ id: 'a' })]);
+    await one.claim('shop', 1, never);
+    await shared.client.xtrim(keys.ready, 'MAXLEN', 0);
+    await one.enqueue([aDelivery({ id: 'b' })]);
+    const [claimed] = await outbox().claim('shop', 9, never);
+    expect(claimed?.delivery.id).toBe('b');
+    expect((await shared.client.xpending(keys.ready, 'relay'))[0]).toBe(1);
+  });
 
   it('that somebody destroys is made anew', async () => {
     const { outbox, keys } = await open();

@@ -1,12 +1,13 @@
 /** What an operator, or time, does with dead letters. */
-import { NOW } from '../../state/scripts.js';
+import { NOW, TYPED } from '../../state/scripts.js';
 import { READY } from './fragments.js';
 
 /** A dead letter is dated ahead by so much only where the clock was set back after its death. */
 const AHEAD_MS = 1_000;
 
 /** KEYS: dead, dead-order, deliveries, ready, breaker. ARGV: id. 0: no such dead letter. */
-export const REPLAY = `${NOW}${READY}
+export const REPLAY = `${NOW}${TYPED}${READY}
+expect_types('hash', 'zset', 'hash', 'stream', 'hash')
 local letter = redis.call('HGET', KEYS[1], ARGV[1])
 if not letter then return 0 end
 local line_end = string.find(letter, '\\n', 1, true)

@@ -2,11 +2,14 @@
 import { CLOCK_SLACK_MS } from '../../deadlines/deadlines.js';
 import { GROUP } from '../../state/format.js';
 import { QUARANTINE, WHOLE } from '../../state/quarantine-scripts.js';
-import { FENCE, NOW } from '../../state/scripts.js';
+import { FENCE, NOW, TYPED } from '../../state/scripts.js';
 import { ALIVE, BREAK, BURY, FOREIGN, KEEP_COUNT, READY, UNCLAIM } from './fragments.js';
 
 /** Entries that are looked at for any that the group skips. */
 const SKIPPED_MAX = 500;
+
+/** What CLAIM returns in place of a time when entries that no relay has written have taken places. */
+export const MET_FOREIGN = -2;
 
 /** For so long it is known that an expiration was claimed: longer than a standby remembers it. */
 const CLAIMED_KEPT_MS = 25_000;
@@ -19,18 +22,16 @@ const CLAIMED_FORGOTTEN_MAX = 2_000;
  * ready, for each endpoint. ARGV: the lease's token, how many databases, how many claimed keys; for
  * each of these the database's place (from 1), key, deadline (or nothing), when it was detected,
  * member of claimed; then for each delivery the endpoint's place (from 1), id, packed. A delivery that is
- * there already stays as it is, and so does a deadline that is about another life. Looks at every key before it writes: where one
- * holds something else, nothing is stored, since the caller repeats all of it.
+ * there already stays as it is, and so does a deadline that is about another life.
  */
-export const ENQUEUE = `${NOW}${READY}${FENCE}
+export const ENQUEUE = `${NOW}${READY}${FENCE}${TYPED}
 local refusal = fenced(KEYS[1], ARGV[1])
 if refusal then return refusal end
 local databases, claimed = tonumber(ARGV[2]), tonumber(ARGV[3])
-for i = 2, 2 + 2 * databases do redis.call('ZCARD', KEYS[i]) end
-for i = 2 * databases + 3, #KEYS, 2 do
-  redis.call('HLEN', KEYS[i])
-  redis.call('XLEN', KEYS[i + 1])
-end
+local types = { 'hash' }
+for i = 2, 2 + 2 * databases do types[i] = 'zset' end
+for i = 2 * databases + 3, #KEYS, 2 do types[i], types[i + 1] = 'hash', 'stream' end
+expect_types(unpack(types))
 local deliveries = 4 + 5 * claimed
 for i = deliveries, #ARGV, 3 do
   local at = (databases + tonumber(ARGV[i])) * 2 + 1
@@ -63,12 +64,13 @@ return redis.status_reply('OK')`;
  * KEYS: ready, deliveries, waiting, breaker, replicas, waits, quarantine. ARGV: replica, count, how many due retries are
  * made ready even where fresh deliveries take all places. Claims nothing while the breaker is open; a
  * sign of life, too, so that no claim is ever made by a replica that the others take for dead. Returns
- * a list: milliseconds until something may have changed by itself (-1: nothing will), and for each
+ * a list: milliseconds until something may have changed by itself (-1: nothing will; MET_FOREIGN), and for each
  * claim the entry, the attempts made before, whether it is replayed (1, or nothing), the id, and the packed
  * delivery. What no relay has written is moved to the quarantine. Somebody may have set the group ahead: then it is
  * set back, and entries that nobody has claimed are made ready again.
  */
-export const CLAIM = `${NOW}${QUARANTINE}${READY}${FOREIGN}${ALIVE}${BREAK}
+export const CLAIM = `${NOW}${TYPED}${QUARANTINE}${READY}${FOREIGN}${ALIVE}${BREAK}
+expect_types('stream', 'hash', 'zset', 'hash', 'zset', 'hash')
 alive(KEYS[5], ARGV[1])
 local wrong, wrong_value = wrong_field(KEYS[4])
 if wrong then
@@ -84,6 +86,7 @@ local count, left = standing(KEYS[4], KEYS[1], tonumber(ARGV[2]))
 if count == 0 then return { left > 0 and left or -1 } end
 
 local fresh = redis.call('XLEN', KEYS[1]) - groups[1]
+local has_met_foreign = false
 local retries = math.min(count, math.max(count - fresh, tonumber(ARGV[3])))
 if retries > 0 then
   local due = redis.call(
@@ -92,7 +95,11 @@ if retries > 0 then
     local attempts, id = retry_of(KEYS[7], KEYS[3], due[i], due[i + 1])
     redis.call('ZREM', KEYS[3], due[i])
     redis.call('HDEL', KEYS[6], due[i])
-    if id then make_ready(KEYS[1], id, attempts, whole(due[i + 1]) and due[i + 1]) end
+    if id then
+      make_ready(KEYS[1], id, attempts, whole(due[i + 1]) and due[i + 1])
+    else
+      has_met_foreign = true
+    end
   end
 end
 
@@ -110,10 +117,10 @@ for _, entry in ipairs(streams and streams[1][2] or {}) do
     table.insert(reply, entry[2][2])
     table.insert(reply, packed)
   else
-    if not is_ours(entry) then record_entry(KEYS[7], KEYS[1], entry) end
+    record_entry(KEYS[7], KEYS[1], entry)
     redis.call('XACK', KEYS[1], '${GROUP}', entry[1])
     redis.call('XDEL', KEYS[1], entry[1])
-    reply[1] = 0
+    has_met_foreign = true
   end
 end
 local skipped = {}
@@ -127,9 +134,10 @@ for _, entry in ipairs(skipped) do
     if not is_ours(entry) then record_entry(KEYS[7], KEYS[1], entry)
     else make_ready(KEYS[1], entry[2][2], entry[2][4], due_of(entry), replayed(entry)) end
     redis.call('XDEL', KEYS[1], entry[1])
-    reply[1] = 0
+    has_met_foreign = true
   end
 end
+if has_met_foreign then reply[1] = ${MET_FOREIGN} end
 if #reply > 1 and redis.call('HEXISTS', KEYS[4], 'pauses') == 1 then
   redis.call('HSET', KEYS[4], 'probe', reply[2])
 end
@@ -140,7 +148,8 @@ return reply`;
  * settled by the dozen, so that all of them are taken for held; only if not, one by one. Returns
  * what became of the breaker.
  */
-export const SETTLE_DONE = `${NOW}${WHOLE}${UNCLAIM}${BREAK}
+export const SETTLE_DONE = `${NOW}${TYPED}${WHOLE}${UNCLAIM}${BREAK}
+expect_types('stream', 'hash', 'hash')
 local count = #ARGV / 2
 local held = redis.call('XACK', KEYS[1], '${GROUP}', unpack(ARGV, 1, count))
 if held == count then
@@ -157,7 +166,8 @@ return held > 0 and close(KEYS[3], { unpack(ARGV, 1, count) }) or -1`;
  * KEYS: ready, waiting, breaker, waits. ARGV: entry, signal, the pause that it asks for, member of waiting,
  * milliseconds to wait. Returns what became of the breaker.
  */
-export const SETTLE_RETRY = `${NOW}${WHOLE}${UNCLAIM}${BREAK}
+export const SETTLE_RETRY = `${NOW}${TYPED}${WHOLE}${UNCLAIM}${BREAK}
+expect_types('stream', 'zset', 'hash', 'hash')
 if not unclaim(KEYS[1], ARGV[1]) then return -1 end
 redis.call('ZADD', KEYS[2], now() + ARGV[5], ARGV[4])
 redis.call('HSET', KEYS[4], ARGV[4], ARGV[5])
@@ -170,7 +180,8 @@ return heed(KEYS[3], ARGV[1], ARGV[2], ARGV[3])`;
  * that this replica sends the endpoint nothing more. Returns what became of the breaker, and how many
  * dead letters had to make room.
  */
-export const SETTLE_DEAD = `${NOW}${WHOLE}${UNCLAIM}${BREAK}${BURY}${KEEP_COUNT}
+export const SETTLE_DEAD = `${NOW}${TYPED}${WHOLE}${UNCLAIM}${BREAK}${BURY}${KEEP_COUNT}
+expect_types('stream', 'hash', 'hash', 'hash', 'zset', 'hash', 'zset')
 local held = unclaim(KEYS[1], ARGV[1])
 if ARGV[5] == 'gone' and redis.call('HSET', KEYS[6], ARGV[9], ARGV[10]) == 1 then
   for _, field in ipairs(redis.call('HKEYS', KEYS[6])) do
@@ -189,7 +200,8 @@ return { heed(KEYS[3], ARGV[1], ARGV[2], ARGV[3]), evicted }`;
  * wait. One that has longer than that to wait waits as long from now on, since the clock was set back.
  * Returns where to go on (0: at the end), and how many were changed.
  */
-export const LIMIT_WAITS = `${NOW}${QUARANTINE}${READY}${FOREIGN}
+export const LIMIT_WAITS = `${NOW}${TYPED}${QUARANTINE}${READY}${FOREIGN}
+expect_types('zset', 'hash')
 if redis.call('ZCARD', KEYS[1]) == 0 then
   redis.call('UNLINK', KEYS[2])
   return { '0', 0 }

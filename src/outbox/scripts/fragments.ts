@@ -25,7 +25,7 @@ local function is_ours(entry)
   return fields[1] == 'id' and fields[3] == 'attempts' and whole(fields[4]) ~= nil
 end
 local function due_of(entry)
-  return whole(entry[2][6]) and entry[2][6] or string.match(entry[1], '^%d+')
+  return whole(entry[2][6]) or whole(string.match(entry[1], '^%d+')) or now()
 end
 local function replayed(entry)
   return entry[2][8]
@@ -33,12 +33,12 @@ end
 `;
 
 /**
- * `record_entry` records an entry of `ready` that no relay has written. `retry_of` returns what a member of
+ * `record_entry` records an entry of `ready` that no relay has written, or whose delivery is not there. `retry_of` returns what a member of
  * `waiting` says; nothing for one that no relay has written, which it records. Needs QUARANTINE, READY.
  */
 export const FOREIGN = `local function record_entry(into, stream, entry)
-  local fields = table.concat(entry[2], '\\n')
-  quarantine(into, stream, 'entry', entry[1], fields, 'expected the fields id and attempts')
+  local why = is_ours(entry) and 'there is no delivery with this id' or 'expected the fields id and attempts'
+  quarantine(into, stream, 'entry', entry[1], table.concat(entry[2], '\\n'), why)
 end
 local function retry_of(into, waiting, member, score)
   local attempts, id = string.match(member, '^(%d+):(.+)$')
@@ -98,7 +98,8 @@ end
  * `count` may be claimed, and how much of its pause is left. `heed` takes note of what an attempt
  * says, and returns the new pause in milliseconds when it opens, 0 when it closes, -1 when it stays
  * as it was. What was claimed before the pause does not end it, however it was answered: only the
- * probe does. A pause of which more is left than it was long is over: a clock was set back. A breaker with
+ * probe does. A probe that is claimed no longer holds up nothing. A pause of which more is left than it was
+ * long is over: a clock was set back. A breaker with
  * a field that no relay has written is closed; `wrong_field` names one. Needs NOW, WHOLE.
  */
 export const BREAK = `local breaker_fields = { 'failures', 'failed_at', 'pauses', 'until', 'pause', 'probe' }
@@ -130,7 +131,8 @@ local function standing(breaker, stream, count)
   if not state.pauses then return count, 0 end
   local left = left_of(state)
   if left > 0 then return 0, left end
-  if state.probe and #redis.call('XRANGE', stream, state.probe, state.probe) > 0 then return 0, 0 end
+  local probe = state.probe and redis.pcall('XPENDING', stream, '${GROUP}', state.probe, state.probe, 1)
+  if probe and #probe > 0 and #redis.call('XRANGE', stream, state.probe, state.probe) > 0 then return 0, 0 end
   return 1, 0
 end
 local function close(breaker, entries)

@@ -1,7 +1,7 @@
 /** Replicas that come and go: who lives, and what the dead have left behind. */
 import { GROUP } from '../../state/format.js';
 import { QUARANTINE } from '../../state/quarantine-scripts.js';
-import { NOW } from '../../state/scripts.js';
+import { NOW, TYPED } from '../../state/scripts.js';
 import { ALIVE, BURY, FOREIGN, READY, UNCLAIM } from './fragments.js';
 
 /**
@@ -16,20 +16,32 @@ for i = 3, #ARGV do redis.call('ZADD', KEYS[2], at, ARGV[i]) end
 return is_new`;
 
 /**
+ * Lua: ends a claim; its delivery is ready again, with so many attempts more. An entry that no relay has written
+ * is left to the next claim, which moves it to the quarantine. Needs NOW, READY, UNCLAIM.
+ */
+const HAND_BACK = `local function hand_back(stream, name, attempts)
+  local entry = redis.call('XRANGE', stream, name, name)[1]
+  if entry and is_ours(entry) and unclaim(stream, name) then
+    local is_replay = attempts == 0 and replayed(entry)
+    make_ready(stream, entry[2][2], entry[2][4] + attempts, due_of(entry), is_replay)
+  else
+    redis.call('XACK', stream, '${GROUP}', name)
+  end
+end
+`;
+
+/**
  * KEYS: ready. ARGV: replica, where to begin ('-': at the start), count, the entries that it knows it
  * holds. Of the claims that it is said to hold, looks at so many; what it does not know is ready again,
  * the attempt not counted, since it was not made. Returns where to go on; empty at the end.
  */
-export const GIVE_BACK = `${NOW}${READY}${UNCLAIM}
+export const GIVE_BACK = `${NOW}${READY}${UNCLAIM}${HAND_BACK}
 local known = {}
 for i = 4, #ARGV do known[ARGV[i]] = true end
 local claims = redis.pcall('XPENDING', KEYS[1], '${GROUP}', ARGV[2], '+', ARGV[3], ARGV[1])
 if claims.err then return '' end
 for _, claim in ipairs(claims) do
-  local entry = not known[claim[1]] and redis.call('XRANGE', KEYS[1], claim[1], claim[1])[1]
-  if entry and is_ours(entry) and unclaim(KEYS[1], claim[1]) then
-    make_ready(KEYS[1], entry[2][2], entry[2][4], due_of(entry), replayed(entry))
-  end
+  if not known[claim[1]] then hand_back(KEYS[1], claim[1], 0) end
 end
 return #claims < tonumber(ARGV[3]) and '' or '(' .. claims[#claims][1]`;
 
@@ -38,17 +50,10 @@ return #claims < tonumber(ARGV[3]) and '' or '(' .. claims[#claims][1]`;
  * (empty: there is none), count. What it had claimed becomes ready again, the attempt counted, unless
  * it has given another one. Returns how many.
  */
-export const RECLAIM = `${NOW}${READY}${UNCLAIM}
+export const RECLAIM = `${NOW}${READY}${UNCLAIM}${HAND_BACK}
 if (redis.call('ZSCORE', KEYS[2], ARGV[1]) or '') ~= ARGV[2] then return 0 end
 local claims = redis.call('XPENDING', KEYS[1], '${GROUP}', '-', '+', ARGV[3], ARGV[1])
-for _, claim in ipairs(claims) do
-  local entry = redis.call('XRANGE', KEYS[1], claim[1], claim[1])[1]
-  if entry and is_ours(entry) and unclaim(KEYS[1], claim[1]) then
-    make_ready(KEYS[1], entry[2][2], entry[2][4] + 1, due_of(entry))
-  else
-    redis.call('XACK', KEYS[1], '${GROUP}', claim[1])
-  end
-end
+for _, claim in ipairs(claims) do hand_back(KEYS[1], claim[1], 1) end
 if #claims < tonumber(ARGV[3]) then
   redis.call('XGROUP', 'DELCONSUMER', KEYS[1], '${GROUP}', ARGV[1])
 end
@@ -64,7 +69,8 @@ return redis.call('ZREM', KEYS[1], ARGV[1])`;
  * running replica has, up to the count; an attempt that a dead replica had claimed counts. Returns how
  * many; forgets the endpoint once nothing is left.
  */
-export const BURY_UNKNOWN = `${NOW}${QUARANTINE}${READY}${FOREIGN}${BURY}
+export const BURY_UNKNOWN = `${NOW}${TYPED}${QUARANTINE}${READY}${FOREIGN}${BURY}
+expect_types('zset', 'stream', 'hash', 'zset', 'hash', 'hash', 'zset', 'hash')
 if redis.call('ZSCORE', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
 local count = tonumber(ARGV[4])
 local buried = 0

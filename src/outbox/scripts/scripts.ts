@@ -12,6 +12,7 @@ import {
   SETTLE_DONE,
   SETTLE_RETRY,
 } from './deliveries.js';
+import { RESTORE } from './orphans.js';
 import { BEAT, BURY_UNKNOWN, FORGET_REPLICA, GIVE_BACK, RECLAIM } from './replicas.js';
 
 const OUTBOX_LUA = {
@@ -31,6 +32,7 @@ const OUTBOX_LUA = {
   replay: REPLAY,
   drop: DROP,
   expireDead: EXPIRE_DEAD,
+  restore: RESTORE,
 } as const;
 
 export type OutboxScripts = Scripts<typeof OUTBOX_LUA>;

@@ -1,0 +1,48 @@
+/** Deliveries and dead letters whose entries in the index are missing, and the reverse. */
+import { QUARANTINE } from '../../state/quarantine-scripts.js';
+import { NOW, TYPED } from '../../state/scripts.js';
+import { READY } from './fragments.js';
+
+/** Ids that are compared with an index: a few milliseconds' work for Redis. */
+const LOOKED_AT_MAX = 500;
+
+/**
+ * KEYS: ready, deliveries, waiting, dead, dead-order, quarantine. Every delivery has an entry in `ready` or
+ * `waiting`, and every dead letter one in `dead-order`; another client may have deleted some. Deliveries are
+ * made ready again, once few enough are in the index for one look at all of them. Dead letters are dated now.
+ * Of more ids than one look takes, it takes some at random: the next looks take the others. Returns how many
+ * deliveries and how many dead letters got new entries.
+ */
+export const RESTORE = `${NOW}${TYPED}${QUARANTINE}${READY}
+expect_types('stream', 'hash', 'zset', 'hash', 'zset')
+local deliveries, letters = 0, 0
+local indexed = redis.call('XLEN', KEYS[1]) + redis.call('ZCARD', KEYS[3])
+if indexed < ${LOOKED_AT_MAX} / 2 and redis.call('HLEN', KEYS[2]) > indexed then
+  local known = {}
+  for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+')) do known[entry[2][2]] = true end
+  for _, member in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1)) do
+    known[string.match(member, '^%d+:(.+)$') or member] = true
+  end
+  for _, id in ipairs(redis.call('HRANDFIELD', KEYS[2], ${LOOKED_AT_MAX})) do
+    if not known[id] then
+      make_ready(KEYS[1], id, 0)
+      deliveries = deliveries + 1
+    end
+  end
+end
+local ahead = redis.call('HLEN', KEYS[4]) - redis.call('ZCARD', KEYS[5])
+if ahead > 0 then
+  for _, id in ipairs(redis.call('HRANDFIELD', KEYS[4], ${LOOKED_AT_MAX})) do
+    letters = letters + redis.call('ZADD', KEYS[5], 'NX', now(), id)
+  end
+end
+if ahead < 0 then
+  for _, id in ipairs(redis.call('ZRANDMEMBER', KEYS[5], ${LOOKED_AT_MAX})) do
+    if redis.call('HEXISTS', KEYS[4], id) == 0 then
+      local score = redis.call('ZSCORE', KEYS[5], id)
+      quarantine(KEYS[6], KEYS[5], 'member', id, score, 'there is no dead letter with this id')
+      redis.call('ZREM', KEYS[5], id)
+    end
+  end
+end
+return { deliveries, letters }`;
