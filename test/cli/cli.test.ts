@@ -254,7 +254,9 @@ describe('healthcheck', () => {
       metrics: async () => '',
       metricsType: 'text/plain',
       clock: systemClock,
+      connectionsMax: 100,
       onClosed: () => undefined,
+      onError: () => undefined,
     });
     const listen = `0.0.0.0:${admin.address.port}`;
     await using folder = await tempFolder({ 'relay.yaml': yaml({ admin: { listen } }) });
@@ -278,7 +280,9 @@ describe('healthcheck', () => {
       metrics: async () => '',
       metricsType: 'text/plain',
       clock: systemClock,
+      connectionsMax: 100,
       onClosed: () => undefined,
+      onError: () => undefined,
     });
     const text = `admin: {listen: "127.0.0.1:${admin.address.port}"}\nendpoints: {a: {secrets: ["\${UNSET}"]}}\ntypo: 1\n`;
     await using folder = await tempFolder({ 'relay.yaml': text });
@@ -300,7 +304,9 @@ describe('healthcheck', () => {
         metrics: async () => '',
         metricsType: 'text/plain',
         clock: systemClock,
+        connectionsMax: 100,
         onClosed: () => undefined,
+        onError: () => undefined,
       });
       await using folder = await tempFolder(listen(admin.address.port));
       expect(await cli(['healthcheck'], { cwd: folder.path })).toMatchObject({ code: 0 });
@@ -316,7 +322,9 @@ describe('healthcheck', () => {
       metrics: async () => '',
       metricsType: 'text/plain',
       clock: systemClock,
+      connectionsMax: 100,
       onClosed: () => undefined,
+      onError: () => undefined,
     });
     const { port } = admin.address;
     await writeFile(join(folder.path, 'relay.yaml'), yaml({ admin: { listen: `[::]:${port}` } }));
