@@ -165,16 +165,26 @@ describe('a connection to the admin port', () => {
   });
 });
 
+it('a stop does not wait for clients', async () => {
+  const admin = await open(async () => LARGE);
+  using _silent = await RawClient.connect(admin.port);
+  using _unread = await RawClient.unread(admin.port, ask('/metrics'));
+  expect(await admin.get('/livez')).toEqual([200, 'ok\n']);
+  const fromMs = performance.now();
+  await admin[Symbol.asyncDispose]();
+  expect(performance.now() - fromMs).toBeLessThan(REQUEST_MS_MAX / 2);
+});
+
 describe('beside connections that fill the admin port, /livez answers', () => {
-  const CLIENTS = CONNECTIONS_MAX + 50;
+  const MAX = 200;
   it.each([
     ['that send nothing', ''],
     ['that send no whole request', 'GET /livez HTTP/1.1\r\n'],
     ['that have been answered and stay', ask('/livez')],
     ['that do not read their metrics', ask('/metrics').repeat(5)],
   ])('%s', async (_, written) => {
-    await using admin = await open(async () => LARGE);
-    using _clients = await rawClients(CLIENTS, () => RawClient.unread(admin.port, written));
+    await using admin = await open(async () => LARGE, systemClock, MAX);
+    using _clients = await rawClients(MAX + 50, () => RawClient.unread(admin.port, written));
     for (let probe = 0; probe < 3; probe += 1) {
       expect(await admin.get('/livez')).toEqual([200, 'ok\n']);
     }
