@@ -39,6 +39,7 @@ const CLIENTS = {
   'flood of /livez by 1': { connections: 1, send: ask('/livez') },
   'flood of /livez by 50': { connections: 50, send: ask('/livez') },
   'flood of /metrics by 50': { connections: 50, send: ask('/metrics') },
+  'flood of pipelined / by 50': { connections: 50, send: 'GET / HTTP/1.1\r\n\r\n'.repeat(3_600) },
   'flood of /livez by 1,000': { connections: 1_000, send: ask('/livez') },
   'connect and reset by 50': { connections: 50, send: '', resets: true },
 };

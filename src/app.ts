@@ -1,5 +1,6 @@
 /** The relay, wired. */
 import { setMaxListeners } from 'node:events';
+import { connectionsMax } from './admin/connections.js';
 import { type Check, startAdmin } from './admin/server.js';
 import { Capture } from './capture/capture.js';
 import type { CaptureParts, Index } from './capture/parts.js';
@@ -10,7 +11,7 @@ import { LiveEndpoint } from './delivery/live-endpoint.js';
 import { createLookup } from './delivery/lookup.js';
 import { createSender } from './delivery/send.js';
 import { Worker } from './delivery/worker.js';
-import { fewOpenFiles } from './doctor/open-files.js';
+import { fewOpenFiles, spareOpenFiles } from './doctor/open-files.js';
 import { type Events, openEvents } from './events/events.js';
 import type { GatheredOutput } from './gathered-output.js';
 import { Lifecycle } from './lifecycle.js';
@@ -148,17 +149,20 @@ async function openAdmin(wiring: Wiring, partChecks: () => readonly Check[]): Pr
     const running: Check = { name: 'running', problem: stop.aborted ? 'shutting down' : null };
     return [...partChecks(), running];
   };
+  const endpoints = [...settings.endpoints.values()];
   const admin = await startAdmin({
     listen: settings.admin.listen,
     checks,
     metrics: () => metrics.text(clock.turn),
     metricsType: metrics.contentType,
     clock,
+    connectionsMax: connectionsMax(await spareOpenFiles(endpoints)),
     onClosed: (limit) => metrics.adminConnectionsClosed.inc({ limit }),
+    onError: (error) => events.relay.connectionNotAccepted(error),
   });
   lifecycle.onStop('admin', () => admin.close());
   events.relay.started(VERSION, file, settings, admin.address);
-  const few = await fewOpenFiles([...settings.endpoints.values()]);
+  const few = await fewOpenFiles(endpoints);
   if (few !== null) events.relay.fewOpenFiles(few.text, few.advice);
 }
 

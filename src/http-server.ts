@@ -17,12 +17,14 @@ const BACKLOG = 4_096;
 
 /**
  * Resolves with the address, whose port is the real one when 0 was asked for. Rejects with
- * ListenError when it cannot be had; `setting` names what chose the address.
+ * ListenError when it cannot be had; `setting` names what chose the address. Calls `onError` for
+ * each connection that cannot be accepted later.
  */
 export async function listenOn(
   server: Server,
   { host, port }: ListenAddress,
   setting: string,
+  onError: (error: Error) => void,
 ): Promise<ListenAddress> {
   const listen = (address: string) =>
     new Promise<string>((resolve, reject) => {
@@ -38,8 +40,7 @@ export async function listenOn(
       if (host === '::' && error.code === 'EAFNOSUPPORT') return listen('0.0.0.0');
       throw error;
     });
-    // A connection that cannot be accepted later is an 'error' of the server, too.
-    server.on('error', () => undefined);
+    server.on('error', onError);
     return { host: address, port: (server.address() as AddressInfo).port };
   } catch (thrown) {
     const error = thrown as NodeJS.ErrnoException;

@@ -1,7 +1,14 @@
 /** One connection to the admin port: reads one request, writes one response, and ends. */
 import type { Socket } from 'node:net';
 import type { Clock } from '../clock.js';
-import { type Answer, HEAD_BYTES_MAX, type Request, readHead, responseHead } from './http.js';
+import {
+  type Answer,
+  HEAD_BYTES_MAX,
+  MALFORMED,
+  type Request,
+  readHead,
+  responseHead,
+} from './http.js';
 
 /**
  * `asking`: the request is incomplete. `waiting`: for its turn to be answered, or to be written the
@@ -114,7 +121,10 @@ export class Connection {
     if (this.#phase !== 'asking') return;
     this.#head = Buffer.concat([this.#head, chunk.subarray(0, HEAD_BYTES_MAX - this.#head.length)]);
     const found = readHead(this.#head);
-    if (found === null) return;
+    if (found !== null) this.#asked(found);
+  }
+
+  #asked(found: Request | Answer): void {
     this.#head = NOTHING;
     if ('status' in found) this.#begin(found);
     else this.#request = found;
@@ -124,7 +134,8 @@ export class Connection {
 
   /** A client that has ended its side after its request is answered all the same. */
   #ended(): void {
-    if (this.#phase === 'asking' || this.#phase === 'answered') this.#parts.socket.destroy();
+    if (this.#head.length > 0) this.#asked(MALFORMED);
+    else if (this.#phase === 'asking' || this.#phase === 'answered') this.#parts.socket.destroy();
   }
 
   #begin(answer: Answer): Buffer {

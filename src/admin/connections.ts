@@ -14,6 +14,14 @@ import type { Answer, Request } from './http.js';
  */
 export const CONNECTIONS_MAX = 1_000;
 
+/** For Prometheus and the probes, where open files are few. */
+export const CONNECTIONS_MIN = 32;
+
+/** Each connection is an open file; `spareFiles` are those that the rest of the relay does not need. */
+export function connectionsMax(spareFiles: number): number {
+  return Math.min(Math.max(CONNECTIONS_MIN, spareFiles), CONNECTIONS_MAX);
+}
+
 /** The system may buffer megabytes of a response that its client does not read. */
 const UNREAD_MAX = 16;
 
@@ -30,6 +38,7 @@ const CLOSING_ORDER: readonly Phase[] = ['answered', 'asking', 'unread', 'decidi
 
 export interface ConnectionsParts {
   readonly clock: Clock;
+  readonly connectionsMax: number;
   readonly answer: (request: Request) => Answer | Promise<Answer>;
   readonly onClosed: (limit: AdminLimit) => void;
 }
@@ -51,7 +60,7 @@ export class Connections {
   }
 
   add(socket: Socket): void {
-    if (this.#count >= CONNECTIONS_MAX) this.#makeRoom();
+    if (this.#count >= this.#parts.connectionsMax) this.#makeRoom();
     const { clock, answer } = this.#parts;
     const connection = new Connection({
       socket,

@@ -23,8 +23,11 @@ export interface AdminParts {
   readonly metrics: () => Promise<string>;
   readonly metricsType: string;
   readonly clock: Clock;
+  readonly connectionsMax: number;
   /** The relay has closed a connection that passed this limit. */
   readonly onClosed: (limit: AdminLimit) => void;
+  /** A connection could not be accepted. */
+  readonly onError: (error: Error) => void;
 }
 
 export interface AdminServer {
@@ -33,12 +36,9 @@ export interface AdminServer {
   close(): Promise<void>;
 }
 
-/**
- * Rejects with ListenError when the address cannot be had. It is no server of node:http: that parses
- * and announces all the requests of a chunk before it can be stopped, a thousand at a time.
- */
+/** Rejects with ListenError when the address cannot be had. */
 export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
-  const { checks, metricsType, clock, onClosed } = parts;
+  const { checks, metricsType, clock, connectionsMax, onClosed, onError } = parts;
   const metrics = new SharedText(parts.metrics, clock);
   const metricsAnswer = () =>
     metrics.get().then((body): Answer => ({ status: 200, body, type: metricsType }), failed);
@@ -49,10 +49,10 @@ export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
       return failed(error);
     }
   };
-  const connections = new Connections({ clock, answer, onClosed });
+  const connections = new Connections({ clock, connectionsMax, answer, onClosed });
   // Half open: a client that ends its side after its request still gets the response.
   const server = createServer({ allowHalfOpen: true }, (socket) => connections.add(socket));
-  const address = await listenOn(server, parts.listen, 'admin.listen');
+  const address = await listenOn(server, parts.listen, 'admin.listen', onError);
   return {
     address,
     close: () =>

@@ -1,13 +1,16 @@
-import { get } from 'node:http';
+import { get, type IncomingMessage } from 'node:http';
 import { isIPv6, SocketAddress } from 'node:net';
-import { text } from 'node:stream/consumers';
 import { loadAdminAddress } from '../config/load.js';
 import { messageOf, SettingsError } from '../errors.js';
 import { placeText } from '../http-server.js';
+import { stillPrintable } from '../printable.js';
 import type { CommandAction, FileOption } from './context.js';
 
 /** Shorter than any orchestrator's own patience. */
 const ANSWER_WITHIN_MS = 3_000;
+
+/** More than a relay answers. Another program on its port may answer without end. */
+const BODY_BYTES_MAX = 64 * 1024;
 
 /** Exit code 0 when the relay that this file configures answers well on its admin port. */
 export const healthcheck: CommandAction<FileOption & { ready?: boolean }> = async (
@@ -65,7 +68,18 @@ function ask(question: Question): Promise<{ status: number; body: string }> {
   return new Promise((resolve, reject) => {
     get(question, (response) => {
       const { statusCode: status = 0 } = response;
-      text(response).then((body) => resolve({ status, body }), reject);
+      textOf(response).then((body) => resolve({ status, body }), reject);
     }).on('error', reject);
   });
+}
+
+/** As much of it as is shown, in lines that are safe to print. */
+async function textOf(response: IncomingMessage): Promise<string> {
+  let body = Buffer.alloc(0);
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    body = Buffer.concat([body, chunk]).subarray(0, BODY_BYTES_MAX);
+    if (body.length === BODY_BYTES_MAX) break;
+  }
+  const lines = body.toString().split('\n');
+  return lines.map((line) => stillPrintable(line, BODY_BYTES_MAX)).join('\n');
 }

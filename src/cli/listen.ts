@@ -2,7 +2,7 @@ import { styleText } from 'node:util';
 import { systemClock, untilAborted } from '../clock.js';
 import { loadSettings } from '../config/load.js';
 import { readVerifyingSecret } from '../config/texts.js';
-import { NoSettingsFileError, UsageError } from '../errors.js';
+import { messageOf, NoSettingsFileError, UsageError } from '../errors.js';
 import { printable } from '../printable.js';
 import { type PlannedAnswer, type ReceivedWebhook, startReceiver } from '../receiver/receiver.js';
 import type { Secret } from '../secret.js';
@@ -31,6 +31,7 @@ export const listen: CommandAction<FileOption & ListenOptions> = async (context,
     failures,
     clock: systemClock,
     onWebhook: (webhook) => stdout.write(`${show(webhook)}\n`),
+    onError: (error) => stderr.write(`cannot accept a connection: ${messageOf(error)}\n`),
   });
   const { host, port } = receiver.address;
   stderr.write(`listening on http://${host}:${port}\n`);

@@ -9,10 +9,18 @@ const OTHER_FILES = 128;
 /** Where Linux says what this process may do; Node has raised it to the hard limit at its start. */
 const LIMITS_FILE = '/proc/self/limits';
 
+type EachConcurrency = readonly Pick<Endpoint, 'concurrency'>[];
+
 /** What is said when they are too few. */
 export interface FewOpenFiles {
   readonly text: string;
   readonly advice: string;
+}
+
+/** Those that neither the endpoints nor the rest of the relay need; negative when there are too few. */
+export async function spareOpenFiles(endpoints: readonly Endpoint[]): Promise<number> {
+  const limits = await readFile(LIMITS_FILE, 'utf8').catch(() => '');
+  return spareFiles(endpoints, limits);
 }
 
 /** Null when there are enough, and where the system does not say. */
@@ -22,12 +30,9 @@ export async function fewOpenFiles(endpoints: readonly Endpoint[]): Promise<FewO
 }
 
 /** Pure; `limits` as in /proc/self/limits. */
-export function judgeOpenFiles(
-  endpoints: readonly Pick<Endpoint, 'concurrency'>[],
-  limits: string,
-): FewOpenFiles | null {
-  const max = Number(/^Max open files\s+(\d+)/m.exec(limits)?.[1] ?? Number.POSITIVE_INFINITY);
-  const concurrency = endpoints.reduce((sum, each) => sum + each.concurrency, 0);
+export function judgeOpenFiles(endpoints: EachConcurrency, limits: string): FewOpenFiles | null {
+  const max = filesMax(limits);
+  const concurrency = concurrencyOf(endpoints);
   const needed = concurrency + OTHER_FILES;
   if (needed <= max) return null;
   return {
@@ -39,6 +44,16 @@ export function judgeOpenFiles(
       `LimitNOFILE=${needed}), or lower concurrency; until then webhooks wait for each other`,
   };
 }
+
+/** Pure. */
+export const spareFiles = (endpoints: EachConcurrency, limits: string): number =>
+  filesMax(limits) - concurrencyOf(endpoints) - OTHER_FILES;
+
+const filesMax = (limits: string): number =>
+  Number(/^Max open files\s+(\d+)/m.exec(limits)?.[1] ?? Number.POSITIVE_INFINITY);
+
+const concurrencyOf = (endpoints: EachConcurrency): number =>
+  endpoints.reduce((sum, each) => sum + each.concurrency, 0);
 
 export async function examineOpenFiles(endpoints: readonly Endpoint[]): Promise<Finding[]> {
   const few = await fewOpenFiles(endpoints);

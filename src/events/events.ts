@@ -32,7 +32,7 @@ export interface Events {
 
 export function createEvents(log: Logger, metrics: Metrics, clock: Clock): Events {
   return {
-    relay: new RelayEvents(log),
+    relay: new RelayEvents(log, clock),
     source: new SourceEvents(log, metrics),
     capture: new CaptureEvents(log, metrics, clock),
     outbox: new OutboxEvents(log, metrics),

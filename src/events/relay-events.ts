@@ -1,5 +1,6 @@
 /** The life of the relay as a whole. */
 import type { Logger } from 'pino';
+import type { Clock } from '../clock.js';
 import { publicKeysOf } from '../delivery/sign.js';
 import type { Endpoint } from '../endpoint.js';
 import { messageOf } from '../errors.js';
@@ -7,12 +8,15 @@ import { placeText } from '../http-server.js';
 import { isPasswordUnused, type ProcessReport, reportText } from '../process-reports.js';
 import { addressOf } from '../redis-client.js';
 import type { ListenAddress, Settings, StateSettings } from '../vocabulary.js';
+import { Seldom } from './seldom.js';
 
 export class RelayEvents {
   readonly #log: Logger;
+  readonly #seldom: Seldom;
 
-  constructor(log: Logger) {
+  constructor(log: Logger, clock: Clock) {
     this.#log = log;
+    this.#seldom = new Seldom(clock);
   }
 
   started(version: string, file: string, settings: Settings, admin: ListenAddress): void {
@@ -36,6 +40,17 @@ export class RelayEvents {
   /** Attempts may be prevented for want of open files. */
   fewOpenFiles(found: string, advice: string): void {
     this.#log.warn({ event: 'few_open_files' }, `open files: ${found}; ${advice}`);
+  }
+
+  /** By the admin port. */
+  connectionNotAccepted(error: Error): void {
+    this.#seldom.say('not accepted', () =>
+      this.#log.warn(
+        { event: 'admin_accept_failed', error: messageOf(error) },
+        'the admin port could not accept a connection; the relay keeps listening. ' +
+          'Check the memory and the open files of this machine',
+      ),
+    );
   }
 
   #signing({ name: endpoint, secrets }: Endpoint): void {

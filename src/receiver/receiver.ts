@@ -41,6 +41,8 @@ export interface ReceiverParts {
   readonly clock: Clock;
   /** May throw; the answer does not depend on it. */
   readonly onWebhook: (webhook: ReceivedWebhook) => void;
+  /** A connection could not be accepted. */
+  readonly onError: (error: Error) => void;
 }
 
 export interface Receiver {
@@ -56,7 +58,7 @@ export async function startReceiver(parts: ReceiverParts): Promise<Receiver> {
       .then((answered) => answer(response, answered))
       .catch(() => response.destroy());
   });
-  const address = await listenOn(server, parts.listen, '--port');
+  const address = await listenOn(server, parts.listen, '--port', parts.onError);
   return { address, close: () => closeServer(server) };
 }
 

@@ -1,8 +1,9 @@
 /** Clients of the admin port that ask too much of it, or do not read what they asked for. */
+import { setImmediate } from 'node:timers/promises';
 import { request } from 'undici';
 import { describe, expect, it } from 'vitest';
 import { READ_BYTES_MAX, REQUEST_MS_MAX, RESPONSE_MS_MAX } from '../../src/admin/connection.js';
-import { CONNECTIONS_MAX } from '../../src/admin/connections.js';
+import { CONNECTIONS_MAX, CONNECTIONS_MIN, connectionsMax } from '../../src/admin/connections.js';
 import { HEAD_BYTES_MAX } from '../../src/admin/http.js';
 import { startAdmin } from '../../src/admin/server.js';
 import { SharedText } from '../../src/admin/shared-text.js';
@@ -20,6 +21,7 @@ interface Open extends AsyncDisposable {
 async function open(
   metrics: () => Promise<string> = async () => 'up 1\n',
   clock: Clock = systemClock,
+  connectionsMax = CONNECTIONS_MAX,
 ): Promise<Open> {
   const closed: string[] = [];
   const admin = await startAdmin({
@@ -28,7 +30,9 @@ async function open(
     metrics,
     metricsType: 'text/plain',
     clock,
+    connectionsMax,
     onClosed: (limit) => closed.push(limit),
+    onError: () => undefined,
   });
   const { port } = admin.address;
   return {
@@ -55,6 +59,16 @@ describe('a connection to the admin port', () => {
     ['a body', 'POST /livez HTTP/1.1\r\ncontent-length: 4\r\n\r\nbody', [405]],
     ['a CONNECT', 'CONNECT relay:80 HTTP/1.1\r\n\r\n', [405]],
     ['another protocol', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', [400]],
+    ['the first bytes of TLS', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03', [400]],
+    ['a line that is no request', 'PING\r\n', [400]],
+    ['a method in lower case', 'get /livez', [400]],
+    ['a request in one line', 'GET /livez\r\n', [400]],
+    ['blank lines before a request', `\r\n\n${ask('/livez')}`, [200]],
+    [
+      'two lengths',
+      'GET /livez HTTP/1.1\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n',
+      [200],
+    ],
     ['a head that is too large', `GET /livez HTTP/1.1\r\na: ${'b'.repeat(HEAD_BYTES_MAX)}`, [431]],
   ])('is answered once and closed: %s', async (_, written, statuses) => {
     await using admin = await open();
@@ -70,6 +84,34 @@ describe('a connection to the admin port', () => {
     client.socket.end(ask('/metrics'));
     await client.closed();
     expect(client.received).toMatch(/\r\n\r\nup 1\n$/);
+  });
+
+  it('is answered when its client has ended its side amid the request', async () => {
+    await using admin = await open();
+    using client = await RawClient.connect(admin.port);
+    client.socket.end('GET /livez HTTP/1.1\r\n');
+    await client.closed();
+    expect(client.statuses).toEqual([400]);
+  });
+
+  it('is closed without an answer when its client has sent nothing', async () => {
+    await using admin = await open();
+    using client = await RawClient.connect(admin.port);
+    client.socket.end();
+    await client.closed();
+    expect(client.received).toBe('');
+  });
+
+  it('is answered when its request comes byte by byte', async () => {
+    await using admin = await open();
+    using client = await RawClient.connect(admin.port);
+    client.socket.setNoDelay();
+    for (const byte of ask('/livez')) {
+      client.socket.write(byte);
+      await setImmediate();
+    }
+    await client.closed();
+    expect(client.statuses).toEqual([200]);
   });
 
   it('is asked for the head alone, and gets no more', async () => {
@@ -124,27 +166,45 @@ describe('a connection to the admin port', () => {
   });
 });
 
+it('a stop does not wait for clients', async () => {
+  const admin = await open(async () => LARGE);
+  using _silent = await RawClient.connect(admin.port);
+  using _unread = await RawClient.unread(admin.port, ask('/metrics'));
+  expect(await admin.get('/livez')).toEqual([200, 'ok\n']);
+  const fromMs = performance.now();
+  await admin[Symbol.asyncDispose]();
+  expect(performance.now() - fromMs).toBeLessThan(REQUEST_MS_MAX / 2);
+});
+
 describe('beside connections that fill the admin port, /livez answers', () => {
-  const CLIENTS = CONNECTIONS_MAX + 50;
+  const MAX = 200;
   it.each([
     ['that send nothing', ''],
     ['that send no whole request', 'GET /livez HTTP/1.1\r\n'],
     ['that have been answered and stay', ask('/livez')],
     ['that do not read their metrics', ask('/metrics').repeat(5)],
   ])('%s', async (_, written) => {
-    await using admin = await open(async () => LARGE);
-    using _clients = await rawClients(CLIENTS, () => RawClient.unread(admin.port, written));
+    await using admin = await open(async () => LARGE, systemClock, MAX);
+    using _clients = await rawClients(MAX + 50, () => RawClient.unread(admin.port, written));
     for (let probe = 0; probe < 3; probe += 1) {
       expect(await admin.get('/livez')).toEqual([200, 'ok\n']);
     }
   });
 
   it('and the one that has waited longest makes room', async () => {
-    await using admin = await open();
+    await using admin = await open(undefined, systemClock, 20);
     using first = await RawClient.connect(admin.port, 'GET /livez');
-    using _clients = await rawClients(CONNECTIONS_MAX, () => RawClient.connect(admin.port));
+    using clients = await rawClients(19, () => RawClient.connect(admin.port));
+    expect(await admin.get('/livez')).toEqual([200, 'ok\n']);
     await first.closed();
-    expect(admin.closed).toContain('connections');
+    expect(admin.closed).toEqual(['connections']);
+    expect(clients.clients.filter(({ isClosed }) => isClosed)).toEqual([]);
+  });
+
+  it('and no more of the open files are taken than the rest of the relay can spare', () => {
+    expect(connectionsMax(Number.POSITIVE_INFINITY)).toBe(CONNECTIONS_MAX);
+    expect(connectionsMax(400)).toBe(400);
+    expect(connectionsMax(-100)).toBe(CONNECTIONS_MIN);
   });
 });
 

@@ -14,7 +14,9 @@ async function withAdmin(
     metrics: async () => 'expiry_relay_up 1\n',
     metricsType: 'text/plain; version=0.0.4',
     clock: systemClock,
+    connectionsMax: 100,
     onClosed: () => undefined,
+    onError: () => undefined,
   });
   try {
     await use(async (path, method = 'GET') => {
@@ -86,7 +88,9 @@ describe('the admin port', () => {
       metrics: async () => '',
       metricsType: '',
       clock: systemClock,
+      connectionsMax: 100,
       onClosed: () => undefined,
+      onError: () => undefined,
     });
     const second = startAdmin({
       listen: first.address,
@@ -94,7 +98,9 @@ describe('the admin port', () => {
       metrics: async () => '',
       metricsType: '',
       clock: systemClock,
+      connectionsMax: 100,
       onClosed: () => undefined,
+      onError: () => undefined,
     });
     await expect(second).rejects.toThrow(ListenError);
     await expect(second).rejects.toThrow(`127.0.0.1:${first.address.port}`);

@@ -1,4 +1,6 @@
 import { writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { Webhook } from 'standardwebhooks';
 import { request } from 'undici';
@@ -252,7 +254,9 @@ describe('healthcheck', () => {
       metrics: async () => '',
       metricsType: 'text/plain',
       clock: systemClock,
+      connectionsMax: 100,
       onClosed: () => undefined,
+      onError: () => undefined,
     });
     const listen = `0.0.0.0:${admin.address.port}`;
     await using folder = await tempFolder({ 'relay.yaml': yaml({ admin: { listen } }) });
@@ -276,7 +280,9 @@ describe('healthcheck', () => {
       metrics: async () => '',
       metricsType: 'text/plain',
       clock: systemClock,
+      connectionsMax: 100,
       onClosed: () => undefined,
+      onError: () => undefined,
     });
     const text = `admin: {listen: "127.0.0.1:${admin.address.port}"}\nendpoints: {a: {secrets: ["\${UNSET}"]}}\ntypo: 1\n`;
     await using folder = await tempFolder({ 'relay.yaml': text });
@@ -298,7 +304,9 @@ describe('healthcheck', () => {
         metrics: async () => '',
         metricsType: 'text/plain',
         clock: systemClock,
+        connectionsMax: 100,
         onClosed: () => undefined,
+        onError: () => undefined,
       });
       await using folder = await tempFolder(listen(admin.address.port));
       expect(await cli(['healthcheck'], { cwd: folder.path })).toMatchObject({ code: 0 });
@@ -314,7 +322,9 @@ describe('healthcheck', () => {
       metrics: async () => '',
       metricsType: 'text/plain',
       clock: systemClock,
+      connectionsMax: 100,
       onClosed: () => undefined,
+      onError: () => undefined,
     });
     const { port } = admin.address;
     await writeFile(join(folder.path, 'relay.yaml'), yaml({ admin: { listen: `[::]:${port}` } }));
@@ -325,6 +335,38 @@ describe('healthcheck', () => {
     expect(stderr).toMatch(
       /^expiry-relay: http:\/\/\[::1\]:\d+\/livez does not answer: .*; http:\/\/127\.0\.0\.1:\d+\/livez does not answer: .*\n$/,
     );
+  });
+
+  it('prints a bounded and printable part of an endless response', async () => {
+    let isCut = false;
+    const server = createServer((request, response) => {
+      response.on('close', () => {
+        isCut = true;
+      });
+      response.writeHead(request.url === '/livez' ? 200 : 503);
+      response.write('\x1b[2Jsaid\n');
+      const text = 'x'.repeat(1024 * 1024);
+      const more = () => {
+        while (!response.destroyed && response.write(text));
+      };
+      response.on('drain', more);
+      more();
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    const listen = `127.0.0.1:${port}`;
+    await using folder = await tempFolder({ 'relay.yaml': yaml({ admin: { listen } }) });
+    const check = (...more: string[]) => cli(['healthcheck', ...more], { cwd: folder.path });
+    const { code, stdout } = await check();
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^\\x1b\[2Jsaid\nx+$/);
+    expect(stdout.length).toBeLessThan(100_000);
+    await eventually('the connection is closed', () => isCut);
+    const ready = await check('--ready');
+    expect(ready.code).toBe(1);
+    expect(ready.stderr.length).toBeLessThan(100_000);
+    server.closeAllConnections();
+    server.close();
   });
 
   it('says that it cannot know a port that the system chooses', async () => {

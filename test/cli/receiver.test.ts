@@ -13,6 +13,7 @@ describe('the receiver', () => {
       onWebhook() {
         throw new Error('no place to print');
       },
+      onError: () => undefined,
     });
     const url = `http://127.0.0.1:${receiver.address.port}/`;
     expect((await request(url, { method: 'POST', body: '{}' })).statusCode).toBe(204);

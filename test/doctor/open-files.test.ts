@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { judgeOpenFiles } from '../../src/doctor/open-files.js';
+import { judgeOpenFiles, spareFiles } from '../../src/doctor/open-files.js';
 
 const limits = (
   max: string,
@@ -18,6 +18,13 @@ describe('the limit of open files', () => {
       advice: expect.stringContaining('at least 264'),
     });
     expect(judgeOpenFiles(endpoints, limits('264'))).toBeNull();
+  });
+
+  it('leaves to the admin port what is neither for the endpoints nor for the rest', () => {
+    expect(spareFiles(endpoints, limits('1024'))).toBe(1024 - 136 - 128);
+    expect(spareFiles(endpoints, limits('256'))).toBeLessThan(0);
+    expect(spareFiles(endpoints, limits('unlimited'))).toBe(Number.POSITIVE_INFINITY);
+    expect(spareFiles(endpoints, '')).toBe(Number.POSITIVE_INFINITY);
   });
 
   it.each(['', limits('unlimited')])('is no matter where there is none', (text) => {

@@ -27,6 +27,17 @@ function someEvents(level = 'trace') {
   return { events: createEvents(log, metrics, clock), lines, clock, metrics, value };
 }
 
+it('a connection that the admin port cannot accept is said once a minute', async () => {
+  const { events, lines, clock } = someEvents();
+  for (let count = 0; count < 100; count += 1) {
+    events.relay.connectionNotAccepted(new Error('accept ENFILE'));
+  }
+  expect(lines).toMatchObject([{ event: 'admin_accept_failed', error: 'accept ENFILE' }]);
+  clock.jump(60_000);
+  events.relay.connectionNotAccepted(new Error('accept ENFILE'));
+  expect(lines).toHaveLength(2);
+});
+
 describe('an overflow', () => {
   it('counts each lost webhook, and says so at once but not once for each', async () => {
     const { events, lines, clock, value } = someEvents();
