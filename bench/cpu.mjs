@@ -21,6 +21,17 @@ export async function cpuSeconds(pid) {
 }
 
 /**
+ * Seconds that the main thread of a process was ready to run and had no core, since its start; null
+ * where there is no /proc.
+ * @param {number} pid
+ * @returns {Promise<number | null>}
+ */
+export async function waitedSeconds(pid) {
+  const stat = await readFile(`/proc/${pid}/schedstat`, 'utf8').catch(() => null);
+  return stat === null ? null : Number(stat.split(' ')[1]) / 1e9;
+}
+
+/**
  * What each process has had of the processors for one of `count` pieces of work, in µs.
  * @param {readonly string[]} names
  * @param {readonly (number | null)[]} before

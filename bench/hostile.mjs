@@ -6,7 +6,7 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { startRedis } from '../scripts/redis-server.mjs';
-import { cpuSeconds } from './cpu.mjs';
+import { cpuSeconds, waitedSeconds } from './cpu.mjs';
 import { HOSTILE_KINDS, startHostile } from './hostile-receiver.mjs';
 import { median, percentile, summaryMs } from './percentiles.mjs';
 import { startReceiver } from './receiver.mjs';
@@ -20,6 +20,15 @@ const LIFE_MS = 2_000;
 const PATIENCE_MS = 20_000;
 /** The first seconds are not counted: the relay's code is still being compiled. */
 const WARM_S = 2;
+
+/** What a process has used since its start. @param {number} pid */
+async function used(pid) {
+  return {
+    cpuS: (await cpuSeconds(pid)) ?? Number.NaN,
+    waitedS: (await waitedSeconds(pid)) ?? Number.NaN,
+    bytes: await bytesRead(pid),
+  };
+}
 
 /** Bytes that a process has read, from sockets as well. @param {number} pid */
 async function bytesRead(pid) {
@@ -54,11 +63,9 @@ async function measured(kinds, seconds) {
   await relay.ready();
   const total = PER_SECOND * (WARM_S + seconds);
   const startMs = performance.now();
-  let [cpuBefore, readBefore] = [0, 0];
+  let before = await used(relay.pid);
   for (let n = 0; n < total; n += 1) {
-    if (n === PER_SECOND * WARM_S) {
-      [cpuBefore, readBefore] = [(await cpuSeconds(relay.pid)) ?? 0, await bytesRead(relay.pid)];
-    }
+    if (n === PER_SECOND * WARM_S) before = await used(relay.pid);
     // Spread over the time between two of the same endpoint.
     for (const [at, name] of names.entries()) {
       const dueMs = startMs + ((n + at / names.length) * 1_000) / PER_SECOND;
@@ -69,20 +76,21 @@ async function measured(kinds, seconds) {
     }
   }
   const count = PER_SECOND * seconds;
-  const cpuS = ((await cpuSeconds(relay.pid)) ?? 0) - cpuBefore;
-  const readBytes = (await bytesRead(relay.pid)) - readBefore;
+  const after = await used(relay.pid);
   const { latenessesMs } = await healthy.reached(count, LIFE_MS + PATIENCE_MS);
   await relay.stop();
   await neighbours.stop();
   await healthy.stop();
   redis.disconnect();
   await server.stop();
+  const percent = (/** @type {number} */ usedS) => Math.round((usedS / seconds) * 100);
   return {
     p99: percentile(latenessesMs, 0.99),
     text:
       `${latenessesMs.length} of ${count} arrived: ${summaryMs(latenessesMs)}; ` +
-      `relay: ${Math.round((cpuS / seconds) * 100)} % of a core, ` +
-      `${(readBytes / seconds / 1e6).toFixed(1)} MB/s read`,
+      `relay: ${percent(after.cpuS - before.cpuS)} % of a core, waited for one ` +
+      `${percent(after.waitedS - before.waitedS)} % of the time, ` +
+      `${((after.bytes - before.bytes) / seconds / 1e6).toFixed(1)} MB/s read`,
   };
 }
 

@@ -8,7 +8,7 @@ import { buildConnector, errors } from 'undici';
 import type { Clock } from '../clock.js';
 import type { Endpoint, ProxySettings, TlsSettings } from '../endpoint.js';
 import { messageOf } from '../errors.js';
-import { dial } from './dial.js';
+import { dial, READ_AS_TAKEN } from './dial.js';
 import { preventionOf } from './failure.js';
 import { isRefusedAddress } from './refused-addresses.js';
 import { openTunnel, ProxyError, proxyText } from './tunnel.js';
@@ -56,7 +56,7 @@ export function createConnector(endpoint: Endpoint, parts: ConnectorParts): Conn
     return (_, callback) => queueMicrotask(() => callback(error, null));
   }
   const lookup = allowLinkLocal ? parts.lookup : guarded(parts.lookup);
-  const options = { timeout: parts.timeoutMs, allowH2: false };
+  const options = { timeout: parts.timeoutMs, allowH2: false, ...READ_AS_TAKEN };
   const secure = secureConnector({ ...options, ...tlsOptions(tls) });
   if (proxy === null) return direct(url, secure, lookup, parts);
   // The endpoint's certificates are no business of the proxy.

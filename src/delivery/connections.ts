@@ -16,6 +16,15 @@ export const KEEP_ALIVE_MS = 4_000;
 /** An older connection is not used again, so that a change of the DNS is followed under load, too. */
 export const CONNECTION_AGE_MS_MAX = 60_000;
 
+/** How many reads of one response follow each other without a pause. An ordinary one needs no more. */
+const READS_AT_ONCE = 8;
+
+/**
+ * The pause before each further read of a response. Meanwhile its bytes gather in the system's
+ * buffer: a receiver that sends them one by one costs the relay few reads.
+ */
+const READ_EVERY_MS = 100;
+
 /** A connection that is made when it is first needed, and anew when it was closed meanwhile. */
 class Connection {
   readonly #client: Client;
@@ -71,16 +80,31 @@ class Connection {
   #made(socket: Socket): void {
     this.#madeAtMs = this.#clock.monotonicMs();
     const read = socket.read.bind(socket);
+    let pause: 'none' | 'running' | 'over' = 'none';
+    const endPause = () => {
+      pause = 'over';
+      // undici's parser reads on.
+      if (!socket.destroyed) socket.emit('readable');
+    };
+    const isPaused = (exchange: Exchange) => {
+      if (exchange.reads < READS_AT_ONCE || pause === 'over') return false;
+      if (pause === 'none') this.#clock.after(READ_EVERY_MS, endPause);
+      pause = 'running';
+      return true;
+    };
     socket.read = (size?: number): Buffer | null => {
       for (;;) {
+        const exchange = this.#exchange?.isReading ? this.#exchange : null;
+        if (exchange !== null && isPaused(exchange)) return null;
         const chunk: Buffer | null = read(size);
         if (chunk === null) return null;
-        if (!this.#exchange?.isReading) {
+        pause = 'none';
+        if (exchange === null) {
           // Nothing was asked for, or no more of it is wanted.
           socket.destroy();
           return null;
         }
-        const passed = this.#exchange.received(chunk);
+        const passed = exchange.received(chunk);
         if (passed !== null) return passed;
       }
     };

@@ -9,6 +9,12 @@ import type { Clock } from '../clock.js';
 /** The wait before the next address is tried as well (RFC 8305, section 8). */
 const NEXT_ADDRESS_MS = 250;
 
+/**
+ * The options of a socket that is read from the system only once everything read before has been
+ * taken. With Node's own limit it goes on until 64 KiB wait, however small the packets are.
+ */
+export const READ_AS_TAKEN = { highWaterMark: 1 } as const;
+
 export interface DialParts {
   readonly host: string;
   readonly port: number;
@@ -43,7 +49,7 @@ export function dial({ host, port, lookup, clock }: DialParts, callback: Dialled
       if (sockets.size === 0) fail(together(failures));
       return;
     }
-    const socket = connect({ host: next.value, port, noDelay: true });
+    const socket = connect({ host: next.value, port, noDelay: true, ...READ_AS_TAKEN });
     sockets.add(socket);
     socket.once('connect', () => {
       if (isOver) return void socket.destroy();

@@ -42,6 +42,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   /** Null until the head of the answer is there. */
   #head: AnswerHead | null = null;
   readonly #chunks: Buffer[] = [];
+  #reads = 0;
   #hasEnded = false;
 
   constructor() {
@@ -68,8 +69,14 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.onResponseError(null, reason);
   }
 
+  /** How often bytes have been read for it. */
+  get reads(): number {
+    return this.#reads;
+  }
+
   /** Bytes of its connection, while it is reading; returns what undici is to see of them. */
   received(chunk: Buffer): Buffer | null {
+    this.#reads += 1;
     const passed = this.#reader?.pass(chunk) ?? null;
     // Not at once: undici's parser comes first, for what it is to see.
     if (this.#reader?.isOverLimit) queueMicrotask(() => this.#stopReading());

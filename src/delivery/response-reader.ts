@@ -79,6 +79,10 @@ export class ResponseReader {
       const part: Part = this.#part;
       this.#readHead(chunk[end] as number);
       end += 1;
+      if (this.#isMidLine) {
+        const lineEnd = chunk.indexOf(LF, end);
+        end = lineEnd === -1 ? headMax : Math.min(lineEnd, headMax);
+      }
       if (this.#passes || this.#part !== 'blank lines') continue;
       if (part === 'informational head' && this.#statusSoFar === STATUS_SWITCHING_PROTOCOLS) {
         // Nobody asked for it: the parser ends the connection, but a response behind it counts.
@@ -100,6 +104,19 @@ export class ResponseReader {
     const passed = this.#withHeld(bytes);
     this.#heldBytes = 0;
     return passed.length === 0 ? null : passed;
+  }
+
+  /** Whether all that counts in what comes is the end of the line. */
+  get #isMidLine(): boolean {
+    switch (this.#part) {
+      case 'status line':
+        return this.#column > STATUS_LINE.length;
+      case 'informational head':
+      case 'final head':
+        return !this.#isLineEmpty;
+      default:
+        return false;
+    }
   }
 
   #hold(bytes: Buffer): null {

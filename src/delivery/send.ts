@@ -9,6 +9,7 @@ import { type Answer, type Ending, Exchange } from './exchange.js';
 import { CONNECT_TIMEOUT_CODE, causeOf, preventionOf } from './failure.js';
 import { repeatedBy, shown } from './redaction.js';
 import type { WebhookRequest } from './request.js';
+import { ResponseHeadError } from './response-reader.js';
 import { answeredAtMs, readRetryAfter } from './retry-policy.js';
 
 export interface Sender {
@@ -93,6 +94,8 @@ export function createSender(
 function malformedText(ending: Ending, isTooLate: boolean, endpoint: Endpoint): string | null {
   if (ending.kind === 'answered') return null;
   if (isTooLate) return `no end of it within ${endpoint.timeoutMs} ms`;
+  // The relay's own words: nothing in them is the receiver's.
+  if (ending.error instanceof ResponseHeadError) return ending.error.message;
   return shown(messageOf(ending.error), endpoint);
 }
 

@@ -1,7 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { systemClock } from '../../src/clock.js';
 import { readProxyUrl } from '../../src/config/addresses.js';
 import { createConnector, placeOf } from '../../src/delivery/connect.js';
@@ -294,6 +294,41 @@ describe('a response up to its limits', () => {
     const outcome = await aSender(server.url)();
     const isLonger = bytes > HEAD_BYTES_MAX;
     expect(outcome).toEqual(isLonger ? { ...LONG_HEAD, answer: '' } : { ...ACCEPTED, answer: '' });
+  });
+});
+
+describe('a response that comes byte by byte', () => {
+  const PACKETS = 400;
+
+  it('is read to its end in few reads, and its connection is used again', async () => {
+    const head = `${OK}content-length: 0\r\na: `;
+    await using server = await FaultyServer.start((socket) => {
+      socket.setNoDelay(true);
+      const answer = () => {
+        let packets = 0;
+        socket.write(head);
+        const timer = setInterval(() => {
+          packets += 1;
+          if (packets < PACKETS) return void socket.write('b');
+          clearInterval(timer);
+          socket.write('\r\n\r\n');
+        }, 1);
+      };
+      answer();
+      socket.on('data', answer);
+    });
+    const sockets = connectionsTo(server.url);
+    const post = aSender(server.url);
+    for (let posts = 1; posts <= 2; posts += 1) {
+      const sent = post();
+      const socket = await eventually('a connection', () => sockets[0]);
+      // Node passes here what each read of the system has brought.
+      const push = vi.spyOn(socket, 'push');
+      expect(await sent).toMatchObject(ACCEPTED);
+      expect(push.mock.calls.length).toBeLessThan(PACKETS / 4);
+      push.mockRestore();
+    }
+    expect(server.requests).toBe(1);
   });
 });
 

@@ -128,8 +128,12 @@ describe('taking over', () => {
       monotonicMs: () => nowMs,
       sleep: (_, signal) =>
         new Promise((resolve) => {
-          sleepers.push(resolve);
-          signal?.addEventListener('abort', () => resolve(), { once: true });
+          const wake = () => {
+            signal?.removeEventListener('abort', wake);
+            resolve();
+          };
+          sleepers.push(wake);
+          signal?.addEventListener('abort', wake, { once: true });
         }),
     };
     const replicas = await twoReplicas(clock);

@@ -40,7 +40,7 @@ async function ownServer({ onTestFinished }: TestContext, args: readonly string[
   };
   const open = async () => {
     const opened = start();
-    await opened.state.usable(never);
+    await opened.state.usable(AbortSignal.timeout(20_000));
     return opened;
   };
   return { server, client, said, recovered, events, start, open };
@@ -108,7 +108,7 @@ describe.concurrent('a state Redis', () => {
     const { state } = start();
     await eventually('it is said', () => said.some((line) => line.includes('LOADING')));
     expect(state.problem).toMatch(/is not ready: LOADING/);
-    await state.usable(never);
+    await state.usable(AbortSignal.timeout(20_000));
     expect(state.problem).toBeNull();
     await restarted;
     expect(said.filter((line) => line.includes('LOADING'))).toHaveLength(1);
@@ -124,7 +124,7 @@ describe.concurrent('a state Redis', () => {
         '(expected format 1, found 2): run that version, or choose another state.prefix',
     );
     await client.del(formatKey('expiry-relay'));
-    await state.usable(never);
+    await state.usable(AbortSignal.timeout(20_000));
     await recovered();
     expect(said).toEqual([expect.stringContaining('another version'), 'recovered']);
     expect(await client.get(formatKey('expiry-relay'))).toBe('1');
@@ -183,7 +183,7 @@ describe.concurrent('a state Redis', () => {
   it('is told apart from a database that the server does not have', async (context) => {
     const { start } = await ownServer(context, ['--databases', '2']);
     const { state } = start(7);
-    await expect(state.usable(never)).rejects.toThrow(
+    await expect(state.usable(AbortSignal.timeout(20_000))).rejects.toThrow(
       /the state Redis at \S+ has no database 7 .*: correct state\.url$/,
     );
   });
