@@ -153,6 +153,7 @@ describe('no command holds Redis', () => {
       unknownEndpoint: nothing,
       unknownEndpointBuried: nothing,
       deadLettersExpired: nothing,
+      indexRestored: nothing,
     };
     const times = { keepMs: 3_600_000, graceMs: 0, isClockSteady: () => true };
     const upkeep = new Upkeep({ ...parts, outbox, ...times, events });
