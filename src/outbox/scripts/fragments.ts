@@ -5,10 +5,10 @@ import { WHOLE } from '../../state/quarantine-scripts.js';
 import { BREAKER, PAUSE_MS_MAX } from '../breaker.js';
 
 /**
- * `due` is nil for what becomes due at this moment. It is written down in any case: once the clock was
- * set back, the id of an entry is no time. `replayed` says that it was a dead letter, and has not been
- * attempted since. Somebody may have added an entry with the last possible id. `is_ours` says whether a relay can have written an entry.
- * Needs NOW.
+ * `make_ready` adds an entry to a stream. `due` is nil for one that is due now. The time is stored, since the id of
+ * an entry is no time once the clock was set back. `replayed` marks a former dead letter that was not attempted
+ * since. Another client may have used the last possible id. `is_ours` says whether a relay can have written an
+ * entry. Needs NOW.
  */
 export const READY = `${WHOLE}local function make_ready(stream, id, attempts, due, replayed)
   local fields = { 'id', id, 'attempts', attempts, 'due', due or now(), 'replayed', replayed }
@@ -33,8 +33,9 @@ end
 `;
 
 /**
- * `record_entry` records an entry of `ready` that no relay has written, or whose delivery is not there. `retry_of` returns what a member of
- * `waiting` says; nothing for one that no relay has written, which it records. Needs QUARANTINE, READY.
+ * `record_entry` records an entry of `ready` that no relay has written, or that has no delivery. `retry_of` returns
+ * the attempts and the id in a member of `waiting`; nothing for one that no relay has written, which it records.
+ * Needs QUARANTINE, READY.
  */
 export const FOREIGN = `local function record_entry(into, stream, entry)
   local why = is_ours(entry) and 'there is no delivery with this id' or 'expected the fields id and attempts'
