@@ -43,7 +43,7 @@ export class StoredEntries {
     entries: readonly StoredEntry[],
   ): Promise<readonly (KeyInDatabase & { readonly atMs: number })[]> {
     const isValid = ({ member, score }: StoredEntry) =>
-      isTime(scoreOf(score)) && member.includes(':') && isWhole(keyOfClaimed(member).database);
+      isTime(scoreOf(score)) && isWhole(keyOfClaimed(member).database);
     const valid = await this.#valid(part, entries, isValid, 'not <database>:<key>, by time');
     return valid.map(({ member, score }) => ({ ...keyOfClaimed(member), atMs: Number(score) }));
   }

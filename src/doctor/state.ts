@@ -21,6 +21,7 @@ import {
   readConfigurationRow,
   replicasKey,
   signsOfLife,
+  typedKeys,
 } from '../state/format.js';
 import { readGone } from '../state/gone.js';
 import { refuseFormat, refuseStateReplica, verifyDatabase } from '../state/verify.js';
@@ -110,9 +111,12 @@ async function examineUse(
     if (format === null) return [note('relays', 'none has run with this state yet')];
     refuseFormat(prefix, format);
     const findings = await Promise.all([
-      examineRelays(redis, prefix, settings.redis.databases),
-      judgeQuarantine(redis, prefix),
-      examineConfigurations(redis, prefix, settings, reading.roundTripMs, clock),
+      judgeTypes(redis, prefix, settings),
+      ...[
+        examineRelays(redis, prefix, settings.redis.databases),
+        judgeQuarantine(redis, prefix),
+        examineConfigurations(redis, prefix, settings, reading.roundTripMs, clock),
+      ].map(unlessOtherType),
     ]);
     return findings.flat();
   } catch (error) {
@@ -121,6 +125,37 @@ async function examineUse(
     if (!isReply(error)) throw error;
     if (isRefusal(error)) return [];
     return [problem(SUBJECT, stateError(error, address, section).message, null)];
+  }
+}
+
+/** Commands that only read a key, and fail where it is of another type. */
+const READS = { hash: 'hlen', zset: 'zcard', stream: 'xlen', string: 'get' } as const;
+
+/** A finding when keys of the state are of other types than the relay's. */
+async function judgeTypes(redis: Redis, prefix: string, settings: Settings): Promise<Finding[]> {
+  const { databases } = settings.redis;
+  const typed = typedKeys(prefix, databases, [...settings.endpoints.keys()]);
+  const all = [...typed, [quarantineKey(prefix), 'stream'] as const];
+  const replies = await redis.pipeline(all.map(([key, type]) => [READS[type], key])).exec();
+  const others = all.flatMap(([key], at) => (isOtherType(replies?.[at]?.[0]) ? [key] : []));
+  if (others.length === 0) return [];
+  const text = `keys of other types than the relay's: ${others.join(', ')}`;
+  const advice =
+    'find out who writes there; the relay moves such keys to its quarantine, and deletes a quarantine';
+  return [warning(SUBJECT, text, advice)];
+}
+
+function isOtherType(error: unknown): boolean {
+  return error instanceof Error && /\bWRONGTYPE\b/.test(error.message);
+}
+
+/** Nothing where a key is of another type: that is a finding of its own. */
+async function unlessOtherType(findings: Promise<Finding[]>): Promise<Finding[]> {
+  try {
+    return await findings;
+  } catch (error) {
+    if (isOtherType(error)) return [];
+    throw error;
   }
 }
 

@@ -1,7 +1,7 @@
 /**
- * What has to be done to the outbox in Redis now and then, by whichever replica comes first: old
- * dead letters are forgotten, entries of the index that another client has deleted are restored, and what waits for an endpoint that no running replica has (replicas
- * may run different files for a while) is shown, and after a grace given up.
+ * What has to be done to the outbox in Redis now and then, by whichever replica comes first. Old dead letters are
+ * forgotten. Missing entries of the index are restored. What waits for an endpoint that no running replica has
+ * (replicas may run different files for a while) is shown, and after a grace given up.
  */
 import type { Clock } from '../clock.js';
 import { DEAD_AFTER_MS, endpointKeys, endpointsKey, quarantineKey } from '../state/format.js';

@@ -47,7 +47,8 @@
  * or content type is a POST of JSON.
  *
  * Every client of this Redis can write to these keys. Each reader checks what it reads, moves an entry that
- * no relay can have written to the quarantine, and goes on (quarantine.ts).
+ * no relay can have written to the quarantine, and goes on (quarantine.ts). Every delivery has one entry in
+ * `ready` or `waiting`, and every dead letter one in `dead-order`: upkeep restores those that are missing.
  */
 import type { KeyInDatabase } from '../vocabulary.js';
 
@@ -181,10 +182,14 @@ export function claimedMember({ database, key }: KeyInDatabase): Buffer {
   return Buffer.concat([Buffer.from(`${database}:`), key]);
 }
 
-/** What a member of `claimed` is about. */
+/** What a member of `claimed` is about; the database is NaN where no relay has written the member. */
 export function keyOfClaimed(member: Buffer): KeyInDatabase {
   const at = member.indexOf(':');
-  return { database: Number(member.subarray(0, at).toString()), key: member.subarray(at + 1) };
+  const database = member.subarray(0, Math.max(0, at)).toString();
+  return {
+    database: /^\d+$/.test(database) ? Number(database) : Number.NaN,
+    key: member.subarray(at + 1),
+  };
 }
 
 /** The key of the endpoints that the running replicas have. */

@@ -3,7 +3,7 @@
 import { messageOf } from '../errors.js';
 import { batchesByDatabase } from '../key-name.js';
 import type { Json, ValueOmission } from '../key-value.js';
-import { deadlineKeys, leaseKey, valueKeys } from '../state/format.js';
+import { deadlineKeys, leaseKey, quarantineKey, valueKeys } from '../state/format.js';
 import { type Lease, tokenOf } from '../state/lease.js';
 import type { Suspect } from '../state/quarantine.js';
 import type { RedisState } from '../state/redis-state.js';
@@ -164,7 +164,8 @@ export class RedisValues implements Values {
 
   async prune(database: number, untilMs: number): Promise<void> {
     const { tracked, overdue } = deadlineKeys(this.#state.prefix, database);
-    const keys = [...this.#ownKeys(database), tracked, overdue];
+    const own = this.#ownKeys(database);
+    const keys = [...own, tracked, overdue, quarantineKey(this.#state.prefix)];
     for (let wanted = 0, looked = AT_ONCE; looked === AT_ONCE; ) {
       const args = [untilMs, wanted, wanted + AT_ONCE - 1];
       const [more = 0, count = 0] = (await this.#run('valuesPrune', keys, args)) as number[];

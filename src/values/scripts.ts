@@ -2,6 +2,8 @@
  * What is atomic in the values that are kept in Redis. Two keys hold them: a hash of what was read, and
  * a sorted set of the deadlines that were read with it.
  */
+import { DEADLINE_MS_MAX } from '../deadlines/deadlines.js';
+import { QUARANTINE } from '../state/quarantine-scripts.js';
 import { WATCHING } from '../state/scripts.js';
 
 /** KEYS: lease, values, deadlines. ARGV: token; for each key its deadline, the key, the value. */
@@ -24,12 +26,22 @@ for i = 2, #ARGV, 2 do
 end
 return redis.status_reply('OK')`;
 
+/** Entries that are no deadlines and that one script moves to the quarantine. */
+const MOVED_MAX = 100;
+
 /**
- * KEYS: lease, values, deadlines; tracked and overdue of the index. ARGV: token, until, the rank of the
- * first to look at, that of the last. Returns how many of those that it has looked at are still wanted,
- * and how many there were.
+ * KEYS: lease, values, deadlines; tracked and overdue of the index; quarantine. ARGV: token, until, the rank of
+ * the first to look at, that of the last. Returns how many of those that it has looked at are still wanted,
+ * and how many there were. Entries later than any deadline would never be pruned: they go to the quarantine.
  */
-const PRUNE = `${WATCHING}
+const PRUNE = `${WATCHING}${QUARANTINE}
+local late = redis.call(
+  'ZRANGE', KEYS[3], '(${DEADLINE_MS_MAX}', '+inf', 'BYSCORE', 'LIMIT', 0, ${MOVED_MAX}, 'WITHSCORES')
+for i = 1, #late, 2 do
+  quarantine(KEYS[6], KEYS[3], 'member', late[i], late[i + 1], 'not a deadline')
+  redis.call('HDEL', KEYS[2], late[i])
+  redis.call('ZREM', KEYS[3], late[i])
+end
 local old = {}
 local page = redis.call('ZRANGE', KEYS[3], ARGV[3], ARGV[4], 'WITHSCORES')
 for i = 1, #page, 2 do

@@ -4,6 +4,7 @@ import { FencedError } from '../../src/errors.js';
 
 import { nameOf } from '../../src/key-name.js';
 
+import { deadlineKeys } from '../../src/state/format.js';
 import { ALWAYS_HELD } from '../../src/state/lease.js';
 import type { ClaimedKey } from '../../src/vocabulary.js';
 import { aDelivery } from '../support/domain.js';
@@ -54,6 +55,14 @@ describe('an index of deadlines in Redis', () => {
     await outbox.enqueue([delivery], claimed);
     expect(await deadlines.count()).toBe(0);
     expect((await outbox.depth('other')).pending).toBe(1);
+  });
+
+  it('keeps due entries although "overdue" is of another type', async () => {
+    await using opened = await open();
+    const { deadlines, state } = opened;
+    await deadlines.put([until('a', 5)]);
+    await shared.client.set(deadlineKeys(state.prefix, 0).overdue, 'of another client');
+    expect(await deadlines.take(0, NOW_MS + 5, 9)).toHaveLength(1);
   });
 
   it('tells a replica that no longer watches that it is fenced', async () => {

@@ -235,6 +235,22 @@ describe('a consumer group', () => {
     },
   );
 
+  it.each([[], ['18446744073709551615-5']])(
+    'takes deliveries at once after an entry with the last possible id, and %s',
+    async (...others) => {
+      const { outbox, keys, records } = await open();
+      const one = outbox();
+      const last = '18446744073709551615-18446744073709551615';
+      for (const id of [...others, last]) await shared.client.xadd(keys.ready, id, 'f', 'v');
+      const ids = ['a', 'b', 'c'];
+      await one.enqueue(ids.map((id) => aDelivery({ id })));
+      const claims = [];
+      while (claims.length < ids.length) claims.push(...(await one.claim('shop', 9, never)));
+      expect(claims.map(({ delivery }) => delivery.id)).toEqual(ids);
+      expect(await records()).toHaveLength(others.length + 1);
+    },
+  );
+
   it('forgets claims whose entries somebody has deleted', async () => {
     const { outbox, keys } = await open();
     const one = outbox();

@@ -211,16 +211,17 @@ describe.concurrent('a state Redis', () => {
   });
 });
 
-describe.concurrent('a key of another type that the relay may not rename', () => {
+describe.concurrent('a key of another type that the relay may neither rename nor delete', () => {
   const setUp = async (context: TestContext) => {
     const { client, said, recovered, open } = await ownServer(context);
-    await client.call('ACL', 'SETUSER', 'default', '-rename');
+    await client.call('ACL', 'SETUSER', 'default', '-rename', '-unlink');
     const { state, scripts, outbox } = await open();
     const one = outbox();
     const { deliveries, ready } = endpointKeys('expiry-relay', 'shop');
     return { client, said, recovered, state, scripts, one, deliveries, ready };
   };
-  const TEXT = /^the key \{expiry-relay\}:1:outbox:shop:\w+ is not of the type .*\(\+rename\)$/;
+  const TEXT =
+    /^the key \{expiry-relay\}:1:outbox:shop:\w+ is not of the type .*\(\+rename \+unlink\)$/;
 
   it('is said once, while the other endpoints go on', async (context) => {
     const { client, said, recovered, state, one, ready } = await setUp(context);

@@ -52,6 +52,18 @@ describe('values in Redis', () => {
     expect(await one.state.quarantine.depth()).toMatchObject({ entries: 1, last: { key: read } });
   });
 
+  it('whose deadlines no relay has written are pruned, too', async () => {
+    await using one = await open();
+    const { read, deadlines } = valueKeys(one.state.prefix, 0);
+    for (const score of ['-inf', '+inf', '1e300']) {
+      await shared.client.hset(read, score, 'x');
+      await shared.client.zadd(deadlines, score, score);
+    }
+    await one.values.prune(0, NOW_MS);
+    expect(await shared.client.exists(read, deadlines)).toBe(0);
+    expect(await one.state.quarantine.depth()).toMatchObject({ entries: 2 });
+  });
+
   it('are the same for every replica', async () => {
     await using one = await open();
     await one.values.keep([worth('x', due('a', 5))]);

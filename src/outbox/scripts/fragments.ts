@@ -4,20 +4,30 @@ import { GROUP } from '../../state/format.js';
 import { WHOLE } from '../../state/quarantine-scripts.js';
 import { BREAKER, PAUSE_MS_MAX } from '../breaker.js';
 
+/** No stream has a greater one. */
+const LAST_ID = '18446744073709551615-18446744073709551615';
+
 /**
- * `due` is nil for what becomes due at this moment. It is written down in any case: once the clock was
- * set back, the id of an entry is no time. `replayed` says that it was a dead letter, and has not been
- * attempted since. Somebody may have added an entry with the last possible id. `is_ours` says whether a relay can have written an entry.
- * Needs NOW.
+ * `make_ready` adds an entry to a stream. `due` is nil for one that is due now. The time is stored, since the id of
+ * an entry is no time once the clock was set back. `replayed` marks a former dead letter that was not attempted
+ * since. Another client may have used the last possible id: `free_ids` gives its entry another one, and the next
+ * claim moves it to the quarantine. `is_ours` says whether a relay can have written an
+ * entry. Needs NOW.
  */
-export const READY = `${WHOLE}local function make_ready(stream, id, attempts, due, replayed)
+export const READY = `${WHOLE}local function free_ids(stream)
+  local foreign = redis.call('XRANGE', stream, '${LAST_ID}', '${LAST_ID}')[1]
+  if foreign then redis.call('XDEL', stream, foreign[1]) end
+  local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
+  local reset = redis.pcall('XSETID', stream, string.format('%.0f-0', now()))
+  if reset.err and newest then redis.call('XSETID', stream, newest[1]) end
+  if foreign then redis.call('XADD', stream, '*', unpack(foreign[2], 1, math.min(#foreign[2], 100))) end
+end
+local function make_ready(stream, id, attempts, due, replayed)
   local fields = { 'id', id, 'attempts', attempts, 'due', due or now(), 'replayed', replayed }
   local last = replayed and 8 or 6
   local added = redis.pcall('XADD', stream, '*', unpack(fields, 1, last))
   if not added.err then return end
-  if string.find(added.err, 'exhausted the last possible ID', 1, true) then
-    redis.call('XSETID', stream, string.format('%.0f-0', now()))
-  end
+  if string.find(added.err, 'exhausted the last possible ID', 1, true) then free_ids(stream) end
   redis.call('XADD', stream, '*', unpack(fields, 1, last))
 end
 local function is_ours(entry)
@@ -33,8 +43,9 @@ end
 `;
 
 /**
- * `record_entry` records an entry of `ready` that no relay has written, or whose delivery is not there. `retry_of` returns what a member of
- * `waiting` says; nothing for one that no relay has written, which it records. Needs QUARANTINE, READY.
+ * `record_entry` records an entry of `ready` that no relay has written, or that has no delivery. `retry_of` returns
+ * the attempts and the id in a member of `waiting`; nothing for one that no relay has written, which it records.
+ * Needs QUARANTINE, READY.
  */
 export const FOREIGN = `local function record_entry(into, stream, entry)
   local why = is_ours(entry) and 'there is no delivery with this id' or 'expected the fields id and attempts'
