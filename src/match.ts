@@ -3,9 +3,21 @@
  * ever goes back over the key to try something else.
  */
 import { type Element, parsePattern } from './glob.js';
-import type { Params, Pattern } from './vocabulary.js';
 
 export { PatternError } from './glob.js';
+
+/** What the `{name}`s of a pattern took from a key: the exact bytes, by name. */
+export type Params = Readonly<Record<string, Buffer>>;
+
+/** A compiled `match`: pure, and linear in the key's length. */
+export interface Pattern {
+  /** As written in the file. */
+  readonly source: string;
+  /** The names of its captures, in the order in which they stand. */
+  readonly names: readonly string[];
+  /** Null when the key does not match. */
+  match(key: Uint8Array): Params | null;
+}
 
 const COLON = 0x3a;
 

@@ -1,5 +1,5 @@
 /** A route's `path` and `lookup` with their `{name}`s, and how a key's params get into them. Pure. */
-import type { Params } from './vocabulary.js';
+import type { Params } from './match.js';
 
 export const PLACEHOLDER = /\{([^{}]+)\}/g;
 

@@ -6,6 +6,7 @@
  */
 import type { BodyFormat, ContentType, Method } from './body-format.js';
 import type { Endpoint } from './endpoint.js';
+import type { Pattern } from './match.js';
 import type { RedisCredentials, RedisFiles } from './redis-login.js';
 
 /** How the relay learned of an expiration. `recovery` is inferred, and said so to the receiver. */
@@ -37,9 +38,6 @@ export interface Change extends KeyInDatabase {
   /** The deadline read after a `changed`, if it was read: a key that is gone by now has expired by it. */
   readonly readDeadlineMs?: number;
 }
-
-/** A key whose deadline is to be read, and the one that was read of it before. */
-export type ChangedKey = KeyInDatabase & Pick<Change, 'readDeadlineMs'>;
 
 /** A notification that the key did not exist before. Servers publish it from Redis 7 on, if asked to. */
 export interface Creation extends KeyInDatabase {
@@ -75,19 +73,6 @@ export interface KeyReading extends KeyInDatabase {
   readonly deadlineMs: number;
   /** When it was read, by the clock of the Redis that holds it. */
   readonly readAtMs: number;
-}
-
-/** What the `{name}`s of a pattern took from a key: the exact bytes, by name. */
-export type Params = Readonly<Record<string, Buffer>>;
-
-/** A compiled `match`: pure, and linear in the key's length. */
-export interface Pattern {
-  /** As written in the file. */
-  readonly source: string;
-  /** The names of its captures, in the order in which they stand. */
-  readonly names: readonly string[];
-  /** Null when the key does not match. */
-  match(key: Uint8Array): Params | null;
 }
 
 /** Pattern + endpoints: which keys become webhooks, and where these go. Made from the file. */

@@ -3,7 +3,6 @@ import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type RunningRedis, startRedis } from '../scripts/redis-server.mjs';
 import { compilePattern, PatternError } from '../src/match.js';
-import type { Pattern } from '../src/vocabulary.js';
 
 /** Few enough bytes that random patterns and random keys meet. */
 const keyBytes = fc.constantFrom(

@@ -1,16 +1,10 @@
 /** What capture is made of. Types only. */
 import type { Chance, Clock } from '../clock.js';
+import type { ChangedKey } from '../deadlines/deadlines.js';
 import type { CaptureEvents } from '../events/capture-events.js';
 import type { ValuesByRoute } from '../key-value.js';
 import type { Outbox } from '../outbox/outbox.js';
-import type {
-  ChangedKey,
-  ClaimedKey,
-  Expiration,
-  KeyInDatabase,
-  Notice,
-  Route,
-} from '../vocabulary.js';
+import type { ClaimedKey, Expiration, KeyInDatabase, Notice, Route } from '../vocabulary.js';
 
 /** What capture needs of the index of deadlines, and of the keys. */
 export interface Index {

@@ -1,7 +1,8 @@
 /** What a webhook tells of one expiration, in whichever format. Pure. */
 import type { Json, KeyValue, RouteValues } from '../key-value.js';
+import type { Params } from '../match.js';
 import { decodeUtf8, textOf } from '../printable.js';
-import type { Expiration, Params, Route } from '../vocabulary.js';
+import type { Expiration, Route } from '../vocabulary.js';
 
 /** For a route that asks for none. */
 export const NO_VALUES: RouteValues = { value: null, lookup: null };

@@ -8,11 +8,12 @@ import { buildRequest, type WebhookRequest } from '../delivery/request.js';
 import type { Endpoint } from '../endpoint.js';
 import { NothingToSendError, UsageError } from '../errors.js';
 import type { KeyValue, RouteValues } from '../key-value.js';
+import type { Params } from '../match.js';
 import { fillKey } from '../path-template.js';
 import { printable, printableBytes } from '../printable.js';
 import { matchRoute } from '../routing.js';
 import { Secret } from '../secret.js';
-import type { Delivery, Params, Route, Settings } from '../vocabulary.js';
+import type { Delivery, Route, Settings } from '../vocabulary.js';
 import type { CliContext } from './context.js';
 
 /** What the command line says of the key, and of what it is narrowed to. */

@@ -10,7 +10,7 @@ import {
   textsOf,
 } from '../body-template.js';
 import type { Json } from '../key-value.js';
-import type { Pattern } from '../vocabulary.js';
+import type { Pattern } from '../match.js';
 import type { Complaint } from './mistakes.js';
 import { nearest } from './nearest.js';
 import { asList, asMapping, type Path } from './path.js';

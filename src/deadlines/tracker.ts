@@ -4,8 +4,8 @@
  * overtaken by what was heard or read since is not written down, but made again.
  */
 import { nameOf } from '../key-name.js';
-import type { ChangedKey, Deadline, KeyInDatabase, KeyReading } from '../vocabulary.js';
-import type { Deadlines } from './deadlines.js';
+import type { Deadline, KeyInDatabase, KeyReading } from '../vocabulary.js';
+import type { ChangedKey, Deadlines } from './deadlines.js';
 
 /** Reads when keys expire; reading one whose deadline has passed makes Redis expire it. */
 export interface KeyReader {

@@ -31,6 +31,7 @@ export class WrittenLife implements Life {
   constructor(key: string, first: Held) {
     this.key = key;
     this.held = [first];
+    this.#judge(first);
   }
 
   get deadlineMs(): number {
@@ -39,6 +40,12 @@ export class WrittenLife implements Life {
 
   got(deadlineMs: number, since: Span): void {
     this.held.push({ deadlineMs, since });
+    this.#judge({ deadlineMs, since });
+  }
+
+  /** Late enough, it may have been a deadline in the past: Redis then deletes the key, and nothing expires. */
+  #judge({ deadlineMs, since }: Held): void {
+    if (since.toMs >= deadlineMs) this.unknown();
   }
 
   ended(kind: Exclude<Ending['kind'], 'expired' | 'unknown'>, at: Span): void {

@@ -120,9 +120,8 @@ export class Writer {
   ): WrittenLife | null {
     const life = new WrittenLife(key, { deadlineMs, since: at });
     this.lives.push(life);
-    if (kind === 'replied') return life;
-    life.unknown();
-    return null;
+    if (kind === 'unknown') life.unknown();
+    return life.ending.kind === 'unknown' ? null : life;
   }
 
   async #deal(life: WrittenLife, random: Random): Promise<void> {
@@ -188,9 +187,8 @@ export class Writer {
   ): Promise<void> {
     if (given.kind === 'unsent' || (given.kind === 'replied' && !given.value)) return;
     life.got(deadlineMs, given.at);
-    // Late enough, it may have been a deadline in the past: Redis deletes the key then.
-    if (given.kind === 'unknown' || given.at.toMs >= deadlineMs) life.unknown();
-    else await this.#dealAgain(life, random);
+    if (given.kind === 'unknown') life.unknown();
+    if (life.ending.kind !== 'unknown') await this.#dealAgain(life, random);
   }
 
   async #persist(life: WrittenLife, random: Random): Promise<void> {
