@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type RunningRedis, startRedis } from '../scripts/redis-server.mjs';
-import { compilePattern, PatternError } from '../src/match.js';
+import { compilePattern, type Pattern, PatternError } from '../src/match.js';
 
 /** Few enough bytes that random patterns and random keys meet. */
 const keyBytes = fc.constantFrom(

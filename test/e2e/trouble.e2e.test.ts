@@ -229,7 +229,7 @@ describe.concurrent('a state Redis in trouble', () => {
     await scene.delivers(relay, 1);
   }, 60_000);
 
-  it('with a key of another type that it may not rename: names the key, and the other endpoints go on', async () => {
+  it('with a key of another type that it may neither rename nor delete: names the key, and the other endpoints go on', async () => {
     await using scene = await Scene.set();
     await using other = await TestReceiver.start();
     const file = scene.file();
@@ -238,7 +238,7 @@ describe.concurrent('a state Redis in trouble', () => {
       { name: 'all', match: 'order:*', to: 'shop' },
       { name: 'other', match: 'other:*', to: 'other' },
     ];
-    await scene.client.call('ACL', 'SETUSER', 'default', '-rename');
+    await scene.client.call('ACL', 'SETUSER', 'default', '-rename', '-unlink');
     await scene.client.rpush(deliveries, 'not ours');
     await using relay = await RelayProcess.start({
       ...file,
