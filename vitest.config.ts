@@ -14,7 +14,7 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 30_000,
     fileParallelism: true,
-    maxWorkers: 2,
+    maxWorkers: 3,
     projects: [
       {
         extends: true,
