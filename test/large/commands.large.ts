@@ -17,6 +17,7 @@ import {
   valueKeys,
 } from '../../src/state/format.js';
 import { ALWAYS_HELD } from '../../src/state/lease.js';
+import { packDelivery } from '../../src/state/packing.js';
 import { RedisValues } from '../../src/values/redis-values.js';
 import { PREFIX } from '../support/dead-letters.js';
 import { aDelivery } from '../support/domain.js';
@@ -45,9 +46,12 @@ async function fill(line: string, ...keys: readonly string[]): Promise<void> {
 const zadd = (key: number, member: string, score = 'i') =>
   `redis.call('ZADD', KEYS[${key}], ${score}, ${member})`;
 
-const LINE = JSON.stringify({ endpoint: 'shop', route: 'r', path: '', key: 'k', database: 0 });
-const PACKED = `'${LINE}\\n{}'`;
-const LETTER = `'{"reason":"exhausted","attempts":1,"died_at_ms":' .. i .. '}\\n' .. ${PACKED}`;
+const [BEFORE_ID, AFTER_ID] = packDelivery(aDelivery({ id: 'ID', body: Buffer.from('{}') }))
+  .toString()
+  .replaceAll('\n', '\\n')
+  .split('ID');
+const PACKED = `'${BEFORE_ID}msg_' .. i .. '${AFTER_ID}'`;
+const LETTER = `'{"reason":"exhausted","attempts":1,"last_outcome":null,"died_at_ms":' .. i .. '}\\n' .. ${PACKED}`;
 
 beforeEach(async () => {
   await shared.client.config('SET', 'slowlog-log-slower-than', '-1');
