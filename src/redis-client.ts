@@ -110,7 +110,7 @@ export function redisError(
     case 'WRONGPASS':
       return new RedisAuthError(
         `Redis at ${address} refuses the user name or password (${said}): check those of ` +
-          `${section}.url, or ${section}.username and ${section}.password_file` +
+          `${section}.url, or ${section}.username and ${section}.password_file (or ${section}.password)` +
           (loginDefect === null ? '' : ` (${loginDefect})`),
       );
     case 'NOPERM':
@@ -193,4 +193,9 @@ export function replicaAdvice(address: string, primary: string): string {
     `Redis at ${address} is a replica of ${primary}; replicas never publish expirations: ` +
     'point redis.url at the primary'
   );
+}
+
+/** Whether it is another server, or one to which only a new connection can log in. */
+export function needsNewConnection(failure: RelayError): boolean {
+  return [RedisIsReplicaError, RedisSlotError, RedisAuthError].some((of) => failure instanceof of);
 }

@@ -5,6 +5,7 @@ import { counted } from '../counted.js';
 import { StateInMemoryError, StateUnavailableError } from '../errors.js';
 import { RedisDeadLetters } from '../outbox/redis-dead-letters.js';
 import { defineOutboxScripts } from '../outbox/scripts/scripts.js';
+import { stillPrintable } from '../printable.js';
 import { RedisState, type StateEvents } from '../state/redis-state.js';
 import type { Settings, StateSettings } from '../vocabulary.js';
 import type { CliContext, FileOption } from './context.js';
@@ -39,9 +40,16 @@ export function withDeadLetters<Result>(
   options: FileOption,
   use: (opened: OpenDeadLetters) => Promise<Result>,
 ): Promise<Result> {
-  return withState(context, options, (state, settings, { unknownEndpointGraceMs }) => {
+  return withState(context, options, async (state, settings, { unknownEndpointGraceMs }) => {
     const letters = new RedisDeadLetters(state, defineOutboxScripts(state.redis));
-    return use({ letters, settings, unknownEndpointGraceMs });
+    const result = await use({ letters, settings, unknownEndpointGraceMs });
+    for (const [endpoint, count] of await letters.unordered()) {
+      context.stderr.write(
+        `expiry-relay: left out ${counted(count, 'dead letter')} of "${stillPrintable(endpoint)}" whose entry in ` +
+          'the index is missing: a running relay restores up to 500 entries every 10 s\n',
+      );
+    }
+    return result;
   });
 }
 

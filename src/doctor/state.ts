@@ -14,7 +14,6 @@ import { keysText } from '../server/wording.js';
 import {
   configurationsKey,
   deadlineKeys,
-  formatKey,
   leaseKey,
   ownKeyPrefix,
   quarantineKey,
@@ -24,7 +23,7 @@ import {
   typedKeys,
 } from '../state/format.js';
 import { readGone } from '../state/gone.js';
-import { refuseFormat, refuseStateReplica, verifyDatabase } from '../state/verify.js';
+import { readFormat, refuseFormat, refuseStateReplica, verifyDatabase } from '../state/verify.js';
 import type { Settings, StateSettings } from '../vocabulary.js';
 import { judgeAnswer } from './judge-answer.js';
 import { judgeConfigurations, type RunningReplica } from './judge-configurations.js';
@@ -107,7 +106,7 @@ async function examineUse(
   try {
     await verifyDatabase(redis, address, database, section);
     if (section === 'state') refuseStateReplica(reading, address, section);
-    const format = await redis.get(formatKey(prefix));
+    const format = await readFormat(redis, prefix);
     if (format === null) return [note('relays', 'none has run with this state yet')];
     refuseFormat(prefix, format);
     const findings = await Promise.all([
@@ -188,7 +187,7 @@ async function judgeQuarantine(redis: Redis, prefix: string): Promise<Finding[]>
   if (count === 0) return [];
   const text = `${counted(count, 'record')} of entries that no relay has written, moved out of the state`;
   const advice =
-    'see expiry-relay quarantine list, and give the state a database or a Redis that nothing else writes to';
+    'see expiry-relay quarantine list, and keep other clients from these keys: give the state a Redis of its own, or deny the keys by ACL';
   return [warning('quarantine', text, advice)];
 }
 

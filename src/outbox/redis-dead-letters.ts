@@ -77,6 +77,22 @@ export class RedisDeadLetters implements DeadLetters {
     return new Map(endpoints.map((endpoint, at) => [endpoint, counts[at] ?? 0]));
   }
 
+  /** How many each endpoint has that are in no order: upkeep adds them to it. Only those with any. */
+  async unordered(): Promise<ReadonlyMap<string, number>> {
+    const { redis } = this.#state;
+    const endpoints = await this.endpoints();
+    const counts = await this.#state.run('dead_letters', () =>
+      Promise.all(
+        endpoints.map(async (endpoint) => {
+          const { dead, deadOrder } = this.#keys(endpoint);
+          const [all, ordered] = await Promise.all([redis.hlen(dead), redis.zcard(deadOrder)]);
+          return [endpoint, all - ordered] as const;
+        }),
+      ),
+    );
+    return new Map(counts.filter(([, count]) => count > 0));
+  }
+
   /** Null when there is no such dead letter. */
   async find(endpoint: string, id: string): Promise<DeadLetter | null> {
     const { redis } = this.#state;

@@ -7,7 +7,6 @@ import { type Clock, untilAborted } from '../clock.js';
 import {
   FencedError,
   messageOf,
-  RedisIsReplicaError,
   RedisNotReadyError,
   RedisSlotError,
   RelayError,
@@ -15,7 +14,7 @@ import {
 } from '../errors.js';
 import { openLasting } from '../redis/lasting.js';
 import { refuseSentinel } from '../redis/sentinel.js';
-import { addressOf, stateError } from '../redis-client.js';
+import { addressOf, needsNewConnection, stateError } from '../redis-client.js';
 import { isReply } from '../refusal.js';
 import type { ServerFinding } from '../server/finding.js';
 import { judgeStateServer } from '../server/judge.js';
@@ -291,8 +290,7 @@ export class RedisState {
         this.#unfit = failure.message;
         const isLoading = failure instanceof RedisNotReadyError;
         await clock.sleep(isLoading ? LOADED_AGAIN_MS : VERIFY_AGAIN_MS, signal);
-        const isOther = failure instanceof RedisIsReplicaError || failure instanceof RedisSlotError;
-        if (isOther && !signal.aborted) this.#leave();
+        if (needsNewConnection(failure) && !signal.aborted) this.#leave();
       }
     }
   }

@@ -53,19 +53,17 @@ export function refuseStateReplica(
  * version uses it.
  */
 export async function verifyFormat(redis: Redis, prefix: string): Promise<boolean> {
-  const key = formatKey(prefix);
-  const before = await unlessOther(redis.get(key));
-  const found = before ?? (await mark(redis, key));
-  refuseFormat(prefix, found);
+  const before = await readFormat(redis, prefix);
+  refuseFormat(prefix, before ?? (await mark(redis, formatKey(prefix))));
   return before === null;
 }
 
-/** A text that no version has, where the key is of another type. */
-async function unlessOther(found: Promise<string | null>): Promise<string | null> {
+/** The version of the format; null where the prefix is unused. Rejects when the key is of another type. */
+export async function readFormat(redis: Redis, prefix: string): Promise<string | null> {
   try {
-    return await found;
+    return await redis.get(formatKey(prefix));
   } catch (error) {
-    if (/\bWRONGTYPE\b/.test(messageOf(error))) return 'a key that is no string';
+    if (/\bWRONGTYPE\b/.test(messageOf(error))) throw foreignFormat(prefix, 'another type');
     throw error;
   }
 }
@@ -73,10 +71,17 @@ async function unlessOther(found: Promise<string | null>): Promise<string | null
 /** Throws unless this version of the relay keeps its state in the format that was found. */
 export function refuseFormat(prefix: string, found: string | null): void {
   if (found === String(FORMAT_VERSION)) return;
+  if (!/^\d+$/.test(found ?? '')) throw foreignFormat(prefix, printable(found ?? 'nothing'));
   throw new StateFormatError(
     `the keys ${ownKeyPrefix(prefix)}… in the state Redis are used by another version of the ` +
-      `relay (expected format ${FORMAT_VERSION}, found ${printable(found ?? 'none')}): run that version, or choose ` +
-      'another state.prefix',
+      `relay (expected format ${FORMAT_VERSION}, found ${found}): run that version, or choose another state.prefix`,
+  );
+}
+
+function foreignFormat(prefix: string, found: string): StateFormatError {
+  return new StateFormatError(
+    `another program has written the key ${formatKey(prefix)} in the state Redis (expected ${FORMAT_VERSION}, found ` +
+      `${found}): choose another state.prefix; or, if no other program needs that key, delete it`,
   );
 }
 

@@ -165,6 +165,20 @@ describe('dead list', () => {
   });
 });
 
+describe('dead, where the index of dead letters was deleted', () => {
+  it.each(['list', 'replay', 'drop'])('%s says how many it leaves out', async (verb) => {
+    await storeDeadLetters(shared.client, LETTERS);
+    await shared.client.del(endpointKeys(PREFIX, 'shop').deadOrder);
+    const filter = verb === 'list' ? [] : ['--reason', 'exhausted'];
+    const { stdout, stderr } = await dead(verb, ...filter);
+    expect(stderr).toContain(
+      'left out 2 dead letters of "shop" whose entry in the index is missing',
+    );
+    expect(stdout).not.toContain('new');
+    expect(await shared.client.hlen(endpointKeys(PREFIX, 'shop').dead)).toBe(2);
+  });
+});
+
 describe('dead show', () => {
   it('shows everything about one, wherever it lies', async () => {
     await storeDeadLetters(shared.client, LETTERS);
@@ -381,6 +395,15 @@ describe('dead, when the state cannot be used', () => {
   it('says that the prefix is used by another version', async () => {
     await shared.client.set(`{${PREFIX}}:format`, '99');
     expect(await outcome(shared.server.url)).toContain('expected format 1, found 99');
+  });
+
+  it('names the key of the format that another program has written', async () => {
+    const key = `{${PREFIX}}:format`;
+    const expected = `another program has written the key ${key} in the state Redis (expected 1, found`;
+    await shared.client.set(key, 'garbage');
+    expect(await outcome(shared.server.url)).toContain(`${expected} garbage): choose another`);
+    await shared.client.multi().del(key).lpush(key, 'a').exec();
+    expect(await outcome(shared.server.url)).toContain(`${expected} another type): choose another`);
   });
 
   it('says that the password is wrong, or what is not permitted', async () => {

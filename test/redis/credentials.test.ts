@@ -207,6 +207,6 @@ describe('a login that is refused', () => {
       redis: { url: `redis://relay:wrong@127.0.0.1:${redis.port}` },
     });
     const { message } = (await failureAt(settings)) ?? {};
-    expect(message).toMatch(/redis\.password_file$/);
+    expect(message).toMatch(/redis\.password_file \(or redis\.password\)$/);
   });
 });

@@ -95,6 +95,17 @@ describe.concurrent('a state Redis', () => {
     expect(await one.claim('shop', 1, never)).toHaveLength(1);
   }, 30_000);
 
+  it('that asks for a password that the file lacks is used again once it asks for none', async (context) => {
+    const { client, recovered, open } = await ownServer(context);
+    const { state } = await open();
+    await client.config('SET', 'requirepass', 'other');
+    await client.call('CLIENT', 'KILL', 'TYPE', 'normal');
+    await eventually('it is said', () => state.problem?.includes('wants a password'));
+    await client.config('SET', 'requirepass', '');
+    await eventually('usable', () => state.problem === null, 15_000);
+    await recovered();
+  }, 30_000);
+
   it('that loads its data is waited for, and this is said', async (context) => {
     const loading = ['--key-load-delay', '500', '--loading-process-events-interval-bytes', '1024'];
     const { server, client, said, start } = await ownServer(context, loading);
