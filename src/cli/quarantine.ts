@@ -51,10 +51,9 @@ export const listQuarantine: CommandAction<ListQuarantineOptions> = (context, op
     }
     if (options.json) return 0;
     const total = last === null ? 0 : Math.max(last.number, entries);
+    const others = shown < total ? `; ${total - shown} more, older or dropped` : '';
     const closing =
-      entries === 0
-        ? 'nothing is in the quarantine'
-        : `${counted(shown, 'record')} of ${total} that there ever were; the others are older, or were dropped`;
+      entries === 0 ? 'nothing is in the quarantine' : `${counted(shown, 'record')}${others}`;
     await printer.print(`${closing}\n`);
     return 0;
   });
@@ -146,16 +145,19 @@ function jsonLine(entry: QuarantinedEntry): string {
 function details(entry: QuarantinedEntry): string {
   const { id, atMs, key, kind, why, name, bytes, value } = entry;
   const kept = value.length < bytes ? `, of which the first ${value.length} are kept` : '';
+  const isKey = kind === 'key';
+  const whole = 'the whole key, under its new name: read it with redis-cli (TYPE says how)';
   const lines = Object.entries({
     id,
     at: timeOf(atMs),
     key: printable(key),
     kind: printable(kind),
-    [kind === 'key' ? 'renamed to' : 'name']: printableBytes(name),
+    [isKey ? 'renamed to' : 'name']: printableBytes(name),
     why: printable(why),
-    value: `${counted(bytes, 'byte')}${kept}`,
+    value: isKey ? whole : `${counted(bytes, 'byte')}${kept}`,
   }).map(([title, text]) => `${title.padEnd(10)} ${text}\n`);
-  return `${lines.join('')}${printableBytes(value, Number.POSITIVE_INFINITY)}\n`;
+  const start = isKey ? '' : `${printableBytes(value, Number.POSITIVE_INFINITY)}\n`;
+  return `${lines.join('')}${start}`;
 }
 
 /** The id of a record that somebody else has written may be no time. */

@@ -1,5 +1,6 @@
 /** A route's `body` as the file writes it: any structure, whose texts have their braces right. Pure. */
 import { z } from 'zod';
+import { NO_BODY } from '../body-format.js';
 import { partsOf } from '../body-template.js';
 import type { Json } from '../key-value.js';
 import { asMapping, type Path } from './path.js';
@@ -11,7 +12,10 @@ export const BODY_VALUES_MAX = 1000;
 /** An object that begins with a name, or a list: what has been put in quotes as a whole. */
 const LIKE_JSON = /^\s*(?:\{\s*"|\[\s*[{["])/;
 
-const EXPECTED = 'a structure such as {order: "{id}"}';
+const EXPECTED = 'a structure such as {order: "{id}"}, or none';
+
+/** What was meant to be the word none. */
+const LIKE_NONE = /^\s*none\s*$/i;
 
 interface Misplaced {
   readonly path: Path;
@@ -36,6 +40,9 @@ class BodyReader {
 function wordingOf(value: unknown, path: Path): Wording | null {
   switch (typeof value) {
     case 'string':
+      if (path.length === 0 && value !== NO_BODY && LIKE_NONE.test(value)) {
+        return mismatch(EXPECTED, { hint: 'write none exactly to send no body' });
+      }
       if (partsOf(value) !== null) return null;
       // Inside, a receiver may want JSON in a text.
       if (path.length === 0 && LIKE_JSON.test(value)) {

@@ -50,7 +50,10 @@ function checkNoBody(path: Path, route: RawRoute): Complaint[] {
   return ['content_type', 'include', 'lookup']
     .filter((key) => route[key] !== undefined)
     .map((key) => {
-      const wording = mismatch(`${key} beside a body`, { found: 'it beside body: none' });
+      const wording = mismatch(`${key} beside a body`, {
+        found: 'it beside body: none',
+        hint: 'leave one out',
+      });
       return { path: [...path, key], about: 'key', wording };
     });
 }

@@ -73,7 +73,8 @@ function checkLogin(name: 'redis' | 'state', section: Section): Complaint[] {
     (address?.password ?? null) !== null;
   const isUrlKnown = section.url === undefined || address !== undefined;
   if (isUrlKnown && !hasPassword && (hasUser || hasUserInUrl)) {
-    const wording = mismatch('a password beside the user name', { found: 'none' });
+    const hint = hasUser ? null : 'a password alone is redis://:PASSWORD@HOST';
+    const wording = mismatch('a password beside the user name', { found: 'none', hint });
     complaints.push(complain([name, hasUser ? 'username' : 'url'], wording));
   }
   return complaints;

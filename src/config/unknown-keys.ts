@@ -82,7 +82,9 @@ function suggestion(path: Path, key: string, schema: JsonSchema): string | null 
     return 'every certificate is verified; name its authority in ca_file';
   }
   const meant = meantKey(path, key, schema);
-  if (meant === null) return null;
+  if (meant === null) {
+    return path.length === 0 ? 'keys of your own begin with x-, such as x-defaults' : null;
+  }
   const written = Object.hasOwn(WRITTEN, head) ? WRITTEN[head] : undefined;
   return `did you mean ${written ?? `"${meant}"`}?`;
 }

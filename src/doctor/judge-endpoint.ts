@@ -59,6 +59,9 @@ const ADVICE: Readonly<Record<UnreachableCause, (host: string) => string>> = {
 const PERHAPS_CERTIFICATE =
   '; it may want a certificate of the relay (tls.cert_file and tls.key_file of this endpoint)';
 
+/** A server that waits for a request in plain text does not answer a TLS handshake. */
+const PERHAPS_PLAIN = '. Does this port speak TLS? Else write http://';
+
 /** What to do about an endpoint that cannot be reached. */
 export function adviceFor(
   { cause, code }: { readonly cause: UnreachableCause; readonly code: string },
@@ -69,7 +72,10 @@ export function adviceFor(
   const certificate = isSecure ? CERTIFICATE.find(([pattern]) => pattern.test(code)) : undefined;
   if (certificate !== undefined) return certificate[1](host);
   const mayLack = isSecure && cause === 'connection_reset' && (tls?.client ?? null) === null;
-  return ADVICE[cause](host) + (mayLack ? PERHAPS_CERTIFICATE : '');
+  const mayBePlain = isSecure && cause === 'timeout';
+  return (
+    ADVICE[cause](host) + (mayLack ? PERHAPS_CERTIFICATE : '') + (mayBePlain ? PERHAPS_PLAIN : '')
+  );
 }
 
 /** `tookMs`: to be connected, or to fail. */

@@ -109,7 +109,7 @@ const LINE_FEED = 0x0a;
 /** The first line, as JSON, and what follows it. */
 function splitLine(packed: Buffer): { readonly head: StoredObject; readonly rest: Buffer } {
   const end = packed.indexOf(LINE_FEED);
-  if (end === -1) throw new UnreadableError('one line, expected several');
+  if (end === -1) throw new UnreadableError('expected a line of JSON and a body, found one line');
   return { head: readObject(packed.subarray(0, end)), rest: packed.subarray(end + 1) };
 }
 

@@ -79,7 +79,7 @@ describe('the quarantine', () => {
     const list = await run('quarantine', 'list');
     expect(list).toMatchObject({ code: 0, stderr: '' });
     expect(list.stdout).toMatch(
-      /^\d+-0 {2}20\S+Z {2}\{expiry-relay\}:1:outbox:shop:dead {2}field {2}bad {2}one line, expected several\n1 record of 1 /,
+      /^\d+-0 {2}20\S+Z {2}\{expiry-relay\}:1:outbox:shop:dead {2}field {2}bad {2}expected a line of JSON and a body, found one line\n1 record\n/,
     );
     const id = idOf(list);
     const shown = await run('quarantine', 'show', id);
@@ -99,13 +99,24 @@ describe('the quarantine', () => {
     });
   });
 
+  it('says where the content of a whole key is', async () => {
+    await storeDeadLetters(shared.client, [aDeadLetter({ delivery: { id: 'good' } })]);
+    await shared.client.multi().del(keys.dead).set(keys.dead, 'hello').exec();
+    await run('dead', 'show', 'good');
+    const { stdout } = await run('quarantine', 'show', idOf(await run('quarantine', 'list')));
+    expect(stdout).toContain(`renamed to {${PREFIX}}:1:quarantine:outbox:shop:dead\n`);
+    expect(stdout).toContain(
+      'value      the whole key, under its new name: read it with redis-cli',
+    );
+  });
+
   it('shows the newest up to the limit', async () => {
     for (let n = 0; n < 3; n += 1) {
       const record = ['n', n + 1, 'key', `k${n}`, 'kind', 'field', 'why', 'x', 'name', n];
       await shared.client.xadd(quarantineKey(PREFIX), '*', ...record, 'bytes', 0, 'value', '');
     }
     const { stdout } = await run('quarantine', 'list', '--limit', '2');
-    expect(stdout).toMatch(/ k1 .*\n.* k2 .*\n2 records of 3 /);
+    expect(stdout).toMatch(/ k1 .*\n.* k2 .*\n2 records; 1 more, older or dropped\n/);
     expect(stdout).not.toContain(' k0 ');
     expect((await run('quarantine', 'drop', '--all')).stdout).toBe('3 records dropped\n');
   });

@@ -203,6 +203,16 @@ describe('the secrets of an endpoint', () => {
   });
 });
 
+it("says how a key of one's own begins", async () => {
+  const { message } = await load({ ...smallest(), defaults: {} }).catch((error) => error);
+  expect(message).toContain('keys of your own begin with x-, such as x-defaults');
+});
+
+it('says how a password alone stands in a URL', async () => {
+  const file = { ...smallest(), redis: { url: 'redis://secret1@host' } };
+  expect(await refusal(file)).toContain('found none (a password alone is redis://:PASSWORD@HOST)');
+});
+
 describe('body: none', () => {
   const routeWith = (given: object) => ({
     ...smallest(),
@@ -221,5 +231,9 @@ describe('body: none', () => {
     { format: 'cloudevents' },
   ])('is refused beside what would be ignored: %j', async (given) => {
     expect(await refusal(routeWith(given))).toMatch(/found (it beside body: none|both)/);
+  });
+
+  it.each(['None', ' none', 'none\n'])('is not taken for the text %j', async (body) => {
+    expect(await refusal(routeWith({ body }))).toContain('write none exactly to send no body');
   });
 });

@@ -30,6 +30,7 @@ it.each<[UnreachableCause, string, string]>([
   ['connection_refused', 'ECONNREFUSED', 'start it, or correct the port'],
   ['dns', 'ENOTFOUND', 'correct the name shop.example'],
   ['timeout', 'UND_ERR_CONNECT_TIMEOUT', 'firewall'],
+  ['timeout', 'UND_ERR_CONNECT_TIMEOUT', 'write http://'],
   ['tls', 'CERT_HAS_EXPIRED', 'renew its certificate'],
   ['tls', 'DEPTH_ZERO_SELF_SIGNED_CERT', 'NODE_EXTRA_CA_CERTS'],
   ['tls', 'UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'NODE_EXTRA_CA_CERTS'],

@@ -13,8 +13,8 @@ const deathWith = (given: object = {}) => {
 
 describe('a delivery that no relay has written', () => {
   it.each([
-    ['', 'one line, expected several'],
-    [LINE, 'one line, expected several'],
+    ['', 'expected a line of JSON and a body, found one line'],
+    [LINE, 'expected a line of JSON and a body, found one line'],
     ['\n', 'not JSON'],
     ['garbage\n', 'not JSON'],
     [Buffer.from([0xff, 0x0a]), 'not JSON'],
