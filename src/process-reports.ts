@@ -53,6 +53,12 @@ export function isPasswordUnused(report: ProcessReport): boolean {
   return report.kind === 'warning' && PASSWORD_UNUSED.test(report.text);
 }
 
+export const PASSWORD_UNUSED_TEXT =
+  'Redis does not require the password that the configuration gives: everyone who can ' +
+  'connect to Redis can read and change its data';
+export const PASSWORD_UNUSED_ADVICE =
+  'set the password in Redis (requirepass, or ACL SETUSER), or remove it from the configuration';
+
 /** One line, without an end of line: what happened, and what to do where that is known. */
 export function reportText(report: ProcessReport): string {
   switch (report.kind) {
@@ -60,9 +66,7 @@ export function reportText(report: ProcessReport): string {
       return `ignored ${report.signal}: the relay does not use this signal. To stop the relay, send SIGTERM`;
     case 'warning':
       return isPasswordUnused(report)
-        ? 'Redis does not require the password that the configuration gives: everyone who can ' +
-            'connect to Redis can read and change its data. Set the password in Redis ' +
-            '(requirepass, or ACL SETUSER), or remove it from the configuration'
+        ? `${PASSWORD_UNUSED_TEXT}; ${PASSWORD_UNUSED_ADVICE}`
         : `${report.name}: ${printable(report.text)}`;
     case 'cut off':
       return `ended by a second signal (${report.signal}): attempts under way are cut off`;

@@ -1,7 +1,8 @@
 /** That a Redis answers, and which one it is. Pure. */
 import { printable } from '../printable.js';
+import { PASSWORD_UNUSED_ADVICE, PASSWORD_UNUSED_TEXT } from '../process-reports.js';
 import { addressOf } from '../redis-client.js';
-import { type Finding, ok } from '../server/finding.js';
+import { type Finding, ok, warning } from '../server/finding.js';
 import { lengthText } from '../server/wording.js';
 import type { RedisAddress } from '../vocabulary.js';
 import type { ServerReading } from './server.js';
@@ -19,4 +20,9 @@ export function judgeAnswer(
     `${addressOf(address)} answers within ${lengthText(roundTripMs)} ` +
       `(${name} ${printable(version ?? 'of a version that it does not tell')}, ${secure})`,
   );
+}
+
+/** A finding when the server does not require the password that the file gives. */
+export function judgePassword(isUnused: boolean, subject: string): Finding[] {
+  return isUnused ? [warning(subject, PASSWORD_UNUSED_TEXT, PASSWORD_UNUSED_ADVICE)] : [];
 }

@@ -7,6 +7,7 @@ import {
   RedisUnresponsiveError,
   type RelayError,
 } from '../errors.js';
+import type { RedisConnection } from '../redis/connect.js';
 import { redisUser } from '../redis-cli.js';
 import { isNoDatabase, isRefusal, isReply, isUnknownCommand, unlessRefused } from '../refusal.js';
 import { type Finding, ok, problem } from '../server/finding.js';
@@ -16,7 +17,7 @@ import { countText, keysText } from '../server/wording.js';
 import { channelOf } from '../source/channels.js';
 import { ownKeyPrefix } from '../state/format.js';
 import type { RedisSettings, Settings } from '../vocabulary.js';
-import { judgeAnswer } from './judge-answer.js';
+import { judgeAnswer, judgePassword } from './judge-answer.js';
 import { judgeNotifications } from './judge-notifications.js';
 import { isAllowed, judgeCommands, judgeRights } from './judge-rights.js';
 import { judgeLateness } from './lateness.js';
@@ -28,7 +29,9 @@ import { judgeThroughput } from './throughput.js';
 export async function examineRedis(settings: Settings, asking: Asking): Promise<Finding[]> {
   const { redis: address } = settings;
   try {
-    return await withServer(address, 'redis', asking, (redis) => examine(redis, settings, asking));
+    return await withServer(address, 'redis', asking, (connection) =>
+      examine(connection, settings, asking),
+    );
   } catch (error) {
     return [judgeFailure(error as RelayError, 'redis', 'redis.url')];
   }
@@ -49,7 +52,11 @@ function failureAdvice(error: RelayError, setting: string): string | null {
   return null;
 }
 
-async function examine(redis: Redis, settings: Settings, { clock }: Asking): Promise<Finding[]> {
+async function examine(
+  { redis, isPasswordUnused }: RedisConnection,
+  settings: Settings,
+  { clock }: Asking,
+): Promise<Finding[]> {
   const { redis: address, state } = settings;
   const isStateHere = state.kind === 'redis' && state.section === 'redis';
   const reading = await readServer(redis, clock);
@@ -63,6 +70,7 @@ async function examine(redis: Redis, settings: Settings, { clock }: Asking): Pro
   const mayChange = isAllowed(rights, answers, 'CONFIG', 'SET');
   return [
     judgeAnswer(reading, address, 'redis'),
+    ...judgePassword(isPasswordUnused, 'redis'),
     // Where the state is here, too, that allows less, and is said there.
     ...(isStateHere ? [] : [judgeThroughput(reading.roundTripMs)]),
     ...judgeServer(reading, address, reading.clockAheadMs),

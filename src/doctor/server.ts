@@ -37,7 +37,7 @@ export async function withServer<Result>(
   address: RedisAddress,
   section: 'redis' | 'state',
   { stop }: Asking,
-  ask: (redis: Redis) => Promise<Result>,
+  ask: (connection: RedisConnection) => Promise<Result>,
 ): Promise<Result> {
   const closing = new AbortController();
   const close = () => closing.abort();
@@ -53,10 +53,9 @@ export async function withServer<Result>(
       undefined,
       ANSWER_MS_MAX,
     );
-    const { redis, ended } = connection;
-    const failed = ended.then((error) => Promise.reject(error));
+    const failed = connection.ended.then((error) => Promise.reject(error));
     // Both from the beginning: the connection may end while the first question is under way.
-    return await Promise.race([askServer(redis, address, section, ask), failed]);
+    return await Promise.race([askServer(connection, address, section, ask), failed]);
   } catch (error) {
     if (error instanceof RelayError) throw error;
     if (connection === null || isReply(error)) throw redisError(error, address, section);
@@ -70,14 +69,15 @@ export async function withServer<Result>(
 }
 
 async function askServer<Result>(
-  redis: Redis,
+  connection: RedisConnection,
   address: RedisAddress,
   section: 'redis' | 'state',
-  ask: (redis: Redis) => Promise<Result>,
+  ask: (connection: RedisConnection) => Promise<Result>,
 ): Promise<Result> {
+  const { redis } = connection;
   const [role] = (await unlessRefused(redis.role())) ?? [];
   if (role === 'sentinel') await refuseSentinel(redis, address, section);
-  return ask(redis);
+  return ask(connection);
 }
 
 export async function readServer(redis: Redis, clock: Clock): Promise<ServerReading> {

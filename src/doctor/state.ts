@@ -5,6 +5,7 @@ import { configurationOf } from '../configuration.js';
 import { counted } from '../counted.js';
 import { RelayError } from '../errors.js';
 import { printable } from '../printable.js';
+import type { RedisConnection } from '../redis/connect.js';
 import { redisUser } from '../redis-cli.js';
 import { addressOf, stateError } from '../redis-client.js';
 import { isRefusal, isReply } from '../refusal.js';
@@ -25,7 +26,7 @@ import {
 import { readGone } from '../state/gone.js';
 import { readFormat, refuseFormat, refuseStateReplica, verifyDatabase } from '../state/verify.js';
 import type { Settings, StateSettings } from '../vocabulary.js';
-import { judgeAnswer } from './judge-answer.js';
+import { judgeAnswer, judgePassword } from './judge-answer.js';
 import { judgeConfigurations, type RunningReplica } from './judge-configurations.js';
 import { judgeGone } from './judge-gone.js';
 import { judgeCommands, judgeRights } from './judge-rights.js';
@@ -53,8 +54,8 @@ export async function examineState(settings: Settings, asking: Asking): Promise<
   }
   const { redis: address, section } = state;
   try {
-    return await withServer(address, section, asking, (redis) =>
-      examine(redis, state, settings, asking),
+    return await withServer(address, section, asking, (connection) =>
+      examine(connection, state, settings, asking),
     );
   } catch (error) {
     // Of the Redis of the keys the same is said already.
@@ -64,7 +65,7 @@ export async function examineState(settings: Settings, asking: Asking): Promise<
 }
 
 async function examine(
-  redis: Redis,
+  { redis, isPasswordUnused }: RedisConnection,
   state: RedisStateSettings,
   settings: Settings,
   { clock }: Asking,
@@ -74,7 +75,13 @@ async function examine(
   const where = `${ownKeyPrefix(prefix)}… in database ${database} of ${addressOf(address)}`;
   const findings: Finding[] = [];
   if (section === 'redis') findings.push(ok(SUBJECT, `${where}, the Redis of the keys`));
-  else findings.push(ok(SUBJECT, where), judgeAnswer(reading, address, 'state Redis'));
+  else {
+    findings.push(
+      ok(SUBJECT, where),
+      judgeAnswer(reading, address, 'state Redis'),
+      ...judgePassword(isPasswordUnused, 'state Redis'),
+    );
+  }
   findings.push(
     judgeStateThroughput(
       reading.roundTripMs,

@@ -31,6 +31,8 @@ export const PING_EVERY_MS = 3_000;
 
 export interface RedisConnection {
   readonly redis: Redis;
+  /** Whether the file gives a password that the server does not require. */
+  readonly isPasswordUnused: boolean;
   /** Resolves, once, with why the connection ended. Never rejects. */
   readonly ended: Promise<RelayError>;
 }
@@ -92,10 +94,11 @@ export async function connect(
   const close = () => disconnect(redis);
   closing.addEventListener('abort', close, { once: true });
   void ended.then(() => closing.removeEventListener('abort', close));
+  let isPasswordUnused = false;
   try {
     closing.throwIfAborted();
     await redis.connect();
-    await authenticate(redis, settings.username, password);
+    isPasswordUnused = !(await authenticate(redis, settings.username, password));
     const pong: string = await redis.ping();
     if (pong !== 'PONG') throw wrongAnswer(pong, wire, settings, section);
     settings.files?.accepted();
@@ -108,7 +111,7 @@ export async function connect(
     close();
     throw failure;
   }
-  return { redis, ended };
+  return { redis, isPasswordUnused, ended };
 }
 
 /** What Redis says to a client that it does not serve, before that has asked; null for no such. */
@@ -171,19 +174,24 @@ export function connectError(
   );
 }
 
-/** A server without a password accepts the login: it may require one later. */
+/**
+ * A server without a password accepts the login: it may require one later. Resolves with false where it does
+ * not require the password that is given.
+ */
 async function authenticate(
   redis: Redis,
   username: string | null,
   password: RedisAddress['password'],
-): Promise<void> {
-  if (password === null) return;
+): Promise<boolean> {
+  if (password === null) return true;
   try {
     if (username === null) await redis.auth(password.reveal());
     else await redis.auth(username, password.reveal());
   } catch (error) {
     if (!/without any password configured/.test(messageOf(error))) throw error;
+    return false;
   }
+  return true;
 }
 
 /** Ends a connection; one that has ended already would keep a timer of ioredis's running. */

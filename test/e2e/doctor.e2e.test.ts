@@ -372,6 +372,14 @@ describe.concurrent('doctor on what does not answer', () => {
     expect(stderr).toBe('expiry-relay: problems found: redis\n');
   });
 
+  it('warns of a password that Redis does not require', async () => {
+    await using redis = await startRedis({ args: WELL });
+    const url = `redis://:secret@127.0.0.1:${redis.port}`;
+    const { stdout } = await examine(simpleFile(url, await nobodyThere()));
+    expect(stdout).toMatch(/\[!\] redis +Redis does not require the password/);
+    expect(stdout).toContain('set the password in Redis');
+  });
+
   it('says that a password is wrong, in the words of the relay', async () => {
     await using redis = await startRedis({ args: WELL, password: 'right' });
     const url = `redis://:wrong-one@127.0.0.1:${redis.port}`;
