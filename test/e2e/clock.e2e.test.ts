@@ -127,9 +127,11 @@ describe.concurrent.each([
 
   it('pauses an endpoint that fails for a second, no more and no less', async (context) => {
     const { start, arrived, betweenMs, expire } = await aScene(context, aheadMs, atFirst(5, 500));
-    const schedule = Array.from({ length: 6 }, () => '20ms');
+    // No attempt is under way when the fifth fails: all are made at once, and their retries come later.
+    const schedule = Array.from({ length: 6 }, () => '300ms');
     const relay = await start({ endpoint: { retry: { schedule, jitter: 0 } } });
-    for (let n = 0; n < 5; n += 1) await expire(inMs(50), `order:${n}`);
+    const dueMs = inMs(300);
+    for (let n = 0; n < 5; n += 1) await expire(dueMs, `order:${n}`);
     await arrived(10);
     expect(relay.logs('endpoint_paused')).toMatchObject([{ pause_ms: 1_000 }]);
     EXPECT_SOON(betweenMs(5, 6), 1_000);
