@@ -43,6 +43,11 @@ export async function unlessRefused<Reply>(reply: Promise<Reply>): Promise<Reply
   }
 }
 
+/** Whether a key is of another type than the command, or a script's, is for. Pure. */
+export function isOtherType(refusal: unknown): boolean {
+  return /\bWRONGTYPE\b/.test(messageOf(refusal));
+}
+
 /** A node of a cluster has none but the first, and says so in another way. */
 export function isNoDatabase(refusal: unknown): boolean {
   return /DB index is out of range|SELECT is not allowed in cluster/i.test(messageOf(refusal));

@@ -8,7 +8,7 @@ import { printable } from '../printable.js';
 import type { RedisConnection } from '../redis/connect.js';
 import { redisUser } from '../redis-cli.js';
 import { addressOf, stateError } from '../redis-client.js';
-import { isRefusal, isReply } from '../refusal.js';
+import { isOtherType, isRefusal, isReply } from '../refusal.js';
 import { type Finding, note, ok, problem, warning } from '../server/finding.js';
 import { judgeStateServer } from '../server/judge.js';
 import { keysText } from '../server/wording.js';
@@ -24,6 +24,7 @@ import {
   typedKeys,
 } from '../state/format.js';
 import { readGone } from '../state/gone.js';
+import { PROBE_OF } from '../state/scripts.js';
 import { readFormat, refuseFormat, refuseStateReplica, verifyDatabase } from '../state/verify.js';
 import type { Settings, StateSettings } from '../vocabulary.js';
 import { judgeAnswer, judgePassword } from './judge-answer.js';
@@ -134,25 +135,18 @@ async function examineUse(
   }
 }
 
-/** Commands that only read a key, and fail where it is of another type. */
-const READS = { hash: 'hlen', zset: 'zcard', stream: 'xlen', string: 'get' } as const;
-
 /** A finding when keys of the state are of other types than the relay's. */
 async function judgeTypes(redis: Redis, prefix: string, settings: Settings): Promise<Finding[]> {
   const { databases } = settings.redis;
   const typed = typedKeys(prefix, databases, [...settings.endpoints.keys()]);
   const all = [...typed, [quarantineKey(prefix), 'stream'] as const];
-  const replies = await redis.pipeline(all.map(([key, type]) => [READS[type], key])).exec();
+  const replies = await redis.pipeline(all.map(([key, type]) => [PROBE_OF[type], key])).exec();
   const others = all.flatMap(([key], at) => (isOtherType(replies?.[at]?.[0]) ? [key] : []));
   if (others.length === 0) return [];
   const text = `keys of other types than the relay's: ${others.join(', ')}`;
   const advice =
     'find out who writes there; the relay moves such keys to its quarantine, and deletes a quarantine';
   return [warning(SUBJECT, text, advice)];
-}
-
-function isOtherType(error: unknown): boolean {
-  return error instanceof Error && /\bWRONGTYPE\b/.test(error.message);
 }
 
 /** Nothing where a key is of another type: that is a finding of its own. */

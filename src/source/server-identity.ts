@@ -1,5 +1,6 @@
 /** Identifies a server by a name that the relay writes into it, and by the run_id of its process. */
 import type { Redis } from 'ioredis';
+import { isOtherType } from '../refusal.js';
 
 export interface FoundServer {
   /** The name written by a relay: null if the server has none, undefined if it cannot be read. */
@@ -28,8 +29,7 @@ export class ServerIdentity {
     const replies = await this.#redis.pipeline().select(0).get(this.#key).exec();
     const [refusal, found] = replies?.[1] ?? [null, null];
     this.#unlessBroken(refusal);
-    const isOtherType = refusal?.message.startsWith('WRONGTYPE');
-    if (refusal !== null && !isOtherType) return { id: undefined, runId: this.#runId };
+    if (refusal !== null && !isOtherType(refusal)) return { id: undefined, runId: this.#runId };
     return { id: typeof found === 'string' && ID.test(found) ? found : null, runId: this.#runId };
   }
 

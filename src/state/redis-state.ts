@@ -15,7 +15,7 @@ import {
 import { openLasting } from '../redis/lasting.js';
 import { refuseSentinel } from '../redis/sentinel.js';
 import { addressOf, needsNewConnection, stateError } from '../redis-client.js';
-import { isReply } from '../refusal.js';
+import { isOtherType, isReply } from '../refusal.js';
 import type { ServerFinding } from '../server/finding.js';
 import { judgeStateServer } from '../server/judge.js';
 import { PropertyReader } from '../server/properties.js';
@@ -174,7 +174,7 @@ export class RedisState {
     try {
       return await command();
     } catch (error) {
-      if (!/\bWRONGTYPE\b/.test(messageOf(error))) throw error;
+      if (!isOtherType(error)) throw error;
       const { databases, endpoints } = this.#parts;
       const stored = await this.redis.zrange(endpointsKey(this.prefix), 0, '-1').catch(() => []);
       const all = new Set([...endpoints, ...stored.filter((name) => NAME.test(name))]);

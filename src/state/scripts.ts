@@ -14,8 +14,13 @@ end
 /** Lua: what each script needs of a server, whatever else it does. */
 export const ASK_TIME = "return redis.call('TIME')";
 
-/** Lua: by type, a command that only reads a key and fails where the key is of another type. */
-export const PROBES = `local probes = { zset = 'ZCARD', hash = 'HLEN', stream = 'XLEN', string = 'GET' }
+/** By type, a command that only reads a key and fails where the key is of another type. */
+export const PROBE_OF = { zset: 'zcard', hash: 'hlen', stream: 'xlen', string: 'get' } as const;
+
+/** Lua: the same, as `probes`. */
+export const PROBES = `local probes = { ${Object.entries(PROBE_OF)
+  .map(([type, command]) => `${type} = '${command}'`)
+  .join(', ')} }
 `;
 
 /**

@@ -1,9 +1,9 @@
 /** What has to be known of a state Redis before it is used. */
 import type { Redis } from 'ioredis';
-import { messageOf, NoDatabaseError, RedisIsReplicaError, StateFormatError } from '../errors.js';
+import { NoDatabaseError, RedisIsReplicaError, StateFormatError } from '../errors.js';
 import { printable } from '../printable.js';
 import { addressOf } from '../redis-client.js';
-import { isNoDatabase } from '../refusal.js';
+import { isNoDatabase, isOtherType } from '../refusal.js';
 import { replicaText } from '../server/judge.js';
 import type { ServerProperties } from '../server/properties.js';
 import type { RedisAddress } from '../vocabulary.js';
@@ -63,7 +63,7 @@ export async function readFormat(redis: Redis, prefix: string): Promise<string |
   try {
     return await redis.get(formatKey(prefix));
   } catch (error) {
-    if (/\bWRONGTYPE\b/.test(messageOf(error))) throw foreignFormat(prefix, 'another type');
+    if (isOtherType(error)) throw foreignFormat(prefix, 'another type');
     throw error;
   }
 }
