@@ -1,8 +1,7 @@
 /** `dead` beside a real Redis; e2e/dead.e2e.test.ts has it beside a running relay. */
 import { once } from 'node:events';
 import { Writable } from 'node:stream';
-import { describe, expect, it, onTestFinished } from 'vitest';
-import { stringify } from 'yaml';
+import { describe, expect, it } from 'vitest';
 import { freePort } from '../../scripts/free-port.mjs';
 import { startRedis } from '../../scripts/redis-server.mjs';
 import { runCli } from '../../src/cli/cli.js';
@@ -10,9 +9,8 @@ import { GatheredOutput } from '../../src/gathered-output.js';
 import { ProcessReports } from '../../src/process-reports.js';
 import { endpointKeys, goneField, goneKey, replicasKey } from '../../src/state/format.js';
 import { unpackDelivery } from '../../src/state/packing.js';
-import { cli, Sink, startCli, tempFolder } from '../support/cli.js';
+import { cli, Sink, startCli, stateFile } from '../support/cli.js';
 import { aDeadLetter, keepRunning, PREFIX, storeDeadLetters } from '../support/dead-letters.js';
-import { TEST_SECRET } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { readmeBlock } from '../support/readme.js';
 import { spawnMain } from '../support/relay-process.js';
@@ -22,22 +20,9 @@ import { TcpProxy } from '../support/tcp-proxy.js';
 const shared = sharedRedis();
 const MINUTE_MS = 60_000;
 
-/** A file whose state is at `url`, named with -c. */
-async function fileFor(url: string, state: object = {}): Promise<string> {
-  const text = stringify({
-    redis: { url },
-    state,
-    endpoints: { shop: { url: 'http://127.0.0.1:9', secrets: [TEST_SECRET] } },
-    routes: [{ name: 'cancel', match: 'order:*', to: 'shop' }],
-  });
-  const folder = await tempFolder({ 'relay.yaml': text });
-  onTestFinished(() => folder[Symbol.asyncDispose]());
-  return `${folder.path}/relay.yaml`;
-}
-
 const dead = async (...words: string[]) => {
   const [name = '', ...rest] = words;
-  return cli(['dead', name, '-c', await fileFor(shared.server.url), ...rest]);
+  return cli(['dead', name, '-c', await stateFile(shared.server.url), ...rest]);
 };
 
 /** Three, of two endpoints; the oldest first. */
@@ -325,7 +310,7 @@ describe.each(['replay', 'drop'])('dead %s', (verb) => {
   it('ends in the middle when it is told to, and says what was done', async () => {
     await keepRunning(shared.client, 'shop');
     await storeDeadLetters(shared.client, manyLetters(3_000));
-    const file = await fileFor(shared.server.url);
+    const file = await stateFile(shared.server.url);
     const run = startCli(['dead', verb, '-c', file, '--all']);
     const { deadOrder } = endpointKeys(PREFIX, 'shop');
     await eventually('some', async () => (await shared.client.zcard(deadOrder)) < 3_000);
@@ -341,7 +326,7 @@ describe.each(['replay', 'drop'])('dead %s', (verb) => {
     await keepRunning(shared.client, 'shop');
     await storeDeadLetters(shared.client, manyLetters(3_000));
     await using proxy = await TcpProxy.start(shared.server.port);
-    const file = await fileFor(`redis://127.0.0.1:${proxy.port}`);
+    const file = await stateFile(`redis://127.0.0.1:${proxy.port}`);
     const running = cli(['dead', verb, '-c', file, '--all']);
     const { deadOrder, deliveries } = endpointKeys(PREFIX, 'shop');
     await eventually('some', async () => (await shared.client.zcard(deadOrder)) < 2_900);
@@ -363,7 +348,7 @@ describe("dead, with the rights of the relay's own user", () => {
     await shared.client.call(...(words.filter((word) => word !== '') as [string, ...string[]]));
     await keepRunning(shared.client, 'shop');
     await storeDeadLetters(shared.client, LETTERS);
-    const file = await fileFor(`redis://relay:a-password@127.0.0.1:${shared.server.port}`);
+    const file = await stateFile(`redis://relay:a-password@127.0.0.1:${shared.server.port}`);
     for (const words of [['list'], ['show', 'old'], ['replay', 'old'], ['drop', 'new']]) {
       const [name = '', ...ids] = words;
       const { code, stderr } = await cli(['dead', name, '-c', file, ...ids]);
@@ -375,7 +360,7 @@ describe("dead, with the rights of the relay's own user", () => {
 
 describe('dead, when the state cannot be used', () => {
   const outcome = async (url: string, state: object = {}) => {
-    const { code, stdout, stderr } = await cli(['dead', 'list', '-c', await fileFor(url, state)]);
+    const { code, stdout, stderr } = await cli(['dead', 'list', '-c', await stateFile(url, state)]);
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
     expect(stderr).toMatch(/^expiry-relay: [^\n]*\n$/);
     return stderr;
@@ -423,7 +408,7 @@ describe('dead list, whose reader leaves early', () => {
     ['as JSON', ['--json']],
   ])('ends quietly (%s)', async (_, more) => {
     await storeDeadLetters(shared.client, manyLetters(3_000));
-    const file = await fileFor(shared.server.url);
+    const file = await stateFile(shared.server.url);
     const args = ['dead', 'list', '-c', file, '--limit', '0', ...more];
     const { process: child, exited, stderr } = spawnMain(args);
     if (child.stdout === null) throw new Error('expected a pipe');
@@ -447,7 +432,7 @@ describe('dead list, whose reader is slow', () => {
       },
     });
     const code = await runCli({
-      argv: ['dead', 'list', '--limit', '0', '--json', '-c', await fileFor(shared.server.url)],
+      argv: ['dead', 'list', '--limit', '0', '--json', '-c', await stateFile(shared.server.url)],
       env: {},
       cwd: '/',
       stdout,

@@ -1,24 +1,16 @@
-import { describe, expect, it, onTestFinished } from 'vitest';
-import { stringify } from 'yaml';
+import { describe, expect, it } from 'vitest';
 import { endpointKeys, quarantineKey } from '../../src/state/format.js';
-import { cli, tempFolder } from '../support/cli.js';
+import { cli, stateFile } from '../support/cli.js';
 import { aDeadLetter, PREFIX, storeDeadLetters } from '../support/dead-letters.js';
-import { TEST_SECRET } from '../support/domain.js';
 import { sharedRedis } from '../support/shared-redis.js';
 
 const shared = sharedRedis();
 const keys = endpointKeys(PREFIX, 'shop');
 
 async function run(...words: string[]) {
-  const text = stringify({
-    redis: { url: shared.server.url },
-    endpoints: { shop: { url: 'http://127.0.0.1:9', secrets: [TEST_SECRET] } },
-    routes: [{ name: 'cancel', match: 'order:*', to: 'shop' }],
-  });
-  const folder = await tempFolder({ 'relay.yaml': text });
-  onTestFinished(() => folder[Symbol.asyncDispose]());
+  const file = await stateFile(shared.server.url);
   const [group = '', name = '', ...rest] = words;
-  return cli([group, name, '-c', `${folder.path}/relay.yaml`, ...rest]);
+  return cli([group, name, '-c', file, ...rest]);
 }
 
 /** Beside a good one, a letter that no relay has written. */

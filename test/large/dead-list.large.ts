@@ -1,11 +1,9 @@
 /** `dead list` beside 200,000 dead letters, as a process of its own. */
 
-import { expect, it, onTestFinished } from 'vitest';
-import { stringify } from 'yaml';
+import { expect, it } from 'vitest';
 import { endpointKeys, endpointsKey } from '../../src/state/format.js';
-import { tempFolder } from '../support/cli.js';
+import { stateFile } from '../support/cli.js';
 import { PREFIX } from '../support/dead-letters.js';
-import { TEST_SECRET } from '../support/domain.js';
 import { runCommand } from '../support/relay-process.js';
 import { sharedRedis } from '../support/shared-redis.js';
 
@@ -39,18 +37,12 @@ it('lists the newest 100 of 200,000 dead letters quickly and in little memory', 
     await shared.client.eval(lua, 2, dead, deadOrder, from, from + 9_999, head);
   }
   await shared.client.zadd(endpointsKey(PREFIX), 1, 'shop');
-  const text = stringify({
-    redis: { url: shared.server.url },
-    endpoints: { shop: { url: 'http://127.0.0.1:9', secrets: [TEST_SECRET] } },
-    routes: [{ name: 'cancel', match: 'order:*', to: 'shop' }],
-  });
-  const folder = await tempFolder({ 'relay.yaml': text });
-  onTestFinished(() => folder[Symbol.asyncDispose]());
+  const file = await stateFile(shared.server.url);
   const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(TELL_MEMORY)}` };
   const runs: { ms: number; rssMb: number }[] = [];
   for (let run = 0; run < RUNS; run += 1) {
     const startedAtMs = performance.now();
-    const args = ['dead', 'list', '-c', `${folder.path}/relay.yaml`];
+    const args = ['dead', 'list', '-c', file];
     const { code, stdout, stderr } = await runCommand(args, { env });
     const ms = performance.now() - startedAtMs;
     expect(code, stderr).toBe(0);

@@ -2,10 +2,13 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
+import { onTestFinished } from 'vitest';
+import { stringify } from 'yaml';
 import { runCli } from '../../src/cli/cli.js';
 import type { ExitCode } from '../../src/cli/context.js';
 import { GatheredOutput } from '../../src/gathered-output.js';
 import { ProcessReports } from '../../src/process-reports.js';
+import { TEST_SECRET } from './domain.js';
 
 /** A writable that keeps what it gets; says that it is a terminal when asked to. */
 export class Sink extends Writable {
@@ -67,4 +70,17 @@ export async function tempFolder(
     path,
     [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }),
   };
+}
+
+/** The path of a file with one endpoint and one route, whose state is at `url`; deleted when the test ends. */
+export async function stateFile(url: string, state: object = {}): Promise<string> {
+  const text = stringify({
+    redis: { url },
+    state,
+    endpoints: { shop: { url: 'http://127.0.0.1:9', secrets: [TEST_SECRET] } },
+    routes: [{ name: 'cancel', match: 'order:*', to: 'shop' }],
+  });
+  const folder = await tempFolder({ 'relay.yaml': text });
+  onTestFinished(() => folder[Symbol.asyncDispose]());
+  return join(folder.path, 'relay.yaml');
 }

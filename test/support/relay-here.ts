@@ -9,7 +9,7 @@ import { GatheredOutput } from '../../src/gathered-output.js';
 import { ProcessReports } from '../../src/process-reports.js';
 import { tempFolder } from './cli.js';
 import { eventually } from './eventually.js';
-import { RelayMetrics } from './relay-metrics.js';
+import { ObservedRelay } from './relay-metrics.js';
 import type { LogLine, RelayFile } from './relay-process.js';
 
 /** The machine's clock, and what it would say if somebody set it. */
@@ -27,17 +27,16 @@ export function wrongClock(aheadMs: number): WrongClock {
   return clock;
 }
 
-export class RelayHere implements AsyncDisposable {
+export class RelayHere extends ObservedRelay implements AsyncDisposable {
   readonly #lines: LogLine[] = [];
   readonly #stop = new AbortController();
-  readonly #metrics = new RelayMetrics(async () => (await this.#get('/metrics')).text);
   #over: Promise<unknown> = Promise.resolve();
 
   /** Starts it and waits until it is ready and watches. */
   static async start(file: RelayFile, clock: Clock): Promise<RelayHere> {
     const relay = new RelayHere();
     await relay.#start(file, clock);
-    await eventually('ready', async () => (await relay.#get('/readyz')).status === 200);
+    await eventually('ready', async () => (await relay.get('/readyz')).status === 200);
     await eventually('watching', () => relay.watches);
     return relay;
   }
@@ -60,29 +59,11 @@ export class RelayHere implements AsyncDisposable {
     this.#over = runRelay(parts, this.#stop.signal);
   }
 
-  logs(event: string): LogLine[] {
-    return this.#lines.filter((line) => line.event === event);
+  override logs(event?: string): LogLine[] {
+    return event === undefined ? this.#lines : this.#lines.filter((line) => line.event === event);
   }
 
-  /** The value of one series. */
-  async metric(series: string): Promise<number> {
-    const [value = Number.NaN] = await this.metrics(series);
-    return value;
-  }
-
-  /** The values of several series at the same time: a rendering is shared for a second. */
-  metrics(...series: readonly string[]): Promise<number[]> {
-    return this.#metrics.values(...series);
-  }
-
-  /** Whether it is the replica that captures, by its log. */
-  get watches(): boolean {
-    return (
-      this.#lines.findLast(({ event }) => /^watch(ing|_ended)$/.test(event))?.event === 'watching'
-    );
-  }
-
-  async #get(path: string): Promise<{ status: number; text: string }> {
+  override async get(path: string): Promise<{ status: number; text: string }> {
     const started = await eventually('started', () => this.logs('started')[0]);
     const { statusCode, body } = await request(`http://${started.admin}${path}`);
     return { status: statusCode, text: await body.text() };

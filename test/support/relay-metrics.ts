@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SHARED_MS_MIN } from '../../src/admin/shared-text.js';
 import { eventually } from './eventually.js';
+import type { LogLine } from './relay-process.js';
 
 export class RelayMetrics {
   readonly #get: () => Promise<string>;
@@ -32,5 +33,33 @@ export class RelayMetrics {
       const line = lines.find((candidate) => candidate.startsWith(`${name} `));
       return line === undefined ? Number.NaN : Number(line.slice(name.length));
     });
+  }
+}
+
+/** What a test reads of a relay, whether it runs in this process or in one of its own. */
+export abstract class ObservedRelay {
+  readonly #metrics = new RelayMetrics(async () => (await this.get('/metrics')).text);
+
+  /** A response of the admin port. */
+  abstract get(path: string): Promise<{ status: number; text: string }>;
+
+  /** The lines of the log, or those of one event. */
+  abstract logs(event?: string): LogLine[];
+
+  /** The value of one series, such as `expiry_relay_attempts_total{endpoint="shop",outcome="accepted"}`. */
+  async metric(series: string): Promise<number> {
+    const [value = Number.NaN] = await this.metrics(series);
+    return value;
+  }
+
+  /** The values of several series at the same time: a rendering is shared for a second. */
+  metrics(...series: readonly string[]): Promise<number[]> {
+    return this.#metrics.values(...series);
+  }
+
+  /** Whether it is the replica that captures, by its log. */
+  get watches(): boolean {
+    const last = this.logs().findLast(({ event }) => /^watch(ing|_ended)$/.test(event));
+    return last?.event === 'watching';
   }
 }

@@ -8,7 +8,7 @@ import { request } from 'undici';
 import { stringify } from 'yaml';
 import { TEST_SECRET } from './domain.js';
 import { eventually } from './eventually.js';
-import { RelayMetrics } from './relay-metrics.js';
+import { ObservedRelay } from './relay-metrics.js';
 
 export const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
@@ -74,12 +74,12 @@ export function spawnMain(
   return { process: child, exited, stdout: () => stdout, stderr: () => stderr };
 }
 
-export class RelayProcess implements AsyncDisposable {
+export class RelayProcess extends ObservedRelay implements AsyncDisposable {
   readonly #spawned: Spawned;
   readonly #dir: string;
-  readonly #metrics = new RelayMetrics(async () => (await this.get('/metrics')).text);
 
   private constructor(spawned: Spawned, dir: string) {
+    super();
     this.#spawned = spawned;
     this.#dir = dir;
   }
@@ -139,7 +139,7 @@ export class RelayProcess implements AsyncDisposable {
   }
 
   /** The log lines so far; throws when one is no JSON. */
-  logs(event?: string): LogLine[] {
+  override logs(event?: string): LogLine[] {
     const lines = this.stdout.slice(0, this.stdout.lastIndexOf('\n') + 1).split('\n');
     const parsed = lines.filter((line) => line !== '').map((line) => JSON.parse(line) as LogLine);
     return event === undefined ? parsed : parsed.filter((line) => line.event === event);
@@ -155,27 +155,9 @@ export class RelayProcess implements AsyncDisposable {
     return `http://${admin}`;
   }
 
-  async get(path: string): Promise<{ status: number; text: string }> {
+  override async get(path: string): Promise<{ status: number; text: string }> {
     const { statusCode, body } = await request((await this.adminUrl()) + path);
     return { status: statusCode, text: await body.text() };
-  }
-
-  /** The value of one series, such as `expiry_relay_attempts_total{endpoint="shop",outcome="accepted"}`. */
-  async metric(series: string): Promise<number> {
-    const [value = Number.NaN] = await this.metrics(series);
-    return value;
-  }
-
-  /** The values of several series at the same time: a rendering is shared for a second. */
-  metrics(...series: readonly string[]): Promise<number[]> {
-    return this.#metrics.values(...series);
-  }
-
-  /** Whether it is the replica that captures, by its log. */
-  get watches(): boolean {
-    return (
-      this.logs().findLast(({ event }) => /^watch(ing|_ended)$/.test(event))?.event === 'watching'
-    );
   }
 
   async ready(withinMs?: number): Promise<void> {
