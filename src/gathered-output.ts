@@ -17,7 +17,7 @@ export interface WriteError extends Error {
   readonly bytesWritten?: number;
 }
 
-/** What becomes of the lines. */
+/** Receives the outcome of writes. */
 export interface OutputListener {
   /** So many lines are lost, the one that is cut among them. */
   readonly onLost: (lines: number, reason: string) => void;

@@ -25,7 +25,7 @@ export function createLog(
   output: GatheredOutput,
   { onLost, onRegained }: LostLineEvents,
 ): Logger {
-  /** Those of which the log is yet to speak. */
+  /** Lost lines that the log has not reported yet. */
   let lost = 0;
   let reason = '';
   const lose = (count: number, why: string) => {

@@ -14,7 +14,7 @@ export type ProcessReport =
 /** A library that never repeats itself must not fill the memory. */
 const KNOWN_MAX = 1_000;
 
-/** Passes on each report once; holds those for which nobody listens yet. */
+/** Passes each report on once; keeps reports until there is a listener. */
 export class ProcessReports {
   readonly #known = new Set<string>();
   #held: ProcessReport[] = [];
@@ -37,7 +37,7 @@ export class ProcessReports {
     for (const each of held) listener(each);
   }
 
-  /** Hands over what nobody has listened for. */
+  /** Returns and forgets the reports that no listener has received. */
   takeHeld(): readonly ProcessReport[] {
     const held = this.#held;
     this.#held = [];

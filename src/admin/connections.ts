@@ -83,7 +83,7 @@ export class Connections {
     return Object.values(this.#phases).reduce((sum, { size }) => sum + size, 0);
   }
 
-  /** An answer that is given at once makes room as well, and harms nobody. */
+  /** Closes one connection: the oldest waiting one if its response can be written at once. */
   #makeRoom(): void {
     const { answered, waiting } = this.#phases;
     const next = answered.size === 0 ? firstOf(waiting) : undefined;

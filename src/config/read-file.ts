@@ -38,7 +38,7 @@ async function readBytes(handle: FileHandle, bytesMax: number): Promise<Buffer> 
 
 const NOT_UTF8 = 'it is no UTF-8 text: save it as UTF-8';
 
-/** By the order in which they are tried: the mark of UTF-16LE begins that of UTF-32LE. */
+/** In the order of checking: UTF-32LE precedes UTF-16LE, whose mark is a prefix of its own. */
 const BYTE_ORDER_MARKS: readonly (readonly [encoding: string, ...bytes: number[]])[] = [
   ['UTF-32 (little-endian)', 0xff, 0xfe, 0, 0],
   ['UTF-32 (big-endian)', 0, 0, 0xfe, 0xff],

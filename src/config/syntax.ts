@@ -4,7 +4,7 @@ import { aCharacter } from '../text-defect.js';
 import type { Position } from './path.js';
 import { statement, type Wording } from './wording.js';
 
-/** Where these are mended, the next run shows the rest. */
+/** Mistakes reported at most; the next run reports the rest. */
 export const SYNTAX_MISTAKES_MAX = 100;
 
 export interface PositionedWording {
@@ -56,7 +56,7 @@ function notSpaces(line: string): { readonly column: number; readonly text: stri
 
 /** What else the line of a mistake holds that may be its cause; empty when there is nothing. */
 function strayText(line: string): string {
-  // YAML's own brackets and those of a variable look alike.
+  // In a flow mapping or list, YAML reads the braces of a variable as its own.
   const unquoted = line.includes('${') ? '; inside [ ] or { }, a ${…} must be in quotes' : '';
   const [stray] = LIKE_BLANK.exec(line.trimEnd()) ?? [];
   if (stray === undefined) return unquoted;
@@ -80,8 +80,8 @@ function tellingOf(errors: readonly SyntaxError[]): readonly SyntaxError[] {
 type PositionAt = (offset: number) => Position;
 
 /**
- * The lines that are not indented with spaces alone, among those of mistakes and of keys: a key
- * begins with what only looks like indentation.
+ * The lines with a mistake or a key that are indented with characters other than spaces: YAML takes
+ * these characters as the beginning of the key.
  */
 export function misindentations(
   errors: readonly SyntaxError[],

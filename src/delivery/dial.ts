@@ -10,8 +10,8 @@ import type { Clock } from '../clock.js';
 const NEXT_ADDRESS_MS = 250;
 
 /**
- * The options of a socket that is read from the system only once everything read before has been
- * taken. With Node's own limit it goes on until 64 KiB wait, however small the packets are.
+ * Socket options: read from the system only after all earlier data has been consumed. By default Node
+ * reads ahead until 64 KiB are buffered, one packet at a time.
  */
 export const READ_AS_TAKEN = { highWaterMark: 1 } as const;
 

@@ -63,7 +63,7 @@ export class ResponseReader {
   #statusSoFar = 0;
   /** Whether the line has no byte so far, except for carriage returns. */
   #isLineEmpty = true;
-  /** Whether the parser sees what comes: once the final head is complete, and so within its limit. */
+  /** Whether bytes are passed on to the parser: from the end of the final head on. */
   #passes = false;
   /** The head so far: in one buffer, however small the packets are. */
   #held: Buffer | null = null;
@@ -106,7 +106,7 @@ export class ResponseReader {
     return passed.length === 0 ? null : passed;
   }
 
-  /** Whether all that counts in what comes is the end of the line. */
+  /** Whether the rest of the line can be skipped. */
   get #isMidLine(): boolean {
     switch (this.#part) {
       case 'status line':

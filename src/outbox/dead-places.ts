@@ -20,7 +20,7 @@ export interface Place {
 
 /** What is read of one endpoint's places: the next is the oldest that is not handed on. */
 interface Queued {
-  /** That of the endpoint, among those that died at the same time. */
+  /** The endpoint's position in the output, for letters that died at the same time. */
   readonly rank: number;
   readonly places: readonly Place[];
   next: number;
@@ -64,7 +64,7 @@ export class DeadPlaces {
     if (page.length > 0) yield page;
   }
 
-  /** Those of one endpoint, up to the one that is the newest now. */
+  /** The places of one endpoint, up to its newest one at the start. */
   async *#at(endpoint: string): AsyncGenerator<readonly Place[]> {
     const [last] = await this.#newest(endpoint, 1);
     if (last === undefined) return;
@@ -156,7 +156,7 @@ export class DeadPlaces {
     return inOrder(found.flat()).slice(-countMax);
   }
 
-  /** Those of some ids. */
+  /** The places of these ids. */
   async of(endpoints: readonly string[], ids: readonly string[]): Promise<readonly Place[]> {
     const found = await Promise.all(endpoints.map((endpoint) => this.#of(endpoint, ids)));
     return inOrder(found.flat());
@@ -185,7 +185,7 @@ function isPlace({ member }: StoredEntry): boolean {
   return ID.test(member.toString());
 }
 
-/** Of the same endpoint: in the order of Redis, which is that of the bytes where the times are the same. */
+/** Compares two places of one endpoint as Redis does: by time, then by the bytes of the id. */
 function isBehind(place: Place, other: Place): boolean {
   if (place.diedAtMs !== other.diedAtMs) return place.diedAtMs > other.diedAtMs;
   return Buffer.compare(Buffer.from(place.id), Buffer.from(other.id)) > 0;

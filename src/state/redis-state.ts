@@ -185,7 +185,7 @@ export class RedisState {
     }
   }
 
-  /** Moves entries that no relay can have written to the quarantine; rejects as `run` does. */
+  /** Moves invalid entries to the quarantine; rejects as `run` does. */
   async setAside(operation: StateOperation, suspects: readonly Suspect[]): Promise<void> {
     if (suspects.length === 0) return;
     await this.run(operation, () => this.quarantine.move(suspects));

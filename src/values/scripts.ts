@@ -30,9 +30,9 @@ return redis.status_reply('OK')`;
 const MOVED_MAX = 100;
 
 /**
- * KEYS: lease, values, deadlines; tracked and overdue of the index; quarantine. ARGV: token, until, the rank of
- * the first to look at, that of the last. Returns how many of those that it has looked at are still wanted,
- * and how many there were. Entries later than any deadline would never be pruned: they go to the quarantine.
+ * KEYS: lease, values, deadlines; tracked and overdue of the index; quarantine. ARGV: token, until, the first
+ * and the last rank to examine. Returns how many of the examined entries are still wanted, and how many were
+ * examined. Entries later than any deadline would never be pruned: they go to the quarantine.
  */
 const PRUNE = `${WATCHING}${QUARANTINE}
 local late = redis.call(

@@ -81,7 +81,7 @@ export async function unsettled(
   }
 }
 
-/** The expirations among what was heard that nobody has captured. */
+/** The expirations in `heard` that no replica has captured. */
 async function uncaptured(
   heard: readonly Heard[],
   repeated: ReadonlySet<string>,

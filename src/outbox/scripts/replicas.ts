@@ -32,8 +32,8 @@ end
 
 /**
  * KEYS: ready. ARGV: replica, where to begin ('-': at the start), count, the entries that it knows it
- * holds. Of the claims that it is said to hold, looks at so many; what it does not know is ready again,
- * the attempt not counted, since it was not made. Returns where to go on; empty at the end.
+ * holds. Of the claims that it is said to hold, examines `count`; those that it does not know become
+ * ready again, and the attempt does not count. Returns where to continue; empty at the end.
  */
 export const GIVE_BACK = `${NOW}${READY}${UNCLAIM}${HAND_BACK}
 local known = {}
