@@ -70,7 +70,7 @@ describe.concurrent('two applications with different files under one state.prefi
     await using first = await RelayProcess.start(fileFor(redis, receiver, 'order'));
     await eventually('watching', () => first.watches);
     await using second = await RelayProcess.start(fileFor(redis, receiver, 'trial'));
-    expect(second.watches).toBe(true);
+    await eventually('the newer one watches', () => second.watches);
     await eventually('superseded', async () => (await first.get('/readyz')).status === 503);
     expect((await first.get('/readyz')).text).toContain(
       '[-] configuration: a newer one that shares state.prefix "expiry-relay" has taken over',
