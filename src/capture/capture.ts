@@ -8,6 +8,7 @@
 import { Bell } from '../bell.js';
 import { FencedError } from '../errors.js';
 import { nameOf } from '../key-name.js';
+import type { Writer } from '../outbox/outbox.js';
 import { isRouted, KEY_BYTES_MAX } from '../routing.js';
 import type { ClaimedKey, Delivery, Expiration, KeyInDatabase, Notice } from '../vocabulary.js';
 import { buildClaims } from './claims.js';
@@ -188,7 +189,8 @@ export class Capture {
       const carried = values === null ? [] : await this.#persist(() => values.of(expirations));
       if (carried === null) return null;
       const { deliveries, claimed, built } = buildClaims(some, carried, this.#dropped, this.#parts);
-      if (!(await this.#enqueue(deliveries, claimed))) return null;
+      const writer = values === null ? 'plain' : 'carrying';
+      if (!(await this.#enqueue(deliveries, claimed, writer))) return null;
       // Of what is left behind, the next ones of the key make nothing.
       void values?.claimed(claimed).catch(() => undefined);
       from += built;
@@ -206,12 +208,15 @@ export class Capture {
   async #enqueue(
     deliveries: readonly Delivery[],
     claimed: readonly ClaimedKey[],
+    writer: Writer,
   ): Promise<boolean> {
     if (deliveries.length + claimed.length === 0) return true;
     const { outbox, index, events } = this.#parts;
+    const batch = await this.#persist(async () => outbox.beginBatch(writer));
+    if (batch === null) return false;
     const refused = await this.#persist(() => {
       index.overtaken(claimed);
-      return outbox.enqueue(deliveries, claimed);
+      return outbox.enqueue(deliveries, claimed, batch);
     });
     if (refused === null) return false;
     index.claimed(claimed);
