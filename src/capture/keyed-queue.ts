@@ -148,11 +148,16 @@ export class KeyedQueue<Consumer extends string, Item extends KeyInDatabase> {
     return taken.next !== null;
   }
 
-  /** Hands out nothing from now on, and keeps what is pushed. */
-  suspend(): void {
-    if (this.#isSuspended) return;
+  get isSuspended(): boolean {
+    return this.#isSuspended;
+  }
+
+  /** Hands out nothing from now on, and keeps what is pushed. False when it was suspended before. */
+  suspend(): boolean {
+    if (this.#isSuspended) return false;
     this.#isSuspended = true;
     this.#changed.ring();
+    return true;
   }
 
   /** Empties the queue, and hands out again what is pushed from now on. Returns the items in the order of their pushes. */
