@@ -67,11 +67,9 @@ export class Partition implements EventSink {
     });
     const processor = new EventProcessor({ queue, events: events.capture, clock });
     this.#capture = new Capture({
-      queue,
       processor,
       intake,
       dropped,
-      deadlines,
       tracker,
       trust,
       outbox,

@@ -3,7 +3,6 @@
  * consumes its entry in one step.
  */
 import type { Chance, Clock } from '../clock.js';
-import type { Deadlines } from '../deadlines/deadlines.js';
 import type { Tracker } from '../deadlines/tracker.js';
 import type { IndexTrust } from '../deadlines/trust.js';
 import type { CaptureEvents } from '../events/capture-events.js';
@@ -12,20 +11,18 @@ import type { ServerClock } from '../redis/server-clock.js';
 import type { ValueKeeper } from '../values/keeper.js';
 import type { ClaimedKey, Delivery } from '../vocabulary.js';
 import { buildClaims } from './claims.js';
-import { type DatedExpiration, dated, isEarly, removal } from './dating.js';
+import { type DatedExpiration, dated, isYetToCome } from './dating.js';
 import { correctDetected } from './detected.js';
 import type { Dropped } from './dropped.js';
 import type { EventProcessor } from './event-processor.js';
-import type { EventQueue, QueuedEntry, RoutedExpiration } from './event-queue.js';
+import type { QueuedEntry, RoutedExpiration } from './event-queue.js';
 import type { Intake } from './intake.js';
 
 export interface CaptureParts {
-  readonly queue: EventQueue;
   readonly processor: EventProcessor;
   readonly intake: Pick<Intake, 'reread'>;
   readonly dropped: Dropped;
-  readonly deadlines: Pick<Deadlines, 'of' | 'letGo'>;
-  readonly tracker: Pick<Tracker, 'overtaken'>;
+  readonly tracker: Pick<Tracker, 'find' | 'invalidate'>;
   readonly trust: Pick<IndexTrust, 'tellsRemovals' | 'barrier'>;
   readonly outbox: Pick<Outbox, 'beginBatch' | 'enqueue'>;
   readonly values: Pick<ValueKeeper, 'countMax' | 'valuesFor' | 'claimed'>;
@@ -51,9 +48,9 @@ export class Capture {
 
   /** Resolves with whether all of the slice is captured. */
   async #capture(slice: readonly QueuedEntry[], writer: Writer): Promise<boolean> {
-    const { processor, intake, deadlines, values, clock } = this.#parts;
+    const { processor, intake, tracker, values, clock } = this.#parts;
     const expired = slice.flatMap(({ item }) => (item.kind === 'expired' ? [item] : []));
-    const entriesMs = await processor.persist(() => deadlines.of(expired));
+    const entriesMs = await processor.persist(() => tracker.find(expired));
     if (entriesMs === null) return false;
     const expirations = await this.#date(slice, expired, entriesMs);
     const countMax = writer === 'carrying' ? values.countMax : expirations.length;
@@ -69,10 +66,9 @@ export class Capture {
       if (writer === 'carrying') void values.claimed(claimed).catch(() => undefined);
       from += built;
     }
-    // An entry may be about another life, which may never have begun.
+    // An entry that stays may be about another life, which may never have begun.
     const doubtful = expirations.filter(
-      ({ expiration, isRemoval }, at) =>
-        expiration.expiredAtMs === null && !isRemoval && (entriesMs[at] ?? null) !== null,
+      ({ entryMs }, at) => entryMs === null && (entriesMs[at] ?? null) !== null,
     );
     intake.reread(doubtful.map(({ expiration }) => expiration));
     return true;
@@ -84,19 +80,19 @@ export class Capture {
     expired: readonly RoutedExpiration[],
     entriesMs: readonly (number | null)[],
   ): Promise<readonly DatedExpiration[]> {
-    const { queue, trust, serverClock } = this.#parts;
+    const { trust, serverClock } = this.#parts;
     const corrected = await correctDetected(expired, entriesMs, serverClock);
-    const mayBeRemoved = corrected.map(
-      (event, at) => isEarly(event, entriesMs[at] ?? null) && trust.tellsRemovals(event.database),
+    const entryOf = (at: number) => entriesMs[at] ?? null;
+    const isDoubtful = corrected.some((event, at) => isYetToCome(event, entryOf(at)));
+    // Where an entry is of the next life, the change that began that life has been published.
+    const isAllHeard = isDoubtful && (await trust.barrier());
+    return corrected.map((event, at) =>
+      dated(event, entryOf(at), {
+        isFollowed: (slice[at]?.next ?? null) !== null,
+        isAllHeard,
+        tellsRemovals: trust.tellsRemovals(event.database),
+      }),
     );
-    // A deadline that was read since the key was set again is about its next life, and the change has been published.
-    const isHeard = !mayBeRemoved.includes(true) || (await trust.barrier());
-    return corrected.map((event, at) => {
-      const entryMs = entriesMs[at] ?? null;
-      const isFollowed = slice[at] !== undefined && queue.hasNext(slice[at]);
-      if (mayBeRemoved[at] && isHeard && !isFollowed) return removal(event, entryMs);
-      return dated(event, entryMs, isFollowed);
-    });
   }
 
   /** Resolves with whether it is stored. */
@@ -106,15 +102,14 @@ export class Capture {
     writer: Writer,
   ): Promise<boolean> {
     if (deliveries.length + claimed.length === 0) return true;
-    const { processor, outbox, tracker, deadlines, events } = this.#parts;
+    const { processor, outbox, tracker, events } = this.#parts;
     const batch = await processor.persist(async () => outbox.beginBatch(writer));
     if (batch === null) return false;
     const refused = await processor.persist(() => {
-      tracker.overtaken(claimed);
+      tracker.invalidate(claimed);
       return outbox.enqueue(deliveries, claimed, batch);
     });
     if (refused === null) return false;
-    deadlines.letGo(claimed);
     events.outboxFull(refused);
     return true;
   }

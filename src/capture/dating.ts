@@ -16,38 +16,38 @@ export interface DatedExpiration {
 /** No key expires so much before its deadline, however far the clocks are known to one another. */
 const EARLY_MS = 1_000;
 
-/** Whether Redis published the expiration long before the deadline in the index. */
-export function isEarly(
-  { detectedAtMs, detectedBy }: RoutedExpiration,
-  entryMs: number | null,
-): boolean {
-  const isPublished = detectedBy === 'notification';
-  return isPublished && entryMs !== null && entryMs > detectedAtMs + EARLY_MS;
+/** What is known of an expiration beside the event and the entry in the index. */
+export interface Circumstances {
+  /** Whether anything is known to have become of the key since. */
+  readonly isFollowed: boolean;
+  /** Whether it would be known. */
+  readonly isAllHeard: boolean;
+  /** Whether an `expired` long before the deadline in the index can only be of a key that a command removed. */
+  readonly tellsRemovals: boolean;
 }
 
-/** The expiration of a key that a command removed; its entry goes with it. */
-export function removal(event: RoutedExpiration, entryMs: number | null): DatedExpiration {
-  const { matches } = event;
-  return { expiration: undated(event), matches, entryMs, isRemoval: true };
+/** Whether the deadline in the index is yet to come: it is of the key's next life, or was shortened. */
+export function isYetToCome({ detectedAtMs }: RoutedExpiration, entryMs: number | null): boolean {
+  return entryMs !== null && entryMs > detectedAtMs + CLOCK_SLACK_MS;
 }
 
-/**
- * The expiration with the deadline of its entry, where that is about the life that ended. `isFollowed`: more is known
- * to have happened to the key since.
- */
+/** The expiration with the deadline of its entry, where that is about the life that ended. */
 export function dated(
   event: RoutedExpiration,
   entryMs: number | null,
-  isFollowed: boolean,
+  { isFollowed, isAllHeard, tellsRemovals }: Circumstances,
 ): DatedExpiration {
-  const slackMs = isFollowed ? 0 : CLOCK_SLACK_MS;
-  const expiration = withDeadline(undated(event), entryMs, slackMs);
-  const { matches } = event;
+  const { database, key, detectedAtMs, detectedBy, matches } = event;
+  const undated = { database, key, expiredAtMs: null, detectedAtMs, detectedBy };
+  if (event.isOutdated) return { expiration: undated, matches, entryMs, isRemoval: false };
+  if (isYetToCome(event, entryMs) && isAllHeard && !isFollowed) {
+    // The key has no next life: the entry is of the life that ended, whose deadline was shortened, or of a removed key.
+    const isEarly = entryMs !== null && entryMs > detectedAtMs + EARLY_MS;
+    const isRemoval = isEarly && detectedBy === 'notification' && tellsRemovals;
+    return { expiration: undated, matches, entryMs, isRemoval };
+  }
+  const expiration = withDeadline(undated, entryMs, isFollowed ? 0 : CLOCK_SLACK_MS);
   return { expiration, matches, entryMs: expiration.expiredAtMs, isRemoval: false };
-}
-
-function undated({ database, key, detectedAtMs, detectedBy }: RoutedExpiration): Expiration {
-  return { database, key, expiredAtMs: null, detectedAtMs, detectedBy };
 }
 
 /** A deadline that is yet to come, by more than the slack, belongs to the key's next life. */

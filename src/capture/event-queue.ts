@@ -7,6 +7,8 @@ import { type Entry, KeyedQueue } from './keyed-queue.js';
 /** An expiration, and the routes that its key takes: at least one. */
 export interface RoutedExpiration extends ExpiredEvent {
   readonly matches: readonly Match[];
+  /** The deadline was changed before, and the key was gone when it was read: the index has an older one. */
+  readonly isOutdated?: boolean;
 }
 
 export type QueuedEvent = RoutedExpiration | Exclude<KeyEvent, ExpiredEvent>;

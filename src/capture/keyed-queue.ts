@@ -17,7 +17,7 @@ export interface Entry<Item> {
   /** How many drains had begun when it was pushed. */
   readonly epoch: number;
   isTaken: boolean;
-  /** The next item of the key. */
+  /** The next item of the key; null when nothing waits behind this one. */
   next: Entry<Item> | null;
   /** Of the first item of a key: the last one, when there are several. */
   last: Entry<Item> | null;
@@ -141,11 +141,6 @@ export class KeyedQueue<Consumer extends string, Item extends KeyInDatabase> {
     }
     this.#endDrains();
     this.#finished.ring();
-  }
-
-  /** Whether another item of its key waits behind one that is taken. */
-  hasNext(taken: Entry<Item>): boolean {
-    return taken.next !== null;
   }
 
   get isSuspended(): boolean {

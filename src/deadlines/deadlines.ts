@@ -52,9 +52,6 @@ export interface Deadlines {
   /** The deadline of each of these keys, tracked or overdue; null where there is no entry. */
   of(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]>;
 
-  /** Their entries were claimed: nothing of them is kept in hand. */
-  letGo(keys: readonly KeyInDatabase[]): void;
-
   /**
    * When the last expiration of each key was detected that somebody has claimed; null where that is
    * more than some twenty seconds ago.

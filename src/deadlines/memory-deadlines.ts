@@ -158,9 +158,6 @@ export class MemoryDeadlines implements Deadlines {
     });
   }
 
-  /** It has nothing in hand. */
-  letGo(): void {}
-
   /** Nobody else claims. */
   async claimedLately(keys: readonly KeyInDatabase[]): Promise<readonly null[]> {
     return keys.map(() => null);

@@ -50,7 +50,7 @@ const RECHECK_BATCH = 2_000;
 export interface NudgerParts {
   readonly database: number;
   readonly deadlines: Deadlines;
-  readonly tracker: Pick<Tracker, 'nudged' | 'earliest'>;
+  readonly tracker: Pick<Tracker, 'take' | 'nudged' | 'earliest'>;
   readonly reader: KeyReader;
   /** The time by the clock of the Redis that holds the keys, in milliseconds. */
   readonly serverNowMs: () => number;
@@ -102,7 +102,7 @@ export class Nudger {
     this.#hold(taken.filter(({ deadlineMs }) => deadlineMs > nowMs - HEARD_WITHIN_MS));
     while (!signal.aborted) {
       newest.reset();
-      const due = await deadlines.take(database, serverNowMs() + AHEAD_MS, NUDGE_BATCH);
+      const due = await tracker.take(database, serverNowMs() + AHEAD_MS, NUDGE_BATCH);
       this.#hold(due);
       if (due.length === NUDGE_BATCH) {
         while (this.#held.length >= HELD_MAX && !signal.aborted) {

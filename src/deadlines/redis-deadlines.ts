@@ -18,7 +18,6 @@ import { defineScripts, type Scripts } from '../state/scripts.js';
 import { entriesOf, scoreOf } from '../state/stored.js';
 import type { Deadline, KeyInDatabase, KeyReading } from '../vocabulary.js';
 import type { Deadlines } from './deadlines.js';
-import { InHand } from './in-hand.js';
 import { DEADLINE_SCRIPTS } from './scripts.js';
 import {
   deadlinesOf,
@@ -40,7 +39,6 @@ export class RedisDeadlines implements Deadlines {
   readonly #lease: Pick<Lease, 'token' | 'number'>;
   readonly #scripts: Scripts<typeof DEADLINE_SCRIPTS>;
   readonly #databases: readonly number[];
-  readonly #inHand = new InHand();
   readonly #stored: StoredEntries;
 
   /**
@@ -61,7 +59,6 @@ export class RedisDeadlines implements Deadlines {
   }
 
   async put(readings: readonly KeyReading[]): Promise<void> {
-    this.#inHand.letGo(readings);
     const batches = [...batchesByDatabase(readings, PUT_BATCH)];
     // All of them before anything that is heard from now on: it may remove what is put here.
     await Promise.all(batches.map(([database, batch]) => this.#put(database, batch)));
@@ -88,7 +85,6 @@ export class RedisDeadlines implements Deadlines {
 
   async remove(removed: readonly KeyInDatabase[]): Promise<void> {
     if (removed.length === 0) return;
-    this.#inHand.letGo(removed);
     const { keys, placeOf } = this.#keysOf(removed);
     const args = removed.flatMap(({ database, key }) => [placeOf(database), key]);
     await this.#state.run('track', () =>
@@ -111,7 +107,6 @@ export class RedisDeadlines implements Deadlines {
       this.#stored.invalid(others.map((key) => ({ database, key })));
       taken.push(...deadlinesOf(database, entriesOf(due)));
     }
-    this.#inHand.taken(taken, token);
     return taken;
   }
 
@@ -125,18 +120,6 @@ export class RedisDeadlines implements Deadlines {
   }
 
   async of(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]> {
-    const deadlines = keys.map((key) => this.#inHand.handOut(key, this.#lease.token));
-    const unknown = keys.flatMap((key, at) => (deadlines[at] === null ? [{ key, at }] : []));
-    const found = await this.#read(unknown.map(({ key }) => key));
-    for (const [n, { at }] of unknown.entries()) deadlines[at] = found[n] ?? null;
-    return deadlines;
-  }
-
-  letGo(keys: readonly KeyInDatabase[]): void {
-    this.#inHand.letGo(keys);
-  }
-
-  async #read(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]> {
     const { redis } = this.#state;
     const deadlines = new Map<string, number>();
     for (const [database, its] of batchesByDatabase(keys, ASK_BATCH)) {
@@ -228,7 +211,6 @@ export class RedisDeadlines implements Deadlines {
   }
 
   async setAside(keys: readonly KeyInDatabase[]): Promise<void> {
-    this.#inHand.letGo(keys);
     for (const [database, batch] of batchesByDatabase(keys, PUT_BATCH)) {
       await this.#state.run('track', () =>
         this.#scripts.deadlinesSetAside(this.#unroutedKeys(database), [
@@ -264,7 +246,6 @@ export class RedisDeadlines implements Deadlines {
   async forget(database: number): Promise<number> {
     const { tracked, overdue } = this.#keys(database);
     const keys = [tracked, overdue, unroutedKey(this.#state.prefix, database)];
-    this.#inHand.clear();
     return Number(await this.#state.run('track', () => this.#scripts.deadlinesForget(keys, [])));
   }
 

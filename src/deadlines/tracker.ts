@@ -13,8 +13,16 @@ export interface KeyReader {
   read(keys: readonly KeyInDatabase[]): Promise<readonly KeyReading[]>;
 }
 
+/** Deadlines that are kept when they are taken out of the index: some 4 MB. Beyond it the index is asked. */
+const TAKEN_MAX = 20_000;
+
 export class Tracker {
   readonly #deadlines: Deadlines;
+  /**
+   * By key, the deadlines that were taken out of the index for their nudges, the oldest first: their expirations, a
+   * moment later, need not ask for them. Only the holder of the lease writes the index.
+   */
+  readonly #taken = new Map<string, number>();
   /** By database. */
   readonly #earliest = new Map<number, EarliestDeadline>();
   /** For each reading under way, the names of the keys of which something was heard meanwhile. */
@@ -22,6 +30,37 @@ export class Tracker {
 
   constructor(deadlines: Deadlines) {
     this.#deadlines = deadlines;
+  }
+
+  /** Another replica may have written the index: nothing is known of it. */
+  clear(): void {
+    this.#taken.clear();
+  }
+
+  /** As the index does, and keeps what it has taken. */
+  async take(database: number, untilMs: number, countMax: number): Promise<readonly Deadline[]> {
+    const { result: taken, overtaken } = await this.#watchOvertaken(() =>
+      this.#deadlines.take(database, untilMs, countMax),
+    );
+    for (const deadline of taken) {
+      const id = nameOf(deadline);
+      if (!overtaken.has(id)) this.#taken.set(id, deadline.deadlineMs);
+    }
+    for (const id of this.#taken.keys()) {
+      if (this.#taken.size <= TAKEN_MAX) break;
+      this.#taken.delete(id);
+    }
+    return taken;
+  }
+
+  /** The deadline of each of these keys in the index, tracked or overdue; null where there is no entry. */
+  async find(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]> {
+    const found = keys.map((key) => this.#taken.get(nameOf(key)) ?? null);
+    const unknown = keys.flatMap((key, at) => (found[at] === null ? [{ key, at }] : []));
+    if (unknown.length === 0) return found;
+    const stored = await this.#deadlines.of(unknown.map(({ key }) => key));
+    for (const [n, { at }] of unknown.entries()) found[at] = stored[n] ?? null;
+    return found;
   }
 
   /** Among the deadlines that are written for a database. */
@@ -60,14 +99,18 @@ export class Tracker {
 
   /** These keys were deleted, evicted, renamed or moved. */
   async removed(keys: readonly KeyInDatabase[]): Promise<void> {
-    this.overtaken(keys);
+    this.invalidate(keys);
     await this.#deadlines.remove(keys);
   }
 
-  /** What is being read of these keys is out of date: their entries are about to go. */
-  overtaken(keys: readonly KeyInDatabase[]): void {
-    if (this.#overtaken.size === 0) return;
-    for (const key of keys) for (const names of this.#overtaken) names.add(nameOf(key));
+  /** The entries of these keys are about to change: what is known of them, or being read, is out of date. */
+  invalidate(keys: readonly KeyInDatabase[]): void {
+    if (this.#overtaken.size + this.#taken.size === 0) return;
+    for (const key of keys) {
+      const id = nameOf(key);
+      this.#taken.delete(id);
+      for (const ids of this.#overtaken) ids.add(id);
+    }
   }
 
   async #track(
@@ -75,23 +118,29 @@ export class Tracker {
     reader: KeyReader,
     isWritten: (reading: KeyReading) => boolean,
   ): Promise<readonly KeyReading[]> {
-    const overtaken = new Set<string>();
-    this.#overtaken.add(overtaken);
-    let readings: readonly KeyReading[];
-    try {
-      readings = await reader.read(keys);
-    } finally {
-      this.#overtaken.delete(overtaken);
-    }
+    const { result: readings, overtaken } = await this.#watchOvertaken(() => reader.read(keys));
     // Nothing may come between this and the writing: what removes entries does it after.
     const isLate = (key: KeyInDatabase) => overtaken.size > 0 && overtaken.has(nameOf(key));
     const current = readings.filter((reading) => !isLate(reading) && isWritten(reading));
     // Another reading of these keys that is under way may be older.
-    this.overtaken(current);
+    this.invalidate(current);
     if (current.length > 0) await this.#put(current);
     const late = keys.filter(isLate);
     if (late.length > 0) await this.#track(late, reader, isWritten);
     return readings;
+  }
+
+  /** Resolves with what the step does, and with the keys that were invalidated meanwhile. */
+  async #watchOvertaken<Result>(
+    step: () => Promise<Result>,
+  ): Promise<{ readonly result: Result; readonly overtaken: ReadonlySet<string> }> {
+    const overtaken = new Set<string>();
+    this.#overtaken.add(overtaken);
+    try {
+      return { result: await step(), overtaken };
+    } finally {
+      this.#overtaken.delete(overtaken);
+    }
   }
 
   async #put(readings: readonly KeyReading[]): Promise<void> {

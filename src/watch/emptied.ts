@@ -3,12 +3,14 @@
  * expirations. What was known of its keys is forgotten then.
  */
 import type { Deadlines } from '../deadlines/deadlines.js';
+import type { Tracker } from '../deadlines/tracker.js';
 import type { WatchEvents } from '../events/watch-events.js';
 import type { Marker } from '../source/marker.js';
 import type { ValueKeeper } from '../values/keeper.js';
 
 export interface EmptiedParts {
   readonly deadlines: Pick<Deadlines, 'forget'>;
+  readonly tracker: Pick<Tracker, 'clear'>;
   readonly values: Pick<ValueKeeper, 'forgetAll'>;
   readonly events: Pick<WatchEvents, 'databaseEmptied'>;
 }
@@ -24,12 +26,13 @@ export class Emptied {
 
   /** Resolves with whether it was: what was known of its keys is true no longer. */
   async forget(marker: Marker, database: number): Promise<boolean> {
-    const { deadlines, values, events } = this.#parts;
+    const { deadlines, tracker, values, events } = this.#parts;
     if (await marker.isThere(database)) {
       this.#marked.add(database);
       return false;
     }
     // Forgotten before the marker is there again: a crash between the two must not look like no flush.
+    tracker.clear();
     const forgotten = await deadlines.forget(database);
     await values.forgetAll(database);
     await marker.write(database);

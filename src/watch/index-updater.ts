@@ -8,10 +8,11 @@ import type { EventQueue, QueuedEntry } from '../capture/event-queue.js';
 import type { ChangedKey, Deadlines } from '../deadlines/deadlines.js';
 import type { Tracker } from '../deadlines/tracker.js';
 import type { IndexTrust } from '../deadlines/trust.js';
+import { nameOf } from '../key-name.js';
 import type { Routing } from '../routing.js';
 import type { Session } from '../source/session.js';
 import type { ValueKeeper } from '../values/keeper.js';
-import type { CreatedEvent, KeyEvent, KeyInDatabase } from '../vocabulary.js';
+import type { CreatedEvent, KeyInDatabase } from '../vocabulary.js';
 
 export interface IndexUpdaterParts {
   readonly queue: EventQueue;
@@ -20,7 +21,7 @@ export interface IndexUpdaterParts {
   readonly deadlines: Pick<Deadlines, 'of'>;
   readonly tracker: Pick<Tracker, 'changed' | 'removed'>;
   readonly values: Pick<ValueKeeper, 'tracked' | 'endless' | 'removed'>;
-  readonly trust: Pick<IndexTrust, 'caughtUp' | 'lose'>;
+  readonly trust: Pick<IndexTrust, 'caughtUp' | 'lose' | 'barrier'>;
 }
 
 /** While this replica holds the lease and listens. */
@@ -55,12 +56,15 @@ export class IndexUpdater {
   async #apply(slice: readonly QueuedEntry[]): Promise<boolean> {
     const { processor, trust } = this.#parts;
     const events = slice.map(({ item }) => item);
-    const changed = events.filter(isOf('changed'));
-    const removed = events.filter(isOf('removed'));
+    const changed = events.filter((event) => event.kind === 'changed');
+    const removed = events.filter((event) => event.kind === 'removed');
     // What is read of a key from now on does not hide that it had expired before.
     if ((await trust.caughtUp()) && !(await this.#captureEarlierLives(slice))) return false;
     if ((await processor.persist(() => this.#remove(removed))) === null) return false;
-    return (await processor.persist(() => this.#read(changed))) !== null;
+    const missing = await processor.persist(() => this.#read(changed));
+    if (missing === null) return false;
+    if (missing.length > 0) await this.#outdate(slice, missing);
+    return true;
   }
 
   /** Keys that were created although the deadlines of their lives before had passed: these had expired unheard. */
@@ -81,10 +85,26 @@ export class IndexUpdater {
     return true;
   }
 
-  /** A key that cannot be read now is read by the next sweep. Rejects when the deadlines cannot be stored. */
-  async #read(keys: readonly ChangedKey[]): Promise<void> {
+  /** Keys that changed, and had expired before their deadlines were read: the index has older ones. */
+  async #outdate(slice: readonly QueuedEntry[], missing: readonly KeyInDatabase[]): Promise<void> {
+    // A key that expired before it was read is published to have: its event is queued behind the change.
+    await this.#parts.trust.barrier();
+    const ids = new Set(missing.map(nameOf));
+    for (const { id, next } of slice) {
+      if (next === null || !ids.has(id)) continue;
+      const { item } = next;
+      const isPublished = item.kind === 'expired' && item.detectedBy === 'notification';
+      if (isPublished) next.item = { ...item, isOutdated: true };
+    }
+  }
+
+  /**
+   * Resolves with the keys that are gone. A key that cannot be read now is read by the next sweep. Rejects when the
+   * deadlines cannot be stored.
+   */
+  async #read(keys: readonly ChangedKey[]): Promise<readonly KeyInDatabase[]> {
     const term = this.#term;
-    if (term === null || keys.length === 0) return;
+    if (term === null || keys.length === 0) return [];
     const { tracker, values, trust } = this.#parts;
     const read = async (wanted: readonly KeyInDatabase[]) => {
       try {
@@ -100,6 +120,7 @@ export class IndexUpdater {
     await values.endless(readings);
     // Nobody waits for a large value.
     void values.tracked(readings);
+    return readings.filter(({ life }) => life === 'gone');
   }
 
   /**
@@ -119,10 +140,4 @@ export class IndexUpdater {
     await tracker.removed(keys);
     await values.removed(keys);
   }
-}
-
-function isOf<Kind extends KeyEvent['kind']>(kind: Kind) {
-  return <Event extends { readonly kind: string }>(
-    event: Event,
-  ): event is Extract<Event, { kind: Kind }> => event.kind === kind;
 }

@@ -65,16 +65,17 @@ export class Watch {
   #over: Promise<unknown> = Promise.resolve();
 
   constructor(parts: WatchParts) {
-    const { deadlines, values, events } = parts;
+    const { deadlines, tracker, values, events } = parts;
     this.#parts = parts;
-    this.#emptied = new Emptied({ deadlines, values, events });
+    this.#emptied = new Emptied({ deadlines, tracker, values, events });
   }
 
   /** A term begins. */
   begin(session: Session): void {
-    const { trust, updater, values } = this.#parts;
+    const { tracker, trust, updater, values } = this.#parts;
     const term = { session, end: new AbortController(), sweepNow: new Bell() };
     this.#term = term;
+    tracker.clear();
     trust.begin(session);
     updater.begin({ session, sweepNow: () => term.sweepNow.ring() });
     values.use(session.sweeping);

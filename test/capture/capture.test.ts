@@ -82,10 +82,11 @@ function aCapture(enqueue?: Outbox['enqueue'], route: Partial<Route> = {}) {
   };
   /** Keys are gone when they are read. */
   const tracker = {
-    overtaken: (keys: readonly KeyInDatabase[]) => note('claim', keys),
+    find: (keys: readonly KeyInDatabase[]) => deadlines.of(keys),
+    invalidate: (keys: readonly KeyInDatabase[]) => note('claim', keys),
     changed: async (keys: readonly KeyInDatabase[]) => {
       note('changed', keys);
-      return [];
+      return keys.map((key) => ({ ...key, life: 'gone' as const, deadlineMs: 0, readAtMs: 0 }));
     },
     removed: async (keys: readonly KeyInDatabase[]) => {
       note('removed', keys);
@@ -114,11 +115,9 @@ function aCapture(enqueue?: Outbox['enqueue'], route: Partial<Route> = {}) {
     clock,
   });
   new Capture({
-    queue,
     processor,
     intake,
     dropped,
-    deadlines,
     tracker,
     trust,
     outbox,
@@ -424,16 +423,29 @@ describe('the deadline of an expiration', () => {
     expect(await deadlines.count()).toBe(0);
   });
 
-  it('is that of the index when the key was changed, and gone before that could be read', async () => {
-    const { capture, deadlines, claimAll, steps } = aCapture();
+  it.each([3, -100, -60_000])(
+    'is unknown when the key was changed and went unread, and its entry goes with it: %i',
+    async (agoMs) => {
+      const { capture, deadlines, claimAll, steps } = aCapture();
+      await deadlines.put([deadlineOf(order(1), agoMs)]);
+      capture.push(changed(1));
+      capture.push(order(1));
+      await capture.drained(never);
+      expect((await claimAll()).map(({ expiredAtMs }) => expiredAtMs)).toEqual([null]);
+      expect(await deadlines.count()).toBe(0);
+      expect(steps).toEqual(['changed order:1', 'claim order:1']);
+    },
+  );
+
+  it('is unknown when the key was changed, and gone before that could be read and its end was heard', async () => {
+    const { capture, deadlines, claimAll, given } = aCapture();
     await deadlines.put([deadlineOf(order(1))]);
+    given.unheard = () => capture.push(order(1));
     capture.push(changed(1));
-    capture.push(order(1));
     await capture.drained(never);
-    const known = order(1).detectedAtMs - 3;
-    expect((await claimAll()).map(({ expiredAtMs }) => expiredAtMs)).toEqual([known]);
+    await capture.drained(never);
+    expect((await claimAll()).map(({ expiredAtMs }) => expiredAtMs)).toEqual([null]);
     expect(await deadlines.count()).toBe(0);
-    expect(steps).toEqual(['changed order:1', 'claim order:1']);
   });
 
   it('is that of the index for a key that is found gone, whatever was heard of it', async () => {
@@ -476,13 +488,25 @@ describe('the deadline of an expiration', () => {
   });
 
   it("is not that of the key's next life: this stays tracked, and is read again", async () => {
-    const { capture, deadlines, steps, claimAll } = aCapture();
+    const { capture, deadlines, given, steps, claimAll } = aCapture();
     await deadlines.put([deadlineOf(order(1), -60_000)]);
+    // The change that began the next life is heard only once it is asked for.
+    given.unheard = () => capture.push(changed(1));
     capture.push(order(1));
     await settled();
     expect((await claimAll()).map(({ expiredAtMs }) => expiredAtMs)).toEqual([null]);
     expect(await deadlines.count()).toBe(1);
     expect(steps).toEqual(['claim order:1', 'changed order:1']);
+  });
+
+  it('is not one that was shortened since: this goes, so that nothing is found missing later', async () => {
+    const { capture, deadlines, steps, claimAll } = aCapture();
+    await deadlines.put([deadlineOf(order(1), -600)]);
+    capture.push(order(1));
+    await settled();
+    expect((await claimAll()).map(({ expiredAtMs }) => expiredAtMs)).toEqual([null]);
+    expect(await deadlines.count()).toBe(0);
+    expect(steps).toEqual(['claim order:1']);
   });
 
   it('gives the webhook its id: a repeat has the same, another deadline another', async () => {

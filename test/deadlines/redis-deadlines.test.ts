@@ -80,18 +80,6 @@ describe('an index of deadlines in Redis', () => {
     expect(opened.state.problem).toBeNull();
   });
 
-  it('has nothing in hand of what was claimed while it was being taken', async () => {
-    await using opened = await open();
-    const { deadlines, claim } = opened;
-    await deadlines.put([until('a', 5)]);
-    const taking = deadlines.take(0, NOW_MS + 5, 9);
-    expect(await deadlines.of([at('a')])).toEqual([NOW_MS + 5]);
-    await taking;
-    await claim([claimOf({ ...at('a'), deadlineMs: NOW_MS + 5 })]);
-    deadlines.letGo([at('a')]);
-    expect(await deadlines.of([at('a')])).toEqual([null]);
-  });
-
   it('puts many before what is removed behind them', async () => {
     await using opened = await open();
     const { deadlines } = opened;

@@ -78,6 +78,59 @@ describe('a tracker', () => {
     expect(await deadlines.earliestMs(0)).toBeNull();
   });
 
+  describe('that has taken entries for their nudges', () => {
+    async function taken() {
+      const made = aTracker();
+      await made.deadlines.put([until('a', 5), until('b', 6)]);
+      await made.tracker.take(0, NOW_MS + 9, 9);
+      const asked: string[] = [];
+      const of = made.deadlines.of.bind(made.deadlines);
+      made.deadlines.of = (keys) => {
+        asked.push(...keys.map(({ key }) => key.toString()));
+        return of(keys);
+      };
+      return { ...made, asked, find: () => made.tracker.find([at('a'), at('b'), at('c')]) };
+    }
+
+    it('knows their deadlines without asking the index', async () => {
+      const { find, asked } = await taken();
+      expect(await find()).toEqual([NOW_MS + 5, NOW_MS + 6, null]);
+      expect(asked).toEqual(['c']);
+    });
+
+    it.each([
+      ['was removed', (tracker: Tracker) => tracker.removed([at('a')]), null],
+      [
+        'changed',
+        (tracker: Tracker) => tracker.changed([at('a')], reader(until('a', 8))),
+        NOW_MS + 8,
+      ],
+      ['was captured', async (tracker: Tracker) => tracker.invalidate([at('a')]), NOW_MS + 5],
+    ])('asks for one that %s since', async (_, happens, deadlineMs) => {
+      const { tracker, find, asked } = await taken();
+      await happens(tracker);
+      expect(await find()).toEqual([deadlineMs, NOW_MS + 6, null]);
+      expect(asked).toEqual(['a', 'c']);
+    });
+
+    it('asks for one that was captured while it was being taken', async () => {
+      const { deadlines, tracker, find, asked } = await taken();
+      await deadlines.put([until('c', 7)]);
+      const taking = tracker.take(0, NOW_MS + 9, 9);
+      tracker.invalidate([at('c')]);
+      await taking;
+      await find();
+      expect(asked).toEqual(['c']);
+    });
+
+    it('asks for all of them once another replica may have written the index', async () => {
+      const { tracker, find, asked } = await taken();
+      tracker.clear();
+      await find();
+      expect(asked).toEqual(['a', 'b', 'c']);
+    });
+  });
+
   it('forgets what was removed', async () => {
     const { deadlines, tracker } = aTracker();
     await deadlines.put([until('a', 5)]);
@@ -87,7 +140,7 @@ describe('a tracker', () => {
 
   it.each([
     ['removed', (tracker: Tracker) => tracker.removed([at('a')])],
-    ['claimed', async (tracker: Tracker) => tracker.overtaken([at('a')])],
+    ['claimed', async (tracker: Tracker) => tracker.invalidate([at('a')])],
   ])('does not bring back by an old reading what was %s meanwhile', async (_, happens) => {
     const { deadlines, tracker } = aTracker();
     const slow = slowReader();
@@ -130,7 +183,7 @@ describe('a tracker', () => {
     const { tracker } = aTracker();
     const read = () => Promise.reject(new Error('away'));
     await expect(tracker.changed([at('a')], { read })).rejects.toThrow('away');
-    tracker.overtaken([at('a')]);
+    tracker.invalidate([at('a')]);
     await tracker.changed([at('a')], reader(until('a', 5)));
   });
 });
