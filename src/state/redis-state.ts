@@ -61,7 +61,39 @@ export interface RedisStateParts {
   readonly events: StateEvents;
 }
 
-const NOT_VERIFIED = 'its keys have not been looked at yet';
+/** Whether the state may be read and written. */
+type Condition =
+  /** The first questions to it are under way. */
+  | { readonly kind: 'verifying' }
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'unusable'; readonly problem: string };
+
+/** A connection, from the moment at which commands can be given. */
+interface Connection {
+  /** Aborts when it ends. */
+  readonly end: AbortController;
+  isVerified: boolean;
+  /** Whether its end is this relay's doing, for a reason that has been reported. */
+  isLeft: boolean;
+}
+
+/** Until the state can be used for the first time, or waiting for that cannot help. */
+interface Start {
+  readonly succeed: () => void;
+  readonly fail: (error: RelayError) => void;
+}
+
+/** Why the state may not be read or written; null when it may. */
+function problemOf(condition: Condition): string | null {
+  switch (condition.kind) {
+    case 'verifying':
+      return 'its keys have not been looked at yet';
+    case 'ready':
+      return null;
+    case 'unusable':
+      return condition.problem;
+  }
+}
 
 export class RedisState {
   readonly redis: Redis;
@@ -70,36 +102,26 @@ export class RedisState {
   readonly #parts: RedisStateParts;
   readonly #health: StateHealth;
   readonly #closing = new AbortController();
-  /** Aborts when the connection that is looked at ends. */
-  #looking = new AbortController();
   #connections = 0;
-  /** How many connections there had been when the last one was found to be usable. */
-  #verified = 0;
-  /** Why nothing may be read or written: the first look has not succeeded yet. */
-  #unfit: string | null = NOT_VERIFIED;
-  #wasFit = false;
-  /** Whether the end of the connection is our own doing, for a reason that has been said. */
-  #isLeaving = false;
-  /** Settles when it can be used for the first time, or when waiting cannot help. */
-  readonly #first: Promise<void>;
-  #onFit: () => void = () => undefined;
-  /** Called with an error that waiting cannot fix, until `#first` settles or a stop; null afterwards. */
-  #onHopeless: ((error: RelayError) => void) | null = null;
+  /** Null before the first. */
+  #connection: Connection | null = null;
+  #condition: Condition = { kind: 'verifying' };
+  #wasReady = false;
+  /** Null once the start is over. */
+  #start: Start | null = null;
+  /** Settles with the start. */
+  readonly #started: Promise<void>;
 
   constructor(parts: RedisStateParts) {
     this.#parts = parts;
     this.prefix = parts.prefix;
     this.#health = new StateHealth(parts.clock, parts.events);
     const { redis: address, database, section, clock, events } = parts;
-    this.#first = new Promise<void>((resolve, reject) => {
-      this.#onFit = () => {
-        this.#onHopeless = null;
-        resolve();
-      };
-      this.#onHopeless = reject;
+    this.#started = new Promise<void>((resolve, reject) => {
+      this.#start = { succeed: resolve, fail: reject };
     });
-    // Handled where it is waited for, which may be later.
-    this.#first.catch(() => undefined);
+    // A rejection is handled where the start is waited for, which may be later.
+    this.#started.catch(() => undefined);
     this.redis = openLasting({
       address,
       database,
@@ -112,10 +134,10 @@ export class RedisState {
     this.quarantine = new Quarantine(this.redis, parts.prefix);
     this.redis.on('ready', () => {
       this.#connections += 1;
-      this.#looking = new AbortController();
-      void this.#look(this.#looking.signal);
+      this.#connection = { end: new AbortController(), isVerified: false, isLeft: false };
+      void this.#verify(this.#connection);
     });
-    this.redis.on('close', () => this.#looking.abort());
+    this.redis.on('close', () => this.#connection?.end.abort());
   }
 
   /** How many connections there have been; each may have led to another server, or to older data. */
@@ -126,13 +148,13 @@ export class RedisState {
   /** What is wrong with it; null when it can be used. */
   get problem(): string | null {
     if (this.#health.problem !== null) return this.#health.problem;
-    if (this.redis.status === 'ready') return this.#unfit;
+    if (this.redis.status === 'ready') return problemOf(this.#condition);
     return `the state Redis at ${addressOf(this.#parts.redis)} is not connected`;
   }
 
   /** Whether the first questions to it are under way. */
   get isVerifying(): boolean {
-    return this.redis.status === 'ready' && this.#unfit === NOT_VERIFIED;
+    return this.redis.status === 'ready' && this.#condition.kind === 'verifying';
   }
 
   /**
@@ -140,8 +162,8 @@ export class RedisState {
    * cannot help: a wrong password, a certificate that does not verify, no Redis at all.
    */
   async usable(stop: AbortSignal): Promise<void> {
-    await Promise.race([this.#first, untilAborted(stop)]);
-    this.#onHopeless = null;
+    await Promise.race([this.#started, untilAborted(stop)]);
+    this.#start = null;
   }
 
   /**
@@ -154,7 +176,8 @@ export class RedisState {
     command: () => Promise<Reply>,
     endpoint: string | null = null,
   ): Promise<Reply> {
-    if (this.#unfit !== null) throw new StateUnavailableError(this.#unfit);
+    const problem = problemOf(this.#condition);
+    if (problem !== null) throw new StateUnavailableError(problem);
     try {
       const reply = await this.#orRename(command, endpoint);
       this.#health.succeeded(operation, endpoint);
@@ -225,31 +248,31 @@ export class RedisState {
 
   close(): void {
     this.#closing.abort();
-    this.#looking.abort();
+    this.#connection?.end.abort();
     this.#health.close();
   }
 
   #failed(operation: StateOperation, thrown: unknown, endpoint: string | null = null): RelayError {
     const { redis, section } = this.#parts;
     const error = stateError(thrown, redis, section);
-    if (!error.retryable && this.#onHopeless !== null) this.#onHopeless(error);
+    if (!error.retryable && this.#start !== null) this.#start.fail(error);
     else this.#health.failed(operation, endpoint, error);
     return error;
   }
 
   /** A server may close a connection that it has served; commands under way say so themselves. */
   #ended(why: RelayError, end: 'closed' | 'failed'): void {
-    const wasVerified = this.#verified > 0 && this.#verified === this.#connections;
-    const isExpected = wasVerified || this.#isLeaving;
-    this.#isLeaving = false;
+    const connection = this.#connection;
+    this.#connection = null;
+    const isExpected = connection !== null && (connection.isVerified || connection.isLeft);
     if (end === 'closed' && isExpected) return;
     this.#failed('connect', why);
   }
 
   /** This server is not the one: its name may lead to that by the next connection. */
   #leave(): void {
-    if (this.redis.status !== 'ready') return;
-    this.#isLeaving = true;
+    if (this.redis.status !== 'ready' || this.#connection === null) return;
+    this.#connection.isLeft = true;
     this.redis.disconnect(true);
   }
 
@@ -257,7 +280,8 @@ export class RedisState {
    * A new connection may lead to another server: after a failover, or a restart without its data. A server
    * may become a replica, or be set to evict, while the connection stands: it is looked at again and again.
    */
-  async #look(signal: AbortSignal): Promise<void> {
+  async #verify(connection: Connection): Promise<void> {
+    const { signal } = connection.end;
     const { clock, events, redis: address, database, prefix, section } = this.#parts;
     const properties = new PropertyReader(this.redis);
     const read = async () => {
@@ -272,12 +296,13 @@ export class RedisState {
         await verifyDatabase(this.redis, address, database, section);
         await verifyScripts(this.redis);
         const isNew = await verifyFormat(this.redis, prefix);
-        if (isNew && this.#wasFit) this.emptied();
-        this.#wasFit = true;
-        this.#unfit = null;
-        this.#verified = this.#connections;
+        if (isNew && this.#wasReady) this.emptied();
+        this.#wasReady = true;
+        this.#condition = { kind: 'ready' };
+        connection.isVerified = true;
         this.#health.anew();
-        this.#onFit();
+        this.#start?.succeed();
+        this.#start = null;
         for (let next = findings; ; next = await read()) {
           events.server(addressOf(address), next);
           await clock.sleep(VERIFY_AGAIN_MS, signal);
@@ -287,7 +312,7 @@ export class RedisState {
         // The connection has ended, or is about to, and its end says why.
         if (signal.aborted || !(error instanceof RelayError || isReply(error))) return;
         const failure = this.#failed('verify', error);
-        this.#unfit = failure.message;
+        this.#condition = { kind: 'unusable', problem: failure.message };
         const isLoading = failure instanceof RedisNotReadyError;
         await clock.sleep(isLoading ? LOADED_AGAIN_MS : VERIFY_AGAIN_MS, signal);
         if (needsNewConnection(failure) && !signal.aborted) this.#leave();
