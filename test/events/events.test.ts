@@ -176,7 +176,7 @@ describe('an expiration', () => {
   });
 });
 
-const EMPTY: Depth = { pending: 0, oldestDueForMs: null, deadLetters: 0, breaker: 'closed' };
+const EMPTY: Depth = { pending: 0, oldestDueForMs: null, deadLetters: 0, throttledForMs: 0 };
 
 describe('the metrics', () => {
   it('all begin with expiry_relay_ and start at zero', async () => {
@@ -195,12 +195,12 @@ describe('the metrics', () => {
       pending: 7,
       oldestDueForMs: 2_500,
       deadLetters: 3,
-      breaker: 'half_open',
+      throttledForMs: 1_500,
     }));
     expect(await value('expiry_relay_outbox_pending{endpoint="shop"}')).toBe(7);
     expect(await value('expiry_relay_outbox_oldest_seconds{endpoint="shop"}')).toBe(2.5);
     expect(await value('expiry_relay_dead_letters{endpoint="shop"}')).toBe(3);
-    expect(await value('expiry_relay_endpoint_paused{endpoint="shop"}')).toBe(1);
+    expect(await value('expiry_relay_endpoint_throttled_seconds{endpoint="shop"}')).toBe(1.5);
   });
 });
 

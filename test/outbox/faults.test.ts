@@ -10,8 +10,6 @@ import { TcpProxy } from '../support/tcp-proxy.js';
 
 const never = new AbortController().signal;
 
-const WORKING = { kind: 'working' } as const;
-
 const shared = sharedRedis();
 let prefixes = 0;
 
@@ -107,7 +105,7 @@ describe('claim', () => {
     );
     const again = await claimOne();
     expect(again).toMatchObject({ delivery: { id: 'b' }, attempt: 1 });
-    for (const claimed of [known, again]) await outbox.settle(claimed, { kind: 'done' }, WORKING);
+    for (const claimed of [known, again]) await outbox.settle(claimed, { kind: 'done' }, 0);
     expect(await atServer.stored()).toBe(0);
   });
 });
@@ -131,9 +129,9 @@ describe.each([
     const { outbox, claimOne, atServer, failsNotStored } = await breakable();
     await outbox.enqueue([aDelivery()]);
     const claimed = await claimOne();
-    await failsNotStored(() => outbox.settle(claimed, disposition, WORKING));
+    await failsNotStored(() => outbox.settle(claimed, disposition, 0));
     expect(await seen(atServer)).toEqual({ stored: 1, waiting: 0, dead: 0 });
-    await outbox.settle(claimed, disposition, WORKING);
+    await outbox.settle(claimed, disposition, 0);
     expect(await seen(atServer)).toEqual(after);
   });
 
@@ -142,10 +140,10 @@ describe.each([
     await outbox.enqueue([aDelivery()]);
     const claimed = await claimOne();
     await failsStored(
-      () => outbox.settle(claimed, disposition, WORKING),
+      () => outbox.settle(claimed, disposition, 0),
       async () => (await atServer.claimed()) === 0,
     );
-    await outbox.settle(claimed, disposition, WORKING);
+    await outbox.settle(claimed, disposition, 0);
     expect(await seen(atServer)).toEqual(after);
   });
 });
