@@ -5,6 +5,7 @@ import type { Claimed } from '../../src/outbox/outbox.js';
 import { Presence } from '../../src/outbox/presence.js';
 import { Upkeep } from '../../src/outbox/upkeep.js';
 import {
+  breakerKey,
   DEAD_AFTER_MS,
   endpointKeys,
   endpointsKey,
@@ -116,6 +117,20 @@ describe('an index that another client has deleted', () => {
     await upkeep().once();
     expect(await outbox.dead.counts(['shop'])).toEqual(new Map([['shop', 1]]));
     expect((await state.quarantine.depth()).last).toMatchObject({ key: deadOrder });
+  });
+});
+
+describe('a circuit breaker that an older relay has stored', () => {
+  it('holds up nothing, and is deleted', async () => {
+    const { outbox, upkeep, presence, prefix, claim } = await oneReplica();
+    await presence(['shop']).beat();
+    await outbox.enqueue([aDelivery()]);
+    const key = breakerKey(prefix, 'shop');
+    const later = Date.now() + 60_000;
+    await shared.client.hset(key, { failures: 5, pauses: 1, until: later, pause: 60_000 });
+    expect(await claim(1)).toHaveLength(1);
+    await upkeep().once();
+    expect(await shared.client.exists(key)).toBe(0);
   });
 });
 
