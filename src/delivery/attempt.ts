@@ -64,14 +64,19 @@ export function release(claimed: Claimed, parts: AttemptParts): Promise<void> {
   return untilKnown(() => parts.outbox.release(claimed), parts);
 }
 
-/** Ends a claim in the outbox; `retryAfterMs` as in `Outbox.settle`. */
+/** Ends a claim in the outbox; `retryAfterMs` as in `Outbox.settle`, counted from now however long that takes. */
 export function settle(
   claimed: Claimed,
   disposition: Disposition,
   retryAfterMs: number,
   parts: AttemptParts,
 ): Promise<void> {
-  return untilKnown(() => parts.outbox.settle(claimed, disposition, retryAfterMs), parts);
+  const { outbox, clock } = parts;
+  const throttledUntilMs = clock.monotonicMs() + retryAfterMs;
+  return untilKnown(() => {
+    const leftMs = Math.max(0, throttledUntilMs - clock.monotonicMs());
+    return outbox.settle(claimed, disposition, Math.ceil(leftMs));
+  }, parts);
 }
 
 /** What came of a claim must not be forgotten: repeated until the outbox knows, or at a stop. */

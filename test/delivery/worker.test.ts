@@ -349,6 +349,21 @@ describe('an endpoint that asks for a wait', () => {
     ]);
   });
 
+  it('is not kept waiting for longer because the outbox could not be told at once', async () => {
+    await using under = aWorker({ concurrency: 1 });
+    const { outbox } = under;
+    const settle = outbox.settle.bind(outbox);
+    outbox.settle = () => Promise.reject(new Error('no connection'));
+    await under.store('a', 'b');
+    await under.answer(refused(503, 10_000));
+    await under.clock.advance(6_000);
+    outbox.settle = settle;
+    await under.clock.advance(3_999);
+    expect(under.sender.sent).toEqual(['a']);
+    await under.clock.advance(1);
+    expect(under.sender.sent).toHaveLength(2);
+  });
+
   it('may ask twice at the same time: the longer wait holds', async () => {
     await using under = aWorker({ concurrency: 3 });
     await under.store('a', 'b');
