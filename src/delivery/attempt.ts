@@ -28,6 +28,7 @@ const SETTLE_AGAIN_MS = 500;
 
 /** What came of an attempt, and what happens next to the delivery. */
 export interface Attempted {
+  readonly kind: 'made';
   readonly outcome: Outcome;
   readonly disposition: Disposition;
 }
@@ -56,7 +57,7 @@ export async function attempt(
     endpoint.retry,
   );
   events.attempted({ claimed, outcome, disposition: next, durationMs, decidedAtMs, endedAtMs });
-  return { outcome, disposition: next };
+  return { kind: 'made', outcome, disposition: next };
 }
 
 /** Hands back a claim whose attempt was prevented. */

@@ -158,7 +158,7 @@ export class Worker {
   async #deliver(claimed: Claimed, begun: number): Promise<void> {
     if (this.#life === 'gone') return this.#bury(claimed);
     const attempted = await attempt(claimed, this.#parts);
-    if ('kind' in attempted) return this.#handBack(claimed);
+    if (attempted.kind === 'prevented') return this.#handBack(claimed);
     const { outcome, disposition } = attempted;
     this.#judge(begun, outcome);
     await settle(claimed, disposition, this.#retryAfterMs(outcome), this.#parts);
