@@ -76,7 +76,7 @@ export async function openOutbox(port) {
     lease: ALWAYS_HELD,
     replica: 'bench',
     instance: 'bench',
-    corrected: (timeMs) => timeMs,
+    corrected: Number,
     clock: systemClock,
     deadLettersMax: 1,
     onDeadLettersEvicted: nothing,
