@@ -75,6 +75,8 @@ export async function openOutbox(port) {
     scripts: defineOutboxScripts(state.redis),
     lease: ALWAYS_HELD,
     replica: 'bench',
+    instance: 'bench',
+    corrected: Number,
     clock: systemClock,
     deadLettersMax: 1,
     onDeadLettersEvicted: nothing,

@@ -1,4 +1,5 @@
 /** The closed sets of label values, and the buckets, of the Prometheus metrics. */
+import type { BreakerState } from './delivery/breaker.js';
 import type { ValueOmission } from './key-value.js';
 import type { StateOperation } from './state/health.js';
 import type { DetectedBy, Outcome } from './vocabulary.js';
@@ -18,6 +19,13 @@ export const OUTCOMES: Readonly<Record<Outcome['kind'], true>> = {
   accepted: true,
   refused: true,
   unreachable: true,
+};
+
+/** What the metric `breaker_state` is in each state. */
+export const BREAKER_STATES: Readonly<Record<BreakerState, number>> = {
+  closed: 0,
+  half_open: 1,
+  open: 2,
 };
 
 /** Which limit a connection to the admin port had passed when the relay closed it. */

@@ -1,7 +1,9 @@
 /** The Prometheus metrics. Labels come from the file, never from keys, and every series starts at 0. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { BreakerState } from './delivery/breaker.js';
 import {
   ADMIN_LIMITS,
+  BREAKER_STATES,
   DETECTED_BY,
   DURATION_BUCKETS_S,
   FORGOTTEN_WHY,
@@ -21,6 +23,7 @@ export class Metrics {
   readonly #registry = new Registry();
   readonly #endpoints: readonly string[];
   #readOutbox: () => Promise<void> = async () => undefined;
+  readonly #breakers = new Map<string, () => BreakerState>();
 
   readonly expirations = new Counter({
     name: `${PREFIX}expirations_total`,
@@ -97,6 +100,17 @@ export class Metrics {
     help: 'Deliveries that found no room in the outbox in memory, and are lost.',
     labelNames: ['endpoint'],
     registers: [this.#registry],
+  });
+  readonly breakerState: Gauge = new Gauge({
+    name: `${PREFIX}breaker_state`,
+    help: "State of this replica's circuit breaker: closed (0), half open (1) or open (2).",
+    labelNames: ['endpoint'],
+    registers: [this.#registry],
+    collect: (): void => {
+      for (const [endpoint, state] of this.#breakers) {
+        this.breakerState.set({ endpoint }, BREAKER_STATES[state()]);
+      }
+    },
   });
   readonly endpointGone = new Gauge({
     name: `${PREFIX}endpoint_gone`,
@@ -218,6 +232,7 @@ export class Metrics {
       this.attemptDuration.zero({ endpoint });
       this.deliveriesDropped.inc({ endpoint }, 0);
       this.deliveriesRefused.inc({ endpoint }, 0);
+      this.breakerState.set({ endpoint }, BREAKER_STATES.closed);
       this.endpointGone.set({ endpoint }, 0);
       this.credentialsStale.set({ endpoint }, 0);
       this.reclaimed.inc({ endpoint }, 0);
@@ -230,6 +245,11 @@ export class Metrics {
   /** The process's own: memory, CPU, event loop. They hold a timer, so only `run` asks for them. */
   watchProcess(): void {
     collectDefaultMetrics({ register: this.#registry, prefix: PREFIX });
+  }
+
+  /** From now on it is asked at each scrape in which state an endpoint's circuit breaker is. */
+  watchBreaker(endpoint: string, state: () => BreakerState): void {
+    this.#breakers.set(endpoint, state);
   }
 
   /** From now on the outbox is asked how much it holds, at each scrape. */

@@ -10,7 +10,7 @@ export class OutboxGauges {
   readonly #pending: Gauge;
   readonly #oldest: Gauge;
   readonly #dead: Gauge;
-  readonly #paused: Gauge;
+  readonly #throttled: Gauge;
 
   constructor(registry: Registry, prefix: string, endpoints: readonly string[]) {
     this.#endpoints = endpoints;
@@ -19,15 +19,15 @@ export class OutboxGauges {
     this.#pending = gauge('outbox_pending', 'Deliveries neither done nor dead.');
     this.#oldest = gauge('outbox_oldest_seconds', 'Time since the oldest due delivery became due.');
     this.#dead = gauge('dead_letters', 'Dead letters that are kept.');
-    this.#paused = gauge(
-      'endpoint_paused',
-      '1 while webhooks wait for an endpoint whose circuit breaker is not closed.',
+    this.#throttled = gauge(
+      'endpoint_throttled_seconds',
+      'Time that is left of the wait that the endpoint has asked for (Retry-After), for all replicas.',
     );
   }
 
   async read(depthOf: (endpoint: string) => Promise<Depth>): Promise<void> {
     // No figure is better than an old one; all the others are still worth having.
-    for (const each of [this.#pending, this.#oldest, this.#dead, this.#paused]) each.reset();
+    for (const each of [this.#pending, this.#oldest, this.#dead, this.#throttled]) each.reset();
     for (let from = 0; from < this.#endpoints.length; from += DEPTHS_AT_ONCE) {
       const some = this.#endpoints.slice(from, from + DEPTHS_AT_ONCE);
       await Promise.all(some.map((endpoint) => this.#set(endpoint, depthOf)));
@@ -40,7 +40,6 @@ export class OutboxGauges {
     this.#pending.set({ endpoint }, depth.pending);
     this.#oldest.set({ endpoint }, (depth.oldestDueForMs ?? 0) / 1000);
     this.#dead.set({ endpoint }, depth.deadLetters);
-    const isPaused = depth.breaker !== 'closed' && depth.pending > 0;
-    this.#paused.set({ endpoint }, isPaused ? 1 : 0);
+    this.#throttled.set({ endpoint }, depth.throttledForMs / 1000);
   }
 }

@@ -200,17 +200,6 @@ export type DeadReason =
   /** No running replica's file has the endpoint any more. */
   | 'unknown_endpoint';
 
-/** What an attempt says about the endpoint itself, beyond the one delivery. */
-export type EndpointSignal =
-  /** Nothing: the relay itself broke the attempt off. */
-  | { readonly kind: 'none' }
-  /** It answered, whatever it thought of this one delivery. */
-  | { readonly kind: 'working' }
-  /** Unreachable, a timeout, 5xx or 429; `pauseMs` from `Retry-After`, 0 when it asked for none. */
-  | { readonly kind: 'failing'; readonly pauseMs: number }
-  /** It takes no more webhooks until the file is loaded again. */
-  | { readonly kind: 'gone' };
-
 /** What happens next to a delivery. */
 export type Disposition =
   | { readonly kind: 'done' }

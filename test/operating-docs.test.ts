@@ -32,7 +32,7 @@ async function metricsOfCode(): Promise<readonly string[]> {
     pending: 1,
     oldestDueForMs: 1,
     deadLetters: 1,
-    breaker: 'closed',
+    throttledForMs: 1,
   }));
   metrics.watchCapture(
     () => 1,

@@ -104,7 +104,7 @@ const FLOORS: readonly (readonly RegExp[])[] = [
   ],
   [
     /^(path-template|body-template|routing)\.ts$/,
-    /^delivery\/(key-pair|sign|retry-policy|request|redaction|credential-terms|refused-addresses|failure|response-reader)\.ts$/,
+    /^delivery\/(breaker|key-pair|sign|retry-policy|request|redaction|credential-terms|refused-addresses|failure|response-reader)\.ts$/,
     /^capture\/(build|body|cloudevents|told)\.ts$/,
     /^outbox\/outbox\.ts$/,
     /^deadlines\/deadlines\.ts$/,

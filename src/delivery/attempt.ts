@@ -1,11 +1,11 @@
-/** One attempt, in one straight line: build → sign → send → classify → settle. */
+/** One attempt: build → sign → send → classify; and how its claim ends in the outbox. */
 import type { Chance, Clock } from '../clock.js';
 import type { Endpoint } from '../endpoint.js';
 import type { DeliveryEvents } from '../events/delivery-events.js';
 import type { Claimed, Outbox } from '../outbox/outbox.js';
-import type { Disposition, EndpointSignal, Prevented } from '../vocabulary.js';
+import type { Disposition, Outcome, Prevented } from '../vocabulary.js';
 import { buildRequest } from './request.js';
-import { disposition, endpointSignal } from './retry-policy.js';
+import { disposition } from './retry-policy.js';
 import type { Sender } from './send.js';
 
 export interface AttemptParts {
@@ -26,14 +26,18 @@ export interface AttemptParts {
 /** The wait before an outbox that could not be used is told again. */
 const SETTLE_AGAIN_MS = 500;
 
-/**
- * Resolves, once the outbox knows what came of it, with what it says of the endpoint; with
- * `prevented` when there was no attempt, before the outbox knows. Never rejects.
- */
+/** What came of an attempt, and what happens next to the delivery. */
+export interface Attempted {
+  readonly kind: 'made';
+  readonly outcome: Outcome;
+  readonly disposition: Disposition;
+}
+
+/** Makes the attempt that a claim is for; `prevented` when it could not be made. Never rejects. */
 export async function attempt(
   claimed: Claimed,
   parts: AttemptParts,
-): Promise<EndpointSignal | Prevented> {
+): Promise<Attempted | Prevented> {
   const { endpoint, sender, events, clock, chance } = parts;
   const startedAtMs = clock.monotonicMs();
   const serverStartedAtMs = parts.serverNowMs();
@@ -53,9 +57,7 @@ export async function attempt(
     endpoint.retry,
   );
   events.attempted({ claimed, outcome, disposition: next, durationMs, decidedAtMs, endedAtMs });
-  const signal = endpointSignal(outcome);
-  await settle(claimed, next, signal, parts);
-  return signal;
+  return { kind: 'made', outcome, disposition: next };
 }
 
 /** Hands back a claim whose attempt was prevented. */
@@ -63,17 +65,18 @@ export function release(claimed: Claimed, parts: AttemptParts): Promise<void> {
   return untilKnown(() => parts.outbox.release(claimed), parts);
 }
 
-/** Tells the outbox what came of a claim. */
+/** Ends a claim in the outbox; `retryAfterMs` as in `Outbox.settle`, counted from now however long that takes. */
 export function settle(
   claimed: Claimed,
   disposition: Disposition,
-  signal: EndpointSignal,
+  retryAfterMs: number,
   parts: AttemptParts,
 ): Promise<void> {
-  const { outbox, endpoint, events } = parts;
-  return untilKnown(async () => {
-    const change = await outbox.settle(claimed, disposition, signal);
-    if (change !== null) events.breakerChanged(endpoint.name, change, signal);
+  const { outbox, clock } = parts;
+  const throttledUntilMs = clock.monotonicMs() + retryAfterMs;
+  return untilKnown(() => {
+    const leftMs = Math.max(0, throttledUntilMs - clock.monotonicMs());
+    return outbox.settle(claimed, disposition, Math.ceil(leftMs));
   }, parts);
 }
 

@@ -1,13 +1,13 @@
 /** What happens after an attempt: pure decisions, no clock and no luck of their own. */
 import type { RetrySettings } from '../endpoint.js';
-import type { DeadReason, Disposition, EndpointSignal, Outcome } from '../vocabulary.js';
+import type { DeadReason, Disposition, Outcome } from '../vocabulary.js';
 
 /** A `Retry-After` beyond this is cut: a receiver's slip must not silence an endpoint for days. */
 export const RETRY_AFTER_MS_MAX = 60 * 60 * 1000;
 
 /** Takes no more webhooks, this one or any other. */
 export const STATUS_GONE = 410;
-const STATUS_TOO_MANY = 429;
+export const STATUS_TOO_MANY = 429;
 const STATUS_UNAVAILABLE = 503;
 
 /** The statuses whose `Retry-After` speaks for the whole endpoint. */
@@ -69,20 +69,6 @@ function outcomeText(outcome: Outcome): string {
       return `answered ${outcome.status}${outcome.answer === '' ? '' : `: ${outcome.answer}`}`;
     case 'unreachable':
       return `${outcome.cause}: ${outcome.detail}`;
-  }
-}
-
-/** The endpoint's own troubles are those that the next delivery would meet as well. */
-export function endpointSignal(outcome: Outcome): EndpointSignal {
-  switch (outcome.kind) {
-    case 'accepted':
-      return { kind: 'working' };
-    case 'unreachable':
-      return outcome.cause === 'stopped' ? { kind: 'none' } : { kind: 'failing', pauseMs: 0 };
-    case 'refused':
-      if (outcome.status === STATUS_GONE) return { kind: 'gone' };
-      if (outcome.status < 500 && outcome.status !== STATUS_TOO_MANY) return { kind: 'working' };
-      return { kind: 'failing', pauseMs: outcome.retryAfterMs ?? 0 };
   }
 }
 

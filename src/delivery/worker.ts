@@ -3,9 +3,13 @@
  * share nothing, so that a slow or dead one delays nobody else.
  */
 import { setMaxListeners } from 'node:events';
+import { Bell } from '../bell.js';
 import type { Claimed } from '../outbox/outbox.js';
+import type { Outcome } from '../vocabulary.js';
 import { type AttemptParts, attempt, release, settle } from './attempt.js';
+import { Breaker, type Room } from './breaker.js';
 import { RateLimiter } from './rate-limiter.js';
+import { STATUS_GONE } from './retry-policy.js';
 
 /** The wait after the outbox could not be used. */
 const OUTBOX_RETRY_MS = 1_000;
@@ -18,31 +22,39 @@ const SCARCE_MS = 1_000;
 
 export type WorkerParts = Omit<AttemptParts, 'stop'>;
 
+/**
+ * delivering: claims and attempts. gone: the endpoint has answered 410, and what is claimed becomes dead
+ * letters. stopping: claims nothing; what is under way ends.
+ */
+type Life = 'delivering' | 'gone' | 'stopping';
+
 export class Worker {
   readonly #parts: AttemptParts;
   readonly #limiter: RateLimiter | null;
-  readonly #stop = new AbortController();
+  readonly #breaker: Breaker;
+  #life: Life = 'delivering';
+  /** Aborts when the loop must look again at what it may claim, whatever it waits for. */
+  #wait = new AbortController();
+  /** Rings when an attempt has ended. */
+  readonly #attemptEnded = new Bell();
   /** Aborts when the grace of a stop is over. */
   readonly #brokenOff = new AbortController();
   readonly #inFlight = new Set<Promise<void>>();
   /** Claims of attempts that were prevented. */
   readonly #handingBack = new Set<Claimed>();
-  /** How many attempts this machine allows at a time, until `#scarceUntilMs`. */
-  #places = 0;
-  #scarceUntilMs = Number.NEGATIVE_INFINITY;
-  /** Called each time that an attempt ends. */
-  #onPlaceFree: () => void = () => undefined;
-  /** Aborts when nothing has to wait for its time any more: at a stop, or once the endpoint is gone. */
-  readonly #waitsOver = new AbortController();
-  #gone = false;
+  /** How many attempts this machine allowed when one was prevented, and until when that counts. */
+  #scarcity = { places: 0, untilMs: Number.NEGATIVE_INFINITY };
   #loop: Promise<void> = Promise.resolve();
 
   constructor(parts: WorkerParts) {
     this.#parts = { ...parts, stop: this.#brokenOff.signal };
     // Each attempt under way listens to it while the state Redis is away.
     setMaxListeners(0, this.#brokenOff.signal);
-    const { rateLimit } = parts.endpoint;
-    this.#limiter = rateLimit === null ? null : new RateLimiter(rateLimit, parts.clock);
+    const { endpoint, events, clock } = parts;
+    const { name, rateLimit, concurrency } = endpoint;
+    this.#limiter = rateLimit === null ? null : new RateLimiter(rateLimit, clock);
+    this.#breaker = new Breaker(concurrency);
+    events.watchBreaker(name, () => this.#breaker.state(clock.monotonicMs()));
   }
 
   /** The endpoint's name. */
@@ -52,7 +64,7 @@ export class Worker {
 
   /** Whether it has answered 410: it is sent nothing more. */
   get isGone(): boolean {
-    return this.#gone;
+    return this.#life === 'gone';
   }
 
   start(): void {
@@ -63,8 +75,9 @@ export class Worker {
   async drained(signal: AbortSignal): Promise<void> {
     const { outbox, endpoint, clock } = this.#parts;
     while (!signal.aborted) {
-      const { oldestDueForMs, breaker } = await outbox.depth(endpoint.name);
-      const idle = oldestDueForMs === null || breaker === 'open';
+      const { oldestDueForMs, throttledForMs } = await outbox.depth(endpoint.name);
+      const isOpen = this.#breaker.state(clock.monotonicMs()) === 'open';
+      const idle = oldestDueForMs === null || throttledForMs > 0 || isOpen;
       if (idle && this.#inFlight.size === 0) return;
       await clock.sleep(DRAIN_POLL_MS, signal);
     }
@@ -77,8 +90,8 @@ export class Worker {
       this.#brokenOff.abort();
       void sender.close();
     };
-    this.#stop.abort();
-    this.#waitsOver.abort();
+    this.#life = 'stopping';
+    this.#wait.abort();
     if (signal.aborted) breakOff();
     signal.addEventListener('abort', breakOff, { once: true });
     await this.#loop;
@@ -88,87 +101,107 @@ export class Worker {
   }
 
   async #run(): Promise<void> {
-    const { signal } = this.#stop;
-    while (!signal.aborted) {
+    const { events, endpoint, clock } = this.#parts;
+    while (this.#life !== 'stopping') {
+      this.#wait = new AbortController();
+      const { signal } = this.#wait;
       try {
         await this.#step(signal);
       } catch (error) {
-        this.#parts.events.deliveryFailed(this.#parts.endpoint.name, error);
-        await this.#parts.clock.sleep(OUTBOX_RETRY_MS, signal);
+        events.deliveryFailed(endpoint.name, error);
+        await clock.sleep(OUTBOX_RETRY_MS, signal);
       }
     }
   }
 
-  /** Waits until attempts are allowed, claims as many as are, and begins them. */
+  /** Claims as many as may be attempted now, and begins them; or waits until one may. */
   async #step(signal: AbortSignal): Promise<void> {
     const { endpoint, outbox, clock } = this.#parts;
-    const scarceMs = this.#scarceUntilMs - clock.monotonicMs();
-    const places = scarceMs > 0 ? this.#places : endpoint.concurrency;
-    const free = places - this.#inFlight.size;
-    if (free <= 0) return this.#placeFree(scarceMs);
-    // What only has to be buried obeys no limit.
-    const limiter = this.#gone ? null : this.#limiter;
-    const waitMs = limiter?.waitMs() ?? 0;
-    if (waitMs > 0) return clock.sleep(waitMs, this.#waitsOver.signal);
-    const allowed = Math.min(free, limiter?.available() ?? free);
-    const claims = await outbox.claim(endpoint.name, allowed, signal);
-    limiter?.take(claims.length);
+    const { count, inMs } = this.#room(clock.monotonicMs());
+    if (count === 0) return this.#attemptEnded.wait(clock, inMs, signal);
+    const claims = await outbox.claim(endpoint.name, count, signal);
+    if (this.#life !== 'gone') this.#limiter?.take(claims.length);
     for (const claimed of claims) this.#begin(claimed);
   }
 
-  /**
-   * An attempt has ended, or the scarcity has. Not a race of what is in flight: each race would
-   * leave memory behind in all that hang.
-   */
-  #placeFree(scarceMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const { signal } = this.#stop;
-      const isScarce = scarceMs > 0;
-      const cancel = isScarce ? this.#parts.clock.after(scarceMs, () => free()) : () => undefined;
-      const free = () => {
-        cancel();
-        signal.removeEventListener('abort', free);
-        resolve();
-      };
-      if (isScarce) signal.addEventListener('abort', free, { once: true });
-      this.#onPlaceFree = free;
-    });
+  /** What all limits together leave. What only has to be buried obeys concurrency alone. */
+  #room(nowMs: number): Room {
+    const inFlight = this.#inFlight.size;
+    const rooms: Room[] = [{ count: this.#parts.endpoint.concurrency - inFlight, inMs: null }];
+    if (this.#life !== 'gone') {
+      const { places, untilMs } = this.#scarcity;
+      if (nowMs < untilMs) rooms.push({ count: places - inFlight, inMs: untilMs - nowMs });
+      rooms.push(this.#breaker.room(nowMs));
+      if (this.#limiter !== null) {
+        rooms.push({ count: this.#limiter.available(), inMs: this.#limiter.waitMs() });
+      }
+    }
+    const none = rooms.find(({ count }) => count <= 0);
+    if (none !== undefined) return { ...none, count: 0 };
+    return { count: Math.min(...rooms.map(({ count }) => count)), inMs: null };
   }
 
   #begin(claimed: Claimed): void {
     const { events, endpoint } = this.#parts;
-    const ended = this.#deliver(claimed)
+    const begun = this.#breaker.begin();
+    const ended = this.#deliver(claimed, begun)
       .catch((error: unknown) => events.deliveryFailed(endpoint.name, error))
       .finally(() => {
         this.#inFlight.delete(ended);
         this.#handingBack.delete(claimed);
-        this.#onPlaceFree();
+        this.#breaker.leave(begun);
+        this.#attemptEnded.ring();
       });
     this.#inFlight.add(ended);
   }
 
-  async #deliver(claimed: Claimed): Promise<void> {
-    const { events, endpoint } = this.#parts;
-    if (this.#gone) {
-      events.deadUnattempted(claimed.delivery);
-      // The attempt that the claim was for is not made.
-      const unattempted = { ...claimed, attempt: claimed.attempt - 1 };
-      const buried = { kind: 'dead', reason: 'gone', lastOutcome: null } as const;
-      return settle(unattempted, buried, { kind: 'none' }, this.#parts);
+  async #deliver(claimed: Claimed, begun: number): Promise<void> {
+    if (this.#life === 'gone') return this.#bury(claimed);
+    const attempted = await attempt(claimed, this.#parts);
+    if (attempted.kind === 'prevented') return this.#handBack(claimed);
+    const { outcome, disposition } = attempted;
+    this.#judge(begun, outcome);
+    await settle(claimed, disposition, this.#retryAfterMs(outcome), this.#parts);
+  }
+
+  /** The attempt that the claim was for is not made. */
+  #bury(claimed: Claimed): Promise<void> {
+    this.#parts.events.deadUnattempted(claimed.delivery);
+    const unattempted = { ...claimed, attempt: claimed.attempt - 1 };
+    const buried = { kind: 'dead', reason: 'gone', lastOutcome: null } as const;
+    return settle(unattempted, buried, 0, this.#parts);
+  }
+
+  /** What an outcome means for all other deliveries. */
+  #judge(begun: number, outcome: Outcome): void {
+    const { events, endpoint, clock } = this.#parts;
+    const isGone = outcome.kind === 'refused' && outcome.status === STATUS_GONE;
+    if (isGone && this.#life === 'delivering') {
+      events.endpointGone(endpoint.name);
+      this.#life = 'gone';
+      this.#wait.abort();
     }
-    const signal = await attempt(claimed, this.#parts);
-    if (signal.kind === 'prevented') return this.#handBack(claimed);
-    if (signal.kind !== 'gone' || this.#gone) return;
-    events.endpointGone(endpoint.name);
-    this.#gone = true;
-    this.#waitsOver.abort();
+    const change = this.#breaker.record(begun, outcome, clock.monotonicMs());
+    if (change === null) return;
+    events.breakerChanged(endpoint.name, change);
+    // A claim that is under way may be for more than may begin now.
+    if (change.kind !== 'closed') this.#wait.abort();
+  }
+
+  /** How long the endpoint is throttled for. What is buried does not wait for that. */
+  #retryAfterMs(outcome: Outcome): number {
+    const { events, endpoint } = this.#parts;
+    const retryAfterMs = outcome.kind === 'refused' ? (outcome.retryAfterMs ?? 0) : 0;
+    if (retryAfterMs === 0 || this.#life === 'gone') return 0;
+    events.endpointThrottled(endpoint.name, retryAfterMs);
+    return retryAfterMs;
   }
 
   /** This machine lacks something: the webhook waits, and so do those behind it. */
   async #handBack(claimed: Claimed): Promise<void> {
     this.#handingBack.add(claimed);
-    this.#places = this.#inFlight.size - this.#handingBack.size;
-    this.#scarceUntilMs = this.#parts.clock.monotonicMs() + SCARCE_MS;
+    const untilMs = this.#parts.clock.monotonicMs() + SCARCE_MS;
+    this.#scarcity = { places: this.#inFlight.size - this.#handingBack.size, untilMs };
     await release(claimed, this.#parts);
   }
 }

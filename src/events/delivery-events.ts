@@ -1,20 +1,14 @@
 /** What becomes of deliveries. */
 import type { Logger } from 'pino';
 import type { Clock } from '../clock.js';
+import type { BreakerChange, BreakerState } from '../delivery/breaker.js';
 import { preventionAdvice } from '../delivery/failure.js';
 import { publicKeysOf } from '../delivery/sign.js';
 import type { Endpoint } from '../endpoint.js';
 import { messageOf, StateUnavailableError } from '../errors.js';
 import type { Metrics } from '../metrics.js';
-import type { BreakerChange, Claimed } from '../outbox/outbox.js';
-import type {
-  Delivery,
-  Disposition,
-  EndpointSignal,
-  Outcome,
-  Prevented,
-  ResponseFaults,
-} from '../vocabulary.js';
+import type { Claimed } from '../outbox/outbox.js';
+import type { Delivery, Disposition, Outcome, Prevented, ResponseFaults } from '../vocabulary.js';
 import { LossTally } from './loss-tally.js';
 import { Seldom } from './seldom.js';
 
@@ -35,8 +29,8 @@ export class DeliveryEvents {
   readonly #clock: Clock;
   readonly #seldom: Seldom;
   readonly #unattempted = new Map<string, LossTally>();
-  /** The endpoints whose pauses have been said, and not that they work again. */
-  readonly #paused = new Set<string>();
+  /** The endpoints whose breakers are not closed: a warning was logged when that began. */
+  readonly #failing = new Set<string>();
 
   constructor(log: Logger, metrics: Metrics, clock: Clock) {
     this.#log = log;
@@ -140,24 +134,43 @@ export class DeliveryEvents {
     for (const tally of this.#unattempted.values()) tally.end();
   }
 
-  /** The endpoint's circuit breaker. */
-  breakerChanged(endpoint: string, change: BreakerChange, signal: EndpointSignal): void {
+  /** From now on the state of an endpoint's circuit breaker is asked for at each scrape. */
+  watchBreaker(endpoint: string, state: () => BreakerState): void {
+    this.#metrics.watchBreaker(endpoint, state);
+  }
+
+  /** The attempts, each with its cause, stand beside these lines. */
+  breakerChanged(endpoint: string, change: BreakerChange): void {
+    const level = change.kind === 'closed' || this.#failing.has(endpoint) ? 'info' : 'warn';
     switch (change.kind) {
       case 'opened': {
-        const line = { event: 'endpoint_paused', endpoint, pause_ms: change.pauseMs };
-        const asked = signal.kind === 'failing' && signal.pauseMs > 0;
-        const why = asked
-          ? 'the endpoint asked to be left alone (Retry-After)'
-          : 'the endpoint fails';
-        // The attempts, each with its cause, stand beside it; the later pauses are no news.
-        const level = this.#paused.has(endpoint) ? 'info' : 'warn';
-        this.#paused.add(endpoint);
-        return this.#log[level](line, `${why}: paused, then tried with one webhook`);
+        this.#failing.add(endpoint);
+        const line = { event: 'breaker_opened', endpoint, open_ms: change.openMs };
+        const text =
+          'the endpoint does not respond: the circuit breaker of this replica is open, and nothing is ' +
+          'sent for that time; then one webhook at a time probes the endpoint. Check its URL and network';
+        return this.#log[level](line, text);
+      }
+      case 'limited': {
+        this.#failing.add(endpoint);
+        const text =
+          'the endpoint responds, and fails most webhooks or has just come back: this replica sends one ' +
+          "at a time, and twice as many after each success. Check the receiver's own log";
+        return this.#log[level]({ event: 'breaker_half_open', endpoint }, text);
       }
       case 'closed':
-        this.#paused.delete(endpoint);
-        return this.#log.info({ event: 'endpoint_resumed', endpoint }, 'the endpoint works again');
+        this.#failing.delete(endpoint);
+        return this.#log[level]({ event: 'breaker_closed', endpoint }, 'the endpoint works again');
     }
+  }
+
+  /** The endpoint has asked by `Retry-After` to be sent nothing for a while. */
+  endpointThrottled(endpoint: string, retryAfterMs: number): void {
+    const line = { event: 'endpoint_throttled', endpoint, retry_after_ms: retryAfterMs };
+    const text =
+      'the endpoint asked for a wait (Retry-After): no replica sends it anything for that time. Lower ' +
+      'rate_limit or concurrency if it asks often';
+    this.#seldom.say(`throttled ${endpoint}`, () => this.#log.warn(line, text));
   }
 
   /** `isMended`: they could not be used before. Public keys are no secret, and their receivers need them. */

@@ -45,7 +45,7 @@ export interface RedisClaimed extends Claimed {
 export interface ClaimReply {
   readonly claims: readonly RedisClaimed[];
   /**
-   * When something changes by itself: a retry is due, a pause over; 0 when entries that no relay has written
+   * When something changes by itself: a retry is due, the endpoint throttled no longer; 0 when entries that no relay has written
    * took places; infinite when nothing will.
    */
   readonly nextInMs: number;
@@ -98,7 +98,7 @@ export class Claimer {
 
   async #claim(endpoint: string, countMax: number, holding: Holding): Promise<ClaimReply> {
     const { prefix, connections } = this.#state;
-    const { ready, deliveries, waiting, breaker, waits } = endpointKeys(prefix, endpoint);
+    const { ready, deliveries, waiting, throttle, waits } = endpointKeys(prefix, endpoint);
     const nowMs = this.#clock.monotonicMs();
     const isSure = holding.sureOn === connections && nowMs - holding.askedAtMs < ASK_EVERY_MS;
     holding.sureOn = null;
@@ -108,7 +108,7 @@ export class Claimer {
     }
     const count = holding.hasMetForeign ? Math.max(countMax, CLAIMED_BEHIND_FOREIGN) : countMax;
     const reply = await this.#scripts.claim(
-      [ready, deliveries, waiting, breaker, replicasKey(prefix), waits, quarantineKey(prefix)],
+      [ready, deliveries, waiting, throttle, replicasKey(prefix), waits, quarantineKey(prefix)],
       [this.#replica, count, holding.retryShare.of(countMax)],
     );
     holding.sureOn = connections;

@@ -5,16 +5,9 @@
 
 import { Bell } from '../bell.js';
 import type { Clock } from '../clock.js';
-import type {
-  ClaimedKey,
-  DeadLetter,
-  Delivery,
-  Disposition,
-  EndpointSignal,
-} from '../vocabulary.js';
-import { Breaker } from './breaker.js';
+import type { ClaimedKey, DeadLetter, Delivery, Disposition } from '../vocabulary.js';
 import { type DeadLetterLimits, MemoryDeadLetters } from './memory-dead-letters.js';
-import type { Batch, BreakerChange, Claimed, Depth, Outbox, Writer } from './outbox.js';
+import type { Batch, Claimed, Depth, Outbox, Writer } from './outbox.js';
 import { RetryShare } from './retry-share.js';
 
 export interface MemoryOutboxLimits extends DeadLetterLimits {
@@ -51,9 +44,10 @@ interface Shelf {
   /** Ready to be tried again. */
   readonly retries: Map<string, Entry>;
   readonly retryShare: RetryShare;
-  readonly breaker: Breaker<Entry>;
   readonly bell: Bell;
   bodyBytes: number;
+  /** When the endpoint is throttled no longer, by the monotonic clock. */
+  throttledUntilMs: number;
 }
 
 export class MemoryOutbox implements Outbox {
@@ -79,7 +73,7 @@ export class MemoryOutbox implements Outbox {
     this.#onClaimed = onClaimed;
     this.#limits = limits;
     this.dead = new MemoryDeadLetters(limits, onEvicted, (delivery) => {
-      this.#shelf(delivery.endpoint).breaker.reset();
+      this.#shelf(delivery.endpoint).throttledUntilMs = 0;
       return this.#admit(delivery, true);
     });
   }
@@ -113,34 +107,28 @@ export class MemoryOutbox implements Outbox {
   }
 
   #take(shelf: Shelf, countMax: number): Claimed[] {
-    const nowMs = this.#clock.monotonicMs();
-    const count = shelf.breaker.allowed(countMax, nowMs);
+    if (this.#throttledForMs(shelf) > 0) return [];
     const share = Math.min(shelf.retryShare.of(countMax), shelf.retries.size);
-    const freshMax = Math.max(0, count - share);
+    const freshMax = Math.max(0, countMax - share);
     const fresh = [...takeFirst(shelf.fresh, freshMax)];
-    const retries = [...takeFirst(shelf.retries, count - fresh.length)];
+    const retries = [...takeFirst(shelf.retries, countMax - fresh.length)];
     return [...fresh, ...retries].map((entry) => {
       entry.attempts += 1;
-      shelf.breaker.claimed(entry, nowMs);
       return { delivery: entry.delivery, attempt: entry.attempts, isReplay: entry.isReplay };
     });
   }
 
-  async settle(
-    claimed: Claimed,
-    disposition: Disposition,
-    signal: EndpointSignal,
-  ): Promise<BreakerChange | null> {
+  async settle(claimed: Claimed, disposition: Disposition, retryAfterMs: number): Promise<void> {
     const { delivery } = claimed;
     const shelf = this.#shelf(delivery.endpoint);
     const entry = shelf.entries.get(delivery.id);
-    if (entry === undefined || this.#closed) return null;
+    if (entry === undefined || this.#closed) return;
     entry.attempts = claimed.attempt;
     entry.isReplay = false;
     this.#dispose(shelf, entry, disposition);
-    const change = shelf.breaker.ended(entry, signal, this.#clock.monotonicMs());
+    const untilMs = retryAfterMs > 0 ? this.#clock.monotonicMs() + retryAfterMs : 0;
+    shelf.throttledUntilMs = Math.max(shelf.throttledUntilMs, untilMs);
     shelf.bell.ring();
-    return change;
   }
 
   #dispose(shelf: Shelf, entry: Entry, disposition: Disposition): void {
@@ -152,6 +140,7 @@ export class MemoryOutbox implements Outbox {
       case 'dead': {
         const { delivery, attempts } = entry;
         const { reason, lastOutcome } = disposition;
+        if (reason === 'gone') shelf.throttledUntilMs = 0;
         this.#forget(shelf, entry);
         return this.dead.add({
           delivery,
@@ -169,7 +158,6 @@ export class MemoryOutbox implements Outbox {
     const entry = shelf.entries.get(delivery.id);
     if (entry === undefined) return;
     entry.attempts -= 1;
-    shelf.breaker.ended(entry, { kind: 'none' }, this.#clock.monotonicMs());
     shelf.fresh.set(delivery.id, entry);
     shelf.bell.ring();
   }
@@ -187,7 +175,7 @@ export class MemoryOutbox implements Outbox {
       pending: shelf.entries.size,
       oldestDueForMs,
       deadLetters: this.dead.count(endpoint),
-      breaker: shelf.breaker.state(this.#clock.monotonicMs()),
+      throttledForMs: this.#throttledForMs(shelf),
     };
   }
 
@@ -215,9 +203,9 @@ export class MemoryOutbox implements Outbox {
         fresh: new Map(),
         retries: new Map(),
         retryShare: new RetryShare(),
-        breaker: new Breaker(),
         bell: new Bell(),
         bodyBytes: 0,
+        throttledUntilMs: 0,
       };
       this.#shelves.set(endpoint, shelf);
     }
@@ -259,9 +247,13 @@ export class MemoryOutbox implements Outbox {
   }
 
   /** Until something may be claimed that could not before. */
-  #untilRung({ bell, breaker }: Shelf, signal: AbortSignal): Promise<void> {
-    const pauseMs = breaker.leftMs(this.#clock.monotonicMs());
-    return bell.wait(this.#clock, pauseMs > 0 ? pauseMs : null, signal);
+  #untilRung(shelf: Shelf, signal: AbortSignal): Promise<void> {
+    const throttledForMs = this.#throttledForMs(shelf);
+    return shelf.bell.wait(this.#clock, throttledForMs > 0 ? throttledForMs : null, signal);
+  }
+
+  #throttledForMs({ throttledUntilMs }: Shelf): number {
+    return Math.max(0, throttledUntilMs - this.#clock.monotonicMs());
   }
 }
 

@@ -10,13 +10,7 @@
  *                 ├◀──stage (the outbox itself, when a wait is over)──┘
  *                 └◀──replay (of a dead letter)
  */
-import type {
-  ClaimedKey,
-  DeadLetter,
-  Delivery,
-  Disposition,
-  EndpointSignal,
-} from '../vocabulary.js';
+import type { ClaimedKey, DeadLetter, Delivery, Disposition } from '../vocabulary.js';
 
 /** A delivery that this replica holds, for one attempt. */
 export interface Claimed {
@@ -27,25 +21,15 @@ export interface Claimed {
   readonly isReplay: boolean;
 }
 
-/**
- * Whether an endpoint's deliveries are handed out. closed: they are. open: the endpoint is paused,
- * nothing is. half_open: the pause is over, one at a time is, to probe the endpoint.
- */
-export type BreakerState = 'closed' | 'open' | 'half_open';
-
-/** What a settled claim did to its endpoint's circuit breaker. */
-export type BreakerChange =
-  | { readonly kind: 'opened'; readonly pauseMs: number }
-  | { readonly kind: 'closed' };
-
-/** How much an endpoint has in the outbox, and how it stands. */
+/** How much an endpoint has in the outbox. */
 export interface Depth {
   /** Ready, waiting or claimed. */
   readonly pending: number;
   /** For how long the oldest delivery that is due has been due; null when none is. */
   readonly oldestDueForMs: number | null;
   readonly deadLetters: number;
-  readonly breaker: BreakerState;
+  /** How much longer the endpoint is throttled; 0: it is not. */
+  readonly throttledForMs: number;
 }
 
 /** Who stores deliveries, one batch after another. */
@@ -91,7 +75,7 @@ export interface Outbox {
   /**
    * Takes up to `countMax` ready deliveries of an endpoint, oldest first, and counts the attempt
    * before it returns, so that a crash in the middle of one cannot repeat it for ever. Waits until
-   * there is at least one, and while the endpoint's circuit breaker is open; resolves empty when
+   * there is at least one, and while the endpoint is throttled; resolves empty when
    * the signal aborts. Due retries join the ready ones as fast as places are left, and for a quarter
    * of the places at least: neither they nor fresh deliveries starve the others. No delivery is
    * claimed twice at the same time. Safe to call concurrently.
@@ -99,15 +83,13 @@ export interface Outbox {
   claim(endpoint: string, countMax: number, signal: AbortSignal): Promise<readonly Claimed[]>;
 
   /**
-   * Ends a claim, and lets the endpoint's circuit breaker know: one step, after which the claim is
-   * void. May be repeated after a rejection, which says nothing about what was stored; a void claim
-   * changes nothing. Resolves with what became of the breaker; null when it stays as it was.
+   * Ends a claim: one step, after which the claim is void. May be repeated after a rejection, which
+   * says nothing about what was stored; a void claim changes nothing. Where `retryAfterMs` is not 0,
+   * the endpoint has asked by `Retry-After` to be sent nothing for so long: it is throttled in all
+   * replicas, until the latest time that it has asked for. A replay of one of its dead letters ends that,
+   * and so does a dead letter with the reason `gone`.
    */
-  settle(
-    claimed: Claimed,
-    disposition: Disposition,
-    signal: EndpointSignal,
-  ): Promise<BreakerChange | null>;
+  settle(claimed: Claimed, disposition: Disposition, retryAfterMs: number): Promise<void>;
 
   /** Hands back a claim whose attempt was not made: ready again at once, the attempt not counted. */
   release(claimed: Claimed): Promise<void>;

@@ -102,10 +102,10 @@ export class RedisDeadLetters implements DeadLetters {
     return letter ?? null;
   }
 
-  /** Who sends it again has mended the endpoint: a pause of that is over. False: there is none. */
+  /** Who sends it again has mended the endpoint: that is throttled no longer. False: there is none. */
   async replay(endpoint: string, id: string): Promise<boolean> {
-    const { dead, deadOrder, deliveries, ready, breaker } = this.#keys(endpoint);
-    const keys = [dead, deadOrder, deliveries, ready, breaker];
+    const { dead, deadOrder, deliveries, ready, throttle } = this.#keys(endpoint);
+    const keys = [dead, deadOrder, deliveries, ready, throttle];
     const count = await this.#state.run('dead_letters', () => this.#scripts.replay(keys, [id]));
     this.#onReplayed(endpoint);
     return count === 1;

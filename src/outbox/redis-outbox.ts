@@ -15,18 +15,10 @@ import {
 } from '../state/format.js';
 import { type Lease, tokenOf } from '../state/lease.js';
 import { packDelivery } from '../state/packing.js';
-import type { ClaimedKey, Delivery, Disposition, EndpointSignal } from '../vocabulary.js';
+import type { ClaimedKey, Delivery, Disposition } from '../vocabulary.js';
 import { Claimer, type ClaimerParts, type RedisClaimed } from './claimer.js';
 import { Oldest } from './oldest.js';
-import type {
-  Batch,
-  BreakerChange,
-  BreakerState,
-  Claimed,
-  Depth,
-  Outbox,
-  Writer,
-} from './outbox.js';
+import type { Batch, Claimed, Depth, Outbox, Writer } from './outbox.js';
 import { RedisDeadLetters } from './redis-dead-letters.js';
 import { Settler, type SettlerParts } from './settler.js';
 
@@ -44,8 +36,8 @@ export interface RedisOutboxParts extends ClaimerParts, SettlerParts {
   readonly corrected: (timeMs: number) => number;
 }
 
-/** How many, what is oldest, since when it is due, the time, how many are dead, how the breaker stands. */
-type DepthReply = readonly [number, Buffer, number, number, number, Buffer];
+/** How many, what is oldest, since when it is due, the time, how many are dead, how much longer it is throttled. */
+type DepthReply = readonly [number, Buffer, number, number, number, number];
 
 /** Nothing was left to be claimed. */
 interface Emptied {
@@ -168,15 +160,9 @@ export class RedisOutbox implements Outbox {
     return [];
   }
 
-  async settle(
-    claimed: Claimed,
-    disposition: Disposition,
-    signal: EndpointSignal,
-  ): Promise<BreakerChange | null> {
-    const change = await this.#settler.settle(claimed as RedisClaimed, disposition, signal);
+  async settle(claimed: Claimed, disposition: Disposition, retryAfterMs: number): Promise<void> {
+    await this.#settler.settle(claimed as RedisClaimed, disposition, retryAfterMs);
     this.#claimer.ended(claimed as RedisClaimed);
-    if (change?.kind === 'closed') this.#bell(claimed.delivery.endpoint).ring();
-    return change;
   }
 
   async release(claimed: Claimed): Promise<void> {
@@ -191,15 +177,15 @@ export class RedisOutbox implements Outbox {
 
   async depth(endpoint: string): Promise<Depth> {
     const { state, scripts, corrected } = this.#parts;
-    const { ready, deliveries, waiting, breaker, deadOrder } = this.#keys(endpoint);
-    const keys = [ready, deliveries, waiting, breaker, deadOrder];
+    const { ready, deliveries, waiting, throttle, deadOrder } = this.#keys(endpoint);
+    const keys = [ready, deliveries, waiting, throttle, deadOrder];
     const reply = await state.run('depth', () => scripts.depth(keys, []), endpoint);
-    const [pending, what, dueMs, atMs, deadLetters, standing] = reply as DepthReply;
+    const [pending, what, dueMs, atMs, deadLetters, throttledForMs] = reply as DepthReply;
     return {
       pending,
       oldestDueForMs: this.#oldestDueForMs(endpoint, what.toString(), atMs - corrected(dueMs)),
       deadLetters,
-      breaker: standing.toString() as BreakerState,
+      throttledForMs,
     };
   }
 
@@ -220,13 +206,17 @@ export class RedisOutbox implements Outbox {
     return endpointKeys(this.#parts.state.prefix, endpoint);
   }
 
-  /** Nobody waits for claims that come after the end: they go back. */
+  /** Nobody waits for claims that come after the end: they go back. One whose release fails is given back later. */
   async #keepUnlessEnded(
     claims: readonly RedisClaimed[],
     signal: AbortSignal,
   ): Promise<readonly Claimed[]> {
     if (!signal.aborted && !this.#closed) return claims;
-    for (const claimed of claims) await this.release(claimed);
+    try {
+      for (const claimed of claims) await this.release(claimed);
+    } finally {
+      for (const claimed of claims) this.#claimer.ended(claimed);
+    }
     return [];
   }
 

@@ -12,9 +12,8 @@ import {
   waitingMember,
 } from '../state/format.js';
 import type { RedisState } from '../state/redis-state.js';
-import type { Delivery, Disposition, EndpointSignal } from '../vocabulary.js';
+import type { Delivery, Disposition } from '../vocabulary.js';
 import type { RedisClaimed } from './claimer.js';
-import type { BreakerChange } from './outbox.js';
 import type { OutboxScripts } from './scripts/scripts.js';
 
 /** Lua takes only some thousand values at a time. */
@@ -38,7 +37,7 @@ export interface SettlerParts {
 interface DoneBatch {
   readonly entries: string[];
   readonly ids: string[];
-  readonly settled: Promise<BreakerChange | null>;
+  readonly settled: Promise<void>;
 }
 
 export class Settler {
@@ -49,12 +48,8 @@ export class Settler {
     this.#parts = parts;
   }
 
-  /** Resolves with what became of the breaker; rejects when Redis does. */
-  settle(
-    claimed: RedisClaimed,
-    disposition: Disposition,
-    signal: EndpointSignal,
-  ): Promise<BreakerChange | null> {
+  /** As `Outbox.settle`; rejects when Redis does. */
+  settle(claimed: RedisClaimed, disposition: Disposition, retryAfterMs: number): Promise<void> {
     const { clock } = this.#parts;
     const { attempt, delivery, entry } = claimed;
     switch (disposition.kind) {
@@ -62,8 +57,8 @@ export class Settler {
         return this.#settleDone(delivery, entry);
       case 'retry': {
         const waitMs = Math.max(0, Math.round(disposition.notBeforeMs - clock.monotonicMs()));
-        const rest = [waitingMember(delivery.id, attempt), waitMs];
-        return this.#settleRetry(delivery, [entry, ...signalArgs(signal), ...rest]);
+        const args = [entry, waitingMember(delivery.id, attempt), waitMs, retryAfterMs];
+        return this.#settleRetry(delivery, args);
       }
       case 'dead': {
         const { reason, lastOutcome } = disposition;
@@ -71,80 +66,54 @@ export class Settler {
         const { replica, instance, deadLettersMax } = this.#parts;
         const own = [goneField(replica, delivery.endpoint), instance];
         const rest = [delivery.id, reason, attempt, last, deadLettersMax, ...own];
-        return this.#settleDead(delivery, [entry, ...signalArgs(signal), ...rest]);
+        return this.#settleDead(delivery, [entry, retryAfterMs, ...rest]);
       }
     }
   }
 
   /** All that is done within the same turn is settled by one script. */
-  #settleDone({ endpoint, id }: Delivery, entry: string): Promise<BreakerChange | null> {
+  #settleDone({ endpoint, id }: Delivery, entry: string): Promise<void> {
     let batch = this.#done.get(endpoint);
     if (batch === undefined || batch.ids.length >= DONE_BATCH_MAX) {
       batch = this.#newDoneBatch(endpoint);
       this.#done.set(endpoint, batch);
     }
-    const isFirst = batch.ids.length === 0;
     batch.entries.push(entry);
     batch.ids.push(id);
-    // One of them tells what became of the breaker.
-    return isFirst ? batch.settled : batch.settled.then(() => null);
+    return batch.settled;
   }
 
   #newDoneBatch(endpoint: string): DoneBatch {
     const { state, scripts, clock } = this.#parts;
-    const { ready, deliveries, breaker } = this.#keys(endpoint);
+    const { ready, deliveries } = this.#keys(endpoint);
     const entries: string[] = [];
     const ids: string[] = [];
     const settled = clock.turn().then(async () => {
       if (this.#done.get(endpoint)?.ids === ids) this.#done.delete(endpoint);
-      const keys = [ready, deliveries, breaker];
       const args = [...entries, ...ids];
-      return breakerChange(
-        await state.run('settle', () => scripts.settleDone(keys, args), endpoint),
-      );
+      await state.run('settle', () => scripts.settleDone([ready, deliveries], args), endpoint);
     });
     return { entries, ids, settled };
   }
 
-  async #settleRetry(
-    { endpoint }: Delivery,
-    args: readonly (string | number)[],
-  ): Promise<BreakerChange | null> {
+  async #settleRetry({ endpoint }: Delivery, args: readonly (string | number)[]): Promise<void> {
     const { state, scripts } = this.#parts;
-    const { ready, waiting, breaker, waits } = this.#keys(endpoint);
-    const keys = [ready, waiting, breaker, waits];
-    return breakerChange(
-      await state.run('settle', () => scripts.settleRetry(keys, args), endpoint),
-    );
+    const { ready, waiting, waits, throttle } = this.#keys(endpoint);
+    const keys = [ready, waiting, waits, throttle];
+    await state.run('settle', () => scripts.settleRetry(keys, args), endpoint);
   }
 
-  async #settleDead(
-    { endpoint }: Delivery,
-    args: readonly (string | number)[],
-  ): Promise<BreakerChange | null> {
+  async #settleDead({ endpoint }: Delivery, args: readonly (string | number)[]): Promise<void> {
     const { state, scripts, onDeadLettersEvicted } = this.#parts;
-    const { ready, deliveries, breaker, dead, deadOrder } = this.#keys(endpoint);
+    const { ready, deliveries, throttle, dead, deadOrder } = this.#keys(endpoint);
     const shared = [goneKey(state.prefix), replicasKey(state.prefix)];
-    const keys = [ready, deliveries, breaker, dead, deadOrder, ...shared];
+    const keys = [ready, deliveries, throttle, dead, deadOrder, ...shared];
     const reply = await state.run('settle', () => scripts.settleDead(keys, args), endpoint);
-    const [change, evicted] = reply as [number, number];
+    const evicted = Number(reply);
     if (evicted > 0) onDeadLettersEvicted(endpoint, evicted);
-    return breakerChange(change);
   }
 
   #keys(endpoint: string): EndpointKeys {
     return endpointKeys(this.#parts.state.prefix, endpoint);
   }
-}
-
-/** What the scripts' `heed` takes. */
-function signalArgs(signal: EndpointSignal): [string, number] {
-  return [signal.kind, signal.kind === 'failing' ? Math.round(signal.pauseMs) : 0];
-}
-
-/** What the scripts' `heed` returns. */
-function breakerChange(reply: unknown): BreakerChange | null {
-  const pauseMs = Number(reply);
-  if (pauseMs < 0) return null;
-  return pauseMs === 0 ? { kind: 'closed' } : { kind: 'opened', pauseMs };
 }

@@ -1,10 +1,17 @@
 /**
  * What has to be done to the outbox in Redis now and then, by whichever replica comes first. Old dead letters are
- * forgotten. Missing entries of the index are restored. What waits for an endpoint that no running replica has
- * (replicas may run different files for a while) is shown, and after a grace given up.
+ * forgotten. Missing entries of the index are restored. Circuit breakers of older relays are deleted. What waits for
+ * an endpoint that no running replica has (replicas may run different files for a while) is shown, and after a grace
+ * given up.
  */
 import type { Clock } from '../clock.js';
-import { DEAD_AFTER_MS, endpointKeys, endpointsKey, quarantineKey } from '../state/format.js';
+import {
+  breakerKey,
+  DEAD_AFTER_MS,
+  endpointKeys,
+  endpointsKey,
+  quarantineKey,
+} from '../state/format.js';
 import { scoresByName } from '../state/names.js';
 import type { RedisState } from '../state/redis-state.js';
 import { NAME } from '../state/stored.js';
@@ -81,6 +88,7 @@ export class Upkeep {
       const stored = await this.#parts.outbox.dead.endpoints();
       await this.#expireDeadLetters(stored);
       for (const endpoint of stored) await this.#restoreIndex(endpoint);
+      await this.#forgetBreakers(stored);
       await this.#lookForUnknown();
     } catch (error) {
       // Nobody could give a sign of life, either: the grace begins anew.
@@ -107,6 +115,14 @@ export class Upkeep {
     if (restored + letters > 0) events.indexRestored(endpoint, restored, letters);
   }
 
+  /** Relays of version 0.1 have left them; no other reads them. */
+  async #forgetBreakers(endpoints: readonly string[]): Promise<void> {
+    const { state } = this.#parts;
+    if (endpoints.length === 0) return;
+    const keys = endpoints.map((endpoint) => breakerKey(state.prefix, endpoint));
+    await state.run('upkeep', () => state.redis.unlink(...keys));
+  }
+
   async #lookForUnknown(): Promise<void> {
     const { state, outbox, clock, graceMs, events } = this.#parts;
     const had = await scoresByName(state, 'upkeep', endpointsKey(state.prefix), NAME);
@@ -127,12 +143,12 @@ export class Upkeep {
 
   async #bury(endpoint: string): Promise<void> {
     const { state, scripts, events } = this.#parts;
-    const { ready, deliveries, waiting, breaker, dead, deadOrder, waits } = endpointKeys(
+    const { ready, deliveries, waiting, throttle, dead, deadOrder, waits } = endpointKeys(
       state.prefix,
       endpoint,
     );
     const known = endpointsKey(state.prefix);
-    const own = [ready, deliveries, waiting, breaker, dead, deadOrder, waits];
+    const own = [ready, deliveries, waiting, throttle, dead, deadOrder, waits];
     const keys = [known, ...own, quarantineKey(state.prefix)];
     const hadAt = this.#had.valueOf(endpoint) ?? '';
     const args = [endpoint, hadAt, 'unknown_endpoint', BURY_BATCH];

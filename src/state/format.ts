@@ -28,7 +28,8 @@
  *   {expiry-relay}:1:outbox:<endpoint>:ready        stream  id, attempts, due, replayed; group `relay`
  *   {expiry-relay}:1:outbox:<endpoint>:waiting      zset    <attempts made>:<id>, by not-before
  *   {expiry-relay}:1:outbox:<endpoint>:waits        hash    member of `waiting` → for how many milliseconds it was to wait
- *   {expiry-relay}:1:outbox:<endpoint>:breaker      hash    failures, failed_at, pauses, until, pause, probe
+ *   {expiry-relay}:1:outbox:<endpoint>:throttle     hash    until, length: the endpoint's last `Retry-After`
+ *   {expiry-relay}:1:outbox:<endpoint>:breaker      hash    of relays of version 0.1; upkeep deletes it
  *   {expiry-relay}:1:outbox:<endpoint>:dead         hash    id → dead letter
  *   {expiry-relay}:1:outbox:<endpoint>:dead-order   zset    id, by time of death
  *   {expiry-relay}:1:quarantine                     stream  records of entries that no relay has written, and
@@ -74,7 +75,7 @@ export interface EndpointKeys {
   readonly ready: string;
   readonly waiting: string;
   readonly waits: string;
-  readonly breaker: string;
+  readonly throttle: string;
   readonly dead: string;
   readonly deadOrder: string;
 }
@@ -86,16 +87,25 @@ export function ownKeyPrefix(prefix: string): string {
 
 /** The keys of one endpoint's part; `prefix` is `state.prefix`. */
 export function endpointKeys(prefix: string, endpoint: string): EndpointKeys {
-  const base = `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:outbox:${endpoint}`;
+  const base = outboxBase(prefix, endpoint);
   return {
     deliveries: `${base}:deliveries`,
     ready: `${base}:ready`,
     waiting: `${base}:waiting`,
     waits: `${base}:waits`,
-    breaker: `${base}:breaker`,
+    throttle: `${base}:throttle`,
     dead: `${base}:dead`,
     deadOrder: `${base}:dead-order`,
   };
+}
+
+/** The key in which relays of version 0.1 keep the circuit breaker of an endpoint. */
+export function breakerKey(prefix: string, endpoint: string): string {
+  return `${outboxBase(prefix, endpoint)}:breaker`;
+}
+
+function outboxBase(prefix: string, endpoint: string): string {
+  return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:outbox:${endpoint}`;
 }
 
 /** The keys of one database's part of the index of deadlines. */
@@ -273,7 +283,7 @@ export function typedKeys(
       return [
         [keys.ready, 'stream'],
         ...[keys.waiting, keys.deadOrder].map((key): [string, KeyType] => [key, 'zset']),
-        ...[keys.deliveries, keys.waits, keys.breaker, keys.dead].map((key): [string, KeyType] => [
+        ...[keys.deliveries, keys.waits, keys.throttle, keys.dead].map((key): [string, KeyType] => [
           key,
           'hash',
         ]),

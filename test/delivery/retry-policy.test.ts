@@ -2,7 +2,6 @@ import { describe, expect, it } from 'vitest';
 import {
   answeredAtMs,
   disposition,
-  endpointSignal,
   RETRY_AFTER_MS_MAX,
   readRetryAfter,
 } from '../../src/delivery/retry-policy.js';
@@ -62,35 +61,10 @@ describe('disposition', () => {
     });
     expect(next(refused(429, 10), 1)).toEqual({ kind: 'retry', notBeforeMs: nowMs + 1_000 });
   });
-});
 
-describe('endpointSignal', () => {
-  it('holds no answer, 5xx and 429 against the endpoint, and how long it asks for', () => {
-    expect(endpointSignal(refused(503, 7))).toEqual({ kind: 'failing', pauseMs: 7 });
-    expect(endpointSignal(refused(429))).toEqual({ kind: 'failing', pauseMs: 0 });
-    expect(endpointSignal(refused(500))).toEqual({ kind: 'failing', pauseMs: 0 });
-    expect(endpointSignal(unreachable)).toEqual({ kind: 'failing', pauseMs: 0 });
-  });
-
-  it.each([301, 400, 404, 422])('takes %i for an answer of an endpoint that works', (status) => {
-    expect(endpointSignal(refused(status))).toEqual({ kind: 'working' });
-  });
-
-  it('learns nothing of an endpoint from an attempt that the relay broke off', () => {
-    expect(endpointSignal({ kind: 'unreachable', cause: 'stopped', code: '', detail: '' })).toEqual(
-      {
-        kind: 'none',
-      },
-    );
-  });
-
-  it('never gives up for an attempt that the relay broke off', () => {
+  it('is never the last of a webhook whose attempt the relay broke off', () => {
     const stopped: Outcome = { kind: 'unreachable', cause: 'stopped', code: '', detail: '' };
     expect(next(stopped, 3)).toEqual({ kind: 'retry', notBeforeMs: nowMs });
-  });
-
-  it('ends the endpoint on 410', () => {
-    expect(endpointSignal(refused(410))).toEqual({ kind: 'gone' });
   });
 });
 

@@ -8,6 +8,7 @@ import type { Endpoint } from '../../src/endpoint.js';
 import { DeliveryEvents } from '../../src/events/delivery-events.js';
 import { Metrics } from '../../src/metrics.js';
 import { MemoryOutbox } from '../../src/outbox/memory-outbox.js';
+import type { Outcome } from '../../src/vocabulary.js';
 import { lettersOf } from '../outbox/contract.js';
 import { aDelivery, anEndpoint } from '../support/domain.js';
 import { ACCEPTED, FakeSender, PREVENTED, refused } from '../support/fake-sender.js';
@@ -180,7 +181,7 @@ describe('an attempt that the relay cannot make', () => {
       expect(under.sender.sent).toHaveLength(tries);
       await under.answer(PREVENTED);
     }
-    expect((await under.outbox.depth('shop')).breaker).toBe('closed');
+    expect(under.logged('breaker_opened')).toEqual([]);
     expect(under.logged('attempt')).toEqual([]);
     await under.clock.advance(1_000);
     await under.answer();
@@ -300,8 +301,8 @@ describe('a rate limit', () => {
   });
 });
 
-describe('an endpoint that asks to be left alone', () => {
-  it('gets nothing until the pause is over, then everything', async () => {
+describe('an endpoint that asks for a wait', () => {
+  it('gets nothing until that is over, then everything', async () => {
     await using under = aWorker({ concurrency: 1 });
     await under.store('a');
     await under.answer(refused(429, 10_000));
@@ -314,10 +315,12 @@ describe('an endpoint that asks to be left alone', () => {
     await under.answer();
     expect(under.sender.sent.toSorted()).toEqual(['a', 'a', 'b', 'c']);
     expect(await under.pending()).toBe(0);
-    expect(under.logged('endpoint_paused')).toMatchObject([{ endpoint: 'shop', pause_ms: 10_000 }]);
+    expect(under.logged('endpoint_throttled')).toMatchObject([
+      { endpoint: 'shop', retry_after_ms: 10_000 },
+    ]);
   });
 
-  it('gets nothing from a claim that was waiting when the pause began', async () => {
+  it('gets nothing from a claim that was waiting when it asked', async () => {
     await using under = aWorker({ concurrency: 2 });
     await under.store('a');
     // One place is free, so the worker waits in claim while the answer arrives.
@@ -327,15 +330,13 @@ describe('an endpoint that asks to be left alone', () => {
     expect(await under.outbox.depth('shop')).toMatchObject({
       pending: 2,
       oldestDueForMs: 0,
+      throttledForMs: 10_000,
     });
     await under.clock.advance(10_000);
-    expect(under.sender.sent).toHaveLength(2);
-    await under.answer();
     expect(under.sender.sent.toSorted()).toEqual(['a', 'a', 'b']);
-    expect(under.logged('endpoint_resumed')).toHaveLength(1);
   });
 
-  it('does not count the attempt of what the pause held back', async () => {
+  it('is not charged an attempt of what was held back', async () => {
     await using under = aWorker({ concurrency: 2, retry: { scheduleMs: [], jitter: 0 } });
     await under.store('a');
     await under.answer(refused(503, 10_000));
@@ -348,7 +349,22 @@ describe('an endpoint that asks to be left alone', () => {
     ]);
   });
 
-  it('may ask twice at the same time: the longer pause holds', async () => {
+  it('is not kept waiting for longer because the outbox could not be told at once', async () => {
+    await using under = aWorker({ concurrency: 1 });
+    const { outbox } = under;
+    const settle = outbox.settle.bind(outbox);
+    outbox.settle = () => Promise.reject(new Error('no connection'));
+    await under.store('a', 'b');
+    await under.answer(refused(503, 10_000));
+    await under.clock.advance(6_000);
+    outbox.settle = settle;
+    await under.clock.advance(3_999);
+    expect(under.sender.sent).toEqual(['a']);
+    await under.clock.advance(1);
+    expect(under.sender.sent).toHaveLength(2);
+  });
+
+  it('may ask twice at the same time: the longer wait holds', async () => {
     await using under = aWorker({ concurrency: 3 });
     await under.store('a', 'b');
     await under.answer(refused(429, 10_000));
@@ -356,22 +372,123 @@ describe('an endpoint that asks to be left alone', () => {
     await under.clock.advance(9_999);
     expect(under.sender.sent).toEqual(['a', 'b']);
     await under.clock.advance(1);
-    await under.answer();
     expect(under.sender.sent.toSorted()).toEqual(['a', 'a', 'b', 'b']);
   });
 
-  it('is tried with one webhook alone, however many wait and places are free', async () => {
-    await using under = aWorker({ concurrency: 4 });
-    await under.store('a');
-    await under.answer(refused(503, 1_000));
-    await under.store('b', 'c', 'd');
-    await under.clock.advance(1_000);
-    expect(under.sender.sent).toHaveLength(2);
-    await under.answer(refused(503));
-    await under.clock.advance(1_999);
-    expect(under.sender.sent).toHaveLength(2);
+  it('is named in the log once a minute, however often it asks', async () => {
+    await using under = aWorker({ retry: { scheduleMs: Array(9).fill(1_000), jitter: 0 } });
+    under.sender.instantly = () => refused(503, 5_000);
+    await under.store('a', 'b');
+    await under.clock.advance(40_000);
+    expect(under.sender.sent.length).toBeGreaterThan(10);
+    expect(under.logged('endpoint_throttled')).toHaveLength(1);
+  });
+});
+
+const UNREACHABLE: Outcome = { kind: 'unreachable', cause: 'timeout', code: '', detail: '' };
+
+/** So many that they fit into no schedule that a test waits for. */
+const ids = (count: number, name = 'msg') =>
+  Array.from({ length: count }, (_, n) => `${name}_${n}`);
+
+const LATER = { retry: { scheduleMs: [9_000_000, 9_000_000], jitter: 0 } };
+
+describe('an endpoint that does not respond', () => {
+  const breakerState = async (under: ReturnType<typeof aWorker>) => {
+    const { values } = await under.metrics.breakerState.get();
+    return values.find(({ labels }) => labels.endpoint === 'shop')?.value;
+  };
+
+  it('is left alone after five attempts, then probed by one at a time, until it responds', async () => {
+    await using under = aWorker({ concurrency: 4, ...LATER });
+    expect(await breakerState(under)).toBe(0);
+    await under.store(...ids(20));
+    for (let n = 0; n < 5; n += 1) await under.answer(UNREACHABLE);
+    expect(under.logged('breaker_opened')).toMatchObject([{ endpoint: 'shop', open_ms: 1_000 }]);
+    expect(await breakerState(under)).toBe(2);
+    // Those that were under way end when they end.
+    expect(under.sender.underWay).toHaveLength(3);
+    for (let n = 0; n < 3; n += 1) await under.answer(UNREACHABLE);
+    await under.clock.advance(999);
+    expect(under.sender.sent).toHaveLength(8);
     await under.clock.advance(1);
-    expect(under.sender.sent).toHaveLength(3);
+    expect(under.sender.underWay).toHaveLength(1);
+    expect(await breakerState(under)).toBe(1);
+    await under.answer(UNREACHABLE);
+    await under.clock.advance(1_999);
+    expect(under.sender.sent).toHaveLength(9);
+    await under.clock.advance(1);
+    await under.answer();
+    expect(under.sender.underWay).toHaveLength(2);
+    await under.answer();
+    expect(under.sender.underWay).toHaveLength(4);
+    expect(await breakerState(under)).toBe(0);
+    expect(under.logged('breaker_closed')).toHaveLength(1);
+  });
+
+  it('is probed though attempts of before hang', async () => {
+    await using under = aWorker({ concurrency: 7, ...LATER });
+    await under.store(...ids(7));
+    for (let n = 0; n < 5; n += 1) await under.answer(UNREACHABLE);
+    await under.store('probe', 'next', 'third');
+    await under.clock.advance(1_000);
+    expect(under.sender.underWay).toEqual(['msg_5', 'msg_6', 'probe']);
+    // Neither response ends the probing, neither silence lengthens it.
+    await under.answer(UNREACHABLE);
+    await under.answer();
+    expect(under.sender.underWay).toEqual(['probe']);
+    await under.answer();
+    expect(under.sender.underWay).toEqual(['next', 'third']);
+  });
+
+  it('gets nothing from a claim that was waiting when the breaker opened', async () => {
+    await using under = aWorker({ concurrency: 6, ...LATER });
+    await under.store(...ids(5));
+    for (let n = 0; n < 5; n += 1) await under.answer(UNREACHABLE);
+    await under.store('late', 'later');
+    expect(under.sender.sent).toHaveLength(5);
+    await under.clock.advance(1_000);
+    expect(under.sender.underWay).toEqual(['late']);
+  });
+
+  it('does not keep a stop or a drain waiting', async () => {
+    await using under = aWorker({ concurrency: 5, ...LATER });
+    await under.store(...ids(9));
+    for (let n = 0; n < 5; n += 1) await under.answer(UNREACHABLE);
+    for (let n = 0; n < 4; n += 1) await under.answer(UNREACHABLE);
+    await under.store('late');
+    expect(await isOver(under.worker.drained(never))).toBe(true);
+    expect(await isOver(under.worker.stop(never))).toBe(true);
+    expect(await under.pending()).toBe(10);
+  });
+});
+
+describe('an endpoint that fails most webhooks', () => {
+  it('gets one at a time, and twice as many after each success', async () => {
+    await using under = aWorker({ concurrency: 8, ...LATER });
+    under.sender.instantly = () => refused(500);
+    await under.store(...ids(50));
+    expect(under.logged('breaker_half_open')).toMatchObject([{ endpoint: 'shop' }]);
+    under.sender.instantly = () => null;
+    await under.store(...ids(20, 'next'));
+    for (const underWay of [1, 2, 4, 8]) {
+      expect(under.sender.underWay).toHaveLength(underWay);
+      await under.answer();
+    }
+    expect(under.sender.underWay).toHaveLength(8);
+    expect(under.logged('breaker_closed')).toHaveLength(1);
+  });
+
+  it('gets good webhooks at once, however many others wait for their retries', async () => {
+    await using under = aWorker({ retry: { scheduleMs: Array(9).fill(5_000), jitter: 0 } });
+    under.sender.instantly = (id) => (id.startsWith('bad') ? refused(500) : ACCEPTED);
+    await under.store(...ids(200, 'bad'));
+    for (const id of ids(8, 'good')) {
+      await under.clock.advance(5_000);
+      await under.store(id);
+      expect(under.sender.sent).toContain(id);
+    }
+    expect(await under.pending()).toBe(200);
   });
 });
 
@@ -426,7 +543,7 @@ describe('an endpoint that is gone', () => {
     ]);
   });
 
-  it('is not waited for when it had asked for a pause before', async () => {
+  it('is not waited for when it had asked for a wait before', async () => {
     await using under = aWorker({ concurrency: 3 });
     await under.store('a', 'b');
     await under.answer(refused(429, 60_000));
@@ -459,7 +576,7 @@ describe('a drain', () => {
     expect(await isOver(under.worker.drained(never))).toBe(true);
   });
 
-  it('does not wait for an endpoint that asked to be left alone', async () => {
+  it('does not wait for an endpoint that asked for a wait', async () => {
     await using under = aWorker({ concurrency: 1 });
     await under.store('a', 'b');
     await under.answer(refused(429, 60_000));
@@ -515,7 +632,7 @@ describe('a stop', () => {
     expect(await isOver(under.worker.stop(never))).toBe(true);
   });
 
-  it('ends at once during a pause', async () => {
+  it('ends at once while the endpoint is throttled', async () => {
     await using under = aWorker();
     await under.store('a');
     await under.answer(refused(429, 60_000));

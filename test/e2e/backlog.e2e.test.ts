@@ -46,7 +46,7 @@ describe(`${WAITING} deliveries that wait`, () => {
     }
     await storeWaiting(redis);
     await using relay = await RelayProcess.start(file);
-    await relay.logged('endpoint_paused');
+    await relay.logged('breaker_opened');
     const withThem = await residentBytes(relay);
     expect(await relay.metric('expiry_relay_outbox_pending{endpoint="shop"}')).toBe(WAITING);
     expect(withThem - without, `${without} and ${withThem} bytes`).toBeLessThan(20 * MIB);

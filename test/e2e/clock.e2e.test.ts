@@ -130,15 +130,20 @@ describe.concurrent.each([
     EXPECT_SOON(betweenMs(2, 3), 500);
   });
 
-  it('pauses an endpoint that fails for a second, no more and no less', async (context) => {
-    const { start, arrived, betweenMs, expire } = await aScene(context, aheadMs, atFirst(5, 500));
+  it('leaves an endpoint that does not respond alone for a second, no more and no less', async (context) => {
+    const { start, arrived, betweenMs, expire } = await aScene(
+      context,
+      aheadMs,
+      (_, response, count) =>
+        void (count <= 5 ? response.destroy() : response.writeHead(204).end()),
+    );
     // No attempt is under way when the fifth fails: all are made at once, and their retries come later.
     const schedule = Array.from({ length: 6 }, () => '300ms');
     const relay = await start({ endpoint: { retry: { schedule, jitter: 0 } } });
     const dueMs = inMs(300);
     for (let n = 0; n < 5; n += 1) await expire(dueMs, `order:${n}`);
     await arrived(10);
-    expect(relay.logs('endpoint_paused')).toMatchObject([{ pause_ms: 1_000 }]);
+    expect(relay.logs('breaker_opened')).toMatchObject([{ open_ms: 1_000 }]);
     EXPECT_SOON(betweenMs(5, 6), 1_000);
   });
 

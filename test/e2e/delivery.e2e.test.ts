@@ -193,23 +193,23 @@ describe('an endpoint that answers', () => {
     await using shop = await TestReceiver.start((_, response, count) =>
       count === 1 ? answer(response, 429, { 'retry-after': '2' }) : answer(response, 204),
     );
-    await using relay = await RelayProcess.start(twoEndpoints(shop, other, 'paused:*'));
-    await expire('paused:first');
-    await relay.logged('endpoint_paused');
-    await expire('paused:second');
+    await using relay = await RelayProcess.start(twoEndpoints(shop, other, 'throttled:*'));
+    await expire('throttled:first');
+    await relay.logged('endpoint_throttled');
+    await expire('throttled:second');
     await arrived(other, 2);
     const [refused, ...later] = await arrived(shop, 3);
-    const pausedUntilMs = (refused?.atMs ?? Number.NaN) + 2_000;
+    const throttledUntilMs = (refused?.atMs ?? Number.NaN) + 2_000;
     expect(later.map(({ body }) => body.data.key).toSorted()).toEqual([
-      'paused:first',
-      'paused:second',
+      'throttled:first',
+      'throttled:second',
     ]);
     for (const request of later) {
       assertVerified(request);
-      expect(request.atMs).toBeGreaterThanOrEqual(pausedUntilMs);
+      expect(request.atMs).toBeGreaterThanOrEqual(throttledUntilMs);
     }
     // The other endpoint did not wait.
-    for (const { atMs } of other.requests) expect(atMs).toBeLessThan(pausedUntilMs);
+    for (const { atMs } of other.requests) expect(atMs).toBeLessThan(throttledUntilMs);
   });
 
   it('410 gets nothing more: its webhooks are dead letters, and others go on', async () => {

@@ -103,10 +103,7 @@ const FOREIGN: readonly (readonly [command: Words, ...named: string[]])[] = [
   [['ZADD', `${SHOP}:waiting`, '-inf', '1:msg_unknown']],
   [['ZADD', `${SHOP}:waiting`, 'inf', '99999999999999999999:msg_z'], `${SHOP}:waiting`],
   [['HSET', `${SHOP}:waits`, '1:msg_unknown', 'soon', '__proto__', '1e400']],
-  [
-    ['HSET', `${SHOP}:breaker`, 'pauses', 'x', 'until', 'inf', 'probe', 'y', 'failures', '-1'],
-    `${SHOP}:breaker`,
-  ],
+  [['HSET', `${SHOP}:throttle`, 'until', 'inf', 'length', '-1'], `${SHOP}:throttle`],
   [['HSET', `${SHOP}:dead`, 'msg_bad', 'garbage']],
   [['ZADD', `${SHOP}:dead-order`, 'inf', 'msg_bad']],
   [['ZADD', `${SHOP}:dead-order`, '-inf', 'msg_ghost']],

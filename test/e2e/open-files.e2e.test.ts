@@ -51,7 +51,7 @@ it('too few open files delay webhooks, and are held against no endpoint', async 
   const attempts = relay.logs('attempt');
   expect(attempts.filter(({ outcome }) => outcome !== 'accepted')).toEqual([]);
   expect(attempts.filter(({ attempt }) => attempt !== 1)).toEqual([]);
-  expect(relay.logs('endpoint_paused')).toEqual([]);
+  expect(relay.logs('breaker_opened')).toEqual([]);
   expect(relay.logs('attempt_prevented')).toMatchObject([{ level: 'warn', code: 'EMFILE' }]);
   expect(await relay.metric(prevented)).toBeGreaterThan(0);
 

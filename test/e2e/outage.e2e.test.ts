@@ -60,16 +60,16 @@ describe.concurrent(`${COUNT} deliveries`, () => {
     const port = await freePort();
     await using relay = await RelayProcess.start(fileOf(redis, `http://127.0.0.1:${port}`));
     await captureAll(redis, relay);
-    await relay.logged('endpoint_paused');
-    expect(await relay.metric('expiry_relay_endpoint_paused{endpoint="shop"}')).toBe(1);
+    await relay.logged('breaker_opened');
+    expect(await relay.metric('expiry_relay_breaker_state{endpoint="shop"}')).toBeGreaterThan(0);
     const attemptsWhileDown = relay.logs('attempt').length;
-    // A run, what was under way at the same time, and one probe for each pause.
+    // A run, what was under way at the same time, and one probe after each time that it was open.
     expect(attemptsWhileDown).toBeLessThan(100);
     await using receiver = await TestReceiver.start((_, response, count) => {
       const slowMs = count <= 1_000 ? 50 : 0;
       setTimeout(() => response.writeHead(204).end(), slowMs);
     }, port);
-    await relay.logged('endpoint_resumed', 60_000);
+    await relay.logged('breaker_closed', 60_000);
     await drained(relay);
     expectEach(receiver, COUNT);
     expect(await relay.metric('expiry_relay_dead_letters{endpoint="shop"}')).toBe(0);

@@ -14,7 +14,7 @@ import { expectEach, TestReceiver } from '../support/test-receiver.js';
 const PREFIX = 'expiry-relay';
 const { deliveries } = endpointKeys(PREFIX, 'shop');
 
-/** Answered with 404, a webhook is tried again soon, and the endpoint is not paused. */
+/** Answered with 404, a webhook is tried again soon, and the circuit breaker stays closed. */
 const OFTEN = { schedule: Array.from({ length: 50 }, () => '300ms'), jitter: 0 };
 
 /** Where keys expire, a state Redis of its own, and a receiver that takes nothing until it is open. */

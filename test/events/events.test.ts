@@ -1,6 +1,7 @@
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/clock.js';
+import type { BreakerState } from '../../src/delivery/breaker.js';
 import { createEvents } from '../../src/events/events.js';
 import { compilePattern } from '../../src/match.js';
 import { Metrics } from '../../src/metrics.js';
@@ -176,7 +177,7 @@ describe('an expiration', () => {
   });
 });
 
-const EMPTY: Depth = { pending: 0, oldestDueForMs: null, deadLetters: 0, breaker: 'closed' };
+const EMPTY: Depth = { pending: 0, oldestDueForMs: null, deadLetters: 0, throttledForMs: 0 };
 
 describe('the metrics', () => {
   it('all begin with expiry_relay_ and start at zero', async () => {
@@ -195,12 +196,43 @@ describe('the metrics', () => {
       pending: 7,
       oldestDueForMs: 2_500,
       deadLetters: 3,
-      breaker: 'half_open',
+      throttledForMs: 1_500,
     }));
     expect(await value('expiry_relay_outbox_pending{endpoint="shop"}')).toBe(7);
     expect(await value('expiry_relay_outbox_oldest_seconds{endpoint="shop"}')).toBe(2.5);
     expect(await value('expiry_relay_dead_letters{endpoint="shop"}')).toBe(3);
-    expect(await value('expiry_relay_endpoint_paused{endpoint="shop"}')).toBe(1);
+    expect(await value('expiry_relay_endpoint_throttled_seconds{endpoint="shop"}')).toBe(1.5);
+  });
+});
+
+describe('a circuit breaker', () => {
+  it('is a warning once, until it is closed', () => {
+    const { events, lines } = someEvents('info');
+    const opened = { kind: 'opened', openMs: 1_000 } as const;
+    for (const change of [opened, opened, { kind: 'limited' } as const]) {
+      events.delivery.breakerChanged('shop', change);
+    }
+    for (const change of [{ kind: 'closed' } as const, { kind: 'limited' } as const]) {
+      events.delivery.breakerChanged('shop', change);
+    }
+    expect(lines).toMatchObject([
+      { level: 40, event: 'breaker_opened', endpoint: 'shop', open_ms: 1_000 },
+      { level: 30, event: 'breaker_opened' },
+      { level: 30, event: 'breaker_half_open' },
+      { level: 30, event: 'breaker_closed' },
+      { level: 40, event: 'breaker_half_open' },
+    ]);
+  });
+
+  it('is shown by the metric of its replica', async () => {
+    const { events, value } = someEvents();
+    const series = 'expiry_relay_breaker_state{endpoint="shop"}';
+    expect(await value(series)).toBe(0);
+    let state: BreakerState = 'open';
+    events.delivery.watchBreaker('shop', () => state);
+    expect(await value(series)).toBe(2);
+    state = 'half_open';
+    expect(await value(series)).toBe(1);
   });
 });
 

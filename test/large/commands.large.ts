@@ -163,13 +163,13 @@ describe('no command holds Redis', () => {
     const upkeep = new Upkeep({ ...parts, outbox, ...times, events });
     for (let round = 0; round < 2; round += 1) await upkeep.once();
     const args = ['shop', '1', 'unknown_endpoint', 100];
-    const { breaker, dead } = endpointKeys(PREFIX, 'shop');
+    const { throttle, dead } = endpointKeys(PREFIX, 'shop');
     const keys = [
       endpointsKey(PREFIX),
       ready,
       deliveries,
       waiting,
-      breaker,
+      throttle,
       dead,
       deadOrder,
       waits,

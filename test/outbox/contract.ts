@@ -1,8 +1,7 @@
 /** What every outbox promises, whatever it is made of: one suite for all of them. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { BREAKER } from '../../src/outbox/breaker.js';
 import type { Claimed, DeadLetters, Outbox } from '../../src/outbox/outbox.js';
-import type { DeadLetter, Disposition, EndpointSignal } from '../../src/vocabulary.js';
+import type { DeadLetter, Disposition } from '../../src/vocabulary.js';
 import { aDelivery } from '../support/domain.js';
 
 /** An outbox under test, and the means to move its time. */
@@ -14,9 +13,6 @@ export interface OutboxUnderTest {
 }
 
 const never = new AbortController().signal;
-
-const WORKING: EndpointSignal = { kind: 'working' };
-const FAILING: EndpointSignal = { kind: 'failing', pauseMs: 0 };
 
 /** All dead letters of the endpoint shop, oldest first. */
 export async function lettersOf(dead: DeadLetters): Promise<DeadLetter[]> {
@@ -42,8 +38,8 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
       if (claimed === undefined) throw new Error('nothing claimed');
       return claimed;
     };
-    const settle = (claimed: Claimed, disposition: Disposition, signal = WORKING) =>
-      outbox.settle(claimed, disposition, signal);
+    const settle = (claimed: Claimed, disposition: Disposition, retryAfterMs = 0) =>
+      outbox.settle(claimed, disposition, retryAfterMs);
     const idsOf = (claims: readonly Claimed[]) => claims.map(({ delivery }) => delivery.id);
     const nothingReady = async () => {
       const giveUp = new AbortController();
@@ -113,7 +109,7 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
         pending: 0,
         oldestDueForMs: null,
         deadLetters: 0,
-        breaker: 'closed',
+        throttledForMs: 0,
       });
       await store('a');
       expect((await claimOne()).attempt).toBe(1);
@@ -131,10 +127,10 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
 
     it('holds a retry back until its time, not longer', async () => {
       await store('a');
-      await settle(await claimOne(), { kind: 'retry', notBeforeMs: under.nowMs() + 500 });
+      await settle(await claimOne(), { kind: 'retry', notBeforeMs: under.nowMs() + 1_500 });
       await under.advance(450);
       expect(await nothingReady()).toBe(true);
-      await under.advance(60);
+      await under.advance(1_060);
       expect(idsOf([await claimOne()])).toEqual(['a']);
     });
 
@@ -205,6 +201,24 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
       expect(retries).toBeLessThanOrEqual(12);
     });
 
+    it('lets a fresh delivery wait for one due retry at most, where there is one place', async () => {
+      await store(...Array.from({ length: 20 }, (_, n) => `retry-${n}`));
+      for (const claimed of await outbox.claim('shop', 20, never)) {
+        await settle(claimed, { kind: 'retry', notBeforeMs: under.nowMs() });
+      }
+      await under.advance(1);
+      const claimed: string[] = [];
+      for (let n = 0; n < 16; n += 1) {
+        await store(`fresh-${n}`);
+        claimed.push((await claimOne()).delivery.id);
+      }
+      const retries = claimed.filter((id) => id.startsWith('retry')).length;
+      expect(retries).toBeGreaterThanOrEqual(2);
+      expect(retries).toBeLessThanOrEqual(4);
+      const text = claimed.map((id) => id.charAt(0)).join('');
+      expect(text).not.toContain('rr');
+    });
+
     it('gives all places to due retries when nothing is fresh', async () => {
       await store('a', 'b', 'c', 'd');
       for (const claimed of await outbox.claim('shop', 4, never)) {
@@ -258,121 +272,87 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
       expect(await outbox.dead.replay('shop', 'a')).toBe(false);
     });
 
-    describe('the circuit breaker', () => {
-      const PAUSE_MS = BREAKER.pauseFirstMs;
+    describe('an endpoint that asks to be sent nothing for a while', () => {
+      const LONG_MS = 3_600_000;
       const later = () => ({ kind: 'retry', notBeforeMs: under.nowMs() + 9_000_000 }) as const;
-      const fail = async (signal = FAILING) => settle(await claimOne(), later(), signal);
-      const breaker = async () => (await outbox.depth('shop')).breaker;
-      /** Six deliveries are stored, the first five of which failed. */
-      const open = async () => {
-        await store('a', 'b', 'c', 'd', 'e', 'f', 'g');
-        for (let n = 1; n < BREAKER.failuresToOpen; n += 1) expect(await fail()).toBeNull();
-        return fail();
-      };
+      const throttledForMs = async () => (await outbox.depth('shop')).throttledForMs;
 
-      it('is opened by a run of failures: nothing is handed out during the pause', async () => {
-        expect(await open()).toEqual({ kind: 'opened', pauseMs: PAUSE_MS });
-        expect(await breaker()).toBe('open');
+      it('is throttled: nothing is handed out for that time, then all of it', async () => {
+        await store('a', 'b', 'c');
+        await settle(await claimOne(), later(), 1_500);
+        expect(await throttledForMs()).toBeGreaterThan(0);
+        expect(await throttledForMs()).toBeLessThanOrEqual(1_500);
+        await under.advance(400);
         expect(await nothingReady()).toBe(true);
-        expect((await outbox.depth('shop')).pending).toBe(7);
+        const claim = outbox.claim('shop', 9, never);
+        await under.advance(1_150);
+        expect(idsOf(await claim)).toEqual(['b', 'c']);
+        expect(await throttledForMs()).toBe(0);
       });
 
-      it('stays closed when one of the run was answered', async () => {
-        await store('a', 'b', 'c', 'd', 'e', 'f', 'g');
-        for (let n = 1; n < BREAKER.failuresToOpen; n += 1) await fail();
-        expect(await settle(await claimOne(), { kind: 'done' })).toBeNull();
-        expect(await fail()).toBeNull();
-        expect(await breaker()).toBe('closed');
+      it('is throttled by a webhook that becomes a dead letter, too', async () => {
+        await store('a', 'b');
+        const dead = { kind: 'dead', reason: 'exhausted', lastOutcome: null } as const;
+        await settle(await claimOne(), dead, LONG_MS);
+        expect(await nothingReady()).toBe(true);
       });
 
-      it('takes no notice of an attempt that says nothing', async () => {
-        await store('a', 'b', 'c', 'd', 'e', 'f', 'g');
-        for (let n = 1; n < BREAKER.failuresToOpen; n += 1) await fail();
-        expect(await fail({ kind: 'none' })).toBeNull();
-        expect(await breaker()).toBe('closed');
-        expect(await fail()).toMatchObject({ kind: 'opened' });
+      it('is throttled until the latest time that it has asked for', async () => {
+        await store('a', 'b', 'c', 'd');
+        const [one, other, last] = await outbox.claim('shop', 3, never);
+        if (!(one && other && last)) throw new Error('nothing claimed');
+        await settle(one, later(), 100);
+        await settle(other, later(), LONG_MS);
+        await settle(last, later(), 100);
+        expect(await throttledForMs()).toBeGreaterThan(LONG_MS - 60_000);
+        await under.advance(100);
+        expect(await nothingReady()).toBe(true);
       });
 
-      it('is closed by a replay: who sends a dead letter again has mended the endpoint', async () => {
-        await store('dead');
-        await settle(await claimOne(), { kind: 'dead', reason: 'gone', lastOutcome: null });
-        await open();
-        expect(await outbox.dead.replay('shop', 'dead')).toBe(true);
-        expect(await breaker()).toBe('closed');
-        expect(idsOf(await outbox.claim('shop', 9, never))).toEqual(
-          expect.arrayContaining(['g', 'dead']),
-        );
+      it('is throttled no less by an attempt that says nothing of it', async () => {
+        await store('a', 'b', 'c');
+        const [one, other] = await outbox.claim('shop', 2, never);
+        if (!(one && other)) throw new Error('nothing claimed');
+        await settle(one, later(), LONG_MS);
+        await settle(other, { kind: 'done' });
+        expect(await nothingReady()).toBe(true);
       });
 
-      it('keeps endpoints apart', async () => {
-        await open();
+      it('wakes no claim that waits before that is over', async () => {
+        await store('a', 'b');
+        const [one] = await outbox.claim('shop', 1, never);
+        if (!one) throw new Error('nothing claimed');
+        await settle(one, later(), 1_000);
+        const claim = outbox.claim('shop', 9, never);
+        await under.advance(0);
+        await store('c');
+        await under.advance(1_050);
+        expect(idsOf(await claim)).toEqual(['b', 'c']);
+      });
+
+      it('holds up no other endpoint', async () => {
+        await store('a');
+        await settle(await claimOne(), later(), LONG_MS);
         await outbox.enqueue([aDelivery({ endpoint: 'other' })]);
         expect(await outbox.claim('other', 1, never)).toHaveLength(1);
       });
 
-      it('probes with one delivery at a time after the pause, and closes when it is answered', async () => {
-        await open();
-        const claim = outbox.claim('shop', 9, never);
-        await under.advance(PAUSE_MS);
-        const [probe] = await claim;
-        expect(await breaker()).toBe('half_open');
-        expect(await nothingReady()).toBe(true);
-        if (probe === undefined) throw new Error('no probe');
-        expect(await settle(probe, { kind: 'done' })).toEqual({ kind: 'closed' });
-        expect(await breaker()).toBe('closed');
-        expect(idsOf(await outbox.claim('shop', 9, never))).toEqual(['g']);
+      it('is throttled no longer once one of its dead letters is replayed', async () => {
+        await store('dead', 'a', 'b');
+        await settle(await claimOne(), { kind: 'dead', reason: 'exhausted', lastOutcome: null });
+        await settle(await claimOne(), later(), LONG_MS);
+        expect(await outbox.dead.replay('shop', 'dead')).toBe(true);
+        expect(await throttledForMs()).toBe(0);
+        expect(idsOf(await outbox.claim('shop', 9, never))).toEqual(['b', 'dead']);
       });
 
-      it('makes the next pause twice as long when the probe fails', async () => {
-        await open();
-        await under.advance(PAUSE_MS);
-        expect(await fail()).toEqual({ kind: 'opened', pauseMs: 2 * PAUSE_MS });
-        await under.advance(PAUSE_MS);
-        expect(await nothingReady()).toBe(true);
-      });
-
-      it('is not opened again by an attempt that began before the pause', async () => {
-        await store('a', 'b', 'c', 'd', 'e', 'f', 'g');
-        const [last, ...claims] = await outbox.claim('shop', BREAKER.failuresToOpen + 1, never);
-        for (const claimed of claims) await settle(claimed, later(), FAILING);
-        expect(await breaker()).toBe('open');
-        if (last !== undefined) expect(await settle(last, later(), FAILING)).toBeNull();
-        await under.advance(PAUSE_MS);
-        expect(await breaker()).toBe('half_open');
-      });
-
-      it('lets another delivery probe when the first one is handed back', async () => {
-        await open();
-        await under.advance(PAUSE_MS);
-        await outbox.release(await claimOne());
-        expect(idsOf(await outbox.claim('shop', 9, never))).toEqual(['g']);
-      });
-
-      it('is not closed by what was claimed before the pause, however it was answered', async () => {
+      it('is throttled no longer once it is gone', async () => {
         await store('a', 'b', 'c');
         const [one, other] = await outbox.claim('shop', 2, never);
-        if (one === undefined || other === undefined) throw new Error('nothing claimed');
-        await settle(one, later(), { kind: 'failing', pauseMs: 3_600_000 });
-        expect(await settle(other, { kind: 'done' })).toBeNull();
-        expect(await breaker()).toBe('open');
-        expect(await nothingReady()).toBe(true);
-      });
-
-      it('is opened at once by an endpoint that asks for a pause, for as long', async () => {
-        await store('a', 'b');
-        const asked: EndpointSignal = { kind: 'failing', pauseMs: 3_600_000 };
-        expect(await fail(asked)).toEqual({ kind: 'opened', pauseMs: 3_600_000 });
-        expect(await nothingReady()).toBe(true);
-      });
-
-      it('holds the longest pause that was asked for', async () => {
-        await store('a', 'b', 'c');
-        const [one, other] = await outbox.claim('shop', 2, never);
-        if (one === undefined || other === undefined) throw new Error('nothing claimed');
-        await settle(one, later(), { kind: 'failing', pauseMs: 1 });
-        await settle(other, later(), { kind: 'failing', pauseMs: 3_600_000 });
-        await under.advance(PAUSE_MS);
-        expect(await breaker()).toBe('open');
+        if (!(one && other)) throw new Error('nothing claimed');
+        await settle(one, later(), LONG_MS);
+        await settle(other, { kind: 'dead', reason: 'gone', lastOutcome: null });
+        expect(idsOf(await outbox.claim('shop', 9, never))).toEqual(['c']);
       });
     });
 

@@ -13,7 +13,6 @@ import { TcpProxy } from '../support/tcp-proxy.js';
 import { lettersOf } from './contract.js';
 
 const never = new AbortController().signal;
-const NONE = { kind: 'none' } as const;
 const BODY = Buffer.from([0, 10, 255, 13]);
 
 const shared = sharedRedis();
@@ -109,7 +108,7 @@ describe('a replica that dies', () => {
   it('with a claim whose reply it never heard has made an attempt, since nobody can tell', async () => {
     const { dying, heir, dies, proxy, claimed } = await twoReplicas();
     await store(dying.outbox, 'before');
-    await dying.outbox.settle(await claimOne(dying.outbox), { kind: 'done' }, NONE);
+    await dying.outbox.settle(await claimOne(dying.outbox), { kind: 'done' }, 0);
     await store(dying.outbox, 'a');
     proxy.loseReplies();
     const lost = dying.outbox.claim('shop', 1, never).catch(() => []);
@@ -124,7 +123,7 @@ describe('a replica that dies', () => {
     const { dying, heir, dies } = await twoReplicas();
     await store(dying.outbox, 'a');
     const notBeforeMs = systemClock.monotonicMs() + 300;
-    await dying.outbox.settle(await claimOne(dying.outbox), { kind: 'retry', notBeforeMs }, NONE);
+    await dying.outbox.settle(await claimOne(dying.outbox), { kind: 'retry', notBeforeMs }, 0);
     await dies();
     await heir.presence.reclaim();
     await expectAttempt(heir.outbox, 2);
@@ -139,7 +138,7 @@ describe('a replica that dies', () => {
     await store(dying.outbox, 'a');
     const claim = await claimOne(dying.outbox);
     proxy.loseReplies();
-    const lost = expect(dying.outbox.settle(claim, disposition, NONE)).rejects.toThrow();
+    const lost = expect(dying.outbox.settle(claim, disposition, 0)).rejects.toThrow();
     await eventually('it is stored', async () => (await claimed()) === 0);
     await dies();
     await lost;
@@ -194,7 +193,7 @@ describe('a server that comes back with older data', () => {
     const before = await Promise.all(
       [ready, deliveries].map((key) => shared.client.dumpBuffer(key)),
     );
-    await heir.outbox.settle(settled, { kind: 'done' }, NONE);
+    await heir.outbox.settle(settled, { kind: 'done' }, 0);
     for (const [at, key] of [ready, deliveries].entries()) {
       await shared.client.restore(key, 0, before[at] ?? '', 'REPLACE');
     }
@@ -202,7 +201,7 @@ describe('a server that comes back with older data', () => {
     await eventually('a new connection', () => heir.state.connections === 2);
     await expectAgain(heir.outbox, settled);
     // What is under way is not given back.
-    await heir.outbox.settle(held, { kind: 'done' }, NONE);
+    await heir.outbox.settle(held, { kind: 'done' }, 0);
     expect(await heir.outbox.depth('shop')).toMatchObject({ pending: 1 });
   });
 
@@ -227,7 +226,7 @@ describe('a clock that is set by an hour', () => {
       const settledAtMs = performance.now();
       const notBeforeMs = clock.monotonicMs() + 400;
       skewMs = setByMs;
-      await outbox.settle(await claimOne(outbox), { kind: 'retry', notBeforeMs }, NONE);
+      await outbox.settle(await claimOne(outbox), { kind: 'retry', notBeforeMs }, 0);
       await expectAttempt(outbox, 2);
       const waitedMs = performance.now() - settledAtMs;
       expect(waitedMs).toBeGreaterThan(390);

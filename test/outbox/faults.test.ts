@@ -10,8 +10,6 @@ import { sharedRedis } from '../support/shared-redis.js';
 
 const never = new AbortController().signal;
 
-const WORKING = { kind: 'working' } as const;
-
 const shared = sharedRedis();
 let prefixes = 0;
 
@@ -48,7 +46,7 @@ async function breakable() {
     await using other = await openState(shared.server.port, prefix);
     const elsewhere = other.outbox({ replica: 'two' });
     for (const claimed of await elsewhere.claim('shop', 9, never)) {
-      await elsewhere.settle(claimed, { kind: 'done' }, WORKING);
+      await elsewhere.settle(claimed, { kind: 'done' }, 0);
     }
   };
   return { outbox, holdUnder, claimOne, atServer, deliverElsewhere, failsNotStored, failsStored };
@@ -144,7 +142,7 @@ describe.each([
     const { outbox, claimOne, atServer, failsNotStored, failsStored } = await breakable();
     await outbox.enqueue([aDelivery({ id: 'a' })]);
     const dead = { kind: 'dead', reason: 'exhausted', lastOutcome: null } as const;
-    await outbox.settle(await claimOne(), dead, WORKING);
+    await outbox.settle(await claimOne(), dead, 0);
     const write = () => outbox.dead[step]('shop', 'a');
     if (isStored) await failsStored(write, async () => (await atServer.dead()) === 0);
     else await failsNotStored(write);
@@ -175,7 +173,7 @@ describe('claim', () => {
     );
     const again = await claimOne();
     expect(again).toMatchObject({ delivery: { id: 'b' }, attempt: 1 });
-    for (const claimed of [known, again]) await outbox.settle(claimed, { kind: 'done' }, WORKING);
+    for (const claimed of [known, again]) await outbox.settle(claimed, { kind: 'done' }, 0);
     expect(await atServer.stored()).toBe(0);
   });
 });
@@ -199,9 +197,9 @@ describe.each([
     const { outbox, claimOne, atServer, failsNotStored } = await breakable();
     await outbox.enqueue([aDelivery()]);
     const claimed = await claimOne();
-    await failsNotStored(() => outbox.settle(claimed, disposition, WORKING));
+    await failsNotStored(() => outbox.settle(claimed, disposition, 0));
     expect(await seen(atServer)).toEqual({ stored: 1, waiting: 0, dead: 0 });
-    await outbox.settle(claimed, disposition, WORKING);
+    await outbox.settle(claimed, disposition, 0);
     expect(await seen(atServer)).toEqual(after);
   });
 
@@ -210,10 +208,10 @@ describe.each([
     await outbox.enqueue([aDelivery()]);
     const claimed = await claimOne();
     await failsStored(
-      () => outbox.settle(claimed, disposition, WORKING),
+      () => outbox.settle(claimed, disposition, 0),
       async () => (await atServer.claimed()) === 0,
     );
-    await outbox.settle(claimed, disposition, WORKING);
+    await outbox.settle(claimed, disposition, 0);
     expect(await seen(atServer)).toEqual(after);
   });
 });

@@ -15,7 +15,6 @@ import { sharedRedis } from '../support/shared-redis.js';
 import { lettersOf } from './contract.js';
 
 const never = new AbortController().signal;
-const NONE = { kind: 'none' } as const;
 const DEAD = { kind: 'dead', reason: 'exhausted', lastOutcome: null } as const;
 
 const shared = sharedRedis();
@@ -62,7 +61,7 @@ describe('a Redis at its maxmemory', () => {
   it('hands out what waited for its time', async () => {
     const { outbox } = await anOutbox();
     for (const claimed of await outbox.claim('shop', 3, never)) {
-      await outbox.settle(claimed, { kind: 'retry', notBeforeMs: 0 }, NONE);
+      await outbox.settle(claimed, { kind: 'retry', notBeforeMs: 0 }, 0);
     }
     await fill();
     const claims = await outbox.claim('shop', 3, never);
@@ -74,22 +73,21 @@ describe('a Redis at its maxmemory', () => {
     const [done, retry, dead] = await outbox.claim('shop', 3, never);
     if (!(done && retry && dead)) throw new Error('not claimed');
     await fill();
-    const failing = { kind: 'failing', pauseMs: 1 } as const;
-    await outbox.settle(done, { kind: 'done' }, { kind: 'working' });
-    await outbox.settle(retry, { kind: 'retry', notBeforeMs: 9e12 }, failing);
-    await outbox.settle(dead, DEAD, failing);
+    await outbox.settle(done, { kind: 'done' }, 0);
+    await outbox.settle(retry, { kind: 'retry', notBeforeMs: 9e12 }, 1);
+    await outbox.settle(dead, DEAD, 1);
     expect(await outbox.depth('shop')).toMatchObject({ pending: 1, deadLetters: 1 });
     // A void claim, as well.
-    await outbox.settle(done, { kind: 'done' }, { kind: 'working' });
-    await outbox.settle(retry, { kind: 'retry', notBeforeMs: 0 }, NONE);
-    await outbox.settle(dead, DEAD, NONE);
+    await outbox.settle(done, { kind: 'done' }, 0);
+    await outbox.settle(retry, { kind: 'retry', notBeforeMs: 0 }, 0);
+    await outbox.settle(dead, DEAD, 0);
     expect(await outbox.depth('shop')).toMatchObject({ pending: 1, deadLetters: 1 });
   });
 
   it('limits waits', async () => {
     const { outbox, keys, prefix, scripts } = await anOutbox();
     for (const claimed of await outbox.claim('shop', 3, never)) {
-      await outbox.settle(claimed, { kind: 'retry', notBeforeMs: 0 }, NONE);
+      await outbox.settle(claimed, { kind: 'retry', notBeforeMs: 0 }, 0);
     }
     for (const id of ['a', 'b', 'c']) await shared.client.zincrby(keys.waiting, 9e9, `1:${id}`);
     await fill();
@@ -136,16 +134,16 @@ describe('a Redis at its maxmemory', () => {
   it('buries what waits for an endpoint that nobody has', async () => {
     const { outbox, scripts, prefix, keys } = await anOutbox();
     const [claimed] = await outbox.claim('shop', 1, never);
-    if (claimed) await outbox.settle(claimed, { kind: 'retry', notBeforeMs: 9e12 }, NONE);
+    if (claimed) await outbox.settle(claimed, { kind: 'retry', notBeforeMs: 9e12 }, 0);
     await shared.client.zadd(endpointsKey(prefix), 1, 'shop');
     await fill();
-    const { ready, deliveries, waiting, breaker, dead, deadOrder, waits } = keys;
+    const { ready, deliveries, waiting, throttle, dead, deadOrder, waits } = keys;
     const own = [
       endpointsKey(prefix),
       ready,
       deliveries,
       waiting,
-      breaker,
+      throttle,
       dead,
       deadOrder,
       waits,
@@ -159,7 +157,7 @@ describe('a Redis at its maxmemory', () => {
   it('replays, drops and forgets dead letters', async () => {
     const { outbox } = await anOutbox();
     for (const claimed of await outbox.claim('shop', 3, never)) {
-      await outbox.settle(claimed, DEAD, NONE);
+      await outbox.settle(claimed, DEAD, 0);
     }
     await fill();
     expect(await outbox.dead.replay('shop', 'a')).toBe(true);

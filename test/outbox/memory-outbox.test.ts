@@ -20,7 +20,6 @@ describe('the outbox in memory', () => {
   };
   const never = new AbortController().signal;
 
-  const WORKING = { kind: 'working' } as const;
   const withLimits = () => {
     const evicted: DeadLetter[] = [];
     const clock = new ManualClock();
@@ -43,7 +42,7 @@ describe('the outbox in memory', () => {
     expect(await outbox.enqueue([bytes('a', 80)])).toEqual([]);
     expect(await outbox.enqueue([bytes('b', 30)])).toHaveLength(1);
     const [claimed] = await outbox.claim('shop', 1, never);
-    if (claimed) await outbox.settle(claimed, { kind: 'done' }, WORKING);
+    if (claimed) await outbox.settle(claimed, { kind: 'done' }, 0);
     expect(await outbox.enqueue([bytes('b', 30)])).toEqual([]);
   });
 
@@ -59,11 +58,7 @@ describe('the outbox in memory', () => {
       await outbox.enqueue([bytes(id, 1)]);
       const [claimed] = await outbox.claim('shop', 1, never);
       if (claimed)
-        await outbox.settle(
-          claimed,
-          { kind: 'dead', reason: 'exhausted', lastOutcome: null },
-          WORKING,
-        );
+        await outbox.settle(claimed, { kind: 'dead', reason: 'exhausted', lastOutcome: null }, 0);
     }
     const kept = await lettersOf(outbox.dead);
     expect(kept.map(({ delivery }) => delivery.id)).toEqual(['b', 'c']);
@@ -75,11 +70,7 @@ describe('the outbox in memory', () => {
     await outbox.enqueue([bytes('a', 1)]);
     const [claimed] = await outbox.claim('shop', 1, never);
     if (claimed)
-      await outbox.settle(
-        claimed,
-        { kind: 'retry', notBeforeMs: clock.monotonicMs() + 9 },
-        WORKING,
-      );
+      await outbox.settle(claimed, { kind: 'retry', notBeforeMs: clock.monotonicMs() + 9 }, 0);
     expect(clock.timers).toBe(1);
     await outbox.close();
     expect(clock.timers).toBe(0);

@@ -8,8 +8,6 @@ import { lettersOf } from './contract.js';
 
 const shared = sharedRedis();
 const SOON_MS = 5_000;
-const NONE = { kind: 'none' } as const;
-const FAILING = { kind: 'failing', pauseMs: 0 } as const;
 const RETRY_NOW = { kind: 'retry', notBeforeMs: 0 } as const;
 const DEAD = { kind: 'dead', reason: 'exhausted', lastOutcome: null } as const;
 let prefixes = 0;
@@ -39,56 +37,48 @@ async function open() {
 }
 
 describe('a delivery', () => {
-  it.each(['waiting', 'waits', 'breaker'] as const)(
+  it.each(['waiting', 'waits', 'throttle'] as const)(
     'is tried again although "%s" is of another type',
     async (key) => {
       const { outbox, claim, spoil } = await open();
       const claimed = await claim();
       await spoil(key);
-      await outbox.settle(claimed, RETRY_NOW, FAILING);
+      await outbox.settle(claimed, RETRY_NOW, 0);
       expect((await claim()).attempt).toBe(2);
     },
   );
 
-  it.each(['waits', 'breaker', 'replicas'] as const)(
+  it.each(['waits', 'throttle', 'replicas'] as const)(
     'that waited is claimed although "%s" is of another type',
     async (key) => {
       const { outbox, claim, spoil } = await open();
-      await outbox.settle(await claim(), RETRY_NOW, NONE);
+      await outbox.settle(await claim(), RETRY_NOW, 0);
       await spoil(key);
       expect((await claim()).attempt).toBe(2);
     },
   );
 
-  it.each(['dead', 'deadOrder', 'breaker', 'gone', 'replicas'] as const)(
+  it.each(['dead', 'deadOrder', 'throttle', 'gone', 'replicas'] as const)(
     'becomes a dead letter although "%s" is of another type',
     async (key) => {
       const { outbox, claim, spoil } = await open();
       const claimed = await claim();
       await spoil(key);
-      await outbox.settle(claimed, { ...DEAD, reason: 'gone' }, FAILING);
+      await outbox.settle(claimed, { ...DEAD, reason: 'gone' }, 0);
       expect(await lettersOf(outbox.dead)).toMatchObject([
         { reason: 'gone', delivery: aDelivery() },
       ]);
     },
   );
 
-  it.each(['deadOrder', 'deliveries', 'ready', 'breaker'] as const)(
+  it.each(['deadOrder', 'deliveries', 'ready', 'throttle'] as const)(
     'is replayed although "%s" is of another type',
     async (key) => {
       const { outbox, claim, spoil } = await open();
-      await outbox.settle(await claim(), DEAD, NONE);
+      await outbox.settle(await claim(), DEAD, 0);
       await spoil(key);
       expect(await outbox.dead.replay('shop', aDelivery().id)).toBe(true);
       expect((await claim()).delivery).toEqual(aDelivery());
     },
   );
-
-  it('is released although "breaker" is of another type', async () => {
-    const { outbox, claim, spoil } = await open();
-    const claimed = await claim();
-    await spoil('breaker');
-    await outbox.release(claimed);
-    expect((await claim()).attempt).toBe(1);
-  });
 });

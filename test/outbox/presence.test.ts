@@ -102,7 +102,7 @@ describe('what a dead replica had claimed', () => {
     const { one, other, claims, dies } = await twoReplicas();
     await dies();
     await other.presence.reclaim();
-    for (const claimed of claims) await one.outbox.settle(claimed, disposition, { kind: 'none' });
+    for (const claimed of claims) await one.outbox.settle(claimed, disposition, 0);
     expect((await other.outbox.depth('shop')).pending).toBe(3);
     expect(await other.outbox.claim('shop', 9, never)).toHaveLength(3);
     expect((await other.outbox.depth('shop')).deadLetters).toBe(0);

@@ -18,7 +18,7 @@ async function anOutbox(given: OutboxOptions & { prefix?: string } = {}) {
   const prefix = given.prefix ?? `test-${prefixes}`;
   const opened = await openState(shared.server.port, prefix);
   onTestFinished(() => opened[Symbol.asyncDispose]());
-  return { outbox: opened.outbox(given), prefix };
+  return { outbox: opened.outbox(given), prefix, scripts: opened.scripts };
 }
 
 describeOutbox('the outbox in Redis', async () => ({
@@ -30,7 +30,6 @@ describeOutbox('the outbox in Redis', async () => ({
 
 const never = new AbortController().signal;
 
-const WORKING = { kind: 'working' } as const;
 const DEAD = { kind: 'dead', reason: 'exhausted', lastOutcome: null } as const;
 
 describe('the outbox in Redis', () => {
@@ -38,7 +37,7 @@ describe('the outbox in Redis', () => {
     const { outbox, prefix } = await anOutbox();
     await outbox.enqueue([aDelivery()]);
     const [claimed] = await outbox.claim('shop', 1, never);
-    if (claimed) await outbox.settle(claimed, { kind: 'done' }, WORKING);
+    if (claimed) await outbox.settle(claimed, { kind: 'done' }, 0);
     const keys = await shared.client.keys(`{${prefix}}:*`);
     const ready = `{${prefix}}:1:outbox:shop:ready`;
     expect(keys.sort()).toEqual([ready, `{${prefix}}:1:replicas`, `{${prefix}}:format`]);
@@ -51,7 +50,7 @@ describe('the outbox in Redis', () => {
     const goneTo = async (outbox: typeof one) => {
       const [claimed] = await outbox.claim('shop', 1, never);
       const gone = { kind: 'dead', reason: 'gone', lastOutcome: null } as const;
-      if (claimed) await outbox.settle(claimed, gone, { kind: 'gone' });
+      if (claimed) await outbox.settle(claimed, gone, 0);
     };
     await one.enqueue(['a', 'b', 'c'].map((id) => aDelivery({ id })));
     expect(await one.dead.goneEndpoints()).toEqual(new Map());
@@ -91,7 +90,7 @@ describe('the outbox in Redis', () => {
     for (const id of ['a', 'b', 'c']) {
       await outbox.enqueue([aDelivery({ id })]);
       const [claimed] = await outbox.claim('shop', 1, never);
-      if (claimed) await outbox.settle(claimed, DEAD, WORKING);
+      if (claimed) await outbox.settle(claimed, DEAD, 0);
       await sleep(2);
     }
     const letters = await lettersOf(outbox.dead);
@@ -102,7 +101,7 @@ describe('the outbox in Redis', () => {
     const { outbox } = await anOutbox({ deadLettersMax: 2 });
     await outbox.enqueue(['a', 'b', 'c', 'd'].map((id) => aDelivery({ id })));
     for (const claimed of await outbox.claim('shop', 4, never)) {
-      await outbox.settle(claimed, { kind: 'dead', reason: 'gone', lastOutcome: null }, WORKING);
+      await outbox.settle(claimed, { kind: 'dead', reason: 'gone', lastOutcome: null }, 0);
     }
     expect(await outbox.depth('shop')).toMatchObject({ deadLetters: 4 });
   });
@@ -135,12 +134,46 @@ describe('the outbox in Redis', () => {
     expect(claims.map(({ delivery }) => delivery.id)).toEqual(['a', 'c']);
   });
 
-  it('takes a pause that no clock can have meant for none', async () => {
+  it('is not throttled for longer than the endpoint asked for, whatever was done to the clock', async () => {
     const { outbox, prefix } = await anOutbox();
     await outbox.enqueue([aDelivery()]);
-    const { breaker } = endpointKeys(prefix, 'shop');
-    await shared.client.hset(breaker, 'pauses', 3, 'until', Date.now() + 9e9);
+    const { throttle } = endpointKeys(prefix, 'shop');
+    await shared.client.hset(throttle, { until: Date.now() + 9e9, length: 30_000 });
     expect(await outbox.claim('shop', 1, never)).toHaveLength(1);
+    expect(await shared.client.exists(throttle)).toBe(0);
+  });
+
+  it('is throttled in each replica, and after a restart', async () => {
+    const { outbox: one, prefix } = await anOutbox();
+    const { outbox: other } = await anOutbox({ prefix, replica: 'other' });
+    await one.enqueue(['a', 'b'].map((id) => aDelivery({ id })));
+    const [claimed] = await one.claim('shop', 1, never);
+    const later = { kind: 'retry', notBeforeMs: 9e12 } as const;
+    if (claimed) await one.settle(claimed, later, 1_000);
+    const settledAtMs = systemClock.monotonicMs();
+    await one.close();
+    const { outbox: restarted } = await anOutbox({ prefix, replica: 'restarted' });
+    const claims = await Promise.race(
+      [other, restarted].map((outbox) => outbox.claim('shop', 1, never)),
+    );
+    expect(claims.map(({ delivery }) => delivery.id)).toEqual(['b']);
+    expect(systemClock.monotonicMs() - settledAtMs).toBeGreaterThan(950);
+  });
+
+  it('gives back later what it could not release at the end of a claim', async () => {
+    const clock = new ManualClock();
+    const { outbox, scripts } = await anOutbox({ clock });
+    await outbox.enqueue([aDelivery()]);
+    const giveUp = new AbortController();
+    const claim = outbox.claim('shop', 1, giveUp.signal);
+    const { release } = scripts;
+    const failing = () => Promise.reject(new Error('no connection'));
+    Object.assign(scripts, { release: failing });
+    giveUp.abort();
+    await expect(claim).rejects.toThrow('no connection');
+    Object.assign(scripts, { release });
+    await clock.advance(10_000);
+    expect(await outbox.claim('shop', 1, never)).toMatchObject([{ attempt: 1 }]);
   });
 
   it('settles many that are done at the same time', async () => {
@@ -148,7 +181,7 @@ describe('the outbox in Redis', () => {
     const ids = Array.from({ length: 200 }, (_, n) => `msg_${n}`);
     await outbox.enqueue(ids.map((id) => aDelivery({ id })));
     const claims = await outbox.claim('shop', 200, never);
-    await Promise.all(claims.map((claimed) => outbox.settle(claimed, { kind: 'done' }, WORKING)));
+    await Promise.all(claims.map((claimed) => outbox.settle(claimed, { kind: 'done' }, 0)));
     expect(await outbox.depth('shop')).toMatchObject({ pending: 0, oldestDueForMs: null });
   });
 });

@@ -5,6 +5,7 @@ import type { Claimed } from '../../src/outbox/outbox.js';
 import { Presence } from '../../src/outbox/presence.js';
 import { Upkeep } from '../../src/outbox/upkeep.js';
 import {
+  breakerKey,
   DEAD_AFTER_MS,
   endpointKeys,
   endpointsKey,
@@ -25,7 +26,6 @@ let prefixes = 0;
 const never = new AbortController().signal;
 const FAR_OFF_MS = 9e12;
 const GRACE_MS = 60_000;
-const NONE = { kind: 'none' } as const;
 
 /** A replica that has only `other`, and what is in the outbox for `shop`, which somebody else had. */
 async function oneReplica(given: { keepMs?: number; deadLettersMax?: number } = {}) {
@@ -92,7 +92,7 @@ describe('an index that another client has deleted', () => {
     await outbox.enqueue(ids.map((id) => aDelivery({ id })));
     const [held] = await claim(1);
     const { ready, waiting } = endpointKeys(prefix, 'shop');
-    await outbox.settle(held as Claimed, { kind: 'retry', notBeforeMs: FAR_OFF_MS }, NONE);
+    await outbox.settle(held as Claimed, { kind: 'retry', notBeforeMs: FAR_OFF_MS }, 0);
     await upkeep().once();
     expect(said).toEqual([]);
     await shared.client.del(ready, waiting);
@@ -106,7 +106,7 @@ describe('an index that another client has deleted', () => {
     await presence(['shop']).beat();
     await outbox.enqueue(['a', 'b'].map((id) => aDelivery({ id })));
     for (const one of await claim(2)) {
-      await outbox.settle(one, { kind: 'dead', reason: 'exhausted', lastOutcome: null }, NONE);
+      await outbox.settle(one, { kind: 'dead', reason: 'exhausted', lastOutcome: null }, 0);
     }
     const { dead, deadOrder } = endpointKeys(prefix, 'shop');
     await shared.client.zrem(deadOrder, 'a');
@@ -117,6 +117,20 @@ describe('an index that another client has deleted', () => {
     await upkeep().once();
     expect(await outbox.dead.counts(['shop'])).toEqual(new Map([['shop', 1]]));
     expect((await state.quarantine.depth()).last).toMatchObject({ key: deadOrder });
+  });
+});
+
+describe('a circuit breaker that an older relay has stored', () => {
+  it('holds up nothing, and is deleted', async () => {
+    const { outbox, upkeep, presence, prefix, claim } = await oneReplica();
+    await presence(['shop']).beat();
+    await outbox.enqueue([aDelivery()]);
+    const key = breakerKey(prefix, 'shop');
+    const later = Date.now() + 60_000;
+    await shared.client.hset(key, { failures: 5, pauses: 1, until: later, pause: 60_000 });
+    expect(await claim(1)).toHaveLength(1);
+    await upkeep().once();
+    expect(await shared.client.exists(key)).toBe(0);
   });
 });
 
@@ -141,7 +155,7 @@ describe('an endpoint that no running replica has', () => {
     const body = Buffer.from([0, 10, 255]);
     await outbox.enqueue(['waiting', 'claimed', 'ready'].map((id) => aDelivery({ id, body })));
     const [waiting] = await claim(1);
-    if (waiting) await outbox.settle(waiting, { kind: 'retry', notBeforeMs: FAR_OFF_MS }, NONE);
+    if (waiting) await outbox.settle(waiting, { kind: 'retry', notBeforeMs: FAR_OFF_MS }, 0);
     await claim(1, opened.outbox({ replica: 'dead' }));
     await hadAgo('shop', GONE_MS);
     const one = upkeep();
@@ -203,7 +217,7 @@ describe('an endpoint that no running replica has', () => {
     await outbox.enqueue(ids.map((id) => aDelivery({ id })));
     const hadAtMs = Date.now() - GONE_MS;
     await shared.client.zadd(endpointsKey(prefix), hadAtMs, 'shop');
-    const { ready, deliveries, waiting, breaker, dead, deadOrder, waits } = endpointKeys(
+    const { ready, deliveries, waiting, throttle, dead, deadOrder, waits } = endpointKeys(
       prefix,
       'shop',
     );
@@ -213,7 +227,7 @@ describe('an endpoint that no running replica has', () => {
         ready,
         deliveries,
         waiting,
-        breaker,
+        throttle,
         dead,
         deadOrder,
         waits,
@@ -277,7 +291,7 @@ describe('after the clock of Redis was set', () => {
     const { outbox, upkeep, presence, claim, said, prefix } = await oneReplica();
     await outbox.enqueue([aDelivery({ id: 'ahead' })]);
     for (const claimed of await claim(1)) {
-      await outbox.settle(claimed, { kind: 'dead', reason: 'exhausted', lastOutcome: null }, NONE);
+      await outbox.settle(claimed, { kind: 'dead', reason: 'exhausted', lastOutcome: null }, 0);
     }
     const { deadOrder } = endpointKeys(prefix, 'shop');
     await shared.client.zincrby(deadOrder, HOUR_MS, 'ahead');
@@ -292,7 +306,7 @@ describe('after the clock of Redis was set', () => {
     const { outbox, upkeep, presence, claim, said, server } = await oneReplica({ keepMs: -1_000 });
     await outbox.enqueue([aDelivery()]);
     for (const claimed of await claim(1)) {
-      await outbox.settle(claimed, { kind: 'dead', reason: 'exhausted', lastOutcome: null }, NONE);
+      await outbox.settle(claimed, { kind: 'dead', reason: 'exhausted', lastOutcome: null }, 0);
     }
     await presence(['shop']).beat();
     server.isSteady = false;
@@ -311,7 +325,7 @@ describe('dead letters', () => {
     });
     await outbox.enqueue([aDelivery({ id: 'old' }), aDelivery({ id: 'young' })]);
     for (const claimed of await claim(2)) {
-      await outbox.settle(claimed, { kind: 'dead', reason: 'exhausted', lastOutcome: null }, NONE);
+      await outbox.settle(claimed, { kind: 'dead', reason: 'exhausted', lastOutcome: null }, 0);
     }
     const { deadOrder } = endpointKeys(prefix, 'shop');
     await shared.client.zincrby(deadOrder, -3_600_001, 'old');

@@ -12,7 +12,6 @@ const shared = sharedRedis();
 let prefixes = 0;
 
 const never = new AbortController().signal;
-const NONE = { kind: 'none' } as const;
 const HOUR_MS = 3_600_000;
 
 /** One retry for each of these waits, of an endpoint whose schedule is `scheduleMs`. */
@@ -28,7 +27,7 @@ async function waiting(waitsMs: readonly number[], scheduleMs = [60_000, 120_000
   const claims = await outbox.claim('shop', Math.max(1, waitsMs.length), never);
   for (const [n, claimed] of claims.entries()) {
     const notBeforeMs = systemClock.monotonicMs() + (waitsMs[n] ?? 0);
-    await outbox.settle(claimed, { kind: 'retry', notBeforeMs }, NONE);
+    await outbox.settle(claimed, { kind: 'retry', notBeforeMs }, 0);
   }
   const said: unknown[][] = [];
   const clock = new ManualClock();

@@ -47,7 +47,9 @@ it('describes every key that it names', () => {
   const [header = ''] = readFileSync(source, 'utf8').split('*/');
   const prefix = 'expiry-relay';
   const ofPrefix = Object.entries(format).flatMap(([name, keyOf]) =>
-    /^(?!unrouted|own).*Key$/.test(name) ? [(keyOf as (prefix: string) => string)(prefix)] : [],
+    /^(?!unrouted|own|breaker).*Key$/.test(name)
+      ? [(keyOf as (prefix: string) => string)(prefix)]
+      : [],
   );
   const keys = [
     ...ofPrefix,
@@ -55,6 +57,7 @@ it('describes every key that it names', () => {
     ...Object.values(format.deadlineKeys(prefix, 0)),
     ...Object.values(format.valueKeys(prefix, 0)),
     format.unroutedKey(prefix, 0),
+    format.breakerKey(prefix, '<endpoint>'),
   ].map((key) => key.replace(':0:', ':<database>:'));
   expect(ofPrefix.length).toBeGreaterThan(8);
   expect(keys.filter((key) => !header.includes(`${key} `))).toEqual([]);

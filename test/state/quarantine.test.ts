@@ -144,7 +144,7 @@ describe('deliveries that cannot be read', () => {
     const [claimed] = await claim();
     expect(claimed?.delivery).toEqual(aDelivery());
     expect(systemClock.monotonicMs() - beganAtMs).toBeLessThan(20_000);
-    expect(await one.depth('shop')).toMatchObject({ pending: 4, breaker: 'closed' });
+    expect(await one.depth('shop')).toMatchObject({ pending: 4 });
     expect(await records()).toHaveLength(QUARANTINE_ENTRIES_MAX);
     expect((await state.quarantine.depth()).last?.number).toBe(3_000);
     const others = [];
@@ -190,14 +190,33 @@ describe('deliveries that cannot be read', () => {
   });
 });
 
-describe('a circuit breaker', () => {
-  it('whose probe is a delivery that nobody has claimed holds up nothing', async () => {
+describe('a throttle', () => {
+  it.each([
+    [{ until: 'soon', length: 1_000 }, 'until'],
+    [{ until: 9e12, length: 'x' }, 'length'],
+    [{ until: 9e12, length: 9e12 }, 'length'],
+    [{ length: 1_000 }, 'until'],
+    [{ until: 9e12 }, 'length'],
+  ])('that no relay has written holds up nothing: %j', async (fields, name) => {
+    const { outbox, keys, records } = await open();
+    const one = outbox();
+    await one.enqueue([aDelivery()]);
+    await shared.client.hset(keys.throttle, fields);
+    expect(await one.depth('shop')).toMatchObject({ throttledForMs: 0 });
+    expect(await one.claim('shop', 1, AbortSignal.timeout(5_000))).toHaveLength(1);
+    const [record] = await records();
+    expect(record).toMatchObject({ key: keys.throttle, kind: 'field', name: Buffer.from(name) });
+    expect(await shared.client.exists(keys.throttle)).toBe(0);
+  });
+
+  it('that no relay has written is replaced by one that the endpoint asks for', async () => {
     const { outbox, keys } = await open();
     const one = outbox();
     await one.enqueue([aDelivery()]);
-    const [entry] = await shared.client.xrange(keys.ready, '-', '+');
-    await shared.client.hset(keys.breaker, { pauses: 1, until: 1, pause: 1, probe: entry?.[0] });
-    expect(await one.claim('shop', 1, AbortSignal.timeout(5_000))).toHaveLength(1);
+    const [claimed] = await one.claim('shop', 1, never);
+    await shared.client.hset(keys.throttle, { until: 'later', length: 'long' });
+    if (claimed) await one.settle(claimed, { kind: 'retry', notBeforeMs: 0 }, 30_000);
+    expect((await one.depth('shop')).throttledForMs).toBeGreaterThan(25_000);
   });
 });
 

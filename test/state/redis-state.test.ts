@@ -12,7 +12,6 @@ import { eventually } from '../support/eventually.js';
 import { startState } from '../support/redis-state.js';
 
 const never = new AbortController().signal;
-const WORKING = { kind: 'working' } as const;
 
 /** A server of the test's own, and what is said of it. */
 async function ownServer({ onTestFinished }: TestContext, args: readonly string[] = []) {
@@ -176,7 +175,7 @@ describe.concurrent('a state Redis', () => {
       await one.enqueue([aDelivery({ id: `${n}-a` }), aDelivery({ id: `${n}-b` })]);
       const claims = await one.claim('shop', 2, never);
       await client.script('FLUSH');
-      await Promise.all(claims.map((claimed) => one.settle(claimed, { kind: 'done' }, WORKING)));
+      await Promise.all(claims.map((claimed) => one.settle(claimed, { kind: 'done' }, 0)));
     }
     expect(await one.depth('shop')).toMatchObject({ pending: 0 });
     expect(said).toEqual([]);
@@ -211,7 +210,7 @@ describe.concurrent('a state Redis', () => {
     await one.enqueue([aDelivery({ id: 'gone' })]);
     const [gone] = await one.claim('shop', 1, never);
     await client.flushall();
-    if (gone) await one.settle(gone, { kind: 'retry', notBeforeMs: 0 }, WORKING);
+    if (gone) await one.settle(gone, { kind: 'retry', notBeforeMs: 0 }, 0);
     await presence.beat();
     await presence.reclaim();
     await one.enqueue([aDelivery({ id: 'later' })]);

@@ -5,7 +5,7 @@ import { READY } from './fragments.js';
 /** A dead letter is dated ahead by so much only where the clock was set back after its death. */
 const AHEAD_MS = 1_000;
 
-/** KEYS: dead, dead-order, deliveries, ready, breaker. ARGV: id. 0: no such dead letter. */
+/** KEYS: dead, dead-order, deliveries, ready, throttle. ARGV: id. 0: no such dead letter. */
 export const REPLAY = `${NOW}${TYPED}${READY}
 expect_types('hash', 'zset', 'hash', 'stream', 'hash')
 local letter = redis.call('HGET', KEYS[1], ARGV[1])

@@ -3,7 +3,7 @@ import { CLOCK_SLACK_MS } from '../../deadlines/deadlines.js';
 import { GROUP } from '../../state/format.js';
 import { QUARANTINE, WHOLE } from '../../state/quarantine-scripts.js';
 import { FENCE, NOW, TYPED } from '../../state/scripts.js';
-import { ALIVE, BREAK, BURY, FOREIGN, KEEP_COUNT, READY, UNCLAIM } from './fragments.js';
+import { ALIVE, BURY, FOREIGN, KEEP_COUNT, READY, THROTTLE, UNCLAIM } from './fragments.js';
 
 /** Entries that are looked at for any that the group skips. */
 const SKIPPED_MAX = 500;
@@ -75,30 +75,27 @@ if ARGV[1] ~= '' then redis.call('HSET', KEYS[1], ARGV[4], ARGV[1] .. ' ' .. ARG
 return redis.status_reply('OK')`;
 
 /**
- * KEYS: ready, deliveries, waiting, breaker, replicas, waits, quarantine. ARGV: replica, count, how many due retries are
- * made ready even where fresh deliveries take all places. Claims nothing while the breaker is open; a
+ * KEYS: ready, deliveries, waiting, throttle, replicas, waits, quarantine. ARGV: replica, count, how many due retries are
+ * made ready even where fresh deliveries take all places. Claims nothing while the endpoint is throttled; a
  * sign of life, too, so that no claim is ever made by a replica that the others take for dead. Returns
  * a list: milliseconds until something may have changed by itself (-1: nothing will; MET_FOREIGN), and for each
  * claim the entry, the attempts made before, whether it is replayed (1, or nothing), the id, and the packed
  * delivery. What no relay has written is moved to the quarantine. Somebody may have set the group ahead: then it is
  * set back, and entries that nobody has claimed are made ready again.
  */
-export const CLAIM = `${NOW}${TYPED}${QUARANTINE}${READY}${FOREIGN}${ALIVE}${BREAK}
+export const CLAIM = `${NOW}${TYPED}${QUARANTINE}${READY}${FOREIGN}${ALIVE}${THROTTLE}
 expect_types('stream', 'hash', 'zset', 'hash', 'zset', 'hash')
 alive(KEYS[5], ARGV[1])
-local wrong, wrong_value = wrong_field(KEYS[4])
-if wrong then
-  quarantine(KEYS[7], KEYS[4], 'field', wrong, wrong_value, 'not a number of the circuit breaker')
-  redis.call('DEL', KEYS[4])
-end
+local left, wrong, wrong_value = throttle_of(KEYS[4])
+if left > 0 then return { left } end
+if wrong then quarantine(KEYS[7], KEYS[4], 'field', wrong, wrong_value, 'not a time of a throttle') end
+redis.call('DEL', KEYS[4])
 local groups = redis.pcall('XPENDING', KEYS[1], '${GROUP}')
 if groups.err then
   redis.call('XGROUP', 'CREATE', KEYS[1], '${GROUP}', '0', 'MKSTREAM')
   groups = { 0 }
 end
-local count, left = standing(KEYS[4], KEYS[1], tonumber(ARGV[2]))
-if count == 0 then return { left > 0 and left or -1 } end
-
+local count = tonumber(ARGV[2])
 local fresh = redis.call('XLEN', KEYS[1]) - groups[1]
 local has_met_foreign = false
 local retries = math.min(count, math.max(count - fresh, tonumber(ARGV[3])))
@@ -152,18 +149,14 @@ for _, entry in ipairs(skipped) do
   end
 end
 if has_met_foreign then reply[1] = ${MET_FOREIGN} end
-if #reply > 1 and redis.call('HEXISTS', KEYS[4], 'pauses') == 1 then
-  redis.call('HSET', KEYS[4], 'probe', reply[2])
-end
 return reply`;
 
 /**
- * KEYS: ready, deliveries, breaker. ARGV: the entries, then their ids. Deliveries that are done are
- * settled by the dozen, so that all of them are taken for held; only if not, one by one. Returns
- * what became of the breaker.
+ * KEYS: ready, deliveries. ARGV: the entries, then their ids. Deliveries that are done are settled by the
+ * dozen, so that all of them are taken for held; only if not, one by one.
  */
-export const SETTLE_DONE = `${NOW}${TYPED}${WHOLE}${UNCLAIM}${BREAK}
-expect_types('stream', 'hash', 'hash')
+export const SETTLE_DONE = `${TYPED}${UNCLAIM}
+expect_types('stream', 'hash')
 local count = #ARGV / 2
 local held = redis.call('XACK', KEYS[1], '${GROUP}', unpack(ARGV, 1, count))
 if held == count then
@@ -174,39 +167,42 @@ else
     if unclaim(KEYS[1], ARGV[i]) then redis.call('HDEL', KEYS[2], ARGV[count + i]) end
   end
 end
-return held > 0 and close(KEYS[3], { unpack(ARGV, 1, count) }) or -1`;
+return redis.status_reply('OK')`;
 
 /**
- * KEYS: ready, waiting, breaker, waits. ARGV: entry, signal, the pause that it asks for, member of waiting,
- * milliseconds to wait. Returns what became of the breaker.
+ * KEYS: ready, waiting, waits, throttle. ARGV: entry, member of waiting, milliseconds to wait, for how many
+ * milliseconds the endpoint is throttled from now on (0: it has not asked for that).
  */
-export const SETTLE_RETRY = `${NOW}${TYPED}${WHOLE}${UNCLAIM}${BREAK}
+export const SETTLE_RETRY = `${NOW}${TYPED}${WHOLE}${UNCLAIM}${THROTTLE}
 expect_types('stream', 'zset', 'hash', 'hash')
-if not unclaim(KEYS[1], ARGV[1]) then return -1 end
-redis.call('ZADD', KEYS[2], now() + ARGV[5], ARGV[4])
-redis.call('HSET', KEYS[4], ARGV[4], ARGV[5])
-return heed(KEYS[3], ARGV[1], ARGV[2], ARGV[3])`;
+if unclaim(KEYS[1], ARGV[1]) then
+  redis.call('ZADD', KEYS[2], now() + ARGV[3], ARGV[2])
+  redis.call('HSET', KEYS[3], ARGV[2], ARGV[3])
+  throttle_for(KEYS[4], ARGV[4])
+end
+return redis.status_reply('OK')`;
 
 /**
- * KEYS: ready, deliveries, breaker, dead, dead-order, gone, replicas. ARGV: entry, signal, the pause
- * that it asks for, id, reason, attempts made, JSON of the last outcome, how many dead letters to keep,
- * this replica's field of gone and its printable name. With the reason gone it is known in the same step
- * that this replica sends the endpoint nothing more. Returns what became of the breaker, and how many
- * dead letters had to make room.
+ * KEYS: ready, deliveries, throttle, dead, dead-order, gone, replicas. ARGV: entry, for how many milliseconds the
+ * endpoint is throttled from now on (0: it has not asked for that), id, reason, attempts made, JSON of the last
+ * outcome, how many dead letters to keep, this replica's field of gone and its printable name. With the reason gone it
+ * is known in the same step that this replica sends the endpoint nothing more, and the first time the endpoint is
+ * throttled no longer. Returns how many dead letters had to make room.
  */
-export const SETTLE_DEAD = `${NOW}${TYPED}${WHOLE}${UNCLAIM}${BREAK}${BURY}${KEEP_COUNT}
+export const SETTLE_DEAD = `${NOW}${TYPED}${WHOLE}${UNCLAIM}${THROTTLE}${BURY}${KEEP_COUNT}
 expect_types('stream', 'hash', 'hash', 'hash', 'zset', 'hash', 'zset')
 local held = unclaim(KEYS[1], ARGV[1])
-if ARGV[5] == 'gone' and redis.call('HSET', KEYS[6], ARGV[9], ARGV[10]) == 1 then
+if ARGV[4] == 'gone' and redis.call('HSET', KEYS[6], ARGV[8], ARGV[9]) == 1 then
+  redis.call('DEL', KEYS[3])
   for _, field in ipairs(redis.call('HKEYS', KEYS[6])) do
     local listed = redis.call('ZSCORE', KEYS[7], string.match(field, '^[^:]*'))
-    if not listed and field ~= ARGV[9] then redis.call('HDEL', KEYS[6], field) end
+    if not listed and field ~= ARGV[8] then redis.call('HDEL', KEYS[6], field) end
   end
 end
-if not held then return { -1, 0 } end
-bury(KEYS[2], KEYS[4], KEYS[5], ARGV[4], ARGV[5], ARGV[6], ARGV[7])
-local evicted = ARGV[5] == 'exhausted' and keep_count(KEYS[4], KEYS[5], ARGV[8]) or 0
-return { heed(KEYS[3], ARGV[1], ARGV[2], ARGV[3]), evicted }`;
+if not held then return 0 end
+bury(KEYS[2], KEYS[4], KEYS[5], ARGV[3], ARGV[4], ARGV[5], ARGV[6])
+throttle_for(KEYS[3], ARGV[2])
+return ARGV[4] == 'exhausted' and keep_count(KEYS[4], KEYS[5], ARGV[7]) or 0`;
 
 /**
  * KEYS: waiting, waits, quarantine. ARGV: where to go on (0: from the start), count; for how long at most, after
@@ -255,11 +251,11 @@ end
 return redis.status_reply('OK')`;
 
 /**
- * KEYS: ready, deliveries, waiting, breaker, dead-order. Returns the number of deliveries that are
+ * KEYS: ready, deliveries, waiting, throttle, dead-order. Returns the number of deliveries that are
  * neither done nor dead; what the oldest due one is (empty: none is), since when it has been due, and
- * the time; the number of dead letters, and whether the breaker is closed, open or half_open.
+ * the time; the number of dead letters, and for how many milliseconds more the endpoint is throttled.
  */
-export const DEPTH = `${NOW}${READY}${BREAK}
+export const DEPTH = `${NOW}${READY}${THROTTLE}
 local at = now()
 local last = '0-0'
 local groups = redis.pcall('XINFO', 'GROUPS', KEYS[1])
@@ -278,9 +274,5 @@ local waits_for = tonumber(waiting[2])
 if waits_for and waits_for <= at and (what == '' or waits_for < due) then
   what, due = waiting[1], math.max(0, waits_for)
 end
-local breaker = 'closed'
-if breaker_of(KEYS[4]).pauses then
-  local _, left = standing(KEYS[4], KEYS[1], 1)
-  breaker = left > 0 and 'open' or 'half_open'
-end
-return { redis.call('HLEN', KEYS[2]), what, due, at, redis.call('ZCARD', KEYS[5]), breaker }`;
+local throttled = throttle_of(KEYS[4])
+return { redis.call('HLEN', KEYS[2]), what, due, at, redis.call('ZCARD', KEYS[5]), throttled }`;

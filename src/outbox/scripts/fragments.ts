@@ -1,8 +1,8 @@
 /** Lua functions that the scripts share. Each script holds those that it calls. */
 
+import { RETRY_AFTER_MS_MAX } from '../../delivery/retry-policy.js';
 import { GROUP } from '../../state/format.js';
 import { WHOLE } from '../../state/quarantine-scripts.js';
-import { BREAKER, PAUSE_MS_MAX } from '../breaker.js';
 
 /** No stream has a greater one. */
 const LAST_ID = '18446744073709551615-18446744073709551615';
@@ -105,89 +105,21 @@ end
 `;
 
 /**
- * The circuit breaker; breaker.ts tells how it works. `standing` says where it stands: how many of
- * `count` may be claimed, and how much of its pause is left. `heed` takes note of what an attempt
- * says, and returns the new pause in milliseconds when it opens, 0 when it closes, -1 when it stays
- * as it was. What was claimed before the pause does not end it, however it was answered: only the
- * probe does. A probe that is claimed no longer holds up nothing. A pause of which more is left than it was
- * long is over: a clock was set back. A breaker with
- * a field that no relay has written is closed; `wrong_field` names one. Needs NOW, WHOLE.
+ * Whether an endpoint is throttled. `throttle_of` returns for how much longer (0: it is not), and the name and value
+ * of a field that no relay has written. A throttle of which more is left than it was long is over: the clock was
+ * set back. `throttle_for` stores what the endpoint asks for, unless that ends sooner. Needs NOW, WHOLE.
  */
-export const BREAK = `local breaker_fields = { 'failures', 'failed_at', 'pauses', 'until', 'pause', 'probe' }
-local function wrong_field(breaker)
-  local state = redis.call('HMGET', breaker, unpack(breaker_fields))
-  for i, value in ipairs(state) do
-    local is_right = not value or i < 6 and whole(value) or
-      i == 6 and #value <= 41 and string.match(value, '^%d+%-%d+$')
-    if not is_right or i == 5 and value and whole(value) > ${PAUSE_MS_MAX} then
-      return breaker_fields[i], value
-    end
-  end
-  return nil, nil, state
+export const THROTTLE = `local function throttle_of(throttle)
+  local stored = redis.call('HMGET', throttle, 'until', 'length')
+  if not stored[1] and not stored[2] then return 0 end
+  local ends, length = whole(stored[1]), whole(stored[2])
+  if not ends then return 0, 'until', stored[1] or '' end
+  if not length or length > ${RETRY_AFTER_MS_MAX} then return 0, 'length', stored[2] or '' end
+  local left = ends - now()
+  return left <= length and math.max(0, left) or 0
 end
-local function breaker_of(breaker)
-  local _, _, state = wrong_field(breaker)
-  local found = {}
-  for i, value in ipairs(state or {}) do
-    found[breaker_fields[i]] = i < 6 and whole(value) or i == 6 and value or nil
-  end
-  return found
-end
-local function left_of(state)
-  local left = (state['until'] or 0) - now()
-  return left > 0 and left <= (state.pause or ${PAUSE_MS_MAX}) and left or 0
-end
-local function standing(breaker, stream, count)
-  local state = breaker_of(breaker)
-  if not state.pauses then return count, 0 end
-  local left = left_of(state)
-  if left > 0 then return 0, left end
-  local probe = state.probe and redis.pcall('XPENDING', stream, '${GROUP}', state.probe, state.probe, 1)
-  if probe and #probe > 0 and #redis.call('XRANGE', stream, state.probe, state.probe) > 0 then return 0, 0 end
-  return 1, 0
-end
-local function close(breaker, entries)
-  local state = breaker_of(breaker)
-  if not state.pauses then
-    redis.call('DEL', breaker)
-    return -1
-  end
-  for _, entry in ipairs(entries) do
-    if entry == state.probe then
-      redis.call('DEL', breaker)
-      return 0
-    end
-  end
-  return -1
-end
-local function failed(breaker, entry, asked)
-  local at = now()
-  local state = breaker_of(breaker)
-  local pauses = state.pauses or 0
-  if pauses == 0 then
-    local same_run = state.failed_at and at - state.failed_at <= ${BREAKER.runGapMsMax}
-    local failures = same_run and (state.failures or 0) + 1 or 1
-    redis.call('HSET', breaker, 'failures', failures, 'failed_at', at)
-    if failures < ${BREAKER.failuresToOpen} and asked == 0 then return -1 end
-  elseif state.probe ~= entry then
-    if asked > left_of(state) then
-      redis.call('HSET', breaker, 'until', at + asked, 'pause', asked)
-    end
-    return -1
-  end
-  local grown = math.min(${BREAKER.pauseFirstMs} * 2 ^ pauses, ${BREAKER.pauseMsMax})
-  local pause = math.max(grown, asked)
-  redis.call('HSET', breaker, 'pauses', pauses + 1, 'until', at + pause, 'pause', pause)
-  redis.call('HDEL', breaker, 'probe')
-  return pause
-end
-local function heed(breaker, entry, signal, asked)
-  if signal == 'failing' then return failed(breaker, entry, tonumber(asked)) end
-  if signal == 'none' then return -1 end
-  if signal == 'gone' then
-    redis.call('DEL', breaker)
-    return -1
-  end
-  return close(breaker, { entry })
+local function throttle_for(throttle, asked)
+  local ms = tonumber(asked)
+  if ms > throttle_of(throttle) then redis.call('HSET', throttle, 'until', now() + ms, 'length', ms) end
 end
 `;

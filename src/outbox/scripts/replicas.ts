@@ -64,7 +64,7 @@ export const FORGET_REPLICA = `if redis.call('ZSCORE', KEYS[1], ARGV[1]) ~= ARGV
 return redis.call('ZREM', KEYS[1], ARGV[1])`;
 
 /**
- * KEYS: endpoints, ready, deliveries, waiting, breaker, dead, dead-order, waits, quarantine. ARGV: endpoint, when a
+ * KEYS: endpoints, ready, deliveries, waiting, throttle, dead, dead-order, waits, quarantine. ARGV: endpoint, when a
  * running replica had it for the last time, reason, count. Buries what is left of an endpoint that no
  * running replica has, up to the count; an attempt that a dead replica had claimed counts. Returns how
  * many; forgets the endpoint once nothing is left.
