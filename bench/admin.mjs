@@ -6,7 +6,7 @@ import { createServer } from 'node:http';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import { startRedis } from '../scripts/redis-server.mjs';
+import { startRedis } from '../scripts/lib/redis-server.mjs';
 import { addEvenly } from './evenly.mjs';
 import { mib, residentBytesNow } from './memory.mjs';
 import { isPart, serve, startPart } from './part.mjs';

@@ -6,7 +6,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import { startRedis } from '../scripts/redis-server.mjs';
+import { startRedis } from '../scripts/lib/redis-server.mjs';
 import { startBullMq } from './bullmq.mjs';
 import { cpuPerPiece, cpuSeconds } from './cpu.mjs';
 import { writeKeys } from './keys.mjs';
@@ -28,7 +28,7 @@ const WRITTEN_PER_MS = 5;
  *   to become due
  * @property {() => Promise<void>} stop
  *
- * @typedef {import('../scripts/redis-server.mjs').RunningRedis} RunningRedis
+ * @typedef {import('../scripts/lib/redis-server.mjs').RunningRedis} RunningRedis
  */
 
 /** @typedef {(server: RunningRedis, receiverUrl: string, concurrency: number) => Promise<Side>} StartSide */

@@ -5,7 +5,7 @@
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import { startRedis } from '../scripts/redis-server.mjs';
+import { startRedis } from '../scripts/lib/redis-server.mjs';
 import { writeKeys } from './keys.mjs';
 import { startReceiver } from './receiver.mjs';
 import { shopFile, startRelay } from './relay.mjs';

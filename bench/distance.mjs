@@ -6,8 +6,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import { startDistant } from '../scripts/distant-server.mjs';
-import { startRedis } from '../scripts/redis-server.mjs';
+import { startDistant } from '../scripts/lib/distant-server.mjs';
+import { startRedis } from '../scripts/lib/redis-server.mjs';
 import { startReceiver } from './receiver.mjs';
 import { shopFile, startRelay } from './relay.mjs';
 import { SECRET } from './webhook.mjs';

@@ -4,7 +4,7 @@
  * and POSTs the same bodies to the same receiver, with no Redis. A round that is not counted comes
  * first, so that neither side is measured while its code is still being compiled.
  */
-import { startRedis } from '../scripts/redis-server.mjs';
+import { startRedis } from '../scripts/lib/redis-server.mjs';
 import { aBacklog, openOutbox } from './backlog.mjs';
 import { cpuPerPiece, cpuSeconds } from './cpu.mjs';
 import { startReceiver } from './receiver.mjs';

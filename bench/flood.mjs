@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import { startRedis } from '../scripts/redis-server.mjs';
+import { startRedis } from '../scripts/lib/redis-server.mjs';
 import { openOutbox } from './backlog.mjs';
 import { writeKeys } from './keys.mjs';
 import { mib, residentBytesMax } from './memory.mjs';

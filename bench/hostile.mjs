@@ -5,7 +5,7 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import { startRedis } from '../scripts/redis-server.mjs';
+import { startRedis } from '../scripts/lib/redis-server.mjs';
 import { cpuSeconds, waitedSeconds } from './cpu.mjs';
 import { HOSTILE_KINDS, startHostile } from './hostile-receiver.mjs';
 import { median, percentile, summaryMs } from './percentiles.mjs';

@@ -4,7 +4,7 @@
  * The three one after the other, at each size, on servers of their own with the same content.
  */
 import { Redis } from 'ioredis';
-import { startRedis } from '../scripts/redis-server.mjs';
+import { startRedis } from '../scripts/lib/redis-server.mjs';
 import { startBullMq } from './bullmq.mjs';
 import { addEvenly } from './evenly.mjs';
 import { fill } from './keys.mjs';
@@ -23,7 +23,7 @@ const CONCURRENCY = 32;
 
 /**
  * @typedef {object} Place
- * @property {import('../scripts/redis-server.mjs').RunningRedis} server
+ * @property {import('../scripts/lib/redis-server.mjs').RunningRedis} server
  * @property {Redis} redis
  * @property {string} receiverUrl
  *

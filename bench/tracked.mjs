@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import { startRedis } from '../scripts/redis-server.mjs';
+import { startRedis } from '../scripts/lib/redis-server.mjs';
 import { fill } from './keys.mjs';
 import { MIB, mib, residentBytes, residentBytesMax } from './memory.mjs';
 import { percentile, summaryMs } from './percentiles.mjs';

@@ -2,7 +2,7 @@
  * What deliveries cost that wait for an endpoint that is down: in Redis for each of them, and in the
  * relay for all of them together.
  */
-import { startRedis } from '../scripts/redis-server.mjs';
+import { startRedis } from '../scripts/lib/redis-server.mjs';
 import { aBacklog, openOutbox } from './backlog.mjs';
 import { mib, residentBytes } from './memory.mjs';
 import { shopFile, startRelay } from './relay.mjs';

@@ -7,9 +7,9 @@ import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { installWithApt, mayInstallWithApt } from './apt.mjs';
-import { MISSING_VARIABLE, NODE_PACKAGES, RUNTIMES, versionOf } from './runtimes.mjs';
-import { run, say } from './steps.mjs';
+import { installWithApt, mayInstallWithApt } from './lib/apt.mjs';
+import { MISSING_VARIABLE, NODE_PACKAGES, RUNTIMES, versionOf } from './lib/runtimes.mjs';
+import { run, say } from './lib/steps.mjs';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const VITEST = join(ROOT, 'node_modules/vitest/vitest.mjs');

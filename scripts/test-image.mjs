@@ -23,15 +23,15 @@ import { text as textOf } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Webhook } from 'standardwebhooks';
-import { freePort } from './free-port.mjs';
+import { freePort } from './lib/free-port.mjs';
 import {
   hasNoShell,
   holdsOnlyProductionDependencies,
   holdsOnlyTheApp,
   surveyFromInside,
-} from './image-survey.mjs';
-import { startRedis } from './redis-server.mjs';
-import { run, say, step, succeed, summarise } from './steps.mjs';
+} from './lib/image-survey.mjs';
+import { startRedis } from './lib/redis-server.mjs';
+import { run, say, step, succeed, summarise } from './lib/steps.mjs';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 /** For machines without an engine of their own. */
@@ -63,7 +63,7 @@ const POLL_EVERY_MS = 100;
  *   standardwebhooks refuses it, or null
  */
 
-/** @type {import('./image-survey.mjs').Manifest & { version: string }} */
+/** @type {import('./lib/image-survey.mjs').Manifest & { version: string }} */
 const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
 const container = `expiry-relay-test-${randomUUID()}`;
 const readmeContainer = `${container}-readme`;
@@ -180,7 +180,7 @@ async function isLabelled() {
   }
 }
 
-/** @returns {Promise<import('./image-survey.mjs').Survey>} */
+/** @returns {Promise<import('./lib/image-survey.mjs').Survey>} */
 async function survey() {
   const script = `(${surveyFromInside})()`;
   const words = ['run', '--rm', '--network', 'host', '--entrypoint', NODE_IN_IMAGE, IMAGE];
@@ -403,7 +403,7 @@ async function testImage() {
   await step('its user is not root', isNotRoot);
   await step('entry point and health check are in exec form', hasExecForms);
   await step('it is labelled', isLabelled);
-  /** @type {import('./image-survey.mjs').Survey} */
+  /** @type {import('./lib/image-survey.mjs').Survey} */
   let found = { paths: [], writable: [] };
   const listed = await step('its files can be listed', async () => {
     found = await survey();

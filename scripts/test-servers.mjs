@@ -7,8 +7,8 @@ import { spawnSync } from 'node:child_process';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { OTHER_SERVERS, otherServer } from './other-servers.mjs';
-import { say } from './steps.mjs';
+import { OTHER_SERVERS, otherServer } from './lib/other-servers.mjs';
+import { say } from './lib/steps.mjs';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const VITEST = join(ROOT, 'node_modules/vitest/vitest.mjs');

@@ -1,6 +1,6 @@
 /** Three replicas, each with its own ways to one Redis, which keeps everything; and a receiver. */
 import { request } from 'undici';
-import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
 import { eventually } from '../support/eventually.js';
 import { type RelayFile, RelayProcess, simpleFile } from '../support/relay-process.js';
 import { TcpProxy } from '../support/tcp-proxy.js';

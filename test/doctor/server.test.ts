@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { startRedis } from '../../scripts/redis-server.mjs';
+import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { systemClock } from '../../src/clock.js';
 import { withServer } from '../../src/doctor/server.js';
 import { settingsOf } from '../redis/connecting.js';

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { freePort } from '../../scripts/free-port.mjs';
+import { freePort } from '../../scripts/lib/free-port.mjs';
 import { bodiesOf } from '../../src/capture/body.js';
 import { loadSettings } from '../../src/config/load.js';
 import { hangUpAmid, post, signed } from '../examples/signed.js';

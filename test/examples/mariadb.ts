@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
-import { freePort } from '../../scripts/free-port.mjs';
+import { freePort } from '../../scripts/lib/free-port.mjs';
 import { eventually } from '../support/eventually.js';
 import { type Program, startProgram, succeed } from './program.js';
 

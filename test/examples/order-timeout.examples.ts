@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { freePort } from '../../scripts/free-port.mjs';
+import { freePort } from '../../scripts/lib/free-port.mjs';
 import { TEST_SECRET } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { RelayProcess } from '../support/relay-process.js';

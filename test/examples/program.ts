@@ -1,7 +1,7 @@
 /** Programs of any language, whose output is kept. */
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { MISSING_VARIABLE, PATH } from '../../scripts/runtimes.mjs';
+import { MISSING_VARIABLE, PATH } from '../../scripts/lib/runtimes.mjs';
 
 export const EXAMPLES = fileURLToPath(new URL('../../examples/', import.meta.url));
 

@@ -1,6 +1,6 @@
 /** Every receiver of examples/receivers, with what the relay sends and with what it never would. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { freePort } from '../../scripts/free-port.mjs';
+import { freePort } from '../../scripts/lib/free-port.mjs';
 import { tempFolder } from '../support/cli.js';
 import { TEST_SECRET } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';

@@ -1,12 +1,12 @@
 /** How each receiver of examples/receivers is started. */
 import { join } from 'node:path';
-import { GSON, NODE_PACKAGES } from '../../scripts/runtimes.mjs';
+import { GSON, NODE_PACKAGES } from '../../scripts/lib/runtimes.mjs';
 import { EXAMPLES } from './program.js';
 
 export interface Receiver {
   /** Also the name of its endpoint. */
   readonly name: string;
-  /** What may be missing, by its name in scripts/runtimes.mjs; Node is there anyway. */
+  /** What may be missing, by its name in scripts/lib/runtimes.mjs; Node is there anyway. */
   readonly runtime: string;
   /** What is in the documents. */
   readonly file: string;

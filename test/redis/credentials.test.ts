@@ -1,7 +1,7 @@
 /** Passwords and certificates that change while the relay runs. */
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
 import type { Settings } from '../../src/vocabulary.js';
 import { type Certificate, selfSigned } from '../support/certificate.js';
 import { startCli, tempFolder } from '../support/cli.js';

@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { startRedis } from '../../scripts/redis-server.mjs';
+import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { redisCli } from '../../src/redis-cli.js';
 import { addressOf } from '../../src/redis-client.js';
 import { tempFolder } from '../support/cli.js';

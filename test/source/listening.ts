@@ -1,7 +1,7 @@
 /** A real Redis, with one connection for commands and one that hears what expires. */
 import { Redis } from 'ioredis';
 import pino from 'pino';
-import { startRedis } from '../../scripts/redis-server.mjs';
+import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { systemClock } from '../../src/clock.js';
 import { SourceEvents } from '../../src/events/source-events.js';
 import { Metrics } from '../../src/metrics.js';

@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis';
 import pino from 'pino';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { startRedis } from '../../scripts/redis-server.mjs';
+import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { SourceEvents } from '../../src/events/source-events.js';
 import { Metrics } from '../../src/metrics.js';
 import { ensureNotifications, missingFlags } from '../../src/source/notifications.js';
