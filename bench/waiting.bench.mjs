@@ -3,9 +3,9 @@
  * relay for all of them together.
  */
 import { startRedis } from '../scripts/lib/redis-server.mjs';
-import { aBacklog, openOutbox } from './backlog.mjs';
-import { mib, residentBytes } from './memory.mjs';
-import { shopFile, startRelay } from './relay.mjs';
+import { aBacklog, openOutbox } from './lib/backlog.mjs';
+import { mib, residentBytes } from './lib/memory.mjs';
+import { shopFile, startRelay } from './lib/relay.mjs';
 
 /** @param {number} redisPort */
 async function resident(redisPort) {

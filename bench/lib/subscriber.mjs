@@ -1,6 +1,6 @@
 /** As tutorials do it, in a process of its own: a subscriber on `expired` that POSTs by itself. */
 import { Redis } from 'ioredis';
-import { isPart, serve, startPart } from './part.mjs';
+import { isPart, serve, startPart } from './child.mjs';
 import { aBody, webhookSender } from './webhook.mjs';
 
 const CONNECTIONS = 32;

@@ -5,11 +5,11 @@
  * first, so that neither side is measured while its code is still being compiled.
  */
 import { startRedis } from '../scripts/lib/redis-server.mjs';
-import { aBacklog, openOutbox } from './backlog.mjs';
-import { cpuPerPiece, cpuSeconds } from './cpu.mjs';
-import { startReceiver } from './receiver.mjs';
-import { shopFile, startRelay } from './relay.mjs';
-import { SECRET, webhookSender } from './webhook.mjs';
+import { aBacklog, openOutbox } from './lib/backlog.mjs';
+import { cpuPerPiece, cpuSeconds } from './lib/cpu.mjs';
+import { startReceiver } from './lib/receiver.mjs';
+import { shopFile, startRelay } from './lib/relay.mjs';
+import { SECRET, webhookSender } from './lib/webhook.mjs';
 
 const CONCURRENCY = 64;
 

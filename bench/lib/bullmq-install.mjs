@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const HERE = fileURLToPath(new URL('.', import.meta.url));
+const BENCH = fileURLToPath(new URL('..', import.meta.url));
 
 /**
  * A package that the relay is compared with, and does not need itself: installed when it is asked for
@@ -12,9 +13,9 @@ const HERE = fileURLToPath(new URL('.', import.meta.url));
  * @returns {Promise<any>}
  */
 export async function compared(name) {
-  if (!existsSync(new URL(`node_modules/${name}`, import.meta.url))) {
+  if (!existsSync(join(BENCH, 'node_modules', name))) {
     execFileSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], {
-      cwd: HERE,
+      cwd: BENCH,
       stdio: ['ignore', 'ignore', 'inherit'],
     });
   }

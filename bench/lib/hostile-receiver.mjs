@@ -1,7 +1,7 @@
 /** Receivers whose responses have no end, in a process of their own; or well-behaved ones. */
 import { createServer } from 'node:net';
 import { constants, setPriority } from 'node:os';
-import { isPart, serve, startPart } from './part.mjs';
+import { isPart, serve, startPart } from './child.mjs';
 
 const OK = 'HTTP/1.1 200 OK\r\n';
 const CHUNKED = `${OK}transfer-encoding: chunked\r\n\r\n`;

@@ -8,9 +8,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { startDistant } from '../scripts/lib/distant-server.mjs';
 import { startRedis } from '../scripts/lib/redis-server.mjs';
-import { startReceiver } from './receiver.mjs';
-import { shopFile, startRelay } from './relay.mjs';
-import { SECRET } from './webhook.mjs';
+import { startReceiver } from './lib/receiver.mjs';
+import { shopFile, startRelay } from './lib/relay.mjs';
+import { SECRET } from './lib/webhook.mjs';
 
 /** Until they are due: they are all in the index by then. */
 const DUE_IN_MS = 30_000;

@@ -5,14 +5,14 @@
  */
 import { Redis } from 'ioredis';
 import { startRedis } from '../scripts/lib/redis-server.mjs';
-import { startBullMq } from './bullmq.mjs';
-import { addEvenly } from './evenly.mjs';
-import { fill } from './keys.mjs';
-import { summaryMs } from './percentiles.mjs';
-import { startReceiver } from './receiver.mjs';
-import { startRelay } from './relay.mjs';
-import { startSubscriber } from './subscriber.mjs';
-import { SECRET } from './webhook.mjs';
+import { startBullMq } from './lib/bullmq.mjs';
+import { addEvenly } from './lib/evenly.mjs';
+import { fill } from './lib/keys.mjs';
+import { summaryMs } from './lib/percentiles.mjs';
+import { startReceiver } from './lib/receiver.mjs';
+import { startRelay } from './lib/relay.mjs';
+import { startSubscriber } from './lib/subscriber.mjs';
+import { SECRET } from './lib/webhook.mjs';
 
 const PER_SECOND = 200;
 const LIFE_MS = 2_000;

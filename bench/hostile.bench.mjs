@@ -6,12 +6,12 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { startRedis } from '../scripts/lib/redis-server.mjs';
-import { cpuSeconds, waitedSeconds } from './cpu.mjs';
-import { HOSTILE_KINDS, startHostile } from './hostile-receiver.mjs';
-import { median, percentile, summaryMs } from './percentiles.mjs';
-import { startReceiver } from './receiver.mjs';
-import { startRelay } from './relay.mjs';
-import { SECRET } from './webhook.mjs';
+import { cpuSeconds, waitedSeconds } from './lib/cpu.mjs';
+import { HOSTILE_KINDS, startHostile } from './lib/hostile-receiver.mjs';
+import { median, percentile, summaryMs } from './lib/percentiles.mjs';
+import { startReceiver } from './lib/receiver.mjs';
+import { startRelay } from './lib/relay.mjs';
+import { SECRET } from './lib/webhook.mjs';
 
 const NEIGHBOURS = 14;
 const PER_SECOND = 30;

@@ -5,11 +5,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { startRedis } from '../scripts/lib/redis-server.mjs';
-import { fill } from './keys.mjs';
-import { MIB, mib, residentBytes, residentBytesMax } from './memory.mjs';
-import { percentile, summaryMs } from './percentiles.mjs';
-import { startPinger } from './pinger.mjs';
-import { shopFile, startRelay } from './relay.mjs';
+import { fill } from './lib/keys.mjs';
+import { MIB, mib, residentBytes, residentBytesMax } from './lib/memory.mjs';
+import { percentile, summaryMs } from './lib/percentiles.mjs';
+import { startPinger } from './lib/pinger.mjs';
+import { shopFile, startRelay } from './lib/relay.mjs';
 
 /** How long PINGs are measured before the start. */
 const BASELINE_MS = 3_000;

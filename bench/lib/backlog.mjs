@@ -3,7 +3,7 @@ import { aBody } from './webhook.mjs';
 
 // By names that the compiler does not follow: it would take the build for a source.
 /** @param {string} path */
-const built = (path) => import(new URL(`../dist/${path}.js`, import.meta.url).href);
+const built = (path) => import(new URL(`../../dist/${path}.js`, import.meta.url).href);
 const { systemClock } = await built('clock');
 const { RedisOutbox } = await built('outbox/redis-outbox');
 const { defineOutboxScripts } = await built('outbox/scripts/scripts');

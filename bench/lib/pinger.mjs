@@ -1,6 +1,6 @@
 /** Another client of the same Redis, in a process of its own: how long do its PINGs take? */
 import { Redis } from 'ioredis';
-import { isPart, serve, startPart } from './part.mjs';
+import { isPart, serve, startPart } from './child.mjs';
 
 const PING_EVERY_MS = 3;
 

@@ -5,12 +5,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { startRedis } from '../scripts/lib/redis-server.mjs';
-import { openOutbox } from './backlog.mjs';
-import { writeKeys } from './keys.mjs';
-import { mib, residentBytesMax } from './memory.mjs';
-import { startReceiver } from './receiver.mjs';
-import { shopFile, startRelay } from './relay.mjs';
-import { SECRET } from './webhook.mjs';
+import { openOutbox } from './lib/backlog.mjs';
+import { writeKeys } from './lib/keys.mjs';
+import { mib, residentBytesMax } from './lib/memory.mjs';
+import { startReceiver } from './lib/receiver.mjs';
+import { shopFile, startRelay } from './lib/relay.mjs';
+import { SECRET } from './lib/webhook.mjs';
 
 const SPREAD_MS = 1_000;
 

@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { freePort } from '../scripts/lib/free-port.mjs';
+import { freePort } from '../../scripts/lib/free-port.mjs';
 
-const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
+const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
 /** A folder for a profile of the relay, to be read with a browser's developer tools. */
 const { CPU_PROFILE_DIR } = process.env;

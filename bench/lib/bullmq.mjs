@@ -1,6 +1,6 @@
 /** BullMQ: delayed jobs, and a worker in a process of its own that sends a signed POST for each. */
-import { compared } from './compared.mjs';
-import { isPart, serve, startPart } from './part.mjs';
+import { compared } from './bullmq-install.mjs';
+import { isPart, serve, startPart } from './child.mjs';
 import { aBody, webhookSender } from './webhook.mjs';
 
 const QUEUE = 'orders';

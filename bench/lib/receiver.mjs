@@ -1,7 +1,7 @@
 /** A receiver in a process of its own, the same one for all that are compared. */
 import { createServer } from 'node:http';
-import { wallClock } from './now.mjs';
-import { isPart, serve, startPart } from './part.mjs';
+import { isPart, serve, startPart } from './child.mjs';
+import { wallClock } from './wall-clock.mjs';
 
 /**
  * What it has received since it was last reset.

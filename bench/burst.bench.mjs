@@ -7,13 +7,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { startRedis } from '../scripts/lib/redis-server.mjs';
-import { startBullMq } from './bullmq.mjs';
-import { cpuPerPiece, cpuSeconds } from './cpu.mjs';
-import { writeKeys } from './keys.mjs';
-import { median } from './percentiles.mjs';
-import { startReceiver } from './receiver.mjs';
-import { shopFile, startRelay } from './relay.mjs';
-import { CLIENT_NAMES, SECRET } from './webhook.mjs';
+import { startBullMq } from './lib/bullmq.mjs';
+import { cpuPerPiece, cpuSeconds } from './lib/cpu.mjs';
+import { writeKeys } from './lib/keys.mjs';
+import { median } from './lib/percentiles.mjs';
+import { startReceiver } from './lib/receiver.mjs';
+import { shopFile, startRelay } from './lib/relay.mjs';
+import { CLIENT_NAMES, SECRET } from './lib/webhook.mjs';
 
 const BULLMQ_CONCURRENCIES = [32, 100, 300];
 
@@ -71,7 +71,7 @@ const bullMqSide = (client) => async (server, receiverUrl, concurrency) => {
 /**
  * Again with a later deadline when a busy machine takes too long to write all before it.
  * @param {Side} side
- * @param {import('./receiver.mjs').Receiver} receiver
+ * @param {import('./lib/receiver.mjs').Receiver} receiver
  * @param {number} count
  * @param {() => Promise<unknown>} onReady
  * @returns {Promise<number>} webhooks a second

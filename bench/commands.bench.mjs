@@ -6,10 +6,10 @@ import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { startRedis } from '../scripts/lib/redis-server.mjs';
-import { writeKeys } from './keys.mjs';
-import { startReceiver } from './receiver.mjs';
-import { shopFile, startRelay } from './relay.mjs';
-import { SECRET } from './webhook.mjs';
+import { writeKeys } from './lib/keys.mjs';
+import { startReceiver } from './lib/receiver.mjs';
+import { shopFile, startRelay } from './lib/relay.mjs';
+import { SECRET } from './lib/webhook.mjs';
 
 const PER_SECOND = 200;
 const LIFE_MS = 2_000;
@@ -106,7 +106,7 @@ const PATTERNS = {
  */
 
 /**
- * @param {import('./receiver.mjs').Receiver} receiver
+ * @param {import('./lib/receiver.mjs').Receiver} receiver
  * @param {Pattern} pattern
  * @param {number} count
  * @param {object} route what it is to have beside the usual
