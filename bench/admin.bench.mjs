@@ -7,7 +7,7 @@ import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { startRedis } from '../scripts/lib/redis-server.mjs';
-import { isPart, serve, startPart } from './lib/child.mjs';
+import { isChild, serve, startChild } from './lib/child.mjs';
 import { addEvenly } from './lib/evenly.mjs';
 import { mib, residentBytesNow } from './lib/memory.mjs';
 import { median, percentile, summaryMs } from './lib/percentiles.mjs';
@@ -44,7 +44,7 @@ const CLIENTS = {
   'connect and reset by 50': { connections: 50, send: '', resets: true },
 };
 
-if (isPart(import.meta.url)) serve(trouble);
+if (isChild(import.meta.url)) serve(trouble);
 
 async function trouble() {
   // For what the clients cost this machine, whomever they trouble.
@@ -143,7 +143,7 @@ export async function admin([endpoints = '3', seconds = '10', rounds = '3', whic
     })),
   });
   await relay.ready();
-  const clients = await startPart(import.meta.url);
+  const clients = await startChild(import.meta.url);
 
   async function measure() {
     await receiver.reset();

@@ -7,17 +7,15 @@ import { fileURLToPath } from 'node:url';
 const BENCH = fileURLToPath(new URL('..', import.meta.url));
 
 /**
- * A package that the relay is compared with, and does not need itself: installed when it is asked for
- * the first time.
- * @param {string} name
- * @returns {Promise<any>}
+ * BullMQ, which the relay is compared with: installed by the first bench that needs it.
+ * @returns {any}
  */
-export async function compared(name) {
-  if (!existsSync(join(BENCH, 'node_modules', name))) {
+export function requireBullMq() {
+  if (!existsSync(join(BENCH, 'node_modules/bullmq'))) {
     execFileSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], {
       cwd: BENCH,
       stdio: ['ignore', 'ignore', 'inherit'],
     });
   }
-  return createRequire(import.meta.url)(name);
+  return createRequire(import.meta.url)('bullmq');
 }

@@ -1,6 +1,6 @@
 /** BullMQ: delayed jobs, and a worker in a process of its own that sends a signed POST for each. */
-import { compared } from './bullmq-install.mjs';
-import { isPart, serve, startPart } from './child.mjs';
+import { requireBullMq } from './bullmq-install.mjs';
+import { isChild, serve, startChild } from './child.mjs';
 import { aBody, webhookSender } from './webhook.mjs';
 
 const QUEUE = 'orders';
@@ -18,7 +18,7 @@ const AT_ONCE = 1_000;
 
 /** @typedef {{ id: string, data: { key: string, path: string } }} Job */
 
-if (isPart(import.meta.url)) serve(work);
+if (isChild(import.meta.url)) serve(work);
 
 /** @param {number} port */
 function connectionTo(port) {
@@ -27,7 +27,7 @@ function connectionTo(port) {
 
 /** @param {WorkerOptions} options */
 async function work({ redisPort, receiverUrl, concurrency, client }) {
-  const { Worker } = await compared('bullmq');
+  const { Worker } = requireBullMq();
   const sender = webhookSender(receiverUrl, concurrency, client);
   const worker = new Worker(
     QUEUE,
@@ -42,8 +42,8 @@ async function work({ redisPort, receiverUrl, concurrency, client }) {
 
 /** @param {WorkerOptions} options */
 export async function startBullMq(options) {
-  const { Queue } = await compared('bullmq');
-  const worker = await startPart(import.meta.url, options);
+  const { Queue } = requireBullMq();
+  const worker = await startChild(import.meta.url, options);
   const queue = new Queue(QUEUE, { connection: connectionTo(options.redisPort) });
   await queue.waitUntilReady();
   return {

@@ -1,6 +1,6 @@
 /**
- * A part of a bench in a process of its own, so that it takes neither the core nor the clock of
- * another. Its parent asks, it answers; it ends when its parent does, however that ends.
+ * A child process of a bench, which takes neither the core nor the clock of another. The parent asks,
+ * the child answers; the child ends when the parent does, however that ends.
  */
 import { fork } from 'node:child_process';
 import { pathToFileURL } from 'node:url';
@@ -8,7 +8,7 @@ import { pathToFileURL } from 'node:url';
 /** @typedef {(value: any) => unknown} Answer what is asked for, or a promise of it */
 
 /**
- * @typedef {object} Part
+ * @typedef {object} Child
  * @property {number} pid
  * @property {(verb: string, value?: unknown) => Promise<any>} ask
  * @property {() => Promise<void>} stop
@@ -18,9 +18,9 @@ import { pathToFileURL } from 'node:url';
  * Starts the file, which must call `serve` when its first argument is `serve`.
  * @param {string} url
  * @param {unknown} [options]
- * @returns {Promise<Part>}
+ * @returns {Promise<Child>}
  */
-export async function startPart(url, options = {}) {
+export async function startChild(url, options = {}) {
   const child = fork(new URL(url), ['serve', JSON.stringify(options)]);
   /** @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void }>} */
   const asked = new Map();
@@ -38,7 +38,7 @@ export async function startPart(url, options = {}) {
     if (error === undefined) waiting?.resolve(value);
     else waiting?.reject(new Error(error));
   });
-  /** @type {Part['ask']} */
+  /** @type {Child['ask']} */
   const ask = (verb, value = null) =>
     new Promise((resolve, reject) => {
       asks += 1;
@@ -56,14 +56,14 @@ export async function startPart(url, options = {}) {
   };
 }
 
-/** Whether the file of this URL runs as a part. @param {string} url */
-export function isPart(url) {
+/** Whether the file of this URL runs as a child process. @param {string} url */
+export function isChild(url) {
   const [, file = '', word] = process.argv;
   return word === 'serve' && url === pathToFileURL(file).href;
 }
 
 /**
- * In the part: answers its parent. Questions that are asked at the same time are answered as they
+ * In the child: answers the parent. Questions that are asked at the same time are answered as they
  * come, not one after the other.
  * @param {(options: any) => Record<string, Answer> | Promise<Record<string, Answer>>} begin
  */

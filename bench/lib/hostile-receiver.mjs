@@ -1,7 +1,7 @@
 /** Receivers whose responses have no end, in a process of their own; or well-behaved ones. */
 import { createServer } from 'node:net';
 import { constants, setPriority } from 'node:os';
-import { isPart, serve, startPart } from './child.mjs';
+import { isChild, serve, startChild } from './child.mjs';
 
 const OK = 'HTTP/1.1 200 OK\r\n';
 const CHUNKED = `${OK}transfer-encoding: chunked\r\n\r\n`;
@@ -67,7 +67,7 @@ export const HOSTILE_KINDS = Object.keys(HOSTILE);
 /** @type {Respond} */
 const wellBehaved = (socket) => void socket.write('HTTP/1.1 204 No Content\r\n\r\n');
 
-if (isPart(import.meta.url)) serve(receive);
+if (isChild(import.meta.url)) serve(receive);
 
 /** @param {{ kinds: readonly string[] }} options one receiver for each */
 async function receive({ kinds }) {
@@ -91,8 +91,8 @@ async function receive({ kinds }) {
 
 /** @param {readonly string[]} kinds of HOSTILE_KINDS, or anything else for a well-behaved one */
 export async function startHostile(kinds) {
-  const part = await startPart(import.meta.url, { kinds });
+  const child = await startChild(import.meta.url, { kinds });
   /** @type {readonly number[]} */
-  const ports = await part.ask('ports');
-  return { urls: ports.map((port) => `http://127.0.0.1:${port}/`), stop: part.stop };
+  const ports = await child.ask('ports');
+  return { urls: ports.map((port) => `http://127.0.0.1:${port}/`), stop: child.stop };
 }

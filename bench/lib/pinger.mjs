@@ -1,10 +1,10 @@
 /** Another client of the same Redis, in a process of its own: how long do its PINGs take? */
 import { Redis } from 'ioredis';
-import { isPart, serve, startPart } from './child.mjs';
+import { isChild, serve, startChild } from './child.mjs';
 
 const PING_EVERY_MS = 3;
 
-if (isPart(import.meta.url)) serve(ping);
+if (isChild(import.meta.url)) serve(ping);
 
 /** @param {{ redisUrl: string }} options */
 async function ping({ redisUrl }) {
@@ -28,11 +28,11 @@ async function ping({ redisUrl }) {
 
 /** @param {string} redisUrl */
 export async function startPinger(redisUrl) {
-  const part = await startPart(import.meta.url, { redisUrl });
+  const child = await startChild(import.meta.url, { redisUrl });
   return {
     /** How long those took that have been answered since it was last asked, in milliseconds.
      * @returns {Promise<number[]>} */
-    take: () => part.ask('take'),
-    stop: part.stop,
+    take: () => child.ask('take'),
+    stop: child.stop,
   };
 }

@@ -1,6 +1,6 @@
 /** A receiver in a process of its own, the same one for all that are compared. */
 import { createServer } from 'node:http';
-import { isPart, serve, startPart } from './child.mjs';
+import { isChild, serve, startChild } from './child.mjs';
 import { wallClock } from './wall-clock.mjs';
 
 /**
@@ -14,7 +14,7 @@ import { wallClock } from './wall-clock.mjs';
 /** The first part of a path that is answered, and not counted. */
 const WARM = 'warm';
 
-if (isPart(import.meta.url)) serve(receive);
+if (isChild(import.meta.url)) serve(receive);
 
 async function receive() {
   let now = wallClock();
@@ -75,21 +75,21 @@ const PATIENCE_MS = 600_000;
 /** @typedef {Awaited<ReturnType<typeof startReceiver>>} Receiver */
 
 export async function startReceiver() {
-  const part = await startPart(import.meta.url);
+  const child = await startChild(import.meta.url);
   return {
-    pid: part.pid,
-    url: `http://127.0.0.1:${await part.ask('port')}/`,
+    pid: child.pid,
+    url: `http://127.0.0.1:${await child.ask('port')}/`,
     /** @returns {Promise<void>} */
-    reset: () => part.ask('reset'),
+    reset: () => child.ask('reset'),
     /** @returns {Promise<number>} */
-    count: () => part.ask('count'),
+    count: () => child.ask('count'),
     /**
      * Resolves with what there is when there are so many, or after so long.
      * @param {number} count
      * @param {number} [withinMs]
      * @returns {Promise<Received>}
      */
-    reached: (count, withinMs = PATIENCE_MS) => part.ask('reached', { count, withinMs }),
-    stop: part.stop,
+    reached: (count, withinMs = PATIENCE_MS) => child.ask('reached', { count, withinMs }),
+    stop: child.stop,
   };
 }

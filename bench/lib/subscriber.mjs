@@ -1,11 +1,11 @@
 /** As tutorials do it, in a process of its own: a subscriber on `expired` that POSTs by itself. */
 import { Redis } from 'ioredis';
-import { isPart, serve, startPart } from './child.mjs';
+import { isChild, serve, startChild } from './child.mjs';
 import { aBody, webhookSender } from './webhook.mjs';
 
 const CONNECTIONS = 32;
 
-if (isPart(import.meta.url)) serve(subscribe);
+if (isChild(import.meta.url)) serve(subscribe);
 
 /** @param {{ redisUrl: string, receiverUrl: string }} options */
 async function subscribe({ redisUrl, receiverUrl }) {
@@ -23,4 +23,4 @@ async function subscribe({ redisUrl, receiverUrl }) {
 }
 
 /** @param {{ redisUrl: string, receiverUrl: string }} options */
-export const startSubscriber = (options) => startPart(import.meta.url, options);
+export const startSubscriber = (options) => startChild(import.meta.url, options);
