@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { systemClock } from '../../src/clock.js';
 import { examineRedis } from '../../src/doctor/redis.js';
-import { failureAt, settingsOf } from '../redis/connecting.js';
+import { failureAt, settingsOf } from '../support/connecting.js';
 
 /** Does so with each connection. */
 async function serverThat(misbehave: (socket: Socket) => void) {

@@ -3,8 +3,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { EXAMPLES } from './program.js';
-import { RECEIVERS, RECEIVERS_FOLDER } from './receivers.js';
+import { EXAMPLES } from '../support/examples/program.js';
+import { RECEIVERS, RECEIVERS_FOLDER } from '../support/examples/receivers.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const read = (path: string) => readFileSync(path, 'utf8');

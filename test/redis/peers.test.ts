@@ -4,9 +4,9 @@ import { describe, expect, it } from 'vitest';
 import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { connect } from '../../src/redis/connect.js';
 import { peerOf } from '../../src/redis/peer.js';
+import { failureAt, openStateOf, settingsOf } from '../support/connecting.js';
 import { FaultyServer } from '../support/faulty-server.js';
 import { startSentinel } from '../support/sentinel.js';
-import { failureAt, openStateOf, settingsOf } from './connecting.js';
 
 /** A server that greets whoever connects, and answers nothing; without a greeting it is silent. */
 async function greeting(bytes: string | Buffer) {

@@ -6,8 +6,8 @@ import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { redisCli } from '../../src/redis-cli.js';
 import { addressOf } from '../../src/redis-client.js';
 import { tempFolder } from '../support/cli.js';
+import { failureAt, openStateOf, settingsOf, whyNot } from '../support/connecting.js';
 import { withRedis } from '../support/with-redis.js';
-import { failureAt, openStateOf, settingsOf, whyNot } from './connecting.js';
 
 describe('a Unix socket', () => {
   it('leads to Redis, with a user, a password and a database, for the keys and the state', async () => {

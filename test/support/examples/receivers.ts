@@ -1,6 +1,6 @@
 /** How each receiver of examples/receivers is started. */
 import { join } from 'node:path';
-import { GSON, NODE_PACKAGES } from '../../scripts/lib/runtimes.mjs';
+import { GSON, NODE_PACKAGES } from '../../../scripts/lib/runtimes.mjs';
 import { EXAMPLES } from './program.js';
 
 export interface Receiver {

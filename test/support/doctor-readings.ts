@@ -3,7 +3,7 @@
 import type { ServerReading } from '../../src/doctor/server.js';
 import { parseInfo } from '../../src/server/info.js';
 import type { RedisSettings, Settings } from '../../src/vocabulary.js';
-import { anEndpoint, aRoute } from '../support/domain.js';
+import { anEndpoint, aRoute } from './domain.js';
 
 export function aReading(given: Partial<ServerReading> = {}): ServerReading {
   return {

@@ -2,8 +2,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
-import { freePort } from '../../scripts/lib/free-port.mjs';
-import { eventually } from '../support/eventually.js';
+import { freePort } from '../../../scripts/lib/free-port.mjs';
+import { eventually } from '../eventually.js';
 import { type Program, startProgram, succeed } from './program.js';
 
 /** As small as a test needs it. */

@@ -1,10 +1,10 @@
 /** Three replicas, each with its own ways to one Redis, which keeps everything; and a receiver. */
 import { request } from 'undici';
-import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
-import { eventually } from '../support/eventually.js';
-import { type RelayFile, RelayProcess, simpleFile } from '../support/relay-process.js';
-import { TcpProxy } from '../support/tcp-proxy.js';
-import { assertVerified, type ReceivedRequest, TestReceiver } from '../support/test-receiver.js';
+import { type RunningRedis, startRedis } from '../../../scripts/lib/redis-server.mjs';
+import { eventually } from '../eventually.js';
+import { type RelayFile, RelayProcess, simpleFile } from '../relay-process.js';
+import { TcpProxy } from '../tcp-proxy.js';
+import { assertVerified, type ReceivedRequest, TestReceiver } from '../test-receiver.js';
 import type { Random } from './random.js';
 import type { Received } from './records.js';
 

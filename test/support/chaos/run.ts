@@ -1,13 +1,13 @@
 /** Lets chaos reign for a while, and asks the oracle what to think of it. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { eventually } from '../support/eventually.js';
+import { eventually } from '../eventually.js';
 import { type Action, disturb } from './actions.js';
 import { Deployment } from './deployment.js';
+import { Standstills, stallsOf } from './machine-stalls.js';
 import { judge, type Verdict } from './oracle.js';
 import { Random } from './random.js';
 import type { Disturbance, Records } from './records.js';
 import { diagnose, keepLogs, tableOf } from './report.js';
-import { Standstills, stallsOf } from './stalls.js';
 import { Writer } from './writer.js';
 
 export interface ChaosOptions {

@@ -1,9 +1,9 @@
 /** Programs of any language, whose output is kept. */
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { MISSING_VARIABLE, PATH } from '../../scripts/lib/runtimes.mjs';
+import { MISSING_VARIABLE, PATH } from '../../../scripts/lib/runtimes.mjs';
 
-export const EXAMPLES = fileURLToPath(new URL('../../examples/', import.meta.url));
+export const EXAMPLES = fileURLToPath(new URL('../../../examples/', import.meta.url));
 
 /** The examples whose runtimes this machine does not have. */
 export const missing: ReadonlySet<string> = new Set(

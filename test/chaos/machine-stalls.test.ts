@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { sharedBy } from './stalls.js';
+import { sharedBy } from '../support/chaos/machine-stalls.js';
 
 const span = (fromMs: number, toMs: number) => ({ fromMs, toMs });
 

@@ -6,8 +6,8 @@ import type { RelayError } from '../../src/errors.js';
 import { connect } from '../../src/redis/connect.js';
 import { RedisState } from '../../src/state/redis-state.js';
 import type { Settings } from '../../src/vocabulary.js';
-import { tempFolder } from '../support/cli.js';
-import { SILENT_STATE_EVENTS } from '../support/redis-state.js';
+import { tempFolder } from './cli.js';
+import { SILENT_STATE_EVENTS } from './redis-state.js';
 
 export async function settingsOf(
   file: { readonly redis?: object; readonly state?: object },

@@ -3,7 +3,7 @@
  * its beginning until all is at rest again, or else is a gap.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { TcpProxy } from '../support/tcp-proxy.js';
+import type { TcpProxy } from '../tcp-proxy.js';
 import type { Deployment, Slot } from './deployment.js';
 import type { Random } from './random.js';
 import type { Disturbance } from './records.js';
