@@ -10,7 +10,7 @@ import type { Session } from '../../src/source/session.js';
 import type { ValueKeeper } from '../../src/values/keeper.js';
 import type { Expiration, KeyInDatabase, KeyReading, Notice } from '../../src/vocabulary.js';
 import { Watch } from '../../src/watch/watch.js';
-import { at, NOW_MS } from '../deadlines/contract.js';
+import { at, NOW_MS } from '../deadlines/deadlines.contract.js';
 import { ManualClock } from './manual-clock.js';
 
 /** What is in Redis, as far as a watch reads it; nobody tells the watch when it changes. */
