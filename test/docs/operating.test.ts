@@ -3,14 +3,14 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
-import { systemClock } from '../src/clock.js';
-import { SERVER_EVENTS } from '../src/events/finding-log.js';
-import { compilePattern } from '../src/match.js';
-import { Metrics } from '../src/metrics.js';
-import { anEndpoint, aRoute } from './support/domain.js';
-import { blocksOf, readmeBlocks } from './support/readme.js';
+import { systemClock } from '../../src/clock.js';
+import { SERVER_EVENTS } from '../../src/events/finding-log.js';
+import { compilePattern } from '../../src/match.js';
+import { Metrics } from '../../src/metrics.js';
+import { anEndpoint, aRoute } from '../support/domain.js';
+import { blocksOf, readmeBlocks } from '../support/readme.js';
 
-const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const PAGE = readFileSync(join(ROOT, 'docs/operating.md'), 'utf8');
 
 /** What the first cells of the tables under a heading have between backticks. */
