@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
-import { startRedis } from '../../scripts/lib/redis-server.mjs';
+import { startRedis } from '../../../scripts/lib/redis-server.mjs';
 
 describe('a Redis server for tests', () => {
   it('answers as soon as it is started, on its own port and without files', async () => {
