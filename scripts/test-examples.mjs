@@ -78,7 +78,7 @@ async function main({ all }) {
       `expected every runtime, since --all was given; not there: ${missing.join(', ')}`,
     );
   }
-  const args = [VITEST, 'run', '--config', 'vitest.examples.config.ts'];
+  const args = [VITEST, 'run', '--project', 'examples'];
   const env = { ...process.env, [MISSING_VARIABLE]: missing.join(',') };
   const { status } = spawnSync(process.execPath, args, { cwd: ROOT, env, stdio: 'inherit' });
   process.exitCode = status ?? 1;
