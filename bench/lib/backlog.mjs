@@ -76,6 +76,7 @@ export async function openOutbox(port) {
     lease: ALWAYS_HELD,
     replica: 'bench',
     clock: systemClock,
+    corrected: (/** @type {number} */ timeMs) => timeMs,
     deadLettersMax: 1,
     onDeadLettersEvicted: nothing,
   });
