@@ -2,10 +2,7 @@
 import { setMaxListeners } from 'node:events';
 import { connectionsMax } from './admin/connections.js';
 import { type Check, startAdmin } from './admin/server.js';
-import { Capture } from './capture/capture.js';
-import type { CaptureParts, Index } from './capture/parts.js';
 import { type Chance, type Clock, untilAborted } from './clock.js';
-import { Tracker } from './deadlines/tracker.js';
 import { goneChecks } from './delivery/gone-endpoints.js';
 import { LiveEndpoint } from './delivery/live-endpoint.js';
 import { createLookup } from './delivery/lookup.js';
@@ -17,17 +14,15 @@ import type { GatheredOutput } from './gathered-output.js';
 import { Lifecycle } from './lifecycle.js';
 import { Metrics } from './metrics.js';
 import type { Outbox } from './outbox/outbox.js';
+import { Partition } from './partition.js';
 import type { ProcessReports } from './process-reports.js';
-import { globsOf, isRouted } from './routing.js';
-import { ServerClock } from './source/server-clock.js';
-import { Source, type SourceParts } from './source/source.js';
+import { ServerClock } from './redis/server-clock.js';
+import { Routing } from './routing.js';
+import { Source } from './source/source.js';
 import { markerKey, ownKeyPrefix, serverKey } from './state/format.js';
 import { createStores } from './stores.js';
-import { createValueKeeper, type ValueKeeper } from './values/keeper.js';
 import { VERSION } from './version.js';
-import type { KeyInDatabase, Settings } from './vocabulary.js';
-import { Standby, type StandbyParts } from './watch/standby.js';
-import { Watch, type WatchParts } from './watch/watch.js';
+import type { Settings } from './vocabulary.js';
 
 /** How much longer than `shutdown.grace` the last attempts may take to be broken off. */
 const BREAK_OFF_MS = 2_000;
@@ -91,56 +86,39 @@ export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<Er
   }
 }
 
-/** In the order of dependence; what starts last stops first. */
+/** Each part refers to those above it alone. They start in the order of dependence; what starts last stops first. */
 async function start(wiring: Wiring): Promise<void> {
-  const { settings, metrics, events, clock } = wiring;
-  const source = createSource(wiring, {
-    onExpired: (expiration) => standby.expired(expiration),
-    onNotice: (notice) => standby.noticed(notice),
-    onListening: (session) => standby.listening(session),
-    onDeaf: () => standby.deaf(),
-  });
+  const { settings, metrics, events, serverClock, clock, chance } = wiring;
+  const { databases } = settings.redis;
+  const routing = new Routing(settings.routes, ownKeyPrefix(settings.state.prefix));
+  const source = createSource(wiring);
   const stores = createStores(wiring);
-  const workers: Worker[] = [];
+  const partition = new Partition({
+    databases,
+    routing,
+    stores,
+    serverClock,
+    events,
+    clock,
+    chance,
+  });
+  const endpoints = createEndpoints(wiring, stores.outbox);
+  const workers = endpoints.map(({ worker }) => worker);
   const checks = () => [...source.checks(), ...stores.checks(), ...goneChecks(workers)];
+  // First, and closed last: probes are answered while others start and stop.
   await openAdmin(wiring, checks);
-  const onInvalid = (keys: readonly KeyInDatabase[]) => {
-    for (const { database, key } of keys) capture.noticed({ kind: 'changed', database, key });
-  };
-  const { outbox, deadlines, values: kept, lease, server } = stores.open(onInvalid);
   metrics.watchProcess();
-  metrics.watchOutbox((endpoint) => outbox.depth(endpoint));
-  workers.push(...startDelivery(wiring, outbox));
-  const tracker = new Tracker(deadlines, (key) => watch.tracked(key.database, key.deadlineMs));
-  const { routes } = settings;
-  const values = createValueKeeper({ routes, values: kept, events: events.values, clock });
-  const askTime = () => source.askTime();
-  const onFenced: CaptureParts['onFenced'] = (heard) => standby.fenced(heard);
-  const capture = startCapture(
-    wiring,
-    { outbox, values, askTime, onFenced },
-    {
-      of: (keys) => deadlines.of(keys),
-      overtaken: (keys) => tracker.overtaken(keys),
-      claimed: (keys) => deadlines.letGo(keys),
-      isCatchingUp: () => watch.isCatchingUp(),
-      caughtUp: () => watch.caughtUp(),
-      tellsRemovals: (database) => watch.tellsRemovals(database),
-      noticeLost: () => watch.noticeLost(),
-      changed: (keys) => watch.changed(keys),
-      removed: (keys) => watch.removed(keys),
-    },
-  );
+  metrics.watchOutbox((endpoint) => stores.outbox.depth(endpoint));
   metrics.watchCapture(
-    () => capture.queued,
-    () => deadlines.count(),
+    () => partition.queued,
+    () => partition.tracked(),
   );
-  const forgetValues = (database: number) => kept.forgetAll(database);
-  const watch = createWatch(wiring, { deadlines, tracker, values, forgetValues, capture });
-  const standby = startStandby(wiring, askTime, { watch, lease, server, deadlines, capture });
+  stores.start();
+  startDelivery(wiring, stores.outbox, endpoints);
+  startPartition(wiring, partition);
   // At the same time: what expires while the state is away at the start is captured as well.
   const cancel = clock.after(SLOW_START_MS, () => events.relay.waiting(checks()));
-  await Promise.all([startSource(wiring, source), stores.usable()]).finally(cancel);
+  await Promise.all([startSource(wiring, source, partition), stores.usable()]).finally(cancel);
 }
 
 async function openAdmin(wiring: Wiring, partChecks: () => readonly Check[]): Promise<void> {
@@ -166,32 +144,50 @@ async function openAdmin(wiring: Wiring, partChecks: () => readonly Check[]): Pr
   if (few !== null) events.relay.fewOpenFiles(few.text, few.advice);
 }
 
-function startDelivery(wiring: Wiring, outbox: Outbox): readonly Worker[] {
-  const { settings, events, lifecycle, graceOver, serverClock, clock, chance } = wiring;
-  lifecycle.onStop('outbox', async () => {
-    const lost = await outbox.close();
-    for (const delivery of lost.slice(0, LOST_LINES_MAX)) events.outbox.lost(delivery);
-    events.relay.stopped(lost.length);
-  });
+/** An endpoint's files, and the worker that delivers to it. */
+interface RunningEndpoint {
+  readonly live: LiveEndpoint;
+  readonly worker: Worker;
+}
+
+function createEndpoints(
+  { settings, events, serverClock, clock, chance }: Wiring,
+  outbox: Outbox,
+): readonly RunningEndpoint[] {
   const lookup = createLookup(clock);
-  const serverNowMs = () => serverClock.nowMs();
-  const workers = [...settings.endpoints.values()].map((endpoint) => {
+  return Array.from(settings.endpoints.values(), (endpoint) => {
     const live = new LiveEndpoint(endpoint, events.delivery, clock);
-    live.start();
-    lifecycle.onStop(`files of endpoint ${endpoint.name}`, () => live.stop());
     const current = () => live.current;
-    return new Worker({
+    const worker = new Worker({
       endpoint,
       current,
       sender: createSender(current, clock, lookup),
       outbox,
       events: events.delivery,
-      serverNowMs,
+      serverNowMs: () => serverClock.nowMs(),
       clock,
       chance,
     });
+    return { live, worker };
   });
-  for (const worker of workers) worker.start();
+}
+
+function startDelivery(
+  { settings, events, lifecycle, graceOver }: Wiring,
+  outbox: Outbox,
+  endpoints: readonly RunningEndpoint[],
+): void {
+  lifecycle.onStop('outbox', async () => {
+    const lost = await outbox.close();
+    for (const delivery of lost.slice(0, LOST_LINES_MAX)) events.outbox.lost(delivery);
+    events.relay.stopped(lost.length);
+  });
+  for (const { live, worker } of endpoints) {
+    live.start();
+    lifecycle.onStop(`files of endpoint ${worker.endpoint}`, () => live.stop());
+    worker.start();
+  }
+  const workers = endpoints.map(({ worker }) => worker);
   lifecycle.onStop(
     'delivery',
     async () => {
@@ -201,91 +197,23 @@ function startDelivery(wiring: Wiring, outbox: Outbox): readonly Worker[] {
     },
     settings.shutdown.graceMs + BREAK_OFF_MS,
   );
-  return workers;
 }
 
-function startCapture(
-  wiring: Wiring,
-  {
-    askTime,
-    ...given
-  }: Pick<CaptureParts, 'outbox' | 'onFenced'> & {
-    readonly values: ValueKeeper | null;
-    readonly askTime: () => Promise<void>;
-  },
-  index: Index,
-): Capture {
-  const { settings, events, lifecycle, graceOver, serverClock, clock, chance } = wiring;
-  const capture = new Capture({
-    routes: settings.routes,
-    ...given,
-    index,
-    serverTime: { ask: askTime, corrected: (readMs) => serverClock.corrected(readMs) },
-    events: events.capture,
-    clock,
-    chance,
-  });
+function startPartition({ settings, lifecycle, graceOver }: Wiring, partition: Partition): void {
+  partition.start();
   const msMax = settings.shutdown.graceMs + BREAK_OFF_MS;
-  lifecycle.onStop('capture', () => capture.stop(graceOver), msMax);
-  return capture;
+  lifecycle.onStop('capture', () => partition.stop(graceOver), msMax);
+  lifecycle.onStop('standby', () => partition.stopListening());
 }
 
-/** Which keys routes are about. */
-function isWantedBy({ routes, state }: Settings): (key: Buffer) => boolean {
-  const ownPrefix = Buffer.from(ownKeyPrefix(state.prefix));
-  return (key) => !key.subarray(0, ownPrefix.length).equals(ownPrefix) && isRouted(routes, key);
-}
-
-function createWatch(
-  wiring: Wiring,
-  parts: Pick<WatchParts, 'deadlines' | 'tracker' | 'values' | 'forgetValues' | 'capture'>,
-): Watch {
-  const { settings, events, clock, serverClock } = wiring;
-  return new Watch({
-    databases: settings.redis.databases,
-    globs: globsOf(settings.routes),
-    isWanted: isWantedBy(settings),
-    ...parts,
-    serverNowMs: () => serverClock.nowMs(),
-    events: events.watch,
-    clock,
-  });
-}
-
-function startStandby(
-  { settings, events, lifecycle, clock, serverClock }: Wiring,
-  askTime: () => Promise<void>,
-  parts: Pick<StandbyParts, 'watch' | 'lease' | 'server' | 'deadlines' | 'capture'>,
-): Standby {
-  const standby = new Standby({
-    ...parts,
-    databases: settings.redis.databases,
-    isWanted: isWantedBy(settings),
-    serverNowMs: () => serverClock.nowMs(),
-    serverTime: {
-      ask: askTime,
-      corrected: (readMs) => serverClock.corrected(readMs),
-      correctedWritten: (writtenMs) => serverClock.correctedWritten(writtenMs),
-    },
-    events: events.watch,
-    clock,
-  });
-  standby.start();
-  lifecycle.onStop('standby', () => standby.stop());
-  return standby;
-}
-
-type Heard = Pick<SourceParts, 'onExpired' | 'onNotice' | 'onListening' | 'onDeaf'>;
-
-function createSource(wiring: Wiring, heard: Heard): Source {
-  const { settings, events, clock, chance, serverClock } = wiring;
+function createSource({ settings, events, clock, chance, serverClock }: Wiring): Source {
+  const { prefix } = settings.state;
   return new Source({
-    ...heard,
     serverClock,
     settings: settings.redis,
-    ownPrefix: ownKeyPrefix(settings.state.prefix),
-    markerKey: markerKey(settings.state.prefix),
-    serverKey: serverKey(settings.state.prefix),
+    ownPrefix: ownKeyPrefix(prefix),
+    markerKey: markerKey(prefix),
+    serverKey: serverKey(prefix),
     events: events.source,
     clock,
     chance,
@@ -293,8 +221,12 @@ function createSource(wiring: Wiring, heard: Heard): Source {
 }
 
 /** Resolves when the relay listens, or when it is told to stop before that. */
-async function startSource({ lifecycle, stop }: Wiring, source: Source): Promise<void> {
+async function startSource(
+  { lifecycle, stop }: Wiring,
+  source: Source,
+  partition: Partition,
+): Promise<void> {
   lifecycle.onStop('source', () => source.stop());
   void untilAborted(stop).then(() => source.stop());
-  await source.start();
+  await source.start(partition);
 }

@@ -14,16 +14,62 @@ export function matchRoute(route: Route, key: Uint8Array): Params | null {
 /** Redis allows keys of 512 MiB; a body that carries one is no webhook. */
 export const KEY_BYTES_MAX = 1024 * 1024;
 
-/** Whether a route is about the key, and it can be sent. */
-export function isRouted(routes: readonly Route[], key: Buffer): boolean {
-  return key.length <= KEY_BYTES_MAX && routes.some((route) => matchRoute(route, key) !== null);
+/** A route that a key takes, and what the route's pattern captures. */
+export interface Match {
+  readonly route: Route;
+  readonly params: Params;
+}
+
+const NO_MATCHES: readonly Match[] = [];
+
+/** The routes of the file, compiled once. */
+export class Routing {
+  readonly routes: readonly Route[];
+  /** What to look for among all keys, as Redis's own globs; null stands for every key. */
+  readonly globs: readonly (string | null)[];
+  /** Keys of the relay's own begin with it, and take no route. */
+  readonly #ownPrefix: Buffer;
+
+  constructor(routes: readonly Route[], ownPrefix: string) {
+    this.routes = routes;
+    this.globs = globsOf(routes);
+    this.#ownPrefix = Buffer.from(ownPrefix);
+  }
+
+  /** In the order of the file; empty when the key takes no route. */
+  match(key: Buffer): readonly Match[] {
+    if (this.isOwn(key)) return NO_MATCHES;
+    return matchRoutes(this.routes, key);
+  }
+
+  /** Whether the key takes a route, and can be sent. */
+  isRouted(key: Buffer): boolean {
+    if (key.length > KEY_BYTES_MAX || this.isOwn(key)) return false;
+    return this.routes.some((route) => matchRoute(route, key) !== null);
+  }
+
+  /** Whether the key is one of the relay's own. */
+  isOwn(key: Buffer): boolean {
+    return key.subarray(0, this.#ownPrefix.length).equals(this.#ownPrefix);
+  }
+}
+
+/** The routes that a key takes, in their order. */
+export function matchRoutes(routes: readonly Route[], key: Buffer): readonly Match[] {
+  let matches: Match[] | null = null;
+  for (const route of routes) {
+    const params = matchRoute(route, key);
+    if (params === null) continue;
+    matches ??= [];
+    matches.push({ route, params });
+  }
+  return matches ?? NO_MATCHES;
 }
 
 /** More sweeps than this cost more than one that looks at every key. */
 const GLOBS_MAX = 3;
 
-/** What to look for among all keys, as Redis's own globs; null stands for every key. */
-export function globsOf(routes: readonly Route[]): readonly (string | null)[] {
+function globsOf(routes: readonly Route[]): readonly (string | null)[] {
   const prefixes = new Set(
     routes.flatMap(({ patterns }) => patterns.map(({ source }) => literalPrefix(source))),
   );
@@ -36,7 +82,7 @@ function literalPrefix(source: string): string {
   return /^[\w:.,;@#/+=-]*/.exec(source)?.[0] ?? '';
 }
 
-/** Whether its webhooks carry values: of the key itself, or of another. */
+/** Whether the webhooks of a route carry values: of the key itself, or of another. */
 export function asksForValues({ includesValue, lookup }: Route): boolean {
   return includesValue || lookup !== null;
 }

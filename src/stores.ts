@@ -39,19 +39,20 @@ export interface StoresParts {
   readonly graceOver: AbortSignal;
 }
 
-/**
- * What is ready of them, and how they are opened. `onInvalid` is called with keys whose stored deadlines were no
- * deadlines, and are to be read again.
- */
-export interface Stores {
+/** What a partition keeps. */
+export interface PartitionStores {
+  readonly outbox: Outbox;
+  readonly values: Values;
+  readonly lease: Lease;
+  readonly server: ServerCheck;
+  /** `onInvalid` is called with keys whose stored deadlines were no deadlines, and are to be read again. */
+  readonly openDeadlines: (onInvalid: OnInvalid) => Deadlines;
+}
+
+export interface Stores extends PartitionStores {
   readonly checks: () => readonly Check[];
-  readonly open: (onInvalid: OnInvalid) => {
-    readonly outbox: Outbox;
-    readonly deadlines: Deadlines;
-    readonly values: Values;
-    readonly lease: Lease;
-    readonly server: ServerCheck;
-  };
+  /** Seeks the lease, and begins the upkeep; a stop ends both. */
+  readonly start: () => void;
   /**
    * Resolves when it can be used for the keys that are watched, or at a stop; rejects when waiting cannot
    * help.
@@ -68,14 +69,13 @@ export function createStores(parts: StoresParts): Stores {
       const onClaimed = (claimed: readonly ClaimedKey[]) => deadlines.claimed(claimed);
       const outbox = new MemoryOutbox(clock, onEvicted, MEMORY_OUTBOX_LIMITS, onClaimed);
       return {
+        outbox,
+        values: new MemoryValues(),
+        lease: ALWAYS_HELD,
+        server: ANY_SERVER,
+        openDeadlines: () => deadlines,
         checks: () => [],
-        open: () => ({
-          outbox,
-          deadlines,
-          values: new MemoryValues(),
-          lease: ALWAYS_HELD,
-          server: ANY_SERVER,
-        }),
+        start: () => undefined,
         usable: async () => undefined,
       };
     }
@@ -130,50 +130,49 @@ function createRedisStores(
     onDeadLettersEvicted: (...what) => events.outbox.deadLettersEvicted(...what),
   });
   const quarantine = new QuarantineWatch({ state, clock, events: events.state });
+  const presence = new Presence({
+    state,
+    scripts,
+    replica,
+    endpoints: [...endpoints.keys()],
+    clock,
+    onReclaimed: (...what) => events.outbox.reclaimed(...what),
+  });
+  const upkeep = new Upkeep({
+    state,
+    scripts,
+    outbox,
+    clock,
+    keepMs: deadLetters.keepMs,
+    graceMs: unknownEndpointGraceMs,
+    isClockSteady: () => waits.isClockSteady(),
+    events: events.outbox,
+  });
   lifecycle.onStop('state', () => state.close());
   void untilAborted(stop).then(() => state.closeIfSilent());
   void untilAborted(graceOver).then(() => state.closeIfSilent());
   return {
+    outbox,
+    values: new RedisValues(state, lease),
+    lease,
+    server,
+    openDeadlines: (onInvalid) =>
+      new RedisDeadlines(state, lease, settings.redis.databases, onInvalid),
     checks: () => [
       { name: 'state', problem: state.problem },
       { name: 'server', problem: server.problem },
       configurationCheck(lease.standing, prefix),
       quarantineCheck(quarantine.entries),
     ],
+    start: () => {
+      const parts = { presence, waits, upkeep, quarantine, lease };
+      for (const [name, part] of Object.entries(parts)) {
+        part.start();
+        lifecycle.onStop(name, () => part.stop());
+      }
+    },
     usable: async () => {
       await Promise.all([state.usable(stop), Promise.race([server.first(), untilAborted(stop)])]);
-    },
-    open: (onInvalid) => {
-      const deadlines = new RedisDeadlines(state, lease, settings.redis.databases, onInvalid);
-      const presence = new Presence({
-        state,
-        scripts,
-        replica,
-        endpoints: [...settings.endpoints.keys()],
-        clock,
-        onReclaimed: (...what) => events.outbox.reclaimed(...what),
-      });
-      presence.start();
-      lifecycle.onStop('presence', () => presence.stop());
-      waits.start();
-      lifecycle.onStop('waits', () => waits.stop());
-      const upkeep = new Upkeep({
-        state,
-        scripts,
-        outbox,
-        clock,
-        keepMs: deadLetters.keepMs,
-        graceMs: unknownEndpointGraceMs,
-        isClockSteady: () => waits.isClockSteady(),
-        events: events.outbox,
-      });
-      upkeep.start();
-      lifecycle.onStop('upkeep', () => upkeep.stop());
-      quarantine.start();
-      lifecycle.onStop('quarantine', () => quarantine.stop());
-      lease.start();
-      lifecycle.onStop('lease', () => lease.stop());
-      return { outbox, deadlines, values: new RedisValues(state, lease), lease, server };
     },
   };
 }

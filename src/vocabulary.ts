@@ -12,7 +12,7 @@ import type { RedisCredentials, RedisFiles } from './redis-login.js';
 /** How the relay learned of an expiration. `recovery` is inferred, and said so to the receiver. */
 export type DetectedBy = 'notification' | 'recovery';
 
-/** What Redis told us: this key's life ended. Made by the source, read by capture. */
+/** A key whose life ended by its deadline. Made by capture, from an event and the index of deadlines. */
 export interface Expiration extends KeyInDatabase {
   /** The deadline by Redis's clock; null when it was never known. */
   readonly expiredAtMs: number | null;
@@ -29,24 +29,36 @@ export interface KeyInDatabase {
   readonly key: Buffer;
 }
 
-/**
- * What a notification says, other than `expired`. `changed`: read the key's deadline again.
- * `removed`: it went for another reason than its deadline (deleted, evicted, renamed, moved).
- */
-export interface Change extends KeyInDatabase {
-  readonly kind: 'changed' | 'removed';
-  /** The deadline read after a `changed`, if it was read: a key that is gone by now has expired by it. */
+/** What became of a key, in the order in which Redis published it. Made by the source, or by what the relay found. */
+export type KeyEvent = ExpiredEvent | ChangedEvent | RemovedEvent | CreatedEvent;
+
+interface DetectedEvent extends KeyInDatabase {
+  /** When the relay learned of it, in milliseconds by the clock of the Redis that holds the keys. */
+  readonly detectedAtMs: number;
+}
+
+/** The life of the key ended by its deadline. */
+export interface ExpiredEvent extends DetectedEvent {
+  readonly kind: 'expired';
+  readonly detectedBy: DetectedBy;
+}
+
+/** The deadline of the key is to be read again. */
+export interface ChangedEvent extends DetectedEvent {
+  readonly kind: 'changed';
+  /** The deadline read after the change, if it was read: a key that is gone by now has expired by it. */
   readonly readDeadlineMs?: number;
 }
 
-/** A notification that the key did not exist before. Servers publish it from Redis 7 on, if asked to. */
-export interface Creation extends KeyInDatabase {
-  readonly kind: 'created';
-  /** By the clock of the Redis that holds the keys. */
-  readonly heardAtMs: number;
+/** The key was deleted, evicted, renamed or moved. */
+export interface RemovedEvent extends DetectedEvent {
+  readonly kind: 'removed';
 }
 
-export type Notice = Change | Creation;
+/** The key did not exist before. Servers publish it from Redis 7 on, if asked to. */
+export interface CreatedEvent extends DetectedEvent {
+  readonly kind: 'created';
+}
 
 /** When a key will expire. Kept by the index of deadlines. */
 export interface Deadline extends KeyInDatabase {

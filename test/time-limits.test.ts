@@ -14,7 +14,7 @@ import {
   LOOK_EVERY_MS,
   REMEMBERS_ALL_AFTER_MS,
 } from '../src/state/redis-lease.js';
-import { REMEMBERED_MS } from '../src/watch/memory.js';
+import { REMEMBERED_MS } from '../src/watch/replay-buffer.js';
 import { READ_EVERY_MS } from '../src/watch/standby.js';
 import { SETTLED_EVERY_MS } from '../src/watch/watch.js';
 

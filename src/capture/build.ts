@@ -4,12 +4,12 @@ import { contentTypeOf } from '../body-format.js';
 import type { ValuesByRoute } from '../key-value.js';
 import { fillPath } from '../path-template.js';
 import { printableBytes } from '../printable.js';
-import { matchRoute } from '../routing.js';
-import type { Delivery, Expiration, Route } from '../vocabulary.js';
+import type { Match } from '../routing.js';
+import type { Delivery, Expiration } from '../vocabulary.js';
 import { bodiesOf } from './body.js';
 import { NO_VALUES, type Told } from './told.js';
 
-/** What deliveries are made from, beside the expiration and the routes. */
+/** What deliveries are made from, beside the expiration and its routes. */
 export interface Making {
   /** Tells one expiration from every other, however often the same key expires. */
   readonly occurrence: string;
@@ -43,18 +43,16 @@ export function occurrenceOf({ database, key, expiredAtMs }: Expiration): string
   return expiredAtMs === null ? null : `${database}:${expiredAtMs}:${key.toString('hex')}`;
 }
 
-/** One delivery for each endpoint of each route that matches. */
+/** One delivery for each endpoint of each route that the key takes. */
 export function buildDeliveries(
   expiration: Expiration,
-  routes: readonly Route[],
+  matches: readonly Match[],
   making: Making,
 ): Made {
   const deliveries: Delivery[] = [];
   const tooLarge: Pick<Delivery, 'route' | 'endpoint'>[] = [];
-  for (const route of routes) {
+  for (const { route, params } of matches) {
     if (expiration.detectedBy === 'recovery' && route.onAmbiguous === 'skip') continue;
-    const params = matchRoute(route, expiration.key);
-    if (params === null) continue;
     const values = making.carried.get(route.name) ?? NO_VALUES;
     const told = { expiration, route, params, isTest: making.isTest, ...values };
     const made = deliveriesOf(told, making);

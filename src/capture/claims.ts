@@ -1,11 +1,12 @@
 /** What a slice of expirations becomes: deliveries, and the entries of the index that they claim. */
+import type { Chance, Clock } from '../clock.js';
+import type { CaptureEvents } from '../events/capture-events.js';
 import type { ValuesByRoute } from '../key-value.js';
 import type { ClaimedKey, Delivery } from '../vocabulary.js';
 import { BODY_BYTES_MAX } from './body.js';
 import { buildDeliveries, type Made, occurrenceOf } from './build.js';
+import type { DatedExpiration } from './dating.js';
 import type { Dropped } from './dropped.js';
-import type { Known } from './lives.js';
-import type { CaptureParts } from './parts.js';
 
 /** For an expiration of which no route asks for a value. */
 const NOTHING: ValuesByRoute = new Map();
@@ -17,6 +18,13 @@ const SLICE_MS = 5;
 const DELIVERIES_MAX = 500;
 const BODY_BYTES_AT_ONCE_MAX = 1024 * 1024;
 
+export interface ClaimsParts {
+  readonly dropped: Pick<Dropped, 'told'>;
+  readonly events: CaptureEvents;
+  readonly clock: Clock;
+  readonly chance: Chance;
+}
+
 export interface Claims {
   readonly deliveries: readonly Delivery[];
   readonly claimed: readonly ClaimedKey[];
@@ -26,10 +34,9 @@ export interface Claims {
 
 /** `carried` are the values of each, as far as any are wanted. */
 export function buildClaims(
-  known: readonly Known[],
+  dated: readonly DatedExpiration[],
   carried: readonly ValuesByRoute[],
-  dropped: Pick<Dropped, 'told'>,
-  { routes, events, clock, chance }: Pick<CaptureParts, 'routes' | 'events' | 'clock' | 'chance'>,
+  { dropped, events, clock, chance }: ClaimsParts,
 ): Claims {
   const endMs = clock.monotonicMs() + SLICE_MS;
   const deliveries: Delivery[] = [];
@@ -37,7 +44,7 @@ export function buildClaims(
   let built = 0;
   let bodyBytes = 0;
   let recovered = 0;
-  for (const [at, { expiration: found, entryMs, isRemoval }] of known.entries()) {
+  for (const [at, { expiration: found, matches, entryMs, isRemoval }] of dated.entries()) {
     built += 1;
     const expiration = dropped.told(found);
     // Its entry is gone: it was heard of after all, or has another life.
@@ -52,7 +59,7 @@ export function buildClaims(
     }
     let made: Made = { deliveries: [], tooLarge: [] };
     try {
-      made = buildDeliveries(expiration, routes, {
+      made = buildDeliveries(expiration, matches, {
         occurrence: occurrenceOf(expiration) ?? chance.token(),
         isTest: false,
         carried: carried[at] ?? NOTHING,

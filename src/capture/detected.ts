@@ -4,46 +4,47 @@
  * read again, after the notification.
  */
 import { CLOCK_SLACK_MS } from '../deadlines/deadlines.js';
-import type { Ended } from './lives.js';
-import type { ServerTime } from './parts.js';
+import type { ServerClock } from '../redis/server-clock.js';
+import type { RoutedExpiration } from './event-queue.js';
 
 /** A nudged key expires much sooner after its deadline. */
 const LATE_MS = 1_000;
 
-/** `deadlines` are those of the index, in the order of `ended`. One question for all, if any. */
+/** `deadlines` are those of the index, in the order of the events. One question for all, if any. */
 export async function correctDetected(
-  ended: readonly Ended[],
+  expired: readonly RoutedExpiration[],
   deadlines: readonly (number | null)[],
-  serverTime: ServerTime,
-): Promise<readonly Ended[]> {
-  const isDoubtful = (one: Ended, at: number) => lag(one, deadlines[at] ?? null) !== 'usual';
-  if (!ended.some(isDoubtful)) return ended;
-  await serverTime.ask();
-  return ended.map((one, at) => corrected(one, deadlines[at] ?? null, serverTime));
+  serverClock: Pick<ServerClock, 'refresh' | 'corrected'>,
+): Promise<readonly RoutedExpiration[]> {
+  const isDoubtful = (event: RoutedExpiration, at: number) =>
+    lag(event, deadlines[at] ?? null) !== 'usual';
+  if (!expired.some(isDoubtful)) return expired;
+  await serverClock.refresh();
+  return expired.map((event, at) => corrected(event, deadlines[at] ?? null, serverClock));
 }
 
-function corrected(ended: Ended, deadlineMs: number | null, serverTime: ServerTime): Ended {
-  const readMs = ended.expiration.detectedAtMs;
-  const detectedAtMs = Math.round(serverTime.corrected(readMs));
-  switch (lag(ended, deadlineMs)) {
+function corrected(
+  event: RoutedExpiration,
+  deadlineMs: number | null,
+  serverClock: Pick<ServerClock, 'corrected'>,
+): RoutedExpiration {
+  const readMs = event.detectedAtMs;
+  const detectedAtMs = Math.round(serverClock.corrected(readMs));
+  switch (lag(event, deadlineMs)) {
     case 'usual':
-      return ended;
+      return event;
     case 'early':
-      return detectedAt(ended, Math.max(detectedAtMs, readMs));
+      return { ...event, detectedAtMs: Math.max(detectedAtMs, readMs) };
     case 'late':
       // The clock was set back, perhaps after the key had expired.
-      return detectedAt(ended, Math.max(detectedAtMs, deadlineMs ?? readMs));
+      return { ...event, detectedAtMs: Math.max(detectedAtMs, deadlineMs ?? readMs) };
   }
 }
 
 /** How an expiration was detected, as it seems: before its deadline, about then, or long after it. */
-function lag({ expiration }: Ended, deadlineMs: number | null): 'early' | 'usual' | 'late' {
+function lag(event: RoutedExpiration, deadlineMs: number | null): 'early' | 'usual' | 'late' {
   if (deadlineMs === null) return 'usual';
-  const lateMs = expiration.detectedAtMs - deadlineMs;
+  const lateMs = event.detectedAtMs - deadlineMs;
   if (lateMs < -CLOCK_SLACK_MS) return 'early';
-  return lateMs > LATE_MS && expiration.detectedBy === 'notification' ? 'late' : 'usual';
-}
-
-function detectedAt(ended: Ended, detectedAtMs: number): Ended {
-  return { ...ended, expiration: { ...ended.expiration, detectedAtMs } };
+  return lateMs > LATE_MS && event.detectedBy === 'notification' ? 'late' : 'usual';
 }

@@ -4,8 +4,8 @@
  */
 import type { Clock } from '../clock.js';
 import { CLOCK_SLACK_MS } from '../deadlines/deadlines.js';
-import type { Expiration, KeyInDatabase } from '../vocabulary.js';
-import { withDeadline } from './lives.js';
+import type { Expiration, ExpiredEvent, KeyInDatabase } from '../vocabulary.js';
+import { withDeadline } from './dating.js';
 
 /** Some 45 MB. */
 const HEARD_MAX = 1_000_000;
@@ -35,7 +35,7 @@ export class Dropped {
   }
 
   /** Beyond `HEARD_MAX` it remembers no more. */
-  add(expiration: Expiration): void {
+  add(expiration: ExpiredEvent): void {
     if (this.#size >= HEARD_MAX) return;
     if (this.#cancelForgetting === null) {
       this.#firstAtMs = expiration.detectedAtMs;

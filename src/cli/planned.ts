@@ -11,9 +11,9 @@ import type { KeyValue, RouteValues } from '../key-value.js';
 import type { Params } from '../match.js';
 import { fillKey } from '../path-template.js';
 import { printable, printableBytes } from '../printable.js';
-import { matchRoute } from '../routing.js';
+import { type Match, matchRoutes } from '../routing.js';
 import { Secret } from '../secret.js';
-import type { Delivery, Route, Settings } from '../vocabulary.js';
+import type { Delivery, Settings } from '../vocabulary.js';
 import type { CliContext } from './context.js';
 
 /** What the command line says of the key, and of what it is narrowed to. */
@@ -56,19 +56,20 @@ export function plan(
     detectedAtMs: systemClock.nowMs(),
     detectedBy: 'notification',
   } as const;
-  const { deliveries, tooLarge } = buildDeliveries(expiration, routes, {
+  const matches = matchRoutes(routes, expiration.key);
+  const { deliveries, tooLarge } = buildDeliveries(expiration, matches, {
     occurrence: systemChance.token(),
     isTest,
-    carried: new Map(routes.map((route) => [route.name, unreadValues(route, expiration.key)])),
+    carried: new Map(matches.map((match) => [match.route.name, unreadValues(match)])),
   });
   if (deliveries.length + tooLarge.length === 0) {
     throw new NothingToSendError(`no route matches ${printable(key)}${narrowedText(options)}`);
   }
   const planned = deliveries.flatMap((delivery): Planned[] => {
     const endpoint = settings.endpoints.get(delivery.endpoint);
-    const route = routes.find(({ name }) => name === delivery.route);
-    if (endpoint === undefined || route === undefined) return [];
-    return [{ delivery, endpoint, params: matchRoute(route, expiration.key) ?? {} }];
+    const match = matches.find(({ route }) => route.name === delivery.route);
+    if (endpoint === undefined || match === undefined) return [];
+    return [{ delivery, endpoint, params: match.params }];
   });
   return { planned, tooLarge };
 }
@@ -76,10 +77,10 @@ export function plan(
 const GONE: KeyValue = { value: null, base64: null, omitted: 'gone', readAtMs: null };
 
 /** Nobody asks Redis here: a value that the route wants is missing, and said to be. */
-function unreadValues(route: Route, key: Buffer): RouteValues {
+function unreadValues({ route, params }: Match): RouteValues {
   const value = route.includesValue ? GONE : null;
   if (route.lookup === null) return { value, lookup: null };
-  const itsKey = fillKey(route.lookup, matchRoute(route, key) ?? {});
+  const itsKey = fillKey(route.lookup, params);
   return { value, lookup: { ...GONE, omitted: 'unavailable', key: itsKey } };
 }
 

@@ -10,7 +10,7 @@
  * Every implementation passes the one suite in test/deadlines/deadlines.contract.ts. All times are
  * milliseconds by the clock of the Redis that holds the keys.
  */
-import type { Change, Deadline, KeyInDatabase, KeyReading } from '../vocabulary.js';
+import type { ChangedEvent, Deadline, KeyInDatabase, KeyReading } from '../vocabulary.js';
 
 /** The clocks of Redis and of the relay are known to one another only so well. */
 export const CLOCK_SLACK_MS = 50;
@@ -27,7 +27,7 @@ export function isDeadline(ms: number): boolean {
 }
 
 /** A key whose deadline is to be read, and the one that was read of it before. */
-export type ChangedKey = KeyInDatabase & Pick<Change, 'readDeadlineMs'>;
+export type ChangedKey = KeyInDatabase & Pick<ChangedEvent, 'readDeadlineMs'>;
 
 export interface Deadlines {
   /**

@@ -6,6 +6,7 @@
 import TinyQueue from 'tinyqueue';
 import { Bell } from '../bell.js';
 import type { Clock } from '../clock.js';
+import { runTogether } from '../run-together.js';
 import type { Deadline, KeyInDatabase } from '../vocabulary.js';
 import type { Deadlines } from './deadlines.js';
 import { isSameLife, type KeyReader, type Tracker } from './tracker.js';
@@ -49,7 +50,7 @@ const RECHECK_BATCH = 2_000;
 export interface NudgerParts {
   readonly database: number;
   readonly deadlines: Deadlines;
-  readonly tracker: Pick<Tracker, 'nudged'>;
+  readonly tracker: Pick<Tracker, 'nudged' | 'earliest'>;
   readonly reader: KeyReader;
   /** The time by the clock of the Redis that holds the keys, in milliseconds. */
   readonly serverNowMs: () => number;
@@ -66,18 +67,12 @@ export interface NudgerParts {
   readonly onTaken: (taken: readonly Deadline[]) => void;
   /** Resolves when what Redis says of expired keys finds room, or the signal aborts. */
   readonly room: (signal: AbortSignal) => Promise<void>;
-  /** Resolves when all expirations that were heard are claimed, or the signal aborts. */
-  readonly settled: (signal: AbortSignal) => Promise<void>;
+  /** Resolves when all expirations that were heard are captured, or the signal aborts. */
+  readonly drained: (signal: AbortSignal) => Promise<void>;
 }
 
 export class Nudger {
   readonly #parts: NudgerParts;
-  /** Rings when the index is to be looked at before its time. */
-  readonly #sooner = new Bell();
-  /** When the index is looked at next; nothing is sooner while it is. */
-  #lookAtMs = Number.NEGATIVE_INFINITY;
-  /** The earliest deadline that a key has got since the index was last looked at. */
-  #newestMs = Number.POSITIVE_INFINITY;
   /** Taken out of the index, the earliest first; read when their deadlines have passed. */
   #held = new TinyQueue<Deadline>();
   /** Rings when there are others than before. */
@@ -87,27 +82,26 @@ export class Nudger {
     this.#parts = parts;
   }
 
-  /** A key has got this deadline: it may be earlier than the next look at the index. */
-  tracked(deadlineMs: number): void {
-    this.#newestMs = Math.min(this.#newestMs, deadlineMs);
-    if (deadlineMs < this.#lookAtMs) this.#sooner.ring();
-  }
-
   /** Until the signal aborts; rejects when Redis cannot be used. */
   async run(signal: AbortSignal): Promise<void> {
     this.#held = new TinyQueue<Deadline>([], (one, other) => one.deadlineMs - other.deadlineMs);
-    await Promise.all([this.#take(signal), this.#nudge(signal), this.#recheck(signal)]);
+    await runTogether(signal, [
+      (ending) => this.#take(ending),
+      (ending) => this.#nudge(ending),
+      (ending) => this.#recheck(ending),
+    ]);
   }
 
   /** Takes out of the index what will soon be due. */
   async #take(signal: AbortSignal): Promise<void> {
-    const { database, deadlines, serverNowMs, clock } = this.#parts;
+    const { database, deadlines, tracker, serverNowMs, clock } = this.#parts;
+    const newest = tracker.earliest(database);
     // Those that were taken before, by whoever watched then.
     const nowMs = serverNowMs();
     const taken = await deadlines.overdue(database, nowMs + AHEAD_MS, RECHECK_BATCH);
     this.#hold(taken.filter(({ deadlineMs }) => deadlineMs > nowMs - HEARD_WITHIN_MS));
     while (!signal.aborted) {
-      this.#newestMs = Number.POSITIVE_INFINITY;
+      newest.reset();
       const due = await deadlines.take(database, serverNowMs() + AHEAD_MS, NUDGE_BATCH);
       this.#hold(due);
       if (due.length === NUDGE_BATCH) {
@@ -118,12 +112,11 @@ export class Nudger {
       }
       const earliestMs = (await deadlines.earliestMs(database)) ?? Number.POSITIVE_INFINITY;
       const lookAgainMs = serverNowMs() + TAKE_EVERY_MS;
-      const nextMs = Math.min(earliestMs, this.#newestMs);
+      const nextMs = Math.min(earliestMs, newest.ms);
       if (nextMs < lookAgainMs) continue;
-      this.#lookAtMs = Math.max(nextMs - AHEAD_MS, lookAgainMs);
-      const leftMs = this.#lookAtMs - serverNowMs();
-      await this.#sooner.wait(clock, Math.min(leftMs, LOOK_EVERY_MS), signal);
-      this.#lookAtMs = Number.NEGATIVE_INFINITY;
+      const lookAtMs = Math.max(nextMs - AHEAD_MS, lookAgainMs);
+      const leftMs = lookAtMs - serverNowMs();
+      await newest.wait(clock, lookAtMs, Math.min(leftMs, LOOK_EVERY_MS), signal);
     }
   }
 
@@ -187,10 +180,10 @@ export class Nudger {
   }
 
   async #recheck(signal: AbortSignal): Promise<void> {
-    const { database, deadlines, serverNowMs, clock, settled, onMissing } = this.#parts;
+    const { database, deadlines, serverNowMs, clock, drained, onMissing } = this.#parts;
     while (!signal.aborted) {
       const untilMs = serverNowMs() - HEARD_WITHIN_MS;
-      await settled(signal);
+      await drained(signal);
       const overdue = await deadlines.overdue(database, untilMs, RECHECK_BATCH);
       if (overdue.length > 0) {
         const { gone } = await this.#read(overdue);

@@ -6,6 +6,7 @@
 import { nameOf } from '../key-name.js';
 import type { Deadline, KeyInDatabase, KeyReading } from '../vocabulary.js';
 import type { ChangedKey, Deadlines } from './deadlines.js';
+import { EarliestDeadline } from './earliest.js';
 
 /** Reads when keys expire; reading one whose deadline has passed makes Redis expire it. */
 export interface KeyReader {
@@ -14,14 +15,20 @@ export interface KeyReader {
 
 export class Tracker {
   readonly #deadlines: Deadlines;
-  readonly #onTracked: (reading: KeyReading) => void;
+  /** By database. */
+  readonly #earliest = new Map<number, EarliestDeadline>();
   /** For each reading under way, the names of the keys of which something was heard meanwhile. */
   readonly #overtaken = new Set<Set<string>>();
 
-  /** `onTracked` is told of each deadline that was read. */
-  constructor(deadlines: Deadlines, onTracked: (reading: KeyReading) => void) {
+  constructor(deadlines: Deadlines) {
     this.#deadlines = deadlines;
-    this.#onTracked = onTracked;
+  }
+
+  /** Among the deadlines that are written for a database. */
+  earliest(database: number): EarliestDeadline {
+    const earliest = this.#earliest.get(database) ?? new EarliestDeadline();
+    this.#earliest.set(database, earliest);
+    return earliest;
   }
 
   /**
@@ -38,8 +45,7 @@ export class Tracker {
     if (known.size === 0) return readings;
     const judged = readings.map((reading) => expiredBy(reading, known.get(nameOf(reading))));
     const expired = judged.filter((reading, at) => reading !== readings[at]);
-    if (expired.length > 0) await this.#deadlines.put(expired);
-    for (const reading of expired) this.#onTracked(reading);
+    if (expired.length > 0) await this.#put(expired);
     return judged;
   }
 
@@ -82,11 +88,17 @@ export class Tracker {
     const current = readings.filter((reading) => !isLate(reading) && isWritten(reading));
     // Another reading of these keys that is under way may be older.
     this.overtaken(current);
-    if (current.length > 0) await this.#deadlines.put(current);
-    for (const reading of current) if (reading.life === 'until') this.#onTracked(reading);
+    if (current.length > 0) await this.#put(current);
     const late = keys.filter(isLate);
     if (late.length > 0) await this.#track(late, reader, isWritten);
     return readings;
+  }
+
+  async #put(readings: readonly KeyReading[]): Promise<void> {
+    await this.#deadlines.put(readings);
+    for (const { life, database, deadlineMs } of readings) {
+      if (life === 'until') this.earliest(database).add(deadlineMs);
+    }
   }
 }
 

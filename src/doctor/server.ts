@@ -4,10 +4,10 @@ import type { Clock } from '../clock.js';
 import { RelayError } from '../errors.js';
 import { connect, type RedisConnection } from '../redis/connect.js';
 import { refuseSentinel } from '../redis/sentinel.js';
+import { ServerClock } from '../redis/server-clock.js';
 import { redisError } from '../redis-client.js';
 import { isReply, unlessRefused } from '../refusal.js';
 import { PropertyReader, type ServerProperties } from '../server/properties.js';
-import { ServerClock } from '../source/server-clock.js';
 import type { RedisAddress } from '../vocabulary.js';
 
 /** For each question: a server that is far away answers late, and a person waits at the terminal. */
@@ -83,7 +83,7 @@ async function askServer<Result>(
 export async function readServer(redis: Redis, clock: Clock): Promise<ServerReading> {
   const roundTripMs = await quickestPing(redis, clock);
   const [clockAheadMs, properties] = await Promise.all([
-    new ServerClock(clock).askAheadMs(redis),
+    new ServerClock(clock).begin(redis),
     new PropertyReader(redis).read(),
   ]);
   return { ...properties, roundTripMs, clockAheadMs };

@@ -2,7 +2,7 @@
  * What the round trip to a Redis allows. Derived from how the relay asks, and measured (`npm run bench --
  * distance`); docs/operating.md has both. Pure.
  */
-import { SLICE_MAX } from '../capture/lane.js';
+import { SLICE_MAX } from '../capture/event-processor.js';
 import { NUDGE_BATCH } from '../deadlines/nudger.js';
 import type { Endpoint } from '../endpoint.js';
 import { printable } from '../printable.js';

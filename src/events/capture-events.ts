@@ -27,7 +27,10 @@ export class CaptureEvents {
     );
   }
 
-  expired(expiration: Expiration, deliveries: readonly Delivery[]): void {
+  expired(
+    expiration: Pick<Expiration, 'database' | 'key' | 'detectedBy'>,
+    deliveries: readonly Delivery[],
+  ): void {
     const routes = new Set(deliveries.map(({ route }) => route));
     for (const route of routes) {
       this.#metrics.expirations.inc({ route, detected_by: expiration.detectedBy });

@@ -14,7 +14,7 @@ import type {
 } from '../vocabulary.js';
 import { Breaker } from './breaker.js';
 import { type DeadLetterLimits, MemoryDeadLetters } from './memory-dead-letters.js';
-import type { BreakerChange, Claimed, Depth, Outbox } from './outbox.js';
+import type { Batch, BreakerChange, Claimed, Depth, Outbox, Writer } from './outbox.js';
 import { RetryShare } from './retry-share.js';
 
 export interface MemoryOutboxLimits extends DeadLetterLimits {
@@ -91,6 +91,11 @@ export class MemoryOutbox implements Outbox {
     if (this.#closed) return deliveries;
     await this.#onClaimed(claimed);
     return deliveries.filter((delivery) => !this.#admit(delivery, false));
+  }
+
+  /** A call that is not refused is never rejected, so that nothing is repeated. */
+  beginBatch(writer: Writer): Batch {
+    return { writer, token: '', number: 0 };
   }
 
   async claim(

@@ -48,6 +48,18 @@ export interface Depth {
   readonly breaker: BreakerState;
 }
 
+/** Who stores deliveries, one batch after another. */
+export type Writer = 'plain' | 'carrying';
+
+/** What tells the repeat of an enqueue from the next one. */
+export interface Batch {
+  readonly writer: Writer;
+  /** The lease's. */
+  readonly token: string;
+  /** Larger than that of each earlier batch of the writer under the same token. */
+  readonly number: number;
+}
+
 export interface Outbox {
   /** Whether what it holds outlives this process. If not, a stop delivers what it can first. */
   readonly durable: boolean;
@@ -56,19 +68,25 @@ export interface Outbox {
   readonly dead: DeadLetters;
 
   /**
-   * Stores all of them in one step, in their order. Idempotent by delivery id: one that is here
-   * already is left as it is, so the caller may repeat the call after a rejection, which says
-   * nothing about what was stored. Resolves with the deliveries that found no room, which only a
-   * bounded outbox in memory ever refuses; the others are kept from then on.
+   * Stores all of them in one step, in their order. Resolves with the deliveries that found no room, which
+   * only a bounded outbox in memory ever refuses; the others are kept from then on.
    *
    * In the same step the entries of `claimed` leave the index of deadlines, unless they have got
-   * another deadline since: a delivery is stored if, and only if, its expiration is claimed. Rejects
-   * with FencedError when another replica watches.
+   * another deadline since: a delivery is stored if, and only if, its expiration is claimed.
+   *
+   * A rejection does not say whether they were stored. The caller repeats the call with the same `batch`, before
+   * it begins another one of that writer: what was stored is not stored again, even where deliveries have
+   * been settled meanwhile. Without a batch, the call cannot be repeated. Rejects with FencedError when another
+   * replica holds the lease, or this one under another token than when the batch began.
    */
   enqueue(
     deliveries: readonly Delivery[],
     claimed?: readonly ClaimedKey[],
+    batch?: Batch,
   ): Promise<readonly Delivery[]>;
+
+  /** Begins the next batch of a writer; throws FencedError when another replica holds the lease. */
+  beginBatch(writer: Writer): Batch;
 
   /**
    * Takes up to `countMax` ready deliveries of an endpoint, oldest first, and counts the attempt

@@ -3,7 +3,9 @@
  * scripts/ for what is atomic. Nothing of it is kept in this process but what it waits for.
  */
 import { Bell } from '../bell.js';
+import { FencedError } from '../errors.js';
 import {
+  batchField,
   claimedKey,
   claimedMember,
   deadlineKeys,
@@ -16,7 +18,15 @@ import { packDelivery } from '../state/packing.js';
 import type { ClaimedKey, Delivery, Disposition, EndpointSignal } from '../vocabulary.js';
 import { Claimer, type ClaimerParts, type RedisClaimed } from './claimer.js';
 import { Oldest } from './oldest.js';
-import type { BreakerChange, BreakerState, Claimed, Depth, Outbox } from './outbox.js';
+import type {
+  Batch,
+  BreakerChange,
+  BreakerState,
+  Claimed,
+  Depth,
+  Outbox,
+  Writer,
+} from './outbox.js';
 import { RedisDeadLetters } from './redis-dead-letters.js';
 import { Settler, type SettlerParts } from './settler.js';
 
@@ -57,6 +67,8 @@ export class RedisOutbox implements Outbox {
   /** How often an endpoint's claims have found nothing. */
   readonly #inVain = new Map<string, number>();
   readonly #oldest = new Map<string, Oldest>();
+  /** How many batches have begun. */
+  #batches = 0;
   #closed = false;
 
   constructor(parts: RedisOutboxParts) {
@@ -70,10 +82,11 @@ export class RedisOutbox implements Outbox {
   async enqueue(
     deliveries: readonly Delivery[],
     claimed: readonly ClaimedKey[] = [],
+    { writer, token, number }: Batch = this.beginBatch('plain'),
   ): Promise<readonly Delivery[]> {
     if (deliveries.length + claimed.length === 0) return [];
     const { state, scripts, lease } = this.#parts;
-    const token = tokenOf(lease);
+    if (tokenOf(lease) !== token) throw new FencedError('another replica has held the lease');
     const databases = [...new Set(claimed.map(({ database }) => database))];
     const endpoints = [...new Set(deliveries.map(({ endpoint }) => endpoint))];
     const keys = [
@@ -89,6 +102,8 @@ export class RedisOutbox implements Outbox {
       token,
       databases.length,
       claimed.length,
+      batchField(writer),
+      number,
       ...claimed.flatMap((one) => [
         databases.indexOf(one.database) + 1,
         one.key,
@@ -111,6 +126,12 @@ export class RedisOutbox implements Outbox {
       if (this.#inVain.get(endpoint) !== vain[at]) this.#bell(endpoint).ring();
     }
     return [];
+  }
+
+  beginBatch(writer: Writer): Batch {
+    const token = tokenOf(this.#parts.lease);
+    this.#batches += 1;
+    return { writer, token, number: this.#batches };
   }
 
   async claim(

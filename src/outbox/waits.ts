@@ -6,7 +6,7 @@
  */
 import type { Clock } from '../clock.js';
 import type { RetrySettings } from '../endpoint.js';
-import { ServerClock } from '../source/server-clock.js';
+import { ServerClock } from '../redis/server-clock.js';
 import { endpointKeys, quarantineKey } from '../state/format.js';
 import type { RedisState } from '../state/redis-state.js';
 import type { OutboxScripts } from './scripts/scripts.js';

@@ -7,7 +7,7 @@ import type { Redis } from 'ioredis';
 import type { Clock } from '../clock.js';
 import { refusalText } from '../redis-client.js';
 import { isNoDatabase, isRefusal } from '../refusal.js';
-import type { HeardKind } from './channels.js';
+import type { KeyEvent } from '../vocabulary.js';
 
 /** The canary key's life. */
 const CANARY_LIFE_MS = 100;
@@ -89,7 +89,7 @@ export class Canary {
   }
 
   /** To be told of every notification: others' keys prove that notifications flow, too. */
-  notified(database: number, key: Buffer, kind: HeardKind): void {
+  notified(database: number, key: Buffer, kind: KeyEvent['kind']): void {
     const current = this.#current;
     if (current?.database !== database) return;
     const isOurs = current.key.equals(key);

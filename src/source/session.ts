@@ -8,6 +8,7 @@ import type { Chance, Clock } from '../clock.js';
 import { RedisIsReplicaError, type RelayError } from '../errors.js';
 import { connect, type RedisConnection } from '../redis/connect.js';
 import { refuseSentinel } from '../redis/sentinel.js';
+import { ASK_EVERY_MS, type ServerClock } from '../redis/server-clock.js';
 import { addressOf, redisErrorOf } from '../redis-client.js';
 import { judgeServer, publishesRemovals, replicaText } from '../server/judge.js';
 import { PropertyReader, type ServerProperties } from '../server/properties.js';
@@ -20,7 +21,6 @@ import { Marker } from './marker.js';
 import { ensureNotifications, notificationsLost } from './notifications.js';
 import { Primary } from './primary.js';
 import { type Proof, Prover } from './prover.js';
-import { ASK_EVERY_MS, type ServerClock } from './server-clock.js';
 import { ServerIdentity } from './server-identity.js';
 import { type SubscriptionParts, subscribe } from './subscription.js';
 
@@ -45,10 +45,8 @@ export interface Session {
    * server publishes that, and every change of a deadline is heard.
    */
   tellsRemovals(): boolean;
-  /** Asks for the server's time at once, before its turn; rejects with the connection. */
-  askTime(): Promise<void>;
-  /** Resolves once all that Redis has said by now has been handed on; rejects with the connection. */
-  heardAll(): Promise<void>;
+  /** Resolves once all that Redis has published by now has been handed on; rejects with the connection. */
+  barrier(): Promise<void>;
   /** The server's, another one for each process; null when it does not show it. */
   readonly runId: string | null;
   /** Resolves when the server still is the primary that the session began with; rejects otherwise. */
@@ -115,7 +113,7 @@ async function open(
   const found = await properties.read();
   await refuseOther(redis, found, settings);
   const setting = await ensureNotifications(redis, settings, events);
-  const clockAheadMs = await serverClock.askAheadMs(redis);
+  const clockAheadMs = await serverClock.begin(redis);
   const report = (read: ServerProperties) =>
     events.server(address, judgeServer(read, settings, clockAheadMs));
   report(found);
@@ -157,9 +155,8 @@ async function open(
     proof: () => prover.proof,
     provedAtMs: () => prover.provedAtMs,
     tellsRemovals: () => publishesRemovals(found) && changes.areHeard(),
-    askTime: () => serverClock.ask(redis),
     // Answered behind every notification that was published before.
-    heardAll: async () => void (await subscriber.redis.ping()),
+    barrier: async () => void (await subscriber.redis.ping()),
     runId,
     isPrimary,
     keyspace: new Keyspace(reading, serverClock, isPrimary),

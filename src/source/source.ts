@@ -1,7 +1,10 @@
 /** Redis as the place where keys expire: one session after another, with a growing wait between. */
+import type { Chance, Clock } from '../clock.js';
 import type { RelayError } from '../errors.js';
+import type { SourceEvents } from '../events/source-events.js';
+import type { ServerClock } from '../redis/server-clock.js';
 import { addressOf } from '../redis-client.js';
-import type { Expiration, Notice } from '../vocabulary.js';
+import type { KeyEvent, RedisSettings } from '../vocabulary.js';
 import type { Proof } from './prover.js';
 import { openSession, type Session, type SessionParts } from './session.js';
 
@@ -11,18 +14,32 @@ const RETRY_MS_MAX = 5_000;
 /** The share of each wait that chance may take away, so that replicas do not come back as one. */
 const RETRY_JITTER = 0.3;
 
-export interface SourceParts extends Omit<SessionParts, 'onExpired'> {
-  /** Called for each expiration; must not throw or wait. */
-  readonly onExpired: (expiration: Expiration) => void;
-  /** Called for each other notice, in the same order; must not throw or wait. */
-  readonly onNotice: (notice: Notice) => void;
+export interface SourceParts {
+  readonly settings: RedisSettings;
+  /** What every key of the relay's own begins with; none of them is an event. */
+  readonly ownPrefix: string;
+  /** The key that lies in every watched database as long as nobody empties it. */
+  readonly markerKey: string;
+  /** The key that says which server this is. */
+  readonly serverKey: string;
+  /** Set by each session to the clock of the server that it found. */
+  readonly serverClock: ServerClock;
+  readonly events: SourceEvents;
+  readonly clock: Clock;
+  readonly chance: Chance;
+}
+
+/** What is done with key events. */
+export interface EventSink {
+  /** Called for each event, in the order in which Redis publishes them; must not throw or wait. */
+  readonly onEvent: (event: KeyEvent) => void;
   /** The relay listens, from now on. */
-  readonly onListening: (session: Session) => void;
+  readonly onConnected: (session: Session) => void;
   /**
-   * It listens no longer: a gap begins, or the end. Resolves when all that was heard has been taken
-   * care of; only the end is waited for.
+   * The relay listens no longer: a gap begins, or the end. Resolves when all events before it have been taken care of;
+   * only the end is waited for.
    */
-  readonly onDeaf: () => Promise<void>;
+  readonly onDisconnected: () => Promise<void>;
 }
 
 /** A condition of being ready. */
@@ -51,9 +68,9 @@ export class Source {
    * Resolves when the relay listens, however long that takes, or when it is stopped. Rejects with
    * what only the operator can mend; once it has listened, such a thing is waited out as well.
    */
-  async start(): Promise<void> {
-    const session = await this.#open(true);
-    if (session !== null) this.#loop = this.#goOn(session);
+  async start(sink: EventSink): Promise<void> {
+    const session = await this.#open(sink, true);
+    if (session !== null) this.#loop = this.#listen(session, sink);
   }
 
   checks(): readonly SourceCheck[] {
@@ -67,42 +84,41 @@ export class Source {
     return [{ name: 'subscribed', problem: null }, canaryCheck(this.#session.proof())];
   }
 
-  /** What is known of the server's clock is up to date then, as far as the server tells. */
-  async askTime(): Promise<void> {
-    await this.#session?.askTime().catch(() => undefined);
-  }
-
   async stop(): Promise<void> {
     this.#stop.abort();
     await this.#loop;
   }
 
-  async #goOn(first: Session): Promise<void> {
-    const { settings, events, clock, onListening, onDeaf } = this.#parts;
+  async #listen(first: Session, sink: EventSink): Promise<void> {
+    const { settings, events, clock } = this.#parts;
     let gapBeganAtMs: number | null = null;
-    for (let session: Session | null = first; session !== null; session = await this.#open(false)) {
+    for (
+      let session: Session | null = first;
+      session !== null;
+      session = await this.#open(sink, false)
+    ) {
       const gapMs = gapBeganAtMs === null ? null : clock.monotonicMs() - gapBeganAtMs;
       this.#session = session;
       events.listening(addressOf(settings), settings.databases, gapMs);
       // Not waited for, nor is what follows a gap: the state may be away, and the next session must not.
-      onListening(session);
+      sink.onConnected(session);
       const error = await session.ended;
       gapBeganAtMs = session.provedAtMs();
       this.#session = null;
       this.#missing = error.message;
-      const over = onDeaf();
+      const over = sink.onDisconnected();
       if (this.#stop.signal.aborted) return over;
       events.gapBegan(addressOf(settings), error);
     }
   }
 
   /** Opens a session, waiting as often as it takes; null once stopped. */
-  async #open(mayFail: boolean): Promise<Session | null> {
+  async #open(sink: EventSink, mayFail: boolean): Promise<Session | null> {
     const { settings, events, clock, chance } = this.#parts;
     const { signal } = this.#stop;
     for (let waitMs = RETRY_FIRST_MS; !signal.aborted; ) {
       try {
-        const session = await openSession(this.#sessionParts(), signal);
+        const session = await openSession(this.#sessionParts(sink), signal);
         if (!signal.aborted) return session;
         session.close();
       } catch (thrown) {
@@ -119,11 +135,19 @@ export class Source {
     return null;
   }
 
-  #sessionParts(): SessionParts {
-    const { onExpired, ...shared } = this.#parts;
+  #sessionParts({ onEvent }: EventSink): SessionParts {
+    const { settings, ownPrefix, markerKey, serverKey, serverClock, events, clock, chance } =
+      this.#parts;
     return {
-      ...shared,
-      onExpired: (heard) => onExpired({ ...heard, expiredAtMs: null, detectedBy: 'notification' }),
+      settings,
+      ownPrefix,
+      markerKey,
+      serverKey,
+      serverClock,
+      events,
+      clock,
+      chance,
+      onEvent,
     };
   }
 }

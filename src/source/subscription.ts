@@ -2,14 +2,14 @@
 import { RedisPermissionError } from '../errors.js';
 import type { SourceEvents } from '../events/source-events.js';
 import type { RedisConnection } from '../redis/connect.js';
+import type { ServerClock } from '../redis/server-clock.js';
 import { redisCli, redisUser } from '../redis-cli.js';
 import { addressOf, redisErrorOf } from '../redis-client.js';
 import { isRefusal } from '../refusal.js';
-import type { KeyInDatabase, Notice, RedisSettings } from '../vocabulary.js';
+import type { KeyEvent, RedisSettings } from '../vocabulary.js';
 import type { Canary } from './canary.js';
-import { channelsOf, type HeardKind } from './channels.js';
+import { channelsOf } from './channels.js';
 import { GENERIC, missingFlags, NEW_KEYS } from './notifications.js';
-import type { ServerClock } from './server-clock.js';
 
 export interface SubscriptionParts {
   readonly settings: RedisSettings;
@@ -18,15 +18,8 @@ export interface SubscriptionParts {
   /** Set by each session to the clock of the server that it found. */
   readonly serverClock: ServerClock;
   readonly events: SourceEvents;
-  /** Called for each key that expired, none of them the relay's own; must not throw or wait. */
-  readonly onExpired: (expired: HeardExpiration) => void;
-  /** Called for whatever else became of a key, in the same order; must not throw or wait. */
-  readonly onNotice: (notice: Notice) => void;
-}
-
-export interface HeardExpiration extends KeyInDatabase {
-  /** By the clock of the Redis that holds the keys. */
-  readonly detectedAtMs: number;
+  /** Called for each event, in the order in which Redis publishes them; must not throw or wait. */
+  readonly onEvent: (event: KeyEvent) => void;
 }
 
 /** What else than expirations is heard of keys. */
@@ -48,7 +41,7 @@ export async function subscribe(
   parts: SubscriptionParts,
   closing: AbortSignal,
 ): Promise<Changes> {
-  const { settings, events, serverClock, onExpired, onNotice } = parts;
+  const { settings, events, serverClock, onEvent } = parts;
   const { redis } = subscriber;
   const ownPrefix = Buffer.from(parts.ownPrefix);
   const channels = channelsOf(settings.databases);
@@ -61,12 +54,11 @@ export async function subscribe(
     canary.notified(database, key, kind);
     if (kind === 'changed') areHeard = true;
     if (key.subarray(0, ownPrefix.length).equals(ownPrefix)) return;
-    const heardAtMs = Math.round(serverClock.nowMs());
-    if (kind === 'expired') onExpired({ database, key, detectedAtMs: heardAtMs });
-    else if (kind === 'created') onNotice({ kind, database, key, heardAtMs });
-    else onNotice({ kind, database, key });
+    const event = { database, key, detectedAtMs: Math.round(serverClock.nowMs()) };
+    if (kind === 'expired') onEvent({ ...event, kind, detectedBy: 'notification' });
+    else onEvent({ ...event, kind });
   });
-  const named = (wanted: (kind: HeardKind) => boolean) =>
+  const named = (wanted: (kind: KeyEvent['kind']) => boolean) =>
     [...channels].filter(([, { kind }]) => wanted(kind)).map(([name]) => name);
   // First: who hears of a new deadline has heard that its key was created.
   if (setting === null || missingFlags(setting, NEW_KEYS) === '') {

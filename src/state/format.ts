@@ -8,7 +8,8 @@
  *   {expiry-relay}:canary:<token>:<try>             string  in every watched database, for a moment; named by source/canary.ts
  *   {expiry-relay}:server                           string  identity of the watched server, in its database 0
  *   {expiry-relay}:1:watched                        hash    id, run_id, address of the watched server
- *   {expiry-relay}:1:lease                          hash    token, renewals, renewed_at, number, digest, endpoints; numbers
+ *   {expiry-relay}:1:lease                          hash    token, renewals, renewed_at, number, digest, endpoints; numbers;
+ *                                                           batch:<writer>: token and number of the last batch stored
  *   {expiry-relay}:1:configurations                 hash    replica → number, digest, since (-1: cannot capture), looks
  *   {expiry-relay}:1:watch                          string  the lease's token, for relays of version 0.1
  *   {expiry-relay}:1:settled                        string  all that Redis said before this time is taken care of, and
@@ -147,6 +148,11 @@ export function watchedKey(prefix: string): string {
 /** The key of the lease. */
 export function leaseKey(prefix: string): string {
   return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:lease`;
+}
+
+/** The field of the lease with the last batch that a writer of the outbox has stored. */
+export function batchField(writer: string): string {
+  return `batch:${writer}`;
 }
 
 /** The key of the replicas that run, and their configurations. */

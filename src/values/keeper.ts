@@ -13,7 +13,7 @@ import type {
   ValuesByRoute,
 } from '../key-value.js';
 import { fillKey } from '../path-template.js';
-import { asksForValues, matchRoute } from '../routing.js';
+import { asksForValues, type Match, matchRoute } from '../routing.js';
 import type { Keyspace } from '../source/keyspace.js';
 import type {
   ClaimedKey,
@@ -53,24 +53,25 @@ export interface ValueKeeperParts {
 /** What values are read with. */
 export type ReadableKeys = Pick<Keyspace, 'ask' | 'nowMs' | 'read' | 'deadlineSlackMs'>;
 
-/** A value that a webhook is to carry, and what it is of. */
+/** An expiration, and the routes that its key takes. */
+export interface MatchedExpiration {
+  readonly expiration: Expiration;
+  readonly matches: readonly Match[];
+}
+
+/** The value of another key that a webhook is to carry. */
 interface LookupOf {
   readonly expiration: Expiration;
   readonly route: Route;
   readonly wanted: WantedValue;
 }
 
-/** Null when no route asks for a value: then none costs anything. */
-export function createValueKeeper(parts: ValueKeeperParts): ValueKeeper | null {
-  return parts.routes.some(asksForValues) ? new ValueKeeper(parts) : null;
-}
-
 export class ValueKeeper {
   readonly #parts: ValueKeeperParts;
-  /** Those that ask for a value of the key's own, and for one of another key. */
+  /** The routes that ask for a value of the key's own. */
   readonly #including: readonly Route[];
-  readonly #lookingUp: readonly Route[];
-  readonly #asking: readonly Route[];
+  /** Whether any route asks for a value: then none costs anything. */
+  readonly #isAsked: boolean;
   readonly #readings: Readings;
   /** Expirations whose values may be held in memory together. */
   readonly countMax: number;
@@ -82,9 +83,9 @@ export class ValueKeeper {
   constructor(parts: ValueKeeperParts) {
     this.#parts = parts;
     this.#including = parts.routes.filter(({ includesValue }) => includesValue);
-    this.#lookingUp = parts.routes.filter(({ lookup }) => lookup !== null);
-    this.#asking = parts.routes.filter(asksForValues);
-    const bytesMax = Math.max(1, ...this.#asking.map(({ valueBytesMax }) => valueBytesMax));
+    const asking = parts.routes.filter(asksForValues);
+    this.#isAsked = asking.length > 0;
+    const bytesMax = Math.max(1, ...asking.map(({ valueBytesMax }) => valueBytesMax));
     this.countMax = countAtOnce(bytesMax);
     const read = (batch: readonly Deadline[], isDue: boolean) => this.#read(batch, isDue);
     this.#readings = new Readings({ countMax: this.countMax, read });
@@ -100,11 +101,6 @@ export class ValueKeeper {
   /** Whether a route asks for the key's own value. */
   isWanted(key: KeyInDatabase): boolean {
     return this.#bytesMax(key) > 0;
-  }
-
-  /** Whether the webhook of a key carries any value. */
-  isCarried({ key }: KeyInDatabase): boolean {
-    return this.#asking.some((route) => matchRoute(route, key) !== null);
   }
 
   /**
@@ -137,23 +133,25 @@ export class ValueKeeper {
    * What the webhooks of these expirations carry, in their order. Rejects only when the state cannot
    * be used.
    */
-  async of(expirations: readonly Expiration[]): Promise<readonly ValuesByRoute[]> {
-    const byRoute = expirations.map(() => new Map<string, RouteValues>());
-    const included = expirations.filter((one) => this.isWanted(one));
+  async valuesFor(matched: readonly MatchedExpiration[]): Promise<readonly ValuesByRoute[]> {
+    const included = matched
+      .filter(({ matches }) => matches.some(({ route }) => route.includesValue))
+      .map(({ expiration }) => expiration);
     const found = included.length === 0 ? [] : await this.#parts.values.of(included);
     const kept = new Map(included.map((one, at) => [one, found[at] ?? null]));
-    const lookups = await this.#lookUp(expirations);
-    for (const [at, expiration] of expirations.entries()) {
-      for (const route of this.#asking) {
-        if (matchRoute(route, expiration.key) === null) continue;
+    const lookups = await this.#lookUp(matched);
+    return matched.map(({ expiration, matches }) => {
+      const byRoute = new Map<string, RouteValues>();
+      for (const { route } of matches) {
+        if (!asksForValues(route)) continue;
         const value = route.includesValue ? valueBefore(expiration, route, kept) : null;
         const lookup = lookups.get(expiration)?.get(route) ?? null;
-        byRoute[at]?.set(route.name, { value, lookup });
+        byRoute.set(route.name, { value, lookup });
         this.#countOmitted(route, value);
         this.#countOmitted(route, lookup);
       }
-    }
-    return byRoute;
+      return byRoute;
+    });
   }
 
   /** These are in the outbox, with their values. What is left behind is pruned some time. */
@@ -169,9 +167,20 @@ export class ValueKeeper {
     await this.#parts.values.forget(over.map((one) => ({ ...one, deadlineMs: null })));
   }
 
+  /** Forgets a whole database: it was emptied. */
+  async forgetAll(database: number): Promise<void> {
+    await this.#parts.values.forgetAll(database);
+  }
+
+  /** Where no route asks for a value, forgets what an earlier file has left behind. */
+  async forgetUnasked(database: number): Promise<void> {
+    if (!this.#isAsked) await this.forgetAll(database);
+  }
+
   /** Forgets what was left behind in a database. */
   async prune(database: number, serverNowMs: number): Promise<void> {
-    await this.#parts.values.prune(database, Math.round(serverNowMs - LEFT_BEHIND_MS));
+    if (this.#isAsked)
+      await this.#parts.values.prune(database, Math.round(serverNowMs - LEFT_BEHIND_MS));
   }
 
   /** The most that any route wants of the key's own value; 0 when none does. */
@@ -225,12 +234,11 @@ export class ValueKeeper {
   }
 
   async #lookUp(
-    expirations: readonly Expiration[],
+    matched: readonly MatchedExpiration[],
   ): Promise<ReadonlyMap<Expiration, ReadonlyMap<Route, LookedUp>>> {
-    const lookups = expirations.flatMap((expiration) =>
-      this.#lookingUp.flatMap((route): LookupOf[] => {
-        const params = matchRoute(route, expiration.key);
-        if (params === null || route.lookup === null) return [];
+    const lookups = matched.flatMap(({ expiration, matches }) =>
+      matches.flatMap(({ route, params }): LookupOf[] => {
+        if (route.lookup === null) return [];
         const key = fillKey(route.lookup, params);
         const { database } = expiration;
         return [{ expiration, route, wanted: { database, key, bytesMax: route.valueBytesMax } }];

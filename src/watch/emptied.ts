@@ -5,11 +5,11 @@
 import type { Deadlines } from '../deadlines/deadlines.js';
 import type { WatchEvents } from '../events/watch-events.js';
 import type { Marker } from '../source/marker.js';
+import type { ValueKeeper } from '../values/keeper.js';
 
 export interface EmptiedParts {
   readonly deadlines: Pick<Deadlines, 'forget'>;
-  /** Whatever is kept of values, also by a file that asked for them once. */
-  readonly forgetValues: (database: number) => Promise<void>;
+  readonly values: Pick<ValueKeeper, 'forgetAll'>;
   readonly events: Pick<WatchEvents, 'databaseEmptied'>;
 }
 
@@ -24,14 +24,14 @@ export class Emptied {
 
   /** Resolves with whether it was: what was known of its keys is true no longer. */
   async forget(marker: Marker, database: number): Promise<boolean> {
-    const { deadlines, forgetValues, events } = this.#parts;
+    const { deadlines, values, events } = this.#parts;
     if (await marker.isThere(database)) {
       this.#marked.add(database);
       return false;
     }
     // Forgotten before the marker is there again: a crash between the two must not look like no flush.
     const forgotten = await deadlines.forget(database);
-    await forgetValues(database);
+    await values.forgetAll(database);
     await marker.write(database);
     const isFirst = forgotten === 0 && !this.#marked.has(database);
     this.#marked.add(database);

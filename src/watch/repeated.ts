@@ -14,7 +14,7 @@ const BATCH = 500;
  * are gone then; rejects when the server or the state cannot be asked.
  */
 export async function expireRepeated(
-  { keyspace, heardAll }: Pick<Session, 'keyspace' | 'heardAll'>,
+  { keyspace, barrier }: Pick<Session, 'keyspace' | 'barrier'>,
   claimed: AsyncIterable<readonly KeyInDatabase[]>,
 ): Promise<ReadonlySet<string>> {
   const gone = new Set<string>();
@@ -25,6 +25,6 @@ export async function expireRepeated(
       }
     }
   }
-  await heardAll();
+  await barrier();
   return gone;
 }

@@ -1,64 +1,84 @@
 /**
- * Whose turn it is to watch. This replica watches while it listens and holds the lease; while it only
- * listens, it remembers what it has heard lately, so that it can go on where another has stopped.
+ * Whose turn it is to capture. This replica captures while it listens and holds the lease; while it only listens, it
+ * buffers the events of the last seconds, and replays them when it takes over.
  */
 import { Bell } from '../bell.js';
-import type { Capture } from '../capture/capture.js';
+import type { EventQueue } from '../capture/event-queue.js';
+import type { Intake } from '../capture/intake.js';
 import type { Clock } from '../clock.js';
 import type { Deadlines } from '../deadlines/deadlines.js';
 import type { WatchEvents } from '../events/watch-events.js';
+import type { ServerClock } from '../redis/server-clock.js';
+import type { Routing } from '../routing.js';
+import { runTogether } from '../run-together.js';
 import type { Session } from '../source/session.js';
+import type { EventSink } from '../source/source.js';
 import type { Lease } from '../state/lease.js';
-import type { Expiration, Notice } from '../vocabulary.js';
+import type { KeyEvent } from '../vocabulary.js';
 import { HEARD_APART_MS } from './done.js';
-import { type Heard, Memory } from './memory.js';
 import { expireRepeated } from './repeated.js';
+import { ReplayBuffer } from './replay-buffer.js';
 import { Stalls } from './stalls.js';
-import { heardNotice, noticeOf, settledBy, type UnsettledParts, unsettled } from './unsettled.js';
+import { settledBy, type UnsettledParts, unsettled } from './unsettled.js';
 import { SETTLED_EVERY_MS, type Watch } from './watch.js';
 import type { ServerCheck } from './watched-server.js';
 
 /** Often enough that the deadline of a key that lives for a second is read before it expires. */
 export const READ_EVERY_MS = SETTLED_EVERY_MS / 2;
 
-/** Deadlines that are read at once: beyond it, those are read that were heard of first. */
+/** Deadlines that are read at once; the oldest changes come first. */
 const READ_MAX = 5_000;
 
-export interface StandbyParts extends UnsettledParts {
+export interface StandbyParts {
+  readonly databases: readonly number[];
+  readonly routing: Pick<Routing, 'isRouted'>;
+  readonly queue: Pick<EventQueue, 'drained' | 'suspended' | 'reset'>;
+  readonly intake: Pick<Intake, 'push'>;
+  readonly deadlines: UnsettledParts['deadlines'] & Pick<Deadlines, 'recentlyClaimed'>;
   readonly watch: Pick<Watch, 'begin' | 'end'>;
   readonly lease: Lease;
   readonly server: Pick<ServerCheck, 'verify'>;
-  readonly deadlines: UnsettledParts['deadlines'] & Pick<Deadlines, 'recentlyClaimed'>;
-  readonly capture: Pick<Capture, 'expired' | 'noticed' | 'settled'>;
+  readonly serverClock: Pick<ServerClock, 'nowMs' | 'refresh' | 'corrected' | 'correctedWritten'>;
   readonly events: WatchEvents;
   readonly clock: Clock;
 }
 
-export class Standby {
+/** A connection that this replica listens on, from its beginning to its end. */
+interface Connection {
+  readonly session: Session;
+  /** Whether the server is known to be the one that the state is about. */
+  isVerified: boolean;
+}
+
+/** What this replica does with events. */
+type Role =
+  /** Buffers them: another replica captures, or none does yet. */
+  | { readonly kind: 'standby' }
+  /** Captures them; `lateMsMax` is the longest delay with which any of them may have arrived. */
+  | { readonly kind: 'capturing'; readonly session: Session; lateMsMax: number }
+  /** Buffers them although its term is not over: another replica was found to hold the lease. */
+  | { readonly kind: 'fenced'; readonly session: Session };
+
+const STANDBY: Role = { kind: 'standby' };
+
+export class Standby implements EventSink {
   readonly #parts: StandbyParts;
-  readonly #memory = new Memory();
-  /** Rings when a change is remembered. */
-  readonly #noted = new Bell();
+  readonly #buffer = new ReplayBuffer();
+  /** Rings when a change is buffered. */
+  readonly #buffered = new Bell();
   readonly #stalls: Stalls;
   readonly #stop = new AbortController();
-  #loop: Promise<unknown> = Promise.resolve();
+  #loops: Promise<unknown> = Promise.resolve();
   #changing: Promise<void> = Promise.resolve();
   #competing: Promise<void> = Promise.resolve();
-  /** While this replica listens. */
-  #listened: Session | null = null;
-  /** The same once the server is known to be the one that the state is about. */
-  #session: Session | null = null;
-  /** While it watches. */
-  #watched: Session | null = null;
-  /** Another replica holds the lease: this one remembers notifications instead of capturing them. */
-  #isFenced = false;
-  /** The longest delay with which notifications may have arrived while this replica watched. */
-  #lateMsMax = 0;
-  /** The server of the last session. */
+  /** Null while this replica does not listen. */
+  #connection: Connection | null = null;
+  #role: Role = STANDBY;
+  /** The server of the last connection. */
   #runId: string | null = null;
-  /** When the session began, if the one before was with another server; null once that was heeded. */
+  /** When the connection began, if the one before was with another server; null once that was heeded. */
   #movedAtMs: number | null = null;
-  /** Resolves when the notifications from before a gap are stored, and the lease is released. */
+  /** Resolves when the events from before a gap are stored, and the lease is released. */
   #leaving: Promise<void> = Promise.resolve();
 
   constructor(parts: StandbyParts) {
@@ -67,212 +87,202 @@ export class Standby {
   }
 
   start(): void {
-    const { signal } = this.#stop;
-    this.#loop = Promise.all([this.#run(), this.#stalls.run(signal), this.#readUnsettled()]);
+    this.#loops = runTogether(this.#stop.signal, [
+      (signal) => this.#followLease(signal),
+      (signal) => this.#followQueue(signal),
+      (signal) => this.#stalls.run(signal),
+      (signal) => this.#readUnsettled(signal),
+    ]);
   }
 
   async stop(): Promise<void> {
     this.#stop.abort();
-    await this.#loop;
+    await this.#loops;
     await this.#competing;
-    await this.#turn(null);
+    await this.#switchTo(null);
   }
 
-  /** The relay listens. Returns at once: no notification waits for the state. */
-  listening(session: Session): void {
-    this.#listened = session;
-    this.#competing = this.#compete(session);
-  }
+  /** Captured, or buffered while another replica captures. */
+  readonly onEvent = (event: KeyEvent): void => {
+    const lateMsMax = event.kind === 'expired' ? this.#stalls.lateMsMax() : 0;
+    const { intake, routing, lease, clock } = this.#parts;
+    if (this.#role.kind === 'capturing') {
+      this.#role.lateMsMax = Math.max(this.#role.lateMsMax, lateMsMax);
+      return intake.push(event);
+    }
+    if (event.kind !== 'expired' && !routing.isRouted(event.key)) return;
+    // While this replica holds the lease, no other replica captures the event.
+    this.#buffer.append({ event, lateMsMax }, clock.monotonicMs(), lease.token !== null);
+    if (event.kind === 'changed') this.#buffered.ring();
+  };
+
+  /** The relay listens. Returns at once: no event waits for the state. */
+  readonly onConnected = (session: Session): void => {
+    this.#connection = { session, isVerified: false };
+    this.#competing = this.#compete(this.#connection);
+  };
+
+  /** The buffer has a gap from now on. Resolves when the events before it are stored, and the lease is free for others. */
+  readonly onDisconnected = async (): Promise<void> => {
+    this.#connection = null;
+    this.#buffer.clear();
+    this.#leaving = this.#leaving.then(() => this.#leave());
+    await this.#leaving;
+  };
 
   /**
    * Competes for the lease, once the server is known to be the one that the state is about. A lease that
    * was held before the gap is left first: another replica may have heard what this one has missed.
    */
-  async #compete(session: Session): Promise<void> {
-    const { lease, server, serverNowMs } = this.#parts;
+  async #compete(connection: Connection): Promise<void> {
+    const { lease, server, serverClock } = this.#parts;
+    const { session } = connection;
     const isVerified = await server.verify(session.identity, this.#stop.signal);
     await this.#leaving;
-    if (!isVerified || this.#listened !== session) return;
+    if (!isVerified || this.#connection !== connection) return;
     const { runId } = session;
     const isOther = this.#runId !== null && runId !== null && runId !== this.#runId;
-    this.#movedAtMs = isOther ? serverNowMs() : null;
+    this.#movedAtMs = isOther ? serverClock.nowMs() : null;
     this.#runId = runId;
-    this.#session = session;
+    connection.isVerified = true;
     lease.want(true);
-    await this.#turn(lease.token === null ? null : session);
-  }
-
-  /**
-   * It listens no longer: what it has heard is not all any more. Resolves when that is stored, and the
-   * lease is free for others.
-   */
-  async deaf(): Promise<void> {
-    this.#listened = null;
-    this.#session = null;
-    this.#memory.clear();
-    this.#leaving = this.#leaving.then(() => this.#leave());
-    await this.#leaving;
+    await this.#switchTo(lease.token === null ? null : session);
   }
 
   async #leave(): Promise<void> {
-    await this.#turn(null);
+    await this.#switchTo(null);
     await this.#stored();
     this.#parts.lease.want(false);
   }
 
-  /** Resolves when all that was heard is stored, which is this replica's to do as long as it holds the lease. */
+  /** Resolves when all queued events are stored, which is this replica's to do as long as it holds the lease. */
   async #stored(): Promise<void> {
-    const { capture, lease } = this.#parts;
+    const { queue, lease } = this.#parts;
     const lost = new AbortController();
-    await Promise.race([capture.settled(this.#stop.signal), lease.lost(lost.signal)]);
+    await Promise.race([queue.drained(this.#stop.signal), lease.lost(lost.signal)]);
     lost.abort();
   }
 
-  /** A key has expired: captured, or remembered while another replica captures. */
-  expired(expiration: Expiration): void {
-    const lateMsMax = this.#stalls.lateMsMax();
-    if (this.#captures) {
-      this.#lateMsMax = Math.max(this.#lateMsMax, lateMsMax);
-      return this.#parts.capture.expired(expiration);
-    }
-    this.#remember({ kind: 'expired', expiration, lateMsMax });
+  /** The session that this replica may capture from. */
+  get #session(): Session | null {
+    return this.#connection?.isVerified === true ? this.#connection.session : null;
   }
 
-  /** The same for whatever else became of a key. */
-  noticed(notice: Notice): void {
-    if (this.#captures) return this.#parts.capture.noticed(notice);
-    if (!this.#parts.isWanted(notice.key)) return;
-    this.#remember(this.#heardNow(notice));
-    this.#noted.ring();
-  }
-
-  #heardNow(notice: Notice): Heard {
-    return heardNotice(notice, this.#parts.serverNowMs());
-  }
-
-  /** While this replica holds the lease, no other replica captures the notification. */
-  #remember(heard: Heard): void {
-    const { lease, clock } = this.#parts;
-    this.#memory.note(heard, clock.monotonicMs(), lease.token !== null);
-  }
-
-  get #captures(): boolean {
-    return this.#watched !== null && !this.#isFenced;
-  }
-
-  /**
-   * Another replica has held the lease, and this one was to learn of it only now. What it has heard since
-   * is remembered: the other one may have other routes. The lease is sought under another token.
-   */
-  fenced(heard: readonly (Expiration | Notice)[]): void {
-    const { lease, clock } = this.#parts;
-    const lateMsMax = Math.max(this.#lateMsMax, this.#stalls.lateMsMax());
-    if (this.#listened !== null) {
-      const earlier = heard.map((one): Heard => {
-        return 'kind' in one
-          ? this.#heardNow(one)
-          : { kind: 'expired', expiration: one, lateMsMax };
-      });
-      this.#memory.putBack(earlier, clock.monotonicMs());
-    }
-    if (this.#watched === null) return;
-    this.#isFenced = true;
-    if (lease.token === null) return;
-    lease.want(false);
-    if (this.#session !== null) lease.want(true);
-  }
-
-  /**
-   * Reads the deadlines of keys of which the replica that watches has not settled what was heard: it may
-   * have died before it wrote them down. While it lives, it settles nearly all of them in time.
-   */
-  async #readUnsettled(): Promise<void> {
-    const { clock } = this.#parts;
-    const { signal } = this.#stop;
-    while (!signal.aborted) {
-      if (!this.#memory.isUnread) await this.#noted.wait(clock, null, signal);
-      await clock.sleep(READ_EVERY_MS, signal);
-      // What cannot be read now is tried again.
-      if (!signal.aborted && this.#session !== null) {
-        await this.#read(this.#session, SETTLED_EVERY_MS).catch(() => undefined);
-      }
-    }
-  }
-
-  /** Those that were heard of so long ago or longer. */
-  async #read({ keyspace }: Session, agoMs: number): Promise<void> {
-    const { deadlines, serverNowMs } = this.#parts;
-    if (!this.#memory.isUnread) return;
-    const nowMs = serverNowMs();
-    const settledMs = settledBy(await deadlines.settledUntilMs(), nowMs);
-    const unread = this.#memory.unread(settledMs, nowMs - agoMs, READ_MAX);
-    if (unread.length === 0) return;
-    this.#memory.read(unread, await keyspace.read(unread.map(({ notice }) => notice)));
-  }
-
-  /** Follows the lease. */
-  async #run(): Promise<void> {
+  /** Captures while the lease is held. */
+  async #followLease(signal: AbortSignal): Promise<void> {
     const { lease } = this.#parts;
-    const { signal } = this.#stop;
     while (!signal.aborted) {
       await lease.taken(signal);
       if (signal.aborted) return;
-      await this.#turn(this.#session);
+      await this.#switchTo(this.#session);
       await lease.due(signal);
       if (signal.aborted) return;
-      await this.#turn(null);
+      await this.#switchTo(null);
       if (lease.token !== null) await this.#handOver();
     }
   }
 
   /**
-   * Hands the lease to a newer configuration. Its replica has listened for a while, and receives every
-   * later notification itself; the earlier ones are stored first. This replica then stands by.
+   * A suspended queue means that another replica has held the lease, and that this one was to learn of it only now.
+   * The events are buffered again: the other replica may have other routes. The lease is sought under another token.
    */
-  async #handOver(): Promise<void> {
-    const { lease, events } = this.#parts;
-    await this.#stored();
-    events.handedOver();
+  async #followQueue(signal: AbortSignal): Promise<void> {
+    const { queue, lease, clock } = this.#parts;
+    for (;;) {
+      await queue.suspended(signal);
+      if (signal.aborted) return;
+      const role = this.#role;
+      const heardMs = role.kind === 'capturing' ? role.lateMsMax : 0;
+      const lateMsMax = Math.max(heardMs, this.#stalls.lateMsMax());
+      // Recoveries are found again: their entries are still in the index.
+      const events = queue
+        .reset()
+        .filter((event) => event.kind !== 'expired' || event.detectedBy === 'notification');
+      if (this.#connection !== null) {
+        const earlier = events.map((event) => ({ event, lateMsMax }));
+        this.#buffer.prepend(earlier, clock.monotonicMs());
+      }
+      if (role.kind === 'standby') continue;
+      this.#role = { kind: 'fenced', session: role.session };
+      if (lease.token === null) continue;
+      this.#competeAnew();
+    }
+  }
+
+  /** Lets another replica have the lease, and competes for it under another token. */
+  #competeAnew(): void {
+    const { lease } = this.#parts;
     lease.want(false);
     if (this.#session !== null) lease.want(true);
   }
 
-  /** Watches this session, or none; one change at a time. */
-  #turn(session: Session | null): Promise<void> {
+  /**
+   * Hands the lease to a newer configuration. Its replica has listened for a while, and receives every
+   * later event itself; the earlier ones are stored first. This replica then stands by.
+   */
+  async #handOver(): Promise<void> {
+    await this.#stored();
+    this.#parts.events.handedOver();
+    this.#competeAnew();
+  }
+
+  /** Captures from this session, or from none; one change at a time. */
+  #switchTo(session: Session | null): Promise<void> {
     this.#changing = this.#changing.then(async () => {
       const { watch, events } = this.#parts;
-      if (this.#watched === session) return;
-      if (this.#watched !== null) {
-        this.#watched = null;
+      const current = this.#role.kind === 'standby' ? null : this.#role.session;
+      if (current === session) return;
+      if (current !== null) {
+        this.#role = STANDBY;
         events.watching(false);
         await watch.end();
       }
       if (session === null || session !== this.#session) return;
       events.watching(true);
-      // Remembered notifications are captured before the search for keys that expired unheard.
-      await this.#goOn(session);
+      // Buffered events are captured before the search for keys that expired unheard.
+      await this.#takeOver(session);
       watch.begin(session);
     });
     return this.#changing;
   }
 
   /** Captures what another replica was to capture, as far as it has not done so. */
-  async #goOn(session: Session): Promise<void> {
-    const { capture, clock } = this.#parts;
+  async #takeOver(session: Session): Promise<void> {
+    const { intake, clock } = this.#parts;
     // Before anything else: they may expire while that is done.
     await this.#read(session, 0).catch(() => undefined);
     const repeated = await this.#repeated(session);
-    const heard = this.#memory.recall(clock.monotonicMs());
-    const before = await unsettled(heard, repeated, this.#parts);
-    // Notifications that arrived meanwhile come after these.
-    const recalled = [...before, ...this.#memory.recall(clock.monotonicMs())];
-    this.#watched = session;
-    this.#isFenced = false;
-    this.#lateMsMax = 0;
-    for (const one of recalled) {
-      if (one.kind === 'expired') capture.expired(one.expiration);
-      else capture.noticed(noticeOf(one));
+    const earlier = await unsettled(this.#buffer.drain(clock.monotonicMs()), repeated, this.#parts);
+    const later = this.#buffer.drain(clock.monotonicMs()).map(({ event }) => event);
+    this.#role = { kind: 'capturing', session, lateMsMax: 0 };
+    for (const event of [...earlier, ...later]) intake.push(event);
+  }
+
+  /**
+   * Reads the deadlines of keys whose changes the holder of the lease has not settled: it may have died before it wrote
+   * them down. While it lives, it settles nearly all of them in time.
+   */
+  async #readUnsettled(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#parts;
+    while (!signal.aborted) {
+      if (!this.#buffer.isUnread) await this.#buffered.wait(clock, null, signal);
+      await clock.sleep(READ_EVERY_MS, signal);
+      const session = this.#session;
+      // What cannot be read now is tried again.
+      if (!signal.aborted && session !== null) {
+        await this.#read(session, SETTLED_EVERY_MS).catch(() => undefined);
+      }
     }
+  }
+
+  /** Those that were detected so long ago or longer. */
+  async #read({ keyspace }: Session, agoMs: number): Promise<void> {
+    const { deadlines, serverClock } = this.#parts;
+    if (!this.#buffer.isUnread) return;
+    const nowMs = serverClock.nowMs();
+    const settledMs = settledBy(await deadlines.settledUntilMs(), nowMs);
+    const unread = this.#buffer.unread(settledMs, nowMs - agoMs, READ_MAX);
+    if (unread.length > 0) this.#buffer.read(unread, await keyspace.read(unread));
   }
 
   /** The keys whose expirations a server that was not watched before repeats; none if unknown. */

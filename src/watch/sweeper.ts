@@ -3,11 +3,12 @@
  * others allow, when listening begins, and slowly ever after, for what was missed.
  */
 import type { Bell } from '../bell.js';
-import type { Capture } from '../capture/capture.js';
+import type { EventQueue } from '../capture/event-queue.js';
 import type { Clock } from '../clock.js';
 import type { Deadlines } from '../deadlines/deadlines.js';
 import type { Tracker } from '../deadlines/tracker.js';
 import type { WatchEvents } from '../events/watch-events.js';
+import type { Routing } from '../routing.js';
 import type { Session } from '../source/session.js';
 import { pace, sweep } from '../source/sweep.js';
 import type { ValueKeeper } from '../values/keeper.js';
@@ -25,44 +26,38 @@ const ASIDE_KEPT_MS = 24 * 3_600_000;
 
 export interface SweeperParts {
   readonly databases: readonly number[];
-  /** What to look for, as Redis's own globs. */
-  readonly globs: readonly (string | null)[];
-  readonly isWanted: (key: Buffer) => boolean;
+  readonly routing: Pick<Routing, 'globs' | 'isRouted'>;
   readonly deadlines: Deadlines;
   readonly tracker: Tracker;
-  readonly capture: Pick<Capture, 'isQueued' | 'settled'>;
-  /** Null when no route asks for a value. */
-  readonly values: ValueKeeper | null;
-  /** The time by the clock of the Redis that holds the keys. */
+  readonly queue: Pick<EventQueue, 'has' | 'drained'>;
+  readonly values: ValueKeeper;
+  /** With a connection of its own for sweeps. */
+  readonly session: Pick<Session, 'sweeping' | 'barrier'>;
+  /** The time by the clock of the Redis that holds the keys, in milliseconds. */
   readonly serverNowMs: () => number;
   readonly events: WatchEvents;
   readonly clock: Clock;
 }
 
-/** What a sweep needs of the session: a connection of its own, and when all is heard. */
-export type SweptSession = Pick<Session, 'sweeping' | 'heardAll'>;
-
 export class Sweeper {
   readonly #parts: SweeperParts;
-  readonly #session: SweptSession;
 
-  constructor(parts: SweeperParts, session: SweptSession) {
+  constructor(parts: SweeperParts) {
     this.#parts = parts;
-    this.#session = session;
   }
 
   /** Until the signal aborts; `sweepNow` rings when a sweep must not wait for its time. */
   async run(sweepNow: Bell, signal: AbortSignal): Promise<void> {
-    const { databases, globs, deadlines, values, serverNowMs, clock, events } = this.#parts;
+    const { databases, routing, deadlines, values, serverNowMs, clock, events } = this.#parts;
     let share = URGENT_SHARE;
     for (let isFirst = true; !signal.aborted; isFirst = false) {
       const rungBefore = sweepNow.rung;
       const beganAtMs = clock.monotonicMs();
       let found = 0;
       for (const database of databases) {
-        for (const glob of globs) found += await this.#sweep(database, glob, share, signal);
+        for (const glob of routing.globs) found += await this.#sweep(database, glob, share, signal);
         if (!isFirst) await this.#reconcile(database, share, signal);
-        await values?.prune(database, serverNowMs());
+        await values.prune(database, serverNowMs());
         await deadlines.forgetAside(database, Math.floor(serverNowMs()) - ASIDE_KEPT_MS);
       }
       if (signal.aborted) return;
@@ -97,8 +92,9 @@ export class Sweeper {
     share: number,
     signal: AbortSignal,
   ): Promise<number> {
-    const { isWanted, clock } = this.#parts;
-    const keyspace = this.#session.sweeping;
+    const { routing, session, clock } = this.#parts;
+    const keyspace = session.sweeping;
+    const isWanted = (key: Buffer) => routing.isRouted(key);
     let found = 0;
     let writing: Promise<unknown> = Promise.resolve();
     const batches = sweep({ keyspace, database, glob, isWanted, share, clock }, signal);
@@ -118,7 +114,7 @@ export class Sweeper {
     const { tracker, values } = this.#parts;
     const read = (wanted: readonly KeyInDatabase[]) => this.#read(wanted, signal);
     const readings = await tracker.changed(keys, { read });
-    await values?.tracked(readings);
+    await values.tracked(readings);
   }
 
   /**
@@ -126,11 +122,10 @@ export class Sweeper {
    * and what is read is the deadline of the next life.
    */
   async #read(keys: readonly KeyInDatabase[], signal: AbortSignal): Promise<readonly KeyReading[]> {
-    const { capture } = this.#parts;
-    const { sweeping, heardAll } = this.#session;
-    const readings = await sweeping.read(keys);
-    await heardAll();
-    if (keys.some((key) => capture.isQueued(key))) await capture.settled(signal);
+    const { queue, session } = this.#parts;
+    const readings = await session.sweeping.read(keys);
+    await session.barrier();
+    if (keys.some((key) => queue.has(key))) await queue.drained(signal);
     return readings;
   }
 }

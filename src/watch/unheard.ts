@@ -2,9 +2,11 @@
  * What expired unheard: its keys are gone after their deadlines, and their entries are still in the
  * index. Looked for first when listening begins, and from then on as the nudger finds it.
  */
-import type { Capture } from '../capture/capture.js';
+import type { EventQueue } from '../capture/event-queue.js';
+import type { Intake } from '../capture/intake.js';
 import type { Deadlines } from '../deadlines/deadlines.js';
 import type { Tracker } from '../deadlines/tracker.js';
+import type { Routing } from '../routing.js';
 import type { Session } from '../source/session.js';
 import type { Deadline, KeyReading } from '../vocabulary.js';
 
@@ -16,12 +18,12 @@ const BATCH = 500;
 
 export interface UnheardParts {
   readonly database: number;
-  readonly session: Pick<Session, 'keyspace' | 'heardAll'>;
+  readonly session: Pick<Session, 'keyspace' | 'barrier'>;
   readonly deadlines: Pick<Deadlines, 'take' | 'overdue' | 'setAside'>;
   readonly tracker: Pick<Tracker, 'nudged'>;
-  readonly capture: Pick<Capture, 'expired' | 'room' | 'settled'>;
-  /** Which keys routes are about. */
-  readonly isWanted: (key: Buffer) => boolean;
+  readonly queue: Pick<EventQueue, 'drained'>;
+  readonly intake: Pick<Intake, 'push' | 'room'>;
+  readonly routing: Pick<Routing, 'isRouted'>;
   /** The time by the clock of the Redis that holds the keys. */
   readonly serverNowMs: () => number;
   /** Whether the database was emptied: what is gone has not expired then. */
@@ -49,7 +51,7 @@ export async function catchUp(parts: UnheardParts, signal: AbortSignal): Promise
   }
   if (readings.length === 0) return;
   // What Redis says of them only now is before them in the lanes, and is not captured twice.
-  await session.heardAll();
+  await session.barrier();
   if (await isEmptied()) return;
   await captureGone(readings, parts, signal);
 }
@@ -63,31 +65,30 @@ export async function captureMissing(
   parts: UnheardParts,
   signal: AbortSignal,
 ): Promise<void> {
-  const { session, tracker, capture, isEmptied } = parts;
+  const { session, tracker, queue, isEmptied } = parts;
   // It waits as long as Redis may not expire keys; so they are read once more.
   if (await isEmptied()) return;
   const readings = await tracker.nudged(missing, session.keyspace);
-  await session.heardAll();
-  await capture.settled(signal);
+  await session.barrier();
+  await queue.drained(signal);
   // Looked at last: what a flush takes after this is not among the missing.
   if (await isEmptied()) return;
   await captureGone(readings, parts, signal);
-  await capture.settled(signal);
+  await queue.drained(signal);
 }
 
 async function captureGone(
   readings: readonly KeyReading[],
-  { database, deadlines, capture, isWanted, serverNowMs }: UnheardParts,
+  { database, deadlines, intake, routing, serverNowMs }: UnheardParts,
   signal: AbortSignal,
 ): Promise<void> {
   const detectedAtMs = Math.round(serverNowMs());
   const gone = readings.filter(({ life }) => life === 'gone');
-  const unrouted = gone.filter(({ key }) => !isWanted(key));
+  const unrouted = gone.filter(({ key }) => !routing.isRouted(key));
   if (unrouted.length > 0) await deadlines.setAside(unrouted);
-  for (const { key } of gone.filter(({ key }) => isWanted(key))) {
-    await capture.room(signal);
+  for (const { key } of gone.filter(({ key }) => routing.isRouted(key))) {
+    await intake.room(signal);
     if (signal.aborted) return;
-    const what = { database, key, expiredAtMs: null, detectedAtMs };
-    capture.expired({ ...what, detectedBy: 'recovery' });
+    intake.push({ kind: 'expired', database, key, detectedAtMs, detectedBy: 'recovery' });
   }
 }

@@ -1,44 +1,23 @@
 /** What a replica has heard that the one before it has not settled: what is left to do at a take-over. */
 import { CLOCK_SLACK_MS, type Deadlines } from '../deadlines/deadlines.js';
 import { nameOf } from '../key-name.js';
-import type { KeyInDatabase, Notice } from '../vocabulary.js';
+import type { ServerClock } from '../redis/server-clock.js';
+import type { Routing } from '../routing.js';
+import type { ExpiredEvent, KeyEvent, KeyInDatabase } from '../vocabulary.js';
 import { isDone, lastClaimed } from './done.js';
-import type { Heard, HeardNotice } from './memory.js';
+import type { BufferedEvent } from './replay-buffer.js';
 
 export interface UnsettledParts {
   readonly deadlines: Pick<Deadlines, 'of' | 'bringBack' | 'claimedLately' | 'settledUntilMs'>;
   /** Those that are watched. */
   readonly databases: readonly number[];
-  /** Which keys routes are about. */
-  readonly isWanted: (key: Buffer) => boolean;
-  /** The time by the clock of the Redis that holds the keys, in milliseconds. */
-  readonly serverNowMs: () => number;
-  readonly serverTime: {
-    /** Asks for it now; resolves when it is known, or cannot be. Never rejects. */
-    ask(): Promise<void>;
-    /** A time that this replica has read from it, by the clock as it is known now. */
-    corrected(readMs: number): number;
-    /** The same for a time that another replica has written. */
-    correctedWritten(writtenMs: number): number;
-  };
+  readonly routing: Pick<Routing, 'isRouted'>;
+  readonly serverClock: Pick<ServerClock, 'nowMs' | 'refresh' | 'corrected' | 'correctedWritten'>;
 }
 
 /** What was heard by then is settled. A time in the future is by a clock that has been set back since. */
 export function settledBy(untilMs: number | null, nowMs: number): number {
   return untilMs !== null && untilMs <= nowMs ? untilMs : Number.NEGATIVE_INFINITY;
-}
-
-/** A notice that was heard by then, or handed back by a term that has ended. */
-export function heardNotice(notice: Notice, heardAtMs: number): HeardNotice {
-  const readMs = notice.kind === 'created' ? undefined : notice.readDeadlineMs;
-  return { kind: 'notice', notice, heardAtMs, deadlineMs: readMs ?? null };
-}
-
-/** The notice to hand on, with the deadline that this replica has read after it. */
-export function noticeOf({ notice, deadlineMs }: HeardNotice): Notice {
-  if (notice.kind !== 'changed') return notice;
-  const { readDeadlineMs: _, ...change } = notice;
-  return deadlineMs === null ? change : { ...change, readDeadlineMs: deadlineMs };
 }
 
 /**
@@ -47,84 +26,89 @@ export function noticeOf({ notice, deadlineMs }: HeardNotice): Notice {
  * keys whose expirations a server repeats. When the state cannot be read, all of it.
  */
 export async function unsettled(
-  heard: readonly Heard[],
+  buffered: readonly BufferedEvent[],
   repeated: ReadonlySet<string>,
   parts: UnsettledParts,
-): Promise<readonly Heard[]> {
-  if (heard.length === 0) return heard;
-  const { deadlines, databases, isWanted, serverNowMs, serverTime } = parts;
+): Promise<readonly KeyEvent[]> {
+  if (buffered.length === 0) return [];
+  const { deadlines, databases, routing, serverClock } = parts;
   // The clock may have been set since: the other replica may have known of it, and this one not yet.
-  await serverTime.ask();
+  await serverClock.refresh();
   try {
     // A replica without routes for them may have set their entries aside.
-    for (const database of databases) await deadlines.bringBack(database, isWanted);
-    const settledMs = settledBy(await deadlines.settledUntilMs(), serverNowMs());
-    const expired = await uncaptured(heard, repeated, settledMs, parts);
-    const notices = heard
-      .filter((one) => one.kind === 'notice')
-      .filter(({ heardAtMs }) => serverTime.corrected(heardAtMs) > settledMs);
-    const claimed = await claimedLately(
-      notices.map(({ notice }) => notice),
-      parts,
+    for (const database of databases) {
+      await deadlines.bringBack(database, (key) => routing.isRouted(key));
+    }
+    const settledMs = settledBy(await deadlines.settledUntilMs(), serverClock.nowMs());
+    const expired = await uncaptured(buffered, repeated, settledMs, parts);
+    const changes = buffered.flatMap(({ event }) => {
+      const isLeft = serverClock.corrected(event.detectedAtMs) > settledMs;
+      return event.kind !== 'expired' && isLeft ? [event] : [];
+    });
+    const claimed = await claimedLately(changes, parts);
+    const left = new Map<KeyEvent, KeyEvent>(
+      changes.map((event, at) => [event, withoutClaimed(event, claimed[at] ?? null)]),
     );
-    const known = new Map<Heard, HeardNotice>(
-      notices.map((one, at) => [one, isOver(one, claimed[at] ?? null) ? forgotten(one) : one]),
-    );
-    return heard.flatMap((one): readonly Heard[] => {
-      if (one.kind === 'expired') return expired.has(one) ? [one] : [];
-      const notice = known.get(one);
-      return notice === undefined ? [] : [notice];
+    return buffered.flatMap(({ event }) => {
+      if (event.kind === 'expired') return expired.has(event) ? [event] : [];
+      return left.get(event) ?? [];
     });
   } catch {
     // Sent twice rather than never; of the deadlines, it is not known which are of expirations that are done.
-    return heard.map((one) => (one.kind === 'expired' ? one : forgotten(one)));
+    return buffered.map(({ event }) => withoutDeadline(event));
   }
 }
 
-/** The expirations in `heard` that no replica has captured. */
+/** The expirations in the buffer that no replica has captured. */
 async function uncaptured(
-  heard: readonly Heard[],
+  buffered: readonly BufferedEvent[],
   repeated: ReadonlySet<string>,
   settledMs: number,
   parts: UnsettledParts,
-): Promise<ReadonlySet<Heard>> {
-  const { deadlines, serverNowMs, serverTime } = parts;
-  const expired = heard.flatMap((one) => {
-    if (one.kind !== 'expired') return [];
-    const detectedAtMs = serverTime.corrected(one.expiration.detectedAtMs);
-    return { ...one, expiration: { ...one.expiration, detectedAtMs }, heard: one };
+): Promise<ReadonlySet<KeyEvent>> {
+  const { deadlines, serverClock } = parts;
+  const original = buffered.filter(
+    (one): one is BufferedEvent<ExpiredEvent> => one.event.kind === 'expired',
+  );
+  const expired = original.map(({ event, lateMsMax }) => {
+    const detectedAtMs = serverClock.corrected(event.detectedAtMs);
+    return { event: { ...event, detectedAtMs }, lateMsMax };
   });
-  const expirations = expired.map(({ expiration }) => expiration);
-  const claimed = await claimedLately(expirations, parts);
-  const known = await deadlines.of(expirations);
-  const last = lastClaimed(expired, claimed, serverNowMs());
-  return new Set<Heard>(
-    expired.flatMap(({ expiration, heard: one }, at) => {
-      const knownMs = known[at] ?? null;
-      const name = nameOf(expiration);
-      const isLeft =
-        expiration.detectedAtMs > settledMs &&
-        !(repeated.has(name) && knownMs === null) &&
-        !isDone(expiration, last.get(name), knownMs);
-      return isLeft ? [one] : [];
-    }),
+  const events = expired.map(({ event }) => event);
+  const claimed = await claimedLately(events, parts);
+  const known = await deadlines.of(events);
+  const last = lastClaimed(expired, claimed, serverClock.nowMs());
+  const isLeft = (event: ExpiredEvent, knownMs: number | null) => {
+    const name = nameOf(event);
+    if (event.detectedAtMs <= settledMs) return false;
+    if (repeated.has(name) && knownMs === null) return false;
+    return !isDone(event, last.get(name), knownMs);
+  };
+  return new Set<KeyEvent>(
+    original.flatMap(({ event }, at) =>
+      isLeft(events[at] ?? event, known[at] ?? null) ? [event] : [],
+    ),
   );
 }
 
 async function claimedLately(
   keys: readonly KeyInDatabase[],
-  { deadlines, serverTime }: UnsettledParts,
+  { deadlines, serverClock }: UnsettledParts,
 ): Promise<readonly (number | null)[]> {
   return (await deadlines.claimedLately(keys)).map((atMs) =>
-    atMs === null ? null : serverTime.correctedWritten(atMs),
+    atMs === null ? null : serverClock.correctedWritten(atMs),
   );
 }
 
-/** Whether the life whose deadline was read has been claimed. */
-function isOver({ deadlineMs }: HeardNotice, claimedMs: number | null): boolean {
-  return deadlineMs !== null && claimedMs !== null && claimedMs >= deadlineMs - CLOCK_SLACK_MS;
+/** A deadline that was read, and whose life has been captured, says nothing of the life that followed. */
+function withoutClaimed(event: KeyEvent, claimedMs: number | null): KeyEvent {
+  if (event.kind !== 'changed' || event.readDeadlineMs === undefined) return event;
+  const isOver = claimedMs !== null && claimedMs >= event.readDeadlineMs - CLOCK_SLACK_MS;
+  return isOver ? withoutDeadline(event) : event;
 }
 
-function forgotten(heard: HeardNotice): HeardNotice {
-  return { ...heard, deadlineMs: null };
+function withoutDeadline(event: KeyEvent): KeyEvent {
+  if (event.kind !== 'changed') return event;
+  const { readDeadlineMs: _, ...change } = event;
+  return change;
 }

@@ -1,49 +1,61 @@
 /**
- * Being the replica that captures. While it listens, a watch keeps the index of deadlines true to
- * the keys, nudges each key at its deadline, and finds what expired while nobody listened. Each
- * stretch of listening is one term, which begins by catching up with what happened before it: the
- * first start, a lost connection and a restart of Redis all take the same way.
+ * What the holder of the lease does while it listens: it keeps the index of deadlines true to the keys, nudges each key
+ * at its deadline, and finds what expired while nobody listened. Each stretch of listening is one term, which begins by
+ * catching up with what happened before it: the first start, a lost connection and a restart of Redis all take the
+ * same way.
  */
-import { setMaxListeners } from 'node:events';
 import { Bell } from '../bell.js';
-import type { Capture } from '../capture/capture.js';
-import { untilAborted } from '../clock.js';
-import { type ChangedKey, CLOCK_SLACK_MS } from '../deadlines/deadlines.js';
+import type { EventQueue } from '../capture/event-queue.js';
+import type { Intake } from '../capture/intake.js';
+import type { Clock } from '../clock.js';
+import { CLOCK_SLACK_MS, type Deadlines } from '../deadlines/deadlines.js';
 import { Nudger } from '../deadlines/nudger.js';
+import type { Tracker } from '../deadlines/tracker.js';
+import type { IndexTrust } from '../deadlines/trust.js';
 import { messageOf } from '../errors.js';
+import type { WatchEvents } from '../events/watch-events.js';
+import type { Routing } from '../routing.js';
+import { runTogether } from '../run-together.js';
 import type { Session } from '../source/session.js';
+import type { ValueKeeper } from '../values/keeper.js';
 import type { Deadline, KeyInDatabase } from '../vocabulary.js';
-import { Emptied, type EmptiedParts } from './emptied.js';
-import { Sweeper, type SweeperParts } from './sweeper.js';
-import { Trust } from './trust.js';
+import { Emptied } from './emptied.js';
+import type { IndexUpdater } from './index-updater.js';
+import { Sweeper } from './sweeper.js';
 import { captureMissing, catchUp, type UnheardParts } from './unheard.js';
 
 /** How often it is looked whether a database was emptied. */
 const MARKER_EVERY_MS = 5_000;
 
-/** How often the settled time is stored: a take-over checks the notifications since then again. */
+/** How often the watermark is stored: a take-over checks the notifications since then again. */
 export const SETTLED_EVERY_MS = 500;
 
 /** The wait after the state Redis could not be used. */
 const AGAIN_MS = 1_000;
 
-export interface WatchParts extends SweeperParts, Pick<EmptiedParts, 'forgetValues'> {
-  readonly capture: Pick<Capture, 'expired' | 'noticed' | 'settled' | 'room' | 'isQueued'>;
+export interface WatchParts {
+  readonly databases: readonly number[];
+  readonly routing: Pick<Routing, 'globs' | 'isRouted'>;
+  readonly deadlines: Deadlines;
+  readonly tracker: Tracker;
+  readonly values: ValueKeeper;
+  readonly queue: Pick<EventQueue, 'drained' | 'has'>;
+  readonly intake: Pick<Intake, 'push' | 'reread' | 'room'>;
+  readonly trust: Pick<IndexTrust, 'begin' | 'end' | 'catchUp' | 'gain'>;
+  readonly updater: Pick<IndexUpdater, 'begin' | 'end'>;
+  /** The time by the clock of the Redis that holds the keys, in milliseconds. */
+  readonly serverNowMs: () => number;
+  readonly events: WatchEvents;
+  readonly clock: Clock;
 }
 
 /** One stretch of listening. */
 interface Term {
   readonly session: Session;
+  /** Aborts at the end. */
   readonly end: AbortController;
-  readonly nudgers: ReadonlyMap<number, Nudger>;
   /** Rings when a sweep must not wait for its time. */
   readonly sweepNow: Bell;
-  /**
-   * Aborts once it is known that what the index says is about the databases as they are, and what had
-   * expired before is captured.
-   */
-  readonly checked: AbortController;
-  readonly trust: Trust;
 }
 
 export class Watch {
@@ -53,111 +65,75 @@ export class Watch {
   #over: Promise<unknown> = Promise.resolve();
 
   constructor(parts: WatchParts) {
+    const { deadlines, values, events } = parts;
     this.#parts = parts;
-    this.#emptied = new Emptied(parts);
+    this.#emptied = new Emptied({ deadlines, values, events });
   }
 
-  /** The relay listens: a term begins. */
+  /** A term begins. */
   begin(session: Session): void {
-    const { databases } = this.#parts;
-    const end = new AbortController();
-    const nudgers = new Map(
-      databases.map((database) => [database, this.#nudger(session, database)]),
-    );
-    const checked = new AbortController();
-    // Each database listens to it.
-    setMaxListeners(0, end.signal);
-    end.signal.addEventListener('abort', () => checked.abort(), { once: true });
-    const trust = new Trust(() => session.tellsRemovals());
-    const term = { session, end, nudgers, sweepNow: new Bell(), checked, trust };
+    const { trust, updater, values } = this.#parts;
+    const term = { session, end: new AbortController(), sweepNow: new Bell() };
     this.#term = term;
-    this.#parts.values?.use(session.sweeping);
-    this.#over = this.#repeat(end.signal, () => this.#watch(term));
+    trust.begin(session);
+    updater.begin({ session, sweepNow: () => term.sweepNow.ring() });
+    values.use(session.sweeping);
+    this.#over = this.#repeat(term);
   }
 
-  /** The relay listens no longer. */
+  /** Resolves when the term is over, and nothing of it is under way. */
   async end(): Promise<void> {
+    const { trust, updater, values } = this.#parts;
     this.#term?.end.abort();
     this.#term = null;
-    this.#parts.values?.use(null);
+    updater.end();
+    trust.end();
+    values.use(null);
     await this.#over;
   }
 
-  /** Whether something may have expired unheard that is not captured yet. */
-  isCatchingUp(): boolean {
-    return !this.#term?.checked.signal.aborted;
-  }
-
-  /** Resolves once what expired unheard is captured, as far as it is found first; false: the term is over. */
-  async caughtUp(): Promise<boolean> {
-    const term = this.#term;
-    if (term === null) return false;
-    await untilAborted(term.checked.signal);
-    return !term.end.signal.aborted;
-  }
-
-  /** Whether an `expired` long before the deadline in the index can only be of a key that was removed. */
-  tellsRemovals(database: number): boolean {
-    return this.#term?.trust.tellsRemovals(database) ?? false;
-  }
-
-  /** Some deadlines in the index may be out of date. */
-  noticeLost(): void {
-    this.#term?.trust.lose();
-  }
-
-  /**
-   * The deadlines of these keys are to be read again. Those that cannot be are, when the gap is over
-   * that begins with it. Resolves with those that are gone; rejects when they cannot be written down.
-   */
-  async changed(keys: readonly ChangedKey[]): Promise<readonly KeyInDatabase[]> {
-    if (this.#term === null) return [];
-    const { session, checked, sweepNow, trust } = this.#term;
-    await untilAborted(checked.signal);
-    const read = async (wanted: readonly KeyInDatabase[]) => {
+  /** Until the term ends; when one of its parts cannot go on, all of them begin again. */
+  async #repeat(term: Term): Promise<void> {
+    const { events, clock } = this.#parts;
+    const { signal } = term.end;
+    while (!signal.aborted) {
       try {
-        return await session.keyspace.read(wanted);
-      } catch {
-        // A connection that stands may refuse, too, and no gap begins with that.
-        trust.lose();
-        sweepNow.ring();
-        return [];
+        await this.#run(term);
+      } catch (error) {
+        if (!signal.aborted) events.watchFailed(messageOf(error));
+        await clock.sleep(AGAIN_MS, signal);
       }
-    };
-    const { tracker, values } = this.#parts;
-    const readings = await tracker.changed(keys, { read });
-    await values?.endless(readings);
-    // Nobody waits for a large value.
-    void values?.tracked(readings);
-    return readings.filter(({ life }) => life === 'gone');
-  }
-
-  /**
-   * These keys were removed, as the server says. A server that was demoted says so, too, of each key
-   * that expires on the new primary: the removals count once it has been asked after them. The next
-   * term reads again what is left.
-   */
-  async removed(keys: readonly KeyInDatabase[]): Promise<void> {
-    if (this.#term === null) return;
-    const { session, sweepNow } = this.#term;
-    try {
-      await session.isPrimary();
-    } catch {
-      // As above: the sweep reads again what the next term does not.
-      return sweepNow.ring();
     }
-    const { tracker, values } = this.#parts;
-    await tracker.removed(keys);
-    await values?.removed(keys);
   }
 
-  /** A key has got this deadline. */
-  tracked(database: number, deadlineMs: number): void {
-    this.#term?.nudgers.get(database)?.tracked(deadlineMs);
+  async #run(term: Term): Promise<void> {
+    const { databases, routing, deadlines, values, trust } = this.#parts;
+    const { signal } = term.end;
+    for (const database of databases) {
+      await this.#forgetIfEmptied(term, database);
+      await values.forgetUnasked(database);
+      await deadlines.bringBack(database, (key) => routing.isRouted(key));
+    }
+    for (const database of databases) await catchUp(this.#unheard(term, database), signal);
+    if (!signal.aborted) trust.catchUp();
+    const { session, sweepNow } = term;
+    const sweeper = new Sweeper({ ...this.#parts, session });
+    await runTogether(signal, [
+      ...databases.flatMap((database) => [
+        (ending: AbortSignal) => this.#nudger(term, database).run(ending),
+        (ending: AbortSignal) => this.#reconcile(sweeper, database, ending),
+        (ending: AbortSignal) => this.#watchMarker(term, database, ending),
+      ]),
+      (ending) => sweeper.run(sweepNow, ending),
+      async (ending) => {
+        // Not waited for: it hangs as long as a silent connection does.
+        void this.#advanceWatermark(term, ending);
+      },
+    ]);
   }
 
-  #nudger(session: Session, database: number): Nudger {
-    const { deadlines, tracker, capture, values, clock, events, serverNowMs } = this.#parts;
+  #nudger({ session }: Term, database: number): Nudger {
+    const { deadlines, tracker, queue, intake, values, clock, events, serverNowMs } = this.#parts;
     return new Nudger({
       database,
       deadlines,
@@ -166,96 +142,39 @@ export class Watch {
       serverNowMs,
       clock,
       onMissing: (missing, signal) => this.#missing(session, database, missing, signal),
-      onAlive: (keys) => void this.#livesOn(session, keys),
+      onAlive: (keys) => void this.#reread(session, keys),
       onNudged: (count) => events.nudged(count),
-      onTaken: (taken) => values?.due(taken),
-      room: (signal) => capture.room(signal),
-      settled: (signal) => capture.settled(signal),
+      onTaken: (taken) => values.due(taken),
+      room: (signal) => intake.room(signal),
+      drained: (signal) => queue.drained(signal),
     });
   }
 
-  /** What was said of these keys before comes first: they may have expired, and been set again. */
-  async #livesOn(session: Session, keys: readonly KeyInDatabase[]): Promise<void> {
+  /** What was published of these keys before comes first: they may have expired, and been set again. */
+  async #reread(session: Session, keys: readonly KeyInDatabase[]): Promise<void> {
     try {
-      await session.heardAll();
+      await session.barrier();
     } catch {
       // The term is about to end, and the next one looks at them again.
       return;
     }
-    for (const { database, key } of keys) {
-      this.#parts.capture.noticed({ kind: 'changed', database, key });
-    }
+    this.#parts.intake.reread(keys);
   }
 
-  /** Until the term ends; what Redis does not carry out is tried again. */
-  async #repeat(signal: AbortSignal, step: () => Promise<void>): Promise<void> {
-    const { events, clock } = this.#parts;
-    while (!signal.aborted) {
-      try {
-        await step();
-      } catch (error) {
-        if (!signal.aborted) events.watchFailed(messageOf(error));
-        await clock.sleep(AGAIN_MS, signal);
-      }
-    }
-  }
-
-  /** Until the term ends, or one of these cannot go on: then all of them begin again. */
-  async #watch(term: Term): Promise<void> {
-    const { signal } = term.end;
-    const { databases, deadlines, isWanted, values, forgetValues } = this.#parts;
-    for (const database of databases) {
-      await this.#forgetIfEmptied(term, database);
-      if (values === null) await forgetValues(database);
-      await deadlines.bringBack(database, isWanted);
-    }
-    for (const database of databases) {
-      await catchUp(this.#unheard(term, database), signal);
-    }
-    term.checked.abort();
-    const attempt = new AbortController();
-    // So it is with this one.
-    setMaxListeners(0, attempt.signal);
-    const stop = () => attempt.abort();
-    signal.addEventListener('abort', stop, { once: true });
-    if (signal.aborted) stop();
-    const sweeper = new Sweeper(this.#parts, term.session);
-    const parts = Array.from(term.nudgers, ([database, nudger]) => [
-      nudger.run(attempt.signal),
-      this.#reconcile(term, sweeper, database, attempt.signal),
-      this.#watchMarker(term, database, attempt.signal),
-    ]).flat();
-    parts.push(sweeper.run(term.sweepNow, attempt.signal));
-    // Not waited for: it hangs as long as a silent connection does.
-    void this.#tellSettled(term, attempt.signal);
-    try {
-      await Promise.all(parts);
-    } finally {
-      stop();
-      signal.removeEventListener('abort', stop);
-      await Promise.allSettled(parts);
-    }
-  }
-
-  async #reconcile(
-    term: Term,
-    sweeper: Sweeper,
-    database: number,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async #reconcile(sweeper: Sweeper, database: number, signal: AbortSignal): Promise<void> {
     await sweeper.reconcile(database, signal);
-    if (!signal.aborted) term.trust.gain(database);
+    if (!signal.aborted) this.#parts.trust.gain(database);
   }
 
   /** For the replica that takes over when this one dies. */
-  async #tellSettled({ session }: Term, signal: AbortSignal): Promise<void> {
-    const { capture, deadlines, serverNowMs, clock } = this.#parts;
+  async #advanceWatermark({ session }: Term, signal: AbortSignal): Promise<void> {
+    const { queue, deadlines, serverNowMs, clock } = this.#parts;
     while (!signal.aborted) {
       await clock.sleep(SETTLED_EVERY_MS, signal);
       const untilMs = Math.floor(serverNowMs()) - CLOCK_SLACK_MS;
       try {
-        await session.heardAll();
-        await capture.settled(signal);
+        await session.barrier();
+        await queue.drained(signal);
         if (!signal.aborted) await deadlines.settled(untilMs);
       } catch {
         // The replica that takes over then checks more of the notifications that it remembers.
@@ -290,10 +209,19 @@ export class Watch {
   }
 
   #unheard(term: Term, database: number): UnheardParts {
-    const { deadlines, tracker, capture, isWanted, serverNowMs } = this.#parts;
+    const { deadlines, tracker, queue, intake, routing, serverNowMs } = this.#parts;
     const isEmptied = () => this.#forgetIfEmptied(term, database);
     const { session } = term;
-    const parts = { database, session, deadlines, tracker, capture, isWanted };
-    return { ...parts, serverNowMs, isEmptied };
+    return {
+      database,
+      session,
+      deadlines,
+      tracker,
+      queue,
+      intake,
+      routing,
+      serverNowMs,
+      isEmptied,
+    };
   }
 }

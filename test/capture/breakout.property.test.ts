@@ -9,6 +9,7 @@ import { buildRequest } from '../../src/delivery/request.js';
 import type { Json, RouteValues } from '../../src/key-value.js';
 import { compilePattern } from '../../src/match.js';
 import { textOf } from '../../src/printable.js';
+import { matchRoutes } from '../../src/routing.js';
 import type { Route } from '../../src/vocabulary.js';
 import { anEndpoint, anExpiration, aRoute } from '../support/domain.js';
 
@@ -53,7 +54,7 @@ const templated = (template: Json, contentType: TemplateContentType): BodyFormat
 function requestFor(id: Buffer, given: Partial<Route>, values: RouteValues = NO_VALUES) {
   const key = Buffer.concat([Buffer.from('order:'), id, Buffer.from(':unpaid')]);
   const route = aRoute({ patterns: [compilePattern('order:{id}:unpaid')], ...given });
-  const { deliveries } = buildDeliveries(anExpiration({ key }), [route], {
+  const { deliveries } = buildDeliveries(anExpiration({ key }), matchRoutes([route], key), {
     occurrence: 'once',
     isTest: false,
     carried: new Map([[route.name, values]]),

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { buildDeliveries, deliveryId } from '../../src/capture/build.js';
 import { compilePattern } from '../../src/match.js';
+import { matchRoutes } from '../../src/routing.js';
+import type { Expiration, Route } from '../../src/vocabulary.js';
 import { anExpiration, aRoute } from '../support/domain.js';
 
 const making = { occurrence: 'once', isTest: false, carried: new Map() };
@@ -17,8 +19,13 @@ describe('buildDeliveries', () => {
     aRoute({ name: 'sessions', patterns: [compilePattern('session:*')] }),
   ];
 
+  const build = (given: Partial<Expiration>, taken: readonly Route[]) => {
+    const expiration = anExpiration(given);
+    return buildDeliveries(expiration, matchRoutes(taken, expiration.key), making);
+  };
+
   it('makes one for each endpoint of each route that matches', () => {
-    const made = buildDeliveries(anExpiration(), routes, making).deliveries;
+    const made = build({}, routes).deliveries;
     expect(made.map(({ route, endpoint, path }) => [route, endpoint, path])).toEqual([
       ['orders', 'shop', '/o/42'],
       ['orders', 'audit', '/o/42'],
@@ -28,13 +35,13 @@ describe('buildDeliveries', () => {
   });
 
   it('makes none when no route matches', () => {
-    const made = buildDeliveries(anExpiration(), [routes[2] ?? aRoute()], making);
+    const made = build({}, [routes[2] ?? aRoute()]);
     expect(made).toEqual({ deliveries: [], tooLarge: [] });
   });
 
   it('makes the key safe to print, and short', () => {
     const key = Buffer.from(`\u001b[2J\n{"level":"error"}${'x'.repeat(1000)}`);
-    const { deliveries } = buildDeliveries(anExpiration({ key }), [routes[1] ?? aRoute()], making);
+    const { deliveries } = build({ key }, [routes[1] ?? aRoute()]);
     const [made] = deliveries;
     expect(made?.keyLabel).toMatch(/^\\x1b\[2J\\x0a\{"level":"error"\}x+…$/);
     expect(made?.keyLabel.length).toBeLessThan(220);

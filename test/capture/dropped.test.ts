@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Dropped } from '../../src/capture/dropped.js';
-import type { Expiration } from '../../src/vocabulary.js';
-import { anExpiration } from '../support/domain.js';
+import type { Expiration, ExpiredEvent } from '../../src/vocabulary.js';
+import { anExpiration, anExpiredEvent } from '../support/domain.js';
 import { ManualClock } from '../support/manual-clock.js';
 
 const DEADLINE_MS = Date.parse('2026-11-22T06:00:10.000Z');
@@ -16,8 +16,8 @@ const found = (given: Partial<Expiration> = {}): Expiration =>
     ...given,
   });
 
-const heardAt = (detectedAtMs: number, given: Partial<Expiration> = {}) =>
-  anExpiration({ detectedAtMs, ...given });
+const heardAt = (detectedAtMs: number, given: Partial<ExpiredEvent> = {}) =>
+  anExpiredEvent({ detectedAtMs, ...given });
 
 describe('an expiration that was dropped', () => {
   it('is found again as what Redis said, and when it did', () => {

@@ -13,7 +13,7 @@ async function aNudger(
     clockAheadMs?: number;
     deadlines?: Deadlines;
     room?: () => Promise<void>;
-    settled?: () => Promise<void>;
+    drained?: () => Promise<void>;
     onTaken?: (taken: readonly Deadline[]) => void;
   } = {},
 ) {
@@ -33,8 +33,8 @@ async function aNudger(
       if (!keys.has(name)) return { ...key, life: 'gone', deadlineMs: 0, readAtMs };
       return { ...key, life: 'until', deadlineMs: deadlineMs ?? 0, readAtMs };
     });
-  const tracker = new Tracker(deadlines, ({ deadlineMs }) => nudger.tracked(deadlineMs));
-  const nudger: Nudger = new Nudger({
+  const tracker = new Tracker(deadlines);
+  const nudger = new Nudger({
     database: 0,
     deadlines,
     tracker,
@@ -48,7 +48,7 @@ async function aNudger(
     onNudged: () => undefined,
     onTaken: given.onTaken ?? (() => undefined),
     room: given.room ?? (async () => undefined),
-    settled: given.settled ?? (async () => undefined),
+    drained: given.drained ?? (async () => undefined),
   });
   const stop = new AbortController();
   const over = nudger.run(stop.signal);
@@ -172,7 +172,7 @@ describe('a nudger', () => {
     const settling = new Promise<void>((resolve) => {
       settle = () => resolve();
     });
-    await using under = await aNudger({ settled: () => settling });
+    await using under = await aNudger({ drained: () => settling });
     await under.set('a', 500);
     await under.set('b', 500);
     await under.clock.advance(10_000);

@@ -7,12 +7,9 @@ import { at, endless, gone, NOW_MS, until } from './deadlines.contract.js';
 
 function aTracker() {
   const deadlines = new MemoryDeadlines();
-  const told: string[] = [];
-  const tracker = new Tracker(
-    deadlines,
-    ({ key, deadlineMs }) => void told.push(`${key} ${deadlineMs - NOW_MS}`),
-  );
-  return { deadlines, tracker, told };
+  const tracker = new Tracker(deadlines);
+  const earliest = () => tracker.earliest(0).ms - NOW_MS;
+  return { deadlines, tracker, earliest };
 }
 
 const reader = (...readings: readonly KeyReading[]): KeyReader => ({
@@ -28,17 +25,17 @@ function slowReader() {
 }
 
 describe('a tracker', () => {
-  it('writes down what keys are now, and tells of their deadlines', async () => {
-    const { deadlines, tracker, told } = aTracker();
+  it('writes down what keys are now, and knows the earliest of their deadlines', async () => {
+    const { deadlines, tracker, earliest } = aTracker();
     await deadlines.put([until('b', 9), until('c', 9)]);
     const keys = [at('a'), at('b'), at('c')];
     await tracker.changed(keys, reader(until('a', 5), endless('b'), gone('c')));
     expect(await deadlines.of(keys)).toEqual([NOW_MS + 5, null, null]);
-    expect(told).toEqual(['a 5']);
+    expect(earliest()).toBe(5);
   });
 
   it('writes down the deadline that a key had when it was read before, and has expired by', async () => {
-    const { deadlines, tracker, told } = aTracker();
+    const { deadlines, tracker, earliest } = aTracker();
     const before = [
       { ...at('a'), readDeadlineMs: NOW_MS + 5 },
       { ...at('b'), readDeadlineMs: NOW_MS + 5 },
@@ -50,17 +47,17 @@ describe('a tracker', () => {
     );
     expect(readings.map(({ life }) => life)).toEqual(['until', 'until', 'gone']);
     expect(await deadlines.of(before)).toEqual([NOW_MS + 5, NOW_MS + 50, null]);
-    expect(told).toEqual(['b 50', 'a 5']);
+    expect(earliest()).toBe(5);
   });
 
   it('does not put the entry of a key back that is gone, and has been claimed since it was listed', async () => {
-    const { deadlines, tracker, told } = aTracker();
+    const { deadlines, tracker, earliest } = aTracker();
     await deadlines.put([until('a', 5)]);
     const listed = [{ ...at('a'), deadlineMs: NOW_MS + 5 }];
     await deadlines.remove(listed);
     await tracker.changed(listed, reader(gone('a', 6)));
     expect(await deadlines.count()).toBe(0);
-    expect(told).toEqual([]);
+    expect(earliest()).toBe(Number.POSITIVE_INFINITY);
   });
 
   it('leaves what was nudged and is gone to whoever claims it', async () => {

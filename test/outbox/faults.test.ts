@@ -1,12 +1,12 @@
 /** For each write of the outbox: failed and not stored, and failed but stored (the reply was lost). */
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it } from 'vitest';
+import { FencedError } from '../../src/errors.js';
 import type { Claimed, Outbox } from '../../src/outbox/outbox.js';
-import { endpointKeys, GROUP } from '../../src/state/format.js';
+import { endpointKeys, GROUP, leaseKey } from '../../src/state/format.js';
+import { openBreakableState } from '../support/breakable-state.js';
 import { aDelivery } from '../support/domain.js';
-import { eventually } from '../support/eventually.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
-import { TcpProxy } from '../support/tcp-proxy.js';
 
 const never = new AbortController().signal;
 
@@ -15,19 +15,18 @@ const WORKING = { kind: 'working' } as const;
 const shared = sharedRedis();
 let prefixes = 0;
 
-/** An outbox whose connection can be broken, and what the server itself holds. */
+/** An outbox whose connection can be broken, another replica's, and what the server itself holds. */
 async function breakable() {
   prefixes += 1;
   const prefix = `faults-${prefixes}`;
-  const proxy = await TcpProxy.start(shared.server.port);
-  const opened = await openState(proxy.port, prefix);
-  const { redis } = opened.state;
-  onTestFinished(async () => {
-    await opened[Symbol.asyncDispose]();
-    await proxy[Symbol.asyncDispose]();
-  });
-  const ready = () => eventually('the connection', () => redis.status === 'ready');
-  const outbox: Outbox = opened.outbox();
+  const { opened, failsNotStored, failsStored } = await openBreakableState(shared, prefix);
+  const lease = { token: '', delivers: () => true };
+  const holdUnder = async (token: string) => {
+    lease.token = token;
+    await shared.client.hset(leaseKey(prefix), 'token', token);
+  };
+  await holdUnder('one:1');
+  const outbox: Outbox = opened.outbox({ lease });
   const keys = endpointKeys(prefix, 'shop');
   const claimOne = async (): Promise<Claimed> => {
     const [claimed] = await outbox.claim('shop', 1, never);
@@ -36,6 +35,7 @@ async function breakable() {
   };
   const atServer = {
     stored: () => shared.client.hlen(keys.deliveries),
+    ready: () => shared.client.xlen(keys.ready),
     waiting: () => shared.client.zcard(keys.waiting),
     dead: () => shared.client.zcard(keys.deadOrder),
     claimed: async () => {
@@ -43,27 +43,15 @@ async function breakable() {
       return Number(summary[0]);
     },
   };
-  return {
-    outbox,
-    claimOne,
-    atServer,
-    /** The write does not reach the server. */
-    async failsNotStored(write: () => Promise<unknown>) {
-      proxy.cut(true);
-      await expect(write()).rejects.toThrow(/^the state Redis at .* cannot be reached$/);
-      proxy.cut(false);
-      await ready();
-    },
-    /** The write reaches the server, which `isStored` shows, and its reply never arrives. */
-    async failsStored(write: () => Promise<unknown>, isStored: () => Promise<boolean>) {
-      proxy.loseReplies();
-      const failed = expect(write()).rejects.toThrow(/^the state Redis at .* cannot be reached$/);
-      await eventually('it is stored', isStored);
-      proxy.cut(false);
-      await failed;
-      await ready();
-    },
+  /** Another replica delivers all that is ready. */
+  const deliverElsewhere = async () => {
+    await using other = await openState(shared.server.port, prefix);
+    const elsewhere = other.outbox({ replica: 'two' });
+    for (const claimed of await elsewhere.claim('shop', 9, never)) {
+      await elsewhere.settle(claimed, { kind: 'done' }, WORKING);
+    }
   };
+  return { outbox, holdUnder, claimOne, atServer, deliverElsewhere, failsNotStored, failsStored };
 }
 
 describe('enqueue', () => {
@@ -71,21 +59,101 @@ describe('enqueue', () => {
 
   it('that failed and was not stored stores all of them when it is repeated', async () => {
     const { outbox, atServer, failsNotStored } = await breakable();
-    await failsNotStored(() => outbox.enqueue(deliveries));
+    const batch = outbox.beginBatch('plain');
+    await failsNotStored(() => outbox.enqueue(deliveries, [], batch));
     expect(await atServer.stored()).toBe(0);
-    await outbox.enqueue(deliveries);
+    await outbox.enqueue(deliveries, [], batch);
     expect(await outbox.claim('shop', 9, never)).toHaveLength(2);
   });
 
   it('that failed but was stored stores nothing twice when it is repeated', async () => {
     const { outbox, atServer, failsStored } = await breakable();
+    const batch = outbox.beginBatch('plain');
     await failsStored(
-      () => outbox.enqueue(deliveries),
+      () => outbox.enqueue(deliveries, [], batch),
       async () => (await atServer.stored()) === 2,
     );
-    await outbox.enqueue(deliveries);
+    await outbox.enqueue(deliveries, [], batch);
     expect(await outbox.claim('shop', 9, never)).toHaveLength(2);
     expect(await outbox.depth('shop')).toMatchObject({ pending: 2, oldestDueForMs: null });
+  });
+
+  it('that failed but was stored sends nothing again when it is repeated after the deliveries', async () => {
+    const { outbox, atServer, deliverElsewhere, failsStored } = await breakable();
+    const batch = outbox.beginBatch('plain');
+    await failsStored(
+      () => outbox.enqueue(deliveries, [], batch),
+      async () => (await atServer.stored()) === 2,
+    );
+    await deliverElsewhere();
+    expect(await atServer.stored()).toBe(0);
+    await outbox.enqueue(deliveries, [], batch);
+    expect(await atServer.stored()).toBe(0);
+    expect(await atServer.ready()).toBe(0);
+  });
+
+  it('that failed but was stored does not hide what the other writer stores meanwhile', async () => {
+    const { outbox, atServer, deliverElsewhere, failsStored } = await breakable();
+    const batch = outbox.beginBatch('plain');
+    await failsStored(
+      () => outbox.enqueue(deliveries, [], batch),
+      async () => (await atServer.stored()) === 2,
+    );
+    await deliverElsewhere();
+    await outbox.enqueue([aDelivery({ id: 'c' })], [], outbox.beginBatch('carrying'));
+    await outbox.enqueue(deliveries, [], batch);
+    await outbox.enqueue([aDelivery({ id: 'd' })], [], outbox.beginBatch('plain'));
+    expect(await atServer.stored()).toBe(2);
+  });
+
+  it('is not repeated under another token of the lease', async () => {
+    const { outbox, holdUnder, atServer, failsNotStored } = await breakable();
+    const batch = outbox.beginBatch('plain');
+    await failsNotStored(() => outbox.enqueue(deliveries, [], batch));
+    await holdUnder('one:2');
+    await expect(outbox.enqueue(deliveries, [], batch)).rejects.toThrow(FencedError);
+    expect(await atServer.stored()).toBe(0);
+  });
+});
+
+describe('release', () => {
+  it.each([
+    ['was not stored', false],
+    ['was stored', true],
+  ])('that failed and %s leaves one delivery ready when it is repeated', async (_, isStored) => {
+    const { outbox, claimOne, atServer, failsNotStored, failsStored } = await breakable();
+    await outbox.enqueue([aDelivery()]);
+    const claimed = await claimOne();
+    const release = () => outbox.release(claimed);
+    if (isStored) await failsStored(release, async () => (await atServer.claimed()) === 0);
+    else await failsNotStored(release);
+    await outbox.release(claimed);
+    expect(await atServer.ready()).toBe(1);
+    expect((await claimOne()).attempt).toBe(1);
+  });
+});
+
+describe.each([
+  ['replay', { dead: 0, stored: 1, ready: 1 }],
+  ['drop', { dead: 0, stored: 0, ready: 0 }],
+] as const)('%s of a dead letter', (step, after) => {
+  it.each([
+    ['was not stored', false],
+    ['was stored', true],
+  ])('that failed and %s has its effect once when it is repeated', async (_, isStored) => {
+    const { outbox, claimOne, atServer, failsNotStored, failsStored } = await breakable();
+    await outbox.enqueue([aDelivery({ id: 'a' })]);
+    const dead = { kind: 'dead', reason: 'exhausted', lastOutcome: null } as const;
+    await outbox.settle(await claimOne(), dead, WORKING);
+    const write = () => outbox.dead[step]('shop', 'a');
+    if (isStored) await failsStored(write, async () => (await atServer.dead()) === 0);
+    else await failsNotStored(write);
+    expect(await write()).toBe(!isStored);
+    expect({
+      dead: await atServer.dead(),
+      stored: await atServer.stored(),
+      ready: await atServer.ready(),
+    }).toEqual(after);
   });
 });
 

@@ -2,9 +2,9 @@ import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
 import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { systemClock } from '../../src/clock.js';
+import { ServerClock } from '../../src/redis/server-clock.js';
 import { Keyspace } from '../../src/source/keyspace.js';
 import { Marker } from '../../src/source/marker.js';
-import { ServerClock } from '../../src/source/server-clock.js';
 import { sweep } from '../../src/source/sweep.js';
 import type { KeyReading } from '../../src/vocabulary.js';
 import {

@@ -2,7 +2,7 @@
 import { NO_VALUES, type Told } from '../../src/capture/told.js';
 import type { Endpoint } from '../../src/endpoint.js';
 import { Secret } from '../../src/secret.js';
-import type { Delivery, Expiration, Route } from '../../src/vocabulary.js';
+import type { Delivery, Expiration, ExpiredEvent, Route } from '../../src/vocabulary.js';
 
 /** Of 32 bytes; for tests alone. */
 export const TEST_SECRET = 'whsec_dGVzdHMgYWxvbmUgdXNlIHRoaXMgc2VjcmV0ICEh';
@@ -52,6 +52,11 @@ export function anExpiration(given: Partial<Expiration> = {}): Expiration {
     detectedBy: 'notification',
     ...given,
   };
+}
+
+export function anExpiredEvent(given: Partial<ExpiredEvent> = {}): ExpiredEvent {
+  const { database, key, detectedAtMs, detectedBy } = anExpiration();
+  return { kind: 'expired', database, key, detectedAtMs, detectedBy, ...given };
 }
 
 export function aRoute(given: Partial<Route> = {}): Route {

@@ -2,7 +2,7 @@
 import { type Clock, systemClock } from '../../src/clock.js';
 import { RedisOutbox } from '../../src/outbox/redis-outbox.js';
 import { defineOutboxScripts, type OutboxScripts } from '../../src/outbox/scripts/scripts.js';
-import { ALWAYS_HELD } from '../../src/state/lease.js';
+import { ALWAYS_HELD, type Lease } from '../../src/state/lease.js';
 import { RedisState, type StateEvents } from '../../src/state/redis-state.js';
 import { takeKeysOf } from './state-server.js';
 
@@ -27,6 +27,7 @@ export interface OpenedState extends AsyncDisposable {
 
 export interface OutboxOptions {
   readonly replica?: string;
+  readonly lease?: Pick<Lease, 'token' | 'delivers'>;
   readonly clock?: Clock;
   readonly corrected?: (timeMs: number) => number;
   readonly deadLettersMax?: number;
@@ -77,6 +78,7 @@ export function startState(
     scripts,
     outbox: ({
       replica = 'one',
+      lease = ALWAYS_HELD,
       clock = systemClock,
       corrected = (timeMs: number) => timeMs,
       deadLettersMax = 10_000,
@@ -87,7 +89,7 @@ export function startState(
         scripts,
         replica,
         instance: `${replica}.example:1`,
-        lease: ALWAYS_HELD,
+        lease,
         clock,
         corrected,
         deadLettersMax,

@@ -4,6 +4,11 @@ import type { RunningRedis } from '../../scripts/lib/redis-server.mjs';
 import { PREFIX } from './dead-letters.js';
 import { startStateServer, takeKeysOf } from './state-server.js';
 
+export interface SharedRedis {
+  readonly server: RunningRedis;
+  readonly client: Redis;
+}
+
 /**
  * A Redis for all tests of a file, and a client of it; both are there once the tests run. Each test
  * finds it empty, since what the relay of another one had accepted is not for the next to deliver.
@@ -13,7 +18,7 @@ export function sharedRedis({
   emptied = 'for_each_test',
 }: {
   readonly emptied?: 'for_each_test' | 'once';
-} = {}): { readonly server: RunningRedis; readonly client: Redis } {
+} = {}): SharedRedis {
   let server: RunningRedis | undefined;
   let client: Redis | undefined;
   beforeAll(async () => {

@@ -1,16 +1,27 @@
 /** A watch, and small stand-ins for all around it that a test can see through and hold up. */
 import { pino } from 'pino';
 import { expect, onTestFinished } from 'vitest';
+import { Dropped } from '../../src/capture/dropped.js';
+import { EventProcessor } from '../../src/capture/event-processor.js';
+import { createEventQueue } from '../../src/capture/event-queue.js';
+import { Intake } from '../../src/capture/intake.js';
 import { MemoryDeadlines } from '../../src/deadlines/memory-deadlines.js';
 import { Tracker } from '../../src/deadlines/tracker.js';
+import { IndexTrust } from '../../src/deadlines/trust.js';
+import { CaptureEvents } from '../../src/events/capture-events.js';
 import { WatchEvents } from '../../src/events/watch-events.js';
+import { compilePattern } from '../../src/match.js';
 import { Metrics } from '../../src/metrics.js';
+import { Routing } from '../../src/routing.js';
 import type { Keyspace } from '../../src/source/keyspace.js';
 import type { Session } from '../../src/source/session.js';
-import type { ValueKeeper } from '../../src/values/keeper.js';
-import type { Expiration, KeyInDatabase, KeyReading, Notice } from '../../src/vocabulary.js';
+import { ValueKeeper } from '../../src/values/keeper.js';
+import { MemoryValues } from '../../src/values/memory-values.js';
+import type { KeyInDatabase, KeyReading } from '../../src/vocabulary.js';
+import { IndexUpdater } from '../../src/watch/index-updater.js';
 import { Watch } from '../../src/watch/watch.js';
 import { at, NOW_MS } from '../deadlines/deadlines.contract.js';
+import { aRoute } from './domain.js';
 import { ManualClock } from './manual-clock.js';
 
 /** What is in Redis, as far as a watch reads it; nobody tells the watch when it changes. */
@@ -74,8 +85,8 @@ export class Keys {
     return names.map((name) => Buffer.from(name.slice(name.indexOf(':') + 1)));
   }
 
-  /** A stretch of listening to it; `heardAll` is what has to happen until all is heard. */
-  session(heardAll: () => Promise<void>): Session {
+  /** A stretch of listening to it; `barrier` is what has to happen until all is heard. */
+  session(barrier: () => Promise<void>): Session {
     const unlessInTrouble = async <Reply>(reply: () => Reply): Promise<Reply> => {
       if (this.trouble !== null) throw this.trouble;
       return reply();
@@ -102,7 +113,7 @@ export class Keys {
     };
     const tellsRemovals = () => this.tellsRemovals;
     const asked = { isPrimary, tellsRemovals };
-    const session = { marker, heardAll, ...asked, keyspace, sweeping: keyspace };
+    const session = { marker, barrier, ...asked, keyspace, sweeping: keyspace };
     return session as unknown as Session;
   }
 }
@@ -136,7 +147,7 @@ class Index extends MemoryDeadlines {
   }
 }
 
-/** A watch that has not begun, and all around it. */
+/** A watch that has not begun, and all around it; what it finds to have expired is captured as the outbox does it. */
 export function aWatch(given: { databases?: readonly number[]; values?: ValueKeeper } = {}) {
   const clock = new ManualClock(NOW_MS);
   const did: string[] = [];
@@ -145,56 +156,93 @@ export function aWatch(given: { databases?: readonly number[]; values?: ValueKee
   const lines: { event: string; error?: string }[] = [];
   const log = pino({ level: 'trace' }, { write: (line: string) => lines.push(JSON.parse(line)) });
   const metrics = new Metrics({ endpoints: new Map(), routes: [] });
+  const events = new CaptureEvents(log, metrics, clock);
   const recovered: { key: string; atMs: number }[] = [];
-  /** What has to happen until all that Redis said is heard, and until what was heard is stored. */
-  const gates = { heardAll: async () => {}, settled: async (_: AbortSignal) => {} };
-  let queued: Expiration[] = [];
-  const capture = {
-    expired: (expiration: Expiration) => {
-      queued.push(expiration);
-      expect(expiration.detectedBy).toBe('recovery');
-      recovered.push({
-        key: expiration.key.toString(),
-        atMs: expiration.detectedAtMs - NOW_MS,
-      });
+  /** What has to happen until all that Redis published is heard, and until what was heard is stored. */
+  const gates = { barrier: async () => {}, drained: async (_: AbortSignal) => {} };
+  const routing = new Routing([aRoute({ patterns: [compilePattern('order*')] })], '{relay}:');
+  const trust = new IndexTrust();
+  const eventQueue = createEventQueue(clock);
+  const queue = {
+    drained: async (signal: AbortSignal) => {
+      await gates.drained(signal);
+      await eventQueue.drained(signal);
     },
-    noticed: ({ database, key }: Notice) => void watch.changed([{ database, key }]),
-    settled: async (signal: AbortSignal) => {
-      await gates.settled(signal);
-      // As the outbox does.
-      const deadlines = await index.of(queued);
-      const claimed = queued.map(({ database, key, detectedAtMs }, n) => {
-        return { database, key, deadlineMs: deadlines[n] ?? null, detectedAtMs };
-      });
-      queued = [];
-      await index.claimed(claimed);
-    },
-    room: async () => undefined,
-    isQueued: () => false,
+    has: (key: KeyInDatabase) => eventQueue.has(key),
   };
-  const tracker = new Tracker(index, (key) => watch.tracked(key.database, key.deadlineMs));
-  const watch = new Watch({
-    databases: given.databases ?? [0],
-    globs: [null],
-    isWanted: (key) => key.toString().startsWith('order'),
+  const intake = new Intake({
+    routing,
+    queue: eventQueue,
+    dropped: new Dropped(clock),
+    trust,
+    serverNowMs: () => clock.nowMs(),
+    events,
+  });
+  const processor = new EventProcessor({ queue: eventQueue, events, clock });
+  const tracker = new Tracker(index);
+  const values =
+    given.values ??
+    new ValueKeeper({
+      routes: [],
+      values: new MemoryValues(),
+      events: { unreadable: () => {}, stale: () => {}, omitted: () => {} },
+      clock,
+    });
+  const updater = new IndexUpdater({
+    queue: eventQueue,
+    processor,
+    routing,
     deadlines: index,
     tracker,
-    capture,
-    values: given.values ?? null,
-    forgetValues: async () => undefined,
+    values,
+    trust,
+  });
+  const watch = new Watch({
+    databases: given.databases ?? [0],
+    routing: { globs: [null], isRouted: (key) => routing.isRouted(key) },
+    deadlines: index,
+    tracker,
+    values,
+    queue,
+    intake,
+    trust,
+    updater,
     serverNowMs: () => clock.nowMs(),
     events: new WatchEvents(log, metrics, clock),
     clock,
   });
-  onTestFinished(() => watch.end());
-  const session = keys.session(() => gates.heardAll());
+  updater.start();
+  processor.run('plain', async (slice) => {
+    const found = slice.flatMap(({ item }) => (item.kind === 'expired' ? [item] : []));
+    const deadlines = await index.of(found);
+    const claimed = found.map(({ database, key, detectedAtMs, detectedBy }, n) => {
+      expect(detectedBy).toBe('recovery');
+      return { database, key, deadlineMs: deadlines[n] ?? null, detectedAtMs };
+    });
+    for (const { key, detectedAtMs } of found.filter((_, n) => deadlines[n] !== null)) {
+      recovered.push({ key: key.toString(), atMs: detectedAtMs - NOW_MS });
+    }
+    await index.claimed(claimed);
+    return true;
+  });
+  onTestFinished(async () => {
+    await watch.end();
+    await processor.stop(AbortSignal.abort());
+  });
+  const session = keys.session(() => gates.barrier());
   /** Lets it begin and catch up. */
   const begin = async () => {
     watch.begin(session);
     await clock.advance(0);
   };
+  /** Redis publishes that these keys have changed, or were removed; resolves once that is applied to the index. */
+  const hears = async (kind: 'changed' | 'removed', ...what: readonly KeyInDatabase[]) => {
+    for (const key of what) intake.push({ ...key, kind, detectedAtMs: clock.nowMs() });
+    await eventQueue.drained(new AbortController().signal);
+  };
   const logged = (event: string) => lines.filter((line) => line.event === event);
   const known = async (...names: string[]) =>
     (await index.of(names.map((name) => at(name)))).map((ms) => (ms === null ? null : ms - NOW_MS));
-  return { watch, clock, keys, index, begin, session, logged, known, recovered, gates, did };
+  const parts = { watch, trust, clock, keys, index, session, gates };
+  return { ...parts, begin, hears, logged, known, recovered, did };
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { compilePattern } from '../../src/match.js';
+import { matchRoutes } from '../../src/routing.js';
 import { ValueKeeper } from '../../src/values/keeper.js';
 import { MemoryValues } from '../../src/values/memory-values.js';
 import type { Command } from '../../src/values/shape.js';
@@ -62,8 +63,10 @@ function aKeeper(routes: readonly Route[] = ROUTES) {
 }
 
 const read = (deadline: Deadline) => ({ ...deadline, life: 'until' as const, readAtMs: NOW_MS });
-const expired = (key: string, expiredAtMs: number | null = NOW_MS + 5) =>
-  anExpiration({ key: Buffer.from(key), expiredAtMs });
+const expired = (key: string, expiredAtMs: number | null = NOW_MS + 5) => {
+  const expiration = anExpiration({ key: Buffer.from(key), expiredAtMs });
+  return { expiration, matches: matchRoutes(ROUTES, expiration.key) };
+};
 
 describe('a keeper of values', () => {
   it('reads those of tracked keys that a route asks for, and no value twice', async () => {
@@ -131,7 +134,7 @@ describe('a keeper of values', () => {
   it('gives each route what it asks for, as far as it may be', async () => {
     const { keeper, values, happened } = aKeeper();
     await values.keep([worth('four', due('order:1', 5))]);
-    const [byRoute] = await keeper.of([expired('order:1')]);
+    const [byRoute] = await keeper.valuesFor([expired('order:1')]);
     expect(byRoute?.get('value')?.value?.value).toBe('four');
     expect(byRoute?.get('small')?.value).toMatchObject({ value: null, omitted: 'too_large' });
     expect(byRoute?.has('plain')).toBe(false);
@@ -144,7 +147,7 @@ describe('a keeper of values', () => {
   ])('gives no value of another life: %s', async (_, expiredAtMs) => {
     const { keeper, values } = aKeeper();
     await values.keep([worth('four', due('order:1', 5))]);
-    const [byRoute] = await keeper.of([expired('order:1', expiredAtMs)]);
+    const [byRoute] = await keeper.valuesFor([expired('order:1', expiredAtMs)]);
     expect(byRoute?.get('value')?.value).toMatchObject({ value: null, omitted: 'gone' });
   });
 
@@ -163,7 +166,7 @@ describe('a keeper of values', () => {
     const server = someKeys({ 'data:1': 'total' });
     keeper.use(server.keys);
     const lookup = async (key = 'timer:1') =>
-      (await keeper.of([expired(key)]))[0]?.get('look')?.lookup;
+      (await keeper.valuesFor([expired(key)]))[0]?.get('look')?.lookup;
     expect(await lookup()).toMatchObject({ key: Buffer.from('data:1'), value: 'total' });
     keeper.use(null);
     const waiting = lookup();
@@ -188,7 +191,7 @@ describe('a keeper of values', () => {
     keeper.due([due('order:1', 5)]);
     await keeper.atRest();
     expect(happened).toEqual(['unreadable NOPERM getrange']);
-    const [byRoute] = await keeper.of([expired('order:1')]);
+    const [byRoute] = await keeper.valuesFor([expired('order:1')]);
     expect(byRoute?.get('value')?.value?.omitted).toBe('forbidden');
   });
 });

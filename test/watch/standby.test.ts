@@ -1,14 +1,15 @@
 import { pino } from 'pino';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { Bell } from '../../src/bell.js';
+import type { QueuedEvent } from '../../src/capture/event-queue.js';
 import { systemClock, untilAborted } from '../../src/clock.js';
 import { WatchEvents } from '../../src/events/watch-events.js';
 import { Metrics } from '../../src/metrics.js';
 import type { Session } from '../../src/source/session.js';
 import type { Lease } from '../../src/state/lease.js';
-import type { KeyInDatabase } from '../../src/vocabulary.js';
+import type { KeyEvent, KeyInDatabase } from '../../src/vocabulary.js';
 import { Standby } from '../../src/watch/standby.js';
-import { anExpiration } from '../support/domain.js';
+import { anExpiredEvent } from '../support/domain.js';
 import { ManualClock, settled } from '../support/manual-clock.js';
 
 /** A lease that a test gives and takes. */
@@ -96,6 +97,8 @@ function aStandby() {
     verify: async (_: AbortSignal) => true,
   };
   const serverNowMs = () => HEARD_AT_MS + 60_000 + setBy.knownMs + clock.monotonicMs();
+  /** What waits in the queue when another replica is found to hold the lease. */
+  const queue = { isSuspended: false, events: [] as KeyEvent[], bell: new Bell() };
   /** The deadlines of the keys that are there, and which of them were read. */
   const there = new Map<string, number>();
   const reads: string[] = [];
@@ -107,7 +110,7 @@ function aStandby() {
     server: { verify: (_, signal) => gates.verify(signal) },
     clock,
     events: new WatchEvents(log, metrics, clock),
-    isWanted: (key) => key.toString().startsWith('order'),
+    routing: { isRouted: (key) => key.toString().startsWith('order') },
     watch: {
       begin: (session) => void did.push(`watch ${names.get(session)}`),
       end: async () => {
@@ -115,15 +118,24 @@ function aStandby() {
         did.push('watch ended');
       },
     },
-    capture: {
-      expired: (expiration) => void did.push(`expired ${nameOf(expiration)}`),
-      noticed: (notice) => {
-        const readMs = notice.kind === 'created' ? undefined : notice.readDeadlineMs;
+    intake: {
+      push: (event) => {
+        const readMs = event.kind === 'changed' ? event.readDeadlineMs : undefined;
         const until = readMs === undefined ? '' : ` until ${readMs - HEARD_AT_MS}`;
-        did.push(`${notice.kind} ${nameOf(notice)}${until}`);
+        did.push(`${event.kind} ${nameOf(event)}${until}`);
       },
-      settled: async (signal) => {
+    },
+    queue: {
+      drained: async (signal) => {
         await Promise.race([gates.settled(signal), untilAborted(signal)]);
+      },
+      suspended: async (signal) => {
+        while (!queue.isSuspended && !signal.aborted) await queue.bell.wait(clock, null, signal);
+      },
+      reset: () => {
+        queue.isSuspended = false;
+        // As far as a standby looks at them, queued events are the events.
+        return queue.events.splice(0) as QueuedEvent[];
       },
     },
     databases: [0],
@@ -142,9 +154,9 @@ function aStandby() {
         yield keys.map(([key]) => ({ database: 0, key: Buffer.from(key) }));
       },
     },
-    serverNowMs,
-    serverTime: {
-      ask: async () => {
+    serverClock: {
+      nowMs: serverNowMs,
+      refresh: async () => {
         setBy.knownMs = setBy.ms;
       },
       corrected: (readMs) => readMs + setBy.knownMs,
@@ -165,7 +177,7 @@ function aStandby() {
     const made = {
       runId,
       keyspace: { nudge, read },
-      heardAll: () => gates.heardAll(),
+      barrier: () => gates.heardAll(),
     } as unknown as Session;
     names.set(made, name);
     return made;
@@ -177,12 +189,19 @@ function aStandby() {
   };
   const expiredAt = (detectedAtMs: number, ...keys: string[]) => {
     for (const key of keys) {
-      standby.expired(anExpiration({ key: Buffer.from(key), detectedAtMs }));
+      standby.onEvent(anExpiredEvent({ key: Buffer.from(key), detectedAtMs }));
     }
   };
   const expired = (...keys: string[]) => expiredAt(HEARD_AT_MS, ...keys);
   const noticed = (kind: 'changed' | 'removed', key: string) =>
-    standby.noticed({ kind, database: 0, key: Buffer.from(key) });
+    standby.onEvent({ kind, database: 0, key: Buffer.from(key), detectedAtMs: serverNowMs() });
+  /** Another replica is found to hold the lease, with these events yet to be captured. */
+  const suspend = async (events: readonly KeyEvent[]) => {
+    queue.events.push(...events);
+    queue.isSuspended = true;
+    queue.bell.ring();
+    await settled();
+  };
   const heard = { expired, expiredAt, noticed };
   return {
     standby,
@@ -200,6 +219,7 @@ function aStandby() {
     session,
     done,
     ...heard,
+    suspend,
     metrics,
   };
 }
@@ -208,7 +228,7 @@ function aStandby() {
 async function listening() {
   const under = aStandby();
   const first = under.session('first');
-  under.standby.listening(first);
+  under.standby.onConnected(first);
   await under.done();
   return { ...under, first };
 }
@@ -226,7 +246,7 @@ describe('a replica watches', () => {
     const { standby, lease, session, done } = aStandby();
     lease.give();
     expect(await done()).toEqual([]);
-    standby.listening(session('first'));
+    standby.onConnected(session('first'));
     expect(await done()).toEqual(['lease wanted', 'watch first']);
   });
 
@@ -247,9 +267,9 @@ describe('a replica watches', () => {
 
   it('no longer when it listens no longer, and then the next stretch of listening', async () => {
     const { standby, lease, session, done } = await watching();
-    await standby.deaf();
+    await standby.onDisconnected();
     expect(await done()).toEqual(['watch ended', 'lease let go']);
-    standby.listening(session('second'));
+    standby.onConnected(session('second'));
     expect(await done()).toEqual(['lease wanted']);
     lease.give();
     expect(await done()).toEqual(['watch second']);
@@ -257,7 +277,7 @@ describe('a replica watches', () => {
 
   it('nothing when the lease comes after it listens no longer', async () => {
     const { standby, lease, done } = await listening();
-    await standby.deaf();
+    await standby.onDisconnected();
     await done();
     lease.give();
     expect(await done()).toEqual([]);
@@ -282,9 +302,9 @@ describe('a replica watches', () => {
     const { standby, gates, session, done } = await watching();
     const ended = new AbortController();
     gates.end = () => untilAborted(ended.signal);
-    const first = standby.deaf();
-    standby.listening(session('second'));
-    const over = [first, standby.deaf()];
+    const first = standby.onDisconnected();
+    standby.onConnected(session('second'));
+    const over = [first, standby.onDisconnected()];
     await done();
     ended.abort();
     await Promise.all(over);
@@ -315,7 +335,7 @@ describe('a replica that watches', () => {
     const { standby, gates, done } = await watching();
     const stored = new AbortController();
     gates.settled = () => untilAborted(stored.signal);
-    const over = standby.deaf();
+    const over = standby.onDisconnected();
     expect(await done()).toEqual(['watch ended']);
     stored.abort();
     await over;
@@ -326,8 +346,8 @@ describe('a replica that watches', () => {
     const { standby, gates, lease, session, expired, done } = await watching();
     const stored = new AbortController();
     gates.settled = () => untilAborted(stored.signal);
-    const over = standby.deaf();
-    standby.listening(session('second'));
+    const over = standby.onDisconnected();
+    standby.onConnected(session('second'));
     expect(await done()).toEqual(['watch ended']);
     expired('order:1');
     stored.abort();
@@ -342,8 +362,8 @@ describe('a replica that watches', () => {
     const { standby, gates, lease, session, clock, expired, done } = await watching();
     const stored = new AbortController();
     gates.settled = () => untilAborted(stored.signal);
-    const over = standby.deaf();
-    standby.listening(session('second'));
+    const over = standby.onDisconnected();
+    standby.onConnected(session('second'));
     await done();
     expired('order:1');
     await clock.advance(60_000);
@@ -360,7 +380,7 @@ describe('a replica that watches', () => {
     async (what) => {
       const { standby, lease, gates, done } = await watching();
       gates.settled = untilAborted;
-      const over = standby.deaf();
+      const over = standby.onDisconnected();
       await done();
       if (what === 'it is stopped') await standby.stop();
       else lease.take();
@@ -391,7 +411,7 @@ describe('a replica that listens to a server that is yet to be verified', () => 
     const { standby, gates, lease, session, expired, done } = aStandby();
     const verified = new AbortController();
     gates.verify = async () => untilAborted(verified.signal).then(() => true);
-    standby.listening(session('first'));
+    standby.onConnected(session('first'));
     expired('order:1');
     lease.give();
     expect(await done()).toEqual([]);
@@ -658,14 +678,14 @@ describe('a replica that takes over', () => {
   });
 
   it('remembers what it could not capture, since another one had held the lease unnoticed', async () => {
-    const { standby, lease, expired, noticed, done } = await watching();
+    const { lease, expired, noticed, suspend, serverNowMs, done } = await watching();
     expired('order:2');
     await done();
-    standby.fenced([
-      anExpiration({ key: Buffer.from('order:2') }),
-      { kind: 'changed', database: 0, key: Buffer.from('order:3') },
+    const detectedAtMs = serverNowMs();
+    await suspend([
+      anExpiredEvent({ key: Buffer.from('order:2') }),
+      { kind: 'changed', database: 0, key: Buffer.from('order:3'), detectedAtMs },
     ]);
-    // Heard before it has ended its watch.
     expired('order:4');
     expect(await done()).toEqual(['lease let go', 'lease wanted', 'watch ended']);
     noticed('changed', 'order:4');
@@ -682,12 +702,12 @@ describe('a replica that takes over', () => {
   });
 
   it('leaves out of that what was claimed while it stood still', async () => {
-    const { standby, lease, clock, claimed, expired, done } = await watching();
+    const { lease, clock, claimed, expired, suspend, done } = await watching();
     clock.jump(4_500);
     claimed.set('order:1', HEARD_AT_MS - 4_000);
     expired('order:1');
     await done();
-    standby.fenced([anExpiration({ key: Buffer.from('order:1'), detectedAtMs: HEARD_AT_MS })]);
+    await suspend([anExpiredEvent({ key: Buffer.from('order:1'), detectedAtMs: HEARD_AT_MS })]);
     await done();
     lease.give();
     expect(await done()).toEqual(['watch first']);
@@ -709,7 +729,7 @@ describe('a replica that takes over', () => {
 
   it('leaves out what another server repeats of keys that are claimed, and nothing else', async () => {
     const { standby, lease, session, claimed, known, gates, expiredAt, done } = await watching();
-    await standby.deaf();
+    await standby.onDisconnected();
     lease.take();
     for (const n of [1, 2, 3, 4]) claimed.set(`order:${n}`, HEARD_AT_MS);
     known.set('order:3', HEARD_AT_MS + 2_000);
@@ -718,7 +738,7 @@ describe('a replica that takes over', () => {
     gates.heardAll = async () => {
       expiredAt(HEARD_AT_MS + 5_000, 'order:2', 'order:3', 'order:4', 'order:5');
     };
-    standby.listening(second);
+    standby.onConnected(second);
     expiredAt(HEARD_AT_MS + 5_000, 'order:1');
     await done();
     lease.give();
@@ -732,10 +752,10 @@ describe('a replica that takes over', () => {
 
   it('leaves out nothing of the kind on the same server', async () => {
     const { standby, lease, session, claimed, expiredAt, done } = await watching();
-    await standby.deaf();
+    await standby.onDisconnected();
     lease.take();
     claimed.set('order:1', HEARD_AT_MS);
-    standby.listening(session('second'));
+    standby.onConnected(session('second'));
     expiredAt(HEARD_AT_MS + 5_000, 'order:1');
     await done();
     lease.give();
@@ -745,8 +765,8 @@ describe('a replica that takes over', () => {
   it('has forgotten what it heard before a gap: that was not all', async () => {
     const { standby, lease, session, expired, done } = await listening();
     expired('order:1');
-    await standby.deaf();
-    standby.listening(session('second'));
+    await standby.onDisconnected();
+    standby.onConnected(session('second'));
     expired('order:2');
     await done();
     lease.give();

@@ -19,20 +19,33 @@ const CLAIMED_FORGOTTEN_MAX = 2_000;
 
 /**
  * KEYS: lease, claimed; the index of deadlines' tracked and overdue, for each database; deliveries and
- * ready, for each endpoint. ARGV: the lease's token, how many databases, how many claimed keys; for
- * each of these the database's place (from 1), key, deadline (or nothing), when it was detected,
- * member of claimed; then for each delivery the endpoint's place (from 1), id, packed. A delivery that is
- * there already stays as it is, and so does a deadline that is about another life.
+ * ready, for each endpoint. ARGV: the lease's token, how many databases, how many claimed keys, the writer's
+ * field of the lease, the batch's number; for each claimed key the database's place (from 1), key, deadline (or
+ * nothing), when it was detected, member of claimed; then for each delivery the endpoint's place (from 1), id,
+ * packed. A deadline that is about another life stays.
+ *
+ * 1. Another replica holds the lease: nothing is written. That replica finds the expirations in its replay
+ *    buffer or in the index.
+ * 2. The writer has stored this batch, or a later one, under this token: the reply was lost. Nothing is
+ *    written: the deliveries may have been settled since.
+ * 3. The deliveries are stored, and the entries of the index are removed, in one step. A crash before the
+ *    script leaves the entries: the keys are found missing, and their webhooks say \`recovery\`. A crash after
+ *    it costs nothing: any replica delivers.
  */
 export const ENQUEUE = `${NOW}${READY}${FENCE}${TYPED}
 local refusal = fenced(KEYS[1], ARGV[1])
 if refusal then return refusal end
+local stored = redis.call('HGET', KEYS[1], ARGV[4]) or ''
+local token, number = string.match(stored, '^(%S+) (%d+)$')
+if token == ARGV[1] and tonumber(number) >= tonumber(ARGV[5]) then
+  return redis.status_reply('OK')
+end
 local databases, claimed = tonumber(ARGV[2]), tonumber(ARGV[3])
 local types = { 'hash' }
 for i = 2, 2 + 2 * databases do types[i] = 'zset' end
 for i = 2 * databases + 3, #KEYS, 2 do types[i], types[i + 1] = 'hash', 'stream' end
 expect_types(unpack(types))
-local deliveries = 4 + 5 * claimed
+local deliveries = 6 + 5 * claimed
 for i = deliveries, #ARGV, 3 do
   local at = (databases + tonumber(ARGV[i])) * 2 + 1
   if redis.call('HSETNX', KEYS[at], ARGV[i + 1], ARGV[i + 2]) == 1 then
@@ -40,7 +53,7 @@ for i = deliveries, #ARGV, 3 do
   end
 end
 local newest, members = 0, {}
-for i = 4, deliveries - 1, 5 do
+for i = 6, deliveries - 1, 5 do
   local place, key = tonumber(ARGV[i]) * 2 + 1, ARGV[i + 1]
   local known, detected_at = tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
   for index = place + 1, place, -1 do
@@ -58,6 +71,7 @@ local old = redis.call('ZCOUNT', KEYS[2], '-inf', newest - ${CLAIMED_KEPT_MS})
 if old > 0 then
   redis.call('ZREMRANGEBYRANK', KEYS[2], 0, math.min(old, ${CLAIMED_FORGOTTEN_MAX}) - 1)
 end
+if ARGV[1] ~= '' then redis.call('HSET', KEYS[1], ARGV[4], ARGV[1] .. ' ' .. ARGV[5]) end
 return redis.status_reply('OK')`;
 
 /**

@@ -82,7 +82,7 @@ async function* disturbAll(
 
 /** Waits until every deadline has passed and nothing waits any more; resolves with what is left. */
 async function untilRest({ slots, received }: Deployment, writer: Writer): Promise<string[]> {
-  const lastMs = Math.max(...writer.lives.map(({ deadlineMs }) => deadlineMs));
+  const lastMs = writer.lives.reduce((last, { deadlineMs }) => Math.max(last, deadlineMs), 0);
   await sleep(Math.max(0, lastMs - Date.now()) + QUIET_MS);
   const [slot] = slots;
   const zero = async (series: string) => {

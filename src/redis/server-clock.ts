@@ -46,6 +46,8 @@ export class ServerClock {
   #former: Former | null = null;
   /** When the last answer was asked for. */
   #agreedAtMs = 0;
+  /** The connection of the present session; null before the first. */
+  #redis: Pick<Redis, 'time'> | null = null;
 
   /** `onSet` is called with the milliseconds by which somebody has set the clock, `SET_MS` or more. */
   constructor(clock: Clock, onSet: (stepMs: number) => void = () => undefined) {
@@ -61,24 +63,27 @@ export class ServerClock {
     this.#answers = [answer, ...others.filter((other) => agree(answer, other))].slice(0, ANSWERS);
   }
 
-  /**
-   * The same on a new connection: another server may be there now. Until it has answered, the one
-   * before is believed, whose clock is nearer to it than ours need be.
-   */
-  async askAnew(redis: Pick<Redis, 'time'>): Promise<void> {
-    const answer = await this.#ask(redis);
-    this.#isSet(answer);
-    this.#answers = [answer];
+  /** Asks the server of the present session. Resolves when its time is known, or cannot be. Never rejects. */
+  async refresh(): Promise<void> {
+    if (this.#redis !== null) await this.ask(this.#redis).catch(() => undefined);
   }
 
   /**
-   * Asks anew, and resolves with how many milliseconds this machine's clock is ahead of the server's.
-   * Null when the server does not allow TIME: its clock is then taken to be this machine's.
+   * A session begins, perhaps with another server. Until that has answered, the one before is believed, whose clock is
+   * nearer to it than ours need be. Resolves with how many milliseconds this machine's clock is ahead of the server's;
+   * null when the server does not allow TIME: its clock is then taken to be this machine's.
    */
-  async askAheadMs(redis: Pick<Redis, 'time'>): Promise<number | null> {
-    const answered = await unlessRefused(this.askAnew(redis).then(() => true));
-    if (answered === null) this.forget();
-    return answered === null ? null : this.#clock.nowMs() - this.nowMs();
+  async begin(redis: Pick<Redis, 'time'>): Promise<number | null> {
+    this.#redis = redis;
+    const answer = await unlessRefused(this.#ask(redis));
+    if (answer === null) {
+      this.#answers = [];
+      this.#former = null;
+      return null;
+    }
+    this.#isSet(answer);
+    this.#answers = [answer];
+    return this.#clock.nowMs() - this.nowMs();
   }
 
   /**
@@ -124,12 +129,6 @@ export class ServerClock {
     const stepMs = Math.round(answer.offsetMs - known.offsetMs);
     if (Math.abs(stepMs) >= SET_MS) this.#onSet(stepMs);
     return true;
-  }
-
-  /** Forgets what was answered: the server that is there now does not tell. */
-  forget(): void {
-    this.#answers = [];
-    this.#former = null;
   }
 
   /** The server's time in milliseconds since the Unix epoch; ours, before it has ever answered. */

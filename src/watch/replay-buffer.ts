@@ -1,6 +1,6 @@
-/** What a replica that does not watch has heard lately: if it comes to watch, it goes on from there. */
+/** The events of the last seconds, while another replica holds the lease: this one replays them when it takes over. */
 import { nameOf } from '../key-name.js';
-import type { Expiration, KeyReading, Notice } from '../vocabulary.js';
+import type { ChangedEvent, KeyEvent, KeyReading } from '../vocabulary.js';
 
 /**
  * Longer than it takes to notice that the watching replica has died or no longer receives notifications,
@@ -12,36 +12,21 @@ export const REMEMBERED_MS = 20_000;
 const REMEMBERED_MAX = 100_000;
 const REMEMBERED_BYTES_MAX = 16 * 1024 * 1024;
 
-export type Heard =
-  | {
-      readonly kind: 'expired';
-      readonly expiration: Expiration;
-      /** The longest delay with which it may have arrived. */
-      readonly lateMsMax: number;
-    }
-  | HeardNotice;
-
-export interface HeardNotice {
-  readonly kind: 'notice';
-  readonly notice: Notice;
-  /** By the clock of the Redis that holds the keys; never earlier than it was heard. */
-  readonly heardAtMs: number;
-  /** The deadline that this replica has read since; null when it has not read one. */
-  readonly deadlineMs: number | null;
-}
-
-function subjectOf(heard: Heard): Expiration | Notice {
-  return heard.kind === 'expired' ? heard.expiration : heard.notice;
+/** An event, and the longest delay with which it may have arrived. */
+export interface BufferedEvent<Event extends KeyEvent = KeyEvent> {
+  readonly event: Event;
+  readonly lateMsMax: number;
 }
 
 interface Remembered {
-  heard: Heard;
+  event: KeyEvent;
+  readonly lateMsMax: number;
   /** Until when it matters, by the monotonic clock. */
   readonly untilMs: number;
   readonly bytes: number;
 }
 
-export class Memory {
+export class ReplayBuffer {
   #remembered: Remembered[] = [];
   /** Those before it are forgotten, and are cut off from time to time. */
   #first = 0;
@@ -50,17 +35,15 @@ export class Memory {
   readonly #unread = new Map<string, Remembered>();
 
   /** `isOwn`: no other replica captures it, so that it is kept however old it is. */
-  note(heard: Heard, nowMs: number, isOwn = false): void {
-    const bytes = subjectOf(heard).key.length;
+  append({ event, lateMsMax }: BufferedEvent, nowMs: number, isOwn = false): void {
+    const bytes = event.key.length;
     const untilMs = isOwn ? Number.POSITIVE_INFINITY : nowMs + REMEMBERED_MS;
-    const remembered = { heard, untilMs, bytes };
+    const remembered = { event, lateMsMax, untilMs, bytes };
     this.#remembered.push(remembered);
     this.#bytes += bytes;
-    const name = nameOf(subjectOf(heard));
+    const name = nameOf(event);
     this.#unread.delete(name);
-    if (heard.kind === 'notice' && heard.notice.kind === 'changed') {
-      this.#unread.set(name, remembered);
-    }
+    if (event.kind === 'changed') this.#unread.set(name, remembered);
     this.#forget(nowMs);
   }
 
@@ -70,49 +53,50 @@ export class Memory {
   }
 
   /**
-   * Up to `countMax` changes whose deadlines are not read yet, heard by `untilMs`. Those that were heard
+   * Up to `countMax` changes whose deadlines are not read yet, detected by `untilMs`. Those that were detected
    * by `settledMs` are never read: the index has their deadlines.
    */
-  unread(settledMs: number, untilMs: number, countMax: number): HeardNotice[] {
-    const found: HeardNotice[] = [];
-    for (const [name, { heard }] of this.#unread) {
-      if (heard.kind !== 'notice' || heard.heardAtMs > untilMs || found.length === countMax) break;
-      if (heard.heardAtMs > settledMs) found.push(heard);
+  unread(settledMs: number, untilMs: number, countMax: number): ChangedEvent[] {
+    const found: ChangedEvent[] = [];
+    for (const [name, { event }] of this.#unread) {
+      const isOver = event.kind !== 'changed' || event.detectedAtMs > untilMs;
+      if (isOver || found.length === countMax) break;
+      if (event.detectedAtMs > settledMs) found.push(event);
       else this.#unread.delete(name);
     }
     return found;
   }
 
-  /** What was read of the keys of `unread`, in any order. One of which more was heard since is skipped. */
-  read(asked: readonly HeardNotice[], readings: readonly KeyReading[]): void {
+  /** What was read of the keys of `unread`, in any order. A key with a later event is skipped. */
+  read(asked: readonly ChangedEvent[], readings: readonly KeyReading[]): void {
     const read = new Map(readings.map((reading) => [nameOf(reading), reading]));
-    for (const heard of asked) {
-      const name = nameOf(heard.notice);
+    for (const event of asked) {
+      const name = nameOf(event);
       const remembered = this.#unread.get(name);
-      if (remembered?.heard !== heard) continue;
+      if (remembered?.event !== event) continue;
       this.#unread.delete(name);
       const reading = read.get(name);
       if (reading?.life !== 'until') continue;
-      remembered.heard = { ...heard, deadlineMs: reading.deadlineMs };
+      remembered.event = { ...event, readDeadlineMs: reading.deadlineMs };
     }
   }
 
-  /** Puts earlier notifications in front of the remembered ones. */
-  putBack(heard: readonly Heard[], nowMs: number): void {
+  /** Puts earlier events in front of the others. */
+  prepend(earlier: readonly BufferedEvent[], nowMs: number): void {
     const untilMs = this.#oldest()?.untilMs ?? nowMs + REMEMBERED_MS;
-    const earlier = heard.map((one) => ({ heard: one, untilMs, bytes: subjectOf(one).key.length }));
-    this.#remembered = [...earlier, ...this.#remembered.slice(this.#first)];
+    const all = earlier.map((one) => ({ ...one, untilMs, bytes: one.event.key.length }));
+    this.#remembered = [...all, ...this.#remembered.slice(this.#first)];
     this.#first = 0;
-    for (const { bytes } of earlier) this.#bytes += bytes;
+    for (const { bytes } of all) this.#bytes += bytes;
     this.#forget(nowMs);
   }
 
-  /** All of it, in its order; it is forgotten then. */
-  recall(nowMs: number): Heard[] {
+  /** All events, in their order; the buffer is empty then. */
+  drain(nowMs: number): BufferedEvent[] {
     this.#forget(nowMs);
-    const recalled = this.#remembered.slice(this.#first).map(({ heard }) => heard);
+    const drained = this.#remembered.slice(this.#first);
     this.clear();
-    return recalled;
+    return drained;
   }
 
   clear(): void {
@@ -131,7 +115,7 @@ export class Memory {
       if (isKept) break;
       this.#bytes -= oldest.bytes;
       this.#first += 1;
-      const name = nameOf(subjectOf(oldest.heard));
+      const name = nameOf(oldest.event);
       if (this.#unread.get(name) === oldest) this.#unread.delete(name);
     }
     if (this.#first * 2 < this.#remembered.length) return;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { ServerClock } from '../../src/source/server-clock.js';
+import { ServerClock } from '../../src/redis/server-clock.js';
 import { ManualClock } from '../support/manual-clock.js';
 
 const HOUR_MS = 3_600_000;
@@ -69,7 +69,7 @@ describe("the server's clock", () => {
     const { ask, answering, errorMs, server, serverClock } = aServer(0);
     await ask(1, 1);
     server.aheadMs = 8;
-    await serverClock.askAnew(answering(5, 5));
+    await serverClock.begin(answering(5, 5));
     expect(errorMs()).toBe(0);
   });
 
@@ -77,9 +77,10 @@ describe("the server's clock", () => {
     const { ask, clock, errorMs, serverClock } = aServer(HOUR_MS);
     await ask(1, 1);
     const away = { time: () => Promise.reject(new Error('Connection is closed.')) };
-    await expect(serverClock.askAnew(away as never)).rejects.toThrow('closed');
+    await expect(serverClock.begin(away as never)).rejects.toThrow('closed');
     expect(errorMs()).toBe(0);
-    serverClock.forget();
+    const refusal = Object.assign(new Error('NOPERM'), { name: 'ReplyError' });
+    expect(await serverClock.begin({ time: () => Promise.reject(refusal) })).toBeNull();
     expect(serverClock.nowMs()).toBe(clock.nowMs());
   });
 

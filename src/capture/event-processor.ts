@@ -1,0 +1,87 @@
+/** Runs the consumers of the queue, and repeats the steps that store until they have succeeded. */
+import type { Clock } from '../clock.js';
+import { FencedError } from '../errors.js';
+import type { CaptureEvents } from '../events/capture-events.js';
+import type { EventConsumer, EventQueue, QueuedEntry } from './event-queue.js';
+
+/** Events of one consumer that are processed together. */
+export const SLICE_MAX = 500;
+
+const RETRY_FIRST_MS = 100;
+/** Short: while it waits, everything behind it waits too, and no other replica takes the lease. */
+const RETRY_MS_MAX = 500;
+
+export interface EventProcessorParts {
+  readonly queue: EventQueue;
+  readonly events: CaptureEvents;
+  readonly clock: Clock;
+}
+
+export class EventProcessor {
+  readonly #parts: EventProcessorParts;
+  readonly #stop = new AbortController();
+  readonly #abandon = new AbortController();
+  readonly #loops: Promise<void>[] = [];
+
+  constructor(parts: EventProcessorParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Processes what is available to a consumer, slice by slice, until a stop. `process` resolves with whether the slice
+   * is finished; if not, its events stay in the queue.
+   */
+  run(consumer: EventConsumer, process: (slice: readonly QueuedEntry[]) => Promise<boolean>): void {
+    this.#loops.push(this.#loop(consumer, process));
+  }
+
+  /**
+   * Repeats a step until it succeeds. Resolves with null when it is given up: at a stop, and when another replica holds
+   * the lease, which suspends the queue.
+   */
+  async persist<Result>(step: () => Promise<Result>): Promise<Result | null> {
+    const { queue, events, clock } = this.#parts;
+    for (let retryInMs = RETRY_FIRST_MS; !this.#abandon.signal.aborted; ) {
+      try {
+        return await step();
+      } catch (error) {
+        if (error instanceof FencedError) {
+          if (queue.suspend()) events.fenced(queue.size);
+          return null;
+        }
+        events.captureFailed(error, queue.size, retryInMs);
+        await clock.sleep(retryInMs, this.#abandon.signal);
+        retryInMs = Math.min(retryInMs * 2, RETRY_MS_MAX);
+      }
+    }
+    return null;
+  }
+
+  /** Resolves when the queue is empty, or left to another replica; an abort gives up, and logs what is lost. */
+  async stop(signal: AbortSignal): Promise<void> {
+    const { queue, events } = this.#parts;
+    const abandon = () => this.#abandon.abort();
+    if (signal.aborted) abandon();
+    signal.addEventListener('abort', abandon, { once: true });
+    await Promise.race([queue.drained(signal), queue.suspended(signal)]);
+    this.#stop.abort();
+    await Promise.all(this.#loops);
+    signal.removeEventListener('abort', abandon);
+    const isOthers = queue.isSuspended;
+    const expirations = queue.reset().filter(({ kind }) => kind === 'expired').length;
+    if (expirations > 0 && !isOthers) events.abandoned(expirations);
+    events.ended();
+  }
+
+  async #loop(
+    consumer: EventConsumer,
+    process: (slice: readonly QueuedEntry[]) => Promise<boolean>,
+  ): Promise<void> {
+    const { queue } = this.#parts;
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      const slice = await queue.take(consumer, SLICE_MAX, signal);
+      if (slice.length > 0 && (await process(slice))) queue.finish(slice);
+    }
+  }
+}

@@ -1,0 +1,37 @@
+/** The queue between the source, which must never wait, and everything that is done with key events. */
+import type { Clock } from '../clock.js';
+import { asksForValues, type Match } from '../routing.js';
+import type { ExpiredEvent, KeyEvent } from '../vocabulary.js';
+import { type Entry, KeyedQueue } from './keyed-queue.js';
+
+/** An expiration, and the routes that its key takes: at least one. */
+export interface RoutedExpiration extends ExpiredEvent {
+  readonly matches: readonly Match[];
+}
+
+export type QueuedEvent = RoutedExpiration | Exclude<KeyEvent, ExpiredEvent>;
+
+/**
+ * Expirations are captured without waiting for what only concerns later deadlines, nor for those whose webhooks carry
+ * values, which have to be read.
+ */
+export type EventConsumer = 'plain' | 'carrying' | 'changes';
+
+export type EventQueue = KeyedQueue<EventConsumer, QueuedEvent>;
+export type QueuedEntry = Entry<QueuedEvent>;
+
+export function createEventQueue(clock: Clock): EventQueue {
+  const consumers = ['plain', 'carrying', 'changes'] as const;
+  return new KeyedQueue({ consumers, consumerOf, coalesce, clock });
+}
+
+function consumerOf(event: QueuedEvent): EventConsumer {
+  if (event.kind !== 'expired') return 'changes';
+  return event.matches.some(({ route }) => asksForValues(route)) ? 'carrying' : 'plain';
+}
+
+/** A deadline is read once for several changes of its key, and not at all where the key was removed since. */
+function coalesce(waiting: QueuedEvent, next: QueuedEvent): QueuedEvent | null {
+  const isSuperfluous = next.kind === 'changed' || next.kind === 'removed';
+  return waiting.kind === 'changed' && isSuperfluous ? next : null;
+}

@@ -1,0 +1,249 @@
+/**
+ * A queue that is first in, first out for each key. An item is available to its consumer once all earlier items of
+ * its key are finished, so that a slice holds each key once, and items of different keys wait for one another in
+ * nothing. The queue has no limit of its own: `intake.ts` looks at its size before it pushes.
+ */
+import { Bell } from '../bell.js';
+import type { Clock } from '../clock.js';
+import { nameOf } from '../key-name.js';
+import type { KeyInDatabase } from '../vocabulary.js';
+
+/** An item's place in the queue, from `take` to `finish`. */
+export interface Entry<Item> {
+  item: Item;
+  readonly id: string;
+  /** Grows with each push. */
+  readonly sequence: number;
+  /** How many drains had begun when it was pushed. */
+  readonly epoch: number;
+  isTaken: boolean;
+  /** The next item of the key. */
+  next: Entry<Item> | null;
+  /** Of the first item of a key: the last one, when there are several. */
+  last: Entry<Item> | null;
+}
+
+export interface KeyedQueueParts<Consumer extends string, Item> {
+  readonly consumers: readonly Consumer[];
+  readonly consumerOf: (item: Item) => Consumer;
+  /** The item that stands for both, when the later one makes the earlier one superfluous; else null. */
+  readonly coalesce: (waiting: Item, next: Item) => Item | null;
+  readonly clock: Clock;
+}
+
+interface Share<Item> {
+  /** The first items of their keys, none of them taken. */
+  ready: Entry<Item>[];
+  /** Of all items, ready or not, until they are finished. */
+  count: number;
+  keyBytes: number;
+}
+
+interface Drain {
+  readonly epoch: number;
+  readonly resolve: () => void;
+}
+
+export class KeyedQueue<Consumer extends string, Item extends KeyInDatabase> {
+  readonly #parts: KeyedQueueParts<Consumer, Item>;
+  /** The first item of each key. */
+  readonly #heads = new Map<string, Entry<Item>>();
+  readonly #shares: ReadonlyMap<Consumer, Share<Item>>;
+  /** Rings when an item is ready, or the queue is suspended or resumed. */
+  readonly #changed = new Bell();
+  /** Rings when items are finished. */
+  readonly #finished = new Bell();
+  #sequence = 0;
+  #epoch = 0;
+  /** How many items of each epoch are unfinished; the oldest epoch first. */
+  readonly #unfinished = new Map<number, number>();
+  #drains: Drain[] = [];
+  #isSuspended = false;
+
+  constructor(parts: KeyedQueueParts<Consumer, Item>) {
+    this.#parts = parts;
+    this.#shares = new Map(
+      parts.consumers.map((consumer) => [consumer, { ready: [], count: 0, keyBytes: 0 }]),
+    );
+  }
+
+  /** How many items are unfinished. */
+  get size(): number {
+    let size = 0;
+    for (const { count } of this.#shares.values()) size += count;
+    return size;
+  }
+
+  /** The unfinished items of a consumer, and the bytes of their keys. */
+  load(consumer: Consumer): { readonly count: number; readonly keyBytes: number } {
+    return this.#share(consumer);
+  }
+
+  /** Whether any item of the key is unfinished. */
+  has(key: KeyInDatabase): boolean {
+    return this.#heads.size > 0 && this.#heads.has(nameOf(key));
+  }
+
+  push(item: Item): void {
+    const id = nameOf(item);
+    const head = this.#heads.get(id);
+    if (head === undefined) return this.#lead(this.#enter(item, id, this.#epoch));
+    const last = head.last ?? head;
+    const coalesced = last.isTaken ? null : this.#parts.coalesce(last.item, item);
+    if (coalesced !== null) {
+      last.item = coalesced;
+      return;
+    }
+    head.last = this.#enter(item, id, this.#epoch);
+    last.next = head.last;
+  }
+
+  /** Puts an item right behind one that is taken, before all others of its key. */
+  follow(taken: Entry<Item>, item: Item): void {
+    if (this.#heads.get(taken.id) !== taken) return;
+    const entry = this.#enter(item, taken.id, taken.epoch);
+    entry.next = taken.next;
+    taken.next = entry;
+    taken.last ??= entry;
+  }
+
+  /** Waits until items are available and the queue is not suspended; resolves empty when the signal aborts. */
+  async take(
+    consumer: Consumer,
+    countMax: number,
+    signal: AbortSignal,
+  ): Promise<readonly Entry<Item>[]> {
+    const { clock } = this.#parts;
+    const share = this.#share(consumer);
+    for (;;) {
+      // More may arrive in the same turn, and the rest of the process has its own.
+      if (share.ready.length > 0) await clock.turn();
+      if (signal.aborted) return [];
+      if (share.ready.length > 0 && !this.#isSuspended) {
+        const taken = share.ready.splice(0, countMax);
+        for (const entry of taken) entry.isTaken = true;
+        return taken;
+      }
+      await this.#changed.wait(clock, null, signal);
+    }
+  }
+
+  /** Makes the next items of their keys available. */
+  finish(taken: readonly Entry<Item>[]): void {
+    for (const entry of taken) {
+      // The queue may have been emptied meanwhile.
+      if (this.#heads.get(entry.id) !== entry) continue;
+      this.#heads.delete(entry.id);
+      this.#leave(entry);
+      if (entry.next === null) continue;
+      entry.next.last = entry.last === entry.next ? null : entry.last;
+      this.#lead(entry.next);
+    }
+    this.#endDrains();
+    this.#finished.ring();
+  }
+
+  /** Whether another item of its key waits behind one that is taken. */
+  hasNext(taken: Entry<Item>): boolean {
+    return taken.next !== null;
+  }
+
+  get isSuspended(): boolean {
+    return this.#isSuspended;
+  }
+
+  /** Hands out nothing from now on, and keeps what is pushed. False when it was suspended before. */
+  suspend(): boolean {
+    if (this.#isSuspended) return false;
+    this.#isSuspended = true;
+    this.#changed.ring();
+    return true;
+  }
+
+  /** Empties the queue, and hands out again what is pushed from now on. Returns the items in the order of their pushes. */
+  reset(): Item[] {
+    const entries: Entry<Item>[] = [];
+    for (const head of this.#heads.values()) {
+      for (let entry: Entry<Item> | null = head; entry !== null; entry = entry.next) {
+        entries.push(entry);
+      }
+    }
+    entries.sort((one, other) => one.sequence - other.sequence);
+    this.#heads.clear();
+    this.#unfinished.clear();
+    for (const share of this.#shares.values()) {
+      Object.assign(share, { ready: [], count: 0, keyBytes: 0 });
+    }
+    this.#isSuspended = false;
+    this.#endDrains();
+    this.#finished.ring();
+    this.#changed.ring();
+    return entries.map(({ item }) => item);
+  }
+
+  /** Resolves when it is suspended, or the signal aborts. */
+  async suspended(signal: AbortSignal): Promise<void> {
+    while (!this.#isSuspended && !signal.aborted) {
+      await this.#changed.wait(this.#parts.clock, null, signal);
+    }
+  }
+
+  /** Resolves when all that is in the queue now is finished, with what followed it; or the signal aborts. */
+  drained(signal: AbortSignal): Promise<void> {
+    if (this.size === 0 || signal.aborted) return Promise.resolve();
+    const epoch = this.#epoch;
+    this.#epoch += 1;
+    return new Promise((resolve) => {
+      const end = () => {
+        signal.removeEventListener('abort', end);
+        resolve();
+      };
+      signal.addEventListener('abort', end, { once: true });
+      this.#drains.push({ epoch, resolve: end });
+    });
+  }
+
+  /** Resolves when items are finished, or the signal aborts. */
+  finishedSome(signal: AbortSignal): Promise<void> {
+    return this.#finished.wait(this.#parts.clock, null, signal);
+  }
+
+  #share(consumer: Consumer): Share<Item> {
+    const share = this.#shares.get(consumer);
+    if (share === undefined) throw new Error(`no such consumer: ${consumer}`);
+    return share;
+  }
+
+  #enter(item: Item, id: string, epoch: number): Entry<Item> {
+    this.#sequence += 1;
+    const share = this.#share(this.#parts.consumerOf(item));
+    share.count += 1;
+    share.keyBytes += item.key.length;
+    this.#unfinished.set(epoch, (this.#unfinished.get(epoch) ?? 0) + 1);
+    const sequence = this.#sequence;
+    return { item, id, sequence, epoch, isTaken: false, next: null, last: null };
+  }
+
+  #lead(entry: Entry<Item>): void {
+    this.#heads.set(entry.id, entry);
+    this.#share(this.#parts.consumerOf(entry.item)).ready.push(entry);
+    this.#changed.ring();
+  }
+
+  #leave({ item, epoch }: Entry<Item>): void {
+    const share = this.#share(this.#parts.consumerOf(item));
+    share.count -= 1;
+    share.keyBytes -= item.key.length;
+    const left = (this.#unfinished.get(epoch) ?? 0) - 1;
+    if (left > 0) this.#unfinished.set(epoch, left);
+    else this.#unfinished.delete(epoch);
+  }
+
+  #endDrains(): void {
+    const [oldest = Number.POSITIVE_INFINITY] = this.#unfinished.keys();
+    const ended = this.#drains.filter(({ epoch }) => epoch < oldest);
+    if (ended.length === 0) return;
+    this.#drains = this.#drains.filter(({ epoch }) => epoch >= oldest);
+    for (const { resolve } of ended) resolve();
+  }
+}

@@ -1,0 +1,22 @@
+/** A door that opens once, and stays open. */
+export class Latch {
+  #isOpen = false;
+  #open: () => void = () => undefined;
+  readonly #opened = new Promise<void>((resolve) => {
+    this.#open = resolve;
+  });
+
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
+  open(): void {
+    this.#isOpen = true;
+    this.#open();
+  }
+
+  /** Resolves when it is open. */
+  opened(): Promise<void> {
+    return this.#opened;
+  }
+}

@@ -1,0 +1,128 @@
+/**
+ * Applies what became of keys, other than their expirations, to the index of deadlines: a key that changed has its
+ * deadline read again, a key that was removed loses its entry.
+ */
+import { hadExpired } from '../capture/dating.js';
+import type { EventProcessor } from '../capture/event-processor.js';
+import type { EventQueue, QueuedEntry } from '../capture/event-queue.js';
+import type { ChangedKey, Deadlines } from '../deadlines/deadlines.js';
+import type { Tracker } from '../deadlines/tracker.js';
+import type { IndexTrust } from '../deadlines/trust.js';
+import type { Routing } from '../routing.js';
+import type { Session } from '../source/session.js';
+import type { ValueKeeper } from '../values/keeper.js';
+import type { CreatedEvent, KeyEvent, KeyInDatabase } from '../vocabulary.js';
+
+export interface IndexUpdaterParts {
+  readonly queue: EventQueue;
+  readonly processor: EventProcessor;
+  readonly routing: Pick<Routing, 'match'>;
+  readonly deadlines: Pick<Deadlines, 'of'>;
+  readonly tracker: Pick<Tracker, 'changed' | 'removed'>;
+  readonly values: Pick<ValueKeeper, 'tracked' | 'endless' | 'removed'>;
+  readonly trust: Pick<IndexTrust, 'caughtUp' | 'lose'>;
+}
+
+/** While this replica holds the lease and listens. */
+interface Term {
+  readonly session: Pick<Session, 'keyspace' | 'isPrimary'>;
+  /** Asks for a sweep of all keys, now. */
+  readonly sweepNow: () => void;
+}
+
+export class IndexUpdater {
+  readonly #parts: IndexUpdaterParts;
+  #term: Term | null = null;
+
+  constructor(parts: IndexUpdaterParts) {
+    this.#parts = parts;
+  }
+
+  start(): void {
+    this.#parts.processor.run('changes', (slice) => this.#apply(slice));
+  }
+
+  begin(term: Term): void {
+    this.#term = term;
+  }
+
+  /** What is queued is dropped from now on: the next term reads all keys again. */
+  end(): void {
+    this.#term = null;
+  }
+
+  /** Resolves with whether the slice is applied. */
+  async #apply(slice: readonly QueuedEntry[]): Promise<boolean> {
+    const { processor, trust } = this.#parts;
+    const events = slice.map(({ item }) => item);
+    const changed = events.filter(isOf('changed'));
+    const removed = events.filter(isOf('removed'));
+    // What is read of a key from now on does not hide that it had expired before.
+    if ((await trust.caughtUp()) && !(await this.#captureEarlierLives(slice))) return false;
+    if ((await processor.persist(() => this.#remove(removed))) === null) return false;
+    return (await processor.persist(() => this.#read(changed))) !== null;
+  }
+
+  /** Keys that were created although the deadlines of their lives before had passed: these had expired unheard. */
+  async #captureEarlierLives(slice: readonly QueuedEntry[]): Promise<boolean> {
+    const { queue, processor, deadlines, routing } = this.#parts;
+    const created = slice.flatMap((entry) =>
+      entry.item.kind === 'created' ? [{ entry, event: entry.item }] : [],
+    );
+    if (created.length === 0) return true;
+    const keys: readonly CreatedEvent[] = created.map(({ event }) => event);
+    const entriesMs = await processor.persist(() => deadlines.of(keys));
+    if (entriesMs === null) return false;
+    for (const [at, { entry, event }] of created.entries()) {
+      if (!hadExpired(event, entriesMs[at] ?? null)) continue;
+      const matches = routing.match(event.key);
+      queue.follow(entry, { ...event, kind: 'expired', detectedBy: 'recovery', matches });
+    }
+    return true;
+  }
+
+  /** A key that cannot be read now is read by the next sweep. Rejects when the deadlines cannot be stored. */
+  async #read(keys: readonly ChangedKey[]): Promise<void> {
+    const term = this.#term;
+    if (term === null || keys.length === 0) return;
+    const { tracker, values, trust } = this.#parts;
+    const read = async (wanted: readonly KeyInDatabase[]) => {
+      try {
+        return await term.session.keyspace.read(wanted);
+      } catch {
+        // A connection that stands may refuse, too, and no gap begins with that.
+        trust.lose();
+        term.sweepNow();
+        return [];
+      }
+    };
+    const readings = await tracker.changed(keys, { read });
+    await values.endless(readings);
+    // Nobody waits for a large value.
+    void values.tracked(readings);
+  }
+
+  /**
+   * A server that was demoted publishes a removal of each key that expires on the new primary, too: removals count
+   * once the server has been asked after them. The next term reads again what is left.
+   */
+  async #remove(keys: readonly KeyInDatabase[]): Promise<void> {
+    const term = this.#term;
+    if (term === null || keys.length === 0) return;
+    try {
+      await term.session.isPrimary();
+    } catch {
+      // As above: the sweep reads again what the next term does not.
+      return term.sweepNow();
+    }
+    const { tracker, values } = this.#parts;
+    await tracker.removed(keys);
+    await values.removed(keys);
+  }
+}
+
+function isOf<Kind extends KeyEvent['kind']>(kind: Kind) {
+  return <Event extends { readonly kind: string }>(
+    event: Event,
+  ): event is Extract<Event, { kind: Kind }> => event.kind === kind;
+}

@@ -1,0 +1,80 @@
+import { describe, expect, it } from 'vitest';
+import type { KeyInDatabase, KeyReading } from '../../src/vocabulary.js';
+import { type BufferedEvent, ReplayBuffer } from '../../src/watch/replay-buffer.js';
+import { anExpiredEvent } from '../support/domain.js';
+
+const expired = (key: string): BufferedEvent => ({
+  event: anExpiredEvent({ key: Buffer.from(key) }),
+  lateMsMax: 0,
+});
+
+const changed = (key: string, detectedAtMs: number): BufferedEvent => ({
+  event: { kind: 'changed', database: 0, key: Buffer.from(key), detectedAtMs },
+  lateMsMax: 0,
+});
+
+const until = ({ database, key }: KeyInDatabase): KeyReading => ({
+  database,
+  key,
+  life: 'until',
+  deadlineMs: 900,
+  readAtMs: 500,
+});
+
+const keysOf = (keys: readonly KeyInDatabase[]) => keys.map(({ key }) => key.toString());
+const drained = (buffer: ReplayBuffer, nowMs: number) =>
+  buffer.drain(nowMs).map(({ event }) => event);
+
+describe('a replay buffer', () => {
+  it('holds the events of the last seconds, in their order', () => {
+    const buffer = new ReplayBuffer();
+    buffer.append(expired('a'), 0);
+    buffer.append(expired('b'), 5_000);
+    buffer.append(expired('c'), 8_000);
+    expect(keysOf(drained(buffer, 22_500))).toEqual(['b', 'c']);
+  });
+
+  it('is drained once', () => {
+    const buffer = new ReplayBuffer();
+    buffer.append(expired('a'), 0);
+    buffer.drain(0);
+    expect(buffer.drain(0)).toEqual([]);
+  });
+
+  it('is cleared at a gap', () => {
+    const buffer = new ReplayBuffer();
+    buffer.append(expired('a'), 0);
+    buffer.clear();
+    expect(buffer.drain(0)).toEqual([]);
+  });
+
+  it('is bounded, and keeps the youngest events', () => {
+    const buffer = new ReplayBuffer();
+    for (let n = 0; n < 100_010; n += 1) buffer.append(expired(String(n)), 0);
+    const keys = keysOf(drained(buffer, 0));
+    expect(keys).toHaveLength(100_000);
+    expect(keys.at(-1)).toBe('100009');
+    for (let n = 0; n < 20; n += 1) buffer.append(expired('x'.repeat(1024 * 1024)), 0);
+    expect(buffer.drain(0)).toHaveLength(16);
+  });
+
+  it('names the last unread change of each key, and keeps the deadlines that are read', () => {
+    const buffer = new ReplayBuffer();
+    buffer.append(changed('settled', 100), 0);
+    buffer.append(changed('again', 110), 0);
+    buffer.append(changed('ended', 120), 0);
+    buffer.append(expired('ended'), 0);
+    buffer.append(changed('again', 130), 0);
+    buffer.append(changed('moved', 140), 0);
+    buffer.append(changed('young', 150), 0);
+    const unread = buffer.unread(100, 140, 9);
+    expect(keysOf(unread)).toEqual(['again', 'moved']);
+    expect(keysOf(buffer.unread(100, 150, 1))).toEqual(['again']);
+    buffer.append(changed('moved', 145), 0);
+    buffer.read(unread, unread.map(until));
+    expect(keysOf(buffer.unread(100, 150, 9))).toEqual(['young', 'moved']);
+    const read = drained(buffer, 0).filter((event) => 'readDeadlineMs' in event);
+    expect(read).toEqual([{ ...changed('again', 130).event, readDeadlineMs: 900 }]);
+    expect(buffer.isUnread).toBe(false);
+  });
+});
