@@ -1,14 +1,14 @@
 /** `npm run bench -- NAME [ARGUMENTS]`: each prints what it measured, all sides in one run. */
-import { admin } from './admin.mjs';
-import { burst } from './burst.mjs';
-import { commands } from './commands.mjs';
-import { distance } from './distance.mjs';
-import { drain } from './drain.mjs';
-import { flood } from './flood.mjs';
-import { hostile } from './hostile.mjs';
-import { lateness } from './lateness.mjs';
-import { tracked } from './tracked.mjs';
-import { waiting } from './waiting.mjs';
+import { admin } from './admin.bench.mjs';
+import { burst } from './burst.bench.mjs';
+import { commands } from './commands.bench.mjs';
+import { distance } from './distance.bench.mjs';
+import { drain } from './drain.bench.mjs';
+import { flood } from './flood.bench.mjs';
+import { hostile } from './hostile.bench.mjs';
+import { lateness } from './lateness.bench.mjs';
+import { tracked } from './tracked.bench.mjs';
+import { waiting } from './waiting.bench.mjs';
 
 /** @type {Readonly<Record<string, (args: readonly string[]) => Promise<void>>>} */
 const BENCHES = {

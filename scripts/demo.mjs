@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { styleText } from 'node:util';
 import { Redis } from 'ioredis';
-import { startRedis } from './redis-server.mjs';
+import { startRedis } from './lib/redis-server.mjs';
 
 const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 const FILE = fileURLToPath(new URL('../examples/demo/relay.yaml', import.meta.url));

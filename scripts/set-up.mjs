@@ -15,8 +15,8 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { installWithApt, mayInstallWithApt, runAsRoot } from './apt.mjs';
-import { findRedisServer, REDIS_IMAGE } from './redis-server.mjs';
+import { installWithApt, mayInstallWithApt, runAsRoot } from './lib/apt.mjs';
+import { findRedisServer, REDIS_IMAGE } from './lib/redis-server.mjs';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 /** npm says more than the default when it fails. */

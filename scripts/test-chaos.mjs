@@ -43,7 +43,7 @@ if (options === null) {
     CHAOS_SEED: String(options.seed),
     CHAOS_ONLY: options.only,
   };
-  const args = [VITEST, 'run', '--config', 'vitest.chaos.config.ts'];
+  const args = [VITEST, 'run', '--project', 'chaos'];
   process.exitCode =
     spawnSync(process.execPath, args, { cwd: ROOT, env, stdio: 'inherit' }).status ?? 1;
 }

@@ -7,9 +7,9 @@ import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { installWithApt, mayInstallWithApt } from './apt.mjs';
-import { MISSING_VARIABLE, NODE_PACKAGES, RUNTIMES, versionOf } from './runtimes.mjs';
-import { run, say } from './steps.mjs';
+import { installWithApt, mayInstallWithApt } from './lib/apt.mjs';
+import { MISSING_VARIABLE, NODE_PACKAGES, RUNTIMES, versionOf } from './lib/runtimes.mjs';
+import { run, say } from './lib/steps.mjs';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const VITEST = join(ROOT, 'node_modules/vitest/vitest.mjs');
@@ -78,7 +78,7 @@ async function main({ all }) {
       `expected every runtime, since --all was given; not there: ${missing.join(', ')}`,
     );
   }
-  const args = [VITEST, 'run', '--config', 'vitest.examples.config.ts'];
+  const args = [VITEST, 'run', '--project', 'examples'];
   const env = { ...process.env, [MISSING_VARIABLE]: missing.join(',') };
   const { status } = spawnSync(process.execPath, args, { cwd: ROOT, env, stdio: 'inherit' });
   process.exitCode = status ?? 1;

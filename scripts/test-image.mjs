@@ -5,49 +5,33 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
-import { once } from 'node:events';
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { createServer } from 'node:http';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { text as textOf } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { Webhook } from 'standardwebhooks';
-import { freePort } from './free-port.mjs';
+import { COMMAND_MS_MAX, docker, haveEngine, inspect } from './lib/docker.mjs';
+import { freePort } from './lib/free-port.mjs';
 import {
   hasNoShell,
   holdsOnlyProductionDependencies,
   holdsOnlyTheApp,
   surveyFromInside,
-} from './image-survey.mjs';
-import { startRedis } from './redis-server.mjs';
-import { run, say, step, succeed, summarise } from './steps.mjs';
+} from './lib/image-survey.mjs';
+import { startRedis } from './lib/redis-server.mjs';
+import { run, step, succeed, summarise } from './lib/steps.mjs';
+import { startVerifyingReceiver } from './lib/verifying-receiver.mjs';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
-/** For machines without an engine of their own. */
-const ENGINE_STARTER = join(ROOT, '../shared/tools/docker-engine');
 const IMAGE = 'expiry-relay:test';
 /** Where the image looks when nobody names a file. */
 const FILE_IN_IMAGE = '/etc/expiry-relay/relay.yaml';
 const NODE_IN_IMAGE = '/nodejs/bin/node';
 const LOCKED_DOWN = ['--read-only', '--cap-drop', 'ALL', '--security-opt', 'no-new-privileges'];
 
-/** An engine that hangs must not hang the test. */
-const COMMAND_MS_MAX = 60_000;
 /** A first build fetches the base images and all dependencies. */
 const BUILD_MS_MAX = 600_000;
-/** Likewise an engine that has to be installed first. */
-const ENGINE_START_MS_MAX = 600_000;
 /** On a busy machine; an idle one needs a second. */
 const READY_MS_MAX = 30_000;
 const HEALTHY_MS_MAX = 60_000;
@@ -58,12 +42,7 @@ const KEY_LIFE_MS = 500;
 const WEBHOOK_MS_MAX = 15_000;
 const POLL_EVERY_MS = 100;
 
-/**
- * @typedef {{ path: string, body: string, problem: string | null }} Arrival problem: why
- *   standardwebhooks refuses it, or null
- */
-
-/** @type {import('./image-survey.mjs').Manifest & { version: string }} */
+/** @type {import('./lib/image-survey.mjs').Manifest & { version: string }} */
 const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
 const container = `expiry-relay-test-${randomUUID()}`;
 const readmeContainer = `${container}-readme`;
@@ -79,15 +58,6 @@ function cleanUp() {
 process.on('exit', cleanUp);
 process.on('SIGINT', () => process.exit(130));
 process.on('SIGTERM', () => process.exit(143));
-
-/**
- * A Docker command that must succeed; returns its output.
- * @param {readonly string[]} args
- * @param {{ limitMs?: number, env?: NodeJS.ProcessEnv }} [options]
- */
-function docker(args, options) {
-  return succeed('docker', args, { cwd: ROOT, limitMs: COMMAND_MS_MAX, ...options });
-}
 
 /**
  * One command in a container of its own.
@@ -127,35 +97,12 @@ async function log() {
   return `${stderr}${stdout}`;
 }
 
-async function engineAnswers() {
-  return (await run('docker', ['info'])).code === 0;
-}
-
-/** Starts an engine where that is possible. */
-async function haveEngine() {
-  if (await engineAnswers()) return true;
-  if (existsSync(ENGINE_STARTER)) {
-    say('starting a Docker engine');
-    const { code, stderr } = await run(ENGINE_STARTER, ['up'], { limitMs: ENGINE_START_MS_MAX });
-    if (code !== 0) process.stderr.write(stderr);
-  }
-  return engineAnswers();
-}
-
 async function builds() {
   // The classic builder would otherwise keep the container of a step that fails.
   const args = ['build', '--force-rm', '--network', 'host', '--tag', IMAGE, '.'];
   await docker(args, { limitMs: BUILD_MS_MAX });
   const { Size: bytes } = await inspect('image', IMAGE);
   return `${Math.round(bytes / 1e6)} MB`;
-}
-
-/**
- * @param {'image' | 'container'} kind
- * @param {string} name
- */
-async function inspect(kind, name) {
-  return JSON.parse(await docker([kind, 'inspect', name]))[0];
 }
 
 async function isNotRoot() {
@@ -180,7 +127,7 @@ async function isLabelled() {
   }
 }
 
-/** @returns {Promise<import('./image-survey.mjs').Survey>} */
+/** @returns {Promise<import('./lib/image-survey.mjs').Survey>} */
 async function survey() {
   const script = `(${surveyFromInside})()`;
   const words = ['run', '--rm', '--network', 'host', '--entrypoint', NODE_IN_IMAGE, IMAGE];
@@ -212,35 +159,6 @@ async function checkRefusesBadFile() {
   const { code, stdout, stderr } = await runInImage([...LOCKED_DOWN, ...mount], ['check']);
   assert.equal(code, 1, `expected exit code 1, found ${code}\n${stdout}${stderr}`);
   assert.match(stderr, /\/etc\/expiry-relay\/relay\.yaml:4:5: .*"secrts"/);
-}
-
-/** @param {import('node:http').IncomingMessage} request @returns {Promise<Arrival>} */
-async function receive(request) {
-  const body = await textOf(request);
-  const arrival = { path: request.url ?? '', body, problem: null };
-  try {
-    new Webhook(secret).verify(body, /** @type {Record<string, string>} */ (request.headers));
-    return arrival;
-  } catch (error) {
-    return { ...arrival, problem: String(error) };
-  }
-}
-
-/** A receiver of webhooks: judges each with standardwebhooks, and accepts it. */
-async function startReceiver() {
-  /** @type {Arrival[]} */
-  const arrivals = [];
-  const server = createServer(async (request, response) => {
-    arrivals.push(await receive(request));
-    response.writeHead(204).end();
-  });
-  const port = await freePort();
-  await once(server.listen(port, '127.0.0.1'), 'listening');
-  const stop = () => {
-    server.close();
-    server.closeAllConnections();
-  };
-  return { port, arrivals, stop };
 }
 
 /**
@@ -305,7 +223,7 @@ async function setShortLivedKey(port, key) {
 
 /**
  * @param {number} redisPort
- * @param {readonly Arrival[]} arrivals
+ * @param {readonly import('./lib/verifying-receiver.mjs').Arrival[]} arrivals
  */
 async function sendsVerifiedWebhook(redisPort, arrivals) {
   await setShortLivedKey(redisPort, 'image-test:42');
@@ -403,7 +321,7 @@ async function testImage() {
   await step('its user is not root', isNotRoot);
   await step('entry point and health check are in exec form', hasExecForms);
   await step('it is labelled', isLabelled);
-  /** @type {import('./image-survey.mjs').Survey} */
+  /** @type {import('./lib/image-survey.mjs').Survey} */
   let found = { paths: [], writable: [] };
   const listed = await step('its files can be listed', async () => {
     found = await survey();
@@ -424,7 +342,7 @@ async function testImage() {
 /** The relay itself, locked down, from start to stop. */
 async function testContainer() {
   const redis = await startRedis();
-  const receiver = await startReceiver();
+  const receiver = await startVerifyingReceiver(secret);
   try {
     const adminPort = await freePort();
     const ready = await step(

@@ -1,5 +1,5 @@
 /**
- * Runs the tests of vitest.servers.config.ts on each other server: `npm run test:servers`, with
+ * Runs the project `servers` of vitest.config.ts on each other server: `npm run test:servers`, with
  * `-- --only valkey-9` for one of them, and `-- --all` to fail where a server cannot be had rather
  * than leave it out. It needs the network until each server has been downloaded once.
  */
@@ -7,8 +7,8 @@ import { spawnSync } from 'node:child_process';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { OTHER_SERVERS, otherServer } from './other-servers.mjs';
-import { say } from './steps.mjs';
+import { OTHER_SERVERS, otherServer } from './lib/other-servers.mjs';
+import { say } from './lib/steps.mjs';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const VITEST = join(ROOT, 'node_modules/vitest/vitest.mjs');
@@ -44,7 +44,7 @@ function find(name) {
 
 /** @param {string} binary */
 function runTests(binary) {
-  const args = [VITEST, 'run', '--config', 'vitest.servers.config.ts'];
+  const args = [VITEST, 'run', '--project', 'servers'];
   const env = { ...process.env, EXPIRY_RELAY_REDIS_SERVER: binary };
   return spawnSync(process.execPath, args, { cwd: ROOT, env, stdio: 'inherit' }).status === 0;
 }

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type RunningRedis, startRedis } from '../scripts/redis-server.mjs';
+import { type RunningRedis, startRedis } from '../scripts/lib/redis-server.mjs';
 import { compilePattern, type Pattern, PatternError } from '../src/match.js';
 
 /** Few enough bytes that random patterns and random keys meet. */

@@ -7,7 +7,7 @@
  *              ▲                                  │
  *              └──────put, if the key lives───────┘
  *
- * Every implementation passes the one suite in test/deadlines/contract.ts. All times are
+ * Every implementation passes the one suite in test/deadlines/deadlines.contract.ts. All times are
  * milliseconds by the clock of the Redis that holds the keys.
  */
 import type { ChangedEvent, Deadline, KeyInDatabase, KeyReading } from '../vocabulary.js';

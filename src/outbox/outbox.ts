@@ -1,6 +1,6 @@
 /**
  * The contract of the outbox: what keeps each delivery from the moment it is captured until it is
- * done or dead. Every implementation passes the one suite in test/outbox/contract.ts.
+ * done or dead. Every implementation passes the one suite in test/outbox/outbox.contract.ts.
  *
  * A delivery is in exactly one place:
  *

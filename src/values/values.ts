@@ -5,7 +5,8 @@
  *   keep (tracked) ──▶ kept ──keep (just before the deadline)──▶ kept ──forget (claimed, deleted)
  *
  * What is not forgotten, since a replica died in between, is by `prune`. Every implementation passes
- * the one suite in test/values/contract.ts. All times are by the clock of the Redis that holds the keys.
+ * the one suite in test/values/values.contract.ts. All times are by the clock of the Redis that holds
+ * the keys.
  */
 import type { Deadline, KeyInDatabase } from '../vocabulary.js';
 import type { SizedValue } from './shape.js';

@@ -1,7 +1,7 @@
 /** The same as test/e2e/chaos.e2e.test.ts, for as long as it is told: see scripts/test-chaos.mjs. */
 import { expect, it } from 'vitest';
-import { LONG_DECK, nameOf } from './actions.js';
-import { runChaos } from './run.js';
+import { LONG_DECK, nameOf } from '../support/chaos/actions.js';
+import { runChaos } from '../support/chaos/run.js';
 
 const seed = Number(process.env.CHAOS_SEED);
 const durationMsMin = Number(process.env.CHAOS_MINUTES) * 60_000;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { judge } from './oracle.js';
-import type { Disturbance, Ending, Life, Received, Records } from './records.js';
+import { judge } from '../support/chaos/oracle.js';
+import type { Disturbance, Ending, Life, Received, Records } from '../support/chaos/records.js';
 
 /** When the key gets its deadline, and when that is. */
 const SET_MS = 100_000;

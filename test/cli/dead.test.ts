@@ -2,8 +2,8 @@
 import { once } from 'node:events';
 import { Writable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
-import { freePort } from '../../scripts/free-port.mjs';
-import { startRedis } from '../../scripts/redis-server.mjs';
+import { freePort } from '../../scripts/lib/free-port.mjs';
+import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { runCli } from '../../src/cli/cli.js';
 import { GatheredOutput } from '../../src/gathered-output.js';
 import { ProcessReports } from '../../src/process-reports.js';

@@ -2,7 +2,7 @@
 import { CloudEvent, HTTP } from 'cloudevents';
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { freePort } from '../../scripts/free-port.mjs';
+import { freePort } from '../../scripts/lib/free-port.mjs';
 import { selfSigned } from '../support/certificate.js';
 import { cli, startCli, tempFolder } from '../support/cli.js';
 import { TEST_SECRET } from '../support/domain.js';

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { MemoryDeadlines } from '../../src/deadlines/memory-deadlines.js';
 import { MemoryOutbox } from '../../src/outbox/memory-outbox.js';
 import { ManualClock } from '../support/manual-clock.js';
-import { at, describeDeadlines, endless, NOW_MS, until } from './contract.js';
+import { at, describeDeadlines, endless, NOW_MS, until } from './deadlines.contract.js';
 
 describeDeadlines('an index of deadlines in memory', async () => {
   const deadlines = new MemoryDeadlines();

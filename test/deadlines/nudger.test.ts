@@ -5,7 +5,7 @@ import { Nudger } from '../../src/deadlines/nudger.js';
 import { Tracker } from '../../src/deadlines/tracker.js';
 import type { Deadline, KeyInDatabase, KeyReading } from '../../src/vocabulary.js';
 import { ManualClock, settled } from '../support/manual-clock.js';
-import { at, NOW_MS, until } from './contract.js';
+import { at, NOW_MS, until } from './deadlines.contract.js';
 
 /** A nudger that runs, and keys that a test sets; disposing stops it. */
 async function aNudger(

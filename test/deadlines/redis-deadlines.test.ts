@@ -10,7 +10,7 @@ import type { ClaimedKey } from '../../src/vocabulary.js';
 import { aDelivery } from '../support/domain.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
-import { at, claimOf, describeDeadlines, gone, NOW_MS, until } from './contract.js';
+import { at, claimOf, describeDeadlines, gone, NOW_MS, until } from './deadlines.contract.js';
 
 const shared = sharedRedis();
 let prefixes = 0;

@@ -3,7 +3,7 @@ import { MemoryDeadlines } from '../../src/deadlines/memory-deadlines.js';
 import { type KeyReader, Tracker } from '../../src/deadlines/tracker.js';
 import type { KeyReading } from '../../src/vocabulary.js';
 import { settled } from '../support/manual-clock.js';
-import { at, endless, gone, NOW_MS, until } from './contract.js';
+import { at, endless, gone, NOW_MS, until } from './deadlines.contract.js';
 
 function aTracker() {
   const deadlines = new MemoryDeadlines();

@@ -2,7 +2,7 @@ import type { LookupAddress } from 'node:dns';
 import type { LookupFunction } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { freePort } from '../../scripts/free-port.mjs';
+import { freePort } from '../../scripts/lib/free-port.mjs';
 import { systemClock } from '../../src/clock.js';
 import { readProxyUrl } from '../../src/config/addresses.js';
 import { CONNECTION_AGE_MS_MAX } from '../../src/delivery/connections.js';

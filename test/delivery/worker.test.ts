@@ -9,7 +9,7 @@ import { DeliveryEvents } from '../../src/events/delivery-events.js';
 import { Metrics } from '../../src/metrics.js';
 import { MemoryOutbox } from '../../src/outbox/memory-outbox.js';
 import type { Outcome } from '../../src/vocabulary.js';
-import { lettersOf } from '../outbox/contract.js';
+import { lettersOf } from '../outbox/outbox.contract.js';
 import { aDelivery, anEndpoint } from '../support/domain.js';
 import { ACCEPTED, FakeSender, PREVENTED, refused } from '../support/fake-sender.js';
 import { fixedChance, ManualClock, settled } from '../support/manual-clock.js';

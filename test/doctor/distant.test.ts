@@ -1,8 +1,8 @@
 /** Commands of a machine that is far away from Redis, or from the endpoints. */
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { startDistant } from '../../scripts/distant-server.mjs';
-import { startRedis } from '../../scripts/redis-server.mjs';
+import { startDistant } from '../../scripts/lib/distant-server.mjs';
+import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { cli, tempFolder } from '../support/cli.js';
 import { simpleFile } from '../support/relay-process.js';
 import { TestReceiver } from '../support/test-receiver.js';

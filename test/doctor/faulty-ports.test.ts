@@ -1,10 +1,10 @@
 /** What the doctor says of a port where no Redis answers, beside what the relay says of it. */
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { startRedis } from '../../scripts/redis-server.mjs';
+import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { systemClock } from '../../src/clock.js';
 import { examineRedis } from '../../src/doctor/redis.js';
-import { failureAt, settingsOf } from '../redis/connecting.js';
+import { failureAt, settingsOf } from '../support/connecting.js';
 
 /** Does so with each connection. */
 async function serverThat(misbehave: (socket: Socket) => void) {

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { judgeAnswer } from '../../src/doctor/judge-answer.js';
-import { aReading, redisSettings } from './readings.js';
+import { aReading, redisSettings } from '../support/doctor-readings.js';
 
 const TLS = {
   ca: null,

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { judgeNotifications } from '../../src/doctor/judge-notifications.js';
-import { redisSettings } from './readings.js';
+import { redisSettings } from '../support/doctor-readings.js';
 
 const COMMAND = 'redis-cli -h redis.internal CONFIG SET notify-keyspace-events';
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { judgeLateness, keysPerSecond, worstLagMs } from '../../src/doctor/lateness.js';
 import { parseInfo } from '../../src/server/info.js';
-import { aReading } from './readings.js';
+import { aReading } from '../support/doctor-readings.js';
 
 const DEFAULTS = { hz: 10, effort: 1 };
 const TUNED = { hz: 100, effort: 10 };

@@ -7,9 +7,9 @@ import { deduce, type ProbeAnswer } from '../../src/doctor/probe-rights.js';
 import { type Probe, rightsInRedis, rightsInState } from '../../src/doctor/rights.js';
 import { compilePattern } from '../../src/match.js';
 import type { Route } from '../../src/vocabulary.js';
+import { redisSettings, theSettings } from '../support/doctor-readings.js';
 import { aRoute } from '../support/domain.js';
 import { readmeBlock } from '../support/readme.js';
-import { redisSettings, theSettings } from './readings.js';
 
 const SEVEN = { hasReadRules: true, tellsDeadlines: true, hasNoTouch: false, evictsByUse: false };
 const routesOf = (...sources: string[]) => [aRoute({ patterns: sources.map(compilePattern) })];

@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest';
-import { startRedis } from '../../scripts/redis-server.mjs';
+import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { systemClock } from '../../src/clock.js';
 import { withServer } from '../../src/doctor/server.js';
-import { settingsOf } from '../redis/connecting.js';
+import { settingsOf } from '../support/connecting.js';
 import { eventually } from '../support/eventually.js';
 import { startSentinel } from '../support/sentinel.js';
 import { withRedis } from '../support/with-redis.js';

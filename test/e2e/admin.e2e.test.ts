@@ -1,7 +1,7 @@
 /** Clients that trouble the admin port while webhooks are due. */
 import { request } from 'undici';
 import { expect, it } from 'vitest';
-import { startRedis } from '../../scripts/redis-server.mjs';
+import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { ask, RawClient, rawClients } from '../support/admin-client.js';
 import { eventually } from '../support/eventually.js';
 import { RelayProcess, simpleFile } from '../support/relay-process.js';

@@ -1,7 +1,7 @@
 /** What waits for an endpoint that is down costs neither the relay's memory nor the others' time. */
 import { Redis } from 'ioredis';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
 import { aDelivery } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { openState } from '../support/redis-state.js';

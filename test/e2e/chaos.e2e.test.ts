@@ -3,8 +3,8 @@
  * paused and cut off. `npm run test:chaos` does more of it, for longer.
  */
 import { describe, expect, it } from 'vitest';
-import { SHORT_DECK } from '../chaos/actions.js';
-import { runChaos } from '../chaos/run.js';
+import { SHORT_DECK } from '../support/chaos/actions.js';
+import { runChaos } from '../support/chaos/run.js';
 
 describe('three replicas', () => {
   it('keep their promises to a writer who changes its mind, whatever is killed, paused or cut off', async () => {

@@ -1,7 +1,7 @@
 /** What of a Redis Cluster a relay can use: one node, and what is said of the others. */
 import { Redis } from 'ioredis';
 import { describe, expect, it, type TestContext } from 'vitest';
-import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
 import {
   join,
   keyWithin,

@@ -1,7 +1,7 @@
 /** Connections to Redis that others close, and what the relay does while one of them is away. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { startRedis } from '../../scripts/redis-server.mjs';
+import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { eventually } from '../support/eventually.js';
 import { RelayProcess, simpleFile } from '../support/relay-process.js';
 import { TcpProxy } from '../support/tcp-proxy.js';

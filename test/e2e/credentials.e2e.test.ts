@@ -1,7 +1,7 @@
 /** How endpoints are reached: headers, logins, certificates and proxies, from the file and from others. */
 import type { ServerResponse } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
 import { type Certificate, selfSigned } from '../support/certificate.js';
 import { tempFolder } from '../support/cli.js';
 import { ConnectProxy } from '../support/connect-proxy.js';

@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { startRedis } from '../../scripts/redis-server.mjs';
+import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { tempFolder } from '../support/cli.js';
 import { eventually } from '../support/eventually.js';
 import { RelayProcess, runCommand, simpleFile } from '../support/relay-process.js';

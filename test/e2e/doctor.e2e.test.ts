@@ -3,7 +3,7 @@ import { createServer as createHttpsServer } from 'node:https';
 import { type AddressInfo, createServer } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
 import { selfSigned } from '../support/certificate.js';
 import { startCli, tempFolder } from '../support/cli.js';
 import { ConnectProxy } from '../support/connect-proxy.js';

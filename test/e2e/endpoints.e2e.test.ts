@@ -1,7 +1,7 @@
 /** Endpoints that are dead, slow or hostile: each costs its own webhooks, and nothing else. */
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
 import type { UnreachableCause } from '../../src/vocabulary.js';
 import { selfSigned } from '../support/certificate.js';
 import { TEST_SECRET } from '../support/domain.js';

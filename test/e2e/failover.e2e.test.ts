@@ -1,7 +1,7 @@
 /** The watched primary becomes a replica while every connection to it stays open. */
 import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
-import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
 import { SLOTS, serveSlots, startClusterNode } from '../support/cluster-node.js';
 import { eventually } from '../support/eventually.js';
 import { RelayProcess, simpleFile } from '../support/relay-process.js';

@@ -1,7 +1,7 @@
 /** Keys as Redis allows them: any bytes, any length. */
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
 import { TEST_SECRET } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { RelayProcess } from '../support/relay-process.js';

@@ -2,7 +2,7 @@
 import { request } from 'undici';
 import { expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { startRedis } from '../../scripts/redis-server.mjs';
+import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { RawClient, rawClients } from '../support/admin-client.js';
 import { tempFolder } from '../support/cli.js';
 import { eventually } from '../support/eventually.js';

@@ -1,7 +1,7 @@
 /** 10,000 deliveries through every kind of outage: each arrives, and repeats are the same webhook. */
 import { describe, expect, it } from 'vitest';
-import { freePort } from '../../scripts/free-port.mjs';
-import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { freePort } from '../../scripts/lib/free-port.mjs';
+import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
 import { eventually } from '../support/eventually.js';
 import { captured, drained, expire } from '../support/outbox-of-relay.js';
 import { type RelayFile, RelayProcess, simpleFile } from '../support/relay-process.js';

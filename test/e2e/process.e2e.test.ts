@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { text as textOf } from 'node:stream/consumers';
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { freePort } from '../../scripts/free-port.mjs';
+import { freePort } from '../../scripts/lib/free-port.mjs';
 import { tempFolder } from '../support/cli.js';
 import { eventually } from '../support/eventually.js';
 import { MAIN, RelayProcess, runCommand, simpleFile, spawnMain } from '../support/relay-process.js';

@@ -2,7 +2,7 @@
 import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
 import { tempFolder } from '../support/cli.js';
 import { eventually } from '../support/eventually.js';
 import { type RelayFile, RelayProcess, runCommand, simpleFile } from '../support/relay-process.js';

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { startRedis } from '../../scripts/redis-server.mjs';
+import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { eventually } from '../support/eventually.js';
 import { type RelayFile, RelayProcess, simpleFile } from '../support/relay-process.js';
 import { expectEach, type ReceivedRequest, TestReceiver } from '../support/test-receiver.js';

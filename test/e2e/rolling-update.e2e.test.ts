@@ -1,7 +1,7 @@
 /** Replicas with different files share one state for a while: nobody takes what is not theirs. */
 import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
-import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
 import { endpointKeys } from '../../src/state/format.js';
 import { unpackDeadLetter } from '../../src/state/packing.js';
 import { TEST_SECRET } from '../support/domain.js';

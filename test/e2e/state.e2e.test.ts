@@ -1,7 +1,7 @@
 /** What was accepted survives the relay, Redis and the endpoint. */
 import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
-import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
 import { eventually } from '../support/eventually.js';
 import { captured, drained, expire } from '../support/outbox-of-relay.js';
 import { type RelayFile, RelayProcess, simpleFile } from '../support/relay-process.js';

@@ -3,7 +3,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
-import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
 import { endpointKeys, formatKey, replicasKey } from '../../src/state/format.js';
 import { eventually } from '../support/eventually.js';
 import { captured, drained, expire, pending } from '../support/outbox-of-relay.js';

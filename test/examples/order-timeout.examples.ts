@@ -3,15 +3,28 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { freePort } from '../../scripts/free-port.mjs';
+import { freePort } from '../../scripts/lib/free-port.mjs';
 import { TEST_SECRET } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
+import { LossyProxy } from '../support/examples/lossy-proxy.js';
+import { MariaDb } from '../support/examples/mariadb.js';
+import {
+  EXAMPLES,
+  missing,
+  type Program,
+  runProgram,
+  startProgram,
+  succeed,
+} from '../support/examples/program.js';
+import {
+  aBody,
+  post,
+  type SignedWebhook,
+  secondsFromNow,
+  signed,
+} from '../support/examples/signed.js';
 import { RelayProcess } from '../support/relay-process.js';
 import { sharedRedis } from '../support/shared-redis.js';
-import { LossyProxy } from './lossy-proxy.js';
-import { MariaDb } from './mariadb.js';
-import { EXAMPLES, missing, type Program, runProgram, startProgram, succeed } from './program.js';
-import { aBody, post, type SignedWebhook, secondsFromNow, signed } from './signed.js';
 
 const FOLDER = join(EXAMPLES, 'php-order-timeout');
 const MAIN = join(EXAMPLES, '../dist/main.js');

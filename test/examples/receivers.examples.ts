@@ -1,13 +1,11 @@
 /** Every receiver of examples/receivers, with what the relay sends and with what it never would. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { freePort } from '../../scripts/free-port.mjs';
+import { freePort } from '../../scripts/lib/free-port.mjs';
 import { tempFolder } from '../support/cli.js';
 import { TEST_SECRET } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
-import { RelayProcess } from '../support/relay-process.js';
-import { sharedRedis } from '../support/shared-redis.js';
-import { missing, type Program, startProgram, succeed } from './program.js';
-import { RECEIVERS, RECEIVERS_FOLDER, type Receiver } from './receivers.js';
+import { missing, type Program, startProgram, succeed } from '../support/examples/program.js';
+import { RECEIVERS, RECEIVERS_FOLDER, type Receiver } from '../support/examples/receivers.js';
 import {
   aBody,
   aCloudEvent,
@@ -17,7 +15,9 @@ import {
   type SignedWebhook,
   secondsFromNow,
   signed,
-} from './signed.js';
+} from '../support/examples/signed.js';
+import { RelayProcess } from '../support/relay-process.js';
+import { sharedRedis } from '../support/shared-redis.js';
 
 const OTHER_SECRET = 'whsec_YW5vdGhlciBzZWNyZXQgdGhhdCBub2JvZHkga25vd3Mh';
 /** Of quotation marks, each of which takes two bytes in JSON. */

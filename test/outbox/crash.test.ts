@@ -10,7 +10,7 @@ import { eventually } from '../support/eventually.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
-import { lettersOf } from './contract.js';
+import { lettersOf } from './outbox.contract.js';
 
 const never = new AbortController().signal;
 const BODY = Buffer.from([0, 10, 255, 13]);

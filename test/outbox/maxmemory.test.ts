@@ -12,7 +12,7 @@ import {
 import { aDelivery } from '../support/domain.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
-import { lettersOf } from './contract.js';
+import { lettersOf } from './outbox.contract.js';
 
 const never = new AbortController().signal;
 const DEAD = { kind: 'dead', reason: 'exhausted', lastOutcome: null } as const;

@@ -3,7 +3,7 @@ import { MemoryOutbox } from '../../src/outbox/memory-outbox.js';
 import type { DeadLetter } from '../../src/vocabulary.js';
 import { aDelivery } from '../support/domain.js';
 import { ManualClock } from '../support/manual-clock.js';
-import { describeOutbox, lettersOf } from './contract.js';
+import { describeOutbox, lettersOf } from './outbox.contract.js';
 
 describeOutbox('the outbox in memory', async () => {
   const clock = new ManualClock();

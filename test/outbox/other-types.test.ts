@@ -4,7 +4,7 @@ import { endpointKeys, goneKey, replicasKey } from '../../src/state/format.js';
 import { aDelivery } from '../support/domain.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
-import { lettersOf } from './contract.js';
+import { lettersOf } from './outbox.contract.js';
 
 const shared = sharedRedis();
 const SOON_MS = 5_000;

@@ -8,7 +8,7 @@ import { eventually } from '../support/eventually.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { type OutboxOptions, openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
-import { describeOutbox, lettersOf } from './contract.js';
+import { describeOutbox, lettersOf } from './outbox.contract.js';
 
 const shared = sharedRedis();
 let prefixes = 0;

@@ -18,7 +18,7 @@ import { aDelivery } from '../support/domain.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
-import { lettersOf } from './contract.js';
+import { lettersOf } from './outbox.contract.js';
 
 const shared = sharedRedis();
 let prefixes = 0;

@@ -1,15 +1,15 @@
 /** Passwords and certificates that change while the relay runs. */
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
 import type { Settings } from '../../src/vocabulary.js';
 import { type Certificate, selfSigned } from '../support/certificate.js';
 import { startCli, tempFolder } from '../support/cli.js';
+import { failureAt, openStateOf, settingsOf } from '../support/connecting.js';
 import { eventually } from '../support/eventually.js';
 import { MountedSecret } from '../support/mounted-secret.js';
 import { startTlsRedis } from '../support/tls-redis.js';
 import { withRedis } from '../support/with-redis.js';
-import { failureAt, openStateOf, settingsOf } from './connecting.js';
 
 /** The user `relay` has this password alone; its connections are ended. */
 const rotate = (redis: RunningRedis, password: string) =>

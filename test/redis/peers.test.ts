@@ -1,12 +1,12 @@
 /** What answers at redis.url or state.url is not the Redis that the relay needs. */
 import { type AddressInfo, connect as connectTcp, createServer, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { startRedis } from '../../scripts/redis-server.mjs';
+import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { connect } from '../../src/redis/connect.js';
 import { peerOf } from '../../src/redis/peer.js';
+import { failureAt, openStateOf, settingsOf } from '../support/connecting.js';
 import { FaultyServer } from '../support/faulty-server.js';
 import { startSentinel } from '../support/sentinel.js';
-import { failureAt, openStateOf, settingsOf } from './connecting.js';
 
 /** A server that greets whoever connects, and answers nothing; without a greeting it is silent. */
 async function greeting(bytes: string | Buffer) {

@@ -4,9 +4,9 @@ import type { AddressInfo } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it, type MockInstance, vi } from 'vitest';
 import { type Certificate, selfSigned } from '../support/certificate.js';
+import { failureAt, openStateOf, settingsOf, whyNot } from '../support/connecting.js';
 import { FaultyServer } from '../support/faulty-server.js';
 import { startTlsRedis, type TlsRedis } from '../support/tls-redis.js';
-import { failureAt, openStateOf, settingsOf, whyNot } from './connecting.js';
 
 let server: Certificate;
 let client: Certificate;

@@ -2,12 +2,12 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { startRedis } from '../../scripts/redis-server.mjs';
+import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { redisCli } from '../../src/redis-cli.js';
 import { addressOf } from '../../src/redis-client.js';
 import { tempFolder } from '../support/cli.js';
+import { failureAt, openStateOf, settingsOf, whyNot } from '../support/connecting.js';
 import { withRedis } from '../support/with-redis.js';
-import { failureAt, openStateOf, settingsOf, whyNot } from './connecting.js';
 
 describe('a Unix socket', () => {
   it('leads to Redis, with a user, a password and a database, for the keys and the state', async () => {

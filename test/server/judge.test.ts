@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { parseInfo } from '../../src/server/info.js';
 import { isAtLeast, judgeServer, judgeStateServer } from '../../src/server/judge.js';
 import type { ServerProperties, Setting } from '../../src/server/properties.js';
-import { aReading, redisSettings } from '../doctor/readings.js';
+import { aReading, redisSettings } from '../support/doctor-readings.js';
 
 const of = (subject: string, given: Partial<ServerProperties>, clockAheadMs: number | null = 2) =>
   judgeServer(aReading(given), redisSettings(), clockAheadMs).find(

@@ -1,7 +1,7 @@
 /** What can be read of servers that let us ask only some of it. */
 import { Redis } from 'ioredis';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { startRedis } from '../../scripts/redis-server.mjs';
+import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { PropertyReader } from '../../src/server/properties.js';
 
 const without = (...names: string[]) => names.flatMap((name) => ['--rename-command', name, '']);

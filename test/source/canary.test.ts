@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type Fate, verdict } from '../../src/source/canary.js';
-import { Listening, proverOf } from './listening.js';
+import { Listening, proverOf } from '../support/listening.js';
 
 const never = new AbortController().signal;
 

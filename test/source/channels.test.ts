@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
-import { startRedis } from '../../scripts/redis-server.mjs';
+import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { channelsOf } from '../../src/source/channels.js';
 import { WANTED_FLAGS } from '../../src/source/notifications.js';
 import { eventually } from '../support/eventually.js';

@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
-import { startRedis } from '../../scripts/redis-server.mjs';
+import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { systemClock } from '../../src/clock.js';
 import { ServerClock } from '../../src/redis/server-clock.js';
 import { Keyspace } from '../../src/source/keyspace.js';

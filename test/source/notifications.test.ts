@@ -1,13 +1,13 @@
 import { Redis } from 'ioredis';
 import pino from 'pino';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { startRedis } from '../../scripts/redis-server.mjs';
+import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { SourceEvents } from '../../src/events/source-events.js';
 import { Metrics } from '../../src/metrics.js';
 import { ensureNotifications, missingFlags } from '../../src/source/notifications.js';
 import type { RedisSettings } from '../../src/vocabulary.js';
-import { redisSettings } from '../doctor/readings.js';
 import { type Answer, startAnsweringProxy } from '../support/answering-proxy.js';
+import { redisSettings } from '../support/doctor-readings.js';
 
 describe('missingFlags', () => {
   it.each([

@@ -1,7 +1,7 @@
 /** The state on a node of a Redis Cluster: what is said when another node has the relay's slot. */
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import type { RunningRedis } from '../../scripts/redis-server.mjs';
+import type { RunningRedis } from '../../scripts/lib/redis-server.mjs';
 import { join, SLOTS, serveSlots, startClusterNode } from '../support/cluster-node.js';
 import { aDelivery } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';

@@ -1,7 +1,7 @@
 /** Nodes of a Redis Cluster: real servers, each with the slots that a test gives it. */
 import { Redis } from 'ioredis';
-import { freePort } from '../../scripts/free-port.mjs';
-import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { freePort } from '../../scripts/lib/free-port.mjs';
+import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
 import { eventually } from './eventually.js';
 
 export const SLOTS = 16_384;

@@ -1,6 +1,6 @@
 /** What the end-to-end tests of a durable outbox do and look at. */
 import { Redis } from 'ioredis';
-import type { RunningRedis } from '../../scripts/redis-server.mjs';
+import type { RunningRedis } from '../../scripts/lib/redis-server.mjs';
 import { eventually } from './eventually.js';
 import type { RelayProcess } from './relay-process.js';
 

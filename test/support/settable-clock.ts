@@ -4,7 +4,7 @@ import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } fr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { findRedisServer, type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { findRedisServer, type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
 
 const SOURCE = fileURLToPath(new URL('./settable-clock.c', import.meta.url));
 

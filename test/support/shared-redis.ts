@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach } from 'vitest';
-import type { RunningRedis } from '../../scripts/redis-server.mjs';
+import type { RunningRedis } from '../../scripts/lib/redis-server.mjs';
 import { PREFIX } from './dead-letters.js';
 import { startStateServer, takeKeysOf } from './state-server.js';
 

@@ -1,6 +1,6 @@
 /** The server that a suite keeps the state in. Some suites run once for each kind: vitest.config.ts. */
 import { inject } from 'vitest';
-import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
 import { serveSlotOf, startClusterNode } from './cluster-node.js';
 
 declare module 'vitest' {

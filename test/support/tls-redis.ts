@@ -1,8 +1,8 @@
 /** A real Redis that speaks TLS, and by default wants a client certificate, as Redis itself does. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { freePort } from '../../scripts/free-port.mjs';
-import { type RunningRedis, startRedis } from '../../scripts/redis-server.mjs';
+import { freePort } from '../../scripts/lib/free-port.mjs';
+import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
 import type { Certificate } from './certificate.js';
 import { tempFolder } from './cli.js';
 

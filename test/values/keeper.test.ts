@@ -7,7 +7,7 @@ import type { Command } from '../../src/values/shape.js';
 import type { Deadline, KeyInDatabase, KeyReading, Route } from '../../src/vocabulary.js';
 import { anExpiration, aRoute } from '../support/domain.js';
 import { ManualClock } from '../support/manual-clock.js';
-import { due, NOW_MS, texts, worth } from './contract.js';
+import { due, NOW_MS, texts, worth } from './values.contract.js';
 
 const route = (name: string, match: string, given: Partial<Route> = {}) =>
   aRoute({ name, patterns: [compilePattern(match)], ...given });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { MemoryValues } from '../../src/values/memory-values.js';
-import { describeValues, due, texts, worth } from './contract.js';
+import { describeValues, due, texts, worth } from './values.contract.js';
 
 describeValues('values in memory', async () => ({
   values: new MemoryValues(),

@@ -6,7 +6,7 @@ import { ALWAYS_HELD } from '../../src/state/lease.js';
 import { RedisValues } from '../../src/values/redis-values.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
-import { describeValues, due, NOW_MS, texts, worth } from './contract.js';
+import { describeValues, due, NOW_MS, texts, worth } from './values.contract.js';
 
 const shared = sharedRedis();
 let prefixes = 0;

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { Bell } from '../../src/bell.js';
 import { untilAborted } from '../../src/clock.js';
-import { at, NOW_MS, until } from '../deadlines/contract.js';
-import { aWatch } from './a-watch.js';
+import { at, NOW_MS, until } from '../deadlines/deadlines.contract.js';
+import { aWatch } from '../support/watch.js';
 
 /** One that watches a database that has been watched before. */
 async function watching(given: Parameters<typeof aWatch>[0] = {}) {

@@ -5,7 +5,7 @@ import { WatchEvents } from '../../src/events/watch-events.js';
 import { Metrics } from '../../src/metrics.js';
 import { ServerIdentity } from '../../src/source/server-identity.js';
 import { verdictOn, WatchedServer } from '../../src/watch/watched-server.js';
-import { redisSettings } from '../doctor/readings.js';
+import { redisSettings } from '../support/doctor-readings.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
 

@@ -1,0 +1,79 @@
+/** What docs/operating.md shows and names, held against the code. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, it } from 'vitest';
+import { systemClock } from '../../src/clock.js';
+import { SERVER_EVENTS } from '../../src/events/finding-log.js';
+import { compilePattern } from '../../src/match.js';
+import { Metrics } from '../../src/metrics.js';
+import { anEndpoint, aRoute } from '../support/domain.js';
+import { blocksOf, readmeBlocks } from '../support/readme.js';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const PAGE = readFileSync(join(ROOT, 'docs/operating.md'), 'utf8');
+
+/** What the first cells of the tables under a heading have between backticks. */
+function namesUnder(heading: string): readonly string[] {
+  const [, section = ''] = PAGE.split(`\n## ${heading}\n`);
+  const rows = (section.split('\n## ')[0] ?? '').matchAll(/^\| ([^|]*`[^|]*) \|/gm);
+  return [...rows].flatMap(([, cell = '']) => [...cell.matchAll(/`(\w[^`]*)`/g)].map(textOf));
+}
+
+const textOf = ([, text = '']: RegExpExecArray) => text;
+
+/** As the page writes them: `attempts_total{endpoint,outcome}`. Every one has a series. */
+async function metricsOfCode(): Promise<readonly string[]> {
+  const endpoint = anEndpoint();
+  const route = aRoute({ patterns: [compilePattern('*')], includesValue: true });
+  const metrics = new Metrics({ endpoints: new Map([[endpoint.name, endpoint]]), routes: [route] });
+  metrics.unknownEndpointPending.set({ endpoint: 'gone' }, 1);
+  metrics.watchOutbox(async () => ({
+    pending: 1,
+    oldestDueForMs: 1,
+    deadLetters: 1,
+    throttledForMs: 1,
+  }));
+  metrics.watchCapture(
+    () => 1,
+    async () => 1,
+  );
+  const series = (await metrics.text(systemClock.turn)).matchAll(
+    /^# TYPE expiry_relay_(\w+) \w+\nexpiry_relay_\w+(?:\{(.*)\})? /gm,
+  );
+  return [...series].map(([, name = '', labels = '']) => {
+    const names = [...labels.matchAll(/(\w+)="/g)].map(textOf).filter((label) => label !== 'le');
+    return names.length === 0 ? name : `${name}{${names.join(',')}}`;
+  });
+}
+
+it('it has every metric with its labels, and none that there is not', async () => {
+  const metrics = await metricsOfCode();
+  expect(metrics.length).toBeGreaterThan(30);
+  expect([...namesUnder('Metrics')].sort()).toEqual([...metrics].sort());
+});
+
+it('its alerts are metrics and log events that there are', async () => {
+  const sources = readdirSync(join(ROOT, 'src/events'))
+    .map((file) => readFileSync(join(ROOT, 'src/events', file), 'utf8'))
+    .join('');
+  const known = new Set([
+    ...(await metricsOfCode()).map((metric) => metric.replace(/\{.*/, '')),
+    ...[...sources.matchAll(/event: '(\w+)'/g)].map(textOf),
+    ...Object.values(SERVER_EVENTS),
+  ]);
+  const alerts = namesUnder('Alerts').filter((name) => name !== 'absent(…)');
+  expect(alerts.length).toBeGreaterThan(15);
+  expect(alerts.filter((name) => !known.has(name))).toEqual([]);
+});
+
+it('its blocks are those of the README, where they are run', () => {
+  const blocks = blocksOf('docs/operating.md');
+  expect(blocks.length).toBeGreaterThan(1);
+  for (const block of blocks) expect(readmeBlocks).toContainEqual(block);
+});
+
+it('it names the log event of every property of a server', () => {
+  const named = namesUnder('Alerts');
+  expect(Object.values(SERVER_EVENTS).filter((name) => !named.includes(name))).toEqual([]);
+});

@@ -1,0 +1,85 @@
+/** docs/receivers.md shows the receivers as they are, and every link leads somewhere. */
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { EXAMPLES } from '../support/examples/program.js';
+import { RECEIVERS, RECEIVERS_FOLDER } from '../support/examples/receivers.js';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const read = (path: string) => readFileSync(path, 'utf8');
+
+const DOCUMENT = read(join(ROOT, 'docs/receivers.md'));
+
+/** Each block, and the file that it is said to be from. */
+const snippets = [
+  ...DOCUMENT.matchAll(/\]\(\.\.\/examples\/receivers\/([^)]+)\):\n\n```\w+\n([\s\S]*?)\n```$/gm),
+].map(([, file = '', text = '']) => ({ file, text }));
+
+/** `text` without the blanks that all its lines begin with. */
+function outdented(lines: readonly string[]): string {
+  const indents = lines.filter((line) => line !== '').map((line) => line.search(/\S/));
+  const indent = Math.min(...indents);
+  return lines.map((line) => line.slice(indent)).join('\n');
+}
+
+/** Whether these are consecutive lines of that file, up to their common indentation. */
+function isPartOf(text: string, file: string): boolean {
+  const lines = read(join(RECEIVERS_FOLDER, file)).split('\n');
+  const count = text.split('\n').length;
+  return lines.some((_, start) => outdented(lines.slice(start, start + count)) === text);
+}
+
+describe('docs/receivers.md', () => {
+  it('shows a part of each receiver', () => {
+    const files = [...RECEIVERS.map(({ file }) => file), 'csharp/Program.cs'];
+    expect(snippets.map(({ file }) => file).sort()).toEqual(files.sort());
+  });
+
+  it('has no block that is from no file', () => {
+    expect(snippets).toHaveLength(DOCUMENT.match(/^```\w+$/gm)?.length ?? 0);
+  });
+
+  it.each(snippets.map(({ file, text }) => [file, text] as const))(
+    'shows %s as it is',
+    (file, text) => {
+      expect(isPartOf(text, file)).toBe(true);
+    },
+  );
+
+  it('names the versions that are installed for Node', () => {
+    const { dependencies } = JSON.parse(read(join(RECEIVERS_FOLDER, 'node/package.json')));
+    for (const version of Object.values<string>(dependencies)) {
+      expect(DOCUMENT).toContain(` ${version}`);
+    }
+  });
+});
+
+/** As GitHub makes them of headings. */
+const anchorsOf = (text: string) =>
+  [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\w\s-]/g, '')
+      .replaceAll(' ', '-'),
+  );
+
+const PAGES = ['README.md', 'docs/receivers.md', 'docs/bodies.md', 'docs/operating.md'].map(
+  (page) => join(ROOT, page),
+);
+
+it.each([...PAGES, join(EXAMPLES, 'php-order-timeout/README.md')])(
+  'every link of %s leads somewhere',
+  (page) => {
+    const links = [...read(page).matchAll(/\]\((?!https:)([^)\s]+)\)/g)].map(
+      ([, link = '']) => link,
+    );
+    expect(links.length).toBeGreaterThan(3);
+    for (const link of links) {
+      const [path = '', anchor] = link.split('#');
+      const target = path === '' ? page : join(dirname(page), path);
+      expect([link, existsSync(target)]).toEqual([link, true]);
+      if (anchor !== undefined) expect(anchorsOf(read(target))).toContain(anchor);
+    }
+  },
+);

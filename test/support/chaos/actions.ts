@@ -1,0 +1,192 @@
+/**
+ * What is done to the relays and to Redis. Every action leaves a replica alone that listens from
+ * its beginning until all is at rest again, or else is a gap.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { TcpProxy } from '../tcp-proxy.js';
+import type { Deployment, Slot } from './deployment.js';
+import type { Random } from './random.js';
+import type { Disturbance } from './records.js';
+
+const LOOK_EVERY_MS = 50;
+const GAP_MS_MAX = 60_000;
+const BEHIND_MS_MAX = 5_000;
+
+type ToOneAction = (deployment: Deployment, slot: Slot, random: Random) => Promise<void>;
+
+/** These ways to Redis are broken for a while; in the end their connections are closed. */
+function broken(
+  waysOf: (slot: Slot) => readonly TcpProxy[],
+  breakOne: (way: TcpProxy) => void,
+  leastMs: number,
+  mostMs: number,
+): ToOneAction {
+  return async (_, slot, random) => {
+    const ways = waysOf(slot);
+    for (const way of ways) breakOne(way);
+    await sleep(random.between(leastMs, mostMs));
+    cut(ways, false);
+  };
+}
+
+const allWays = ({ ways }: Slot) => ways;
+const keysWay = (slot: Slot) => [slot.keysWay];
+const stateWay = (slot: Slot) => [slot.stateWay];
+const refuse = (way: TcpProxy) => way.cut(true);
+const silence = (way: TcpProxy) => way.silencePresent();
+const loseReplies = (way: TcpProxy) => way.loseReplies();
+
+/** Done to one replica. */
+const TO_ONE = {
+  kill: async (deployment, slot) => {
+    await slot.process?.stop('SIGKILL');
+    await deployment.fill(slot);
+  },
+  'stop gracefully': async (deployment, slot) => {
+    await slot.process?.stop('SIGTERM');
+    await deployment.fill(slot);
+  },
+  pause: async (_, slot, random) => {
+    slot.process?.kill('SIGSTOP');
+    await sleep(random.between(500, 10_000));
+    slot.process?.kill('SIGCONT');
+  },
+  'pause for 10 s': async (_, slot) => {
+    slot.process?.kill('SIGSTOP');
+    await sleep(10_000);
+    slot.process?.kill('SIGCONT');
+  },
+  'drop connections': async (_, { ways }) => cut(ways, false),
+  'cut off': broken(allWays, refuse, 200, 5_000),
+  silence: broken(allWays, silence, 500, 8_000),
+  'lose replies': broken(allWays, loseReplies, 500, 8_000),
+  /** It goes on holding the watch, until it finds out by itself or its connections end. */
+  deafen: broken(keysWay, silence, 500, 16_000),
+  /** It goes on hearing. */
+  'cut off the state': broken(stateWay, refuse, 200, 8_000),
+} satisfies Record<string, ToOneAction>;
+
+function cut(ways: readonly TcpProxy[], refuse: boolean): void {
+  for (const way of ways) way.cut(refuse);
+}
+
+/** Nobody listens then. */
+const TO_ALL = {
+  'kill Redis': async ({ redis }, random) => {
+    await redis.kill('SIGKILL');
+    await sleep(random.between(0, 4_000));
+    await redis.restart();
+  },
+  'cut all off': async ({ slots }, random) => {
+    for (const { ways } of slots) cut(ways, true);
+    await sleep(random.between(500, 6_000));
+    for (const { ways } of slots) cut(ways, false);
+  },
+  'drop all connections': async ({ slots }) => {
+    for (const { ways } of slots) cut(ways, false);
+  },
+  'kill all': async (deployment, random) => {
+    for (const { process } of deployment.slots) process?.kill('SIGKILL');
+    await Promise.all(deployment.slots.map(({ process }) => process?.exited));
+    await sleep(random.between(0, 3_000));
+    await Promise.all(deployment.slots.map((slot) => deployment.fill(slot)));
+  },
+} satisfies Record<string, (deployment: Deployment, random: Random) => Promise<void>>;
+
+type ToOne = keyof typeof TO_ONE;
+type ToAll = keyof typeof TO_ALL;
+
+/** Whom it is done to: the replica that watches, or one that does not. */
+export type Action =
+  | { readonly watcher: ToOne | null; readonly other: ToOne | null; readonly all: null }
+  | { readonly watcher: ToOne | null; readonly other: null; readonly all: ToAll };
+
+const toWatcher = (watcher: ToOne): Action => ({ watcher, other: null, all: null });
+const toOther = (other: ToOne): Action => ({ watcher: null, other, all: null });
+const toBoth = (watcher: ToOne, other: ToOne): Action => ({ watcher, other, all: null });
+const toAll = (all: ToAll, watcher: ToOne | null = null): Action => ({ watcher, other: null, all });
+
+/** What the specification names, in less than a minute. */
+export const SHORT_DECK: readonly Action[] = [
+  toWatcher('kill'),
+  toWatcher('pause for 10 s'),
+  toWatcher('cut off'),
+  toAll('kill Redis'),
+  toAll('cut all off'),
+];
+
+export const LONG_DECK: readonly Action[] = [
+  ...(Object.keys(TO_ONE) as ToOne[]).map(toWatcher),
+  ...(Object.keys(TO_ALL) as ToAll[]).map((all) => toAll(all)),
+  toAll('kill Redis'),
+  toAll('cut all off'),
+  toOther('kill'),
+  toOther('pause'),
+  toBoth('kill', 'kill'),
+  toBoth('pause', 'stop gracefully'),
+  toBoth('lose replies', 'drop connections'),
+  toBoth('cut off', 'pause'),
+  toBoth('deafen', 'drop connections'),
+  toBoth('cut off the state', 'drop connections'),
+  toAll('kill Redis', 'pause'),
+  toAll('kill Redis', 'lose replies'),
+  toAll('drop all connections', 'pause'),
+];
+
+export function nameOf({ watcher, other, all }: Action): string {
+  const parts = [watcher && `${watcher} (watcher)`, other && `${other} (other)`, all];
+  return parts.filter((part) => part !== null).join(' + ');
+}
+
+/** Carries it out; resolves when all is at rest again. */
+export async function disturb(
+  deployment: Deployment,
+  action: Action,
+  random: Random,
+): Promise<Disturbance> {
+  await deployment.atRest();
+  const [watcher, other] = await deployment.watcherFirst();
+  const { all } = action;
+  const before = await deployment.looks();
+  const listensAnew = deployment.slots.map((slot, at) => {
+    const { process } = slot;
+    return async () => {
+      const { isReady, isWatching, gaps } = await slot.look();
+      const isAnother = slot.process !== process || gaps > (before[at]?.gaps ?? 0);
+      return isAnother && isReady && isWatching;
+    };
+  });
+  // On a busy machine it may not have taken care of what happened some seconds ago.
+  const behindMs = (await deployment.hasCaughtUp()) ? 0 : BEHIND_MS_MAX;
+  const fromMs = Date.now();
+  const doing = [
+    ...(action.watcher === null ? [] : [TO_ONE[action.watcher](deployment, watcher, random)]),
+    ...(action.other === null ? [] : [TO_ONE[action.other](deployment, other, random)]),
+    ...(all === null ? [] : [TO_ALL[all](deployment, random)]),
+  ];
+  const gapEnd = all === null ? null : first(listensAnew);
+  await Promise.all(doing);
+  const gapToMs = await gapEnd;
+  await deployment.atRest();
+  const gap = gapToMs === null ? null : { fromMs: fromMs - behindMs, toMs: gapToMs };
+  return { what: nameOf(action), fromMs, toMs: Date.now(), gap };
+}
+
+/** When one of these is true for the first time; each is asked at its own pace. */
+async function first(questions: readonly (() => Promise<boolean>)[]): Promise<number> {
+  const untilMs = Date.now() + GAP_MS_MAX;
+  let foundAtMs: number | null = null;
+  const ask = async (question: () => Promise<boolean>) => {
+    while (foundAtMs === null && Date.now() < untilMs) {
+      if (await question()) foundAtMs ??= Date.now();
+      else await sleep(LOOK_EVERY_MS);
+    }
+  };
+  await Promise.race(
+    questions.map(async (question) => {
+      await ask(question);
+      if (foundAtMs === null) throw new Error(`no replica listens anew within ${GAP_MS_MAX} ms`);
+    }),
+  );
+  return foundAtMs ?? untilMs;
+}

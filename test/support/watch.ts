@@ -1,0 +1,248 @@
+/** A watch, and small stand-ins for all around it that a test can see through and hold up. */
+import { pino } from 'pino';
+import { expect, onTestFinished } from 'vitest';
+import { Dropped } from '../../src/capture/dropped.js';
+import { EventProcessor } from '../../src/capture/event-processor.js';
+import { createEventQueue } from '../../src/capture/event-queue.js';
+import { Intake } from '../../src/capture/intake.js';
+import { MemoryDeadlines } from '../../src/deadlines/memory-deadlines.js';
+import { Tracker } from '../../src/deadlines/tracker.js';
+import { IndexTrust } from '../../src/deadlines/trust.js';
+import { CaptureEvents } from '../../src/events/capture-events.js';
+import { WatchEvents } from '../../src/events/watch-events.js';
+import { compilePattern } from '../../src/match.js';
+import { Metrics } from '../../src/metrics.js';
+import { Routing } from '../../src/routing.js';
+import type { Keyspace } from '../../src/source/keyspace.js';
+import type { Session } from '../../src/source/session.js';
+import { ValueKeeper } from '../../src/values/keeper.js';
+import { MemoryValues } from '../../src/values/memory-values.js';
+import type { KeyInDatabase, KeyReading } from '../../src/vocabulary.js';
+import { IndexUpdater } from '../../src/watch/index-updater.js';
+import { Watch } from '../../src/watch/watch.js';
+import { at, NOW_MS } from '../deadlines/deadlines.contract.js';
+import { aRoute } from './domain.js';
+import { ManualClock } from './manual-clock.js';
+
+/** What is in Redis, as far as a watch reads it; nobody tells the watch when it changes. */
+export class Keys {
+  /** Deadlines by database and key; null: for ever. */
+  readonly #keys = new Map<string, number | null>();
+  readonly markers = new Set<number>();
+  /** What was read, and when, in milliseconds since the beginning. */
+  readonly reads: { readonly key: string; readonly atMs: number }[] = [];
+  sweeps = 0;
+  /** Whether the server publishes `expired` for keys that commands remove. */
+  tellsRemovals = false;
+  /** What every command is refused with. */
+  trouble: Error | null = null;
+  /** Why the server is not the primary. */
+  demoted: Error | null = null;
+  /** What has to happen until writes are carried out. */
+  writable: () => Promise<void> = async () => {};
+  readonly #clock: ManualClock;
+  readonly #did: string[];
+
+  constructor(clock: ManualClock, did: string[]) {
+    this.#clock = clock;
+    this.#did = did;
+  }
+
+  /** `inMs` from the beginning; null: for ever. */
+  set(key: string, inMs: number | null, database = 0): void {
+    this.#keys.set(`${database}:${key}`, inMs === null ? null : NOW_MS + inMs);
+  }
+
+  delete(key: string, database = 0): void {
+    this.#keys.delete(`${database}:${key}`);
+  }
+
+  flush(database = 0): void {
+    this.markers.delete(database);
+    for (const name of this.#keys.keys()) {
+      if (name.startsWith(`${database}:`)) this.#keys.delete(name);
+    }
+  }
+
+  readTimes(key: string): number[] {
+    return this.reads.filter((read) => read.key === key).map(({ atMs }) => atMs);
+  }
+
+  #read(key: KeyInDatabase): KeyReading {
+    const name = `${key.database}:${key.key}`;
+    const readAtMs = this.#clock.nowMs();
+    this.reads.push({ key: key.key.toString(), atMs: readAtMs - NOW_MS });
+    const deadlineMs = this.#keys.get(name);
+    if (typeof deadlineMs === 'number' && deadlineMs < readAtMs) this.#keys.delete(name);
+    if (!this.#keys.has(name)) return { ...key, life: 'gone', deadlineMs: 0, readAtMs };
+    if (typeof deadlineMs !== 'number') return { ...key, life: 'endless', deadlineMs: 0, readAtMs };
+    return { ...key, life: 'until', deadlineMs, readAtMs };
+  }
+
+  #scan(database: number): Buffer[] {
+    this.sweeps += 1;
+    const names = [...this.#keys.keys()].filter((name) => name.startsWith(`${database}:`));
+    return names.map((name) => Buffer.from(name.slice(name.indexOf(':') + 1)));
+  }
+
+  /** A stretch of listening to it; `barrier` is what has to happen until all is heard. */
+  session(barrier: () => Promise<void>): Session {
+    const unlessInTrouble = async <Reply>(reply: () => Reply): Promise<Reply> => {
+      if (this.trouble !== null) throw this.trouble;
+      return reply();
+    };
+    const read = (keys: readonly KeyInDatabase[]) =>
+      unlessInTrouble(() => keys.map((key) => this.#read(key)));
+    const scan = (database: number) =>
+      unlessInTrouble(() => ({ next: '0', keys: this.#scan(database) }));
+    const nudge = read;
+    const keyspace = { read, nudge, scan } satisfies Pick<Keyspace, 'read' | 'nudge' | 'scan'>;
+    const marker = {
+      isThere: async (database: number) => {
+        await this.writable();
+        return unlessInTrouble(() => this.markers.has(database));
+      },
+      write: (database: number) =>
+        unlessInTrouble(() => {
+          this.markers.add(database);
+          this.#did.push(`marker ${database}`);
+        }),
+    };
+    const isPrimary = async () => {
+      if (this.demoted !== null) throw this.demoted;
+    };
+    const tellsRemovals = () => this.tellsRemovals;
+    const asked = { isPrimary, tellsRemovals };
+    const session = { marker, barrier, ...asked, keyspace, sweeping: keyspace };
+    return session as unknown as Session;
+  }
+}
+
+/** An index that writes down when a part of it is forgotten, and can be made to fail. */
+class Index extends MemoryDeadlines {
+  trouble: Error | null = null;
+  /** The times until which all was said to be settled. */
+  readonly settledUntil: number[] = [];
+  readonly #did: string[];
+
+  constructor(did: string[]) {
+    super();
+    this.#did = did;
+  }
+
+  override async put(readings: readonly KeyReading[]): Promise<void> {
+    if (this.trouble !== null) throw this.trouble;
+    await super.put(readings);
+  }
+
+  override async settled(untilMs: number): Promise<void> {
+    if (this.trouble !== null) throw this.trouble;
+    this.settledUntil.push(untilMs - NOW_MS);
+  }
+
+  override async forget(database: number): Promise<number> {
+    const count = await super.forget(database);
+    this.#did.push(`forgotten ${database}: ${count}`);
+    return count;
+  }
+}
+
+/** A watch that has not begun, and all around it; what it finds to have expired is captured as the outbox does it. */
+export function aWatch(given: { databases?: readonly number[]; values?: ValueKeeper } = {}) {
+  const clock = new ManualClock(NOW_MS);
+  const did: string[] = [];
+  const keys = new Keys(clock, did);
+  const index = new Index(did);
+  const lines: { event: string; error?: string }[] = [];
+  const log = pino({ level: 'trace' }, { write: (line: string) => lines.push(JSON.parse(line)) });
+  const metrics = new Metrics({ endpoints: new Map(), routes: [] });
+  const events = new CaptureEvents(log, metrics, clock);
+  const recovered: { key: string; atMs: number }[] = [];
+  /** What has to happen until all that Redis published is heard, and until what was heard is stored. */
+  const gates = { barrier: async () => {}, drained: async (_: AbortSignal) => {} };
+  const routing = new Routing([aRoute({ patterns: [compilePattern('order*')] })], '{relay}:');
+  const trust = new IndexTrust();
+  const eventQueue = createEventQueue(clock);
+  const queue = {
+    drained: async (signal: AbortSignal) => {
+      await gates.drained(signal);
+      await eventQueue.drained(signal);
+    },
+    has: (key: KeyInDatabase) => eventQueue.has(key),
+  };
+  const intake = new Intake({
+    routing,
+    queue: eventQueue,
+    dropped: new Dropped(clock),
+    trust,
+    serverNowMs: () => clock.nowMs(),
+    events,
+  });
+  const processor = new EventProcessor({ queue: eventQueue, events, clock });
+  const tracker = new Tracker(index);
+  const values =
+    given.values ??
+    new ValueKeeper({
+      routes: [],
+      values: new MemoryValues(),
+      events: { unreadable: () => {}, stale: () => {}, omitted: () => {} },
+      clock,
+    });
+  const updater = new IndexUpdater({
+    queue: eventQueue,
+    processor,
+    routing,
+    deadlines: index,
+    tracker,
+    values,
+    trust,
+  });
+  const watch = new Watch({
+    databases: given.databases ?? [0],
+    routing: { globs: [null], isRouted: (key) => routing.isRouted(key) },
+    deadlines: index,
+    tracker,
+    values,
+    queue,
+    intake,
+    trust,
+    updater,
+    serverNowMs: () => clock.nowMs(),
+    events: new WatchEvents(log, metrics, clock),
+    clock,
+  });
+  updater.start();
+  processor.run('plain', async (slice) => {
+    const found = slice.flatMap(({ item }) => (item.kind === 'expired' ? [item] : []));
+    const deadlines = await index.of(found);
+    const claimed = found.map(({ database, key, detectedAtMs, detectedBy }, n) => {
+      expect(detectedBy).toBe('recovery');
+      return { database, key, deadlineMs: deadlines[n] ?? null, detectedAtMs };
+    });
+    for (const { key, detectedAtMs } of found.filter((_, n) => deadlines[n] !== null)) {
+      recovered.push({ key: key.toString(), atMs: detectedAtMs - NOW_MS });
+    }
+    await index.claimed(claimed);
+    return true;
+  });
+  onTestFinished(async () => {
+    await watch.end();
+    await processor.stop(AbortSignal.abort());
+  });
+  const session = keys.session(() => gates.barrier());
+  /** Lets it begin and catch up. */
+  const begin = async () => {
+    watch.begin(session);
+    await clock.advance(0);
+  };
+  /** Redis publishes that these keys have changed, or were removed; resolves once that is applied to the index. */
+  const hears = async (kind: 'changed' | 'removed', ...what: readonly KeyInDatabase[]) => {
+    for (const key of what) intake.push({ ...key, kind, detectedAtMs: clock.nowMs() });
+    await eventQueue.drained(new AbortController().signal);
+  };
+  const logged = (event: string) => lines.filter((line) => line.event === event);
+  const known = async (...names: string[]) =>
+    (await index.of(names.map((name) => at(name)))).map((ms) => (ms === null ? null : ms - NOW_MS));
+  const parts = { watch, trust, clock, keys, index, session, gates };
+  return { ...parts, begin, hears, logged, known, recovered, did };
+}
