@@ -2,27 +2,27 @@
 import { setMaxListeners } from 'node:events';
 import { connectionsMax } from './admin/connections.js';
 import { type Check, startAdmin } from './admin/server.js';
-import { type Chance, type Clock, untilAborted } from './clock.js';
 import { goneChecks } from './delivery/gone-endpoints.js';
 import { LiveEndpoint } from './delivery/live-endpoint.js';
 import { createLookup } from './delivery/lookup.js';
 import { createSender } from './delivery/send.js';
 import { Worker } from './delivery/worker.js';
 import { fewOpenFiles, spareOpenFiles } from './doctor/open-files.js';
-import { type Events, openEvents } from './events/events.js';
-import type { GatheredOutput } from './gathered-output.js';
-import { Lifecycle } from './lifecycle.js';
-import { Metrics } from './metrics.js';
+import { type Chance, type Clock, untilAborted } from './lib/clock.js';
+import { Lifecycle } from './lib/lifecycle.js';
+import { VERSION } from './lib/version.js';
+import type { Settings } from './model/vocabulary.js';
 import type { Outbox } from './outbox/outbox.js';
-import { Partition } from './partition.js';
-import type { ProcessReports } from './process-reports.js';
+import { Partition } from './partition/partition.js';
 import { ServerClock } from './redis/server-clock.js';
-import { Routing } from './routing.js';
+import { Routing } from './routing/routes.js';
 import { Source } from './source/source.js';
 import { markerKey, ownKeyPrefix, serverKey } from './state/format.js';
 import { createStores } from './stores.js';
-import { VERSION } from './version.js';
-import type { Settings } from './vocabulary.js';
+import { type Events, openEvents } from './telemetry/events.js';
+import type { GatheredOutput } from './telemetry/gathered-output.js';
+import { Metrics } from './telemetry/metrics.js';
+import type { ProcessReports } from './telemetry/process-reports.js';
 
 /** How much longer than `shutdown.grace` the last attempts may take to be broken off. */
 const BREAK_OFF_MS = 2_000;

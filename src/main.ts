@@ -2,11 +2,11 @@
 /** argv and signals → cli; sets the exit code. */
 import { fstatSync } from 'node:fs';
 import { format } from 'node:util';
-import { messageOf } from './errors.js';
-import { unforeseenText } from './exhaustion.js';
-import { FileOutput } from './file-output.js';
-import { GatheredOutput } from './gathered-output.js';
-import { ProcessReports, reportText } from './process-reports.js';
+import { unforeseenText } from './lib/exhaustion.js';
+import { messageOf } from './model/errors.js';
+import { FileOutput } from './telemetry/file-output.js';
+import { GatheredOutput } from './telemetry/gathered-output.js';
+import { ProcessReports, reportText } from './telemetry/process-reports.js';
 
 const stop = new AbortController();
 const reports = new ProcessReports();
@@ -94,7 +94,7 @@ process.stderr.on('error', () => undefined);
 
 // Loaded last: as PID 1 of a container, a process without handlers does not hear SIGTERM at all.
 const { runCli } = await import('./cli/cli.js');
-const { systemClock } = await import('./clock.js');
+const { systemClock } = await import('./lib/clock.js');
 await closeUnaskedInspector();
 
 const code = await runCli({

@@ -1,15 +1,15 @@
 /** Picks where what must survive is kept: in Redis, or in this process. */
 import { hostname } from 'node:os';
 import type { Check } from './admin/server.js';
-import { type Chance, type Clock, untilAborted } from './clock.js';
-import { configurationOf } from './configuration.js';
-import { counted } from './counted.js';
 import type { Deadlines } from './deadlines/deadlines.js';
 import { MemoryDeadlines } from './deadlines/memory-deadlines.js';
 import { RedisDeadlines } from './deadlines/redis-deadlines.js';
 import type { OnInvalid } from './deadlines/stored-entries.js';
-import type { Events } from './events/events.js';
-import type { Lifecycle } from './lifecycle.js';
+import { type Chance, type Clock, untilAborted } from './lib/clock.js';
+import { counted } from './lib/counted.js';
+import type { Lifecycle } from './lib/lifecycle.js';
+import { configurationOf } from './model/configuration.js';
+import type { ClaimedKey, DeadLetter, Settings, StateSettings } from './model/vocabulary.js';
 import { MEMORY_OUTBOX_LIMITS, MemoryOutbox } from './outbox/memory-outbox.js';
 import type { Outbox } from './outbox/outbox.js';
 import { Presence } from './outbox/presence.js';
@@ -21,10 +21,10 @@ import { ALWAYS_HELD, type Lease, type Standing } from './state/lease.js';
 import { QuarantineWatch } from './state/quarantine-watch.js';
 import { RedisLease } from './state/redis-lease.js';
 import { RedisState } from './state/redis-state.js';
+import type { Events } from './telemetry/events.js';
 import { MemoryValues } from './values/memory-values.js';
 import { RedisValues } from './values/redis-values.js';
 import type { Values } from './values/values.js';
-import type { ClaimedKey, DeadLetter, Settings, StateSettings } from './vocabulary.js';
 import { ANY_SERVER, type ServerCheck, WatchedServer } from './watch/watched-server.js';
 
 export interface StoresParts {

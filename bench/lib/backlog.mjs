@@ -4,7 +4,7 @@ import { aBody } from './webhook.mjs';
 // By names that the compiler does not follow: it would take the build for a source.
 /** @param {string} path */
 const built = (path) => import(new URL(`../../dist/${path}.js`, import.meta.url).href);
-const { systemClock } = await built('clock');
+const { systemClock } = await built('lib/clock');
 const { RedisOutbox } = await built('outbox/redis-outbox');
 const { defineOutboxScripts } = await built('outbox/scripts/scripts');
 const { ALWAYS_HELD } = await built('state/lease');

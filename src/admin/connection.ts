@@ -1,6 +1,6 @@
 /** One connection to the admin port: reads one request, writes one response, and ends. */
 import type { Socket } from 'node:net';
-import type { Clock } from '../clock.js';
+import type { Clock } from '../lib/clock.js';
 import {
   type Answer,
   HEAD_BYTES_MAX,

@@ -3,8 +3,8 @@
  * of the time in which the relay delivers, and a new one is answered soon.
  */
 import type { Socket } from 'node:net';
-import type { Clock } from '../clock.js';
-import type { AdminLimit } from '../metric-labels.js';
+import type { Clock } from '../lib/clock.js';
+import type { AdminLimit } from '../telemetry/metric-labels.js';
 import { Connection, type Phase } from './connection.js';
 import type { Answer, Request } from './http.js';
 

@@ -1,10 +1,10 @@
 /** The admin port: what an orchestrator and Prometheus ask. */
 import { createServer } from 'node:net';
-import type { Clock } from '../clock.js';
-import { messageOf } from '../errors.js';
-import { listenOn } from '../http-server.js';
-import type { AdminLimit } from '../metric-labels.js';
-import type { ListenAddress } from '../vocabulary.js';
+import type { Clock } from '../lib/clock.js';
+import { listenOn } from '../lib/http-server.js';
+import { messageOf } from '../model/errors.js';
+import type { ListenAddress } from '../model/vocabulary.js';
+import type { AdminLimit } from '../telemetry/metric-labels.js';
 import { Connections } from './connections.js';
 import type { Answer, Request } from './http.js';
 import { SharedText } from './shared-text.js';

@@ -1,5 +1,5 @@
 /** A text that is costly to make, made seldom and shared by all who ask. */
-import type { Clock } from '../clock.js';
+import type { Clock } from '../lib/clock.js';
 
 /** How long a text is shared at least, from the beginning of its making. */
 export const SHARED_MS_MIN = 1_000;

@@ -2,14 +2,14 @@
  * Turns each expiration into its deliveries: dates it by the index of deadlines, builds its webhooks, stores them and
  * consumes its entry in one step.
  */
-import type { Chance, Clock } from '../clock.js';
 import type { Tracker } from '../deadlines/tracker.js';
 import type { IndexTrust } from '../deadlines/trust.js';
-import type { CaptureEvents } from '../events/capture-events.js';
+import type { Chance, Clock } from '../lib/clock.js';
+import type { ClaimedKey, Delivery } from '../model/vocabulary.js';
 import type { Outbox, Writer } from '../outbox/outbox.js';
 import type { ServerClock } from '../redis/server-clock.js';
+import type { CaptureEvents } from '../telemetry/capture-events.js';
 import type { ValueKeeper } from '../values/keeper.js';
-import type { ClaimedKey, Delivery } from '../vocabulary.js';
 import { buildClaims } from './claims.js';
 import { type DatedExpiration, dated, isYetToCome } from './dating.js';
 import { correctDetected } from './detected.js';

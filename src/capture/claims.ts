@@ -1,10 +1,10 @@
 /** What a slice of expirations becomes: deliveries, and the entries of the index that they claim. */
-import type { Chance, Clock } from '../clock.js';
-import type { CaptureEvents } from '../events/capture-events.js';
-import type { ValuesByRoute } from '../key-value.js';
-import type { ClaimedKey, Delivery } from '../vocabulary.js';
-import { BODY_BYTES_MAX } from './body.js';
-import { buildDeliveries, type Made, occurrenceOf } from './build.js';
+import type { Chance, Clock } from '../lib/clock.js';
+import type { ValuesByRoute } from '../model/key-value.js';
+import type { ClaimedKey, Delivery } from '../model/vocabulary.js';
+import { BODY_BYTES_MAX } from '../payload/body.js';
+import { buildDeliveries, type Made, occurrenceOf } from '../payload/build.js';
+import type { CaptureEvents } from '../telemetry/capture-events.js';
 import type { DatedExpiration } from './dating.js';
 import type { Dropped } from './dropped.js';
 

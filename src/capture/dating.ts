@@ -1,7 +1,7 @@
 /** Which deadline an expiration had: a key may have had several lives in a row. Pure. */
 import { CLOCK_SLACK_MS } from '../deadlines/deadlines.js';
-import type { Match } from '../routing.js';
-import type { CreatedEvent, Expiration } from '../vocabulary.js';
+import type { CreatedEvent, Expiration } from '../model/vocabulary.js';
+import type { Match } from '../routing/routes.js';
 import type { RoutedExpiration } from './event-queue.js';
 
 /** An expiration, and the deadline in the index that goes with it; null where none does. */

@@ -1,7 +1,7 @@
 /** Runs the consumers of the queue, and repeats the steps that store until they have succeeded. */
-import type { Clock } from '../clock.js';
-import { FencedError } from '../errors.js';
-import type { CaptureEvents } from '../events/capture-events.js';
+import type { Clock } from '../lib/clock.js';
+import { FencedError } from '../model/errors.js';
+import type { CaptureEvents } from '../telemetry/capture-events.js';
 import type { EventConsumer, EventQueue, QueuedEntry } from './event-queue.js';
 
 /** Events of one consumer that are processed together. */

@@ -1,7 +1,7 @@
 /** The queue between the source, which must never wait, and everything that is done with key events. */
-import type { Clock } from '../clock.js';
-import { asksForValues, type Match } from '../routing.js';
-import type { ExpiredEvent, KeyEvent } from '../vocabulary.js';
+import type { Clock } from '../lib/clock.js';
+import type { ExpiredEvent, KeyEvent } from '../model/vocabulary.js';
+import { asksForValues, type Match } from '../routing/routes.js';
 import { type Entry, KeyedQueue } from './keyed-queue.js';
 
 /** An expiration, and the routes that its key takes: at least one. */

@@ -4,9 +4,9 @@
  */
 
 import type { IndexTrust } from '../deadlines/trust.js';
-import type { CaptureEvents } from '../events/capture-events.js';
-import { KEY_BYTES_MAX, type Routing } from '../routing.js';
-import type { ExpiredEvent, KeyEvent, KeyInDatabase } from '../vocabulary.js';
+import type { ExpiredEvent, KeyEvent, KeyInDatabase } from '../model/vocabulary.js';
+import { KEY_BYTES_MAX, type Routing } from '../routing/routes.js';
+import type { CaptureEvents } from '../telemetry/capture-events.js';
 import type { Dropped } from './dropped.js';
 import type { EventConsumer, EventQueue } from './event-queue.js';
 

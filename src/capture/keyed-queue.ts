@@ -3,10 +3,10 @@
  * its key are finished, so that a slice holds each key once, and items of different keys wait for one another in
  * nothing. The queue has no limit of its own: `intake.ts` looks at its size before it pushes.
  */
-import { Bell } from '../bell.js';
-import type { Clock } from '../clock.js';
-import { nameOf } from '../key-name.js';
-import type { KeyInDatabase } from '../vocabulary.js';
+import type { Clock } from '../lib/clock.js';
+import { Bell } from '../lib/condition.js';
+import { nameOf } from '../model/key-id.js';
+import type { KeyInDatabase } from '../model/vocabulary.js';
 
 /** An item's place in the queue, from `take` to `finish`. */
 export interface Entry<Item> {

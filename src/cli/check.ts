@@ -1,7 +1,7 @@
 import { loadSettings } from '../config/load.js';
-import { counted } from '../counted.js';
-import { publicKeysOf } from '../delivery/sign.js';
-import { printable } from '../printable.js';
+import { counted } from '../lib/counted.js';
+import { printable } from '../lib/printable.js';
+import { publicKeysOf } from '../signing/sign.js';
 import type { CommandAction, FileOption } from './context.js';
 
 /** The file alone; rejects with every mistake in it. */

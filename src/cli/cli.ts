@@ -1,10 +1,10 @@
 /** The command line: which commands there are, what they take, and what becomes of an error. */
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
-import { RelayError, SettingsError, UsageError } from '../errors.js';
-import { unforeseenText } from '../exhaustion.js';
-import { reportText } from '../process-reports.js';
-import { defectNote } from '../text-defect.js';
-import { VERSION } from '../version.js';
+import { unforeseenText } from '../lib/exhaustion.js';
+import { defectNote } from '../lib/text-defect.js';
+import { VERSION } from '../lib/version.js';
+import { RelayError, SettingsError, UsageError } from '../model/errors.js';
+import { reportText } from '../telemetry/process-reports.js';
 import type { CliContext, ExitCode, FileOption } from './context.js';
 import type { ActOnDeadOptions, ListDeadOptions, ShowDeadOptions } from './dead.js';
 import { loadLean } from './lean-load.js';

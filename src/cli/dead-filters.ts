@@ -2,9 +2,9 @@
 import { didYouMean } from '../config/nearest.js';
 import { formatDuration, type Range, readDuration } from '../config/quantities.js';
 import { NAME_EXPECTED, NAME_PATTERN } from '../config/texts.js';
-import { UsageError } from '../errors.js';
-import { printable } from '../printable.js';
-import type { DeadLetter, DeadReason, Route } from '../vocabulary.js';
+import { printable } from '../lib/printable.js';
+import { UsageError } from '../model/errors.js';
+import type { DeadLetter, DeadReason, Route } from '../model/vocabulary.js';
 
 /** Each reason, in words. */
 export const REASONS: Readonly<Record<DeadReason, string>> = {

@@ -1,8 +1,8 @@
 /** Dead letters as text: lines of a table, JSON, all about one, and how many. Pure. */
-import type { ContentType, Method } from '../body-format.js';
-import { counted } from '../counted.js';
-import { decodeUtf8, printableBytes, printableJson, stillPrintable } from '../printable.js';
-import type { DeadLetter, DeadReason, DetectedBy } from '../vocabulary.js';
+import { counted } from '../lib/counted.js';
+import { decodeUtf8, printableBytes, printableJson, stillPrintable } from '../lib/printable.js';
+import type { ContentType, Method } from '../model/body-format.js';
+import type { DeadLetter, DeadReason, DetectedBy } from '../model/vocabulary.js';
 import { REASONS } from './dead-filters.js';
 
 /** A dead letter as `--json` shows it; programs rely on these names. */

@@ -1,11 +1,11 @@
 /** Dead letters, beside running relays: shown, made ready again, or forgotten. */
 import { formatDuration } from '../config/quantities.js';
-import { counted } from '../counted.js';
-import { UsageError } from '../errors.js';
+import { counted } from '../lib/counted.js';
+import { printable, stillPrintable } from '../lib/printable.js';
+import { UsageError } from '../model/errors.js';
+import type { DeadLetter, Settings } from '../model/vocabulary.js';
 import { NEWEST_MAX } from '../outbox/dead-places.js';
 import type { RedisDeadLetters } from '../outbox/redis-dead-letters.js';
-import { printable, stillPrintable } from '../printable.js';
-import type { DeadLetter, Settings } from '../vocabulary.js';
 import type { CliContext, CommandAction, ExitCode, FileOption } from './context.js';
 import {
   checkEndpoint,

@@ -1,11 +1,11 @@
-import { systemClock, untilAborted } from '../clock.js';
 import { loadSettings } from '../config/load.js';
-import { counted } from '../counted.js';
 import { examineEndpoints } from '../doctor/endpoints.js';
 import { examineOpenFiles } from '../doctor/open-files.js';
 import { examineRedis } from '../doctor/redis.js';
 import { examineState } from '../doctor/state.js';
-import { printable } from '../printable.js';
+import { systemClock, untilAborted } from '../lib/clock.js';
+import { counted } from '../lib/counted.js';
+import { printable } from '../lib/printable.js';
 import { countOf, type Finding, findingText, note, ok, summaryText } from '../server/finding.js';
 import type { CliContext, CommandAction, FileOption } from './context.js';
 import { Printer } from './printer.js';

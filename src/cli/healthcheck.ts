@@ -1,9 +1,9 @@
 import { get, type IncomingMessage } from 'node:http';
 import { isIPv6, SocketAddress } from 'node:net';
 import { loadAdminAddress } from '../config/load.js';
-import { messageOf, SettingsError } from '../errors.js';
-import { placeText } from '../http-server.js';
-import { stillPrintable } from '../printable.js';
+import { placeText } from '../lib/http-server.js';
+import { stillPrintable } from '../lib/printable.js';
+import { messageOf, SettingsError } from '../model/errors.js';
 import type { CommandAction, FileOption } from './context.js';
 
 /** Shorter than any orchestrator's own patience. */

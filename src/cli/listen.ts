@@ -1,12 +1,12 @@
 import { styleText } from 'node:util';
-import { systemClock, untilAborted } from '../clock.js';
 import { loadSettings } from '../config/load.js';
 import { readVerifyingSecret } from '../config/texts.js';
-import { messageOf, NoSettingsFileError, UsageError } from '../errors.js';
-import { printable } from '../printable.js';
+import { systemClock, untilAborted } from '../lib/clock.js';
+import { printable } from '../lib/printable.js';
+import { defectNote } from '../lib/text-defect.js';
+import { messageOf, NoSettingsFileError, UsageError } from '../model/errors.js';
+import type { Secret } from '../model/secret.js';
 import { type PlannedAnswer, type ReceivedWebhook, startReceiver } from '../receiver/receiver.js';
-import type { Secret } from '../secret.js';
-import { defectNote } from '../text-defect.js';
 import type { CliContext, CommandAction, FileOption } from './context.js';
 
 export interface ListenOptions {

@@ -1,5 +1,5 @@
-import { systemClock } from '../clock.js';
 import { loadSettings } from '../config/load.js';
+import { systemClock } from '../lib/clock.js';
 import type { CommandAction, FileOption } from './context.js';
 import {
   headline,

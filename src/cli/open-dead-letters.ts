@@ -1,13 +1,13 @@
 /** The state in Redis, and the dead letters there, for one command. */
-import { systemClock, untilAborted } from '../clock.js';
 import { loadSettings } from '../config/load.js';
-import { counted } from '../counted.js';
-import { StateInMemoryError, StateUnavailableError } from '../errors.js';
+import { systemClock, untilAborted } from '../lib/clock.js';
+import { counted } from '../lib/counted.js';
+import { stillPrintable } from '../lib/printable.js';
+import { StateInMemoryError, StateUnavailableError } from '../model/errors.js';
+import type { Settings, StateSettings } from '../model/vocabulary.js';
 import { RedisDeadLetters } from '../outbox/redis-dead-letters.js';
 import { defineOutboxScripts } from '../outbox/scripts/scripts.js';
-import { stillPrintable } from '../printable.js';
 import { RedisState, type StateEvents } from '../state/redis-state.js';
-import type { Settings, StateSettings } from '../vocabulary.js';
 import type { CliContext, FileOption } from './context.js';
 
 /** A person waits at the terminal; a Redis that restarts is back by then. */

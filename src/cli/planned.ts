@@ -1,19 +1,19 @@
 /** The requests that a key's expiration would make: what `match` shows, and what `send` sends. */
-import { BODY_BYTES_MAX } from '../capture/body.js';
-import { buildDeliveries, type Made } from '../capture/build.js';
-import { systemChance, systemClock } from '../clock.js';
 import { didYouMean } from '../config/nearest.js';
 import { formatSize } from '../config/quantities.js';
 import { buildRequest, type WebhookRequest } from '../delivery/request.js';
-import type { Endpoint } from '../endpoint.js';
-import { NothingToSendError, UsageError } from '../errors.js';
-import type { KeyValue, RouteValues } from '../key-value.js';
-import type { Params } from '../match.js';
-import { fillKey } from '../path-template.js';
-import { printable, printableBytes } from '../printable.js';
-import { type Match, matchRoutes } from '../routing.js';
-import { Secret } from '../secret.js';
-import type { Delivery, Settings } from '../vocabulary.js';
+import { systemChance, systemClock } from '../lib/clock.js';
+import { printable, printableBytes } from '../lib/printable.js';
+import type { Endpoint } from '../model/endpoint.js';
+import { NothingToSendError, UsageError } from '../model/errors.js';
+import type { KeyValue, RouteValues } from '../model/key-value.js';
+import { Secret } from '../model/secret.js';
+import type { Delivery, Settings } from '../model/vocabulary.js';
+import { BODY_BYTES_MAX } from '../payload/body.js';
+import { buildDeliveries, type Made } from '../payload/build.js';
+import { fillKey } from '../payload/path-template.js';
+import type { Params } from '../routing/pattern.js';
+import { type Match, matchRoutes } from '../routing/routes.js';
 import type { CliContext } from './context.js';
 
 /** What the command line says of the key, and of what it is narrowed to. */

@@ -1,5 +1,5 @@
 /** Standard output for more than fits into a pipe: nothing is written before it is wanted. */
-import { untilAborted } from '../clock.js';
+import { untilAborted } from '../lib/clock.js';
 import type { CliContext } from './context.js';
 
 export class Printer {

@@ -1,7 +1,7 @@
 /** Entries of the state that no relay has written, and that were moved aside: shown or dropped. */
-import { counted } from '../counted.js';
-import { UsageError } from '../errors.js';
-import { printable, printableBytes, printableJson } from '../printable.js';
+import { counted } from '../lib/counted.js';
+import { printable, printableBytes, printableJson } from '../lib/printable.js';
+import { UsageError } from '../model/errors.js';
 import type { QuarantinedEntry } from '../state/quarantine.js';
 import type { RedisState } from '../state/redis-state.js';
 import type { CliContext, CommandAction, ExitCode, FileOption } from './context.js';

@@ -1,6 +1,6 @@
 import { runRelay } from '../app.js';
-import { systemChance, systemClock } from '../clock.js';
 import { loadSettings } from '../config/load.js';
+import { systemChance, systemClock } from '../lib/clock.js';
 import type { CommandAction, FileOption } from './context.js';
 
 /** The relay itself, until it is told to stop. */

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { newKeyPair } from '../delivery/key-pair.js';
-import { SECRET_PREFIX } from '../delivery/sign.js';
+import { newKeyPair } from '../signing/key-pair.js';
+import { SECRET_PREFIX } from '../signing/sign.js';
 import type { CliContext, ExitCode } from './context.js';
 
 /** Within the specification's 24–64, and as long as HMAC-SHA256's output. */

@@ -1,14 +1,14 @@
-import { type Clock, systemClock } from '../clock.js';
 import { loadSettings } from '../config/load.js';
-import { counted } from '../counted.js';
 import { preventionAdvice } from '../delivery/failure.js';
 import { createLookup } from '../delivery/lookup.js';
 import { asTest, buildRequest } from '../delivery/request.js';
 import { STATUS_GONE } from '../delivery/retry-policy.js';
 import { createSender } from '../delivery/send.js';
 import { adviceFor } from '../doctor/judge-endpoint.js';
+import { type Clock, systemClock } from '../lib/clock.js';
+import { counted } from '../lib/counted.js';
+import type { Outcome, Prevented } from '../model/vocabulary.js';
 import { lengthText } from '../server/wording.js';
-import type { Outcome, Prevented } from '../vocabulary.js';
 import type { CommandAction, FileOption } from './context.js';
 import {
   headline,

@@ -1,8 +1,8 @@
 /** URLs and addresses as the file writes them. Pure; no found text is ever quoted. */
 import { isIPv6 } from 'node:net';
-import type { ProxySettings } from '../endpoint.js';
-import { Secret } from '../secret.js';
-import type { ListenAddress } from '../vocabulary.js';
+import type { ProxySettings } from '../model/endpoint.js';
+import { Secret } from '../model/secret.js';
+import type { ListenAddress } from '../model/vocabulary.js';
 import {
   adviceOnHttp,
   adviceOnRedis,

@@ -1,8 +1,8 @@
 /** A route's `body` as the file writes it: any structure, whose texts have their braces right. Pure. */
 import { z } from 'zod';
-import { NO_BODY } from '../body-format.js';
-import { partsOf } from '../body-template.js';
-import type { Json } from '../key-value.js';
+import { NO_BODY } from '../model/body-format.js';
+import type { Json } from '../model/key-value.js';
+import { partsOf } from '../payload/body-template.js';
 import { asMapping, type Path } from './path.js';
 import { mismatch, toIssueText, type Wording } from './wording.js';
 

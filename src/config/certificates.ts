@@ -1,7 +1,7 @@
 /** Certificates and private keys in PEM. Pure; nothing of them is ever quoted. */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
-import { Secret } from '../secret.js';
+import { Secret } from '../model/secret.js';
 import { type Reading, refused, understood } from './wording.js';
 
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g;

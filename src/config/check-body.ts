@@ -1,5 +1,6 @@
 /** What a route's `body` must agree on with the rest of the route. Pure. */
-import { NO_BODY, type Reference } from '../body-format.js';
+import { NO_BODY, type Reference } from '../model/body-format.js';
+import type { Json } from '../model/key-value.js';
 import {
   ASKED_NAME,
   isToldName,
@@ -8,9 +9,8 @@ import {
   referenceText,
   TOLD_NAMES,
   textsOf,
-} from '../body-template.js';
-import type { Json } from '../key-value.js';
-import type { Pattern } from '../match.js';
+} from '../payload/body-template.js';
+import type { Pattern } from '../routing/pattern.js';
 import type { Complaint } from './mistakes.js';
 import { nearest } from './nearest.js';
 import { asList, asMapping, type Path } from './path.js';

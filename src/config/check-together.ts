@@ -2,8 +2,8 @@
  * What two places of the file must agree on. Each check looks only at parts that are right by
  * themselves, so that one run names every mistake. Pure.
  */
-import { placeholdersOf } from '../path-template.js';
-import { printable } from '../printable.js';
+import { printable } from '../lib/printable.js';
+import { placeholdersOf } from '../payload/path-template.js';
 import { checkBody } from './check-body.js';
 import { checkEndpoint, checkKeyPair } from './check-endpoint.js';
 import type { Complaint } from './mistakes.js';

@@ -1,7 +1,7 @@
 /** The file's contract, of an endpoint: every key, its type, its default. */
 import { z } from 'zod';
-import { PRIVATE_KEY_PREFIX } from '../delivery/key-pair.js';
-import { SECRET_PREFIX } from '../delivery/sign.js';
+import { PRIVATE_KEY_PREFIX } from '../signing/key-pair.js';
+import { SECRET_PREFIX } from '../signing/sign.js';
 import { readEndpointUrl, readProxyUrl } from './addresses.js';
 import {
   duration,

@@ -1,7 +1,7 @@
 /** An endpoint of the file, understood → what delivers to it. Pure. */
 
-import type { Endpoint, TlsSettings } from '../endpoint.js';
-import { Secret } from '../secret.js';
+import type { Endpoint, TlsSettings } from '../model/endpoint.js';
+import { Secret } from '../model/secret.js';
 import { basicAuthorization } from './addresses.js';
 import type { EndpointInFile } from './endpoint-schema.js';
 import { type Path, pathKey } from './path.js';

@@ -1,7 +1,7 @@
 /** The edge: whether Node could use the file of NODE_EXTRA_CA_CERTS; when not, it only warns. */
 import { resolve } from 'node:path';
-import { printable } from '../printable.js';
-import { defectNote } from '../text-defect.js';
+import { printable } from '../lib/printable.js';
+import { defectNote } from '../lib/text-defect.js';
 import { readCertificates } from './certificates.js';
 import type { Environment } from './interpolate.js';
 import { SECRET_FILE_BYTES_MAX } from './live-files.js';

@@ -1,12 +1,12 @@
 /** The edge: reads the files that hold secrets, and reads them again when they have changed. */
 import { stat } from 'node:fs/promises';
 import { isAbsolute, resolve } from 'node:path';
-import type { Endpoint, FilesNow, WatchedFiles } from '../endpoint.js';
-import { messageOf } from '../errors.js';
-import { printable } from '../printable.js';
-import type { RedisCredentials, RedisFiles } from '../redis-login.js';
-import type { Secret } from '../secret.js';
-import type { Settings } from '../vocabulary.js';
+import { printable } from '../lib/printable.js';
+import type { Endpoint, FilesNow, WatchedFiles } from '../model/endpoint.js';
+import { messageOf } from '../model/errors.js';
+import type { RedisCredentials, RedisFiles } from '../model/redis-login.js';
+import type { Secret } from '../model/secret.js';
+import type { Settings } from '../model/vocabulary.js';
 import { toEndpoint } from './endpoint-settings.js';
 import { type Complaint, problemText } from './mistakes.js';
 import { readText, type TextSource } from './read-file.js';

@@ -1,9 +1,9 @@
 /** The edge: finds the file, reads it and the files it names, and says all that is wrong. */
 import { dirname, resolve } from 'node:path';
-import { NoSettingsFileError, SettingsError, UsageError } from '../errors.js';
-import { printable } from '../printable.js';
-import { defectNote } from '../text-defect.js';
-import type { ListenAddress, Settings } from '../vocabulary.js';
+import { printable } from '../lib/printable.js';
+import { defectNote } from '../lib/text-defect.js';
+import { NoSettingsFileError, SettingsError, UsageError } from '../model/errors.js';
+import type { ListenAddress, Settings } from '../model/vocabulary.js';
 import { withoutEmptyTexts, withoutOwnKeys } from './absent.js';
 import { readListenAddress } from './addresses.js';
 import { parseDocument } from './document.js';

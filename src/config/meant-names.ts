@@ -1,5 +1,5 @@
 /** `${id}` where `{id}` was meant: a route's names are written without the dollar. Pure. */
-import { partsOf, TOLD_NAMES } from '../body-template.js';
+import { partsOf, TOLD_NAMES } from '../payload/body-template.js';
 import type { Interpolated } from './interpolate.js';
 import { type Path, valueAt } from './path.js';
 import { routeFields } from './schema.js';

@@ -1,6 +1,6 @@
 /** What the operator reads: `file:line:column: where.it.is: expected …, found …`. Pure. */
-import { printable } from '../printable.js';
-import { defectOf } from '../text-defect.js';
+import { printable } from '../lib/printable.js';
+import { defectOf } from '../lib/text-defect.js';
 import { type Path, type Position, pathKey, valueAt } from './path.js';
 import {
   isConfidential,

@@ -1,5 +1,5 @@
 /** Durations, sizes, rates and numbers as the file writes them. Pure. */
-import type { RateLimit } from '../endpoint.js';
+import type { RateLimit } from '../model/endpoint.js';
 import { type Reading, refused, understood } from './wording.js';
 
 const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;

@@ -1,7 +1,7 @@
 /** The edge: a file's text, or why there is none in words that show nothing of it. */
 import { constants } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
-import { decodeUtf8 } from '../printable.js';
+import { decodeUtf8 } from '../lib/printable.js';
 
 const READ_FAILURES: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such file',

@@ -1,8 +1,8 @@
 /** The file's contract: every key, its type, its default. */
 import type { z } from 'zod';
-import { METHODS, TEMPLATE_CONTENT_TYPES, type TemplateContentType } from '../body-format.js';
-import type { Pattern } from '../match.js';
-import { compilePattern, PatternError } from '../match.js';
+import { METHODS, TEMPLATE_CONTENT_TYPES, type TemplateContentType } from '../model/body-format.js';
+import type { Pattern } from '../routing/pattern.js';
+import { compilePattern, PatternError } from '../routing/pattern.js';
 import { DATABASE_MAX, readListenAddress, readRedisUrl } from './addresses.js';
 import { bodyTemplate } from './bodies.js';
 import { endpoint } from './endpoint-schema.js';

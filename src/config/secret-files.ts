@@ -1,6 +1,6 @@
 /** Which places of the file name files with secrets, and what these may hold. Pure. */
-import { Secret } from '../secret.js';
-import { defectOf } from '../text-defect.js';
+import { defectOf } from '../lib/text-defect.js';
+import { Secret } from '../model/secret.js';
 import { isKeyOf, readCertificates, readPemKey, refusalOf } from './certificates.js';
 import { type EndpointInFile, endpointFields } from './endpoint-schema.js';
 import type { Complaint } from './mistakes.js';

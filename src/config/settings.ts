@@ -1,9 +1,9 @@
 /** The file, understood → what the rest of the relay works with. Pure. */
-import { type BodyFormat, NO_BODY } from '../body-format.js';
-import { compileTemplate } from '../body-template.js';
-import type { RedisCredentials, RedisTls } from '../redis-login.js';
-import { Secret } from '../secret.js';
-import type { RedisSettings, Route, Settings, StateSettings } from '../vocabulary.js';
+import { type BodyFormat, NO_BODY } from '../model/body-format.js';
+import type { RedisCredentials, RedisTls } from '../model/redis-login.js';
+import { Secret } from '../model/secret.js';
+import type { RedisSettings, Route, Settings, StateSettings } from '../model/vocabulary.js';
+import { compileTemplate } from '../payload/body-template.js';
 import { toEndpoint } from './endpoint-settings.js';
 import { pathKey } from './path.js';
 import type { RelayFile } from './schema.js';

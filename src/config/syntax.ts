@@ -1,6 +1,6 @@
 /** YAML's syntax errors in our words; the parser's own may quote the file, and with it a secret. */
 import { type ErrorCode, isScalar, type Node, visit, type YAMLError } from 'yaml';
-import { aCharacter } from '../text-defect.js';
+import { aCharacter } from '../lib/text-defect.js';
 import type { Position } from './path.js';
 import { statement, type Wording } from './wording.js';
 

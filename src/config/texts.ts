@@ -1,5 +1,8 @@
 /** Secrets, headers and paths as the file writes them. Pure; no found text is ever quoted. */
 
+import { TEST_HEADER } from '../delivery/request.js';
+import { Secret } from '../model/secret.js';
+import { PLACEHOLDER } from '../payload/path-template.js';
 import {
   PRIVATE_KEY_PREFIX,
   PUBLIC_KEY_BYTES,
@@ -7,11 +10,8 @@ import {
   privateKeyOf,
   publicBytesOf,
   SEED_BYTES,
-} from '../delivery/key-pair.js';
-import { TEST_HEADER } from '../delivery/request.js';
-import { SECRET_BYTES_MAX, SECRET_BYTES_MIN, SECRET_PREFIX } from '../delivery/sign.js';
-import { PLACEHOLDER } from '../path-template.js';
-import { Secret } from '../secret.js';
+} from '../signing/key-pair.js';
+import { SECRET_BYTES_MAX, SECRET_BYTES_MIN, SECRET_PREFIX } from '../signing/sign.js';
 import { mismatch, type Reading, refused, understood, type Wording } from './wording.js';
 
 /** Common servers refuse a single header beyond 8 KiB. */

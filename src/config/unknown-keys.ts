@@ -1,6 +1,6 @@
 /** What is said of a key that has no meaning where it stands, and which one was meant. Pure. */
 
-import { defectOf } from '../text-defect.js';
+import { defectOf } from '../lib/text-defect.js';
 import { endpointFields } from './endpoint-schema.js';
 import type { JsonSchema } from './json-schema.js';
 import { type Complaint, isConfidentialPlace } from './mistakes.js';

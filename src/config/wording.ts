@@ -2,7 +2,7 @@
  * What a mistake says, before it is known whether the found value may be shown. Nothing here but
  * `quoting` may repeat text from the file.
  */
-import { printable } from '../printable.js';
+import { printable } from '../lib/printable.js';
 
 export type Wording =
   | {

@@ -10,7 +10,7 @@
  * Every implementation passes the one suite in test/deadlines/deadlines.contract.ts. All times are
  * milliseconds by the clock of the Redis that holds the keys.
  */
-import type { ChangedEvent, Deadline, KeyInDatabase, KeyReading } from '../vocabulary.js';
+import type { ChangedEvent, Deadline, KeyInDatabase, KeyReading } from '../model/vocabulary.js';
 
 /** The clocks of Redis and of the relay are known to one another only so well. */
 export const CLOCK_SLACK_MS = 50;

@@ -1,6 +1,6 @@
 /** The earliest deadline that the keys of a database have got since the index was last looked at. */
-import { Bell } from '../bell.js';
-import type { Clock } from '../clock.js';
+import type { Clock } from '../lib/clock.js';
+import { Bell } from '../lib/condition.js';
 
 export class EarliestDeadline {
   readonly #sooner = new Bell();

@@ -3,7 +3,7 @@
  * the number of tracked keys, up to a limit.
  */
 import TinyQueue from 'tinyqueue';
-import type { ClaimedKey, Deadline, KeyInDatabase, KeyReading } from '../vocabulary.js';
+import type { ClaimedKey, Deadline, KeyInDatabase, KeyReading } from '../model/vocabulary.js';
 import { CLOCK_SLACK_MS, type Deadlines } from './deadlines.js';
 
 /** Some 40 MB; the deadlines of further keys are left to Redis's own expiry. */

@@ -2,7 +2,9 @@
  * The index of deadlines at rest in Redis, shared by all replicas: see state/format.ts for how it
  * lies there. Nothing of it is kept in this process but what is about to be asked for.
  */
-import { batchesByDatabase, nameOf } from '../key-name.js';
+import { batchesByDatabase, nameOf } from '../model/key-id.js';
+import type { Deadline, KeyInDatabase, KeyReading } from '../model/vocabulary.js';
+import { defineScripts, type Scripts } from '../redis/scripts.js';
 import {
   claimedKey,
   claimedMember,
@@ -14,9 +16,7 @@ import {
 } from '../state/format.js';
 import { type Lease, tokenOf } from '../state/lease.js';
 import type { RedisState } from '../state/redis-state.js';
-import { defineScripts, type Scripts } from '../state/scripts.js';
 import { entriesOf, scoreOf } from '../state/stored.js';
-import type { Deadline, KeyInDatabase, KeyReading } from '../vocabulary.js';
 import type { Deadlines } from './deadlines.js';
 import { DEADLINE_SCRIPTS } from './scripts.js';
 import {

@@ -2,8 +2,8 @@
  * What is atomic in the index of deadlines in Redis. Scores are deadlines. The first key is the lease,
  * the first argument its token: only the replica that holds it writes the index.
  */
+import { TYPED, WATCHING } from '../redis/scripts.js';
 import { IS_DEADLINE, QUARANTINE } from '../state/quarantine-scripts.js';
-import { TYPED, WATCHING } from '../state/scripts.js';
 
 /**
  * KEYS: lease, tracked, overdue. ARGV: token; how many keys have a deadline, and how many none; for each

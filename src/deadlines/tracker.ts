@@ -3,8 +3,8 @@
  * this key's deadline again. Several readings may be under way at the same time; one that was
  * overtaken by what was heard or read since is not written down, but made again.
  */
-import { nameOf } from '../key-name.js';
-import type { Deadline, KeyInDatabase, KeyReading } from '../vocabulary.js';
+import { nameOf } from '../model/key-id.js';
+import type { Deadline, KeyInDatabase, KeyReading } from '../model/vocabulary.js';
 import type { ChangedKey, Deadlines } from './deadlines.js';
 import { EarliestDeadline } from './earliest.js';
 

@@ -1,5 +1,5 @@
 /** How far the index of deadlines can be relied on while this replica holds the lease and listens. */
-import { Latch } from '../latch.js';
+import { Latch } from '../lib/latch.js';
 
 /** What is asked of the session of a term. */
 export interface TermSession {

@@ -1,9 +1,9 @@
 /** One attempt: build → sign → send → classify; and how its claim ends in the outbox. */
-import type { Chance, Clock } from '../clock.js';
-import type { Endpoint } from '../endpoint.js';
-import type { DeliveryEvents } from '../events/delivery-events.js';
+import type { Chance, Clock } from '../lib/clock.js';
+import type { Endpoint } from '../model/endpoint.js';
+import type { Disposition, Outcome, Prevented } from '../model/vocabulary.js';
 import type { Claimed, Outbox } from '../outbox/outbox.js';
-import type { Disposition, Outcome, Prevented } from '../vocabulary.js';
+import type { DeliveryEvents } from '../telemetry/delivery-events.js';
 import { buildRequest } from './request.js';
 import { disposition } from './retry-policy.js';
 import type { Sender } from './send.js';

@@ -4,7 +4,7 @@
  * all, the breaker opens: no attempt begins for a while, then one at a time probes the endpoint. Each replica
  * has its own breakers, in memory.
  */
-import type { Outcome, Prevented } from '../vocabulary.js';
+import type { Outcome, Prevented } from '../model/vocabulary.js';
 import { STATUS_TOO_MANY } from './retry-policy.js';
 
 export const BREAKER = {

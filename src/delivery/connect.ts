@@ -5,9 +5,9 @@
 import type { LookupFunction, Socket } from 'node:net';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import { buildConnector, errors } from 'undici';
-import type { Clock } from '../clock.js';
-import type { Endpoint, ProxySettings, TlsSettings } from '../endpoint.js';
-import { messageOf } from '../errors.js';
+import type { Clock } from '../lib/clock.js';
+import type { Endpoint, ProxySettings, TlsSettings } from '../model/endpoint.js';
+import { messageOf } from '../model/errors.js';
 import { dial, READ_AS_TAKEN } from './dial.js';
 import { preventionOf } from './failure.js';
 import { isRefusedAddress } from './refused-addresses.js';

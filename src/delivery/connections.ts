@@ -4,8 +4,8 @@
  */
 import type { LookupFunction, Socket } from 'node:net';
 import { Client, type Dispatcher } from 'undici';
-import type { Clock } from '../clock.js';
-import type { Endpoint } from '../endpoint.js';
+import type { Clock } from '../lib/clock.js';
+import type { Endpoint } from '../model/endpoint.js';
 import { type Connector, createConnector, originOf } from './connect.js';
 import type { Exchange } from './exchange.js';
 import { HEAD_BYTES_MAX } from './response-reader.js';

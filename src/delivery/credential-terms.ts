@@ -1,6 +1,6 @@
 /** What gives a credential of an endpoint away where a text holds it. Pure. */
-import type { Endpoint } from '../endpoint.js';
-import { PRIVATE_KEY_PREFIX, SEED_BYTES } from './key-pair.js';
+import type { Endpoint } from '../model/endpoint.js';
+import { PRIVATE_KEY_PREFIX, SEED_BYTES } from '../signing/key-pair.js';
 
 /** Less is a switch or a version, such as `on`. */
 export const TERM_CHARS_MIN = 4;

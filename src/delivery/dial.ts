@@ -4,7 +4,7 @@
  */
 import type { LookupAddress } from 'node:dns';
 import { connect, isIP, type LookupFunction, type Socket } from 'node:net';
-import type { Clock } from '../clock.js';
+import type { Clock } from '../lib/clock.js';
 
 /** The wait before the next address is tried as well (RFC 8305, section 8). */
 const NEXT_ADDRESS_MS = 250;

@@ -1,9 +1,9 @@
 /** Why a request got no response, and whose fault that is. Decided here alone. */
 import { errors } from 'undici';
-import { codeOf, messageOf } from '../errors.js';
-import { remedyOf } from '../exhaustion.js';
-import { printable } from '../printable.js';
-import type { Prevented, UnreachableCause } from '../vocabulary.js';
+import { remedyOf } from '../lib/exhaustion.js';
+import { printable } from '../lib/printable.js';
+import { codeOf, messageOf } from '../model/errors.js';
+import type { Prevented, UnreachableCause } from '../model/vocabulary.js';
 
 /** No connection within the time limit. */
 export const CONNECT_TIMEOUT_CODE = 'UND_ERR_CONNECT_TIMEOUT';

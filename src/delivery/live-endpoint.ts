@@ -1,7 +1,7 @@
 /** An endpoint as it is now: what it has from files follows these, while webhooks flow. */
-import type { Clock } from '../clock.js';
-import type { Endpoint, FilesNow } from '../endpoint.js';
-import type { DeliveryEvents } from '../events/delivery-events.js';
+import type { Clock } from '../lib/clock.js';
+import type { Endpoint, FilesNow } from '../model/endpoint.js';
+import type { DeliveryEvents } from '../telemetry/delivery-events.js';
 
 /**
  * How often the files are looked at. Kubernetes itself takes up to a minute to bring a secret that

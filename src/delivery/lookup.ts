@@ -8,7 +8,7 @@ import { type LookupAddress, promises } from 'node:dns';
 import { open } from 'node:fs/promises';
 import type { LookupFunction } from 'node:net';
 import { devNull } from 'node:os';
-import type { Clock } from '../clock.js';
+import type { Clock } from '../lib/clock.js';
 import { preventionOf } from './failure.js';
 
 /** A lookup that takes longer makes its name a suspect before it has failed. */

@@ -1,5 +1,5 @@
-import type { Clock } from '../clock.js';
-import type { RateLimit } from '../endpoint.js';
+import type { Clock } from '../lib/clock.js';
+import type { RateLimit } from '../model/endpoint.js';
 
 /** How much of its time unit a limiter lets through at once after an idle spell. */
 const BURST_SHARE = 0.1;

@@ -2,8 +2,8 @@
  * Withholds what a receiver says where it repeats a credential of its endpoint, as debug pages do: as it
  * was sent, in another case, escaped, encoded or reversed. Pure.
  */
-import type { Endpoint } from '../endpoint.js';
-import { printable } from '../printable.js';
+import { printable } from '../lib/printable.js';
+import type { Endpoint } from '../model/endpoint.js';
 import { compacted, reversed, TERM_CHARS_MIN, type Terms, termsOf } from './credential-terms.js';
 
 /** What is shown of a text. */

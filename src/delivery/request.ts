@@ -1,9 +1,9 @@
 /** From a delivery to the bytes of one attempt. Pure: everything but the time is in the arguments. */
-import type { Method } from '../body-format.js';
-import type { Endpoint } from '../endpoint.js';
-import { USER_AGENT } from '../version.js';
-import type { Delivery } from '../vocabulary.js';
-import { sign } from './sign.js';
+import { USER_AGENT } from '../lib/version.js';
+import type { Method } from '../model/body-format.js';
+import type { Endpoint } from '../model/endpoint.js';
+import type { Delivery } from '../model/vocabulary.js';
+import { sign } from '../signing/sign.js';
 
 /** Marks a webhook that no expiration has caused: `true`. */
 export const TEST_HEADER = 'expiry-relay-test';

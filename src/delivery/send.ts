@@ -1,9 +1,9 @@
 /** The edge to HTTP: one request, one answer, within one time limit. Retries are not its business. */
 import type { LookupFunction } from 'node:net';
-import type { Clock } from '../clock.js';
-import type { Endpoint } from '../endpoint.js';
-import { codeOf, messageOf } from '../errors.js';
-import type { Outcome, Prevented, ResponseFaults } from '../vocabulary.js';
+import type { Clock } from '../lib/clock.js';
+import type { Endpoint } from '../model/endpoint.js';
+import { codeOf, messageOf } from '../model/errors.js';
+import type { Outcome, Prevented, ResponseFaults } from '../model/vocabulary.js';
 import { Connections, KEEP_ALIVE_MS } from './connections.js';
 import { type Answer, type Ending, Exchange } from './exchange.js';
 import { CONNECT_TIMEOUT_CODE, causeOf, preventionOf } from './failure.js';

@@ -2,8 +2,8 @@
 import { request } from 'node:http';
 import type { Socket } from 'node:net';
 import type { buildConnector } from 'undici';
-import type { ProxySettings } from '../endpoint.js';
-import { messageOf } from '../errors.js';
+import type { ProxySettings } from '../model/endpoint.js';
+import { messageOf } from '../model/errors.js';
 import { preventionOf } from './failure.js';
 import { HEAD_BYTES_MAX, ResponseHeadError } from './response-reader.js';
 

@@ -3,9 +3,9 @@
  * share nothing, so that a slow or dead one delays nobody else.
  */
 import { setMaxListeners } from 'node:events';
-import { Bell } from '../bell.js';
+import { Bell } from '../lib/condition.js';
+import type { Outcome } from '../model/vocabulary.js';
 import type { Claimed } from '../outbox/outbox.js';
-import type { Outcome } from '../vocabulary.js';
 import { type AttemptParts, attempt, release, settle } from './attempt.js';
 import { Breaker, type Room } from './breaker.js';
 import { RateLimiter } from './rate-limiter.js';

@@ -3,13 +3,13 @@
  * certificate, all as an attempt does. Nothing is sent.
  */
 import type { LookupFunction } from 'node:net';
-import type { Clock } from '../clock.js';
 import { createConnector, placeOf } from '../delivery/connect.js';
 import { causeOf, preventionOf } from '../delivery/failure.js';
 import { createLookup } from '../delivery/lookup.js';
 import { shown } from '../delivery/redaction.js';
-import type { Endpoint } from '../endpoint.js';
-import { codeOf, messageOf } from '../errors.js';
+import type { Clock } from '../lib/clock.js';
+import type { Endpoint } from '../model/endpoint.js';
+import { codeOf, messageOf } from '../model/errors.js';
 import type { Finding } from '../server/finding.js';
 import { judgeEndpoint, type Reach } from './judge-endpoint.js';
 import type { Asking } from './server.js';

@@ -1,10 +1,10 @@
 /** That a Redis answers, and which one it is. Pure. */
-import { printable } from '../printable.js';
-import { PASSWORD_UNUSED_ADVICE, PASSWORD_UNUSED_TEXT } from '../process-reports.js';
-import { addressOf } from '../redis-client.js';
+import { printable } from '../lib/printable.js';
+import type { RedisAddress } from '../model/vocabulary.js';
+import { addressOf } from '../redis/client.js';
 import { type Finding, ok, warning } from '../server/finding.js';
 import { lengthText } from '../server/wording.js';
-import type { RedisAddress } from '../vocabulary.js';
+import { PASSWORD_UNUSED_ADVICE, PASSWORD_UNUSED_TEXT } from '../telemetry/process-reports.js';
 import type { ServerReading } from './server.js';
 
 export function judgeAnswer(

@@ -1,11 +1,11 @@
 /** How the way to an endpoint was found → what to do. Pure. */
 import { preventionAdvice } from '../delivery/failure.js';
 import { proxyText } from '../delivery/tunnel.js';
-import type { Endpoint } from '../endpoint.js';
-import { printable } from '../printable.js';
+import { printable } from '../lib/printable.js';
+import type { Endpoint } from '../model/endpoint.js';
+import type { Prevented, UnreachableCause } from '../model/vocabulary.js';
 import { type Finding, ok, problem } from '../server/finding.js';
 import { lengthText } from '../server/wording.js';
-import type { Prevented, UnreachableCause } from '../vocabulary.js';
 
 export type Reach =
   /** By TLS as well, where the endpoint's URL is https. */

@@ -1,6 +1,6 @@
 /** Endpoints that have answered 410 → what to do. Pure. */
 
-import { stillPrintable } from '../printable.js';
+import { stillPrintable } from '../lib/printable.js';
 import { type Finding, problem } from '../server/finding.js';
 
 /** `gone`: each with the replicas that send it nothing, as `host:pid`. */

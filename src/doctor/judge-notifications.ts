@@ -1,12 +1,12 @@
 /** The server's notify-keyspace-events → whether the relay will hear, and who has to act. Pure. */
 
-import { printable } from '../printable.js';
-import { redisCli } from '../redis-cli.js';
-import { addressOf } from '../redis-client.js';
+import { printable } from '../lib/printable.js';
+import type { RedisSettings } from '../model/vocabulary.js';
+import { redisCli } from '../redis/advice.js';
+import { addressOf } from '../redis/client.js';
 import { type Finding, note, ok, problem, warning } from '../server/finding.js';
 import { NOTIFICATIONS } from '../server/properties.js';
 import { missingFlags, WANTED_FLAGS } from '../source/notifications.js';
-import type { RedisSettings } from '../vocabulary.js';
 
 const SUBJECT = 'notifications';
 

@@ -1,8 +1,8 @@
 /** What Redis says of its user's rights → what is missing, and the command that gives it. Pure. */
-import { printable } from '../printable.js';
-import { redisCli, redisUser, shellWord } from '../redis-cli.js';
+import { printable } from '../lib/printable.js';
+import type { RedisAddress } from '../model/vocabulary.js';
+import { redisCli, redisUser, shellWord } from '../redis/advice.js';
 import { type Finding, note, ok, problem, warning } from '../server/finding.js';
-import type { RedisAddress } from '../vocabulary.js';
 import type { ProbeAnswer } from './probe-rights.js';
 import type { Probe, Right, Rights } from './rights.js';
 

@@ -1,6 +1,6 @@
 /** Whether this process may open as many files as its endpoints may take connections. */
 import { readFile } from 'node:fs/promises';
-import type { Endpoint } from '../endpoint.js';
+import type { Endpoint } from '../model/endpoint.js';
 import { type Finding, warning } from '../server/finding.js';
 
 /** What the relay has open beside: its own files while it starts, Redis, the admin port, the log. */

@@ -4,8 +4,8 @@
  * nothing is tried, and the rest stays unknown.
  */
 import type { Redis } from 'ioredis';
-import { messageOf } from '../errors.js';
-import { isForbidden, isReply, isUnknownCommand, unlessRefused } from '../refusal.js';
+import { messageOf } from '../model/errors.js';
+import { isForbidden, isReply, isUnknownCommand, unlessRefused } from '../redis/refusal.js';
 import type { Probe } from './rights.js';
 
 /**

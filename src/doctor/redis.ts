@@ -1,22 +1,28 @@
 /** Looks at the Redis that holds the keys. */
 import type { Redis } from 'ioredis';
-import { counted } from '../counted.js';
+import { counted } from '../lib/counted.js';
 import {
   messageOf,
   RedisUnreachableError,
   RedisUnresponsiveError,
   type RelayError,
-} from '../errors.js';
+} from '../model/errors.js';
+import type { RedisSettings, Settings } from '../model/vocabulary.js';
+import { redisUser } from '../redis/advice.js';
 import type { RedisConnection } from '../redis/connect.js';
-import { redisUser } from '../redis-cli.js';
-import { isNoDatabase, isRefusal, isReply, isUnknownCommand, unlessRefused } from '../refusal.js';
+import {
+  isNoDatabase,
+  isRefusal,
+  isReply,
+  isUnknownCommand,
+  unlessRefused,
+} from '../redis/refusal.js';
 import { type Finding, ok, problem } from '../server/finding.js';
 import { isAtLeast, judgeNoDatabase, judgeServer } from '../server/judge.js';
 import { NOTIFICATIONS } from '../server/properties.js';
 import { countText, keysText } from '../server/wording.js';
 import { channelOf } from '../source/channels.js';
 import { ownKeyPrefix } from '../state/format.js';
-import type { RedisSettings, Settings } from '../vocabulary.js';
 import { judgeAnswer, judgePassword } from './judge-answer.js';
 import { judgeNotifications } from './judge-notifications.js';
 import { isAllowed, judgeCommands, judgeRights } from './judge-rights.js';

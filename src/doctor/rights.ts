@@ -3,13 +3,13 @@
  * commands that need it. The README's section on Redis has the same rules; a test compares them.
  * Pure.
  */
-import { type Element, parsePattern } from '../glob.js';
-import { decodeUtf8 } from '../printable.js';
+import { decodeUtf8 } from '../lib/printable.js';
+import type { Route, Settings } from '../model/vocabulary.js';
+import { type Element, parsePattern } from '../routing/glob.js';
 import { NOTIFICATIONS } from '../server/properties.js';
 import { channelOf, channelsOf } from '../source/channels.js';
 import { WANTED_FLAGS } from '../source/notifications.js';
 import { ownKeyPrefix } from '../state/format.js';
-import type { Route, Settings } from '../vocabulary.js';
 
 /** What a lack of a rule costs. `problem`: webhooks do not leave, or leave late. */
 export type Cost = 'warning' | 'problem';

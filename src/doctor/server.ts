@@ -1,14 +1,14 @@
 /** Asks a Redis what it is. Only reads; whatever a user may not ask stays unknown. */
 import type { Redis } from 'ioredis';
-import type { Clock } from '../clock.js';
-import { RelayError } from '../errors.js';
+import type { Clock } from '../lib/clock.js';
+import { RelayError } from '../model/errors.js';
+import type { RedisAddress } from '../model/vocabulary.js';
+import { redisError } from '../redis/client.js';
 import { connect, type RedisConnection } from '../redis/connect.js';
+import { isReply, unlessRefused } from '../redis/refusal.js';
 import { refuseSentinel } from '../redis/sentinel.js';
 import { ServerClock } from '../redis/server-clock.js';
-import { redisError } from '../redis-client.js';
-import { isReply, unlessRefused } from '../refusal.js';
 import { PropertyReader, type ServerProperties } from '../server/properties.js';
-import type { RedisAddress } from '../vocabulary.js';
 
 /** For each question: a server that is far away answers late, and a person waits at the terminal. */
 export const ANSWER_MS_MAX = 5_000;

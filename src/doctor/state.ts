@@ -1,14 +1,16 @@
 /** Looks at the Redis that holds what must survive. Nothing is marked as ours: it is only read. */
 import type { Redis } from 'ioredis';
-import type { Clock } from '../clock.js';
-import { configurationOf } from '../configuration.js';
-import { counted } from '../counted.js';
-import { RelayError } from '../errors.js';
-import { printable } from '../printable.js';
+import type { Clock } from '../lib/clock.js';
+import { counted } from '../lib/counted.js';
+import { printable } from '../lib/printable.js';
+import { configurationOf } from '../model/configuration.js';
+import { RelayError } from '../model/errors.js';
+import type { Settings, StateSettings } from '../model/vocabulary.js';
+import { redisUser } from '../redis/advice.js';
+import { addressOf, stateError } from '../redis/client.js';
 import type { RedisConnection } from '../redis/connect.js';
-import { redisUser } from '../redis-cli.js';
-import { addressOf, stateError } from '../redis-client.js';
-import { isOtherType, isRefusal, isReply } from '../refusal.js';
+import { isOtherType, isRefusal, isReply } from '../redis/refusal.js';
+import { PROBE_OF } from '../redis/scripts.js';
 import { type Finding, note, ok, problem, warning } from '../server/finding.js';
 import { judgeStateServer } from '../server/judge.js';
 import { keysText } from '../server/wording.js';
@@ -24,9 +26,7 @@ import {
   typedKeys,
 } from '../state/format.js';
 import { readGone } from '../state/gone.js';
-import { PROBE_OF } from '../state/scripts.js';
 import { readFormat, refuseFormat, refuseStateReplica, verifyDatabase } from '../state/verify.js';
-import type { Settings, StateSettings } from '../vocabulary.js';
 import { judgeAnswer, judgePassword } from './judge-answer.js';
 import { judgeConfigurations, type RunningReplica } from './judge-configurations.js';
 import { judgeGone } from './judge-gone.js';

@@ -3,11 +3,11 @@
  * distance`); docs/operating.md has both. Pure.
  */
 import { SLICE_MAX } from '../capture/event-processor.js';
-import { NUDGE_BATCH } from '../deadlines/nudger.js';
-import type { Endpoint } from '../endpoint.js';
-import { printable } from '../printable.js';
+import { printable } from '../lib/printable.js';
+import type { Endpoint } from '../model/endpoint.js';
 import { type Finding, note, ok } from '../server/finding.js';
 import { countText } from '../server/wording.js';
+import { NUDGE_BATCH } from '../watch/nudger.js';
 
 /**
  * In which a slice of expirations is stored: one asks for the deadlines, and two write the deliveries,

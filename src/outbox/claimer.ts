@@ -6,8 +6,8 @@
  * know of goes back. Now and then, too: a claim that was sent on a connection which is long given up
  * may still arrive, when the network comes back.
  */
-import type { Clock } from '../clock.js';
-import { messageOf } from '../errors.js';
+import type { Clock } from '../lib/clock.js';
+import { messageOf } from '../model/errors.js';
 import { endpointKeys, quarantineKey, replicasKey } from '../state/format.js';
 import { unpackDelivery } from '../state/packing.js';
 import type { Suspect } from '../state/quarantine.js';

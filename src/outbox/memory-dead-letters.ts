@@ -1,5 +1,5 @@
 /** The dead letters of the outbox in memory. */
-import type { DeadLetter, Delivery } from '../vocabulary.js';
+import type { DeadLetter, Delivery } from '../model/vocabulary.js';
 import type { DeadLetters } from './outbox.js';
 
 export interface DeadLetterLimits {

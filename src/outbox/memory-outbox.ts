@@ -3,9 +3,9 @@
  * it holds is bounded for each endpoint, and ends with the process.
  */
 
-import { Bell } from '../bell.js';
-import type { Clock } from '../clock.js';
-import type { ClaimedKey, DeadLetter, Delivery, Disposition } from '../vocabulary.js';
+import type { Clock } from '../lib/clock.js';
+import { Bell } from '../lib/condition.js';
+import type { ClaimedKey, DeadLetter, Delivery, Disposition } from '../model/vocabulary.js';
 import { type DeadLetterLimits, MemoryDeadLetters } from './memory-dead-letters.js';
 import type { Batch, Claimed, Depth, Outbox, Writer } from './outbox.js';
 import { RetryShare } from './retry-share.js';

@@ -10,7 +10,7 @@
  *                 ├◀──stage (the outbox itself, when a wait is over)──┘
  *                 └◀──replay (of a dead letter)
  */
-import type { ClaimedKey, DeadLetter, Delivery, Disposition } from '../vocabulary.js';
+import type { ClaimedKey, DeadLetter, Delivery, Disposition } from '../model/vocabulary.js';
 
 /** A delivery that this replica holds, for one attempt. */
 export interface Claimed {

@@ -3,8 +3,8 @@
  * changing, the claims of its replica become ready again. No clocks are compared. A replica that was only
  * suspended (SIGSTOP, a long pause) finds its claims void when it resumes: what it then settles changes nothing.
  */
-import type { Clock } from '../clock.js';
-import { messageOf } from '../errors.js';
+import type { Clock } from '../lib/clock.js';
+import { messageOf } from '../model/errors.js';
 import {
   DEAD_AFTER_MS,
   endpointKeys,

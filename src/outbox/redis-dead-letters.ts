@@ -1,9 +1,9 @@
 /** The dead letters of the outbox in Redis: also for the command line, beside running replicas. */
+import type { DeadLetter } from '../model/vocabulary.js';
 import { endpointKeys, endpointsKey, replicasKey, signsOfLife } from '../state/format.js';
 import { goneByEndpoint } from '../state/gone.js';
 import type { Suspect } from '../state/quarantine.js';
 import type { RedisState } from '../state/redis-state.js';
-import type { DeadLetter } from '../vocabulary.js';
 import { DeadPlaces, type Place } from './dead-places.js';
 import type { DeadLetters } from './outbox.js';
 import type { OutboxScripts } from './scripts/scripts.js';

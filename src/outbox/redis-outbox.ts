@@ -2,8 +2,9 @@
  * The outbox at rest in Redis, shared by all replicas: see state/format.ts for how it lies there and
  * scripts/ for what is atomic. Nothing of it is kept in this process but what it waits for.
  */
-import { Bell } from '../bell.js';
-import { FencedError } from '../errors.js';
+import { Bell } from '../lib/condition.js';
+import { FencedError } from '../model/errors.js';
+import type { ClaimedKey, Delivery, Disposition } from '../model/vocabulary.js';
 import {
   batchField,
   claimedKey,
@@ -15,7 +16,6 @@ import {
 } from '../state/format.js';
 import { type Lease, tokenOf } from '../state/lease.js';
 import { packDelivery } from '../state/packing.js';
-import type { ClaimedKey, Delivery, Disposition } from '../vocabulary.js';
 import { Claimer, type ClaimerParts, type RedisClaimed } from './claimer.js';
 import { Oldest } from './oldest.js';
 import type { Batch, Claimed, Depth, Outbox, Writer } from './outbox.js';

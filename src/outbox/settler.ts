@@ -2,7 +2,8 @@
  * Tells Redis what becomes of claims. Those that are done within the same turn are settled by one
  * script; each other one by its own.
  */
-import type { Clock } from '../clock.js';
+import type { Clock } from '../lib/clock.js';
+import type { Delivery, Disposition } from '../model/vocabulary.js';
 import {
   type EndpointKeys,
   endpointKeys,
@@ -12,7 +13,6 @@ import {
   waitingMember,
 } from '../state/format.js';
 import type { RedisState } from '../state/redis-state.js';
-import type { Delivery, Disposition } from '../vocabulary.js';
 import type { RedisClaimed } from './claimer.js';
 import type { OutboxScripts } from './scripts/scripts.js';
 

@@ -1,5 +1,6 @@
 /** Dead letters and what belongs to them as they lie in Redis: what no relay has written is left out. */
-import { messageOf } from '../errors.js';
+import { messageOf } from '../model/errors.js';
+import type { DeadLetter } from '../model/vocabulary.js';
 import { endpointKeys, endpointsKey, goneKey } from '../state/format.js';
 import { type GoneRow, splitGone } from '../state/gone.js';
 import { scoresByName } from '../state/names.js';
@@ -7,7 +8,6 @@ import { unpackDeadLetter } from '../state/packing.js';
 import type { Suspect } from '../state/quarantine.js';
 import type { RedisState } from '../state/redis-state.js';
 import { NAME } from '../state/stored.js';
-import type { DeadLetter } from '../vocabulary.js';
 
 /**
  * The letters that were read under these ids, in their order; null where there is none, or one that cannot be

@@ -4,7 +4,7 @@
  * an endpoint that no running replica has (replicas may run different files for a while) is shown, and after a grace
  * given up.
  */
-import type { Clock } from '../clock.js';
+import type { Clock } from '../lib/clock.js';
 import {
   breakerKey,
   DEAD_AFTER_MS,

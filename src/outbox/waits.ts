@@ -4,8 +4,8 @@
  * stored with it, and a retry that has longer to wait starts its wait anew. All retries are checked at
  * the start, on each new connection and after the clock was set; otherwise a page at a time.
  */
-import type { Clock } from '../clock.js';
-import type { RetrySettings } from '../endpoint.js';
+import type { Clock } from '../lib/clock.js';
+import type { RetrySettings } from '../model/endpoint.js';
 import { ServerClock } from '../redis/server-clock.js';
 import { endpointKeys, quarantineKey } from '../state/format.js';
 import type { RedisState } from '../state/redis-state.js';

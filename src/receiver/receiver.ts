@@ -1,13 +1,13 @@
 /** A receiver of webhooks for trying things out: verifies each one, answers, and can fail on purpose. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { METHODS } from '../body-format.js';
-import { BODY_BYTES_MAX } from '../capture/body.js';
-import type { Clock } from '../clock.js';
 import { TEST_HEADER } from '../delivery/request.js';
-import { type Verdict, verify } from '../delivery/sign.js';
-import { closeServer, listenOn } from '../http-server.js';
-import type { Secret } from '../secret.js';
-import type { ListenAddress } from '../vocabulary.js';
+import type { Clock } from '../lib/clock.js';
+import { closeServer, listenOn } from '../lib/http-server.js';
+import { METHODS } from '../model/body-format.js';
+import type { Secret } from '../model/secret.js';
+import type { ListenAddress } from '../model/vocabulary.js';
+import { BODY_BYTES_MAX } from '../payload/body.js';
+import { type Verdict, verify } from '../signing/sign.js';
 
 /** How many webhook ids are remembered, to count the attempts of each. */
 const IDS_MAX = 100_000;

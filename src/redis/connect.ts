@@ -4,13 +4,13 @@
  * `lasting.ts` has those that do come back, for the state.
  */
 import { Redis } from 'ioredis';
-import { messageOf, RedisAuthError, RedisLoginPendingError, RelayError } from '../errors.js';
-import { printable } from '../printable.js';
-import { addressOf, notRedis, redisError } from '../redis-client.js';
-import type { RedisCredentials } from '../redis-login.js';
-import type { Secret } from '../secret.js';
-import { defectOf } from '../text-defect.js';
-import type { RedisAddress } from '../vocabulary.js';
+import { printable } from '../lib/printable.js';
+import { defectOf } from '../lib/text-defect.js';
+import { messageOf, RedisAuthError, RedisLoginPendingError, RelayError } from '../model/errors.js';
+import type { RedisCredentials } from '../model/redis-login.js';
+import type { Secret } from '../model/secret.js';
+import type { RedisAddress } from '../model/vocabulary.js';
+import { addressOf, notRedis, redisError } from './client.js';
 import { connectionProblem } from './connection-problem.js';
 import { Wire } from './socket.js';
 

@@ -6,10 +6,10 @@ import {
   RedisUnreachableError,
   RedisUnresponsiveError,
   type RelayError,
-} from '../errors.js';
-import { isReply } from '../refusal.js';
-import type { RedisAddress } from '../vocabulary.js';
+} from '../model/errors.js';
+import type { RedisAddress } from '../model/vocabulary.js';
 import { peerOf } from './peer.js';
+import { isReply } from './refusal.js';
 import type { Wire } from './socket.js';
 import { tlsProblem } from './tls-problem.js';
 

@@ -1,8 +1,8 @@
 /** A connection to Redis that comes back by itself, for the state. */
 import { Redis } from 'ioredis';
-import type { Clock } from '../clock.js';
-import type { RelayError } from '../errors.js';
-import type { RedisAddress } from '../vocabulary.js';
+import type { Clock } from '../lib/clock.js';
+import type { RelayError } from '../model/errors.js';
+import type { RedisAddress } from '../model/vocabulary.js';
 import { CLOSED, connectError, credentialsOf, disconnect, optionsFor } from './connect.js';
 import { Wire } from './socket.js';
 

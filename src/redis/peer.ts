@@ -1,5 +1,5 @@
 /** Tells a server that is no Redis by the first bytes that it sent. Pure. */
-import { printable } from '../printable.js';
+import { printable } from '../lib/printable.js';
 
 /** More than any greeting needs. */
 export const HEAD_BYTES_MAX = 96;

@@ -1,9 +1,9 @@
 /** A Sentinel answers on a port of its own, and is easily taken for the Redis that it watches. */
 import type { Redis } from 'ioredis';
-import { NotRedisError } from '../errors.js';
-import { printable } from '../printable.js';
-import { addressOf } from '../redis-client.js';
-import type { RedisAddress } from '../vocabulary.js';
+import { printable } from '../lib/printable.js';
+import { NotRedisError } from '../model/errors.js';
+import type { RedisAddress } from '../model/vocabulary.js';
+import { addressOf } from './client.js';
 
 /** More are hardly ever watched by one; the message stays readable. */
 const PRIMARIES_SHOWN_MAX = 5;

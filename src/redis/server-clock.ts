@@ -4,8 +4,8 @@
  * since is believed.
  */
 import type { Redis } from 'ioredis';
-import type { Clock } from '../clock.js';
-import { unlessRefused } from '../refusal.js';
+import type { Clock } from '../lib/clock.js';
+import { unlessRefused } from './refusal.js';
 
 /** Clocks drift by less than a millisecond in so long. */
 export const ASK_EVERY_MS = 5_000;

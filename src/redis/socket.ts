@@ -2,9 +2,9 @@
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { checkServerIdentity, connect as connectTls, type TLSSocket } from 'node:tls';
 import { AbstractConnector, type Redis } from 'ioredis';
-import type { RedisTls } from '../redis-login.js';
-import type { Secret } from '../secret.js';
-import type { RedisAddress } from '../vocabulary.js';
+import type { RedisTls } from '../model/redis-login.js';
+import type { Secret } from '../model/secret.js';
+import type { RedisAddress } from '../model/vocabulary.js';
 import { HEAD_BYTES_MAX } from './peer.js';
 
 /**

@@ -1,7 +1,7 @@
 /** What went wrong with TLS to a Redis, by OpenSSL's code, and what to do about it. Pure. */
 import { X509Certificate } from 'node:crypto';
-import { printable } from '../printable.js';
-import type { RedisTls } from '../redis-login.js';
+import { printable } from '../lib/printable.js';
+import type { RedisTls } from '../model/redis-login.js';
 
 export interface TlsFailure {
   readonly code: string;

@@ -1,5 +1,5 @@
 /** What a Redis says of its memory and disk → what may be lost there. Pure. */
-import { printable } from '../printable.js';
+import { printable } from '../lib/printable.js';
 import { note, ok, problem, type ServerFinding, type ServerSubject, warning } from './finding.js';
 import type { ServerProperties, Setting } from './properties.js';
 import { countText, sizeText } from './wording.js';

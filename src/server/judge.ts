@@ -2,10 +2,10 @@
  * What a Redis says of itself → what that means for the relay. `run` logs the warnings and problems,
  * `doctor` prints all. Pure.
  */
-import { printable } from '../printable.js';
+import { printable } from '../lib/printable.js';
+import type { RedisAddress } from '../model/vocabulary.js';
+import { addressOf, replicaAdvice } from '../redis/client.js';
 import { PING_EVERY_MS } from '../redis/connect.js';
-import { addressOf, replicaAdvice } from '../redis-client.js';
-import type { RedisAddress } from '../vocabulary.js';
 import { type Finding, note, ok, problem, type ServerFinding, warning } from './finding.js';
 import { judgeEviction, judgePersistence, judgeStateEviction } from './judge-storage.js';
 import type { ServerProperties } from './properties.js';

@@ -3,7 +3,7 @@
  * `doctor`. Only reads. A property that the server does not show stays unknown.
  */
 import type { Redis } from 'ioredis';
-import { unlessRefused } from '../refusal.js';
+import { unlessRefused } from '../redis/refusal.js';
 import { type Info, parseInfo } from './info.js';
 
 export const NOTIFICATIONS = 'notify-keyspace-events';

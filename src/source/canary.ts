@@ -4,10 +4,10 @@
  * can hide its settings, lose them, or lose the connection without a word.
  */
 import type { Redis } from 'ioredis';
-import type { Clock } from '../clock.js';
-import { refusalText } from '../redis-client.js';
-import { isNoDatabase, isRefusal } from '../refusal.js';
-import type { KeyEvent } from '../vocabulary.js';
+import type { Clock } from '../lib/clock.js';
+import type { KeyEvent } from '../model/vocabulary.js';
+import { refusalText } from '../redis/client.js';
+import { isNoDatabase, isRefusal } from '../redis/refusal.js';
 
 /** The canary key's life. */
 const CANARY_LIFE_MS = 100;

@@ -1,5 +1,5 @@
 /** Which of Redis's keyevent channels are listened to, and what each of them says. */
-import type { KeyEvent } from '../vocabulary.js';
+import type { KeyEvent } from '../model/vocabulary.js';
 
 /**
  * By the event's name. A SET over a key with a deadline is not among them: it drops the deadline, or

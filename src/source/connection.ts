@@ -3,10 +3,10 @@
  * is opened again, to the same server, without a gap.
  */
 import type { Redis } from 'ioredis';
-import type { Clock } from '../clock.js';
-import type { RelayError } from '../errors.js';
+import type { Clock } from '../lib/clock.js';
+import type { RelayError } from '../model/errors.js';
 import { disconnect, PING_EVERY_MS, type RedisConnection } from '../redis/connect.js';
-import { isReply } from '../refusal.js';
+import { isReply } from '../redis/refusal.js';
 
 /** A connection that ends sooner than this after it was opened again is not opened once more. */
 const LASTS_MS_MIN = 1_000;

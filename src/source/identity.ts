@@ -1,10 +1,10 @@
 /** Whether all connections lead to one server: a proxy or load balancer may spread them. */
 import type { Redis } from 'ioredis';
-import { RedisChangedError, type RelayError } from '../errors.js';
-import { addressOf } from '../redis-client.js';
-import { unlessRefused } from '../refusal.js';
+import { RedisChangedError, type RelayError } from '../model/errors.js';
+import type { RedisSettings } from '../model/vocabulary.js';
+import { addressOf } from '../redis/client.js';
+import { unlessRefused } from '../redis/refusal.js';
 import { parseInfo } from '../server/info.js';
-import type { RedisSettings } from '../vocabulary.js';
 
 /** The run_id of the server's process; null when the server does not show it. */
 export async function runIdOf(redis: Redis): Promise<string | null> {

@@ -4,11 +4,11 @@
  */
 import type { ChainableCommander, Redis } from 'ioredis';
 import { CLOCK_SLACK_MS, DEADLINE_MS_MAX } from '../deadlines/deadlines.js';
-import { batchesByDatabase } from '../key-name.js';
+import { batchesByDatabase } from '../model/key-id.js';
+import type { KeyInDatabase, KeyReading } from '../model/vocabulary.js';
+import { isElsewhere, isReply, isUnknownCommand } from '../redis/refusal.js';
 import type { ServerClock } from '../redis/server-clock.js';
-import { isElsewhere, isReply, isUnknownCommand } from '../refusal.js';
 import type { Command } from '../values/shape.js';
-import type { KeyInDatabase, KeyReading } from '../vocabulary.js';
 import type { CommandRunner } from './connection.js';
 import { isExact, timeLeftCommands, timeLeftOf } from './time-left.js';
 

@@ -4,7 +4,7 @@
  * word, and looks like a million expirations.
  */
 import type { Redis } from 'ioredis';
-import { isReply } from '../refusal.js';
+import { isReply } from '../redis/refusal.js';
 
 export class Marker {
   readonly #redis: Redis;

@@ -1,18 +1,18 @@
 /** The server's notify-keyspace-events: what the relay needs of it, and who may change it. */
 import type { Redis } from 'ioredis';
-import { type Clock, untilAborted } from '../clock.js';
+import { type Clock, untilAborted } from '../lib/clock.js';
 import {
   messageOf,
   NotificationsLostError,
   NotificationsOffError,
   type RelayError,
-} from '../errors.js';
-import type { SourceEvents } from '../events/source-events.js';
-import { redisCli } from '../redis-cli.js';
-import { addressOf } from '../redis-client.js';
-import { isRefusal, unlessRefused } from '../refusal.js';
+} from '../model/errors.js';
+import type { RedisSettings } from '../model/vocabulary.js';
+import { redisCli } from '../redis/advice.js';
+import { addressOf } from '../redis/client.js';
+import { isRefusal, unlessRefused } from '../redis/refusal.js';
 import { NOTIFICATIONS } from '../server/properties.js';
-import type { RedisSettings } from '../vocabulary.js';
+import type { SourceEvents } from '../telemetry/source-events.js';
 
 /** E: the keyevent channels. x: the expired class. */
 export const NEEDED_FLAGS = 'Ex';

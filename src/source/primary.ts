@@ -4,12 +4,12 @@
  * the new primary.
  */
 import type { ChainableCommander, Redis } from 'ioredis';
-import { RedisChangedError, RedisIsReplicaError, type RelayError } from '../errors.js';
-import { addressOf, redisError, replicaAdvice } from '../redis-client.js';
-import { isElsewhere, isRefusal, isReply } from '../refusal.js';
+import { RedisChangedError, RedisIsReplicaError, type RelayError } from '../model/errors.js';
+import type { RedisSettings } from '../model/vocabulary.js';
+import { addressOf, redisError, replicaAdvice } from '../redis/client.js';
+import { isElsewhere, isRefusal, isReply } from '../redis/refusal.js';
 import { parseInfo } from '../server/info.js';
 import { roleOf } from '../server/properties.js';
-import type { RedisSettings } from '../vocabulary.js';
 
 /** What a server answers that is not, or not now, the primary of a key. */
 const NOT_PRIMARY = /^(READONLY|MOVED|ASK|CLUSTERDOWN|LOADING|MASTERDOWN)\b/;

@@ -1,16 +1,16 @@
 /** Runs the canary through the databases, again and again, and knows what it last showed. */
-import type { Clock } from '../clock.js';
+import type { Clock } from '../lib/clock.js';
 import {
   CanaryLostError,
   NoDatabaseError,
   NotificationsLostError,
   NotificationsOffError,
   type RelayError,
-} from '../errors.js';
-import type { SourceEvents } from '../events/source-events.js';
-import { addressOf } from '../redis-client.js';
+} from '../model/errors.js';
+import type { RedisSettings } from '../model/vocabulary.js';
+import { addressOf } from '../redis/client.js';
 import { judgeNoDatabase } from '../server/judge.js';
-import type { RedisSettings } from '../vocabulary.js';
+import type { SourceEvents } from '../telemetry/source-events.js';
 import type { Canary } from './canary.js';
 import { missingFlags, WANTED_FLAGS } from './notifications.js';
 

@@ -1,6 +1,6 @@
 /** Identifies a server by a name that the relay writes into it, and by the run_id of its process. */
 import type { Redis } from 'ioredis';
-import { isOtherType } from '../refusal.js';
+import { isOtherType } from '../redis/refusal.js';
 
 export interface FoundServer {
   /** The name written by a relay: null if the server has none, undefined if it cannot be read. */

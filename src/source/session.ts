@@ -4,15 +4,15 @@
  * one begins from the start, so that coming back runs the same code as coming up.
  */
 import type { Redis } from 'ioredis';
-import type { Chance, Clock } from '../clock.js';
-import { RedisIsReplicaError, type RelayError } from '../errors.js';
+import type { Chance, Clock } from '../lib/clock.js';
+import { RedisIsReplicaError, type RelayError } from '../model/errors.js';
+import type { RedisSettings } from '../model/vocabulary.js';
+import { addressOf, redisErrorOf } from '../redis/client.js';
 import { connect, type RedisConnection } from '../redis/connect.js';
 import { refuseSentinel } from '../redis/sentinel.js';
 import { ASK_EVERY_MS, type ServerClock } from '../redis/server-clock.js';
-import { addressOf, redisErrorOf } from '../redis-client.js';
 import { judgeServer, publishesRemovals, replicaText } from '../server/judge.js';
 import { PropertyReader, type ServerProperties } from '../server/properties.js';
-import type { RedisSettings } from '../vocabulary.js';
 import { Canary } from './canary.js';
 import { keepAlive, ReconnectingConnection } from './connection.js';
 import { differentServers, runIdOf } from './identity.js';

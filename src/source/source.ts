@@ -1,10 +1,10 @@
 /** Redis as the place where keys expire: one session after another, with a growing wait between. */
-import type { Chance, Clock } from '../clock.js';
-import type { RelayError } from '../errors.js';
-import type { SourceEvents } from '../events/source-events.js';
+import type { Chance, Clock } from '../lib/clock.js';
+import type { RelayError } from '../model/errors.js';
+import type { KeyEvent, RedisSettings } from '../model/vocabulary.js';
+import { addressOf } from '../redis/client.js';
 import type { ServerClock } from '../redis/server-clock.js';
-import { addressOf } from '../redis-client.js';
-import type { KeyEvent, RedisSettings } from '../vocabulary.js';
+import type { SourceEvents } from '../telemetry/source-events.js';
 import type { Proof } from './prover.js';
 import { openSession, type Session, type SessionParts } from './session.js';
 

@@ -1,12 +1,12 @@
 /** What a session listens to, and what each message becomes. */
-import { RedisPermissionError } from '../errors.js';
-import type { SourceEvents } from '../events/source-events.js';
+import { RedisPermissionError } from '../model/errors.js';
+import type { KeyEvent, RedisSettings } from '../model/vocabulary.js';
+import { redisCli, redisUser } from '../redis/advice.js';
+import { addressOf, redisErrorOf } from '../redis/client.js';
 import type { RedisConnection } from '../redis/connect.js';
+import { isRefusal } from '../redis/refusal.js';
 import type { ServerClock } from '../redis/server-clock.js';
-import { redisCli, redisUser } from '../redis-cli.js';
-import { addressOf, redisErrorOf } from '../redis-client.js';
-import { isRefusal } from '../refusal.js';
-import type { KeyEvent, RedisSettings } from '../vocabulary.js';
+import type { SourceEvents } from '../telemetry/source-events.js';
 import type { Canary } from './canary.js';
 import { channelsOf } from './channels.js';
 import { GENERIC, missingFlags, NEW_KEYS } from './notifications.js';

@@ -52,7 +52,7 @@
  * no relay can have written to the quarantine, and goes on (quarantine.ts). Every delivery has one entry in
  * `ready` or `waiting`, and every dead letter one in `dead-order`: upkeep restores those that are missing.
  */
-import type { KeyInDatabase } from '../vocabulary.js';
+import type { KeyInDatabase } from '../model/vocabulary.js';
 
 export const FORMAT_VERSION = 1;
 

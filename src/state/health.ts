@@ -2,8 +2,8 @@
  * How the state Redis does, told by each command that it was given. It may fail in part: at
  * maxmemory nothing new can be stored, while what is there is delivered and settled.
  */
-import type { Clock } from '../clock.js';
-import { RedisUnreachableError, type RelayError, StateUnavailableError } from '../errors.js';
+import type { Clock } from '../lib/clock.js';
+import { RedisUnreachableError, type RelayError, StateUnavailableError } from '../model/errors.js';
 
 /** What the state Redis is used for. */
 export type StateOperation =

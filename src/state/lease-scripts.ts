@@ -6,8 +6,8 @@
  * A configuration gets a number when it first appears among the running replicas. The highest number
  * leads: its replicas take a free lease before all others, and are handed one that is held.
  */
+import { NOW } from '../redis/scripts.js';
 import { QUARANTINE, WHOLE } from './quarantine-scripts.js';
-import { NOW } from './scripts.js';
 import { NAME } from './stored.js';
 
 /** Relays of version 0.1 know the lease by a key with a life of its own. */

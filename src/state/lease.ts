@@ -2,8 +2,8 @@
  * The contract of the lease: of all replicas, one captures. Replicas with different configurations may
  * share a state for a while, as they do in a rolling update: the newest configuration leads.
  */
-import { untilAborted } from '../clock.js';
-import { FencedError } from '../errors.js';
+import { untilAborted } from '../lib/clock.js';
+import { FencedError } from '../model/errors.js';
 
 /** How this replica's configuration stands among those of the replicas that share its state. */
 export type Standing =

@@ -1,7 +1,7 @@
 /** The bytes of a delivery and of a dead letter, as format.ts describes them. */
-import { type ContentType, METHODS, type Method } from '../body-format.js';
-import { LABEL_CHARS_MAX, stillPrintable } from '../printable.js';
-import type { DeadLetter, DeadReason, Delivery, DetectedBy } from '../vocabulary.js';
+import { LABEL_CHARS_MAX, stillPrintable } from '../lib/printable.js';
+import { type ContentType, METHODS, type Method } from '../model/body-format.js';
+import type { DeadLetter, DeadReason, Delivery, DetectedBy } from '../model/vocabulary.js';
 import {
   FILLED_PATH,
   ID,

@@ -4,8 +4,8 @@
  */
 
 import { DEADLINE_MS_MAX } from '../deadlines/deadlines.js';
+import { PROBES } from '../redis/scripts.js';
 import { GROUP } from './format.js';
-import { PROBES } from './scripts.js';
 
 /** Records kept; the oldest is dropped for a new one. */
 export const QUARANTINE_ENTRIES_MAX = 2_000;

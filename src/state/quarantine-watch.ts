@@ -1,7 +1,7 @@
 /**
  * Looks now and then how much lies in the quarantine, whoever has moved it there: another replica, or a script.
  */
-import type { Clock } from '../clock.js';
+import type { Clock } from '../lib/clock.js';
 import type { QuarantinedEntry } from './quarantine.js';
 import type { RedisState } from './redis-state.js';
 

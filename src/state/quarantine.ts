@@ -5,10 +5,10 @@
  */
 import { createHash } from 'node:crypto';
 import type { Redis } from 'ioredis';
-import { RedisReplyError } from '../errors.js';
+import { RedisReplyError } from '../model/errors.js';
+import { defineScripts, type Scripts } from '../redis/scripts.js';
 import { nameInQuarantine, quarantineKey, typedKeys } from './format.js';
 import { QUARANTINE_SCRIPTS } from './quarantine-scripts.js';
-import { defineScripts, type Scripts } from './scripts.js';
 import { isWhole } from './stored.js';
 
 /** Entries that one script moves, keys that one looks at, and records that are read together. */

@@ -3,15 +3,15 @@
  * the token, so that a replica which was suspended, and does not know yet that it has lost the lease,
  * changes nothing. lease-scripts.ts decides who gets it.
  */
-import { Bell } from '../bell.js';
-import type { Clock } from '../clock.js';
-import type { Configuration } from '../configuration.js';
+import type { Clock } from '../lib/clock.js';
+import { Bell } from '../lib/condition.js';
+import type { Configuration } from '../model/configuration.js';
+import { defineScripts, type Scripts } from '../redis/scripts.js';
 import { configurationsKey, leaseKey, quarantineKey, watchKey } from './format.js';
 import { ignoreTrouble } from './health.js';
 import type { Lease, Standing } from './lease.js';
 import { endpointsText, LEASE_SCRIPTS, type Look, readLook, STATUSES } from './lease-scripts.js';
 import type { RedisState } from './redis-state.js';
-import { defineScripts, type Scripts } from './scripts.js';
 import { Unchanged } from './unchanged.js';
 
 /** A holder that was not seen to renew the lease for so long has lost it; it may miss one look. */

@@ -3,7 +3,7 @@
  * each time. What is wrong with it is waited out, and said: in the log, a metric and `/readyz`.
  */
 import type { Redis } from 'ioredis';
-import { type Clock, untilAborted } from '../clock.js';
+import { type Clock, untilAborted } from '../lib/clock.js';
 import {
   FencedError,
   messageOf,
@@ -11,15 +11,15 @@ import {
   RedisSlotError,
   RelayError,
   StateUnavailableError,
-} from '../errors.js';
+} from '../model/errors.js';
+import type { RedisAddress } from '../model/vocabulary.js';
+import { addressOf, needsNewConnection, stateError } from '../redis/client.js';
 import { openLasting } from '../redis/lasting.js';
+import { isOtherType, isReply } from '../redis/refusal.js';
 import { refuseSentinel } from '../redis/sentinel.js';
-import { addressOf, needsNewConnection, stateError } from '../redis-client.js';
-import { isOtherType, isReply } from '../refusal.js';
 import type { ServerFinding } from '../server/finding.js';
 import { judgeStateServer } from '../server/judge.js';
 import { PropertyReader } from '../server/properties.js';
-import type { RedisAddress } from '../vocabulary.js';
 import { endpointsKey } from './format.js';
 import { type HealthEvents, StateHealth, type StateOperation } from './health.js';
 import { Quarantine, type Suspect } from './quarantine.js';

@@ -1,14 +1,14 @@
 /** What has to be known of a state Redis before it is used. */
 import type { Redis } from 'ioredis';
-import { NoDatabaseError, RedisIsReplicaError, StateFormatError } from '../errors.js';
-import { printable } from '../printable.js';
-import { addressOf } from '../redis-client.js';
-import { isNoDatabase, isOtherType } from '../refusal.js';
+import { printable } from '../lib/printable.js';
+import { NoDatabaseError, RedisIsReplicaError, StateFormatError } from '../model/errors.js';
+import type { RedisAddress } from '../model/vocabulary.js';
+import { addressOf } from '../redis/client.js';
+import { isNoDatabase, isOtherType } from '../redis/refusal.js';
+import { ASK_TIME } from '../redis/scripts.js';
 import { replicaText } from '../server/judge.js';
 import type { ServerProperties } from '../server/properties.js';
-import type { RedisAddress } from '../vocabulary.js';
 import { FORMAT_VERSION, formatKey, ownKeyPrefix } from './format.js';
-import { ASK_TIME } from './scripts.js';
 
 /** Rejects when the server has fewer databases: ioredis would go on with database 0. */
 export async function verifyDatabase(

@@ -3,18 +3,15 @@
  * when the key is tracked, and once more just before its deadline. What a `lookup` names is still
  * there, and is read when the webhook is made.
  */
-import type { Clock } from '../clock.js';
-import { messageOf } from '../errors.js';
+import type { Clock } from '../lib/clock.js';
+import { messageOf } from '../model/errors.js';
 import type {
   KeyValue,
   LookedUp,
   RouteValues,
   ValueOmission,
   ValuesByRoute,
-} from '../key-value.js';
-import { fillKey } from '../path-template.js';
-import { asksForValues, type Match, matchRoute } from '../routing.js';
-import type { Keyspace } from '../source/keyspace.js';
+} from '../model/key-value.js';
 import type {
   ClaimedKey,
   Deadline,
@@ -22,7 +19,10 @@ import type {
   KeyInDatabase,
   KeyReading,
   Route,
-} from '../vocabulary.js';
+} from '../model/vocabulary.js';
+import { fillKey } from '../payload/path-template.js';
+import { asksForValues, type Match, matchRoute } from '../routing/routes.js';
+import type { Keyspace } from '../source/keyspace.js';
 import { countAtOnce, readValues, type WantedValue } from './reader.js';
 import { Readings } from './readings.js';
 import { omitted, type SizedValue } from './shape.js';

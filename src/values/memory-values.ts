@@ -1,6 +1,6 @@
 /** The values that were read, for a Redis that may only be read. They end with the process. */
-import { nameOf } from '../key-name.js';
-import type { Deadline, KeyInDatabase } from '../vocabulary.js';
+import { nameOf } from '../model/key-id.js';
+import type { Deadline, KeyInDatabase } from '../model/vocabulary.js';
 import type { KeptValue, Values, ValueToForget, ValueToKeep } from './values.js';
 
 /** Of all values together; a key whose value finds no room has it read just before its deadline. */

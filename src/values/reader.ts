@@ -1,9 +1,9 @@
 /** Reads the values of keys, many in two round trips: of which type each is, and then what it holds. */
-import { batchesByDatabase } from '../key-name.js';
-import type { Json, ValueOmission } from '../key-value.js';
-import { isForbidden } from '../refusal.js';
+import { batchesByDatabase } from '../model/key-id.js';
+import type { Json, ValueOmission } from '../model/key-value.js';
+import type { KeyInDatabase } from '../model/vocabulary.js';
+import { isForbidden } from '../redis/refusal.js';
 import type { Keyspace } from '../source/keyspace.js';
-import type { KeyInDatabase } from '../vocabulary.js';
 import {
   type Command,
   commandFor,

@@ -2,8 +2,8 @@
  * Values that are yet to be read, a batch after the other, those whose deadlines are near first.
  * Nobody waits for them: a value that is late is as old as it is.
  */
-import { nameOf } from '../key-name.js';
-import type { Deadline } from '../vocabulary.js';
+import { nameOf } from '../model/key-id.js';
+import type { Deadline } from '../model/vocabulary.js';
 
 /** Of either kind. A key that finds no room has its value read just before its deadline, or not again. */
 const WAITING_MAX = 10_000;

@@ -1,15 +1,15 @@
 /** The values that were read, at rest in Redis, shared by all replicas: see state/format.ts. */
 
-import { messageOf } from '../errors.js';
-import { batchesByDatabase } from '../key-name.js';
-import type { Json, ValueOmission } from '../key-value.js';
+import { messageOf } from '../model/errors.js';
+import { batchesByDatabase } from '../model/key-id.js';
+import type { Json, ValueOmission } from '../model/key-value.js';
+import type { Deadline, KeyInDatabase } from '../model/vocabulary.js';
+import { defineScripts, type Scripts } from '../redis/scripts.js';
 import { deadlineKeys, leaseKey, quarantineKey, valueKeys } from '../state/format.js';
 import { type Lease, tokenOf } from '../state/lease.js';
 import type { Suspect } from '../state/quarantine.js';
 import type { RedisState } from '../state/redis-state.js';
-import { defineScripts, type Scripts } from '../state/scripts.js';
 import { isTime, isWhole, readObject } from '../state/stored.js';
-import type { Deadline, KeyInDatabase } from '../vocabulary.js';
 import { VALUE_SCRIPTS } from './scripts.js';
 import type { KeptValue, Values, ValueToForget, ValueToKeep } from './values.js';
 

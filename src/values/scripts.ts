@@ -3,8 +3,8 @@
  * a sorted set of the deadlines that were read with it.
  */
 import { DEADLINE_MS_MAX } from '../deadlines/deadlines.js';
+import { WATCHING } from '../redis/scripts.js';
 import { QUARANTINE } from '../state/quarantine-scripts.js';
-import { WATCHING } from '../state/scripts.js';
 
 /** KEYS: lease, values, deadlines. ARGV: token; for each key its deadline, the key, the value. */
 const KEEP = `${WATCHING}

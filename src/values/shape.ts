@@ -4,8 +4,8 @@
  * array of {member, score}; stream → array of {id, fields}; JSON → itself.
  */
 import { isUtf8 } from 'node:buffer';
-import type { Json, KeyValue, ValueOmission } from '../key-value.js';
-import { textOf } from '../printable.js';
+import { textOf } from '../lib/printable.js';
+import type { Json, KeyValue, ValueOmission } from '../model/key-value.js';
 
 /** Of a hash, list, set, sorted set or stream: what has more belongs into the receiver's own store. */
 export const ELEMENTS_MAX = 1_000;

@@ -8,7 +8,7 @@
  * the one suite in test/values/values.contract.ts. All times are by the clock of the Redis that holds
  * the keys.
  */
-import type { Deadline, KeyInDatabase } from '../vocabulary.js';
+import type { Deadline, KeyInDatabase } from '../model/vocabulary.js';
 import type { SizedValue } from './shape.js';
 
 /** What was read of a key while it had this deadline. */

@@ -1,6 +1,6 @@
 /** Which of the expirations that this replica has heard another one has captured. Pure. */
-import { nameOf } from '../key-name.js';
-import type { ExpiredEvent } from '../vocabulary.js';
+import { nameOf } from '../model/key-id.js';
+import type { ExpiredEvent } from '../model/vocabulary.js';
 import type { BufferedEvent } from './replay-buffer.js';
 
 /** One expiration is not heard at the same moment by all replicas, of which one may be busy. */

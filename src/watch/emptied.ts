@@ -4,8 +4,8 @@
  */
 import type { Deadlines } from '../deadlines/deadlines.js';
 import type { Tracker } from '../deadlines/tracker.js';
-import type { WatchEvents } from '../events/watch-events.js';
 import type { Marker } from '../source/marker.js';
+import type { WatchEvents } from '../telemetry/watch-events.js';
 import type { ValueKeeper } from '../values/keeper.js';
 
 export interface EmptiedParts {

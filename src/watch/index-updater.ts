@@ -8,11 +8,11 @@ import type { EventQueue, QueuedEntry } from '../capture/event-queue.js';
 import type { ChangedKey, Deadlines } from '../deadlines/deadlines.js';
 import type { Tracker } from '../deadlines/tracker.js';
 import type { IndexTrust } from '../deadlines/trust.js';
-import { nameOf } from '../key-name.js';
-import type { Routing } from '../routing.js';
+import { nameOf } from '../model/key-id.js';
+import type { CreatedEvent, KeyInDatabase } from '../model/vocabulary.js';
+import type { Routing } from '../routing/routes.js';
 import type { Session } from '../source/session.js';
 import type { ValueKeeper } from '../values/keeper.js';
-import type { CreatedEvent, KeyInDatabase } from '../vocabulary.js';
 
 export interface IndexUpdaterParts {
   readonly queue: EventQueue;

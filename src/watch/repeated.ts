@@ -2,9 +2,9 @@
  * After a failover, or a restart from an older file, a server may still have keys whose expirations
  * are captured already: the deletion had not reached it. Each of them expires there once more.
  */
-import { batchesByDatabase, nameOf } from '../key-name.js';
+import { batchesByDatabase, nameOf } from '../model/key-id.js';
+import type { KeyInDatabase } from '../model/vocabulary.js';
 import type { Session } from '../source/session.js';
-import type { KeyInDatabase } from '../vocabulary.js';
 
 const BATCH = 500;
 

@@ -1,6 +1,6 @@
 /** The events of the last seconds, while another replica holds the lease: this one replays them when it takes over. */
-import { nameOf } from '../key-name.js';
-import type { ChangedEvent, KeyEvent, KeyReading } from '../vocabulary.js';
+import { nameOf } from '../model/key-id.js';
+import type { ChangedEvent, KeyEvent, KeyReading } from '../model/vocabulary.js';
 
 /**
  * Longer than it takes to notice that the watching replica has died or no longer receives notifications,

@@ -2,7 +2,7 @@
  * Whether this process stood still: what it hears then was said at any time since. It may have been
  * stopped, starved by others, or moved with its machine.
  */
-import type { Clock } from '../clock.js';
+import type { Clock } from '../lib/clock.js';
 
 const BEAT_MS = 200;
 

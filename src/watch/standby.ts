@@ -2,19 +2,19 @@
  * Whose turn it is to capture. This replica captures while it listens and holds the lease; while it only listens, it
  * buffers the events of the last seconds, and replays them when it takes over.
  */
-import { Bell } from '../bell.js';
 import type { EventQueue } from '../capture/event-queue.js';
 import type { Intake } from '../capture/intake.js';
-import type { Clock } from '../clock.js';
 import type { Deadlines } from '../deadlines/deadlines.js';
-import type { WatchEvents } from '../events/watch-events.js';
+import type { Clock } from '../lib/clock.js';
+import { Bell } from '../lib/condition.js';
+import { runTogether } from '../lib/run-together.js';
+import type { KeyEvent } from '../model/vocabulary.js';
 import type { ServerClock } from '../redis/server-clock.js';
-import type { Routing } from '../routing.js';
-import { runTogether } from '../run-together.js';
+import type { Routing } from '../routing/routes.js';
 import type { Session } from '../source/session.js';
 import type { EventSink } from '../source/source.js';
 import type { Lease } from '../state/lease.js';
-import type { KeyEvent } from '../vocabulary.js';
+import type { WatchEvents } from '../telemetry/watch-events.js';
 import { HEARD_APART_MS } from './done.js';
 import { expireRepeated } from './repeated.js';
 import { ReplayBuffer } from './replay-buffer.js';

@@ -2,17 +2,17 @@
  * Goes through the keys and through the index, and makes the index true to the keys: once as fast as
  * others allow, when listening begins, and slowly ever after, for what was missed.
  */
-import type { Bell } from '../bell.js';
 import type { EventQueue } from '../capture/event-queue.js';
-import type { Clock } from '../clock.js';
 import type { Deadlines } from '../deadlines/deadlines.js';
 import type { Tracker } from '../deadlines/tracker.js';
-import type { WatchEvents } from '../events/watch-events.js';
-import type { Routing } from '../routing.js';
+import type { Clock } from '../lib/clock.js';
+import type { Bell } from '../lib/condition.js';
+import type { KeyInDatabase, KeyReading } from '../model/vocabulary.js';
+import type { Routing } from '../routing/routes.js';
 import type { Session } from '../source/session.js';
-import { pace, sweep } from '../source/sweep.js';
+import type { WatchEvents } from '../telemetry/watch-events.js';
 import type { ValueKeeper } from '../values/keeper.js';
-import type { KeyInDatabase, KeyReading } from '../vocabulary.js';
+import { pace, sweep } from './sweep.js';
 
 /** What catches up is to be over soon; the later sweeps only mend what was missed. */
 const URGENT_SHARE = 0.8;

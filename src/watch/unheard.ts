@@ -6,9 +6,9 @@ import type { EventQueue } from '../capture/event-queue.js';
 import type { Intake } from '../capture/intake.js';
 import type { Deadlines } from '../deadlines/deadlines.js';
 import type { Tracker } from '../deadlines/tracker.js';
-import type { Routing } from '../routing.js';
+import type { Deadline, KeyReading } from '../model/vocabulary.js';
+import type { Routing } from '../routing/routes.js';
 import type { Session } from '../source/session.js';
-import type { Deadline, KeyReading } from '../vocabulary.js';
 
 /** Notices wait while these are read: what is beyond them is found in its turn. */
 const FIRST_MAX = 20_000;

@@ -4,23 +4,23 @@
  * catching up with what happened before it: the first start, a lost connection and a restart of Redis all take the
  * same way.
  */
-import { Bell } from '../bell.js';
 import type { EventQueue } from '../capture/event-queue.js';
 import type { Intake } from '../capture/intake.js';
-import type { Clock } from '../clock.js';
 import { CLOCK_SLACK_MS, type Deadlines } from '../deadlines/deadlines.js';
-import { Nudger } from '../deadlines/nudger.js';
 import type { Tracker } from '../deadlines/tracker.js';
 import type { IndexTrust } from '../deadlines/trust.js';
-import { messageOf } from '../errors.js';
-import type { WatchEvents } from '../events/watch-events.js';
-import type { Routing } from '../routing.js';
-import { runTogether } from '../run-together.js';
+import type { Clock } from '../lib/clock.js';
+import { Bell } from '../lib/condition.js';
+import { runTogether } from '../lib/run-together.js';
+import { messageOf } from '../model/errors.js';
+import type { Deadline, KeyInDatabase } from '../model/vocabulary.js';
+import type { Routing } from '../routing/routes.js';
 import type { Session } from '../source/session.js';
+import type { WatchEvents } from '../telemetry/watch-events.js';
 import type { ValueKeeper } from '../values/keeper.js';
-import type { Deadline, KeyInDatabase } from '../vocabulary.js';
 import { Emptied } from './emptied.js';
 import type { IndexUpdater } from './index-updater.js';
+import { Nudger } from './nudger.js';
 import { Sweeper } from './sweeper.js';
 import { captureMissing, catchUp, type UnheardParts } from './unheard.js';
 

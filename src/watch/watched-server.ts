@@ -2,20 +2,20 @@
  * Whose keys the state is about. The deadlines in the index are those of one server: a replica that
  * watches another server under the same prefix would find all of their keys missing. It is refused.
  */
-import type { Chance, Clock } from '../clock.js';
-import { RelayError, WatchedServerError } from '../errors.js';
-import type { WatchEvents } from '../events/watch-events.js';
-import { printable } from '../printable.js';
-import { redisCli } from '../redis-cli.js';
-import { addressOf } from '../redis-client.js';
+import type { Chance, Clock } from '../lib/clock.js';
+import { printable } from '../lib/printable.js';
+import { RelayError, WatchedServerError } from '../model/errors.js';
+import type { RedisAddress } from '../model/vocabulary.js';
+import { redisCli } from '../redis/advice.js';
+import { addressOf } from '../redis/client.js';
+import { defineScripts, type Scripts } from '../redis/scripts.js';
 import type { FoundServer, ServerIdentity } from '../source/server-identity.js';
 import { ownKeyPrefix, quarantineKey, watchedKey } from '../state/format.js';
 import { ignoreTrouble } from '../state/health.js';
 import type { Lease } from '../state/lease.js';
 import { QUARANTINE } from '../state/quarantine-scripts.js';
 import type { RedisState } from '../state/redis-state.js';
-import { defineScripts, type Scripts } from '../state/scripts.js';
-import type { RedisAddress } from '../vocabulary.js';
+import type { WatchEvents } from '../telemetry/watch-events.js';
 
 /** How often a server that could not be identified, or that was refused, is looked at again. */
 const AGAIN_MS = 1_000;

@@ -7,7 +7,7 @@ import { CONNECTIONS_MAX, CONNECTIONS_MIN, connectionsMax } from '../../src/admi
 import { HEAD_BYTES_MAX } from '../../src/admin/http.js';
 import { startAdmin } from '../../src/admin/server.js';
 import { SharedText } from '../../src/admin/shared-text.js';
-import { type Clock, systemClock } from '../../src/clock.js';
+import { type Clock, systemClock } from '../../src/lib/clock.js';
 import { ask, RawClient, rawClients } from '../support/admin-client.js';
 import { eventually } from '../support/eventually.js';
 import { ManualClock } from '../support/manual-clock.js';

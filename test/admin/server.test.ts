@@ -1,8 +1,8 @@
 import { request } from 'undici';
 import { describe, expect, it } from 'vitest';
 import { type Check, startAdmin } from '../../src/admin/server.js';
-import { systemClock } from '../../src/clock.js';
-import { ListenError } from '../../src/errors.js';
+import { systemClock } from '../../src/lib/clock.js';
+import { ListenError } from '../../src/model/errors.js';
 
 async function withAdmin(
   checks: () => Check[],

@@ -1,21 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { compileTemplate } from '../../src/body-template.js';
-import { BODY_BYTES_MAX } from '../../src/capture/body.js';
 import { Capture } from '../../src/capture/capture.js';
 import { Dropped } from '../../src/capture/dropped.js';
 import { EventProcessor } from '../../src/capture/event-processor.js';
 import { createEventQueue } from '../../src/capture/event-queue.js';
 import { Intake } from '../../src/capture/intake.js';
 import { MemoryDeadlines } from '../../src/deadlines/memory-deadlines.js';
-import { FencedError } from '../../src/errors.js';
-import type { CaptureEvents } from '../../src/events/capture-events.js';
-import { compilePattern } from '../../src/match.js';
-import { MemoryOutbox } from '../../src/outbox/memory-outbox.js';
-import type { Outbox } from '../../src/outbox/outbox.js';
-import { KEY_BYTES_MAX, Routing } from '../../src/routing.js';
-import type { Session } from '../../src/source/session.js';
-import { ValueKeeper } from '../../src/values/keeper.js';
-import { MemoryValues } from '../../src/values/memory-values.js';
+import { FencedError } from '../../src/model/errors.js';
 import type {
   Delivery,
   ExpiredEvent,
@@ -23,7 +13,17 @@ import type {
   KeyInDatabase,
   KeyReading,
   Route,
-} from '../../src/vocabulary.js';
+} from '../../src/model/vocabulary.js';
+import { MemoryOutbox } from '../../src/outbox/memory-outbox.js';
+import type { Outbox } from '../../src/outbox/outbox.js';
+import { BODY_BYTES_MAX } from '../../src/payload/body.js';
+import { compileTemplate } from '../../src/payload/body-template.js';
+import { compilePattern } from '../../src/routing/pattern.js';
+import { KEY_BYTES_MAX, Routing } from '../../src/routing/routes.js';
+import type { Session } from '../../src/source/session.js';
+import type { CaptureEvents } from '../../src/telemetry/capture-events.js';
+import { ValueKeeper } from '../../src/values/keeper.js';
+import { MemoryValues } from '../../src/values/memory-values.js';
 import { IndexUpdater } from '../../src/watch/index-updater.js';
 import { anExpiredEvent, aRoute } from '../support/domain.js';
 import { fixedChance, ManualClock, settled } from '../support/manual-clock.js';

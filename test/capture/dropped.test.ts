@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Dropped } from '../../src/capture/dropped.js';
-import type { Expiration, ExpiredEvent } from '../../src/vocabulary.js';
+import type { Expiration, ExpiredEvent } from '../../src/model/vocabulary.js';
 import { anExpiration, anExpiredEvent } from '../support/domain.js';
 import { ManualClock } from '../support/manual-clock.js';
 

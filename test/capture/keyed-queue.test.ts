@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type Entry, KeyedQueue } from '../../src/capture/keyed-queue.js';
-import type { KeyInDatabase } from '../../src/vocabulary.js';
+import type { KeyInDatabase } from '../../src/model/vocabulary.js';
 import { ManualClock, settled } from '../support/manual-clock.js';
 
 interface Item extends KeyInDatabase {

@@ -7,7 +7,7 @@ import {
   nothingFits,
   readFilter,
 } from '../../src/cli/dead-filters.js';
-import { UsageError } from '../../src/errors.js';
+import { UsageError } from '../../src/model/errors.js';
 import { aDeadLetter } from '../support/dead-letters.js';
 
 const NOW_MS = Date.parse('2026-11-22T08:00:00Z');

@@ -2,7 +2,7 @@
 import { readdir } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { loadSettings } from '../../src/config/load.js';
-import { SettingsError } from '../../src/errors.js';
+import { SettingsError } from '../../src/model/errors.js';
 
 const cwd = new URL('./testdata', import.meta.url).pathname;
 

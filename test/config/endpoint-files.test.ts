@@ -4,7 +4,7 @@ import { generate } from 'selfsigned';
 import { describe, expect, it, vi } from 'vitest';
 import { stringify } from 'yaml';
 import { loadSettings } from '../../src/config/load.js';
-import type { Endpoint } from '../../src/endpoint.js';
+import type { Endpoint } from '../../src/model/endpoint.js';
 import { selfSigned } from '../support/certificate.js';
 import { tempFolder } from '../support/cli.js';
 import { TEST_SECRET } from '../support/domain.js';

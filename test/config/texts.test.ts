@@ -8,7 +8,7 @@ import {
   readSecret,
   readVerifyingSecret,
 } from '../../src/config/texts.js';
-import { newKeyPair } from '../../src/delivery/key-pair.js';
+import { newKeyPair } from '../../src/signing/key-pair.js';
 
 const secretOf = (bytes: number) => `whsec_${Buffer.alloc(bytes, 0xfb).toString('base64')}`;
 

@@ -1,7 +1,12 @@
 /** What every index of deadlines keeps. Called once for each implementation. */
 import { describe, expect, it } from 'vitest';
 import type { Deadlines } from '../../src/deadlines/deadlines.js';
-import type { ClaimedKey, Deadline, KeyInDatabase, KeyReading } from '../../src/vocabulary.js';
+import type {
+  ClaimedKey,
+  Deadline,
+  KeyInDatabase,
+  KeyReading,
+} from '../../src/model/vocabulary.js';
 
 /** An index, and what the outbox calls with the deadlines that it claims. */
 export interface OpenedDeadlines extends AsyncDisposable {

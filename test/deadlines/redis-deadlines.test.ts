@@ -1,12 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { RedisDeadlines } from '../../src/deadlines/redis-deadlines.js';
-import { FencedError } from '../../src/errors.js';
+import { FencedError } from '../../src/model/errors.js';
 
-import { nameOf } from '../../src/key-name.js';
-
+import { nameOf } from '../../src/model/key-id.js';
+import type { ClaimedKey } from '../../src/model/vocabulary.js';
 import { deadlineKeys } from '../../src/state/format.js';
 import { ALWAYS_HELD } from '../../src/state/lease.js';
-import type { ClaimedKey } from '../../src/vocabulary.js';
 import { aDelivery } from '../support/domain.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';

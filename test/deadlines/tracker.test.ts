@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { MemoryDeadlines } from '../../src/deadlines/memory-deadlines.js';
 import { type KeyReader, Tracker } from '../../src/deadlines/tracker.js';
-import type { KeyReading } from '../../src/vocabulary.js';
+import type { KeyReading } from '../../src/model/vocabulary.js';
 import { settled } from '../support/manual-clock.js';
 import { at, endless, gone, NOW_MS, until } from './deadlines.contract.js';
 

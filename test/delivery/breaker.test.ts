@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { BREAKER, Breaker } from '../../src/delivery/breaker.js';
-import type { Outcome, Prevented } from '../../src/vocabulary.js';
+import type { Outcome, Prevented } from '../../src/model/vocabulary.js';
 import { ACCEPTED, PREVENTED, refused } from '../support/fake-sender.js';
 
 const { noResponsesToOpen, openMsFirst, openMsMax, window, windowMsMax } = BREAKER;

@@ -1,11 +1,11 @@
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
-import { systemClock } from '../../src/clock.js';
 import { LiveEndpoint, LOOK_EVERY_MS } from '../../src/delivery/live-endpoint.js';
-import type { Endpoint, FilesNow } from '../../src/endpoint.js';
-import { DeliveryEvents } from '../../src/events/delivery-events.js';
-import { Metrics } from '../../src/metrics.js';
-import { Secret } from '../../src/secret.js';
+import { systemClock } from '../../src/lib/clock.js';
+import type { Endpoint, FilesNow } from '../../src/model/endpoint.js';
+import { Secret } from '../../src/model/secret.js';
+import { DeliveryEvents } from '../../src/telemetry/delivery-events.js';
+import { Metrics } from '../../src/telemetry/metrics.js';
 import { anEndpoint, TEST_SECRET } from '../support/domain.js';
 import { ManualClock } from '../support/manual-clock.js';
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { basicAuthorization } from '../../src/config/addresses.js';
 import { repeatedBy, shown } from '../../src/delivery/redaction.js';
-import type { Endpoint } from '../../src/endpoint.js';
-import { Secret } from '../../src/secret.js';
+import type { Endpoint } from '../../src/model/endpoint.js';
+import { Secret } from '../../src/model/secret.js';
 import { anEndpoint } from '../support/domain.js';
 
 const base64 = (text: string | Buffer) => Buffer.from(text).toString('base64');

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { asTest, buildRequest, joinPath } from '../../src/delivery/request.js';
-import { Secret } from '../../src/secret.js';
-import { VERSION } from '../../src/version.js';
+import { VERSION } from '../../src/lib/version.js';
+import { Secret } from '../../src/model/secret.js';
 import { aDelivery, anEndpoint } from '../support/domain.js';
 
 const nowMs = Date.parse('2026-11-22T06:00:10.003Z');

@@ -5,7 +5,7 @@ import {
   RETRY_AFTER_MS_MAX,
   readRetryAfter,
 } from '../../src/delivery/retry-policy.js';
-import type { Outcome } from '../../src/vocabulary.js';
+import type { Outcome } from '../../src/model/vocabulary.js';
 
 const retry = { scheduleMs: [1_000, 5_000], jitter: 0.2 };
 const nowMs = Date.parse('2026-11-22T06:00:00.000Z');

@@ -1,10 +1,10 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { systemClock } from '../../src/clock.js';
 import { createLookup } from '../../src/delivery/lookup.js';
 import { buildRequest } from '../../src/delivery/request.js';
 import { createSender } from '../../src/delivery/send.js';
-import type { Endpoint } from '../../src/endpoint.js';
-import { Secret } from '../../src/secret.js';
+import { systemClock } from '../../src/lib/clock.js';
+import type { Endpoint } from '../../src/model/endpoint.js';
+import { Secret } from '../../src/model/secret.js';
 import { aDelivery, anEndpoint } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { FaultyServer, flood, type Misbehave, nobodyThere } from '../support/faulty-server.js';

@@ -3,10 +3,10 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
-import { systemClock } from '../../src/clock.js';
-import { SERVER_EVENTS } from '../../src/events/finding-log.js';
-import { compilePattern } from '../../src/match.js';
-import { Metrics } from '../../src/metrics.js';
+import { systemClock } from '../../src/lib/clock.js';
+import { compilePattern } from '../../src/routing/pattern.js';
+import { SERVER_EVENTS } from '../../src/telemetry/finding-log.js';
+import { Metrics } from '../../src/telemetry/metrics.js';
 import { anEndpoint, aRoute } from '../support/domain.js';
 import { blocksOf, readmeBlocks } from '../support/readme.js';
 
@@ -54,8 +54,8 @@ it('it has every metric with its labels, and none that there is not', async () =
 });
 
 it('its alerts are metrics and log events that there are', async () => {
-  const sources = readdirSync(join(ROOT, 'src/events'))
-    .map((file) => readFileSync(join(ROOT, 'src/events', file), 'utf8'))
+  const sources = readdirSync(join(ROOT, 'src/telemetry'))
+    .map((file) => readFileSync(join(ROOT, 'src/telemetry', file), 'utf8'))
     .join('');
   const known = new Set([
     ...(await metricsOfCode()).map((metric) => metric.replace(/\{.*/, '')),

@@ -2,8 +2,8 @@
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { startRedis } from '../../scripts/lib/redis-server.mjs';
-import { systemClock } from '../../src/clock.js';
 import { examineRedis } from '../../src/doctor/redis.js';
+import { systemClock } from '../../src/lib/clock.js';
 import { failureAt, settingsOf } from '../support/connecting.js';
 
 /** Does so with each connection. */

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { adviceFor, judgeEndpoint } from '../../src/doctor/judge-endpoint.js';
-import { Secret } from '../../src/secret.js';
-import type { UnreachableCause } from '../../src/vocabulary.js';
+import { Secret } from '../../src/model/secret.js';
+import type { UnreachableCause } from '../../src/model/vocabulary.js';
 import { anEndpoint } from '../support/domain.js';
 
 const endpoint = anEndpoint({ url: new URL('https://shop.example:8443/hooks?token=hush') });

@@ -9,7 +9,7 @@ import {
   RedisTlsError,
   RedisUnreachableError,
   RedisUnresponsiveError,
-} from '../../src/errors.js';
+} from '../../src/model/errors.js';
 
 it.each([RedisAuthError, RedisTlsError, NotRedisError, RedisIsReplicaError, RedisNotReadyError])(
   'a %o has its remedy in its own words',

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { startRedis } from '../../scripts/lib/redis-server.mjs';
-import { systemClock } from '../../src/clock.js';
 import { withServer } from '../../src/doctor/server.js';
+import { systemClock } from '../../src/lib/clock.js';
 import { settingsOf } from '../support/connecting.js';
 import { eventually } from '../support/eventually.js';
 import { startSentinel } from '../support/sentinel.js';

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { shellWord } from '../../src/redis-cli.js';
+import { shellWord } from '../../src/redis/advice.js';
 import {
   type Finding,
   findingText,

@@ -2,7 +2,7 @@
 import type { ServerResponse } from 'node:http';
 import { stringify } from 'safe-stable-stringify';
 import { describe, expect, it } from 'vitest';
-import { VERSION } from '../../src/version.js';
+import { VERSION } from '../../src/lib/version.js';
 import { TEST_SECRET } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { RelayProcess, simpleFile } from '../support/relay-process.js';

@@ -2,7 +2,7 @@
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
-import type { UnreachableCause } from '../../src/vocabulary.js';
+import type { UnreachableCause } from '../../src/model/vocabulary.js';
 import { selfSigned } from '../support/certificate.js';
 import { TEST_SECRET } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';

@@ -3,7 +3,7 @@ import { createPublicKey, verify } from 'node:crypto';
 import { Webhook } from 'standardwebhooks';
 import { describe, expect, it } from 'vitest';
 import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
-import { newKeyPair } from '../../src/delivery/key-pair.js';
+import { newKeyPair } from '../../src/signing/key-pair.js';
 import { eventually } from '../support/eventually.js';
 import { MountedSecret } from '../support/mounted-secret.js';
 import { RelayProcess } from '../support/relay-process.js';

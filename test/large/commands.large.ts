@@ -1,7 +1,7 @@
 /** With half a million members in each structure of the state, no command holds Redis for long. */
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
-import { systemClock } from '../../src/clock.js';
 import { RedisDeadlines } from '../../src/deadlines/redis-deadlines.js';
+import { systemClock } from '../../src/lib/clock.js';
 import { Presence } from '../../src/outbox/presence.js';
 import { RedisDeadLetters } from '../../src/outbox/redis-dead-letters.js';
 import { Upkeep } from '../../src/outbox/upkeep.js';

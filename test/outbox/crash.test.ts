@@ -1,10 +1,10 @@
 /** A replica dies at each point of a delivery's way: nothing is lost, and the attempts are counted. */
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { systemClock } from '../../src/clock.js';
+import { systemClock } from '../../src/lib/clock.js';
+import type { Disposition } from '../../src/model/vocabulary.js';
 import type { Claimed, Outbox } from '../../src/outbox/outbox.js';
 import { Presence } from '../../src/outbox/presence.js';
 import { endpointKeys, GROUP, replicasKey } from '../../src/state/format.js';
-import type { Disposition } from '../../src/vocabulary.js';
 import { aDelivery } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { openState } from '../support/redis-state.js';

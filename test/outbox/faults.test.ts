@@ -1,6 +1,6 @@
 /** For each write of the outbox: failed and not stored, and failed but stored (the reply was lost). */
 import { describe, expect, it } from 'vitest';
-import { FencedError } from '../../src/errors.js';
+import { FencedError } from '../../src/model/errors.js';
 import type { Claimed, Outbox } from '../../src/outbox/outbox.js';
 import { endpointKeys, GROUP, leaseKey } from '../../src/state/format.js';
 import { openBreakableState } from '../support/breakable-state.js';

@@ -1,6 +1,6 @@
 /** What a full Redis still lets the outbox do: all but to store something new. */
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
-import { systemClock } from '../../src/clock.js';
+import { systemClock } from '../../src/lib/clock.js';
 import { Presence } from '../../src/outbox/presence.js';
 import {
   endpointKeys,

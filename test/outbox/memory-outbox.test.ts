@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import type { DeadLetter } from '../../src/model/vocabulary.js';
 import { MemoryOutbox } from '../../src/outbox/memory-outbox.js';
-import type { DeadLetter } from '../../src/vocabulary.js';
 import { aDelivery } from '../support/domain.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { describeOutbox, lettersOf } from './outbox.contract.js';

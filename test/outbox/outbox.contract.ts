@@ -1,7 +1,7 @@
 /** What every outbox promises, whatever it is made of: one suite for all of them. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { DeadLetter, Disposition } from '../../src/model/vocabulary.js';
 import type { Claimed, DeadLetters, Outbox } from '../../src/outbox/outbox.js';
-import type { DeadLetter, Disposition } from '../../src/vocabulary.js';
 import { aDelivery } from '../support/domain.js';
 
 /** An outbox under test, and the means to move its time. */

@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { type Clock, systemClock } from '../../src/clock.js';
+import { type Clock, systemClock } from '../../src/lib/clock.js';
 import { Presence } from '../../src/outbox/presence.js';
 import { endpointKeys, replicasKey } from '../../src/state/format.js';
 import { aDelivery } from '../support/domain.js';

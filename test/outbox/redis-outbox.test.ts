@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { systemClock } from '../../src/clock.js';
+import { systemClock } from '../../src/lib/clock.js';
 import type { Claimed } from '../../src/outbox/outbox.js';
 import { endpointKeys, GROUP, goneField, goneKey, replicasKey } from '../../src/state/format.js';
 import { aDelivery } from '../support/domain.js';

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { describe, expect, it, type TestContext } from 'vitest';
-import { systemClock } from '../../src/clock.js';
+import { systemClock } from '../../src/lib/clock.js';
 import type { RedisOutbox } from '../../src/outbox/redis-outbox.js';
 import { Waits } from '../../src/outbox/waits.js';
 import { aDelivery } from '../support/domain.js';

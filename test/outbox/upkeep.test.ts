@@ -1,6 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { systemClock } from '../../src/clock.js';
-import { StateUnavailableError } from '../../src/errors.js';
+import { systemClock } from '../../src/lib/clock.js';
+import { StateUnavailableError } from '../../src/model/errors.js';
+import type { DeadLetter } from '../../src/model/vocabulary.js';
 import type { Claimed } from '../../src/outbox/outbox.js';
 import { Presence } from '../../src/outbox/presence.js';
 import { Upkeep } from '../../src/outbox/upkeep.js';
@@ -13,7 +14,6 @@ import {
   formatKey,
   quarantineKey,
 } from '../../src/state/format.js';
-import type { DeadLetter } from '../../src/vocabulary.js';
 import { aDelivery } from '../support/domain.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { openState } from '../support/redis-state.js';

@@ -1,6 +1,6 @@
 /** A retry waits no longer than was meant, whatever becomes of the clock of Redis. */
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { systemClock } from '../../src/clock.js';
+import { systemClock } from '../../src/lib/clock.js';
 import { Waits } from '../../src/outbox/waits.js';
 import { endpointKeys } from '../../src/state/format.js';
 import { aDelivery } from '../support/domain.js';

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
-import type { Settings } from '../../src/vocabulary.js';
+import type { Settings } from '../../src/model/vocabulary.js';
 import { type Certificate, selfSigned } from '../support/certificate.js';
 import { startCli, tempFolder } from '../support/cli.js';
 import { failureAt, openStateOf, settingsOf } from '../support/connecting.js';

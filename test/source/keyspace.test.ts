@@ -1,12 +1,12 @@
 import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
 import { startRedis } from '../../scripts/lib/redis-server.mjs';
-import { systemClock } from '../../src/clock.js';
+import { systemClock } from '../../src/lib/clock.js';
+import type { KeyReading } from '../../src/model/vocabulary.js';
 import { ServerClock } from '../../src/redis/server-clock.js';
 import { Keyspace } from '../../src/source/keyspace.js';
 import { Marker } from '../../src/source/marker.js';
-import { sweep } from '../../src/source/sweep.js';
-import type { KeyReading } from '../../src/vocabulary.js';
+import { sweep } from '../../src/watch/sweep.js';
 import {
   join,
   keyWithin,

@@ -2,10 +2,10 @@ import { Redis } from 'ioredis';
 import pino from 'pino';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { startRedis } from '../../scripts/lib/redis-server.mjs';
-import { SourceEvents } from '../../src/events/source-events.js';
-import { Metrics } from '../../src/metrics.js';
+import type { RedisSettings } from '../../src/model/vocabulary.js';
 import { ensureNotifications, missingFlags } from '../../src/source/notifications.js';
-import type { RedisSettings } from '../../src/vocabulary.js';
+import { Metrics } from '../../src/telemetry/metrics.js';
+import { SourceEvents } from '../../src/telemetry/source-events.js';
 import { type Answer, startAnsweringProxy } from '../support/answering-proxy.js';
 import { redisSettings } from '../support/doctor-readings.js';
 

@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
-import { RedisChangedError, RedisIsReplicaError } from '../../src/errors.js';
+import { RedisChangedError, RedisIsReplicaError } from '../../src/model/errors.js';
 import { Primary } from '../../src/source/primary.js';
 import { SLOTS, serveSlots, startClusterNode } from '../support/cluster-node.js';
 import { eventually } from '../support/eventually.js';

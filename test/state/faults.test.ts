@@ -3,13 +3,13 @@
  * (the reply was lost). The outbox's are in test/outbox/faults.test.ts.
  */
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { systemClock } from '../../src/clock.js';
 import { RedisDeadlines } from '../../src/deadlines/redis-deadlines.js';
+import { systemClock } from '../../src/lib/clock.js';
+import type { KeyReading } from '../../src/model/vocabulary.js';
 import { configurationsKey, leaseKey } from '../../src/state/format.js';
 import { ALWAYS_HELD } from '../../src/state/lease.js';
 import { RedisLease } from '../../src/state/redis-lease.js';
 import { RedisValues } from '../../src/values/redis-values.js';
-import type { KeyReading } from '../../src/vocabulary.js';
 import { openBreakableState } from '../support/breakable-state.js';
 import { eventually } from '../support/eventually.js';
 import { sharedRedis } from '../support/shared-redis.js';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { RedisUnreachableError, StateUnavailableError } from '../../src/errors.js';
+import { RedisUnreachableError, StateUnavailableError } from '../../src/model/errors.js';
 import { StateHealth } from '../../src/state/health.js';
 import { ManualClock } from '../support/manual-clock.js';
 

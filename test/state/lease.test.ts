@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, type TestContext } from 'vitest';
-import { systemClock } from '../../src/clock.js';
+import { systemClock } from '../../src/lib/clock.js';
 import { configurationsKey, leaseKey, quarantineKey, watchKey } from '../../src/state/format.js';
 import { eventually } from '../support/eventually.js';
 import { holds, openReplicas, type ReplicaOptions } from '../support/replicas.js';

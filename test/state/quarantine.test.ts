@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { systemClock } from '../../src/clock.js';
+import { systemClock } from '../../src/lib/clock.js';
 import { endpointKeys, quarantineKey, settledKey } from '../../src/state/format.js';
 import { Quarantine, type QuarantinedEntry, type Suspect } from '../../src/state/quarantine.js';
 import { QUARANTINE_ENTRIES_MAX } from '../../src/state/quarantine-scripts.js';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { describe, expect, it, type TestContext } from 'vitest';
 import { startRedis } from '../../scripts/lib/redis-server.mjs';
-import { systemClock } from '../../src/clock.js';
+import { systemClock } from '../../src/lib/clock.js';
 import { Presence } from '../../src/outbox/presence.js';
 import type { ServerFinding } from '../../src/server/finding.js';
 import { endpointKeys, formatKey, replicasKey } from '../../src/state/format.js';

@@ -6,8 +6,8 @@ import { onTestFinished } from 'vitest';
 import { stringify } from 'yaml';
 import { runCli } from '../../src/cli/cli.js';
 import type { ExitCode } from '../../src/cli/context.js';
-import { GatheredOutput } from '../../src/gathered-output.js';
-import { ProcessReports } from '../../src/process-reports.js';
+import { GatheredOutput } from '../../src/telemetry/gathered-output.js';
+import { ProcessReports } from '../../src/telemetry/process-reports.js';
 import { TEST_SECRET } from './domain.js';
 
 /** A writable that keeps what it gets; says that it is a terminal when asked to. */

@@ -1,11 +1,11 @@
 /** Connects as the file says, to the Redis of the keys or to that of the state. */
 import { stringify } from 'yaml';
-import { systemClock } from '../../src/clock.js';
 import { loadSettings } from '../../src/config/load.js';
-import type { RelayError } from '../../src/errors.js';
+import { systemClock } from '../../src/lib/clock.js';
+import type { RelayError } from '../../src/model/errors.js';
+import type { Settings } from '../../src/model/vocabulary.js';
 import { connect } from '../../src/redis/connect.js';
 import { RedisState } from '../../src/state/redis-state.js';
-import type { Settings } from '../../src/vocabulary.js';
 import { tempFolder } from './cli.js';
 import { SILENT_STATE_EVENTS } from './redis-state.js';
 

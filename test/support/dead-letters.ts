@@ -1,8 +1,8 @@
 /** Dead letters that lie in a state Redis, as the relay would have left them there. */
 import type { Redis } from 'ioredis';
+import type { DeadLetter } from '../../src/model/vocabulary.js';
 import { endpointKeys, endpointsKey } from '../../src/state/format.js';
 import { packDelivery } from '../../src/state/packing.js';
-import type { DeadLetter } from '../../src/vocabulary.js';
 import { aDelivery } from './domain.js';
 
 export const PREFIX = 'expiry-relay';

@@ -1,8 +1,8 @@
 /** Ready-made readings; each test names only what it is about. */
 
 import type { ServerReading } from '../../src/doctor/server.js';
+import type { RedisSettings, Settings } from '../../src/model/vocabulary.js';
 import { parseInfo } from '../../src/server/info.js';
-import type { RedisSettings, Settings } from '../../src/vocabulary.js';
 import { anEndpoint, aRoute } from './domain.js';
 
 export function aReading(given: Partial<ServerReading> = {}): ServerReading {

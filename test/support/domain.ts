@@ -1,8 +1,8 @@
 /** Ready-made nouns; each test names only what it is about. */
-import { NO_VALUES, type Told } from '../../src/capture/told.js';
-import type { Endpoint } from '../../src/endpoint.js';
-import { Secret } from '../../src/secret.js';
-import type { Delivery, Expiration, ExpiredEvent, Route } from '../../src/vocabulary.js';
+import type { Endpoint } from '../../src/model/endpoint.js';
+import { Secret } from '../../src/model/secret.js';
+import type { Delivery, Expiration, ExpiredEvent, Route } from '../../src/model/vocabulary.js';
+import { NO_VALUES, type Told } from '../../src/payload/told.js';
 
 /** Of 32 bytes; for tests alone. */
 export const TEST_SECRET = 'whsec_dGVzdHMgYWxvbmUgdXNlIHRoaXMgc2VjcmV0ICEh';

@@ -1,7 +1,7 @@
 /** A sender without a network: a test sees what is under way and answers it when it likes. */
 import type { WebhookRequest } from '../../src/delivery/request.js';
 import type { Sender } from '../../src/delivery/send.js';
-import type { Outcome, Prevented } from '../../src/vocabulary.js';
+import type { Outcome, Prevented } from '../../src/model/vocabulary.js';
 
 export const ACCEPTED: Outcome = { kind: 'accepted', status: 204, answer: '' };
 

@@ -2,11 +2,11 @@
 import { Redis } from 'ioredis';
 import pino from 'pino';
 import { startRedis } from '../../scripts/lib/redis-server.mjs';
-import { systemClock } from '../../src/clock.js';
-import { SourceEvents } from '../../src/events/source-events.js';
-import { Metrics } from '../../src/metrics.js';
+import { systemClock } from '../../src/lib/clock.js';
 import { Canary } from '../../src/source/canary.js';
 import { Prover } from '../../src/source/prover.js';
+import { Metrics } from '../../src/telemetry/metrics.js';
+import { SourceEvents } from '../../src/telemetry/source-events.js';
 
 export class Listening implements AsyncDisposable {
   readonly canary: Canary;

@@ -1,4 +1,4 @@
-import type { Chance, Clock } from '../../src/clock.js';
+import type { Chance, Clock } from '../../src/lib/clock.js';
 
 interface Timer {
   readonly dueMs: number;

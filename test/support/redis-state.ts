@@ -1,5 +1,5 @@
 /** A state Redis as the relay uses it, on a server of the test's own. */
-import { type Clock, systemClock } from '../../src/clock.js';
+import { type Clock, systemClock } from '../../src/lib/clock.js';
 import { RedisOutbox } from '../../src/outbox/redis-outbox.js';
 import { defineOutboxScripts, type OutboxScripts } from '../../src/outbox/scripts/scripts.js';
 import { ALWAYS_HELD, type Lease } from '../../src/state/lease.js';

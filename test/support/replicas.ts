@@ -1,6 +1,6 @@
 /** Replicas that may watch, with their leases, in this process. */
 import type { TestContext } from 'vitest';
-import { type Clock, systemClock } from '../../src/clock.js';
+import { type Clock, systemClock } from '../../src/lib/clock.js';
 import type { Standing } from '../../src/state/lease.js';
 import { RedisLease } from '../../src/state/redis-lease.js';
 import { openState } from './redis-state.js';

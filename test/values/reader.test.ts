@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
 import { startRedis } from '../../scripts/lib/redis-server.mjs';
-import { systemClock } from '../../src/clock.js';
+import { systemClock } from '../../src/lib/clock.js';
 import { ServerClock } from '../../src/redis/server-clock.js';
 import { Keyspace } from '../../src/source/keyspace.js';
 import { countAtOnce, readValues } from '../../src/values/reader.js';

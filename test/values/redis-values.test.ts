@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { RedisDeadlines } from '../../src/deadlines/redis-deadlines.js';
-import { FencedError } from '../../src/errors.js';
+import { FencedError } from '../../src/model/errors.js';
 import { leaseKey, valueKeys } from '../../src/state/format.js';
 import { ALWAYS_HELD } from '../../src/state/lease.js';
 import { RedisValues } from '../../src/values/redis-values.js';

@@ -1,7 +1,7 @@
 /** What every store of values keeps. Called once for each implementation. */
 import { describe, expect, it } from 'vitest';
+import type { Deadline } from '../../src/model/vocabulary.js';
 import type { Values, ValueToKeep } from '../../src/values/values.js';
-import type { Deadline } from '../../src/vocabulary.js';
 
 export const NOW_MS = Date.parse('2026-11-22T06:00:00.000Z');
 

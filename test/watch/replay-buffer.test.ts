@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { KeyInDatabase, KeyReading } from '../../src/vocabulary.js';
+import type { KeyInDatabase, KeyReading } from '../../src/model/vocabulary.js';
 import { type BufferedEvent, ReplayBuffer } from '../../src/watch/replay-buffer.js';
 import { anExpiredEvent } from '../support/domain.js';
 

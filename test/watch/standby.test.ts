@@ -1,13 +1,13 @@
 import { pino } from 'pino';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { Bell } from '../../src/bell.js';
 import type { QueuedEvent } from '../../src/capture/event-queue.js';
-import { systemClock, untilAborted } from '../../src/clock.js';
-import { WatchEvents } from '../../src/events/watch-events.js';
-import { Metrics } from '../../src/metrics.js';
+import { systemClock, untilAborted } from '../../src/lib/clock.js';
+import { Bell } from '../../src/lib/condition.js';
+import type { KeyEvent, KeyInDatabase } from '../../src/model/vocabulary.js';
 import type { Session } from '../../src/source/session.js';
 import type { Lease } from '../../src/state/lease.js';
-import type { KeyEvent, KeyInDatabase } from '../../src/vocabulary.js';
+import { Metrics } from '../../src/telemetry/metrics.js';
+import { WatchEvents } from '../../src/telemetry/watch-events.js';
 import { Standby } from '../../src/watch/standby.js';
 import { anExpiredEvent } from '../support/domain.js';
 import { ManualClock, settled } from '../support/manual-clock.js';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { Bell } from '../../src/bell.js';
-import { untilAborted } from '../../src/clock.js';
+import { untilAborted } from '../../src/lib/clock.js';
+import { Bell } from '../../src/lib/condition.js';
 import { at, NOW_MS, until } from '../deadlines/deadlines.contract.js';
 import { aWatch } from '../support/watch.js';
 

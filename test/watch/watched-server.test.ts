@@ -1,9 +1,9 @@
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
-import { systemChance, systemClock } from '../../src/clock.js';
-import { WatchEvents } from '../../src/events/watch-events.js';
-import { Metrics } from '../../src/metrics.js';
+import { systemChance, systemClock } from '../../src/lib/clock.js';
 import { ServerIdentity } from '../../src/source/server-identity.js';
+import { Metrics } from '../../src/telemetry/metrics.js';
+import { WatchEvents } from '../../src/telemetry/watch-events.js';
 import { verdictOn, WatchedServer } from '../../src/watch/watched-server.js';
 import { redisSettings } from '../support/doctor-readings.js';
 import { openState } from '../support/redis-state.js';

@@ -1,5 +1,5 @@
 /** What an operator, or time, does with dead letters. */
-import { NOW, TYPED } from '../../state/scripts.js';
+import { NOW, TYPED } from '../../redis/scripts.js';
 import { READY } from './fragments.js';
 
 /** A dead letter is dated ahead by so much only where the clock was set back after its death. */

@@ -1,8 +1,8 @@
 /** The life of a delivery, from enqueue to done or dead. */
 import { CLOCK_SLACK_MS } from '../../deadlines/deadlines.js';
+import { FENCE, NOW, TYPED } from '../../redis/scripts.js';
 import { GROUP } from '../../state/format.js';
 import { QUARANTINE, WHOLE } from '../../state/quarantine-scripts.js';
-import { FENCE, NOW, TYPED } from '../../state/scripts.js';
 import { ALIVE, BURY, FOREIGN, KEEP_COUNT, READY, THROTTLE, UNCLAIM } from './fragments.js';
 
 /** Entries that are looked at for any that the group skips. */

@@ -1,6 +1,6 @@
 /** Deliveries and dead letters whose entries in the index are missing, and the reverse. */
+import { NOW, TYPED } from '../../redis/scripts.js';
 import { QUARANTINE } from '../../state/quarantine-scripts.js';
-import { NOW, TYPED } from '../../state/scripts.js';
 import { READY } from './fragments.js';
 
 /** Ids that are compared with an index: a few milliseconds' work for Redis. */

@@ -1,7 +1,7 @@
 /** Replicas that come and go: who lives, and what the dead have left behind. */
+import { NOW, TYPED } from '../../redis/scripts.js';
 import { GROUP } from '../../state/format.js';
 import { QUARANTINE } from '../../state/quarantine-scripts.js';
-import { NOW, TYPED } from '../../state/scripts.js';
 import { ALIVE, BURY, FOREIGN, READY, UNCLAIM } from './fragments.js';
 
 /**

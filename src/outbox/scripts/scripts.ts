@@ -1,6 +1,6 @@
 /** The outbox's steps in Redis, by name. */
 import type { Redis } from 'ioredis';
-import { defineScripts, type Scripts } from '../../state/scripts.js';
+import { defineScripts, type Scripts } from '../../redis/scripts.js';
 import { DROP, EXPIRE_DEAD, REPLAY } from './dead-letters.js';
 import {
   CLAIM,

@@ -1,7 +1,7 @@
 /** Webhooks as the relay signs them, and as it would not: made by hand, not by the relay's code. */
 import { createHmac, randomUUID } from 'node:crypto';
 import { connect } from 'node:net';
-import { bodiesOf } from '../../../src/capture/body.js';
+import { bodiesOf } from '../../../src/payload/body.js';
 import { anExpiration, aRoute, aTold, TEST_SECRET } from '../domain.js';
 
 export interface SignedWebhook {

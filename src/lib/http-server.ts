@@ -1,0 +1,59 @@
+/** What the admin port and the receiver share: a server that begins and ends listening. */
+import type { Server as HttpServer } from 'node:http';
+import type { AddressInfo, Server } from 'node:net';
+import { ListenError } from '../model/errors.js';
+import type { ListenAddress } from '../model/vocabulary.js';
+
+/** host:port, with an IPv6 address in brackets. */
+export function placeText({ host, port }: ListenAddress): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+/**
+ * Connections that wait to be accepted. Beyond it the system ignores the first packet of another one,
+ * whose client tries again only a second later; Linux allows no more by default.
+ */
+const BACKLOG = 4_096;
+
+/**
+ * Resolves with the address, whose port is the real one when 0 was asked for. Rejects with
+ * ListenError when it cannot be had; `setting` names what chose the address. Calls `onError` for
+ * each connection that cannot be accepted later.
+ */
+export async function listenOn(
+  server: Server,
+  { host, port }: ListenAddress,
+  setting: string,
+  onError: (error: Error) => void,
+): Promise<ListenAddress> {
+  const listen = (address: string) =>
+    new Promise<string>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ port, host: address, backlog: BACKLOG }, () => {
+        server.off('error', reject);
+        resolve(address);
+      });
+    });
+  try {
+    const address = await listen(host).catch((error: NodeJS.ErrnoException) => {
+      // A kernel without IPv6: all the addresses that there are.
+      if (host === '::' && error.code === 'EAFNOSUPPORT') return listen('0.0.0.0');
+      throw error;
+    });
+    server.on('error', onError);
+    return { host: address, port: (server.address() as AddressInfo).port };
+  } catch (thrown) {
+    const error = thrown as NodeJS.ErrnoException;
+    const found =
+      error.code === 'EADDRINUSE' ? 'the port is in use; choose another one' : error.message;
+    throw new ListenError(`cannot listen on ${placeText({ host, port })} (${setting}): ${found}`);
+  }
+}
+
+/** Cuts every connection; resolves when the port is free. */
+export function closeServer(server: HttpServer): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}

@@ -1,0 +1,154 @@
+/**
+ * Everything that exists once for a set of hash slots: the lease, the index of deadlines, the queue of key events, the
+ * replay buffer and capture. Today there is one partition, of all slots.
+ */
+import { Capture } from '../capture/capture.js';
+import { Dropped } from '../capture/dropped.js';
+import { EventProcessor } from '../capture/event-processor.js';
+import { createEventQueue } from '../capture/event-queue.js';
+import { Intake } from '../capture/intake.js';
+import { Tracker } from '../deadlines/tracker.js';
+import { IndexTrust } from '../deadlines/trust.js';
+import type { Chance, Clock } from '../lib/clock.js';
+import type { KeyEvent, KeyInDatabase } from '../model/vocabulary.js';
+import type { ServerClock } from '../redis/server-clock.js';
+import type { Routing } from '../routing/routes.js';
+import type { Session } from '../source/session.js';
+import type { EventSink } from '../source/source.js';
+import type { PartitionStores } from '../stores.js';
+import type { Events } from '../telemetry/events.js';
+import { ValueKeeper } from '../values/keeper.js';
+import { IndexUpdater } from '../watch/index-updater.js';
+import { Standby } from '../watch/standby.js';
+import { Watch } from '../watch/watch.js';
+
+export interface PartitionParts {
+  readonly databases: readonly number[];
+  readonly routing: Routing;
+  readonly stores: PartitionStores;
+  /** The clock of the Redis that holds the keys. */
+  readonly serverClock: ServerClock;
+  readonly events: Events;
+  readonly clock: Clock;
+  readonly chance: Chance;
+}
+
+export class Partition implements EventSink {
+  readonly #queue;
+  readonly #processor: EventProcessor;
+  readonly #dropped: Dropped;
+  readonly #deadlines;
+  readonly #capture: Capture;
+  readonly #updater: IndexUpdater;
+  readonly #standby: Standby;
+
+  /** Each part refers to those above it alone. */
+  constructor({ databases, routing, stores, serverClock, events, clock, chance }: PartitionParts) {
+    const { outbox, lease, server } = stores;
+    const serverNowMs = () => serverClock.nowMs();
+    const trust = new IndexTrust();
+    const queue = createEventQueue(clock);
+    const dropped = new Dropped(clock);
+    const intake = new Intake({
+      routing,
+      queue,
+      dropped,
+      trust,
+      serverNowMs,
+      events: events.capture,
+    });
+    const deadlines = stores.openDeadlines((keys: readonly KeyInDatabase[]) => intake.reread(keys));
+    const tracker = new Tracker(deadlines);
+    const values = new ValueKeeper({
+      routes: routing.routes,
+      values: stores.values,
+      events: events.values,
+      clock,
+    });
+    const processor = new EventProcessor({ queue, events: events.capture, clock });
+    this.#capture = new Capture({
+      processor,
+      intake,
+      dropped,
+      tracker,
+      trust,
+      outbox,
+      values,
+      serverClock,
+      events: events.capture,
+      clock,
+      chance,
+    });
+    this.#updater = new IndexUpdater({
+      queue,
+      processor,
+      routing,
+      deadlines,
+      tracker,
+      values,
+      trust,
+    });
+    const watch = new Watch({
+      databases,
+      routing,
+      deadlines,
+      tracker,
+      values,
+      queue,
+      intake,
+      trust,
+      updater: this.#updater,
+      serverNowMs,
+      events: events.watch,
+      clock,
+    });
+    this.#standby = new Standby({
+      databases,
+      routing,
+      queue,
+      intake,
+      deadlines,
+      watch,
+      lease,
+      server,
+      serverClock,
+      events: events.watch,
+      clock,
+    });
+    this.#queue = queue;
+    this.#processor = processor;
+    this.#dropped = dropped;
+    this.#deadlines = deadlines;
+  }
+
+  /** How many events wait in memory. */
+  get queued(): number {
+    return this.#queue.size;
+  }
+
+  /** How many deadlines the index holds. */
+  tracked(): Promise<number> {
+    return this.#deadlines.count();
+  }
+
+  start(): void {
+    this.#capture.start();
+    this.#updater.start();
+    this.#standby.start();
+  }
+
+  readonly onEvent = (event: KeyEvent): void => this.#standby.onEvent(event);
+  readonly onConnected = (session: Session): void => this.#standby.onConnected(session);
+  readonly onDisconnected = (): Promise<void> => this.#standby.onDisconnected();
+
+  /** Captures from no session any more. */
+  stopListening(): Promise<void> {
+    return this.#standby.stop();
+  }
+
+  /** Resolves when all events are in the outbox; an abort gives up, and logs what is lost. */
+  async stop(signal: AbortSignal): Promise<void> {
+    await this.#processor.stop(signal);
+    this.#dropped.clear();
+  }
+}

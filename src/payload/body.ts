@@ -1,0 +1,82 @@
+/** From what a webhook tells to the exact bytes of its body, in the route's format. Pure. */
+import { stringify } from 'safe-stable-stringify';
+import { textOf } from '../lib/printable.js';
+import type { BodyFormat, Reference } from '../model/body-format.js';
+import type { Json } from '../model/key-value.js';
+import { fillTemplate, isToldName, type ToldName, valueIn } from './body-template.js';
+import { cloudEvent } from './cloudevents.js';
+import { dataOf, isoOf, type Told, timestampOf } from './told.js';
+
+/**
+ * A key and its params, with every character escaped, make 13 MiB; a template may repeat them. What
+ * is larger would fill the outbox, and no receiver takes it.
+ */
+export const BODY_BYTES_MAX = 16 * 1024 * 1024;
+
+const NOTHING = Buffer.alloc(0);
+
+/**
+ * What makes the body of the webhook with an id; null for one of more than BODY_BYTES_MAX. What
+ * does not depend on the id is made once.
+ */
+export function bodiesOf(told: Told): (id: string) => Buffer | null {
+  const { format } = told.route;
+  switch (format.kind) {
+    case 'standard': {
+      const body = bounded(stringify(standardBody(told)));
+      return () => body;
+    }
+    case 'none':
+      return () => NOTHING;
+    case 'cloudevents':
+      return (id) => bounded(stringify(cloudEvent(told, format.source, id)));
+    case 'template':
+      return (id) => bounded(filled(format, told, id));
+  }
+}
+
+function bounded(text: string | null): Buffer | null {
+  if (text === null || text.length > BODY_BYTES_MAX) return null;
+  const body = Buffer.from(text);
+  return body.length > BODY_BYTES_MAX ? null : body;
+}
+
+/** Compact JSON, its keys sorted at every level. */
+function standardBody(told: Told): Json {
+  const { expiration, route } = told;
+  return { type: route.type, timestamp: timestampOf(expiration), data: dataOf(told) };
+}
+
+/** What each name of a template stands for; null for a value that was not, or could not be, read. */
+const TOLD: Readonly<Record<ToldName, (told: Told, id: string) => Json>> = {
+  key: ({ expiration }) => textOf(expiration.key),
+  database: ({ expiration }) => expiration.database,
+  expired_at: ({ expiration }) => isoOf(expiration.expiredAtMs),
+  detected_at: ({ expiration }) => isoOf(expiration.detectedAtMs),
+  detected_by: ({ expiration }) => expiration.detectedBy,
+  timestamp: ({ expiration }) => timestampOf(expiration),
+  route: ({ route }) => route.name,
+  type: ({ route }) => route.type,
+  webhook_id: (_, id) => id,
+  value: ({ value }) => value?.value ?? null,
+  value_base64: ({ value }) => value?.base64 ?? null,
+  value_omitted: ({ value }) => value?.omitted ?? null,
+  value_read_at: ({ value }) => isoOf(value?.readAtMs ?? null),
+  lookup: ({ lookup }) => lookup?.value ?? null,
+  lookup_base64: ({ lookup }) => lookup?.base64 ?? null,
+  lookup_omitted: ({ lookup }) => lookup?.omitted ?? null,
+  lookup_read_at: ({ lookup }) => isoOf(lookup?.readAtMs ?? null),
+};
+
+function filled(
+  { pieces }: Extract<BodyFormat, { kind: 'template' }>,
+  told: Told,
+  id: string,
+): string | null {
+  const standsFor = ({ name, fields }: Reference): Json => {
+    if (isToldName(name)) return valueIn(TOLD[name](told, id), fields);
+    const param = told.params[name];
+    return param === undefined ? null : textOf(param);
+  };
+  return fillTemplate(pieces, standsFor, BODY_BYTES_MAX);
+}

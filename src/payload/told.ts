@@ -1,0 +1,60 @@
+/** What a webhook tells of one expiration, in whichever format. Pure. */
+import { decodeUtf8, textOf } from '../lib/printable.js';
+import type { Json, KeyValue, RouteValues } from '../model/key-value.js';
+import type { Expiration, Route } from '../model/vocabulary.js';
+import type { Params } from '../routing/pattern.js';
+
+/** For a route that asks for none. */
+export const NO_VALUES: RouteValues = { value: null, lookup: null };
+
+/** All that a body can be made from, but the webhook's id. */
+export interface Told extends RouteValues {
+  readonly expiration: Expiration;
+  readonly route: Route;
+  readonly params: Params;
+  /** Nothing expired: somebody tries what would be sent. */
+  readonly isTest: boolean;
+}
+
+export function isoOf(timeMs: number | null): string | null {
+  return timeMs === null ? null : new Date(timeMs).toISOString();
+}
+
+/** The deadline, or else when the expiration was detected. */
+export function timestampOf({ expiredAtMs, detectedAtMs }: Expiration): string | null {
+  return isoOf(expiredAtMs ?? detectedAtMs);
+}
+
+/** The `data` of a webhook. */
+export function dataOf(told: Told): { readonly [name: string]: Json } {
+  const { expiration, route, params, value, lookup, isTest } = told;
+  return {
+    database: expiration.database,
+    detected_at: isoOf(expiration.detectedAtMs),
+    detected_by: expiration.detectedBy,
+    expired_at: isoOf(expiration.expiredAtMs),
+    ...keyFields(expiration.key),
+    ...(lookup === null ? {} : { lookup: { ...keyFields(lookup.key), ...valueFields(lookup) } }),
+    params: Object.fromEntries(
+      Object.entries(params).map(([name, bytes]) => [name, textOf(bytes)]),
+    ),
+    route: route.name,
+    ...(isTest ? { test: true } : {}),
+    ...(value === null ? {} : valueFields(value)),
+  };
+}
+
+function keyFields(key: Uint8Array): { readonly [name: string]: Json } {
+  const exactText = decodeUtf8(key);
+  if (exactText !== null) return { key: exactText };
+  return { key: textOf(key), key_base64: Buffer.from(key).toString('base64') };
+}
+
+function valueFields({ value, base64, omitted, readAtMs }: KeyValue): { [name: string]: Json } {
+  return {
+    value,
+    ...(base64 === null ? {} : { value_base64: base64 }),
+    ...(omitted === null ? {} : { value_omitted: omitted }),
+    value_read_at: isoOf(readAtMs),
+  };
+}

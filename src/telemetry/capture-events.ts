@@ -1,0 +1,181 @@
+/** What becomes of expirations, until the outbox has them. */
+import type { Logger } from 'pino';
+import type { Clock } from '../lib/clock.js';
+import { printableBytes } from '../lib/printable.js';
+import { messageOf, RelayError } from '../model/errors.js';
+import type { Delivery, Expiration } from '../model/vocabulary.js';
+import { LossTally } from './loss-tally.js';
+import type { Metrics } from './metrics.js';
+
+export class CaptureEvents {
+  readonly #log: Logger;
+  readonly #metrics: Metrics;
+  readonly #clock: Clock;
+  readonly #queueLoss: LossTally;
+  readonly #outboxLosses = new Map<string, LossTally>();
+
+  constructor(log: Logger, metrics: Metrics, clock: Clock) {
+    this.#log = log;
+    this.#metrics = metrics;
+    this.#clock = clock;
+    this.#queueLoss = new LossTally(clock, (dropped) =>
+      log.error(
+        { event: 'queue_full', dropped },
+        'keys expire faster than they can be taken: those whose deadlines are known are found ' +
+          'again, the others are lost',
+      ),
+    );
+  }
+
+  expired(
+    expiration: Pick<Expiration, 'database' | 'key' | 'detectedBy'>,
+    deliveries: readonly Delivery[],
+  ): void {
+    const routes = new Set(deliveries.map(({ route }) => route));
+    for (const route of routes) {
+      this.#metrics.expirations.inc({ route, detected_by: expiration.detectedBy });
+    }
+    if (!this.#log.isLevelEnabled('debug')) return;
+    this.#log.debug(
+      {
+        event: 'expired',
+        database: expiration.database,
+        key: printableBytes(expiration.key),
+        detected_by: expiration.detectedBy,
+        routes: [...routes],
+      },
+      deliveries.length === 0 ? 'a key expired that no route matches' : 'a key expired',
+    );
+  }
+
+  /** Redis says `expired` of a key that a command removed before its deadline. */
+  removedEarly({ database, key }: Expiration, deadlineMs: number | null): void {
+    if (!this.#log.isLevelEnabled('debug')) return;
+    this.#log.debug(
+      { event: 'removed_early', database, key: printableBytes(key), deadline_ms: deadlineMs },
+      'a command removed a key before its deadline, which this server publishes as expired: no webhook',
+    );
+  }
+
+  expirationRefused(database: number, key: Uint8Array, keyBytesMax: number): void {
+    this.#metrics.expirationsRefused.inc();
+    this.#log.error(
+      {
+        event: 'expiration_refused',
+        database,
+        key: printableBytes(key.subarray(0, keyBytesMax)),
+        key_bytes: key.length,
+        key_bytes_max: keyBytesMax,
+      },
+      'a key expired that is too long to be sent: no webhook',
+    );
+  }
+
+  /** What a route's body would be for this expiration is too large. */
+  deliveriesRefused(
+    { database, key }: Expiration,
+    refused: readonly Pick<Delivery, 'route' | 'endpoint'>[],
+    bodyBytesMax: number,
+  ): void {
+    for (const { route, endpoint } of refused) {
+      this.#metrics.deliveriesRefused.inc({ endpoint });
+      this.#log.error(
+        {
+          event: 'delivery_refused',
+          database,
+          key: printableBytes(key),
+          key_bytes: key.length,
+          route,
+          endpoint,
+          body_bytes_max: bodyBytesMax,
+        },
+        'the body of a webhook would be too large to be sent: it is lost',
+      );
+    }
+  }
+
+  /** The deliveries of one expiration could not be built. */
+  unbuildable({ database, key }: Expiration, error: unknown): void {
+    this.#metrics.internalErrors.inc();
+    const line = { event: 'internal_error', database, key: printableBytes(key) };
+    this.#log.error(
+      { ...line, error: messageOf(error), stack: Object(error).stack },
+      'an unexpected error, which is a bug in the relay: the webhooks of this expiration are lost. Please ' +
+        'report it with this line',
+    );
+  }
+
+  /** The queue between the source and the outbox is full: an expiration is lost. */
+  queueFull(): void {
+    this.#metrics.expirationsDropped.inc();
+    this.#queueLoss.add();
+  }
+
+  /** The outbox in memory is full. */
+  outboxFull(refused: readonly Delivery[]): void {
+    for (const { endpoint } of refused) {
+      this.#metrics.deliveriesDropped.inc({ endpoint });
+      this.#outboxLoss(endpoint).add();
+    }
+  }
+
+  /** A notice that only means that a deadline is to be read again: the next sweep does. */
+  noticeDropped(): void {
+    this.#metrics.noticesDropped.inc();
+  }
+
+  /** What is wrong with the state Redis is said by itself, once. */
+  captureFailed(error: unknown, queued: number, retryInMs: number): void {
+    if (!(error instanceof RelayError)) this.#metrics.internalErrors.inc();
+    const stack = error instanceof RelayError ? undefined : Object(error).stack;
+    this.#log.error(
+      { event: 'capture_failed', error: messageOf(error), stack, queued, retry_in_ms: retryInMs },
+      'what expired could not be stored; trying again',
+    );
+  }
+
+  /** Of the keys that were found gone after their deadlines, so many had expired unheard. */
+  recovered(count: number): void {
+    this.#log.warn(
+      { event: 'recovered', count },
+      'found keys that expired unheard: their webhooks say detected_by: recovery',
+    );
+  }
+
+  /** This replica captures no longer; it has been standing still, or was cut off. */
+  fenced(queued: number): void {
+    this.#log.warn(
+      { event: 'fenced', queued },
+      'another replica captures by now: what was heard is left to it',
+    );
+  }
+
+  /** The relay stops, and the outbox has not taken these. */
+  abandoned(expirations: number): void {
+    this.#log.error(
+      { event: 'capture_abandoned', expirations },
+      'the outbox could not be written before the stop: of these, only the keys whose deadlines were ' +
+        'known are found again',
+    );
+  }
+
+  /** Says what has not been said yet of any loss; none comes afterwards. */
+  ended(): void {
+    this.#queueLoss.end();
+    for (const loss of this.#outboxLosses.values()) loss.end();
+  }
+
+  #outboxLoss(endpoint: string): LossTally {
+    let loss = this.#outboxLosses.get(endpoint);
+    if (loss === undefined) {
+      loss = new LossTally(this.#clock, (dropped) =>
+        this.#log.error(
+          { event: 'outbox_full', endpoint, dropped },
+          'the outbox in memory is full: webhooks are lost',
+        ),
+      );
+      this.#outboxLosses.set(endpoint, loss);
+    }
+    return loss;
+  }
+}

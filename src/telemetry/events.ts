@@ -1,0 +1,64 @@
+/**
+ * One function per thing that happens: its log line and its counter stand together. No line holds
+ * a secret, a body, or a key's raw text; `event` names the line for whoever filters it.
+ */
+import type { Logger } from 'pino';
+import type { Clock } from '../lib/clock.js';
+import type { Settings } from '../model/vocabulary.js';
+import { CaptureEvents } from './capture-events.js';
+import { DeliveryEvents } from './delivery-events.js';
+import type { GatheredOutput } from './gathered-output.js';
+import { createLog } from './log.js';
+import type { Metrics } from './metrics.js';
+import { OutboxEvents } from './outbox-events.js';
+import type { ProcessReports } from './process-reports.js';
+import { RelayEvents } from './relay-events.js';
+import { SourceEvents } from './source-events.js';
+import { StateEvents } from './state-events.js';
+import { ValueEvents } from './value-events.js';
+import { WatchEvents } from './watch-events.js';
+
+/** Each part of the relay has its own. */
+export interface Events {
+  readonly relay: RelayEvents;
+  readonly source: SourceEvents;
+  readonly capture: CaptureEvents;
+  readonly outbox: OutboxEvents;
+  readonly delivery: DeliveryEvents;
+  readonly state: StateEvents;
+  readonly values: ValueEvents;
+  readonly watch: WatchEvents;
+}
+
+export function createEvents(log: Logger, metrics: Metrics, clock: Clock): Events {
+  return {
+    relay: new RelayEvents(log, clock),
+    source: new SourceEvents(log, metrics),
+    capture: new CaptureEvents(log, metrics, clock),
+    outbox: new OutboxEvents(log, metrics),
+    delivery: new DeliveryEvents(log, metrics, clock),
+    state: new StateEvents(log, metrics, clock),
+    values: new ValueEvents(log, metrics, clock),
+    watch: new WatchEvents(log, metrics, clock),
+  };
+}
+
+/** Opens the log, which also has the lines that it lost, and what is wrong with the process. */
+export function openEvents(
+  parts: {
+    readonly settings: Settings;
+    readonly output: GatheredOutput;
+    readonly reports: ProcessReports;
+    readonly clock: Clock;
+  },
+  metrics: Metrics,
+): Events {
+  const { settings, output, reports, clock } = parts;
+  const log = createLog(settings.log, output, {
+    onLost: (lines) => metrics.logLinesDropped.inc(lines),
+    onRegained: (lines, reason) => events.relay.logLinesLost(lines, reason),
+  });
+  const events = createEvents(log, metrics, clock);
+  reports.listen((report) => events.relay.processReported(report));
+  return events;
+}

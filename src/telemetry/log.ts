@@ -1,0 +1,70 @@
+/**
+ * The log: JSON lines for machines, or the same made readable; on standard output either way.
+ * Webhooks matter more than log lines: when nobody reads them, lines are dropped, and counted.
+ */
+import { type Logger, pino, stdTimeFunctions } from 'pino';
+import pretty from 'pino-pretty';
+import type { Settings } from '../model/vocabulary.js';
+import type { GatheredOutput } from './gathered-output.js';
+
+/** What may wait for whoever reads the log: a few ten thousand lines. */
+export const LOG_BYTES_WAITING_MAX = 16 * 1024 * 1024;
+
+const NOBODY_READS = `standard output was not read, and ${LOG_BYTES_WAITING_MAX / 1024 / 1024} MiB of lines waited`;
+
+/** Lines that could not be written: nobody reads them in time, or the disk is full. */
+export interface LostLineEvents {
+  /** So many more are lost. */
+  readonly onLost: (lines: number) => void;
+  /** Lines can be written again; `lines` have been lost since the last call, the last for `reason`. */
+  readonly onRegained: (lines: number, reason: string) => void;
+}
+
+export function createLog(
+  { level, format }: Settings['log'],
+  output: GatheredOutput,
+  { onLost, onRegained }: LostLineEvents,
+): Logger {
+  /** Lost lines that the log has not reported yet. */
+  let lost = 0;
+  let reason = '';
+  const lose = (count: number, why: string) => {
+    lost += count;
+    reason = why;
+    onLost(count);
+  };
+  output.listen({
+    onLost: lose,
+    onDrained: () => {
+      if (lost === 0) return;
+      const before = lost;
+      lost = 0;
+      onRegained(before, reason);
+    },
+  });
+  const options = {
+    level,
+    base: null,
+    timestamp: stdTimeFunctions.isoTime,
+    formatters: { level: (label: string) => ({ level: label }) },
+  };
+  const lines = {
+    write(line: string): void {
+      if (output.writableLength + line.length > LOG_BYTES_WAITING_MAX) lose(1, NOBODY_READS);
+      else output.write(line);
+    },
+    /** Pino asks for it after a fatal line. */
+    flushSync: () => output.flush(),
+  };
+  if (format === 'json') return pino(options, lines);
+  const prettify = pretty.prettyFactory({
+    singleLine: true,
+    ignore: 'event',
+    errorLikeObjectKeys: [],
+    colorize: output.isTTY === true,
+  });
+  return pino(options, {
+    ...lines,
+    write: (line: string) => lines.write(prettify(JSON.parse(line)) ?? ''),
+  });
+}

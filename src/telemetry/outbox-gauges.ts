@@ -1,0 +1,45 @@
+/** What the outbox holds for each endpoint, as Prometheus gauges. */
+import { Gauge, type Registry } from 'prom-client';
+import type { Depth } from '../outbox/outbox.js';
+
+/** Deliveries leave between the questions about so many endpoints. */
+const DEPTHS_AT_ONCE = 50;
+
+export class OutboxGauges {
+  readonly #endpoints: readonly string[];
+  readonly #pending: Gauge;
+  readonly #oldest: Gauge;
+  readonly #dead: Gauge;
+  readonly #throttled: Gauge;
+
+  constructor(registry: Registry, prefix: string, endpoints: readonly string[]) {
+    this.#endpoints = endpoints;
+    const gauge = (name: string, help: string) =>
+      new Gauge({ name: prefix + name, help, labelNames: ['endpoint'], registers: [registry] });
+    this.#pending = gauge('outbox_pending', 'Deliveries neither done nor dead.');
+    this.#oldest = gauge('outbox_oldest_seconds', 'Time since the oldest due delivery became due.');
+    this.#dead = gauge('dead_letters', 'Dead letters that are kept.');
+    this.#throttled = gauge(
+      'endpoint_throttled_seconds',
+      'Time that is left of the wait that the endpoint has asked for (Retry-After), for all replicas.',
+    );
+  }
+
+  async read(depthOf: (endpoint: string) => Promise<Depth>): Promise<void> {
+    // No figure is better than an old one; all the others are still worth having.
+    for (const each of [this.#pending, this.#oldest, this.#dead, this.#throttled]) each.reset();
+    for (let from = 0; from < this.#endpoints.length; from += DEPTHS_AT_ONCE) {
+      const some = this.#endpoints.slice(from, from + DEPTHS_AT_ONCE);
+      await Promise.all(some.map((endpoint) => this.#set(endpoint, depthOf)));
+    }
+  }
+
+  async #set(endpoint: string, depthOf: (endpoint: string) => Promise<Depth>): Promise<void> {
+    const depth = await depthOf(endpoint).catch(() => null);
+    if (depth === null) return;
+    this.#pending.set({ endpoint }, depth.pending);
+    this.#oldest.set({ endpoint }, (depth.oldestDueForMs ?? 0) / 1000);
+    this.#dead.set({ endpoint }, depth.deadLetters);
+    this.#throttled.set({ endpoint }, depth.throttledForMs / 1000);
+  }
+}

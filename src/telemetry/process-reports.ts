@@ -1,0 +1,76 @@
+/** What is wrong with the process as a whole: main.ts notices it before there is a log. */
+import { printable } from '../lib/printable.js';
+
+export type ProcessReport =
+  /** A signal that means nothing to the relay. */
+  | { readonly kind: 'ignored'; readonly signal: NodeJS.Signals }
+  /** From Node or a library; `name` such as `DeprecationWarning`. */
+  | { readonly kind: 'warning'; readonly name: string; readonly text: string }
+  /** A second signal to stop. */
+  | { readonly kind: 'cut off'; readonly signal: NodeJS.Signals }
+  /** An error that nothing caught. */
+  | { readonly kind: 'crashed'; readonly text: string };
+
+/** A library that never repeats itself must not fill the memory. */
+const KNOWN_MAX = 1_000;
+
+/** Passes each report on once; keeps reports until there is a listener. */
+export class ProcessReports {
+  readonly #known = new Set<string>();
+  #held: ProcessReport[] = [];
+  #listener: ((report: ProcessReport) => void) | null = null;
+
+  report(report: ProcessReport): void {
+    const what = JSON.stringify(report);
+    if (this.#known.has(what)) return;
+    if (this.#known.size >= KNOWN_MAX) this.#known.clear();
+    this.#known.add(what);
+    if (this.#listener === null) this.#held.push(report);
+    else this.#listener(report);
+  }
+
+  /** Replaces the listener; it is given what is held. */
+  listen(listener: (report: ProcessReport) => void): void {
+    this.#listener = listener;
+    const held = this.#held;
+    this.#held = [];
+    for (const each of held) listener(each);
+  }
+
+  /** Returns and forgets the reports that no listener has received. */
+  takeHeld(): readonly ProcessReport[] {
+    const held = this.#held;
+    this.#held = [];
+    return held;
+  }
+}
+
+/** What ioredis prints when Redis wants no password and is sent one. */
+const PASSWORD_UNUSED = /does not require a password, but a password was supplied/;
+
+/** Whether it is about a password that Redis does not ask for. */
+export function isPasswordUnused(report: ProcessReport): boolean {
+  return report.kind === 'warning' && PASSWORD_UNUSED.test(report.text);
+}
+
+export const PASSWORD_UNUSED_TEXT =
+  'Redis does not require the password that the configuration gives: everyone who can ' +
+  'connect to Redis can read and change its data';
+export const PASSWORD_UNUSED_ADVICE =
+  'set the password in Redis (requirepass, or ACL SETUSER), or remove it from the configuration';
+
+/** One line, without an end of line: what happened, and what to do where that is known. */
+export function reportText(report: ProcessReport): string {
+  switch (report.kind) {
+    case 'ignored':
+      return `ignored ${report.signal}: the relay does not use this signal. To stop the relay, send SIGTERM`;
+    case 'warning':
+      return isPasswordUnused(report)
+        ? `${PASSWORD_UNUSED_TEXT}; ${PASSWORD_UNUSED_ADVICE}`
+        : `${report.name}: ${printable(report.text)}`;
+    case 'cut off':
+      return `ended by a second signal (${report.signal}): attempts under way are cut off`;
+    case 'crashed':
+      return printable(report.text);
+  }
+}

@@ -1,0 +1,141 @@
+/** The life of the relay as a whole. */
+import type { Logger } from 'pino';
+import type { Clock } from '../lib/clock.js';
+import { placeText } from '../lib/http-server.js';
+import type { Endpoint } from '../model/endpoint.js';
+import { messageOf } from '../model/errors.js';
+import type { ListenAddress, Settings, StateSettings } from '../model/vocabulary.js';
+import { addressOf } from '../redis/client.js';
+import { publicKeysOf } from '../signing/sign.js';
+import { isPasswordUnused, type ProcessReport, reportText } from './process-reports.js';
+import { Seldom } from './seldom.js';
+
+export class RelayEvents {
+  readonly #log: Logger;
+  readonly #seldom: Seldom;
+
+  constructor(log: Logger, clock: Clock) {
+    this.#log = log;
+    this.#seldom = new Seldom(clock);
+  }
+
+  started(version: string, file: string, settings: Settings, admin: ListenAddress): void {
+    const { endpoints, routes } = settings;
+    this.#log.info(
+      {
+        event: 'started',
+        version,
+        file,
+        routes: routes.length,
+        endpoints: endpoints.size,
+        admin: placeText(admin),
+        state: stateText(settings.state),
+      },
+      'expiry-relay started',
+    );
+    if (settings.state.kind === 'memory') this.#stateInMemory();
+    for (const endpoint of endpoints.values()) this.#signing(endpoint);
+  }
+
+  /** Attempts may be prevented for want of open files. */
+  fewOpenFiles(found: string, advice: string): void {
+    this.#log.warn({ event: 'few_open_files' }, `open files: ${found}; ${advice}`);
+  }
+
+  /** By the admin port. */
+  connectionNotAccepted(error: Error): void {
+    this.#seldom.say('not accepted', () =>
+      this.#log.warn(
+        { event: 'admin_accept_failed', error: messageOf(error) },
+        'the admin port could not accept a connection; the relay keeps listening. ' +
+          'Check the memory and the open files of this machine',
+      ),
+    );
+  }
+
+  #signing({ name: endpoint, secrets }: Endpoint): void {
+    if (secrets.length === 0) {
+      const line = { event: 'endpoint_unsigned', endpoint };
+      this.#log.warn(line, 'webhooks to this endpoint are not signed (secrets: none)');
+    }
+    const publicKeys = publicKeysOf(secrets);
+    if (publicKeys.length === 0) return;
+    this.#log.info(
+      { event: 'public_keys', endpoint, public_keys: publicKeys },
+      'what receivers verify the asymmetric signatures of this endpoint with',
+    );
+  }
+
+  #stateInMemory(): void {
+    this.#log.warn(
+      { event: 'state_in_memory' },
+      'state is kept in memory: deliveries that wait are lost when this process ends, and ' +
+        'expirations while it is away are not noticed. Set state.kind: redis to keep both',
+    );
+  }
+
+  /** The start takes longer than usual; `checks` are the checks of `/readyz`. */
+  waiting(checks: readonly { readonly name: string; readonly problem: string | null }[]): void {
+    const failed = checks.filter(
+      ({ problem }, at) =>
+        problem !== null && checks.findIndex((c) => c.problem === problem) === at,
+    );
+    this.#log.info(
+      { event: 'waiting', checks: failed.map(({ name, problem }) => `${name}: ${problem}`) },
+      'not ready after one second; the relay keeps waiting',
+    );
+  }
+
+  /** The relay cannot start. */
+  failed(error: unknown): void {
+    this.#log.fatal({ event: 'failed', error: messageOf(error) }, 'cannot start');
+  }
+
+  /** Lines of this log that are missing before this one. */
+  logLinesLost(lines: number, reason: string): void {
+    this.#log.warn(
+      { event: 'log_lines_lost', lines, error: reason },
+      'log lines could not be written and are lost; log lines can be written again',
+    );
+  }
+
+  processReported(report: ProcessReport): void {
+    const text = reportText(report);
+    switch (report.kind) {
+      case 'ignored':
+        this.#log.warn({ event: 'signal_ignored', signal: report.signal }, text);
+        return;
+      case 'warning':
+        if (isPasswordUnused(report)) this.#log.warn({ event: 'redis_password_unused' }, text);
+        else this.#log.warn({ event: 'process_warning', name: report.name }, text);
+        return;
+      case 'cut off':
+        this.#log.error({ event: 'cut_off', signal: report.signal }, text);
+        return;
+      case 'crashed':
+        this.#log.fatal({ event: 'crashed' }, text);
+        return;
+    }
+  }
+
+  stopping(reason: string, graceMs: number): void {
+    this.#log.info({ event: 'stopping', reason, grace_ms: graceMs }, 'stopping');
+  }
+
+  stopped(undelivered: number): void {
+    const line = { event: 'stopped', undelivered };
+    if (undelivered === 0) this.#log.info(line, 'stopped');
+    else this.#log.error(line, 'stopped; deliveries that waited in memory are lost');
+  }
+
+  cleanUpFailed(name: string, error: unknown): void {
+    this.#log.error({ event: 'clean_up_failed', name, error: messageOf(error) }, 'clean-up failed');
+  }
+}
+
+/** Where the state is, without a login. */
+function stateText(state: StateSettings): string {
+  if (state.kind === 'memory') return 'memory';
+  const { redis, database, prefix } = state;
+  return `${addressOf(redis)}/${database} {${prefix}}`;
+}

@@ -1,0 +1,40 @@
+/** What becomes of the values that webhooks are to carry. */
+import type { Logger } from 'pino';
+import type { Clock } from '../lib/clock.js';
+import type { ValueOmission } from '../model/key-value.js';
+import type { Metrics } from './metrics.js';
+import { Seldom } from './seldom.js';
+
+export class ValueEvents {
+  readonly #log: Logger;
+  readonly #metrics: Metrics;
+  readonly #seldom: Seldom;
+
+  constructor(log: Logger, metrics: Metrics, clock: Clock) {
+    this.#log = log;
+    this.#metrics = metrics;
+    this.#seldom = new Seldom(clock);
+  }
+
+  unreadable(refusal: string): void {
+    this.#say(
+      'value_unreadable',
+      refusal,
+      'Redis does not let the relay read values that routes ask for: run expiry-relay doctor, which ' +
+        'says what its user lacks',
+    );
+  }
+
+  stale(error: string): void {
+    this.#say('value_stale', error, 'values could not be read: those of an earlier time are sent');
+  }
+
+  omitted(route: string, why: ValueOmission): void {
+    this.#metrics.valuesOmitted.inc({ route, why });
+  }
+
+  /** It is about every key alike. */
+  #say(event: string, error: string, text: string): void {
+    this.#seldom.say(event, () => this.#log.warn({ event, error }, text));
+  }
+}

@@ -1,0 +1,63 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import {
+  printable,
+  printableBytes,
+  printableJson,
+  stillPrintable,
+} from '../../src/lib/printable.js';
+
+/** What could begin a line, move a cursor or turn the reading direction. */
+const UNSAFE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
+
+describe('printable', () => {
+  it.each([
+    ['order:42', 'order:42'],
+    ['a\nb', 'a\\x0ab'],
+    ['\u001b[31mred', '\\x1b[31mred'],
+    ['\u009b2J', '\\x9b2J'],
+    ['\u202eright', '\\u{202e}right'],
+    ['\u2028', '\\u{2028}'],
+    ['back\\slash', 'back\\\\slash'],
+    ['日本', '日本'],
+  ])('%j becomes %s', (text, safe) => {
+    expect(printable(text)).toBe(safe);
+  });
+
+  it('never lets through what is unsafe, from any text or bytes', () => {
+    fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => !UNSAFE.test(printable(text))));
+    fc.assert(fc.property(fc.uint8Array(), (bytes) => !UNSAFE.test(printableBytes(bytes))));
+  });
+
+  it('tells different texts apart as long as it does not cut them', () => {
+    fc.assert(
+      fc.property(fc.string(), fc.string(), (a, b) => a === b || printable(a) !== printable(b)),
+    );
+  });
+
+  it('cuts what is long', () => {
+    expect(printable('x'.repeat(300), 10)).toBe(`${'x'.repeat(10)}…`);
+    expect(printableBytes(Buffer.alloc(300, 0xff), 2)).toBe('\\xff\\xff…');
+  });
+
+  it('leaves as it is what has been made printable before', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary' }), (text) => {
+        const safe = printable(text, Number.POSITIVE_INFINITY);
+        return stillPrintable(safe, Number.POSITIVE_INFINITY) === safe;
+      }),
+    );
+    expect(stillPrintable('a\\b\u001b')).toBe('a\\b\\x1b');
+    expect(stillPrintable('x'.repeat(300), 10)).toBe(`${'x'.repeat(9)}…`);
+  });
+
+  it('has a JSON that says the same, on one line that is safe to print', () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), fc.string({ unit: 'binary' }), (value, text) => {
+        const json = printableJson([value, text]);
+        expect(JSON.parse(json)).toEqual(JSON.parse(JSON.stringify([value, text])));
+        return !UNSAFE.test(json);
+      }),
+    );
+  });
+});

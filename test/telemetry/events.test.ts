@@ -1,0 +1,293 @@
+import { pino } from 'pino';
+import { describe, expect, it } from 'vitest';
+import type { BreakerState } from '../../src/delivery/breaker.js';
+import { systemClock } from '../../src/lib/clock.js';
+import type { Depth } from '../../src/outbox/outbox.js';
+import { compilePattern } from '../../src/routing/pattern.js';
+import { note, ok, problem, type ServerFinding, warning } from '../../src/server/finding.js';
+import { createEvents } from '../../src/telemetry/events.js';
+import { Metrics } from '../../src/telemetry/metrics.js';
+import { aDelivery, anEndpoint, anExpiration, aRoute } from '../support/domain.js';
+import { ManualClock } from '../support/manual-clock.js';
+
+function someEvents(level = 'trace') {
+  const lines: Record<string, unknown>[] = [];
+  const log = pino({ level }, { write: (line: string) => void lines.push(JSON.parse(line)) });
+  const endpoint = anEndpoint();
+  const metrics = new Metrics({
+    endpoints: new Map([[endpoint.name, endpoint]]),
+    routes: [aRoute({ patterns: [compilePattern('*')] })],
+  });
+  const clock = new ManualClock();
+  const value = async (series: string) => {
+    const line = (await metrics.text(systemClock.turn))
+      .split('\n')
+      .find((text) => text.startsWith(`${series} `));
+    return line === undefined ? null : Number(line.slice(series.length));
+  };
+  return { events: createEvents(log, metrics, clock), lines, clock, metrics, value };
+}
+
+it('a connection that the admin port cannot accept is said once a minute', async () => {
+  const { events, lines, clock } = someEvents();
+  for (let count = 0; count < 100; count += 1) {
+    events.relay.connectionNotAccepted(new Error('accept ENFILE'));
+  }
+  expect(lines).toMatchObject([{ event: 'admin_accept_failed', error: 'accept ENFILE' }]);
+  clock.jump(60_000);
+  events.relay.connectionNotAccepted(new Error('accept ENFILE'));
+  expect(lines).toHaveLength(2);
+});
+
+describe('an overflow', () => {
+  it('counts each lost webhook, and says so at once but not once for each', async () => {
+    const { events, lines, clock, value } = someEvents();
+    for (let count = 0; count < 100; count += 1) events.capture.outboxFull([aDelivery()]);
+    expect(lines).toMatchObject([{ event: 'outbox_full', endpoint: 'shop', dropped: 1 }]);
+    await clock.advance(10_000);
+    expect(lines[1]).toMatchObject({ event: 'outbox_full', dropped: 99 });
+    expect(await value('expiry_relay_deliveries_dropped_total{endpoint="shop"}')).toBe(100);
+    expect(clock.timers).toBe(0);
+  });
+
+  it('leaves no loss unsaid, and no timer behind, at a stop', () => {
+    const { events, lines, clock } = someEvents();
+    for (let count = 0; count < 3; count += 1) events.capture.queueFull();
+    events.capture.ended();
+    expect(lines.map(({ event, dropped }) => [event, dropped])).toEqual([
+      ['queue_full', 1],
+      ['queue_full', 2],
+    ]);
+    expect(clock.timers).toBe(0);
+  });
+});
+
+describe('a webhook whose body would be too large', () => {
+  it('is counted and said, with nothing of its key but a label', async () => {
+    const { events, lines, value } = someEvents();
+    const expiration = anExpiration({ key: Buffer.from(`\n${'x'.repeat(5_000)}`) });
+    events.capture.deliveriesRefused(expiration, [{ route: 'cancel', endpoint: 'shop' }], 16);
+    expect(lines).toMatchObject([
+      { event: 'delivery_refused', route: 'cancel', key_bytes: 5_001, body_bytes_max: 16 },
+    ]);
+    expect(`${lines[0]?.key}`).toMatch(/^\\x0ax+…$/);
+    expect(await value('expiry_relay_deliveries_refused_total{endpoint="shop"}')).toBe(1);
+  });
+});
+
+describe('an attempt', () => {
+  const report = {
+    claimed: { delivery: aDelivery(), attempt: 2, isReplay: false },
+    durationMs: 12.34,
+    decidedAtMs: 7_000,
+    endedAtMs: Date.parse('2026-11-22T06:00:11.000Z'),
+  };
+
+  it('is one wide line, without the body', () => {
+    const { events, lines } = someEvents();
+    events.delivery.attempted({
+      ...report,
+      outcome: { kind: 'refused', status: 500, retryAfterMs: null, location: null, answer: 'no' },
+      disposition: { kind: 'retry', notBeforeMs: report.decidedAtMs + 5_000 },
+    });
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toMatchObject({
+      event: 'attempt',
+      id: 'msg_1',
+      route: 'cancel',
+      endpoint: 'shop',
+      attempt: 2,
+      key: 'order:42:unpaid',
+      outcome: 'refused',
+      status: 500,
+      answer: 'no',
+      disposition: 'retry',
+      retry_in_ms: 5_000,
+      duration_ms: 12.3,
+      age_ms: 997,
+    });
+    expect(JSON.stringify(lines)).not.toContain('redis.key.expired');
+  });
+
+  it('is a warning when it will be repeated and an error when it is given up', () => {
+    const { events, lines } = someEvents();
+    const outcome = {
+      kind: 'unreachable',
+      cause: 'timeout',
+      code: '',
+      detail: 'no answer',
+    } as const;
+    events.delivery.attempted({
+      ...report,
+      outcome: { kind: 'accepted', status: 204, answer: '' },
+      disposition: { kind: 'done' },
+    });
+    events.delivery.attempted({
+      ...report,
+      outcome,
+      disposition: { kind: 'retry', notBeforeMs: 0 },
+    });
+    events.delivery.attempted({
+      ...report,
+      outcome,
+      disposition: { kind: 'dead', reason: 'exhausted', lastOutcome: null },
+    });
+    expect(lines.map(({ level }) => level)).toEqual([30, 40, 50]);
+    expect(lines[2]).toMatchObject({ disposition: 'dead', reason: 'exhausted' });
+  });
+
+  it('says what was wrong with a response: each time in its line, and once a minute by itself', () => {
+    const { events, lines } = someEvents();
+    const refused = { kind: 'refused', status: 503, retryAfterMs: null, location: null } as const;
+    for (let n = 0; n < 3; n += 1) {
+      events.delivery.attempted({
+        ...report,
+        outcome: { ...refused, answer: '', malformed: 'cut', unreadableRetryAfter: 'soon' },
+        disposition: { kind: 'retry', notBeforeMs: 0 },
+      });
+    }
+    const of = (event: string) => lines.filter((line) => line.event === event);
+    expect(of('attempt')).toHaveLength(3);
+    expect(of('attempt')[2]).toMatchObject({ malformed: 'cut', retry_after_unreadable: 'soon' });
+    expect(of('response_malformed')).toMatchObject([{ endpoint: 'shop', error: 'cut' }]);
+    expect(of('retry_after_unreadable')).toMatchObject([{ endpoint: 'shop', retry_after: 'soon' }]);
+  });
+
+  it('is counted by its outcome', async () => {
+    const { events, value } = someEvents();
+    events.delivery.attempted({
+      ...report,
+      outcome: { kind: 'accepted', status: 204, answer: '' },
+      disposition: { kind: 'done' },
+    });
+    const series = (outcome: string) =>
+      `expiry_relay_attempts_total{endpoint="shop",outcome="${outcome}"}`;
+    expect(await value(series('accepted'))).toBe(1);
+    expect(await value(series('refused'))).toBe(0);
+    expect(await value('expiry_relay_attempt_duration_seconds_count{endpoint="shop"}')).toBe(1);
+  });
+});
+
+describe('an expiration', () => {
+  it('is counted once for each route that matched, however many endpoints', async () => {
+    const { events, value } = someEvents();
+    events.capture.expired(anExpiration(), [aDelivery(), aDelivery({ endpoint: 'other' })]);
+    const series = 'expiry_relay_expirations_total{route="cancel",detected_by="notification"}';
+    expect(await value(series)).toBe(1);
+  });
+});
+
+const EMPTY: Depth = { pending: 0, oldestDueForMs: null, deadLetters: 0, throttledForMs: 0 };
+
+describe('the metrics', () => {
+  it('all begin with expiry_relay_ and start at zero', async () => {
+    const { metrics } = someEvents();
+    metrics.watchOutbox(async () => EMPTY);
+    const series = (await metrics.text(systemClock.turn))
+      .split('\n')
+      .filter((line) => /^[^#]/.test(line));
+    expect(series.length).toBeGreaterThan(10);
+    for (const line of series) expect(line).toMatch(/^expiry_relay_\S+ 0$/);
+  });
+
+  it('show what waits in the outbox, and for how long', async () => {
+    const { metrics, value } = someEvents();
+    metrics.watchOutbox(async () => ({
+      pending: 7,
+      oldestDueForMs: 2_500,
+      deadLetters: 3,
+      throttledForMs: 1_500,
+    }));
+    expect(await value('expiry_relay_outbox_pending{endpoint="shop"}')).toBe(7);
+    expect(await value('expiry_relay_outbox_oldest_seconds{endpoint="shop"}')).toBe(2.5);
+    expect(await value('expiry_relay_dead_letters{endpoint="shop"}')).toBe(3);
+    expect(await value('expiry_relay_endpoint_throttled_seconds{endpoint="shop"}')).toBe(1.5);
+  });
+});
+
+describe('a circuit breaker', () => {
+  it('is a warning once, until it is closed', () => {
+    const { events, lines } = someEvents('info');
+    const opened = { kind: 'opened', openMs: 1_000 } as const;
+    for (const change of [opened, opened, { kind: 'limited' } as const]) {
+      events.delivery.breakerChanged('shop', change);
+    }
+    for (const change of [{ kind: 'closed' } as const, { kind: 'limited' } as const]) {
+      events.delivery.breakerChanged('shop', change);
+    }
+    expect(lines).toMatchObject([
+      { level: 40, event: 'breaker_opened', endpoint: 'shop', open_ms: 1_000 },
+      { level: 30, event: 'breaker_opened' },
+      { level: 30, event: 'breaker_half_open' },
+      { level: 30, event: 'breaker_closed' },
+      { level: 40, event: 'breaker_half_open' },
+    ]);
+  });
+
+  it('is shown by the metric of its replica', async () => {
+    const { events, value } = someEvents();
+    const series = 'expiry_relay_breaker_state{endpoint="shop"}';
+    expect(await value(series)).toBe(0);
+    let state: BreakerState = 'open';
+    events.delivery.watchBreaker('shop', () => state);
+    expect(await value(series)).toBe(2);
+    state = 'half_open';
+    expect(await value(series)).toBe(1);
+  });
+});
+
+describe('what fails again and again', () => {
+  it('is said once a minute, and at once when it is something else', async () => {
+    const { events, lines, clock } = someEvents();
+    const failures = () => lines.map(({ error }) => error);
+    for (let count = 0; count < 50; count += 1) {
+      events.watch.watchFailed('no memory');
+      await clock.advance(1_000);
+    }
+    expect(failures()).toEqual(['no memory']);
+    events.watch.watchFailed('no connection');
+    expect(failures()).toEqual(['no memory', 'no connection']);
+    await clock.advance(10_000);
+    events.watch.watchFailed('no memory');
+    events.watch.watchFailed('no connection');
+    expect(failures()).toEqual(['no memory', 'no connection', 'no memory']);
+  });
+
+  it('is said of values whatever refused them, since it is about every key alike', async () => {
+    const { events, lines, clock } = someEvents();
+    events.values.unreadable('no permission for GET');
+    events.values.unreadable('no permission for HRANDFIELD');
+    events.values.stale('no connection');
+    expect(lines.map(({ event }) => event)).toEqual(['value_unreadable', 'value_stale']);
+    await clock.advance(60_000);
+    events.values.unreadable('no permission for GET');
+    expect(lines).toHaveLength(3);
+  });
+});
+
+describe('what is found of a server', () => {
+  const policy = warning('eviction', 'keys are evicted', 'give it more memory');
+  const replica = problem('role', 'it is a replica', null);
+
+  it('is logged when it begins and when it is over, and not again in between', () => {
+    const { events, lines } = someEvents('info');
+    const say = (...findings: ServerFinding[]) => events.source.server('redis:6379', findings);
+    say(ok('role', 'a primary'), policy);
+    say(ok('role', 'a primary'), { ...policy, text: 'more keys are evicted' });
+    say(replica);
+    say(note('eviction', 'nothing is evicted'), ok('role', 'a primary'));
+    say(policy);
+    expect(lines).toMatchObject([
+      {
+        level: 40,
+        event: 'keys_evictable',
+        redis: 'redis:6379',
+        msg: 'keys are evicted. Give it more memory',
+      },
+      { level: 30, event: 'keys_evictable' },
+      { level: 50, event: 'server_role', msg: 'it is a replica' },
+      { level: 30, event: 'server_role' },
+      { level: 40, event: 'keys_evictable' },
+    ]);
+  });
+});
