@@ -1,6 +1,7 @@
 /** Which deadline an expiration had: a key may have had several lives in a row. Pure. */
-import { CLOCK_SLACK_MS } from '../deadlines/deadlines.js';
+
 import type { CreatedEvent, Expiration } from '../model/vocabulary.js';
+import { CLOCK_SLACK_MS } from '../redis/server-clock.js';
 import type { Match } from '../routing/routes.js';
 import type { RoutedExpiration } from './event-queue.js';
 

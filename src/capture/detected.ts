@@ -3,8 +3,9 @@
  * old, and the clock may have been set since. Where the deadlines in the index suggest that, the clock is
  * read again, after the notification.
  */
-import { CLOCK_SLACK_MS } from '../deadlines/deadlines.js';
+
 import type { ServerClock } from '../redis/server-clock.js';
+import { CLOCK_SLACK_MS } from '../redis/server-clock.js';
 import type { RoutedExpiration } from './event-queue.js';
 
 /** A nudged key expires much sooner after its deadline. */

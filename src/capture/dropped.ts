@@ -2,9 +2,10 @@
  * What Redis said to have expired while there was no room to take it. The index of deadlines is what
  * finds such a key again; this is what then tells it from one that was deleted.
  */
-import { CLOCK_SLACK_MS } from '../deadlines/deadlines.js';
+
 import type { Clock } from '../lib/clock.js';
 import type { Expiration, ExpiredEvent, KeyInDatabase } from '../model/vocabulary.js';
+import { CLOCK_SLACK_MS } from '../redis/server-clock.js';
 import { withDeadline } from './dating.js';
 
 /** Some 45 MB. */

@@ -1,9 +1,11 @@
 /** Which dead letters a command is about: words of the command line → a filter. Pure. */
+
 import { didYouMean } from '../config/nearest.js';
 import { formatDuration, type Range, readDuration } from '../config/quantities.js';
-import { NAME_EXPECTED, NAME_PATTERN } from '../config/texts.js';
+import { NAME_EXPECTED } from '../config/texts.js';
 import { printable } from '../lib/printable.js';
 import { UsageError } from '../model/errors.js';
+import { NAME_PATTERN } from '../model/names.js';
 import type { DeadLetter, DeadReason, Route } from '../model/vocabulary.js';
 
 /** Each reason, in words. */

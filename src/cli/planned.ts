@@ -1,4 +1,5 @@
 /** The requests that a key's expiration would make: what `match` shows, and what `send` sends. */
+
 import { didYouMean } from '../config/nearest.js';
 import { formatSize } from '../config/quantities.js';
 import { buildRequest, type WebhookRequest } from '../delivery/request.js';
@@ -7,12 +8,12 @@ import { printable, printableBytes } from '../lib/printable.js';
 import type { Endpoint } from '../model/endpoint.js';
 import { NothingToSendError, UsageError } from '../model/errors.js';
 import type { KeyValue, RouteValues } from '../model/key-value.js';
+import type { Params } from '../model/pattern.js';
 import { Secret } from '../model/secret.js';
 import type { Delivery, Settings } from '../model/vocabulary.js';
 import { BODY_BYTES_MAX } from '../payload/body.js';
 import { buildDeliveries, type Made } from '../payload/build.js';
 import { fillKey } from '../payload/path-template.js';
-import type { Params } from '../routing/pattern.js';
 import { type Match, matchRoutes } from '../routing/routes.js';
 import type { CliContext } from './context.js';
 

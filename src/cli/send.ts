@@ -1,5 +1,4 @@
 import { loadSettings } from '../config/load.js';
-import { preventionAdvice } from '../delivery/failure.js';
 import { createLookup } from '../delivery/lookup.js';
 import { asTest, buildRequest } from '../delivery/request.js';
 import { STATUS_GONE } from '../delivery/retry-policy.js';
@@ -7,6 +6,7 @@ import { createSender } from '../delivery/send.js';
 import { adviceFor } from '../doctor/judge-endpoint.js';
 import { type Clock, systemClock } from '../lib/clock.js';
 import { counted } from '../lib/counted.js';
+import { preventionAdvice } from '../lib/exhaustion.js';
 import type { Outcome, Prevented } from '../model/vocabulary.js';
 import { lengthText } from '../server/wording.js';
 import type { CommandAction, FileOption } from './context.js';

@@ -1,6 +1,8 @@
 /** What a route's `body` must agree on with the rest of the route. Pure. */
+
 import { NO_BODY, type Reference } from '../model/body-format.js';
 import type { Json } from '../model/key-value.js';
+import type { Pattern } from '../model/pattern.js';
 import {
   ASKED_NAME,
   isToldName,
@@ -10,7 +12,6 @@ import {
   TOLD_NAMES,
   textsOf,
 } from '../payload/body-template.js';
-import type { Pattern } from '../routing/pattern.js';
 import type { Complaint } from './mistakes.js';
 import { nearest } from './nearest.js';
 import { asList, asMapping, type Path } from './path.js';

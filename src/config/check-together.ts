@@ -2,7 +2,9 @@
  * What two places of the file must agree on. Each check looks only at parts that are right by
  * themselves, so that one run names every mistake. Pure.
  */
+
 import { printable } from '../lib/printable.js';
+import { NAME_PATTERN } from '../model/names.js';
 import { placeholdersOf } from '../payload/path-template.js';
 import { checkBody } from './check-body.js';
 import { checkEndpoint, checkKeyPair } from './check-endpoint.js';
@@ -11,7 +13,7 @@ import { didYouMean, nearest } from './nearest.js';
 import { asList, asMapping, type Path } from './path.js';
 import { ENDPOINTS_MAX, redisFields, routeFields, stateFields } from './schema.js';
 import { complain, isGiven, type Section, understoodBy } from './sections.js';
-import { LOOKUP_CHARS_MAX, NAME_PATTERN, PATH_CHARS_MAX } from './texts.js';
+import { LOOKUP_CHARS_MAX, PATH_CHARS_MAX } from './texts.js';
 import { mismatch } from './wording.js';
 
 /** Comparing with every endpoint's name costs time; nobody mends more at once. */

@@ -1,7 +1,9 @@
 /** The file's contract: every key, its type, its default. */
+
 import type { z } from 'zod';
 import { METHODS, TEMPLATE_CONTENT_TYPES, type TemplateContentType } from '../model/body-format.js';
-import type { Pattern } from '../routing/pattern.js';
+import { NAME_PATTERN } from '../model/names.js';
+import type { Pattern } from '../model/pattern.js';
 import { compilePattern, PatternError } from '../routing/pattern.js';
 import { DATABASE_MAX, readListenAddress, readRedisUrl } from './addresses.js';
 import { bodyTemplate } from './bodies.js';
@@ -21,7 +23,6 @@ import {
 import {
   FILE_PATH_PATTERN,
   NAME_EXPECTED,
-  NAME_PATTERN,
   readLookup,
   readRoutePath,
   readStatePrefix,

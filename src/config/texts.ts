@@ -1,6 +1,7 @@
 /** Secrets, headers and paths as the file writes them. Pure; no found text is ever quoted. */
 
 import { TEST_HEADER } from '../delivery/request.js';
+import { PATH_PATTERN } from '../model/names.js';
 import { Secret } from '../model/secret.js';
 import { PLACEHOLDER } from '../payload/path-template.js';
 import {
@@ -20,7 +21,6 @@ export const HEADER_CHARS_MAX = 8192;
 export const PATH_CHARS_MAX = 2048;
 /** Keys are short; what stands in the file is no place for a long one. */
 export const LOOKUP_CHARS_MAX = 1024;
-export const NAME_PATTERN = /^[A-Za-z0-9_-]{1,64}$/;
 export const NAME_EXPECTED = 'a name of 1–64 letters, digits, - and _';
 /** What a path may be on Linux. */
 export const FILE_PATH_PATTERN = /^[^\0]{1,4095}$/;
@@ -180,8 +180,6 @@ export function readLookup(text: string): Reading<string> {
   return understood(text);
 }
 
-/** What RFC 3986 allows in a path (with `/`) and in a query. */
-export const PATH_PATTERN = /^(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*$/;
 /** As written, with its `{name}`s. */
 export function readRoutePath(text: string): Reading<string> {
   const expected = 'a path such as /orders/{id}/cancel';

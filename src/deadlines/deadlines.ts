@@ -12,20 +12,6 @@
  */
 import type { ChangedEvent, Deadline, KeyInDatabase, KeyReading } from '../model/vocabulary.js';
 
-/** The clocks of Redis and of the relay are known to one another only so well. */
-export const CLOCK_SLACK_MS = 50;
-
-/**
- * The last moment that a webhook can name as a date, in the year 275760. Redis takes later deadlines: a key
- * with one is treated like a key without a deadline.
- */
-export const DEADLINE_MS_MAX = 8.64e15;
-
-/** Whether an entry can have this deadline: Redis's are whole milliseconds. */
-export function isDeadline(ms: number): boolean {
-  return Number.isInteger(ms) && ms >= 0 && ms <= DEADLINE_MS_MAX;
-}
-
 /** A key whose deadline is to be read, and the one that was read of it before. */
 export type ChangedKey = KeyInDatabase & Pick<ChangedEvent, 'readDeadlineMs'>;
 

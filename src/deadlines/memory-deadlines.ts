@@ -2,9 +2,11 @@
  * The index of deadlines for a Redis that may only be read. It ends with the process, and grows with
  * the number of tracked keys, up to a limit.
  */
+
 import TinyQueue from 'tinyqueue';
 import type { ClaimedKey, Deadline, KeyInDatabase, KeyReading } from '../model/vocabulary.js';
-import { CLOCK_SLACK_MS, type Deadlines } from './deadlines.js';
+import { CLOCK_SLACK_MS } from '../redis/server-clock.js';
+import type { Deadlines } from './deadlines.js';
 
 /** Some 40 MB; the deadlines of further keys are left to Redis's own expiry. */
 export const TRACKED_KEYS_MAX = 200_000;

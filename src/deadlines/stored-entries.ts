@@ -2,12 +2,12 @@
  * Entries of the index as Redis returns them. Those that no relay can have written are moved to the quarantine;
  * the key of such a deadline is read again, since it may have a deadline of its own.
  */
+import { isDeadline } from '../model/deadline.js';
 import type { Deadline, KeyInDatabase } from '../model/vocabulary.js';
 import { keyOfClaimed } from '../state/format.js';
 import type { Related, Suspect } from '../state/quarantine.js';
 import type { RedisState } from '../state/redis-state.js';
 import { entriesOf, isTime, isWhole, type StoredEntry, scoreOf } from '../state/stored.js';
-import { isDeadline } from './deadlines.js';
 
 /** Entries that are read together. */
 export const SCAN_COUNT = 500;

@@ -4,7 +4,7 @@
  * all, the breaker opens: no attempt begins for a while, then one at a time probes the endpoint. Each replica
  * has its own breakers, in memory.
  */
-import type { Outcome, Prevented } from '../model/vocabulary.js';
+import type { BreakerChange, BreakerState, Outcome, Prevented } from '../model/vocabulary.js';
 import { STATUS_TOO_MANY } from './retry-policy.js';
 
 export const BREAKER = {
@@ -21,17 +21,6 @@ export const BREAKER = {
   /** A recovery of the endpoint is noticed within this time. */
   openMsMax: 60_000,
 } as const;
-
-/**
- * closed: `concurrency` attempts at a time. half_open: fewer, or a single probe. open: none.
- */
-export type BreakerState = 'closed' | 'half_open' | 'open';
-
-export type BreakerChange =
-  | { readonly kind: 'opened'; readonly openMs: number }
-  /** The endpoint responds, and concurrency is below the configured one. */
-  | { readonly kind: 'limited' }
-  | { readonly kind: 'closed' };
 
 /** How many attempts may begin now; where none may, after how long to ask again (null: when one has ended). */
 export interface Room {

@@ -49,8 +49,3 @@ export function preventionOf(error: unknown): Prevented | null {
   if (found === undefined) return null;
   return { kind: 'prevented', code: codeOf(found), detail: printable(messageOf(found)) };
 }
-
-/** What an operator can do about it. */
-export function preventionAdvice({ code }: Prevented): string {
-  return `${remedyOf(code) ?? "see this machine's limits"}, or lower concurrency`;
-}

@@ -1,9 +1,7 @@
 /** What happens after an attempt: pure decisions, no clock and no luck of their own. */
 import type { RetrySettings } from '../model/endpoint.js';
 import type { DeadReason, Disposition, Outcome } from '../model/vocabulary.js';
-
-/** A `Retry-After` beyond this is cut: a receiver's slip must not silence an endpoint for days. */
-export const RETRY_AFTER_MS_MAX = 60 * 60 * 1000;
+import { RETRY_AFTER_MS_MAX } from '../outbox/outbox.js';
 
 /** Takes no more webhooks, this one or any other. */
 export const STATUS_GONE = 410;

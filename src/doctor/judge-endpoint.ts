@@ -1,6 +1,7 @@
 /** How the way to an endpoint was found → what to do. Pure. */
-import { preventionAdvice } from '../delivery/failure.js';
+
 import { proxyText } from '../delivery/tunnel.js';
+import { preventionAdvice } from '../lib/exhaustion.js';
 import { printable } from '../lib/printable.js';
 import type { Endpoint } from '../model/endpoint.js';
 import type { Prevented, UnreachableCause } from '../model/vocabulary.js';

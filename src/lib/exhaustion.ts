@@ -2,7 +2,9 @@
  * Errors that say what this process or machine has run out of, and what an operator can do about it. It is
  * loaded before anything else, and therefore imports little.
  */
+
 import { codeOf, messageOf } from '../model/errors.js';
+import type { Prevented } from '../model/vocabulary.js';
 
 const REMEDIES: Readonly<Record<string, string>> = {
   EMFILE: "raise the process's limit of open files (ulimit -n)",
@@ -31,4 +33,9 @@ export function unforeseenText(thrown: unknown): string {
   const hint =
     code === 'ERR_MODULE_NOT_FOUND' ? `; install the relay again, or ${remedyOf('EMFILE')}` : '';
   return `internal error: ${messageOf(thrown)}${hint}`;
+}
+
+/** What an operator can do about it. */
+export function preventionAdvice({ code }: Prevented): string {
+  return `${remedyOf(code) ?? "see this machine's limits"}, or lower concurrency`;
 }

@@ -4,9 +4,10 @@
  *
  * route · endpoint · expiration · deadline · delivery · attempt · outcome · disposition · dead letter
  */
-import type { Pattern } from '../routing/pattern.js';
+
 import type { BodyFormat, ContentType, Method } from './body-format.js';
 import type { Endpoint } from './endpoint.js';
+import type { Pattern } from './pattern.js';
 import type { RedisCredentials, RedisFiles } from './redis-login.js';
 
 /** How the relay learned of an expiration. `recovery` is inferred, and said so to the receiver. */
@@ -199,6 +200,18 @@ export type DeadReason =
   | 'gone'
   /** No running replica's file has the endpoint any more. */
   | 'unknown_endpoint';
+
+/**
+ * closed: `concurrency` attempts at a time. half_open: fewer, or a single probe. open: none.
+ */
+export type BreakerState = 'closed' | 'half_open' | 'open';
+
+/** What an attempt does to the breaker. */
+export type BreakerChange =
+  | { readonly kind: 'opened'; readonly openMs: number }
+  /** The endpoint responds, and concurrency is below the configured one. */
+  | { readonly kind: 'limited' }
+  | { readonly kind: 'closed' };
 
 /** What happens next to a delivery. */
 export type Disposition =

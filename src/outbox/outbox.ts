@@ -12,6 +12,9 @@
  */
 import type { ClaimedKey, DeadLetter, Delivery, Disposition } from '../model/vocabulary.js';
 
+/** A `Retry-After` beyond this is cut: a receiver's slip must not silence an endpoint for days. */
+export const RETRY_AFTER_MS_MAX = 60 * 60 * 1000;
+
 /** A delivery that this replica holds, for one attempt. */
 export interface Claimed {
   readonly delivery: Delivery;

@@ -1,6 +1,6 @@
 /** A route's `path` and `lookup` with their `{name}`s, and how a key's params get into them. Pure. */
-import type { Params } from '../routing/pattern.js';
 
+import type { Params } from '../model/pattern.js';
 export const PLACEHOLDER = /\{([^{}]+)\}/g;
 
 /** Each byte as it stands in a path: RFC 3986's unreserved ones themselves, the others as %XX. */

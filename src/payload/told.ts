@@ -1,8 +1,9 @@
 /** What a webhook tells of one expiration, in whichever format. Pure. */
+
 import { decodeUtf8, textOf } from '../lib/printable.js';
 import type { Json, KeyValue, RouteValues } from '../model/key-value.js';
+import type { Params } from '../model/pattern.js';
 import type { Expiration, Route } from '../model/vocabulary.js';
-import type { Params } from '../routing/pattern.js';
 
 /** For a route that asks for none. */
 export const NO_VALUES: RouteValues = { value: null, lookup: null };

@@ -180,3 +180,6 @@ function agree(one: Answer, other: Answer): boolean {
   const errorMs = (one.underWayMs + other.underWayMs) / 2;
   return Math.abs(one.offsetMs - other.offsetMs) <= errorMs + DRIFT_MS;
 }
+
+/** The clocks of Redis and of the relay are known to one another only so well. */
+export const CLOCK_SLACK_MS = 50;

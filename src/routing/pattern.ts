@@ -2,22 +2,10 @@
  * Which keys a route takes. Pure, and linear in the key's length for every pattern: nothing here
  * ever goes back over the key to try something else.
  */
+import type { Params, Pattern } from '../model/pattern.js';
 import { type Element, parsePattern } from './glob.js';
 
 export { PatternError } from './glob.js';
-
-/** What the `{name}`s of a pattern took from a key: the exact bytes, by name. */
-export type Params = Readonly<Record<string, Buffer>>;
-
-/** A compiled `match`: pure, and linear in the key's length. */
-export interface Pattern {
-  /** As written in the file. */
-  readonly source: string;
-  /** The names of its captures, in the order in which they stand. */
-  readonly names: readonly string[];
-  /** Null when the key does not match. */
-  match(key: Uint8Array): Params | null;
-}
 
 const COLON = 0x3a;
 

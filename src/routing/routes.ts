@@ -1,6 +1,6 @@
 /** Which routes a key takes, and which keys there are to look for. Pure. */
+import type { Params } from '../model/pattern.js';
 import type { Route } from '../model/vocabulary.js';
-import type { Params } from './pattern.js';
 
 /** The first pattern that matches gives the params; null when none does. */
 export function matchRoute(route: Route, key: Uint8Array): Params | null {

@@ -2,13 +2,15 @@
  * The keys of others: finds them, and reads when they expire, many in one round trip. Reading a key
  * whose deadline has passed makes its primary expire it at once, and say so: that is the nudge.
  */
+
 import type { ChainableCommander, Redis } from 'ioredis';
-import { CLOCK_SLACK_MS, DEADLINE_MS_MAX } from '../deadlines/deadlines.js';
+import { DEADLINE_MS_MAX } from '../model/deadline.js';
 import { batchesByDatabase } from '../model/key-id.js';
 import type { KeyInDatabase, KeyReading } from '../model/vocabulary.js';
+import type { Command } from '../redis/command.js';
 import { isElsewhere, isReply, isUnknownCommand } from '../redis/refusal.js';
 import type { ServerClock } from '../redis/server-clock.js';
-import type { Command } from '../values/shape.js';
+import { CLOCK_SLACK_MS } from '../redis/server-clock.js';
 import type { CommandRunner } from './connection.js';
 import { isExact, timeLeftCommands, timeLeftOf } from './time-left.js';
 

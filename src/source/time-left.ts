@@ -4,7 +4,8 @@
  * same millisecond, so was PTTL. An id is made from the deadline, so every reading has to be the same.
  * Pure.
  */
-import type { Command } from '../values/shape.js';
+
+import type { Command } from '../redis/command.js';
 
 /** So many commands are given for each key. */
 const STRIDE = 2;

@@ -3,7 +3,7 @@
  * its key in the same step. A whole key of the wrong type is renamed, or deleted where that is not allowed.
  */
 
-import { DEADLINE_MS_MAX } from '../deadlines/deadlines.js';
+import { DEADLINE_MS_MAX } from '../model/deadline.js';
 import { PROBES } from '../redis/scripts.js';
 import { GROUP } from './format.js';
 

@@ -1,6 +1,7 @@
 /** What a relay can have written, and how stored JSON and scores are read. Pure. */
-import { NAME_PATTERN, PATH_PATTERN } from '../config/texts.js';
-import { DEADLINE_MS_MAX } from '../deadlines/deadlines.js';
+
+import { DEADLINE_MS_MAX } from '../model/deadline.js';
+import { NAME_PATTERN, PATH_PATTERN } from '../model/names.js';
 
 /** Of an endpoint or a route. */
 export const NAME = NAME_PATTERN;

@@ -1,11 +1,13 @@
 /** What becomes of deliveries. */
+
 import type { Logger } from 'pino';
-import type { BreakerChange, BreakerState } from '../delivery/breaker.js';
-import { preventionAdvice } from '../delivery/failure.js';
 import type { Clock } from '../lib/clock.js';
+import { preventionAdvice } from '../lib/exhaustion.js';
 import type { Endpoint } from '../model/endpoint.js';
 import { messageOf, StateUnavailableError } from '../model/errors.js';
 import type {
+  BreakerChange,
+  BreakerState,
   Delivery,
   Disposition,
   Outcome,

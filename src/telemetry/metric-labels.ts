@@ -1,7 +1,7 @@
 /** The closed sets of label values, and the buckets, of the Prometheus metrics. */
-import type { BreakerState } from '../delivery/breaker.js';
+
 import type { ValueOmission } from '../model/key-value.js';
-import type { DetectedBy, Outcome } from '../model/vocabulary.js';
+import type { BreakerState, DetectedBy, Outcome } from '../model/vocabulary.js';
 import type { StateOperation } from '../state/health.js';
 
 export const DETECTED_BY: Readonly<Record<DetectedBy, true>> = {

@@ -1,7 +1,6 @@
 /** The Prometheus metrics. Labels come from the file, never from keys, and every series starts at 0. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import type { BreakerState } from '../delivery/breaker.js';
-import type { Settings } from '../model/vocabulary.js';
+import type { BreakerState, Settings } from '../model/vocabulary.js';
 import type { Depth } from '../outbox/outbox.js';
 import { asksForValues } from '../routing/routes.js';
 import {

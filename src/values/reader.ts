@@ -1,17 +1,12 @@
 /** Reads the values of keys, many in two round trips: of which type each is, and then what it holds. */
+
 import { batchesByDatabase } from '../model/key-id.js';
 import type { Json, ValueOmission } from '../model/key-value.js';
 import type { KeyInDatabase } from '../model/vocabulary.js';
+import type { Command } from '../redis/command.js';
 import { isForbidden } from '../redis/refusal.js';
 import type { Keyspace } from '../source/keyspace.js';
-import {
-  type Command,
-  commandFor,
-  ELEMENTS_MAX,
-  omitted,
-  type SizedValue,
-  valueFrom,
-} from './shape.js';
+import { commandFor, ELEMENTS_MAX, omitted, type SizedValue, valueFrom } from './shape.js';
 
 /** A key whose value is wanted. */
 export interface WantedValue extends KeyInDatabase {

@@ -2,7 +2,7 @@
  * What is atomic in the values that are kept in Redis. Two keys hold them: a hash of what was read, and
  * a sorted set of the deadlines that were read with it.
  */
-import { DEADLINE_MS_MAX } from '../deadlines/deadlines.js';
+import { DEADLINE_MS_MAX } from '../model/deadline.js';
 import { WATCHING } from '../redis/scripts.js';
 import { QUARANTINE } from '../state/quarantine-scripts.js';
 

@@ -3,9 +3,11 @@
  * is in JSON. Pure. Shapes: string → text; hash → object; list, set → array of texts; sorted set →
  * array of {member, score}; stream → array of {id, fields}; JSON → itself.
  */
+
 import { isUtf8 } from 'node:buffer';
 import { textOf } from '../lib/printable.js';
 import type { Json, KeyValue, ValueOmission } from '../model/key-value.js';
+import type { Command } from '../redis/command.js';
 
 /** Of a hash, list, set, sorted set or stream: what has more belongs into the receiver's own store. */
 export const ELEMENTS_MAX = 1_000;
@@ -15,9 +17,6 @@ const ELEMENT_OVERHEAD_BYTES = 200;
 
 /** How much more memory than its bytes a value may take before it is not read at all. */
 const MEMORY_FACTOR = 4;
-
-/** A command as it is sent. */
-export type Command = readonly [name: string, ...words: (string | number | Buffer)[]];
 
 /** What Redis answers, with Buffers in the place of strings. */
 type Reply = Buffer | number | null | readonly Reply[];

@@ -1,8 +1,10 @@
 /** What a replica has heard that the one before it has not settled: what is left to do at a take-over. */
-import { CLOCK_SLACK_MS, type Deadlines } from '../deadlines/deadlines.js';
+
+import type { Deadlines } from '../deadlines/deadlines.js';
 import { nameOf } from '../model/key-id.js';
 import type { ExpiredEvent, KeyEvent, KeyInDatabase } from '../model/vocabulary.js';
 import type { ServerClock } from '../redis/server-clock.js';
+import { CLOCK_SLACK_MS } from '../redis/server-clock.js';
 import type { Routing } from '../routing/routes.js';
 import { isDone, lastClaimed } from './done.js';
 import type { BufferedEvent } from './replay-buffer.js';

@@ -4,9 +4,10 @@
  * catching up with what happened before it: the first start, a lost connection and a restart of Redis all take the
  * same way.
  */
+
 import type { EventQueue } from '../capture/event-queue.js';
 import type { Intake } from '../capture/intake.js';
-import { CLOCK_SLACK_MS, type Deadlines } from '../deadlines/deadlines.js';
+import type { Deadlines } from '../deadlines/deadlines.js';
 import type { Tracker } from '../deadlines/tracker.js';
 import type { IndexTrust } from '../deadlines/trust.js';
 import type { Clock } from '../lib/clock.js';
@@ -14,6 +15,7 @@ import { Bell } from '../lib/condition.js';
 import { runTogether } from '../lib/run-together.js';
 import { messageOf } from '../model/errors.js';
 import type { Deadline, KeyInDatabase } from '../model/vocabulary.js';
+import { CLOCK_SLACK_MS } from '../redis/server-clock.js';
 import type { Routing } from '../routing/routes.js';
 import type { Session } from '../source/session.js';
 import type { WatchEvents } from '../telemetry/watch-events.js';

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { preventionAdvice, preventionOf } from '../../src/delivery/failure.js';
+import { preventionOf } from '../../src/delivery/failure.js';
+import { preventionAdvice } from '../../src/lib/exhaustion.js';
 
 const failure = (code: string, message = code) => Object.assign(new Error(message), { code });
 

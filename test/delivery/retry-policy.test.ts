@@ -1,11 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import {
-  answeredAtMs,
-  disposition,
-  RETRY_AFTER_MS_MAX,
-  readRetryAfter,
-} from '../../src/delivery/retry-policy.js';
+import { answeredAtMs, disposition, readRetryAfter } from '../../src/delivery/retry-policy.js';
 import type { Outcome } from '../../src/model/vocabulary.js';
+import { RETRY_AFTER_MS_MAX } from '../../src/outbox/outbox.js';
 
 const retry = { scheduleMs: [1_000, 5_000], jitter: 0.2 };
 const nowMs = Date.parse('2026-11-22T06:00:00.000Z');

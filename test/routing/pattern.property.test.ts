@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
-import { compilePattern, type Pattern, PatternError } from '../../src/routing/pattern.js';
+import type { Pattern } from '../../src/model/pattern.js';
+import { compilePattern, PatternError } from '../../src/routing/pattern.js';
 
 /** Few enough bytes that random patterns and random keys meet. */
 const keyBytes = fc.constantFrom(

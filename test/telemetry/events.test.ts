@@ -1,7 +1,7 @@
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
-import type { BreakerState } from '../../src/delivery/breaker.js';
 import { systemClock } from '../../src/lib/clock.js';
+import type { BreakerState } from '../../src/model/vocabulary.js';
 import type { Depth } from '../../src/outbox/outbox.js';
 import { compilePattern } from '../../src/routing/pattern.js';
 import { note, ok, problem, type ServerFinding, warning } from '../../src/server/finding.js';

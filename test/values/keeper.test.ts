@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import type { Deadline, KeyInDatabase, KeyReading, Route } from '../../src/model/vocabulary.js';
+import type { Command } from '../../src/redis/command.js';
 import { compilePattern } from '../../src/routing/pattern.js';
 import { matchRoutes } from '../../src/routing/routes.js';
 import { ValueKeeper } from '../../src/values/keeper.js';
 import { MemoryValues } from '../../src/values/memory-values.js';
-import type { Command } from '../../src/values/shape.js';
 import { anExpiration, aRoute } from '../support/domain.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { due, NOW_MS, texts, worth } from './values.contract.js';

@@ -1,6 +1,7 @@
 /** The life of a delivery, from enqueue to done or dead. */
-import { CLOCK_SLACK_MS } from '../../deadlines/deadlines.js';
+
 import { FENCE, NOW, TYPED } from '../../redis/scripts.js';
+import { CLOCK_SLACK_MS } from '../../redis/server-clock.js';
 import { GROUP } from '../../state/format.js';
 import { QUARANTINE, WHOLE } from '../../state/quarantine-scripts.js';
 import { ALIVE, BURY, FOREIGN, KEEP_COUNT, READY, THROTTLE, UNCLAIM } from './fragments.js';

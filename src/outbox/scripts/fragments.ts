@@ -1,8 +1,8 @@
 /** Lua functions that the scripts share. Each script holds those that it calls. */
 
-import { RETRY_AFTER_MS_MAX } from '../../delivery/retry-policy.js';
 import { GROUP } from '../../state/format.js';
 import { WHOLE } from '../../state/quarantine-scripts.js';
+import { RETRY_AFTER_MS_MAX } from '../outbox.js';
 
 /** No stream has a greater one. */
 const LAST_ID = '18446744073709551615-18446744073709551615';
