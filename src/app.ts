@@ -2,9 +2,9 @@
 import { setMaxListeners } from 'node:events';
 import { connectionsMax } from './admin/connections.js';
 import { type Check, startAdmin } from './admin/server.js';
+import { createLookup } from './delivery/dns.js';
 import { goneChecks } from './delivery/gone-endpoints.js';
 import { LiveEndpoint } from './delivery/live-endpoint.js';
-import { createLookup } from './delivery/lookup.js';
 import { createSender } from './delivery/send.js';
 import { Worker } from './delivery/worker.js';
 import { fewOpenFiles, spareOpenFiles } from './doctor/open-files.js';
@@ -16,11 +16,11 @@ import type { Outbox } from './outbox/outbox.js';
 import { Partition } from './partition/partition.js';
 import { ServerClock } from './redis/server-clock.js';
 import { Routing } from './routing/routes.js';
-import { Source } from './source/source.js';
+import { Source } from './source/listener.js';
 import { markerKey, ownKeyPrefix, serverKey } from './state/format.js';
 import { createStores } from './stores.js';
+import type { GatheredOutput } from './telemetry/buffered-output.js';
 import { type Events, openEvents } from './telemetry/events.js';
-import type { GatheredOutput } from './telemetry/gathered-output.js';
 import { Metrics } from './telemetry/metrics.js';
 import type { ProcessReports } from './telemetry/process-reports.js';
 

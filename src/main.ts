@@ -4,8 +4,8 @@ import { fstatSync } from 'node:fs';
 import { format } from 'node:util';
 import { unforeseenText } from './lib/exhaustion.js';
 import { messageOf } from './model/errors.js';
+import { GatheredOutput } from './telemetry/buffered-output.js';
 import { FileOutput } from './telemetry/file-output.js';
-import { GatheredOutput } from './telemetry/gathered-output.js';
 import { ProcessReports, reportText } from './telemetry/process-reports.js';
 
 const stop = new AbortController();

@@ -51,7 +51,7 @@ const BANS: readonly Ban[] = [
       'signing/sign.ts',
       'delivery/request.ts',
       'delivery/connect.ts',
-      'delivery/tunnel.ts',
+      'delivery/proxy-connect.ts',
       'delivery/credential-terms.ts',
       'redis/connect.ts',
       'redis/lasting.ts',

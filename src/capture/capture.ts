@@ -2,21 +2,21 @@
  * Turns each expiration into its deliveries: dates it by the index of deadlines, builds its webhooks, stores them and
  * consumes its entry in one step.
  */
+import type { IndexTrust } from '../deadlines/index-trust.js';
 import type { Tracker } from '../deadlines/tracker.js';
-import type { IndexTrust } from '../deadlines/trust.js';
 import type { Chance, Clock } from '../lib/clock.js';
 import type { ClaimedKey, Delivery } from '../model/vocabulary.js';
 import type { Outbox, Writer } from '../outbox/outbox.js';
 import type { ServerClock } from '../redis/server-clock.js';
 import type { CaptureEvents } from '../telemetry/capture-events.js';
 import type { ValueKeeper } from '../values/keeper.js';
-import { buildClaims } from './claims.js';
+import { buildClaims } from './capture-batch.js';
 import { type DatedExpiration, dated, isYetToCome } from './dating.js';
 import { correctDetected } from './detected.js';
-import type { Dropped } from './dropped.js';
 import type { EventProcessor } from './event-processor.js';
 import type { QueuedEntry, RoutedExpiration } from './event-queue.js';
 import type { Intake } from './intake.js';
+import type { Dropped } from './overflow-log.js';
 
 export interface CaptureParts {
   readonly processor: EventProcessor;

@@ -3,12 +3,12 @@
  * end here. The source never waits, and the process must not grow without bound: what finds no room is dropped.
  */
 
-import type { IndexTrust } from '../deadlines/trust.js';
+import type { IndexTrust } from '../deadlines/index-trust.js';
 import type { ExpiredEvent, KeyEvent, KeyInDatabase } from '../model/vocabulary.js';
 import { KEY_BYTES_MAX, type Routing } from '../routing/routes.js';
 import type { CaptureEvents } from '../telemetry/capture-events.js';
-import type { Dropped } from './dropped.js';
 import type { EventConsumer, EventQueue } from './event-queue.js';
+import type { Dropped } from './overflow-log.js';
 
 /**
  * A second of a fast server's expirations, some 50 MB; beyond it the index is what is relied on. Changes have as much

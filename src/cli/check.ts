@@ -1,5 +1,5 @@
 import { loadSettings } from '../config/load.js';
-import { counted } from '../lib/counted.js';
+import { counted } from '../lib/pluralize.js';
 import { printable } from '../lib/printable.js';
 import { publicKeysOf } from '../signing/sign.js';
 import type { CommandAction, FileOption } from './context.js';

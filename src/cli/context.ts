@@ -1,5 +1,5 @@
 /** What a command gets from the outside, so that a test can give it. */
-import type { GatheredOutput } from '../telemetry/gathered-output.js';
+import type { GatheredOutput } from '../telemetry/buffered-output.js';
 import type { ProcessReports } from '../telemetry/process-reports.js';
 
 export type Output = NodeJS.WritableStream & { readonly isTTY?: boolean };

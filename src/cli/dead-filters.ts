@@ -1,8 +1,8 @@
 /** Which dead letters a command is about: words of the command line → a filter. Pure. */
 
-import { didYouMean } from '../config/nearest.js';
 import { formatDuration, type Range, readDuration } from '../config/quantities.js';
-import { NAME_EXPECTED } from '../config/texts.js';
+import { NAME_EXPECTED } from '../config/strings.js';
+import { didYouMean } from '../config/suggest.js';
 import { printable } from '../lib/printable.js';
 import { UsageError } from '../model/errors.js';
 import { NAME_PATTERN } from '../model/names.js';

@@ -1,5 +1,5 @@
 /** Dead letters as text: lines of a table, JSON, all about one, and how many. Pure. */
-import { counted } from '../lib/counted.js';
+import { counted } from '../lib/pluralize.js';
 import { decodeUtf8, printableBytes, printableJson, stillPrintable } from '../lib/printable.js';
 import type { ContentType, Method } from '../model/body-format.js';
 import type { DeadLetter, DeadReason, DetectedBy } from '../model/vocabulary.js';

@@ -1,6 +1,6 @@
 /** Dead letters, beside running relays: shown, made ready again, or forgotten. */
 import { formatDuration } from '../config/quantities.js';
-import { counted } from '../lib/counted.js';
+import { counted } from '../lib/pluralize.js';
 import { printable, stillPrintable } from '../lib/printable.js';
 import { UsageError } from '../model/errors.js';
 import type { DeadLetter, Settings } from '../model/vocabulary.js';

@@ -4,7 +4,7 @@ import { examineOpenFiles } from '../doctor/open-files.js';
 import { examineRedis } from '../doctor/redis.js';
 import { examineState } from '../doctor/state.js';
 import { systemClock, untilAborted } from '../lib/clock.js';
-import { counted } from '../lib/counted.js';
+import { counted } from '../lib/pluralize.js';
 import { printable } from '../lib/printable.js';
 import { countOf, type Finding, findingText, note, ok, summaryText } from '../server/finding.js';
 import type { CliContext, CommandAction, FileOption } from './context.js';

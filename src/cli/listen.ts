@@ -1,6 +1,6 @@
 import { styleText } from 'node:util';
 import { loadSettings } from '../config/load.js';
-import { readVerifyingSecret } from '../config/texts.js';
+import { readVerifyingSecret } from '../config/strings.js';
 import { systemClock, untilAborted } from '../lib/clock.js';
 import { printable } from '../lib/printable.js';
 import { defectNote } from '../lib/text-defect.js';

@@ -1,7 +1,7 @@
 /** The state in Redis, and the dead letters there, for one command. */
 import { loadSettings } from '../config/load.js';
 import { systemClock, untilAborted } from '../lib/clock.js';
-import { counted } from '../lib/counted.js';
+import { counted } from '../lib/pluralize.js';
 import { stillPrintable } from '../lib/printable.js';
 import { StateInMemoryError, StateUnavailableError } from '../model/errors.js';
 import type { Settings, StateSettings } from '../model/vocabulary.js';

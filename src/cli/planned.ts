@@ -1,7 +1,7 @@
 /** The requests that a key's expiration would make: what `match` shows, and what `send` sends. */
 
-import { didYouMean } from '../config/nearest.js';
 import { formatSize } from '../config/quantities.js';
+import { didYouMean } from '../config/suggest.js';
 import { buildRequest, type WebhookRequest } from '../delivery/request.js';
 import { systemChance, systemClock } from '../lib/clock.js';
 import { printable, printableBytes } from '../lib/printable.js';

@@ -1,5 +1,5 @@
 /** Entries of the state that no relay has written, and that were moved aside: shown or dropped. */
-import { counted } from '../lib/counted.js';
+import { counted } from '../lib/pluralize.js';
 import { printable, printableBytes, printableJson } from '../lib/printable.js';
 import { UsageError } from '../model/errors.js';
 import type { QuarantinedEntry } from '../state/quarantine.js';

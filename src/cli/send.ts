@@ -1,12 +1,12 @@
 import { loadSettings } from '../config/load.js';
-import { createLookup } from '../delivery/lookup.js';
+import { createLookup } from '../delivery/dns.js';
 import { asTest, buildRequest } from '../delivery/request.js';
 import { STATUS_GONE } from '../delivery/retry-policy.js';
 import { createSender } from '../delivery/send.js';
 import { adviceFor } from '../doctor/judge-endpoint.js';
 import { type Clock, systemClock } from '../lib/clock.js';
-import { counted } from '../lib/counted.js';
 import { preventionAdvice } from '../lib/exhaustion.js';
+import { counted } from '../lib/pluralize.js';
 import type { Outcome, Prevented } from '../model/vocabulary.js';
 import { lengthText } from '../server/wording.js';
 import type { CommandAction, FileOption } from './context.js';

@@ -13,9 +13,9 @@ import {
   textsOf,
 } from '../payload/body-template.js';
 import type { Complaint } from './mistakes.js';
-import { nearest } from './nearest.js';
 import { asList, asMapping, type Path } from './path.js';
 import { routeFields } from './schema.js';
+import { nearest } from './suggest.js';
 import { kindOf, mismatch, type Wording } from './wording.js';
 
 type RawRoute = Readonly<Record<string, unknown>>;

@@ -22,7 +22,7 @@ import {
   readHeaderName,
   readHeaderValue,
   readListedSecret,
-} from './texts.js';
+} from './strings.js';
 import { mismatch, toIssueText } from './wording.js';
 
 /** Each one signs every attempt; rotation needs two. */

@@ -6,7 +6,7 @@ import { basicAuthorization } from './addresses.js';
 import type { EndpointInFile } from './endpoint-schema.js';
 import { type Path, pathKey } from './path.js';
 import { filePaths, type SecretsFromFiles } from './secret-files.js';
-import { NO_SECRET } from './texts.js';
+import { NO_SECRET } from './strings.js';
 
 /** What was read from the file that is named at `path`. */
 type FromFile = (path: Path) => Secret;

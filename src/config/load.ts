@@ -10,7 +10,6 @@ import { parseDocument } from './document.js';
 import { extraCaProblem } from './extra-ca.js';
 import { type Environment, interpolate } from './interpolate.js';
 import { readSecretFiles, withFiles } from './live-files.js';
-import { hintAtNames } from './meant-names.js';
 import {
   type Complaint,
   type Context,
@@ -20,6 +19,7 @@ import {
   toMistake,
 } from './mistakes.js';
 import { asMapping, type Path, valueAt } from './path.js';
+import { hintAtNames } from './placeholder-hints.js';
 import { readText } from './read-file.js';
 import { DEFAULT_ADMIN_LISTEN } from './schema.js';
 import {

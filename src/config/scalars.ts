@@ -1,6 +1,5 @@
 /** zod types for what the file holds. What is wrong travels as a `Wording` in the issue's text. */
 import { z } from 'zod';
-import { didYouMean } from './nearest.js';
 import {
   DURATION_EXPECTED,
   DURATION_PATTERN,
@@ -18,6 +17,7 @@ import {
   SIZE_PATTERN,
   wholeExpected,
 } from './quantities.js';
+import { didYouMean } from './suggest.js';
 import { kindOf, mismatch, type Reading, toIssueText } from './wording.js';
 
 function transformWith<Input, Output>(read: (input: Input) => Reading<Output>) {

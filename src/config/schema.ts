@@ -27,7 +27,7 @@ import {
   readRoutePath,
   readStatePrefix,
   SERVER_NAME_PATTERN,
-} from './texts.js';
+} from './strings.js';
 import { type Reading, refused, understood } from './wording.js';
 
 /** Every route is tried on every expiration. */

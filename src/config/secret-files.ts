@@ -13,7 +13,7 @@ import {
   readBasicPassword,
   readHeaderValue,
   readListedSecret,
-} from './texts.js';
+} from './strings.js';
 import { mismatch, type Reading, understood, type Wording, withHint } from './wording.js';
 
 /** What is in such a file. */

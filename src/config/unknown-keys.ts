@@ -4,9 +4,9 @@ import { defectOf } from '../lib/text-defect.js';
 import { endpointFields } from './endpoint-schema.js';
 import type { JsonSchema } from './json-schema.js';
 import { type Complaint, isConfidentialPlace } from './mistakes.js';
-import { nearest } from './nearest.js';
 import type { Path } from './path.js';
 import { routeFields } from './schema.js';
+import { nearest } from './suggest.js';
 import { keyHead, keyHint, shownKey, statement } from './wording.js';
 
 /** Names that others have for a key of ours, and that no slip of the hand makes of it. */

@@ -1,6 +1,6 @@
 /** The file's value against its schema: understood, or what is wrong with it. Pure. */
 import type { z } from 'zod';
-import { checkTogether } from './check-together.js';
+import { checkTogether } from './cross-field-checks.js';
 import { type JsonSchema, jsonSchema } from './json-schema.js';
 import type { Complaint } from './mistakes.js';
 import { type Path, pathKey, UNRESOLVED, valueAt } from './path.js';

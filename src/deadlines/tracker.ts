@@ -6,7 +6,7 @@
 import { nameOf } from '../model/key-id.js';
 import type { Deadline, KeyInDatabase, KeyReading } from '../model/vocabulary.js';
 import type { ChangedKey, Deadlines } from './deadlines.js';
-import { EarliestDeadline } from './earliest.js';
+import { EarliestDeadline } from './earliest-deadline.js';
 
 /** Reads when keys expire; reading one whose deadline has passed makes Redis expire it. */
 export interface KeyReader {

@@ -10,8 +10,8 @@ import type { Endpoint, ProxySettings, TlsSettings } from '../model/endpoint.js'
 import { messageOf } from '../model/errors.js';
 import { dial, READ_AS_TAKEN } from './dial.js';
 import { preventionOf } from './failure.js';
+import { openTunnel, ProxyError, proxyText } from './proxy-connect.js';
 import { isRefusedAddress } from './refused-addresses.js';
-import { openTunnel, ProxyError, proxyText } from './tunnel.js';
 
 export type Connector = buildConnector.connector;
 

@@ -4,8 +4,8 @@
  */
 import type { LookupFunction } from 'node:net';
 import { createConnector, placeOf } from '../delivery/connect.js';
+import { createLookup } from '../delivery/dns.js';
 import { causeOf, preventionOf } from '../delivery/failure.js';
-import { createLookup } from '../delivery/lookup.js';
 import { shown } from '../delivery/redaction.js';
 import type { Clock } from '../lib/clock.js';
 import type { Endpoint } from '../model/endpoint.js';

@@ -1,5 +1,5 @@
 /** The configurations of the replicas that run under one prefix → whether they are one. Pure. */
-import { counted } from '../lib/counted.js';
+import { counted } from '../lib/pluralize.js';
 import { type Finding, ok, warning } from '../server/finding.js';
 
 export interface RunningReplica {

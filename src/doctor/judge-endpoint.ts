@@ -1,6 +1,6 @@
 /** How the way to an endpoint was found → what to do. Pure. */
 
-import { proxyText } from '../delivery/tunnel.js';
+import { proxyText } from '../delivery/proxy-connect.js';
 import { preventionAdvice } from '../lib/exhaustion.js';
 import { printable } from '../lib/printable.js';
 import type { Endpoint } from '../model/endpoint.js';

@@ -1,6 +1,6 @@
 /** Looks at the Redis that holds the keys. */
 import type { Redis } from 'ioredis';
-import { counted } from '../lib/counted.js';
+import { counted } from '../lib/pluralize.js';
 import {
   messageOf,
   RedisUnreachableError,

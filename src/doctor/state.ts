@@ -1,7 +1,7 @@
 /** Looks at the Redis that holds what must survive. Nothing is marked as ours: it is only read. */
 import type { Redis } from 'ioredis';
 import type { Clock } from '../lib/clock.js';
-import { counted } from '../lib/counted.js';
+import { counted } from '../lib/pluralize.js';
 import { printable } from '../lib/printable.js';
 import { configurationOf } from '../model/configuration.js';
 import { RelayError } from '../model/errors.js';

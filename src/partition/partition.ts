@@ -3,18 +3,18 @@
  * replay buffer and capture. Today there is one partition, of all slots.
  */
 import { Capture } from '../capture/capture.js';
-import { Dropped } from '../capture/dropped.js';
 import { EventProcessor } from '../capture/event-processor.js';
 import { createEventQueue } from '../capture/event-queue.js';
 import { Intake } from '../capture/intake.js';
+import { Dropped } from '../capture/overflow-log.js';
+import { IndexTrust } from '../deadlines/index-trust.js';
 import { Tracker } from '../deadlines/tracker.js';
-import { IndexTrust } from '../deadlines/trust.js';
 import type { Chance, Clock } from '../lib/clock.js';
 import type { KeyEvent, KeyInDatabase } from '../model/vocabulary.js';
 import type { ServerClock } from '../redis/server-clock.js';
 import type { Routing } from '../routing/routes.js';
+import type { EventSink } from '../source/listener.js';
 import type { Session } from '../source/session.js';
-import type { EventSink } from '../source/source.js';
 import type { PartitionStores } from '../stores.js';
 import type { Events } from '../telemetry/events.js';
 import { ValueKeeper } from '../values/keeper.js';

@@ -5,7 +5,7 @@ import type { BodyFormat, Reference } from '../model/body-format.js';
 import type { Json } from '../model/key-value.js';
 import { fillTemplate, isToldName, type ToldName, valueIn } from './body-template.js';
 import { cloudEvent } from './cloudevents.js';
-import { dataOf, isoOf, type Told, timestampOf } from './told.js';
+import { dataOf, isoOf, type Told, timestampOf } from './webhook-input.js';
 
 /**
  * A key and its params, with every character escaped, make 13 MiB; a template may repeat them. What

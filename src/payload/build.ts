@@ -7,7 +7,7 @@ import type { Delivery, Expiration } from '../model/vocabulary.js';
 import type { Match } from '../routing/routes.js';
 import { bodiesOf } from './body.js';
 import { fillPath } from './path-template.js';
-import { NO_VALUES, type Told } from './told.js';
+import { NO_VALUES, type Told } from './webhook-input.js';
 
 /** What deliveries are made from, beside the expiration and its routes. */
 export interface Making {

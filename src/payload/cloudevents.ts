@@ -1,7 +1,7 @@
 /** A webhook after CloudEvents 1.0, in HTTP's structured mode and the JSON format. Pure. */
 import { textOf } from '../lib/printable.js';
 import type { Json } from '../model/key-value.js';
-import { dataOf, type Told, timestampOf } from './told.js';
+import { dataOf, type Told, timestampOf } from './webhook-input.js';
 
 /**
  * What the specification's type String excludes: control characters, and code points that are no

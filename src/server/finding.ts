@@ -1,5 +1,5 @@
 /** What was found of one thing that was looked at, and what to do about it. */
-import { counted } from '../lib/counted.js';
+import { counted } from '../lib/pluralize.js';
 
 /**
  * `note`: nothing is known to be wrong. `warning`: a promise of the relay is weaker here than it

@@ -4,8 +4,8 @@ import type { Clock } from '../lib/clock.js';
 import { printableBytes } from '../lib/printable.js';
 import { messageOf, RelayError } from '../model/errors.js';
 import type { Delivery, Expiration } from '../model/vocabulary.js';
-import { LossTally } from './loss-tally.js';
 import type { Metrics } from './metrics.js';
+import { LossTally } from './throttled-count.js';
 
 export class CaptureEvents {
   readonly #log: Logger;

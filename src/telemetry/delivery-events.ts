@@ -16,9 +16,9 @@ import type {
 } from '../model/vocabulary.js';
 import type { Claimed } from '../outbox/outbox.js';
 import { publicKeysOf } from '../signing/sign.js';
-import { LossTally } from './loss-tally.js';
+import { Seldom } from './log-throttle.js';
 import type { Metrics } from './metrics.js';
-import { Seldom } from './seldom.js';
+import { LossTally } from './throttled-count.js';
 
 /** What one attempt was, for its wide line. */
 export interface AttemptReport {

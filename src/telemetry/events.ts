@@ -5,9 +5,9 @@
 import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.js';
 import type { Settings } from '../model/vocabulary.js';
+import type { GatheredOutput } from './buffered-output.js';
 import { CaptureEvents } from './capture-events.js';
 import { DeliveryEvents } from './delivery-events.js';
-import type { GatheredOutput } from './gathered-output.js';
 import { createLog } from './log.js';
 import type { Metrics } from './metrics.js';
 import { OutboxEvents } from './outbox-events.js';

@@ -3,7 +3,7 @@
  * full, for a whole one, and the rest is lost unnoticed.
  */
 import { writeSync } from 'node:fs';
-import type { TextOutput, WriteError } from './gathered-output.js';
+import type { TextOutput, WriteError } from './buffered-output.js';
 
 export class FileOutput implements TextOutput {
   readonly #fd: number;

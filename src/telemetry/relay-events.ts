@@ -7,8 +7,8 @@ import { messageOf } from '../model/errors.js';
 import type { ListenAddress, Settings, StateSettings } from '../model/vocabulary.js';
 import { addressOf } from '../redis/client.js';
 import { publicKeysOf } from '../signing/sign.js';
+import { Seldom } from './log-throttle.js';
 import { isPasswordUnused, type ProcessReport, reportText } from './process-reports.js';
-import { Seldom } from './seldom.js';
 
 export class RelayEvents {
   readonly #log: Logger;

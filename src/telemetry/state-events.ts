@@ -7,8 +7,8 @@ import type { ServerFinding } from '../server/finding.js';
 import type { StateOperation } from '../state/health.js';
 import type { QuarantinedEntry } from '../state/quarantine.js';
 import { FindingLog } from './finding-log.js';
+import { Seldom } from './log-throttle.js';
 import type { Metrics } from './metrics.js';
-import { Seldom } from './seldom.js';
 
 export class StateEvents {
   readonly #log: Logger;

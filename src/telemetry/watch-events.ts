@@ -2,8 +2,8 @@
 import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.js';
 import type { Standing } from '../state/lease.js';
+import { Seldom } from './log-throttle.js';
 import type { Metrics } from './metrics.js';
-import { Seldom } from './seldom.js';
 
 export class WatchEvents {
   readonly #log: Logger;

@@ -8,8 +8,8 @@
 import type { EventQueue } from '../capture/event-queue.js';
 import type { Intake } from '../capture/intake.js';
 import type { Deadlines } from '../deadlines/deadlines.js';
+import type { IndexTrust } from '../deadlines/index-trust.js';
 import type { Tracker } from '../deadlines/tracker.js';
-import type { IndexTrust } from '../deadlines/trust.js';
 import type { Clock } from '../lib/clock.js';
 import { Bell } from '../lib/condition.js';
 import { runTogether } from '../lib/run-together.js';
@@ -20,11 +20,11 @@ import type { Routing } from '../routing/routes.js';
 import type { Session } from '../source/session.js';
 import type { WatchEvents } from '../telemetry/watch-events.js';
 import type { ValueKeeper } from '../values/keeper.js';
-import { Emptied } from './emptied.js';
+import { Emptied } from './flush-detector.js';
 import type { IndexUpdater } from './index-updater.js';
+import { captureMissing, catchUp, type UnheardParts } from './missed-expirations.js';
 import { Nudger } from './nudger.js';
 import { Sweeper } from './sweeper.js';
-import { captureMissing, catchUp, type UnheardParts } from './unheard.js';
 
 /** How often it is looked whether a database was emptied. */
 const MARKER_EVERY_MS = 5_000;

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { Capture } from '../../src/capture/capture.js';
-import { Dropped } from '../../src/capture/dropped.js';
 import { EventProcessor } from '../../src/capture/event-processor.js';
 import { createEventQueue } from '../../src/capture/event-queue.js';
 import { Intake } from '../../src/capture/intake.js';
+import { Dropped } from '../../src/capture/overflow-log.js';
 import { MemoryDeadlines } from '../../src/deadlines/memory-deadlines.js';
 import { FencedError } from '../../src/model/errors.js';
 import type {

@@ -7,7 +7,7 @@ import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { runCli } from '../../src/cli/cli.js';
 import { endpointKeys, goneField, goneKey, replicasKey } from '../../src/state/format.js';
 import { unpackDelivery } from '../../src/state/packing.js';
-import { GatheredOutput } from '../../src/telemetry/gathered-output.js';
+import { GatheredOutput } from '../../src/telemetry/buffered-output.js';
 import { ProcessReports } from '../../src/telemetry/process-reports.js';
 import { cli, Sink, startCli, stateFile } from '../support/cli.js';
 import { aDeadLetter, keepRunning, PREFIX, storeDeadLetters } from '../support/dead-letters.js';

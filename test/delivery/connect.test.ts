@@ -5,7 +5,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { freePort } from '../../scripts/lib/free-port.mjs';
 import { readProxyUrl } from '../../src/config/addresses.js';
 import { CONNECTION_AGE_MS_MAX } from '../../src/delivery/connections.js';
-import { createLookup } from '../../src/delivery/lookup.js';
+import { createLookup } from '../../src/delivery/dns.js';
 import { buildRequest } from '../../src/delivery/request.js';
 import { createSender } from '../../src/delivery/send.js';
 import { systemClock } from '../../src/lib/clock.js';

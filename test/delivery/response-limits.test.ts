@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { readProxyUrl } from '../../src/config/addresses.js';
 import { createConnector, placeOf } from '../../src/delivery/connect.js';
-import { createLookup } from '../../src/delivery/lookup.js';
+import { createLookup } from '../../src/delivery/dns.js';
 import { buildRequest } from '../../src/delivery/request.js';
 import { BODY_BYTES_MAX, HEAD_BYTES_MAX } from '../../src/delivery/response-reader.js';
 import { createSender } from '../../src/delivery/send.js';

@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { createLookup } from '../../src/delivery/lookup.js';
+import { createLookup } from '../../src/delivery/dns.js';
 import { buildRequest } from '../../src/delivery/request.js';
 import { createSender } from '../../src/delivery/send.js';
 import { systemClock } from '../../src/lib/clock.js';

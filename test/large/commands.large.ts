@@ -2,9 +2,9 @@
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { RedisDeadlines } from '../../src/deadlines/redis-deadlines.js';
 import { systemClock } from '../../src/lib/clock.js';
+import { Upkeep } from '../../src/outbox/maintenance.js';
 import { Presence } from '../../src/outbox/presence.js';
 import { RedisDeadLetters } from '../../src/outbox/redis-dead-letters.js';
-import { Upkeep } from '../../src/outbox/upkeep.js';
 import { Waits } from '../../src/outbox/waits.js';
 import {
   claimedKey,

@@ -3,7 +3,7 @@ import { type BodyFormat, contentTypeOf } from '../../src/model/body-format.js';
 import type { Json, KeyValue, LookedUp } from '../../src/model/key-value.js';
 import { BODY_BYTES_MAX, bodiesOf } from '../../src/payload/body.js';
 import { compileTemplate, TOLD_NAMES } from '../../src/payload/body-template.js';
-import type { Told } from '../../src/payload/told.js';
+import type { Told } from '../../src/payload/webhook-input.js';
 import { anExpiration, aRoute, aTold } from '../support/domain.js';
 
 const params = (given: Record<string, string | Buffer>) =>

@@ -8,7 +8,7 @@ import type { Json, RouteValues } from '../../src/model/key-value.js';
 import type { Route } from '../../src/model/vocabulary.js';
 import { compileTemplate } from '../../src/payload/body-template.js';
 import { buildDeliveries } from '../../src/payload/build.js';
-import { NO_VALUES } from '../../src/payload/told.js';
+import { NO_VALUES } from '../../src/payload/webhook-input.js';
 import { compilePattern } from '../../src/routing/pattern.js';
 import { matchRoutes } from '../../src/routing/routes.js';
 import { anEndpoint, anExpiration, aRoute } from '../support/domain.js';

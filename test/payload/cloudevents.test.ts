@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { contentTypeOf } from '../../src/model/body-format.js';
 import { bodiesOf } from '../../src/payload/body.js';
-import { dataOf, type Told } from '../../src/payload/told.js';
+import { dataOf, type Told } from '../../src/payload/webhook-input.js';
 import { anExpiration, aRoute, aTold } from '../support/domain.js';
 
 /** The specification's JSON schema, compiled. */

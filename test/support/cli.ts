@@ -6,7 +6,7 @@ import { onTestFinished } from 'vitest';
 import { stringify } from 'yaml';
 import { runCli } from '../../src/cli/cli.js';
 import type { ExitCode } from '../../src/cli/context.js';
-import { GatheredOutput } from '../../src/telemetry/gathered-output.js';
+import { GatheredOutput } from '../../src/telemetry/buffered-output.js';
 import { ProcessReports } from '../../src/telemetry/process-reports.js';
 import { TEST_SECRET } from './domain.js';
 

@@ -5,7 +5,7 @@ import { stringify } from 'yaml';
 import { runRelay } from '../../src/app.js';
 import { loadSettings } from '../../src/config/load.js';
 import { type Clock, systemChance, systemClock } from '../../src/lib/clock.js';
-import { GatheredOutput } from '../../src/telemetry/gathered-output.js';
+import { GatheredOutput } from '../../src/telemetry/buffered-output.js';
 import { ProcessReports } from '../../src/telemetry/process-reports.js';
 import { tempFolder } from './cli.js';
 import { eventually } from './eventually.js';

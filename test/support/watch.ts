@@ -1,13 +1,13 @@
 /** A watch, and small stand-ins for all around it that a test can see through and hold up. */
 import { pino } from 'pino';
 import { expect, onTestFinished } from 'vitest';
-import { Dropped } from '../../src/capture/dropped.js';
 import { EventProcessor } from '../../src/capture/event-processor.js';
 import { createEventQueue } from '../../src/capture/event-queue.js';
 import { Intake } from '../../src/capture/intake.js';
+import { Dropped } from '../../src/capture/overflow-log.js';
+import { IndexTrust } from '../../src/deadlines/index-trust.js';
 import { MemoryDeadlines } from '../../src/deadlines/memory-deadlines.js';
 import { Tracker } from '../../src/deadlines/tracker.js';
-import { IndexTrust } from '../../src/deadlines/trust.js';
 import type { KeyInDatabase, KeyReading } from '../../src/model/vocabulary.js';
 import { compilePattern } from '../../src/routing/pattern.js';
 import { Routing } from '../../src/routing/routes.js';

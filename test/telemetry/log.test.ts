@@ -5,7 +5,7 @@ import {
   GatheredOutput,
   type TextOutput,
   type WriteError,
-} from '../../src/telemetry/gathered-output.js';
+} from '../../src/telemetry/buffered-output.js';
 import { createLog, LOG_BYTES_WAITING_MAX } from '../../src/telemetry/log.js';
 import { eventually } from '../support/eventually.js';
 

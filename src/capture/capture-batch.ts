@@ -6,7 +6,7 @@ import { BODY_BYTES_MAX } from '../payload/body.js';
 import { buildDeliveries, type Made, occurrenceOf } from '../payload/build.js';
 import type { CaptureEvents } from '../telemetry/capture-events.js';
 import type { DatedExpiration } from './dating.js';
-import type { Dropped } from './dropped.js';
+import type { Dropped } from './overflow-log.js';
 
 /** For an expiration of which no route asks for a value. */
 const NOTHING: ValuesByRoute = new Map();

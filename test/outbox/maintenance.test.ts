@@ -2,9 +2,9 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../src/lib/clock.js';
 import { StateUnavailableError } from '../../src/model/errors.js';
 import type { DeadLetter } from '../../src/model/vocabulary.js';
+import { Upkeep } from '../../src/outbox/maintenance.js';
 import type { Claimed } from '../../src/outbox/outbox.js';
 import { Presence } from '../../src/outbox/presence.js';
-import { Upkeep } from '../../src/outbox/upkeep.js';
 import {
   breakerKey,
   DEAD_AFTER_MS,

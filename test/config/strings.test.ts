@@ -7,7 +7,7 @@ import {
   readRoutePath,
   readSecret,
   readVerifyingSecret,
-} from '../../src/config/texts.js';
+} from '../../src/config/strings.js';
 import { newKeyPair } from '../../src/signing/key-pair.js';
 
 const secretOf = (bytes: number) => `whsec_${Buffer.alloc(bytes, 0xfb).toString('base64')}`;

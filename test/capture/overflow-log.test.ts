@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Dropped } from '../../src/capture/dropped.js';
+import { Dropped } from '../../src/capture/overflow-log.js';
 import type { Expiration, ExpiredEvent } from '../../src/model/vocabulary.js';
 import { anExpiration, anExpiredEvent } from '../support/domain.js';
 import { ManualClock } from '../support/manual-clock.js';

@@ -9,11 +9,11 @@ import { placeholdersOf } from '../payload/path-template.js';
 import { checkBody } from './check-body.js';
 import { checkEndpoint, checkKeyPair } from './check-endpoint.js';
 import type { Complaint } from './mistakes.js';
-import { didYouMean, nearest } from './nearest.js';
 import { asList, asMapping, type Path } from './path.js';
 import { ENDPOINTS_MAX, redisFields, routeFields, stateFields } from './schema.js';
 import { complain, isGiven, type Section, understoodBy } from './sections.js';
-import { LOOKUP_CHARS_MAX, PATH_CHARS_MAX } from './texts.js';
+import { LOOKUP_CHARS_MAX, PATH_CHARS_MAX } from './strings.js';
+import { didYouMean, nearest } from './suggest.js';
 import { mismatch } from './wording.js';
 
 /** Comparing with every endpoint's name costs time; nobody mends more at once. */

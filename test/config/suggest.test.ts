@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type JsonSchema, jsonSchema } from '../../src/config/json-schema.js';
-import { didYouMean, nearest } from '../../src/config/nearest.js';
+import { didYouMean, nearest } from '../../src/config/suggest.js';
 
 /** All keys of the file. */
 const KEYS = [...new Set(namesIn(jsonSchema()))];

@@ -1,6 +1,6 @@
 import type { LookupAddress } from 'node:dns';
 import { describe, expect, it } from 'vitest';
-import { createLookup } from '../../src/delivery/lookup.js';
+import { createLookup } from '../../src/delivery/dns.js';
 import { ManualClock, settled } from '../support/manual-clock.js';
 
 /** A resolver whose answers a test gives when it wants. */
