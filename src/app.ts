@@ -2,7 +2,7 @@
 import { setMaxListeners } from 'node:events';
 import { connectionsMax } from './admin/connections.js';
 import { type Check, startAdmin } from './admin/server.js';
-import { createLookup } from './delivery/dns.js';
+import { createDnsLookup } from './delivery/dns.js';
 import { goneChecks } from './delivery/gone-endpoints.js';
 import { LiveEndpoint } from './delivery/live-endpoint.js';
 import { createSender } from './delivery/send.js';
@@ -16,10 +16,10 @@ import type { Outbox } from './outbox/outbox.js';
 import { Partition } from './partition/partition.js';
 import { ServerClock } from './redis/server-clock.js';
 import { Routing } from './routing/routes.js';
-import { Source } from './source/listener.js';
+import { Listener } from './source/listener.js';
 import { markerKey, ownKeyPrefix, serverKey } from './state/format.js';
 import { createStores } from './stores.js';
-import type { GatheredOutput } from './telemetry/buffered-output.js';
+import type { BufferedOutput } from './telemetry/buffered-output.js';
 import { type Events, openEvents } from './telemetry/events.js';
 import { Metrics } from './telemetry/metrics.js';
 import type { ProcessReports } from './telemetry/process-reports.js';
@@ -38,7 +38,7 @@ export interface RelayParts {
   /** The file that the settings came from; for the log. */
   readonly file: string;
   /** Where the log goes. */
-  readonly output: GatheredOutput;
+  readonly output: BufferedOutput;
   /** What is wrong with the process. */
   readonly reports: ProcessReports;
   readonly clock: Clock;
@@ -154,7 +154,7 @@ function createEndpoints(
   { settings, events, serverClock, clock, chance }: Wiring,
   outbox: Outbox,
 ): readonly RunningEndpoint[] {
-  const lookup = createLookup(clock);
+  const lookup = createDnsLookup(clock);
   return Array.from(settings.endpoints.values(), (endpoint) => {
     const live = new LiveEndpoint(endpoint, events.delivery, clock);
     const current = () => live.current;
@@ -206,9 +206,9 @@ function startPartition({ settings, lifecycle, graceOver }: Wiring, partition: P
   lifecycle.onStop('standby', () => partition.stopListening());
 }
 
-function createSource({ settings, events, clock, chance, serverClock }: Wiring): Source {
+function createSource({ settings, events, clock, chance, serverClock }: Wiring): Listener {
   const { prefix } = settings.state;
-  return new Source({
+  return new Listener({
     serverClock,
     settings: settings.redis,
     ownPrefix: ownKeyPrefix(prefix),
@@ -223,7 +223,7 @@ function createSource({ settings, events, clock, chance, serverClock }: Wiring):
 /** Resolves when the relay listens, or when it is told to stop before that. */
 async function startSource(
   { lifecycle, stop }: Wiring,
-  source: Source,
+  source: Listener,
   partition: Partition,
 ): Promise<void> {
   lifecycle.onStop('source', () => source.stop());

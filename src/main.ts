@@ -4,7 +4,7 @@ import { fstatSync } from 'node:fs';
 import { format } from 'node:util';
 import { unforeseenText } from './lib/exhaustion.js';
 import { messageOf } from './model/errors.js';
-import { GatheredOutput } from './telemetry/buffered-output.js';
+import { BufferedOutput } from './telemetry/buffered-output.js';
 import { FileOutput } from './telemetry/file-output.js';
 import { ProcessReports, reportText } from './telemetry/process-reports.js';
 
@@ -76,7 +76,7 @@ for (const method of ['debug', 'log', 'info', 'warn', 'error', 'trace'] as const
 const { isTTY } = process.stdout;
 const kind = fstatSync(process.stdout.fd);
 const isStream = isTTY || kind.isFIFO() || kind.isSocket();
-const logOutput = new GatheredOutput(isStream ? process.stdout : new FileOutput(process.stdout.fd));
+const logOutput = new BufferedOutput(isStream ? process.stdout : new FileOutput(process.stdout.fd));
 // Whatever the end is, what has been said before is not lost.
 process.on('exit', () => {
   for (const report of reports.takeHeld()) {

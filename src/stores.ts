@@ -7,10 +7,10 @@ import { RedisDeadlines } from './deadlines/redis-deadlines.js';
 import type { OnInvalid } from './deadlines/stored-entries.js';
 import { type Chance, type Clock, untilAborted } from './lib/clock.js';
 import type { Lifecycle } from './lib/lifecycle.js';
-import { counted } from './lib/pluralize.js';
+import { pluralize } from './lib/pluralize.js';
 import { configurationOf } from './model/configuration.js';
-import type { ClaimedKey, DeadLetter, Settings, StateSettings } from './model/vocabulary.js';
-import { Upkeep } from './outbox/maintenance.js';
+import type { ConsumedDeadline, DeadLetter, Settings, StateSettings } from './model/vocabulary.js';
+import { Maintenance } from './outbox/maintenance.js';
 import { MEMORY_OUTBOX_LIMITS, MemoryOutbox } from './outbox/memory-outbox.js';
 import type { Outbox } from './outbox/outbox.js';
 import { Presence } from './outbox/presence.js';
@@ -66,7 +66,7 @@ export function createStores(parts: StoresParts): Stores {
     case 'memory': {
       const onEvicted = (letter: DeadLetter) => events.outbox.deadLetterEvicted(letter);
       const deadlines = new MemoryDeadlines();
-      const onClaimed = (claimed: readonly ClaimedKey[]) => deadlines.claimed(claimed);
+      const onClaimed = (claimed: readonly ConsumedDeadline[]) => deadlines.consume(claimed);
       const outbox = new MemoryOutbox(clock, onEvicted, MEMORY_OUTBOX_LIMITS, onClaimed);
       return {
         outbox,
@@ -138,7 +138,7 @@ function createRedisStores(
     clock,
     onReclaimed: (...what) => events.outbox.reclaimed(...what),
   });
-  const upkeep = new Upkeep({
+  const upkeep = new Maintenance({
     state,
     scripts,
     outbox,
@@ -180,7 +180,7 @@ function createRedisStores(
 function quarantineCheck(entries: number): Check {
   const check = { name: 'quarantine', problem: null };
   if (entries === 0) return check;
-  const what = `${counted(entries, 'record')} of entries that no relay has written`;
+  const what = `${pluralize(entries, 'record')} of entries that no relay has written`;
   return { ...check, note: `${what} (see expiry-relay quarantine list)` };
 }
 

@@ -1,7 +1,7 @@
 /** Limits of time that depend on one another, across files. */
 import { expect, it } from 'vitest';
 import { LOOKS_MS } from '../src/doctor/state.js';
-import { BEAT_EVERY_MS, OTHERS_BACK_MS } from '../src/outbox/presence.js';
+import { HEARTBEAT_EVERY_MS, OTHERS_BACK_MS } from '../src/outbox/presence.js';
 import { CONNECT_MS_MAX, PING_EVERY_MS, SILENCE_MS_MAX } from '../src/redis/connect.js';
 import { RECONNECT_MS_MAX } from '../src/redis/lasting.js';
 import { ADDRESS_MS_MAX } from '../src/redis/socket.js';
@@ -46,8 +46,8 @@ it('lets doctor see a running replica look', () => {
 });
 
 it('takes no replica for dead that missed two signs of life, or has yet to connect again', () => {
-  expect(DEAD_AFTER_MS).toBeGreaterThan(3 * BEAT_EVERY_MS);
-  expect(OTHERS_BACK_MS).toBeGreaterThanOrEqual(RECONNECT_MS_MAX + BEAT_EVERY_MS);
+  expect(DEAD_AFTER_MS).toBeGreaterThan(3 * HEARTBEAT_EVERY_MS);
+  expect(OTHERS_BACK_MS).toBeGreaterThanOrEqual(RECONNECT_MS_MAX + HEARTBEAT_EVERY_MS);
 });
 
 it('tries three addresses of a Redis within the limit on connecting', () => {

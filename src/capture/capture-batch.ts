@@ -1,12 +1,12 @@
 /** What a slice of expirations becomes: deliveries, and the entries of the index that they claim. */
 import type { Chance, Clock } from '../lib/clock.js';
 import type { ValuesByRoute } from '../model/key-value.js';
-import type { ClaimedKey, Delivery } from '../model/vocabulary.js';
+import type { ConsumedDeadline, Delivery } from '../model/vocabulary.js';
 import { BODY_BYTES_MAX } from '../payload/body.js';
-import { buildDeliveries, type Made, occurrenceOf } from '../payload/build.js';
+import { type BuildResult, buildDeliveries, occurrenceOf } from '../payload/build.js';
 import type { CaptureEvents } from '../telemetry/capture-events.js';
 import type { DatedExpiration } from './dating.js';
-import type { Dropped } from './overflow-log.js';
+import type { OverflowLog } from './overflow-log.js';
 
 /** For an expiration of which no route asks for a value. */
 const NOTHING: ValuesByRoute = new Map();
@@ -18,35 +18,35 @@ const SLICE_MS = 5;
 const DELIVERIES_MAX = 500;
 const BODY_BYTES_AT_ONCE_MAX = 1024 * 1024;
 
-export interface ClaimsParts {
-  readonly dropped: Pick<Dropped, 'told'>;
+export interface BatchParts {
+  readonly overflow: Pick<OverflowLog, 'restore'>;
   readonly events: CaptureEvents;
   readonly clock: Clock;
   readonly chance: Chance;
 }
 
-export interface Claims {
+export interface CaptureBatch {
   readonly deliveries: readonly Delivery[];
-  readonly claimed: readonly ClaimedKey[];
+  readonly claimed: readonly ConsumedDeadline[];
   /** How many of the slice, from its first on, these are of. */
   readonly built: number;
 }
 
 /** `carried` are the values of each, as far as any are wanted. */
-export function buildClaims(
+export function buildBatch(
   dated: readonly DatedExpiration[],
   carried: readonly ValuesByRoute[],
-  { dropped, events, clock, chance }: ClaimsParts,
-): Claims {
+  { overflow: dropped, events, clock, chance }: BatchParts,
+): CaptureBatch {
   const endMs = clock.monotonicMs() + SLICE_MS;
   const deliveries: Delivery[] = [];
-  const claimed: ClaimedKey[] = [];
+  const claimed: ConsumedDeadline[] = [];
   let built = 0;
   let bodyBytes = 0;
   let recovered = 0;
   for (const [at, { expiration: found, matches, entryMs, isRemoval }] of dated.entries()) {
     built += 1;
-    const expiration = dropped.told(found);
+    const expiration = dropped.restore(found);
     // Its entry is gone: it was heard of after all, or has another life.
     if (expiration.detectedBy === 'recovery' && expiration.expiredAtMs === null) continue;
     const { database, key, detectedAtMs } = found;
@@ -57,7 +57,7 @@ export function buildClaims(
       events.removedEarly(expiration, entryMs);
       continue;
     }
-    let made: Made = { deliveries: [], tooLarge: [] };
+    let made: BuildResult = { deliveries: [], tooLarge: [] };
     try {
       made = buildDeliveries(expiration, matches, {
         occurrence: occurrenceOf(expiration) ?? chance.token(),

@@ -5,27 +5,27 @@
 import type { IndexTrust } from '../deadlines/index-trust.js';
 import type { Tracker } from '../deadlines/tracker.js';
 import type { Chance, Clock } from '../lib/clock.js';
-import type { ClaimedKey, Delivery } from '../model/vocabulary.js';
+import type { ConsumedDeadline, Delivery } from '../model/vocabulary.js';
 import type { Outbox, Writer } from '../outbox/outbox.js';
 import type { ServerClock } from '../redis/server-clock.js';
 import type { CaptureEvents } from '../telemetry/capture-events.js';
 import type { ValueKeeper } from '../values/keeper.js';
-import { buildClaims } from './capture-batch.js';
+import { buildBatch } from './capture-batch.js';
 import { type DatedExpiration, dated, isYetToCome } from './dating.js';
 import { correctDetected } from './detected.js';
 import type { EventProcessor } from './event-processor.js';
 import type { QueuedEntry, RoutedExpiration } from './event-queue.js';
 import type { Intake } from './intake.js';
-import type { Dropped } from './overflow-log.js';
+import type { OverflowLog } from './overflow-log.js';
 
 export interface CaptureParts {
   readonly processor: EventProcessor;
   readonly intake: Pick<Intake, 'reread'>;
-  readonly dropped: Dropped;
+  readonly overflow: OverflowLog;
   readonly tracker: Pick<Tracker, 'find' | 'invalidate'>;
   readonly trust: Pick<IndexTrust, 'tellsRemovals' | 'barrier'>;
   readonly outbox: Pick<Outbox, 'beginBatch' | 'enqueue'>;
-  readonly values: Pick<ValueKeeper, 'countMax' | 'valuesFor' | 'claimed'>;
+  readonly values: Pick<ValueKeeper, 'countMax' | 'valuesFor' | 'onCaptured'>;
   readonly serverClock: Pick<ServerClock, 'refresh' | 'corrected'>;
   readonly events: CaptureEvents;
   readonly clock: Clock;
@@ -60,10 +60,10 @@ export class Capture {
       const carried =
         writer === 'carrying' ? await processor.persist(() => values.valuesFor(some)) : [];
       if (carried === null) return false;
-      const { deliveries, claimed, built } = buildClaims(some, carried, this.#parts);
+      const { deliveries, claimed, built } = buildBatch(some, carried, this.#parts);
       if (!(await this.#store(deliveries, claimed, writer))) return false;
       // Leftovers are harmless: later lives of the key overwrite them, and `prune` deletes them.
-      if (writer === 'carrying') void values.claimed(claimed).catch(() => undefined);
+      if (writer === 'carrying') void values.onCaptured(claimed).catch(() => undefined);
       from += built;
     }
     // An entry that stays may be about another life, which may never have begun.
@@ -98,7 +98,7 @@ export class Capture {
   /** Resolves with whether it is stored. */
   async #store(
     deliveries: readonly Delivery[],
-    claimed: readonly ClaimedKey[],
+    claimed: readonly ConsumedDeadline[],
     writer: Writer,
   ): Promise<boolean> {
     if (deliveries.length + claimed.length === 0) return true;

@@ -8,7 +8,7 @@ import type { ExpiredEvent, KeyEvent, KeyInDatabase } from '../model/vocabulary.
 import { KEY_BYTES_MAX, type Routing } from '../routing/routes.js';
 import type { CaptureEvents } from '../telemetry/capture-events.js';
 import type { EventConsumer, EventQueue } from './event-queue.js';
-import type { Dropped } from './overflow-log.js';
+import type { OverflowLog } from './overflow-log.js';
 
 /**
  * A second of a fast server's expirations, some 50 MB; beyond it the index is what is relied on. Changes have as much
@@ -27,7 +27,7 @@ const CARRYING_MAX = 20_000;
 export interface IntakeParts {
   readonly routing: Pick<Routing, 'match' | 'isRouted'>;
   readonly queue: EventQueue;
-  readonly dropped: Dropped;
+  readonly overflow: OverflowLog;
   readonly trust: Pick<IndexTrust, 'isCatchingUp' | 'lose'>;
   /** The time by the clock of the Redis that holds the keys, in milliseconds. */
   readonly serverNowMs: () => number;
@@ -64,7 +64,7 @@ export class Intake {
   }
 
   #pushExpired(event: ExpiredEvent): void {
-    const { routing, queue, dropped, events } = this.#parts;
+    const { routing, queue, overflow: dropped, events } = this.#parts;
     const { database, key, detectedBy } = event;
     if (key.length > KEY_BYTES_MAX) return events.expirationRefused(database, key, KEY_BYTES_MAX);
     const matches = routing.match(key);
@@ -76,7 +76,7 @@ export class Intake {
   }
 
   #pushChange(event: Exclude<KeyEvent, ExpiredEvent>): void {
-    const { routing, queue, dropped, trust, events } = this.#parts;
+    const { routing, queue, overflow: dropped, trust, events } = this.#parts;
     // While all is heard, so was the end of the life before.
     if (event.kind === 'created' && !trust.isCatchingUp) return;
     const { database, key } = event;
@@ -85,7 +85,7 @@ export class Intake {
       trust.lose();
       return events.noticeDropped();
     }
-    const detectedAtMs = dropped.atMs(event);
+    const detectedAtMs = dropped.heardAtMs(event);
     if (detectedAtMs !== null) {
       // The index still has the deadline of the life that ended, until the change is read.
       const found = { kind: 'expired', database, key, detectedAtMs } as const;

@@ -4,8 +4,8 @@
  * nothing. The queue has no limit of its own: `intake.ts` looks at its size before it pushes.
  */
 import type { Clock } from '../lib/clock.js';
-import { Bell } from '../lib/condition.js';
-import { nameOf } from '../model/key-id.js';
+import { Condition } from '../lib/condition.js';
+import { keyId } from '../model/key-id.js';
 import type { KeyInDatabase } from '../model/vocabulary.js';
 
 /** An item's place in the queue, from `take` to `finish`. */
@@ -50,9 +50,9 @@ export class KeyedQueue<Consumer extends string, Item extends KeyInDatabase> {
   readonly #heads = new Map<string, Entry<Item>>();
   readonly #shares: ReadonlyMap<Consumer, Share<Item>>;
   /** Rings when an item is ready, or the queue is suspended or resumed. */
-  readonly #changed = new Bell();
+  readonly #changed = new Condition();
   /** Rings when items are finished. */
-  readonly #finished = new Bell();
+  readonly #finished = new Condition();
   #sequence = 0;
   #epoch = 0;
   /** How many items of each epoch are unfinished; the oldest epoch first. */
@@ -81,11 +81,11 @@ export class KeyedQueue<Consumer extends string, Item extends KeyInDatabase> {
 
   /** Whether any item of the key is unfinished. */
   has(key: KeyInDatabase): boolean {
-    return this.#heads.size > 0 && this.#heads.has(nameOf(key));
+    return this.#heads.size > 0 && this.#heads.has(keyId(key));
   }
 
   push(item: Item): void {
-    const id = nameOf(item);
+    const id = keyId(item);
     const head = this.#heads.get(id);
     if (head === undefined) return this.#lead(this.#enter(item, id, this.#epoch));
     const last = head.last ?? head;
@@ -140,7 +140,7 @@ export class KeyedQueue<Consumer extends string, Item extends KeyInDatabase> {
       this.#lead(entry.next);
     }
     this.#endDrains();
-    this.#finished.ring();
+    this.#finished.notifyAll();
   }
 
   get isSuspended(): boolean {
@@ -151,7 +151,7 @@ export class KeyedQueue<Consumer extends string, Item extends KeyInDatabase> {
   suspend(): boolean {
     if (this.#isSuspended) return false;
     this.#isSuspended = true;
-    this.#changed.ring();
+    this.#changed.notifyAll();
     return true;
   }
 
@@ -171,8 +171,8 @@ export class KeyedQueue<Consumer extends string, Item extends KeyInDatabase> {
     }
     this.#isSuspended = false;
     this.#endDrains();
-    this.#finished.ring();
-    this.#changed.ring();
+    this.#finished.notifyAll();
+    this.#changed.notifyAll();
     return entries.map(({ item }) => item);
   }
 
@@ -222,7 +222,7 @@ export class KeyedQueue<Consumer extends string, Item extends KeyInDatabase> {
   #lead(entry: Entry<Item>): void {
     this.#heads.set(entry.id, entry);
     this.#share(this.#parts.consumerOf(entry.item)).ready.push(entry);
-    this.#changed.ring();
+    this.#changed.notifyAll();
   }
 
   #leave({ item, epoch }: Entry<Item>): void {

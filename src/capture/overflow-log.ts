@@ -24,7 +24,7 @@ const OTHER_PRIME = 0x85ebca77;
 /** So many of a number's bits are exact. */
 const EXACT_BITS = 53;
 
-export class Dropped {
+export class OverflowLog {
   readonly #clock: Pick<Clock, 'after'>;
   #recent: Heard = new Map();
   #former: Heard = new Map();
@@ -46,7 +46,7 @@ export class Dropped {
   }
 
   /** When Redis said that the key had expired; null when it is not known to have. */
-  atMs(key: KeyInDatabase): number | null {
+  heardAtMs(key: KeyInDatabase): number | null {
     return this.#size === 0 ? null : this.#heardAtMs(hashOf(key));
   }
 
@@ -63,7 +63,7 @@ export class Dropped {
    * What was found to have expired, as Redis told of it: if it did so since the deadline of the life that
    * ended. Else as it is. Nothing is remembered of the key any more.
    */
-  told(found: Expiration): Expiration {
+  restore(found: Expiration): Expiration {
     if (found.detectedBy !== 'recovery' || this.#size === 0) return found;
     const hash = hashOf(found);
     const detectedAtMs = this.#heardAtMs(hash);

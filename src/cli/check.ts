@@ -1,5 +1,5 @@
 import { loadSettings } from '../config/load.js';
-import { counted } from '../lib/pluralize.js';
+import { pluralize } from '../lib/pluralize.js';
 import { printable } from '../lib/printable.js';
 import { publicKeysOf } from '../signing/sign.js';
 import type { CommandAction, FileOption } from './context.js';
@@ -7,9 +7,9 @@ import type { CommandAction, FileOption } from './context.js';
 /** The file alone; rejects with every mistake in it. */
 export const check: CommandAction<FileOption> = async ({ env, cwd, stdout }, { config }) => {
   const { file, settings } = await loadSettings({ file: config, env, cwd });
-  const routes = counted(settings.routes.length, 'route');
+  const routes = pluralize(settings.routes.length, 'route');
   stdout.write(
-    `${printable(file)}: fine (${routes}, ${counted(settings.endpoints.size, 'endpoint')})\n`,
+    `${printable(file)}: fine (${routes}, ${pluralize(settings.endpoints.size, 'endpoint')})\n`,
   );
   for (const { name, secrets } of settings.endpoints.values()) {
     for (const publicKey of publicKeysOf(secrets)) {

@@ -1,5 +1,5 @@
 /** What a command gets from the outside, so that a test can give it. */
-import type { GatheredOutput } from '../telemetry/buffered-output.js';
+import type { BufferedOutput } from '../telemetry/buffered-output.js';
 import type { ProcessReports } from '../telemetry/process-reports.js';
 
 export type Output = NodeJS.WritableStream & { readonly isTTY?: boolean };
@@ -11,7 +11,7 @@ export interface CliContext {
   readonly stdout: Output;
   readonly stderr: Output;
   /** Where the log of `run` goes. */
-  readonly logOutput: GatheredOutput;
+  readonly logOutput: BufferedOutput;
   /** What is wrong with the process. */
   readonly reports: ProcessReports;
   /** Aborts on the first SIGTERM, SIGINT, SIGQUIT or SIGHUP, with the signal's name as its reason. */

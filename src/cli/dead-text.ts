@@ -1,5 +1,5 @@
 /** Dead letters as text: lines of a table, JSON, all about one, and how many. Pure. */
-import { counted } from '../lib/pluralize.js';
+import { pluralize } from '../lib/pluralize.js';
 import { decodeUtf8, printableBytes, printableJson, stillPrintable } from '../lib/printable.js';
 import type { ContentType, Method } from '../model/body-format.js';
 import type { DeadLetter, DeadReason, DetectedBy } from '../model/vocabulary.js';
@@ -153,7 +153,7 @@ export class Tally {
       const brackets = this.#isRead ? ` (${reasons.join(', ')})` : '';
       return `${stillPrintable(endpoint)} ${sum(counts)}${brackets}`;
     });
-    return `${counted(this.total, 'dead letter')}: ${parts.join(', ')}`;
+    return `${pluralize(this.total, 'dead letter')}: ${parts.join(', ')}`;
   }
 
   #sorted() {
@@ -186,7 +186,7 @@ export function details(letter: DeadLetter, nowMs: number): string {
     body:
       row.content_type === null
         ? 'none'
-        : `${counted(row.body_bytes, 'byte')}, ${row.content_type}`,
+        : `${pluralize(row.body_bytes, 'byte')}, ${row.content_type}`,
   }).map(([name, value]) => `${name.padEnd(12)} ${stillPrintable(value, VALUE_CHARS_MAX)}\n`);
   return `${lines.join('')}${printableBytes(delivery.body, Number.POSITIVE_INFINITY)}\n`;
 }

@@ -1,6 +1,6 @@
 /** Dead letters, beside running relays: shown, made ready again, or forgotten. */
 import { formatDuration } from '../config/quantities.js';
-import { counted } from '../lib/pluralize.js';
+import { pluralize } from '../lib/pluralize.js';
 import { printable, stillPrintable } from '../lib/printable.js';
 import { UsageError } from '../model/errors.js';
 import type { DeadLetter, Settings } from '../model/vocabulary.js';
@@ -247,7 +247,7 @@ async function warnOfUnknown(
     const grace = formatDuration(unknownEndpointGraceMs);
     stderr.write(
       `expiry-relay: no running relay has the endpoint "${stillPrintable(endpoint)}": ` +
-        `${counted(pending, 'webhook')} waiting for it; what waits becomes dead letters once ` +
+        `${pluralize(pending, 'webhook')} waiting for it; what waits becomes dead letters once ` +
         `running relays have missed it for ${grace} (state.unknown_endpoint_grace)\n`,
     );
   }

@@ -4,7 +4,7 @@ import { examineOpenFiles } from '../doctor/open-files.js';
 import { examineRedis } from '../doctor/redis.js';
 import { examineState } from '../doctor/state.js';
 import { systemClock, untilAborted } from '../lib/clock.js';
-import { counted } from '../lib/pluralize.js';
+import { pluralize } from '../lib/pluralize.js';
 import { printable } from '../lib/printable.js';
 import { countOf, type Finding, findingText, note, ok, summaryText } from '../server/finding.js';
 import type { CliContext, CommandAction, FileOption } from './context.js';
@@ -27,8 +27,8 @@ export const doctor: CommandAction<FileOption> = async (context, { config }) => 
     ...endpoints.map(({ name }) => Math.min(`endpoint ${name}`.length, SUBJECT_CHARS_MAX)),
   );
   const asking = { clock: systemClock, stop };
-  const routes = counted(settings.routes.length, 'route');
-  const counts = `${routes}, ${counted(endpoints.length, 'endpoint')}`;
+  const routes = pluralize(settings.routes.length, 'route');
+  const counts = `${routes}, ${pluralize(endpoints.length, 'endpoint')}`;
   const sections: readonly Promise<readonly Finding[]>[] = [
     Promise.resolve([
       ok('file', `${printable(file)}: fine (${counts})`),

@@ -1,7 +1,7 @@
 /** The state in Redis, and the dead letters there, for one command. */
 import { loadSettings } from '../config/load.js';
 import { systemClock, untilAborted } from '../lib/clock.js';
-import { counted } from '../lib/pluralize.js';
+import { pluralize } from '../lib/pluralize.js';
 import { stillPrintable } from '../lib/printable.js';
 import { StateInMemoryError, StateUnavailableError } from '../model/errors.js';
 import type { Settings, StateSettings } from '../model/vocabulary.js';
@@ -45,7 +45,7 @@ export function withDeadLetters<Result>(
     const result = await use({ letters, settings, unknownEndpointGraceMs });
     for (const [endpoint, count] of await letters.unordered()) {
       context.stderr.write(
-        `expiry-relay: left out ${counted(count, 'dead letter')} of "${stillPrintable(endpoint)}" whose entry in ` +
+        `expiry-relay: left out ${pluralize(count, 'dead letter')} of "${stillPrintable(endpoint)}" whose entry in ` +
           'the index is missing: a running relay restores up to 500 entries every 10 s\n',
       );
     }
@@ -84,7 +84,7 @@ export async function withState<Result>(
     const { moved } = state.quarantine;
     if (moved > 0) {
       stderr.write(
-        `expiry-relay: moved to the quarantine, as no relay has written it: ${counted(moved, 'value')} of ` +
+        `expiry-relay: moved to the quarantine, as no relay has written it: ${pluralize(moved, 'value')} of ` +
           'the state (see expiry-relay quarantine list)\n',
       );
     }

@@ -12,7 +12,7 @@ import type { Params } from '../model/pattern.js';
 import { Secret } from '../model/secret.js';
 import type { Delivery, Settings } from '../model/vocabulary.js';
 import { BODY_BYTES_MAX } from '../payload/body.js';
-import { buildDeliveries, type Made } from '../payload/build.js';
+import { type BuildResult, buildDeliveries } from '../payload/build.js';
 import { fillKey } from '../payload/path-template.js';
 import { type Match, matchRoutes } from '../routing/routes.js';
 import type { CliContext } from './context.js';
@@ -38,7 +38,7 @@ export function plan(
   settings: Settings,
   options: KeyOptions,
   isTest: boolean,
-): { readonly planned: readonly Planned[]; readonly tooLarge: Made['tooLarge'] } {
+): { readonly planned: readonly Planned[]; readonly tooLarge: BuildResult['tooLarge'] } {
   const { key, database } = options;
   checkNames(settings, options);
   if (!settings.redis.databases.includes(database)) {
@@ -132,7 +132,7 @@ function hideSecrets(endpoint: Endpoint): Endpoint {
 }
 
 /** Says which webhooks there will not be. */
-export function sayTooLarge({ stderr }: CliContext, tooLarge: Made['tooLarge']): void {
+export function sayTooLarge({ stderr }: CliContext, tooLarge: BuildResult['tooLarge']): void {
   for (const { route, endpoint } of tooLarge) {
     stderr.write(
       `expiry-relay: route ${route} to ${endpoint}: its body would be larger than ` +

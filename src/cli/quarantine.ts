@@ -1,5 +1,5 @@
 /** Entries of the state that no relay has written, and that were moved aside: shown or dropped. */
-import { counted } from '../lib/pluralize.js';
+import { pluralize } from '../lib/pluralize.js';
 import { printable, printableBytes, printableJson } from '../lib/printable.js';
 import { UsageError } from '../model/errors.js';
 import type { QuarantinedEntry } from '../state/quarantine.js';
@@ -53,7 +53,7 @@ export const listQuarantine: CommandAction<ListQuarantineOptions> = (context, op
     const total = last === null ? 0 : Math.max(last.number, entries);
     const others = shown < total ? `; ${total - shown} more, older or dropped` : '';
     const closing =
-      entries === 0 ? 'nothing is in the quarantine' : `${counted(shown, 'record')}${others}`;
+      entries === 0 ? 'nothing is in the quarantine' : `${pluralize(shown, 'record')}${others}`;
     await printer.print(`${closing}\n`);
     return 0;
   });
@@ -90,7 +90,7 @@ export const dropQuarantine: CommandAction<DropQuarantineOptions> = (context, op
       if (entry === null || !(await drop(state, entry))) code = missing(context, id);
       else dropped += 1;
     }
-    context.stdout.write(`${counted(dropped, 'record')} dropped\n`);
+    context.stdout.write(`${pluralize(dropped, 'record')} dropped\n`);
     return code;
   });
 };
@@ -154,7 +154,7 @@ function details(entry: QuarantinedEntry): string {
     kind: printable(kind),
     [isKey ? 'renamed to' : 'name']: printableBytes(name),
     why: printable(why),
-    value: isKey ? whole : `${counted(bytes, 'byte')}${kept}`,
+    value: isKey ? whole : `${pluralize(bytes, 'byte')}${kept}`,
   }).map(([title, text]) => `${title.padEnd(10)} ${text}\n`);
   const start = isKey ? '' : `${printableBytes(value, Number.POSITIVE_INFINITY)}\n`;
   return `${lines.join('')}${start}`;

@@ -1,12 +1,12 @@
 import { loadSettings } from '../config/load.js';
-import { createLookup } from '../delivery/dns.js';
+import { createDnsLookup } from '../delivery/dns.js';
 import { asTest, buildRequest } from '../delivery/request.js';
 import { STATUS_GONE } from '../delivery/retry-policy.js';
 import { createSender } from '../delivery/send.js';
 import { adviceFor } from '../doctor/judge-endpoint.js';
 import { type Clock, systemClock } from '../lib/clock.js';
 import { preventionAdvice } from '../lib/exhaustion.js';
-import { counted } from '../lib/pluralize.js';
+import { pluralize } from '../lib/pluralize.js';
 import type { Outcome, Prevented } from '../model/vocabulary.js';
 import { lengthText } from '../server/wording.js';
 import type { CommandAction, FileOption } from './context.js';
@@ -39,7 +39,7 @@ export const send: CommandAction<SendOptions> = async (context, options) => {
   sayTooLarge(context, tooLarge);
   const missing = planned.length + tooLarge.length - accepted;
   if (missing === 0) return 0;
-  const all = counted(planned.length + tooLarge.length, 'test webhook');
+  const all = pluralize(planned.length + tooLarge.length, 'test webhook');
   stderr.write(`expiry-relay: of ${all}, ${missing} not accepted\n`);
   return 1;
 };
@@ -51,7 +51,7 @@ interface Attempted {
 
 /** Each over a connection of its own, which is closed, as is one that is under way at a stop. */
 function attemptsWith(clock: Clock, stop: AbortSignal): (each: Planned) => Promise<Attempted> {
-  const lookup = createLookup(clock);
+  const lookup = createDnsLookup(clock);
   return async ({ endpoint, delivery }) => {
     const sender = createSender(() => endpoint, clock, lookup);
     const breakOff = () => void sender.close();

@@ -5,11 +5,11 @@ import type { Json } from '../model/key-value.js';
 import type { Pattern } from '../model/pattern.js';
 import {
   ASKED_NAME,
-  isToldName,
+  isPlaceholderName,
   NAMES_WITH_FIELDS,
+  PLACEHOLDER_NAMES,
   partsOf,
   referenceText,
-  TOLD_NAMES,
   textsOf,
 } from '../payload/body-template.js';
 import type { Complaint } from './mistakes.js';
@@ -129,7 +129,7 @@ class Names {
     this.#patterns = patterns;
     this.#hasValue = asList(route.include).includes('value');
     this.#hasLookup = route.lookup !== undefined;
-    this.#known = new Set([...patterns.flatMap(({ names }) => names), ...TOLD_NAMES]);
+    this.#known = new Set([...patterns.flatMap(({ names }) => names), ...PLACEHOLDER_NAMES]);
   }
 
   has(name: string): boolean {
@@ -155,11 +155,11 @@ class Names {
       const hint = meant === null ? `known are ${all}` : `did you mean {${meant}}?`;
       return mismatch('names that are known here', { quoting: `${text} is not; ${hint}` });
     }
-    if (isToldName(name) && capturing.length > 0) {
+    if (isPlaceholderName(name) && capturing.length > 0) {
       const quoting = `${text} is also what a pattern captures: give that another name`;
       return mismatch('names that stand for one thing', { quoting });
     }
-    if (!isToldName(name) && capturing.length < this.#patterns.length) {
+    if (!isPlaceholderName(name) && capturing.length < this.#patterns.length) {
       const quoting = `${text} is not captured by every one`;
       return mismatch('only {name}s that every pattern captures', { quoting });
     }

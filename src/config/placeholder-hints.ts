@@ -1,5 +1,5 @@
 /** `${id}` where `{id}` was meant: a route's names are written without the dollar. Pure. */
-import { partsOf, TOLD_NAMES } from '../payload/body-template.js';
+import { PLACEHOLDER_NAMES, partsOf } from '../payload/body-template.js';
 import type { Interpolated } from './interpolate.js';
 import { type Path, valueAt } from './path.js';
 import { routeFields } from './schema.js';
@@ -12,7 +12,7 @@ function namesAt(root: unknown, [section, index, field]: Path): readonly string[
   if (!['path', 'lookup', 'body'].includes(String(field))) return [];
   const patterns = understoodBy(routeFields.match, valueAt(root, [section, index, 'match'])) ?? [];
   const captured = patterns.flatMap(({ names }) => names);
-  return field === 'body' ? [...captured, ...TOLD_NAMES] : captured;
+  return field === 'body' ? [...captured, ...PLACEHOLDER_NAMES] : captured;
 }
 
 /** What could not be put in for a `${…}`, with the hint where a name was meant. */

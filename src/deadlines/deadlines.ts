@@ -36,7 +36,7 @@ export interface Deadlines {
   overdue(database: number, untilMs: number, countMax: number): Promise<readonly Deadline[]>;
 
   /** The deadline of each of these keys, tracked or overdue; null where there is no entry. */
-  of(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]>;
+  find(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]>;
 
   /**
    * When the last expiration of each key was detected that somebody has claimed; null where that is

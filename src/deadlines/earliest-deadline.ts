@@ -1,9 +1,9 @@
 /** The earliest deadline that the keys of a database have got since the index was last looked at. */
 import type { Clock } from '../lib/clock.js';
-import { Bell } from '../lib/condition.js';
+import { Condition } from '../lib/condition.js';
 
 export class EarliestDeadline {
-  readonly #sooner = new Bell();
+  readonly #sooner = new Condition();
   #ms = Number.POSITIVE_INFINITY;
   /** Until when somebody waits; nothing is sooner while nobody does. */
   #waitsUntilMs = Number.NEGATIVE_INFINITY;
@@ -16,7 +16,7 @@ export class EarliestDeadline {
   /** A key has got this deadline. */
   add(deadlineMs: number): void {
     this.#ms = Math.min(this.#ms, deadlineMs);
-    if (deadlineMs < this.#waitsUntilMs) this.#sooner.ring();
+    if (deadlineMs < this.#waitsUntilMs) this.#sooner.notifyAll();
   }
 
   /** The index is about to be looked at. */

@@ -4,7 +4,7 @@
  */
 
 import TinyQueue from 'tinyqueue';
-import type { ClaimedKey, Deadline, KeyInDatabase, KeyReading } from '../model/vocabulary.js';
+import type { ConsumedDeadline, Deadline, KeyInDatabase, KeyReading } from '../model/vocabulary.js';
 import { CLOCK_SLACK_MS } from '../redis/server-clock.js';
 import type { Deadlines } from './deadlines.js';
 
@@ -79,11 +79,11 @@ function byDeadline(one: Deadline, other: Deadline): number {
 }
 
 /** One database's. */
-type Shelf = Readonly<Record<'tracked' | 'overdue', Ordered>>;
+type DatabaseIndex = Readonly<Record<'tracked' | 'overdue', Ordered>>;
 
 export class MemoryDeadlines implements Deadlines {
   readonly #keysMax: number;
-  readonly #shelves = new Map<number, Shelf>();
+  readonly #shelves = new Map<number, DatabaseIndex>();
 
   constructor(keysMax: number = TRACKED_KEYS_MAX) {
     this.#keysMax = keysMax;
@@ -93,21 +93,21 @@ export class MemoryDeadlines implements Deadlines {
     for (const reading of readings) this.#put(reading);
   }
 
-  #put({ database, key, life, deadlineMs, readAtMs }: KeyReading): void {
+  #put({ database, key, ttl, deadlineMs, readAtMs }: KeyReading): void {
     const { tracked, overdue } = this.#shelf(database);
     const name = nameOf(key);
-    switch (life) {
-      case 'until':
+    switch (ttl) {
+      case 'volatile':
         overdue.delete(name);
         if (tracked.get(name) !== undefined || tracked.size + overdue.size < this.#keysMax) {
           tracked.set(name, { database, key, deadlineMs });
         }
         return;
-      case 'endless':
+      case 'persistent':
         tracked.delete(name);
         overdue.delete(name);
         return;
-      case 'gone':
+      case 'missing':
         if ((tracked.get(name)?.deadlineMs ?? 0) > readAtMs) tracked.delete(name);
         if ((overdue.get(name)?.deadlineMs ?? 0) > readAtMs) overdue.delete(name);
         return;
@@ -126,7 +126,7 @@ export class MemoryDeadlines implements Deadlines {
   }
 
   /** Forgets these entries, unless they have got another deadline since. */
-  async claimed(deadlines: readonly ClaimedKey[]): Promise<void> {
+  async consume(deadlines: readonly ConsumedDeadline[]): Promise<void> {
     for (const { database, key, deadlineMs, detectedAtMs } of deadlines) {
       const name = nameOf(key);
       const isAboutIt = (known: number) =>
@@ -152,7 +152,7 @@ export class MemoryDeadlines implements Deadlines {
     return found;
   }
 
-  async of(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]> {
+  async find(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]> {
     return keys.map(({ database, key }) => {
       const { tracked, overdue } = this.#shelf(database);
       const name = nameOf(key);
@@ -207,7 +207,7 @@ export class MemoryDeadlines implements Deadlines {
     return tracked.size + overdue.size;
   }
 
-  #shelf(database: number): Shelf {
+  #shelf(database: number): DatabaseIndex {
     let shelf = this.#shelves.get(database);
     if (shelf === undefined) {
       shelf = { tracked: new Ordered(), overdue: new Ordered() };

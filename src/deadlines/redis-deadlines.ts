@@ -2,7 +2,7 @@
  * The index of deadlines at rest in Redis, shared by all replicas: see state/format.ts for how it
  * lies there. Nothing of it is kept in this process but what is about to be asked for.
  */
-import { batchesByDatabase, nameOf } from '../model/key-id.js';
+import { batchesByDatabase, keyId } from '../model/key-id.js';
 import type { Deadline, KeyInDatabase, KeyReading } from '../model/vocabulary.js';
 import { defineScripts, type Scripts } from '../redis/scripts.js';
 import {
@@ -66,18 +66,18 @@ export class RedisDeadlines implements Deadlines {
 
   async #put(database: number, readings: readonly KeyReading[]): Promise<void> {
     const { tracked, overdue } = this.#keys(database);
-    const of = (life: KeyReading['life']) => readings.filter((reading) => reading.life === life);
-    const [until, endless, gone] = [of('until'), of('endless'), of('gone')];
+    const of = (ttl: KeyReading['ttl']) => readings.filter((reading) => reading.ttl === ttl);
+    const [volatile, persistent, missing] = [of('volatile'), of('persistent'), of('missing')];
     await this.#state.run('track', () =>
       this.#scripts.deadlinesPut(
         [leaseKey(this.#state.prefix), tracked, overdue],
         [
           tokenOf(this.#lease),
-          until.length,
-          endless.length,
-          ...until.flatMap(({ deadlineMs, key }) => [deadlineMs, key]),
-          ...endless.map(({ key }) => key),
-          ...gone.flatMap(({ readAtMs, key }) => [readAtMs, key]),
+          volatile.length,
+          persistent.length,
+          ...volatile.flatMap(({ deadlineMs, key }) => [deadlineMs, key]),
+          ...persistent.map(({ key }) => key),
+          ...missing.flatMap(({ readAtMs, key }) => [readAtMs, key]),
         ],
       ),
     );
@@ -119,7 +119,7 @@ export class RedisDeadlines implements Deadlines {
     return this.#stored.deadlines(database, overdue, entriesOf(reply));
   }
 
-  async of(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]> {
+  async find(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]> {
     const { redis } = this.#state;
     const deadlines = new Map<string, number>();
     for (const [database, its] of batchesByDatabase(keys, ASK_BATCH)) {
@@ -134,10 +134,10 @@ export class RedisDeadlines implements Deadlines {
         [overdue, taken],
       ] as const) {
         const found = await this.#stored.deadlines(database, part, foundOf(names, scores));
-        for (const deadline of found) deadlines.set(nameOf(deadline), deadline.deadlineMs);
+        for (const deadline of found) deadlines.set(keyId(deadline), deadline.deadlineMs);
       }
     }
-    return keys.map((key) => deadlines.get(nameOf(key)) ?? null);
+    return keys.map((key) => deadlines.get(keyId(key)) ?? null);
   }
 
   async claimedLately(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]> {
@@ -148,9 +148,9 @@ export class RedisDeadlines implements Deadlines {
       const members = keys.slice(from, from + ASK_BATCH).map(claimedMember);
       const scores = await this.#state.run('track', () => redis.zmscore(own, ...members));
       const found = await this.#stored.claimed(own, foundOf(members, scores));
-      for (const one of found) claimed.set(nameOf(one), one.atMs);
+      for (const one of found) claimed.set(keyId(one), one.atMs);
     }
-    return keys.map((key) => claimed.get(nameOf(key)) ?? null);
+    return keys.map((key) => claimed.get(keyId(key)) ?? null);
   }
 
   async *recentlyClaimed(untilMs: number): AsyncGenerator<readonly KeyInDatabase[]> {

@@ -3,7 +3,7 @@
  * this key's deadline again. Several readings may be under way at the same time; one that was
  * overtaken by what was heard or read since is not written down, but made again.
  */
-import { nameOf } from '../model/key-id.js';
+import { keyId } from '../model/key-id.js';
 import type { Deadline, KeyInDatabase, KeyReading } from '../model/vocabulary.js';
 import type { ChangedKey, Deadlines } from './deadlines.js';
 import { EarliestDeadline } from './earliest-deadline.js';
@@ -43,7 +43,7 @@ export class Tracker {
       this.#deadlines.take(database, untilMs, countMax),
     );
     for (const deadline of taken) {
-      const id = nameOf(deadline);
+      const id = keyId(deadline);
       if (!overtaken.has(id)) this.#taken.set(id, deadline.deadlineMs);
     }
     for (const id of this.#taken.keys()) {
@@ -55,10 +55,10 @@ export class Tracker {
 
   /** The deadline of each of these keys in the index, tracked or overdue; null where there is no entry. */
   async find(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]> {
-    const found = keys.map((key) => this.#taken.get(nameOf(key)) ?? null);
+    const found = keys.map((key) => this.#taken.get(keyId(key)) ?? null);
     const unknown = keys.flatMap((key, at) => (found[at] === null ? [{ key, at }] : []));
     if (unknown.length === 0) return found;
-    const stored = await this.#deadlines.of(unknown.map(({ key }) => key));
+    const stored = await this.#deadlines.find(unknown.map(({ key }) => key));
     for (const [n, { at }] of unknown.entries()) found[at] = stored[n] ?? null;
     return found;
   }
@@ -75,14 +75,14 @@ export class Tracker {
    * after the change, has expired by that deadline if it has passed. The deadline in the index does not count:
    * the expiration may have been claimed since. Rejects when the keys cannot be read.
    */
-  async changed(keys: readonly ChangedKey[], reader: KeyReader): Promise<readonly KeyReading[]> {
+  async reread(keys: readonly ChangedKey[], reader: KeyReader): Promise<readonly KeyReading[]> {
     const readings = await this.#track(keys, reader, () => true);
     const known = new Map<string, number>();
     for (const key of keys) {
-      if (key.readDeadlineMs !== undefined) known.set(nameOf(key), key.readDeadlineMs);
+      if (key.readDeadlineMs !== undefined) known.set(keyId(key), key.readDeadlineMs);
     }
     if (known.size === 0) return readings;
-    const judged = readings.map((reading) => expiredBy(reading, known.get(nameOf(reading))));
+    const judged = readings.map((reading) => expiredBy(reading, known.get(keyId(reading))));
     const expired = judged.filter((reading, at) => reading !== readings[at]);
     if (expired.length > 0) await this.#put(expired);
     return judged;
@@ -92,13 +92,13 @@ export class Tracker {
    * The same just after their deadlines. Those that are gone stay overdue, until they are claimed; so do
    * those with a later deadline or none: what has expired may have been set again, and is yet to be claimed.
    */
-  async nudged(due: readonly Deadline[], reader: KeyReader): Promise<readonly KeyReading[]> {
-    const known = new Map(due.map((one) => [nameOf(one), one.deadlineMs]));
-    return this.#track(due, reader, (reading) => isSameLife(reading, known.get(nameOf(reading))));
+  async readDue(due: readonly Deadline[], reader: KeyReader): Promise<readonly KeyReading[]> {
+    const known = new Map(due.map((one) => [keyId(one), one.deadlineMs]));
+    return this.#track(due, reader, (reading) => isSameLife(reading, known.get(keyId(reading))));
   }
 
   /** These keys were deleted, evicted, renamed or moved. */
-  async removed(keys: readonly KeyInDatabase[]): Promise<void> {
+  async remove(keys: readonly KeyInDatabase[]): Promise<void> {
     this.invalidate(keys);
     await this.#deadlines.remove(keys);
   }
@@ -107,7 +107,7 @@ export class Tracker {
   invalidate(keys: readonly KeyInDatabase[]): void {
     if (this.#overtaken.size + this.#taken.size === 0) return;
     for (const key of keys) {
-      const id = nameOf(key);
+      const id = keyId(key);
       this.#taken.delete(id);
       for (const ids of this.#overtaken) ids.add(id);
     }
@@ -120,7 +120,7 @@ export class Tracker {
   ): Promise<readonly KeyReading[]> {
     const { result: readings, overtaken } = await this.#watchOvertaken(() => reader.read(keys));
     // Nothing may come between this and the writing: what removes entries does it after.
-    const isLate = (key: KeyInDatabase) => overtaken.size > 0 && overtaken.has(nameOf(key));
+    const isLate = (key: KeyInDatabase) => overtaken.size > 0 && overtaken.has(keyId(key));
     const current = readings.filter((reading) => !isLate(reading) && isWritten(reading));
     // Another reading of these keys that is under way may be older.
     this.invalidate(current);
@@ -145,21 +145,21 @@ export class Tracker {
 
   async #put(readings: readonly KeyReading[]): Promise<void> {
     await this.#deadlines.put(readings);
-    for (const { life, database, deadlineMs } of readings) {
-      if (life === 'until') this.earliest(database).add(deadlineMs);
+    for (const { ttl, database, deadlineMs } of readings) {
+      if (ttl === 'volatile') this.earliest(database).add(deadlineMs);
     }
   }
 }
 
 /** Of a key that is gone: as it was read when it had the deadline that it has expired by. */
 function expiredBy(reading: KeyReading, knownMs: number | undefined): KeyReading {
-  if (reading.life !== 'gone' || knownMs === undefined || knownMs > reading.readAtMs) {
+  if (reading.ttl !== 'missing' || knownMs === undefined || knownMs > reading.readAtMs) {
     return reading;
   }
-  return { ...reading, life: 'until', deadlineMs: knownMs };
+  return { ...reading, ttl: 'volatile', deadlineMs: knownMs };
 }
 
 /** Whether the life that was read is, as far as can be told, the one with this deadline. */
-export function isSameLife({ life, deadlineMs }: KeyReading, knownMs: number | undefined): boolean {
-  return life === 'until' && knownMs !== undefined && deadlineMs <= knownMs;
+export function isSameLife({ ttl, deadlineMs }: KeyReading, knownMs: number | undefined): boolean {
+  return ttl === 'volatile' && knownMs !== undefined && deadlineMs <= knownMs;
 }

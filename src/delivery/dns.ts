@@ -39,7 +39,7 @@ async function shortageOfFiles(): Promise<unknown> {
 }
 
 /** A `lookup` for net.connect and tls.connect. */
-export function createLookup(clock: Clock, resolve: Resolve = systemResolve): LookupFunction {
+export function createDnsLookup(clock: Clock, resolve: Resolve = systemResolve): LookupFunction {
   const underWay = new Map<string, Promise<LookupAddress[]>>();
   const suspects = new Set<string>();
   let lastSuspect: Promise<unknown> = Promise.resolve();

@@ -3,7 +3,7 @@
  * share nothing, so that a slow or dead one delays nobody else.
  */
 import { setMaxListeners } from 'node:events';
-import { Bell } from '../lib/condition.js';
+import { Condition } from '../lib/condition.js';
 import type { Outcome } from '../model/vocabulary.js';
 import type { Claimed } from '../outbox/outbox.js';
 import { type AttemptParts, attempt, release, settle } from './attempt.js';
@@ -36,7 +36,7 @@ export class Worker {
   /** Aborts when the loop must look again at what it may claim, whatever it waits for. */
   #wait = new AbortController();
   /** Rings when an attempt has ended. */
-  readonly #attemptEnded = new Bell();
+  readonly #attemptEnded = new Condition();
   /** Aborts when the grace of a stop is over. */
   readonly #brokenOff = new AbortController();
   readonly #inFlight = new Set<Promise<void>>();
@@ -150,7 +150,7 @@ export class Worker {
         this.#inFlight.delete(ended);
         this.#handingBack.delete(claimed);
         this.#breaker.leave(begun);
-        this.#attemptEnded.ring();
+        this.#attemptEnded.notifyAll();
       });
     this.#inFlight.add(ended);
   }

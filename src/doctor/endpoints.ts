@@ -4,7 +4,7 @@
  */
 import type { LookupFunction } from 'node:net';
 import { createConnector, placeOf } from '../delivery/connect.js';
-import { createLookup } from '../delivery/dns.js';
+import { createDnsLookup } from '../delivery/dns.js';
 import { causeOf, preventionOf } from '../delivery/failure.js';
 import { shown } from '../delivery/redaction.js';
 import type { Clock } from '../lib/clock.js';
@@ -25,7 +25,7 @@ export async function examineEndpoints(
   endpoints: readonly Endpoint[],
   { clock, stop }: Asking,
 ): Promise<Finding[]> {
-  const lookup = createLookup(clock);
+  const lookup = createDnsLookup(clock);
   const findings: Finding[] = [];
   const waiting = endpoints.entries();
   const work = async () => {

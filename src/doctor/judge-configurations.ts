@@ -1,5 +1,5 @@
 /** The configurations of the replicas that run under one prefix → whether they are one. Pure. */
-import { counted } from '../lib/pluralize.js';
+import { pluralize } from '../lib/pluralize.js';
 import { type Finding, ok, warning } from '../server/finding.js';
 
 export interface RunningReplica {
@@ -22,7 +22,7 @@ export function judgeConfigurations(
     return warning(
       subject,
       `${digests.size} different configurations share state.prefix "${prefix}": the newest captures, ` +
-        `and ${counted(superseded, 'superseded replica')} ${superseded === 1 ? 'does' : 'do'} not`,
+        `and ${pluralize(superseded, 'superseded replica')} ${superseded === 1 ? 'does' : 'do'} not`,
       'nothing to do during a rolling update; otherwise give each configuration a state.prefix of ' +
         'its own',
     );

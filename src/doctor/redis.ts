@@ -1,6 +1,6 @@
 /** Looks at the Redis that holds the keys. */
 import type { Redis } from 'ioredis';
-import { counted } from '../lib/pluralize.js';
+import { pluralize } from '../lib/pluralize.js';
 import {
   messageOf,
   RedisUnreachableError,
@@ -157,7 +157,7 @@ async function countListeners(redis: Redis, { databases }: RedisSettings): Promi
   return databases.flatMap((database, at) => {
     const count = Number(reply[2 * at + 1]);
     if (count === 0) return [];
-    const who = `${counted(count, 'subscriber')} (running relays among them)`;
+    const who = `${pluralize(count, 'subscriber')} (running relays among them)`;
     return [ok('listeners', `${who}: each gets every \`expired\` of database ${database}`)];
   });
 }

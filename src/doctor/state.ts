@@ -1,7 +1,7 @@
 /** Looks at the Redis that holds what must survive. Nothing is marked as ours: it is only read. */
 import type { Redis } from 'ioredis';
 import type { Clock } from '../lib/clock.js';
-import { counted } from '../lib/pluralize.js';
+import { pluralize } from '../lib/pluralize.js';
 import { printable } from '../lib/printable.js';
 import { configurationOf } from '../model/configuration.js';
 import { RelayError } from '../model/errors.js';
@@ -186,7 +186,7 @@ async function examineConfigurations(
 async function judgeQuarantine(redis: Redis, prefix: string): Promise<Finding[]> {
   const count = await redis.xlen(quarantineKey(prefix));
   if (count === 0) return [];
-  const text = `${counted(count, 'record')} of entries that no relay has written, moved out of the state`;
+  const text = `${pluralize(count, 'record')} of entries that no relay has written, moved out of the state`;
   const advice =
     'see expiry-relay quarantine list, and keep other clients from these keys: give the state a Redis of its own, or deny the keys by ACL';
   return [warning('quarantine', text, advice)];
@@ -210,6 +210,6 @@ async function examineRelays(
   const index = `the deadlines of ${keysText(counts.reduce((sum, one) => sum + one, 0))} are known`;
   if (running === 0) return [note(subject, `none is running; ${index}`)];
   const who = watching === null ? 'none watches' : `${printable(watching, NAME_CHARS)} watches`;
-  const relays = ok(subject, `${counted(running, 'replica')} running, ${who}; ${index}`);
+  const relays = ok(subject, `${pluralize(running, 'replica')} running, ${who}; ${index}`);
   return [relays, ...judgeGone(gone)];
 }

@@ -1,16 +1,16 @@
 import type { Clock } from './clock.js';
 
 /** Tells those who wait that something may have changed. */
-export class Bell {
+export class Condition {
   readonly #waiting = new Set<() => void>();
   #rung = 0;
 
   /** How often it has rung. */
-  get rung(): number {
+  get version(): number {
     return this.#rung;
   }
 
-  ring(): void {
+  notifyAll(): void {
     this.#rung += 1;
     for (const wake of this.#waiting) wake();
   }

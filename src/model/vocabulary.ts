@@ -68,7 +68,7 @@ export interface Deadline extends KeyInDatabase {
 }
 
 /** A key whose expiration is claimed: it leaves the index of deadlines. */
-export interface ClaimedKey extends KeyInDatabase {
+export interface ConsumedDeadline extends KeyInDatabase {
   /** What the index had, in milliseconds by the clock of its Redis; null when it had nothing. */
   readonly deadlineMs: number | null;
   /** When it was known to be gone, by the same clock: an older entry is about this life, too. */
@@ -81,7 +81,7 @@ export interface KeyReading extends KeyInDatabase {
    * `endless`: it is there, and has no deadline. `elsewhere`: a node of a cluster does not say, since
    * another one has its slot or is getting it.
    */
-  readonly life: 'until' | 'endless' | 'gone' | 'elsewhere';
+  readonly ttl: 'volatile' | 'persistent' | 'missing' | 'elsewhere';
   /** Set when its life is `until`, else 0. */
   readonly deadlineMs: number;
   /** When it was read, by the clock of the Redis that holds it. */

@@ -109,7 +109,7 @@ export class Claimer {
     const count = holding.hasMetForeign ? Math.max(countMax, CLAIMED_BEHIND_FOREIGN) : countMax;
     const reply = await this.#scripts.claim(
       [ready, deliveries, waiting, throttle, replicasKey(prefix), waits, quarantineKey(prefix)],
-      [this.#replica, count, holding.retryShare.of(countMax)],
+      [this.#replica, count, holding.retryShare.share(countMax)],
     );
     holding.sureOn = connections;
     const [nextInMs, ...parts] = reply as [number, ...Buffer[]];

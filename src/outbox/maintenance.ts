@@ -24,7 +24,7 @@ const UPKEEP_EVERY_MS = 10_000;
 /** Deliveries that one script buries: a few milliseconds' work for Redis. */
 const BURY_BATCH = 100;
 
-export interface UpkeepParts {
+export interface MaintenanceParts {
   readonly state: RedisState;
   readonly scripts: OutboxScripts;
   readonly outbox: RedisOutbox;
@@ -35,10 +35,10 @@ export interface UpkeepParts {
   readonly graceMs: number;
   /** Whether the clock of the state Redis, which gives dead letters their age, was not set lately. */
   readonly isClockSteady: () => boolean;
-  readonly events: UpkeepEvents;
+  readonly events: MaintenanceEvents;
 }
 
-export interface UpkeepEvents {
+export interface MaintenanceEvents {
   /** So many deliveries wait for an endpoint that no running replica has; 0: no longer. */
   unknownEndpoint(endpoint: string, pending: number, graceLeftMs: number): void;
   /** They are dead letters now. */
@@ -48,8 +48,8 @@ export interface UpkeepEvents {
   indexRestored(endpoint: string, deliveries: number, deadLetters: number): void;
 }
 
-export class Upkeep {
-  readonly #parts: UpkeepParts;
+export class Maintenance {
+  readonly #parts: MaintenanceParts;
   readonly #stop = new AbortController();
   /** When running replicas had each endpoint for the last time, as they wrote it down. */
   readonly #had = new Unchanged();
@@ -57,7 +57,7 @@ export class Upkeep {
   #unknown: ReadonlyMap<string, number> = new Map();
   #loop: Promise<void> = Promise.resolve();
 
-  constructor(parts: UpkeepParts) {
+  constructor(parts: MaintenanceParts) {
     this.#parts = parts;
   }
 

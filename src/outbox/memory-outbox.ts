@@ -4,8 +4,8 @@
  */
 
 import type { Clock } from '../lib/clock.js';
-import { Bell } from '../lib/condition.js';
-import type { ClaimedKey, DeadLetter, Delivery, Disposition } from '../model/vocabulary.js';
+import { Condition } from '../lib/condition.js';
+import type { ConsumedDeadline, DeadLetter, Delivery, Disposition } from '../model/vocabulary.js';
 import { type DeadLetterLimits, MemoryDeadLetters } from './memory-dead-letters.js';
 import type { Batch, Claimed, Depth, Outbox, Writer } from './outbox.js';
 import { RetryShare } from './retry-share.js';
@@ -37,14 +37,14 @@ interface Entry {
 }
 
 /** One endpoint's share. The maps keep the order of insertion: oldest first. */
-interface Shelf {
+interface EndpointQueue {
   readonly entries: Map<string, Entry>;
   /** Ready and never tried; or handed back. */
   readonly fresh: Map<string, Entry>;
   /** Ready to be tried again. */
   readonly retries: Map<string, Entry>;
   readonly retryShare: RetryShare;
-  readonly bell: Bell;
+  readonly bell: Condition;
   bodyBytes: number;
   /** When the endpoint is throttled no longer, by the monotonic clock. */
   throttledUntilMs: number;
@@ -55,8 +55,8 @@ export class MemoryOutbox implements Outbox {
   readonly dead: MemoryDeadLetters;
   readonly #clock: Clock;
   readonly #limits: MemoryOutboxLimits;
-  readonly #onClaimed: (claimed: readonly ClaimedKey[]) => Promise<void>;
-  readonly #shelves = new Map<string, Shelf>();
+  readonly #onClaimed: (claimed: readonly ConsumedDeadline[]) => Promise<void>;
+  readonly #shelves = new Map<string, EndpointQueue>();
   #closed = false;
 
   /**
@@ -67,7 +67,7 @@ export class MemoryOutbox implements Outbox {
     clock: Clock,
     onEvicted: (letter: DeadLetter) => void,
     limits: MemoryOutboxLimits = MEMORY_OUTBOX_LIMITS,
-    onClaimed: (claimed: readonly ClaimedKey[]) => Promise<void> = async () => undefined,
+    onClaimed: (claimed: readonly ConsumedDeadline[]) => Promise<void> = async () => undefined,
   ) {
     this.#clock = clock;
     this.#onClaimed = onClaimed;
@@ -80,7 +80,7 @@ export class MemoryOutbox implements Outbox {
 
   async enqueue(
     deliveries: readonly Delivery[],
-    claimed: readonly ClaimedKey[] = [],
+    claimed: readonly ConsumedDeadline[] = [],
   ): Promise<readonly Delivery[]> {
     if (this.#closed) return deliveries;
     await this.#onClaimed(claimed);
@@ -106,9 +106,9 @@ export class MemoryOutbox implements Outbox {
     return [];
   }
 
-  #take(shelf: Shelf, countMax: number): Claimed[] {
+  #take(shelf: EndpointQueue, countMax: number): Claimed[] {
     if (this.#throttledForMs(shelf) > 0) return [];
-    const share = Math.min(shelf.retryShare.of(countMax), shelf.retries.size);
+    const share = Math.min(shelf.retryShare.share(countMax), shelf.retries.size);
     const freshMax = Math.max(0, countMax - share);
     const fresh = [...takeFirst(shelf.fresh, freshMax)];
     const retries = [...takeFirst(shelf.retries, countMax - fresh.length)];
@@ -128,10 +128,10 @@ export class MemoryOutbox implements Outbox {
     this.#dispose(shelf, entry, disposition);
     const untilMs = retryAfterMs > 0 ? this.#clock.monotonicMs() + retryAfterMs : 0;
     shelf.throttledUntilMs = Math.max(shelf.throttledUntilMs, untilMs);
-    shelf.bell.ring();
+    shelf.bell.notifyAll();
   }
 
-  #dispose(shelf: Shelf, entry: Entry, disposition: Disposition): void {
+  #dispose(shelf: EndpointQueue, entry: Entry, disposition: Disposition): void {
     switch (disposition.kind) {
       case 'done':
         return this.#forget(shelf, entry);
@@ -159,7 +159,7 @@ export class MemoryOutbox implements Outbox {
     if (entry === undefined) return;
     entry.attempts -= 1;
     shelf.fresh.set(delivery.id, entry);
-    shelf.bell.ring();
+    shelf.bell.notifyAll();
   }
 
   async depth(endpoint: string): Promise<Depth> {
@@ -190,12 +190,12 @@ export class MemoryOutbox implements Outbox {
       shelf.entries.clear();
       shelf.fresh.clear();
       shelf.retries.clear();
-      shelf.bell.ring();
+      shelf.bell.notifyAll();
     }
     return lost;
   }
 
-  #shelf(endpoint: string): Shelf {
+  #shelf(endpoint: string): EndpointQueue {
     let shelf = this.#shelves.get(endpoint);
     if (shelf === undefined) {
       shelf = {
@@ -203,7 +203,7 @@ export class MemoryOutbox implements Outbox {
         fresh: new Map(),
         retries: new Map(),
         retryShare: new RetryShare(),
-        bell: new Bell(),
+        bell: new Condition(),
         bodyBytes: 0,
         throttledUntilMs: 0,
       };
@@ -228,31 +228,31 @@ export class MemoryOutbox implements Outbox {
     shelf.entries.set(delivery.id, entry);
     shelf.fresh.set(delivery.id, entry);
     shelf.bodyBytes += delivery.body.length;
-    shelf.bell.ring();
+    shelf.bell.notifyAll();
     return true;
   }
 
-  #forget(shelf: Shelf, entry: Entry): void {
+  #forget(shelf: EndpointQueue, entry: Entry): void {
     shelf.entries.delete(entry.delivery.id);
     shelf.bodyBytes -= entry.delivery.body.length;
   }
 
-  #wait(shelf: Shelf, entry: Entry, notBeforeMs: number): void {
+  #wait(shelf: EndpointQueue, entry: Entry, notBeforeMs: number): void {
     entry.dueAtMs = notBeforeMs;
     entry.cancelWait = this.#clock.after(notBeforeMs - this.#clock.monotonicMs(), () => {
       entry.cancelWait = null;
       shelf.retries.set(entry.delivery.id, entry);
-      shelf.bell.ring();
+      shelf.bell.notifyAll();
     });
   }
 
   /** Until something may be claimed that could not before. */
-  #untilRung(shelf: Shelf, signal: AbortSignal): Promise<void> {
+  #untilRung(shelf: EndpointQueue, signal: AbortSignal): Promise<void> {
     const throttledForMs = this.#throttledForMs(shelf);
     return shelf.bell.wait(this.#clock, throttledForMs > 0 ? throttledForMs : null, signal);
   }
 
-  #throttledForMs({ throttledUntilMs }: Shelf): number {
+  #throttledForMs({ throttledUntilMs }: EndpointQueue): number {
     return Math.max(0, throttledUntilMs - this.#clock.monotonicMs());
   }
 }

@@ -10,7 +10,7 @@
  *                 ├◀──stage (the outbox itself, when a wait is over)──┘
  *                 └◀──replay (of a dead letter)
  */
-import type { ClaimedKey, DeadLetter, Delivery, Disposition } from '../model/vocabulary.js';
+import type { ConsumedDeadline, DeadLetter, Delivery, Disposition } from '../model/vocabulary.js';
 
 /** A `Retry-After` beyond this is cut: a receiver's slip must not silence an endpoint for days. */
 export const RETRY_AFTER_MS_MAX = 60 * 60 * 1000;
@@ -68,7 +68,7 @@ export interface Outbox {
    */
   enqueue(
     deliveries: readonly Delivery[],
-    claimed?: readonly ClaimedKey[],
+    claimed?: readonly ConsumedDeadline[],
     batch?: Batch,
   ): Promise<readonly Delivery[]>;
 

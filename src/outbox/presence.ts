@@ -22,13 +22,13 @@ import { Unchanged } from '../state/unchanged.js';
 import type { OutboxScripts } from './scripts/scripts.js';
 
 /** Several within `DEAD_AFTER_MS`, so that one that is lost does not matter. */
-export const BEAT_EVERY_MS = 2_500;
+export const HEARTBEAT_EVERY_MS = 2_500;
 
 /** The wait after one that was not taken: what has endpoints must be known before it can be missed. */
 const BEAT_AGAIN_MS = 250;
 
 /** Redis was away for a while when two that it took lie further apart. */
-const BEAT_GAP_MS_MAX = 2 * BEAT_EVERY_MS;
+const BEAT_GAP_MS_MAX = 2 * HEARTBEAT_EVERY_MS;
 
 /**
  * While Redis is away no replica can give a sign of life. The others have so long to come back before
@@ -86,7 +86,7 @@ export class Presence {
       const beatAtMs = this.#beatAtMs;
       await state.pass('presence', () => this.beat());
       const isTaken = this.#beatAtMs !== beatAtMs;
-      await clock.sleep(isTaken ? BEAT_EVERY_MS : BEAT_AGAIN_MS, signal);
+      await clock.sleep(isTaken ? HEARTBEAT_EVERY_MS : BEAT_AGAIN_MS, signal);
     }
     await reclaiming;
   }
@@ -96,7 +96,7 @@ export class Presence {
     const { clock } = this.#parts;
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      await clock.sleep(BEAT_EVERY_MS, signal);
+      await clock.sleep(HEARTBEAT_EVERY_MS, signal);
       if (this.#isSteady()) await this.reclaim();
     }
   }

@@ -2,9 +2,9 @@
  * The outbox at rest in Redis, shared by all replicas: see state/format.ts for how it lies there and
  * scripts/ for what is atomic. Nothing of it is kept in this process but what it waits for.
  */
-import { Bell } from '../lib/condition.js';
+import { Condition } from '../lib/condition.js';
 import { FencedError } from '../model/errors.js';
-import type { ClaimedKey, Delivery, Disposition } from '../model/vocabulary.js';
+import type { ConsumedDeadline, Delivery, Disposition } from '../model/vocabulary.js';
 import {
   batchField,
   claimedKey,
@@ -53,7 +53,7 @@ export class RedisOutbox implements Outbox {
   readonly #parts: RedisOutboxParts;
   readonly #claimer: Claimer;
   readonly #settler: Settler;
-  readonly #bells = new Map<string, Bell>();
+  readonly #bells = new Map<string, Condition>();
   /** Endpoints whose last claims took all that there was, and what is new since. */
   readonly #emptied = new Map<string, Emptied>();
   /** How often an endpoint's claims have found nothing. */
@@ -68,12 +68,14 @@ export class RedisOutbox implements Outbox {
     this.#parts = parts;
     this.#claimer = new Claimer(parts);
     this.#settler = new Settler(parts);
-    this.dead = new RedisDeadLetters(state, scripts, (endpoint) => this.#bell(endpoint).ring());
+    this.dead = new RedisDeadLetters(state, scripts, (endpoint) =>
+      this.#bell(endpoint).notifyAll(),
+    );
   }
 
   async enqueue(
     deliveries: readonly Delivery[],
-    claimed: readonly ClaimedKey[] = [],
+    claimed: readonly ConsumedDeadline[] = [],
     { writer, token, number }: Batch = this.beginBatch('plain'),
   ): Promise<readonly Delivery[]> {
     if (deliveries.length + claimed.length === 0) return [];
@@ -112,10 +114,10 @@ export class RedisOutbox implements Outbox {
     const stored = state.run('enqueue', () => scripts.enqueue(keys, args));
     // Claims that are asked for now reach Redis right behind it.
     const vain = endpoints.map((endpoint) => this.#inVain.get(endpoint));
-    for (const endpoint of endpoints) this.#bell(endpoint).ring();
+    for (const endpoint of endpoints) this.#bell(endpoint).notifyAll();
     await stored;
     for (const [at, endpoint] of endpoints.entries()) {
-      if (this.#inVain.get(endpoint) !== vain[at]) this.#bell(endpoint).ring();
+      if (this.#inVain.get(endpoint) !== vain[at]) this.#bell(endpoint).notifyAll();
     }
     return [];
   }
@@ -141,13 +143,13 @@ export class RedisOutbox implements Outbox {
       }
       const emptied = this.#emptied.get(endpoint);
       this.#emptied.delete(endpoint);
-      if (emptied?.rung === bell.rung) {
+      if (emptied?.rung === bell.version) {
         await bell.wait(clock, Math.min(pollMs, emptied.nextInMs), signal);
-        if (bell.rung === emptied.rung) pollMs = Math.min(2 * pollMs, POLL_MS_MAX);
+        if (bell.version === emptied.rung) pollMs = Math.min(2 * pollMs, POLL_MS_MAX);
         continue;
       }
       // Counted before looking: what is stored in between is not missed.
-      const rung = bell.rung;
+      const rung = bell.version;
       const { claims, nextInMs } = await state.run(
         'claim',
         () => this.#claimer.claim(endpoint, countMax),
@@ -172,7 +174,7 @@ export class RedisOutbox implements Outbox {
     const args = [entry, delivery.id, attempt - 1];
     await state.run('settle', () => scripts.release([ready], args), delivery.endpoint);
     this.#claimer.ended(claimed as RedisClaimed);
-    this.#bell(delivery.endpoint).ring();
+    this.#bell(delivery.endpoint).notifyAll();
   }
 
   async depth(endpoint: string): Promise<Depth> {
@@ -191,7 +193,7 @@ export class RedisOutbox implements Outbox {
 
   async close(): Promise<readonly Delivery[]> {
     this.#closed = true;
-    for (const bell of this.#bells.values()) bell.ring();
+    for (const bell of this.#bells.values()) bell.notifyAll();
     return [];
   }
 
@@ -220,8 +222,8 @@ export class RedisOutbox implements Outbox {
     return [];
   }
 
-  #bell(endpoint: string): Bell {
-    const bell = this.#bells.get(endpoint) ?? new Bell();
+  #bell(endpoint: string): Condition {
+    const bell = this.#bells.get(endpoint) ?? new Condition();
     this.#bells.set(endpoint, bell);
     return bell;
   }

@@ -9,7 +9,7 @@ export class RetryShare {
   #owed = 0;
 
   /** Of `places` that are claimed now. */
-  of(places: number): number {
+  share(places: number): number {
     this.#owed += places * SHARE;
     const whole = Math.floor(this.#owed);
     this.#owed -= whole;

@@ -6,7 +6,7 @@ import { Capture } from '../capture/capture.js';
 import { EventProcessor } from '../capture/event-processor.js';
 import { createEventQueue } from '../capture/event-queue.js';
 import { Intake } from '../capture/intake.js';
-import { Dropped } from '../capture/overflow-log.js';
+import { OverflowLog } from '../capture/overflow-log.js';
 import { IndexTrust } from '../deadlines/index-trust.js';
 import { Tracker } from '../deadlines/tracker.js';
 import type { Chance, Clock } from '../lib/clock.js';
@@ -36,7 +36,7 @@ export interface PartitionParts {
 export class Partition implements EventSink {
   readonly #queue;
   readonly #processor: EventProcessor;
-  readonly #dropped: Dropped;
+  readonly #dropped: OverflowLog;
   readonly #deadlines;
   readonly #capture: Capture;
   readonly #updater: IndexUpdater;
@@ -48,11 +48,11 @@ export class Partition implements EventSink {
     const serverNowMs = () => serverClock.nowMs();
     const trust = new IndexTrust();
     const queue = createEventQueue(clock);
-    const dropped = new Dropped(clock);
+    const dropped = new OverflowLog(clock);
     const intake = new Intake({
       routing,
       queue,
-      dropped,
+      overflow: dropped,
       trust,
       serverNowMs,
       events: events.capture,
@@ -69,7 +69,7 @@ export class Partition implements EventSink {
     this.#capture = new Capture({
       processor,
       intake,
-      dropped,
+      overflow: dropped,
       tracker,
       trust,
       outbox,

@@ -13,7 +13,7 @@ import type {
 import type { Json } from '../model/key-value.js';
 
 /** What every body can tell; a route's captures come beside them. */
-export const TOLD_NAMES = [
+export const PLACEHOLDER_NAMES = [
   'key',
   'database',
   'expired_at',
@@ -32,14 +32,14 @@ export const TOLD_NAMES = [
   'lookup_omitted',
   'lookup_read_at',
 ] as const;
-export type ToldName = (typeof TOLD_NAMES)[number];
+export type PlaceholderName = (typeof PLACEHOLDER_NAMES)[number];
 
-export function isToldName(name: string): name is ToldName {
-  return TOLD_NAMES.some((told) => told === name);
+export function isPlaceholderName(name: string): name is PlaceholderName {
+  return PLACEHOLDER_NAMES.some((told) => told === name);
 }
 
 /** Those that may be followed by a way into their value. */
-export const NAMES_WITH_FIELDS: readonly ToldName[] = ['value', 'lookup'];
+export const NAMES_WITH_FIELDS: readonly PlaceholderName[] = ['value', 'lookup'];
 
 /** What a route has to ask for, by what the names of it begin with. */
 export const ASKED_NAME = /^(value|lookup)(?:_|$)/;

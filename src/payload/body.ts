@@ -3,9 +3,9 @@ import { stringify } from 'safe-stable-stringify';
 import { textOf } from '../lib/printable.js';
 import type { BodyFormat, Reference } from '../model/body-format.js';
 import type { Json } from '../model/key-value.js';
-import { fillTemplate, isToldName, type ToldName, valueIn } from './body-template.js';
+import { fillTemplate, isPlaceholderName, type PlaceholderName, valueIn } from './body-template.js';
 import { cloudEvent } from './cloudevents.js';
-import { dataOf, isoOf, type Told, timestampOf } from './webhook-input.js';
+import { dataOf, isoOf, timestampOf, type WebhookInput } from './webhook-input.js';
 
 /**
  * A key and its params, with every character escaped, make 13 MiB; a template may repeat them. What
@@ -19,7 +19,7 @@ const NOTHING = Buffer.alloc(0);
  * What makes the body of the webhook with an id; null for one of more than BODY_BYTES_MAX. What
  * does not depend on the id is made once.
  */
-export function bodiesOf(told: Told): (id: string) => Buffer | null {
+export function bodiesOf(told: WebhookInput): (id: string) => Buffer | null {
   const { format } = told.route;
   switch (format.kind) {
     case 'standard': {
@@ -42,13 +42,15 @@ function bounded(text: string | null): Buffer | null {
 }
 
 /** Compact JSON, its keys sorted at every level. */
-function standardBody(told: Told): Json {
+function standardBody(told: WebhookInput): Json {
   const { expiration, route } = told;
   return { type: route.type, timestamp: timestampOf(expiration), data: dataOf(told) };
 }
 
 /** What each name of a template stands for; null for a value that was not, or could not be, read. */
-const TOLD: Readonly<Record<ToldName, (told: Told, id: string) => Json>> = {
+const PLACEHOLDER_VALUES: Readonly<
+  Record<PlaceholderName, (told: WebhookInput, id: string) => Json>
+> = {
   key: ({ expiration }) => textOf(expiration.key),
   database: ({ expiration }) => expiration.database,
   expired_at: ({ expiration }) => isoOf(expiration.expiredAtMs),
@@ -70,11 +72,11 @@ const TOLD: Readonly<Record<ToldName, (told: Told, id: string) => Json>> = {
 
 function filled(
   { pieces }: Extract<BodyFormat, { kind: 'template' }>,
-  told: Told,
+  told: WebhookInput,
   id: string,
 ): string | null {
   const standsFor = ({ name, fields }: Reference): Json => {
-    if (isToldName(name)) return valueIn(TOLD[name](told, id), fields);
+    if (isPlaceholderName(name)) return valueIn(PLACEHOLDER_VALUES[name](told, id), fields);
     const param = told.params[name];
     return param === undefined ? null : textOf(param);
   };

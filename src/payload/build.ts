@@ -7,10 +7,10 @@ import type { Delivery, Expiration } from '../model/vocabulary.js';
 import type { Match } from '../routing/routes.js';
 import { bodiesOf } from './body.js';
 import { fillPath } from './path-template.js';
-import { NO_VALUES, type Told } from './webhook-input.js';
+import { NO_VALUES, type WebhookInput } from './webhook-input.js';
 
 /** What deliveries are made from, beside the expiration and its routes. */
-export interface Making {
+export interface BuildOptions {
   /** Tells one expiration from every other, however often the same key expires. */
   readonly occurrence: string;
   /** Nothing expired: somebody tries what would be sent. */
@@ -19,7 +19,7 @@ export interface Making {
   readonly carried: ValuesByRoute;
 }
 
-export interface Made {
+export interface BuildResult {
   readonly deliveries: readonly Delivery[];
   /** Those whose bodies would be larger than BODY_BYTES_MAX. */
   readonly tooLarge: readonly Pick<Delivery, 'route' | 'endpoint'>[];
@@ -27,7 +27,7 @@ export interface Made {
 
 /** The webhook id: unique per expiration, route and endpoint. */
 export function deliveryId(
-  { occurrence, isTest }: Pick<Making, 'occurrence' | 'isTest'>,
+  { occurrence, isTest }: Pick<BuildOptions, 'occurrence' | 'isTest'>,
   route: string,
   endpoint: string,
 ): string {
@@ -47,8 +47,8 @@ export function occurrenceOf({ database, key, expiredAtMs }: Expiration): string
 export function buildDeliveries(
   expiration: Expiration,
   matches: readonly Match[],
-  making: Making,
-): Made {
+  making: BuildOptions,
+): BuildResult {
   const deliveries: Delivery[] = [];
   const tooLarge: Pick<Delivery, 'route' | 'endpoint'>[] = [];
   for (const { route, params } of matches) {
@@ -62,7 +62,7 @@ export function buildDeliveries(
   return { deliveries, tooLarge };
 }
 
-function deliveriesOf(told: Told, making: Making): Made {
+function deliveriesOf(told: WebhookInput, making: BuildOptions): BuildResult {
   const { expiration, route, params } = told;
   const bodyOf = bodiesOf(told);
   const path = fillPath(route.path, params);

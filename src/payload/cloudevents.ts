@@ -1,7 +1,7 @@
 /** A webhook after CloudEvents 1.0, in HTTP's structured mode and the JSON format. Pure. */
 import { textOf } from '../lib/printable.js';
 import type { Json } from '../model/key-value.js';
-import { dataOf, type Told, timestampOf } from './webhook-input.js';
+import { dataOf, timestampOf, type WebhookInput } from './webhook-input.js';
 
 /**
  * What the specification's type String excludes: control characters, and code points that are no
@@ -10,7 +10,7 @@ import { dataOf, type Told, timestampOf } from './webhook-input.js';
 const NO_ATTRIBUTE_TEXT = /[\p{Cc}\p{Noncharacter_Code_Point}]/gu;
 
 /** `id` is the webhook's own; `source` a URI reference. Together they tell it from every other. */
-export function cloudEvent(told: Told, source: string, id: string): Json {
+export function cloudEvent(told: WebhookInput, source: string, id: string): Json {
   const { expiration, route } = told;
   return {
     specversion: '1.0',

@@ -9,7 +9,7 @@ import type { Expiration, Route } from '../model/vocabulary.js';
 export const NO_VALUES: RouteValues = { value: null, lookup: null };
 
 /** All that a body can be made from, but the webhook's id. */
-export interface Told extends RouteValues {
+export interface WebhookInput extends RouteValues {
   readonly expiration: Expiration;
   readonly route: Route;
   readonly params: Params;
@@ -27,7 +27,7 @@ export function timestampOf({ expiredAtMs, detectedAtMs }: Expiration): string |
 }
 
 /** The `data` of a webhook. */
-export function dataOf(told: Told): { readonly [name: string]: Json } {
+export function dataOf(told: WebhookInput): { readonly [name: string]: Json } {
   const { expiration, route, params, value, lookup, isTest } = told;
   return {
     database: expiration.database,

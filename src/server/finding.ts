@@ -1,5 +1,5 @@
 /** What was found of one thing that was looked at, and what to do about it. */
-import { counted } from '../lib/pluralize.js';
+import { pluralize } from '../lib/pluralize.js';
 
 /**
  * `note`: nothing is known to be wrong. `warning`: a promise of the relay is weaker here than it
@@ -82,5 +82,5 @@ export function countOf(findings: readonly Finding[], level: Level): number {
 export function summaryText(findings: readonly Finding[]): string {
   const [problems, warnings] = [countOf(findings, 'problem'), countOf(findings, 'warning')];
   if (problems + warnings === 0) return 'all is well';
-  return `${counted(problems, 'problem')}, ${counted(warnings, 'warning')}`;
+  return `${pluralize(problems, 'problem')}, ${pluralize(warnings, 'warning')}`;
 }

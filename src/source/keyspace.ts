@@ -18,19 +18,19 @@ import { isExact, timeLeftCommands, timeLeftOf } from './time-left.js';
 const BATCH = 500;
 
 /** What PEXPIRETIME and PTTL answer for a key that is not there, and for one without a deadline. */
-const GONE = -2;
-const ENDLESS = -1;
+const MISSING = -2;
+const PERSISTENT = -1;
 
 /** In place of an answer: another node of the cluster has the slot, or is getting it (MOVED, ASK). */
 const MOVED = -3;
 const MOVING = -4;
 
 /** A reading before the server was confirmed as the primary; `moved`: another node has the slot. */
-type Unproved = Omit<KeyReading, 'life'> & { readonly life: KeyReading['life'] | 'moved' };
+type Unproved = Omit<KeyReading, 'ttl'> & { readonly ttl: KeyReading['ttl'] | 'moved' };
 
-const LIVES: ReadonlyMap<number, Unproved['life']> = new Map([
-  [GONE, 'gone'],
-  [ENDLESS, 'endless'],
+const TTLS: ReadonlyMap<number, Unproved['ttl']> = new Map([
+  [MISSING, 'missing'],
+  [PERSISTENT, 'persistent'],
   [MOVED, 'moved'],
   [MOVING, 'elsewhere'],
 ]);
@@ -83,9 +83,9 @@ export class Keyspace {
    */
   async read(keys: readonly KeyInDatabase[]): Promise<readonly KeyReading[]> {
     const readings = await this.#readAll(keys);
-    if (readings.some(({ life }) => life === 'gone' || life === 'moved')) await this.#isPrimary();
+    if (readings.some(({ ttl }) => ttl === 'missing' || ttl === 'moved')) await this.#isPrimary();
     // Of a primary, another one has that slot: its keys are that one's to watch.
-    return readings.map((one) => proved(one, 'endless'));
+    return readings.map((one) => proved(one, 'persistent'));
   }
 
   /** Does not check whether the server is still the primary. */
@@ -112,7 +112,7 @@ export class Keyspace {
     );
     if (refusal !== null) this.#mayCount = false;
     if (answers[0] !== 0) return this.#nudgeEach(keys);
-    return keys.map(({ key }) => ({ database, key, life: 'gone', deadlineMs: 0, readAtMs }));
+    return keys.map(({ key }) => ({ database, key, ttl: 'missing', deadlineMs: 0, readAtMs }));
   }
 
   async #nudgeEach(keys: readonly KeyInDatabase[]): Promise<readonly KeyReading[]> {
@@ -128,7 +128,7 @@ export class Keyspace {
     count: number,
   ): Promise<Scanned> {
     const match = glob === null ? [] : (['MATCH', glob] as const);
-    const { refusal, answers } = await this.#run(database, (pipeline) =>
+    const { refusal, answers } = await this.#pipeline(database, (pipeline) =>
       pipeline.callBuffer('SCAN', cursor, ...match, 'COUNT', count),
     );
     if (refusal !== null) throw refusal;
@@ -185,8 +185,8 @@ export class Keyspace {
    * Any commands in a database; an answer that is an Error is what Redis refused. Strings are Buffers.
    * Rejects when the connection does, and when the database cannot be selected.
    */
-  async ask(database: number, commands: readonly Command[]): Promise<readonly unknown[]> {
-    const replies = await this.#give(database, (pipeline) => {
+  async runCommands(database: number, commands: readonly Command[]): Promise<readonly unknown[]> {
+    const replies = await this.#exec(database, (pipeline) => {
       for (const [name, ...words] of commands) pipeline.callBuffer(name, ...words);
     });
     return replies.map(([error, answer]) => error ?? answer);
@@ -211,11 +211,11 @@ export class Keyspace {
     give: (pipeline: ChainableCommander) => unknown,
   ): Promise<Replies & { readonly readAtMs: number }> {
     if (!this.#mayAskTime) {
-      const replies = await this.#run(database, give);
+      const replies = await this.#pipeline(database, give);
       return { ...replies, readAtMs: this.#serverClock.nowMs() };
     }
     const tell = this.#serverClock.question();
-    const replies = await this.#give(database, (pipeline) => {
+    const replies = await this.#exec(database, (pipeline) => {
       give(pipeline);
       pipeline.time();
     });
@@ -225,12 +225,15 @@ export class Keyspace {
     return { ...repliesOf(replies.slice(0, -1)), readAtMs };
   }
 
-  async #run(database: number, give: (pipeline: ChainableCommander) => unknown): Promise<Replies> {
-    return repliesOf(await this.#give(database, give));
+  async #pipeline(
+    database: number,
+    give: (pipeline: ChainableCommander) => unknown,
+  ): Promise<Replies> {
+    return repliesOf(await this.#exec(database, give));
   }
 
   /** Gives commands in a database, which is selected before if it may be another. */
-  #give(
+  #exec(
     database: number,
     give: (pipeline: ChainableCommander) => unknown,
   ): Promise<readonly (readonly [Error | null, unknown])[]> {
@@ -268,8 +271,8 @@ function readingOf(
   deadlineMs: number,
   readAtMs: number,
 ): Unproved {
-  const life = LIVES.get(answer) ?? (deadlineMs > DEADLINE_MS_MAX ? 'endless' : 'until');
-  return { database, key, life, deadlineMs: life === 'until' ? deadlineMs : 0, readAtMs };
+  const ttl = TTLS.get(answer) ?? (deadlineMs > DEADLINE_MS_MAX ? 'persistent' : 'volatile');
+  return { database, key, ttl, deadlineMs: ttl === 'volatile' ? deadlineMs : 0, readAtMs };
 }
 
 function repliesOf(replies: readonly (readonly [Error | null, unknown])[]): Replies {
@@ -283,7 +286,7 @@ function repliesOf(replies: readonly (readonly [Error | null, unknown])[]): Repl
 }
 
 /** What a key is whose slot another node has depends on whether this one is still the primary. */
-function proved(reading: Unproved, moved: 'endless' | 'elsewhere'): KeyReading {
-  const { life } = reading;
-  return { ...reading, life: life === 'moved' ? moved : life };
+function proved(reading: Unproved, moved: 'persistent' | 'elsewhere'): KeyReading {
+  const { ttl } = reading;
+  return { ...reading, ttl: ttl === 'moved' ? moved : ttl };
 }

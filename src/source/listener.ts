@@ -14,7 +14,7 @@ const RETRY_MS_MAX = 5_000;
 /** The share of each wait that chance may take away, so that replicas do not come back as one. */
 const RETRY_JITTER = 0.3;
 
-export interface SourceParts {
+export interface ListenerParts {
   readonly settings: RedisSettings;
   /** What every key of the relay's own begins with; none of them is an event. */
   readonly ownPrefix: string;
@@ -43,7 +43,7 @@ export interface EventSink {
 }
 
 /** A condition of being ready. */
-export interface SourceCheck {
+export interface ListenerCheck {
   readonly name: 'subscribed' | 'canary';
   /** What is wrong; null when nothing is. */
   readonly problem: string | null;
@@ -51,15 +51,15 @@ export interface SourceCheck {
   readonly note?: string;
 }
 
-export class Source {
-  readonly #parts: SourceParts;
+export class Listener {
+  readonly #parts: ListenerParts;
   readonly #stop = new AbortController();
   #session: Session | null = null;
   /** Why there is no session. */
   #missing: string;
   #loop: Promise<void> = Promise.resolve();
 
-  constructor(parts: SourceParts) {
+  constructor(parts: ListenerParts) {
     this.#parts = parts;
     this.#missing = `Redis at ${addressOf(parts.settings)} has not answered yet`;
   }
@@ -73,7 +73,7 @@ export class Source {
     if (session !== null) this.#loop = this.#listen(session, sink);
   }
 
-  checks(): readonly SourceCheck[] {
+  checks(): readonly ListenerCheck[] {
     if (this.#session === null) {
       const problem = this.#stop.signal.aborted ? 'shutting down' : this.#missing;
       return [
@@ -152,7 +152,7 @@ export class Source {
   }
 }
 
-function canaryCheck(proof: Proof): SourceCheck {
+function canaryCheck(proof: Proof): ListenerCheck {
   const name = 'canary';
   switch (proof.kind) {
     case 'proved':

@@ -95,7 +95,7 @@ export class Prover {
    * Until the session closes; rejects when a canary is lost, and with what `recheck` rejects with,
    * which looks with each canary whether the server is what it was.
    */
-  async goOn(recheck: () => Promise<void>, closing: AbortSignal): Promise<never> {
+  async proveForever(recheck: () => Promise<void>, closing: AbortSignal): Promise<never> {
     for (;;) {
       await this.#parts.clock.sleep(CANARY_EVERY_MS, closing);
       await recheck();

@@ -53,7 +53,7 @@ export interface Session {
   isPrimary(): Promise<void>;
   readonly keyspace: Keyspace;
   /** The same on a connection of its own, for what nobody waits for. */
-  readonly sweeping: Keyspace;
+  readonly sweepKeyspace: Keyspace;
   readonly marker: Marker;
   readonly identity: ServerIdentity;
   close(): void;
@@ -144,7 +144,7 @@ async function open(
     commands.ended,
     subscriber.ended,
     primary.lost,
-    prover.goOn(recheck, closing).catch((error: unknown) => redisErrorOf(error, settings)),
+    prover.proveForever(recheck, closing).catch((error: unknown) => redisErrorOf(error, settings)),
     reading.ended,
     sweeping.ended,
     notificationsLost(redis, setting, settings, clock, closing),
@@ -162,7 +162,7 @@ async function open(
     keyspace: new Keyspace(reading, serverClock, isPrimary),
     marker: new Marker(redis, parts.markerKey),
     identity: new ServerIdentity(redis, parts.serverKey, runId),
-    sweeping: new Keyspace(sweeping, serverClock, isPrimary),
+    sweepKeyspace: new Keyspace(sweeping, serverClock, isPrimary),
     close,
   };
 }

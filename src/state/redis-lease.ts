@@ -4,7 +4,7 @@
  * changes nothing. lease-scripts.ts decides who gets it.
  */
 import type { Clock } from '../lib/clock.js';
-import { Bell } from '../lib/condition.js';
+import { Condition } from '../lib/condition.js';
 import type { Configuration } from '../model/configuration.js';
 import { defineScripts, type Scripts } from '../redis/scripts.js';
 import { configurationsKey, leaseKey, quarantineKey, watchKey } from './format.js';
@@ -63,9 +63,9 @@ export class RedisLease implements Lease {
   readonly #stop = new AbortController();
   readonly #seen = new Unchanged();
   /** Rings when it is taken or lost, or is due. */
-  readonly #bell = new Bell();
+  readonly #bell = new Condition();
   /** Rings when it is to be looked at. */
-  readonly #wake = new Bell();
+  readonly #wake = new Condition();
   #token: string | null = null;
   #isDue = false;
   /** Held until this replica left, and yet to be let go. */
@@ -110,7 +110,7 @@ export class RedisLease implements Lease {
     if (isWanted) this.#wantedAtMs = this.#parts.clock.monotonicMs();
     this.#isWanted = isWanted;
     if (!isWanted) this.#leave();
-    this.#wake.ring();
+    this.#wake.notifyAll();
   }
 
   taken(signal: AbortSignal): Promise<void> {
@@ -153,7 +153,7 @@ export class RedisLease implements Lease {
   async #run(): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      const { rung } = this.#wake;
+      const { version: rung } = this.#wake;
       // What changed while it could not be looked at is not known.
       let lookInMs: number | null = null;
       await this.#parts.state.pass('lease', async () => {
@@ -161,7 +161,7 @@ export class RedisLease implements Lease {
         lookInMs = await this.#look();
       });
       if (lookInMs === null) this.#seen.renew(this.#nowMs);
-      if (this.#wake.rung !== rung) continue;
+      if (this.#wake.version !== rung) continue;
       const againInMs = this.#last === null ? FIRST_LOOK_EVERY_MS : LOOK_EVERY_MS;
       await this.#wake.wait(this.#parts.clock, lookInMs ?? againInMs, signal);
     }
@@ -252,7 +252,7 @@ export class RedisLease implements Lease {
     const isNew = this.#token === null || this.#isDue !== isDue;
     this.#token = token;
     this.#isDue = isDue;
-    if (isNew) this.#bell.ring();
+    if (isNew) this.#bell.notifyAll();
   }
 
   /** Stops holding the lease, even when the state Redis is away. */
@@ -277,7 +277,7 @@ export class RedisLease implements Lease {
     this.#isDue = false;
     if (this.#token === null) return;
     this.#token = null;
-    this.#bell.ring();
+    this.#bell.notifyAll();
   }
 }
 

@@ -27,7 +27,7 @@ export interface OutputListener {
 
 const NEWLINE = 0x0a;
 
-export class GatheredOutput {
+export class BufferedOutput {
   readonly #output: TextOutput;
   #listener: OutputListener | null = null;
   #gathered = '';

@@ -5,20 +5,20 @@ import { printableBytes } from '../lib/printable.js';
 import { messageOf, RelayError } from '../model/errors.js';
 import type { Delivery, Expiration } from '../model/vocabulary.js';
 import type { Metrics } from './metrics.js';
-import { LossTally } from './throttled-count.js';
+import { ThrottledCount } from './throttled-count.js';
 
 export class CaptureEvents {
   readonly #log: Logger;
   readonly #metrics: Metrics;
   readonly #clock: Clock;
-  readonly #queueLoss: LossTally;
-  readonly #outboxLosses = new Map<string, LossTally>();
+  readonly #queueLoss: ThrottledCount;
+  readonly #outboxLosses = new Map<string, ThrottledCount>();
 
   constructor(log: Logger, metrics: Metrics, clock: Clock) {
     this.#log = log;
     this.#metrics = metrics;
     this.#clock = clock;
-    this.#queueLoss = new LossTally(clock, (dropped) =>
+    this.#queueLoss = new ThrottledCount(clock, (dropped) =>
       log.error(
         { event: 'queue_full', dropped },
         'keys expire faster than they can be taken: those whose deadlines are known are found ' +
@@ -165,10 +165,10 @@ export class CaptureEvents {
     for (const loss of this.#outboxLosses.values()) loss.end();
   }
 
-  #outboxLoss(endpoint: string): LossTally {
+  #outboxLoss(endpoint: string): ThrottledCount {
     let loss = this.#outboxLosses.get(endpoint);
     if (loss === undefined) {
-      loss = new LossTally(this.#clock, (dropped) =>
+      loss = new ThrottledCount(this.#clock, (dropped) =>
         this.#log.error(
           { event: 'outbox_full', endpoint, dropped },
           'the outbox in memory is full: webhooks are lost',

@@ -16,9 +16,9 @@ import type {
 } from '../model/vocabulary.js';
 import type { Claimed } from '../outbox/outbox.js';
 import { publicKeysOf } from '../signing/sign.js';
-import { Seldom } from './log-throttle.js';
+import { LogThrottle } from './log-throttle.js';
 import type { Metrics } from './metrics.js';
-import { LossTally } from './throttled-count.js';
+import { ThrottledCount } from './throttled-count.js';
 
 /** What one attempt was, for its wide line. */
 export interface AttemptReport {
@@ -35,8 +35,8 @@ export class DeliveryEvents {
   readonly #log: Logger;
   readonly #metrics: Metrics;
   readonly #clock: Clock;
-  readonly #seldom: Seldom;
-  readonly #unattempted = new Map<string, LossTally>();
+  readonly #seldom: LogThrottle;
+  readonly #unattempted = new Map<string, ThrottledCount>();
   /** The endpoints whose breakers are not closed: a warning was logged when that began. */
   readonly #failing = new Set<string>();
 
@@ -44,7 +44,7 @@ export class DeliveryEvents {
     this.#log = log;
     this.#metrics = metrics;
     this.#clock = clock;
-    this.#seldom = new Seldom(clock);
+    this.#seldom = new LogThrottle(clock);
   }
 
   /** A delivery leaves for the first time; `nowMs` is by the clock that deadlines are by. */
@@ -94,7 +94,7 @@ export class DeliveryEvents {
       const text =
         "the endpoint's response is malformed after its status line: the status counts, and the " +
         'connection is closed. Correct what the endpoint sends';
-      this.#seldom.say(`malformed ${endpoint}`, () =>
+      this.#seldom.log(`malformed ${endpoint}`, () =>
         this.#log.warn({ event: 'response_malformed', endpoint, error: malformed }, text),
       );
     }
@@ -106,14 +106,14 @@ export class DeliveryEvents {
     };
     const text =
       "the endpoint's Retry-After is neither a number of seconds nor an HTTP date: ignored";
-    this.#seldom.say(`retry-after ${endpoint}`, () => this.#log.warn(line, text));
+    this.#seldom.log(`retry-after ${endpoint}`, () => this.#log.warn(line, text));
   }
 
   /** Nothing was sent, because this machine or process has run out of a resource. */
   attemptPrevented(endpoint: string, prevented: Prevented): void {
     this.#metrics.attemptsPrevented.inc({ endpoint });
     const { code, detail } = prevented;
-    this.#seldom.say(`prevented ${code}`, () =>
+    this.#seldom.log(`prevented ${code}`, () =>
       this.#log.warn(
         { event: 'attempt_prevented', endpoint, code, error: detail },
         'the relay cannot open a connection: webhooks wait, and no attempt is counted. This is no ' +
@@ -126,7 +126,7 @@ export class DeliveryEvents {
   deadUnattempted({ endpoint }: Delivery): void {
     let tally = this.#unattempted.get(endpoint);
     if (tally === undefined) {
-      tally = new LossTally(this.#clock, (count) =>
+      tally = new ThrottledCount(this.#clock, (count) =>
         this.#log.error(
           { event: 'dead_unattempted', endpoint, count, reason: 'gone' },
           'not sent, since the endpoint is gone; now dead letters',
@@ -178,7 +178,7 @@ export class DeliveryEvents {
     const text =
       'the endpoint asked for a wait (Retry-After): no replica sends it anything for that time. Lower ' +
       'rate_limit or concurrency if it asks often';
-    this.#seldom.say(`throttled ${endpoint}`, () => this.#log.warn(line, text));
+    this.#seldom.log(`throttled ${endpoint}`, () => this.#log.warn(line, text));
   }
 
   /** `isMended`: they could not be used before. Public keys are no secret, and their receivers need them. */

@@ -5,7 +5,7 @@
 import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.js';
 import type { Settings } from '../model/vocabulary.js';
-import type { GatheredOutput } from './buffered-output.js';
+import type { BufferedOutput } from './buffered-output.js';
 import { CaptureEvents } from './capture-events.js';
 import { DeliveryEvents } from './delivery-events.js';
 import { createLog } from './log.js';
@@ -47,7 +47,7 @@ export function createEvents(log: Logger, metrics: Metrics, clock: Clock): Event
 export function openEvents(
   parts: {
     readonly settings: Settings;
-    readonly output: GatheredOutput;
+    readonly output: BufferedOutput;
     readonly reports: ProcessReports;
     readonly clock: Clock;
   },

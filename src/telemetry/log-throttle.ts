@@ -4,7 +4,7 @@ import type { Clock } from '../lib/clock.js';
 const SAY_EVERY_MS = 60_000;
 
 /** Says a thing that happens again and again no more than once in a while. */
-export class Seldom {
+export class LogThrottle {
   readonly #clock: Clock;
   /** What was said, and when. */
   readonly #saidAtMs = new Map<string, number>();
@@ -14,7 +14,7 @@ export class Seldom {
   }
 
   /** Calls `say` unless the same was said lately. */
-  say(what: string, say: () => void): void {
+  log(what: string, say: () => void): void {
     const nowMs = this.#clock.monotonicMs();
     for (const [said, atMs] of this.#saidAtMs) {
       if (nowMs - atMs >= SAY_EVERY_MS) this.#saidAtMs.delete(said);

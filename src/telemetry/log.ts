@@ -5,7 +5,7 @@
 import { type Logger, pino, stdTimeFunctions } from 'pino';
 import pretty from 'pino-pretty';
 import type { Settings } from '../model/vocabulary.js';
-import type { GatheredOutput } from './buffered-output.js';
+import type { BufferedOutput } from './buffered-output.js';
 
 /** What may wait for whoever reads the log: a few ten thousand lines. */
 export const LOG_BYTES_WAITING_MAX = 16 * 1024 * 1024;
@@ -22,7 +22,7 @@ export interface LostLineEvents {
 
 export function createLog(
   { level, format }: Settings['log'],
-  output: GatheredOutput,
+  output: BufferedOutput,
   { onLost, onRegained }: LostLineEvents,
 ): Logger {
   /** Lost lines that the log has not reported yet. */

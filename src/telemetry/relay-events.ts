@@ -7,16 +7,16 @@ import { messageOf } from '../model/errors.js';
 import type { ListenAddress, Settings, StateSettings } from '../model/vocabulary.js';
 import { addressOf } from '../redis/client.js';
 import { publicKeysOf } from '../signing/sign.js';
-import { Seldom } from './log-throttle.js';
+import { LogThrottle } from './log-throttle.js';
 import { isPasswordUnused, type ProcessReport, reportText } from './process-reports.js';
 
 export class RelayEvents {
   readonly #log: Logger;
-  readonly #seldom: Seldom;
+  readonly #seldom: LogThrottle;
 
   constructor(log: Logger, clock: Clock) {
     this.#log = log;
-    this.#seldom = new Seldom(clock);
+    this.#seldom = new LogThrottle(clock);
   }
 
   started(version: string, file: string, settings: Settings, admin: ListenAddress): void {
@@ -44,7 +44,7 @@ export class RelayEvents {
 
   /** By the admin port. */
   connectionNotAccepted(error: Error): void {
-    this.#seldom.say('not accepted', () =>
+    this.#seldom.log('not accepted', () =>
       this.#log.warn(
         { event: 'admin_accept_failed', error: messageOf(error) },
         'the admin port could not accept a connection; the relay keeps listening. ' +

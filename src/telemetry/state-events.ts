@@ -7,27 +7,27 @@ import type { ServerFinding } from '../server/finding.js';
 import type { StateOperation } from '../state/health.js';
 import type { QuarantinedEntry } from '../state/quarantine.js';
 import { FindingLog } from './finding-log.js';
-import { Seldom } from './log-throttle.js';
+import { LogThrottle } from './log-throttle.js';
 import type { Metrics } from './metrics.js';
 
 export class StateEvents {
   readonly #log: Logger;
   readonly #metrics: Metrics;
   readonly #findings: FindingLog;
-  readonly #seldom: Seldom;
+  readonly #seldom: LogThrottle;
 
   constructor(log: Logger, metrics: Metrics, clock: Clock) {
     this.#log = log;
     this.#metrics = metrics;
     this.#findings = new FindingLog(log);
-    this.#seldom = new Seldom(clock);
+    this.#seldom = new LogThrottle(clock);
   }
 
   /** The stack goes to the log: it is a bug, and whoever reports it needs to send that. */
   internalError(loop: string, error: unknown): void {
     this.#metrics.internalErrors.inc();
     const stack = error instanceof Error ? error.stack : undefined;
-    this.#seldom.say(`${loop} ${messageOf(error)}`, () =>
+    this.#seldom.log(`${loop} ${messageOf(error)}`, () =>
       this.#log.error(
         { event: 'internal_error', loop, error: messageOf(error), stack },
         'an unexpected error, which is a bug in the relay: trying again. Please report it with this line',

@@ -4,7 +4,7 @@ import type { Clock } from '../lib/clock.js';
 const LINE_EVERY_MS = 10_000;
 
 /** Says the first loss of its kind at once, and those that follow in one line for each while. */
-export class LossTally {
+export class ThrottledCount {
   readonly #clock: Clock;
   readonly #say: (count: number) => void;
   #unsaid = 0;

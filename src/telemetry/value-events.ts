@@ -2,18 +2,18 @@
 import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.js';
 import type { ValueOmission } from '../model/key-value.js';
-import { Seldom } from './log-throttle.js';
+import { LogThrottle } from './log-throttle.js';
 import type { Metrics } from './metrics.js';
 
 export class ValueEvents {
   readonly #log: Logger;
   readonly #metrics: Metrics;
-  readonly #seldom: Seldom;
+  readonly #seldom: LogThrottle;
 
   constructor(log: Logger, metrics: Metrics, clock: Clock) {
     this.#log = log;
     this.#metrics = metrics;
-    this.#seldom = new Seldom(clock);
+    this.#seldom = new LogThrottle(clock);
   }
 
   unreadable(refusal: string): void {
@@ -35,6 +35,6 @@ export class ValueEvents {
 
   /** It is about every key alike. */
   #say(event: string, error: string, text: string): void {
-    this.#seldom.say(event, () => this.#log.warn({ event, error }, text));
+    this.#seldom.log(event, () => this.#log.warn({ event, error }, text));
   }
 }

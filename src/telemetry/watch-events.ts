@@ -2,20 +2,20 @@
 import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.js';
 import type { Standing } from '../state/lease.js';
-import { Seldom } from './log-throttle.js';
+import { LogThrottle } from './log-throttle.js';
 import type { Metrics } from './metrics.js';
 
 export class WatchEvents {
   readonly #log: Logger;
   readonly #metrics: Metrics;
-  readonly #seldom: Seldom;
+  readonly #seldom: LogThrottle;
   /** The standing that was logged last. */
   #standing: Standing['kind'] = 'current';
 
   constructor(log: Logger, metrics: Metrics, clock: Clock) {
     this.#log = log;
     this.#metrics = metrics;
-    this.#seldom = new Seldom(clock);
+    this.#seldom = new LogThrottle(clock);
   }
 
   /** Whether this replica is the one that captures. */
@@ -99,6 +99,6 @@ export class WatchEvents {
   /** It is tried again every second. */
   watchFailed(error: string): void {
     const text = 'deadlines could not be read or written; trying again';
-    this.#seldom.say(error, () => this.#log.warn({ event: 'watch_failed', error }, text));
+    this.#seldom.log(error, () => this.#log.warn({ event: 'watch_failed', error }, text));
   }
 }

@@ -13,7 +13,7 @@ import type {
   ValuesByRoute,
 } from '../model/key-value.js';
 import type {
-  ClaimedKey,
+  ConsumedDeadline,
   Deadline,
   Expiration,
   KeyInDatabase,
@@ -51,7 +51,7 @@ export interface ValueKeeperParts {
 }
 
 /** What values are read with. */
-export type ReadableKeys = Pick<Keyspace, 'ask' | 'nowMs' | 'read' | 'deadlineSlackMs'>;
+export type ReadableKeys = Pick<Keyspace, 'runCommands' | 'nowMs' | 'read' | 'deadlineSlackMs'>;
 
 /** An expiration, and the routes that its key takes. */
 export interface MatchedExpiration {
@@ -99,7 +99,7 @@ export class ValueKeeper {
   }
 
   /** Whether a route asks for the key's own value. */
-  isWanted(key: KeyInDatabase): boolean {
+  includesValue(key: KeyInDatabase): boolean {
     return this.#bytesMax(key) > 0;
   }
 
@@ -107,21 +107,21 @@ export class ValueKeeper {
    * The deadlines of these keys were read: so will be those values that are not known with them.
    * Resolves when there is room for more.
    */
-  async tracked(readings: readonly KeyReading[]): Promise<void> {
+  async onTracked(readings: readonly KeyReading[]): Promise<void> {
     await this.#readings.tracked(
-      readings.filter((one) => one.life === 'until' && this.isWanted(one)),
+      readings.filter((one) => one.ttl === 'volatile' && this.includesValue(one)),
     );
   }
 
   /** These have no deadline any more: what is known of them may lie there for ever. */
-  async endless(readings: readonly KeyReading[]): Promise<void> {
-    const over = readings.filter((one) => one.life === 'endless');
-    if (over.length > 0) await this.removed(over);
+  async onPersistent(readings: readonly KeyReading[]): Promise<void> {
+    const over = readings.filter((one) => one.ttl === 'persistent');
+    if (over.length > 0) await this.onRemoved(over);
   }
 
   /** The deadlines of these are near. */
-  due(deadlines: readonly Deadline[]): void {
-    this.#readings.due(deadlines.filter((one) => this.isWanted(one)));
+  onDue(deadlines: readonly Deadline[]): void {
+    this.#readings.due(deadlines.filter((one) => this.includesValue(one)));
   }
 
   /** Resolves when all is read that is to be. */
@@ -137,7 +137,7 @@ export class ValueKeeper {
     const included = matched
       .filter(({ matches }) => matches.some(({ route }) => route.includesValue))
       .map(({ expiration }) => expiration);
-    const found = included.length === 0 ? [] : await this.#parts.values.of(included);
+    const found = included.length === 0 ? [] : await this.#parts.values.read(included);
     const kept = new Map(included.map((one, at) => [one, found[at] ?? null]));
     const lookups = await this.#lookUp(matched);
     return matched.map(({ expiration, matches }) => {
@@ -155,14 +155,14 @@ export class ValueKeeper {
   }
 
   /** These are in the outbox, with their values. What is left behind is pruned some time. */
-  async claimed(claimed: readonly ClaimedKey[]): Promise<void> {
-    const over = claimed.filter((one) => one.deadlineMs !== null && this.isWanted(one));
+  async onCaptured(claimed: readonly ConsumedDeadline[]): Promise<void> {
+    const over = claimed.filter((one) => one.deadlineMs !== null && this.includesValue(one));
     if (over.length > 0) await this.#parts.values.forget(over);
   }
 
   /** These were deleted, evicted, renamed or moved. */
-  async removed(keys: readonly KeyInDatabase[]): Promise<void> {
-    const over = keys.filter((one) => this.isWanted(one));
+  async onRemoved(keys: readonly KeyInDatabase[]): Promise<void> {
+    const over = keys.filter((one) => this.includesValue(one));
     if (over.length === 0) return;
     await this.#parts.values.forget(over.map((one) => ({ ...one, deadlineMs: null })));
   }
@@ -220,10 +220,10 @@ export class ValueKeeper {
     const after = await keys.read(deadlines);
     return deadlines.flatMap((one, at): ValueToKeep[] => {
       const { value, bytes } = read[at] ?? omitted('gone', null);
-      const { life, deadlineMs } = after[at] ?? { life: 'gone', deadlineMs: 0 };
+      const { ttl, deadlineMs } = after[at] ?? { ttl: 'missing', deadlineMs: 0 };
       const isSame = Math.abs(deadlineMs - one.deadlineMs) <= keys.deadlineSlackMs;
       const { database, key } = one;
-      return life === 'until' && isSame && value.omitted !== 'gone'
+      return ttl === 'volatile' && isSame && value.omitted !== 'gone'
         ? [{ database, key, deadlineMs: one.deadlineMs, value, bytes }]
         : [];
     });

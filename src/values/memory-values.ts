@@ -1,5 +1,5 @@
 /** The values that were read, for a Redis that may only be read. They end with the process. */
-import { nameOf } from '../model/key-id.js';
+import { keyId } from '../model/key-id.js';
 import type { Deadline, KeyInDatabase } from '../model/vocabulary.js';
 import type { KeptValue, Values, ValueToForget, ValueToKeep } from './values.js';
 
@@ -32,7 +32,7 @@ export class MemoryValues implements Values {
         kept: { value, bytes, deadlineMs },
         bytes: ENTRY_BYTES + key.length + 2 * bytes,
       };
-      const name = nameOf(entry);
+      const name = keyId(entry);
       this.#delete(name);
       this.#entries.set(name, entry);
       this.#bytes += entry.bytes;
@@ -45,17 +45,17 @@ export class MemoryValues implements Values {
 
   async lacking(deadlines: readonly Deadline[]): Promise<readonly Deadline[]> {
     return deadlines.filter(
-      (one) => this.#entries.get(nameOf(one))?.kept.deadlineMs !== one.deadlineMs,
+      (one) => this.#entries.get(keyId(one))?.kept.deadlineMs !== one.deadlineMs,
     );
   }
 
-  async of(keys: readonly KeyInDatabase[]): Promise<readonly (KeptValue | null)[]> {
-    return keys.map((key) => this.#entries.get(nameOf(key))?.kept ?? null);
+  async read(keys: readonly KeyInDatabase[]): Promise<readonly (KeptValue | null)[]> {
+    return keys.map((key) => this.#entries.get(keyId(key))?.kept ?? null);
   }
 
   async forget(keys: readonly ValueToForget[]): Promise<void> {
     for (const { deadlineMs, ...key } of keys) {
-      const name = nameOf(key);
+      const name = keyId(key);
       const known = this.#entries.get(name)?.kept.deadlineMs;
       if (deadlineMs === null || deadlineMs === known) this.#delete(name);
     }

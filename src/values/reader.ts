@@ -30,7 +30,7 @@ export function countAtOnce(bytesMax: number): number {
  * the connection does.
  */
 export async function readValues(
-  keyspace: Pick<Keyspace, 'ask' | 'nowMs'>,
+  keyspace: Pick<Keyspace, 'runCommands' | 'nowMs'>,
   wanted: readonly WantedValue[],
   onRefused: (refusal: Error) => void,
 ): Promise<readonly SizedValue[]> {
@@ -44,7 +44,7 @@ export async function readValues(
 }
 
 async function readBatch(
-  keyspace: Pick<Keyspace, 'ask' | 'nowMs'>,
+  keyspace: Pick<Keyspace, 'runCommands' | 'nowMs'>,
   database: number,
   wanted: readonly WantedValue[],
   onRefused: (refusal: Error) => void,
@@ -54,7 +54,7 @@ async function readBatch(
     // Of what has more elements than may be sent it need not be exact.
     ['MEMORY', 'USAGE', key, 'SAMPLES', ELEMENTS_MAX + 1],
   ]);
-  const answers = await keyspace.ask(database, questions);
+  const answers = await keyspace.runCommands(database, questions);
   const steps = wanted.map((one, at) => {
     const [type, memory] = answers.slice(2 * at);
     for (const answer of [type, memory]) if (answer instanceof Error) onRefused(answer);
@@ -64,7 +64,8 @@ async function readBatch(
     return { type: String(type), bytesMax: one.bytesMax, command };
   });
   const commands = steps.flatMap(({ command }) => (typeof command === 'string' ? [] : [command]));
-  const replies = commands.length === 0 ? [] : [...(await keyspace.ask(database, commands))];
+  const replies =
+    commands.length === 0 ? [] : [...(await keyspace.runCommands(database, commands))];
   const readAtMs = Math.round(keyspace.nowMs());
   const values = steps.map(({ type, bytesMax, command }): SizedValue => {
     if (typeof command === 'string') return omitted(command, readAtMs);
@@ -87,14 +88,14 @@ function isEmpty(value: Json | undefined): boolean {
 
 /** What is read of a string or stream that is not there is as empty as an empty one. */
 async function withoutGone(
-  keyspace: Pick<Keyspace, 'ask'>,
+  keyspace: Pick<Keyspace, 'runCommands'>,
   database: number,
   wanted: readonly WantedValue[],
   values: readonly SizedValue[],
 ): Promise<SizedValue[]> {
   const empty = wanted.filter((_, at) => isEmpty(values[at]?.value.value));
   if (empty.length === 0) return [...values];
-  const there = await keyspace.ask(
+  const there = await keyspace.runCommands(
     database,
     empty.map(({ key }): Command => ['EXISTS', key]),
   );

@@ -2,7 +2,7 @@
  * Values that are yet to be read, a batch after the other, those whose deadlines are near first.
  * Nobody waits for them: a value that is late is as old as it is.
  */
-import { nameOf } from '../model/key-id.js';
+import { keyId } from '../model/key-id.js';
 import type { Deadline } from '../model/vocabulary.js';
 
 /** Of either kind. A key that finds no room has its value read just before its deadline, or not again. */
@@ -52,7 +52,7 @@ export class Readings {
 
   #add(waiting: Map<string, Deadline>, deadlines: readonly Deadline[]): void {
     for (const deadline of deadlines) {
-      const name = nameOf(deadline);
+      const name = keyId(deadline);
       if (waiting.size < WAITING_MAX || waiting.has(name)) waiting.set(name, deadline);
     }
     if (waiting.size > 0) this.#reading ??= this.#run();

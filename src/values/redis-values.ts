@@ -121,7 +121,7 @@ export class RedisValues implements Values {
     return lacking;
   }
 
-  async of(keys: readonly KeyInDatabase[]): Promise<readonly (KeptValue | null)[]> {
+  async read(keys: readonly KeyInDatabase[]): Promise<readonly (KeptValue | null)[]> {
     const kept = new Map<KeyInDatabase, KeptValue>();
     const suspects: Suspect[] = [];
     for (const [database, batch] of batchesByDatabase(keys, AT_ONCE)) {

@@ -32,7 +32,7 @@ export interface Values {
   lacking(deadlines: readonly Deadline[]): Promise<readonly Deadline[]>;
 
   /** What is kept of each; null where nothing is. */
-  of(keys: readonly KeyInDatabase[]): Promise<readonly (KeptValue | null)[]>;
+  read(keys: readonly KeyInDatabase[]): Promise<readonly (KeptValue | null)[]>;
 
   forget(keys: readonly ValueToForget[]): Promise<void>;
 

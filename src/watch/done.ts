@@ -1,5 +1,5 @@
 /** Which of the expirations that this replica has heard another one has captured. Pure. */
-import { nameOf } from '../model/key-id.js';
+import { keyId } from '../model/key-id.js';
 import type { ExpiredEvent } from '../model/vocabulary.js';
 import type { BufferedEvent } from './replay-buffer.js';
 
@@ -26,7 +26,7 @@ export function lastClaimed(
     const { detectedAtMs } = event;
     const saidAtMsMin = detectedAtMs - lateMsMax;
     if (saidAtMsMin > claimedMs + HEARD_APART_MS) continue;
-    const name = nameOf(event);
+    const name = keyId(event);
     const itsMs = Math.max(saidAtMsMin - claimedMs, claimedMs - detectedAtMs, 0);
     // One in the future is by a clock that has been set back since, and was about an earlier life.
     if (claimedMs > nowMs + HEARD_APART_MS && itsMs > HEARD_APART_MS) continue;

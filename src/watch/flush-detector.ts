@@ -8,19 +8,19 @@ import type { Marker } from '../source/marker.js';
 import type { WatchEvents } from '../telemetry/watch-events.js';
 import type { ValueKeeper } from '../values/keeper.js';
 
-export interface EmptiedParts {
+export interface FlushDetectorParts {
   readonly deadlines: Pick<Deadlines, 'forget'>;
   readonly tracker: Pick<Tracker, 'clear'>;
   readonly values: Pick<ValueKeeper, 'forgetAll'>;
   readonly events: Pick<WatchEvents, 'databaseEmptied'>;
 }
 
-export class Emptied {
-  readonly #parts: EmptiedParts;
+export class FlushDetector {
+  readonly #parts: FlushDetectorParts;
   /** The databases whose markers have been there. */
   readonly #marked = new Set<number>();
 
-  constructor(parts: EmptiedParts) {
+  constructor(parts: FlushDetectorParts) {
     this.#parts = parts;
   }
 

@@ -8,7 +8,7 @@ import type { EventQueue, QueuedEntry } from '../capture/event-queue.js';
 import type { ChangedKey, Deadlines } from '../deadlines/deadlines.js';
 import type { IndexTrust } from '../deadlines/index-trust.js';
 import type { Tracker } from '../deadlines/tracker.js';
-import { nameOf } from '../model/key-id.js';
+import { keyId } from '../model/key-id.js';
 import type { CreatedEvent, KeyInDatabase } from '../model/vocabulary.js';
 import type { Routing } from '../routing/routes.js';
 import type { Session } from '../source/session.js';
@@ -18,9 +18,9 @@ export interface IndexUpdaterParts {
   readonly queue: EventQueue;
   readonly processor: EventProcessor;
   readonly routing: Pick<Routing, 'match'>;
-  readonly deadlines: Pick<Deadlines, 'of'>;
-  readonly tracker: Pick<Tracker, 'changed' | 'removed'>;
-  readonly values: Pick<ValueKeeper, 'tracked' | 'endless' | 'removed'>;
+  readonly deadlines: Pick<Deadlines, 'find'>;
+  readonly tracker: Pick<Tracker, 'reread' | 'remove'>;
+  readonly values: Pick<ValueKeeper, 'onTracked' | 'onPersistent' | 'onRemoved'>;
   readonly trust: Pick<IndexTrust, 'caughtUp' | 'lose' | 'barrier'>;
 }
 
@@ -75,7 +75,7 @@ export class IndexUpdater {
     );
     if (created.length === 0) return true;
     const keys: readonly CreatedEvent[] = created.map(({ event }) => event);
-    const entriesMs = await processor.persist(() => deadlines.of(keys));
+    const entriesMs = await processor.persist(() => deadlines.find(keys));
     if (entriesMs === null) return false;
     for (const [at, { entry, event }] of created.entries()) {
       if (!hadExpired(event, entriesMs[at] ?? null)) continue;
@@ -89,7 +89,7 @@ export class IndexUpdater {
   async #outdate(slice: readonly QueuedEntry[], missing: readonly KeyInDatabase[]): Promise<void> {
     // A key that expired before it was read is published to have: its event is queued behind the change.
     await this.#parts.trust.barrier();
-    const ids = new Set(missing.map(nameOf));
+    const ids = new Set(missing.map(keyId));
     for (const { id, next } of slice) {
       if (next === null || !ids.has(id)) continue;
       const { item } = next;
@@ -116,11 +116,11 @@ export class IndexUpdater {
         return [];
       }
     };
-    const readings = await tracker.changed(keys, { read });
-    await values.endless(readings);
+    const readings = await tracker.reread(keys, { read });
+    await values.onPersistent(readings);
     // Nobody waits for a large value.
-    void values.tracked(readings);
-    return readings.filter(({ life }) => life === 'gone');
+    void values.onTracked(readings);
+    return readings.filter(({ ttl }) => ttl === 'missing');
   }
 
   /**
@@ -137,7 +137,7 @@ export class IndexUpdater {
       return term.sweepNow();
     }
     const { tracker, values } = this.#parts;
-    await tracker.removed(keys);
-    await values.removed(keys);
+    await tracker.remove(keys);
+    await values.onRemoved(keys);
   }
 }

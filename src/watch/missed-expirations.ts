@@ -16,11 +16,11 @@ const FIRST_MAX = 20_000;
 /** Keys read together. */
 const BATCH = 500;
 
-export interface UnheardParts {
+export interface MissedParts {
   readonly database: number;
   readonly session: Pick<Session, 'keyspace' | 'barrier'>;
   readonly deadlines: Pick<Deadlines, 'take' | 'overdue' | 'setAside'>;
-  readonly tracker: Pick<Tracker, 'nudged'>;
+  readonly tracker: Pick<Tracker, 'readDue'>;
   readonly queue: Pick<EventQueue, 'drained'>;
   readonly intake: Pick<Intake, 'push' | 'room'>;
   readonly routing: Pick<Routing, 'isRouted'>;
@@ -35,7 +35,7 @@ export interface UnheardParts {
  * is heard of their keys. A key that is set again only then does not hide that it had expired; one that
  * was set again before it is read does, as if its life had been extended.
  */
-export async function catchUp(parts: UnheardParts, signal: AbortSignal): Promise<void> {
+export async function catchUp(parts: MissedParts, signal: AbortSignal): Promise<void> {
   const { database, session, deadlines, tracker, serverNowMs, isEmptied } = parts;
   const untilMs = serverNowMs();
   for (let count = 0; count < FIRST_MAX; ) {
@@ -47,7 +47,7 @@ export async function catchUp(parts: UnheardParts, signal: AbortSignal): Promise
   const reader = { read: session.keyspace.nudge.bind(session.keyspace) };
   const readings: KeyReading[] = [];
   for (let from = 0; from < due.length && !signal.aborted; from += BATCH) {
-    readings.push(...(await tracker.nudged(due.slice(from, from + BATCH), reader)));
+    readings.push(...(await tracker.readDue(due.slice(from, from + BATCH), reader)));
   }
   if (readings.length === 0) return;
   // What Redis says of them only now is before them in the lanes, and is not captured twice.
@@ -62,13 +62,13 @@ export async function catchUp(parts: UnheardParts, signal: AbortSignal): Promise
  */
 export async function captureMissing(
   missing: readonly Deadline[],
-  parts: UnheardParts,
+  parts: MissedParts,
   signal: AbortSignal,
 ): Promise<void> {
   const { session, tracker, queue, isEmptied } = parts;
   // It waits as long as Redis may not expire keys; so they are read once more.
   if (await isEmptied()) return;
-  const readings = await tracker.nudged(missing, session.keyspace);
+  const readings = await tracker.readDue(missing, session.keyspace);
   await session.barrier();
   await queue.drained(signal);
   // Looked at last: what a flush takes after this is not among the missing.
@@ -79,11 +79,11 @@ export async function captureMissing(
 
 async function captureGone(
   readings: readonly KeyReading[],
-  { database, deadlines, intake, routing, serverNowMs }: UnheardParts,
+  { database, deadlines, intake, routing, serverNowMs }: MissedParts,
   signal: AbortSignal,
 ): Promise<void> {
   const detectedAtMs = Math.round(serverNowMs());
-  const gone = readings.filter(({ life }) => life === 'gone');
+  const gone = readings.filter(({ ttl }) => ttl === 'missing');
   const unrouted = gone.filter(({ key }) => !routing.isRouted(key));
   if (unrouted.length > 0) await deadlines.setAside(unrouted);
   for (const { key } of gone.filter(({ key }) => routing.isRouted(key))) {

@@ -7,7 +7,7 @@ import TinyQueue from 'tinyqueue';
 import type { Deadlines } from '../deadlines/deadlines.js';
 import { isSameLife, type KeyReader, type Tracker } from '../deadlines/tracker.js';
 import type { Clock } from '../lib/clock.js';
-import { Bell } from '../lib/condition.js';
+import { Condition } from '../lib/condition.js';
 import { runTogether } from '../lib/run-together.js';
 import type { Deadline, KeyInDatabase } from '../model/vocabulary.js';
 
@@ -50,7 +50,7 @@ const RECHECK_BATCH = 2_000;
 export interface NudgerParts {
   readonly database: number;
   readonly deadlines: Deadlines;
-  readonly tracker: Pick<Tracker, 'take' | 'nudged' | 'earliest'>;
+  readonly tracker: Pick<Tracker, 'take' | 'readDue' | 'earliest'>;
   readonly reader: KeyReader;
   /** The time by the clock of the Redis that holds the keys, in milliseconds. */
   readonly serverNowMs: () => number;
@@ -76,7 +76,7 @@ export class Nudger {
   /** Taken out of the index, the earliest first; read when their deadlines have passed. */
   #held = new TinyQueue<Deadline>();
   /** Rings when there are others than before. */
-  readonly #holding = new Bell();
+  readonly #holding = new Condition();
 
   constructor(parts: NudgerParts) {
     this.#parts = parts;
@@ -124,7 +124,7 @@ export class Nudger {
     if (taken.length === 0) return;
     this.#parts.onTaken(taken);
     for (const deadline of taken) this.#held.push(deadline);
-    this.#holding.ring();
+    this.#holding.notifyAll();
   }
 
   /** Reads what is held, each key just after its deadline. */
@@ -157,7 +157,7 @@ export class Nudger {
       this.#held.pop();
       due.push(first);
     }
-    if (due.length > 0) this.#holding.ring();
+    if (due.length > 0) this.#holding.notifyAll();
     return due;
   }
 
@@ -166,16 +166,16 @@ export class Nudger {
     due: readonly Deadline[],
   ): Promise<{ readonly gone: readonly Deadline[]; readonly isEarly: boolean }> {
     const { tracker, reader, onAlive, onNudged, serverNowMs } = this.#parts;
-    const readings = await tracker.nudged(due, reader);
+    const readings = await tracker.readDue(due, reader);
     onNudged(due.length);
     const alive = readings.filter(
-      (one, at) => one.life !== 'gone' && !isSameLife(one, due[at]?.deadlineMs),
+      (one, at) => one.ttl !== 'missing' && !isSameLife(one, due[at]?.deadlineMs),
     );
     if (alive.length > 0) onAlive(alive);
     const dueMs = serverNowMs() - AFTER_DEADLINE_MS;
     return {
-      gone: due.filter((_, at) => readings[at]?.life === 'gone'),
-      isEarly: readings.some(({ life, deadlineMs }) => life === 'until' && deadlineMs <= dueMs),
+      gone: due.filter((_, at) => readings[at]?.ttl === 'missing'),
+      isEarly: readings.some(({ ttl, deadlineMs }) => ttl === 'volatile' && deadlineMs <= dueMs),
     };
   }
 

@@ -2,7 +2,7 @@
  * After a failover, or a restart from an older file, a server may still have keys whose expirations
  * are captured already: the deletion had not reached it. Each of them expires there once more.
  */
-import { batchesByDatabase, nameOf } from '../model/key-id.js';
+import { batchesByDatabase, keyId } from '../model/key-id.js';
 import type { KeyInDatabase } from '../model/vocabulary.js';
 import type { Session } from '../source/session.js';
 
@@ -21,7 +21,7 @@ export async function expireRepeated(
   for await (const keys of claimed) {
     for (const [, batch] of batchesByDatabase(keys, BATCH)) {
       for (const reading of await keyspace.nudge(batch)) {
-        if (reading.life === 'gone') gone.add(nameOf(reading));
+        if (reading.ttl === 'missing') gone.add(keyId(reading));
       }
     }
   }

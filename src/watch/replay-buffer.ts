@@ -1,5 +1,5 @@
 /** The events of the last seconds, while another replica holds the lease: this one replays them when it takes over. */
-import { nameOf } from '../model/key-id.js';
+import { keyId } from '../model/key-id.js';
 import type { ChangedEvent, KeyEvent, KeyReading } from '../model/vocabulary.js';
 
 /**
@@ -41,7 +41,7 @@ export class ReplayBuffer {
     const remembered = { event, lateMsMax, untilMs, bytes };
     this.#remembered.push(remembered);
     this.#bytes += bytes;
-    const name = nameOf(event);
+    const name = keyId(event);
     this.#unread.delete(name);
     if (event.kind === 'changed') this.#unread.set(name, remembered);
     this.#forget(nowMs);
@@ -69,14 +69,14 @@ export class ReplayBuffer {
 
   /** What was read of the keys of `unread`, in any order. A key with a later event is skipped. */
   read(asked: readonly ChangedEvent[], readings: readonly KeyReading[]): void {
-    const read = new Map(readings.map((reading) => [nameOf(reading), reading]));
+    const read = new Map(readings.map((reading) => [keyId(reading), reading]));
     for (const event of asked) {
-      const name = nameOf(event);
+      const name = keyId(event);
       const remembered = this.#unread.get(name);
       if (remembered?.event !== event) continue;
       this.#unread.delete(name);
       const reading = read.get(name);
-      if (reading?.life !== 'until') continue;
+      if (reading?.ttl !== 'volatile') continue;
       remembered.event = { ...event, readDeadlineMs: reading.deadlineMs };
     }
   }
@@ -115,7 +115,7 @@ export class ReplayBuffer {
       if (isKept) break;
       this.#bytes -= oldest.bytes;
       this.#first += 1;
-      const name = nameOf(oldest.event);
+      const name = keyId(oldest.event);
       if (this.#unread.get(name) === oldest) this.#unread.delete(name);
     }
     if (this.#first * 2 < this.#remembered.length) return;

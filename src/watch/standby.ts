@@ -6,7 +6,7 @@ import type { EventQueue } from '../capture/event-queue.js';
 import type { Intake } from '../capture/intake.js';
 import type { Deadlines } from '../deadlines/deadlines.js';
 import type { Clock } from '../lib/clock.js';
-import { Bell } from '../lib/condition.js';
+import { Condition } from '../lib/condition.js';
 import { runTogether } from '../lib/run-together.js';
 import type { KeyEvent } from '../model/vocabulary.js';
 import type { ServerClock } from '../redis/server-clock.js';
@@ -65,7 +65,7 @@ export class Standby implements EventSink {
   readonly #parts: StandbyParts;
   readonly #buffer = new ReplayBuffer();
   /** Rings when a change is buffered. */
-  readonly #buffered = new Bell();
+  readonly #buffered = new Condition();
   readonly #stalls: Stalls;
   readonly #stop = new AbortController();
   #loops: Promise<unknown> = Promise.resolve();
@@ -113,7 +113,7 @@ export class Standby implements EventSink {
     if (event.kind !== 'expired' && !routing.isRouted(event.key)) return;
     // While this replica holds the lease, no other replica captures the event.
     this.#buffer.append({ event, lateMsMax }, clock.monotonicMs(), lease.token !== null);
-    if (event.kind === 'changed') this.#buffered.ring();
+    if (event.kind === 'changed') this.#buffered.notifyAll();
   };
 
   /** The relay listens. Returns at once: no event waits for the state. */

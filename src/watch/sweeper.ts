@@ -6,7 +6,7 @@ import type { EventQueue } from '../capture/event-queue.js';
 import type { Deadlines } from '../deadlines/deadlines.js';
 import type { Tracker } from '../deadlines/tracker.js';
 import type { Clock } from '../lib/clock.js';
-import type { Bell } from '../lib/condition.js';
+import type { Condition } from '../lib/condition.js';
 import type { KeyInDatabase, KeyReading } from '../model/vocabulary.js';
 import type { Routing } from '../routing/routes.js';
 import type { Session } from '../source/session.js';
@@ -32,7 +32,7 @@ export interface SweeperParts {
   readonly queue: Pick<EventQueue, 'has' | 'drained'>;
   readonly values: ValueKeeper;
   /** With a connection of its own for sweeps. */
-  readonly session: Pick<Session, 'sweeping' | 'barrier'>;
+  readonly session: Pick<Session, 'sweepKeyspace' | 'barrier'>;
   /** The time by the clock of the Redis that holds the keys, in milliseconds. */
   readonly serverNowMs: () => number;
   readonly events: WatchEvents;
@@ -47,11 +47,11 @@ export class Sweeper {
   }
 
   /** Until the signal aborts; `sweepNow` rings when a sweep must not wait for its time. */
-  async run(sweepNow: Bell, signal: AbortSignal): Promise<void> {
+  async run(sweepNow: Condition, signal: AbortSignal): Promise<void> {
     const { databases, routing, deadlines, values, serverNowMs, clock, events } = this.#parts;
     let share = URGENT_SHARE;
     for (let isFirst = true; !signal.aborted; isFirst = false) {
-      const rungBefore = sweepNow.rung;
+      const rungBefore = sweepNow.version;
       const beganAtMs = clock.monotonicMs();
       let found = 0;
       for (const database of databases) {
@@ -62,8 +62,8 @@ export class Sweeper {
       }
       if (signal.aborted) return;
       events.swept(found, clock.monotonicMs() - beganAtMs);
-      if (sweepNow.rung === rungBefore) await sweepNow.wait(clock, SWEEP_EVERY_MS, signal);
-      share = sweepNow.rung === rungBefore ? LATER_SHARE : URGENT_SHARE;
+      if (sweepNow.version === rungBefore) await sweepNow.wait(clock, SWEEP_EVERY_MS, signal);
+      share = sweepNow.version === rungBefore ? LATER_SHARE : URGENT_SHARE;
     }
   }
 
@@ -93,7 +93,7 @@ export class Sweeper {
     signal: AbortSignal,
   ): Promise<number> {
     const { routing, session, clock } = this.#parts;
-    const keyspace = session.sweeping;
+    const keyspace = session.sweepKeyspace;
     const isWanted = (key: Buffer) => routing.isRouted(key);
     let found = 0;
     let writing: Promise<unknown> = Promise.resolve();
@@ -113,8 +113,8 @@ export class Sweeper {
   async #track(keys: readonly KeyInDatabase[], signal: AbortSignal): Promise<void> {
     const { tracker, values } = this.#parts;
     const read = (wanted: readonly KeyInDatabase[]) => this.#read(wanted, signal);
-    const readings = await tracker.changed(keys, { read });
-    await values.tracked(readings);
+    const readings = await tracker.reread(keys, { read });
+    await values.onTracked(readings);
   }
 
   /**
@@ -123,7 +123,7 @@ export class Sweeper {
    */
   async #read(keys: readonly KeyInDatabase[], signal: AbortSignal): Promise<readonly KeyReading[]> {
     const { queue, session } = this.#parts;
-    const readings = await session.sweeping.read(keys);
+    const readings = await session.sweepKeyspace.read(keys);
     await session.barrier();
     if (keys.some((key) => queue.has(key))) await queue.drained(signal);
     return readings;

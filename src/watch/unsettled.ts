@@ -1,7 +1,7 @@
 /** What a replica has heard that the one before it has not settled: what is left to do at a take-over. */
 
 import type { Deadlines } from '../deadlines/deadlines.js';
-import { nameOf } from '../model/key-id.js';
+import { keyId } from '../model/key-id.js';
 import type { ExpiredEvent, KeyEvent, KeyInDatabase } from '../model/vocabulary.js';
 import type { ServerClock } from '../redis/server-clock.js';
 import { CLOCK_SLACK_MS } from '../redis/server-clock.js';
@@ -10,7 +10,7 @@ import { isDone, lastClaimed } from './done.js';
 import type { BufferedEvent } from './replay-buffer.js';
 
 export interface UnsettledParts {
-  readonly deadlines: Pick<Deadlines, 'of' | 'bringBack' | 'claimedLately' | 'settledUntilMs'>;
+  readonly deadlines: Pick<Deadlines, 'find' | 'bringBack' | 'claimedLately' | 'settledUntilMs'>;
   /** Those that are watched. */
   readonly databases: readonly number[];
   readonly routing: Pick<Routing, 'isRouted'>;
@@ -78,10 +78,10 @@ async function uncaptured(
   });
   const events = expired.map(({ event }) => event);
   const claimed = await claimedLately(events, parts);
-  const known = await deadlines.of(events);
+  const known = await deadlines.find(events);
   const last = lastClaimed(expired, claimed, serverClock.nowMs());
   const isLeft = (event: ExpiredEvent, knownMs: number | null) => {
-    const name = nameOf(event);
+    const name = keyId(event);
     if (event.detectedAtMs <= settledMs) return false;
     if (repeated.has(name) && knownMs === null) return false;
     return !isDone(event, last.get(name), knownMs);

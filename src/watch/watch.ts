@@ -11,7 +11,7 @@ import type { Deadlines } from '../deadlines/deadlines.js';
 import type { IndexTrust } from '../deadlines/index-trust.js';
 import type { Tracker } from '../deadlines/tracker.js';
 import type { Clock } from '../lib/clock.js';
-import { Bell } from '../lib/condition.js';
+import { Condition } from '../lib/condition.js';
 import { runTogether } from '../lib/run-together.js';
 import { messageOf } from '../model/errors.js';
 import type { Deadline, KeyInDatabase } from '../model/vocabulary.js';
@@ -20,9 +20,9 @@ import type { Routing } from '../routing/routes.js';
 import type { Session } from '../source/session.js';
 import type { WatchEvents } from '../telemetry/watch-events.js';
 import type { ValueKeeper } from '../values/keeper.js';
-import { Emptied } from './flush-detector.js';
+import { FlushDetector } from './flush-detector.js';
 import type { IndexUpdater } from './index-updater.js';
-import { captureMissing, catchUp, type UnheardParts } from './missed-expirations.js';
+import { captureMissing, catchUp, type MissedParts } from './missed-expirations.js';
 import { Nudger } from './nudger.js';
 import { Sweeper } from './sweeper.js';
 
@@ -57,30 +57,30 @@ interface Term {
   /** Aborts at the end. */
   readonly end: AbortController;
   /** Rings when a sweep must not wait for its time. */
-  readonly sweepNow: Bell;
+  readonly sweepNow: Condition;
 }
 
 export class Watch {
   readonly #parts: WatchParts;
-  readonly #emptied: Emptied;
+  readonly #emptied: FlushDetector;
   #term: Term | null = null;
   #over: Promise<unknown> = Promise.resolve();
 
   constructor(parts: WatchParts) {
     const { deadlines, tracker, values, events } = parts;
     this.#parts = parts;
-    this.#emptied = new Emptied({ deadlines, tracker, values, events });
+    this.#emptied = new FlushDetector({ deadlines, tracker, values, events });
   }
 
   /** A term begins. */
   begin(session: Session): void {
     const { tracker, trust, updater, values } = this.#parts;
-    const term = { session, end: new AbortController(), sweepNow: new Bell() };
+    const term = { session, end: new AbortController(), sweepNow: new Condition() };
     this.#term = term;
     tracker.clear();
     trust.begin(session);
-    updater.begin({ session, sweepNow: () => term.sweepNow.ring() });
-    values.use(session.sweeping);
+    updater.begin({ session, sweepNow: () => term.sweepNow.notifyAll() });
+    values.use(session.sweepKeyspace);
     this.#over = this.#repeat(term);
   }
 
@@ -147,7 +147,7 @@ export class Watch {
       onMissing: (missing, signal) => this.#missing(session, database, missing, signal),
       onAlive: (keys) => void this.#reread(session, keys),
       onNudged: (count) => events.nudged(count),
-      onTaken: (taken) => values.due(taken),
+      onTaken: (taken) => values.onDue(taken),
       room: (signal) => intake.room(signal),
       drained: (signal) => queue.drained(signal),
     });
@@ -195,7 +195,7 @@ export class Watch {
   /** Resolves with whether it was; then keys that have come since were forgotten as well. */
   async #forgetIfEmptied({ session, sweepNow }: Term, database: number): Promise<boolean> {
     const isEmptied = await this.#emptied.forget(session.marker, database);
-    if (isEmptied) sweepNow.ring();
+    if (isEmptied) sweepNow.notifyAll();
     return isEmptied;
   }
 
@@ -211,7 +211,7 @@ export class Watch {
     await captureMissing(missing, this.#unheard(term, database), signal);
   }
 
-  #unheard(term: Term, database: number): UnheardParts {
+  #unheard(term: Term, database: number): MissedParts {
     const { deadlines, tracker, queue, intake, routing, serverNowMs } = this.#parts;
     const isEmptied = () => this.#forgetIfEmptied(term, database);
     const { session } = term;

@@ -3,7 +3,7 @@ import { Capture } from '../../src/capture/capture.js';
 import { EventProcessor } from '../../src/capture/event-processor.js';
 import { createEventQueue } from '../../src/capture/event-queue.js';
 import { Intake } from '../../src/capture/intake.js';
-import { Dropped } from '../../src/capture/overflow-log.js';
+import { OverflowLog } from '../../src/capture/overflow-log.js';
 import { MemoryDeadlines } from '../../src/deadlines/memory-deadlines.js';
 import { FencedError } from '../../src/model/errors.js';
 import type {
@@ -48,7 +48,7 @@ function aCapture(enqueue?: Outbox['enqueue'], route: Partial<Route> = {}) {
     clock,
     () => undefined,
     undefined,
-    (claimed) => deadlines.claimed(claimed),
+    (claimed) => deadlines.consume(claimed),
   );
   if (enqueue !== undefined) outbox.enqueue = enqueue;
   const { events, named } = recordedEvents();
@@ -82,13 +82,13 @@ function aCapture(enqueue?: Outbox['enqueue'], route: Partial<Route> = {}) {
   };
   /** Keys are gone when they are read. */
   const tracker = {
-    find: (keys: readonly KeyInDatabase[]) => deadlines.of(keys),
+    find: (keys: readonly KeyInDatabase[]) => deadlines.find(keys),
     invalidate: (keys: readonly KeyInDatabase[]) => note('claim', keys),
-    changed: async (keys: readonly KeyInDatabase[]) => {
+    reread: async (keys: readonly KeyInDatabase[]) => {
       note('changed', keys);
-      return keys.map((key) => ({ ...key, life: 'gone' as const, deadlineMs: 0, readAtMs: 0 }));
+      return keys.map((key) => ({ ...key, ttl: 'missing' as const, deadlineMs: 0, readAtMs: 0 }));
     },
-    removed: async (keys: readonly KeyInDatabase[]) => {
+    remove: async (keys: readonly KeyInDatabase[]) => {
       note('removed', keys);
       await deadlines.remove(keys);
     },
@@ -104,9 +104,9 @@ function aCapture(enqueue?: Outbox['enqueue'], route: Partial<Route> = {}) {
     corrected: (readMs: number) => readMs + knownMs,
   };
   const queue = createEventQueue(clock);
-  const dropped = new Dropped(clock);
+  const dropped = new OverflowLog(clock);
   const serverNowMs = () => clock.nowMs();
-  const intake = new Intake({ routing, queue, dropped, trust, serverNowMs, events });
+  const intake = new Intake({ routing, queue, overflow: dropped, trust, serverNowMs, events });
   const processor = new EventProcessor({ queue, events, clock });
   const values = new ValueKeeper({
     routes: routing.routes,
@@ -117,7 +117,7 @@ function aCapture(enqueue?: Outbox['enqueue'], route: Partial<Route> = {}) {
   new Capture({
     processor,
     intake,
-    dropped,
+    overflow: dropped,
     tracker,
     trust,
     outbox,
@@ -161,7 +161,7 @@ function aCapture(enqueue?: Outbox['enqueue'], route: Partial<Route> = {}) {
 const deadlineOf = (event: ExpiredEvent, agoMs = 3): KeyReading => ({
   database: event.database,
   key: event.key,
-  life: 'until',
+  ttl: 'volatile',
   deadlineMs: event.detectedAtMs - agoMs,
   readAtMs: 0,
 });
@@ -200,8 +200,8 @@ describe('Capture', () => {
 
   it('tries again after an error that nobody foresaw', async () => {
     const { capture, claimAll, named, clock, deadlines } = aCapture();
-    const { of } = deadlines;
-    deadlines.of = () => {
+    const { find: of } = deadlines;
+    deadlines.find = () => {
       throw new TypeError('a bug');
     };
     capture.push(order(1));
@@ -209,7 +209,7 @@ describe('Capture', () => {
     expect(named('captureFailed')).toMatchObject([
       [expect.anything(), { message: 'a bug' }, 1, 100],
     ]);
-    deadlines.of = of;
+    deadlines.find = of;
     await clock.advance(100);
     expect(await claimAll()).toHaveLength(1);
   });

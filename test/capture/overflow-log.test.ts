@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Dropped } from '../../src/capture/overflow-log.js';
+import { OverflowLog } from '../../src/capture/overflow-log.js';
 import type { Expiration, ExpiredEvent } from '../../src/model/vocabulary.js';
 import { anExpiration, anExpiredEvent } from '../support/domain.js';
 import { ManualClock } from '../support/manual-clock.js';
@@ -21,25 +21,25 @@ const heardAt = (detectedAtMs: number, given: Partial<ExpiredEvent> = {}) =>
 
 describe('an expiration that was dropped', () => {
   it('is found again as what Redis said, and when it did', () => {
-    const dropped = new Dropped(new ManualClock());
+    const dropped = new OverflowLog(new ManualClock());
     dropped.add(heardAt(DEADLINE_MS + 7));
-    expect(dropped.told(found())).toEqual(
+    expect(dropped.restore(found())).toEqual(
       found({ detectedBy: 'notification', detectedAtMs: DEADLINE_MS + 7 }),
     );
   });
 
   it('is told once', () => {
-    const dropped = new Dropped(new ManualClock());
+    const dropped = new OverflowLog(new ManualClock());
     dropped.add(heardAt(DEADLINE_MS));
-    dropped.told(found());
-    expect(dropped.told(found())).toEqual(found());
-    expect(dropped.atMs(found())).toBeNull();
+    dropped.restore(found());
+    expect(dropped.restore(found())).toEqual(found());
+    expect(dropped.heardAtMs(found())).toBeNull();
   });
 
   it('was not heard before its deadline, though clocks differ by a few milliseconds', () => {
-    const dropped = new Dropped(new ManualClock());
+    const dropped = new OverflowLog(new ManualClock());
     dropped.add(heardAt(DEADLINE_MS - 5));
-    expect(dropped.told(found())).toMatchObject({
+    expect(dropped.restore(found())).toMatchObject({
       detectedBy: 'notification',
       detectedAtMs: DEADLINE_MS,
     });
@@ -51,44 +51,44 @@ describe('an expiration that was dropped', () => {
     ['of a later life', { expiredAtMs: DEADLINE_MS + 1_000 }],
     ['whose deadline was never known', { expiredAtMs: null }],
   ])('says nothing of one %s', (_, given) => {
-    const dropped = new Dropped(new ManualClock());
+    const dropped = new OverflowLog(new ManualClock());
     dropped.add(heardAt(DEADLINE_MS + 7));
-    expect(dropped.told(found(given))).toEqual(found(given));
+    expect(dropped.restore(found(given))).toEqual(found(given));
   });
 
   it('leaves alone what was heard in time', () => {
-    const dropped = new Dropped(new ManualClock());
+    const dropped = new OverflowLog(new ManualClock());
     dropped.add(heardAt(DEADLINE_MS + 7));
     const heard = found({ detectedBy: 'notification' });
-    expect(dropped.told(heard)).toBe(heard);
-    expect(dropped.atMs(heard)).toBe(DEADLINE_MS + 7);
+    expect(dropped.restore(heard)).toBe(heard);
+    expect(dropped.heardAtMs(heard)).toBe(DEADLINE_MS + 7);
   });
 
   it('is forgotten after a while, and leaves no timer behind', async () => {
     const clock = new ManualClock();
-    const dropped = new Dropped(clock);
+    const dropped = new OverflowLog(clock);
     dropped.add(heardAt(DEADLINE_MS));
     await clock.advance(9 * MINUTE_MS);
     dropped.add(heardAt(DEADLINE_MS, { database: 1 }));
     await clock.advance(9 * MINUTE_MS);
-    expect(dropped.atMs(found({ database: 1 }))).toBe(DEADLINE_MS);
+    expect(dropped.heardAtMs(found({ database: 1 }))).toBe(DEADLINE_MS);
     await clock.advance(30 * MINUTE_MS);
-    expect(dropped.atMs(found())).toBeNull();
-    expect(dropped.atMs(found({ database: 1 }))).toBeNull();
+    expect(dropped.heardAtMs(found())).toBeNull();
+    expect(dropped.heardAtMs(found({ database: 1 }))).toBeNull();
     expect(clock.timers).toBe(0);
     dropped.add(heardAt(DEADLINE_MS + 1));
-    expect(dropped.atMs(found())).toBe(DEADLINE_MS + 1);
+    expect(dropped.heardAtMs(found())).toBe(DEADLINE_MS + 1);
     dropped.clear();
-    expect(dropped.atMs(found())).toBeNull();
+    expect(dropped.heardAtMs(found())).toBeNull();
     expect(clock.timers).toBe(0);
   });
 
   it('is not remembered beyond a million, of which none is another', () => {
-    const dropped = new Dropped(new ManualClock());
+    const dropped = new OverflowLog(new ManualClock());
     const key = (n: number) => Buffer.from(`order:${n}:unpaid`);
     for (let n = 0; n <= 1_000_000; n += 1) dropped.add(heardAt(DEADLINE_MS + n, { key: key(n) }));
-    expect(dropped.atMs(found({ key: key(0) }))).toBe(DEADLINE_MS);
-    expect(dropped.atMs(found({ key: key(999_999) }))).toBe(DEADLINE_MS + 999_999);
-    expect(dropped.atMs(found({ key: key(1_000_000) }))).toBeNull();
+    expect(dropped.heardAtMs(found({ key: key(0) }))).toBe(DEADLINE_MS);
+    expect(dropped.heardAtMs(found({ key: key(999_999) }))).toBe(DEADLINE_MS + 999_999);
+    expect(dropped.heardAtMs(found({ key: key(1_000_000) }))).toBeNull();
   });
 });

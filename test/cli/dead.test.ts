@@ -7,7 +7,7 @@ import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { runCli } from '../../src/cli/cli.js';
 import { endpointKeys, goneField, goneKey, replicasKey } from '../../src/state/format.js';
 import { unpackDelivery } from '../../src/state/packing.js';
-import { GatheredOutput } from '../../src/telemetry/buffered-output.js';
+import { BufferedOutput } from '../../src/telemetry/buffered-output.js';
 import { ProcessReports } from '../../src/telemetry/process-reports.js';
 import { cli, Sink, startCli, stateFile } from '../support/cli.js';
 import { aDeadLetter, keepRunning, PREFIX, storeDeadLetters } from '../support/dead-letters.js';
@@ -437,7 +437,7 @@ describe('dead list, whose reader is slow', () => {
       cwd: '/',
       stdout,
       stderr: new Sink(),
-      logOutput: new GatheredOutput(new Sink()),
+      logOutput: new BufferedOutput(new Sink()),
       reports: new ProcessReports(),
       stop: new AbortController().signal,
     });

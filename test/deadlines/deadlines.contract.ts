@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Deadlines } from '../../src/deadlines/deadlines.js';
 import type {
-  ClaimedKey,
+  ConsumedDeadline,
   Deadline,
   KeyInDatabase,
   KeyReading,
@@ -11,7 +11,7 @@ import type {
 /** An index, and what the outbox calls with the deadlines that it claims. */
 export interface OpenedDeadlines extends AsyncDisposable {
   readonly deadlines: Deadlines;
-  claim(claimed: readonly ClaimedKey[]): Promise<void>;
+  claim(claimed: readonly ConsumedDeadline[]): Promise<void>;
 }
 
 export const NOW_MS = Date.parse('2026-11-22T06:00:00.000Z');
@@ -23,27 +23,27 @@ export const at = (key: string | Buffer, database = 0): KeyInDatabase => ({
 
 export const until = (key: string | Buffer, inMs: number, database = 0): KeyReading => ({
   ...at(key, database),
-  life: 'until',
+  ttl: 'volatile',
   deadlineMs: NOW_MS + inMs,
   readAtMs: NOW_MS,
 });
 
 export const endless = (key: string, database = 0): KeyReading => ({
   ...at(key, database),
-  life: 'endless',
+  ttl: 'persistent',
   deadlineMs: 0,
   readAtMs: NOW_MS,
 });
 
 export const gone = (key: string, readInMs = 0): KeyReading => ({
   ...at(key),
-  life: 'gone',
+  ttl: 'missing',
   deadlineMs: 0,
   readAtMs: NOW_MS + readInMs,
 });
 
 /** A key that expired at its deadline, and was known to be gone a millisecond later. */
-export const claimOf = (deadline: Deadline): ClaimedKey => ({
+export const claimOf = (deadline: Deadline): ConsumedDeadline => ({
   ...deadline,
   detectedAtMs: deadline.deadlineMs + 1,
 });
@@ -74,9 +74,13 @@ function describeEntries(open: () => Promise<OpenedDeadlines>): void {
     await deadlines.put([until('a', 5), until('b', 7)]);
     await deadlines.put([until('a', 9)]);
     await deadlines.put([until('a', 9)]);
-    expect(await deadlines.of([at('b'), at('c'), at('a')])).toEqual([NOW_MS + 7, null, NOW_MS + 9]);
+    expect(await deadlines.find([at('b'), at('c'), at('a')])).toEqual([
+      NOW_MS + 7,
+      null,
+      NOW_MS + 9,
+    ]);
     expect(await deadlines.count()).toBe(2);
-    expect(await deadlines.of([])).toEqual([]);
+    expect(await deadlines.find([])).toEqual([]);
     await deadlines.put([]);
   });
 
@@ -92,8 +96,8 @@ function describeEntries(open: () => Promise<OpenedDeadlines>): void {
   it('keeps the entry of a key that another node is getting', async () => {
     await using opened = await open();
     await opened.deadlines.put([until('a', 5)]);
-    await opened.deadlines.put([{ ...gone('a', 1), life: 'elsewhere' }]);
-    expect(await opened.deadlines.of([at('a')])).toEqual([NOW_MS + 5]);
+    await opened.deadlines.put([{ ...gone('a', 1), ttl: 'elsewhere' }]);
+    expect(await opened.deadlines.find([at('a')])).toEqual([NOW_MS + 5]);
   });
 
   it('forgets a key that went before its deadline, and keeps one that went after', async () => {
@@ -116,7 +120,7 @@ function describeEntries(open: () => Promise<OpenedDeadlines>): void {
     await deadlines.put([gone('a', 6), until('b', 50)]);
     expect(names(await deadlines.overdue(0, NOW_MS + 100, 9))).toEqual(['a']);
     expect(await scanned(deadlines)).toEqual(['b']);
-    expect(await deadlines.of([at('a'), at('b')])).toEqual([NOW_MS + 5, NOW_MS + 50]);
+    expect(await deadlines.find([at('a'), at('b')])).toEqual([NOW_MS + 5, NOW_MS + 50]);
   });
 
   it('forgets what was removed, tracked or overdue, whatever its deadline', async () => {
@@ -127,7 +131,7 @@ function describeEntries(open: () => Promise<OpenedDeadlines>): void {
     await deadlines.remove([at('a'), at('b'), at('never seen')]);
     await deadlines.remove([]);
     expect(await deadlines.count()).toBe(1);
-    expect(await deadlines.of([at('a'), at('b'), at('c')])).toEqual([null, null, NOW_MS + 500]);
+    expect(await deadlines.find([at('a'), at('b'), at('c')])).toEqual([null, null, NOW_MS + 500]);
   });
 
   it('keeps the bytes of keys as they are', async () => {
@@ -135,7 +139,7 @@ function describeEntries(open: () => Promise<OpenedDeadlines>): void {
     const { deadlines } = opened;
     const keys = [Buffer.from([0x80, 0xff, 0, 0x0a]), Buffer.from([0x80, 0xfe, 0, 0x0a])];
     await deadlines.put([until(keys[0] ?? '', 5), until('', 5)]);
-    expect(await deadlines.of(keys.map((key) => at(key)))).toEqual([NOW_MS + 5, null]);
+    expect(await deadlines.find(keys.map((key) => at(key)))).toEqual([NOW_MS + 5, null]);
     const taken = await takeAll(deadlines, 5);
     expect(taken.map(({ key }) => key.toString('hex')).sort()).toEqual(['', '80ff000a']);
     await deadlines.remove([at(keys[0] ?? '')]);
@@ -147,7 +151,7 @@ function describeEntries(open: () => Promise<OpenedDeadlines>): void {
     const { deadlines } = opened;
     await deadlines.put([until('a', 5), until('a', 7, 1), until('b', 9, 1), until('c', 9, 1)]);
     await deadlines.take(1, NOW_MS + 7, 9);
-    expect(await deadlines.of([at('a', 1), at('a')])).toEqual([NOW_MS + 7, NOW_MS + 5]);
+    expect(await deadlines.find([at('a', 1), at('a')])).toEqual([NOW_MS + 7, NOW_MS + 5]);
     expect(await deadlines.forget(1)).toBe(3);
     expect(await deadlines.forget(1)).toBe(0);
     expect(await deadlines.count()).toBe(1);
@@ -245,7 +249,7 @@ function describeClaims(open: () => Promise<OpenedDeadlines>): void {
     await takeAll(deadlines, 5);
     await deadlines.put([until('a', 60)]);
     await opened.claim([claimOf({ ...at('a'), deadlineMs: NOW_MS + 5 })]);
-    expect(await deadlines.of([at('a')])).toEqual([NOW_MS + 60]);
+    expect(await deadlines.find([at('a')])).toEqual([NOW_MS + 60]);
   });
 
   it('forgets a deadline that was written while its expiration was claimed without one', async () => {
@@ -267,13 +271,13 @@ function describeClaims(open: () => Promise<OpenedDeadlines>): void {
     await takeAll(deadlines, 5);
     await deadlines.put([until('moved', 90)]);
     await deadlines.remove([at('removed')]);
-    expect(await deadlines.of([at('claimed')])).toEqual([NOW_MS + 5]);
+    expect(await deadlines.find([at('claimed')])).toEqual([NOW_MS + 5]);
     await opened.claim([claimOf({ ...at('claimed'), deadlineMs: NOW_MS + 5 })]);
     for (let times = 0; times < 2; times += 1) {
-      expect(await deadlines.of(keys)).toEqual([NOW_MS + 5, NOW_MS + 90, null, null]);
+      expect(await deadlines.find(keys)).toEqual([NOW_MS + 5, NOW_MS + 90, null, null]);
     }
     await takeAll(deadlines, 90);
     await deadlines.forget(0);
-    expect(await deadlines.of(keys)).toEqual([null, null, null, null]);
+    expect(await deadlines.find(keys)).toEqual([null, null, null, null]);
   });
 }

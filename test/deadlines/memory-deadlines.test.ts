@@ -10,7 +10,7 @@ describeDeadlines('an index of deadlines in memory', async () => {
     new ManualClock(),
     () => undefined,
     undefined,
-    (claimed) => deadlines.claimed(claimed),
+    (claimed) => deadlines.consume(claimed),
   );
   return {
     deadlines,
@@ -24,13 +24,13 @@ describe('an index of deadlines in memory that is full', () => {
     const deadlines = new MemoryDeadlines(2);
     await deadlines.put([until('a', 5), until('b', 6), until('c', 7)]);
     await deadlines.put([until('a', 50)]);
-    expect(await deadlines.of([at('a'), at('b'), at('c')])).toEqual([
+    expect(await deadlines.find([at('a'), at('b'), at('c')])).toEqual([
       NOW_MS + 50,
       NOW_MS + 6,
       null,
     ]);
     await deadlines.put([endless('b'), until('c', 7)]);
-    expect(await deadlines.of([at('c')])).toEqual([NOW_MS + 7]);
+    expect(await deadlines.find([at('c')])).toEqual([NOW_MS + 7]);
   });
 
   it('does not grow when deadlines are moved a million times', async () => {

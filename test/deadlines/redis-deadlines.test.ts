@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { RedisDeadlines } from '../../src/deadlines/redis-deadlines.js';
 import { FencedError } from '../../src/model/errors.js';
 
-import { nameOf } from '../../src/model/key-id.js';
-import type { ClaimedKey } from '../../src/model/vocabulary.js';
+import { keyId } from '../../src/model/key-id.js';
+import type { ConsumedDeadline } from '../../src/model/vocabulary.js';
 import { deadlineKeys } from '../../src/state/format.js';
 import { ALWAYS_HELD } from '../../src/state/lease.js';
 import { aDelivery } from '../support/domain.js';
@@ -23,7 +23,7 @@ async function open() {
     deadlines,
     outbox,
     state: opened.state,
-    claim: async (claimed: readonly ClaimedKey[]) => void (await outbox.enqueue([], claimed)),
+    claim: async (claimed: readonly ConsumedDeadline[]) => void (await outbox.enqueue([], claimed)),
     [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
   };
 }
@@ -86,7 +86,7 @@ describe('an index of deadlines in Redis', () => {
     const put = deadlines.put(keys.map((key) => until(key, 5)));
     await deadlines.remove([at('order:0'), at('order:699')]);
     await put;
-    expect(await deadlines.of([at('order:0'), at('order:699')])).toEqual([null, null]);
+    expect(await deadlines.find([at('order:0'), at('order:699')])).toEqual([null, null]);
     expect(await deadlines.count()).toBe(698);
   });
 
@@ -123,7 +123,7 @@ describe('an index of deadlines in Redis', () => {
     // Set again meanwhile.
     await deadlines.put([until('new:2', 99)]);
     await deadlines.bringBack(0, isNew);
-    expect(await deadlines.of([at('new:1'), at('new:2')])).toEqual([NOW_MS + 5, NOW_MS + 99]);
+    expect(await deadlines.find([at('new:1'), at('new:2')])).toEqual([NOW_MS + 5, NOW_MS + 99]);
     expect(await deadlines.overdue(0, NOW_MS + 50, 9)).toHaveLength(2);
   });
 
@@ -134,7 +134,7 @@ describe('an index of deadlines in Redis', () => {
     await deadlines.setAside([at('a'), at('b')]);
     await deadlines.forgetAside(0, NOW_MS + 5);
     await deadlines.bringBack(0, () => true);
-    expect(await deadlines.of([at('a'), at('b')])).toEqual([null, NOW_MS + 9]);
+    expect(await deadlines.find([at('a'), at('b')])).toEqual([null, NOW_MS + 9]);
   });
 
   it('knows for some seconds which expiration of a key was claimed last', async () => {
@@ -152,11 +152,11 @@ describe('an index of deadlines in Redis', () => {
     const until = async (untilMs: number) => {
       const batches = opened.deadlines.recentlyClaimed(untilMs);
       const found: string[] = [];
-      for await (const keys of batches) found.push(...keys.map(nameOf));
+      for await (const keys of batches) found.push(...keys.map(keyId));
       return found.sort();
     };
-    expect(await until(nowMs)).toEqual([nameOf(one), nameOf(third)]);
-    expect(await until(nowMs - 1)).toEqual([nameOf(one)]);
+    expect(await until(nowMs)).toEqual([keyId(one), keyId(third)]);
+    expect(await until(nowMs - 1)).toEqual([keyId(one)]);
   });
 
   it('leaves nothing behind when the last key is gone', async () => {

@@ -29,8 +29,8 @@ describe('a tracker', () => {
     const { deadlines, tracker, earliest } = aTracker();
     await deadlines.put([until('b', 9), until('c', 9)]);
     const keys = [at('a'), at('b'), at('c')];
-    await tracker.changed(keys, reader(until('a', 5), endless('b'), gone('c')));
-    expect(await deadlines.of(keys)).toEqual([NOW_MS + 5, null, null]);
+    await tracker.reread(keys, reader(until('a', 5), endless('b'), gone('c')));
+    expect(await deadlines.find(keys)).toEqual([NOW_MS + 5, null, null]);
     expect(earliest()).toBe(5);
   });
 
@@ -41,12 +41,12 @@ describe('a tracker', () => {
       { ...at('b'), readDeadlineMs: NOW_MS + 5 },
       { ...at('c'), readDeadlineMs: NOW_MS + 90 },
     ];
-    const readings = await tracker.changed(
+    const readings = await tracker.reread(
       before,
       reader(gone('a', 6), until('b', 50), gone('c', 6)),
     );
-    expect(readings.map(({ life }) => life)).toEqual(['until', 'until', 'gone']);
-    expect(await deadlines.of(before)).toEqual([NOW_MS + 5, NOW_MS + 50, null]);
+    expect(readings.map(({ ttl }) => ttl)).toEqual(['volatile', 'volatile', 'missing']);
+    expect(await deadlines.find(before)).toEqual([NOW_MS + 5, NOW_MS + 50, null]);
     expect(earliest()).toBe(5);
   });
 
@@ -55,7 +55,7 @@ describe('a tracker', () => {
     await deadlines.put([until('a', 5)]);
     const listed = [{ ...at('a'), deadlineMs: NOW_MS + 5 }];
     await deadlines.remove(listed);
-    await tracker.changed(listed, reader(gone('a', 6)));
+    await tracker.reread(listed, reader(gone('a', 6)));
     expect(await deadlines.count()).toBe(0);
     expect(earliest()).toBe(Number.POSITIVE_INFINITY);
   });
@@ -64,8 +64,8 @@ describe('a tracker', () => {
     const { deadlines, tracker } = aTracker();
     await deadlines.put([until('a', 5), until('b', 5)]);
     const due = await deadlines.take(0, NOW_MS + 5, 9);
-    await tracker.nudged(due, reader(gone('a', 6), until('b', 5)));
-    expect(await deadlines.of([at('a'), at('b')])).toEqual([NOW_MS + 5, NOW_MS + 5]);
+    await tracker.readDue(due, reader(gone('a', 6), until('b', 5)));
+    expect(await deadlines.find([at('a'), at('b')])).toEqual([NOW_MS + 5, NOW_MS + 5]);
     expect(await deadlines.earliestMs(0)).toBe(NOW_MS + 5);
   });
 
@@ -73,8 +73,8 @@ describe('a tracker', () => {
     const { deadlines, tracker } = aTracker();
     await deadlines.put([until('a', 5), until('b', 5)]);
     const due = await deadlines.take(0, NOW_MS + 5, 9);
-    await tracker.nudged(due, reader(until('a', 90), endless('b')));
-    expect(await deadlines.of([at('a'), at('b')])).toEqual([NOW_MS + 5, NOW_MS + 5]);
+    await tracker.readDue(due, reader(until('a', 90), endless('b')));
+    expect(await deadlines.find([at('a'), at('b')])).toEqual([NOW_MS + 5, NOW_MS + 5]);
     expect(await deadlines.earliestMs(0)).toBeNull();
   });
 
@@ -84,8 +84,8 @@ describe('a tracker', () => {
       await made.deadlines.put([until('a', 5), until('b', 6)]);
       await made.tracker.take(0, NOW_MS + 9, 9);
       const asked: string[] = [];
-      const of = made.deadlines.of.bind(made.deadlines);
-      made.deadlines.of = (keys) => {
+      const of = made.deadlines.find.bind(made.deadlines);
+      made.deadlines.find = (keys) => {
         asked.push(...keys.map(({ key }) => key.toString()));
         return of(keys);
       };
@@ -99,10 +99,10 @@ describe('a tracker', () => {
     });
 
     it.each([
-      ['was removed', (tracker: Tracker) => tracker.removed([at('a')]), null],
+      ['was removed', (tracker: Tracker) => tracker.remove([at('a')]), null],
       [
         'changed',
-        (tracker: Tracker) => tracker.changed([at('a')], reader(until('a', 8))),
+        (tracker: Tracker) => tracker.reread([at('a')], reader(until('a', 8))),
         NOW_MS + 8,
       ],
       ['was captured', async (tracker: Tracker) => tracker.invalidate([at('a')]), NOW_MS + 5],
@@ -134,21 +134,21 @@ describe('a tracker', () => {
   it('forgets what was removed', async () => {
     const { deadlines, tracker } = aTracker();
     await deadlines.put([until('a', 5)]);
-    await tracker.removed([at('a')]);
+    await tracker.remove([at('a')]);
     expect(await deadlines.count()).toBe(0);
   });
 
   it.each([
-    ['removed', (tracker: Tracker) => tracker.removed([at('a')])],
+    ['removed', (tracker: Tracker) => tracker.remove([at('a')])],
     ['claimed', async (tracker: Tracker) => tracker.invalidate([at('a')])],
   ])('does not bring back by an old reading what was %s meanwhile', async (_, happens) => {
     const { deadlines, tracker } = aTracker();
     const slow = slowReader();
-    const sweeping = tracker.changed([at('a'), at('b')], slow.reader);
+    const sweeping = tracker.reread([at('a'), at('b')], slow.reader);
     await happens(tracker);
     slow.answer(until('a', 5), until('b', 5));
     await settled();
-    expect(await deadlines.of([at('a'), at('b')])).toEqual([null, NOW_MS + 5]);
+    expect(await deadlines.find([at('a'), at('b')])).toEqual([null, NOW_MS + 5]);
     // Read once more: it may be there again.
     slow.answer(gone('a'));
     await sweeping;
@@ -158,22 +158,22 @@ describe('a tracker', () => {
   it('does not write an old reading over what was read since', async () => {
     const { deadlines, tracker } = aTracker();
     const slow = slowReader();
-    const sweeping = tracker.changed([at('a'), at('b')], slow.reader);
+    const sweeping = tracker.reread([at('a'), at('b')], slow.reader);
     // A life that was shortened meanwhile.
-    await tracker.changed([at('a')], reader(until('a', 3)));
+    await tracker.reread([at('a')], reader(until('a', 3)));
     slow.answer(until('a', 900), until('b', 5));
     await settled();
-    expect(await deadlines.of([at('a'), at('b')])).toEqual([NOW_MS + 3, NOW_MS + 5]);
+    expect(await deadlines.find([at('a'), at('b')])).toEqual([NOW_MS + 3, NOW_MS + 5]);
     slow.answer(until('a', 3));
     await sweeping;
-    expect(await deadlines.of([at('a')])).toEqual([NOW_MS + 3]);
+    expect(await deadlines.find([at('a')])).toEqual([NOW_MS + 3]);
   });
 
   it('takes the other database for another key', async () => {
     const { deadlines, tracker } = aTracker();
     const slow = slowReader();
-    const sweeping = tracker.changed([at('a')], slow.reader);
-    await tracker.removed([at('a', 1)]);
+    const sweeping = tracker.reread([at('a')], slow.reader);
+    await tracker.remove([at('a', 1)]);
     slow.answer(until('a', 5));
     await sweeping;
     expect(await deadlines.count()).toBe(1);
@@ -182,8 +182,8 @@ describe('a tracker', () => {
   it('rejects when keys cannot be read, and remembers nothing of it', async () => {
     const { tracker } = aTracker();
     const read = () => Promise.reject(new Error('away'));
-    await expect(tracker.changed([at('a')], { read })).rejects.toThrow('away');
+    await expect(tracker.reread([at('a')], { read })).rejects.toThrow('away');
     tracker.invalidate([at('a')]);
-    await tracker.changed([at('a')], reader(until('a', 5)));
+    await tracker.reread([at('a')], reader(until('a', 5)));
   });
 });

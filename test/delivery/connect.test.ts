@@ -5,7 +5,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { freePort } from '../../scripts/lib/free-port.mjs';
 import { readProxyUrl } from '../../src/config/addresses.js';
 import { CONNECTION_AGE_MS_MAX } from '../../src/delivery/connections.js';
-import { createLookup } from '../../src/delivery/dns.js';
+import { createDnsLookup } from '../../src/delivery/dns.js';
 import { buildRequest } from '../../src/delivery/request.js';
 import { createSender } from '../../src/delivery/send.js';
 import { systemClock } from '../../src/lib/clock.js';
@@ -30,7 +30,7 @@ function proxyAt(url: string) {
 async function postTo(
   url: string,
   given: Partial<Endpoint>,
-  lookup: LookupFunction = createLookup(systemClock),
+  lookup: LookupFunction = createDnsLookup(systemClock),
 ) {
   const endpoint = anEndpoint({ url: new URL(url), timeoutMs: 10_000, ...given });
   const sender = createSender(() => endpoint, systemClock, lookup);
@@ -43,7 +43,7 @@ function leadingTo(...addresses: string[]): LookupFunction {
   const found = addresses.map((address): LookupAddress => {
     return { address, family: address.includes(':') ? 6 : 4 };
   });
-  return createLookup(systemClock, async () => found);
+  return createDnsLookup(systemClock, async () => found);
 }
 
 /** Nobody's: should it be connected to after all, no cloud's metadata is asked. */
@@ -80,7 +80,7 @@ describe('a name', () => {
       (_, response) => void response.writeHead(204, { connection: 'close' }).end(),
     );
     const answers = ['127.0.0.1', LINK_LOCAL];
-    const lookup = createLookup(systemClock, async () => [
+    const lookup = createDnsLookup(systemClock, async () => [
       { address: answers.shift() ?? '', family: 4 },
     ]);
     const url = new URL(receiver.url.replace('127.0.0.1', 'rebound.example'));
@@ -147,7 +147,7 @@ describe('a shortage of this machine', () => {
     'prevents an attempt, and is blamed on neither endpoint nor proxy (%o)',
     async (given) => {
       const shortage = Object.assign(new Error('too many open files'), { code: 'EMFILE' });
-      const lookup = createLookup(systemClock, () => Promise.reject(shortage));
+      const lookup = createDnsLookup(systemClock, () => Promise.reject(shortage));
       expect(await postTo('http://shop.example', given, lookup)).toEqual({
         kind: 'prevented',
         code: 'EMFILE',
@@ -163,7 +163,7 @@ describe('an absolute name', () => {
     await using shop = await startHttps(certificate);
     const { port } = new URL(shop.url);
     const asked: string[] = [];
-    const lookup = createLookup(systemClock, async (hostname) => {
+    const lookup = createDnsLookup(systemClock, async (hostname) => {
       asked.push(hostname);
       return [{ address: '127.0.0.1', family: 4 }];
     });
@@ -178,7 +178,7 @@ describe('an absolute name', () => {
     await using receiver = await TestReceiver.start();
     const { port } = new URL(receiver.url);
     const asked: string[] = [];
-    const lookup = createLookup(systemClock, async (hostname) => {
+    const lookup = createDnsLookup(systemClock, async (hostname) => {
       asked.push(hostname);
       return [{ address: '127.0.0.1', family: 4 }];
     });
@@ -203,7 +203,7 @@ describe('a connection', () => {
     const port = Number(new URL(old.url).port);
     await using young = await TestReceiver.start(undefined, port, '127.0.0.2');
     const addresses = ['127.0.0.1'];
-    const lookup = createLookup(systemClock, async () =>
+    const lookup = createDnsLookup(systemClock, async () =>
       addresses.map((address) => ({ address, family: 4 })),
     );
     const { fast, clock } = fastClock();
@@ -231,7 +231,7 @@ describe('a connection', () => {
     // A minute passes in 20 ms.
     fast.factor = 3_000;
     const endpoint = anEndpoint({ url: new URL(receiver.url), timeoutMs: 30_000, concurrency: 8 });
-    const sender = createSender(() => endpoint, clock, createLookup(systemClock));
+    const sender = createSender(() => endpoint, clock, createDnsLookup(systemClock));
     onTestFinished(() => sender.close());
     const post = () => sender.send(buildRequest(endpoint, aDelivery(), systemClock.nowMs()));
     const outcomes = await Promise.all(Array.from({ length: 1_000 }, post));
@@ -378,7 +378,7 @@ describe('certificates of the endpoint', () => {
         },
       });
     let endpoint = showing(old);
-    const sender = createSender(() => endpoint, systemClock, createLookup(systemClock));
+    const sender = createSender(() => endpoint, systemClock, createDnsLookup(systemClock));
     onTestFinished(() => sender.close());
     const post = () => sender.send(buildRequest(endpoint, aDelivery(), systemClock.nowMs()));
     const posts = (count: number) => Promise.all(Array.from({ length: count }, post));
@@ -400,7 +400,7 @@ describe('certificates of the endpoint', () => {
     const showing = () =>
       anEndpoint({ url: new URL(silent.url), timeoutMs: 60_000, tls: { ca: null, client: null } });
     let endpoint = showing();
-    const sender = createSender(() => endpoint, systemClock, createLookup(systemClock));
+    const sender = createSender(() => endpoint, systemClock, createDnsLookup(systemClock));
     const post = () => sender.send(buildRequest(endpoint, aDelivery(), systemClock.nowMs()));
     const underWay = [post(), post()];
     endpoint = showing();
@@ -416,7 +416,7 @@ describe('certificates of the endpoint', () => {
     await using shop = await startHttps(certificate);
     const tls = { ca: new Secret(certificate.cert), client: null };
     const endpoint = anEndpoint({ url: new URL(shop.url), timeoutMs: 10_000, concurrency: 1, tls });
-    const sender = createSender(() => endpoint, systemClock, createLookup(systemClock));
+    const sender = createSender(() => endpoint, systemClock, createDnsLookup(systemClock));
     onTestFinished(() => sender.close());
     for (let posts = 0; posts < 3; posts += 1) {
       const request = buildRequest(endpoint, aDelivery(), systemClock.nowMs());

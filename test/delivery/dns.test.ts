@@ -1,13 +1,13 @@
 import type { LookupAddress } from 'node:dns';
 import { describe, expect, it } from 'vitest';
-import { createLookup } from '../../src/delivery/dns.js';
+import { createDnsLookup } from '../../src/delivery/dns.js';
 import { ManualClock, settled } from '../support/manual-clock.js';
 
 /** A resolver whose answers a test gives when it wants. */
 function aLookup() {
   const asked: { hostname: string; answer: (found: LookupAddress[] | Error) => void }[] = [];
   const clock = new ManualClock();
-  const lookup = createLookup(
+  const lookup = createDnsLookup(
     clock,
     (hostname) =>
       new Promise((resolve, reject) => {

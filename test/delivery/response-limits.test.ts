@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { readProxyUrl } from '../../src/config/addresses.js';
 import { createConnector, placeOf } from '../../src/delivery/connect.js';
-import { createLookup } from '../../src/delivery/dns.js';
+import { createDnsLookup } from '../../src/delivery/dns.js';
 import { buildRequest } from '../../src/delivery/request.js';
 import { BODY_BYTES_MAX, HEAD_BYTES_MAX } from '../../src/delivery/response-reader.js';
 import { createSender } from '../../src/delivery/send.js';
@@ -54,7 +54,7 @@ function connectionsTo(url: string): readonly Socket[] {
 
 function aSender(url: string, given: Partial<Endpoint> = {}) {
   const endpoint = anEndpoint({ url: new URL(url), timeoutMs: 10_000, concurrency: 1, ...given });
-  const sender = createSender(() => endpoint, systemClock, createLookup(systemClock));
+  const sender = createSender(() => endpoint, systemClock, createDnsLookup(systemClock));
   onTestFinished(() => sender.close());
   return () => sender.send(buildRequest(endpoint, aDelivery(), systemClock.nowMs()));
 }
@@ -243,7 +243,7 @@ it('a TLS connection is closed when its server sends session tickets without end
   await using server = await startFaultyHttps(certificate, () => undefined);
   const tls = { ca: new Secret(certificate.cert), client: null };
   const url = new URL(server.url);
-  const parts = { clock: systemClock, lookup: createLookup(systemClock), timeoutMs: 10_000 };
+  const parts = { clock: systemClock, lookup: createDnsLookup(systemClock), timeoutMs: 10_000 };
   const connect = createConnector(anEndpoint({ url, tls }), parts);
   const socket = await new Promise<Socket | null>((resolve) => {
     connect(placeOf(url), (...[, connected]) => resolve(connected));
@@ -363,7 +363,7 @@ describe('a response that comes before all of the request is sent', () => {
     });
     const body = Buffer.alloc(20_000_000, 'a');
     const endpoint = anEndpoint({ url: new URL(server.url), timeoutMs: 10_000 });
-    const sender = createSender(() => endpoint, systemClock, createLookup(systemClock));
+    const sender = createSender(() => endpoint, systemClock, createDnsLookup(systemClock));
     onTestFinished(() => sender.close());
     const sockets = connectionsTo(server.url);
     const request = buildRequest(endpoint, aDelivery({ body }), systemClock.nowMs());

@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { createLookup } from '../../src/delivery/dns.js';
+import { createDnsLookup } from '../../src/delivery/dns.js';
 import { buildRequest } from '../../src/delivery/request.js';
 import { createSender } from '../../src/delivery/send.js';
 import { systemClock } from '../../src/lib/clock.js';
@@ -15,7 +15,7 @@ const WITHHELD = '[withheld: it repeats a header or the query of this endpoint]'
 /** A sender to `url`, closed when the test ends, with a POST ready to send. */
 function aSender(url: string, given: Partial<Endpoint> = {}, clock = systemClock) {
   const endpoint = anEndpoint({ url: new URL(url), timeoutMs: 10_000, ...given });
-  const sender = createSender(() => endpoint, clock, createLookup(systemClock));
+  const sender = createSender(() => endpoint, clock, createDnsLookup(systemClock));
   onTestFinished(() => sender.close());
   const post = () => sender.send(buildRequest(endpoint, aDelivery(), systemClock.nowMs()));
   return { sender, post };
@@ -35,7 +35,7 @@ describe('a request', () => {
   it.each(['POST', 'PUT', 'PATCH', 'DELETE'] as const)('by %s has its body', async (method) => {
     await using receiver = await TestReceiver.start();
     const endpoint = anEndpoint({ url: new URL(receiver.url) });
-    const sender = createSender(() => endpoint, systemClock, createLookup(systemClock));
+    const sender = createSender(() => endpoint, systemClock, createDnsLookup(systemClock));
     onTestFinished(() => sender.close());
     const delivery = aDelivery({ method });
     await sender.send(buildRequest(endpoint, delivery, systemClock.nowMs()));
@@ -52,7 +52,7 @@ describe('a request without a body', () => {
   ] as const)('by %s says so, has no type, and is signed', async (method, length) => {
     await using receiver = await TestReceiver.start();
     const endpoint = anEndpoint({ url: new URL(receiver.url) });
-    const sender = createSender(() => endpoint, systemClock, createLookup(systemClock));
+    const sender = createSender(() => endpoint, systemClock, createDnsLookup(systemClock));
     onTestFinished(() => sender.close());
     const delivery = aDelivery({ method, contentType: null, body: Buffer.alloc(0) });
     await sender.send(buildRequest(endpoint, delivery, systemClock.nowMs()));

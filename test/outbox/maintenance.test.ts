@@ -2,7 +2,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../src/lib/clock.js';
 import { StateUnavailableError } from '../../src/model/errors.js';
 import type { DeadLetter } from '../../src/model/vocabulary.js';
-import { Upkeep } from '../../src/outbox/maintenance.js';
+import { Maintenance } from '../../src/outbox/maintenance.js';
 import type { Claimed } from '../../src/outbox/outbox.js';
 import { Presence } from '../../src/outbox/presence.js';
 import {
@@ -40,7 +40,7 @@ async function oneReplica(given: { keepMs?: number; deadLettersMax?: number } = 
   const server = { isSteady: true, isAway: false };
   const outbox = opened.outbox({ deadLettersMax });
   const upkeep = () =>
-    new Upkeep({
+    new Maintenance({
       ...{ state, scripts, outbox, clock, keepMs },
       graceMs: GRACE_MS,
       isClockSteady: () => {

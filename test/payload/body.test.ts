@@ -2,14 +2,14 @@ import { describe, expect, it } from 'vitest';
 import { type BodyFormat, contentTypeOf } from '../../src/model/body-format.js';
 import type { Json, KeyValue, LookedUp } from '../../src/model/key-value.js';
 import { BODY_BYTES_MAX, bodiesOf } from '../../src/payload/body.js';
-import { compileTemplate, TOLD_NAMES } from '../../src/payload/body-template.js';
-import type { Told } from '../../src/payload/webhook-input.js';
+import { compileTemplate, PLACEHOLDER_NAMES } from '../../src/payload/body-template.js';
+import type { WebhookInput } from '../../src/payload/webhook-input.js';
 import { anExpiration, aRoute, aTold } from '../support/domain.js';
 
 const params = (given: Record<string, string | Buffer>) =>
   Object.fromEntries(Object.entries(given).map(([name, text]) => [name, Buffer.from(text)]));
 
-const bodyOf = (given: Partial<Told>) => String(bodiesOf(aTold(given))('msg_1'));
+const bodyOf = (given: Partial<WebhookInput>) => String(bodiesOf(aTold(given))('msg_1'));
 
 const A_VALUE: KeyValue = {
   value: { total: '12' },
@@ -115,7 +115,7 @@ const templated = (template: Json): BodyFormat => ({
 
 describe('a body by a template', () => {
   const expiration = anExpiration({ expiredAtMs: Date.parse('2026-11-22T06:00:10.000Z') });
-  const everything = Object.fromEntries(TOLD_NAMES.map((name) => [name, `{${name}}`]));
+  const everything = Object.fromEntries(PLACEHOLDER_NAMES.map((name) => [name, `{${name}}`]));
 
   it('has all that its names stand for', () => {
     const format = templated({ ...everything, id: '{id}', total: '{value.total}' });

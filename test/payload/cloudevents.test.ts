@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { contentTypeOf } from '../../src/model/body-format.js';
 import { bodiesOf } from '../../src/payload/body.js';
-import { dataOf, type Told } from '../../src/payload/webhook-input.js';
+import { dataOf, type WebhookInput } from '../../src/payload/webhook-input.js';
 import { anExpiration, aRoute, aTold } from '../support/domain.js';
 
 /** The specification's JSON schema, compiled. */
@@ -16,13 +16,13 @@ const fitsSchema = createRequire(import.meta.url)('cloudevents/dist/schema/v1.js
 
 const route = aRoute({ format: { kind: 'cloudevents', source: '/expiry-relay/expiry-relay' } });
 
-function eventOf(given: Partial<Told> = {}): Record<string, unknown> {
+function eventOf(given: Partial<WebhookInput> = {}): Record<string, unknown> {
   const body = bodiesOf(aTold({ route, ...given }))('msg_1');
   return JSON.parse(String(body));
 }
 
 /** As a receiver reads it. */
-function received(given: Partial<Told> = {}): CloudEvent<unknown> {
+function received(given: Partial<WebhookInput> = {}): CloudEvent<unknown> {
   const body = String(bodiesOf(aTold({ route, ...given }))('msg_1'));
   const headers = { 'content-type': String(contentTypeOf(route.format)) };
   const event = HTTP.toEvent({ headers, body });

@@ -186,7 +186,7 @@ describe.concurrent('the prover', () => {
       if (looks === 2) throw new Error('demoted');
       await listening.other.config('SET', 'maxmemory', '1');
     };
-    await expect(prover.goOn(recheck, never)).rejects.toThrow('demoted');
+    await expect(prover.proveForever(recheck, never)).rejects.toThrow('demoted');
     expect(prover.proof.kind).toBe('failing');
   });
 

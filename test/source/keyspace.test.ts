@@ -65,7 +65,7 @@ describe('the time of a reading', () => {
     await under.other.set('a', '', 'PXAT', deadlineMs);
     for (let times = 0; times < 2; times += 1) {
       const readings = await under.keyspace.read([at('a'), at('none')]);
-      expect(readings.map(({ life }) => life)).toEqual(['until', 'gone']);
+      expect(readings.map(({ ttl }) => ttl)).toEqual(['volatile', 'missing']);
       expect(readings[0]?.deadlineMs).toBe(deadlineMs);
       expect(Math.abs((readings[0]?.readAtMs ?? 0) - Date.now())).toBeLessThan(5_000);
     }
@@ -87,13 +87,13 @@ describe.each([[], ['--rename-command', 'PEXPIRETIME', '']])('reading keys (%s)'
     const byKey = keys.map(({ database, key }) =>
       readings.find((one) => one.database === database && one.key.equals(key)),
     );
-    expect(byKey.map((one) => one?.life)).toEqual([
-      'until',
-      'endless',
-      'until',
-      'gone',
-      'gone',
-      'until',
+    expect(byKey.map((one) => one?.ttl)).toEqual([
+      'volatile',
+      'persistent',
+      'volatile',
+      'missing',
+      'missing',
+      'volatile',
     ]);
     const errors = [0, 2, 5].map((n) =>
       Math.abs((byKey[n]?.deadlineMs ?? 0) - deadlineMs - (n === 2 ? 500 : 0)),
@@ -114,7 +114,7 @@ describe.each([[], ['--rename-command', 'PEXPIRETIME', '']])('reading keys (%s)'
       await other.call('PEXPIREAT', key, ms);
     }
     const read = () => keyspace.read(Object.keys(atMs).map((key) => at(key)));
-    expect((await read()).map(({ life }) => life)).toEqual(['until', 'endless', 'endless']);
+    expect((await read()).map(({ ttl }) => ttl)).toEqual(['volatile', 'persistent', 'persistent']);
     expect((await read())[0]?.deadlineMs).toBe(8.64e15);
   });
 
@@ -139,7 +139,7 @@ describe.each([[], ['--rename-command', 'PEXPIRETIME', '']])('reading keys (%s)'
     const { other, keyspace } = under;
     await other.call('DEBUG', 'SET-ACTIVE-EXPIRE', '0').catch(() => undefined);
     await other.set('a', '', 'PX', 30);
-    await eventually('its end', async () => (await keyspace.read([at('a')]))[0]?.life === 'gone');
+    await eventually('its end', async () => (await keyspace.read([at('a')]))[0]?.ttl === 'missing');
     expect(await other.info('stats')).toContain('expired_keys:1');
   });
 
@@ -150,13 +150,13 @@ describe.each([[], ['--rename-command', 'PEXPIRETIME', '']])('reading keys (%s)'
     for (const { key } of keys) await other.set(key, '', 'PX', 1);
     await eventually('their end', async () => {
       const readings = await keyspace.nudge(keys);
-      return readings.every(({ life }) => life === 'gone');
+      return readings.every(({ ttl }) => ttl === 'missing');
     });
     await other.set('b', '', 'EX', 60);
     const lives = async (wanted: typeof keys) =>
-      (await keyspace.nudge(wanted)).map(({ life }) => life);
-    expect(await lives(keys)).toEqual(['gone', 'until', 'gone']);
-    expect(await lives([at('b'), at('b', 1)])).toEqual(['until', 'gone']);
+      (await keyspace.nudge(wanted)).map(({ ttl }) => ttl);
+    expect(await lives(keys)).toEqual(['missing', 'volatile', 'missing']);
+    expect(await lives([at('b'), at('b', 1)])).toEqual(['volatile', 'missing']);
     expect(await lives([])).toEqual([]);
   });
 
@@ -164,7 +164,7 @@ describe.each([[], ['--rename-command', 'PEXPIRETIME', '']])('reading keys (%s)'
     await using under = await aServer(...args);
     await under.other.set('a', '', 'EX', 60);
     const all = await Promise.all(Array.from({ length: 20 }, () => under.keyspace.read([at('a')])));
-    expect(all.flat().map(({ life }) => life)).toEqual(Array(20).fill('until'));
+    expect(all.flat().map(({ ttl }) => ttl)).toEqual(Array(20).fill('volatile'));
   });
 
   it('reads thousands in their order', async () => {
@@ -175,7 +175,7 @@ describe.each([[], ['--rename-command', 'PEXPIRETIME', '']])('reading keys (%s)'
     await pipeline.exec();
     const readings = await under.keyspace.read(keys);
     expect(readings.map(({ key }) => key.toString())).toEqual(keys.map(({ key }) => `${key}`));
-    expect(readings.every(({ life }) => life === 'until')).toBe(true);
+    expect(readings.every(({ ttl }) => ttl === 'volatile')).toBe(true);
   });
 });
 
@@ -190,7 +190,7 @@ describe('reading keys of a server that tells neither deadlines nor its time', (
       const deadlineMs = Date.now() + 60_000;
       await redis.set('a', '', 'PXAT', deadlineMs);
       const [reading, gone] = await keyspace.read([at('a'), at('b')]);
-      expect([reading?.life, gone?.life]).toEqual(['until', 'gone']);
+      expect([reading?.ttl, gone?.ttl]).toEqual(['volatile', 'missing']);
       const errorMs = Math.abs((reading?.deadlineMs ?? 0) - deadlineMs);
       expect(errorMs).toBeLessThanOrEqual(keyspace.deadlineSlackMs);
     } finally {
@@ -204,11 +204,11 @@ describe('reading the keys of several databases', () => {
     await using under = await aServer();
     await under.other.set('a', '', 'EX', 60);
     const readings = await under.keyspace.read([at('a'), at('a', 1), at('b'), at('a')]);
-    expect(readings.map(({ database, life }) => `${database} ${life}`)).toEqual([
-      '0 until',
-      '1 gone',
-      '0 gone',
-      '0 until',
+    expect(readings.map(({ database, ttl }) => `${database} ${ttl}`)).toEqual([
+      '0 volatile',
+      '1 missing',
+      '0 missing',
+      '0 volatile',
     ]);
   });
 });
@@ -226,7 +226,7 @@ describe('reading while other databases are read or swept', () => {
       wanted.map(async (database, n) => {
         if (n % 2 === 0) return (await keyspace.scan(database, '0', null, 9)).keys[0]?.toString();
         const [reading] = await keyspace.read([at(`only in ${database}`, database)]);
-        return reading?.life === 'until' ? `only in ${database}` : 'gone';
+        return reading?.ttl === 'volatile' ? `only in ${database}` : 'missing';
       }),
     );
     expect(found).toEqual(wanted.map((database) => `only in ${database}`));
@@ -242,7 +242,7 @@ describe('reading while other databases are read or swept', () => {
     await under.other.set('b', '', 'EX', 60);
     for (let times = 0; times < 2; times += 1) {
       const readings = await under.keyspace.nudge([at('a'), at('b')]);
-      expect(readings.map(({ life }) => life)).toEqual(['gone', 'until']);
+      expect(readings.map(({ ttl }) => ttl)).toEqual(['missing', 'volatile']);
     }
     expect(await under.other.info('commandstats')).toMatch(/cmdstat_(pexpiretime|pttl):calls=4/);
   });
@@ -251,7 +251,7 @@ describe('reading while other databases are read or swept', () => {
     await using under = await aServer();
     await under.other.set('a', '', 'EX', 60);
     await expect(under.keyspace.scan(99, '0', null, 9)).rejects.toThrow('out of range');
-    expect((await under.keyspace.read([at('a')]))[0]?.life).toBe('until');
+    expect((await under.keyspace.read([at('a')]))[0]?.ttl).toBe('volatile');
   });
 });
 
@@ -261,9 +261,9 @@ describe('reading keys of a server that was demoted', () => {
     const demoted = () => Promise.reject(new Error('demoted'));
     const keyspace = new Keyspace(steady(under.redis), new ServerClock(systemClock), demoted);
     await under.other.set('a', '', 'EX', 60);
-    expect(await keyspace.read([at('a')])).toMatchObject([{ life: 'until' }]);
+    expect(await keyspace.read([at('a')])).toMatchObject([{ ttl: 'volatile' }]);
     await expect(keyspace.read([at('a'), at('b')])).rejects.toThrow('demoted');
-    expect(await keyspace.nudge([at('b')])).toMatchObject([{ life: 'gone' }]);
+    expect(await keyspace.nudge([at('b')])).toMatchObject([{ ttl: 'missing' }]);
   });
 });
 
@@ -284,9 +284,9 @@ describe('reading keys whose slot another node of a cluster has or gets', () => 
       await redis.cluster('SETSLOT', await slotOf(here.port, moving), 'MIGRATING', target);
       const keys = [at(moved), at(moving)];
       const clock = new ServerClock(systemClock);
-      const lives = (readings: readonly KeyReading[]) => readings.map(({ life }) => life);
+      const lives = (readings: readonly KeyReading[]) => readings.map(({ ttl }) => ttl);
       const keyspace = new Keyspace(steady(redis), clock, isPrimary);
-      expect(lives(await keyspace.read(keys))).toEqual(['endless', 'elsewhere']);
+      expect(lives(await keyspace.read(keys))).toEqual(['persistent', 'elsewhere']);
       expect(lives(await keyspace.nudge(keys))).toEqual(['elsewhere', 'elsewhere']);
       const demoted = () => Promise.reject(new Error('demoted'));
       const behind = new Keyspace(steady(redis), clock, demoted);

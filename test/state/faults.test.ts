@@ -23,7 +23,7 @@ let prefixes = 0;
 const key = (name: string) => ({ database: 0, key: Buffer.from(name) });
 const dated = (name: string, deadlineMs: number): KeyReading => ({
   ...key(name),
-  life: 'until',
+  ttl: 'volatile',
   deadlineMs,
   readAtMs: NOW_MS,
 });
@@ -72,7 +72,7 @@ const WRITES: readonly Write[] = [
     name: 'put',
     arrange: ({ deadlines }) => deadlines.put([dated('a', NOW_MS + 1), dated('b', NOW_MS + 2)]),
     write: ({ deadlines }) =>
-      deadlines.put([dated('a', NOW_MS + 9), { ...dated('b', 0), life: 'endless' }]),
+      deadlines.put([dated('a', NOW_MS + 9), { ...dated('b', 0), ttl: 'persistent' }]),
   },
   {
     name: 'remove',

@@ -6,7 +6,7 @@ import { onTestFinished } from 'vitest';
 import { stringify } from 'yaml';
 import { runCli } from '../../src/cli/cli.js';
 import type { ExitCode } from '../../src/cli/context.js';
-import { GatheredOutput } from '../../src/telemetry/buffered-output.js';
+import { BufferedOutput } from '../../src/telemetry/buffered-output.js';
 import { ProcessReports } from '../../src/telemetry/process-reports.js';
 import { TEST_SECRET } from './domain.js';
 
@@ -47,7 +47,7 @@ export function startCli(
     cwd: given.cwd ?? tmpdir(),
     stdout,
     stderr,
-    logOutput: new GatheredOutput(stdout),
+    logOutput: new BufferedOutput(stdout),
     reports: new ProcessReports(),
     stop: stop.signal,
   });

@@ -2,7 +2,7 @@
 import type { Endpoint } from '../../src/model/endpoint.js';
 import { Secret } from '../../src/model/secret.js';
 import type { Delivery, Expiration, ExpiredEvent, Route } from '../../src/model/vocabulary.js';
-import { NO_VALUES, type Told } from '../../src/payload/webhook-input.js';
+import { NO_VALUES, type WebhookInput } from '../../src/payload/webhook-input.js';
 
 /** Of 32 bytes; for tests alone. */
 export const TEST_SECRET = 'whsec_dGVzdHMgYWxvbmUgdXNlIHRoaXMgc2VjcmV0ICEh';
@@ -76,7 +76,7 @@ export function aRoute(given: Partial<Route> = {}): Route {
   };
 }
 
-export function aTold(given: Partial<Told> = {}): Told {
+export function aTold(given: Partial<WebhookInput> = {}): WebhookInput {
   return {
     expiration: anExpiration(),
     route: aRoute(),

@@ -5,7 +5,7 @@ import { stringify } from 'yaml';
 import { runRelay } from '../../src/app.js';
 import { loadSettings } from '../../src/config/load.js';
 import { type Clock, systemChance, systemClock } from '../../src/lib/clock.js';
-import { GatheredOutput } from '../../src/telemetry/buffered-output.js';
+import { BufferedOutput } from '../../src/telemetry/buffered-output.js';
 import { ProcessReports } from '../../src/telemetry/process-reports.js';
 import { tempFolder } from './cli.js';
 import { eventually } from './eventually.js';
@@ -53,7 +53,7 @@ export class RelayHere extends ObservedRelay implements AsyncDisposable {
         done();
       },
     });
-    const output = new GatheredOutput(stdout);
+    const output = new BufferedOutput(stdout);
     const reports = new ProcessReports();
     const parts = { settings, file: 'relay.yaml', output, reports, clock, chance: systemChance };
     this.#over = runRelay(parts, this.#stop.signal);

@@ -4,7 +4,7 @@ import { expect, onTestFinished } from 'vitest';
 import { EventProcessor } from '../../src/capture/event-processor.js';
 import { createEventQueue } from '../../src/capture/event-queue.js';
 import { Intake } from '../../src/capture/intake.js';
-import { Dropped } from '../../src/capture/overflow-log.js';
+import { OverflowLog } from '../../src/capture/overflow-log.js';
 import { IndexTrust } from '../../src/deadlines/index-trust.js';
 import { MemoryDeadlines } from '../../src/deadlines/memory-deadlines.js';
 import { Tracker } from '../../src/deadlines/tracker.js';
@@ -74,9 +74,10 @@ export class Keys {
     this.reads.push({ key: key.key.toString(), atMs: readAtMs - NOW_MS });
     const deadlineMs = this.#keys.get(name);
     if (typeof deadlineMs === 'number' && deadlineMs < readAtMs) this.#keys.delete(name);
-    if (!this.#keys.has(name)) return { ...key, life: 'gone', deadlineMs: 0, readAtMs };
-    if (typeof deadlineMs !== 'number') return { ...key, life: 'endless', deadlineMs: 0, readAtMs };
-    return { ...key, life: 'until', deadlineMs, readAtMs };
+    if (!this.#keys.has(name)) return { ...key, ttl: 'missing', deadlineMs: 0, readAtMs };
+    if (typeof deadlineMs !== 'number')
+      return { ...key, ttl: 'persistent', deadlineMs: 0, readAtMs };
+    return { ...key, ttl: 'volatile', deadlineMs, readAtMs };
   }
 
   #scan(database: number): Buffer[] {
@@ -113,7 +114,7 @@ export class Keys {
     };
     const tellsRemovals = () => this.tellsRemovals;
     const asked = { isPrimary, tellsRemovals };
-    const session = { marker, barrier, ...asked, keyspace, sweeping: keyspace };
+    const session = { marker, barrier, ...asked, keyspace, sweepKeyspace: keyspace };
     return session as unknown as Session;
   }
 }
@@ -173,7 +174,7 @@ export function aWatch(given: { databases?: readonly number[]; values?: ValueKee
   const intake = new Intake({
     routing,
     queue: eventQueue,
-    dropped: new Dropped(clock),
+    overflow: new OverflowLog(clock),
     trust,
     serverNowMs: () => clock.nowMs(),
     events,
@@ -214,7 +215,7 @@ export function aWatch(given: { databases?: readonly number[]; values?: ValueKee
   updater.start();
   processor.run('plain', async (slice) => {
     const found = slice.flatMap(({ item }) => (item.kind === 'expired' ? [item] : []));
-    const deadlines = await index.of(found);
+    const deadlines = await index.find(found);
     const claimed = found.map(({ database, key, detectedAtMs, detectedBy }, n) => {
       expect(detectedBy).toBe('recovery');
       return { database, key, deadlineMs: deadlines[n] ?? null, detectedAtMs };
@@ -222,7 +223,7 @@ export function aWatch(given: { databases?: readonly number[]; values?: ValueKee
     for (const { key, detectedAtMs } of found.filter((_, n) => deadlines[n] !== null)) {
       recovered.push({ key: key.toString(), atMs: detectedAtMs - NOW_MS });
     }
-    await index.claimed(claimed);
+    await index.consume(claimed);
     return true;
   });
   onTestFinished(async () => {
@@ -242,7 +243,9 @@ export function aWatch(given: { databases?: readonly number[]; values?: ValueKee
   };
   const logged = (event: string) => lines.filter((line) => line.event === event);
   const known = async (...names: string[]) =>
-    (await index.of(names.map((name) => at(name)))).map((ms) => (ms === null ? null : ms - NOW_MS));
+    (await index.find(names.map((name) => at(name)))).map((ms) =>
+      ms === null ? null : ms - NOW_MS,
+    );
   const parts = { watch, trust, clock, keys, index, session, gates };
   return { ...parts, begin, hears, logged, known, recovered, did };
 }

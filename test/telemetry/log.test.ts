@@ -2,7 +2,7 @@ import { Writable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/lib/clock.js';
 import {
-  GatheredOutput,
+  BufferedOutput,
   type TextOutput,
   type WriteError,
 } from '../../src/telemetry/buffered-output.js';
@@ -24,7 +24,7 @@ function aLog(format: 'json' | 'pretty' = 'json', hangs = false) {
 
 function logTo(target: TextOutput, format: 'json' | 'pretty' = 'json') {
   let dropped = 0;
-  const output = new GatheredOutput(target);
+  const output = new BufferedOutput(target);
   const log = createLog({ level: 'info', format }, output, {
     onLost: (lines) => {
       dropped += lines;

@@ -41,12 +41,12 @@ function someKeys(
     wanted.map(({ database, key, deadlineMs = 0 }): KeyReading => {
       const name = key.toString();
       if (strings[name] === undefined) {
-        return { database, key, life: 'gone', deadlineMs: 0, readAtMs: NOW_MS };
+        return { database, key, ttl: 'missing', deadlineMs: 0, readAtMs: NOW_MS };
       }
       const now = deadlines[name] ?? deadlineMs;
-      return { database, key, life: 'until', deadlineMs: now, readAtMs: NOW_MS };
+      return { database, key, ttl: 'volatile', deadlineMs: now, readAtMs: NOW_MS };
     });
-  const keys = { ask, read, nowMs: () => NOW_MS, deadlineSlackMs: 0 };
+  const keys = { runCommands: ask, read, nowMs: () => NOW_MS, deadlineSlackMs: 0 };
   return { keys, asked, break: () => (isBroken = true), mend: () => (isBroken = false) };
 }
 
@@ -62,7 +62,7 @@ function aKeeper(routes: readonly Route[] = ROUTES) {
   return { keeper: new ValueKeeper({ routes, values, events, clock }), values, clock, happened };
 }
 
-const read = (deadline: Deadline) => ({ ...deadline, life: 'until' as const, readAtMs: NOW_MS });
+const read = (deadline: Deadline) => ({ ...deadline, ttl: 'volatile' as const, readAtMs: NOW_MS });
 const expired = (key: string, expiredAtMs: number | null = NOW_MS + 5) => {
   const expiration = anExpiration({ key: Buffer.from(key), expiredAtMs });
   return { expiration, matches: matchRoutes(ROUTES, expiration.key) };
@@ -75,7 +75,7 @@ describe('a keeper of values', () => {
     const readings = [due('order:1', 5), due('other', 5), due('timer:1', 5)].map(read);
     keeper.use(keys);
     const track = async (...what: KeyReading[]) => {
-      await keeper.tracked(what);
+      await keeper.onTracked(what);
       await keeper.atRest();
     };
     await track(...readings);
@@ -92,7 +92,7 @@ describe('a keeper of values', () => {
     await values.keep([worth('old', due('order:1', 5)), worth('old', due('order:2', 5))]);
     const { keys } = someKeys({ 'order:1': 'new' });
     keeper.use(keys);
-    keeper.due([due('order:1', 5), due('order:2', 5)]);
+    keeper.onDue([due('order:1', 5), due('order:2', 5)]);
     await keeper.atRest();
     expect(await texts(values, due('order:1', 5), due('order:2', 5))).toEqual(['new', 'old']);
   });
@@ -103,7 +103,7 @@ describe('a keeper of values', () => {
     const broken = someKeys();
     broken.break();
     keeper.use(broken.keys);
-    keeper.due([due('order:1', 5)]);
+    keeper.onDue([due('order:1', 5)]);
     await keeper.atRest();
     expect(await texts(values, due('order:1', 5))).toEqual(['old']);
     expect(happened).toEqual(['stale Connection is closed.']);
@@ -115,7 +115,7 @@ describe('a keeper of values', () => {
     const strings = { 'order:1': 'next', 'order:2': 'next' };
     const { keys, asked } = someKeys(strings, { 'order:1': NOW_MS + 900 });
     keeper.use(keys);
-    keeper.due([due('order:1', 5), due('order:2', -1)]);
+    keeper.onDue([due('order:1', 5), due('order:2', -1)]);
     await keeper.atRest();
     expect(await texts(values, due('order:1', 5), due('order:2', -1))).toEqual(['old', 'old']);
     expect(asked).not.toContain('TYPE order:2');
@@ -124,8 +124,8 @@ describe('a keeper of values', () => {
   it('forgets what it has of a key that has no deadline any more', async () => {
     const { keeper, values } = aKeeper();
     await values.keep([worth('x', due('order:1', 5)), worth('x', due('order:2', 5))]);
-    await keeper.endless([
-      { ...read(due('order:1', 0)), life: 'endless' },
+    await keeper.onPersistent([
+      { ...read(due('order:1', 0)), ttl: 'persistent' },
       read(due('order:2', 5)),
     ]);
     expect(await texts(values, due('order:1', 5), due('order:2', 5))).toEqual([null, 'x']);
@@ -156,8 +156,8 @@ describe('a keeper of values', () => {
     const keys = ['order:1', 'order:2', 'order:3'].map((key) => due(key, 5));
     await values.keep(keys.map((key) => worth('x', key)));
     const claims = [due('order:1', 5), due('order:2', 4)];
-    await keeper.claimed(claims.map((claim) => ({ ...claim, detectedAtMs: NOW_MS })));
-    await keeper.removed([due('order:3', 0)]);
+    await keeper.onCaptured(claims.map((claim) => ({ ...claim, detectedAtMs: NOW_MS })));
+    await keeper.onRemoved([due('order:3', 0)]);
     expect(await texts(values, ...keys)).toEqual([null, 'x', null]);
   });
 
@@ -188,7 +188,7 @@ describe('a keeper of values', () => {
     const { keeper, happened } = aKeeper();
     const { keys } = someKeys({ 'order:1': new Error('NOPERM getrange') });
     keeper.use(keys);
-    keeper.due([due('order:1', 5)]);
+    keeper.onDue([due('order:1', 5)]);
     await keeper.atRest();
     expect(happened).toEqual(['unreadable NOPERM getrange']);
     const [byRoute] = await keeper.valuesFor([expired('order:1')]);

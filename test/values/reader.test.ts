@@ -77,8 +77,11 @@ describe('reading values', () => {
     );
     const goesAfterType = {
       nowMs: () => keyspace.nowMs(),
-      ask: async (database: number, commands: Parameters<typeof keyspace.ask>[1]) => {
-        const answers = await keyspace.ask(database, commands);
+      runCommands: async (
+        database: number,
+        commands: Parameters<typeof keyspace.runCommands>[1],
+      ) => {
+        const answers = await keyspace.runCommands(database, commands);
         if (commands.some(([name]) => name === 'TYPE')) await client.del('waiting');
         return answers;
       },

@@ -90,7 +90,9 @@ describe('values in Redis', () => {
     const isKnown = (n: number) => n % 3 === 0;
     await values.keep([...old, due('young', 1_000)].map((key) => worth('x', key)));
     const known = old.filter((_, n) => isKnown(n));
-    await deadlines.put(known.map((key) => ({ ...key, life: 'until' as const, readAtMs: NOW_MS })));
+    await deadlines.put(
+      known.map((key) => ({ ...key, ttl: 'volatile' as const, readAtMs: NOW_MS })),
+    );
     await deadlines.take(0, NOW_MS + 100, 999);
     await values.prune(0, NOW_MS + 500);
     expect(await texts(values, due('young', 1_000))).toEqual(['x']);

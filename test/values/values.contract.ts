@@ -18,7 +18,7 @@ export const worth = (text: string, deadline: Deadline): ValueToKeep => ({
 });
 
 export async function texts(values: Values, ...keys: Deadline[]): Promise<unknown[]> {
-  return (await values.of(keys)).map((kept) => kept?.value.value ?? null);
+  return (await values.read(keys)).map((kept) => kept?.value.value ?? null);
 }
 
 export function describeValues(
@@ -37,7 +37,7 @@ export function describeValues(
         null,
         null,
       ]);
-      expect((await values.of([a]))[0]?.deadlineMs).toBe(a.deadlineMs);
+      expect((await values.read([a]))[0]?.deadlineMs).toBe(a.deadlineMs);
     });
 
     it('keeps what a value is, and why there is none', async () => {
@@ -55,7 +55,7 @@ export function describeValues(
         bytes: 0,
       };
       await values.keep([read, none]);
-      const [first, second] = await values.of([read, none]);
+      const [first, second] = await values.read([read, none]);
       expect(first).toEqual({ value: read.value, bytes: 12, deadlineMs: read.deadlineMs });
       expect(second).toEqual({ value: none.value, bytes: 0, deadlineMs: none.deadlineMs });
     });

@@ -30,8 +30,8 @@ async function aNudger(
       const deadlineMs = keys.get(name);
       if (deadlineMs !== undefined && deadlineMs < clock.nowMs()) keys.delete(name);
       const readAtMs = clock.nowMs();
-      if (!keys.has(name)) return { ...key, life: 'gone', deadlineMs: 0, readAtMs };
-      return { ...key, life: 'until', deadlineMs: deadlineMs ?? 0, readAtMs };
+      if (!keys.has(name)) return { ...key, ttl: 'missing', deadlineMs: 0, readAtMs };
+      return { ...key, ttl: 'volatile', deadlineMs: deadlineMs ?? 0, readAtMs };
     });
   const tracker = new Tracker(deadlines);
   const nudger = new Nudger({
@@ -44,7 +44,7 @@ async function aNudger(
     onMissing: async (what: readonly Deadline[]) =>
       void missing.push({ keys: what.map(({ key }) => key.toString()), atMs: elapsedMs() }),
     // As the watch does, once all that was said before has been heard.
-    onAlive: (alive) => void tracker.changed(alive, { read }).catch(() => undefined),
+    onAlive: (alive) => void tracker.reread(alive, { read }).catch(() => undefined),
     onNudged: () => undefined,
     onTaken: given.onTaken ?? (() => undefined),
     room: given.room ?? (async () => undefined),
@@ -56,7 +56,7 @@ async function aNudger(
   /** A key gets a deadline, and the index hears of it. */
   const set = async (key: string, inMs: number) => {
     keys.set(key, NOW_MS + inMs);
-    await tracker.changed([at(key)], { read: async () => [until(key, inMs)] });
+    await tracker.reread([at(key)], { read: async () => [until(key, inMs)] });
     await settled();
   };
   await settled();
@@ -164,7 +164,7 @@ describe('a nudger', () => {
     under.keys.set('again', NOW_MS + 60_000);
     await under.clock.advance(5_000);
     expect(under.missing).toEqual([]);
-    expect(await under.deadlines.of([at('again')])).toEqual([NOW_MS + 60_000]);
+    expect(await under.deadlines.find([at('again')])).toEqual([NOW_MS + 60_000]);
   });
 
   it('reports nothing while expirations that were heard wait to be claimed', async () => {

@@ -16,7 +16,7 @@ const changed = (key: string, detectedAtMs: number): BufferedEvent => ({
 const until = ({ database, key }: KeyInDatabase): KeyReading => ({
   database,
   key,
-  life: 'until',
+  ttl: 'volatile',
   deadlineMs: 900,
   readAtMs: 500,
 });

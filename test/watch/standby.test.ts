@@ -2,7 +2,7 @@ import { pino } from 'pino';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { QueuedEvent } from '../../src/capture/event-queue.js';
 import { systemClock, untilAborted } from '../../src/lib/clock.js';
-import { Bell } from '../../src/lib/condition.js';
+import { Condition } from '../../src/lib/condition.js';
 import type { KeyEvent, KeyInDatabase } from '../../src/model/vocabulary.js';
 import type { Session } from '../../src/source/session.js';
 import type { Lease } from '../../src/state/lease.js';
@@ -18,7 +18,7 @@ class GivenLease implements Lease {
   readonly number = 1;
   readonly isHeldByOther = false;
   #isDue = false;
-  readonly #bell = new Bell();
+  readonly #bell = new Condition();
   readonly #clock = new ManualClock();
   readonly #did: string[];
 
@@ -28,19 +28,19 @@ class GivenLease implements Lease {
 
   give(): void {
     this.token = 'token';
-    this.#bell.ring();
+    this.#bell.notifyAll();
   }
 
   take(): void {
     this.token = null;
     this.#isDue = false;
-    this.#bell.ring();
+    this.#bell.notifyAll();
   }
 
   /** A replica of a newer configuration is ready to take over. */
   makeDue(): void {
     this.#isDue = true;
-    this.#bell.ring();
+    this.#bell.notifyAll();
   }
 
   want(isWanted: boolean): void {
@@ -98,7 +98,7 @@ function aStandby() {
   };
   const serverNowMs = () => HEARD_AT_MS + 60_000 + setBy.knownMs + clock.monotonicMs();
   /** What waits in the queue when another replica is found to hold the lease. */
-  const queue = { isSuspended: false, events: [] as KeyEvent[], bell: new Bell() };
+  const queue = { isSuspended: false, events: [] as KeyEvent[], bell: new Condition() };
   /** The deadlines of the keys that are there, and which of them were read. */
   const there = new Map<string, number>();
   const reads: string[] = [];
@@ -147,7 +147,7 @@ function aStandby() {
         await gates.look();
         return keys.map((key) => claimed.get(nameOf(key)) ?? null);
       },
-      of: async (keys) => keys.map((key) => known.get(nameOf(key)) ?? null),
+      find: async (keys) => keys.map((key) => known.get(nameOf(key)) ?? null),
       settledUntilMs: async () => told.settledUntilMs,
       recentlyClaimed: async function* (untilMs) {
         const keys = [...claimed].filter(([, atMs]) => atMs <= untilMs);
@@ -167,12 +167,12 @@ function aStandby() {
   onTestFinished(() => standby.stop());
   const session = (name: string, runId = 'a', alive: readonly string[] = []): Session => {
     const nudge = async (keys: readonly KeyInDatabase[]) =>
-      keys.map((key) => ({ ...key, life: alive.includes(nameOf(key)) ? 'until' : 'gone' }));
+      keys.map((key) => ({ ...key, ttl: alive.includes(nameOf(key)) ? 'volatile' : 'missing' }));
     const read = async (keys: readonly KeyInDatabase[]) =>
       keys.map((key) => {
         reads.push(nameOf(key));
         const deadlineMs = there.get(nameOf(key)) ?? null;
-        return { ...key, life: deadlineMs === null ? 'gone' : 'until', deadlineMs };
+        return { ...key, ttl: deadlineMs === null ? 'missing' : 'volatile', deadlineMs };
       });
     const made = {
       runId,
@@ -199,7 +199,7 @@ function aStandby() {
   const suspend = async (events: readonly KeyEvent[]) => {
     queue.events.push(...events);
     queue.isSuspended = true;
-    queue.bell.ring();
+    queue.bell.notifyAll();
     await settled();
   };
   const heard = { expired, expiredAt, noticed };

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { untilAborted } from '../../src/lib/clock.js';
-import { Bell } from '../../src/lib/condition.js';
+import { Condition } from '../../src/lib/condition.js';
 import { at, NOW_MS, until } from '../deadlines/deadlines.contract.js';
 import { aWatch } from '../support/watch.js';
 
@@ -167,7 +167,10 @@ describe('a watch', () => {
     const under = await watching({ databases: [0, 3] });
     under.keys.set('order:1', 1_000, 3);
     await under.hears('changed', at('order:1', 3));
-    expect(await under.index.of([at('order:1', 3), at('order:1')])).toEqual([NOW_MS + 1_000, null]);
+    expect(await under.index.find([at('order:1', 3), at('order:1')])).toEqual([
+      NOW_MS + 1_000,
+      null,
+    ]);
     under.keys.flush(0);
     await under.clock.advance(900);
     expect(await under.index.count()).toBe(1);
@@ -379,7 +382,7 @@ describe('a key that is gone after its deadline, and of which nothing is heard',
   it('is not recovered when its expiration is claimed before that', async () => {
     const under = await due();
     await under.clock.advance(1_500);
-    await under.index.claimed([
+    await under.index.consume([
       { ...at('order:1'), deadlineMs: NOW_MS + 1_000, detectedAtMs: NOW_MS + 1_500 },
     ]);
     await under.clock.advance(10_000);
@@ -439,16 +442,16 @@ describe('a key that is gone after its deadline, and of which nothing is heard',
 describe('a watch tells until when all is settled', () => {
   it('once all that was said by then is heard and stored, again and again', async () => {
     const { begin, clock, index, gates } = aWatch();
-    const opened = { heard: new Bell(), stored: new Bell() };
+    const opened = { heard: new Condition(), stored: new Condition() };
     gates.barrier = () => opened.heard.wait(clock, null, new AbortController().signal);
     gates.drained = (signal) => opened.stored.wait(clock, null, signal);
     await begin();
     await clock.advance(500);
     expect(index.settledUntil).toEqual([]);
-    opened.heard.ring();
+    opened.heard.notifyAll();
     await clock.advance(3_000);
     expect(index.settledUntil).toEqual([]);
-    opened.stored.ring();
+    opened.stored.notifyAll();
     await clock.advance(0);
     // By the time at which it was asked, and what the clocks may be apart.
     expect(index.settledUntil).toEqual([450]);
