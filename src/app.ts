@@ -11,12 +11,13 @@ import { fewOpenFiles, spareOpenFiles } from './doctor/open-files.js';
 import { type Chance, type Clock, untilAborted } from './lib/clock.js';
 import { Lifecycle } from './lib/lifecycle.js';
 import { VERSION } from './lib/version.js';
-import type { Settings } from './model/vocabulary.js';
+import type { RedisSettings, Settings } from './model/vocabulary.js';
 import type { Outbox } from './outbox/outbox.js';
 import { Partition } from './partition/partition.js';
 import { ServerClock } from './redis/server-clock.js';
 import { Routing } from './routing/routes.js';
 import { Listener } from './source/listener.js';
+import { fixedTopology } from './source/topology.js';
 import { markerKey, ownKeyPrefix, serverKey } from './state/format.js';
 import { createStores } from './stores.js';
 import type { BufferedOutput } from './telemetry/buffered-output.js';
@@ -91,7 +92,9 @@ async function start(wiring: Wiring): Promise<void> {
   const { settings, metrics, events, serverClock, clock, chance } = wiring;
   const { databases } = settings.redis;
   const routing = new Routing(settings.routes, ownKeyPrefix(settings.state.prefix));
-  const source = createSource(wiring);
+  const listeners = fixedTopology(settings.redis).primaries.map((primary) =>
+    createListener(wiring, primary),
+  );
   const stores = createStores(wiring);
   const partition = new Partition({
     databases,
@@ -104,7 +107,11 @@ async function start(wiring: Wiring): Promise<void> {
   });
   const endpoints = createEndpoints(wiring, stores.outbox);
   const workers = endpoints.map(({ worker }) => worker);
-  const checks = () => [...source.checks(), ...stores.checks(), ...goneChecks(workers)];
+  const checks = () => [
+    ...listeners.flatMap((listener) => listener.checks()),
+    ...stores.checks(),
+    ...goneChecks(workers),
+  ];
   // First, and closed last: probes are answered while others start and stop.
   await openAdmin(wiring, checks);
   metrics.watchProcess();
@@ -118,7 +125,8 @@ async function start(wiring: Wiring): Promise<void> {
   startPartition(wiring, partition);
   // At the same time: what expires while the state is away at the start is captured as well.
   const cancel = clock.after(SLOW_START_MS, () => events.relay.waiting(checks()));
-  await Promise.all([startSource(wiring, source, partition), stores.usable()]).finally(cancel);
+  const listening = listeners.map((listener) => startListener(wiring, listener, partition));
+  await Promise.all([...listening, stores.usable()]).finally(cancel);
 }
 
 async function openAdmin(wiring: Wiring, partChecks: () => readonly Check[]): Promise<void> {
@@ -206,11 +214,14 @@ function startPartition({ settings, lifecycle, graceOver }: Wiring, partition: P
   lifecycle.onStop('standby', () => partition.stopListening());
 }
 
-function createSource({ settings, events, clock, chance, serverClock }: Wiring): Listener {
+function createListener(
+  { settings, events, clock, chance, serverClock }: Wiring,
+  primary: RedisSettings,
+): Listener {
   const { prefix } = settings.state;
   return new Listener({
     serverClock,
-    settings: settings.redis,
+    settings: primary,
     ownPrefix: ownKeyPrefix(prefix),
     markerKey: markerKey(prefix),
     serverKey: serverKey(prefix),
@@ -221,12 +232,12 @@ function createSource({ settings, events, clock, chance, serverClock }: Wiring):
 }
 
 /** Resolves when the relay listens, or when it is told to stop before that. */
-async function startSource(
+async function startListener(
   { lifecycle, stop }: Wiring,
-  source: Listener,
+  listener: Listener,
   partition: Partition,
 ): Promise<void> {
-  lifecycle.onStop('source', () => source.stop());
-  void untilAborted(stop).then(() => source.stop());
-  await source.start(partition);
+  lifecycle.onStop('listener', () => listener.stop());
+  void untilAborted(stop).then(() => listener.stop());
+  await listener.start(partition);
 }

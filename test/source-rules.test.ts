@@ -146,6 +146,21 @@ describe('imports', () => {
     expect([...imports.keys()].filter((path) => floorOf(path) === -1)).toEqual([]);
   });
 
+  it.each(['app.ts', 'stores.ts', 'partition/partition.ts'])(
+    'are used top-down in %s: no object refers to one that is created later',
+    (path) => {
+      const { code = '' } = sources.find((source) => source.path === path) ?? {};
+      const early = code
+        .split(/^(?=\S)/m)
+        .flatMap((block) =>
+          Array.from(block.matchAll(/^ +const (\w+) = /gm)).filter(
+            ({ index, 1: name }) => block.search(new RegExp(`(?<![.#\\w])${name}\\b(?!:)`)) < index,
+          ),
+        );
+      expect(early.map(([, name]) => name)).toEqual([]);
+    },
+  );
+
   it('form no circle', () => {
     const circles: string[] = [];
     const walk = (path: string, trail: readonly string[]) => {

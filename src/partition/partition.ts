@@ -4,9 +4,10 @@
  */
 import { Capture } from '../capture/capture.js';
 import { EventProcessor } from '../capture/event-processor.js';
-import { createEventQueue } from '../capture/event-queue.js';
+import { createEventQueue, type EventQueue } from '../capture/event-queue.js';
 import { Intake } from '../capture/intake.js';
 import { OverflowLog } from '../capture/overflow-log.js';
+import type { Deadlines } from '../deadlines/deadlines.js';
 import { IndexTrust } from '../deadlines/index-trust.js';
 import { Tracker } from '../deadlines/tracker.js';
 import type { Chance, Clock } from '../lib/clock.js';
@@ -34,10 +35,10 @@ export interface PartitionParts {
 }
 
 export class Partition implements EventSink {
-  readonly #queue;
+  readonly #queue: EventQueue;
   readonly #processor: EventProcessor;
   readonly #dropped: OverflowLog;
-  readonly #deadlines;
+  readonly #deadlines: Deadlines;
   readonly #capture: Capture;
   readonly #updater: IndexUpdater;
   readonly #standby: Standby;
