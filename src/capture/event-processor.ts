@@ -46,7 +46,7 @@ export class EventProcessor {
         return await step();
       } catch (error) {
         if (error instanceof FencedError) {
-          if (queue.suspend()) events.fenced(queue.size);
+          if (queue.suspend() && queue.size > 0) events.fenced(queue.size);
           return null;
         }
         events.captureFailed(error, queue.size, retryInMs);

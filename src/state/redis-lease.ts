@@ -57,24 +57,31 @@ export interface RedisLeaseParts {
   readonly onLook: (standing: Standing, configurations: number) => void;
 }
 
+/** What this replica has of the lease. `former`: a token that was held until this replica left, and is to be released. */
+type Tenure =
+  /** This replica cannot capture, and leaves the lease to others. */
+  | { readonly kind: 'idle'; readonly former: string | null }
+  /** `sinceMs`: since when this replica could capture, by the monotonic clock. */
+  | { readonly kind: 'competing'; readonly sinceMs: number; readonly former: string | null }
+  /** `isDue`: the lease is to be handed to a newer configuration. */
+  | {
+      readonly kind: 'held';
+      readonly sinceMs: number;
+      readonly token: string;
+      readonly isDue: boolean;
+    };
+
 export class RedisLease implements Lease {
   readonly #parts: RedisLeaseParts;
   readonly #scripts: Scripts<typeof LEASE_SCRIPTS>;
   readonly #stop = new AbortController();
   readonly #seen = new Unchanged();
-  /** Rings when it is taken or lost, or is due. */
-  readonly #bell = new Condition();
-  /** Rings when it is to be looked at. */
+  /** The lease is taken or lost, or is due. */
+  readonly #changed = new Condition();
+  /** The lease is to be looked at. */
   readonly #wake = new Condition();
-  #token: string | null = null;
-  #isDue = false;
-  /** Held until this replica left, and yet to be let go. */
-  #former: string | null = null;
-  #terms = 0;
-  #isWanted = false;
-  #wantedAtMs = 0;
-  /** How often this replica has left it to others. */
-  #departures = 0;
+  #tenure: Tenure = { kind: 'idle', former: null };
+  #tokens = 0;
   /** What the last look found; null before the first. */
   #last: Look | null = null;
   #standing: Standing | null = null;
@@ -86,7 +93,7 @@ export class RedisLease implements Lease {
   }
 
   get token(): string | null {
-    return this.#token;
+    return this.#tenure.kind === 'held' ? this.#tenure.token : null;
   }
 
   get number(): number | null {
@@ -107,9 +114,11 @@ export class RedisLease implements Lease {
   }
 
   want(isWanted: boolean): void {
-    if (isWanted) this.#wantedAtMs = this.#parts.clock.monotonicMs();
-    this.#isWanted = isWanted;
+    const tenure = this.#tenure;
+    const sinceMs = this.#nowMs;
     if (!isWanted) this.#leave();
+    else if (tenure.kind === 'held') this.#tenure = { ...tenure, sinceMs };
+    else this.#tenure = { kind: 'competing', sinceMs, former: tenure.former };
     this.#wake.notifyAll();
   }
 
@@ -122,7 +131,7 @@ export class RedisLease implements Lease {
   }
 
   due(signal: AbortSignal): Promise<void> {
-    return this.#until(() => this.#isDue || this.token === null, signal);
+    return this.#until(() => this.#tenure.kind !== 'held' || this.#tenure.isDue, signal);
   }
 
   delivers(endpoint: string): boolean {
@@ -135,7 +144,7 @@ export class RedisLease implements Lease {
     await this.#loop;
     this.#leave();
     await ignoreTrouble(async () => {
-      await this.#letGo();
+      await this.#release();
       const { state, replica } = this.#parts;
       const key = configurationsKey(state.prefix);
       await state.run('watch', () => this.#scripts.leaseDepart([key], [replica]));
@@ -147,7 +156,7 @@ export class RedisLease implements Lease {
   }
 
   async #until(isSo: () => boolean, signal: AbortSignal): Promise<void> {
-    while (!isSo() && !signal.aborted) await this.#bell.wait(this.#parts.clock, null, signal);
+    while (!isSo() && !signal.aborted) await this.#changed.wait(this.#parts.clock, null, signal);
   }
 
   async #run(): Promise<void> {
@@ -157,7 +166,7 @@ export class RedisLease implements Lease {
       // What changed while it could not be looked at is not known.
       let lookInMs: number | null = null;
       await this.#parts.state.pass('lease', async () => {
-        await this.#letGo();
+        await this.#release();
         lookInMs = await this.#look();
       });
       if (lookInMs === null) this.#seen.renew(this.#nowMs);
@@ -172,13 +181,13 @@ export class RedisLease implements Lease {
    * Resolves with when to look again.
    */
   async #look(): Promise<number> {
-    const { state, replica, configuration, clock } = this.#parts;
-    const held = this.#token;
-    if (held === null) this.#terms += 1;
-    const token = held ?? `${replica}:${this.#terms}`;
-    const ableForMs = this.#isWanted ? Math.round(clock.monotonicMs() - this.#wantedAtMs) : -1;
-    const leaves = held === null && ableForMs < REMEMBERS_ALL_AFTER_MS;
-    const departures = this.#departures;
+    const { state, replica, configuration } = this.#parts;
+    const tenure = this.#tenure;
+    const isHeld = tenure.kind === 'held';
+    if (!isHeld) this.#tokens += 1;
+    const token = isHeld ? tenure.token : `${replica}:${this.#tokens}`;
+    const ableForMs = tenure.kind === 'idle' ? -1 : Math.round(this.#nowMs - tenure.sinceMs);
+    const leaves = !isHeld && ableForMs < REMEMBERS_ALL_AFTER_MS;
     const stale =
       this.#seen.forMs(RENEWALS, this.#nowMs) >= LEASE_MS ? (this.#last?.renewals ?? '') : '';
     const absent = this.#unseenFor(ABSENT_AFTER_MS);
@@ -195,7 +204,7 @@ export class RedisLease implements Lease {
           ableForMs,
           leaves ? 1 : 0,
           stale,
-          held === null ? 0 : 1,
+          isHeld ? 1 : 0,
           absent.length / 2,
           ...absent,
           ...this.#unseenFor(FORGOTTEN_AFTER_MS),
@@ -204,11 +213,9 @@ export class RedisLease implements Lease {
     );
     const look = readLook(reply);
     this.#note(look);
-    const isHeld = look.status === STATUSES.held || look.status === STATUSES.due;
-    if (!isHeld) this.#lose();
-    // It has left meanwhile, and may have come back without what others have heard.
-    else if (this.#departures !== departures) this.#former = token;
-    else this.#hold(token, look.status === STATUSES.due);
+    const hasTaken = look.status === STATUSES.held || look.status === STATUSES.due;
+    if (!hasTaken) this.#lose();
+    else this.#hold(tenure, token, look.status === STATUSES.due);
     this.#stand();
     if (look.status !== STATUSES.other) return LOOK_EVERY_MS;
     const leftMs = LEASE_MS - this.#seen.forMs(RENEWALS, this.#nowMs);
@@ -248,36 +255,47 @@ export class RedisLease implements Lease {
     onLook(this.#standing, digests.size);
   }
 
-  #hold(token: string, isDue: boolean): void {
-    const isNew = this.#token === null || this.#isDue !== isDue;
-    this.#token = token;
-    this.#isDue = isDue;
-    if (isNew) this.#bell.notifyAll();
+  /** The look that began at `before` has taken or renewed the lease. */
+  #hold(before: Tenure, token: string, isDue: boolean): void {
+    const tenure = this.#tenure;
+    if (tenure !== before && tenure.kind !== 'held') {
+      // This replica has left meanwhile, and may have come back without what others have heard.
+      this.#tenure = { ...tenure, former: token };
+      return;
+    }
+    if (tenure.kind === 'idle' || (tenure.kind === 'held' && tenure.isDue === isDue)) return;
+    this.#tenure = { kind: 'held', sinceMs: tenure.sinceMs, token, isDue };
+    this.#changed.notifyAll();
   }
 
   /** Stops holding the lease, even when the state Redis is away. */
   #leave(): void {
-    this.#departures += 1;
-    this.#former = this.#token ?? this.#former;
-    this.#lose();
+    const tenure = this.#tenure;
+    const former = tenure.kind === 'held' ? tenure.token : tenure.former;
+    this.#parts.state.standsBy();
+    this.#tenure = { kind: 'idle', former };
+    if (tenure.kind === 'held') this.#changed.notifyAll();
   }
 
   /** Releases the lease in Redis; repeated by each look until Redis has answered. */
-  async #letGo(): Promise<void> {
-    const token = this.#former;
-    if (token === null) return;
+  async #release(): Promise<void> {
+    const tenure = this.#tenure;
+    if (tenure.kind === 'held' || tenure.former === null) return;
+    const token = tenure.former;
     const { state } = this.#parts;
     const keys = [leaseKey(state.prefix), watchKey(state.prefix)];
     await state.run('watch', () => this.#scripts.leaseLetGo(keys, [token]));
-    if (this.#former === token) this.#former = null;
+    const now = this.#tenure;
+    if (now.kind !== 'held' && now.former === token) this.#tenure = { ...now, former: null };
   }
 
+  /** Another replica holds the lease, or nobody does. */
   #lose(): void {
+    const tenure = this.#tenure;
     this.#parts.state.standsBy();
-    this.#isDue = false;
-    if (this.#token === null) return;
-    this.#token = null;
-    this.#bell.notifyAll();
+    if (tenure.kind !== 'held') return;
+    this.#tenure = { kind: 'competing', sinceMs: tenure.sinceMs, former: null };
+    this.#changed.notifyAll();
   }
 }
 
