@@ -163,3 +163,8 @@ function expiredBy(reading: KeyReading, knownMs: number | undefined): KeyReading
 export function isSameLife({ ttl, deadlineMs }: KeyReading, knownMs: number | undefined): boolean {
   return ttl === 'volatile' && knownMs !== undefined && deadlineMs <= knownMs;
 }
+
+/** Whether the key is there after this deadline, by another one or by none. */
+export function livesOn(reading: KeyReading, knownMs: number | undefined): boolean {
+  return reading.ttl !== 'missing' && !isSameLife(reading, knownMs);
+}

@@ -5,7 +5,7 @@
 import type { EventQueue } from '../capture/event-queue.js';
 import type { Intake } from '../capture/intake.js';
 import type { Deadlines } from '../deadlines/deadlines.js';
-import type { Tracker } from '../deadlines/tracker.js';
+import { livesOn, type Tracker } from '../deadlines/tracker.js';
 import type { Deadline, KeyReading } from '../model/vocabulary.js';
 import type { Routing } from '../routing/routes.js';
 import type { Session } from '../source/session.js';
@@ -22,7 +22,7 @@ export interface MissedParts {
   readonly deadlines: Pick<Deadlines, 'take' | 'overdue' | 'setAside'>;
   readonly tracker: Pick<Tracker, 'readDue'>;
   readonly queue: Pick<EventQueue, 'drained'>;
-  readonly intake: Pick<Intake, 'push' | 'room'>;
+  readonly intake: Pick<Intake, 'push' | 'reread' | 'room'>;
   readonly routing: Pick<Routing, 'isRouted'>;
   /** The time by the clock of the Redis that holds the keys. */
   readonly serverNowMs: () => number;
@@ -36,7 +36,7 @@ export interface MissedParts {
  * was set again before it is read does, as if its life had been extended.
  */
 export async function catchUp(parts: MissedParts, signal: AbortSignal): Promise<void> {
-  const { database, session, deadlines, tracker, serverNowMs, isEmptied } = parts;
+  const { database, session, deadlines, tracker, intake, serverNowMs, isEmptied } = parts;
   const untilMs = serverNowMs();
   for (let count = 0; count < FIRST_MAX; ) {
     const taken = await deadlines.take(database, untilMs, BATCH);
@@ -50,9 +50,11 @@ export async function catchUp(parts: MissedParts, signal: AbortSignal): Promise<
     readings.push(...(await tracker.readDue(due.slice(from, from + BATCH), reader)));
   }
   if (readings.length === 0) return;
-  // What Redis says of them only now is before them in the lanes, and is not captured twice.
+  // Expirations that Redis publishes only now are queued before what is found here, and are not captured twice.
   await session.barrier();
   if (await isEmptied()) return;
+  // Keys that live on have another deadline than the index: their next expirations wait until it is read.
+  intake.reread(readings.filter((one, at) => livesOn(one, due[at]?.deadlineMs)));
   await captureGone(readings, parts, signal);
 }
 

@@ -5,7 +5,7 @@
  */
 import TinyQueue from 'tinyqueue';
 import type { Deadlines } from '../deadlines/deadlines.js';
-import { isSameLife, type KeyReader, type Tracker } from '../deadlines/tracker.js';
+import { type KeyReader, livesOn, type Tracker } from '../deadlines/tracker.js';
 import type { Clock } from '../lib/clock.js';
 import { Condition } from '../lib/condition.js';
 import { runTogether } from '../lib/run-together.js';
@@ -168,9 +168,7 @@ export class Nudger {
     const { tracker, reader, onAlive, onNudged, serverNowMs } = this.#parts;
     const readings = await tracker.readDue(due, reader);
     onNudged(due.length);
-    const alive = readings.filter(
-      (one, at) => one.ttl !== 'missing' && !isSameLife(one, due[at]?.deadlineMs),
-    );
+    const alive = readings.filter((one, at) => livesOn(one, due[at]?.deadlineMs));
     if (alive.length > 0) onAlive(alive);
     const dueMs = serverNowMs() - AFTER_DEADLINE_MS;
     return {

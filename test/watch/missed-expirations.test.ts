@@ -1,0 +1,62 @@
+import { expect, it } from 'vitest';
+import { MemoryDeadlines } from '../../src/deadlines/memory-deadlines.js';
+import { Tracker } from '../../src/deadlines/tracker.js';
+import type { KeyInDatabase, KeyReading } from '../../src/model/vocabulary.js';
+import type { Session } from '../../src/source/session.js';
+import { catchUp } from '../../src/watch/missed-expirations.js';
+import { NOW_MS, until } from '../deadlines/deadlines.contract.js';
+
+/** What a term finds first: the index has deadlines that have passed, and the keys are as `readings` says. */
+async function found(readings: Readonly<Record<string, Partial<KeyReading>>>, isEmptied = false) {
+  const deadlines = new MemoryDeadlines();
+  const names = Object.keys(readings);
+  await deadlines.put(names.map((name) => until(name, -5)));
+  const steps: string[] = [];
+  const nudge = async (keys: readonly KeyInDatabase[]) =>
+    keys.map(({ database, key }): KeyReading => {
+      const reading = { ttl: 'missing', deadlineMs: 0, readAtMs: NOW_MS } as const;
+      return { database, key, ...reading, ...readings[key.toString()] };
+    });
+  await catchUp(
+    {
+      database: 0,
+      session: {
+        keyspace: { nudge } as unknown as Session['keyspace'],
+        barrier: async () => void steps.push('barrier'),
+      },
+      deadlines,
+      tracker: new Tracker(deadlines),
+      queue: { drained: async () => undefined },
+      intake: {
+        push: ({ kind, key }) => void steps.push(`${kind} ${key}`),
+        reread: (keys) => void steps.push(...keys.map(({ key }) => `reread ${key}`)),
+        room: async () => undefined,
+      },
+      routing: { isRouted: (key) => !key.toString().startsWith('other') },
+      serverNowMs: () => NOW_MS,
+      isEmptied: async () => isEmptied,
+    },
+    new AbortController().signal,
+  );
+  return steps;
+}
+
+const volatile = { ttl: 'volatile', deadlineMs: NOW_MS + 900 } as const;
+
+it('keys that are missing after their deadlines expired unheard', async () => {
+  expect(await found({ a: {}, other: {} })).toEqual(['barrier', 'expired a']);
+});
+
+it('keys that live on have their deadlines read before any later expiration is captured', async () => {
+  const persistent = { ttl: 'persistent' } as const;
+  expect(await found({ a: {}, b: volatile, c: persistent })).toEqual([
+    'barrier',
+    'reread b',
+    'reread c',
+    'expired a',
+  ]);
+});
+
+it('keys of a database that was emptied did not expire', async () => {
+  expect(await found({ a: {}, b: volatile }, true)).toEqual(['barrier']);
+});
