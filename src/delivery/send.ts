@@ -1,4 +1,4 @@
-/** The edge to HTTP: one request, one answer, within one time limit. Retries are not its business. */
+/** The HTTP client: one request, one response, one time limit. It does not retry. */
 import type { LookupFunction } from 'node:net';
 import type { Clock } from '../lib/clock.js';
 import type { Endpoint } from '../model/endpoint.js';
@@ -13,13 +13,13 @@ import { ResponseHeadError } from './response-reader.js';
 import { answeredAtMs, readRetryAfter } from './retry-policy.js';
 
 export interface Sender {
-  /** Never rejects: whatever goes wrong is an outcome, or has prevented the attempt. */
+  /** Never rejects: a failure is an outcome, or has prevented the attempt. */
   send(request: WebhookRequest): Promise<Outcome | Prevented>;
-  /** Breaks off what is under way. */
+  /** Cancels requests in progress. */
   close(): Promise<void>;
 }
 
-/** @param current the endpoint as it is now: its certificates and headers may change */
+/** @param current returns the endpoint with its current certificates and headers */
 export function createSender(
   current: () => Endpoint,
   clock: Clock,
@@ -29,8 +29,8 @@ export function createSender(
   let lastAnswerAtMs = Number.NEGATIVE_INFINITY;
 
   /**
-   * A receiver may close an idle connection just as it is used again. It has not seen the request
-   * then, so that sending it once more is still the same attempt.
+   * A receiver may close an idle connection just as it is reused. It has not seen the request in that case: sending
+   * again belongs to the same attempt.
    */
   function isWorthRepeating(ending: Ending): boolean {
     if (ending.kind === 'answered' || ending.hasBegun) return false;
@@ -54,7 +54,7 @@ export function createSender(
     let exchange = dispatched();
     let isTooLate = false;
     const cancel = clock.after(endpoint.timeoutMs, async () => {
-      // A process that stood still reads first what has come meanwhile.
+      // After a pause of the process, first reads the data that arrived meanwhile.
       await clock.turn();
       isTooLate = true;
       exchange.abort(new Error('the time limit of the attempt'));
@@ -74,7 +74,7 @@ export function createSender(
     const prevention = preventionOf(error);
     if (prevention !== null) return prevention;
     const cause = causeOf(error);
-    // A proxy that has not answered in time has said so itself.
+    // A proxy's own timeout already says what happened.
     if ((isTooLate && cause !== 'proxy') || codeOf(error) === CONNECT_TIMEOUT_CODE) {
       const detail = `no answer within ${endpoint.timeoutMs} ms`;
       return { kind: 'unreachable', cause: 'timeout', code: '', detail };
@@ -90,11 +90,11 @@ export function createSender(
   return { send, close: () => connections.close() };
 }
 
-/** Why an answer whose status was read did not come to its end; null when it did. */
+/** Why a response whose status was read is incomplete; null: it is complete. */
 function malformedText(ending: Ending, isTooLate: boolean, endpoint: Endpoint): string | null {
   if (ending.kind === 'answered') return null;
   if (isTooLate) return `no end of it within ${endpoint.timeoutMs} ms`;
-  // The relay's own words: nothing in them is the receiver's.
+  // The message contains no data of the receiver.
   if (ending.error instanceof ResponseHeadError) return ending.error.message;
   return shown(messageOf(ending.error), endpoint);
 }
@@ -108,7 +108,7 @@ function outcomeOf(
   const shownBody = () => shown(Buffer.concat(bodyChunks).toString(), endpoint);
   const faults: ResponseFaults = malformed === null ? {} : { malformed };
   if (status >= 200 && status < 300) {
-    // The log does not have it: to search each for credentials would cost as much as the request.
+    // A getter: the log omits the body, and searching every body for credentials would cost as much as the request.
     return {
       kind: 'accepted',
       status,
@@ -130,7 +130,7 @@ function outcomeOf(
   };
 }
 
-/** Of where an answer sends us: its login and query may be secret, and its path repeat a header. */
+/** A redirect's target, safe to print: its login and query may be secret, and its path may repeat a header. */
 function shownLocation(header: string | undefined, endpoint: Endpoint): string | null {
   if (header === undefined || !URL.canParse(header, endpoint.url.href)) return null;
   const { protocol, origin, pathname, search } = new URL(header, endpoint.url);

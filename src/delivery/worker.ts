@@ -11,20 +11,20 @@ import { Breaker, type Room } from './breaker.js';
 import { RateLimiter } from './rate-limiter.js';
 import { STATUS_GONE } from './retry-policy.js';
 
-/** The wait after the outbox could not be used. */
+/** The wait after a failed call of the outbox. */
 const OUTBOX_RETRY_MS = 1_000;
 
-/** How often a stop looks whether all that is due has been attempted. */
+/** How often a stop checks whether all due deliveries have been attempted. */
 const DRAIN_POLL_MS = 20;
 
-/** How long after a prevented attempt concurrency stays at what this machine allowed then. */
+/** How long concurrency stays limited after an attempt was prevented. */
 const SCARCE_MS = 1_000;
 
 export type WorkerParts = Omit<AttemptParts, 'stop'>;
 
 /**
- * delivering: claims and attempts. gone: the endpoint has answered 410, and what is claimed becomes dead
- * letters. stopping: claims nothing; what is under way ends.
+ * delivering: claims and attempts. gone: the endpoint answered 410; claimed deliveries become dead letters. stopping:
+ * claims nothing; attempts in flight finish.
  */
 type Life = 'delivering' | 'gone' | 'stopping';
 
@@ -33,22 +33,22 @@ export class Worker {
   readonly #limiter: RateLimiter | null;
   readonly #breaker: Breaker;
   #life: Life = 'delivering';
-  /** Aborts when the loop must look again at what it may claim, whatever it waits for. */
+  /** Aborts any wait of the loop, which then computes again how many deliveries to claim. */
   #wait = new AbortController();
-  /** Rings when an attempt has ended. */
+  /** Notifies when an attempt has ended. */
   readonly #attemptEnded = new Condition();
-  /** Aborts when the grace of a stop is over. */
+  /** Aborts when the grace period of a stop is over. */
   readonly #brokenOff = new AbortController();
   readonly #inFlight = new Set<Promise<void>>();
-  /** Claims of attempts that were prevented. */
+  /** Claims of prevented attempts, while they are being released. */
   readonly #handingBack = new Set<Claimed>();
-  /** How many attempts this machine allowed when one was prevented, and until when that counts. */
+  /** How many attempts this machine could make when one was prevented, and until when that limit applies. */
   #scarcity = { places: 0, untilMs: Number.NEGATIVE_INFINITY };
   #loop: Promise<void> = Promise.resolve();
 
   constructor(parts: WorkerParts) {
     this.#parts = { ...parts, stop: this.#brokenOff.signal };
-    // Each attempt under way listens to it while the state Redis is away.
+    // Each attempt in flight listens to this signal while the state Redis is unavailable.
     setMaxListeners(0, this.#brokenOff.signal);
     const { endpoint, events, clock } = parts;
     const { name, rateLimit, concurrency } = endpoint;
@@ -62,7 +62,7 @@ export class Worker {
     return this.#parts.endpoint.name;
   }
 
-  /** Whether it has answered 410: it is sent nothing more. */
+  /** Whether the endpoint answered 410: the worker sends nothing more. */
   get isGone(): boolean {
     return this.#life === 'gone';
   }
@@ -71,7 +71,7 @@ export class Worker {
     this.#loop = this.#run();
   }
 
-  /** Resolves when nothing that is due could be attempted any more, or the signal aborts. */
+  /** Resolves when no due delivery can be attempted any more, or when the signal aborts. */
   async drained(signal: AbortSignal): Promise<void> {
     const { outbox, endpoint, clock } = this.#parts;
     while (!signal.aborted) {
@@ -83,7 +83,7 @@ export class Worker {
     }
   }
 
-  /** Claims no more; resolves when nothing is in flight. Once `signal` aborts, breaks that off. */
+  /** Stops claiming; resolves when no attempt is in flight. Once `signal` aborts, attempts in flight are cancelled. */
   async stop(signal: AbortSignal): Promise<void> {
     const { sender } = this.#parts;
     const breakOff = () => {
@@ -114,7 +114,7 @@ export class Worker {
     }
   }
 
-  /** Claims as many as may be attempted now, and begins them; or waits until one may. */
+  /** Claims as many deliveries as may be attempted now and starts their attempts; waits if there are none. */
   async #step(signal: AbortSignal): Promise<void> {
     const { endpoint, outbox, clock } = this.#parts;
     const { count, inMs } = this.#room(clock.monotonicMs());
@@ -124,7 +124,7 @@ export class Worker {
     for (const claimed of claims) this.#begin(claimed);
   }
 
-  /** What all limits together leave. What only has to be buried obeys concurrency alone. */
+  /** The smallest of all limits. Dead-lettering obeys concurrency alone. */
   #room(nowMs: number): Room {
     const inFlight = this.#inFlight.size;
     const rooms: Room[] = [{ count: this.#parts.endpoint.concurrency - inFlight, inMs: null }];
@@ -164,7 +164,7 @@ export class Worker {
     await settle(claimed, disposition, this.#retryAfterMs(outcome), this.#parts);
   }
 
-  /** The attempt that the claim was for is not made. */
+  /** Dead-letters a delivery without the attempt that was claimed. */
   #bury(claimed: Claimed): Promise<void> {
     this.#parts.events.deadUnattempted(claimed.delivery);
     const unattempted = { ...claimed, attempt: claimed.attempt - 1 };
@@ -172,7 +172,7 @@ export class Worker {
     return settle(unattempted, buried, 0, this.#parts);
   }
 
-  /** What an outcome means for all other deliveries. */
+  /** Applies an outcome to the whole endpoint: a 410 ends it, and the breaker counts the outcome. */
   #judge(begun: number, outcome: Outcome): void {
     const { events, endpoint, clock } = this.#parts;
     const isGone = outcome.kind === 'refused' && outcome.status === STATUS_GONE;
@@ -184,11 +184,11 @@ export class Worker {
     const change = this.#breaker.record(begun, outcome, clock.monotonicMs());
     if (change === null) return;
     events.breakerChanged(endpoint.name, change);
-    // A claim that is under way may be for more than may begin now.
+    // A claim in progress may ask for more deliveries than may start now.
     if (change.kind !== 'closed') this.#wait.abort();
   }
 
-  /** How long the endpoint is throttled for. What is buried does not wait for that. */
+  /** How long to throttle the endpoint. Dead-lettering ignores throttling. */
   #retryAfterMs(outcome: Outcome): number {
     const { events, endpoint } = this.#parts;
     const retryAfterMs = outcome.kind === 'refused' ? (outcome.retryAfterMs ?? 0) : 0;
@@ -197,7 +197,7 @@ export class Worker {
     return retryAfterMs;
   }
 
-  /** This machine lacks something: the webhook waits, and so do those behind it. */
+  /** Releases a claim because this machine lacks a resource. The deliveries behind it wait as well. */
   async #handBack(claimed: Claimed): Promise<void> {
     this.#handingBack.add(claimed);
     const untilMs = this.#parts.clock.monotonicMs() + SCARCE_MS;
