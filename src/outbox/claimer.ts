@@ -1,10 +1,8 @@
 /**
- * Claims from the ready streams, and knows which claims this replica holds. The reply to a claim
- * may be lost, and a server that has just come back may know of claims that this replica has
- * settled long ago (after a failover, or a restart with older data); so after a failure, and on
- * each new connection, the stream is asked what this replica is said to hold, and what it does not
- * know of goes back. Now and then, too: a claim that was sent on a connection which is long given up
- * may still arrive, when the network comes back.
+ * Claims from the ready streams, and tracks the claims that this replica holds. A reply to a claim may be lost, and a
+ * server may still list claims that were settled (after a failover, or a restart with older data). Therefore, after a
+ * failure, on each new connection and at intervals, claims in the stream that this replica does not know are released.
+ * The interval is for claims sent on an abandoned connection, which may arrive when the network recovers.
  */
 import type { Clock } from '../lib/clock.js';
 import { messageOf } from '../model/errors.js';
@@ -17,27 +15,27 @@ import { RetryShare } from './retry-share.js';
 import { MET_FOREIGN } from './scripts/deliveries.js';
 import type { OutboxScripts } from './scripts/scripts.js';
 
-/** How often the stream is asked although nothing has failed. */
+/** How often claims are checked although nothing has failed. */
 const ASK_EVERY_MS = 10_000;
 
 /**
- * Entries that are claimed at least after a claim that met some that no relay has written: thousands of them must
- * not hold up the others, however few of these there is room for.
+ * The minimum number of entries claimed after a claim that met foreign ones (written by no relay): thousands of them
+ * must not hold up the others, however few places there are.
  */
 const CLAIMED_BEHIND_FOREIGN = 100;
 
-/** Claims that one script looks at: two milliseconds' work for Redis at most. */
+/** Claims that one script examines: at most two milliseconds' work for Redis. */
 const GIVE_BACK_BATCH = 500;
 
 export interface ClaimerParts {
   readonly state: RedisState;
   readonly scripts: OutboxScripts;
-  /** This replica's name, unlike any other's. */
+  /** This replica's name, unique among replicas. */
   readonly replica: string;
   readonly clock: Clock;
 }
 
-/** A claim and where it stands in the stream. */
+/** A claim and its entry in the stream. */
 export interface RedisClaimed extends Claimed {
   readonly entry: string;
 }
@@ -45,27 +43,27 @@ export interface RedisClaimed extends Claimed {
 export interface ClaimReply {
   readonly claims: readonly RedisClaimed[];
   /**
-   * When something changes by itself: a retry is due, the endpoint throttled no longer; 0 when entries that no relay has written
-   * took places; infinite when nothing will.
+   * Milliseconds until the result may change by itself: a retry is due, or throttling ends. 0: foreign entries took
+   * places. Infinity: it will not change.
    */
   readonly nextInMs: number;
 }
 
-/** What the script returns of each claim. */
+/** The script's reply for each claim. */
 type Five = [entry: Buffer, attempts: Buffer, replayed: Buffer, id: Buffer, packed: Buffer];
 
-/** One endpoint's claims. */
+/** The claims of one endpoint. */
 interface Holding {
-  /** The entries of the claims that it has, and has not ended. */
+  /** The entries of claims that are not settled or released yet. */
   readonly held: Set<string>;
-  /** When the stream was last asked, by the monotonic clock. */
+  /** When the stream was last checked, by the monotonic clock. */
   askedAtMs: number;
   readonly retryShare: RetryShare;
-  /** Whether the last claim met entries that no relay has written. */
+  /** Whether the last claim met foreign entries. */
   hasMetForeign: boolean;
-  /** On which connection all claims are known; null when more may be ours than we know of. */
+  /** The connection on which all claims are known; null: the stream may list claims that this replica does not know. */
   sureOn: number | null;
-  /** The claim before: two at a time could not tell whose reply was lost. */
+  /** The previous claim. Claims run one at a time: with two, a lost reply could not be attributed. */
   last: Promise<unknown>;
 }
 
@@ -83,7 +81,7 @@ export class Claimer {
     this.#clock = clock;
   }
 
-  /** What is ready now, up to `countMax`; rejects when Redis does. */
+  /** Claims up to `countMax` ready deliveries; rejects when Redis does. */
   claim(endpoint: string, countMax: number): Promise<ClaimReply> {
     const holding = this.#holding(endpoint);
     const reply = holding.last.then(() => this.#claim(endpoint, countMax, holding));
@@ -91,7 +89,7 @@ export class Claimer {
     return reply;
   }
 
-  /** The claim has been settled or released. */
+  /** Forgets a claim that has been settled or released. */
   ended({ delivery, entry }: RedisClaimed): void {
     this.#holding(delivery.endpoint).held.delete(entry);
   }
@@ -139,7 +137,7 @@ export class Claimer {
     return { claims, nextInMs: nextInMs < 0 ? Number.POSITIVE_INFINITY : nextInMs };
   }
 
-  /** Gives back the claims that this replica is said to hold, and does not know of. */
+  /** Releases the claims that the stream lists for this replica and that it does not know. */
   async #giveBack(ready: string, held: ReadonlySet<string>): Promise<void> {
     for (let from = '-'; from !== ''; ) {
       const args = [this.#replica, from, GIVE_BACK_BATCH, ...held];
@@ -147,7 +145,7 @@ export class Claimer {
     }
   }
 
-  /** They are claimed, and not held: should it fail, they go back, and are claimed again. */
+  /** Moves unreadable deliveries to the quarantine. On failure, their claims are released and claimed again. */
   async #setAside(suspects: readonly Suspect[], holding: Holding): Promise<void> {
     try {
       await this.#state.setAside('claim', suspects);

@@ -1,6 +1,6 @@
 /**
- * The outbox for a Redis that may only be read: it keeps the whole contract but durability. What
- * it holds is bounded for each endpoint, and ends with the process.
+ * The outbox for a Redis that may only be read: the whole contract except durability. Its size is bounded per endpoint,
+ * and its contents are lost when the process ends.
  */
 
 import type { Clock } from '../lib/clock.js';
@@ -11,13 +11,13 @@ import type { Batch, Claimed, Depth, Outbox, Writer } from './outbox.js';
 import { RetryShare } from './retry-share.js';
 
 export interface MemoryOutboxLimits extends DeadLetterLimits {
-  /** Deliveries pending for one endpoint. */
+  /** Pending deliveries per endpoint. */
   readonly deliveriesMax: number;
-  /** The bodies of one endpoint's pending deliveries, together. */
+  /** The total size of the bodies of one endpoint's pending deliveries. */
   readonly bodyBytesMax: number;
 }
 
-/** A few minutes of a fast endpoint's outage, in a container of 256 MiB. */
+/** Enough for an outage of a fast endpoint for a few minutes, in a container of 256 MiB. */
 export const MEMORY_OUTBOX_LIMITS: MemoryOutboxLimits = {
   deliveriesMax: 50_000,
   bodyBytesMax: 64 * 1024 * 1024,
@@ -30,13 +30,13 @@ interface Entry {
   attempts: number;
   /** Whether it was a dead letter, and has not been attempted since. */
   isReplay: boolean;
-  /** When it became, or becomes, ready. */
+  /** When the delivery became, or becomes, ready. */
   dueAtMs: number;
-  /** Ends the wait for its retry; set while it waits. */
+  /** Cancels the wait for a retry; null while none is pending. */
   cancelWait: (() => void) | null;
 }
 
-/** One endpoint's share. The maps keep the order of insertion: oldest first. */
+/** The deliveries of one endpoint. The maps keep the order of insertion: oldest first. */
 interface EndpointQueue {
   readonly entries: Map<string, Entry>;
   /** Ready and never tried; or handed back. */
@@ -46,7 +46,7 @@ interface EndpointQueue {
   readonly retryShare: RetryShare;
   readonly bell: Condition;
   bodyBytes: number;
-  /** When the endpoint is throttled no longer, by the monotonic clock. */
+  /** When throttling ends, by the monotonic clock. */
   throttledUntilMs: number;
 }
 
@@ -60,8 +60,8 @@ export class MemoryOutbox implements Outbox {
   #closed = false;
 
   /**
-   * `onEvicted` is told of each dead letter that has to make room for a younger one, `onClaimed` of
-   * the deadlines that are to leave the index.
+   * `onEvicted` is called with each dead letter that is evicted, `onClaimed` with the deadlines to remove from the
+   * index.
    */
   constructor(
     clock: Clock,
@@ -87,7 +87,7 @@ export class MemoryOutbox implements Outbox {
     return deliveries.filter((delivery) => !this.#admit(delivery, false));
   }
 
-  /** A call that is not refused is never rejected, so that nothing is repeated. */
+  /** Enqueuing never fails in memory, so that a batch is never repeated. */
   beginBatch(writer: Writer): Batch {
     return { writer, token: '', number: 0 };
   }
@@ -212,7 +212,7 @@ export class MemoryOutbox implements Outbox {
     return shelf;
   }
 
-  /** Whether the delivery is kept: false when there is no room for it. */
+  /** Stores a delivery; false: there is no room. */
   #admit(delivery: Delivery, isReplay: boolean): boolean {
     const shelf = this.#shelf(delivery.endpoint);
     if (shelf.entries.has(delivery.id)) return true;
@@ -246,7 +246,7 @@ export class MemoryOutbox implements Outbox {
     });
   }
 
-  /** Until something may be claimed that could not before. */
+  /** Waits until a claim may succeed that could not before. */
   #untilRung(shelf: EndpointQueue, signal: AbortSignal): Promise<void> {
     const throttledForMs = this.#throttledForMs(shelf);
     return shelf.bell.wait(this.#clock, throttledForMs > 0 ? throttledForMs : null, signal);
@@ -257,7 +257,7 @@ export class MemoryOutbox implements Outbox {
   }
 }
 
-/** Takes up to `countMax` out of the map, oldest first. */
+/** Removes up to `countMax` entries from the map, oldest first. */
 function* takeFirst(entries: Map<string, Entry>, countMax: number): Generator<Entry> {
   let left = countMax;
   for (const [id, entry] of entries) {

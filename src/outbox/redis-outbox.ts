@@ -1,6 +1,6 @@
 /**
- * The outbox at rest in Redis, shared by all replicas: see state/format.ts for how it lies there and
- * scripts/ for what is atomic. Nothing of it is kept in this process but what it waits for.
+ * The outbox in Redis, shared by all replicas. state/format.ts describes the stored data; each of scripts/ is one
+ * atomic step. This process keeps only its open claims and waits.
  */
 import { Condition } from '../lib/condition.js';
 import { FencedError } from '../model/errors.js';
@@ -23,27 +23,27 @@ import { RedisDeadLetters } from './redis-dead-letters.js';
 import { Settler, type SettlerParts } from './settler.js';
 
 /**
- * How soon deliveries that another replica stored are noticed; one's own are noticed at once. Each
- * look that finds nothing makes the next wait twice as long, so that idle endpoints cost little.
+ * How often the outbox polls for deliveries stored by other replicas; its own are noticed at once. Each poll without a
+ * result doubles the interval, so that idle endpoints cost little.
  */
 const POLL_FIRST_MS = 250;
 const POLL_MS_MAX = 2_000;
 
 export interface RedisOutboxParts extends ClaimerParts, SettlerParts {
-  /** Only its holder enqueues. */
+  /** The lease. Only its holder enqueues. */
   readonly lease: Pick<Lease, 'token' | 'delivers'>;
-  /** A time by the clock of the state Redis, after somebody may have set that. */
+  /** Converts a time by the state Redis's clock after that clock was set. */
   readonly corrected: (timeMs: number) => number;
 }
 
-/** How many, what is oldest, since when it is due, the time, how many are dead, how much longer it is throttled. */
+/** Pending deliveries, the oldest due one, its due time, the current time, dead letters, the remaining throttling. */
 type DepthReply = readonly [number, Buffer, number, number, number, number];
 
-/** Nothing was left to be claimed. */
+/** A claim that left nothing to be claimed. */
 interface Emptied {
-  /** How often the bell had rung by then. */
+  /** The condition's version before the claim. */
   readonly rung: number;
-  /** When something changes by itself. */
+  /** Milliseconds until the result may change by itself. */
   readonly nextInMs: number;
 }
 
@@ -54,12 +54,12 @@ export class RedisOutbox implements Outbox {
   readonly #claimer: Claimer;
   readonly #settler: Settler;
   readonly #bells = new Map<string, Condition>();
-  /** Endpoints whose last claims took all that there was, and what is new since. */
+  /** Endpoints whose last claim took all ready deliveries. */
   readonly #emptied = new Map<string, Emptied>();
-  /** How often an endpoint's claims have found nothing. */
+  /** The number of claims per endpoint that returned nothing. */
   readonly #inVain = new Map<string, number>();
   readonly #oldest = new Map<string, Oldest>();
-  /** How many batches have begun. */
+  /** The number of the last batch. */
   #batches = 0;
   #closed = false;
 
@@ -148,7 +148,7 @@ export class RedisOutbox implements Outbox {
         if (bell.version === emptied.rung) pollMs = Math.min(2 * pollMs, POLL_MS_MAX);
         continue;
       }
-      // Counted before looking: what is stored in between is not missed.
+      // The version is read before the claim: a delivery stored in between is not missed.
       const rung = bell.version;
       const { claims, nextInMs } = await state.run(
         'claim',
@@ -208,7 +208,7 @@ export class RedisOutbox implements Outbox {
     return endpointKeys(this.#parts.state.prefix, endpoint);
   }
 
-  /** Nobody waits for claims that come after the end: they go back. One whose release fails is given back later. */
+  /** Releases claims that arrive after the wait has ended. A claim whose release fails is found by the next check. */
   async #keepUnlessEnded(
     claims: readonly RedisClaimed[],
     signal: AbortSignal,

@@ -1,4 +1,4 @@
-/** The outbox's steps in Redis, by name. */
+/** The outbox's scripts, by name. Each is one atomic step. */
 import type { Redis } from 'ioredis';
 import { defineScripts, type Scripts } from '../../redis/scripts.js';
 import { DROP, EXPIRE_DEAD, REPLAY } from './dead-letters.js';
