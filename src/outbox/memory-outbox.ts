@@ -28,7 +28,7 @@ export const MEMORY_OUTBOX_LIMITS: MemoryOutboxLimits = {
 interface Entry {
   readonly delivery: Delivery;
   attempts: number;
-  /** Whether it was a dead letter, and has not been attempted since. */
+  /** Whether the delivery is a replayed dead letter that has not been attempted since. */
   isReplay: boolean;
   /** When the delivery became, or becomes, ready. */
   dueAtMs: number;
@@ -39,9 +39,9 @@ interface Entry {
 /** The deliveries of one endpoint. The maps keep the order of insertion: oldest first. */
 interface EndpointQueue {
   readonly entries: Map<string, Entry>;
-  /** Ready and never tried; or handed back. */
+  /** Deliveries that are ready for the first time, or released. */
   readonly fresh: Map<string, Entry>;
-  /** Ready to be tried again. */
+  /** Retries that are due. */
   readonly retries: Map<string, Entry>;
   readonly retryShare: RetryShare;
   readonly bell: Condition;

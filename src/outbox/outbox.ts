@@ -4,11 +4,11 @@
  *
  * A delivery is in exactly one place:
  *
- * enqueue ──▶ ready ──claim──▶ claimed ──settle──▶ done (forgotten)
- * ▲ │ │ └──settle──▶ dead letter ──drop──▶ (forgotten)
- * │◀───release─────┘ └──settle──▶ waiting until notBeforeMs
- * ├◀──stage (the outbox itself, when a wait is over)──┘
- * └◀──replay (of a dead letter)
+ *   enqueue ──▶ ready ──claim──▶ claimed ──settle──▶ done (forgotten)
+ *                 ▲                │ │ └──settle──▶ dead letter ──drop──▶ (forgotten)
+ *                 │◀───release─────┘ └──settle──▶ waiting until notBeforeMs
+ *                 ├◀──stage (the outbox itself, when a wait is over)──┘
+ *                 └◀──replay (of a dead letter)
  */
 import type { ConsumedDeadline, DeadLetter, Delivery, Disposition } from '../model/vocabulary.js';
 
@@ -18,9 +18,9 @@ export const RETRY_AFTER_MS_MAX = 60 * 60 * 1000;
 /** A delivery that this replica has claimed for one attempt. */
 export interface Claimed {
   readonly delivery: Delivery;
-  /** The number of the attempt that this claim is for; 1 is the first. */
+  /** The number of the claimed attempt; 1 is the first. */
   readonly attempt: number;
-  /** Whether it was a dead letter, and has not been attempted since. */
+  /** Whether the delivery is a replayed dead letter that has not been attempted since. */
   readonly isReplay: boolean;
 }
 
