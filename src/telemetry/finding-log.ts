@@ -1,8 +1,8 @@
-/** Logs the warnings and problems that `doctor` reports of a server, each once while it lasts. */
+/** Logs the warnings and problems that `doctor` reports about a server, each once while it lasts. */
 import type { Logger } from 'pino';
 import type { Level, ServerFinding, ServerSubject } from '../server/finding.js';
 
-/** How the log names each subject. */
+/** The event of each subject. */
 export const SERVER_EVENTS: Readonly<Record<ServerSubject, string>> = {
   version: 'server_version',
   role: 'server_role',
@@ -18,14 +18,14 @@ export const SERVER_EVENTS: Readonly<Record<ServerSubject, string>> = {
 
 export class FindingLog {
   readonly #log: Logger;
-  /** The level logged last for each subject whose warning or problem still stands. */
+  /** The last logged level of each subject whose warning or problem still stands. */
   readonly #said = new Map<ServerSubject, Level>();
 
   constructor(log: Logger) {
     this.#log = log;
   }
 
-  /** `findings` must be complete: a subject that is missing counts as cleared. */
+  /** `findings` must be complete: a missing subject counts as cleared. */
   say(address: string, findings: readonly ServerFinding[]): void {
     const present = findings.filter(({ level }) => level === 'warning' || level === 'problem');
     for (const subject of this.#said.keys()) {

@@ -1,19 +1,19 @@
 import type { Clock } from '../lib/clock.js';
 
-/** What goes on is said again after so long. */
+/** The minimum time between two equal messages. */
 const SAY_EVERY_MS = 60_000;
 
-/** Says a thing that happens again and again no more than once in a while. */
+/** Logs a recurring message at most once per interval. */
 export class LogThrottle {
   readonly #clock: Clock;
-  /** What was said, and when. */
+  /** The messages logged recently, and when. */
   readonly #saidAtMs = new Map<string, number>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** Calls `say` unless the same was said lately. */
+  /** Calls `say` unless `what` was logged recently. */
   log(what: string, say: () => void): void {
     const nowMs = this.#clock.monotonicMs();
     for (const [said, atMs] of this.#saidAtMs) {

@@ -1,9 +1,9 @@
 import type { Clock } from '../lib/clock.js';
 
-/** While a loss goes on, there is one line for so long. */
+/** The minimum time between two lines about the same loss. */
 const LINE_EVERY_MS = 10_000;
 
-/** Says the first loss of its kind at once, and those that follow in one line for each while. */
+/** Logs the first loss at once, and counts further losses for one line per interval. */
 export class ThrottledCount {
   readonly #clock: Clock;
   readonly #say: (count: number) => void;
@@ -24,7 +24,7 @@ export class ThrottledCount {
     this.#cancelLine = this.#clock.after(LINE_EVERY_MS, () => this.end());
   }
 
-  /** Says what is left to say; leaves no timer behind. */
+  /** Logs the pending count, and cancels the timer. */
   end(): void {
     this.#cancelLine?.();
     this.#cancelLine = null;
