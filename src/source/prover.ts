@@ -1,4 +1,4 @@
-/** Runs the canary through the databases, again and again, and knows what it last showed. */
+/** Runs the canary in all databases periodically, and keeps the latest results. */
 import type { Clock } from '../lib/clock.js';
 import {
   CanaryLostError,
@@ -14,17 +14,17 @@ import type { SourceEvents } from '../telemetry/source-events.js';
 import type { Canary } from './canary.js';
 import { missingFlags, WANTED_FLAGS } from './notifications.js';
 
-/** From one proof of all databases to the next. */
+/** The interval between two rounds. */
 const CANARY_EVERY_MS = 5_000;
 
-/** What proves that notifications flow. */
+/** Whether notifications are known to arrive. */
 export type Proof =
   | { readonly kind: 'proved'; readonly note: string | null }
-  /** The canary may not be written, by the operator's own choice. */
+  /** The operator's permissions do not allow the canary to be written. */
   | { readonly kind: 'forbidden'; readonly reason: string }
-  /** Its removal was heard in place of its expiration: notifications arrive. */
+  /** The canary's removal was received instead of its expiration: notifications arrive. */
   | { readonly kind: 'evicted'; readonly reason: string }
-  /** It cannot be written now, or does not live long enough to be heard. */
+  /** The canary cannot be written now, or is removed too early. */
   | { readonly kind: 'failing'; readonly reason: string };
 
 const PROVED: Proof = { kind: 'proved', note: null };
@@ -34,11 +34,11 @@ const PROVED_ALONE: Proof = {
 };
 const NOT_TRIED: Proof = { kind: 'failing', reason: 'not tried yet' };
 
-/** What is known of the notifications before a canary has been tried. */
+/** What is known about notifications before the first canary. */
 export interface Hearing {
-  /** The server's notify-keyspace-events; null when it does not show it. */
+  /** The server's notify-keyspace-events; null: the server does not show the setting. */
   readonly setting: string | null;
-  /** Whether the channels of what else becomes of keys may be subscribed to. */
+  /** Whether the channels of events other than expirations may be subscribed to. */
   readonly mayHearChanges: boolean;
 }
 
@@ -51,7 +51,7 @@ export interface ProverParts {
 export class Prover {
   readonly #canary: Canary;
   readonly #hearing: Hearing;
-  /** Whether the last canary's TTL was heard (class g); null before there was one. */
+  /** Whether the last canary's TTL was received (class g); null before the first canary. */
   #hearsChanges: boolean | null = null;
   readonly #parts: ProverParts;
   readonly #proofs: Map<number, Proof>;
@@ -67,12 +67,12 @@ export class Prover {
     this.#provedAtMs = parts.clock.monotonicMs();
   }
 
-  /** When notifications were last known to flow, by the monotonic clock. */
+  /** When notifications were last known to arrive, by the monotonic clock. */
   get provedAtMs(): number {
     return this.#provedAtMs;
   }
 
-  /** What the last canaries showed: of all databases, what is worst. */
+  /** The worst of the databases' latest results. */
   get proof(): Proof {
     const proofs = [...this.#proofs.values()];
     return (
@@ -83,7 +83,7 @@ export class Prover {
     );
   }
 
-  /** One proof of every database; rejects when a canary is lost, or the session closes. */
+  /** Runs the canary in every database; rejects when one is lost, or the session closes. */
   async proveAll(closing: AbortSignal): Promise<void> {
     for (const database of this.#parts.settings.databases) {
       closing.throwIfAborted();
@@ -92,15 +92,15 @@ export class Prover {
   }
 
   /**
-   * Until the session closes; rejects when a canary is lost, and with what `recheck` rejects with,
-   * which looks with each canary whether the server is what it was.
+   * Runs until the session closes. Rejects when a canary is lost, or `recheck` rejects; `recheck` verifies the server
+   * before each round.
    */
   async proveForever(recheck: () => Promise<void>, closing: AbortSignal): Promise<never> {
     for (;;) {
       await this.#parts.clock.sleep(CANARY_EVERY_MS, closing);
       await recheck();
       await this.proveAll(closing);
-      // A server that was demoted meanwhile refuses the canary.
+      // A server that was demoted meanwhile rejects the canary.
       if (this.proof.kind === 'failing') await recheck();
     }
   }
@@ -119,7 +119,7 @@ export class Prover {
       case 'removed':
         return this.#removed(database);
       case 'evicted':
-        // Of expirations nothing was heard: the setting has to show that they are published.
+        // No expiration was received: only the setting shows whether they are published.
         if (missingFlags(this.#hearing.setting ?? '') !== '') return this.#removed(database);
         return this.#evicted(database);
       case 'unwritable': {
@@ -139,8 +139,8 @@ export class Prover {
   }
 
   /**
-   * The setting may be hidden, and need not be in force: each canary shows by itself whether class g
-   * flows. Throws when it did, and does not any more.
+   * Checks whether class g arrives. The setting may be hidden, or not in force, so each canary shows it. Throws when
+   * the class arrived before, and does not any more.
    */
   #checkChanges(hears: boolean): void {
     const before = this.#hearsChanges;
@@ -184,7 +184,7 @@ export class Prover {
     );
   }
 
-  /** Says so, unless the same was said already, of this database or of another. */
+  /** Records a result, and reports it unless the same reason was already reported for any database. */
   #unproved(database: number, proof: Exclude<Proof, { kind: 'proved' }>, say: () => void): void {
     const known = [...this.#proofs.values()].some(
       (other) => other.kind !== 'proved' && other.reason === proof.reason,
