@@ -1,15 +1,15 @@
 /**
- * Values that are yet to be read, a batch after the other, those whose deadlines are near first.
- * Nobody waits for them: a value that is late is as old as it is.
+ * A queue of values to read, in batches, those with near deadlines first. Nothing waits for a reading: a late one only
+ * makes a kept value less fresh.
  */
 import { keyId } from '../model/key-id.js';
 import type { Deadline } from '../model/vocabulary.js';
 
-/** Of either kind. A key that finds no room has its value read just before its deadline, or not again. */
+/** The limit of each queue. A key without room has its value read just before its deadline, or not again. */
 const WAITING_MAX = 10_000;
 
 export interface ReadingsParts {
-  /** Read together. */
+  /** The number of values read at a time. */
   readonly countMax: number;
   /** Reads values and keeps them; never rejects. `isDue`: just before their deadlines. */
   readonly read: (batch: readonly Deadline[], isDue: boolean) => Promise<void>;
@@ -17,7 +17,7 @@ export interface ReadingsParts {
 
 export class Readings {
   readonly #parts: ReadingsParts;
-  /** By name. */
+  /** Queued deadlines, by key id. */
   readonly #due = new Map<string, Deadline>();
   readonly #tracked = new Map<string, Deadline>();
   #reading: Promise<void> | null = null;
@@ -27,12 +27,12 @@ export class Readings {
     this.#parts = parts;
   }
 
-  /** Their deadlines are near. */
+  /** Queues values whose deadlines are near. */
   due(deadlines: readonly Deadline[]): void {
     this.#add(this.#due, deadlines);
   }
 
-  /** Their deadlines have become known. Resolves when there is room for more. */
+  /** Queues values whose deadlines became known. Resolves when there is room for more. */
   async tracked(deadlines: readonly Deadline[]): Promise<void> {
     this.#add(this.#tracked, deadlines);
     if (this.#tracked.size <= WAITING_MAX / 2) return;
@@ -45,7 +45,7 @@ export class Readings {
     this.#freed();
   }
 
-  /** Resolves when nothing is left to be read. */
+  /** Resolves when nothing is queued. */
   async atRest(): Promise<void> {
     await this.#reading;
   }

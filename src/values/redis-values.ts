@@ -1,4 +1,4 @@
-/** The values that were read, at rest in Redis, shared by all replicas: see state/format.ts. */
+/** Kept values in Redis, shared by all replicas: see state/format.ts. */
 
 import { messageOf } from '../model/errors.js';
 import { batchesByDatabase } from '../model/key-id.js';
@@ -13,10 +13,10 @@ import { isTime, isWhole, readObject } from '../state/stored.js';
 import { VALUE_SCRIPTS } from './scripts.js';
 import type { KeptValue, Values, ValueToForget, ValueToKeep } from './values.js';
 
-/** Written together: others who use this Redis wait for less than a millisecond, but for large values. */
+/** Values written at a time: except for large ones, Redis is busy for less than a millisecond. */
 const AT_ONCE = 100;
 
-/** One value as it lies in Redis. */
+/** The stored form of a value. */
 interface AtRest {
   readonly deadline_ms: number;
   readonly bytes: number;
@@ -42,7 +42,7 @@ function pack({
   return JSON.stringify(atRest);
 }
 
-/** Deeper than any value of Redis's; what makes JSON of it recurses. */
+/** Deeper than any value of Redis; serializing JSON is recursive. */
 const DEPTH_MAX = 256;
 
 const OMISSIONS: Readonly<Record<ValueOmission, true>> = {
@@ -53,7 +53,7 @@ const OMISSIONS: Readonly<Record<ValueOmission, true>> = {
   unavailable: true,
 };
 
-/** Throws an UnreadableError for what no relay has written. */
+/** Throws an UnreadableError for foreign data (written by no relay). */
 function unpack(text: Buffer): KeptValue {
   const atRest = readObject(text);
   const isOmission = (value: unknown): value is ValueOmission | null =>
