@@ -62,7 +62,7 @@ export async function attempt(
 
 /** Releases a claim whose attempt was prevented. */
 export function release(claimed: Claimed, parts: AttemptParts): Promise<void> {
-  return untilKnown(() => parts.outbox.release(claimed), parts);
+  return retryUntilStored(() => parts.outbox.release(claimed), parts);
 }
 
 /** Ends a claim in the outbox; `retryAfterMs` as in `Outbox.settle`, counted from the time of this call. */
@@ -74,20 +74,20 @@ export function settle(
 ): Promise<void> {
   const { outbox, clock } = parts;
   const throttledUntilMs = clock.monotonicMs() + retryAfterMs;
-  return untilKnown(() => {
+  return retryUntilStored(() => {
     const leftMs = Math.max(0, throttledUntilMs - clock.monotonicMs());
     return outbox.settle(claimed, disposition, Math.ceil(leftMs));
   }, parts);
 }
 
 /** Repeats an outbox call until it succeeds or the relay stops, so that an outcome is not lost. */
-async function untilKnown(
-  tell: () => Promise<void>,
+async function retryUntilStored(
+  call: () => Promise<void>,
   { endpoint, events, clock, stop }: AttemptParts,
 ): Promise<void> {
   for (;;) {
     try {
-      return await tell();
+      return await call();
     } catch (error) {
       events.deliveryFailed(endpoint.name, error);
       if (stop.aborted) return;

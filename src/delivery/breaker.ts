@@ -23,7 +23,7 @@ export const BREAKER = {
 } as const;
 
 /** How many attempts may start now. If none may, `inMs` is when to ask again (null: when one has ended). */
-export interface Room {
+export interface Capacity {
   readonly count: number;
   readonly inMs: number | null;
 }
@@ -60,7 +60,7 @@ export class Breaker {
     return state.kind === 'open' && nowMs < state.untilMs ? 'open' : 'half_open';
   }
 
-  room(nowMs: number): Room {
+  capacity(nowMs: number): Capacity {
     const state = this.#state;
     switch (state.kind) {
       case 'closed':
@@ -73,14 +73,14 @@ export class Breaker {
     }
   }
 
-  /** Counts an attempt that starts. Returns the handle for `record` and `leave`. */
+  /** Counts an attempt that starts. Returns the handle for `record` and `end`. */
   begin(): number {
     this.#underWay += 1;
     return this.#openings;
   }
 
   /** Counts an attempt that has ended. */
-  leave(begun: number): void {
+  end(begun: number): void {
     if (begun === this.#openings) this.#underWay -= 1;
   }
 
@@ -93,7 +93,7 @@ export class Breaker {
     if (this.#window.length > BREAKER.window) this.#window.shift();
     switch (verdict) {
       case 'success':
-        return this.#succeeded();
+        return this.#succeed();
       case 'failure':
         return this.#state.kind === 'open' || this.#failsMostly(nowMs) ? this.#limit(1) : null;
       case 'no_response':
@@ -105,7 +105,7 @@ export class Breaker {
     }
   }
 
-  #succeeded(): BreakerChange | null {
+  #succeed(): BreakerChange | null {
     switch (this.#state.kind) {
       case 'closed':
         return null;

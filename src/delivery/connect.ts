@@ -55,17 +55,17 @@ export function createConnector(endpoint: Endpoint, parts: ConnectorParts): Conn
     const error = new RefusedAddressError(hostname, hostname);
     return (_, callback) => queueMicrotask(() => callback(error, null));
   }
-  const lookup = allowLinkLocal ? parts.lookup : guarded(parts.lookup);
+  const lookup = allowLinkLocal ? parts.lookup : rejectRefused(parts.lookup);
   const options = { timeout: parts.timeoutMs, allowH2: false, ...READ_AS_TAKEN };
   const secure = secureConnector({ ...options, ...tlsOptions(tls) });
-  if (proxy === null) return direct(url, secure, lookup, parts);
+  if (proxy === null) return directConnector(url, secure, lookup, parts);
   // The endpoint's certificates are not used for the proxy.
-  const toProxy = direct(proxy.url, secureConnector(options), lookup, parts);
-  return throughProxy(proxy, toProxy, secure, parts);
+  const toProxy = directConnector(proxy.url, secureConnector(options), lookup, parts);
+  return proxyConnector(proxy, toProxy, secure, parts);
 }
 
 /** A connector's target for a URL. The trailing dot of an absolute name is for DNS alone. */
-export function placeOf({ protocol, hostname, host, port }: URL): buildConnector.Options {
+export function targetOf({ protocol, hostname, host, port }: URL): buildConnector.Options {
   const name = withoutDot(hostname).replace(/^\[(.*)\]$/, '$1');
   return { protocol, host: withoutDot(host), port, hostname: name };
 }
@@ -108,7 +108,7 @@ function secureConnector(options: buildConnector.BuildOptions): Connector {
 }
 
 /** Removes refused addresses from the results of a lookup. */
-function guarded(lookup: LookupFunction): LookupFunction {
+function rejectRefused(lookup: LookupFunction): LookupFunction {
   return (hostname, options, callback) =>
     lookup(hostname, options, (error, address, family) => {
       if (error !== null) return callback(error, address, family);
@@ -155,7 +155,7 @@ class Connecting {
 }
 
 /** Connects to the server of a URL; for https, `secure` performs the TLS handshake. */
-function direct(
+function directConnector(
   { hostname, port, protocol }: URL,
   secure: Connector,
   lookup: LookupFunction,
@@ -186,14 +186,14 @@ function direct(
  * Connects through a tunnel for either protocol: a proxy's own response is never taken for the endpoint's, and with
  * https the proxy cannot read the traffic.
  */
-function throughProxy(
+function proxyConnector(
   proxy: ProxySettings,
   toProxy: Connector,
   secure: Connector,
   parts: ConnectorParts,
 ): Connector {
   const { timeoutMs } = parts;
-  const place = placeOf(proxy.url);
+  const place = targetOf(proxy.url);
   return (target, callback) => {
     let whenLate: Error = new ProxyError(
       `${proxyText(proxy)} has not connected to the endpoint within ${timeoutMs} ms`,

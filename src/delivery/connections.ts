@@ -47,7 +47,7 @@ class Connection {
       connect: (target, callback) =>
         connector(target, (...result) => {
           if (result[1] === null) this.#hasFailed = true;
-          else this.#made(result[1]);
+          else this.#attach(result[1]);
           callback(...result);
         }),
       // The sender enforces a single time limit for the whole attempt.
@@ -77,7 +77,7 @@ class Connection {
   }
 
   /** Passes all bytes read to the exchange before undici's parser sees them. */
-  #made(socket: Socket): void {
+  #attach(socket: Socket): void {
     this.#madeAtMs = this.#clock.monotonicMs();
     const read = socket.read.bind(socket);
     let pause: 'none' | 'running' | 'over' = 'none';
@@ -104,7 +104,7 @@ class Connection {
           socket.destroy();
           return null;
         }
-        const passed = exchange.received(chunk);
+        const passed = exchange.receive(chunk);
         if (passed !== null) return passed;
       }
     };
@@ -141,7 +141,7 @@ export class Connections {
   /** Sends at most `concurrency` requests at a time; the others wait. */
   dispatch(options: Dispatcher.DispatchOptions, exchange: Exchange): void {
     if (this.#isClosed) return exchange.abort(new Error('the connections are closed'));
-    const connection = this.#freeOne() ?? this.#newOne();
+    const connection = this.#takeFree() ?? this.#open();
     if (connection !== null) return this.#use(connection, options, exchange);
     this.#waiting.set(exchange, options);
     void exchange.ended.then(() => this.#waiting.delete(exchange));
@@ -170,7 +170,7 @@ export class Connections {
     this.dispatch(options, exchange);
   }
 
-  #freeOne(): Connection | null {
+  #takeFree(): Connection | null {
     this.#followCertificates();
     for (let one = this.#free.pop(); one !== undefined; one = this.#free.pop()) {
       if (one.connector === this.#connector && one.isUsable) return one;
@@ -180,7 +180,7 @@ export class Connections {
     return null;
   }
 
-  #newOne(): Connection | null {
+  #open(): Connection | null {
     const { url, concurrency } = this.#current();
     if (this.#all.size >= concurrency) return null;
     const connection = new Connection(originOf(url), this.#connector, this.#clock);

@@ -51,11 +51,11 @@ export interface Terms {
 }
 
 /** The letters and digits of a string: no character encoding and no escape changes them. */
-export function compacted(text: string): string {
+export function alphanumerics(text: string): string {
   return text.toLowerCase().replace(/[^a-z0-9]+/g, '');
 }
 
-export function reversed(text: string): string {
+export function reverse(text: string): string {
   return Array.from(text).reverse().join('');
 }
 
@@ -83,13 +83,13 @@ function makeTerms({ headers, url, secrets, proxy }: Endpoint): readonly Terms[]
     }));
   const login = proxy?.authorization == null ? [] : valuesInHeader(proxy.authorization.reveal());
   const all = [
-    gathered('a header or the query', [...sent, ...valuesInUrl(url)]),
-    gathered(
+    collect('a header or the query', [...sent, ...valuesInUrl(url)]),
+    collect(
       'a signing secret',
       keys.flatMap(({ text, bytes }) => [text, bytes.toString('hex')]),
       keys.map(({ bytes }) => bytes),
     ),
-    gathered("the proxy's login", login),
+    collect("the proxy's login", login),
   ];
   return all.filter(
     ({ within, alone, literal, bytes }) =>
@@ -127,7 +127,7 @@ function valuesInUrl({ search, searchParams, pathname }: URL): string[] {
 }
 
 /** The terms of each whole value and of each of its parts that is more than a common word. */
-function gathered(name: string, values: readonly string[], keys: readonly Buffer[] = []): Terms {
+function collect(name: string, values: readonly string[], keys: readonly Buffer[] = []): Terms {
   const terms: Terms = {
     name,
     within: new Set(),
@@ -137,14 +137,14 @@ function gathered(name: string, values: readonly string[], keys: readonly Buffer
   };
   for (const value of values) {
     if (SWITCH.test(value)) continue;
-    if (isTelling(compacted(value))) note(value, terms);
+    if (isTelling(alphanumerics(value))) note(value, terms);
     else if (UNUSUAL.test(value) && value.length >= TERM_CHARS_MIN) {
-      terms.literal.add(value.toLowerCase()).add(reversed(value.toLowerCase()));
+      terms.literal.add(value.toLowerCase()).add(reverse(value.toLowerCase()));
       noteEncoded(value, terms);
     }
     const parts = [...value.split(/[\s;,&=:"']+/), ...(value.match(/[a-z0-9]+/gi) ?? [])];
     for (const part of parts.filter((one) => !SWITCH.test(one) && !COMMON_WORD.test(one))) {
-      if (isTelling(compacted(part))) note(part, terms);
+      if (isTelling(alphanumerics(part))) note(part, terms);
     }
   }
   return terms;
@@ -156,9 +156,9 @@ function isTelling(compact: string): boolean {
 
 function note(text: string, terms: Terms): void {
   noteEncoded(text, terms);
-  const compact = compacted(text);
+  const compact = alphanumerics(text);
   if (compact.length >= LONG_CHARS_MIN || !WORD.test(text)) return noteWithin(compact, terms);
-  terms.alone.add(compact).add(reversed(compact));
+  terms.alone.add(compact).add(reverse(compact));
 }
 
 function noteEncoded(text: string, terms: Terms): void {
@@ -166,7 +166,7 @@ function noteEncoded(text: string, terms: Terms): void {
 }
 
 function noteWithin(compact: string, { within }: Terms): void {
-  for (const one of [compact, reversed(compact)]) {
+  for (const one of [compact, reverse(compact)]) {
     within.add(one.slice(0, TELLING_CHARS)).add(one.slice(-TELLING_CHARS));
   }
 }
@@ -182,7 +182,7 @@ function encodingsOf(value: string): string[] {
       .toString('base64')
       .replace(/=+$/, '');
     const end = (at + bytes.length) % 3 === 0 ? whole.length : whole.length - 1;
-    return compacted(whole.slice(at === 0 ? 0 : at + 1, end));
+    return alphanumerics(whole.slice(at === 0 ? 0 : at + 1, end));
   });
   return [...base64, bytes.toString('hex')].filter(({ length }) => length >= ENCODED_CHARS_MIN);
 }

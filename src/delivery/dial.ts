@@ -46,7 +46,7 @@ export function dial({ host, port, lookup, clock }: DialParts, callback: Dialled
     cancelNext();
     const next = addresses.next();
     if (next.done) {
-      if (sockets.size === 0) fail(together(failures));
+      if (sockets.size === 0) fail(aggregate(failures));
       return;
     }
     const socket = connect({ host: next.value, port, noDelay: true, ...READ_AS_TAKEN });
@@ -81,7 +81,7 @@ export function dial({ host, port, lookup, clock }: DialParts, callback: Dialled
 }
 
 /** A single error is returned unchanged. */
-function together(failures: readonly Error[]): Error {
+function aggregate(failures: readonly Error[]): Error {
   const [first] = failures;
   if (failures.length === 1 && first !== undefined) return first;
   const all = new AggregateError(failures, failures.map(({ message }) => message).join('; '));

@@ -75,7 +75,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   /** Takes bytes of the connection while reading; returns those for undici. */
-  received(chunk: Buffer): Buffer | null {
+  receive(chunk: Buffer): Buffer | null {
     this.#reads += 1;
     const passed = this.#reader?.pass(chunk) ?? null;
     // In a microtask: undici's parser first handles the bytes that were passed on.
@@ -111,7 +111,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseEnd(): void {
-    this.#answered();
+    this.#succeed();
   }
 
   onResponseError(_: unknown, error: unknown): void {
@@ -122,12 +122,12 @@ export class Exchange implements Dispatcher.DispatchHandler {
   /** Ends at a limit. A response with a complete head counts as answered. */
   #stopReading(): void {
     const error = new ResponseHeadError(this.#reader?.status !== null);
-    if (this.#head !== null) this.#answered();
+    if (this.#head !== null) this.#succeed();
     this.#controller?.abort(error);
     this.onResponseError(null, error);
   }
 
-  #answered(): void {
+  #succeed(): void {
     const answer = this.#answer();
     if (answer !== null) this.#end({ kind: 'answered', answer, error: null });
   }

@@ -43,11 +43,11 @@ export class LiveEndpoint {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       await this.#clock.sleep(LOOK_EVERY_MS, signal);
-      if (!signal.aborted) this.#take(await files.look());
+      if (!signal.aborted) this.#apply(await files.look());
     }
   }
 
-  #take(found: FilesNow<Endpoint>): void {
+  #apply(found: FilesNow<Endpoint>): void {
     switch (found.kind) {
       case 'same':
         return;

@@ -4,7 +4,7 @@
  */
 import { printable } from '../lib/printable.js';
 import type { Endpoint } from '../model/endpoint.js';
-import { compacted, reversed, TERM_CHARS_MIN, type Terms, termsOf } from './credential-terms.js';
+import { alphanumerics, reverse, TERM_CHARS_MIN, type Terms, termsOf } from './credential-terms.js';
 
 /** The number of characters shown. */
 const SHOWN_CHARS_MAX = 200;
@@ -13,35 +13,35 @@ const SHOWN_CHARS_MAX = 200;
 const SEARCHED_CHARS_MAX = 2 * SHOWN_CHARS_MAX;
 
 /** `text`, printable and truncated, or the reason why it is withheld. */
-export function shown(text: string, endpoint: Endpoint): string {
-  const name = repeatedBy(text, endpoint);
+export function redact(text: string, endpoint: Endpoint): string {
+  const name = repeatedCredential(text, endpoint);
   if (name !== null) return `[withheld: it repeats ${name} of this endpoint]`;
   return printable(text, SHOWN_CHARS_MAX);
 }
 
 /** The name of the credential that the shown part of `text` repeats; null: none. */
-export function repeatedBy(text: string, endpoint: Endpoint): string | null {
+export function repeatedCredential(text: string, endpoint: Endpoint): string | null {
   const terms = termsOf(endpoint);
   if (text === '' || terms.length === 0) return null;
   const searched = text.slice(0, SEARCHED_CHARS_MAX);
-  const plain = unescaped(searched);
+  const plain = decodeEscapes(searched);
   const texts = plain === searched ? [plain] : [searched, plain];
-  const decoded = texts.flatMap((one) => [...decodings(one), ...decodings(reversed(one))]);
-  const hidden = decoded.map((bytes) => bytes.toString()).flatMap((one) => [one, unescaped(one)]);
+  const decoded = texts.flatMap((one) => [...decodings(one), ...decodings(reverse(one))]);
+  const hidden = decoded.map(String).flatMap((one) => [one, decodeEscapes(one)]);
   const found = terms.find(
     (some) =>
-      texts.some((view) => isSaidIn(view, some)) ||
+      texts.some((view) => isRepeatedIn(view, some)) ||
       hidden.some((view) => isHiddenIn(view, some)) ||
       some.bytes.some((key) => decoded.some((bytes) => bytes.includes(key))),
   );
   return found?.name ?? null;
 }
 
-function isSaidIn(text: string, { within, alone, literal }: Terms): boolean {
+function isRepeatedIn(text: string, { within, alone, literal }: Terms): boolean {
   const lower = text.toLowerCase();
   const runs = alone.size === 0 ? [] : (lower.match(RUNS) ?? []);
   return (
-    includesAny(compacted(lower), within) ||
+    includesAny(alphanumerics(lower), within) ||
     runs.some((run) => alone.has(run)) ||
     includesAny(lower, literal)
   );
@@ -49,7 +49,7 @@ function isSaidIn(text: string, { within, alone, literal }: Terms): boolean {
 
 /** Searches decoded text: a word does not occur there by chance. */
 function isHiddenIn(text: string, { within, alone, literal }: Terms): boolean {
-  const compact = compacted(text);
+  const compact = alphanumerics(text);
   return (
     includesAny(compact, within) ||
     includesAny(compact, alone) ||
@@ -71,7 +71,7 @@ const NUMERIC_ESCAPE =
   /[\\%]u([0-9a-f]{4})|\\u\{([0-9a-f]{1,6})\}|\\x([0-9a-f]{2})|&#x([0-9a-f]{1,6});?/gi;
 
 /** Decodes percent-encoding and the escapes of JSON, programming languages and HTML. */
-function unescaped(text: string): string {
+function decodeEscapes(text: string): string {
   let before = text;
   for (let round = 0; round < NESTED_MAX && /[%\\&]/.test(before); round += 1) {
     const after = before

@@ -49,6 +49,6 @@ export function buildRequest(
 }
 
 /** A copy of the request, marked as a test. */
-export function asTest(request: WebhookRequest): WebhookRequest {
+export function markAsTest(request: WebhookRequest): WebhookRequest {
   return { ...request, headers: { ...request.headers, [TEST_HEADER]: 'true' } };
 }

@@ -150,13 +150,13 @@ export class ResponseReader {
     if (column < STATUS_LINE.length) {
       const wanted = STATUS_LINE[column];
       const isDigit = byte >= DIGIT_0 && byte <= DIGIT_9;
-      if (wanted === DIGIT_0 ? !isDigit : byte !== wanted) return this.#isNoHttp();
+      if (wanted === DIGIT_0 ? !isDigit : byte !== wanted) return this.#passMalformed();
       if (column >= STATUS_COLUMN) this.#statusSoFar = this.#statusSoFar * 10 + byte - DIGIT_0;
       return;
     }
     const isStatus = this.#statusSoFar >= STATUS_MIN;
     const endsHere = byte === SPACE || byte === CR || byte === LF;
-    if (column === STATUS_LINE.length && !(isStatus && endsHere)) return this.#isNoHttp();
+    if (column === STATUS_LINE.length && !(isStatus && endsHere)) return this.#passMalformed();
     if (byte !== LF) return;
     this.#isLineEmpty = true;
     const isFinal = this.#statusSoFar >= FINAL_STATUS_MIN;
@@ -171,7 +171,7 @@ export class ResponseReader {
   }
 
   /** Passes malformed bytes on: the parser reports the error. */
-  #isNoHttp(): void {
+  #passMalformed(): void {
     this.#part = 'final head';
     this.#passes = true;
   }

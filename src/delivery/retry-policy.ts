@@ -74,7 +74,7 @@ function outcomeText(outcome: Outcome): string {
  * The receiver's clock at its response, from the Date header, in whole seconds. A date in `Retry-After` refers to that
  * clock, and ours may differ. Ours without a valid header.
  */
-export function answeredAtMs(date: string | undefined, nowMs: number): number {
+export function receiverTimeMs(date: string | undefined, nowMs: number): number {
   const text = date?.trim() ?? '';
   const toldMs = HTTP_DATE.test(text) ? Date.parse(text) : Number.NaN;
   return Number.isNaN(toldMs) ? nowMs : toldMs;

@@ -7,10 +7,10 @@ import type { Outcome, Prevented, ResponseFaults } from '../model/vocabulary.js'
 import { Connections, KEEP_ALIVE_MS } from './connections.js';
 import { type Answer, type Ending, Exchange } from './exchange.js';
 import { CONNECT_TIMEOUT_CODE, causeOf, preventionOf } from './failure.js';
-import { repeatedBy, shown } from './redaction.js';
+import { redact, repeatedCredential } from './redaction.js';
 import type { WebhookRequest } from './request.js';
 import { ResponseHeadError } from './response-reader.js';
-import { answeredAtMs, readRetryAfter } from './retry-policy.js';
+import { readRetryAfter, receiverTimeMs } from './retry-policy.js';
 
 export interface Sender {
   /** Never rejects: a failure is an outcome, or has prevented the attempt. */
@@ -46,12 +46,12 @@ export function createSender(
   }: WebhookRequest): Promise<Outcome | Prevented> {
     const endpoint = current();
     const options = { method, path, headers, body } as const;
-    const dispatched = () => {
+    const dispatch = () => {
       const exchange = new Exchange();
       connections.dispatch(options, exchange);
       return exchange;
     };
-    let exchange = dispatched();
+    let exchange = dispatch();
     let isTooLate = false;
     const cancel = clock.after(endpoint.timeoutMs, async () => {
       // After a pause of the process, first reads the data that arrived meanwhile.
@@ -61,7 +61,7 @@ export function createSender(
     });
     let ending = await exchange.ended;
     if (!isTooLate && isWorthRepeating(ending)) {
-      exchange = dispatched();
+      exchange = dispatch();
       ending = await exchange.ended;
     }
     cancel();
@@ -83,7 +83,7 @@ export function createSender(
       const detail = 'broken off by a stop of the relay';
       return { kind: 'unreachable', cause: 'stopped', code: '', detail };
     }
-    const detail = shown(messageOf(error), endpoint);
+    const detail = redact(messageOf(error), endpoint);
     return { kind: 'unreachable', cause, code: codeOf(error), detail };
   }
 
@@ -96,7 +96,7 @@ function malformedText(ending: Ending, isTooLate: boolean, endpoint: Endpoint): 
   if (isTooLate) return `no end of it within ${endpoint.timeoutMs} ms`;
   // The message contains no data of the receiver.
   if (ending.error instanceof ResponseHeadError) return ending.error.message;
-  return shown(messageOf(ending.error), endpoint);
+  return redact(messageOf(ending.error), endpoint);
 }
 
 function outcomeOf(
@@ -105,7 +105,7 @@ function outcomeOf(
   endpoint: Endpoint,
   nowMs: number,
 ): Outcome {
-  const shownBody = () => shown(Buffer.concat(bodyChunks).toString(), endpoint);
+  const shownBody = () => redact(Buffer.concat(bodyChunks).toString(), endpoint);
   const faults: ResponseFaults = malformed === null ? {} : { malformed };
   if (status >= 200 && status < 300) {
     // A getter: the log omits the body, and searching every body for credentials would cost as much as the request.
@@ -118,7 +118,7 @@ function outcomeOf(
       ...faults,
     };
   }
-  const wait = readRetryAfter(status, retryAfter, answeredAtMs(date, nowMs));
+  const wait = readRetryAfter(status, retryAfter, receiverTimeMs(date, nowMs));
   return {
     kind: 'refused',
     status,
@@ -126,7 +126,7 @@ function outcomeOf(
     location: shownLocation(location, endpoint),
     answer: shownBody(),
     ...faults,
-    ...(wait.kind === 'unreadable' ? { unreadableRetryAfter: shown(wait.text, endpoint) } : {}),
+    ...(wait.kind === 'unreadable' ? { unreadableRetryAfter: redact(wait.text, endpoint) } : {}),
   };
 }
 
@@ -136,5 +136,5 @@ function shownLocation(header: string | undefined, endpoint: Endpoint): string |
   const { protocol, origin, pathname, search } = new URL(header, endpoint.url);
   if (!/^https?:$/.test(protocol)) return null;
   const text = `${origin}${pathname}${search === '' ? '' : '?…'}`;
-  return repeatedBy(text, endpoint) === null ? shown(text, endpoint) : null;
+  return repeatedCredential(text, endpoint) === null ? redact(text, endpoint) : null;
 }

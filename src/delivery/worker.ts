@@ -7,7 +7,7 @@ import { Condition } from '../lib/condition.js';
 import type { Outcome } from '../model/vocabulary.js';
 import type { Claimed } from '../outbox/outbox.js';
 import { type AttemptParts, attempt, release, settle } from './attempt.js';
-import { Breaker, type Room } from './breaker.js';
+import { Breaker, type Capacity } from './breaker.js';
 import { RateLimiter } from './rate-limiter.js';
 import { STATUS_GONE } from './retry-policy.js';
 
@@ -34,22 +34,22 @@ export class Worker {
   readonly #breaker: Breaker;
   #life: Life = 'delivering';
   /** Aborts any wait of the loop, which then computes again how many deliveries to claim. */
-  #wait = new AbortController();
+  #skipWait = new AbortController();
   /** Notifies when an attempt has ended. */
   readonly #attemptEnded = new Condition();
   /** Aborts when the grace period of a stop is over. */
-  readonly #brokenOff = new AbortController();
+  readonly #cancelAttempts = new AbortController();
   readonly #inFlight = new Set<Promise<void>>();
   /** Claims of prevented attempts, while they are being released. */
-  readonly #handingBack = new Set<Claimed>();
+  readonly #releasing = new Set<Claimed>();
   /** How many attempts this machine could make when one was prevented, and until when that limit applies. */
   #scarcity = { places: 0, untilMs: Number.NEGATIVE_INFINITY };
   #loop: Promise<void> = Promise.resolve();
 
   constructor(parts: WorkerParts) {
-    this.#parts = { ...parts, stop: this.#brokenOff.signal };
+    this.#parts = { ...parts, stop: this.#cancelAttempts.signal };
     // Each attempt in flight listens to this signal while the state Redis is unavailable.
-    setMaxListeners(0, this.#brokenOff.signal);
+    setMaxListeners(0, this.#cancelAttempts.signal);
     const { endpoint, events, clock } = parts;
     const { name, rateLimit, concurrency } = endpoint;
     this.#limiter = rateLimit === null ? null : new RateLimiter(rateLimit, clock);
@@ -86,25 +86,25 @@ export class Worker {
   /** Stops claiming; resolves when no attempt is in flight. Once `signal` aborts, attempts in flight are cancelled. */
   async stop(signal: AbortSignal): Promise<void> {
     const { sender } = this.#parts;
-    const breakOff = () => {
-      this.#brokenOff.abort();
+    const cancelAttempts = () => {
+      this.#cancelAttempts.abort();
       void sender.close();
     };
     this.#life = 'stopping';
-    this.#wait.abort();
-    if (signal.aborted) breakOff();
-    signal.addEventListener('abort', breakOff, { once: true });
+    this.#skipWait.abort();
+    if (signal.aborted) cancelAttempts();
+    signal.addEventListener('abort', cancelAttempts, { once: true });
     await this.#loop;
     await Promise.all(this.#inFlight);
-    signal.removeEventListener('abort', breakOff);
+    signal.removeEventListener('abort', cancelAttempts);
     await sender.close();
   }
 
   async #run(): Promise<void> {
     const { events, endpoint, clock } = this.#parts;
     while (this.#life !== 'stopping') {
-      this.#wait = new AbortController();
-      const { signal } = this.#wait;
+      this.#skipWait = new AbortController();
+      const { signal } = this.#skipWait;
       try {
         await this.#step(signal);
       } catch (error) {
@@ -117,7 +117,7 @@ export class Worker {
   /** Claims as many deliveries as may be attempted now and starts their attempts; waits if there are none. */
   async #step(signal: AbortSignal): Promise<void> {
     const { endpoint, outbox, clock } = this.#parts;
-    const { count, inMs } = this.#room(clock.monotonicMs());
+    const { count, inMs } = this.#capacity(clock.monotonicMs());
     if (count === 0) return this.#attemptEnded.wait(clock, inMs, signal);
     const claims = await outbox.claim(endpoint.name, count, signal);
     if (this.#life !== 'gone') this.#limiter?.take(claims.length);
@@ -125,20 +125,20 @@ export class Worker {
   }
 
   /** The smallest of all limits. Dead-lettering obeys concurrency alone. */
-  #room(nowMs: number): Room {
+  #capacity(nowMs: number): Capacity {
     const inFlight = this.#inFlight.size;
-    const rooms: Room[] = [{ count: this.#parts.endpoint.concurrency - inFlight, inMs: null }];
+    const limits: Capacity[] = [{ count: this.#parts.endpoint.concurrency - inFlight, inMs: null }];
     if (this.#life !== 'gone') {
       const { places, untilMs } = this.#scarcity;
-      if (nowMs < untilMs) rooms.push({ count: places - inFlight, inMs: untilMs - nowMs });
-      rooms.push(this.#breaker.room(nowMs));
+      if (nowMs < untilMs) limits.push({ count: places - inFlight, inMs: untilMs - nowMs });
+      limits.push(this.#breaker.capacity(nowMs));
       if (this.#limiter !== null) {
-        rooms.push({ count: this.#limiter.available(), inMs: this.#limiter.waitMs() });
+        limits.push({ count: this.#limiter.available(), inMs: this.#limiter.waitMs() });
       }
     }
-    const none = rooms.find(({ count }) => count <= 0);
+    const none = limits.find(({ count }) => count <= 0);
     if (none !== undefined) return { ...none, count: 0 };
-    return { count: Math.min(...rooms.map(({ count }) => count)), inMs: null };
+    return { count: Math.min(...limits.map(({ count }) => count)), inMs: null };
   }
 
   #begin(claimed: Claimed): void {
@@ -148,28 +148,28 @@ export class Worker {
       .catch((error: unknown) => events.deliveryFailed(endpoint.name, error))
       .finally(() => {
         this.#inFlight.delete(ended);
-        this.#handingBack.delete(claimed);
-        this.#breaker.leave(begun);
+        this.#releasing.delete(claimed);
+        this.#breaker.end(begun);
         this.#attemptEnded.notifyAll();
       });
     this.#inFlight.add(ended);
   }
 
   async #deliver(claimed: Claimed, begun: number): Promise<void> {
-    if (this.#life === 'gone') return this.#bury(claimed);
+    if (this.#life === 'gone') return this.#deadLetter(claimed);
     const attempted = await attempt(claimed, this.#parts);
-    if (attempted.kind === 'prevented') return this.#handBack(claimed);
+    if (attempted.kind === 'prevented') return this.#release(claimed);
     const { outcome, disposition } = attempted;
     this.#judge(begun, outcome);
     await settle(claimed, disposition, this.#retryAfterMs(outcome), this.#parts);
   }
 
   /** Dead-letters a delivery without the attempt that was claimed. */
-  #bury(claimed: Claimed): Promise<void> {
+  #deadLetter(claimed: Claimed): Promise<void> {
     this.#parts.events.deadUnattempted(claimed.delivery);
     const unattempted = { ...claimed, attempt: claimed.attempt - 1 };
-    const buried = { kind: 'dead', reason: 'gone', lastOutcome: null } as const;
-    return settle(unattempted, buried, 0, this.#parts);
+    const dead = { kind: 'dead', reason: 'gone', lastOutcome: null } as const;
+    return settle(unattempted, dead, 0, this.#parts);
   }
 
   /** Applies an outcome to the whole endpoint: a 410 ends it, and the breaker counts the outcome. */
@@ -179,13 +179,13 @@ export class Worker {
     if (isGone && this.#life === 'delivering') {
       events.endpointGone(endpoint.name);
       this.#life = 'gone';
-      this.#wait.abort();
+      this.#skipWait.abort();
     }
     const change = this.#breaker.record(begun, outcome, clock.monotonicMs());
     if (change === null) return;
     events.breakerChanged(endpoint.name, change);
     // A claim in progress may ask for more deliveries than may start now.
-    if (change.kind !== 'closed') this.#wait.abort();
+    if (change.kind !== 'closed') this.#skipWait.abort();
   }
 
   /** How long to throttle the endpoint. Dead-lettering ignores throttling. */
@@ -198,10 +198,10 @@ export class Worker {
   }
 
   /** Releases a claim because this machine lacks a resource. The deliveries behind it wait as well. */
-  async #handBack(claimed: Claimed): Promise<void> {
-    this.#handingBack.add(claimed);
+  async #release(claimed: Claimed): Promise<void> {
+    this.#releasing.add(claimed);
     const untilMs = this.#parts.clock.monotonicMs() + SCARCE_MS;
-    this.#scarcity = { places: this.#inFlight.size - this.#handingBack.size, untilMs };
+    this.#scarcity = { places: this.#inFlight.size - this.#releasing.size, untilMs };
     await release(claimed, this.#parts);
   }
 }

@@ -25,7 +25,7 @@ const ASK_EVERY_MS = 10_000;
 const CLAIMED_BEHIND_FOREIGN = 100;
 
 /** Claims that one script examines: at most two milliseconds' work for Redis. */
-const GIVE_BACK_BATCH = 500;
+const RELEASE_BATCH = 500;
 
 export interface ClaimerParts {
   readonly state: RedisState;
@@ -53,7 +53,7 @@ export interface ClaimReply {
 type Five = [entry: Buffer, attempts: Buffer, replayed: Buffer, id: Buffer, packed: Buffer];
 
 /** The claims of one endpoint. */
-interface Holding {
+interface Inflight {
   /** The entries of claims that are not settled or released yet. */
   readonly held: Set<string>;
   /** When the stream was last checked, by the monotonic clock. */
@@ -62,7 +62,7 @@ interface Holding {
   /** Whether the last claim met foreign entries. */
   hasMetForeign: boolean;
   /** The connection on which all claims are known; null: the stream may list claims that this replica does not know. */
-  sureOn: number | null;
+  verifiedOn: number | null;
   /** The previous claim. Claims run one at a time: with two, a lost reply could not be attributed. */
   last: Promise<unknown>;
 }
@@ -72,7 +72,7 @@ export class Claimer {
   readonly #scripts: OutboxScripts;
   readonly #replica: string;
   readonly #clock: Clock;
-  readonly #holdings = new Map<string, Holding>();
+  readonly #inflight = new Map<string, Inflight>();
 
   constructor({ state, scripts, replica, clock }: ClaimerParts) {
     this.#state = state;
@@ -83,33 +83,33 @@ export class Claimer {
 
   /** Claims up to `countMax` ready deliveries; rejects when Redis does. */
   claim(endpoint: string, countMax: number): Promise<ClaimReply> {
-    const holding = this.#holding(endpoint);
-    const reply = holding.last.then(() => this.#claim(endpoint, countMax, holding));
-    holding.last = reply.catch(() => undefined);
+    const inflight = this.#inflightOf(endpoint);
+    const reply = inflight.last.then(() => this.#claim(endpoint, countMax, inflight));
+    inflight.last = reply.catch(() => undefined);
     return reply;
   }
 
   /** Forgets a claim that has been settled or released. */
-  ended({ delivery, entry }: RedisClaimed): void {
-    this.#holding(delivery.endpoint).held.delete(entry);
+  forget({ delivery, entry }: RedisClaimed): void {
+    this.#inflightOf(delivery.endpoint).held.delete(entry);
   }
 
-  async #claim(endpoint: string, countMax: number, holding: Holding): Promise<ClaimReply> {
+  async #claim(endpoint: string, countMax: number, inflight: Inflight): Promise<ClaimReply> {
     const { prefix, connections } = this.#state;
     const { ready, deliveries, waiting, throttle, waits } = endpointKeys(prefix, endpoint);
     const nowMs = this.#clock.monotonicMs();
-    const isSure = holding.sureOn === connections && nowMs - holding.askedAtMs < ASK_EVERY_MS;
-    holding.sureOn = null;
+    const isSure = inflight.verifiedOn === connections && nowMs - inflight.askedAtMs < ASK_EVERY_MS;
+    inflight.verifiedOn = null;
     if (!isSure) {
-      await this.#giveBack(ready, holding.held);
-      holding.askedAtMs = nowMs;
+      await this.#releaseUnknown(ready, inflight.held);
+      inflight.askedAtMs = nowMs;
     }
-    const count = holding.hasMetForeign ? Math.max(countMax, CLAIMED_BEHIND_FOREIGN) : countMax;
+    const count = inflight.hasMetForeign ? Math.max(countMax, CLAIMED_BEHIND_FOREIGN) : countMax;
     const reply = await this.#scripts.claim(
       [ready, deliveries, waiting, throttle, replicasKey(prefix), waits, quarantineKey(prefix)],
-      [this.#replica, count, holding.retryShare.share(countMax)],
+      [this.#replica, count, inflight.retryShare.share(countMax)],
     );
-    holding.sureOn = connections;
+    inflight.verifiedOn = connections;
     const [nextInMs, ...parts] = reply as [number, ...Buffer[]];
     const claims: RedisClaimed[] = [];
     const suspects: Suspect[] = [];
@@ -129,44 +129,44 @@ export class Claimer {
       }
     }
     const excess = claims.splice(countMax);
-    for (const { entry } of claims) holding.held.add(entry);
-    if (suspects.length > 0) await this.#setAside(suspects, holding);
-    if (excess.length > 0) await this.#giveBack(ready, holding.held);
-    holding.hasMetForeign = suspects.length > 0 || nextInMs === MET_FOREIGN;
-    if (holding.hasMetForeign) return { claims, nextInMs: 0 };
+    for (const { entry } of claims) inflight.held.add(entry);
+    if (suspects.length > 0) await this.#setAside(suspects, inflight);
+    if (excess.length > 0) await this.#releaseUnknown(ready, inflight.held);
+    inflight.hasMetForeign = suspects.length > 0 || nextInMs === MET_FOREIGN;
+    if (inflight.hasMetForeign) return { claims, nextInMs: 0 };
     return { claims, nextInMs: nextInMs < 0 ? Number.POSITIVE_INFINITY : nextInMs };
   }
 
   /** Releases the claims that the stream lists for this replica and that it does not know. */
-  async #giveBack(ready: string, held: ReadonlySet<string>): Promise<void> {
+  async #releaseUnknown(ready: string, held: ReadonlySet<string>): Promise<void> {
     for (let from = '-'; from !== ''; ) {
-      const args = [this.#replica, from, GIVE_BACK_BATCH, ...held];
-      from = String(await this.#scripts.giveBack([ready], args));
+      const args = [this.#replica, from, RELEASE_BATCH, ...held];
+      from = String(await this.#scripts.releaseUnknown([ready], args));
     }
   }
 
   /** Moves unreadable deliveries to the quarantine. On failure, their claims are released and claimed again. */
-  async #setAside(suspects: readonly Suspect[], holding: Holding): Promise<void> {
+  async #setAside(suspects: readonly Suspect[], inflight: Inflight): Promise<void> {
     try {
       await this.#state.setAside('claim', suspects);
     } catch {
-      holding.sureOn = null;
+      inflight.verifiedOn = null;
     }
   }
 
-  #holding(endpoint: string): Holding {
-    let holding = this.#holdings.get(endpoint);
-    if (holding === undefined) {
-      holding = {
+  #inflightOf(endpoint: string): Inflight {
+    let inflight = this.#inflight.get(endpoint);
+    if (inflight === undefined) {
+      inflight = {
         held: new Set(),
         askedAtMs: Number.NEGATIVE_INFINITY,
         retryShare: new RetryShare(),
         hasMetForeign: false,
-        sureOn: null,
+        verifiedOn: null,
         last: Promise.resolve(),
       };
-      this.#holdings.set(endpoint, holding);
+      this.#inflight.set(endpoint, inflight);
     }
-    return holding;
+    return inflight;
   }
 }

@@ -35,14 +35,14 @@ export class DeadPlaces {
   }
 
   /** The places of all endpoints in order of death, a page at a time. */
-  async *inOrder(endpoints: readonly string[], pageMax: number): AsyncGenerator<readonly Place[]> {
+  async *pages(endpoints: readonly string[], pageMax: number): AsyncGenerator<readonly Place[]> {
     const queue = new TinyQueue<Queued>([], (one, other) => {
       const apartMs =
         (one.places[one.next]?.diedAtMs ?? 0) - (other.places[other.next]?.diedAtMs ?? 0);
       return apartMs || one.rank - other.rank;
     });
     for (const [rank, endpoint] of endpoints.entries()) {
-      const rest = this.#at(endpoint);
+      const rest = this.#pagesOf(endpoint);
       const { value, done } = await rest.next();
       if (!done) queue.push({ rank, places: value, next: 0, rest });
     }
@@ -65,21 +65,21 @@ export class DeadPlaces {
   }
 
   /** The places of one endpoint, up to the newest one at the start. */
-  async *#at(endpoint: string): AsyncGenerator<readonly Place[]> {
+  async *#pagesOf(endpoint: string): AsyncGenerator<readonly Place[]> {
     const [last] = await this.#newest(endpoint, 1);
     if (last === undefined) return;
     let page = await this.#range(endpoint, 0, PLACES - 1);
     for (;;) {
-      page = page.filter((place) => !isBehind(place, last));
+      page = page.filter((place) => !isAfter(place, last));
       const newest = page.at(-1);
       if (newest === undefined) return;
       yield page;
-      page = await this.#behind(newest);
+      page = await this.#after(newest);
     }
   }
 
   /** The places after a given one, whose letter may have been replayed or dropped since, and have died again. */
-  async #behind(place: Place): Promise<readonly Place[]> {
+  async #after(place: Place): Promise<readonly Place[]> {
     const { redis } = this.#state;
     const { endpoint, id, diedAtMs } = place;
     const deadOrder = this.#orderOf(endpoint);
@@ -101,7 +101,7 @@ export class DeadPlaces {
           PLACES,
         ),
       );
-      const behind = found.filter((one) => isBehind(one, place));
+      const behind = found.filter((one) => isAfter(one, place));
       if (behind.length > 0 || found.length < PLACES) return behind;
     }
   }
@@ -153,16 +153,16 @@ export class DeadPlaces {
     const found = await Promise.all(
       endpoints.map(async (endpoint) => (await this.#newest(endpoint, countMax)).toReversed()),
     );
-    return inOrder(found.flat()).slice(-countMax);
+    return sortByDeath(found.flat()).slice(-countMax);
   }
 
   /** The places of the given ids. */
-  async of(endpoints: readonly string[], ids: readonly string[]): Promise<readonly Place[]> {
-    const found = await Promise.all(endpoints.map((endpoint) => this.#of(endpoint, ids)));
-    return inOrder(found.flat());
+  async find(endpoints: readonly string[], ids: readonly string[]): Promise<readonly Place[]> {
+    const found = await Promise.all(endpoints.map((endpoint) => this.#find(endpoint, ids)));
+    return sortByDeath(found.flat());
   }
 
-  async #of(endpoint: string, ids: readonly string[]): Promise<Place[]> {
+  async #find(endpoint: string, ids: readonly string[]): Promise<Place[]> {
     const { redis } = this.#state;
     const deadOrder = this.#orderOf(endpoint);
     const scores = await this.#state.run('dead_letters', () => redis.zmscore(deadOrder, ...ids));
@@ -177,7 +177,7 @@ export class DeadPlaces {
   }
 }
 
-function inOrder(places: readonly Place[]): Place[] {
+function sortByDeath(places: readonly Place[]): Place[] {
   return places.toSorted((one, other) => one.diedAtMs - other.diedAtMs);
 }
 
@@ -186,7 +186,7 @@ function isPlace({ member }: StoredEntry): boolean {
 }
 
 /** Compares two places of one endpoint as Redis does: by time, then by the bytes of the id. */
-function isBehind(place: Place, other: Place): boolean {
+function isAfter(place: Place, other: Place): boolean {
   if (place.diedAtMs !== other.diedAtMs) return place.diedAtMs > other.diedAtMs;
   return Buffer.compare(Buffer.from(place.id), Buffer.from(other.id)) > 0;
 }

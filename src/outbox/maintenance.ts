@@ -21,7 +21,7 @@ import type { OutboxScripts } from './scripts/scripts.js';
 const UPKEEP_EVERY_MS = 10_000;
 
 /** Deliveries that one script dead-letters: a few milliseconds' work for Redis. */
-const BURY_BATCH = 100;
+const DEAD_LETTER_BATCH = 100;
 
 export interface MaintenanceParts {
   readonly state: RedisState;
@@ -76,13 +76,13 @@ export class Maintenance {
     await clock.sleep(UPKEEP_EVERY_MS, signal);
     while (!signal.aborted) {
       // The next round makes up for a failure.
-      await state.pass('upkeep', () => this.once());
+      await state.pass('upkeep', () => this.runOnce());
       await clock.sleep(UPKEEP_EVERY_MS, signal);
     }
   }
 
   /** One round; rejects when the state cannot be used. */
-  async once(): Promise<void> {
+  async runOnce(): Promise<void> {
     try {
       const stored = await this.#parts.outbox.dead.endpoints();
       await this.#expireDeadLetters(stored);
@@ -126,7 +126,7 @@ export class Maintenance {
     const { state, outbox, clock, graceMs, events } = this.#parts;
     const had = await scoresByName(state, 'upkeep', endpointsKey(state.prefix), NAME);
     const nowMs = clock.monotonicMs();
-    this.#had.note(had, nowMs);
+    this.#had.update(had, nowMs);
     const before = this.#unknown;
     this.#unknown = this.#had.since(DEAD_AFTER_MS, nowMs);
     for (const endpoint of before.keys()) {
@@ -136,11 +136,11 @@ export class Maintenance {
       const graceLeftMs = sinceMs + graceMs - nowMs;
       const { pending } = await outbox.depth(endpoint);
       events.unknownEndpoint(endpoint, pending, Math.max(0, graceLeftMs));
-      if (graceLeftMs <= 0) await this.#bury(endpoint);
+      if (graceLeftMs <= 0) await this.#deadLetter(endpoint);
     }
   }
 
-  async #bury(endpoint: string): Promise<void> {
+  async #deadLetter(endpoint: string): Promise<void> {
     const { state, scripts, events } = this.#parts;
     const { ready, deliveries, waiting, throttle, dead, deadOrder, waits } = endpointKeys(
       state.prefix,
@@ -150,14 +150,14 @@ export class Maintenance {
     const own = [ready, deliveries, waiting, throttle, dead, deadOrder, waits];
     const keys = [known, ...own, quarantineKey(state.prefix)];
     const hadAt = this.#had.valueOf(endpoint) ?? '';
-    const args = [endpoint, hadAt, 'unknown_endpoint', BURY_BATCH];
+    const args = [endpoint, hadAt, 'unknown_endpoint', DEAD_LETTER_BATCH];
     let total = 0;
     try {
       while (!this.#stop.signal.aborted) {
-        const reply = await state.run('upkeep', () => scripts.buryUnknown(keys, args));
-        const buried = Number(reply);
-        total += buried;
-        if (buried === 0) break;
+        const reply = await state.run('upkeep', () => scripts.deadLetterUnknown(keys, args));
+        const count = Number(reply);
+        total += count;
+        if (count === 0) break;
       }
     } finally {
       if (total > 0) events.unknownEndpointBuried(endpoint, total);

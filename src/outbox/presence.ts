@@ -25,10 +25,10 @@ import type { OutboxScripts } from './scripts/scripts.js';
 export const HEARTBEAT_EVERY_MS = 2_500;
 
 /** The wait after a failed heartbeat: endpoints must be registered before they can be missed. */
-const BEAT_AGAIN_MS = 250;
+const HEARTBEAT_AGAIN_MS = 250;
 
 /** A longer time between two heartbeats means that Redis was unavailable. */
-const BEAT_GAP_MS_MAX = 2 * HEARTBEAT_EVERY_MS;
+const HEARTBEAT_GAP_MS_MAX = 2 * HEARTBEAT_EVERY_MS;
 
 /**
  * While Redis is unavailable, no replica can send a heartbeat. After an outage, takeovers wait this long for the
@@ -55,7 +55,7 @@ export class Presence {
   readonly #stop = new AbortController();
   /** The last heartbeats of all replicas. */
   readonly #signs = new Unchanged();
-  #beatAtMs = Number.NEGATIVE_INFINITY;
+  #heartbeatAtMs = Number.NEGATIVE_INFINITY;
   /** Since when heartbeats have succeeded without a gap. */
   #steadySinceMs = Number.POSITIVE_INFINITY;
   #loop: Promise<void> = Promise.resolve();
@@ -83,10 +83,10 @@ export class Presence {
     const { signal } = this.#stop;
     const reclaiming = this.#reclaimForEver();
     while (!signal.aborted) {
-      const beatAtMs = this.#beatAtMs;
-      await state.pass('presence', () => this.beat());
-      const isTaken = this.#beatAtMs !== beatAtMs;
-      await clock.sleep(isTaken ? HEARTBEAT_EVERY_MS : BEAT_AGAIN_MS, signal);
+      const heartbeatAtMs = this.#heartbeatAtMs;
+      await state.pass('presence', () => this.heartbeat());
+      const isTaken = this.#heartbeatAtMs !== heartbeatAtMs;
+      await clock.sleep(isTaken ? HEARTBEAT_EVERY_MS : HEARTBEAT_AGAIN_MS, signal);
     }
     await reclaiming;
   }
@@ -104,21 +104,21 @@ export class Presence {
   /** Whether Redis has been available for long enough that every live replica has sent a heartbeat. */
   #isSteady(): boolean {
     const nowMs = this.#parts.clock.monotonicMs();
-    const isRecent = nowMs - this.#beatAtMs <= BEAT_GAP_MS_MAX;
+    const isRecent = nowMs - this.#heartbeatAtMs <= HEARTBEAT_GAP_MS_MAX;
     return isRecent && nowMs - this.#steadySinceMs >= OTHERS_BACK_MS;
   }
 
   /** Sends one heartbeat, for this replica and its endpoints. */
-  async beat(): Promise<void> {
+  async heartbeat(): Promise<void> {
     const { state, scripts, replica, endpoints, clock } = this.#parts;
     const { prefix } = state;
     const keys = [replicasKey(prefix), endpointsKey(prefix), formatKey(prefix)];
     const args = [replica, FORMAT_VERSION, ...endpoints];
-    const isNew = await state.run('beat', () => scripts.beat(keys, args));
-    if (isNew === 1) state.emptied();
+    const isNew = await state.run('beat', () => scripts.heartbeat(keys, args));
+    if (isNew === 1) state.reportDataLoss();
     const nowMs = clock.monotonicMs();
-    if (nowMs - this.#beatAtMs > BEAT_GAP_MS_MAX) this.#steadySinceMs = nowMs;
-    this.#beatAtMs = nowMs;
+    if (nowMs - this.#heartbeatAtMs > HEARTBEAT_GAP_MS_MAX) this.#steadySinceMs = nowMs;
+    this.#heartbeatAtMs = nowMs;
   }
 
   /** Takes over the claims of dead replicas, at each endpoint where possible. */
@@ -133,8 +133,8 @@ export class Presence {
       await state.pass('reclaim', async () => {
         for (const replica of await this.#othersAt(endpoint)) {
           const name = replica.toString();
-          const isThere = this.#signs.valueOf(name) !== null;
-          if (!isThere || dead.has(name)) await this.#reclaimFrom(endpoint, replica);
+          const isListed = this.#signs.valueOf(name) !== null;
+          if (!isListed || dead.has(name)) await this.#reclaimFrom(endpoint, replica);
         }
       });
     }
@@ -147,7 +147,7 @@ export class Presence {
     const key = replicasKey(state.prefix);
     const signs = await scoresByName(state, 'reclaim', key, REPLICA);
     const nowMs = clock.monotonicMs();
-    this.#signs.note(signs, nowMs);
+    this.#signs.update(signs, nowMs);
     return new Set(this.#signs.since(DEAD_AFTER_MS, nowMs).keys());
   }
 

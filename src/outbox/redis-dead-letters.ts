@@ -46,12 +46,12 @@ export class RedisDeadLetters implements DeadLetters {
     ids: readonly string[] | null = null,
   ): AsyncGenerator<readonly DeadLetter[]> {
     if (ids === null) {
-      for await (const places of this.#places.inOrder(endpoints, PAGE)) {
+      for await (const places of this.#places.pages(endpoints, PAGE)) {
         yield await this.#read(places);
       }
       return;
     }
-    const places = await this.#places.of(endpoints, ids);
+    const places = await this.#places.find(endpoints, ids);
     for (let from = 0; from < places.length; from += PAGE) {
       yield await this.#read(places.slice(from, from + PAGE));
     }
@@ -78,7 +78,7 @@ export class RedisDeadLetters implements DeadLetters {
   }
 
   /** The number of dead letters per endpoint that lack an entry in `dead-order`, if any; upkeep restores them. */
-  async unordered(): Promise<ReadonlyMap<string, number>> {
+  async countUnordered(): Promise<ReadonlyMap<string, number>> {
     const { redis } = this.#state;
     const endpoints = await this.endpoints();
     const counts = await this.#state.run('dead_letters', () =>

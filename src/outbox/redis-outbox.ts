@@ -33,7 +33,7 @@ export interface RedisOutboxParts extends ClaimerParts, SettlerParts {
   /** The lease. Only its holder enqueues. */
   readonly lease: Pick<Lease, 'token' | 'delivers'>;
   /** Converts a time by the state Redis's clock after that clock was set. */
-  readonly corrected: (timeMs: number) => number;
+  readonly correct: (timeMs: number) => number;
 }
 
 /** Pending deliveries, the oldest due one, its due time, the current time, dead letters, the remaining throttling. */
@@ -42,7 +42,7 @@ type DepthReply = readonly [number, Buffer, number, number, number, number];
 /** A claim that left nothing to be claimed. */
 interface Emptied {
   /** The condition's version before the claim. */
-  readonly rung: number;
+  readonly version: number;
   /** Milliseconds until the result may change by itself. */
   readonly nextInMs: number;
 }
@@ -53,11 +53,11 @@ export class RedisOutbox implements Outbox {
   readonly #parts: RedisOutboxParts;
   readonly #claimer: Claimer;
   readonly #settler: Settler;
-  readonly #bells = new Map<string, Condition>();
+  readonly #conditions = new Map<string, Condition>();
   /** Endpoints whose last claim took all ready deliveries. */
   readonly #emptied = new Map<string, Emptied>();
   /** The number of claims per endpoint that returned nothing. */
-  readonly #inVain = new Map<string, number>();
+  readonly #emptyClaims = new Map<string, number>();
   readonly #oldest = new Map<string, Oldest>();
   /** The number of the last batch. */
   #batches = 0;
@@ -69,7 +69,7 @@ export class RedisOutbox implements Outbox {
     this.#claimer = new Claimer(parts);
     this.#settler = new Settler(parts);
     this.dead = new RedisDeadLetters(state, scripts, (endpoint) =>
-      this.#bell(endpoint).notifyAll(),
+      this.#condition(endpoint).notifyAll(),
     );
   }
 
@@ -113,11 +113,11 @@ export class RedisOutbox implements Outbox {
     ];
     const stored = state.run('enqueue', () => scripts.enqueue(keys, args));
     // Claims that are asked for now reach Redis right behind it.
-    const vain = endpoints.map((endpoint) => this.#inVain.get(endpoint));
-    for (const endpoint of endpoints) this.#bell(endpoint).notifyAll();
+    const before = endpoints.map((endpoint) => this.#emptyClaims.get(endpoint));
+    for (const endpoint of endpoints) this.#condition(endpoint).notifyAll();
     await stored;
     for (const [at, endpoint] of endpoints.entries()) {
-      if (this.#inVain.get(endpoint) !== vain[at]) this.#bell(endpoint).notifyAll();
+      if (this.#emptyClaims.get(endpoint) !== before[at]) this.#condition(endpoint).notifyAll();
     }
     return [];
   }
@@ -134,37 +134,37 @@ export class RedisOutbox implements Outbox {
     signal: AbortSignal,
   ): Promise<readonly Claimed[]> {
     const { state, lease, clock } = this.#parts;
-    const bell = this.#bell(endpoint);
+    const condition = this.#condition(endpoint);
     let pollMs = POLL_FIRST_MS;
     while (!signal.aborted && !this.#closed) {
       if (!lease.delivers(endpoint)) {
-        await bell.wait(clock, POLL_MS_MAX, signal);
+        await condition.wait(clock, POLL_MS_MAX, signal);
         continue;
       }
       const emptied = this.#emptied.get(endpoint);
       this.#emptied.delete(endpoint);
-      if (emptied?.rung === bell.version) {
-        await bell.wait(clock, Math.min(pollMs, emptied.nextInMs), signal);
-        if (bell.version === emptied.rung) pollMs = Math.min(2 * pollMs, POLL_MS_MAX);
+      if (emptied?.version === condition.version) {
+        await condition.wait(clock, Math.min(pollMs, emptied.nextInMs), signal);
+        if (condition.version === emptied.version) pollMs = Math.min(2 * pollMs, POLL_MS_MAX);
         continue;
       }
       // The version is read before the claim: a delivery stored in between is not missed.
-      const rung = bell.version;
+      const version = condition.version;
       const { claims, nextInMs } = await state.run(
         'claim',
         () => this.#claimer.claim(endpoint, countMax),
         endpoint,
       );
-      if (claims.length < countMax) this.#emptied.set(endpoint, { rung, nextInMs });
-      if (claims.length > 0) return await this.#keepUnlessEnded(claims, signal);
-      this.#inVain.set(endpoint, (this.#inVain.get(endpoint) ?? 0) + 1);
+      if (claims.length < countMax) this.#emptied.set(endpoint, { version, nextInMs });
+      if (claims.length > 0) return await this.#releaseIfEnded(claims, signal);
+      this.#emptyClaims.set(endpoint, (this.#emptyClaims.get(endpoint) ?? 0) + 1);
     }
     return [];
   }
 
   async settle(claimed: Claimed, disposition: Disposition, retryAfterMs: number): Promise<void> {
     await this.#settler.settle(claimed as RedisClaimed, disposition, retryAfterMs);
-    this.#claimer.ended(claimed as RedisClaimed);
+    this.#claimer.forget(claimed as RedisClaimed);
   }
 
   async release(claimed: Claimed): Promise<void> {
@@ -173,19 +173,19 @@ export class RedisOutbox implements Outbox {
     const { ready } = this.#keys(delivery.endpoint);
     const args = [entry, delivery.id, attempt - 1];
     await state.run('settle', () => scripts.release([ready], args), delivery.endpoint);
-    this.#claimer.ended(claimed as RedisClaimed);
-    this.#bell(delivery.endpoint).notifyAll();
+    this.#claimer.forget(claimed as RedisClaimed);
+    this.#condition(delivery.endpoint).notifyAll();
   }
 
   async depth(endpoint: string): Promise<Depth> {
-    const { state, scripts, corrected } = this.#parts;
+    const { state, scripts, correct } = this.#parts;
     const { ready, deliveries, waiting, throttle, deadOrder } = this.#keys(endpoint);
     const keys = [ready, deliveries, waiting, throttle, deadOrder];
     const reply = await state.run('depth', () => scripts.depth(keys, []), endpoint);
     const [pending, what, dueMs, atMs, deadLetters, throttledForMs] = reply as DepthReply;
     return {
       pending,
-      oldestDueForMs: this.#oldestDueForMs(endpoint, what.toString(), atMs - corrected(dueMs)),
+      oldestDueForMs: this.#oldestDueForMs(endpoint, what.toString(), atMs - correct(dueMs)),
       deadLetters,
       throttledForMs,
     };
@@ -193,7 +193,7 @@ export class RedisOutbox implements Outbox {
 
   async close(): Promise<readonly Delivery[]> {
     this.#closed = true;
-    for (const bell of this.#bells.values()) bell.notifyAll();
+    for (const condition of this.#conditions.values()) condition.notifyAll();
     return [];
   }
 
@@ -209,7 +209,7 @@ export class RedisOutbox implements Outbox {
   }
 
   /** Releases claims that arrive after the wait has ended. A claim whose release fails is found by the next check. */
-  async #keepUnlessEnded(
+  async #releaseIfEnded(
     claims: readonly RedisClaimed[],
     signal: AbortSignal,
   ): Promise<readonly Claimed[]> {
@@ -217,14 +217,14 @@ export class RedisOutbox implements Outbox {
     try {
       for (const claimed of claims) await this.release(claimed);
     } finally {
-      for (const claimed of claims) this.#claimer.ended(claimed);
+      for (const claimed of claims) this.#claimer.forget(claimed);
     }
     return [];
   }
 
-  #bell(endpoint: string): Condition {
-    const bell = this.#bells.get(endpoint) ?? new Condition();
-    this.#bells.set(endpoint, bell);
-    return bell;
+  #condition(endpoint: string): Condition {
+    const condition = this.#conditions.get(endpoint) ?? new Condition();
+    this.#conditions.set(endpoint, condition);
+    return condition;
   }
 }

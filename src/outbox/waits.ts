@@ -70,7 +70,7 @@ export class Waits {
   }
 
   /** Converts a time written by the state Redis to its clock's present setting. */
-  corrected(writtenMs: number): number {
+  correct(writtenMs: number): number {
     return this.#stateClock.correctedWritten(writtenMs);
   }
 
@@ -85,7 +85,7 @@ export class Waits {
     while (!signal.aborted) {
       let waitMs = LOOK_AGAIN_MS;
       await this.#parts.state.pass('waits', async () => {
-        await this.once();
+        await this.runOnce();
         waitMs = LOOK_EVERY_MS;
       });
       await clock.sleep(waitMs, signal);
@@ -93,7 +93,7 @@ export class Waits {
   }
 
   /** One round; rejects when the state cannot be used. */
-  async once(): Promise<void> {
+  async runOnce(): Promise<void> {
     const { state, endpoints } = this.#parts;
     const { connections } = state;
     await state.run('upkeep', () => this.#stateClock.ask(state.redis));

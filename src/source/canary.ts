@@ -87,7 +87,7 @@ export class Canary {
   }
 
   /** Call for every notification: events of other keys prove that notifications arrive, too. */
-  notified(database: number, key: Buffer, kind: KeyEvent['kind']): void {
+  onNotification(database: number, key: Buffer, kind: KeyEvent['kind']): void {
     const current = this.#current;
     if (current?.database !== database) return;
     const isOurs = current.key.equals(key);

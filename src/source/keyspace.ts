@@ -85,7 +85,7 @@ export class Keyspace {
     const readings = await this.#readAll(keys);
     if (readings.some(({ ttl }) => ttl === 'missing' || ttl === 'moved')) await this.#isPrimary();
     // On a confirmed primary, keys of another node's slot are not this relay's to watch.
-    return readings.map((one) => proved(one, 'persistent'));
+    return readings.map((one) => resolveMoved(one, 'persistent'));
   }
 
   /** Reads deadlines without checking that the server is still the primary. */
@@ -117,7 +117,7 @@ export class Keyspace {
 
   async #nudgeEach(keys: readonly KeyInDatabase[]): Promise<readonly KeyReading[]> {
     const readings = await this.#readAll(keys);
-    return readings.map((one) => proved(one, 'elsewhere'));
+    return readings.map((one) => resolveMoved(one, 'elsewhere'));
   }
 
   /** One step of SCAN through a database, from '0' to '0'; rejects when the connection fails. */
@@ -286,7 +286,7 @@ function repliesOf(replies: readonly (readonly [Error | null, unknown])[]): Repl
 }
 
 /** Resolves `moved`: the meaning depends on whether the server is still the primary. */
-function proved(reading: Unproved, moved: 'persistent' | 'elsewhere'): KeyReading {
+function resolveMoved(reading: Unproved, moved: 'persistent' | 'elsewhere'): KeyReading {
   const { ttl } = reading;
   return { ...reading, ttl: ttl === 'moved' ? moved : ttl };
 }

@@ -20,7 +20,7 @@ export class Marker {
    * executed: while CLIENT PAUSE blocks them, keys seem missing that have not expired. Rejects when the connection
    * fails.
    */
-  async isThere(database: number): Promise<boolean> {
+  async exists(database: number): Promise<boolean> {
     const value = String(database);
     const replies = await this.#redis
       .pipeline()
@@ -30,7 +30,7 @@ export class Marker {
       .exec();
     const [, found, written] = replies ?? [];
     const refusal = found?.[0] ?? written?.[0];
-    if (refusal) return this.#refused(refusal);
+    if (refusal) return this.#acceptRefusal(refusal);
     // A value that is not a number comes from another client, and was just overwritten.
     if (typeof found?.[1] === 'string' && !/^\d+$/.test(found[1])) return true;
     return found?.[1] === value;
@@ -40,10 +40,10 @@ export class Marker {
     const value = String(database);
     const replies = await this.#redis.pipeline().select(database).set(this.#key, value).exec();
     const refusal = replies?.[1]?.[0];
-    if (refusal) this.#refused(refusal);
+    if (refusal) this.#acceptRefusal(refusal);
   }
 
-  #refused(refusal: Error): true {
+  #acceptRefusal(refusal: Error): true {
     if (!isReply(refusal) || this.#redis.status !== 'ready') throw refusal;
     return true;
   }

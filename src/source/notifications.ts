@@ -123,7 +123,7 @@ function offError(
  * notifications have been missed since. `before` is the first setting; null: the server does not show it, and there is
  * nothing to check.
  */
-export async function notificationsLost(
+export async function watchNotifications(
   redis: Redis,
   before: string | null,
   settings: RedisSettings,

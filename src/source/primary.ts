@@ -74,7 +74,7 @@ export class Primary {
   }
 
   /** Rejects when the server is not a primary. */
-  static async of(parts: PrimaryParts): Promise<Primary> {
+  static async open(parts: PrimaryParts): Promise<Primary> {
     const primary = new Primary(parts);
     await primary.#begin();
     return primary;

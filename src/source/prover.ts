@@ -112,29 +112,29 @@ export class Prover {
       case 'heard':
         events.canaryHeard(result.lagMs);
         this.#checkChanges(result.hearsChanges);
-        return this.#proved(database);
+        return this.#recordProof(database);
       case 'flowing':
         events.canaryOvertaken(database);
-        return this.#proved(database);
+        return this.#recordProof(database);
       case 'removed':
-        return this.#removed(database);
+        return this.#recordRemoval(database);
       case 'evicted':
         // No expiration was received: only the setting shows whether they are published.
-        if (missingFlags(this.#hearing.setting ?? '') !== '') return this.#removed(database);
-        return this.#evicted(database);
+        if (missingFlags(this.#hearing.setting ?? '') !== '') return this.#recordRemoval(database);
+        return this.#recordEviction(database);
       case 'unwritable': {
         const { reason, isForbidden } = result;
         const proof: Proof = isForbidden
           ? { kind: 'forbidden', reason }
           : { kind: 'failing', reason: `cannot be written: ${reason}` };
-        return this.#unproved(database, proof, () =>
+        return this.#recordFailure(database, proof, () =>
           events.canaryUnwritable(this.#address, reason),
         );
       }
       case 'no_database':
-        throw this.#noDatabase(database);
+        throw this.#noDatabaseError(database);
       case 'lost':
-        throw this.#lost(database);
+        throw this.#lostError(database);
     }
   }
 
@@ -158,7 +158,7 @@ export class Prover {
     this.#parts.events.notificationsPartial(this.#address, setting, WANTED_FLAGS);
   }
 
-  #proved(database: number): void {
+  #recordProof(database: number): void {
     const wasTroubled = isTroubled(this.proof) && this.proof !== NOT_TRIED;
     this.#proofs.set(database, PROVED);
     this.#provedAtMs = this.#parts.clock.monotonicMs();
@@ -167,25 +167,29 @@ export class Prover {
     }
   }
 
-  #removed(database: number): void {
+  #recordRemoval(database: number): void {
     const reason =
       'removed before its time: a flush or an eviction policy takes volatile keys ' +
       `(database ${database})`;
-    this.#unproved(database, { kind: 'failing', reason }, () =>
+    this.#recordFailure(database, { kind: 'failing', reason }, () =>
       this.#parts.events.canaryRemoved(this.#address, reason),
     );
   }
 
-  #evicted(database: number): void {
+  #recordEviction(database: number): void {
     this.#provedAtMs = this.#parts.clock.monotonicMs();
     const reason = `the test key was evicted or deleted before its deadline (database ${database})`;
-    this.#unproved(database, { kind: 'evicted', reason }, () =>
+    this.#recordFailure(database, { kind: 'evicted', reason }, () =>
       this.#parts.events.canaryEvicted(this.#address, reason),
     );
   }
 
   /** Records a result, and reports it unless the same reason was already reported for any database. */
-  #unproved(database: number, proof: Exclude<Proof, { kind: 'proved' }>, say: () => void): void {
+  #recordFailure(
+    database: number,
+    proof: Exclude<Proof, { kind: 'proved' }>,
+    say: () => void,
+  ): void {
     const known = [...this.#proofs.values()].some(
       (other) => other.kind !== 'proved' && other.reason === proof.reason,
     );
@@ -193,12 +197,12 @@ export class Prover {
     if (!known) say();
   }
 
-  #noDatabase(database: number): RelayError {
+  #noDatabaseError(database: number): RelayError {
     const { text, advice } = judgeNoDatabase(database, this.#parts.settings);
     return new NoDatabaseError(`${text}: ${advice}`);
   }
 
-  #lost(database: number): RelayError {
+  #lostError(database: number): RelayError {
     const everProved = [...this.#proofs.values()].includes(PROVED);
     if (this.#hearing.setting === null && !everProved) {
       return new NotificationsOffError(

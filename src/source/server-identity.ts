@@ -28,7 +28,7 @@ export class ServerIdentity {
   async read(): Promise<FoundServer> {
     const replies = await this.#redis.pipeline().select(0).get(this.#key).exec();
     const [refusal, found] = replies?.[1] ?? [null, null];
-    this.#unlessBroken(refusal);
+    this.#throwIfBroken(refusal);
     if (refusal !== null && !isOtherType(refusal)) return { id: undefined, runId: this.#runId };
     return { id: typeof found === 'string' && ID.test(found) ? found : null, runId: this.#runId };
   }
@@ -36,10 +36,10 @@ export class ServerIdentity {
   /** If writing is not allowed, only the address identifies the server. */
   async write(id: string): Promise<void> {
     const replies = await this.#redis.pipeline().select(0).set(this.#key, id).exec();
-    this.#unlessBroken(replies?.[1]?.[0] ?? null);
+    this.#throwIfBroken(replies?.[1]?.[0] ?? null);
   }
 
-  #unlessBroken(refusal: Error | null): void {
+  #throwIfBroken(refusal: Error | null): void {
     if (refusal !== null && this.#redis.status !== 'ready') throw refusal;
   }
 }

@@ -71,7 +71,7 @@ export class StateHealth {
   }
 
   /** `endpoint` is the one whose data the command was about; null: more than one. */
-  failed(operation: StateOperation, endpoint: string | null, error: RelayError): void {
+  recordFailure(operation: StateOperation, endpoint: string | null, error: RelayError): void {
     this.#events.failed(operation);
     if (UNREPEATED.has(operation)) return;
     this.close();
@@ -86,17 +86,17 @@ export class StateHealth {
     this.#events.troubleBegan(operation, error);
   }
 
-  succeeded(operation: StateOperation, endpoint: string | null): void {
+  recordSuccess(operation: StateOperation, endpoint: string | null): void {
     if (this.#troubles.delete(troubleKey(operation, endpoint))) this.#calm();
   }
 
   /** Clears errors of the lease holder's operations when this replica is a standby: nothing else would clear them. */
-  standsBy(): void {
-    for (const operation of OF_THE_WATCH) this.succeeded(operation, null);
+  clearLeaseErrors(): void {
+    for (const operation of OF_THE_WATCH) this.recordSuccess(operation, null);
   }
 
   /** Clears all errors on a new connection: they say nothing about it. */
-  anew(): void {
+  reset(): void {
     if (this.#troubles.size === 0) return;
     this.#troubles.clear();
     this.#calm();

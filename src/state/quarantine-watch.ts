@@ -51,13 +51,13 @@ export class QuarantineWatch {
     const { state, clock } = this.#parts;
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      await state.pass('quarantine', () => this.once());
+      await state.pass('quarantine', () => this.runOnce());
       await clock.sleep(LOOK_EVERY_MS, signal);
     }
   }
 
   /** One look; rejects when the state cannot be used. */
-  async once(): Promise<void> {
+  async runOnce(): Promise<void> {
     const { state, events } = this.#parts;
     const { quarantine } = state;
     const { entries, last } = await state.run('upkeep', () => quarantine.depth());

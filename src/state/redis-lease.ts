@@ -222,7 +222,7 @@ export class RedisLease implements Lease {
     values.set(RENEWALS, look.renewals);
     // An age beyond that is of a clock that was set, or of a time when nobody could renew it.
     const isRecent = look.ageMs >= 0 && look.ageMs <= LOOK_EVERY_MS;
-    this.#seen.note(values, this.#nowMs, (name) =>
+    this.#seen.update(values, this.#nowMs, (name) =>
       name === RENEWALS && isRecent ? look.ageMs : 0,
     );
   }
@@ -273,7 +273,7 @@ export class RedisLease implements Lease {
   }
 
   #lose(): void {
-    this.#parts.state.standsBy();
+    this.#parts.state.clearLeaseErrors();
     this.#isDue = false;
     if (this.#token === null) return;
     this.#token = null;

@@ -128,7 +128,7 @@ export class RedisState {
       section,
       clock,
       closing: this.#closing.signal,
-      onEnded: (why, end) => this.#ended(why, end),
+      onEnded: (why, end) => this.#onEnded(why, end),
       onStale: (problem) => events.credentialsUnusable(problem),
     });
     this.quarantine = new Quarantine(this.redis, parts.prefix);
@@ -161,7 +161,7 @@ export class RedisState {
    * Resolves when the state is usable for the first time, or when `stop` aborts. Rejects when waiting cannot help: a
    * wrong password, an invalid certificate, not a Redis server.
    */
-  async usable(stop: AbortSignal): Promise<void> {
+  async ready(stop: AbortSignal): Promise<void> {
     await Promise.race([this.#started, untilAborted(stop)]);
     this.#start = null;
   }
@@ -179,21 +179,24 @@ export class RedisState {
     const problem = problemOf(this.#condition);
     if (problem !== null) throw new StateUnavailableError(problem);
     try {
-      const reply = await this.#orRename(command, endpoint);
-      this.#health.succeeded(operation, endpoint);
+      const reply = await this.#retryRenamed(command, endpoint);
+      this.#health.recordSuccess(operation, endpoint);
       return reply;
     } catch (error) {
       // Thrown by a script, or by the caller before the command: this replica does not hold the lease.
       if (error instanceof FencedError) throw error;
       if (/\bFENCED\b/.test(messageOf(error))) throw new FencedError('another replica watches');
-      const failure = this.#failed(operation, error, endpoint);
-      if (failure instanceof RedisSlotError) this.#leave();
+      const failure = this.#recordFailure(operation, error, endpoint);
+      if (failure instanceof RedisSlotError) this.#reconnect();
       throw new StateUnavailableError(failure.message);
     }
   }
 
   /** If a key of the state has the wrong type, renames it and repeats the command. */
-  async #orRename<Reply>(command: () => Promise<Reply>, endpoint: string | null): Promise<Reply> {
+  async #retryRenamed<Reply>(
+    command: () => Promise<Reply>,
+    endpoint: string | null,
+  ): Promise<Reply> {
     try {
       return await command();
     } catch (error) {
@@ -224,13 +227,13 @@ export class RedisState {
   }
 
   /** Reports lost data. A flush does not close the connection, so the caller must notice it. */
-  emptied(): void {
+  reportDataLoss(): void {
     this.#parts.events.dataLost(addressOf(this.#parts.redis));
   }
 
   /** Clears errors that only the lease holder can meet: this replica is a standby. */
-  standsBy(): void {
-    this.#health.standsBy();
+  clearLeaseErrors(): void {
+    this.#health.clearLeaseErrors();
   }
 
   /** At a stop, closes the connection if Redis does not respond in time. */
@@ -249,25 +252,29 @@ export class RedisState {
     this.#health.close();
   }
 
-  #failed(operation: StateOperation, thrown: unknown, endpoint: string | null = null): RelayError {
+  #recordFailure(
+    operation: StateOperation,
+    thrown: unknown,
+    endpoint: string | null = null,
+  ): RelayError {
     const { redis, section } = this.#parts;
     const error = stateError(thrown, redis, section);
     if (!error.retryable && this.#start !== null) this.#start.fail(error);
-    else this.#health.failed(operation, endpoint, error);
+    else this.#health.recordFailure(operation, endpoint, error);
     return error;
   }
 
   /** A server may close a connection that it has served; interrupted commands report that themselves. */
-  #ended(why: RelayError, end: 'closed' | 'failed'): void {
+  #onEnded(why: RelayError, end: 'closed' | 'failed'): void {
     const connection = this.#connection;
     this.#connection = null;
     const isExpected = connection !== null && (connection.isVerified || connection.isLeft);
     if (end === 'closed' && isExpected) return;
-    this.#failed('connect', why);
+    this.#recordFailure('connect', why);
   }
 
   /** Reconnects: this server is the wrong one, and its name may lead to the right one by now. */
-  #leave(): void {
+  #reconnect(): void {
     if (this.redis.status !== 'ready' || this.#connection === null) return;
     this.#connection.isLeft = true;
     this.redis.disconnect(true);
@@ -293,11 +300,11 @@ export class RedisState {
         await verifyDatabase(this.redis, address, database, section);
         await verifyScripts(this.redis);
         const isNew = await verifyFormat(this.redis, prefix);
-        if (isNew && this.#wasReady) this.emptied();
+        if (isNew && this.#wasReady) this.reportDataLoss();
         this.#wasReady = true;
         this.#condition = { kind: 'ready' };
         connection.isVerified = true;
-        this.#health.anew();
+        this.#health.reset();
         this.#start?.succeed();
         this.#start = null;
         for (let next = findings; ; next = await read()) {
@@ -308,11 +315,11 @@ export class RedisState {
       } catch (error) {
         // The connection has ended, or is about to; its end reports the reason.
         if (signal.aborted || !(error instanceof RelayError || isReply(error))) return;
-        const failure = this.#failed('verify', error);
+        const failure = this.#recordFailure('verify', error);
         this.#condition = { kind: 'unusable', problem: failure.message };
         const isLoading = failure instanceof RedisNotReadyError;
         await clock.sleep(isLoading ? LOADED_AGAIN_MS : VERIFY_AGAIN_MS, signal);
-        if (needsNewConnection(failure) && !signal.aborted) this.#leave();
+        if (needsNewConnection(failure) && !signal.aborted) this.#reconnect();
       }
     }
   }

@@ -13,7 +13,7 @@ export class Unchanged {
   #seen: ReadonlyMap<string, Seen> = new Map();
 
   /** Records all present values, by name. `ageMs` is the known age of a value that is seen for the first time. */
-  note(
+  update(
     values: ReadonlyMap<string, string>,
     nowMs: number,
     ageMs: (name: string) => number = () => 0,

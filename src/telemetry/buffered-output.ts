@@ -30,7 +30,7 @@ const NEWLINE = 0x0a;
 export class BufferedOutput {
   readonly #output: TextOutput;
   #listener: OutputListener | null = null;
-  #gathered = '';
+  #buffered = '';
   /** Whether the last written line may be truncated. */
   #isCut = false;
   #isFailing = false;
@@ -49,7 +49,7 @@ export class BufferedOutput {
   }
 
   get writableLength(): number {
-    return this.#output.writableLength + this.#gathered.length;
+    return this.#output.writableLength + this.#buffered.length;
   }
 
   listen(listener: OutputListener): void {
@@ -58,28 +58,28 @@ export class BufferedOutput {
 
   /** Buffers whole lines, which are written at the end of this turn, or by `flush`. */
   write(text: string): void {
-    if (this.#gathered === '') setImmediate(() => this.flush());
-    this.#gathered += text;
+    if (this.#buffered === '') setImmediate(() => this.flush());
+    this.#buffered += text;
   }
 
   /** Writes buffered lines now; call before an exit. */
   flush(): void {
-    if (this.#gathered === '') return;
+    if (this.#buffered === '') return;
     const wasCut = this.#isCut;
-    const text = wasCut ? `\n${this.#gathered}` : this.#gathered;
-    this.#gathered = '';
+    const text = wasCut ? `\n${this.#buffered}` : this.#buffered;
+    this.#buffered = '';
     this.#isCut = false;
     let isPending = false;
     this.#output.write(text, (error) => {
       this.#isFailing = Boolean(error);
-      if (error) this.#failed(Buffer.from(text), error, { wasCut, isPending });
+      if (error) this.#onFailed(Buffer.from(text), error, { wasCut, isPending });
       else if (this.#output.writableLength === 0) this.#listener?.onDrained();
     });
     isPending = this.#output.writableLength > 0;
   }
 
   /** `isPending`: the first try wrote at most a part, and the number of bytes written since is unknown. */
-  #failed(
+  #onFailed(
     bytes: Buffer,
     error: WriteError,
     { wasCut, isPending }: { wasCut: boolean; isPending: boolean },

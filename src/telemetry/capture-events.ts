@@ -160,9 +160,9 @@ export class CaptureEvents {
   }
 
   /** Logs pending counts of losses; call once, at the end. */
-  ended(): void {
-    this.#queueLoss.end();
-    for (const loss of this.#outboxLosses.values()) loss.end();
+  flush(): void {
+    this.#queueLoss.flush();
+    for (const loss of this.#outboxLosses.values()) loss.flush();
   }
 
   #outboxLoss(endpoint: string): ThrottledCount {

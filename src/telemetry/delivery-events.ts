@@ -138,8 +138,8 @@ export class DeliveryEvents {
   }
 
   /** Logs pending counts; call once, at the end. */
-  ended(): void {
-    for (const tally of this.#unattempted.values()) tally.end();
+  flush(): void {
+    for (const tally of this.#unattempted.values()) tally.flush();
   }
 
   /** Registers the state of an endpoint's circuit breaker, which is read at each scrape. */

@@ -17,7 +17,7 @@ export class SourceEvents {
 
   /** Logs all findings about the server; a finding that stands is not repeated. */
   server(address: string, findings: readonly ServerFinding[]): void {
-    this.#findings.say(address, findings);
+    this.#findings.log(address, findings);
   }
 
   redisWaiting(address: string, error: Error, retryInMs: number): void {

@@ -67,7 +67,7 @@ export class StateEvents {
 
   /** Logs all findings about the server; a finding that stands is not repeated. */
   server(address: string, findings: readonly ServerFinding[]): void {
-    this.#findings.say(address, findings);
+    this.#findings.log(address, findings);
   }
 
   failed(operation: StateOperation): void {

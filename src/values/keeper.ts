@@ -108,7 +108,7 @@ export class ValueKeeper {
    * more.
    */
   async onTracked(readings: readonly KeyReading[]): Promise<void> {
-    await this.#readings.tracked(
+    await this.#readings.addTracked(
       readings.filter((one) => one.ttl === 'volatile' && this.includesValue(one)),
     );
   }
@@ -121,12 +121,12 @@ export class ValueKeeper {
 
   /** Queues the values of keys whose deadlines are near. */
   onDue(deadlines: readonly Deadline[]): void {
-    this.#readings.due(deadlines.filter((one) => this.includesValue(one)));
+    this.#readings.addDue(deadlines.filter((one) => this.includesValue(one)));
   }
 
   /** Resolves when no reading is pending. */
-  async atRest(): Promise<void> {
-    await this.#readings.atRest();
+  async drained(): Promise<void> {
+    await this.#readings.drained();
   }
 
   /** The values for the webhooks of these expirations, in their order. Rejects only when the state cannot be used. */
@@ -198,7 +198,7 @@ export class ValueKeeper {
       const nowMs = keys.nowMs();
       const wanted = isDue
         ? batch.filter(({ deadlineMs }) => deadlineMs > nowMs)
-        : await values.lacking(batch);
+        : await values.findMissing(batch);
       const read = wanted.length === 0 ? [] : await this.#readLiving(wanted, keys);
       if (read.length > 0) await values.keep(read);
     } catch (error) {

@@ -43,7 +43,7 @@ export class MemoryValues implements Values {
     }
   }
 
-  async lacking(deadlines: readonly Deadline[]): Promise<readonly Deadline[]> {
+  async findMissing(deadlines: readonly Deadline[]): Promise<readonly Deadline[]> {
     return deadlines.filter(
       (one) => this.#entries.get(keyId(one))?.kept.deadlineMs !== one.deadlineMs,
     );

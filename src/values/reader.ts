@@ -74,7 +74,7 @@ async function readBatch(
     onRefused(reply);
     return omitted(refusedAs(reply), readAtMs);
   });
-  return withoutGone(keyspace, database, wanted, values);
+  return omitGone(keyspace, database, wanted, values);
 }
 
 /** A key whose type has changed meanwhile counts as one that cannot be read. */
@@ -87,7 +87,7 @@ function isEmpty(value: Json | undefined): boolean {
 }
 
 /** A missing string or stream reads as empty: EXISTS distinguishes it from an empty one. */
-async function withoutGone(
+async function omitGone(
   keyspace: Pick<Keyspace, 'runCommands'>,
   database: number,
   wanted: readonly WantedValue[],

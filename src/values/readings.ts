@@ -28,12 +28,12 @@ export class Readings {
   }
 
   /** Queues values whose deadlines are near. */
-  due(deadlines: readonly Deadline[]): void {
+  addDue(deadlines: readonly Deadline[]): void {
     this.#add(this.#due, deadlines);
   }
 
   /** Queues values whose deadlines became known. Resolves when there is room for more. */
-  async tracked(deadlines: readonly Deadline[]): Promise<void> {
+  async addTracked(deadlines: readonly Deadline[]): Promise<void> {
     this.#add(this.#tracked, deadlines);
     if (this.#tracked.size <= WAITING_MAX / 2) return;
     await new Promise<void>((resolve) => this.#hasRoom.push(resolve));
@@ -42,11 +42,11 @@ export class Readings {
   clear(): void {
     this.#due.clear();
     this.#tracked.clear();
-    this.#freed();
+    this.#notifyRoom();
   }
 
   /** Resolves when nothing is queued. */
-  async atRest(): Promise<void> {
+  async drained(): Promise<void> {
     await this.#reading;
   }
 
@@ -62,7 +62,7 @@ export class Readings {
     while (this.#due.size + this.#tracked.size > 0) {
       const isDue = this.#due.size > 0;
       await this.#parts.read(this.#take(isDue ? this.#due : this.#tracked), isDue);
-      if (this.#tracked.size <= WAITING_MAX / 2) this.#freed();
+      if (this.#tracked.size <= WAITING_MAX / 2) this.#notifyRoom();
     }
     this.#reading = null;
   }
@@ -77,7 +77,7 @@ export class Readings {
     return batch;
   }
 
-  #freed(): void {
+  #notifyRoom(): void {
     for (const resolve of this.#hasRoom.splice(0)) resolve();
   }
 }

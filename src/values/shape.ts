@@ -22,7 +22,7 @@ const MEMORY_FACTOR = 4;
 type Reply = Buffer | number | null | readonly Reply[];
 
 /** Converts bytes to a JSON string. */
-type Say = (bytes: Buffer) => string;
+type Decode = (bytes: Buffer) => string;
 
 interface Shape {
   /** Whether a key of this type may exist without elements. */
@@ -30,7 +30,7 @@ interface Shape {
   /** Reads one byte or element more than the limit. */
   readonly command: (key: Buffer, bytesMax: number) => Command;
   readonly countOf: (reply: readonly Reply[]) => number;
-  readonly jsonOf: (reply: Reply, say: Say) => Json;
+  readonly jsonOf: (reply: Reply, say: Decode) => Json;
 }
 
 /** A value that was read, and the total size of its strings; 0: omitted. */
@@ -56,7 +56,7 @@ function pairsOf(reply: Reply): (readonly [Buffer, Buffer])[] {
   ]);
 }
 
-function objectOf(reply: Reply, say: Say): Json {
+function objectOf(reply: Reply, say: Decode): Json {
   return Object.fromEntries(pairsOf(reply).map(([name, value]) => [say(name), say(value)]));
 }
 

@@ -28,7 +28,7 @@ export interface Values {
   keep(values: readonly ValueToKeep[]): Promise<void>;
 
   /** The deadlines without a kept value of the same deadline. */
-  lacking(deadlines: readonly Deadline[]): Promise<readonly Deadline[]>;
+  findMissing(deadlines: readonly Deadline[]): Promise<readonly Deadline[]>;
 
   /** The kept value of each key; null: none. */
   read(keys: readonly KeyInDatabase[]): Promise<readonly (KeptValue | null)[]>;

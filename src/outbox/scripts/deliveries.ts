@@ -4,7 +4,7 @@ import { FENCE, NOW, TYPED } from '../../redis/scripts.js';
 import { CLOCK_SLACK_MS } from '../../redis/server-clock.js';
 import { GROUP } from '../../state/format.js';
 import { QUARANTINE, WHOLE } from '../../state/quarantine-scripts.js';
-import { ALIVE, BURY, FOREIGN, KEEP_COUNT, READY, THROTTLE, UNCLAIM } from './fragments.js';
+import { ALIVE, DEAD_LETTER, FOREIGN, KEEP_COUNT, READY, THROTTLE, UNCLAIM } from './fragments.js';
 
 /** Entries that one script examines for any that the group has skipped. */
 const SKIPPED_MAX = 500;
@@ -190,7 +190,7 @@ return redis.status_reply('OK')`;
  * gone also records that this replica sends the endpoint nothing more; the first record ends throttling. Returns how
  * many dead letters were evicted.
  */
-export const SETTLE_DEAD = `${NOW}${TYPED}${WHOLE}${UNCLAIM}${THROTTLE}${BURY}${KEEP_COUNT}
+export const SETTLE_DEAD = `${NOW}${TYPED}${WHOLE}${UNCLAIM}${THROTTLE}${DEAD_LETTER}${KEEP_COUNT}
 expect_types('stream', 'hash', 'hash', 'hash', 'zset', 'hash', 'zset')
 local held = unclaim(KEYS[1], ARGV[1])
 if ARGV[4] == 'gone' and redis.call('HSET', KEYS[6], ARGV[8], ARGV[9]) == 1 then
@@ -201,7 +201,7 @@ if ARGV[4] == 'gone' and redis.call('HSET', KEYS[6], ARGV[8], ARGV[9]) == 1 then
   end
 end
 if not held then return 0 end
-bury(KEYS[2], KEYS[4], KEYS[5], ARGV[3], ARGV[4], ARGV[5], ARGV[6])
+dead_letter(KEYS[2], KEYS[4], KEYS[5], ARGV[3], ARGV[4], ARGV[5], ARGV[6])
 throttle_for(KEYS[3], ARGV[2])
 return ARGV[4] == 'exhausted' and keep_count(KEYS[4], KEYS[5], ARGV[7]) or 0`;
 

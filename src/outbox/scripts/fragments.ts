@@ -76,7 +76,7 @@ end
 `;
 
 /** Moves a delivery to the dead letters, with a line of JSON about its death. `last` is JSON. Needs NOW. */
-export const BURY = `local function bury(deliveries, dead, order, id, reason, attempts, last)
+export const DEAD_LETTER = `local function dead_letter(deliveries, dead, order, id, reason, attempts, last)
   local packed = redis.call('HGET', deliveries, id)
   if not packed then return end
   local at = now()

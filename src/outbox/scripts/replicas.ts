@@ -2,13 +2,13 @@
 import { NOW, TYPED } from '../../redis/scripts.js';
 import { GROUP } from '../../state/format.js';
 import { QUARANTINE } from '../../state/quarantine-scripts.js';
-import { ALIVE, BURY, FOREIGN, READY, UNCLAIM } from './fragments.js';
+import { ALIVE, DEAD_LETTER, FOREIGN, READY, UNCLAIM } from './fragments.js';
 
 /**
  * KEYS: replicas, endpoints, format. ARGV: replica, format version, the endpoints of its configuration. A heartbeat.
  * Writes the format again after a flush; returns 1 in that case, otherwise 0.
  */
-export const BEAT = `${NOW}${ALIVE}
+export const HEARTBEAT = `${NOW}${ALIVE}
 alive(KEYS[1], ARGV[1])
 local at = now()
 local is_new = redis.call('SETNX', KEYS[3], ARGV[2])
@@ -36,7 +36,7 @@ end
  * ready, and their attempts do not count. Returns the next start; empty: the end. A crash leaves the rest to a
  * takeover.
  */
-export const GIVE_BACK = `${NOW}${READY}${UNCLAIM}${HAND_BACK}
+export const RELEASE_UNKNOWN = `${NOW}${READY}${UNCLAIM}${HAND_BACK}
 local known = {}
 for i = 4, #ARGV do known[ARGV[i]] = true end
 local claims = redis.pcall('XPENDING', KEYS[1], '${GROUP}', ARGV[2], '+', ARGV[3], ARGV[1])
@@ -70,32 +70,32 @@ return redis.call('ZREM', KEYS[1], ARGV[1])`;
  * replica has; an attempt claimed by a dead replica counts. Returns how many; removes the endpoint once nothing is
  * left. After a crash the next round continues: each delivery is in one place.
  */
-export const BURY_UNKNOWN = `${NOW}${TYPED}${QUARANTINE}${READY}${FOREIGN}${BURY}
+export const DEAD_LETTER_UNKNOWN = `${NOW}${TYPED}${QUARANTINE}${READY}${FOREIGN}${DEAD_LETTER}
 expect_types('zset', 'stream', 'hash', 'zset', 'hash', 'hash', 'zset', 'hash')
 if redis.call('ZSCORE', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
 local count = tonumber(ARGV[4])
-local buried = 0
+local moved = 0
 for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', count)) do
   local claim = redis.pcall('XPENDING', KEYS[2], '${GROUP}', entry[1], entry[1], 1)
   redis.call('XDEL', KEYS[2], entry[1])
   if is_ours(entry) then
-    bury(KEYS[3], KEYS[6], KEYS[7], entry[2][2], ARGV[3], entry[2][4] + #claim, 'null')
+    dead_letter(KEYS[3], KEYS[6], KEYS[7], entry[2][2], ARGV[3], entry[2][4] + #claim, 'null')
   else
     record_entry(KEYS[9], KEYS[2], entry)
   end
-  buried = buried + 1
+  moved = moved + 1
 end
-if buried < count then
-  for _, member in ipairs(redis.call('ZRANGE', KEYS[4], 0, count - buried - 1)) do
+if moved < count then
+  for _, member in ipairs(redis.call('ZRANGE', KEYS[4], 0, count - moved - 1)) do
     local attempts, id = retry_of(KEYS[9], KEYS[4], member, '')
     redis.call('ZREM', KEYS[4], member)
     redis.call('HDEL', KEYS[8], member)
-    if id then bury(KEYS[3], KEYS[6], KEYS[7], id, ARGV[3], attempts, 'null') end
-    buried = buried + 1
+    if id then dead_letter(KEYS[3], KEYS[6], KEYS[7], id, ARGV[3], attempts, 'null') end
+    moved = moved + 1
   end
 end
-if buried == 0 then
+if moved == 0 then
   redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[8])
   if redis.call('ZCARD', KEYS[7]) == 0 then redis.call('ZREM', KEYS[1], ARGV[1]) end
 end
-return buried`;
+return moved`;
