@@ -10,7 +10,7 @@ import { STATUS_TOO_MANY } from './retry-policy.js';
 export const BREAKER = {
   /** The number of recent attempts that are judged together. */
   window: 50,
-  /** A window that took longer is not judged: it says too little about the present. */
+  /** A longer window is not judged: its attempts say too little about the present. */
   windowMsMax: 30_000,
   /** More failures than this share of the window limit concurrency to one. */
   failedShareMax: 0.9,

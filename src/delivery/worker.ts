@@ -1,6 +1,6 @@
 /**
  * Delivers for one endpoint: claims what its limits allow and attempts each delivery. Endpoints
- * share nothing, so that a slow or dead one delays nobody else.
+ * share nothing, so that a slow or dead one does not delay the others.
  */
 import { setMaxListeners } from 'node:events';
 import { Condition } from '../lib/condition.js';

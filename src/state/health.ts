@@ -95,7 +95,7 @@ export class StateHealth {
     for (const operation of OF_THE_WATCH) this.recordSuccess(operation, null);
   }
 
-  /** Clears all errors on a new connection: they say nothing about it. */
+  /** Clears all errors, which say nothing about a new connection. */
   reset(): void {
     if (this.#troubles.size === 0) return;
     this.#troubles.clear();

@@ -5,7 +5,7 @@ import { READY } from './fragments.js';
 /** A dead letter dated further ahead than this died before the clock was set back. */
 const AHEAD_MS = 1_000;
 
-/** KEYS: dead, dead-order, deliveries, ready, throttle. ARGV: id. Returns 0: no such dead letter. */
+/** KEYS: dead, dead-order, deliveries, ready, throttle. ARGV: id. 0: none. A crash leaves it dead or ready. */
 export const REPLAY = `${NOW}${TYPED}${READY}
 expect_types('hash', 'zset', 'hash', 'stream', 'hash')
 local letter = redis.call('HGET', KEYS[1], ARGV[1])

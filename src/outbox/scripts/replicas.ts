@@ -32,7 +32,7 @@ end
 
 /**
  * KEYS: ready. ARGV: replica, start ('-': the beginning), count, the entries that the replica knows. Before it, a lost
- * reply may have left claims that nobody attempts. Examines `count` claims of the replica; the unknown ones become
+ * reply may have left claims without an attempt. Examines `count` claims of the replica; the unknown ones become
  * ready, and their attempts do not count. Returns the next start; empty: the end. A crash leaves the rest to a
  * takeover.
  */
@@ -47,8 +47,8 @@ end
 return #claims < tonumber(ARGV[3]) and '' or '(' .. claims[#claims][1]`;
 
 /**
- * KEYS: ready, replicas. ARGV: replica, its last heartbeat (empty: none), count. Before it, the claims of a dead
- * replica are in nobody's hands. They become ready, with the attempt counted, unless the replica has sent another
+ * KEYS: ready, replicas. ARGV: replica, its last heartbeat (empty: none), count. Before it, no running replica holds
+ * the claims of a dead one. The claims become ready, with the attempt counted, unless the replica has sent another
  * heartbeat. Returns how many. After a crash any replica continues.
  */
 export const RECLAIM = `${NOW}${READY}${UNCLAIM}${HAND_BACK}
