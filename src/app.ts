@@ -201,7 +201,7 @@ function startDelivery(
     async () => {
       if (!outbox.durable) await Promise.all(workers.map((worker) => worker.drained(graceOver)));
       await Promise.all(workers.map((worker) => worker.stop(graceOver)));
-      events.delivery.ended();
+      events.delivery.flush();
     },
     settings.shutdown.graceMs + BREAK_OFF_MS,
   );

@@ -125,7 +125,7 @@ function createRedisStores(
     instance: `${hostname()}:${process.pid}`,
     lease,
     clock,
-    corrected: (timeMs) => waits.corrected(timeMs),
+    correct: (timeMs) => waits.correct(timeMs),
     deadLettersMax: deadLetters.countMax,
     onDeadLettersEvicted: (...what) => events.outbox.deadLettersEvicted(...what),
   });
@@ -172,7 +172,7 @@ function createRedisStores(
       }
     },
     usable: async () => {
-      await Promise.all([state.usable(stop), Promise.race([server.first(), untilAborted(stop)])]);
+      await Promise.all([state.ready(stop), Promise.race([server.first(), untilAborted(stop)])]);
     },
   };
 }

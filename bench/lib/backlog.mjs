@@ -77,11 +77,11 @@ export async function openOutbox(port) {
     replica: 'bench',
     instance: 'bench',
     clock: systemClock,
-    corrected: (/** @type {number} */ timeMs) => timeMs,
+    correct: (/** @type {number} */ timeMs) => timeMs,
     deadLettersMax: 1,
     onDeadLettersEvicted: nothing,
   });
-  await state.usable(new AbortController().signal);
+  await state.ready(new AbortController().signal);
   return {
     /** @param {readonly object[]} deliveries */
     async store(deliveries) {

@@ -70,7 +70,7 @@ export class EventProcessor {
     const isOthers = queue.isSuspended;
     const expirations = queue.reset().filter(({ kind }) => kind === 'expired').length;
     if (expirations > 0 && !isOthers) events.abandoned(expirations);
-    events.ended();
+    events.flush();
   }
 
   async #loop(

@@ -43,7 +43,7 @@ export function withDeadLetters<Result>(
   return withState(context, options, async (state, settings, { unknownEndpointGraceMs }) => {
     const letters = new RedisDeadLetters(state, defineOutboxScripts(state.redis));
     const result = await use({ letters, settings, unknownEndpointGraceMs });
-    for (const [endpoint, count] of await letters.unordered()) {
+    for (const [endpoint, count] of await letters.countUnordered()) {
       context.stderr.write(
         `expiry-relay: left out ${pluralize(count, 'dead letter')} of "${stillPrintable(endpoint)}" whose entry in ` +
           'the index is missing: a running relay restores up to 500 entries every 10 s\n',
@@ -104,7 +104,7 @@ async function usableSoon(state: RedisState, stop: AbortSignal): Promise<void> {
   wait();
   void untilAborted(stop).then(() => patience.abort());
   try {
-    await state.usable(patience.signal);
+    await state.ready(patience.signal);
   } finally {
     cancel();
   }

@@ -1,6 +1,6 @@
 import { loadSettings } from '../config/load.js';
 import { createDnsLookup } from '../delivery/dns.js';
-import { asTest, buildRequest } from '../delivery/request.js';
+import { buildRequest, markAsTest } from '../delivery/request.js';
 import { STATUS_GONE } from '../delivery/retry-policy.js';
 import { createSender } from '../delivery/send.js';
 import { adviceFor } from '../doctor/judge-endpoint.js';
@@ -57,7 +57,7 @@ function attemptsWith(clock: Clock, stop: AbortSignal): (each: Planned) => Promi
     const breakOff = () => void sender.close();
     stop.addEventListener('abort', breakOff, { once: true });
     const beganAtMs = clock.monotonicMs();
-    const request = asTest(buildRequest(endpoint, delivery, clock.nowMs()));
+    const request = markAsTest(buildRequest(endpoint, delivery, clock.nowMs()));
     const outcome = await sender.send(request);
     const tookMs = clock.monotonicMs() - beganAtMs;
     stop.removeEventListener('abort', breakOff);

@@ -1,4 +1,4 @@
-/** One attempt: build → sign → send → classify; and how its claim ends in the outbox. */
+/** One attempt: build → sign → send → classify; then the claim ends in the outbox. */
 import type { Chance, Clock } from '../lib/clock.js';
 import type { Endpoint } from '../model/endpoint.js';
 import type { Disposition, Outcome, Prevented } from '../model/vocabulary.js';
@@ -10,30 +10,30 @@ import type { Sender } from './send.js';
 
 export interface AttemptParts {
   readonly endpoint: Endpoint;
-  /** The same with the credentials that it has now. */
+  /** Returns the endpoint with its current credentials. */
   readonly current: () => Endpoint;
   readonly sender: Sender;
   readonly outbox: Outbox;
   readonly events: DeliveryEvents;
-  /** The time by the clock of the Redis that holds the keys: what deadlines are by. */
+  /** The time by the clock of the Redis that holds the keys, which deadlines refer to. */
   readonly serverNowMs: () => number;
   readonly clock: Clock;
   readonly chance: Chance;
-  /** Aborts when nothing is to be waited for any more. */
+  /** Aborts when retries of outbox calls must end. */
   readonly stop: AbortSignal;
 }
 
-/** The wait before an outbox that could not be used is told again. */
+/** The wait before a failed outbox call is repeated. */
 const SETTLE_AGAIN_MS = 500;
 
-/** What came of an attempt, and what happens next to the delivery. */
+/** The outcome of an attempt, and what happens next to the delivery. */
 export interface Attempted {
   readonly kind: 'made';
   readonly outcome: Outcome;
   readonly disposition: Disposition;
 }
 
-/** Makes the attempt that a claim is for; `prevented` when it could not be made. Never rejects. */
+/** Makes the attempt of a claim; `prevented` if this machine could not make it. Never rejects. */
 export async function attempt(
   claimed: Claimed,
   parts: AttemptParts,
@@ -60,12 +60,12 @@ export async function attempt(
   return { kind: 'made', outcome, disposition: next };
 }
 
-/** Hands back a claim whose attempt was prevented. */
+/** Releases a claim whose attempt was prevented. */
 export function release(claimed: Claimed, parts: AttemptParts): Promise<void> {
-  return untilKnown(() => parts.outbox.release(claimed), parts);
+  return retryUntilStored(() => parts.outbox.release(claimed), parts);
 }
 
-/** Ends a claim in the outbox; `retryAfterMs` as in `Outbox.settle`, counted from now however long that takes. */
+/** Ends a claim in the outbox; `retryAfterMs` as in `Outbox.settle`, counted from the time of this call. */
 export function settle(
   claimed: Claimed,
   disposition: Disposition,
@@ -74,20 +74,20 @@ export function settle(
 ): Promise<void> {
   const { outbox, clock } = parts;
   const throttledUntilMs = clock.monotonicMs() + retryAfterMs;
-  return untilKnown(() => {
+  return retryUntilStored(() => {
     const leftMs = Math.max(0, throttledUntilMs - clock.monotonicMs());
     return outbox.settle(claimed, disposition, Math.ceil(leftMs));
   }, parts);
 }
 
-/** What came of a claim must not be forgotten: repeated until the outbox knows, or at a stop. */
-async function untilKnown(
-  tell: () => Promise<void>,
+/** Repeats an outbox call until it succeeds or the relay stops, so that an outcome is not lost. */
+async function retryUntilStored(
+  call: () => Promise<void>,
   { endpoint, events, clock, stop }: AttemptParts,
 ): Promise<void> {
   for (;;) {
     try {
-      return await tell();
+      return await call();
     } catch (error) {
       events.deliveryFailed(endpoint.name, error);
       if (stop.aborted) return;

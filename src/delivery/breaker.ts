@@ -8,22 +8,22 @@ import type { BreakerChange, BreakerState, Outcome, Prevented } from '../model/v
 import { STATUS_TOO_MANY } from './retry-policy.js';
 
 export const BREAKER = {
-  /** The attempts that are judged together. */
+  /** The number of recent attempts that are judged together. */
   window: 50,
-  /** A window that took longer says too little about now. */
+  /** A longer window is not judged: its attempts say too little about the present. */
   windowMsMax: 30_000,
   /** More failures than this share of the window limit concurrency to one. */
   failedShareMax: 0.9,
-  /** So many attempts in a row without any response open the breaker. */
+  /** This many attempts in a row without a response open the breaker. */
   noResponsesToOpen: 5,
-  /** How long it is open for the first time; each next time is twice as long. */
+  /** How long the breaker stays open the first time; the time doubles with each further opening. */
   openMsFirst: 1_000,
-  /** A recovery of the endpoint is noticed within this time. */
+  /** The longest time that the breaker stays open: an upper bound on noticing a recovery. */
   openMsMax: 60_000,
 } as const;
 
-/** How many attempts may begin now; where none may, after how long to ask again (null: when one has ended). */
-export interface Room {
+/** How many attempts may start now. If none may, `inMs` is when to ask again (null: when one has ended). */
+export interface Capacity {
   readonly count: number;
   readonly inMs: number | null;
 }
@@ -31,25 +31,25 @@ export interface Room {
 type State =
   | { readonly kind: 'closed' }
   | { readonly kind: 'limited'; readonly concurrency: number }
-  /** From `untilMs` on, one attempt at a time, until there is a response. */
+  /** From `untilMs` on, one attempt at a time probes the endpoint, until there is a response. */
   | { readonly kind: 'open'; readonly openMs: number; readonly untilMs: number };
 
-/** What an attempt says about the endpoint. */
+/** What an attempt's outcome means for the endpoint. */
 type Verdict = 'success' | 'failure' | 'no_response' | 'nothing';
 
 export class Breaker {
   readonly #concurrency: number;
   #state: State = { kind: 'closed' };
-  /** How often it has opened. An attempt that began before the last time counts for nothing. */
+  /** How often the breaker has opened. Attempts that began before the last opening are ignored. */
   #openings = 0;
-  /** The attempts under way that began since. */
+  /** Attempts in flight that began since the last opening. */
   #underWay = 0;
-  /** The attempts without a response since the last one with. */
+  /** Consecutive attempts without a response. */
   #noResponses = 0;
   /** The last attempts, oldest first. */
   readonly #window: { readonly endedAtMs: number; readonly failed: boolean }[] = [];
 
-  /** `concurrency` is the endpoint's. */
+  /** `concurrency` is the endpoint's setting. */
   constructor(concurrency: number) {
     this.#concurrency = concurrency;
   }
@@ -60,7 +60,7 @@ export class Breaker {
     return state.kind === 'open' && nowMs < state.untilMs ? 'open' : 'half_open';
   }
 
-  room(nowMs: number): Room {
+  capacity(nowMs: number): Capacity {
     const state = this.#state;
     switch (state.kind) {
       case 'closed':
@@ -73,18 +73,18 @@ export class Breaker {
     }
   }
 
-  /** An attempt takes a place. Returns what `record` and `leave` know it by. */
+  /** Counts an attempt that starts. Returns the handle for `record` and `end`. */
   begin(): number {
     this.#underWay += 1;
     return this.#openings;
   }
 
-  /** Frees the place of an attempt. */
-  leave(begun: number): void {
+  /** Counts an attempt that has ended. */
+  end(begun: number): void {
     if (begun === this.#openings) this.#underWay -= 1;
   }
 
-  /** Takes note of an outcome. Returns what changed; null: nothing. */
+  /** Records an outcome. Returns the change of the breaker's state; null: none. */
   record(begun: number, outcome: Outcome | Prevented, nowMs: number): BreakerChange | null {
     const verdict = verdictOf(outcome);
     if (begun !== this.#openings || verdict === 'nothing') return null;
@@ -93,7 +93,7 @@ export class Breaker {
     if (this.#window.length > BREAKER.window) this.#window.shift();
     switch (verdict) {
       case 'success':
-        return this.#succeeded();
+        return this.#succeed();
       case 'failure':
         return this.#state.kind === 'open' || this.#failsMostly(nowMs) ? this.#limit(1) : null;
       case 'no_response':
@@ -105,7 +105,7 @@ export class Breaker {
     }
   }
 
-  #succeeded(): BreakerChange | null {
+  #succeed(): BreakerChange | null {
     switch (this.#state.kind) {
       case 'closed':
         return null;

@@ -1,6 +1,6 @@
 /**
- * How connections to an endpoint are made, for an attempt or only to see whether they can be: with
- * its certificates, through its proxy, and never to an address where no webhook belongs.
+ * Connects to an endpoint, for an attempt or for a diagnosis: with its certificates, through its proxy, and never to a
+ * refused address.
  */
 import type { LookupFunction, Socket } from 'node:net';
 import { createSecureContext, type SecureContext } from 'node:tls';
@@ -15,10 +15,10 @@ import { isRefusedAddress } from './refused-addresses.js';
 
 export type Connector = buildConnector.connector;
 
-/** A server sends a few for each handshake. Each costs the relay far more than its bytes would. */
+/** A server sends a few tickets per handshake. Processing one costs the relay far more than its bytes. */
 const SESSION_TICKETS_MAX = 32;
 
-/** Nobody was connected to. */
+/** The address is refused; no connection was attempted. */
 export class RefusedAddressError extends Error {
   readonly code = 'ERR_REFUSED_ADDRESS';
 
@@ -42,45 +42,45 @@ class SessionTicketsError extends Error {
 export interface ConnectorParts {
   readonly clock: Clock;
   readonly lookup: LookupFunction;
-  /** From the beginning to a connection that is ready for a request. */
+  /** The time limit from the start until the connection is ready for a request. */
   readonly timeoutMs: number;
 }
 
 export function createConnector(endpoint: Endpoint, parts: ConnectorParts): Connector {
   const { url, proxy, tls, allowLinkLocal } = endpoint;
-  // An address that stands in a URL is never looked up.
+  // A literal address in a URL is never looked up.
   const literal = [url, proxy?.url].find((one) => one && isRefusedAddress(one.hostname));
   if (literal !== undefined && !allowLinkLocal) {
     const { hostname } = literal;
     const error = new RefusedAddressError(hostname, hostname);
     return (_, callback) => queueMicrotask(() => callback(error, null));
   }
-  const lookup = allowLinkLocal ? parts.lookup : guarded(parts.lookup);
+  const lookup = allowLinkLocal ? parts.lookup : rejectRefused(parts.lookup);
   const options = { timeout: parts.timeoutMs, allowH2: false, ...READ_AS_TAKEN };
   const secure = secureConnector({ ...options, ...tlsOptions(tls) });
-  if (proxy === null) return direct(url, secure, lookup, parts);
-  // The endpoint's certificates are no business of the proxy.
-  const toProxy = direct(proxy.url, secureConnector(options), lookup, parts);
-  return throughProxy(proxy, toProxy, secure, parts);
+  if (proxy === null) return directConnector(url, secure, lookup, parts);
+  // The endpoint's certificates are not used for the proxy.
+  const toProxy = directConnector(proxy.url, secureConnector(options), lookup, parts);
+  return proxyConnector(proxy, toProxy, secure, parts);
 }
 
-/** The target of a connector for a URL. The dot of an absolute name is for DNS alone. */
-export function placeOf({ protocol, hostname, host, port }: URL): buildConnector.Options {
+/** A connector's target for a URL. The trailing dot of an absolute name is for DNS alone. */
+export function targetOf({ protocol, hostname, host, port }: URL): buildConnector.Options {
   const name = withoutDot(hostname).replace(/^\[(.*)\]$/, '$1');
   return { protocol, host: withoutDot(host), port, hostname: name };
 }
 
-/** The URL's origin, as a server knows itself. */
+/** The URL's origin, as the server expects it. */
 export function originOf({ protocol, host }: URL): string {
   return `${protocol}//${withoutDot(host)}`;
 }
 
-/** Of a host, with or without a port. */
+/** Removes the trailing dot of a host, with or without a port. */
 function withoutDot(host: string): string {
   return host.replace(/\.(?=$|:\d+$)/, '');
 }
 
-/** Made once, and not for each connection. */
+/** Created once, not for each connection. */
 function tlsOptions(tls: TlsSettings | null): { secureContext?: SecureContext } {
   if (tls === null) return {};
   const { ca, client } = tls;
@@ -92,7 +92,7 @@ function tlsOptions(tls: TlsSettings | null): { secureContext?: SecureContext } 
   return { secureContext };
 }
 
-/** Closes a TLS connection whose server sends session tickets without end. */
+/** Closes a TLS connection whose server sends too many session tickets. */
 function secureConnector(options: buildConnector.BuildOptions): Connector {
   const connector = buildConnector(options);
   return (target, callback) =>
@@ -107,8 +107,8 @@ function secureConnector(options: buildConnector.BuildOptions): Connector {
     });
 }
 
-/** Of the addresses that a name leads to, only those that may be connected to. */
-function guarded(lookup: LookupFunction): LookupFunction {
+/** Removes refused addresses from the results of a lookup. */
+function rejectRefused(lookup: LookupFunction): LookupFunction {
   return (hostname, options, callback) =>
     lookup(hostname, options, (error, address, family) => {
       if (error !== null) return callback(error, address, family);
@@ -124,13 +124,13 @@ function guarded(lookup: LookupFunction): LookupFunction {
 
 /** One call of a connector: calls back once, within the time limit. */
 class Connecting {
-  /** Open so far; destroyed when the call fails. */
+  /** The open socket; destroyed when the call fails. */
   socket: Socket | null = null;
   readonly #callback: buildConnector.Callback;
   readonly #cancel: () => void;
   #isOver = false;
 
-  /** `onLate` is called at the time limit, and returns the error to fail with. */
+  /** `onLate` is called at the time limit, and returns the error. */
   constructor(
     { clock, timeoutMs }: ConnectorParts,
     callback: buildConnector.Callback,
@@ -154,8 +154,8 @@ class Connecting {
   };
 }
 
-/** To the server of a URL; for https, `secure` makes the connection a secure one. */
-function direct(
+/** Connects to the server of a URL; for https, `secure` performs the TLS handshake. */
+function directConnector(
   { hostname, port, protocol }: URL,
   secure: Connector,
   lookup: LookupFunction,
@@ -183,17 +183,17 @@ function direct(
 }
 
 /**
- * Through a tunnel, whatever the endpoint's protocol: so what the proxy says is never taken for an
- * answer of the endpoint, and with https it reads nothing.
+ * Connects through a tunnel for either protocol: a proxy's own response is never taken for the endpoint's, and with
+ * https the proxy cannot read the traffic.
  */
-function throughProxy(
+function proxyConnector(
   proxy: ProxySettings,
   toProxy: Connector,
   secure: Connector,
   parts: ConnectorParts,
 ): Connector {
   const { timeoutMs } = parts;
-  const place = placeOf(proxy.url);
+  const place = targetOf(proxy.url);
   return (target, callback) => {
     let whenLate: Error = new ProxyError(
       `${proxyText(proxy)} has not connected to the endpoint within ${timeoutMs} ms`,

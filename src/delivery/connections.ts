@@ -1,6 +1,6 @@
 /**
- * The connections to one endpoint. Each carries one exchange at a time, and is closed between two
- * of them once it is old, or once the endpoint's certificates have changed.
+ * The connection pool of one endpoint. Each connection carries one request at a time. Between two requests it is closed
+ * if it is too old, or if the endpoint's certificates have changed.
  */
 import type { LookupFunction, Socket } from 'node:net';
 import { Client, type Dispatcher } from 'undici';
@@ -13,26 +13,26 @@ import { HEAD_BYTES_MAX } from './response-reader.js';
 /** How long an idle connection is kept: less than the 5 s after which many servers close it. */
 export const KEEP_ALIVE_MS = 4_000;
 
-/** An older connection is not used again, so that a change of the DNS is followed under load, too. */
+/** Older connections are not reused, so that DNS changes take effect under load, too. */
 export const CONNECTION_AGE_MS_MAX = 60_000;
 
-/** How many reads of one response follow each other without a pause. An ordinary one needs no more. */
+/** Reads of one response without a pause. An ordinary response needs no more. */
 const READS_AT_ONCE = 8;
 
 /**
- * The pause before each further read of a response. Meanwhile its bytes gather in the system's
- * buffer: a receiver that sends them one by one costs the relay few reads.
+ * The pause before each further read of a response. Bytes gather in the system's buffer during the pause: a receiver
+ * that sends them one by one costs the relay few reads.
  */
 const READ_EVERY_MS = 100;
 
-/** A connection that is made when it is first needed, and anew when it was closed meanwhile. */
+/** A connection that is opened on first use, and reopened if it was closed meanwhile. */
 class Connection {
   readonly #client: Client;
   readonly connector: Connector;
   readonly #clock: Clock;
   #exchange: Exchange | null = null;
   #madeAtMs = Number.POSITIVE_INFINITY;
-  /** It could not be made; undici's client may be of no more use then. */
+  /** Whether connecting has failed: undici's client may be unusable after that. */
   #hasFailed = false;
 
   constructor(origin: string, connector: Connector, clock: Clock) {
@@ -47,10 +47,10 @@ class Connection {
       connect: (target, callback) =>
         connector(target, (...result) => {
           if (result[1] === null) this.#hasFailed = true;
-          else this.#made(result[1]);
+          else this.#attach(result[1]);
           callback(...result);
         }),
-      // One limit is for all of an attempt, and the sender's to keep.
+      // The sender enforces a single time limit for the whole attempt.
       headersTimeout: 0,
       bodyTimeout: 0,
     });
@@ -66,24 +66,24 @@ class Connection {
     this.#client.dispatch(options, exchange);
   }
 
-  /** Between two exchanges. */
+  /** Call only between two requests. */
   close(): Promise<void> {
     return this.#hasFailed ? this.#client.destroy() : this.#client.close();
   }
 
-  /** Breaks off what is under way. */
+  /** Cancels the request in progress. */
   destroy(): Promise<void> {
     return this.#client.destroy();
   }
 
-  /** From now on the exchange sees what is read before undici's parser does. */
-  #made(socket: Socket): void {
+  /** Passes all bytes read to the exchange before undici's parser sees them. */
+  #attach(socket: Socket): void {
     this.#madeAtMs = this.#clock.monotonicMs();
     const read = socket.read.bind(socket);
     let pause: 'none' | 'running' | 'over' = 'none';
     const endPause = () => {
       pause = 'over';
-      // undici's parser reads on.
+      // undici's parser resumes reading.
       if (!socket.destroyed) socket.emit('readable');
     };
     const isPaused = (exchange: Exchange) => {
@@ -100,11 +100,11 @@ class Connection {
         if (chunk === null) return null;
         pause = 'none';
         if (exchange === null) {
-          // Nothing was asked for, or no more of it is wanted.
+          // Unsolicited data, or data beyond a limit.
           socket.destroy();
           return null;
         }
-        const passed = exchange.received(chunk);
+        const passed = exchange.receive(chunk);
         if (passed !== null) return passed;
       }
     };
@@ -116,16 +116,16 @@ export class Connections {
   readonly #clock: Clock;
   readonly #lookup: LookupFunction;
   #connector: Connector;
-  /** The certificates of its connections. */
+  /** The certificates of current connections. */
   #tls: Endpoint['tls'];
   readonly #all = new Set<Connection>();
-  /** The last one that was used is used first, so that the others come to rest. */
+  /** A stack: the connection used last is reused first, so that the others become idle. */
   readonly #free: Connection[] = [];
-  /** What waits for a connection, oldest first. */
+  /** Requests that wait for a connection, oldest first. */
   readonly #waiting = new Map<Exchange, Dispatcher.DispatchOptions>();
   #isClosed = false;
 
-  /** @param current the endpoint as it is now */
+  /** @param current returns the current version of the endpoint */
   constructor(current: () => Endpoint, clock: Clock, lookup: LookupFunction) {
     this.#current = current;
     this.#clock = clock;
@@ -138,16 +138,16 @@ export class Connections {
     return this.#isClosed;
   }
 
-  /** Never more at a time than the endpoint's `concurrency`; the others wait. */
+  /** Sends at most `concurrency` requests at a time; the others wait. */
   dispatch(options: Dispatcher.DispatchOptions, exchange: Exchange): void {
     if (this.#isClosed) return exchange.abort(new Error('the connections are closed'));
-    const connection = this.#freeOne() ?? this.#newOne();
+    const connection = this.#takeFree() ?? this.#open();
     if (connection !== null) return this.#use(connection, options, exchange);
     this.#waiting.set(exchange, options);
     void exchange.ended.then(() => this.#waiting.delete(exchange));
   }
 
-  /** Breaks off what is under way. */
+  /** Cancels requests in progress. */
   async close(): Promise<void> {
     this.#isClosed = true;
     for (const exchange of this.#waiting.keys()) exchange.abort(new Error('closed'));
@@ -170,7 +170,7 @@ export class Connections {
     this.dispatch(options, exchange);
   }
 
-  #freeOne(): Connection | null {
+  #takeFree(): Connection | null {
     this.#followCertificates();
     for (let one = this.#free.pop(); one !== undefined; one = this.#free.pop()) {
       if (one.connector === this.#connector && one.isUsable) return one;
@@ -180,7 +180,7 @@ export class Connections {
     return null;
   }
 
-  #newOne(): Connection | null {
+  #open(): Connection | null {
     const { url, concurrency } = this.#current();
     if (this.#all.size >= concurrency) return null;
     const connection = new Connection(originOf(url), this.#connector, this.#clock);

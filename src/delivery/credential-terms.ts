@@ -1,65 +1,65 @@
-/** What gives a credential of an endpoint away where a text holds it. Pure. */
+/** The strings that reveal a credential of an endpoint when a response contains them. Pure. */
 import type { Endpoint } from '../model/endpoint.js';
 import { PRIVATE_KEY_PREFIX, SEED_BYTES } from '../signing/key-pair.js';
 
-/** Less is a switch or a version, such as `on`. */
+/** Shorter strings are switches or versions, such as `on`. */
 export const TERM_CHARS_MIN = 4;
 
-/** A number of fewer digits is a port, a year or a count. */
+/** Numbers of fewer digits are ports, years or counts. */
 const NUMBER_CHARS_MIN = 6;
 
-/** A word or number of so many characters gives a credential away also inside a longer one. */
+/** A word or number of this length reveals a credential even inside a longer one. */
 const LONG_CHARS_MIN = 8;
 
-/** Less of an encoding may stand anywhere by chance. */
+/** Shorter parts of an encoding may occur anywhere by chance. */
 const ENCODED_CHARS_MIN = 6;
 
-/** What is written as words and numbers are, and may stand in a longer one by chance. */
+/** Strings spelled like words and numbers, which may occur inside a longer one by chance. */
 const WORD = /^(?:[a-z]+|[A-Z][a-z]+|[A-Z]+|\d+)$/;
 
-/** Characters that neither words nor versions nor paths have. */
+/** Characters that occur in neither words nor versions nor paths. */
 const UNUSUAL = /[^\w\s.:/-]/;
 
-/** So much of the beginning or end of a term gives it away: the answer may cut it. */
+/** The beginning or end of a term, of this length, reveals it: a response may truncate the term. */
 const TELLING_CHARS = 16;
 
 /** Authentication schemes and switches: never a credential. */
 const SWITCH = /^(?:bearer|basic|token|true|false)$/i;
 const SCHEME = /^(?:bearer|basic|token|digest|apikey)\s+(.+)$/is;
 
-/** Common in answers; a credential may hold them, and is more than one of them. */
+/** Words that are common in responses. A credential may contain them, but is more than one of them. */
 const COMMON_WORD =
   /^(?:access|account|apikey|auth|authorization|client|error|hook|http|https|invalid|json|live|null|password|prod|production|secret|session|staging|test|user|webhook|webhooks)$/i;
 
-/** Headers that say what a client understands. */
+/** Headers that describe the client's capabilities. */
 const PUBLIC_HEADER = /^(?:accept(?:-.+)?|cache-control|pragma)$/;
 
-/** A segment of a URL's path that is a credential itself: a long one of letters and digits. */
+/** A segment of a URL's path that is itself a credential: a long one of letters and digits. */
 const SECRET_SEGMENT = /^(?=.*\d)(?=.*[a-z])[\w.~%-]{16,}$/i;
 
-/** What is searched for, in lower case; the letters and digits of ASCII alone, except for `literal`. */
+/** The search terms, in lower case and reduced to ASCII letters and digits, except for `literal`. */
 export interface Terms {
-  /** As the operator knows them. */
+  /** The credential's name for the operator. */
   readonly name: string;
   readonly within: Set<string>;
-  /** Only between characters that are neither letters nor digits. */
+  /** Terms that count only between characters other than letters and digits. */
   readonly alone: Set<string>;
-  /** Of credentials that have hardly any letters and digits of ASCII. */
+  /** Credentials with hardly any ASCII letters and digits. */
   readonly literal: Set<string>;
-  /** Of signing keys. */
+  /** The bytes of signing keys. */
   readonly bytes: readonly Buffer[];
 }
 
-/** What no encoding of characters and no escape changes. */
-export function compacted(text: string): string {
+/** The letters and digits of a string: no character encoding and no escape changes them. */
+export function alphanumerics(text: string): string {
   return text.toLowerCase().replace(/[^a-z0-9]+/g, '');
 }
 
-export function reversed(text: string): string {
+export function reverse(text: string): string {
   return Array.from(text).reverse().join('');
 }
 
-/** Made once for each endpoint as it is: every answer needs them. */
+/** The terms of each endpoint, computed once: every response needs them. */
 const made = new WeakMap<Endpoint, readonly Terms[]>();
 
 export function termsOf(endpoint: Endpoint): readonly Terms[] {
@@ -83,13 +83,13 @@ function makeTerms({ headers, url, secrets, proxy }: Endpoint): readonly Terms[]
     }));
   const login = proxy?.authorization == null ? [] : valuesInHeader(proxy.authorization.reveal());
   const all = [
-    gathered('a header or the query', [...sent, ...valuesInUrl(url)]),
-    gathered(
+    collect('a header or the query', [...sent, ...valuesInUrl(url)]),
+    collect(
       'a signing secret',
       keys.flatMap(({ text, bytes }) => [text, bytes.toString('hex')]),
       keys.map(({ bytes }) => bytes),
     ),
-    gathered("the proxy's login", login),
+    collect("the proxy's login", login),
   ];
   return all.filter(
     ({ within, alone, literal, bytes }) =>
@@ -97,13 +97,13 @@ function makeTerms({ headers, url, secrets, proxy }: Endpoint): readonly Terms[]
   );
 }
 
-/** Of `whsk_…` the second half is public. */
+/** The bytes of a key without its public part: the second half of `whsk_…`. */
 function keyBytes(text: string): Buffer {
   const bytes = Buffer.from(text.slice(text.indexOf('_') + 1), 'base64');
   return text.startsWith(PRIVATE_KEY_PREFIX) ? bytes.subarray(0, SEED_BYTES) : bytes;
 }
 
-/** All of it, and what stands behind the scheme; of basic authentication also the password. */
+/** The whole value, the part after the scheme, and for basic authentication the password. */
 function valuesInHeader(value: string): string[] {
   const [, behindScheme] = SCHEME.exec(value) ?? [];
   const [, base64] = /^basic\s+(\S+)$/i.exec(value) ?? [];
@@ -113,8 +113,8 @@ function valuesInHeader(value: string): string[] {
 }
 
 /**
- * Of the query, as it stands in the URL and as a receiver reads it; a name where it is all there is.
- * Of the path, what only its owner knows.
+ * Query values as written in the URL and as a receiver decodes them; the name of a parameter without a value; path
+ * segments that look like credentials.
  */
 function valuesInUrl({ search, searchParams, pathname }: URL): string[] {
   const sent = search
@@ -126,8 +126,8 @@ function valuesInUrl({ search, searchParams, pathname }: URL): string[] {
   return [...sent, ...read, ...segments];
 }
 
-/** Of each value all of it, and each of its parts that is more than a common word. */
-function gathered(name: string, values: readonly string[], keys: readonly Buffer[] = []): Terms {
+/** The terms of each whole value and of each of its parts that is more than a common word. */
+function collect(name: string, values: readonly string[], keys: readonly Buffer[] = []): Terms {
   const terms: Terms = {
     name,
     within: new Set(),
@@ -137,14 +137,14 @@ function gathered(name: string, values: readonly string[], keys: readonly Buffer
   };
   for (const value of values) {
     if (SWITCH.test(value)) continue;
-    if (isTelling(compacted(value))) note(value, terms);
+    if (isTelling(alphanumerics(value))) note(value, terms);
     else if (UNUSUAL.test(value) && value.length >= TERM_CHARS_MIN) {
-      terms.literal.add(value.toLowerCase()).add(reversed(value.toLowerCase()));
+      terms.literal.add(value.toLowerCase()).add(reverse(value.toLowerCase()));
       noteEncoded(value, terms);
     }
     const parts = [...value.split(/[\s;,&=:"']+/), ...(value.match(/[a-z0-9]+/gi) ?? [])];
     for (const part of parts.filter((one) => !SWITCH.test(one) && !COMMON_WORD.test(one))) {
-      if (isTelling(compacted(part))) note(part, terms);
+      if (isTelling(alphanumerics(part))) note(part, terms);
     }
   }
   return terms;
@@ -156,9 +156,9 @@ function isTelling(compact: string): boolean {
 
 function note(text: string, terms: Terms): void {
   noteEncoded(text, terms);
-  const compact = compacted(text);
+  const compact = alphanumerics(text);
   if (compact.length >= LONG_CHARS_MIN || !WORD.test(text)) return noteWithin(compact, terms);
-  terms.alone.add(compact).add(reversed(compact));
+  terms.alone.add(compact).add(reverse(compact));
 }
 
 function noteEncoded(text: string, terms: Terms): void {
@@ -166,14 +166,14 @@ function noteEncoded(text: string, terms: Terms): void {
 }
 
 function noteWithin(compact: string, { within }: Terms): void {
-  for (const one of [compact, reversed(compact)]) {
+  for (const one of [compact, reverse(compact)]) {
     within.add(one.slice(0, TELLING_CHARS)).add(one.slice(-TELLING_CHARS));
   }
 }
 
 /**
- * In base64 from each place in a group of three bytes, without the characters that its neighbours share;
- * and in hexadecimal. For what is encoded twice, or in another case, which nothing can decode.
+ * Base64 at each offset in a group of three bytes, without the characters that neighbouring bytes share, and
+ * hexadecimal. These terms find values that are encoded twice or in another case, which cannot be decoded.
  */
 function encodingsOf(value: string): string[] {
   const bytes = Buffer.from(value);
@@ -182,7 +182,7 @@ function encodingsOf(value: string): string[] {
       .toString('base64')
       .replace(/=+$/, '');
     const end = (at + bytes.length) % 3 === 0 ? whole.length : whole.length - 1;
-    return compacted(whole.slice(at === 0 ? 0 : at + 1, end));
+    return alphanumerics(whole.slice(at === 0 ? 0 : at + 1, end));
   });
   return [...base64, bytes.toString('hex')].filter(({ length }) => length >= ENCODED_CHARS_MIN);
 }

@@ -1,17 +1,17 @@
 /**
- * A TCP connection to a name, by whichever of its addresses answers first (RFC 8305). An address
- * that is slow goes on being tried while the next one is: Node's own way gives it up.
+ * A TCP connection to a host name, by whichever of its addresses connects first (RFC 8305). A slow address is still
+ * tried while the next one is; Node's own implementation gives up the slow one.
  */
 import type { LookupAddress } from 'node:dns';
 import { connect, isIP, type LookupFunction, type Socket } from 'node:net';
 import type { Clock } from '../lib/clock.js';
 
-/** The wait before the next address is tried as well (RFC 8305, section 8). */
+/** The delay before the next address is tried in parallel (RFC 8305, section 8). */
 const NEXT_ADDRESS_MS = 250;
 
 /**
- * Socket options: read from the system only after all earlier data has been consumed. By default Node
- * reads ahead until 64 KiB are buffered, one packet at a time.
+ * Socket options: read from the system only after all earlier data has been consumed. By default Node reads ahead until
+ * 64 KiB are buffered, one packet at a time.
  */
 export const READ_AS_TAKEN = { highWaterMark: 1 } as const;
 
@@ -24,7 +24,7 @@ export interface DialParts {
 
 export type Dialled = (...result: readonly [error: Error] | readonly [null, Socket]) => void;
 
-/** Calls back once, unless it is ended before. Returns what ends it. */
+/** Calls back once, unless cancelled before. Returns the function that cancels. */
 export function dial({ host, port, lookup, clock }: DialParts, callback: Dialled): () => void {
   const sockets = new Set<Socket>();
   const failures: Error[] = [];
@@ -46,7 +46,7 @@ export function dial({ host, port, lookup, clock }: DialParts, callback: Dialled
     cancelNext();
     const next = addresses.next();
     if (next.done) {
-      if (sockets.size === 0) fail(together(failures));
+      if (sockets.size === 0) fail(aggregate(failures));
       return;
     }
     const socket = connect({ host: next.value, port, noDelay: true, ...READ_AS_TAKEN });
@@ -56,7 +56,7 @@ export function dial({ host, port, lookup, clock }: DialParts, callback: Dialled
       end(socket);
       callback(null, socket);
     });
-    // It stays: an error after the end is of no interest.
+    // The listener stays attached: later errors are ignored.
     socket.on('error', (error) => {
       if (isOver) return;
       sockets.delete(socket);
@@ -80,8 +80,8 @@ export function dial({ host, port, lookup, clock }: DialParts, callback: Dialled
   return () => end(null);
 }
 
-/** One alone is as it is. */
-function together(failures: readonly Error[]): Error {
+/** A single error is returned unchanged. */
+function aggregate(failures: readonly Error[]): Error {
   const [first] = failures;
   if (failures.length === 1 && first !== undefined) return first;
   const all = new AggregateError(failures, failures.map(({ message }) => message).join('; '));

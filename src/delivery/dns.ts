@@ -1,8 +1,7 @@
 /**
- * Names to addresses, for all endpoints. The system's resolver works on a handful of threads that
- * the whole process shares, and a name whose servers are silent holds one for many seconds. So
- * each name is asked for once at a time, and names that failed before wait for each other, in one
- * thread: they leave the others to the names that work.
+ * DNS lookups for all endpoints. The system's resolver uses a few threads that the whole process shares, and a name
+ * whose servers do not respond blocks a thread for many seconds. Therefore each name has at most one lookup at a time,
+ * and lookups of names that failed before share one thread.
  */
 import { type LookupAddress, promises } from 'node:dns';
 import { open } from 'node:fs/promises';
@@ -11,7 +10,7 @@ import { devNull } from 'node:os';
 import type { Clock } from '../lib/clock.js';
 import { preventionOf } from './failure.js';
 
-/** A lookup that takes longer makes its name a suspect before it has failed. */
+/** A slower lookup makes its name a suspect before it has failed. */
 const SLOW_MS = 1_000;
 
 type Resolve = (hostname: string) => Promise<LookupAddress[]>;
@@ -25,8 +24,8 @@ const systemResolve: Resolve = async (hostname) => {
 };
 
 /**
- * The system's resolver reads files and opens sockets: in a process that may open no more, it answers that
- * the name does not exist, or that the lookup is to be repeated. Null when it may.
+ * The system's resolver opens files and sockets. In a process that has no file descriptors left, it reports that the
+ * name does not exist, or asks for a repetition. Returns the actual error; null: a file can be opened.
  */
 async function shortageOfFiles(): Promise<unknown> {
   try {

@@ -1,36 +1,36 @@
-/** One request on its way and its answer, told by undici step by step; without a stream in between. */
+/** One request and its response, as callbacks of undici; no streams. */
 import type { Dispatcher } from 'undici';
 import { ResponseHeadError, ResponseReader } from './response-reader.js';
 
-/** What an answer begins with. */
+/** Status and headers of a response. */
 interface AnswerHead {
   readonly status: number;
   /** The header Retry-After. */
   readonly retryAfter: string | undefined;
   /** The header Location. */
   readonly location: string | undefined;
-  /** The header Date: by the receiver's clock. */
+  /** The header Date, by the receiver's clock. */
   readonly date: string | undefined;
 }
 
 export interface Answer extends AnswerHead {
-  /** The beginning of the body: what was read of it. */
+  /** The part of the body that was read. */
   readonly bodyChunks: readonly Buffer[];
 }
 
 /** How an exchange ended. */
 export type Ending =
   | { readonly kind: 'answered'; readonly answer: Answer; readonly error: null }
-  /** `answer`: what was read of one, at least its status line; null when none was. */
+  /** `answer`: the part that was read, at least the status line; null: none. */
   | {
       readonly kind: 'failed';
       readonly error: unknown;
       readonly answer: Answer | null;
-      /** Whether anything was read at all. */
+      /** Whether any byte was read. */
       readonly hasBegun: boolean;
     };
 
-/** To be dispatched once. `ended` resolves, once, whatever happens; nothing here throws. */
+/** Dispatch an exchange once. `ended` resolves once, in every case; no method throws. */
 export class Exchange implements Dispatcher.DispatchHandler {
   readonly ended: Promise<Ending>;
   #end: (ending: Ending) => void = () => undefined;
@@ -39,7 +39,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #abortedFor: Error | null = null;
   /** Null until the request is on a connection. */
   #reader: ResponseReader | null = null;
-  /** Null until the head of the answer is there. */
+  /** Null until the response's head is complete. */
   #head: AnswerHead | null = null;
   readonly #chunks: Buffer[] = [];
   #reads = 0;
@@ -54,14 +54,14 @@ export class Exchange implements Dispatcher.DispatchHandler {
     });
   }
 
-  /** Whether bytes of its connection may belong to it: not before the request, nor after the end. */
+  /** Whether bytes of the connection belong to this exchange: neither before the request nor after the end. */
   get isReading(): boolean {
     return this.#reader !== null && !this.#reader.isOverLimit && !this.#hasEnded;
   }
 
   /**
-   * Breaks it off, and closes its connection. It has ended then, whatever undici does: one that
-   * waits for a connection is not sent should it ever get one.
+   * Cancels the request, and closes its connection. The exchange has then ended, whatever undici does: a request that
+   * waits for a connection is not sent.
    */
   abort(reason: Error): void {
     this.#abortedFor ??= reason;
@@ -69,16 +69,16 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.onResponseError(null, reason);
   }
 
-  /** How often bytes have been read for it. */
+  /** How many reads this exchange has had. */
   get reads(): number {
     return this.#reads;
   }
 
-  /** Bytes of its connection, while it is reading; returns what undici is to see of them. */
-  received(chunk: Buffer): Buffer | null {
+  /** Takes bytes of the connection while reading; returns those for undici. */
+  receive(chunk: Buffer): Buffer | null {
     this.#reads += 1;
     const passed = this.#reader?.pass(chunk) ?? null;
-    // Not at once: undici's parser comes first, for what it is to see.
+    // In a microtask: undici's parser first handles the bytes that were passed on.
     if (this.#reader?.isOverLimit) queueMicrotask(() => this.#stopReading());
     return passed;
   }
@@ -94,7 +94,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     status: number,
     headers: Record<string, string | string[] | undefined>,
   ): void {
-    // An informational one that has passed.
+    // An informational response that was passed on.
     if (status < 200) return;
     const only = (value: string | string[] | undefined) =>
       Array.isArray(value) ? value[0] : value;
@@ -111,7 +111,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseEnd(): void {
-    this.#answered();
+    this.#succeed();
   }
 
   onResponseError(_: unknown, error: unknown): void {
@@ -119,20 +119,20 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#end({ kind: 'failed', error, answer, hasBegun: this.#reader?.hasBegun ?? false });
   }
 
-  /** The response is longer than a limit. With its head complete, nothing is wrong with it. */
+  /** Ends at a limit. A response with a complete head counts as answered. */
   #stopReading(): void {
     const error = new ResponseHeadError(this.#reader?.status !== null);
-    if (this.#head !== null) this.#answered();
+    if (this.#head !== null) this.#succeed();
     this.#controller?.abort(error);
     this.onResponseError(null, error);
   }
 
-  #answered(): void {
+  #succeed(): void {
     const answer = this.#answer();
     if (answer !== null) this.#end({ kind: 'answered', answer, error: null });
   }
 
-  /** What is known of it: with a malformed head, no more than its status. */
+  /** The response so far; with a malformed head only its status. */
   #answer(): Answer | null {
     const status = this.#reader?.status ?? null;
     const unread = { retryAfter: undefined, location: undefined, date: undefined };

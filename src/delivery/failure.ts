@@ -1,4 +1,4 @@
-/** Why a request got no response, and whose fault that is. Decided here alone. */
+/** Classifies requests without a response: the cause, and whether the relay itself is at fault. */
 import { errors } from 'undici';
 import { remedyOf } from '../lib/exhaustion.js';
 import { printable } from '../lib/printable.js';
@@ -19,19 +19,19 @@ const CAUSES: Readonly<Record<string, UnreachableCause>> = {
   UND_ERR_SOCKET: 'connection_reset',
   ERR_RESPONSE_HEAD: 'protocol',
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'protocol',
-  // A status below 100, as undici's parser says it.
+  // undici's error for a status below 100.
   ERR_ASSERTION: 'protocol',
   ERR_PROXY: 'proxy',
   ERR_REFUSED_ADDRESS: 'refused_address',
 };
 
-/** The codes of OpenSSL's certificate checks, as Node names them. */
+/** The codes of OpenSSL's certificate checks, as named by Node. */
 const TLS_CODE = /CERT|SSL|TLS|SIGNATURE|ISSUER|CRL/;
 
-/** With several addresses, one that this machine has no way to says nothing about the others. */
+/** An address without a route from this machine; an endpoint's other addresses may still be reachable. */
 const OF_ONE_ADDRESS = 'EADDRNOTAVAIL';
 
-/** The endpoint's trouble, or that of the way there. */
+/** A failure of the endpoint, or of the network on the way to it. */
 export function causeOf(error: unknown): UnreachableCause {
   const code = codeOf(error);
   const known = CAUSES[code];
@@ -40,7 +40,7 @@ export function causeOf(error: unknown): UnreachableCause {
   return TLS_CODE.test(code) ? 'tls' : 'network';
 }
 
-/** The relay's own trouble, which says nothing about the endpoint; null when it is none. */
+/** A failure of the relay's own machine, unrelated to the endpoint; null: the error is not one. */
 export function preventionOf(error: unknown): Prevented | null {
   const all = error instanceof AggregateError ? error.errors : [error];
   const own = all.filter((each) => remedyOf(codeOf(each)) !== null);

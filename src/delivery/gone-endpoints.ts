@@ -1,4 +1,4 @@
-/** Endpoints that have answered 410 to this replica; a restart forgets it. */
+/** Endpoints that answered 410 to this replica. A restart resets them. */
 import type { Check } from '../admin/server.js';
 
 interface Delivering {
@@ -6,7 +6,7 @@ interface Delivering {
   readonly isGone: boolean;
 }
 
-/** A note, if any is gone: readiness does not depend on endpoints. */
+/** An informational check: readiness does not depend on endpoints. */
 export function goneChecks(workers: readonly Delivering[]): Check[] {
   const gone = workers.filter(({ isGone }) => isGone).map(({ endpoint }) => endpoint);
   if (gone.length === 0) return [];

@@ -1,11 +1,11 @@
-/** An endpoint as it is now: what it has from files follows these, while webhooks flow. */
+/** The current version of an endpoint: its credentials follow their files while webhooks are sent. */
 import type { Clock } from '../lib/clock.js';
 import type { Endpoint, FilesNow } from '../model/endpoint.js';
 import type { DeliveryEvents } from '../telemetry/delivery-events.js';
 
 /**
- * How often the files are looked at. Kubernetes itself takes up to a minute to bring a secret that
- * has changed, by a swapped link that a watched folder does not always tell of.
+ * How often the files are checked. Kubernetes takes up to a minute to update a mounted secret, by swapping a symbolic
+ * link, which does not always notify a watcher of the folder.
  */
 export const LOOK_EVERY_MS = 5_000;
 
@@ -14,7 +14,7 @@ export class LiveEndpoint {
   readonly #clock: Clock;
   readonly #stop = new AbortController();
   #current: Endpoint;
-  /** What the files held last cannot be used. */
+  /** Whether the last check found files that cannot be used. */
   #isStale = false;
   #loop: Promise<void> = Promise.resolve();
 
@@ -24,12 +24,12 @@ export class LiveEndpoint {
     this.#clock = clock;
   }
 
-  /** Another one each time that its files have changed to what can be used. */
+  /** A new object each time that the files have changed and are valid. */
   get current(): Endpoint {
     return this.#current;
   }
 
-  /** Without files there is nothing to look at. */
+  /** Does nothing for an endpoint without files. */
   start(): void {
     if (this.#current.files !== null) this.#loop = this.#run(this.#current.files);
   }
@@ -43,11 +43,11 @@ export class LiveEndpoint {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       await this.#clock.sleep(LOOK_EVERY_MS, signal);
-      if (!signal.aborted) this.#take(await files.look());
+      if (!signal.aborted) this.#apply(await files.look());
     }
   }
 
-  #take(found: FilesNow<Endpoint>): void {
+  #apply(found: FilesNow<Endpoint>): void {
     switch (found.kind) {
       case 'same':
         return;

@@ -1,4 +1,4 @@
-/** A way through an HTTP proxy: its answer to CONNECT (RFC 9110, section 9.3.6). */
+/** A tunnel through an HTTP proxy: sends CONNECT and reads the response (RFC 9110, section 9.3.6). */
 import { request } from 'node:http';
 import type { Socket } from 'node:net';
 import type { buildConnector } from 'undici';
@@ -7,7 +7,7 @@ import { messageOf } from '../model/errors.js';
 import { preventionOf } from './failure.js';
 import { HEAD_BYTES_MAX, ResponseHeadError } from './response-reader.js';
 
-/** The proxy failed, not the endpoint. */
+/** A failure of the proxy, not of the endpoint. */
 export class ProxyError extends Error {
   readonly code = 'ERR_PROXY';
 }
@@ -22,20 +22,20 @@ const ANSWERS: Readonly<Record<number, string>> = {
   504: 'it cannot reach the endpoint',
 };
 
-/** Where the proxy is, without a login. */
+/** The proxy's host and port, without its login. */
 export function proxyText({ url }: ProxySettings): string {
   return `the proxy ${url.host}`;
 }
 
-/** Host and port, as CONNECT names them. */
+/** Host and port, in the form that CONNECT requires. */
 function authorityOf({ host = '', protocol, port }: buildConnector.Options): string {
   const implied = protocol === 'https:' ? ':443' : ':80';
   return port === '' ? host + implied : host;
 }
 
 /**
- * Asks the proxy, on a connection to it, for one to the endpoint: the same socket from then on.
- * `onEnd` is called when the tunnel is there; or, perhaps more than once, when there will be none.
+ * Asks a proxy for a tunnel to the endpoint. The tunnel uses the socket to the proxy. `onEnd` is called when the tunnel
+ * is open or, possibly more than once, when it has failed.
  */
 export function openTunnel(
   proxy: ProxySettings,
@@ -60,19 +60,19 @@ export function openTunnel(
     socket.destroy();
     onEnd(new ProxyError(`${proxyText(proxy)} ${what}`));
   };
-  // All of them, whatever they are: informational responses and blank lines have no limit of Node's.
+  // Counts all bytes: Node limits neither informational responses nor blank lines.
   let headBytes = 0;
   const count = (chunk: Buffer) => {
     headBytes += chunk.length;
     if (headBytes > HEAD_BYTES_MAX) asking.destroy(new ResponseHeadError(false));
   };
-  // By then Node's parser has its own listener, and comes first.
+  // Node's parser has attached its listener by then, and runs first.
   asking.once('socket', () => socket.on('data', count));
   asking.once('connect', ({ statusCode = 0 }, _, head: Buffer) => {
     socket.off('data', count);
     if (statusCode >= 200 && statusCode < 300) {
       if (head.length === 0) return onEnd(null);
-      // Whoever is behind a tunnel waits for a request, or for TLS to begin.
+      // A server behind a tunnel sends nothing before the request or the TLS handshake.
       return fail(`answered ${statusCode}, and more behind it: a web server that is no proxy?`);
     }
     const why = ANSWERS[statusCode];

@@ -1,12 +1,12 @@
 import type { Clock } from '../lib/clock.js';
 import type { RateLimit } from '../model/endpoint.js';
 
-/** How much of its time unit a limiter lets through at once after an idle spell. */
+/** The share of the limit that may start at once after an idle period. */
 const BURST_SHARE = 0.1;
 
 /**
- * A token bucket: `count` attempts per `perMs`, evenly spread. After an idle spell a tenth of the
- * unit's count may go at once, so that a limit of 100/s never sees more than 110 in a second.
+ * A token bucket: `count` attempts per `perMs`, evenly spread. After an idle period a tenth of the count may start at
+ * once: a limit of 100/s never allows more than 110 in a second.
  */
 export class RateLimiter {
   readonly #clock: Clock;
@@ -37,7 +37,7 @@ export class RateLimiter {
     this.#tokens -= count;
   }
 
-  /** How long until at least one attempt may start; 0 when one may now. */
+  /** Milliseconds until at least one attempt may start; 0: now. */
   waitMs(): number {
     if (this.available() >= 1) return 0;
     return Math.ceil((1 - this.#tokens) / this.#tokensPerMs);

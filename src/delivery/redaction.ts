@@ -1,55 +1,55 @@
 /**
- * Withholds what a receiver says where it repeats a credential of its endpoint, as debug pages do: as it
- * was sent, in another case, escaped, encoded or reversed. Pure.
+ * Withholds response text that repeats a credential of its endpoint, as debug pages do: as sent, in another case,
+ * escaped, encoded or reversed. Pure.
  */
 import { printable } from '../lib/printable.js';
 import type { Endpoint } from '../model/endpoint.js';
-import { compacted, reversed, TERM_CHARS_MIN, type Terms, termsOf } from './credential-terms.js';
+import { alphanumerics, reverse, TERM_CHARS_MIN, type Terms, termsOf } from './credential-terms.js';
 
-/** What is shown of a text. */
+/** The number of characters shown. */
 const SHOWN_CHARS_MAX = 200;
 
-/** What is searched: beyond what is shown, since a credential may begin there and end behind it. */
+/** The number of characters searched: more than shown, since a credential may be cut at the limit. */
 const SEARCHED_CHARS_MAX = 2 * SHOWN_CHARS_MAX;
 
-/** `text` made safe to print and cut, or why it is withheld. */
-export function shown(text: string, endpoint: Endpoint): string {
-  const name = repeatedBy(text, endpoint);
+/** `text`, printable and truncated, or the reason why it is withheld. */
+export function redact(text: string, endpoint: Endpoint): string {
+  const name = repeatedCredential(text, endpoint);
   if (name !== null) return `[withheld: it repeats ${name} of this endpoint]`;
   return printable(text, SHOWN_CHARS_MAX);
 }
 
-/** Which credential is repeated in what would be shown of a text; null when none is. */
-export function repeatedBy(text: string, endpoint: Endpoint): string | null {
+/** The name of the credential that the shown part of `text` repeats; null: none. */
+export function repeatedCredential(text: string, endpoint: Endpoint): string | null {
   const terms = termsOf(endpoint);
   if (text === '' || terms.length === 0) return null;
   const searched = text.slice(0, SEARCHED_CHARS_MAX);
-  const plain = unescaped(searched);
+  const plain = decodeEscapes(searched);
   const texts = plain === searched ? [plain] : [searched, plain];
-  const decoded = texts.flatMap((one) => [...decodings(one), ...decodings(reversed(one))]);
-  const hidden = decoded.map((bytes) => bytes.toString()).flatMap((one) => [one, unescaped(one)]);
+  const decoded = texts.flatMap((one) => [...decodings(one), ...decodings(reverse(one))]);
+  const hidden = decoded.map(String).flatMap((one) => [one, decodeEscapes(one)]);
   const found = terms.find(
     (some) =>
-      texts.some((view) => isSaidIn(view, some)) ||
+      texts.some((view) => isRepeatedIn(view, some)) ||
       hidden.some((view) => isHiddenIn(view, some)) ||
       some.bytes.some((key) => decoded.some((bytes) => bytes.includes(key))),
   );
   return found?.name ?? null;
 }
 
-function isSaidIn(text: string, { within, alone, literal }: Terms): boolean {
+function isRepeatedIn(text: string, { within, alone, literal }: Terms): boolean {
   const lower = text.toLowerCase();
   const runs = alone.size === 0 ? [] : (lower.match(RUNS) ?? []);
   return (
-    includesAny(compacted(lower), within) ||
+    includesAny(alphanumerics(lower), within) ||
     runs.some((run) => alone.has(run)) ||
     includesAny(lower, literal)
   );
 }
 
-/** In what was decoded: no word stands there by chance. */
+/** Searches decoded text: a word does not occur there by chance. */
 function isHiddenIn(text: string, { within, alone, literal }: Terms): boolean {
-  const compact = compacted(text);
+  const compact = alphanumerics(text);
   return (
     includesAny(compact, within) ||
     includesAny(compact, alone) ||
@@ -64,14 +64,14 @@ function includesAny(text: string, terms: ReadonlySet<string>): boolean {
 
 const RUNS = /[a-z0-9]+/g;
 
-/** How often one escape may stand in another. */
+/** How many nested escapes are decoded. */
 const NESTED_MAX = 3;
 
 const NUMERIC_ESCAPE =
   /[\\%]u([0-9a-f]{4})|\\u\{([0-9a-f]{1,6})\}|\\x([0-9a-f]{2})|&#x([0-9a-f]{1,6});?/gi;
 
-/** Percent-encoding, and the escapes of JSON, programming languages and HTML. */
-function unescaped(text: string): string {
+/** Decodes percent-encoding and the escapes of JSON, programming languages and HTML. */
+function decodeEscapes(text: string): string {
   let before = text;
   for (let round = 0; round < NESTED_MAX && /[%\\&]/.test(before); round += 1) {
     const after = before
@@ -96,9 +96,8 @@ function characterOf(code: number): string {
 }
 
 /**
- * The bytes that a text may stand for in base64, in hexadecimal and as a list of numbers. Whatever
- * separates or breaks the lines is left out. Thus nobody knows where an encoding begins, and each place
- * in a group is tried.
+ * The bytes that a text may encode in base64, in hexadecimal or as a list of numbers. Separators and line breaks are
+ * ignored. The start of an encoding is unknown, so each offset in a group is tried.
  */
 function decodings(text: string): Buffer[] {
   const base64 = text.replace(/[^\w+/-]+/g, '');

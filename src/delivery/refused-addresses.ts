@@ -1,10 +1,10 @@
 /**
- * Where no webhook belongs: addresses of the own link, and those at which clouds hand out the
- * machine's credentials. Pure. Sources: RFC 3927, RFC 4291 and the clouds' documentation.
+ * Addresses that never receive webhooks: link-local ones, and those where clouds serve the machine's credentials. Pure.
+ * Sources: RFC 3927, RFC 4291 and the clouds' documentation.
  */
 import { BlockList, isIP } from 'node:net';
 
-/** An address, and how many of its bits count. */
+/** An address and the length of its prefix in bits. */
 type Subnet = readonly [address: string, bits: number];
 
 const REFUSED_IPV4: readonly Subnet[] = [
@@ -39,12 +39,12 @@ const refused = new BlockList();
 for (const [address, bits] of REFUSED_IPV4) refused.addSubnet(address, bits, 'ipv4');
 for (const [address, bits] of REFUSED_IPV6) refused.addSubnet(address, bits, 'ipv6');
 
-/** Where the four bytes of an IPv4 address stand in an IPv6 address. */
+/** The positions of an IPv4 address's four bytes in an IPv6 address. */
 type Places = readonly [number, number, number, number];
 
 /**
- * Behind a prefix of 32, 40, 48, 56 and 64 bits (RFC 6052, section 2.2): byte 8 is always zero, and so
- * is all that follows the address.
+ * Positions after a prefix of 32, 40, 48, 56 and 64 bits (RFC 6052, section 2.2). Byte 8 and all bytes after the
+ * address are always zero.
  */
 const TRANSLATED: readonly Places[] = [
   [4, 5, 6, 7],
@@ -55,7 +55,7 @@ const TRANSLATED: readonly Places[] = [
 ];
 const LAST: Places = [12, 13, 14, 15];
 
-/** Prefixes of 96 bits in front of an IPv4 address. */
+/** 96-bit prefixes of an IPv4 address. */
 const BEFORE_LAST: readonly (readonly number[])[] = [
   // IPv4-mapped (RFC 4291), the obsolete IPv4-compatible form, and IPv4-translated (RFC 2765).
   [0, 0, 0, 0, 0, 0xffff],
@@ -63,15 +63,15 @@ const BEFORE_LAST: readonly (readonly number[])[] = [
   [0, 0, 0, 0, 0xffff, 0],
 ];
 
-/** NAT64: of the well-known prefix (RFC 6052) and of the local-use ones, of any length (RFC 8215). */
+/** NAT64: the well-known prefix (RFC 6052) and the local-use ones, of any length (RFC 8215). */
 const NAT64: readonly number[] = [0x64, 0xff9b];
 
-/** Of the first half of an ISATAP interface identifier (RFC 5214). */
+/** The first half of an ISATAP interface identifier (RFC 5214). */
 const ISATAP: readonly number[] = [0x0000_5efe, 0x0200_5efe];
 
-/** The bytes of an IPv6 address that is valid. */
+/** The bytes of a valid IPv6 address. */
 function bytesOf(address: string): Buffer {
-  // A URL writes each address in one way: without a dotted part.
+  // `URL` normalizes the address: no dotted part.
   const text = new URL(`http://[${address}]`).hostname.slice(1, -1);
   const [head = [], tail = []] = text.split('::').map((half) => half.split(':').filter(Boolean));
   const zeros = Array.from({ length: 8 - head.length - tail.length }, () => '0');
@@ -80,9 +80,8 @@ function bytesOf(address: string): Buffer {
 }
 
 /**
- * The IPv4 addresses that an IPv6 address leads to by way of a translator or tunnel. A NAT64 prefix of
- * an operator's own is recognized only where the zeros around the address show it: with the length
- * 96 it looks like any other address.
+ * The IPv4 addresses that an IPv6 address reaches through a translator or tunnel. An operator's own NAT64 prefix is
+ * recognized only by the zeros around the address: with a length of 96 bits it looks like any other address.
  */
 function embeddedIn(bytes: Buffer): string[] {
   const startsWith = (groups: readonly number[]) =>
@@ -106,8 +105,8 @@ function embeddedIn(bytes: Buffer): string[] {
 }
 
 /**
- * Whether it is such an address. A name is none: what it leads to is looked at when it is known.
- * IPv6 with or without brackets and a zone.
+ * Whether a host is a refused address, in IPv6 with or without brackets and zone. Host names are not refused here:
+ * their addresses are checked after the DNS lookup.
  */
 export function isRefusedAddress(host: string): boolean {
   const address = host.replace(/^\[(.*)\]$/, '$1').replace(/%.*$/, '');

@@ -1,23 +1,23 @@
-/** From a delivery to the bytes of one attempt. Pure: everything but the time is in the arguments. */
+/** Builds the request of one attempt from a delivery. Pure: the time is an argument, too. */
 import { USER_AGENT } from '../lib/version.js';
 import type { Method } from '../model/body-format.js';
 import type { Endpoint } from '../model/endpoint.js';
 import type { Delivery } from '../model/vocabulary.js';
 import { sign } from '../signing/sign.js';
 
-/** Marks a webhook that no expiration has caused: `true`. */
+/** Marks a test webhook, which no expiration has caused: `true`. */
 export const TEST_HEADER = 'expiry-relay-test';
 
-/** One attempt's request, ready to send to `endpoint.url`'s origin. */
+/** The request of one attempt, ready to send to `endpoint.url`'s origin. */
 export interface WebhookRequest {
   readonly method: Method;
-  /** Path and query, as they stand in the request line. */
+  /** Path and query, as written in the request line. */
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Buffer;
 }
 
-/** The endpoint's own path and query with the delivery's appended; the host cannot change. */
+/** The endpoint's path and query, followed by the delivery's; the host cannot change. */
 export function joinPath(url: URL, path: string): string {
   if (path === '') return url.pathname + url.search;
   const base = url.pathname.replace(/\/$/, '');
@@ -48,7 +48,7 @@ export function buildRequest(
   };
 }
 
-/** The same request, said to be a test. */
-export function asTest(request: WebhookRequest): WebhookRequest {
+/** A copy of the request, marked as a test. */
+export function markAsTest(request: WebhookRequest): WebhookRequest {
   return { ...request, headers: { ...request.headers, [TEST_HEADER]: 'true' } };
 }

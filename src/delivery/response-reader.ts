@@ -1,22 +1,21 @@
 /**
- * The bytes of a response, before a parser sees them. All of them count towards two limits, whatever
- * they are. Informational responses are taken out: the parser refuses some of them (RFC 9110,
- * section 15.2). The status of the final response is remembered, and counts whatever is wrong with
- * the rest.
+ * Reads the bytes of a response before the parser. All bytes count towards two limits. Informational responses are
+ * removed, since the parser rejects some of them (RFC 9110, section 15.2). The final response's status is kept even if
+ * the rest is malformed.
  */
 
 /**
- * The head of a response: from its first byte to the empty line of the final response, with all
- * informational responses and blank lines before that.
+ * The limit of the head: from the first byte to the empty line of the final response, including informational responses
+ * and blank lines before it.
  */
 export const HEAD_BYTES_MAX = 64 * 1024;
 
-/** The body as it is on the wire, with the sizes and extensions of its chunks, and the trailers. */
+/** The limit of the body on the wire, including chunk sizes, chunk extensions and trailers. */
 export const BODY_BYTES_MAX = 4 * 1024;
 
 export const HEAD_LIMIT_TEXT = `${HEAD_BYTES_MAX / 1024} KiB`;
 
-/** The limit for the head was reached. */
+/** The head is longer than its limit. */
 export class ResponseHeadError extends Error {
   readonly code = 'ERR_RESPONSE_HEAD';
 
@@ -35,7 +34,7 @@ const SPACE = 0x20;
 const DIGIT_0 = 0x30;
 const DIGIT_9 = 0x39;
 
-/** The beginning of a status line; `0` stands for any digit. */
+/** The start of a status line; `0` stands for any digit. */
 const STATUS_LINE = Buffer.from('HTTP/0.0 000');
 const STATUS_COLUMN = STATUS_LINE.indexOf('000');
 const STATUS_MIN = 100;
@@ -44,32 +43,32 @@ const FINAL_STATUS_MIN = 200;
 const STATUS_SWITCHING_PROTOCOLS = 101;
 const UPGRADE = /^upgrade[ \t]*:/im;
 
-/** Where the next byte of a response stands. */
+/** The part of a response that the next byte belongs to. */
 type Part = 'blank lines' | 'status line' | 'informational head' | 'final head' | 'body';
 
 export class ResponseReader {
-  /** Of the final response; null until its status line has been read. */
+  /** The final response's status; null until its status line has been read. */
   status: number | null = null;
-  /** Whether anything of a response has been read. */
+  /** Whether any byte of a response has been read. */
   hasBegun = false;
-  /** The response is longer than a limit: no more of it is read. */
+  /** Whether the response is longer than a limit: reading ends. */
   isOverLimit = false;
   #part: Part = 'blank lines';
   #headBytes = 0;
   #bodyBytes = 0;
-  /** Of the next byte in the status line. */
+  /** The position of the next byte in the status line. */
   #column = 0;
-  /** The status in the status line, as far as it has been read. */
+  /** The digits of the status read so far. */
   #statusSoFar = 0;
-  /** Whether the line has no byte so far, except for carriage returns. */
+  /** Whether the line is empty so far, except for carriage returns. */
   #isLineEmpty = true;
-  /** Whether bytes are passed on to the parser: from the end of the final head on. */
+  /** Whether bytes go to the parser: from the end of the final head on. */
   #passes = false;
-  /** The head so far: in one buffer, however small the packets are. */
+  /** The head so far, in one buffer, however small the packets are. */
   #held: Buffer | null = null;
   #heldBytes = 0;
 
-  /** Returns what the parser is to see of it; null for nothing yet. */
+  /** Returns the bytes for the parser; null: none yet. */
   pass(chunk: Buffer): Buffer | null {
     this.hasBegun = true;
     const headMax = Math.min(chunk.length, HEAD_BYTES_MAX - this.#headBytes);
@@ -85,7 +84,7 @@ export class ResponseReader {
       }
       if (this.#passes || this.#part !== 'blank lines') continue;
       if (part === 'informational head' && this.#statusSoFar === STATUS_SWITCHING_PROTOCOLS) {
-        // Nobody asked for it: the parser ends the connection, but a response behind it counts.
+        // An unsolicited upgrade: the parser ends the connection, but a response after it counts.
         this.#passes = UPGRADE.test(this.#withHeld(chunk.subarray(start, end)).toString('latin1'));
       }
       if (this.#passes) continue;
@@ -151,13 +150,13 @@ export class ResponseReader {
     if (column < STATUS_LINE.length) {
       const wanted = STATUS_LINE[column];
       const isDigit = byte >= DIGIT_0 && byte <= DIGIT_9;
-      if (wanted === DIGIT_0 ? !isDigit : byte !== wanted) return this.#isNoHttp();
+      if (wanted === DIGIT_0 ? !isDigit : byte !== wanted) return this.#passMalformed();
       if (column >= STATUS_COLUMN) this.#statusSoFar = this.#statusSoFar * 10 + byte - DIGIT_0;
       return;
     }
     const isStatus = this.#statusSoFar >= STATUS_MIN;
     const endsHere = byte === SPACE || byte === CR || byte === LF;
-    if (column === STATUS_LINE.length && !(isStatus && endsHere)) return this.#isNoHttp();
+    if (column === STATUS_LINE.length && !(isStatus && endsHere)) return this.#passMalformed();
     if (byte !== LF) return;
     this.#isLineEmpty = true;
     const isFinal = this.#statusSoFar >= FINAL_STATUS_MIN;
@@ -171,8 +170,8 @@ export class ResponseReader {
     if (isFinal) this.#passes = true;
   }
 
-  /** The parser finds that at once. */
-  #isNoHttp(): void {
+  /** Passes malformed bytes on: the parser reports the error. */
+  #passMalformed(): void {
     this.#part = 'final head';
     this.#passes = true;
   }

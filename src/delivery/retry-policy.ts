@@ -1,20 +1,20 @@
-/** What happens after an attempt: pure decisions, no clock and no luck of their own. */
+/** What happens after an attempt. Pure: time and chance are arguments. */
 import type { RetrySettings } from '../model/endpoint.js';
 import type { DeadReason, Disposition, Outcome } from '../model/vocabulary.js';
 import { RETRY_AFTER_MS_MAX } from '../outbox/outbox.js';
 
-/** Takes no more webhooks, this one or any other. */
+/** The endpoint accepts no more webhooks at all. */
 export const STATUS_GONE = 410;
 export const STATUS_TOO_MANY = 429;
 const STATUS_UNAVAILABLE = 503;
 
-/** The statuses whose `Retry-After` speaks for the whole endpoint. */
+/** Statuses whose `Retry-After` applies to the whole endpoint. */
 const RETRY_AFTER_STATUSES: ReadonlySet<number> = new Set([STATUS_TOO_MANY, STATUS_UNAVAILABLE]);
 
-/** Some write a decimal, which the standard does not know. */
+/** Some servers send a decimal number, which the standard does not allow. */
 const SECONDS = /^\d+(\.\d+)?$/;
 
-/** `Sun, 06 Nov 1994 08:49:37 GMT` and the two obsolete forms; Date.parse alone takes anything. */
+/** `Sun, 06 Nov 1994 08:49:37 GMT` and two obsolete forms; Date.parse alone accepts almost anything. */
 const HTTP_DATE = /^[A-Z][a-z]{2,8},? .*\d\d:\d\d:\d\d/;
 
 export interface AttemptResult {
@@ -23,11 +23,11 @@ export interface AttemptResult {
   readonly attempt: number;
   /** When the attempt ended, by the monotonic clock. */
   readonly nowMs: number;
-  /** In [0, 1): how much of the jitter this retry gets. */
+  /** The random share of the jitter for this retry, in [0, 1). */
   readonly fraction: number;
 }
 
-/** Done, another try at a time, or a dead letter. */
+/** Done, a retry at a given time, or a dead letter. */
 export function disposition(result: AttemptResult, retry: RetrySettings): Disposition {
   const { outcome } = result;
   switch (outcome.kind) {
@@ -41,7 +41,7 @@ export function disposition(result: AttemptResult, retry: RetrySettings): Dispos
   }
 }
 
-/** Jitter only ever shortens a wait, so that the schedule's figures are upper bounds. */
+/** Jitter only shortens a wait, so that the schedule's values are upper bounds. */
 function retryOrDead(result: AttemptResult, retry: RetrySettings, waitMsMin: number): Disposition {
   const scheduledMs = retry.scheduleMs[result.attempt - 1] ?? waitAfterStop(result);
   if (scheduledMs === undefined) return dead('exhausted', result.outcome);
@@ -49,7 +49,7 @@ function retryOrDead(result: AttemptResult, retry: RetrySettings, waitMsMin: num
   return { kind: 'retry', notBeforeMs: result.nowMs + Math.max(jitteredMs, waitMsMin) };
 }
 
-/** An attempt that the relay itself broke off is nobody's last. */
+/** An attempt that the relay itself cancelled never exhausts the schedule. */
 function waitAfterStop({ outcome }: AttemptResult): number | undefined {
   return outcome.kind === 'unreachable' && outcome.cause === 'stopped' ? 0 : undefined;
 }
@@ -58,7 +58,7 @@ function dead(reason: DeadReason, outcome: Outcome): Disposition {
   return { kind: 'dead', reason, lastOutcome: outcomeText(outcome) };
 }
 
-/** For an operator, in one line. */
+/** One line for the operator. */
 function outcomeText(outcome: Outcome): string {
   switch (outcome.kind) {
     case 'accepted':
@@ -71,25 +71,24 @@ function outcomeText(outcome: Outcome): string {
 }
 
 /**
- * The time by the receiver's clock when it answered, from the header Date, in whole seconds: what it
- * names is by that clock, and ours may be wrong by any amount. Ours when it does not tell.
+ * The receiver's clock at its response, from the Date header, in whole seconds. A date in `Retry-After` refers to that
+ * clock, and ours may differ. Ours without a valid header.
  */
-export function answeredAtMs(date: string | undefined, nowMs: number): number {
+export function receiverTimeMs(date: string | undefined, nowMs: number): number {
   const text = date?.trim() ?? '';
   const toldMs = HTTP_DATE.test(text) ? Date.parse(text) : Number.NaN;
   return Number.isNaN(toldMs) ? nowMs : toldMs;
 }
 
-/** What a `Retry-After` asks for. */
+/** The parsed `Retry-After`. */
 export type RetryAfter =
   | { readonly kind: 'none' }
   | { readonly kind: 'wait'; readonly ms: number }
   | { readonly kind: 'unreadable'; readonly text: string };
 
 /**
- * Reads `Retry-After`, which holds seconds, rounded up, or an HTTP date (RFC 9110, section 10.2.3).
- * None when the status gives it no meaning, or when it asks for no wait. `nowMs` is by the
- * receiver's clock.
+ * Parses `Retry-After`: seconds, rounded up, or an HTTP date (RFC 9110, section 10.2.3). Returns `none` if the header
+ * has no meaning for the status, or asks for no wait. `nowMs` is by the receiver's clock.
  */
 export function readRetryAfter(
   status: number,

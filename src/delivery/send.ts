@@ -1,4 +1,4 @@
-/** The edge to HTTP: one request, one answer, within one time limit. Retries are not its business. */
+/** The HTTP client: one request, one response, one time limit. It does not retry. */
 import type { LookupFunction } from 'node:net';
 import type { Clock } from '../lib/clock.js';
 import type { Endpoint } from '../model/endpoint.js';
@@ -7,19 +7,19 @@ import type { Outcome, Prevented, ResponseFaults } from '../model/vocabulary.js'
 import { Connections, KEEP_ALIVE_MS } from './connections.js';
 import { type Answer, type Ending, Exchange } from './exchange.js';
 import { CONNECT_TIMEOUT_CODE, causeOf, preventionOf } from './failure.js';
-import { repeatedBy, shown } from './redaction.js';
+import { redact, repeatedCredential } from './redaction.js';
 import type { WebhookRequest } from './request.js';
 import { ResponseHeadError } from './response-reader.js';
-import { answeredAtMs, readRetryAfter } from './retry-policy.js';
+import { readRetryAfter, receiverTimeMs } from './retry-policy.js';
 
 export interface Sender {
-  /** Never rejects: whatever goes wrong is an outcome, or has prevented the attempt. */
+  /** Never rejects: a failure is an outcome, or has prevented the attempt. */
   send(request: WebhookRequest): Promise<Outcome | Prevented>;
-  /** Breaks off what is under way. */
+  /** Cancels requests in progress. */
   close(): Promise<void>;
 }
 
-/** @param current the endpoint as it is now: its certificates and headers may change */
+/** @param current returns the endpoint with its current certificates and headers */
 export function createSender(
   current: () => Endpoint,
   clock: Clock,
@@ -29,8 +29,8 @@ export function createSender(
   let lastAnswerAtMs = Number.NEGATIVE_INFINITY;
 
   /**
-   * A receiver may close an idle connection just as it is used again. It has not seen the request
-   * then, so that sending it once more is still the same attempt.
+   * A receiver may close an idle connection just as it is reused. It has not seen the request in that case: sending
+   * again belongs to the same attempt.
    */
   function isWorthRepeating(ending: Ending): boolean {
     if (ending.kind === 'answered' || ending.hasBegun) return false;
@@ -46,22 +46,22 @@ export function createSender(
   }: WebhookRequest): Promise<Outcome | Prevented> {
     const endpoint = current();
     const options = { method, path, headers, body } as const;
-    const dispatched = () => {
+    const dispatch = () => {
       const exchange = new Exchange();
       connections.dispatch(options, exchange);
       return exchange;
     };
-    let exchange = dispatched();
+    let exchange = dispatch();
     let isTooLate = false;
     const cancel = clock.after(endpoint.timeoutMs, async () => {
-      // A process that stood still reads first what has come meanwhile.
+      // After a pause of the process, first reads the data that arrived meanwhile.
       await clock.turn();
       isTooLate = true;
       exchange.abort(new Error('the time limit of the attempt'));
     });
     let ending = await exchange.ended;
     if (!isTooLate && isWorthRepeating(ending)) {
-      exchange = dispatched();
+      exchange = dispatch();
       ending = await exchange.ended;
     }
     cancel();
@@ -74,7 +74,7 @@ export function createSender(
     const prevention = preventionOf(error);
     if (prevention !== null) return prevention;
     const cause = causeOf(error);
-    // A proxy that has not answered in time has said so itself.
+    // A proxy's own timeout already says what happened.
     if ((isTooLate && cause !== 'proxy') || codeOf(error) === CONNECT_TIMEOUT_CODE) {
       const detail = `no answer within ${endpoint.timeoutMs} ms`;
       return { kind: 'unreachable', cause: 'timeout', code: '', detail };
@@ -83,20 +83,20 @@ export function createSender(
       const detail = 'broken off by a stop of the relay';
       return { kind: 'unreachable', cause: 'stopped', code: '', detail };
     }
-    const detail = shown(messageOf(error), endpoint);
+    const detail = redact(messageOf(error), endpoint);
     return { kind: 'unreachable', cause, code: codeOf(error), detail };
   }
 
   return { send, close: () => connections.close() };
 }
 
-/** Why an answer whose status was read did not come to its end; null when it did. */
+/** Why a response whose status was read is incomplete; null: it is complete. */
 function malformedText(ending: Ending, isTooLate: boolean, endpoint: Endpoint): string | null {
   if (ending.kind === 'answered') return null;
   if (isTooLate) return `no end of it within ${endpoint.timeoutMs} ms`;
-  // The relay's own words: nothing in them is the receiver's.
+  // The message contains no data of the receiver.
   if (ending.error instanceof ResponseHeadError) return ending.error.message;
-  return shown(messageOf(ending.error), endpoint);
+  return redact(messageOf(ending.error), endpoint);
 }
 
 function outcomeOf(
@@ -105,10 +105,10 @@ function outcomeOf(
   endpoint: Endpoint,
   nowMs: number,
 ): Outcome {
-  const shownBody = () => shown(Buffer.concat(bodyChunks).toString(), endpoint);
+  const shownBody = () => redact(Buffer.concat(bodyChunks).toString(), endpoint);
   const faults: ResponseFaults = malformed === null ? {} : { malformed };
   if (status >= 200 && status < 300) {
-    // The log does not have it: to search each for credentials would cost as much as the request.
+    // A getter: the log omits the body, and searching every body for credentials would cost as much as the request.
     return {
       kind: 'accepted',
       status,
@@ -118,7 +118,7 @@ function outcomeOf(
       ...faults,
     };
   }
-  const wait = readRetryAfter(status, retryAfter, answeredAtMs(date, nowMs));
+  const wait = readRetryAfter(status, retryAfter, receiverTimeMs(date, nowMs));
   return {
     kind: 'refused',
     status,
@@ -126,15 +126,15 @@ function outcomeOf(
     location: shownLocation(location, endpoint),
     answer: shownBody(),
     ...faults,
-    ...(wait.kind === 'unreadable' ? { unreadableRetryAfter: shown(wait.text, endpoint) } : {}),
+    ...(wait.kind === 'unreadable' ? { unreadableRetryAfter: redact(wait.text, endpoint) } : {}),
   };
 }
 
-/** Of where an answer sends us: its login and query may be secret, and its path repeat a header. */
+/** A redirect's target, safe to print: its login and query may be secret, and its path may repeat a header. */
 function shownLocation(header: string | undefined, endpoint: Endpoint): string | null {
   if (header === undefined || !URL.canParse(header, endpoint.url.href)) return null;
   const { protocol, origin, pathname, search } = new URL(header, endpoint.url);
   if (!/^https?:$/.test(protocol)) return null;
   const text = `${origin}${pathname}${search === '' ? '' : '?…'}`;
-  return repeatedBy(text, endpoint) === null ? shown(text, endpoint) : null;
+  return repeatedCredential(text, endpoint) === null ? redact(text, endpoint) : null;
 }

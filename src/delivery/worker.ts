@@ -1,30 +1,30 @@
 /**
  * Delivers for one endpoint: claims what its limits allow and attempts each delivery. Endpoints
- * share nothing, so that a slow or dead one delays nobody else.
+ * share nothing, so that a slow or dead one does not delay the others.
  */
 import { setMaxListeners } from 'node:events';
 import { Condition } from '../lib/condition.js';
 import type { Outcome } from '../model/vocabulary.js';
 import type { Claimed } from '../outbox/outbox.js';
 import { type AttemptParts, attempt, release, settle } from './attempt.js';
-import { Breaker, type Room } from './breaker.js';
+import { Breaker, type Capacity } from './breaker.js';
 import { RateLimiter } from './rate-limiter.js';
 import { STATUS_GONE } from './retry-policy.js';
 
-/** The wait after the outbox could not be used. */
+/** The wait after a failed call of the outbox. */
 const OUTBOX_RETRY_MS = 1_000;
 
-/** How often a stop looks whether all that is due has been attempted. */
+/** How often a stop checks whether all due deliveries have been attempted. */
 const DRAIN_POLL_MS = 20;
 
-/** How long after a prevented attempt concurrency stays at what this machine allowed then. */
+/** How long concurrency stays limited after an attempt was prevented. */
 const SCARCE_MS = 1_000;
 
 export type WorkerParts = Omit<AttemptParts, 'stop'>;
 
 /**
- * delivering: claims and attempts. gone: the endpoint has answered 410, and what is claimed becomes dead
- * letters. stopping: claims nothing; what is under way ends.
+ * delivering: claims and attempts. gone: the endpoint answered 410; claimed deliveries become dead letters. stopping:
+ * claims nothing; attempts in flight finish.
  */
 type Life = 'delivering' | 'gone' | 'stopping';
 
@@ -33,23 +33,23 @@ export class Worker {
   readonly #limiter: RateLimiter | null;
   readonly #breaker: Breaker;
   #life: Life = 'delivering';
-  /** Aborts when the loop must look again at what it may claim, whatever it waits for. */
-  #wait = new AbortController();
-  /** Rings when an attempt has ended. */
+  /** Aborts any wait of the loop, which then computes again how many deliveries to claim. */
+  #skipWait = new AbortController();
+  /** Notifies when an attempt has ended. */
   readonly #attemptEnded = new Condition();
-  /** Aborts when the grace of a stop is over. */
-  readonly #brokenOff = new AbortController();
+  /** Aborts when the grace period of a stop is over. */
+  readonly #cancelAttempts = new AbortController();
   readonly #inFlight = new Set<Promise<void>>();
-  /** Claims of attempts that were prevented. */
-  readonly #handingBack = new Set<Claimed>();
-  /** How many attempts this machine allowed when one was prevented, and until when that counts. */
+  /** Claims of prevented attempts, while they are being released. */
+  readonly #releasing = new Set<Claimed>();
+  /** How many attempts this machine could make when one was prevented, and until when that limit applies. */
   #scarcity = { places: 0, untilMs: Number.NEGATIVE_INFINITY };
   #loop: Promise<void> = Promise.resolve();
 
   constructor(parts: WorkerParts) {
-    this.#parts = { ...parts, stop: this.#brokenOff.signal };
-    // Each attempt under way listens to it while the state Redis is away.
-    setMaxListeners(0, this.#brokenOff.signal);
+    this.#parts = { ...parts, stop: this.#cancelAttempts.signal };
+    // Each attempt in flight listens to this signal while the state Redis is unavailable.
+    setMaxListeners(0, this.#cancelAttempts.signal);
     const { endpoint, events, clock } = parts;
     const { name, rateLimit, concurrency } = endpoint;
     this.#limiter = rateLimit === null ? null : new RateLimiter(rateLimit, clock);
@@ -62,7 +62,7 @@ export class Worker {
     return this.#parts.endpoint.name;
   }
 
-  /** Whether it has answered 410: it is sent nothing more. */
+  /** Whether the endpoint answered 410: the worker sends nothing more. */
   get isGone(): boolean {
     return this.#life === 'gone';
   }
@@ -71,7 +71,7 @@ export class Worker {
     this.#loop = this.#run();
   }
 
-  /** Resolves when nothing that is due could be attempted any more, or the signal aborts. */
+  /** Resolves when no due delivery can be attempted any more, or when the signal aborts. */
   async drained(signal: AbortSignal): Promise<void> {
     const { outbox, endpoint, clock } = this.#parts;
     while (!signal.aborted) {
@@ -83,28 +83,28 @@ export class Worker {
     }
   }
 
-  /** Claims no more; resolves when nothing is in flight. Once `signal` aborts, breaks that off. */
+  /** Stops claiming; resolves when no attempt is in flight. Once `signal` aborts, attempts in flight are cancelled. */
   async stop(signal: AbortSignal): Promise<void> {
     const { sender } = this.#parts;
-    const breakOff = () => {
-      this.#brokenOff.abort();
+    const cancelAttempts = () => {
+      this.#cancelAttempts.abort();
       void sender.close();
     };
     this.#life = 'stopping';
-    this.#wait.abort();
-    if (signal.aborted) breakOff();
-    signal.addEventListener('abort', breakOff, { once: true });
+    this.#skipWait.abort();
+    if (signal.aborted) cancelAttempts();
+    signal.addEventListener('abort', cancelAttempts, { once: true });
     await this.#loop;
     await Promise.all(this.#inFlight);
-    signal.removeEventListener('abort', breakOff);
+    signal.removeEventListener('abort', cancelAttempts);
     await sender.close();
   }
 
   async #run(): Promise<void> {
     const { events, endpoint, clock } = this.#parts;
     while (this.#life !== 'stopping') {
-      this.#wait = new AbortController();
-      const { signal } = this.#wait;
+      this.#skipWait = new AbortController();
+      const { signal } = this.#skipWait;
       try {
         await this.#step(signal);
       } catch (error) {
@@ -114,31 +114,31 @@ export class Worker {
     }
   }
 
-  /** Claims as many as may be attempted now, and begins them; or waits until one may. */
+  /** Claims as many deliveries as may be attempted now and starts their attempts; waits if there are none. */
   async #step(signal: AbortSignal): Promise<void> {
     const { endpoint, outbox, clock } = this.#parts;
-    const { count, inMs } = this.#room(clock.monotonicMs());
+    const { count, inMs } = this.#capacity(clock.monotonicMs());
     if (count === 0) return this.#attemptEnded.wait(clock, inMs, signal);
     const claims = await outbox.claim(endpoint.name, count, signal);
     if (this.#life !== 'gone') this.#limiter?.take(claims.length);
     for (const claimed of claims) this.#begin(claimed);
   }
 
-  /** What all limits together leave. What only has to be buried obeys concurrency alone. */
-  #room(nowMs: number): Room {
+  /** The smallest of all limits. Dead-lettering obeys concurrency alone. */
+  #capacity(nowMs: number): Capacity {
     const inFlight = this.#inFlight.size;
-    const rooms: Room[] = [{ count: this.#parts.endpoint.concurrency - inFlight, inMs: null }];
+    const limits: Capacity[] = [{ count: this.#parts.endpoint.concurrency - inFlight, inMs: null }];
     if (this.#life !== 'gone') {
       const { places, untilMs } = this.#scarcity;
-      if (nowMs < untilMs) rooms.push({ count: places - inFlight, inMs: untilMs - nowMs });
-      rooms.push(this.#breaker.room(nowMs));
+      if (nowMs < untilMs) limits.push({ count: places - inFlight, inMs: untilMs - nowMs });
+      limits.push(this.#breaker.capacity(nowMs));
       if (this.#limiter !== null) {
-        rooms.push({ count: this.#limiter.available(), inMs: this.#limiter.waitMs() });
+        limits.push({ count: this.#limiter.available(), inMs: this.#limiter.waitMs() });
       }
     }
-    const none = rooms.find(({ count }) => count <= 0);
+    const none = limits.find(({ count }) => count <= 0);
     if (none !== undefined) return { ...none, count: 0 };
-    return { count: Math.min(...rooms.map(({ count }) => count)), inMs: null };
+    return { count: Math.min(...limits.map(({ count }) => count)), inMs: null };
   }
 
   #begin(claimed: Claimed): void {
@@ -148,47 +148,47 @@ export class Worker {
       .catch((error: unknown) => events.deliveryFailed(endpoint.name, error))
       .finally(() => {
         this.#inFlight.delete(ended);
-        this.#handingBack.delete(claimed);
-        this.#breaker.leave(begun);
+        this.#releasing.delete(claimed);
+        this.#breaker.end(begun);
         this.#attemptEnded.notifyAll();
       });
     this.#inFlight.add(ended);
   }
 
   async #deliver(claimed: Claimed, begun: number): Promise<void> {
-    if (this.#life === 'gone') return this.#bury(claimed);
+    if (this.#life === 'gone') return this.#deadLetter(claimed);
     const attempted = await attempt(claimed, this.#parts);
-    if (attempted.kind === 'prevented') return this.#handBack(claimed);
+    if (attempted.kind === 'prevented') return this.#release(claimed);
     const { outcome, disposition } = attempted;
     this.#judge(begun, outcome);
     await settle(claimed, disposition, this.#retryAfterMs(outcome), this.#parts);
   }
 
-  /** The attempt that the claim was for is not made. */
-  #bury(claimed: Claimed): Promise<void> {
+  /** Dead-letters a delivery without the attempt that was claimed. */
+  #deadLetter(claimed: Claimed): Promise<void> {
     this.#parts.events.deadUnattempted(claimed.delivery);
     const unattempted = { ...claimed, attempt: claimed.attempt - 1 };
-    const buried = { kind: 'dead', reason: 'gone', lastOutcome: null } as const;
-    return settle(unattempted, buried, 0, this.#parts);
+    const dead = { kind: 'dead', reason: 'gone', lastOutcome: null } as const;
+    return settle(unattempted, dead, 0, this.#parts);
   }
 
-  /** What an outcome means for all other deliveries. */
+  /** Applies an outcome to the whole endpoint: a 410 ends it, and the breaker counts the outcome. */
   #judge(begun: number, outcome: Outcome): void {
     const { events, endpoint, clock } = this.#parts;
     const isGone = outcome.kind === 'refused' && outcome.status === STATUS_GONE;
     if (isGone && this.#life === 'delivering') {
       events.endpointGone(endpoint.name);
       this.#life = 'gone';
-      this.#wait.abort();
+      this.#skipWait.abort();
     }
     const change = this.#breaker.record(begun, outcome, clock.monotonicMs());
     if (change === null) return;
     events.breakerChanged(endpoint.name, change);
-    // A claim that is under way may be for more than may begin now.
-    if (change.kind !== 'closed') this.#wait.abort();
+    // A claim in progress may ask for more deliveries than may start now.
+    if (change.kind !== 'closed') this.#skipWait.abort();
   }
 
-  /** How long the endpoint is throttled for. What is buried does not wait for that. */
+  /** How long to throttle the endpoint. Dead-lettering ignores throttling. */
   #retryAfterMs(outcome: Outcome): number {
     const { events, endpoint } = this.#parts;
     const retryAfterMs = outcome.kind === 'refused' ? (outcome.retryAfterMs ?? 0) : 0;
@@ -197,11 +197,11 @@ export class Worker {
     return retryAfterMs;
   }
 
-  /** This machine lacks something: the webhook waits, and so do those behind it. */
-  async #handBack(claimed: Claimed): Promise<void> {
-    this.#handingBack.add(claimed);
+  /** Releases a claim because this machine lacks a resource. The deliveries behind it wait as well. */
+  async #release(claimed: Claimed): Promise<void> {
+    this.#releasing.add(claimed);
     const untilMs = this.#parts.clock.monotonicMs() + SCARCE_MS;
-    this.#scarcity = { places: this.#inFlight.size - this.#handingBack.size, untilMs };
+    this.#scarcity = { places: this.#inFlight.size - this.#releasing.size, untilMs };
     await release(claimed, this.#parts);
   }
 }

@@ -3,10 +3,10 @@
  * certificate, all as an attempt does. Nothing is sent.
  */
 import type { LookupFunction } from 'node:net';
-import { createConnector, placeOf } from '../delivery/connect.js';
+import { createConnector, targetOf } from '../delivery/connect.js';
 import { createDnsLookup } from '../delivery/dns.js';
 import { causeOf, preventionOf } from '../delivery/failure.js';
-import { shown } from '../delivery/redaction.js';
+import { redact } from '../delivery/redaction.js';
 import type { Clock } from '../lib/clock.js';
 import type { Endpoint } from '../model/endpoint.js';
 import { codeOf, messageOf } from '../model/errors.js';
@@ -51,14 +51,14 @@ function reachOf(endpoint: Endpoint, lookup: LookupFunction, clock: Clock): Prom
   const timeoutMs = Math.min(stepsTo(endpoint) * STEP_MS_MAX, endpoint.timeoutMs);
   const connect = createConnector(endpoint, { clock, lookup, timeoutMs });
   return new Promise((resolve) => {
-    connect(placeOf(endpoint.url), (error, socket) => {
+    connect(targetOf(endpoint.url), (error, socket) => {
       if (error === null) {
         resolve({ kind: 'connected', address: socket.remoteAddress ?? '' });
         socket.on('error', () => undefined);
         socket.destroy();
         return;
       }
-      const detail = shown(messageOf(error), endpoint);
+      const detail = redact(messageOf(error), endpoint);
       const prevented = preventionOf(error);
       if (prevented !== null) return resolve(prevented);
       resolve({ kind: 'failed', cause: causeOf(error), code: codeOf(error), detail });

@@ -1,10 +1,8 @@
 /**
- * Claims from the ready streams, and knows which claims this replica holds. The reply to a claim
- * may be lost, and a server that has just come back may know of claims that this replica has
- * settled long ago (after a failover, or a restart with older data); so after a failure, and on
- * each new connection, the stream is asked what this replica is said to hold, and what it does not
- * know of goes back. Now and then, too: a claim that was sent on a connection which is long given up
- * may still arrive, when the network comes back.
+ * Claims from the ready streams, and tracks the claims that this replica holds. A reply to a claim may be lost, and a
+ * server may still list claims that were settled (after a failover, or a restart with older data). Therefore, after a
+ * failure, on each new connection and at intervals, claims in the stream that this replica does not know are released.
+ * The interval is for claims sent on an abandoned connection, which may arrive when the network recovers.
  */
 import type { Clock } from '../lib/clock.js';
 import { messageOf } from '../model/errors.js';
@@ -17,27 +15,27 @@ import { RetryShare } from './retry-share.js';
 import { MET_FOREIGN } from './scripts/deliveries.js';
 import type { OutboxScripts } from './scripts/scripts.js';
 
-/** How often the stream is asked although nothing has failed. */
+/** How often claims are checked although nothing has failed. */
 const ASK_EVERY_MS = 10_000;
 
 /**
- * Entries that are claimed at least after a claim that met some that no relay has written: thousands of them must
- * not hold up the others, however few of these there is room for.
+ * The minimum number of entries claimed after a claim that met foreign ones (written by no relay): thousands of them
+ * must not hold up the others, however few places there are.
  */
 const CLAIMED_BEHIND_FOREIGN = 100;
 
-/** Claims that one script looks at: two milliseconds' work for Redis at most. */
-const GIVE_BACK_BATCH = 500;
+/** Claims that one script examines: at most two milliseconds' work for Redis. */
+const RELEASE_BATCH = 500;
 
 export interface ClaimerParts {
   readonly state: RedisState;
   readonly scripts: OutboxScripts;
-  /** This replica's name, unlike any other's. */
+  /** This replica's name, unique among replicas. */
   readonly replica: string;
   readonly clock: Clock;
 }
 
-/** A claim and where it stands in the stream. */
+/** A claim and its entry in the stream. */
 export interface RedisClaimed extends Claimed {
   readonly entry: string;
 }
@@ -45,27 +43,27 @@ export interface RedisClaimed extends Claimed {
 export interface ClaimReply {
   readonly claims: readonly RedisClaimed[];
   /**
-   * When something changes by itself: a retry is due, the endpoint throttled no longer; 0 when entries that no relay has written
-   * took places; infinite when nothing will.
+   * Milliseconds until the result may change by itself: a retry is due, or throttling ends. 0: foreign entries took
+   * places. Infinity: it will not change.
    */
   readonly nextInMs: number;
 }
 
-/** What the script returns of each claim. */
+/** The script's reply for each claim. */
 type Five = [entry: Buffer, attempts: Buffer, replayed: Buffer, id: Buffer, packed: Buffer];
 
-/** One endpoint's claims. */
-interface Holding {
-  /** The entries of the claims that it has, and has not ended. */
+/** The claims of one endpoint. */
+interface Inflight {
+  /** The entries of claims that are not settled or released yet. */
   readonly held: Set<string>;
-  /** When the stream was last asked, by the monotonic clock. */
+  /** When the stream was last checked, by the monotonic clock. */
   askedAtMs: number;
   readonly retryShare: RetryShare;
-  /** Whether the last claim met entries that no relay has written. */
+  /** Whether the last claim met foreign entries. */
   hasMetForeign: boolean;
-  /** On which connection all claims are known; null when more may be ours than we know of. */
-  sureOn: number | null;
-  /** The claim before: two at a time could not tell whose reply was lost. */
+  /** The connection on which all claims are known; null: the stream may list claims that this replica does not know. */
+  verifiedOn: number | null;
+  /** The previous claim. Claims run one at a time: with two, a lost reply could not be attributed. */
   last: Promise<unknown>;
 }
 
@@ -74,7 +72,7 @@ export class Claimer {
   readonly #scripts: OutboxScripts;
   readonly #replica: string;
   readonly #clock: Clock;
-  readonly #holdings = new Map<string, Holding>();
+  readonly #inflight = new Map<string, Inflight>();
 
   constructor({ state, scripts, replica, clock }: ClaimerParts) {
     this.#state = state;
@@ -83,35 +81,35 @@ export class Claimer {
     this.#clock = clock;
   }
 
-  /** What is ready now, up to `countMax`; rejects when Redis does. */
+  /** Claims up to `countMax` ready deliveries; rejects when Redis does. */
   claim(endpoint: string, countMax: number): Promise<ClaimReply> {
-    const holding = this.#holding(endpoint);
-    const reply = holding.last.then(() => this.#claim(endpoint, countMax, holding));
-    holding.last = reply.catch(() => undefined);
+    const inflight = this.#inflightOf(endpoint);
+    const reply = inflight.last.then(() => this.#claim(endpoint, countMax, inflight));
+    inflight.last = reply.catch(() => undefined);
     return reply;
   }
 
-  /** The claim has been settled or released. */
-  ended({ delivery, entry }: RedisClaimed): void {
-    this.#holding(delivery.endpoint).held.delete(entry);
+  /** Forgets a claim that has been settled or released. */
+  forget({ delivery, entry }: RedisClaimed): void {
+    this.#inflightOf(delivery.endpoint).held.delete(entry);
   }
 
-  async #claim(endpoint: string, countMax: number, holding: Holding): Promise<ClaimReply> {
+  async #claim(endpoint: string, countMax: number, inflight: Inflight): Promise<ClaimReply> {
     const { prefix, connections } = this.#state;
     const { ready, deliveries, waiting, throttle, waits } = endpointKeys(prefix, endpoint);
     const nowMs = this.#clock.monotonicMs();
-    const isSure = holding.sureOn === connections && nowMs - holding.askedAtMs < ASK_EVERY_MS;
-    holding.sureOn = null;
+    const isSure = inflight.verifiedOn === connections && nowMs - inflight.askedAtMs < ASK_EVERY_MS;
+    inflight.verifiedOn = null;
     if (!isSure) {
-      await this.#giveBack(ready, holding.held);
-      holding.askedAtMs = nowMs;
+      await this.#releaseUnknown(ready, inflight.held);
+      inflight.askedAtMs = nowMs;
     }
-    const count = holding.hasMetForeign ? Math.max(countMax, CLAIMED_BEHIND_FOREIGN) : countMax;
+    const count = inflight.hasMetForeign ? Math.max(countMax, CLAIMED_BEHIND_FOREIGN) : countMax;
     const reply = await this.#scripts.claim(
       [ready, deliveries, waiting, throttle, replicasKey(prefix), waits, quarantineKey(prefix)],
-      [this.#replica, count, holding.retryShare.share(countMax)],
+      [this.#replica, count, inflight.retryShare.share(countMax)],
     );
-    holding.sureOn = connections;
+    inflight.verifiedOn = connections;
     const [nextInMs, ...parts] = reply as [number, ...Buffer[]];
     const claims: RedisClaimed[] = [];
     const suspects: Suspect[] = [];
@@ -131,44 +129,44 @@ export class Claimer {
       }
     }
     const excess = claims.splice(countMax);
-    for (const { entry } of claims) holding.held.add(entry);
-    if (suspects.length > 0) await this.#setAside(suspects, holding);
-    if (excess.length > 0) await this.#giveBack(ready, holding.held);
-    holding.hasMetForeign = suspects.length > 0 || nextInMs === MET_FOREIGN;
-    if (holding.hasMetForeign) return { claims, nextInMs: 0 };
+    for (const { entry } of claims) inflight.held.add(entry);
+    if (suspects.length > 0) await this.#setAside(suspects, inflight);
+    if (excess.length > 0) await this.#releaseUnknown(ready, inflight.held);
+    inflight.hasMetForeign = suspects.length > 0 || nextInMs === MET_FOREIGN;
+    if (inflight.hasMetForeign) return { claims, nextInMs: 0 };
     return { claims, nextInMs: nextInMs < 0 ? Number.POSITIVE_INFINITY : nextInMs };
   }
 
-  /** Gives back the claims that this replica is said to hold, and does not know of. */
-  async #giveBack(ready: string, held: ReadonlySet<string>): Promise<void> {
+  /** Releases the claims that the stream lists for this replica and that it does not know. */
+  async #releaseUnknown(ready: string, held: ReadonlySet<string>): Promise<void> {
     for (let from = '-'; from !== ''; ) {
-      const args = [this.#replica, from, GIVE_BACK_BATCH, ...held];
-      from = String(await this.#scripts.giveBack([ready], args));
+      const args = [this.#replica, from, RELEASE_BATCH, ...held];
+      from = String(await this.#scripts.releaseUnknown([ready], args));
     }
   }
 
-  /** They are claimed, and not held: should it fail, they go back, and are claimed again. */
-  async #setAside(suspects: readonly Suspect[], holding: Holding): Promise<void> {
+  /** Moves unreadable deliveries to the quarantine. On failure, their claims are released and claimed again. */
+  async #setAside(suspects: readonly Suspect[], inflight: Inflight): Promise<void> {
     try {
       await this.#state.setAside('claim', suspects);
     } catch {
-      holding.sureOn = null;
+      inflight.verifiedOn = null;
     }
   }
 
-  #holding(endpoint: string): Holding {
-    let holding = this.#holdings.get(endpoint);
-    if (holding === undefined) {
-      holding = {
+  #inflightOf(endpoint: string): Inflight {
+    let inflight = this.#inflight.get(endpoint);
+    if (inflight === undefined) {
+      inflight = {
         held: new Set(),
         askedAtMs: Number.NEGATIVE_INFINITY,
         retryShare: new RetryShare(),
         hasMetForeign: false,
-        sureOn: null,
+        verifiedOn: null,
         last: Promise.resolve(),
       };
-      this.#holdings.set(endpoint, holding);
+      this.#inflight.set(endpoint, inflight);
     }
-    return holding;
+    return inflight;
   }
 }

@@ -1,4 +1,4 @@
-/** Where the dead letters in Redis lie, in the order in which they died. */
+/** Positions of dead letters in Redis, in order of death. */
 import TinyQueue from 'tinyqueue';
 import { endpointKeys } from '../state/format.js';
 import type { Suspect } from '../state/quarantine.js';
@@ -8,19 +8,19 @@ import { entriesOf, ID, type StoredEntry, scoreOf } from '../state/stored.js';
 /** Places that one command reads: less than a millisecond's work for Redis. */
 const PLACES = 1_000;
 
-/** Up to so many are read without a look at those that are older. */
+/** The maximum for reading the newest places with one command. */
 export const NEWEST_MAX = PLACES;
 
-/** Where a dead letter lies, before it is read. */
+/** The position of a dead letter that is not read yet. */
 export interface Place {
   readonly endpoint: string;
   readonly id: string;
   readonly diedAtMs: number;
 }
 
-/** What is read of one endpoint's places: the next is the oldest that is not handed on. */
+/** The places of one endpoint that were read; `next` is the oldest that is not returned yet. */
 interface Queued {
-  /** The endpoint's position in the output, for letters that died at the same time. */
+  /** The endpoint's rank in the output, for letters that died at the same time. */
   readonly rank: number;
   readonly places: readonly Place[];
   next: number;
@@ -34,15 +34,15 @@ export class DeadPlaces {
     this.#state = state;
   }
 
-  /** The places of all endpoints in one order, a page at a time. */
-  async *inOrder(endpoints: readonly string[], pageMax: number): AsyncGenerator<readonly Place[]> {
+  /** The places of all endpoints in order of death, a page at a time. */
+  async *pages(endpoints: readonly string[], pageMax: number): AsyncGenerator<readonly Place[]> {
     const queue = new TinyQueue<Queued>([], (one, other) => {
       const apartMs =
         (one.places[one.next]?.diedAtMs ?? 0) - (other.places[other.next]?.diedAtMs ?? 0);
       return apartMs || one.rank - other.rank;
     });
     for (const [rank, endpoint] of endpoints.entries()) {
-      const rest = this.#at(endpoint);
+      const rest = this.#pagesOf(endpoint);
       const { value, done } = await rest.next();
       if (!done) queue.push({ rank, places: value, next: 0, rest });
     }
@@ -64,22 +64,22 @@ export class DeadPlaces {
     if (page.length > 0) yield page;
   }
 
-  /** The places of one endpoint, up to its newest one at the start. */
-  async *#at(endpoint: string): AsyncGenerator<readonly Place[]> {
+  /** The places of one endpoint, up to the newest one at the start. */
+  async *#pagesOf(endpoint: string): AsyncGenerator<readonly Place[]> {
     const [last] = await this.#newest(endpoint, 1);
     if (last === undefined) return;
     let page = await this.#range(endpoint, 0, PLACES - 1);
     for (;;) {
-      page = page.filter((place) => !isBehind(place, last));
+      page = page.filter((place) => !isAfter(place, last));
       const newest = page.at(-1);
       if (newest === undefined) return;
       yield page;
-      page = await this.#behind(newest);
+      page = await this.#after(newest);
     }
   }
 
-  /** What follows a place, which may have been replayed or dropped since, and have died again. */
-  async #behind(place: Place): Promise<readonly Place[]> {
+  /** The places after a given one, whose letter may have been replayed or dropped since, and have died again. */
+  async #after(place: Place): Promise<readonly Place[]> {
     const { redis } = this.#state;
     const { endpoint, id, diedAtMs } = place;
     const deadOrder = this.#orderOf(endpoint);
@@ -101,7 +101,7 @@ export class DeadPlaces {
           PLACES,
         ),
       );
-      const behind = found.filter((one) => isBehind(one, place));
+      const behind = found.filter((one) => isAfter(one, place));
       if (behind.length > 0 || found.length < PLACES) return behind;
     }
   }
@@ -113,7 +113,7 @@ export class DeadPlaces {
     );
   }
 
-  /** The newest first. */
+  /** The newest places, newest first. */
   #newest(endpoint: string, count: number): Promise<readonly Place[]> {
     const { redis } = this.#state;
     return this.#places(endpoint, () =>
@@ -122,8 +122,8 @@ export class DeadPlaces {
   }
 
   /**
-   * From id, time of death, id, time of death… Entries whose names are no ids are moved to the quarantine; where
-   * there are no others, it reads again.
+   * Parses id, time of death, id, time of death… Entries whose names are not ids go to the quarantine; if there are no
+   * others, reads again.
    */
   async #places(endpoint: string, read: () => Promise<Buffer[]>): Promise<readonly Place[]> {
     for (;;) {
@@ -148,21 +148,21 @@ export class DeadPlaces {
     await this.#state.setAside('dead_letters', suspects);
   }
 
-  /** The newest, oldest first among them: up to `countMax`, which is at most NEWEST_MAX. */
+  /** The newest places in order of death, up to `countMax`, which is at most NEWEST_MAX. */
   async newest(endpoints: readonly string[], countMax: number): Promise<readonly Place[]> {
     const found = await Promise.all(
       endpoints.map(async (endpoint) => (await this.#newest(endpoint, countMax)).toReversed()),
     );
-    return inOrder(found.flat()).slice(-countMax);
+    return sortByDeath(found.flat()).slice(-countMax);
   }
 
-  /** The places of these ids. */
-  async of(endpoints: readonly string[], ids: readonly string[]): Promise<readonly Place[]> {
-    const found = await Promise.all(endpoints.map((endpoint) => this.#of(endpoint, ids)));
-    return inOrder(found.flat());
+  /** The places of the given ids. */
+  async find(endpoints: readonly string[], ids: readonly string[]): Promise<readonly Place[]> {
+    const found = await Promise.all(endpoints.map((endpoint) => this.#find(endpoint, ids)));
+    return sortByDeath(found.flat());
   }
 
-  async #of(endpoint: string, ids: readonly string[]): Promise<Place[]> {
+  async #find(endpoint: string, ids: readonly string[]): Promise<Place[]> {
     const { redis } = this.#state;
     const deadOrder = this.#orderOf(endpoint);
     const scores = await this.#state.run('dead_letters', () => redis.zmscore(deadOrder, ...ids));
@@ -177,7 +177,7 @@ export class DeadPlaces {
   }
 }
 
-function inOrder(places: readonly Place[]): Place[] {
+function sortByDeath(places: readonly Place[]): Place[] {
   return places.toSorted((one, other) => one.diedAtMs - other.diedAtMs);
 }
 
@@ -186,7 +186,7 @@ function isPlace({ member }: StoredEntry): boolean {
 }
 
 /** Compares two places of one endpoint as Redis does: by time, then by the bytes of the id. */
-function isBehind(place: Place, other: Place): boolean {
+function isAfter(place: Place, other: Place): boolean {
   if (place.diedAtMs !== other.diedAtMs) return place.diedAtMs > other.diedAtMs;
   return Buffer.compare(Buffer.from(place.id), Buffer.from(other.id)) > 0;
 }

@@ -1,8 +1,7 @@
 /**
- * What has to be done to the outbox in Redis now and then, by whichever replica comes first. Old dead letters are
- * forgotten. Missing entries of the index are restored. Circuit breakers of older relays are deleted. What waits for
- * an endpoint that no running replica has (replicas may run different files for a while) is shown, and after a grace
- * given up.
+ * Periodic maintenance of the outbox in Redis, by whichever replica comes first. Expires old dead letters. Restores
+ * missing index entries. Deletes circuit breakers of older relays. Reports deliveries for an endpoint that no running
+ * replica has (replicas may have different configurations for a while), and dead-letters them after a grace period.
  */
 import type { Clock } from '../lib/clock.js';
 import {
@@ -21,37 +20,37 @@ import type { OutboxScripts } from './scripts/scripts.js';
 
 const UPKEEP_EVERY_MS = 10_000;
 
-/** Deliveries that one script buries: a few milliseconds' work for Redis. */
-const BURY_BATCH = 100;
+/** Deliveries that one script dead-letters: a few milliseconds' work for Redis. */
+const DEAD_LETTER_BATCH = 100;
 
 export interface MaintenanceParts {
   readonly state: RedisState;
   readonly scripts: OutboxScripts;
   readonly outbox: RedisOutbox;
   readonly clock: Clock;
-  /** How long dead letters are kept. */
+  /** The retention of dead letters. */
   readonly keepMs: number;
-  /** How long this replica has to see that an endpoint is unknown before it is given up. */
+  /** How long this replica must see an endpoint unknown before its deliveries are dead-lettered. */
   readonly graceMs: number;
-  /** Whether the clock of the state Redis, which gives dead letters their age, was not set lately. */
+  /** Whether the clock of the state Redis, which determines the age of dead letters, was not set recently. */
   readonly isClockSteady: () => boolean;
   readonly events: MaintenanceEvents;
 }
 
 export interface MaintenanceEvents {
-  /** So many deliveries wait for an endpoint that no running replica has; 0: no longer. */
+  /** `pending` deliveries wait for an endpoint that no running replica has; 0: none any more. */
   unknownEndpoint(endpoint: string, pending: number, graceLeftMs: number): void;
-  /** They are dead letters now. */
+  /** `count` deliveries of an unknown endpoint became dead letters. */
   unknownEndpointBuried(endpoint: string, count: number): void;
   deadLettersExpired(endpoint: string, count: number): void;
-  /** So many deliveries and dead letters had no entry in the index, and have one again. */
+  /** Deliveries and dead letters without an index entry got one again. */
   indexRestored(endpoint: string, deliveries: number, deadLetters: number): void;
 }
 
 export class Maintenance {
   readonly #parts: MaintenanceParts;
   readonly #stop = new AbortController();
-  /** When running replicas had each endpoint for the last time, as they wrote it down. */
+  /** When running replicas last had each endpoint, as written by them. */
   readonly #had = new Unchanged();
   /** The endpoints that no running replica has, and since when. */
   #unknown: ReadonlyMap<string, number> = new Map();
@@ -73,17 +72,17 @@ export class Maintenance {
   async #run(): Promise<void> {
     const { clock, state } = this.#parts;
     const { signal } = this.#stop;
-    // Not at once: the other replicas of a deployment start at the same time.
+    // The other replicas of a deployment start at the same time: wait for them to register.
     await clock.sleep(UPKEEP_EVERY_MS, signal);
     while (!signal.aborted) {
-      // The next round does what this one has not.
-      await state.pass('upkeep', () => this.once());
+      // The next round makes up for a failure.
+      await state.pass('upkeep', () => this.runOnce());
       await clock.sleep(UPKEEP_EVERY_MS, signal);
     }
   }
 
   /** One round; rejects when the state cannot be used. */
-  async once(): Promise<void> {
+  async runOnce(): Promise<void> {
     try {
       const stored = await this.#parts.outbox.dead.endpoints();
       await this.#expireDeadLetters(stored);
@@ -91,7 +90,7 @@ export class Maintenance {
       await this.#forgetBreakers(stored);
       await this.#lookForUnknown();
     } catch (error) {
-      // Nobody could give a sign of life, either: the grace begins anew.
+      // No replica could send a heartbeat, either: the grace period starts again.
       this.#had.renew(this.#parts.clock.monotonicMs());
       throw error;
     }
@@ -115,7 +114,7 @@ export class Maintenance {
     if (restored + letters > 0) events.indexRestored(endpoint, restored, letters);
   }
 
-  /** Relays of version 0.1 have left them; no other reads them. */
+  /** Deletes the breakers of relays of version 0.1; other versions do not read them. */
   async #forgetBreakers(endpoints: readonly string[]): Promise<void> {
     const { state } = this.#parts;
     if (endpoints.length === 0) return;
@@ -127,7 +126,7 @@ export class Maintenance {
     const { state, outbox, clock, graceMs, events } = this.#parts;
     const had = await scoresByName(state, 'upkeep', endpointsKey(state.prefix), NAME);
     const nowMs = clock.monotonicMs();
-    this.#had.note(had, nowMs);
+    this.#had.update(had, nowMs);
     const before = this.#unknown;
     this.#unknown = this.#had.since(DEAD_AFTER_MS, nowMs);
     for (const endpoint of before.keys()) {
@@ -137,11 +136,11 @@ export class Maintenance {
       const graceLeftMs = sinceMs + graceMs - nowMs;
       const { pending } = await outbox.depth(endpoint);
       events.unknownEndpoint(endpoint, pending, Math.max(0, graceLeftMs));
-      if (graceLeftMs <= 0) await this.#bury(endpoint);
+      if (graceLeftMs <= 0) await this.#deadLetter(endpoint);
     }
   }
 
-  async #bury(endpoint: string): Promise<void> {
+  async #deadLetter(endpoint: string): Promise<void> {
     const { state, scripts, events } = this.#parts;
     const { ready, deliveries, waiting, throttle, dead, deadOrder, waits } = endpointKeys(
       state.prefix,
@@ -151,14 +150,14 @@ export class Maintenance {
     const own = [ready, deliveries, waiting, throttle, dead, deadOrder, waits];
     const keys = [known, ...own, quarantineKey(state.prefix)];
     const hadAt = this.#had.valueOf(endpoint) ?? '';
-    const args = [endpoint, hadAt, 'unknown_endpoint', BURY_BATCH];
+    const args = [endpoint, hadAt, 'unknown_endpoint', DEAD_LETTER_BATCH];
     let total = 0;
     try {
       while (!this.#stop.signal.aborted) {
-        const reply = await state.run('upkeep', () => scripts.buryUnknown(keys, args));
-        const buried = Number(reply);
-        total += buried;
-        if (buried === 0) break;
+        const reply = await state.run('upkeep', () => scripts.deadLetterUnknown(keys, args));
+        const count = Number(reply);
+        total += count;
+        if (count === 0) break;
       }
     } finally {
       if (total > 0) events.unknownEndpointBuried(endpoint, total);

@@ -1,15 +1,15 @@
-/** The dead letters of the outbox in memory. */
+/** Dead letters of the outbox in memory. */
 import type { DeadLetter, Delivery } from '../model/vocabulary.js';
 import type { DeadLetters } from './outbox.js';
 
 export interface DeadLetterLimits {
-  /** Dead letters kept for one endpoint; the oldest makes room. */
+  /** Dead letters kept per endpoint; the oldest is evicted. */
   readonly deadLettersMax: number;
-  /** The bodies of one endpoint's dead letters, together. */
+  /** The total size of the bodies of one endpoint's dead letters. */
   readonly deadLetterBytesMax: number;
 }
 
-/** One endpoint's; the map keeps the order of insertion: oldest first. */
+/** The dead letters of one endpoint. The map keeps the order of insertion: oldest first. */
 interface Box {
   readonly letters: Map<string, DeadLetter>;
   bodyBytes: number;
@@ -21,7 +21,7 @@ export class MemoryDeadLetters implements DeadLetters {
   readonly #admit: (delivery: Delivery) => boolean;
   readonly #boxes = new Map<string, Box>();
 
-  /** `admit` makes a delivery ready again; false when there is no room for it. */
+  /** `admit` makes a delivery ready again; false: there is no room. */
   constructor(
     limits: DeadLetterLimits,
     onEvicted: (letter: DeadLetter) => void,

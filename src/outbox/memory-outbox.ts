@@ -1,6 +1,6 @@
 /**
- * The outbox for a Redis that may only be read: it keeps the whole contract but durability. What
- * it holds is bounded for each endpoint, and ends with the process.
+ * The outbox for a Redis that may only be read: the whole contract except durability. Its size is bounded per endpoint,
+ * and its contents are lost when the process ends.
  */
 
 import type { Clock } from '../lib/clock.js';
@@ -11,13 +11,13 @@ import type { Batch, Claimed, Depth, Outbox, Writer } from './outbox.js';
 import { RetryShare } from './retry-share.js';
 
 export interface MemoryOutboxLimits extends DeadLetterLimits {
-  /** Deliveries pending for one endpoint. */
+  /** Pending deliveries per endpoint. */
   readonly deliveriesMax: number;
-  /** The bodies of one endpoint's pending deliveries, together. */
+  /** The total size of the bodies of one endpoint's pending deliveries. */
   readonly bodyBytesMax: number;
 }
 
-/** A few minutes of a fast endpoint's outage, in a container of 256 MiB. */
+/** Enough for an outage of a fast endpoint for a few minutes, in a container of 256 MiB. */
 export const MEMORY_OUTBOX_LIMITS: MemoryOutboxLimits = {
   deliveriesMax: 50_000,
   bodyBytesMax: 64 * 1024 * 1024,
@@ -28,25 +28,25 @@ export const MEMORY_OUTBOX_LIMITS: MemoryOutboxLimits = {
 interface Entry {
   readonly delivery: Delivery;
   attempts: number;
-  /** Whether it was a dead letter, and has not been attempted since. */
+  /** Whether the delivery is a replayed dead letter that has not been attempted since. */
   isReplay: boolean;
-  /** When it became, or becomes, ready. */
+  /** When the delivery became, or becomes, ready. */
   dueAtMs: number;
-  /** Ends the wait for its retry; set while it waits. */
+  /** Cancels the wait for a retry; null while none is pending. */
   cancelWait: (() => void) | null;
 }
 
-/** One endpoint's share. The maps keep the order of insertion: oldest first. */
+/** The deliveries of one endpoint. The maps keep the order of insertion: oldest first. */
 interface EndpointQueue {
   readonly entries: Map<string, Entry>;
-  /** Ready and never tried; or handed back. */
+  /** Deliveries that are ready for the first time, or released. */
   readonly fresh: Map<string, Entry>;
-  /** Ready to be tried again. */
+  /** Retries that are due. */
   readonly retries: Map<string, Entry>;
   readonly retryShare: RetryShare;
-  readonly bell: Condition;
+  readonly condition: Condition;
   bodyBytes: number;
-  /** When the endpoint is throttled no longer, by the monotonic clock. */
+  /** When throttling ends, by the monotonic clock. */
   throttledUntilMs: number;
 }
 
@@ -56,12 +56,12 @@ export class MemoryOutbox implements Outbox {
   readonly #clock: Clock;
   readonly #limits: MemoryOutboxLimits;
   readonly #onClaimed: (claimed: readonly ConsumedDeadline[]) => Promise<void>;
-  readonly #shelves = new Map<string, EndpointQueue>();
+  readonly #queues = new Map<string, EndpointQueue>();
   #closed = false;
 
   /**
-   * `onEvicted` is told of each dead letter that has to make room for a younger one, `onClaimed` of
-   * the deadlines that are to leave the index.
+   * `onEvicted` is called with each dead letter that is evicted, `onClaimed` with the deadlines to remove from the
+   * index.
    */
   constructor(
     clock: Clock,
@@ -73,7 +73,7 @@ export class MemoryOutbox implements Outbox {
     this.#onClaimed = onClaimed;
     this.#limits = limits;
     this.dead = new MemoryDeadLetters(limits, onEvicted, (delivery) => {
-      this.#shelf(delivery.endpoint).throttledUntilMs = 0;
+      this.#queue(delivery.endpoint).throttledUntilMs = 0;
       return this.#admit(delivery, true);
     });
   }
@@ -87,7 +87,7 @@ export class MemoryOutbox implements Outbox {
     return deliveries.filter((delivery) => !this.#admit(delivery, false));
   }
 
-  /** A call that is not refused is never rejected, so that nothing is repeated. */
+  /** Enqueuing never fails in memory, so that a batch is never repeated. */
   beginBatch(writer: Writer): Batch {
     return { writer, token: '', number: 0 };
   }
@@ -97,21 +97,21 @@ export class MemoryOutbox implements Outbox {
     countMax: number,
     signal: AbortSignal,
   ): Promise<readonly Claimed[]> {
-    const shelf = this.#shelf(endpoint);
+    const queue = this.#queue(endpoint);
     while (!this.#closed && !signal.aborted) {
-      const claims = this.#take(shelf, countMax);
+      const claims = this.#take(queue, countMax);
       if (claims.length > 0) return claims;
-      await this.#untilRung(shelf, signal);
+      await this.#waitForChange(queue, signal);
     }
     return [];
   }
 
-  #take(shelf: EndpointQueue, countMax: number): Claimed[] {
-    if (this.#throttledForMs(shelf) > 0) return [];
-    const share = Math.min(shelf.retryShare.share(countMax), shelf.retries.size);
+  #take(queue: EndpointQueue, countMax: number): Claimed[] {
+    if (this.#throttledForMs(queue) > 0) return [];
+    const share = Math.min(queue.retryShare.share(countMax), queue.retries.size);
     const freshMax = Math.max(0, countMax - share);
-    const fresh = [...takeFirst(shelf.fresh, freshMax)];
-    const retries = [...takeFirst(shelf.retries, countMax - fresh.length)];
+    const fresh = [...takeFirst(queue.fresh, freshMax)];
+    const retries = [...takeFirst(queue.retries, countMax - fresh.length)];
     return [...fresh, ...retries].map((entry) => {
       entry.attempts += 1;
       return { delivery: entry.delivery, attempt: entry.attempts, isReplay: entry.isReplay };
@@ -120,28 +120,28 @@ export class MemoryOutbox implements Outbox {
 
   async settle(claimed: Claimed, disposition: Disposition, retryAfterMs: number): Promise<void> {
     const { delivery } = claimed;
-    const shelf = this.#shelf(delivery.endpoint);
-    const entry = shelf.entries.get(delivery.id);
+    const queue = this.#queue(delivery.endpoint);
+    const entry = queue.entries.get(delivery.id);
     if (entry === undefined || this.#closed) return;
     entry.attempts = claimed.attempt;
     entry.isReplay = false;
-    this.#dispose(shelf, entry, disposition);
+    this.#dispose(queue, entry, disposition);
     const untilMs = retryAfterMs > 0 ? this.#clock.monotonicMs() + retryAfterMs : 0;
-    shelf.throttledUntilMs = Math.max(shelf.throttledUntilMs, untilMs);
-    shelf.bell.notifyAll();
+    queue.throttledUntilMs = Math.max(queue.throttledUntilMs, untilMs);
+    queue.condition.notifyAll();
   }
 
-  #dispose(shelf: EndpointQueue, entry: Entry, disposition: Disposition): void {
+  #dispose(queue: EndpointQueue, entry: Entry, disposition: Disposition): void {
     switch (disposition.kind) {
       case 'done':
-        return this.#forget(shelf, entry);
+        return this.#forget(queue, entry);
       case 'retry':
-        return this.#wait(shelf, entry, disposition.notBeforeMs);
+        return this.#wait(queue, entry, disposition.notBeforeMs);
       case 'dead': {
         const { delivery, attempts } = entry;
         const { reason, lastOutcome } = disposition;
-        if (reason === 'gone') shelf.throttledUntilMs = 0;
-        this.#forget(shelf, entry);
+        if (reason === 'gone') queue.throttledUntilMs = 0;
+        this.#forget(queue, entry);
         return this.dead.add({
           delivery,
           reason,
@@ -154,70 +154,70 @@ export class MemoryOutbox implements Outbox {
   }
 
   async release({ delivery }: Claimed): Promise<void> {
-    const shelf = this.#shelf(delivery.endpoint);
-    const entry = shelf.entries.get(delivery.id);
+    const queue = this.#queue(delivery.endpoint);
+    const entry = queue.entries.get(delivery.id);
     if (entry === undefined) return;
     entry.attempts -= 1;
-    shelf.fresh.set(delivery.id, entry);
-    shelf.bell.notifyAll();
+    queue.fresh.set(delivery.id, entry);
+    queue.condition.notifyAll();
   }
 
   async depth(endpoint: string): Promise<Depth> {
-    const shelf = this.#shelf(endpoint);
+    const queue = this.#queue(endpoint);
     const nowMs = this.#clock.monotonicMs();
     let oldestDueForMs: number | null = null;
-    for (const ready of [shelf.fresh, shelf.retries]) {
+    for (const ready of [queue.fresh, queue.retries]) {
       for (const { dueAtMs } of ready.values()) {
         oldestDueForMs = Math.max(oldestDueForMs ?? 0, nowMs - dueAtMs);
       }
     }
     return {
-      pending: shelf.entries.size,
+      pending: queue.entries.size,
       oldestDueForMs,
       deadLetters: this.dead.count(endpoint),
-      throttledForMs: this.#throttledForMs(shelf),
+      throttledForMs: this.#throttledForMs(queue),
     };
   }
 
   async close(): Promise<readonly Delivery[]> {
     this.#closed = true;
     const lost: Delivery[] = [];
-    for (const shelf of this.#shelves.values()) {
-      for (const { delivery, cancelWait } of shelf.entries.values()) {
+    for (const queue of this.#queues.values()) {
+      for (const { delivery, cancelWait } of queue.entries.values()) {
         cancelWait?.();
         lost.push(delivery);
       }
-      shelf.entries.clear();
-      shelf.fresh.clear();
-      shelf.retries.clear();
-      shelf.bell.notifyAll();
+      queue.entries.clear();
+      queue.fresh.clear();
+      queue.retries.clear();
+      queue.condition.notifyAll();
     }
     return lost;
   }
 
-  #shelf(endpoint: string): EndpointQueue {
-    let shelf = this.#shelves.get(endpoint);
-    if (shelf === undefined) {
-      shelf = {
+  #queue(endpoint: string): EndpointQueue {
+    let queue = this.#queues.get(endpoint);
+    if (queue === undefined) {
+      queue = {
         entries: new Map(),
         fresh: new Map(),
         retries: new Map(),
         retryShare: new RetryShare(),
-        bell: new Condition(),
+        condition: new Condition(),
         bodyBytes: 0,
         throttledUntilMs: 0,
       };
-      this.#shelves.set(endpoint, shelf);
+      this.#queues.set(endpoint, queue);
     }
-    return shelf;
+    return queue;
   }
 
-  /** Whether the delivery is kept: false when there is no room for it. */
+  /** Stores a delivery; false: there is no room. */
   #admit(delivery: Delivery, isReplay: boolean): boolean {
-    const shelf = this.#shelf(delivery.endpoint);
-    if (shelf.entries.has(delivery.id)) return true;
-    if (shelf.entries.size >= this.#limits.deliveriesMax) return false;
-    if (shelf.bodyBytes + delivery.body.length > this.#limits.bodyBytesMax) return false;
+    const queue = this.#queue(delivery.endpoint);
+    if (queue.entries.has(delivery.id)) return true;
+    if (queue.entries.size >= this.#limits.deliveriesMax) return false;
+    if (queue.bodyBytes + delivery.body.length > this.#limits.bodyBytesMax) return false;
     const entry: Entry = {
       delivery,
       attempts: 0,
@@ -225,31 +225,31 @@ export class MemoryOutbox implements Outbox {
       dueAtMs: this.#clock.monotonicMs(),
       cancelWait: null,
     };
-    shelf.entries.set(delivery.id, entry);
-    shelf.fresh.set(delivery.id, entry);
-    shelf.bodyBytes += delivery.body.length;
-    shelf.bell.notifyAll();
+    queue.entries.set(delivery.id, entry);
+    queue.fresh.set(delivery.id, entry);
+    queue.bodyBytes += delivery.body.length;
+    queue.condition.notifyAll();
     return true;
   }
 
-  #forget(shelf: EndpointQueue, entry: Entry): void {
-    shelf.entries.delete(entry.delivery.id);
-    shelf.bodyBytes -= entry.delivery.body.length;
+  #forget(queue: EndpointQueue, entry: Entry): void {
+    queue.entries.delete(entry.delivery.id);
+    queue.bodyBytes -= entry.delivery.body.length;
   }
 
-  #wait(shelf: EndpointQueue, entry: Entry, notBeforeMs: number): void {
+  #wait(queue: EndpointQueue, entry: Entry, notBeforeMs: number): void {
     entry.dueAtMs = notBeforeMs;
     entry.cancelWait = this.#clock.after(notBeforeMs - this.#clock.monotonicMs(), () => {
       entry.cancelWait = null;
-      shelf.retries.set(entry.delivery.id, entry);
-      shelf.bell.notifyAll();
+      queue.retries.set(entry.delivery.id, entry);
+      queue.condition.notifyAll();
     });
   }
 
-  /** Until something may be claimed that could not before. */
-  #untilRung(shelf: EndpointQueue, signal: AbortSignal): Promise<void> {
-    const throttledForMs = this.#throttledForMs(shelf);
-    return shelf.bell.wait(this.#clock, throttledForMs > 0 ? throttledForMs : null, signal);
+  /** Waits until a claim may succeed that could not before. */
+  #waitForChange(queue: EndpointQueue, signal: AbortSignal): Promise<void> {
+    const throttledForMs = this.#throttledForMs(queue);
+    return queue.condition.wait(this.#clock, throttledForMs > 0 ? throttledForMs : null, signal);
   }
 
   #throttledForMs({ throttledUntilMs }: EndpointQueue): number {
@@ -257,7 +257,7 @@ export class MemoryOutbox implements Outbox {
   }
 }
 
-/** Takes up to `countMax` out of the map, oldest first. */
+/** Removes up to `countMax` entries from the map, oldest first. */
 function* takeFirst(entries: Map<string, Entry>, countMax: number): Generator<Entry> {
   let left = countMax;
   for (const [id, entry] of entries) {

@@ -1,13 +1,13 @@
 /**
- * How long the oldest delivery has been due. The state Redis has stored since when, by its own clock. If
- * that clock was set since, the result is at least the time for which this replica has seen it wait.
+ * The age of the oldest due delivery. The state Redis stores the due time by its own clock. If that clock is set, the
+ * result is at least the time for which this replica has seen the delivery wait.
  */
 export class Oldest {
   #what: string | null = null;
   #agedMs = 0;
   #atMs = 0;
 
-  /** `toldMs` is what the clock says, `nowMs` is by the monotonic one; the result is never negative. */
+  /** `toldMs` is the age by the state's clock, `nowMs` is monotonic; the result is never negative. */
   ageMs(what: string, toldMs: number, nowMs: number): number {
     const seenMs = this.#what === what ? this.#agedMs + nowMs - this.#atMs : 0;
     this.#what = what;

@@ -1,6 +1,6 @@
 /**
- * The contract of the outbox: what keeps each delivery from the moment it is captured until it is
- * done or dead. Every implementation passes the one suite in test/outbox/outbox.contract.ts.
+ * The contract of the outbox, which stores each delivery from its capture until it is done or dead. Every
+ * implementation passes the test suite in test/outbox/outbox.contract.ts.
  *
  * A delivery is in exactly one place:
  *
@@ -12,59 +12,59 @@
  */
 import type { ConsumedDeadline, DeadLetter, Delivery, Disposition } from '../model/vocabulary.js';
 
-/** A `Retry-After` beyond this is cut: a receiver's slip must not silence an endpoint for days. */
+/** The maximum of a `Retry-After`: a receiver's mistake must not silence an endpoint for days. */
 export const RETRY_AFTER_MS_MAX = 60 * 60 * 1000;
 
-/** A delivery that this replica holds, for one attempt. */
+/** A delivery that this replica has claimed for one attempt. */
 export interface Claimed {
   readonly delivery: Delivery;
-  /** The number of the attempt that this claim is for; 1 is the first. */
+  /** The number of the claimed attempt; 1 is the first. */
   readonly attempt: number;
-  /** Whether it was a dead letter, and has not been attempted since. */
+  /** Whether the delivery is a replayed dead letter that has not been attempted since. */
   readonly isReplay: boolean;
 }
 
-/** How much an endpoint has in the outbox. */
+/** The state of one endpoint in the outbox. */
 export interface Depth {
-  /** Ready, waiting or claimed. */
+  /** The number of deliveries that are ready, waiting or claimed. */
   readonly pending: number;
-  /** For how long the oldest delivery that is due has been due; null when none is. */
+  /** The age of the oldest due delivery; null: none is due. */
   readonly oldestDueForMs: number | null;
   readonly deadLetters: number;
   /** How much longer the endpoint is throttled; 0: it is not. */
   readonly throttledForMs: number;
 }
 
-/** Who stores deliveries, one batch after another. */
+/** A writer of deliveries, which stores one batch after another. */
 export type Writer = 'plain' | 'carrying';
 
-/** What tells the repeat of an enqueue from the next one. */
+/** Identifies a batch, to distinguish a repeated enqueue from the next one. */
 export interface Batch {
   readonly writer: Writer;
-  /** The lease's. */
+  /** The lease's token. */
   readonly token: string;
-  /** Larger than that of each earlier batch of the writer under the same token. */
+  /** Larger than in each earlier batch of the writer under the same token. */
   readonly number: number;
 }
 
 export interface Outbox {
-  /** Whether what it holds outlives this process. If not, a stop delivers what it can first. */
+  /** Whether deliveries outlive this process. If not, a stop first delivers as many as it can. */
   readonly durable: boolean;
 
-  /** What was given up. */
+  /** The dead letters. */
   readonly dead: DeadLetters;
 
   /**
-   * Stores all of them in one step, in their order. Resolves with the deliveries that found no room, which
-   * only a bounded outbox in memory ever refuses; the others are kept from then on.
+   * Stores all deliveries in one step, in their order. Resolves with those that found no room, which only a bounded
+   * outbox in memory rejects; the others are stored.
    *
-   * In the same step the entries of `claimed` leave the index of deadlines, unless they have got
-   * another deadline since: a delivery is stored if, and only if, its expiration is claimed.
+   * The same step removes the entries of `claimed` from the deadline index, unless they have another deadline by
+   * now: a delivery is stored if, and only if, its expiration is captured.
    *
-   * A rejection does not say whether they were stored. The caller repeats the call with the same `batch`, before
-   * it begins another one of that writer: what was stored is not stored again, even where deliveries have
-   * been settled meanwhile. Without a batch, the call cannot be repeated. Rejects with FencedError when another
-   * replica holds the lease, or this one under another token than when the batch began.
+   * A rejection does not say whether the deliveries were stored. The caller repeats the call with the same `batch`
+   * before it begins the writer's next one: stored deliveries are not stored again, even if they have been settled
+   * meanwhile. Without a batch, the call cannot be repeated. Rejects with FencedError when another replica holds the
+   * lease, or this one under another token than when the batch began.
    */
   enqueue(
     deliveries: readonly Delivery[],
@@ -72,48 +72,46 @@ export interface Outbox {
     batch?: Batch,
   ): Promise<readonly Delivery[]>;
 
-  /** Begins the next batch of a writer; throws FencedError when another replica holds the lease. */
+  /** Begins a writer's next batch; throws FencedError when another replica holds the lease. */
   beginBatch(writer: Writer): Batch;
 
   /**
-   * Takes up to `countMax` ready deliveries of an endpoint, oldest first, and counts the attempt
-   * before it returns, so that a crash in the middle of one cannot repeat it for ever. Waits until
-   * there is at least one, and while the endpoint is throttled; resolves empty when
-   * the signal aborts. Due retries join the ready ones as fast as places are left, and for a quarter
-   * of the places at least: neither they nor fresh deliveries starve the others. No delivery is
-   * claimed twice at the same time. Safe to call concurrently.
+   * Claims up to `countMax` ready deliveries of an endpoint, oldest first. The attempts are counted before the call
+   * returns: a delivery that crashes the relay is not attempted for ever. Waits until a delivery is ready and while the
+   * endpoint is throttled; resolves with none when the signal aborts. Due retries fill the places that fresh deliveries
+   * leave, and at least a quarter of all: neither starves the other. No delivery is claimed twice at the same time.
+   * Safe to call concurrently.
    */
   claim(endpoint: string, countMax: number, signal: AbortSignal): Promise<readonly Claimed[]>;
 
   /**
-   * Ends a claim: one step, after which the claim is void. May be repeated after a rejection, which
-   * says nothing about what was stored; a void claim changes nothing. Where `retryAfterMs` is not 0,
-   * the endpoint has asked by `Retry-After` to be sent nothing for so long: it is throttled in all
-   * replicas, until the latest time that it has asked for. A replay of one of its dead letters ends that,
-   * and so does a dead letter with the reason `gone`.
+   * Ends a claim in one step; the claim is then void. A rejection does not say whether the result was stored: repeat
+   * the call. Settling a void claim changes nothing. `retryAfterMs` other than 0 throttles the endpoint in all
+   * replicas, until the latest time that it has asked for by `Retry-After`. Replaying one of its dead letters ends the
+   * throttling, and so does a dead letter with the reason `gone`.
    */
   settle(claimed: Claimed, disposition: Disposition, retryAfterMs: number): Promise<void>;
 
-  /** Hands back a claim whose attempt was not made: ready again at once, the attempt not counted. */
+  /** Returns a claim whose attempt was not made: the delivery is ready at once, and the attempt does not count. */
   release(claimed: Claimed): Promise<void>;
 
   depth(endpoint: string): Promise<Depth>;
 
   /**
-   * Ends every wait; nothing can be enqueued or claimed afterwards. Resolves with the deliveries
-   * that end with it, neither done nor dead: none where they outlive the process. Idempotent.
+   * Ends every wait; afterwards nothing can be enqueued or claimed. Resolves with the deliveries that are lost, neither
+   * done nor dead: none if they outlive the process. Idempotent.
    */
   close(): Promise<readonly Delivery[]>;
 }
 
-/** The dead letters; each keeps its id and body. */
+/** The dead letters. Each keeps its id and body. */
 export interface DeadLetters {
-  /** Those of an endpoint, oldest first. */
+  /** The dead letters of an endpoint, oldest first. */
   list(endpoint: string): AsyncIterable<DeadLetter>;
 
-  /** Makes one ready again, as if never attempted. False: no such dead letter. */
+  /** Makes a dead letter ready again, as if never attempted. False: no such dead letter. */
   replay(endpoint: string, id: string): Promise<boolean>;
 
-  /** Forgets one for ever. False: no such dead letter. */
+  /** Deletes a dead letter permanently. False: no such dead letter. */
   drop(endpoint: string, id: string): Promise<boolean>;
 }

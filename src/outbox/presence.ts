@@ -1,7 +1,7 @@
 /**
- * Which replicas live. Each replica writes a sign of life every few seconds. When a sign of life stops
- * changing, the claims of its replica become ready again. No clocks are compared. A replica that was only
- * suspended (SIGSTOP, a long pause) finds its claims void when it resumes: what it then settles changes nothing.
+ * Heartbeats of replicas, and takeover of abandoned claims. When a replica's heartbeat stops changing, its claims
+ * become ready again. No clocks are compared. A replica that was only suspended (SIGSTOP, a long pause) finds its
+ * claims void when it resumes: settling them changes nothing.
  */
 import type { Clock } from '../lib/clock.js';
 import { messageOf } from '../model/errors.js';
@@ -21,42 +21,42 @@ import { REPLICA } from '../state/stored.js';
 import { Unchanged } from '../state/unchanged.js';
 import type { OutboxScripts } from './scripts/scripts.js';
 
-/** Several within `DEAD_AFTER_MS`, so that one that is lost does not matter. */
+/** Several heartbeats fit into `DEAD_AFTER_MS`: losing one does not matter. */
 export const HEARTBEAT_EVERY_MS = 2_500;
 
-/** The wait after one that was not taken: what has endpoints must be known before it can be missed. */
-const BEAT_AGAIN_MS = 250;
+/** The wait after a failed heartbeat: endpoints must be registered before they can be missed. */
+const HEARTBEAT_AGAIN_MS = 250;
 
-/** Redis was away for a while when two that it took lie further apart. */
-const BEAT_GAP_MS_MAX = 2 * HEARTBEAT_EVERY_MS;
+/** A longer time between two heartbeats means that Redis was unavailable. */
+const HEARTBEAT_GAP_MS_MAX = 2 * HEARTBEAT_EVERY_MS;
 
 /**
- * While Redis is away no replica can give a sign of life. The others have so long to come back before
- * what they had claimed is taken over: the longest wait before a connection is made anew, and a beat.
+ * While Redis is unavailable, no replica can send a heartbeat. After an outage, takeovers wait this long for the
+ * others: the longest reconnection delay and one heartbeat.
  */
 export const OTHERS_BACK_MS = 5_000;
 
-/** Claims that one script hands back. */
+/** Claims that one script releases. */
 const RECLAIM_BATCH = 100;
 
 export interface PresenceParts {
   readonly state: RedisState;
   readonly scripts: OutboxScripts;
   readonly replica: string;
-  /** Those that this replica's file has. */
+  /** The endpoints of this replica's configuration. */
   readonly endpoints: readonly string[];
   readonly clock: Clock;
-  /** Told of deliveries that a dead replica had claimed, once they are ready again. */
+  /** Called with the number of a dead replica's claims that became ready again. */
   readonly onReclaimed: (endpoint: string, replica: string, count: number) => void;
 }
 
 export class Presence {
   readonly #parts: PresenceParts;
   readonly #stop = new AbortController();
-  /** The last signs of life of all replicas. */
+  /** The last heartbeats of all replicas. */
   readonly #signs = new Unchanged();
-  #beatAtMs = Number.NEGATIVE_INFINITY;
-  /** Since when signs of life have been taken without a gap. */
+  #heartbeatAtMs = Number.NEGATIVE_INFINITY;
+  /** Since when heartbeats have succeeded without a gap. */
   #steadySinceMs = Number.POSITIVE_INFINITY;
   #loop: Promise<void> = Promise.resolve();
 
@@ -68,7 +68,7 @@ export class Presence {
     this.#loop = this.#run();
   }
 
-  /** Says goodbye: what this replica still holds is ready for the others at once. */
+  /** Deregisters the replica: its remaining claims are ready for the others at once. */
   async stop(): Promise<void> {
     const { state, replica } = this.#parts;
     this.#stop.abort();
@@ -77,21 +77,21 @@ export class Presence {
     await ignoreTrouble(() => state.run('beat', () => state.redis.zrem(key, replica)));
   }
 
-  /** Signs of life; what fails is done by the next. */
+  /** Sends heartbeats; the next one makes up for a failure. */
   async #run(): Promise<void> {
     const { clock, state } = this.#parts;
     const { signal } = this.#stop;
     const reclaiming = this.#reclaimForEver();
     while (!signal.aborted) {
-      const beatAtMs = this.#beatAtMs;
-      await state.pass('presence', () => this.beat());
-      const isTaken = this.#beatAtMs !== beatAtMs;
-      await clock.sleep(isTaken ? HEARTBEAT_EVERY_MS : BEAT_AGAIN_MS, signal);
+      const heartbeatAtMs = this.#heartbeatAtMs;
+      await state.pass('presence', () => this.heartbeat());
+      const isTaken = this.#heartbeatAtMs !== heartbeatAtMs;
+      await clock.sleep(isTaken ? HEARTBEAT_EVERY_MS : HEARTBEAT_AGAIN_MS, signal);
     }
     await reclaiming;
   }
 
-  /** On its own: with many endpoints a look at all of them takes long, and signs of life do not wait. */
+  /** A separate loop: with many endpoints a round takes long, and must not delay heartbeats. */
   async #reclaimForEver(): Promise<void> {
     const { clock } = this.#parts;
     const { signal } = this.#stop;
@@ -101,27 +101,27 @@ export class Presence {
     }
   }
 
-  /** Whether Redis has been there for so long that whoever lives has said so. */
+  /** Whether Redis has been available for long enough that every live replica has sent a heartbeat. */
   #isSteady(): boolean {
     const nowMs = this.#parts.clock.monotonicMs();
-    const isRecent = nowMs - this.#beatAtMs <= BEAT_GAP_MS_MAX;
+    const isRecent = nowMs - this.#heartbeatAtMs <= HEARTBEAT_GAP_MS_MAX;
     return isRecent && nowMs - this.#steadySinceMs >= OTHERS_BACK_MS;
   }
 
-  /** One sign of life, of this replica and of the endpoints that it has. */
-  async beat(): Promise<void> {
+  /** Sends one heartbeat, for this replica and its endpoints. */
+  async heartbeat(): Promise<void> {
     const { state, scripts, replica, endpoints, clock } = this.#parts;
     const { prefix } = state;
     const keys = [replicasKey(prefix), endpointsKey(prefix), formatKey(prefix)];
     const args = [replica, FORMAT_VERSION, ...endpoints];
-    const isNew = await state.run('beat', () => scripts.beat(keys, args));
-    if (isNew === 1) state.emptied();
+    const isNew = await state.run('beat', () => scripts.heartbeat(keys, args));
+    if (isNew === 1) state.reportDataLoss();
     const nowMs = clock.monotonicMs();
-    if (nowMs - this.#beatAtMs > BEAT_GAP_MS_MAX) this.#steadySinceMs = nowMs;
-    this.#beatAtMs = nowMs;
+    if (nowMs - this.#heartbeatAtMs > HEARTBEAT_GAP_MS_MAX) this.#steadySinceMs = nowMs;
+    this.#heartbeatAtMs = nowMs;
   }
 
-  /** Makes ready again what dead replicas had claimed, at each endpoint where that can be done. */
+  /** Takes over the claims of dead replicas, at each endpoint where possible. */
   async reclaim(): Promise<void> {
     const { state } = this.#parts;
     let dead: ReadonlySet<string> = new Set();
@@ -133,27 +133,26 @@ export class Presence {
       await state.pass('reclaim', async () => {
         for (const replica of await this.#othersAt(endpoint)) {
           const name = replica.toString();
-          const isThere = this.#signs.valueOf(name) !== null;
-          if (!isThere || dead.has(name)) await this.#reclaimFrom(endpoint, replica);
+          const isListed = this.#signs.valueOf(name) !== null;
+          if (!isListed || dead.has(name)) await this.#reclaimFrom(endpoint, replica);
         }
       });
     }
     for (const replica of dead) await state.pass('reclaim', () => this.#forget(replica));
   }
 
-  /** Those whose signs of life this replica has seen unchanged for long enough. */
+  /** The replicas whose heartbeats this replica has seen unchanged for long enough. */
   async #dead(): Promise<ReadonlySet<string>> {
     const { state, clock } = this.#parts;
     const key = replicasKey(state.prefix);
     const signs = await scoresByName(state, 'reclaim', key, REPLICA);
     const nowMs = clock.monotonicMs();
-    this.#signs.note(signs, nowMs);
+    this.#signs.update(signs, nowMs);
     return new Set(this.#signs.since(DEAD_AFTER_MS, nowMs).keys());
   }
 
   /**
-   * The other replicas that have ever claimed here, and have not been cleared away. Another client may have
-   * claimed as well, under any name.
+   * The other consumers of the group that are not deleted yet. Another client may have claimed as well, under any name.
    */
   async #othersAt(endpoint: string): Promise<Buffer[]> {
     const { state } = this.#parts;
@@ -162,7 +161,7 @@ export class Presence {
       try {
         return (await state.redis.callBuffer('XINFO', 'CONSUMERS', ready, GROUP)) as Buffer[][];
       } catch (error) {
-        // Nothing has been claimed yet: there is no stream, or no group on it.
+        // No claim has been made yet: the stream or the group is missing.
         if (/no such key|NOGROUP/.test(messageOf(error))) return [];
         throw error;
       }
@@ -187,7 +186,7 @@ export class Presence {
     } while (count === RECLAIM_BATCH && !this.#stop.signal.aborted);
   }
 
-  /** What it had claimed at other endpoints is left to those who have them. */
+  /** Removes a dead replica. Its claims at other endpoints are taken over by replicas that have those. */
   async #forget(replica: string): Promise<void> {
     const { state, scripts } = this.#parts;
     const args = [replica, this.#signs.valueOf(replica) ?? ''];

@@ -1,4 +1,4 @@
-/** The dead letters of the outbox in Redis: also for the command line, beside running replicas. */
+/** Dead letters of the outbox in Redis; also used by the command line, beside running replicas. */
 import type { DeadLetter } from '../model/vocabulary.js';
 import { endpointKeys, endpointsKey, replicasKey, signsOfLife } from '../state/format.js';
 import { goneByEndpoint } from '../state/gone.js';
@@ -9,10 +9,10 @@ import type { DeadLetters } from './outbox.js';
 import type { OutboxScripts } from './scripts/scripts.js';
 import { goneRows, readableLetters, storedEndpoints } from './stored-letters.js';
 
-/** Read together: their bodies are in memory at the same time. */
+/** Dead letters read at a time: their bodies are in memory together. */
 const PAGE = 100;
 
-/** A dead letter that one script forgets is a few microseconds' work for Redis. */
+/** Dead letters that one script deletes: a few microseconds' work each for Redis. */
 const EXPIRE_BATCH = 500;
 
 export class RedisDeadLetters implements DeadLetters {
@@ -21,7 +21,7 @@ export class RedisDeadLetters implements DeadLetters {
   readonly #places: DeadPlaces;
   readonly #onReplayed: (endpoint: string) => void;
 
-  /** `onReplayed` is told of each endpoint that has something ready again. */
+  /** `onReplayed` is called with each endpoint that has a replayed delivery. */
   constructor(
     state: RedisState,
     scripts: OutboxScripts,
@@ -38,37 +38,37 @@ export class RedisDeadLetters implements DeadLetters {
   }
 
   /**
-   * Those of several endpoints, of `ids` alone when these are given, oldest first among all. What
-   * is replayed or dropped while pages are read is left out; what dies meanwhile is, too.
+   * Dead letters of several endpoints, oldest first among all; only those in `ids` if given. Letters that are replayed
+   * or dropped, or that die, while pages are read are left out.
    */
   async *pages(
     endpoints: readonly string[],
     ids: readonly string[] | null = null,
   ): AsyncGenerator<readonly DeadLetter[]> {
     if (ids === null) {
-      for await (const places of this.#places.inOrder(endpoints, PAGE)) {
+      for await (const places of this.#places.pages(endpoints, PAGE)) {
         yield await this.#read(places);
       }
       return;
     }
-    const places = await this.#places.of(endpoints, ids);
+    const places = await this.#places.find(endpoints, ids);
     for (let from = 0; from < places.length; from += PAGE) {
       yield await this.#read(places.slice(from, from + PAGE));
     }
   }
 
-  /** The newest, oldest first among them: up to `countMax`, which is at most NEWEST_MAX. */
+  /** The newest dead letters in order of death, up to `countMax`, which is at most NEWEST_MAX. */
   async newest(endpoints: readonly string[], countMax: number): Promise<readonly DeadLetter[]> {
     const { quarantine } = this.#state;
     for (;;) {
       const { moved } = quarantine;
       const letters = await this.#read(await this.#places.newest(endpoints, countMax));
-      // What was moved to the quarantine has taken the places of older ones.
+      // Places moved to the quarantine were counted in place of older letters.
       if (quarantine.moved === moved) return letters;
     }
   }
 
-  /** How many each endpoint has. */
+  /** The number of dead letters per endpoint. */
   async counts(endpoints: readonly string[]): Promise<ReadonlyMap<string, number>> {
     const { redis } = this.#state;
     const counts = await this.#state.run('dead_letters', () =>
@@ -77,8 +77,8 @@ export class RedisDeadLetters implements DeadLetters {
     return new Map(endpoints.map((endpoint, at) => [endpoint, counts[at] ?? 0]));
   }
 
-  /** How many each endpoint has that are in no order: upkeep adds them to it. Only those with any. */
-  async unordered(): Promise<ReadonlyMap<string, number>> {
+  /** The number of dead letters per endpoint that lack an entry in `dead-order`, if any; upkeep restores them. */
+  async countUnordered(): Promise<ReadonlyMap<string, number>> {
     const { redis } = this.#state;
     const endpoints = await this.endpoints();
     const counts = await this.#state.run('dead_letters', () =>
@@ -93,7 +93,7 @@ export class RedisDeadLetters implements DeadLetters {
     return new Map(counts.filter(([, count]) => count > 0));
   }
 
-  /** Null when there is no such dead letter. */
+  /** Null: no such dead letter. */
   async find(endpoint: string, id: string): Promise<DeadLetter | null> {
     const { redis } = this.#state;
     const { dead } = this.#keys(endpoint);
@@ -102,7 +102,7 @@ export class RedisDeadLetters implements DeadLetters {
     return letter ?? null;
   }
 
-  /** Who sends it again has mended the endpoint: that is throttled no longer. False: there is none. */
+  /** Replays a dead letter, and ends throttling: the operator has fixed the endpoint. False: no such dead letter. */
   async replay(endpoint: string, id: string): Promise<boolean> {
     const { dead, deadOrder, deliveries, ready, throttle } = this.#keys(endpoint);
     const keys = [dead, deadOrder, deliveries, ready, throttle];
@@ -119,7 +119,7 @@ export class RedisDeadLetters implements DeadLetters {
     );
   }
 
-  /** Forgets those that died longer ago. Resolves with how many. */
+  /** Deletes dead letters older than `keepMs`. Resolves with how many. */
   async expire(endpoint: string, keepMs: number): Promise<number> {
     const { dead, deadOrder } = this.#keys(endpoint);
     let expired = 0;
@@ -134,12 +134,12 @@ export class RedisDeadLetters implements DeadLetters {
     }
   }
 
-  /** Every endpoint that has something here, or that a running replica has. */
+  /** Every endpoint that has stored data, or that a running replica has. */
   async endpoints(): Promise<string[]> {
     return storedEndpoints(this.#state);
   }
 
-  /** The endpoints that a running replica has: what is replayed to any other dies again. */
+  /** The endpoints of running replicas. A delivery replayed to any other endpoint dies again. */
   async runningEndpoints(): Promise<ReadonlySet<string>> {
     const { redis, prefix } = this.#state;
     const { fromMs, untilMs } = signsOfLife(await this.nowMs());
@@ -150,8 +150,8 @@ export class RedisDeadLetters implements DeadLetters {
   }
 
   /**
-   * The endpoints that have answered 410 to replicas that live, each with where these are: what is
-   * replayed to it dies again.
+   * The endpoints that answered 410 to running replicas, with the instances of these. A delivery replayed to one of
+   * them dies again.
    */
   async goneEndpoints(): Promise<ReadonlyMap<string, readonly string[]>> {
     const { redis, prefix } = this.#state;
@@ -162,20 +162,20 @@ export class RedisDeadLetters implements DeadLetters {
     return goneByEndpoint(await goneRows(this.#state), living);
   }
 
-  /** The number of an endpoint's deliveries that are neither done nor dead. */
+  /** The number of an endpoint's pending deliveries. */
   async pending(endpoint: string): Promise<number> {
     const { redis } = this.#state;
     return this.#state.run('dead_letters', () => redis.hlen(this.#keys(endpoint).deliveries));
   }
 
-  /** By the clock that letters are stamped by: that of the state Redis. */
+  /** The time by the clock of the state Redis, which dates dead letters. */
   async nowMs(): Promise<number> {
     const time = await this.#state.run('dead_letters', () => this.#state.redis.time());
     const [seconds = 0, micros = 0] = time.map(Number);
     return seconds * 1_000 + Math.floor(micros / 1_000);
   }
 
-  /** In the order of the places. */
+  /** Reads the letters at `places`, in their order. */
   async #read(places: readonly Place[]): Promise<readonly DeadLetter[]> {
     const { redis } = this.#state;
     const letters = new Map<Place, DeadLetter>();
@@ -194,7 +194,7 @@ export class RedisDeadLetters implements DeadLetters {
     return places.flatMap((place) => letters.get(place) ?? []);
   }
 
-  /** Places without a dead letter; one that was replayed or dropped since has gone together with its letter. */
+  /** Quarantines places without a dead letter. Places of letters replayed or dropped meanwhile are gone already. */
   async #setAside(places: readonly Place[]): Promise<void> {
     const suspects = places.map(({ endpoint, id, diedAtMs }): Suspect => {
       const key = this.#keys(endpoint).deadOrder;

@@ -1,6 +1,6 @@
 /**
- * The outbox at rest in Redis, shared by all replicas: see state/format.ts for how it lies there and
- * scripts/ for what is atomic. Nothing of it is kept in this process but what it waits for.
+ * The outbox in Redis, shared by all replicas. state/format.ts describes the stored data; each of scripts/ is one
+ * atomic step. This process keeps only its open claims and waits.
  */
 import { Condition } from '../lib/condition.js';
 import { FencedError } from '../model/errors.js';
@@ -23,27 +23,27 @@ import { RedisDeadLetters } from './redis-dead-letters.js';
 import { Settler, type SettlerParts } from './settler.js';
 
 /**
- * How soon deliveries that another replica stored are noticed; one's own are noticed at once. Each
- * look that finds nothing makes the next wait twice as long, so that idle endpoints cost little.
+ * How often the outbox polls for deliveries stored by other replicas; its own are noticed at once. Each poll without a
+ * result doubles the interval, so that idle endpoints cost little.
  */
 const POLL_FIRST_MS = 250;
 const POLL_MS_MAX = 2_000;
 
 export interface RedisOutboxParts extends ClaimerParts, SettlerParts {
-  /** Only its holder enqueues. */
+  /** The lease. Only its holder enqueues. */
   readonly lease: Pick<Lease, 'token' | 'delivers'>;
-  /** A time by the clock of the state Redis, after somebody may have set that. */
-  readonly corrected: (timeMs: number) => number;
+  /** Converts a time by the state Redis's clock after that clock was set. */
+  readonly correct: (timeMs: number) => number;
 }
 
-/** How many, what is oldest, since when it is due, the time, how many are dead, how much longer it is throttled. */
+/** Pending deliveries, the oldest due one, its due time, the current time, dead letters, the remaining throttling. */
 type DepthReply = readonly [number, Buffer, number, number, number, number];
 
-/** Nothing was left to be claimed. */
+/** A claim that left nothing to be claimed. */
 interface Emptied {
-  /** How often the bell had rung by then. */
-  readonly rung: number;
-  /** When something changes by itself. */
+  /** The condition's version before the claim. */
+  readonly version: number;
+  /** Milliseconds until the result may change by itself. */
   readonly nextInMs: number;
 }
 
@@ -53,13 +53,13 @@ export class RedisOutbox implements Outbox {
   readonly #parts: RedisOutboxParts;
   readonly #claimer: Claimer;
   readonly #settler: Settler;
-  readonly #bells = new Map<string, Condition>();
-  /** Endpoints whose last claims took all that there was, and what is new since. */
+  readonly #conditions = new Map<string, Condition>();
+  /** Endpoints whose last claim took all ready deliveries. */
   readonly #emptied = new Map<string, Emptied>();
-  /** How often an endpoint's claims have found nothing. */
-  readonly #inVain = new Map<string, number>();
+  /** The number of claims per endpoint that returned nothing. */
+  readonly #emptyClaims = new Map<string, number>();
   readonly #oldest = new Map<string, Oldest>();
-  /** How many batches have begun. */
+  /** The number of the last batch. */
   #batches = 0;
   #closed = false;
 
@@ -69,7 +69,7 @@ export class RedisOutbox implements Outbox {
     this.#claimer = new Claimer(parts);
     this.#settler = new Settler(parts);
     this.dead = new RedisDeadLetters(state, scripts, (endpoint) =>
-      this.#bell(endpoint).notifyAll(),
+      this.#condition(endpoint).notifyAll(),
     );
   }
 
@@ -113,11 +113,11 @@ export class RedisOutbox implements Outbox {
     ];
     const stored = state.run('enqueue', () => scripts.enqueue(keys, args));
     // Claims that are asked for now reach Redis right behind it.
-    const vain = endpoints.map((endpoint) => this.#inVain.get(endpoint));
-    for (const endpoint of endpoints) this.#bell(endpoint).notifyAll();
+    const before = endpoints.map((endpoint) => this.#emptyClaims.get(endpoint));
+    for (const endpoint of endpoints) this.#condition(endpoint).notifyAll();
     await stored;
     for (const [at, endpoint] of endpoints.entries()) {
-      if (this.#inVain.get(endpoint) !== vain[at]) this.#bell(endpoint).notifyAll();
+      if (this.#emptyClaims.get(endpoint) !== before[at]) this.#condition(endpoint).notifyAll();
     }
     return [];
   }
@@ -134,37 +134,37 @@ export class RedisOutbox implements Outbox {
     signal: AbortSignal,
   ): Promise<readonly Claimed[]> {
     const { state, lease, clock } = this.#parts;
-    const bell = this.#bell(endpoint);
+    const condition = this.#condition(endpoint);
     let pollMs = POLL_FIRST_MS;
     while (!signal.aborted && !this.#closed) {
       if (!lease.delivers(endpoint)) {
-        await bell.wait(clock, POLL_MS_MAX, signal);
+        await condition.wait(clock, POLL_MS_MAX, signal);
         continue;
       }
       const emptied = this.#emptied.get(endpoint);
       this.#emptied.delete(endpoint);
-      if (emptied?.rung === bell.version) {
-        await bell.wait(clock, Math.min(pollMs, emptied.nextInMs), signal);
-        if (bell.version === emptied.rung) pollMs = Math.min(2 * pollMs, POLL_MS_MAX);
+      if (emptied?.version === condition.version) {
+        await condition.wait(clock, Math.min(pollMs, emptied.nextInMs), signal);
+        if (condition.version === emptied.version) pollMs = Math.min(2 * pollMs, POLL_MS_MAX);
         continue;
       }
-      // Counted before looking: what is stored in between is not missed.
-      const rung = bell.version;
+      // The version is read before the claim: a delivery stored in between is not missed.
+      const version = condition.version;
       const { claims, nextInMs } = await state.run(
         'claim',
         () => this.#claimer.claim(endpoint, countMax),
         endpoint,
       );
-      if (claims.length < countMax) this.#emptied.set(endpoint, { rung, nextInMs });
-      if (claims.length > 0) return await this.#keepUnlessEnded(claims, signal);
-      this.#inVain.set(endpoint, (this.#inVain.get(endpoint) ?? 0) + 1);
+      if (claims.length < countMax) this.#emptied.set(endpoint, { version, nextInMs });
+      if (claims.length > 0) return await this.#releaseIfEnded(claims, signal);
+      this.#emptyClaims.set(endpoint, (this.#emptyClaims.get(endpoint) ?? 0) + 1);
     }
     return [];
   }
 
   async settle(claimed: Claimed, disposition: Disposition, retryAfterMs: number): Promise<void> {
     await this.#settler.settle(claimed as RedisClaimed, disposition, retryAfterMs);
-    this.#claimer.ended(claimed as RedisClaimed);
+    this.#claimer.forget(claimed as RedisClaimed);
   }
 
   async release(claimed: Claimed): Promise<void> {
@@ -173,19 +173,19 @@ export class RedisOutbox implements Outbox {
     const { ready } = this.#keys(delivery.endpoint);
     const args = [entry, delivery.id, attempt - 1];
     await state.run('settle', () => scripts.release([ready], args), delivery.endpoint);
-    this.#claimer.ended(claimed as RedisClaimed);
-    this.#bell(delivery.endpoint).notifyAll();
+    this.#claimer.forget(claimed as RedisClaimed);
+    this.#condition(delivery.endpoint).notifyAll();
   }
 
   async depth(endpoint: string): Promise<Depth> {
-    const { state, scripts, corrected } = this.#parts;
+    const { state, scripts, correct } = this.#parts;
     const { ready, deliveries, waiting, throttle, deadOrder } = this.#keys(endpoint);
     const keys = [ready, deliveries, waiting, throttle, deadOrder];
     const reply = await state.run('depth', () => scripts.depth(keys, []), endpoint);
     const [pending, what, dueMs, atMs, deadLetters, throttledForMs] = reply as DepthReply;
     return {
       pending,
-      oldestDueForMs: this.#oldestDueForMs(endpoint, what.toString(), atMs - corrected(dueMs)),
+      oldestDueForMs: this.#oldestDueForMs(endpoint, what.toString(), atMs - correct(dueMs)),
       deadLetters,
       throttledForMs,
     };
@@ -193,7 +193,7 @@ export class RedisOutbox implements Outbox {
 
   async close(): Promise<readonly Delivery[]> {
     this.#closed = true;
-    for (const bell of this.#bells.values()) bell.notifyAll();
+    for (const condition of this.#conditions.values()) condition.notifyAll();
     return [];
   }
 
@@ -208,8 +208,8 @@ export class RedisOutbox implements Outbox {
     return endpointKeys(this.#parts.state.prefix, endpoint);
   }
 
-  /** Nobody waits for claims that come after the end: they go back. One whose release fails is given back later. */
-  async #keepUnlessEnded(
+  /** Releases claims that arrive after the wait has ended. A claim whose release fails is found by the next check. */
+  async #releaseIfEnded(
     claims: readonly RedisClaimed[],
     signal: AbortSignal,
   ): Promise<readonly Claimed[]> {
@@ -217,14 +217,14 @@ export class RedisOutbox implements Outbox {
     try {
       for (const claimed of claims) await this.release(claimed);
     } finally {
-      for (const claimed of claims) this.#claimer.ended(claimed);
+      for (const claimed of claims) this.#claimer.forget(claimed);
     }
     return [];
   }
 
-  #bell(endpoint: string): Condition {
-    const bell = this.#bells.get(endpoint) ?? new Condition();
-    this.#bells.set(endpoint, bell);
-    return bell;
+  #condition(endpoint: string): Condition {
+    const condition = this.#conditions.get(endpoint) ?? new Condition();
+    this.#conditions.set(endpoint, condition);
+    return condition;
   }
 }

@@ -1,14 +1,13 @@
-/** The share of an endpoint's places that due retries get at least, however much is fresh. */
+/** The minimum share of an endpoint's claims that due retries get while fresh deliveries are ready. */
 const SHARE = 0.25;
 
 /**
- * How many of the places of each claim are for retries. Where places come one at a time, a retry
- * gets every fourth.
+ * Computes how many places of each claim are for retries. Where places come one at a time, every fourth is for a retry.
  */
 export class RetryShare {
   #owed = 0;
 
-  /** Of `places` that are claimed now. */
+  /** The retries' share of the `places` of this claim. */
   share(places: number): number {
     this.#owed += places * SHARE;
     const whole = Math.floor(this.#owed);

@@ -1,6 +1,6 @@
 /**
- * Tells Redis what becomes of claims. Those that are done within the same turn are settled by one
- * script; each other one by its own.
+ * Settles claims in Redis: one script for all that are done within the same turn of the event loop, and one script for
+ * each other claim.
  */
 import type { Clock } from '../lib/clock.js';
 import type { Delivery, Disposition } from '../model/vocabulary.js';
@@ -16,24 +16,24 @@ import type { RedisState } from '../state/redis-state.js';
 import type { RedisClaimed } from './claimer.js';
 import type { OutboxScripts } from './scripts/scripts.js';
 
-/** Lua takes only some thousand values at a time. */
+/** Lua's `unpack` accepts only some thousand values. */
 const DONE_BATCH_MAX = 1_000;
 
 export interface SettlerParts {
   readonly state: RedisState;
   readonly scripts: OutboxScripts;
-  /** This replica's name, unlike any other's. */
+  /** This replica's name, unique among replicas. */
   readonly replica: string;
-  /** Where an operator finds this replica, such as `host:pid`. */
+  /** The replica's address for operators, such as `host:pid`. */
   readonly instance: string;
   readonly clock: Clock;
-  /** Dead letters kept for one endpoint; the oldest makes room. */
+  /** Dead letters kept per endpoint; the oldest is evicted. */
   readonly deadLettersMax: number;
-  /** Told of dead letters that had to make room. */
+  /** Called with the number of evicted dead letters. */
   readonly onDeadLettersEvicted: (endpoint: string, count: number) => void;
 }
 
-/** Claims that are done and are settled together. */
+/** Done claims that are settled together. */
 interface DoneBatch {
   readonly entries: string[];
   readonly ids: string[];
@@ -48,7 +48,7 @@ export class Settler {
     this.#parts = parts;
   }
 
-  /** As `Outbox.settle`; rejects when Redis does. */
+  /** See `Outbox.settle`; rejects when Redis does. */
   settle(claimed: RedisClaimed, disposition: Disposition, retryAfterMs: number): Promise<void> {
     const { clock } = this.#parts;
     const { attempt, delivery, entry } = claimed;
@@ -71,7 +71,6 @@ export class Settler {
     }
   }
 
-  /** All that is done within the same turn is settled by one script. */
   #settleDone({ endpoint, id }: Delivery, entry: string): Promise<void> {
     let batch = this.#done.get(endpoint);
     if (batch === undefined || batch.ids.length >= DONE_BATCH_MAX) {

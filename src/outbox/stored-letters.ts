@@ -1,4 +1,4 @@
-/** Dead letters and what belongs to them as they lie in Redis: what no relay has written is left out. */
+/** Reads dead letters and related data from Redis, and leaves out foreign entries (written by no relay). */
 import { messageOf } from '../model/errors.js';
 import type { DeadLetter } from '../model/vocabulary.js';
 import { endpointKeys, endpointsKey, goneKey } from '../state/format.js';
@@ -10,8 +10,8 @@ import type { RedisState } from '../state/redis-state.js';
 import { NAME } from '../state/stored.js';
 
 /**
- * The letters that were read under these ids, in their order; null where there is none, or one that cannot be
- * read and is moved to the quarantine.
+ * Parses the letters read under these ids, in their order; null: there is none, or it is unreadable and moved to the
+ * quarantine.
  */
 export async function readableLetters(
   state: RedisState,
@@ -37,13 +37,13 @@ export async function readableLetters(
   return letters;
 }
 
-/** Every endpoint that has something in the state, or that a running replica has. */
+/** Every endpoint that has stored data, or that a running replica has. */
 export async function storedEndpoints(state: RedisState): Promise<string[]> {
   const key = endpointsKey(state.prefix);
   return [...(await scoresByName(state, 'dead_letters', key, NAME)).keys()];
 }
 
-/** What no replica has written is moved to the quarantine. */
+/** Reads the endpoints that answered 410; foreign fields go to the quarantine. */
 export async function goneRows(state: RedisState): Promise<readonly GoneRow[]> {
   const key = goneKey(state.prefix);
   const { rows, others } = splitGone(

@@ -1,8 +1,8 @@
 /**
- * Limits each retry to its scheduled wait. Retries wait by the clock of the state Redis. When that clock
- * is set back by an hour, each retry would wait an hour longer. Therefore the length of each wait is
- * stored with it, and a retry that has longer to wait starts its wait anew. All retries are checked at
- * the start, on each new connection and after the clock was set; otherwise a page at a time.
+ * Limits each retry to its scheduled wait. Retries wait by the clock of the state Redis. If that clock is set back by
+ * an hour, each retry would wait an hour longer. Therefore the length of each wait is stored with it, and a retry that
+ * has longer to wait starts its wait again. All retries are checked at the start, on each new connection and after the
+ * clock was set; otherwise one page at a time.
  */
 import type { Clock } from '../lib/clock.js';
 import type { RetrySettings } from '../model/endpoint.js';
@@ -11,34 +11,34 @@ import { endpointKeys, quarantineKey } from '../state/format.js';
 import type { RedisState } from '../state/redis-state.js';
 import type { OutboxScripts } from './scripts/scripts.js';
 
-/** How often the clock is read: a step of the clock goes unnoticed for up to this time. */
+/** How often the clock is read: the delay until a step of the clock is noticed. */
 const LOOK_EVERY_MS = 2_500;
 
-/** The wait after a round that failed. */
+/** The wait after a failed round. */
 const LOOK_AGAIN_MS = 250;
 
-/** Retries that one script looks at: less than a millisecond's work for Redis. */
+/** Retries that one script examines: less than a millisecond's work for Redis. */
 const PAGE = 500;
 
-/** How long no dead letter is removed after a step: time to correct a clock that was set by mistake. */
+/** How long dead letters are not expired after a step of the clock: time to correct a mistake. */
 const UNSTEADY_MS = 60 * 60 * 1_000;
 
-/** Where a pass begins, and what it has reached at its end. */
+/** The cursor of ZSCAN at the start and at the end of a pass. */
 const START = '0';
 
 export interface WaitsParts {
   readonly state: RedisState;
   readonly scripts: OutboxScripts;
   readonly clock: Clock;
-  /** The retry schedule of each endpoint in this replica's file, by name. */
+  /** The retry schedules in this replica's configuration, by endpoint. */
   readonly endpoints: ReadonlyMap<string, { readonly retry: RetrySettings }>;
   readonly events: WaitsEvents;
 }
 
 export interface WaitsEvents {
-  /** The clock of the state Redis was set ahead by so much; negative: back. */
+  /** The clock of the state Redis was set ahead by `stepMs`; negative: back. */
   stateClockSet(stepMs: number): void;
-  /** This many retries had longer to wait than scheduled. */
+  /** `count` retries had longer to wait than scheduled. */
   waitsLimited(endpoint: string, count: number): void;
 }
 
@@ -46,12 +46,12 @@ export class Waits {
   readonly #parts: WaitsParts;
   readonly #stop = new AbortController();
   readonly #stateClock: ServerClock;
-  /** Where the pass over an endpoint's retries goes on. */
+  /** The cursor of each endpoint's pass. */
   readonly #cursors = new Map<string, string>();
   #setAtMs = Number.NEGATIVE_INFINITY;
-  /** Whether all retries are to be looked at. */
+  /** Whether all retries must be checked. */
   #isDoubtful = true;
-  /** The connection on which the clock was last asked. */
+  /** The connection of the last round. */
   #connection = 0;
   #loop: Promise<void> = Promise.resolve();
 
@@ -69,12 +69,12 @@ export class Waits {
     await this.#loop;
   }
 
-  /** A time that the state Redis has written, by its clock as it is known now. */
-  corrected(writtenMs: number): number {
+  /** Converts a time written by the state Redis to its clock's present setting. */
+  correct(writtenMs: number): number {
     return this.#stateClock.correctedWritten(writtenMs);
   }
 
-  /** Whether the clock has not been set for a while, as far as is known. */
+  /** Whether the clock, as far as is known, was not set recently. */
   isClockSteady(): boolean {
     return this.#parts.clock.monotonicMs() - this.#setAtMs >= UNSTEADY_MS;
   }
@@ -85,7 +85,7 @@ export class Waits {
     while (!signal.aborted) {
       let waitMs = LOOK_AGAIN_MS;
       await this.#parts.state.pass('waits', async () => {
-        await this.once();
+        await this.runOnce();
         waitMs = LOOK_EVERY_MS;
       });
       await clock.sleep(waitMs, signal);
@@ -93,7 +93,7 @@ export class Waits {
   }
 
   /** One round; rejects when the state cannot be used. */
-  async once(): Promise<void> {
+  async runOnce(): Promise<void> {
     const { state, endpoints } = this.#parts;
     const { connections } = state;
     await state.run('upkeep', () => this.#stateClock.ask(state.redis));
@@ -107,7 +107,7 @@ export class Waits {
     if (isAll) this.#isDoubtful = false;
   }
 
-  /** Looks at a page of an endpoint's retries. */
+  /** Checks one page of an endpoint's retries. */
   async #limit(endpoint: string, { scheduleMs }: RetrySettings): Promise<void> {
     const { state, scripts, events } = this.#parts;
     const { waiting, waits } = endpointKeys(state.prefix, endpoint);

@@ -1,8 +1,8 @@
-/** What an operator types to change a Redis. */
+/** Commands for the operator. */
 import type { RedisTls } from '../model/redis-login.js';
 import type { RedisAddress } from '../model/vocabulary.js';
 
-/** How an operator gives this Redis a command; without the password, for which redis-cli can ask. */
+/** The redis-cli command for this Redis, without the password, which redis-cli can ask for. */
 export function redisCli({
   host,
   port,
@@ -23,12 +23,12 @@ function tlsOptions({ caFile, certFile, keyFile, serverName }: RedisTls): string
   return ` --tls${given.join('')}`;
 }
 
-/** A word for a shell; in quotes where it needs them. */
+/** Quotes a word for a shell if necessary. */
 export function shellWord(word: string): string {
   return /^[\w+@:./=-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }
 
-/** Whom Redis takes the relay for. */
+/** The relay's user in Redis. */
 export function redisUser({ username }: Pick<RedisAddress, 'username'>): string {
   return username ?? 'default';
 }

@@ -1,4 +1,4 @@
-/** What a Redis says, as errors of ours: what is wrong, and what an operator can do about it. */
+/** Converts errors of Redis to errors of the relay: what is wrong, and what the operator can do. */
 import { printable } from '../lib/printable.js';
 import {
   messageOf,
@@ -15,21 +15,21 @@ import {
 } from '../model/errors.js';
 import { isReply, isUnknownCommand } from './refusal.js';
 
-/** Where a Redis is. */
+/** The address of a Redis. */
 interface Place {
   readonly host: string;
   readonly port: number;
-  /** Of a Unix socket. */
+  /** The path of a Unix socket. */
   readonly path?: string | null;
 }
 
-/** host:port or unix:///path, as messages and logs show it: no name, no password. */
+/** host:port or unix:///path, for messages and logs: no user name, no password. */
 export function addressOf({ host, port, path = null }: Place): string {
   if (path !== null) return `unix://${printable(path)}`;
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** What is wrong with the Redis that holds the state: a reply to a script may begin with its place. */
+/** Converts an error of the state Redis. In a script's error, the code may follow the script's position. */
 export function stateError(
   thrown: unknown,
   address: Place,
@@ -90,8 +90,8 @@ export function stateError(
 }
 
 /**
- * What Redis or the network said, as one of our errors; `section` of the file is about it.
- * `loginDefect`: what looks wrong with the user name or password, without showing it.
+ * Converts an error of Redis or of the network; `section` is that of the configuration. `loginDefect`: what looks wrong
+ * with the user name or password, without showing them.
  */
 export function redisError(
   thrown: unknown,
@@ -165,22 +165,22 @@ export function notRedis(
   );
 }
 
-/** The same of what may be one of our errors already. */
+/** Converts an error, unless it is one of the relay's already. */
 export function redisErrorOf(thrown: unknown, settings: Place): RelayError {
   return thrown instanceof RelayError ? thrown : redisError(thrown, settings);
 }
 
-/** What to do where a node of a cluster is to keep its place. */
+/** The advice for keeping the relay's keys on this node of a cluster. */
 const PREFIX_ADVICE =
   "choose a state.prefix whose slot is on this one (redis-cli CLUSTER KEYSLOT '{prefix}' tells it)";
 
-/** Who has the slot of a key, when a node of a Redis Cluster has said so; null when it has not. */
+/** The node that has a key's slot, if a node of a Redis Cluster reported it; otherwise null. */
 function slotElsewhere(said: string): string | null {
   const [, slot, node] = /^(?:MOVED|ASK) (\d+) (\S+)/.exec(said) ?? [];
   return node === undefined ? null : `slot ${slot}, that of the relay's own keys, is on ${node}`;
 }
 
-/** Why a key of the relay's own was refused, and what to do where that is known. */
+/** Why one of the relay's own keys was rejected, and what to do if known. */
 export function refusalText(said: string): string {
   const elsewhere = slotElsewhere(said);
   return elsewhere === null
@@ -195,7 +195,7 @@ export function replicaAdvice(address: string, primary: string): string {
   );
 }
 
-/** Whether it is another server, or one to which only a new connection can log in. */
+/** Whether the server is the wrong one, or a login needs a new connection. */
 export function needsNewConnection(failure: RelayError): boolean {
   return [RedisIsReplicaError, RedisSlotError, RedisAuthError].some((of) => failure instanceof of);
 }

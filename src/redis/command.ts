@@ -1,4 +1,4 @@
-/** Commands of Redis, as they are sent. Types only. */
+/** Redis commands. Types only. */
 
-/** A command as it is sent. */
+/** A command and its arguments. */
 export type Command = readonly [name: string, ...words: (string | number | Buffer)[]];

@@ -1,7 +1,6 @@
 /**
- * Connections to Redis that do not reconnect: the caller learns why one ended
- * and opens the next one, so that each begins with the same checks and the same subscriptions.
- * `lasting.ts` has those that do come back, for the state.
+ * Connections to Redis that do not reconnect: the caller receives the reason when one ends, and opens the next one,
+ * with the same checks and subscriptions. `lasting.ts` has the reconnecting ones, for the state.
  */
 import { Redis } from 'ioredis';
 import { printable } from '../lib/printable.js';
@@ -14,15 +13,15 @@ import { addressOf, notRedis, redisError } from './client.js';
 import { connectionProblem } from './connection-problem.js';
 import { Wire } from './socket.js';
 
-/** For all addresses of a name together, with the TLS handshake and the login. */
+/** The timeout for all addresses of a name together, including TLS handshake and login. */
 export const CONNECT_MS_MAX = 5_000;
 
-/** How long a peer may take to close its side, before ours is cut. */
+/** How long a peer may take to close its side of the connection. */
 const DISCONNECT_MS_MAX = 200;
 
 /**
- * A connection with an unanswered command that receives nothing for this time is dead. Longer than a slow
- * command of another client usually blocks the server.
+ * The timeout of a connection that has an unanswered command and receives nothing. Longer than a slow command of
+ * another client usually blocks the server.
  */
 export const SILENCE_MS_MAX = 10_000;
 
@@ -31,19 +30,19 @@ export const PING_EVERY_MS = 3_000;
 
 export interface RedisConnection {
   readonly redis: Redis;
-  /** Whether the file gives a password that the server does not require. */
+  /** Whether the configuration has a password that the server does not require. */
   readonly isPasswordUnused: boolean;
-  /** Resolves, once, with why the connection ended. Never rejects. */
+  /** Resolves once, with the reason why the connection ended. Never rejects. */
   readonly ended: Promise<RelayError>;
 }
 
-/** What both kinds of connection have in common. */
+/** The options of both kinds of connections. */
 export function optionsFor({ host, port, tls }: RedisAddress, wire: Wire) {
   return {
     host,
     port,
     Connector: wire.connector(DISCONNECT_MS_MAX),
-    // Tells ioredis which event to wait for.
+    // Makes ioredis wait for the right event.
     ...(tls === null ? {} : { tls: {} }),
     protocol: 2 as const,
     enableOfflineQueue: false,
@@ -55,10 +54,9 @@ export function optionsFor({ host, port, tls }: RedisAddress, wire: Wire) {
 }
 
 /**
- * Connects and authenticates; rejects with a RelayError that says what is wrong, and which
- * `section` of the file to look at. The connection ends when `closing` aborts, whatever it then
- * waits for. `onStale` is called when the files of the login cannot be used any more. A command that
- * is not answered within `answerMsMax` fails.
+ * Connects and authenticates; rejects with a RelayError that names the problem and the `section` of the configuration.
+ * The connection ends when `closing` aborts. `onStale` is called when the files of the login are not valid any more. A
+ * command fails without a reply within `answerMsMax`.
  */
 export async function connect(
   settings: RedisAddress,
@@ -82,7 +80,7 @@ export async function connect(
   });
   let cause: unknown = null;
   redis.on('error', (error) => {
-    // A TLS handshake that we break off fails as if the server had closed the connection.
+    // An aborted TLS handshake fails as if the server had closed the connection.
     cause ??= closing.aborted ? ABORTED : error;
   });
   wire.watch(redis);
@@ -102,7 +100,7 @@ export async function connect(
     const pong: string = await redis.ping();
     if (pong !== 'PONG') throw wrongAnswer(pong, wire, settings, section);
     settings.files?.accepted();
-    // Shown by CLIENT LIST. An ACL may forbid it.
+    // Shown by CLIENT LIST. An ACL may forbid SETNAME.
     await redis.client('SETNAME', `expiry-relay:${role}`).catch(() => undefined);
     closing.throwIfAborted();
     if (redis.status !== 'ready') throw await ended;
@@ -114,7 +112,7 @@ export async function connect(
   return { redis, isPasswordUnused, ended };
 }
 
-/** What Redis says to a client that it does not serve, before that has asked; null for no such. */
+/** The error that Redis sends to a client that it rejects before its first command; null: none. */
 function refusalIn(head: Buffer): string | null {
   return /^-(DENIED .*|ERR max number of clients .*)/.exec(head.toString('latin1'))?.[1] ?? null;
 }
@@ -130,7 +128,7 @@ function wrongAnswer(
   return connectionProblem(pong, wire, place) ?? notRedis(found, address, section);
 }
 
-/** What may be why a login is refused; null when neither part of it looks wrong. */
+/** Why a login may be rejected; null: neither user name nor password looks wrong. */
 function loginDefect(username: string | null, password: Secret | null): string | null {
   const ofUser = defectOf(username ?? '');
   const ofPassword = defectOf(password?.reveal() ?? '');
@@ -141,11 +139,11 @@ function loginDefect(username: string | null, password: Secret | null): string |
   return found.length === 0 ? null : found.join(', ');
 }
 
-/** What ioredis does not say when the server closes a connection, or we do. */
+/** Texts for ends of a connection that ioredis does not explain. */
 export const CLOSED = 'the connection was closed';
 const ABORTED = 'no answer within the time that was given';
 
-/** The password and the certificates to log in with now. */
+/** The current password and certificates. */
 export async function credentialsOf(
   address: RedisAddress,
   onStale: (problem: string) => void,
@@ -175,8 +173,8 @@ export function connectError(
 }
 
 /**
- * A server without a password accepts the login: it may require one later. Resolves with false where it does
- * not require the password that is given.
+ * A server without a password accepts the login: it may require one later. Resolves with false if the server does not
+ * require the given password.
  */
 async function authenticate(
   redis: Redis,
@@ -194,7 +192,7 @@ async function authenticate(
   return true;
 }
 
-/** Ends a connection; one that has ended already would keep a timer of ioredis's running. */
+/** Ends a connection; calling ioredis for one that has ended would leave a timer running. */
 export function disconnect(redis: Redis): void {
   if (redis.status !== 'end') redis.disconnect();
 }

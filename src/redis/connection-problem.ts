@@ -1,4 +1,4 @@
-/** Why a connection to a Redis could not be opened, or ended, by what its socket has seen. */
+/** Explains why a connection to Redis could not be opened, or ended, by its socket's history. */
 import {
   messageOf,
   NotRedisError,
@@ -13,7 +13,7 @@ import { isReply } from './refusal.js';
 import type { Wire } from './socket.js';
 import { tlsProblem } from './tls-problem.js';
 
-/** What the relay asks first; a proxy that does not know a command may close the connection. */
+/** The relay's first commands; a proxy that does not support one may close the connection. */
 const FIRST_COMMANDS: ReadonlySet<string> = new Set(['client', 'role', 'select', 'subscribe']);
 
 const SILENT = /Socket timeout|Command timed out|ETIMEDOUT|no answer within/;
@@ -21,13 +21,13 @@ const CLOSED = /^(ECONNRESET|EPIPE)$/;
 
 export interface ConnectionPlace {
   readonly address: Pick<RedisAddress, 'host' | 'path'>;
-  /** How messages name the server. */
+  /** The server's name in messages. */
   readonly at: string;
-  /** The part of the file that is about it. */
+  /** The section of the configuration with this server's address. */
   readonly section: 'redis' | 'state';
 }
 
-/** Null for what the server has answered by itself, such as a wrong password. */
+/** Null: the server itself replied with an error, such as a wrong password. */
 export function connectionProblem(
   thrown: unknown,
   wire: Wire,
@@ -62,7 +62,7 @@ export function connectionProblem(
   return isClosed ? new RedisUnresponsiveError(closedText(wire, at, section)) : null;
 }
 
-/** What the operator of a container often gets wrong. */
+/** Frequent mistakes with a Unix socket in a container. */
 function socketText(path: string, at: string, code: string, said: string): string {
   const what = `Redis at ${at} cannot be reached`;
   switch (code) {

@@ -1,4 +1,4 @@
-/** A connection to Redis that comes back by itself, for the state. */
+/** A connection to the state Redis that reconnects by itself. */
 import { Redis } from 'ioredis';
 import type { Clock } from '../lib/clock.js';
 import type { RelayError } from '../model/errors.js';
@@ -6,26 +6,26 @@ import type { RedisAddress } from '../model/vocabulary.js';
 import { CLOSED, connectError, credentialsOf, disconnect, optionsFor } from './connect.js';
 import { Wire } from './socket.js';
 
-/** The first wait before the connection is opened again; each next one is twice as long. */
+/** The first delay before reconnecting; the delay doubles each time. */
 const RECONNECT_FIRST_MS = 50;
 export const RECONNECT_MS_MAX = 2_000;
 
 export interface LastingParts {
   readonly address: RedisAddress;
-  /** The logical database's number. */
+  /** The number of the logical database. */
   readonly database: number;
-  /** The part of the file that is about this server. */
+  /** The section of the configuration with this server's address. */
   readonly section: 'redis' | 'state';
   readonly clock: Clock;
   /** Ends the connection. */
   readonly closing: AbortSignal;
-  /** Called with why a connection could not be opened, or ended; `closed`: without an error. */
+  /** Called when a connection could not be opened, or ended; `closed`: without an error. */
   readonly onEnded: (why: RelayError, end: 'closed' | 'failed') => void;
-  /** Called when the files of the login cannot be used any more. */
+  /** Called when the files of the login are not valid any more. */
   readonly onStale: (problem: string) => void;
 }
 
-/** While Redis is away, commands reject at once and are not repeated: the caller decides on that. */
+/** While Redis is unavailable, commands reject at once and are not repeated: the caller decides that. */
 export function openLasting(parts: LastingParts): Redis {
   const { address, database, section, clock, closing, onEnded, onStale } = parts;
   const wire = new Wire(address);
@@ -34,20 +34,20 @@ export function openLasting(parts: LastingParts): Redis {
     db: database,
     ...(address.username === null ? {} : { username: address.username }),
     ...(address.password === null ? {} : { password: address.password.reveal() }),
-    // Only a wait of our own can read the password again before the next connection.
+    // The relay waits itself, to read the password again before it reconnects.
     retryStrategy: null,
     autoResendUnfulfilledCommands: false,
-    // It would wait in silence for a server that loads its data; the state looks and says so.
+    // The check would wait silently for a server that loads its data; the state reports that itself.
     enableReadyCheck: false,
     connectionName: 'expiry-relay:state',
-    // What was the primary is none any more: its name may lead to the new one by now.
+    // The server is a primary no longer: its name may lead to the new one by now.
     reconnectOnError: ({ message }) => message.includes('READONLY'),
   });
   wire.watch(redis);
   let waitMs = RECONNECT_FIRST_MS;
   let cause: unknown = null;
   redis.on('error', (error) => {
-    // The database is selected again, and judged, once the server is known.
+    // A failed SELECT is ignored: the database is verified once the server is known.
     if ((error as { command?: { name: string } }).command?.name !== 'select') cause ??= error;
   });
   redis.on('ready', () => {
@@ -69,7 +69,7 @@ export function openLasting(parts: LastingParts): Redis {
     wire.tls = tls;
     wire.password = password;
     if (password !== null) redis.options.password = password.reveal();
-    // Said by the event `error`.
+    // Reported by the event `error`.
     await redis.connect().catch(() => undefined);
   };
   closing.addEventListener('abort', () => disconnect(redis), { once: true });

@@ -1,4 +1,4 @@
-/** Tells a server that is no Redis by the first bytes that it sent. Pure. */
+/** Recognizes servers other than Redis by the first bytes that they sent. Pure. */
 import { printable } from '../lib/printable.js';
 
 /** More than any greeting needs. */
@@ -9,10 +9,10 @@ interface Peer {
   readonly greets: RegExp;
 }
 
-/** What each of them sends by itself, or in answer to a command of Redis's; bytes as latin-1. */
+/** The greeting of each server, or its response to a command of Redis; bytes as latin-1. */
 const PEERS: readonly Peer[] = [
   { name: 'an HTTP server', greets: /^HTTP\/\d/ },
-  // A bare HTML page is how HTTP/0.9 and some proxies refuse what they cannot read.
+  // HTTP/0.9 and some proxies respond to unreadable requests with a bare HTML page.
   { name: 'an HTTP server', greets: /^\s*<(?:!doctype|html)/i },
   { name: 'an SSH server', greets: /^SSH-\d/ },
   { name: 'an FTP server', greets: /^220[ -].*FTP/i },
@@ -24,12 +24,12 @@ const PEERS: readonly Peer[] = [
   { name: 'a NATS server', greets: /^INFO \{/ },
 ];
 
-/** An alert or a handshake of TLS, each with the version 3.x. */
+/** A TLS alert or handshake of version 3.x. */
 function isTls(head: Buffer): boolean {
   return (head[0] === 0x15 || head[0] === 0x16) && head[1] === 3;
 }
 
-/** The length of a packet in 3 bytes and its number, then the version 10 or an error. */
+/** The length of a packet in 3 bytes and its number, then protocol version 10 or an error. */
 function isMySql(head: Buffer): boolean {
   return head[2] === 0 && head[3] === 0 && (head[4] === 10 || head[4] === 0xff);
 }
@@ -39,16 +39,16 @@ function isPostgres(head: Buffer): boolean {
   return head[0] === 0x45 && head[1] === 0 && head[2] === 0 && head[5] === 0x53;
 }
 
-/** The types of RESP2 and RESP3; only Redis's protocol begins a line with them. */
+/** The type bytes of RESP2 and RESP3; no other known protocol starts a line with them. */
 const RESP = /^[+\-:$*_,#!=%~>|(]/;
 
 export type PeerKind =
   | { readonly kind: 'redis' }
   | { readonly kind: 'tls' }
-  /** `name` has its article. */
+  /** `name` includes its article. */
   | { readonly kind: 'other'; readonly name: string };
 
-/** Whose first bytes these are; nothing is known of a server that has sent none. */
+/** The kind of server that sent these bytes; without any bytes, Redis is assumed. */
 export function peerOf(head: Buffer): PeerKind {
   const text = head.toString('latin1');
   const known = PEERS.find(({ greets }) => greets.test(text));

@@ -1,11 +1,11 @@
 /**
- * Whether a server allows a question. A command may be forbidden to the user (NOPERM), renamed, or missing:
- * managed services and servers that are not Redis have no ROLE, CONFIG or TIME, and each words its error
- * differently. Therefore every error counts as a refusal that is not known to mean something else.
+ * Whether a server allows a command. A command may be forbidden to the user (NOPERM), renamed, or missing: managed
+ * services and servers other than Redis lack ROLE, CONFIG or TIME, and word their errors differently. Therefore every
+ * error counts as a refusal unless it is known to mean something else.
  */
 import { messageOf } from '../model/errors.js';
 
-/** Whether the server has answered with an error, so that the connection stands. Pure. */
+/** Whether the server replied with an error, so that the connection is intact. Pure. */
 export function isReply(thrown: unknown): boolean {
   return thrown instanceof Error && thrown.name === 'ReplyError';
 }
@@ -14,16 +14,16 @@ export function isReply(thrown: unknown): boolean {
 const OTHERWISE =
   /^-?(NOAUTH|WRONGPASS|DENIED|LOADING|BUSY|MASTERDOWN|CLUSTERDOWN|READONLY|MISCONF|NOREPLICAS|OOM|TRYAGAIN|MOVED|ASK|WRONGTYPE)\b/;
 
-/** Whether the server, or its ACL for this user, does not allow the question. Pure. */
+/** Whether the server, or its ACL for this user, does not allow the command. Pure. */
 export function isRefusal(thrown: unknown): boolean {
   return isReply(thrown) && !OTHERWISE.test(messageOf(thrown));
 }
 
-/** In the words of Redis, its scripts, Envoy, and other proxies. */
+/** The wording of Redis, its scripts, Envoy, and other proxies. */
 const UNKNOWN_COMMAND =
   /\bunknown (redis )?(sub)?command\b|\b(unsupported|disallowed) command\b|command .*not (supported|allowed)/i;
 
-/** Whether the server does not have the command, or a script's: no rule of an ACL gives it. Pure. */
+/** Whether the server lacks the command, also within a script: no ACL rule can allow it. Pure. */
 export function isUnknownCommand(thrown: unknown): boolean {
   return isReply(thrown) && UNKNOWN_COMMAND.test(messageOf(thrown));
 }
@@ -33,7 +33,7 @@ export function isForbidden(thrown: unknown): boolean {
   return messageOf(thrown).startsWith('NOPERM');
 }
 
-/** Resolves with null when the server refuses the question; rejects with any other error. */
+/** Resolves with null when the server does not allow the command; rejects with any other error. */
 export async function unlessRefused<Reply>(reply: Promise<Reply>): Promise<Reply | null> {
   try {
     return await reply;
@@ -43,17 +43,17 @@ export async function unlessRefused<Reply>(reply: Promise<Reply>): Promise<Reply
   }
 }
 
-/** Whether a key is of another type than the command, or a script's, is for. Pure. */
+/** Whether a key has the wrong type for the command, also within a script. Pure. */
 export function isOtherType(refusal: unknown): boolean {
   return /\bWRONGTYPE\b/.test(messageOf(refusal));
 }
 
-/** A node of a cluster has none but the first, and says so in another way. */
+/** A node of a cluster has only database 0, and uses another error message. */
 export function isNoDatabase(refusal: unknown): boolean {
   return /DB index is out of range|SELECT is not allowed in cluster/i.test(messageOf(refusal));
 }
 
-/** Whether a node of a Redis Cluster says that another one has the key. */
+/** Whether another node of the Redis Cluster has the key. */
 export function isElsewhere(refusal: unknown): boolean {
   return /^(MOVED|ASK) /.test(messageOf(refusal));
 }

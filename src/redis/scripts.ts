@@ -1,6 +1,6 @@
 /**
- * Lua scripts on the state's connection: each is one atomic step, sent once, then named by its
- * digest, again after a restart. Every key that a script touches is declared.
+ * Lua scripts on the state's connection. Each is one atomic step, is sent once, also after a restart, and is then
+ * called by its digest. Every key that a script uses is declared.
  */
 import type { Redis } from 'ioredis';
 
@@ -11,22 +11,21 @@ export const NOW = `local function now()
 end
 `;
 
-/** Lua: what each script needs of a server, whatever else it does. */
+/** Lua: the minimum that every script needs of a server. */
 export const ASK_TIME = "return redis.call('TIME')";
 
-/** By type, a command that only reads a key and fails where the key is of another type. */
+/** For each type, a command that only reads a key and fails for a key of another type. */
 export const PROBE_OF = { zset: 'zcard', hash: 'hlen', stream: 'xlen', string: 'get' } as const;
 
-/** Lua: the same, as `probes`. */
+/** Lua: PROBE_OF as the table `probes`. */
 export const PROBES = `local probes = { ${Object.entries(PROBE_OF)
   .map(([type, command]) => `${type} = '${command}'`)
   .join(', ')} }
 `;
 
 /**
- * Lua: fails where one of the first KEYS is not of the type given for it. For scripts that write to several keys:
- * such an error in the middle would leave the first writes without the others. The caller has the key renamed,
- * and runs the script again.
+ * Lua: fails unless the first KEYS have the given types. For scripts that write to several keys: an error in the middle
+ * would leave the first writes without the others. The caller has the key renamed, and repeats the script.
  */
 export const TYPED = `${PROBES}local function expect_types(...)
   for i, wanted in ipairs({...}) do redis.call(probes[wanted], KEYS[i]) end
@@ -34,8 +33,8 @@ end
 `;
 
 /**
- * Lua: only the replica that watches goes on. `token` is empty where nobody else is there. Where nobody
- * watches, the lease has ended while Redis was away, and is taken again soon: the caller tries again.
+ * Lua: returns an error unless the caller holds the lease; `token` is empty if there are no other replicas. If nobody
+ * holds the lease, it has ended while Redis was unavailable, and is acquired again soon: the caller retries.
  */
 export const FENCE = `local function fenced(lease, token)
   if token == '' then return nil end
@@ -45,24 +44,24 @@ export const FENCE = `local function fenced(lease, token)
 end
 `;
 
-/** Lua: how a script begins that the watching replica alone may run. Its first key and argument say who. */
+/** Lua: the start of a script for the lease holder alone. First key: the lease; first argument: the token. */
 export const WATCHING = `${FENCE}
 local refusal = fenced(KEYS[1], ARGV[1])
 if refusal then return refusal end
 `;
 
-/** Replies hold Buffers in the place of strings. */
+/** Runs a script. Replies contain Buffers instead of strings. */
 export type RunScript = (
   keys: readonly string[],
   args: readonly (string | number | Buffer)[],
 ) => Promise<unknown>;
 
-/** One function for each of the Lua texts. */
+/** One function per Lua script. */
 export type Scripts<Lua extends Readonly<Record<string, string>>> = Readonly<
   Record<keyof Lua, RunScript>
 >;
 
-/** The names must differ from those of every other set on the same connection. */
+/** Script names must be unique on a connection. */
 export function defineScripts<const Lua extends Readonly<Record<string, string>>>(
   redis: Redis,
   lua: Lua,

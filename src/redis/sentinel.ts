@@ -1,14 +1,14 @@
-/** A Sentinel answers on a port of its own, and is easily taken for the Redis that it watches. */
+/** Detects a Sentinel, which is easily confused with the Redis that it monitors. */
 import type { Redis } from 'ioredis';
 import { printable } from '../lib/printable.js';
 import { NotRedisError } from '../model/errors.js';
 import type { RedisAddress } from '../model/vocabulary.js';
 import { addressOf } from './client.js';
 
-/** More are hardly ever watched by one; the message stays readable. */
+/** A Sentinel rarely monitors more; the message stays readable. */
 const PRIMARIES_SHOWN_MAX = 5;
 
-/** Throws, with the primaries that the Sentinel reports. */
+/** Always throws, with the primaries that the Sentinel reports. */
 export async function refuseSentinel(
   redis: Redis,
   address: RedisAddress,
@@ -26,7 +26,7 @@ export async function refuseSentinel(
   );
 }
 
-/** As `the primary mymaster at 10.0.0.5:6379`; empty when the Sentinel does not say. */
+/** Such as `the primary mymaster at 10.0.0.5:6379`; empty if the Sentinel does not report any. */
 async function primariesOf(redis: Redis): Promise<string[]> {
   const reply = await redis.call('SENTINEL', 'MASTERS').catch(() => []);
   return (reply as string[][]).map((words) => {

@@ -1,4 +1,4 @@
-/** How sockets to a Redis are opened, and what came of the last one. */
+/** Opens sockets to Redis, and tracks the last one's progress. */
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { checkServerIdentity, connect as connectTls, type TLSSocket } from 'node:tls';
 import { AbstractConnector, type Redis } from 'ioredis';
@@ -8,21 +8,21 @@ import type { RedisAddress } from '../model/vocabulary.js';
 import { HEAD_BYTES_MAX } from './peer.js';
 
 /**
- * How long one address of a name may take before the next one is tried as well: Node's own 250 ms rule
- * out a server that is far away. It is longer than the second that a lost SYN costs, and short enough
- * to try three addresses within the limit on connecting.
+ * How long one address of a name may take before the next one is tried in parallel: Node's default of 250 ms excludes
+ * distant servers. The time is longer than the second that a lost SYN costs, and allows three addresses within the
+ * connection timeout.
  */
 export const ADDRESS_MS_MAX = 1_500;
 
-/** How far a socket has come. */
+/** The progress of a socket. */
 type Phase = 'opening' | 'connected' | 'secured';
 
-/** What is known of one connection; ioredis itself tells only its last error. */
+/** Observations of one connection; ioredis itself only reports the last error. */
 export class Wire {
   readonly #address: RedisAddress;
-  /** What the next socket uses. */
+  /** The TLS settings of the next socket. */
   tls: RedisTls | null;
-  /** What the next login uses. */
+  /** The password of the next login. */
   password: Secret | null;
   #phase: Phase = 'opening';
   #head: Buffer = Buffer.alloc(0);
@@ -43,12 +43,12 @@ export class Wire {
     return this.#head;
   }
 
-  /** The first command, in lower case, that had no answer when the socket closed. */
+  /** The first command, in lower case, without a reply when the socket closed. */
   get unanswered(): string | null {
     return this.#unanswered;
   }
 
-  /** For the option `Connector`. */
+  /** A class for ioredis' option `Connector`. */
   connector(disconnectMs: number): new (options: unknown) => AbstractConnector {
     const open = () => this.#open();
     return class extends AbstractConnector {
@@ -67,7 +67,7 @@ export class Wire {
     };
   }
 
-  /** Notes the command that `redis` waits for whenever its socket closes. */
+  /** Records the command that `redis` waits for whenever its socket closes. */
   watch(redis: Redis): void {
     redis.on('connect', () => {
       redis.stream.prependListener('close', () => {
@@ -105,14 +105,14 @@ export class Wire {
   }
 
   #openSecure({ ca, client, serverName }: RedisTls): TLSSocket {
-    // A dot at the end is for DNS alone.
+    // A trailing dot is for DNS alone.
     const name = serverName ?? this.#address.host.replace(/\.$/, '');
     return connectTls({
       ...this.#place(),
       ca: ca?.reveal(),
       cert: client?.cert.reveal(),
       key: client?.key.reveal(),
-      // Of names alone (RFC 6066); an address may only be verified.
+      // SNI allows only names (RFC 6066); an address is only verified.
       servername: isIP(name) === 0 ? name : '',
       checkServerIdentity: (_, certificate) => checkServerIdentity(name, certificate),
     });

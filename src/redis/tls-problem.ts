@@ -1,4 +1,4 @@
-/** What went wrong with TLS to a Redis, by OpenSSL's code, and what to do about it. Pure. */
+/** Explains a TLS error of a connection to Redis by OpenSSL's code, with its remedy. Pure. */
 import { X509Certificate } from 'node:crypto';
 import { printable } from '../lib/printable.js';
 import type { RedisTls } from '../model/redis-login.js';
@@ -6,14 +6,14 @@ import type { RedisTls } from '../model/redis-login.js';
 export interface TlsFailure {
   readonly code: string;
   readonly error: Error;
-  /** How messages name the server: host:port. */
+  /** The server's name in messages: host:port. */
   readonly address: string;
   readonly host: string;
   readonly section: 'redis' | 'state';
   readonly tls: RedisTls;
 }
 
-/** The kinds that call for different remedies. */
+/** Kinds of errors with different remedies. */
 type Kind =
   | 'name'
   | 'authority'
@@ -42,7 +42,7 @@ const KINDS: readonly (readonly [RegExp, Kind])[] = [
     /ALERT_(UNKNOWN_CA|BAD_CERTIFICATE|CERTIFICATE_|UNSUPPORTED_CERTIFICATE|ACCESS_DENIED|DECRYPT)/,
     'client_refused',
   ],
-  // Before TLS 1.3 a missing certificate was no alert of its own.
+  // Before TLS 1.3 there was no separate alert for a missing certificate.
   [/ALERT_HANDSHAKE_FAILURE/, 'client_missing'],
   [
     /PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL|NO_SHARED|NO_PROTOCOLS|INSUFFICIENT_SECURITY|TOO_SMALL/,
@@ -55,7 +55,7 @@ const KINDS: readonly (readonly [RegExp, Kind])[] = [
   [/^(ERR_SSL|ERR_TLS|CERT_|CRL_|HOSTNAME_MISMATCH|ERROR_IN_|UNABLE_TO_)|^EPROTO$/, 'other'],
 ];
 
-/** Null when the code is none of TLS. */
+/** Null: the code is not about TLS. */
 export function tlsProblem(failure: TlsFailure): string | null {
   const { code, address } = failure;
   const kind = KINDS.find(([pattern]) => pattern.test(code))?.[1];
@@ -93,7 +93,7 @@ function reasonOf(kind: Kind, failure: TlsFailure): string {
   }
 }
 
-/** Before TLS 1.3 one alert stands for both. */
+/** Before TLS 1.3, one alert means either. */
 function orNoCommon(code: string): string {
   return code.includes('HANDSHAKE_FAILURE') ? '. Or client and server share no TLS cipher' : '';
 }
@@ -127,7 +127,7 @@ function authorityReason({ code, section, tls }: TlsFailure): string {
   );
 }
 
-/** The server wants a certificate of ours, or does not want the one that it has seen. */
+/** The server requires a client certificate, or rejects the one that it received. */
 function clientReason({ code, section, tls }: TlsFailure): string {
   const file = `${section}.tls.cert_file`;
   if (tls.client === null) {

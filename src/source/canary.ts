@@ -1,7 +1,7 @@
 /**
- * Proves that notifications flow on a connection: a key with a short life is written, touched just
- * after its deadline, and must be heard to expire. No setting is trusted instead, since a server
- * can hide its settings, lose them, or lose the connection without a word.
+ * Proves that notifications arrive on a connection: writes a key with a short TTL, reads it just after its deadline,
+ * and expects its `expired` event. Settings are no proof: a server can hide or lose them, or silently lose the
+ * connection.
  */
 import type { Redis } from 'ioredis';
 import type { Clock } from '../lib/clock.js';
@@ -9,53 +9,51 @@ import type { KeyEvent } from '../model/vocabulary.js';
 import { refusalText } from '../redis/client.js';
 import { isNoDatabase, isRefusal } from '../redis/refusal.js';
 
-/** The canary key's life. */
+/** The canary key's TTL. */
 const CANARY_LIFE_MS = 100;
 
 /**
- * How long before the deadline it is asked whether the key is still there. The last look leaves
- * little time for an unseen removal; the first may be in time when a busy process is late with it.
+ * How long before the deadline the key's existence is checked. The last check leaves little time for an unseen removal;
+ * the first may be in time if a busy process is late with it.
  */
 const LOOKS_BEFORE_DEADLINE_MS = [20, 5] as const;
 
-/** Redis expires a key when now is strictly later than the deadline. */
+/** Redis expires a key when the time is strictly later than the deadline. */
 const NUDGE_AFTER_MS = CANARY_LIFE_MS + 2;
 
-/** How long an expiration may take to be heard: a busy server, or a busy relay, is behind. */
+/** How long an `expired` event may take: the server or the relay may be busy. */
 const HEARD_MS_MAX = 3_000;
 
-/** The same when the key was seen to be gone early: only a look that came late can be wrong. */
+/** The limit if the key was seen missing early, which is wrong only if that check came late. */
 const HEARD_WHEN_REMOVED_MS_MAX = 500;
 
 const POLL_EVERY_MS = 25;
 
-/** One flush hits one try; what hits three in a row goes on. */
+/** A single flush affects one try; a cause that affects three in a row persists. */
 const TRIES_MAX = 3;
 
 export type CanaryResult =
-  /** `hearsChanges`: that it was given a TTL was heard before (class g), on the same connection. */
+  /** `hearsChanges`: the event of the key's TTL was received, too (class g). */
   | { readonly kind: 'heard'; readonly lagMs: number; readonly hearsChanges: boolean }
-  /** The canary was not heard in time, but another key of its database was. */
+  /** The canary's event did not arrive in time, but another key's did. */
   | { readonly kind: 'flowing' }
-  /** Each time somebody took the key before its deadline, so nothing is shown either way. */
+  /** Another client removed the key before its deadline each time: the result is unknown. */
   | { readonly kind: 'removed' }
-  /** The same, and the server said so: notifications flow, though nothing is shown of expirations. */
+  /** Another client removed the key each time, and that event arrived; nothing is known about expirations. */
   | { readonly kind: 'evicted' }
   | { readonly kind: 'lost' }
-  /**
-   * There is nothing to hear: the server does not let us write, at all (`isForbidden`), or as it is now.
-   */
+  /** The server rejects the key, permanently (`isForbidden`) or in its present condition. */
   | { readonly kind: 'unwritable'; readonly reason: string; readonly isForbidden: boolean }
   /** The server has fewer databases. */
   | { readonly kind: 'no_database' };
 
 /**
- * What became of a key that nobody heard. `unheard`: it was there shortly before its deadline.
- * `removed`: it was not. `unknown`: the look came too late to tell.
+ * The fate of a key without an `expired` event. `unheard`: the key existed shortly before its deadline. `removed`: it
+ * did not. `unknown`: the check came too late.
  */
 export type Fate = 'unheard' | 'removed' | 'unknown';
 
-/** One key, from its writing on, and what was heard since. */
+/** One try: a key and the events received since it was written. */
 interface Try {
   readonly database: number;
   readonly key: Buffer;
@@ -65,7 +63,7 @@ interface Try {
   othersHeard: boolean;
 }
 
-/** Between these two, by the monotonic clock, the server wrote the key. */
+/** The server wrote the key between these two monotonic times. */
 interface Written {
   readonly kind: 'written';
   readonly sentAtMs: number;
@@ -80,7 +78,7 @@ export class Canary {
   #tries = 0;
   #current: Try | null = null;
 
-  /** Its keys begin with `ownPrefix`; `token` tells this connection's canary from every other's. */
+  /** Canary keys begin with `ownPrefix`; `token` distinguishes this connection's canary from all others. */
   constructor(redis: Redis, clock: Clock, ownPrefix: string, token: string) {
     this.#ownPrefix = ownPrefix;
     this.#redis = redis;
@@ -88,8 +86,8 @@ export class Canary {
     this.#token = token;
   }
 
-  /** To be told of every notification: others' keys prove that notifications flow, too. */
-  notified(database: number, key: Buffer, kind: KeyEvent['kind']): void {
+  /** Call for every notification: events of other keys prove that notifications arrive, too. */
+  onNotification(database: number, key: Buffer, kind: KeyEvent['kind']): void {
     const current = this.#current;
     if (current?.database !== database) return;
     const isOurs = current.key.equals(key);
@@ -101,8 +99,8 @@ export class Canary {
   }
 
   /**
-   * One proof in one database, within some ten seconds of waiting. Rejects only when the
-   * connection does, or the signal aborts. Not to be called again before the last call has ended.
+   * Runs the canary in one database, for at most some ten seconds of waiting. Rejects only when the connection fails,
+   * or the signal aborts. Calls must not overlap.
    */
   async prove(database: number, signal: AbortSignal): Promise<CanaryResult> {
     const fates: Fate[] = [];
@@ -119,7 +117,7 @@ export class Canary {
 
   async #tryOnce(database: number, signal: AbortSignal): Promise<CanaryResult | Fate> {
     const clock = this.#clock;
-    // A key of its own for each try: the last one's may yet be heard.
+    // Each try uses its own key: the previous key's event may still arrive.
     this.#tries += 1;
     const key = Buffer.from(`${this.#ownPrefix}canary:${this.#token}:${this.#tries}`);
     const current: Try = {
@@ -139,10 +137,10 @@ export class Canary {
     const untilMs = clock.monotonicMs() + heardMsMax;
     do {
       signal.throwIfAborted();
-      // Each time, since a nudge does nothing as long as CLIENT PAUSE keeps keys from expiring.
+      // Repeated, since a nudge has no effect while CLIENT PAUSE keeps keys from expiring.
       await this.#exists(current);
       await clock.sleep(POLL_EVERY_MS, signal);
-      // A key that was removed does not expire any more.
+      // A removed key does not expire any more.
     } while (current.heardAtMs === null && !current.removalHeard && clock.monotonicMs() < untilMs);
     if (current.heardAtMs !== null) {
       const lagMs = Math.max(0, current.heardAtMs - written.repliedAtMs - CANARY_LIFE_MS);
@@ -169,7 +167,7 @@ export class Canary {
     return { kind: 'unwritable', reason, isForbidden: isRefusal(refusal) };
   }
 
-  /** What becomes of the key if it is not heard. */
+  /** The key's fate if its event does not arrive. */
   async #fateBeforeDeadline(
     current: Try,
     { sentAtMs, repliedAtMs }: Written,
@@ -183,7 +181,7 @@ export class Canary {
       signal.throwIfAborted();
       const askedAtMs = clock.monotonicMs();
       const exists = await this.#exists(current);
-      // From command to command we may be late, from reply to reply the server may.
+      // The relay may be late between two commands, and the server between two replies.
       const ageMs = Math.max(askedAtMs - sentAtMs, clock.monotonicMs() - repliedAtMs);
       if (exists === true) fate = 'unheard';
       else if (exists === false && ageMs < CANARY_LIFE_MS) return 'removed';
@@ -191,7 +189,7 @@ export class Canary {
     return fate;
   }
 
-  /** Makes the server expire the key if its time has come. Null when the server does not say. */
+  /** Makes the server expire the key after its deadline. Null: the server does not allow EXISTS. */
   async #exists({ database, key }: Try): Promise<boolean | null> {
     const replies = await this.#redis.pipeline().select(database).exists(key).exec();
     const refusal = replies?.find(([error]) => error !== null)?.[0];
@@ -200,7 +198,7 @@ export class Canary {
   }
 }
 
-/** What tries show of which none was heard. Pure. */
+/** The result of tries without an `expired` event. Pure. */
 export function verdict(fates: readonly Fate[]): CanaryResult {
   const onlyRemoved = fates.includes('removed') && !fates.includes('unheard');
   return { kind: onlyRemoved ? 'removed' : 'lost' };

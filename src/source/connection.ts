@@ -1,6 +1,6 @@
 /**
- * A connection of a session on which keys are read. No notification arrives on it, so one that ends
- * is opened again, to the same server, without a gap.
+ * A session's connection for reading keys. No notification arrives on it: when it ends, it is reopened to the same
+ * server without a gap.
  */
 import type { Redis } from 'ioredis';
 import type { Clock } from '../lib/clock.js';
@@ -8,21 +8,21 @@ import type { RelayError } from '../model/errors.js';
 import { disconnect, PING_EVERY_MS, type RedisConnection } from '../redis/connect.js';
 import { isReply } from '../redis/refusal.js';
 
-/** A connection that ends sooner than this after it was opened again is not opened once more. */
+/** A reopened connection that ends sooner than this is not reopened again. */
 const LASTS_MS_MIN = 1_000;
 
 export interface CommandRunner {
   /**
-   * Runs commands. `step` rejects with what Redis answers, or with how the connection fails; then it
-   * runs once more on the next connection, so it must be harmless to repeat.
+   * Runs commands. `step` rejects with an error reply, or because the connection fails; in the second case it is
+   * repeated on the next connection, so it must be idempotent.
    */
   run<Result>(step: (redis: Redis) => Promise<Result>): Promise<Result>;
 }
 
 export interface ReconnectingParts {
-  /** Opens a connection to the server of the session; rejects with a RelayError when it cannot. */
+  /** Opens a connection to the session's server; rejects with a RelayError. */
   readonly open: () => Promise<RedisConnection>;
-  /** Called with why the last connection ended, when it has been opened again. */
+  /** Called after reopening, with the reason why the last connection ended. */
   readonly onReopened: (error: RelayError) => void;
   readonly clock: Clock;
   readonly closing: AbortSignal;
@@ -31,9 +31,9 @@ export interface ReconnectingParts {
 export class ReconnectingConnection implements CommandRunner {
   readonly #parts: ReconnectingParts;
   #current: RedisConnection;
-  /** Settles when the connection that ended last is replaced, or cannot be. */
+  /** Settles when the last ended connection is replaced, or cannot be. */
   #replaced: Promise<unknown> = Promise.resolve();
-  /** Resolves, once, with why the connection ended and could not be opened again. Never rejects. */
+  /** Resolves once, with the reason why the connection ended and could not be reopened. Never rejects. */
   readonly ended: Promise<RelayError>;
 
   private constructor(first: RedisConnection, parts: ReconnectingParts) {
@@ -53,7 +53,7 @@ export class ReconnectingConnection implements CommandRunner {
     } catch (error) {
       if (isReply(error)) throw error;
     }
-    // It has ended, or is about to.
+    // The connection has ended, or is about to.
     disconnect(before.redis);
     await before.ended;
     await this.#replaced;
@@ -79,15 +79,15 @@ export class ReconnectingConnection implements CommandRunner {
 }
 
 /**
- * Sends a PING every few seconds, until the connection ends: servers and proxies close idle
- * connections, and a peer that is gone is noticed by the missing answer.
+ * Sends a PING every few seconds until the connection ends: servers and proxies close idle connections, and a missing
+ * reply reveals a lost peer.
  */
 export async function keepAlive({ redis, ended }: RedisConnection, clock: Clock): Promise<void> {
   const over = new AbortController();
   void ended.then(() => over.abort());
   while (!over.signal.aborted) {
     await clock.sleep(PING_EVERY_MS, over.signal);
-    // A failed ping ends the connection, which says why.
+    // A failed PING ends the connection, whose end reports the reason.
     if (!over.signal.aborted) await redis.ping().catch(() => undefined);
   }
 }

@@ -1,4 +1,4 @@
-/** Whether all connections lead to one server: a proxy or load balancer may spread them. */
+/** Verifies that all connections lead to one server: a proxy or load balancer may spread them. */
 import type { Redis } from 'ioredis';
 import { RedisChangedError, type RelayError } from '../model/errors.js';
 import type { RedisSettings } from '../model/vocabulary.js';
@@ -6,13 +6,13 @@ import { addressOf } from '../redis/client.js';
 import { unlessRefused } from '../redis/refusal.js';
 import { parseInfo } from '../server/info.js';
 
-/** The run_id of the server's process; null when the server does not show it. */
+/** The run_id of the server's process; null: not shown. */
 export async function runIdOf(redis: Redis): Promise<string | null> {
   const text = await unlessRefused(redis.info('server'));
   return text === null ? null : parseInfo(text).get('run_id');
 }
 
-/** Null when both are the same, or one is unknown. */
+/** Null: both are equal, or one is unknown. */
 export function differentServers(
   one: string | null,
   other: string | null,

@@ -1,6 +1,6 @@
 /**
- * The keys of others: finds them, and reads when they expire, many in one round trip. Reading a key
- * whose deadline has passed makes its primary expire it at once, and say so: that is the nudge.
+ * Scans the watched keys and reads their deadlines, many in one round trip. Reading a key after its deadline makes the
+ * primary expire it at once and publish that: the nudge.
  */
 
 import type { ChainableCommander, Redis } from 'ioredis';
@@ -14,14 +14,14 @@ import { CLOCK_SLACK_MS } from '../redis/server-clock.js';
 import type { CommandRunner } from './connection.js';
 import { isExact, timeLeftCommands, timeLeftOf } from './time-left.js';
 
-/** A few milliseconds' work for Redis, and bounded memory here. */
+/** A few milliseconds' work for Redis, and bounded memory in the relay. */
 const BATCH = 500;
 
-/** What PEXPIRETIME and PTTL answer for a key that is not there, and for one without a deadline. */
+/** Replies of PEXPIRETIME and PTTL for a missing key, and for one without a deadline. */
 const MISSING = -2;
 const PERSISTENT = -1;
 
-/** In place of an answer: another node of the cluster has the slot, or is getting it (MOVED, ASK). */
+/** Substitutes for a reply: another node of the cluster has the slot (MOVED), or is receiving it (ASK). */
 const MOVED = -3;
 const MOVING = -4;
 
@@ -35,19 +35,19 @@ const TTLS: ReadonlyMap<number, Unproved['ttl']> = new Map([
   [MOVING, 'elsewhere'],
 ]);
 
-/** About one in a thousand readings of PTTL falls on the border of two milliseconds, and is repeated. */
+/** About one in a thousand readings of PTTL spans two milliseconds, and is repeated. */
 const EXACT_TRIES_MAX = 10;
 
 export interface Scanned {
-  /** Where to go on; '0' at the end. */
+  /** The next cursor; '0': the end. */
   readonly next: string;
   readonly keys: readonly Buffer[];
 }
 
 interface Replies {
-  /** The first of the commands that were refused says so. */
+  /** The first error; null: none. */
   readonly refusal: Error | null;
-  /** In the order of the commands. */
+  /** The replies, in the order of the commands. */
   readonly answers: readonly unknown[];
 }
 
@@ -55,21 +55,21 @@ export class Keyspace {
   readonly #connection: CommandRunner;
   readonly #serverClock: ServerClock;
   readonly #isPrimary: () => Promise<void>;
-  /** The connection that was used last. */
+  /** The connection used last. */
   #redis: Redis | null = null;
-  /** What it has selected; null: not known for sure. */
+  /** The connection's selected database; null: unknown. */
   #selected: number | null = null;
   #selections = 0;
-  /** Redis 6.2 knows only how long a key has left. */
+  /** False for Redis 6.2, which has no PEXPIRETIME. */
   #knowsDeadlines = true;
-  /** Whether it may be asked how many of several keys there are. */
+  /** Whether EXISTS with several keys is allowed. */
   #mayCount = true;
-  /** Whether the server tells its time. */
+  /** Whether TIME is allowed. */
   #mayAskTime = true;
 
   /**
-   * `connection` is one whose database nobody else selects; `isPrimary` rejects unless the server is
-   * the primary that the session began with.
+   * `connection` is one whose database no other code selects; `isPrimary` rejects unless the server is the session's
+   * primary.
    */
   constructor(connection: CommandRunner, serverClock: ServerClock, isPrimary: () => Promise<void>) {
     this.#connection = connection;
@@ -78,17 +78,17 @@ export class Keyspace {
   }
 
   /**
-   * In the order of the keys; rejects when the connection does, and when a key seems to have gone on a
-   * server that is the primary no longer.
+   * Reads deadlines, in the order of the keys. Rejects when the connection fails, and when a key seems to be missing on
+   * a server that is not the primary any more.
    */
   async read(keys: readonly KeyInDatabase[]): Promise<readonly KeyReading[]> {
     const readings = await this.#readAll(keys);
     if (readings.some(({ ttl }) => ttl === 'missing' || ttl === 'moved')) await this.#isPrimary();
-    // Of a primary, another one has that slot: its keys are that one's to watch.
-    return readings.map((one) => proved(one, 'persistent'));
+    // On a confirmed primary, keys of another node's slot are not this relay's to watch.
+    return readings.map((one) => resolveMoved(one, 'persistent'));
   }
 
-  /** Does not check whether the server is still the primary. */
+  /** Reads deadlines without checking that the server is still the primary. */
   async #readAll(keys: readonly KeyInDatabase[]): Promise<Unproved[]> {
     const readings = new Map<KeyInDatabase, Unproved>();
     for (const [database, batch] of batchesByDatabase(keys, BATCH)) {
@@ -99,8 +99,8 @@ export class Keyspace {
   }
 
   /**
-   * The same for keys that are due: most of them are gone, and one command tells that of all. Where
-   * it may not be given, or a cluster refuses it, each key is read by itself.
+   * Reads keys that are due. Most of them are missing, which one EXISTS shows for all. If EXISTS is not allowed, or a
+   * cluster rejects it, each key is read separately.
    */
   async nudge(keys: readonly KeyInDatabase[]): Promise<readonly KeyReading[]> {
     const [first] = keys;
@@ -117,10 +117,10 @@ export class Keyspace {
 
   async #nudgeEach(keys: readonly KeyInDatabase[]): Promise<readonly KeyReading[]> {
     const readings = await this.#readAll(keys);
-    return readings.map((one) => proved(one, 'elsewhere'));
+    return readings.map((one) => resolveMoved(one, 'elsewhere'));
   }
 
-  /** One step through the keys of a database, from '0' to '0'; rejects when the connection does. */
+  /** One step of SCAN through a database, from '0' to '0'; rejects when the connection fails. */
   async scan(
     database: number,
     cursor: string,
@@ -137,7 +137,7 @@ export class Keyspace {
   }
 
   async #readBatch(database: number, keys: readonly KeyInDatabase[]): Promise<Unproved[]> {
-    // Another reading under way may find out meanwhile that the server does not know them.
+    // A concurrent reading may find out meanwhile that the server lacks PEXPIRETIME.
     const knowsDeadlines = this.#knowsDeadlines;
     if (!knowsDeadlines && this.#mayAskTime) return this.#readTimeLeft(database, keys);
     const { refusal, answers, readAtMs } = await this.#readAt(database, (pipeline) => {
@@ -158,7 +158,7 @@ export class Keyspace {
     });
   }
 
-  /** Exact: what was read on the border of two milliseconds is read again. */
+  /** Computes exact deadlines: readings that span two milliseconds are repeated. */
   async #readTimeLeft(database: number, keys: readonly KeyInDatabase[]): Promise<Unproved[]> {
     const readings: Unproved[] = [];
     let wanted = [...keys.keys()];
@@ -182,8 +182,8 @@ export class Keyspace {
   }
 
   /**
-   * Any commands in a database; an answer that is an Error is what Redis refused. Strings are Buffers.
-   * Rejects when the connection does, and when the database cannot be selected.
+   * Runs any commands in a database. A reply that is an Error is Redis's. Strings are Buffers. Rejects when the
+   * connection fails, and when the database cannot be selected.
    */
   async runCommands(database: number, commands: readonly Command[]): Promise<readonly unknown[]> {
     const replies = await this.#exec(database, (pipeline) => {
@@ -192,19 +192,19 @@ export class Keyspace {
     return replies.map(([error, answer]) => error ?? answer);
   }
 
-  /** How far two readings of the same deadline may be apart, in milliseconds. */
+  /** The maximum difference between two readings of the same deadline, in milliseconds. */
   get deadlineSlackMs(): number {
     return this.#knowsDeadlines || this.#mayAskTime ? 0 : CLOCK_SLACK_MS;
   }
 
-  /** The time by the clock of the server. */
+  /** The time by the server's clock. */
   nowMs(): number {
     return this.#serverClock.nowMs();
   }
 
   /**
-   * The same with the server's time at the end of the commands: what is known of its clock may be out
-   * of date, and a key that is gone before its deadline was not expired but deleted.
+   * Adds the server's time after the commands. The known offset of its clock may be outdated, and a key that is missing
+   * before its deadline was deleted, not expired.
    */
   async #readAt(
     database: number,
@@ -232,7 +232,7 @@ export class Keyspace {
     return repliesOf(await this.#exec(database, give));
   }
 
-  /** Gives commands in a database, which is selected before if it may be another. */
+  /** Runs commands in a database, which is selected first if necessary. */
   #exec(
     database: number,
     give: (pipeline: ChainableCommander) => unknown,
@@ -246,7 +246,7 @@ export class Keyspace {
       const isSelected = this.#selected === database;
       if (!isSelected) {
         pipeline.select(database);
-        // Until it is carried out, every later call selects as well.
+        // Every concurrent call selects as well, until this one has succeeded.
         this.#selected = null;
         this.#selections += 1;
       }
@@ -264,7 +264,7 @@ export class Keyspace {
   }
 }
 
-/** `answer` is that of PEXPIRETIME or PTTL. */
+/** `answer` is the reply of PEXPIRETIME or PTTL. */
 function readingOf(
   { database, key }: KeyInDatabase,
   answer: number,
@@ -285,8 +285,8 @@ function repliesOf(replies: readonly (readonly [Error | null, unknown])[]): Repl
   return { refusal, answers };
 }
 
-/** What a key is whose slot another node has depends on whether this one is still the primary. */
-function proved(reading: Unproved, moved: 'persistent' | 'elsewhere'): KeyReading {
+/** Resolves `moved`: the meaning depends on whether the server is still the primary. */
+function resolveMoved(reading: Unproved, moved: 'persistent' | 'elsewhere'): KeyReading {
   const { ttl } = reading;
   return { ...reading, ttl: ttl === 'moved' ? moved : ttl };
 }

@@ -1,4 +1,4 @@
-/** Redis as the place where keys expire: one session after another, with a growing wait between. */
+/** Listens to the watched Redis: one session after another, with an increasing delay between them. */
 import type { Chance, Clock } from '../lib/clock.js';
 import type { RelayError } from '../model/errors.js';
 import type { KeyEvent, RedisSettings } from '../model/vocabulary.js';
@@ -11,43 +11,43 @@ import { openSession, type Session, type SessionParts } from './session.js';
 const RETRY_FIRST_MS = 250;
 const RETRY_MS_MAX = 5_000;
 
-/** The share of each wait that chance may take away, so that replicas do not come back as one. */
+/** The random reduction of each delay, so that replicas do not reconnect at the same time. */
 const RETRY_JITTER = 0.3;
 
 export interface ListenerParts {
   readonly settings: RedisSettings;
-  /** What every key of the relay's own begins with; none of them is an event. */
+  /** The prefix of the relay's own keys, whose events are ignored. */
   readonly ownPrefix: string;
-  /** The key that lies in every watched database as long as nobody empties it. */
+  /** The marker's key, which exists in every watched database until it is emptied. */
   readonly markerKey: string;
-  /** The key that says which server this is. */
+  /** The key of the server's id. */
   readonly serverKey: string;
-  /** Set by each session to the clock of the server that it found. */
+  /** Set by each session to the clock of its server. */
   readonly serverClock: ServerClock;
   readonly events: SourceEvents;
   readonly clock: Clock;
   readonly chance: Chance;
 }
 
-/** What is done with key events. */
+/** Receives key events and changes of the connection. */
 export interface EventSink {
   /** Called for each event, in the order in which Redis publishes them; must not throw or wait. */
   readonly onEvent: (event: KeyEvent) => void;
-  /** The relay listens, from now on. */
+  /** A session begins: the relay is subscribed. */
   readonly onConnected: (session: Session) => void;
   /**
-   * The relay listens no longer: a gap begins, or the end. Resolves when all events before it have been taken care of;
-   * only the end is waited for.
+   * The session has ended: a gap begins, or the relay stops. Resolves when all events before it are processed; the
+   * listener waits for that only at a stop.
    */
   readonly onDisconnected: () => Promise<void>;
 }
 
-/** A condition of being ready. */
+/** A readiness check. */
 export interface ListenerCheck {
   readonly name: 'subscribed' | 'canary';
-  /** What is wrong; null when nothing is. */
+  /** The problem; null: none. */
   readonly problem: string | null;
-  /** What to know when nothing is wrong. */
+  /** A remark while there is no problem. */
   readonly note?: string;
 }
 
@@ -65,8 +65,8 @@ export class Listener {
   }
 
   /**
-   * Resolves when the relay listens, however long that takes, or when it is stopped. Rejects with
-   * what only the operator can mend; once it has listened, such a thing is waited out as well.
+   * Resolves when the relay is subscribed, however long that takes, or when it is stopped. Rejects with errors that
+   * only the operator can fix; after the first session, these are waited out as well.
    */
   async start(sink: EventSink): Promise<void> {
     const session = await this.#open(sink, true);
@@ -100,7 +100,7 @@ export class Listener {
       const gapMs = gapBeganAtMs === null ? null : clock.monotonicMs() - gapBeganAtMs;
       this.#session = session;
       events.listening(addressOf(settings), settings.databases, gapMs);
-      // Not waited for, nor is what follows a gap: the state may be away, and the next session must not.
+      // Neither `onConnected` nor what follows a gap is awaited: the next session must not wait for the state.
       sink.onConnected(session);
       const error = await session.ended;
       gapBeganAtMs = session.provedAtMs();
@@ -112,7 +112,7 @@ export class Listener {
     }
   }
 
-  /** Opens a session, waiting as often as it takes; null once stopped. */
+  /** Opens a session, and retries until that succeeds; null once stopped. */
   async #open(sink: EventSink, mayFail: boolean): Promise<Session | null> {
     const { settings, events, clock, chance } = this.#parts;
     const { signal } = this.#stop;

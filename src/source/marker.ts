@@ -1,7 +1,6 @@
 /**
- * A key that lies in every watched database for ever, and holds its number. As long as it does,
- * nobody has emptied the database or put another in its place: a flush takes all keys without a
- * word, and looks like a million expirations.
+ * A permanent key in every watched database that contains the database's number. While it exists, the database was
+ * neither emptied nor replaced: a flush publishes no events, and looks like a million expirations.
  */
 import type { Redis } from 'ioredis';
 import { isReply } from '../redis/refusal.js';
@@ -10,18 +9,18 @@ export class Marker {
   readonly #redis: Redis;
   readonly #key: string;
 
-  /** `redis` is a connection whose database nobody else selects meanwhile. */
+  /** `redis` is a connection whose database no other code selects in between. */
   constructor(redis: Redis, key: string) {
     this.#redis = redis;
     this.#key = key;
   }
 
   /**
-   * Whether it is there; also when it may not be written, so that nobody can tell. Resolves only when
-   * writes are carried out: while CLIENT PAUSE holds them back, keys seem gone that have not expired.
-   * Rejects when the connection does.
+   * Whether the marker exists; true if it may not be written, so that this is unknown. Resolves only when writes are
+   * executed: while CLIENT PAUSE blocks them, keys seem missing that have not expired. Rejects when the connection
+   * fails.
    */
-  async isThere(database: number): Promise<boolean> {
+  async exists(database: number): Promise<boolean> {
     const value = String(database);
     const replies = await this.#redis
       .pipeline()
@@ -31,8 +30,8 @@ export class Marker {
       .exec();
     const [, found, written] = replies ?? [];
     const refusal = found?.[0] ?? written?.[0];
-    if (refusal) return this.#refused(refusal);
-    // What is no number no relay has written, and it has just been overwritten.
+    if (refusal) return this.#acceptRefusal(refusal);
+    // A value that is not a number comes from another client, and was just overwritten.
     if (typeof found?.[1] === 'string' && !/^\d+$/.test(found[1])) return true;
     return found?.[1] === value;
   }
@@ -41,10 +40,10 @@ export class Marker {
     const value = String(database);
     const replies = await this.#redis.pipeline().select(database).set(this.#key, value).exec();
     const refusal = replies?.[1]?.[0];
-    if (refusal) this.#refused(refusal);
+    if (refusal) this.#acceptRefusal(refusal);
   }
 
-  #refused(refusal: Error): true {
+  #acceptRefusal(refusal: Error): true {
     if (!isReply(refusal) || this.#redis.status !== 'ready') throw refusal;
     return true;
   }

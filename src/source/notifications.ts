@@ -1,4 +1,4 @@
-/** The server's notify-keyspace-events: what the relay needs of it, and who may change it. */
+/** The server's notify-keyspace-events: required flags, and how they are set. */
 import type { Redis } from 'ioredis';
 import { type Clock, untilAborted } from '../lib/clock.js';
 import {
@@ -17,29 +17,29 @@ import type { SourceEvents } from '../telemetry/source-events.js';
 /** E: the keyevent channels. x: the expired class. */
 export const NEEDED_FLAGS = 'Ex';
 
-/** g: what becomes of a key and its deadline. e: evictions. Without them there are only sweeps. */
+/** g: generic commands such as DEL and EXPIRE. e: evictions. Without both, deadlines are found by sweeps alone. */
 export const WANTED_FLAGS = 'Exge';
 
-/** What Redis means by `A`: every class but key misses (m) and new keys (n). */
+/** The meaning of `A`: every class except key misses (m) and new keys (n). */
 const ALL_CLASSES = 'g$lshzxetd';
 
-/** The class of changes of deadlines, and that of new keys, which the relay uses where it is set. */
+/** The class of changed deadlines, and that of new keys, which is used if it is set. */
 export const GENERIC = 'g';
 export const NEW_KEYS = 'n';
 
-/** The canary proves only the classes x and g: the others are known from the setting alone. */
+/** How often the setting is checked: the canary proves only the classes x and g. */
 const LOOK_EVERY_MS = 5_000;
 
-/** Those of `needed` that a setting lacks; empty when it lacks none. Pure. */
+/** The flags of `needed` that a setting lacks; empty: none. Pure. */
 export function missingFlags(setting: string, needed: string = NEEDED_FLAGS): string {
   const present = setting.includes('A') ? setting + ALL_CLASSES : setting;
   return [...needed].filter((flag) => !present.includes(flag)).join('');
 }
 
 /**
- * With `manage`, adds what is missing and keeps the rest; with `require`, only looks. Rejects with
- * NotificationsOffError when something needed is missing and stays so. Resolves with the setting that is
- * in force then; with null when the server does not show it, so that only the canary can tell.
+ * With `manage`, adds missing flags and keeps the others; with `require`, only checks. Rejects with
+ * NotificationsOffError if a required flag is missing afterwards. Resolves with the resulting setting; null: the server
+ * does not show it, and only the canary can prove it.
  */
 export async function ensureNotifications(
   redis: Redis,
@@ -70,15 +70,15 @@ export async function ensureNotifications(
 }
 
 interface Written {
-  /** The setting as the server shows it afterwards. */
+  /** The setting as shown by the server afterwards. */
   readonly after: string;
-  /** What it answered to the last try; null when it answered OK. */
+  /** The error of the last CONFIG SET; null: OK. */
   readonly refusal: Error | null;
 }
 
 /**
- * Adds all that is wanted, or else what is needed: some servers accept no other classes than `Ex`. An OK
- * proves nothing, since some answer so and change nothing: the setting is read again.
+ * Adds all wanted flags, or else the required ones: some servers accept only `Ex`. Some servers reply OK and change
+ * nothing, so the setting is read again.
  */
 async function addFlags(redis: Redis, before: string): Promise<Written> {
   let written: Written = { after: before, refusal: null };
@@ -119,11 +119,11 @@ function offError(
 }
 
 /**
- * Looks at the setting until the session closes. Resolves with what is wrong once it lacks a class that
- * it had: its notifications have been missed since. `before` is what it was: null where the server
- * does not show it, which is never wrong.
+ * Checks the setting until the session closes. Resolves with an error once a class is missing that was set before: its
+ * notifications have been missed since. `before` is the first setting; null: the server does not show it, and there is
+ * nothing to check.
  */
-export async function notificationsLost(
+export async function watchNotifications(
   redis: Redis,
   before: string | null,
   settings: RedisSettings,
@@ -132,7 +132,7 @@ export async function notificationsLost(
 ): Promise<RelayError> {
   const wanted = [...WANTED_FLAGS];
   const isIn = (setting: string) => (flag: string) => missingFlags(setting, flag) === '';
-  // Asked again, it would refuse again, and log it.
+  // A second CONFIG GET would be rejected again, and logged.
   if (before === null) await untilAborted(closing);
   for (let had = wanted.filter(isIn(before ?? '')); !closing.aborted; ) {
     await clock.sleep(LOOK_EVERY_MS, closing);
@@ -149,7 +149,7 @@ export async function notificationsLost(
   return new NotificationsLostError('the session is over');
 }
 
-/** Null when the server does not show it. */
+/** Null: the server does not show the setting. */
 async function settingOf(redis: Redis): Promise<string | null> {
   const reply = (await unlessRefused(redis.config('GET', NOTIFICATIONS))) as string[] | null;
   return reply?.[1] ?? null;

@@ -1,7 +1,6 @@
 /**
- * Whether the server is still the primary that it was when the session began. A failover closes no
- * connection: the demoted server goes on answering, and publishes `del` for each key that expires on
- * the new primary.
+ * Verifies that the server is still the session's primary. A failover closes no connection: the demoted server still
+ * replies, and publishes `del` for each key that expires on the new primary.
  */
 import type { ChainableCommander, Redis } from 'ioredis';
 import { RedisChangedError, RedisIsReplicaError, type RelayError } from '../model/errors.js';
@@ -11,20 +10,20 @@ import { isElsewhere, isRefusal, isReply } from '../redis/refusal.js';
 import { parseInfo } from '../server/info.js';
 import { roleOf } from '../server/properties.js';
 
-/** What a server answers that is not, or not now, the primary of a key. */
+/** Errors of a server that is not the primary of a key, at least for now. */
 const NOT_PRIMARY = /^(READONLY|MOVED|ASK|CLUSTERDOWN|LOADING|MASTERDOWN)\b/;
 
-/** What a server shows of its replication; null where it does not. */
+/** A server's replication properties; null: not shown. */
 interface Replication {
-  /** host:port of the primary that it is a replica of, or 'another server' where that is not shown. */
+  /** The primary of a replica as host:port, or 'another server' if not shown. */
   readonly primary: string | null;
-  /** Another one each time the server becomes a primary. */
+  /** The replication id, new each time that the server becomes a primary. */
   readonly id: string | null;
-  /** Set when it was a replica before it became a primary. */
+  /** Set if the server was a replica before it became a primary. */
   readonly formerId: string | null;
 }
 
-/** HELLO is not asked here. */
+/** HELLO is not used here. */
 const NO_HELLO: ReadonlyMap<string, string> = new Map();
 
 const UNKNOWN: Replication = { primary: null, id: null, formerId: null };
@@ -34,37 +33,37 @@ interface Question {
   readonly read: (reply: unknown) => Replication;
 }
 
-/** The best one first: the first that the server allows is asked from then on. */
+/** The questions, best first. The first one that the server allows is used from then on. */
 const QUESTIONS: readonly Question[] = [
   { ask: (pipeline) => pipeline.info('replication'), read: (reply) => ofInfo(String(reply)) },
   { ask: (pipeline) => pipeline.role(), read: (reply) => ofRole(reply as unknown[]) },
-  // A replica refuses it.
+  // A replica rejects a write.
   { ask: (pipeline, key, value) => pipeline.set(key, value, 'XX'), read: () => UNKNOWN },
 ];
 
 interface Answer {
   readonly replication: Replication;
-  /** How it refused the relay's own key; null when it did not. */
+  /** The error for the relay's own key; null: none. */
   readonly refusal: string | null;
 }
 
 export interface PrimaryParts {
   readonly redis: Redis;
   readonly settings: RedisSettings;
-  /** The marker's: a node of a cluster that has lost its slot is not its primary. */
+  /** The marker's key: a node of a cluster that has lost its slot is not its primary. */
   readonly ownKey: string;
 }
 
 export class Primary {
   readonly #parts: PrimaryParts;
   readonly #address: string;
-  /** Which of the questions is asked. */
+  /** The index of the question in use. */
   #asked = 0;
   #id: string | null = null;
-  /** A relay may keep its own keys on another node, and watch this one. */
+  /** False if the relay's own keys are on another node than the watched one. */
   #hadSlot = true;
   #lose: (error: RelayError) => void = () => undefined;
-  /** Resolves, once, with why the server is not that primary any more. Never rejects. */
+  /** Resolves once, with the reason why the server is not the session's primary any more. Never rejects. */
   readonly lost = new Promise<RelayError>((resolve) => {
     this.#lose = resolve;
   });
@@ -74,16 +73,16 @@ export class Primary {
     this.#address = addressOf(parts.settings);
   }
 
-  /** Rejects when the server is no primary. */
-  static async of(parts: PrimaryParts): Promise<Primary> {
+  /** Rejects when the server is not a primary. */
+  static async open(parts: PrimaryParts): Promise<Primary> {
     const primary = new Primary(parts);
     await primary.#begin();
     return primary;
   }
 
   /**
-   * Resolves when the server is that primary, and has been all the time since the session began.
-   * Rejects when it is not, which ends the session, and when nobody can tell now.
+   * Resolves if the server has been the session's primary without interruption. Rejects if not, which ends the session,
+   * or if that cannot be determined now.
    */
   async check(): Promise<void> {
     const error = this.#changeIn(await this.#ask());
@@ -148,7 +147,7 @@ export class Primary {
           'reads what expired meanwhile',
       );
     }
-    // A primary gets another id, too, when its first replica comes.
+    // A primary also gets another id when its first replica connects.
     this.#id = id;
     return null;
   }
@@ -168,7 +167,7 @@ function ofRole(reply: readonly unknown[]): Replication {
   return { ...UNKNOWN, primary: primaryOf(roleOf(reply, NO_HELLO, null)) };
 }
 
-/** Null for what is no replica. */
+/** Null: not a replica. */
 function primaryOf({ role, primary }: ReturnType<typeof roleOf>): string | null {
   return role === 'replica' ? (primary ?? 'another server') : null;
 }

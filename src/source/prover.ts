@@ -1,4 +1,4 @@
-/** Runs the canary through the databases, again and again, and knows what it last showed. */
+/** Runs the canary in all databases periodically, and keeps the latest results. */
 import type { Clock } from '../lib/clock.js';
 import {
   CanaryLostError,
@@ -14,17 +14,17 @@ import type { SourceEvents } from '../telemetry/source-events.js';
 import type { Canary } from './canary.js';
 import { missingFlags, WANTED_FLAGS } from './notifications.js';
 
-/** From one proof of all databases to the next. */
+/** The interval between two rounds. */
 const CANARY_EVERY_MS = 5_000;
 
-/** What proves that notifications flow. */
+/** Whether notifications are known to arrive. */
 export type Proof =
   | { readonly kind: 'proved'; readonly note: string | null }
-  /** The canary may not be written, by the operator's own choice. */
+  /** The operator's permissions do not allow the canary to be written. */
   | { readonly kind: 'forbidden'; readonly reason: string }
-  /** Its removal was heard in place of its expiration: notifications arrive. */
+  /** The canary's removal was received instead of its expiration: notifications arrive. */
   | { readonly kind: 'evicted'; readonly reason: string }
-  /** It cannot be written now, or does not live long enough to be heard. */
+  /** The canary cannot be written now, or is removed too early. */
   | { readonly kind: 'failing'; readonly reason: string };
 
 const PROVED: Proof = { kind: 'proved', note: null };
@@ -34,11 +34,11 @@ const PROVED_ALONE: Proof = {
 };
 const NOT_TRIED: Proof = { kind: 'failing', reason: 'not tried yet' };
 
-/** What is known of the notifications before a canary has been tried. */
+/** What is known about notifications before the first canary. */
 export interface Hearing {
-  /** The server's notify-keyspace-events; null when it does not show it. */
+  /** The server's notify-keyspace-events; null: the server does not show the setting. */
   readonly setting: string | null;
-  /** Whether the channels of what else becomes of keys may be subscribed to. */
+  /** Whether the channels of events other than expirations may be subscribed to. */
   readonly mayHearChanges: boolean;
 }
 
@@ -51,7 +51,7 @@ export interface ProverParts {
 export class Prover {
   readonly #canary: Canary;
   readonly #hearing: Hearing;
-  /** Whether the last canary's TTL was heard (class g); null before there was one. */
+  /** Whether the last canary's TTL was received (class g); null before the first canary. */
   #hearsChanges: boolean | null = null;
   readonly #parts: ProverParts;
   readonly #proofs: Map<number, Proof>;
@@ -67,12 +67,12 @@ export class Prover {
     this.#provedAtMs = parts.clock.monotonicMs();
   }
 
-  /** When notifications were last known to flow, by the monotonic clock. */
+  /** When notifications were last known to arrive, by the monotonic clock. */
   get provedAtMs(): number {
     return this.#provedAtMs;
   }
 
-  /** What the last canaries showed: of all databases, what is worst. */
+  /** The worst of the databases' latest results. */
   get proof(): Proof {
     const proofs = [...this.#proofs.values()];
     return (
@@ -83,7 +83,7 @@ export class Prover {
     );
   }
 
-  /** One proof of every database; rejects when a canary is lost, or the session closes. */
+  /** Runs the canary in every database; rejects when one is lost, or the session closes. */
   async proveAll(closing: AbortSignal): Promise<void> {
     for (const database of this.#parts.settings.databases) {
       closing.throwIfAborted();
@@ -92,15 +92,15 @@ export class Prover {
   }
 
   /**
-   * Until the session closes; rejects when a canary is lost, and with what `recheck` rejects with,
-   * which looks with each canary whether the server is what it was.
+   * Runs until the session closes. Rejects when a canary is lost, or `recheck` rejects; `recheck` verifies the server
+   * before each round.
    */
   async proveForever(recheck: () => Promise<void>, closing: AbortSignal): Promise<never> {
     for (;;) {
       await this.#parts.clock.sleep(CANARY_EVERY_MS, closing);
       await recheck();
       await this.proveAll(closing);
-      // A server that was demoted meanwhile refuses the canary.
+      // A server that was demoted meanwhile rejects the canary.
       if (this.proof.kind === 'failing') await recheck();
     }
   }
@@ -112,35 +112,35 @@ export class Prover {
       case 'heard':
         events.canaryHeard(result.lagMs);
         this.#checkChanges(result.hearsChanges);
-        return this.#proved(database);
+        return this.#recordProof(database);
       case 'flowing':
         events.canaryOvertaken(database);
-        return this.#proved(database);
+        return this.#recordProof(database);
       case 'removed':
-        return this.#removed(database);
+        return this.#recordRemoval(database);
       case 'evicted':
-        // Of expirations nothing was heard: the setting has to show that they are published.
-        if (missingFlags(this.#hearing.setting ?? '') !== '') return this.#removed(database);
-        return this.#evicted(database);
+        // No expiration was received: only the setting shows whether they are published.
+        if (missingFlags(this.#hearing.setting ?? '') !== '') return this.#recordRemoval(database);
+        return this.#recordEviction(database);
       case 'unwritable': {
         const { reason, isForbidden } = result;
         const proof: Proof = isForbidden
           ? { kind: 'forbidden', reason }
           : { kind: 'failing', reason: `cannot be written: ${reason}` };
-        return this.#unproved(database, proof, () =>
+        return this.#recordFailure(database, proof, () =>
           events.canaryUnwritable(this.#address, reason),
         );
       }
       case 'no_database':
-        throw this.#noDatabase(database);
+        throw this.#noDatabaseError(database);
       case 'lost':
-        throw this.#lost(database);
+        throw this.#lostError(database);
     }
   }
 
   /**
-   * The setting may be hidden, and need not be in force: each canary shows by itself whether class g
-   * flows. Throws when it did, and does not any more.
+   * Checks whether class g arrives. The setting may be hidden, or not in force, so each canary shows it. Throws when
+   * the class arrived before, and does not any more.
    */
   #checkChanges(hears: boolean): void {
     const before = this.#hearsChanges;
@@ -158,7 +158,7 @@ export class Prover {
     this.#parts.events.notificationsPartial(this.#address, setting, WANTED_FLAGS);
   }
 
-  #proved(database: number): void {
+  #recordProof(database: number): void {
     const wasTroubled = isTroubled(this.proof) && this.proof !== NOT_TRIED;
     this.#proofs.set(database, PROVED);
     this.#provedAtMs = this.#parts.clock.monotonicMs();
@@ -167,25 +167,29 @@ export class Prover {
     }
   }
 
-  #removed(database: number): void {
+  #recordRemoval(database: number): void {
     const reason =
       'removed before its time: a flush or an eviction policy takes volatile keys ' +
       `(database ${database})`;
-    this.#unproved(database, { kind: 'failing', reason }, () =>
+    this.#recordFailure(database, { kind: 'failing', reason }, () =>
       this.#parts.events.canaryRemoved(this.#address, reason),
     );
   }
 
-  #evicted(database: number): void {
+  #recordEviction(database: number): void {
     this.#provedAtMs = this.#parts.clock.monotonicMs();
     const reason = `the test key was evicted or deleted before its deadline (database ${database})`;
-    this.#unproved(database, { kind: 'evicted', reason }, () =>
+    this.#recordFailure(database, { kind: 'evicted', reason }, () =>
       this.#parts.events.canaryEvicted(this.#address, reason),
     );
   }
 
-  /** Says so, unless the same was said already, of this database or of another. */
-  #unproved(database: number, proof: Exclude<Proof, { kind: 'proved' }>, say: () => void): void {
+  /** Records a result, and reports it unless the same reason was already reported for any database. */
+  #recordFailure(
+    database: number,
+    proof: Exclude<Proof, { kind: 'proved' }>,
+    say: () => void,
+  ): void {
     const known = [...this.#proofs.values()].some(
       (other) => other.kind !== 'proved' && other.reason === proof.reason,
     );
@@ -193,12 +197,12 @@ export class Prover {
     if (!known) say();
   }
 
-  #noDatabase(database: number): RelayError {
+  #noDatabaseError(database: number): RelayError {
     const { text, advice } = judgeNoDatabase(database, this.#parts.settings);
     return new NoDatabaseError(`${text}: ${advice}`);
   }
 
-  #lost(database: number): RelayError {
+  #lostError(database: number): RelayError {
     const everProved = [...this.#proofs.values()].includes(PROVED);
     if (this.#hearing.setting === null && !everProved) {
       return new NotificationsOffError(

@@ -1,15 +1,15 @@
-/** Identifies a server by a name that the relay writes into it, and by the run_id of its process. */
+/** Identifies a server by an id that the relay writes to it, and by the run_id of its process. */
 import type { Redis } from 'ioredis';
 import { isOtherType } from '../redis/refusal.js';
 
 export interface FoundServer {
-  /** The name written by a relay: null if the server has none, undefined if it cannot be read. */
+  /** The id written by a relay. Null: the server has none. Undefined: the id cannot be read. */
   readonly id: string | null | undefined;
-  /** Of the server's process, new at each restart; null when it is not shown. */
+  /** The run_id of the server's process, new at each restart; null: not shown. */
   readonly runId: string | null;
 }
 
-/** What a relay writes; anything else is overwritten. */
+/** The format of an id; any other value is overwritten. */
 const ID = /^[0-9a-f]{32}$/;
 
 export class ServerIdentity {
@@ -17,29 +17,29 @@ export class ServerIdentity {
   readonly #key: string;
   readonly #runId: string | null;
 
-  /** `redis` is a connection whose database nobody else selects for longer than one pipeline. */
+  /** `redis` is a connection whose database no other code selects for longer than one pipeline. */
   constructor(redis: Redis, key: string, runId: string | null) {
     this.#redis = redis;
     this.#key = key;
     this.#runId = runId;
   }
 
-  /** Rejects when the connection does. */
+  /** Rejects when the connection fails. */
   async read(): Promise<FoundServer> {
     const replies = await this.#redis.pipeline().select(0).get(this.#key).exec();
     const [refusal, found] = replies?.[1] ?? [null, null];
-    this.#unlessBroken(refusal);
+    this.#throwIfBroken(refusal);
     if (refusal !== null && !isOtherType(refusal)) return { id: undefined, runId: this.#runId };
     return { id: typeof found === 'string' && ID.test(found) ? found : null, runId: this.#runId };
   }
 
-  /** Where it may not be written, the server is known by its address alone. */
+  /** If writing is not allowed, only the address identifies the server. */
   async write(id: string): Promise<void> {
     const replies = await this.#redis.pipeline().select(0).set(this.#key, id).exec();
-    this.#unlessBroken(replies?.[1]?.[0] ?? null);
+    this.#throwIfBroken(replies?.[1]?.[0] ?? null);
   }
 
-  #unlessBroken(refusal: Error | null): void {
+  #throwIfBroken(refusal: Error | null): void {
     if (refusal !== null && this.#redis.status !== 'ready') throw refusal;
   }
 }

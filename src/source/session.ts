@@ -18,7 +18,7 @@ import { keepAlive, ReconnectingConnection } from './connection.js';
 import { differentServers, runIdOf } from './identity.js';
 import { Keyspace } from './keyspace.js';
 import { Marker } from './marker.js';
-import { ensureNotifications, notificationsLost } from './notifications.js';
+import { ensureNotifications, watchNotifications } from './notifications.js';
 import { Primary } from './primary.js';
 import { type Proof, Prover } from './prover.js';
 import { ServerIdentity } from './server-identity.js';
@@ -117,7 +117,7 @@ async function open(
   const report = (read: ServerProperties) =>
     events.server(address, judgeServer(read, settings, clockAheadMs));
   report(found);
-  const primary = await Primary.of({ redis, settings, ownKey: parts.markerKey });
+  const primary = await Primary.open({ redis, settings, ownKey: parts.markerKey });
   const isPrimary = () => primary.check();
   const readOn = async (role: string) => {
     const open = () => connectUntouching(() => connectTo(role), settings);
@@ -147,7 +147,7 @@ async function open(
     prover.proveForever(recheck, closing).catch((error: unknown) => redisErrorOf(error, settings)),
     reading.ended,
     sweeping.ended,
-    notificationsLost(redis, setting, settings, clock, closing),
+    watchNotifications(redis, setting, settings, clock, closing),
     keepTime(serverClock, commands, clock, closing),
   ]).finally(close);
   return {

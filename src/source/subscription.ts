@@ -51,7 +51,7 @@ export async function subscribe(
     // A message that arrives while the session ends is part of the gap: it can no longer be verified.
     if (heard === undefined || closing.aborted) return;
     const { database, kind } = heard;
-    canary.notified(database, key, kind);
+    canary.onNotification(database, key, kind);
     if (kind === 'changed') areHeard = true;
     if (key.subarray(0, ownPrefix.length).equals(ownPrefix)) return;
     const event = { database, key, detectedAtMs: Math.round(serverClock.nowMs()) };

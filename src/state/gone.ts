@@ -1,16 +1,16 @@
-/** Endpoints that have answered 410, as the state knows them. */
+/** Endpoints that answered 410, as stored in the state. */
 import type { Redis } from 'ioredis';
 import { goneKey, readGoneField, replicasKey, signsOfLife } from './format.js';
 import { NAME, REPLICA } from './stored.js';
 
-/** Which replica an endpoint has answered 410, and where that replica is (`host:pid`). */
+/** An endpoint, the replica to which it answered 410, and that replica's address (`host:pid`). */
 export interface GoneRow {
   readonly replica: string;
   readonly endpoint: string;
   readonly instance: string;
 }
 
-/** What the hash holds: the rows that replicas have written, and all other fields with their values. */
+/** Splits the hash into rows written by replicas, and all other fields with their values. */
 export function splitGone(all: Readonly<Record<string, string>>): {
   readonly rows: readonly GoneRow[];
   readonly others: readonly (readonly [field: string, value: string])[];
@@ -25,7 +25,7 @@ export function splitGone(all: Readonly<Record<string, string>>): {
   return { rows, others };
 }
 
-/** Each endpoint with the living replicas that send it nothing more; a restart forgets it. */
+/** Each endpoint with the live replicas that send it nothing more, until they restart. */
 export function goneByEndpoint(
   rows: readonly GoneRow[],
   living: readonly string[],

@@ -1,11 +1,11 @@
 /**
- * How the state Redis does, told by each command that it was given. It may fail in part: at
- * maxmemory nothing new can be stored, while what is there is delivered and settled.
+ * The health of the state Redis, tracked from command results. It may fail in part: at maxmemory nothing new can be
+ * stored, while stored deliveries are delivered and settled.
  */
 import type { Clock } from '../lib/clock.js';
 import { RedisUnreachableError, type RelayError, StateUnavailableError } from '../model/errors.js';
 
-/** What the state Redis is used for. */
+/** The operations on the state Redis. */
 export type StateOperation =
   | 'connect'
   | 'verify'
@@ -21,40 +21,40 @@ export type StateOperation =
   | 'dead_letters';
 
 export interface HealthEvents {
-  /** Each command that failed. */
+  /** Called for each failed command. */
   failed(operation: StateOperation): void;
-  /** A trouble of a kind that there was not before. */
+  /** Called for an error that was not reported before. */
   troubleBegan(operation: StateOperation, error: RelayError): void;
-  /** No command has failed for a while; the trouble took so long. */
+  /** No command has failed for a while; the trouble lasted `afterMs`. */
   troubleEnded(afterMs: number): void;
 }
 
-/** Trouble that comes again sooner is the same trouble: nothing more is said of it. */
+/** Trouble that recurs within this time is the same trouble, and not reported again. */
 const CALM_MS = 5_000;
 
 /**
- * Those that are not given again until they succeed, so that nothing would ever say that their
- * trouble is over. Whatever is wrong, the others meet it as well.
+ * Operations that are not repeated until they succeed: their errors would never be cleared. The other operations meet
+ * the same errors.
  */
 const UNREPEATED: ReadonlySet<StateOperation> = new Set(['depth']);
 
-/** While one of them fails, no other command is given: what the others met before is the same trouble. */
+/** While one of these fails, no other command is sent: earlier errors of the others have the same cause. */
 const OF_ALL: readonly StateOperation[] = ['connect', 'verify'];
 
-/** What the replica that watches does alone. */
+/** Operations of the lease holder alone. */
 const OF_THE_WATCH: readonly StateOperation[] = ['enqueue', 'track'];
 
 export class StateHealth {
   readonly #clock: Clock;
   readonly #events: HealthEvents;
-  /** What each operation, at each endpoint, last failed with and has not succeeded at since. */
+  /** The last error of each operation and endpoint that has not succeeded since. */
   readonly #troubles = new Map<string, string>();
-  /** Which of those that concern everything failed last. */
+  /** The operation on the whole server that failed last. */
   #failedLast: string | null = null;
-  /** What has been said since it all began. */
+  /** Errors reported since the trouble began. */
   readonly #said = new Set<string>();
   #beganAtMs = 0;
-  /** Ends the wait for it to stay calm. */
+  /** Cancels the timer that ends the trouble. */
   #cancelCalm: (() => void) | null = null;
 
   constructor(clock: Clock, events: HealthEvents) {
@@ -62,7 +62,7 @@ export class StateHealth {
     this.#events = events;
   }
 
-  /** What is wrong; null when nothing is. */
+  /** The current errors; null: none. */
   get problem(): string | null {
     const ofAll = this.#troubles.get(this.#failedLast ?? '');
     if (ofAll !== undefined) return ofAll;
@@ -70,8 +70,8 @@ export class StateHealth {
     return said.length === 0 ? null : said.join('; ');
   }
 
-  /** `endpoint` is the one whose part of the state it was about; null when it was about more. */
-  failed(operation: StateOperation, endpoint: string | null, error: RelayError): void {
+  /** `endpoint` is the one whose data the command was about; null: more than one. */
+  recordFailure(operation: StateOperation, endpoint: string | null, error: RelayError): void {
     this.#events.failed(operation);
     if (UNREPEATED.has(operation)) return;
     this.close();
@@ -79,30 +79,30 @@ export class StateHealth {
     const key = troubleKey(operation, endpoint);
     this.#troubles.set(key, error.message);
     if (OF_ALL.includes(operation)) this.#failedLast = key;
-    // However it is told that nobody answers: it is the same.
+    // All errors about an unreachable server count as the same one.
     const what = error instanceof RedisUnreachableError ? error.name : error.message;
     if (this.#said.has(what)) return;
     this.#said.add(what);
     this.#events.troubleBegan(operation, error);
   }
 
-  succeeded(operation: StateOperation, endpoint: string | null): void {
+  recordSuccess(operation: StateOperation, endpoint: string | null): void {
     if (this.#troubles.delete(troubleKey(operation, endpoint))) this.#calm();
   }
 
-  /** This replica does not watch: nothing would ever say that such trouble is over, and it is not its own. */
-  standsBy(): void {
-    for (const operation of OF_THE_WATCH) this.succeeded(operation, null);
+  /** Clears errors of the lease holder's operations when this replica is a standby: nothing else would clear them. */
+  clearLeaseErrors(): void {
+    for (const operation of OF_THE_WATCH) this.recordSuccess(operation, null);
   }
 
-  /** A new connection: what failed on the one before says nothing about it. */
-  anew(): void {
+  /** Clears all errors, which say nothing about a new connection. */
+  reset(): void {
     if (this.#troubles.size === 0) return;
     this.#troubles.clear();
     this.#calm();
   }
 
-  /** Leaves no timer behind. */
+  /** Cancels the timer. */
   close(): void {
     this.#cancelCalm?.();
     this.#cancelCalm = null;
@@ -122,7 +122,7 @@ function troubleKey(operation: StateOperation, endpoint: string | null): string 
   return `${operation} ${endpoint ?? ''}`;
 }
 
-/** Leaves a step undone that the state cannot be used for: the state itself says what is wrong. */
+/** Skips a step while the state is unavailable: the state itself reports the reason. */
 export async function ignoreTrouble(step: () => Promise<unknown>): Promise<void> {
   try {
     await step();

@@ -1,10 +1,10 @@
-/** The sorted sets of the state whose members are names: replicas and endpoints, by a sign of life. */
+/** Sorted sets of the state whose members are names of replicas or endpoints, scored by heartbeat. */
 import type { StateOperation } from './health.js';
 import type { Suspect } from './quarantine.js';
 import type { RedisState } from './redis-state.js';
 import { entriesOf } from './stored.js';
 
-/** The score of each name, as Redis writes it. Others are moved to the quarantine. */
+/** The score of each name, as a string from Redis. Members that are not names go to the quarantine. */
 export async function scoresByName(
   state: RedisState,
   operation: StateOperation,

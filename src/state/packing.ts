@@ -1,4 +1,4 @@
-/** The bytes of a delivery and of a dead letter, as format.ts describes them. */
+/** Serializes deliveries and dead letters, in the format that format.ts describes. */
 import { LABEL_CHARS_MAX, stillPrintable } from '../lib/printable.js';
 import { type ContentType, METHODS, type Method } from '../model/body-format.js';
 import type { DeadLetter, DeadReason, Delivery, DetectedBy } from '../model/vocabulary.js';
@@ -14,11 +14,11 @@ import {
   UnreadableError,
 } from './stored.js';
 
-/** Of deliveries whose lines do not say it. */
+/** Defaults, which are omitted from stored deliveries. */
 const DEFAULT_METHOD = 'POST';
 const DEFAULT_CONTENT_TYPE = 'application/json';
 
-/** Words that are only shown: a newer relay that shares the state may have others. */
+/** Words that are only displayed: a newer relay that shares the state may use others. */
 const WORD = /^[a-z_]{1,64}$/;
 const HEADER_TEXT = /^[\x21-\x7e]([\x20-\x7e]{0,126}[\x21-\x7e])?$/;
 
@@ -59,13 +59,13 @@ export function packDelivery(delivery: Delivery): Buffer {
   return Buffer.concat([Buffer.from(`${JSON.stringify(headOf(delivery))}\n`), delivery.body]);
 }
 
-/** Where a delivery or a dead letter lies: it must say the same of itself. */
+/** The location of a delivery or dead letter. Its contents must match. */
 export interface Place {
   readonly endpoint: string;
   readonly id: string;
 }
 
-/** Throws an UnreadableError for what no relay has written. */
+/** Throws an UnreadableError for foreign data (written by no relay). */
 export function unpackDelivery(packed: Buffer, { endpoint, id }: Place): Delivery {
   const { head, rest } = splitLine(packed);
   return {
@@ -90,8 +90,8 @@ export function unpackDelivery(packed: Buffer, { endpoint, id }: Place): Deliver
 }
 
 /**
- * Dead letters are packed inside Redis, by outbox/scripts/fragments.ts. Throws an UnreadableError for what no
- * relay has written.
+ * Parses a dead letter, as packed inside Redis by outbox/scripts/fragments.ts. Throws an UnreadableError for foreign
+ * data.
  */
 export function unpackDeadLetter(packed: Buffer, place: Place): DeadLetter {
   const { head, rest } = splitLine(packed);
@@ -106,7 +106,7 @@ export function unpackDeadLetter(packed: Buffer, place: Place): DeadLetter {
 
 const LINE_FEED = 0x0a;
 
-/** The first line, as JSON, and what follows it. */
+/** The first line, parsed as JSON, and the rest. */
 function splitLine(packed: Buffer): { readonly head: StoredObject; readonly rest: Buffer } {
   const end = packed.indexOf(LINE_FEED);
   if (end === -1) throw new UnreadableError('expected a line of JSON and a body, found one line');
@@ -115,7 +115,7 @@ function splitLine(packed: Buffer): { readonly head: StoredObject; readonly rest
 
 const isString = (value: unknown): value is string => typeof value === 'string';
 
-/** A label grows by escapes, each of at most ten characters. */
+/** A label grows by escapes of at most ten characters each. */
 const isLabel = (value: unknown): value is string =>
   isString(value) &&
   value.length <= 11 * LABEL_CHARS_MAX &&

@@ -1,23 +1,23 @@
 /**
- * How an entry that no relay has written leaves the state: it is recorded in the quarantine and removed from
- * its key in the same step. A whole key of the wrong type is renamed, or deleted where that is not allowed.
+ * Scripts that remove foreign entries (written by no relay) from the state. An entry is recorded in the quarantine and
+ * removed from its key in one step. A whole key of the wrong type is renamed, or deleted where RENAME is not allowed.
  */
 
 import { DEADLINE_MS_MAX } from '../model/deadline.js';
 import { PROBES } from '../redis/scripts.js';
 import { GROUP } from './format.js';
 
-/** Records kept; the oldest is dropped for a new one. */
+/** The number of records kept; the oldest is dropped for a new one. */
 export const QUARANTINE_ENTRIES_MAX = 2_000;
 
-/** Kept of a member, field or entry, and of its value: with the limit above at most some 18 MB. */
+/** The bytes kept of a name and of a value: with the limit above at most some 18 MB. */
 const NAME_BYTES_MAX = 1_024;
 const VALUE_BYTES_MAX = 8 * 1_024;
 
 /**
- * Lua: records an entry; the caller removes it. `n` counts the records that there ever were. The quarantine
- * may be damaged as well: a key of another type, or a stream without a free id, is deleted and begun anew.
- * The first write is one that Redis allows at maxmemory, and then it allows the others.
+ * Lua: records an entry; the caller removes it. `n` counts all records ever made. The quarantine may be damaged as
+ * well: a key of another type, or a stream without a free id, is deleted and started again. The first write is one that
+ * Redis allows at maxmemory, which allows the script's other writes.
  */
 export const QUARANTINE = `local function quarantine(into, key, kind, name, value, why)
   local last = redis.pcall('XREVRANGE', into, '+', '-', 'COUNT', 1)
@@ -40,24 +40,24 @@ export const QUARANTINE = `local function quarantine(into, key, kind, name, valu
 end
 `;
 
-/** Lua: whether a score is a deadline, as `isDeadline` (deadlines.ts) has it. */
+/** Lua: whether a score is a deadline; the same as `isDeadline` (deadlines.ts). */
 export const IS_DEADLINE = `local function is_deadline(score)
   local ms = tonumber(score)
   return ms ~= nil and ms >= 0 and ms <= ${DEADLINE_MS_MAX} and ms % 1 == 0
 end
 `;
 
-/** Lua: a whole number of at most 15 digits, or nil. Counters and times of ours have fewer. */
+/** Lua: a whole number of at most 15 digits, or nil. The relay's counters and times have fewer. */
 export const WHOLE = `local function whole(text)
   return text and #text <= 15 and string.match(text, '^%d+$') and tonumber(text) or nil
 end
 `;
 
 /**
- * KEYS: quarantine; the keys of the entries. ARGV: for each entry its key's place in KEYS, kind (member, field
- * or string), name, the score that was read or the SHA-1 of another value, why; then what goes with it: the
- * place of a key (0: nothing), kind (member, field or entry), name. An entry that has changed since it was read stays.
- * Returns how many were moved.
+ * KEYS: quarantine; the keys of the entries. ARGV: for each entry the index of its key in KEYS, kind (member, field or
+ * string), name, the score that was read or the SHA-1 of another value, reason; then the related entry: the index of
+ * its key (0: none), kind (member, field or entry), name. An entry that has changed since it was read stays. Returns
+ * how many were moved.
  */
 const MOVE = `${QUARANTINE}
 local moved = 0
@@ -97,10 +97,10 @@ end
 return moved`;
 
 /**
- * KEYS: quarantine; for each key that is looked at the key, and its name in the quarantine. ARGV: the type that
- * each should have. A key that was renamed before is deleted, and so is a quarantine of the wrong type. Where the
- * relay's user may not rename, the key is deleted, and the record keeps the start of a string. Returns how many
- * were moved; or the key that could not be deleted either, and the error.
+ * KEYS: quarantine; each key to check, and its name in the quarantine. ARGV: the expected types. A key that was renamed
+ * before is deleted, and so is a quarantine of the wrong type. If the relay's user may not rename, the key is deleted,
+ * and the record keeps the start of a string. Returns how many were moved; or the key that could not be deleted, and
+ * the error.
  */
 const RENAME = `${QUARANTINE}${PROBES}
 local moved = 0

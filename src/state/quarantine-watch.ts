@@ -1,20 +1,18 @@
-/**
- * Looks now and then how much lies in the quarantine, whoever has moved it there: another replica, or a script.
- */
+/** Polls the quarantine and reports new records, whether moved by this replica, another one, or a script. */
 import type { Clock } from '../lib/clock.js';
 import type { QuarantinedEntry } from './quarantine.js';
 import type { RedisState } from './redis-state.js';
 
 const LOOK_EVERY_MS = 5_000;
 
-/** Records that are named by a look; of a flood the others are counted. */
+/** Records reported by name per poll; the others are only counted. */
 export const NAMED_MAX = 10;
 
 export interface QuarantineEvents {
-  /** So many records are kept, of so many that there ever were. */
+  /** `entries` records are kept, of `recorded` in total. */
   quarantineDepth(entries: number, recorded: number): void;
   quarantined(entry: QuarantinedEntry): void;
-  /** So many records that are not named. */
+  /** The number of new records that were not reported by name. */
   moreQuarantined(count: number): void;
 }
 
@@ -35,7 +33,7 @@ export class QuarantineWatch {
     this.#parts = parts;
   }
 
-  /** How many records there were at the last look. */
+  /** The number of records at the last poll. */
   get entries(): number {
     return this.#entries;
   }
@@ -53,13 +51,13 @@ export class QuarantineWatch {
     const { state, clock } = this.#parts;
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      await state.pass('quarantine', () => this.once());
+      await state.pass('quarantine', () => this.runOnce());
       await clock.sleep(LOOK_EVERY_MS, signal);
     }
   }
 
   /** One look; rejects when the state cannot be used. */
-  async once(): Promise<void> {
+  async runOnce(): Promise<void> {
     const { state, events } = this.#parts;
     const { quarantine } = state;
     const { entries, last } = await state.run('upkeep', () => quarantine.depth());
@@ -70,7 +68,7 @@ export class QuarantineWatch {
     if (last === null || last.id === before?.id) return;
     const latest = await state.run('upkeep', () => quarantine.latest(NAMED_MAX));
     const isNew = (entry: QuarantinedEntry) => before === null || entry.number > before.number;
-    // The numbers begin anew once all records were dropped.
+    // The numbers restart once all records were dropped.
     const found = before !== null && last.number < before.number ? latest : latest.filter(isNew);
     for (const entry of found) events.quarantined(entry);
     const since = before === null ? entries : last.number - before.number;

@@ -1,7 +1,7 @@
 /**
- * Where entries go that no relay can have written: whoever shares the state Redis may write anything, and it is
- * to affect nothing else. A reader that finds such an entry has it moved here, and goes on. The number and the
- * size of the records are limited.
+ * The quarantine of foreign entries (written by no relay): other clients of the state Redis may write anything, which
+ * must affect nothing else. A reader moves a foreign entry here, and continues. The number and size of the records are
+ * limited.
  */
 import { createHash } from 'node:crypto';
 import type { Redis } from 'ioredis';
@@ -11,52 +11,52 @@ import { nameInQuarantine, quarantineKey, typedKeys } from './format.js';
 import { QUARANTINE_SCRIPTS } from './quarantine-scripts.js';
 import { isWhole } from './stored.js';
 
-/** Entries that one script moves, keys that one looks at, and records that are read together. */
+/** Entries that one script moves, keys that one script checks, and records read at a time. */
 const BATCH = 100;
 
-/** What goes with an entry when it is moved. */
+/** A related entry, removed together with a quarantined one. */
 export interface Related {
   readonly key: string;
   readonly kind: 'member' | 'field' | 'entry';
   readonly name: string | Buffer;
 }
 
-/** An entry that no relay can have written, as it was read. */
+/** A foreign entry, as it was read. */
 export interface Suspect {
   readonly key: string;
-  /** A member of a sorted set, a field of a hash, or all that a string holds. */
+  /** A member of a sorted set, a field of a hash, or a whole string. */
   readonly kind: 'member' | 'field' | 'string';
   /** The member or field; empty for a string. */
   readonly name: string | Buffer;
-  /** Of a member, its score. */
+  /** The value; for a member, its score. */
   readonly value: string | Buffer;
-  /** What is wrong with it, in a few words. */
+  /** The problem, in a few words. */
   readonly why: string;
   readonly related: Related | null;
 }
 
-/** One record. All of it may have been written by others. */
+/** A record. Any part of it may come from other clients. */
 export interface QuarantinedEntry {
   readonly id: string;
-  /** How many records there had ever been. */
+  /** The number of this record among all ever made. */
   readonly number: number;
-  /** When it was moved, by the clock of the state Redis. */
+  /** When the entry was moved, by the clock of the state Redis. */
   readonly atMs: number;
   readonly key: string;
   readonly kind: string;
   readonly why: string;
-  /** Of a whole key, what that was renamed to. */
+  /** The entry's name; for a whole key, its new name. */
   readonly name: Buffer;
-  /** Of the value, as it was. */
+  /** The original size of the value. */
   readonly bytes: number;
-  /** Its start. */
+  /** The start of the value. */
   readonly value: Buffer;
 }
 
-/** How full it is. */
+/** The size of the quarantine. */
 export interface QuarantineDepth {
   readonly entries: number;
-  /** The latest record; null when there is none. */
+  /** The latest record; null: none. */
   readonly last: QuarantinedEntry | null;
 }
 
@@ -74,12 +74,12 @@ export class Quarantine {
     this.#scripts = defineScripts(redis, QUARANTINE_SCRIPTS);
   }
 
-  /** How many entries and keys this process has moved, other than within scripts. */
+  /** The number of entries and keys that this process has moved, except within scripts. */
   get moved(): number {
     return this.#moved;
   }
 
-  /** Each as one atomic step; one that has changed since it was read stays. */
+  /** Moves each entry in one atomic step; an entry that has changed since it was read stays. */
   async move(suspects: readonly Suspect[]): Promise<void> {
     for (let from = 0; from < suspects.length; from += BATCH) {
       const keys = [quarantineKey(this.#prefix)];
@@ -97,10 +97,7 @@ export class Quarantine {
     }
   }
 
-  /**
-   * Renames the keys of the wrong type among those of the state, or deletes them where that is not allowed; rejects
-   * when Redis does neither.
-   */
+  /** Renames keys of the wrong type, or deletes them where RENAME is not allowed; rejects when Redis does neither. */
   async renameWrongTypes(
     databases: readonly number[],
     endpoints: readonly string[],
@@ -132,27 +129,27 @@ export class Quarantine {
     return { entries, last: last ?? null };
   }
 
-  /** The latest records, in their order. */
+  /** The latest records, oldest first. */
   async latest(countMax: number): Promise<readonly QuarantinedEntry[]> {
     const key = quarantineKey(this.#prefix);
     const found = await this.#redis.xrevrangeBuffer(key, '+', '-', 'COUNT', countMax);
     return recordsOf(found as StreamEntry[]).reverse();
   }
 
-  /** Up to `countMax` records after this one, in their order; all for `0-0`. */
+  /** Up to `countMax` records after `id`, oldest first; `0-0` starts at the beginning. */
   async after(id: string, countMax = BATCH): Promise<readonly QuarantinedEntry[]> {
     const key = quarantineKey(this.#prefix);
     const found = await this.#redis.xrangeBuffer(key, `(${id}`, '+', 'COUNT', countMax);
     return recordsOf(found as StreamEntry[]);
   }
 
-  /** Null when there is no such record. */
+  /** Null: no such record. */
   async find(id: string): Promise<QuarantinedEntry | null> {
     const found = await this.#redis.xrangeBuffer(quarantineKey(this.#prefix), id, id);
     return recordsOf(found as StreamEntry[])[0] ?? null;
   }
 
-  /** Deletes a record for ever, with the key that was renamed for it. False: there is none. */
+  /** Deletes a record permanently, with the renamed key that it is about. False: no such record. */
   async drop({ id, kind, name }: QuarantinedEntry): Promise<boolean> {
     const own = quarantineKey(this.#prefix);
     if (kind === 'key' && name.toString().startsWith(`${own}:`)) await this.#redis.unlink(name);

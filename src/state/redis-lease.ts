@@ -229,7 +229,7 @@ export class RedisLease implements Lease {
     values.set(RENEWALS, look.renewals);
     // An age beyond that is of a clock that was set, or of a time when nobody could renew it.
     const isRecent = look.ageMs >= 0 && look.ageMs <= LOOK_EVERY_MS;
-    this.#seen.note(values, this.#nowMs, (name) =>
+    this.#seen.update(values, this.#nowMs, (name) =>
       name === RENEWALS && isRecent ? look.ageMs : 0,
     );
   }
@@ -272,7 +272,7 @@ export class RedisLease implements Lease {
   #leave(): void {
     const tenure = this.#tenure;
     const former = tenure.kind === 'held' ? tenure.token : tenure.former;
-    this.#parts.state.standsBy();
+    this.#parts.state.clearLeaseErrors();
     this.#tenure = { kind: 'idle', former };
     if (tenure.kind === 'held') this.#changed.notifyAll();
   }
@@ -292,7 +292,7 @@ export class RedisLease implements Lease {
   /** Another replica holds the lease, or nobody does. */
   #lose(): void {
     const tenure = this.#tenure;
-    this.#parts.state.standsBy();
+    this.#parts.state.clearLeaseErrors();
     if (tenure.kind !== 'held') return;
     this.#tenure = { kind: 'competing', sinceMs: tenure.sinceMs, former: null };
     this.#changed.notifyAll();

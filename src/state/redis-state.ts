@@ -1,6 +1,6 @@
 /**
- * The Redis that holds what must survive: a connection that comes back by itself, and is looked at
- * each time. What is wrong with it is waited out, and said: in the log, a metric and `/readyz`.
+ * The state Redis: a connection that reconnects by itself and is verified each time. Problems are waited out and
+ * reported in the log, a metric and `/readyz`.
  */
 import type { Redis } from 'ioredis';
 import { type Clock, untilAborted } from '../lib/clock.js';
@@ -26,64 +26,64 @@ import { Quarantine, type Suspect } from './quarantine.js';
 import { NAME } from './stored.js';
 import { refuseStateReplica, verifyDatabase, verifyFormat, verifyScripts } from './verify.js';
 
-/** How often a state is looked at again on a connection that stands, whether it can be used or not. */
+/** How often an open connection is verified, whether the state is usable or not. */
 const VERIFY_AGAIN_MS = 5_000;
 
-/** The same where it only has to load its data: nothing can be captured before that. */
+/** How often it is verified while the server loads its data: nothing can be captured before that. */
 const LOADED_AGAIN_MS = 250;
 
-/** A Redis that is silent for so long when the relay stops is not waited for. */
+/** How long a stop waits for a reply from Redis. */
 const SILENCE_AT_STOP_MS = 1_000;
 
 export interface StateEvents extends HealthEvents {
-  /** One pass of a loop has met an error that nobody foresaw. */
+  /** One pass of a loop has failed with an unexpected error. */
   internalError(loop: string, error: unknown): void;
-  /** The files with its password or certificates cannot be used; their last valid content is. */
+  /** The password or certificate files are invalid; their last valid contents are in use. */
   credentialsUnusable(problem: string): void;
-  /** What is known of the server, at each connection. */
+  /** The server's properties, at each verification. */
   server(address: string, findings: readonly ServerFinding[]): void;
-  /** It was used before, and its keys are gone. */
+  /** The state was used before, and its keys are gone. */
   dataLost(address: string): void;
 }
 
 export interface RedisStateParts {
   readonly redis: RedisAddress;
-  /** The logical database's number. */
+  /** The number of the logical database. */
   readonly database: number;
-  /** The part of the file that says how to reach it. */
+  /** The section of the configuration with this server's address. */
   readonly section: 'redis' | 'state';
-  /** What every key begins with, in braces: `state.prefix`. */
+  /** The key prefix, in braces: `state.prefix`. */
   readonly prefix: string;
-  /** Those that are watched, and the endpoints of this replica's file: they have keys in the state. */
+  /** The watched databases and the endpoints of this replica's configuration, which have keys in the state. */
   readonly databases: readonly number[];
   readonly endpoints: readonly string[];
   readonly clock: Clock;
   readonly events: StateEvents;
 }
 
-/** Whether the state may be read and written. */
+/** Whether the state can be used. */
 type Condition =
-  /** The first questions to it are under way. */
+  /** The connection is not verified yet. */
   | { readonly kind: 'verifying' }
   | { readonly kind: 'ready' }
   | { readonly kind: 'unusable'; readonly problem: string };
 
-/** A connection, from the moment at which commands can be given. */
+/** A connection, from the moment at which commands can be sent. */
 interface Connection {
-  /** Aborts when it ends. */
+  /** Aborts when the connection ends. */
   readonly end: AbortController;
   isVerified: boolean;
-  /** Whether its end is this relay's doing, for a reason that has been reported. */
+  /** Whether this relay closed the connection, for a reason that was reported. */
   isLeft: boolean;
 }
 
-/** Until the state can be used for the first time, or waiting for that cannot help. */
+/** Settles the start: the state is usable, or waiting cannot help. */
 interface Start {
   readonly succeed: () => void;
   readonly fail: (error: RelayError) => void;
 }
 
-/** Why the state may not be read or written; null when it may. */
+/** Why the state cannot be used; null: it can. */
 function problemOf(condition: Condition): string | null {
   switch (condition.kind) {
     case 'verifying':
@@ -103,7 +103,7 @@ export class RedisState {
   readonly #health: StateHealth;
   readonly #closing = new AbortController();
   #connections = 0;
-  /** Null before the first. */
+  /** Null before the first connection. */
   #connection: Connection | null = null;
   #condition: Condition = { kind: 'verifying' };
   #wasReady = false;
@@ -120,7 +120,7 @@ export class RedisState {
     this.#started = new Promise<void>((resolve, reject) => {
       this.#start = { succeed: resolve, fail: reject };
     });
-    // A rejection is handled where the start is waited for, which may be later.
+    // Prevents an unhandled rejection: the start may be awaited later.
     this.#started.catch(() => undefined);
     this.redis = openLasting({
       address,
@@ -128,7 +128,7 @@ export class RedisState {
       section,
       clock,
       closing: this.#closing.signal,
-      onEnded: (why, end) => this.#ended(why, end),
+      onEnded: (why, end) => this.#onEnded(why, end),
       onStale: (problem) => events.credentialsUnusable(problem),
     });
     this.quarantine = new Quarantine(this.redis, parts.prefix);
@@ -140,36 +140,36 @@ export class RedisState {
     this.redis.on('close', () => this.#connection?.end.abort());
   }
 
-  /** How many connections there have been; each may have led to another server, or to older data. */
+  /** The number of connections so far; each may lead to another server, or to older data. */
   get connections(): number {
     return this.#connections;
   }
 
-  /** What is wrong with it; null when it can be used. */
+  /** The current problem; null: the state can be used. */
   get problem(): string | null {
     if (this.#health.problem !== null) return this.#health.problem;
     if (this.redis.status === 'ready') return problemOf(this.#condition);
     return `the state Redis at ${addressOf(this.#parts.redis)} is not connected`;
   }
 
-  /** Whether the first questions to it are under way. */
+  /** Whether an open connection is being verified. */
   get isVerifying(): boolean {
     return this.redis.status === 'ready' && this.#condition.kind === 'verifying';
   }
 
   /**
-   * Resolves when it can be used for the first time, or when `stop` aborts. Rejects when waiting
-   * cannot help: a wrong password, a certificate that does not verify, no Redis at all.
+   * Resolves when the state is usable for the first time, or when `stop` aborts. Rejects when waiting cannot help: a
+   * wrong password, an invalid certificate, not a Redis server.
    */
-  async usable(stop: AbortSignal): Promise<void> {
+  async ready(stop: AbortSignal): Promise<void> {
     await Promise.race([this.#started, untilAborted(stop)]);
     this.#start = null;
   }
 
   /**
-   * Gives a command and resolves with its reply. Rejects with StateUnavailableError, whatever is
-   * wrong: it may be better later, and nothing is said about what was stored. `endpoint` is the one
-   * whose part of the state it is about: what is wrong with one is not taken for mended by another.
+   * Sends a command and resolves with its reply. Rejects with StateUnavailableError for any problem: it may be
+   * temporary, and the command may have been carried out. `endpoint` is the one whose data the command is about:
+   * success at one endpoint does not clear an error of another.
    */
   async run<Reply>(
     operation: StateOperation,
@@ -179,21 +179,24 @@ export class RedisState {
     const problem = problemOf(this.#condition);
     if (problem !== null) throw new StateUnavailableError(problem);
     try {
-      const reply = await this.#orRename(command, endpoint);
-      this.#health.succeeded(operation, endpoint);
+      const reply = await this.#retryRenamed(command, endpoint);
+      this.#health.recordSuccess(operation, endpoint);
       return reply;
     } catch (error) {
-      // From a script, or from the caller before it asks: this replica does not hold the lease.
+      // Thrown by a script, or by the caller before the command: this replica does not hold the lease.
       if (error instanceof FencedError) throw error;
       if (/\bFENCED\b/.test(messageOf(error))) throw new FencedError('another replica watches');
-      const failure = this.#failed(operation, error, endpoint);
-      if (failure instanceof RedisSlotError) this.#leave();
+      const failure = this.#recordFailure(operation, error, endpoint);
+      if (failure instanceof RedisSlotError) this.#reconnect();
       throw new StateUnavailableError(failure.message);
     }
   }
 
-  /** Where a key of the state is of another type, that is renamed, and the command is given once more. */
-  async #orRename<Reply>(command: () => Promise<Reply>, endpoint: string | null): Promise<Reply> {
+  /** If a key of the state has the wrong type, renames it and repeats the command. */
+  async #retryRenamed<Reply>(
+    command: () => Promise<Reply>,
+    endpoint: string | null,
+  ): Promise<Reply> {
     try {
       return await command();
     } catch (error) {
@@ -202,7 +205,7 @@ export class RedisState {
       const stored = await this.redis.zrange(endpointsKey(this.prefix), 0, '-1').catch(() => []);
       const all = new Set([...endpoints, ...stored.filter((name) => NAME.test(name))]);
       if (endpoint !== null) all.add(endpoint);
-      // Another command may have had it renamed by now.
+      // Another command may have had the key renamed by now.
       await this.quarantine.renameWrongTypes(databases, [...all]);
       return await command();
     }
@@ -214,10 +217,7 @@ export class RedisState {
     await this.run(operation, () => this.quarantine.move(suspects));
   }
 
-  /**
-   * One pass of a loop. What is wrong with the state is said by the state itself; an error that nobody foresaw is
-   * logged, and neither ends the loop.
-   */
+  /** Runs one pass of a loop, which no error ends. The state itself reports its problems; other errors are logged. */
   async pass(loop: string, step: () => Promise<unknown>): Promise<void> {
     try {
       await step();
@@ -226,17 +226,17 @@ export class RedisState {
     }
   }
 
-  /** Reports that the data is gone: a flush closes no connection. */
-  emptied(): void {
+  /** Reports lost data. A flush does not close the connection, so the caller must notice it. */
+  reportDataLoss(): void {
     this.#parts.events.dataLost(addressOf(this.#parts.redis));
   }
 
-  /** This replica does not watch: errors that only the watching replica can meet are cleared. */
-  standsBy(): void {
-    this.#health.standsBy();
+  /** Clears errors that only the lease holder can meet: this replica is a standby. */
+  clearLeaseErrors(): void {
+    this.#health.clearLeaseErrors();
   }
 
-  /** At a stop nobody waits for a Redis that does not answer. */
+  /** At a stop, closes the connection if Redis does not respond in time. */
   async closeIfSilent(): Promise<void> {
     const { clock } = this.#parts;
     const answered = new AbortController();
@@ -252,33 +252,37 @@ export class RedisState {
     this.#health.close();
   }
 
-  #failed(operation: StateOperation, thrown: unknown, endpoint: string | null = null): RelayError {
+  #recordFailure(
+    operation: StateOperation,
+    thrown: unknown,
+    endpoint: string | null = null,
+  ): RelayError {
     const { redis, section } = this.#parts;
     const error = stateError(thrown, redis, section);
     if (!error.retryable && this.#start !== null) this.#start.fail(error);
-    else this.#health.failed(operation, endpoint, error);
+    else this.#health.recordFailure(operation, endpoint, error);
     return error;
   }
 
-  /** A server may close a connection that it has served; commands under way say so themselves. */
-  #ended(why: RelayError, end: 'closed' | 'failed'): void {
+  /** A server may close a connection that it has served; interrupted commands report that themselves. */
+  #onEnded(why: RelayError, end: 'closed' | 'failed'): void {
     const connection = this.#connection;
     this.#connection = null;
     const isExpected = connection !== null && (connection.isVerified || connection.isLeft);
     if (end === 'closed' && isExpected) return;
-    this.#failed('connect', why);
+    this.#recordFailure('connect', why);
   }
 
-  /** This server is not the one: its name may lead to that by the next connection. */
-  #leave(): void {
+  /** Reconnects: this server is the wrong one, and its name may lead to the right one by now. */
+  #reconnect(): void {
     if (this.redis.status !== 'ready' || this.#connection === null) return;
     this.#connection.isLeft = true;
     this.redis.disconnect(true);
   }
 
   /**
-   * A new connection may lead to another server: after a failover, or a restart without its data. A server
-   * may become a replica, or be set to evict, while the connection stands: it is looked at again and again.
+   * Verifies a connection, and repeats that while it is open. A new connection may lead to another server (a failover),
+   * or to one that lost its data. A server may become a replica, or be configured to evict keys, at any time.
    */
   async #verify(connection: Connection): Promise<void> {
     const { signal } = connection.end;
@@ -296,11 +300,11 @@ export class RedisState {
         await verifyDatabase(this.redis, address, database, section);
         await verifyScripts(this.redis);
         const isNew = await verifyFormat(this.redis, prefix);
-        if (isNew && this.#wasReady) this.emptied();
+        if (isNew && this.#wasReady) this.reportDataLoss();
         this.#wasReady = true;
         this.#condition = { kind: 'ready' };
         connection.isVerified = true;
-        this.#health.anew();
+        this.#health.reset();
         this.#start?.succeed();
         this.#start = null;
         for (let next = findings; ; next = await read()) {
@@ -309,13 +313,13 @@ export class RedisState {
           if (signal.aborted) return;
         }
       } catch (error) {
-        // The connection has ended, or is about to, and its end says why.
+        // The connection has ended, or is about to; its end reports the reason.
         if (signal.aborted || !(error instanceof RelayError || isReply(error))) return;
-        const failure = this.#failed('verify', error);
+        const failure = this.#recordFailure('verify', error);
         this.#condition = { kind: 'unusable', problem: failure.message };
         const isLoading = failure instanceof RedisNotReadyError;
         await clock.sleep(isLoading ? LOADED_AGAIN_MS : VERIFY_AGAIN_MS, signal);
-        if (needsNewConnection(failure) && !signal.aborted) this.#leave();
+        if (needsNewConnection(failure) && !signal.aborted) this.#reconnect();
       }
     }
   }

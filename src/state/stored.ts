@@ -1,15 +1,15 @@
-/** What a relay can have written, and how stored JSON and scores are read. Pure. */
+/** Patterns and parsers for stored JSON and scores that a relay can have written. Pure. */
 
 import { DEADLINE_MS_MAX } from '../model/deadline.js';
 import { NAME_PATTERN, PATH_PATTERN } from '../model/names.js';
 
-/** Of an endpoint or a route. */
+/** The name of an endpoint or a route. */
 export const NAME = NAME_PATTERN;
 
-/** A route's path, filled in and percent-encoded. */
+/** A route's path with its placeholders filled in, percent-encoded. */
 export const FILLED_PATH = PATH_PATTERN;
 
-/** The id of a delivery: a header carries it. */
+/** The id of a delivery, as allowed in a header. */
 export const ID = /^[A-Za-z0-9_-]{1,128}$/;
 
 /** The name of a replica. */
@@ -28,10 +28,10 @@ export const isOneOf =
   (value: unknown): value is Value =>
     values.includes(value as Value);
 
-/** Stored bytes that no relay has written; the message says what is wrong with them. */
+/** Stored bytes that no relay has written; the message describes the problem. */
 export class UnreadableError extends Error {}
 
-/** One JSON object of the state. */
+/** A JSON object of the state. */
 export class StoredObject {
   readonly #fields: ReadonlyMap<string, unknown>;
 
@@ -39,7 +39,7 @@ export class StoredObject {
     this.#fields = new Map(Object.entries(fields));
   }
 
-  /** The field, or `absent` where there is none; throws an UnreadableError for any other value. */
+  /** The field, or `absent` if it is missing; throws an UnreadableError for an invalid value. */
   get<Value>(
     name: string,
     is: (value: unknown) => value is Value,
@@ -52,7 +52,7 @@ export class StoredObject {
   }
 }
 
-/** Throws an UnreadableError unless it is a JSON object. */
+/** Throws an UnreadableError unless the text is a JSON object. */
 export function readObject(text: Buffer): StoredObject {
   let found: unknown;
   try {
@@ -66,19 +66,19 @@ export function readObject(text: Buffer): StoredObject {
   return new StoredObject(found);
 }
 
-/** A score as Redis writes it; infinite ones are inf and -inf. */
+/** Parses a score from Redis; infinite scores are inf and -inf. */
 export function scoreOf(text: string | Buffer): number {
   const score = text.toString();
   return score.endsWith('inf') ? Number(score.replace('inf', 'Infinity')) : Number(score);
 }
 
-/** A member of a sorted set, and its score as Redis writes it. */
+/** A member of a sorted set, and its score as a string from Redis. */
 export interface StoredEntry {
   readonly member: Buffer;
   readonly score: string;
 }
 
-/** From member, score, member, score… */
+/** Parses member, score, member, score… */
 export function entriesOf(reply: readonly Buffer[]): StoredEntry[] {
   const entries: StoredEntry[] = [];
   for (let at = 0; at + 1 < reply.length; at += 2) {

@@ -1,4 +1,4 @@
-/** What has to be known of a state Redis before it is used. */
+/** Checks of a state Redis before it is used. */
 import type { Redis } from 'ioredis';
 import { printable } from '../lib/printable.js';
 import { NoDatabaseError, RedisIsReplicaError, StateFormatError } from '../model/errors.js';
@@ -10,7 +10,7 @@ import { replicaText } from '../server/judge.js';
 import type { ServerProperties } from '../server/properties.js';
 import { FORMAT_VERSION, formatKey, ownKeyPrefix } from './format.js';
 
-/** Rejects when the server has fewer databases: ioredis would go on with database 0. */
+/** Rejects when the server has fewer databases: ioredis would silently use database 0. */
 export async function verifyDatabase(
   redis: Redis,
   address: RedisAddress,
@@ -28,12 +28,12 @@ export async function verifyDatabase(
   }
 }
 
-/** Rejects when scripts cannot be run there, or cannot tell the time, which each of ours does. */
+/** Rejects when the server runs no scripts, or forbids TIME, which every script needs. */
 export async function verifyScripts(redis: Redis): Promise<void> {
   await redis.eval(ASK_TIME, 0);
 }
 
-/** Throws when it is a replica: it takes no writes. */
+/** Throws when the server is a replica, which accepts no writes. */
 export function refuseStateReplica(
   { role, primary }: ServerProperties,
   address: RedisAddress,
@@ -49,7 +49,7 @@ export function refuseStateReplica(
 }
 
 /**
- * Marks an unused prefix as the relay's. Resolves with whether the prefix was unused; rejects when another
+ * Writes the format version for an unused prefix. Resolves with whether the prefix was unused; rejects when another
  * version uses it.
  */
 export async function verifyFormat(redis: Redis, prefix: string): Promise<boolean> {
@@ -58,7 +58,7 @@ export async function verifyFormat(redis: Redis, prefix: string): Promise<boolea
   return before === null;
 }
 
-/** The version of the format; null where the prefix is unused. Rejects when the key is of another type. */
+/** The version of the format; null: the prefix is unused. Rejects when the key has another type. */
 export async function readFormat(redis: Redis, prefix: string): Promise<string | null> {
   try {
     return await redis.get(formatKey(prefix));
@@ -68,7 +68,7 @@ export async function readFormat(redis: Redis, prefix: string): Promise<string |
   }
 }
 
-/** Throws unless this version of the relay keeps its state in the format that was found. */
+/** Throws unless this version of the relay uses the format that was found. */
 export function refuseFormat(prefix: string, found: string | null): void {
   if (found === String(FORMAT_VERSION)) return;
   if (!/^\d+$/.test(found ?? '')) throw foreignFormat(prefix, printable(found ?? 'nothing'));

@@ -1,14 +1,14 @@
-/** Where the log goes: a write is a system call, so all that comes in one turn is written at once. */
+/** Buffers the log: a write is a system call, so all lines of one turn of the event loop are written together. */
 import { messageOf } from '../model/errors.js';
 
-/** Standard output, as far as it is written to. */
+/** The part of standard output that the log uses. */
 export interface TextOutput {
   /**
-   * Calls `done` when the text is written, or with the error. That has `bytesWritten` where it is
-   * known how much was written before.
+   * Calls `done` when the text is written, or with an error. The error has `bytesWritten` if the number of bytes
+   * written before it is known.
    */
   write(text: string, done: (error?: WriteError | null) => void): unknown;
-  /** Bytes (or, of what is gathered, characters) written to it and not yet read. */
+  /** The bytes (or buffered characters) that are not read yet. */
   readonly writableLength: number;
   readonly isTTY?: boolean;
 }
@@ -17,11 +17,11 @@ export interface WriteError extends Error {
   readonly bytesWritten?: number;
 }
 
-/** Receives the outcome of writes. */
+/** Receives the results of writes. */
 export interface OutputListener {
-  /** So many lines are lost, the one that is cut among them. */
+  /** `lines` lines are lost, including a truncated one. */
   readonly onLost: (lines: number, reason: string) => void;
-  /** All that was written has been taken. */
+  /** All written lines have been read. */
   readonly onDrained: () => void;
 }
 
@@ -30,8 +30,8 @@ const NEWLINE = 0x0a;
 export class BufferedOutput {
   readonly #output: TextOutput;
   #listener: OutputListener | null = null;
-  #gathered = '';
-  /** Whether the last line that was written may lack its end. */
+  #buffered = '';
+  /** Whether the last written line may be truncated. */
   #isCut = false;
   #isFailing = false;
 
@@ -49,37 +49,37 @@ export class BufferedOutput {
   }
 
   get writableLength(): number {
-    return this.#output.writableLength + this.#gathered.length;
+    return this.#output.writableLength + this.#buffered.length;
   }
 
   listen(listener: OutputListener): void {
     this.#listener = listener;
   }
 
-  /** Whole lines, written at the end of this turn, or by `flush`. */
+  /** Buffers whole lines, which are written at the end of this turn, or by `flush`. */
   write(text: string): void {
-    if (this.#gathered === '') setImmediate(() => this.flush());
-    this.#gathered += text;
+    if (this.#buffered === '') setImmediate(() => this.flush());
+    this.#buffered += text;
   }
 
-  /** Writes what is gathered now; before an exit, it would be lost. */
+  /** Writes buffered lines now; call before an exit. */
   flush(): void {
-    if (this.#gathered === '') return;
+    if (this.#buffered === '') return;
     const wasCut = this.#isCut;
-    const text = wasCut ? `\n${this.#gathered}` : this.#gathered;
-    this.#gathered = '';
+    const text = wasCut ? `\n${this.#buffered}` : this.#buffered;
+    this.#buffered = '';
     this.#isCut = false;
     let isPending = false;
     this.#output.write(text, (error) => {
       this.#isFailing = Boolean(error);
-      if (error) this.#failed(Buffer.from(text), error, { wasCut, isPending });
+      if (error) this.#onFailed(Buffer.from(text), error, { wasCut, isPending });
       else if (this.#output.writableLength === 0) this.#listener?.onDrained();
     });
     isPending = this.#output.writableLength > 0;
   }
 
-  /** `isPending`: the first try has written a part at most, and nobody knows how much since. */
-  #failed(
+  /** `isPending`: the first try wrote at most a part, and the number of bytes written since is unknown. */
+  #onFailed(
     bytes: Buffer,
     error: WriteError,
     { wasCut, isPending }: { wasCut: boolean; isPending: boolean },
@@ -88,7 +88,7 @@ export class BufferedOutput {
     const lost = bytes.subarray(bytesWritten).filter((byte) => byte === NEWLINE).length;
     if (bytesWritten > 0) this.#isCut = bytes[bytesWritten - 1] !== NEWLINE;
     else this.#isCut = wasCut || isPending;
-    // The end of a line that was cut before is none of these lines.
+    // The end of an earlier truncated line is not one of these lines.
     const repaired = wasCut && bytesWritten === 0 ? 1 : 0;
     this.#listener?.onLost(lost - repaired, messageOf(error));
   }

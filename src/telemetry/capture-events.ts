@@ -1,4 +1,4 @@
-/** What becomes of expirations, until the outbox has them. */
+/** Events of expirations, until the outbox has stored their deliveries. */
 import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.js';
 import { printableBytes } from '../lib/printable.js';
@@ -48,7 +48,7 @@ export class CaptureEvents {
     );
   }
 
-  /** Redis says `expired` of a key that a command removed before its deadline. */
+  /** Redis published `expired` for a key that a command removed before its deadline. */
   removedEarly({ database, key }: Expiration, deadlineMs: number | null): void {
     if (!this.#log.isLevelEnabled('debug')) return;
     this.#log.debug(
@@ -71,7 +71,7 @@ export class CaptureEvents {
     );
   }
 
-  /** What a route's body would be for this expiration is too large. */
+  /** A route's request body for this expiration would be too large. */
   deliveriesRefused(
     { database, key }: Expiration,
     refused: readonly Pick<Delivery, 'route' | 'endpoint'>[],
@@ -94,7 +94,7 @@ export class CaptureEvents {
     }
   }
 
-  /** The deliveries of one expiration could not be built. */
+  /** Building the deliveries of an expiration failed. */
   unbuildable({ database, key }: Expiration, error: unknown): void {
     this.#metrics.internalErrors.inc();
     const line = { event: 'internal_error', database, key: printableBytes(key) };
@@ -105,13 +105,13 @@ export class CaptureEvents {
     );
   }
 
-  /** The queue between the source and the outbox is full: an expiration is lost. */
+  /** The queue between source and outbox is full; an expiration is lost. */
   queueFull(): void {
     this.#metrics.expirationsDropped.inc();
     this.#queueLoss.add();
   }
 
-  /** The outbox in memory is full. */
+  /** The outbox in memory is full; deliveries are lost. */
   outboxFull(refused: readonly Delivery[]): void {
     for (const { endpoint } of refused) {
       this.#metrics.deliveriesDropped.inc({ endpoint });
@@ -119,12 +119,12 @@ export class CaptureEvents {
     }
   }
 
-  /** A notice that only means that a deadline is to be read again: the next sweep does. */
+  /** A key event was dropped that only asks to read a deadline again: the next sweep does that. */
   noticeDropped(): void {
     this.#metrics.noticesDropped.inc();
   }
 
-  /** What is wrong with the state Redis is said by itself, once. */
+  /** An unavailable state Redis is also reported elsewhere, once. */
   captureFailed(error: unknown, queued: number, retryInMs: number): void {
     if (!(error instanceof RelayError)) this.#metrics.internalErrors.inc();
     const stack = error instanceof RelayError ? undefined : Object(error).stack;
@@ -134,7 +134,7 @@ export class CaptureEvents {
     );
   }
 
-  /** Of the keys that were found gone after their deadlines, so many had expired unheard. */
+  /** `count` keys were found missing after their deadlines, without a notification. */
   recovered(count: number): void {
     this.#log.warn(
       { event: 'recovered', count },
@@ -142,7 +142,7 @@ export class CaptureEvents {
     );
   }
 
-  /** This replica captures no longer; it has been standing still, or was cut off. */
+  /** This replica has lost the lease, because its process was paused or cut off. */
   fenced(queued: number): void {
     this.#log.warn(
       { event: 'fenced', queued },
@@ -150,7 +150,7 @@ export class CaptureEvents {
     );
   }
 
-  /** The relay stops, and the outbox has not taken these. */
+  /** The relay stops before the outbox has stored these expirations. */
   abandoned(expirations: number): void {
     this.#log.error(
       { event: 'capture_abandoned', expirations },
@@ -159,10 +159,10 @@ export class CaptureEvents {
     );
   }
 
-  /** Says what has not been said yet of any loss; none comes afterwards. */
-  ended(): void {
-    this.#queueLoss.end();
-    for (const loss of this.#outboxLosses.values()) loss.end();
+  /** Logs pending counts of losses; call once, at the end. */
+  flush(): void {
+    this.#queueLoss.flush();
+    for (const loss of this.#outboxLosses.values()) loss.flush();
   }
 
   #outboxLoss(endpoint: string): ThrottledCount {

@@ -1,4 +1,4 @@
-/** What becomes of deliveries. */
+/** Events of deliveries. */
 
 import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.js';
@@ -20,13 +20,13 @@ import { LogThrottle } from './log-throttle.js';
 import type { Metrics } from './metrics.js';
 import { ThrottledCount } from './throttled-count.js';
 
-/** What one attempt was, for its wide line. */
+/** The data of one attempt's log line. */
 export interface AttemptReport {
   readonly claimed: Claimed;
   readonly outcome: Outcome;
   readonly disposition: Disposition;
   readonly durationMs: number;
-  /** By the monotonic clock, as the disposition is. */
+  /** The monotonic time that the disposition refers to. */
   readonly decidedAtMs: number;
   readonly endedAtMs: number;
 }
@@ -37,7 +37,7 @@ export class DeliveryEvents {
   readonly #clock: Clock;
   readonly #seldom: LogThrottle;
   readonly #unattempted = new Map<string, ThrottledCount>();
-  /** The endpoints whose breakers are not closed: a warning was logged when that began. */
+  /** Endpoints whose breakers are not closed, for which a warning was logged. */
   readonly #failing = new Set<string>();
 
   constructor(log: Logger, metrics: Metrics, clock: Clock) {
@@ -47,7 +47,7 @@ export class DeliveryEvents {
     this.#seldom = new LogThrottle(clock);
   }
 
-  /** A delivery leaves for the first time; `nowMs` is by the clock that deadlines are by. */
+  /** The first attempt of a delivery; `nowMs` is by the clock that deadlines refer to. */
   firstAttempted({ route, expiredAtMs }: Delivery, nowMs: number): void {
     if (expiredAtMs === null) return;
     this.#metrics.lateness.observe({ route }, Math.max(0, nowMs - expiredAtMs) / 1000);
@@ -88,7 +88,7 @@ export class DeliveryEvents {
     }
   }
 
-  /** The status counts nevertheless. The line of each attempt names the fault as well. */
+  /** The status counts despite the fault, which the line of each attempt also contains. */
   #faulty(endpoint: string, { malformed, unreadableRetryAfter }: ResponseFaults): void {
     if (malformed !== undefined) {
       const text =
@@ -109,7 +109,7 @@ export class DeliveryEvents {
     this.#seldom.log(`retry-after ${endpoint}`, () => this.#log.warn(line, text));
   }
 
-  /** Nothing was sent, because this machine or process has run out of a resource. */
+  /** This machine or process lacks a resource; nothing was sent. */
   attemptPrevented(endpoint: string, prevented: Prevented): void {
     this.#metrics.attemptsPrevented.inc({ endpoint });
     const { code, detail } = prevented;
@@ -122,7 +122,7 @@ export class DeliveryEvents {
     );
   }
 
-  /** A delivery to an endpoint that is gone: given up without an attempt. `dead list` names each. */
+  /** A delivery to an endpoint that is gone was dead-lettered without an attempt. `dead list` shows each. */
   deadUnattempted({ endpoint }: Delivery): void {
     let tally = this.#unattempted.get(endpoint);
     if (tally === undefined) {
@@ -137,17 +137,17 @@ export class DeliveryEvents {
     tally.add();
   }
 
-  /** Says what has not been said yet; nothing comes afterwards. */
-  ended(): void {
-    for (const tally of this.#unattempted.values()) tally.end();
+  /** Logs pending counts; call once, at the end. */
+  flush(): void {
+    for (const tally of this.#unattempted.values()) tally.flush();
   }
 
-  /** From now on the state of an endpoint's circuit breaker is asked for at each scrape. */
+  /** Registers the state of an endpoint's circuit breaker, which is read at each scrape. */
   watchBreaker(endpoint: string, state: () => BreakerState): void {
     this.#metrics.watchBreaker(endpoint, state);
   }
 
-  /** The attempts, each with its cause, stand beside these lines. */
+  /** The lines of the attempts contain the causes. */
   breakerChanged(endpoint: string, change: BreakerChange): void {
     const level = change.kind === 'closed' || this.#failing.has(endpoint) ? 'info' : 'warn';
     switch (change.kind) {
@@ -172,7 +172,7 @@ export class DeliveryEvents {
     }
   }
 
-  /** The endpoint has asked by `Retry-After` to be sent nothing for a while. */
+  /** The endpoint asked by `Retry-After` for a pause. */
   endpointThrottled(endpoint: string, retryAfterMs: number): void {
     const line = { event: 'endpoint_throttled', endpoint, retry_after_ms: retryAfterMs };
     const text =
@@ -181,7 +181,7 @@ export class DeliveryEvents {
     this.#seldom.log(`throttled ${endpoint}`, () => this.#log.warn(line, text));
   }
 
-  /** `isMended`: they could not be used before. Public keys are no secret, and their receivers need them. */
+  /** `isMended`: the files were invalid before. Public keys are logged, since receivers need them. */
   credentialsChanged({ name: endpoint, secrets }: Endpoint, isMended: boolean): void {
     this.#metrics.credentialsStale.set({ endpoint }, 0);
     const line = { event: isMended ? 'credentials_mended' : 'credentials_changed', endpoint };
@@ -192,7 +192,7 @@ export class DeliveryEvents {
     );
   }
 
-  /** Said once, until they can be used again. */
+  /** Called once, until the files are valid again. */
   credentialsUnusable(endpoint: string, problem: string): void {
     this.#metrics.credentialsStale.set({ endpoint }, 1);
     this.#log.error(
@@ -209,7 +209,7 @@ export class DeliveryEvents {
     );
   }
 
-  /** What is wrong with the state Redis is said by itself, once. */
+  /** An unavailable state Redis is reported elsewhere, once. */
   deliveryFailed(endpoint: string, error: unknown): void {
     const level = error instanceof StateUnavailableError ? 'debug' : 'error';
     this.#log[level](

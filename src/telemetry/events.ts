@@ -1,6 +1,6 @@
 /**
- * One function per thing that happens: its log line and its counter stand together. No line holds
- * a secret, a body, or a key's raw text; `event` names the line for whoever filters it.
+ * One method per event, which logs a line and updates its counters. No line contains a secret, a request body or a
+ * key's raw bytes; `event` identifies the line for filters.
  */
 import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.js';
@@ -18,7 +18,7 @@ import { StateEvents } from './state-events.js';
 import { ValueEvents } from './value-events.js';
 import { WatchEvents } from './watch-events.js';
 
-/** Each part of the relay has its own. */
+/** The events of each part of the relay. */
 export interface Events {
   readonly relay: RelayEvents;
   readonly source: SourceEvents;
@@ -43,7 +43,7 @@ export function createEvents(log: Logger, metrics: Metrics, clock: Clock): Event
   };
 }
 
-/** Opens the log, which also has the lines that it lost, and what is wrong with the process. */
+/** Opens the log, and connects it to the reports of lost lines and of the process. */
 export function openEvents(
   parts: {
     readonly settings: Settings;

@@ -1,13 +1,13 @@
 /**
- * Standard output that is a file. Node's own stream takes a short write, as on a disk that is nearly
- * full, for a whole one, and the rest is lost unnoticed.
+ * Standard output to a file. Node's own stream treats a short write, as on a nearly full disk, as complete, and
+ * silently loses the rest.
  */
 import { writeSync } from 'node:fs';
 import type { TextOutput, WriteError } from './buffered-output.js';
 
 export class FileOutput implements TextOutput {
   readonly #fd: number;
-  /** A file takes what it takes at once. */
+  /** Always 0: writes to a file are synchronous. */
   readonly writableLength = 0;
 
   constructor(fd: number) {

@@ -1,8 +1,8 @@
-/** Logs the warnings and problems that `doctor` reports of a server, each once while it lasts. */
+/** Logs the warnings and problems that `doctor` reports about a server, each once while it lasts. */
 import type { Logger } from 'pino';
 import type { Level, ServerFinding, ServerSubject } from '../server/finding.js';
 
-/** How the log names each subject. */
+/** The event of each subject. */
 export const SERVER_EVENTS: Readonly<Record<ServerSubject, string>> = {
   version: 'server_version',
   role: 'server_role',
@@ -18,33 +18,33 @@ export const SERVER_EVENTS: Readonly<Record<ServerSubject, string>> = {
 
 export class FindingLog {
   readonly #log: Logger;
-  /** The level logged last for each subject whose warning or problem still stands. */
-  readonly #said = new Map<ServerSubject, Level>();
+  /** The last logged level of each subject whose warning or problem still stands. */
+  readonly #logged = new Map<ServerSubject, Level>();
 
   constructor(log: Logger) {
     this.#log = log;
   }
 
-  /** `findings` must be complete: a subject that is missing counts as cleared. */
-  say(address: string, findings: readonly ServerFinding[]): void {
+  /** `findings` must be complete: a missing subject counts as cleared. */
+  log(address: string, findings: readonly ServerFinding[]): void {
     const present = findings.filter(({ level }) => level === 'warning' || level === 'problem');
-    for (const subject of this.#said.keys()) {
+    for (const subject of this.#logged.keys()) {
       if (present.some((finding) => finding.subject === subject)) continue;
-      this.#said.delete(subject);
+      this.#logged.delete(subject);
       const line = { event: SERVER_EVENTS[subject], redis: address, subject };
       this.#log.info(line, `${subject}: warning cleared`);
     }
     for (const { level, subject, text, advice } of present) {
-      if (this.#said.get(subject) === level) continue;
-      this.#said.set(subject, level);
+      if (this.#logged.get(subject) === level) continue;
+      this.#logged.set(subject, level);
       const line = { event: SERVER_EVENTS[subject], redis: address, subject };
-      const message = advice === null ? text : `${text}. ${capitalized(advice)}`;
+      const message = advice === null ? text : `${text}. ${capitalize(advice)}`;
       if (level === 'problem') this.#log.error(line, message);
       else this.#log.warn(line, message);
     }
   }
 }
 
-function capitalized(text: string): string {
+function capitalize(text: string): string {
   return text.slice(0, 1).toUpperCase() + text.slice(1);
 }

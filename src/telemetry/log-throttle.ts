@@ -1,26 +1,26 @@
 import type { Clock } from '../lib/clock.js';
 
-/** What goes on is said again after so long. */
-const SAY_EVERY_MS = 60_000;
+/** The minimum time between two equal messages. */
+const LOG_EVERY_MS = 60_000;
 
-/** Says a thing that happens again and again no more than once in a while. */
+/** Logs a recurring message at most once per interval. */
 export class LogThrottle {
   readonly #clock: Clock;
-  /** What was said, and when. */
-  readonly #saidAtMs = new Map<string, number>();
+  /** The messages logged recently, and when. */
+  readonly #loggedAtMs = new Map<string, number>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** Calls `say` unless the same was said lately. */
-  log(what: string, say: () => void): void {
+  /** Calls `log` unless `what` was logged recently. */
+  log(what: string, log: () => void): void {
     const nowMs = this.#clock.monotonicMs();
-    for (const [said, atMs] of this.#saidAtMs) {
-      if (nowMs - atMs >= SAY_EVERY_MS) this.#saidAtMs.delete(said);
+    for (const [said, atMs] of this.#loggedAtMs) {
+      if (nowMs - atMs >= LOG_EVERY_MS) this.#loggedAtMs.delete(said);
     }
-    if (this.#saidAtMs.has(what)) return;
-    this.#saidAtMs.set(what, nowMs);
-    say();
+    if (this.#loggedAtMs.has(what)) return;
+    this.#loggedAtMs.set(what, nowMs);
+    log();
   }
 }

@@ -1,22 +1,22 @@
 /**
- * The log: JSON lines for machines, or the same made readable; on standard output either way.
- * Webhooks matter more than log lines: when nobody reads them, lines are dropped, and counted.
+ * The log on standard output: JSON lines, or the same in a readable format. Webhooks take priority over log lines: if
+ * standard output is blocked, lines are dropped and counted.
  */
 import { type Logger, pino, stdTimeFunctions } from 'pino';
 import pretty from 'pino-pretty';
 import type { Settings } from '../model/vocabulary.js';
 import type { BufferedOutput } from './buffered-output.js';
 
-/** What may wait for whoever reads the log: a few ten thousand lines. */
+/** The maximum size of lines that wait for a reader: a few ten thousand lines. */
 export const LOG_BYTES_WAITING_MAX = 16 * 1024 * 1024;
 
 const NOBODY_READS = `standard output was not read, and ${LOG_BYTES_WAITING_MAX / 1024 / 1024} MiB of lines waited`;
 
-/** Lines that could not be written: nobody reads them in time, or the disk is full. */
+/** Lost lines: standard output is blocked, or the disk is full. */
 export interface LostLineEvents {
-  /** So many more are lost. */
+  /** `lines` more lines are lost. */
   readonly onLost: (lines: number) => void;
-  /** Lines can be written again; `lines` have been lost since the last call, the last for `reason`. */
+  /** Lines can be written again; `lines` were lost since the last call, the last one for `reason`. */
   readonly onRegained: (lines: number, reason: string) => void;
 }
 
@@ -25,7 +25,7 @@ export function createLog(
   output: BufferedOutput,
   { onLost, onRegained }: LostLineEvents,
 ): Logger {
-  /** Lost lines that the log has not reported yet. */
+  /** Lost lines that are not reported yet. */
   let lost = 0;
   let reason = '';
   const lose = (count: number, why: string) => {
@@ -53,7 +53,7 @@ export function createLog(
       if (output.writableLength + line.length > LOG_BYTES_WAITING_MAX) lose(1, NOBODY_READS);
       else output.write(line);
     },
-    /** Pino asks for it after a fatal line. */
+    /** Called by Pino after a fatal line. */
     flushSync: () => output.flush(),
   };
   if (format === 'json') return pino(options, lines);

@@ -1,4 +1,4 @@
-/** The closed sets of label values, and the buckets, of the Prometheus metrics. */
+/** The label values and buckets of the Prometheus metrics. */
 
 import type { ValueOmission } from '../model/key-value.js';
 import type { BreakerState, DetectedBy, Outcome } from '../model/vocabulary.js';
@@ -21,14 +21,14 @@ export const OUTCOMES: Readonly<Record<Outcome['kind'], true>> = {
   unreachable: true,
 };
 
-/** What the metric `breaker_state` is in each state. */
+/** The values of the metric `breaker_state`. */
 export const BREAKER_STATES: Readonly<Record<BreakerState, number>> = {
   closed: 0,
   half_open: 1,
   open: 2,
 };
 
-/** Which limit a connection to the admin port had passed when the relay closed it. */
+/** The limits for which the admin port closes connections. */
 export const ADMIN_LIMITS = ['connections', 'time', 'unread'] as const;
 export type AdminLimit = (typeof ADMIN_LIMITS)[number];
 
@@ -52,10 +52,10 @@ export const STATE_OPERATIONS: Readonly<Record<StateOperation, true>> = {
   dead_letters: true,
 };
 
-/** Why dead letters are forgotten: older ones than are kept, or more. */
+/** Why dead letters are deleted: older than the retention, or too many. */
 export const FORGOTTEN_WHY = ['age', 'count'] as const;
 
-/** From the timer's own grain to a backlog of minutes. */
+/** From the resolution of timers to a backlog of minutes. */
 export const LATENESS_BUCKETS_S = [
   0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60, 600,
 ];

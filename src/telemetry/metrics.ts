@@ -1,4 +1,4 @@
-/** The Prometheus metrics. Labels come from the file, never from keys, and every series starts at 0. */
+/** The Prometheus metrics. Label values come from the configuration, never from keys. Every series starts at 0. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { BreakerState, Settings } from '../model/vocabulary.js';
 import type { Depth } from '../outbox/outbox.js';
@@ -241,23 +241,23 @@ export class Metrics {
     for (const operation of Object.keys(STATE_OPERATIONS)) this.stateErrors.inc({ operation }, 0);
   }
 
-  /** The process's own: memory, CPU, event loop. They hold a timer, so only `run` asks for them. */
+  /** Registers the process metrics (memory, CPU, event loop). They hold a timer, so only `run` registers them. */
   watchProcess(): void {
     collectDefaultMetrics({ register: this.#registry, prefix: PREFIX });
   }
 
-  /** From now on it is asked at each scrape in which state an endpoint's circuit breaker is. */
+  /** Registers the state of an endpoint's circuit breaker, which is read at each scrape. */
   watchBreaker(endpoint: string, state: () => BreakerState): void {
     this.#breakers.set(endpoint, state);
   }
 
-  /** From now on the outbox is asked how much it holds, at each scrape. */
+  /** Registers the depth of the outbox, which is read at each scrape. */
   watchOutbox(depthOf: (endpoint: string) => Promise<Depth>): void {
     const gauges = new OutboxGauges(this.#registry, PREFIX, this.#endpoints);
     this.#readOutbox = () => gauges.read(depthOf);
   }
 
-  /** From now on it is asked at each scrape how many expirations are held, and how many keys tracked. */
+  /** Registers the numbers of queued expirations and tracked keys, which are read at each scrape. */
   watchCapture(queued: () => number, tracked: () => Promise<number>): void {
     const queuedGauge: Gauge = new Gauge({
       name: `${PREFIX}expirations_queued`,
@@ -279,7 +279,7 @@ export class Metrics {
     });
   }
 
-  /** Prometheus' text format. Gives others their `turn` between metrics: there may be thousands of series. */
+  /** Prometheus' text format. Yields with `turn` between metrics: there may be thousands of series. */
   async text(turn: () => Promise<void>): Promise<string> {
     await this.#readOutbox();
     const texts: string[] = [];

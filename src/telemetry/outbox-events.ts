@@ -1,4 +1,4 @@
-/** What becomes of deliveries at rest. */
+/** Events of stored deliveries and dead letters. */
 import type { Logger } from 'pino';
 import type { DeadLetter, Delivery } from '../model/vocabulary.js';
 import type { Metrics } from './metrics.js';
@@ -6,7 +6,7 @@ import type { Metrics } from './metrics.js';
 export class OutboxEvents {
   readonly #log: Logger;
   readonly #metrics: Metrics;
-  /** The endpoints that have been said to be unknown. */
+  /** Unknown endpoints for which a warning was logged. */
   readonly #unknown = new Set<string>();
 
   constructor(log: Logger, metrics: Metrics) {
@@ -14,7 +14,7 @@ export class OutboxEvents {
     this.#metrics = metrics;
   }
 
-  /** What a dead replica had claimed is ready again. */
+  /** The claims of a dead replica are ready again. */
   reclaimed(endpoint: string, replica: string, count: number): void {
     this.#metrics.reclaimed.inc({ endpoint }, count);
     this.#log.warn(
@@ -23,7 +23,7 @@ export class OutboxEvents {
     );
   }
 
-  /** It was kept in memory and not done when the relay stopped. */
+  /** A delivery in memory was pending when the relay stopped. */
   lost(delivery: Delivery): void {
     this.#log.error(
       {
@@ -38,7 +38,7 @@ export class OutboxEvents {
     );
   }
 
-  /** The outbox in memory has no more room for dead letters. */
+  /** The outbox in memory evicted a dead letter. */
   deadLetterEvicted({ delivery, reason }: DeadLetter): void {
     const { id, endpoint } = delivery;
     this.#metrics.deadLettersForgotten.inc({ endpoint, why: 'count' });
@@ -72,7 +72,7 @@ export class OutboxEvents {
     );
   }
 
-  /** Told again and again while it lasts; 0 when it is over. */
+  /** Called repeatedly while deliveries are pending; with 0 when none are left. */
   unknownEndpoint(endpoint: string, pending: number, graceLeftMs: number): void {
     this.#metrics.unknownEndpointPending.set({ endpoint }, pending);
     if (pending === 0) {
@@ -89,7 +89,7 @@ export class OutboxEvents {
     );
   }
 
-  /** `stepMs` is how far it was set ahead; negative: back. */
+  /** `stepMs` is how far the clock was set ahead; negative: back. */
   stateClockSet(stepMs: number): void {
     this.#log.warn(
       { event: 'state_clock_set', step_ms: stepMs },

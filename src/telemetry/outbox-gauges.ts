@@ -1,8 +1,8 @@
-/** What the outbox holds for each endpoint, as Prometheus gauges. */
+/** The depth of the outbox per endpoint, as Prometheus gauges. */
 import { Gauge, type Registry } from 'prom-client';
 import type { Depth } from '../outbox/outbox.js';
 
-/** Deliveries leave between the questions about so many endpoints. */
+/** Endpoints queried at a time: deliveries continue between the batches. */
 const DEPTHS_AT_ONCE = 50;
 
 export class OutboxGauges {
@@ -26,7 +26,7 @@ export class OutboxGauges {
   }
 
   async read(depthOf: (endpoint: string) => Promise<Depth>): Promise<void> {
-    // No figure is better than an old one; all the others are still worth having.
+    // A missing value is better than an outdated one; the other metrics are still exported.
     for (const each of [this.#pending, this.#oldest, this.#dead, this.#throttled]) each.reset();
     for (let from = 0; from < this.#endpoints.length; from += DEPTHS_AT_ONCE) {
       const some = this.#endpoints.slice(from, from + DEPTHS_AT_ONCE);

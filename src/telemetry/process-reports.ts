@@ -1,20 +1,20 @@
-/** What is wrong with the process as a whole: main.ts notices it before there is a log. */
+/** Problems of the process as a whole, which main.ts may notice before the log is open. */
 import { printable } from '../lib/printable.js';
 
 export type ProcessReport =
-  /** A signal that means nothing to the relay. */
+  /** A signal that the relay does not use. */
   | { readonly kind: 'ignored'; readonly signal: NodeJS.Signals }
-  /** From Node or a library; `name` such as `DeprecationWarning`. */
+  /** A warning of Node or a library; `name` is such as `DeprecationWarning`. */
   | { readonly kind: 'warning'; readonly name: string; readonly text: string }
   /** A second signal to stop. */
   | { readonly kind: 'cut off'; readonly signal: NodeJS.Signals }
-  /** An error that nothing caught. */
+  /** An uncaught error. */
   | { readonly kind: 'crashed'; readonly text: string };
 
-/** A library that never repeats itself must not fill the memory. */
+/** A limit on remembered reports: a library may never repeat itself. */
 const KNOWN_MAX = 1_000;
 
-/** Passes each report on once; keeps reports until there is a listener. */
+/** Passes on each distinct report once; keeps reports until a listener is set. */
 export class ProcessReports {
   readonly #known = new Set<string>();
   #held: ProcessReport[] = [];
@@ -29,7 +29,7 @@ export class ProcessReports {
     else this.#listener(report);
   }
 
-  /** Replaces the listener; it is given what is held. */
+  /** Replaces the listener, which receives the kept reports. */
   listen(listener: (report: ProcessReport) => void): void {
     this.#listener = listener;
     const held = this.#held;
@@ -37,7 +37,7 @@ export class ProcessReports {
     for (const each of held) listener(each);
   }
 
-  /** Returns and forgets the reports that no listener has received. */
+  /** Returns and removes the reports that no listener has received. */
   takeHeld(): readonly ProcessReport[] {
     const held = this.#held;
     this.#held = [];
@@ -45,10 +45,10 @@ export class ProcessReports {
   }
 }
 
-/** What ioredis prints when Redis wants no password and is sent one. */
+/** ioredis' warning when Redis requires no password and receives one. */
 const PASSWORD_UNUSED = /does not require a password, but a password was supplied/;
 
-/** Whether it is about a password that Redis does not ask for. */
+/** Whether the report is about a password that Redis does not require. */
 export function isPasswordUnused(report: ProcessReport): boolean {
   return report.kind === 'warning' && PASSWORD_UNUSED.test(report.text);
 }
@@ -59,7 +59,7 @@ export const PASSWORD_UNUSED_TEXT =
 export const PASSWORD_UNUSED_ADVICE =
   'set the password in Redis (requirepass, or ACL SETUSER), or remove it from the configuration';
 
-/** One line, without an end of line: what happened, and what to do where that is known. */
+/** One line, without a line end: what happened, and what to do if known. */
 export function reportText(report: ProcessReport): string {
   switch (report.kind) {
     case 'ignored':

@@ -1,4 +1,4 @@
-/** The life of the relay as a whole. */
+/** Events of the relay process. */
 import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.js';
 import { placeText } from '../lib/http-server.js';
@@ -37,12 +37,12 @@ export class RelayEvents {
     for (const endpoint of endpoints.values()) this.#signing(endpoint);
   }
 
-  /** Attempts may be prevented for want of open files. */
+  /** Attempts may be prevented if the limit of open files is too low. */
   fewOpenFiles(found: string, advice: string): void {
     this.#log.warn({ event: 'few_open_files' }, `open files: ${found}; ${advice}`);
   }
 
-  /** By the admin port. */
+  /** The admin port could not accept a connection. */
   connectionNotAccepted(error: Error): void {
     this.#seldom.log('not accepted', () =>
       this.#log.warn(
@@ -74,7 +74,7 @@ export class RelayEvents {
     );
   }
 
-  /** The start takes longer than usual; `checks` are the checks of `/readyz`. */
+  /** The start takes longer than usual; `checks` are those of `/readyz`. */
   waiting(checks: readonly { readonly name: string; readonly problem: string | null }[]): void {
     const failed = checks.filter(
       ({ problem }, at) =>
@@ -91,7 +91,7 @@ export class RelayEvents {
     this.#log.fatal({ event: 'failed', error: messageOf(error) }, 'cannot start');
   }
 
-  /** Lines of this log that are missing before this one. */
+  /** Log lines before this one were lost. */
   logLinesLost(lines: number, reason: string): void {
     this.#log.warn(
       { event: 'log_lines_lost', lines, error: reason },
@@ -133,7 +133,7 @@ export class RelayEvents {
   }
 }
 
-/** Where the state is, without a login. */
+/** The location of the state, without a login. */
 function stateText(state: StateSettings): string {
   if (state.kind === 'memory') return 'memory';
   const { redis, database, prefix } = state;

@@ -1,4 +1,4 @@
-/** What happens between the relay and Redis. */
+/** Events of the watched Redis. */
 import type { Logger } from 'pino';
 import type { ServerFinding } from '../server/finding.js';
 import { FindingLog } from './finding-log.js';
@@ -17,7 +17,7 @@ export class SourceEvents {
 
   /** Logs all findings about the server; a finding that stands is not repeated. */
   server(address: string, findings: readonly ServerFinding[]): void {
-    this.#findings.say(address, findings);
+    this.#findings.log(address, findings);
   }
 
   redisWaiting(address: string, error: Error, retryInMs: number): void {
@@ -41,7 +41,7 @@ export class SourceEvents {
     );
   }
 
-  /** `setting`: null when the server does not show it. */
+  /** `setting` is null if the server does not show it. */
   notificationsPartial(address: string, setting: string | null, wanted: string): void {
     this.#log.warn(
       { event: 'notifications_partial', redis: address, setting, wanted },
@@ -58,7 +58,7 @@ export class SourceEvents {
     );
   }
 
-  /** A connection other than the subscriber ended, and has been opened again. */
+  /** A connection other than the subscriber ended and was reopened. */
   reopened(address: string, connection: string, error: Error): void {
     this.#log.info(
       { event: 'connection_reopened', redis: address, connection, error: error.message },
@@ -66,7 +66,7 @@ export class SourceEvents {
     );
   }
 
-  /** `stepMs` is how far it was set ahead; negative: back. */
+  /** `stepMs` is how far the clock was set ahead; negative: back. */
   clockSet(stepMs: number): void {
     this.#log.warn(
       { event: 'redis_clock_set', step_ms: stepMs },
@@ -125,7 +125,7 @@ export class SourceEvents {
     );
   }
 
-  /** `gapMs` is how long the relay did not listen; null the first time. */
+  /** `gapMs` is the length of the gap before; null: the first subscription. */
   listening(address: string, databases: readonly number[], gapMs: number | null): void {
     const gap = gapMs === null ? {} : { gap_ms: Math.round(gapMs) };
     const line = { event: 'listening', redis: address, databases, ...gap };

@@ -1,4 +1,4 @@
-/** What happens between the relay and the Redis that holds its state. */
+/** Events of the state Redis. */
 import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.js';
 import { printable, printableBytes } from '../lib/printable.js';
@@ -23,7 +23,7 @@ export class StateEvents {
     this.#seldom = new LogThrottle(clock);
   }
 
-  /** The stack goes to the log: it is a bug, and whoever reports it needs to send that. */
+  /** Logs the stack: an internal error is a bug, and its report needs the stack. */
   internalError(loop: string, error: unknown): void {
     this.#metrics.internalErrors.inc();
     const stack = error instanceof Error ? error.stack : undefined;
@@ -67,7 +67,7 @@ export class StateEvents {
 
   /** Logs all findings about the server; a finding that stands is not repeated. */
   server(address: string, findings: readonly ServerFinding[]): void {
-    this.#findings.say(address, findings);
+    this.#findings.log(address, findings);
   }
 
   failed(operation: StateOperation): void {

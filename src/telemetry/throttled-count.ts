@@ -1,34 +1,34 @@
 import type { Clock } from '../lib/clock.js';
 
-/** While a loss goes on, there is one line for so long. */
+/** The minimum time between two lines about the same loss. */
 const LINE_EVERY_MS = 10_000;
 
-/** Says the first loss of its kind at once, and those that follow in one line for each while. */
+/** Logs the first loss at once, and counts further losses for one line per interval. */
 export class ThrottledCount {
   readonly #clock: Clock;
-  readonly #say: (count: number) => void;
-  #unsaid = 0;
+  readonly #log: (count: number) => void;
+  #pending = 0;
   #cancelLine: (() => void) | null = null;
 
-  constructor(clock: Clock, say: (count: number) => void) {
+  constructor(clock: Clock, log: (count: number) => void) {
     this.#clock = clock;
-    this.#say = say;
+    this.#log = log;
   }
 
   add(): void {
     if (this.#cancelLine !== null) {
-      this.#unsaid += 1;
+      this.#pending += 1;
       return;
     }
-    this.#say(1);
-    this.#cancelLine = this.#clock.after(LINE_EVERY_MS, () => this.end());
+    this.#log(1);
+    this.#cancelLine = this.#clock.after(LINE_EVERY_MS, () => this.flush());
   }
 
-  /** Says what is left to say; leaves no timer behind. */
-  end(): void {
+  /** Logs the pending count, and cancels the timer. */
+  flush(): void {
     this.#cancelLine?.();
     this.#cancelLine = null;
-    if (this.#unsaid > 0) this.#say(this.#unsaid);
-    this.#unsaid = 0;
+    if (this.#pending > 0) this.#log(this.#pending);
+    this.#pending = 0;
   }
 }

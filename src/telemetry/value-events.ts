@@ -1,4 +1,4 @@
-/** What becomes of the values that webhooks are to carry. */
+/** Events of the values that webhooks carry. */
 import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.js';
 import type { ValueOmission } from '../model/key-value.js';
@@ -33,7 +33,7 @@ export class ValueEvents {
     this.#metrics.valuesOmitted.inc({ route, why });
   }
 
-  /** It is about every key alike. */
+  /** Throttled by event, since the error concerns all keys. */
   #say(event: string, error: string, text: string): void {
     this.#seldom.log(event, () => this.#log.warn({ event, error }, text));
   }

@@ -1,4 +1,4 @@
-/** What the replica that captures does. */
+/** Events of the lease holder and of configurations. */
 import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.js';
 import type { Standing } from '../state/lease.js';
@@ -18,14 +18,14 @@ export class WatchEvents {
     this.#seldom = new LogThrottle(clock);
   }
 
-  /** Whether this replica is the one that captures. */
+  /** Whether this replica captures. */
   watching(isWatching: boolean): void {
     this.#metrics.watching.set(isWatching ? 1 : 0);
     const line = { event: isWatching ? 'watching' : 'watch_ended' };
     this.#log.info(line, isWatching ? 'this replica captures' : 'this replica no longer captures');
   }
 
-  /** How this replica's configuration stands among those that run. Logged when that has changed. */
+  /** Logs a change of this configuration's standing among the running ones. */
   configurations(prefix: string, { kind }: Standing, configurations: number): void {
     this.#metrics.configurations.set(configurations);
     this.#metrics.superseded.set(kind === 'superseded' ? 1 : 0);
@@ -96,7 +96,7 @@ export class WatchEvents {
     );
   }
 
-  /** It is tried again every second. */
+  /** Called each time that the operation failed, every second. */
   watchFailed(error: string): void {
     const text = 'deadlines could not be read or written; trying again';
     this.#seldom.log(error, () => this.#log.warn({ event: 'watch_failed', error }, text));

@@ -1,7 +1,7 @@
 /**
- * The values that webhooks carry. Redis keeps none of a key that has expired, so each is read before:
- * when the key is tracked, and once more just before its deadline. What a `lookup` names is still
- * there, and is read when the webhook is made.
+ * The values that webhooks carry. Redis deletes a value with its key, so each value is read in advance: when the key is
+ * tracked, and again just before its deadline. The key of a `lookup` still exists, and is read when the webhook is
+ * built.
  */
 import type { Clock } from '../lib/clock.js';
 import { messageOf } from '../model/errors.js';
@@ -32,13 +32,13 @@ import type { KeptValue, Values, ValueToKeep } from './values.js';
 const LOOKUP_PATIENCE_MS = 3_000;
 const LOOKUP_AGAIN_MS = 100;
 
-/** What is kept of deadlines so long ago, and of which the index knows nothing, has been left behind. */
+/** Values this long after their deadlines are deleted if the index does not have their keys. */
 const LEFT_BEHIND_MS = 60_000;
 
 export interface ValueEvents {
-  /** Redis refused to tell a value. */
+  /** Redis does not allow the relay to read a value. */
   unreadable(refusal: string): void;
-  /** The values could not be read; those that are kept are older than they might be. */
+  /** Values could not be read; kept ones may be older than possible. */
   stale(error: string): void;
   omitted(route: string, why: ValueOmission): void;
 }
@@ -50,16 +50,16 @@ export interface ValueKeeperParts {
   readonly clock: Clock;
 }
 
-/** What values are read with. */
+/** The part of the keyspace that reads values. */
 export type ReadableKeys = Pick<Keyspace, 'runCommands' | 'nowMs' | 'read' | 'deadlineSlackMs'>;
 
-/** An expiration, and the routes that its key takes. */
+/** An expiration, and the routes that match its key. */
 export interface MatchedExpiration {
   readonly expiration: Expiration;
   readonly matches: readonly Match[];
 }
 
-/** The value of another key that a webhook is to carry. */
+/** The value of another key that a webhook carries. */
 interface LookupOf {
   readonly expiration: Expiration;
   readonly route: Route;
@@ -68,16 +68,16 @@ interface LookupOf {
 
 export class ValueKeeper {
   readonly #parts: ValueKeeperParts;
-  /** The routes that ask for a value of the key's own. */
+  /** The routes that include the value of the expired key. */
   readonly #including: readonly Route[];
-  /** Whether any route asks for a value: then none costs anything. */
+  /** Whether any route needs a value; without one, values cost nothing. */
   readonly #isAsked: boolean;
   readonly #readings: Readings;
-  /** Expirations whose values may be held in memory together. */
+  /** How many expirations may have their values in memory at a time. */
   readonly countMax: number;
-  /** While the relay listens. */
+  /** Null while the relay is not subscribed. */
   #keys: ReadableKeys | null = null;
-  /** What is looked up has been waited for in vain, and is not any more until Redis is back. */
+  /** Whether a lookup has timed out: later ones do not wait until Redis is back. */
   #hasWaited = false;
 
   constructor(parts: ValueKeeperParts) {
@@ -91,48 +91,45 @@ export class ValueKeeper {
     this.#readings = new Readings({ countMax: this.countMax, read });
   }
 
-  /** From now on values are read there; null: they cannot be. */
+  /** Sets the keyspace that values are read from; null: none is connected. */
   use(keys: ReadableKeys | null): void {
     this.#keys = keys;
     this.#hasWaited = false;
     this.#readings.clear();
   }
 
-  /** Whether a route asks for the key's own value. */
+  /** Whether a route includes the key's own value. */
   includesValue(key: KeyInDatabase): boolean {
     return this.#bytesMax(key) > 0;
   }
 
   /**
-   * The deadlines of these keys were read: so will be those values that are not known with them.
-   * Resolves when there is room for more.
+   * Queues the values of newly tracked keys that are not kept with the same deadline. Resolves when there is room for
+   * more.
    */
   async onTracked(readings: readonly KeyReading[]): Promise<void> {
-    await this.#readings.tracked(
+    await this.#readings.addTracked(
       readings.filter((one) => one.ttl === 'volatile' && this.includesValue(one)),
     );
   }
 
-  /** These have no deadline any more: what is known of them may lie there for ever. */
+  /** Deletes values of keys without a deadline: such keys may never expire. */
   async onPersistent(readings: readonly KeyReading[]): Promise<void> {
     const over = readings.filter((one) => one.ttl === 'persistent');
     if (over.length > 0) await this.onRemoved(over);
   }
 
-  /** The deadlines of these are near. */
+  /** Queues the values of keys whose deadlines are near. */
   onDue(deadlines: readonly Deadline[]): void {
-    this.#readings.due(deadlines.filter((one) => this.includesValue(one)));
+    this.#readings.addDue(deadlines.filter((one) => this.includesValue(one)));
   }
 
-  /** Resolves when all is read that is to be. */
-  async atRest(): Promise<void> {
-    await this.#readings.atRest();
+  /** Resolves when no reading is pending. */
+  async drained(): Promise<void> {
+    await this.#readings.drained();
   }
 
-  /**
-   * What the webhooks of these expirations carry, in their order. Rejects only when the state cannot
-   * be used.
-   */
+  /** The values for the webhooks of these expirations, in their order. Rejects only when the state cannot be used. */
   async valuesFor(matched: readonly MatchedExpiration[]): Promise<readonly ValuesByRoute[]> {
     const included = matched
       .filter(({ matches }) => matches.some(({ route }) => route.includesValue))
@@ -154,36 +151,36 @@ export class ValueKeeper {
     });
   }
 
-  /** These are in the outbox, with their values. What is left behind is pruned some time. */
+  /** Deletes values whose deliveries are in the outbox. A crash before this leaves them to `prune`. */
   async onCaptured(claimed: readonly ConsumedDeadline[]): Promise<void> {
     const over = claimed.filter((one) => one.deadlineMs !== null && this.includesValue(one));
     if (over.length > 0) await this.#parts.values.forget(over);
   }
 
-  /** These were deleted, evicted, renamed or moved. */
+  /** Deletes values of keys that were deleted, evicted, renamed or moved. */
   async onRemoved(keys: readonly KeyInDatabase[]): Promise<void> {
     const over = keys.filter((one) => this.includesValue(one));
     if (over.length === 0) return;
     await this.#parts.values.forget(over.map((one) => ({ ...one, deadlineMs: null })));
   }
 
-  /** Forgets a whole database: it was emptied. */
+  /** Deletes all values of a database that was emptied. */
   async forgetAll(database: number): Promise<void> {
     await this.#parts.values.forgetAll(database);
   }
 
-  /** Where no route asks for a value, forgets what an earlier file has left behind. */
+  /** If no route needs a value, deletes the values that an earlier configuration has left. */
   async forgetUnasked(database: number): Promise<void> {
     if (!this.#isAsked) await this.forgetAll(database);
   }
 
-  /** Forgets what was left behind in a database. */
+  /** Deletes values in a database that were left behind. */
   async prune(database: number, serverNowMs: number): Promise<void> {
     if (this.#isAsked)
       await this.#parts.values.prune(database, Math.round(serverNowMs - LEFT_BEHIND_MS));
   }
 
-  /** The most that any route wants of the key's own value; 0 when none does. */
+  /** The largest size limit of the routes that include the key's own value; 0: none does. */
   #bytesMax({ key }: KeyInDatabase): number {
     let bytesMax = 0;
     for (const route of this.#including) {
@@ -201,16 +198,16 @@ export class ValueKeeper {
       const nowMs = keys.nowMs();
       const wanted = isDue
         ? batch.filter(({ deadlineMs }) => deadlineMs > nowMs)
-        : await values.lacking(batch);
+        : await values.findMissing(batch);
       const read = wanted.length === 0 ? [] : await this.#readLiving(wanted, keys);
       if (read.length > 0) await values.keep(read);
     } catch (error) {
-      // What is kept is as old as it is.
+      // Kept values stay in use.
       events.stale(messageOf(error));
     }
   }
 
-  /** Only what was still there, with the same deadline, after it was read: that is of the same life. */
+  /** Reads values, and omits those whose keys had another deadline afterwards: the key may have been replaced. */
   async #readLiving(
     deadlines: readonly Deadline[],
     keys: ReadableKeys,
@@ -255,7 +252,7 @@ export class ValueKeeper {
     return found;
   }
 
-  /** A short loss of the connection is waited out, once. */
+  /** Waits once for a connection that is lost for a short time. */
   async #readPatiently(wanted: readonly WantedValue[]): Promise<readonly SizedValue[]> {
     const { clock, events } = this.#parts;
     const endMs = clock.monotonicMs() + LOOKUP_PATIENCE_MS;
@@ -281,7 +278,7 @@ export class ValueKeeper {
   }
 }
 
-/** What was read while the key had the deadline that is over: another one is of another life. */
+/** The value that was read with the deadline that has passed; another deadline means that the key was replaced. */
 function valueBefore(
   expiration: Expiration,
   { valueBytesMax }: Route,

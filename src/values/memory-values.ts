@@ -1,12 +1,12 @@
-/** The values that were read, for a Redis that may only be read. They end with the process. */
+/** Kept values in memory, for a Redis that may only be read. They are lost when the process ends. */
 import { keyId } from '../model/key-id.js';
 import type { Deadline, KeyInDatabase } from '../model/vocabulary.js';
 import type { KeptValue, Values, ValueToForget, ValueToKeep } from './values.js';
 
-/** Of all values together; a key whose value finds no room has it read just before its deadline. */
+/** The total size of all values. A value that finds no room is read just before its key's deadline. */
 export const KEPT_BYTES_MAX = 64 * 1024 * 1024;
 
-/** What an entry takes beside its value and its key's name, about. */
+/** The approximate size of an entry beyond its value and its key's name. */
 const ENTRY_BYTES = 300;
 
 interface Entry extends KeyInDatabase {
@@ -16,7 +16,7 @@ interface Entry extends KeyInDatabase {
 
 export class MemoryValues implements Values {
   readonly #bytesMax: number;
-  /** By name; the oldest first. */
+  /** Entries by key id, oldest first. */
   readonly #entries = new Map<string, Entry>();
   #bytes = 0;
 
@@ -43,7 +43,7 @@ export class MemoryValues implements Values {
     }
   }
 
-  async lacking(deadlines: readonly Deadline[]): Promise<readonly Deadline[]> {
+  async findMissing(deadlines: readonly Deadline[]): Promise<readonly Deadline[]> {
     return deadlines.filter(
       (one) => this.#entries.get(keyId(one))?.kept.deadlineMs !== one.deadlineMs,
     );
@@ -65,7 +65,7 @@ export class MemoryValues implements Values {
     for (const [name, entry] of this.#entries) if (entry.database === database) this.#delete(name);
   }
 
-  /** Nothing else is left behind: no replica dies in between. */
+  /** No other replica can leave values behind in memory. */
   async prune(): Promise<void> {}
 
   #delete(name: string): void {

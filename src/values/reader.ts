@@ -1,4 +1,4 @@
-/** Reads the values of keys, many in two round trips: of which type each is, and then what it holds. */
+/** Reads the values of keys, in two round trips per batch: their types first, then their values. */
 
 import { batchesByDatabase } from '../model/key-id.js';
 import type { Json, ValueOmission } from '../model/key-value.js';
@@ -8,26 +8,26 @@ import { isForbidden } from '../redis/refusal.js';
 import type { Keyspace } from '../source/keyspace.js';
 import { commandFor, ELEMENTS_MAX, omitted, type SizedValue, valueFrom } from './shape.js';
 
-/** A key whose value is wanted. */
+/** A key whose value is needed. */
 export interface WantedValue extends KeyInDatabase {
-  /** A larger one is omitted. */
+  /** Larger values are omitted. */
   readonly bytesMax: number;
 }
 
-/** What may be on the way at a time: what comes behind it on a connection waits some milliseconds. */
+/** The bytes requested at a time: commands behind them on the connection wait some milliseconds. */
 const BYTES_AT_ONCE_MAX = 1024 * 1024;
 
-/** Others who use this Redis wait for less than a millisecond. */
+/** Keys read at a time: Redis is busy for less than a millisecond. */
 const KEYS_AT_ONCE_MAX = 100;
 
-/** How many values of this size may be held at a time. */
+/** How many values of this size may be in memory at a time. */
 export function countAtOnce(bytesMax: number): number {
   return Math.max(1, Math.min(KEYS_AT_ONCE_MAX, Math.floor(BYTES_AT_ONCE_MAX / bytesMax)));
 }
 
 /**
- * In the order of the keys. `onRefused` is told of what Redis does not let the relay read. Rejects when
- * the connection does.
+ * Reads values, in the order of the keys. `onRefused` receives each error of a command that Redis does not allow.
+ * Rejects when the connection fails.
  */
 export async function readValues(
   keyspace: Pick<Keyspace, 'runCommands' | 'nowMs'>,
@@ -51,7 +51,7 @@ async function readBatch(
 ): Promise<SizedValue[]> {
   const questions = wanted.flatMap(({ key }): Command[] => [
     ['TYPE', key],
-    // Of what has more elements than may be sent it need not be exact.
+    // The estimate need not be exact for keys with more elements than are sent.
     ['MEMORY', 'USAGE', key, 'SAMPLES', ELEMENTS_MAX + 1],
   ]);
   const answers = await keyspace.runCommands(database, questions);
@@ -74,10 +74,10 @@ async function readBatch(
     onRefused(reply);
     return omitted(refusedAs(reply), readAtMs);
   });
-  return withoutGone(keyspace, database, wanted, values);
+  return omitGone(keyspace, database, wanted, values);
 }
 
-/** A key that is of another type by now is as good as one that cannot be read. */
+/** A key whose type has changed meanwhile counts as one that cannot be read. */
 function refusedAs(refusal: Error): ValueOmission {
   return isForbidden(refusal) ? 'forbidden' : 'unsupported';
 }
@@ -86,8 +86,8 @@ function isEmpty(value: Json | undefined): boolean {
   return value === '' || (Array.isArray(value) && value.length === 0);
 }
 
-/** What is read of a string or stream that is not there is as empty as an empty one. */
-async function withoutGone(
+/** A missing string or stream reads as empty: EXISTS distinguishes it from an empty one. */
+async function omitGone(
   keyspace: Pick<Keyspace, 'runCommands'>,
   database: number,
   wanted: readonly WantedValue[],

@@ -1,15 +1,15 @@
 /**
- * Values that are yet to be read, a batch after the other, those whose deadlines are near first.
- * Nobody waits for them: a value that is late is as old as it is.
+ * A queue of values to read, in batches, those with near deadlines first. Nothing waits for a reading: a late one only
+ * makes a kept value less fresh.
  */
 import { keyId } from '../model/key-id.js';
 import type { Deadline } from '../model/vocabulary.js';
 
-/** Of either kind. A key that finds no room has its value read just before its deadline, or not again. */
+/** The limit of each queue. A key without room has its value read just before its deadline, or not again. */
 const WAITING_MAX = 10_000;
 
 export interface ReadingsParts {
-  /** Read together. */
+  /** The number of values read at a time. */
   readonly countMax: number;
   /** Reads values and keeps them; never rejects. `isDue`: just before their deadlines. */
   readonly read: (batch: readonly Deadline[], isDue: boolean) => Promise<void>;
@@ -17,7 +17,7 @@ export interface ReadingsParts {
 
 export class Readings {
   readonly #parts: ReadingsParts;
-  /** By name. */
+  /** Queued deadlines, by key id. */
   readonly #due = new Map<string, Deadline>();
   readonly #tracked = new Map<string, Deadline>();
   #reading: Promise<void> | null = null;
@@ -27,13 +27,13 @@ export class Readings {
     this.#parts = parts;
   }
 
-  /** Their deadlines are near. */
-  due(deadlines: readonly Deadline[]): void {
+  /** Queues values whose deadlines are near. */
+  addDue(deadlines: readonly Deadline[]): void {
     this.#add(this.#due, deadlines);
   }
 
-  /** Their deadlines have become known. Resolves when there is room for more. */
-  async tracked(deadlines: readonly Deadline[]): Promise<void> {
+  /** Queues values whose deadlines became known. Resolves when there is room for more. */
+  async addTracked(deadlines: readonly Deadline[]): Promise<void> {
     this.#add(this.#tracked, deadlines);
     if (this.#tracked.size <= WAITING_MAX / 2) return;
     await new Promise<void>((resolve) => this.#hasRoom.push(resolve));
@@ -42,11 +42,11 @@ export class Readings {
   clear(): void {
     this.#due.clear();
     this.#tracked.clear();
-    this.#freed();
+    this.#notifyRoom();
   }
 
-  /** Resolves when nothing is left to be read. */
-  async atRest(): Promise<void> {
+  /** Resolves when nothing is queued. */
+  async drained(): Promise<void> {
     await this.#reading;
   }
 
@@ -62,7 +62,7 @@ export class Readings {
     while (this.#due.size + this.#tracked.size > 0) {
       const isDue = this.#due.size > 0;
       await this.#parts.read(this.#take(isDue ? this.#due : this.#tracked), isDue);
-      if (this.#tracked.size <= WAITING_MAX / 2) this.#freed();
+      if (this.#tracked.size <= WAITING_MAX / 2) this.#notifyRoom();
     }
     this.#reading = null;
   }
@@ -77,7 +77,7 @@ export class Readings {
     return batch;
   }
 
-  #freed(): void {
+  #notifyRoom(): void {
     for (const resolve of this.#hasRoom.splice(0)) resolve();
   }
 }

@@ -1,4 +1,4 @@
-/** The values that were read, at rest in Redis, shared by all replicas: see state/format.ts. */
+/** Kept values in Redis, shared by all replicas: see state/format.ts. */
 
 import { messageOf } from '../model/errors.js';
 import { batchesByDatabase } from '../model/key-id.js';
@@ -13,11 +13,11 @@ import { isTime, isWhole, readObject } from '../state/stored.js';
 import { VALUE_SCRIPTS } from './scripts.js';
 import type { KeptValue, Values, ValueToForget, ValueToKeep } from './values.js';
 
-/** Written together: others who use this Redis wait for less than a millisecond, but for large values. */
+/** Values written at a time: except for large ones, Redis is busy for less than a millisecond. */
 const AT_ONCE = 100;
 
-/** One value as it lies in Redis. */
-interface AtRest {
+/** The stored form of a value. */
+interface StoredValue {
   readonly deadline_ms: number;
   readonly bytes: number;
   readonly read_at_ms: number | null;
@@ -31,7 +31,7 @@ function pack({
   bytes,
   value: { value, base64, omitted, readAtMs },
 }: KeptValue): string {
-  const atRest: AtRest = {
+  const stored: StoredValue = {
     deadline_ms: deadlineMs,
     bytes,
     read_at_ms: readAtMs,
@@ -39,10 +39,10 @@ function pack({
     base64,
     omitted,
   };
-  return JSON.stringify(atRest);
+  return JSON.stringify(stored);
 }
 
-/** Deeper than any value of Redis's; what makes JSON of it recurses. */
+/** Deeper than any value of Redis; serializing JSON is recursive. */
 const DEPTH_MAX = 256;
 
 const OMISSIONS: Readonly<Record<ValueOmission, true>> = {
@@ -53,21 +53,21 @@ const OMISSIONS: Readonly<Record<ValueOmission, true>> = {
   unavailable: true,
 };
 
-/** Throws an UnreadableError for what no relay has written. */
+/** Throws an UnreadableError for foreign data (written by no relay). */
 function unpack(text: Buffer): KeptValue {
-  const atRest = readObject(text);
+  const stored = readObject(text);
   const isOmission = (value: unknown): value is ValueOmission | null =>
     value === null || Object.hasOwn(OMISSIONS, String(value));
   const isTimeOrNull = (value: unknown): value is number | null => value === null || isTime(value);
   const isJson = (value: unknown): value is Json => value !== undefined && !isDeep(value);
   return {
-    deadlineMs: atRest.get('deadline_ms', isTime, 'a time'),
-    bytes: atRest.get('bytes', isWhole, 'a whole number'),
+    deadlineMs: stored.get('deadline_ms', isTime, 'a time'),
+    bytes: stored.get('bytes', isWhole, 'a whole number'),
     value: {
-      value: atRest.get('value', isJson, `JSON of at most ${DEPTH_MAX} levels`),
-      base64: atRest.get('base64', isJson, `JSON of at most ${DEPTH_MAX} levels`),
-      omitted: atRest.get('omitted', isOmission, 'the reason of an omission'),
-      readAtMs: atRest.get('read_at_ms', isTimeOrNull, 'a time or null'),
+      value: stored.get('value', isJson, `JSON of at most ${DEPTH_MAX} levels`),
+      base64: stored.get('base64', isJson, `JSON of at most ${DEPTH_MAX} levels`),
+      omitted: stored.get('omitted', isOmission, 'the reason of an omission'),
+      readAtMs: stored.get('read_at_ms', isTimeOrNull, 'a time or null'),
     },
   };
 }
@@ -105,7 +105,7 @@ export class RedisValues implements Values {
     }
   }
 
-  async lacking(deadlines: readonly Deadline[]): Promise<readonly Deadline[]> {
+  async findMissing(deadlines: readonly Deadline[]): Promise<readonly Deadline[]> {
     const lacking: Deadline[] = [];
     for (const [database, batch] of batchesByDatabase(deadlines, AT_ONCE)) {
       const { redis, prefix } = this.#state;

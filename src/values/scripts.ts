@@ -1,6 +1,6 @@
 /**
- * What is atomic in the values that are kept in Redis. Two keys hold them: a hash of what was read, and
- * a sorted set of the deadlines that were read with it.
+ * Scripts for kept values: a hash of the values, and a sorted set of the deadlines that were read with them. A crash
+ * between two scripts costs at most freshness, or leaves a value to PRUNE.
  */
 import { DEADLINE_MS_MAX } from '../model/deadline.js';
 import { WATCHING } from '../redis/scripts.js';
@@ -14,7 +14,7 @@ for i = 2, #ARGV, 3 do
 end
 return redis.status_reply('OK')`;
 
-/** KEYS: lease, values, deadlines. ARGV: token; for each key its deadline, or '' for any, and the key. */
+/** KEYS: lease, values, deadlines. ARGV: token; for each key its deadline ('': any), and the key. */
 const FORGET = `${WATCHING}
 for i = 2, #ARGV, 2 do
   local wanted = ARGV[i]
@@ -26,13 +26,13 @@ for i = 2, #ARGV, 2 do
 end
 return redis.status_reply('OK')`;
 
-/** Entries that are no deadlines and that one script moves to the quarantine. */
+/** Entries that one script moves to the quarantine because they are not deadlines. */
 const MOVED_MAX = 100;
 
 /**
- * KEYS: lease, values, deadlines; tracked and overdue of the index; quarantine. ARGV: token, until, the first
- * and the last rank to examine. Returns how many of the examined entries are still wanted, and how many were
- * examined. Entries later than any deadline would never be pruned: they go to the quarantine.
+ * KEYS: lease, values, deadlines; tracked and overdue of the index; quarantine. ARGV: token, until, the first and the
+ * last rank to examine. Deletes values whose keys have left the index. Returns how many examined entries are still
+ * needed, and how many were examined. Entries later than any deadline would never be pruned: they go to the quarantine.
  */
 const PRUNE = `${WATCHING}${QUARANTINE}
 local late = redis.call(

@@ -1,7 +1,7 @@
 /**
- * How the value of each type of Redis's is read, no more of it than a webhook may carry, and what it
- * is in JSON. Pure. Shapes: string → text; hash → object; list, set → array of texts; sorted set →
- * array of {member, score}; stream → array of {id, fields}; JSON → itself.
+ * The command that reads a value of each Redis type, limited to the size that a webhook may carry, and its form in
+ * JSON. Pure. Shapes: string → string; hash → object; list, set → array of strings; sorted set → array of {member,
+ * score}; stream → array of {id, fields}; JSON → itself.
  */
 
 import { isUtf8 } from 'node:buffer';
@@ -9,31 +9,31 @@ import { textOf } from '../lib/printable.js';
 import type { Json, KeyValue, ValueOmission } from '../model/key-value.js';
 import type { Command } from '../redis/command.js';
 
-/** Of a hash, list, set, sorted set or stream: what has more belongs into the receiver's own store. */
+/** The maximum for a hash, list, set, sorted set or stream; larger ones belong in the receiver's own store. */
 export const ELEMENTS_MAX = 1_000;
 
-/** What an element costs Redis beside its own bytes, at most; for an estimate. */
+/** An upper estimate of the memory that Redis uses per element beyond its bytes. */
 const ELEMENT_OVERHEAD_BYTES = 200;
 
-/** How much more memory than its bytes a value may take before it is not read at all. */
+/** A value that uses this many times its size limit in memory is not read at all. */
 const MEMORY_FACTOR = 4;
 
-/** What Redis answers, with Buffers in the place of strings. */
+/** A reply from Redis, with Buffers instead of strings. */
 type Reply = Buffer | number | null | readonly Reply[];
 
-/** How the bytes of a text are put into JSON. */
-type Say = (bytes: Buffer) => string;
+/** Converts bytes to a JSON string. */
+type Decode = (bytes: Buffer) => string;
 
 interface Shape {
-  /** Whether a key of this type may hold nothing, and still be there. */
+  /** Whether a key of this type may exist without elements. */
   readonly mayBeEmpty: boolean;
-  /** Reads one byte or element more than there may be. */
+  /** Reads one byte or element more than the limit. */
   readonly command: (key: Buffer, bytesMax: number) => Command;
   readonly countOf: (reply: readonly Reply[]) => number;
-  readonly jsonOf: (reply: Reply, say: Say) => Json;
+  readonly jsonOf: (reply: Reply, say: Decode) => Json;
 }
 
-/** A value that was read, and the bytes of all its texts together; 0 when it is omitted. */
+/** A value that was read, and the total size of its strings; 0: omitted. */
 export interface SizedValue {
   readonly value: KeyValue;
   readonly bytes: number;
@@ -47,7 +47,7 @@ function bytesOf(reply: Reply | undefined): Buffer {
   return Buffer.isBuffer(reply) ? reply : Buffer.from(String(reply ?? ''));
 }
 
-/** From name, value, name, value… */
+/** Parses name, value, name, value… */
 function pairsOf(reply: Reply): (readonly [Buffer, Buffer])[] {
   const flat = listOf(reply);
   return Array.from({ length: flat.length / 2 }, (_, n) => [
@@ -56,7 +56,7 @@ function pairsOf(reply: Reply): (readonly [Buffer, Buffer])[] {
   ]);
 }
 
-function objectOf(reply: Reply, say: Say): Json {
+function objectOf(reply: Reply, say: Decode): Json {
   return Object.fromEntries(pairsOf(reply).map(([name, value]) => [say(name), say(value)]));
 }
 
@@ -70,7 +70,7 @@ const one = () => 1;
 const each = (reply: readonly Reply[]) => reply.length;
 const eachPair = (reply: readonly Reply[]) => reply.length / 2;
 
-/** By what TYPE answers. */
+/** Shapes by the reply of TYPE. */
 const SHAPES: Readonly<Record<string, Shape>> = {
   string: {
     mayBeEmpty: true,
@@ -117,7 +117,7 @@ const SHAPES: Readonly<Record<string, Shape>> = {
         return { id: bytesOf(id).toString(), fields: objectOf(fields ?? null, say) };
       }),
   },
-  // What the JSON module, a part of Redis from 8 on, calls its type.
+  // The type name of the JSON module, which is part of Redis from 8 on.
   'ReJSON-RL': {
     mayBeEmpty: true,
     command: (key) => ['JSON.GET', key],
@@ -135,8 +135,8 @@ export function omitted(why: ValueOmission, readAtMs: number | null): SizedValue
 }
 
 /**
- * How a value of this type is read; or why it is not. `memoryBytes`: what it takes in Redis, null when
- * the relay may not ask.
+ * The command that reads a value of this type; or why the value is omitted. `memoryBytes`: its size in Redis; null:
+ * MEMORY USAGE is not allowed.
  */
 export function commandFor(
   { key, bytesMax }: { readonly key: Buffer; readonly bytesMax: number },
@@ -147,13 +147,13 @@ export function commandFor(
   const shape = shapeOf(type);
   if (shape === null) return 'unsupported';
   const memoryMax = MEMORY_FACTOR * bytesMax + ELEMENTS_MAX * ELEMENT_OVERHEAD_BYTES;
-  // A string is never read beyond the limit, whatever it takes; of the others a few may be huge.
+  // A string is never read beyond the limit, whatever its size. A few elements of the other types may be huge.
   if (type !== 'string' && memoryBytes === null) return 'forbidden';
   if (type !== 'string' && (memoryBytes ?? 0) > memoryMax) return 'too_large';
   return shape.command(key, bytesMax);
 }
 
-/** What was answered to the command for a value of this type. */
+/** Converts the reply to the command for a value of this type. */
 export function valueFrom(
   reply: unknown,
   type: string,
@@ -164,7 +164,7 @@ export function valueFrom(
   if (shape === null) return omitted('unsupported', readAtMs);
   const answer = reply as Reply;
   const isEmpty = !Buffer.isBuffer(answer) && listOf(answer).length === 0;
-  // The key went between the two questions.
+  // The key was removed between the two commands.
   if (answer === null || (isEmpty && !shape.mayBeEmpty)) return omitted('gone', readAtMs);
   if (shape.countOf(listOf(answer)) > ELEMENTS_MAX) return omitted('too_large', readAtMs);
   let bytes = 0;

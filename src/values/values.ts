@@ -1,44 +1,43 @@
 /**
- * The contract of the values that are kept until their keys expire, since Redis keeps none. There is
- * one for each key of which a value is wanted, that was read with its deadline:
+ * The contract of kept values: Redis deletes values with their keys, so they are kept until the keys expire. A key
+ * whose value a route needs has one value, which was read with its deadline:
  *
- *   keep (tracked) ──▶ kept ──keep (just before the deadline)──▶ kept ──forget (claimed, deleted)
+ *   keep (tracked) ──▶ kept ──keep (just before the deadline)──▶ kept ──forget (captured, deleted)
  *
- * What is not forgotten, since a replica died in between, is by `prune`. Every implementation passes
- * the one suite in test/values/values.contract.ts. All times are by the clock of the Redis that holds
- * the keys.
+ * Values that a crashed replica has not deleted are deleted by `prune`. Every implementation passes the test suite in
+ * test/values/values.contract.ts. All times are by the clock of the Redis that holds the keys.
  */
 import type { Deadline, KeyInDatabase } from '../model/vocabulary.js';
 import type { SizedValue } from './shape.js';
 
-/** What was read of a key while it had this deadline. */
+/** The value that a key had while it had this deadline. */
 export interface KeptValue extends SizedValue {
   readonly deadlineMs: number;
 }
 
-/** One of these, and the key that it was read of. */
+/** A value to keep, and its key. */
 export interface ValueToKeep extends KeptValue, KeyInDatabase {}
 
-/** A key, and which of its values is forgotten: that of this deadline, or whatever is kept. */
+/** A key whose value is deleted: the one with this deadline, or (null) any. */
 export interface ValueToForget extends KeyInDatabase {
   readonly deadlineMs: number | null;
 }
 
 export interface Values {
-  /** One for each key, the last. May be repeated. */
+  /** Stores the last value of each key. May be repeated. */
   keep(values: readonly ValueToKeep[]): Promise<void>;
 
-  /** Those of which no value of the same deadline is kept. */
-  lacking(deadlines: readonly Deadline[]): Promise<readonly Deadline[]>;
+  /** The deadlines without a kept value of the same deadline. */
+  findMissing(deadlines: readonly Deadline[]): Promise<readonly Deadline[]>;
 
-  /** What is kept of each; null where nothing is. */
+  /** The kept value of each key; null: none. */
   read(keys: readonly KeyInDatabase[]): Promise<readonly (KeptValue | null)[]>;
 
   forget(keys: readonly ValueToForget[]): Promise<void>;
 
-  /** Forgets a whole database at once: it was emptied. */
+  /** Deletes all values of a database that was emptied. */
   forgetAll(database: number): Promise<void>;
 
-  /** Forgets what is of deadlines before `untilMs` of which the index of deadlines knows nothing. */
+  /** Deletes values of deadlines before `untilMs` whose keys are not in the deadline index. */
   prune(database: number, untilMs: number): Promise<void>;
 }

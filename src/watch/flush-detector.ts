@@ -27,7 +27,7 @@ export class FlushDetector {
   /** Resolves with whether it was: what was known of its keys is true no longer. */
   async forget(marker: Marker, database: number): Promise<boolean> {
     const { deadlines, tracker, values, events } = this.#parts;
-    if (await marker.isThere(database)) {
+    if (await marker.exists(database)) {
       this.#marked.add(database);
       return false;
     }

@@ -15,7 +15,7 @@ function aBreaker(concurrency = 8) {
   let nowMs = 0;
   const end = (begun: number, outcome: Outcome | Prevented) => {
     const change = breaker.record(begun, outcome, nowMs);
-    breaker.leave(begun);
+    breaker.end(begun);
     return change;
   };
   const attempt = (outcome: Outcome | Prevented) => end(breaker.begin(), outcome);
@@ -28,8 +28,8 @@ function aBreaker(concurrency = 8) {
     attempts,
     open: () => attempts(noResponsesToOpen, NO_RESPONSE),
     limit: () => attempts(window, FAILED),
-    room: () => breaker.room(nowMs).count,
-    inMs: () => breaker.room(nowMs).inMs,
+    room: () => breaker.capacity(nowMs).count,
+    inMs: () => breaker.capacity(nowMs).inMs,
     state: () => breaker.state(nowMs),
     pass: (ms: number) => {
       nowMs += ms;

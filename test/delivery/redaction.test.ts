@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { basicAuthorization } from '../../src/config/addresses.js';
-import { repeatedBy, shown } from '../../src/delivery/redaction.js';
+import { redact, repeatedCredential } from '../../src/delivery/redaction.js';
 import type { Endpoint } from '../../src/model/endpoint.js';
 import { Secret } from '../../src/model/secret.js';
 import { anEndpoint } from '../support/domain.js';
@@ -122,8 +122,8 @@ const CREDENTIALS: readonly (readonly [what: string, credential: string, Endpoin
 describe.each(FORMS)('a credential %s', (_, make) => {
   it.each(CREDENTIALS)('is withheld: %s', (_, credential, endpoint) => {
     const said = make(credential);
-    expect(shown(said, endpoint)).toMatch(/^\[withheld: /);
-    expect(shown(`wrong credential: "${said}".\n`, endpoint)).toMatch(/^\[withheld: /);
+    expect(redact(said, endpoint)).toMatch(/^\[withheld: /);
+    expect(redact(`wrong credential: "${said}".\n`, endpoint)).toMatch(/^\[withheld: /);
   });
 });
 
@@ -137,7 +137,7 @@ describe('a signing key', () => {
     ['in base64, two bytes in', base64(Buffer.concat([Buffer.from('k='), SIGNING_BYTES]))],
     ['as a list of bytes', JSON.stringify(SIGNING_BYTES)],
   ])('is withheld %s', (_, said) => {
-    expect(shown(`key ${said}`, endpoint)).toBe(
+    expect(redact(`key ${said}`, endpoint)).toBe(
       '[withheld: it repeats a signing secret of this endpoint]',
     );
   });
@@ -155,7 +155,7 @@ describe('a password without a letter of ASCII', () => {
     encodeURIComponent(password),
     base64(`me:${password}`),
   ])('is withheld: %s', (said) => {
-    expect(repeatedBy(`no: ${said}`, endpoint)).toBe('a header or the query');
+    expect(repeatedCredential(`no: ${said}`, endpoint)).toBe('a header or the query');
   });
 });
 
@@ -190,15 +190,15 @@ describe('an ordinary answer', () => {
     'request 7c9e6679-7425-40de-944b-e07fc1f90ae7 failed after 1234567 ms',
     base64('nothing that anybody would know'),
   ])('is shown: %s', (text) => {
-    expect(shown(text, MANY)).toBe(text);
+    expect(redact(text, MANY)).toBe(text);
   });
 
   it('is shown made safe to print, and cut', () => {
-    expect(shown(`no\n${'x'.repeat(9_000)}`, MANY)).toBe(`no\\x0a${'x'.repeat(197)}…`);
+    expect(redact(`no\n${'x'.repeat(9_000)}`, MANY)).toBe(`no\\x0a${'x'.repeat(197)}…`);
   });
 
   it('is shown although a credential stands behind what is shown', () => {
-    expect(shown(`${'x '.repeat(300)}p4ssw0rd`, MANY)).toMatch(/^x x/);
-    expect(shown(`${'x '.repeat(98)}p4ssw0rd`, MANY)).toMatch(/^\[withheld/);
+    expect(redact(`${'x '.repeat(300)}p4ssw0rd`, MANY)).toMatch(/^x x/);
+    expect(redact(`${'x '.repeat(98)}p4ssw0rd`, MANY)).toMatch(/^\[withheld/);
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { asTest, buildRequest, joinPath } from '../../src/delivery/request.js';
+import { buildRequest, joinPath, markAsTest } from '../../src/delivery/request.js';
 import { VERSION } from '../../src/lib/version.js';
 import { Secret } from '../../src/model/secret.js';
 import { aDelivery, anEndpoint } from '../support/domain.js';
@@ -55,7 +55,7 @@ describe('buildRequest', () => {
   it('says that it is a test only where it is one', () => {
     const request = buildRequest(anEndpoint(), aDelivery(), nowMs);
     expect(request.headers).not.toHaveProperty('expiry-relay-test');
-    expect(asTest(request)).toEqual({
+    expect(markAsTest(request)).toEqual({
       ...request,
       headers: { ...request.headers, 'expiry-relay-test': 'true' },
     });

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { readProxyUrl } from '../../src/config/addresses.js';
-import { createConnector, placeOf } from '../../src/delivery/connect.js';
+import { createConnector, targetOf } from '../../src/delivery/connect.js';
 import { createDnsLookup } from '../../src/delivery/dns.js';
 import { buildRequest } from '../../src/delivery/request.js';
 import { BODY_BYTES_MAX, HEAD_BYTES_MAX } from '../../src/delivery/response-reader.js';
@@ -246,7 +246,7 @@ it('a TLS connection is closed when its server sends session tickets without end
   const parts = { clock: systemClock, lookup: createDnsLookup(systemClock), timeoutMs: 10_000 };
   const connect = createConnector(anEndpoint({ url, tls }), parts);
   const socket = await new Promise<Socket | null>((resolve) => {
-    connect(placeOf(url), (...[, connected]) => resolve(connected));
+    connect(targetOf(url), (...[, connected]) => resolve(connected));
   });
   const failed = once(socket as Socket, 'error');
   // As Node does for each ticket; its servers send two.

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { answeredAtMs, disposition, readRetryAfter } from '../../src/delivery/retry-policy.js';
+import { disposition, readRetryAfter, receiverTimeMs } from '../../src/delivery/retry-policy.js';
 import type { Outcome } from '../../src/model/vocabulary.js';
 import { RETRY_AFTER_MS_MAX } from '../../src/outbox/outbox.js';
 
@@ -115,13 +115,13 @@ describe('answeredAtMs', () => {
 
   it("is by the receiver's clock, however wrong ours is", () => {
     const itsMs = Date.parse('2026-11-22T06:00:00Z');
-    expect(answeredAtMs('Sun, 22 Nov 2026 06:00:00 GMT', nowMs)).toBe(itsMs);
-    expect(answeredAtMs(' Sunday, 22-Nov-26 06:00:00 GMT', nowMs)).toBe(itsMs);
+    expect(receiverTimeMs('Sun, 22 Nov 2026 06:00:00 GMT', nowMs)).toBe(itsMs);
+    expect(receiverTimeMs(' Sunday, 22-Nov-26 06:00:00 GMT', nowMs)).toBe(itsMs);
   });
 
   it('is by ours when the answer does not tell', () => {
     for (const nonsense of [undefined, '', '0', 'soon', '2026', 'Sun, 22 Nov 2026 99:99:99 GMT']) {
-      expect(answeredAtMs(nonsense, nowMs)).toBe(nowMs);
+      expect(receiverTimeMs(nonsense, nowMs)).toBe(nowMs);
     }
   });
 });

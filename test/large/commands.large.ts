@@ -151,7 +151,7 @@ describe('no command holds Redis', () => {
       ...parts,
       endpoints: new Map([['shop', endpoint]]),
       events: waitEvents,
-    }).once();
+    }).runOnce();
     await outbox.depth('shop');
     const events = {
       unknownEndpoint: nothing,
@@ -161,7 +161,7 @@ describe('no command holds Redis', () => {
     };
     const times = { keepMs: 3_600_000, graceMs: 0, isClockSteady: () => true };
     const upkeep = new Maintenance({ ...parts, outbox, ...times, events });
-    for (let round = 0; round < 2; round += 1) await upkeep.once();
+    for (let round = 0; round < 2; round += 1) await upkeep.runOnce();
     const args = ['shop', '1', 'unknown_endpoint', 100];
     const { throttle, dead } = endpointKeys(PREFIX, 'shop');
     const keys = [
@@ -174,7 +174,7 @@ describe('no command holds Redis', () => {
       deadOrder,
       waits,
     ];
-    while (Number(await scripts.buryUnknown(keys, args)) > 0);
+    while (Number(await scripts.deadLetterUnknown(keys, args)) > 0);
     expect(await shared.client.zcard(deadOrder)).toBe(MEMBERS);
   });
 
@@ -199,7 +199,7 @@ describe('no command holds Redis', () => {
       onReclaimed: () => undefined,
     });
     await shared.client.zadd(replicasKey(PREFIX), NOW_MS, 'one');
-    await presence.beat();
+    await presence.heartbeat();
     await presence.reclaim();
     const rest = (await shared.client.xpending(ready, GROUP)) as [number, ...unknown[]];
     expect(rest[0]).toBe(500);

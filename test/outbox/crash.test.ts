@@ -30,7 +30,7 @@ async function twoReplicas() {
       ...{ state, scripts, replica: name, endpoints: ['shop'], clock: systemClock },
       onReclaimed: () => undefined,
     });
-    await presence.beat();
+    await presence.heartbeat();
     return { state, scripts, presence, outbox: outbox({ replica: name }) as Outbox };
   };
   const dying = await replica('dying', proxy.port);

@@ -87,34 +87,34 @@ const summary = (letters: readonly DeadLetter[]) =>
 describe('an index that another client has deleted', () => {
   it('is restored for deliveries: they are sent nevertheless', async () => {
     const { outbox, upkeep, presence, prefix, claim, said } = await oneReplica();
-    await presence(['shop']).beat();
+    await presence(['shop']).heartbeat();
     const ids = ['a', 'b', 'c'];
     await outbox.enqueue(ids.map((id) => aDelivery({ id })));
     const [held] = await claim(1);
     const { ready, waiting } = endpointKeys(prefix, 'shop');
     await outbox.settle(held as Claimed, { kind: 'retry', notBeforeMs: FAR_OFF_MS }, 0);
-    await upkeep().once();
+    await upkeep().runOnce();
     expect(said).toEqual([]);
     await shared.client.del(ready, waiting);
-    await upkeep().once();
+    await upkeep().runOnce();
     expect(said).toEqual([['restored', 'shop', 3, 0]]);
     expect((await claim(9)).map(({ delivery }) => delivery.id).sort()).toEqual(ids);
   });
 
   it('is restored for dead letters, and loses entries that have none', async () => {
     const { outbox, upkeep, presence, prefix, claim, said, state } = await oneReplica();
-    await presence(['shop']).beat();
+    await presence(['shop']).heartbeat();
     await outbox.enqueue(['a', 'b'].map((id) => aDelivery({ id })));
     for (const one of await claim(2)) {
       await outbox.settle(one, { kind: 'dead', reason: 'exhausted', lastOutcome: null }, 0);
     }
     const { dead, deadOrder } = endpointKeys(prefix, 'shop');
     await shared.client.zrem(deadOrder, 'a');
-    await upkeep().once();
+    await upkeep().runOnce();
     expect(said).toEqual([['restored', 'shop', 0, 1]]);
     expect(summary(await lettersOf(outbox.dead)).map(([id]) => id)).toEqual(['a', 'b']);
     await shared.client.hdel(dead, 'a');
-    await upkeep().once();
+    await upkeep().runOnce();
     expect(await outbox.dead.counts(['shop'])).toEqual(new Map([['shop', 1]]));
     expect((await state.quarantine.depth()).last).toMatchObject({ key: deadOrder });
   });
@@ -123,13 +123,13 @@ describe('an index that another client has deleted', () => {
 describe('a circuit breaker that an older relay has stored', () => {
   it('holds up nothing, and is deleted', async () => {
     const { outbox, upkeep, presence, prefix, claim } = await oneReplica();
-    await presence(['shop']).beat();
+    await presence(['shop']).heartbeat();
     await outbox.enqueue([aDelivery()]);
     const key = breakerKey(prefix, 'shop');
     const later = Date.now() + 60_000;
     await shared.client.hset(key, { failures: 5, pauses: 1, until: later, pause: 60_000 });
     expect(await claim(1)).toHaveLength(1);
-    await upkeep().once();
+    await upkeep().runOnce();
     expect(await shared.client.exists(key)).toBe(0);
   });
 });
@@ -141,11 +141,11 @@ describe('an endpoint that no running replica has', () => {
     await hadAgo('shop', GONE_MS);
     await hadAgo('other', 0);
     const one = upkeep();
-    await one.once();
+    await one.runOnce();
     expect(said).toEqual([]);
     await clock.advance(10_000);
     await hadAgo('other', 0);
-    await one.once();
+    await one.runOnce();
     expect(said).toEqual([['unknown', 'shop', 2, GRACE_MS - 10_000]]);
     expect(await outbox.dead.list('shop').next()).toMatchObject({ done: true });
   });
@@ -159,9 +159,9 @@ describe('an endpoint that no running replica has', () => {
     await claim(1, opened.outbox({ replica: 'dead' }));
     await hadAgo('shop', GONE_MS);
     const one = upkeep();
-    await one.once();
+    await one.runOnce();
     await clock.advance(GRACE_MS);
-    await one.once();
+    await one.runOnce();
     expect(said).toContainEqual(['buried', 'shop', 3]);
     const letters = await lettersOf(outbox.dead);
     expect(summary(letters)).toEqual([
@@ -171,7 +171,7 @@ describe('an endpoint that no running replica has', () => {
     ]);
     for (const { delivery } of letters) expect(delivery.body).toEqual(body);
     expect(await outbox.depth('shop')).toMatchObject({ pending: 0, deadLetters: 3 });
-    await one.once();
+    await one.runOnce();
     expect(said.at(-1)).toEqual(['unknown', 'shop', 0, 0]);
   });
 
@@ -180,12 +180,12 @@ describe('an endpoint that no running replica has', () => {
     await outbox.enqueue([aDelivery({ id: 'a' })]);
     await hadAgo('shop', GONE_MS);
     const one = upkeep();
-    await one.once();
+    await one.runOnce();
     await clock.advance(GRACE_MS - 1);
-    await one.once();
-    await presence(['shop']).beat();
+    await one.runOnce();
+    await presence(['shop']).heartbeat();
     await clock.advance(GRACE_MS);
-    await one.once();
+    await one.runOnce();
     expect(said).toEqual([
       ['unknown', 'shop', 1, 1],
       ['unknown', 'shop', 0, GRACE_MS],
@@ -198,15 +198,15 @@ describe('an endpoint that no running replica has', () => {
     await outbox.enqueue([aDelivery()]);
     await hadAgo('shop', GONE_MS);
     const one = upkeep();
-    await one.once();
+    await one.runOnce();
     server.isAway = true;
     await clock.advance(GRACE_MS);
-    await expect(one.once()).rejects.toThrow(StateUnavailableError);
+    await expect(one.runOnce()).rejects.toThrow(StateUnavailableError);
     server.isAway = false;
-    await one.once();
+    await one.runOnce();
     expect(said).toEqual([]);
     await clock.advance(10_000);
-    await one.once();
+    await one.runOnce();
     expect(said).toEqual([['unknown', 'shop', 1, GRACE_MS - 10_000]]);
     expect(await outbox.depth('shop')).toMatchObject({ pending: 1, deadLetters: 0 });
   });
@@ -221,7 +221,7 @@ describe('an endpoint that no running replica has', () => {
       prefix,
       'shop',
     );
-    await scripts.buryUnknown(
+    await scripts.deadLetterUnknown(
       [
         endpointsKey(prefix),
         ready,
@@ -237,9 +237,9 @@ describe('an endpoint that no running replica has', () => {
     );
     expect(await outbox.depth('shop')).toMatchObject({ pending: 150, deadLetters: 100 });
     const other = upkeep();
-    await other.once();
+    await other.runOnce();
     await clock.advance(GRACE_MS);
-    await other.once();
+    await other.runOnce();
     expect(said).toContainEqual(['buried', 'shop', 150]);
     const letters = await lettersOf(outbox.dead);
     expect(letters.map(({ delivery }) => delivery.id).sort()).toEqual([...ids].sort());
@@ -250,9 +250,9 @@ describe('an endpoint that no running replica has', () => {
     await outbox.enqueue(['a', 'b', 'c'].map((id) => aDelivery({ id })));
     await hadAgo('shop', GONE_MS);
     const one = upkeep();
-    await one.once();
+    await one.runOnce();
     await clock.advance(GRACE_MS);
-    await one.once();
+    await one.runOnce();
     expect(said).toContainEqual(['buried', 'shop', 3]);
     expect(await outbox.depth('shop')).toMatchObject({ pending: 0, deadLetters: 3 });
   });
@@ -270,7 +270,7 @@ describe('after the clock of Redis was set', () => {
     const one = upkeep();
     for (let n = 0; n < 3; n += 1) {
       await hadAgo('shop', agoMs - n * 10_000);
-      await one.once();
+      await one.runOnce();
       await clock.advance(GRACE_MS);
     }
     expect(said).toEqual([]);
@@ -281,9 +281,9 @@ describe('after the clock of Redis was set', () => {
     await outbox.enqueue([aDelivery()]);
     await hadAgo('shop', -HOUR_MS);
     const one = upkeep();
-    await one.once();
+    await one.runOnce();
     await clock.advance(GRACE_MS);
-    await one.once();
+    await one.runOnce();
     expect(said).toContainEqual(['buried', 'shop', 1]);
   });
 
@@ -295,8 +295,8 @@ describe('after the clock of Redis was set', () => {
     }
     const { deadOrder } = endpointKeys(prefix, 'shop');
     await shared.client.zincrby(deadOrder, HOUR_MS, 'ahead');
-    await presence(['shop']).beat();
-    await upkeep().once();
+    await presence(['shop']).heartbeat();
+    await upkeep().runOnce();
     const diedAtMs = Number(await shared.client.zscore(deadOrder, 'ahead'));
     expect(Math.abs(diedAtMs - Date.now())).toBeLessThan(60_000);
     expect(said).toEqual([]);
@@ -308,12 +308,12 @@ describe('after the clock of Redis was set', () => {
     for (const claimed of await claim(1)) {
       await outbox.settle(claimed, { kind: 'dead', reason: 'exhausted', lastOutcome: null }, 0);
     }
-    await presence(['shop']).beat();
+    await presence(['shop']).heartbeat();
     server.isSteady = false;
-    await upkeep().once();
+    await upkeep().runOnce();
     expect(said).toEqual([]);
     server.isSteady = true;
-    await upkeep().once();
+    await upkeep().runOnce();
     expect(said).toEqual([['expired', 'shop', 1]]);
   });
 });
@@ -329,8 +329,8 @@ describe('dead letters', () => {
     }
     const { deadOrder } = endpointKeys(prefix, 'shop');
     await shared.client.zincrby(deadOrder, -3_600_001, 'old');
-    await presence(['shop']).beat();
-    await upkeep().once();
+    await presence(['shop']).heartbeat();
+    await upkeep().runOnce();
     expect(said).toEqual([['expired', 'shop', 1]]);
     expect((await lettersOf(outbox.dead)).map(({ delivery }) => delivery.id)).toEqual(['young']);
   });
@@ -340,14 +340,14 @@ describe('a sign of life', () => {
   it('marks the format anew where a flush has taken it', async () => {
     const { presence, prefix } = await oneReplica();
     await shared.client.del(formatKey(prefix));
-    await presence(['shop']).beat();
+    await presence(['shop']).heartbeat();
     expect(await shared.client.get(formatKey(prefix))).toBe(String(FORMAT_VERSION));
   });
 
   it('leaves the mark of another version alone', async () => {
     const { presence, prefix } = await oneReplica();
     await shared.client.set(formatKey(prefix), '2');
-    await presence(['shop']).beat();
+    await presence(['shop']).heartbeat();
     expect(await shared.client.get(formatKey(prefix))).toBe('2');
   });
 });

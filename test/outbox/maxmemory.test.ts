@@ -115,7 +115,7 @@ describe('a Redis at its maxmemory', () => {
     const { outbox, keys, scripts } = await anOutbox();
     await outbox.claim('shop', 3, never);
     await fill();
-    expect(String(await scripts.giveBack([keys.ready], ['one', '-', 100]))).toBe('');
+    expect(String(await scripts.releaseUnknown([keys.ready], ['one', '-', 100]))).toBe('');
     expect(await shared.client.xpending(keys.ready, GROUP)).toEqual([0, null, null, null]);
   });
 
@@ -124,8 +124,8 @@ describe('a Redis at its maxmemory', () => {
     await outbox.claim('shop', 3, never);
     await shared.client.zrem(replicasKey(prefix), 'one');
     await fill();
-    await presence('other').beat();
-    await presence('other').beat();
+    await presence('other').heartbeat();
+    await presence('other').heartbeat();
     expect(await shared.client.zscore(replicasKey(prefix), 'other')).not.toBeNull();
     await presence('other').reclaim();
     expect((await outbox.claim('shop', 3, never)).map(({ attempt }) => attempt)).toEqual([2, 2, 2]);
@@ -150,7 +150,7 @@ describe('a Redis at its maxmemory', () => {
       quarantineKey(prefix),
     ];
     const args = ['shop', 1, 'unknown_endpoint', 2];
-    for (const buried of [2, 1, 0]) expect(await scripts.buryUnknown(own, args)).toBe(buried);
+    for (const buried of [2, 1, 0]) expect(await scripts.deadLetterUnknown(own, args)).toBe(buried);
     expect(await lettersOf(outbox.dead)).toHaveLength(3);
   });
 

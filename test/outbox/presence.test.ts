@@ -31,8 +31,8 @@ async function twoReplicas(clock: Clock = systemClock) {
     }),
   });
   const [one, other] = [replica('one'), replica('other')];
-  await one.presence.beat();
-  await other.presence.beat();
+  await one.presence.heartbeat();
+  await other.presence.heartbeat();
   await one.outbox.enqueue(['a', 'b', 'c'].map((id) => aDelivery({ id })));
   const claims = await one.outbox.claim('shop', 2, never);
   const dies = () => shared.client.zrem(replicasKey(prefix), 'one');
@@ -162,7 +162,7 @@ describe('taking over', () => {
     for (let n = 0; n < 3; n += 1) await round();
     await dies();
     await round(12_000);
-    await one.presence.beat();
+    await one.presence.heartbeat();
     for (let n = 0; n < 3; n += 1) await round();
     expect(reclaimed).toEqual([]);
   });

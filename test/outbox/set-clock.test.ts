@@ -30,8 +30,8 @@ async function anOutbox({ onTestFinished, skip }: TestContext) {
   const { state, scripts } = opened;
   const events = { stateClockSet: () => undefined, waitsLimited: () => undefined };
   const waits = new Waits({ state, scripts, clock: systemClock, endpoints: new Map(), events });
-  const outbox = opened.outbox({ corrected: (timeMs) => waits.corrected(timeMs) });
-  await waits.once();
+  const outbox = opened.outbox({ corrected: (timeMs) => waits.correct(timeMs) });
+  await waits.runOnce();
   return { ...server, client, waits, outbox };
 }
 
@@ -47,7 +47,7 @@ describe.each([
     await outbox.enqueue(['a', 'b'].map((id) => aDelivery({ id })));
     await sleep(300);
     setAheadMs(stepMs);
-    await waits.once();
+    await waits.runOnce();
     const ages = [await dueForMs(outbox)];
     await outbox.claim('shop', 1, never);
     ages.push(await dueForMs(outbox));
@@ -64,7 +64,7 @@ describe.each([
     setAheadMs(stepMs);
     await outbox.enqueue([aDelivery({ id: 'after' })]);
     await sleep(300);
-    await waits.once();
+    await waits.runOnce();
     const ageMs = await dueForMs(outbox);
     expect(ageMs).toBeGreaterThanOrEqual(290);
     expect(ageMs).toBeLessThan(SHORT_MS);

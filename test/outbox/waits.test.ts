@@ -61,8 +61,8 @@ const about = (ms: number, expectedMs: number) => {
 describe('retries', () => {
   it('wait for as long as was meant while nobody sets the clock', async () => {
     const { waits, said, leftMs } = await waiting([60_000, HOUR_MS]);
-    await waits.once();
-    await waits.once();
+    await waits.runOnce();
+    await waits.runOnce();
     const [one, other] = await leftMs();
     about(one ?? 0, 60_000);
     about(other ?? 0, HOUR_MS);
@@ -73,7 +73,7 @@ describe('retries', () => {
     // The second one was asked for by a Retry-After: no schedule says so.
     const { waits, said, setBack, leftMs } = await waiting([60_000, 20 * 60_000]);
     await setBack(HOUR_MS);
-    await waits.once();
+    await waits.runOnce();
     const [one, other] = await leftMs();
     about(one ?? 0, 60_000);
     about(other ?? 0, 20 * 60_000);
@@ -87,7 +87,7 @@ describe('retries', () => {
       await shared.client.zadd(keys.waiting, Date.now(), member);
     }
     await setBack(HOUR_MS);
-    await waits.once();
+    await waits.runOnce();
     const [one, two, nine] = await leftMs();
     about(one ?? 0, 60_000);
     about(two ?? 0, 120_000);
@@ -98,31 +98,31 @@ describe('retries', () => {
     const many = Array.from({ length: 1_500 }, () => 60_000);
     const { waits, said, setBack } = await waiting(many);
     await setBack(HOUR_MS);
-    await waits.once();
+    await waits.runOnce();
     const limited = () => said.reduce((sum, [, , count]) => sum + Number(count), 0);
     expect(limited()).toBe(1_500);
     await setBack(HOUR_MS);
-    await waits.once();
+    await waits.runOnce();
     expect(limited()).toBeLessThan(3_000);
-    for (let n = 0; n < 4; n += 1) await waits.once();
+    for (let n = 0; n < 4; n += 1) await waits.runOnce();
     expect(limited()).toBe(3_000);
   });
 
   it('are all looked at when the clock was set, which is told', async () => {
     const many = Array.from({ length: 1_500 }, () => 60_000);
     const { waits, said, setBack, clock } = await waiting(many);
-    await waits.once();
+    await waits.runOnce();
     expect(waits.isClockSteady()).toBe(true);
     await setBack(HOUR_MS);
     // Ours goes on by an hour while that of Redis does not: it was set back.
     clock.jump(HOUR_MS);
-    await waits.once();
+    await waits.runOnce();
     expect(said.slice(1)).toEqual(
       Array(said.length - 1).fill(['limited', 'shop', expect.any(Number)]),
     );
     expect(said[0]).toEqual(['set', expect.closeTo(-HOUR_MS, -5)]);
     // What one round had begun goes on in the next.
-    await waits.once();
+    await waits.runOnce();
     expect(said.slice(1).reduce((sum, [, , count]) => sum + Number(count), 0)).toBe(1_500);
     expect(waits.isClockSteady()).toBe(false);
     clock.jump(HOUR_MS);
@@ -136,7 +136,7 @@ describe('retries', () => {
     expect(await shared.client.exists(keys.waits)).toBe(0);
     // An older relay does not know of it.
     await shared.client.hset(keys.waits, '1:msg_9', 5);
-    await waits.once();
+    await waits.runOnce();
     expect(await shared.client.exists(keys.waits)).toBe(0);
   });
 });

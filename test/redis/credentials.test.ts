@@ -42,7 +42,7 @@ describe('a password file', () => {
     expect(await failureAt(settings)).toBeNull();
     await using opened = openStateOf(settings);
     const { state } = opened;
-    await state.usable(AbortSignal.timeout(20_000));
+    await state.ready(AbortSignal.timeout(20_000));
 
     await mounted.swap({ password: 'second\n' });
     await rotate(redis, 'second');
@@ -60,7 +60,7 @@ describe('a password file', () => {
     expect(first).toBeNull();
     await using opened = openStateOf(settings);
     const { state } = opened;
-    await state.usable(AbortSignal.timeout(20_000));
+    await state.ready(AbortSignal.timeout(20_000));
 
     await rotate(redis, 'second');
     const refused = await failureAt(settings);
@@ -83,7 +83,7 @@ describe('a password file', () => {
       expect(message).toContain(`refuses the user name or password (WRONGPASS`);
       expect(message).toContain(`(${defect})`);
       await using opened = openStateOf(settings);
-      await expect(opened.state.usable(AbortSignal.timeout(20_000))).rejects.toThrow(`(${defect})`);
+      await expect(opened.state.ready(AbortSignal.timeout(20_000))).rejects.toThrow(`(${defect})`);
       // The error that ends the start says it; the log would only repeat it.
       expect(opened.troubles).toEqual([]);
     },
@@ -97,7 +97,7 @@ describe('a password file', () => {
       await rotate(redis, 'right');
       await using opened = openStateOf(await loginOf(redis, mounted));
       const { state, troubles } = opened;
-      await state.usable(AbortSignal.timeout(20_000));
+      await state.ready(AbortSignal.timeout(20_000));
       await mounted.swap({ password });
       await rotate(redis, 'right');
       await eventually('trouble', () => state.problem?.includes(`(${defect})`));
@@ -152,7 +152,7 @@ it('client certificates are read again before each connection, a pair that does 
   const url = `rediss://localhost:${redis.port}`;
   const settings = await settingsOf({ redis: { url, tls } });
   await using opened = openStateOf(settings);
-  await opened.state.usable(AbortSignal.timeout(20_000));
+  await opened.state.ready(AbortSignal.timeout(20_000));
   await mounted.swap({ 'tls.crt': second.cert, 'tls.key': first.key });
   const said: string[] = [];
   expect(await failureAt(settings, (problem) => said.push(problem))).toBeNull();
@@ -175,7 +175,7 @@ it('a state with a password of its own shares the certificates of redis, and fol
     state: { username: 'relay', password_file: mounted.file('password') },
   });
   await using opened = openStateOf(settings);
-  await opened.state.usable(AbortSignal.timeout(20_000));
+  await opened.state.ready(AbortSignal.timeout(20_000));
   await mounted.swap({ password: 'second', 'ca.pem': server.cert });
   await rotate(redis.plain, 'second');
   await eventually('the state again', () => opened.state.connections === 2);

@@ -32,7 +32,7 @@ async function greeting(bytes: string | Buffer) {
 async function saidOf(url: string): Promise<{ redis: string; state: string; isFinal: boolean }> {
   const error = await failureAt(await settingsOf({ redis: { url } }));
   await using opened = openStateOf(await settingsOf({ state: { url } }));
-  const unusable = opened.state.usable(AbortSignal.timeout(5_000)).catch((thrown) => thrown);
+  const unusable = opened.state.ready(AbortSignal.timeout(5_000)).catch((thrown) => thrown);
   const thrown = await Promise.race([unusable, waitFor(() => opened.troubles[0])]);
   const state = thrown instanceof Error ? thrown.message : (opened.troubles[0] ?? 'usable');
   return { redis: error?.message ?? 'connected', state, isFinal: error?.retryable === false };
@@ -113,7 +113,7 @@ describe('a Sentinel', () => {
       `the server at 127.0.0.1:${sentinel.port} is a Sentinel, which holds no keys: it reports the ` +
       `primary shop at 127.0.0.1:${primary.port}. Point ${section}.url at the primary`;
     await using opened = openStateOf(await settingsOf({ state: { url: `${sentinel.url}/2` } }));
-    await expect(opened.state.usable(AbortSignal.timeout(20_000))).rejects.toThrow(
+    await expect(opened.state.ready(AbortSignal.timeout(20_000))).rejects.toThrow(
       expected('state'),
     );
     expect(opened.troubles).toEqual([]);

@@ -34,7 +34,7 @@ describe('a Redis that requires a client certificate, as it does by default', ()
     const settings = await settingsOf({ redis: { url: at(guarded), tls } });
     expect(await failureAt(settings)).toBeNull();
     await using opened = openStateOf(settings);
-    await opened.state.usable(AbortSignal.timeout(20_000));
+    await opened.state.ready(AbortSignal.timeout(20_000));
     expect(opened.state.problem).toBeNull();
   });
 
@@ -45,7 +45,7 @@ describe('a Redis that requires a client certificate, as it does by default', ()
     );
     const state = { url: at(guarded), tls };
     await using opened = openStateOf(await settingsOf({ state }));
-    await expect(opened.state.usable(AbortSignal.timeout(20_000))).rejects.toThrow(
+    await expect(opened.state.ready(AbortSignal.timeout(20_000))).rejects.toThrow(
       /requires a client certificate.*set state\.tls\.cert_file/,
     );
   });

@@ -18,7 +18,7 @@ describe('a Unix socket', () => {
     expect(await failureAt(settings)).toBeNull();
     expect(settings.redis.databases).toEqual([3]);
     await using opened = openStateOf(settings);
-    await opened.state.usable(AbortSignal.timeout(20_000));
+    await opened.state.ready(AbortSignal.timeout(20_000));
     expect(await withRedis({ url: `${redis.url}/3` }, (client) => client.dbsize())).toBe(1);
     const wrong = await whyNot({ url: `unix://${path}` });
     expect(wrong).toContain(`Redis at unix://${path} wants a password`);

@@ -355,14 +355,14 @@ describe('a marker', () => {
   it('is there until somebody empties the database, or puts another in its place', async () => {
     await using under = await aServer();
     const marker = new Marker(under.redis, '{expiry-relay}:marker');
-    expect(await marker.isThere(0)).toBe(false);
+    expect(await marker.exists(0)).toBe(false);
     for (const database of [0, 1]) await marker.write(database);
-    expect(await marker.isThere(0)).toBe(true);
+    expect(await marker.exists(0)).toBe(true);
     await under.other.swapdb(0, 1);
-    expect([await marker.isThere(0), await marker.isThere(1)]).toEqual([false, false]);
+    expect([await marker.exists(0), await marker.exists(1)]).toEqual([false, false]);
     for (const database of [0, 1]) await marker.write(database);
     await under.other.flushdb();
-    expect([await marker.isThere(0), await marker.isThere(1)]).toEqual([false, true]);
+    expect([await marker.exists(0), await marker.exists(1)]).toEqual([false, true]);
   });
 
   it('is taken for there where it may not be written: nobody can tell', async () => {
@@ -372,7 +372,7 @@ describe('a marker', () => {
     await redis.call('AUTH', 'reader', 'any');
     const marker = new Marker(redis, '{expiry-relay}:marker');
     await marker.write(0);
-    expect(await marker.isThere(0)).toBe(true);
+    expect(await marker.exists(0)).toBe(true);
     expect(await other.exists('{expiry-relay}:marker')).toBe(0);
   });
 
@@ -380,7 +380,7 @@ describe('a marker', () => {
     await using under = await aServer();
     under.redis.disconnect();
     const marker = new Marker(under.redis, '{expiry-relay}:marker');
-    await expect(marker.isThere(0)).rejects.toThrow();
+    await expect(marker.exists(0)).rejects.toThrow();
     await expect(marker.write(0)).rejects.toThrow();
   });
 });

@@ -41,7 +41,7 @@ async function aPrimary(...args: readonly string[]) {
   const server = await aServer(...args);
   const redis = connectTo(server);
   await redis.set(OWN_KEY, '0');
-  const primary = await Primary.of(partsOf(redis, server.port));
+  const primary = await Primary.open(partsOf(redis, server.port));
   return { server, primary, other: connectTo(server) };
 }
 
@@ -100,14 +100,14 @@ describe('a primary', () => {
     const { server, other } = await aPrimary();
     await other.acl('SETUSER', 'reader', 'on', '>pw', '~*', '+exists', '+select', '+ping');
     const reader = connectTo({ url: `redis://reader:pw@127.0.0.1:${server.port}` });
-    const primary = await Primary.of(partsOf(reader, server.port));
+    const primary = await Primary.open(partsOf(reader, server.port));
     await primary.check();
   });
 
   it('is not begun with at a replica', async () => {
     const server = await aServer();
     const replica = await aServer('--replicaof', '127.0.0.1', String(server.port));
-    const found = Primary.of(partsOf(connectTo(replica), replica.port));
+    const found = Primary.open(partsOf(connectTo(replica), replica.port));
     await expect(found).rejects.toThrow(RedisIsReplicaError);
   });
 
@@ -138,7 +138,7 @@ describe('a node of a cluster', () => {
     await serveSlots(node.port, 0, SLOTS - 1);
     const redis = connectTo(node);
     const parts = partsOf(redis, node.port);
-    const primary = await Primary.of(parts);
+    const primary = await Primary.open(parts);
     await primary.check();
     await redis.cluster('DELSLOTS', await redis.cluster('KEYSLOT', OWN_KEY));
     await expect(primary.check()).rejects.toThrow('CLUSTERDOWN');

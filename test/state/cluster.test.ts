@@ -51,7 +51,7 @@ const elsewhere = () =>
 describe('a state Redis that is a node of a cluster', () => {
   it('is used when it has the slot of the prefix', async () => {
     const { state, outbox } = open(other.port);
-    await state.usable(never);
+    await state.ready(never);
     await outbox().enqueue([aDelivery()]);
     expect(await outbox().claim('shop', 1, never)).toHaveLength(1);
   });
@@ -79,12 +79,12 @@ describe('a state Redis that is a node of a cluster', () => {
 
   it('is refused when another one has that slot: who, and what to do', async () => {
     const { state } = open(one.port);
-    await expect(state.usable(never)).rejects.toThrow(elsewhere());
+    await expect(state.ready(never)).rejects.toThrow(elsewhere());
   });
 
   it('is refused when the file names another database than the first', async () => {
     const { state } = open(other.port, 3);
-    await expect(state.usable(never)).rejects.toThrow(
+    await expect(state.ready(never)).rejects.toThrow(
       /has no database 3 \(of a Redis Cluster there is database 0 alone\): correct state\.url$/,
     );
   });
@@ -101,13 +101,13 @@ describe('a state Redis that is a node of a cluster', () => {
         'whether each slot has a node',
     ]);
     await serveSlots(lonely.port, SLOT, SLOT);
-    await state.usable(never);
+    await state.ready(never);
     expect(state.problem).toBeNull();
   });
 
   it('that loses the slot is left alone until it has it again', async () => {
     const { state, said, outbox } = open(other.port);
-    await state.usable(never);
+    await state.ready(never);
     const nodes = [client(one.port), client(other.port)];
     const ids = await Promise.all(nodes.map((node) => node.cluster('MYID')));
     const give = async (id: string | undefined) => {

@@ -23,10 +23,10 @@ function aHealth() {
 describe('the health of the state', () => {
   it('tells each failure, but says the same trouble once', () => {
     const { health, said, failures } = aHealth();
-    health.failed('claim', 'shop', AWAY);
-    health.failed('claim', 'shop', AWAY);
-    health.failed('claim', 'other', AWAY);
-    health.failed('beat', null, AWAY);
+    health.recordFailure('claim', 'shop', AWAY);
+    health.recordFailure('claim', 'shop', AWAY);
+    health.recordFailure('claim', 'other', AWAY);
+    health.recordFailure('beat', null, AWAY);
     expect(failures()).toBe(4);
     expect(said).toEqual([['claim', 'it is away']]);
     expect(health.problem).toBe('it is away');
@@ -34,8 +34,8 @@ describe('the health of the state', () => {
 
   it('says another trouble as well', () => {
     const { health, said } = aHealth();
-    health.failed('claim', 'shop', AWAY);
-    health.failed('enqueue', null, FULL);
+    health.recordFailure('claim', 'shop', AWAY);
+    health.recordFailure('enqueue', null, FULL);
     expect(said).toEqual([
       ['claim', 'it is away'],
       ['enqueue', 'it is full'],
@@ -45,29 +45,29 @@ describe('the health of the state', () => {
 
   it('shows one problem while nothing can be read or written, however the commands before it failed', () => {
     const { health } = aHealth();
-    health.failed('claim', 'shop', new RedisUnreachableError('the state cannot be reached'));
-    health.failed('enqueue', null, FULL);
-    health.failed('connect', null, new RedisUnreachableError('connection refused'));
+    health.recordFailure('claim', 'shop', new RedisUnreachableError('the state cannot be reached'));
+    health.recordFailure('enqueue', null, FULL);
+    health.recordFailure('connect', null, new RedisUnreachableError('connection refused'));
     expect(health.problem).toBe('connection refused');
-    health.failed('verify', null, new StateUnavailableError('it is a replica'));
+    health.recordFailure('verify', null, new StateUnavailableError('it is a replica'));
     expect(health.problem).toBe('it is a replica');
-    health.failed('connect', null, new RedisUnreachableError('connection refused'));
+    health.recordFailure('connect', null, new RedisUnreachableError('connection refused'));
     expect(health.problem).toBe('connection refused');
-    health.anew();
+    health.reset();
     expect(health.problem).toBeNull();
-    health.failed('enqueue', null, FULL);
+    health.recordFailure('enqueue', null, FULL);
     expect(health.problem).toBe('it is full');
   });
 
   it('is well again once all that failed has succeeded, and says how long it took', async () => {
     const { health, said, clock } = aHealth();
-    health.failed('claim', 'shop', AWAY);
+    health.recordFailure('claim', 'shop', AWAY);
     await clock.advance(1_000);
-    health.failed('settle', 'shop', AWAY);
-    health.succeeded('claim', 'shop');
+    health.recordFailure('settle', 'shop', AWAY);
+    health.recordSuccess('claim', 'shop');
     expect(health.problem).toBe('it is away');
     await clock.advance(1_000);
-    health.succeeded('settle', 'shop');
+    health.recordSuccess('settle', 'shop');
     expect(health.problem).toBeNull();
     await clock.advance(5_000);
     expect(said).toEqual([['claim', 'it is away'], 2_000]);
@@ -75,29 +75,29 @@ describe('the health of the state', () => {
 
   it('is not troubled by what only a replica that watches does, once it stands by', async () => {
     const { health, said, clock } = aHealth();
-    health.failed('track', null, FULL);
-    health.failed('enqueue', null, FULL);
-    health.standsBy();
+    health.recordFailure('track', null, FULL);
+    health.recordFailure('enqueue', null, FULL);
+    health.clearLeaseErrors();
     expect(health.problem).toBeNull();
     await clock.advance(5_000);
     expect(said).toEqual([['track', 'it is full'], 0]);
-    health.failed('claim', 'shop', AWAY);
-    health.standsBy();
+    health.recordFailure('claim', 'shop', AWAY);
+    health.clearLeaseErrors();
     expect(health.problem).toBe('it is away');
   });
 
   it('does not take one endpoint for mended because of another', () => {
     const { health, said } = aHealth();
-    health.failed('claim', 'shop', AWAY);
-    health.succeeded('claim', 'other');
-    health.failed('claim', 'shop', AWAY);
+    health.recordFailure('claim', 'shop', AWAY);
+    health.recordSuccess('claim', 'other');
+    health.recordFailure('claim', 'shop', AWAY);
     expect(health.problem).toBe('it is away');
     expect(said).toHaveLength(1);
   });
 
   it('does not stay ill because of a look that nobody repeats', () => {
     const { health, said, failures } = aHealth();
-    health.failed('depth', 'shop', AWAY);
+    health.recordFailure('depth', 'shop', AWAY);
     expect(failures()).toBe(1);
     expect(health.problem).toBeNull();
     expect(said).toEqual([]);
@@ -106,9 +106,9 @@ describe('the health of the state', () => {
   it('says trouble that comes and goes once, and that it is over when it stays calm', async () => {
     const { health, said, clock } = aHealth();
     for (let n = 0; n < 5; n += 1) {
-      health.failed('enqueue', null, FULL);
+      health.recordFailure('enqueue', null, FULL);
       await clock.advance(1_000);
-      health.succeeded('enqueue', null);
+      health.recordSuccess('enqueue', null);
       await clock.advance(1_000);
     }
     expect(said).toEqual([['enqueue', 'it is full']]);
@@ -119,17 +119,17 @@ describe('the health of the state', () => {
 
   it('says once that nobody answers, in whatever words', () => {
     const { health, said } = aHealth();
-    health.failed('connect', null, new RedisUnreachableError('connection refused'));
-    health.failed('claim', 'shop', new RedisUnreachableError('the connection is closed'));
+    health.recordFailure('connect', null, new RedisUnreachableError('connection refused'));
+    health.recordFailure('claim', 'shop', new RedisUnreachableError('the connection is closed'));
     expect(said).toEqual([['connect', 'connection refused']]);
   });
 
   it('begins anew with a new connection', async () => {
     const { health, said, clock } = aHealth();
-    health.anew();
+    health.reset();
     expect(said).toEqual([]);
-    health.failed('claim', 'shop', AWAY);
-    health.anew();
+    health.recordFailure('claim', 'shop', AWAY);
+    health.reset();
     expect(health.problem).toBeNull();
     await clock.advance(5_000);
     expect(said).toEqual([['claim', 'it is away'], 0]);

@@ -174,7 +174,7 @@ describe('deliveries that cannot be read', () => {
         names.map((name) => suspectOf(keys.waits, { name })),
       );
       said.length = 0;
-      await watch.once();
+      await watch.runOnce();
     };
     await move(0, 1);
     expect(said).toEqual([[1, 1], 'f0']);
@@ -185,7 +185,7 @@ describe('deliveries that cannot be read', () => {
     expect(said.at(-1)).toBe('40 more');
     expect(watch.entries).toBe(53);
     said.length = 0;
-    await watch.once();
+    await watch.runOnce();
     expect(said).toEqual([[53, 53]]);
   });
 });

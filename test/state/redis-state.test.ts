@@ -39,7 +39,7 @@ async function ownServer({ onTestFinished }: TestContext, args: readonly string[
   };
   const open = async () => {
     const opened = start();
-    await opened.state.usable(AbortSignal.timeout(20_000));
+    await opened.state.ready(AbortSignal.timeout(20_000));
     return opened;
   };
   return { server, client, said, recovered, events, start, open };
@@ -118,7 +118,7 @@ describe.concurrent('a state Redis', () => {
     const { state } = start();
     await eventually('it is said', () => said.some((line) => line.includes('LOADING')));
     expect(state.problem).toMatch(/is not ready: LOADING/);
-    await state.usable(AbortSignal.timeout(20_000));
+    await state.ready(AbortSignal.timeout(20_000));
     expect(state.problem).toBeNull();
     await restarted;
     expect(said.filter((line) => line.includes('LOADING'))).toHaveLength(1);
@@ -134,7 +134,7 @@ describe.concurrent('a state Redis', () => {
         '(expected format 1, found 2): run that version, or choose another state.prefix',
     );
     await client.del(formatKey('expiry-relay'));
-    await state.usable(AbortSignal.timeout(20_000));
+    await state.ready(AbortSignal.timeout(20_000));
     await recovered();
     expect(said).toEqual([expect.stringContaining('another version'), 'recovered']);
     expect(await client.get(formatKey('expiry-relay'))).toBe('1');
@@ -193,7 +193,7 @@ describe.concurrent('a state Redis', () => {
   it('is told apart from a database that the server does not have', async (context) => {
     const { start } = await ownServer(context, ['--databases', '2']);
     const { state } = start(7);
-    await expect(state.usable(AbortSignal.timeout(20_000))).rejects.toThrow(
+    await expect(state.ready(AbortSignal.timeout(20_000))).rejects.toThrow(
       /the state Redis at \S+ has no database 7 .*: correct state\.url$/,
     );
   });
@@ -206,12 +206,12 @@ describe.concurrent('a state Redis', () => {
       ...{ state, scripts, replica: 'one', endpoints: ['shop'], clock: systemClock },
       onReclaimed: () => undefined,
     });
-    await presence.beat();
+    await presence.heartbeat();
     await one.enqueue([aDelivery({ id: 'gone' })]);
     const [gone] = await one.claim('shop', 1, never);
     await client.flushall();
     if (gone) await one.settle(gone, { kind: 'retry', notBeforeMs: 0 }, 0);
-    await presence.beat();
+    await presence.heartbeat();
     await presence.reclaim();
     await one.enqueue([aDelivery({ id: 'later' })]);
     const claims = await one.claim('shop', 9, never);

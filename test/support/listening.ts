@@ -34,7 +34,7 @@ export class Listening implements AsyncDisposable {
     subscriber.on('messageBuffer', (channel: Buffer, key: Buffer) => {
       const [, database, event] = /^__keyevent@(\d+)__:(\w+)$/.exec(channel.toString()) ?? [];
       const kind = event === 'expired' ? 'expired' : event === 'evicted' ? 'removed' : 'changed';
-      canary.notified(Number(database), key, kind);
+      canary.onNotification(Number(database), key, kind);
     });
     const names = ['expired', 'expire', 'evicted'].flatMap((event) => [
       `__keyevent@0__:${event}`,

@@ -42,7 +42,7 @@ export async function openState(
 ): Promise<OpenedState> {
   await takeKeysOf(port, prefix);
   const opened = startState(port, prefix, events);
-  await opened.state.usable(new AbortController().signal);
+  await opened.state.ready(new AbortController().signal);
   return opened;
 }
 
@@ -91,7 +91,7 @@ export function startState(
         instance: `${replica}.example:1`,
         lease,
         clock,
-        corrected,
+        correct: corrected,
         deadLettersMax,
         onDeadLettersEvicted,
       });

@@ -53,7 +53,7 @@ describe('an overflow', () => {
   it('leaves no loss unsaid, and no timer behind, at a stop', () => {
     const { events, lines, clock } = someEvents();
     for (let count = 0; count < 3; count += 1) events.capture.queueFull();
-    events.capture.ended();
+    events.capture.flush();
     expect(lines.map(({ event, dropped }) => [event, dropped])).toEqual([
       ['queue_full', 1],
       ['queue_full', 2],

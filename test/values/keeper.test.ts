@@ -76,7 +76,7 @@ describe('a keeper of values', () => {
     keeper.use(keys);
     const track = async (...what: KeyReading[]) => {
       await keeper.onTracked(what);
-      await keeper.atRest();
+      await keeper.drained();
     };
     await track(...readings);
     expect(asked).toEqual(['TYPE order:1', 'MEMORY order:1', 'GETRANGE order:1']);
@@ -93,7 +93,7 @@ describe('a keeper of values', () => {
     const { keys } = someKeys({ 'order:1': 'new' });
     keeper.use(keys);
     keeper.onDue([due('order:1', 5), due('order:2', 5)]);
-    await keeper.atRest();
+    await keeper.drained();
     expect(await texts(values, due('order:1', 5), due('order:2', 5))).toEqual(['new', 'old']);
   });
 
@@ -104,7 +104,7 @@ describe('a keeper of values', () => {
     broken.break();
     keeper.use(broken.keys);
     keeper.onDue([due('order:1', 5)]);
-    await keeper.atRest();
+    await keeper.drained();
     expect(await texts(values, due('order:1', 5))).toEqual(['old']);
     expect(happened).toEqual(['stale Connection is closed.']);
   });
@@ -116,7 +116,7 @@ describe('a keeper of values', () => {
     const { keys, asked } = someKeys(strings, { 'order:1': NOW_MS + 900 });
     keeper.use(keys);
     keeper.onDue([due('order:1', 5), due('order:2', -1)]);
-    await keeper.atRest();
+    await keeper.drained();
     expect(await texts(values, due('order:1', 5), due('order:2', -1))).toEqual(['old', 'old']);
     expect(asked).not.toContain('TYPE order:2');
   });
@@ -189,7 +189,7 @@ describe('a keeper of values', () => {
     const { keys } = someKeys({ 'order:1': new Error('NOPERM getrange') });
     keeper.use(keys);
     keeper.onDue([due('order:1', 5)]);
-    await keeper.atRest();
+    await keeper.drained();
     expect(happened).toEqual(['unreadable NOPERM getrange']);
     const [byRoute] = await keeper.valuesFor([expired('order:1')]);
     expect(byRoute?.get('value')?.value?.omitted).toBe('forbidden');

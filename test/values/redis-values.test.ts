@@ -48,7 +48,7 @@ describe('values in Redis', () => {
     await shared.client.hset(read, 'a', text);
     expect(await texts(one.values, due('a', 5), due('b', 5))).toEqual([null, 'y']);
     expect(await shared.client.hexists(read, 'a')).toBe(0);
-    expect(await one.values.lacking([due('a', 5)])).toHaveLength(1);
+    expect(await one.values.findMissing([due('a', 5)])).toHaveLength(1);
     expect(await one.state.quarantine.depth()).toMatchObject({ entries: 1, last: { key: read } });
   });
 

@@ -65,7 +65,7 @@ export function describeValues(
       const { values } = opened;
       await values.keep([worth('one', due('a', 5)), worth('two', due('b', 5))]);
       const asked = [due('a', 5), due('b', 6), due('c', 5), due('a', 5, 1)];
-      expect(await values.lacking(asked)).toEqual(asked.slice(1));
+      expect(await values.findMissing(asked)).toEqual(asked.slice(1));
     });
 
     it('forgets the value of one life of a key, or any', async () => {
@@ -76,7 +76,7 @@ export function describeValues(
       const [a, b, c] = keys as [Deadline, Deadline, Deadline];
       await values.forget([a, { ...b, deadlineMs: NOW_MS + 4 }, { ...c, deadlineMs: null }]);
       expect(await texts(values, a, b, c)).toEqual([null, 'x', null]);
-      expect(await values.lacking(keys)).toEqual([a, c]);
+      expect(await values.findMissing(keys)).toEqual([a, c]);
     });
 
     it('forgets a database, and no other', async () => {
@@ -94,7 +94,7 @@ export function describeValues(
       await values.keep(keys.map((key, n) => worth(String(n), key)));
       expect(await texts(values, ...keys)).toEqual(keys.map((_, n) => String(n)));
       await values.forget(keys);
-      expect(await values.lacking(keys)).toHaveLength(450);
+      expect(await values.findMissing(keys)).toHaveLength(450);
     });
   });
 }

@@ -1,11 +1,11 @@
-/** What an operator, or time, does with dead letters. */
+/** Scripts that replay, delete and expire dead letters. */
 import { NOW, TYPED } from '../../redis/scripts.js';
 import { READY } from './fragments.js';
 
-/** A dead letter is dated ahead by so much only where the clock was set back after its death. */
+/** A dead letter dated further ahead than this died before the clock was set back. */
 const AHEAD_MS = 1_000;
 
-/** KEYS: dead, dead-order, deliveries, ready, throttle. ARGV: id. 0: no such dead letter. */
+/** KEYS: dead, dead-order, deliveries, ready, throttle. ARGV: id. 0: none. A crash leaves it dead or ready. */
 export const REPLAY = `${NOW}${TYPED}${READY}
 expect_types('hash', 'zset', 'hash', 'stream', 'hash')
 local letter = redis.call('HGET', KEYS[1], ARGV[1])
@@ -21,14 +21,13 @@ end
 redis.call('DEL', KEYS[5])
 return 1`;
 
-/** KEYS: dead, dead-order. ARGV: id. 0: no such dead letter. */
+/** KEYS: dead, dead-order. ARGV: id. Returns 0: no such dead letter. */
 export const DROP = `redis.call('ZREM', KEYS[2], ARGV[1])
 return redis.call('HDEL', KEYS[1], ARGV[1])`;
 
 /**
- * KEYS: dead, dead-order. ARGV: milliseconds to keep dead letters for, count. Forgets older ones, up
- * to the count. One that is dated ahead died before the clock was set back, and is kept from now on.
- * Returns how many are forgotten.
+ * KEYS: dead, dead-order. ARGV: retention in milliseconds, count. Deletes up to `count` older dead letters, and returns
+ * how many. A letter that is dated ahead died before the clock was set back: its retention starts now.
  */
 export const EXPIRE_DEAD = `${NOW}
 local at = now()

@@ -1,21 +1,21 @@
-/** The life of a delivery, from enqueue to done or dead. */
+/** Scripts for a delivery's life, from enqueue to done or dead. */
 
 import { FENCE, NOW, TYPED } from '../../redis/scripts.js';
 import { CLOCK_SLACK_MS } from '../../redis/server-clock.js';
 import { GROUP } from '../../state/format.js';
 import { QUARANTINE, WHOLE } from '../../state/quarantine-scripts.js';
-import { ALIVE, BURY, FOREIGN, KEEP_COUNT, READY, THROTTLE, UNCLAIM } from './fragments.js';
+import { ALIVE, DEAD_LETTER, FOREIGN, KEEP_COUNT, READY, THROTTLE, UNCLAIM } from './fragments.js';
 
-/** Entries that are looked at for any that the group skips. */
+/** Entries that one script examines for any that the group has skipped. */
 const SKIPPED_MAX = 500;
 
-/** What CLAIM returns in place of a time when entries that no relay has written have taken places. */
+/** CLAIM's reply in place of a time when foreign entries (written by no relay) took places. */
 export const MET_FOREIGN = -2;
 
-/** For so long it is known that an expiration was claimed: longer than a standby remembers it. */
+/** How long a captured expiration stays in `claimed`: longer than a standby buffers it. */
 const CLAIMED_KEPT_MS = 25_000;
 
-/** More than one script adds: after a burst they are forgotten by and by, in less than a millisecond each time. */
+/** Entries of `claimed` that one script removes: more than one script adds, and less than a millisecond's work. */
 const CLAIMED_FORGOTTEN_MAX = 2_000;
 
 /**
@@ -76,13 +76,13 @@ if ARGV[1] ~= '' then redis.call('HSET', KEYS[1], ARGV[4], ARGV[1] .. ' ' .. ARG
 return redis.status_reply('OK')`;
 
 /**
- * KEYS: ready, deliveries, waiting, throttle, replicas, waits, quarantine. ARGV: replica, count, how many due retries are
- * made ready even where fresh deliveries take all places. Claims nothing while the endpoint is throttled; a
- * sign of life, too, so that no claim is ever made by a replica that the others take for dead. Returns
- * a list: milliseconds until something may have changed by itself (-1: nothing will; MET_FOREIGN), and for each
- * claim the entry, the attempts made before, whether it is replayed (1, or nothing), the id, and the packed
- * delivery. What no relay has written is moved to the quarantine. Somebody may have set the group ahead: then it is
- * set back, and entries that nobody has claimed are made ready again.
+ * KEYS: ready, deliveries, waiting, throttle, replicas, waits, quarantine. ARGV: replica, count, how many due retries
+ * become ready even if fresh deliveries take all places. Before it, the deliveries are ready or due. It is a heartbeat,
+ * too: no claim is made by a replica that the others take for dead. A throttled endpoint gets no claims. A crash after
+ * it costs one counted attempt, when another replica takes over. Returns milliseconds until the result may change by
+ * itself (-1: it will not; MET_FOREIGN), then for each claim: entry, attempts made before, replayed (1 or empty), id,
+ * packed delivery. Foreign entries go to the quarantine. If another client has set the group ahead, skipped entries
+ * become ready again.
  */
 export const CLAIM = `${NOW}${TYPED}${QUARANTINE}${READY}${FOREIGN}${ALIVE}${THROTTLE}
 expect_types('stream', 'hash', 'zset', 'hash', 'zset', 'hash')
@@ -153,8 +153,8 @@ if has_met_foreign then reply[1] = ${MET_FOREIGN} end
 return reply`;
 
 /**
- * KEYS: ready, deliveries. ARGV: the entries, then their ids. Deliveries that are done are settled by the
- * dozen, so that all of them are taken for held; only if not, one by one.
+ * KEYS: ready, deliveries. ARGV: the entries, then their ids. Before it, the endpoint has accepted the webhooks. A
+ * crash before it: a takeover sends them again. Settles all at once; one by one only if a claim has been lost.
  */
 export const SETTLE_DONE = `${TYPED}${UNCLAIM}
 expect_types('stream', 'hash')
@@ -171,8 +171,8 @@ end
 return redis.status_reply('OK')`;
 
 /**
- * KEYS: ready, waiting, waits, throttle. ARGV: entry, member of waiting, milliseconds to wait, for how many
- * milliseconds the endpoint is throttled from now on (0: it has not asked for that).
+ * KEYS: ready, waiting, waits, throttle. ARGV: entry, member of waiting, milliseconds to wait, milliseconds to throttle
+ * the endpoint from now on (0: none). A crash before it: the claim is taken over, and retried early.
  */
 export const SETTLE_RETRY = `${NOW}${TYPED}${WHOLE}${UNCLAIM}${THROTTLE}
 expect_types('stream', 'zset', 'hash', 'hash')
@@ -184,13 +184,13 @@ end
 return redis.status_reply('OK')`;
 
 /**
- * KEYS: ready, deliveries, throttle, dead, dead-order, gone, replicas. ARGV: entry, for how many milliseconds the
- * endpoint is throttled from now on (0: it has not asked for that), id, reason, attempts made, JSON of the last
- * outcome, how many dead letters to keep, this replica's field of gone and its printable name. With the reason gone it
- * is known in the same step that this replica sends the endpoint nothing more, and the first time the endpoint is
- * throttled no longer. Returns how many dead letters had to make room.
+ * KEYS: ready, deliveries, throttle, dead, dead-order, gone, replicas. ARGV: entry, milliseconds to throttle the
+ * endpoint from now on (0: none), id, reason, attempts made, JSON of the last outcome, number of dead letters to keep,
+ * this replica's field of gone and its instance. A crash before it: a takeover attempts the delivery again. The reason
+ * gone also records that this replica sends the endpoint nothing more; the first record ends throttling. Returns how
+ * many dead letters were evicted.
  */
-export const SETTLE_DEAD = `${NOW}${TYPED}${WHOLE}${UNCLAIM}${THROTTLE}${BURY}${KEEP_COUNT}
+export const SETTLE_DEAD = `${NOW}${TYPED}${WHOLE}${UNCLAIM}${THROTTLE}${DEAD_LETTER}${KEEP_COUNT}
 expect_types('stream', 'hash', 'hash', 'hash', 'zset', 'hash', 'zset')
 local held = unclaim(KEYS[1], ARGV[1])
 if ARGV[4] == 'gone' and redis.call('HSET', KEYS[6], ARGV[8], ARGV[9]) == 1 then
@@ -201,15 +201,14 @@ if ARGV[4] == 'gone' and redis.call('HSET', KEYS[6], ARGV[8], ARGV[9]) == 1 then
   end
 end
 if not held then return 0 end
-bury(KEYS[2], KEYS[4], KEYS[5], ARGV[3], ARGV[4], ARGV[5], ARGV[6])
+dead_letter(KEYS[2], KEYS[4], KEYS[5], ARGV[3], ARGV[4], ARGV[5], ARGV[6])
 throttle_for(KEYS[3], ARGV[2])
 return ARGV[4] == 'exhausted' and keep_count(KEYS[4], KEYS[5], ARGV[7]) or 0`;
 
 /**
- * KEYS: waiting, waits, quarantine. ARGV: where to go on (0: from the start), count; for how long at most, after
- * one attempt, after two…, the last for all others: where nothing says for how long a retry was to
- * wait. One that has longer than that to wait waits as long from now on, since the clock was set back.
- * Returns where to go on (0: at the end), and how many were changed.
+ * KEYS: waiting, waits, quarantine. ARGV: cursor (0: start), count; the scheduled wait after one attempt, after two, …,
+ * the last for all others: used if the wait is not stored. A retry that has longer to wait starts its wait again, since
+ * the clock was set back. Returns the next cursor (0: end), and how many retries were changed.
  */
 export const LIMIT_WAITS = `${NOW}${TYPED}${QUARANTINE}${READY}${FOREIGN}
 expect_types('zset', 'hash')
@@ -243,7 +242,7 @@ for i = 1, #page[2], 2 do
 end
 return { page[1], changed }`;
 
-/** KEYS: ready. ARGV: entry, id, attempts made. Ready again, as if it had not been claimed. */
+/** KEYS: ready. ARGV: entry, id, attempts made. The delivery becomes ready, as if it had not been claimed. */
 export const RELEASE = `${NOW}${READY}${UNCLAIM}
 local entry = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
 if entry and unclaim(KEYS[1], ARGV[1]) then
@@ -252,9 +251,8 @@ end
 return redis.status_reply('OK')`;
 
 /**
- * KEYS: ready, deliveries, waiting, throttle, dead-order. Returns the number of deliveries that are
- * neither done nor dead; what the oldest due one is (empty: none is), since when it has been due, and
- * the time; the number of dead letters, and for how many milliseconds more the endpoint is throttled.
+ * KEYS: ready, deliveries, waiting, throttle, dead-order. Returns the number of pending deliveries; the oldest due one
+ * (empty: none), its due time, the current time; the number of dead letters, and the milliseconds of throttling left.
  */
 export const DEPTH = `${NOW}${READY}${THROTTLE}
 local at = now()

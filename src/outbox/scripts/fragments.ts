@@ -1,18 +1,17 @@
-/** Lua functions that the scripts share. Each script holds those that it calls. */
+/** Lua functions shared by the scripts. Each script includes those that it calls. */
 
 import { GROUP } from '../../state/format.js';
 import { WHOLE } from '../../state/quarantine-scripts.js';
 import { RETRY_AFTER_MS_MAX } from '../outbox.js';
 
-/** No stream has a greater one. */
+/** The greatest possible id of a stream entry. */
 const LAST_ID = '18446744073709551615-18446744073709551615';
 
 /**
- * `make_ready` adds an entry to a stream. `due` is nil for one that is due now. The time is stored, since the id of
- * an entry is no time once the clock was set back. `replayed` marks a former dead letter that was not attempted
- * since. Another client may have used the last possible id: `free_ids` gives its entry another one, and the next
- * claim moves it to the quarantine. `is_ours` says whether a relay can have written an
- * entry. Needs NOW.
+ * `make_ready` adds an entry to a stream; `due` nil: due now. The due time is stored, since an entry's id is not a
+ * reliable time once the clock was set back. `replayed` marks a replayed dead letter that was not attempted since.
+ * Another client may have used the last possible id: `free_ids` gives its entry another one, and the next claim moves
+ * it to the quarantine. `is_ours`: whether a relay can have written an entry. Needs NOW.
  */
 export const READY = `${WHOLE}local function free_ids(stream)
   local foreign = redis.call('XRANGE', stream, '${LAST_ID}', '${LAST_ID}')[1]
@@ -43,9 +42,9 @@ end
 `;
 
 /**
- * `record_entry` records an entry of `ready` that no relay has written, or that has no delivery. `retry_of` returns
- * the attempts and the id in a member of `waiting`; nothing for one that no relay has written, which it records.
- * Needs QUARANTINE, READY.
+ * `record_entry` records an entry of `ready` that is foreign (written by no relay) or has no delivery. `retry_of`
+ * returns attempts and id of a member of `waiting`; it records a foreign member, and returns nothing. Needs QUARANTINE,
+ * READY.
  */
 export const FOREIGN = `local function record_entry(into, stream, entry)
   local why = is_ours(entry) and 'there is no delivery with this id' or 'expected the fields id and attempts'
@@ -58,7 +57,7 @@ local function retry_of(into, waiting, member, score)
 end
 `;
 
-/** Gives up a claim that is still held: true; false when it is held no longer. */
+/** Ends a claim; false: the claim was lost already. */
 export const UNCLAIM = `local function unclaim(stream, entry)
   if redis.call('XDEL', stream, entry) == 0 then return false end
   redis.call('XACK', stream, '${GROUP}', entry)
@@ -67,9 +66,8 @@ end
 `;
 
 /**
- * A sign of life. Its first write is one that Redis allows at maxmemory, and so are then all others
- * of the script: what drains the outbox must go on when Redis is full. No key with a life of its own:
- * an eviction policy might shorten that. Needs NOW.
+ * A heartbeat. Its first write is one that Redis allows at maxmemory, which allows the script's other writes: the
+ * outbox must drain when Redis is full. No TTL is used, since an eviction policy might delete the key. Needs NOW.
  */
 export const ALIVE = `local function alive(replicas, name)
   redis.call('ZREM', replicas, '')
@@ -77,8 +75,8 @@ export const ALIVE = `local function alive(replicas, name)
 end
 `;
 
-/** Moves a delivery among the dead letters; a line in front of it says why. `last` is JSON. Needs NOW. */
-export const BURY = `local function bury(deliveries, dead, order, id, reason, attempts, last)
+/** Moves a delivery to the dead letters, with a line of JSON about its death. `last` is JSON. Needs NOW. */
+export const DEAD_LETTER = `local function dead_letter(deliveries, dead, order, id, reason, attempts, last)
   local packed = redis.call('HGET', deliveries, id)
   if not packed then return end
   local at = now()
@@ -92,8 +90,8 @@ end
 `;
 
 /**
- * Forgets the oldest dead letter when there are more than `count`. One at a time: what a mass burial
- * has left is not lost because of the next one. Returns how many.
+ * Evicts the oldest dead letter if there are more than `count`. One per call: a mass of dead letters is not lost
+ * because of the next one. Returns how many.
  */
 export const KEEP_COUNT = `local function keep_count(dead, order, count)
   if redis.call('ZCARD', order) <= tonumber(count) then return 0 end
@@ -105,9 +103,9 @@ end
 `;
 
 /**
- * Whether an endpoint is throttled. `throttle_of` returns for how much longer (0: it is not), and the name and value
- * of a field that no relay has written. A throttle of which more is left than it was long is over: the clock was
- * set back. `throttle_for` stores what the endpoint asks for, unless that ends sooner. Needs NOW, WHOLE.
+ * `throttle_of` returns for how much longer an endpoint is throttled (0: it is not), and the name and value of a
+ * foreign field. If more is left than the whole length, the clock was set back and throttling is over. `throttle_for`
+ * stores the requested throttling, unless the present one ends later. Needs NOW, WHOLE.
  */
 export const THROTTLE = `local function throttle_of(throttle)
   local stored = redis.call('HMGET', throttle, 'until', 'length')

@@ -1,17 +1,16 @@
-/** Deliveries and dead letters whose entries in the index are missing, and the reverse. */
+/** A script that restores missing index entries of deliveries and dead letters, and removes entries without either. */
 import { NOW, TYPED } from '../../redis/scripts.js';
 import { QUARANTINE } from '../../state/quarantine-scripts.js';
 import { READY } from './fragments.js';
 
-/** Ids that are compared with an index: a few milliseconds' work for Redis. */
+/** Ids compared with an index by one script: a few milliseconds' work for Redis. */
 const LOOKED_AT_MAX = 500;
 
 /**
- * KEYS: ready, deliveries, waiting, dead, dead-order, quarantine. Every delivery has an entry in `ready` or
- * `waiting`, and every dead letter one in `dead-order`; another client may have deleted some. Deliveries are
- * made ready again, once few enough are in the index for one look at all of them. Dead letters are dated now.
- * Of more ids than one look takes, it takes some at random: the next looks take the others. Returns how many
- * deliveries and how many dead letters got new entries.
+ * KEYS: ready, deliveries, waiting, dead, dead-order, quarantine. Every delivery has an entry in `ready` or `waiting`,
+ * and every dead letter one in `dead-order`; another client may have deleted entries. Deliveries become ready again,
+ * once the index is small enough for one script. Dead letters are dated now. Where there are too many ids, a random
+ * sample is examined: later rounds find the others. Returns how many deliveries and dead letters were restored.
  */
 export const RESTORE = `${NOW}${TYPED}${QUARANTINE}${READY}
 expect_types('stream', 'hash', 'zset', 'hash', 'zset')

@@ -1,4 +1,4 @@
-/** The outbox's steps in Redis, by name. */
+/** The outbox's scripts, by name. Each is one atomic step. */
 import type { Redis } from 'ioredis';
 import { defineScripts, type Scripts } from '../../redis/scripts.js';
 import { DROP, EXPIRE_DEAD, REPLAY } from './dead-letters.js';
@@ -13,7 +13,13 @@ import {
   SETTLE_RETRY,
 } from './deliveries.js';
 import { RESTORE } from './orphans.js';
-import { BEAT, BURY_UNKNOWN, FORGET_REPLICA, GIVE_BACK, RECLAIM } from './replicas.js';
+import {
+  DEAD_LETTER_UNKNOWN,
+  FORGET_REPLICA,
+  HEARTBEAT,
+  RECLAIM,
+  RELEASE_UNKNOWN,
+} from './replicas.js';
 
 const OUTBOX_LUA = {
   enqueue: ENQUEUE,
@@ -24,11 +30,11 @@ const OUTBOX_LUA = {
   limitWaits: LIMIT_WAITS,
   release: RELEASE,
   depth: DEPTH,
-  beat: BEAT,
-  giveBack: GIVE_BACK,
+  heartbeat: HEARTBEAT,
+  releaseUnknown: RELEASE_UNKNOWN,
   reclaim: RECLAIM,
   forgetReplica: FORGET_REPLICA,
-  buryUnknown: BURY_UNKNOWN,
+  deadLetterUnknown: DEAD_LETTER_UNKNOWN,
   replay: REPLAY,
   drop: DROP,
   expireDead: EXPIRE_DEAD,
