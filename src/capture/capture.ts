@@ -14,11 +14,12 @@ import { buildBatch } from './capture-batch.js';
 import { type DatedExpiration, dated, isYetToCome } from './dating.js';
 import { correctDetected } from './detected.js';
 import type { EventProcessor } from './event-processor.js';
-import type { QueuedEntry, RoutedExpiration } from './event-queue.js';
+import type { EventQueue, QueuedEntry, RoutedExpiration } from './event-queue.js';
 import type { Intake } from './intake.js';
 import type { OverflowLog } from './overflow-log.js';
 
 export interface CaptureParts {
+  readonly queue: Pick<EventQueue, 'isCurrent'>;
   readonly processor: EventProcessor;
   readonly intake: Pick<Intake, 'reread'>;
   readonly overflow: OverflowLog;
@@ -48,7 +49,7 @@ export class Capture {
 
   /** Resolves with whether all of the slice is captured. */
   async #capture(slice: readonly QueuedEntry[], writer: Writer): Promise<boolean> {
-    const { processor, intake, tracker, values, clock } = this.#parts;
+    const { queue, processor, intake, tracker, values, clock } = this.#parts;
     const expired = slice.flatMap(({ item }) => (item.kind === 'expired' ? [item] : []));
     const entriesMs = await processor.persist(() => tracker.find(expired));
     if (entriesMs === null) return false;
@@ -61,6 +62,8 @@ export class Capture {
         writer === 'carrying' ? await processor.persist(() => values.valuesFor(some)) : [];
       if (carried === null) return false;
       const { deliveries, claimed, built } = buildBatch(some, carried, this.#parts);
+      // Another term may have begun, and may capture the same events.
+      if (!slice.every((entry) => queue.isCurrent(entry))) return false;
       if (!(await this.#store(deliveries, claimed, writer))) return false;
       // Leftovers are harmless: later lives of the key overwrite them, and `prune` deletes them.
       if (writer === 'carrying') void values.onCaptured(claimed).catch(() => undefined);

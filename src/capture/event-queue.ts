@@ -34,6 +34,9 @@ function consumerOf(event: QueuedEvent): EventConsumer {
 
 /** A deadline is read once for several changes of its key, and not at all where the key was removed since. */
 function coalesce(waiting: QueuedEvent, next: QueuedEvent): QueuedEvent | null {
-  const isSuperfluous = next.kind === 'changed' || next.kind === 'removed';
-  return waiting.kind === 'changed' && isSuperfluous ? next : null;
+  if (waiting.kind !== 'changed' && waiting.kind !== 'removed') return null;
+  if (next.kind === 'removed') return next;
+  if (next.kind !== 'changed') return null;
+  const followsRemoval = waiting.kind === 'removed' || waiting.followsRemoval === true;
+  return followsRemoval ? { ...next, followsRemoval } : next;
 }

@@ -55,11 +55,14 @@ export class Intake {
     }
   }
 
-  /** Resolves when there is room for more expirations, or the signal aborts. */
+  /**
+   * Resolves when there is room for more expirations, or the signal aborts. Expirations behind a change of their key do
+   * not count: they may wait for the end of the catch-up, which waits for room.
+   */
   async room(signal: AbortSignal): Promise<void> {
     const { queue } = this.#parts;
     const isFull = () =>
-      queue.load('plain').count > ROOM_MAX || queue.load('carrying').count > CARRYING_MAX;
+      queue.load('plain').readyCount > ROOM_MAX || queue.load('carrying').readyCount > CARRYING_MAX;
     while (isFull() && !signal.aborted) await queue.finishedSome(signal);
   }
 

@@ -39,6 +39,13 @@ interface Share<Item> {
   keyBytes: number;
 }
 
+export interface Load {
+  readonly count: number;
+  /** Items that wait for no other item of their key. */
+  readonly readyCount: number;
+  readonly keyBytes: number;
+}
+
 interface Drain {
   readonly epoch: number;
   readonly resolve: () => void;
@@ -74,9 +81,10 @@ export class KeyedQueue<Consumer extends string, Item extends KeyInDatabase> {
     return size;
   }
 
-  /** The unfinished items of a consumer, and the bytes of their keys. */
-  load(consumer: Consumer): { readonly count: number; readonly keyBytes: number } {
-    return this.#share(consumer);
+  /** The unfinished items of a consumer, how many of them are ready, and the bytes of their keys. */
+  load(consumer: Consumer): Load {
+    const { count, ready, keyBytes } = this.#share(consumer);
+    return { count, readyCount: ready.length, keyBytes };
   }
 
   /** Whether any item of the key is unfinished. */
@@ -100,7 +108,7 @@ export class KeyedQueue<Consumer extends string, Item extends KeyInDatabase> {
 
   /** Puts an item right behind one that is taken, before all others of its key. */
   follow(taken: Entry<Item>, item: Item): void {
-    if (this.#heads.get(taken.id) !== taken) return;
+    if (!this.isCurrent(taken)) return;
     const entry = this.#enter(item, taken.id, taken.epoch);
     entry.next = taken.next;
     taken.next = entry;
@@ -128,11 +136,15 @@ export class KeyedQueue<Consumer extends string, Item extends KeyInDatabase> {
     }
   }
 
+  /** Whether a taken item is still in the queue: `reset` may have handed it to somebody else. */
+  isCurrent(taken: Entry<Item>): boolean {
+    return this.#heads.get(taken.id) === taken;
+  }
+
   /** Makes the next items of their keys available. */
   finish(taken: readonly Entry<Item>[]): void {
     for (const entry of taken) {
-      // The queue may have been emptied meanwhile.
-      if (this.#heads.get(entry.id) !== entry) continue;
+      if (!this.isCurrent(entry)) continue;
       this.#heads.delete(entry.id);
       this.#leave(entry);
       if (entry.next === null) continue;

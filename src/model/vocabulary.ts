@@ -49,6 +49,8 @@ export interface ChangedEvent extends DetectedEvent {
   readonly kind: 'changed';
   /** The deadline read after the change, if it was read: a key that is gone by now has expired by it. */
   readonly readDeadlineMs?: number;
+  /** The key was removed before: the index may have an entry of that life. */
+  readonly followsRemoval?: boolean;
 }
 
 /** The key was deleted, evicted, renamed or moved. */

@@ -68,6 +68,7 @@ export class Partition implements EventSink {
     });
     const processor = new EventProcessor({ queue, events: events.capture, clock });
     this.#capture = new Capture({
+      queue,
       processor,
       intake,
       overflow: dropped,

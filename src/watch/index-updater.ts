@@ -57,7 +57,9 @@ export class IndexUpdater {
     const { processor, trust } = this.#parts;
     const events = slice.map(({ item }) => item);
     const changed = events.filter((event) => event.kind === 'changed');
-    const removed = events.filter((event) => event.kind === 'removed');
+    const removed = events.filter(
+      (event) => event.kind === 'removed' || (event.kind === 'changed' && event.followsRemoval),
+    );
     // What is read of a key from now on does not hide that it had expired before.
     if ((await trust.caughtUp()) && !(await this.#captureEarlierLives(slice))) return false;
     if ((await processor.persist(() => this.#remove(removed))) === null) return false;

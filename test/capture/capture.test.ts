@@ -115,6 +115,7 @@ function aCapture(enqueue?: Outbox['enqueue'], route: Partial<Route> = {}) {
     clock,
   });
   new Capture({
+    queue,
     processor,
     intake,
     overflow: dropped,
@@ -313,6 +314,27 @@ describe('Capture', () => {
     expect(named('fenced')).toEqual([['fenced', 4]]);
   });
 
+  it('stores nothing of a slice that was handed to the next term meanwhile', async () => {
+    const { capture, clock, deadlines, outbox } = aCapture();
+    const { find } = deadlines;
+    let answer: () => void = () => undefined;
+    deadlines.find = async (keys) => {
+      await new Promise<void>((resolve) => {
+        answer = resolve;
+      });
+      return find.call(deadlines, keys);
+    };
+    capture.push(order(1));
+    await clock.advance(0);
+    const events = capture.reset();
+    deadlines.find = find;
+    for (const event of events) capture.push(event);
+    answer();
+    await capture.drained(never);
+    await settled();
+    expect((await outbox.depth('shop')).pending).toBe(1);
+  });
+
   it('is bounded while the outbox is stuck, and says what is dropped', async () => {
     const { capture, named } = aCapture(() => new Promise(() => undefined));
     capture.push(order(0));
@@ -389,7 +411,7 @@ describe('Capture', () => {
     capture.push(order(1));
     await capture.stop(never);
     expect(named('abandoned')).toEqual([]);
-    expect(named('ended')).toHaveLength(1);
+    expect(named('flush')).toHaveLength(1);
   });
 });
 
@@ -844,6 +866,43 @@ describe('other notices', () => {
     await room;
     expect(capture.queued).toBeLessThanOrEqual(5_000);
     expect(capture.queued).toBeGreaterThan(4_000);
+  });
+
+  it('that wait for the catch-up leave room for what it finds, though expirations wait behind them', async () => {
+    const { capture, given } = aCapture();
+    let endCatchUp: (isCaughtUp: boolean) => void = () => undefined;
+    given.caughtUp = () => new Promise((resolve) => (endCatchUp = resolve));
+    for (let id = 0; id < 5_100; id += 1) {
+      capture.push(changed(id));
+      capture.push(order(id));
+    }
+    await settled();
+    const giveUp = new AbortController();
+    let hasRoom = false;
+    void capture.room(giveUp.signal).then(() => {
+      hasRoom = true;
+    });
+    await settled();
+    expect(hasRoom).toBe(true);
+    giveUp.abort();
+    given.caughtUp = async () => true;
+    endCatchUp(true);
+    await capture.drained(never);
+    expect(capture.queued).toBe(0);
+  });
+
+  it('of one key that is set and deleted again and again become one', async () => {
+    const { capture, deadlines, steps } = aCapture();
+    await deadlines.put([deadlineOf(order(1), 60_000)]);
+    for (let life = 0; life < 1_000; life += 1) {
+      capture.push(changed(1));
+      capture.push(removed(1));
+    }
+    capture.push(changed(1));
+    expect(capture.queued).toBe(1);
+    await capture.drained(never);
+    expect(steps).toEqual(['removed order:1', 'changed order:1']);
+    expect(await deadlines.count()).toBe(0);
   });
 
   it('are waited for by whoever needs all of them taken care of, until the signal aborts', async () => {

@@ -99,7 +99,7 @@ export class Keys {
     const nudge = read;
     const keyspace = { read, nudge, scan } satisfies Pick<Keyspace, 'read' | 'nudge' | 'scan'>;
     const marker = {
-      isThere: async (database: number) => {
+      exists: async (database: number) => {
         await this.writable();
         return unlessInTrouble(() => this.markers.has(database));
       },
