@@ -56,9 +56,9 @@ export class KeyedQueue<Consumer extends string, Item extends KeyInDatabase> {
   /** The first item of each key. */
   readonly #heads = new Map<string, Entry<Item>>();
   readonly #shares: ReadonlyMap<Consumer, Share<Item>>;
-  /** Rings when an item is ready, or the queue is suspended or resumed. */
+  /** Notified when an item is ready, or the queue is suspended or resumed. */
   readonly #changed = new Condition();
-  /** Rings when items are finished. */
+  /** Notified when items are finished. */
   readonly #finished = new Condition();
   #sequence = 0;
   #epoch = 0;

@@ -28,7 +28,7 @@ export interface Deadlines {
 
   /**
    * Up to `countMax` tracked entries of a database whose deadlines are at most `untilMs`, earliest
-   * first. The caller has them in hand: they count as overdue from now on.
+   * first. The entries are overdue from now on.
    */
   take(database: number, untilMs: number, countMax: number): Promise<readonly Deadline[]>;
 

@@ -1,21 +1,21 @@
 import type { Clock } from './clock.js';
 
-/** Tells those who wait that something may have changed. */
+/** A condition variable: waiters look again when they are notified. */
 export class Condition {
   readonly #waiting = new Set<() => void>();
-  #rung = 0;
+  #version = 0;
 
-  /** How often it has rung. */
+  /** The number of notifications. */
   get version(): number {
-    return this.#rung;
+    return this.#version;
   }
 
   notifyAll(): void {
-    this.#rung += 1;
+    this.#version += 1;
     for (const wake of this.#waiting) wake();
   }
 
-  /** Resolves when it rings, after `ms` unless that is null, or when the signal aborts. */
+  /** Resolves at the next notification, after `ms` unless that is null, or when the signal aborts. */
   wait(clock: Clock, ms: number | null, signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       if (signal.aborted) return resolve();

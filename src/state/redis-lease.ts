@@ -162,7 +162,7 @@ export class RedisLease implements Lease {
   async #run(): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      const { version: rung } = this.#wake;
+      const { version } = this.#wake;
       // What changed while it could not be looked at is not known.
       let lookInMs: number | null = null;
       await this.#parts.state.pass('lease', async () => {
@@ -170,7 +170,7 @@ export class RedisLease implements Lease {
         lookInMs = await this.#look();
       });
       if (lookInMs === null) this.#seen.renew(this.#nowMs);
-      if (this.#wake.version !== rung) continue;
+      if (this.#wake.version !== version) continue;
       const againInMs = this.#last === null ? FIRST_LOOK_EVERY_MS : LOOK_EVERY_MS;
       await this.#wake.wait(this.#parts.clock, lookInMs ?? againInMs, signal);
     }

@@ -10,7 +10,7 @@ import type { Deadline, KeyReading } from '../model/vocabulary.js';
 import type { Routing } from '../routing/routes.js';
 import type { Session } from '../source/session.js';
 
-/** Notices wait while these are read: what is beyond them is found in its turn. */
+/** Key events wait while these keys are read; the nudger finds the others later. */
 const FIRST_MAX = 20_000;
 
 /** Keys read together. */

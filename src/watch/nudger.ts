@@ -75,7 +75,7 @@ export class Nudger {
   readonly #parts: NudgerParts;
   /** Taken out of the index, the earliest first; read when their deadlines have passed. */
   #held = new TinyQueue<Deadline>();
-  /** Rings when there are others than before. */
+  /** Notified when other deadlines are held than before. */
   readonly #holding = new Condition();
 
   constructor(parts: NudgerParts) {

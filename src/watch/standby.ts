@@ -64,7 +64,7 @@ const STANDBY: Role = { kind: 'standby' };
 export class Standby implements EventSink {
   readonly #parts: StandbyParts;
   readonly #buffer = new ReplayBuffer();
-  /** Rings when a change is buffered. */
+  /** Notified when a change is buffered. */
   readonly #buffered = new Condition();
   readonly #stalls: Stalls;
   readonly #stop = new AbortController();

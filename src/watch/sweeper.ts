@@ -46,12 +46,12 @@ export class Sweeper {
     this.#parts = parts;
   }
 
-  /** Until the signal aborts; `sweepNow` rings when a sweep must not wait for its time. */
+  /** Sweeps until the signal aborts; `sweepNow` is notified when a sweep must not wait for its time. */
   async run(sweepNow: Condition, signal: AbortSignal): Promise<void> {
     const { databases, routing, deadlines, values, serverNowMs, clock, events } = this.#parts;
     let share = URGENT_SHARE;
     for (let isFirst = true; !signal.aborted; isFirst = false) {
-      const rungBefore = sweepNow.version;
+      const version = sweepNow.version;
       const beganAtMs = clock.monotonicMs();
       let found = 0;
       for (const database of databases) {
@@ -62,8 +62,8 @@ export class Sweeper {
       }
       if (signal.aborted) return;
       events.swept(found, clock.monotonicMs() - beganAtMs);
-      if (sweepNow.version === rungBefore) await sweepNow.wait(clock, SWEEP_EVERY_MS, signal);
-      share = sweepNow.version === rungBefore ? LATER_SHARE : URGENT_SHARE;
+      if (sweepNow.version === version) await sweepNow.wait(clock, SWEEP_EVERY_MS, signal);
+      share = sweepNow.version === version ? LATER_SHARE : URGENT_SHARE;
     }
   }
 

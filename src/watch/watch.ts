@@ -56,7 +56,7 @@ interface Term {
   readonly session: Session;
   /** Aborts at the end. */
   readonly end: AbortController;
-  /** Rings when a sweep must not wait for its time. */
+  /** Notified when a sweep must not wait for its time. */
   readonly sweepNow: Condition;
 }
 
