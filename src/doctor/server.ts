@@ -31,8 +31,7 @@ export interface Asking {
 
 /**
  * Connects, runs `ask`, and disconnects. The first query without a response within ANSWER_MS_MAX ends the
- * connection. Rejects with a RelayError that explains the problem; `section` is the part of the configuration for
- * this server.
+ * connection. Rejects with a RelayError that explains the problem; `section`: of the configuration.
  */
 export async function withServer<Result>(
   address: RedisAddress,

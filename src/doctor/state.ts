@@ -92,7 +92,7 @@ async function examine(
     ...judgeStateServer(reading, section),
   );
   findings.push(...(await examineUse(redis, reading, state, settings, clock)));
-  // Channel permissions are checked last: afterwards the connection can only subscribe.
+  // The permission probes come last: afterwards the connection can only subscribe.
   if (section === 'redis') return findings;
   const rights = rightsInState(prefix);
   const answers = await probeRights(redis, redisUser(address), rights.probes);
@@ -192,7 +192,7 @@ async function judgeQuarantine(redis: Redis, prefix: string): Promise<Finding[]>
   return [warning('quarantine', text, advice)];
 }
 
-/** The running relays, the pending deliveries and the dead letters. */
+/** The running replicas, the lease holder, and the endpoints disabled by a 410. */
 async function examineRelays(
   redis: Redis,
   prefix: string,
