@@ -38,7 +38,7 @@ const RETRY_WAIT_RANGE = { min: 0, max: 30 * DAY_MS };
 const RETRIES_RANGE = { min: 0, max: 50 };
 /** Each attempt uses a connection: by default, file descriptors run out near a thousand. */
 const CONCURRENCY_RANGE = { min: 1, max: 1024 };
-/** More than one process can send. */
+/** Faster than one process can send. */
 const RATE_RANGE = { min: 1, max: 1_000_000 };
 
 const SECRETS_TEXT = `${SECRET_PREFIX}… or ${PRIVATE_KEY_PREFIX}…`;

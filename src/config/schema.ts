@@ -76,7 +76,7 @@ function readPattern(source: string): Reading<Pattern> {
   }
 }
 
-/** Accepts a short word, or a content type with parameters. */
+/** The content type that a short word, or a type with parameters, was probably meant as. */
 function meantContentType(found: string): TemplateContentType | null {
   if (/form/i.test(found)) return 'application/x-www-form-urlencoded';
   return /json/i.test(found) ? 'application/json' : null;

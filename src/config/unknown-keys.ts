@@ -63,7 +63,7 @@ function mayShowKey(path: Path, head: string): boolean {
   return isClosed && path.length === 3 && WORD_KEY.test(head);
 }
 
-/** Advice for a key in the section of a route that belongs to an endpoint, or the reverse. */
+/** Advice for an endpoint's key in a route, or the reverse. */
 function belongsElsewhere([section, , ...rest]: Path, head: string): string | null {
   if (rest.length > 0) return null;
   if (section === 'routes' && Object.hasOwn(endpointFields, head)) {

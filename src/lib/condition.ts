@@ -1,11 +1,11 @@
 import type { Clock } from './clock.js';
 
-/** Tells those who wait that something may have changed. */
+/** Notifies waiters that something may have changed. */
 export class Condition {
   readonly #waiting = new Set<() => void>();
   #rung = 0;
 
-  /** How often it has rung. */
+  /** The number of notifications so far. */
   get version(): number {
     return this.#rung;
   }
@@ -15,7 +15,7 @@ export class Condition {
     for (const wake of this.#waiting) wake();
   }
 
-  /** Resolves when it rings, after `ms` unless that is null, or when the signal aborts. */
+  /** Resolves on a notification, after `ms` unless that is null, or when the signal aborts. */
   wait(clock: Clock, ms: number | null, signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       if (signal.aborted) return resolve();
