@@ -1,4 +1,4 @@
-/** One connection to the admin port: reads one request, writes one response, and ends. */
+/** One connection to the admin port: reads one request, writes one response, and closes. */
 import type { Socket } from 'node:net';
 import type { Clock } from '../lib/clock.js';
 import {
@@ -11,30 +11,30 @@ import {
 } from './http.js';
 
 /**
- * `asking`: the request is incomplete. `waiting`: for its turn to be answered, or to be written the
- * next piece. `deciding`: the answer is being put together. `unread`: the client does not read what
- * was written. `answered`: the whole response is written.
+ * `asking`: the request is incomplete. `waiting`: queued for a response, or for writing its next chunk. `deciding`:
+ * the response is being built. `unread`: the client is not reading the response. `answered`: the whole response is
+ * written.
  */
 export type Phase = 'asking' | 'waiting' | 'deciding' | 'unread' | 'answered';
 
-/** For the request's head to be complete. */
+/** Timeout for a complete request head. */
 export const REQUEST_MS_MAX = 5_000;
 
-/** From then until the client has read the response: the default `scrape_timeout` of Prometheus. */
+/** Timeout from the complete head until the response is read: Prometheus's default `scrape_timeout`. */
 export const RESPONSE_MS_MAX = 10_000;
 
-/** The largest piece of a response that is written in one turn. */
+/** The largest chunk of a response that is written at a time. */
 const PIECE_BYTES_MAX = 32 * 1024;
 
 /**
- * What is read of one connection: no request here has a body. A client that sends more is left
- * waiting: one that is cut off would connect again at once.
+ * Limit for reads from one connection: no request has a body. A client that sends more is left waiting, because a
+ * disconnected client would reconnect at once.
  */
 export const READ_BYTES_MAX = 64 * 1024;
 
 const NOTHING = Buffer.alloc(0);
 
-/** A read counts as at least this: many small reads cost more than a large one. */
+/** Reads count as at least this size: many small reads cost more than a large one. */
 const READ_BYTES_MIN = 1024;
 
 export interface ConnectionParts {
@@ -42,7 +42,7 @@ export interface ConnectionParts {
   readonly clock: Clock;
   readonly answer: (request: Request) => Answer | Promise<Answer>;
   readonly onPhase: (connection: Connection, before: Phase) => void;
-  /** Its time is over; the owner closes it. */
+  /** Called when the connection has timed out; the owner closes the connection. */
   readonly onOver: (connection: Connection) => void;
   readonly onClosed: (connection: Connection) => void;
 }
@@ -53,7 +53,7 @@ export class Connection {
   #head: Buffer = NOTHING;
   #readBytes = 0;
   #request: Request | null = null;
-  /** What is still to be written; null before the answer is known. */
+  /** The unwritten part of the response; null before the response is known. */
   #rest: Buffer | null = null;
   #cancelLimit = (): void => undefined;
 
@@ -63,7 +63,7 @@ export class Connection {
     this.#limitTime(REQUEST_MS_MAX);
     socket.on('data', (chunk: Buffer) => this.#read(chunk));
     socket.on('end', () => this.#ended());
-    // 'close' follows.
+    // A 'close' event follows.
     socket.on('error', () => undefined);
     socket.on('close', () => {
       this.#cancelLimit();
@@ -75,12 +75,12 @@ export class Connection {
     return this.#phase;
   }
 
-  /** Whether the system has the whole response: it is delivered even if the connection is closed. */
+  /** Whether the kernel has the whole response, which is then delivered even after a close. */
   get isWritten(): boolean {
     return this.#rest?.length === 0 && this.#parts.socket.writableLength === 0;
   }
 
-  /** Answers the request, or writes the next piece of the response. */
+  /** Responds to the request, or writes the next chunk of the response. */
   proceed(): void {
     if (this.#rest !== null) return this.#writePiece(this.#rest);
     if (this.#request === null) return;
@@ -93,7 +93,7 @@ export class Connection {
     });
   }
 
-  /** At once; frees what the client has not read of an incomplete response. */
+  /** Closes immediately, and frees the unread part of an incomplete response. */
   close(): void {
     const { socket } = this.#parts;
     if (this.isWritten) socket.destroy();
@@ -114,7 +114,7 @@ export class Connection {
     this.#cancelLimit = clock.after(ms, () => onOver(this));
   }
 
-  /** What follows the request is ignored; it is read so that the end of the connection is noticed. */
+  /** Data after the request is read to detect the end of the connection, and discarded. */
   #read(chunk: Buffer): void {
     this.#readBytes += Math.max(chunk.length, READ_BYTES_MIN);
     if (this.#readBytes > READ_BYTES_MAX) this.#parts.socket.pause();
@@ -132,7 +132,7 @@ export class Connection {
     this.#enter('waiting');
   }
 
-  /** A client that has ended its side after its request is answered all the same. */
+  /** A client that half-closes after its request still gets a response. */
   #ended(): void {
     if (this.#head.length > 0) this.#asked(MALFORMED);
     else if (this.#phase === 'asking' || this.#phase === 'answered') this.#parts.socket.destroy();

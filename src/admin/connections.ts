@@ -1,6 +1,6 @@
 /**
- * All connections to the admin port. However many there are and whatever they do, they take little
- * of the time in which the relay delivers, and a new one is answered soon.
+ * All connections to the admin port. Their number and behaviour take little time from deliveries, and a new
+ * connection gets a response soon.
  */
 import type { Socket } from 'node:net';
 import type { Clock } from '../lib/clock.js';
@@ -9,31 +9,30 @@ import { Connection, type Phase } from './connection.js';
 import type { Answer, Request } from './http.js';
 
 /**
- * Enough that clients which ask again and again spend their time waiting: one that is closed to make
- * room connects again at once, and accepting costs as much as answering.
+ * Large enough that aggressive clients mostly wait: a connection closed to make room reconnects at once, and
+ * accepting costs as much as responding.
  */
 export const CONNECTIONS_MAX = 1_000;
 
-/** For Prometheus and the probes, where open files are few. */
+/** Enough for Prometheus and probes when the open-file limit is low. */
 export const CONNECTIONS_MIN = 32;
 
-/** Each connection is an open file; `spareFiles` are those that the rest of the relay does not need. */
+/** Each connection is an open file; `spareFiles`: files that the rest of the relay does not need. */
 export function connectionsMax(spareFiles: number): number {
   return Math.min(Math.max(CONNECTIONS_MIN, spareFiles), CONNECTIONS_MAX);
 }
 
-/** The system may buffer megabytes of a response that its client does not read. */
+/** The kernel may buffer megabytes of a response that its client does not read. */
 const UNREAD_MAX = 16;
 
 /**
- * The pieces of responses that are written at once, and the time until the next ones are: 1,000 a
- * second, which is less than a tenth of a processor. As many connections as there may be are
- * answered within a second.
+ * Chunks written per turn, and the time between turns: 1,000 chunks a second, which takes less than a tenth of a
+ * CPU. The maximum number of connections gets a response within a second.
  */
 const PIECES_AT_ONCE = 10;
 const TURN_MS = 10;
 
-/** The oldest in the first of these phases that any is in is closed to make room for a new one. */
+/** When full, the oldest connection in the first non-empty phase of this list is closed. */
 const CLOSING_ORDER: readonly Phase[] = ['answered', 'asking', 'unread', 'deciding', 'waiting'];
 
 export interface ConnectionsParts {
@@ -45,7 +44,7 @@ export interface ConnectionsParts {
 
 export class Connections {
   readonly #parts: ConnectionsParts;
-  /** In each phase those that have been in it longest come first. */
+  /** Each set is ordered by time in the phase, oldest first. */
   readonly #phases: Readonly<Record<Phase, Set<Connection>>> = {
     asking: new Set(),
     waiting: new Set(),
@@ -83,7 +82,7 @@ export class Connections {
     return Object.values(this.#phases).reduce((sum, { size }) => sum + size, 0);
   }
 
-  /** Closes one connection: the oldest waiting one if its response can be written at once. */
+  /** Closes one connection: the oldest waiting one if its whole response can be written at once. */
   #makeRoom(): void {
     const { answered, waiting } = this.#phases;
     const next = answered.size === 0 ? firstOf(waiting) : undefined;
@@ -109,7 +108,7 @@ export class Connections {
     if (connection.phase === 'waiting' && !this.#isTakingTurns) this.#takeTurns();
   }
 
-  /** At once when nothing has been written for a while. */
+  /** Runs immediately when nothing was written recently. */
   #takeTurns(): void {
     this.#isTakingTurns = this.#phases.waiting.size > 0;
     if (!this.#isTakingTurns) return;

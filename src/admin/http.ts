@@ -1,19 +1,19 @@
 /**
- * The little of HTTP/1 that the admin port speaks: one request without a body, one response. Pure.
+ * The subset of HTTP/1 for the admin port: one request without a body, one response. Pure.
  *
- * The parser of node:http cannot be stopped within a read. It announces each of the 3,600 requests
- * that 64 KiB can hold, whatever limits are set, which takes 25 ms for every connection. To hand it
- * no more than one request, the relay would still have to find the end of the head itself.
+ * The parser of node:http cannot be stopped within a read: it emits each of the 3,600 requests that 64 KiB can
+ * hold, which takes 25 ms per connection under any limits. To pass it only one request, the relay would have to
+ * find the end of the head itself.
  */
 import { STATUS_CODES } from 'node:http';
 
-/** Prometheus and orchestrators send some hundred bytes. */
+/** Prometheus and orchestrators send a few hundred bytes. */
 export const HEAD_BYTES_MAX = 8 * 1024;
 
 export interface Request {
   readonly method: string;
   readonly path: string;
-  /** What follows the `?`. */
+  /** The part after the `?`. */
   readonly query: string;
 }
 
@@ -23,7 +23,7 @@ export interface Answer {
   readonly type?: string;
 }
 
-/** An answer where the bytes are no request; null while the head is incomplete. */
+/** An error response for bytes that are not a request; null while the head is incomplete. */
 export function readHead(bytes: Buffer): Request | Answer | null {
   const text = bytes.toString('latin1');
   if (FIRST_LINE_BEGUN.test(text)) return bytes.length < HEAD_BYTES_MAX ? null : TOO_LONG;
@@ -34,10 +34,10 @@ export function readHead(bytes: Buffer): Request | Answer | null {
   return { method, path, query };
 }
 
-/** Blank lines, then a part of a line: a client that speaks TLS, say, is answered at once. */
+/** Blank lines, then a partial line: clients of other protocols, such as TLS, get a response at once. */
 const FIRST_LINE_BEGUN = /^(?:\r?\n)*(?:\r?|[A-Z][^\n]*)$/;
 const REQUEST_LINE = /^(?:\r?\n)*([A-Z]+) (\S+) HTTP\/1\.\d\r?\n/;
-/** Clients that believe to speak to a proxy put it before the path. */
+/** Clients configured for a proxy put the origin before the path. */
 const ORIGIN = /^https?:\/\/[^/?]*/;
 
 export const MALFORMED: Answer = { status: 400, body: 'not an HTTP/1.1 request\n' };
@@ -46,7 +46,7 @@ const TOO_LONG: Answer = {
   body: `the request's head is larger than ${HEAD_BYTES_MAX} bytes\n`,
 };
 
-/** The bytes before the body. No connection has a second response. */
+/** The bytes before the body. Every response closes the connection. */
 export function responseHead({ status, body, type }: Answer, nowMs: number): string {
   const fields = [
     `content-type: ${type ?? 'text/plain; charset=utf-8'}`,

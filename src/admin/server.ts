@@ -1,4 +1,4 @@
-/** The admin port: what an orchestrator and Prometheus ask. */
+/** The admin port for orchestrators and Prometheus. */
 import { createServer } from 'node:net';
 import type { Clock } from '../lib/clock.js';
 import { listenOn } from '../lib/http-server.js';
@@ -9,11 +9,11 @@ import { Connections } from './connections.js';
 import type { Answer, Request } from './http.js';
 import { SharedText } from './shared-text.js';
 
-/** One condition of being ready; `problem` is null when it holds. */
+/** A readiness condition; `problem` is null when the condition holds. */
 export interface Check {
   readonly name: string;
   readonly problem: string | null;
-  /** What to know of it although it holds. */
+  /** Information about a condition that holds. */
   readonly note?: string;
 }
 
@@ -24,19 +24,19 @@ export interface AdminParts {
   readonly metricsType: string;
   readonly clock: Clock;
   readonly connectionsMax: number;
-  /** The relay has closed a connection that passed this limit. */
+  /** Called when the relay closed a connection that exceeded this limit. */
   readonly onClosed: (limit: AdminLimit) => void;
-  /** A connection could not be accepted. */
+  /** Called when a connection could not be accepted. */
   readonly onError: (error: Error) => void;
 }
 
 export interface AdminServer {
-  /** Where it listens; the port is the real one when the file asked for 0. */
+  /** The listening address, with the actual port when the configuration has port 0. */
   readonly address: ListenAddress;
   close(): Promise<void>;
 }
 
-/** Rejects with ListenError when the address cannot be had. */
+/** Rejects with ListenError when the address is unavailable. */
 export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
   const { checks, metricsType, clock, connectionsMax, onClosed, onError } = parts;
   const metrics = new SharedText(parts.metrics, clock);
@@ -50,7 +50,7 @@ export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
     }
   };
   const connections = new Connections({ clock, connectionsMax, answer, onClosed });
-  // Half open: a client that ends its side after its request still gets the response.
+  // Half-open sockets: a client that half-closes after its request still gets the response.
   const server = createServer({ allowHalfOpen: true }, (socket) => connections.add(socket));
   const address = await listenOn(server, parts.listen, 'admin.listen', onError);
   return {
@@ -84,7 +84,7 @@ function answerTo(
 
 const failed = (error: unknown): Answer => ({ status: 500, body: `${messageOf(error)}\n` });
 
-/** A line per check when asked for, and whenever one fails. */
+/** Prints a line per check on request, and whenever a check fails. */
 function readiness(checks: readonly Check[], verbose: boolean): Answer {
   const ready = checks.every(({ problem }) => problem === null);
   const verdict = ready ? 'ok' : 'not ready';

@@ -1,12 +1,12 @@
-/** A text that is costly to make, made seldom and shared by all who ask. */
+/** Caches a text that is expensive to build, and shares it among all readers. */
 import type { Clock } from '../lib/clock.js';
 
-/** How long a text is shared at least, from the beginning of its making. */
+/** Minimum cache time, counted from the start of the build. */
 export const SHARED_MS_MIN = 1_000;
 
 /**
- * A long text is shared for longer, so that no more than this is made per second. The size stands for the
- * work: the time that a making takes includes its waits for Redis and for a busy process.
+ * Limits the bytes built per second: longer texts are cached for longer. The size stands for the cost, because the
+ * build time includes waits for Redis and for a busy process.
  */
 const BYTES_PER_S_MAX = 400_000;
 const SHARED_MS_MAX = 10_000;
@@ -22,7 +22,7 @@ export class SharedText {
     this.#clock = clock;
   }
 
-  /** Rejects, for as long as a short text would be shared, with what its making failed with. */
+  /** Rejects with the build's error, which is cached as long as a short text. */
   get(): Promise<Buffer> {
     const beganAtMs = this.#clock.monotonicMs();
     if (beganAtMs < this.#sharedUntilMs) return this.#text;

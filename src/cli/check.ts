@@ -4,7 +4,7 @@ import { printable } from '../lib/printable.js';
 import { publicKeysOf } from '../signing/sign.js';
 import type { CommandAction, FileOption } from './context.js';
 
-/** The file alone; rejects with every mistake in it. */
+/** Validates the configuration alone; rejects with every error in it. */
 export const check: CommandAction<FileOption> = async ({ env, cwd, stdout }, { config }) => {
   const { file, settings } = await loadSettings({ file: config, env, cwd });
   const routes = pluralize(settings.routes.length, 'route');

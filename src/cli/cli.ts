@@ -1,4 +1,4 @@
-/** The command line: which commands there are, what they take, and what becomes of an error. */
+/** The command line: its commands, their options, and the handling of errors. */
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { unforeseenText } from '../lib/exhaustion.js';
 import { defectNote } from '../lib/text-defect.js';
@@ -24,12 +24,12 @@ Exit codes: 0 fine, 1 the operator must act (standard error or the log of run sa
 
 const PORT_MAX = 65_535;
 
-/** What fits on a few screens; the newest are the last of them. */
+/** Default number of listed entries: a few screens, the newest last. */
 const LISTED_MAX = 100;
 
 /**
- * Never rejects: every error becomes a message on standard error and an exit code. A command is loaded
- * when it is given: the others would take a second of a small machine's time and half of the memory.
+ * Never rejects: every error becomes a message on standard error and an exit code. Each command's module is loaded
+ * on use: loading all of them takes a second on a small machine and doubles the memory.
  */
 export async function runCli(context: CliContext): Promise<ExitCode> {
   let code: ExitCode = 0;
@@ -60,7 +60,7 @@ function createProgram(context: CliContext, done: (code: ExitCode) => void): Com
       writeErr: (text) => context.stderr.write(text),
     })
     .hook('preAction', (_, command) => {
-      // Its log says them.
+      // `run` has logged its errors.
       if (command.name() === 'run') return;
       context.reports.listen((report) => {
         context.stderr.write(`expiry-relay: ${reportText(report)}\n`);
@@ -133,7 +133,7 @@ function addCommand(parent: Command, name: string, description: string): Command
     .option('-c, --config <file>', 'the relay.yaml to use');
 }
 
-/** Operators give these commands in the container of a relay, whose memory may have a limit. */
+/** Operators run these commands in the relay's container, whose memory may be limited. */
 const loadDead = () => loadLean(() => import('./dead.js'));
 const loadQuarantine = () => loadLean(() => import('./quarantine.js'));
 
@@ -204,7 +204,7 @@ function addQuarantine(
     );
 }
 
-/** Without the program's name for mistakes in a file: their lines begin with its place, as editors expect. */
+/** Omits the program's name for configuration errors: editors expect lines that begin with `file:line:column`. */
 function textOf(error: unknown): string {
   if (error instanceof SettingsError) return error.message;
   return `expiry-relay: ${error instanceof RelayError ? error.message : unforeseenText(error)}`;

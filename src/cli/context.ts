@@ -1,4 +1,4 @@
-/** What a command gets from the outside, so that a test can give it. */
+/** A command's inputs and outputs, passed in so that tests can replace them. */
 import type { BufferedOutput } from '../telemetry/buffered-output.js';
 import type { ProcessReports } from '../telemetry/process-reports.js';
 
@@ -10,21 +10,21 @@ export interface CliContext {
   readonly cwd: string;
   readonly stdout: Output;
   readonly stderr: Output;
-  /** Where the log of `run` goes. */
+  /** The log of `run`. */
   readonly logOutput: BufferedOutput;
-  /** What is wrong with the process. */
+  /** Problems of the process itself. */
   readonly reports: ProcessReports;
-  /** Aborts on the first SIGTERM, SIGINT, SIGQUIT or SIGHUP, with the signal's name as its reason. */
+  /** Aborts on the first SIGTERM, SIGINT, SIGQUIT or SIGHUP; the reason is the signal's name. */
   readonly stop: AbortSignal;
 }
 
-/** 0: fine. 1: the operator must act; standard error says what. 2: wrong usage. */
+/** 0: success. 1: the operator must act, as standard error explains. 2: usage error. */
 export type ExitCode = 0 | 1 | 2;
 
-/** A command's work: resolves with its exit code, rejects with a RelayError. */
+/** A command: resolves with its exit code, rejects with a RelayError. */
 export type CommandAction<Options> = (context: CliContext, options: Options) => Promise<ExitCode>;
 
 export interface FileOption {
-  /** From `-c FILE`. */
+  /** The value of `-c FILE`. */
   readonly config?: string;
 }

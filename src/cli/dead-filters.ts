@@ -1,4 +1,4 @@
-/** Which dead letters a command is about: words of the command line → a filter. Pure. */
+/** Command-line options → a filter for dead letters. Pure. */
 
 import { formatDuration, type Range, readDuration } from '../config/quantities.js';
 import { NAME_EXPECTED } from '../config/strings.js';
@@ -8,19 +8,19 @@ import { UsageError } from '../model/errors.js';
 import { NAME_PATTERN } from '../model/names.js';
 import type { DeadLetter, DeadReason, Route } from '../model/vocabulary.js';
 
-/** Each reason, in words. */
+/** The reasons, described for people. */
 export const REASONS: Readonly<Record<DeadReason, string>> = {
   exhausted: 'its retries were used up',
   gone: 'the endpoint had answered 410',
   unknown_endpoint: "no running relay's file had the endpoint",
 };
 
-/** Nothing is kept for longer. */
+/** The maximum is the limit of `dead_letters.keep`. */
 const AGE_RANGE: Range = { min: 0, max: 3650 * 24 * 3_600_000 };
 
 const FOUND_CHARS_MAX = 80;
 
-/** As the command line has them. */
+/** The options as commander passes them. */
 export interface FilterOptions {
   readonly endpoint?: string;
   readonly route?: string;
@@ -30,19 +30,19 @@ export interface FilterOptions {
   readonly newerThan?: string;
 }
 
-/** All that is not null must be so. */
+/** A filter matches letters that meet every condition; a null condition matches all. */
 export interface DeadFilter {
   readonly endpoint: string | null;
   readonly route: string | null;
-  /** Any of them. */
+  /** Letters with any of these ids match. */
   readonly ids: ReadonlySet<string> | null;
   readonly reason: DeadReason | null;
-  /** Since its death. */
+  /** Age since the delivery was dead-lettered. */
   readonly ageMsMin: number | null;
   readonly ageMsMax: number | null;
 }
 
-/** `ids` are those that stand beside the options. Throws a UsageError. */
+/** `ids`: the ids given as arguments. Throws a UsageError. */
 export function readFilter(options: FilterOptions, ids: readonly string[] = []): DeadFilter {
   const allIds = new Set([...ids, ...(options.id ?? [])]);
   const filter: DeadFilter = {
@@ -63,12 +63,12 @@ export function readFilter(options: FilterOptions, ids: readonly string[] = []):
   return filter;
 }
 
-/** Whether every dead letter fits. */
+/** Whether the filter matches every dead letter. */
 export function isEverything(filter: DeadFilter): boolean {
   return Object.values(filter).every((part) => part === null);
 }
 
-/** `nowMs` is by the clock that letters are stamped by. */
+/** `nowMs`: by the clock that set the letters' timestamps. */
 export function fits(filter: DeadFilter, letter: DeadLetter, nowMs: number): boolean {
   const { delivery, reason, diedAtMs } = letter;
   const ageMs = nowMs - diedAtMs;
@@ -82,14 +82,14 @@ export function fits(filter: DeadFilter, letter: DeadLetter, nowMs: number): boo
   );
 }
 
-/** Throws a UsageError when neither the file nor the state knows the endpoint. */
+/** Throws a UsageError when the endpoint is neither in the configuration nor in the state. */
 export function checkEndpoint({ endpoint }: DeadFilter, known: ReadonlySet<string>): void {
   if (endpoint === null || known.has(endpoint)) return;
   const hint = didYouMean(endpoint, known);
   throw wrong('--endpoint', 'an endpoint of the file or of the state', endpoint, hint);
 }
 
-/** What is said when nothing fits. A route that the file lacks may be an old one, or mistyped. */
+/** Message for no matches. A route missing from the configuration may have been removed or mistyped. */
 export function nothingFits(
   { route }: DeadFilter,
   fileRoutes: readonly Pick<Route, 'name'>[],

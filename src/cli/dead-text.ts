@@ -1,22 +1,22 @@
-/** Dead letters as text: lines of a table, JSON, all about one, and how many. Pure. */
+/** Formats dead letters as table rows, JSON, details of one letter, and totals. Pure. */
 import { pluralize } from '../lib/pluralize.js';
 import { decodeUtf8, printableBytes, printableJson, stillPrintable } from '../lib/printable.js';
 import type { ContentType, Method } from '../model/body-format.js';
 import type { DeadLetter, DeadReason, DetectedBy } from '../model/vocabulary.js';
 import { REASONS } from './dead-filters.js';
 
-/** A dead letter as `--json` shows it; programs rely on these names. */
+/** A dead letter as `--json` prints it; programs depend on these names. */
 export interface ListedLetter {
   readonly id: string;
   readonly endpoint: string;
   readonly route: string;
   readonly reason: DeadReason;
   readonly attempts: number;
-  /** What came of the last attempt, in words; null when it is not known. */
+  /** The outcome of the last attempt, for people; null when unknown. */
   readonly last_outcome: string | null;
   readonly died_at: string;
   readonly database: number;
-  /** Made safe to print, and cut; the exact key is in the body. */
+  /** Escaped and truncated; the exact key is in the body. */
   readonly key: string;
   readonly detected_at: string;
   readonly detected_by: DetectedBy;
@@ -54,7 +54,7 @@ export function jsonLines(rows: readonly ListedLetter[]): string {
   return rows.map((row) => `${printableJson(row)}\n`).join('');
 }
 
-/** A body is UTF-8, and so its text is exact; other bytes would be in base64. */
+/** A UTF-8 body is printed exactly as a string; other bytes would be base64. */
 export function jsonOf(letter: DeadLetter): string {
   const { body } = letter.delivery;
   const text = decodeUtf8(body);
@@ -68,7 +68,7 @@ interface Column {
   readonly cell: (row: ListedLetter, nowMs: number) => string;
 }
 
-/** Whatever does not fit is cut; `dead show` and `--json` have all of it. */
+/** Longer values are truncated; `dead show` and `--json` print them in full. */
 const COLUMNS: readonly Column[] = [
   { title: 'ID', charsMax: 64, cell: ({ id }) => id },
   { title: 'DIED AT', charsMax: 20, cell: ({ died_at }) => died_at.replace(/\.\d+Z$/, 'Z') },
@@ -84,7 +84,7 @@ const COLUMNS: readonly Column[] = [
   { title: 'KEY', charsMax: 64, cell: ({ key }) => key },
 ];
 
-/** For people; its columns grow as wide as what has been shown in them. */
+/** A table for people; its columns grow to the widest value printed so far. */
 export class Table {
   readonly #nowMs: number;
   readonly #widths = COLUMNS.map(({ title }) => title.length);
@@ -116,7 +116,7 @@ export class Table {
   }
 }
 
-/** How many there are, by endpoint and reason; by endpoint alone where not all of them were read. */
+/** Counts by endpoint and reason; by endpoint alone when some letters were not read. */
 export class Tally {
   readonly #counts = new Map<string, Map<DeadReason | null, number>>();
   total = 0;
@@ -129,7 +129,7 @@ export class Tally {
     this.total += 1;
   }
 
-  /** How many each endpoint has, with those that were added one by one. */
+  /** Sets the total of each endpoint, including letters that were added one by one. */
   addUnread(counts: ReadonlyMap<string, number>): void {
     for (const [endpoint, count] of counts) {
       const its = this.#counts.get(endpoint) ?? new Map<DeadReason | null, number>();
@@ -141,7 +141,7 @@ export class Tally {
     }
   }
 
-  /** Of each endpoint, in the order of their names. */
+  /** Counts sorted by endpoint name. */
   get byEndpoint(): readonly (readonly [endpoint: string, count: number])[] {
     return this.#sorted().map(([endpoint, counts]) => [endpoint, sum(counts)] as const);
   }
@@ -161,10 +161,10 @@ export class Tally {
   }
 }
 
-/** A path is the longest value in `details`; the file's own rule for one keeps it far shorter. */
+/** A path is the longest value in `details`; the configuration limits paths to far less. */
 const VALUE_CHARS_MAX = 8_192;
 
-/** All about one, for people. */
+/** All fields of one letter, for people. */
 export function details(letter: DeadLetter, nowMs: number): string {
   const { delivery, reason, attempts } = letter;
   const row = listed(letter);
@@ -198,7 +198,7 @@ const AGE_UNITS = [
   ['s', 1_000],
 ] as const;
 
-/** In the largest unit of which there are two at least: `90m` says more than `1h`. */
+/** Uses the largest unit with a value of at least two: `90m` is more precise than `1h`. */
 export function formatAge(ms: number): string {
   const [name, unitMs] = AGE_UNITS.find(([, size]) => ms >= 2 * size) ?? ['s', 1_000];
   return `${Math.max(0, Math.floor(ms / unitMs))}${name}`;

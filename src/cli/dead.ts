@@ -1,4 +1,4 @@
-/** Dead letters, beside running relays: shown, made ready again, or forgotten. */
+/** Lists, shows, replays and deletes dead letters while relays run. */
 import { formatDuration } from '../config/quantities.js';
 import { pluralize } from '../lib/pluralize.js';
 import { printable, stillPrintable } from '../lib/printable.js';
@@ -29,7 +29,7 @@ import { type OpenDeadLetters, withDeadLetters } from './open-dead-letters.js';
 import { Printer } from './printer.js';
 
 export interface ListDeadOptions extends FileOption, FilterOptions {
-  /** 0: all. */
+  /** 0: no limit. */
   readonly limit: number;
   readonly json?: boolean;
 }
@@ -37,7 +37,7 @@ export interface ListDeadOptions extends FileOption, FilterOptions {
 export interface ShowDeadOptions extends FileOption {
   readonly id: string;
   readonly json?: boolean;
-  /** Its bytes alone. */
+  /** Print only the bytes of the body. */
   readonly body?: boolean;
 }
 
@@ -46,7 +46,7 @@ export interface ActOnDeadOptions extends FileOption, FilterOptions {
   readonly all?: boolean;
 }
 
-/** Those that fit, the newest last, and what waits to become more of them. */
+/** Lists the matching letters, the newest last, then the pending deliveries of unknown endpoints. */
 export const listDead: CommandAction<ListDeadOptions> = async (context, options) => {
   const filter = readFilter(options);
   return withDeadLetters(context, options, async (opened) => {
@@ -59,7 +59,7 @@ export const listDead: CommandAction<ListDeadOptions> = async (context, options)
       rows.length === 0 || printer.print(options.json ? jsonLines(rows) : table.lines(rows));
     const limit = options.limit === 0 ? Number.POSITIVE_INFINITY : options.limit;
     const tally = new Tally();
-    /** With a limit nothing is shown before the end is known; without, all of it at once. */
+    /** With a limit, letters are printed at the end; without one, immediately. */
     let held: ListedLetter[] = [];
     const isByEndpoint = isEverything({ ...filter, endpoint: null });
     const isNewest = isByEndpoint && limit <= NEWEST_MAX;
@@ -86,7 +86,7 @@ export const listDead: CommandAction<ListDeadOptions> = async (context, options)
   });
 };
 
-/** Everything about one. */
+/** Prints all fields of one letter. */
 export const showDead: CommandAction<ShowDeadOptions> = async (context, options) => {
   const { id, json, body } = options;
   if (json && body) throw new UsageError('expected --json or --body, found both');
@@ -103,7 +103,7 @@ export const showDead: CommandAction<ShowDeadOptions> = async (context, options)
   });
 };
 
-/** Makes them ready again, as if never attempted; the relays that run notice by themselves. */
+/** Makes letters pending again with no attempts counted; running relays pick them up. */
 export const replayDead: CommandAction<ActOnDeadOptions> = (context, options) =>
   actOn(context, options, {
     done: 'replayed',
@@ -111,7 +111,7 @@ export const replayDead: CommandAction<ActOnDeadOptions> = (context, options) =>
     needsRelay: true,
   });
 
-/** Forgets them for ever. */
+/** Deletes letters permanently. */
 export const dropDead: CommandAction<ActOnDeadOptions> = (context, options) =>
   actOn(context, options, {
     done: 'dropped',
@@ -121,19 +121,19 @@ export const dropDead: CommandAction<ActOnDeadOptions> = (context, options) =>
 
 interface Verb {
   readonly done: 'replayed' | 'dropped';
-  /** One atomic step; false when the letter is no longer there. */
+  /** Runs one atomic step; false when the letter no longer exists. */
   readonly act: (letters: RedisDeadLetters, letter: DeadLetter) => Promise<boolean>;
-  /** Whether it is of use only while a relay has the letter's endpoint. */
+  /** Whether the action only helps when a running relay has the letter's endpoint. */
   readonly needsRelay: boolean;
 }
 
-/** What came of a verb. */
+/** The result of an action on letters. */
 interface Result {
   readonly done: Tally;
   readonly refused: Tally;
-  /** Of the refused ones: endpoints that have answered 410, with the replicas that know. */
+  /** Endpoints of refused letters that have returned 410, with the replicas that disabled them. */
   readonly gone: Map<string, readonly string[]>;
-  /** Those named ids that nothing was found for. */
+  /** The ids given as arguments that were not found. */
   readonly missing: Set<string>;
 }
 
@@ -157,7 +157,7 @@ async function actOn(
     try {
       await actOnPages(context, opened, filter, verb, result);
     } finally {
-      // Also what was done before something went wrong.
+      // Completed work is reported even after an error.
       for (const [endpoint, count] of done.byEndpoint) {
         context.stdout.write(`${stillPrintable(endpoint)}: ${count} ${verb.done}\n`);
       }
@@ -177,7 +177,7 @@ async function actOn(
   });
 }
 
-/** A page at a time: so many letters are in memory, and so many scripts under way. */
+/** Works page by page, which bounds the letters in memory and the concurrent scripts. */
 async function actOnPages(
   { stop }: CliContext,
   opened: OpenDeadLetters,
@@ -196,7 +196,7 @@ async function actOnPages(
       .filter((letter) => fits(filter, letter, nowMs))
       .map(async (letter) => {
         const { id, endpoint } = letter.delivery;
-        // Without any relay it only waits for one.
+        // Without running relays, a replayed letter waits until one starts.
         const isUnknown = running !== null && running.size > 0 && !running.has(endpoint);
         const instances = goneNow?.get(endpoint);
         if (instances !== undefined) gone.set(endpoint, instances);
@@ -205,7 +205,7 @@ async function actOnPages(
         (isRefused ? refused : done).add(letter);
         missing.delete(id);
       });
-    // All of them, so that what was done is counted although another one has failed.
+    // All steps are awaited so that successes are counted even if one step failed.
     const failed = (await Promise.allSettled(steps)).find(({ status }) => status === 'rejected');
     if (failed?.status === 'rejected') throw failed.reason;
   }
@@ -233,7 +233,7 @@ async function warnOfNoRelay(
   stderr.write('expiry-relay: no relay is running: what was replayed waits for one\n');
 }
 
-/** What waits for endpoints that no running relay has, which the file need not name either. */
+/** Lists pending deliveries of endpoints that no running relay has; the configuration may lack them too. */
 async function warnOfUnknown(
   { stderr }: CliContext,
   { letters, unknownEndpointGraceMs }: OpenDeadLetters,
@@ -253,7 +253,7 @@ async function warnOfUnknown(
   }
 }
 
-/** Those of the state and of the file, or the one that is asked for. */
+/** The endpoints of the state and of the configuration, or the selected one. */
 async function endpointsOf(
   filter: DeadFilter,
   { letters, settings }: OpenDeadLetters,
@@ -288,7 +288,7 @@ function closingLine(
   return `${tally.text()}; ${hidden} older not shown (--limit 0 shows all)`;
 }
 
-/** A reader that has left has what it wanted; a signal came before all was done. */
+/** Exit code when output ended early: success if the reader closed the pipe, failure after a signal. */
 function cutShort({ stop, stderr }: CliContext): ExitCode {
   if (!stop.aborted) return 0;
   stderr.write(`expiry-relay: ended by ${stop.reason} before all was done\n`);

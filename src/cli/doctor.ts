@@ -10,13 +10,13 @@ import { countOf, type Finding, findingText, note, ok, summaryText } from '../se
 import type { CliContext, CommandAction, FileOption } from './context.js';
 import { Printer } from './printer.js';
 
-/** Of the column of subjects: `state eviction` and most endpoints fit. */
+/** Width of the subject column: `state eviction` and most endpoints fit. */
 const SUBJECT_CHARS_MIN = 14;
 const SUBJECT_CHARS_MAX = 24;
 
 /**
- * Looks at the file and at all that it names, and says what to do; changes nothing. Exit code 1
- * when there is a problem; rejects with every mistake in the file.
+ * Checks the configuration and everything it refers to; changes nothing. Returns exit code 1 when there is a
+ * problem; rejects with every error in the configuration.
  */
 export const doctor: CommandAction<FileOption> = async (context, { config }) => {
   const { env, cwd, stop, stdout, stderr } = context;
@@ -53,7 +53,7 @@ export const doctor: CommandAction<FileOption> = async (context, { config }) => 
   return 1;
 };
 
-/** Each section as soon as it and those before it are there; null when it is time to stop. */
+/** Prints sections in order, each as soon as it is complete; null after an abort. */
 async function printAll(
   sections: readonly Promise<readonly Finding[]>[],
   width: number,

@@ -6,13 +6,13 @@ import { stillPrintable } from '../lib/printable.js';
 import { messageOf, SettingsError } from '../model/errors.js';
 import type { CommandAction, FileOption } from './context.js';
 
-/** Shorter than any orchestrator's own patience. */
+/** Shorter than the health check timeout of any orchestrator. */
 const ANSWER_WITHIN_MS = 3_000;
 
-/** More than a relay answers. Another program on its port may answer without end. */
+/** Larger than any response of the relay. Another program on the port may send an endless response. */
 const BODY_BYTES_MAX = 64 * 1024;
 
-/** Exit code 0 when the relay that this file configures answers well on its admin port. */
+/** Exit code 0 when the admin port of the configured relay reports success. */
 export const healthcheck: CommandAction<FileOption & { ready?: boolean }> = async (
   { env, cwd, stdout, stderr },
   { config, ready },
@@ -45,11 +45,11 @@ export const healthcheck: CommandAction<FileOption & { ready?: boolean }> = asyn
 };
 
 /**
- * Where a client on this machine reaches a server that listens on `host`. A server on `::` is
- * reached by IPv4 where the machine has no IPv6, and by IPv6 alone where its sockets are not shared.
+ * Addresses to connect to on this machine for a server that listens on `host`. A server on `::` accepts IPv4 when
+ * the machine has no IPv6, and only IPv6 when its sockets are not dual-stack.
  */
 export function addressesOf(host: string): readonly string[] {
-  // In the shortest form; the zone of an address is left out there.
+  // Shortest form, without the zone.
   const address = isIPv6(host)
     ? new SocketAddress({ address: host, family: 'ipv6' }).address
     : host;
@@ -73,7 +73,7 @@ function ask(question: Question): Promise<{ status: number; body: string }> {
   });
 }
 
-/** As much of it as is shown, in lines that are safe to print. */
+/** The printed part of the body, split into lines that are safe to print. */
 async function textOf(response: IncomingMessage): Promise<string> {
   let body = Buffer.alloc(0);
   for await (const chunk of response as AsyncIterable<Buffer>) {

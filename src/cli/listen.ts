@@ -16,10 +16,10 @@ export interface ListenOptions {
   readonly fail?: string;
 }
 
-/** The keys and their text are cut here, so that a webhook stays a line or two on a screen. */
+/** Keys and their strings are truncated here, so that a webhook takes one or two lines on a screen. */
 const SHOWN_CHARS_MAX = 120;
 
-/** A receiver that prints what comes: for a terminal readably, otherwise one JSON line each. */
+/** A receiver that prints webhooks: readable text on a terminal, otherwise one JSON line each. */
 export const listen: CommandAction<FileOption & ListenOptions> = async (context, options) => {
   const failures = parseFailures(options.fail);
   const secrets = await secretsFor(context, options);
@@ -43,7 +43,7 @@ export const listen: CommandAction<FileOption & ListenOptions> = async (context,
   return 0;
 };
 
-/** From `--secret`, else every secret of the file's endpoints; none when there is no file at all. */
+/** Secrets from `--secret`, else from all configured endpoints; none without a configuration file. */
 async function secretsFor(context: CliContext, options: FileOption & ListenOptions) {
   if (options.secret !== undefined) return parseSecrets(options.secret);
   try {
@@ -56,7 +56,7 @@ async function secretsFor(context: CliContext, options: FileOption & ListenOptio
   }
 }
 
-/** An empty one is ignored beside another, as in the file. */
+/** An empty secret is ignored when there are others, as in the configuration. */
 function parseSecrets(texts: readonly string[]): Secret[] {
   const given = texts.filter((text) => text !== '');
   return (given.length === 0 ? texts : given).map(parseSecret);
@@ -80,7 +80,7 @@ function parseFailures(text: string | undefined): PlannedAnswer[] {
   });
 }
 
-/** What the body of a webhook says in a format of the relay's own, as far as it can be read. */
+/** The fields of a body in one of the relay's own formats, where they can be read. */
 interface ReadBody {
   readonly type?: unknown;
   readonly data?: {
@@ -91,7 +91,7 @@ interface ReadBody {
   };
 }
 
-/** JSON as what it says; anything else, such as a form, as its text; null without a body. */
+/** Parses JSON; other bodies, such as forms, stay strings; null without a body. */
 function read(body: Buffer): unknown {
   if (body.length === 0) return null;
   const text = body.toString();
@@ -106,13 +106,13 @@ function asReadBody(body: unknown): ReadBody {
   return typeof body === 'object' && body !== null ? body : {};
 }
 
-/** From the key's deadline to now; null when the deadline was not known. */
+/** Time from the key's deadline to now; null when the deadline is unknown. */
 function latenessMs(body: unknown, receivedAtMs: number): number | null {
   const { data } = asReadBody(body);
   return typeof data?.expired_at === 'string' ? receivedAtMs - Date.parse(data.expired_at) : null;
 }
 
-/** Null for what is nested so deeply that writing it overflows the stack. */
+/** Null for values nested so deeply that serializing them overflows the stack. */
 function json(value: unknown): string | null {
   try {
     return JSON.stringify(value);

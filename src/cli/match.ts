@@ -12,7 +12,7 @@ import {
 
 export type MatchOptions = FileOption & KeyOptions;
 
-/** Which routes a key takes, and what would be sent; exit code 1 when it takes none. */
+/** Prints the routes that match a key, and the requests they would send; exit code 1 without a match. */
 export const match: CommandAction<MatchOptions> = async (context, options) => {
   const { env, cwd, stdout } = context;
   const { settings } = await loadSettings({ file: options.config, env, cwd });

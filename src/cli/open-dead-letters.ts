@@ -1,4 +1,4 @@
-/** The state in Redis, and the dead letters there, for one command. */
+/** Opens the state in Redis and its dead letters for one command. */
 import { loadSettings } from '../config/load.js';
 import { systemClock, untilAborted } from '../lib/clock.js';
 import { pluralize } from '../lib/pluralize.js';
@@ -10,10 +10,10 @@ import { defineOutboxScripts } from '../outbox/scripts/scripts.js';
 import { RedisState, type StateEvents } from '../state/redis-state.js';
 import type { CliContext, FileOption } from './context.js';
 
-/** A person waits at the terminal; a Redis that restarts is back by then. */
+/** An operator waits at the terminal; a restarting Redis is back within this time. */
 const USABLE_WITHIN_MS = 4_000;
 
-/** A command says what is wrong by its own error. */
+/** Commands report problems through their own errors. */
 const SILENT: StateEvents = {
   internalError: () => undefined,
   failed: () => undefined,
@@ -26,14 +26,14 @@ const SILENT: StateEvents = {
 
 export interface OpenDeadLetters {
   readonly letters: RedisDeadLetters;
-  /** The file, whose endpoints need not be those that the state knows. */
+  /** The configuration; its endpoints may differ from those in the state. */
   readonly settings: Settings;
   readonly unknownEndpointGraceMs: number;
 }
 
 /**
- * Opens them, hands them to `use`, and closes them. Rejects with a RelayError that says what is
- * wrong when they cannot be read within some seconds.
+ * Opens the dead letters, passes them to `use`, and closes them. Rejects with a RelayError that explains the
+ * problem when they are unreadable for some seconds.
  */
 export function withDeadLetters<Result>(
   context: CliContext,
@@ -53,7 +53,7 @@ export function withDeadLetters<Result>(
   });
 }
 
-/** The same for all of the state. Says on standard error when entries were moved to the quarantine. */
+/** Like `withDeadLetters`, for the whole state. Reports on standard error when entries were quarantined. */
 export async function withState<Result>(
   { env, cwd, stderr, stop }: CliContext,
   { config }: FileOption,
@@ -95,7 +95,7 @@ export async function withState<Result>(
 async function usableSoon(state: RedisState, stop: AbortSignal): Promise<void> {
   const patience = new AbortController();
   let cancel: () => void = () => undefined;
-  // A server that is far away takes long for all questions together: its connection ends if it is silent.
+  // Verifying a distant server may take long. The wait is extended: a silent connection ends by itself.
   const wait = () => {
     cancel = systemClock.after(USABLE_WITHIN_MS, () =>
       state.isVerifying ? wait() : patience.abort(),

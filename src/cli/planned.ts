@@ -1,4 +1,4 @@
-/** The requests that a key's expiration would make: what `match` shows, and what `send` sends. */
+/** The requests that the expiration of a key would cause: `match` prints them, `send` sends them. */
 
 import { formatSize } from '../config/quantities.js';
 import { didYouMean } from '../config/suggest.js';
@@ -17,7 +17,7 @@ import { fillKey } from '../payload/path-template.js';
 import { type Match, matchRoutes } from '../routing/routes.js';
 import type { CliContext } from './context.js';
 
-/** What the command line says of the key, and of what it is narrowed to. */
+/** The key and the filters from the command line. */
 export interface KeyOptions {
   readonly key: string;
   readonly database: number;
@@ -25,15 +25,15 @@ export interface KeyOptions {
   readonly endpoint?: string;
 }
 
-/** One request that would be made. */
+/** One planned request. */
 export interface Planned {
   readonly delivery: Delivery;
   readonly endpoint: Endpoint;
-  /** What the route's pattern captures. */
+  /** The captures of the route's pattern. */
   readonly params: Params;
 }
 
-/** In the order of the file. Throws a NothingToSendError when there is none. */
+/** In configuration order. Throws a NothingToSendError when there is none. */
 export function plan(
   settings: Settings,
   options: KeyOptions,
@@ -77,7 +77,7 @@ export function plan(
 
 const GONE: KeyValue = { value: null, base64: null, omitted: 'gone', readAtMs: null };
 
-/** Nobody asks Redis here: a value that the route wants is missing, and said to be. */
+/** Commands do not query Redis: requested values are marked as omitted. */
 function unreadValues({ route, params }: Match): RouteValues {
   const value = route.includesValue ? GONE : null;
   if (route.lookup === null) return { value, lookup: null };
@@ -110,7 +110,7 @@ export function headline({ delivery, params }: Planned): string {
   return [`route ${delivery.route} to ${delivery.endpoint}`, ...named].join(', ');
 }
 
-/** `POST http://shop:8080/orders/42`, and the request itself, both without secrets. */
+/** `POST http://shop:8080/orders/42` and the request itself, both without secrets. */
 export function shownRequest(
   { endpoint, delivery }: Planned,
   nowMs: number,
@@ -121,7 +121,7 @@ export function shownRequest(
 
 const HIDDEN_QUERY = '?[secret]';
 
-/** The URL's query and the file's own headers may hold tokens: of a header the name is shown. */
+/** The URL's query and configured headers may hold tokens: only header names are shown. */
 function hideSecrets(endpoint: Endpoint): Endpoint {
   const hidden = Object.entries(endpoint.headers).map(
     ([name, value]) => [name, new Secret(value.toString())] as const,
@@ -131,7 +131,7 @@ function hideSecrets(endpoint: Endpoint): Endpoint {
   return { ...endpoint, url, headers: Object.fromEntries(hidden) };
 }
 
-/** Says which webhooks there will not be. */
+/** Warns about webhooks that would be too large. */
 export function sayTooLarge({ stderr }: CliContext, tooLarge: BuildResult['tooLarge']): void {
   for (const { route, endpoint } of tooLarge) {
     stderr.write(

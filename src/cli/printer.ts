@@ -1,4 +1,4 @@
-/** Standard output for more than fits into a pipe: nothing is written before it is wanted. */
+/** Standard output with back-pressure: nothing is written before the reader asks for it. */
 import { untilAborted } from '../lib/clock.js';
 import type { CliContext } from './context.js';
 
@@ -13,7 +13,7 @@ export class Printer {
     this.#stopped = untilAborted(stop).then(() => false);
   }
 
-  /** Resolves once it has been taken; false when nobody reads any more, or it is time to stop. */
+  /** Resolves once the reader has taken the text; false when the reader is gone or the command must stop. */
   async print(text: string | Uint8Array): Promise<boolean> {
     if (this.#stop.aborted) return false;
     const taken = new Promise<boolean>((resolve) => {

@@ -1,4 +1,4 @@
-/** Entries of the state that no relay has written, and that were moved aside: shown or dropped. */
+/** Lists, shows and deletes quarantined entries: data in the state that no relay has written. */
 import { pluralize } from '../lib/pluralize.js';
 import { printable, printableBytes, printableJson } from '../lib/printable.js';
 import { UsageError } from '../model/errors.js';
@@ -9,7 +9,7 @@ import { withState } from './open-dead-letters.js';
 import { Printer } from './printer.js';
 
 export interface ListQuarantineOptions extends FileOption {
-  /** 0: all. */
+  /** 0: no limit. */
   readonly limit: number;
   readonly json?: boolean;
 }
@@ -17,7 +17,7 @@ export interface ListQuarantineOptions extends FileOption {
 export interface ShowQuarantineOptions extends FileOption {
   readonly id: string;
   readonly json?: boolean;
-  /** The kept bytes of the value alone. */
+  /** Print only the stored bytes of the value. */
   readonly value?: boolean;
 }
 
@@ -26,16 +26,16 @@ export interface DropQuarantineOptions extends FileOption {
   readonly all?: boolean;
 }
 
-/** What Redis takes for the id of a record. */
+/** The format of Redis stream ids. */
 const ID = /^\d{1,20}-\d{1,20}$/;
 
-/** Before every record. */
+/** The position before all records. */
 const FIRST = '0-0';
 
-/** Of a name in a list. */
+/** Limit for a name in a list. */
 const NAME_CHARS_MAX = 64;
 
-/** The newest last. */
+/** Lists entries, the newest last. */
 export const listQuarantine: CommandAction<ListQuarantineOptions> = (context, options) =>
   withState(context, options, async (state): Promise<ExitCode> => {
     const { entries, last } = await ask(state, () => state.quarantine.depth());
@@ -58,7 +58,7 @@ export const listQuarantine: CommandAction<ListQuarantineOptions> = (context, op
     return 0;
   });
 
-/** Everything about one. */
+/** Prints all fields of one entry. */
 export const showQuarantine: CommandAction<ShowQuarantineOptions> = (context, options) => {
   const { id, json, value } = options;
   if (json && value) throw new UsageError('expected --json or --value, found both');
@@ -70,7 +70,7 @@ export const showQuarantine: CommandAction<ShowQuarantineOptions> = (context, op
   });
 };
 
-/** Deletes records for ever, and the keys that were renamed for them. */
+/** Deletes records permanently, with the keys that were renamed for them. */
 export const dropQuarantine: CommandAction<DropQuarantineOptions> = (context, options) => {
   const { ids, all } = options;
   if (ids.length === 0 && !all) {
@@ -127,7 +127,7 @@ function line({ id, atMs, key, kind, name, why }: QuarantinedEntry): string {
   return `${[id, timeOf(atMs), ...words, printable(why)].join('  ')}\n`;
 }
 
-/** Programs rely on these names. */
+/** Programs depend on these names. */
 function jsonLine(entry: QuarantinedEntry): string {
   const { id, atMs, key, kind, why, name, bytes, value } = entry;
   return `${printableJson({
@@ -160,7 +160,7 @@ function details(entry: QuarantinedEntry): string {
   return `${lines.join('')}${start}`;
 }
 
-/** The id of a record that somebody else has written may be no time. */
+/** The id of a foreign record may not be a valid time. */
 function timeOf(ms: number): string {
   const date = new Date(ms);
   return Number.isNaN(date.getTime()) ? 'at no time' : date.toISOString();

@@ -3,7 +3,7 @@ import { loadSettings } from '../config/load.js';
 import { systemChance, systemClock } from '../lib/clock.js';
 import type { CommandAction, FileOption } from './context.js';
 
-/** The relay itself, until it is told to stop. */
+/** Runs the relay until it is stopped. */
 export const run: CommandAction<FileOption> = async (context, { config }) => {
   const { env, cwd, logOutput, reports, stop } = context;
   const { file, settings } = await loadSettings({ file: config, env, cwd });
@@ -12,7 +12,7 @@ export const run: CommandAction<FileOption> = async (context, { config }) => {
     stop,
   );
   if (failure === null) return 0;
-  // The log has said why, unless it cannot be written.
+  // The log holds the reason, unless the log cannot be written.
   if (logOutput.isFailing) throw failure;
   return 1;
 };

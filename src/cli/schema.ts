@@ -1,7 +1,7 @@
 import { jsonSchema } from '../config/json-schema.js';
 import type { CliContext, ExitCode } from './context.js';
 
-/** The JSON Schema of relay.yaml, for editors. */
+/** Prints the JSON Schema of relay.yaml, for editors. */
 export async function schema({ stdout }: CliContext): Promise<ExitCode> {
   stdout.write(`${JSON.stringify(jsonSchema(), null, 2)}\n`);
   return 0;

@@ -3,14 +3,14 @@ import { newKeyPair } from '../signing/key-pair.js';
 import { SECRET_PREFIX } from '../signing/sign.js';
 import type { CliContext, ExitCode } from './context.js';
 
-/** Within the specification's 24–64, and as long as HMAC-SHA256's output. */
+/** Within the specification's range of 24–64, and equal to the output length of HMAC-SHA256. */
 const NEW_SECRET_BYTES = 32;
 
 export interface SecretOptions {
   readonly asymmetric?: boolean;
 }
 
-/** A new secret on standard output; of a key pair, the public half on standard error. */
+/** Prints a new secret on standard output; for a key pair, the public key goes to standard error. */
 export async function secret(
   { stdout, stderr }: CliContext,
   { asymmetric }: SecretOptions,

@@ -21,7 +21,7 @@ import {
 
 export type SendOptions = FileOption & KeyOptions;
 
-/** Sends what `match` shows, now and said to be a test; exit code 1 unless all of it is accepted. */
+/** Sends the requests that `match` shows, marked as tests; exit code 1 unless all are accepted. */
 export const send: CommandAction<SendOptions> = async (context, options) => {
   const { env, cwd, stdout, stderr, stop } = context;
   const { settings } = await loadSettings({ file: options.config, env, cwd });
@@ -49,7 +49,7 @@ interface Attempted {
   readonly tookMs: number;
 }
 
-/** Each over a connection of its own, which is closed, as is one that is under way at a stop. */
+/** Each request uses its own connection, which is closed after it and on a stop. */
 function attemptsWith(clock: Clock, stop: AbortSignal): (each: Planned) => Promise<Attempted> {
   const lookup = createDnsLookup(clock);
   return async ({ endpoint, delivery }) => {
@@ -85,12 +85,12 @@ function outcomeText(outcome: Outcome | Prevented, tookMs: number, { endpoint }:
   }
 }
 
-/** What the receiver said, on a line of its own. */
+/** The start of the response body, on its own line. */
 function answerText(answer: string): string {
   return answer === '' ? '' : `\n  ${answer}`;
 }
 
-/** What to do about a refusal whose status alone says it, on a line of its own. */
+/** Advice for rejections that the status alone explains, on its own line. */
 function adviceText({ status, location }: Outcome & { readonly kind: 'refused' }): string {
   if (status === STATUS_GONE) {
     return '\n  → to a relay this ends the endpoint: it sends nothing more there until a restart';

@@ -1,11 +1,11 @@
 /**
- * What counts as absent in the file: top-level keys for the operator's own use, and optional texts
- * that are empty, so that `${VAR:-}` means: what VAR says, if anything. Pure.
+ * Values that count as absent: top-level keys for the operator's own use, and optional strings that are empty, so
+ * that `${VAR:-}` sets an optional value from VAR if VAR is set. Pure.
  */
 import { type JsonSchema, jsonSchema, OWN_KEY } from './json-schema.js';
 import { asMapping } from './path.js';
 
-/** Without the keys that the relay ignores. Before interpolation: their texts need no variables. */
+/** Removes keys that the relay ignores. Runs before interpolation: their strings need no variables. */
 export function withoutOwnKeys(root: unknown): unknown {
   const file = asMapping(root);
   if (file === null) return root;
@@ -16,7 +16,7 @@ const optionsOf = (schema: JsonSchema) => [schema, ...(schema.anyOf ?? [])];
 
 const takesText = (schema: JsonSchema) => optionsOf(schema).some(({ type }) => type === 'string');
 
-/** What a mapping may hold under a key: one of the schema's own, or a name of the operator's. */
+/** The schema of the value under a key: a key of the schema, or a name that the operator chose. */
 function valueSchema(
   schema: JsonSchema,
   key: string,
@@ -46,7 +46,7 @@ function withoutEmpty(value: unknown, schema: JsonSchema): unknown {
   return Object.fromEntries(kept);
 }
 
-/** Without the optional texts that are empty. After interpolation, which may leave them so. */
+/** Removes empty optional strings. Runs after interpolation, which may produce them. */
 export function withoutEmptyTexts(root: unknown): unknown {
   return withoutEmpty(root, jsonSchema());
 }

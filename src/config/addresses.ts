@@ -1,4 +1,4 @@
-/** URLs and addresses as the file writes them. Pure; no found text is ever quoted. */
+/** Parses the configuration's URLs and addresses. Pure; never quotes the value found. */
 import { isIPv6 } from 'node:net';
 import type { ProxySettings } from '../model/endpoint.js';
 import { Secret } from '../model/secret.js';
@@ -14,10 +14,10 @@ import {
 import { type Reading, refused, understood } from './wording.js';
 
 const REDIS_PORT = 6379;
-/** `SELECT` takes a signed 32-bit number. */
+/** The maximum of `SELECT`: a signed 32-bit number. */
 export const DATABASE_MAX = 2 ** 31 - 1;
 
-/** What a Redis URL says. */
+/** The parts of a Redis URL. */
 export interface RedisUrl {
   /** Empty for a Unix socket. */
   readonly host: string;
@@ -27,14 +27,14 @@ export interface RedisUrl {
   readonly tls: boolean;
   readonly username: string | null;
   readonly password: Secret | null;
-  /** Null when it names none. */
+  /** Null when the URL names none. */
   readonly database: number | null;
 }
 
-/** What fits into the address of a Unix socket on Linux, beside the byte that ends it. */
+/** The longest Unix socket address on Linux, without the terminating zero byte. */
 const SOCKET_PATH_BYTES_MAX = 107;
 
-/** `unix://USER:PASSWORD@/PATH?db=N`; a WHATWG URL takes no user without a host. */
+/** `unix://USER:PASSWORD@/PATH?db=N`; WHATWG URLs cannot have a user without a host. */
 const UNIX_URL = /^unix:\/\/(?:([^:@/?#]*)(?::([^@/?#]*))?@)?(\/[^?#]*)(?:\?db=(\d{1,10}))?$/i;
 
 const REDIS_URL_EXPECTED = 'a Redis URL such as redis://127.0.0.1:6379';
@@ -50,7 +50,7 @@ const REDIS_RULES: UrlRules = {
 };
 const HTTP_RULES = { schemes: ['http', 'https'], adviceOnScheme: adviceOnHttp };
 
-/** Null when a `%` is not followed by two hex digits of UTF-8. */
+/** Null when a `%` is not followed by two hex digits, or the bytes are not UTF-8. */
 function percentDecoded(text: string): string | null {
   try {
     return decodeURIComponent(text);
@@ -59,7 +59,7 @@ function percentDecoded(text: string): string | null {
   }
 }
 
-/** What a header says of a user and a password (RFC 7617). */
+/** The value of a Basic authentication header (RFC 7617). */
 export function basicAuthorization(user: string, password: Secret): Secret {
   return password.derive((text) => `Basic ${Buffer.from(`${user}:${text}`).toString('base64')}`);
 }
@@ -101,7 +101,7 @@ function readUnixUrl(text: string): Reading<RedisUrl> {
   });
 }
 
-/** What to write instead of a setting that other clients take from the query. */
+/** Advice for settings that other clients take from the query. */
 function queryAdvice({ searchParams }: URL): string {
   const keys = [...searchParams.keys()].map((key) => key.toLowerCase());
   const has = (pattern: RegExp) => keys.some((key) => pattern.test(key));

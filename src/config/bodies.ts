@@ -1,4 +1,4 @@
-/** A route's `body` as the file writes it: any structure, whose texts have their braces right. Pure. */
+/** A route's `body` in the configuration: any structure whose strings have balanced braces. Pure. */
 import { z } from 'zod';
 import { NO_BODY } from '../model/body-format.js';
 import type { Json } from '../model/key-value.js';
@@ -6,15 +6,15 @@ import { partsOf } from '../payload/body-template.js';
 import { asMapping, type Path } from './path.js';
 import { mismatch, toIssueText, type Wording } from './wording.js';
 
-/** An endpoint that exists already wants a few dozen. */
+/** Existing endpoints need a few dozen values. */
 export const BODY_VALUES_MAX = 1000;
 
-/** An object that begins with a name, or a list: what has been put in quotes as a whole. */
+/** A JSON object or list that was quoted as a whole. */
 const LIKE_JSON = /^\s*(?:\{\s*"|\[\s*[{["])/;
 
 const EXPECTED = 'a structure such as {order: "{id}"}, or none';
 
-/** What was meant to be the word none. */
+/** Variants of the word none. */
 const LIKE_NONE = /^\s*none\s*$/i;
 
 interface Misplaced {
@@ -22,7 +22,7 @@ interface Misplaced {
   readonly wording: Wording;
 }
 
-/** What is wrong with it, and how many values it has. */
+/** Collects the errors in a body, and counts its values. */
 class BodyReader {
   readonly misplaced: Misplaced[] = [];
   values = 0;
@@ -36,7 +36,7 @@ class BodyReader {
   }
 }
 
-/** What is wrong with a value by itself; null when nothing is. */
+/** The error of a single value; null when there is none. */
 function wordingOf(value: unknown, path: Path): Wording | null {
   switch (typeof value) {
     case 'string':
@@ -44,7 +44,7 @@ function wordingOf(value: unknown, path: Path): Wording | null {
         return mismatch(EXPECTED, { hint: 'write none exactly to send no body' });
       }
       if (partsOf(value) !== null) return null;
-      // Inside, a receiver may want JSON in a text.
+      // A nested string may hold JSON that a receiver expects.
       if (path.length === 0 && LIKE_JSON.test(value)) {
         const hint = 'write it as YAML, without the quotes around it';
         return mismatch(EXPECTED, { found: 'a text that looks like JSON', hint });
@@ -65,7 +65,7 @@ function wordingOf(value: unknown, path: Path): Wording | null {
   }
 }
 
-/** As it is; what its names stand for is looked at together with the rest of the route. */
+/** Passes the body on unchanged; its placeholders are checked together with the route. */
 export const bodyTemplate = z.unknown().transform((found, context): Json => {
   const complain = (path: Path, wording: Wording) =>
     context.addIssue({ code: 'custom', path: [...path], message: toIssueText(wording) });

@@ -1,4 +1,4 @@
-/** Certificates and private keys in PEM. Pure; nothing of them is ever quoted. */
+/** Certificates and private keys in PEM. Pure; never quotes their content. */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import { Secret } from '../model/secret.js';
@@ -14,7 +14,7 @@ function isCertificate(pem: string): boolean {
   }
 }
 
-/** One certificate or more, of which each can be read. */
+/** Parses one or more certificates. */
 export function readCertificates(text: string): Reading<Secret> {
   const wrong = (found: string) => refused('a file of certificates in PEM', { found });
   const certificates = text.match(CERTIFICATE) ?? [];
@@ -41,7 +41,7 @@ export function readPemKey(text: string): Reading<Secret> {
   }
 }
 
-/** Whether the key is that of the first certificate. Both have been read before. */
+/** Whether the key belongs to the first certificate. Both must have been parsed. */
 export function isKeyOf(key: Secret, certificates: Secret): boolean {
   const certificate = new X509Certificate(certificates.reveal());
   return certificate.checkPrivateKey(createPrivateKey(key.reveal()));
@@ -53,7 +53,7 @@ interface Pems {
   readonly key: Secret | undefined;
 }
 
-/** Why OpenSSL refuses what it can read, such as a key that is too short: its code; else null. */
+/** The code of OpenSSL's error for readable but unacceptable PEM, such as a short key; else null. */
 export function refusalOf({ ca, cert, key }: Pems): string | null {
   try {
     createSecureContext({ ca: ca?.reveal(), cert: cert?.reveal(), key: key?.reveal() });

@@ -1,4 +1,4 @@
-/** What a route's `body` must agree on with the rest of the route. Pure. */
+/** Checks a route's `body` against the rest of the route. Pure. */
 
 import { NO_BODY, type Reference } from '../model/body-format.js';
 import type { Json } from '../model/key-value.js';
@@ -22,10 +22,10 @@ type RawRoute = Readonly<Record<string, unknown>>;
 
 const FORM = 'application/x-www-form-urlencoded';
 
-/** A name in two pairs of braces: a third would be one around the value. */
+/** A name in two pairs of braces; a third pair would enclose the value. */
 const DOUBLED = /(?<!\{)\{\{([^{}\s]+)\}\}(?!\})/g;
 
-/** Looks at each text that is right by itself. */
+/** Checks every string that is valid by itself. */
 export function checkBody(path: Path, route: RawRoute): Complaint[] {
   const at = (key: string): Path => [...path, key];
   if (route.body === undefined) {
@@ -46,7 +46,7 @@ export function checkBody(path: Path, route: RawRoute): Complaint[] {
   return [...complaints, ...checkNames(at('body'), route.body as Json, names)];
 }
 
-/** What is about a body would be ignored. */
+/** Reports keys that have no effect without a body. */
 function checkNoBody(path: Path, route: RawRoute): Complaint[] {
   return ['content_type', 'include', 'lookup']
     .filter((key) => route[key] !== undefined)
@@ -59,7 +59,7 @@ function checkNoBody(path: Path, route: RawRoute): Complaint[] {
     });
 }
 
-/** A form has fields, and nothing inside them. */
+/** A form has fields without nested values. */
 function checkForm(path: Path, body: unknown): Complaint[] {
   const fields = asMapping(body);
   if (fields === null) {
@@ -91,7 +91,7 @@ function checkNames(path: Path, body: Json, names: Names): Complaint[] {
   return complaints;
 }
 
-/** Other templates write `{{id}}` for the value; here that is a text in braces. */
+/** Other template languages write `{{id}}` for the value; here it is the literal string `{id}`. */
 function doubled(text: string, names: Names): Wording | null {
   for (const [, inside = ''] of text.matchAll(DOUBLED)) {
     const [name = ''] = inside.split('.');
@@ -102,7 +102,7 @@ function doubled(text: string, names: Names): Wording | null {
   return null;
 }
 
-/** `{id}` without quotes is YAML's own braces: a mapping with the key `id`, and nothing in it. */
+/** An unquoted `{id}` is a YAML mapping with the key `id` and no value. */
 function* unquoted(path: Path, body: Json, names: Names): Generator<Complaint> {
   const entries = Object.entries(asMapping(body) ?? {});
   const [only] = entries;
@@ -116,13 +116,13 @@ function* unquoted(path: Path, body: Json, names: Names): Generator<Complaint> {
   }
 }
 
-/** What the names of one route's body can stand for. */
+/** The names that one route's body may refer to. */
 class Names {
   readonly #patterns: readonly Pattern[];
   readonly #hasValue: boolean;
   readonly #hasLookup: boolean;
   readonly #known: ReadonlySet<string>;
-  /** Looking for what was meant takes time: once for each name. */
+  /** Suggestions are expensive: each name is looked up once. */
   readonly #wordings = new Map<string, Wording | null>();
 
   constructor(route: RawRoute, patterns: readonly Pattern[]) {
@@ -136,7 +136,7 @@ class Names {
     return this.#known.has(name);
   }
 
-  /** What is wrong with a reference; null when nothing is. */
+  /** The error of a reference; null when there is none. */
   wordingOf(reference: Reference): Wording | null {
     const text = referenceText(reference);
     let wording = this.#wordings.get(text);

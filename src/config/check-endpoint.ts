@@ -1,4 +1,4 @@
-/** What the keys of one endpoint must agree on. Pure. */
+/** Checks the keys of one endpoint against each other. Pure. */
 import { isRefusedAddress } from '../delivery/refused-addresses.js';
 import { endpointFields } from './endpoint-schema.js';
 import type { Complaint } from './mistakes.js';
@@ -6,7 +6,7 @@ import { asMapping, type Path } from './path.js';
 import { complain, type Section, understoodBy } from './sections.js';
 import { mismatch } from './wording.js';
 
-/** Each once; that of `basic` counts. */
+/** Header names must be unique; `basic` sets one. */
 function checkHeaders(path: Path, endpoint: Section): Complaint[] {
   const seen = new Set<string>();
   return Object.keys(asMapping(endpoint.headers) ?? {}).flatMap((header) => {
@@ -34,7 +34,7 @@ function checkBasic(path: Path, endpoint: Section): Complaint[] {
     : [complain([...path, 'basic', 'password_file'], wording, 'key')];
 }
 
-/** A certificate and its key come together. */
+/** A certificate and its key need each other. */
 export function checkKeyPair(path: Path, tls: Section): Complaint[] {
   const pair = ['cert_file', 'key_file'].filter((key) => tls[key] !== undefined);
   const [only] = pair;
@@ -55,7 +55,7 @@ function checkTls(path: Path, endpoint: Section): Complaint[] {
   return [...complaints, ...checkKeyPair([...path, 'tls'], tls)];
 }
 
-/** Addresses written as such; what names lead to is seen when they are connected to. */
+/** Checks literal addresses; addresses of names are checked when an attempt connects. */
 function checkAddresses(path: Path, endpoint: Section): Complaint[] {
   if (understoodBy(endpointFields.allow_link_local, endpoint.allow_link_local)) return [];
   const urls = {

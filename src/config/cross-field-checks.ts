@@ -1,6 +1,6 @@
 /**
- * What two places of the file must agree on. Each check looks only at parts that are right by
- * themselves, so that one run names every mistake. Pure.
+ * Checks that relate two places of the configuration. Each check skips parts that are invalid by themselves, so
+ * that one run reports every error. Pure.
  */
 
 import { printable } from '../lib/printable.js';
@@ -16,15 +16,15 @@ import { LOOKUP_CHARS_MAX, PATH_CHARS_MAX } from './strings.js';
 import { didYouMean, nearest } from './suggest.js';
 import { mismatch } from './wording.js';
 
-/** Comparing with every endpoint's name costs time; nobody mends more at once. */
+/** Comparing with every endpoint name is expensive; more suggestions are of no use at once. */
 export const SUGGESTIONS_MAX = 100;
 
-/** What may be said in `state` whatever its kind; the rest is about the Redis that holds it. */
+/** Keys of `state` that are valid for every kind; the others describe the Redis that holds the state. */
 const STATE_KEYS_OF_EVERY_KIND: readonly string[] = ['kind', 'prefix'];
 
 function checkState(state: Section): Complaint[] {
   if (state.kind !== 'memory') return [...checkLogin('state', state), ...checkTls('state', state)];
-  // It would be ignored.
+  // The key would have no effect.
   return Object.keys(stateFields)
     .filter((key) => !STATE_KEYS_OF_EVERY_KIND.includes(key) && isGiven(state, key))
     .map((key) => {
@@ -33,7 +33,7 @@ function checkState(state: Section): Complaint[] {
     });
 }
 
-/** Certificates belong to a rediss:// URL of the same section. */
+/** Certificates require a rediss:// URL in the same section. */
 function checkTls(name: 'redis' | 'state', section: Section): Complaint[] {
   const tls = asMapping(section.tls);
   if (tls === null || Object.keys(tls).length === 0) return [];
@@ -43,13 +43,13 @@ function checkTls(name: 'redis' | 'state', section: Section): Complaint[] {
     return [complain([name, 'tls'], wording, 'key'), ...pair];
   };
   if (name === 'state' && section.url === undefined) return wrong('none (then redis.tls counts)');
-  // The default is plain TCP.
+  // The default URL is plain TCP.
   const url = section.url === undefined ? null : understoodBy(redisFields.url, section.url);
   if (url === undefined || url?.tls) return pair;
   return wrong(url?.path ? 'a Unix socket' : 'one of redis://, which is without TLS');
 }
 
-/** One password at the most, and one user name, which needs it. */
+/** At most one password and one user name; a user name requires a password. */
 function checkLogin(name: 'redis' | 'state', section: Section): Complaint[] {
   const complaints: Complaint[] = [];
   const address = understoodBy(redisFields.url, section.url);
@@ -110,10 +110,10 @@ function checkEndpoints(endpoints: Readonly<Record<string, unknown>>): Complaint
   return complaints.concat(ofEach);
 }
 
-/** Which endpoints there are; what a name that is none of them was probably meant to be. */
+/** The configured endpoints, and suggestions for unknown names. */
 class EndpointNames {
   readonly #endpoints: Readonly<Record<string, unknown>>;
-  /** Without what cannot be a name: it may hold a secret. */
+  /** Excludes strings that cannot be names: they may hold secrets. */
   readonly #candidates: readonly string[];
   #suggestions = 0;
 
@@ -133,9 +133,9 @@ class EndpointNames {
   }
 }
 
-/** `to` names endpoints that are there, each once. */
+/** `to` must name configured endpoints, each once. */
 function checkTargets(path: Path, raw: unknown, endpoints: EndpointNames | null): Complaint[] {
-  // That a list is too long is a mistake by itself.
+  // The length of a list is checked by the schema.
   const targets = Array.isArray(raw) ? raw.slice(0, ENDPOINTS_MAX) : [raw];
   const seen = new Set<string>();
   return targets.flatMap((target, index) => {
@@ -151,14 +151,14 @@ function checkTargets(path: Path, raw: unknown, endpoints: EndpointNames | null)
 
 const TEMPLATE_CHARS_MAX = { path: PATH_CHARS_MAX, lookup: LOOKUP_CHARS_MAX } as const;
 
-/** Every `{name}` in `path` or `lookup` is captured by every pattern. */
+/** Every `{name}` in `path` or `lookup` must be captured by every pattern. */
 function checkPlaceholders(
   path: Path,
   route: Readonly<Record<string, unknown>>,
   field: 'path' | 'lookup',
 ): Complaint[] {
   const patterns = understoodBy(routeFields.match, route.match);
-  // Also in a text that is wrong otherwise.
+  // Placeholders are checked even in a string with other errors.
   const template = route[field];
   if (patterns === undefined || typeof template !== 'string') return [];
   if (template.length > TEMPLATE_CHARS_MAX[field]) return [];
@@ -177,7 +177,7 @@ function checkPlaceholders(
   });
 }
 
-/** A limit of nothing would be ignored. */
+/** The limit has no effect without a value. */
 function checkValueMax(path: Path, route: Readonly<Record<string, unknown>>): Complaint[] {
   const isUseless =
     isGiven(route, 'value_max') && !isGiven(route, 'include') && !isGiven(route, 'lookup');
@@ -217,7 +217,7 @@ function checkRoutes(
   });
 }
 
-/** `root` is the file's value after interpolation, right or wrong. */
+/** `root`: the value after interpolation, valid or not. */
 export function checkTogether(root: unknown): Complaint[] {
   const file = asMapping(root);
   if (file === null) return [];

@@ -1,4 +1,4 @@
-/** YAML text → a plain value, and where each part of it stands. */
+/** YAML text → a plain value, and the position of each of its parts. */
 import {
   isAlias,
   isMap,
@@ -21,11 +21,11 @@ import {
 import { mismatch, shownKey, statement, type Wording } from './wording.js';
 
 /**
- * Ten times what a thousand routes hold; aliases of aliases could ask for billions. Below the
- * number of arguments that overflows the stack: zod passes on a list's issues as arguments.
+ * Ten times the values of a thousand routes; nested aliases could expand to billions. The limit must stay below the
+ * argument count that overflows the stack: zod passes a list's issues as arguments.
  */
 export const VALUES_MAX = 100_000;
-/** The schema is six levels deep; far below what overflows the stack. */
+/** The schema is six levels deep; the stack overflows far above this limit. */
 export const DEPTH_MAX = 64;
 
 const KNOWN_TAGS: ReadonlySet<string> = new Set(
@@ -38,16 +38,13 @@ export type Document =
       readonly kind: 'parsed';
       /** Mappings, lists and scalars; null for an empty file. */
       readonly value: unknown;
-      /** Such as duplicate keys: the rest of the file can still be checked. */
+      /** Errors such as duplicate keys, which do not prevent further checks. */
       readonly mistakes: readonly PositionedWording[];
-      /**
-       * Where the key or value stands; for what is not in the file, where the nearest thing around
-       * it does.
-       */
+      /** The position of the key or value; for a missing path, the position of its nearest ancestor. */
       positionOf(path: Path, part: 'key' | 'value'): Position;
     };
 
-/** A value with the places of its parts. */
+/** A value with the positions of its parts. */
 interface Placed {
   readonly value: unknown;
   readonly offset: number;
@@ -64,7 +61,7 @@ const TOO_MUCH = statement(
   `expected at most ${VALUES_MAX} values and ${DEPTH_MAX} levels, with all aliases`,
 );
 
-/** Ends the reading of a file with too many values: what is left could take for ever. */
+/** Stops reading a file with too many values, which could take very long. */
 class TooMuchError extends Error {
   readonly position: Position;
 
@@ -74,7 +71,7 @@ class TooMuchError extends Error {
   }
 }
 
-/** Reads the composed nodes; collects what is wrong without being wrong YAML. */
+/** Reads the composed nodes; collects errors in valid YAML. */
 class Reader {
   readonly found: PositionedWording[] = [];
   readonly #positionAt: (offset: number) => Position;
@@ -106,7 +103,7 @@ class Reader {
       );
       return { value: UNRESOLVED, offset, entries: new Map() };
     }
-    // The parser has complained of the tag already.
+    // The parser has already reported the tag.
     if (node?.tag !== undefined && !KNOWN_TAGS.has(node.tag)) {
       return { value: UNRESOLVED, offset, entries: new Map() };
     }
@@ -147,7 +144,7 @@ class Reader {
     return { value: Object.fromEntries(values), offset, entries };
   }
 
-  /** The first mapping that has a key gives it. */
+  /** The first mapping with a key wins. */
   #merge(source: Placed, merged: Map<string, Entry>): void {
     const sources = Array.isArray(source.value)
       ? Array.from(source.entries.values(), ({ placed }) => placed)
@@ -165,7 +162,7 @@ class Reader {
 
   #keyName(key: Node, offset: number): string | null {
     const node = isAlias(key) ? this.#targets.get(key) : key;
-    // A plain object cannot hold `__proto__` as a key like any other.
+    // A plain object cannot have an ordinary key `__proto__`.
     if (isScalar(node) && node.value !== '__proto__') return String(node.value ?? '');
     this.#mistake(offset, statement('expected a text as a key, and not __proto__'));
     return null;
@@ -176,7 +173,7 @@ class Reader {
   }
 }
 
-/** Which node each alias stands for: the last one above it with that anchor. */
+/** The target of each alias: the last node above it with that anchor. */
 function aliasTargets(root: Node | null): Map<Node, Node> {
   const anchors = new Map<string, Node>();
   const targets = new Map<Node, Node>();
@@ -192,7 +189,7 @@ function aliasTargets(root: Node | null): Map<Node, Node> {
   return targets;
 }
 
-/** The offset of the deepest part of `path` that is in the file. */
+/** The offset of the deepest existing part of `path`. */
 function offsetOf(root: Placed, path: Path, part: 'key' | 'value'): number {
   let placed = root;
   let keyOffset: number | null = null;
@@ -206,10 +203,10 @@ function offsetOf(root: Placed, path: Path, part: 'key' | 'value'): number {
 
 type Yaml = YamlDocument.Parsed;
 
-/** The documents of the file; those that hold nothing, as after a last ---, are left out. */
+/** The documents of the file, without empty ones such as after a final ---. */
 function parse(text: string, lineCounter: LineCounter): readonly Yaml[] {
   const { stackTraceLimit } = Error;
-  // The parser makes an Error of each mistake; their stacks would take most of its time.
+  // The parser creates an Error per syntax error; collecting stacks would dominate its time.
   Error.stackTraceLimit = 0;
   try {
     const documents = parseYaml(text, {
@@ -218,7 +215,7 @@ function parse(text: string, lineCounter: LineCounter): readonly Yaml[] {
       version: '1.2',
       schema: 'core',
       resolveKnownTags: false,
-      // The reader finds duplicates itself: also those of `1` and `"1"`, and in linear time.
+      // The reader finds duplicates itself: in linear time, and including `1` and `"1"`.
       uniqueKeys: false,
     });
     const isEmpty = ({ contents, errors }: Yaml) =>
@@ -238,7 +235,7 @@ function parseWith(text: string, lineCounter: LineCounter): Document {
   const contents = first?.contents ?? null;
   const errors = [...(first?.errors ?? []), ...(first?.warnings ?? [])];
   const misindented = misindentations(first?.errors ?? [], contents, text, positionAt);
-  // Which keys stand inside which is not what was meant.
+  // With wrong indentation the structure is unreliable.
   if (misindented.length > 0) return { kind: 'broken', mistakes: misindented };
   const mistakes = syntaxMistakes(errors, text, positionAt);
   if (second !== undefined) {
@@ -264,7 +261,7 @@ export function parseDocument(text: string): Document {
     return parseWith(text, new LineCounter());
   } catch (thrown) {
     if (thrown instanceof TooMuchError) return broken(thrown.position, TOO_MUCH);
-    // The stack overflowed, inside the parser or on the way through what it made.
+    // The stack overflowed in the parser or in the reader.
     if (!(thrown instanceof RangeError)) throw thrown;
     return broken({ line: 1, column: 1 }, statement(SYNTAX_MISTAKES.RESOURCE_EXHAUSTION));
   }

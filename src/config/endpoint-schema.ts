@@ -1,4 +1,4 @@
-/** The file's contract, of an endpoint: every key, its type, its default. */
+/** The schema of an endpoint in the configuration: every key, its type, its default. */
 import { z } from 'zod';
 import { PRIVATE_KEY_PREFIX } from '../signing/key-pair.js';
 import { SECRET_PREFIX } from '../signing/sign.js';
@@ -25,20 +25,20 @@ import {
 } from './strings.js';
 import { mismatch, toIssueText } from './wording.js';
 
-/** Each one signs every attempt; rotation needs two. */
+/** Each secret signs every attempt; rotation needs two. */
 const SECRETS_PER_ENDPOINT_MAX = 10;
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 24 * 60 * MINUTE_MS;
 
-/** Beyond ten minutes an endpoint holds its places in vain. */
+/** Beyond ten minutes, an unresponsive endpoint wastes its slots. */
 const TIMEOUT_RANGE = { min: 1, max: 10 * MINUTE_MS };
-/** A receiver that is away for a month is gone. */
+/** A receiver that is down for a month will not return. */
 const RETRY_WAIT_RANGE = { min: 0, max: 30 * DAY_MS };
 const RETRIES_RANGE = { min: 0, max: 50 };
-/** One connection each: a thousand is where file descriptors run out by default. */
+/** Each attempt uses a connection: by default, file descriptors run out near a thousand. */
 const CONCURRENCY_RANGE = { min: 1, max: 1024 };
-/** More than one process can send. */
+/** Faster than one process can send. */
 const RATE_RANGE = { min: 1, max: 1_000_000 };
 
 const SECRETS_TEXT = `${SECRET_PREFIX}… or ${PRIVATE_KEY_PREFIX}…`;
@@ -130,7 +130,7 @@ export const endpoint = mapping({
     .describe("Whether it may be at a link-local address, or at that of a cloud's metadata"),
 });
 
-/** One endpoint with every default filled in and every text understood. */
+/** An endpoint with defaults filled in and every string parsed. */
 export type EndpointInFile = z.output<typeof endpoint>;
 
 export const endpointFields = endpoint.shape;

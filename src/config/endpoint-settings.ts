@@ -1,4 +1,4 @@
-/** An endpoint of the file, understood → what delivers to it. Pure. */
+/** A parsed endpoint of the configuration → the settings for delivery. Pure. */
 
 import type { Endpoint, TlsSettings } from '../model/endpoint.js';
 import { Secret } from '../model/secret.js';
@@ -8,7 +8,7 @@ import { type Path, pathKey } from './path.js';
 import { filePaths, type SecretsFromFiles } from './secret-files.js';
 import { NO_SECRET } from './strings.js';
 
-/** What was read from the file that is named at `path`. */
+/** Returns the content of the file that is named at `path`. */
 type FromFile = (path: Path) => Secret;
 
 function secretsOf(name: string, { secrets }: EndpointInFile, fromFile: FromFile): Secret[] {
@@ -20,7 +20,7 @@ function secretsOf(name: string, { secrets }: EndpointInFile, fromFile: FromFile
     .filter((secret) => !secret.equals(NO_SECRET));
 }
 
-/** With that of `basic`; the names in lower case. */
+/** Header names are in lower case; `basic` is included. */
 function headersOf(
   name: string,
   { headers, basic }: EndpointInFile,

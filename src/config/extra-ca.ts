@@ -1,4 +1,4 @@
-/** The edge: whether Node could use the file of NODE_EXTRA_CA_CERTS; when not, it only warns. */
+/** I/O: whether Node could load NODE_EXTRA_CA_CERTS; Node itself only warns. */
 import { resolve } from 'node:path';
 import { printable } from '../lib/printable.js';
 import { defectNote } from '../lib/text-defect.js';
@@ -10,7 +10,7 @@ import { FILE_CHARS_SHOWN_MAX } from './wording.js';
 
 const VARIABLE = 'NODE_EXTRA_CA_CERTS';
 
-/** What is wrong with that file, in words; null when nothing is, or when none is named. */
+/** Describes the problem with the file; null when there is no problem, or no file is named. */
 export async function extraCaProblem(env: Environment, cwd: string): Promise<string | null> {
   const file = env[VARIABLE];
   if (!file) return null;

@@ -1,4 +1,4 @@
-/** `${VAR}` in the file's texts. It works on parsed values, so nothing put in can become YAML. */
+/** Replaces `${VAR}` in parsed strings, so that a variable's value is never parsed as YAML. */
 import { asMapping, type Path, pathKey, UNRESOLVED } from './path.js';
 import { mismatch, statement, type Wording } from './wording.js';
 
@@ -6,22 +6,22 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 
 interface Unresolved {
   readonly wording: Wording;
-  /** What stands between `${` and `}`. */
+  /** The text between `${` and `}`. */
   readonly inside: string;
 }
 
 export interface InterpolatedText {
   readonly text: string;
-  /** Whether anything was put in: then the text must not be shown. */
+  /** Whether a variable was replaced: the string must then not be shown. */
   readonly changed: boolean;
-  /** The variable that holds a service link of Kubernetes; null when none does. */
+  /** The variable that holds a Kubernetes service link; null when none does. */
   readonly portLink: string | null;
   readonly mistakes: readonly Unresolved[];
 }
 
 /**
- * Kubernetes sets such a variable for each Service, and its name may be the one that the operator
- * chose for a port.
+ * Kubernetes sets such a variable for each Service, and its name may collide with the operator's variable for a
+ * port.
  */
 const PORT_VARIABLE = /_PORT$/;
 const PORT_LINK = /^(?:tcp|udp|sctp):\/\//;
@@ -71,14 +71,14 @@ export function interpolateText(text: string, env: Environment): InterpolatedTex
 
 export interface Interpolated {
   readonly value: unknown;
-  /** The `pathKey`s of texts into which something was put. */
+  /** The `pathKey`s of strings with replaced variables. */
   readonly changed: ReadonlySet<string>;
-  /** As of `Context`. */
+  /** See `Context`. */
   readonly portLinks: ReadonlyMap<string, string>;
   readonly complaints: readonly (Unresolved & { readonly path: Path })[];
 }
 
-/** Replaces in every text of the value, never in keys. */
+/** Replaces variables in every string of the value, never in keys. */
 export function interpolate(root: unknown, env: Environment): Interpolated {
   const changed = new Set<string>();
   const portLinks = new Map<string, string>();

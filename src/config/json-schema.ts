@@ -1,8 +1,8 @@
-/** The file's contract for editors: the JSON Schema that comes from it. */
+/** The JSON Schema of the configuration, for editors. */
 import { z } from 'zod';
 import { relayFile } from './schema.js';
 
-/** The parts of JSON Schema that ours uses. */
+/** The parts of JSON Schema that the relay uses. */
 export interface JsonSchema {
   readonly description?: string;
   readonly properties?: Readonly<Record<string, JsonSchema>>;
@@ -13,11 +13,11 @@ export interface JsonSchema {
   readonly [keyword: string]: unknown;
 }
 
-/** Top-level keys for the operator's own use, such as `x-defaults` with anchors in it. */
+/** Top-level keys for the operator's own use, such as `x-defaults` with anchors. */
 export const OWN_KEY = /^x-/;
 const OWN_VALUE = { description: 'For your own use, such as YAML anchors; the relay ignores it' };
 
-/** For editors: the schema of the file as it is written, before `${VAR}` is replaced. */
+/** Describes the file as written, before `${VAR}` is replaced. */
 export function jsonSchema(): JsonSchema {
   return z.toJSONSchema(relayFile, {
     io: 'input',

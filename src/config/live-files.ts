@@ -1,4 +1,4 @@
-/** The edge: reads the files that hold secrets, and reads them again when they have changed. */
+/** I/O: reads the files that hold secrets, and rereads them when they change. */
 import { stat } from 'node:fs/promises';
 import { isAbsolute, resolve } from 'node:path';
 import { printable } from '../lib/printable.js';
@@ -25,13 +25,13 @@ import {
 import { hasLoginOfRedis, redisCredentials, stateCredentials } from './settings.js';
 import { FILE_CHARS_SHOWN_MAX, mismatch, shownFile, type Wording } from './wording.js';
 
-/** A secret is one line, and a list of all authorities some 300 KiB; more is some other file. */
+/** A secret is one line, a complete CA bundle about 300 KiB; a larger file is something else. */
 export const SECRET_FILE_BYTES_MAX = 1024 * 1024;
 
-/** Which version of which file it is. A link that is swapped leads to another one. */
+/** Identifies a version of a file. A replaced symbolic link yields another file. */
 type Fingerprint = string;
 
-/** Of a pipe, such as a shell's `<(…)`, which holds nothing more once it has been read. */
+/** The fingerprint of a pipe, such as a shell's `<(…)`, which can be read only once. */
 const NO_REGULAR_FILE: Fingerprint = 'no regular file';
 
 async function fingerprintOf(file: string): Promise<Fingerprint> {
@@ -70,10 +70,10 @@ async function readSecretAt(
   };
 }
 
-/** All by the key of their place. */
+/** Results by the key of their place. */
 interface FilesRead {
   readonly secrets: SecretsFromFiles;
-  /** None of what could not be read, so that the next look reads it again. */
+  /** Omits unreadable files, so that the next check rereads them. */
   readonly fingerprints: ReadonlyMap<string, Fingerprint>;
   readonly complaints: readonly Complaint[];
 }
@@ -87,7 +87,7 @@ export async function readSecretFiles(
   const fingerprints = new Map<string, Fingerprint>();
   const complaints: Complaint[] = [];
   for (const place of places) {
-    // Before the content: what changes in between is a change at the next look.
+    // Taken before the content is read, so that the next check notices changes made meanwhile.
     const fingerprint = await fingerprintOf(resolve(folder, place.file));
     const reading = await readSecretAt(place, folder, source);
     if (reading.ok) {
@@ -102,9 +102,9 @@ export async function readSecretFiles(
 }
 
 interface SecretFilesParts<Held> {
-  /** The files that are looked at again. */
+  /** The files that are checked again. */
   readonly places: readonly SecretFile[];
-  /** What the contents must agree on. */
+  /** Checks the contents against each other. */
   readonly check: (secrets: SecretsFromFiles) => readonly Complaint[];
   readonly make: (secrets: SecretsFromFiles) => Held;
   readonly from: FilesRead & { readonly folder: string };
@@ -113,10 +113,10 @@ interface SecretFilesParts<Held> {
 class SecretFiles<Held> implements WatchedFiles<Held> {
   readonly #parts: SecretFilesParts<Held>;
   readonly #places: readonly SecretFile[];
-  /** What came from elsewhere at the start, and stays. */
+  /** Secrets that do not come from these files; constant. */
   readonly #kept: SecretsFromFiles;
   #fingerprints: FilesRead['fingerprints'];
-  /** What the files held last; null when that could not be used. */
+  /** The last content of the files; null when it was unusable. */
   #held: SecretsFromFiles | null;
 
   constructor(parts: SecretFilesParts<Held>) {
@@ -155,13 +155,13 @@ class SecretFiles<Held> implements WatchedFiles<Held> {
     const [first] = [...read.complaints, ...check(secrets)];
     if (first !== undefined) return { kind: 'unusable', problem: problemText(first) };
     this.#held = secrets;
-    // Files are touched, or replaced by the same, more often than they change.
+    // Files are often touched, or replaced with equal content.
     const isSame = this.#places.every(({ key }) => secrets.get(key)?.equals(before?.get(key)));
     return isSame ? { kind: 'same' } : { kind: 'changed', held: make(secrets) };
   }
 }
 
-/** The last credentials that could be used. */
+/** The last usable credentials. */
 class LoginFiles implements RedisFiles {
   readonly #files: WatchedFiles<RedisCredentials>;
   #credentials: RedisCredentials;
@@ -182,7 +182,7 @@ class LoginFiles implements RedisFiles {
     this.#wasAccepted = true;
   }
 
-  /** One after the other: several connections may be opened at the same time. */
+  /** Reads are serialized: several connections may be opened at the same time. */
   read(): ReturnType<RedisFiles['read']> {
     const reading = this.#reading.then(() => this.#read());
     this.#reading = reading;
@@ -201,7 +201,7 @@ class LoginFiles implements RedisFiles {
 interface FilesOfSettings extends FilesRead {
   readonly file: RelayFile;
   readonly folder: string;
-  /** As of `RedisTls`. */
+  /** See `RedisTls`. */
   readonly extraCaProblem: string | null;
 }
 
@@ -215,7 +215,7 @@ function redisFiles(from: FilesOfSettings, credentials: RedisCredentials): Redis
   return new LoginFiles(new SecretFiles({ places, check, make, from }), credentials);
 }
 
-/** Shared with `redis` where the state has nothing of its own. */
+/** Shared with `redis` when the state has no files of its own. */
 function stateFiles(
   from: FilesOfSettings,
   credentials: RedisCredentials,
@@ -234,7 +234,7 @@ function stateFiles(
   return new LoginFiles(new SecretFiles({ places, check, make, from }), credentials);
 }
 
-/** The same settings; what has files can look whether these have changed. */
+/** Adds change detection to all settings that come from files. */
 export function withFiles(settings: Settings, from: FilesOfSettings): Settings {
   const endpoints = Array.from(settings.endpoints, ([name, endpoint]) => {
     const inFile = from.file.endpoints[name];

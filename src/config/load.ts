@@ -1,4 +1,4 @@
-/** The edge: finds the file, reads it and the files it names, and says all that is wrong. */
+/** I/O: finds and reads the configuration and its secret files, and reports every error. */
 import { dirname, resolve } from 'node:path';
 import { printable } from '../lib/printable.js';
 import { defectNote } from '../lib/text-defect.js';
@@ -33,7 +33,7 @@ import {
 import { toSettings } from './settings.js';
 import { validate } from './validate.js';
 
-/** A thousand routes fit, each with a comment; a larger file is not a configuration. */
+/** A thousand routes with comments fit; a larger file is not a configuration. */
 export const FILE_BYTES_MAX = 256 * 1024;
 
 export const FILE_VARIABLE = 'EXPIRY_RELAY_CONFIG';
@@ -43,7 +43,7 @@ export type Check =
   | { readonly ok: true; readonly settings: Settings }
   | { readonly ok: false; readonly mistakes: readonly Mistake[] };
 
-/** Where each section `tls` of the file names its files. */
+/** The path of each `tls` section's keys in the configuration. */
 function tlsSections(root: unknown): readonly ((key: TlsKey) => Path)[] {
   const names = Object.keys(asMapping(asMapping(root)?.endpoints) ?? {});
   return [
@@ -52,7 +52,7 @@ function tlsSections(root: unknown): readonly ((key: TlsKey) => Path)[] {
   ];
 }
 
-/** `file` is as the mistakes name it; secret files are looked for from `folder`. */
+/** `file`: the name for error messages; relative secret files are resolved against `folder`. */
 async function checkText(
   text: string,
   { file, folder, env, cwd }: { file: string; folder: string; env: Environment; cwd: string },
@@ -90,7 +90,7 @@ async function checkText(
   return { ok: true, settings: withFiles(settings, from) };
 }
 
-/** Which file is meant, and its text. */
+/** Chooses the configuration file and reads it. */
 async function readChosen(
   candidates: readonly string[],
   cwd: string,
@@ -109,7 +109,7 @@ async function readChosen(
 }
 
 interface LoadOptions {
-  /** What `-c` says. */
+  /** The value of `-c`. */
   readonly file: string | undefined;
   readonly env: Environment;
   readonly cwd: string;
@@ -122,10 +122,10 @@ function candidatesOf({ file, env }: LoadOptions): readonly string[] {
 }
 
 /**
- * `admin.listen` of the same file that `loadSettings` takes, whatever else is wrong with it or
- * cannot be read here: a running relay must not look dead because its file is being edited.
+ * Reads `admin.listen` from the file that `loadSettings` uses. Other errors in the configuration are ignored: a
+ * running relay must not appear dead while its file is edited.
  *
- * @throws SettingsError when there is no file, or its `admin.listen` cannot be understood
+ * @throws SettingsError when there is no file, or its `admin.listen` is invalid
  */
 export async function loadAdminAddress(options: LoadOptions): Promise<ListenAddress> {
   const { file, text } = await readChosen(candidatesOf(options), options.cwd);
@@ -141,11 +141,11 @@ export async function loadAdminAddress(options: LoadOptions): Promise<ListenAddr
 }
 
 /**
- * The settings of the file named by `file` (what `-c` says), or else by `$EXPIRY_RELAY_CONFIG`, or
- * else of the first default file that is there; and that file, as it was named.
+ * Loads the settings and returns the file's name as given. The file is `file` (the value of `-c`), else
+ * `$EXPIRY_RELAY_CONFIG`, else the first default file that exists.
  *
  * @throws UsageError when `file` is empty
- * @throws SettingsError whose message has a line for every mistake, by position
+ * @throws SettingsError whose message has a line for every error, by position
  */
 export async function loadSettings(
   options: LoadOptions,

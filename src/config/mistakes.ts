@@ -1,4 +1,4 @@
-/** What the operator reads: `file:line:column: where.it.is: expected …, found …`. Pure. */
+/** Configuration errors for the operator: `file:line:column: where.it.is: expected …, found …`. Pure. */
 import { printable } from '../lib/printable.js';
 import { defectOf } from '../lib/text-defect.js';
 import { type Path, type Position, pathKey, valueAt } from './path.js';
@@ -13,42 +13,42 @@ import {
   withHint,
 } from './wording.js';
 
-/** Nobody reads further; a hostile file could hold a hundred thousand. */
+/** More errors are of no use; a hostile file could produce a hundred thousand. */
 export const MISTAKES_SHOWN_MAX = 1000;
 
 export interface Mistake {
-  /** As the operator named it. */
+  /** The path as the operator gave it. */
   readonly file: string;
   readonly line: number;
   readonly column: number;
   readonly message: string;
 }
 
-/** A mistake at a place in the value, not yet in the file. */
+/** An error at a path in the value, not yet located in the file. */
 export interface Complaint {
-  /** What it is about; ends in the key when that is what is wrong. */
+  /** The path of the error; ends in the key when the key is wrong. */
   readonly path: Path;
   /**
-   * The value is wrong; the content of the file that it names is; the key should not be there; or
-   * the key's own text is wrong (name).
+   * What is wrong: the value, the content of the file that it names, the presence of the key, or the key's spelling
+   * (name).
    */
   readonly about: 'value' | 'content' | 'key' | 'name';
   readonly wording: Wording;
 }
 
-/** What turns a complaint into a mistake. */
+/** The context that turns a complaint into a reported error. */
 export interface Context {
   readonly file: string;
   /** The value after interpolation. */
   readonly value: unknown;
-  /** The `pathKey`s of texts into which the environment was put. */
+  /** The `pathKey`s of strings with values from the environment. */
   readonly interpolated: ReadonlySet<string>;
-  /** The variable in a text that holds a service link of Kubernetes, by `pathKey`. */
+  /** The variable that holds a Kubernetes service link, by `pathKey`. */
   readonly portLinks: ReadonlyMap<string, string>;
   positionOf(path: Path, part: 'key' | 'value'): Position;
 }
 
-/** Places of secrets, and where secrets are often put by mistake; `*` is any one step. */
+/** Paths of secrets, including places where secrets are put by mistake; `*` matches one step. */
 const CONFIDENTIAL_PLACES: readonly Path[] = [
   ['redis', 'url'],
   ['redis', 'username'],
@@ -85,12 +85,12 @@ export function formatPath(path: Path): string {
     .join('');
 }
 
-/** Texts with blanks and quotes of their own. */
+/** Strings that may contain blanks and quotes. */
 function isFreeText([section, , field]: Path): boolean {
   return section === 'routes' && field === 'body';
 }
 
-/** What explains why a value is refused, without showing it. */
+/** Explains a rejected value without showing it. */
 function explanations({ path, about }: Complaint, found: unknown, context: Context): string[] {
   const isRead = about === 'value' || about === 'name';
   if (!isRead || typeof found !== 'string' || isFreeText(path)) return [];
@@ -105,7 +105,7 @@ function explanations({ path, about }: Complaint, found: unknown, context: Conte
   ];
 }
 
-/** `explained` precedes what to do. */
+/** `explained` precedes the advice. */
 function formatWording(
   wording: Wording,
   found: unknown,
@@ -127,12 +127,12 @@ function formatWording(
   }
 }
 
-/** For what is wrong with the text of the file alone: it shows nothing of it. */
+/** For syntax errors: the message shows nothing of the file. */
 export function syntaxMistake(file: string, { line, column }: Position, wording: Wording): Mistake {
   return { file, line, column, message: formatWording(wording, undefined, false) };
 }
 
-/** A key is shown in part only, with the hint that its text gives. */
+/** Shows the key partly, with a hint derived from it. */
 function withKey(wording: Wording, key: string): Wording {
   if (wording.kind === 'statement') return wording;
   const shown = { ...wording, found: wording.found ?? shownKey(key) };
@@ -158,12 +158,12 @@ export function toMistake(complaint: Complaint, context: Context): Mistake {
   };
 }
 
-/** Without its place in the file, and with nothing of what was found. */
+/** The message without a position and without the value found. */
 export function problemText({ path, wording }: Complaint): string {
   return `${formatPath(path)}: ${formatWording(wording, undefined, false)}`;
 }
 
-/** One per line, by position. */
+/** One error per line, by position. */
 export function formatMistakes(mistakes: readonly Mistake[]): string {
   const sorted = mistakes.toSorted((a, b) => a.line - b.line || a.column - b.column);
   const lines = sorted

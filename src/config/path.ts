@@ -1,29 +1,29 @@
-/** Where a value stands in the file: keys and list indexes from the top. */
+/** A path to a value in the configuration: keys and list indexes from the top. */
 export type Path = readonly (string | number)[];
 
-/** Both counted from one; a column is one UTF-16 unit. */
+/** Line and column are counted from one; a column is one UTF-16 unit. */
 export interface Position {
   readonly line: number;
   readonly column: number;
 }
 
-/** For use as a key of a Map or Set. */
+/** A path as a key of a Map or Set. */
 export function pathKey(path: Path): string {
   return JSON.stringify(path);
 }
 
-/** A mapping of the file, as a plain value; null when it is something else. */
+/** A mapping of the configuration as a plain value; null for other values. */
 export function asMapping(value: unknown): Readonly<Record<string, unknown>> | null {
   const isMapping = typeof value === 'object' && value !== null && !Array.isArray(value);
   return isMapping ? (value as Record<string, unknown>) : null;
 }
 
-/** A list of the file; empty when it is something else. */
+/** A list of the configuration; empty for other values. */
 export function asList(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? value : [];
 }
 
-/** The value at that place; undefined when there is none. */
+/** The value at the path; undefined when it does not exist. */
 export function valueAt(root: unknown, path: Path): unknown {
   let value = root;
   for (const step of path) {
@@ -34,5 +34,5 @@ export function valueAt(root: unknown, path: Path): unknown {
   return value;
 }
 
-/** Stands where no value could be had, for which there is a mistake already: no second one. */
+/** Replaces a value that could not be read and already has an error: prevents a second one. */
 export const UNRESOLVED = Symbol('unresolved');

@@ -1,4 +1,4 @@
-/** `${id}` where `{id}` was meant: a route's names are written without the dollar. Pure. */
+/** Detects `${id}` where `{id}` was meant: a route's placeholders have no dollar sign. Pure. */
 import { PLACEHOLDER_NAMES, partsOf } from '../payload/body-template.js';
 import type { Interpolated } from './interpolate.js';
 import { type Path, valueAt } from './path.js';
@@ -6,7 +6,7 @@ import { routeFields } from './schema.js';
 import { understoodBy } from './sections.js';
 import type { Wording } from './wording.js';
 
-/** The names that may stand at a place of the file; none outside of a route's texts. */
+/** The placeholders that are valid at a path; none outside a route's strings. */
 function namesAt(root: unknown, [section, index, field]: Path): readonly string[] {
   if (section !== 'routes' || index === undefined || field === undefined) return [];
   if (!['path', 'lookup', 'body'].includes(String(field))) return [];
@@ -15,7 +15,7 @@ function namesAt(root: unknown, [section, index, field]: Path): readonly string[
   return field === 'body' ? [...captured, ...PLACEHOLDER_NAMES] : captured;
 }
 
-/** What could not be put in for a `${…}`, with the hint where a name was meant. */
+/** The error for an unset variable, with a hint where a placeholder was meant. */
 export function hintAtNames(
   root: unknown,
   { path, wording, inside }: Interpolated['complaints'][number],

@@ -1,4 +1,4 @@
-/** Durations, sizes, rates and numbers as the file writes them. Pure. */
+/** Parses and formats durations, sizes, rates and numbers of the configuration. Pure. */
 import type { RateLimit } from '../model/endpoint.js';
 import { type Reading, refused, understood } from './wording.js';
 
@@ -6,7 +6,7 @@ const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as c
 const UNIT_BYTES = { B: 1, KiB: 1024, MiB: 1024 ** 2 } as const;
 const PER_MS = { s: 1_000, m: 60_000, h: 3_600_000 } as const;
 
-// Fifteen digits are the most that a number holds exactly.
+// A number holds at most fifteen digits exactly.
 export const DURATION_PATTERN = /^(\d{1,15})(ms|s|m|h|d)$/;
 export const SIZE_PATTERN = /^(\d{1,15})(B|KiB|MiB)$/;
 export const RATE_PATTERN = /^(\d{1,15})\/(s|m|h)$/;
@@ -18,7 +18,7 @@ export interface Range {
   readonly max: number;
 }
 
-/** `90000` → `90s`: the largest unit that leaves a whole number. */
+/** `90000` → `90s`: the largest unit that gives a whole number. */
 export function formatDuration(ms: number): string {
   const units = Object.entries(UNIT_MS).reverse();
   const [name, size] = units.find(([, unitMs]) => ms >= unitMs && ms % unitMs === 0) ?? ['ms', 1];
@@ -36,13 +36,13 @@ export const DURATION_EXPECTED = 'a duration such as 250ms, 15s, 5m or 2h';
 export const SIZE_EXPECTED = 'a size such as 512B, 16KiB or 1MiB';
 export const RATE_EXPECTED = 'a rate such as 100/s, 600/m or 1000/h';
 
-/** What is forgotten when there are only digits. */
+/** A hint for a value without a unit. */
 export function missingUnit(value: unknown, question: string): string | null {
   const onlyDigits = typeof value === 'number' || /^\d+$/.test(String(value));
   return onlyDigits ? question : null;
 }
 
-/** In milliseconds. */
+/** Returns milliseconds. */
 export function readDuration(text: string, range: Range): Reading<number> {
   const [, digits, unit] = DURATION_PATTERN.exec(text) ?? [];
   if (digits === undefined) {
@@ -53,7 +53,7 @@ export function readDuration(text: string, range: Range): Reading<number> {
   return refused(`a duration from ${formatDuration(range.min)} to ${formatDuration(range.max)}`);
 }
 
-/** In bytes. */
+/** Returns bytes. */
 export function readSize(text: string, range: Range): Reading<number> {
   const [, digits, unit] = SIZE_PATTERN.exec(text) ?? [];
   if (digits === undefined) {
@@ -80,7 +80,7 @@ export function wholeExpected({ min, max }: Range): string {
   return `a whole number from ${min} to ${max}`;
 }
 
-/** Digits count as a number: whatever was put in for `${VAR}` is a string. */
+/** Accepts digits in a string: a `${VAR}` always yields a string. */
 export function readWhole(value: number | string, range: Range): Reading<number> {
   const isDigits = typeof value === 'number' || WHOLE_PATTERN.test(value);
   const whole = isDigits ? Number(value) : Number.NaN;

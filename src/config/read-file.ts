@@ -1,4 +1,4 @@
-/** The edge: a file's text, or why there is none in words that show nothing of it. */
+/** I/O: a file's text, or an error message that shows nothing of the file. */
 import { constants } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { decodeUtf8 } from '../lib/printable.js';
@@ -14,17 +14,17 @@ const READ_FAILURES: Readonly<Record<string, string>> = {
 };
 
 /**
- * Where a text may come from. Whoever opens a pipe waits for another who writes, and keeps a
- * thread of the few that also look up names: `any` is for a start, before there is work.
+ * Allowed kinds of files. Opening a pipe blocks until a writer opens it, and occupies one of the few threads that
+ * also resolve host names: use `any` only during startup.
  */
 export type TextSource = 'any' | 'regular_file';
 
-/** What `readText` found: a text, or why there is none. */
+/** The result of `readText`: a text or an error. */
 export type FileText =
   | { readonly ok: true; readonly text: string }
   | { readonly ok: false; readonly code: string; readonly reason: string };
 
-/** Up to `bytesMax` and one more, also from what has no size, such as a pipe. */
+/** Reads at most `bytesMax + 1` bytes, also from files without a size, such as pipes. */
 async function readBytes(handle: FileHandle, bytesMax: number): Promise<Buffer> {
   const buffer = Buffer.alloc(bytesMax + 1);
   let length = 0;
@@ -38,7 +38,7 @@ async function readBytes(handle: FileHandle, bytesMax: number): Promise<Buffer> 
 
 const NOT_UTF8 = 'it is no UTF-8 text: save it as UTF-8';
 
-/** In the order of checking: UTF-32LE precedes UTF-16LE, whose mark is a prefix of its own. */
+/** Checked in order: the UTF-16LE mark is a prefix of the UTF-32LE mark. */
 const BYTE_ORDER_MARKS: readonly (readonly [encoding: string, ...bytes: number[]])[] = [
   ['UTF-32 (little-endian)', 0xff, 0xfe, 0, 0],
   ['UTF-32 (big-endian)', 0, 0, 0xfe, 0xff],
@@ -46,12 +46,12 @@ const BYTE_ORDER_MARKS: readonly (readonly [encoding: string, ...bytes: number[]
   ['UTF-16 (big-endian)', 0xfe, 0xff],
 ];
 
-/** Enough characters to tell an encoding by where their zero bytes are. */
+/** Enough bytes to recognise an encoding by its zero bytes. */
 const BYTES_LOOKED_AT = 256;
 
 /**
- * UTF-16 or UTF-32, as editors and shells of Windows write it: by its byte order mark, or else by its
- * zero bytes, of which text in UTF-8 has none; null for what may be UTF-8.
+ * Detects UTF-16 and UTF-32, which Windows editors and shells write, by the byte order mark or by zero bytes, which
+ * UTF-8 text does not contain; null when the text may be UTF-8.
  */
 function otherEncoding(bytes: Buffer): string | null {
   const marked = BYTE_ORDER_MARKS.find(([, ...mark]) =>
@@ -61,7 +61,7 @@ function otherEncoding(bytes: Buffer): string | null {
   const start = bytes.subarray(0, BYTES_LOOKED_AT);
   const zerosAt = (parity: number) => start.filter((byte, at) => byte === 0 && at % 2 === parity);
   const [even, odd] = [zerosAt(0).length, zerosAt(1).length];
-  // Most characters of such a file are ASCII.
+  // Most characters of a configuration are ASCII.
   const isMost = (zeros: number) => start.length > 1 && zeros >= start.length / 4;
   if (isMost(even) && isMost(odd)) return 'UTF-32';
   if (isMost(odd) && even === 0) return 'UTF-16 (little-endian)';
@@ -78,7 +78,7 @@ export async function readText(
     if (source === 'regular_file' && !(await stat(file)).isFile()) {
       return { ok: false, code: 'EINVAL', reason: 'it is no regular file' };
     }
-    // A pipe may have taken its place since.
+    // A pipe may have replaced the file since the check.
     const withoutWaiting = source === 'regular_file' ? constants.O_NONBLOCK : 0;
     handle = await open(file, constants.O_RDONLY | withoutWaiting);
     const bytes = await readBytes(handle, bytesMax);
@@ -97,7 +97,7 @@ export async function readText(
     if (text === null) return { ok: false, code: 'EILSEQ', reason: NOT_UTF8 };
     return { ok: true, text: text.replace(/^\uFEFF/, '') };
   } catch (thrown) {
-    // Node's own text repeats the path, and a secret may have been written in its place.
+    // Node's message repeats the path, which may be a misplaced secret.
     const code = (thrown as NodeJS.ErrnoException).code ?? 'unknown';
     return { ok: false, code, reason: READ_FAILURES[code] ?? `reading it failed: ${code}` };
   } finally {

@@ -1,4 +1,4 @@
-/** zod types for what the file holds. What is wrong travels as a `Wording` in the issue's text. */
+/** zod types for configuration values. An issue's message carries the error as a `Wording`. */
 import { z } from 'zod';
 import {
   DURATION_EXPECTED,
@@ -29,9 +29,9 @@ function transformWith<Input, Output>(read: (input: Input) => Reading<Output>) {
   };
 }
 
-/** A text, and what `read` makes of it. */
+/** A string that `read` parses. */
 export function text<Output>(expected: string, read: (text: string) => Reading<Output>) {
-  // YAML reads an unquoted 42 or true as no text.
+  // YAML reads an unquoted 42 or true as another type.
   const lacksQuotes = (input: unknown) =>
     ['number', 'boolean'].includes(typeof input) && read(String(input)).ok;
   return z
@@ -42,7 +42,7 @@ export function text<Output>(expected: string, read: (text: string) => Reading<O
     .transform(transformWith(read));
 }
 
-/** A text that fits `pattern`, as it is. */
+/** A string that matches `pattern`, unchanged. */
 export function textLike(expected: string, pattern: RegExp) {
   return text(expected, (found) =>
     pattern.test(found) ? { ok: true, value: found } : { ok: false, wording: mismatch(expected) },
@@ -97,7 +97,7 @@ export function fraction(range: Range) {
     .transform(transformWith((found) => readFraction(found, range)));
 }
 
-/** Yes or no; as a text, too: whatever was put in for `${VAR}` is a string. */
+/** A boolean, also as a string: a `${VAR}` always yields a string. */
 export function flag() {
   return z
     .union([z.boolean(), z.enum(['true', 'false'])], {
@@ -109,7 +109,7 @@ export function flag() {
 /** One of a closed set of words. */
 export function choice<const Words extends readonly [string, ...string[]]>(
   words: Words,
-  /** Which of them a text was meant for that is near none in its letters. */
+  /** Suggests a word for a string that is not similar in spelling. */
   meant: (found: string) => Words[number] | null = () => null,
 ) {
   const suggest = (found: string) => didYouMean(meant(found) ?? found, words);
@@ -123,7 +123,7 @@ export function choice<const Words extends readonly [string, ...string[]]>(
   });
 }
 
-/** The keys of `shape` and no others; unknown ones are worded where the whole schema is known. */
+/** A mapping with the keys of `shape` alone; unknown keys are reported with the whole schema at hand. */
 export function mapping<Shape extends z.core.$ZodShape>(shape: Shape, expected = 'a mapping') {
   return z.strictObject(shape, {
     error: ({ code, input }) =>
@@ -133,7 +133,7 @@ export function mapping<Shape extends z.core.$ZodShape>(shape: Shape, expected =
   });
 }
 
-/** Names that the operator chooses, each with a value. */
+/** A mapping from names that the operator chooses to values. */
 export function named<Name extends z.core.$ZodRecordKey, Value extends z.core.SomeType>(
   expected: string,
   name: Name,
@@ -158,7 +158,7 @@ export function list<Item extends z.core.SomeType>(
   return z.array(item, { error }).min(min, { error }).max(max, { error });
 }
 
-/** A single one may stand without a list; always read as a list. */
+/** A list whose only item may stand without a list; parsed as a list. */
 export function oneOrMany<Item extends z.core.SomeType>(expected: string, item: Item, max: number) {
   return z
     .union([item, list(item, { min: 1, max })], {

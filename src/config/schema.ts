@@ -1,4 +1,4 @@
-/** The file's contract: every key, its type, its default. */
+/** The schema of the configuration: every key, its type, its default. */
 
 import type { z } from 'zod';
 import { METHODS, TEMPLATE_CONTENT_TYPES, type TemplateContentType } from '../model/body-format.js';
@@ -30,13 +30,13 @@ import {
 } from './strings.js';
 import { type Reading, refused, understood } from './wording.js';
 
-/** Every route is tried on every expiration. */
+/** Every expiration is matched against every route. */
 export const ROUTES_MAX = 1000;
-/** Each has its own connections, outbox and metrics. */
+/** Each endpoint has its own connections, outbox and metrics. */
 export const ENDPOINTS_MAX = 1000;
-/** As for routes. */
+/** The reason of ROUTES_MAX applies. */
 export const PATTERNS_PER_ROUTE_MAX = 100;
-/** Sixteen is Redis's default; each one is a subscription. */
+/** Redis's default is 16; each database is a subscription. */
 export const DATABASES_MAX = 1024;
 
 const SECOND_MS = 1_000;
@@ -44,15 +44,15 @@ const MINUTE_MS = 60 * SECOND_MS;
 const HOUR_MS = 60 * MINUTE_MS;
 const DAY_MS = 24 * HOUR_MS;
 
-/** Orchestrators kill long before an hour is over. */
+/** Orchestrators kill a process long before an hour. */
 const GRACE_RANGE = { min: 0, max: HOUR_MS };
-/** Values beyond it belong into the receiver's own store. */
+/** Larger values belong in the receiver's own store. */
 const VALUE_BYTES_RANGE = { min: 1, max: 1024 * 1024 };
-/** Below a minute nobody could look at one; ten years are for ever. */
+/** Below a minute, nobody could inspect a dead letter; ten years mean forever. */
 const DEAD_LETTER_AGE_RANGE = { min: MINUTE_MS, max: 3650 * DAY_MS };
-/** Of each endpoint. Each one keeps its body, and Redis keeps all in its memory. */
+/** Per endpoint. Each dead letter keeps its body in Redis's memory. */
 const DEAD_LETTERS_RANGE = { min: 1, max: 1_000_000 };
-/** An endpoint that is in no file for a month does not come back. */
+/** An endpoint that is absent for a month will not return. */
 const UNKNOWN_ENDPOINT_GRACE_RANGE = { min: 0, max: 30 * DAY_MS };
 
 export const DEFAULT_STATE_PREFIX = 'expiry-relay';
@@ -76,13 +76,13 @@ function readPattern(source: string): Reading<Pattern> {
   }
 }
 
-/** In a word, or with the parameters that others add. */
+/** The content type that a short word, or a type with parameters, was probably meant as. */
 function meantContentType(found: string): TemplateContentType | null {
   if (/form/i.test(found)) return 'application/x-www-form-urlencoded';
   return /json/i.test(found) ? 'application/json' : null;
 }
 
-/** How to log in to a Redis, beside its URL; `orElse` says what is the case without. */
+/** Keys for the login to a Redis; `orElse` describes the default. */
 const login = ({ orElse }: { orElse: string }) => ({
   username: anyText('a user name').optional().describe(`The user to log in as${orElse}`),
   password: anyText('a password').optional().describe(`The password to log in with${orElse}`),
@@ -93,7 +93,7 @@ const login = ({ orElse }: { orElse: string }) => ({
     ),
 });
 
-/** Of `redis` and of `state`. */
+/** The `tls` section of `redis` and `state`. */
 const redisTls = mapping({
   ca_file: filePath
     .optional()
@@ -246,7 +246,7 @@ export const relayFile = mapping(
   'a mapping with endpoints and routes',
 );
 
-/** The file with every default filled in and every text understood. */
+/** The configuration with defaults filled in and every string parsed. */
 export type RelayFile = z.output<typeof relayFile>;
 
 export const routeFields = route.shape;

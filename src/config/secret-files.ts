@@ -1,4 +1,4 @@
-/** Which places of the file name files with secrets, and what these may hold. Pure. */
+/** The secret files that a configuration names, and their allowed content. Pure. */
 import { defectOf } from '../lib/text-defect.js';
 import { Secret } from '../model/secret.js';
 import { isKeyOf, readCertificates, readPemKey, refusalOf } from './certificates.js';
@@ -16,7 +16,7 @@ import {
 } from './strings.js';
 import { mismatch, type Reading, understood, type Wording, withHint } from './wording.js';
 
-/** What is in such a file. */
+/** The content of a secret file. */
 type Content =
   | 'redis_password'
   | 'signing_secret'
@@ -25,20 +25,20 @@ type Content =
   | 'certificates'
   | 'private_key';
 
-/** A place of the file that names a file with a secret in it. */
+/** A place in the configuration that names a secret file. */
 export interface SecretFile {
   readonly path: Path;
   /** One of `filePaths`, as a key of `SecretsFromFiles`. */
   readonly key: string;
-  /** As written. */
+  /** As written in the configuration. */
   readonly file: string;
   readonly content: Content;
 }
 
-/** What was read from files, by the `pathKey` of one of `filePaths`. */
+/** The secrets read from files, by the `pathKey` of one of `filePaths`. */
 export type SecretsFromFiles = ReadonlyMap<string, Secret>;
 
-/** The sections that say how to log in to a Redis. */
+/** The sections with the login to a Redis. */
 export const LOGIN_SECTIONS = ['redis', 'state'] as const;
 export type LoginSection = (typeof LOGIN_SECTIONS)[number];
 
@@ -50,7 +50,7 @@ const TLS_CONTENTS: Readonly<Record<TlsKey, Content>> = {
   key_file: 'private_key',
 };
 
-/** Where the file may name each of them; a header's name in lower case. */
+/** The paths where the configuration may name a secret file; header names in lower case. */
 export const filePaths = {
   password: (section: LoginSection): Path => [section, 'password_file'],
   loginTls: (section: LoginSection, key: TlsKey): Path => [section, 'tls', key],
@@ -60,7 +60,7 @@ export const filePaths = {
   tls: (name: string, key: TlsKey): Path => ['endpoints', name, 'tls', key],
 };
 
-/** What stands at `path`, if it names a file. */
+/** The secret file named at `path`, if any. */
 function secretFile(
   content: Content,
   path: Path,
@@ -71,7 +71,7 @@ function secretFile(
   return [{ path, key, file, content }];
 }
 
-/** The places of a section `tls`, each of which stands where `pathOf` says. */
+/** The secret files of a section `tls`; `pathOf` gives the path of each key. */
 function tlsFiles(pathOf: (key: TlsKey) => Path, value: unknown): SecretFile[] {
   const tls = asMapping(value) ?? {};
   return (Object.keys(TLS_CONTENTS) as TlsKey[]).flatMap((key) =>
@@ -79,7 +79,7 @@ function tlsFiles(pathOf: (key: TlsKey) => Path, value: unknown): SecretFile[] {
   );
 }
 
-/** The places of `redis` or `state`; `value` need not be right elsewhere. */
+/** The secret files of `redis` or `state`; `value` may be invalid elsewhere. */
 export function secretFilesOfLogin(section: LoginSection, value: unknown): SecretFile[] {
   const { password_file, tls } = asMapping(value) ?? {};
   return [
@@ -88,7 +88,7 @@ export function secretFilesOfLogin(section: LoginSection, value: unknown): Secre
   ];
 }
 
-/** The places of one endpoint; `value` need not be right elsewhere. */
+/** The secret files of one endpoint; `value` may be invalid elsewhere. */
 export function secretFilesOfEndpoint(name: string, value: unknown): SecretFile[] {
   const endpoint = asMapping(value) ?? {};
   const fileIn = (holder: unknown) => asMapping(holder)?.file;
@@ -108,7 +108,7 @@ export function secretFilesOfEndpoint(name: string, value: unknown): SecretFile[
   ];
 }
 
-/** All places that name a file with a secret; the value need not be right elsewhere. */
+/** All secret files; the value may be invalid elsewhere. */
 export function secretFilesOf(root: unknown): SecretFile[] {
   const file = asMapping(root);
   const logins = LOGIN_SECTIONS.flatMap((section) => secretFilesOfLogin(section, file?.[section]));
@@ -127,7 +127,7 @@ const READERS: Readonly<Record<Content, (text: string) => Reading<Secret>>> = {
   private_key: readPemKey,
 };
 
-/** Line breaks belong to their content. */
+/** PEM content keeps its line breaks. */
 const IS_PEM: Readonly<Record<Content, boolean>> = {
   redis_password: false,
   signing_secret: false,
@@ -139,7 +139,7 @@ const IS_PEM: Readonly<Record<Content, boolean>> = {
 
 const EMPTY_FILE = mismatch('a file with a secret in it', { found: 'it empty' });
 
-/** What a file with a secret holds. The newline that editors and `echo` add is not part of it. */
+/** Parses a secret file, without the newline that editors and `echo` append. */
 export function readSecretFile({ content }: SecretFile, held: string): Reading<Secret> {
   const text = held.replace(/\r?\n$/, '');
   if (text === '' && content !== 'signing_secret') return { ok: false, wording: EMPTY_FILE };
@@ -150,7 +150,7 @@ export function readSecretFile({ content }: SecretFile, held: string): Reading<S
     : { ok: false, wording: withHint(reading.wording, `its content ${defect}`) };
 }
 
-/** An empty secret is ignored beside another one; what could not be read is left out. */
+/** An empty secret is ignored beside others; unreadable secrets are skipped. */
 export function checkSecrets(
   name: string,
   secrets: EndpointInFile['secrets'],
@@ -168,7 +168,7 @@ export function checkSecrets(
   );
 }
 
-/** The same of every endpoint; the value need not be right elsewhere. */
+/** Runs `checkSecrets` for every endpoint; the value may be invalid elsewhere. */
 export function checkAllSecrets(root: unknown, fromFiles: SecretsFromFiles): Complaint[] {
   return Object.entries(asMapping(asMapping(root)?.endpoints) ?? {}).flatMap(([name, endpoint]) => {
     const secrets = understoodBy(endpointFields.secrets, asMapping(endpoint)?.secrets);
@@ -177,8 +177,8 @@ export function checkAllSecrets(root: unknown, fromFiles: SecretsFromFiles): Com
 }
 
 /**
- * What the certificates of one section `tls` must agree on, each of which stands where `pathOf`
- * says; what could not be read is left out.
+ * Checks the certificates of one section `tls` against each other; `pathOf` gives the path of each key. Unreadable
+ * certificates are skipped.
  */
 export function checkCertificates(
   pathOf: (key: TlsKey) => Path,

@@ -1,13 +1,13 @@
-/** What checks of several parts of the file need: parts that are right by themselves. Pure. */
+/** Helpers for checks across sections, which only use parts that are valid by themselves. Pure. */
 import type { z } from 'zod';
 import type { Complaint } from './mistakes.js';
 import type { Path } from './path.js';
 import type { Wording } from './wording.js';
 
-/** A mapping of the file, of which nothing else is known. */
+/** A mapping of the configuration with unknown content. */
 export type Section = Readonly<Record<string, unknown>>;
 
-/** The value as its schema understands it; undefined when it is absent or wrong by itself. */
+/** The value parsed by its schema; undefined when absent or invalid. */
 export function understoodBy<Schema extends z.ZodType>(
   schema: Schema,
   value: unknown,

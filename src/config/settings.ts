@@ -1,4 +1,4 @@
-/** The file, understood → what the rest of the relay works with. Pure. */
+/** The parsed configuration → the relay's settings. Pure. */
 import { type BodyFormat, NO_BODY } from '../model/body-format.js';
 import type { RedisCredentials, RedisTls } from '../model/redis-login.js';
 import { Secret } from '../model/secret.js';
@@ -14,7 +14,7 @@ import {
   type TlsKey,
 } from './secret-files.js';
 
-/** The password that a section names by itself; null when it names none. */
+/** The password in the section itself; null when there is none. */
 function passwordOf(
   file: RelayFile,
   name: LoginSection,
@@ -25,12 +25,12 @@ function passwordOf(
   return password === undefined ? (fromFile ?? url?.password ?? null) : new Secret(password);
 }
 
-/** The user that a section names by itself; null when it names none. */
+/** The user in the section itself; null when there is none. */
 function usernameOf(file: RelayFile, name: LoginSection): string | null {
   return file[name].username ?? file[name].url?.username ?? null;
 }
 
-/** The TLS of a rediss:// URL, with the certificates that a section names. */
+/** TLS settings of a rediss:// URL, with the section's certificates. */
 function tlsOf(
   file: RelayFile,
   name: LoginSection,
@@ -63,7 +63,7 @@ export function redisCredentials(
   };
 }
 
-/** Whether the state logs in as `redis` does: another server never learns that password. */
+/** Whether the state uses the login of `redis`: that password is never sent to another server. */
 export function hasLoginOfRedis(file: RelayFile, fromFiles: SecretsFromFiles): boolean {
   return file.state.url === undefined && passwordOf(file, 'state', fromFiles) === null;
 }
@@ -103,7 +103,7 @@ function redisSettings(
   };
 }
 
-/** Where the state is. */
+/** The Redis that holds the state. */
 function stateRedis(
   file: RelayFile,
   redis: RedisSettings,
@@ -156,14 +156,14 @@ function bodyFormat(
     case 'standard':
       return { kind: 'standard' };
     case 'cloudevents':
-      // The same for all replicas, and for no other relay of the same Redis.
+      // Equal for all replicas, and different from other relays on the same Redis.
       return { kind: 'cloudevents', source: `/expiry-relay/${statePrefix}` };
   }
 }
 
 /**
- * `fromFiles` holds a secret for each of `secretFilesOf`. `extraCaProblem` says why Node ignores
- * the file of NODE_EXTRA_CA_CERTS; null when it does not.
+ * `fromFiles` holds a secret for each of `secretFilesOf`. `extraCaProblem`: why Node ignores NODE_EXTRA_CA_CERTS;
+ * null when it loaded the file.
  */
 export function toSettings(
   file: RelayFile,

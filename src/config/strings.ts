@@ -1,4 +1,4 @@
-/** Secrets, headers and paths as the file writes them. Pure; no found text is ever quoted. */
+/** Parses the configuration's secrets, headers and paths. Pure; never quotes the value found. */
 
 import { TEST_HEADER } from '../delivery/request.js';
 import { PATH_PATTERN } from '../model/names.js';
@@ -15,21 +15,21 @@ import {
 import { SECRET_BYTES_MAX, SECRET_BYTES_MIN, SECRET_PREFIX } from '../signing/sign.js';
 import { mismatch, type Reading, refused, understood, type Wording } from './wording.js';
 
-/** Common servers refuse a single header beyond 8 KiB. */
+/** Common servers reject headers larger than 8 KiB. */
 export const HEADER_CHARS_MAX = 8192;
-/** With the endpoint's own path it stays well under the 8 KiB that common servers read. */
+/** With the endpoint's own path, the URL stays well under the 8 KiB that common servers accept. */
 export const PATH_CHARS_MAX = 2048;
-/** Keys are short; what stands in the file is no place for a long one. */
+/** Keys are short; a long one does not belong in the configuration. */
 export const LOOKUP_CHARS_MAX = 1024;
 export const NAME_EXPECTED = 'a name of 1–64 letters, digits, - and _';
-/** What a path may be on Linux. */
+/** The valid paths on Linux. */
 export const FILE_PATH_PATTERN = /^[^\0]{1,4095}$/;
 
-/** The name of a host, or an address. */
+/** A host name or an address. */
 export const SERVER_NAME_PATTERN = /^[A-Za-z0-9._:-]{1,253}$/;
 
 const HEADER_NAME_PATTERN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$/;
-/** Visible latin-1, space and tab. */
+/** Visible Latin-1, space and tab. */
 const HEADER_VALUE_PATTERN = /^[\t\x20-\x7e\x80-\xff]*$/;
 const OWN_HEADERS: ReadonlySet<string> = new Set([
   'host',
@@ -49,7 +49,7 @@ const OWN_HEADERS: ReadonlySet<string> = new Set([
   TEST_HEADER,
 ]);
 
-/** Null when it is not padded standard base64. */
+/** Null unless the string is padded standard base64. */
 function bytesOf(encoded: string): Buffer | null {
   const bytes = Buffer.from(encoded, 'base64');
   return bytes.toString('base64') === encoded ? bytes : null;
@@ -57,7 +57,7 @@ function bytesOf(encoded: string): Buffer | null {
 
 const NO_BASE64 = 'one whose rest is not padded standard base64';
 
-/** `whsk_…`: the seed, or the seed and the public key that belongs to it. */
+/** `whsk_…`: the seed, optionally followed by its public key. */
 function readPrivateKey(text: string): Reading<Secret> {
   const bytesMax = SEED_BYTES + PUBLIC_KEY_BYTES;
   const wrong = (found: string) =>
@@ -84,7 +84,7 @@ function noSecret(found: string): Wording {
 
 export const EMPTY_SECRET = noSecret('an empty text');
 
-/** What signs: `whsec_…` or `whsk_…`, with its prefix; the bytes behind it have been checked. */
+/** A signing secret with its prefix, `whsec_…` or `whsk_…`; the bytes after the prefix are validated. */
 export function readSecret(text: string): Reading<Secret> {
   const wrong = (found: string): Reading<never> => ({ ok: false, wording: noSecret(found) });
   if (text === '') return { ok: false, wording: EMPTY_SECRET };
@@ -101,15 +101,15 @@ export function readSecret(text: string): Reading<Secret> {
   return understood(new Secret(text));
 }
 
-/** Stands for an empty text or file among an endpoint's secrets, and signs nothing. */
+/** Represents an empty string or file among an endpoint's secrets; signs nothing. */
 export const NO_SECRET = new Secret('');
 
-/** One of several secrets, of which the next or the last may be empty. */
+/** One of several secrets; the next or the previous one may be empty during a rotation. */
 export function readListedSecret(text: string): Reading<Secret> {
   return text === '' ? understood(NO_SECRET) : readSecret(text);
 }
 
-/** What a receiver verifies with: `whpk_…`, or what signs. */
+/** A verification key: `whpk_…`, or a signing secret. */
 export function readVerifyingSecret(text: string): Reading<Secret> {
   if (!text.startsWith(PUBLIC_KEY_PREFIX)) return readSecret(text);
   const bytes = bytesOf(text.slice(PUBLIC_KEY_PREFIX.length));
@@ -117,7 +117,7 @@ export function readVerifyingSecret(text: string): Reading<Secret> {
   return refused(`${PUBLIC_KEY_PREFIX} and then ${PUBLIC_KEY_BYTES} bytes in base64`);
 }
 
-/** Braces would make two hash tags of one, and a colon ends it. */
+/** Braces would create a second hash tag; a colon ends the prefix. */
 const STATE_PREFIX_PATTERN = /^[A-Za-z0-9._-]{1,64}$/;
 
 export function readStatePrefix(text: string): Reading<string> {
@@ -125,7 +125,7 @@ export function readStatePrefix(text: string): Reading<string> {
   return refused('a prefix of 1–64 letters, digits, ., _ or -, without braces or colons');
 }
 
-/** In lower case. */
+/** Returns lower case. */
 export function readHeaderName(text: string): Reading<string> {
   const name = text.toLowerCase();
   if (OWN_HEADERS.has(name) || name.startsWith('proxy-')) {
@@ -165,7 +165,7 @@ export function readHeaderValue(text: string): Reading<Secret> {
   return understood(new Secret(text));
 }
 
-/** A key with `{name}`s, as written. */
+/** Returns the key with its `{name}`s, as written. */
 export function readLookup(text: string): Reading<string> {
   const expected = 'a key such as order:{id}';
   if (text === '') return refused(expected, { found: 'an empty text' });
@@ -180,7 +180,7 @@ export function readLookup(text: string): Reading<string> {
   return understood(text);
 }
 
-/** As written, with its `{name}`s. */
+/** Returns the path with its `{name}`s, as written. */
 export function readRoutePath(text: string): Reading<string> {
   const expected = 'a path such as /orders/{id}/cancel';
   if (!text.startsWith('/')) return refused(expected, { hint: 'it begins with /' });
@@ -189,7 +189,7 @@ export function readRoutePath(text: string): Reading<string> {
       found: `one of ${text.length}`,
     });
   }
-  // A letter in a placeholder's stead: what is left must be fit for a URL as it stands.
+  // Placeholders are replaced by a letter; the rest must be valid in a URL.
   const literal = text.replace(PLACEHOLDER, 'x');
   if (/[{}]/.test(literal)) return refused(expected, { hint: 'each { needs a name and a }' });
   if (literal.includes('#'))

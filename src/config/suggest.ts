@@ -1,9 +1,9 @@
 import { distance } from 'fastest-levenshtein';
 
-/** Comparing costs time in the square of the length; no name of ours is longer. */
+/** The comparison takes quadratic time; no valid name is longer. */
 const WORD_CHARS_MAX = 64;
 
-/** As many slips as make one text of the other; two letters changing places are one. */
+/** Edit distance; a swap of adjacent letters counts as one edit. */
 function slips(word: string, candidate: string): number {
   let least = distance(word, candidate);
   for (let at = 0; at + 1 < word.length; at += 1) {
@@ -15,7 +15,7 @@ function slips(word: string, candidate: string): number {
   return least;
 }
 
-/** The candidate that was probably meant, or null when none is near. */
+/** The most similar candidate, or null when none is close. */
 export function nearest(word: string, candidates: Iterable<string>): string | null {
   if (word.length > WORD_CHARS_MAX) return null;
   const slipsMax = word.length < 5 ? 1 : Math.max(2, Math.floor(word.length / 4));
@@ -24,14 +24,14 @@ export function nearest(word: string, candidates: Iterable<string>): string | nu
   for (const candidate of candidates) {
     const meant = candidate.toLowerCase();
     const made = slips(written, meant);
-    // Any other letter is as near to a single one.
+    // Any single letter is one edit away from any other.
     if (made > slipsMax || (written.length === 1 && meant.length === 1)) continue;
     if (made < (best?.slips ?? Number.POSITIVE_INFINITY)) best = { candidate, slips: made };
   }
   return best?.candidate ?? null;
 }
 
-/** `did you mean "endpoints"?`, or null when nothing is near. */
+/** `did you mean "endpoints"?`, or null when no candidate is close. */
 export function didYouMean(word: string, candidates: Iterable<string>): string | null {
   const candidate = nearest(word, candidates);
   return candidate === null ? null : `did you mean "${candidate}"?`;

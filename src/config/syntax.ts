@@ -1,10 +1,10 @@
-/** YAML's syntax errors in our words; the parser's own may quote the file, and with it a secret. */
+/** YAML syntax errors in the relay's words: the parser's messages may quote secrets from the file. */
 import { type ErrorCode, isScalar, type Node, visit, type YAMLError } from 'yaml';
 import { aCharacter } from '../lib/text-defect.js';
 import type { Position } from './path.js';
 import { statement, type Wording } from './wording.js';
 
-/** Mistakes reported at most; the next run reports the rest. */
+/** Maximum number of reported errors; the next run reports the rest. */
 export const SYNTAX_MISTAKES_MAX = 100;
 
 export interface PositionedWording {
@@ -14,7 +14,7 @@ export interface PositionedWording {
 
 const QUOTES = 'put texts that begin with a special character in quotes';
 
-/** What the parser found, as a sentence. */
+/** The parser's error codes, described as sentences. */
 export const SYNTAX_MISTAKES: Readonly<Record<ErrorCode, string>> = {
   ALIAS_PROPS: 'not YAML: an alias (*name) stands alone, without an anchor or tag',
   BAD_ALIAS: `not YAML: an anchor or alias (& or *) without a proper name; ${QUOTES}`,
@@ -41,11 +41,11 @@ export const SYNTAX_MISTAKES: Readonly<Record<ErrorCode, string>> = {
   UNEXPECTED_TOKEN: `not YAML: expected nothing more here; inside [ ] and { } write "\${…}" in quotes`,
 };
 
-/** Blanks to the eye: YAML indents and separates with spaces alone, and some tabs. */
+/** Characters that look like spaces; YAML accepts only spaces and some tabs. */
 const LIKE_BLANK = /[^\S \t]|[\p{Zs}\p{Cf}](?<! )/u;
 const LIKE_INDENTATION = /^(?:\s|[\p{Zs}\p{Cf}])*/u;
 
-/** The first character of a line's indentation that is no space, and what to say of it. */
+/** The first character of a line's indentation that is not a space, and its message. */
 function notSpaces(line: string): { readonly column: number; readonly text: string } | null {
   const [indentation = ''] = LIKE_INDENTATION.exec(line) ?? [];
   const at = indentation.search(/[^ ]/);
@@ -54,9 +54,9 @@ function notSpaces(line: string): { readonly column: number; readonly text: stri
   return { column: at + 1, text };
 }
 
-/** What else the line of a mistake holds that may be its cause; empty when there is nothing. */
+/** Other probable causes in the line of a syntax error; empty when there are none. */
 function strayText(line: string): string {
-  // In a flow mapping or list, YAML reads the braces of a variable as its own.
+  // In a flow mapping or list, YAML parses the variable's braces as its own.
   const unquoted = line.includes('${') ? '; inside [ ] or { }, a ${…} must be in quotes' : '';
   const [stray] = LIKE_BLANK.exec(line.trimEnd()) ?? [];
   if (stray === undefined) return unquoted;
@@ -65,12 +65,12 @@ function strayText(line: string): string {
 
 type SyntaxError = Pick<YAMLError, 'code' | 'pos'>;
 
-/** Those worth telling, at most `SYNTAX_MISTAKES_MAX`. */
+/** The most informative errors, at most `SYNTAX_MISTAKES_MAX`. */
 function tellingOf(errors: readonly SyntaxError[]): readonly SyntaxError[] {
-  // What follows where the parser gives up says nothing of the file.
+  // Errors after the parser's resource limit are not about the file.
   const tooDeep = errors.find(({ code }) => code === 'RESOURCE_EXHAUSTION');
   if (tooDeep !== undefined) return [tooDeep];
-  // Where it loses its way, all that follows is unexpected to it.
+  // After the parser loses the structure, every further token is unexpected.
   const astray = errors.find(({ code }) => code === 'UNEXPECTED_TOKEN');
   return errors
     .filter((error) => error.code !== 'UNEXPECTED_TOKEN' || error === astray)
@@ -80,8 +80,8 @@ function tellingOf(errors: readonly SyntaxError[]): readonly SyntaxError[] {
 type PositionAt = (offset: number) => Position;
 
 /**
- * The lines with a mistake or a key that are indented with characters other than spaces: YAML takes
- * these characters as the beginning of the key.
+ * Lines with an error or a key that are indented with characters other than spaces, which YAML parses as the
+ * beginning of the key.
  */
 export function misindentations(
   errors: readonly SyntaxError[],

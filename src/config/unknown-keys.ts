@@ -1,4 +1,4 @@
-/** What is said of a key that has no meaning where it stands, and which one was meant. Pure. */
+/** Messages for unknown keys, with the key that was probably meant. Pure. */
 
 import { defectOf } from '../lib/text-defect.js';
 import { endpointFields } from './endpoint-schema.js';
@@ -9,7 +9,7 @@ import { routeFields } from './schema.js';
 import { nearest } from './suggest.js';
 import { keyHead, keyHint, shownKey, statement } from './wording.js';
 
-/** Names that others have for a key of ours, and that no slip of the hand makes of it. */
+/** Names that other tools use for our keys, beyond spelling errors. */
 const OTHER_NAMES: Readonly<Record<string, string>> = {
   bodies: 'body',
   template: 'body',
@@ -24,19 +24,19 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
   user: 'username',
 };
 
-/** How a key that was meant is written, where its name alone does not tell. */
+/** The full spelling of suggested keys whose name alone is not enough. */
 const WRITTEN: Readonly<Record<string, string>> = {
   secret_file: 'secrets: [{file: …}]',
   secrets_file: 'secrets: [{file: …}]',
 };
 
-/** As all keys of the file are: too short for a secret, and without digits. */
+/** The form of all schema keys: too short for a secret, and without digits. */
 const PLAIN_KEY = /^[a-z_]{1,24}$/;
 
-/** Where the values are secret, and the keys are those of a closed set. */
+/** The form of keys where values are secret and the set of keys is closed. */
 const WORD_KEY = /^[A-Za-z_]{1,32}$/;
 
-/** The keys that the schema knows at a place of the file. */
+/** The schema's keys at a path. */
 function keysAt(schema: JsonSchema, [step, ...rest]: Path): string[] {
   const options = [schema, ...(schema.anyOf ?? [])];
   if (step === undefined) return options.flatMap(({ properties = {} }) => Object.keys(properties));
@@ -47,7 +47,7 @@ function keysAt(schema: JsonSchema, [step, ...rest]: Path): string[] {
   });
 }
 
-/** The key that was probably meant by an unknown one; null when none is near. */
+/** The key that was probably meant; null when none is similar. */
 export function meantKey(path: Path, key: string, schema: JsonSchema): string | null {
   const head = keyHead(key);
   const keys = keysAt(schema, path);
@@ -55,7 +55,7 @@ export function meantKey(path: Path, key: string, schema: JsonSchema): string | 
   return other !== undefined && keys.includes(other) ? other : nearest(head, keys);
 }
 
-/** In `secrets` and `headers` a text that was misplaced may have become a key. */
+/** In `secrets` and `headers`, a misplaced string may have become a key. */
 function mayShowKey(path: Path, head: string): boolean {
   if (!isConfidentialPlace(path) || PLAIN_KEY.test(head)) return true;
   const [section, , field] = path;
@@ -63,7 +63,7 @@ function mayShowKey(path: Path, head: string): boolean {
   return isClosed && path.length === 3 && WORD_KEY.test(head);
 }
 
-/** What to do about a key that stands at a route but belongs to an endpoint, or the reverse. */
+/** Advice for an endpoint's key in a route, or the reverse. */
 function belongsElsewhere([section, , ...rest]: Path, head: string): string | null {
   if (rest.length > 0) return null;
   if (section === 'routes' && Object.hasOwn(endpointFields, head)) {

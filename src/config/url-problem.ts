@@ -1,20 +1,20 @@
-/** Why a text is no URL that the relay can use, told without showing it. Pure. */
+/** Explains why a string is not a usable URL, without showing it. Pure. */
 import { isIPv6 } from 'node:net';
 
 export const PORT_MAX = 65_535;
 
 export interface UrlProblem {
   readonly found: string;
-  /** What to do; null where that is plain. */
+  /** Advice; null when the message is enough. */
   readonly hint: string | null;
 }
 
 export interface UrlRules {
-  /** Without `://`, in lower case; the usual one first. */
+  /** Without `://`, in lower case; the preferred scheme first. */
   readonly schemes: readonly string[];
-  /** What to do about a scheme that others use; undefined for one that is not known. */
+  /** Advice for schemes of other tools; undefined for unknown schemes. */
   readonly adviceOnScheme: (scheme: string) => string | undefined;
-  /** What to do where a character of the user or password ends it; null where none is allowed. */
+  /** Advice for a user or password with a character that ends it; null where a login is not allowed. */
   readonly encode: string | null;
 }
 
@@ -34,7 +34,7 @@ const OTHER_SERVERS =
   'amqp amqps memcache memcached mongodb mongodb+srv mysql mariadb postgres postgresql kafka nats ' +
   'mqtt mqtts etcd sqs elasticsearch cassandra jdbc sqlite zookeeper';
 
-/** By the scheme, what others write for a Redis. */
+/** Advice for Redis URLs, by scheme. */
 const REDIS_ADVICE: ReadonlyMap<string, string> = new Map([
   ...each('redis+sentinel rediss+sentinel redis-sentinel rediss-sentinel sentinel', PRIMARY),
   ...each('redis+cluster rediss+cluster redis-cluster rediss-cluster', ONE_NODE),
@@ -46,7 +46,7 @@ const REDIS_ADVICE: ReadonlyMap<string, string> = new Map([
   ...each(OTHER_SERVERS, OTHER_SERVER),
 ] as [string, string][]);
 
-/** By the scheme, what is no address of an endpoint. */
+/** Advice for endpoint URLs, by scheme. */
 const HTTP_ADVICE: ReadonlyMap<string, string> = new Map([
   ...each('ws wss grpc grpcs ftp ftps sftp smtp tcp udp unix http+unix redis rediss', ONLY_HTTP),
   ...each('socks socks4 socks4a socks5 socks5h', NO_SOCKS),
@@ -56,10 +56,10 @@ const HTTP_ADVICE: ReadonlyMap<string, string> = new Map([
 export const adviceOnRedis = (scheme: string) => REDIS_ADVICE.get(scheme);
 export const adviceOnHttp = (scheme: string) => HTTP_ADVICE.get(scheme);
 
-/** The parts of a URL by its delimiters alone, whatever stands between them. */
+/** The parts of a URL, split at delimiters without validation. */
 interface Parts {
   readonly scheme: string;
-  /** Without a user and password. */
+  /** Without user and password. */
   readonly place: string;
   /** Path, query and fragment. */
   readonly rest: string;
@@ -94,16 +94,16 @@ function placeProblem(place: string): UrlProblem | null {
   return Number(port) === 0 ? only('one with port 0') : null;
 }
 
-/** Such a character ends the host, before the @ that was to end the password. */
+/** The character ends the host before the @ that should end the password. */
 export const CUT_SHORT = 'one with a /, ? or # before its @';
 
-/** Null for what a parser of URLs takes, of one of the schemes. */
+/** Null for a valid URL with an allowed scheme. */
 export function urlProblem(text: string, rules: UrlRules): UrlProblem | null {
   const { schemes, adviceOnScheme, encode } = rules;
   const parts = partsOf(text);
   if (parts === null || !schemes.includes(parts.scheme)) {
     const advice = parts === null ? undefined : adviceOnScheme(parts.scheme);
-    // Only a scheme that is known is no secret.
+    // Only a known scheme is certainly not a secret.
     if (advice !== undefined) return { found: `one of ${parts?.scheme}://`, hint: advice };
     const isBare = /^[\w.-]+(?::\d+)?(?:\/|$)/.test(text);
     const hint = isBare ? `write ${schemes[0]}:// before the host` : null;

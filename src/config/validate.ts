@@ -1,4 +1,4 @@
-/** The file's value against its schema: understood, or what is wrong with it. Pure. */
+/** Validates the configuration's value against the schema. Pure. */
 import type { z } from 'zod';
 import { checkTogether } from './cross-field-checks.js';
 import { type JsonSchema, jsonSchema } from './json-schema.js';
@@ -10,7 +10,7 @@ import { fromIssueText } from './wording.js';
 
 type Issue = z.core.$ZodIssue;
 
-/** The places of the keys that were probably meant by unknown ones: they are not missing too. */
+/** The paths of keys that unknown keys were probably meant as, which are not reported as missing. */
 function meantPlaces(issues: readonly Issue[], schema: JsonSchema): Set<string> {
   const places = issues.flatMap((issue) => {
     if (issue.code !== 'unrecognized_keys') return [];
@@ -20,7 +20,7 @@ function meantPlaces(issues: readonly Issue[], schema: JsonSchema): Set<string> 
   return new Set(places);
 }
 
-/** The branch of a union that the value was meant for: the one whose outermost type fits. */
+/** The branch of a union that the value was meant for: the branch whose outermost type matches. */
 function meantBranch(branches: readonly Issue[][]): Issue[] | null {
   const fitting = branches.filter((issues) =>
     issues.every(
@@ -52,7 +52,7 @@ function complaintsOf(issue: Issue, above: Path, schema: JsonSchema): Complaint[
   }
 }
 
-/** A text has a length as a list has: one that stands for a list is refused for its kind and that. */
+/** Removes repeated errors: a string in place of a list fails both its type and its length. */
 function withoutRepeats(complaints: readonly Complaint[]): Complaint[] {
   return [...new Map(complaints.map((each) => [JSON.stringify(each), each])).values()];
 }
@@ -61,7 +61,7 @@ export type Validation =
   | { readonly ok: true; readonly file: RelayFile }
   | { readonly ok: false; readonly complaints: readonly Complaint[] };
 
-/** `root` is the value after interpolation; what is `UNRESOLVED` is not complained of again. */
+/** `root`: the value after interpolation; `UNRESOLVED` values are not reported again. */
 export function validate(root: unknown): Validation {
   const result = relayFile.safeParse(root);
   const schema = result.success ? {} : jsonSchema();

@@ -1,6 +1,6 @@
 /**
- * What a mistake says, before it is known whether the found value may be shown. Nothing here but
- * `quoting` may repeat text from the file.
+ * The message of an error, before it is known whether the value may be shown. Only `quoting` may repeat text from
+ * the configuration.
  */
 import { printable } from '../lib/printable.js';
 
@@ -8,20 +8,20 @@ export type Wording =
   | {
       readonly kind: 'mismatch';
       readonly expected: string;
-      /** Described without quoting it; null: the value itself is shown, where that is allowed. */
+      /** Describes the value without quoting it; null: show the value itself where that is allowed. */
       readonly found: string | null;
-      /** What to do. */
+      /** Advice. */
       readonly hint: string | null;
-      /** May repeat parts of the found value; left out where that must not be shown. */
+      /** May quote parts of the value; omitted where the value must not be shown. */
       readonly quoting: string | null;
     }
   | {
-      /** A sentence that needs no found value. */
+      /** A sentence that needs no value. */
       readonly kind: 'statement';
       readonly text: string;
     };
 
-/** A text understood, or what is wrong with it. */
+/** A parsed string, or its error. */
 export type Reading<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly wording: Wording };
@@ -33,7 +33,7 @@ export function mismatch(
   return { kind: 'mismatch', expected, found: null, hint: null, quoting: null, ...rest };
 }
 
-/** With one more thing to say before what to do. */
+/** Adds a hint before the existing advice. */
 export function withHint(wording: Wording, first: string): Wording {
   if (wording.kind === 'statement') return wording;
   return { ...wording, hint: [first, wording.hint].filter((hint) => hint !== null).join('; ') };
@@ -51,12 +51,12 @@ export function refused(...words: Parameters<typeof mismatch>): Reading<never> {
   return { ok: false, wording: mismatch(...words) };
 }
 
-/** zod carries one string per issue; this is how a wording travels in it. */
+/** Serializes a wording into the one string that zod carries per issue. */
 export function toIssueText(wording: Wording): string {
   return JSON.stringify(wording);
 }
 
-/** The reverse of `toIssueText`; any other text is taken as a statement. */
+/** The reverse of `toIssueText`; other strings become statements. */
 export function fromIssueText(text: string): Wording {
   try {
     return JSON.parse(text) as Wording;
@@ -65,7 +65,7 @@ export function fromIssueText(text: string): Wording {
   }
 }
 
-/** What sort of value this is, without showing it. */
+/** The kind of a value, without showing the value. */
 export function kindOf(value: unknown): string {
   if (value === undefined || value === null) return 'nothing';
   if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : 'a list';
@@ -82,10 +82,10 @@ export function kindOf(value: unknown): string {
   }
 }
 
-/** Enough to recognise a value by. */
+/** Enough to recognise a value. */
 const FOUND_CHARS_MAX = 80;
 
-/** A secret that strayed to where none belongs: `whsec_…`, `//user:password@`, `Bearer …`. */
+/** A misplaced secret: `whsec_…`, `//user:password@`, `Bearer …`. */
 const CONFIDENTIAL = /whs(?:ec|k)_|\/\/[^/\s]*@|\b(?:bearer|basic)\s/i;
 
 export const NOT_SHOWN = 'a value that is not shown, as it may be a secret';
@@ -95,42 +95,42 @@ export function isConfidential(text: string): boolean {
 }
 
 /**
- * What stands before the first `:` or `=` of a key: in `{password:hunter2}` the blank after the
- * colon was forgotten, and the secret has become part of the key.
+ * The part of a key before the first `:` or `=`: in `{password:hunter2}` the space after the colon is missing, so
+ * the secret is part of the key.
  */
 export function keyHead(key: string): string {
   return /^[^:=]*/.exec(key)?.[0] ?? '';
 }
 
-/** What was probably forgotten in a key; null when nothing was. */
+/** A hint about a probable omission in a key; null when there is none. */
 export function keyHint(key: string): string | null {
   return /^[^:=]*:\S/.test(key) ? 'a blank is missing after the colon' : null;
 }
 
-/** A key from the file, safe to print. */
+/** A configuration key, safe to print. */
 export function shownKey(key: string): string {
   const head = keyHead(key);
   if (head === key || isConfidential(key)) return shown(key);
   return `"${printable(head, FOUND_CHARS_MAX).replace(/…$/, '')}…"`;
 }
 
-/** A value from the file, safe to print. For a key there is `shownKey`. */
+/** A configuration value, safe to print. Use `shownKey` for keys. */
 export function shown(value: unknown): string {
   if (typeof value === 'number' || typeof value === 'boolean') return String(value);
   if (typeof value !== 'string' || value === '') return kindOf(value);
   return isConfidential(value) ? NOT_SHOWN : `"${printable(value, FOUND_CHARS_MAX)}"`;
 }
 
-/** Longer paths are rare, and their end is what tells. */
+/** Longer paths are rare; the end of a path identifies it. */
 export const FILE_CHARS_SHOWN_MAX = 256;
 
-/** `secrets/shop-key.2`: words with a separator between them. */
+/** `secrets/shop-key.2`: words with separators. */
 const RELATIVE_FILE = /^(?:\.{1,2}\/)*[a-z]{1,20}\d{0,3}(?:[-_./]+[a-z]{1,20}\d{0,3})+$/;
 const ABSOLUTE_FILE = /^\/[\w.@~/ -]+$/;
-/** In no path that a person writes; a token has little else. */
+/** Occurs in no hand-written path; tokens consist of little else. */
 const LONG_RUN = /[A-Za-z0-9]{24}/;
 
-/** The path of a file, as written; not what looks like a secret that was put in its place. */
+/** A file path as written; hidden when it looks like a misplaced secret. */
 export function shownFile(file: string): string {
   const isPath = RELATIVE_FILE.test(file) || (ABSOLUTE_FILE.test(file) && !LONG_RUN.test(file));
   if (!isPath || isConfidential(file)) return NOT_SHOWN;

@@ -1,6 +1,6 @@
 /**
- * Looks whether endpoints can be reached: resolves the name, connects and, for https, verifies the
- * certificate, all as an attempt does. Nothing is sent.
+ * Checks whether endpoints are reachable: resolves the name, connects and, for https, verifies the certificate, as
+ * an attempt does. Sends nothing.
  */
 import type { LookupFunction } from 'node:net';
 import { createConnector, targetOf } from '../delivery/connect.js';
@@ -14,13 +14,13 @@ import type { Finding } from '../server/finding.js';
 import { judgeEndpoint, type Reach } from './judge-endpoint.js';
 import type { Asking } from './server.js';
 
-/** For each step on the way to an endpoint; a person waits at the terminal. */
+/** Limit for each step towards an endpoint; an operator waits at the terminal. */
 const STEP_MS_MAX = 5_000;
 
-/** Endpoints that are looked at together: a file may name hundreds. */
+/** Endpoints checked concurrently: a configuration may name hundreds. */
 const AT_ONCE = 20;
 
-/** In the order of the file. */
+/** Returns findings in configuration order. */
 export async function examineEndpoints(
   endpoints: readonly Endpoint[],
   { clock, stop }: Asking,
@@ -40,7 +40,7 @@ export async function examineEndpoints(
   return findings;
 }
 
-/** A connection, what a proxy answers, and a TLS handshake with either. */
+/** The steps are the connection, the proxy's response, and a TLS handshake with the proxy and with the endpoint. */
 function stepsTo({ url, proxy }: Endpoint): number {
   const steps = [true, proxy !== null, proxy?.url.protocol === 'https:', url.protocol === 'https:'];
   return steps.filter(Boolean).length;

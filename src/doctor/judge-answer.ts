@@ -1,4 +1,4 @@
-/** That a Redis answers, and which one it is. Pure. */
+/** Findings about the Redis that responds, and its software. Pure. */
 import { printable } from '../lib/printable.js';
 import type { RedisAddress } from '../model/vocabulary.js';
 import { addressOf } from '../redis/client.js';
@@ -22,7 +22,7 @@ export function judgeAnswer(
   );
 }
 
-/** A finding when the server does not require the password that the file gives. */
+/** Reports a configured password that the server does not require. */
 export function judgePassword(isUnused: boolean, subject: string): Finding[] {
   return isUnused ? [warning(subject, PASSWORD_UNUSED_TEXT, PASSWORD_UNUSED_ADVICE)] : [];
 }

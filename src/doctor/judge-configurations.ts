@@ -1,14 +1,14 @@
-/** The configurations of the replicas that run under one prefix → whether they are one. Pure. */
+/** Checks that all replicas with one prefix have the same configuration. Pure. */
 import { pluralize } from '../lib/pluralize.js';
 import { type Finding, ok, warning } from '../server/finding.js';
 
 export interface RunningReplica {
   readonly digest: string;
-  /** The higher, the newer. */
+  /** Newer configurations have higher numbers. */
   readonly number: number;
 }
 
-/** `running` is not empty; `own`: the digest of the file at hand. */
+/** `running` is not empty; `own`: the digest of the configuration being checked. */
 export function judgeConfigurations(
   running: readonly RunningReplica[],
   own: string,

@@ -1,4 +1,4 @@
-/** How the way to an endpoint was found → what to do. Pure. */
+/** The result of connecting to an endpoint → advice. Pure. */
 
 import { proxyText } from '../delivery/proxy-connect.js';
 import { preventionAdvice } from '../lib/exhaustion.js';
@@ -9,19 +9,19 @@ import { type Finding, ok, problem } from '../server/finding.js';
 import { lengthText } from '../server/wording.js';
 
 export type Reach =
-  /** By TLS as well, where the endpoint's URL is https. */
+  /** Includes the TLS handshake when the endpoint's URL is https. */
   | { readonly kind: 'connected'; readonly address: string }
   | Prevented
   | {
       readonly kind: 'failed';
       readonly cause: UnreachableCause;
-      /** Of Node or OpenSSL; empty when there is none. */
+      /** The error code from Node or OpenSSL; empty when there is none. */
       readonly code: string;
-      /** What the network said, safe to print. */
+      /** The network error, safe to print. */
       readonly detail: string;
     };
 
-/** Of TLS, by code. */
+/** Advice for TLS errors, by code. */
 const CERTIFICATE: readonly (readonly [RegExp, (host: string) => string])[] = [
   [
     /ALERT.*(?:CERTIFICATE|UNKNOWN_CA|HANDSHAKE)/,
@@ -56,14 +56,14 @@ const ADVICE: Readonly<Record<UnreachableCause, (host: string) => string>> = {
   stopped: () => 'look again',
 };
 
-/** Some close the connection to whoever shows no certificate, and do not say why. */
+/** Some servers close a connection without a client certificate and give no reason. */
 const PERHAPS_CERTIFICATE =
   '; it may want a certificate of the relay (tls.cert_file and tls.key_file of this endpoint)';
 
-/** A server that waits for a request in plain text does not answer a TLS handshake. */
+/** A plain-text server keeps waiting for a request and never answers a TLS handshake. */
 const PERHAPS_PLAIN = '. Does this port speak TLS? Else write http://';
 
-/** What to do about an endpoint that cannot be reached. */
+/** Advice for an unreachable endpoint. */
 export function adviceFor(
   { cause, code }: { readonly cause: UnreachableCause; readonly code: string },
   { url, tls }: Endpoint,
@@ -79,7 +79,7 @@ export function adviceFor(
   );
 }
 
-/** `tookMs`: to be connected, or to fail. */
+/** `tookMs`: time until the connection was established or failed. */
 export function judgeEndpoint(endpoint: Endpoint, reach: Reach, tookMs: number): Finding {
   const { name, url, proxy } = endpoint;
   const subject = `endpoint ${name}`;

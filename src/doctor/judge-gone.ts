@@ -1,9 +1,9 @@
-/** Endpoints that have answered 410 → what to do. Pure. */
+/** Endpoints that returned 410 → advice. Pure. */
 
 import { stillPrintable } from '../lib/printable.js';
 import { type Finding, problem } from '../server/finding.js';
 
-/** `gone`: each with the replicas that send it nothing, as `host:pid`. */
+/** `gone`: for each endpoint, the replicas that disabled it, as `host:pid`. */
 export function judgeGone(gone: ReadonlyMap<string, readonly string[]>): Finding[] {
   return [...gone].map(([endpoint, instances]) => {
     const name = stillPrintable(endpoint);

@@ -1,4 +1,4 @@
-/** The server's notify-keyspace-events → whether the relay will hear, and who has to act. Pure. */
+/** The server's notify-keyspace-events → whether the relay receives events, and who must act. Pure. */
 
 import { printable } from '../lib/printable.js';
 import type { RedisSettings } from '../model/vocabulary.js';
@@ -10,7 +10,7 @@ import { missingFlags, WANTED_FLAGS } from '../source/notifications.js';
 
 const SUBJECT = 'notifications';
 
-/** `setting`: null when it is not shown. `mayChange`: null when that cannot be told. */
+/** `setting`: null when unreadable. `mayChange`: null when unknown. */
 export function judgeNotifications(
   setting: string | null,
   mayChange: boolean | null,

@@ -1,4 +1,4 @@
-/** What Redis says of its user's rights → what is missing, and the command that gives it. Pure. */
+/** Replies to permission probes → missing permissions, and the command that grants them. Pure. */
 import { printable } from '../lib/printable.js';
 import type { RedisAddress } from '../model/vocabulary.js';
 import { redisCli, redisUser, shellWord } from '../redis/advice.js';
@@ -7,13 +7,12 @@ import type { ProbeAnswer } from './probe-rights.js';
 import type { Probe, Right, Rights } from './rights.js';
 
 /**
- * Whether the user has a rule. `hidden`: that of a key or channel, where no command may be given
- * that would show it. `unknown`: it cannot be found out. `absent`: of a command that the server does
- * not have.
+ * Whether the user has a rule. `hidden`: a rule for a key or channel that cannot be checked because the command
+ * itself is denied. `unknown`: the check failed. `absent`: a rule for a command that the server lacks.
  */
 type Held = 'yes' | 'no' | 'hidden' | 'unknown' | 'absent';
 
-/** Whether the user may give this command; null when that was not found out, or is not needed. */
+/** Whether the user may run this command; null when unknown or not needed. */
 export function isAllowed(
   { probes }: Rights,
   answers: readonly ProbeAnswer[],
@@ -41,7 +40,7 @@ export function judgeRights(
     if (unknown.length === 0) return ok(subject, `the user ${name} may do all that the relay does`);
     return note(subject, `the user ${name} may do all that could be found out${untold}`);
   }
-  // With what is missing, what could not be found out: one command is enough.
+  // Includes rules that could not be checked, so that one command is enough.
   const rules = [...missing, ...unknown].map(({ rule }) => shellWord(rule)).join(' ');
   const leaveOut =
     having('hidden').length === 0
@@ -59,7 +58,7 @@ function rulesText(rights: readonly Right[]): string {
   return rights.map(({ rule }) => rule).join(' ');
 }
 
-/** Commands that the relay cannot do without, and that the server does not have. */
+/** Required commands that the server lacks. */
 export function judgeCommands(
   { rights, probes }: Rights,
   answers: readonly ProbeAnswer[],
@@ -81,7 +80,7 @@ function heldOf(rule: string, probes: readonly Probe[], answers: readonly ProbeA
     const answer = answers[at] ?? 'unknown';
     const { command, object } = probe;
     const isEither = answer === 'denied' && rule === command && object !== null;
-    // Of the command and its key one is denied: the command, when the key is known to be allowed.
+    // Either the command or its key is denied: the command, if the key is known to be allowed.
     const isCommand = isEither && heldOf(object, probes, answers) === 'yes';
     return saidOf(rule, probe, isCommand ? 'no_command' : answer);
   });
@@ -95,7 +94,7 @@ function saidOf(rule: string, { command, object }: Probe, answer: ProbeAnswer): 
   if (rule !== command && rule !== object) return [];
   switch (answer) {
     case 'unknown':
-      // A key that one command may touch may be touched by the others.
+      // A key that one command may access may be allowed for the others.
       return rule === command ? ['unknown'] : [];
     case 'allowed':
       return ['yes'];
@@ -106,9 +105,9 @@ function saidOf(rule: string, { command, object }: Probe, answer: ProbeAnswer): 
     case 'no_command':
       return rule === command ? ['no'] : ['hidden'];
     case 'no_object':
-      // What the relay does not need may want a wider rule.
+      // Probes that exist only to test a key may be denied for lack of a broader rule.
       if (command === null) return [object?.startsWith('~') ? 'no' : 'hidden'];
-      // Without an object it is the command that is denied.
+      // Without an object, the command is denied.
       return rule === (object ?? command) ? ['no'] : ['yes'];
   }
 }

@@ -1,8 +1,8 @@
 /**
- * How late Redis by itself says that a key has expired. Its background cycle comes `hz` times a
- * second, and looks each time at so many keys with a TTL in each database, round and round; so the
- * lag of one key is uniform from nothing to the length of a round. Source: Redis 7.0, expire.c,
- * `activeExpireCycle`: ACTIVE_EXPIRE_CYCLE_KEYS_PER_LOOP and what the effort makes of it. Pure.
+ * How late Redis alone publishes `expired`. The active expire cycle runs `hz` times a second, and each run checks a
+ * limited number of keys with a TTL in each database, in rotation. The delay of a key is thus uniformly distributed
+ * between zero and the duration of a full rotation. Source: Redis 7.0, expire.c, `activeExpireCycle`,
+ * ACTIVE_EXPIRE_CYCLE_KEYS_PER_LOOP scaled by the effort. Pure.
  */
 import { type Finding, note } from '../server/finding.js';
 import { countText, keysText, lengthText } from '../server/wording.js';
@@ -10,29 +10,29 @@ import type { ServerReading } from './server.js';
 
 const KEYS_PER_LOOP = 20;
 
-/** What the server is set to when it does not say. */
+/** The value when the server does not show its setting. */
 const DEFAULT_EFFORT = 1;
 const DEFAULT_HZ = 10;
 
-/** For a server that is nearly empty now, to show what it will be when it is not. */
+/** For a server that is nearly empty: the delay to expect with many keys. */
 const MANY_KEYS = 100_000;
 
-/** Less than a tick or two of the cycle at its defaults: nobody waits for it. */
+/** About two runs of the cycle with default settings: too short to matter. */
 const SHORT_MS = 1_000;
 
 export interface ExpiryCycle {
-  /** Rounds per second. */
+  /** Runs per second. */
   readonly hz: number;
   /** `active-expire-effort`: 1 to 10. */
   readonly effort: number;
 }
 
-/** How many keys with a TTL Redis looks at in a second. */
+/** Keys with a TTL that Redis checks per second. */
 export function keysPerSecond({ hz, effort }: ExpiryCycle): number {
   return (KEYS_PER_LOOP + (KEYS_PER_LOOP / 4) * (effort - 1)) * hz;
 }
 
-/** The longest lag, in milliseconds, with so many keys that have a TTL; the mean is half of it. */
+/** The longest delay in milliseconds for this many keys with a TTL; the mean is half of it. */
 export function worstLagMs(keys: number, cycle: ExpiryCycle): number {
   return Math.max((keys / keysPerSecond(cycle)) * 1_000, 1_000 / cycle.hz);
 }

@@ -1,35 +1,35 @@
-/** Whether this process may open as many files as its endpoints may take connections. */
+/** Checks the open-file limit of this process against the connections of its endpoints. */
 import { readFile } from 'node:fs/promises';
 import type { Endpoint } from '../model/endpoint.js';
 import { type Finding, warning } from '../server/finding.js';
 
-/** What the relay has open beside: its own files while it starts, Redis, the admin port, the log. */
+/** Other open files: program files during startup, Redis, the admin port, the log. */
 const OTHER_FILES = 128;
 
-/** Where Linux says what this process may do; Node has raised it to the hard limit at its start. */
+/** The Linux limits of this process; Node raises the soft limit to the hard limit on startup. */
 const LIMITS_FILE = '/proc/self/limits';
 
 type EachConcurrency = readonly Pick<Endpoint, 'concurrency'>[];
 
-/** What is said when they are too few. */
+/** The message for a limit that is too low. */
 export interface FewOpenFiles {
   readonly text: string;
   readonly advice: string;
 }
 
-/** Those that neither the endpoints nor the rest of the relay need; negative when there are too few. */
+/** Files beyond the needs of the endpoints and the rest of the relay; negative when the limit is too low. */
 export async function spareOpenFiles(endpoints: readonly Endpoint[]): Promise<number> {
   const limits = await readFile(LIMITS_FILE, 'utf8').catch(() => '');
   return spareFiles(endpoints, limits);
 }
 
-/** Null when there are enough, and where the system does not say. */
+/** Null when the limit is high enough, or the system does not show it. */
 export async function fewOpenFiles(endpoints: readonly Endpoint[]): Promise<FewOpenFiles | null> {
   const limits = await readFile(LIMITS_FILE, 'utf8').catch(() => '');
   return judgeOpenFiles(endpoints, limits);
 }
 
-/** Pure; `limits` as in /proc/self/limits. */
+/** Pure; `limits` has the format of /proc/self/limits. */
 export function judgeOpenFiles(endpoints: EachConcurrency, limits: string): FewOpenFiles | null {
   const max = filesMax(limits);
   const concurrency = concurrencyOf(endpoints);

@@ -1,7 +1,7 @@
 /**
- * Asks Redis what its user may do, without doing it: by ACL DRYRUN, or else in a script that may
- * not write, and only asks. Both are there from Redis 7 on. Where neither is allowed, what changes
- * nothing is tried, and the rest stays unknown.
+ * Checks a user's permissions without side effects: by ACL DRYRUN, or by a script that is not allowed to write.
+ * Both need Redis 7. When neither is allowed, only commands without side effects are tried, and the other
+ * permissions stay unknown.
  */
 import type { Redis } from 'ioredis';
 import { messageOf } from '../model/errors.js';
@@ -9,20 +9,20 @@ import { isForbidden, isReply, isUnknownCommand, unlessRefused } from '../redis/
 import type { Probe } from './rights.js';
 
 /**
- * What Redis says of one probe: what it lacks, if anything. "denied": the command, its key, or both.
- * "absent": the server does not have the command, so that no rule can allow it.
+ * The result of one probe. "denied": the command, its key, or both. "absent": the server lacks the command, so no
+ * rule can allow it.
  */
 export type ProbeAnswer = 'allowed' | 'no_command' | 'no_object' | 'denied' | 'absent' | 'unknown';
 
-/** What a script says of one complete command. */
+/** The script's result for one complete command. */
 export type ScriptAnswer = 'allowed' | 'denied' | 'absent';
 
-/** The words of ACL DRYRUN, and of NOPERM. */
+/** Parses the replies of ACL DRYRUN, and NOPERM errors. */
 function answerOf(text: string): ProbeAnswer {
   return /permissions? to run the /.test(text) ? 'no_command' : 'no_object';
 }
 
-/** In the order of the probes. Afterwards the connection may only listen. */
+/** Returns results in the order of the probes. Afterwards the connection can only subscribe. */
 export async function probeRights(
   redis: Redis,
   user: string,
@@ -35,7 +35,7 @@ export async function probeRights(
   );
 }
 
-/** Null where it may not be asked so. */
+/** Null when ACL DRYRUN is not allowed. */
 async function askDryRun(
   redis: Redis,
   user: string,
@@ -56,8 +56,8 @@ async function askDryRun(
 }
 
 /**
- * ARGV: for each command, as JSON, its words. Returns an answer for each. Every command is complete:
- * Valkey 9.1 crashes when it is asked about a name without the arguments that it needs.
+ * ARGV: the words of each command, as JSON. Returns one result per command. Every command is complete: Valkey 9.1
+ * crashes when a required argument is missing.
  */
 const ASK = `#!lua flags=no-writes
 local answers = {}
@@ -69,7 +69,7 @@ for i, text in ipairs(ARGV) do
 end
 return answers`;
 
-/** Null where it may not be asked so. */
+/** Null when the script is not allowed. */
 async function askScript(redis: Redis, probes: readonly Probe[]): Promise<ProbeAnswer[] | null> {
   const texts = probes.map(({ words }) => JSON.stringify(words));
   const said = (await unlessRefused(redis.eval(ASK, 0, ...texts))) as ScriptAnswer[] | null;
@@ -84,9 +84,9 @@ function nameOf({ words }: Probe): string {
 }
 
 /**
- * A script says only whether a command may be given with its key. Which of the two is denied follows
- * from its other answers: a command that is allowed with another key is allowed, and a key that EVAL may
- * be given with is allowed to every command. EVAL itself is allowed: it runs the script. Pure.
+ * The script only shows whether a command is allowed with its key. Other results show which of the two is denied: a
+ * command that is allowed with another key is allowed, and a key that is allowed with EVAL is allowed for every
+ * command. EVAL itself is allowed: it runs the script. Pure.
  */
 export function deduce(probes: readonly Probe[], said: readonly ScriptAnswer[]): ProbeAnswer[] {
   const allowed = probes.filter((_, at) => said[at] === 'allowed');
@@ -102,11 +102,11 @@ export function deduce(probes: readonly Probe[], said: readonly ScriptAnswer[]):
   });
 }
 
-/** No server has this parameter: the answer shows whether CONFIG SET is allowed, and nothing else. */
+/** No server has this parameter: the reply only shows whether CONFIG SET is allowed. */
 const SET_NOTHING = ['CONFIG', 'SET', 'expiry-relay-doctor', ''];
 
 function tryHarmless(redis: Redis, probes: readonly Probe[]): Promise<ProbeAnswer[]> {
-  // Together, and carried out in this order: a server may be far away.
+  // Pipelined, and executed in this order: the server may be distant.
   return Promise.all(
     probes.map(({ words, isHarmless }) => {
       const isConfigSet = words[0] === 'CONFIG' && words[1] === 'SET';
@@ -121,7 +121,7 @@ async function tryOne(
   [name = '', ...words]: readonly string[],
 ): Promise<ProbeAnswer> {
   try {
-    // In lower case ioredis knows which of them change what a connection is for.
+    // ioredis recognises commands that change the connection's mode only in lower case.
     await redis.call(name.toLowerCase(), ...words);
     return 'allowed';
   } catch (error) {

@@ -1,4 +1,4 @@
-/** Looks at the Redis that holds the keys. */
+/** Checks the Redis server that holds the keys. */
 import type { Redis } from 'ioredis';
 import { pluralize } from '../lib/pluralize.js';
 import {
@@ -43,7 +43,7 @@ export async function examineRedis(settings: Settings, asking: Asking): Promise<
   }
 }
 
-/** Most of them say by themselves what to do. */
+/** Most connection errors already contain advice. */
 export function judgeFailure(error: RelayError, subject: string, setting: string): Finding {
   return problem(subject, messageOf(error), failureAdvice(error, setting));
 }
@@ -77,7 +77,7 @@ async function examine(
   return [
     judgeAnswer(reading, address, 'redis'),
     ...judgePassword(isPasswordUnused, 'redis'),
-    // Where the state is here, too, that allows less, and is said there.
+    // If this server also holds the state, the state's lower limit is reported instead.
     ...(isStateHere ? [] : [judgeThroughput(reading.roundTripMs)]),
     ...judgeServer(reading, address, reading.clockAheadMs),
     judgeNotifications(reading.settings.get(NOTIFICATIONS) ?? null, mayChange, address),
@@ -88,7 +88,7 @@ async function examine(
   ];
 }
 
-/** By the answer to the command itself, as the relay decides. */
+/** Tries the command itself, as the relay does. */
 async function hasPexpiretime(redis: Redis, key: string): Promise<boolean> {
   try {
     await redis.pexpiretime(key);
@@ -136,7 +136,7 @@ async function examineDatabase(
     if (isNoDatabase(error)) {
       return [judgeNoDatabase(database, address)];
     }
-    // That it may not be selected is said among the rights.
+    // Missing permission to select the database is reported with the permissions.
     if (!isRefusal(error)) throw error;
   }
   const lateness = judgeLateness(reading, database, address.databases.length === 1);
@@ -147,7 +147,7 @@ async function examineDatabase(
   return [ok(subject, text), lateness];
 }
 
-/** Who listens today: each of them gets every notification. */
+/** Subscribers on this server: each of them receives every notification. */
 async function countListeners(redis: Redis, { databases }: RedisSettings): Promise<Finding[]> {
   const channels = databases.map((database) => channelOf(database, 'expired'));
   const reply = (await unlessRefused(redis.call('PUBSUB', 'NUMSUB', ...channels))) as

@@ -1,7 +1,6 @@
 /**
- * What the relay's users in Redis must be allowed, as rules of `ACL SETUSER`, and for each rule the
- * commands that need it. The README's section on Redis has the same rules; a test compares them.
- * Pure.
+ * The permissions that the relay's Redis users need, as rules of `ACL SETUSER` with the commands that need each
+ * rule. A test compares the rules with the documentation. Pure.
  */
 import { decodeUtf8 } from '../lib/printable.js';
 import type { Route, Settings } from '../model/vocabulary.js';
@@ -11,23 +10,23 @@ import { channelOf, channelsOf } from '../source/channels.js';
 import { WANTED_FLAGS } from '../source/notifications.js';
 import { ownKeyPrefix } from '../state/format.js';
 
-/** What a lack of a rule costs. `problem`: webhooks do not leave, or leave late. */
+/** The cost of a missing rule. `problem`: webhooks are not sent, or late. */
 export type Cost = 'warning' | 'problem';
 
 export interface Right {
-  /** As `ACL SETUSER` takes it. */
+  /** As `ACL SETUSER` accepts it. */
   readonly rule: string;
   readonly cost: Cost;
 }
 
-/** One command of the relay's, and which rules allow it. */
+/** One command that the relay uses, and the rules that allow it. */
 export interface Probe {
   readonly words: readonly string[];
-  /** That allows the command; null when it is there to show that the key is allowed. */
+  /** The rule that allows the command; null when the probe only tests its key. */
   readonly command: string | null;
-  /** That allows the key or channel in it; null when there is none. */
+  /** The rule that allows the command's key or channel; null when there is none. */
   readonly object: string | null;
-  /** Giving it changes nothing. */
+  /** The command has no side effects. */
   readonly isHarmless: boolean;
 }
 
@@ -36,23 +35,23 @@ export interface Rights {
   readonly probes: readonly Probe[];
 }
 
-/** What a server can do, by its version or by its answers. */
+/** The server's features, by its version or its replies. */
 export interface Abilities {
-  /** Whether `%R~` is a rule, as from 7.0 on. */
+  /** Whether `%R~` rules exist (Redis 7.0). */
   readonly hasReadRules: boolean;
-  /** Whether it has PEXPIRETIME. Without it the relay reads deadlines by PTTL. */
+  /** Whether PEXPIRETIME exists. Without it, the relay reads deadlines with PTTL. */
   readonly tellsDeadlines: boolean;
-  /** 7.2 */
+  /** Redis 7.2. */
   readonly hasNoTouch: boolean;
-  /** Its maxmemory-policy goes by when a key was last used, which reading it must not change. */
+  /** Eviction depends on when keys were last used, so reads must not update that time. */
   readonly evictsByUse: boolean;
 }
 
-/** In the commands below, a key of the relay's own that is never there. */
+/** A placeholder for one of the relay's own keys that never exists. */
 const KEY = 'KEY';
 const NO_KEY = 'doctor';
 
-/** Which commands need a rule. */
+/** The commands that need each rule. */
 type Needs = readonly (readonly [rule: string, cost: Cost, commands: readonly string[]])[];
 
 const ALWAYS: Needs = [
@@ -61,7 +60,7 @@ const ALWAYS: Needs = [
   ['+client|setname', 'warning', ['CLIENT SETNAME expiry-relay:doctor']],
 ];
 
-/** For the canary and the marker: without them notifications are not proved, and still come. */
+/** For the canary and the marker: without them, notifications arrive but are not verified. */
 const PROOF: Needs = [
   ['+set', 'warning', [`SET ${KEY} v`]],
   ['+get', 'warning', [`GET ${KEY}`]],
@@ -105,7 +104,7 @@ const STATE: Needs = [
   ['+info', 'warning', ['INFO memory']],
   ['+del', 'problem', [`DEL ${KEY}`]],
   ['+unlink', 'problem', [`UNLINK ${KEY}`]],
-  // For a key that somebody else has made one of another type.
+  // For a relay key that another client replaced with another type.
   ['+rename', 'warning', [`RENAME ${KEY} ${KEY}`]],
   [
     '+@hash',
@@ -149,14 +148,14 @@ const STATE: Needs = [
   ],
 ];
 
-/** Commands that only read, scripts that do nothing, and what is about the connection alone. */
+/** Read-only commands, scripts that do nothing, and connection commands. */
 const HARMLESS = new RegExp(
   '^(PING|SELECT|CLIENT|EXISTS|GET|ROLE|TIME|INFO|SCAN|PEXPIRETIME|PTTL|SUBSCRIBE|EVAL|EVALSHA|' +
     'HEXISTS|HGET|HGETALL|HKEYS|HLEN|HMGET|HRANDFIELD|XINFO|XLEN|XPENDING|XRANGE|XREVRANGE|' +
     'ZCARD|ZCOUNT|ZMSCORE|ZRANGE|ZRANGEBYSCORE|ZRANDMEMBER|ZRANK|ZSCAN|ZSCORE|CONFIG GET)( |$)',
 );
 
-/** Of the user in the Redis that holds the keys, who is the state's as well when that is there. */
+/** Permissions in the Redis that holds the keys, including the state's when it is there. */
 export function rightsInRedis(settings: Settings, abilities: Abilities): Rights {
   const { redis, state, routes } = settings;
   const isStateHere = state.kind === 'redis' && state.section === 'redis';
@@ -186,7 +185,7 @@ export function rightsInRedis(settings: Settings, abilities: Abilities): Rights 
     ]),
     { words: ['SCAN', '0'], command: '+scan', object: null, isHarmless: true },
     ...valueProbes(routes, abilities),
-    // The last ones: afterwards a connection only listens.
+    // Last: afterwards the connection can only subscribe.
     ...channels,
   ];
   const rules = others.flatMap(({ command, object }) => [command, object]);
@@ -196,7 +195,7 @@ export function rightsInRedis(settings: Settings, abilities: Abilities): Rights 
   return { rights: inOrder([...own.rights, ...costly]), probes: [...own.probes, ...others] };
 }
 
-/** Of the user in a Redis that holds the state alone. */
+/** Permissions in a Redis that holds the state alone. */
 export function rightsInState(prefix: string): Rights {
   const { rights, probes } = onOwnKeys([...ALWAYS, ...STATE], prefix, 'problem');
   return { rights: inOrder(rights), probes };
@@ -217,7 +216,7 @@ function onOwnKeys(needs: Needs, prefix: string, cost: Cost): Rights {
       };
     }),
   );
-  // A key that EVAL may be given with may be read and written.
+  // A key that is allowed with EVAL is readable and writable.
   const whole: Probe = {
     words: ['EVAL', 'return(1)', '1', ownKeyPrefix(prefix) + NO_KEY],
     command: null,
@@ -227,7 +226,7 @@ function onOwnKeys(needs: Needs, prefix: string, cost: Cost): Rights {
   return { rights: [...rights, { rule: object, cost }], probes: [...probes, whole] };
 }
 
-/** Each once, at its highest cost: commands, keys, channels. */
+/** Each rule once, at its highest cost: commands, keys, channels. */
 function inOrder(rights: readonly Right[]): Right[] {
   const costs = new Map<string, Cost>();
   for (const { rule, cost } of rights) {
@@ -260,7 +259,7 @@ function valueProbes(routes: readonly Route[], abilities: Abilities): Probe[] {
   return [...reading, ...looking];
 }
 
-/** The rules that let the routes' keys be read, each with a key to try it with. */
+/** The rules that allow the routes' keys to be read, each with a key to test. */
 function keyRules(routes: readonly Route[], abilities: Abilities): ReadonlyMap<string, string> {
   const sources = routes.flatMap(({ patterns }) => patterns.map(({ source }) => source));
   return rulesFor(sources, abilities);
@@ -273,7 +272,7 @@ function rulesFor(
   return new Map(
     sources.map((source) => {
       const glob = source.replaceAll(/\\.|\{\w+\}/gs, (part) => (part[0] === '{' ? '*' : part));
-      // An ACL takes no blanks; what is rare is not worth a rule of its own.
+      // ACL rules cannot contain blanks; rare characters are not worth an exact rule.
       const safe = /^[\w:.,;@#/+=*?[\]^\\{}-]+$/.test(glob) ? glob : '*';
       return [`${hasReadRules ? '%R' : ''}~${safe}`, exampleOf(source)];
     }),

@@ -1,4 +1,4 @@
-/** Asks a Redis what it is. Only reads; whatever a user may not ask stays unknown. */
+/** Reads a Redis server's properties. Refused queries leave their property unknown. */
 import type { Redis } from 'ioredis';
 import type { Clock } from '../lib/clock.js';
 import { RelayError } from '../model/errors.js';
@@ -10,28 +10,28 @@ import { refuseSentinel } from '../redis/sentinel.js';
 import { ServerClock } from '../redis/server-clock.js';
 import { PropertyReader, type ServerProperties } from '../server/properties.js';
 
-/** For each question: a server that is far away answers late, and a person waits at the terminal. */
+/** Limit per query: distant servers respond late, and an operator waits at the terminal. */
 export const ANSWER_MS_MAX = 5_000;
 
-/** Of so many round trips the quickest counts: the first ones may have met a busy process. */
+/** The fastest of these round trips counts: the first may have met a busy process. */
 const PINGS = 3;
 
 export interface ServerReading extends ServerProperties {
   readonly roundTripMs: number;
-  /** This machine's clock minus the server's; null when the server does not tell its own. */
+  /** This machine's clock minus the server's; null when the server's is unreadable. */
   readonly clockAheadMs: number | null;
 }
 
-/** What the doctor needs of the world to ask anything. */
+/** The context of every query. */
 export interface Asking {
   readonly clock: Clock;
-  /** Aborts when nobody waits for the answer any more. */
+  /** Aborts when the response is no longer needed. */
   readonly stop: AbortSignal;
 }
 
 /**
- * Connects, lets `ask` ask, and hangs up. The first question that is not answered within ANSWER_MS_MAX
- * ends it. Rejects with a RelayError that says what is wrong; `section` of the file is about this server.
+ * Connects, runs `ask`, and disconnects. The first query without a response within ANSWER_MS_MAX ends the
+ * connection. Rejects with a RelayError that explains the problem; `section`: of the configuration.
  */
 export async function withServer<Result>(
   address: RedisAddress,
@@ -54,12 +54,12 @@ export async function withServer<Result>(
       ANSWER_MS_MAX,
     );
     const failed = connection.ended.then((error) => Promise.reject(error));
-    // Both from the beginning: the connection may end while the first question is under way.
+    // Both are awaited from the start: the connection may fail during the first query.
     return await Promise.race([askServer(connection, address, section, ask), failed]);
   } catch (error) {
     if (error instanceof RelayError) throw error;
     if (connection === null || isReply(error)) throw redisError(error, address, section);
-    // No answer, or the connection has ended: how it was going says more than the command that failed.
+    // On a timeout or disconnect, the connection's state is more informative than the failed command.
     close();
     throw await connection.ended;
   } finally {

@@ -1,4 +1,4 @@
-/** Looks at the Redis that holds what must survive. Nothing is marked as ours: it is only read. */
+/** Checks the Redis server that holds the state. Read-only: does not claim the prefix. */
 import type { Redis } from 'ioredis';
 import type { Clock } from '../lib/clock.js';
 import { pluralize } from '../lib/pluralize.js';
@@ -39,10 +39,10 @@ import { judgeStateThroughput } from './throughput.js';
 
 const SUBJECT = 'state';
 
-/** Enough of a replica's name to tell it from the others. */
+/** Length of a replica's name that distinguishes it from others. */
 const NAME_CHARS = 8;
 
-/** Every running replica looks at the lease, and counts its looks, twice within this time. */
+/** Every running replica checks the lease, and increments a counter, twice within this time. */
 export const LOOKS_MS = 1_200;
 
 type RedisStateSettings = Extract<StateSettings, { kind: 'redis' }>;
@@ -59,7 +59,7 @@ export async function examineState(settings: Settings, asking: Asking): Promise<
       examine(connection, state, settings, asking),
     );
   } catch (error) {
-    // Of the Redis of the keys the same is said already.
+    // The connection error was already reported for the Redis of the keys.
     if (section === 'redis') return [note(SUBJECT, 'in the Redis of the keys: not looked at')];
     return [judgeFailure(error as RelayError, SUBJECT, 'state.url')];
   }
@@ -92,7 +92,7 @@ async function examine(
     ...judgeStateServer(reading, section),
   );
   findings.push(...(await examineUse(redis, reading, state, settings, clock)));
-  // What only listens afterwards comes last.
+  // The permission probes come last: afterwards the connection can only subscribe.
   if (section === 'redis') return findings;
   const rights = rightsInState(prefix);
   const answers = await probeRights(redis, redisUser(address), rights.probes);
@@ -103,7 +103,7 @@ async function examine(
   ];
 }
 
-/** Whether it can be used, and by whom it is. */
+/** Whether the state is usable, and which relays use it. */
 async function examineUse(
   redis: Redis,
   reading: ServerReading,
@@ -128,14 +128,14 @@ async function examineUse(
     return findings.flat();
   } catch (error) {
     if (error instanceof RelayError) return [problem(SUBJECT, error.message, null)];
-    // What may not be read is said among the rights.
+    // Missing permissions are reported with the permissions.
     if (!isReply(error)) throw error;
     if (isRefusal(error)) return [];
     return [problem(SUBJECT, stateError(error, address, section).message, null)];
   }
 }
 
-/** A finding when keys of the state are of other types than the relay's. */
+/** Reports keys of the state whose type is not the relay's. */
 async function judgeTypes(redis: Redis, prefix: string, settings: Settings): Promise<Finding[]> {
   const { databases } = settings.redis;
   const typed = typedKeys(prefix, databases, [...settings.endpoints.keys()]);
@@ -149,7 +149,7 @@ async function judgeTypes(redis: Redis, prefix: string, settings: Settings): Pro
   return [warning(SUBJECT, text, advice)];
 }
 
-/** Nothing where a key is of another type: that is a finding of its own. */
+/** Empty for a key of the wrong type, which has its own finding. */
 async function unlessOtherType(findings: Promise<Finding[]>): Promise<Finding[]> {
   try {
     return await findings;
@@ -159,7 +159,7 @@ async function unlessOtherType(findings: Promise<Finding[]>): Promise<Finding[]>
   }
 }
 
-/** Whether the replicas that run are of one configuration, and of that of the file at hand. */
+/** Whether the running replicas share one configuration, and whether it is the one being checked. */
 async function examineConfigurations(
   redis: Redis,
   prefix: string,
@@ -171,18 +171,18 @@ async function examineConfigurations(
   const key = configurationsKey(prefix);
   const before = await redis.hgetall(key);
   if (Object.keys(before).length === 0) return [];
-  // A replica may be as far away: each of its looks takes a round trip.
+  // Replicas may be equally distant: each of their checks takes a round trip.
   await clock.sleep(LOOKS_MS + 2 * roundTripMs);
   const running: RunningReplica[] = [];
   for (const [name, text] of Object.entries(await redis.hgetall(key))) {
     const row = readConfigurationRow(text);
-    // A row that does not change was left by a replica that was killed.
+    // A row that does not change belongs to a replica that was killed.
     if (row !== null && text !== before[name]) running.push(row);
   }
   return running.length === 0 ? [] : [judgeConfigurations(running, digest, prefix)];
 }
 
-/** A finding when anything lies there. */
+/** Reports a non-empty quarantine. */
 async function judgeQuarantine(redis: Redis, prefix: string): Promise<Finding[]> {
   const count = await redis.xlen(quarantineKey(prefix));
   if (count === 0) return [];
@@ -192,7 +192,7 @@ async function judgeQuarantine(redis: Redis, prefix: string): Promise<Finding[]>
   return [warning('quarantine', text, advice)];
 }
 
-/** Who runs with this state, and what they have given up. */
+/** The running replicas, the lease holder, and the endpoints disabled by a 410. */
 async function examineRelays(
   redis: Redis,
   prefix: string,

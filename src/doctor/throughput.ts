@@ -1,6 +1,6 @@
 /**
- * What the round trip to a Redis allows. Derived from how the relay asks, and measured (`npm run bench --
- * distance`); docs/operating.md has both. Pure.
+ * The throughput that the round trip to a Redis allows. Derived from the relay's requests and measured (`npm run
+ * bench -- distance`); docs/operating.md has both. Pure.
  */
 import { SLICE_MAX } from '../capture/event-processor.js';
 import { printable } from '../lib/printable.js';
@@ -10,26 +10,26 @@ import { countText } from '../server/wording.js';
 import { NUDGE_BATCH } from '../watch/nudger.js';
 
 /**
- * In which a slice of expirations is stored: one asks for the deadlines, and two write the deliveries,
- * which are built a few milliseconds at a time. A slow machine needs one more.
+ * Round trips to store a batch of expirations: one reads the deadlines, two write the deliveries, which are built a
+ * few milliseconds at a time. A slow machine needs one more.
  */
 const ROUND_TRIPS_PER_SLICE = 3;
 
 /**
- * In which each place of an endpoint's concurrency delivers once: a claim that is under way ends, the
- * next one is made, and the delivery is settled.
+ * Round trips per delivery for each slot of an endpoint's concurrency: the current claim ends, the next claim is
+ * made, the delivery is acknowledged.
  */
 const ROUND_TRIPS_PER_DELIVERY = 3;
 
-/** What one relay delivers with Redis beside it, about: see docs/benchmarks.md. */
+/** Approximate rate of one relay next to its Redis: see docs/benchmarks.md. */
 const NEARBY_PER_S = 3_000;
 
-/** Endpoints that are named, those with the least first. */
+/** Endpoints named in the finding, slowest first. */
 const NAMED_MAX = 3;
 
 const ADVICE = 'nothing to do if that is enough; otherwise run the relay nearer to this Redis';
 
-/** Of the Redis that holds the keys, where the state is not there, too. */
+/** For the Redis that holds the keys, when the state is elsewhere. */
 export function judgeThroughput(roundTripMs: number): Finding {
   const subject = 'throughput';
   const perS = NUDGE_BATCH / (roundTripMs / 1_000);
@@ -37,7 +37,7 @@ export function judgeThroughput(roundTripMs: number): Finding {
   return perS >= NEARBY_PER_S ? ok(subject, text) : note(subject, text, ADVICE);
 }
 
-/** Of the Redis that holds the state. */
+/** For the Redis that holds the state. */
 export function judgeStateThroughput(
   roundTripMs: number,
   endpoints: readonly Pick<Endpoint, 'name' | 'concurrency'>[],
@@ -70,7 +70,7 @@ function millisecondsText(ms: number): string {
   return `${countText(ms < 10 ? Number(ms.toFixed(1)) : Math.round(ms))} ms`;
 }
 
-/** Two digits are as much as an estimate knows. */
+/** Two digits are the precision of the estimate. */
 function rateText(perS: number): string {
   return countText(Number(perS.toPrecision(2)));
 }

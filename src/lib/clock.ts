@@ -1,24 +1,24 @@
 /**
- * Time and chance, as arguments: the only place that asks the system for either, so that every
- * decision can be tested at any hour and with any luck.
+ * Time and randomness as arguments, so that tests control both. No other file reads the system's clock, timers or
+ * random numbers.
  */
 import { randomBytes } from 'node:crypto';
 
 export interface Clock {
   /** Milliseconds since the Unix epoch, by this machine's clock. */
   nowMs(): number;
-  /** Milliseconds that only ever grow, from an arbitrary start: for measuring lengths of time. */
+  /** Monotonic milliseconds from an arbitrary start, for measuring durations. */
   monotonicMs(): number;
   /** Resolves after `ms`, or at once when the signal aborts; never rejects. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
-  /** Resolves after everything else that is ready has had its turn: input, output, timers. */
+  /** Resolves after all other ready work has run: input, output, timers. */
   turn(): Promise<void>;
   /** Calls `callback` once after `ms`. Returns the cancellation. */
   after(ms: number, callback: () => void): () => void;
 }
 
 export interface Chance {
-  /** In [0, 1). */
+  /** A number in [0, 1). */
   fraction(): number;
   /** 128 random bits in lower-case hex. */
   token(): string;
@@ -32,7 +32,7 @@ export function untilAborted(signal: AbortSignal): Promise<void> {
   });
 }
 
-/** setTimeout fires at once for anything longer than this, so longer waits are cut into pieces. */
+/** setTimeout fires at once for longer delays, so longer delays are split. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
 
 export const systemClock: Clock = {

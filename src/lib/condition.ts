@@ -1,21 +1,21 @@
 import type { Clock } from './clock.js';
 
-/** A condition variable: waiters look again when they are notified. */
+/** Notifies waiters that something may have changed. */
 export class Condition {
   readonly #waiting = new Set<() => void>();
-  #version = 0;
+  #rung = 0;
 
-  /** The number of notifications. */
+  /** The number of notifications so far. */
   get version(): number {
-    return this.#version;
+    return this.#rung;
   }
 
   notifyAll(): void {
-    this.#version += 1;
+    this.#rung += 1;
     for (const wake of this.#waiting) wake();
   }
 
-  /** Resolves at the next notification, after `ms` unless that is null, or when the signal aborts. */
+  /** Resolves on a notification, after `ms` unless that is null, or when the signal aborts. */
   wait(clock: Clock, ms: number | null, signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       if (signal.aborted) return resolve();

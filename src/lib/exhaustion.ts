@@ -1,6 +1,6 @@
 /**
- * Errors that say what this process or machine has run out of, and what an operator can do about it. It is
- * loaded before anything else, and therefore imports little.
+ * Errors about exhausted resources of this process or machine, with advice for the operator. This file is loaded
+ * before all others, so it imports little.
  */
 
 import { codeOf, messageOf } from '../model/errors.js';
@@ -19,23 +19,23 @@ const REMEDIES: Readonly<Record<string, string>> = {
   ERR_SSL_MALLOC_FAILURE: 'give the machine or container more memory',
 };
 
-/** In the imperative, without an end of sentence; null when the code is of no such error. */
+/** Advice in the imperative, without a full stop; null for other error codes. */
 export function remedyOf(code: string): string | null {
   return Object.hasOwn(REMEDIES, code) ? (REMEDIES[code] ?? null) : null;
 }
 
-/** An error that nobody foresaw, in one line: a trace is of no use to an operator. */
+/** An unexpected error in one line: a stack trace does not help an operator. */
 export function unforeseenText(thrown: unknown): string {
   const code = codeOf(thrown);
   const remedy = remedyOf(code);
   if (remedy !== null) return `${messageOf(thrown)}; ${remedy}`;
-  // Node opens some hundred files at once to load the program, and takes one that it cannot open for none.
+  // Node opens hundreds of files at once while loading, and reports a file that it cannot open as missing.
   const hint =
     code === 'ERR_MODULE_NOT_FOUND' ? `; install the relay again, or ${remedyOf('EMFILE')}` : '';
   return `internal error: ${messageOf(thrown)}${hint}`;
 }
 
-/** What an operator can do about it. */
+/** Advice for the operator. */
 export function preventionAdvice({ code }: Prevented): string {
   return `${remedyOf(code) ?? "see this machine's limits"}, or lower concurrency`;
 }

@@ -1,4 +1,4 @@
-/** What the admin port and the receiver share: a server that begins and ends listening. */
+/** Starts and stops a listening server, for the admin port and the receiver. */
 import type { Server as HttpServer } from 'node:http';
 import type { AddressInfo, Server } from 'node:net';
 import { ListenError } from '../model/errors.js';
@@ -10,15 +10,15 @@ export function placeText({ host, port }: ListenAddress): string {
 }
 
 /**
- * Connections that wait to be accepted. Beyond it the system ignores the first packet of another one,
- * whose client tries again only a second later; Linux allows no more by default.
+ * Connections that wait to be accepted. When the queue is full, the kernel drops the first packet of a new
+ * connection, and the client retries only after a second. Linux allows no more by default.
  */
 const BACKLOG = 4_096;
 
 /**
- * Resolves with the address, whose port is the real one when 0 was asked for. Rejects with
- * ListenError when it cannot be had; `setting` names what chose the address. Calls `onError` for
- * each connection that cannot be accepted later.
+ * Resolves with the address, including the actual port when port 0 was requested. Rejects with ListenError when the
+ * address is unavailable; `setting` names the option that set the address. Calls `onError` for each connection that
+ * cannot be accepted later.
  */
 export async function listenOn(
   server: Server,
@@ -36,7 +36,7 @@ export async function listenOn(
     });
   try {
     const address = await listen(host).catch((error: NodeJS.ErrnoException) => {
-      // A kernel without IPv6: all the addresses that there are.
+      // A kernel without IPv6: listen on all IPv4 addresses.
       if (host === '::' && error.code === 'EAFNOSUPPORT') return listen('0.0.0.0');
       throw error;
     });
@@ -50,7 +50,7 @@ export async function listenOn(
   }
 }
 
-/** Cuts every connection; resolves when the port is free. */
+/** Closes every connection; resolves when the port is free. */
 export function closeServer(server: HttpServer): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve());

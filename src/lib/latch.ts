@@ -1,4 +1,4 @@
-/** A door that opens once, and stays open. */
+/** A one-way switch: once open, it stays open. */
 export class Latch {
   #isOpen = false;
   #open: () => void = () => undefined;
@@ -15,7 +15,7 @@ export class Latch {
     this.#open();
   }
 
-  /** Resolves when it is open. */
+  /** Resolves when the latch is open. */
   opened(): Promise<void> {
     return this.#opened;
   }

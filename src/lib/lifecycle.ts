@@ -1,10 +1,10 @@
 /**
- * Named clean-ups: each is registered the moment its resource exists, and they run last in first
- * out, at a stop as well as to undo a start that failed half-way.
+ * Named clean-ups: each is registered as soon as its resource exists. They run last in, first out, on a stop and
+ * after a failed start.
  */
 import type { Clock } from './clock.js';
 
-/** A clean-up that takes longer is left behind, so that a stop always ends. */
+/** A longer clean-up is abandoned, so that a stop always ends. */
 const CLEAN_UP_MS_MAX = 5_000;
 
 export type CleanUp = () => void | Promise<void>;
@@ -19,12 +19,12 @@ export class Lifecycle {
     this.#onFailure = onFailure;
   }
 
-  /** `msMax` bounds the clean-up, in milliseconds. */
+  /** `msMax` limits the clean-up, in milliseconds. */
   onStop(name: string, run: CleanUp, msMax = CLEAN_UP_MS_MAX): void {
     this.#cleanUps.push({ name, run, msMax });
   }
 
-  /** Runs them all, whatever fails. Running it again runs only what was registered since. */
+  /** Runs all clean-ups, even after failures. A second call runs only clean-ups registered since. */
   async stop(): Promise<void> {
     for (let next = this.#cleanUps.pop(); next !== undefined; next = this.#cleanUps.pop()) {
       const { name, run, msMax } = next;

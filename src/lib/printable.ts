@@ -1,9 +1,9 @@
 /**
- * Text from outside (keys, answers) made safe to print: it can neither begin a new log line, nor
- * move a terminal's cursor, nor reverse the reading direction.
+ * Makes external text (keys, responses) safe to print: the text cannot begin a new log line, move a terminal's
+ * cursor, or reverse the reading direction.
  */
 
-/** Enough to recognise a key by; a log line stays a line. */
+/** Enough to recognise a key, and short enough for a log line. */
 export const LABEL_CHARS_MAX = 200;
 
 /** Control and format characters, lone surrogates, line and paragraph separators. */
@@ -17,7 +17,7 @@ function escapeCharacter(char: string): string {
   return `\\u{${code.toString(16)}}`;
 }
 
-/** Escapes what is not safe to print as `\xNN` or `\u{N}`, and a backslash as two; cuts at `charsMax`. */
+/** Escapes unsafe characters as `\xNN` or `\u{N}`, and doubles backslashes; truncates at `charsMax`. */
 export function printable(text: string, charsMax = LABEL_CHARS_MAX): string {
   const cut = text.length > charsMax;
   const safe = (cut ? text.slice(0, charsMax) : text)
@@ -26,13 +26,13 @@ export function printable(text: string, charsMax = LABEL_CHARS_MAX): string {
   return cut ? `${safe}…` : safe;
 }
 
-/** For text that should have been made printable before: its backslashes stay as they are. */
+/** For text that should already be escaped: its backslashes stay as they are. */
 export function stillPrintable(text: string, charsMax = LABEL_CHARS_MAX): string {
   const safe = text.replace(UNSAFE, escapeCharacter);
   return safe.length > charsMax ? `${safe.slice(0, charsMax - 1)}…` : safe;
 }
 
-/** One line of JSON that says the same as any other, and is safe to print. */
+/** One line of JSON with unsafe characters escaped. */
 export function printableJson(value: unknown): string {
   return JSON.stringify(value).replace(UNSAFE, (char) =>
     Array.from({ length: char.length }, (_, at) => {
@@ -43,12 +43,12 @@ export function printableJson(value: unknown): string {
 
 const lossyDecoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
-/** Bytes that are no UTF-8 appear as U+FFFD. */
+/** Decodes UTF-8; invalid bytes become U+FFFD. */
 export function textOf(bytes: Uint8Array): string {
   return lossyDecoder.decode(bytes);
 }
 
-/** Null when the bytes are no valid UTF-8. */
+/** Null when the bytes are not valid UTF-8. */
 export function decodeUtf8(bytes: Uint8Array): string | null {
   try {
     return decoder.decode(bytes);
@@ -57,7 +57,7 @@ export function decodeUtf8(bytes: Uint8Array): string | null {
   }
 }
 
-/** Like `printable`, for bytes: those that are no UTF-8 appear as `\xNN`. */
+/** Like `printable`, for bytes: invalid UTF-8 appears as `\xNN`. */
 export function printableBytes(bytes: Uint8Array, charsMax = LABEL_CHARS_MAX): string {
   const text = decodeUtf8(bytes);
   if (text !== null) return printable(text, charsMax);

@@ -1,15 +1,15 @@
 import { setMaxListeners } from 'node:events';
 
 /**
- * Runs tasks until all of them have ended. When one rejects, or `signal` aborts, the signal that the tasks were given
- * aborts; the rejection is passed on once every task has ended.
+ * Runs tasks until all of them have ended. When a task rejects or `signal` aborts, the tasks' own signal aborts;
+ * the rejection is passed on once every task has ended.
  */
 export async function runTogether(
   signal: AbortSignal,
   tasks: readonly ((signal: AbortSignal) => Promise<unknown>)[],
 ): Promise<void> {
   const ending = new AbortController();
-  // Each task may listen to it more than once; Node warns beyond ten listeners.
+  // Each task may add several listeners to the signal; Node warns beyond ten.
   setMaxListeners(0, ending.signal);
   const end = () => ending.abort();
   if (signal.aborted) end();

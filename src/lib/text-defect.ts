@@ -1,6 +1,6 @@
 /**
- * What copying, editors, shells and templates add to a text: line ends, blanks, quotes, invisible
- * characters. It is described without showing the text, which may be a secret. Pure.
+ * Detects what copying, editors, shells and templates add to a string: line ends, blanks, quotes, invisible
+ * characters. Descriptions do not show the string, which may be a secret. Pure.
  */
 
 const NAMES: Readonly<Record<string, string>> = {
@@ -37,19 +37,19 @@ const NAMES: Readonly<Record<string, string>> = {
   '\ufffd': 'replacement character',
 };
 
-/** Of those without a name of their own. */
+/** Names for kinds of characters without a name of their own. */
 const KINDS: readonly (readonly [kind: RegExp, name: string])[] = [
   [/\p{Cc}/u, 'control character'],
   [/\p{Z}/u, 'space'],
   [/\p{C}/u, 'invisible character'],
 ];
 
-/** A longer text is no password, URL or name, and looking at each character takes time. */
+/** Longer strings are no passwords, URLs or names, and checking each character takes time. */
 const CHARS_MAX = 4096;
 
-/** Blanks of every kind, and what takes no place on a screen. */
+/** Blanks of every kind, and invisible characters. */
 const UNSEEN = /[\s\p{C}\p{Z}\u3164]/u;
-/** The same without the blank, which may well stand inside a text. */
+/** The same set without the space character, which is legitimate inside a string. */
 const HIDDEN = /[^\S ]|[\p{C}\p{Zl}\p{Zp}\u3164\ufffd]|(?! )\p{Zs}/u;
 
 const QUOTES: readonly (readonly [opening: string, closing: string, name: string])[] = [
@@ -90,8 +90,8 @@ function quotesAround(core: readonly string[]): string[] {
 }
 
 /**
- * A predicate for a sentence about the text, such as `ends with a newline`; null for a text that has
- * nothing of the kind, or is very long.
+ * A predicate about the string, such as `ends with a newline`; null when there is no defect, or the string is very
+ * long.
  */
 export function defectOf(text: string): string | null {
   if (text.length > CHARS_MAX) return null;
@@ -113,7 +113,7 @@ export function defectOf(text: string): string | null {
   return defects.length === 0 ? null : defects.join(' and ');
 }
 
-/** ` (it ends with a newline)`, to be appended to a sentence about the text; empty without a defect. */
+/** ` (it ends with a newline)`, to be appended to a sentence; empty without a defect. */
 export function defectNote(text: string): string {
   const defect = defectOf(text);
   return defect === null ? '' : ` (it ${defect})`;

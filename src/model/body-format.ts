@@ -1,49 +1,49 @@
-/** How a webhook's request is made, beside where it goes. Nouns, and the words that the file has for them. */
+/** How a webhook's request is built, apart from its URL. Types, and the configuration's words for them. */
 
 export const METHODS = ['POST', 'PUT', 'PATCH', 'DELETE'] as const;
 export type Method = (typeof METHODS)[number];
 
-/** What a template can be written as. */
+/** The content types of a template. */
 export const TEMPLATE_CONTENT_TYPES = [
   'application/json',
   'application/x-www-form-urlencoded',
 ] as const;
 export type TemplateContentType = (typeof TEMPLATE_CONTENT_TYPES)[number];
 
-/** The word that the file has for a request without a body. */
+/** The configuration's word for a request without a body. */
 export const NO_BODY = 'none';
 
 export type ContentType = TemplateContentType | 'application/cloudevents+json; charset=utf-8';
 
-/** What a `{…}` of a template stands for. */
+/** The reference of a template's `{…}`. */
 export interface Reference {
-  /** One of TOLD_NAMES, or what a pattern captures. */
+  /** One of PLACEHOLDER_NAMES, or a capture of the route's pattern. */
   readonly name: string;
-  /** The way into a value: names of fields and places in lists, outermost first. */
+  /** The path into a value: names of fields and list indexes, outermost first. */
   readonly fields: readonly string[];
 }
 
-/** How what a reference stands for is written, so that it cannot leave its place. */
+/** The encoding of a referenced value, which keeps the value within its place. */
 export type Writing =
-  /** As a JSON value of its own type. */
+  /** A JSON value of its own type. */
   | 'json_value'
-  /** Inside a JSON text. */
+  /** Part of a JSON string. */
   | 'json_text'
-  /** In a field of a form. */
+  /** A form field. */
   | 'form_field';
 
-/** A part of a compiled template: a text that goes out as it is, or what is put in. */
+/** A piece of a compiled template: a literal string, or a reference. */
 export type TemplatePiece = string | { readonly reference: Reference; readonly writing: Writing };
 
-/** How the bodies of a route's webhooks are made. Made from the file. */
+/** The format of a route's request bodies, from the configuration. */
 export type BodyFormat =
   | { readonly kind: 'standard' }
-  /** Nothing is sent but the headers. */
+  /** Only headers are sent. */
   | { readonly kind: 'none' }
   /** CloudEvents 1.0, structured mode. */
   | {
       readonly kind: 'cloudevents';
-      /** The attribute of that name: a URI reference. */
+      /** The attribute `source`: a URI reference. */
       readonly source: string;
     }
   | {

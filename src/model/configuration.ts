@@ -1,6 +1,6 @@
 /**
- * What makes two relays replicas of each other: the same routes, databases, and endpoints by name and
- * URL. Secrets, limits and retries may differ, as they do while they are changed. Pure.
+ * The identity of a configuration, equal for all replicas: the routes, databases, and endpoints by name and URL.
+ * Secrets, limits and retries may differ, as they do during a rollout. Pure.
  */
 import { createHash } from 'node:crypto';
 import { stringify } from 'safe-stable-stringify';
@@ -13,7 +13,7 @@ export interface Configuration {
   readonly endpoints: ReadonlyMap<string, string>;
 }
 
-/** Enough to tell the configurations of one deployment from each other. */
+/** Enough to distinguish the configurations of one deployment. */
 const DIGEST_CHARS = 16;
 
 export function configurationOf({

@@ -1,25 +1,25 @@
-/** The nouns of an endpoint, types only; times and sizes as in vocabulary.ts. */
+/** The types of an endpoint; times and sizes as in vocabulary.ts. */
 import type { Secret } from './secret.js';
 
-/** A rate that an endpoint's attempts must not exceed. */
+/** Maximum rate of an endpoint's attempts. */
 export interface RateLimit {
   readonly count: number;
   readonly perMs: number;
 }
 
-/** When a delivery that failed is tried again. */
+/** The schedule for retries of a failed delivery. */
 export interface RetrySettings {
-  /** The wait before each retry; its length is the number of retries. */
+  /** The delay before each retry; its length is the number of retries. */
   readonly scheduleMs: readonly number[];
-  /** 0–1: the share of each wait that chance may take away. */
+  /** 0–1: the maximum random reduction of each delay, as a fraction. */
   readonly jitter: number;
 }
 
-/** What an endpoint's TLS has of its own, in PEM. */
+/** An endpoint's own TLS settings, in PEM. */
 export interface TlsSettings {
-  /** The authorities that are trusted instead of Node's own; null for those. */
+  /** The trusted CAs; null for Node's defaults. */
   readonly ca: Secret | null;
-  /** What the relay shows of itself, with its key; null for nothing. */
+  /** The client certificate and its key; null for none. */
   readonly client: { readonly cert: Secret; readonly key: Secret } | null;
 }
 
@@ -27,45 +27,45 @@ export interface TlsSettings {
 export interface ProxySettings {
   /** http or https, without credentials, path and query. */
   readonly url: URL;
-  /** The header Proxy-Authorization; null when the file gives no user. */
+  /** The Proxy-Authorization header; null when the configuration has no user. */
   readonly authorization: Secret | null;
 }
 
-/** What a look at files found; `Held` is made from what they hold. */
+/** The result of checking files for changes; `Held` is built from their content. */
 export type FilesNow<Held> =
-  /** Nothing new since the last look. */
+  /** No change since the last check. */
   | { readonly kind: 'same' }
   | { readonly kind: 'changed'; readonly held: Held }
-  /** One is gone, empty or wrong; `problem` is for the operator, without a secret. */
+  /** A file is missing, empty or invalid; `problem` is for the operator, without secrets. */
   | { readonly kind: 'unusable'; readonly problem: string };
 
 /** Files that hold secrets, headers, passwords or certificates. */
 export interface WatchedFiles<Held> {
-  /** Reads them when they have changed since they were last read. Never rejects. */
+  /** Reads the files if they have changed since the last read. Never rejects. */
   look(): Promise<FilesNow<Held>>;
 }
 
-/** Where webhooks go. Made from the file. */
+/** A destination of webhooks, from the configuration. */
 export interface Endpoint {
   readonly name: string;
   /** http or https, without credentials and without a fragment. */
   readonly url: URL;
-  /** Each one signs (rotation). Empty: webhooks are sent unsigned, as the file asked. */
+  /** Every secret signs (for rotation). Empty: webhooks are unsigned, as configured. */
   readonly secrets: readonly Secret[];
-  /** Sent with each attempt, beside the relay's own; names in lower case. */
+  /** Headers sent in addition to the relay's own; names in lower case. */
   readonly headers: Readonly<Record<string, Secret>>;
-  /** One attempt's time from connecting to the last byte read. */
+  /** Limit for one attempt, from connecting to the last byte read. */
   readonly timeoutMs: number;
-  /** Attempts under way at the same time. */
+  /** Maximum number of concurrent attempts. */
   readonly concurrency: number;
   readonly rateLimit: RateLimit | null;
   readonly retry: RetrySettings;
-  /** Null for https as Node does it by itself, and for http. */
+  /** Null for Node's defaults with https, and for http. */
   readonly tls: TlsSettings | null;
-  /** Null: connected to directly. */
+  /** Null for a direct connection. */
   readonly proxy: ProxySettings | null;
-  /** Whether it may be at a link-local address, or at one of a cloud's metadata. */
+  /** Whether link-local addresses and cloud metadata addresses are allowed. */
   readonly allowLinkLocal: boolean;
-  /** Null when nothing of it stands in a file of its own. */
+  /** Null when the endpoint's configuration refers to no files. */
   readonly files: WatchedFiles<Endpoint> | null;
 }

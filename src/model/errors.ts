@@ -1,10 +1,10 @@
 /**
- * One small class per cause. Each says what was expected, what was found and what to do, in words
- * for the operator, and whether waiting can help.
+ * One small class per cause. A message tells the operator what was expected, what was found and what to do; the
+ * class tells whether waiting can help.
  */
 
 export abstract class RelayError extends Error {
-  /** Whether the same step may succeed later without anybody doing anything. */
+  /** Whether the same step may succeed later without an operator. */
   abstract readonly retryable: boolean;
 
   override get name(): string {
@@ -12,63 +12,63 @@ export abstract class RelayError extends Error {
   }
 }
 
-/** The file is wrong; the message lists every mistake. */
+/** The configuration is invalid; the message lists every error. */
 export class SettingsError extends RelayError {
   readonly retryable = false;
 }
 
-/** No file was named, and none is where one would be. */
+/** No configuration file was named, and no default file exists. */
 export class NoSettingsFileError extends SettingsError {}
 
-/** Wrong words on the command line. */
+/** Invalid command-line usage. */
 export class UsageError extends RelayError {
   readonly retryable = false;
 }
 
-/** A key that no route takes, or that is where nobody looks. */
+/** A key that no route matches, or in a database that is not watched. */
 export class NothingToSendError extends RelayError {
   readonly retryable = false;
 }
 
-/** Nobody answers at that address, or the connection broke. */
+/** Nothing responds at the address, or the connection broke. */
 export class RedisUnreachableError extends RelayError {
   readonly retryable = true;
 }
 
-/** A connection can be made, but no answer comes, or it is closed; the message says what to check. */
+/** A connection is established, but gets no response or is closed; the message says what to check. */
 export class RedisUnresponsiveError extends RedisUnreachableError {}
 
-/** Redis answers, but not yet: it loads its data, or is busy with a script. */
+/** Redis responds but is not ready: it is loading its data, or is busy with a script. */
 export class RedisNotReadyError extends RelayError {
   readonly retryable = true;
 }
 
-/** Redis refuses the name or password, or wants one. */
+/** Redis rejects the user name or password, or requires one. */
 export class RedisAuthError extends RelayError {
   readonly retryable = false;
 }
 
-/** Redis refuses a login that it has accepted before: its password is being changed. */
+/** Redis rejects a login that it accepted before: the password is being changed. */
 export class RedisLoginPendingError extends RelayError {
   readonly retryable = true;
 }
 
-/** Redis answers a command with an error for which there is no class of its own. */
+/** An error reply that has no class of its own. */
 export class RedisReplyError extends RelayError {
   readonly retryable = true;
 }
 
-/** Redis knows us, but forbids a command that the relay cannot do without. */
+/** The login succeeded, but the user lacks permission for a required command. */
 export class RedisPermissionError extends RelayError {
   readonly retryable = false;
 }
 
-/** Redis's certificate does not verify, or TLS fails in another way. */
+/** Redis's certificate is not trusted, or TLS fails otherwise. */
 export class RedisTlsError extends RelayError {
   readonly retryable = false;
 }
 
-/** What answers there is not Redis, or a part of it that holds no keys, such as a Sentinel. */
+/** The server is not Redis, or is a Redis without keys, such as a Sentinel. */
 export class NotRedisError extends RelayError {
   readonly retryable = false;
 }
@@ -78,54 +78,54 @@ export class RedisIsReplicaError extends RelayError {
   readonly retryable = false;
 }
 
-/** The server is not the primary that it was when the relay connected. */
+/** The server is no longer the primary that the relay connected to. */
 export class RedisChangedError extends RelayError {
   readonly retryable = true;
 }
 
-/** A node of a Redis Cluster, of which another one has the slot of the relay's own keys. */
+/** A Redis Cluster node without the slot of the relay's own keys. */
 export class RedisSlotError extends RelayError {
   readonly retryable = false;
 }
 
-/** The server has fewer databases than the file wants watched. */
+/** The server has fewer databases than the configuration needs. */
 export class NoDatabaseError extends RelayError {
   readonly retryable = false;
 }
 
-/** The server does not publish expirations, and the relay may not make it. */
+/** The server does not publish expirations, and the relay may not change the setting. */
 export class NotificationsOffError extends RelayError {
   readonly retryable = false;
 }
 
-/** Somebody has taken classes out of the server's setting while the relay listened. */
+/** Another client removed event classes from the server's setting after the relay connected. */
 export class NotificationsLostError extends RelayError {
   readonly retryable = true;
 }
 
-/** The canary's expiration was not heard: notifications do not flow on this connection. */
+/** The canary's expiration was not received: notifications do not flow on this connection. */
 export class CanaryLostError extends RelayError {
   readonly retryable = true;
 }
 
-/** What must survive cannot be read or written now. */
+/** The state is currently not readable or writable. */
 export class StateUnavailableError extends RelayError {
   readonly retryable = true;
 }
 
-/** Another replica watches by now: what this one wanted to capture is the other's. */
+/** Another replica holds the lease, so this one's writes are rejected. */
 export class FencedError extends RelayError {
   readonly retryable = false;
 }
 
-/** The prefix is used by a version of the relay that keeps its state in another way. */
+/** The prefix belongs to a version of the relay with another state format. */
 export class StateFormatError extends RelayError {
   readonly retryable = true;
 }
 
-/** The state is about the keys of another server than the one that this replica watches. */
+/** The state belongs to a server other than the one that this replica watches. */
 export class WatchedServerError extends RelayError {
-  /** `retryable`: it may be the same server after all, which another replica has yet to notice. */
+  /** `retryable`: it may be the same server, with a change that another replica has not noticed yet. */
   constructor(
     message: string,
     readonly retryable: boolean,
@@ -134,22 +134,22 @@ export class WatchedServerError extends RelayError {
   }
 }
 
-/** The state is kept in the relay's own memory, where no command reaches it. */
+/** The state is in the relay's own memory, out of reach for commands. */
 export class StateInMemoryError extends RelayError {
   readonly retryable = false;
 }
 
-/** The address for the admin port cannot be had. */
+/** The address of the admin port is unavailable. */
 export class ListenError extends RelayError {
   readonly retryable = false;
 }
 
-/** The code that Node or OpenSSL has given an error; empty when there is none. */
+/** The error code of Node or OpenSSL; empty when there is none. */
 export function codeOf(thrown: unknown): string {
   return thrown instanceof Error && 'code' in thrown ? String(thrown.code) : '';
 }
 
-/** The text of anything that was thrown, without a stack. */
+/** The message of any thrown value, without a stack trace. */
 export function messageOf(thrown: unknown): string {
   if (thrown instanceof AggregateError && thrown.message === '') {
     return thrown.errors.map(messageOf).join('; ');

@@ -1,12 +1,12 @@
-/** Keys, told apart: there may be several of one name. */
+/** Identifies keys: several databases may have a key of the same name. */
 import type { KeyInDatabase } from './vocabulary.js';
 
-/** A text that no other key has, for maps and sets: keys are bytes, and equal in several databases. */
+/** A string that is unique per key, for maps and sets: keys are bytes, and exist per database. */
 export function keyId({ database, key }: KeyInDatabase): string {
   return `${database}:${key.toString('latin1')}`;
 }
 
-/** Those of each database, in their order. */
+/** Groups keys by database, keeping their order. */
 function byDatabase<Key extends KeyInDatabase>(keys: readonly Key[]): Map<number, Key[]> {
   const grouped = new Map<number, Key[]>();
   for (const key of keys) {
@@ -17,7 +17,7 @@ function byDatabase<Key extends KeyInDatabase>(keys: readonly Key[]): Map<number
   return grouped;
 }
 
-/** The same in batches of no more than `countMax`. */
+/** Groups keys by database into batches of at most `countMax`. */
 export function* batchesByDatabase<Key extends KeyInDatabase>(
   keys: readonly Key[],
   countMax: number,

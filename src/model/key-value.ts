@@ -1,6 +1,6 @@
-/** What was read of a key, as JSON can say it. Types only. */
+/** The value of a key in JSON. Types only. */
 
-/** What JSON can say. */
+/** Any JSON value. */
 export type Json =
   | null
   | boolean
@@ -9,44 +9,44 @@ export type Json =
   | readonly Json[]
   | { readonly [name: string]: Json };
 
-/** Why a webhook carries no value, though its route asks for it. */
+/** Why a webhook lacks the value that its route requests. */
 export type ValueOmission =
-  /** Larger than the route's `value_max`, or of too many elements. */
+  /** Larger than the route's `value_max`, or with too many elements. */
   | 'too_large'
-  /** It was no longer there when it was to be read, or never seen. */
+  /** The key was gone when it was to be read, or was never seen. */
   | 'gone'
-  /** Of a type that this version cannot read. */
+  /** A type that this version cannot read. */
   | 'unsupported'
-  /** The relay's user in Redis may not read it. */
+  /** The relay's Redis user may not read the key. */
   | 'forbidden'
-  /** Of a `lookup`: Redis could not be asked when the delivery was built. */
+  /** For a `lookup`: Redis was unavailable when the delivery was built. */
   | 'unavailable';
 
-/** What was read of a key's value. Made by the source, put into the body by capture. */
+/** The value read from a key. Created by the source, put into the body by capture. */
 export interface KeyValue {
   /**
-   * Text for a string, an object for a hash, an array for the others; bytes that are no UTF-8 as
-   * U+FFFD. Null when it is omitted.
+   * A string for a string, an object for a hash, an array for other types; bytes that are not UTF-8 become U+FFFD.
+   * Null when omitted.
    */
   readonly value: Json;
-  /** The same, with every text as the base64 of its exact bytes; null when all is valid UTF-8. */
+  /** The same value with every string as base64 of its exact bytes; null when all are valid UTF-8. */
   readonly base64: Json;
   readonly omitted: ValueOmission | null;
-  /** By the clock of the Redis that holds the key; null when it was never read. */
+  /** By the clock of the Redis that holds the key; null when the value was never read. */
   readonly readAtMs: number | null;
 }
 
-/** The value of a route's `lookup`, and the key that it was read of. */
+/** The value of a route's `lookup`, and the key that was read. */
 export interface LookedUp extends KeyValue {
   /** The key's exact bytes. */
   readonly key: Buffer;
 }
 
-/** What a webhook of one route carries beside what Redis told; null what the route does not ask for. */
+/** The values in a webhook of one route; null for values that the route does not request. */
 export interface RouteValues {
   readonly value: KeyValue | null;
   readonly lookup: LookedUp | null;
 }
 
-/** The same for every route that asks, by its name. */
+/** Values by route name, for every route that requests values. */
 export type ValuesByRoute = ReadonlyMap<string, RouteValues>;

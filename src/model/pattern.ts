@@ -1,13 +1,13 @@
 /** A compiled `match`, types only. */
 
-/** What the `{name}`s of a pattern took from a key: the exact bytes, by name. */
+/** The captures of a pattern's `{name}`s: the exact bytes, by name. */
 export type Params = Readonly<Record<string, Buffer>>;
 
 /** A compiled `match`: pure, and linear in the key's length. */
 export interface Pattern {
-  /** As written in the file. */
+  /** As written in the configuration. */
   readonly source: string;
-  /** The names of its captures, in the order in which they stand. */
+  /** The names of the captures, in order. */
   readonly names: readonly string[];
   /** Null when the key does not match. */
   match(key: Uint8Array): Params | null;

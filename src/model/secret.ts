@@ -3,8 +3,8 @@ import { inspect } from 'node:util';
 const MASK = '[secret]';
 
 /**
- * A text that must not be seen: whatever prints, logs or serialises it shows `[secret]`. Only
- * `reveal()` gives it away, so a search for that word finds every place that does.
+ * A string that must not be seen: printing, logging or serializing it shows `[secret]`. Only `reveal()` returns the
+ * string, so a search for that word finds every use.
  */
 export class Secret {
   readonly #text: string;
@@ -17,12 +17,12 @@ export class Secret {
     return this.#text;
   }
 
-  /** Whether both hold the same text. */
+  /** Whether both hold the same string. */
   equals(other: Secret | undefined): boolean {
     return other !== undefined && this.#text === other.#text;
   }
 
-  /** Another secret, made from this one. */
+  /** Makes another secret from this one. */
   derive(make: (text: string) => string): Secret {
     return new Secret(make(this.#text));
   }

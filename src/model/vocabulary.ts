@@ -1,6 +1,6 @@
 /**
- * The nouns of the relay, types only. Every time is in milliseconds since the Unix epoch (`…AtMs`)
- * or a length in milliseconds (`…Ms`); every size is in bytes (`…Bytes…`).
+ * The relay's nouns, types only. Times are milliseconds since the Unix epoch (`…AtMs`), durations are milliseconds
+ * (`…Ms`), sizes are bytes (`…Bytes…`).
  *
  * route · endpoint · expiration · deadline · delivery · attempt · outcome · disposition · dead letter
  */
@@ -10,44 +10,44 @@ import type { Endpoint } from './endpoint.js';
 import type { Pattern } from './pattern.js';
 import type { RedisCredentials, RedisFiles } from './redis-login.js';
 
-/** How the relay learned of an expiration. `recovery` is inferred, and said so to the receiver. */
+/** How the relay learned of an expiration. `recovery` is inferred, and marked as such for the receiver. */
 export type DetectedBy = 'notification' | 'recovery';
 
-/** A key whose life ended by its deadline. Made by capture, from an event and the index of deadlines. */
+/** The expiration of a key. Created by capture, from an event and the deadline index. */
 export interface Expiration extends KeyInDatabase {
   /** The deadline by Redis's clock; null when it was never known. */
   readonly expiredAtMs: number | null;
-  /** When the relay learned of it, by Redis's clock. */
+  /** When the relay learned of the expiration, by Redis's clock. */
   readonly detectedAtMs: number;
   readonly detectedBy: DetectedBy;
 }
 
-/** A key, and where it is. */
+/** A key and its database. */
 export interface KeyInDatabase {
   /** The logical database's number, as in `SELECT`. */
   readonly database: number;
-  /** The key's exact bytes; they need not be UTF-8. */
+  /** The key's exact bytes, not necessarily UTF-8. */
   readonly key: Buffer;
 }
 
-/** What became of a key, in the order in which Redis published it. Made by the source, or by what the relay found. */
+/** A change of a key, in the order in which Redis published it. Created by the source, or by recovery. */
 export type KeyEvent = ExpiredEvent | ChangedEvent | RemovedEvent | CreatedEvent;
 
 interface DetectedEvent extends KeyInDatabase {
-  /** When the relay learned of it, in milliseconds by the clock of the Redis that holds the keys. */
+  /** When the relay learned of the change, in milliseconds by the clock of the Redis that holds the keys. */
   readonly detectedAtMs: number;
 }
 
-/** The life of the key ended by its deadline. */
+/** The key expired. */
 export interface ExpiredEvent extends DetectedEvent {
   readonly kind: 'expired';
   readonly detectedBy: DetectedBy;
 }
 
-/** The deadline of the key is to be read again. */
+/** The key's deadline must be read again. */
 export interface ChangedEvent extends DetectedEvent {
   readonly kind: 'changed';
-  /** The deadline read after the change, if it was read: a key that is gone by now has expired by it. */
+  /** The deadline read after the change, if any: a key that is missing by now expired at that deadline. */
   readonly readDeadlineMs?: number;
   /** The key was removed before: the index may have an entry of that life. */
   readonly followsRemoval?: boolean;
@@ -58,64 +58,64 @@ export interface RemovedEvent extends DetectedEvent {
   readonly kind: 'removed';
 }
 
-/** The key did not exist before. Servers publish it from Redis 7 on, if asked to. */
+/** The key did not exist before. Servers publish the event from Redis 7 on, if enabled. */
 export interface CreatedEvent extends DetectedEvent {
   readonly kind: 'created';
 }
 
-/** When a key will expire. Kept by the index of deadlines. */
+/** When a key will expire. Kept by the deadline index. */
 export interface Deadline extends KeyInDatabase {
   /** By the clock of the Redis that holds the key. */
   readonly deadlineMs: number;
 }
 
-/** A key whose expiration is claimed: it leaves the index of deadlines. */
+/** A key whose expiration is captured, and whose entry leaves the deadline index. */
 export interface ConsumedDeadline extends KeyInDatabase {
-  /** What the index had, in milliseconds by the clock of its Redis; null when it had nothing. */
+  /** The index entry's deadline, by the clock of its Redis; null when there was no entry. */
   readonly deadlineMs: number | null;
-  /** When it was known to be gone, by the same clock: an older entry is about this life, too. */
+  /** When the key was known to be gone, by the same clock: an older entry belongs to the same expiration. */
   readonly detectedAtMs: number;
 }
 
-/** What was read of a key. Made by the source, read by the index of deadlines. */
+/** A key's TTL state as read by the source, for the deadline index. */
 export interface KeyReading extends KeyInDatabase {
   /**
-   * `endless`: it is there, and has no deadline. `elsewhere`: a node of a cluster does not say, since
-   * another one has its slot or is getting it.
+   * `persistent`: the key exists without a deadline. `elsewhere`: this cluster node cannot tell, because the key's
+   * slot is on another node or being migrated there.
    */
   readonly ttl: 'volatile' | 'persistent' | 'missing' | 'elsewhere';
-  /** Set when its life is `until`, else 0. */
+  /** Set when `ttl` is `volatile`, else 0. */
   readonly deadlineMs: number;
-  /** When it was read, by the clock of the Redis that holds it. */
+  /** The time of the read, by the clock of the Redis that holds the key. */
   readonly readAtMs: number;
 }
 
-/** Pattern + endpoints: which keys become webhooks, and where these go. Made from the file. */
+/** Patterns and endpoints: which keys cause webhooks, and for which endpoints. From the configuration. */
 export interface Route {
   readonly name: string;
-  /** Tried in order; the first that matches gives the params. */
+  /** Tried in order; the first match sets the params. */
   readonly patterns: readonly Pattern[];
   /** Names of endpoints, at least one, each once. */
   readonly to: readonly string[];
   /** The webhook's `type`. */
   readonly type: string;
-  /** Appended to the endpoint's URL, with `{name}`s to fill; empty when the file gives none. */
+  /** Appended to the endpoint's URL, with `{name}`s to fill in; empty when not configured. */
   readonly path: string;
   readonly method: Method;
   readonly format: BodyFormat;
-  /** Whether an expiration that can only be inferred is delivered. */
+  /** Whether inferred expirations are delivered. */
   readonly onAmbiguous: 'deliver' | 'skip';
   /** Whether the webhook carries the value that the key had. */
   readonly includesValue: boolean;
-  /** The key whose value it carries, too, with `{name}`s to fill; null when it carries none. */
+  /** Another key whose value the webhook carries, with `{name}`s to fill in; null for none. */
   readonly lookup: string | null;
-  /** Of either value; a larger one is left out. */
+  /** Limit for either value; a larger value is omitted. */
   readonly valueBytesMax: number;
 }
 
-/** One expiration for one route and endpoint. Made by capture, kept by the outbox. */
+/** One expiration for one route and endpoint. Created by capture, kept by the outbox. */
 export interface Delivery {
-  /** The webhook id: the same on every attempt, holds no `.`. */
+  /** The webhook id: the same on every attempt, contains no `.`. */
   readonly id: string;
   /** The endpoint's name. */
   readonly endpoint: string;
@@ -128,7 +128,7 @@ export interface Delivery {
   readonly contentType: ContentType | null;
   /** The exact bytes that every attempt signs and sends. */
   readonly body: Buffer;
-  /** The key made safe to print, cut to a bounded length: for logs alone. */
+  /** The key escaped and truncated, for logs only. */
   readonly keyLabel: string;
   readonly database: number;
   readonly expiredAtMs: number | null;
@@ -136,7 +136,7 @@ export interface Delivery {
   readonly detectedBy: DetectedBy;
 }
 
-/** Why an attempt got no answer. */
+/** Why an attempt got no response. */
 export type UnreachableCause =
   | 'timeout'
   | 'dns'
@@ -145,30 +145,30 @@ export type UnreachableCause =
   | 'tls'
   | 'protocol'
   | 'network'
-  /** The proxy could not be reached, or would not or could not connect to the endpoint. */
+  /** The proxy was unreachable, or did not connect to the endpoint. */
   | 'proxy'
-  /** It is where no webhook belongs: link-local, or a cloud's metadata. Not connected to. */
+  /** The address is forbidden: link-local, or a cloud's metadata. No connection is made. */
   | 'refused_address'
-  /** The relay itself broke it off, at a stop whose grace was over. */
+  /** The relay cancelled the attempt when the grace period of a stop ended. */
   | 'stopped';
 
-/** What was wrong with a response whose status counts all the same; absent where nothing was. */
+/** Defects of a response whose status still counts; absent when there are none. */
 export interface ResponseFaults {
-  /** Why it could not be read to its end. */
+  /** Why the response could not be read to its end. */
   readonly malformed?: string;
-  /** A `Retry-After` that cannot be read, made safe to print. */
+  /** An invalid `Retry-After`, escaped for printing. */
   readonly unreadableRetryAfter?: string;
 }
 
-/** Nothing was sent: this process or machine lacks what it takes. No attempt was made. */
+/** Nothing was sent and no attempt was made: this process or machine lacks a resource. */
 export interface Prevented {
   readonly kind: 'prevented';
-  /** Of the system, such as EMFILE. */
+  /** The system's error code, such as EMFILE. */
   readonly code: string;
   readonly detail: string;
 }
 
-/** What came of one attempt. */
+/** The outcome of one attempt. */
 export type Outcome =
   | ({
       readonly kind: 'accepted';
@@ -178,61 +178,59 @@ export type Outcome =
   | ({
       readonly kind: 'refused';
       readonly status: number;
-      /** From `Retry-After` on 429 and 503: how long the whole endpoint wants to be left alone. */
+      /** From `Retry-After` on 429 and 503: how long to send nothing to the endpoint. */
       readonly retryAfterMs: number | null;
-      /** Where else it says to go, without login and query; null when it does not, or tells a secret. */
+      /** The redirect target, without login and query; null when there is none, or it shows a secret. */
       readonly location: string | null;
-      /** The start of the answer's body, made safe to print. */
+      /** The start of the response's body, escaped for printing. */
       readonly answer: string;
     } & ResponseFaults)
   | {
       readonly kind: 'unreachable';
       readonly cause: UnreachableCause;
-      /** Of Node or OpenSSL; empty when there is none. */
+      /** The error code of Node or OpenSSL; empty when there is none. */
       readonly code: string;
-      /** What the network said; for the operator. */
+      /** The network error, for the operator. */
       readonly detail: string;
     };
 
-/** Why a delivery is given up. */
+/** Why a delivery was dead-lettered. */
 export type DeadReason =
-  /** Its retries are used up. */
+  /** All retries failed. */
   | 'exhausted'
-  /** The endpoint answered 410. */
+  /** The endpoint returned 410. */
   | 'gone'
-  /** No running replica's file has the endpoint any more. */
+  /** No running replica's configuration has the endpoint any more. */
   | 'unknown_endpoint';
 
-/**
- * closed: `concurrency` attempts at a time. half_open: fewer, or a single probe. open: none.
- */
+/** closed: `concurrency` concurrent attempts. half_open: fewer, or a single probe. open: none. */
 export type BreakerState = 'closed' | 'half_open' | 'open';
 
-/** What an attempt does to the breaker. */
+/** The effect of an attempt on the breaker. */
 export type BreakerChange =
   | { readonly kind: 'opened'; readonly openMs: number }
-  /** The endpoint responds, and concurrency is below the configured one. */
+  /** The endpoint responds, but concurrency is still below the configured one. */
   | { readonly kind: 'limited' }
   | { readonly kind: 'closed' };
 
-/** What happens next to a delivery. */
+/** The next step for a delivery. */
 export type Disposition =
   | { readonly kind: 'done' }
-  /** `notBeforeMs` is by the monotonic clock of this replica: no setting of a clock moves it. */
+  /** `notBeforeMs`: by this replica's monotonic clock, which no clock change affects. */
   | { readonly kind: 'retry'; readonly notBeforeMs: number }
   | {
       readonly kind: 'dead';
       readonly reason: DeadReason;
-      /** What came of the last attempt, in words; null when none was made. */
+      /** The last attempt's outcome, for people; null when no attempt was made. */
       readonly lastOutcome: string | null;
     };
 
-/** A delivery that was given up; it keeps its id and body. */
+/** A delivery that will not be attempted again; keeps its id and body. */
 export interface DeadLetter {
   readonly delivery: Delivery;
   readonly reason: DeadReason;
   readonly attempts: number;
-  /** What came of the last attempt, in words; null when it is not known. */
+  /** The last attempt's outcome, for people; null when unknown. */
   readonly lastOutcome: string | null;
   readonly diedAtMs: number;
 }
@@ -240,7 +238,7 @@ export interface DeadLetter {
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
 export type LogFormat = 'json' | 'pretty';
 
-/** A Redis server, and who we are to it. */
+/** A Redis server and the login to it. */
 export interface RedisAddress extends RedisCredentials {
   /** Empty for a Unix socket. */
   readonly host: string;
@@ -248,11 +246,11 @@ export interface RedisAddress extends RedisCredentials {
   /** The path of a Unix socket; null for TCP. */
   readonly path: string | null;
   readonly username: string | null;
-  /** Null when neither the password nor a certificate stands in a file. */
+  /** Null when neither the password nor a certificate comes from a file. */
   readonly files: RedisFiles | null;
 }
 
-/** Where keys expire. Made from the file. */
+/** The Redis whose keys expire, from the configuration. */
 export interface RedisSettings extends RedisAddress {
   /** The logical databases to watch, each once. */
   readonly databases: readonly number[];
@@ -260,15 +258,15 @@ export interface RedisSettings extends RedisAddress {
   readonly notifications: 'manage' | 'require';
 }
 
-/** Which dead letters of each endpoint are kept. */
+/** Retention limits for each endpoint's dead letters. */
 export interface DeadLetterLimits {
-  /** From its death on. */
+  /** Maximum time since the delivery was dead-lettered. */
   readonly keepMs: number;
-  /** The oldest makes room. */
+  /** The oldest dead letters are deleted first. */
   readonly countMax: number;
 }
 
-/** What must survive, and where it is kept. Made from the file. */
+/** Where the state is stored, from the configuration. */
 export type StateSettings =
   | { readonly kind: 'memory'; readonly prefix: string }
   | {
@@ -276,14 +274,14 @@ export type StateSettings =
       readonly redis: RedisAddress;
       /** The logical database's number. */
       readonly database: number;
-      /** The part of the file that says how to reach it: where an operator has to look. */
+      /** The section of the configuration that has the server's address, for messages. */
       readonly section: 'redis' | 'state';
-      /** Every key of the relay's own begins with it, in braces. */
+      /** Every key of the relay begins with the prefix, in braces. */
       readonly prefix: string;
       readonly deadLetters: DeadLetterLimits;
       /**
-       * How long deliveries wait for an endpoint that no running replica's file has, before they
-       * become dead letters.
+       * How long deliveries wait for an endpoint that is in no running replica's configuration, before they are
+       * dead-lettered.
        */
       readonly unknownEndpointGraceMs: number;
     };
@@ -294,7 +292,7 @@ export interface ListenAddress {
   readonly port: number;
 }
 
-/** All that the file says, checked: every default filled in, every secret read. */
+/** The validated configuration, with defaults filled in and secrets read. */
 export interface Settings {
   readonly redis: RedisSettings;
   readonly state: StateSettings;

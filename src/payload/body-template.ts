@@ -1,7 +1,7 @@
 /**
- * A route's `body`: a structure whose texts may hold `{name}`s. Compiled once, into pieces of which
- * most are text already; to fill it is to walk along them. There is no code in it, and nothing that
- * is put in is read again. Pure.
+ * A route's `body`: a structure whose strings may contain `{name}`s. Compiled once into pieces, most of them
+ * literal text; filling a template concatenates the pieces. Templates contain no code, and inserted values are not
+ * parsed again. Pure.
  */
 import { stringify } from 'safe-stable-stringify';
 import type {
@@ -12,7 +12,7 @@ import type {
 } from '../model/body-format.js';
 import type { Json } from '../model/key-value.js';
 
-/** What every body can tell; a route's captures come beside them. */
+/** Names available in every body, in addition to a route's captures. */
 export const PLACEHOLDER_NAMES = [
   'key',
   'database',
@@ -38,18 +38,18 @@ export function isPlaceholderName(name: string): name is PlaceholderName {
   return PLACEHOLDER_NAMES.some((told) => told === name);
 }
 
-/** Those that may be followed by a way into their value. */
+/** Names that may be followed by a path into their value. */
 export const NAMES_WITH_FIELDS: readonly PlaceholderName[] = ['value', 'lookup'];
 
-/** What a route has to ask for, by what the names of it begin with. */
+/** Prefixes of names that a route must request. */
 export const ASKED_NAME = /^(value|lookup)(?:_|$)/;
 
-/** A brace that is doubled, a `{…}`, or a brace that is neither. */
+/** A doubled brace, a `{…}`, or an unmatched brace. */
 const BRACES = /\{\{|\}\}|\{([^{}]*)\}|[{}]/g;
 const REFERENCE = /^([A-Za-z_][A-Za-z0-9_]{0,63})((?:\.[^.]+)*)$/;
 const LIST_PLACE = /^(?:0|[1-9]\d{0,9})$/;
 
-/** What a text of a template holds, in its order; null when a brace belongs to nothing. */
+/** The literals and references of a template string, in order; null when a brace is unmatched. */
 export function partsOf(text: string): readonly (string | Reference)[] | null {
   const parts: (string | Reference)[] = [];
   let end = 0;
@@ -68,12 +68,12 @@ function referenceOf(inside: string | undefined): Reference | null {
   return name === undefined ? null : { name, fields: way.split('.').slice(1) };
 }
 
-/** As it stands in the file. */
+/** The reference as written in the configuration. */
 export function referenceText({ name, fields }: Reference): string {
   return `{${[name, ...fields].join('.')}}`;
 }
 
-/** Each text of a template, and where it is. */
+/** Each string of a template with its path. */
 export function* textsOf(
   template: Json,
   path: readonly (string | number)[] = [],
@@ -86,7 +86,7 @@ export function* textsOf(
   for (const [step, inner] of entries) yield* textsOf(inner, [...path, step]);
 }
 
-/** A mapping is a form's fields, in its order; as JSON its keys are sorted. Every text must be right. */
+/** A form keeps the mapping's order; JSON keys are sorted. Every string must be valid. */
 export function compileTemplate(
   template: Json,
   contentType: TemplateContentType,
@@ -99,7 +99,7 @@ export function compileTemplate(
   }
 }
 
-/** Null when it would have more than `charsMax` characters. */
+/** Null when the result would exceed `charsMax` characters. */
 export function fillTemplate(
   pieces: readonly TemplatePiece[],
   standsFor: (reference: Reference) => Json,
@@ -118,8 +118,8 @@ export function fillTemplate(
 }
 
 /**
- * What lies there inside a value; null when nothing does. A text that holds a JSON object or list has
- * the fields of that.
+ * The value at a path inside a value; null when it does not exist. The path may lead into a string that holds a
+ * JSON object or list.
  */
 export function valueIn(value: Json, fields: readonly string[]): Json {
   let found = typeof value === 'string' && fields.length > 0 ? parsed(value) : value;
@@ -131,7 +131,7 @@ export function valueIn(value: Json, fields: readonly string[]): Json {
   return found;
 }
 
-/** Null when it is no JSON, or a number in it is larger than JSON can tell exactly here. */
+/** Null for invalid JSON, or when a number is too large to be exact. */
 function parsed(text: string): Json {
   try {
     return JSON.parse(text, (_, found: Json) => {
@@ -162,7 +162,7 @@ function jsonPieces(template: Json): TemplatePiece[] {
   return ['{', ...fields, '}'];
 }
 
-/** A text that is nothing but one reference keeps the type of what that stands for. */
+/** A string that is a single reference keeps the type of the referenced value. */
 function jsonTextPieces(text: string): TemplatePiece[] {
   const parts = partsOf(text) ?? [];
   const [first] = parts;
@@ -184,7 +184,7 @@ function pieceOf(part: string | Reference, writing: Writing): TemplatePiece {
   return typeof part === 'string' ? written(part, writing) : { reference: part, writing };
 }
 
-/** The same pieces, with no two texts side by side. */
+/** Merges adjacent literal strings. */
 function joined(pieces: readonly TemplatePiece[]): TemplatePiece[] {
   const fewer: TemplatePiece[] = [];
   for (const piece of pieces) {
@@ -196,7 +196,7 @@ function joined(pieces: readonly TemplatePiece[]): TemplatePiece[] {
   return fewer;
 }
 
-/** Fit for its place, whatever it is: no character of it can end the text or field around it. */
+/** Encodes a value for its place: no character can end the surrounding string or field. */
 function written(value: Json, writing: Writing): string {
   switch (writing) {
     case 'json_value':
@@ -208,7 +208,7 @@ function written(value: Json, writing: Writing): string {
   }
 }
 
-/** What is put into a text: nothing for null, lists and mappings as JSON. */
+/** The text of a value inside a string: empty for null, JSON for lists and mappings. */
 function insertedText(value: Json): string {
   if (value === null) return '';
   return typeof value === 'object' ? jsonOf(value) : String(value);
@@ -218,7 +218,7 @@ function jsonOf(value: Json): string {
   return stringify(value) ?? 'null';
 }
 
-/** As browsers encode it (the URL standard's application/x-www-form-urlencoded). */
+/** Encodes like browsers (the URL standard's application/x-www-form-urlencoded). */
 function formField(text: string): string {
   return new URLSearchParams([['', text]]).toString().slice(1);
 }

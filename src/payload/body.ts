@@ -1,4 +1,4 @@
-/** From what a webhook tells to the exact bytes of its body, in the route's format. Pure. */
+/** Builds the exact bytes of a webhook's body in the route's format. Pure. */
 import { stringify } from 'safe-stable-stringify';
 import { textOf } from '../lib/printable.js';
 import type { BodyFormat, Reference } from '../model/body-format.js';
@@ -8,16 +8,16 @@ import { cloudEvent } from './cloudevents.js';
 import { dataOf, isoOf, timestampOf, type WebhookInput } from './webhook-input.js';
 
 /**
- * A key and its params, with every character escaped, make 13 MiB; a template may repeat them. What
- * is larger would fill the outbox, and no receiver takes it.
+ * A fully escaped key and its params take 13 MiB; a template may repeat them. A larger body would fill the outbox,
+ * and no receiver accepts it.
  */
 export const BODY_BYTES_MAX = 16 * 1024 * 1024;
 
 const NOTHING = Buffer.alloc(0);
 
 /**
- * What makes the body of the webhook with an id; null for one of more than BODY_BYTES_MAX. What
- * does not depend on the id is made once.
+ * Returns a function from a webhook's id to its body, null above BODY_BYTES_MAX. The parts that do not depend on
+ * the id are built once.
  */
 export function bodiesOf(told: WebhookInput): (id: string) => Buffer | null {
   const { format } = told.route;
@@ -41,13 +41,13 @@ function bounded(text: string | null): Buffer | null {
   return body.length > BODY_BYTES_MAX ? null : body;
 }
 
-/** Compact JSON, its keys sorted at every level. */
+/** Compact JSON with keys sorted at every level. */
 function standardBody(told: WebhookInput): Json {
   const { expiration, route } = told;
   return { type: route.type, timestamp: timestampOf(expiration), data: dataOf(told) };
 }
 
-/** What each name of a template stands for; null for a value that was not, or could not be, read. */
+/** The value of each template name; null for a value that was not, or could not be, read. */
 const PLACEHOLDER_VALUES: Readonly<
   Record<PlaceholderName, (told: WebhookInput, id: string) => Json>
 > = {

@@ -1,4 +1,4 @@
-/** From an expiration to its deliveries: what is stored once and sent unchanged ever after. Pure. */
+/** Builds an expiration's deliveries, which are stored once and sent unchanged. Pure. */
 import { createHash } from 'node:crypto';
 import { printableBytes } from '../lib/printable.js';
 import { contentTypeOf } from '../model/body-format.js';
@@ -9,19 +9,19 @@ import { bodiesOf } from './body.js';
 import { fillPath } from './path-template.js';
 import { NO_VALUES, type WebhookInput } from './webhook-input.js';
 
-/** What deliveries are made from, beside the expiration and its routes. */
+/** The input beside the expiration and its routes. */
 export interface BuildOptions {
-  /** Tells one expiration from every other, however often the same key expires. */
+  /** Identifies one expiration of a key among all others. */
   readonly occurrence: string;
-  /** Nothing expired: somebody tries what would be sent. */
+  /** Marks a test: nothing expired. */
   readonly isTest: boolean;
-  /** What was read for each route that asks for a value, by the route's name. */
+  /** The values read for each route that requests one, by the route's name. */
   readonly carried: ValuesByRoute;
 }
 
 export interface BuildResult {
   readonly deliveries: readonly Delivery[];
-  /** Those whose bodies would be larger than BODY_BYTES_MAX. */
+  /** Webhooks whose bodies would exceed BODY_BYTES_MAX. */
   readonly tooLarge: readonly Pick<Delivery, 'route' | 'endpoint'>[];
 }
 
@@ -36,14 +36,14 @@ export function deliveryId(
 }
 
 /**
- * Tells one expiration from every other, by what every replica knows of it: null when the deadline
- * was never known. A key cannot expire twice at the same deadline.
+ * Identifies one expiration by values that every replica knows; null when the deadline is unknown. A key cannot
+ * expire twice at the same deadline.
  */
 export function occurrenceOf({ database, key, expiredAtMs }: Expiration): string | null {
   return expiredAtMs === null ? null : `${database}:${expiredAtMs}:${key.toString('hex')}`;
 }
 
-/** One delivery for each endpoint of each route that the key takes. */
+/** Builds one delivery for each endpoint of each matching route. */
 export function buildDeliveries(
   expiration: Expiration,
   matches: readonly Match[],

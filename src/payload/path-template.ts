@@ -1,23 +1,23 @@
-/** A route's `path` and `lookup` with their `{name}`s, and how a key's params get into them. Pure. */
+/** A route's `path` and `lookup` with `{name}`s, and the insertion of a key's params. Pure. */
 
 import type { Params } from '../model/pattern.js';
 export const PLACEHOLDER = /\{([^{}]+)\}/g;
 
-/** Each byte as it stands in a path: RFC 3986's unreserved ones themselves, the others as %XX. */
+/** The form of each byte in a path: RFC 3986's unreserved bytes unchanged, the others as %XX. */
 const PERCENT_ENCODED: readonly string[] = Array.from({ length: 256 }, (_, byte) => {
   const char = String.fromCharCode(byte);
   if (/[A-Za-z0-9._~-]/.test(char)) return char;
   return `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
 });
 
-/** The names in a path's `{name}`s, in the order in which they stand. */
+/** The names in a path's `{name}`s, in order. */
 export function placeholdersOf(path: string): string[] {
   return Array.from(path.matchAll(PLACEHOLDER), ([, name]) => name ?? '');
 }
 
 /**
- * The path with every `{name}` filled in and percent-encoded. A segment that would come out as `.`
- * or `..` has its dots encoded, so that no client on the way takes it for a step up.
+ * Fills in and percent-encodes every `{name}`. A resulting segment `.` or `..` has its dots encoded, so that no
+ * HTTP client or proxy resolves it as a relative path.
  */
 export function fillPath(template: string, params: Params): string {
   const filled = template.replace(PLACEHOLDER, (_, name: string) => {
@@ -32,10 +32,10 @@ export function fillPath(template: string, params: Params): string {
   return [safe, ...query].join('?');
 }
 
-/** The key with every `{name}` filled in, byte for byte. */
+/** Fills in every `{name}`, byte for byte. */
 export function fillKey(template: string, params: Params): Buffer {
   const parts = template.split(PLACEHOLDER);
-  // The names are what stands between the other parts.
+  // Splitting alternates literals and names.
   return Buffer.concat(
     parts.map((part, at) => (at % 2 === 0 ? Buffer.from(part) : (params[part] ?? Buffer.alloc(0)))),
   );

@@ -1,19 +1,19 @@
-/** What a webhook tells of one expiration, in whichever format. Pure. */
+/** The content of a webhook about one expiration, in any format. Pure. */
 
 import { decodeUtf8, textOf } from '../lib/printable.js';
 import type { Json, KeyValue, RouteValues } from '../model/key-value.js';
 import type { Params } from '../model/pattern.js';
 import type { Expiration, Route } from '../model/vocabulary.js';
 
-/** For a route that asks for none. */
+/** For a route that requests no value. */
 export const NO_VALUES: RouteValues = { value: null, lookup: null };
 
-/** All that a body can be made from, but the webhook's id. */
+/** Everything that a body is built from, except the webhook's id. */
 export interface WebhookInput extends RouteValues {
   readonly expiration: Expiration;
   readonly route: Route;
   readonly params: Params;
-  /** Nothing expired: somebody tries what would be sent. */
+  /** Marks a test: nothing expired. */
   readonly isTest: boolean;
 }
 
@@ -21,7 +21,7 @@ export function isoOf(timeMs: number | null): string | null {
   return timeMs === null ? null : new Date(timeMs).toISOString();
 }
 
-/** The deadline, or else when the expiration was detected. */
+/** The deadline, or else the time of detection. */
 export function timestampOf({ expiredAtMs, detectedAtMs }: Expiration): string | null {
   return isoOf(expiredAtMs ?? detectedAtMs);
 }

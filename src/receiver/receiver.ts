@@ -1,4 +1,4 @@
-/** A receiver of webhooks for trying things out: verifies each one, answers, and can fail on purpose. */
+/** A receiver of webhooks for testing: verifies each one, responds, and can fail on purpose. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { TEST_HEADER } from '../delivery/request.js';
 import type { Clock } from '../lib/clock.js';
@@ -9,10 +9,10 @@ import type { ListenAddress } from '../model/vocabulary.js';
 import { BODY_BYTES_MAX } from '../payload/body.js';
 import { type Verdict, verify } from '../signing/sign.js';
 
-/** How many webhook ids are remembered, to count the attempts of each. */
+/** Number of remembered webhook ids, for counting the attempts of each. */
 const IDS_MAX = 100_000;
 
-/** A status, or: never answer, or: close the connection without an answer. */
+/** A status, no response at all, or a closed connection without a response. */
 export type PlannedAnswer = number | 'hang' | 'reset';
 
 export interface ReceivedWebhook {
@@ -22,11 +22,11 @@ export interface ReceivedWebhook {
   readonly path: string;
   readonly id: string | null;
   readonly verdict: Verdict;
-  /** How often a webhook with this id has come; 1 is the first. */
+  /** The number of requests with this id so far, from 1. */
   readonly attempt: number;
-  /** Whether `expiry-relay send` has sent it; the header that says so is not signed. */
+  /** Whether `expiry-relay send` sent the webhook; the header that says so is not signed. */
   readonly isTest: boolean;
-  /** As the request names it. */
+  /** The request's header. */
   readonly contentType: string | null;
   readonly body: Buffer;
   readonly answered: PlannedAnswer;
@@ -34,14 +34,14 @@ export interface ReceivedWebhook {
 
 export interface ReceiverParts {
   readonly listen: ListenAddress;
-  /** Any of them may have signed; with none, every webhook is taken unverified. */
+  /** Any of the secrets may have signed; without secrets, webhooks are accepted unverified. */
   readonly secrets: readonly Secret[];
-  /** The answers to the first attempts of each webhook; later ones are 204. */
+  /** Responses to the first attempts of each webhook; later attempts get 204. */
   readonly failures: readonly PlannedAnswer[];
   readonly clock: Clock;
-  /** May throw; the answer does not depend on it. */
+  /** May throw; the response does not depend on it. */
   readonly onWebhook: (webhook: ReceivedWebhook) => void;
-  /** A connection could not be accepted. */
+  /** Called when a connection could not be accepted. */
   readonly onError: (error: Error) => void;
 }
 
@@ -50,7 +50,7 @@ export interface Receiver {
   close(): Promise<void>;
 }
 
-/** Rejects with ListenError when the address cannot be had. */
+/** Rejects with ListenError when the address is unavailable. */
 export async function startReceiver(parts: ReceiverParts): Promise<Receiver> {
   const attempts = new Map<string, number>();
   const server = createServer((request, response) => {
@@ -99,7 +99,7 @@ async function receive(
       answered,
     });
   } catch {
-    // The sender is answered all the same: that it cannot be shown here is no fault of its.
+    // The sender still gets its response: a failure to display the webhook is not the sender's fault.
   }
   return answered;
 }
@@ -113,7 +113,7 @@ function headerOf(request: IncomingMessage, name: string): string | undefined {
   return [request.headers[name]].flat()[0];
 }
 
-/** Null when it is longer than anything that the relay sends. */
+/** Null for a body longer than any that the relay sends. */
 async function readBody(request: IncomingMessage): Promise<Buffer | null> {
   const chunks: Buffer[] = [];
   let bytes = 0;
@@ -125,7 +125,7 @@ async function readBody(request: IncomingMessage): Promise<Buffer | null> {
   return Buffer.concat(chunks);
 }
 
-/** Forgets the oldest id when there are too many. */
+/** Removes the oldest id when there are too many. */
 function count(attempts: Map<string, number>, id: string): number {
   const attempt = (attempts.get(id) ?? 0) + 1;
   attempts.set(id, attempt);

@@ -1,21 +1,19 @@
-/**
- * The language of patterns: Redis's own glob on bytes, plus `{name}`, read into elements. Pure.
- */
+/** The pattern language: Redis's glob on bytes, plus `{name}`, parsed into elements. Pure. */
 import { printable } from '../lib/printable.js';
 import { RelayError } from '../model/errors.js';
 
-/** Keys with structure are far shorter; the work per byte of a key grows with the pattern. */
+/** Structured keys are far shorter; the work per byte of a key grows with the pattern. */
 export const PATTERN_BYTES_MAX = 256;
-/** The work per byte of a key grows with the captures too, and nobody reads that many. */
+/** The work per byte of a key grows with the captures, and nobody uses that many. */
 export const CAPTURES_MAX = 32;
-/** Enough of what was found to recognise it in the file. */
+/** Enough of the source to find the place in the configuration. */
 const EXCERPT_CHARS_MAX = 40;
 
-/** A pattern that can mean nothing, or not what it seems to mean. */
+/** A pattern that matches nothing, or not what it appears to match. */
 export class PatternError extends RelayError {
   readonly retryable = false;
 
-  /** @param offset where in the source, in characters as JavaScript counts them (UTF-16 units) */
+  /** @param offset position in the source, in UTF-16 units */
   constructor(
     message: string,
     readonly offset: number,
@@ -24,15 +22,15 @@ export class PatternError extends RelayError {
   }
 }
 
-/** The bytes that may stand in one place: 1 at the index of each. */
+/** The allowed bytes for one position: 1 at the index of each. */
 export type ByteSet = Uint8Array;
 
 export type Element =
   /** Exactly one byte of the set. */
   | { readonly kind: 'byte'; readonly set: ByteSet }
-  /** One or more bytes other than `:`, kept under a name. */
+  /** One or more bytes other than `:`, captured under a name. */
   | { readonly kind: 'capture'; readonly name: string }
-  /** Any bytes, or none. Two never stand side by side. */
+  /** Zero or more bytes. Two stars are never adjacent. */
   | { readonly kind: 'star' };
 
 const ANY: ByteSet = new Uint8Array(256).fill(1);
@@ -48,12 +46,12 @@ function only(byte: number | undefined): ByteSet {
   return ONLY[byte ?? 0] as ByteSet;
 }
 
-/** @throws {PatternError} at the first mistake */
+/** @throws {PatternError} at the first error */
 export function parsePattern(source: string): Element[] {
   return new Parser(source).parse();
 }
 
-/** Reads a pattern's bytes as `stringmatchlen` of Redis 7 (util.c) reads them. */
+/** Parses a pattern's bytes like `stringmatchlen` of Redis 7 (util.c). */
 class Parser {
   private readonly bytes: Buffer;
   private at = 0;
@@ -199,12 +197,12 @@ class Parser {
     );
   }
 
-  /** The ASCII character in that place; other bytes give one that no rule knows. */
+  /** The ASCII character at a position; other bytes yield a character without a meaning in patterns. */
   private char(at: number): string {
     return String.fromCharCode(this.bytes[at] ?? 0);
   }
 
-  /** What stands at the current place, up to its `}`, cut short: for a message. */
+  /** The source from the current position to its `}`, truncated for a message. */
   private excerpt(): string {
     const rest = this.source.slice(this.offsetOf(this.at));
     const close = rest.indexOf('}');

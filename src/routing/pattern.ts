@@ -1,6 +1,6 @@
 /**
- * Which keys a route takes. Pure, and linear in the key's length for every pattern: nothing here
- * ever goes back over the key to try something else.
+ * Matches keys against patterns. Pure, and linear in the key's length for every pattern: the matcher never
+ * backtracks.
  */
 import type { Params, Pattern } from '../model/pattern.js';
 import { type Element, parsePattern } from './glob.js';
@@ -10,23 +10,23 @@ export { PatternError } from './glob.js';
 const COLON = 0x3a;
 
 /**
- * Compiles a `match` of the file.
+ * Compiles a `match` of the configuration.
  *
- * The pattern is its UTF-8 bytes, and `?` and a class each stand for one byte. What Redis's
- * `KEYS` and `SCAN … MATCH` accept is accepted, quirks included: a class ends at its first `]` that
- * is neither escaped nor the end of a range (so `[a-]` is unterminated), `[^]` is any byte, a range
- * may be written backwards, and the empty key matches `*` alone, not even `**`.
- * `{name}` takes one or more bytes other than `:`; outside a class, `\{` is a brace.
+ * The pattern is its UTF-8 bytes; `?` and a class each match one byte. Everything that Redis's `KEYS` and `SCAN …
+ * MATCH` accept is accepted, quirks included: a class ends at its first `]` that is neither escaped nor the end of
+ * a range (so `[a-]` is unterminated), `[^]` is any byte, a range may be written backwards, and the empty key
+ * matches `*` alone, not even `**`. `{name}` matches one or more bytes other than `:`; outside a class, `\{` is a
+ * literal brace.
  *
- * Where a key can be divided in several ways, each `*` and `{name}`, from left to right, takes as
- * many bytes as it can while the rest still matches, like a greedy regular expression:
- * `{a}-{b}` divides `1-2-3` into `1-2` and `3`.
+ * When a key can be divided in several ways, each `*` and `{name}`, from left to right, matches as many bytes as
+ * possible while the rest still matches, like a greedy regular expression: `{a}-{b}` divides `1-2-3` into `1-2` and
+ * `3`.
  *
- * `match` returns copies: params neither hold the key's memory nor change with it. The object has
- * no prototype. Its time is proportional to the key's length times, at worst, the pattern's; its
- * memory does not depend on the key but for the copies.
+ * `match` returns copies: params neither retain the key's memory nor change with it. The object has no prototype.
+ * The time is proportional to the key's length times, at worst, the pattern's; apart from the copies, the memory
+ * does not depend on the key.
  *
- * @throws {PatternError} for what Redis would read otherwise than its author, or never match
+ * @throws {PatternError} for a pattern that Redis reads differently than its author expects, or that never matches
  */
 export function compilePattern(source: string): Pattern {
   const elements = parsePattern(source);
@@ -44,7 +44,7 @@ export function compilePattern(source: string): Pattern {
   };
 }
 
-/** Where each capture begins and ends, by turns, in the pattern's order. */
+/** The start and end of each capture, alternating, in pattern order. */
 type Spans = number[];
 
 function paramsOf(names: readonly string[], spans: Spans, key: Uint8Array): Params {
@@ -56,8 +56,8 @@ function paramsOf(names: readonly string[], spans: Spans, key: Uint8Array): Para
 }
 
 /**
- * Most patterns leave no choice at their ends, and many none at all: there, one look at each byte
- * is enough. Only what remains between such ends needs the simulation.
+ * Most patterns are unambiguous at both ends, and many throughout: there, one pass over the bytes is enough. Only
+ * the part between needs the simulation.
  */
 function matcherOf(elements: readonly Element[]): (key: Uint8Array) => Spans | null {
   const { front, middle, back } = divide(elements);
@@ -90,8 +90,8 @@ interface Division {
 }
 
 /**
- * The ends where every element's bytes are certain: single bytes, and a capture with a `:` on its
- * inner side, which ends at the first `:` because it can hold none.
+ * The ends where every element's bytes are fixed: single bytes, and a capture with a `:` on its inner side, which
+ * ends at the first `:` because a capture contains none.
  */
 function divide(elements: readonly Element[]): Division {
   let start = 0;
@@ -116,7 +116,7 @@ function isCertain(element: Element | undefined, inner: Element | undefined): bo
   return inner.set.every((allowed, byte) => allowed === (byte === COLON ? 1 : 0));
 }
 
-/** Returns where the bytes that `front` takes end, or -1. */
+/** Returns the end of the bytes that match `front`, or -1. */
 function walkForward(front: readonly Element[], key: Uint8Array, spans: Spans): number {
   let at = 0;
   for (const element of front) {
@@ -133,7 +133,7 @@ function walkForward(front: readonly Element[], key: Uint8Array, spans: Spans): 
   return at;
 }
 
-/** Returns where the bytes that `back` takes begin, not before `floor`, or -1. */
+/** Returns the start of the bytes that match `back`, not before `floor`, or -1. */
 function walkBackward(
   backReversed: readonly Element[],
   key: Uint8Array,
@@ -155,7 +155,7 @@ function walkBackward(
   return at;
 }
 
-/** A capture's beginning or end on the way to a state, and those before it. */
+/** The start or end of a capture on the path to a state, linked to the earlier ones. */
 interface Mark {
   readonly at: number;
   readonly previous: Mark | null;
@@ -164,14 +164,13 @@ interface Mark {
 const NO_MARK: Mark = { at: -1, previous: null };
 
 /**
- * All ways to divide the bytes at once, one state per element ("is in it, or has just passed it"):
- * Pike's simulation of a nondeterministic automaton. `reached[s]` is the best way to be in state s,
- * as the captures' bounds on it, or null when there is none; `reached[0]` is the start.
+ * Pike's simulation of a nondeterministic automaton: follows all divisions of the bytes at once, with one state per
+ * element ("is in it, or has just passed it"). `reached[s]` is the best path to state s, as its capture bounds, or
+ * null when there is none; `reached[0]` is the start.
  *
- * The best way to a state is always the one that comes from the state before it, if that can move
- * on now, rather than the one already there: it has left each earlier `*` and `{name}` no sooner.
- * This holds because states are passed one by one, `*` included, so a way that falls behind another
- * has met it in a state, where the better of the two stayed. So no priorities need be kept.
+ * A path that enters a state from the previous state is always better than the path already there: it left each
+ * earlier `*` and `{name}` no sooner. This holds because paths pass states one by one, `*` included: a path that
+ * falls behind another has met it in a state, where the better of the two stayed. Paths thus need no priorities.
  */
 function compileSearch(
   elements: readonly Element[],
@@ -180,19 +179,19 @@ function compileSearch(
   const width = last + 1;
   const moves = movesOf(elements);
   const beginsWithStar = elements[0]?.kind === 'star';
-  /** Only while a search runs does it hold anything. */
+  /** Filled only during a search. */
   const reached: (Mark | null)[] = new Array(width).fill(null);
 
   return (key, start, end, spans) => {
     reached.fill(null);
     reached[0] = NO_MARK;
     if (beginsWithStar) reached[1] = NO_MARK;
-    /** No state beyond it is reached. */
+    /** The highest reached state. */
     let top = beginsWithStar ? 1 : 0;
     for (let at = start; at < end; at += 1) {
       const row = (key[at] as number) * width;
       const limit = Math.min(last, top + 2);
-      /** What the state before held, before this byte and after it. */
+      /** The previous state's path, before and after this byte. */
       let before = reached[0] as Mark | null;
       let after: Mark | null = null;
       reached[0] = null;
@@ -222,19 +221,19 @@ function compileSearch(
   };
 }
 
-/** The byte takes a way from the state before into this one. */
+/** The byte moves a path from the previous state into this one. */
 const ENTERS = 1;
-/** A way in this state may stay there over the byte. */
+/** A path may stay in this state over the byte. */
 const STAYS = 2;
-/** A star, which takes nothing to enter: a way in the state before is at once in this one too. */
+/** The state of a star, which is entered without a byte: a path reaches it with the previous state. */
 const FOLLOWS = 4;
 
-/** To enter this state ends the capture before it. */
+/** Entering this state ends the previous capture. */
 const CLOSES = 8;
-/** To enter this state begins a capture. */
+/** Entering this state begins a capture. */
 const OPENS = 16;
 
-/** What a byte does to a state, at `byte * (elements + 1) + state`: a row of neighbours per byte. */
+/** The transitions of each byte and state, at `byte * (elements + 1) + state`: contiguous per byte. */
 function movesOf(elements: readonly Element[]): Uint8Array {
   const width = elements.length + 1;
   const moves = new Uint8Array(256 * width);

@@ -1,8 +1,8 @@
-/** Which routes a key takes, and which keys there are to look for. Pure. */
+/** Matches keys against routes, and lists the globs for scans. Pure. */
 import type { Params } from '../model/pattern.js';
 import type { Route } from '../model/vocabulary.js';
 
-/** The first pattern that matches gives the params; null when none does. */
+/** The params of the first matching pattern; null when none matches. */
 export function matchRoute(route: Route, key: Uint8Array): Params | null {
   for (const pattern of route.patterns) {
     const params = pattern.match(key);
@@ -11,10 +11,10 @@ export function matchRoute(route: Route, key: Uint8Array): Params | null {
   return null;
 }
 
-/** Redis allows keys of 512 MiB; a body that carries one is no webhook. */
+/** Redis allows keys of 512 MiB, which are too large for a webhook's body. */
 export const KEY_BYTES_MAX = 1024 * 1024;
 
-/** A route that a key takes, and what the route's pattern captures. */
+/** A matching route, and the captures of its pattern. */
 export interface Match {
   readonly route: Route;
   readonly params: Params;
@@ -22,12 +22,12 @@ export interface Match {
 
 const NO_MATCHES: readonly Match[] = [];
 
-/** The routes of the file, compiled once. */
+/** The configured routes, compiled once. */
 export class Routing {
   readonly routes: readonly Route[];
-  /** What to look for among all keys, as Redis's own globs; null stands for every key. */
+  /** Redis globs that cover the routed keys; null matches every key. */
   readonly globs: readonly (string | null)[];
-  /** Keys of the relay's own begin with it, and take no route. */
+  /** The prefix of the relay's own keys, which match no route. */
   readonly #ownPrefix: Buffer;
 
   constructor(routes: readonly Route[], ownPrefix: string) {
@@ -36,25 +36,25 @@ export class Routing {
     this.#ownPrefix = Buffer.from(ownPrefix);
   }
 
-  /** In the order of the file; empty when the key takes no route. */
+  /** In configuration order; empty when no route matches. */
   match(key: Buffer): readonly Match[] {
     if (this.isOwn(key)) return NO_MATCHES;
     return matchRoutes(this.routes, key);
   }
 
-  /** Whether the key takes a route, and can be sent. */
+  /** Whether a route matches the key, and the key is small enough to send. */
   isRouted(key: Buffer): boolean {
     if (key.length > KEY_BYTES_MAX || this.isOwn(key)) return false;
     return this.routes.some((route) => matchRoute(route, key) !== null);
   }
 
-  /** Whether the key is one of the relay's own. */
+  /** Whether the key belongs to the relay. */
   isOwn(key: Buffer): boolean {
     return key.subarray(0, this.#ownPrefix.length).equals(this.#ownPrefix);
   }
 }
 
-/** The routes that a key takes, in their order. */
+/** The matching routes, in configuration order. */
 export function matchRoutes(routes: readonly Route[], key: Buffer): readonly Match[] {
   let matches: Match[] | null = null;
   for (const route of routes) {
@@ -66,7 +66,7 @@ export function matchRoutes(routes: readonly Route[], key: Buffer): readonly Mat
   return matches ?? NO_MATCHES;
 }
 
-/** More sweeps than this cost more than one that looks at every key. */
+/** More scans than this cost more than one scan of all keys. */
 const GLOBS_MAX = 3;
 
 function globsOf(routes: readonly Route[]): readonly (string | null)[] {
@@ -77,12 +77,12 @@ function globsOf(routes: readonly Route[]): readonly (string | null)[] {
   return [...prefixes].map((prefix) => `${prefix}*`);
 }
 
-/** What every key that matches begins with, as far as it is plain. */
+/** The literal prefix that all matching keys share. */
 function literalPrefix(source: string): string {
   return /^[\w:.,;@#/+=-]*/.exec(source)?.[0] ?? '';
 }
 
-/** Whether the webhooks of a route carry values: of the key itself, or of another. */
+/** Whether a route's webhooks carry the value of the expired key or of another key. */
 export function asksForValues({ includesValue, lookup }: Route): boolean {
   return includesValue || lookup !== null;
 }

@@ -1,23 +1,23 @@
-/** What was found of one thing that was looked at, and what to do about it. */
+/** The finding of one check, and the advice for it. */
 import { pluralize } from '../lib/pluralize.js';
 
 /**
- * `note`: nothing is known to be wrong. `warning`: a promise of the relay is weaker here than it
- * could be. `problem`: the relay would not start, would not deliver, or would be late.
+ * `note`: nothing is known to be wrong. `warning`: a guarantee of the relay is weaker than it could be. `problem`:
+ * the relay would not start, would not deliver, or would be late.
  */
 export type Level = 'ok' | 'note' | 'warning' | 'problem';
 
 export interface Finding<Subject extends string = string> {
   readonly level: Level;
-  /** What it is about, in a word or two. */
+  /** The checked thing, in a word or two. */
   readonly subject: Subject;
-  /** What was found, in one line that is safe to print. */
+  /** The finding, in one line that is safe to print. */
   readonly text: string;
-  /** What to do; null when there is nothing to do, or the text says so already. */
+  /** What to do; null when nothing is to be done, or the text already contains it. */
   readonly advice: string | null;
 }
 
-/** What `run` and `doctor` say of a server. */
+/** Subjects of the findings about a server, which `run` and `doctor` report. */
 export type ServerSubject =
   | 'version'
   | 'role'
@@ -67,7 +67,7 @@ const MARKS: Readonly<Record<Level, string>> = {
   problem: '[-]',
 };
 
-/** A line, and one with what to do. `width`: of the column of subjects. */
+/** A line for the finding, and one for its advice. `width`: of the subject column. */
 export function findingText({ level, subject, text, advice }: Finding, width: number): string {
   const head = `${MARKS[level]} ${subject.padEnd(width)}  `;
   const what = advice === null ? '' : `${' '.repeat(head.length)}→ ${advice}\n`;

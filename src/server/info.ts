@@ -1,15 +1,15 @@
-/** The answer to INFO, understood. Pure. */
+/** A parsed INFO reply. Pure. */
 
 export interface Keyspace {
   readonly keys: number;
-  /** Those that have a TTL. */
+  /** Keys with a TTL. */
   readonly expires: number;
 }
 
 export interface Info {
-  /** Null when the server does not say. */
+  /** Null when the server does not show the field. */
   get(field: string): string | null;
-  /** A database that is not mentioned is empty; null when the server leaves the section out. */
+  /** A database without an entry is empty; null when the server omits the section. */
   keyspace(database: number): Keyspace | null;
 }
 

@@ -1,13 +1,13 @@
-/** What a Redis says of its memory and disk → what may be lost there. Pure. */
+/** A Redis server's memory and persistence settings → possible data loss. Pure. */
 import { printable } from '../lib/printable.js';
 import { note, ok, problem, type ServerFinding, type ServerSubject, warning } from './finding.js';
 import type { ServerProperties, Setting } from './properties.js';
 import { countText, sizeText } from './wording.js';
 
-/** The share of maxmemory from which on a server is about to evict, or to refuse writes. */
+/** The share of maxmemory at which a server will soon evict keys or reject writes. */
 const NEARLY_FULL = 0.9;
 
-/** Whether keys may be thrown away before their deadlines. */
+/** Whether keys may be evicted before their deadlines. */
 export function judgeEviction(properties: ServerProperties): ServerFinding {
   const subject = 'eviction';
   const found = memoryOf(properties);
@@ -25,7 +25,7 @@ export function judgeEviction(properties: ServerProperties): ServerFinding {
   );
 }
 
-/** Of the Redis that holds the state, whose keys have no TTL. */
+/** For the Redis that holds the state, whose keys have no TTL. */
 export function judgeStateEviction(properties: ServerProperties): ServerFinding {
   const subject = 'state eviction';
   const found = memoryOf(properties);
@@ -65,14 +65,14 @@ function untold(subject: ServerSubject): ServerFinding {
 
 interface Memory {
   readonly policy: string;
-  /** Of maxmemory, as text; null when there is none. */
+  /** The value of maxmemory, as text; null when there is none. */
   readonly limit: string | null;
   readonly evicted: number;
-  /** The share of maxmemory that is used; 0 when that is not shown. */
+  /** The used share of maxmemory; 0 when unknown. */
   readonly fullness: number;
 }
 
-/** Null when the server does not say. */
+/** Null when the server does not show its memory. */
 function memoryOf({ info, settings }: ServerProperties): Memory | null {
   const said = (field: string, setting: Setting) => info?.get(field) ?? settings.get(setting);
   const limitText = said('maxmemory', 'maxmemory');
@@ -87,7 +87,7 @@ function memoryOf({ info, settings }: ServerProperties): Memory | null {
   };
 }
 
-/** What a crash of the state Redis would cost. */
+/** The cost of a crash of the state Redis. */
 export function judgePersistence({ info, settings }: ServerProperties): ServerFinding {
   const subject = 'state on disk';
   const [aof, rdb] = [info?.get('aof_last_write_status'), info?.get('rdb_last_bgsave_status')];

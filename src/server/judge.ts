@@ -1,6 +1,6 @@
 /**
- * What a Redis says of itself → what that means for the relay. `run` logs the warnings and problems,
- * `doctor` prints all. Pure.
+ * A Redis server's properties → their effect on the relay. `run` logs the warnings and problems, `doctor` prints
+ * all. Pure.
  */
 import { printable } from '../lib/printable.js';
 import type { RedisAddress } from '../model/vocabulary.js';
@@ -11,22 +11,22 @@ import { judgeEviction, judgePersistence, judgeStateEviction } from './judge-sto
 import type { ServerProperties } from './properties.js';
 import { countText, lengthText } from './wording.js';
 
-/** The first that tells of renamed and copied keys, and has the commands of the state. */
+/** The first version with events for renamed and copied keys, and with the state's commands. */
 const VERSION_MIN = [6, 2] as const;
 
 /** A larger difference means that one of the clocks is not synchronized. */
 const CLOCK_APART_MS_MAX = 60_000;
 
-/** The connections of the relay show activity this often, with a second for a slow answer. */
+/** The relay's connections are active this often, plus a second for a slow reply. */
 const ACTIVE_WITHIN_MS = PING_EVERY_MS + 1_000;
 
-/** What Redis allows by default to a client that subscribes: 32 MiB, or 8 MiB for a minute. */
+/** Redis's default limits for a subscriber: 32 MiB, or 8 MiB for a minute. */
 const OUTPUT_BYTES_DEFAULT = { hard: 32 * 1024 ** 2, soft: 8 * 1024 ** 2 } as const;
 
-/** About what one notification of a key with a name of ordinary length takes there. */
+/** Approximate buffer size of one notification with a key of ordinary length. */
 const NOTIFICATION_BYTES = 150;
 
-/** Whether a server is at least of this version; null when it does not say its own. */
+/** Whether a server has at least this version; null when its version is unknown. */
 export function isAtLeast(
   version: string | null,
   [major, minor]: readonly [number, number],
@@ -36,7 +36,7 @@ export function isAtLeast(
   return Number(first) > major || (Number(first) === major && Number(second) >= minor);
 }
 
-/** Where Valkey began to publish `expired` for keys that commands remove; docs/operating.md has the table. */
+/** The Valkey version that first publishes `expired` for keys removed by commands; see docs/operating.md. */
 const PUBLISHES_REMOVALS_MIN = [8, 1] as const;
 
 /** Whether the server publishes `expired` for keys that commands remove. */
@@ -44,7 +44,7 @@ export function publishesRemovals({ info }: Pick<ServerProperties, 'info'>): boo
   return isAtLeast(info?.get('valkey_version') ?? null, PUBLISHES_REMOVALS_MIN) === true;
 }
 
-/** Of the Redis that holds the keys. `clockAheadMs`: this machine's clock minus the server's. */
+/** For the Redis that holds the keys. `clockAheadMs`: this machine's clock minus the server's. */
 export function judgeServer(
   properties: ServerProperties,
   address: RedisAddress,
@@ -61,7 +61,7 @@ export function judgeServer(
   ];
 }
 
-/** Of the Redis that holds the state. `section`: of the file; where that is `redis`, the server is the one above. */
+/** For the Redis that holds the state. `section` of the configuration: `redis` means the keys' server. */
 export function judgeStateServer(
   properties: ServerProperties,
   section: 'redis' | 'state',
@@ -97,14 +97,14 @@ function judgeRole({ role, primary }: ServerProperties, address: RedisAddress): 
   );
 }
 
-/** Why a replica is not listened to. `primary`: null when it is not shown. */
+/** Why the relay does not use a replica. `primary`: null when unknown. */
 export function replicaText(primary: string | null, address: RedisAddress): string {
   return replicaAdvice(addressOf(address), printable(primary ?? 'a server that it does not name'));
 }
 
 function judgeCluster({ isCluster, primaries }: ServerProperties): ServerFinding[] {
   if (!isCluster) return [];
-  // A node of a cluster that has no slots yet counts none.
+  // A cluster node without slots counts no primaries.
   if (primaries !== null && primaries <= 1) {
     return [note('cluster', 'this Redis is a node of a Redis Cluster with one primary')];
   }
@@ -143,7 +143,7 @@ function judgeClock(clockAheadMs: number | null): ServerFinding {
   );
 }
 
-/** A database of the file that the server does not have. */
+/** A configured database that the server does not have. */
 export function judgeNoDatabase(database: number, address: RedisAddress): Finding {
   return problem(
     `database ${database}`,
@@ -153,7 +153,7 @@ export function judgeNoDatabase(database: number, address: RedisAddress): Findin
   );
 }
 
-/** Whether the server closes connections that are idle. */
+/** Whether the server closes idle connections. */
 function judgeIdleTimeout({ settings }: ServerProperties): ServerFinding[] {
   const seconds = Number(settings.get('timeout') ?? 0);
   if (seconds === 0) return [];
@@ -166,7 +166,7 @@ function judgeIdleTimeout({ settings }: ServerProperties): ServerFinding[] {
   return [warning(subject, `${found}: the relay connects again and again`, advice)];
 }
 
-/** How many notifications may wait for the relay before the server cuts its connection. */
+/** How many notifications the server buffers before it closes the relay's connection. */
 function judgeOutputLimit({ settings }: ServerProperties): ServerFinding[] {
   const shown = settings.get('client-output-buffer-limit') ?? '';
   const [, hardText, softText, seconds] = /pubsub (\d+) (\d+) (\d+)/.exec(shown) ?? [];

@@ -1,6 +1,6 @@
 /**
- * The properties of a Redis that the relay's guarantees depend on, for `run`, at each connection, and for
- * `doctor`. Only reads. A property that the server does not show stays unknown.
+ * The properties of a Redis that the relay's guarantees depend on; read by `run` at each connection, and by
+ * `doctor`. Read-only. A property that the server does not show stays unknown.
  */
 import type { Redis } from 'ioredis';
 import { unlessRefused } from '../redis/refusal.js';
@@ -23,24 +23,24 @@ export type Setting = (typeof SETTINGS)[number] | typeof NOTIFICATIONS;
 export type Role = 'primary' | 'replica';
 
 export interface ServerProperties {
-  /** As the server names itself, such as `redis`. */
+  /** The server's own name for its software, such as `redis`. */
   readonly software: string;
-  /** Such as `7.0.15`; null when it does not say. */
+  /** For instance `7.0.15`; null when unknown. */
   readonly version: string | null;
   readonly isCluster: boolean;
-  /** It holds no keys, and watches servers that do. */
+  /** A Sentinel holds no keys, and monitors other servers. */
   readonly isSentinel: boolean;
-  /** How many primaries share the keys of its cluster; null when that is not shown, or there is none. */
+  /** The number of primaries in the cluster; null when unknown, or without a cluster. */
   readonly primaries: number | null;
-  /** Null when it does not say. */
+  /** Null when unknown. */
   readonly role: Role | null;
-  /** host:port of a replica's primary; null when there is none, or it is not shown. */
+  /** host:port of a replica's primary; null when there is none or it is unknown. */
   readonly primary: string | null;
-  /** Of this process of the server: another one after a restart. Null when it does not say. */
+  /** Identifies the server process: changes at a restart. Null when unknown. */
   readonly runId: string | null;
-  /** Null when INFO may not be asked. */
+  /** Null when INFO is not permitted. */
   readonly info: Info | null;
-  /** What CONFIG GET shows of the settings that matter. */
+  /** The relevant settings that CONFIG GET returns. */
   readonly settings: ReadonlyMap<Setting, string>;
 }
 
@@ -49,17 +49,17 @@ type Question = 'INFO' | 'HELLO' | 'ROLE' | 'CLUSTER' | 'CONFIG';
 /** Reads the properties of one server, repeatedly. */
 export class PropertyReader {
   readonly #redis: Redis;
-  /** Not asked again: an ACL would log each refusal. */
+  /** Queries that are not repeated: an ACL would log each refusal. */
   readonly #refused = new Set<Question>();
 
   constructor(redis: Redis) {
     this.#redis = redis;
   }
 
-  /** Rejects with any error but a refused question. */
+  /** Rejects with any error but a refused query. */
   async read(): Promise<ServerProperties> {
     const redis = this.#redis;
-    // Together: a server may be far away.
+    // Pipelined: the server may be distant.
     const [text, helloReply, role, settings] = await Promise.all([
       this.#ask('INFO', () => redis.info()),
       this.#ask('HELLO', () => redis.call('HELLO')),
@@ -96,13 +96,13 @@ export class PropertyReader {
         | null;
       return reply?.[1] === undefined ? [] : [[name, reply[1]]];
     };
-    // Where the first is refused, the others are not asked for.
+    // After a refusal of the first setting, the others are not requested.
     const first = await read(NOTIFICATIONS);
     const others = await Promise.all(SETTINGS.map(read));
     return new Map([...first, ...others.flat()]);
   }
 
-  /** Null when the server does not let us ask. */
+  /** Null when the server refuses the query. */
   async #ask<Reply>(question: Question, ask: () => Promise<Reply>): Promise<Reply | null> {
     if (this.#refused.has(question)) return null;
     const reply = await unlessRefused(ask());
@@ -111,13 +111,13 @@ export class PropertyReader {
   }
 }
 
-/** Without arguments HELLO changes nothing, and no ACL forbids it; some proxies do not know it. */
+/** HELLO without arguments has no effect, and no ACL forbids it; some proxies do not support it. */
 function helloOf(reply: unknown): ReadonlyMap<string, string> {
   const words = ((reply ?? []) as unknown[]).map(String);
   return new Map(words.flatMap((word, at) => (at % 2 === 0 ? [[word, words[at + 1] ?? '']] : [])));
 }
 
-/** Where there is no ROLE, as in Redis Cloud and Redis Software, INFO and HELLO show the same. Pure. */
+/** Redis Cloud and Redis Software lack ROLE: INFO and HELLO show the role. Pure. */
 export function roleOf(
   reply: readonly unknown[] | null,
   hello: ReadonlyMap<string, string>,

@@ -1,6 +1,6 @@
-/** Figures as people read them. Pure. */
+/** Formats numbers for people. Pure. */
 
-/** The largest unit of which there are at least two; below that, one decimal says more. */
+/** The largest unit with a value of at least two is used; smaller values get one decimal. */
 const UNITS = [
   ['days', 86_400_000],
   ['h', 3_600_000],
@@ -14,7 +14,7 @@ const SIZES = [
   ['KiB', 1024],
 ] as const;
 
-/** Below this, a length in seconds has a decimal. */
+/** A shorter duration in seconds gets a decimal. */
 const ROUND_FROM_MS = 10_000;
 
 /** `42 min`, `50 s`, `0.1 s`, `3 ms`. */

@@ -1,6 +1,6 @@
 /**
- * The ed25519 keys of Standard Webhooks' `v1a` scheme, as bytes and as keys of Node's crypto. Pure.
- * Source: RFC 8410 for the DER around the 32 bytes of each key.
+ * The ed25519 keys of Standard Webhooks' `v1a` scheme, as bytes and as Node crypto keys. Pure. Source: RFC 8410 for
+ * the DER encoding around the 32 bytes of each key.
  */
 import {
   createPrivateKey,
@@ -12,7 +12,7 @@ import {
 export const PRIVATE_KEY_PREFIX = 'whsk_';
 export const PUBLIC_KEY_PREFIX = 'whpk_';
 
-/** What a private key is made from. */
+/** Length of a private key's seed. */
 export const SEED_BYTES = 32;
 export const PUBLIC_KEY_BYTES = 32;
 
@@ -29,7 +29,7 @@ export function publicKeyOf(bytes: Uint8Array): KeyObject {
   return createPublicKey({ key, format: 'der', type: 'spki' });
 }
 
-/** The bytes of the public key that belongs to a private one, or of a public one itself. */
+/** The public key's bytes, from a private or a public key. */
 export function publicBytesOf(key: KeyObject): Buffer {
   const publicKey = key.type === 'private' ? createPublicKey(key) : key;
   return publicKey.export({ format: 'der', type: 'spki' }).subarray(SPKI_HEAD.length);
@@ -39,7 +39,7 @@ export function publicKeyText(key: KeyObject): string {
   return PUBLIC_KEY_PREFIX + publicBytesOf(key).toString('base64');
 }
 
-/** A new pair as texts. `privateKey` holds the seed and the public key, as is common. */
+/** A new key pair as strings. `privateKey` holds the seed and the public key, as is common. */
 export function newKeyPair(): { readonly privateKey: string; readonly publicKey: string } {
   const { privateKey } = generateKeyPairSync('ed25519');
   const seed = privateKey.export({ format: 'der', type: 'pkcs8' }).subarray(PKCS8_HEAD.length);

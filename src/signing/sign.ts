@@ -22,30 +22,30 @@ import {
 
 export const SECRET_PREFIX = 'whsec_';
 
-/** The specification's bounds for a secret's bytes. */
+/** The specification's limits for a secret's length. */
 export const SECRET_BYTES_MIN = 24;
 export const SECRET_BYTES_MAX = 64;
 
-/** Receivers refuse a webhook whose timestamp is further than this from their clock. */
+/** Receivers reject timestamps that differ by more than this from their clock. */
 export const TIMESTAMP_TOLERANCE_S = 5 * 60;
 
 export interface SignedHeaders {
   readonly 'webhook-id': string;
-  /** Unix seconds of this attempt. */
+  /** The time of this attempt, in Unix seconds. */
   readonly 'webhook-timestamp': string;
   /**
-   * `v1,<base64>` or `v1a,<base64>`, one for each secret, one space between, every `v1` first;
-   * absent for an unsigned webhook.
+   * `v1,<base64>` or `v1a,<base64>` for each secret, separated by spaces, all `v1` first; absent for an unsigned
+   * webhook.
    */
   readonly 'webhook-signature'?: string;
 }
 
-/** What a secret is good for: an HMAC key, or half of a key pair. */
+/** A parsed secret: an HMAC key, or half of a key pair. */
 type Key =
   | { readonly version: 'v1'; readonly hmac: Buffer }
   | { readonly version: 'v1a'; readonly pair: KeyObject };
 
-/** Decoded once: every attempt needs it. */
+/** Decoded once, because every attempt needs the key. */
 const keys = new WeakMap<Secret, Key>();
 
 function decode(text: string): Key {
@@ -84,13 +84,13 @@ function signature(secret: Secret, head: string, body: Uint8Array): string {
   return `v1a,${signWith(null, signed, key.pair).toString('base64')}`;
 }
 
-/** Receivers that know `v1` alone, and read the first one alone, find it. */
+/** Puts `v1` first for receivers that support only `v1` and read only the first signature. */
 function symmetricFirst(one: Secret, other: Secret): number {
   const rank = (secret: Secret) => (keyOf(secret).version === 'v1' ? 0 : 1);
   return rank(one) - rank(other);
 }
 
-/** The headers that let a receiver verify `body`. `nowMs` is the time of this attempt. */
+/** The headers that let a receiver verify `body`. `nowMs`: the time of this attempt. */
 export function sign(
   id: string,
   body: Uint8Array,
@@ -106,7 +106,7 @@ export function sign(
   return { ...headers, 'webhook-signature': signatures.join(' ') };
 }
 
-/** `whpk_…` of each asymmetric secret: what its receivers need, and no secret. */
+/** `whpk_…` of each asymmetric secret: the public key for receivers. */
 export function publicKeysOf(secrets: readonly Secret[]): string[] {
   return secrets.flatMap((secret) => {
     const key = keyOf(secret);
@@ -114,10 +114,10 @@ export function publicKeysOf(secrets: readonly Secret[]): string[] {
   });
 }
 
-/** What checking a webhook found. */
+/** The result of verifying a webhook. */
 export type Verdict =
   | 'verified'
-  /** Nothing to check with: no secret is known here. */
+  /** No secret to verify with. */
   | 'no_secret'
   | 'missing_headers'
   | 'timestamp_out_of_tolerance'
@@ -129,7 +129,7 @@ export interface ReceivedHeaders {
   readonly signature: string | undefined;
 }
 
-/** Whether one of the signatures that came was made with this secret; compares in constant time. */
+/** Whether one of the received signatures was made with this secret; compares in constant time. */
 function isSignedWith(
   secret: Secret,
   offered: readonly string[],
@@ -150,7 +150,7 @@ function isSignedWith(
   });
 }
 
-/** Checks a received webhook against any of `secrets`, of which each may be a `whpk_…`. */
+/** Verifies a received webhook against any of `secrets`, which may include `whpk_…`. */
 export function verify(
   received: ReceivedHeaders,
   body: Uint8Array,
