@@ -62,7 +62,7 @@ export class Connection {
     const { socket } = parts;
     this.#limitTime(REQUEST_MS_MAX);
     socket.on('data', (chunk: Buffer) => this.#read(chunk));
-    socket.on('end', () => this.#ended());
+    socket.on('end', () => this.#onEnd());
     // A 'close' event follows.
     socket.on('error', () => undefined);
     socket.on('close', () => {
@@ -133,7 +133,7 @@ export class Connection {
   }
 
   /** A client that half-closes after its request still gets a response. */
-  #ended(): void {
+  #onEnd(): void {
     if (this.#head.length > 0) this.#asked(MALFORMED);
     else if (this.#phase === 'asking' || this.#phase === 'answered') this.#parts.socket.destroy();
   }

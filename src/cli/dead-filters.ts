@@ -69,7 +69,7 @@ export function isEverything(filter: DeadFilter): boolean {
 }
 
 /** `nowMs`: by the clock that set the letters' timestamps. */
-export function fits(filter: DeadFilter, letter: DeadLetter, nowMs: number): boolean {
+export function matches(filter: DeadFilter, letter: DeadLetter, nowMs: number): boolean {
   const { delivery, reason, diedAtMs } = letter;
   const ageMs = nowMs - diedAtMs;
   return (
@@ -86,11 +86,11 @@ export function fits(filter: DeadFilter, letter: DeadLetter, nowMs: number): boo
 export function checkEndpoint({ endpoint }: DeadFilter, known: ReadonlySet<string>): void {
   if (endpoint === null || known.has(endpoint)) return;
   const hint = didYouMean(endpoint, known);
-  throw wrong('--endpoint', 'an endpoint of the file or of the state', endpoint, hint);
+  throw misuse('--endpoint', 'an endpoint of the file or of the state', endpoint, hint);
 }
 
 /** Message for no matches. A route missing from the configuration may have been removed or mistyped. */
-export function nothingFits(
+export function noMatchText(
   { route }: DeadFilter,
   fileRoutes: readonly Pick<Route, 'name'>[],
 ): string {
@@ -103,7 +103,7 @@ export function nothingFits(
 
 function readRoute(text: string): string {
   if (NAME_PATTERN.test(text)) return text;
-  throw wrong('--route', NAME_EXPECTED, text, null);
+  throw misuse('--route', NAME_EXPECTED, text, null);
 }
 
 function readReason(text: string): DeadReason {
@@ -111,7 +111,7 @@ function readReason(text: string): DeadReason {
   const reason = reasons.find((candidate) => candidate === text);
   if (reason !== undefined) return reason;
   const last = reasons.at(-1);
-  throw wrong(
+  throw misuse(
     '--reason',
     `${reasons.slice(0, -1).join(', ')} or ${last}`,
     text,
@@ -125,10 +125,10 @@ function readAge(option: string, text: string | undefined): number | null {
   if (reading.ok) return reading.value;
   const { wording } = reading;
   if (wording.kind === 'statement') throw new UsageError(`${option}: ${wording.text}`);
-  throw wrong(option, wording.expected, text, wording.hint);
+  throw misuse(option, wording.expected, text, wording.hint);
 }
 
-function wrong(option: string, expected: string, found: string, hint: string | null): UsageError {
+function misuse(option: string, expected: string, found: string, hint: string | null): UsageError {
   const shown = found === '' ? 'an empty text' : `"${printable(found, FOUND_CHARS_MAX)}"`;
   const brackets = hint === null ? '' : ` (${hint})`;
   return new UsageError(`${option}: expected ${expected}, found ${shown}${brackets}`);

@@ -1,6 +1,6 @@
 /** Formats dead letters as table rows, JSON, details of one letter, and totals. Pure. */
 import { pluralize } from '../lib/pluralize.js';
-import { decodeUtf8, printableBytes, printableJson, stillPrintable } from '../lib/printable.js';
+import { decodeUtf8, escapeUnprintable, printableBytes, printableJson } from '../lib/printable.js';
 import type { ContentType, Method } from '../model/body-format.js';
 import type { DeadLetter, DeadReason, DetectedBy } from '../model/vocabulary.js';
 import { REASONS } from './dead-filters.js';
@@ -27,7 +27,7 @@ export interface ListedLetter {
   readonly body_bytes: number;
 }
 
-export function listed(letter: DeadLetter): ListedLetter {
+export function toListedLetter(letter: DeadLetter): ListedLetter {
   const { delivery, reason, attempts, lastOutcome, diedAtMs } = letter;
   const { id, endpoint, route, database, method, path, contentType, detectedBy, body } = delivery;
   return {
@@ -59,7 +59,7 @@ export function jsonOf(letter: DeadLetter): string {
   const { body } = letter.delivery;
   const text = decodeUtf8(body);
   const shown = text === null ? { body_base64: body.toString('base64') } : { body: text };
-  return `${printableJson({ ...listed(letter), ...shown })}\n`;
+  return `${printableJson({ ...toListedLetter(letter), ...shown })}\n`;
 }
 
 interface Column {
@@ -96,7 +96,7 @@ export class Table {
 
   lines(rows: readonly ListedLetter[]): string {
     const cells = rows.map((row) =>
-      COLUMNS.map(({ cell, charsMax }) => stillPrintable(cell(row, this.#nowMs), charsMax)),
+      COLUMNS.map(({ cell, charsMax }) => escapeUnprintable(cell(row, this.#nowMs), charsMax)),
     );
     for (const line of cells) {
       for (const [at, { length }] of line.entries()) {
@@ -151,7 +151,7 @@ export class Tally {
     const parts = this.#sorted().map(([endpoint, counts]) => {
       const reasons = [...counts].map(([reason, count]) => `${reason} ${count}`).sort();
       const brackets = this.#isRead ? ` (${reasons.join(', ')})` : '';
-      return `${stillPrintable(endpoint)} ${sum(counts)}${brackets}`;
+      return `${escapeUnprintable(endpoint)} ${sum(counts)}${brackets}`;
     });
     return `${pluralize(this.total, 'dead letter')}: ${parts.join(', ')}`;
   }
@@ -167,7 +167,7 @@ const VALUE_CHARS_MAX = 8_192;
 /** All fields of one letter, for people. */
 export function details(letter: DeadLetter, nowMs: number): string {
   const { delivery, reason, attempts } = letter;
-  const row = listed(letter);
+  const row = toListedLetter(letter);
   const lines = Object.entries({
     id: row.id,
     endpoint: row.endpoint,
@@ -187,7 +187,7 @@ export function details(letter: DeadLetter, nowMs: number): string {
       row.content_type === null
         ? 'none'
         : `${pluralize(row.body_bytes, 'byte')}, ${row.content_type}`,
-  }).map(([name, value]) => `${name.padEnd(12)} ${stillPrintable(value, VALUE_CHARS_MAX)}\n`);
+  }).map(([name, value]) => `${name.padEnd(12)} ${escapeUnprintable(value, VALUE_CHARS_MAX)}\n`);
   return `${lines.join('')}${printableBytes(delivery.body, Number.POSITIVE_INFINITY)}\n`;
 }
 

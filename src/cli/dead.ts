@@ -1,7 +1,7 @@
 /** Lists, shows, replays and deletes dead letters while relays run. */
 import { formatDuration } from '../config/quantities.js';
 import { pluralize } from '../lib/pluralize.js';
-import { printable, stillPrintable } from '../lib/printable.js';
+import { escapeUnprintable, printable } from '../lib/printable.js';
 import { UsageError } from '../model/errors.js';
 import type { DeadLetter, Settings } from '../model/vocabulary.js';
 import { NEWEST_MAX } from '../outbox/dead-places.js';
@@ -11,9 +11,9 @@ import {
   checkEndpoint,
   type DeadFilter,
   type FilterOptions,
-  fits,
   isEverything,
-  nothingFits,
+  matches,
+  noMatchText,
   readFilter,
 } from './dead-filters.js';
 import {
@@ -21,9 +21,9 @@ import {
   jsonLines,
   jsonOf,
   type ListedLetter,
-  listed,
   Table,
   Tally,
+  toListedLetter,
 } from './dead-text.js';
 import { type OpenDeadLetters, withDeadLetters } from './open-dead-letters.js';
 import { Printer } from './printer.js';
@@ -67,17 +67,17 @@ export const listDead: CommandAction<ListDeadOptions> = async (context, options)
       ? [await letters.newest(endpoints, limit)]
       : letters.pages(endpoints, idsOf(filter));
     for await (const page of pages) {
-      if (context.stop.aborted) return cutShort(context);
-      const found = page.filter((letter) => fits(filter, letter, nowMs));
+      if (context.stop.aborted) return interruptedExitCode(context);
+      const found = page.filter((letter) => matches(filter, letter, nowMs));
       for (const letter of found) tally.add(letter);
-      held = [...held, ...found.map(listed)].slice(-limit);
+      held = [...held, ...found.map(toListedLetter)].slice(-limit);
       if (options.limit > 0) continue;
-      if (!(await show(held))) return cutShort(context);
+      if (!(await show(held))) return interruptedExitCode(context);
       held = [];
     }
     const shown = options.limit === 0 ? tally.total : held.length;
     if (isNewest) tally.addUnread(await letters.counts(endpoints));
-    if (!(await show(held))) return cutShort(context);
+    if (!(await show(held))) return interruptedExitCode(context);
     const closing = `${closingLine(tally, tally.total - shown, filter, settings.routes)}\n`;
     if (!options.json) await printer.print(closing);
     else if (shown < tally.total) context.stderr.write(closing);
@@ -99,7 +99,7 @@ export const showDead: CommandAction<ShowDeadOptions> = async (context, options)
     }
     const forPeople = async () => details(letter, await letters.nowMs());
     const text = body ? letter.delivery.body : json ? jsonOf(letter) : await forPeople();
-    return (await new Printer(context).print(text)) ? 0 : cutShort(context);
+    return (await new Printer(context).print(text)) ? 0 : interruptedExitCode(context);
   });
 };
 
@@ -159,18 +159,18 @@ async function actOn(
     } finally {
       // Completed work is reported even after an error.
       for (const [endpoint, count] of done.byEndpoint) {
-        context.stdout.write(`${stillPrintable(endpoint)}: ${count} ${verb.done}\n`);
+        context.stdout.write(`${escapeUnprintable(endpoint)}: ${count} ${verb.done}\n`);
       }
-      sayRefused(context, result, verb);
+      reportRefused(context, result, verb);
     }
-    if (context.stop.aborted) return cutShort(context);
+    if (context.stop.aborted) return interruptedExitCode(context);
     for (const id of missing) {
       const what = isEverything({ ...filter, ids: null }) ? '' : ', or none that the filters match';
       context.stderr.write(`expiry-relay: no such dead letter${what}: ${printable(id)}\n`);
     }
     if (done.total + refused.total + missing.size === 0) {
       const { routes } = opened.settings;
-      context.stdout.write(`${nothingFits(filter, routes)}: nothing ${verb.done}\n`);
+      context.stdout.write(`${noMatchText(filter, routes)}: nothing ${verb.done}\n`);
     }
     if (verb.needsRelay) await warnOfNoRelay(context, opened, done);
     return refused.total + missing.size === 0 ? 0 : 1;
@@ -193,7 +193,7 @@ async function actOnPages(
     const running = verb.needsRelay ? await letters.runningEndpoints() : null;
     const goneNow = verb.needsRelay ? await letters.goneEndpoints() : null;
     const steps = page
-      .filter((letter) => fits(filter, letter, nowMs))
+      .filter((letter) => matches(filter, letter, nowMs))
       .map(async (letter) => {
         const { id, endpoint } = letter.delivery;
         // Without running relays, a replayed letter waits until one starts.
@@ -211,7 +211,7 @@ async function actOnPages(
   }
 }
 
-function sayRefused({ stderr }: CliContext, { refused, gone }: Result, { done }: Verb): void {
+function reportRefused({ stderr }: CliContext, { refused, gone }: Result, { done }: Verb): void {
   for (const [endpoint, count] of refused.byEndpoint) {
     const instances = gone.get(endpoint);
     const why =
@@ -219,8 +219,8 @@ function sayRefused({ stderr }: CliContext, { refused, gone }: Result, { done }:
         ? 'no running relay has this endpoint in its file, so that it would become a dead letter ' +
           'again; start one that has it, then replay'
         : 'the endpoint answered 410, and a replica that has seen this sends it nothing until a restart; ' +
-          `restart ${instances.map((one) => stillPrintable(one)).join(', ')}, then replay`;
-    stderr.write(`expiry-relay: ${stillPrintable(endpoint)}: ${count} not ${done}: ${why}\n`);
+          `restart ${instances.map((one) => escapeUnprintable(one)).join(', ')}, then replay`;
+    stderr.write(`expiry-relay: ${escapeUnprintable(endpoint)}: ${count} not ${done}: ${why}\n`);
   }
 }
 
@@ -246,7 +246,7 @@ async function warnOfUnknown(
     if (pending === 0) continue;
     const grace = formatDuration(unknownEndpointGraceMs);
     stderr.write(
-      `expiry-relay: no running relay has the endpoint "${stillPrintable(endpoint)}": ` +
+      `expiry-relay: no running relay has the endpoint "${escapeUnprintable(endpoint)}": ` +
         `${pluralize(pending, 'webhook')} waiting for it; what waits becomes dead letters once ` +
         `running relays have missed it for ${grace} (state.unknown_endpoint_grace)\n`,
     );
@@ -282,14 +282,14 @@ function closingLine(
   routes: Settings['routes'],
 ): string {
   if (tally.total === 0) {
-    return isEverything(filter) ? 'no dead letters' : nothingFits(filter, routes);
+    return isEverything(filter) ? 'no dead letters' : noMatchText(filter, routes);
   }
   if (hidden === 0) return tally.text();
   return `${tally.text()}; ${hidden} older not shown (--limit 0 shows all)`;
 }
 
 /** Exit code when output ended early: success if the reader closed the pipe, failure after a signal. */
-function cutShort({ stop, stderr }: CliContext): ExitCode {
+function interruptedExitCode({ stop, stderr }: CliContext): ExitCode {
   if (!stop.aborted) return 0;
   stderr.write(`expiry-relay: ended by ${stop.reason} before all was done\n`);
   return 1;

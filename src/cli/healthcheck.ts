@@ -2,7 +2,7 @@ import { get, type IncomingMessage } from 'node:http';
 import { isIPv6, SocketAddress } from 'node:net';
 import { loadAdminAddress } from '../config/load.js';
 import { placeText } from '../lib/http-server.js';
-import { stillPrintable } from '../lib/printable.js';
+import { escapeUnprintable } from '../lib/printable.js';
 import { messageOf, SettingsError } from '../model/errors.js';
 import type { CommandAction, FileOption } from './context.js';
 
@@ -81,5 +81,5 @@ async function textOf(response: IncomingMessage): Promise<string> {
     if (body.length === BODY_BYTES_MAX) break;
   }
   const lines = body.toString().split('\n');
-  return lines.map((line) => stillPrintable(line, BODY_BYTES_MAX)).join('\n');
+  return lines.map((line) => escapeUnprintable(line, BODY_BYTES_MAX)).join('\n');
 }

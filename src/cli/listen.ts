@@ -24,7 +24,7 @@ export const listen: CommandAction<FileOption & ListenOptions> = async (context,
   const failures = parseFailures(options.fail);
   const secrets = await secretsFor(context, options);
   const { stdout, stderr, stop } = context;
-  const show = stdout.isTTY ? readable : jsonLine;
+  const show = stdout.isTTY ? formatWebhook : jsonLine;
   const receiver = await startReceiver({
     listen: { host: options.host, port: options.port },
     secrets,
@@ -140,7 +140,7 @@ function jsonLine(webhook: ReceivedWebhook): string {
   return json(line) ?? JSON.stringify({ ...line, body: null });
 }
 
-function readable(webhook: ReceivedWebhook): string {
+function formatWebhook(webhook: ReceivedWebhook): string {
   const body = read(webhook.body);
   const { type, data } = asReadBody(body);
   const late = latenessMs(body, webhook.receivedAtMs);
@@ -162,8 +162,8 @@ function readable(webhook: ReceivedWebhook): string {
     webhook.attempt > 1 ? `attempt ${webhook.attempt}` : '',
     styleText(accepted ? 'green' : 'red', `→ ${webhook.answered}`),
   ];
-  const said = data === undefined ? body : data.params;
-  const details = [`${webhook.method} ${shown(webhook.path)}`, shown(webhook.id), shown(said)];
+  const content = data === undefined ? body : data.params;
+  const details = [`${webhook.method} ${shown(webhook.path)}`, shown(webhook.id), shown(content)];
   return `${headline.filter((part) => part !== '').join('  ')}\n  ${styleText('dim', details.join('  '))}`;
 }
 

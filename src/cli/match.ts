@@ -6,8 +6,8 @@ import {
   type KeyOptions,
   type Planned,
   plan,
-  sayTooLarge,
-  shownRequest,
+  requestText,
+  warnTooLarge,
 } from './planned.js';
 
 export type MatchOptions = FileOption & KeyOptions;
@@ -19,12 +19,12 @@ export const match: CommandAction<MatchOptions> = async (context, options) => {
   const { planned, tooLarge } = plan(settings, options, false);
   const nowMs = systemClock.nowMs();
   stdout.write(planned.map((each) => describe(each, nowMs)).join('\n'));
-  sayTooLarge(context, tooLarge);
+  warnTooLarge(context, tooLarge);
   return tooLarge.length === 0 ? 0 : 1;
 };
 
 function describe(planned: Planned, nowMs: number): string {
-  const { line, request } = shownRequest(planned, nowMs);
+  const { line, request } = requestText(planned, nowMs);
   const headers = Object.entries(request.headers).map(([name, value]) => `  ${name}: ${value}\n`);
   const body = planned.delivery.contentType === null ? '(no body)' : request.body.toString();
   return `${headline(planned)}\n  ${line}\n${headers.join('')}\n  ${body}\n`;

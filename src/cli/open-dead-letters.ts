@@ -2,7 +2,7 @@
 import { loadSettings } from '../config/load.js';
 import { systemClock, untilAborted } from '../lib/clock.js';
 import { pluralize } from '../lib/pluralize.js';
-import { stillPrintable } from '../lib/printable.js';
+import { escapeUnprintable } from '../lib/printable.js';
 import { StateInMemoryError, StateUnavailableError } from '../model/errors.js';
 import type { Settings, StateSettings } from '../model/vocabulary.js';
 import { RedisDeadLetters } from '../outbox/redis-dead-letters.js';
@@ -45,7 +45,7 @@ export function withDeadLetters<Result>(
     const result = await use({ letters, settings, unknownEndpointGraceMs });
     for (const [endpoint, count] of await letters.countUnordered()) {
       context.stderr.write(
-        `expiry-relay: left out ${pluralize(count, 'dead letter')} of "${stillPrintable(endpoint)}" whose entry in ` +
+        `expiry-relay: left out ${pluralize(count, 'dead letter')} of "${escapeUnprintable(endpoint)}" whose entry in ` +
           'the index is missing: a running relay restores up to 500 entries every 10 s\n',
       );
     }
@@ -78,7 +78,7 @@ export async function withState<Result>(
     events: SILENT,
   });
   try {
-    await usableSoon(state, stop);
+    await waitUntilUsable(state, stop);
     return await use(state, settings, settings.state);
   } finally {
     const { moved } = state.quarantine;
@@ -92,7 +92,7 @@ export async function withState<Result>(
   }
 }
 
-async function usableSoon(state: RedisState, stop: AbortSignal): Promise<void> {
+async function waitUntilUsable(state: RedisState, stop: AbortSignal): Promise<void> {
   const patience = new AbortController();
   let cancel: () => void = () => undefined;
   // Verifying a distant server may take long. The wait is extended: a silent connection ends by itself.

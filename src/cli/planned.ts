@@ -61,10 +61,10 @@ export function plan(
   const { deliveries, tooLarge } = buildDeliveries(expiration, matches, {
     occurrence: systemChance.token(),
     isTest,
-    carried: new Map(matches.map((match) => [match.route.name, unreadValues(match)])),
+    carried: new Map(matches.map((match) => [match.route.name, omittedValues(match)])),
   });
   if (deliveries.length + tooLarge.length === 0) {
-    throw new NothingToSendError(`no route matches ${printable(key)}${narrowedText(options)}`);
+    throw new NothingToSendError(`no route matches ${printable(key)}${filterText(options)}`);
   }
   const planned = deliveries.flatMap((delivery): Planned[] => {
     const endpoint = settings.endpoints.get(delivery.endpoint);
@@ -78,7 +78,7 @@ export function plan(
 const GONE: KeyValue = { value: null, base64: null, omitted: 'gone', readAtMs: null };
 
 /** Commands do not query Redis: requested values are marked as omitted. */
-function unreadValues({ route, params }: Match): RouteValues {
+function omittedValues({ route, params }: Match): RouteValues {
   const value = route.includesValue ? GONE : null;
   if (route.lookup === null) return { value, lookup: null };
   const itsKey = fillKey(route.lookup, params);
@@ -99,7 +99,7 @@ function checkNames({ routes, endpoints }: Settings, options: KeyOptions): void 
   }
 }
 
-function narrowedText({ route, endpoint }: KeyOptions): string {
+function filterText({ route, endpoint }: KeyOptions): string {
   const only = route === undefined ? '' : `, of the route ${route} alone`;
   return endpoint === undefined ? only : `${only}, with a webhook to ${endpoint}`;
 }
@@ -111,7 +111,7 @@ export function headline({ delivery, params }: Planned): string {
 }
 
 /** `POST http://shop:8080/orders/42` and the request itself, both without secrets. */
-export function shownRequest(
+export function requestText(
   { endpoint, delivery }: Planned,
   nowMs: number,
 ): { readonly line: string; readonly request: WebhookRequest } {
@@ -132,7 +132,7 @@ function hideSecrets(endpoint: Endpoint): Endpoint {
 }
 
 /** Warns about webhooks that would be too large. */
-export function sayTooLarge({ stderr }: CliContext, tooLarge: BuildResult['tooLarge']): void {
+export function warnTooLarge({ stderr }: CliContext, tooLarge: BuildResult['tooLarge']): void {
   for (const { route, endpoint } of tooLarge) {
     stderr.write(
       `expiry-relay: route ${route} to ${endpoint}: its body would be larger than ` +

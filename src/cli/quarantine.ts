@@ -64,7 +64,7 @@ export const showQuarantine: CommandAction<ShowQuarantineOptions> = (context, op
   if (json && value) throw new UsageError('expected --json or --value, found both');
   return withState(context, options, async (state): Promise<ExitCode> => {
     const entry = await find(state, id);
-    if (entry === null) return missing(context, id);
+    if (entry === null) return reportMissing(context, id);
     await new Printer(context).print(value ? entry.value : json ? jsonLine(entry) : details(entry));
     return 0;
   });
@@ -87,7 +87,7 @@ export const dropQuarantine: CommandAction<DropQuarantineOptions> = (context, op
     }
     for (const id of all ? [] : ids) {
       const entry = await find(state, id);
-      if (entry === null || !(await drop(state, entry))) code = missing(context, id);
+      if (entry === null || !(await drop(state, entry))) code = reportMissing(context, id);
       else dropped += 1;
     }
     context.stdout.write(`${pluralize(dropped, 'record')} dropped\n`);
@@ -117,7 +117,7 @@ function ask<Reply>(state: RedisState, question: () => Promise<Reply>): Promise<
   return state.run('dead_letters', question);
 }
 
-function missing({ stderr }: CliContext, id: string): 1 {
+function reportMissing({ stderr }: CliContext, id: string): 1 {
   stderr.write(`expiry-relay: no such record in the quarantine: ${printable(id)}\n`);
   return 1;
 }

@@ -15,8 +15,8 @@ import {
   type KeyOptions,
   type Planned,
   plan,
-  sayTooLarge,
-  shownRequest,
+  requestText,
+  warnTooLarge,
 } from './planned.js';
 
 export type SendOptions = FileOption & KeyOptions;
@@ -30,13 +30,13 @@ export const send: CommandAction<SendOptions> = async (context, options) => {
   let accepted = 0;
   for (const each of planned) {
     if (stop.aborted) break;
-    const { line } = shownRequest(each, systemClock.nowMs());
+    const { line } = requestText(each, systemClock.nowMs());
     stdout.write(`${headline(each)}\n  ${line}\n  webhook-id: ${each.delivery.id}\n`);
     const { outcome, tookMs } = await attempt(each);
     stdout.write(`${outcomeText(outcome, tookMs, each)}\n`);
     if (outcome.kind === 'accepted') accepted += 1;
   }
-  sayTooLarge(context, tooLarge);
+  warnTooLarge(context, tooLarge);
   const missing = planned.length + tooLarge.length - accepted;
   if (missing === 0) return 0;
   const all = pluralize(planned.length + tooLarge.length, 'test webhook');
@@ -72,8 +72,8 @@ function outcomeText(outcome: Outcome | Prevented, tookMs: number, { endpoint }:
     case 'accepted':
       return `  answered ${outcome.status} within ${length}${answerText(outcome.answer)}`;
     case 'refused': {
-      const said = `  answered ${outcome.status} within ${length}, which is no success (2xx)`;
-      return said + answerText(outcome.answer) + adviceText(outcome);
+      const result = `  answered ${outcome.status} within ${length}, which is no success (2xx)`;
+      return result + answerText(outcome.answer) + adviceText(outcome);
     }
     case 'prevented':
       return `  not sent: ${outcome.detail}\n  → ${preventionAdvice(outcome)}`;

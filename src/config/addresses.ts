@@ -11,7 +11,7 @@ import {
   type UrlRules,
   urlProblem,
 } from './url-problem.js';
-import { type Reading, refused, understood } from './wording.js';
+import { accept, type Reading, reject } from './wording.js';
 
 const REDIS_PORT = 6379;
 /** The maximum of `SELECT`: a signed 32-bit number. */
@@ -51,7 +51,7 @@ const REDIS_RULES: UrlRules = {
 const HTTP_RULES = { schemes: ['http', 'https'], adviceOnScheme: adviceOnHttp };
 
 /** Null when a `%` is not followed by two hex digits, or the bytes are not UTF-8. */
-function percentDecoded(text: string): string | null {
+function decodePercent(text: string): string | null {
   try {
     return decodeURIComponent(text);
   } catch {
@@ -65,32 +65,32 @@ export function basicAuthorization(user: string, password: Secret): Secret {
 }
 
 function readDatabase(pathname: string): Reading<number | null> {
-  if (pathname === '' || pathname === '/') return understood(null);
+  if (pathname === '' || pathname === '/') return accept(null);
   const database = /^\/\d{1,10}$/.test(pathname) ? Number(pathname.slice(1)) : Number.NaN;
-  if (database <= DATABASE_MAX) return understood(database);
-  return refused('a Redis URL', { found: 'one whose path is not the number of a database' });
+  if (database <= DATABASE_MAX) return accept(database);
+  return reject('a Redis URL', { found: 'one whose path is not the number of a database' });
 }
 
 function readUnixUrl(text: string): Reading<RedisUrl> {
-  const wrong = (found: string, hint: string | null = null) =>
-    refused('a Unix socket such as unix:///run/redis.sock', { found, hint });
+  const fail = (found: string, hint: string | null = null) =>
+    reject('a Unix socket such as unix:///run/redis.sock', { found, hint });
   const [, user = '', pass = '', encoded, digits] = UNIX_URL.exec(text) ?? [];
   if (encoded === undefined) {
     const hint = 'write unix:// and an absolute path; a database is ?db=2';
-    return wrong('one that is no such URL', hint);
+    return fail('one that is no such URL', hint);
   }
-  const [username, password, path] = [user, pass, encoded].map(percentDecoded);
+  const [username, password, path] = [user, pass, encoded].map(decodePercent);
   if (username == null || password == null || path == null) {
     const hint = text.includes('@') ? ENCODE : 'write %25 for a %';
-    return wrong('one whose user, password or path is not percent-encoded', hint);
+    return fail('one whose user, password or path is not percent-encoded', hint);
   }
-  if (path.endsWith('/') || path.includes('\0')) return wrong('one whose path names no socket');
+  if (path.endsWith('/') || path.includes('\0')) return fail('one whose path names no socket');
   if (Buffer.byteLength(path) > SOCKET_PATH_BYTES_MAX) {
-    return wrong(`one whose path is longer than ${SOCKET_PATH_BYTES_MAX} bytes`);
+    return fail(`one whose path is longer than ${SOCKET_PATH_BYTES_MAX} bytes`);
   }
   const database = readDatabase(digits === undefined ? '' : `/${digits}`);
   if (!database.ok) return database;
-  return understood({
+  return accept({
     host: '',
     port: 0,
     path,
@@ -112,25 +112,25 @@ function queryAdvice({ searchParams }: URL): string {
 }
 
 export function readRedisUrl(text: string): Reading<RedisUrl> {
-  const wrong = (found: string, hint: string | null = null) =>
-    refused(REDIS_URL_EXPECTED, { found, hint });
+  const fail = (found: string, hint: string | null = null) =>
+    reject(REDIS_URL_EXPECTED, { found, hint });
   if (/^unix:/i.test(text)) return readUnixUrl(text);
-  if (text.startsWith('/')) return wrong('the path of a file', SOCKET);
+  if (text.startsWith('/')) return fail('the path of a file', SOCKET);
   const problem = urlProblem(text, REDIS_RULES);
-  if (problem !== null) return wrong(problem.found, problem.hint);
+  if (problem !== null) return fail(problem.found, problem.hint);
   const url = new URL(text);
   const isCutShort = (url.pathname + url.search + url.hash).includes('@');
-  if (isCutShort) return wrong(CUT_SHORT, ENCODE);
-  if (url.search !== '') return wrong('one with a query (?…)', queryAdvice(url));
-  if (url.hash !== '') return wrong('one with a fragment (#…)');
-  const username = percentDecoded(url.username);
-  const password = percentDecoded(url.password);
+  if (isCutShort) return fail(CUT_SHORT, ENCODE);
+  if (url.search !== '') return fail('one with a query (?…)', queryAdvice(url));
+  if (url.hash !== '') return fail('one with a fragment (#…)');
+  const username = decodePercent(url.username);
+  const password = decodePercent(url.password);
   if (username === null || password === null) {
-    return wrong('one whose user or password is not percent-encoded', ENCODE);
+    return fail('one whose user or password is not percent-encoded', ENCODE);
   }
   const database = readDatabase(url.pathname);
   if (!database.ok) return database;
-  return understood({
+  return accept({
     host: url.hostname.replace(/^\[(.*)\]$/, '$1'),
     port: url.port === '' ? REDIS_PORT : Number(url.port),
     path: null,
@@ -142,39 +142,39 @@ export function readRedisUrl(text: string): Reading<RedisUrl> {
 }
 
 export function readEndpointUrl(text: string): Reading<URL> {
-  const wrong = (found: string, hint: string | null = null) =>
-    refused('a URL such as http://shop:8080/hooks', { found, hint });
+  const fail = (found: string, hint: string | null = null) =>
+    reject('a URL such as http://shop:8080/hooks', { found, hint });
   const problem = urlProblem(text, { ...HTTP_RULES, encode: null });
-  if (problem !== null) return wrong(problem.found, problem.hint);
+  if (problem !== null) return fail(problem.found, problem.hint);
   const url = new URL(text);
   if (url.username !== '' || url.password !== '') {
-    return wrong('one with a user or password in it', 'use basic: {username: …, password: …}');
+    return fail('one with a user or password in it', 'use basic: {username: …, password: …}');
   }
-  if (text.includes('#')) return wrong('one with a fragment (#…), which never reaches HTTP');
-  return understood(url);
+  if (text.includes('#')) return fail('one with a fragment (#…), which never reaches HTTP');
+  return accept(url);
 }
 
 export function readProxyUrl(text: string): Reading<ProxySettings> {
-  const wrong = (found: string, hint: string | null = null) =>
-    refused('a URL such as http://user:password@proxy:3128', { found, hint });
+  const fail = (found: string, hint: string | null = null) =>
+    reject('a URL such as http://user:password@proxy:3128', { found, hint });
   const problem = urlProblem(text, { ...HTTP_RULES, encode: ENCODE_PROXY });
-  if (problem !== null) return wrong(problem.found, problem.hint);
+  if (problem !== null) return fail(problem.found, problem.hint);
   const url = new URL(text);
   if (url.pathname !== '/' || url.search !== '' || text.includes('#')) {
     const isCutShort = (url.pathname + url.search + url.hash).includes('@');
-    if (isCutShort) return wrong(CUT_SHORT, ENCODE_PROXY);
-    return wrong('one with more than a user, a password, a host and a port');
+    if (isCutShort) return fail(CUT_SHORT, ENCODE_PROXY);
+    return fail('one with more than a user, a password, a host and a port');
   }
-  const user = percentDecoded(url.username);
-  const password = percentDecoded(url.password);
+  const user = decodePercent(url.username);
+  const password = decodePercent(url.password);
   if (user === null || password === null || user.includes(':')) {
-    return wrong('one whose user or password is not percent-encoded');
+    return fail('one whose user or password is not percent-encoded');
   }
   const hasLogin = user !== '' || password !== '';
   const authorization = hasLogin ? basicAuthorization(user, new Secret(password)) : null;
   url.username = '';
   url.password = '';
-  return understood({ url, authorization });
+  return accept({ url, authorization });
 }
 
 function listenHint(text: string): string | null {
@@ -191,13 +191,13 @@ export function readListenAddress(text: string): Reading<ListenAddress> {
   const [, bracketed, plain, digits] =
     /^(?:\[([^\]]+)\]|([A-Za-z0-9._-]*)):(\d{1,5})$/.exec(text) ?? [];
   if (digits === undefined) {
-    return refused(expected, { hint: listenHint(text) });
+    return reject(expected, { hint: listenHint(text) });
   }
   const port = Number(digits);
-  if (port > PORT_MAX) return refused(expected, { hint: `a port is at most ${PORT_MAX}` });
+  if (port > PORT_MAX) return reject(expected, { hint: `a port is at most ${PORT_MAX}` });
   if (bracketed !== undefined && !isIPv6(bracketed)) {
-    return refused(expected, { hint: 'no IPv6 address in the [ ]' });
+    return reject(expected, { hint: 'no IPv6 address in the [ ]' });
   }
   const host = bracketed ?? plain ?? '';
-  return understood({ host: host === '' ? '0.0.0.0' : host, port });
+  return accept({ host: host === '' ? '0.0.0.0' : host, port });
 }

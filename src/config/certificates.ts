@@ -2,7 +2,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import { Secret } from '../model/secret.js';
-import { type Reading, refused, understood } from './wording.js';
+import { accept, type Reading, reject } from './wording.js';
 
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g;
 
@@ -16,28 +16,28 @@ function isCertificate(pem: string): boolean {
 
 /** Parses one or more certificates. */
 export function readCertificates(text: string): Reading<Secret> {
-  const wrong = (found: string) => refused('a file of certificates in PEM', { found });
+  const fail = (found: string) => reject('a file of certificates in PEM', { found });
   const certificates = text.match(CERTIFICATE) ?? [];
-  if (certificates.length === 0) return wrong('one without -----BEGIN CERTIFICATE-----');
+  if (certificates.length === 0) return fail('one without -----BEGIN CERTIFICATE-----');
   const broken = certificates.findIndex((pem) => !isCertificate(pem));
-  if (broken === -1) return understood(new Secret(text));
-  return wrong(`one whose certificate number ${broken + 1} cannot be read`);
+  if (broken === -1) return accept(new Secret(text));
+  return fail(`one whose certificate number ${broken + 1} cannot be read`);
 }
 
 export function readPemKey(text: string): Reading<Secret> {
-  const wrong = (found: string, hint: string | null = null) =>
-    refused('a file with a private key in PEM', { found, hint });
+  const fail = (found: string, hint: string | null = null) =>
+    reject('a file with a private key in PEM', { found, hint });
   try {
     createPrivateKey(text);
-    return understood(new Secret(text));
+    return accept(new Secret(text));
   } catch {
     if (!/^-----BEGIN .*PRIVATE KEY-----/m.test(text)) {
-      return wrong('one without -----BEGIN PRIVATE KEY-----');
+      return fail('one without -----BEGIN PRIVATE KEY-----');
     }
     if (/ENCRYPTED/.test(text)) {
-      return wrong('one with a passphrase', 'take it away with: openssl pkey -in FILE -out FILE');
+      return fail('one with a passphrase', 'take it away with: openssl pkey -in FILE -out FILE');
     }
-    return wrong('one that cannot be read');
+    return fail('one that cannot be read');
   }
 }
 

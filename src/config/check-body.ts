@@ -15,7 +15,7 @@ import {
 import type { Complaint } from './mistakes.js';
 import { asList, asMapping, type Path } from './path.js';
 import { routeFields } from './schema.js';
-import { nearest } from './suggest.js';
+import { findNearest } from './suggest.js';
 import { kindOf, mismatch, type Wording } from './wording.js';
 
 type RawRoute = Readonly<Record<string, unknown>>;
@@ -76,14 +76,14 @@ function checkForm(path: Path, body: unknown): Complaint[] {
 }
 
 function checkNames(path: Path, body: Json, names: Names): Complaint[] {
-  const complaints: Complaint[] = [...unquoted(path, body, names)];
+  const complaints: Complaint[] = [...findUnquoted(path, body, names)];
   for (const { path: inside, text } of textsOf(body)) {
     const parts = partsOf(text);
     if (parts === null) continue;
     const ofReferences = parts.map((part) =>
       typeof part === 'string' ? null : names.wordingOf(part),
     );
-    for (const wording of [...ofReferences, doubled(text, names)]) {
+    for (const wording of [...ofReferences, findDoubled(text, names)]) {
       if (wording === null) continue;
       complaints.push({ path: [...path, ...inside], about: 'value', wording });
     }
@@ -92,7 +92,7 @@ function checkNames(path: Path, body: Json, names: Names): Complaint[] {
 }
 
 /** Other template languages write `{{id}}` for the value; here it is the literal string `{id}`. */
-function doubled(text: string, names: Names): Wording | null {
+function findDoubled(text: string, names: Names): Wording | null {
   for (const [, inside = ''] of text.matchAll(DOUBLED)) {
     const [name = ''] = inside.split('.');
     if (!names.has(name)) continue;
@@ -103,7 +103,7 @@ function doubled(text: string, names: Names): Wording | null {
 }
 
 /** An unquoted `{id}` is a YAML mapping with the key `id` and no value. */
-function* unquoted(path: Path, body: Json, names: Names): Generator<Complaint> {
+function* findUnquoted(path: Path, body: Json, names: Names): Generator<Complaint> {
   const entries = Object.entries(asMapping(body) ?? {});
   const [only] = entries;
   if (entries.length === 1 && only?.[1] === null && names.has(only[0])) {
@@ -112,7 +112,7 @@ function* unquoted(path: Path, body: Json, names: Names): Generator<Complaint> {
   }
   if (typeof body !== 'object' || body === null) return;
   for (const [step, inner] of Array.isArray(body) ? body.entries() : entries) {
-    yield* unquoted([...path, step], inner as Json, names);
+    yield* findUnquoted([...path, step], inner as Json, names);
   }
 }
 
@@ -150,7 +150,7 @@ class Names {
   #judge({ name, fields }: Reference, text: string): Wording | null {
     const capturing = this.#patterns.filter(({ names }) => names.includes(name));
     if (!this.has(name)) {
-      const meant = nearest(name, this.#known);
+      const meant = findNearest(name, this.#known);
       const all = [...this.#known].map((known) => `{${known}}`).join(', ');
       const hint = meant === null ? `known are ${all}` : `did you mean {${meant}}?`;
       return mismatch('names that are known here', { quoting: `${text} is not; ${hint}` });

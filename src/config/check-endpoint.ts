@@ -3,7 +3,7 @@ import { isRefusedAddress } from '../delivery/refused-addresses.js';
 import { endpointFields } from './endpoint-schema.js';
 import type { Complaint } from './mistakes.js';
 import { asMapping, type Path } from './path.js';
-import { complain, type Section, understoodBy } from './sections.js';
+import { complain, parseIfValid, type Section } from './sections.js';
 import { mismatch } from './wording.js';
 
 /** Header names must be unique; `basic` sets one. */
@@ -46,7 +46,7 @@ export function checkKeyPair(path: Path, tls: Section): Complaint[] {
 function checkTls(path: Path, endpoint: Section): Complaint[] {
   const tls = asMapping(endpoint.tls);
   if (tls === null || Object.keys(tls).length === 0) return [];
-  const url = understoodBy(endpointFields.url, endpoint.url);
+  const url = parseIfValid(endpointFields.url, endpoint.url);
   const complaints: Complaint[] = [];
   if (url?.protocol === 'http:') {
     const wording = mismatch('an https:// URL beside it', { found: 'one of http://' });
@@ -57,10 +57,10 @@ function checkTls(path: Path, endpoint: Section): Complaint[] {
 
 /** Checks literal addresses; addresses of names are checked when an attempt connects. */
 function checkAddresses(path: Path, endpoint: Section): Complaint[] {
-  if (understoodBy(endpointFields.allow_link_local, endpoint.allow_link_local)) return [];
+  if (parseIfValid(endpointFields.allow_link_local, endpoint.allow_link_local)) return [];
   const urls = {
-    url: understoodBy(endpointFields.url, endpoint.url),
-    proxy: understoodBy(endpointFields.proxy, endpoint.proxy)?.url,
+    url: parseIfValid(endpointFields.url, endpoint.url),
+    proxy: parseIfValid(endpointFields.proxy, endpoint.proxy)?.url,
   };
   return Object.entries(urls).flatMap(([key, url]) => {
     if (url === undefined || !isRefusedAddress(url.hostname)) return [];

@@ -11,9 +11,9 @@ import { checkEndpoint, checkKeyPair } from './check-endpoint.js';
 import type { Complaint } from './mistakes.js';
 import { asList, asMapping, type Path } from './path.js';
 import { ENDPOINTS_MAX, redisFields, routeFields, stateFields } from './schema.js';
-import { complain, isGiven, type Section, understoodBy } from './sections.js';
+import { complain, isGiven, parseIfValid, type Section } from './sections.js';
 import { LOOKUP_CHARS_MAX, PATH_CHARS_MAX } from './strings.js';
-import { didYouMean, nearest } from './suggest.js';
+import { didYouMean, findNearest } from './suggest.js';
 import { mismatch } from './wording.js';
 
 /** Comparing with every endpoint name is expensive; more suggestions are of no use at once. */
@@ -38,21 +38,21 @@ function checkTls(name: 'redis' | 'state', section: Section): Complaint[] {
   const tls = asMapping(section.tls);
   if (tls === null || Object.keys(tls).length === 0) return [];
   const pair = checkKeyPair([name, 'tls'], tls);
-  const wrong = (found: string) => {
+  const fail = (found: string) => {
     const wording = mismatch(`a rediss:// URL in ${name}.url beside it`, { found });
     return [complain([name, 'tls'], wording, 'key'), ...pair];
   };
-  if (name === 'state' && section.url === undefined) return wrong('none (then redis.tls counts)');
+  if (name === 'state' && section.url === undefined) return fail('none (then redis.tls counts)');
   // The default URL is plain TCP.
-  const url = section.url === undefined ? null : understoodBy(redisFields.url, section.url);
+  const url = section.url === undefined ? null : parseIfValid(redisFields.url, section.url);
   if (url === undefined || url?.tls) return pair;
-  return wrong(url?.path ? 'a Unix socket' : 'one of redis://, which is without TLS');
+  return fail(url?.path ? 'a Unix socket' : 'one of redis://, which is without TLS');
 }
 
 /** At most one password and one user name; a user name requires a password. */
 function checkLogin(name: 'redis' | 'state', section: Section): Complaint[] {
   const complaints: Complaint[] = [];
-  const address = understoodBy(redisFields.url, section.url);
+  const address = parseIfValid(redisFields.url, section.url);
   const inUrl = `one beside ${name}.url's`;
   for (const key of ['password', 'password_file'].filter((key) => isGiven(section, key))) {
     if (address !== undefined && address.password !== null) {
@@ -84,9 +84,9 @@ function checkLogin(name: 'redis' | 'state', section: Section): Complaint[] {
 
 function checkDatabases(redis: Section): Complaint[] {
   const path = ['redis', 'databases'];
-  const databases = understoodBy(redisFields.databases, redis.databases);
+  const databases = parseIfValid(redisFields.databases, redis.databases);
   if (databases === undefined) return [];
-  const inUrl = understoodBy(redisFields.url, redis.url)?.database ?? null;
+  const inUrl = parseIfValid(redisFields.url, redis.url)?.database ?? null;
   const repeated = databases.flatMap((database, index) =>
     databases.indexOf(database) < index
       ? [complain([...path, index], mismatch('each database once'))]
@@ -157,7 +157,7 @@ function checkPlaceholders(
   route: Readonly<Record<string, unknown>>,
   field: 'path' | 'lookup',
 ): Complaint[] {
-  const patterns = understoodBy(routeFields.match, route.match);
+  const patterns = parseIfValid(routeFields.match, route.match);
   // Placeholders are checked even in a string with other errors.
   const template = route[field];
   if (patterns === undefined || typeof template !== 'string') return [];
@@ -167,7 +167,7 @@ function checkPlaceholders(
     placeholdersOf(template).filter((name) => !patterns.every(({ names }) => names.includes(name))),
   );
   return Array.from(missing, (name) => {
-    const meant = captured.includes(name) ? null : nearest(name, captured);
+    const meant = captured.includes(name) ? null : findNearest(name, captured);
     const hint = meant === null ? '' : `; did you mean {${meant}}?`;
     const quoting = `{${printable(name)}} is not captured by every one${hint}`;
     return complain(
@@ -203,7 +203,7 @@ function checkRoutes(
       ...checkValueMax(path, route),
       ...checkBody(path, route),
     ];
-    const name = understoodBy(routeFields.name, route.name);
+    const name = parseIfValid(routeFields.name, route.name);
     if (name === undefined) return complaints;
     const first = firstWithName.get(name);
     if (first === undefined) {

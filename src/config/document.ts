@@ -18,7 +18,7 @@ import {
   SYNTAX_MISTAKES,
   syntaxMistakes,
 } from './syntax.js';
-import { mismatch, shownKey, statement, type Wording } from './wording.js';
+import { mismatch, showKey, statement, type Wording } from './wording.js';
 
 /**
  * Ten times the values of a thousand routes; nested aliases could expand to billions. The limit must stay below the
@@ -134,7 +134,7 @@ class Reader {
       const first = own.get(name)?.keyOffset ?? null;
       if (first !== null) {
         const { line } = this.#positionAt(first);
-        const text = `duplicate key ${shownKey(name)}; it is already on line ${line}`;
+        const text = `duplicate key ${showKey(name)}; it is already on line ${line}`;
         this.#mistake(keyOffset, statement(text));
       }
       own.set(name, { keyOffset, placed: this.read(value, keyOffset, depth + 1) });

@@ -9,8 +9,8 @@ import {
   fraction,
   list,
   mapping,
-  named,
   rate,
+  recordOf,
   text,
   textLike,
   whole,
@@ -69,7 +69,7 @@ const secrets = z
     `Each one signs (rotation): ${SECRETS_TEXT} (asymmetric) or {file: …}; the word none to send unsigned`,
   );
 
-const headers = named(
+const headers = recordOf(
   'a mapping from header to text',
   text('the name of an HTTP header', readHeaderName),
   z.union([text('a header value', readHeaderValue), fileOf('one value')], {

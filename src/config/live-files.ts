@@ -23,7 +23,7 @@ import {
   secretFilesOfLogin,
 } from './secret-files.js';
 import { hasLoginOfRedis, redisCredentials, stateCredentials } from './settings.js';
-import { FILE_CHARS_SHOWN_MAX, mismatch, shownFile, type Wording } from './wording.js';
+import { FILE_CHARS_SHOWN_MAX, mismatch, showFile, type Wording } from './wording.js';
 
 /** A secret is one line, a complete CA bundle about 300 KiB; a larger file is something else. */
 export const SECRET_FILE_BYTES_MAX = 1024 * 1024;
@@ -61,7 +61,7 @@ async function readSecretAt(
   }
   const isRelative = !isAbsolute(place.file);
   const where = isRelative ? `; looked for in ${printable(folder, FILE_CHARS_SHOWN_MAX)}` : '';
-  const found = shownFile(place.file);
+  const found = showFile(place.file);
   const hint = read.reason + where;
   return {
     ok: false,
@@ -178,7 +178,7 @@ class LoginFiles implements RedisFiles {
     return this.#wasAccepted;
   }
 
-  accepted(): void {
+  onAccepted(): void {
     this.#wasAccepted = true;
   }
 

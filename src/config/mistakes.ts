@@ -7,8 +7,8 @@ import {
   keyHint,
   kindOf,
   NOT_SHOWN,
-  shown,
-  shownKey,
+  showKey,
+  showValue,
   type Wording,
   withHint,
 } from './wording.js';
@@ -79,7 +79,7 @@ export function formatPath(path: Path): string {
   return path
     .map((step, index) => {
       if (typeof step === 'number') return `[${step}]`;
-      const key = /^[\w-]+$/.test(step) && !isConfidential(step) ? step : `(${shownKey(step)})`;
+      const key = /^[\w-]+$/.test(step) && !isConfidential(step) ? step : `(${showKey(step)})`;
       return index === 0 ? key : `.${key}`;
     })
     .join('');
@@ -118,9 +118,9 @@ function formatWording(
     case 'mismatch': {
       const isText = typeof found === 'string' && found !== '';
       const hidden = isText ? NOT_SHOWN : kindOf(found);
-      const what = wording.found ?? (mayShow ? shown(found) : hidden);
-      const told = [mayShow ? wording.quoting : null, wording.hint];
-      const notes = [...explained, ...told.filter((note) => note !== null)];
+      const what = wording.found ?? (mayShow ? showValue(found) : hidden);
+      const parts = [mayShow ? wording.quoting : null, wording.hint];
+      const notes = [...explained, ...parts.filter((note) => note !== null)];
       const brackets = notes.length > 0 ? ` (${notes.join('; ')})` : '';
       return `expected ${wording.expected}, found ${what}${brackets}`;
     }
@@ -135,7 +135,7 @@ export function syntaxMistake(file: string, { line, column }: Position, wording:
 /** Shows the key partly, with a hint derived from it. */
 function withKey(wording: Wording, key: string): Wording {
   if (wording.kind === 'statement') return wording;
-  const shown = { ...wording, found: wording.found ?? shownKey(key) };
+  const shown = { ...wording, found: wording.found ?? showKey(key) };
   const hint = keyHint(key);
   return hint === null ? shown : withHint(shown, hint);
 }

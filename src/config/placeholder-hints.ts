@@ -3,14 +3,14 @@ import { PLACEHOLDER_NAMES, partsOf } from '../payload/body-template.js';
 import type { Interpolated } from './interpolate.js';
 import { type Path, valueAt } from './path.js';
 import { routeFields } from './schema.js';
-import { understoodBy } from './sections.js';
+import { parseIfValid } from './sections.js';
 import type { Wording } from './wording.js';
 
 /** The placeholders that are valid at a path; none outside a route's strings. */
 function namesAt(root: unknown, [section, index, field]: Path): readonly string[] {
   if (section !== 'routes' || index === undefined || field === undefined) return [];
   if (!['path', 'lookup', 'body'].includes(String(field))) return [];
-  const patterns = understoodBy(routeFields.match, valueAt(root, [section, index, 'match'])) ?? [];
+  const patterns = parseIfValid(routeFields.match, valueAt(root, [section, index, 'match'])) ?? [];
   const captured = patterns.flatMap(({ names }) => names);
   return field === 'body' ? [...captured, ...PLACEHOLDER_NAMES] : captured;
 }

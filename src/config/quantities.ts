@@ -1,6 +1,6 @@
 /** Parses and formats durations, sizes, rates and numbers of the configuration. Pure. */
 import type { RateLimit } from '../model/endpoint.js';
-import { type Reading, refused, understood } from './wording.js';
+import { accept, type Reading, reject } from './wording.js';
 
 const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 const UNIT_BYTES = { B: 1, KiB: 1024, MiB: 1024 ** 2 } as const;
@@ -46,34 +46,34 @@ export function missingUnit(value: unknown, question: string): string | null {
 export function readDuration(text: string, range: Range): Reading<number> {
   const [, digits, unit] = DURATION_PATTERN.exec(text) ?? [];
   if (digits === undefined) {
-    return refused(DURATION_EXPECTED, { hint: missingUnit(text, 'which unit?') });
+    return reject(DURATION_EXPECTED, { hint: missingUnit(text, 'which unit?') });
   }
   const ms = Number(digits) * UNIT_MS[unit as keyof typeof UNIT_MS];
-  if (ms >= range.min && ms <= range.max) return understood(ms);
-  return refused(`a duration from ${formatDuration(range.min)} to ${formatDuration(range.max)}`);
+  if (ms >= range.min && ms <= range.max) return accept(ms);
+  return reject(`a duration from ${formatDuration(range.min)} to ${formatDuration(range.max)}`);
 }
 
 /** Returns bytes. */
 export function readSize(text: string, range: Range): Reading<number> {
   const [, digits, unit] = SIZE_PATTERN.exec(text) ?? [];
   if (digits === undefined) {
-    return refused(SIZE_EXPECTED, { hint: missingUnit(text, 'which unit?') });
+    return reject(SIZE_EXPECTED, { hint: missingUnit(text, 'which unit?') });
   }
   const bytes = Number(digits) * UNIT_BYTES[unit as keyof typeof UNIT_BYTES];
-  if (bytes >= range.min && bytes <= range.max) return understood(bytes);
-  return refused(`a size from ${formatSize(range.min)} to ${formatSize(range.max)}`);
+  if (bytes >= range.min && bytes <= range.max) return accept(bytes);
+  return reject(`a size from ${formatSize(range.min)} to ${formatSize(range.max)}`);
 }
 
 export function readRate(text: string, range: Range): Reading<RateLimit> {
   const [, digits, unit] = RATE_PATTERN.exec(text) ?? [];
   if (digits === undefined) {
-    return refused(RATE_EXPECTED, { hint: missingUnit(text, 'per s, m or h?') });
+    return reject(RATE_EXPECTED, { hint: missingUnit(text, 'per s, m or h?') });
   }
   const count = Number(digits);
   if (count < range.min || count > range.max) {
-    return refused(`a rate from ${range.min}/${unit} to ${range.max}/${unit}`);
+    return reject(`a rate from ${range.min}/${unit} to ${range.max}/${unit}`);
   }
-  return understood({ count, perMs: PER_MS[unit as keyof typeof PER_MS] });
+  return accept({ count, perMs: PER_MS[unit as keyof typeof PER_MS] });
 }
 
 export function wholeExpected({ min, max }: Range): string {
@@ -85,9 +85,9 @@ export function readWhole(value: number | string, range: Range): Reading<number>
   const isDigits = typeof value === 'number' || WHOLE_PATTERN.test(value);
   const whole = isDigits ? Number(value) : Number.NaN;
   if (Number.isInteger(whole) && whole >= range.min && whole <= range.max) {
-    return understood(whole);
+    return accept(whole);
   }
-  return refused(wholeExpected(range));
+  return reject(wholeExpected(range));
 }
 
 export function fractionExpected({ min, max }: Range): string {
@@ -97,6 +97,6 @@ export function fractionExpected({ min, max }: Range): string {
 export function readFraction(value: number | string, range: Range): Reading<number> {
   const isDigits = typeof value === 'number' || FRACTION_PATTERN.test(value);
   const fraction = isDigits ? Number(value) : Number.NaN;
-  if (fraction >= range.min && fraction <= range.max) return understood(fraction);
-  return refused(fractionExpected(range));
+  if (fraction >= range.min && fraction <= range.max) return accept(fraction);
+  return reject(fractionExpected(range));
 }

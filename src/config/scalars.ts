@@ -134,7 +134,7 @@ export function mapping<Shape extends z.core.$ZodShape>(shape: Shape, expected =
 }
 
 /** A mapping from names that the operator chooses to values. */
-export function named<Name extends z.core.$ZodRecordKey, Value extends z.core.SomeType>(
+export function recordOf<Name extends z.core.$ZodRecordKey, Value extends z.core.SomeType>(
   expected: string,
   name: Name,
   value: Value,

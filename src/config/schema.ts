@@ -13,8 +13,8 @@ import {
   duration,
   list,
   mapping,
-  named,
   oneOrMany,
+  recordOf,
   size,
   text,
   textLike,
@@ -28,7 +28,7 @@ import {
   readStatePrefix,
   SERVER_NAME_PATTERN,
 } from './strings.js';
-import { type Reading, refused, understood } from './wording.js';
+import { accept, type Reading, reject } from './wording.js';
 
 /** Every expiration is matched against every route. */
 export const ROUTES_MAX = 1000;
@@ -64,20 +64,20 @@ const FILE_EXPECTED = 'the path of a file';
 
 const name = textLike(NAME_EXPECTED, NAME_PATTERN);
 const filePath = textLike(FILE_EXPECTED, FILE_PATH_PATTERN);
-const anyText = (expected: string) => text(expected, (found) => understood(found));
+const anyText = (expected: string) => text(expected, (found) => accept(found));
 
 function readPattern(source: string): Reading<Pattern> {
   try {
-    return understood(compilePattern(source));
+    return accept(compilePattern(source));
   } catch (thrown) {
     if (!(thrown instanceof PatternError)) throw thrown;
     const quoting = `at character ${thrown.offset + 1}: ${thrown.message}`;
-    return refused('a glob pattern such as order:{id}:unpaid', { quoting });
+    return reject('a glob pattern such as order:{id}:unpaid', { quoting });
   }
 }
 
 /** The content type that a short word, or a type with parameters, was probably meant as. */
-function meantContentType(found: string): TemplateContentType | null {
+function guessContentType(found: string): TemplateContentType | null {
   if (/form/i.test(found)) return 'application/x-www-form-urlencoded';
   return /json/i.test(found) ? 'application/json' : null;
 }
@@ -193,7 +193,7 @@ const route = mapping({
     .describe(
       'Instead of format: a structure whose texts may hold {key}, {expired_at} and more, or the word none to send no body',
     ),
-  content_type: choice(TEMPLATE_CONTENT_TYPES, meantContentType)
+  content_type: choice(TEMPLATE_CONTENT_TYPES, guessContentType)
     .prefault('application/json')
     .describe('How body is written; a form takes a mapping without others inside it'),
   include: list(choice(['value']), { min: 1, max: 1 }, '[value]')
@@ -214,7 +214,7 @@ export const relayFile = mapping(
   {
     redis: redis.prefault({}).describe('Where keys expire'),
     state: state.prefault({}).describe('What must survive: deadlines, outbox, dead letters'),
-    endpoints: named('a mapping from name to endpoint', name, endpoint).describe(
+    endpoints: recordOf('a mapping from name to endpoint', name, endpoint).describe(
       'Where webhooks go, by name',
     ),
     routes: list(route, { min: 1, max: ROUTES_MAX }).describe(

@@ -5,7 +5,7 @@ import { isKeyOf, readCertificates, readPemKey, refusalOf } from './certificates
 import { type EndpointInFile, endpointFields } from './endpoint-schema.js';
 import type { Complaint } from './mistakes.js';
 import { asList, asMapping, type Path, pathKey } from './path.js';
-import { understoodBy } from './sections.js';
+import { parseIfValid } from './sections.js';
 import {
   EMPTY_SECRET,
   FILE_PATH_PATTERN,
@@ -14,7 +14,7 @@ import {
   readHeaderValue,
   readListedSecret,
 } from './strings.js';
-import { mismatch, type Reading, understood, type Wording, withHint } from './wording.js';
+import { accept, mismatch, type Reading, type Wording, withHint } from './wording.js';
 
 /** The content of a secret file. */
 type Content =
@@ -119,7 +119,7 @@ export function secretFilesOf(root: unknown): SecretFile[] {
 }
 
 const READERS: Readonly<Record<Content, (text: string) => Reading<Secret>>> = {
-  redis_password: (text) => understood(new Secret(text)),
+  redis_password: (text) => accept(new Secret(text)),
   signing_secret: readListedSecret,
   header_value: readHeaderValue,
   basic_password: readBasicPassword,
@@ -171,7 +171,7 @@ export function checkSecrets(
 /** Runs `checkSecrets` for every endpoint; the value may be invalid elsewhere. */
 export function checkAllSecrets(root: unknown, fromFiles: SecretsFromFiles): Complaint[] {
   return Object.entries(asMapping(asMapping(root)?.endpoints) ?? {}).flatMap(([name, endpoint]) => {
-    const secrets = understoodBy(endpointFields.secrets, asMapping(endpoint)?.secrets);
+    const secrets = parseIfValid(endpointFields.secrets, asMapping(endpoint)?.secrets);
     return secrets === undefined ? [] : checkSecrets(name, secrets, fromFiles);
   });
 }

@@ -8,7 +8,7 @@ import type { Wording } from './wording.js';
 export type Section = Readonly<Record<string, unknown>>;
 
 /** The value parsed by its schema; undefined when absent or invalid. */
-export function understoodBy<Schema extends z.ZodType>(
+export function parseIfValid<Schema extends z.ZodType>(
   schema: Schema,
   value: unknown,
 ): z.output<Schema> | undefined {

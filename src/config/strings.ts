@@ -13,7 +13,7 @@ import {
   SEED_BYTES,
 } from '../signing/key-pair.js';
 import { SECRET_BYTES_MAX, SECRET_BYTES_MIN, SECRET_PREFIX } from '../signing/sign.js';
-import { mismatch, type Reading, refused, understood, type Wording } from './wording.js';
+import { accept, mismatch, type Reading, reject, type Wording } from './wording.js';
 
 /** Common servers reject headers larger than 8 KiB. */
 export const HEADER_CHARS_MAX = 8192;
@@ -60,21 +60,21 @@ const NO_BASE64 = 'one whose rest is not padded standard base64';
 /** `whsk_…`: the seed, optionally followed by its public key. */
 function readPrivateKey(text: string): Reading<Secret> {
   const bytesMax = SEED_BYTES + PUBLIC_KEY_BYTES;
-  const wrong = (found: string) =>
-    refused(`${PRIVATE_KEY_PREFIX} and then ${bytesMax} or ${SEED_BYTES} bytes in base64`, {
+  const fail = (found: string) =>
+    reject(`${PRIVATE_KEY_PREFIX} and then ${bytesMax} or ${SEED_BYTES} bytes in base64`, {
       found,
       hint: 'make one with: expiry-relay secret --asymmetric',
     });
   const bytes = bytesOf(text.slice(PRIVATE_KEY_PREFIX.length));
-  if (bytes === null) return wrong(NO_BASE64);
+  if (bytes === null) return fail(NO_BASE64);
   if (bytes.length !== SEED_BYTES && bytes.length !== bytesMax) {
-    return wrong(`one ${bytes.length} bytes long`);
+    return fail(`one ${bytes.length} bytes long`);
   }
   const publicBytes = publicBytesOf(privateKeyOf(bytes.subarray(0, SEED_BYTES)));
   if (bytes.length === bytesMax && !bytes.subarray(SEED_BYTES).equals(publicBytes)) {
-    return wrong('one whose two halves do not belong together');
+    return fail('one whose two halves do not belong together');
   }
-  return understood(new Secret(text));
+  return accept(new Secret(text));
 }
 
 function noSecret(found: string): Wording {
@@ -86,19 +86,19 @@ export const EMPTY_SECRET = noSecret('an empty text');
 
 /** A signing secret with its prefix, `whsec_…` or `whsk_…`; the bytes after the prefix are validated. */
 export function readSecret(text: string): Reading<Secret> {
-  const wrong = (found: string): Reading<never> => ({ ok: false, wording: noSecret(found) });
+  const fail = (found: string): Reading<never> => ({ ok: false, wording: noSecret(found) });
   if (text === '') return { ok: false, wording: EMPTY_SECRET };
   if (text.startsWith(PRIVATE_KEY_PREFIX)) return readPrivateKey(text);
   if (text.startsWith(PUBLIC_KEY_PREFIX)) {
-    return wrong(`a public key (${PUBLIC_KEY_PREFIX}…), which verifies and cannot sign`);
+    return fail(`a public key (${PUBLIC_KEY_PREFIX}…), which verifies and cannot sign`);
   }
-  if (!text.startsWith(SECRET_PREFIX)) return wrong(`one without the prefix ${SECRET_PREFIX}`);
+  if (!text.startsWith(SECRET_PREFIX)) return fail(`one without the prefix ${SECRET_PREFIX}`);
   const bytes = bytesOf(text.slice(SECRET_PREFIX.length));
-  if (bytes === null) return wrong(NO_BASE64);
+  if (bytes === null) return fail(NO_BASE64);
   if (bytes.length < SECRET_BYTES_MIN || bytes.length > SECRET_BYTES_MAX) {
-    return wrong(`one ${bytes.length} bytes long`);
+    return fail(`one ${bytes.length} bytes long`);
   }
-  return understood(new Secret(text));
+  return accept(new Secret(text));
 }
 
 /** Represents an empty string or file among an endpoint's secrets; signs nothing. */
@@ -106,101 +106,100 @@ export const NO_SECRET = new Secret('');
 
 /** One of several secrets; the next or the previous one may be empty during a rotation. */
 export function readListedSecret(text: string): Reading<Secret> {
-  return text === '' ? understood(NO_SECRET) : readSecret(text);
+  return text === '' ? accept(NO_SECRET) : readSecret(text);
 }
 
 /** A verification key: `whpk_…`, or a signing secret. */
 export function readVerifyingSecret(text: string): Reading<Secret> {
   if (!text.startsWith(PUBLIC_KEY_PREFIX)) return readSecret(text);
   const bytes = bytesOf(text.slice(PUBLIC_KEY_PREFIX.length));
-  if (bytes?.length === PUBLIC_KEY_BYTES) return understood(new Secret(text));
-  return refused(`${PUBLIC_KEY_PREFIX} and then ${PUBLIC_KEY_BYTES} bytes in base64`);
+  if (bytes?.length === PUBLIC_KEY_BYTES) return accept(new Secret(text));
+  return reject(`${PUBLIC_KEY_PREFIX} and then ${PUBLIC_KEY_BYTES} bytes in base64`);
 }
 
 /** Braces would create a second hash tag; a colon ends the prefix. */
 const STATE_PREFIX_PATTERN = /^[A-Za-z0-9._-]{1,64}$/;
 
 export function readStatePrefix(text: string): Reading<string> {
-  if (STATE_PREFIX_PATTERN.test(text)) return understood(text);
-  return refused('a prefix of 1–64 letters, digits, ., _ or -, without braces or colons');
+  if (STATE_PREFIX_PATTERN.test(text)) return accept(text);
+  return reject('a prefix of 1–64 letters, digits, ., _ or -, without braces or colons');
 }
 
 /** Returns lower case. */
 export function readHeaderName(text: string): Reading<string> {
   const name = text.toLowerCase();
   if (OWN_HEADERS.has(name) || name.startsWith('proxy-')) {
-    return refused('a header that the relay does not set itself');
+    return reject('a header that the relay does not set itself');
   }
-  if (!HEADER_NAME_PATTERN.test(name)) return refused('the name of an HTTP header');
-  return understood(name);
+  if (!HEADER_NAME_PATTERN.test(name)) return reject('the name of an HTTP header');
+  return accept(name);
 }
 
 /** RFC 7617: the name ends at the first colon. */
 const USER_PATTERN = /^[^:\p{Cc}]{1,1024}$/u;
 
 export function readBasicUser(text: string): Reading<string> {
-  if (USER_PATTERN.test(text)) return understood(text);
-  return refused('a user name without a colon', { found: text === '' ? 'an empty text' : null });
+  if (USER_PATTERN.test(text)) return accept(text);
+  return reject('a user name without a colon', { found: text === '' ? 'an empty text' : null });
 }
 
 const BASIC_PASSWORD_PATTERN = /^\P{Cc}{1,4096}$/u;
 
 export function readBasicPassword(text: string): Reading<Secret> {
-  if (BASIC_PASSWORD_PATTERN.test(text)) return understood(new Secret(text));
+  if (BASIC_PASSWORD_PATTERN.test(text)) return accept(new Secret(text));
   const found = text === '' ? 'an empty text' : 'one with control characters, or too long';
-  return refused('a password of one line', { found });
+  return reject('a password of one line', { found });
 }
 
 export function readHeaderValue(text: string): Reading<Secret> {
   const expected = 'a header value: one line of latin-1 text';
   if (text.length > HEADER_CHARS_MAX) {
-    return refused(`a header value of at most ${HEADER_CHARS_MAX} characters`, {
+    return reject(`a header value of at most ${HEADER_CHARS_MAX} characters`, {
       found: `one of ${text.length}`,
     });
   }
-  if (/[\r\n]/.test(text)) return refused(expected, { found: 'one with a line break' });
+  if (/[\r\n]/.test(text)) return reject(expected, { found: 'one with a line break' });
   if (!HEADER_VALUE_PATTERN.test(text)) {
-    return refused(expected, { found: 'one with characters that no header can hold' });
+    return reject(expected, { found: 'one with characters that no header can hold' });
   }
-  return understood(new Secret(text));
+  return accept(new Secret(text));
 }
 
 /** Returns the key with its `{name}`s, as written. */
 export function readLookup(text: string): Reading<string> {
   const expected = 'a key such as order:{id}';
-  if (text === '') return refused(expected, { found: 'an empty text' });
+  if (text === '') return reject(expected, { found: 'an empty text' });
   if (text.length > LOOKUP_CHARS_MAX) {
-    return refused(`a key of at most ${LOOKUP_CHARS_MAX} characters`, {
+    return reject(`a key of at most ${LOOKUP_CHARS_MAX} characters`, {
       found: `one of ${text.length}`,
     });
   }
   if (/[{}]/.test(text.replace(PLACEHOLDER, ''))) {
-    return refused(expected, { hint: 'each { needs a name and a }' });
+    return reject(expected, { hint: 'each { needs a name and a }' });
   }
-  return understood(text);
+  return accept(text);
 }
 
 /** Returns the path with its `{name}`s, as written. */
 export function readRoutePath(text: string): Reading<string> {
   const expected = 'a path such as /orders/{id}/cancel';
-  if (!text.startsWith('/')) return refused(expected, { hint: 'it begins with /' });
+  if (!text.startsWith('/')) return reject(expected, { hint: 'it begins with /' });
   if (text.length > PATH_CHARS_MAX) {
-    return refused(`a path of at most ${PATH_CHARS_MAX} characters`, {
+    return reject(`a path of at most ${PATH_CHARS_MAX} characters`, {
       found: `one of ${text.length}`,
     });
   }
   // Placeholders are replaced by a letter; the rest must be valid in a URL.
   const literal = text.replace(PLACEHOLDER, 'x');
-  if (/[{}]/.test(literal)) return refused(expected, { hint: 'each { needs a name and a }' });
-  if (literal.includes('#'))
-    return refused(expected, { hint: 'no fragment: # never reaches HTTP' });
+  if (/[{}]/.test(literal)) return reject(expected, { hint: 'each { needs a name and a }' });
+  if (literal.includes('#')) return reject(expected, { hint: 'no fragment: # never reaches HTTP' });
   if (!PATH_PATTERN.test(literal)) {
-    return refused(expected, { hint: 'other characters must be percent-encoded' });
+    return reject(expected, { hint: 'other characters must be percent-encoded' });
   }
   const [pathname = ''] = literal.split('?');
   const segments = pathname.split('/').map((segment) => segment.replaceAll(/%2e/gi, '.'));
   if (segments.includes('.') || segments.includes('..')) {
-    return refused(expected, { hint: 'no . or .. between slashes' });
+    return reject(expected, { hint: 'no . or .. between slashes' });
   }
-  return understood(text);
+  return accept(text);
 }

@@ -46,7 +46,7 @@ const LIKE_BLANK = /[^\S \t]|[\p{Zs}\p{Cf}](?<! )/u;
 const LIKE_INDENTATION = /^(?:\s|[\p{Zs}\p{Cf}])*/u;
 
 /** The first character of a line's indentation that is not a space, and its message. */
-function notSpaces(line: string): { readonly column: number; readonly text: string } | null {
+function findNonSpace(line: string): { readonly column: number; readonly text: string } | null {
   const [indentation = ''] = LIKE_INDENTATION.exec(line) ?? [];
   const at = indentation.search(/[^ ]/);
   if (at === -1) return null;
@@ -66,7 +66,7 @@ function strayText(line: string): string {
 type SyntaxError = Pick<YAMLError, 'code' | 'pos'>;
 
 /** The most informative errors, at most `SYNTAX_MISTAKES_MAX`. */
-function tellingOf(errors: readonly SyntaxError[]): readonly SyntaxError[] {
+function selectInformative(errors: readonly SyntaxError[]): readonly SyntaxError[] {
   // Errors after the parser's resource limit are not about the file.
   const tooDeep = errors.find(({ code }) => code === 'RESOURCE_EXHAUSTION');
   if (tooDeep !== undefined) return [tooDeep];
@@ -93,16 +93,16 @@ export function misindentations(
   const found = new Map<number, PositionedWording>();
   const look = (offset: number) => {
     const { line } = positionAt(offset);
-    const indentation = notSpaces(lines[line - 1] ?? '');
+    const indentation = findNonSpace(lines[line - 1] ?? '');
     if (indentation === null || found.size === SYNTAX_MISTAKES_MAX) return;
     const position = { line, column: indentation.column };
     found.set(line, { position, wording: statement(indentation.text) });
   };
-  for (const { pos } of tellingOf(errors)) look(pos[0]);
+  for (const { pos } of selectInformative(errors)) look(pos[0]);
   visit(contents, {
     Pair(_, { key }) {
       const isPlain = isScalar(key) && key.type === 'PLAIN';
-      if (isPlain && notSpaces(String(key.value)) !== null) look(key.range?.[0] ?? 0);
+      if (isPlain && findNonSpace(String(key.value)) !== null) look(key.range?.[0] ?? 0);
     },
   });
   return [...found.values()];
@@ -114,7 +114,7 @@ export function syntaxMistakes(
   positionAt: PositionAt,
 ): PositionedWording[] {
   const lines = text.split('\n');
-  return tellingOf(errors).map(({ code, pos }) => {
+  return selectInformative(errors).map(({ code, pos }) => {
     const position = positionAt(pos[0]);
     const stray = strayText(lines[position.line - 1] ?? '');
     return { position, wording: statement(SYNTAX_MISTAKES[code] + stray) };

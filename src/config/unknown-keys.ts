@@ -6,8 +6,8 @@ import type { JsonSchema } from './json-schema.js';
 import { type Complaint, isConfidentialPlace } from './mistakes.js';
 import type { Path } from './path.js';
 import { routeFields } from './schema.js';
-import { nearest } from './suggest.js';
-import { keyHead, keyHint, shownKey, statement } from './wording.js';
+import { findNearest } from './suggest.js';
+import { keyHead, keyHint, showKey, statement } from './wording.js';
 
 /** Names that other tools use for our keys, beyond spelling errors. */
 const OTHER_NAMES: Readonly<Record<string, string>> = {
@@ -48,11 +48,11 @@ function keysAt(schema: JsonSchema, [step, ...rest]: Path): string[] {
 }
 
 /** The key that was probably meant; null when none is similar. */
-export function meantKey(path: Path, key: string, schema: JsonSchema): string | null {
+export function suggestKey(path: Path, key: string, schema: JsonSchema): string | null {
   const head = keyHead(key);
   const keys = keysAt(schema, path);
   const other = Object.hasOwn(OTHER_NAMES, head) ? OTHER_NAMES[head] : undefined;
-  return other !== undefined && keys.includes(other) ? other : nearest(head, keys);
+  return other !== undefined && keys.includes(other) ? other : findNearest(head, keys);
 }
 
 /** In `secrets` and `headers`, a misplaced string may have become a key. */
@@ -64,7 +64,7 @@ function mayShowKey(path: Path, head: string): boolean {
 }
 
 /** Advice for an endpoint's key in a route, or the reverse. */
-function belongsElsewhere([section, , ...rest]: Path, head: string): string | null {
+function adviseOtherSection([section, , ...rest]: Path, head: string): string | null {
   if (rest.length > 0) return null;
   if (section === 'routes' && Object.hasOwn(endpointFields, head)) {
     return 'it belongs to the endpoint, under endpoints';
@@ -76,12 +76,12 @@ function belongsElsewhere([section, , ...rest]: Path, head: string): string | nu
 
 function suggestion(path: Path, key: string, schema: JsonSchema): string | null {
   const head = keyHead(key);
-  const elsewhere = path.length === 2 ? belongsElsewhere(path, head) : null;
+  const elsewhere = path.length === 2 ? adviseOtherSection(path, head) : null;
   if (elsewhere !== null) return elsewhere;
   if (head === 'insecure' && path.at(-1) === 'tls') {
     return 'every certificate is verified; name its authority in ca_file';
   }
-  const meant = meantKey(path, key, schema);
+  const meant = suggestKey(path, key, schema);
   if (meant === null) {
     return path.length === 0 ? 'keys of your own begin with x-, such as x-defaults' : null;
   }
@@ -90,7 +90,7 @@ function suggestion(path: Path, key: string, schema: JsonSchema): string | null 
 }
 
 export function unknownKey(path: Path, key: string, schema: JsonSchema): Complaint {
-  const name = mayShowKey(path, keyHead(key)) ? ` ${shownKey(key)}` : '';
+  const name = mayShowKey(path, keyHead(key)) ? ` ${showKey(key)}` : '';
   const defect = defectOf(key);
   const looks = defect === null ? null : `it ${defect}`;
   const notes = [looks, keyHint(key), suggestion(path, key, schema)].filter(

@@ -5,23 +5,23 @@ import { type JsonSchema, jsonSchema } from './json-schema.js';
 import type { Complaint } from './mistakes.js';
 import { type Path, pathKey, UNRESOLVED, valueAt } from './path.js';
 import { type RelayFile, relayFile } from './schema.js';
-import { meantKey, unknownKey } from './unknown-keys.js';
+import { suggestKey, unknownKey } from './unknown-keys.js';
 import { fromIssueText } from './wording.js';
 
 type Issue = z.core.$ZodIssue;
 
 /** The paths of keys that unknown keys were probably meant as, which are not reported as missing. */
-function meantPlaces(issues: readonly Issue[], schema: JsonSchema): Set<string> {
+function suggestedPlaces(issues: readonly Issue[], schema: JsonSchema): Set<string> {
   const places = issues.flatMap((issue) => {
     if (issue.code !== 'unrecognized_keys') return [];
     const path = issue.path as (string | number)[];
-    return issue.keys.map((key) => pathKey([...path, meantKey(path, key, schema) ?? key]));
+    return issue.keys.map((key) => pathKey([...path, suggestKey(path, key, schema) ?? key]));
   });
   return new Set(places);
 }
 
 /** The branch of a union that the value was meant for: the branch whose outermost type matches. */
-function meantBranch(branches: readonly Issue[][]): Issue[] | null {
+function closestBranch(branches: readonly Issue[][]): Issue[] | null {
   const fitting = branches.filter((issues) =>
     issues.every(
       ({ path, code }) =>
@@ -43,7 +43,7 @@ function complaintsOf(issue: Issue, above: Path, schema: JsonSchema): Complaint[
         wording: fromIssueText(message),
       }));
     case 'invalid_union': {
-      const branch = meantBranch(issue.errors);
+      const branch = closestBranch(issue.errors);
       if (branch !== null) return branch.flatMap((inner) => complaintsOf(inner, path, schema));
       return [{ path, about: 'value', wording: fromIssueText(issue.message) }];
     }
@@ -53,7 +53,7 @@ function complaintsOf(issue: Issue, above: Path, schema: JsonSchema): Complaint[
 }
 
 /** Removes repeated errors: a string in place of a list fails both its type and its length. */
-function withoutRepeats(complaints: readonly Complaint[]): Complaint[] {
+function dropRepeats(complaints: readonly Complaint[]): Complaint[] {
   return [...new Map(complaints.map((each) => [JSON.stringify(each), each])).values()];
 }
 
@@ -66,8 +66,8 @@ export function validate(root: unknown): Validation {
   const result = relayFile.safeParse(root);
   const schema = result.success ? {} : jsonSchema();
   const issues = result.error?.issues ?? [];
-  const meant = meantPlaces(issues, schema);
-  const complaints = withoutRepeats(issues.flatMap((issue) => complaintsOf(issue, [], schema)))
+  const meant = suggestedPlaces(issues, schema);
+  const complaints = dropRepeats(issues.flatMap((issue) => complaintsOf(issue, [], schema)))
     .filter(({ path }) => valueAt(root, path) !== UNRESOLVED)
     .filter(({ path }) => valueAt(root, path) !== undefined || !meant.has(pathKey(path)))
     .concat(checkTogether(root));

@@ -43,11 +43,11 @@ export function statement(text: string): Wording {
   return { kind: 'statement', text };
 }
 
-export function understood<T>(value: T): Reading<T> {
+export function accept<T>(value: T): Reading<T> {
   return { ok: true, value };
 }
 
-export function refused(...words: Parameters<typeof mismatch>): Reading<never> {
+export function reject(...words: Parameters<typeof mismatch>): Reading<never> {
   return { ok: false, wording: mismatch(...words) };
 }
 
@@ -108,14 +108,14 @@ export function keyHint(key: string): string | null {
 }
 
 /** A configuration key, safe to print. */
-export function shownKey(key: string): string {
+export function showKey(key: string): string {
   const head = keyHead(key);
-  if (head === key || isConfidential(key)) return shown(key);
+  if (head === key || isConfidential(key)) return showValue(key);
   return `"${printable(head, FOUND_CHARS_MAX).replace(/…$/, '')}…"`;
 }
 
-/** A configuration value, safe to print. Use `shownKey` for keys. */
-export function shown(value: unknown): string {
+/** A configuration value, safe to print. Use `showKey` for keys. */
+export function showValue(value: unknown): string {
   if (typeof value === 'number' || typeof value === 'boolean') return String(value);
   if (typeof value !== 'string' || value === '') return kindOf(value);
   return isConfidential(value) ? NOT_SHOWN : `"${printable(value, FOUND_CHARS_MAX)}"`;
@@ -131,7 +131,7 @@ const ABSOLUTE_FILE = /^\/[\w.@~/ -]+$/;
 const LONG_RUN = /[A-Za-z0-9]{24}/;
 
 /** A file path as written; hidden when it looks like a misplaced secret. */
-export function shownFile(file: string): string {
+export function showFile(file: string): string {
   const isPath = RELATIVE_FILE.test(file) || (ABSOLUTE_FILE.test(file) && !LONG_RUN.test(file));
   if (!isPath || isConfidential(file)) return NOT_SHOWN;
   return `"${printable(file, FILE_CHARS_SHOWN_MAX)}"`;

@@ -47,7 +47,7 @@ export class IndexTrust {
   /** Resolves with true once that is captured, with false when the term ends first or there is none. */
   async caughtUp(): Promise<boolean> {
     const term = this.#term;
-    await term?.caughtUp.opened();
+    await term?.caughtUp.untilOpen();
     return term !== null && term === this.#term;
   }
 

@@ -12,7 +12,7 @@ import type { Endpoint } from '../model/endpoint.js';
 import { codeOf, messageOf } from '../model/errors.js';
 import type { Finding } from '../server/finding.js';
 import { judgeEndpoint, type Reach } from './judge-endpoint.js';
-import type { Asking } from './server.js';
+import type { QueryContext } from './server.js';
 
 /** Limit for each step towards an endpoint; an operator waits at the terminal. */
 const STEP_MS_MAX = 5_000;
@@ -23,7 +23,7 @@ const AT_ONCE = 20;
 /** Returns findings in configuration order. */
 export async function examineEndpoints(
   endpoints: readonly Endpoint[],
-  { clock, stop }: Asking,
+  { clock, stop }: QueryContext,
 ): Promise<Finding[]> {
   const lookup = createDnsLookup(clock);
   const findings: Finding[] = [];

@@ -1,13 +1,13 @@
 /** Endpoints that returned 410 → advice. Pure. */
 
-import { stillPrintable } from '../lib/printable.js';
+import { escapeUnprintable } from '../lib/printable.js';
 import { type Finding, problem } from '../server/finding.js';
 
 /** `gone`: for each endpoint, the replicas that disabled it, as `host:pid`. */
 export function judgeGone(gone: ReadonlyMap<string, readonly string[]>): Finding[] {
   return [...gone].map(([endpoint, instances]) => {
-    const name = stillPrintable(endpoint);
-    const where = instances.map((one) => stillPrintable(one)).join(', ');
+    const name = escapeUnprintable(endpoint);
+    const where = instances.map((one) => escapeUnprintable(one)).join(', ');
     return problem(
       `endpoint ${name}`,
       `answered 410 (gone): ${where} send${instances.length === 1 ? 's' : ''} it nothing until a ` +

@@ -34,11 +34,11 @@ export function judgeRights(
     rights.filter(({ rule }) => what.includes(held.get(rule) ?? 'unknown'));
   const [missing, unknown] = [having('no', 'hidden'), having('unknown')];
   const name = printable(redisUser(address));
-  const untold =
+  const unverified =
     unknown.length === 0 ? '' : `; whether it has ${rulesText(unknown)} cannot be told`;
   if (missing.length === 0) {
     if (unknown.length === 0) return ok(subject, `the user ${name} may do all that the relay does`);
-    return note(subject, `the user ${name} may do all that could be found out${untold}`);
+    return note(subject, `the user ${name} may do all that could be found out${unverified}`);
   }
   // Includes rules that could not be checked, so that one command is enough.
   const rules = [...missing, ...unknown].map(({ rule }) => shellWord(rule)).join(' ');
@@ -50,8 +50,8 @@ export function judgeRights(
     `run: ${redisCli(address)} ACL SETUSER ${shellWord(name)} ${rules} ` +
     `(and ${leaveOut}keep it: ACL SAVE, or redis.conf)`;
   const isCostly = missing.some(({ cost }) => cost === 'problem');
-  const say = isCostly ? problem : warning;
-  return say(subject, `the user ${name} lacks ${rulesText(missing)}${untold}`, advice);
+  const create = isCostly ? problem : warning;
+  return create(subject, `the user ${name} lacks ${rulesText(missing)}${unverified}`, advice);
 }
 
 function rulesText(rights: readonly Right[]): string {
@@ -76,21 +76,21 @@ export function judgeCommands(
 }
 
 function heldOf(rule: string, probes: readonly Probe[], answers: readonly ProbeAnswer[]): Held {
-  const said = probes.flatMap((probe, at) => {
+  const results = probes.flatMap((probe, at) => {
     const answer = answers[at] ?? 'unknown';
     const { command, object } = probe;
     const isEither = answer === 'denied' && rule === command && object !== null;
     // Either the command or its key is denied: the command, if the key is known to be allowed.
     const isCommand = isEither && heldOf(object, probes, answers) === 'yes';
-    return saidOf(rule, probe, isCommand ? 'no_command' : answer);
+    return heldBy(rule, probe, isCommand ? 'no_command' : answer);
   });
-  if (said.includes('no')) return 'no';
-  if (said.includes('yes') && !said.includes('unknown')) return 'yes';
-  if (said.includes('hidden')) return 'hidden';
-  return said.includes('absent') && !said.includes('unknown') ? 'absent' : 'unknown';
+  if (results.includes('no')) return 'no';
+  if (results.includes('yes') && !results.includes('unknown')) return 'yes';
+  if (results.includes('hidden')) return 'hidden';
+  return results.includes('absent') && !results.includes('unknown') ? 'absent' : 'unknown';
 }
 
-function saidOf(rule: string, { command, object }: Probe, answer: ProbeAnswer): readonly Held[] {
+function heldBy(rule: string, { command, object }: Probe, answer: ProbeAnswer): readonly Held[] {
   if (rule !== command && rule !== object) return [];
   switch (answer) {
     case 'unknown':

@@ -72,8 +72,8 @@ return answers`;
 /** Null when the script is not allowed. */
 async function askScript(redis: Redis, probes: readonly Probe[]): Promise<ProbeAnswer[] | null> {
   const texts = probes.map(({ words }) => JSON.stringify(words));
-  const said = (await unlessRefused(redis.eval(ASK, 0, ...texts))) as ScriptAnswer[] | null;
-  return said === null ? null : deduce(probes, said);
+  const results = (await unlessRefused(redis.eval(ASK, 0, ...texts))) as ScriptAnswer[] | null;
+  return results === null ? null : deduce(probes, results);
 }
 
 /** Commands whose name is two words. */
@@ -88,14 +88,14 @@ function nameOf({ words }: Probe): string {
  * command that is allowed with another key is allowed, and a key that is allowed with EVAL is allowed for every
  * command. EVAL itself is allowed: it runs the script. Pure.
  */
-export function deduce(probes: readonly Probe[], said: readonly ScriptAnswer[]): ProbeAnswer[] {
-  const allowed = probes.filter((_, at) => said[at] === 'allowed');
+export function deduce(probes: readonly Probe[], results: readonly ScriptAnswer[]): ProbeAnswer[] {
+  const allowed = probes.filter((_, at) => results[at] === 'allowed');
   const commands = new Set(['EVAL', ...allowed.map(nameOf)]);
   const objects = new Set(
     allowed.flatMap(({ words, object }) => (words[0] === 'EVAL' ? [object] : [])),
   );
   return probes.map((probe, at): ProbeAnswer => {
-    const answer = said[at] ?? 'absent';
+    const answer = results[at] ?? 'absent';
     if (answer !== 'denied') return answer;
     if (probe.object === null || objects.has(probe.object)) return 'no_command';
     return commands.has(nameOf(probe)) ? 'no_object' : 'denied';

@@ -29,10 +29,10 @@ import { isAllowed, judgeCommands, judgeRights } from './judge-rights.js';
 import { judgeLateness } from './lateness.js';
 import { probeRights } from './probe-rights.js';
 import { type Abilities, rightsInRedis } from './rights.js';
-import { type Asking, readServer, type ServerReading, withServer } from './server.js';
+import { type QueryContext, readServer, type ServerReading, withServer } from './server.js';
 import { judgeThroughput } from './throughput.js';
 
-export async function examineRedis(settings: Settings, asking: Asking): Promise<Finding[]> {
+export async function examineRedis(settings: Settings, asking: QueryContext): Promise<Finding[]> {
   const { redis: address } = settings;
   try {
     return await withServer(address, 'redis', asking, (connection) =>
@@ -61,17 +61,17 @@ function failureAdvice(error: RelayError, setting: string): string | null {
 async function examine(
   { redis, isPasswordUnused }: RedisConnection,
   settings: Settings,
-  { clock }: Asking,
+  { clock }: QueryContext,
 ): Promise<Finding[]> {
   const { redis: address, state } = settings;
   const isStateHere = state.kind === 'redis' && state.section === 'redis';
   const reading = await readServer(redis, clock);
-  const [databases, listeners, tellsDeadlines] = await Promise.all([
+  const [databases, listeners, hasPexpiretime] = await Promise.all([
     examineDatabases(redis, address, reading),
     countListeners(redis, address),
-    hasPexpiretime(redis, ownKeyPrefix(state.prefix)),
+    probePexpiretime(redis, ownKeyPrefix(state.prefix)),
   ]);
-  const rights = rightsInRedis(settings, { ...abilitiesOf(reading), tellsDeadlines });
+  const rights = rightsInRedis(settings, { ...abilitiesOf(reading), hasPexpiretime });
   const answers = await probeRights(redis, redisUser(address), rights.probes);
   const mayChange = isAllowed(rights, answers, 'CONFIG', 'SET');
   return [
@@ -89,7 +89,7 @@ async function examine(
 }
 
 /** Tries the command itself, as the relay does. */
-async function hasPexpiretime(redis: Redis, key: string): Promise<boolean> {
+async function probePexpiretime(redis: Redis, key: string): Promise<boolean> {
   try {
     await redis.pexpiretime(key);
     return true;
@@ -103,7 +103,7 @@ function abilitiesOf({
   version,
   info,
   settings,
-}: ServerReading): Omit<Abilities, 'tellsDeadlines'> {
+}: ServerReading): Omit<Abilities, 'hasPexpiretime'> {
   const policy = info?.get('maxmemory_policy') ?? settings.get('maxmemory-policy') ?? '';
   return {
     hasReadRules: isAtLeast(version, [7, 0]) !== false,

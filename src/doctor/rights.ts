@@ -40,7 +40,7 @@ export interface Abilities {
   /** Whether `%R~` rules exist (Redis 7.0). */
   readonly hasReadRules: boolean;
   /** Whether PEXPIRETIME exists. Without it, the relay reads deadlines with PTTL. */
-  readonly tellsDeadlines: boolean;
+  readonly hasPexpiretime: boolean;
   /** Redis 7.2. */
   readonly hasNoTouch: boolean;
   /** Eviction depends on when keys were last used, so reads must not update that time. */
@@ -167,7 +167,7 @@ export function rightsInRedis(settings: Settings, abilities: Abilities): Rights 
     ...(isStateHere ? STATE : []),
   ];
   const own = onOwnKeys(needs, state.prefix, isStateHere ? 'problem' : 'warning');
-  const life = abilities.tellsDeadlines ? 'PEXPIRETIME' : 'PTTL';
+  const life = abilities.hasPexpiretime ? 'PEXPIRETIME' : 'PTTL';
   const objects = keyRules(routes, abilities);
   const channels = [...channelsOf(redis.databases)].map(
     ([channel, { database }]): Probe => ({
@@ -192,13 +192,13 @@ export function rightsInRedis(settings: Settings, abilities: Abilities): Rights 
   const costly = rules.flatMap((rule): Right[] =>
     rule === null ? [] : [{ rule, cost: 'problem' }],
   );
-  return { rights: inOrder([...own.rights, ...costly]), probes: [...own.probes, ...others] };
+  return { rights: sortUnique([...own.rights, ...costly]), probes: [...own.probes, ...others] };
 }
 
 /** Permissions in a Redis that holds the state alone. */
 export function rightsInState(prefix: string): Rights {
   const { rights, probes } = onOwnKeys([...ALWAYS, ...STATE], prefix, 'problem');
-  return { rights: inOrder(rights), probes };
+  return { rights: sortUnique(rights), probes };
 }
 
 function onOwnKeys(needs: Needs, prefix: string, cost: Cost): Rights {
@@ -227,7 +227,7 @@ function onOwnKeys(needs: Needs, prefix: string, cost: Cost): Rights {
 }
 
 /** Each rule once, at its highest cost: commands, keys, channels. */
-function inOrder(rights: readonly Right[]): Right[] {
+function sortUnique(rights: readonly Right[]): Right[] {
   const costs = new Map<string, Cost>();
   for (const { rule, cost } of rights) {
     if (costs.get(rule) !== 'problem') costs.set(rule, cost);

@@ -23,7 +23,7 @@ export interface ServerReading extends ServerProperties {
 }
 
 /** The context of every query. */
-export interface Asking {
+export interface QueryContext {
   readonly clock: Clock;
   /** Aborts when the response is no longer needed. */
   readonly stop: AbortSignal;
@@ -36,7 +36,7 @@ export interface Asking {
 export async function withServer<Result>(
   address: RedisAddress,
   section: 'redis' | 'state',
-  { stop }: Asking,
+  { stop }: QueryContext,
   ask: (connection: RedisConnection) => Promise<Result>,
 ): Promise<Result> {
   const closing = new AbortController();

@@ -34,7 +34,7 @@ import { judgeCommands, judgeRights } from './judge-rights.js';
 import { probeRights } from './probe-rights.js';
 import { judgeFailure } from './redis.js';
 import { rightsInState } from './rights.js';
-import { type Asking, readServer, type ServerReading, withServer } from './server.js';
+import { type QueryContext, readServer, type ServerReading, withServer } from './server.js';
 import { judgeStateThroughput } from './throughput.js';
 
 const SUBJECT = 'state';
@@ -47,7 +47,7 @@ export const LOOKS_MS = 1_200;
 
 type RedisStateSettings = Extract<StateSettings, { kind: 'redis' }>;
 
-export async function examineState(settings: Settings, asking: Asking): Promise<Finding[]> {
+export async function examineState(settings: Settings, asking: QueryContext): Promise<Finding[]> {
   const { state } = settings;
   if (state.kind === 'memory') {
     const text = "in the relay's own memory (state.kind: memory): what waits ends with the process";
@@ -69,7 +69,7 @@ async function examine(
   { redis, isPasswordUnused }: RedisConnection,
   state: RedisStateSettings,
   settings: Settings,
-  { clock }: Asking,
+  { clock }: QueryContext,
 ): Promise<Finding[]> {
   const { redis: address, database, section, prefix } = state;
   const reading = await readServer(redis, clock);
@@ -123,7 +123,7 @@ async function examineUse(
         examineRelays(redis, prefix, settings.redis.databases),
         judgeQuarantine(redis, prefix),
         examineConfigurations(redis, prefix, settings, reading.roundTripMs, clock),
-      ].map(unlessOtherType),
+      ].map(emptyOnWrongType),
     ]);
     return findings.flat();
   } catch (error) {
@@ -150,7 +150,7 @@ async function judgeTypes(redis: Redis, prefix: string, settings: Settings): Pro
 }
 
 /** Empty for a key of the wrong type, which has its own finding. */
-async function unlessOtherType(findings: Promise<Finding[]>): Promise<Finding[]> {
+async function emptyOnWrongType(findings: Promise<Finding[]>): Promise<Finding[]> {
   try {
     return await findings;
   } catch (error) {

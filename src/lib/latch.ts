@@ -16,7 +16,7 @@ export class Latch {
   }
 
   /** Resolves when the latch is open. */
-  opened(): Promise<void> {
+  untilOpen(): Promise<void> {
     return this.#opened;
   }
 }

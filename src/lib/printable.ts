@@ -27,7 +27,7 @@ export function printable(text: string, charsMax = LABEL_CHARS_MAX): string {
 }
 
 /** For text that should already be escaped: its backslashes stay as they are. */
-export function stillPrintable(text: string, charsMax = LABEL_CHARS_MAX): string {
+export function escapeUnprintable(text: string, charsMax = LABEL_CHARS_MAX): string {
   const safe = text.replace(UNSAFE, escapeCharacter);
   return safe.length > charsMax ? `${safe.slice(0, charsMax - 1)}…` : safe;
 }

@@ -29,7 +29,7 @@ export interface RedisFiles {
    */
   read(): Promise<{ readonly credentials: RedisCredentials; readonly problem: string | null }>;
   /** Called when the server has accepted a login. */
-  accepted(): void;
+  onAccepted(): void;
   /** Whether the server has ever accepted a login. */
   readonly wasAccepted: boolean;
 }

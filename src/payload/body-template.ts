@@ -35,7 +35,7 @@ export const PLACEHOLDER_NAMES = [
 export type PlaceholderName = (typeof PLACEHOLDER_NAMES)[number];
 
 export function isPlaceholderName(name: string): name is PlaceholderName {
-  return PLACEHOLDER_NAMES.some((told) => told === name);
+  return PLACEHOLDER_NAMES.some((known) => known === name);
 }
 
 /** Names that may be followed by a path into their value. */
@@ -93,9 +93,9 @@ export function compileTemplate(
 ): readonly TemplatePiece[] {
   switch (contentType) {
     case 'application/json':
-      return joined(jsonPieces(template));
+      return mergeTexts(jsonPieces(template));
     case 'application/x-www-form-urlencoded':
-      return joined(formPieces(template));
+      return mergeTexts(formPieces(template));
   }
 }
 
@@ -109,7 +109,7 @@ export function fillTemplate(
   let chars = 0;
   for (const piece of pieces) {
     const text =
-      typeof piece === 'string' ? piece : written(standsFor(piece.reference), piece.writing);
+      typeof piece === 'string' ? piece : encode(standsFor(piece.reference), piece.writing);
     chars += text.length;
     if (chars > charsMax) return null;
     filled.push(text);
@@ -122,7 +122,7 @@ export function fillTemplate(
  * JSON object or list.
  */
 export function valueIn(value: Json, fields: readonly string[]): Json {
-  let found = typeof value === 'string' && fields.length > 0 ? parsed(value) : value;
+  let found = typeof value === 'string' && fields.length > 0 ? parseJson(value) : value;
   for (const field of fields) {
     if (typeof found !== 'object' || found === null) return null;
     if (isList(found)) found = LIST_PLACE.test(field) ? (found[Number(field)] ?? null) : null;
@@ -132,7 +132,7 @@ export function valueIn(value: Json, fields: readonly string[]): Json {
 }
 
 /** Null for invalid JSON, or when a number is too large to be exact. */
-function parsed(text: string): Json {
+function parseJson(text: string): Json {
   try {
     return JSON.parse(text, (_, found: Json) => {
       const isInexact = Number.isInteger(found) && !Number.isSafeInteger(found);
@@ -181,11 +181,11 @@ function formPieces(template: Json): TemplatePiece[] {
 }
 
 function pieceOf(part: string | Reference, writing: Writing): TemplatePiece {
-  return typeof part === 'string' ? written(part, writing) : { reference: part, writing };
+  return typeof part === 'string' ? encode(part, writing) : { reference: part, writing };
 }
 
 /** Merges adjacent literal strings. */
-function joined(pieces: readonly TemplatePiece[]): TemplatePiece[] {
+function mergeTexts(pieces: readonly TemplatePiece[]): TemplatePiece[] {
   const fewer: TemplatePiece[] = [];
   for (const piece of pieces) {
     const last = fewer.at(-1);
@@ -197,7 +197,7 @@ function joined(pieces: readonly TemplatePiece[]): TemplatePiece[] {
 }
 
 /** Encodes a value for its place: no character can end the surrounding string or field. */
-function written(value: Json, writing: Writing): string {
+function encode(value: Json, writing: Writing): string {
   switch (writing) {
     case 'json_value':
       return jsonOf(value);

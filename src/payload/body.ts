@@ -19,37 +19,37 @@ const NOTHING = Buffer.alloc(0);
  * Returns a function from a webhook's id to its body, null above BODY_BYTES_MAX. The parts that do not depend on
  * the id are built once.
  */
-export function bodiesOf(told: WebhookInput): (id: string) => Buffer | null {
-  const { format } = told.route;
+export function bodiesOf(input: WebhookInput): (id: string) => Buffer | null {
+  const { format } = input.route;
   switch (format.kind) {
     case 'standard': {
-      const body = bounded(stringify(standardBody(told)));
+      const body = encodeBounded(stringify(standardBody(input)));
       return () => body;
     }
     case 'none':
       return () => NOTHING;
     case 'cloudevents':
-      return (id) => bounded(stringify(cloudEvent(told, format.source, id)));
+      return (id) => encodeBounded(stringify(cloudEvent(input, format.source, id)));
     case 'template':
-      return (id) => bounded(filled(format, told, id));
+      return (id) => encodeBounded(fill(format, input, id));
   }
 }
 
-function bounded(text: string | null): Buffer | null {
+function encodeBounded(text: string | null): Buffer | null {
   if (text === null || text.length > BODY_BYTES_MAX) return null;
   const body = Buffer.from(text);
   return body.length > BODY_BYTES_MAX ? null : body;
 }
 
 /** Compact JSON with keys sorted at every level. */
-function standardBody(told: WebhookInput): Json {
-  const { expiration, route } = told;
-  return { type: route.type, timestamp: timestampOf(expiration), data: dataOf(told) };
+function standardBody(input: WebhookInput): Json {
+  const { expiration, route } = input;
+  return { type: route.type, timestamp: timestampOf(expiration), data: dataOf(input) };
 }
 
 /** The value of each template name; null for a value that was not, or could not be, read. */
 const PLACEHOLDER_VALUES: Readonly<
-  Record<PlaceholderName, (told: WebhookInput, id: string) => Json>
+  Record<PlaceholderName, (input: WebhookInput, id: string) => Json>
 > = {
   key: ({ expiration }) => textOf(expiration.key),
   database: ({ expiration }) => expiration.database,
@@ -70,14 +70,14 @@ const PLACEHOLDER_VALUES: Readonly<
   lookup_read_at: ({ lookup }) => isoOf(lookup?.readAtMs ?? null),
 };
 
-function filled(
+function fill(
   { pieces }: Extract<BodyFormat, { kind: 'template' }>,
-  told: WebhookInput,
+  input: WebhookInput,
   id: string,
 ): string | null {
   const standsFor = ({ name, fields }: Reference): Json => {
-    if (isPlaceholderName(name)) return valueIn(PLACEHOLDER_VALUES[name](told, id), fields);
-    const param = told.params[name];
+    if (isPlaceholderName(name)) return valueIn(PLACEHOLDER_VALUES[name](input, id), fields);
+    const param = input.params[name];
     return param === undefined ? null : textOf(param);
   };
   return fillTemplate(pieces, standsFor, BODY_BYTES_MAX);

@@ -47,30 +47,30 @@ export function occurrenceOf({ database, key, expiredAtMs }: Expiration): string
 export function buildDeliveries(
   expiration: Expiration,
   matches: readonly Match[],
-  making: BuildOptions,
+  options: BuildOptions,
 ): BuildResult {
   const deliveries: Delivery[] = [];
   const tooLarge: Pick<Delivery, 'route' | 'endpoint'>[] = [];
   for (const { route, params } of matches) {
     if (expiration.detectedBy === 'recovery' && route.onAmbiguous === 'skip') continue;
-    const values = making.carried.get(route.name) ?? NO_VALUES;
-    const told = { expiration, route, params, isTest: making.isTest, ...values };
-    const made = deliveriesOf(told, making);
-    deliveries.push(...made.deliveries);
-    tooLarge.push(...made.tooLarge);
+    const values = options.carried.get(route.name) ?? NO_VALUES;
+    const input = { expiration, route, params, isTest: options.isTest, ...values };
+    const built = deliveriesOf(input, options);
+    deliveries.push(...built.deliveries);
+    tooLarge.push(...built.tooLarge);
   }
   return { deliveries, tooLarge };
 }
 
-function deliveriesOf(told: WebhookInput, making: BuildOptions): BuildResult {
-  const { expiration, route, params } = told;
-  const bodyOf = bodiesOf(told);
+function deliveriesOf(input: WebhookInput, options: BuildOptions): BuildResult {
+  const { expiration, route, params } = input;
+  const bodyOf = bodiesOf(input);
   const path = fillPath(route.path, params);
   const keyLabel = printableBytes(expiration.key);
   const deliveries: Delivery[] = [];
   const tooLarge: Pick<Delivery, 'route' | 'endpoint'>[] = [];
   for (const endpoint of route.to) {
-    const id = deliveryId(making, route.name, endpoint);
+    const id = deliveryId(options, route.name, endpoint);
     const body = bodyOf(id);
     if (body === null) {
       tooLarge.push({ route: route.name, endpoint });

@@ -10,8 +10,8 @@ import { dataOf, timestampOf, type WebhookInput } from './webhook-input.js';
 const NO_ATTRIBUTE_TEXT = /[\p{Cc}\p{Noncharacter_Code_Point}]/gu;
 
 /** `id`: the webhook's; `source`: a URI reference. The pair is unique. */
-export function cloudEvent(told: WebhookInput, source: string, id: string): Json {
-  const { expiration, route } = told;
+export function cloudEvent(input: WebhookInput, source: string, id: string): Json {
+  const { expiration, route } = input;
   return {
     specversion: '1.0',
     id,
@@ -20,7 +20,7 @@ export function cloudEvent(told: WebhookInput, source: string, id: string): Json
     ...subjectOf(expiration.key),
     time: timestampOf(expiration),
     datacontenttype: 'application/json',
-    data: dataOf(told),
+    data: dataOf(input),
   };
 }
 

@@ -27,8 +27,8 @@ export function timestampOf({ expiredAtMs, detectedAtMs }: Expiration): string |
 }
 
 /** The `data` of a webhook. */
-export function dataOf(told: WebhookInput): { readonly [name: string]: Json } {
-  const { expiration, route, params, value, lookup, isTest } = told;
+export function dataOf(input: WebhookInput): { readonly [name: string]: Json } {
+  const { expiration, route, params, value, lookup, isTest } = input;
   return {
     database: expiration.database,
     detected_at: isoOf(expiration.detectedAtMs),

@@ -99,7 +99,7 @@ export async function connect(
     isPasswordUnused = !(await authenticate(redis, settings.username, password));
     const pong: string = await redis.ping();
     if (pong !== 'PONG') throw wrongAnswer(pong, wire, settings, section);
-    settings.files?.accepted();
+    settings.files?.onAccepted();
     // Shown by CLIENT LIST. An ACL may forbid SETNAME.
     await redis.client('SETNAME', `expiry-relay:${role}`).catch(() => undefined);
     closing.throwIfAborted();

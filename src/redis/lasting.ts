@@ -52,7 +52,7 @@ export function openLasting(parts: LastingParts): Redis {
   });
   redis.on('ready', () => {
     waitMs = RECONNECT_FIRST_MS;
-    address.files?.accepted();
+    address.files?.onAccepted();
   });
   redis.on('end', () => {
     if (closing.aborted) return;

@@ -42,7 +42,7 @@ const ONLY: readonly ByteSet[] = Array.from(ANY, (_, byte) =>
 const CAPTURE = /\{([A-Za-z_][A-Za-z0-9_]{0,63})\}/y;
 const LONE_SURROGATE = /\p{Cs}/u;
 
-function only(byte: number | undefined): ByteSet {
+function singleByte(byte: number | undefined): ByteSet {
   return ONLY[byte ?? 0] as ByteSet;
 }
 
@@ -104,11 +104,11 @@ class Parser {
           this.fail('expected a character after `\\`, found the end; write `\\\\` for a backslash');
         }
         this.at += 2;
-        this.elements.push({ kind: 'byte', set: only(this.bytes[this.at - 1]) });
+        this.elements.push({ kind: 'byte', set: singleByte(this.bytes[this.at - 1]) });
         break;
       default:
         this.at += 1;
-        this.elements.push({ kind: 'byte', set: only(this.bytes[this.at - 1]) });
+        this.elements.push({ kind: 'byte', set: singleByte(this.bytes[this.at - 1]) });
     }
   }
 

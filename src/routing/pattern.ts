@@ -201,8 +201,8 @@ function compileSearch(
         if (was === null && before === null && after === null) continue;
         const move = moves[row + state] as number;
         let now: Mark | null = null;
-        if (after !== null && (move & FOLLOWS) !== 0) now = marked(after, move, at + 1);
-        else if (before !== null && (move & ENTERS) !== 0) now = marked(before, move, at);
+        if (after !== null && (move & FOLLOWS) !== 0) now = addMarks(after, move, at + 1);
+        else if (before !== null && (move & ENTERS) !== 0) now = addMarks(before, move, at);
         else if (was !== null && (move & STAYS) !== 0) now = was;
         if (now !== was) reached[state] = now;
         if (now !== null) top = state;
@@ -259,7 +259,7 @@ function moveOf(element: Element, byte: number): number {
   }
 }
 
-function marked(way: Mark, move: number, at: number): Mark {
+function addMarks(way: Mark, move: number, at: number): Mark {
   const left = (move & CLOSES) === 0 ? way : { at, previous: way };
   return (move & OPENS) === 0 ? left : { at, previous: left };
 }

@@ -11,7 +11,7 @@ const NEARLY_FULL = 0.9;
 export function judgeEviction(properties: ServerProperties): ServerFinding {
   const subject = 'eviction';
   const found = memoryOf(properties);
-  if (found === null) return untold(subject);
+  if (found === null) return unknownFinding(subject);
   const { policy, limit, evicted, fullness } = found;
   if (limit === null) return ok(subject, 'none: no maxmemory is set');
   if (policy === 'noeviction') return ok(subject, `none: noeviction, at ${limit}`);
@@ -29,7 +29,7 @@ export function judgeEviction(properties: ServerProperties): ServerFinding {
 export function judgeStateEviction(properties: ServerProperties): ServerFinding {
   const subject = 'state eviction';
   const found = memoryOf(properties);
-  if (found === null) return untold(subject);
+  if (found === null) return unknownFinding(subject);
   const { policy, limit, fullness } = found;
   if (limit === null) return ok(subject, 'none: no maxmemory is set');
   if (policy.startsWith('allkeys-')) {
@@ -55,7 +55,7 @@ function percentText(share: number): string {
   return `${Math.floor(share * 100)}%`;
 }
 
-function untold(subject: ServerSubject): ServerFinding {
+function unknownFinding(subject: ServerSubject): ServerFinding {
   return note(
     subject,
     'cannot be told: INFO and CONFIG GET may not be asked',
@@ -74,9 +74,9 @@ interface Memory {
 
 /** Null when the server does not show its memory. */
 function memoryOf({ info, settings }: ServerProperties): Memory | null {
-  const said = (field: string, setting: Setting) => info?.get(field) ?? settings.get(setting);
-  const limitText = said('maxmemory', 'maxmemory');
-  const policy = said('maxmemory_policy', 'maxmemory-policy');
+  const read = (field: string, setting: Setting) => info?.get(field) ?? settings.get(setting);
+  const limitText = read('maxmemory', 'maxmemory');
+  const policy = read('maxmemory_policy', 'maxmemory-policy');
   if (limitText === undefined || policy === undefined) return null;
   const limit = Number(limitText);
   return {
@@ -93,7 +93,7 @@ export function judgePersistence({ info, settings }: ServerProperties): ServerFi
   const [aof, rdb] = [info?.get('aof_last_write_status'), info?.get('rdb_last_bgsave_status')];
   const isOnText = info?.get('aof_enabled') ?? settings.get('appendonly') ?? null;
   const save = settings.get('save') ?? null;
-  if (isOnText === null) return untold(subject);
+  if (isOnText === null) return unknownFinding(subject);
   const isOn = /^(1|yes)$/.test(isOnText);
   const advice =
     'set appendonly yes in its redis.conf; CONFIG SET appendonly yes applies it without a restart';

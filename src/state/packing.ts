@@ -1,5 +1,5 @@
 /** Serializes deliveries and dead letters, in the format that format.ts describes. */
-import { LABEL_CHARS_MAX, stillPrintable } from '../lib/printable.js';
+import { escapeUnprintable, LABEL_CHARS_MAX } from '../lib/printable.js';
 import { type ContentType, METHODS, type Method } from '../model/body-format.js';
 import type { DeadLetter, DeadReason, Delivery, DetectedBy } from '../model/vocabulary.js';
 import {
@@ -119,7 +119,7 @@ const isString = (value: unknown): value is string => typeof value === 'string';
 const isLabel = (value: unknown): value is string =>
   isString(value) &&
   value.length <= 11 * LABEL_CHARS_MAX &&
-  stillPrintable(value, value.length) === value;
+  escapeUnprintable(value, value.length) === value;
 
 const isText =
   <Text extends string>(pattern: RegExp) =>

@@ -2,9 +2,9 @@ import { describe, expect, it } from 'vitest';
 import {
   checkEndpoint,
   type FilterOptions,
-  fits,
   isEverything,
-  nothingFits,
+  matches,
+  noMatchText,
   readFilter,
 } from '../../src/cli/dead-filters.js';
 import { UsageError } from '../../src/model/errors.js';
@@ -17,7 +17,7 @@ const letter = aDeadLetter({ agoMs: 60 * MINUTE_MS, delivery: { id: 'a' } }, NOW
 describe('a filter', () => {
   it('of nothing fits every dead letter', () => {
     expect(isEverything(readFilter({}))).toBe(true);
-    expect(fits(readFilter({}), letter, NOW_MS)).toBe(true);
+    expect(matches(readFilter({}), letter, NOW_MS)).toBe(true);
   });
 
   it.each<[FilterOptions, boolean]>([
@@ -37,7 +37,7 @@ describe('a filter', () => {
     [{ endpoint: 'shop', reason: 'gone' }, false],
   ])('of %j fits one of shop that died an hour ago: %s', (options, expected) => {
     const filter = readFilter(options);
-    expect(fits(filter, letter, NOW_MS)).toBe(expected);
+    expect(matches(filter, letter, NOW_MS)).toBe(expected);
     expect(isEverything(filter)).toBe(false);
   });
 
@@ -88,11 +88,11 @@ describe('a filter', () => {
 
   it('that nothing fits says so, and which route was probably meant', () => {
     const routes = [{ name: 'cancel' }];
-    expect(nothingFits(readFilter({ route: 'cancel' }), routes)).toBe('no dead letter matches');
-    expect(nothingFits(readFilter({ route: 'cancle' }), routes)).toBe(
+    expect(noMatchText(readFilter({ route: 'cancel' }), routes)).toBe('no dead letter matches');
+    expect(noMatchText(readFilter({ route: 'cancle' }), routes)).toBe(
       'no dead letter matches; the file has no route "cancle" (did you mean "cancel"?)',
     );
-    expect(nothingFits(readFilter({ route: 'sessions' }), routes)).toBe(
+    expect(noMatchText(readFilter({ route: 'sessions' }), routes)).toBe(
       'no dead letter matches; the file has no route "sessions"',
     );
   });

@@ -4,9 +4,9 @@ import {
   formatAge,
   jsonLines,
   jsonOf,
-  listed,
   Table,
   Tally,
+  toListedLetter,
 } from '../../src/cli/dead-text.js';
 import { aDeadLetter } from '../support/dead-letters.js';
 
@@ -24,11 +24,11 @@ const letter = aDeadLetter(
 describe('the table of dead letters', () => {
   it('has a head once, then a line for each, in columns', () => {
     const table = new Table(NOW_MS);
-    expect(table.lines([listed(letter)])).toBe(
+    expect(table.lines([toListedLetter(letter)])).toBe(
       'ID     DIED AT               AGE  ENDPOINT  ROUTE   REASON     ATTEMPTS  KEY\n' +
         'msg_1  2026-11-22T06:00:00Z  2h   shop      cancel  exhausted  3         order:42:unpaid\n',
     );
-    expect(table.lines([listed(letter)])).toMatch(/^msg_1 .*\n$/);
+    expect(table.lines([toListedLetter(letter)])).toMatch(/^msg_1 .*\n$/);
   });
 
   it('lets nothing move the cursor or begin a line, and cuts what is too long', () => {
@@ -38,7 +38,7 @@ describe('the table of dead letters', () => {
       route: 'r'.repeat(500),
       keyLabel: HOSTILE.repeat(50),
     };
-    const text = new Table(NOW_MS).lines([listed(aDeadLetter({ delivery }, NOW_MS))]);
+    const text = new Table(NOW_MS).lines([toListedLetter(aDeadLetter({ delivery }, NOW_MS))]);
     expect(text).toContain('a\\x1b[2J\\u{202e}\\x0ab');
     expect(text).toMatch(/^[\x20-\x7e…\n]*$/);
     expect(text.trim().split('\n')).toHaveLength(2);
@@ -47,14 +47,14 @@ describe('the table of dead letters', () => {
 
   it('shows a key as it stands in the log: its backslashes are not doubled again', () => {
     const delivery = { keyLabel: 'a\\\\b\\x1b' };
-    const text = new Table(NOW_MS).lines([listed(aDeadLetter({ delivery }, NOW_MS))]);
+    const text = new Table(NOW_MS).lines([toListedLetter(aDeadLetter({ delivery }, NOW_MS))]);
     expect(text).toContain(' a\\\\b\\x1b\n');
   });
 });
 
 describe('a dead letter as JSON', () => {
   it('has names that programs can rely on', () => {
-    expect(JSON.parse(jsonLines([listed(letter)]))).toEqual({
+    expect(JSON.parse(jsonLines([toListedLetter(letter)]))).toEqual({
       id: 'msg_1',
       endpoint: 'shop',
       route: 'cancel',

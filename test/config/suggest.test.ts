@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type JsonSchema, jsonSchema } from '../../src/config/json-schema.js';
-import { didYouMean, nearest } from '../../src/config/suggest.js';
+import { didYouMean, findNearest } from '../../src/config/suggest.js';
 
 /** All keys of the file. */
 const KEYS = [...new Set(namesIn(jsonSchema()))];
@@ -26,7 +26,7 @@ describe('nearest', () => {
     ['routse', 'routes'],
     ['enpdoint', 'endpoints'],
   ])('takes %s for %s', (word, meant) => {
-    expect(nearest(word, keys)).toBe(meant);
+    expect(findNearest(word, keys)).toBe(meant);
   });
 
   it('takes any two letters that changed places for the key of the file', () => {
@@ -34,19 +34,19 @@ describe('nearest', () => {
       for (let at = 0; at + 1 < word.length; at += 1) {
         const swapped = word.slice(0, at) + word[at + 1] + word[at] + word.slice(at + 2);
         if (KEYS.includes(swapped)) continue;
-        expect([swapped, nearest(swapped, KEYS)]).toEqual([swapped, word]);
+        expect([swapped, findNearest(swapped, KEYS)]).toEqual([swapped, word]);
       }
     }
   });
 
   it.each(['tags', 'rate', 'auth', 'pass', 'host', 'uid'])('takes %s for no key', (word) => {
-    expect(nearest(word, ['url', 'tls', 'path', 'name', 'state', 'to', 'basic'])).toBeNull();
+    expect(findNearest(word, ['url', 'tls', 'path', 'name', 'state', 'to', 'basic'])).toBeNull();
   });
 
   it.each(['timeout', 'abc', 'lru', 'x', 'into', '', 'x'.repeat(10_000)])(
     'has no idea about %s',
     (word) => {
-      expect(nearest(word, keys)).toBeNull();
+      expect(findNearest(word, keys)).toBeNull();
       expect(didYouMean(word, keys)).toBeNull();
     },
   );

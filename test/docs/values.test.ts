@@ -26,7 +26,7 @@ it('its rights are those that such a file needs beside the others', async () => 
   const settings = await theFile();
   const abilities = {
     hasReadRules: true,
-    tellsDeadlines: true,
+    hasPexpiretime: true,
     hasNoTouch: false,
     evictsByUse: false,
   };

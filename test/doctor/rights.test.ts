@@ -11,7 +11,7 @@ import { redisSettings, theSettings } from '../support/doctor-readings.js';
 import { aRoute } from '../support/domain.js';
 import { readmeBlock } from '../support/readme.js';
 
-const SEVEN = { hasReadRules: true, tellsDeadlines: true, hasNoTouch: false, evictsByUse: false };
+const SEVEN = { hasReadRules: true, hasPexpiretime: true, hasNoTouch: false, evictsByUse: false };
 const routesOf = (...sources: string[]) => [aRoute({ patterns: sources.map(compilePattern) })];
 const everything = theSettings({ routes: routesOf('*') });
 const namesOf = (rights: { rights: readonly { rule: string }[] }) =>
@@ -27,7 +27,7 @@ describe('the rights', () => {
     expect(namesOf(rightsInRedis(everything, SEVEN)).sort()).toEqual([...readme].sort());
     const noTouch = rightsInRedis(everything, {
       hasReadRules: true,
-      tellsDeadlines: true,
+      hasPexpiretime: true,
       hasNoTouch: true,
       evictsByUse: true,
     });
@@ -77,7 +77,7 @@ describe('the rights', () => {
     ]);
     const old = rightsInRedis(theSettings({ routes }), {
       hasReadRules: false,
-      tellsDeadlines: false,
+      hasPexpiretime: false,
       hasNoTouch: false,
       evictsByUse: false,
     });

@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  escapeUnprintable,
   printable,
   printableBytes,
   printableJson,
-  stillPrintable,
 } from '../../src/lib/printable.js';
 
 /** What could begin a line, move a cursor or turn the reading direction. */
@@ -44,11 +44,11 @@ describe('printable', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (text) => {
         const safe = printable(text, Number.POSITIVE_INFINITY);
-        return stillPrintable(safe, Number.POSITIVE_INFINITY) === safe;
+        return escapeUnprintable(safe, Number.POSITIVE_INFINITY) === safe;
       }),
     );
-    expect(stillPrintable('a\\b\u001b')).toBe('a\\b\\x1b');
-    expect(stillPrintable('x'.repeat(300), 10)).toBe(`${'x'.repeat(9)}…`);
+    expect(escapeUnprintable('a\\b\u001b')).toBe('a\\b\\x1b');
+    expect(escapeUnprintable('x'.repeat(300), 10)).toBe(`${'x'.repeat(9)}…`);
   });
 
   it('has a JSON that says the same, on one line that is safe to print', () => {
