@@ -67,19 +67,19 @@ export class Intake {
   }
 
   #pushExpired(event: ExpiredEvent): void {
-    const { routing, queue, overflow: dropped, events } = this.#parts;
+    const { routing, queue, overflow, events } = this.#parts;
     const { database, key, detectedBy } = event;
     if (key.length > KEY_BYTES_MAX) return events.expirationRefused(database, key, KEY_BYTES_MAX);
     const matches = routing.match(key);
     if (matches.length === 0) return events.expired(event, []);
     if (this.#hasRoom(key, 'plain', 'carrying')) return queue.push({ ...event, matches });
     // Its entry is in the index, if its deadline was known.
-    if (detectedBy === 'notification') dropped.add(event);
+    if (detectedBy === 'notification') overflow.add(event);
     events.queueFull();
   }
 
   #pushChange(event: Exclude<KeyEvent, ExpiredEvent>): void {
-    const { routing, queue, overflow: dropped, trust, events } = this.#parts;
+    const { routing, queue, overflow, trust, events } = this.#parts;
     // While all is heard, so was the end of the life before.
     if (event.kind === 'created' && !trust.isCatchingUp) return;
     const { database, key } = event;
@@ -88,7 +88,7 @@ export class Intake {
       trust.lose();
       return events.noticeDropped();
     }
-    const detectedAtMs = dropped.heardAtMs(event);
+    const detectedAtMs = overflow.heardAtMs(event);
     if (detectedAtMs !== null) {
       // The index still has the deadline of the life that ended, until the change is read.
       const found = { kind: 'expired', database, key, detectedAtMs } as const;

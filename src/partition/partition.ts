@@ -37,7 +37,7 @@ export interface PartitionParts {
 export class Partition implements EventSink {
   readonly #queue: EventQueue;
   readonly #processor: EventProcessor;
-  readonly #dropped: OverflowLog;
+  readonly #overflow: OverflowLog;
   readonly #deadlines: Deadlines;
   readonly #capture: Capture;
   readonly #updater: IndexUpdater;
@@ -49,11 +49,11 @@ export class Partition implements EventSink {
     const serverNowMs = () => serverClock.nowMs();
     const trust = new IndexTrust();
     const queue = createEventQueue(clock);
-    const dropped = new OverflowLog(clock);
+    const overflow = new OverflowLog(clock);
     const intake = new Intake({
       routing,
       queue,
-      overflow: dropped,
+      overflow,
       trust,
       serverNowMs,
       events: events.capture,
@@ -71,7 +71,7 @@ export class Partition implements EventSink {
       queue,
       processor,
       intake,
-      overflow: dropped,
+      overflow,
       tracker,
       trust,
       outbox,
@@ -119,7 +119,7 @@ export class Partition implements EventSink {
     });
     this.#queue = queue;
     this.#processor = processor;
-    this.#dropped = dropped;
+    this.#overflow = overflow;
     this.#deadlines = deadlines;
   }
 
@@ -151,6 +151,6 @@ export class Partition implements EventSink {
   /** Resolves when all events are in the outbox; an abort gives up, and logs what is lost. */
   async stop(signal: AbortSignal): Promise<void> {
     await this.#processor.stop(signal);
-    this.#dropped.clear();
+    this.#overflow.clear();
   }
 }

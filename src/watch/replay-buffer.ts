@@ -18,7 +18,7 @@ export interface BufferedEvent<Event extends KeyEvent = KeyEvent> {
   readonly lateMsMax: number;
 }
 
-interface Remembered {
+interface Buffered {
   event: KeyEvent;
   readonly lateMsMax: number;
   /** Until when it matters, by the monotonic clock. */
@@ -27,23 +27,23 @@ interface Remembered {
 }
 
 export class ReplayBuffer {
-  #remembered: Remembered[] = [];
+  #buffered: Buffered[] = [];
   /** Those before it are forgotten, and are cut off from time to time. */
   #first = 0;
   #bytes = 0;
   /** By key, the change that was heard last: its deadline is not read yet. The oldest first. */
-  readonly #unread = new Map<string, Remembered>();
+  readonly #unread = new Map<string, Buffered>();
 
   /** `isOwn`: no other replica captures it, so that it is kept however old it is. */
   append({ event, lateMsMax }: BufferedEvent, nowMs: number, isOwn = false): void {
     const bytes = event.key.length;
     const untilMs = isOwn ? Number.POSITIVE_INFINITY : nowMs + REMEMBERED_MS;
-    const remembered = { event, lateMsMax, untilMs, bytes };
-    this.#remembered.push(remembered);
+    const buffered = { event, lateMsMax, untilMs, bytes };
+    this.#buffered.push(buffered);
     this.#bytes += bytes;
     const name = keyId(event);
     this.#unread.delete(name);
-    if (event.kind === 'changed') this.#unread.set(name, remembered);
+    if (event.kind === 'changed') this.#unread.set(name, buffered);
     this.#forget(nowMs);
   }
 
@@ -72,12 +72,12 @@ export class ReplayBuffer {
     const read = new Map(readings.map((reading) => [keyId(reading), reading]));
     for (const event of asked) {
       const name = keyId(event);
-      const remembered = this.#unread.get(name);
-      if (remembered?.event !== event) continue;
+      const buffered = this.#unread.get(name);
+      if (buffered?.event !== event) continue;
       this.#unread.delete(name);
       const reading = read.get(name);
       if (reading?.ttl !== 'volatile') continue;
-      remembered.event = { ...event, readDeadlineMs: reading.deadlineMs };
+      buffered.event = { ...event, readDeadlineMs: reading.deadlineMs };
     }
   }
 
@@ -85,7 +85,7 @@ export class ReplayBuffer {
   prepend(earlier: readonly BufferedEvent[], nowMs: number): void {
     const untilMs = this.#oldest()?.untilMs ?? nowMs + REMEMBERED_MS;
     const all = earlier.map((one) => ({ ...one, untilMs, bytes: one.event.key.length }));
-    this.#remembered = [...all, ...this.#remembered.slice(this.#first)];
+    this.#buffered = [...all, ...this.#buffered.slice(this.#first)];
     this.#first = 0;
     for (const { bytes } of all) this.#bytes += bytes;
     this.#forget(nowMs);
@@ -94,13 +94,13 @@ export class ReplayBuffer {
   /** All events, in their order; the buffer is empty then. */
   drain(nowMs: number): BufferedEvent[] {
     this.#forget(nowMs);
-    const drained = this.#remembered.slice(this.#first);
+    const drained = this.#buffered.slice(this.#first);
     this.clear();
     return drained;
   }
 
   clear(): void {
-    this.#remembered = [];
+    this.#buffered = [];
     this.#first = 0;
     this.#bytes = 0;
     this.#unread.clear();
@@ -110,7 +110,7 @@ export class ReplayBuffer {
     for (let oldest = this.#oldest(); oldest !== undefined; oldest = this.#oldest()) {
       const isKept =
         nowMs <= oldest.untilMs &&
-        this.#remembered.length - this.#first <= REMEMBERED_MAX &&
+        this.#buffered.length - this.#first <= REMEMBERED_MAX &&
         this.#bytes <= REMEMBERED_BYTES_MAX;
       if (isKept) break;
       this.#bytes -= oldest.bytes;
@@ -118,12 +118,12 @@ export class ReplayBuffer {
       const name = keyId(oldest.event);
       if (this.#unread.get(name) === oldest) this.#unread.delete(name);
     }
-    if (this.#first * 2 < this.#remembered.length) return;
-    this.#remembered = this.#remembered.slice(this.#first);
+    if (this.#first * 2 < this.#buffered.length) return;
+    this.#buffered = this.#buffered.slice(this.#first);
     this.#first = 0;
   }
 
-  #oldest(): Remembered | undefined {
-    return this.#remembered[this.#first];
+  #oldest(): Buffered | undefined {
+    return this.#buffered[this.#first];
   }
 }

@@ -62,14 +62,14 @@ interface Term {
 
 export class Watch {
   readonly #parts: WatchParts;
-  readonly #emptied: FlushDetector;
+  readonly #flushDetector: FlushDetector;
   #term: Term | null = null;
   #over: Promise<unknown> = Promise.resolve();
 
   constructor(parts: WatchParts) {
     const { deadlines, tracker, values, events } = parts;
     this.#parts = parts;
-    this.#emptied = new FlushDetector({ deadlines, tracker, values, events });
+    this.#flushDetector = new FlushDetector({ deadlines, tracker, values, events });
   }
 
   /** A term begins. */
@@ -194,7 +194,7 @@ export class Watch {
 
   /** Resolves with whether it was; then keys that have come since were forgotten as well. */
   async #forgetIfEmptied({ session, sweepNow }: Term, database: number): Promise<boolean> {
-    const isEmptied = await this.#emptied.forget(session.marker, database);
+    const isEmptied = await this.#flushDetector.forget(session.marker, database);
     if (isEmptied) sweepNow.notifyAll();
     return isEmptied;
   }
