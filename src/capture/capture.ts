@@ -77,7 +77,7 @@ export class Capture {
     return true;
   }
 
-  /** The expirations with their deadlines. `entriesMs` are those of the index, which is about the lives that ended. */
+  /** Dates the expirations. `entriesMs` holds the deadline of each in the index, in the order of `expired`. */
   async #date(
     slice: readonly QueuedEntry[],
     expired: readonly RoutedExpiration[],

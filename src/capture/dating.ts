@@ -67,8 +67,8 @@ export function withDeadline(
 }
 
 /**
- * Whether the life before had ended by its deadline, unheard, when the key was created. A deadline about then may be
- * that of the life that began.
+ * Whether the key had already expired, unheard, when it was created again. A deadline within the clock slack may belong
+ * to the new life.
  */
 export function hadExpired({ detectedAtMs }: CreatedEvent, deadlineMs: number | null): boolean {
   return deadlineMs !== null && deadlineMs <= detectedAtMs - CLOCK_SLACK_MS;

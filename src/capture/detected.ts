@@ -11,7 +11,7 @@ import type { RoutedExpiration } from './event-queue.js';
 /** A nudged key expires much sooner after its deadline. */
 const LATE_MS = 1_000;
 
-/** `deadlines` are those of the index, in the order of the events. One question for all, if any. */
+/** `deadlines` holds the deadline of each event in the index. Reads the clock at most once. */
 export async function correctDetected(
   expired: readonly RoutedExpiration[],
   deadlines: readonly (number | null)[],

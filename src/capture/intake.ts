@@ -41,7 +41,7 @@ export class Intake {
     this.#parts = parts;
   }
 
-  /** Returns at once: the source must go on reading. */
+  /** Never waits, so that the source can read on. */
   push(event: KeyEvent): void {
     if (event.kind === 'expired') this.#pushExpired(event);
     else this.#pushChange(event);

@@ -1,7 +1,7 @@
 /**
  * A queue that is first in, first out for each key. An item is available to its consumer once all earlier items of
- * its key are finished, so that a slice holds each key once, and items of different keys wait for one another in
- * nothing. The queue has no limit of its own: `intake.ts` looks at its size before it pushes.
+ * its key are finished, so that a slice holds each key once. Items of different keys never wait for one another. The
+ * queue has no limit of its own: `intake.ts` checks its size before it pushes.
  */
 import type { Clock } from '../lib/clock.js';
 import { Condition } from '../lib/condition.js';

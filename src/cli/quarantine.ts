@@ -160,7 +160,7 @@ function details(entry: QuarantinedEntry): string {
   return `${lines.join('')}${start}`;
 }
 
-/** The id of a foreign record may not be a valid time. */
+/** A record that another program wrote may have an id that is not a valid time. */
 function timeOf(ms: number): string {
   const date = new Date(ms);
   return Number.isNaN(date.getTime()) ? 'at no time' : date.toISOString();

@@ -93,7 +93,7 @@ export class NoDatabaseError extends RelayError {
   readonly retryable = false;
 }
 
-/** The server does not publish expirations, and the relay may not change the setting. */
+/** The server does not publish expirations, and the relay is not allowed to change the setting. */
 export class NotificationsOffError extends RelayError {
   readonly retryable = false;
 }

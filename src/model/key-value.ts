@@ -17,7 +17,7 @@ export type ValueOmission =
   | 'gone'
   /** A type that this version cannot read. */
   | 'unsupported'
-  /** The relay's Redis user may not read the key. */
+  /** The relay's Redis user has no permission to read the key. */
   | 'forbidden'
   /** For a `lookup`: Redis was unavailable when the delivery was built. */
   | 'unavailable';

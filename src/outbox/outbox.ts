@@ -77,10 +77,10 @@ export interface Outbox {
 
   /**
    * Claims up to `countMax` ready deliveries of an endpoint, oldest first. The attempts are counted before the call
-   * returns: a delivery that crashes the relay is not attempted for ever. Waits until a delivery is ready and while the
-   * endpoint is throttled; resolves with none when the signal aborts. Due retries fill the places that fresh deliveries
-   * leave, and at least a quarter of all: neither starves the other. No delivery is claimed twice at the same time.
-   * Safe to call concurrently.
+   * returns, so that a delivery that crashes the relay runs out of attempts. Waits until a delivery is ready and while
+   * the endpoint is throttled; resolves with none when the signal aborts. Due retries fill the places that fresh
+   * deliveries leave, and at least a quarter of all: neither starves the other. No delivery is claimed twice at the
+   * same time. Safe to call concurrently.
    */
   claim(endpoint: string, countMax: number, signal: AbortSignal): Promise<readonly Claimed[]>;
 

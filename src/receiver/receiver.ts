@@ -24,7 +24,7 @@ export interface ReceivedWebhook {
   readonly verdict: Verdict;
   /** The number of requests with this id so far, from 1. */
   readonly attempt: number;
-  /** Whether `expiry-relay send` sent the webhook; the header that says so is not signed. */
+  /** Whether the webhook's header marks it as sent by `expiry-relay send`. The header is not signed. */
   readonly isTest: boolean;
   /** The request's header. */
   readonly contentType: string | null;

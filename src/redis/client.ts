@@ -90,8 +90,8 @@ export function stateError(
 }
 
 /**
- * Converts an error of Redis or of the network; `section` is that of the configuration. `loginDefect`: what looks wrong
- * with the user name or password, without showing them.
+ * Converts an error of Redis or of the network. `section` is the section of the configuration that names the server.
+ * `loginDefect` says what looks wrong with the user name or password, without showing them.
  */
 export function redisError(
   thrown: unknown,

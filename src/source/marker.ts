@@ -16,9 +16,9 @@ export class Marker {
   }
 
   /**
-   * Whether the marker exists; true if it may not be written, so that this is unknown. Resolves only when writes are
-   * executed: while CLIENT PAUSE blocks them, keys seem missing that have not expired. Rejects when the connection
-   * fails.
+   * Whether the marker exists; also true when the relay has no permission to write it, since nothing is known then.
+   * Resolves only when writes are executed: while CLIENT PAUSE blocks them, keys seem missing that have not expired.
+   * Rejects when the connection fails.
    */
   async exists(database: number): Promise<boolean> {
     const value = String(database);

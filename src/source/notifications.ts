@@ -23,7 +23,7 @@ export const WANTED_FLAGS = 'Exge';
 /** The meaning of `A`: every class except key misses (m) and new keys (n). */
 const ALL_CLASSES = 'g$lshzxetd';
 
-/** The class of changed deadlines, and that of new keys, which is used if it is set. */
+/** The class of changed deadlines, and the class of new keys. The relay uses the latter where it is already set. */
 export const GENERIC = 'g';
 export const NEW_KEYS = 'n';
 

@@ -6,7 +6,7 @@ export interface Topology {
   readonly primaries: readonly RedisSettings[];
 }
 
-/** The topology of `redis.url`: one primary, for ever. */
+/** The topology of `redis.url`: one primary that never changes. */
 export function fixedTopology(settings: RedisSettings): Topology {
   return { primaries: [settings] };
 }

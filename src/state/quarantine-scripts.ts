@@ -97,10 +97,10 @@ end
 return moved`;
 
 /**
- * KEYS: quarantine; each key to check, and its name in the quarantine. ARGV: the expected types. A key that was renamed
- * before is deleted, and so is a quarantine of the wrong type. If the relay's user may not rename, the key is deleted,
- * and the record keeps the start of a string. Returns how many were moved; or the key that could not be deleted, and
- * the error.
+ * KEYS: quarantine; each key to check, and its name in the quarantine. ARGV: the expected types. A key that already has
+ * that name is overwritten. A quarantine of the wrong type is deleted. If the relay's user has no permission to rename,
+ * the checked key is deleted, and the record keeps the start of a string. Returns how many were moved; or the key that
+ * could not be deleted, and the error.
  */
 const RENAME = `${QUARANTINE}${PROBES}
 local moved = 0

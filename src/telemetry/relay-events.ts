@@ -74,7 +74,7 @@ export class RelayEvents {
     );
   }
 
-  /** The start takes longer than usual; `checks` are those of `/readyz`. */
+  /** The start takes longer than usual. `checks` holds the checks of `/readyz`. */
   waiting(checks: readonly { readonly name: string; readonly problem: string | null }[]): void {
     const failed = checks.filter(
       ({ problem }, at) =>

@@ -1,6 +1,6 @@
 /**
- * Applies what became of keys, other than their expirations, to the index of deadlines: a key that changed has its
- * deadline read again, a key that was removed loses its entry.
+ * Keeps the index of deadlines up to date with changes other than expirations: reads the deadline of a changed key
+ * again, and deletes the entry of a removed key.
  */
 import { hadExpired } from '../capture/dating.js';
 import type { EventProcessor } from '../capture/event-processor.js';

@@ -1,8 +1,8 @@
 /**
  * What the holder of the lease does while it listens: it keeps the index of deadlines true to the keys, nudges each key
- * at its deadline, and finds what expired while nobody listened. Each stretch of listening is one term, which begins by
- * catching up with what happened before it: the first start, a lost connection and a restart of Redis all take the
- * same way.
+ * at its deadline, and finds what expired while nobody listened. It works in terms: a term lasts as long as the relay
+ * listens without a break, and begins by catching up. The first start, a lost connection and a restart of Redis are all
+ * handled this way.
  */
 
 import type { EventQueue } from '../capture/event-queue.js';
@@ -51,7 +51,7 @@ export interface WatchParts {
   readonly clock: Clock;
 }
 
-/** One stretch of listening. */
+/** A period in which the relay listens without a break. */
 interface Term {
   readonly session: Session;
   /** Aborts at the end. */
@@ -95,7 +95,7 @@ export class Watch {
     await this.#over;
   }
 
-  /** Until the term ends; when one of its parts cannot go on, all of them begin again. */
+  /** Runs until the term ends. When one part fails, all of them are started again. */
   async #repeat(term: Term): Promise<void> {
     const { events, clock } = this.#parts;
     const { signal } = term.end;
