@@ -198,7 +198,8 @@ describe.concurrent.each([
         state: { kind },
       });
       // One waits for its second attempt, one for its deadline.
-      await expire(inMs(20), 'retried');
+      await expire(inMs(LIVES_MS), 'retried');
+      await trackedAre(relay, 1);
       await arrived(1);
       const deadlineMs = inMs(LIVES_MS);
       await expire(deadlineMs, 'tracked');
@@ -208,8 +209,9 @@ describe.concurrent.each([
       expect(requests.map(({ body }) => body.data.key)).toEqual(['retried', 'tracked', 'retried']);
       EXPECT_SOON(requests[1]?.atMs ?? 0, deadlineMs);
       EXPECT_SOON(betweenMs(1, 3), 5_000);
-      const later = inMs(300);
+      const later = inMs(LIVES_MS);
       await expire(later, 'later');
+      await trackedAre(relay, 1);
       await arrived(4);
       EXPECT_SOON(requests[3]?.atMs ?? 0, later);
       expect(requests[3]?.body.data.expired_at).toBe(new Date(later).toISOString());

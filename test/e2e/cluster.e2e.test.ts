@@ -42,7 +42,7 @@ async function aClient({ onTestFinished }: TestContext, port: number): Promise<R
 const KEYS = 40;
 
 async function expireSome(client: Redis): Promise<void> {
-  for (let n = 0; n < KEYS; n += 1) await client.set(`order:${n}`, '', 'PX', 200 + 10 * n);
+  for (let n = 0; n < KEYS; n += 1) await client.set(`order:${n}`, '', 'PX', 1_000 + 10 * n);
 }
 
 async function expectAll(receiver: TestReceiver): Promise<void> {
