@@ -2,6 +2,7 @@
 import { expect, it } from 'vitest';
 import { LOOKS_MS } from '../src/doctor/state.js';
 import { HEARTBEAT_EVERY_MS, OTHERS_BACK_MS } from '../src/outbox/presence.js';
+import { CAPTURED_KEPT_MS } from '../src/outbox/scripts/deliveries.js';
 import { CONNECT_MS_MAX, PING_EVERY_MS, SILENCE_MS_MAX } from '../src/redis/connect.js';
 import { RECONNECT_MS_MAX } from '../src/redis/lasting.js';
 import { ADDRESS_MS_MAX } from '../src/redis/socket.js';
@@ -15,8 +16,8 @@ import {
   REMEMBERS_ALL_AFTER_MS,
 } from '../src/state/redis-lease.js';
 import { REMEMBERED_MS } from '../src/watch/replay-buffer.js';
-import { READ_EVERY_MS } from '../src/watch/standby.js';
-import { SETTLED_EVERY_MS } from '../src/watch/watch.js';
+import { MARK_HEARD_MS_MAX, READ_EVERY_MS } from '../src/watch/standby.js';
+import { MARK_EVERY_MS } from '../src/watch/watch.js';
 
 it('lets a holder miss one look without losing the lease', () => {
   expect(LEASE_MS).toBeGreaterThan(2 * LOOK_EVERY_MS);
@@ -55,5 +56,9 @@ it('tries three addresses of a Redis within the limit on connecting', () => {
 });
 
 it('reads the deadline of a key that lives for a second before it expires, if nobody settles it', () => {
-  expect(SETTLED_EVERY_MS + READ_EVERY_MS).toBeLessThan(1_000);
+  expect(MARK_EVERY_MS + READ_EVERY_MS).toBeLessThan(1_000);
+});
+
+it('knows an expiration to be captured for longer than a standby has it buffered', () => {
+  expect(CAPTURED_KEPT_MS).toBeGreaterThan(REMEMBERED_MS + 2 * MARK_EVERY_MS + MARK_HEARD_MS_MAX);
 });

@@ -44,13 +44,15 @@ export function buildBatch(
   let built = 0;
   let bodyBytes = 0;
   let recovered = 0;
-  for (const [at, { expiration: found, matches, entryMs, isRemoval }] of dated.entries()) {
+  for (const [at, one] of dated.entries()) {
+    const { expiration: found, matches, entryMs, isRemoval } = one;
     built += 1;
     const expiration = dropped.restore(found);
     // Its entry is gone: it was heard of after all, or has another life.
     if (expiration.detectedBy === 'recovery' && expiration.expiredAtMs === null) continue;
     const { database, key, detectedAtMs } = found;
-    const claim = { database, key, deadlineMs: entryMs, detectedAtMs };
+    const names = identityOf(one, chance);
+    const claim = { database, key, deadlineMs: entryMs, detectedAtMs, names, deliveryIds: [] };
     if (isRemoval) {
       // Claimed as well: a replica that takes over has heard the same notification.
       claimed.push(claim);
@@ -60,7 +62,7 @@ export function buildBatch(
     let made: BuildResult = { deliveries: [], tooLarge: [] };
     try {
       made = buildDeliveries(expiration, matches, {
-        occurrence: occurrenceOf(expiration) ?? chance.token(),
+        occurrence: occurrenceOf(expiration, names),
         isTest: false,
         carried: carried[at] ?? NOTHING,
       });
@@ -73,11 +75,18 @@ export function buildBatch(
     events.deliveriesRefused(expiration, tooLarge, BODY_BYTES_MAX);
     deliveries.push(...its);
     for (const { body } of its) bodyBytes += body.length;
-    if (its.length > 0 || entryMs !== null) claimed.push(claim);
+    const deliveryIds = its.map(({ id }) => id);
+    if (its.length > 0 || entryMs !== null) claimed.push({ ...claim, deliveryIds });
     if (expiration.detectedBy === 'recovery' && its.length > 0) recovered += 1;
     if (deliveries.length >= DELIVERIES_MAX || bodyBytes >= BODY_BYTES_AT_ONCE_MAX) break;
     if (clock.monotonicMs() >= endMs) break;
   }
   if (recovered > 0) events.recovered(recovered);
   return { deliveries, claimed, built };
+}
+
+/** The names of an expiration. One that only this replica knows of is told by its deadline, or by chance. */
+function identityOf({ names, entryMs }: DatedExpiration, chance: Chance): readonly string[] {
+  if (names.length > 0) return names;
+  return [entryMs === null ? chance.token() : `=${entryMs}`];
 }

@@ -4,11 +4,14 @@ import type { CreatedEvent, Expiration } from '../model/vocabulary.js';
 import { CLOCK_SLACK_MS } from '../redis/server-clock.js';
 import type { Match } from '../routing/routes.js';
 import type { RoutedExpiration } from './event-queue.js';
+import { namesOf } from './sequence.js';
 
 /** An expiration, and the deadline in the index that goes with it; null where none does. */
 export interface DatedExpiration {
   readonly expiration: Expiration;
   readonly matches: readonly Match[];
+  /** Those that other replicas know the expiration by; none where the relay found it by itself. */
+  readonly names: readonly string[];
   readonly entryMs: number | null;
   /** A command removed the key before its deadline. */
   readonly isRemoval: boolean;
@@ -40,15 +43,16 @@ export function dated(
 ): DatedExpiration {
   const { database, key, detectedAtMs, detectedBy, matches } = event;
   const undated = { database, key, expiredAtMs: null, detectedAtMs, detectedBy };
-  if (event.isOutdated) return { expiration: undated, matches, entryMs, isRemoval: false };
+  const names = namesOf(event);
+  if (event.isOutdated) return { expiration: undated, matches, names, entryMs, isRemoval: false };
   if (isYetToCome(event, entryMs) && isAllHeard && !isFollowed) {
     // The key has no next life: the entry is of the life that ended, whose deadline was shortened, or of a removed key.
     const isEarly = entryMs !== null && entryMs > detectedAtMs + EARLY_MS;
     const isRemoval = isEarly && detectedBy === 'notification' && tellsRemovals;
-    return { expiration: undated, matches, entryMs, isRemoval };
+    return { expiration: undated, matches, names, entryMs, isRemoval };
   }
   const expiration = withDeadline(undated, entryMs, isFollowed ? 0 : CLOCK_SLACK_MS);
-  return { expiration, matches, entryMs: expiration.expiredAtMs, isRemoval: false };
+  return { expiration, matches, names, entryMs: expiration.expiredAtMs, isRemoval: false };
 }
 
 /** A deadline that is yet to come, by more than the slack, belongs to the key's next life. */

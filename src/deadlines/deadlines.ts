@@ -15,6 +15,12 @@ import type { ChangedEvent, Deadline, KeyInDatabase, KeyReading } from '../model
 /** A key whose deadline is to be read, and the one that was read of it before. */
 export type ChangedKey = KeyInDatabase & Pick<ChangedEvent, 'readDeadlineMs'>;
 
+/** An expiration that was captured in the last seconds, under one of its names. */
+export interface CapturedExpiration extends KeyInDatabase {
+  readonly name: string;
+  readonly detectedAtMs: number;
+}
+
 export interface Deadlines {
   /**
    * Writes down what was read: one entry a key, the last reading. A key that is gone loses its entry
@@ -38,20 +44,20 @@ export interface Deadlines {
   /** The deadline of each of these keys, tracked or overdue; null where there is no entry. */
   find(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]>;
 
+  /** The expirations that were captured in the last seconds, in batches. */
+  recentlyCaptured(): AsyncIterable<readonly CapturedExpiration[]>;
+
   /**
-   * When the last expiration of each key was detected that somebody has claimed; null where that is
-   * more than some twenty seconds ago.
+   * When relays of version 0.1 detected the last expiration of each key that they captured; null where that is more
+   * than some twenty seconds ago.
    */
-  claimedLately(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]>;
+  capturedByOlder(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]>;
 
-  /** The keys of which that is known and was at most `untilMs`, in batches. */
-  recentlyClaimed(untilMs: number): AsyncIterable<readonly KeyInDatabase[]>;
+  /** All events that Redis published before this mark are captured or written down. */
+  settle(mark: string): Promise<void>;
 
-  /** All that Redis said before `untilMs` has been heard, and is claimed or written down. */
-  settled(untilMs: number): Promise<void>;
-
-  /** The last of these times, by a replica of the same configuration; null where there is none. */
-  settledUntilMs(): Promise<number | null>;
+  /** The last of these marks, by a replica of the same configuration; null where there is none. */
+  settledMark(): Promise<string | null>;
 
   /**
    * These keys expired, and match no route of this replica. Their entries are set aside: a replica with

@@ -6,7 +6,7 @@
 import TinyQueue from 'tinyqueue';
 import type { ConsumedDeadline, Deadline, KeyInDatabase, KeyReading } from '../model/vocabulary.js';
 import { CLOCK_SLACK_MS } from '../redis/server-clock.js';
-import type { Deadlines } from './deadlines.js';
+import type { CapturedExpiration, Deadlines } from './deadlines.js';
 
 /** Some 40 MB; the deadlines of further keys are left to Redis's own expiry. */
 export const TRACKED_KEYS_MAX = 200_000;
@@ -160,18 +160,17 @@ export class MemoryDeadlines implements Deadlines {
     });
   }
 
-  /** Nobody else claims. */
-  async claimedLately(keys: readonly KeyInDatabase[]): Promise<readonly null[]> {
+  /** It does not remember them. */
+  async *recentlyCaptured(): AsyncGenerator<readonly CapturedExpiration[]> {}
+
+  async capturedByOlder(keys: readonly KeyInDatabase[]): Promise<readonly null[]> {
     return keys.map(() => null);
   }
 
-  /** It does not remember them. */
-  async *recentlyClaimed(): AsyncGenerator<readonly KeyInDatabase[]> {}
-
   /** It ends with this process: nobody goes on from there. */
-  async settled(_untilMs: number): Promise<void> {}
+  async settle(_mark: string): Promise<void> {}
 
-  async settledUntilMs(): Promise<null> {
+  async settledMark(): Promise<null> {
     return null;
   }
 

@@ -6,6 +6,7 @@ import { batchesByDatabase, keyId } from '../model/key-id.js';
 import type { Deadline, KeyInDatabase, KeyReading } from '../model/vocabulary.js';
 import { defineScripts, type Scripts } from '../redis/scripts.js';
 import {
+  capturedKey,
   claimedKey,
   claimedMember,
   deadlineKeys,
@@ -17,7 +18,7 @@ import {
 import { type Lease, tokenOf } from '../state/lease.js';
 import type { RedisState } from '../state/redis-state.js';
 import { entriesOf, scoreOf } from '../state/stored.js';
-import type { Deadlines } from './deadlines.js';
+import type { CapturedExpiration, Deadlines } from './deadlines.js';
 import { DEADLINE_SCRIPTS } from './scripts.js';
 import {
   deadlinesOf,
@@ -33,6 +34,9 @@ const ASK_BATCH = 1_000;
 
 /** Entries that are written together: others who use this Redis wait for less than a millisecond. */
 const PUT_BATCH = 250;
+
+/** A mark, and the number of a configuration; relays of version 0.1 stored a time. */
+const SETTLED = /^(?:([0-9a-f]{0,8}\.\d{1,16}\.\d{1,16}) (\d{1,15})|\d{1,15})$/;
 
 export class RedisDeadlines implements Deadlines {
   readonly #state: RedisState;
@@ -140,42 +144,41 @@ export class RedisDeadlines implements Deadlines {
     return keys.map((key) => deadlines.get(keyId(key)) ?? null);
   }
 
-  async claimedLately(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]> {
+  async *recentlyCaptured(): AsyncGenerator<readonly CapturedExpiration[]> {
+    const part = capturedKey(this.#state.prefix);
+    for await (const entries of scanEntries(this.#state, part)) {
+      yield await this.#stored.captured(part, entries);
+    }
+  }
+
+  async capturedByOlder(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]> {
     const { redis, prefix } = this.#state;
-    const own = claimedKey(prefix);
-    const claimed = new Map<string, number>();
+    const part = claimedKey(prefix);
+    if ((await this.#state.run('track', () => redis.zcard(part))) === 0)
+      return keys.map(() => null);
+    const scores: (string | null)[] = [];
     for (let from = 0; from < keys.length; from += ASK_BATCH) {
       const members = keys.slice(from, from + ASK_BATCH).map(claimedMember);
-      const scores = await this.#state.run('track', () => redis.zmscore(own, ...members));
-      const found = await this.#stored.claimed(own, foundOf(members, scores));
-      for (const one of found) claimed.set(keyId(one), one.atMs);
+      scores.push(...(await this.#state.run('track', () => redis.zmscore(part, ...members))));
     }
-    return keys.map((key) => claimed.get(keyId(key)) ?? null);
+    return scores.map((score) => (score === null ? null : Number(score)));
   }
 
-  async *recentlyClaimed(untilMs: number): AsyncGenerator<readonly KeyInDatabase[]> {
-    const own = claimedKey(this.#state.prefix);
-    for await (const entries of scanEntries(this.#state, own)) {
-      yield (await this.#stored.claimed(own, entries)).filter(({ atMs }) => atMs <= untilMs);
-    }
-  }
-
-  async settled(untilMs: number): Promise<void> {
+  async settle(mark: string): Promise<void> {
     const { prefix } = this.#state;
-    const args = [tokenOf(this.#lease), `${untilMs} ${this.#lease.number}`];
-    await this.#state.run('track', () =>
-      this.#scripts.deadlinesSettled([leaseKey(prefix), settledKey(prefix)], args),
-    );
+    const keys = [leaseKey(prefix), settledKey(prefix), claimedKey(prefix)];
+    const args = [tokenOf(this.#lease), `${mark} ${this.#lease.number}`];
+    await this.#state.run('track', () => this.#scripts.deadlinesSettle(keys, args));
   }
 
-  async settledUntilMs(): Promise<number | null> {
+  async settledMark(): Promise<string | null> {
     const { redis, prefix } = this.#state;
     const key = settledKey(prefix);
     const text = await this.#state.run('track', () => redis.get(key));
-    const settled = await this.#stored.text(key, text, /^(\d{1,15}) (\d{1,15})$/);
-    const [, untilMs, number] = settled ?? [];
+    const settled = await this.#stored.text(key, text, SETTLED);
+    const [, mark = null, number] = settled ?? [];
     // A replica of another configuration had other routes: it settled nothing for this one's.
-    return Number(number) === this.#lease.number ? Number(untilMs) : null;
+    return Number(number) === this.#lease.number ? mark : null;
   }
 
   scan(database: number): AsyncIterable<readonly KeyInDatabase[]> {

@@ -71,9 +71,13 @@ if #keys > 0 then redis.call('ZREM', KEYS[2], unpack(keys)) end
 if #entries > 0 then redis.call('ZADD', KEYS[3], unpack(entries)) end
 return { taken, others }`;
 
-/** KEYS: lease, settled. ARGV: token, the new value. Deleted first: Redis allows that at maxmemory. */
-const SETTLED = `${WATCHING}
+/**
+ * KEYS: lease, settled, claimed. ARGV: token, the new value. Deleted first: Redis allows that at maxmemory. What relays
+ * of version 0.1 captured lies before the mark.
+ */
+const SETTLE = `${WATCHING}
 redis.call('DEL', KEYS[2])
+redis.call('UNLINK', KEYS[3])
 return redis.call('SET', KEYS[2], ARGV[2])`;
 
 /** KEYS: lease, tracked, overdue, unrouted. ARGV: token; each key. */
@@ -116,7 +120,7 @@ export const DEADLINE_SCRIPTS = {
   deadlinesPut: PUT,
   deadlinesRemove: REMOVE,
   deadlinesTake: TAKE,
-  deadlinesSettled: SETTLED,
+  deadlinesSettle: SETTLE,
   deadlinesSetAside: SET_ASIDE,
   deadlinesBringBack: BRING_BACK,
   deadlinesForgetAside: FORGET_ASIDE,

@@ -4,10 +4,11 @@
  */
 import { isDeadline } from '../model/deadline.js';
 import type { Deadline, KeyInDatabase } from '../model/vocabulary.js';
-import { keyOfClaimed } from '../state/format.js';
+import { readCapturedMember } from '../state/format.js';
 import type { Related, Suspect } from '../state/quarantine.js';
 import type { RedisState } from '../state/redis-state.js';
-import { entriesOf, isTime, isWhole, type StoredEntry, scoreOf } from '../state/stored.js';
+import { entriesOf, isTime, type StoredEntry, scoreOf } from '../state/stored.js';
+import type { CapturedExpiration } from './deadlines.js';
 
 /** Entries that are read together. */
 export const SCAN_COUNT = 500;
@@ -37,15 +38,18 @@ export class StoredEntries {
     return deadlinesOf(database, valid);
   }
 
-  /** The keys among the entries of `claimed`, and when each was claimed. */
-  async claimed(
+  /** The expirations among the entries of `captured`. */
+  async captured(
     part: string,
     entries: readonly StoredEntry[],
-  ): Promise<readonly (KeyInDatabase & { readonly atMs: number })[]> {
+  ): Promise<readonly CapturedExpiration[]> {
     const isValid = ({ member, score }: StoredEntry) =>
-      isTime(scoreOf(score)) && isWhole(keyOfClaimed(member).database);
-    const valid = await this.#valid(part, entries, isValid, 'not <database>:<key>, by time');
-    return valid.map(({ member, score }) => ({ ...keyOfClaimed(member), atMs: Number(score) }));
+      isTime(scoreOf(score)) && readCapturedMember(member) !== null;
+    const valid = await this.#valid(part, entries, isValid, 'not <database>:<name>:<key>, by time');
+    return valid.flatMap(({ member, score }) => {
+      const captured = readCapturedMember(member);
+      return captured === null ? [] : [{ ...captured, detectedAtMs: Number(score) }];
+    });
   }
 
   /** The keys of entries that were moved to the quarantine. */

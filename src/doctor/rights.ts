@@ -60,7 +60,7 @@ const ALWAYS: Needs = [
   ['+client|setname', 'warning', ['CLIENT SETNAME expiry-relay:doctor']],
 ];
 
-/** For the canary and the marker: without them, notifications arrive but are not verified. */
+/** For the canary, the marker and the marks: without them, notifications arrive but are not verified. */
 const PROOF: Needs = [
   ['+set', 'warning', [`SET ${KEY} v`]],
   ['+get', 'warning', [`GET ${KEY}`]],

@@ -36,12 +36,34 @@ export type KeyEvent = ExpiredEvent | ChangedEvent | RemovedEvent | CreatedEvent
 interface DetectedEvent extends KeyInDatabase {
   /** When the relay learned of the change, in milliseconds by the clock of the Redis that holds the keys. */
   readonly detectedAtMs: number;
+  /** Between which marks Redis published it; absent where the relay found it by itself. */
+  readonly interval?: Interval;
+}
+
+/** What Redis publishes between two marks. Every replica that hears both hears the same events between them. */
+export interface Interval {
+  /** The mark that it begins with; null where this replica heard none before. */
+  readonly before: string | null;
+  /** The mark that it ends with; null until that is heard. */
+  readonly after: string | null;
+  /** Grows with each interval of this process. */
+  readonly ordinal: number;
+  /** How many expirations of each key it holds, by `nameOf`; null where too many keys expired. */
+  readonly counts: ReadonlyMap<string, number> | null;
+}
+
+/** A mark that the holder of the lease put into the sequence of events. */
+export interface MarkEvent {
+  readonly kind: 'mark';
+  readonly mark: string;
 }
 
 /** The key expired. */
 export interface ExpiredEvent extends DetectedEvent {
   readonly kind: 'expired';
   readonly detectedBy: DetectedBy;
+  /** How many expirations of the key the interval holds before this one; absent where that is not known. */
+  readonly index?: number;
 }
 
 /** The key's deadline must be read again. */
@@ -75,6 +97,10 @@ export interface ConsumedDeadline extends KeyInDatabase {
   readonly deadlineMs: number | null;
   /** When the key was known to be gone, by the same clock: an older entry belongs to the same expiration. */
   readonly detectedAtMs: number;
+  /** What tells the expiration from every other one of its key, in this and in other replicas; at least one. */
+  readonly names: readonly string[];
+  /** The ids of its deliveries. */
+  readonly deliveryIds: readonly string[];
 }
 
 /** A key's TTL state as read by the source, for the deadline index. */

@@ -7,8 +7,8 @@ import { FencedError } from '../model/errors.js';
 import type { ConsumedDeadline, Delivery, Disposition } from '../model/vocabulary.js';
 import {
   batchField,
-  claimedKey,
-  claimedMember,
+  capturedKey,
+  capturedMember,
   deadlineKeys,
   type EndpointKeys,
   endpointKeys,
@@ -83,9 +83,12 @@ export class RedisOutbox implements Outbox {
     if (tokenOf(lease) !== token) throw new FencedError('another replica has held the lease');
     const databases = [...new Set(claimed.map(({ database }) => database))];
     const endpoints = [...new Set(deliveries.map(({ endpoint }) => endpoint))];
+    const claimOf = new Map(
+      claimed.flatMap(({ deliveryIds }, at) => deliveryIds.map((id) => [id, at + 1])),
+    );
     const keys = [
       leaseKey(state.prefix),
-      claimedKey(state.prefix),
+      capturedKey(state.prefix),
       ...databases.flatMap((database) => Object.values(deadlineKeys(state.prefix, database))),
       ...endpoints.flatMap((endpoint) => {
         const { deliveries: stored, ready } = this.#keys(endpoint);
@@ -103,10 +106,12 @@ export class RedisOutbox implements Outbox {
         one.key,
         one.deadlineMs ?? '',
         one.detectedAtMs,
-        claimedMember(one),
+        one.names.length,
+        ...one.names.map((name) => capturedMember(one, name)),
       ]),
       ...deliveries.flatMap((delivery) => [
         endpoints.indexOf(delivery.endpoint) + 1,
+        claimOf.get(delivery.id) ?? 0,
         delivery.id,
         packDelivery(delivery),
       ]),

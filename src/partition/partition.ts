@@ -7,11 +7,12 @@ import { EventProcessor } from '../capture/event-processor.js';
 import { createEventQueue, type EventQueue } from '../capture/event-queue.js';
 import { Intake } from '../capture/intake.js';
 import { OverflowLog } from '../capture/overflow-log.js';
+import { Sequence } from '../capture/sequence.js';
 import type { Deadlines } from '../deadlines/deadlines.js';
 import { IndexTrust } from '../deadlines/index-trust.js';
 import { Tracker } from '../deadlines/tracker.js';
 import type { Chance, Clock } from '../lib/clock.js';
-import type { KeyEvent, KeyInDatabase } from '../model/vocabulary.js';
+import type { KeyEvent, KeyInDatabase, MarkEvent } from '../model/vocabulary.js';
 import type { ServerClock } from '../redis/server-clock.js';
 import type { Routing } from '../routing/routes.js';
 import type { EventSink } from '../source/listener.js';
@@ -20,6 +21,7 @@ import type { PartitionStores } from '../stores.js';
 import type { Events } from '../telemetry/events.js';
 import { ValueKeeper } from '../values/keeper.js';
 import { IndexUpdater } from '../watch/index-updater.js';
+import { MarkWriter } from '../watch/mark-writer.js';
 import { Standby } from '../watch/standby.js';
 import { Watch } from '../watch/watch.js';
 
@@ -90,6 +92,8 @@ export class Partition implements EventSink {
       values,
       trust,
     });
+    const sequence = new Sequence();
+    const marks = new MarkWriter(lease, sequence);
     const watch = new Watch({
       databases,
       routing,
@@ -99,6 +103,7 @@ export class Partition implements EventSink {
       queue,
       intake,
       trust,
+      marks,
       updater: this.#updater,
       serverNowMs,
       events: events.watch,
@@ -109,6 +114,8 @@ export class Partition implements EventSink {
       routing,
       queue,
       intake,
+      sequence,
+      marks,
       deadlines,
       watch,
       lease,
@@ -139,7 +146,7 @@ export class Partition implements EventSink {
     this.#standby.start();
   }
 
-  readonly onEvent = (event: KeyEvent): void => this.#standby.onEvent(event);
+  readonly onEvent = (event: KeyEvent | MarkEvent): void => this.#standby.onEvent(event);
   readonly onConnected = (session: Session): void => this.#standby.onConnected(session);
   readonly onDisconnected = (): Promise<void> => this.#standby.onDisconnected();
 

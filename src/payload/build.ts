@@ -36,11 +36,14 @@ export function deliveryId(
 }
 
 /**
- * Identifies one expiration by values that every replica knows; null when the deadline is unknown. A key cannot
- * expire twice at the same deadline.
+ * Identifies one expiration by values that every replica knows. A key cannot expire twice at the same deadline. Where
+ * the deadline is unknown, the first name takes its place.
  */
-export function occurrenceOf({ database, key, expiredAtMs }: Expiration): string | null {
-  return expiredAtMs === null ? null : `${database}:${expiredAtMs}:${key.toString('hex')}`;
+export function occurrenceOf(
+  { database, key, expiredAtMs }: Expiration,
+  [name]: readonly string[],
+): string {
+  return `${database}:${expiredAtMs ?? name}:${key.toString('hex')}`;
 }
 
 /** Builds one delivery for each endpoint of each matching route. */

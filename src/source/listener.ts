@@ -1,7 +1,7 @@
 /** Listens to the watched Redis: one session after another, with an increasing delay between them. */
 import type { Chance, Clock } from '../lib/clock.js';
 import type { RelayError } from '../model/errors.js';
-import type { KeyEvent, RedisSettings } from '../model/vocabulary.js';
+import type { KeyEvent, MarkEvent, RedisSettings } from '../model/vocabulary.js';
 import { addressOf } from '../redis/client.js';
 import type { ServerClock } from '../redis/server-clock.js';
 import type { SourceEvents } from '../telemetry/source-events.js';
@@ -32,7 +32,7 @@ export interface ListenerParts {
 /** Receives key events and changes of the connection. */
 export interface EventSink {
   /** Called for each event, in the order in which Redis publishes them; must not throw or wait. */
-  readonly onEvent: (event: KeyEvent) => void;
+  readonly onEvent: (event: KeyEvent | MarkEvent) => void;
   /** A session begins: the relay is subscribed. */
   readonly onConnected: (session: Session) => void;
   /**

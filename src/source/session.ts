@@ -5,7 +5,7 @@
  */
 import type { Redis } from 'ioredis';
 import type { Chance, Clock } from '../lib/clock.js';
-import { RedisIsReplicaError, type RelayError } from '../model/errors.js';
+import { RedisChangedError, RedisIsReplicaError, type RelayError } from '../model/errors.js';
 import type { RedisSettings } from '../model/vocabulary.js';
 import { addressOf, redisErrorOf } from '../redis/client.js';
 import { connect, type RedisConnection } from '../redis/connect.js';
@@ -18,6 +18,7 @@ import { keepAlive, ReconnectingConnection } from './connection.js';
 import { differentServers, runIdOf } from './identity.js';
 import { Keyspace } from './keyspace.js';
 import { Marker } from './marker.js';
+import { Marks } from './marks.js';
 import { ensureNotifications, watchNotifications } from './notifications.js';
 import { Primary } from './primary.js';
 import { type Proof, Prover } from './prover.js';
@@ -55,8 +56,19 @@ export interface Session {
   /** The same on a connection of its own, for what nobody waits for. */
   readonly sweepKeyspace: Keyspace;
   readonly marker: Marker;
+  readonly marks: Marks;
   readonly identity: ServerIdentity;
   close(): void;
+}
+
+/** Whether the server is known to be the primary no more; the session ends with that. Never rejects. */
+export async function isDemoted({ isPrimary }: Pick<Session, 'isPrimary'>): Promise<boolean> {
+  try {
+    await isPrimary();
+    return false;
+  } catch (error) {
+    return error instanceof RedisChangedError;
+  }
 }
 
 /**
@@ -129,7 +141,9 @@ async function open(
   const subscriber = await connectTo('subscriber');
   void keepAlive(subscriber, clock);
   const canary = new Canary(redis, clock, parts.ownPrefix, chance.token());
-  const changes = await subscribe(subscriber, canary, setting, parts, closing);
+  const [firstDatabase = 0] = settings.databases;
+  const marks = new Marks(redis, firstDatabase, clock, parts.ownPrefix, runId);
+  const changes = await subscribe(subscriber, canary, marks, setting, parts, closing);
   const prover = new Prover(canary, { setting, mayHearChanges: changes.mayBeHeard }, parts);
   await Promise.race([prover.proveAll(closing), failure(commands), failure(subscriber)]);
   const recheck = async () => {
@@ -161,6 +175,7 @@ async function open(
     isPrimary,
     keyspace: new Keyspace(reading, serverClock, isPrimary),
     marker: new Marker(redis, parts.markerKey),
+    marks,
     identity: new ServerIdentity(redis, parts.serverKey, runId),
     sweepKeyspace: new Keyspace(sweeping, serverClock, isPrimary),
     close,

@@ -1,6 +1,6 @@
 /** What a session listens to, and what each message becomes. */
 import { RedisPermissionError } from '../model/errors.js';
-import type { KeyEvent, RedisSettings } from '../model/vocabulary.js';
+import type { KeyEvent, MarkEvent, RedisSettings } from '../model/vocabulary.js';
 import { redisCli, redisUser } from '../redis/advice.js';
 import { addressOf, redisErrorOf } from '../redis/client.js';
 import type { RedisConnection } from '../redis/connect.js';
@@ -9,6 +9,7 @@ import type { ServerClock } from '../redis/server-clock.js';
 import type { SourceEvents } from '../telemetry/source-events.js';
 import type { Canary } from './canary.js';
 import { channelsOf } from './channels.js';
+import type { Marks } from './marks.js';
 import { GENERIC, missingFlags, NEW_KEYS } from './notifications.js';
 
 export interface SubscriptionParts {
@@ -19,7 +20,7 @@ export interface SubscriptionParts {
   readonly serverClock: ServerClock;
   readonly events: SourceEvents;
   /** Called for each event, in the order in which Redis publishes them; must not throw or wait. */
-  readonly onEvent: (event: KeyEvent) => void;
+  readonly onEvent: (event: KeyEvent | MarkEvent) => void;
 }
 
 /** What else than expirations is heard of keys. */
@@ -37,6 +38,7 @@ export interface Changes {
 export async function subscribe(
   subscriber: RedisConnection,
   canary: Canary,
+  marks: Pick<Marks, 'of'>,
   setting: string | null,
   parts: SubscriptionParts,
   closing: AbortSignal,
@@ -51,9 +53,13 @@ export async function subscribe(
     // A message that arrives while the session ends is part of the gap: it can no longer be verified.
     if (heard === undefined || closing.aborted) return;
     const { database, kind } = heard;
+    const isOwn = key.subarray(0, ownPrefix.length).equals(ownPrefix);
+    const mark = isOwn && kind === 'expired' ? marks.of(key) : null;
+    // Marks live too briefly to be flushed or evicted: they would hide from the canary that other keys are.
+    if (mark !== null) return onEvent({ kind: 'mark', mark });
     canary.onNotification(database, key, kind);
     if (kind === 'changed') areHeard = true;
-    if (key.subarray(0, ownPrefix.length).equals(ownPrefix)) return;
+    if (isOwn) return;
     const event = { database, key, detectedAtMs: Math.round(serverClock.nowMs()) };
     if (kind === 'expired') onEvent({ ...event, kind, detectedBy: 'notification' });
     else onEvent({ ...event, kind });

@@ -6,15 +6,20 @@
  *   {expiry-relay}:format                           string  the version of all the others
  *   {expiry-relay}:marker                           string  in every watched database
  *   {expiry-relay}:canary:<token>:<try>             string  in every watched database, for a moment; named by source/canary.ts
+ *   {expiry-relay}:mark:<run>.<term>.<n>            string  in the first watched database, for a moment; named by
+ *                                                           source/marks.ts
  *   {expiry-relay}:server                           string  identity of the watched server, in its database 0
  *   {expiry-relay}:1:watched                        hash    id, run_id, address of the watched server
- *   {expiry-relay}:1:lease                          hash    token, renewals, renewed_at, number, digest, endpoints; numbers;
+ *   {expiry-relay}:1:lease                          hash    token, term, renewals, renewed_at, number, digest, endpoints; numbers;
  *                                                           batch:<writer>: token and number of the last batch stored
  *   {expiry-relay}:1:configurations                 hash    replica → number, digest, since (-1: cannot capture), looks
  *   {expiry-relay}:1:watch                          string  the lease's token, for relays of version 0.1
- *   {expiry-relay}:1:settled                        string  all that Redis said before this time is taken care of, and
- *                                                           the number of the configuration that did
- *   {expiry-relay}:1:claimed                        zset    <database>:<key>, by when its expiration was detected
+ *   {expiry-relay}:1:settled                        string  the mark before which all events are captured or written
+ *                                                           down, and the number of the configuration that did
+ *   {expiry-relay}:1:captured                       zset    <database>:<name>:<key>, by when that expiration was
+ *                                                           detected; the names are those of capture/sequence.ts
+ *   {expiry-relay}:1:claimed                        zset    <database>:<key>, by when its expiration was detected: of
+ *                                                           relays of version 0.1
  *   {expiry-relay}:1:endpoints                      zset    name, by when a running replica had it
  *   {expiry-relay}:1:deadlines:<database>:tracked   zset    key, by deadline
  *   {expiry-relay}:1:deadlines:<database>:overdue   zset    key about to be nudged, or nudged, by deadline
@@ -37,8 +42,8 @@
  *   {expiry-relay}:1:quarantine:<key>               any     a key of the wrong type, renamed; <key> is its name
  *                                                           without the part before `1:`
  *
- * The tag in braces puts all keys into one slot of a cluster. `marker`, `canary` and `server` are in the
- * watched Redis, the other keys in the state Redis. Times are in milliseconds. Deadlines, `settled` and
+ * The tag in braces puts all keys into one slot of a cluster. `marker`, `canary`, `mark` and `server` are in the
+ * watched Redis, the other keys in the state Redis. Times are in milliseconds. Deadlines, `captured` and
  * `claimed` use the clock of the watched Redis; all other times use the clock of the state Redis. Either
  * clock may be set at any time. No wait exceeds its scheduled length. A replica counts as dead when its
  * sign of life has stopped changing. An entry of `ready` holds the number of attempts made, the time since
@@ -183,12 +188,34 @@ export function watchKey(prefix: string): string {
   return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:watch`;
 }
 
-/** The key of the time until which all that Redis said is taken care of. */
+/** The key of the mark before which all events are taken care of. */
 export function settledKey(prefix: string): string {
   return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:settled`;
 }
 
-/** The key of the expirations that were claimed in the last seconds. */
+/** The key of the expirations that were captured in the last seconds. */
+export function capturedKey(prefix: string): string {
+  return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:captured`;
+}
+
+/** A member of `captured`; no name holds a colon. */
+export function capturedMember({ database, key }: KeyInDatabase, name: string): Buffer {
+  return Buffer.concat([Buffer.from(`${database}:${name}:`), key]);
+}
+
+/** A member of `captured`; null where no relay has written it. */
+export function readCapturedMember(
+  member: Buffer,
+): (KeyInDatabase & { readonly name: string }) | null {
+  const first = member.indexOf(':');
+  const second = member.indexOf(':', first + 1);
+  const database = member.subarray(0, Math.max(0, first)).toString();
+  if (!/^\d+$/.test(database) || second < 0) return null;
+  const name = member.subarray(first + 1, second).toString();
+  return { database: Number(database), name, key: member.subarray(second + 1) };
+}
+
+/** The key of the expirations that relays of version 0.1 captured in the last seconds. */
 export function claimedKey(prefix: string): string {
   return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:claimed`;
 }
@@ -196,16 +223,6 @@ export function claimedKey(prefix: string): string {
 /** A member of `claimed`. */
 export function claimedMember({ database, key }: KeyInDatabase): Buffer {
   return Buffer.concat([Buffer.from(`${database}:`), key]);
-}
-
-/** What a member of `claimed` is about; the database is NaN where no relay has written the member. */
-export function keyOfClaimed(member: Buffer): KeyInDatabase {
-  const at = member.indexOf(':');
-  const database = member.subarray(0, Math.max(0, at)).toString();
-  return {
-    database: /^\d+$/.test(database) ? Number(database) : Number.NaN,
-    key: member.subarray(at + 1),
-  };
 }
 
 /** The key of the endpoints that the running replicas have. */
@@ -265,6 +282,7 @@ export function typedKeys(
     [configurationsKey(prefix), 'hash'],
     [watchKey(prefix), 'string'],
     [settledKey(prefix), 'string'],
+    [capturedKey(prefix), 'zset'],
     [claimedKey(prefix), 'zset'],
     [endpointsKey(prefix), 'zset'],
     [replicasKey(prefix), 'zset'],

@@ -50,7 +50,7 @@ export const STATUSES = {
 /** Lua: moves the fields of the lease that no relay has written to the quarantine. */
 const LEASE_FIELDS = `local function check_lease(lease, into)
   local patterns = { token = '^[%w_-]+:%d+$', digest = '^%x+$' }
-  for _, field in ipairs({ 'token', 'digest', 'renewals', 'renewed_at', 'number', 'numbers' }) do
+  for _, field in ipairs({ 'token', 'term', 'digest', 'renewals', 'renewed_at', 'number', 'numbers' }) do
     local value = redis.call('HGET', lease, field)
     local pattern = patterns[field]
     local is_ours = not value or #value <= ${LEASE_FIELD_BYTES_MAX} and
@@ -74,7 +74,8 @@ end
  *
  * A holder that stood still, or whose looks went unanswered, may find the lease free again after another
  * replica has held it: what it heard meanwhile is captured, and it must not go on under its old token.
- * Where there are no renewals, the state was emptied, and nobody else has held it since.
+ * Where there are no renewals, the state was emptied, and nobody else has held it since. The term is the time at
+ * which the lease was taken, or more: it grows even where the last one was forgotten with the state.
  */
 const LOOK = `${NOW}${QUARANTINE}${WHOLE}${LEASE_FIELDS}
 local token, replica, digest = ARGV[1], ARGV[2], ARGV[3]
@@ -141,7 +142,8 @@ local function reply(status)
   local age = at - (tonumber(lease[3]) or 0)
   local renewals = is_legacy and 'legacy' or lease[2] or ''
   if is_legacy then age = ${LEGACY_MS} - legacy_left end
-  local result = { status, number, holder_number, renewals, string.format('%d', age), endpoints }
+  local term = redis.call('HGET', KEYS[1], 'term') or ''
+  local result = { status, number, holder_number, renewals, string.format('%d', age), term, endpoints }
   for _, other in ipairs(others) do
     result[#result + 1] = other.name
     result[#result + 1] = other.looks
@@ -151,6 +153,10 @@ local function reply(status)
 end
 
 local function hold(status)
+  if not is_mine or is_legacy then
+    local former = tonumber(redis.call('HGET', KEYS[1], 'term')) or 0
+    redis.call('HSET', KEYS[1], 'term', string.format('%d', math.max(former + 1, at)))
+  end
   redis.call(
     'HSET', KEYS[1], 'token', token, 'number', number, 'digest', digest, 'endpoints', ARGV[4],
     'renewals', (tonumber(lease[2]) or 0) + 1, 'renewed_at', at)
@@ -211,6 +217,8 @@ export interface Look {
   readonly renewals: string;
   /** How long ago it was renewed, by a clock that may have been set. */
   readonly ageMs: number;
+  /** The number of the last hold; null where there never was one. */
+  readonly term: number | null;
   /** The holder's endpoints, by name, with a digest of each URL; null when they are this replica's own. */
   readonly endpoints: ReadonlyMap<string, string> | null;
   readonly others: readonly OtherReplica[];
@@ -218,7 +226,7 @@ export interface Look {
 
 export function readLook(reply: unknown): Look {
   const [status, number, holder, ...texts] = reply as [Look['status'], number, number, ...Buffer[]];
-  const [renewals = '', ageMs = '', endpoints = '', ...rows] = texts.map(String);
+  const [renewals = '', ageMs = '', term = '', endpoints = '', ...rows] = texts.map(String);
   const others: OtherReplica[] = [];
   for (let at = 0; at + 2 < rows.length; at += 3) {
     const [name = '', looks = '', digest = ''] = rows.slice(at, at + 3);
@@ -230,6 +238,7 @@ export function readLook(reply: unknown): Look {
     holderNumber: holder < 0 ? null : holder,
     renewals,
     ageMs: Number(ageMs),
+    term: term === '' ? null : Number(term),
     endpoints: endpoints === '' ? null : endpointsOf(endpoints),
     others,
   };

@@ -24,6 +24,11 @@ export interface Lease {
    * another's already, the scripts say so.
    */
   readonly token: string | null;
+  /**
+   * A number that no earlier holder had: it grows each time that the lease is taken. Null while it is not held, and
+   * where no other replica can take it.
+   */
+  readonly term: number | null;
   /** The number of this replica's configuration; null before it is known. */
   readonly number: number | null;
   /** Whether another replica was seen to hold it at the last look. */
@@ -54,6 +59,7 @@ export function tokenOf({ token }: Pick<Lease, 'token'>): string {
 /** For a state in memory: every replica watches for itself. */
 export const ALWAYS_HELD: Lease = {
   token: '',
+  term: null,
   number: 0,
   isHeldByOther: false,
   want: () => undefined,

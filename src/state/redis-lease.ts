@@ -96,6 +96,10 @@ export class RedisLease implements Lease {
     return this.#tenure.kind === 'held' ? this.#tenure.token : null;
   }
 
+  get term(): number | null {
+    return this.#tenure.kind === 'held' ? (this.#last?.term ?? null) : null;
+  }
+
   get number(): number | null {
     return this.#last?.number ?? null;
   }

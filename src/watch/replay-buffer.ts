@@ -12,15 +12,8 @@ export const REMEMBERED_MS = 20_000;
 const REMEMBERED_MAX = 100_000;
 const REMEMBERED_BYTES_MAX = 16 * 1024 * 1024;
 
-/** An event, and the longest delay with which it may have arrived. */
-export interface BufferedEvent<Event extends KeyEvent = KeyEvent> {
-  readonly event: Event;
-  readonly lateMsMax: number;
-}
-
 interface Buffered {
   event: KeyEvent;
-  readonly lateMsMax: number;
   /** Until when it matters, by the monotonic clock. */
   readonly untilMs: number;
   readonly bytes: number;
@@ -35,10 +28,10 @@ export class ReplayBuffer {
   readonly #unread = new Map<string, Buffered>();
 
   /** `isOwn`: no other replica captures it, so that it is kept however old it is. */
-  append({ event, lateMsMax }: BufferedEvent, nowMs: number, isOwn = false): void {
+  append(event: KeyEvent, nowMs: number, isOwn = false): void {
     const bytes = event.key.length;
     const untilMs = isOwn ? Number.POSITIVE_INFINITY : nowMs + REMEMBERED_MS;
-    const buffered = { event, lateMsMax, untilMs, bytes };
+    const buffered = { event, untilMs, bytes };
     this.#buffered.push(buffered);
     this.#bytes += bytes;
     const name = keyId(event);
@@ -53,16 +46,20 @@ export class ReplayBuffer {
   }
 
   /**
-   * Up to `countMax` changes whose deadlines are not read yet, detected by `untilMs`. Those that were detected
-   * by `settledMs` are never read: the index has their deadlines.
+   * Up to `countMax` changes whose deadlines are not read yet, detected by `untilMs`. Those that are settled are never
+   * read: the index has their deadlines.
    */
-  unread(settledMs: number, untilMs: number, countMax: number): ChangedEvent[] {
+  unread(
+    isSettled: (event: KeyEvent) => boolean,
+    untilMs: number,
+    countMax: number,
+  ): ChangedEvent[] {
     const found: ChangedEvent[] = [];
     for (const [name, { event }] of this.#unread) {
       const isOver = event.kind !== 'changed' || event.detectedAtMs > untilMs;
       if (isOver || found.length === countMax) break;
-      if (event.detectedAtMs > settledMs) found.push(event);
-      else this.#unread.delete(name);
+      if (isSettled(event)) this.#unread.delete(name);
+      else found.push(event);
     }
     return found;
   }
@@ -82,9 +79,9 @@ export class ReplayBuffer {
   }
 
   /** Puts earlier events in front of the others. */
-  prepend(earlier: readonly BufferedEvent[], nowMs: number): void {
+  prepend(earlier: readonly KeyEvent[], nowMs: number): void {
     const untilMs = this.#oldest()?.untilMs ?? nowMs + REMEMBERED_MS;
-    const all = earlier.map((one) => ({ ...one, untilMs, bytes: one.event.key.length }));
+    const all = earlier.map((event) => ({ event, untilMs, bytes: event.key.length }));
     this.#buffered = [...all, ...this.#buffered.slice(this.#first)];
     this.#first = 0;
     for (const { bytes } of all) this.#bytes += bytes;
@@ -92,11 +89,11 @@ export class ReplayBuffer {
   }
 
   /** All events, in their order; the buffer is empty then. */
-  drain(nowMs: number): BufferedEvent[] {
+  drain(nowMs: number): KeyEvent[] {
     this.#forget(nowMs);
     const drained = this.#buffered.slice(this.#first);
     this.clear();
-    return drained;
+    return drained.map(({ event }) => event);
   }
 
   clear(): void {

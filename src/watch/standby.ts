@@ -4,41 +4,46 @@
  */
 import type { EventQueue } from '../capture/event-queue.js';
 import type { Intake } from '../capture/intake.js';
+import type { Sequence } from '../capture/sequence.js';
 import type { Deadlines } from '../deadlines/deadlines.js';
 import type { Clock } from '../lib/clock.js';
 import { Condition } from '../lib/condition.js';
 import { runTogether } from '../lib/run-together.js';
-import type { KeyEvent } from '../model/vocabulary.js';
+import type { KeyEvent, MarkEvent } from '../model/vocabulary.js';
 import type { ServerClock } from '../redis/server-clock.js';
 import type { Routing } from '../routing/routes.js';
 import type { EventSink } from '../source/listener.js';
-import type { Session } from '../source/session.js';
+import { isDemoted, type Session } from '../source/session.js';
 import type { Lease } from '../state/lease.js';
 import type { WatchEvents } from '../telemetry/watch-events.js';
-import { HEARD_APART_MS } from './done.js';
+import type { MarkWriter } from './mark-writer.js';
 import { expireRepeated } from './repeated-expirations.js';
 import { ReplayBuffer } from './replay-buffer.js';
-import { Stalls } from './stalls.js';
-import { settledBy, type UnsettledParts, unsettled } from './unsettled.js';
-import { SETTLED_EVERY_MS, type Watch } from './watch.js';
+import { type UnsettledParts, unsettled } from './unsettled.js';
+import { MARK_EVERY_MS, type Watch } from './watch.js';
 import type { ServerCheck } from './watched-server.js';
 
 /** Often enough that the deadline of a key that lives for a second is read before it expires. */
-export const READ_EVERY_MS = SETTLED_EVERY_MS / 2;
+export const READ_EVERY_MS = MARK_EVERY_MS / 2;
 
 /** Deadlines that are read at once; the oldest changes come first. */
 const READ_MAX = 5_000;
+
+/** How long a take-over waits until its mark is heard. */
+export const MARK_HEARD_MS_MAX = 1_000;
 
 export interface StandbyParts {
   readonly databases: readonly number[];
   readonly routing: Pick<Routing, 'isRouted'>;
   readonly queue: Pick<EventQueue, 'drained' | 'suspended' | 'reset'>;
   readonly intake: Pick<Intake, 'push'>;
-  readonly deadlines: UnsettledParts['deadlines'] & Pick<Deadlines, 'recentlyClaimed'>;
+  readonly sequence: Sequence;
+  readonly marks: Pick<MarkWriter, 'write'>;
+  readonly deadlines: UnsettledParts['deadlines'] & Pick<Deadlines, 'recentlyCaptured'>;
   readonly watch: Pick<Watch, 'begin' | 'end'>;
   readonly lease: Lease;
   readonly server: Pick<ServerCheck, 'verify'>;
-  readonly serverClock: Pick<ServerClock, 'nowMs' | 'refresh' | 'corrected' | 'correctedWritten'>;
+  readonly serverClock: Pick<ServerClock, 'nowMs'>;
   readonly events: WatchEvents;
   readonly clock: Clock;
 }
@@ -54,8 +59,8 @@ interface Connection {
 type Role =
   /** Buffers them: another replica captures, or none does yet. */
   | { readonly kind: 'standby' }
-  /** Captures them; `lateMsMax` is the longest delay with which any of them may have arrived. */
-  | { readonly kind: 'capturing'; readonly session: Session; lateMsMax: number }
+  /** Captures them. */
+  | { readonly kind: 'capturing'; readonly session: Session }
   /** Buffers them although its term is not over: another replica was found to hold the lease. */
   | { readonly kind: 'fenced'; readonly session: Session };
 
@@ -66,7 +71,6 @@ export class Standby implements EventSink {
   readonly #buffer = new ReplayBuffer();
   /** Notified when a change is buffered. */
   readonly #buffered = new Condition();
-  readonly #stalls: Stalls;
   readonly #stop = new AbortController();
   #loops: Promise<unknown> = Promise.resolve();
   #changing: Promise<void> = Promise.resolve();
@@ -83,14 +87,12 @@ export class Standby implements EventSink {
 
   constructor(parts: StandbyParts) {
     this.#parts = parts;
-    this.#stalls = new Stalls(parts.clock);
   }
 
   start(): void {
     this.#loops = runTogether(this.#stop.signal, [
       (signal) => this.#followLease(signal),
       (signal) => this.#followQueue(signal),
-      (signal) => this.#stalls.run(signal),
       (signal) => this.#readUnsettled(signal),
     ]);
   }
@@ -103,16 +105,14 @@ export class Standby implements EventSink {
   }
 
   /** Captured, or buffered while another replica captures. */
-  readonly onEvent = (event: KeyEvent): void => {
-    const lateMsMax = event.kind === 'expired' ? this.#stalls.lateMsMax() : 0;
-    const { intake, routing, lease, clock } = this.#parts;
-    if (this.#role.kind === 'capturing') {
-      this.#role.lateMsMax = Math.max(this.#role.lateMsMax, lateMsMax);
-      return intake.push(event);
-    }
+  readonly onEvent = (published: KeyEvent | MarkEvent): void => {
+    const { intake, routing, sequence, lease, clock } = this.#parts;
+    if (published.kind === 'mark') return sequence.mark(published.mark);
+    const event = sequence.place(published);
+    if (this.#role.kind === 'capturing') return intake.push(event);
     if (event.kind !== 'expired' && !routing.isRouted(event.key)) return;
     // While this replica holds the lease, no other replica captures the event.
-    this.#buffer.append({ event, lateMsMax }, clock.monotonicMs(), lease.token !== null);
+    this.#buffer.append(event, clock.monotonicMs(), lease.token !== null);
     if (event.kind === 'changed') this.#buffered.notifyAll();
   };
 
@@ -125,6 +125,7 @@ export class Standby implements EventSink {
   /** The buffer has a gap from now on. Resolves when the events before it are stored, and the lease is free for others. */
   readonly onDisconnected = async (): Promise<void> => {
     this.#connection = null;
+    this.#parts.sequence.interrupt();
     this.#buffer.clear();
     this.#leaving = this.#leaving.then(() => this.#leave());
     await this.#leaving;
@@ -192,16 +193,11 @@ export class Standby implements EventSink {
       await queue.suspended(signal);
       if (signal.aborted) return;
       const role = this.#role;
-      const heardMs = role.kind === 'capturing' ? role.lateMsMax : 0;
-      const lateMsMax = Math.max(heardMs, this.#stalls.lateMsMax());
       // Recoveries are found again: their entries are still in the index.
       const events = queue
         .reset()
         .filter((event) => event.kind !== 'expired' || event.detectedBy === 'notification');
-      if (this.#connection !== null) {
-        const earlier = events.map((event) => ({ event, lateMsMax }));
-        this.#buffer.prepend(earlier, clock.monotonicMs());
-      }
+      if (this.#connection !== null) this.#buffer.prepend(events, clock.monotonicMs());
       if (role.kind === 'standby') continue;
       this.#role = { kind: 'fenced', session: role.session };
       if (lease.token === null) continue;
@@ -240,22 +236,31 @@ export class Standby implements EventSink {
       if (session === null || session !== this.#session) return;
       events.watching(true);
       // Buffered events are captured before the search for keys that expired unheard.
-      await this.#takeOver(session);
-      watch.begin(session);
+      if (await this.#takeOver(session)) watch.begin(session);
+      else events.watching(false);
     });
     return this.#changing;
   }
 
-  /** Captures what another replica was to capture, as far as it has not done so. */
-  async #takeOver(session: Session): Promise<void> {
-    const { intake, clock } = this.#parts;
+  /**
+   * Captures what another replica was to capture, as far as it has not done so. Resolves with false where the server was
+   * demoted: the new primary may have lost what the state knew of that.
+   */
+  async #takeOver(session: Session): Promise<boolean> {
+    const { intake, marks, clock } = this.#parts;
     // Before anything else: they may expire while that is done.
     await this.#read(session, 0).catch(() => undefined);
     const repeated = await this.#repeated(session);
+    // All that is buffered lies before a mark then, and has a name by it.
+    const marked = Promise.all([isDemoted(session), marks.write(session)]);
+    const limit = clock.sleep(MARK_HEARD_MS_MAX, this.#stop.signal).then(() => [false]);
+    const [isOver] = await Promise.race([marked, limit]);
+    if (isOver === true) return false;
     const earlier = await unsettled(this.#buffer.drain(clock.monotonicMs()), repeated, this.#parts);
-    const later = this.#buffer.drain(clock.monotonicMs()).map(({ event }) => event);
-    this.#role = { kind: 'capturing', session, lateMsMax: 0 };
+    const later = this.#buffer.drain(clock.monotonicMs());
+    this.#role = { kind: 'capturing', session };
     for (const event of [...earlier, ...later]) intake.push(event);
+    return true;
   }
 
   /**
@@ -270,18 +275,18 @@ export class Standby implements EventSink {
       const session = this.#session;
       // What cannot be read now is tried again.
       if (!signal.aborted && session !== null) {
-        await this.#read(session, SETTLED_EVERY_MS).catch(() => undefined);
+        await this.#read(session, MARK_EVERY_MS).catch(() => undefined);
       }
     }
   }
 
   /** Those that were detected so long ago or longer. */
   async #read({ keyspace }: Session, agoMs: number): Promise<void> {
-    const { deadlines, serverClock } = this.#parts;
+    const { deadlines, sequence, serverClock } = this.#parts;
     if (!this.#buffer.isUnread) return;
-    const nowMs = serverClock.nowMs();
-    const settledMs = settledBy(await deadlines.settledUntilMs(), nowMs);
-    const unread = this.#buffer.unread(settledMs, nowMs - agoMs, READ_MAX);
+    const untilMs = serverClock.nowMs() - agoMs;
+    const isSettled = sequence.isBefore(await deadlines.settledMark());
+    const unread = this.#buffer.unread(isSettled, untilMs, READ_MAX);
     if (unread.length > 0) this.#buffer.read(unread, await keyspace.read(unread));
   }
 
@@ -290,8 +295,7 @@ export class Standby implements EventSink {
     const movedAtMs = this.#movedAtMs;
     if (movedAtMs === null) return new Set();
     this.#movedAtMs = null;
-    // The clocks of the two servers may be apart.
-    const claimed = this.#parts.deadlines.recentlyClaimed(movedAtMs + HEARD_APART_MS);
-    return expireRepeated(session, claimed).catch(() => new Set<string>());
+    const { deadlines } = this.#parts;
+    return expireRepeated(session, deadlines, movedAtMs).catch(() => new Set<string>());
   }
 }

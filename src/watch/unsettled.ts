@@ -1,116 +1,70 @@
 /** What a replica has heard that the one before it has not settled: what is left to do at a take-over. */
-
+import type { Sequence } from '../capture/sequence.js';
 import type { Deadlines } from '../deadlines/deadlines.js';
 import { keyId } from '../model/key-id.js';
-import type { ExpiredEvent, KeyEvent, KeyInDatabase } from '../model/vocabulary.js';
-import type { ServerClock } from '../redis/server-clock.js';
+import type { ExpiredEvent, KeyEvent } from '../model/vocabulary.js';
 import { CLOCK_SLACK_MS } from '../redis/server-clock.js';
 import type { Routing } from '../routing/routes.js';
-import { isDone, lastClaimed } from './done.js';
-import type { BufferedEvent } from './replay-buffer.js';
+import { beginsTerm } from './mark-writer.js';
+
+/** A relay of version 0.1 and this one hear an expiration at about the same time, unless one is busy. */
+const OLDER_APART_MS = 1_000;
 
 export interface UnsettledParts {
-  readonly deadlines: Pick<Deadlines, 'find' | 'bringBack' | 'claimedLately' | 'settledUntilMs'>;
+  readonly deadlines: Pick<Deadlines, 'find' | 'bringBack' | 'capturedByOlder' | 'settledMark'>;
   /** Those that are watched. */
   readonly databases: readonly number[];
   readonly routing: Pick<Routing, 'isRouted'>;
-  readonly serverClock: Pick<ServerClock, 'nowMs' | 'refresh' | 'corrected' | 'correctedWritten'>;
-}
-
-/** What was heard by then is settled. A time in the future is by a clock that has been set back since. */
-export function settledBy(untilMs: number | null, nowMs: number): number {
-  return untilMs !== null && untilMs <= nowMs ? untilMs : Number.NEGATIVE_INFINITY;
+  readonly sequence: Pick<Sequence, 'isBefore'>;
 }
 
 /**
- * All but the expirations that another replica has captured, and the notices whose deadlines it has
- * written down: a key that is gone by now would hide its deadline if it was read again. `repeated` are
- * keys whose expirations a server repeats. When the state cannot be read, all of it.
+ * The events that are not known to be captured or written down. Those of them that are captured all the same have
+ * names that the outbox knows. `repeated` are keys whose expirations a server repeats. When the state cannot be read,
+ * all events.
  */
 export async function unsettled(
-  buffered: readonly BufferedEvent[],
+  buffered: readonly KeyEvent[],
   repeated: ReadonlySet<string>,
   parts: UnsettledParts,
 ): Promise<readonly KeyEvent[]> {
   if (buffered.length === 0) return [];
-  const { deadlines, databases, routing, serverClock } = parts;
-  // The clock may have been set since: the other replica may have known of it, and this one not yet.
-  await serverClock.refresh();
+  const { deadlines, databases, routing, sequence } = parts;
   try {
     // A replica without routes for them may have set their entries aside.
     for (const database of databases) {
       await deadlines.bringBack(database, (key) => routing.isRouted(key));
     }
-    const settledMs = settledBy(await deadlines.settledUntilMs(), serverClock.nowMs());
-    const expired = await uncaptured(buffered, repeated, settledMs, parts);
-    const changes = buffered.flatMap(({ event }) => {
-      const isLeft = serverClock.corrected(event.detectedAtMs) > settledMs;
-      return event.kind !== 'expired' && isLeft ? [event] : [];
-    });
-    const claimed = await claimedLately(changes, parts);
-    const left = new Map<KeyEvent, KeyEvent>(
-      changes.map((event, at) => [event, withoutClaimed(event, claimed[at] ?? null)]),
-    );
-    return buffered.flatMap(({ event }) => {
-      if (event.kind === 'expired') return expired.has(event) ? [event] : [];
-      return left.get(event) ?? [];
-    });
+    const isSettled = sequence.isBefore(await deadlines.settledMark());
+    const left = buffered.filter((event) => !isSettled(event));
+    const captured = await capturedUnnamed(left, repeated, parts);
+    return left.filter((event) => !captured.has(event));
   } catch {
-    // Sent twice rather than never; of the deadlines, it is not known which are of expirations that are done.
-    return buffered.map(({ event }) => withoutDeadline(event));
+    return buffered;
   }
 }
 
-/** The expirations in the buffer that no replica has captured. */
-async function uncaptured(
-  buffered: readonly BufferedEvent[],
+/**
+ * The expirations that are captured under no name that is known here: relays of version 0.1 store none, another server
+ * publishes other events, and before the first mark that this replica heard the holder captured by the mark before it.
+ * The index still has the deadline of an expiration that is not captured.
+ */
+async function capturedUnnamed(
+  events: readonly KeyEvent[],
   repeated: ReadonlySet<string>,
-  settledMs: number,
-  parts: UnsettledParts,
+  { deadlines }: UnsettledParts,
 ): Promise<ReadonlySet<KeyEvent>> {
-  const { deadlines, serverClock } = parts;
-  const original = buffered.filter(
-    (one): one is BufferedEvent<ExpiredEvent> => one.event.kind === 'expired',
-  );
-  const expired = original.map(({ event, lateMsMax }) => {
-    const detectedAtMs = serverClock.corrected(event.detectedAtMs);
-    return { event: { ...event, detectedAtMs }, lateMsMax };
+  const expired = events.filter((event): event is ExpiredEvent => event.kind === 'expired');
+  const older = await deadlines.capturedByOlder(expired);
+  const suspects = expired.filter((event, at) => {
+    const olderMs = older[at] ?? Number.NEGATIVE_INFINITY;
+    const isOlder = Math.abs(event.detectedAtMs - olderMs) <= OLDER_APART_MS;
+    const { before = null, after = null } = event.interval ?? {};
+    const isFirst = before === null && after !== null && !beginsTerm(after);
+    return isOlder || isFirst || repeated.has(keyId(event));
   });
-  const events = expired.map(({ event }) => event);
-  const claimed = await claimedLately(events, parts);
-  const known = await deadlines.find(events);
-  const last = lastClaimed(expired, claimed, serverClock.nowMs());
-  const isLeft = (event: ExpiredEvent, knownMs: number | null) => {
-    const name = keyId(event);
-    if (event.detectedAtMs <= settledMs) return false;
-    if (repeated.has(name) && knownMs === null) return false;
-    return !isDone(event, last.get(name), knownMs);
-  };
-  return new Set<KeyEvent>(
-    original.flatMap(({ event }, at) =>
-      isLeft(events[at] ?? event, known[at] ?? null) ? [event] : [],
-    ),
-  );
-}
-
-async function claimedLately(
-  keys: readonly KeyInDatabase[],
-  { deadlines, serverClock }: UnsettledParts,
-): Promise<readonly (number | null)[]> {
-  return (await deadlines.claimedLately(keys)).map((atMs) =>
-    atMs === null ? null : serverClock.correctedWritten(atMs),
-  );
-}
-
-/** A deadline that was read, and whose life has been captured, says nothing of the life that followed. */
-function withoutClaimed(event: KeyEvent, claimedMs: number | null): KeyEvent {
-  if (event.kind !== 'changed' || event.readDeadlineMs === undefined) return event;
-  const isOver = claimedMs !== null && claimedMs >= event.readDeadlineMs - CLOCK_SLACK_MS;
-  return isOver ? withoutDeadline(event) : event;
-}
-
-function withoutDeadline(event: KeyEvent): KeyEvent {
-  if (event.kind !== 'changed') return event;
-  const { readDeadlineMs: _, ...change } = event;
-  return change;
+  const entriesMs = suspects.length === 0 ? [] : await deadlines.find(suspects);
+  const isOfNextLife = ({ detectedAtMs }: ExpiredEvent, at: number) =>
+    (entriesMs[at] ?? Number.POSITIVE_INFINITY) > detectedAtMs + CLOCK_SLACK_MS;
+  return new Set<KeyEvent>(suspects.filter(isOfNextLife));
 }

@@ -4,7 +4,6 @@
  * listens without a break, and begins by catching up. The first start, a lost connection and a restart of Redis are all
  * handled this way.
  */
-
 import type { EventQueue } from '../capture/event-queue.js';
 import type { Intake } from '../capture/intake.js';
 import type { Deadlines } from '../deadlines/deadlines.js';
@@ -15,13 +14,13 @@ import { Condition } from '../lib/condition.js';
 import { runTogether } from '../lib/run-together.js';
 import { messageOf } from '../model/errors.js';
 import type { Deadline, KeyInDatabase } from '../model/vocabulary.js';
-import { CLOCK_SLACK_MS } from '../redis/server-clock.js';
 import type { Routing } from '../routing/routes.js';
 import type { Session } from '../source/session.js';
 import type { WatchEvents } from '../telemetry/watch-events.js';
 import type { ValueKeeper } from '../values/keeper.js';
 import { FlushDetector } from './flush-detector.js';
 import type { IndexUpdater } from './index-updater.js';
+import type { MarkWriter } from './mark-writer.js';
 import { captureMissing, catchUp, type MissedParts } from './missed-expirations.js';
 import { Nudger } from './nudger.js';
 import { Sweeper } from './sweeper.js';
@@ -29,8 +28,8 @@ import { Sweeper } from './sweeper.js';
 /** How often it is looked whether a database was emptied. */
 const MARKER_EVERY_MS = 5_000;
 
-/** How often the watermark is stored: a take-over checks the notifications since then again. */
-export const SETTLED_EVERY_MS = 500;
+/** How often a mark is written: a take-over captures again what was published since the last settled one. */
+export const MARK_EVERY_MS = 500;
 
 /** The wait after the state Redis could not be used. */
 const AGAIN_MS = 1_000;
@@ -44,6 +43,7 @@ export interface WatchParts {
   readonly queue: Pick<EventQueue, 'drained' | 'has'>;
   readonly intake: Pick<Intake, 'push' | 'reread' | 'room'>;
   readonly trust: Pick<IndexTrust, 'begin' | 'end' | 'catchUp' | 'gain'>;
+  readonly marks: Pick<MarkWriter, 'write'>;
   readonly updater: Pick<IndexUpdater, 'begin' | 'end'>;
   /** The time by the clock of the Redis that holds the keys, in milliseconds. */
   readonly serverNowMs: () => number;
@@ -171,17 +171,23 @@ export class Watch {
 
   /** For the replica that takes over when this one dies. */
   async #advanceWatermark({ session }: Term, signal: AbortSignal): Promise<void> {
-    const { queue, deadlines, serverNowMs, clock } = this.#parts;
-    while (!signal.aborted) {
-      await clock.sleep(SETTLED_EVERY_MS, signal);
-      const untilMs = Math.floor(serverNowMs()) - CLOCK_SLACK_MS;
+    const { marks, queue, deadlines, clock } = this.#parts;
+    let isSettling = false;
+    const settle = async (mark: string) => {
+      isSettling = true;
       try {
-        await session.barrier();
         await queue.drained(signal);
-        if (!signal.aborted) await deadlines.settled(untilMs);
+        if (!signal.aborted) await deadlines.settle(mark);
       } catch {
-        // The replica that takes over then checks more of the notifications that it remembers.
+        // The replica that takes over then captures more of what it has buffered again.
       }
+      isSettling = false;
+    };
+    while (!signal.aborted) {
+      await clock.sleep(MARK_EVERY_MS, signal);
+      if (signal.aborted) return;
+      const mark = await marks.write(session);
+      if (mark !== null && !isSettling) void settle(mark);
     }
   }
 

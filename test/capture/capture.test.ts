@@ -4,6 +4,7 @@ import { EventProcessor } from '../../src/capture/event-processor.js';
 import { createEventQueue } from '../../src/capture/event-queue.js';
 import { Intake } from '../../src/capture/intake.js';
 import { OverflowLog } from '../../src/capture/overflow-log.js';
+import { Sequence } from '../../src/capture/sequence.js';
 import { MemoryDeadlines } from '../../src/deadlines/memory-deadlines.js';
 import { FencedError } from '../../src/model/errors.js';
 import type {
@@ -183,6 +184,37 @@ describe('Capture', () => {
       'order:2',
       'order:3',
     ]);
+  });
+
+  it('gives an expiration one id, heard by one replica and recovered by another', async () => {
+    const ids: (string | undefined)[] = [];
+    for (const detectedBy of ['notification', 'recovery'] as const) {
+      const { capture, deadlines, claimAll } = aCapture();
+      const sequence = new Sequence();
+      sequence.mark('run.1.1');
+      await deadlines.put([deadlineOf(order(1))]);
+      const event = { ...order(1), detectedBy };
+      capture.push(detectedBy === 'recovery' ? event : sequence.place(event));
+      await settled();
+      ids.push(...(await claimAll()).map(({ id }) => id));
+    }
+    expect(ids).toEqual([ids[0], ids[0]]);
+  });
+
+  it('gives an expiration whose deadline is not known one id in all replicas that heard it', async () => {
+    const ids: string[] = [];
+    for (const wasMarked of [false, true]) {
+      const { capture, claimAll } = aCapture();
+      const sequence = new Sequence();
+      sequence.mark('run.1.1');
+      const events = [order(1), order(1)].map((event) => sequence.place(event));
+      if (wasMarked) sequence.mark('run.2.1');
+      for (const event of events) capture.push(event);
+      await settled();
+      ids.push(...(await claimAll()).map(({ id }) => id));
+    }
+    expect(ids.slice(0, 2)).toEqual(ids.slice(2));
+    expect(new Set(ids).size).toBe(2);
   });
 
   it('loses no other expiration when the webhook of one cannot be built, which is a bug', async () => {

@@ -7,6 +7,7 @@ import type {
   KeyInDatabase,
   KeyReading,
 } from '../../src/model/vocabulary.js';
+import { aClaim } from '../support/domain.js';
 
 /** An index, and what the outbox calls with the deadlines that it claims. */
 export interface OpenedDeadlines extends AsyncDisposable {
@@ -46,6 +47,8 @@ export const gone = (key: string, readInMs = 0): KeyReading => ({
 export const claimOf = (deadline: Deadline): ConsumedDeadline => ({
   ...deadline,
   detectedAtMs: deadline.deadlineMs + 1,
+  names: [`=${deadline.deadlineMs}`],
+  deliveryIds: [],
 });
 
 const names = (keys: readonly KeyInDatabase[]) => keys.map(({ key }) => key.toString());
@@ -258,8 +261,8 @@ function describeClaims(open: () => Promise<OpenedDeadlines>): void {
     // The clocks of Redis and of the relay are known to one another only so well.
     await deadlines.put([until('a', 5), until('b', 80), until('c', 5), until('d', 20)]);
     await takeAll(deadlines, 4);
-    const claimed = { deadlineMs: null, detectedAtMs: NOW_MS + 6 };
-    await opened.claim([at('a'), at('b'), at('d')].map((key) => ({ ...key, ...claimed })));
+    const keys = [at('a'), at('b'), at('d')];
+    await opened.claim(keys.map((key) => aClaim({ ...key, detectedAtMs: NOW_MS + 6 })));
     expect(await scanned(deadlines)).toEqual(['b', 'c']);
   });
 

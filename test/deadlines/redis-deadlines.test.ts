@@ -1,12 +1,11 @@
 import { describe, expect, it } from 'vitest';
+import type { CapturedExpiration } from '../../src/deadlines/deadlines.js';
 import { RedisDeadlines } from '../../src/deadlines/redis-deadlines.js';
 import { FencedError } from '../../src/model/errors.js';
-
-import { keyId } from '../../src/model/key-id.js';
 import type { ConsumedDeadline } from '../../src/model/vocabulary.js';
-import { deadlineKeys } from '../../src/state/format.js';
+import { claimedKey, deadlineKeys, settledKey } from '../../src/state/format.js';
 import { ALWAYS_HELD } from '../../src/state/lease.js';
-import { aDelivery } from '../support/domain.js';
+import { aClaim, aDelivery } from '../support/domain.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
 import { at, claimOf, describeDeadlines, gone, NOW_MS, until } from './deadlines.contract.js';
@@ -90,24 +89,38 @@ describe('an index of deadlines in Redis', () => {
     expect(await deadlines.count()).toBe(698);
   });
 
-  it('knows until when all is settled, by whoever watches', async () => {
+  it('knows the last mark before which all is settled, which the holder of the lease alone stores', async () => {
     await using opened = await open();
     const { deadlines, state } = opened;
-    expect(await deadlines.settledUntilMs()).toBeNull();
-    await deadlines.settled(NOW_MS);
-    await deadlines.settled(NOW_MS + 500);
-    expect(await deadlines.settledUntilMs()).toBe(NOW_MS + 500);
+    expect(await deadlines.settledMark()).toBeNull();
+    await deadlines.settle('a1.7.1');
+    await deadlines.settle('a1.7.2');
+    expect(await deadlines.settledMark()).toBe('a1.7.2');
     const fenced = new RedisDeadlines(state, { token: null, number: 1 }, [0], () => undefined);
-    await expect(fenced.settled(NOW_MS + 900)).rejects.toThrow(FencedError);
-    expect(await deadlines.settledUntilMs()).toBe(NOW_MS + 500);
+    await expect(fenced.settle('a1.7.3')).rejects.toThrow(FencedError);
+    expect(await deadlines.settledMark()).toBe('a1.7.2');
   });
 
   it('takes nothing for settled by a replica of another configuration', async () => {
     await using opened = await open();
     const { deadlines, state } = opened;
-    await deadlines.settled(NOW_MS);
+    await deadlines.settle('.7.1');
     const other = new RedisDeadlines(state, { token: '', number: 2 }, [0], () => undefined);
-    expect(await other.settledUntilMs()).toBeNull();
+    expect(await other.settledMark()).toBeNull();
+    expect(await deadlines.settledMark()).toBe('.7.1');
+  });
+
+  it('knows what relays of version 0.1 captured until a mark behind it is settled', async () => {
+    await using opened = await open();
+    const { deadlines, state } = opened;
+    expect(await deadlines.capturedByOlder([at('a')])).toEqual([null]);
+    await shared.client.zadd(claimedKey(state.prefix), NOW_MS, '0:a');
+    await shared.client.set(settledKey(state.prefix), NOW_MS);
+    expect(await deadlines.capturedByOlder([at('a'), at('b')])).toEqual([NOW_MS, null]);
+    expect(await deadlines.settledMark()).toBeNull();
+    expect(await shared.client.get(settledKey(state.prefix))).toBe(String(NOW_MS));
+    await deadlines.settle('a1.7.1');
+    expect(await deadlines.capturedByOlder([at('a')])).toEqual([null]);
   });
 
   it('keeps what matches no route of its own for a replica that has one, and brings it back', async () => {
@@ -137,26 +150,23 @@ describe('an index of deadlines in Redis', () => {
     expect(await deadlines.find([at('a'), at('b')])).toEqual([null, NOW_MS + 9]);
   });
 
-  it('knows for some seconds which expiration of a key was claimed last', async () => {
+  it('knows for some seconds which expirations were captured', async () => {
     await using opened = await open();
-    const one = { database: 0, key: Buffer.from('a'), deadlineMs: NOW_MS };
     const nowMs = Date.now();
-    const other = { ...one, key: Buffer.from('b') };
-    await opened.outbox.enqueue([], [{ ...other, detectedAtMs: nowMs - 30_000 }]);
-    await opened.outbox.enqueue([], [{ ...one, detectedAtMs: nowMs - 3_000 }]);
-    await opened.outbox.enqueue([], [{ ...one, detectedAtMs: nowMs - 1_000 }]);
-    const lately = await opened.deadlines.claimedLately([one, other]);
-    expect(lately).toEqual([nowMs - 1_000, null]);
-    const third = { ...one, database: 1, key: Buffer.from([0x3a, 0xff, 0x3a]) };
-    await opened.outbox.enqueue([], [{ ...third, detectedAtMs: nowMs }]);
-    const until = async (untilMs: number) => {
-      const batches = opened.deadlines.recentlyClaimed(untilMs);
-      const found: string[] = [];
-      for await (const keys of batches) found.push(...keys.map(keyId));
-      return found.sort();
-    };
-    expect(await until(nowMs)).toEqual([keyId(one), keyId(third)]);
-    expect(await until(nowMs - 1)).toEqual([keyId(one)]);
+    const one = aClaim({ key: Buffer.from('a'), detectedAtMs: nowMs - 1_000 });
+    const other = aClaim({ key: Buffer.from('b'), detectedAtMs: nowMs - 30_000 });
+    const third = aClaim({
+      ...{ database: 1, key: Buffer.from([0x3a, 0xff, 0x3a]), detectedAtMs: nowMs },
+      names: ['=1'],
+    });
+    for (const claim of [other, one, third]) await opened.outbox.enqueue([], [claim]);
+    const found: CapturedExpiration[] = [];
+    for await (const batch of opened.deadlines.recentlyCaptured()) found.push(...batch);
+    found.sort((a, b) => a.detectedAtMs - b.detectedAtMs);
+    expect(found).toEqual([
+      { database: 0, key: one.key, name: 'run.1.1+0', detectedAtMs: nowMs - 1_000 },
+      { database: 1, key: third.key, name: '=1', detectedAtMs: nowMs },
+    ]);
   });
 
   it('leaves nothing behind when the last key is gone', async () => {

@@ -7,7 +7,7 @@ import { Presence } from '../../src/outbox/presence.js';
 import { RedisDeadLetters } from '../../src/outbox/redis-dead-letters.js';
 import { Waits } from '../../src/outbox/waits.js';
 import {
-  claimedKey,
+  capturedKey,
   deadlineKeys,
   endpointKeys,
   endpointsKey,
@@ -20,7 +20,7 @@ import { ALWAYS_HELD } from '../../src/state/lease.js';
 import { packDelivery } from '../../src/state/packing.js';
 import { RedisValues } from '../../src/values/redis-values.js';
 import { PREFIX } from '../support/dead-letters.js';
-import { aDelivery } from '../support/domain.js';
+import { aClaim, aDelivery } from '../support/domain.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
 
@@ -77,15 +77,14 @@ afterEach(async () => {
 });
 
 describe('no command holds Redis', () => {
-  it('when claims that are remembered are forgotten', async () => {
-    await fill(zadd(1, `'0:order:' .. i`), claimedKey(PREFIX));
+  it('when expirations that are remembered are forgotten', async () => {
+    await fill(zadd(1, `'0:=1:order:' .. i`), capturedKey(PREFIX));
     const { outbox } = await begin();
     const key = Buffer.from('order:1');
     for (let n = 0; n < MEMBERS / 2_000 + 1; n += 1) {
-      const claim = { database: 0, key, deadlineMs: null, detectedAtMs: NOW_MS };
-      await outbox.enqueue([], [claim]);
+      await outbox.enqueue([], [aClaim({ key, detectedAtMs: NOW_MS })]);
     }
-    expect(await shared.client.zcard(claimedKey(PREFIX))).toBeLessThan(500);
+    expect(await shared.client.zcard(capturedKey(PREFIX))).toBeLessThan(500);
   });
 
   it('when a database was emptied, or its deadlines are looked through', async () => {
@@ -209,9 +208,9 @@ describe('no command holds Redis', () => {
     const { outbox } = await begin();
     for (let n = 0; n < 20; n += 1) {
       const some = Array.from({ length: 500 }, (_, at) => aDelivery({ id: `msg_${n}_${at}` }));
-      const claimed = some.map(({ id }) => ({
-        ...{ database: 0, key: Buffer.from(id), deadlineMs: 1, detectedAtMs: NOW_MS },
-      }));
+      const claimed = some.map(({ id }) =>
+        aClaim({ key: Buffer.from(id), deadlineMs: 1, detectedAtMs: NOW_MS, deliveryIds: [id] }),
+      );
       await outbox.enqueue(some, claimed);
     }
     expect((await outbox.claim('shop', 1_000, never)).length).toBe(1_000);

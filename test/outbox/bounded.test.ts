@@ -1,9 +1,9 @@
 /** However much lies in Redis, each script does a bounded part of the work. */
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { RedisDeadLetters } from '../../src/outbox/redis-dead-letters.js';
-import { claimedKey, endpointKeys, GROUP } from '../../src/state/format.js';
+import { capturedKey, endpointKeys, GROUP } from '../../src/state/format.js';
 import { aDeadLetter, PREFIX, storeDeadLetters } from '../support/dead-letters.js';
-import { aDelivery } from '../support/domain.js';
+import { aClaim, aDelivery } from '../support/domain.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
 
@@ -19,19 +19,19 @@ async function anOutbox() {
 }
 
 describe('after a burst', () => {
-  it('the claims that are remembered are forgotten by and by', async () => {
+  it('the expirations that are remembered are forgotten by and by', async () => {
     const { outbox } = await anOutbox();
-    const claimed = claimedKey(PREFIX);
+    const captured = capturedKey(PREFIX);
     await shared.client.eval(
-      `for i = 1, 10000 do redis.call('ZADD', KEYS[1], i, '0:old:' .. i) end`,
+      `for i = 1, 10000 do redis.call('ZADD', KEYS[1], i, '0:=1:old:' .. i) end`,
       1,
-      claimed,
+      captured,
     );
     const left: number[] = [];
     for (let n = 0; n < 6; n += 1) {
-      const one = { database: 0, key: Buffer.from(`order:${n}`), deadlineMs: null };
-      await outbox().enqueue([], [{ ...one, detectedAtMs: NOW_MS }]);
-      left.push(await shared.client.zcard(claimed));
+      const one = aClaim({ key: Buffer.from(`order:${n}`), detectedAtMs: NOW_MS });
+      await outbox().enqueue([], [one]);
+      left.push(await shared.client.zcard(captured));
     }
     expect(left).toEqual([8_001, 6_002, 4_003, 2_004, 5, 6]);
   });

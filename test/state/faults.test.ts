@@ -85,9 +85,9 @@ const WRITES: readonly Write[] = [
     write: ({ deadlines }) => deadlines.take(0, NOW_MS, 9),
   },
   {
-    name: 'settled',
+    name: 'settle',
     arrange: async () => undefined,
-    write: ({ deadlines }) => deadlines.settled(NOW_MS),
+    write: ({ deadlines }) => deadlines.settle('a1.1.1'),
   },
   {
     name: 'setAside',

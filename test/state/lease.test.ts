@@ -198,6 +198,30 @@ describe.concurrent('the lease', () => {
     expect(other?.token).not.toBe(token);
   });
 
+  it('has a term that grows each time that it is taken, also after the state was emptied', async (context) => {
+    const { leases, prefix } = await replicas(context, { names: ['one', 'two'] });
+    const [one, two] = leases;
+    const terms: number[] = [];
+    for (const lease of leases) lease.start();
+    const note = async (lease: (typeof leases)[number] | undefined) => {
+      lease?.want(true);
+      await lease?.taken(never);
+      terms.push(lease?.term ?? Number.NaN);
+      await sleep(600);
+      expect(lease?.term).toBe(terms.at(-1));
+    };
+    await note(one);
+    one?.want(false);
+    expect(one?.term).toBeNull();
+    await note(two);
+    two?.want(false);
+    await sleep(50);
+    await shared.client.del(leaseKey(prefix));
+    await note(one);
+    expect(terms.toSorted((a, b) => a - b)).toEqual(terms);
+    expect(new Set(terms).size).toBe(3);
+  });
+
   it('is kept by a holder that cannot renew it, until another one holds it', async (context) => {
     const { leases, stored, prefix } = await replicas(context, { names: ['one', 'other'] });
     const [one, other] = leases;

@@ -1,7 +1,13 @@
 /** Ready-made nouns; each test names only what it is about. */
 import type { Endpoint } from '../../src/model/endpoint.js';
 import { Secret } from '../../src/model/secret.js';
-import type { Delivery, Expiration, ExpiredEvent, Route } from '../../src/model/vocabulary.js';
+import type {
+  ConsumedDeadline,
+  Delivery,
+  Expiration,
+  ExpiredEvent,
+  Route,
+} from '../../src/model/vocabulary.js';
 import { NO_VALUES, type WebhookInput } from '../../src/payload/webhook-input.js';
 
 /** Of 32 bytes; for tests alone. */
@@ -52,6 +58,12 @@ export function anExpiration(given: Partial<Expiration> = {}): Expiration {
     detectedBy: 'notification',
     ...given,
   };
+}
+
+export function aClaim(given: Partial<ConsumedDeadline> = {}): ConsumedDeadline {
+  const { database, key, detectedAtMs } = anExpiration();
+  const names = ['run.1.1+0'];
+  return { database, key, deadlineMs: null, detectedAtMs, names, deliveryIds: [], ...given };
 }
 
 export function anExpiredEvent(given: Partial<ExpiredEvent> = {}): ExpiredEvent {

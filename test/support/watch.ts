@@ -21,7 +21,7 @@ import { MemoryValues } from '../../src/values/memory-values.js';
 import { IndexUpdater } from '../../src/watch/index-updater.js';
 import { Watch } from '../../src/watch/watch.js';
 import { at, NOW_MS } from '../deadlines/deadlines.contract.js';
-import { aRoute } from './domain.js';
+import { aClaim, aRoute } from './domain.js';
 import { ManualClock } from './manual-clock.js';
 
 /** What is in Redis, as far as a watch reads it; nobody tells the watch when it changes. */
@@ -122,8 +122,8 @@ export class Keys {
 /** An index that writes down when a part of it is forgotten, and can be made to fail. */
 class Index extends MemoryDeadlines {
   trouble: Error | null = null;
-  /** The times until which all was said to be settled. */
-  readonly settledUntil: number[] = [];
+  /** The marks before which all was said to be captured or written down. */
+  readonly settled: string[] = [];
   readonly #did: string[];
 
   constructor(did: string[]) {
@@ -136,9 +136,9 @@ class Index extends MemoryDeadlines {
     await super.put(readings);
   }
 
-  override async settled(untilMs: number): Promise<void> {
+  override async settle(mark: string): Promise<void> {
     if (this.trouble !== null) throw this.trouble;
-    this.settledUntil.push(untilMs - NOW_MS);
+    this.settled.push(mark);
   }
 
   override async forget(database: number): Promise<number> {
@@ -198,6 +198,14 @@ export function aWatch(given: { databases?: readonly number[]; values?: ValueKee
     values,
     trust,
   });
+  const marks = {
+    written: 0,
+    areHeard: true,
+    write: async () => {
+      marks.written += 1;
+      return marks.areHeard ? `mark ${marks.written}` : null;
+    },
+  };
   const watch = new Watch({
     databases: given.databases ?? [0],
     routing: { globs: [null], isRouted: (key) => routing.isRouted(key) },
@@ -207,6 +215,7 @@ export function aWatch(given: { databases?: readonly number[]; values?: ValueKee
     queue,
     intake,
     trust,
+    marks,
     updater,
     serverNowMs: () => clock.nowMs(),
     events: new WatchEvents(log, metrics, clock),
@@ -218,7 +227,7 @@ export function aWatch(given: { databases?: readonly number[]; values?: ValueKee
     const deadlines = await index.find(found);
     const claimed = found.map(({ database, key, detectedAtMs, detectedBy }, n) => {
       expect(detectedBy).toBe('recovery');
-      return { database, key, deadlineMs: deadlines[n] ?? null, detectedAtMs };
+      return aClaim({ database, key, deadlineMs: deadlines[n] ?? null, detectedAtMs });
     });
     for (const { key, detectedAtMs } of found.filter((_, n) => deadlines[n] !== null)) {
       recovered.push({ key: key.toString(), atMs: detectedAtMs - NOW_MS });
@@ -246,6 +255,6 @@ export function aWatch(given: { databases?: readonly number[]; values?: ValueKee
     (await index.find(names.map((name) => at(name)))).map((ms) =>
       ms === null ? null : ms - NOW_MS,
     );
-  const parts = { watch, trust, clock, keys, index, session, gates };
+  const parts = { watch, trust, clock, keys, index, session, gates, marks };
   return { ...parts, begin, hears, logged, known, recovered, did };
 }

@@ -1,16 +1,20 @@
 import { describe, expect, it } from 'vitest';
-import type { KeyInDatabase, KeyReading } from '../../src/model/vocabulary.js';
-import { type BufferedEvent, ReplayBuffer } from '../../src/watch/replay-buffer.js';
+import type {
+  ChangedEvent,
+  KeyEvent,
+  KeyInDatabase,
+  KeyReading,
+} from '../../src/model/vocabulary.js';
+import { ReplayBuffer } from '../../src/watch/replay-buffer.js';
 import { anExpiredEvent } from '../support/domain.js';
 
-const expired = (key: string): BufferedEvent => ({
-  event: anExpiredEvent({ key: Buffer.from(key) }),
-  lateMsMax: 0,
-});
+const expired = (key: string): KeyEvent => anExpiredEvent({ key: Buffer.from(key) });
 
-const changed = (key: string, detectedAtMs: number): BufferedEvent => ({
-  event: { kind: 'changed', database: 0, key: Buffer.from(key), detectedAtMs },
-  lateMsMax: 0,
+const changed = (key: string, detectedAtMs: number): ChangedEvent => ({
+  kind: 'changed',
+  database: 0,
+  key: Buffer.from(key),
+  detectedAtMs,
 });
 
 const until = ({ database, key }: KeyInDatabase): KeyReading => ({
@@ -22,8 +26,6 @@ const until = ({ database, key }: KeyInDatabase): KeyReading => ({
 });
 
 const keysOf = (keys: readonly KeyInDatabase[]) => keys.map(({ key }) => key.toString());
-const drained = (buffer: ReplayBuffer, nowMs: number) =>
-  buffer.drain(nowMs).map(({ event }) => event);
 
 describe('a replay buffer', () => {
   it('holds the events of the last seconds, in their order', () => {
@@ -31,7 +33,7 @@ describe('a replay buffer', () => {
     buffer.append(expired('a'), 0);
     buffer.append(expired('b'), 5_000);
     buffer.append(expired('c'), 8_000);
-    expect(keysOf(drained(buffer, 22_500))).toEqual(['b', 'c']);
+    expect(keysOf(buffer.drain(22_500))).toEqual(['b', 'c']);
   });
 
   it('is drained once', () => {
@@ -51,7 +53,7 @@ describe('a replay buffer', () => {
   it('is bounded, and keeps the youngest events', () => {
     const buffer = new ReplayBuffer();
     for (let n = 0; n < 100_010; n += 1) buffer.append(expired(String(n)), 0);
-    const keys = keysOf(drained(buffer, 0));
+    const keys = keysOf(buffer.drain(0));
     expect(keys).toHaveLength(100_000);
     expect(keys.at(-1)).toBe('100009');
     for (let n = 0; n < 20; n += 1) buffer.append(expired('x'.repeat(1024 * 1024)), 0);
@@ -67,14 +69,15 @@ describe('a replay buffer', () => {
     buffer.append(changed('again', 130), 0);
     buffer.append(changed('moved', 140), 0);
     buffer.append(changed('young', 150), 0);
-    const unread = buffer.unread(100, 140, 9);
+    const isSettled = ({ detectedAtMs }: KeyEvent) => detectedAtMs <= 100;
+    const unread = buffer.unread(isSettled, 140, 9);
     expect(keysOf(unread)).toEqual(['again', 'moved']);
-    expect(keysOf(buffer.unread(100, 150, 1))).toEqual(['again']);
+    expect(keysOf(buffer.unread(isSettled, 150, 1))).toEqual(['again']);
     buffer.append(changed('moved', 145), 0);
     buffer.read(unread, unread.map(until));
-    expect(keysOf(buffer.unread(100, 150, 9))).toEqual(['young', 'moved']);
-    const read = drained(buffer, 0).filter((event) => 'readDeadlineMs' in event);
-    expect(read).toEqual([{ ...changed('again', 130).event, readDeadlineMs: 900 }]);
+    expect(keysOf(buffer.unread(isSettled, 150, 9))).toEqual(['young', 'moved']);
+    const read = buffer.drain(0).filter((event) => 'readDeadlineMs' in event);
+    expect(read).toEqual([{ ...changed('again', 130), readDeadlineMs: 900 }]);
     expect(buffer.isUnread).toBe(false);
   });
 });

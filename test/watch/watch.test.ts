@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { untilAborted } from '../../src/lib/clock.js';
 import { Condition } from '../../src/lib/condition.js';
 import { at, NOW_MS, until } from '../deadlines/deadlines.contract.js';
+import { aClaim } from '../support/domain.js';
 import { aWatch } from '../support/watch.js';
 
 /** One that watches a database that has been watched before. */
@@ -382,9 +383,7 @@ describe('a key that is gone after its deadline, and of which nothing is heard',
   it('is not recovered when its expiration is claimed before that', async () => {
     const under = await due();
     await under.clock.advance(1_500);
-    await under.index.consume([
-      { ...at('order:1'), deadlineMs: NOW_MS + 1_000, detectedAtMs: NOW_MS + 1_500 },
-    ]);
+    await under.index.consume([aClaim({ ...at('order:1'), deadlineMs: NOW_MS + 1_000 })]);
     await under.clock.advance(10_000);
     expect(under.recovered).toEqual([]);
   });
@@ -439,40 +438,43 @@ describe('a key that is gone after its deadline, and of which nothing is heard',
   });
 });
 
-describe('a watch tells until when all is settled', () => {
-  it('once all that was said by then is heard and stored, again and again', async () => {
-    const { begin, clock, index, gates } = aWatch();
-    const opened = { heard: new Condition(), stored: new Condition() };
-    gates.barrier = () => opened.heard.wait(clock, null, new AbortController().signal);
-    gates.drained = (signal) => opened.stored.wait(clock, null, signal);
+describe('a watch settles a mark', () => {
+  it('once all events before it are stored, and writes marks meanwhile', async () => {
+    const { begin, clock, index, gates, marks } = aWatch();
+    const stored = new Condition();
+    gates.drained = (signal) => stored.wait(clock, null, signal);
     await begin();
-    await clock.advance(500);
-    expect(index.settledUntil).toEqual([]);
-    opened.heard.notifyAll();
-    await clock.advance(3_000);
-    expect(index.settledUntil).toEqual([]);
-    opened.stored.notifyAll();
-    await clock.advance(0);
-    // By the time at which it was asked, and what the clocks may be apart.
-    expect(index.settledUntil).toEqual([450]);
-    gates.barrier = async () => {};
+    await clock.advance(1_600);
+    expect(marks.written).toBe(3);
+    expect(index.settled).toEqual([]);
     gates.drained = async () => {};
+    stored.notifyAll();
+    await clock.advance(0);
+    expect(index.settled).toEqual(['mark 1']);
     await clock.advance(1_000);
-    expect(index.settledUntil.length).toBeGreaterThan(1);
+    expect(index.settled).toEqual(['mark 1', 'mark 4', 'mark 5']);
   });
 
-  it('not where it could not be stored, nor once it has ended', async () => {
+  it('not where no mark is heard', async () => {
+    const { begin, clock, index, marks } = aWatch();
+    marks.areHeard = false;
+    await begin();
+    await clock.advance(2_000);
+    expect(index.settled).toEqual([]);
+  });
+
+  it('not where that could not be stored, nor once it has ended', async () => {
     const { watch, begin, clock, index } = aWatch();
     await begin();
     index.trouble = new Error('not now');
     await clock.advance(2_000);
-    expect(index.settledUntil).toEqual([]);
+    expect(index.settled).toEqual([]);
     index.trouble = null;
     await clock.advance(600);
-    const count = index.settledUntil.length;
-    expect(count).toBeGreaterThan(0);
+    expect(index.settled).not.toEqual([]);
+    const before = [...index.settled];
     await watch.end();
     await clock.advance(5_000);
-    expect(index.settledUntil).toHaveLength(count);
+    expect(index.settled).toEqual(before);
   });
 });

@@ -12,24 +12,25 @@ const SKIPPED_MAX = 500;
 /** CLAIM's reply in place of a time when foreign entries (written by no relay) took places. */
 export const MET_FOREIGN = -2;
 
-/** How long a captured expiration stays in `claimed`: longer than a standby buffers it. */
-const CLAIMED_KEPT_MS = 25_000;
+/** How long a captured expiration stays in `captured`: longer than a standby buffers it. */
+export const CAPTURED_KEPT_MS = 25_000;
 
-/** Entries of `claimed` that one script removes: more than one script adds, and less than a millisecond's work. */
-const CLAIMED_FORGOTTEN_MAX = 2_000;
+/** Entries of `captured` that one script removes: more than one script adds, and less than a millisecond's work. */
+const CAPTURED_FORGOTTEN_MAX = 2_000;
 
 /**
- * KEYS: lease, claimed; the index of deadlines' tracked and overdue, for each database; deliveries and
+ * KEYS: lease, captured; the index of deadlines' tracked and overdue, for each database; deliveries and
  * ready, for each endpoint. ARGV: the lease's token, how many databases, how many claimed keys, the writer's
  * field of the lease, the batch's number; for each claimed key the database's place (from 1), key, deadline (or
- * nothing), when it was detected, member of claimed; then for each delivery the endpoint's place (from 1), id,
- * packed. A deadline that is about another life stays.
+ * nothing), when it was detected, how many members of captured, and these; then for each delivery the endpoint's place
+ * (from 1), the place of its claimed key (from 1; 0: none), id, packed. A deadline that is about another life stays.
  *
  * 1. Another replica holds the lease: nothing is written. That replica finds the expirations in its replay
  *    buffer or in the index.
  * 2. The writer has stored this batch, or a later one, under this token: the reply was lost. Nothing is
  *    written: the deliveries may have been settled since.
- * 3. The deliveries are stored, and the entries of the index are removed, in one step. A crash before the
+ * 3. Another replica has captured an expiration: it has a member in captured. Its deliveries are not stored.
+ * 4. The other deliveries are stored, and the entries of the index are removed, in one step. A crash before the
  *    script leaves the entries: the keys are found missing, and their webhooks say \`recovery\`. A crash after
  *    it costs nothing: any replica delivers.
  */
@@ -46,31 +47,39 @@ local types = { 'hash' }
 for i = 2, 2 + 2 * databases do types[i] = 'zset' end
 for i = 2 * databases + 3, #KEYS, 2 do types[i], types[i + 1] = 'hash', 'stream' end
 expect_types(unpack(types))
-local deliveries = 6 + 5 * claimed
-for i = deliveries, #ARGV, 3 do
-  local at = (databases + tonumber(ARGV[i])) * 2 + 1
-  if redis.call('HSETNX', KEYS[at], ARGV[i + 1], ARGV[i + 2]) == 1 then
-    make_ready(KEYS[at + 1], ARGV[i + 1], 0)
+local claims, newest, members, at = {}, 0, {}, 6
+for i = 1, claimed do
+  local detected_at, last = tonumber(ARGV[at + 3]), at + 4 + tonumber(ARGV[at + 4])
+  local claim = { place = tonumber(ARGV[at]) * 2 + 1, key = ARGV[at + 1], known = tonumber(ARGV[at + 2]) }
+  claim.latest = claim.known or detected_at + ${CLOCK_SLACK_MS}
+  for n = at + 5, last do
+    local captured_at = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[n]) or nil)
+    if captured_at then
+      claim.is_repeat, claim.latest = true, math.min(claim.latest, captured_at + ${CLOCK_SLACK_MS})
+    end
+    members[#members + 1], members[#members + 2] = captured_at or detected_at, ARGV[n]
+  end
+  claims[i], newest, at = claim, math.max(newest, detected_at), last + 1
+end
+for i = at, #ARGV, 4 do
+  local claim, stored_in = claims[tonumber(ARGV[i + 1])], (databases + tonumber(ARGV[i])) * 2 + 1
+  local is_new = not (claim and claim.is_repeat)
+  if is_new and redis.call('HSETNX', KEYS[stored_in], ARGV[i + 2], ARGV[i + 3]) == 1 then
+    make_ready(KEYS[stored_in + 1], ARGV[i + 2], 0)
   end
 end
-local newest, members = 0, {}
-for i = 6, deliveries - 1, 5 do
-  local place, key = tonumber(ARGV[i]) * 2 + 1, ARGV[i + 1]
-  local known, detected_at = tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
-  for index = place + 1, place, -1 do
-    local deadline = tonumber(redis.call('ZSCORE', KEYS[index], key) or nil)
-    if deadline and (deadline == known or (not known and deadline <= detected_at + ${CLOCK_SLACK_MS})) then
-      redis.call('ZREM', KEYS[index], key)
-    end
+for _, claim in ipairs(claims) do
+  for index = claim.place + 1, claim.place, -1 do
+    local deadline = tonumber(redis.call('ZSCORE', KEYS[index], claim.key) or nil)
+    local is_known = deadline and (deadline == claim.known or not claim.known)
+    if is_known and deadline <= claim.latest then redis.call('ZREM', KEYS[index], claim.key) end
     if deadline then break end
   end
-  newest = math.max(newest, detected_at)
-  members[#members + 1], members[#members + 2] = detected_at, ARGV[i + 4]
 end
 if #members > 0 then redis.call('ZADD', KEYS[2], unpack(members)) end
-local old = redis.call('ZCOUNT', KEYS[2], '-inf', newest - ${CLAIMED_KEPT_MS})
+local old = redis.call('ZCOUNT', KEYS[2], '-inf', newest - ${CAPTURED_KEPT_MS})
 if old > 0 then
-  redis.call('ZREMRANGEBYRANK', KEYS[2], 0, math.min(old, ${CLAIMED_FORGOTTEN_MAX}) - 1)
+  redis.call('ZREMRANGEBYRANK', KEYS[2], 0, math.min(old, ${CAPTURED_FORGOTTEN_MAX}) - 1)
 end
 if ARGV[1] ~= '' then redis.call('HSET', KEYS[1], ARGV[4], ARGV[1] .. ' ' .. ARGV[5]) end
 return redis.status_reply('OK')`;

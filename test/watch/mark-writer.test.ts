@@ -1,0 +1,53 @@
+import { expect, it } from 'vitest';
+import { Sequence } from '../../src/capture/sequence.js';
+import type { Session } from '../../src/source/session.js';
+import { beginsTerm, MarkWriter } from '../../src/watch/mark-writer.js';
+
+/** A writer, and a session in which marks are heard once all is heard that was published. */
+function aWriter() {
+  const lease: { term: number | null } = { term: 7 };
+  const sequence = new Sequence();
+  const published: string[] = [];
+  const given = { isForbidden: false, isLost: false };
+  const write = async (number: string) => {
+    if (given.isForbidden) return null;
+    published.push(`run.${number}`);
+    return `run.${number}`;
+  };
+  const barrier = async () => {
+    if (given.isLost) throw new Error('the connection is lost');
+    for (const mark of published.splice(0)) sequence.mark(mark);
+  };
+  const session = { marks: { write }, barrier } as unknown as Session;
+  const writer = new MarkWriter(lease, sequence);
+  return { write: () => writer.write(session), lease, given };
+}
+
+it('marks are numbered within the term of the lease, and the first of each term is known as such', async () => {
+  const { write, lease } = aWriter();
+  const marks = [await write(), await write()];
+  lease.term = 9;
+  marks.push(await write(), await write());
+  expect(marks).toEqual(['run.7.1', 'run.7.2', 'run.9.1', 'run.9.2']);
+  expect(marks.map((mark) => beginsTerm(mark ?? ''))).toEqual([true, false, true, false]);
+  expect(beginsTerm('run.9.11')).toBe(false);
+});
+
+it('no mark is written without the lease', async () => {
+  const { write, lease } = aWriter();
+  lease.term = null;
+  expect(await write()).toBeNull();
+  lease.term = 7;
+  expect(await write()).toBe('run.7.1');
+});
+
+it('a mark that must not be written, or is not heard, is none, and its number is not used again', async () => {
+  const { write, given } = aWriter();
+  given.isForbidden = true;
+  expect(await write()).toBeNull();
+  given.isForbidden = false;
+  given.isLost = true;
+  expect(await write()).toBeNull();
+  given.isLost = false;
+  expect(await write()).toBe('run.7.3');
+});
