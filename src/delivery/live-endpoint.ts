@@ -1,5 +1,6 @@
 /** The current version of an endpoint: its credentials follow their files while webhooks are sent. */
 import type { Clock } from '../lib/clock.js';
+import { PeriodicLoop } from '../lib/periodic-loop.js';
 import type { Endpoint, FilesNow } from '../model/endpoint.js';
 import type { DeliveryEvents } from '../telemetry/delivery-events.js';
 
@@ -11,17 +12,18 @@ export const LOOK_EVERY_MS = 5_000;
 
 export class LiveEndpoint {
   readonly #events: DeliveryEvents;
-  readonly #clock: Clock;
-  readonly #stop = new AbortController();
+  readonly #loop: PeriodicLoop;
   #current: Endpoint;
   /** Whether the last check found files that cannot be used. */
   #isStale = false;
-  #loop: Promise<void> = Promise.resolve();
 
   constructor(endpoint: Endpoint, events: DeliveryEvents, clock: Clock) {
     this.#current = endpoint;
     this.#events = events;
-    this.#clock = clock;
+    this.#loop = new PeriodicLoop(clock, async () => {
+      if (endpoint.files !== null) this.#apply(await endpoint.files.look());
+      return LOOK_EVERY_MS;
+    });
   }
 
   /** A new object each time that the files have changed and are valid. */
@@ -31,20 +33,11 @@ export class LiveEndpoint {
 
   /** Does nothing for an endpoint without files. */
   start(): void {
-    if (this.#current.files !== null) this.#loop = this.#run(this.#current.files);
+    if (this.#current.files !== null) this.#loop.start(LOOK_EVERY_MS);
   }
 
-  async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#loop;
-  }
-
-  async #run(files: NonNullable<Endpoint['files']>): Promise<void> {
-    const { signal } = this.#stop;
-    while (!signal.aborted) {
-      await this.#clock.sleep(LOOK_EVERY_MS, signal);
-      if (!signal.aborted) this.#apply(await files.look());
-    }
+  stop(): Promise<void> {
+    return this.#loop.stop();
   }
 
   #apply(found: FilesNow<Endpoint>): void {

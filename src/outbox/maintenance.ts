@@ -4,6 +4,7 @@
  * replica has (replicas may have different configurations for a while), and dead-letters them after a grace period.
  */
 import type { Clock } from '../lib/clock.js';
+import { PeriodicLoop } from '../lib/periodic-loop.js';
 import {
   breakerKey,
   DEAD_AFTER_MS,
@@ -49,36 +50,28 @@ export interface MaintenanceEvents {
 
 export class Maintenance {
   readonly #parts: MaintenanceParts;
-  readonly #stop = new AbortController();
+  readonly #loop: PeriodicLoop;
   /** When running replicas last had each endpoint, as written by them. */
   readonly #had = new Unchanged();
   /** The endpoints that no running replica has, and since when. */
   #unknown: ReadonlyMap<string, number> = new Map();
-  #loop: Promise<void> = Promise.resolve();
 
   constructor(parts: MaintenanceParts) {
     this.#parts = parts;
+    this.#loop = new PeriodicLoop(parts.clock, async () => {
+      // The next round makes up for a failure.
+      await parts.state.pass('upkeep', () => this.runOnce());
+      return UPKEEP_EVERY_MS;
+    });
   }
 
   start(): void {
-    this.#loop = this.#run();
-  }
-
-  async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#loop;
-  }
-
-  async #run(): Promise<void> {
-    const { clock, state } = this.#parts;
-    const { signal } = this.#stop;
     // The other replicas of a deployment start at the same time: wait for them to register.
-    await clock.sleep(UPKEEP_EVERY_MS, signal);
-    while (!signal.aborted) {
-      // The next round makes up for a failure.
-      await state.pass('upkeep', () => this.runOnce());
-      await clock.sleep(UPKEEP_EVERY_MS, signal);
-    }
+    this.#loop.start(UPKEEP_EVERY_MS);
+  }
+
+  stop(): Promise<void> {
+    return this.#loop.stop();
   }
 
   /** One round; rejects when the state cannot be used. */
@@ -153,7 +146,7 @@ export class Maintenance {
     const args = [endpoint, hadAt, 'unknown_endpoint', DEAD_LETTER_BATCH];
     let total = 0;
     try {
-      while (!this.#stop.signal.aborted) {
+      while (!this.#loop.signal.aborted) {
         const reply = await state.run('upkeep', () => scripts.deadLetterUnknown(keys, args));
         const count = Number(reply);
         total += count;

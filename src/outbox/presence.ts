@@ -4,6 +4,7 @@
  * claims void when it resumes: settling them changes nothing.
  */
 import type { Clock } from '../lib/clock.js';
+import { PeriodicLoop } from '../lib/periodic-loop.js';
 import { messageOf } from '../model/errors.js';
 import {
   DEAD_AFTER_MS,
@@ -52,53 +53,40 @@ export interface PresenceParts {
 
 export class Presence {
   readonly #parts: PresenceParts;
-  readonly #stop = new AbortController();
+  readonly #heartbeats: PeriodicLoop;
+  /** A loop of its own: with many endpoints a round takes long, and must not delay heartbeats. */
+  readonly #reclaims: PeriodicLoop;
   /** The last heartbeats of all replicas. */
   readonly #signs = new Unchanged();
   #heartbeatAtMs = Number.NEGATIVE_INFINITY;
   /** Since when heartbeats have succeeded without a gap. */
   #steadySinceMs = Number.POSITIVE_INFINITY;
-  #loop: Promise<void> = Promise.resolve();
 
   constructor(parts: PresenceParts) {
     this.#parts = parts;
+    const { state, clock } = parts;
+    this.#heartbeats = new PeriodicLoop(clock, async () => {
+      // The next heartbeat makes up for a failure.
+      const isDone = await state.pass('presence', () => this.heartbeat());
+      return isDone ? HEARTBEAT_EVERY_MS : HEARTBEAT_AGAIN_MS;
+    });
+    this.#reclaims = new PeriodicLoop(clock, async () => {
+      if (this.#isSteady()) await this.reclaim();
+      return HEARTBEAT_EVERY_MS;
+    });
   }
 
   start(): void {
-    this.#loop = this.#run();
+    this.#heartbeats.start();
+    this.#reclaims.start(HEARTBEAT_EVERY_MS);
   }
 
   /** Deregisters the replica: its remaining claims are ready for the others at once. */
   async stop(): Promise<void> {
     const { state, replica } = this.#parts;
-    this.#stop.abort();
-    await this.#loop;
+    await Promise.all([this.#heartbeats.stop(), this.#reclaims.stop()]);
     const key = replicasKey(state.prefix);
     await ignoreTrouble(() => state.run('beat', () => state.redis.zrem(key, replica)));
-  }
-
-  /** Sends heartbeats; the next one makes up for a failure. */
-  async #run(): Promise<void> {
-    const { clock, state } = this.#parts;
-    const { signal } = this.#stop;
-    const reclaiming = this.#reclaimForEver();
-    while (!signal.aborted) {
-      const heartbeatAtMs = this.#heartbeatAtMs;
-      await state.pass('presence', () => this.heartbeat());
-      const isTaken = this.#heartbeatAtMs !== heartbeatAtMs;
-      await clock.sleep(isTaken ? HEARTBEAT_EVERY_MS : HEARTBEAT_AGAIN_MS, signal);
-    }
-    await reclaiming;
-  }
-
-  /** A separate loop: with many endpoints a round takes long, and must not delay heartbeats. */
-  async #reclaimForEver(): Promise<void> {
-    const { clock } = this.#parts;
-    const { signal } = this.#stop;
-    while (!signal.aborted) {
-      await clock.sleep(HEARTBEAT_EVERY_MS, signal);
-      if (this.#isSteady()) await this.reclaim();
-    }
   }
 
   /** Whether Redis has been available for long enough that every live replica has sent a heartbeat. */
@@ -129,7 +117,7 @@ export class Presence {
       dead = await this.#dead();
     });
     for (const endpoint of this.#parts.endpoints) {
-      if (this.#stop.signal.aborted) return;
+      if (this.#reclaims.signal.aborted) return;
       await state.pass('reclaim', async () => {
         for (const replica of await this.#othersAt(endpoint)) {
           const name = replica.toString();
@@ -183,7 +171,7 @@ export class Presence {
       const args = [replica, this.#signs.valueOf(name) ?? '', RECLAIM_BATCH];
       count = Number(await state.run('reclaim', () => scripts.reclaim(keys, args), endpoint));
       if (count > 0) onReclaimed(endpoint, name, count);
-    } while (count === RECLAIM_BATCH && !this.#stop.signal.aborted);
+    } while (count === RECLAIM_BATCH && !this.#reclaims.signal.aborted);
   }
 
   /** Removes a dead replica. Its claims at other endpoints are taken over by replicas that have those. */

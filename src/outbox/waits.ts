@@ -5,6 +5,7 @@
  * clock was set; otherwise one page at a time.
  */
 import type { Clock } from '../lib/clock.js';
+import { PeriodicLoop } from '../lib/periodic-loop.js';
 import type { RetrySettings } from '../model/endpoint.js';
 import { ServerClock } from '../redis/server-clock.js';
 import { endpointKeys, quarantineKey } from '../state/format.js';
@@ -44,7 +45,7 @@ export interface WaitsEvents {
 
 export class Waits {
   readonly #parts: WaitsParts;
-  readonly #stop = new AbortController();
+  readonly #loop: PeriodicLoop;
   readonly #stateClock: ServerClock;
   /** The cursor of each endpoint's pass. */
   readonly #cursors = new Map<string, string>();
@@ -53,20 +54,22 @@ export class Waits {
   #isDoubtful = true;
   /** The connection of the last round. */
   #connection = 0;
-  #loop: Promise<void> = Promise.resolve();
 
   constructor(parts: WaitsParts) {
     this.#parts = parts;
     this.#stateClock = new ServerClock(parts.clock, (stepMs) => this.#clockSet(stepMs));
+    this.#loop = new PeriodicLoop(parts.clock, async () => {
+      const isDone = await parts.state.pass('waits', () => this.runOnce());
+      return isDone ? LOOK_EVERY_MS : LOOK_AGAIN_MS;
+    });
   }
 
   start(): void {
-    this.#loop = this.#run();
+    this.#loop.start();
   }
 
-  async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#loop;
+  stop(): Promise<void> {
+    return this.#loop.stop();
   }
 
   /** Converts a time written by the state Redis to its clock's present setting. */
@@ -79,19 +82,6 @@ export class Waits {
     return this.#parts.clock.monotonicMs() - this.#setAtMs >= UNSTEADY_MS;
   }
 
-  async #run(): Promise<void> {
-    const { clock } = this.#parts;
-    const { signal } = this.#stop;
-    while (!signal.aborted) {
-      let waitMs = LOOK_AGAIN_MS;
-      await this.#parts.state.pass('waits', async () => {
-        await this.runOnce();
-        waitMs = LOOK_EVERY_MS;
-      });
-      await clock.sleep(waitMs, signal);
-    }
-  }
-
   /** One round; rejects when the state cannot be used. */
   async runOnce(): Promise<void> {
     const { state, endpoints } = this.#parts;
@@ -101,7 +91,7 @@ export class Waits {
     for (const [endpoint, { retry }] of endpoints) {
       if (isAll) this.#cursors.delete(endpoint);
       do await this.#limit(endpoint, retry);
-      while (isAll && this.#cursors.get(endpoint) !== START && !this.#stop.signal.aborted);
+      while (isAll && this.#cursors.get(endpoint) !== START && !this.#loop.signal.aborted);
     }
     this.#connection = connections;
     if (isAll) this.#isDoubtful = false;

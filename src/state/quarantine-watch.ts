@@ -1,5 +1,6 @@
 /** Polls the quarantine and reports new records, whether moved by this replica, another one, or a script. */
 import type { Clock } from '../lib/clock.js';
+import { PeriodicLoop } from '../lib/periodic-loop.js';
 import type { QuarantinedEntry } from './quarantine.js';
 import type { RedisState } from './redis-state.js';
 
@@ -24,13 +25,16 @@ export interface QuarantineWatchParts {
 
 export class QuarantineWatch {
   readonly #parts: QuarantineWatchParts;
-  readonly #stop = new AbortController();
+  readonly #loop: PeriodicLoop;
   #entries = 0;
   #last: QuarantinedEntry | null = null;
-  #loop: Promise<void> = Promise.resolve();
 
   constructor(parts: QuarantineWatchParts) {
     this.#parts = parts;
+    this.#loop = new PeriodicLoop(parts.clock, async () => {
+      await parts.state.pass('quarantine', () => this.runOnce());
+      return LOOK_EVERY_MS;
+    });
   }
 
   /** The number of records at the last poll. */
@@ -39,21 +43,11 @@ export class QuarantineWatch {
   }
 
   start(): void {
-    this.#loop = this.#run();
+    this.#loop.start();
   }
 
-  async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#loop;
-  }
-
-  async #run(): Promise<void> {
-    const { state, clock } = this.#parts;
-    const { signal } = this.#stop;
-    while (!signal.aborted) {
-      await state.pass('quarantine', () => this.runOnce());
-      await clock.sleep(LOOK_EVERY_MS, signal);
-    }
+  stop(): Promise<void> {
+    return this.#loop.stop();
   }
 
   /** One look; rejects when the state cannot be used. */

@@ -217,12 +217,17 @@ export class RedisState {
     await this.run(operation, () => this.quarantine.move(suspects));
   }
 
-  /** Runs one pass of a loop, which no error ends. The state itself reports its problems; other errors are logged. */
-  async pass(loop: string, step: () => Promise<unknown>): Promise<void> {
+  /**
+   * Runs one pass of a loop, which no error ends. The state itself reports its problems; other errors are logged.
+   * Resolves with whether the pass succeeded.
+   */
+  async pass(loop: string, step: () => Promise<unknown>): Promise<boolean> {
     try {
       await step();
+      return true;
     } catch (error) {
       if (!(error instanceof StateUnavailableError)) this.#parts.events.internalError(loop, error);
+      return false;
     }
   }
 
