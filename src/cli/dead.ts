@@ -247,8 +247,8 @@ async function warnOfUnknown(
     const grace = formatDuration(unknownEndpointGraceMs);
     stderr.write(
       `expiry-relay: no running relay has the endpoint "${escapeUnprintable(endpoint)}": ` +
-        `${pluralize(pending, 'webhook')} waiting for it; what waits becomes dead letters once ` +
-        `running relays have missed it for ${grace} (state.unknown_endpoint_grace)\n`,
+        `${pluralize(pending, 'webhook')} waiting for it; dead-lettered once no running relay ` +
+        `has had it for ${grace} (state.unknown_endpoint_grace)\n`,
     );
   }
 }

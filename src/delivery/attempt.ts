@@ -76,7 +76,7 @@ export function settle(
   const throttledUntilMs = clock.monotonicMs() + retryAfterMs;
   return retryUntilStored(() => {
     const leftMs = Math.max(0, throttledUntilMs - clock.monotonicMs());
-    return outbox.settle(claimed, disposition, Math.ceil(leftMs));
+    return outbox.settle(claimed, disposition, Math.round(leftMs));
   }, parts);
 }
 

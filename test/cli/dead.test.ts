@@ -130,9 +130,8 @@ describe('dead list', () => {
     const { code, stderr } = await dead('list');
     expect(code).toBe(0);
     expect(stderr).toBe(
-      'expiry-relay: no running relay has the endpoint "audit": 2 webhooks waiting for it; what ' +
-        'waits becomes dead letters once running relays have missed it for 1h ' +
-        '(state.unknown_endpoint_grace)\n',
+      'expiry-relay: no running relay has the endpoint "audit": 2 webhooks waiting for it; ' +
+        'dead-lettered once no running relay has had it for 1h (state.unknown_endpoint_grace)\n',
     );
     expect((await dead('list', '--endpoint', 'shop')).stderr).toBe('');
   });
