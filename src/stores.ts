@@ -9,7 +9,12 @@ import { type Chance, type Clock, untilAborted } from './lib/clock.js';
 import type { Lifecycle } from './lib/lifecycle.js';
 import { pluralize } from './lib/pluralize.js';
 import { configurationOf } from './model/configuration.js';
-import type { ConsumedDeadline, DeadLetter, Settings, StateSettings } from './model/vocabulary.js';
+import type {
+  CapturedExpiration,
+  DeadLetter,
+  Settings,
+  StateSettings,
+} from './model/vocabulary.js';
 import { Maintenance } from './outbox/maintenance.js';
 import { MEMORY_OUTBOX_LIMITS, MemoryOutbox } from './outbox/memory-outbox.js';
 import type { Outbox } from './outbox/outbox.js';
@@ -66,7 +71,7 @@ export function createStores(parts: StoresParts): Stores {
     case 'memory': {
       const onEvicted = (letter: DeadLetter) => events.outbox.deadLetterEvicted(letter);
       const deadlines = new MemoryDeadlines();
-      const onClaimed = (claimed: readonly ConsumedDeadline[]) => deadlines.consume(claimed);
+      const onClaimed = (claimed: readonly CapturedExpiration[]) => deadlines.consume(claimed);
       const outbox = new MemoryOutbox(clock, onEvicted, MEMORY_OUTBOX_LIMITS, onClaimed);
       return {
         outbox,

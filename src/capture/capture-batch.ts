@@ -1,20 +1,20 @@
-/** What a slice of expirations becomes: deliveries, and the entries of the index that they claim. */
+/** Builds a batch that the outbox stores at once: expirations of a slice, and their deliveries. */
 import type { Chance, Clock } from '../lib/clock.js';
 import type { ValuesByRoute } from '../model/key-value.js';
-import type { ConsumedDeadline, Delivery } from '../model/vocabulary.js';
+import type { CapturedExpiration, Delivery } from '../model/vocabulary.js';
 import { BODY_BYTES_MAX } from '../payload/body.js';
 import { type BuildResult, buildDeliveries, occurrenceOf } from '../payload/build.js';
 import type { CaptureEvents } from '../telemetry/capture-events.js';
 import type { DatedExpiration } from './dating.js';
 import type { OverflowLog } from './overflow-log.js';
 
-/** For an expiration of which no route asks for a value. */
+/** The values of an expiration whose routes ask for none. */
 const NOTHING: ValuesByRoute = new Map();
 
 /** How long deliveries are built before the rest of the process has its turn. */
 const SLICE_MS = 5;
 
-/** What one script stores: some milliseconds' work for Redis, unless one expiration has more. */
+/** The size of a batch: some milliseconds' work for Redis. A single expiration may exceed it. */
 const DELIVERIES_MAX = 500;
 const BODY_BYTES_AT_ONCE_MAX = 1024 * 1024;
 
@@ -27,65 +27,65 @@ export interface BatchParts {
 
 export interface CaptureBatch {
   readonly deliveries: readonly Delivery[];
-  readonly claimed: readonly ConsumedDeadline[];
-  /** How many of the slice, from its first on, these are of. */
+  readonly captured: readonly CapturedExpiration[];
+  /** How many expirations the batch covers, from the first one of the slice. */
   readonly built: number;
 }
 
-/** `carried` are the values of each, as far as any are wanted. */
+/** `carried` holds the values of each expiration; empty if no route asks for values. */
 export function buildBatch(
   dated: readonly DatedExpiration[],
   carried: readonly ValuesByRoute[],
-  { overflow: dropped, events, clock, chance }: BatchParts,
+  { overflow, events, clock, chance }: BatchParts,
 ): CaptureBatch {
   const endMs = clock.monotonicMs() + SLICE_MS;
   const deliveries: Delivery[] = [];
-  const claimed: ConsumedDeadline[] = [];
+  const captured: CapturedExpiration[] = [];
   let built = 0;
   let bodyBytes = 0;
   let recovered = 0;
   for (const [at, one] of dated.entries()) {
     const { expiration: found, matches, entryMs, isRemoval } = one;
     built += 1;
-    const expiration = dropped.restore(found);
-    // Its entry is gone: it was heard of after all, or has another life.
+    const expiration = overflow.restore(found);
+    // The entry was consumed: the notification was processed after all, or the key exists again.
     if (expiration.detectedBy === 'recovery' && expiration.expiredAtMs === null) continue;
     const { database, key, detectedAtMs } = found;
     const names = identityOf(one, chance);
-    const claim = { database, key, deadlineMs: entryMs, detectedAtMs, names, deliveryIds: [] };
+    const done = { database, key, deadlineMs: entryMs, detectedAtMs, names, deliveryIds: [] };
     if (isRemoval) {
-      // Claimed as well: a replica that takes over has heard the same notification.
-      claimed.push(claim);
+      // Captured as well: a replica that takes over has received the same notification.
+      captured.push(done);
       events.removedEarly(expiration, entryMs);
       continue;
     }
-    let made: BuildResult = { deliveries: [], tooLarge: [] };
+    let result: BuildResult = { deliveries: [], tooLarge: [] };
     try {
-      made = buildDeliveries(expiration, matches, {
+      result = buildDeliveries(expiration, matches, {
         occurrence: occurrenceOf(expiration, names),
         isTest: false,
         carried: carried[at] ?? NOTHING,
       });
     } catch (error) {
-      // Claimed all the same: it would fail again, and hold up all others.
+      // Captured all the same: another attempt would fail as well, and delay all other expirations.
       events.unbuildable(expiration, error);
     }
-    const { deliveries: its, tooLarge } = made;
+    const { deliveries: its, tooLarge } = result;
     events.expired(expiration, its);
     events.deliveriesRefused(expiration, tooLarge, BODY_BYTES_MAX);
     deliveries.push(...its);
     for (const { body } of its) bodyBytes += body.length;
     const deliveryIds = its.map(({ id }) => id);
-    if (its.length > 0 || entryMs !== null) claimed.push({ ...claim, deliveryIds });
+    if (its.length > 0 || entryMs !== null) captured.push({ ...done, deliveryIds });
     if (expiration.detectedBy === 'recovery' && its.length > 0) recovered += 1;
     if (deliveries.length >= DELIVERIES_MAX || bodyBytes >= BODY_BYTES_AT_ONCE_MAX) break;
     if (clock.monotonicMs() >= endMs) break;
   }
   if (recovered > 0) events.recovered(recovered);
-  return { deliveries, claimed, built };
+  return { deliveries, captured, built };
 }
 
-/** The names of an expiration. One that only this replica knows of is told by its deadline, or by chance. */
+/** Returns the names of an expiration. One that only this replica found is named by its deadline, or at random. */
 function identityOf({ names, entryMs }: DatedExpiration, chance: Chance): readonly string[] {
   if (names.length > 0) return names;
   return [entryMs === null ? chance.token() : `=${entryMs}`];

@@ -1,11 +1,11 @@
 /**
- * Turns each expiration into its deliveries: dates it by the index of deadlines, builds its webhooks, stores them and
- * consumes its entry in one step.
+ * Turns each expiration into its deliveries: dates the expiration by the index of deadlines, and builds its webhooks.
+ * The deliveries are stored, and the index entry is consumed, in one step.
  */
 import type { IndexTrust } from '../deadlines/index-trust.js';
 import type { Tracker } from '../deadlines/tracker.js';
 import type { Chance, Clock } from '../lib/clock.js';
-import type { ConsumedDeadline, Delivery } from '../model/vocabulary.js';
+import type { CapturedExpiration, Delivery } from '../model/vocabulary.js';
 import type { Outbox, Writer } from '../outbox/outbox.js';
 import type { ServerClock } from '../redis/server-clock.js';
 import type { CaptureEvents } from '../telemetry/capture-events.js';
@@ -47,7 +47,7 @@ export class Capture {
     }
   }
 
-  /** Resolves with whether all of the slice is captured. */
+  /** Resolves with whether the whole slice is captured. */
   async #capture(slice: readonly QueuedEntry[], writer: Writer): Promise<boolean> {
     const { queue, processor, intake, tracker, values, clock } = this.#parts;
     const expired = slice.flatMap(({ item }) => (item.kind === 'expired' ? [item] : []));
@@ -61,15 +61,15 @@ export class Capture {
       const carried =
         writer === 'carrying' ? await processor.persist(() => values.valuesFor(some)) : [];
       if (carried === null) return false;
-      const { deliveries, claimed, built } = buildBatch(some, carried, this.#parts);
-      // Another term may have begun, and may capture the same events.
-      if (!slice.every((entry) => queue.isCurrent(entry))) return false;
-      if (!(await this.#store(deliveries, claimed, writer))) return false;
+      const { deliveries, captured, built } = buildBatch(some, carried, this.#parts);
+      // After a reset of the queue, another term may capture the same events.
+      if (slice[0] === undefined || !queue.isCurrent(slice[0])) return false;
+      if (!(await this.#store(deliveries, captured, writer))) return false;
       // Leftovers are harmless: later lives of the key overwrite them, and `prune` deletes them.
-      if (writer === 'carrying') void values.onCaptured(claimed).catch(() => undefined);
+      if (writer === 'carrying') void values.onCaptured(captured).catch(() => undefined);
       from += built;
     }
-    // An entry that stays may be about another life, which may never have begun.
+    // An entry that is not consumed may be for a next life that never began: its key is read again.
     const doubtful = expirations.filter(
       ({ entryMs }, at) => entryMs === null && (entriesMs[at] ?? null) !== null,
     );
@@ -87,30 +87,30 @@ export class Capture {
     const corrected = await correctDetected(expired, entriesMs, serverClock);
     const entryOf = (at: number) => entriesMs[at] ?? null;
     const isDoubtful = corrected.some((event, at) => isYetToCome(event, entryOf(at)));
-    // Where an entry is of the next life, the change that began that life has been published.
-    const isAllHeard = isDoubtful && (await trust.barrier());
+    // If an entry is for the next life, the change that began that life has been published: the barrier waits for it.
+    const isAllReceived = isDoubtful && (await trust.barrier());
     return corrected.map((event, at) =>
       dated(event, entryOf(at), {
         isFollowed: (slice[at]?.next ?? null) !== null,
-        isAllHeard,
-        tellsRemovals: trust.tellsRemovals(event.database),
+        isAllReceived,
+        tellsRemovals: isAllReceived && trust.tellsRemovals(event.database),
       }),
     );
   }
 
-  /** Resolves with whether it is stored. */
+  /** Resolves with whether the batch is stored. */
   async #store(
     deliveries: readonly Delivery[],
-    claimed: readonly ConsumedDeadline[],
+    captured: readonly CapturedExpiration[],
     writer: Writer,
   ): Promise<boolean> {
-    if (deliveries.length + claimed.length === 0) return true;
+    if (deliveries.length + captured.length === 0) return true;
     const { processor, outbox, tracker, events } = this.#parts;
     const batch = await processor.persist(async () => outbox.beginBatch(writer));
     if (batch === null) return false;
     const refused = await processor.persist(() => {
-      tracker.invalidate(claimed);
-      return outbox.enqueue(deliveries, claimed, batch);
+      tracker.invalidate(captured);
+      return outbox.enqueue(deliveries, captured, batch);
     });
     if (refused === null) return false;
     events.outboxFull(refused);

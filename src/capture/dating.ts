@@ -1,4 +1,4 @@
-/** Which deadline an expiration had: a key may have had several lives in a row. Pure. */
+/** Finds the deadline of an expiration: a key may have had several lives in a row. Pure. */
 
 import type { CreatedEvent, Expiration } from '../model/vocabulary.js';
 import { CLOCK_SLACK_MS } from '../redis/server-clock.js';
@@ -6,47 +6,48 @@ import type { Match } from '../routing/routes.js';
 import type { RoutedExpiration } from './event-queue.js';
 import { namesOf } from './sequence.js';
 
-/** An expiration, and the deadline in the index that goes with it; null where none does. */
+/** An expiration, and its entry in the index. */
 export interface DatedExpiration {
   readonly expiration: Expiration;
   readonly matches: readonly Match[];
-  /** Those that other replicas know the expiration by; none where the relay found it by itself. */
+  /** The names by which other replicas know the expiration; none if the relay found the expiration itself. */
   readonly names: readonly string[];
+  /** The deadline of the entry that belongs to the expiration; null: none. */
   readonly entryMs: number | null;
   /** A command removed the key before its deadline. */
   readonly isRemoval: boolean;
 }
 
-/** No key expires so much before its deadline, however far the clocks are known to one another. */
+/** More than any error of the clocks: no key expires this long before its deadline. */
 const EARLY_MS = 1_000;
 
-/** What is known of an expiration beside the event and the entry in the index. */
+/** Facts about an expiration that neither the event nor the index entry shows. */
 export interface Circumstances {
-  /** Whether anything is known to have become of the key since. */
+  /** Whether a later event of the key is known. */
   readonly isFollowed: boolean;
-  /** Whether it would be known. */
-  readonly isAllHeard: boolean;
-  /** Whether an `expired` long before the deadline in the index can only be of a key that a command removed. */
+  /** Whether all events published so far were received: a later event of the key would be known. */
+  readonly isAllReceived: boolean;
+  /** Whether an `expired` long before the deadline in the index can only mean that a command removed the key. */
   readonly tellsRemovals: boolean;
 }
 
-/** Whether the deadline in the index is yet to come: it is of the key's next life, or was shortened. */
+/** Whether the index has a deadline after the expiration: the key has a next life, or its deadline was shortened. */
 export function isYetToCome({ detectedAtMs }: RoutedExpiration, entryMs: number | null): boolean {
   return entryMs !== null && entryMs > detectedAtMs + CLOCK_SLACK_MS;
 }
 
-/** The expiration with the deadline of its entry, where that is about the life that ended. */
+/** Returns the expiration with the deadline of its entry, if the entry is for the life that ended. */
 export function dated(
   event: RoutedExpiration,
   entryMs: number | null,
-  { isFollowed, isAllHeard, tellsRemovals }: Circumstances,
+  { isFollowed, isAllReceived, tellsRemovals }: Circumstances,
 ): DatedExpiration {
   const { database, key, detectedAtMs, detectedBy, matches } = event;
   const undated = { database, key, expiredAtMs: null, detectedAtMs, detectedBy };
   const names = namesOf(event);
   if (event.isOutdated) return { expiration: undated, matches, names, entryMs, isRemoval: false };
-  if (isYetToCome(event, entryMs) && isAllHeard && !isFollowed) {
-    // The key has no next life: the entry is of the life that ended, whose deadline was shortened, or of a removed key.
+  if (isYetToCome(event, entryMs) && isAllReceived && !isFollowed) {
+    // The key has no next life: the deadline of the life that ended was shortened, or a command removed the key.
     const isEarly = entryMs !== null && entryMs > detectedAtMs + EARLY_MS;
     const isRemoval = isEarly && detectedBy === 'notification' && tellsRemovals;
     return { expiration: undated, matches, names, entryMs, isRemoval };
@@ -55,7 +56,10 @@ export function dated(
   return { expiration, matches, names, entryMs: expiration.expiredAtMs, isRemoval: false };
 }
 
-/** A deadline that is yet to come, by more than the slack, belongs to the key's next life. */
+/**
+ * Returns the expiration with this deadline. A deadline that is later by more than the slack is ignored: it belongs to
+ * the key's next life.
+ */
 export function withDeadline(
   expiration: Expiration,
   deadlineMs: number | null,
@@ -71,8 +75,8 @@ export function withDeadline(
 }
 
 /**
- * Whether the key had already expired, unheard, when it was created again. A deadline within the clock slack may belong
- * to the new life.
+ * Whether the key had already expired, without a notification, when it was created again. A deadline within the clock
+ * slack may belong to the new life.
  */
 export function hadExpired({ detectedAtMs }: CreatedEvent, deadlineMs: number | null): boolean {
   return deadlineMs !== null && deadlineMs <= detectedAtMs - CLOCK_SLACK_MS;

@@ -1,6 +1,6 @@
 /**
- * When expirations were detected, by the clock of Redis. The last reading of the clock may be some seconds
- * old, and the clock may have been set since. Where the deadlines in the index suggest that, the clock is
+ * Corrects the times at which expirations were detected, by the clock of Redis. The last reading of the clock may be
+ * some seconds old, and the clock may have been set since. If the deadlines in the index suggest that, the clock is
  * read again, after the notification.
  */
 
@@ -8,10 +8,10 @@ import type { ServerClock } from '../redis/server-clock.js';
 import { CLOCK_SLACK_MS } from '../redis/server-clock.js';
 import type { RoutedExpiration } from './event-queue.js';
 
-/** A nudged key expires much sooner after its deadline. */
+/** Far more than a nudged key takes to expire after its deadline. */
 const LATE_MS = 1_000;
 
-/** `deadlines` holds the deadline of each event in the index. Reads the clock at most once. */
+/** Returns the corrected expirations. `deadlines` holds their deadlines in the index. Reads the clock at most once. */
 export async function correctDetected(
   expired: readonly RoutedExpiration[],
   deadlines: readonly (number | null)[],
@@ -42,7 +42,7 @@ function corrected(
   }
 }
 
-/** How an expiration was detected, as it seems: before its deadline, about then, or long after it. */
+/** Whether an expiration seems to have been detected before its deadline, at about that time, or long after it. */
 function lag(event: RoutedExpiration, deadlineMs: number | null): 'early' | 'usual' | 'late' {
   if (deadlineMs === null) return 'usual';
   const lateMs = event.detectedAtMs - deadlineMs;

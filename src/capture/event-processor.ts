@@ -1,4 +1,4 @@
-/** Runs the consumers of the queue, and repeats the steps that store until they have succeeded. */
+/** Runs the consumers of the queue, and repeats each step that stores data until it succeeds. */
 import type { Clock } from '../lib/clock.js';
 import { FencedError } from '../model/errors.js';
 import type { CaptureEvents } from '../telemetry/capture-events.js';
@@ -8,7 +8,7 @@ import type { EventConsumer, EventQueue, QueuedEntry } from './event-queue.js';
 export const SLICE_MAX = 500;
 
 const RETRY_FIRST_MS = 100;
-/** Short: while it waits, everything behind it waits too, and no other replica takes the lease. */
+/** Short: during a wait, all events behind the step wait as well, and no other replica takes the lease. */
 const RETRY_MS_MAX = 500;
 
 export interface EventProcessorParts {
@@ -28,16 +28,16 @@ export class EventProcessor {
   }
 
   /**
-   * Processes what is available to a consumer, slice by slice, until a stop. `process` resolves with whether the slice
-   * is finished; if not, its events stay in the queue.
+   * Processes the available events of a consumer, slice by slice, until a stop. `process` resolves with whether the
+   * slice is finished; if not, its events stay in the queue.
    */
   run(consumer: EventConsumer, process: (slice: readonly QueuedEntry[]) => Promise<boolean>): void {
     this.#loops.push(this.#loop(consumer, process));
   }
 
   /**
-   * Repeats a step until it succeeds. Resolves with null when it is given up: at a stop, and when another replica holds
-   * the lease, which suspends the queue.
+   * Repeats a step until it succeeds. Resolves with null if the step is abandoned: at a stop, or when another replica
+   * holds the lease. In the latter case the queue is suspended.
    */
   async persist<Result>(step: () => Promise<Result>): Promise<Result | null> {
     const { queue, events, clock } = this.#parts;
@@ -57,7 +57,7 @@ export class EventProcessor {
     return null;
   }
 
-  /** Resolves when the queue is empty, or left to another replica; an abort gives up, and logs what is lost. */
+  /** Stops once the queue is empty, or suspended. If the signal aborts, drops the rest and logs lost expirations. */
   async stop(signal: AbortSignal): Promise<void> {
     const { queue, events } = this.#parts;
     const abandon = () => this.#abandon.abort();

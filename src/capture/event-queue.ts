@@ -1,21 +1,21 @@
-/** The queue between the source, which must never wait, and everything that is done with key events. */
+/** The queue between the source, which must never wait, and the processing of key events. */
 import type { Clock } from '../lib/clock.js';
 import type { ExpiredEvent, KeyEvent } from '../model/vocabulary.js';
 import { asksForValues, type Match } from '../routing/routes.js';
 import { type Entry, KeyedQueue } from './keyed-queue.js';
 
-/** An expiration, and the routes that its key takes: at least one. */
+/** An expiration, and the routes that its key matches: at least one. */
 export interface RoutedExpiration extends ExpiredEvent {
   readonly matches: readonly Match[];
-  /** The deadline was changed before, and the key was gone when it was read: the index has an older one. */
+  /** The deadline had changed, and the key was missing when it was read: the index has an older deadline. */
   readonly isOutdated?: boolean;
 }
 
 export type QueuedEvent = RoutedExpiration | Exclude<KeyEvent, ExpiredEvent>;
 
 /**
- * Expirations are captured without waiting for what only concerns later deadlines, nor for those whose webhooks carry
- * values, which have to be read.
+ * The consumers of the queue. Expirations wait neither for changes, which only concern later deadlines, nor for
+ * expirations whose webhooks carry values, which have to be read.
  */
 export type EventConsumer = 'plain' | 'carrying' | 'changes';
 
@@ -32,7 +32,7 @@ function consumerOf(event: QueuedEvent): EventConsumer {
   return event.matches.some(({ route }) => asksForValues(route)) ? 'carrying' : 'plain';
 }
 
-/** A deadline is read once for several changes of its key, and not at all where the key was removed since. */
+/** Merges changes of a key. The deadline is read once for several changes, and not at all if a removal follows. */
 function coalesce(waiting: QueuedEvent, next: QueuedEvent): QueuedEvent | null {
   if (waiting.kind !== 'changed' && waiting.kind !== 'removed') return null;
   if (next.kind === 'removed') return next;

@@ -1,6 +1,6 @@
 /**
- * Where key events enter. Each is matched against the routes once, and queued; events of keys that no route is about
- * end here. The source never waits, and the process must not grow without bound: what finds no room is dropped.
+ * The entry point for key events. Each event is matched against the routes once, and queued. Events of keys that match
+ * no route are discarded. The source never waits, and memory is bounded: events that find no room are dropped.
  */
 
 import type { IndexTrust } from '../deadlines/index-trust.js';
@@ -11,17 +11,17 @@ import type { EventConsumer, EventQueue } from './event-queue.js';
 import type { OverflowLog } from './overflow-log.js';
 
 /**
- * A second of a fast server's expirations, some 50 MB; beyond it the index is what is relied on. Changes have as much
- * room of their own: without them the index is not true.
+ * Queued expirations: those of a fast server in one second, some 50 MB. Beyond the limit, only the index can recover
+ * expirations. Changes have a limit of their own, of the same size: without changes, the index is out of date.
  */
 const QUEUED_MAX = 50_000;
 
-/** Of the keys of the same events, together. */
+/** The total size of the keys of queued expirations; queued changes have the same limit. */
 const QUEUED_BYTES_MAX = 16 * 1024 * 1024;
 
 /** Back-pressure: the nudger pauses above this many queued expirations. The index keeps the others meanwhile. */
 const ROOM_MAX = 5_000;
-/** Those that carry values take longer, and are not to hold up the others. */
+/** The limit for expirations whose webhooks carry values: these take longer, and must not delay the others. */
 const CARRYING_MAX = 20_000;
 
 export interface IntakeParts {
@@ -41,13 +41,13 @@ export class Intake {
     this.#parts = parts;
   }
 
-  /** Never waits, so that the source can read on. */
+  /** Takes an event. Never waits, so that the source can continue to read. */
   push(event: KeyEvent): void {
     if (event.kind === 'expired') this.#pushExpired(event);
     else this.#pushChange(event);
   }
 
-  /** The deadlines of these keys are to be read again. */
+  /** Queues changes, so that the deadlines of these keys are read again. */
   reread(keys: readonly KeyInDatabase[]): void {
     const detectedAtMs = Math.round(this.#parts.serverNowMs());
     for (const { database, key } of keys) {
@@ -57,7 +57,7 @@ export class Intake {
 
   /**
    * Resolves when there is room for more expirations, or the signal aborts. Expirations behind a change of their key do
-   * not count: they may wait for the end of the catch-up, which waits for room.
+   * not count: they may have to wait until the catch-up ends, and the catch-up waits for room.
    */
   async room(signal: AbortSignal): Promise<void> {
     const { queue } = this.#parts;
@@ -73,14 +73,14 @@ export class Intake {
     const matches = routing.match(key);
     if (matches.length === 0) return events.expired(event, []);
     if (this.#hasRoom(key, 'plain', 'carrying')) return queue.push({ ...event, matches });
-    // Its entry is in the index, if its deadline was known.
+    // If the deadline was known, the index still has the entry, and the expiration is found again.
     if (detectedBy === 'notification') overflow.add(event);
     events.queueFull();
   }
 
   #pushChange(event: Exclude<KeyEvent, ExpiredEvent>): void {
     const { routing, queue, overflow, trust, events } = this.#parts;
-    // While all is heard, so was the end of the life before.
+    // Outside a catch-up nothing was missed: the end of the key's previous life was received as well.
     if (event.kind === 'created' && !trust.isCatchingUp) return;
     const { database, key } = event;
     if (!routing.isRouted(key)) return;
@@ -90,7 +90,7 @@ export class Intake {
     }
     const detectedAtMs = overflow.heardAtMs(event);
     if (detectedAtMs !== null) {
-      // The index still has the deadline of the life that ended, until the change is read.
+      // Until the deadline is read again, the index has the deadline of the life that ended.
       const found = { kind: 'expired', database, key, detectedAtMs } as const;
       queue.push({ ...found, detectedBy: 'recovery', matches: routing.match(key) });
     }

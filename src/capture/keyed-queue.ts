@@ -12,30 +12,33 @@ import type { KeyInDatabase } from '../model/vocabulary.js';
 export interface Entry<Item> {
   item: Item;
   readonly id: string;
-  /** Grows with each push. */
+  /** Increases with each push. */
   readonly sequence: number;
-  /** How many drains had begun when it was pushed. */
+  /** The number of drains that had begun before the push. */
   readonly epoch: number;
   isTaken: boolean;
-  /** The next item of the key; null when nothing waits behind this one. */
+  /** The next item of the key; null: this is the last one. */
   next: Entry<Item> | null;
-  /** Of the first item of a key: the last one, when there are several. */
+  /** On the first item of a key: the last item of the key; null if the key has only one item. */
   last: Entry<Item> | null;
+  readonly share: Share<Item>;
 }
 
 export interface KeyedQueueParts<Consumer extends string, Item> {
   readonly consumers: readonly Consumer[];
   readonly consumerOf: (item: Item) => Consumer;
-  /** The item that stands for both, when the later one makes the earlier one superfluous; else null. */
+  /** Returns one item that replaces both; null if both are needed. */
   readonly coalesce: (waiting: Item, next: Item) => Item | null;
   readonly clock: Clock;
 }
 
+/** The items of one consumer. */
 interface Share<Item> {
-  /** The first items of their keys, none of them taken. */
+  /** The first items of their keys, except taken ones. */
   ready: Entry<Item>[];
-  /** Of all items, ready or not, until they are finished. */
+  /** The number of unfinished items, ready or not. */
   count: number;
+  /** The total size of the keys of these items. */
   keyBytes: number;
 }
 
@@ -62,9 +65,9 @@ export class KeyedQueue<Consumer extends string, Item extends KeyInDatabase> {
   readonly #finished = new Condition();
   #sequence = 0;
   #epoch = 0;
-  /** How many items of each epoch are unfinished; the oldest epoch first. */
+  /** The number of unfinished items of each epoch; the oldest epoch first. */
   readonly #unfinished = new Map<number, number>();
-  #drains: Drain[] = [];
+  readonly #drains: Drain[] = [];
   #isSuspended = false;
 
   constructor(parts: KeyedQueueParts<Consumer, Item>) {
@@ -74,14 +77,14 @@ export class KeyedQueue<Consumer extends string, Item extends KeyInDatabase> {
     );
   }
 
-  /** How many items are unfinished. */
+  /** The number of unfinished items. */
   get size(): number {
     let size = 0;
     for (const { count } of this.#shares.values()) size += count;
     return size;
   }
 
-  /** The unfinished items of a consumer, how many of them are ready, and the bytes of their keys. */
+  /** Returns the number of unfinished items of a consumer, how many are ready, and the total size of their keys. */
   load(consumer: Consumer): Load {
     const { count, ready, keyBytes } = this.#share(consumer);
     return { count, readyCount: ready.length, keyBytes };
@@ -106,7 +109,7 @@ export class KeyedQueue<Consumer extends string, Item extends KeyInDatabase> {
     last.next = head.last;
   }
 
-  /** Puts an item right behind one that is taken, before all others of its key. */
+  /** Inserts an item right behind a taken one, before all other items of its key. */
   follow(taken: Entry<Item>, item: Item): void {
     if (!this.isCurrent(taken)) return;
     const entry = this.#enter(item, taken.id, taken.epoch);
@@ -115,7 +118,7 @@ export class KeyedQueue<Consumer extends string, Item extends KeyInDatabase> {
     taken.last ??= entry;
   }
 
-  /** Waits until items are available and the queue is not suspended; resolves empty when the signal aborts. */
+  /** Takes items once some are available and the queue is not suspended; resolves empty when the signal aborts. */
   async take(
     consumer: Consumer,
     countMax: number,
@@ -124,7 +127,7 @@ export class KeyedQueue<Consumer extends string, Item extends KeyInDatabase> {
     const { clock } = this.#parts;
     const share = this.#share(consumer);
     for (;;) {
-      // More may arrive in the same turn, and the rest of the process has its own.
+      // More items may arrive before the next turn, and the rest of the process gets to run.
       if (share.ready.length > 0) await clock.turn();
       if (signal.aborted) return [];
       if (share.ready.length > 0 && !this.#isSuspended) {
@@ -136,12 +139,12 @@ export class KeyedQueue<Consumer extends string, Item extends KeyInDatabase> {
     }
   }
 
-  /** Whether a taken item is still in the queue: `reset` may have handed it to somebody else. */
+  /** Whether a taken item is still in the queue: `reset` may have handed it back. */
   isCurrent(taken: Entry<Item>): boolean {
     return this.#heads.get(taken.id) === taken;
   }
 
-  /** Makes the next items of their keys available. */
+  /** Removes taken items, and makes the next items of their keys available. */
   finish(taken: readonly Entry<Item>[]): void {
     for (const entry of taken) {
       if (!this.isCurrent(entry)) continue;
@@ -159,7 +162,7 @@ export class KeyedQueue<Consumer extends string, Item extends KeyInDatabase> {
     return this.#isSuspended;
   }
 
-  /** Hands out nothing from now on, and keeps what is pushed. False when it was suspended before. */
+  /** Hands out no items until `reset`, but accepts new ones. Returns false if the queue was already suspended. */
   suspend(): boolean {
     if (this.#isSuspended) return false;
     this.#isSuspended = true;
@@ -167,7 +170,7 @@ export class KeyedQueue<Consumer extends string, Item extends KeyInDatabase> {
     return true;
   }
 
-  /** Empties the queue, and hands out again what is pushed from now on. Returns the items in the order of their pushes. */
+  /** Empties the queue, and ends a suspension. Returns the items in the order of their pushes. */
   reset(): Item[] {
     const entries: Entry<Item>[] = [];
     for (const head of this.#heads.values()) {
@@ -188,14 +191,14 @@ export class KeyedQueue<Consumer extends string, Item extends KeyInDatabase> {
     return entries.map(({ item }) => item);
   }
 
-  /** Resolves when it is suspended, or the signal aborts. */
+  /** Resolves when the queue is suspended, or the signal aborts. */
   async suspended(signal: AbortSignal): Promise<void> {
     while (!this.#isSuspended && !signal.aborted) {
       await this.#changed.wait(this.#parts.clock, null, signal);
     }
   }
 
-  /** Resolves when all that is in the queue now is finished, with what followed it; or the signal aborts. */
+  /** Resolves when all items queued so far, and items added by `follow`, are finished; or the signal aborts. */
   drained(signal: AbortSignal): Promise<void> {
     if (this.size === 0 || signal.aborted) return Promise.resolve();
     const epoch = this.#epoch;
@@ -228,17 +231,16 @@ export class KeyedQueue<Consumer extends string, Item extends KeyInDatabase> {
     share.keyBytes += item.key.length;
     this.#unfinished.set(epoch, (this.#unfinished.get(epoch) ?? 0) + 1);
     const sequence = this.#sequence;
-    return { item, id, sequence, epoch, isTaken: false, next: null, last: null };
+    return { item, id, sequence, epoch, isTaken: false, next: null, last: null, share };
   }
 
   #lead(entry: Entry<Item>): void {
     this.#heads.set(entry.id, entry);
-    this.#share(this.#parts.consumerOf(entry.item)).ready.push(entry);
+    entry.share.ready.push(entry);
     this.#changed.notifyAll();
   }
 
-  #leave({ item, epoch }: Entry<Item>): void {
-    const share = this.#share(this.#parts.consumerOf(item));
+  #leave({ item, epoch, share }: Entry<Item>): void {
     share.count -= 1;
     share.keyBytes -= item.key.length;
     const left = (this.#unfinished.get(epoch) ?? 0) - 1;
@@ -248,9 +250,7 @@ export class KeyedQueue<Consumer extends string, Item extends KeyInDatabase> {
 
   #endDrains(): void {
     const [oldest = Number.POSITIVE_INFINITY] = this.#unfinished.keys();
-    const ended = this.#drains.filter(({ epoch }) => epoch < oldest);
-    if (ended.length === 0) return;
-    this.#drains = this.#drains.filter(({ epoch }) => epoch >= oldest);
-    for (const { resolve } of ended) resolve();
+    // The oldest drain comes first.
+    while ((this.#drains[0]?.epoch ?? oldest) < oldest) this.#drains.shift()?.resolve();
   }
 }

@@ -1,6 +1,6 @@
 /**
- * What Redis said to have expired while there was no room to take it. The index of deadlines is what
- * finds such a key again; this is what then tells it from one that was deleted.
+ * Records the published expirations that found no room in the queue. The index of deadlines later shows that such a
+ * key is missing; this log shows that the key expired, and was not deleted.
  */
 
 import type { Clock } from '../lib/clock.js';
@@ -8,26 +8,26 @@ import type { Expiration, ExpiredEvent, KeyInDatabase } from '../model/vocabular
 import { CLOCK_SLACK_MS } from '../redis/server-clock.js';
 import { withDeadline } from './dating.js';
 
-/** Some 45 MB. */
-const HEARD_MAX = 1_000_000;
+/** Recorded expirations, some 45 MB. */
+const RECORDED_MAX = 1_000_000;
 
-/** Longer than so many take until they are found again; none is kept for more than twice as long. */
+/** Longer than it takes to find that many keys again. No expiration is kept for more than twice this time. */
 const KEPT_MS = 600_000;
 
-/** By a key's hash, when it was last said to have expired: in milliseconds after the first was. */
-type Heard = Map<number, number>;
+/** By the hash of a key: when its last expiration was received, in milliseconds after the first recorded one. */
+type Received = Map<number, number>;
 
-/** FNV's offset and prime, and a prime as good: two hashes of 32 bits that know nothing of one another. */
+/** FNV's offset and prime, and a second prime as good as FNV's, for two independent hashes of 32 bits. */
 const OFFSET = 0x811c9dc5;
 const PRIME = 0x01000193;
 const OTHER_PRIME = 0x85ebca77;
-/** So many of a number's bits are exact. */
+/** Integers of up to this many bits are exact as numbers. */
 const EXACT_BITS = 53;
 
 export class OverflowLog {
   readonly #clock: Pick<Clock, 'after'>;
-  #recent: Heard = new Map();
-  #former: Heard = new Map();
+  #recent: Received = new Map();
+  #former: Received = new Map();
   #firstAtMs = 0;
   #cancelForgetting: (() => void) | null = null;
 
@@ -35,9 +35,9 @@ export class OverflowLog {
     this.#clock = clock;
   }
 
-  /** Beyond `HEARD_MAX` it remembers no more. */
+  /** Records an expiration, unless `RECORDED_MAX` are recorded. */
   add(expiration: ExpiredEvent): void {
-    if (this.#size >= HEARD_MAX) return;
+    if (this.#size >= RECORDED_MAX) return;
     if (this.#cancelForgetting === null) {
       this.#firstAtMs = expiration.detectedAtMs;
       this.#forgetLater();
@@ -45,7 +45,7 @@ export class OverflowLog {
     this.#recent.set(hashOf(expiration), expiration.detectedAtMs - this.#firstAtMs);
   }
 
-  /** When Redis said that the key had expired; null when it is not known to have. */
+  /** When the recorded expiration of the key was received; null: none is recorded. */
   heardAtMs(key: KeyInDatabase): number | null {
     return this.#size === 0 ? null : this.#heardAtMs(hashOf(key));
   }
@@ -60,8 +60,8 @@ export class OverflowLog {
   }
 
   /**
-   * What was found to have expired, as Redis told of it: if it did so since the deadline of the life that
-   * ended. Else as it is. Nothing is remembered of the key any more.
+   * Replaces a recovered expiration by the notification recorded for its key, if it was received after the deadline of
+   * the life that ended. Otherwise returns the expiration unchanged. Deletes the record.
    */
   restore(found: Expiration): Expiration {
     if (found.detectedBy !== 'recovery' || this.#size === 0) return found;
@@ -70,17 +70,17 @@ export class OverflowLog {
     if (detectedAtMs === null) return found;
     this.#recent.delete(hash);
     this.#former.delete(hash);
-    const heard: Expiration = {
+    const published: Expiration = {
       ...found,
       expiredAtMs: null,
       detectedAtMs,
       detectedBy: 'notification',
     };
-    const told = withDeadline(heard, found.expiredAtMs, CLOCK_SLACK_MS);
-    return told.expiredAtMs === null ? found : told;
+    const dated = withDeadline(published, found.expiredAtMs, CLOCK_SLACK_MS);
+    return dated.expiredAtMs === null ? found : dated;
   }
 
-  /** Forgets all, and leaves no timer behind. */
+  /** Deletes all records, and cancels the timer. */
   clear(): void {
     this.#cancelForgetting?.();
     this.#cancelForgetting = null;
@@ -98,7 +98,7 @@ export class OverflowLog {
   }
 }
 
-/** FNV-1a, twice: a cryptographic hash would take as long as all else that is done for a key then. */
+/** FNV-1a, twice: a cryptographic hash would take as long as all other work for a dropped expiration. */
 function hashOf({ database, key }: KeyInDatabase): number {
   let one = OFFSET ^ database;
   let other = one;
@@ -106,6 +106,6 @@ function hashOf({ database, key }: KeyInDatabase): number {
     one = Math.imul(one ^ byte, PRIME);
     other = Math.imul(other ^ byte, OTHER_PRIME);
   }
-  // Of a product, the upper bits depend on the most.
+  // The upper bits of a product depend on the most bits of its factors.
   return (one >>> 0) + (other >>> (2 * 32 - EXACT_BITS)) * 2 ** 32;
 }

@@ -1,28 +1,24 @@
 /**
- * The order in which Redis publishes events is the same for all who listen to one server. Marks divide it into
- * intervals, so that an expiration has a name that other replicas know, too: its number among those of its key since
- * the mark before, or until the mark after. No clock is compared.
+ * The sequence of events of one server. Every listener receives them in the same order. Marks divide the sequence into
+ * intervals. An expiration is named by its number among the expirations of its database, counted from the mark before
+ * it or up to the mark after it, so that all replicas know it by the same names. No clocks are compared.
  */
-import { keyId } from '../model/key-id.js';
 import type { ExpiredEvent, Interval, KeyEvent } from '../model/vocabulary.js';
 
-/** Of one interval, some 15 MB. Expirations beyond it have no names. */
-const KEYS_MAX = 100_000;
-
-/** More than are heard while an event is buffered. */
+/** Marks remembered: more than arrive while an event is buffered. */
 const MARKS_MAX = 256;
 
 interface OpenInterval extends Interval {
   after: string | null;
-  counts: Map<string, number> | null;
+  counts: Map<number, number>;
 }
 
 export class Sequence {
   #interval = opened(null, 0);
-  /** By mark, the ordinal of the interval that it begins; the oldest first. */
+  /** The ordinal of the interval after each mark; the oldest mark first. */
   readonly #ordinals = new Map<string, number>();
 
-  /** A mark is heard. */
+  /** Ends the interval with a mark that has arrived. */
   mark(mark: string): void {
     this.#interval.after = mark;
     this.#begin(mark);
@@ -31,32 +27,27 @@ export class Sequence {
     if (this.#ordinals.size > MARKS_MAX) this.#ordinals.delete(oldest);
   }
 
-  /** Events may be missed from now on: what is heard later lies in another interval. */
+  /** Ends the interval without a mark: events may be missed from now on. */
   interrupt(): void {
     this.#begin(null);
   }
 
-  /** The event that is heard next, with its place. */
+  /** The next event, with its place in the sequence. */
   place(event: KeyEvent): KeyEvent {
     const interval = this.#interval;
     if (event.kind !== 'expired') return { ...event, interval };
     const { counts } = interval;
-    const name = keyId(event);
-    const index = counts?.get(name) ?? 0;
-    if (counts === null || (index === 0 && counts.size >= KEYS_MAX)) {
-      interval.counts = null;
-      return { ...event, interval };
-    }
-    counts.set(name, index + 1);
+    const index = counts.get(event.database) ?? 0;
+    counts.set(event.database, index + 1);
     return { ...event, interval, index };
   }
 
-  /** Whether a mark was heard lately. */
+  /** Whether a mark has arrived recently. */
   has(mark: string): boolean {
     return this.#ordinals.has(mark);
   }
 
-  /** A test of whether an event lies before a mark; of a mark that was not heard, nothing is known to. */
+  /** Tells whether an event precedes the mark. While the mark has not arrived, no event is known to. */
   isBefore(mark: string | null): (event: KeyEvent) => boolean {
     const ordinal = this.#ordinals.get(mark ?? '') ?? 0;
     return ({ interval }) => interval !== undefined && interval.ordinal < ordinal;
@@ -71,19 +62,23 @@ function opened(before: string | null, ordinal: number): OpenInterval {
   return { before, after: null, ordinal, counts: new Map() };
 }
 
-/** Whether a name of an expiration is its number among those of its key, from a mark on. */
+/** Whether an expiration's name refers to a mark. */
 export function isByMark(name: string): boolean {
   return /[+-]/.test(name);
 }
 
-/** The names of an expiration that Redis published. Two replicas that heard one of its marks share a name. */
+/**
+ * The names of a published expiration. Two replicas that received one of the interval's marks share a name. The mark
+ * after the interval matters only to a replica that missed the mark before it, and to one that replays what such a
+ * replica may have captured.
+ */
 export function namesOf(event: ExpiredEvent): readonly string[] {
-  const { interval, index } = event;
+  const { database, interval, index, isReplayed = false } = event;
   if (interval === undefined || index === undefined) return [];
   const { before, after, counts } = interval;
-  const count = counts?.get(keyId(event));
-  return [
-    ...(before === null ? [] : [`${before}+${index}`]),
-    ...(after === null || count === undefined ? [] : [`${after}-${count - index}`]),
-  ];
+  const names = before === null ? [] : [`${before}+${index}`];
+  if (after !== null && (before === null || isReplayed)) {
+    names.push(`${after}-${(counts.get(database) ?? 0) - index}`);
+  }
+  return names;
 }

@@ -1,40 +1,40 @@
 /**
- * The contract of the deadline index: which keys will expire, and when. It is level-triggered: an
- * entry is what was last read of its key, so that a missed or repeated notification can only make
- * it stale, and the nudge, which reads the key at its deadline, mends it. An entry is in one place:
+ * The contract of the index of deadlines: which keys will expire, and when. The index is level-triggered: an entry is
+ * the last reading of its key. A missed or repeated notification can only make the entry stale; the nudge, which reads
+ * the key at its deadline, corrects it. An entry is in one place:
  *
- *   put ──▶ tracked ──take, for its deadline─▶ overdue ──claimed (outbox.ts)──▶ (forgotten)
+ *   put ──▶ tracked ──take, for its deadline─▶ overdue ──consumed (outbox.ts)──▶ (deleted)
  *              ▲                                  │
  *              └──────put, if the key lives───────┘
  *
- * Every implementation passes the one suite in test/deadlines/deadlines.contract.ts. All times are
- * milliseconds by the clock of the Redis that holds the keys.
+ * All implementations pass the same suite, test/deadlines/deadlines.contract.ts. All times are milliseconds by the
+ * clock of the Redis that holds the keys.
  */
 import type { ChangedEvent, Deadline, KeyInDatabase, KeyReading } from '../model/vocabulary.js';
 
-/** A key whose deadline is to be read, and the one that was read of it before. */
+/** A key whose deadline must be read, and the deadline that was read before, if any. */
 export type ChangedKey = KeyInDatabase & Pick<ChangedEvent, 'readDeadlineMs'>;
 
-/** An expiration that was captured in the last seconds, under one of its names. */
-export interface CapturedExpiration extends KeyInDatabase {
+/** One of the names under which an expiration was captured. */
+export interface CapturedName extends KeyInDatabase {
   readonly name: string;
   readonly detectedAtMs: number;
 }
 
 export interface Deadlines {
   /**
-   * Writes down what was read: one entry a key, the last reading. A key that is gone loses its entry
-   * only if it went before its deadline: otherwise it has probably expired, and is yet to be claimed.
-   * A key that is elsewhere keeps its entry. May be repeated.
+   * Writes readings to the index: one entry for each key, its last reading. A missing key loses its entry only if its
+   * deadline had not passed: otherwise it has probably expired, and the expiration is yet to be captured. A key that is
+   * elsewhere keeps its entry. May be repeated.
    */
   put(readings: readonly KeyReading[]): Promise<void>;
 
-  /** Forgets these keys, whatever their deadlines: they were seen to go for another reason. */
+  /** Deletes the entries of these keys, whatever their deadlines: the keys were removed, and did not expire. */
   remove(keys: readonly KeyInDatabase[]): Promise<void>;
 
   /**
-   * Up to `countMax` tracked entries of a database whose deadlines are at most `untilMs`, earliest
-   * first. The entries are overdue from now on.
+   * Takes up to `countMax` tracked entries of a database with deadlines of at most `untilMs`, earliest first. The
+   * entries are overdue from now on.
    */
   take(database: number, untilMs: number, countMax: number): Promise<readonly Deadline[]>;
 
@@ -44,42 +44,42 @@ export interface Deadlines {
   /** The deadline of each of these keys, tracked or overdue; null where there is no entry. */
   find(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]>;
 
-  /** The expirations that were captured in the last seconds, in batches. */
-  recentlyCaptured(): AsyncIterable<readonly CapturedExpiration[]>;
+  /** The names of recently captured expirations, in batches. */
+  recentlyCaptured(): AsyncIterable<readonly CapturedName[]>;
 
   /**
-   * When relays of version 0.1 detected the last expiration of each key that they captured; null where that is more
-   * than some twenty seconds ago.
+   * When relays of version 0.1 detected the last expiration of each key that they captured; null if they captured none
+   * in the last 20 s.
    */
   capturedByOlder(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]>;
 
-  /** All events that Redis published before this mark are captured or written down. */
-  settle(mark: string): Promise<void>;
+  /** Stores the watermark: all events before this mark are captured or written to the index. */
+  advanceWatermark(mark: string): Promise<void>;
 
-  /** The last of these marks, by a replica of the same configuration; null where there is none. */
-  settledMark(): Promise<string | null>;
+  /** The watermark; null if there is none, or if a replica of another configuration stored it. */
+  watermark(): Promise<string | null>;
 
   /**
-   * These keys expired, and match no route of this replica. Their entries are set aside: a replica with
-   * another configuration may have had a route for them, and may come back.
+   * Sets the entries of these keys aside: the keys expired, and match no route of this replica. A replica with another
+   * configuration may have had a route for them, and may come back.
    */
   setAside(keys: readonly KeyInDatabase[]): Promise<void>;
 
-  /** Entries that were set aside, and that match a route of this replica, are overdue again. */
+  /** Makes entries that were set aside overdue again, if their keys match a route of this replica. */
   bringBack(database: number, isRouted: (key: Buffer) => boolean): Promise<void>;
 
-  /** Forgets entries that were set aside, with deadlines of at most `untilMs`. */
+  /** Deletes entries that were set aside, with deadlines of at most `untilMs`. */
   forgetAside(database: number, untilMs: number): Promise<void>;
 
-  /** The tracked keys of a database, in batches; one that stays tracked comes at least once. */
+  /** Yields the tracked keys of a database, in batches; a key that stays tracked is yielded at least once. */
   scan(database: number): AsyncIterable<readonly KeyInDatabase[]>;
 
   /** The earliest tracked deadline of a database; null when nothing is tracked. */
   earliestMs(database: number): Promise<number | null>;
 
-  /** How many entries there are, in all databases. */
+  /** The number of entries in all databases. */
   count(): Promise<number>;
 
-  /** Forgets a whole database at once: it was emptied. Resolves with how many entries it had. */
+  /** Deletes all entries of a database at once: it was emptied. Resolves with the number of entries. */
   forget(database: number): Promise<number>;
 }

@@ -1,25 +1,25 @@
-/** The earliest deadline that the keys of a database have got since the index was last looked at. */
+/** The earliest deadline that was written for a database since its index was last read. */
 import type { Clock } from '../lib/clock.js';
 import { Condition } from '../lib/condition.js';
 
 export class EarliestDeadline {
   readonly #sooner = new Condition();
   #ms = Number.POSITIVE_INFINITY;
-  /** Until when somebody waits; nothing is sooner while nobody does. */
+  /** An earlier deadline than this one ends the wait; no deadline is earlier while nobody waits. */
   #waitsUntilMs = Number.NEGATIVE_INFINITY;
 
-  /** By the clock of the Redis that holds the keys; infinite when there is none. */
+  /** By the clock of the Redis that holds the keys; infinite if there is none. */
   get ms(): number {
     return this.#ms;
   }
 
-  /** A key has got this deadline. */
+  /** Adds a deadline that was written to the index. */
   add(deadlineMs: number): void {
     this.#ms = Math.min(this.#ms, deadlineMs);
     if (deadlineMs < this.#waitsUntilMs) this.#sooner.notifyAll();
   }
 
-  /** The index is about to be looked at. */
+  /** Starts again: the index is about to be read. */
   reset(): void {
     this.#ms = Number.POSITIVE_INFINITY;
   }

@@ -1,73 +1,78 @@
 /**
- * The index of deadlines for a Redis that may only be read. It ends with the process, and grows with
+ * The index of deadlines in memory, for a Redis that may only be read. The index ends with the process, and grows with
  * the number of tracked keys, up to a limit.
  */
 
 import TinyQueue from 'tinyqueue';
-import type { ConsumedDeadline, Deadline, KeyInDatabase, KeyReading } from '../model/vocabulary.js';
+import type {
+  CapturedExpiration,
+  Deadline,
+  KeyInDatabase,
+  KeyReading,
+} from '../model/vocabulary.js';
 import { CLOCK_SLACK_MS } from '../redis/server-clock.js';
-import type { CapturedExpiration, Deadlines } from './deadlines.js';
+import type { CapturedName, Deadlines } from './deadlines.js';
 
-/** Some 40 MB; the deadlines of further keys are left to Redis's own expiry. */
+/** Keys in the index, some 40 MB. Further keys are left to Redis's own expiry. */
 export const TRACKED_KEYS_MAX = 200_000;
 
-/** Keys that are read together. */
+/** Keys that a scan yields together. */
 const SCAN_COUNT = 500;
 
-/** A heap may hold so many entries that are true no longer, beside one for each that is. */
+/** Outdated deadlines that a heap may hold, beside one for each current deadline. */
 const STALE_MAX = 10_000;
 
-/** Its key's name, as a map's key. */
-function nameOf(key: Buffer): string {
+/** The key of a map for a Redis key within its database. */
+function idOf(key: Buffer): string {
   return key.toString('latin1');
 }
 
-/** Deadlines by key and in their order. */
+/** Deadlines, by key and in order of time. */
 class Ordered {
-  readonly #byName = new Map<string, Deadline>();
-  /** Each deadline there ever was, until it is taken or the heap is made anew. */
+  readonly #byId = new Map<string, Deadline>();
+  /** All deadlines ever set, until they are taken or the heap is rebuilt. */
   #heap = new TinyQueue<Deadline>([], byDeadline);
 
   get size(): number {
-    return this.#byName.size;
+    return this.#byId.size;
   }
 
-  get(name: string): Deadline | undefined {
-    return this.#byName.get(name);
+  get(id: string): Deadline | undefined {
+    return this.#byId.get(id);
   }
 
-  set(name: string, deadline: Deadline): void {
-    if (this.#byName.get(name)?.deadlineMs === deadline.deadlineMs) return;
-    this.#byName.set(name, deadline);
+  set(id: string, deadline: Deadline): void {
+    if (this.#byId.get(id)?.deadlineMs === deadline.deadlineMs) return;
+    this.#byId.set(id, deadline);
     this.#heap.push(deadline);
     if (this.#heap.length > 2 * this.size + STALE_MAX) {
-      this.#heap = new TinyQueue([...this.#byName.values()], byDeadline);
+      this.#heap = new TinyQueue([...this.#byId.values()], byDeadline);
     }
   }
 
-  delete(name: string): void {
-    this.#byName.delete(name);
+  delete(id: string): void {
+    this.#byId.delete(id);
   }
 
   all(): Deadline[] {
-    return [...this.#byName.values()];
+    return [...this.#byId.values()];
   }
 
-  /** The earliest; undefined when there is none. */
+  /** The earliest deadline; undefined: none. */
   first(): Deadline | undefined {
     for (;;) {
       const first = this.#heap.peek();
-      if (first === undefined || this.#byName.get(nameOf(first.key)) === first) return first;
+      if (first === undefined || this.#byId.get(idOf(first.key)) === first) return first;
       this.#heap.pop();
     }
   }
 
-  /** Takes the earliest ones out. */
+  /** Takes out the earliest deadlines, up to `countMax` of at most `untilMs`. */
   takeUntil(untilMs: number, countMax: number): Deadline[] {
     const taken: Deadline[] = [];
     for (let first = this.first(); first !== undefined; first = this.first()) {
       if (first.deadlineMs > untilMs || taken.length === countMax) break;
-      this.delete(nameOf(first.key));
+      this.delete(idOf(first.key));
       taken.push(first);
     }
     return taken;
@@ -78,12 +83,12 @@ function byDeadline(one: Deadline, other: Deadline): number {
   return one.deadlineMs - other.deadlineMs;
 }
 
-/** One database's. */
+/** The index of one database. */
 type DatabaseIndex = Readonly<Record<'tracked' | 'overdue', Ordered>>;
 
 export class MemoryDeadlines implements Deadlines {
   readonly #keysMax: number;
-  readonly #shelves = new Map<number, DatabaseIndex>();
+  readonly #indexes = new Map<number, DatabaseIndex>();
 
   constructor(keysMax: number = TRACKED_KEYS_MAX) {
     this.#keysMax = keysMax;
@@ -94,22 +99,22 @@ export class MemoryDeadlines implements Deadlines {
   }
 
   #put({ database, key, ttl, deadlineMs, readAtMs }: KeyReading): void {
-    const { tracked, overdue } = this.#shelf(database);
-    const name = nameOf(key);
+    const { tracked, overdue } = this.#index(database);
+    const id = idOf(key);
     switch (ttl) {
       case 'volatile':
-        overdue.delete(name);
-        if (tracked.get(name) !== undefined || tracked.size + overdue.size < this.#keysMax) {
-          tracked.set(name, { database, key, deadlineMs });
+        overdue.delete(id);
+        if (tracked.get(id) !== undefined || tracked.size + overdue.size < this.#keysMax) {
+          tracked.set(id, { database, key, deadlineMs });
         }
         return;
       case 'persistent':
-        tracked.delete(name);
-        overdue.delete(name);
+        tracked.delete(id);
+        overdue.delete(id);
         return;
       case 'missing':
-        if ((tracked.get(name)?.deadlineMs ?? 0) > readAtMs) tracked.delete(name);
-        if ((overdue.get(name)?.deadlineMs ?? 0) > readAtMs) overdue.delete(name);
+        if ((tracked.get(id)?.deadlineMs ?? 0) > readAtMs) tracked.delete(id);
+        if ((overdue.get(id)?.deadlineMs ?? 0) > readAtMs) overdue.delete(id);
         return;
       case 'elsewhere':
         return;
@@ -118,63 +123,63 @@ export class MemoryDeadlines implements Deadlines {
 
   async remove(keys: readonly KeyInDatabase[]): Promise<void> {
     for (const { database, key } of keys) {
-      const { tracked, overdue } = this.#shelf(database);
-      const name = nameOf(key);
-      tracked.delete(name);
-      overdue.delete(name);
+      const { tracked, overdue } = this.#index(database);
+      const id = idOf(key);
+      tracked.delete(id);
+      overdue.delete(id);
     }
   }
 
-  /** Forgets these entries, unless they have got another deadline since. */
-  async consume(deadlines: readonly ConsumedDeadline[]): Promise<void> {
+  /** Deletes the entries of captured expirations, unless they have another deadline by now. */
+  async consume(deadlines: readonly CapturedExpiration[]): Promise<void> {
     for (const { database, key, deadlineMs, detectedAtMs } of deadlines) {
-      const name = nameOf(key);
+      const id = idOf(key);
       const isAboutIt = (known: number) =>
         deadlineMs === null ? known <= detectedAtMs + CLOCK_SLACK_MS : known === deadlineMs;
-      for (const ordered of Object.values(this.#shelf(database))) {
-        const entry = ordered.get(name);
-        if (entry !== undefined && isAboutIt(entry.deadlineMs)) ordered.delete(name);
+      for (const ordered of Object.values(this.#index(database))) {
+        const entry = ordered.get(id);
+        if (entry !== undefined && isAboutIt(entry.deadlineMs)) ordered.delete(id);
       }
     }
   }
 
   async take(database: number, untilMs: number, countMax: number): Promise<readonly Deadline[]> {
-    const { tracked, overdue } = this.#shelf(database);
+    const { tracked, overdue } = this.#index(database);
     const due = tracked.takeUntil(untilMs, countMax);
-    for (const deadline of due) overdue.set(nameOf(deadline.key), deadline);
+    for (const deadline of due) overdue.set(idOf(deadline.key), deadline);
     return due;
   }
 
   async overdue(database: number, untilMs: number, countMax: number): Promise<readonly Deadline[]> {
-    const { overdue } = this.#shelf(database);
+    const { overdue } = this.#index(database);
     const found = overdue.takeUntil(untilMs, countMax);
-    for (const deadline of found) overdue.set(nameOf(deadline.key), deadline);
+    for (const deadline of found) overdue.set(idOf(deadline.key), deadline);
     return found;
   }
 
   async find(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]> {
     return keys.map(({ database, key }) => {
-      const { tracked, overdue } = this.#shelf(database);
-      const name = nameOf(key);
-      return (overdue.get(name) ?? tracked.get(name))?.deadlineMs ?? null;
+      const { tracked, overdue } = this.#index(database);
+      const id = idOf(key);
+      return (overdue.get(id) ?? tracked.get(id))?.deadlineMs ?? null;
     });
   }
 
-  /** It does not remember them. */
-  async *recentlyCaptured(): AsyncGenerator<readonly CapturedExpiration[]> {}
+  /** Yields nothing: this index does not store them. */
+  async *recentlyCaptured(): AsyncGenerator<readonly CapturedName[]> {}
 
   async capturedByOlder(keys: readonly KeyInDatabase[]): Promise<readonly null[]> {
     return keys.map(() => null);
   }
 
-  /** It ends with this process: nobody goes on from there. */
-  async settle(_mark: string): Promise<void> {}
+  /** Does nothing: the index ends with this process, and no other replica continues from it. */
+  async advanceWatermark(_mark: string): Promise<void> {}
 
-  async settledMark(): Promise<null> {
+  async watermark(): Promise<null> {
     return null;
   }
 
-  /** No other configuration shares this memory. */
+  /** Deletes the entries: no other configuration shares this index. */
   async setAside(keys: readonly KeyInDatabase[]): Promise<void> {
     await this.remove(keys);
   }
@@ -184,34 +189,34 @@ export class MemoryDeadlines implements Deadlines {
   async forgetAside(): Promise<void> {}
 
   async *scan(database: number): AsyncGenerator<readonly KeyInDatabase[]> {
-    const keys = this.#shelf(database).tracked.all();
+    const keys = this.#index(database).tracked.all();
     for (let from = 0; from < keys.length; from += SCAN_COUNT) {
       yield keys.slice(from, from + SCAN_COUNT);
     }
   }
 
   async earliestMs(database: number): Promise<number | null> {
-    return this.#shelf(database).tracked.first()?.deadlineMs ?? null;
+    return this.#index(database).tracked.first()?.deadlineMs ?? null;
   }
 
   async count(): Promise<number> {
     let count = 0;
-    for (const { tracked, overdue } of this.#shelves.values()) count += tracked.size + overdue.size;
+    for (const { tracked, overdue } of this.#indexes.values()) count += tracked.size + overdue.size;
     return count;
   }
 
   async forget(database: number): Promise<number> {
-    const { tracked, overdue } = this.#shelf(database);
-    this.#shelves.delete(database);
+    const { tracked, overdue } = this.#index(database);
+    this.#indexes.delete(database);
     return tracked.size + overdue.size;
   }
 
-  #shelf(database: number): DatabaseIndex {
-    let shelf = this.#shelves.get(database);
-    if (shelf === undefined) {
-      shelf = { tracked: new Ordered(), overdue: new Ordered() };
-      this.#shelves.set(database, shelf);
+  #index(database: number): DatabaseIndex {
+    let index = this.#indexes.get(database);
+    if (index === undefined) {
+      index = { tracked: new Ordered(), overdue: new Ordered() };
+      this.#indexes.set(database, index);
     }
-    return shelf;
+    return index;
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The index of deadlines at rest in Redis, shared by all replicas: see state/format.ts for how it
- * lies there. Nothing of it is kept in this process but what is about to be asked for.
+ * The index of deadlines in Redis, shared by all replicas. state/format.ts describes its keys. This process keeps only
+ * the deadlines that will be needed in a moment (tracker.ts).
  */
 import { batchesByDatabase, keyId } from '../model/key-id.js';
 import type { Deadline, KeyInDatabase, KeyReading } from '../model/vocabulary.js';
@@ -12,13 +12,13 @@ import {
   deadlineKeys,
   leaseKey,
   quarantineKey,
-  settledKey,
   unroutedKey,
+  watermarkKey,
 } from '../state/format.js';
 import { type Lease, tokenOf } from '../state/lease.js';
 import type { RedisState } from '../state/redis-state.js';
 import { entriesOf, scoreOf } from '../state/stored.js';
-import type { CapturedExpiration, Deadlines } from './deadlines.js';
+import type { CapturedName, Deadlines } from './deadlines.js';
 import { DEADLINE_SCRIPTS } from './scripts.js';
 import {
   deadlinesOf,
@@ -29,14 +29,14 @@ import {
   scanEntries,
 } from './stored-entries.js';
 
-/** Keys that are asked for together: a replica that takes over asks for up to 100,000. */
+/** Keys that are looked up together; a take-over looks up as many as 100,000. */
 const ASK_BATCH = 1_000;
 
-/** Entries that are written together: others who use this Redis wait for less than a millisecond. */
+/** Entries that are written together: other clients of this Redis wait for less than a millisecond. */
 const PUT_BATCH = 250;
 
 /** A mark, and the number of a configuration; relays of version 0.1 stored a time. */
-const SETTLED = /^(?:([0-9a-f]{0,8}\.\d{1,16}\.\d{1,16}) (\d{1,15})|\d{1,15})$/;
+const WATERMARK = /^(?:([0-9a-f]{0,8}\.\d{1,16}\.\d{1,16}) (\d{1,15})|\d{1,15})$/;
 
 export class RedisDeadlines implements Deadlines {
   readonly #state: RedisState;
@@ -46,8 +46,8 @@ export class RedisDeadlines implements Deadlines {
   readonly #stored: StoredEntries;
 
   /**
-   * Only the holder of the lease writes; `databases` are those that are watched. `onInvalid` is called with
-   * keys whose entries were no deadlines.
+   * Only the holder of the lease writes. `databases` are the watched databases. `onInvalid` is called with keys whose
+   * entries were not deadlines.
    */
   constructor(
     state: RedisState,
@@ -64,7 +64,7 @@ export class RedisDeadlines implements Deadlines {
 
   async put(readings: readonly KeyReading[]): Promise<void> {
     const batches = [...batchesByDatabase(readings, PUT_BATCH)];
-    // All of them before anything that is heard from now on: it may remove what is put here.
+    // All batches are sent before any later event is handled: the event may remove these entries.
     await Promise.all(batches.map(([database, batch]) => this.#put(database, batch)));
   }
 
@@ -132,7 +132,7 @@ export class RedisDeadlines implements Deadlines {
       const [taken, waiting] = await this.#state.run('track', () =>
         Promise.all([redis.zmscore(overdue, ...names), redis.zmscore(tracked, ...names)]),
       );
-      // An entry that is overdue comes before one that is tracked.
+      // An overdue entry takes precedence over a tracked one.
       for (const [part, scores] of [
         [tracked, waiting],
         [overdue, taken],
@@ -144,7 +144,7 @@ export class RedisDeadlines implements Deadlines {
     return keys.map((key) => deadlines.get(keyId(key)) ?? null);
   }
 
-  async *recentlyCaptured(): AsyncGenerator<readonly CapturedExpiration[]> {
+  async *recentlyCaptured(): AsyncGenerator<readonly CapturedName[]> {
     const part = capturedKey(this.#state.prefix);
     for await (const entries of scanEntries(this.#state, part)) {
       yield await this.#stored.captured(part, entries);
@@ -164,20 +164,20 @@ export class RedisDeadlines implements Deadlines {
     return scores.map((score) => (score === null ? null : Number(score)));
   }
 
-  async settle(mark: string): Promise<void> {
+  async advanceWatermark(mark: string): Promise<void> {
     const { prefix } = this.#state;
-    const keys = [leaseKey(prefix), settledKey(prefix), claimedKey(prefix)];
+    const keys = [leaseKey(prefix), watermarkKey(prefix), claimedKey(prefix)];
     const args = [tokenOf(this.#lease), `${mark} ${this.#lease.number}`];
-    await this.#state.run('track', () => this.#scripts.deadlinesSettle(keys, args));
+    await this.#state.run('track', () => this.#scripts.deadlinesAdvanceWatermark(keys, args));
   }
 
-  async settledMark(): Promise<string | null> {
+  async watermark(): Promise<string | null> {
     const { redis, prefix } = this.#state;
-    const key = settledKey(prefix);
+    const key = watermarkKey(prefix);
     const text = await this.#state.run('track', () => redis.get(key));
-    const settled = await this.#stored.text(key, text, SETTLED);
-    const [, mark = null, number] = settled ?? [];
-    // A replica of another configuration had other routes: it settled nothing for this one's.
+    const found = await this.#stored.text(key, text, WATERMARK);
+    const [, mark = null, number] = found ?? [];
+    // A watermark of another configuration does not count: its replica had other routes.
     return Number(number) === this.#lease.number ? mark : null;
   }
 
@@ -262,7 +262,7 @@ export class RedisDeadlines implements Deadlines {
     return [leaseKey(prefix), tracked, overdue, unroutedKey(prefix, database)];
   }
 
-  /** The index's keys of the databases that occur, and the place of each (from 1). */
+  /** Returns the lease's key, the index's keys for the databases of the entries, and each database's place (from 1). */
   #keysOf(entries: readonly KeyInDatabase[]) {
     const databases = [...new Set(entries.map(({ database }) => database))];
     const keys = databases.flatMap((database) => {

@@ -1,6 +1,6 @@
 /**
- * Entries of the index as Redis returns them. Those that no relay can have written are moved to the quarantine;
- * the key of such a deadline is read again, since it may have a deadline of its own.
+ * Parses entries of the index as Redis returns them. Entries that no relay can have written are moved to the
+ * quarantine. The key of an invalid entry is read again: the key may have a deadline of its own.
  */
 import { isDeadline } from '../model/deadline.js';
 import type { Deadline, KeyInDatabase } from '../model/vocabulary.js';
@@ -8,7 +8,7 @@ import { readCapturedMember } from '../state/format.js';
 import type { Related, Suspect } from '../state/quarantine.js';
 import type { RedisState } from '../state/redis-state.js';
 import { entriesOf, isTime, type StoredEntry, scoreOf } from '../state/stored.js';
-import type { CapturedExpiration } from './deadlines.js';
+import type { CapturedName } from './deadlines.js';
 
 /** Entries that are read together. */
 export const SCAN_COUNT = 500;
@@ -25,7 +25,7 @@ export class StoredEntries {
     this.#onInvalid = onInvalid;
   }
 
-  /** The deadlines among the entries of a part of the index. */
+  /** Returns the valid deadlines among entries of a part of the index. */
   async deadlines(
     database: number,
     part: string,
@@ -38,11 +38,8 @@ export class StoredEntries {
     return deadlinesOf(database, valid);
   }
 
-  /** The expirations among the entries of `captured`. */
-  async captured(
-    part: string,
-    entries: readonly StoredEntry[],
-  ): Promise<readonly CapturedExpiration[]> {
+  /** Returns the valid expirations among entries of `captured`. */
+  async captured(part: string, entries: readonly StoredEntry[]): Promise<readonly CapturedName[]> {
     const isValid = ({ member, score }: StoredEntry) =>
       isTime(scoreOf(score)) && readCapturedMember(member) !== null;
     const valid = await this.#valid(part, entries, isValid, 'not <database>:<name>:<key>, by time');
@@ -52,12 +49,12 @@ export class StoredEntries {
     });
   }
 
-  /** The keys of entries that were moved to the quarantine. */
+  /** Reports the keys of entries that were moved to the quarantine. */
   invalid(keys: readonly KeyInDatabase[]): void {
     if (keys.length > 0) this.#onInvalid(keys);
   }
 
-  /** The text of a key, unless it is none that a relay writes. */
+  /** Matches the string of a key; null: none, or not one that a relay writes. Such a string goes to the quarantine. */
   async text(key: string, text: string | null, pattern: RegExp): Promise<RegExpExecArray | null> {
     const found = pattern.exec(text ?? '');
     if (text === null || found !== null) return found;
@@ -87,7 +84,7 @@ export class StoredEntries {
   }
 }
 
-/** From the members that were asked for, and the score of each, or null. */
+/** Returns the entries of the members that have a score. */
 export function foundOf(
   members: readonly Buffer[],
   scores: readonly (string | null)[],
@@ -102,7 +99,7 @@ export function deadlinesOf(database: number, entries: readonly StoredEntry[]): 
   return entries.map(({ member: key, score }) => ({ database, key, deadlineMs: Number(score) }));
 }
 
-/** All entries of a sorted set, in batches; one that stays comes at least once. */
+/** Yields all entries of a sorted set, in batches; an entry that stays is yielded at least once. */
 export async function* scanEntries(state: RedisState, key: string): AsyncGenerator<StoredEntry[]> {
   let cursor = '0';
   do {

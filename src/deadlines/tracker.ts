@@ -1,7 +1,7 @@
 /**
- * Keeps the index of deadlines true to the keys. Every notification but `expired` only means: read
- * this key's deadline again. Several readings may be under way at the same time; one that was
- * overtaken by what was heard or read since is not written down, but made again.
+ * Keeps the index of deadlines up to date with the keys. A notification of a change only means that the deadline of the
+ * key must be read again. Several readings may be in progress at the same time. A reading that was overtaken by an
+ * event or by another reading is not written to the index, but repeated.
  */
 import { keyId } from '../model/key-id.js';
 import type { Deadline, KeyInDatabase, KeyReading } from '../model/vocabulary.js';
@@ -13,31 +13,31 @@ export interface KeyReader {
   read(keys: readonly KeyInDatabase[]): Promise<readonly KeyReading[]>;
 }
 
-/** Deadlines that are kept when they are taken out of the index: some 4 MB. Beyond it the index is asked. */
+/** Taken deadlines that are kept in this process, some 4 MB. The index is queried for others. */
 const TAKEN_MAX = 20_000;
 
 export class Tracker {
   readonly #deadlines: Deadlines;
   /**
-   * By key, the deadlines that were taken out of the index for their nudges, the oldest first: their expirations, a
-   * moment later, need not ask for them. Only the holder of the lease writes the index.
+   * By key, the deadlines that were taken for their nudges, the oldest first. Capture needs them a moment later, and
+   * finds them without a query. No other replica changes the index meanwhile: only the holder of the lease writes it.
    */
   readonly #taken = new Map<string, number>();
   /** By database. */
   readonly #earliest = new Map<number, EarliestDeadline>();
-  /** For each reading under way, the names of the keys of which something was heard meanwhile. */
+  /** For each step in progress, the ids of the keys that were invalidated meanwhile. */
   readonly #overtaken = new Set<Set<string>>();
 
   constructor(deadlines: Deadlines) {
     this.#deadlines = deadlines;
   }
 
-  /** Another replica may have written the index: nothing is known of it. */
+  /** Drops the taken deadlines: another replica may have written the index. */
   clear(): void {
     this.#taken.clear();
   }
 
-  /** As the index does, and keeps what it has taken. */
+  /** Takes entries as `Deadlines.take` does, and keeps their deadlines. */
   async take(database: number, untilMs: number, countMax: number): Promise<readonly Deadline[]> {
     const { result: taken, overtaken } = await this.#watchOvertaken(() =>
       this.#deadlines.take(database, untilMs, countMax),
@@ -63,7 +63,7 @@ export class Tracker {
     return found;
   }
 
-  /** Among the deadlines that are written for a database. */
+  /** The earliest of the deadlines that are written for a database. */
   earliest(database: number): EarliestDeadline {
     const earliest = this.#earliest.get(database) ?? new EarliestDeadline();
     this.#earliest.set(database, earliest);
@@ -71,9 +71,9 @@ export class Tracker {
   }
 
   /**
-   * Reads these keys and writes down what they are now. One that is gone by now, and whose deadline was read
-   * after the change, has expired by that deadline if it has passed. The deadline in the index does not count:
-   * the expiration may have been claimed since. Rejects when the keys cannot be read.
+   * Reads these keys, and writes the readings to the index. A key that is missing by now, and whose deadline was read
+   * after the change, has expired at that deadline if it has passed. The deadline in the index does not count: its
+   * expiration may have been captured since. Rejects when the keys cannot be read.
    */
   async reread(keys: readonly ChangedKey[], reader: KeyReader): Promise<readonly KeyReading[]> {
     const readings = await this.#track(keys, reader, () => true);
@@ -89,21 +89,22 @@ export class Tracker {
   }
 
   /**
-   * The same just after their deadlines. Those that are gone stay overdue, until they are claimed; so do
-   * those with a later deadline or none: what has expired may have been set again, and is yet to be claimed.
+   * Reads keys just after their deadlines. A key that still has its deadline is written to the index. The entry of a
+   * missing key stays overdue until it is consumed. The entry of a key with a later deadline or none stays as well: the
+   * key may have expired and been set again, and that expiration is yet to be captured.
    */
   async readDue(due: readonly Deadline[], reader: KeyReader): Promise<readonly KeyReading[]> {
     const known = new Map(due.map((one) => [keyId(one), one.deadlineMs]));
     return this.#track(due, reader, (reading) => isSameLife(reading, known.get(keyId(reading))));
   }
 
-  /** These keys were deleted, evicted, renamed or moved. */
+  /** Deletes the entries of keys that were deleted, evicted, renamed or moved. */
   async remove(keys: readonly KeyInDatabase[]): Promise<void> {
     this.invalidate(keys);
     await this.#deadlines.remove(keys);
   }
 
-  /** The entries of these keys are about to change: what is known of them, or being read, is out of date. */
+  /** Discards taken deadlines and unfinished readings of these keys: their entries are about to change. */
   invalidate(keys: readonly KeyInDatabase[]): void {
     if (this.#overtaken.size + this.#taken.size === 0) return;
     for (const key of keys) {
@@ -119,10 +120,10 @@ export class Tracker {
     isWritten: (reading: KeyReading) => boolean,
   ): Promise<readonly KeyReading[]> {
     const { result: readings, overtaken } = await this.#watchOvertaken(() => reader.read(keys));
-    // Nothing may come between this and the writing: what removes entries does it after.
+    // Nothing may be awaited between this check and the write: a later removal must reach the index after the write.
     const isLate = (key: KeyInDatabase) => overtaken.size > 0 && overtaken.has(keyId(key));
     const current = readings.filter((reading) => !isLate(reading) && isWritten(reading));
-    // Another reading of these keys that is under way may be older.
+    // Other readings of these keys that are in progress may be older.
     this.invalidate(current);
     if (current.length > 0) await this.#put(current);
     const late = keys.filter(isLate);
@@ -130,7 +131,7 @@ export class Tracker {
     return readings;
   }
 
-  /** Resolves with what the step does, and with the keys that were invalidated meanwhile. */
+  /** Resolves with the result of the step, and with the ids of the keys that were invalidated meanwhile. */
   async #watchOvertaken<Result>(
     step: () => Promise<Result>,
   ): Promise<{ readonly result: Result; readonly overtaken: ReadonlySet<string> }> {
@@ -151,7 +152,7 @@ export class Tracker {
   }
 }
 
-/** Of a key that is gone: as it was read when it had the deadline that it has expired by. */
+/** Returns the reading of a missing key as if the key still had the deadline at which it expired. */
 function expiredBy(reading: KeyReading, knownMs: number | undefined): KeyReading {
   if (reading.ttl !== 'missing' || knownMs === undefined || knownMs > reading.readAtMs) {
     return reading;
@@ -159,12 +160,12 @@ function expiredBy(reading: KeyReading, knownMs: number | undefined): KeyReading
   return { ...reading, ttl: 'volatile', deadlineMs: knownMs };
 }
 
-/** Whether the life that was read is, as far as can be told, the one with this deadline. */
+/** Whether the reading is probably of the life of the key that had this deadline. */
 export function isSameLife({ ttl, deadlineMs }: KeyReading, knownMs: number | undefined): boolean {
   return ttl === 'volatile' && knownMs !== undefined && deadlineMs <= knownMs;
 }
 
-/** Whether the key is there after this deadline, by another one or by none. */
+/** Whether the key exists after this deadline, with another deadline or none. */
 export function livesOn(reading: KeyReading, knownMs: number | undefined): boolean {
   return reading.ttl !== 'missing' && !isSameLife(reading, knownMs);
 }

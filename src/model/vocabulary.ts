@@ -36,23 +36,25 @@ export type KeyEvent = ExpiredEvent | ChangedEvent | RemovedEvent | CreatedEvent
 interface DetectedEvent extends KeyInDatabase {
   /** When the relay learned of the change, in milliseconds by the clock of the Redis that holds the keys. */
   readonly detectedAtMs: number;
-  /** Between which marks Redis published it; absent where the relay found it by itself. */
+  /** The marks between which Redis published the event; absent for an event that the relay found by itself. */
   readonly interval?: Interval;
+  /** Whether the event comes from the replay buffer: another replica may have captured it. */
+  readonly isReplayed?: boolean;
 }
 
-/** What Redis publishes between two marks. Every replica that hears both hears the same events between them. */
+/** The events between two marks. All replicas that receive both marks receive the same events between them. */
 export interface Interval {
-  /** The mark that it begins with; null where this replica heard none before. */
+  /** The mark before the interval; null if this replica received none. */
   readonly before: string | null;
-  /** The mark that it ends with; null until that is heard. */
+  /** The mark after the interval; null until it arrives. */
   readonly after: string | null;
-  /** Grows with each interval of this process. */
+  /** Increases with each interval of this process. */
   readonly ordinal: number;
-  /** How many expirations of each key it holds, by `nameOf`; null where too many keys expired. */
-  readonly counts: ReadonlyMap<string, number> | null;
+  /** The number of expirations in the interval, by database. */
+  readonly counts: ReadonlyMap<number, number>;
 }
 
-/** A mark that the holder of the lease put into the sequence of events. */
+/** A mark that the lease holder put into the sequence of events. */
 export interface MarkEvent {
   readonly kind: 'mark';
   readonly mark: string;
@@ -62,7 +64,7 @@ export interface MarkEvent {
 export interface ExpiredEvent extends DetectedEvent {
   readonly kind: 'expired';
   readonly detectedBy: DetectedBy;
-  /** How many expirations of the key the interval holds before this one; absent where that is not known. */
+  /** The number of earlier expirations in the database and interval; absent if the relay found it itself. */
   readonly index?: number;
 }
 
@@ -91,15 +93,15 @@ export interface Deadline extends KeyInDatabase {
   readonly deadlineMs: number;
 }
 
-/** A key whose expiration is captured, and whose entry leaves the deadline index. */
-export interface ConsumedDeadline extends KeyInDatabase {
+/** An expiration that is captured, and whose entry leaves the deadline index. */
+export interface CapturedExpiration extends KeyInDatabase {
   /** The index entry's deadline, by the clock of its Redis; null when there was no entry. */
   readonly deadlineMs: number | null;
   /** When the key was known to be gone, by the same clock: an older entry belongs to the same expiration. */
   readonly detectedAtMs: number;
-  /** What tells the expiration from every other one of its key, in this and in other replicas; at least one. */
+  /** Identify the expiration among those of its key, in this and other replicas; at least one. */
   readonly names: readonly string[];
-  /** The ids of its deliveries. */
+  /** The ids of the deliveries built for it. */
   readonly deliveryIds: readonly string[];
 }
 

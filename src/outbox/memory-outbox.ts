@@ -5,7 +5,7 @@
 
 import type { Clock } from '../lib/clock.js';
 import { Condition } from '../lib/condition.js';
-import type { ConsumedDeadline, DeadLetter, Delivery, Disposition } from '../model/vocabulary.js';
+import type { CapturedExpiration, DeadLetter, Delivery, Disposition } from '../model/vocabulary.js';
 import { type DeadLetterLimits, MemoryDeadLetters } from './memory-dead-letters.js';
 import type { Batch, Claimed, Depth, Outbox, Writer } from './outbox.js';
 import { RetryShare } from './retry-share.js';
@@ -55,7 +55,7 @@ export class MemoryOutbox implements Outbox {
   readonly dead: MemoryDeadLetters;
   readonly #clock: Clock;
   readonly #limits: MemoryOutboxLimits;
-  readonly #onClaimed: (claimed: readonly ConsumedDeadline[]) => Promise<void>;
+  readonly #onClaimed: (claimed: readonly CapturedExpiration[]) => Promise<void>;
   readonly #queues = new Map<string, EndpointQueue>();
   #closed = false;
 
@@ -67,7 +67,7 @@ export class MemoryOutbox implements Outbox {
     clock: Clock,
     onEvicted: (letter: DeadLetter) => void,
     limits: MemoryOutboxLimits = MEMORY_OUTBOX_LIMITS,
-    onClaimed: (claimed: readonly ConsumedDeadline[]) => Promise<void> = async () => undefined,
+    onClaimed: (claimed: readonly CapturedExpiration[]) => Promise<void> = async () => undefined,
   ) {
     this.#clock = clock;
     this.#onClaimed = onClaimed;
@@ -80,10 +80,10 @@ export class MemoryOutbox implements Outbox {
 
   async enqueue(
     deliveries: readonly Delivery[],
-    claimed: readonly ConsumedDeadline[] = [],
+    captured: readonly CapturedExpiration[] = [],
   ): Promise<readonly Delivery[]> {
     if (this.#closed) return deliveries;
-    await this.#onClaimed(claimed);
+    await this.#onClaimed(captured);
     return deliveries.filter((delivery) => !this.#admit(delivery, false));
   }
 

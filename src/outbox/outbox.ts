@@ -10,7 +10,7 @@
  *                 ├◀──stage (the outbox itself, when a wait is over)──┘
  *                 └◀──replay (of a dead letter)
  */
-import type { ConsumedDeadline, DeadLetter, Delivery, Disposition } from '../model/vocabulary.js';
+import type { CapturedExpiration, DeadLetter, Delivery, Disposition } from '../model/vocabulary.js';
 
 /** The maximum of a `Retry-After`: a receiver's mistake must not silence an endpoint for days. */
 export const RETRY_AFTER_MS_MAX = 60 * 60 * 1000;
@@ -69,7 +69,7 @@ export interface Outbox {
    */
   enqueue(
     deliveries: readonly Delivery[],
-    claimed?: readonly ConsumedDeadline[],
+    captured?: readonly CapturedExpiration[],
     batch?: Batch,
   ): Promise<readonly Delivery[]>;
 

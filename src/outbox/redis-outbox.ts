@@ -4,7 +4,7 @@
  */
 import { Condition } from '../lib/condition.js';
 import { FencedError } from '../model/errors.js';
-import type { ConsumedDeadline, Delivery, Disposition } from '../model/vocabulary.js';
+import type { CapturedExpiration, Delivery, Disposition } from '../model/vocabulary.js';
 import {
   batchField,
   capturedKey,
@@ -75,16 +75,16 @@ export class RedisOutbox implements Outbox {
 
   async enqueue(
     deliveries: readonly Delivery[],
-    claimed: readonly ConsumedDeadline[] = [],
+    captured: readonly CapturedExpiration[] = [],
     { writer, token, number }: Batch = this.beginBatch('plain'),
   ): Promise<readonly Delivery[]> {
-    if (deliveries.length + claimed.length === 0) return [];
+    if (deliveries.length + captured.length === 0) return [];
     const { state, scripts, lease } = this.#parts;
     if (tokenOf(lease) !== token) throw new FencedError('another replica has held the lease');
-    const databases = [...new Set(claimed.map(({ database }) => database))];
+    const databases = [...new Set(captured.map(({ database }) => database))];
     const endpoints = [...new Set(deliveries.map(({ endpoint }) => endpoint))];
-    const claimOf = new Map(
-      claimed.flatMap(({ deliveryIds }, at) => deliveryIds.map((id) => [id, at + 1])),
+    const placeOf = new Map(
+      captured.flatMap(({ deliveryIds }, at) => deliveryIds.map((id) => [id, at + 1])),
     );
     const keys = [
       leaseKey(state.prefix),
@@ -98,10 +98,10 @@ export class RedisOutbox implements Outbox {
     const args = [
       token,
       databases.length,
-      claimed.length,
+      captured.length,
       batchField(writer),
       number,
-      ...claimed.flatMap((one) => [
+      ...captured.flatMap((one) => [
         databases.indexOf(one.database) + 1,
         one.key,
         one.deadlineMs ?? '',
@@ -111,7 +111,7 @@ export class RedisOutbox implements Outbox {
       ]),
       ...deliveries.flatMap((delivery) => [
         endpoints.indexOf(delivery.endpoint) + 1,
-        claimOf.get(delivery.id) ?? 0,
+        placeOf.get(delivery.id) ?? 0,
         delivery.id,
         packDelivery(delivery),
       ]),

@@ -45,7 +45,7 @@ export class Partition implements EventSink {
   readonly #updater: IndexUpdater;
   readonly #standby: Standby;
 
-  /** Each part refers to those above it alone. */
+  /** Each part refers only to parts that are created before it. */
   constructor({ databases, routing, stores, serverClock, events, clock, chance }: PartitionParts) {
     const { outbox, lease, server } = stores;
     const serverNowMs = () => serverClock.nowMs();
@@ -130,12 +130,12 @@ export class Partition implements EventSink {
     this.#deadlines = deadlines;
   }
 
-  /** How many events wait in memory. */
+  /** The number of queued events. */
   get queued(): number {
     return this.#queue.size;
   }
 
-  /** How many deadlines the index holds. */
+  /** The number of deadlines in the index. */
   tracked(): Promise<number> {
     return this.#deadlines.count();
   }
@@ -150,12 +150,12 @@ export class Partition implements EventSink {
   readonly onConnected = (session: Session): void => this.#standby.onConnected(session);
   readonly onDisconnected = (): Promise<void> => this.#standby.onDisconnected();
 
-  /** Captures from no session any more. */
+  /** Ends the current term, and begins no other. */
   stopListening(): Promise<void> {
     return this.#standby.stop();
   }
 
-  /** Resolves when all events are in the outbox; an abort gives up, and logs what is lost. */
+  /** Processes the queued events. If the signal aborts, drops the rest and logs lost expirations. */
   async stop(signal: AbortSignal): Promise<void> {
     await this.#processor.stop(signal);
     this.#overflow.clear();

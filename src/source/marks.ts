@@ -1,20 +1,20 @@
 /**
- * Marks in the sequence of notifications: keys of the relay's own that expire at once. Every replica hears each of
- * them at the same place among the expirations of other keys.
+ * Marks in the sequence of notifications: the relay's own keys, which expire at once. Every replica receives each mark
+ * at the same place among the notifications of other keys.
  */
 import type { Redis } from 'ioredis';
 import type { Clock } from '../lib/clock.js';
 
-/** The shortest life that there is. */
+/** The TTL of a mark's key, in milliseconds: the shortest one possible. */
 const LIFE_MS = 1;
 
 /** Redis expires a key when now is strictly later than the deadline. */
 const NUDGE_EVERY_MS = LIFE_MS + 1;
 
-/** A key that is still there then expires by itself. */
+/** A key that still exists after these nudges is left to Redis's active expiry. */
 const NUDGES_MAX = 5;
 
-/** Enough of a server's run_id to tell it from the one before. */
+/** Characters of a server's run_id that a mark holds: enough to distinguish it from the server before it. */
 const RUN_CHARS = 8;
 
 export class Marks {
@@ -25,8 +25,8 @@ export class Marks {
   readonly #run: string;
 
   /**
-   * Its keys begin with `ownPrefix`. A server that was promoted may have the marks of the one before, which are none
-   * in its own sequence: `runId` tells them apart.
+   * The keys begin with `ownPrefix`. A promoted server may publish marks of the primary before it, which do not belong
+   * to its own sequence: `runId` distinguishes them.
    */
   constructor(
     redis: Redis,
@@ -42,21 +42,21 @@ export class Marks {
     this.#prefix = Buffer.from(`${ownPrefix}mark:`);
   }
 
-  /** The mark that a key which expired stands for; null for every other key. */
+  /** The mark of an expired key; null if the key is not a mark of this server. */
   of(key: Buffer): string | null {
     if (!key.subarray(0, this.#prefix.length).equals(this.#prefix)) return null;
     const mark = key.subarray(this.#prefix.length).toString();
     return this.isOfServer(mark) ? mark : null;
   }
 
-  /** Whether a mark, or the name of an expiration by its mark, belongs to this server's sequence. */
+  /** Whether a mark, or a name that refers to one, belongs to this server's sequence. */
   isOfServer(name: string): boolean {
     return name.startsWith(this.#run);
   }
 
   /**
-   * Writes the mark of this number, and resolves with it when Redis has had it expire, or will; null where it must not
-   * be written. Rejects when the connection does.
+   * Writes the mark of this number. Resolves with the mark once Redis has expired its key, or will; null if Redis
+   * refuses the write. Rejects if the connection fails.
    */
   async write(number: string): Promise<string | null> {
     const mark = `${this.#run}${number}`;

@@ -6,16 +6,16 @@
  *   {expiry-relay}:format                           string  the version of all the others
  *   {expiry-relay}:marker                           string  in every watched database
  *   {expiry-relay}:canary:<token>:<try>             string  in every watched database, for a moment; named by source/canary.ts
- *   {expiry-relay}:mark:<run>.<term>.<n>            string  in the first watched database, for a moment; named by
+ *   {expiry-relay}:mark:<run>.<generation>.<n>      string  in the first watched database, for a moment; named by
  *                                                           source/marks.ts
  *   {expiry-relay}:server                           string  identity of the watched server, in its database 0
  *   {expiry-relay}:1:watched                        hash    id, run_id, address of the watched server
- *   {expiry-relay}:1:lease                          hash    token, term, renewals, renewed_at, number, digest, endpoints; numbers;
+ *   {expiry-relay}:1:lease                          hash    token, generation, renewals, renewed_at, number, digest, endpoints; numbers;
  *                                                           batch:<writer>: token and number of the last batch stored
  *   {expiry-relay}:1:configurations                 hash    replica → number, digest, since (-1: cannot capture), looks
  *   {expiry-relay}:1:watch                          string  the lease's token, for relays of version 0.1
- *   {expiry-relay}:1:settled                        string  the mark before which all events are captured or written
- *                                                           down, and the number of the configuration that did
+ *   {expiry-relay}:1:settled                        string  the watermark: a mark, and the number of the holder's
+ *                                                           configuration
  *   {expiry-relay}:1:captured                       zset    <database>:<name>:<key>, by when that expiration was
  *                                                           detected; the names are those of capture/sequence.ts
  *   {expiry-relay}:1:claimed                        zset    <database>:<key>, by when its expiration was detected: of
@@ -188,22 +188,22 @@ export function watchKey(prefix: string): string {
   return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:watch`;
 }
 
-/** The key of the mark before which all events are taken care of. */
-export function settledKey(prefix: string): string {
+/** The key of the watermark: the mark before which all events are captured or written to the index. */
+export function watermarkKey(prefix: string): string {
   return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:settled`;
 }
 
-/** The key of the expirations that were captured in the last seconds. */
+/** The key of the names of recently captured expirations. */
 export function capturedKey(prefix: string): string {
   return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:captured`;
 }
 
-/** A member of `captured`; no name holds a colon. */
+/** A member of `captured`; a name contains no colon. */
 export function capturedMember({ database, key }: KeyInDatabase, name: string): Buffer {
   return Buffer.concat([Buffer.from(`${database}:${name}:`), key]);
 }
 
-/** A member of `captured`; null where no relay has written it. */
+/** Parses a member of `captured`; null if no relay can have written it. */
 export function readCapturedMember(
   member: Buffer,
 ): (KeyInDatabase & { readonly name: string }) | null {
@@ -215,7 +215,7 @@ export function readCapturedMember(
   return { database: Number(database), name, key: member.subarray(second + 1) };
 }
 
-/** The key of the expirations that relays of version 0.1 captured in the last seconds. */
+/** The key of the expirations that relays of version 0.1 captured recently. */
 export function claimedKey(prefix: string): string {
   return `${ownKeyPrefix(prefix)}${FORMAT_VERSION}:claimed`;
 }
@@ -281,7 +281,7 @@ export function typedKeys(
     [leaseKey(prefix), 'hash'],
     [configurationsKey(prefix), 'hash'],
     [watchKey(prefix), 'string'],
-    [settledKey(prefix), 'string'],
+    [watermarkKey(prefix), 'string'],
     [capturedKey(prefix), 'zset'],
     [claimedKey(prefix), 'zset'],
     [endpointsKey(prefix), 'zset'],

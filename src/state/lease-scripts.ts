@@ -50,7 +50,7 @@ export const STATUSES = {
 /** Lua: moves the fields of the lease that no relay has written to the quarantine. */
 const LEASE_FIELDS = `local function check_lease(lease, into)
   local patterns = { token = '^[%w_-]+:%d+$', digest = '^%x+$' }
-  for _, field in ipairs({ 'token', 'term', 'digest', 'renewals', 'renewed_at', 'number', 'numbers' }) do
+  for _, field in ipairs({ 'token', 'generation', 'digest', 'renewals', 'renewed_at', 'number', 'numbers' }) do
     local value = redis.call('HGET', lease, field)
     local pattern = patterns[field]
     local is_ours = not value or #value <= ${LEASE_FIELD_BYTES_MAX} and
@@ -74,8 +74,8 @@ end
  *
  * A holder that stood still, or whose looks went unanswered, may find the lease free again after another
  * replica has held it: what it heard meanwhile is captured, and it must not go on under its old token.
- * Where there are no renewals, the state was emptied, and nobody else has held it since. The term is the time at
- * which the lease was taken, or more: it grows even where the last one was forgotten with the state.
+ * Where there are no renewals, the state was emptied, and nobody else has held it since. The generation is the time at
+ * which the lease was taken, or more: it increases even after the state was emptied.
  */
 const LOOK = `${NOW}${QUARANTINE}${WHOLE}${LEASE_FIELDS}
 local token, replica, digest = ARGV[1], ARGV[2], ARGV[3]
@@ -142,8 +142,8 @@ local function reply(status)
   local age = at - (tonumber(lease[3]) or 0)
   local renewals = is_legacy and 'legacy' or lease[2] or ''
   if is_legacy then age = ${LEGACY_MS} - legacy_left end
-  local term = redis.call('HGET', KEYS[1], 'term') or ''
-  local result = { status, number, holder_number, renewals, string.format('%d', age), term, endpoints }
+  local generation = redis.call('HGET', KEYS[1], 'generation') or ''
+  local result = { status, number, holder_number, renewals, string.format('%d', age), generation, endpoints }
   for _, other in ipairs(others) do
     result[#result + 1] = other.name
     result[#result + 1] = other.looks
@@ -154,8 +154,8 @@ end
 
 local function hold(status)
   if not is_mine or is_legacy then
-    local former = tonumber(redis.call('HGET', KEYS[1], 'term')) or 0
-    redis.call('HSET', KEYS[1], 'term', string.format('%d', math.max(former + 1, at)))
+    local former = tonumber(redis.call('HGET', KEYS[1], 'generation')) or 0
+    redis.call('HSET', KEYS[1], 'generation', string.format('%d', math.max(former + 1, at)))
   end
   redis.call(
     'HSET', KEYS[1], 'token', token, 'number', number, 'digest', digest, 'endpoints', ARGV[4],
@@ -217,8 +217,8 @@ export interface Look {
   readonly renewals: string;
   /** How long ago it was renewed, by a clock that may have been set. */
   readonly ageMs: number;
-  /** The number of the last hold; null where there never was one. */
-  readonly term: number | null;
+  /** The lease's generation; null if no replica has held the lease yet. */
+  readonly generation: number | null;
   /** The holder's endpoints, by name, with a digest of each URL; null when they are this replica's own. */
   readonly endpoints: ReadonlyMap<string, string> | null;
   readonly others: readonly OtherReplica[];
@@ -226,7 +226,7 @@ export interface Look {
 
 export function readLook(reply: unknown): Look {
   const [status, number, holder, ...texts] = reply as [Look['status'], number, number, ...Buffer[]];
-  const [renewals = '', ageMs = '', term = '', endpoints = '', ...rows] = texts.map(String);
+  const [renewals = '', ageMs = '', generation = '', endpoints = '', ...rows] = texts.map(String);
   const others: OtherReplica[] = [];
   for (let at = 0; at + 2 < rows.length; at += 3) {
     const [name = '', looks = '', digest = ''] = rows.slice(at, at + 3);
@@ -238,7 +238,7 @@ export function readLook(reply: unknown): Look {
     holderNumber: holder < 0 ? null : holder,
     renewals,
     ageMs: Number(ageMs),
-    term: term === '' ? null : Number(term),
+    generation: generation === '' ? null : Number(generation),
     endpoints: endpoints === '' ? null : endpointsOf(endpoints),
     others,
   };

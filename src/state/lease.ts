@@ -25,16 +25,18 @@ export interface Lease {
    */
   readonly token: string | null;
   /**
-   * A number that no earlier holder had: it grows each time that the lease is taken. Null while it is not held, and
-   * where no other replica can take it.
+   * A number that increases each time that the lease is taken. Null while this replica does not hold the lease, and if
+   * no other replica can take it.
    */
-  readonly term: number | null;
+  readonly generation: number | null;
   /** The number of this replica's configuration; null before it is known. */
   readonly number: number | null;
   /** Whether another replica was seen to hold it at the last look. */
   readonly isHeldByOther: boolean;
-  /** Whether this replica could capture: one that does not listen leaves it to others. */
-  want(isWanted: boolean): void;
+  /** This replica listens from now on, and takes the lease when no other replica holds it. */
+  compete(): void;
+  /** Releases the lease, and leaves it to others until the next `compete`. */
+  withdraw(): void;
   /** Resolves when it is held, or the signal aborts. */
   taken(signal: AbortSignal): Promise<void>;
   /** Resolves when it is held no longer, or the signal aborts. */
@@ -59,10 +61,11 @@ export function tokenOf({ token }: Pick<Lease, 'token'>): string {
 /** For a state in memory: every replica watches for itself. */
 export const ALWAYS_HELD: Lease = {
   token: '',
-  term: null,
+  generation: null,
   number: 0,
   isHeldByOther: false,
-  want: () => undefined,
+  compete: () => undefined,
+  withdraw: () => undefined,
   taken: async () => undefined,
   lost: untilAborted,
   due: untilAborted,

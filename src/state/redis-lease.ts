@@ -96,8 +96,8 @@ export class RedisLease implements Lease {
     return this.#tenure.kind === 'held' ? this.#tenure.token : null;
   }
 
-  get term(): number | null {
-    return this.#tenure.kind === 'held' ? (this.#last?.term ?? null) : null;
+  get generation(): number | null {
+    return this.#tenure.kind === 'held' ? (this.#last?.generation ?? null) : null;
   }
 
   get number(): number | null {
@@ -117,12 +117,22 @@ export class RedisLease implements Lease {
     this.#loop = this.#run();
   }
 
-  want(isWanted: boolean): void {
+  compete(): void {
     const tenure = this.#tenure;
     const sinceMs = this.#nowMs;
-    if (!isWanted) this.#leave();
-    else if (tenure.kind === 'held') this.#tenure = { ...tenure, sinceMs };
-    else this.#tenure = { kind: 'competing', sinceMs, former: tenure.former };
+    this.#tenure =
+      tenure.kind === 'held'
+        ? { ...tenure, sinceMs }
+        : { kind: 'competing', sinceMs, former: tenure.former };
+    this.#wake.notifyAll();
+  }
+
+  withdraw(): void {
+    const tenure = this.#tenure;
+    const former = tenure.kind === 'held' ? tenure.token : tenure.former;
+    this.#parts.state.clearLeaseErrors();
+    this.#tenure = { kind: 'idle', former };
+    if (tenure.kind === 'held') this.#changed.notifyAll();
     this.#wake.notifyAll();
   }
 
@@ -146,7 +156,7 @@ export class RedisLease implements Lease {
   async stop(): Promise<void> {
     this.#stop.abort();
     await this.#loop;
-    this.#leave();
+    this.withdraw();
     await ignoreTrouble(async () => {
       await this.#release();
       const { state, replica } = this.#parts;
@@ -270,15 +280,6 @@ export class RedisLease implements Lease {
     if (tenure.kind === 'idle' || (tenure.kind === 'held' && tenure.isDue === isDue)) return;
     this.#tenure = { kind: 'held', sinceMs: tenure.sinceMs, token, isDue };
     this.#changed.notifyAll();
-  }
-
-  /** Stops holding the lease, even when the state Redis is away. */
-  #leave(): void {
-    const tenure = this.#tenure;
-    const former = tenure.kind === 'held' ? tenure.token : tenure.former;
-    this.#parts.state.clearLeaseErrors();
-    this.#tenure = { kind: 'idle', former };
-    if (tenure.kind === 'held') this.#changed.notifyAll();
   }
 
   /** Releases the lease in Redis; repeated by each look until Redis has answered. */

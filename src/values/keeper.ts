@@ -13,7 +13,7 @@ import type {
   ValuesByRoute,
 } from '../model/key-value.js';
 import type {
-  ConsumedDeadline,
+  CapturedExpiration,
   Deadline,
   Expiration,
   KeyInDatabase,
@@ -152,8 +152,8 @@ export class ValueKeeper {
   }
 
   /** Deletes values whose deliveries are in the outbox. A crash before this leaves them to `prune`. */
-  async onCaptured(claimed: readonly ConsumedDeadline[]): Promise<void> {
-    const over = claimed.filter((one) => one.deadlineMs !== null && this.includesValue(one));
+  async onCaptured(captured: readonly CapturedExpiration[]): Promise<void> {
+    const over = captured.filter((one) => one.deadlineMs !== null && this.includesValue(one));
     if (over.length > 0) await this.#parts.values.forget(over);
   }
 

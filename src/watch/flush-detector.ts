@@ -1,6 +1,6 @@
 /**
- * Whether a database was emptied: a flush takes all keys without a word, which looks like a million
- * expirations. What was known of its keys is forgotten then.
+ * Detects that a database was emptied. A flush removes all keys without notifications, which looks like a million
+ * expirations. Therefore everything stored about the keys of such a database is deleted.
  */
 import type { Deadlines } from '../deadlines/deadlines.js';
 import type { Tracker } from '../deadlines/tracker.js';
@@ -17,21 +17,21 @@ export interface FlushDetectorParts {
 
 export class FlushDetector {
   readonly #parts: FlushDetectorParts;
-  /** The databases whose markers have been there. */
+  /** The databases whose markers have existed. */
   readonly #marked = new Set<number>();
 
   constructor(parts: FlushDetectorParts) {
     this.#parts = parts;
   }
 
-  /** Resolves with whether it was: what was known of its keys is true no longer. */
+  /** Forgets the keys of the database if it was emptied. Resolves with whether it was. */
   async forget(marker: Marker, database: number): Promise<boolean> {
     const { deadlines, tracker, values, events } = this.#parts;
     if (await marker.exists(database)) {
       this.#marked.add(database);
       return false;
     }
-    // Forgotten before the marker is there again: a crash between the two must not look like no flush.
+    // The keys are forgotten before the marker is written: a crash between the two must not hide the flush.
     tracker.clear();
     const forgotten = await deadlines.forget(database);
     await values.forgetAll(database);

@@ -24,10 +24,10 @@ export interface IndexUpdaterParts {
   readonly trust: Pick<IndexTrust, 'caughtUp' | 'lose' | 'barrier'>;
 }
 
-/** While this replica holds the lease and listens. */
+/** A period in which this replica holds the lease and listens. */
 interface Term {
   readonly session: Pick<Session, 'keyspace' | 'isPrimary'>;
-  /** Asks for a sweep of all keys, now. */
+  /** Requests an immediate sweep of all keys. */
   readonly sweepNow: () => void;
 }
 
@@ -47,7 +47,7 @@ export class IndexUpdater {
     this.#term = term;
   }
 
-  /** What is queued is dropped from now on: the next term reads all keys again. */
+  /** Drops queued changes from now on: the next term reads all keys again. */
   end(): void {
     this.#term = null;
   }
@@ -60,7 +60,7 @@ export class IndexUpdater {
     const removed = events.filter(
       (event) => event.kind === 'removed' || (event.kind === 'changed' && event.followsRemoval),
     );
-    // What is read of a key from now on does not hide that it had expired before.
+    // Expirations of earlier lives are captured first: a new reading of the key would hide them.
     if ((await trust.caughtUp()) && !(await this.#captureEarlierLives(slice))) return false;
     if ((await processor.persist(() => this.#remove(removed))) === null) return false;
     const missing = await processor.persist(() => this.#read(changed));
@@ -69,7 +69,7 @@ export class IndexUpdater {
     return true;
   }
 
-  /** Keys that were created although the deadlines of their lives before had passed: these had expired unheard. */
+  /** Captures the missed expirations of keys that were created again after the deadlines of their earlier lives. */
   async #captureEarlierLives(slice: readonly QueuedEntry[]): Promise<boolean> {
     const { queue, processor, deadlines, routing } = this.#parts;
     const created = slice.flatMap((entry) =>
@@ -87,9 +87,9 @@ export class IndexUpdater {
     return true;
   }
 
-  /** Keys that changed, and had expired before their deadlines were read: the index has older ones. */
+  /** Marks expirations as outdated: the keys expired before their new deadlines were read; the index has older ones. */
   async #outdate(slice: readonly QueuedEntry[], missing: readonly KeyInDatabase[]): Promise<void> {
-    // A key that expired before it was read is published to have: its event is queued behind the change.
+    // The expiration of such a key is already published: after the barrier it is queued behind the change.
     await this.#parts.trust.barrier();
     const ids = new Set(missing.map(keyId));
     for (const { id, next } of slice) {
@@ -101,8 +101,8 @@ export class IndexUpdater {
   }
 
   /**
-   * Resolves with the keys that are gone. A key that cannot be read now is read by the next sweep. Rejects when the
-   * deadlines cannot be stored.
+   * Reads changed keys. Resolves with the missing ones. A key that cannot be read now is read by the next sweep.
+   * Rejects when the deadlines cannot be stored.
    */
   async #read(keys: readonly ChangedKey[]): Promise<readonly KeyInDatabase[]> {
     const term = this.#term;
@@ -112,7 +112,7 @@ export class IndexUpdater {
       try {
         return await term.session.keyspace.read(wanted);
       } catch {
-        // A connection that stands may refuse, too, and no gap begins with that.
+        // A refused read begins no gap if the connection stays open.
         trust.lose();
         term.sweepNow();
         return [];
@@ -120,14 +120,14 @@ export class IndexUpdater {
     };
     const readings = await tracker.reread(keys, { read });
     await values.onPersistent(readings);
-    // Nobody waits for a large value.
+    // Not awaited: a large value must not delay other events.
     void values.onTracked(readings);
     return readings.filter(({ ttl }) => ttl === 'missing');
   }
 
   /**
-   * A server that was demoted publishes a removal of each key that expires on the new primary, too: removals count
-   * once the server has been asked after them. The next term reads again what is left.
+   * Deletes the entries of removed keys, once the server is confirmed as the primary: a demoted server also publishes a
+   * removal of each key that expires on the new primary. The next term reads the remaining keys again.
    */
   async #remove(keys: readonly KeyInDatabase[]): Promise<void> {
     const term = this.#term;
@@ -135,7 +135,7 @@ export class IndexUpdater {
     try {
       await term.session.isPrimary();
     } catch {
-      // As above: the sweep reads again what the next term does not.
+      // As above: if no new term begins, the sweep reads the keys again.
       return term.sweepNow();
     }
     const { tracker, values } = this.#parts;

@@ -3,35 +3,35 @@ import type { Sequence } from '../capture/sequence.js';
 import type { Session } from '../source/session.js';
 import type { Lease } from '../state/lease.js';
 
-/** Whether a mark is the first one of its term: the holder had buffered what it hears before, and captures it then. */
-export function beginsTerm(mark: string): boolean {
+/** Whether a mark is its holder's first. The holder buffered the events before it, and captures them itself. */
+export function isFirstMark(mark: string): boolean {
   return mark.endsWith('.1');
 }
 
 export class MarkWriter {
-  readonly #lease: Pick<Lease, 'term'>;
+  readonly #lease: Pick<Lease, 'generation'>;
   readonly #sequence: Pick<Sequence, 'has'>;
-  #term: number | null = null;
-  /** In this term. */
+  #generation: number | null = null;
+  /** The number of marks written in this generation of the lease. */
   #written = 0;
 
-  constructor(lease: Pick<Lease, 'term'>, sequence: Pick<Sequence, 'has'>) {
+  constructor(lease: Pick<Lease, 'generation'>, sequence: Pick<Sequence, 'has'>) {
     this.#lease = lease;
     this.#sequence = sequence;
   }
 
   /**
-   * Resolves with a mark behind all that Redis had published before, once this replica has heard it; null where none is
-   * heard. Never rejects. No other mark of this replica, or of a later holder, has a number as low.
+   * Resolves with a mark behind every event that Redis has published, once this replica has received the mark; null if
+   * none arrived. Never rejects. Later marks, also those of later holders, have higher numbers.
    */
   async write({ marks, barrier }: Pick<Session, 'marks' | 'barrier'>): Promise<string | null> {
-    const { term } = this.#lease;
-    if (term === null) return null;
-    if (term !== this.#term) this.#written = 0;
-    this.#term = term;
+    const { generation } = this.#lease;
+    if (generation === null) return null;
+    if (generation !== this.#generation) this.#written = 0;
+    this.#generation = generation;
     this.#written += 1;
     try {
-      const mark = await marks.write(`${term}.${this.#written}`);
+      const mark = await marks.write(`${generation}.${this.#written}`);
       await barrier();
       return mark !== null && this.#sequence.has(mark) ? mark : null;
     } catch {

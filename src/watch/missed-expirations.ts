@@ -1,6 +1,6 @@
 /**
- * What expired unheard: its keys are gone after their deadlines, and their entries are still in the
- * index. Looked for first when listening begins, and from then on as the nudger finds it.
+ * Captures missed expirations: their keys are missing after the deadlines, and still have entries in the index. A
+ * search runs when a term begins; from then on, the nudger finds such keys.
  */
 import type { EventQueue } from '../capture/event-queue.js';
 import type { Intake } from '../capture/intake.js';
@@ -10,7 +10,7 @@ import type { Deadline, KeyReading } from '../model/vocabulary.js';
 import type { Routing } from '../routing/routes.js';
 import type { Session } from '../source/session.js';
 
-/** Key events wait while these keys are read; the nudger finds the others later. */
+/** Keys that are read at the beginning, while key events wait; the nudger finds the others later. */
 const FIRST_MAX = 20_000;
 
 /** Keys read together. */
@@ -26,14 +26,14 @@ export interface MissedParts {
   readonly routing: Pick<Routing, 'isRouted'>;
   /** The time by the clock of the Redis that holds the keys. */
   readonly serverNowMs: () => number;
-  /** Whether the database was emptied: what is gone has not expired then. */
+  /** Whether the database was emptied: missing keys have not expired then. */
   readonly isEmptied: () => Promise<boolean>;
 }
 
 /**
- * Reads the keys whose deadlines passed before, and captures those that are gone, before anything that
- * is heard of their keys. A key that is set again only then does not hide that it had expired; one that
- * was set again before it is read does, as if its life had been extended.
+ * Reads the keys whose deadlines passed before the term, and captures the missing ones before later events of the keys.
+ * A key that is set again after the reading does not hide its expiration. A key that was set again before the reading
+ * does, as if its deadline had been extended.
  */
 export async function catchUp(parts: MissedParts, signal: AbortSignal): Promise<void> {
   const { database, session, deadlines, tracker, intake, serverNowMs, isEmptied } = parts;
@@ -50,17 +50,17 @@ export async function catchUp(parts: MissedParts, signal: AbortSignal): Promise<
     readings.push(...(await tracker.readDue(due.slice(from, from + BATCH), reader)));
   }
   if (readings.length === 0) return;
-  // Expirations that Redis publishes only now are queued before what is found here, and are not captured twice.
+  // Expirations that Redis publishes only now are queued before those of missing keys, and are not captured twice.
   await session.barrier();
   if (await isEmptied()) return;
-  // Keys that live on have another deadline than the index: their next expirations wait until it is read.
+  // Keys that live on have other deadlines than their entries: their next expirations wait until the keys are read.
   intake.reread(readings.filter((one, at) => livesOn(one, due[at]?.deadlineMs)));
-  await captureGone(readings, parts, signal);
+  await pushRecoveries(readings, parts, signal);
 }
 
 /**
- * Keys that were found gone, and are still not heard of. Once all that Redis said is taken care of,
- * those that still have their entries are missing indeed.
+ * Captures keys that were found missing without a notification. All published expirations are captured first: the
+ * expiration of a key that still has its entry after that was missed.
  */
 export async function captureMissing(
   missing: readonly Deadline[],
@@ -68,27 +68,29 @@ export async function captureMissing(
   signal: AbortSignal,
 ): Promise<void> {
   const { session, tracker, queue, isEmptied } = parts;
-  // It waits as long as Redis may not expire keys; so they are read once more.
+  // This check waits as long as Redis may not expire keys. Therefore the keys are read again after it.
   if (await isEmptied()) return;
   const readings = await tracker.readDue(missing, session.keyspace);
   await session.barrier();
   await queue.drained(signal);
-  // Looked at last: what a flush takes after this is not among the missing.
+  // Checked last: keys that a flush removes after this are not among the missing ones.
   if (await isEmptied()) return;
-  await captureGone(readings, parts, signal);
+  await pushRecoveries(readings, parts, signal);
   await queue.drained(signal);
 }
 
-async function captureGone(
+async function pushRecoveries(
   readings: readonly KeyReading[],
   { database, deadlines, intake, routing, serverNowMs }: MissedParts,
   signal: AbortSignal,
 ): Promise<void> {
   const detectedAtMs = Math.round(serverNowMs());
-  const gone = readings.filter(({ ttl }) => ttl === 'missing');
-  const unrouted = gone.filter(({ key }) => !routing.isRouted(key));
-  if (unrouted.length > 0) await deadlines.setAside(unrouted);
-  for (const { key } of gone.filter(({ key }) => routing.isRouted(key))) {
+  const missing = readings.filter(({ ttl }) => ttl === 'missing');
+  const routed = new Set(missing.filter(({ key }) => routing.isRouted(key)));
+  if (routed.size < missing.length) {
+    await deadlines.setAside(missing.filter((one) => !routed.has(one)));
+  }
+  for (const { key } of routed) {
     await intake.room(signal);
     if (signal.aborted) return;
     intake.push({ kind: 'expired', database, key, detectedAtMs, detectedBy: 'recovery' });

@@ -1,7 +1,7 @@
 /**
- * Reads each key just after its deadline: its primary then expires it and says so, at once instead
- * of whenever it would have come by. A key that lives on gets its new deadline. One that is gone,
- * and whose expiration is not heard soon, is reported as missing. One nudger has one database.
+ * Reads each key of one database just after its deadline. The primary then expires the key and publishes that at once,
+ * instead of when its own expiry reaches the key. A key that lives on is reported, so that its new deadline is read. A
+ * key that is missing, and whose expiration is not captured soon, is reported as well.
  */
 import TinyQueue from 'tinyqueue';
 import type { Deadlines } from '../deadlines/deadlines.js';
@@ -14,37 +14,37 @@ import type { Deadline, KeyInDatabase } from '../model/vocabulary.js';
 /** Redis expires a key when its clock is strictly later than the deadline. */
 const AFTER_DEADLINE_MS = 1;
 
-/** So much earlier an entry is taken out of the index: at its deadline its key waits for nothing. */
+/** How long before its deadline an entry is taken out of the index, so that the nudge waits for nothing. */
 const AHEAD_MS = 100;
 
-/** From one look at the index to the next, unless a key has got an earlier deadline. */
+/** The interval between two looks at the index, unless a deadline is due sooner. */
 const TAKE_EVERY_MS = 50;
 
-/** Keys read together: what is due later waits for them. */
+/** Keys that are read together; keys that are due later wait for them. */
 export const NUDGE_BATCH = 500;
 
-/** Timers are no more exact than that; the rest of a wait is spent turning. */
+/** The resolution of timers. A shorter wait is spent in turns of the event loop. */
 const TIMER_MS = 1;
 
-/** Taken out, and not yet read. */
+/** Entries that are taken out of the index and not yet read. */
 const HELD_MAX = 4 * NUDGE_BATCH;
 
 /**
- * A key that lives on at its deadline: the server's clock is behind what is known of it, or it may
- * not expire keys for a while. It is read again after so long, and after twice as long each time.
+ * The wait before the next reads if a key still exists after its deadline; doubles each time. The server's clock is
+ * behind the relay's estimate, or the server may not expire keys for a while.
  */
 const EARLY_MS = 1;
 const EARLY_MS_MAX = 64;
 
-/** How often the index and the clock are looked at although nothing is due: others may have set either. */
+/** How often the index and the clock are checked although nothing is due: others may have changed either. */
 const LOOK_EVERY_MS = 1_000;
 
-/** How long the notification of an expiration may take to be heard and claimed. */
-const HEARD_WITHIN_MS = 1_000;
+/** How long it may take until the notification of an expiration is received and captured. */
+const CAPTURED_WITHIN_MS = 1_000;
 
 const RECHECK_EVERY_MS = 250;
 
-/** After a long gap there may be a million. */
+/** Overdue entries that are read together; after a long gap there may be a million. */
 const RECHECK_BATCH = 2_000;
 
 export interface NudgerParts {
@@ -56,33 +56,33 @@ export interface NudgerParts {
   readonly serverNowMs: () => number;
   readonly clock: Clock;
   /**
-   * Told of keys that are gone after their deadlines, and of which no expiration was claimed; again
-   * and again, as long as that is so. The signal is that of the run.
+   * Called with keys that are missing after their deadlines, and whose expirations are not captured; called again until
+   * they are. The signal aborts with the run.
    */
   readonly onMissing: (missing: readonly Deadline[], signal: AbortSignal) => Promise<void>;
-  /** Told of keys that live on after their deadlines, by another one or by none; must not wait. */
+  /** Called with keys that live on after their deadlines, with another deadline or none; must not wait. */
   readonly onAlive: (keys: readonly KeyInDatabase[]) => void;
   readonly onNudged: (count: number) => void;
-  /** Told of entries that are taken, `AHEAD_MS` before their deadlines or later; must not wait. */
+  /** Called with entries that are taken, `AHEAD_MS` before their deadlines or later; must not wait. */
   readonly onTaken: (taken: readonly Deadline[]) => void;
-  /** Resolves when what Redis says of expired keys finds room, or the signal aborts. */
+  /** Resolves when there is room for more expirations, or the signal aborts. */
   readonly room: (signal: AbortSignal) => Promise<void>;
-  /** Resolves when all expirations that were heard are captured, or the signal aborts. */
+  /** Resolves when all expirations received so far are captured, or the signal aborts. */
   readonly drained: (signal: AbortSignal) => Promise<void>;
 }
 
 export class Nudger {
   readonly #parts: NudgerParts;
-  /** Taken out of the index, the earliest first; read when their deadlines have passed. */
+  /** Entries taken out of the index, the earliest first; read when their deadlines have passed. */
   #held = new TinyQueue<Deadline>();
-  /** Notified when other deadlines are held than before. */
-  readonly #holding = new Condition();
+  /** Notified when `#held` has changed. */
+  readonly #heldChanged = new Condition();
 
   constructor(parts: NudgerParts) {
     this.#parts = parts;
   }
 
-  /** Until the signal aborts; rejects when Redis cannot be used. */
+  /** Runs until the signal aborts; rejects when Redis cannot be used. */
   async run(signal: AbortSignal): Promise<void> {
     this.#held = new TinyQueue<Deadline>([], (one, other) => one.deadlineMs - other.deadlineMs);
     await runTogether(signal, [
@@ -92,21 +92,21 @@ export class Nudger {
     ]);
   }
 
-  /** Takes out of the index what will soon be due. */
+  /** Takes entries out of the index shortly before they are due. */
   async #take(signal: AbortSignal): Promise<void> {
     const { database, deadlines, tracker, serverNowMs, clock } = this.#parts;
     const newest = tracker.earliest(database);
-    // Those that were taken before, by whoever watched then.
+    // An earlier run, perhaps of another replica, has taken these entries and may not have read their keys.
     const nowMs = serverNowMs();
     const taken = await deadlines.overdue(database, nowMs + AHEAD_MS, RECHECK_BATCH);
-    this.#hold(taken.filter(({ deadlineMs }) => deadlineMs > nowMs - HEARD_WITHIN_MS));
+    this.#hold(taken.filter(({ deadlineMs }) => deadlineMs > nowMs - CAPTURED_WITHIN_MS));
     while (!signal.aborted) {
       newest.reset();
       const due = await tracker.take(database, serverNowMs() + AHEAD_MS, NUDGE_BATCH);
       this.#hold(due);
       if (due.length === NUDGE_BATCH) {
         while (this.#held.length >= HELD_MAX && !signal.aborted) {
-          await this.#holding.wait(clock, null, signal);
+          await this.#heldChanged.wait(clock, null, signal);
         }
         continue;
       }
@@ -124,10 +124,10 @@ export class Nudger {
     if (taken.length === 0) return;
     this.#parts.onTaken(taken);
     for (const deadline of taken) this.#held.push(deadline);
-    this.#holding.notifyAll();
+    this.#heldChanged.notifyAll();
   }
 
-  /** Reads what is held, each key just after its deadline. */
+  /** Reads the keys of the held entries, each just after its deadline. */
   async #nudge(signal: AbortSignal): Promise<void> {
     const { serverNowMs, clock, room } = this.#parts;
     let earlyMs = EARLY_MS;
@@ -143,10 +143,10 @@ export class Nudger {
       const first = this.#held.peek();
       const leftMs =
         first === undefined ? null : first.deadlineMs + AFTER_DEADLINE_MS - serverNowMs();
-      // Not for all of it at once: the server's clock may be set meanwhile.
+      // A long wait is split: the server's clock may be set meanwhile.
       const waitMs = leftMs === null ? null : Math.min(leftMs, LOOK_EVERY_MS);
       if (leftMs !== null && leftMs < TIMER_MS) await clock.turn();
-      else await this.#holding.wait(clock, waitMs, signal);
+      else await this.#heldChanged.wait(clock, waitMs, signal);
     }
   }
 
@@ -157,14 +157,14 @@ export class Nudger {
       this.#held.pop();
       due.push(first);
     }
-    if (due.length > 0) this.#holding.notifyAll();
+    if (due.length > 0) this.#heldChanged.notifyAll();
     return due;
   }
 
-  /** Those that are gone, and whether there are such as were read too early. */
+  /** Reads keys that are due. Resolves with the missing ones, and with whether any key was read too early. */
   async #read(
     due: readonly Deadline[],
-  ): Promise<{ readonly gone: readonly Deadline[]; readonly isEarly: boolean }> {
+  ): Promise<{ readonly missing: readonly Deadline[]; readonly isEarly: boolean }> {
     const { tracker, reader, onAlive, onNudged, serverNowMs } = this.#parts;
     const readings = await tracker.readDue(due, reader);
     onNudged(due.length);
@@ -172,7 +172,7 @@ export class Nudger {
     if (alive.length > 0) onAlive(alive);
     const dueMs = serverNowMs() - AFTER_DEADLINE_MS;
     return {
-      gone: due.filter((_, at) => readings[at]?.ttl === 'missing'),
+      missing: due.filter((_, at) => readings[at]?.ttl === 'missing'),
       isEarly: readings.some(({ ttl, deadlineMs }) => ttl === 'volatile' && deadlineMs <= dueMs),
     };
   }
@@ -180,12 +180,12 @@ export class Nudger {
   async #recheck(signal: AbortSignal): Promise<void> {
     const { database, deadlines, serverNowMs, clock, drained, onMissing } = this.#parts;
     while (!signal.aborted) {
-      const untilMs = serverNowMs() - HEARD_WITHIN_MS;
+      const untilMs = serverNowMs() - CAPTURED_WITHIN_MS;
       await drained(signal);
       const overdue = await deadlines.overdue(database, untilMs, RECHECK_BATCH);
       if (overdue.length > 0) {
-        const { gone } = await this.#read(overdue);
-        if (gone.length > 0) await onMissing(gone, signal);
+        const { missing } = await this.#read(overdue);
+        if (missing.length > 0) await onMissing(missing, signal);
       }
       await clock.sleep(RECHECK_EVERY_MS, signal);
     }

@@ -1,35 +1,35 @@
 /**
- * After a failover, or a restart from an older file, a server may still have keys whose expirations
- * are captured already: the deletion had not reached it. Each of them expires there once more.
+ * Finds expirations that a server repeats. After a failover, or a restart with older data, a server may still have
+ * keys whose expirations are already captured: the deletions had not reached it. Each of these keys expires once more.
  */
 import { isByMark } from '../capture/sequence.js';
-import type { CapturedExpiration, Deadlines } from '../deadlines/deadlines.js';
+import type { CapturedName, Deadlines } from '../deadlines/deadlines.js';
 import { batchesByDatabase, keyId } from '../model/key-id.js';
 import type { Session } from '../source/session.js';
 
 const BATCH = 500;
 
 /**
- * Makes the server expire the keys of which an expiration was captured on another one, so that it
- * says so now, and before anything that becomes of them later. Resolves with the names of those that
- * are gone then; rejects when the server or the state cannot be asked.
+ * Makes the server expire keys whose expirations were captured on another server. The server then publishes these
+ * expirations now, before any later event of the keys. Resolves with the ids of the keys that are then missing; rejects
+ * when the server or the state is unavailable.
  */
 export async function expireRepeated(
   { keyspace, barrier, marks }: Pick<Session, 'keyspace' | 'barrier' | 'marks'>,
   deadlines: Pick<Deadlines, 'recentlyCaptured'>,
   movedAtMs: number,
 ): Promise<ReadonlySet<string>> {
-  const gone = new Set<string>();
-  const isOfOther = ({ name, detectedAtMs }: CapturedExpiration) =>
+  const missing = new Set<string>();
+  const isOfOther = ({ name, detectedAtMs }: CapturedName) =>
     isByMark(name) ? !marks.isOfServer(name) : detectedAtMs <= movedAtMs;
   for await (const captured of deadlines.recentlyCaptured()) {
     const keys = captured.filter(isOfOther);
     for (const [, batch] of batchesByDatabase(keys, BATCH)) {
       for (const reading of await keyspace.nudge(batch)) {
-        if (reading.ttl === 'missing') gone.add(keyId(reading));
+        if (reading.ttl === 'missing') missing.add(keyId(reading));
       }
     }
   }
   await barrier();
-  return gone;
+  return missing;
 }

@@ -1,36 +1,36 @@
-/** The events of the last seconds, while another replica holds the lease: this one replays them when it takes over. */
+/** Buffers the events of the last seconds while another replica captures; this replica replays them at a take-over. */
 import { keyId } from '../model/key-id.js';
 import type { ChangedEvent, KeyEvent, KeyReading } from '../model/vocabulary.js';
 
 /**
- * Longer than it takes to notice that the watching replica has died or no longer receives notifications,
- * and to take its place: a silent connection is given up after PING_EVERY_MS and SILENCE_MS_MAX.
+ * Longer than it takes to notice that the holder of the lease has died or no longer receives notifications, and to take
+ * over: a silent connection is abandoned after PING_EVERY_MS and SILENCE_MS_MAX.
  */
-export const REMEMBERED_MS = 20_000;
+export const BUFFERED_MS = 20_000;
 
-/** Beyond it, the index of deadlines is what is relied on. */
-const REMEMBERED_MAX = 100_000;
-const REMEMBERED_BYTES_MAX = 16 * 1024 * 1024;
+/** Beyond these limits the oldest events are dropped, and only the index of deadlines is left to find expirations. */
+const BUFFERED_MAX = 100_000;
+const BUFFERED_BYTES_MAX = 16 * 1024 * 1024;
 
 interface Buffered {
   event: KeyEvent;
-  /** Until when it matters, by the monotonic clock. */
+  /** Until when the event is kept, by the monotonic clock. */
   readonly untilMs: number;
   readonly bytes: number;
 }
 
 export class ReplayBuffer {
   #buffered: Buffered[] = [];
-  /** Those before it are forgotten, and are cut off from time to time. */
+  /** The position of the oldest event. Earlier ones are dropped, and are cut off from time to time. */
   #first = 0;
   #bytes = 0;
-  /** By key, the change that was heard last: its deadline is not read yet. The oldest first. */
+  /** By key, the last change that was received and whose deadline is not read yet; the oldest first. */
   readonly #unread = new Map<string, Buffered>();
 
-  /** `isOwn`: no other replica captures it, so that it is kept however old it is. */
+  /** Appends an event. `isOwn`: no other replica captures the event, which is kept at any age. */
   append(event: KeyEvent, nowMs: number, isOwn = false): void {
     const bytes = event.key.length;
-    const untilMs = isOwn ? Number.POSITIVE_INFINITY : nowMs + REMEMBERED_MS;
+    const untilMs = isOwn ? Number.POSITIVE_INFINITY : nowMs + BUFFERED_MS;
     const buffered = { event, untilMs, bytes };
     this.#buffered.push(buffered);
     this.#bytes += bytes;
@@ -46,25 +46,21 @@ export class ReplayBuffer {
   }
 
   /**
-   * Up to `countMax` changes whose deadlines are not read yet, detected by `untilMs`. Those that are settled are never
-   * read: the index has their deadlines.
+   * Returns up to `countMax` changes that were detected by `untilMs`, and whose deadlines are not read yet. Changes
+   * that are done are never read: the index has their deadlines.
    */
-  unread(
-    isSettled: (event: KeyEvent) => boolean,
-    untilMs: number,
-    countMax: number,
-  ): ChangedEvent[] {
+  unread(isDone: (event: KeyEvent) => boolean, untilMs: number, countMax: number): ChangedEvent[] {
     const found: ChangedEvent[] = [];
     for (const [name, { event }] of this.#unread) {
       const isOver = event.kind !== 'changed' || event.detectedAtMs > untilMs;
       if (isOver || found.length === countMax) break;
-      if (isSettled(event)) this.#unread.delete(name);
+      if (isDone(event)) this.#unread.delete(name);
       else found.push(event);
     }
     return found;
   }
 
-  /** What was read of the keys of `unread`, in any order. A key with a later event is skipped. */
+  /** Adds the readings of keys from `unread`, in any order. A key with a later event is skipped. */
   read(asked: readonly ChangedEvent[], readings: readonly KeyReading[]): void {
     const read = new Map(readings.map((reading) => [keyId(reading), reading]));
     for (const event of asked) {
@@ -80,7 +76,7 @@ export class ReplayBuffer {
 
   /** Puts earlier events in front of the others. */
   prepend(earlier: readonly KeyEvent[], nowMs: number): void {
-    const untilMs = this.#oldest()?.untilMs ?? nowMs + REMEMBERED_MS;
+    const untilMs = this.#oldest()?.untilMs ?? nowMs + BUFFERED_MS;
     const all = earlier.map((event) => ({ event, untilMs, bytes: event.key.length }));
     this.#buffered = [...all, ...this.#buffered.slice(this.#first)];
     this.#first = 0;
@@ -88,7 +84,7 @@ export class ReplayBuffer {
     this.#forget(nowMs);
   }
 
-  /** All events, in their order; the buffer is empty then. */
+  /** Empties the buffer. Returns all events in their order. */
   drain(nowMs: number): KeyEvent[] {
     this.#forget(nowMs);
     const drained = this.#buffered.slice(this.#first);
@@ -107,8 +103,8 @@ export class ReplayBuffer {
     for (let oldest = this.#oldest(); oldest !== undefined; oldest = this.#oldest()) {
       const isKept =
         nowMs <= oldest.untilMs &&
-        this.#buffered.length - this.#first <= REMEMBERED_MAX &&
-        this.#bytes <= REMEMBERED_BYTES_MAX;
+        this.#buffered.length - this.#first <= BUFFERED_MAX &&
+        this.#bytes <= BUFFERED_BYTES_MAX;
       if (isKept) break;
       this.#bytes -= oldest.bytes;
       this.#first += 1;

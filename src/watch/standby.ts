@@ -1,6 +1,6 @@
 /**
- * Whose turn it is to capture. This replica captures while it listens and holds the lease; while it only listens, it
- * buffers the events of the last seconds, and replays them when it takes over.
+ * Decides whether this replica captures. The replica captures while it listens and holds the lease. While it only
+ * listens, it buffers the events of the last seconds, and replays them when it takes over.
  */
 import type { EventQueue } from '../capture/event-queue.js';
 import type { Intake } from '../capture/intake.js';
@@ -17,19 +17,19 @@ import { isDemoted, type Session } from '../source/session.js';
 import type { Lease } from '../state/lease.js';
 import type { WatchEvents } from '../telemetry/watch-events.js';
 import type { MarkWriter } from './mark-writer.js';
+import { type PendingParts, pendingEvents } from './pending-events.js';
 import { expireRepeated } from './repeated-expirations.js';
 import { ReplayBuffer } from './replay-buffer.js';
-import { type UnsettledParts, unsettled } from './unsettled.js';
 import { MARK_EVERY_MS, type Watch } from './watch.js';
 import type { ServerCheck } from './watched-server.js';
 
-/** Often enough that the deadline of a key that lives for a second is read before it expires. */
+/** How often deadlines are read: the deadline of a key that lives for a second is read before the key expires. */
 export const READ_EVERY_MS = MARK_EVERY_MS / 2;
 
-/** Deadlines that are read at once; the oldest changes come first. */
+/** Deadlines that are read at once; those of the oldest changes first. */
 const READ_MAX = 5_000;
 
-/** How long a take-over waits until its mark is heard. */
+/** How long a take-over waits until its mark is received. */
 export const MARK_HEARD_MS_MAX = 1_000;
 
 export interface StandbyParts {
@@ -39,7 +39,7 @@ export interface StandbyParts {
   readonly intake: Pick<Intake, 'push'>;
   readonly sequence: Sequence;
   readonly marks: Pick<MarkWriter, 'write'>;
-  readonly deadlines: UnsettledParts['deadlines'] & Pick<Deadlines, 'recentlyCaptured'>;
+  readonly deadlines: PendingParts['deadlines'] & Pick<Deadlines, 'recentlyCaptured'>;
   readonly watch: Pick<Watch, 'begin' | 'end'>;
   readonly lease: Lease;
   readonly server: Pick<ServerCheck, 'verify'>;
@@ -48,20 +48,20 @@ export interface StandbyParts {
   readonly clock: Clock;
 }
 
-/** A connection that this replica listens on, from its beginning to its end. */
+/** A connection on which this replica listens. */
 interface Connection {
   readonly session: Session;
   /** Whether the server is known to be the one that the state is about. */
   isVerified: boolean;
 }
 
-/** What this replica does with events. */
+/** The role of this replica: its handling of events. */
 type Role =
-  /** Buffers them: another replica captures, or none does yet. */
+  /** Buffers events: another replica captures, or none does yet. */
   | { readonly kind: 'standby' }
-  /** Captures them. */
+  /** Captures events. */
   | { readonly kind: 'capturing'; readonly session: Session }
-  /** Buffers them although its term is not over: another replica was found to hold the lease. */
+  /** Buffers events although the term is not over: another replica was found to hold the lease. */
   | { readonly kind: 'fenced'; readonly session: Session };
 
 const STANDBY: Role = { kind: 'standby' };
@@ -78,9 +78,9 @@ export class Standby implements EventSink {
   /** Null while this replica does not listen. */
   #connection: Connection | null = null;
   #role: Role = STANDBY;
-  /** The server of the last connection. */
+  /** The run_id of the last connection's server; null: not shown, or no connection yet. */
   #runId: string | null = null;
-  /** When the connection began, if the one before was with another server; null once that was heeded. */
+  /** When the connection began, if its server is a new one; null once repeated expirations are handled. */
   #movedAtMs: number | null = null;
   /** Resolves when the events from before a gap are stored, and the lease is released. */
   #leaving: Promise<void> = Promise.resolve();
@@ -93,7 +93,7 @@ export class Standby implements EventSink {
     this.#loops = runTogether(this.#stop.signal, [
       (signal) => this.#followLease(signal),
       (signal) => this.#followQueue(signal),
-      (signal) => this.#readUnsettled(signal),
+      (signal) => this.#readPending(signal),
     ]);
   }
 
@@ -104,7 +104,7 @@ export class Standby implements EventSink {
     await this.#switchTo(null);
   }
 
-  /** Captured, or buffered while another replica captures. */
+  /** Captures an event, or buffers it while this replica does not capture. */
   readonly onEvent = (published: KeyEvent | MarkEvent): void => {
     const { intake, routing, sequence, lease, clock } = this.#parts;
     if (published.kind === 'mark') return sequence.mark(published.mark);
@@ -116,13 +116,13 @@ export class Standby implements EventSink {
     if (event.kind === 'changed') this.#buffered.notifyAll();
   };
 
-  /** The relay listens. Returns at once: no event waits for the state. */
+  /** The relay listens. Returns at once: events must not wait for the state. */
   readonly onConnected = (session: Session): void => {
     this.#connection = { session, isVerified: false };
     this.#competing = this.#compete(this.#connection);
   };
 
-  /** The buffer has a gap from now on. Resolves when the events before it are stored, and the lease is free for others. */
+  /** A gap begins: the buffer is cleared. Resolves when the earlier events are stored and the lease is released. */
   readonly onDisconnected = async (): Promise<void> => {
     this.#connection = null;
     this.#parts.sequence.interrupt();
@@ -132,8 +132,8 @@ export class Standby implements EventSink {
   };
 
   /**
-   * Competes for the lease, once the server is known to be the one that the state is about. A lease that
-   * was held before the gap is left first: another replica may have heard what this one has missed.
+   * Competes for the lease, once the server is known to be the one that the state is about. A lease from before the gap
+   * is released first: another replica may have received the events that this one has missed.
    */
   async #compete(connection: Connection): Promise<void> {
     const { lease, server, serverClock } = this.#parts;
@@ -146,17 +146,17 @@ export class Standby implements EventSink {
     this.#movedAtMs = isOther ? serverClock.nowMs() : null;
     this.#runId = runId;
     connection.isVerified = true;
-    lease.want(true);
+    lease.compete();
     await this.#switchTo(lease.token === null ? null : session);
   }
 
   async #leave(): Promise<void> {
     await this.#switchTo(null);
     await this.#stored();
-    this.#parts.lease.want(false);
+    this.#parts.lease.withdraw();
   }
 
-  /** Resolves when all queued events are stored, which is this replica's to do as long as it holds the lease. */
+  /** Resolves when all queued events are stored, or the lease is lost: the next holder then stores them. */
   async #stored(): Promise<void> {
     const { queue, lease } = this.#parts;
     const lost = new AbortController();
@@ -164,7 +164,7 @@ export class Standby implements EventSink {
     lost.abort();
   }
 
-  /** The session that this replica may capture from. */
+  /** The session from which this replica may capture; null: none. */
   get #session(): Session | null {
     return this.#connection?.isVerified === true ? this.#connection.session : null;
   }
@@ -184,8 +184,8 @@ export class Standby implements EventSink {
   }
 
   /**
-   * A suspended queue means that another replica has held the lease, and that this one was to learn of it only now.
-   * The events are buffered again: the other replica may have other routes. The lease is sought under another token.
+   * Handles suspensions of the queue: another replica has held the lease, and this one finds out only now. The events
+   * are buffered again: the other replica may have other routes. This replica competes under another token.
    */
   async #followQueue(signal: AbortSignal): Promise<void> {
     const { queue, lease, clock } = this.#parts;
@@ -205,16 +205,16 @@ export class Standby implements EventSink {
     }
   }
 
-  /** Lets another replica have the lease, and competes for it under another token. */
+  /** Releases the lease, and competes for it under another token. */
   #competeAnew(): void {
     const { lease } = this.#parts;
-    lease.want(false);
-    if (this.#session !== null) lease.want(true);
+    lease.withdraw();
+    if (this.#session !== null) lease.compete();
   }
 
   /**
-   * Hands the lease to a newer configuration. Its replica has listened for a while, and receives every
-   * later event itself; the earlier ones are stored first. This replica then stands by.
+   * Hands the lease to a newer configuration, after the events so far are stored. The replica with that configuration
+   * has listened for a while, and receives every later event itself. This replica becomes a standby.
    */
   async #handOver(): Promise<void> {
     await this.#stored();
@@ -222,7 +222,7 @@ export class Standby implements EventSink {
     this.#competeAnew();
   }
 
-  /** Captures from this session, or from none; one change at a time. */
+  /** Switches capture to this session, or ends it (null); one switch at a time. */
   #switchTo(session: Session | null): Promise<void> {
     this.#changing = this.#changing.then(async () => {
       const { watch, events } = this.#parts;
@@ -235,7 +235,7 @@ export class Standby implements EventSink {
       }
       if (session === null || session !== this.#session) return;
       events.watching(true);
-      // Buffered events are captured before the search for keys that expired unheard.
+      // Buffered events are captured before the search for missed expirations.
       if (await this.#takeOver(session)) watch.begin(session);
       else events.watching(false);
     });
@@ -243,54 +243,58 @@ export class Standby implements EventSink {
   }
 
   /**
-   * Captures what another replica was to capture, as far as it has not done so. Resolves with false where the server was
-   * demoted: the new primary may have lost what the state knew of that.
+   * Captures the events that the holder before this replica has not captured. Resolves with false if the server was
+   * demoted: the new primary may have lost the record of what is captured.
    */
   async #takeOver(session: Session): Promise<boolean> {
     const { intake, marks, clock } = this.#parts;
-    // Before anything else: they may expire while that is done.
+    // Unread deadlines are read first: the keys may expire during the next steps.
     await this.#read(session, 0).catch(() => undefined);
     const repeated = await this.#repeated(session);
-    // All that is buffered lies before a mark then, and has a name by it.
+    // Each buffered expiration then precedes a mark, and has a name by that mark.
     const marked = Promise.all([isDemoted(session), marks.write(session)]);
     const limit = clock.sleep(MARK_HEARD_MS_MAX, this.#stop.signal).then(() => [false]);
     const [isOver] = await Promise.race([marked, limit]);
     if (isOver === true) return false;
-    const earlier = await unsettled(this.#buffer.drain(clock.monotonicMs()), repeated, this.#parts);
+    const earlier = await pendingEvents(
+      this.#buffer.drain(clock.monotonicMs()),
+      repeated,
+      this.#parts,
+    );
     const later = this.#buffer.drain(clock.monotonicMs());
     this.#role = { kind: 'capturing', session };
-    for (const event of [...earlier, ...later]) intake.push(event);
+    for (const event of [...earlier, ...later]) intake.push({ ...event, isReplayed: true });
     return true;
   }
 
   /**
-   * Reads the deadlines of keys whose changes the holder of the lease has not settled: it may have died before it wrote
-   * them down. While it lives, it settles nearly all of them in time.
+   * Reads the deadlines of changed keys that the watermark does not cover yet: the holder of the lease may have died
+   * before it wrote them to the index. A live holder advances the watermark before nearly all of these reads.
    */
-  async #readUnsettled(signal: AbortSignal): Promise<void> {
+  async #readPending(signal: AbortSignal): Promise<void> {
     const { clock } = this.#parts;
     while (!signal.aborted) {
       if (!this.#buffer.isUnread) await this.#buffered.wait(clock, null, signal);
       await clock.sleep(READ_EVERY_MS, signal);
       const session = this.#session;
-      // What cannot be read now is tried again.
+      // A failed read is repeated.
       if (!signal.aborted && session !== null) {
         await this.#read(session, MARK_EVERY_MS).catch(() => undefined);
       }
     }
   }
 
-  /** Those that were detected so long ago or longer. */
+  /** Reads the deadlines of changes that were detected at least `agoMs` ago. */
   async #read({ keyspace }: Session, agoMs: number): Promise<void> {
     const { deadlines, sequence, serverClock } = this.#parts;
     if (!this.#buffer.isUnread) return;
     const untilMs = serverClock.nowMs() - agoMs;
-    const isSettled = sequence.isBefore(await deadlines.settledMark());
-    const unread = this.#buffer.unread(isSettled, untilMs, READ_MAX);
+    const isDone = sequence.isBefore(await deadlines.watermark());
+    const unread = this.#buffer.unread(isDone, untilMs, READ_MAX);
     if (unread.length > 0) this.#buffer.read(unread, await keyspace.read(unread));
   }
 
-  /** The keys whose expirations a server that was not watched before repeats; none if unknown. */
+  /** Resolves with the keys whose expirations a new server repeats; with none if they are unknown. */
   async #repeated(session: Session): Promise<ReadonlySet<string>> {
     const movedAtMs = this.#movedAtMs;
     if (movedAtMs === null) return new Set();

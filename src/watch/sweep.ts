@@ -1,27 +1,27 @@
 /**
- * Goes through all keys that routes are about, once, in whole batches, and leaves Redis most of its
- * time to others: a sweep that never pauses would starve its own expiry of keys, too.
+ * Scans all routed keys once, in batches, with pauses that leave Redis time for others: a sweep without pauses would
+ * also starve the server's own expiry of keys.
  */
 import type { Clock } from '../lib/clock.js';
 import type { KeyInDatabase } from '../model/vocabulary.js';
 import type { Keyspace } from '../source/keyspace.js';
 
-/** Slots that one SCAN looks at: less than a millisecond of Redis's time, and little garbage here. */
+/** Slots that one SCAN visits: less than a millisecond of Redis's time, and little garbage in this process. */
 const SCAN_COUNT = 500;
 
 export interface SweepParts {
   readonly keyspace: Pick<Keyspace, 'scan'>;
   readonly database: number;
-  /** Redis's own glob, to leave most keys where they are; null looks at every key. */
+  /** A glob for SCAN, so that Redis returns few other keys; null: all keys. */
   readonly glob: string | null;
-  /** Which of the keys that were found are wanted. */
+  /** Selects among the scanned keys. */
   readonly isWanted: (key: Buffer) => boolean;
-  /** The share of the time, 0 to 1, that is spent; the rest is pauses. */
+  /** The share of the time to spend, 0 to 1; the rest is pauses. */
   readonly share: number;
   readonly clock: Clock;
 }
 
-/** Batches of keys; a key that is there from beginning to end comes at least once. */
+/** Yields batches of keys. A key that exists during the whole sweep is yielded at least once. */
 export async function* sweep(
   parts: SweepParts,
   signal: AbortSignal,
@@ -38,7 +38,7 @@ export async function* sweep(
   } while (cursor !== '0' && !signal.aborted);
 }
 
-/** Pauses until what has been spent since is no more than this share (0 to 1) of the time. */
+/** Pauses until the time spent since `beganAtMs` is at most this share (0 to 1) of the whole. */
 export async function pace(
   beganAtMs: number,
   share: number,

@@ -1,6 +1,6 @@
 /**
- * Goes through the keys and through the index, and makes the index true to the keys: once as fast as
- * others allow, when listening begins, and slowly ever after, for what was missed.
+ * Reads all keys and all entries of the index, and corrects the index: once at high speed when a term begins, and
+ * slowly from then on, for changes that were missed.
  */
 import type { EventQueue } from '../capture/event-queue.js';
 import type { Deadlines } from '../deadlines/deadlines.js';
@@ -14,14 +14,14 @@ import type { WatchEvents } from '../telemetry/watch-events.js';
 import type { ValueKeeper } from '../values/keeper.js';
 import { pace, sweep } from './sweep.js';
 
-/** What catches up is to be over soon; the later sweeps only mend what was missed. */
+/** Shares of the time, 0 to 1. Catching up must end soon; later sweeps only correct what was missed. */
 const URGENT_SHARE = 0.8;
 const LATER_SHARE = 0.02;
 
-/** From one sweep to the next. */
+/** The pause between two sweeps. */
 const SWEEP_EVERY_MS = 60_000;
 
-/** How long a configuration may be away, such as in a roll-back, and still send what expired meanwhile. */
+/** How long a configuration may be absent, as in a rollback, and still deliver the expirations of that time. */
 const ASIDE_KEPT_MS = 24 * 3_600_000;
 
 export interface SweeperParts {
@@ -31,7 +31,7 @@ export interface SweeperParts {
   readonly tracker: Tracker;
   readonly queue: Pick<EventQueue, 'has' | 'drained'>;
   readonly values: ValueKeeper;
-  /** With a connection of its own for sweeps. */
+  /** The session; `sweepKeyspace` has a connection of its own. */
   readonly session: Pick<Session, 'sweepKeyspace' | 'barrier'>;
   /** The time by the clock of the Redis that holds the keys, in milliseconds. */
   readonly serverNowMs: () => number;
@@ -46,7 +46,7 @@ export class Sweeper {
     this.#parts = parts;
   }
 
-  /** Sweeps until the signal aborts; `sweepNow` is notified when a sweep must not wait for its time. */
+  /** Sweeps until the signal aborts. A notification of `sweepNow` makes the next sweep fast and immediate. */
   async run(sweepNow: Condition, signal: AbortSignal): Promise<void> {
     const { databases, routing, deadlines, values, serverNowMs, clock, events } = this.#parts;
     let share = URGENT_SHARE;
@@ -67,14 +67,14 @@ export class Sweeper {
     }
   }
 
-  /** Catches up with what became of the keys of the index while nobody listened. */
+  /** Corrects the index for changes that were missed while nobody listened. */
   async reconcile(database: number, signal: AbortSignal): Promise<void> {
     await this.#reconcile(database, URGENT_SHARE, signal);
   }
 
   /**
-   * Reads all keys of the index again: what was deleted, persisted or given another life before its
-   * deadline, while nobody listened, is no expiration.
+   * Reads all keys of the index again: a key that was deleted, persisted or set again before its deadline, while nobody
+   * listened, did not expire.
    */
   async #reconcile(database: number, share: number, signal: AbortSignal): Promise<void> {
     const { deadlines, clock } = this.#parts;
@@ -100,7 +100,7 @@ export class Sweeper {
     const batches = sweep({ keyspace, database, glob, isWanted, share, clock }, signal);
     for await (const keys of batches) {
       await writing;
-      // While it is read and written the next batch is looked for.
+      // The next batch is scanned while this one is read and written.
       writing = this.#track(keys, signal);
       writing.catch(() => undefined);
       found += keys.length;
@@ -109,7 +109,7 @@ export class Sweeper {
     return found;
   }
 
-  /** Writes down what these keys are now. */
+  /** Reads these keys, and writes their deadlines to the index. */
   async #track(keys: readonly KeyInDatabase[], signal: AbortSignal): Promise<void> {
     const { tracker, values } = this.#parts;
     const read = (wanted: readonly KeyInDatabase[]) => this.#read(wanted, signal);
@@ -118,8 +118,8 @@ export class Sweeper {
   }
 
   /**
-   * What expired before a reading is claimed before that is written down: its key may have been set again,
-   * and what is read is the deadline of the next life.
+   * Reads keys. Resolves once the expirations from before the reading are captured: an expired key may be set again
+   * already, and the reading then has the deadline of the next life.
    */
   async #read(keys: readonly KeyInDatabase[], signal: AbortSignal): Promise<readonly KeyReading[]> {
     const { queue, session } = this.#parts;

@@ -1,8 +1,8 @@
 /**
- * What the holder of the lease does while it listens: it keeps the index of deadlines true to the keys, nudges each key
- * at its deadline, and finds what expired while nobody listened. It works in terms: a term lasts as long as the relay
- * listens without a break, and begins by catching up. The first start, a lost connection and a restart of Redis are all
- * handled this way.
+ * The work of the lease holder while it listens: it keeps the index of deadlines up to date, nudges each key at its
+ * deadline, and finds keys that expired while nobody listened. The work is divided into terms. A term lasts as long as
+ * the relay listens without a break, and begins by catching up. The first start, a lost connection and a restart of
+ * Redis are all handled this way.
  */
 import type { EventQueue } from '../capture/event-queue.js';
 import type { Intake } from '../capture/intake.js';
@@ -25,13 +25,13 @@ import { captureMissing, catchUp, type MissedParts } from './missed-expirations.
 import { Nudger } from './nudger.js';
 import { Sweeper } from './sweeper.js';
 
-/** How often it is looked whether a database was emptied. */
+/** How often each database is checked for a flush. */
 const MARKER_EVERY_MS = 5_000;
 
-/** How often a mark is written: a take-over captures again what was published since the last settled one. */
+/** How often a mark is written. A take-over captures the events since the watermark again. */
 export const MARK_EVERY_MS = 500;
 
-/** The wait after the state Redis could not be used. */
+/** The wait after a failure, such as an unavailable state Redis. */
 const AGAIN_MS = 1_000;
 
 export interface WatchParts {
@@ -54,9 +54,9 @@ export interface WatchParts {
 /** A period in which the relay listens without a break. */
 interface Term {
   readonly session: Session;
-  /** Aborts at the end. */
+  /** Aborts at the end of the term. */
   readonly end: AbortController;
-  /** Notified when a sweep must not wait for its time. */
+  /** Notified when a sweep must begin at once. */
   readonly sweepNow: Condition;
 }
 
@@ -72,7 +72,7 @@ export class Watch {
     this.#flushDetector = new FlushDetector({ deadlines, tracker, values, events });
   }
 
-  /** A term begins. */
+  /** Begins a term. */
   begin(session: Session): void {
     const { tracker, trust, updater, values } = this.#parts;
     const term = { session, end: new AbortController(), sweepNow: new Condition() };
@@ -84,7 +84,7 @@ export class Watch {
     this.#over = this.#repeat(term);
   }
 
-  /** Resolves when the term is over, and nothing of it is under way. */
+  /** Ends the term. Resolves when none of its work is in progress. */
   async end(): Promise<void> {
     const { trust, updater, values } = this.#parts;
     this.#term?.end.abort();
@@ -95,7 +95,7 @@ export class Watch {
     await this.#over;
   }
 
-  /** Runs until the term ends. When one part fails, all of them are started again. */
+  /** Runs until the term ends. When one part fails, all parts are started again. */
   async #repeat(term: Term): Promise<void> {
     const { events, clock } = this.#parts;
     const { signal } = term.end;
@@ -117,7 +117,7 @@ export class Watch {
       await values.forgetUnasked(database);
       await deadlines.bringBack(database, (key) => routing.isRouted(key));
     }
-    for (const database of databases) await catchUp(this.#unheard(term, database), signal);
+    for (const database of databases) await catchUp(this.#missedParts(term, database), signal);
     if (!signal.aborted) trust.catchUp();
     const { session, sweepNow } = term;
     const sweeper = new Sweeper({ ...this.#parts, session });
@@ -129,7 +129,7 @@ export class Watch {
       ]),
       (ending) => sweeper.run(sweepNow, ending),
       async (ending) => {
-        // Not waited for: it hangs as long as a silent connection does.
+        // Not awaited: a mark hangs as long as a silent connection does.
         void this.#advanceWatermark(term, ending);
       },
     ]);
@@ -153,12 +153,12 @@ export class Watch {
     });
   }
 
-  /** What was published of these keys before comes first: they may have expired, and been set again. */
+  /** Rereads keys after the events published so far are queued: the keys may have expired, and been set again. */
   async #reread(session: Session, keys: readonly KeyInDatabase[]): Promise<void> {
     try {
       await session.barrier();
     } catch {
-      // The term is about to end, and the next one looks at them again.
+      // The term is about to end, and the next one reads the keys again.
       return;
     }
     this.#parts.intake.reread(keys);
@@ -169,25 +169,25 @@ export class Watch {
     if (!signal.aborted) this.#parts.trust.gain(database);
   }
 
-  /** For the replica that takes over when this one dies. */
+  /** Writes marks and advances the watermark, for the replica that takes over when this one dies. */
   async #advanceWatermark({ session }: Term, signal: AbortSignal): Promise<void> {
     const { marks, queue, deadlines, clock } = this.#parts;
-    let isSettling = false;
-    const settle = async (mark: string) => {
-      isSettling = true;
+    let isAdvancing = false;
+    const advance = async (mark: string) => {
+      isAdvancing = true;
       try {
         await queue.drained(signal);
-        if (!signal.aborted) await deadlines.settle(mark);
+        if (!signal.aborted) await deadlines.advanceWatermark(mark);
       } catch {
-        // The replica that takes over then captures more of what it has buffered again.
+        // The replica that takes over then replays more of its buffer.
       }
-      isSettling = false;
+      isAdvancing = false;
     };
     while (!signal.aborted) {
       await clock.sleep(MARK_EVERY_MS, signal);
       if (signal.aborted) return;
       const mark = await marks.write(session);
-      if (mark !== null && !isSettling) void settle(mark);
+      if (mark !== null && !isAdvancing) void advance(mark);
     }
   }
 
@@ -198,14 +198,14 @@ export class Watch {
     }
   }
 
-  /** Resolves with whether it was; then keys that have come since were forgotten as well. */
+  /** Resolves with whether the database was emptied. If so, keys that were set since are forgotten until the sweep. */
   async #forgetIfEmptied({ session, sweepNow }: Term, database: number): Promise<boolean> {
     const isEmptied = await this.#flushDetector.forget(session.marker, database);
     if (isEmptied) sweepNow.notifyAll();
     return isEmptied;
   }
 
-  /** Keys are gone after their deadlines, and unheard. */
+  /** Captures keys that are missing after their deadlines, without a notification. */
   async #missing(
     session: Session,
     database: number,
@@ -214,10 +214,10 @@ export class Watch {
   ): Promise<void> {
     const term = this.#term;
     if (term === null || term.session !== session) return;
-    await captureMissing(missing, this.#unheard(term, database), signal);
+    await captureMissing(missing, this.#missedParts(term, database), signal);
   }
 
-  #unheard(term: Term, database: number): MissedParts {
+  #missedParts(term: Term, database: number): MissedParts {
     const { deadlines, tracker, queue, intake, routing, serverNowMs } = this.#parts;
     const isEmptied = () => this.#forgetIfEmptied(term, database);
     const { session } = term;

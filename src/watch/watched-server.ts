@@ -1,6 +1,6 @@
 /**
- * Whose keys the state is about. The deadlines in the index are those of one server: a replica that
- * watches another server under the same prefix would find all of their keys missing. It is refused.
+ * Verifies that the watched server is the one that the state is about: the index holds the deadlines of one server.
+ * Another server under the same prefix is refused: all keys of the index would be missing there.
  */
 import type { Chance, Clock } from '../lib/clock.js';
 import { printable } from '../lib/printable.js';
@@ -17,22 +17,22 @@ import { QUARANTINE } from '../state/quarantine-scripts.js';
 import type { RedisState } from '../state/redis-state.js';
 import type { WatchEvents } from '../telemetry/watch-events.js';
 
-/** How often a server that could not be identified, or that was refused, is looked at again. */
+/** How often a server that could not be identified, or that was refused, is checked again. */
 const AGAIN_MS = 1_000;
 
-/** When a server restarts, the other replicas notice within this time: until then nothing is logged. */
+/** Other replicas notice a restart of the server within this time. Until then, an unclear verdict is not logged. */
 const UNCLEAR_MS = 10_000;
 
-/** Of a token (clock.ts). */
+/** The length of a token (clock.ts). */
 const ID_CHARS = 32;
 
-/** An id or a run_id is shorter, and so is the address of a host or the path of a socket. */
+/** More than the length of any id, run_id, address of a host or path of a socket. */
 const FIELD_BYTES_MAX = 512;
 
 /**
- * KEYS: watched, quarantine. ARGV: id, run_id, address. The first relay names the server; one that no relay has
- * named counts as unnamed. Returns all three. The first
- * write is one that Redis allows at maxmemory, and then it allows the others; so below.
+ * KEYS: watched, quarantine. ARGV: id, run_id, address. Moves values that no relay can have written to the quarantine.
+ * Then names the server, unless it has a name. Returns all three values. Redis allows the first write at maxmemory, and
+ * then allows the others; the same holds for UPDATE_SERVER.
  */
 const NAME_SERVER = `${QUARANTINE}
 redis.call('HDEL', KEYS[1], '')
@@ -50,7 +50,7 @@ if redis.call('HEXISTS', KEYS[1], 'id') == 0 then
 end
 return redis.call('HMGET', KEYS[1], 'id', 'run_id', 'address')`;
 
-/** KEYS: watched. ARGV: id, run_id, address. Where it still has this id. */
+/** KEYS: watched. ARGV: id, run_id, address. Updates the server if the state still has this id. */
 const UPDATE_SERVER = `redis.call('HDEL', KEYS[1], '')
 if redis.call('HGET', KEYS[1], 'id') == ARGV[1] then
   redis.call('HSET', KEYS[1], 'run_id', ARGV[2], 'address', ARGV[3])
@@ -62,18 +62,17 @@ const WATCHED_SCRIPTS = { nameServer: NAME_SERVER, updateServer: UPDATE_SERVER }
 /** The server that the state is about. */
 export interface KnownServer {
   readonly id: string;
-  /** Empty when it was not shown. */
+  /** Empty if the server does not show it. */
   readonly runId: string;
   readonly address: string;
 }
 
-/** What a server is to the state: `unclear` may be another one as well. */
+/** Whether a server is the one that the state is about. `unclear`: it may be another one. */
 export type Verdict = 'same' | 'unclear' | 'other';
 
 /**
- * Pure. A server that holds no name of ours may have been emptied: it is the same when the same process
- * runs it, or when it is at the same address and nobody else is connected to the one that the state
- * is about.
+ * Judges a server. Pure. A server without an id may have been emptied. It is the same server if the run_id matches, or
+ * if the address matches and no other replica is connected to the server that the state is about.
  */
 export function verdictOn(
   found: FoundServer & { readonly address: string },
@@ -92,9 +91,9 @@ function isSame({ id, runId }: FoundServer, known: KnownServer): boolean {
 export interface WatchedServerParts {
   readonly state: RedisState;
   readonly lease: Pick<Lease, 'isHeldByOther'>;
-  /** Of the Redis that holds the keys. */
+  /** The address of the Redis that holds the keys. */
   readonly keys: RedisAddress;
-  /** Of the Redis that holds the state, and its logical database's number. */
+  /** The address of the Redis that holds the state, and the number of its logical database. */
   readonly stateAddress: RedisAddress;
   readonly stateDatabase: number;
   readonly events: WatchEvents;
@@ -102,25 +101,25 @@ export interface WatchedServerParts {
   readonly chance: Chance;
 }
 
-/** What is known of the server whose keys a replica is to watch. */
+/** Checks the server whose keys a replica is to watch. */
 export interface ServerCheck {
-  /** Why its keys are not watched; null when nothing speaks against it. */
+  /** Why the server's keys are not watched; null: no problem. */
   readonly problem: string | null;
-  /** Resolves with true once it is the server that the state is about, with false when the signal aborts. */
+  /** Resolves with true once the server is verified, with false if the connection fails or the signal aborts. */
   verify(identity: ServerIdentity, signal: AbortSignal): Promise<boolean>;
 }
 
-/** For a state in memory, which is about whatever this process watches. */
+/** For a state in memory, which is about any server that this process watches. */
 export const ANY_SERVER: ServerCheck = { problem: null, verify: async () => true };
 
 export class WatchedServer implements ServerCheck {
   readonly #parts: WatchedServerParts;
   readonly #scripts: Scripts<typeof WATCHED_SCRIPTS>;
-  /** What the state said last; null before it was asked. */
+  /** The server as it was last verified; null before that. */
   #known: KnownServer | null = null;
   #problem: string | null = 'not identified yet';
   #isLogged = false;
-  /** Since when it has been unclear, by the monotonic clock; null while it is not. */
+  /** Since when the server has been refused or unclear, by the monotonic clock; null: it is neither. */
   #unclearSinceMs: number | null = null;
   /** Called with the first refusal while `first` waits; null afterwards. */
   #onRefused: ((error: RelayError) => void) | null = null;
@@ -135,7 +134,7 @@ export class WatchedServer implements ServerCheck {
     return this.#problem;
   }
 
-  /** Resolves when the first server is verified; rejects when it is another one. */
+  /** Resolves when the first server is verified; rejects if it is not the one that the state is about. */
   first(): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#onVerified = resolve;
@@ -164,7 +163,7 @@ export class WatchedServer implements ServerCheck {
     const address = addressOf(redis);
     const found = await identity.read();
     if (this.#known !== null && isSame(found, this.#known)) {
-      // Nothing that is heard from it has to wait for a state that is away.
+      // Not awaited: events of the server must not wait for an unavailable state.
       void ignoreTrouble(() => this.#update(found, this.#known?.id ?? ''));
       return;
     }
@@ -181,7 +180,7 @@ export class WatchedServer implements ServerCheck {
     this.#known = { id, runId: found.runId ?? '', address };
   }
 
-  /** How the server is known to others once nothing of ours lies there. */
+  /** Stores the run_id and address, by which other replicas identify the server if it loses its id. */
   async #update({ runId }: FoundServer, id: string): Promise<void> {
     const { state, keys } = this.#parts;
     const args = [id, runId ?? '', addressOf(keys)];

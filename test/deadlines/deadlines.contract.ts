@@ -2,17 +2,17 @@
 import { describe, expect, it } from 'vitest';
 import type { Deadlines } from '../../src/deadlines/deadlines.js';
 import type {
-  ConsumedDeadline,
+  CapturedExpiration,
   Deadline,
   KeyInDatabase,
   KeyReading,
 } from '../../src/model/vocabulary.js';
-import { aClaim } from '../support/domain.js';
+import { aCapturedExpiration } from '../support/domain.js';
 
 /** An index, and what the outbox calls with the deadlines that it claims. */
 export interface OpenedDeadlines extends AsyncDisposable {
   readonly deadlines: Deadlines;
-  claim(claimed: readonly ConsumedDeadline[]): Promise<void>;
+  claim(claimed: readonly CapturedExpiration[]): Promise<void>;
 }
 
 export const NOW_MS = Date.parse('2026-11-22T06:00:00.000Z');
@@ -44,7 +44,7 @@ export const gone = (key: string, readInMs = 0): KeyReading => ({
 });
 
 /** A key that expired at its deadline, and was known to be gone a millisecond later. */
-export const claimOf = (deadline: Deadline): ConsumedDeadline => ({
+export const claimOf = (deadline: Deadline): CapturedExpiration => ({
   ...deadline,
   detectedAtMs: deadline.deadlineMs + 1,
   names: [`=${deadline.deadlineMs}`],
@@ -262,7 +262,9 @@ function describeClaims(open: () => Promise<OpenedDeadlines>): void {
     await deadlines.put([until('a', 5), until('b', 80), until('c', 5), until('d', 20)]);
     await takeAll(deadlines, 4);
     const keys = [at('a'), at('b'), at('d')];
-    await opened.claim(keys.map((key) => aClaim({ ...key, detectedAtMs: NOW_MS + 6 })));
+    await opened.claim(
+      keys.map((key) => aCapturedExpiration({ ...key, detectedAtMs: NOW_MS + 6 })),
+    );
     expect(await scanned(deadlines)).toEqual(['b', 'c']);
   });
 

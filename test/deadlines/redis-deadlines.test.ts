@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import type { CapturedExpiration } from '../../src/deadlines/deadlines.js';
+import type { CapturedName } from '../../src/deadlines/deadlines.js';
 import { RedisDeadlines } from '../../src/deadlines/redis-deadlines.js';
 import { FencedError } from '../../src/model/errors.js';
-import type { ConsumedDeadline } from '../../src/model/vocabulary.js';
-import { claimedKey, deadlineKeys, settledKey } from '../../src/state/format.js';
+import type { CapturedExpiration } from '../../src/model/vocabulary.js';
+import { claimedKey, deadlineKeys, watermarkKey } from '../../src/state/format.js';
 import { ALWAYS_HELD } from '../../src/state/lease.js';
-import { aClaim, aDelivery } from '../support/domain.js';
+import { aCapturedExpiration, aDelivery } from '../support/domain.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
 import { at, claimOf, describeDeadlines, gone, NOW_MS, until } from './deadlines.contract.js';
@@ -22,7 +22,8 @@ async function open() {
     deadlines,
     outbox,
     state: opened.state,
-    claim: async (claimed: readonly ConsumedDeadline[]) => void (await outbox.enqueue([], claimed)),
+    claim: async (claimed: readonly CapturedExpiration[]) =>
+      void (await outbox.enqueue([], claimed)),
     [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
   };
 }
@@ -92,22 +93,22 @@ describe('an index of deadlines in Redis', () => {
   it('knows the last mark before which all is settled, which the holder of the lease alone stores', async () => {
     await using opened = await open();
     const { deadlines, state } = opened;
-    expect(await deadlines.settledMark()).toBeNull();
-    await deadlines.settle('a1.7.1');
-    await deadlines.settle('a1.7.2');
-    expect(await deadlines.settledMark()).toBe('a1.7.2');
+    expect(await deadlines.watermark()).toBeNull();
+    await deadlines.advanceWatermark('a1.7.1');
+    await deadlines.advanceWatermark('a1.7.2');
+    expect(await deadlines.watermark()).toBe('a1.7.2');
     const fenced = new RedisDeadlines(state, { token: null, number: 1 }, [0], () => undefined);
-    await expect(fenced.settle('a1.7.3')).rejects.toThrow(FencedError);
-    expect(await deadlines.settledMark()).toBe('a1.7.2');
+    await expect(fenced.advanceWatermark('a1.7.3')).rejects.toThrow(FencedError);
+    expect(await deadlines.watermark()).toBe('a1.7.2');
   });
 
   it('takes nothing for settled by a replica of another configuration', async () => {
     await using opened = await open();
     const { deadlines, state } = opened;
-    await deadlines.settle('.7.1');
+    await deadlines.advanceWatermark('.7.1');
     const other = new RedisDeadlines(state, { token: '', number: 2 }, [0], () => undefined);
-    expect(await other.settledMark()).toBeNull();
-    expect(await deadlines.settledMark()).toBe('.7.1');
+    expect(await other.watermark()).toBeNull();
+    expect(await deadlines.watermark()).toBe('.7.1');
   });
 
   it('knows what relays of version 0.1 captured until a mark behind it is settled', async () => {
@@ -115,11 +116,11 @@ describe('an index of deadlines in Redis', () => {
     const { deadlines, state } = opened;
     expect(await deadlines.capturedByOlder([at('a')])).toEqual([null]);
     await shared.client.zadd(claimedKey(state.prefix), NOW_MS, '0:a');
-    await shared.client.set(settledKey(state.prefix), NOW_MS);
+    await shared.client.set(watermarkKey(state.prefix), NOW_MS);
     expect(await deadlines.capturedByOlder([at('a'), at('b')])).toEqual([NOW_MS, null]);
-    expect(await deadlines.settledMark()).toBeNull();
-    expect(await shared.client.get(settledKey(state.prefix))).toBe(String(NOW_MS));
-    await deadlines.settle('a1.7.1');
+    expect(await deadlines.watermark()).toBeNull();
+    expect(await shared.client.get(watermarkKey(state.prefix))).toBe(String(NOW_MS));
+    await deadlines.advanceWatermark('a1.7.1');
     expect(await deadlines.capturedByOlder([at('a')])).toEqual([null]);
   });
 
@@ -153,14 +154,14 @@ describe('an index of deadlines in Redis', () => {
   it('knows for some seconds which expirations were captured', async () => {
     await using opened = await open();
     const nowMs = Date.now();
-    const one = aClaim({ key: Buffer.from('a'), detectedAtMs: nowMs - 1_000 });
-    const other = aClaim({ key: Buffer.from('b'), detectedAtMs: nowMs - 30_000 });
-    const third = aClaim({
+    const one = aCapturedExpiration({ key: Buffer.from('a'), detectedAtMs: nowMs - 1_000 });
+    const other = aCapturedExpiration({ key: Buffer.from('b'), detectedAtMs: nowMs - 30_000 });
+    const third = aCapturedExpiration({
       ...{ database: 1, key: Buffer.from([0x3a, 0xff, 0x3a]), detectedAtMs: nowMs },
       names: ['=1'],
     });
     for (const claim of [other, one, third]) await opened.outbox.enqueue([], [claim]);
-    const found: CapturedExpiration[] = [];
+    const found: CapturedName[] = [];
     for await (const batch of opened.deadlines.recentlyCaptured()) found.push(...batch);
     found.sort((a, b) => a.detectedAtMs - b.detectedAtMs);
     expect(found).toEqual([

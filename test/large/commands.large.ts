@@ -20,7 +20,7 @@ import { ALWAYS_HELD } from '../../src/state/lease.js';
 import { packDelivery } from '../../src/state/packing.js';
 import { RedisValues } from '../../src/values/redis-values.js';
 import { PREFIX } from '../support/dead-letters.js';
-import { aClaim, aDelivery } from '../support/domain.js';
+import { aCapturedExpiration, aDelivery } from '../support/domain.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
 
@@ -82,7 +82,7 @@ describe('no command holds Redis', () => {
     const { outbox } = await begin();
     const key = Buffer.from('order:1');
     for (let n = 0; n < MEMBERS / 2_000 + 1; n += 1) {
-      await outbox.enqueue([], [aClaim({ key, detectedAtMs: NOW_MS })]);
+      await outbox.enqueue([], [aCapturedExpiration({ key, detectedAtMs: NOW_MS })]);
     }
     expect(await shared.client.zcard(capturedKey(PREFIX))).toBeLessThan(500);
   });
@@ -209,7 +209,12 @@ describe('no command holds Redis', () => {
     for (let n = 0; n < 20; n += 1) {
       const some = Array.from({ length: 500 }, (_, at) => aDelivery({ id: `msg_${n}_${at}` }));
       const claimed = some.map(({ id }) =>
-        aClaim({ key: Buffer.from(id), deadlineMs: 1, detectedAtMs: NOW_MS, deliveryIds: [id] }),
+        aCapturedExpiration({
+          key: Buffer.from(id),
+          deadlineMs: 1,
+          detectedAtMs: NOW_MS,
+          deliveryIds: [id],
+        }),
       );
       await outbox.enqueue(some, claimed);
     }

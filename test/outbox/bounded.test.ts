@@ -3,7 +3,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { RedisDeadLetters } from '../../src/outbox/redis-dead-letters.js';
 import { capturedKey, endpointKeys, GROUP } from '../../src/state/format.js';
 import { aDeadLetter, PREFIX, storeDeadLetters } from '../support/dead-letters.js';
-import { aClaim, aDelivery } from '../support/domain.js';
+import { aCapturedExpiration, aDelivery } from '../support/domain.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
 
@@ -29,7 +29,7 @@ describe('after a burst', () => {
     );
     const left: number[] = [];
     for (let n = 0; n < 6; n += 1) {
-      const one = aClaim({ key: Buffer.from(`order:${n}`), detectedAtMs: NOW_MS });
+      const one = aCapturedExpiration({ key: Buffer.from(`order:${n}`), detectedAtMs: NOW_MS });
       await outbox().enqueue([], [one]);
       left.push(await shared.client.zcard(captured));
     }

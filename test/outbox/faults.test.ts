@@ -2,12 +2,12 @@
 import { describe, expect, it } from 'vitest';
 import { RedisDeadlines } from '../../src/deadlines/redis-deadlines.js';
 import { FencedError } from '../../src/model/errors.js';
-import type { ConsumedDeadline, Delivery } from '../../src/model/vocabulary.js';
+import type { CapturedExpiration, Delivery } from '../../src/model/vocabulary.js';
 import type { Claimed, Outbox } from '../../src/outbox/outbox.js';
 import { deadlineKeys, endpointKeys, GROUP, leaseKey } from '../../src/state/format.js';
 import { ALWAYS_HELD } from '../../src/state/lease.js';
 import { openBreakableState } from '../support/breakable-state.js';
-import { aClaim, aDelivery } from '../support/domain.js';
+import { aCapturedExpiration, aDelivery } from '../support/domain.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
 
@@ -58,7 +58,7 @@ async function breakable() {
   /** Another replica takes the lease, and captures. */
   const captureElsewhere = async (
     deliveries: readonly Delivery[],
-    claimed: readonly ConsumedDeadline[],
+    claimed: readonly CapturedExpiration[],
   ) => {
     await using other = await openState(shared.server.port, prefix);
     await shared.client.hset(leaseKey(prefix), 'token', 'two:1');
@@ -135,8 +135,14 @@ describe('enqueue', () => {
 describe('enqueue by the next holder of an expiration', () => {
   const key = Buffer.from('order:1');
   const NOW_MS = 1_700_000_000_000;
-  const claimOf = (...names: string[]) =>
-    aClaim({ key, deadlineMs: NOW_MS, detectedAtMs: NOW_MS + 5, names, deliveryIds: ['a', 'b'] });
+  const captureOf = (...names: string[]) =>
+    aCapturedExpiration({
+      key,
+      deadlineMs: NOW_MS,
+      detectedAtMs: NOW_MS + 5,
+      names,
+      deliveryIds: ['a', 'b'],
+    });
   const deliveries = [aDelivery({ id: 'a' }), aDelivery({ id: 'b' })];
   const until = { database: 0, key, ttl: 'volatile', deadlineMs: NOW_MS, readAtMs: 0 } as const;
 
@@ -145,7 +151,7 @@ describe('enqueue by the next holder of an expiration', () => {
     const under = await breakable();
     const { outbox, deadlines, atServer, failsStored, deliverElsewhere } = under;
     await deadlines.put([until]);
-    const claimed = [claimOf('run.1.1+0')];
+    const claimed = [captureOf('run.1.1+0')];
     await failsStored(
       () => outbox.enqueue(deliveries, claimed),
       async () => (await atServer.stored()) === 2,
@@ -158,19 +164,19 @@ describe('enqueue by the next holder of an expiration', () => {
 
   it('stores nothing where the last one did under any of its names, and removes its entry', async () => {
     const { captureElsewhere, atServer } = await captured();
-    await captureElsewhere(deliveries, [claimOf('run.2.1-1', 'run.1.1+0')]);
+    await captureElsewhere(deliveries, [captureOf('run.2.1-1', 'run.1.1+0')]);
     expect(await atServer.stored()).toBe(0);
     expect(await atServer.ready()).toBe(0);
     expect(await atServer.tracked()).toBe(0);
     // It is known by the other name as well, from now on.
-    await captureElsewhere(deliveries, [claimOf('run.2.1-1')]);
+    await captureElsewhere(deliveries, [captureOf('run.2.1-1')]);
     expect(await atServer.stored()).toBe(0);
   });
 
   it('leaves the entry of the next life of the key alone', async () => {
     const { captureElsewhere, deadlines, atServer } = await captured();
     await deadlines.put([{ ...until, deadlineMs: NOW_MS + 3_000 }]);
-    const later = { ...claimOf('run.1.1+0'), deadlineMs: NOW_MS + 3_000 };
+    const later = { ...captureOf('run.1.1+0'), deadlineMs: NOW_MS + 3_000 };
     await captureElsewhere(deliveries, [{ ...later, detectedAtMs: NOW_MS + 9_000 }]);
     expect(await atServer.stored()).toBe(0);
     expect(await atServer.tracked()).toBe(1);
@@ -178,10 +184,10 @@ describe('enqueue by the next holder of an expiration', () => {
 
   it('stores the other expirations of the batch, and the next one of the key', async () => {
     const { captureElsewhere, atServer } = await captured();
-    const next = { ...claimOf('run.1.1+1'), deliveryIds: ['c'] };
-    const other = { ...claimOf('run.1.1+0'), key: Buffer.from('order:2'), deliveryIds: ['d'] };
+    const next = { ...captureOf('run.1.1+1'), deliveryIds: ['c'] };
+    const other = { ...captureOf('run.1.1+0'), key: Buffer.from('order:2'), deliveryIds: ['d'] };
     const more = [aDelivery({ id: 'c' }), aDelivery({ id: 'd' })];
-    await captureElsewhere([...deliveries, ...more], [claimOf('run.1.1+0'), next, other]);
+    await captureElsewhere([...deliveries, ...more], [captureOf('run.1.1+0'), next, other]);
     expect(await atServer.stored()).toBe(2);
     expect(await atServer.ready()).toBe(2);
   });

@@ -62,11 +62,11 @@ describe('a state Redis that is a node of a cluster', () => {
     });
     await holds(old);
     for (const next of [newer, heir]) {
-      next?.want(true);
+      next?.compete();
       next?.start();
     }
     await old?.due(never);
-    old?.want(false);
+    old?.withdraw();
     await Promise.race([newer?.taken(never), heir?.taken(never)]);
     const [holder, next] = heir?.token ? [heir, newer] : [newer, heir];
     const token = holder?.token ?? '';

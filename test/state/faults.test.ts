@@ -87,7 +87,7 @@ const WRITES: readonly Write[] = [
   {
     name: 'settle',
     arrange: async () => undefined,
-    write: ({ deadlines }) => deadlines.settle('a1.1.1'),
+    write: ({ deadlines }) => deadlines.advanceWatermark('a1.1.1'),
   },
   {
     name: 'setAside',
@@ -195,7 +195,7 @@ describe('the lease', () => {
     lease.start();
     await eventually('a look', async () => shared.client.exists(configurationsKey(prefix)));
     await faults.loseReplies(async () => {
-      lease.want(true);
+      lease.compete();
       await eventually('it is stored', async () => (await token()) !== null);
     });
     const lost = await token();
@@ -207,14 +207,14 @@ describe('the lease', () => {
 
   it('whose release was stored although its reply was lost is free, and is taken again', async () => {
     const { lease, token, ...faults } = await aLease();
-    lease.want(true);
+    lease.compete();
     lease.start();
     await lease.taken(never);
     await faults.loseReplies(async () => {
-      lease.want(false);
+      lease.withdraw();
       await eventually('it is released', async () => (await token()) === null);
     });
-    lease.want(true);
+    lease.compete();
     await lease.taken(never);
     expect(await token()).toBe(lease.token);
   });

@@ -73,7 +73,7 @@ describe('the lease that nobody else could have', () => {
     const clock = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + aheadMs };
     const { leases, prefix } = await replicas(context, { names: ['veteran'], clock });
     const [veteran] = leases;
-    veteran?.want(true);
+    veteran?.compete();
     aheadMs = 20_000;
     const foreverMs = Date.now() - 60_000;
     await shared.client.hset(configurationsKey(prefix), 'older', `1 a1 ${foreverMs} 9`);
@@ -88,8 +88,8 @@ describe('the lease that nobody else could have', () => {
     const [one] = leases;
     const token = await holds(one);
     const leftAtMs = Date.now();
-    one?.want(false);
-    one?.want(true);
+    one?.withdraw();
+    one?.compete();
     await one?.taken(never);
     expect(Date.now() - leftAtMs).toBeLessThan(400);
     expect(one?.token).not.toBe(token);
@@ -108,7 +108,7 @@ describe.concurrent('the lease', () => {
   it('is held by one of several', async (context) => {
     const { leases, holders } = await replicas(context, { names: ['one', 'other', 'third'] });
     for (const lease of leases) {
-      lease.want(true);
+      lease.compete();
       lease.start();
     }
     await eventually('held', () => holders().length === 1);
@@ -127,13 +127,13 @@ describe.concurrent('the lease', () => {
     const { leases } = await replicas(context, { names: ['one', 'other', 'third'] });
     const [one, other, third] = leases;
     await holds(one);
-    other?.want(true);
+    other?.compete();
     other?.start();
-    one?.want(false);
+    one?.withdraw();
     const askedAtMs = Date.now();
     await other?.taken(never);
     expect(Date.now() - askedAtMs).toBeLessThan(1_500);
-    third?.want(true);
+    third?.compete();
     third?.start();
     await other?.stop();
     await third?.taken(never);
@@ -147,7 +147,7 @@ describe.concurrent('the lease', () => {
     const [one, first, second, third] = leases;
     await holds(one);
     for (const next of [first, second, third]) {
-      next?.want(true);
+      next?.compete();
       next?.start();
       await sleep(450);
     }
@@ -164,13 +164,13 @@ describe.concurrent('the lease', () => {
     const { leases, holders } = await replicas(context, { names: ['one', 'other'] });
     const [one, other] = leases;
     await holds(one);
-    other?.want(true);
+    other?.compete();
     other?.start();
     await sleep(600);
     // It has missed what the other may have heard.
-    one?.want(false);
+    one?.withdraw();
     expect(one?.token).toBeNull();
-    one?.want(true);
+    one?.compete();
     await other?.taken(never);
     await sleep(700);
     expect(holders()).toEqual([other]);
@@ -189,7 +189,7 @@ describe.concurrent('the lease', () => {
     const { leases } = await replicas(context, { names: ['one', 'other'] });
     const [one, other] = leases;
     const token = await holds(one);
-    other?.want(true);
+    other?.compete();
     other?.start();
     one?.state.close();
     const diedAtMs = Date.now();
@@ -198,23 +198,23 @@ describe.concurrent('the lease', () => {
     expect(other?.token).not.toBe(token);
   });
 
-  it('has a term that grows each time that it is taken, also after the state was emptied', async (context) => {
+  it('has a generation that grows each time that it is taken, also after the state was emptied', async (context) => {
     const { leases, prefix } = await replicas(context, { names: ['one', 'two'] });
     const [one, two] = leases;
     const terms: number[] = [];
     for (const lease of leases) lease.start();
     const note = async (lease: (typeof leases)[number] | undefined) => {
-      lease?.want(true);
+      lease?.compete();
       await lease?.taken(never);
-      terms.push(lease?.term ?? Number.NaN);
+      terms.push(lease?.generation ?? Number.NaN);
       await sleep(600);
-      expect(lease?.term).toBe(terms.at(-1));
+      expect(lease?.generation).toBe(terms.at(-1));
     };
     await note(one);
-    one?.want(false);
-    expect(one?.term).toBeNull();
+    one?.withdraw();
+    expect(one?.generation).toBeNull();
     await note(two);
-    two?.want(false);
+    two?.withdraw();
     await sleep(50);
     await shared.client.del(leaseKey(prefix));
     await note(one);
@@ -295,15 +295,15 @@ describe.concurrent('the lease, among replicas with different configurations', (
     const { leases } = await replicas(context, { names: ['old', 'new@b2'] });
     const [old, newer] = leases;
     await holds(old);
-    newer?.want(true);
+    newer?.compete();
     newer?.start();
     const askedAtMs = Date.now();
     await old?.due(never);
     expect(Date.now() - askedAtMs).toBeGreaterThanOrEqual(2_400);
     expect(old?.token).not.toBeNull();
     expect(newer?.standing?.kind).toBe('succeeding');
-    old?.want(false);
-    old?.want(true);
+    old?.withdraw();
+    old?.compete();
     await newer?.taken(never);
     await eventually('told', () => old?.standing?.kind === 'superseded');
     await eventually('told', () => newer?.standing?.kind === 'leading');
@@ -319,12 +319,12 @@ describe.concurrent('the lease, among replicas with different configurations', (
     const { leases } = await replicas(context, { names: ['old', 'new@b2'] });
     const [old, newer] = leases;
     await holds(newer);
-    old?.want(true);
+    old?.compete();
     old?.start();
     // The configuration that came later is the newer one, whatever its name.
     await newer?.due(never);
-    newer?.want(false);
-    newer?.want(true);
+    newer?.withdraw();
+    newer?.compete();
     await old?.taken(never);
     await eventually('told', () => newer?.standing?.kind === 'superseded');
     await old?.stop();
@@ -347,13 +347,13 @@ describe.concurrent('the lease, among replicas with different configurations', (
     const { leases } = await replicas(context, { names: ['old', 'new@b2', 'again'] });
     const [old, newer, again] = leases;
     await holds(old);
-    newer?.want(true);
+    newer?.compete();
     newer?.start();
     await old?.due(never);
-    old?.want(false);
+    old?.withdraw();
     await newer?.taken(never);
     const token = newer?.token;
-    again?.want(true);
+    again?.compete();
     again?.start();
     await eventually('superseded', () => again?.standing?.kind === 'superseded');
     await old?.stop();
@@ -367,7 +367,7 @@ describe.concurrent('the lease, among replicas with different configurations', (
     await holds(old);
     await old?.stop();
     await holds(newer);
-    back?.want(true);
+    back?.compete();
     back?.start();
     await newer?.due(never);
     expect(back?.number).toBe(3);
@@ -378,7 +378,7 @@ describe.concurrent('the lease, among replicas with different configurations', (
     const [old, newer] = leases;
     await holds(old);
     old?.state.close();
-    newer?.want(true);
+    newer?.compete();
     newer?.start();
     const diedAtMs = Date.now();
     await newer?.taken(never);

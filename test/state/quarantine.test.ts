@@ -1,6 +1,6 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../src/lib/clock.js';
-import { endpointKeys, quarantineKey, settledKey } from '../../src/state/format.js';
+import { endpointKeys, quarantineKey, watermarkKey } from '../../src/state/format.js';
 import { Quarantine, type QuarantinedEntry, type Suspect } from '../../src/state/quarantine.js';
 import { QUARANTINE_ENTRIES_MAX } from '../../src/state/quarantine-scripts.js';
 import { NAMED_MAX, QuarantineWatch } from '../../src/state/quarantine-watch.js';
@@ -46,12 +46,12 @@ describe('an entry that no relay has written', () => {
     const { state, prefix, keys, records } = await open();
     await shared.client.hset(keys.waits, 'f', 'newer');
     await shared.client.zadd(keys.waiting, 2, 'm');
-    await shared.client.set(settledKey(prefix), 'newer');
+    await shared.client.set(watermarkKey(prefix), 'newer');
     await state.setAside('claim', [
       suspectOf(keys.waits),
       suspectOf(keys.waits, { name: 'gone' }),
       suspectOf(keys.waiting, { kind: 'member', name: 'm', value: '1' }),
-      suspectOf(settledKey(prefix), { kind: 'string', name: '' }),
+      suspectOf(watermarkKey(prefix), { kind: 'string', name: '' }),
     ]);
     expect(await records()).toEqual([]);
     expect(await shared.client.hget(keys.waits, 'f')).toBe('newer');

@@ -2,7 +2,7 @@
 import type { Endpoint } from '../../src/model/endpoint.js';
 import { Secret } from '../../src/model/secret.js';
 import type {
-  ConsumedDeadline,
+  CapturedExpiration,
   Delivery,
   Expiration,
   ExpiredEvent,
@@ -60,7 +60,7 @@ export function anExpiration(given: Partial<Expiration> = {}): Expiration {
   };
 }
 
-export function aClaim(given: Partial<ConsumedDeadline> = {}): ConsumedDeadline {
+export function aCapturedExpiration(given: Partial<CapturedExpiration> = {}): CapturedExpiration {
   const { database, key, detectedAtMs } = anExpiration();
   const names = ['run.1.1+0'];
   return { database, key, deadlineMs: null, detectedAtMs, names, deliveryIds: [], ...given };

@@ -21,7 +21,7 @@ import { MemoryValues } from '../../src/values/memory-values.js';
 import { IndexUpdater } from '../../src/watch/index-updater.js';
 import { Watch } from '../../src/watch/watch.js';
 import { at, NOW_MS } from '../deadlines/deadlines.contract.js';
-import { aClaim, aRoute } from './domain.js';
+import { aCapturedExpiration, aRoute } from './domain.js';
 import { ManualClock } from './manual-clock.js';
 
 /** What is in Redis, as far as a watch reads it; nobody tells the watch when it changes. */
@@ -136,7 +136,7 @@ class Index extends MemoryDeadlines {
     await super.put(readings);
   }
 
-  override async settle(mark: string): Promise<void> {
+  override async advanceWatermark(mark: string): Promise<void> {
     if (this.trouble !== null) throw this.trouble;
     this.settled.push(mark);
   }
@@ -227,7 +227,7 @@ export function aWatch(given: { databases?: readonly number[]; values?: ValueKee
     const deadlines = await index.find(found);
     const claimed = found.map(({ database, key, detectedAtMs, detectedBy }, n) => {
       expect(detectedBy).toBe('recovery');
-      return aClaim({ database, key, deadlineMs: deadlines[n] ?? null, detectedAtMs });
+      return aCapturedExpiration({ database, key, deadlineMs: deadlines[n] ?? null, detectedAtMs });
     });
     for (const { key, detectedAtMs } of found.filter((_, n) => deadlines[n] !== null)) {
       recovered.push({ key: key.toString(), atMs: detectedAtMs - NOW_MS });

@@ -5,7 +5,7 @@ import { compilePattern } from '../../src/routing/pattern.js';
 import { matchRoutes } from '../../src/routing/routes.js';
 import { ValueKeeper } from '../../src/values/keeper.js';
 import { MemoryValues } from '../../src/values/memory-values.js';
-import { aClaim, anExpiration, aRoute } from '../support/domain.js';
+import { aCapturedExpiration, anExpiration, aRoute } from '../support/domain.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { due, NOW_MS, texts, worth } from './values.contract.js';
 
@@ -156,7 +156,9 @@ describe('a keeper of values', () => {
     const keys = ['order:1', 'order:2', 'order:3'].map((key) => due(key, 5));
     await values.keep(keys.map((key) => worth('x', key)));
     const claims = [due('order:1', 5), due('order:2', 4)];
-    await keeper.onCaptured(claims.map((claim) => aClaim({ ...claim, detectedAtMs: NOW_MS })));
+    await keeper.onCaptured(
+      claims.map((claim) => aCapturedExpiration({ ...claim, detectedAtMs: NOW_MS })),
+    );
     await keeper.onRemoved([due('order:3', 0)]);
     expect(await texts(values, ...keys)).toEqual([null, 'x', null]);
   });

@@ -1,11 +1,11 @@
 import { expect, it } from 'vitest';
 import { Sequence } from '../../src/capture/sequence.js';
 import type { Session } from '../../src/source/session.js';
-import { beginsTerm, MarkWriter } from '../../src/watch/mark-writer.js';
+import { isFirstMark, MarkWriter } from '../../src/watch/mark-writer.js';
 
 /** A writer, and a session in which marks are heard once all is heard that was published. */
 function aWriter() {
-  const lease: { term: number | null } = { term: 7 };
+  const lease: { generation: number | null } = { generation: 7 };
   const sequence = new Sequence();
   const published: string[] = [];
   const given = { isForbidden: false, isLost: false };
@@ -23,21 +23,21 @@ function aWriter() {
   return { write: () => writer.write(session), lease, given };
 }
 
-it('marks are numbered within the term of the lease, and the first of each term is known as such', async () => {
+it('marks are numbered within the generation of the lease, and the first of each generation is known as such', async () => {
   const { write, lease } = aWriter();
   const marks = [await write(), await write()];
-  lease.term = 9;
+  lease.generation = 9;
   marks.push(await write(), await write());
   expect(marks).toEqual(['run.7.1', 'run.7.2', 'run.9.1', 'run.9.2']);
-  expect(marks.map((mark) => beginsTerm(mark ?? ''))).toEqual([true, false, true, false]);
-  expect(beginsTerm('run.9.11')).toBe(false);
+  expect(marks.map((mark) => isFirstMark(mark ?? ''))).toEqual([true, false, true, false]);
+  expect(isFirstMark('run.9.11')).toBe(false);
 });
 
 it('no mark is written without the lease', async () => {
   const { write, lease } = aWriter();
-  lease.term = null;
+  lease.generation = null;
   expect(await write()).toBeNull();
-  lease.term = 7;
+  lease.generation = 7;
   expect(await write()).toBe('run.7.1');
 });
 

@@ -2,7 +2,7 @@ import { pino } from 'pino';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { QueuedEvent } from '../../src/capture/event-queue.js';
 import { namesOf, Sequence } from '../../src/capture/sequence.js';
-import type { CapturedExpiration } from '../../src/deadlines/deadlines.js';
+import type { CapturedName } from '../../src/deadlines/deadlines.js';
 import { systemClock, untilAborted } from '../../src/lib/clock.js';
 import { Condition } from '../../src/lib/condition.js';
 import { RedisChangedError } from '../../src/model/errors.js';
@@ -18,7 +18,7 @@ import { ManualClock, settled } from '../support/manual-clock.js';
 /** A lease that a test gives and takes. */
 class GivenLease implements Lease {
   token: string | null = null;
-  readonly term = 1;
+  readonly generation = 1;
   readonly number = 1;
   readonly isHeldByOther = false;
   #isDue = false;
@@ -47,9 +47,13 @@ class GivenLease implements Lease {
     this.#bell.notifyAll();
   }
 
-  want(isWanted: boolean): void {
-    this.#did.push(isWanted ? 'lease wanted' : 'lease let go');
-    if (!isWanted) this.take();
+  compete(): void {
+    this.#did.push('competes');
+  }
+
+  withdraw(): void {
+    this.#did.push('withdraws');
+    this.take();
   }
 
   async taken(signal: AbortSignal): Promise<void> {
@@ -86,7 +90,7 @@ function aStandby() {
   const clock = new ManualClock();
   /** When relays of version 0.1 captured keys; what was captured in the last seconds; and the deadlines of the index. */
   const captured = new Map<string, number>();
-  const elsewhere = new Map<string, Pick<CapturedExpiration, 'name' | 'detectedAtMs'>>();
+  const elsewhere = new Map<string, Pick<CapturedName, 'name' | 'detectedAtMs'>>();
   const known = new Map<string, number>();
   /** Deadlines that a replica without a route for their keys has set aside. */
   const aside = new Map<string, number>();
@@ -168,7 +172,7 @@ function aStandby() {
         return keys.map((key) => captured.get(nameOf(key)) ?? null);
       },
       find: async (keys) => keys.map((key) => known.get(nameOf(key)) ?? null),
-      settledMark: async () => stored.settled,
+      watermark: async () => stored.settled,
       recentlyCaptured: async function* () {
         yield [...elsewhere].map(([key, { name, detectedAtMs }]) => {
           return { database: 0, key: Buffer.from(key), name, detectedAtMs };
@@ -264,7 +268,7 @@ describe('a replica watches', () => {
     lease.give();
     expect(await done()).toEqual([]);
     standby.onConnected(session('first'));
-    expect(await done()).toEqual(['lease wanted', 'watch first']);
+    expect(await done()).toEqual(['competes', 'watch first']);
   });
 
   it('once it has the lease, when it listens already, and not before', async () => {
@@ -285,9 +289,9 @@ describe('a replica watches', () => {
   it('no longer when it listens no longer, and then the next stretch of listening', async () => {
     const { standby, lease, session, done } = await watching();
     await standby.onDisconnected();
-    expect(await done()).toEqual(['watch ended', 'lease let go']);
+    expect(await done()).toEqual(['watch ended', 'withdraws']);
     standby.onConnected(session('second'));
-    expect(await done()).toEqual(['lease wanted']);
+    expect(await done()).toEqual(['competes']);
     lease.give();
     expect(await done()).toEqual(['watch second']);
   });
@@ -356,7 +360,7 @@ describe('a replica that watches', () => {
     expect(await done()).toEqual(['watch ended']);
     stored.abort();
     await over;
-    expect(await done()).toEqual(['lease let go']);
+    expect(await done()).toEqual(['withdraws']);
   });
 
   it('leaves the lease after a gap though it listens again: others have heard what it missed', async () => {
@@ -369,7 +373,7 @@ describe('a replica that watches', () => {
     expired('order:1');
     stored.abort();
     await over;
-    expect(await done()).toEqual(['lease let go', 'lease wanted']);
+    expect(await done()).toEqual(['withdraws', 'competes']);
     // Nobody else is there.
     lease.give();
     expect(await done()).toEqual(['expired order:1', 'watch second']);
@@ -402,7 +406,7 @@ describe('a replica that watches', () => {
       if (what === 'it is stopped') await standby.stop();
       else lease.take();
       await over;
-      expect(await done()).toEqual(['lease let go']);
+      expect(await done()).toEqual(['withdraws']);
     },
   );
 });
@@ -416,7 +420,7 @@ describe('a replica that holds the lease when a newer configuration is ready', (
     expect(await done()).toEqual(['watch ended']);
     expired('order:1');
     stored.abort();
-    expect(await done()).toEqual(['lease let go', 'lease wanted']);
+    expect(await done()).toEqual(['withdraws', 'competes']);
     // The other has died: what was heard since is captured by this one.
     lease.give();
     expect(await done()).toEqual(['expired order:1', 'watch first']);
@@ -433,7 +437,7 @@ describe('a replica that listens to a server that is yet to be verified', () => 
     lease.give();
     expect(await done()).toEqual([]);
     verified.abort();
-    expect(await done()).toEqual(['lease wanted', 'expired order:1', 'watch first']);
+    expect(await done()).toEqual(['competes', 'expired order:1', 'watch first']);
   });
 });
 
@@ -496,9 +500,9 @@ describe('a replica that takes over', () => {
     await done();
     expect(identities).toEqual([
       ['a.1.1-1'],
-      ['a.1.1+0', 'own.1.1-2'],
-      ['a.1.1+1', 'own.1.1-1'],
-      ['a.1.1+0', 'own.1.1-1'],
+      ['a.1.1+0', 'own.1.1-3'],
+      ['a.1.1+1', 'own.1.1-2'],
+      ['a.1.1+2', 'own.1.1-1'],
       ['own.1.1+0'],
     ]);
   });
@@ -688,7 +692,7 @@ describe('a replica that takes over', () => {
       { kind: 'changed', database: 0, key: Buffer.from('order:3'), detectedAtMs },
     ]);
     expired('order:4');
-    expect(await done()).toEqual(['lease let go', 'lease wanted', 'watch ended']);
+    expect(await done()).toEqual(['withdraws', 'competes', 'watch ended']);
     noticed('changed', 'order:4');
     lease.give();
     expect(await done()).toEqual([

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { untilAborted } from '../../src/lib/clock.js';
 import { Condition } from '../../src/lib/condition.js';
 import { at, NOW_MS, until } from '../deadlines/deadlines.contract.js';
-import { aClaim } from '../support/domain.js';
+import { aCapturedExpiration } from '../support/domain.js';
 import { aWatch } from '../support/watch.js';
 
 /** One that watches a database that has been watched before. */
@@ -383,7 +383,9 @@ describe('a key that is gone after its deadline, and of which nothing is heard',
   it('is not recovered when its expiration is claimed before that', async () => {
     const under = await due();
     await under.clock.advance(1_500);
-    await under.index.consume([aClaim({ ...at('order:1'), deadlineMs: NOW_MS + 1_000 })]);
+    await under.index.consume([
+      aCapturedExpiration({ ...at('order:1'), deadlineMs: NOW_MS + 1_000 }),
+    ]);
     await under.clock.advance(10_000);
     expect(under.recovered).toEqual([]);
   });

@@ -1,58 +1,58 @@
-/** What a replica has heard that the one before it has not settled: what is left to do at a take-over. */
+/** The buffered events that a replica captures at a take-over: those that the holder before it has not captured. */
 import type { Sequence } from '../capture/sequence.js';
 import type { Deadlines } from '../deadlines/deadlines.js';
 import { keyId } from '../model/key-id.js';
 import type { ExpiredEvent, KeyEvent } from '../model/vocabulary.js';
 import { CLOCK_SLACK_MS } from '../redis/server-clock.js';
 import type { Routing } from '../routing/routes.js';
-import { beginsTerm } from './mark-writer.js';
+import { isFirstMark } from './mark-writer.js';
 
-/** A relay of version 0.1 and this one hear an expiration at about the same time, unless one is busy. */
+/** A relay of version 0.1 and this one receive a notification within this time of each other, unless one is busy. */
 const OLDER_APART_MS = 1_000;
 
-export interface UnsettledParts {
-  readonly deadlines: Pick<Deadlines, 'find' | 'bringBack' | 'capturedByOlder' | 'settledMark'>;
-  /** Those that are watched. */
+export interface PendingParts {
+  readonly deadlines: Pick<Deadlines, 'find' | 'bringBack' | 'capturedByOlder' | 'watermark'>;
+  /** The watched databases. */
   readonly databases: readonly number[];
   readonly routing: Pick<Routing, 'isRouted'>;
   readonly sequence: Pick<Sequence, 'isBefore'>;
 }
 
 /**
- * The events that are not known to be captured or written down. Those of them that are captured all the same have
- * names that the outbox knows. `repeated` are keys whose expirations a server repeats. When the state cannot be read,
- * all events.
+ * The events that are not known to be captured or written to the index. The outbox drops those that are captured all
+ * the same, by their names. `repeated` holds the keys whose expirations the server repeats. Resolves with all events if
+ * the state cannot be read.
  */
-export async function unsettled(
+export async function pendingEvents(
   buffered: readonly KeyEvent[],
   repeated: ReadonlySet<string>,
-  parts: UnsettledParts,
+  parts: PendingParts,
 ): Promise<readonly KeyEvent[]> {
   if (buffered.length === 0) return [];
   const { deadlines, databases, routing, sequence } = parts;
   try {
-    // A replica without routes for them may have set their entries aside.
+    // A holder without routes for these keys may have set their entries aside.
     for (const database of databases) {
       await deadlines.bringBack(database, (key) => routing.isRouted(key));
     }
-    const isSettled = sequence.isBefore(await deadlines.settledMark());
-    const left = buffered.filter((event) => !isSettled(event));
-    const captured = await capturedUnnamed(left, repeated, parts);
-    return left.filter((event) => !captured.has(event));
+    const isDone = sequence.isBefore(await deadlines.watermark());
+    const pending = buffered.filter((event) => !isDone(event));
+    const captured = await capturedUnnamed(pending, repeated, parts);
+    return pending.filter((event) => !captured.has(event));
   } catch {
     return buffered;
   }
 }
 
 /**
- * The expirations that are captured under no name that is known here: relays of version 0.1 store none, another server
- * publishes other events, and before the first mark that this replica heard the holder captured by the mark before it.
- * The index still has the deadline of an expiration that is not captured.
+ * The expirations that are captured under a name that this replica does not know. Relays of version 0.1 store no names.
+ * Another server has another sequence. Before the first mark that this replica received, the holder named expirations
+ * by the mark before. The index still has the deadline of an expiration that is not captured.
  */
 async function capturedUnnamed(
   events: readonly KeyEvent[],
   repeated: ReadonlySet<string>,
-  { deadlines }: UnsettledParts,
+  { deadlines }: PendingParts,
 ): Promise<ReadonlySet<KeyEvent>> {
   const expired = events.filter((event): event is ExpiredEvent => event.kind === 'expired');
   const older = await deadlines.capturedByOlder(expired);
@@ -60,7 +60,7 @@ async function capturedUnnamed(
     const olderMs = older[at] ?? Number.NEGATIVE_INFINITY;
     const isOlder = Math.abs(event.detectedAtMs - olderMs) <= OLDER_APART_MS;
     const { before = null, after = null } = event.interval ?? {};
-    const isFirst = before === null && after !== null && !beginsTerm(after);
+    const isFirst = before === null && after !== null && !isFirstMark(after);
     return isOlder || isFirst || repeated.has(keyId(event));
   });
   const entriesMs = suspects.length === 0 ? [] : await deadlines.find(suspects);
