@@ -51,7 +51,7 @@ export function buildBatch(
     // The entry was consumed: the notification was processed after all, or the key exists again.
     if (expiration.detectedBy === 'recovery' && expiration.expiredAtMs === null) continue;
     const { database, key, detectedAtMs } = found;
-    const names = identityOf(one, chance);
+    const names = namesToStore(one, chance);
     const done = { database, key, deadlineMs: entryMs, detectedAtMs, names, deliveryIds: [] };
     if (isRemoval) {
       // Captured as well: a replica that takes over has received the same notification.
@@ -85,8 +85,8 @@ export function buildBatch(
   return { deliveries, captured, built };
 }
 
-/** Returns the names of an expiration. One that only this replica found is named by its deadline, or at random. */
-function identityOf({ names, entryMs }: DatedExpiration, chance: Chance): readonly string[] {
+/** The names to store. An expiration without a mark is named by the deadline of its entry, or at random. */
+function namesToStore({ names, entryMs }: DatedExpiration, chance: Chance): readonly string[] {
   if (names.length > 0) return names;
   return [entryMs === null ? chance.token() : `=${entryMs}`];
 }

@@ -10,7 +10,7 @@ import { namesOf } from './sequence.js';
 export interface DatedExpiration {
   readonly expiration: Expiration;
   readonly matches: readonly Match[];
-  /** The names by which other replicas know the expiration; none if the relay found the expiration itself. */
+  /** The names that refer to marks; none if the relay found the expiration itself, or received no mark. */
   readonly names: readonly string[];
   /** The deadline of the entry that belongs to the expiration; null: none. */
   readonly entryMs: number | null;

@@ -14,7 +14,7 @@ export interface RoutedExpiration extends ExpiredEvent {
 export type QueuedEvent = RoutedExpiration | Exclude<KeyEvent, ExpiredEvent>;
 
 /**
- * The consumers of the queue. Expirations wait neither for changes, which only concern later deadlines, nor for
+ * The consumers of the queue. Beyond the order of each key, plain expirations wait neither for changes nor for
  * expirations whose webhooks carry values, which have to be read.
  */
 export type EventConsumer = 'plain' | 'carrying' | 'changes';

@@ -1,7 +1,8 @@
 /**
  * The sequence of events of one server. Every listener receives them in the same order. Marks divide the sequence into
  * intervals. An expiration is named by its number among the expirations of its database, counted from the mark before
- * it or up to the mark after it, so that all replicas know it by the same names. No clocks are compared.
+ * it or up to the mark after it, so that replicas that received the same mark give it the same name. No clocks are
+ * compared.
  */
 import type { ExpiredEvent, Interval, KeyEvent } from '../model/vocabulary.js';
 
@@ -47,7 +48,7 @@ export class Sequence {
     return this.#ordinals.has(mark);
   }
 
-  /** Tells whether an event precedes the mark. While the mark has not arrived, no event is known to. */
+  /** Returns a test of whether an event precedes the mark. Until the mark has arrived, no event does. */
   isBefore(mark: string | null): (event: KeyEvent) => boolean {
     const ordinal = this.#ordinals.get(mark ?? '') ?? 0;
     return ({ interval }) => interval !== undefined && interval.ordinal < ordinal;
@@ -68,9 +69,9 @@ export function isByMark(name: string): boolean {
 }
 
 /**
- * The names of a published expiration. Two replicas that received one of the interval's marks share a name. The mark
- * after the interval matters only to a replica that missed the mark before it, and to one that replays what such a
- * replica may have captured.
+ * The names of a published expiration. Replicas that received the mark before the interval share a name. A replica that
+ * missed that mark uses the mark after the interval. A replay adds that name, too: such a replica may have captured the
+ * expiration.
  */
 export function namesOf(event: ExpiredEvent): readonly string[] {
   const { database, interval, index, isReplayed = false } = event;

@@ -48,8 +48,7 @@ export interface Deadlines {
   recentlyCaptured(): AsyncIterable<readonly CapturedName[]>;
 
   /**
-   * When relays of version 0.1 detected the last expiration of each key that they captured; null if they captured none
-   * in the last 20 s.
+   * When relays of version 0.1 detected the last expiration of each key that they captured; null if none is recorded.
    */
   capturedByOlder(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]>;
 

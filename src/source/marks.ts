@@ -26,7 +26,7 @@ export class Marks {
 
   /**
    * The keys begin with `ownPrefix`. A promoted server may publish marks of the primary before it, which do not belong
-   * to its own sequence: `runId` distinguishes them.
+   * to its own sequence: `runId` distinguishes them, unless the server hides it.
    */
   constructor(
     redis: Redis,

@@ -33,7 +33,7 @@ export interface Lease {
   readonly number: number | null;
   /** Whether another replica was seen to hold it at the last look. */
   readonly isHeldByOther: boolean;
-  /** This replica listens from now on, and takes the lease when no other replica holds it. */
+  /** Competes for the lease from now on: this replica listens. */
   compete(): void;
   /** Releases the lease, and leaves it to others until the next `compete`. */
   withdraw(): void;

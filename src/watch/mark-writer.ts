@@ -21,8 +21,8 @@ export class MarkWriter {
   }
 
   /**
-   * Resolves with a mark behind every event that Redis has published, once this replica has received the mark; null if
-   * none arrived. Never rejects. Later marks, also those of later holders, have higher numbers.
+   * Writes a mark. Resolves with it once this replica has received it; null if it was not written or received. Never
+   * rejects. All events published before the call precede the mark. No mark is used twice.
    */
   async write({ marks, barrier }: Pick<Session, 'marks' | 'barrier'>): Promise<string | null> {
     const { generation } = this.#lease;

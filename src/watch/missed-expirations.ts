@@ -31,9 +31,8 @@ export interface MissedParts {
 }
 
 /**
- * Reads the keys whose deadlines passed before the term, and captures the missing ones before later events of the keys.
- * A key that is set again after the reading does not hide its expiration. A key that was set again before the reading
- * does, as if its deadline had been extended.
+ * Reads the keys whose deadlines passed before the term, and queues the expirations of the missing ones. A key that is
+ * set again before its expiration is queued hides it, unless the server publishes `created`.
  */
 export async function catchUp(parts: MissedParts, signal: AbortSignal): Promise<void> {
   const { database, session, deadlines, tracker, intake, serverNowMs, isEmptied } = parts;

@@ -14,7 +14,7 @@ import type { Deadline, KeyInDatabase } from '../model/vocabulary.js';
 /** Redis expires a key when its clock is strictly later than the deadline. */
 const AFTER_DEADLINE_MS = 1;
 
-/** How long before its deadline an entry is taken out of the index, so that the nudge waits for nothing. */
+/** How long before its deadline an entry is taken, so that the nudge waits for nothing. */
 const AHEAD_MS = 100;
 
 /** The interval between two looks at the index, unless a deadline is due sooner. */
@@ -26,7 +26,7 @@ export const NUDGE_BATCH = 500;
 /** The resolution of timers. A shorter wait is spent in turns of the event loop. */
 const TIMER_MS = 1;
 
-/** Entries that are taken out of the index and not yet read. */
+/** Entries that are taken and not yet read. */
 const HELD_MAX = 4 * NUDGE_BATCH;
 
 /**
@@ -73,7 +73,7 @@ export interface NudgerParts {
 
 export class Nudger {
   readonly #parts: NudgerParts;
-  /** Entries taken out of the index, the earliest first; read when their deadlines have passed. */
+  /** Taken entries, the earliest first; read when their deadlines have passed. */
   #held = new TinyQueue<Deadline>();
   /** Notified when `#held` has changed. */
   readonly #heldChanged = new Condition();
@@ -92,7 +92,7 @@ export class Nudger {
     ]);
   }
 
-  /** Takes entries out of the index shortly before they are due. */
+  /** Takes entries shortly before they are due. */
   async #take(signal: AbortSignal): Promise<void> {
     const { database, deadlines, tracker, serverNowMs, clock } = this.#parts;
     const newest = tracker.earliest(database);

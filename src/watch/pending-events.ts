@@ -45,9 +45,10 @@ export async function pendingEvents(
 }
 
 /**
- * The expirations that are captured under a name that this replica does not know. Relays of version 0.1 store no names.
- * Another server has another sequence. Before the first mark that this replica received, the holder named expirations
- * by the mark before. The index still has the deadline of an expiration that is not captured.
+ * The expirations that are captured under no name that this replica knows: by a relay of version 0.1, which stores no
+ * names; on another server, which has another sequence; or before the first mark that this replica received, when the
+ * holder counted from an earlier mark. Such an expiration counts as captured if the index has no entry for it, or only
+ * one for the key's next life.
  */
 async function capturedUnnamed(
   events: readonly KeyEvent[],
@@ -64,7 +65,7 @@ async function capturedUnnamed(
     return isOlder || isFirst || repeated.has(keyId(event));
   });
   const entriesMs = suspects.length === 0 ? [] : await deadlines.find(suspects);
-  const isOfNextLife = ({ detectedAtMs }: ExpiredEvent, at: number) =>
+  const isConsumed = ({ detectedAtMs }: ExpiredEvent, at: number) =>
     (entriesMs[at] ?? Number.POSITIVE_INFINITY) > detectedAtMs + CLOCK_SLACK_MS;
-  return new Set<KeyEvent>(suspects.filter(isOfNextLife));
+  return new Set<KeyEvent>(suspects.filter(isConsumed));
 }

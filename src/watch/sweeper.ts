@@ -1,6 +1,6 @@
 /**
- * Reads all keys and all entries of the index, and corrects the index: once at high speed when a term begins, and
- * slowly from then on, for changes that were missed.
+ * Reads all keys and all tracked entries of the index, and corrects the index: once at high speed when a term begins,
+ * and slowly from then on, for changes that were missed.
  */
 import type { EventQueue } from '../capture/event-queue.js';
 import type { Deadlines } from '../deadlines/deadlines.js';
@@ -73,8 +73,8 @@ export class Sweeper {
   }
 
   /**
-   * Reads all keys of the index again: a key that was deleted, persisted or set again before its deadline, while nobody
-   * listened, did not expire.
+   * Reads the keys of all tracked entries again: a key that was deleted, persisted or set again before its deadline,
+   * while nobody listened, did not expire.
    */
   async #reconcile(database: number, share: number, signal: AbortSignal): Promise<void> {
     const { deadlines, clock } = this.#parts;

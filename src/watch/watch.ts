@@ -1,8 +1,8 @@
 /**
  * The work of the lease holder while it listens: it keeps the index of deadlines up to date, nudges each key at its
  * deadline, and finds keys that expired while nobody listened. The work is divided into terms. A term lasts as long as
- * the relay listens without a break, and begins by catching up. The first start, a lost connection and a restart of
- * Redis are all handled this way.
+ * this replica listens without a break and holds the lease, and begins by catching up. The first start, a lost
+ * connection and a restart of Redis are all handled this way.
  */
 import type { EventQueue } from '../capture/event-queue.js';
 import type { Intake } from '../capture/intake.js';

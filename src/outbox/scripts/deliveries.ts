@@ -29,7 +29,8 @@ const CAPTURED_FORGOTTEN_MAX = 2_000;
  *    buffer or in the index.
  * 2. The writer has stored this batch, or a later one, under this token: the reply was lost. Nothing is
  *    written: the deliveries may have been settled since.
- * 3. An expiration has a member in captured: another replica has captured it. Its deliveries are not stored.
+ * 3. An expiration has a member in captured: another replica, or this one under another token, has captured it. Its
+ *    deliveries are not stored.
  * 4. The other deliveries are stored, and the entries leave the index, in one step. A crash before the
  *    script leaves the entries: the keys are found missing, and their webhooks say \`recovery\`. A crash after
  *    it costs nothing: any replica delivers.
