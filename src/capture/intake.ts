@@ -11,8 +11,8 @@ import type { EventConsumer, EventQueue } from './event-queue.js';
 import type { OverflowLog } from './overflow-log.js';
 
 /**
- * Queued expirations: those of a fast server in one second, some 50 MB. Beyond the limit, only the index can recover
- * expirations. Changes have a limit of their own, of the same size: without changes, the index is out of date.
+ * The maximum number of queued expirations: what a fast server expires in one second, some 50 MB. Further expirations
+ * are dropped, and recovered from the index. Changes have their own limit of the same size.
  */
 const QUEUED_MAX = 50_000;
 

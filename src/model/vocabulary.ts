@@ -99,7 +99,7 @@ export interface CapturedExpiration extends KeyInDatabase {
   readonly deadlineMs: number | null;
   /** When the key was known to be gone, by the same clock: an older entry belongs to the same expiration. */
   readonly detectedAtMs: number;
-  /** Identify the expiration among those of its key, in this and other replicas; at least one. */
+  /** The names under which the expiration is captured; at least one. */
   readonly names: readonly string[];
   /** The ids of the deliveries built for it. */
   readonly deliveryIds: readonly string[];

@@ -16,8 +16,8 @@
  *   {expiry-relay}:1:watch                          string  the lease's token, for relays of version 0.1
  *   {expiry-relay}:1:settled                        string  the watermark: a mark, and the number of the holder's
  *                                                           configuration
- *   {expiry-relay}:1:captured                       zset    <database>:<name>:<key>, by when that expiration was
- *                                                           detected; the names are those of capture/sequence.ts
+ *   {expiry-relay}:1:captured                       zset    <database>:<name>:<key>, by the time at which the
+ *                                                           expiration was detected; capture/sequence.ts has the names
  *   {expiry-relay}:1:claimed                        zset    <database>:<key>, by when its expiration was detected: of
  *                                                           relays of version 0.1
  *   {expiry-relay}:1:endpoints                      zset    name, by when a running replica had it

@@ -49,7 +49,7 @@ export async function catchUp(parts: MissedParts, signal: AbortSignal): Promise<
     readings.push(...(await tracker.readDue(due.slice(from, from + BATCH), reader)));
   }
   if (readings.length === 0) return;
-  // Expirations that Redis publishes only now are queued before those of missing keys, and are not captured twice.
+  // Expirations published during the reads are queued first, so that none is captured twice.
   await session.barrier();
   if (await isEmptied()) return;
   // Keys that live on have other deadlines than their entries: their next expirations wait until the keys are read.
@@ -67,7 +67,7 @@ export async function captureMissing(
   signal: AbortSignal,
 ): Promise<void> {
   const { session, tracker, queue, isEmptied } = parts;
-  // This check waits as long as Redis may not expire keys. Therefore the keys are read again after it.
+  // The check waits while expiry is paused (CLIENT PAUSE), so the keys are read again after it.
   if (await isEmptied()) return;
   const readings = await tracker.readDue(missing, session.keyspace);
   await session.barrier();

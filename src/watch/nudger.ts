@@ -30,8 +30,8 @@ const TIMER_MS = 1;
 const HELD_MAX = 4 * NUDGE_BATCH;
 
 /**
- * The wait before the next reads if a key still exists after its deadline; doubles each time. The server's clock is
- * behind the relay's estimate, or the server may not expire keys for a while.
+ * The delay before a key that still exists after its deadline is read again; doubles each time. Either the server's
+ * clock is behind the relay's estimate, or expiry is paused (CLIENT PAUSE).
  */
 const EARLY_MS = 1;
 const EARLY_MS_MAX = 64;
@@ -96,7 +96,7 @@ export class Nudger {
   async #take(signal: AbortSignal): Promise<void> {
     const { database, deadlines, tracker, serverNowMs, clock } = this.#parts;
     const newest = tracker.earliest(database);
-    // An earlier run, perhaps of another replica, has taken these entries and may not have read their keys.
+    // Entries taken by an earlier run, possibly on another replica: their keys may not have been read.
     const nowMs = serverNowMs();
     const taken = await deadlines.overdue(database, nowMs + AHEAD_MS, RECHECK_BATCH);
     this.#hold(taken.filter(({ deadlineMs }) => deadlineMs > nowMs - CAPTURED_WITHIN_MS));

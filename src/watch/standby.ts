@@ -26,7 +26,7 @@ import type { ServerCheck } from './watched-server.js';
 /** How often deadlines are read: the deadline of a key that lives for a second is read before the key expires. */
 export const READ_EVERY_MS = MARK_EVERY_MS / 2;
 
-/** Deadlines that are read at once; those of the oldest changes first. */
+/** The maximum number of deadlines in one read; the oldest changes come first. */
 const READ_MAX = 5_000;
 
 /** How long a take-over waits until its mark is received. */

@@ -67,14 +67,14 @@ export class Sweeper {
     }
   }
 
-  /** Corrects the index for changes that were missed while nobody listened. */
+  /** Corrects entries whose keys changed while no replica listened. */
   async reconcile(database: number, signal: AbortSignal): Promise<void> {
     await this.#reconcile(database, URGENT_SHARE, signal);
   }
 
   /**
-   * Reads the keys of all tracked entries again: a key that was deleted, persisted or set again before its deadline,
-   * while nobody listened, did not expire.
+   * Reads the keys of all tracked entries again. A key that was deleted, persisted or set again before its deadline did
+   * not expire, even if no replica received that change.
    */
   async #reconcile(database: number, share: number, signal: AbortSignal): Promise<void> {
     const { deadlines, clock } = this.#parts;
