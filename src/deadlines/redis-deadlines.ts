@@ -154,8 +154,8 @@ export class RedisDeadlines implements Deadlines {
   async capturedByOlder(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]> {
     const { redis, prefix } = this.#state;
     const part = claimedKey(prefix);
-    if ((await this.#state.run('track', () => redis.zcard(part))) === 0)
-      return keys.map(() => null);
+    const recorded = await this.#state.run('track', () => redis.zcard(part));
+    if (recorded === 0) return keys.map(() => null);
     const scores: (string | null)[] = [];
     for (let from = 0; from < keys.length; from += ASK_BATCH) {
       const members = keys.slice(from, from + ASK_BATCH).map(claimedMember);

@@ -153,7 +153,7 @@ local function reply(status)
 end
 
 local function hold(status)
-  if not is_mine or is_legacy then
+  if not is_mine then
     local former = tonumber(redis.call('HGET', KEYS[1], 'generation')) or 0
     redis.call('HSET', KEYS[1], 'generation', string.format('%d', math.max(former + 1, at)))
   end
