@@ -39,13 +39,16 @@ export class Tracker {
 
   /** Takes entries as `Deadlines.take` does, and keeps their deadlines. */
   async take(database: number, untilMs: number, countMax: number): Promise<readonly Deadline[]> {
-    const { result: taken, overtaken } = await this.#watchOvertaken(() =>
-      this.#deadlines.take(database, untilMs, countMax),
+    const taken = await this.#unlessOvertaken(
+      () => this.#deadlines.take(database, untilMs, countMax),
+      (deadlines, overtaken) => {
+        for (const deadline of deadlines) {
+          const id = keyId(deadline);
+          if (!overtaken.has(id)) this.#taken.set(id, deadline.deadlineMs);
+        }
+        return deadlines;
+      },
     );
-    for (const deadline of taken) {
-      const id = keyId(deadline);
-      if (!overtaken.has(id)) this.#taken.set(id, deadline.deadlineMs);
-    }
     for (const id of this.#taken.keys()) {
       if (this.#taken.size <= TAKEN_MAX) break;
       this.#taken.delete(id);
@@ -53,9 +56,15 @@ export class Tracker {
     return taken;
   }
 
-  /** The deadline of each of these keys in the index, tracked or overdue; null where there is no entry. */
+  /**
+   * The deadline of each of these keys in the index, tracked or overdue; null where there is no entry. The keys have
+   * expired: unfinished readings of them are discarded. Such a reading may be of the life that ended. If it changed the
+   * index after this look-up, capture would not consume the entry.
+   */
   async find(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]> {
-    const found = keys.map((key) => this.#taken.get(keyId(key)) ?? null);
+    const ids = keys.map(keyId);
+    this.#overtake(ids);
+    const found = ids.map((id) => this.#taken.get(id) ?? null);
     const unknown = keys.flatMap((key, at) => (found[at] === null ? [{ key, at }] : []));
     if (unknown.length === 0) return found;
     const stored = await this.#deadlines.find(unknown.map(({ key }) => key));
@@ -107,11 +116,13 @@ export class Tracker {
   /** Discards taken deadlines and unfinished readings of these keys: their entries are about to change. */
   invalidate(keys: readonly KeyInDatabase[]): void {
     if (this.#overtaken.size + this.#taken.size === 0) return;
-    for (const key of keys) {
-      const id = keyId(key);
-      this.#taken.delete(id);
-      for (const ids of this.#overtaken) ids.add(id);
-    }
+    const ids = keys.map(keyId);
+    for (const id of ids) this.#taken.delete(id);
+    this.#overtake(ids);
+  }
+
+  #overtake(ids: readonly string[]): void {
+    for (const overtaken of this.#overtaken) for (const id of ids) overtaken.add(id);
   }
 
   async #track(
@@ -119,29 +130,39 @@ export class Tracker {
     reader: KeyReader,
     isWritten: (reading: KeyReading) => boolean,
   ): Promise<readonly KeyReading[]> {
-    const { result: readings, overtaken } = await this.#watchOvertaken(() => reader.read(keys));
-    // Nothing may be awaited between this check and the write: a later removal must reach the index after the write.
-    const isLate = (key: KeyInDatabase) => overtaken.size > 0 && overtaken.has(keyId(key));
-    const current = readings.filter((reading) => !isLate(reading) && isWritten(reading));
-    // Other readings of these keys that are in progress may be older.
-    this.invalidate(current);
-    if (current.length > 0) await this.#put(current);
-    const late = keys.filter(isLate);
-    if (late.length > 0) await this.#track(late, reader, isWritten);
-    return readings;
+    return this.#unlessOvertaken(
+      () => reader.read(keys),
+      async (readings, overtaken) => {
+        // Nothing may be awaited between this check and the write: a later removal must reach the index after the write.
+        const isLate = (key: KeyInDatabase) => overtaken.size > 0 && overtaken.has(keyId(key));
+        const current = readings.filter((reading) => !isLate(reading) && isWritten(reading));
+        // Other readings of these keys that are in progress may be older.
+        this.invalidate(current);
+        if (current.length > 0) await this.#put(current);
+        const late = keys.filter(isLate);
+        if (late.length > 0) await this.#track(late, reader, isWritten);
+        return readings;
+      },
+    );
   }
 
-  /** Resolves with the result of the step, and with the ids of the keys that were invalidated meanwhile. */
-  async #watchOvertaken<Result>(
+  /**
+   * Calls `use` with the result of the step, and with the ids of the keys that were invalidated meanwhile. Not even a
+   * microtask lies between the end of the step and the call: an invalidation in it would go unnoticed.
+   */
+  async #unlessOvertaken<Result, Used>(
     step: () => Promise<Result>,
-  ): Promise<{ readonly result: Result; readonly overtaken: ReadonlySet<string> }> {
+    use: (result: Result, overtaken: ReadonlySet<string>) => Used | Promise<Used>,
+  ): Promise<Used> {
     const overtaken = new Set<string>();
     this.#overtaken.add(overtaken);
+    let result: Result;
     try {
-      return { result: await step(), overtaken };
+      result = await step();
     } finally {
       this.#overtaken.delete(overtaken);
     }
+    return use(result, overtaken);
   }
 
   async #put(readings: readonly KeyReading[]): Promise<void> {

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { MemoryDeadlines } from '../../src/deadlines/memory-deadlines.js';
 import { type KeyReader, Tracker } from '../../src/deadlines/tracker.js';
-import type { KeyReading } from '../../src/model/vocabulary.js';
+import type { Deadline, KeyReading } from '../../src/model/vocabulary.js';
+import { aCapturedExpiration } from '../support/domain.js';
 import { settled } from '../support/manual-clock.js';
 import { at, endless, gone, NOW_MS, until } from './deadlines.contract.js';
 
@@ -153,6 +154,53 @@ describe('a tracker', () => {
     slow.answer(gone('a'));
     await sweeping;
     expect(await deadlines.count()).toBe(1);
+  });
+
+  it('does not write a reading from before an expiration whose deadline is looked up', async () => {
+    const { deadlines, tracker } = aTracker();
+    await deadlines.put([until('a', 900)]);
+    const slow = slowReader();
+    const sweeping = tracker.reread([at('a')], slow.reader);
+    expect(await tracker.find([at('a')])).toEqual([NOW_MS + 900]);
+    slow.answer(until('a', 5));
+    await settled();
+    // Capture consumes the entry that it has found, and no other.
+    expect(await deadlines.find([at('a')])).toEqual([NOW_MS + 900]);
+    slow.answer(gone('a', 6));
+    await sweeping;
+    expect(await deadlines.count()).toBe(0);
+  });
+
+  it('writes no reading after a capture, in whichever microtask that begins', async () => {
+    for (let ticks = 0; ticks < 20; ticks += 1) {
+      const { deadlines, tracker } = aTracker();
+      const slow = slowReader();
+      const sweeping = tracker.reread([at('a')], slow.reader);
+      slow.answer(until('a', 5));
+      for (let tick = 0; tick < ticks; tick += 1) await null;
+      tracker.invalidate([at('a')]);
+      await deadlines.consume([aCapturedExpiration({ ...at('a'), deadlineMs: null })]);
+      await settled();
+      expect(await deadlines.count(), `after ${ticks} microtasks`).toBe(0);
+      slow.answer(gone('a', 6));
+      await sweeping;
+    }
+  });
+
+  it('keeps no deadline after a capture, in whichever microtask that begins', async () => {
+    for (let ticks = 0; ticks < 20; ticks += 1) {
+      const { deadlines, tracker } = aTracker();
+      await deadlines.put([until('a', 5)]);
+      let answer: (taken: readonly Deadline[]) => void = () => undefined;
+      deadlines.take = () => new Promise((resolve) => (answer = resolve));
+      const taking = tracker.take(0, NOW_MS + 9, 9);
+      answer([{ ...at('a'), deadlineMs: NOW_MS + 5 }]);
+      for (let tick = 0; tick < ticks; tick += 1) await null;
+      tracker.invalidate([at('a')]);
+      await deadlines.consume([aCapturedExpiration({ ...at('a'), deadlineMs: null })]);
+      await taking;
+      expect(await tracker.find([at('a')]), `after ${ticks} microtasks`).toEqual([null]);
+    }
   });
 
   it('does not write an old reading over what was read since', async () => {
