@@ -18,7 +18,7 @@ import { ServerClock } from './redis/server-clock.js';
 import { Routing } from './routing/routes.js';
 import { Listener } from './source/listener.js';
 import { fixedTopology } from './source/topology.js';
-import { markerKey, ownKeyPrefix, serverKey } from './state/format.js';
+import { markerKey, marksChannel, ownKeyPrefix, serverKey } from './state/format.js';
 import { createStores } from './stores.js';
 import type { BufferedOutput } from './telemetry/buffered-output.js';
 import { type Events, openEvents } from './telemetry/events.js';
@@ -218,13 +218,14 @@ function createListener(
   { settings, events, clock, chance, serverClock }: Wiring,
   primary: RedisSettings,
 ): Listener {
-  const { prefix } = settings.state;
+  const { kind, prefix } = settings.state;
   return new Listener({
     serverClock,
     settings: primary,
     ownPrefix: ownKeyPrefix(prefix),
     markerKey: markerKey(prefix),
     serverKey: serverKey(prefix),
+    marksChannel: kind === 'memory' ? null : marksChannel(prefix),
     events: events.source,
     clock,
     chance,

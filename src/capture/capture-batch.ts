@@ -52,8 +52,7 @@ export function buildBatch(
     if (expiration.detectedBy === 'recovery' && expiration.expiredAtMs === null) continue;
     const { database, key, detectedAtMs } = found;
     const names = namesToStore(one, chance);
-    const deliveryIds: string[] = [];
-    const done = { database, key, deadlineMs: entryMs, detectedAtMs, names, deliveryIds };
+    const done = { database, key, deadlineMs: entryMs, detectedAtMs, names };
     if (isRemoval) {
       // Captured as well: a replica that takes over has received the same notification.
       captured.push(done);
@@ -75,10 +74,7 @@ export function buildBatch(
     events.expired(expiration, its);
     events.deliveriesRefused(expiration, tooLarge, BODY_BYTES_MAX);
     deliveries.push(...its);
-    for (const { id, body } of its) {
-      deliveryIds.push(id);
-      bodyBytes += body.length;
-    }
+    for (const { body } of its) bodyBytes += body.length;
     if (its.length > 0 || entryMs !== null) captured.push(done);
     if (expiration.detectedBy === 'recovery' && its.length > 0) recovered += 1;
     if (deliveries.length >= DELIVERIES_MAX || bodyBytes >= BODY_BYTES_AT_ONCE_MAX) break;

@@ -15,9 +15,13 @@ import type { ChangedEvent, Deadline, KeyInDatabase, KeyReading } from '../model
 /** A key whose deadline must be read, and the deadline that was read before, if any. */
 export type ChangedKey = KeyInDatabase & Pick<ChangedEvent, 'readDeadlineMs'>;
 
-/** One of the names under which an expiration was captured. */
-export interface CapturedName extends KeyInDatabase {
+/** An expiration of a key, identified by a name. */
+export interface ExpirationName extends KeyInDatabase {
   readonly name: string;
+}
+
+/** One of the names under which an expiration was captured. */
+export interface CapturedName extends ExpirationName {
   readonly detectedAtMs: number;
 }
 
@@ -43,6 +47,9 @@ export interface Deadlines {
 
   /** The deadline of each of these keys, tracked or overdue; null where there is no entry. */
   find(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]>;
+
+  /** Whether each of these is a name of a recently captured expiration. */
+  areCaptured(names: readonly ExpirationName[]): Promise<readonly boolean[]>;
 
   /** The names of recently captured expirations, in batches. */
   recentlyCaptured(): AsyncIterable<readonly CapturedName[]>;

@@ -11,7 +11,7 @@ import type {
   KeyReading,
 } from '../model/vocabulary.js';
 import { CLOCK_SLACK_MS } from '../redis/server-clock.js';
-import type { CapturedName, Deadlines } from './deadlines.js';
+import type { CapturedName, Deadlines, ExpirationName } from './deadlines.js';
 
 /** Keys in the index, some 40 MB. Further keys are left to Redis's own expiry. */
 export const TRACKED_KEYS_MAX = 200_000;
@@ -163,6 +163,10 @@ export class MemoryDeadlines implements Deadlines {
       const id = idOf(key);
       return (overdue.get(id) ?? tracked.get(id))?.deadlineMs ?? null;
     });
+  }
+
+  async areCaptured(names: readonly ExpirationName[]): Promise<readonly boolean[]> {
+    return names.map(() => false);
   }
 
   /** Yields nothing: this index does not store them. */

@@ -7,6 +7,7 @@ import type { Deadline, KeyInDatabase, KeyReading } from '../model/vocabulary.js
 import { defineScripts, type Scripts } from '../redis/scripts.js';
 import {
   capturedKey,
+  capturedMember,
   claimedKey,
   claimedMember,
   deadlineKeys,
@@ -18,7 +19,7 @@ import {
 import { type Lease, tokenOf } from '../state/lease.js';
 import type { RedisState } from '../state/redis-state.js';
 import { entriesOf, scoreOf } from '../state/stored.js';
-import type { CapturedName, Deadlines } from './deadlines.js';
+import type { CapturedName, Deadlines, ExpirationName } from './deadlines.js';
 import { DEADLINE_SCRIPTS } from './scripts.js';
 import {
   deadlinesOf,
@@ -151,17 +152,29 @@ export class RedisDeadlines implements Deadlines {
     }
   }
 
+  async areCaptured(names: readonly ExpirationName[]): Promise<readonly boolean[]> {
+    const members = names.map((one) => capturedMember(one, one.name));
+    const scores = await this.#scores(capturedKey(this.#state.prefix), members);
+    return scores.map((score) => score !== null);
+  }
+
   async capturedByOlder(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]> {
     const { redis, prefix } = this.#state;
     const part = claimedKey(prefix);
     const recorded = await this.#state.run('track', () => redis.zcard(part));
     if (recorded === 0) return keys.map(() => null);
-    const scores: (string | null)[] = [];
-    for (let from = 0; from < keys.length; from += ASK_BATCH) {
-      const members = keys.slice(from, from + ASK_BATCH).map(claimedMember);
-      scores.push(...(await this.#state.run('track', () => redis.zmscore(part, ...members))));
-    }
+    const scores = await this.#scores(part, keys.map(claimedMember));
     return scores.map((score) => (score === null ? null : Number(score)));
+  }
+
+  async #scores(part: string, members: readonly Buffer[]): Promise<readonly (string | null)[]> {
+    const { redis } = this.#state;
+    const scores: (string | null)[] = [];
+    for (let from = 0; from < members.length; from += ASK_BATCH) {
+      const some = members.slice(from, from + ASK_BATCH);
+      scores.push(...(await this.#state.run('track', () => redis.zmscore(part, ...some))));
+    }
+    return scores;
   }
 
   async advanceWatermark(mark: string): Promise<void> {

@@ -8,7 +8,7 @@ import { type Element, parsePattern } from '../routing/glob.js';
 import { NOTIFICATIONS } from '../server/properties.js';
 import { channelOf, channelsOf } from '../source/channels.js';
 import { WANTED_FLAGS } from '../source/notifications.js';
-import { ownKeyPrefix } from '../state/format.js';
+import { marksChannel, ownKeyPrefix } from '../state/format.js';
 
 /** The cost of a missing rule. `problem`: webhooks are not sent, or late. */
 export type Cost = 'warning' | 'problem';
@@ -60,7 +60,7 @@ const ALWAYS: Needs = [
   ['+client|setname', 'warning', ['CLIENT SETNAME expiry-relay:doctor']],
 ];
 
-/** For the canary, the marker and the marks: without them, notifications arrive but are not verified. */
+/** For the canary and the marker: without them, notifications arrive but are not verified. */
 const PROOF: Needs = [
   ['+set', 'warning', [`SET ${KEY} v`]],
   ['+get', 'warning', [`GET ${KEY}`]],
@@ -148,6 +148,16 @@ const STATE: Needs = [
   ],
 ];
 
+/** For the marks: without them, a replica that takes over may send webhooks again. */
+function markProbes(prefix: string): readonly Probe[] {
+  const channel = marksChannel(prefix);
+  const object = `&${channel}`;
+  return [
+    { words: ['PUBLISH', channel, NO_KEY], command: '+publish', object, isHarmless: false },
+    { words: ['SUBSCRIBE', channel], command: '+subscribe', object, isHarmless: true },
+  ];
+}
+
 /** Read-only commands, scripts that do nothing, and connection commands. */
 const HARMLESS = new RegExp(
   '^(PING|SELECT|CLIENT|EXISTS|GET|ROLE|TIME|INFO|SCAN|PEXPIRETIME|PTTL|SUBSCRIBE|EVAL|EVALSHA|' +
@@ -177,7 +187,8 @@ export function rightsInRedis(settings: Settings, abilities: Abilities): Rights 
       isHarmless: true,
     }),
   );
-  const others: Probe[] = [
+  const marks = state.kind === 'redis' ? markProbes(state.prefix) : [];
+  const reading: Probe[] = [
     ...[...objects].flatMap(([object, example]) => [
       { words: [life, example], command: `+${life.toLowerCase()}`, object, isHarmless: true },
       { words: ['EXISTS', example], command: null, object, isHarmless: true },
@@ -185,14 +196,22 @@ export function rightsInRedis(settings: Settings, abilities: Abilities): Rights 
     ]),
     { words: ['SCAN', '0'], command: '+scan', object: null, isHarmless: true },
     ...valueProbes(routes, abilities),
-    // Last: afterwards the connection can only subscribe.
     ...channels,
   ];
-  const rules = others.flatMap(({ command, object }) => [command, object]);
-  const costly = rules.flatMap((rule): Right[] =>
-    rule === null ? [] : [{ rule, cost: 'problem' }],
-  );
-  return { rights: sortUnique([...own.rights, ...costly]), probes: [...own.probes, ...others] };
+  return {
+    rights: sortUnique([
+      ...own.rights,
+      ...rightsFor(reading, 'problem'),
+      ...rightsFor(marks, 'warning'),
+    ]),
+    // Subscriptions come last: afterwards the connection can only subscribe.
+    probes: [...own.probes, ...reading, ...marks],
+  };
+}
+
+function rightsFor(probes: readonly Probe[], cost: Cost): Right[] {
+  const rules = probes.flatMap(({ command, object }) => [command, object]);
+  return rules.flatMap((rule) => (rule === null ? [] : [{ rule, cost }]));
 }
 
 /** Permissions in a Redis that holds the state alone. */

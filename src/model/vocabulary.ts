@@ -101,8 +101,6 @@ export interface CapturedExpiration extends KeyInDatabase {
   readonly detectedAtMs: number;
   /** The names under which the expiration is captured; at least one. */
   readonly names: readonly string[];
-  /** The ids of the deliveries built for it. */
-  readonly deliveryIds: readonly string[];
 }
 
 /** A key's TTL state as read by the source, for the deadline index. */

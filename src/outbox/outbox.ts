@@ -59,8 +59,7 @@ export interface Outbox {
    * outbox in memory rejects; the others are stored.
    *
    * The same step removes the entries of `captured` from the deadline index, unless they have another deadline by
-   * now: a delivery is stored if, and only if, its expiration is captured. The deliveries of an expiration that was
-   * captured in the last seconds under one of its names are not stored.
+   * now: a delivery is stored if, and only if, its expiration is captured.
    *
    * A rejection does not say whether the deliveries were stored. The caller repeats the call with the same `batch`
    * before it begins the writer's next one: stored deliveries are not stored again, even if they have been settled

@@ -83,9 +83,6 @@ export class RedisOutbox implements Outbox {
     if (tokenOf(lease) !== token) throw new FencedError('another replica has held the lease');
     const databases = [...new Set(captured.map(({ database }) => database))];
     const endpoints = [...new Set(deliveries.map(({ endpoint }) => endpoint))];
-    const placeOf = new Map(
-      captured.flatMap(({ deliveryIds }, at) => deliveryIds.map((id) => [id, at + 1])),
-    );
     const keys = [
       leaseKey(state.prefix),
       capturedKey(state.prefix),
@@ -111,7 +108,6 @@ export class RedisOutbox implements Outbox {
       ]),
       ...deliveries.flatMap((delivery) => [
         endpoints.indexOf(delivery.endpoint) + 1,
-        placeOf.get(delivery.id) ?? 0,
         delivery.id,
         packDelivery(delivery),
       ]),

@@ -146,6 +146,7 @@ export class Partition implements EventSink {
     this.#standby.start();
   }
 
+  readonly onSubscribing = (): void => this.#standby.onSubscribing();
   readonly onEvent = (event: KeyEvent | MarkEvent): void => this.#standby.onEvent(event);
   readonly onConnected = (session: Session): void => this.#standby.onConnected(session);
   readonly onDisconnected = (): Promise<void> => this.#standby.onDisconnected();

@@ -6,7 +6,7 @@ import { addressOf } from '../redis/client.js';
 import type { ServerClock } from '../redis/server-clock.js';
 import type { SourceEvents } from '../telemetry/source-events.js';
 import type { Proof } from './prover.js';
-import { openSession, type Session, type SessionParts } from './session.js';
+import { openSession, type Session } from './session.js';
 
 const RETRY_FIRST_MS = 250;
 const RETRY_MS_MAX = 5_000;
@@ -22,6 +22,8 @@ export interface ListenerParts {
   readonly markerKey: string;
   /** The key of the server's id. */
   readonly serverKey: string;
+  /** The channel on which marks are published; null: no other replica needs any. */
+  readonly marksChannel: string | null;
   /** Set by each session to the clock of its server. */
   readonly serverClock: ServerClock;
   readonly events: SourceEvents;
@@ -31,6 +33,8 @@ export interface ListenerParts {
 
 /** Receives key events and changes of the connection. */
 export interface EventSink {
+  /** Called before each subscription: events may have been missed until now. */
+  readonly onSubscribing: () => void;
   /** Called for each event, in the order in which Redis publishes them; must not throw or wait. */
   readonly onEvent: (event: KeyEvent | MarkEvent) => void;
   /** A session begins: the relay is subscribed. */
@@ -113,12 +117,12 @@ export class Listener {
   }
 
   /** Opens a session, and retries until that succeeds; null once stopped. */
-  async #open(sink: EventSink, mayFail: boolean): Promise<Session | null> {
+  async #open({ onSubscribing, onEvent }: EventSink, mayFail: boolean): Promise<Session | null> {
     const { settings, events, clock, chance } = this.#parts;
     const { signal } = this.#stop;
     for (let waitMs = RETRY_FIRST_MS; !signal.aborted; ) {
       try {
-        const session = await openSession(this.#sessionParts(sink), signal);
+        const session = await openSession({ ...this.#parts, onSubscribing, onEvent }, signal);
         if (!signal.aborted) return session;
         session.close();
       } catch (thrown) {
@@ -133,22 +137,6 @@ export class Listener {
       }
     }
     return null;
-  }
-
-  #sessionParts({ onEvent }: EventSink): SessionParts {
-    const { settings, ownPrefix, markerKey, serverKey, serverClock, events, clock, chance } =
-      this.#parts;
-    return {
-      settings,
-      ownPrefix,
-      markerKey,
-      serverKey,
-      serverClock,
-      events,
-      clock,
-      chance,
-      onEvent,
-    };
   }
 }
 

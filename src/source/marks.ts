@@ -1,52 +1,46 @@
 /**
- * Marks in the sequence of notifications: the relay's own keys, which expire at once. Every replica receives each mark
- * at the same place among the notifications of other keys.
+ * Marks in the sequence of events: messages that the lease holder publishes in the watched Redis. Redis delivers the
+ * messages of PUBLISH and its key events in one order, so that every replica receives each mark at the same place among
+ * the key events of all databases.
  */
 import type { Redis } from 'ioredis';
-import type { Clock } from '../lib/clock.js';
-
-/** The TTL of a mark's key, in milliseconds: the shortest one possible. */
-const LIFE_MS = 1;
-
-/** Redis expires a key when now is strictly later than the deadline. */
-const NUDGE_EVERY_MS = LIFE_MS + 1;
-
-/** A key that still exists after these nudges is left to Redis's active expiry. */
-const NUDGES_MAX = 5;
+import { isRefusal } from '../redis/refusal.js';
 
 /** Characters of a server's run_id that a mark holds: enough to distinguish it from the server before it. */
 const RUN_CHARS = 8;
 
-export class Marks {
-  readonly #redis: Redis;
-  readonly #database: number;
-  readonly #clock: Clock;
-  readonly #prefix: Buffer;
-  readonly #run: string;
+/** The start of a run_id (empty: hidden), the generation of the lease, and a number. */
+const MARK = /^[0-9a-f]{0,8}\.\d{1,16}\.\d{1,16}$/;
 
+export interface MarksParts {
+  readonly redis: Redis;
+  /** The channel on which marks are published; null: no other replica needs any. */
+  readonly channel: string | null;
   /**
-   * The keys begin with `ownPrefix`. A promoted server may publish marks of the primary before it, which do not belong
-   * to its own sequence: `runId` distinguishes them, unless the server hides it.
+   * The server's; null if the server hides it. The nodes of a cluster deliver each other's messages, which do not
+   * belong to their own sequences: the run_id distinguishes them.
    */
-  constructor(
-    redis: Redis,
-    database: number,
-    clock: Clock,
-    ownPrefix: string,
-    runId: string | null,
-  ) {
-    this.#redis = redis;
-    this.#database = database;
-    this.#clock = clock;
-    this.#run = `${(runId ?? '').slice(0, RUN_CHARS)}.`;
-    this.#prefix = Buffer.from(`${ownPrefix}mark:`);
+  readonly runId: string | null;
+  /** Called once, if the server does not allow marks. */
+  readonly onRefused: (error: Error) => void;
+}
+
+export class Marks {
+  readonly channel: string | null;
+  readonly #parts: MarksParts;
+  readonly #run: string;
+  #isRefused = false;
+
+  constructor(parts: MarksParts) {
+    this.channel = parts.channel;
+    this.#parts = parts;
+    this.#run = `${(parts.runId ?? '').slice(0, RUN_CHARS)}.`;
   }
 
-  /** The mark of an expired key; null if the key is not a mark of this server. */
-  of(key: Buffer): string | null {
-    if (!key.subarray(0, this.#prefix.length).equals(this.#prefix)) return null;
-    const mark = key.subarray(this.#prefix.length).toString();
-    return this.isOfServer(mark) ? mark : null;
+  /** The mark in a message; null if the message is not a mark of this server. Every client can publish anything. */
+  of(message: Buffer): string | null {
+    const mark = message.toString();
+    return MARK.test(mark) && this.isOfServer(mark) ? mark : null;
   }
 
   /** Whether a mark, or a name that refers to one, belongs to this server's sequence. */
@@ -54,20 +48,29 @@ export class Marks {
     return name.startsWith(this.#run);
   }
 
-  /**
-   * Writes the mark of this number. Resolves with the mark once Redis has expired its key, or will; null if Redis
-   * refuses the write. Rejects if the connection fails.
-   */
-  async write(number: string): Promise<string | null> {
+  /** Subscribes to marks. If that is not allowed, there are none: no replica can use a mark that it does not receive. */
+  async subscribe(subscriber: Redis): Promise<void> {
+    const { channel } = this;
+    if (channel !== null) await this.#unlessRefused(() => subscriber.subscribe(channel));
+  }
+
+  /** Publishes the mark of this number. Resolves with the mark; null: there are none. Rejects if the connection fails. */
+  async publish(number: string): Promise<string | null> {
+    const { channel } = this;
+    if (channel === null) return null;
     const mark = `${this.#run}${number}`;
-    const key = `${this.#prefix}${mark}`;
-    const set = this.#redis.pipeline().select(this.#database).set(key, '', 'PX', LIFE_MS);
-    if ((await set.exec())?.some(([error]) => error !== null)) return null;
-    for (let nudges = 0; nudges < NUDGES_MAX; nudges += 1) {
-      await this.#clock.sleep(NUDGE_EVERY_MS);
-      const found = await this.#redis.pipeline().select(this.#database).exists(key).exec();
-      if (found?.[1]?.[1] !== 1) break;
+    const receivers = await this.#unlessRefused(() => this.#parts.redis.publish(channel, mark));
+    return receivers === null ? null : mark;
+  }
+
+  async #unlessRefused<Reply>(send: () => Promise<Reply>): Promise<Reply | null> {
+    try {
+      return await send();
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      if (!this.#isRefused) this.#parts.onRefused(error as Error);
+      this.#isRefused = true;
+      return null;
     }
-    return mark;
   }
 }

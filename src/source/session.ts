@@ -30,6 +30,8 @@ export interface SessionParts extends SubscriptionParts {
   readonly markerKey: string;
   /** The key that says which server this is. */
   readonly serverKey: string;
+  /** The channel on which marks are published; null: no other replica needs any. */
+  readonly marksChannel: string | null;
   readonly clock: Clock;
   readonly chance: Chance;
 }
@@ -141,8 +143,12 @@ async function open(
   const subscriber = await connectTo('subscriber');
   void keepAlive(subscriber, clock);
   const canary = new Canary(redis, clock, parts.ownPrefix, chance.token());
-  const [firstDatabase = 0] = settings.databases;
-  const marks = new Marks(redis, firstDatabase, clock, parts.ownPrefix, runId);
+  const marks = new Marks({
+    redis,
+    channel: parts.marksChannel,
+    runId,
+    onRefused: (error) => events.marksForbidden(address, redisErrorOf(error, settings)),
+  });
   const changes = await subscribe(subscriber, canary, marks, setting, parts, closing);
   const prover = new Prover(canary, { setting, mayHearChanges: changes.mayBeHeard }, parts);
   await Promise.race([prover.proveAll(closing), failure(commands), failure(subscriber)]);

@@ -19,6 +19,8 @@ export interface SubscriptionParts {
   /** Set by each session to the clock of the server that it found. */
   readonly serverClock: ServerClock;
   readonly events: SourceEvents;
+  /** Called before the relay subscribes: events may have been missed until now. */
+  readonly onSubscribing: () => void;
   /** Called for each event, in the order in which Redis publishes them; must not throw or wait. */
   readonly onEvent: (event: KeyEvent | MarkEvent) => void;
 }
@@ -38,7 +40,7 @@ export interface Changes {
 export async function subscribe(
   subscriber: RedisConnection,
   canary: Canary,
-  marks: Pick<Marks, 'of'>,
+  marks: Pick<Marks, 'channel' | 'of' | 'subscribe'>,
   setting: string | null,
   parts: SubscriptionParts,
   closing: AbortSignal,
@@ -49,23 +51,26 @@ export async function subscribe(
   const channels = channelsOf(settings.databases);
   let areHeard = false;
   redis.on('messageBuffer', (channel: Buffer, key: Buffer) => {
-    const heard = channels.get(channel.toString());
     // A message that arrives while the session ends is part of the gap: it can no longer be verified.
-    if (heard === undefined || closing.aborted) return;
-    const { database, kind } = heard;
-    const isOwn = key.subarray(0, ownPrefix.length).equals(ownPrefix);
-    const mark = isOwn && kind === 'expired' ? marks.of(key) : null;
-    // Marks live too briefly to be flushed or evicted: they would hide from the canary that other keys are.
-    if (mark !== null) return onEvent({ kind: 'mark', mark });
+    if (closing.aborted) return;
+    const name = channel.toString();
+    const meaning = channels.get(name);
+    if (meaning === undefined) {
+      const mark = name === marks.channel ? marks.of(key) : null;
+      if (mark !== null) onEvent({ kind: 'mark', mark });
+      return;
+    }
+    const { database, kind } = meaning;
     canary.onNotification(database, key, kind);
     if (kind === 'changed') areHeard = true;
-    if (isOwn) return;
+    if (key.subarray(0, ownPrefix.length).equals(ownPrefix)) return;
     const event = { database, key, detectedAtMs: Math.round(serverClock.nowMs()) };
     if (kind === 'expired') onEvent({ ...event, kind, detectedBy: 'notification' });
     else onEvent({ ...event, kind });
   });
   const named = (wanted: (kind: KeyEvent['kind']) => boolean) =>
     [...channels].filter(([, { kind }]) => wanted(kind)).map(([name]) => name);
+  parts.onSubscribing();
   // First: who hears of a new deadline has heard that its key was created.
   if (setting === null || missingFlags(setting, NEW_KEYS) === '') {
     await redis.subscribe(...named((kind) => kind === 'created')).catch((error) => {
@@ -83,6 +88,8 @@ export async function subscribe(
         `+subscribe ${expired.map((channel) => `'&${channel}'`).join(' ')}`,
     );
   }
+  // Later than to expirations: these are counted from the first mark on.
+  await marks.subscribe(redis);
   try {
     await redis.subscribe(...named((kind) => kind === 'changed' || kind === 'removed'));
     if (setting !== null) areHeard = missingFlags(setting, GENERIC) === '';

@@ -6,8 +6,6 @@
  *   {expiry-relay}:format                           string  the version of all the others
  *   {expiry-relay}:marker                           string  in every watched database
  *   {expiry-relay}:canary:<token>:<try>             string  in every watched database, for a moment; named by source/canary.ts
- *   {expiry-relay}:mark:<run>.<generation>.<n>      string  in the first watched database, for a moment; named by
- *                                                           source/marks.ts
  *   {expiry-relay}:server                           string  identity of the watched server, in its database 0
  *   {expiry-relay}:1:watched                        hash    id, run_id, address of the watched server
  *   {expiry-relay}:1:lease                          hash    token, generation, renewals, renewed_at, number, digest, endpoints; numbers;
@@ -42,8 +40,8 @@
  *   {expiry-relay}:1:quarantine:<key>               any     a key of the wrong type, renamed; <key> is its name
  *                                                           without the part before `1:`
  *
- * The tag in braces puts all keys into one slot of a cluster. `marker`, `canary`, `mark` and `server` are in the
- * watched Redis, the other keys in the state Redis. Times are in milliseconds. Deadlines, `captured` and
+ * The tag in braces puts all keys into one slot of a cluster. `marker`, `canary` and `server` are in the watched
+ * Redis, the other keys in the state Redis. `{expiry-relay}:marks` is a channel of the watched Redis, and holds nothing. Times are in milliseconds. Deadlines, `captured` and
  * `claimed` use the clock of the watched Redis; all other times use the clock of the state Redis. Either
  * clock may be set at any time. No wait exceeds its scheduled length. A replica counts as dead when its
  * sign of life has stopped changing. An entry of `ready` holds the number of attempts made, the time since
@@ -153,6 +151,11 @@ export function markerKey(prefix: string): string {
 /** In database 0 of the watched server, beside the keys that expire: which server that is. */
 export function serverKey(prefix: string): string {
   return `${ownKeyPrefix(prefix)}server`;
+}
+
+/** The channel of the watched server on which the lease holder publishes marks. */
+export function marksChannel(prefix: string): string {
+  return `${ownKeyPrefix(prefix)}marks`;
 }
 
 /** The key that identifies the server whose keys the state is about. */

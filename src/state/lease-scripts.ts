@@ -153,9 +153,9 @@ local function reply(status)
 end
 
 local function hold(status)
-  if not is_mine then
-    local former = tonumber(redis.call('HGET', KEYS[1], 'generation')) or 0
-    redis.call('HSET', KEYS[1], 'generation', string.format('%d', math.max(former + 1, at)))
+  local former = tonumber(redis.call('HGET', KEYS[1], 'generation'))
+  if not is_mine or not former then
+    redis.call('HSET', KEYS[1], 'generation', string.format('%d', math.max((former or 0) + 1, at)))
   end
   redis.call(
     'HSET', KEYS[1], 'token', token, 'number', number, 'digest', digest, 'endpoints', ARGV[4],

@@ -83,6 +83,14 @@ export class SourceEvents {
     );
   }
 
+  marksForbidden(address: string, error: Error): void {
+    this.#log.warn(
+      { event: 'marks_forbidden', redis: address, error: error.message },
+      'marks cannot be published or received: when another replica takes over, it may send the ' +
+        'webhooks of the last 20 s again. `expiry-relay doctor` shows the missing permissions',
+    );
+  }
+
   canaryHeard(lagMs: number): void {
     this.#metrics.canaryLag.set(lagMs / 1000);
     this.#log.trace({ event: 'canary_heard', lag_ms: lagMs }, 'canary heard');

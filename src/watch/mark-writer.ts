@@ -31,7 +31,7 @@ export class MarkWriter {
     this.#generation = generation;
     this.#written += 1;
     try {
-      const mark = await marks.write(`${generation}.${this.#written}`);
+      const mark = await marks.publish(`${generation}.${this.#written}`);
       await barrier();
       return mark !== null && this.#sequence.has(mark) ? mark : null;
     } catch {

@@ -14,8 +14,8 @@ const BUFFERED_BYTES_MAX = 16 * 1024 * 1024;
 
 interface Buffered {
   event: KeyEvent;
-  /** Until when the event is kept, by the monotonic clock. */
-  readonly untilMs: number;
+  /** Until when the event is kept, by the monotonic clock; infinite while this replica holds the lease. */
+  untilMs: number;
   readonly bytes: number;
 }
 
@@ -24,20 +24,28 @@ export class ReplayBuffer {
   /** The position of the oldest event. Earlier ones are dropped, and are cut off from time to time. */
   #first = 0;
   #bytes = 0;
+  /** Events that have not begun to age. */
+  #ageless: Buffered[] = [];
   /** By key, the last change that was received and whose deadline is not read yet; the oldest first. */
   readonly #unread = new Map<string, Buffered>();
 
-  /** Appends an event. `isOwn`: no other replica captures the event, which is kept at any age. */
-  append(event: KeyEvent, nowMs: number, isOwn = false): void {
+  /** Appends an event, and drops the oldest ones if there are too many. Nothing ages until `dropOld` is called. */
+  append(event: KeyEvent): void {
     const bytes = event.key.length;
-    const untilMs = isOwn ? Number.POSITIVE_INFINITY : nowMs + BUFFERED_MS;
-    const buffered = { event, untilMs, bytes };
+    const buffered = { event, untilMs: Number.POSITIVE_INFINITY, bytes };
+    this.#ageless.push(buffered);
     this.#buffered.push(buffered);
     this.#bytes += bytes;
     const name = keyId(event);
     this.#unread.delete(name);
     if (event.kind === 'changed') this.#unread.set(name, buffered);
-    this.#forget(nowMs);
+    this.#dropExcess();
+  }
+
+  /** Lets events age from now on, and drops those that have reached the limit. Call while another replica may capture. */
+  dropOld(nowMs: number): void {
+    for (const buffered of this.#ageless.splice(0)) buffered.untilMs = nowMs + BUFFERED_MS;
+    this.#dropWhile(({ untilMs }) => nowMs > untilMs);
   }
 
   /** Whether the deadline of any changed key is not read yet. */
@@ -75,18 +83,18 @@ export class ReplayBuffer {
   }
 
   /** Puts earlier events in front of the others. */
-  prepend(earlier: readonly KeyEvent[], nowMs: number): void {
-    const untilMs = this.#oldest()?.untilMs ?? nowMs + BUFFERED_MS;
+  prepend(earlier: readonly KeyEvent[]): void {
+    const untilMs = Number.POSITIVE_INFINITY;
     const all = earlier.map((event) => ({ event, untilMs, bytes: event.key.length }));
+    this.#ageless = [...this.#ageless, ...all];
     this.#buffered = [...all, ...this.#buffered.slice(this.#first)];
     this.#first = 0;
     for (const { bytes } of all) this.#bytes += bytes;
-    this.#forget(nowMs);
+    this.#dropExcess();
   }
 
   /** Empties the buffer. Returns all events in their order. */
-  drain(nowMs: number): KeyEvent[] {
-    this.#forget(nowMs);
+  drain(): KeyEvent[] {
     const drained = this.#buffered.slice(this.#first);
     this.clear();
     return drained.map(({ event }) => event);
@@ -94,18 +102,24 @@ export class ReplayBuffer {
 
   clear(): void {
     this.#buffered = [];
+    this.#ageless = [];
     this.#first = 0;
     this.#bytes = 0;
     this.#unread.clear();
   }
 
-  #forget(nowMs: number): void {
-    for (let oldest = this.#oldest(); oldest !== undefined; oldest = this.#oldest()) {
-      const isKept =
-        nowMs <= oldest.untilMs &&
-        this.#buffered.length - this.#first <= BUFFERED_MAX &&
-        this.#bytes <= BUFFERED_BYTES_MAX;
-      if (isKept) break;
+  #dropExcess(): void {
+    this.#dropWhile(
+      () => this.#buffered.length - this.#first > BUFFERED_MAX || this.#bytes > BUFFERED_BYTES_MAX,
+    );
+  }
+
+  #dropWhile(isDropped: (oldest: Buffered) => boolean): void {
+    for (
+      let oldest = this.#oldest();
+      oldest !== undefined && isDropped(oldest);
+      oldest = this.#oldest()
+    ) {
       this.#bytes -= oldest.bytes;
       this.#first += 1;
       const name = keyId(oldest.event);

@@ -20,7 +20,7 @@ import type { MarkWriter } from './mark-writer.js';
 import { type PendingParts, pendingEvents } from './pending-events.js';
 import { expireRepeated } from './repeated-expirations.js';
 import { ReplayBuffer } from './replay-buffer.js';
-import { MARK_EVERY_MS, type Watch } from './watch.js';
+import { AGAIN_MS, MARK_EVERY_MS, type Watch } from './watch.js';
 import type { ServerCheck } from './watched-server.js';
 
 /** How often deadlines are read: the deadline of a key that lives for a second is read before the key expires. */
@@ -28,9 +28,6 @@ export const READ_EVERY_MS = MARK_EVERY_MS / 2;
 
 /** The maximum number of deadlines in one read; the oldest changes come first. */
 const READ_MAX = 5_000;
-
-/** How long a take-over waits until its mark is received. */
-export const MARK_HEARD_MS_MAX = 1_000;
 
 export interface StandbyParts {
   readonly databases: readonly number[];
@@ -104,6 +101,12 @@ export class Standby implements EventSink {
     await this.#switchTo(null);
   }
 
+  /** Events may have been missed: those before cannot be replayed in one sequence with those to come. */
+  readonly onSubscribing = (): void => {
+    this.#parts.sequence.interrupt();
+    this.#buffer.clear();
+  };
+
   /** Captures an event, or buffers it while this replica does not capture. */
   readonly onEvent = (published: KeyEvent | MarkEvent): void => {
     const { intake, routing, sequence, lease, clock } = this.#parts;
@@ -111,8 +114,9 @@ export class Standby implements EventSink {
     const event = sequence.place(published);
     if (this.#role.kind === 'capturing') return intake.push(event);
     if (event.kind !== 'expired' && !routing.isRouted(event.key)) return;
+    this.#buffer.append(event);
     // While this replica holds the lease, no other replica captures the event.
-    this.#buffer.append(event, clock.monotonicMs(), lease.token !== null);
+    if (lease.token === null) this.#buffer.dropOld(clock.monotonicMs());
     if (event.kind === 'changed') this.#buffered.notifyAll();
   };
 
@@ -122,11 +126,9 @@ export class Standby implements EventSink {
     this.#competing = this.#compete(this.#connection);
   };
 
-  /** A gap begins: the buffer is cleared. Resolves when the earlier events are stored and the lease is released. */
+  /** A gap begins. Resolves when the earlier events are stored and the lease is released. */
   readonly onDisconnected = async (): Promise<void> => {
     this.#connection = null;
-    this.#parts.sequence.interrupt();
-    this.#buffer.clear();
     this.#leaving = this.#leaving.then(() => this.#leave());
     await this.#leaving;
   };
@@ -171,10 +173,11 @@ export class Standby implements EventSink {
 
   /** Captures while the lease is held. */
   async #followLease(signal: AbortSignal): Promise<void> {
-    const { lease } = this.#parts;
+    const { lease, clock } = this.#parts;
     while (!signal.aborted) {
       await lease.taken(signal);
       if (signal.aborted) return;
+      this.#buffer.dropOld(clock.monotonicMs());
       await this.#switchTo(this.#session);
       await lease.due(signal);
       if (signal.aborted) return;
@@ -188,7 +191,7 @@ export class Standby implements EventSink {
    * are buffered again: the other replica may have other routes. This replica competes under another token.
    */
   async #followQueue(signal: AbortSignal): Promise<void> {
-    const { queue, lease, clock } = this.#parts;
+    const { queue, lease } = this.#parts;
     for (;;) {
       await queue.suspended(signal);
       if (signal.aborted) return;
@@ -197,7 +200,7 @@ export class Standby implements EventSink {
       const events = queue
         .reset()
         .filter((event) => event.kind !== 'expired' || event.detectedBy === 'notification');
-      if (this.#connection !== null) this.#buffer.prepend(events, clock.monotonicMs());
+      if (this.#connection !== null) this.#buffer.prepend(events);
       if (role.kind === 'standby') continue;
       this.#role = { kind: 'fenced', session: role.session };
       if (lease.token === null) continue;
@@ -243,28 +246,34 @@ export class Standby implements EventSink {
   }
 
   /**
-   * Captures the events that the holder before this replica has not captured. Resolves with false if the server was
-   * demoted: the new primary may have lost the record of what is captured.
+   * Captures the events that the holder before this replica has not captured. Resolves with false if this replica is
+   * not to capture: the lease is lost, the session is over, or the server was demoted, so that the new primary may have
+   * lost the record of what is captured.
    */
   async #takeOver(session: Session): Promise<boolean> {
-    const { intake, marks, clock } = this.#parts;
+    const { intake, marks, lease, clock } = this.#parts;
     // Unread deadlines are read first: the keys may expire during the next steps.
     await this.#read(session, 0).catch(() => undefined);
     const repeated = await this.#repeated(session);
-    // Each buffered expiration then precedes a mark, and has a name by that mark.
-    const marked = Promise.all([isDemoted(session), marks.write(session)]);
-    const limit = clock.sleep(MARK_HEARD_MS_MAX, this.#stop.signal).then(() => [false]);
-    const [isOver] = await Promise.race([marked, limit]);
-    if (isOver === true) return false;
-    const earlier = await pendingEvents(
-      this.#buffer.drain(clock.monotonicMs()),
-      repeated,
-      this.#parts,
-    );
-    const later = this.#buffer.drain(clock.monotonicMs());
-    this.#role = { kind: 'capturing', session };
-    for (const event of [...earlier, ...later]) intake.push({ ...event, isReplayed: true });
-    return true;
+    while (!this.#stop.signal.aborted) {
+      const { token } = lease;
+      // Each event that another replica can have captured then precedes a mark, and has a name by that mark.
+      const marked = Promise.all([isDemoted(session), marks.write(session), session.barrier()]);
+      const [isOver] = await marked.catch(() => [true]);
+      if (isOver || token === null) return false;
+      const buffered = this.#buffer.drain();
+      const pending = await pendingEvents(buffered, repeated, this.#parts).catch(() => null);
+      if (pending !== null && token === lease.token) {
+        const later = this.#buffer.drain();
+        this.#role = { kind: 'capturing', session };
+        for (const event of [...pending, ...later]) intake.push({ ...event, isReplayed: true });
+        return true;
+      }
+      if (session !== this.#session) return false;
+      this.#buffer.prepend(buffered);
+      if (pending === null) await clock.sleep(AGAIN_MS, this.#stop.signal);
+    }
+    return false;
   }
 
   /**

@@ -32,7 +32,7 @@ const MARKER_EVERY_MS = 5_000;
 export const MARK_EVERY_MS = 500;
 
 /** The wait after a failure, such as an unavailable state Redis. */
-const AGAIN_MS = 1_000;
+export const AGAIN_MS = 1_000;
 
 export interface WatchParts {
   readonly databases: readonly number[];

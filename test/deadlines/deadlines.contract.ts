@@ -48,7 +48,6 @@ export const claimOf = (deadline: Deadline): CapturedExpiration => ({
   ...deadline,
   detectedAtMs: deadline.deadlineMs + 1,
   names: [`=${deadline.deadlineMs}`],
-  deliveryIds: [],
 });
 
 const names = (keys: readonly KeyInDatabase[]) => keys.map(({ key }) => key.toString());

@@ -168,6 +168,18 @@ describe('an index of deadlines in Redis', () => {
       { database: 0, key: one.key, name: 'run.1.1+0', detectedAtMs: nowMs - 1_000 },
       { database: 1, key: third.key, name: '=1', detectedAtMs: nowMs },
     ]);
+    const asked = [
+      { database: 0, key: one.key, name: 'run.1.1+0' },
+      { database: 0, key: one.key, name: 'run.1.1+1' },
+      { database: 1, key: one.key, name: 'run.1.1+0' },
+      { database: 0, key: other.key, name: 'run.1.1+0' },
+      { database: 1, key: third.key, name: '=1' },
+    ];
+    const are = [true, false, false, false, true];
+    expect(await opened.deadlines.areCaptured(asked)).toEqual(are);
+    // More than are asked for at once.
+    const many = Array.from({ length: 500 }, () => asked).flat();
+    expect(await opened.deadlines.areCaptured(many)).toEqual(many.map((_, at) => are[at % 5]));
   });
 
   it('leaves nothing behind when the last key is gone', async () => {

@@ -42,7 +42,9 @@ describe('the rights', () => {
     );
     expect(readme.filter((rule) => !fewer.includes(rule))).toEqual(
       readme.filter((rule) =>
-        /^\+(config|setnx|pttl|eval|evalsha|info|del|unlink|rename|@.*)$/.test(rule),
+        /^(\+(config|publish|setnx|pttl|eval|evalsha|info|del|unlink|rename|@.*)|&.*:marks)$/.test(
+          rule,
+        ),
       ),
     );
   });
@@ -210,7 +212,7 @@ describe('what is missing', () => {
     const found = judged(({ isHarmless }) => (isHarmless ? 'allowed' : 'unknown'));
     expect(found).toMatchObject({ level: 'note', advice: null });
     expect(found.text).toContain(
-      'whether it has +set +config +setnx +del +unlink +rename +@hash +@stream +@sortedset cannot be told',
+      'whether it has +set +config +setnx +del +unlink +rename +@hash +@stream +@sortedset +publish cannot be told',
     );
   });
 

@@ -21,9 +21,22 @@ function fileFor(redis: RunningRedis, receiver: TestReceiver, ...prefixes: strin
 const arrived = (receiver: TestReceiver, prefix: string) =>
   receiver.keys.filter((key) => key.startsWith(`${prefix}:`));
 
+/** Lives of keys: a relay reads the deadlines of some of them, or of all. */
+const LIVES_MS = [20, 900];
+const READ_LIVES_MS = [300, 900];
+
+interface Writer {
+  readonly database?: number;
+  readonly livesMs?: readonly number[];
+}
+
 /** Writes keys of each prefix, 50 a second, until it is stopped. */
-function startWriter(redis: RunningRedis, ...prefixes: string[]) {
-  const client = new Redis(redis.url, { protocol: 2 });
+function startWriter(
+  redis: RunningRedis,
+  prefixes: readonly string[],
+  { database = 0, livesMs = READ_LIVES_MS }: Writer = {},
+) {
+  const client = new Redis(redis.url, { protocol: 2, db: database });
   const stop = new AbortController();
   const written: { readonly key: string; readonly atMs: number }[] = [];
   const over = (async () => {
@@ -31,7 +44,7 @@ function startWriter(redis: RunningRedis, ...prefixes: string[]) {
       const pipeline = client.pipeline();
       for (const prefix of prefixes) {
         written.push({ key: `${prefix}:${n}`, atMs: Date.now() });
-        pipeline.set(`${prefix}:${n}`, '', 'PX', n % 2 === 0 ? 300 : 900);
+        pipeline.set(`${prefix}:${n}`, '', 'PX', livesMs[n % livesMs.length] ?? 0);
       }
       await pipeline.exec();
       await sleep(20);
@@ -96,6 +109,31 @@ describe.concurrent('two applications with different files under one state.prefi
   }, 60_000);
 });
 
+describe.concurrent('a rolling update that gives up the first database', () => {
+  it('sends each webhook of the others once, also when the new replica is killed', async () => {
+    await using redis = await startRedis();
+    await using receiver = await TestReceiver.start();
+    const watchingOf = (...databases: number[]) => ({
+      ...fileFor(redis, receiver, 'order'),
+      redis: { url: redis.url, databases },
+      state: { url: `${redis.url}/2` },
+    });
+    await using old = await RelayProcess.start(watchingOf(0, 1));
+    await eventually('watching', () => old.watches);
+    const writer = startWriter(redis, ['order'], { database: 1, livesMs: LIVES_MS });
+    await sleep(1_000);
+    await using updated = await RelayProcess.start(watchingOf(1));
+    await eventually('the new one watches', () => updated.watches);
+    await sleep(2_000);
+    await updated.stop('SIGKILL');
+    await eventually('the old one watches', () => old.watches);
+    await sleep(1_000);
+    await writer.stop();
+    const keys = writer.written.map(({ key }) => key);
+    await expectAll(receiver, keys);
+  }, 60_000);
+});
+
 describe.concurrent('a rolling update that adds a route', () => {
   it('loses nothing from the moment at which the new replica is ready, nor when it is rolled back', async () => {
     await using redis = await startRedis();
@@ -104,7 +142,7 @@ describe.concurrent('a rolling update that adds a route', () => {
     await using before = await RelayProcess.start(oldFile);
     await using other = await RelayProcess.start(oldFile);
     await eventually('watching', () => before.watches || other.watches);
-    const writer = startWriter(redis, 'order', 'trial');
+    const writer = startWriter(redis, ['order', 'trial']);
     await sleep(1_000);
     await using updated = await RelayProcess.start(fileFor(redis, receiver, 'order', 'trial'));
     const readyAtMs = Date.now();
@@ -137,7 +175,7 @@ describe.concurrent('a rolling update that adds a route', () => {
     await using receiver = await TestReceiver.start();
     await using old = await RelayProcess.start(fileFor(redis, receiver, 'order'));
     await eventually('watching', () => old.watches);
-    const writer = startWriter(redis, 'order');
+    const writer = startWriter(redis, ['order']);
     const newFile = fileFor(redis, receiver, 'order', 'trial');
     for (let crashes = 0; crashes < 4; crashes += 1) {
       await using crashing = await RelayProcess.spawn(newFile);

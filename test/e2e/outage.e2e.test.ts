@@ -81,7 +81,8 @@ describe.concurrent(`${COUNT} deliveries`, () => {
     let accepted = 0;
     await using receiver = await TestReceiver.start((_, response) => {
       if (open) accepted += 1;
-      response.writeHead(open ? 204 : 503).end();
+      // Slow: the first replica must not deliver everything before the second one runs.
+      setTimeout(() => response.writeHead(open ? 204 : 503).end(), open ? 20 : 0);
     });
     const file = fileOf(redis, receiver.url);
     {

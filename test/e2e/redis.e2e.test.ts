@@ -553,6 +553,8 @@ describe.concurrent('an ACL', () => {
         '~{expiry-relay}:*',
         '%R~again:*',
         '&__keyevent@0__:*',
+        '+publish',
+        '&{expiry-relay}:marks',
       ),
     );
     await using receiver = await TestReceiver.start();

@@ -213,7 +213,6 @@ describe('no command holds Redis', () => {
           key: Buffer.from(id),
           deadlineMs: 1,
           detectedAtMs: NOW_MS,
-          deliveryIds: [id],
         }),
       );
       await outbox.enqueue(some, claimed);

@@ -1,13 +1,10 @@
 /** For each write of the outbox: failed and not stored, and failed but stored (the reply was lost). */
 import { describe, expect, it } from 'vitest';
-import { RedisDeadlines } from '../../src/deadlines/redis-deadlines.js';
 import { FencedError } from '../../src/model/errors.js';
-import type { CapturedExpiration, Delivery } from '../../src/model/vocabulary.js';
 import type { Claimed, Outbox } from '../../src/outbox/outbox.js';
-import { deadlineKeys, endpointKeys, GROUP, leaseKey } from '../../src/state/format.js';
-import { ALWAYS_HELD } from '../../src/state/lease.js';
+import { endpointKeys, GROUP, leaseKey } from '../../src/state/format.js';
 import { openBreakableState } from '../support/breakable-state.js';
-import { aCapturedExpiration, aDelivery } from '../support/domain.js';
+import { aDelivery } from '../support/domain.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
 
@@ -34,10 +31,7 @@ async function breakable() {
     if (claimed === undefined) throw new Error('nothing claimed');
     return claimed;
   };
-  const { tracked } = deadlineKeys(prefix, 0);
-  const deadlines = new RedisDeadlines(opened.state, ALWAYS_HELD, [0], () => undefined);
   const atServer = {
-    tracked: () => shared.client.zcard(tracked),
     stored: () => shared.client.hlen(keys.deliveries),
     ready: () => shared.client.xlen(keys.ready),
     waiting: () => shared.client.zcard(keys.waiting),
@@ -55,19 +49,8 @@ async function breakable() {
       await elsewhere.settle(claimed, { kind: 'done' }, 0);
     }
   };
-  /** Another replica takes the lease, and captures. */
-  const captureElsewhere = async (
-    deliveries: readonly Delivery[],
-    claimed: readonly CapturedExpiration[],
-  ) => {
-    await using other = await openState(shared.server.port, prefix);
-    await shared.client.hset(leaseKey(prefix), 'token', 'two:1');
-    const heir = { token: 'two:1', delivers: () => true };
-    await other.outbox({ replica: 'two', lease: heir }).enqueue(deliveries, claimed);
-  };
   const faults = { failsNotStored, failsStored };
-  const elsewhere = { deliverElsewhere, captureElsewhere };
-  return { prefix, outbox, deadlines, holdUnder, claimOne, atServer, ...elsewhere, ...faults };
+  return { outbox, holdUnder, claimOne, atServer, deliverElsewhere, ...faults };
 }
 
 describe('enqueue', () => {
@@ -129,67 +112,6 @@ describe('enqueue', () => {
     await holdUnder('one:2');
     await expect(outbox.enqueue(deliveries, [], batch)).rejects.toThrow(FencedError);
     expect(await atServer.stored()).toBe(0);
-  });
-});
-
-describe('enqueue by the next holder of an expiration', () => {
-  const key = Buffer.from('order:1');
-  const NOW_MS = 1_700_000_000_000;
-  const captureOf = (...names: string[]) =>
-    aCapturedExpiration({
-      key,
-      deadlineMs: NOW_MS,
-      detectedAtMs: NOW_MS + 5,
-      names,
-      deliveryIds: ['a', 'b'],
-    });
-  const deliveries = [aDelivery({ id: 'a' }), aDelivery({ id: 'b' })];
-  const until = { database: 0, key, ttl: 'volatile', deadlineMs: NOW_MS, readAtMs: 0 } as const;
-
-  /** The holder dies with the reply of its enqueue; what it stored is delivered. */
-  async function captured() {
-    const under = await breakable();
-    const { outbox, deadlines, atServer, failsStored, deliverElsewhere } = under;
-    await deadlines.put([until]);
-    const claimed = [captureOf('run.1.1+0')];
-    await failsStored(
-      () => outbox.enqueue(deliveries, claimed),
-      async () => (await atServer.stored()) === 2,
-    );
-    await deliverElsewhere();
-    // The next holder has read the deadline before it took over.
-    await shared.client.zadd(deadlineKeys(under.prefix, 0).tracked, NOW_MS, key);
-    return under;
-  }
-
-  it('stores nothing where the last one did under any of its names, and removes its entry', async () => {
-    const { captureElsewhere, atServer } = await captured();
-    await captureElsewhere(deliveries, [captureOf('run.2.1-1', 'run.1.1+0')]);
-    expect(await atServer.stored()).toBe(0);
-    expect(await atServer.ready()).toBe(0);
-    expect(await atServer.tracked()).toBe(0);
-    // It is known by the other name as well, from now on.
-    await captureElsewhere(deliveries, [captureOf('run.2.1-1')]);
-    expect(await atServer.stored()).toBe(0);
-  });
-
-  it('leaves the entry of the next life of the key alone', async () => {
-    const { captureElsewhere, deadlines, atServer } = await captured();
-    await deadlines.put([{ ...until, deadlineMs: NOW_MS + 3_000 }]);
-    const later = { ...captureOf('run.1.1+0'), deadlineMs: NOW_MS + 3_000 };
-    await captureElsewhere(deliveries, [{ ...later, detectedAtMs: NOW_MS + 9_000 }]);
-    expect(await atServer.stored()).toBe(0);
-    expect(await atServer.tracked()).toBe(1);
-  });
-
-  it('stores the other expirations of the batch, and the next one of the key', async () => {
-    const { captureElsewhere, atServer } = await captured();
-    const next = { ...captureOf('run.1.1+1'), deliveryIds: ['c'] };
-    const other = { ...captureOf('run.1.1+0'), key: Buffer.from('order:2'), deliveryIds: ['d'] };
-    const more = [aDelivery({ id: 'c' }), aDelivery({ id: 'd' })];
-    await captureElsewhere([...deliveries, ...more], [captureOf('run.1.1+0'), next, other]);
-    expect(await atServer.stored()).toBe(2);
-    expect(await atServer.ready()).toBe(2);
   });
 });
 

@@ -8,7 +8,7 @@ import { anExpiredEvent } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { sharedRedis } from '../support/shared-redis.js';
 
-const OWN_PREFIX = '{expiry-relay}:';
+const CHANNEL = '{expiry-relay}:marks';
 const RUN_ID = 'a1b2c3d4e5';
 const DATABASES = [0, 1];
 
@@ -22,8 +22,12 @@ function connect(user = '', password = ''): Redis {
   return redis;
 }
 
-const marksOf = (redis: Redis, runId: string | null = RUN_ID) =>
-  new Marks(redis, 0, systemClock, OWN_PREFIX, runId);
+const unexpected = (error: Error): void => {
+  throw error;
+};
+
+const marksOf = (redis: Redis, runId: string | null = RUN_ID, onRefused = unexpected) =>
+  new Marks({ redis, channel: CHANNEL, runId, onRefused });
 
 /** A replica that hears what expires in both databases. */
 async function aListener() {
@@ -33,8 +37,9 @@ async function aListener() {
   const heard: string[] = [];
   const events: ExpiredEvent[] = [];
   redis.on('messageBuffer', (channel: Buffer, key: Buffer) => {
-    const mark = marks.of(key);
-    if (mark !== null) {
+    if (channel.toString() === CHANNEL) {
+      const mark = marks.of(key);
+      if (mark === null) return;
       heard.push(mark);
       return sequence.mark(mark);
     }
@@ -42,6 +47,7 @@ async function aListener() {
     events.push(sequence.place(anExpiredEvent({ database, key })) as ExpiredEvent);
   });
   await redis.subscribe(...DATABASES.map((n) => `__keyevent@${n}__:expired`));
+  await marks.subscribe(redis);
   return { events, heard };
 }
 
@@ -69,11 +75,11 @@ it('all who listen hear a mark at the same place among the expirations of severa
   const first = await aListener();
   const writing = Promise.all(Array.from({ length: 4 }, () => write(100)));
   const marks = marksOf(connect());
-  expect(await marks.write('7.1')).toBe('a1b2c3d4.7.1');
+  expect(await marks.publish('7.1')).toBe('a1b2c3d4.7.1');
   const second = await aListener();
-  for (let n = 2; n < 12; n += 1) expect(await marks.write(`7.${n}`)).toBe(`a1b2c3d4.7.${n}`);
+  for (let n = 2; n < 12; n += 1) expect(await marks.publish(`7.${n}`)).toBe(`a1b2c3d4.7.${n}`);
   await writing;
-  await marks.write('7.12');
+  await marks.publish('7.12');
   await eventually('the last mark', () => second.heard.at(-1) === 'a1b2c3d4.7.12');
   await eventually('the last mark', () => first.heard.length === 12);
   expect(second.heard).toEqual(first.heard.slice(1));
@@ -87,17 +93,51 @@ it('all who listen hear a mark at the same place among the expirations of severa
   }
 });
 
-it('a mark of another server, and a key that is none, are not taken for one', () => {
+it('a mark of another server, and a message that is none, are not taken for one', () => {
   const redis = connect();
-  const mark = (run: string) => Buffer.from(`${OWN_PREFIX}mark:${run}.7.1`);
-  expect(marksOf(redis).of(mark('a1b2c3d4'))).toBe('a1b2c3d4.7.1');
-  expect(marksOf(redis).of(mark('ffffffff'))).toBeNull();
-  expect(marksOf(redis).of(mark(''))).toBeNull();
-  expect(marksOf(redis, null).of(mark(''))).toBe('.7.1');
-  expect(marksOf(redis).of(Buffer.from(`${OWN_PREFIX}canary:a1b2c3d4.7.1`))).toBeNull();
+  const message = (run: string) => Buffer.from(`${run}.7.1`);
+  expect(marksOf(redis).of(message('a1b2c3d4'))).toBe('a1b2c3d4.7.1');
+  expect(marksOf(redis).of(message('ffffffff'))).toBeNull();
+  expect(marksOf(redis).of(message(''))).toBeNull();
+  expect(marksOf(redis, null).of(message(''))).toBe('.7.1');
+  for (const other of ['', 'a1b2c3d4.7', 'a1b2c3d4.7.1 ', 'a1b2c3d4.7.-1', '\u{1f600}']) {
+    expect(marksOf(redis).of(Buffer.from(other))).toBeNull();
+  }
 });
 
-it('no mark is written by a user who must not write', async () => {
-  await shared.client.call('ACL', 'SETUSER', 'reader', 'on', '>secret', '~*', '+@all', '-set');
-  expect(await marksOf(connect('reader', 'secret')).write('7.1')).toBeNull();
+it.each([
+  ['publish', '-publish', ['allchannels']],
+  ['subscribe to the channel', '+publish', ['resetchannels', '&__keyevent@0__:*']],
+])(
+  'there are no marks for a user who must not %s, which is said once',
+  async (_, rule, channels) => {
+    await shared.client.call(
+      'ACL',
+      'SETUSER',
+      'limited',
+      'reset',
+      'on',
+      '>secret',
+      '+@all',
+      rule,
+      ...channels,
+    );
+    const refused: string[] = [];
+    const marks = marksOf(
+      connect('limited', 'secret'),
+      RUN_ID,
+      ({ message }) => void refused.push(message),
+    );
+    await marks.subscribe(connect('limited', 'secret'));
+    expect(await marks.publish('7.1')).toBeNull();
+    expect(await marks.publish('7.2')).toBeNull();
+    expect(refused).toEqual([expect.stringMatching(/^NOPERM /)]);
+  },
+);
+
+it('a connection that fails is no refusal', async () => {
+  const redis = connect();
+  await redis.ping();
+  redis.disconnect();
+  await expect(marksOf(redis).publish('7.1')).rejects.toThrow();
 });

@@ -56,6 +56,22 @@ describe('the lease that nobody else could have', () => {
     expect(await shared.client.exists(quarantineKey(prefix))).toBe(0);
   });
 
+  it.for(['', 'x', '9'.repeat(400)])(
+    'keeps a generation where somebody writes "%s"',
+    async (text, context) => {
+      const { leases, prefix } = await replicas(context, { names: ['one'] });
+      const [one] = leases;
+      await holds(one);
+      const before = one?.generation ?? Number.NaN;
+      await shared.client.hset(leaseKey(prefix), 'generation', text);
+      await eventually(
+        'a look',
+        async () => (await shared.client.hget(leaseKey(prefix), 'generation')) !== text,
+      );
+      await eventually('a new generation', () => (one?.generation ?? 0) > before);
+    },
+  );
+
   it('leaves its holder all endpoints, whatever somebody writes into it', async (context) => {
     const { leases, prefix } = await replicas(context, { names: ['one'] });
     const [one] = leases;

@@ -63,7 +63,7 @@ export function anExpiration(given: Partial<Expiration> = {}): Expiration {
 export function aCapturedExpiration(given: Partial<CapturedExpiration> = {}): CapturedExpiration {
   const { database, key, detectedAtMs } = anExpiration();
   const names = ['run.1.1+0'];
-  return { database, key, deadlineMs: null, detectedAtMs, names, deliveryIds: [], ...given };
+  return { database, key, deadlineMs: null, detectedAtMs, names, ...given };
 }
 
 export function anExpiredEvent(given: Partial<ExpiredEvent> = {}): ExpiredEvent {

@@ -9,7 +9,7 @@ function aWriter() {
   const sequence = new Sequence();
   const published: string[] = [];
   const given = { isForbidden: false, isLost: false };
-  const write = async (number: string) => {
+  const publish = async (number: string) => {
     if (given.isForbidden) return null;
     published.push(`run.${number}`);
     return `run.${number}`;
@@ -18,7 +18,7 @@ function aWriter() {
     if (given.isLost) throw new Error('the connection is lost');
     for (const mark of published.splice(0)) sequence.mark(mark);
   };
-  const session = { marks: { write }, barrier } as unknown as Session;
+  const session = { marks: { publish }, barrier } as unknown as Session;
   const writer = new MarkWriter(lease, sequence);
   return { write: () => writer.write(session), lease, given };
 }

@@ -22,6 +22,7 @@ class GivenLease implements Lease {
   readonly number = 1;
   readonly isHeldByOther = false;
   #isDue = false;
+  #terms = 0;
   readonly #bell = new Condition();
   readonly #clock = new ManualClock();
   readonly #did: string[];
@@ -31,7 +32,8 @@ class GivenLease implements Lease {
   }
 
   give(): void {
-    this.token = 'token';
+    this.#terms += 1;
+    this.token = `token ${this.#terms}`;
     this.#bell.notifyAll();
   }
 
@@ -96,10 +98,11 @@ function aStandby() {
   const aside = new Map<string, number>();
   /** The mark before which the other replica has settled all. */
   const stored: { settled: string | null } = { settled: null };
-  /** What has to happen before the server says that it is the primary, a mark is heard, a look at the state is answered, all is stored, a watch is over. */
+  /** The names under which other replicas have captured expirations. */
+  const capturedAs = new Set<string>();
+  /** What has to happen before the server says that it is the primary, a look at the state is answered, all is heard or stored, a watch is over. */
   const gates = {
     primary: async () => {},
-    mark: async () => {},
     look: async () => {},
     heardAll: async () => {},
     settled: async (_: AbortSignal) => {},
@@ -124,7 +127,6 @@ function aStandby() {
     sequence: new Sequence(),
     marks: {
       write: async () => {
-        await gates.mark();
         marksWritten += 1;
         marked(`own.${marksWritten}.1`);
         return `own.${marksWritten}.1`;
@@ -171,6 +173,7 @@ function aStandby() {
         await gates.look();
         return keys.map((key) => captured.get(nameOf(key)) ?? null);
       },
+      areCaptured: async (all) => all.map((one) => capturedAs.has(`${nameOf(one)} ${one.name}`)),
       find: async (keys) => keys.map((key) => known.get(nameOf(key)) ?? null),
       watermark: async () => stored.settled,
       recentlyCaptured: async function* () {
@@ -228,6 +231,7 @@ function aStandby() {
     lease,
     clock,
     captured,
+    capturedAs,
     elsewhere,
     known,
     aside,
@@ -516,6 +520,7 @@ describe('a replica that takes over', () => {
     expect(await metrics.text(systemClock.turn)).toMatch(/^expiry_relay_watching 0/m);
     await standby.onDisconnected();
     gates.primary = async () => {};
+    standby.onSubscribing();
     standby.onConnected(session('second'));
     expired('order:2');
     await done();
@@ -524,33 +529,58 @@ describe('a replica that takes over', () => {
   });
 
   it('leaves out what it heard before the first mark of a holder that was capturing, unless the index has it', async () => {
-    const { lease, known, expired, noticed, marked, done } = await listening();
+    const { lease, known, expired, marked, done } = await listening();
     known.set('order:2', HEARD_AT_MS - 3);
     known.set('order:3', HEARD_AT_MS + 60);
-    noticed('changed', 'order:1');
     expired('order:1', 'order:2', 'order:3');
     marked('a.1.7');
     expired('order:4');
     lease.give();
+    expect(await done()).toEqual(['expired order:2', 'expired order:4', 'watch first']);
+  });
+
+  it('leaves out what is captured under one of its names, and the changes before it', async () => {
+    const { lease, capturedAs, there, clock, expired, noticed, marked, done } = await listening();
+    marked('a.1.1');
+    for (const key of ['order:1', 'order:2', 'order:3']) {
+      there.set(key, HEARD_AT_MS);
+      noticed('changed', key);
+    }
+    await clock.advance(1_000);
+    expired('order:1', 'order:2');
+    noticed('removed', 'order:1');
+    marked('a.1.2');
+    expired('order:3');
+    there.clear();
+    noticed('changed', 'order:3');
+    capturedAs.add('order:1 a.1.1+0').add('order:2 a.1.2-1').add('order:3 a.1.1+0');
+    lease.give();
     expect(await done()).toEqual([
-      'changed order:1',
-      'expired order:2',
-      'expired order:4',
+      'changed order:3 until 0',
+      'removed order:1',
+      'expired order:3',
+      'changed order:3',
       'watch first',
     ]);
   });
 
-  it('goes on without a mark that is not heard within a second', async () => {
-    const { lease, clock, gates, identities, expired, done } = await listening();
-    gates.mark = () => new Promise(() => {});
+  it('captures nothing before it has heard all that was published', async () => {
+    const { standby, lease, gates, expired, done } = await listening();
+    const heard = new AbortController();
+    gates.heardAll = () => untilAborted(heard.signal);
     expired('order:1');
     lease.give();
-    await done();
-    await clock.advance(999);
     expect(await done()).toEqual([]);
-    await clock.advance(1);
-    expect(await done()).toEqual(['expired order:1', 'watch first']);
-    expect(identities).toEqual([[]]);
+    expired('order:2');
+    heard.abort();
+    expect(await done()).toEqual(['expired order:1', 'expired order:2', 'watch first']);
+    lease.take();
+    await done();
+    gates.heardAll = () => Promise.reject(new Error('the connection is lost'));
+    lease.give();
+    expect(await done()).toEqual([]);
+    await standby.onDisconnected();
+    expect(await done()).toEqual(['withdraws']);
   });
 
   it('leaves out what a relay of version 0.1 has captured, unless the index has its deadline', async () => {
@@ -632,14 +662,36 @@ describe('a replica that takes over', () => {
     ]);
   });
 
-  it('captures all of it when the state cannot be read', async () => {
-    const { lease, stored, gates, expired, marked, done } = await listening();
+  it('keeps all of it while the state cannot be read', async () => {
+    const { lease, clock, stored, gates, expired, marked, done } = await listening();
     expired('order:1');
     marked('a.1');
+    expired('order:2');
     stored.settled = 'a.1';
     gates.look = () => Promise.reject(new Error('the state Redis is away'));
     lease.give();
-    expect(await done()).toEqual(['expired order:1', 'watch first']);
+    await done();
+    expired('order:3');
+    await clock.advance(60_000);
+    expect(await done()).toEqual([]);
+    gates.look = async () => {};
+    await clock.advance(1_000);
+    expect(await done()).toEqual(['expired order:2', 'expired order:3', 'watch first']);
+  });
+
+  it('looks again when another one held the lease during the look', async () => {
+    const { lease, gates, capturedAs, expired, marked, done } = await listening();
+    const answered = new AbortController();
+    gates.look = () => untilAborted(answered.signal);
+    marked('a.1.1');
+    expired('order:1', 'order:2');
+    lease.give();
+    await done();
+    lease.take();
+    capturedAs.add('order:1 a.1.1+0');
+    lease.give();
+    answered.abort();
+    expect(await done()).toEqual(['expired order:2', 'watch first']);
   });
 
   it('puts what it hears during the look at the state behind the rest', async () => {
@@ -715,9 +767,21 @@ describe('a replica that takes over', () => {
     await done();
     lease.take();
     answered.abort();
-    expect((await done()).at(-1)).toBe('watch ended');
-    expired('order:2');
     expect(await done()).toEqual([]);
+    expired('order:2');
+    lease.give();
+    expect(await done()).toEqual(['expired order:1', 'expired order:2', 'watch first']);
+  });
+
+  it('does not go back further than twenty seconds after it has handed the lease over', async () => {
+    const { lease, clock, expired, done } = await watching();
+    lease.makeDue();
+    expired('order:1');
+    await done();
+    await clock.advance(20_001);
+    expired('order:2');
+    lease.give();
+    expect(await done()).toEqual(['expired order:2', 'watch first']);
   });
 
   it('leaves out what another server repeats of keys that are captured, and nothing else', async () => {
@@ -734,6 +798,7 @@ describe('a replica that takes over', () => {
     const second = session('second', 'b', ['order:4']);
     // Said while they are read.
     gates.heardAll = async () => {
+      gates.heardAll = async () => {};
       expiredAt(HEARD_AT_MS + 5_000, ...[2, 3, 4, 5, 6, 7].map((n) => `order:${n}`));
     };
     standby.onConnected(second);
@@ -763,13 +828,19 @@ describe('a replica that takes over', () => {
   });
 
   it('has forgotten what it heard before a gap: that was not all', async () => {
-    const { standby, lease, session, expired, done } = await listening();
+    const { standby, lease, session, identities, expired, marked, done } = await listening();
+    marked('a.1.1');
     expired('order:1');
     await standby.onDisconnected();
+    // An attempt to listen that fails.
+    standby.onSubscribing();
+    expired('order:3');
+    standby.onSubscribing();
     standby.onConnected(session('second'));
     expired('order:2');
     await done();
     lease.give();
     expect(await done()).toEqual(['expired order:2', 'watch second']);
+    expect(identities).toEqual([['own.1.1-1']]);
   });
 });

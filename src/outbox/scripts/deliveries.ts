@@ -22,16 +22,14 @@ const CAPTURED_FORGOTTEN_MAX = 2_000;
  * KEYS: lease, captured; for each database the deadline index's tracked and overdue; for each endpoint deliveries and
  * ready. ARGV: the lease's token, number of databases, number of expirations, the writer's field of the lease, the
  * batch's number; for each expiration the database's place (from 1), key, deadline (or nothing), when it was detected,
- * number of members of captured, and these; then for each delivery the endpoint's place (from 1), the place of its
- * expiration (from 1; 0: none), id, packed delivery. An entry of another life of its key stays in the index.
+ * number of members of captured, and these; then for each delivery the endpoint's place (from 1), id, packed delivery.
+ * An entry of another life of its key stays in the index.
  *
  * 1. Another replica holds the lease: nothing is written. That replica finds the expirations in its replay
  *    buffer or in the index.
  * 2. The writer has stored this batch, or a later one, under this token: the reply was lost. Nothing is
  *    written: the deliveries may have been settled since.
- * 3. An expiration has a member in captured: another replica, or this one under another token, has captured it. Its
- *    deliveries are not stored.
- * 4. The other deliveries are stored, and the entries leave the index, in one step. A crash before the
+ * 3. The deliveries and the names are stored, and the entries leave the index, in one step. A crash before the
  *    script leaves the entries: the keys are found missing, and their webhooks say \`recovery\`. A crash after
  *    it costs nothing: any replica delivers.
  */
@@ -48,32 +46,27 @@ local types = { 'hash' }
 for i = 2, 2 + 2 * databases do types[i] = 'zset' end
 for i = 2 * databases + 3, #KEYS, 2 do types[i], types[i + 1] = 'hash', 'stream' end
 expect_types(unpack(types))
-local repeats, newest, at = {}, 0, 6
+local newest, members, at = 0, {}, 6
 for i = 1, expirations do
   local place, key, known = tonumber(ARGV[at]) * 2 + 1, ARGV[at + 1], tonumber(ARGV[at + 2])
   local detected_at, last = tonumber(ARGV[at + 3]), at + 4 + tonumber(ARGV[at + 4])
-  local latest = known or detected_at + ${CLOCK_SLACK_MS}
-  for n = at + 5, last do
-    if redis.call('ZADD', KEYS[2], 'NX', ARGV[at + 3], ARGV[n]) == 0 then
-      repeats[i] = true
-      latest = math.min(latest, tonumber(redis.call('ZSCORE', KEYS[2], ARGV[n])) + ${CLOCK_SLACK_MS})
-    end
-  end
+  for n = at + 5, last do members[#members + 1], members[#members + 2] = detected_at, ARGV[n] end
   for index = place + 1, place, -1 do
     local deadline = tonumber(redis.call('ZSCORE', KEYS[index], key) or nil)
-    local is_known = deadline and (deadline == known or not known)
-    if is_known and deadline <= latest then redis.call('ZREM', KEYS[index], key) end
+    if deadline and (deadline == known or (not known and deadline <= detected_at + ${CLOCK_SLACK_MS})) then
+      redis.call('ZREM', KEYS[index], key)
+    end
     if deadline then break end
   end
   newest, at = math.max(newest, detected_at), last + 1
 end
-for i = at, #ARGV, 4 do
+for i = at, #ARGV, 3 do
   local stored_in = (databases + tonumber(ARGV[i])) * 2 + 1
-  local is_new = not repeats[tonumber(ARGV[i + 1])]
-  if is_new and redis.call('HSETNX', KEYS[stored_in], ARGV[i + 2], ARGV[i + 3]) == 1 then
-    make_ready(KEYS[stored_in + 1], ARGV[i + 2], 0)
+  if redis.call('HSETNX', KEYS[stored_in], ARGV[i + 1], ARGV[i + 2]) == 1 then
+    make_ready(KEYS[stored_in + 1], ARGV[i + 1], 0)
   end
 end
+if #members > 0 then redis.call('ZADD', KEYS[2], unpack(members)) end
 local old = redis.call('ZCOUNT', KEYS[2], '-inf', newest - ${CAPTURED_KEPT_MS})
 if old > 0 then
   redis.call('ZREMRANGEBYRANK', KEYS[2], 0, math.min(old, ${CAPTURED_FORGOTTEN_MAX}) - 1)
