@@ -92,6 +92,19 @@ describe('the oracle, of a key that expired,', () => {
     expect(verdict.figures.lostInGaps).toBe(1);
   });
 
+  it.each([
+    ['does not miss it', 1_500, 0],
+    ['misses it', 2_500, 1],
+  ])(
+    '%s when it expired in a gap that began %d ms after the one in which the key was set',
+    (_, apartMs, count) => {
+      const first = gap(SET_MS - 100, SET_MS + 500);
+      const disturbances = [gap(SET_MS + 500 + apartMs, DEADLINE_MS + 100), first];
+      const { kinds } = judged([aLife()], [], { disturbances });
+      expect(kinds).toHaveLength(count);
+    },
+  );
+
   it('does not miss it when the key was set again in the gap in which it expired', () => {
     const next = aLife({ held: [{ deadlineMs: 120_000, since: at(DEADLINE_MS + 50) }] });
     const received = [aWebhook({ expiredAtMs: 120_000 })];

@@ -64,6 +64,11 @@ export interface Verdict {
   readonly figures: Figures;
 }
 
+interface Gap extends Span {
+  /** By when the relay has read all keys that changed in the gap. */
+  readonly readByMs: number;
+}
+
 /** What came of one life. */
 interface Finding {
   readonly violations: readonly Violation[];
@@ -74,7 +79,7 @@ interface Finding {
 export function judge(records: Records): Verdict {
   const { received, disturbances, saysNewKeys, leftovers } = records;
   const { cases, strangers, misnamed } = assign(records);
-  const gaps = disturbances.flatMap(({ gap }) => gap ?? []);
+  const gaps = withReadBy(disturbances.flatMap(({ gap }) => gap ?? []));
   const hiddenAfterMs = saysNewKeys ? 0 : READ_AFTER_GAP_MS;
   const findings = cases.map((one) => judgeOne(one, gaps, hiddenAfterMs));
   const violations = [
@@ -102,13 +107,25 @@ export function judge(records: Records): Verdict {
   return { violations, figures };
 }
 
+/** The next gap may begin before all keys are read: they are read after that one. */
+function withReadBy(spans: readonly Span[]): readonly Gap[] {
+  const gaps: Gap[] = [];
+  let next: Gap | null = null;
+  for (const span of spans.toSorted((one, other) => other.fromMs - one.fromMs)) {
+    const ownMs = span.toMs + AFTER_GAP_MS;
+    next = { ...span, readByMs: next !== null && next.fromMs <= ownMs ? next.readByMs : ownMs };
+    gaps.push(next);
+  }
+  return gaps;
+}
+
 const NOBODY = { key: null, life: null, received: [] } as const;
 
 function about(kind: Violation['kind'], one: Received): Violation {
   return { kind, key: one.key, life: null, received: [one], text: VIOLATIONS[kind] };
 }
 
-function judgeOne(one: Case, gaps: readonly Span[], hiddenAfterMs: number): Finding {
+function judgeOne(one: Case, gaps: readonly Gap[], hiddenAfterMs: number): Finding {
   switch (one.life.ending.kind) {
     case 'expired':
       return judgeExpired(one, gaps, hiddenAfterMs);
@@ -123,7 +140,7 @@ function judgeOne(one: Case, gaps: readonly Span[], hiddenAfterMs: number): Find
  * Exactly one webhook, at the last deadline. `hiddenAfterMs` is how long after a gap a key that is set
  * again hides that it expired in the gap.
  */
-function judgeExpired(one: Case, gaps: readonly Span[], hiddenAfterMs: number): Finding {
+function judgeExpired(one: Case, gaps: readonly Gap[], hiddenAfterMs: number): Finding {
   const { life, next, received } = one;
   const { deadlineMs, since } = last(life);
   const isStale = ({ expiredAtMs }: Received) => expiredAtMs !== null && expiredAtMs !== deadlineMs;
@@ -132,7 +149,7 @@ function judgeExpired(one: Case, gaps: readonly Span[], hiddenAfterMs: number): 
   const stale = received.filter((each) => isStale(each) && !isLate(each));
   const outdated = received.filter((each) => isStale(each) && isLate(each));
   // Its deadline was changed, and it expired, while nobody listened: the relay knows the old one.
-  const isUnseen = gaps.some((gap) => isIn(gap, since) && deadlineMs <= gap.toMs + AFTER_GAP_MS);
+  const isUnseen = gaps.some((gap) => isIn(gap, since) && deadlineMs <= gap.readByMs);
   const forbidden = stale.filter(({ detectedBy }) => !isUnseen || detectedBy !== 'recovery');
   const isBrief = deadlineMs - since.fromMs < BRIEF_MS;
   const misnamed = isUnseen || isBrief ? [] : outdated;
@@ -161,11 +178,11 @@ function judgeExpired(one: Case, gaps: readonly Span[], hiddenAfterMs: number): 
 }
 
 /** None, unless it went in a gap that lasted past its deadline. A key that is still there is read. */
-function judgeEnded(one: Case, gaps: readonly Span[], at: Span): Finding {
+function judgeEnded(one: Case, gaps: readonly Gap[], at: Span): Finding {
   const { life, received } = one;
   const isGone = /deleted|renamed|replaced/.test(life.ending.kind);
   const isUnseen = (deadlineMs: number) =>
-    isGone && gaps.some((gap) => isIn(gap, at) && deadlineMs <= gap.toMs + AFTER_GAP_MS);
+    isGone && gaps.some((gap) => isIn(gap, at) && deadlineMs <= gap.readByMs);
   const forbidden = received.filter(({ detectedBy, expiredAtMs }) => {
     return detectedBy !== 'recovery' || !isUnseen(expiredAtMs ?? last(life).deadlineMs);
   });

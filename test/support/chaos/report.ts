@@ -49,7 +49,7 @@ export async function keepLogs({ slots }: Deployment): Promise<string> {
   return folder;
 }
 
-/** The first violations, each with its life, its webhooks and what the replicas logged. */
+/** The first violations, each with its life, all lives of its key, its webhooks and what the replicas logged. */
 export async function diagnose(
   { violations }: Verdict,
   records: Records,
@@ -63,6 +63,9 @@ export async function diagnose(
     .flatMap((one) => [
       `VIOLATION ${one.kind}: ${one.text}; key ${one.key}`,
       `  life: ${JSON.stringify(one.life)}`,
+      ...records.lives
+        .filter(({ key }) => key === one.key)
+        .map((each) => `  life of the key: ${JSON.stringify(each)}`),
       ...one.received.map((each) => `  received: ${JSON.stringify(each)}`),
       ...context(one, records, deployment).slice(0, LINES_MAX),
     ]);
