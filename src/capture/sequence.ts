@@ -21,6 +21,7 @@ export class Sequence {
 
   /** Ends the interval with a mark that has arrived. */
   mark(mark: string): void {
+    if (this.has(mark)) return;
     this.#interval.after = mark;
     this.#begin(mark);
     this.#ordinals.set(mark, this.#interval.ordinal);

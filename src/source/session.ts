@@ -9,6 +9,7 @@ import { RedisChangedError, RedisIsReplicaError, type RelayError } from '../mode
 import type { RedisSettings } from '../model/vocabulary.js';
 import { addressOf, redisErrorOf } from '../redis/client.js';
 import { connect, type RedisConnection } from '../redis/connect.js';
+import { isReply } from '../redis/refusal.js';
 import { refuseSentinel } from '../redis/sentinel.js';
 import { ASK_EVERY_MS, type ServerClock } from '../redis/server-clock.js';
 import { judgeServer, publishesRemovals, replicaText } from '../server/judge.js';
@@ -150,7 +151,7 @@ async function open(
     onRefused: (error) => events.marksForbidden(address, redisErrorOf(error, settings)),
   });
   const changes = await subscribe(subscriber, canary, marks, setting, parts, closing);
-  const prover = new Prover(canary, { setting, mayHearChanges: changes.mayBeHeard }, parts);
+  const prover = new Prover(canary, { setting, areChangesAllowed: changes.areAllowed }, parts);
   await Promise.race([prover.proveAll(closing), failure(commands), failure(subscriber)]);
   const recheck = async () => {
     await isPrimary();
@@ -174,9 +175,8 @@ async function open(
     ended,
     proof: () => prover.proof,
     provedAtMs: () => prover.provedAtMs,
-    tellsRemovals: () => publishesRemovals(found) && changes.areHeard(),
-    // Answered behind every notification that was published before.
-    barrier: async () => void (await subscriber.redis.ping()),
+    tellsRemovals: () => publishesRemovals(found) && changes.arePublished(),
+    barrier: () => barrierOn(subscriber.redis),
     runId,
     isPrimary,
     keyspace: new Keyspace(reading, serverClock, isPrimary),
@@ -200,6 +200,18 @@ async function connectUntouching(
     return connection;
   } catch (error) {
     throw redisErrorOf(error, settings);
+  }
+}
+
+/**
+ * Resolves once everything that was published before has arrived. Any reply comes behind it, also an error: a server that
+ * cannot save its data (MISCONF) rejects PING.
+ */
+async function barrierOn(subscriber: Redis): Promise<void> {
+  try {
+    await subscriber.ping();
+  } catch (error) {
+    if (!isReply(error)) throw error;
   }
 }
 

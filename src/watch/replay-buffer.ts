@@ -24,27 +24,31 @@ export class ReplayBuffer {
   /** The position of the oldest event. Earlier ones are dropped, and are cut off from time to time. */
   #first = 0;
   #bytes = 0;
-  /** Events that have not begun to age. */
-  #ageless: Buffered[] = [];
+  /** Whether there are events that do not age. */
+  #hasHeld = false;
   /** By key, the last change that was received and whose deadline is not read yet; the oldest first. */
   readonly #unread = new Map<string, Buffered>();
 
-  /** Appends an event, and drops the oldest ones if there are too many. Nothing ages until `dropOld` is called. */
-  append(event: KeyEvent): void {
-    const bytes = event.key.length;
-    const buffered = { event, untilMs: Number.POSITIVE_INFINITY, bytes };
-    this.#ageless.push(buffered);
+  /** Appends an event. `isHeld`: this replica holds the lease, so that no other replica captures the event. */
+  append(event: KeyEvent, nowMs: number, isHeld: boolean): void {
+    const untilMs = isHeld ? Number.POSITIVE_INFINITY : nowMs + BUFFERED_MS;
+    const buffered = { event, untilMs, bytes: event.key.length };
     this.#buffered.push(buffered);
-    this.#bytes += bytes;
-    const name = keyId(event);
-    this.#unread.delete(name);
-    if (event.kind === 'changed') this.#unread.set(name, buffered);
+    this.#bytes += buffered.bytes;
+    this.#hasHeld ||= isHeld;
+    this.#updateUnread(buffered);
+    if (!isHeld) this.dropOld(nowMs);
     this.#dropExcess();
   }
 
-  /** Lets events age from now on, and drops those that have reached the limit. Call while another replica may capture. */
+  /** Drops events that have reached their age. Call when another replica may have captured them. */
   dropOld(nowMs: number): void {
-    for (const buffered of this.#ageless.splice(0)) buffered.untilMs = nowMs + BUFFERED_MS;
+    if (this.#hasHeld) {
+      for (const buffered of this.#buffered) {
+        buffered.untilMs = Math.min(buffered.untilMs, nowMs + BUFFERED_MS);
+      }
+    }
+    this.#hasHeld = false;
     this.#dropWhile(({ untilMs }) => nowMs > untilMs);
   }
 
@@ -82,14 +86,16 @@ export class ReplayBuffer {
     }
   }
 
-  /** Puts earlier events in front of the others. */
+  /** Puts earlier events, which this replica has held, in front of the others. */
   prepend(earlier: readonly KeyEvent[]): void {
     const untilMs = Number.POSITIVE_INFINITY;
     const all = earlier.map((event) => ({ event, untilMs, bytes: event.key.length }));
-    this.#ageless = [...this.#ageless, ...all];
     this.#buffered = [...all, ...this.#buffered.slice(this.#first)];
     this.#first = 0;
+    this.#hasHeld = true;
     for (const { bytes } of all) this.#bytes += bytes;
+    this.#unread.clear();
+    for (const buffered of this.#buffered) this.#updateUnread(buffered);
     this.#dropExcess();
   }
 
@@ -102,10 +108,18 @@ export class ReplayBuffer {
 
   clear(): void {
     this.#buffered = [];
-    this.#ageless = [];
+    this.#hasHeld = false;
     this.#first = 0;
     this.#bytes = 0;
     this.#unread.clear();
+  }
+
+  #updateUnread(buffered: Buffered): void {
+    const { event } = buffered;
+    const name = keyId(event);
+    this.#unread.delete(name);
+    const isUnread = event.kind === 'changed' && event.readDeadlineMs === undefined;
+    if (isUnread) this.#unread.set(name, buffered);
   }
 
   #dropExcess(): void {

@@ -9,6 +9,7 @@ import type { Deadlines } from '../deadlines/deadlines.js';
 import type { Clock } from '../lib/clock.js';
 import { Condition } from '../lib/condition.js';
 import { runTogether } from '../lib/run-together.js';
+import { messageOf, RelayError } from '../model/errors.js';
 import type { KeyEvent, MarkEvent } from '../model/vocabulary.js';
 import type { ServerClock } from '../redis/server-clock.js';
 import type { Routing } from '../routing/routes.js';
@@ -114,9 +115,7 @@ export class Standby implements EventSink {
     const event = sequence.place(published);
     if (this.#role.kind === 'capturing') return intake.push(event);
     if (event.kind !== 'expired' && !routing.isRouted(event.key)) return;
-    this.#buffer.append(event);
-    // While this replica holds the lease, no other replica captures the event.
-    if (lease.token === null) this.#buffer.dropOld(clock.monotonicMs());
+    this.#buffer.append(event, clock.monotonicMs(), lease.token !== null);
     if (event.kind === 'changed') this.#buffered.notifyAll();
   };
 
@@ -177,12 +176,13 @@ export class Standby implements EventSink {
     while (!signal.aborted) {
       await lease.taken(signal);
       if (signal.aborted) return;
+      const { token } = lease;
       this.#buffer.dropOld(clock.monotonicMs());
       await this.#switchTo(this.#session);
       await lease.due(signal);
       if (signal.aborted) return;
       await this.#switchTo(null);
-      if (lease.token !== null) await this.#handOver();
+      if (lease.token !== null && lease.token === token) await this.#handOver();
     }
   }
 
@@ -196,16 +196,21 @@ export class Standby implements EventSink {
       await queue.suspended(signal);
       if (signal.aborted) return;
       const role = this.#role;
-      // Recoveries are found again: their entries are still in the index.
-      const events = queue
-        .reset()
-        .filter((event) => event.kind !== 'expired' || event.detectedBy === 'notification');
-      if (this.#connection !== null) this.#buffer.prepend(events);
+      this.#unqueue();
       if (role.kind === 'standby') continue;
       this.#role = { kind: 'fenced', session: role.session };
       if (lease.token === null) continue;
       this.#competeAnew();
     }
+  }
+
+  /** Moves queued events back to the replay buffer, unless there was a gap. */
+  #unqueue(): void {
+    // Recoveries are found again: their entries are still in the index.
+    const events = this.#parts.queue
+      .reset()
+      .filter((event) => event.kind !== 'expired' || event.detectedBy === 'notification');
+    if (this.#connection !== null && events.length > 0) this.#buffer.prepend(events);
   }
 
   /** Releases the lease, and competes for it under another token. */
@@ -246,32 +251,43 @@ export class Standby implements EventSink {
   }
 
   /**
-   * Captures the events that the holder before this replica has not captured. Resolves with false if this replica is
-   * not to capture: the lease is lost, the session is over, or the server was demoted, so that the new primary may have
-   * lost the record of what is captured.
+   * Captures the events that the holder before this replica has not captured; waits while the state is unavailable.
+   * Resolves with false if the lease is lost, or if the server was demoted: the new primary may have lost the record of
+   * what is captured.
    */
   async #takeOver(session: Session): Promise<boolean> {
-    const { intake, marks, lease, clock } = this.#parts;
+    const { intake, marks, lease, events, clock } = this.#parts;
+    const { signal } = this.#stop;
+    // Events that were queued under an earlier token may be captured.
+    this.#unqueue();
     // Unread deadlines are read first: the keys may expire during the next steps.
     await this.#read(session, 0).catch(() => undefined);
-    const repeated = await this.#repeated(session);
-    while (!this.#stop.signal.aborted) {
+    let buffered: readonly KeyEvent[] = [];
+    while (!signal.aborted) {
       const { token } = lease;
-      // Each event that another replica can have captured then precedes a mark, and has a name by that mark.
-      const marked = Promise.all([isDemoted(session), marks.write(session), session.barrier()]);
-      const [isOver] = await marked.catch(() => [true]);
-      if (isOver || token === null) return false;
-      const buffered = this.#buffer.drain();
-      const pending = await pendingEvents(buffered, repeated, this.#parts).catch(() => null);
+      const repeated = await this.#repeated(session);
+      // Each event that another replica can have captured is then buffered, and precedes a mark. If the connection fails
+      // first, no more events arrive.
+      const received = Promise.all([marks.write(session), session.barrier()]).catch(() => null);
+      const [isOver] = await Promise.all([isDemoted(session), received]);
+      if (isOver) return false;
+      if (session === this.#session) buffered = [...buffered, ...this.#buffer.drain()];
+      const pending = await pendingEvents(buffered, repeated, this.#parts).catch((error) => {
+        if (!(error instanceof RelayError)) events.watchFailed(messageOf(error));
+        return null;
+      });
+      if (lease.token === null) {
+        if (session === this.#session) this.#buffer.prepend(buffered);
+        return false;
+      }
       if (pending !== null && token === lease.token) {
-        const later = this.#buffer.drain();
+        this.#movedAtMs = null;
         this.#role = { kind: 'capturing', session };
+        const later = session === this.#session ? this.#buffer.drain() : [];
         for (const event of [...pending, ...later]) intake.push({ ...event, isReplayed: true });
         return true;
       }
-      if (session !== this.#session) return false;
-      this.#buffer.prepend(buffered);
-      if (pending === null) await clock.sleep(AGAIN_MS, this.#stop.signal);
+      if (pending === null) await clock.sleep(AGAIN_MS, signal);
     }
     return false;
   }
@@ -305,10 +321,8 @@ export class Standby implements EventSink {
 
   /** Resolves with the keys whose expirations a new server repeats; with none if they are unknown. */
   async #repeated(session: Session): Promise<ReadonlySet<string>> {
-    const movedAtMs = this.#movedAtMs;
-    if (movedAtMs === null) return new Set();
-    this.#movedAtMs = null;
     const { deadlines } = this.#parts;
-    return expireRepeated(session, deadlines, movedAtMs).catch(() => new Set<string>());
+    if (this.#movedAtMs === null) return new Set();
+    return expireRepeated(session, deadlines, this.#movedAtMs).catch(() => new Set<string>());
   }
 }

@@ -1,4 +1,6 @@
 /** Several replicas act as one: each expiration becomes one webhook, whichever of them dies. */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -145,6 +147,30 @@ describe('three replicas', () => {
     await eventually('it is fenced', () => !paused.watches);
     await expectAll();
   }, 90_000);
+
+  it('take over although the watched Redis cannot save its data, and rejects writes and PING', async () => {
+    await using redis = await startRedis();
+    await using state = await startRedis();
+    await using receiver = await TestReceiver.start();
+    const file = simpleFile(redis.url, receiver.url, { state: { url: state.url } });
+    await using deployment = new Deployment(file);
+    for (let n = 0; n < 2; n += 1) await deployment.add();
+    const watching = await deployment.watching();
+    const client = new Redis(redis.url, { protocol: 2 });
+    onTestFinished(() => client.disconnect());
+    for (let n = 0; n < 20; n += 1) await client.set(`order:${n}`, '', 'PX', 6_000 + 50 * n);
+    await mkdir(join(redis.dir, 'dump.rdb', 'x'), { recursive: true });
+    await client.config('SET', 'save', '3600 1');
+    await eventually('a save that fails', async () => {
+      await client.bgsave().catch(() => undefined);
+      return (await client.info('persistence')).includes('bgsave_status:err');
+    });
+    await expect(client.ping()).rejects.toThrow('MISCONF');
+    await watching.stop('SIGKILL');
+    expect(await deployment.watching()).not.toBe(watching);
+    await eventually('all webhooks', () => new Set(receiver.keys).size === 20, 20_000);
+    expectEach(receiver, 20);
+  }, 60_000);
 
   it('hand the watch over at once when one is stopped', async () => {
     const { deployment, receiver, expectAll } = await aDeployment();

@@ -5,7 +5,7 @@ import { namesOf, Sequence } from '../../src/capture/sequence.js';
 import type { CapturedName } from '../../src/deadlines/deadlines.js';
 import { systemClock, untilAborted } from '../../src/lib/clock.js';
 import { Condition } from '../../src/lib/condition.js';
-import { RedisChangedError } from '../../src/model/errors.js';
+import { RedisChangedError, StateUnavailableError } from '../../src/model/errors.js';
 import type { KeyEvent, KeyInDatabase } from '../../src/model/vocabulary.js';
 import type { Session } from '../../src/source/session.js';
 import type { Lease } from '../../src/state/lease.js';
@@ -120,6 +120,8 @@ function aStandby() {
   const names = new Map<Session, string>();
   /** The names of all expirations that were handed on. */
   const identities: (readonly string[])[] = [];
+  /** All events that were handed on. */
+  const pushed: KeyEvent[] = [];
   let marksWritten = 0;
   const marked = (mark: string) => standby.onEvent({ kind: 'mark', mark });
   const standby = new Standby({
@@ -145,6 +147,7 @@ function aStandby() {
     },
     intake: {
       push: (event) => {
+        pushed.push(event);
         const readMs = event.kind === 'changed' ? event.readDeadlineMs : undefined;
         const until = readMs === undefined ? '' : ` until ${readMs - HEARD_AT_MS}`;
         did.push(`${event.kind} ${nameOf(event)}${until}`);
@@ -232,6 +235,8 @@ function aStandby() {
     clock,
     captured,
     capturedAs,
+    queue,
+    pushed,
     elsewhere,
     known,
     aside,
@@ -565,7 +570,7 @@ describe('a replica that takes over', () => {
   });
 
   it('captures nothing before it has heard all that was published', async () => {
-    const { standby, lease, gates, expired, done } = await listening();
+    const { lease, gates, expired, done } = await listening();
     const heard = new AbortController();
     gates.heardAll = () => untilAborted(heard.signal);
     expired('order:1');
@@ -574,13 +579,16 @@ describe('a replica that takes over', () => {
     expired('order:2');
     heard.abort();
     expect(await done()).toEqual(['expired order:1', 'expired order:2', 'watch first']);
-    lease.take();
-    await done();
+  });
+
+  it('captures what it has heard when the connection fails: no more arrives', async () => {
+    const { standby, lease, gates, expired, done } = await listening();
     gates.heardAll = () => Promise.reject(new Error('the connection is lost'));
+    expired('order:1');
     lease.give();
-    expect(await done()).toEqual([]);
+    expect(await done()).toEqual(['expired order:1', 'watch first']);
     await standby.onDisconnected();
-    expect(await done()).toEqual(['withdraws']);
+    expect(await done()).toEqual(['watch ended', 'withdraws']);
   });
 
   it('leaves out what a relay of version 0.1 has captured, unless the index has its deadline', async () => {
@@ -668,7 +676,7 @@ describe('a replica that takes over', () => {
     marked('a.1');
     expired('order:2');
     stored.settled = 'a.1';
-    gates.look = () => Promise.reject(new Error('the state Redis is away'));
+    gates.look = () => Promise.reject(new StateUnavailableError('the state Redis is away'));
     lease.give();
     await done();
     expired('order:3');
@@ -771,6 +779,58 @@ describe('a replica that takes over', () => {
     expired('order:2');
     lease.give();
     expect(await done()).toEqual(['expired order:1', 'expired order:2', 'watch first']);
+  });
+
+  it('captures when the lease was lost and taken again before all was heard', async () => {
+    const { lease, gates, expired, done } = await listening();
+    const heard = new AbortController();
+    gates.heardAll = () => untilAborted(heard.signal);
+    expired('order:1');
+    lease.give();
+    await done();
+    lease.take();
+    lease.give();
+    heard.abort();
+    expect(await done()).toEqual(['expired order:1', 'watch first']);
+  });
+
+  it('captures what it had heard although the connection ends, and nothing of the next one', async () => {
+    const { standby, lease, gates, clock, session, expired, done } = await listening();
+    gates.look = () => Promise.reject(new StateUnavailableError('the state Redis is away'));
+    expired('order:1');
+    lease.give();
+    await done();
+    const over = standby.onDisconnected();
+    standby.onSubscribing();
+    standby.onConnected(session('second'));
+    expired('order:2');
+    expect(await done()).toEqual([]);
+    gates.look = async () => {};
+    await clock.advance(1_000);
+    await over;
+    expect(await done()).toEqual([
+      'expired order:1',
+      'watch first',
+      'watch ended',
+      'withdraws',
+      'competes',
+    ]);
+    lease.give();
+    expect(await done()).toEqual(['expired order:2', 'watch second']);
+  });
+
+  it('looks again at what it had queued under an earlier token', async () => {
+    const { lease, capturedAs, queue, pushed, expired, marked, done } = await watching();
+    expired('order:1', 'order:2');
+    await done();
+    queue.events.push(...pushed);
+    lease.take();
+    await done();
+    marked('a.1.1');
+    expired('order:3');
+    capturedAs.add('order:1 own.1.1+0').add('order:3 a.1.1+0');
+    lease.give();
+    expect(await done()).toEqual(['expired order:2', 'watch first']);
   });
 
   it('does not go back further than twenty seconds after it has handed the lease over', async () => {
