@@ -71,8 +71,8 @@ export function createStores(parts: StoresParts): Stores {
     case 'memory': {
       const onEvicted = (letter: DeadLetter) => events.outbox.deadLetterEvicted(letter);
       const deadlines = new MemoryDeadlines();
-      const onClaimed = (claimed: readonly CapturedExpiration[]) => deadlines.consume(claimed);
-      const outbox = new MemoryOutbox(clock, onEvicted, MEMORY_OUTBOX_LIMITS, onClaimed);
+      const onCaptured = (captured: readonly CapturedExpiration[]) => deadlines.consume(captured);
+      const outbox = new MemoryOutbox(clock, onEvicted, MEMORY_OUTBOX_LIMITS, onCaptured);
       return {
         outbox,
         values: new MemoryValues(),

@@ -88,7 +88,7 @@ export class Intake {
       trust.lose();
       return events.noticeDropped();
     }
-    const detectedAtMs = overflow.heardAtMs(event);
+    const detectedAtMs = overflow.receivedAtMs(event);
     if (detectedAtMs !== null) {
       // Until the deadline is read again, the index has the deadline of the life that ended.
       const found = { kind: 'expired', database, key, detectedAtMs } as const;

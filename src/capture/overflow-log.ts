@@ -46,15 +46,15 @@ export class OverflowLog {
   }
 
   /** When the recorded expiration of the key was received; null: none is recorded. */
-  heardAtMs(key: KeyInDatabase): number | null {
-    return this.#size === 0 ? null : this.#heardAtMs(hashOf(key));
+  receivedAtMs(key: KeyInDatabase): number | null {
+    return this.#size === 0 ? null : this.#receivedAtMs(hashOf(key));
   }
 
   get #size(): number {
     return this.#recent.size + this.#former.size;
   }
 
-  #heardAtMs(hash: number): number | null {
+  #receivedAtMs(hash: number): number | null {
     const afterMs = this.#recent.get(hash) ?? this.#former.get(hash);
     return afterMs === undefined ? null : this.#firstAtMs + afterMs;
   }
@@ -66,7 +66,7 @@ export class OverflowLog {
   restore(found: Expiration): Expiration {
     if (found.detectedBy !== 'recovery' || this.#size === 0) return found;
     const hash = hashOf(found);
-    const detectedAtMs = this.#heardAtMs(hash);
+    const detectedAtMs = this.#receivedAtMs(hash);
     if (detectedAtMs === null) return found;
     this.#recent.delete(hash);
     this.#former.delete(hash);

@@ -55,22 +55,22 @@ export class MemoryOutbox implements Outbox {
   readonly dead: MemoryDeadLetters;
   readonly #clock: Clock;
   readonly #limits: MemoryOutboxLimits;
-  readonly #onClaimed: (claimed: readonly CapturedExpiration[]) => Promise<void>;
+  readonly #onCaptured: (captured: readonly CapturedExpiration[]) => Promise<void>;
   readonly #queues = new Map<string, EndpointQueue>();
   #closed = false;
 
   /**
-   * `onEvicted` is called with each dead letter that is evicted, `onClaimed` with the deadlines to remove from the
+   * `onEvicted` is called with each dead letter that is evicted, `onCaptured` with the deadlines to remove from the
    * index.
    */
   constructor(
     clock: Clock,
     onEvicted: (letter: DeadLetter) => void,
     limits: MemoryOutboxLimits = MEMORY_OUTBOX_LIMITS,
-    onClaimed: (claimed: readonly CapturedExpiration[]) => Promise<void> = async () => undefined,
+    onCaptured: (captured: readonly CapturedExpiration[]) => Promise<void> = async () => undefined,
   ) {
     this.#clock = clock;
-    this.#onClaimed = onClaimed;
+    this.#onCaptured = onCaptured;
     this.#limits = limits;
     this.dead = new MemoryDeadLetters(limits, onEvicted, (delivery) => {
       this.#queue(delivery.endpoint).throttledUntilMs = 0;
@@ -83,7 +83,7 @@ export class MemoryOutbox implements Outbox {
     captured: readonly CapturedExpiration[] = [],
   ): Promise<readonly Delivery[]> {
     if (this.#closed) return deliveries;
-    await this.#onClaimed(captured);
+    await this.#onCaptured(captured);
     return deliveries.filter((delivery) => !this.#admit(delivery, false));
   }
 

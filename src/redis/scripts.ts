@@ -40,7 +40,7 @@ export const FENCE = `local function fenced(lease, token)
   if token == '' then return nil end
   local holder = redis.call('HGET', lease, 'token')
   if holder == token then return nil end
-  return redis.error_reply(holder and 'FENCED another replica watches' or 'UNWATCHED no lease')
+  return redis.error_reply(holder and 'FENCED another replica holds the lease' or 'UNWATCHED no lease')
 end
 `;
 

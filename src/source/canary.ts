@@ -33,8 +33,8 @@ const POLL_EVERY_MS = 25;
 const TRIES_MAX = 3;
 
 export type CanaryResult =
-  /** `hearsChanges`: the event of the key's TTL was received, too (class g). */
-  | { readonly kind: 'heard'; readonly lagMs: number; readonly hearsChanges: boolean }
+  /** `receivesChanges`: the event of the key's TTL was received, too (class g). */
+  | { readonly kind: 'heard'; readonly lagMs: number; readonly receivesChanges: boolean }
   /** The canary's event did not arrive in time, but another key's did. */
   | { readonly kind: 'flowing' }
   /** Another client removed the key before its deadline each time: the result is unknown. */
@@ -57,10 +57,10 @@ export type Fate = 'unheard' | 'removed' | 'unknown';
 interface Try {
   readonly database: number;
   readonly key: Buffer;
-  heardAtMs: number | null;
-  changeHeard: boolean;
-  removalHeard: boolean;
-  othersHeard: boolean;
+  receivedAtMs: number | null;
+  changeReceived: boolean;
+  removalReceived: boolean;
+  othersReceived: boolean;
 }
 
 /** The server wrote the key between these two monotonic times. */
@@ -91,11 +91,11 @@ export class Canary {
     const current = this.#current;
     if (current?.database !== database) return;
     const isOurs = current.key.equals(key);
-    if (kind === 'changed') current.changeHeard ||= isOurs;
-    else if (kind === 'removed') current.removalHeard ||= isOurs;
+    if (kind === 'changed') current.changeReceived ||= isOurs;
+    else if (kind === 'removed') current.removalReceived ||= isOurs;
     else if (kind === 'created') return;
-    else if (isOurs) current.heardAtMs = this.#clock.monotonicMs();
-    else current.othersHeard = true;
+    else if (isOurs) current.receivedAtMs = this.#clock.monotonicMs();
+    else current.othersReceived = true;
   }
 
   /**
@@ -104,15 +104,15 @@ export class Canary {
    */
   async prove(database: number, signal: AbortSignal): Promise<CanaryResult> {
     const fates: Fate[] = [];
-    let isHeard = false;
+    let isRemovalReceived = false;
     while (fates.length < TRIES_MAX) {
       const result = await this.#tryOnce(database, signal);
       if (typeof result !== 'string') return result;
       fates.push(result);
-      isHeard ||= this.#current?.removalHeard === true;
+      isRemovalReceived ||= this.#current?.removalReceived === true;
     }
     const result = verdict(fates);
-    return result.kind === 'removed' && isHeard ? { kind: 'evicted' } : result;
+    return result.kind === 'removed' && isRemovalReceived ? { kind: 'evicted' } : result;
   }
 
   async #tryOnce(database: number, signal: AbortSignal): Promise<CanaryResult | Fate> {
@@ -123,10 +123,10 @@ export class Canary {
     const current: Try = {
       database,
       key,
-      heardAtMs: null,
-      changeHeard: false,
-      removalHeard: false,
-      othersHeard: false,
+      receivedAtMs: null,
+      changeReceived: false,
+      removalReceived: false,
+      othersReceived: false,
     };
     this.#current = current;
     const written = await this.#write(current);
@@ -141,14 +141,18 @@ export class Canary {
       await this.#exists(current);
       await clock.sleep(POLL_EVERY_MS, signal);
       // A removed key does not expire any more.
-    } while (current.heardAtMs === null && !current.removalHeard && clock.monotonicMs() < untilMs);
-    if (current.heardAtMs !== null) {
-      const lagMs = Math.max(0, current.heardAtMs - written.repliedAtMs - CANARY_LIFE_MS);
-      return { kind: 'heard', lagMs, hearsChanges: current.changeHeard };
+    } while (
+      current.receivedAtMs === null &&
+      !current.removalReceived &&
+      clock.monotonicMs() < untilMs
+    );
+    if (current.receivedAtMs !== null) {
+      const lagMs = Math.max(0, current.receivedAtMs - written.repliedAtMs - CANARY_LIFE_MS);
+      return { kind: 'heard', lagMs, receivesChanges: current.changeReceived };
     }
     signal.throwIfAborted();
-    if (current.othersHeard) return { kind: 'flowing' };
-    return current.removalHeard ? 'removed' : fate;
+    if (current.othersReceived) return { kind: 'flowing' };
+    return current.removalReceived ? 'removed' : fate;
   }
 
   async #write({ database, key }: Try): Promise<Written | CanaryResult> {

@@ -39,7 +39,7 @@ export interface Hearing {
   /** The server's notify-keyspace-events; null: the server does not show the setting. */
   readonly setting: string | null;
   /** Whether the channels of events other than expirations may be subscribed to. */
-  readonly mayHearChanges: boolean;
+  readonly areChangesAllowed: boolean;
 }
 
 export interface ProverParts {
@@ -52,7 +52,7 @@ export class Prover {
   readonly #canary: Canary;
   readonly #hearing: Hearing;
   /** Whether the last canary's TTL was received (class g); null before the first canary. */
-  #hearsChanges: boolean | null = null;
+  #receivesChanges: boolean | null = null;
   readonly #parts: ProverParts;
   readonly #proofs: Map<number, Proof>;
   readonly #address: string;
@@ -79,7 +79,7 @@ export class Prover {
       proofs.find(({ kind }) => kind === 'failing') ??
       proofs.find(({ kind }) => kind === 'forbidden') ??
       proofs.find(({ kind }) => kind === 'evicted') ??
-      (this.#hearsChanges === false ? PROVED_ALONE : PROVED)
+      (this.#receivesChanges === false ? PROVED_ALONE : PROVED)
     );
   }
 
@@ -111,7 +111,7 @@ export class Prover {
     switch (result.kind) {
       case 'heard':
         events.canaryHeard(result.lagMs);
-        this.#checkChanges(result.hearsChanges);
+        this.#checkChanges(result.receivesChanges);
         return this.#recordProof(database);
       case 'flowing':
         events.canaryOvertaken(database);
@@ -142,19 +142,19 @@ export class Prover {
    * Checks whether class g arrives. The setting may be hidden, or not in force, so each canary shows it. Throws when
    * the class arrived before, and does not any more.
    */
-  #checkChanges(hears: boolean): void {
-    const before = this.#hearsChanges;
-    this.#hearsChanges = hears;
-    if (hears || before === false) return;
+  #checkChanges(receives: boolean): void {
+    const before = this.#receivesChanges;
+    this.#receivesChanges = receives;
+    if (receives || before === false) return;
     if (before === true) {
       throw new NotificationsLostError(
         `Redis at ${this.#address} does not publish any more what becomes of keys: class g of ` +
           'notify-keyspace-events has been taken out',
       );
     }
-    const { setting, mayHearChanges } = this.#hearing;
+    const { setting, areChangesAllowed } = this.#hearing;
     const isKnown = setting !== null && missingFlags(setting, 'g') !== '';
-    if (isKnown || !mayHearChanges) return;
+    if (isKnown || !areChangesAllowed) return;
     this.#parts.events.notificationsPartial(this.#address, setting, WANTED_FLAGS);
   }
 

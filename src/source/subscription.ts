@@ -28,9 +28,9 @@ export interface SubscriptionParts {
 /** What else than expirations is heard of keys. */
 export interface Changes {
   /** Whether their channels may be subscribed to. */
-  readonly mayBeHeard: boolean;
+  readonly areAllowed: boolean;
   /** Whether they are known to be published: by the setting, or since one was heard. */
-  readonly areHeard: () => boolean;
+  readonly arePublished: () => boolean;
 }
 
 /**
@@ -49,7 +49,7 @@ export async function subscribe(
   const { redis } = subscriber;
   const ownPrefix = Buffer.from(parts.ownPrefix);
   const channels = channelsOf(settings.databases);
-  let areHeard = false;
+  let arePublished = false;
   redis.on('messageBuffer', (channel: Buffer, key: Buffer) => {
     // A message that arrives while the session ends is part of the gap: it can no longer be verified.
     if (closing.aborted) return;
@@ -62,7 +62,7 @@ export async function subscribe(
     }
     const { database, kind } = meaning;
     canary.onNotification(database, key, kind);
-    if (kind === 'changed') areHeard = true;
+    if (kind === 'changed') arePublished = true;
     if (key.subarray(0, ownPrefix.length).equals(ownPrefix)) return;
     const event = { database, key, detectedAtMs: Math.round(serverClock.nowMs()) };
     if (kind === 'expired') onEvent({ ...event, kind, detectedBy: 'notification' });
@@ -92,11 +92,11 @@ export async function subscribe(
   await marks.subscribe(redis);
   try {
     await redis.subscribe(...named((kind) => kind === 'changed' || kind === 'removed'));
-    if (setting !== null) areHeard = missingFlags(setting, GENERIC) === '';
-    return { mayBeHeard: true, areHeard: () => areHeard };
+    if (setting !== null) arePublished = missingFlags(setting, GENERIC) === '';
+    return { areAllowed: true, arePublished: () => arePublished };
   } catch (error) {
     if (!isRefusal(error)) throw redisErrorOf(error, settings);
     events.noticesForbidden(addressOf(settings), redisErrorOf(error, settings));
-    return { mayBeHeard: false, areHeard: () => false };
+    return { areAllowed: false, arePublished: () => false };
   }
 }

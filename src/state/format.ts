@@ -1,11 +1,11 @@
 /**
- * How the state lies in Redis: the names of its keys (this file alone knows them), and the bytes of a
- * delivery (packing.ts). The number in the names is the version: a change that an older relay could not read gets
- * another, and `format` says which one a prefix is used by.
+ * The format of the state in Redis: the names of its keys, which only this file knows. packing.ts has the bytes of a
+ * delivery. The number in the names is the version of the format. A change that an older relay could not read gets
+ * another version. `format` holds the version that a prefix is used with.
  *
- *   {expiry-relay}:format                           string  the version of all the others
+ *   {expiry-relay}:format                           string  the version of the format
  *   {expiry-relay}:marker                           string  in every watched database
- *   {expiry-relay}:canary:<token>:<try>             string  in every watched database, for a moment; named by source/canary.ts
+ *   {expiry-relay}:canary:<token>:<try>             string  in every watched database, for 100 ms; named by source/canary.ts
  *   {expiry-relay}:server                           string  identity of the watched server, in its database 0
  *   {expiry-relay}:1:watched                        hash    id, run_id, address of the watched server
  *   {expiry-relay}:1:lease                          hash    token, generation, renewals, renewed_at, number, digest, endpoints; numbers;
@@ -18,19 +18,19 @@
  *                                                           expiration was detected; capture/sequence.ts has the names
  *   {expiry-relay}:1:claimed                        zset    <database>:<key>, by when its expiration was detected: of
  *                                                           relays of version 0.1
- *   {expiry-relay}:1:endpoints                      zset    name, by when a running replica had it
+ *   {expiry-relay}:1:endpoints                      zset    name, by when a running replica last had it
  *   {expiry-relay}:1:deadlines:<database>:tracked   zset    key, by deadline
  *   {expiry-relay}:1:deadlines:<database>:overdue   zset    key about to be nudged, or nudged, by deadline
  *   {expiry-relay}:1:deadlines:<database>:unrouted  zset    key that expired, and that no route of the replica that found
  *                                                           it matches, by deadline
- *   {expiry-relay}:1:values:<database>:read         hash    key → what was read of its value
+ *   {expiry-relay}:1:values:<database>:read         hash    key → the reading of its value
  *   {expiry-relay}:1:values:<database>:deadlines    zset    key, by the deadline that was read with it
- *   {expiry-relay}:1:replicas                       zset    name, by when it was last heard of
+ *   {expiry-relay}:1:replicas                       zset    name, by its last sign of life
  *   {expiry-relay}:1:gone                           hash    <replica>:<endpoint> that has answered it 410 → host:pid
  *   {expiry-relay}:1:outbox:<endpoint>:deliveries   hash    id → delivery, until done or dead
  *   {expiry-relay}:1:outbox:<endpoint>:ready        stream  id, attempts, due, replayed; group `relay`
  *   {expiry-relay}:1:outbox:<endpoint>:waiting      zset    <attempts made>:<id>, by not-before
- *   {expiry-relay}:1:outbox:<endpoint>:waits        hash    member of `waiting` → for how many milliseconds it was to wait
+ *   {expiry-relay}:1:outbox:<endpoint>:waits        hash    member of `waiting` → its wait, in milliseconds
  *   {expiry-relay}:1:outbox:<endpoint>:throttle     hash    until, length: the endpoint's last `Retry-After`
  *   {expiry-relay}:1:outbox:<endpoint>:breaker      hash    of relays of version 0.1; upkeep deletes it
  *   {expiry-relay}:1:outbox:<endpoint>:dead         hash    id → dead letter

@@ -1,10 +1,10 @@
 /**
- * What is atomic about the lease, and the reply of a look at it. No clock decides who holds it: a
- * replica compares what it sees now with what it saw before, by its own monotonic clock, and names what
- * has not changed for too long. The script acts on that only where it still has not changed.
+ * The scripts of the lease, and the reply of a look. No clocks of two machines are compared. A replica measures by its
+ * own monotonic clock how long the renewals have not changed. If that is too long, it passes their number to the script,
+ * which takes the lease only if the number is still the same.
  *
- * A configuration gets a number when it first appears among the running replicas. The highest number
- * leads: its replicas take a free lease before all others, and are handed one that is held.
+ * A configuration gets a number when it first appears among the running replicas. The highest number leads: its
+ * replicas take a free lease before all others, and are handed a lease that is held.
  */
 import { NOW } from '../redis/scripts.js';
 import { QUARANTINE, WHOLE } from './quarantine-scripts.js';
@@ -22,16 +22,16 @@ const LEASE_FIELD_BYTES_MAX = 256;
 /** Rows that one look moves to the quarantine: a few milliseconds' work for Redis. Later looks move the others. */
 const MOVED_MAX = 100;
 
-/** Of two replicas that have listened for about as long, either may have the lease. */
+/** Replicas that began to listen within this time of each other have received the same: either may take the lease. */
 const TOGETHER_MS = 100;
 
 /**
- * How long a replica of a newer configuration has listened before it is handed a lease that is held: a
- * replica that crashes again and again at its start never takes it.
+ * A lease that is held is handed to a replica of a newer configuration once that has listened for this long. So a
+ * replica that crashes again and again at its start never gets it.
  */
 export const SUCCESSOR_AFTER_MS = 3_000;
 
-/** What a look may find. */
+/** The results of a look. */
 export const STATUSES = {
   held: 0,
   /** Held, and a replica of a newer configuration is ready to take over. */
@@ -39,8 +39,8 @@ export const STATUSES = {
   /** Another replica holds it. */
   other: 2,
   /**
-   * Free, and left to another replica, which has heard more or has a newer configuration; or taken
-   * only by the next look, under a new token, by a replica that had lost it unnoticed.
+   * Free, and left to another replica that has listened for longer or has a newer configuration. Or this replica had
+   * lost the lease unnoticed: the next look may take it, under a new token.
    */
   left: 3,
   /** Free, and this replica cannot capture. */
@@ -64,18 +64,17 @@ end
 `;
 
 /**
- * KEYS: lease, configurations, watch, quarantine. ARGV: token, replica, digest of its configuration, its endpoints,
- * the number that its configuration had (0: none), for how many milliseconds it could have captured (-1:
- * it cannot), 1 if it leaves a free lease to a replica that could for longer, the renewals that it has
- * seen unchanged for as long as a lease lasts (or ''), 1 if it holds the lease under this token as far as
- * it knows; how many replicas it takes for absent, name and looks of each; name and looks of each that is
- * to be forgotten. The first write is one that Redis allows at maxmemory, and then it allows the others.
- * Returns see `readLook`.
+ * KEYS: lease, configurations, watch, quarantine. ARGV: token; replica; digest of its configuration; its endpoints; the
+ * number that its configuration had (0: none); for how many milliseconds the replica has been able to capture (-1: it is
+ * not); 1 if the replica leaves a free lease to one that has been able to for longer; the renewals that it has seen
+ * unchanged for as long as a lease lasts (or ''); 1 if it holds the lease under this token as far as it knows; the number
+ * of replicas that it takes for absent; name and looks of each; name and looks of each replica to forget. Redis allows
+ * the first write at maxmemory, and then allows the others. Returns see `readLook`.
  *
- * A holder that stood still, or whose looks went unanswered, may find the lease free again after another
- * replica has held it: what it heard meanwhile is captured, and it must not go on under its old token.
- * Where there are no renewals, the state was emptied, and nobody else has held it since. The generation is the time at
- * which the lease was taken, or more: it increases even after the state was emptied.
+ * A holder that was suspended, or whose looks failed, may find the lease free again after another replica has held it.
+ * The other replica has captured the events of that time, so this one must not continue under its old token. If there are
+ * no renewals, the state was emptied, and nobody else has held the lease since. The generation is the time at which the
+ * lease was taken, or more: it increases even after the state was emptied.
  */
 const LOOK = `${NOW}${QUARANTINE}${WHOLE}${LEASE_FIELDS}
 local token, replica, digest = ARGV[1], ARGV[2], ARGV[3]
@@ -181,8 +180,8 @@ if ARGV[9] == '1' and lease[2] then return reply(${STATUSES.left}) end
 if able_for < 0 then return reply(${STATUSES.idle}) end
 for _, other in ipairs(others) do
   local is_able = other.is_present and other.since >= 0
-  local has_heard_more = ARGV[7] == '1' and other.since + ${TOGETHER_MS} < since
-  if is_able and (other.number > number or (other.number == number and has_heard_more)) then
+  local listens_longer = ARGV[7] == '1' and other.since + ${TOGETHER_MS} < since
+  if is_able and (other.number > number or (other.number == number and listens_longer)) then
     return reply(${STATUSES.left})
   end
 end

@@ -1,11 +1,11 @@
 /**
- * The contract of the lease: of all replicas, one captures. Replicas with different configurations may
- * share a state for a while, as they do in a rolling update: the newest configuration leads.
+ * The contract of the lease: of all replicas, only the holder captures. Replicas with different configurations may share
+ * a state for a while, as in a rolling update: the newest configuration leads.
  */
 import { untilAborted } from '../lib/clock.js';
 import { FencedError } from '../model/errors.js';
 
-/** How this replica's configuration stands among those of the replicas that share its state. */
+/** The standing of this replica's configuration among those of the replicas that share its state. */
 export type Standing =
   /** No other configuration is known, or replicas of the same configuration lead. */
   | { readonly kind: 'current' }
@@ -16,12 +16,11 @@ export type Standing =
   /** Another configuration leads until this one, which is newer, takes over. */
   | { readonly kind: 'succeeding' };
 
-/** Who captures. */
 export interface Lease {
   /**
-   * What the scripts that capture check; null while this replica does not hold it. It is held until
-   * another replica is known to hold it: while the state Redis is away nobody can, and should it be
-   * another's already, the scripts say so.
+   * The token that the scripts check; null while this replica does not hold the lease. The token stays until another
+   * replica is known to hold the lease: nobody can take it while the state Redis is unavailable. If another replica has
+   * taken it unnoticed, the scripts refuse the token.
    */
   readonly token: string | null;
   /**
@@ -31,34 +30,34 @@ export interface Lease {
   readonly generation: number | null;
   /** The number of this replica's configuration; null before it is known. */
   readonly number: number | null;
-  /** Whether another replica was seen to hold it at the last look. */
+  /** Whether another replica held the lease at the last look. */
   readonly isHeldByOther: boolean;
-  /** Competes for the lease from now on: this replica listens. */
+  /** Competes for the lease from now on. Call when this replica listens. */
   compete(): void;
-  /** Releases the lease, and leaves it to others until the next `compete`. */
+  /** Releases the lease, and does not compete until the next `compete`. */
   withdraw(): void;
-  /** Resolves when it is held, or the signal aborts. */
+  /** Resolves when this replica holds the lease, or the signal aborts. */
   taken(signal: AbortSignal): Promise<void>;
-  /** Resolves when it is held no longer, or the signal aborts. */
+  /** Resolves when this replica does not hold the lease, or the signal aborts. */
   lost(signal: AbortSignal): Promise<void>;
-  /** Resolves when it is to be handed to a newer configuration, is held no longer, or the signal aborts. */
+  /** As `lost`; resolves also when the lease is to be handed to a newer configuration. */
   due(signal: AbortSignal): Promise<void>;
   /**
-   * Whether webhooks of this endpoint are this replica's to send: where the configuration that leads has
-   * another URL for it, they are not.
+   * Whether this replica delivers to the endpoint. It does not if the leading configuration has another URL for the
+   * endpoint.
    */
   delivers(endpoint: string): boolean;
-  /** Lets others have it at once, and takes it no more. */
+  /** Releases the lease at once, for good. */
   stop(): Promise<void>;
 }
 
-/** What a script is given that captures; throws FencedError where this replica does not hold it. */
+/** The token for a script that captures. Throws FencedError if this replica does not hold the lease. */
 export function tokenOf({ token }: Pick<Lease, 'token'>): string {
-  if (token === null) throw new FencedError('another replica watches');
+  if (token === null) throw new FencedError('another replica holds the lease');
   return token;
 }
 
-/** For a state in memory: every replica watches for itself. */
+/** For a state in memory, which no other replica shares. */
 export const ALWAYS_HELD: Lease = {
   token: '',
   generation: null,

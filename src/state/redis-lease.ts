@@ -1,7 +1,7 @@
 /**
- * The lease in the state Redis, under a token that is new each time. Every script that captures checks
- * the token, so that a replica which was suspended, and does not know yet that it has lost the lease,
- * changes nothing. lease-scripts.ts decides who gets it.
+ * The lease in the state Redis. Each holder has a new token, and every script that captures checks it. So a replica
+ * that was suspended, and does not know yet that it has lost the lease, changes nothing. lease-scripts.ts decides which
+ * replica gets the lease.
  */
 import type { Clock } from '../lib/clock.js';
 import { Condition } from '../lib/condition.js';
@@ -14,35 +14,35 @@ import { endpointsText, LEASE_SCRIPTS, type Look, readLook, STATUSES } from './l
 import type { RedisState } from './redis-state.js';
 import { Unchanged } from './unchanged.js';
 
-/** A holder that was not seen to renew the lease for so long has lost it; it may miss one look. */
+/** A holder whose renewals have not been seen for this long has lost the lease. A holder may miss one look. */
 export const LEASE_MS = 1_500;
 
-/** How often every replica looks at the lease; the holder's looks renew the lease. */
+/** How often every replica looks at the lease. The holder's looks renew it. */
 export const LOOK_EVERY_MS = 500;
 
-/** How often before the first look has succeeded: until then the relay is not ready. */
+/** How often a replica tries its first look. Until one succeeds, the relay is not ready. */
 const FIRST_LOOK_EVERY_MS = 50;
 
 /**
- * A replica leaves a free lease to another that has been able to capture for longer: the other one may
- * have heard expirations that this one missed and the last holder did not store. After this time a replica
- * takes the lease at once. A standby remembers no longer than that, so that no other replica knows more.
+ * A replica leaves a free lease to another that has been able to capture for longer: the other one may have received
+ * expirations that this one missed and the last holder did not store. After this time a replica takes the lease at
+ * once: no replay buffer goes back further.
  */
 export const REMEMBERS_ALL_AFTER_MS = 20_000;
 
 /**
- * A replica that was not seen to look for so long is neither waited for nor handed the lease. Shorter
- * than LEASE_MS: a replica that died with the holder is known to be absent when the lease becomes free.
+ * A replica whose looks have not been seen for this long is absent: the lease is not left or handed to it. Shorter than
+ * LEASE_MS: a replica that died with the holder is known to be absent when the lease becomes free.
  */
 export const ABSENT_AFTER_MS = 1_000;
 
 /**
- * A replica that was not seen to look for so long does not run, and its configuration no longer counts.
- * Long enough for a state Redis that is away for a few seconds.
+ * A replica whose looks have not been seen for this long does not run, and its configuration no longer counts. Long
+ * enough for a state Redis that is unavailable for a few seconds.
  */
 export const FORGOTTEN_AFTER_MS = 10_000;
 
-/** The name of the lease among those that are seen; no replica has such a name. */
+/** The name under which the lease's renewals are observed, beside the replicas. No replica has this name. */
 const RENEWALS = 'lease';
 
 const CURRENT: Standing = { kind: 'current' };
@@ -57,11 +57,11 @@ export interface RedisLeaseParts {
   readonly onLook: (standing: Standing, configurations: number) => void;
 }
 
-/** What this replica has of the lease. `former`: a token that was held until this replica left, and is to be released. */
+/** This replica's relation to the lease. `former`: a token that is no longer used, and is to be released in Redis. */
 type Tenure =
-  /** This replica cannot capture, and leaves the lease to others. */
+  /** This replica does not compete. */
   | { readonly kind: 'idle'; readonly former: string | null }
-  /** `sinceMs`: since when this replica could capture, by the monotonic clock. */
+  /** `sinceMs`: since when this replica has been able to capture, by the monotonic clock. */
   | { readonly kind: 'competing'; readonly sinceMs: number; readonly former: string | null }
   /** `isDue`: the lease is to be handed to a newer configuration. */
   | {
@@ -108,7 +108,7 @@ export class RedisLease implements Lease {
     return this.#last?.status === STATUSES.other;
   }
 
-  /** How this replica's configuration stands; null before the first look. */
+  /** The standing of this replica's configuration; null before the first look. */
   get standing(): Standing | null {
     return this.#standing;
   }
@@ -177,7 +177,7 @@ export class RedisLease implements Lease {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       const { version } = this.#wake;
-      // What changed while it could not be looked at is not known.
+      // Null: no look succeeded, and changes may have gone unseen.
       let lookInMs: number | null = null;
       await this.#parts.state.pass('lease', async () => {
         await this.#release();
@@ -191,8 +191,8 @@ export class RedisLease implements Lease {
   }
 
   /**
-   * Says that this replica runs, takes the lease when nobody holds it, renews it when this replica does.
-   * Resolves with when to look again.
+   * Records that this replica runs. Takes the lease if it is free, and renews it if this replica holds it. Resolves with
+   * the time until the next look, in milliseconds.
    */
   async #look(): Promise<number> {
     const { state, replica, configuration } = this.#parts;
@@ -236,7 +236,7 @@ export class RedisLease implements Lease {
     return leftMs > 0 ? Math.min(leftMs + 1, LOOK_EVERY_MS) : LOOK_EVERY_MS;
   }
 
-  /** What was seen now, to be compared with what will be. */
+  /** Records a look, to compare later ones with it. */
   #note(look: Look): void {
     this.#last = look;
     const values = new Map(look.others.map(({ name, looks }) => [name, looks]));
@@ -248,7 +248,7 @@ export class RedisLease implements Lease {
     );
   }
 
-  /** Name and looks of each replica that was not seen to look for so long. */
+  /** The name and looks of each replica whose looks have not been seen for this long. */
   #unseenFor(ms: number): string[] {
     const others = this.#last?.others ?? [];
     return others.flatMap(({ name, looks }) =>
@@ -269,11 +269,11 @@ export class RedisLease implements Lease {
     onLook(this.#standing, digests.size);
   }
 
-  /** The look that began at `before` has taken or renewed the lease. */
+  /** Records that a look took or renewed the lease. `before`: the tenure when the look began. */
   #hold(before: Tenure, token: string, isDue: boolean): void {
     const tenure = this.#tenure;
     if (tenure !== before && tenure.kind !== 'held') {
-      // This replica has left meanwhile, and may have come back without what others have heard.
+      // This replica has withdrawn meanwhile, and may have missed events that others have received.
       this.#tenure = { ...tenure, former: token };
       return;
     }
@@ -282,7 +282,7 @@ export class RedisLease implements Lease {
     this.#changed.notifyAll();
   }
 
-  /** Releases the lease in Redis; repeated by each look until Redis has answered. */
+  /** Releases the former token in Redis. Each look repeats this until Redis has answered. */
   async #release(): Promise<void> {
     const tenure = this.#tenure;
     if (tenure.kind === 'held' || tenure.former === null) return;
@@ -294,7 +294,7 @@ export class RedisLease implements Lease {
     if (now.kind !== 'held' && now.former === token) this.#tenure = { ...now, former: null };
   }
 
-  /** Another replica holds the lease, or nobody does. */
+  /** Records that this replica does not hold the lease. */
   #lose(): void {
     const tenure = this.#tenure;
     this.#parts.state.clearLeaseErrors();
@@ -312,7 +312,7 @@ function standingOf(
   if (status === STATUSES.held || status === STATUSES.due) {
     return isShared ? { kind: 'leading' } : CURRENT;
   }
-  // Between two holders nothing has changed yet.
+  // Nobody holds the lease: the standing is unchanged until somebody does.
   if (holderNumber === null) return isShared ? before : CURRENT;
   if (holderNumber === number) return CURRENT;
   return { kind: holderNumber > number ? 'superseded' : 'succeeding' };

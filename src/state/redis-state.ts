@@ -185,7 +185,8 @@ export class RedisState {
     } catch (error) {
       // Thrown by a script, or by the caller before the command: this replica does not hold the lease.
       if (error instanceof FencedError) throw error;
-      if (/\bFENCED\b/.test(messageOf(error))) throw new FencedError('another replica watches');
+      if (/\bFENCED\b/.test(messageOf(error)))
+        throw new FencedError('another replica holds the lease');
       const failure = this.#recordFailure(operation, error, endpoint);
       if (failure instanceof RedisSlotError) this.#reconnect();
       throw new StateUnavailableError(failure.message);

@@ -15,7 +15,7 @@ export interface SweepParts {
   /** A glob for SCAN, so that Redis returns few other keys; null: all keys. */
   readonly glob: string | null;
   /** Selects among the scanned keys. */
-  readonly isWanted: (key: Buffer) => boolean;
+  readonly isRouted: (key: Buffer) => boolean;
   /** The share of the time to spend, 0 to 1; the rest is pauses. */
   readonly share: number;
   readonly clock: Clock;
@@ -26,13 +26,13 @@ export async function* sweep(
   parts: SweepParts,
   signal: AbortSignal,
 ): AsyncGenerator<readonly KeyInDatabase[]> {
-  const { keyspace, database, glob, isWanted, share, clock } = parts;
+  const { keyspace, database, glob, isRouted, share, clock } = parts;
   let cursor = '0';
   do {
     const beganAtMs = clock.monotonicMs();
     const { next, keys } = await keyspace.scan(database, cursor, glob, SCAN_COUNT);
     cursor = next;
-    const found = keys.filter(isWanted);
+    const found = keys.filter(isRouted);
     if (found.length > 0) yield found.map((key) => ({ database, key }));
     await pace(beganAtMs, share, clock, signal);
   } while (cursor !== '0' && !signal.aborted);

@@ -94,10 +94,10 @@ export class Sweeper {
   ): Promise<number> {
     const { routing, session, clock } = this.#parts;
     const keyspace = session.sweepKeyspace;
-    const isWanted = (key: Buffer) => routing.isRouted(key);
+    const isRouted = (key: Buffer) => routing.isRouted(key);
     let found = 0;
     let writing: Promise<unknown> = Promise.resolve();
-    const batches = sweep({ keyspace, database, glob, isWanted, share, clock }, signal);
+    const batches = sweep({ keyspace, database, glob, isRouted, share, clock }, signal);
     for await (const keys of batches) {
       await writing;
       // The next batch is scanned while this one is read and written.

@@ -195,7 +195,7 @@ export class WatchedServer implements ServerCheck {
     const found =
       verdict === 'other'
         ? `found another one at ${address}`
-        : 'found one at that address without its mark, while another replica watches the marked one';
+        : 'found one at that address without its id, while another replica watches the one with the id';
     return new WatchedServerError(
       `the state under ${own} in Redis at ${addressOf(stateAddress)} holds the deadlines of another ` +
         `server (expected the one that was last at ${printable(known.address)}, ${found}): set another ` +

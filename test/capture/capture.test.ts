@@ -334,7 +334,7 @@ describe('Capture', () => {
 
   it('suspends the queue, which keeps all events in their order, when another replica holds the lease', async () => {
     const { capture, named } = aCapture(async () => {
-      throw new FencedError('another replica watches');
+      throw new FencedError('another replica holds the lease');
     });
     const found = { ...order(3), detectedBy: 'recovery' } as const;
     const events = [order(1), found, changed(1), order(1)];

@@ -33,7 +33,7 @@ describe('an expiration that was dropped', () => {
     dropped.add(heardAt(DEADLINE_MS));
     dropped.restore(found());
     expect(dropped.restore(found())).toEqual(found());
-    expect(dropped.heardAtMs(found())).toBeNull();
+    expect(dropped.receivedAtMs(found())).toBeNull();
   });
 
   it('was not heard before its deadline, though clocks differ by a few milliseconds', () => {
@@ -61,7 +61,7 @@ describe('an expiration that was dropped', () => {
     dropped.add(heardAt(DEADLINE_MS + 7));
     const heard = found({ detectedBy: 'notification' });
     expect(dropped.restore(heard)).toBe(heard);
-    expect(dropped.heardAtMs(heard)).toBe(DEADLINE_MS + 7);
+    expect(dropped.receivedAtMs(heard)).toBe(DEADLINE_MS + 7);
   });
 
   it('is forgotten after a while, and leaves no timer behind', async () => {
@@ -71,15 +71,15 @@ describe('an expiration that was dropped', () => {
     await clock.advance(9 * MINUTE_MS);
     dropped.add(heardAt(DEADLINE_MS, { database: 1 }));
     await clock.advance(9 * MINUTE_MS);
-    expect(dropped.heardAtMs(found({ database: 1 }))).toBe(DEADLINE_MS);
+    expect(dropped.receivedAtMs(found({ database: 1 }))).toBe(DEADLINE_MS);
     await clock.advance(30 * MINUTE_MS);
-    expect(dropped.heardAtMs(found())).toBeNull();
-    expect(dropped.heardAtMs(found({ database: 1 }))).toBeNull();
+    expect(dropped.receivedAtMs(found())).toBeNull();
+    expect(dropped.receivedAtMs(found({ database: 1 }))).toBeNull();
     expect(clock.timers).toBe(0);
     dropped.add(heardAt(DEADLINE_MS + 1));
-    expect(dropped.heardAtMs(found())).toBe(DEADLINE_MS + 1);
+    expect(dropped.receivedAtMs(found())).toBe(DEADLINE_MS + 1);
     dropped.clear();
-    expect(dropped.heardAtMs(found())).toBeNull();
+    expect(dropped.receivedAtMs(found())).toBeNull();
     expect(clock.timers).toBe(0);
   });
 
@@ -87,8 +87,8 @@ describe('an expiration that was dropped', () => {
     const dropped = new OverflowLog(new ManualClock());
     const key = (n: number) => Buffer.from(`order:${n}:unpaid`);
     for (let n = 0; n <= 1_000_000; n += 1) dropped.add(heardAt(DEADLINE_MS + n, { key: key(n) }));
-    expect(dropped.heardAtMs(found({ key: key(0) }))).toBe(DEADLINE_MS);
-    expect(dropped.heardAtMs(found({ key: key(999_999) }))).toBe(DEADLINE_MS + 999_999);
-    expect(dropped.heardAtMs(found({ key: key(1_000_000) }))).toBeNull();
+    expect(dropped.receivedAtMs(found({ key: key(0) }))).toBe(DEADLINE_MS);
+    expect(dropped.receivedAtMs(found({ key: key(999_999) }))).toBe(DEADLINE_MS + 999_999);
+    expect(dropped.receivedAtMs(found({ key: key(1_000_000) }))).toBeNull();
   });
 });

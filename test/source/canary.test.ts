@@ -9,7 +9,7 @@ describe.concurrent('the canary', () => {
     await using listening = await Listening.start();
     for (const database of [0, 1]) {
       const result = await listening.canary.prove(database, never);
-      expect(result).toEqual({ kind: 'heard', lagMs: expect.any(Number), hearsChanges: true });
+      expect(result).toEqual({ kind: 'heard', lagMs: expect.any(Number), receivesChanges: true });
     }
   });
 

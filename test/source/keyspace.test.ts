@@ -306,7 +306,7 @@ describe('a sweep', () => {
         keyspace,
         database: given.database ?? 0,
         glob: given.glob ?? null,
-        isWanted: (key) => !key.includes('not'),
+        isRouted: (key) => !key.includes('not'),
         share: 0.5,
         clock: systemClock,
       },
@@ -343,7 +343,7 @@ describe('a sweep', () => {
         if (sleeps.length === 2) ending.abort();
       },
     };
-    const parts = { keyspace: under.keyspace, database: 0, glob: null, isWanted: () => true };
+    const parts = { keyspace: under.keyspace, database: 0, glob: null, isRouted: () => true };
     let batches = 0;
     for await (const _ of sweep({ ...parts, share: 0.1, clock }, ending.signal)) batches += 1;
     expect(batches).toBe(2);

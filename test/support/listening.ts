@@ -74,7 +74,7 @@ export function proverOf(
   const metrics = new Metrics({ endpoints: new Map(), routes: [] });
   const prover = new Prover(
     canary,
-    { setting, mayHearChanges: true },
+    { setting, areChangesAllowed: true },
     {
       settings: {
         host: '127.0.0.1',
