@@ -209,10 +209,8 @@ export class Standby implements EventSink {
 
   /** Moves queued events back to the replay buffer, unless there was a gap. */
   #unqueue(): void {
-    // Recoveries are found again: their entries are still in the index.
-    const events = this.#parts.queue
-      .reset()
-      .filter((event) => event.kind !== 'expired' || event.detectedBy === 'notification');
+    // Events that the relay made itself have no place in the sequence. The next term makes them again, if need be.
+    const events = this.#parts.queue.reset().filter(({ interval }) => interval !== undefined);
     if (this.#connection !== null && events.length > 0) this.#buffer.prepend(events);
   }
 

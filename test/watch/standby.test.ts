@@ -749,14 +749,18 @@ describe('a replica that takes over', () => {
   });
 
   it('remembers what it could not capture, since another one had held the lease unnoticed', async () => {
-    const { lease, expired, noticed, suspend, serverNowMs, done } = await watching();
+    const { lease, expired, noticed, pushed, suspend, serverNowMs, done } = await watching();
     expired('order:2');
+    noticed('changed', 'order:3');
     await done();
     const detectedAtMs = serverNowMs();
-    await suspend([
-      anExpiredEvent({ key: Buffer.from('order:2') }),
-      { kind: 'changed', database: 0, key: Buffer.from('order:3'), detectedAtMs },
-    ]);
+    const key = Buffer.from('order:5');
+    // What it asked for itself, it asks for again when it captures again.
+    const own: KeyEvent[] = [
+      { kind: 'changed', database: 0, key, detectedAtMs },
+      anExpiredEvent({ key, detectedBy: 'recovery' }),
+    ];
+    await suspend([...pushed, ...own]);
     expired('order:4');
     expect(await done()).toEqual(['withdraws', 'competes', 'watch ended']);
     noticed('changed', 'order:4');
