@@ -4,7 +4,7 @@
  */
 import type { EventQueue } from '../capture/event-queue.js';
 import type { Intake } from '../capture/intake.js';
-import type { Sequence } from '../capture/sequence.js';
+import { namesOf, type Sequence } from '../capture/sequence.js';
 import type { Deadlines } from '../deadlines/deadlines.js';
 import type { Clock } from '../lib/clock.js';
 import { Condition } from '../lib/condition.js';
@@ -252,12 +252,12 @@ export class Standby implements EventSink {
   }
 
   /**
-   * Captures the events that the holder before this replica has not captured; waits while the state is unavailable.
-   * Resolves with false if the lease is lost, or if the server was demoted: the new primary may have lost the record of
+   * Captures the events that the holder before this replica has not captured; waits while the state is unavailable. If
+   * the connection fails first, captures only what other replicas would recognize as captured. Resolves with false if the lease is lost, or if the server was demoted: the new primary may have lost the record of
    * what is captured.
    */
   async #takeOver(session: Session): Promise<boolean> {
-    const { intake, marks, lease, events, clock } = this.#parts;
+    const { intake, marks, lease, clock } = this.#parts;
     const { signal } = this.#stop;
     // Events that were queued under an earlier token may be captured.
     this.#unqueue();
@@ -269,14 +269,16 @@ export class Standby implements EventSink {
     while (!signal.aborted) {
       const { token } = lease;
       const repeated = await this.#repeated(session);
-      // Each event that another replica can have captured is then buffered, and precedes a mark. If the connection fails
-      // first, no more events arrive.
-      const received = Promise.all([marks.write(session), session.barrier()]).catch(() => null);
-      const [wasDemoted] = await Promise.all([isDemoted(session), received]);
+      // Each event that another replica can have captured is then buffered, and precedes a mark.
+      const marked = Promise.all([marks.write(session), session.barrier()]).then(
+        () => true,
+        () => false,
+      );
+      const [wasDemoted, isConnected] = await Promise.all([isDemoted(session), marked]);
       if (wasDemoted) return false;
       if (isSubscribed()) buffered = [...buffered, ...this.#buffer.drain()];
       const pending = await pendingEvents(buffered, repeated, this.#parts).catch((error) => {
-        if (!(error instanceof RelayError)) events.watchFailed(messageOf(error));
+        if (!(error instanceof RelayError)) this.#parts.events.watchFailed(messageOf(error));
         return null;
       });
       if (lease.token === null) {
@@ -287,7 +289,8 @@ export class Standby implements EventSink {
         this.#movedAtMs = null;
         this.#role = { kind: 'capturing', session };
         const later = isSubscribed() ? this.#buffer.drain() : [];
-        for (const event of [...pending, ...later]) intake.push({ ...event, isReplayed: true });
+        const events = [...pending, ...later].filter((event) => isConnected || isNamed(event));
+        for (const event of events) intake.push({ ...event, isReplayed: true });
         return true;
       }
       if (pending === null) await clock.sleep(AGAIN_MS, signal);
@@ -328,4 +331,9 @@ export class Standby implements EventSink {
     if (this.#movedAtMs === null) return new Set();
     return expireRepeated(session, deadlines, this.#movedAtMs).catch(() => new Set<string>());
   }
+}
+
+/** Whether an event is an expiration that other replicas know by the same name. */
+function isNamed(event: KeyEvent): boolean {
+  return event.kind === 'expired' && namesOf(event).length > 0;
 }

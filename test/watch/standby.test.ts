@@ -103,6 +103,7 @@ function aStandby() {
   /** What has to happen before the server says that it is the primary, a look at the state is answered, all is heard or stored, a watch is over. */
   const gates = {
     primary: async () => {},
+    isMarked: true,
     look: async () => {},
     heardAll: async () => {},
     settled: async (_: AbortSignal) => {},
@@ -129,6 +130,7 @@ function aStandby() {
     sequence: new Sequence(),
     marks: {
       write: async () => {
+        if (!gates.isMarked) return null;
         marksWritten += 1;
         marked(`own.${marksWritten}.1`);
         return `own.${marksWritten}.1`;
@@ -581,20 +583,28 @@ describe('a replica that takes over', () => {
     expect(await done()).toEqual(['expired order:1', 'expired order:2', 'watch first']);
   });
 
-  it('captures what it has heard when the connection fails: no more arrives', async () => {
-    const { standby, lease, gates, expired, done } = await listening();
-    const lost = new AbortController();
-    gates.heardAll = async () => {
-      await untilAborted(lost.signal);
-      throw new Error('the connection is lost');
-    };
-    expired('order:1');
-    lease.give();
-    expect(await done()).toEqual([]);
-    const over = standby.onDisconnected();
-    lost.abort();
-    await over;
-    expect(await done()).toEqual(['expired order:1', 'watch first', 'watch ended', 'withdraws']);
+  it('captures only what others know by the same name when the connection fails', async () => {
+    for (const mark of ['a.1.1', null]) {
+      const { standby, lease, gates, expired, noticed, marked, done } = await listening();
+      const lost = new AbortController();
+      gates.isMarked = false;
+      gates.heardAll = async () => {
+        await untilAborted(lost.signal);
+        throw new Error('the connection is lost');
+      };
+      if (mark !== null) marked(mark);
+      noticed('changed', 'order:2');
+      expired('order:1');
+      lease.give();
+      expect(await done()).toEqual([]);
+      const over = standby.onDisconnected();
+      lost.abort();
+      await over;
+      expect(await done()).toEqual([
+        ...(mark === null ? [] : ['expired order:1']),
+        ...['watch first', 'watch ended', 'withdraws'],
+      ]);
+    }
   });
 
   it('leaves out what a relay of version 0.1 has captured, unless the index has its deadline', async () => {
