@@ -75,8 +75,8 @@ export function openTunnel(
       // A server behind a tunnel sends nothing before the request or the TLS handshake.
       return fail(`answered ${statusCode}, and more behind it: a web server that is no proxy?`);
     }
-    const why = ANSWERS[statusCode];
-    fail(`answered ${statusCode}${why === undefined ? '' : `: ${why}`}`);
+    const reason = ANSWERS[statusCode];
+    fail(`answered ${statusCode}${reason === undefined ? '' : `: ${reason}`}`);
   });
   asking.on('error', (error) => {
     if (preventionOf(error) === null) return fail(`broke off: ${messageOf(error)}`);

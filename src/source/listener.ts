@@ -112,7 +112,7 @@ export class Listener {
       this.#missing = error.message;
       const over = sink.onDisconnected();
       if (this.#stop.signal.aborted) return over;
-      events.gapBegan(addressOf(settings), error);
+      events.subscriptionLost(addressOf(settings), error);
     }
   }
 
@@ -131,7 +131,7 @@ export class Listener {
         if (mayFail && !error.retryable) throw error;
         this.#missing = error.message;
         const retryInMs = Math.round(waitMs * (1 - RETRY_JITTER * chance.fraction()));
-        events.redisWaiting(addressOf(settings), error, retryInMs);
+        events.redisUnavailable(addressOf(settings), error, retryInMs);
         await clock.sleep(retryInMs, signal);
         waitMs = Math.min(waitMs * 2, RETRY_MS_MAX);
       }

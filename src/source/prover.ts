@@ -110,7 +110,7 @@ export class Prover {
     const result = await this.#canary.prove(database, closing);
     switch (result.kind) {
       case 'heard':
-        events.canaryHeard(result.lagMs);
+        events.canaryReceived(result.lagMs);
         this.#checkChanges(result.receivesChanges);
         return this.#recordProof(database);
       case 'flowing':

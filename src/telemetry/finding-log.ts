@@ -1,6 +1,7 @@
 /** Logs the warnings and problems that `doctor` reports about a server, each once while it lasts. */
 import type { Logger } from 'pino';
 import type { Level, ServerFinding, ServerSubject } from '../server/finding.js';
+import { capitalize } from '../server/wording.js';
 
 /** The event of each subject. */
 export const SERVER_EVENTS: Readonly<Record<ServerSubject, string>> = {
@@ -43,8 +44,4 @@ export class FindingLog {
       else this.#log.warn(line, message);
     }
   }
-}
-
-function capitalize(text: string): string {
-  return text.slice(0, 1).toUpperCase() + text.slice(1);
 }

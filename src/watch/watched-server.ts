@@ -221,6 +221,6 @@ export class WatchedServer implements ServerCheck {
     if (this.#isLogged || isUnclear) return;
     if (!error.retryable && this.#onRefused !== null) return this.#onRefused(error);
     this.#isLogged = true;
-    events.serverRefused(error.message);
+    events.serverMismatched(error.message);
   }
 }

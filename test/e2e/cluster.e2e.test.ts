@@ -79,7 +79,7 @@ describe.concurrent('a relay', () => {
     await expireSome(await aClient(context, redis.port));
     await expectAll(receiver);
     for (const relay of [one, other]) {
-      expect(relay.logs('state_trouble')).toEqual([]);
+      expect(relay.logs('state_unavailable')).toEqual([]);
       expect(relay.logs('watch_failed')).toEqual([]);
       expect(relay.logs('cluster_part')).toEqual([]);
     }

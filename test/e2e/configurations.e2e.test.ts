@@ -152,7 +152,7 @@ describe.concurrent('a rolling update that adds a route', () => {
     await using again = await RelayProcess.spawn(oldFile);
     await again.logged('configuration_superseded', 10_000);
     await sleep(1_000);
-    expect(updated.logs('watch_ended')).toEqual([]);
+    expect(updated.logs('watching_ended')).toEqual([]);
     const rolledBackAtMs = Date.now();
     await updated.stop();
     await eventually('an old one watches', () => other.watches || again.watches);
@@ -184,7 +184,7 @@ describe.concurrent('a rolling update that adds a route', () => {
       await crashing.stop('SIGKILL');
     }
     expect((await old.get('/readyz')).status).toBe(200);
-    expect(old.logs('watch_ended')).toEqual([]);
+    expect(old.logs('watching_ended')).toEqual([]);
     await writer.stop();
     await expectAll(
       receiver,

@@ -111,7 +111,7 @@ describe.concurrent('notifications', () => {
     await using relay = await RelayProcess.start(simpleFile(redis.url, receiver.url));
     await withRedis(redis, (client) => client.config('SET', 'notify-keyspace-events', ''));
     await eventually('the flags are back', async () => (await flagsOf(redis)) === 'Eegx', 20_000);
-    expect(relay.logs('gap_began')[0]?.error).toMatch(/expired unheard|it lacks Exge/);
+    expect(relay.logs('subscription_lost')[0]?.error).toMatch(/expired unheard|it lacks Exge/);
     await arrives(redis, receiver);
   }, 40_000);
 
@@ -127,7 +127,7 @@ describe.concurrent('notifications', () => {
       await client.del('order:0:unpaid');
     });
     await eventually('the flags are back', async () => (await flagsOf(redis)) === 'Eegx', 20_000);
-    expect(relay.logs('gap_began')[0]?.error).toMatch(
+    expect(relay.logs('subscription_lost')[0]?.error).toMatch(
       /set notify-keyspace-events .*lacks g, which/,
     );
     await withRedis(redis, (client) =>
@@ -218,7 +218,7 @@ describe.concurrent('a canary that does not live to its deadline', () => {
       await relay.ready();
     });
     await relay.logged('canary_recovered');
-    expect(relay.logs('gap_began')).toEqual([]);
+    expect(relay.logs('subscription_lost')).toEqual([]);
     expect(relay.logs('canary_removed')).toMatchObject([{ level: 'warn' }]);
     expect(relay.logs('canary_recovered')).toHaveLength(1);
   }, 60_000);
@@ -244,7 +244,7 @@ describe.concurrent('a canary that does not live to its deadline', () => {
       await client.config('SET', 'maxmemory', '0');
       await relay.logged('canary_recovered', 20_000);
     });
-    expect(relay.logs('gap_began')).toEqual([]);
+    expect(relay.logs('subscription_lost')).toEqual([]);
     expect(relay.logs('canary_removed')).toEqual([]);
     expect(relay.logs('canary_evicted')).toMatchObject([{ level: 'warn' }]);
     await arrives(redis, receiver);
@@ -258,7 +258,7 @@ describe.concurrent('Redis that is not there', () => {
     await redis.kill('SIGKILL');
     const file = simpleFile(redis.url, receiver.url, KEYS_ALONE);
     await using relay = await RelayProcess.spawn(file);
-    const { error, redis: address } = await relay.logged('redis_waiting');
+    const { error, redis: address } = await relay.logged('redis_unavailable');
     expect(error).toContain('ECONNREFUSED');
     expect(address).toBe(`127.0.0.1:${redis.port}`);
     expect((await relay.get('/livez')).status).toBe(200);
@@ -271,8 +271,8 @@ describe.concurrent('Redis that is not there', () => {
   });
 
   it.each([
-    ['redis_waiting', KEYS_ALONE],
-    ['state_trouble', {}],
+    ['redis_unavailable', KEYS_ALONE],
+    ['state_unavailable', {}],
   ])('can be stopped while it is waited for: %s', async (event, more) => {
     await using redis = await startRedis();
     await redis.kill('SIGKILL');
@@ -286,7 +286,7 @@ describe.concurrent('Redis that is not there', () => {
     await using receiver = await TestReceiver.start();
     await using relay = await RelayProcess.start(simpleFile(redis.url, receiver.url));
     await redis.kill('SIGKILL');
-    await relay.logged('gap_began');
+    await relay.logged('subscription_lost');
     await redis.restart();
     await relay.ready();
     expect(await flagsOf(redis)).toBe('Eegx');
@@ -341,7 +341,7 @@ describe.concurrent('Redis that is silent does not hold up a stop', () => {
     process.kill(redis.pid, 'SIGSTOP');
     try {
       await stopsAtOnce(listening);
-      await lost.logged('gap_began', 30_000);
+      await lost.logged('subscription_lost', 30_000);
       await stopsAtOnce(lost);
     } finally {
       process.kill(redis.pid, 'SIGCONT');
@@ -355,11 +355,11 @@ describe.concurrent('a connection that breaks', () => {
     await using receiver = await TestReceiver.start();
     await using relay = await RelayProcess.start(simpleFile(redis.url, receiver.url));
     for (const type of ['PUBSUB', 'NORMAL'] as const) {
-      const gaps = relay.logs('gap_began').length;
+      const gaps = relay.logs('subscription_lost').length;
       await withRedis(redis, (client) =>
         client.call('CLIENT', 'KILL', 'TYPE', type, 'SKIPME', 'yes'),
       );
-      await eventually('a gap', () => relay.logs('gap_began').length > gaps);
+      await eventually('a gap', () => relay.logs('subscription_lost').length > gaps);
       await relay.ready();
       await arrives(redis, receiver);
     }
@@ -373,7 +373,7 @@ describe.concurrent('a connection that breaks', () => {
       simpleFile(`redis://127.0.0.1:${proxy.port}`, receiver.url),
     );
     proxy.silencePresent();
-    const { error } = await relay.logged('gap_began', 30_000);
+    const { error } = await relay.logged('subscription_lost', 30_000);
     expect(error).toMatch(/no longer answers|expired unheard/);
     await relay.ready();
     await arrives(redis, receiver);
@@ -482,7 +482,7 @@ describe.concurrent('a Redis that requires client certificates, its password in 
     await setPassword('sesame');
     await withRedis(redis.plain, (client) => client.call('CLIENT', 'KILL', 'USER', 'relay'));
     await eventually('the refusal', () =>
-      relay.logs('state_trouble').some(({ error }) => /waits for a file/.test(String(error))),
+      relay.logs('state_unavailable').some(({ error }) => /waits for a file/.test(String(error))),
     );
     await mounted.swap(held(second, 'sesame'));
     await relay.ready();
@@ -624,7 +624,7 @@ describe.concurrent('a server that is not what it should be', () => {
     await withRedis(redis, (client) => client.replicaof('127.0.0.1', other.port));
     await eventually(
       'the replica is noticed',
-      () => relay.logs('redis_waiting').some(({ error }) => String(error).includes('is a replica')),
+      () => relay.logs('redis_unavailable').some(({ error }) => String(error).includes('is a replica')),
       20_000,
     );
     expect((await relay.get('/readyz')).status).toBe(503);
@@ -682,7 +682,7 @@ describe.concurrent('a server that is not what it should be', () => {
     await using relay = await RelayProcess.spawn(
       simpleFile(`redis://127.0.0.1:${port}`, 'http://127.0.0.1:9', KEYS_ALONE),
     );
-    expect((await relay.logged('redis_waiting', 40_000)).error).toContain(
+    expect((await relay.logged('redis_unavailable', 40_000)).error).toContain(
       'accepts connections but does not answer',
     );
     server.close();

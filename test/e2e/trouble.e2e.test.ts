@@ -75,7 +75,7 @@ const notReady = (relay: RelayProcess, text: string | RegExp) =>
   });
 
 async function saidOnce(relay: RelayProcess, text: string): Promise<void> {
-  const said = () => relay.logs('state_trouble').filter(({ error }) => `${error}`.includes(text));
+  const said = () => relay.logs('state_unavailable').filter(({ error }) => `${error}`.includes(text));
   await eventually(`said: ${text}`, () => said().length > 0);
   expect(said()).toHaveLength(1);
 }
@@ -89,7 +89,7 @@ describe.concurrent('a state Redis in trouble', () => {
     // Less than it uses, so that no room becomes free by what is delivered.
     await scene.client.config('SET', 'maxmemory', 1);
     await expire(scene.keys, 10, 'meanwhile');
-    const trouble = await relay.logged('state_trouble');
+    const trouble = await relay.logged('state_unavailable');
     expect(trouble).toMatchObject({
       level: 'error',
       operation: expect.stringMatching(/^(track|enqueue)$/),

@@ -29,8 +29,8 @@ function open(port: number, database = 0) {
   const said: string[] = [];
   const events = {
     ...SILENT_STATE_EVENTS,
-    troubleBegan: (_: string, { message }: Error) => said.push(message),
-    troubleEnded: () => said.push('recovered'),
+    unavailable: (_: string, { message }: Error) => said.push(message),
+    availableAgain: () => said.push('recovered'),
   };
   const opened = startState(port, PREFIX, events, database);
   onTestFinished(() => opened.state.close());

@@ -25,8 +25,8 @@ async function ownServer({ onTestFinished }: TestContext, args: readonly string[
     internalError: (loop: string) => said.push(`${loop}: an internal error`),
     failed: () => undefined,
     credentialsUnusable: () => undefined,
-    troubleBegan: (operation: string, { message }: Error) => said.push(`${operation}: ${message}`),
-    troubleEnded: () => said.push('recovered'),
+    unavailable: (operation: string, { message }: Error) => said.push(`${operation}: ${message}`),
+    availableAgain: () => said.push('recovered'),
     server: (_: string, findings: readonly ServerFinding[]) =>
       said.push(...findings.filter(isWarning).map(({ text }) => text)),
     dataLost: () => said.push('data lost'),
