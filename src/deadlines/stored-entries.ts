@@ -58,7 +58,7 @@ export class StoredEntries {
   async text(key: string, text: string | null, pattern: RegExp): Promise<RegExpExecArray | null> {
     const found = pattern.exec(text ?? '');
     if (text === null || found !== null) return found;
-    const reason = 'not what a relay writes';
+    const reason = 'not written by a relay';
     await this.#setAside([{ key, kind: 'string', name: '', value: text, reason, related: null }]);
     return null;
   }

@@ -78,11 +78,11 @@ export function createSender(
     const reason = unreachableReason(error);
     // A proxy's own timeout already says what happened.
     if ((isTooLate && reason !== 'proxy') || codeOf(error) === CONNECT_TIMEOUT_CODE) {
-      const detail = `no answer within ${endpoint.timeoutMs} ms`;
+      const detail = `no response within ${endpoint.timeoutMs} ms`;
       return { kind: 'unreachable', reason: 'timeout', code: '', detail };
     }
     if (connections.isClosed) {
-      const detail = 'broken off by a stop of the relay';
+      const detail = 'aborted because the relay stopped';
       return { kind: 'unreachable', reason: 'stopped', code: '', detail };
     }
     const detail = redact(messageOf(error), endpoint);
@@ -95,7 +95,7 @@ export function createSender(
 /** Why a response whose status was read is incomplete; null: it is complete. */
 function malformedText(ending: Ending, isTooLate: boolean, endpoint: Endpoint): string | null {
   if (ending.kind === 'answered') return null;
-  if (isTooLate) return `no end of it within ${endpoint.timeoutMs} ms`;
+  if (isTooLate) return `the response was not complete within ${endpoint.timeoutMs} ms`;
   // The message contains no data of the receiver.
   if (ending.error instanceof ResponseHeadError) return ending.error.message;
   return redact(messageOf(ending.error), endpoint);

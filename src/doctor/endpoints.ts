@@ -5,7 +5,7 @@
 import type { LookupFunction } from 'node:net';
 import { createConnector, targetOf } from '../delivery/connect.js';
 import { createDnsLookup } from '../delivery/dns.js';
-import { unreachableReason, preventionOf } from '../delivery/failure.js';
+import { preventionOf, unreachableReason } from '../delivery/failure.js';
 import { redact } from '../delivery/redaction.js';
 import type { Clock } from '../lib/clock.js';
 import type { Endpoint } from '../model/endpoint.js';

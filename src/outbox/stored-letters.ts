@@ -30,7 +30,14 @@ export async function readableLetters(
       letters[at] = unpackDeadLetter(value, { endpoint, id });
     } catch (error) {
       const related = { key: deadOrder, kind: 'member', name: id } as const;
-      suspects.push({ key: dead, kind: 'field', name: id, value, reason: messageOf(error), related });
+      suspects.push({
+        key: dead,
+        kind: 'field',
+        name: id,
+        value,
+        reason: messageOf(error),
+        related,
+      });
     }
   }
   await state.setAside('dead_letters', suspects);

@@ -65,7 +65,7 @@ export class Listener {
 
   constructor(parts: ListenerParts) {
     this.#parts = parts;
-    this.#missing = `Redis at ${addressOf(parts.settings)} has not answered yet`;
+    this.#missing = `Redis at ${addressOf(parts.settings)} has not responded yet`;
   }
 
   /**
@@ -146,9 +146,9 @@ function canaryCheck(proof: Proof): ListenerCheck {
     case 'proved':
       return { name, problem: null, ...(proof.note === null ? {} : { note: proof.note }) };
     case 'forbidden':
-      return { name, problem: null, note: `not proved: ${proof.reason}` };
+      return { name, problem: null, note: `notifications are not verified: ${proof.reason}` };
     case 'evicted':
-      return { name, problem: null, note: `notifications arrive, but ${proof.reason}` };
+      return { name, problem: null, note: `notifications work, but ${proof.reason}` };
     case 'failing':
       return { name, problem: proof.reason };
   }

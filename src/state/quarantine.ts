@@ -113,8 +113,8 @@ export class Quarantine {
       if (Array.isArray(reply)) {
         const [key, error] = reply.map(String);
         throw new RedisReplyError(
-          `the key ${key} is not of the type that the relay uses, and can neither be renamed nor deleted (${error}): ` +
-            "delete it, or allow the relay's user RENAME and UNLINK (+rename +unlink)",
+          `the key ${key} has another type than the relay uses, and can neither be renamed nor deleted (${error}). ` +
+            "Delete it, or grant the relay's user +rename and +unlink",
         );
       }
       this.#moved += Number(reply);

@@ -87,7 +87,7 @@ interface Start {
 function problemOf(condition: Condition): string | null {
   switch (condition.kind) {
     case 'verifying':
-      return 'its keys have not been looked at yet';
+      return 'not verified yet';
     case 'ready':
       return null;
     case 'unusable':
@@ -149,7 +149,7 @@ export class RedisState {
   get problem(): string | null {
     if (this.#health.problem !== null) return this.#health.problem;
     if (this.redis.status === 'ready') return problemOf(this.#condition);
-    return `the state Redis at ${addressOf(this.#parts.redis)} is not connected`;
+    return `not connected to the state Redis at ${addressOf(this.#parts.redis)}`;
   }
 
   /** Whether an open connection is being verified. */

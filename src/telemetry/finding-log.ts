@@ -14,7 +14,7 @@ export const SERVER_EVENTS: Readonly<Record<ServerSubject, string>> = {
   eviction: 'keys_evictable',
   'state version': 'state_version',
   'state eviction': 'state_evictable',
-  'state on disk': 'state_persistence',
+  'state persistence': 'state_persistence',
 };
 
 export class FindingLog {
@@ -33,7 +33,7 @@ export class FindingLog {
       if (present.some((finding) => finding.subject === subject)) continue;
       this.#logged.delete(subject);
       const line = { event: SERVER_EVENTS[subject], redis: address, subject };
-      this.#log.info(line, `${subject}: warning cleared`);
+      this.#log.info(line, `${subject}: resolved`);
     }
     for (const { level, subject, text, advice } of present) {
       if (this.#logged.get(subject) === level) continue;

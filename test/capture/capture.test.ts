@@ -617,7 +617,7 @@ describe('a key that is said to be new', () => {
   const created = (id: number, detectedAtMs: number) =>
     ({ ...order(id), kind: 'created', detectedAtMs }) as const;
 
-  /** While what expired unheard is looked for; the deadline of order 1 was long ago. */
+  /** While what expired without a notification is looked for; the deadline of order 1 was long ago. */
   async function catchingUp() {
     const parts = aCapture();
     parts.given.isCatchingUp = true;
@@ -625,7 +625,7 @@ describe('a key that is said to be new', () => {
     return { ...parts, nowMs: order(1).detectedAtMs };
   }
 
-  it('had expired unheard where its deadline has passed: its end is captured', async () => {
+  it('had expired without a notification where its deadline has passed: its end is captured', async () => {
     const { capture, claimAll, nowMs, steps } = await catchingUp();
     capture.push(created(1, nowMs));
     capture.push(changed(1));

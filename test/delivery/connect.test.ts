@@ -63,8 +63,8 @@ describe('a name', () => {
       kind: 'unreachable',
       reason: 'forbidden_address',
       detail:
-        `shop.example leads to ${address}, which is link-local, or a cloud's metadata: not ` +
-        'connected to (allow_link_local: true in the file allows it)',
+        `shop.example resolves to ${address}, which is a link-local or cloud metadata address; not ` +
+        'connecting to it (allow_link_local: true allows it)',
     });
   });
 
@@ -279,10 +279,10 @@ describe('a proxy', () => {
   });
 
   it.each([
-    [407, 'answered 407: it wants a user and password, or others than those of the file'],
-    [403, 'answered 403: it forbids this host or port'],
-    [502, 'answered 502: it cannot reach the endpoint'],
-    [418, 'answered 418'],
+    [407, 'returned 407: it requires a user and password, or rejects the configured ones'],
+    [403, 'returned 403: it forbids this host or port'],
+    [502, 'returned 502: it cannot reach the endpoint'],
+    [418, 'returned 418'],
   ])('that answers %i is the cause', async (status, what) => {
     await using proxy = await ConnectProxy.start();
     proxy.answer = status;
@@ -308,7 +308,10 @@ describe('a proxy', () => {
   ])('that %s is the cause', async (_, misbehave) => {
     await using server = await FaultyServer.start(misbehave);
     const outcome = await postTo('https://shop.invalid/', { proxy: proxyAt(server.url) });
-    expect(outcome).toMatchObject({ reason: 'proxy', detail: expect.stringContaining('broke off') });
+    expect(outcome).toMatchObject({
+      reason: 'proxy',
+      detail: expect.stringContaining('closed the connection'),
+    });
   });
 
   it.each(['http://shop.invalid/', 'https://shop.invalid/'])(
@@ -320,7 +323,7 @@ describe('a proxy', () => {
       const outcome = await postTo(url, { proxy: proxyAt(server.url) });
       expect(outcome).toMatchObject({
         reason: 'proxy',
-        detail: expect.stringContaining('answered 200, and more behind it'),
+        detail: expect.stringContaining('returned 200 and more data'),
       });
       expect(server.requests).toBe(1);
     },
@@ -333,7 +336,7 @@ describe('a proxy', () => {
     expect(await postTo('https://shop.invalid/', given)).toMatchObject({
       kind: 'unreachable',
       reason: 'proxy',
-      detail: `the proxy ${proxy.host} has not connected to the endpoint within 100 ms`,
+      detail: `the proxy ${proxy.host} did not connect to the endpoint within 100 ms`,
     });
   });
 

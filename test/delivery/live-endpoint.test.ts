@@ -59,7 +59,11 @@ describe('an endpoint with files', () => {
     expect(lines.at(-1)).toMatchObject({ problem: 'headers.x.file: there is no such file' });
     await clock.advance(LOOK_EVERY_MS);
     expect(await isStale()).toBe(false);
-    expect(events()).toEqual(['credentials_reloaded', 'credentials_unusable', 'credentials_reloaded']);
+    expect(events()).toEqual([
+      'credentials_reloaded',
+      'credentials_unusable',
+      'credentials_reloaded',
+    ]);
     await live.stop();
   });
 });

@@ -284,7 +284,7 @@ describe('an answer whose status line has been read', () => {
     expect(await metWith(open(text), { timeoutMs: 100 })).toMatchObject({
       kind: 'accepted',
       status: 200,
-      malformed: 'no end of it within 100 ms',
+      malformed: 'the response was not complete within 100 ms',
     });
   });
 
@@ -379,7 +379,7 @@ describe('an endpoint without an answer', () => {
       kind: 'unreachable',
       reason: 'timeout',
       code: '',
-      detail: 'no answer within 100 ms',
+      detail: 'no response within 100 ms',
     });
   });
 
@@ -393,7 +393,7 @@ describe('an endpoint without an answer', () => {
     );
     onTestFinished(() => sender.close());
     const outcome = await sender.send(buildRequest(endpoint, aDelivery(), systemClock.nowMs()));
-    expect(outcome).toMatchObject({ reason: 'timeout', detail: 'no answer within 100 ms' });
+    expect(outcome).toMatchObject({ reason: 'timeout', detail: 'no response within 100 ms' });
   });
 
   it('is not sent what has waited too long for its only connection', async () => {

@@ -538,7 +538,7 @@ describe('an endpoint that is gone', () => {
       {
         name: 'endpoints',
         problem: null,
-        note: 'answered 410 (gone): shop; the relay sends nothing there until a restart',
+        note: 'returned 410: shop; the relay sends nothing to them until it restarts',
       },
     ]);
   });

@@ -210,7 +210,7 @@ describe.concurrent('through a proxy', () => {
     expect(await attemptFor(relay, 'stranger', 'order:1')).toMatchObject({
       outcome: 'unreachable',
       reason: 'proxy',
-      error: `the proxy ${proxy.host} answered 407: it wants a user and password, or others than those of the file`,
+      error: `the proxy ${proxy.host} returned 407: it requires a user and password, or rejects the configured ones`,
     });
     expect(await attemptFor(relay, 'nobody', 'order:1')).toMatchObject({
       reason: 'proxy',
@@ -275,7 +275,9 @@ describe.concurrent('a refused address', () => {
     const refusal = { outcome: 'unreachable', reason: 'forbidden_address', disposition: 'dead' };
     const line = await attemptFor(relay, 'metadata', 'order:1');
     expect(line).toMatchObject(refusal);
-    expect(line.error).toContain(`metadata.example leads to ${LINK_LOCAL}, which is link-local`);
+    expect(line.error).toContain(
+      `metadata.example resolves to ${LINK_LOCAL}, which is a link-local`,
+    );
     expect(await attemptFor(relay, 'rebound', 'order:1')).toMatchObject({ outcome: 'accepted' });
     const allowed = await attemptFor(relay, 'allowed', 'order:1');
     expect(allowed.reason).not.toBe('forbidden_address');

@@ -297,7 +297,7 @@ describe('the Redis password', () => {
     const url = server.url.replace(encodeURIComponent(REDIS_PASSWORD), TOKEN);
     await using relay = await RelayProcess.spawn({ ...fileOf({}), redis: { url } });
     expect((await relay.exited).code).toBe(1);
-    expect(relay.startError).toContain('refuses the user name or password');
+    expect(relay.startError).toContain('rejects the user name or password');
     expectNoSecrets(relay);
   });
 });

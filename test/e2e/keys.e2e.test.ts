@@ -237,7 +237,7 @@ describe('the log', () => {
       routes: [{ name: 'every', match: '*', to: 'every' }],
       log: { level: 'trace', format: 'pretty' },
     });
-    await eventually('listening', () => pretty.stdout.includes('listening to expirations'));
+    await eventually('listening', () => pretty.stdout.includes('listening for expirations'));
     const ids = [...AWKWARD.map(([, id]) => id), FORGED_LINE];
     for (const id of ids) await expire(`pretty:${id}`);
     const delivered = () => pretty.stdout.match(/ delivered \{/gm)?.length;

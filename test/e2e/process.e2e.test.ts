@@ -60,14 +60,14 @@ describe('SIGUSR1 and SIGUSR2', () => {
     expect(await answers(inspectPort)).toBe(false);
     listen.process.kill('SIGQUIT');
     expect(await listen.exited).toEqual({ code: 0, signal: null });
-    expect(listen.stderr()).toMatch(/^expiry-relay: ignored SIGUSR1: /m);
+    expect(listen.stderr()).toMatch(/^expiry-relay: ignored SIGUSR1, /m);
   });
 });
 
 describe('an error that ends the start', () => {
   const wrong = () => shared.server.url.replace('redis://', 'redis://nobody:wrong@');
   it.each([
-    ['a wrong password', () => ({ redis: { url: wrong() } }), 'refuses the user name or password'],
+    ['a wrong password', () => ({ redis: { url: wrong() } }), 'rejects the user name or password'],
     ['a wrong password for the state', () => ({ state: { url: wrong() } }), 'those of state.url'],
     [
       'a missing database',

@@ -133,7 +133,11 @@ describe('an attempt', () => {
       disposition: { kind: 'dead', reason: 'exhausted', lastOutcome: null },
     });
     expect(lines.map(({ level }) => level)).toEqual([30, 40, 50]);
-    expect(lines[2]).toMatchObject({ disposition: 'dead', reason: 'timeout', dead_reason: 'exhausted' });
+    expect(lines[2]).toMatchObject({
+      disposition: 'dead',
+      reason: 'timeout',
+      dead_reason: 'exhausted',
+    });
   });
 
   it('says what was wrong with a response: each time in its line, and once a minute by itself', () => {
