@@ -251,7 +251,7 @@ describe.concurrent('through a proxy that is spoken to by TLS', () => {
   });
 });
 
-describe.concurrent('a refused address', () => {
+describe.concurrent('a forbidden address', () => {
   it('is not connected to, whenever the name of an endpoint leads there, unless the file allows it', async () => {
     await using redis = await startRedis();
     await using receiver = await TestReceiver.start((_, response) => {
