@@ -55,7 +55,7 @@ export function createConnector(endpoint: Endpoint, parts: ConnectorParts): Conn
     const error = new ForbiddenAddressError(hostname, hostname);
     return (_, callback) => queueMicrotask(() => callback(error, null));
   }
-  const lookup = allowLinkLocal ? parts.lookup : rejectRefused(parts.lookup);
+  const lookup = allowLinkLocal ? parts.lookup : rejectForbidden(parts.lookup);
   const options = { timeout: parts.timeoutMs, allowH2: false, ...READ_AS_TAKEN };
   const secure = secureConnector({ ...options, ...tlsOptions(tls) });
   if (proxy === null) return directConnector(url, secure, lookup, parts);
@@ -108,17 +108,17 @@ function secureConnector(options: buildConnector.BuildOptions): Connector {
 }
 
 /** Removes forbidden addresses from the results of a lookup. */
-function rejectRefused(lookup: LookupFunction): LookupFunction {
+function rejectForbidden(lookup: LookupFunction): LookupFunction {
   return (hostname, options, callback) =>
     lookup(hostname, options, (error, address, family) => {
       if (error !== null) return callback(error, address, family);
       const found = typeof address === 'string' ? [{ address, family: family ?? 0 }] : address;
-      const refused = found.find((one) => isForbiddenAddress(one.address));
-      if (refused === undefined) return callback(null, address, family);
+      const forbidden = found.find((one) => isForbiddenAddress(one.address));
+      if (forbidden === undefined) return callback(null, address, family);
       const allowed = found.filter((one) => !isForbiddenAddress(one.address));
       if (typeof address !== 'string' && allowed.length > 0) return callback(null, allowed);
       const nothing = typeof address === 'string' ? '' : [];
-      callback(new ForbiddenAddressError(hostname, refused.address), nothing, 0);
+      callback(new ForbiddenAddressError(hostname, forbidden.address), nothing, 0);
     });
 }
 
