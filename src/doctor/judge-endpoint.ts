@@ -4,7 +4,7 @@ import { proxyText } from '../delivery/proxy-connect.js';
 import { preventionAdvice } from '../lib/exhaustion.js';
 import { printable } from '../lib/printable.js';
 import type { Endpoint } from '../model/endpoint.js';
-import type { Prevented, UnreachableCause } from '../model/vocabulary.js';
+import type { Prevented, UnreachableReason } from '../model/vocabulary.js';
 import { type Finding, ok, problem } from '../server/finding.js';
 import { lengthText } from '../server/wording.js';
 
@@ -14,7 +14,7 @@ export type Reach =
   | Prevented
   | {
       readonly kind: 'failed';
-      readonly cause: UnreachableCause;
+      readonly reason: UnreachableReason;
       /** The error code from Node or OpenSSL; empty when there is none. */
       readonly code: string;
       /** The network error, safe to print. */
@@ -41,7 +41,7 @@ const CERTIFICATE: readonly (readonly [RegExp, (host: string) => string])[] = [
   [/WRONG_VERSION|PROTOCOL|EPROTO|PACKET/, () => 'does this port speak TLS? Else write http://'],
 ];
 
-const ADVICE: Readonly<Record<UnreachableCause, (host: string) => string>> = {
+const ADVICE: Readonly<Record<UnreachableReason, (host: string) => string>> = {
   timeout: (host) =>
     `see whether ${host} is busy, and whether a firewall keeps this machine from it`,
   dns: (host) => `correct the name ${host}, or let this machine's DNS know it`,
@@ -50,7 +50,7 @@ const ADVICE: Readonly<Record<UnreachableCause, (host: string) => string>> = {
   tls: () => 'see its certificate',
   protocol: () => 'see whether the port of its URL is meant for webhooks',
   proxy: (host) => `see the endpoint's proxy, and whether that may and can connect to ${host}`,
-  refused_address: (host) =>
+  forbidden_address: (host) =>
     `correct ${host}, or say allow_link_local: true at this endpoint if it is meant`,
   network: (host) => `see whether this machine has a way to ${host}`,
   stopped: () => 'look again',
@@ -65,17 +65,17 @@ const PERHAPS_PLAIN = '. Does this port speak TLS? Else write http://';
 
 /** Advice for an unreachable endpoint. */
 export function adviceFor(
-  { cause, code }: { readonly cause: UnreachableCause; readonly code: string },
+  { reason, code }: { readonly reason: UnreachableReason; readonly code: string },
   { url, tls }: Endpoint,
 ): string {
   const host = printable(url.hostname);
   const isSecure = url.protocol === 'https:';
   const certificate = isSecure ? CERTIFICATE.find(([pattern]) => pattern.test(code)) : undefined;
   if (certificate !== undefined) return certificate[1](host);
-  const mayLack = isSecure && cause === 'connection_reset' && (tls?.client ?? null) === null;
-  const mayBePlain = isSecure && cause === 'timeout';
+  const mayLack = isSecure && reason === 'connection_reset' && (tls?.client ?? null) === null;
+  const mayBePlain = isSecure && reason === 'timeout';
   return (
-    ADVICE[cause](host) + (mayLack ? PERHAPS_CERTIFICATE : '') + (mayBePlain ? PERHAPS_PLAIN : '')
+    ADVICE[reason](host) + (mayLack ? PERHAPS_CERTIFICATE : '') + (mayBePlain ? PERHAPS_PLAIN : '')
   );
 }
 
@@ -96,8 +96,8 @@ export function judgeEndpoint(endpoint: Endpoint, reach: Reach, tookMs: number):
     const text = `${at} was not connected to: ${reach.detail}`;
     return problem(subject, text, preventionAdvice(reach));
   }
-  const { cause, detail } = reach;
+  const { reason, detail } = reach;
   const wanted = isSecure ? 'TLS connection' : 'connection';
-  const found = cause === 'timeout' ? `no ${wanted} within ${length}` : detail;
+  const found = reason === 'timeout' ? `no ${wanted} within ${length}` : detail;
   return problem(subject, `${at} cannot be reached: ${found}`, adviceFor(reach, endpoint));
 }

@@ -28,7 +28,7 @@ export type ServerSubject =
   | 'eviction'
   | 'state version'
   | 'state eviction'
-  | 'state on disk';
+  | 'state persistence';
 
 export type ServerFinding = Finding<ServerSubject>;
 
