@@ -144,7 +144,7 @@ async function actOn(
 ): Promise<ExitCode> {
   const filter = readFilter(options, options.ids);
   if (isEverything(filter) && !options.all) {
-    throw new UsageError(`expected ids, filters or --all; nothing was ${verb.done}`);
+    throw new UsageError(`specify ids, a filter or --all; nothing was ${verb.done}`);
   }
   return withDeadLetters(context, options, async (opened) => {
     const result: Result = {

@@ -74,7 +74,7 @@ export const showQuarantine: CommandAction<ShowQuarantineOptions> = (context, op
 export const dropQuarantine: CommandAction<DropQuarantineOptions> = (context, options) => {
   const { ids, all } = options;
   if (ids.length === 0 && !all) {
-    throw new UsageError('expected ids or --all; nothing was dropped');
+    throw new UsageError('specify ids or --all; nothing was dropped');
   }
   return withState(context, options, async (state) => {
     let dropped = 0;

@@ -1,5 +1,5 @@
 /** I/O: finds and reads the configuration and its secret files, and reports every error. */
-import { dirname, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { printable } from '../lib/printable.js';
 import { defectNote } from '../lib/text-defect.js';
 import { NoSettingsFileError, SettingsError, UsageError } from '../model/errors.js';
@@ -37,7 +37,8 @@ import { validate } from './validate.js';
 export const FILE_BYTES_MAX = 256 * 1024;
 
 export const FILE_VARIABLE = 'EXPIRY_RELAY_CONFIG';
-export const DEFAULT_FILES = ['relay.yaml', '/etc/expiry-relay/relay.yaml'] as const;
+const DEFAULT_FOLDERS = ['', '/etc/expiry-relay'] as const;
+const DEFAULT_NAMES = ['relay.yaml', 'expiry-relay.yaml'] as const;
 
 export type Check =
   | { readonly ok: true; readonly settings: Settings }
@@ -90,24 +91,6 @@ async function checkText(
   return { ok: true, settings: withFiles(settings, from) };
 }
 
-/** Chooses the configuration file and reads it. */
-async function readChosen(
-  candidates: readonly string[],
-  cwd: string,
-): Promise<{ file: string; text: string }> {
-  for (const file of candidates) {
-    const read = await readText(resolve(cwd, file), FILE_BYTES_MAX, 'any');
-    if (read.ok) return { file, text: read.text };
-    if (candidates.length > 1 && read.code === 'ENOENT') continue;
-    const note = defectNote(file);
-    throw new SettingsError(`${printable(file)}: cannot be read: ${read.reason}${note}`);
-  }
-  throw new NoSettingsFileError(
-    `expected a file, found none: looked for ${candidates.join(' and ')} in ${printable(cwd)}; ` +
-      `name one with -c FILE or ${FILE_VARIABLE}`,
-  );
-}
-
 interface LoadOptions {
   /** The value of `-c`. */
   readonly file: string | undefined;
@@ -115,10 +98,46 @@ interface LoadOptions {
   readonly cwd: string;
 }
 
-function candidatesOf({ file, env }: LoadOptions): readonly string[] {
-  if (file === '') throw new UsageError('-c: expected the name of a file, found an empty text');
+interface Chosen {
+  /** As named, or as found. */
+  readonly file: string;
+  readonly text: string;
+}
+
+function unreadable(file: string, reason: string): SettingsError {
+  return new SettingsError(`${printable(file)}: cannot be read: ${reason}${defectNote(file)}`);
+}
+
+/** Chooses the configuration file and reads it. */
+async function readChosen({ file, env, cwd }: LoadOptions): Promise<Chosen> {
+  if (file === '') throw new UsageError('-c: expected the name of a file, found an empty string');
   const named = file ?? (env[FILE_VARIABLE] || undefined);
-  return named === undefined ? DEFAULT_FILES : [named];
+  if (named !== undefined) {
+    const read = await readText(resolve(cwd, named), FILE_BYTES_MAX, 'any');
+    if (read.ok) return { file: named, text: read.text };
+    throw unreadable(named, read.reason);
+  }
+  for (const folder of DEFAULT_FOLDERS) {
+    const found: Chosen[] = [];
+    for (const name of DEFAULT_NAMES) {
+      const candidate = join(folder, name);
+      const read = await readText(resolve(cwd, candidate), FILE_BYTES_MAX, 'any');
+      if (read.ok) found.push({ file: candidate, text: read.text });
+      else if (read.code !== 'ENOENT') throw unreadable(candidate, read.reason);
+    }
+    const [first, second] = found;
+    if (first !== undefined && second !== undefined) {
+      throw new SettingsError(
+        `${first.file}: ${second.file} exists, too; expected one of them: delete the other, or ` +
+          `name one with -c FILE or ${FILE_VARIABLE}`,
+      );
+    }
+    if (first !== undefined) return first;
+  }
+  throw new NoSettingsFileError(
+    `no configuration file: looked for ${DEFAULT_NAMES.join(' and ')} in ${printable(cwd)} and ` +
+      `${DEFAULT_FOLDERS[1]}; name one with -c FILE or ${FILE_VARIABLE}`,
+  );
 }
 
 /**
@@ -128,7 +147,7 @@ function candidatesOf({ file, env }: LoadOptions): readonly string[] {
  * @throws SettingsError when there is no file, or its `admin.listen` is invalid
  */
 export async function loadAdminAddress(options: LoadOptions): Promise<ListenAddress> {
-  const { file, text } = await readChosen(candidatesOf(options), options.cwd);
+  const { file, text } = await readChosen(options);
   const document = parseDocument(text);
   const read = document.kind === 'broken' ? {} : interpolate(document.value, options.env).value;
   const root = withoutEmptyTexts(read);
@@ -142,7 +161,7 @@ export async function loadAdminAddress(options: LoadOptions): Promise<ListenAddr
 
 /**
  * Loads the settings and returns the file's name as given. The file is `file` (the value of `-c`), else
- * `$EXPIRY_RELAY_CONFIG`, else the first default file that exists.
+ * `$EXPIRY_RELAY_CONFIG`, else the default file that exists.
  *
  * @throws UsageError when `file` is empty
  * @throws SettingsError whose message has a line for every error, by position
@@ -150,7 +169,7 @@ export async function loadAdminAddress(options: LoadOptions): Promise<ListenAddr
 export async function loadSettings(
   options: LoadOptions,
 ): Promise<{ file: string; settings: Settings }> {
-  const { file, text } = await readChosen(candidatesOf(options), options.cwd);
+  const { file, text } = await readChosen(options);
   const check = await checkText(text, {
     file: printable(file),
     folder: dirname(resolve(options.cwd, file)),

@@ -81,6 +81,16 @@ describe('the command line', () => {
     expect(stdout).toBe('');
   });
 
+  it.each([
+    [['chekc'], 'expiry-relay'],
+    [['secret', '--frobnicate'], 'expiry-relay secret'],
+    [['dead', 'lst'], 'expiry-relay dead'],
+    [['dead', 'show'], 'expiry-relay dead show'],
+  ])('points the usage error of %j to the help of %s', async (argv, command) => {
+    const { stderr } = await cli(argv);
+    expect(stderr.endsWith(`\nSee '${command} --help'.\n`)).toBe(true);
+  });
+
   it('exits with the code, message and no stack as a process too', async () => {
     const { code, stderr } = await runCommand(['check', '-c', '/nowhere/relay.yaml']);
     expect(code).toBe(1);
@@ -119,7 +129,7 @@ describe('check', () => {
     await using folder = await tempFolder({});
     const { code, stderr } = await cli(['check'], { cwd: folder.path });
     expect(code).toBe(1);
-    expect(stderr).toContain('/etc/expiry-relay/relay.yaml');
+    expect(stderr).toContain(' and /etc/expiry-relay; name one with -c FILE');
   });
 });
 

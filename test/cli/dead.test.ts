@@ -273,7 +273,7 @@ describe.each(['replay', 'drop'])('dead %s', (verb) => {
     await storeDeadLetters(shared.client, LETTERS);
     const { code, stdout, stderr } = await dead(verb);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
-    expect(stderr).toMatch(/^expiry-relay: expected ids, filters or --all; nothing was \w+\n$/);
+    expect(stderr).toMatch(/^expiry-relay: specify ids, a filter or --all; nothing was \w+\n$/);
     expect((await dead(verb, '--endpoint', '')).code).toBe(2);
     expect(await left('shop')).toEqual(['new', 'old']);
   });

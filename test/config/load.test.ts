@@ -59,10 +59,24 @@ describe('which file is loaded', () => {
     expect(await folder.load(undefined, env)).toMatchObject({ file: 'relay.yaml' });
   });
 
+  it('is ./expiry-relay.yaml when there is no ./relay.yaml', async () => {
+    await using folder = await aFolder({ 'expiry-relay.yaml': SMALLEST });
+    expect(await folder.load()).toMatchObject({ file: 'expiry-relay.yaml' });
+  });
+
+  it('cannot be one of two default files in a folder', async () => {
+    const two = { 'relay.yaml': SMALLEST, 'expiry-relay.yaml': SMALLEST };
+    await using folder = await aFolder(two);
+    await expect(folder.load()).rejects.toThrow(
+      'relay.yaml: expiry-relay.yaml exists, too; expected one of them',
+    );
+    expect(await folder.load('relay.yaml')).toMatchObject({ file: 'relay.yaml' });
+  });
+
   it('is none, and the message says where it was looked for', async () => {
     await using folder = await aFolder({});
     await expect(folder.load()).rejects.toThrow(
-      /looked for relay\.yaml and \/etc\/expiry-relay\/relay\.yaml in .*-c FILE/,
+      /looked for relay\.yaml and expiry-relay\.yaml in .* and \/etc\/expiry-relay; name one with -c FILE/,
     );
   });
 
