@@ -31,7 +31,7 @@ export const doctor: CommandAction<FileOption> = async (context, { config }) => 
   const counts = `${routes}, ${pluralize(endpoints.length, 'endpoint')}`;
   const sections: readonly Promise<readonly Finding[]>[] = [
     Promise.resolve([
-      ok('file', `${printable(file)}: fine (${counts})`),
+      ok('file', `${printable(file)}: valid (${counts})`),
       note('doctor', 'only reads: nothing is written to Redis, nothing is sent to an endpoint'),
     ]),
     examineOpenFiles(endpoints),

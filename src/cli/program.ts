@@ -3,6 +3,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import { defectNote } from '../lib/text-defect.js';
 import { VERSION } from '../lib/version.js';
 import { reportText } from '../telemetry/process-reports.js';
+import type { CheckOptions } from './check.js';
 import type { CliContext, ExitCode, FileOption } from './context.js';
 import type { ActOnDeadOptions, ListDeadOptions, ShowDeadOptions } from './dead.js';
 import { loadLean } from './lean-load.js';
@@ -94,10 +95,14 @@ function addRun(program: Command, context: CliContext, done: Done): void {
 }
 
 function addChecks(program: Command, context: CliContext, done: Done): void {
-  const check = addCommand(program, 'check', 'validate the configuration file').action(
-    async (options: FileOption) => done(await (await import('./check.js')).check(context, options)),
-  );
-  addExamples(check, 'check', 'check -c relay.yaml');
+  const check = addCommand(program, 'check', 'validate configuration files')
+    .argument('[files...]', 'the files to validate; by default the configuration file')
+    .option('--no-env', 'do not read environment variables and secret files')
+    .option('--strict', 'treat warnings as errors')
+    .action(async (files: string[], options: Omit<CheckOptions, 'files'>) =>
+      done(await (await import('./check.js')).check(context, { ...options, files })),
+    );
+  addExamples(check, 'check', 'check --no-env --strict deploy/relay.yaml');
   const doctor = addCommand(
     program,
     'doctor',

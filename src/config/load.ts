@@ -9,6 +9,7 @@ import { readListenAddress } from './addresses.js';
 import { parseDocument } from './document.js';
 import { extraCaProblem } from './extra-ca.js';
 import { type Environment, interpolate } from './interpolate.js';
+import { lint } from './lints.js';
 import { readSecretFiles, withFiles } from './live-files.js';
 import {
   type Complaint,
@@ -18,7 +19,7 @@ import {
   syntaxMistake,
   toMistake,
 } from './mistakes.js';
-import { asMapping, type Path, valueAt } from './path.js';
+import { asList, asMapping, type Path, valueAt } from './path.js';
 import { hintAtNames } from './placeholder-hints.js';
 import { readText } from './read-file.js';
 import { DEFAULT_ADMIN_LISTEN } from './schema.js';
@@ -40,9 +41,17 @@ export const FILE_VARIABLE = 'EXPIRY_RELAY_CONFIG';
 const DEFAULT_FOLDERS = ['', '/etc/expiry-relay'] as const;
 const DEFAULT_NAMES = ['relay.yaml', 'expiry-relay.yaml'] as const;
 
-export type Check =
-  | { readonly ok: true; readonly settings: Settings }
-  | { readonly ok: false; readonly mistakes: readonly Mistake[] };
+/** The result of a check. */
+export interface Check {
+  /** The file as named, or as found. */
+  readonly file: string;
+  readonly routeCount: number;
+  readonly endpointCount: number;
+  readonly mistakes: readonly Mistake[];
+  readonly warnings: readonly Mistake[];
+  /** Null when there are mistakes, or the environment is not known. */
+  readonly settings: Settings | null;
+}
 
 /** The path of each `tls` section's keys in the configuration. */
 function tlsSections(root: unknown): readonly ((key: TlsKey) => Path)[] {
@@ -53,27 +62,48 @@ function tlsSections(root: unknown): readonly ((key: TlsKey) => Path)[] {
   ];
 }
 
-/** `file`: the name for error messages; relative secret files are resolved against `folder`. */
-async function checkText(
-  text: string,
-  { file, folder, env, cwd }: { file: string; folder: string; env: Environment; cwd: string },
-): Promise<Check> {
+interface LoadOptions {
+  /** The value of `-c`. */
+  readonly file: string | undefined;
+  readonly env: Environment;
+  readonly cwd: string;
+}
+
+interface CheckOptions extends LoadOptions {
+  /** False to leave environment variables and secret files unread; they need not exist. */
+  readonly withEnvironment: boolean;
+}
+
+interface Chosen {
+  /** As named, or as found. */
+  readonly file: string;
+  readonly text: string;
+}
+
+async function checkText({ file, text }: Chosen, options: CheckOptions): Promise<Check> {
+  const { env, cwd, withEnvironment } = options;
+  const shown = printable(file);
   const document = parseDocument(text);
-  const mistakes = document.mistakes.map(({ position, wording }) =>
-    syntaxMistake(file, position, wording),
+  const syntax = document.mistakes.map(({ position, wording }) =>
+    syntaxMistake(shown, position, wording),
   );
-  if (document.kind === 'broken') return { ok: false, mistakes };
-  const interpolated = interpolate(withoutOwnKeys(document.value), env);
+  const nothing = { file, routeCount: 0, endpointCount: 0, warnings: [], settings: null };
+  if (document.kind === 'broken') return { ...nothing, mistakes: syntax };
+  const own = withoutOwnKeys(document.value);
+  const interpolated = interpolate(own, withEnvironment ? env : null);
   const value = withoutEmptyTexts(interpolated.value);
   const context: Context = {
-    file,
+    file: shown,
     value,
     interpolated: interpolated.changed,
     portLinks: interpolated.portLinks,
     positionOf: document.positionOf,
   };
+  const locate = (complaint: Complaint) => toMistake(complaint, context);
   const validation = validate(value);
-  const fromFiles = await readSecretFiles(secretFilesOf(value), folder, 'any');
+  const folder = dirname(resolve(cwd, file));
+  const places = withEnvironment ? secretFilesOf(value) : [];
+  const fromFiles = await readSecretFiles(places, folder, 'any');
   const complaints = [
     ...interpolated.complaints.map(
       (each): Complaint => ({ ...hintAtNames(value, each), about: 'value' }),
@@ -83,25 +113,21 @@ async function checkText(
     ...checkAllSecrets(value, fromFiles.secrets),
     ...tlsSections(value).flatMap((pathOf) => checkCertificates(pathOf, fromFiles.secrets)),
   ];
-  const all = mistakes.concat(complaints.map((complaint) => toMistake(complaint, context)));
-  if (!validation.ok || all.length > 0) return { ok: false, mistakes: all };
+  const mistakes = syntax.concat(complaints.map(locate));
+  const check = {
+    file,
+    routeCount: asList(asMapping(value)?.routes).length,
+    endpointCount: Object.keys(asMapping(asMapping(value)?.endpoints) ?? {}).length,
+    mistakes,
+    warnings: lint(value).map(locate),
+  };
+  if (!validation.ok || mistakes.length > 0 || !withEnvironment) {
+    return { ...check, settings: null };
+  }
   const problem = await extraCaProblem(env, cwd);
   const settings = toSettings(validation.file, fromFiles.secrets, problem);
   const from = { ...fromFiles, file: validation.file, folder, extraCaProblem: problem };
-  return { ok: true, settings: withFiles(settings, from) };
-}
-
-interface LoadOptions {
-  /** The value of `-c`. */
-  readonly file: string | undefined;
-  readonly env: Environment;
-  readonly cwd: string;
-}
-
-interface Chosen {
-  /** As named, or as found. */
-  readonly file: string;
-  readonly text: string;
+  return { ...check, settings: withFiles(settings, from) };
 }
 
 function unreadable(file: string, reason: string): SettingsError {
@@ -141,6 +167,16 @@ async function readChosen({ file, env, cwd }: LoadOptions): Promise<Chosen> {
 }
 
 /**
+ * Checks one file.
+ *
+ * @throws UsageError when the file's name is empty
+ * @throws SettingsError when there is no file, or it cannot be read
+ */
+export async function checkFile(options: CheckOptions): Promise<Check> {
+  return checkText(await readChosen(options), options);
+}
+
+/**
  * Reads `admin.listen` from the file that `loadSettings` uses. Other errors in the configuration are ignored: a
  * running relay must not appear dead while its file is edited.
  *
@@ -169,13 +205,7 @@ export async function loadAdminAddress(options: LoadOptions): Promise<ListenAddr
 export async function loadSettings(
   options: LoadOptions,
 ): Promise<{ file: string; settings: Settings }> {
-  const { file, text } = await readChosen(options);
-  const check = await checkText(text, {
-    file: printable(file),
-    folder: dirname(resolve(options.cwd, file)),
-    env: options.env,
-    cwd: options.cwd,
-  });
-  if (!check.ok) throw new SettingsError(formatMistakes(check.mistakes));
-  return { file, settings: check.settings };
+  const { file, settings, mistakes } = await checkFile({ ...options, withEnvironment: true });
+  if (settings === null) throw new SettingsError(formatMistakes(mistakes));
+  return { file, settings };
 }

@@ -252,3 +252,4 @@ export type RelayFile = z.output<typeof relayFile>;
 export const routeFields = route.shape;
 export const redisFields = redis.shape;
 export const stateFields = state.shape;
+export const shutdownField = relayFile.shape.shutdown;

@@ -102,17 +102,60 @@ describe('check', () => {
   it('says that a file is fine, named or found', async () => {
     await using folder = await tempFolder({ 'relay.yaml': yaml(), 'other.yaml': yaml() });
     const at = { cwd: folder.path };
-    expect((await cli(['check'], at)).stdout).toBe('relay.yaml: fine (2 routes, 1 endpoint)\n');
-    expect((await cli(['check', '-c', 'other.yaml'], at)).stdout).toContain('other.yaml: fine');
+    expect((await cli(['check'], at)).stdout).toBe('relay.yaml: valid (2 routes, 1 endpoint)\n');
+    expect((await cli(['check', '-c', 'other.yaml'], at)).stdout).toContain('other.yaml: valid');
     const env = { EXPIRY_RELAY_CONFIG: 'other.yaml' };
-    expect((await cli(['check'], { ...at, env })).stdout).toContain('other.yaml: fine');
+    expect((await cli(['check'], { ...at, env })).stdout).toContain('other.yaml: valid');
+  });
+
+  it('checks several files, and says of each what is wrong with it', async () => {
+    const files = { 'a.yaml': yaml(), 'b.yaml': yaml({ admn: {} }), 'c.yaml': yaml() };
+    await using folder = await tempFolder(files);
+    const at = { cwd: folder.path };
+    const argv = ['check', 'a.yaml', 'b.yaml', 'no.yaml', 'c.yaml'];
+    const { code, stdout, stderr } = await cli(argv, at);
+    expect(code).toBe(1);
+    expect(stdout).toBe(
+      'a.yaml: valid (2 routes, 1 endpoint)\nc.yaml: valid (2 routes, 1 endpoint)\n',
+    );
+    expect(stderr).toMatch(
+      /^b\.yaml:\d+:\d+: unknown key "admn".*\nno\.yaml: cannot be read: .*\n$/,
+    );
+    expect((await cli(['check', 'a.yaml', 'c.yaml'], at)).code).toBe(0);
+    expect((await cli(['check', 'a.yaml', '-c', 'c.yaml'], at)).code).toBe(2);
+  });
+
+  it('warns with exit code 0, and with --strict with 1', async () => {
+    const endpoints = { ...FILE.endpoints, audit: FILE.endpoints.shop };
+    await using folder = await tempFolder({ 'relay.yaml': yaml({ endpoints }) });
+    const warned = {
+      stdout: 'relay.yaml: valid (2 routes, 2 endpoints, 1 warning)\n',
+      stderr: expect.stringMatching(
+        /^relay\.yaml:8:3: warning: endpoints\.audit: no route uses this endpoint\n$/,
+      ),
+    };
+    const at = { cwd: folder.path };
+    expect(await cli(['check'], at)).toEqual({ code: 0, ...warned });
+    expect(await cli(['check', '--strict'], at)).toEqual({ code: 1, ...warned });
+  });
+
+  it('needs no environment with --no-env', async () => {
+    const endpoints = { shop: { ...FILE.endpoints.shop, secrets: [`\${SECRET}`] } };
+    await using folder = await tempFolder({ 'relay.yaml': yaml({ endpoints }) });
+    const at = { cwd: folder.path };
+    expect((await cli(['check'], at)).code).toBe(1);
+    expect(await cli(['check', '--no-env'], at)).toEqual({
+      code: 0,
+      stdout: 'relay.yaml: valid (2 routes, 1 endpoint)\n',
+      stderr: '',
+    });
   });
 
   it('lets no file name move the cursor or begin a line', async () => {
     const name = 'a\n\u001b[2Jb.yaml';
     await using folder = await tempFolder({ [name]: yaml() });
     const { stdout } = await cli(['check', '-c', name], { cwd: folder.path });
-    expect(stdout).toBe('a\\x0a\\x1b[2Jb.yaml: fine (2 routes, 1 endpoint)\n');
+    expect(stdout).toBe('a\\x0a\\x1b[2Jb.yaml: valid (2 routes, 1 endpoint)\n');
   });
 
   it('prints every mistake with its place, and exits 1', async () => {

@@ -55,11 +55,11 @@ describe('a filter', () => {
     [{ reason: '' }, '--reason: expected exhausted, gone or unknown_endpoint, found an empty text'],
     [
       { olderThan: '2 hours' },
-      '--older-than: expected a duration such as 250ms, 15s, 5m or 2h, found "2 hours"',
+      '--older-than: expected a duration such as 250ms, 15s, 1h30m or 1w, found "2 hours"',
     ],
     [
       { newerThan: '15' },
-      '--newer-than: expected a duration such as 250ms, 15s, 5m or 2h, found "15" (which unit?)',
+      '--newer-than: expected a duration such as 250ms, 15s, 1h30m or 1w, found "15" (which unit?)',
     ],
     [{ newerThan: '9999d' }, '--newer-than: expected a duration from 0ms to 3650d, found "9999d"'],
     [

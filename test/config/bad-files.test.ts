@@ -42,7 +42,7 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     '66:5: routes[9].body: expected format or body, found both',
   ],
   'bad-dead-letters': [
-    '4:11: state.dead_letters.keep: expected a duration such as 250ms, 15s, 5m or 2h, found 30 (which unit?)',
+    '4:11: state.dead_letters.keep: expected a duration such as 250ms, 15s, 1h30m or 1w, found 30 (which unit?)',
     '5:10: state.dead_letters.max: expected a whole number from 1 to 1000000, found 0',
     '6:5: state.dead_letters: unknown key "kep"; did you mean "keep"?',
     '7:27: state.unknown_endpoint_grace: expected a duration from 0ms to 30d, found "31d"',
@@ -96,7 +96,7 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     '7:10: endpoints.shop.url: expected a URL such as http://shop:8080/hooks, found one that begins with neither http:// nor https:// (write http:// before the host)',
     '8:15: endpoints.shop.secrets[0]: expected whsec_ and then 24–64 bytes in base64, found one 7 bytes long (make one with: expiry-relay secret)',
     '10:5: duplicate key "timeout"; it is already on line 9',
-    '10:14: endpoints.shop.timeout: expected a duration such as 250ms, 15s, 5m or 2h, found 20 (which unit?)',
+    '10:14: endpoints.shop.timeout: expected a duration such as 250ms, 15s, 1h30m or 1w, found 20 (which unit?)',
     '11:3: endpoints: expected a name of 1–64 letters, digits, - and _, found "mail shop"',
     '16:13: routes[0].match[0]: expected a glob pattern such as order:{id}:unpaid, found "order:[" (at character 7: expected `]` to close the class, found the end; add it, or write `\\[` for a bracket)',
     '17:9: routes[0].to: expected the name of an endpoint, found "shpo" (did you mean "shop"?)',
@@ -175,7 +175,7 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     '2:3: endpoints.shop.secrets: expected a list of secrets (whsec_…), or the word none, found nothing',
   ],
   'no-unit': [
-    '5:14: endpoints.shop.timeout: expected a duration such as 250ms, 15s, 5m or 2h, found 15 (which unit?)',
+    '5:14: endpoints.shop.timeout: expected a duration such as 250ms, 15s, 1h30m or 1w, found 15 (which unit?)',
     '6:17: endpoints.shop.rate_limit: expected a rate such as 100/s, 600/m or 1000/h, found 100 (per s, m or h?)',
     '7:29: endpoints.shop.retry.schedule[1]: expected a duration from 0ms to 30d, found "31d"',
     '7:43: endpoints.shop.retry.jitter: expected a number from 0 to 1, found 2',

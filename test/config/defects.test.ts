@@ -106,7 +106,7 @@ describe('a text of the file', () => {
     const env = { WAIT: 'hunter2s\n' };
     const said = await saidOf({ endpoint: { timeout: `\${WAIT}` }, env });
     expect(said).toBe(
-      'endpoints.shop.timeout: expected a duration such as 250ms, 15s, 5m or 2h, found a value ' +
+      'endpoints.shop.timeout: expected a duration such as 250ms, 15s, 1h30m or 1w, found a value ' +
         'that is not shown, as it may be a secret (it ends with a newline)',
     );
   });

@@ -76,7 +76,7 @@ describe.concurrent('doctor', () => {
     expect(code).toBe(0);
     expect(stdout.trimEnd().split('\n').at(-1)).toBe('all is well');
     expect(stdout).not.toMatch(/^\[[-!]\]/m);
-    expect(about('file')).toBe('[+] file relay.yaml: fine (1 route, 1 endpoint)\n');
+    expect(about('file')).toBe('[+] file relay.yaml: valid (1 route, 1 endpoint)\n');
     expect(about('redis')).toMatch(
       new RegExp(
         `^\\[\\+\\] redis 127\\.0\\.0\\.1:${redis.port} answers within .* ms \\((Redis|valkey) \\d`,
