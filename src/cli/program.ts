@@ -1,7 +1,8 @@
 /** The commands, their options and their help. */
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { defectNote } from '../lib/text-defect.js';
 import { VERSION } from '../lib/version.js';
+import { LOG_FORMATS, LOG_LEVELS } from '../model/log-settings.js';
 import { reportText } from '../telemetry/process-reports.js';
 import type { CheckOptions } from './check.js';
 import type { CliContext, ExitCode, FileOption } from './context.js';
@@ -14,6 +15,7 @@ import type {
   ListQuarantineOptions,
   ShowQuarantineOptions,
 } from './quarantine.js';
+import type { RunOptions } from './run.js';
 import type { SecretOptions } from './secret.js';
 import type { SendOptions } from './send.js';
 
@@ -78,10 +80,17 @@ export function createProgram(context: CliContext, done: Done): Command {
 }
 
 function addRun(program: Command, context: CliContext, done: Done): void {
-  const run = addCommand(program, 'run', 'run the relay').action(async (options: FileOption) =>
-    done(await (await import('./run.js')).run(context, options)),
-  );
-  addExamples(run, 'run', 'run -c /etc/expiry-relay/relay.yaml');
+  const run = addCommand(program, 'run', 'run the relay')
+    .addOption(
+      new Option('--log-level <level>', 'instead of log.level in the file').choices(LOG_LEVELS),
+    )
+    .addOption(
+      new Option('--log-format <format>', 'instead of log.format in the file').choices(LOG_FORMATS),
+    )
+    .action(async (options: RunOptions) =>
+      done(await (await import('./run.js')).run(context, options)),
+    );
+  addExamples(run, 'run', 'run -c relay.yaml --log-level debug --log-format json');
   const healthcheck = addCommand(
     program,
     'healthcheck',

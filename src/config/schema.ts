@@ -2,6 +2,7 @@
 
 import type { z } from 'zod';
 import { METHODS, TEMPLATE_CONTENT_TYPES, type TemplateContentType } from '../model/body-format.js';
+import { LOG_FORMATS, LOG_LEVELS } from '../model/log-settings.js';
 import { NAME_PATTERN } from '../model/names.js';
 import type { Pattern } from '../model/pattern.js';
 import { compilePattern, PatternError } from '../routing/pattern.js';
@@ -228,10 +229,10 @@ export const relayFile = mapping(
       .prefault({})
       .describe('The admin port'),
     log: mapping({
-      level: choice(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
-        .prefault('info')
-        .describe('The least important lines to write'),
-      format: choice(['json', 'pretty']).prefault('json').describe('pretty is for people'),
+      level: choice(LOG_LEVELS).prefault('info').describe('The least important lines to write'),
+      format: choice(LOG_FORMATS)
+        .prefault('auto')
+        .describe('auto: pretty on a terminal, otherwise json'),
     })
       .prefault({})
       .describe('What is logged, and how'),

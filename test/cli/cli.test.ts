@@ -69,6 +69,8 @@ describe('the command line', () => {
     [['listen', '--port', 'x'], 'Expected a whole number'],
     [['listen', '--port', '70000'], 'from 0 to 65535'],
     [['check', '-c', ''], '-c: expected the name of a file'],
+    [['run', '--log-level', 'loud'], 'Allowed choices are trace, debug'],
+    [['run', '--log-format', 'xml'], 'Allowed choices are auto, json, pretty'],
     [['listen', '--fail', '99'], '--fail: expected'],
     [['listen', '--secret', 'whsec_short'], '--secret: expected whsec_'],
     [['dead'], 'Usage: expiry-relay dead'],

@@ -196,7 +196,7 @@ describe('the settings', () => {
       ],
       routes: [],
       admin: { listen: { host: '127.0.0.1', port: 9464 } },
-      log: { level: 'info', format: 'json' },
+      log: { level: 'info', format: 'auto' },
       state: {
         kind: 'redis',
         redis: {

@@ -14,9 +14,9 @@ import { TEST_SECRET } from './domain.js';
 export class Sink extends Writable {
   text = '';
   readonly isTTY: boolean;
-  readonly columns: number | undefined;
+  readonly columns: number;
 
-  constructor({ isTTY = false, columns }: { isTTY?: boolean; columns?: number | undefined } = {}) {
+  constructor({ isTTY = false, columns = 80 }: { isTTY?: boolean; columns?: number } = {}) {
     super({ decodeStrings: false });
     this.isTTY = isTTY;
     this.columns = columns;
@@ -41,7 +41,7 @@ interface Given {
   readonly cwd?: string;
   /** Whether the output is a terminal. */
   readonly isTTY?: boolean;
-  /** The width of the terminal. */
+  /** The width of the terminal; 80 by default. */
   readonly columns?: number;
 }
 
