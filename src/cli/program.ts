@@ -7,6 +7,7 @@ import { reportText } from '../telemetry/process-reports.js';
 import type { CheckOptions } from './check.js';
 import type { CliContext, ExitCode, FileOption } from './context.js';
 import type { ActOnDeadOptions, ListDeadOptions, ShowDeadOptions } from './dead.js';
+import type { DoctorOptions } from './doctor.js';
 import { loadLean } from './lean-load.js';
 import type { ListenOptions } from './listen.js';
 import type { MatchOptions } from './match.js';
@@ -116,10 +117,12 @@ function addChecks(program: Command, context: CliContext, done: Done): void {
     program,
     'doctor',
     'diagnose the configuration, Redis and the endpoints; changes nothing',
-  ).action(async (options: FileOption) =>
-    done(await (await import('./doctor.js')).doctor(context, options)),
-  );
-  addExamples(doctor, 'doctor', 'doctor -c relay.yaml');
+  )
+    .option('--json', 'print a JSON object')
+    .action(async (options: DoctorOptions) =>
+      done(await (await import('./doctor.js')).doctor(context, options)),
+    );
+  addExamples(doctor, 'doctor', 'doctor -c relay.yaml --json');
 }
 
 function addTrials(program: Command, context: CliContext, done: Done): void {

@@ -13,15 +13,15 @@ export function judgeEviction(properties: ServerProperties): ServerFinding {
   const found = memoryOf(properties);
   if (found === null) return unknownFinding(subject);
   const { policy, limit, evicted, fullness } = found;
-  if (limit === null) return ok(subject, 'none: no maxmemory is set');
+  if (limit === null) return ok(subject, 'none: maxmemory is not set');
   if (policy === 'noeviction') return ok(subject, `none: noeviction, at ${limit}`);
   const isEvicting = evicted > 0 || fullness >= NEARLY_FULL;
   const say = isEvicting ? warning : note;
   return say(
     subject,
     `${policy} at ${limit} (${percentText(fullness)} used, ${countText(evicted)} evicted so far): a ` +
-      'key that is evicted before its deadline causes no webhook',
-    'use maxmemory-policy noeviction, or give it memory enough',
+      'key that is evicted before its deadline sends no webhook',
+    'set maxmemory-policy noeviction, or raise maxmemory',
   );
 }
 
@@ -31,24 +31,24 @@ export function judgeStateEviction(properties: ServerProperties): ServerFinding 
   const found = memoryOf(properties);
   if (found === null) return unknownFinding(subject);
   const { policy, limit, fullness } = found;
-  if (limit === null) return ok(subject, 'none: no maxmemory is set');
+  if (limit === null) return ok(subject, 'none: maxmemory is not set');
   if (policy.startsWith('allkeys-')) {
     return warning(
       subject,
-      `${policy} at ${limit} lets Redis throw away what the relay keeps there: webhooks may be lost`,
-      'use maxmemory-policy noeviction, or a volatile-* policy',
+      `${policy} at ${limit} lets Redis evict the state: webhooks may be lost`,
+      'set maxmemory-policy noeviction, or a volatile-* policy',
     );
   }
   if (fullness >= NEARLY_FULL) {
     return warning(
       subject,
-      `${policy} at ${limit}, ${percentText(fullness)} used: when it is full, Redis may refuse to ` +
-        'store what expires, and the relay holds a limited number of expirations in its memory',
-      'give it more memory',
+      `${policy} at ${limit}, ${percentText(fullness)} used: when it is full, Redis may reject ` +
+        'writes, and the relay holds only a limited number of expirations in memory',
+      'raise maxmemory',
     );
   }
-  const why = policy === 'noeviction' ? '' : ' (it has no TTL)';
-  return ok(subject, `${policy} at ${limit}: what the relay keeps there stays${why}`);
+  const why = policy === 'noeviction' ? '' : ': keys of the state have no TTL';
+  return ok(subject, `none: ${policy} at ${limit}${why}`);
 }
 
 function percentText(share: number): string {
@@ -56,11 +56,7 @@ function percentText(share: number): string {
 }
 
 function unknownFinding(subject: ServerSubject): ServerFinding {
-  return note(
-    subject,
-    'cannot be told: INFO and CONFIG GET may not be asked',
-    'allow the user +info to have it looked at',
-  );
+  return note(subject, 'unknown: INFO and CONFIG GET are not permitted', 'grant +info to the user');
 }
 
 interface Memory {
@@ -89,7 +85,7 @@ function memoryOf({ info, settings }: ServerProperties): Memory | null {
 
 /** The cost of a crash of the state Redis. */
 export function judgePersistence({ info, settings }: ServerProperties): ServerFinding {
-  const subject = 'state on disk';
+  const subject = 'persistence';
   const [aof, rdb] = [info?.get('aof_last_write_status'), info?.get('rdb_last_bgsave_status')];
   const isOnText = info?.get('aof_enabled') ?? settings.get('appendonly') ?? null;
   const save = settings.get('save') ?? null;
@@ -102,7 +98,7 @@ export function judgePersistence({ info, settings }: ServerProperties): ServerFi
     return problem(subject, found, 'check its log and its disk');
   }
   if (isOn)
-    return ok(subject, 'appendonly yes: a crash of Redis loses a second at most by default');
+    return ok(subject, 'appendonly yes: by default, a crash of Redis loses at most one second');
   if (save === '') {
     const found =
       'persistence is off: a restart of Redis loses deadlines, pending webhooks and dead letters';
@@ -110,8 +106,8 @@ export function judgePersistence({ info, settings }: ServerProperties): ServerFi
   }
   const [found, since] =
     save === null
-      ? ['appendonly no, and save is not shown', 'the last snapshot, or all of them']
-      : [`snapshots alone (save ${printable(save)})`, 'the last'];
+      ? ['appendonly no, save unknown', 'the last snapshot, or all of them']
+      : [`only snapshots (save ${printable(save)})`, 'the last snapshot'];
   return warning(
     subject,
     `${found}: a crash of Redis loses the deadlines, webhooks and dead letters since ${since}`,

@@ -85,15 +85,15 @@ function judgeVersion(
 
 function judgeRole({ role, primary }: ServerProperties, address: RedisAddress): ServerFinding {
   const subject = 'role';
-  if (role === 'primary') return ok(subject, 'a primary: it says when keys expire');
+  if (role === 'primary') return ok(subject, 'primary');
   if (role === 'replica') {
     return problem(subject, replicaText(primary, address), null);
   }
   return warning(
     subject,
-    'cannot be told (neither ROLE, INFO replication nor HELLO says it): a replica is recognized ' +
-      'only when the canary cannot be written',
-    `see that ${addressOf(address)} is a primary; allow the user +role or +info`,
+    'unknown: ROLE, INFO replication and HELLO do not show it. A replica is recognized only when ' +
+      'the canary cannot be written',
+    `check that ${addressOf(address)} is a primary; grant +role or +info to the user`,
   );
 }
 
@@ -112,10 +112,10 @@ function judgeCluster({ isCluster, primaries }: ServerProperties): ServerFinding
   return [
     warning(
       'cluster',
-      'this Redis is a node of a Redis Cluster: the relay hears nothing of keys on other ' +
-        `primaries${size}`,
-      'Run one relay for each primary, each with a state.prefix whose slot is there (redis-cli ' +
-        "CLUSTER KEYSLOT '{prefix}' tells it)",
+      'this Redis is a node of a Redis Cluster: the relay receives no events of keys on ' +
+        `other primaries${size}`,
+      'run one relay for each primary, each with a state.prefix in a slot of that primary ' +
+        "(redis-cli CLUSTER KEYSLOT '{prefix}')",
     ),
   ];
 }
@@ -132,13 +132,14 @@ function judgeClock(clockAheadMs: number | null): ServerFinding {
   }
   const apartMs = Math.abs(clockAheadMs);
   if (apartMs <= CLOCK_APART_MS_MAX) {
-    return ok(subject, `this machine's is within ${lengthText(Math.max(1, apartMs))} of Redis's`);
+    return ok(subject, `within ${lengthText(Math.max(1, apartMs))} of this machine's clock`);
   }
   const side = clockAheadMs > 0 ? 'ahead of' : 'behind';
   return warning(
     subject,
-    `this machine's is ${lengthText(apartMs)} ${side} Redis's: webhooks carry its time, and ` +
-      'receivers refuse one more than 5 min from theirs; deadlines are by Redis, and not affected',
+    `this machine's clock is ${lengthText(apartMs)} ${side} Redis's: it dates webhooks, and ` +
+      'receivers reject a webhook dated more than 5 min from their own clock. Deadlines use the ' +
+      'clock of Redis and are not affected',
     'synchronize both clocks with NTP',
   );
 }
@@ -148,7 +149,7 @@ export function judgeNoDatabase(database: number, address: RedisAddress): Findin
   return problem(
     `database ${database}`,
     `Redis at ${addressOf(address)} has no database ${database}`,
-    'correct redis.databases (of a Redis Cluster there is database 0 alone), or raise `databases` in ' +
+    'correct redis.databases (a Redis Cluster has only database 0), or raise `databases` in ' +
       'redis.conf',
   );
 }
@@ -160,10 +161,10 @@ function judgeIdleTimeout({ settings }: ServerProperties): ServerFinding[] {
   const subject = 'idle timeout';
   const found = `Redis closes connections that are idle for ${seconds} s (timeout)`;
   if (seconds * 1_000 > ACTIVE_WITHIN_MS) {
-    return [ok(subject, `${found}: the relay's are never idle for so long`)];
+    return [ok(subject, `${found}: the relay's connections are never idle for that long`)];
   }
   const advice = `set timeout to 0, or to ${Math.ceil(ACTIVE_WITHIN_MS / 1_000) + 1} or more`;
-  return [warning(subject, `${found}: the relay connects again and again`, advice)];
+  return [warning(subject, `${found}: the relay reconnects repeatedly`, advice)];
 }
 
 /** How many notifications the server buffers before it closes the relay's connection. */
@@ -183,7 +184,7 @@ function judgeOutputLimit({ settings }: ServerProperties): ServerFinding[] {
     warning(
       'output limit',
       `client-output-buffer-limit pubsub ${hard} ${soft} ${seconds}, less than the default: Redis ` +
-        `cuts the relay's connection when about ${count} notifications wait for it, which is a gap`,
+        `closes the relay's connection when about ${count} notifications are buffered, which causes a gap`,
       "set client-output-buffer-limit to 'pubsub 32mb 8mb 60' or more",
     ),
   ];

@@ -13,7 +13,7 @@ export const SERVER_EVENTS: Readonly<Record<ServerSubject, string>> = {
   eviction: 'keys_evictable',
   'state version': 'state_version',
   'state eviction': 'state_evictable',
-  'state on disk': 'state_persistence',
+  persistence: 'state_persistence',
 };
 
 export class FindingLog {

@@ -226,7 +226,7 @@ describe('send', () => {
     const { code, stdout } = await folder.send('order:42', '--endpoint', 'shop');
     expect(code).toBe(1);
     expect(stdout).toMatch(/no success after \S+ m?s \(connection_refused\): connect ECONNREFUSED/);
-    expect(stdout).toContain('→ start it, or correct the port of its URL');
+    expect(stdout).toContain('→ start the receiver, or correct the port in the URL');
     expect(stdout).not.toContain(TOKEN);
   });
 

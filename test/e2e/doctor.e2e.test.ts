@@ -79,16 +79,16 @@ describe.concurrent('doctor', () => {
     expect(about('file')).toBe('[+] file relay.yaml: valid (1 route, 1 endpoint)\n');
     expect(about('redis')).toMatch(
       new RegExp(
-        `^\\[\\+\\] redis 127\\.0\\.0\\.1:${redis.port} answers within .* ms \\((Redis|valkey) \\d`,
+        `^\\[\\+\\] redis 127\\.0\\.0\\.1:${redis.port} responds within .* ms \\((Redis|valkey) \\d`,
       ),
     );
     expect(about('role')).toContain('[+] role a primary');
     expect(about('clock')).toContain("[+] clock this machine's is within");
-    expect(about('notifications')).toContain('all that the relay listens to');
-    expect(about('rights')).toContain('the user default may do all that the relay does');
+    expect(about('notifications')).toContain('as required');
+    expect(about('permissions')).toContain('user default has all required permissions');
     expect(about('eviction')).toContain('[+] eviction none');
     expect(about('state')).toContain('{expiry-relay}:… in database 0');
-    expect(about('state on disk')).toContain('appendonly yes');
+    expect(about('persistence')).toContain('appendonly yes');
     expect(about('relays')).toContain('none has run');
     expect(about('endpoint shop')).toContain(`[+] endpoint shop ${receiver.url} connected within`);
     expect(receiver.requests).toEqual([]);
@@ -231,7 +231,7 @@ describe.concurrent('doctor on notifications', () => {
       expect(code).toBe(exit);
       expect(about('notifications')).toContain(`${mark} notifications`);
       if (mark === '[i]') {
-        expect(about('notifications')).toContain('the relay will add it at its start');
+        expect(about('notifications')).toContain('the relay adds it on startup');
         return;
       }
       await runRedisCli(redis, about('notifications'));
@@ -270,11 +270,11 @@ describe.concurrent('doctor on the rights of a user', () => {
     const before = await examine(file);
     expect(before.code).toBe(1);
     expect(before.stdout + before.stderr).not.toContain('hush');
-    expect(before.about('rights')).toContain('[-] rights the user relay lacks ');
-    await runRedisCli(redis, before.about('rights'));
+    expect(before.about('permissions')).toContain('[-] permissions user relay lacks ');
+    await runRedisCli(redis, before.about('permissions'));
     const after = await examine(file);
     expect(after.stderr).toBe('');
-    expect(after.about('rights')).toContain('[+] rights');
+    expect(after.about('permissions')).toContain('[+] permissions');
     expect(after.code).toBe(0);
     await using relay = await RelayProcess.start(file);
     await withRedis(redis, (client) => client.set('order:7:unpaid', '', 'PX', 20));
@@ -296,7 +296,9 @@ describe.concurrent('doctor on the rights of a user', () => {
     const { code, stdout, about } = await examine(
       simpleFile(url, redis.url.replace('redis', 'http'), { route: { match: 'order:*' } }),
     );
-    expect(about('rights')).toContain('[+] rights the user relay may do all that the relay does');
+    expect(about('permissions')).toContain(
+      '[+] permissions user relay has all required permissions',
+    );
     expect(stdout.trimEnd().split('\n').at(-1)).toBe('all is well');
     expect(code).toBe(0);
     await withRedis(redis, async (client) => {
@@ -324,10 +326,10 @@ describe.concurrent('doctor on the rights of a user', () => {
     });
     const { code, about } = await examine(file);
     expect(code).toBe(0);
-    expect(about('rights')).toContain(
-      '[i] rights the user relay may do all that could be found out',
+    expect(about('permissions')).toContain(
+      '[i] permissions the user relay may do all that could be found out',
     );
-    expect(about('rights')).toContain('whether it has +set cannot be told');
+    expect(about('permissions')).toContain('whether it has +set cannot be told');
     expect(about('notifications')).toContain('cannot be read');
     expect(about('lateness')).toContain('allow the user +info');
   });
@@ -341,10 +343,10 @@ describe.concurrent('doctor on the rights of a user', () => {
     const { code, about } = await examine(file);
     expect(code).toBe(1);
     expect(about('state')).toContain(`in database 2 of 127.0.0.1:${redis.port}`);
-    expect(about('state Redis')).toContain('answers within');
-    expect(about('state on disk')).toContain('[!] state on disk snapshots alone (save 3600 1)');
-    expect(about('rights')).toContain('[+] rights');
-    expect(about('state rights')).toContain(' ACL SETUSER relay +@stream');
+    expect(about('state Redis')).toContain('responds within');
+    expect(about('persistence')).toContain('[!] persistence only snapshots (save 3600 1)');
+    expect(about('permissions')).toContain('[+] permissions');
+    expect(about('state permissions')).toContain(' ACL SETUSER relay +@stream');
     await withRedis(redis, async (client) => {
       await client.select(2);
       await client.set('{expiry-relay}:format', '99');
@@ -452,7 +454,7 @@ describe.concurrent('doctor on what does not answer', () => {
     const { code, stdout, stderr, about } = await examine(file);
     expect(code).toBe(1);
     expect(about('endpoint refused')).toContain('ECONNREFUSED');
-    expect(about('endpoint refused')).toContain('→ start it, or correct the port');
+    expect(about('endpoint refused')).toContain('→ start the receiver, or correct the port');
     expect(about('endpoint secure')).toContain('self-signed certificate');
     expect(about('endpoint secure')).toContain('NODE_EXTRA_CA_CERTS');
     expect(about('endpoint plain')).toContain('[-] endpoint plain');

@@ -49,7 +49,7 @@ describe.concurrent('a server without', () => {
     expect(warningsOf(relay)).toEqual([]);
     const { code, stdout } = await command(['doctor'], file);
     expect(about(stdout, 'role')).toContain('[+] role a primary');
-    expect(about(stdout, 'rights')).toContain('[+] rights');
+    expect(about(stdout, 'permissions')).toContain('[+] permissions');
     expect(code).toBe(0);
     const replicaOf = ['--replicaof', '127.0.0.1', String(redis.port)];
     await using replica = await startRedis({ args: [...WELL, ...without('ROLE'), ...replicaOf] });
@@ -77,7 +77,7 @@ describe.concurrent('a server without', () => {
     expect(about(stdout, 'notifications')).toContain(
       '[!] notifications notify-keyspace-events cannot be read',
     );
-    for (const subject of ['eviction', 'lateness', 'state eviction', 'state on disk']) {
+    for (const subject of ['eviction', 'lateness', 'state eviction', 'persistence']) {
       expect(about(stdout, subject)).toContain(`[i] ${subject} cannot be told`);
     }
     expect(code).toBe(0);
@@ -91,7 +91,7 @@ describe.concurrent('a server without', () => {
     await using receiver = await TestReceiver.start();
     const url = `redis://relay:pw@127.0.0.1:${redis.port}`;
     const lacking = await command(['doctor'], simpleFile(url, receiver.url));
-    expect(about(lacking.stdout, 'rights')).toContain('the user relay lacks +pttl\n');
+    expect(about(lacking.stdout, 'permissions')).toContain('user relay lacks +pttl\n');
     expect(about(lacking.stdout, 'commands')).toContain('nothing about commands');
     expect(lacking.code).toBe(1);
     const file = simpleFile(redis.url, receiver.url);

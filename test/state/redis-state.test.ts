@@ -47,7 +47,7 @@ async function ownServer({ onTestFinished }: TestContext, args: readonly string[
 
 /** Of persistence every server of these tests would be warned. */
 const isWarning = ({ level, subject }: ServerFinding) =>
-  (level === 'warning' || level === 'problem') && subject !== 'state on disk';
+  (level === 'warning' || level === 'problem') && subject !== 'persistence';
 
 const AT = 'the state Redis at 127\\.0\\.0\\.1:\\d+';
 
