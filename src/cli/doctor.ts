@@ -12,8 +12,8 @@ import { findingText } from './finding-text.js';
 import { Printer } from './printer.js';
 import { screenOf } from './screen.js';
 
-/** Width of the subject column: `state eviction` and most endpoints fit. */
-const SUBJECT_CHARS_MIN = 14;
+/** Width of the subject column: `state persistence` and most endpoints fit. */
+const SUBJECT_CHARS_MIN = 17;
 const SUBJECT_CHARS_MAX = 24;
 
 export interface DoctorOptions extends FileOption {

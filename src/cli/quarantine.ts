@@ -122,20 +122,20 @@ function reportMissing({ stderr }: CliContext, id: string): 1 {
   return 1;
 }
 
-function line({ id, atMs, key, kind, name, why }: QuarantinedEntry): string {
+function line({ id, atMs, key, kind, name, reason }: QuarantinedEntry): string {
   const words = [printable(key), printable(kind), printableBytes(name, NAME_CHARS_MAX)];
-  return `${[id, timeOf(atMs), ...words, printable(why)].join('  ')}\n`;
+  return `${[id, timeOf(atMs), ...words, printable(reason)].join('  ')}\n`;
 }
 
 /** Programs depend on these names. */
 function jsonLine(entry: QuarantinedEntry): string {
-  const { id, atMs, key, kind, why, name, bytes, value } = entry;
+  const { id, atMs, key, kind, reason, name, bytes, value } = entry;
   return `${printableJson({
     id,
     at: timeOf(atMs),
     key,
     kind,
-    why,
+    reason,
     name_base64: name.toString('base64'),
     bytes,
     value_base64: value.toString('base64'),
@@ -143,7 +143,7 @@ function jsonLine(entry: QuarantinedEntry): string {
 }
 
 function details(entry: QuarantinedEntry): string {
-  const { id, atMs, key, kind, why, name, bytes, value } = entry;
+  const { id, atMs, key, kind, reason, name, bytes, value } = entry;
   const kept = value.length < bytes ? `, of which the first ${value.length} are kept` : '';
   const isKey = kind === 'key';
   const whole = 'the whole key, under its new name: read it with redis-cli (TYPE says how)';
@@ -153,7 +153,7 @@ function details(entry: QuarantinedEntry): string {
     key: printable(key),
     kind: printable(kind),
     [isKey ? 'renamed to' : 'name']: printableBytes(name),
-    why: printable(why),
+    reason: printable(reason),
     value: isKey ? whole : `${pluralize(bytes, 'byte')}${kept}`,
   }).map(([title, text]) => `${title.padEnd(10)} ${text}\n`);
   const start = isKey ? '' : `${printableBytes(value, Number.POSITIVE_INFINITY)}\n`;

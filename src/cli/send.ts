@@ -71,16 +71,16 @@ function outcomeText(outcome: Outcome | Prevented, tookMs: number, { endpoint }:
   switch (outcome.kind) {
     case 'accepted':
       return `  answered ${outcome.status} within ${length}${answerText(outcome.answer)}`;
-    case 'refused': {
+    case 'rejected': {
       const result = `  answered ${outcome.status} within ${length}, which is no success (2xx)`;
       return result + answerText(outcome.answer) + adviceText(outcome);
     }
     case 'prevented':
       return `  not sent: ${outcome.detail}\n  → ${preventionAdvice(outcome)}`;
     case 'unreachable': {
-      const { cause, detail } = outcome;
+      const { reason, detail } = outcome;
       const advice = adviceFor(outcome, endpoint);
-      return `  no success after ${length} (${cause}): ${detail}\n  → ${advice}`;
+      return `  no success after ${length} (${reason}): ${detail}\n  → ${advice}`;
     }
   }
 }
@@ -91,7 +91,7 @@ function answerText(answer: string): string {
 }
 
 /** Advice for rejections that the status alone explains, on its own line. */
-function adviceText({ status, location }: Outcome & { readonly kind: 'refused' }): string {
+function adviceText({ status, location }: Outcome & { readonly kind: 'rejected' }): string {
   if (status === STATUS_GONE) {
     return '\n  → to a relay this ends the endpoint: it sends nothing more there until a restart';
   }

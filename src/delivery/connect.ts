@@ -23,10 +23,10 @@ export class RefusedAddressError extends Error {
   readonly code = 'ERR_REFUSED_ADDRESS';
 
   constructor(host: string, address: string) {
-    const what = host === address ? address : `${host} leads to ${address}, which`;
+    const what = host === address ? address : `${host} resolves to ${address}, which`;
     super(
-      `${what} is link-local, or a cloud's metadata: not connected to ` +
-        '(allow_link_local: true in the file allows it)',
+      `${what} is a link-local or cloud metadata address; not connecting to it ` +
+        '(allow_link_local: true allows it)',
     );
   }
 }
@@ -196,7 +196,7 @@ function proxyConnector(
   const place = targetOf(proxy.url);
   return (target, callback) => {
     let whenLate: Error = new ProxyError(
-      `${proxyText(proxy)} has not connected to the endpoint within ${timeoutMs} ms`,
+      `${proxyText(proxy)} did not connect to the endpoint within ${timeoutMs} ms`,
     );
     const connecting = new Connecting(parts, callback, () => whenLate);
     const { end } = connecting;

@@ -4,7 +4,7 @@ import { proxyText } from '../delivery/proxy-connect.js';
 import { preventionAdvice } from '../lib/exhaustion.js';
 import { printable } from '../lib/printable.js';
 import type { Endpoint } from '../model/endpoint.js';
-import type { Prevented, UnreachableCause } from '../model/vocabulary.js';
+import type { Prevented, UnreachableReason } from '../model/vocabulary.js';
 import { type Finding, ok, problem } from '../server/finding.js';
 import { lengthText } from '../server/wording.js';
 
@@ -14,7 +14,7 @@ export type Reach =
   | Prevented
   | {
       readonly kind: 'failed';
-      readonly cause: UnreachableCause;
+      readonly reason: UnreachableReason;
       /** The error code from Node or OpenSSL; empty when there is none. */
       readonly code: string;
       /** The network error, safe to print. */
@@ -44,7 +44,7 @@ const CERTIFICATE: readonly (readonly [RegExp, (host: string) => string])[] = [
   ],
 ];
 
-const ADVICE: Readonly<Record<UnreachableCause, (host: string) => string>> = {
+const ADVICE: Readonly<Record<UnreachableReason, (host: string) => string>> = {
   timeout: (host) =>
     `check that ${host} is not overloaded, and that no firewall blocks the connection`,
   dns: (host) => `correct the host name ${host}, or add it to DNS`,
@@ -53,7 +53,7 @@ const ADVICE: Readonly<Record<UnreachableCause, (host: string) => string>> = {
   tls: () => 'check the certificate of the endpoint',
   protocol: () => 'check that the port in the URL accepts HTTP',
   proxy: (host) => `check the endpoint's proxy, and that it can connect to ${host}`,
-  refused_address: (host) =>
+  forbidden_address: (host) =>
     `correct ${host}, or set allow_link_local: true for this endpoint if the address is intended`,
   network: (host) => `check that this machine has a route to ${host}`,
   stopped: () => 'run the command again',
@@ -68,17 +68,17 @@ const PERHAPS_PLAIN = '. Check that the port uses TLS; if it does not, use http:
 
 /** Advice for an unreachable endpoint. */
 export function adviceFor(
-  { cause, code }: { readonly cause: UnreachableCause; readonly code: string },
+  { reason, code }: { readonly reason: UnreachableReason; readonly code: string },
   { url, tls }: Endpoint,
 ): string {
   const host = printable(url.hostname);
   const isSecure = url.protocol === 'https:';
   const certificate = isSecure ? CERTIFICATE.find(([pattern]) => pattern.test(code)) : undefined;
   if (certificate !== undefined) return certificate[1](host);
-  const mayLack = isSecure && cause === 'connection_reset' && (tls?.client ?? null) === null;
-  const mayBePlain = isSecure && cause === 'timeout';
+  const mayLack = isSecure && reason === 'connection_reset' && (tls?.client ?? null) === null;
+  const mayBePlain = isSecure && reason === 'timeout';
   return (
-    ADVICE[cause](host) + (mayLack ? PERHAPS_CERTIFICATE : '') + (mayBePlain ? PERHAPS_PLAIN : '')
+    ADVICE[reason](host) + (mayLack ? PERHAPS_CERTIFICATE : '') + (mayBePlain ? PERHAPS_PLAIN : '')
   );
 }
 
@@ -99,8 +99,8 @@ export function judgeEndpoint(endpoint: Endpoint, reach: Reach, tookMs: number):
     const text = `cannot connect to ${at}: ${reach.detail}`;
     return problem(subject, text, preventionAdvice(reach));
   }
-  const { cause, detail } = reach;
+  const { reason, detail } = reach;
   const wanted = isSecure ? 'TLS connection' : 'connection';
-  const found = cause === 'timeout' ? `no ${wanted} within ${length}` : detail;
+  const found = reason === 'timeout' ? `no ${wanted} within ${length}` : detail;
   return problem(subject, `${at} cannot be reached: ${found}`, adviceFor(reach, endpoint));
 }

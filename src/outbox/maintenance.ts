@@ -42,7 +42,7 @@ export interface MaintenanceEvents {
   /** `pending` deliveries wait for an endpoint that no running replica has; 0: none any more. */
   unknownEndpoint(endpoint: string, pending: number, graceLeftMs: number): void;
   /** `count` deliveries of an unknown endpoint became dead letters. */
-  unknownEndpointBuried(endpoint: string, count: number): void;
+  unknownEndpointDeadLettered(endpoint: string, count: number): void;
   deadLettersExpired(endpoint: string, count: number): void;
   /** Deliveries and dead letters without an index entry got one again. */
   indexRestored(endpoint: string, deliveries: number, deadLetters: number): void;
@@ -153,7 +153,7 @@ export class Maintenance {
         if (count === 0) break;
       }
     } finally {
-      if (total > 0) events.unknownEndpointBuried(endpoint, total);
+      if (total > 0) events.unknownEndpointDeadLettered(endpoint, total);
     }
   }
 }

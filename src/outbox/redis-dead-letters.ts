@@ -198,8 +198,8 @@ export class RedisDeadLetters implements DeadLetters {
   async #setAside(places: readonly Place[]): Promise<void> {
     const suspects = places.map(({ endpoint, id, diedAtMs }): Suspect => {
       const key = this.#keys(endpoint).deadOrder;
-      const why = 'there is no dead letter with this id';
-      return { key, kind: 'member', name: id, value: String(diedAtMs), why, related: null };
+      const reason = 'there is no dead letter with this id';
+      return { key, kind: 'member', name: id, value: String(diedAtMs), reason, related: null };
     });
     await this.#state.setAside('dead_letters', suspects);
   }

@@ -30,7 +30,7 @@ export type ServerSubject =
   | 'eviction'
   | 'state version'
   | 'state eviction'
-  | 'persistence';
+  | 'state persistence';
 
 export type ServerFinding = Finding<ServerSubject>;
 

@@ -13,14 +13,14 @@ export function judgeEviction(properties: ServerProperties): ServerFinding {
   const found = memoryOf(properties);
   if (found === null) return unknownFinding(subject);
   const { policy, limit, evicted, fullness } = found;
-  if (limit === null) return ok(subject, 'none: maxmemory is not set');
-  if (policy === 'noeviction') return ok(subject, `none: noeviction, at ${limit}`);
+  if (limit === null) return ok(subject, 'off (maxmemory is not set)');
+  if (policy === 'noeviction') return ok(subject, `off (noeviction with maxmemory ${limit})`);
   const isEvicting = evicted > 0 || fullness >= NEARLY_FULL;
   const say = isEvicting ? warning : note;
   return say(
     subject,
-    `${policy} at ${limit} (${percentText(fullness)} used, ${countText(evicted)} evicted so far): a ` +
-      'key that is evicted before its deadline sends no webhook',
+    `${policy} with maxmemory ${limit} (${percentText(fullness)} used, ${countText(evicted)} keys evicted so ` +
+      'far): keys that are evicted before their deadlines send no webhook',
     'set maxmemory-policy noeviction, or raise maxmemory',
   );
 }
@@ -31,24 +31,24 @@ export function judgeStateEviction(properties: ServerProperties): ServerFinding 
   const found = memoryOf(properties);
   if (found === null) return unknownFinding(subject);
   const { policy, limit, fullness } = found;
-  if (limit === null) return ok(subject, 'none: maxmemory is not set');
+  if (limit === null) return ok(subject, 'off (maxmemory is not set)');
   if (policy.startsWith('allkeys-')) {
     return warning(
       subject,
-      `${policy} at ${limit} lets Redis evict the state: webhooks may be lost`,
+      `${policy} with maxmemory ${limit} may evict the relay's state: webhooks may be lost`,
       'set maxmemory-policy noeviction, or a volatile-* policy',
     );
   }
   if (fullness >= NEARLY_FULL) {
     return warning(
       subject,
-      `${policy} at ${limit}, ${percentText(fullness)} used: when it is full, Redis may reject ` +
-        'writes, and the relay holds only a limited number of expirations in memory',
+      `${policy} with maxmemory ${limit}, ${percentText(fullness)} used: a full Redis rejects writes, and the ` +
+        'relay buffers a limited number of expirations',
       'raise maxmemory',
     );
   }
-  const why = policy === 'noeviction' ? '' : ': keys of the state have no TTL';
-  return ok(subject, `none: ${policy} at ${limit}${why}`);
+  const cause = policy === 'noeviction' ? '' : ' (it has no TTL)';
+  return ok(subject, `${policy} with maxmemory ${limit}: the relay's state is not evicted${cause}`);
 }
 
 function percentText(share: number): string {
@@ -56,7 +56,11 @@ function percentText(share: number): string {
 }
 
 function unknownFinding(subject: ServerSubject): ServerFinding {
-  return note(subject, 'unknown: INFO and CONFIG GET are not permitted', 'grant +info to the user');
+  return note(
+    subject,
+    'unknown: no permission to run INFO or CONFIG GET',
+    'grant +info to the user',
+  );
 }
 
 interface Memory {
@@ -85,28 +89,26 @@ function memoryOf({ info, settings }: ServerProperties): Memory | null {
 
 /** The cost of a crash of the state Redis. */
 export function judgePersistence({ info, settings }: ServerProperties): ServerFinding {
-  const subject = 'persistence';
+  const subject = 'state persistence';
   const [aof, rdb] = [info?.get('aof_last_write_status'), info?.get('rdb_last_bgsave_status')];
   const isOnText = info?.get('aof_enabled') ?? settings.get('appendonly') ?? null;
   const save = settings.get('save') ?? null;
   if (isOnText === null) return unknownFinding(subject);
   const isOn = /^(1|yes)$/.test(isOnText);
-  const advice =
-    'set appendonly yes in its redis.conf; CONFIG SET appendonly yes applies it without a restart';
+  const advice = 'run CONFIG SET appendonly yes, and add appendonly yes to redis.conf';
   if ((isOn && aof === 'err') || rdb === 'err') {
-    const found = 'the last write to disk failed, and Redis may refuse writes';
-    return problem(subject, found, 'check its log and its disk');
+    const found = 'the last write to disk failed, and Redis may reject writes';
+    return problem(subject, found, 'check the log and the disk of Redis');
   }
   if (isOn)
-    return ok(subject, 'appendonly yes: by default, a crash of Redis loses at most one second');
+    return ok(subject, 'appendonly yes: a crash of Redis loses at most 1 s of writes by default');
   if (save === '') {
-    const found =
-      'persistence is off: a restart of Redis loses deadlines, pending webhooks and dead letters';
+    const found = 'off: a restart of Redis loses deadlines, pending webhooks and dead letters';
     return warning(subject, found, advice);
   }
   const [found, since] =
     save === null
-      ? ['appendonly no, save unknown', 'the last snapshot, or all of them']
+      ? ['appendonly no, and save is unknown', 'the last snapshot, or all of them']
       : [`only snapshots (save ${printable(save)})`, 'the last snapshot'];
   return warning(
     subject,

@@ -36,7 +36,7 @@
  *   {expiry-relay}:1:outbox:<endpoint>:dead         hash    id → dead letter
  *   {expiry-relay}:1:outbox:<endpoint>:dead-order   zset    id, by time of death
  *   {expiry-relay}:1:quarantine                     stream  records of entries that no relay has written, and
- *                                                           that were removed: n, key, kind, why, name, bytes, value
+ *                                                           that were removed: n, key, kind, reason, name, bytes, value
  *   {expiry-relay}:1:quarantine:<key>               any     a key of the wrong type, renamed; <key> is its name
  *                                                           without the part before `1:`
  *

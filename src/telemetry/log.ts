@@ -29,9 +29,9 @@ export function createLog(
   /** Lost lines that are not reported yet. */
   let lost = 0;
   let reason = '';
-  const lose = (count: number, why: string) => {
+  const lose = (count: number, cause: string) => {
     lost += count;
-    reason = why;
+    reason = cause;
     onLost(count);
   };
   output.listen({

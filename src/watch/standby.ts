@@ -226,7 +226,7 @@ export class Standby implements EventSink {
    */
   async #handOver(): Promise<void> {
     await this.#stored();
-    this.#parts.events.handedOver();
+    this.#parts.events.leaseHandedOver();
     this.#competeAnew();
   }
 

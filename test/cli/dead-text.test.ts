@@ -60,7 +60,7 @@ describe('a dead letter as JSON', () => {
       route: 'cancel',
       reason: 'exhausted',
       attempts: 3,
-      last_outcome: 'answered 500: oops',
+      last_outcome: 'HTTP 500: oops',
       died_at: '2026-11-22T06:00:00.000Z',
       database: 0,
       key: 'order:42:unpaid',

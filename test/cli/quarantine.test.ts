@@ -104,7 +104,7 @@ describe('the quarantine', () => {
 
   it('shows the newest up to the limit', async () => {
     for (let n = 0; n < 3; n += 1) {
-      const record = ['n', n + 1, 'key', `k${n}`, 'kind', 'field', 'why', 'x', 'name', n];
+      const record = ['n', n + 1, 'key', `k${n}`, 'kind', 'field', 'reason', 'x', 'name', n];
       await shared.client.xadd(quarantineKey(PREFIX), '*', ...record, 'bytes', 0, 'value', '');
     }
     const { stdout } = await run('quarantine', 'list', '--limit', '2');

@@ -235,7 +235,7 @@ describe('send', () => {
     await using folder = await aFolder(receiver.url, { endpoint: { timeout: '200ms' } });
     const { code, stdout } = await folder.send('order:42', '--endpoint', 'shop');
     expect(code).toBe(1);
-    expect(stdout).toContain('(timeout): no answer within 200 ms\n');
+    expect(stdout).toContain('(timeout): no response within 200 ms\n');
   });
 
   it('ends at a signal', async () => {

@@ -43,7 +43,7 @@ describe('an endpoint with files', () => {
     expect(live.current).toBe(endpoint);
     await clock.advance(LOOK_EVERY_MS);
     expect(live.current).toBe(other);
-    expect(events()).toEqual(['credentials_changed']);
+    expect(events()).toEqual(['credentials_reloaded']);
     await live.stop();
     expect(clock.timers).toBe(0);
   });
@@ -59,7 +59,11 @@ describe('an endpoint with files', () => {
     expect(lines.at(-1)).toMatchObject({ problem: 'headers.x.file: there is no such file' });
     await clock.advance(LOOK_EVERY_MS);
     expect(await isStale()).toBe(false);
-    expect(events()).toEqual(['credentials_changed', 'credentials_unusable', 'credentials_mended']);
+    expect(events()).toEqual([
+      'credentials_reloaded',
+      'credentials_unusable',
+      'credentials_reloaded',
+    ]);
     await live.stop();
   });
 });

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { adviceFor, judgeEndpoint } from '../../src/doctor/judge-endpoint.js';
 import { Secret } from '../../src/model/secret.js';
-import type { UnreachableCause } from '../../src/model/vocabulary.js';
+import type { UnreachableReason } from '../../src/model/vocabulary.js';
 import { anEndpoint } from '../support/domain.js';
 
 const endpoint = anEndpoint({ url: new URL('https://shop.example:8443/hooks?token=hush') });
@@ -27,7 +27,7 @@ it('an endpoint that is reached through a proxy says so, without the login there
   expect(text).toContain('within 1 ms (through the proxy proxy:3128 at 10.0.0.4)');
 });
 
-it.each<[UnreachableCause, string, string]>([
+it.each<[UnreachableReason, string, string]>([
   ['connection_refused', 'ECONNREFUSED', 'start the receiver, or correct the port'],
   ['dns', 'ENOTFOUND', 'correct the host name shop.example'],
   ['timeout', 'UND_ERR_CONNECT_TIMEOUT', 'firewall'],
@@ -45,19 +45,19 @@ it.each<[UnreachableCause, string, string]>([
   ['tls', 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION', 'use http://'],
   ['connection_reset', 'ECONNRESET', 'tls.cert_file'],
   ['proxy', 'ERR_PROXY', "check the endpoint's proxy"],
-  ['refused_address', 'ERR_REFUSED_ADDRESS', 'allow_link_local: true'],
-])('an endpoint that fails by %s (%s): %s', (cause, code, advice) => {
+  ['forbidden_address', 'ERR_REFUSED_ADDRESS', 'allow_link_local: true'],
+])('an endpoint that fails by %s (%s): %s', (reason, code, advice) => {
   const found = judgeEndpoint(
     endpoint,
-    { kind: 'failed', cause, code, detail: 'the words' },
+    { kind: 'failed', reason, code, detail: 'the words' },
     5_000,
   );
   expect(found).toMatchObject({ level: 'problem', advice: expect.stringContaining(advice) });
-  expect(found.text).toContain(cause === 'timeout' ? 'no TLS connection within 5 s' : 'the words');
+  expect(found.text).toContain(reason === 'timeout' ? 'no TLS connection within 5 s' : 'the words');
 });
 
 it('a connection that breaks wants no certificate over http, or where one is shown', () => {
-  const reset = { cause: 'connection_reset', code: 'ECONNRESET' } as const;
+  const reset = { reason: 'connection_reset', code: 'ECONNRESET' } as const;
   const client = { cert: new Secret('c'), key: new Secret('k') };
   const advice = [
     anEndpoint({ url: new URL('http://shop.example/') }),

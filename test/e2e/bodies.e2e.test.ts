@@ -171,13 +171,13 @@ describe('a body for an endpoint that exists already', () => {
     await expire('x'.repeat(200_000));
     const [request] = await arrived(receiver);
     expect(request?.body).toEqual({ route: 'small' });
-    expect(await relay.logged('delivery_refused')).toMatchObject({
+    expect(await relay.logged('delivery_oversized')).toMatchObject({
       level: 'error',
       route: 'large',
       endpoint: 'shop',
       key_bytes: 200_000,
     });
-    const series = 'expiry_relay_deliveries_refused_total{endpoint="shop"}';
+    const series = 'expiry_relay_deliveries_oversized_total{endpoint="shop"}';
     expect(await relay.metric(series)).toBe(1);
     expect(receiver.requests).toHaveLength(1);
   });

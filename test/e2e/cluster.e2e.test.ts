@@ -79,7 +79,7 @@ describe.concurrent('a relay', () => {
     await expireSome(await aClient(context, redis.port));
     await expectAll(receiver);
     for (const relay of [one, other]) {
-      expect(relay.logs('state_trouble')).toEqual([]);
+      expect(relay.logs('state_unavailable')).toEqual([]);
       expect(relay.logs('watch_failed')).toEqual([]);
       expect(relay.logs('cluster_part')).toEqual([]);
     }
@@ -202,7 +202,7 @@ describe.concurrent('a relay', () => {
     await using relay = await RelayProcess.spawn(file);
     expect(await relay.exited).toMatchObject({ code: 1 });
     expect(relay.startError).toContain(
-      'has no database 1: correct redis.databases (of a Redis Cluster there is database 0 alone)',
+      'has no database 1: correct redis.databases (a Redis Cluster has only database 0)',
     );
   });
 });

@@ -151,7 +151,7 @@ describe('the length of a key', () => {
 
   it('may not be more: that is logged and counted, and the relay goes on', async () => {
     await expire('t'.repeat(MEBIBYTE + 1));
-    const line = await relay.logged('expiration_refused');
+    const line = await relay.logged('expiration_oversized');
     expect(line).toMatchObject({
       level: 'error',
       database: 0,
@@ -159,7 +159,7 @@ describe('the length of a key', () => {
       key_bytes: MEBIBYTE + 1,
       key_bytes_max: MEBIBYTE,
     });
-    expect(await relay.metric('expiry_relay_expirations_refused_total')).toBe(1);
+    expect(await relay.metric('expiry_relay_expirations_oversized_total')).toBe(1);
     await expire('after the long one');
     await arrival('the next webhook', ({ body }) => body.data.key === 'after the long one');
     expect(receiver.keys.filter((key) => key.startsWith('ttt'))).toEqual([]);
@@ -237,7 +237,7 @@ describe('the log', () => {
       routes: [{ name: 'every', match: '*', to: 'every' }],
       log: { level: 'trace', format: 'pretty' },
     });
-    await eventually('listening', () => pretty.stdout.includes('listening to expirations'));
+    await eventually('listening', () => pretty.stdout.includes('listening for expirations'));
     const ids = [...AWKWARD.map(([, id]) => id), FORGED_LINE];
     for (const id of ids) await expire(`pretty:${id}`);
     const delivered = () => pretty.stdout.match(/ attempt {2}delivered {2}/gm)?.length;

@@ -14,8 +14,8 @@ function aHealth() {
     failed: () => {
       failures += 1;
     },
-    troubleBegan: (operation, error) => said.push([operation, error.message]),
-    troubleEnded: (afterMs) => said.push(afterMs),
+    unavailable: (operation, error) => said.push([operation, error.message]),
+    availableAgain: (afterMs) => said.push(afterMs),
   });
   return { health, said, clock, failures: () => failures };
 }
