@@ -38,6 +38,8 @@ const SEND_NOTES = `
 Test webhooks have an id that begins with msg_test_. An endpoint that does not
 check for it processes them as real events: use a key that matches no record.`;
 
+const LOCAL_URL = 'http://127.0.0.1:3000/hooks';
+
 const PORT_MAX = 65_535;
 
 /** Default number of listed entries: a few screens. */
@@ -129,20 +131,27 @@ function addTrials(program: Command, context: CliContext, done: Done): void {
   const match = addCommand(program, 'match', 'show the routes that match a key, and their requests')
     .argument('<key>', 'the name of the key')
     .option('--database <n>', 'the database of the key', wholeNumber, 0)
+    .option('--json', 'print one JSON object per webhook')
     .action(async (key: string, options: Omit<MatchOptions, 'key'>) =>
       done(await (await import('./match.js')).match(context, { ...options, key })),
     );
-  addExamples(match, 'match order:42:unpaid', 'match order:42:unpaid --database 2');
+  addExamples(match, 'match order:42:unpaid', 'match order:42:unpaid --database 2 --json');
   const send = addCommand(program, 'send', 'send test webhooks for a key, and show the responses')
     .argument('<key>', 'the name of the key, which need not exist')
     .option('--database <n>', 'the database of the key', wholeNumber, 0)
     .option('--route <name>', 'only this route')
     .option('--endpoint <name>', 'only this endpoint')
+    .option('--to <url>', 'send to this URL instead, without headers, TLS files and proxy')
+    .option('--json', 'print one JSON object per webhook')
     .addHelpText('after', SEND_NOTES)
     .action(async (key: string, options: Omit<SendOptions, 'key'>) =>
       done(await (await import('./send.js')).send(context, { ...options, key })),
     );
-  addExamples(send, 'send order:test:unpaid', 'send order:test:unpaid --endpoint shop');
+  addExamples(
+    send,
+    'send order:test:unpaid --endpoint shop',
+    `send order:test:unpaid --to ${LOCAL_URL}`,
+  );
   const listen = addCommand(program, 'listen', 'receive, verify and print webhooks')
     .option('--port <n>', 'the port to listen on', portNumber, 8080)
     .option('--host <address>', 'the address to listen on', '127.0.0.1')

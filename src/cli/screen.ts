@@ -3,6 +3,7 @@ import { isColoured, type Paint, paintFor } from '../lib/terminal.js';
 import type { CliContext } from './context.js';
 
 export interface Screen {
+  readonly isTerminal: boolean;
   /** In characters; infinite when the output is no terminal. */
   readonly width: number;
   readonly paint: Paint;
@@ -12,6 +13,7 @@ export interface Screen {
 const COLUMNS_DEFAULT = 80;
 
 export function screenOf({ stdout, env }: Pick<CliContext, 'stdout' | 'env'>): Screen {
-  const width = stdout.isTTY ? (stdout.columns ?? COLUMNS_DEFAULT) : Number.POSITIVE_INFINITY;
-  return { width, paint: paintFor(isColoured(stdout, env)) };
+  const isTerminal = stdout.isTTY === true;
+  const width = isTerminal ? (stdout.columns ?? COLUMNS_DEFAULT) : Number.POSITIVE_INFINITY;
+  return { isTerminal, width, paint: paintFor(isColoured(stdout, env)) };
 }

@@ -246,7 +246,10 @@ describe('match', () => {
     const at = { cwd: folder.path };
     const none = await cli(['match', 'cart:\u001b[31m'], at);
     expect(none).toMatchObject({ code: 1, stdout: '' });
-    expect(none.stderr).toBe('expiry-relay: no route matches cart:\\x1b[31m\n');
+    expect(none.stderr).toBe(
+      'expiry-relay: no route matches cart:\\x1b[31m; patterns: order:{id}:unpaid (cancel), ' +
+        'order:* (all-orders)\n',
+    );
     const unwatched = await cli(['match', 'order:1', '--database', '3'], at);
     expect(unwatched.code).toBe(1);
     expect(unwatched.stderr).toContain('database 3 is not watched');

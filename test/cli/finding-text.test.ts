@@ -4,7 +4,7 @@ import { findingText } from '../../src/cli/finding-text.js';
 import { paintFor } from '../../src/lib/terminal.js';
 import { note, ok, problem, warning } from '../../src/server/finding.js';
 
-const wide = { width: Number.POSITIVE_INFINITY, paint: paintFor(false) };
+const wide = { isTerminal: false, width: Number.POSITIVE_INFINITY, paint: paintFor(false) };
 
 it('a finding is a line, and one with advice below its text', () => {
   expect(findingText(ok('role', 'primary'), 6, wide)).toBe('[+] role    primary\n');
