@@ -6,8 +6,10 @@ import { LOG_FORMATS, LOG_LEVELS } from '../model/log-settings.js';
 import { reportText } from '../telemetry/process-reports.js';
 import type { CheckOptions } from './check.js';
 import type { CliContext, ExitCode, FileOption } from './context.js';
-import type { ActOnDeadOptions, ListDeadOptions, ShowDeadOptions } from './dead.js';
+import type { ListDeadOptions, ShowDeadOptions } from './dead.js';
+import type { ActOnDeadOptions } from './dead-actions.js';
 import type { DoctorOptions } from './doctor.js';
+import type { HealthcheckOptions } from './healthcheck.js';
 import { loadLean } from './lean-load.js';
 import type { ListenOptions } from './listen.js';
 import type { MatchOptions } from './match.js';
@@ -100,7 +102,8 @@ function addRun(program: Command, context: CliContext, done: Done): void {
     'query the liveness endpoint of a running relay, for HEALTHCHECK',
   )
     .option('--ready', 'query the readiness endpoint instead')
-    .action(async (options: FileOption & { ready?: boolean }) =>
+    .option('--json', 'print a JSON object')
+    .action(async (options: HealthcheckOptions) =>
       done(await (await import('./healthcheck.js')).healthcheck(context, options)),
     );
   addExamples(healthcheck, 'healthcheck', 'healthcheck --ready');
@@ -111,6 +114,7 @@ function addChecks(program: Command, context: CliContext, done: Done): void {
     .argument('[files...]', 'the files to validate; by default the configuration file')
     .option('--no-env', 'do not read environment variables and secret files')
     .option('--strict', 'treat warnings as errors')
+    .option('--json', 'print one JSON object per file')
     .action(async (files: string[], options: Omit<CheckOptions, 'files'>) =>
       done(await (await import('./check.js')).check(context, { ...options, files })),
     );
@@ -160,6 +164,7 @@ function addTrials(program: Command, context: CliContext, done: Done): void {
       '--fail <responses>',
       'respond with these to the first attempts of each webhook, for example 500,429,hang,reset',
     )
+    .option('--json', 'print one JSON object per webhook, also on a terminal')
     .action(async (options: FileOption & ListenOptions) =>
       done(await (await import('./listen.js')).listen(context, options)),
     );
@@ -171,6 +176,7 @@ function addPrints(program: Command, context: CliContext, done: Done): void {
     .command('secret')
     .description('generate a signing secret')
     .option('--asymmetric', 'a private key (whsk_…), with its public key on standard error')
+    .option('--json', 'print a JSON object')
     .action(async (options: SecretOptions) =>
       done(await (await import('./secret.js')).secret(context, options)),
     );
@@ -184,6 +190,7 @@ function addPrints(program: Command, context: CliContext, done: Done): void {
 
 /** Operators run these commands in the relay's container, whose memory may be limited. */
 const loadDead = () => loadLean(() => import('./dead.js'));
+const loadDeadActions = () => loadLean(() => import('./dead-actions.js'));
 const loadQuarantine = () => loadLean(() => import('./quarantine.js'));
 
 function addDead(program: Command, context: CliContext, done: Done): void {
@@ -213,20 +220,23 @@ function addDead(program: Command, context: CliContext, done: Done): void {
       done(await (await loadDead()).showDead(context, { ...options, id })),
     );
   addExamples(show, 'dead show ID', 'dead show ID --body');
-  const replay = withFilters('replay', 'send dead letters again, with the same id and body')
-    .argument('[ids...]', 'the ids of dead letters')
-    .option('--all', 'all dead letters')
-    .action(async (ids: string[], options: Omit<ActOnDeadOptions, 'ids'>) =>
-      done(await (await loadDead()).replayDead(context, { ...options, ids })),
-    );
-  addExamples(replay, 'dead replay ID', 'dead replay --endpoint shop --newer-than 1h');
-  const drop = withFilters('drop', 'permanently delete dead letters')
-    .argument('[ids...]', 'the ids of dead letters')
-    .option('--all', 'all dead letters')
-    .action(async (ids: string[], options: Omit<ActOnDeadOptions, 'ids'>) =>
-      done(await (await loadDead()).dropDead(context, { ...options, ids })),
-    );
-  addExamples(drop, 'dead drop ID', 'dead drop --endpoint shop --older-than 7d');
+  const withChoice = (name: string, description: string) =>
+    withFilters(name, description)
+      .argument('[ids...]', 'the ids of dead letters')
+      .option('--all', 'all dead letters')
+      .option('--dry-run', 'change nothing; show how many dead letters match')
+      .option('--rate <rate>', 'at most this many per second, minute or hour: 10/s, 600/m, 1000/h')
+      .option('--json', 'print a JSON object');
+  const replay = withChoice('replay', 'send dead letters again, with the same id and body').action(
+    async (ids: string[], options: Omit<ActOnDeadOptions, 'ids'>) =>
+      done(await (await loadDeadActions()).replayDead(context, { ...options, ids })),
+  );
+  addExamples(replay, 'dead replay ID', 'dead replay --endpoint shop --newer-than 1h --rate 10/s');
+  const drop = withChoice('drop', 'permanently delete dead letters').action(
+    async (ids: string[], options: Omit<ActOnDeadOptions, 'ids'>) =>
+      done(await (await loadDeadActions()).dropDead(context, { ...options, ids })),
+  );
+  addExamples(drop, 'dead drop ID', 'dead drop --endpoint shop --older-than 1w --dry-run');
 }
 
 function addQuarantine(program: Command, context: CliContext, done: Done): void {
@@ -256,6 +266,7 @@ function addQuarantine(program: Command, context: CliContext, done: Done): void 
   )
     .argument('[ids...]', 'the ids of entries')
     .option('--all', 'all entries')
+    .option('--json', 'print a JSON object')
     .action(async (ids: string[], options: Omit<DropQuarantineOptions, 'ids'>) =>
       done(await (await loadQuarantine()).dropQuarantine(context, { ...options, ids })),
     );

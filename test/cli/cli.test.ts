@@ -285,7 +285,7 @@ describe('secret --asymmetric', () => {
     const endpoints = { shop: { url: 'http://shop', secrets: [stdout.trim(), TEST_SECRET] } };
     await using folder = await tempFolder({ 'relay.yaml': yaml({ endpoints }) });
     const checked = await cli(['check'], { cwd: folder.path });
-    expect(checked.stdout).toContain(`endpoint shop: its receivers verify with ${publicKey}\n`);
+    expect(checked.stdout).toContain(`endpoint shop: public key for receivers: ${publicKey}\n`);
     expect(checked.stdout).not.toContain('whsk_');
   });
 });
@@ -391,7 +391,7 @@ describe('healthcheck', () => {
     const { code, stderr } = await cli(['healthcheck'], { cwd: folder.path });
     expect(code).toBe(1);
     expect(stderr).toMatch(
-      /^expiry-relay: http:\/\/\[::1\]:\d+\/livez does not answer: .*; http:\/\/127\.0\.0\.1:\d+\/livez does not answer: .*\n$/,
+      /^expiry-relay: http:\/\/\[::1\]:\d+\/livez does not respond: .*; http:\/\/127\.0\.0\.1:\d+\/livez does not respond: .*\n$/,
     );
   });
 
@@ -432,7 +432,7 @@ describe('healthcheck', () => {
     const { code, stderr } = await cli(['healthcheck'], { cwd: folder.path });
     expect(code).toBe(1);
     expect(stderr).toContain('admin.listen');
-    expect(stderr).toContain('set a port');
+    expect(stderr).toContain('needs a fixed port');
   });
 
   it('is fine with --ready when the relay is ready', () =>
@@ -585,7 +585,7 @@ describe('listen', () => {
     await using folder = await tempFolder({});
     const run = startCli(['listen', '--port', '0'], { cwd: folder.path });
     expect(await post(run, OTHER)).toBe(204);
-    expect(run.stderr.text).toContain('signatures are not checked');
+    expect(run.stderr.text).toContain('signatures are not verified');
     expect(JSON.parse(run.stdout.text)).toMatchObject({ verified: false, verdict: 'no_secret' });
     run.stop();
     await run.done;

@@ -429,7 +429,9 @@ describe.concurrent('doctor on what does not answer', () => {
     await eventually('its first lines', () => run.stdout.text.includes('only reads'));
     run.stop();
     expect(await run.done).toBe(1);
-    expect(run.stderr.text).toBe('expiry-relay: ended by SIGTERM before all was looked at\n');
+    expect(run.stderr.text).toBe(
+      'expiry-relay: interrupted by SIGTERM; not everything was checked\n',
+    );
   });
 
   it('says of each endpoint why it cannot be reached, with its secrets hidden', async () => {
