@@ -1,15 +1,17 @@
 /** The commands, their options and their help. */
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { defectNote } from '../lib/text-defect.js';
 import { VERSION } from '../lib/version.js';
 import { LOG_FORMATS, LOG_LEVELS } from '../model/log-settings.js';
 import { reportText } from '../telemetry/process-reports.js';
 import type { CheckOptions } from './check.js';
+import { SHELLS, type Shell } from './completion.js';
 import type { CliContext, ExitCode, FileOption } from './context.js';
 import type { ListDeadOptions, ShowDeadOptions } from './dead.js';
 import type { ActOnDeadOptions } from './dead-actions.js';
 import type { DoctorOptions } from './doctor.js';
 import type { HealthcheckOptions } from './healthcheck.js';
+import type { InitOptions } from './init.js';
 import { loadLean } from './lean-load.js';
 import type { ListenOptions } from './listen.js';
 import type { MatchOptions } from './match.js';
@@ -39,6 +41,12 @@ Exit codes:
 const SEND_NOTES = `
 Test webhooks have an id that begins with msg_test_. An endpoint that does not
 check for it processes them as real events: use a key that matches no record.`;
+
+const COMPLETION_NOTES = `
+To load the completion:
+  bash  save as ~/.local/share/bash-completion/completions/expiry-relay
+  zsh   add to ~/.zshrc: source <(expiry-relay completion zsh)
+  fish  save as ~/.config/fish/completions/expiry-relay.fish`;
 
 const LOCAL_URL = 'http://127.0.0.1:3000/hooks';
 
@@ -74,7 +82,8 @@ export function createProgram(context: CliContext, done: Done): Command {
         context.stderr.write(`${PROGRAM}: ${reportText(report)}\n`);
       });
     });
-  addExamples(program, 'check', 'run -c relay.yaml', 'dead list --endpoint shop');
+  addExamples(program, 'init', 'check', 'run -c relay.yaml', 'dead list --endpoint shop');
+  addInit(program, context, done);
   addRun(program, context, done);
   addChecks(program, context, done);
   addTrials(program, context, done);
@@ -82,6 +91,20 @@ export function createProgram(context: CliContext, done: Done): Command {
   addDead(program, context, done);
   addQuarantine(program, context, done);
   return program;
+}
+
+function addInit(program: Command, context: CliContext, done: Done): void {
+  const init = program
+    .command('init')
+    .description('create a minimal configuration file')
+    .argument('[file]', 'the file to create', 'relay.yaml')
+    .option('--redis <url>', 'the Redis whose keys expire', 'redis://127.0.0.1:6379')
+    .option('--url <url>', 'the URL that receives webhooks', 'http://127.0.0.1:8080/hooks')
+    .option('--match <pattern>', 'the keys that send webhooks', 'order:{id}:unpaid')
+    .action(async (file: string, options: Omit<InitOptions, 'file'>) =>
+      done(await (await import('./init.js')).init(context, { ...options, file })),
+    );
+  addExamples(init, 'init', `init --url ${LOCAL_URL} --match session:*`);
 }
 
 function addRun(program: Command, context: CliContext, done: Done): void {
@@ -186,6 +209,15 @@ function addPrints(program: Command, context: CliContext, done: Done): void {
     .description('print the JSON Schema of the configuration file')
     .action(async () => done(await (await import('./schema.js')).schema(context)));
   addExamples(schema, 'schema > relay.schema.json');
+  const completion = program
+    .command('completion')
+    .description('print a completion script for a shell')
+    .addArgument(new Argument('<shell>', 'the shell').choices(SHELLS))
+    .addHelpText('after', COMPLETION_NOTES)
+    .action(async (shell: Shell) =>
+      done(await (await import('./completion.js')).completion(context, program, shell)),
+    );
+  addExamples(completion, 'completion bash > expiry-relay.bash');
 }
 
 /** Operators run these commands in the relay's container, whose memory may be limited. */
