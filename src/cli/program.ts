@@ -42,6 +42,13 @@ const SEND_NOTES = `
 Test webhooks have an id that begins with msg_test_. An endpoint that does not
 check for it processes them as real events: use a key that matches no record.`;
 
+const SCHEMA_NOTES = `
+Save the output as relay.schema.json beside the configuration file. Editors:
+  VS Code    with the YAML extension, begin the file with this line:
+             # yaml-language-server: $schema=relay.schema.json
+  JetBrains  Settings > Languages & Frameworks > Schemas and DTDs >
+             JSON Schema Mappings: add the schema, and map the file to it`;
+
 const COMPLETION_NOTES = `
 To load the completion:
   bash  save as ~/.local/share/bash-completion/completions/expiry-relay
@@ -207,6 +214,7 @@ function addPrints(program: Command, context: CliContext, done: Done): void {
   const schema = program
     .command('schema')
     .description('print the JSON Schema of the configuration file')
+    .addHelpText('after', SCHEMA_NOTES)
     .action(async () => done(await (await import('./schema.js')).schema(context)));
   addExamples(schema, 'schema > relay.schema.json');
   const completion = program

@@ -30,10 +30,10 @@ function lintMatch(path: Path, match: unknown): Complaint[] {
 
 /** Endpoints that no route names; none when a name is not known. */
 function lintUnused(routes: readonly unknown[], endpoints: Section): Complaint[] {
-  const used = routes.flatMap((route) => listOf(asMapping(route)?.to));
-  if (used.includes(UNRESOLVED)) return [];
+  const used = new Set(routes.flatMap((route) => listOf(asMapping(route)?.to)));
+  if (used.has(UNRESOLVED)) return [];
   return Object.keys(endpoints)
-    .filter((name) => !used.includes(name))
+    .filter((name) => !used.has(name))
     .map((name) => complain(['endpoints', name], statement('no route uses this endpoint'), 'key'));
 }
 
@@ -63,7 +63,7 @@ function lintEndpoint(path: Path, endpoint: Section, graceMs: number | undefined
   return complaints;
 }
 
-/** `root`: the value after interpolation, valid or not. */
+/** `root`: a valid value after interpolation; parts of it may be unresolved. */
 export function lint(root: unknown): Complaint[] {
   const file = asMapping(root) ?? {};
   const routes = asList(file.routes);

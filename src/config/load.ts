@@ -48,6 +48,7 @@ export interface Check {
   readonly routeCount: number;
   readonly endpointCount: number;
   readonly mistakes: readonly Mistake[];
+  /** Empty while there are mistakes. */
   readonly warnings: readonly Mistake[];
   /** Null when there are mistakes, or the environment is not known. */
   readonly settings: Settings | null;
@@ -119,7 +120,7 @@ async function checkText({ file, text }: Chosen, options: CheckOptions): Promise
     routeCount: asList(asMapping(value)?.routes).length,
     endpointCount: Object.keys(asMapping(asMapping(value)?.endpoints) ?? {}).length,
     mistakes,
-    warnings: lint(value).map(locate),
+    warnings: mistakes.length > 0 ? [] : lint(value).map(locate),
   };
   if (!validation.ok || mistakes.length > 0 || !withEnvironment) {
     return { ...check, settings: null };
