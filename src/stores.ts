@@ -56,7 +56,7 @@ export interface PartitionStores {
 
 export interface Stores extends PartitionStores {
   readonly checks: () => readonly Check[];
-  /** Seeks the lease, and begins the upkeep; a stop ends both. */
+  /** Seeks the lease, and begins the maintenance; a stop ends both. */
   readonly start: () => void;
   /**
    * Resolves when it can be used for the keys that are watched, or at a stop; rejects when waiting cannot
@@ -143,7 +143,7 @@ function createRedisStores(
     clock,
     onReclaimed: (...what) => events.outbox.reclaimed(...what),
   });
-  const upkeep = new Maintenance({
+  const maintenance = new Maintenance({
     state,
     scripts,
     outbox,
@@ -170,7 +170,7 @@ function createRedisStores(
       quarantineCheck(quarantine.entries),
     ],
     start: () => {
-      const parts = { presence, waits, upkeep, quarantine, lease };
+      const parts = { presence, waits, maintenance, quarantine, lease };
       for (const [name, part] of Object.entries(parts)) {
         part.start();
         lifecycle.onStop(name, () => part.stop());

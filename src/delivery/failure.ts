@@ -22,7 +22,7 @@ const CAUSES: Readonly<Record<string, UnreachableReason>> = {
   // undici's error for a status below 100.
   ERR_ASSERTION: 'protocol',
   ERR_PROXY: 'proxy',
-  ERR_REFUSED_ADDRESS: 'forbidden_address',
+  ERR_FORBIDDEN_ADDRESS: 'forbidden_address',
 };
 
 /** The codes of OpenSSL's certificate checks, as named by Node. */

@@ -81,7 +81,7 @@ export function openTunnel(
     fail(`returned ${statusCode}${reason === undefined ? '' : `: ${reason}`}`);
   });
   asking.on('error', (error) => {
-    if (preventionOf(error) === null) return fail(`closed the connection: ${messageOf(error)}`);
+    if (preventionOf(error) === null) return fail(`failed: ${messageOf(error)}`);
     socket.destroy();
     onEnd(error);
   });

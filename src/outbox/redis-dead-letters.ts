@@ -77,7 +77,7 @@ export class RedisDeadLetters implements DeadLetters {
     return new Map(endpoints.map((endpoint, at) => [endpoint, counts[at] ?? 0]));
   }
 
-  /** The number of dead letters per endpoint that lack an entry in `dead-order`, if any; upkeep restores them. */
+  /** The number of dead letters per endpoint that lack an entry in `dead-order`, if any; maintenance restores them. */
   async countUnordered(): Promise<ReadonlyMap<string, number>> {
     const { redis } = this.#state;
     const endpoints = await this.endpoints();
@@ -125,7 +125,7 @@ export class RedisDeadLetters implements DeadLetters {
     let expired = 0;
     for (;;) {
       const batch = Number(
-        await this.#state.run('upkeep', () =>
+        await this.#state.run('maintenance', () =>
           this.#scripts.expireDead([dead, deadOrder], [keepMs, EXPIRE_BATCH]),
         ),
       );

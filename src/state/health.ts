@@ -14,9 +14,9 @@ export type StateOperation =
   | 'track'
   | 'watch'
   | 'settle'
-  | 'beat'
+  | 'heartbeat'
   | 'reclaim'
-  | 'upkeep'
+  | 'maintenance'
   | 'depth'
   | 'dead_letters';
 

@@ -45,9 +45,9 @@ export const STATE_OPERATIONS: Readonly<Record<StateOperation, true>> = {
   track: true,
   watch: true,
   settle: true,
-  beat: true,
+  heartbeat: true,
   reclaim: true,
-  upkeep: true,
+  maintenance: true,
   depth: true,
   dead_letters: true,
 };

@@ -77,7 +77,7 @@ export class StateEvents {
   unavailable(operation: StateOperation, error: RelayError): void {
     this.#log.error(
       { event: 'state_unavailable', operation, error: error.message },
-      'state Redis unavailable; retrying. Fix the error that this line names',
+      'state Redis unavailable; retrying',
     );
   }
 

@@ -6,10 +6,10 @@ import { escapeUnprintable } from '../lib/printable.js';
 import { type Paint, wrap } from '../lib/terminal.js';
 
 /** Shown first, in this order; other fields follow in the order of the log line. */
-const FIRST_FIELDS = ['endpoint', 'key', 'status', 'error', 'reason', 'problem', 'count', 'route'];
+const FIRST_FIELDS = ['endpoint', 'key', 'status', 'error', 'reason', 'count', 'route'];
 
 /** With the message, never left out of a warning or an error. */
-const NEEDED_FIELDS: readonly string[] = ['error', 'reason', 'problem'];
+const NEEDED_FIELDS: readonly string[] = ['error', 'reason'];
 
 const COLOURS = {
   trace: 'dim',

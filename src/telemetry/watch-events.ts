@@ -26,7 +26,7 @@ export class WatchEvents {
       line,
       isWatching
         ? 'acquired the lease; capturing expirations'
-        : 'no longer holds the lease; standing by',
+        : 'this replica no longer holds the lease; standing by',
     );
   }
 

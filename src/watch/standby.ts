@@ -73,6 +73,8 @@ export class Standby implements EventSink {
   #loops: Promise<unknown> = Promise.resolve();
   #changing: Promise<void> = Promise.resolve();
   #competing: Promise<void> = Promise.resolve();
+  /** The number of subscriptions so far. The buffer holds events of the last one. */
+  #subscriptions = 0;
   /** Null while this replica does not listen. */
   #connection: Connection | null = null;
   #role: Role = STANDBY;
@@ -104,6 +106,7 @@ export class Standby implements EventSink {
 
   /** Events may have been missed: those before cannot be replayed in one sequence with those to come. */
   readonly onSubscribing = (): void => {
+    this.#subscriptions += 1;
     this.#parts.sequence.interrupt();
     this.#buffer.clear();
   };
@@ -206,10 +209,8 @@ export class Standby implements EventSink {
 
   /** Moves queued events back to the replay buffer, unless there was a gap. */
   #unqueue(): void {
-    // Recoveries are found again: their entries are still in the index.
-    const events = this.#parts.queue
-      .reset()
-      .filter((event) => event.kind !== 'expired' || event.detectedBy === 'notification');
+    // Events that the relay made itself have no place in the sequence. The next term makes them again, if need be.
+    const events = this.#parts.queue.reset().filter(({ interval }) => interval !== undefined);
     if (this.#connection !== null && events.length > 0) this.#buffer.prepend(events);
   }
 
@@ -262,6 +263,8 @@ export class Standby implements EventSink {
     this.#unqueue();
     // Unread deadlines are read first: the keys may expire during the next steps.
     await this.#read(session, 0).catch(() => undefined);
+    const subscriptions = this.#subscriptions;
+    const isSubscribed = () => subscriptions === this.#subscriptions;
     let buffered: readonly KeyEvent[] = [];
     while (!signal.aborted) {
       const { token } = lease;
@@ -269,21 +272,21 @@ export class Standby implements EventSink {
       // Each event that another replica can have captured is then buffered, and precedes a mark. If the connection fails
       // first, no more events arrive.
       const received = Promise.all([marks.write(session), session.barrier()]).catch(() => null);
-      const [isOver] = await Promise.all([isDemoted(session), received]);
-      if (isOver) return false;
-      if (session === this.#session) buffered = [...buffered, ...this.#buffer.drain()];
+      const [wasDemoted] = await Promise.all([isDemoted(session), received]);
+      if (wasDemoted) return false;
+      if (isSubscribed()) buffered = [...buffered, ...this.#buffer.drain()];
       const pending = await pendingEvents(buffered, repeated, this.#parts).catch((error) => {
         if (!(error instanceof RelayError)) events.watchFailed(messageOf(error));
         return null;
       });
       if (lease.token === null) {
-        if (session === this.#session) this.#buffer.prepend(buffered);
+        if (isSubscribed()) this.#buffer.prepend(buffered);
         return false;
       }
       if (pending !== null && token === lease.token) {
         this.#movedAtMs = null;
         this.#role = { kind: 'capturing', session };
-        const later = session === this.#session ? this.#buffer.drain() : [];
+        const later = isSubscribed() ? this.#buffer.drain() : [];
         for (const event of [...pending, ...later]) intake.push({ ...event, isReplayed: true });
         return true;
       }

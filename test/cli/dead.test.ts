@@ -418,16 +418,16 @@ describe('dead, when the state cannot be used', () => {
     const key = `{${PREFIX}}:format`;
     const expected = `another program wrote the key ${key} in the state Redis (expected 1, found`;
     await shared.client.set(key, 'garbage');
-    expect(await outcome(shared.server.url)).toContain(`${expected} garbage): choose another`);
+    expect(await outcome(shared.server.url)).toContain(`${expected} garbage). Choose another`);
     await shared.client.multi().del(key).lpush(key, 'a').exec();
-    expect(await outcome(shared.server.url)).toContain(`${expected} another type): choose another`);
+    expect(await outcome(shared.server.url)).toContain(`${expected} another type). Choose another`);
   });
 
   it('says that the password is wrong, or what is not permitted', async () => {
     await using redis = await startRedis({ password: 'right' });
     const port = String(redis.port);
     expect(await outcome(`redis://127.0.0.1:${port}`)).toContain('requires a password');
-    expect(await outcome(`redis://:wrong@127.0.0.1:${port}`)).toContain('refuses the user name or');
+    expect(await outcome(`redis://:wrong@127.0.0.1:${port}`)).toContain('rejects the user name or');
     await shared.client.call('ACL', 'SETUSER', 'weak', 'on', '>pw', '~*', '+@all', '-zrange');
     const url = `redis://weak:pw@127.0.0.1:${shared.server.port}`;
     expect(await outcome(url)).toMatch(/denies a required permission: NOPERM .*'zrange'/);

@@ -404,7 +404,7 @@ describe("a proxy's answer to CONNECT", () => {
     await using server = await FaultyServer.start((socket) => flood(socket, '', '\r\n'.repeat(9)));
     const outcome = await aSender('http://shop.invalid/', { proxy: proxyAt(server.url) })();
     const { host } = new URL(server.url);
-    const detail = `the proxy ${host} broke off: the response has no final status within 64 KiB`;
+    const detail = `the proxy ${host} failed: the response has no final status within 64 KiB`;
     expect(outcome).toMatchObject({ detail });
   });
 });

@@ -34,6 +34,7 @@ async function metricsOfCode(): Promise<readonly string[]> {
     deadLetters: 1,
     throttledForMs: 1,
   }));
+  metrics.watchProcess('1.2.3');
   metrics.watchCapture(
     () => 1,
     async () => 1,

@@ -45,7 +45,7 @@ it.each<[UnreachableReason, string, string]>([
   ['tls', 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION', 'use http://'],
   ['connection_reset', 'ECONNRESET', 'tls.cert_file'],
   ['proxy', 'ERR_PROXY', "check the endpoint's proxy"],
-  ['forbidden_address', 'ERR_REFUSED_ADDRESS', 'allow_link_local: true'],
+  ['forbidden_address', 'ERR_FORBIDDEN_ADDRESS', 'allow_link_local: true'],
 ])('an endpoint that fails by %s (%s): %s', (reason, code, advice) => {
   const found = judgeEndpoint(
     endpoint,

@@ -118,7 +118,7 @@ describe.concurrent('headers', () => {
     await mounted.swap({});
     expect(await relay.logged('credentials_unusable')).toMatchObject({
       endpoint: 'shop',
-      problem: expect.stringMatching(/found "\/\S+\/token" \(there is no such file\)$/),
+      reason: expect.stringMatching(/found "\/\S+\/token" \(there is no such file\)$/),
     });
     expect(await tokenFor('order:3')).toBe(TOKEN);
     expect(await stale()).toBe(1);
@@ -251,7 +251,7 @@ describe.concurrent('through a proxy that is spoken to by TLS', () => {
   });
 });
 
-describe.concurrent('a refused address', () => {
+describe.concurrent('a forbidden address', () => {
   it('is not connected to, whenever the name of an endpoint leads there, unless the file allows it', async () => {
     await using redis = await startRedis();
     await using receiver = await TestReceiver.start((_, response) => {

@@ -411,7 +411,7 @@ describe.concurrent.each(['flushdb', 'flushall'] as const)('a database emptied b
     await trackedAre(relay, 50);
     await scene.client[flush]();
     const line = await relay.logged('database_emptied', 20_000);
-    expect(line).toMatchObject({ level: 'error', database: 0, forgotten: 50 });
+    expect(line).toMatchObject({ level: 'error', database: 0, deadlines: 50 });
     expect(await relay.metric('expiry_relay_deadlines_discarded_total')).toBe(50);
     await isOver(endMs);
     await scene.untilLater('one');
@@ -430,7 +430,7 @@ describe.concurrent.each(['flushdb', 'flushall'] as const)('a database emptied b
     await killed.stop('SIGKILL');
     await scene.client[flush]();
     await using relay = await scene.start(more);
-    expect(await relay.logged('database_emptied')).toMatchObject({ forgotten: 50 });
+    expect(await relay.logged('database_emptied')).toMatchObject({ deadlines: 50 });
     await isOver(endMs);
     await scene.untilLater('one');
     expect(scene.receiver.keys).toEqual(['later:one']);

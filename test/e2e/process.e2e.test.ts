@@ -106,7 +106,7 @@ describe('a Redis that accepts connections and stays silent', () => {
     const { port } = silent.address() as AddressInfo;
     await using relay = await RelayProcess.spawn(simpleFile(`redis://127.0.0.1:${port}`, NOWHERE));
     const { checks } = await relay.logged('waiting');
-    expect(checks).toContain(`subscribed: Redis at 127.0.0.1:${port} has not answered yet`);
+    expect(checks).toContain(`subscribed: Redis at 127.0.0.1:${port} has not responded yet`);
     expect(relay.logs('redis_unavailable')).toEqual([]);
     await relay.stop();
     silent.close();

@@ -33,10 +33,11 @@ const expire = (redis: Pick<RunningRedis, 'url'>, key: string) =>
 const KEYS_ALONE = { state: { kind: 'memory' } };
 
 /** Runs the relay until it gives up; its last words. */
-async function lastWords(file: RelayFile): Promise<{ code: number | null; error: string }> {
+async function lastWords(file: RelayFile) {
   await using relay = await RelayProcess.spawn(file);
   const { code } = await relay.exited;
-  return { code, error: relay.startError };
+  const events = relay.logs().map(({ event }) => event);
+  return { code, error: relay.startError, events };
 }
 
 /** Expires keys until one of them arrives: a relay that has just come back may miss the first. */
@@ -130,7 +131,7 @@ describe.concurrent('notifications', () => {
     });
     await eventually('the flags are back', async () => (await flagsOf(redis)) === 'Eegx', 20_000);
     expect(relay.logs('subscription_lost')[0]?.error).toMatch(
-      /set notify-keyspace-events .*lacks g, which/,
+      /set notify-keyspace-events .*which lacks g/,
     );
     await withRedis(redis, (client) =>
       eventually('the deleted key is forgotten', async () => {
@@ -679,9 +680,10 @@ describe.concurrent('a server that is not what it should be', () => {
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;
     const file = simpleFile(`redis://127.0.0.1:${port}`, 'http://127.0.0.1:9');
-    const { code, error } = await lastWords(file);
+    const { code, error, events } = await lastWords(file);
     server.close();
     expect(code).toBe(1);
+    expect(events).not.toContain('started');
     expect(error).toContain('is an HTTP server, not Redis. Point redis.url at Redis');
   });
 

@@ -135,7 +135,7 @@ describe.concurrent('a state Redis in trouble', () => {
     await mkdir(join(inTheWay, 'x'), { recursive: true });
     await eventually('a save that fails', () => bgsave('err'));
     await expire(scene.keys, 5, 'meanwhile');
-    await notReady(relay, 'refuses writes because it cannot save to disk');
+    await notReady(relay, 'rejects writes because it cannot save to disk');
     scene.isOpen = true;
     await saidOnce(relay, 'MISCONF');
     await rm(inTheWay, { recursive: true });

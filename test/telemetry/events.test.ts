@@ -194,6 +194,25 @@ describe('the metrics', () => {
     for (const line of series) expect(line).toMatch(/^expiry_relay_\S+ 0$/);
   });
 
+  it('have the names of standard dashboards for the process, and tell the version', async () => {
+    const { metrics, value } = someEvents();
+    metrics.watchProcess('1.2.3');
+    expect(await value('process_resident_memory_bytes')).toBeGreaterThan(0);
+    expect(await value('nodejs_eventloop_lag_seconds')).not.toBeNull();
+    expect(await value('expiry_relay_build_info{version="1.2.3"}')).toBe(1);
+    expect(await metrics.text(systemClock.turn)).not.toMatch(/expiry_relay_(process|nodejs)_/);
+  });
+
+  it('have a help text that is a sentence', async () => {
+    const { metrics } = someEvents();
+    metrics.watchOutbox(async () => EMPTY);
+    const helps = (await metrics.text(systemClock.turn)).match(/^# HELP .*$/gm) ?? [];
+    expect(helps.length).toBeGreaterThan(30);
+    for (const help of helps) expect(help).toMatch(/^# HELP \w+ [A-Z].*[^.]\.$/);
+    const counters = helps.filter((help) => /^# HELP \w+_total /.test(help));
+    for (const help of counters) expect(help).toMatch(/^# HELP \w+ Total /);
+  });
+
   it('show what waits in the outbox, and for how long', async () => {
     const { metrics, value } = someEvents();
     metrics.watchOutbox(async () => ({

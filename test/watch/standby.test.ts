@@ -583,12 +583,18 @@ describe('a replica that takes over', () => {
 
   it('captures what it has heard when the connection fails: no more arrives', async () => {
     const { standby, lease, gates, expired, done } = await listening();
-    gates.heardAll = () => Promise.reject(new Error('the connection is lost'));
+    const lost = new AbortController();
+    gates.heardAll = async () => {
+      await untilAborted(lost.signal);
+      throw new Error('the connection is lost');
+    };
     expired('order:1');
     lease.give();
-    expect(await done()).toEqual(['expired order:1', 'watch first']);
-    await standby.onDisconnected();
-    expect(await done()).toEqual(['watch ended', 'withdraws']);
+    expect(await done()).toEqual([]);
+    const over = standby.onDisconnected();
+    lost.abort();
+    await over;
+    expect(await done()).toEqual(['expired order:1', 'watch first', 'watch ended', 'withdraws']);
   });
 
   it('leaves out what a relay of version 0.1 has captured, unless the index has its deadline', async () => {
@@ -743,14 +749,18 @@ describe('a replica that takes over', () => {
   });
 
   it('remembers what it could not capture, since another one had held the lease unnoticed', async () => {
-    const { lease, expired, noticed, suspend, serverNowMs, done } = await watching();
+    const { lease, expired, noticed, pushed, suspend, serverNowMs, done } = await watching();
     expired('order:2');
+    noticed('changed', 'order:3');
     await done();
     const detectedAtMs = serverNowMs();
-    await suspend([
-      anExpiredEvent({ key: Buffer.from('order:2') }),
-      { kind: 'changed', database: 0, key: Buffer.from('order:3'), detectedAtMs },
-    ]);
+    const key = Buffer.from('order:5');
+    // What it asked for itself, it asks for again when it captures again.
+    const own: KeyEvent[] = [
+      { kind: 'changed', database: 0, key, detectedAtMs },
+      anExpiredEvent({ key, detectedBy: 'recovery' }),
+    ];
+    await suspend([...pushed, ...own]);
     expired('order:4');
     expect(await done()).toEqual(['withdraws', 'competes', 'watch ended']);
     noticed('changed', 'order:4');
