@@ -169,7 +169,7 @@ function checkPlaceholders(
   return Array.from(missing, (name) => {
     const meant = captured.includes(name) ? null : findNearest(name, captured);
     const hint = meant === null ? '' : `; did you mean {${meant}}?`;
-    const quoting = `{${printable(name)}} is not captured by every one${hint}`;
+    const quoting = `{${printable(name)}} is not captured by every pattern${hint}`;
     return complain(
       [...path, field],
       mismatch('only {name}s that every pattern captures', { quoting }),

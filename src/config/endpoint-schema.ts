@@ -70,7 +70,7 @@ const secrets = z
   );
 
 const headers = recordOf(
-  'a mapping from header to text',
+  'a mapping from header names to strings',
   text('the name of an HTTP header', readHeaderName),
   z.union([text('a header value', readHeaderValue), fileOf('one value')], {
     error: toIssueText(mismatch('a header value or {file: …}')),

@@ -36,7 +36,7 @@ function resolveReference(inside: string, env: Environment | null): string | Wor
   const [, name, operator, rest = ''] = REFERENCE.exec(inside) ?? [];
   if (name === undefined || rest.includes('${')) {
     return mismatch(`\${NAME}, \${NAME:-default} or \${NAME:?message}`, {
-      found: rest.includes('${') ? `one \${…} inside another` : 'another text after ${',
+      found: rest.includes('${') ? `one \${…} inside another` : 'other characters after ${',
       hint: 'for a literal ${ write $${',
     });
   }

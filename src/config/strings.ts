@@ -82,7 +82,7 @@ function noSecret(found: string): Wording {
   return mismatch(expected, { found, hint: 'make one with: expiry-relay secret' });
 }
 
-export const EMPTY_SECRET = noSecret('an empty text');
+export const EMPTY_SECRET = noSecret('an empty string');
 
 /** A signing secret with its prefix, `whsec_…` or `whsk_…`; the bytes after the prefix are validated. */
 export function readSecret(text: string): Reading<Secret> {
@@ -140,19 +140,19 @@ const USER_PATTERN = /^[^:\p{Cc}]{1,1024}$/u;
 
 export function readBasicUser(text: string): Reading<string> {
   if (USER_PATTERN.test(text)) return accept(text);
-  return reject('a user name without a colon', { found: text === '' ? 'an empty text' : null });
+  return reject('a user name without a colon', { found: text === '' ? 'an empty string' : null });
 }
 
 const BASIC_PASSWORD_PATTERN = /^\P{Cc}{1,4096}$/u;
 
 export function readBasicPassword(text: string): Reading<Secret> {
   if (BASIC_PASSWORD_PATTERN.test(text)) return accept(new Secret(text));
-  const found = text === '' ? 'an empty text' : 'one with control characters, or too long';
+  const found = text === '' ? 'an empty string' : 'one with control characters, or too long';
   return reject('a password of one line', { found });
 }
 
 export function readHeaderValue(text: string): Reading<Secret> {
-  const expected = 'a header value: one line of latin-1 text';
+  const expected = 'a header value: one line of Latin-1 text';
   if (text.length > HEADER_CHARS_MAX) {
     return reject(`a header value of at most ${HEADER_CHARS_MAX} characters`, {
       found: `one of ${text.length}`,
@@ -168,7 +168,7 @@ export function readHeaderValue(text: string): Reading<Secret> {
 /** Returns the key with its `{name}`s, as written. */
 export function readLookup(text: string): Reading<string> {
   const expected = 'a key such as order:{id}';
-  if (text === '') return reject(expected, { found: 'an empty text' });
+  if (text === '') return reject(expected, { found: 'an empty string' });
   if (text.length > LOOKUP_CHARS_MAX) {
     return reject(`a key of at most ${LOOKUP_CHARS_MAX} characters`, {
       found: `one of ${text.length}`,

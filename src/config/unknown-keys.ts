@@ -79,11 +79,11 @@ function suggestion(path: Path, key: string, schema: JsonSchema): string | null 
   const elsewhere = path.length === 2 ? adviseOtherSection(path, head) : null;
   if (elsewhere !== null) return elsewhere;
   if (head === 'insecure' && path.at(-1) === 'tls') {
-    return 'every certificate is verified; name its authority in ca_file';
+    return 'certificates are always verified; set ca_file to the authority of the certificate';
   }
   const meant = suggestKey(path, key, schema);
   if (meant === null) {
-    return path.length === 0 ? 'keys of your own begin with x-, such as x-defaults' : null;
+    return path.length === 0 ? 'keys for your own use begin with x-, such as x-defaults' : null;
   }
   const written = Object.hasOwn(WRITTEN, head) ? WRITTEN[head] : undefined;
   return `did you mean ${written ?? `"${meant}"`}?`;

@@ -96,7 +96,7 @@ describe('the command line', () => {
   it('exits with the code, message and no stack as a process too', async () => {
     const { code, stderr } = await runCommand(['check', '-c', '/nowhere/relay.yaml']);
     expect(code).toBe(1);
-    expect(stderr).toBe('/nowhere/relay.yaml: cannot be read: there is no such file\n');
+    expect(stderr).toBe('/nowhere/relay.yaml: cannot be read: no such file\n');
   });
 });
 

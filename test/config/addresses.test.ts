@@ -150,24 +150,18 @@ describe('a Redis URL that is refused', () => {
   });
 
   it.each([
-    [
-      'redis+sentinel',
-      'the relay does not ask a Sentinel: use an address that follows the primary',
-    ],
-    [
-      'rediss-sentinel',
-      'the relay does not ask a Sentinel: use an address that follows the primary',
-    ],
+    ['redis+sentinel', 'Sentinel is not supported: use an address that follows the primary'],
+    ['rediss-sentinel', 'Sentinel is not supported: use an address that follows the primary'],
     ['redis-cluster', 'for a node of a Redis Cluster write redis:// or rediss://'],
     ['redis-socket', 'a Unix socket is unix:///run/redis.sock'],
     ['rediss+unix', 'a Unix socket is unix:///run/redis.sock'],
     ['valkey', 'write redis://'],
     ['valkeys', 'write rediss://'],
     ['tcp', 'write redis://'],
-    ['https', 'that is an address for HTTP: use the one for Redis clients'],
-    ['amqp', 'only a server that speaks the protocol of Redis will do'],
-    ['memcached', 'only a server that speaks the protocol of Redis will do'],
-    ['mongodb+srv', 'only a server that speaks the protocol of Redis will do'],
+    ['https', 'use the address for Redis clients, not for HTTP'],
+    ['amqp', 'only servers that speak the Redis protocol are supported'],
+    ['memcached', 'only servers that speak the Redis protocol are supported'],
+    ['mongodb+srv', 'only servers that speak the Redis protocol are supported'],
   ])('has its scheme named: %s', (scheme, advice) => {
     expect(told(readRedisUrl(`${scheme}://h`))).toBe(`one of ${scheme}:// (${advice})`);
   });
@@ -182,14 +176,14 @@ describe('a URL of HTTP that is refused', () => {
       'shop:8080/x',
       'one that begins with neither http:// nor https:// (write http:// before the host)',
     ],
-    ['ws://shop', 'one of ws:// (webhooks are sent over HTTP alone)'],
+    ['ws://shop', 'one of ws:// (webhooks are sent only over HTTP)'],
     ['http://shop:99999/a@b', 'one whose port is greater than 65535'],
   ])('is described as an endpoint: %s', (text, expected) => {
     expect(told(readEndpointUrl(text) as ReturnType<typeof readProxyUrl>)).toBe(expected);
   });
 
   it.each([
-    ['socks5://p:1080', 'one of socks5:// (the relay does not speak SOCKS: use an HTTP proxy)'],
+    ['socks5://p:1080', 'one of socks5:// (SOCKS is not supported: use an HTTP proxy)'],
     [
       'http://u:p/w@p:1',
       'one with a /, ? or # before its @ (percent-encode special characters in the user and the password)',

@@ -19,7 +19,7 @@ describe('readSecret', () => {
   });
 
   it.each([
-    ['', 'an empty text'],
+    ['', 'an empty string'],
     [secretOf(24).slice(6), 'one without the prefix whsec_'],
     [secretOf(23), 'one 23 bytes long'],
     [secretOf(65), 'one 65 bytes long'],

@@ -128,7 +128,7 @@ describe('a password file', () => {
       expect(await connectAgain()).toBeNull();
     }
     expect(said).toEqual([
-      expect.stringContaining('redis.password_file: expected a file that can'),
+      expect.stringContaining('redis.password_file: expected a readable file'),
     ]);
     await mounted.swap({ password: 'first' });
     expect(await connectAgain()).toBeNull();
