@@ -122,7 +122,7 @@ describe.concurrent('a server without', () => {
       const file = simpleFile(redis.url, redis.url.replace('redis', 'http'));
       const { code, stdout, stderr } = await command(['doctor'], file);
       expect(about(stdout, 'commands')).toContain(`the server lacks required commands: ${name}`);
-      expect(stderr).toContain('commands');
+      expect(stderr).toBe('');
       expect(code).toBe(1);
       if (name === 'HSET') return;
       const run = await command(['run'], file);
