@@ -53,7 +53,7 @@ function checkNoBody(path: Path, route: RawRoute): Complaint[] {
     .map((key) => {
       const wording = mismatch(`${key} beside a body`, {
         found: 'it beside body: none',
-        hint: 'leave one out',
+        hint: 'remove one',
       });
       return { path: [...path, key], about: 'key', wording };
     });

@@ -13,7 +13,7 @@ function checkHeaders(path: Path, endpoint: Section): Complaint[] {
     const name = header.toLowerCase();
     const place = [...path, 'headers', header];
     if (seen.has(name)) {
-      return [complain(place, mismatch('each header once, in whatever case'), 'name')];
+      return [complain(place, mismatch('each header once, regardless of case'), 'name')];
     }
     seen.add(name);
     if (name !== 'authorization' || endpoint.basic === undefined) return [];

@@ -137,7 +137,7 @@ const IS_PEM: Readonly<Record<Content, boolean>> = {
   private_key: true,
 };
 
-const EMPTY_FILE = mismatch('a file with a secret in it', { found: 'it empty' });
+const EMPTY_FILE = mismatch('a file with a secret in it', { found: 'an empty file' });
 
 /** Parses a secret file, without the newline that editors and `echo` append. */
 export function readSecretFile({ content }: SecretFile, held: string): Reading<Secret> {

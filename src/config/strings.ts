@@ -72,7 +72,7 @@ function readPrivateKey(text: string): Reading<Secret> {
   }
   const publicBytes = publicBytesOf(privateKeyOf(bytes.subarray(0, SEED_BYTES)));
   if (bytes.length === bytesMax && !bytes.subarray(SEED_BYTES).equals(publicBytes)) {
-    return fail('one whose two halves do not belong together');
+    return fail('one whose halves do not match');
   }
   return accept(new Secret(text));
 }
@@ -90,7 +90,7 @@ export function readSecret(text: string): Reading<Secret> {
   if (text === '') return { ok: false, wording: EMPTY_SECRET };
   if (text.startsWith(PRIVATE_KEY_PREFIX)) return readPrivateKey(text);
   if (text.startsWith(PUBLIC_KEY_PREFIX)) {
-    return fail(`a public key (${PUBLIC_KEY_PREFIX}…), which verifies and cannot sign`);
+    return fail(`a public key (${PUBLIC_KEY_PREFIX}…), which verifies but cannot sign`);
   }
   if (!text.startsWith(SECRET_PREFIX)) return fail(`one without the prefix ${SECRET_PREFIX}`);
   const bytes = bytesOf(text.slice(SECRET_PREFIX.length));
@@ -129,7 +129,7 @@ export function readStatePrefix(text: string): Reading<string> {
 export function readHeaderName(text: string): Reading<string> {
   const name = text.toLowerCase();
   if (OWN_HEADERS.has(name) || name.startsWith('proxy-')) {
-    return reject('a header that the relay does not set itself');
+    return reject('a header that the relay does not set');
   }
   if (!HEADER_NAME_PATTERN.test(name)) return reject('the name of an HTTP header');
   return accept(name);

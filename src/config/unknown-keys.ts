@@ -70,7 +70,7 @@ function adviseOtherSection([section, , ...rest]: Path, head: string): string | 
     return 'it belongs to the endpoint, under endpoints';
   }
   if (section !== 'endpoints' || !Object.hasOwn(routeFields, head)) return null;
-  if (head === 'name') return 'the name of an endpoint is the key that it stands under';
+  if (head === 'name') return 'the name of an endpoint is its key';
   return 'it belongs to the route, under routes';
 }
 

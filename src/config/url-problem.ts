@@ -115,7 +115,7 @@ export function urlProblem(text: string, rules: UrlRules): UrlProblem | null {
     return isCutShort ? { found: CUT_SHORT, hint: encode } : problem;
   }
   if (/[\s\\]/.test(text) || !URL.canParse(text)) {
-    return { found: 'one that is no valid URL', hint: text.includes('@') ? encode : null };
+    return { found: 'an invalid URL', hint: text.includes('@') ? encode : null };
   }
   return null;
 }

@@ -184,7 +184,7 @@ describe('the secrets of an endpoint', () => {
 
   it.each([
     ['texts', ['', `\${NEXT:-}`], 'secrets[0]: expected whsec_', 'found an empty string'],
-    ['files', [{ file: '/dev/null' }], 'secrets[0].file: expected a file', 'found it empty'],
+    ['files', [{ file: '/dev/null' }], 'secrets[0].file: expected a file', 'found an empty file'],
     ['both', ['', { file: '/dev/null' }], 'secrets[0]: expected', 'secrets[1].file: expected'],
   ])('are refused where there are only empty %s', async (_, secrets, ...told) => {
     const message = await refusal(withSecrets(secrets));

@@ -108,13 +108,13 @@ describe('a Redis URL that is refused', () => {
     ['redis://a:1,b:2', 'one with more than one host (name one host)'],
     ['redis://:pw@a:1,b:2', 'one with more than one host (name one host)'],
     ['redis://fe80::1', 'one with an IPv6 address without brackets (put the IPv6 address in [ ])'],
-    ['redis://h h', 'one that is no valid URL'],
+    ['redis://h h', 'an invalid URL'],
     ['redis://h/x', 'one whose path is not the number of a database'],
     ['redis://h#1', 'one with a fragment (#…)'],
     ['redis://h?db=1', 'one with a query (?…) (a database is redis://HOST:PORT/DATABASE)'],
     [
       'redis://h?ssl_cert_reqs=none',
-      'one with a query (?…) (TLS is rediss://, and certificates belong into tls beside url)',
+      'one with a query (?…) (TLS is rediss://, and set certificates in tls, beside url)',
     ],
     [
       'redis://h?password=hunter2',
@@ -122,7 +122,7 @@ describe('a Redis URL that is refused', () => {
     ],
     [
       'redis://h?timeout=1',
-      'one with a query (?…) (leave it out: the relay takes no settings from a URL)',
+      'one with a query (?…) (remove it: the relay reads no settings from the query)',
     ],
     [
       'cache:6379',
@@ -143,7 +143,7 @@ describe('a Redis URL that is refused', () => {
     ['redis://u:12/3@h:6379', 'one with a /, ? or # before its @'],
     ['redis://u:12?3@h:6379', 'one with a /, ? or # before its @'],
     ['redis://u:%zz@h', 'one whose user or password is not percent-encoded'],
-    ['redis://u:p w@h', 'one that is no valid URL'],
+    ['redis://u:p w@h', 'an invalid URL'],
     ['unix://:%zz@/run/redis.sock', 'one whose user, password or path is not percent-encoded'],
   ])('may have to be encoded where there is an @: %s', (text, expected) => {
     expect(told(readRedisUrl(text))).toBe(`${expected} (${ENCODE})`);
@@ -251,8 +251,8 @@ describe('readListenAddress', () => {
   it.each([
     ['9464', 'a colon precedes the port'],
     ['localhost', 'a port is missing'],
-    ['http://localhost:9464', 'write the host and port alone, without a scheme'],
-    ['a:1,b:2', 'one address alone'],
+    ['http://localhost:9464', 'write only the host and port, without a scheme'],
+    ['a:1,b:2', 'specify one address'],
     ['::1:9464', 'put the IPv6 address in [ ]'],
   ])('says what to do about %s', (text, hint) => {
     expect(readListenAddress(text)).toMatchObject({ ok: false, wording: { hint } });

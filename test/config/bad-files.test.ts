@@ -9,9 +9,9 @@ const cwd = new URL('./testdata', import.meta.url).pathname;
 /** By the name of the mistake: the lines, each after `<mistake>.yaml:`. */
 const EXPECTED: Readonly<Record<string, readonly string[]>> = {
   'bad-headers': [
-    '5:16: endpoints.shop.headers: expected a header that the relay does not set itself, found "Host"',
+    '5:16: endpoints.shop.headers: expected a header that the relay does not set, found "Host"',
     '5:32: endpoints.shop.headers.x-bad: expected a header value: one line of Latin-1 text, found one with a line break (it contains a newline at character 2)',
-    '5:52: endpoints.shop.headers: expected each header once, in whatever case, found "x-twice"',
+    '5:52: endpoints.shop.headers: expected each header once, regardless of case, found "x-twice"',
   ],
   'bad-body': [
     '10:14: routes[0].body.order: expected known names, found "{oder_id}" ({oder_id} is unknown; known names are {id}, {shop}, {key}, {database}, {expired_at}, {detected_at}, {detected_by}, {timestamp}, {route}, {type}, {webhook_id}, {value}, {value_base64}, {value_omitted}, {value_read_at}, {lookup}, {lookup_base64}, {lookup_omitted}, {lookup_read_at})',
@@ -49,7 +49,7 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
   ],
   'bad-endpoint': [
     "3:10: endpoints.shop.url: expected a host that is neither link-local nor a cloud's metadata, found such an address (if the address is intended, set allow_link_local: true)",
-    '4:15: endpoints.shop.secrets[0]: expected whsec_ and then 24–64 bytes in base64, found a public key (whpk_…), which verifies and cannot sign (make one with: expiry-relay secret)',
+    '4:15: endpoints.shop.secrets[0]: expected whsec_ and then 24–64 bytes in base64, found a public key (whpk_…), which verifies but cannot sign (make one with: expiry-relay secret)',
     '4:66: endpoints.shop.secrets[1]: expected whsk_ and then 64 or 32 bytes in base64, found one 3 bytes long (make one with: expiry-relay secret --asymmetric)',
     '5:16: endpoints.shop.headers.Authorization: expected no authorization here, found it beside basic, which sets the same header',
     '5:41: endpoints.shop.headers.x-key.file: expected the path of a file, found nothing',
@@ -132,7 +132,7 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     '5:67: endpoints.shop.tls: unknown key',
     '6:14: endpoints.shop.basic: unknown key "user"; did you mean "username"?',
     '7:5: endpoints.shop: unknown key "path"; it belongs to the route, under routes',
-    '8:5: endpoints.shop: unknown key "name"; the name of an endpoint is the key that it stands under',
+    '8:5: endpoints.shop: unknown key "name"; the name of an endpoint is its key',
     '11:15: endpoints.mail.secrets[0].file: expected the path of a file, found nothing',
     '11:17: endpoints.mail.secrets[0]: unknown key "fil"; did you mean "file"?',
     '11:27: endpoints.mail.secrets[1].file: expected the path of a file, found nothing',
@@ -199,8 +199,8 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     `5:19: state.tls.key_file: expected a readable file, found "tls.key" (no such file; looked for in ${cwd})`,
   ],
   'redis-contradiction': [
-    "3:3: redis.password: expected one password, found one beside redis.url's (leave one out)",
-    "4:3: redis.password_file: expected one password, found one beside redis.url's (leave one out)",
+    "3:3: redis.password: expected one password, found one beside redis.url's (remove one)",
+    "4:3: redis.password_file: expected one password, found one beside redis.url's (remove one)",
     `4:18: redis.password_file: expected a readable file, found "redis-password" (no such file; looked for in ${cwd})`,
     "5:14: redis.databases: expected redis.url's database among them, found only others",
     '5:18: redis.databases[1]: expected each database once, found 0',
@@ -212,18 +212,18 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     '4:15: endpoints.shop.secrets[0]: expected whsec_ and then 24–64 bytes in base64, found one 7 bytes long (make one with: expiry-relay secret)',
   ],
   'state-contradiction': [
-    "4:3: state.username: expected one user name, found one beside state.url's (leave one out)",
-    "5:3: state.password: expected one password, found one beside state.url's (leave one out)",
-    "6:3: state.password_file: expected one password, found one beside state.url's (leave one out)",
+    "4:3: state.username: expected one user name, found one beside state.url's (remove one)",
+    "5:3: state.password: expected one password, found one beside state.url's (remove one)",
+    "6:3: state.password_file: expected one password, found one beside state.url's (remove one)",
     `6:18: state.password_file: expected a readable file, found "state-password" (no such file; looked for in ${cwd})`,
   ],
   'state-in-memory': [
-    '3:3: state.url: expected url with kind: redis alone, found it with kind: memory',
-    '4:3: state.username: expected username with kind: redis alone, found it with kind: memory',
-    '5:3: state.password: expected password with kind: redis alone, found it with kind: memory',
-    '6:3: state.password_file: expected password_file with kind: redis alone, found it with kind: memory',
-    '8:3: state.dead_letters: expected dead_letters with kind: redis alone, found it with kind: memory',
-    '9:3: state.unknown_endpoint_grace: expected unknown_endpoint_grace with kind: redis alone, found it with kind: memory',
+    '3:3: state.url: expected url only with kind: redis, found it with kind: memory',
+    '4:3: state.username: expected username only with kind: redis, found it with kind: memory',
+    '5:3: state.password: expected password only with kind: redis, found it with kind: memory',
+    '6:3: state.password_file: expected password_file only with kind: redis, found it with kind: memory',
+    '8:3: state.dead_letters: expected dead_letters only with kind: redis, found it with kind: memory',
+    '9:3: state.unknown_endpoint_grace: expected unknown_endpoint_grace only with kind: redis, found it with kind: memory',
   ],
   'state-without-password': [
     '5:13: state.username: expected a password beside the user name, found none',

@@ -79,7 +79,7 @@ describe("a route's body", () => {
       shop: { url: 'http://shop', secrets: 'none', headers: { 'Expiry-Relay-Test': 'true' } },
     };
     expect(await mistakesOf({}, {}, { endpoints })).toContain(
-      'expected a header that the relay does not set itself',
+      'expected a header that the relay does not set',
     );
   });
 });

@@ -101,7 +101,7 @@ describe('the files of an endpoint', () => {
       'endpoints.shop.secrets[0].file: expected a readable file, ' +
         `found "${mounted.file('key')}" (no such file)`,
     );
-    expect(await problemAfter({ key: '\n' })).toContain('found it empty');
+    expect(await problemAfter({ key: '\n' })).toContain('found an empty file');
     const nonsense = await problemAfter({ key: 'hunter2hunter2' });
     expect(nonsense).toContain('without the prefix whsec_');
     expect(nonsense).not.toContain('hunter2');

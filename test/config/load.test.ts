@@ -361,8 +361,8 @@ describe('secrets in files', () => {
 
   it.each([
     ['absent', null, 'no such file'],
-    ['empty', '', 'found it empty'],
-    ['nothing but a newline', '\n', 'found it empty'],
+    ['empty', '', 'found an empty file'],
+    ['nothing but a newline', '\n', 'found an empty file'],
     ['too large', 'x'.repeat(SECRET_FILE_BYTES_MAX + 1), 'more than'],
     ['no text', Buffer.from([0xff]), 'not UTF-8'],
   ])('are a mistake when %s', async (_, content, expected) => {

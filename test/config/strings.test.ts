@@ -47,7 +47,7 @@ describe('an asymmetric secret', () => {
     [withBytes(bytes.subarray(0, 31)), 'one 31 bytes long'],
     [withBytes(Buffer.concat([bytes.subarray(0, 63), Buffer.of(1)])), 'do not belong together'],
     [pair.privateKey.replaceAll('=', ''), 'not padded standard base64'],
-    [pair.publicKey, 'a public key (whpk_…), which verifies and cannot sign'],
+    [pair.publicKey, 'a public key (whpk_…), which verifies but cannot sign'],
   ])('is not %s', (text, found) => {
     const reading = readSecret(text);
     expect(reading.ok ? null : JSON.stringify(reading.wording)).toContain(found);

@@ -134,7 +134,7 @@ describe('a password file', () => {
     expect(await connectAgain()).toBeNull();
     await mounted.swap({ password: '' });
     expect(await connectAgain()).toBeNull();
-    expect(said).toEqual([expect.anything(), expect.stringContaining('found it empty')]);
+    expect(said).toEqual([expect.anything(), expect.stringContaining('found an empty file')]);
     expect(said.join()).not.toContain('first');
   });
 });
