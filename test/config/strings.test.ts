@@ -45,7 +45,7 @@ describe('an asymmetric secret', () => {
 
   it.each([
     [withBytes(bytes.subarray(0, 31)), 'one 31 bytes long'],
-    [withBytes(Buffer.concat([bytes.subarray(0, 63), Buffer.of(1)])), 'do not belong together'],
+    [withBytes(Buffer.concat([bytes.subarray(0, 63), Buffer.of(1)])), 'do not match'],
     [pair.privateKey.replaceAll('=', ''), 'not padded standard base64'],
     [pair.publicKey, 'a public key (whpk_…), which verifies but cannot sign'],
   ])('is not %s', (text, found) => {
