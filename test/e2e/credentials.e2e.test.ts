@@ -124,7 +124,7 @@ describe.concurrent('headers', () => {
     expect(await stale()).toBe(1);
 
     await mounted.swap({ token: 'third-token' });
-    await relay.logged('credentials_reloaded');
+    await eventually('a second reload', () => relay.logs('credentials_reloaded').length === 2);
     expect(await tokenFor('order:4')).toBe('third-token');
     expect(await stale()).toBe(0);
     expect(relay.logs('credentials_unusable')).toHaveLength(1);

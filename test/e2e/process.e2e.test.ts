@@ -199,7 +199,7 @@ describe('a log on a full disk', () => {
         .split('\n')
         .map((line) => JSON.parse(line));
       const report = lines.find(({ event }) => event === 'log_lines_lost');
-      expect(report).toMatchObject({ level: 'warn', error: expect.stringContaining('EFBIG') });
+      expect(report).toMatchObject({ level: 'warn', reason: expect.stringContaining('EFBIG') });
       expect(report.lines).toBeGreaterThanOrEqual(1);
     } finally {
       relay.kill('SIGTERM');
