@@ -13,7 +13,7 @@ function checkHeaders(path: Path, endpoint: Section): Complaint[] {
     const name = header.toLowerCase();
     const place = [...path, 'headers', header];
     if (seen.has(name)) {
-      return [complain(place, mismatch('each header once, in whatever case'), 'name')];
+      return [complain(place, mismatch('each header once, regardless of case'), 'name')];
     }
     seen.add(name);
     if (name !== 'authorization' || endpoint.basic === undefined) return [];
@@ -66,7 +66,7 @@ function checkAddresses(path: Path, endpoint: Section): Complaint[] {
     if (url === undefined || !isForbiddenAddress(url.hostname)) return [];
     const wording = mismatch("a host that is neither link-local nor a cloud's metadata", {
       found: 'such an address',
-      hint: 'if it is meant, say allow_link_local: true',
+      hint: 'if the address is intended, set allow_link_local: true',
     });
     return [complain([...path, key], wording)];
   });

@@ -7,6 +7,7 @@
 
 import type { BodyFormat, ContentType, Method } from './body-format.js';
 import type { Endpoint } from './endpoint.js';
+import type { LogFormat, LogLevel } from './log-settings.js';
 import type { Pattern } from './pattern.js';
 import type { RedisCredentials, RedisFiles } from './redis-login.js';
 
@@ -260,9 +261,6 @@ export interface DeadLetter {
   readonly lastOutcome: string | null;
   readonly diedAtMs: number;
 }
-
-export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
-export type LogFormat = 'json' | 'pretty';
 
 /** A Redis server and the login to it. */
 export interface RedisAddress extends RedisCredentials {

@@ -100,7 +100,7 @@ describe('the README', () => {
       verified: true,
       body: { data: { key: 'order:42:unpaid', params: { id: '42' } } },
     });
-    expect(shell.run.output).toContain('relay.yaml: fine');
+    expect(shell.run.output).toContain('relay.yaml: valid');
     expect(shell.run.output).toContain('route cancel-unpaid-order to shop, id = 42');
   }, 40_000);
 

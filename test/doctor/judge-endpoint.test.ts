@@ -10,8 +10,9 @@ it('an endpoint that is reached is named without its path and query', () => {
   expect(judgeEndpoint(endpoint, { kind: 'connected', address: '10.0.0.3' }, 12)).toEqual({
     level: 'ok',
     subject: 'endpoint shop',
-    text: 'https://shop.example:8443 connected within 12 ms (10.0.0.3), its certificate verified',
+    text: 'https://shop.example:8443 connected within 12 ms (10.0.0.3), certificate verified',
     advice: null,
+    command: null,
   });
   const plain = anEndpoint({ url: new URL('http://shop.example/') });
   expect(judgeEndpoint(plain, { kind: 'connected', address: '::1' }, 1).text).toBe(
@@ -27,23 +28,23 @@ it('an endpoint that is reached through a proxy says so, without the login there
 });
 
 it.each<[UnreachableReason, string, string]>([
-  ['connection_refused', 'ECONNREFUSED', 'start it, or correct the port'],
-  ['dns', 'ENOTFOUND', 'correct the name shop.example'],
+  ['connection_refused', 'ECONNREFUSED', 'start the receiver, or correct the port'],
+  ['dns', 'ENOTFOUND', 'correct the host name shop.example'],
   ['timeout', 'UND_ERR_CONNECT_TIMEOUT', 'firewall'],
-  ['timeout', 'UND_ERR_CONNECT_TIMEOUT', 'write http://'],
-  ['tls', 'CERT_HAS_EXPIRED', 'renew its certificate'],
+  ['timeout', 'UND_ERR_CONNECT_TIMEOUT', 'use http://'],
+  ['tls', 'CERT_HAS_EXPIRED', 'renew the certificate of the endpoint'],
   ['tls', 'DEPTH_ZERO_SELF_SIGNED_CERT', 'NODE_EXTRA_CA_CERTS'],
   ['tls', 'UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'NODE_EXTRA_CA_CERTS'],
   ['tls', 'ERR_TLS_CERT_ALTNAME_INVALID', 'a certificate for shop.example'],
-  ['tls', 'ERR_SSL_WRONG_VERSION_NUMBER', 'write http://'],
-  ['network', 'EPROTO', 'write http://'],
-  ['network', 'EHOSTUNREACH', 'a way to shop.example'],
+  ['tls', 'ERR_SSL_WRONG_VERSION_NUMBER', 'use http://'],
+  ['network', 'EPROTO', 'use http://'],
+  ['network', 'EHOSTUNREACH', 'a route to shop.example'],
   ['tls', 'SELF_SIGNED_CERT_IN_CHAIN', 'tls.ca_file'],
   ['tls', 'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED', 'tls.cert_file'],
   ['tls', 'ERR_SSL_TLSV1_ALERT_UNKNOWN_CA', 'tls.cert_file'],
-  ['tls', 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION', 'write http://'],
+  ['tls', 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION', 'use http://'],
   ['connection_reset', 'ECONNRESET', 'tls.cert_file'],
-  ['proxy', 'ERR_PROXY', "see the endpoint's proxy"],
+  ['proxy', 'ERR_PROXY', "check the endpoint's proxy"],
   ['forbidden_address', 'ERR_FORBIDDEN_ADDRESS', 'allow_link_local: true'],
 ])('an endpoint that fails by %s (%s): %s', (reason, code, advice) => {
   const found = judgeEndpoint(
@@ -62,6 +63,6 @@ it('a connection that breaks wants no certificate over http, or where one is sho
     anEndpoint({ url: new URL('http://shop.example/') }),
     anEndpoint({ url: endpoint.url, tls: { ca: null, client } }),
   ].map((each) => adviceFor(reset, each));
-  const plain = 'see its own log, and whether the port of its URL is meant for webhooks';
+  const plain = "check the receiver's log, and that the port in the URL accepts webhooks";
   expect(advice).toEqual([plain, plain]);
 });

@@ -118,7 +118,7 @@ describe.concurrent('headers', () => {
     await mounted.swap({});
     expect(await relay.logged('credentials_unusable')).toMatchObject({
       endpoint: 'shop',
-      reason: expect.stringMatching(/found "\/\S+\/token" \(there is no such file\)$/),
+      reason: expect.stringMatching(/found "\/\S+\/token" \(no such file\)$/),
     });
     expect(await tokenFor('order:3')).toBe(TOKEN);
     expect(await stale()).toBe(1);

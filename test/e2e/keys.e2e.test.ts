@@ -240,7 +240,7 @@ describe('the log', () => {
     await eventually('listening', () => pretty.stdout.includes('listening for expirations'));
     const ids = [...AWKWARD.map(([, id]) => id), FORGED_LINE];
     for (const id of ids) await expire(`pretty:${id}`);
-    const delivered = () => pretty.stdout.match(/ delivered \{/gm)?.length;
+    const delivered = () => pretty.stdout.match(/ attempt {2}delivered {2}/gm)?.length;
     await eventually('all lines', () => delivered() === ids.length);
     expect(pretty.stdout).not.toMatch(CONTROL);
     expect(pretty.stdout).not.toMatch(/^\{/m);

@@ -128,13 +128,13 @@ describe('a password file', () => {
       expect(await connectAgain()).toBeNull();
     }
     expect(said).toEqual([
-      expect.stringContaining('redis.password_file: expected a file that can'),
+      expect.stringContaining('redis.password_file: expected a readable file'),
     ]);
     await mounted.swap({ password: 'first' });
     expect(await connectAgain()).toBeNull();
     await mounted.swap({ password: '' });
     expect(await connectAgain()).toBeNull();
-    expect(said).toEqual([expect.anything(), expect.stringContaining('found it empty')]);
+    expect(said).toEqual([expect.anything(), expect.stringContaining('found an empty file')]);
     expect(said.join()).not.toContain('first');
   });
 });

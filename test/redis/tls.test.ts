@@ -81,7 +81,7 @@ describe('a certificate of the server that does not verify', () => {
   });
 
   it.each([
-    ['/nowhere/ca.pem', 'there is no such file'],
+    ['/nowhere/ca.pem', 'no such file'],
     ['/etc/hostname', 'it holds no certificates in PEM'],
   ])('says that Node ignores NODE_EXTRA_CA_CERTS=%s', async (file, reason) => {
     const said = await whyNot({ url: at(open) }, { NODE_EXTRA_CA_CERTS: file });
