@@ -1,0 +1,53 @@
+/** The log lines and messages on docs/troubleshooting.md, compared with the code. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { blocksOf, ROOT, readPage } from '../support/doc-pages.js';
+
+const PAGE = 'docs/troubleshooting.md';
+
+/** The sources, with string literals that are concatenated joined into one. */
+const SOURCES = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' })
+  .filter((path) => path.endsWith('.ts'))
+  .map((path) => readFileSync(join(ROOT, 'src', path), 'utf8'))
+  .join('\n')
+  .replaceAll(/(['"`]) \+\s*['"`]/g, '')
+  .replaceAll(/\$\{[^}]*\}/g, '…');
+
+/** The parts of a text between omissions that are not in the sources. */
+const unknownParts = (text: string) =>
+  text
+    .split('…')
+    .map((part) => part.trim())
+    .filter((part) => part !== '' && !SOURCES.includes(part));
+
+const LINES = blocksOf(PAGE)
+  .flatMap(({ text }) => text.split('\n'))
+  .flatMap((line) => {
+    const [, level = '', event = '', msg = ''] =
+      /^\{"level":"(\w+)".*"event":"(\w+)".*"msg":"(.*)"\}$/.exec(line) ?? [];
+    return event === '' ? [] : [{ level, event, msg }];
+  });
+
+it('the page on troubleshooting shows lines in the format of the log', () => {
+  const lines = blocksOf(PAGE).flatMap(({ text }) => text.split('\n'));
+  expect(LINES.length).toBeGreaterThan(25);
+  expect(lines.filter((line) => line.startsWith('{')).length).toBe(LINES.length);
+});
+
+it.each(LINES)('$event is a log event, with its message', ({ event, msg }) => {
+  const name = event.replace(/^(configuration_)\w+$/, '$1…');
+  expect(SOURCES).toMatch(new RegExp(`'${name}'|\`${name}\``));
+  expect(unknownParts(msg)).toEqual([]);
+});
+
+it('its messages of Redis connections exist', () => {
+  const [, section = ''] = readPage(PAGE).split('\n## Redis connection errors\n');
+  const cells = [...section.matchAll(/^\| (`[^|]*) \|/gm)].map(([, cell = '']) => cell);
+  const messages = cells.flatMap((cell) => [...cell.matchAll(/`([^`]+)`/g)].map(([, m = '']) => m));
+  expect(messages.length).toBeGreaterThan(12);
+  // The code inserts the names of settings.
+  const texts = messages.map((message) => message.replaceAll(/\bredis\.[\w.]+/g, '…'));
+  const unknown = texts.filter((text) => unknownParts(text).length > 0);
+  expect(unknown).toEqual([]);
+});
