@@ -1,8 +1,8 @@
-/** The log lines and messages on docs/troubleshooting.md, compared with the code. */
+/** The log lines and messages on docs/troubleshooting.md, and the names on all pages, compared with the code. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { blocksOf, ROOT, readPage } from '../support/doc-pages.js';
+import { blocksOf, PAGES, ROOT, readPage } from '../support/doc-pages.js';
 
 const PAGE = 'docs/troubleshooting.md';
 
@@ -36,8 +36,7 @@ it('the page on troubleshooting shows lines in the format of the log', () => {
 });
 
 it.each(LINES)('$event is a log event, with its message', ({ event, msg }) => {
-  const name = event.replace(/^(configuration_)\w+$/, '$1…');
-  expect(SOURCES).toMatch(new RegExp(`'${name}'|\`${name}\``));
+  expect(SOURCES).toMatch(new RegExp(`['\`]${inCode(event)}['\`]`));
   expect(unknownParts(msg)).toEqual([]);
 });
 
@@ -51,3 +50,23 @@ it('its messages of Redis connections exist', () => {
   const unknown = texts.filter((text) => unknownParts(text).length > 0);
   expect(unknown).toEqual([]);
 });
+
+/** Names in code spans that are not the relay's. */
+const OTHERS = ['node_modules', 'stop_grace_period'];
+
+/** The event of a line as the code writes it: it builds those of configurations from their standing. */
+const inCode = (event: string) => event.replace(/^(configuration_)\w+$/, '$1…');
+
+it.each(PAGES.filter((page) => page !== 'docs/receivers.md'))(
+  'the log events, metrics, keys and fields that %s names exist',
+  (page) => {
+    const spans = [...readPage(page).matchAll(/`([^`\n]+)`/g)].map(([, span = '']) => span);
+    const names = spans.flatMap((span) =>
+      [...span.matchAll(/\b[a-z]+(?:_[a-z]+)+\b/g)].map(([name]) => name),
+    );
+    const unknown = names
+      .map((name) => name.replace(/^expiry_relay_/, ''))
+      .filter((name) => !OTHERS.includes(name) && !SOURCES.includes(inCode(name)));
+    expect([...new Set(unknown)]).toEqual([]);
+  },
+);
