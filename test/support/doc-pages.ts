@@ -5,14 +5,14 @@ import { fileURLToPath } from 'node:url';
 
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
-/** Generated pages have tests of their own. */
-const GENERATED = /^reference\//;
+/** Pages that have tests of their own, such as generated ones. */
+const TESTED_ELSEWHERE = /^reference\//;
 
-/** README.md and the handwritten pages of docs, as seen from the top folder. */
+/** README.md and the other pages of docs, as seen from the top folder. */
 export const PAGES: readonly string[] = [
   'README.md',
   ...readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' })
-    .filter((path) => path.endsWith('.md') && !GENERATED.test(path))
+    .filter((path) => path.endsWith('.md') && !TESTED_ELSEWHERE.test(path))
     .map((path) => `docs/${path}`)
     .sort(),
 ];
