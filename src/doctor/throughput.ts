@@ -1,6 +1,6 @@
 /**
  * The throughput that the round trip to a Redis allows. Derived from the relay's requests and measured (`npm run
- * bench -- distance`); docs/operating.md has both. Pure.
+ * bench -- distance`); docs/operations/sizing.md has both. Pure.
  */
 import { SLICE_MAX } from '../capture/event-processor.js';
 import { printable } from '../lib/printable.js';

@@ -36,7 +36,7 @@ export function isAtLeast(
   return Number(first) > major || (Number(first) === major && Number(second) >= minor);
 }
 
-/** The Valkey version that first publishes `expired` for keys removed by commands; see docs/operating.md. */
+/** The Valkey version that first publishes `expired` for keys removed by commands; see docs/operations/redis.md. */
 const PUBLISHES_REMOVALS_MIN = [8, 1] as const;
 
 /** Whether the server publishes `expired` for keys that commands remove. */

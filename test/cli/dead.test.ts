@@ -11,8 +11,8 @@ import { BufferedOutput } from '../../src/telemetry/buffered-output.js';
 import { ProcessReports } from '../../src/telemetry/process-reports.js';
 import { cli, Sink, startCli, stateFile } from '../support/cli.js';
 import { aDeadLetter, keepRunning, PREFIX, storeDeadLetters } from '../support/dead-letters.js';
+import { blockOf } from '../support/doc-pages.js';
 import { eventually } from '../support/eventually.js';
-import { readmeBlock } from '../support/readme.js';
 import { spawnMain } from '../support/relay-process.js';
 import { sharedRedis } from '../support/shared-redis.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
@@ -376,7 +376,8 @@ describe.each(['replay', 'drop'])('dead %s', (verb) => {
 
 describe("dead, with the rights of the relay's own user", () => {
   it('does all that it does', async () => {
-    const [, ...words] = readmeBlock('sh', 'resetchannels').replaceAll(/['\\]/g, '').split(/\s+/);
+    const command = blockOf('docs/operations/redis.md', 'sh', 'resetchannels');
+    const [, ...words] = command.replaceAll(/['\\]/g, '').split(/\s+/);
     await shared.client.call(...(words.filter((word) => word !== '') as [string, ...string[]]));
     await keepRunning(shared.client, 'shop');
     await storeDeadLetters(shared.client, LETTERS);

@@ -7,9 +7,9 @@ import { deduce, type ProbeAnswer } from '../../src/doctor/probe-rights.js';
 import { type Probe, rightsInRedis, rightsInState } from '../../src/doctor/rights.js';
 import type { Route } from '../../src/model/vocabulary.js';
 import { compilePattern } from '../../src/routing/pattern.js';
+import { blockOf } from '../support/doc-pages.js';
 import { redisSettings, theSettings } from '../support/doctor-readings.js';
 import { aRoute } from '../support/domain.js';
-import { readmeBlock } from '../support/readme.js';
 
 const SEVEN = { hasReadRules: true, hasPexpiretime: true, hasNoTouch: false, evictsByUse: false };
 const routesOf = (...sources: string[]) => [aRoute({ patterns: sources.map(compilePattern) })];
@@ -18,13 +18,13 @@ const namesOf = (rights: { rights: readonly { rule: string }[] }) =>
   rights.rights.map(({ rule }) => rule);
 
 describe('the rights', () => {
-  const readme = readmeBlock('sh', 'ACL SETUSER')
+  const documented = blockOf('docs/operations/redis.md', 'sh', 'ACL SETUSER')
     .replaceAll(/\\\n|'/g, ' ')
     .split(/\s+/)
     .filter((word) => /^([+~%&])/.test(word) && word !== '+@all');
 
-  it('are those of the README', () => {
-    expect(namesOf(rightsInRedis(everything, SEVEN)).sort()).toEqual([...readme].sort());
+  it('are those of the documentation', () => {
+    expect(namesOf(rightsInRedis(everything, SEVEN)).sort()).toEqual([...documented].sort());
     const noTouch = rightsInRedis(everything, {
       hasReadRules: true,
       hasPexpiretime: true,
@@ -40,8 +40,8 @@ describe('the rights', () => {
     const fewer = namesOf(
       rightsInRedis(theSettings({ redis, state, routes: routesOf('*') }), SEVEN),
     );
-    expect(readme.filter((rule) => !fewer.includes(rule))).toEqual(
-      readme.filter((rule) =>
+    expect(documented.filter((rule) => !fewer.includes(rule))).toEqual(
+      documented.filter((rule) =>
         /^(\+(config|publish|setnx|pttl|eval|evalsha|info|del|unlink|rename|@.*)|&.*:marks)$/.test(
           rule,
         ),

@@ -7,11 +7,11 @@ import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mj
 import { selfSigned } from '../support/certificate.js';
 import { startCli, tempFolder } from '../support/cli.js';
 import { ConnectProxy } from '../support/connect-proxy.js';
+import { blockOf } from '../support/doc-pages.js';
 import { eventually } from '../support/eventually.js';
 import { nobodyThere } from '../support/faulty-server.js';
 import { startHttps } from '../support/https-server.js';
 import { leadingNames } from '../support/leading-names.js';
-import { readmeBlock } from '../support/readme.js';
 import { type RelayFile, RelayProcess, runCommand, simpleFile } from '../support/relay-process.js';
 import { TestReceiver } from '../support/test-receiver.js';
 import { withRedis } from '../support/with-redis.js';
@@ -283,10 +283,10 @@ describe.concurrent('doctor on the rights of a user', () => {
     expect(relay.logs().filter(({ level }) => level !== 'info')).toEqual([]);
   });
 
-  it('that are those of the README: finds nothing missing, and leaves the server running', async () => {
+  it('that are those of the documentation: finds nothing missing, and leaves the server running', async () => {
     await using redis = await startRedis({ args: WELL });
     await withRedis(redis, async (client) => {
-      const [, ...words] = readmeBlock('sh', 'ACL SETUSER')
+      const [, ...words] = blockOf('docs/operations/redis.md', 'sh', 'ACL SETUSER')
         .replaceAll(/[\\']/g, '')
         .trim()
         .split(/\s+/);
