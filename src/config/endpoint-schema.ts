@@ -116,7 +116,7 @@ export const endpoint = mapping({
     .describe('How long one attempt may take, 1ms to 10m'),
   concurrency: whole(CONCURRENCY_RANGE)
     .prefault(32)
-    .describe('How many attempts may be under way at the same time'),
+    .describe('Maximum number of concurrent attempts'),
   rate_limit: rate(RATE_RANGE)
     .optional()
     .describe('The rate that attempts must not exceed, such as 100/s, 600/m or 1000/h'),

@@ -238,7 +238,7 @@ export const relayFile = mapping(
     shutdown: mapping({
       grace: duration(GRACE_RANGE)
         .prefault('25s')
-        .describe('How long attempts under way may take to end, at most 1h'),
+        .describe('How long attempts in progress may take to end, at most 1h'),
     })
       .prefault({})
       .describe('How the relay stops'),

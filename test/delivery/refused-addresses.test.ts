@@ -1,3 +1,4 @@
+// cspell:ignore febf fffe
 import { describe, expect, it } from 'vitest';
 import { isRefusedAddress } from '../../src/delivery/refused-addresses.js';
 
