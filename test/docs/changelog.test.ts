@@ -38,7 +38,7 @@ it.each(releases.map((release) => [headingOf(release), release]))(
 );
 
 /** Of dependencies: what they lock, and what is installed. */
-const FOREIGN = /lock|node_modules|go\.sum|\.tgz$/;
+const FOREIGN = /[-.]lock\b|node_modules|go\.sum|\.tgz$/;
 
 it('the version is written in package.json, its lock file and the changelog alone', () => {
   const lock = JSON.parse(read('package-lock.json'));
