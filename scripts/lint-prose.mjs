@@ -1,12 +1,12 @@
 /**
- * Checks the English of the project, as a part of `npm run lint`: the grammar of the documentation, and
- * phrases to avoid in the documentation and in src. The spelling is checked by cspell.
+ * Checks the English of the project, as a part of `npm run lint`: phrases to avoid, repeated words and wrong
+ * articles in the documentation and in src, and the length of sentences in the documentation. cspell checks
+ * the spelling.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { loadGrammar } from './lib/grammar.mjs';
-import { findPhrases } from './lib/phrases.mjs';
+import { checkSentences, checkWording } from './lib/prose.mjs';
 import { say } from './lib/steps.mjs';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -27,12 +27,11 @@ function filesIn(folder, extension) {
 const pages = ['.', 'docs', 'examples'].flatMap((folder) => filesIn(folder, '.md'));
 const sources = ['relay.example.yaml', ...filesIn('src', '.ts')];
 
-const grammarOf = await loadGrammar();
 let count = 0;
 for (const path of [...pages, ...sources]) {
   const text = readFileSync(join(ROOT, path), 'utf8');
-  const grammar = pages.includes(path) ? await grammarOf(text) : [];
-  for (const finding of [...findPhrases(text), ...grammar].sort((a, b) => a.line - b.line)) {
+  const findings = [...checkWording(text), ...(pages.includes(path) ? checkSentences(text) : [])];
+  for (const finding of findings.sort((a, b) => a.line - b.line)) {
     say(`${path}:${finding.line}: ${finding.text}`);
     count += 1;
   }
