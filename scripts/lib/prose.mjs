@@ -1,3 +1,4 @@
+// cspell:ignore aeio aeiu
 /** Checks of English text that need no dictionary. Pure. */
 import { PHRASES } from './phrases.mjs';
 
