@@ -13,7 +13,7 @@ import { startReceiver } from './lib/receiver.mjs';
 import { startRelay } from './lib/relay.mjs';
 import { SECRET } from './lib/webhook.mjs';
 
-const NEIGHBOURS = 14;
+const NEIGHBORS = 14;
 const PER_SECOND = 30;
 const LIFE_MS = 2_000;
 /** The healthy endpoint's webhooks are waited for so long after the last deadline. */
@@ -44,8 +44,8 @@ async function measured(kinds, seconds) {
   const server = await startRedis();
   const redis = new Redis(server.url, { protocol: 2 });
   const healthy = await startReceiver();
-  const neighbours = await startHostile(kinds);
-  const endpoints = new Map(neighbours.urls.map((url, at) => [`neighbour-${at}`, url]));
+  const neighbors = await startHostile(kinds);
+  const endpoints = new Map(neighbors.urls.map((url, at) => [`neighbor-${at}`, url]));
   endpoints.set('healthy', healthy.url);
   const names = [...endpoints.keys()];
   const relay = await startRelay({
@@ -79,7 +79,7 @@ async function measured(kinds, seconds) {
   const after = await used(relay.pid);
   const { latenessesMs } = await healthy.reached(count, LIFE_MS + PATIENCE_MS);
   await relay.stop();
-  await neighbours.stop();
+  await neighbors.stop();
   await healthy.stop();
   redis.disconnect();
   await server.stop();
@@ -99,7 +99,7 @@ export async function hostile([seconds = '15', rounds = '3', kind = 'all']) {
   if (kind !== 'all' && !HOSTILE_KINDS.includes(kind)) {
     throw new Error(`expected all or one of ${HOSTILE_KINDS.join(', ')}; found ${kind}`);
   }
-  const kinds = Array.from({ length: NEIGHBOURS }, (_, at) =>
+  const kinds = Array.from({ length: NEIGHBORS }, (_, at) =>
     kind === 'all' ? (HOSTILE_KINDS[at % HOSTILE_KINDS.length] ?? '') : kind,
   );
   /** @type {Readonly<Record<string, readonly string[]>>} */
@@ -107,7 +107,7 @@ export async function hostile([seconds = '15', rounds = '3', kind = 'all']) {
   /** @type {Record<string, number[]>} */
   const p99s = { 'well-behaved': [], hostile: [] };
   process.stdout.write(
-    `a healthy endpoint beside ${NEIGHBOURS} others (${kind}), ${PER_SECOND} keys a second for ` +
+    `a healthy endpoint beside ${NEIGHBORS} others (${kind}), ${PER_SECOND} keys a second for ` +
       `each, for ${seconds} s; deadline → webhook received\n`,
   );
   for (let round = 1; round <= Number(rounds); round += 1) {

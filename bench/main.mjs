@@ -1,6 +1,7 @@
 /** `npm run bench -- NAME [ARGUMENTS]`: each prints what it measured, all sides in one run. */
 import { admin } from './admin.bench.mjs';
 import { burst } from './burst.bench.mjs';
+import { chart } from './chart.bench.mjs';
 import { commands } from './commands.bench.mjs';
 import { distance } from './distance.bench.mjs';
 import { drain } from './drain.bench.mjs';
@@ -14,6 +15,7 @@ import { waiting } from './waiting.bench.mjs';
 const BENCHES = {
   admin,
   burst,
+  chart,
   commands,
   distance,
   drain,

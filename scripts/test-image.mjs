@@ -1,3 +1,4 @@
+// cspell:ignore secrts
 /**
  * Builds the container image and uses it as an operator would: locked down, beside a real Redis and
  * a real receiver of webhooks. Needs a Docker engine; one line per step.
@@ -20,7 +21,7 @@ import {
   surveyFromInside,
 } from './lib/image-survey.mjs';
 import { startRedis } from './lib/redis-server.mjs';
-import { run, step, succeed, summarise } from './lib/steps.mjs';
+import { run, step, succeed, summarize } from './lib/steps.mjs';
 import { startVerifyingReceiver } from './lib/verifying-receiver.mjs';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -389,7 +390,7 @@ async function main() {
     await testContainer();
     await step('the documented commands start it', documentationWorks);
   }
-  summarise();
+  summarize();
 }
 
 try {

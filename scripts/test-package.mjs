@@ -1,3 +1,4 @@
+// cspell:ignore secrts
 /**
  * Packs the npm package and uses it as a stranger would: installed from its tarball into an empty
  * project, away from the sources. One line per step.
@@ -7,7 +8,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { run, step, succeed, summarise } from './lib/steps.mjs';
+import { run, step, succeed, summarize } from './lib/steps.mjs';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 /** What may lie beside dist. */
@@ -191,7 +192,7 @@ async function main() {
       await testCommand();
     }
   }
-  summarise();
+  summarize();
 }
 
 try {

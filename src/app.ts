@@ -59,7 +59,7 @@ interface Wiring extends RelayParts {
 }
 
 /**
- * Runs until `stop` aborts, finishes what is under way within `shutdown.grace`, and resolves with
+ * Runs until `stop` aborts, finishes the attempts in progress within `shutdown.grace`, and resolves with
  * null. When it cannot start it resolves, everything put away, with the error, which is in the log.
  */
 export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<Error | null> {

@@ -45,7 +45,7 @@ async function closeUnaskedInspector(): Promise<void> {
   onUnused('SIGUSR1');
 }
 
-/** How long whoever reads our output may take for the last of it. */
+/** How long the reader of the output may take for the last of it. */
 const LAST_OUTPUT_MS_MAX = 1_000;
 
 function onUnforeseen(thrown: unknown): void {
@@ -89,7 +89,7 @@ process.on('exit', () => {
   logOutput.flush();
 });
 
-// Whoever reads our output may leave early (`expiry-relay schema | head`).
+// The reader of the output may end early (`expiry-relay schema | head`).
 let outputError: Error | null = null;
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') outputError ??= error;

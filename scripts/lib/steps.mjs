@@ -41,7 +41,7 @@ export async function step(name, check) {
 }
 
 /** The last line; the exit code tells whether any step failed. */
-export function summarise() {
+export function summarize() {
   say(`${count.passed} passed, ${count.failed} failed`);
   if (count.failed > 0) process.exitCode = 1;
 }

@@ -1,5 +1,5 @@
 /**
- * All connections to the admin port. Their number and behaviour take little time from deliveries, and a new
+ * All connections to the admin port. Their number and behavior take little time from deliveries, and a new
  * connection gets a response soon.
  */
 import type { Socket } from 'node:net';

@@ -67,7 +67,7 @@ export function buildBatch(
         carried: carried[at] ?? NOTHING,
       });
     } catch (error) {
-      // Captured all the same: another attempt would fail as well, and delay all other expirations.
+      // Captured nevertheless: another attempt would fail as well, and delay all other expirations.
       events.unbuildable(expiration, error);
     }
     const { deliveries: its, tooLarge } = result;

@@ -46,7 +46,7 @@ const BYTE_ORDER_MARKS: readonly (readonly [encoding: string, ...bytes: number[]
   ['UTF-16 (big-endian)', 0xfe, 0xff],
 ];
 
-/** Enough bytes to recognise an encoding by its zero bytes. */
+/** Enough bytes to recognize an encoding by its zero bytes. */
 const BYTES_LOOKED_AT = 256;
 
 /**

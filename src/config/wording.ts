@@ -82,7 +82,7 @@ export function kindOf(value: unknown): string {
   }
 }
 
-/** Enough to recognise a value. */
+/** Enough to recognize a value. */
 const FOUND_CHARS_MAX = 80;
 
 /** A misplaced secret: `whsec_…`, `//user:password@`, `Bearer …`. */

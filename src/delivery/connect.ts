@@ -203,8 +203,8 @@ function proxyConnector(
     toProxy(place, (...[error, connected]) => {
       if (error !== null) {
         const what = `${proxyText(proxy)} cannot be reached: ${messageOf(error)}`;
-        const isProxys = !(error instanceof ForbiddenAddressError) && preventionOf(error) === null;
-        return end(isProxys ? new ProxyError(what) : error, null);
+        const isOfProxy = !(error instanceof ForbiddenAddressError) && preventionOf(error) === null;
+        return end(isOfProxy ? new ProxyError(what) : error, null);
       }
       if (connecting.isOver) return void connected.destroy();
       connecting.socket = connected;

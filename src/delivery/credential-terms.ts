@@ -172,7 +172,7 @@ function noteWithin(compact: string, { within }: Terms): void {
 }
 
 /**
- * Base64 at each offset in a group of three bytes, without the characters that neighbouring bytes share, and
+ * Base64 at each offset in a group of three bytes, without the characters that neighboring bytes share, and
  * hexadecimal. These terms find values that are encoded twice or in another case, which cannot be decoded.
  */
 function encodingsOf(value: string): string[] {

@@ -1,3 +1,4 @@
+// cspell:ignore abfnrtv
 /**
  * Withholds response text that repeats a credential of its endpoint, as debug pages do: as sent, in another case,
  * escaped, encoded or reversed. Pure.

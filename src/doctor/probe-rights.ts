@@ -121,7 +121,7 @@ async function tryOne(
   [name = '', ...words]: readonly string[],
 ): Promise<ProbeAnswer> {
   try {
-    // ioredis recognises commands that change the connection's mode only in lower case.
+    // ioredis recognizes commands that change the connection's mode only in lower case.
     await redis.call(name.toLowerCase(), ...words);
     return 'allowed';
   } catch (error) {

@@ -23,7 +23,7 @@ export class PeriodicLoop {
     this.#loop = this.#repeat(firstInMs);
   }
 
-  /** Resolves when the run under way has ended. */
+  /** Resolves when the current run has ended. */
   async stop(): Promise<void> {
     this.#stop.abort();
     await this.#loop;

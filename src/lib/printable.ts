@@ -3,7 +3,7 @@
  * cursor, or reverse the reading direction.
  */
 
-/** Enough to recognise a key, and short enough for a log line. */
+/** Enough to recognize a key, and short enough for a log line. */
 export const LABEL_CHARS_MAX = 200;
 
 /** Control and format characters, lone surrogates, line and paragraph separators. */

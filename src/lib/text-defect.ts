@@ -1,3 +1,4 @@
+// cspell:ignore aeiou
 /**
  * Detects what copying, editors, shells and templates add to a string: line ends, blanks, quotes, invisible
  * characters. Descriptions do not show the string, which may be a secret. Pure.

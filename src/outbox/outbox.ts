@@ -98,8 +98,8 @@ export interface Outbox {
   depth(endpoint: string): Promise<Depth>;
 
   /**
-   * Ends every wait; afterwards nothing can be enqueued or claimed. Resolves with the deliveries that are lost, neither
-   * done nor dead: none if they outlive the process. Idempotent.
+   * Ends every wait; afterwards nothing can be enqueued or claimed. Resolves with the pending deliveries that
+   * are lost: none if they outlive the process. Idempotent.
    */
   close(): Promise<readonly Delivery[]>;
 }

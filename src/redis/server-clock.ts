@@ -1,7 +1,6 @@
 /**
- * The clock of the Redis that holds the keys: deadlines are by it, and the relay's own may be wrong
- * by any amount. It is asked now and then, and the answer that was under way for the shortest time
- * since is believed.
+ * The clock of the Redis that holds the keys. Deadlines follow this clock; the relay's own may be wrong by any
+ * amount. The relay runs TIME now and then, and uses the reply with the shortest round trip.
  */
 import type { Redis } from 'ioredis';
 import type { Clock } from '../lib/clock.js';
@@ -88,7 +87,7 @@ export class ServerClock {
 
   /**
    * For a TIME among other commands, called before they are sent: resolves its reply to the server's
-   * milliseconds. The reply may have been under way for long: it shows only whether the clock was set.
+   * milliseconds. The reply may have taken long: it shows only whether the clock was set.
    */
   question(): (reply: TimeReply) => number {
     const askedAtMs = this.#clock.monotonicMs();

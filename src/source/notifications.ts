@@ -1,3 +1,4 @@
+// cspell:ignore lshzxetd
 /** The server's notify-keyspace-events: required flags, and how they are set. */
 import type { Redis } from 'ioredis';
 import { type Clock, untilAborted } from '../lib/clock.js';

@@ -47,7 +47,7 @@ export interface Lease {
    * endpoint.
    */
   delivers(endpoint: string): boolean;
-  /** Releases the lease at once, for good. */
+  /** Releases the lease at once, and never takes it again. */
   stop(): Promise<void>;
 }
 

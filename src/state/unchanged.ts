@@ -22,8 +22,8 @@ export class Unchanged {
     for (const [name, value] of values) {
       const before = this.#seen.get(name);
       const isSame = before?.value === value;
-      const anew = { value, sinceMs: nowMs - ageMs(name), hasChanged: before !== undefined };
-      seen.set(name, isSame ? before : anew);
+      const fresh = { value, sinceMs: nowMs - ageMs(name), hasChanged: before !== undefined };
+      seen.set(name, isSame ? before : fresh);
     }
     this.#seen = seen;
   }

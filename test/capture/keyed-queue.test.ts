@@ -68,7 +68,7 @@ describe('a keyed queue', () => {
     expect(texts(await queue.take('small', 10, never))).toEqual(['one a', 'two a']);
   });
 
-  it('coalesces neighbours of a key that wait, and nothing that is taken', async () => {
+  it('coalesces neighbors of a key that wait, and nothing that is taken', async () => {
     const queue = aQueue();
     for (const what of ['set', 'read', 'read', 'read']) queue.push(item('a', what));
     expect(queue.size).toBe(2);

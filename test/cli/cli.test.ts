@@ -1,3 +1,4 @@
+// cspell:ignore admn chekc frobnicate jsaid
 import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';

@@ -1,3 +1,4 @@
+// cspell:ignore cancle exausted shpo
 import { describe, expect, it } from 'vitest';
 import {
   checkEndpoint,

@@ -1,3 +1,4 @@
+// cspell:ignore canecl endp frobnicate gnoe shpo
 /** `dead` beside a real Redis; e2e/dead.e2e.test.ts has it beside a running relay. */
 import { once } from 'node:events';
 import { Writable } from 'node:stream';

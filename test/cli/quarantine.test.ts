@@ -1,3 +1,4 @@
+// cspell:ignore bage
 import { describe, expect, it } from 'vitest';
 import { endpointKeys, quarantineKey } from '../../src/state/format.js';
 import { cli, stateFile } from '../support/cli.js';

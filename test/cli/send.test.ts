@@ -1,3 +1,4 @@
+// cspell:ignore cancle
 /** Requests that leave for real receivers, with no Redis anywhere. */
 import { CloudEvent, HTTP } from 'cloudevents';
 import { describe, expect, it } from 'vitest';

@@ -1,3 +1,4 @@
+// cspell:ignore reqs
 import { describe, expect, it } from 'vitest';
 import {
   readEndpointUrl,

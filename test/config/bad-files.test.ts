@@ -1,3 +1,4 @@
+// cspell:ignore cloudevent flie pathh shpo
 /** One file per mistake in test/config/testdata, each with all that is said of it. */
 import { readdir } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';

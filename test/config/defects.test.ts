@@ -1,3 +1,4 @@
+// cspell:ignore arer grüße
 /** A value that is refused for what was copied, quoted or put in with it. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,3 +1,4 @@
+// cspell:ignore avaluebvaluec
 import { describe, expect, it } from 'vitest';
 import { parseDocument } from '../../src/config/document.js';
 import { interpolate, interpolateText } from '../../src/config/interpolate.js';

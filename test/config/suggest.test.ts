@@ -1,3 +1,4 @@
+// cspell:ignore enpdoint reids routse
 import { describe, expect, it } from 'vitest';
 import { type JsonSchema, jsonSchema } from '../../src/config/json-schema.js';
 import { didYouMean, findNearest } from '../../src/config/suggest.js';

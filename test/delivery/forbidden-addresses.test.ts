@@ -1,3 +1,4 @@
+// cspell:ignore febf fffe
 import { describe, expect, it } from 'vitest';
 import { isForbiddenAddress } from '../../src/delivery/forbidden-addresses.js';
 

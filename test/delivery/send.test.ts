@@ -1,3 +1,4 @@
+// cspell:ignore htcpcp querysecret
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createDnsLookup } from '../../src/delivery/dns.js';
 import { buildRequest } from '../../src/delivery/request.js';

@@ -1,3 +1,4 @@
+// cspell:ignore ftpd
 /** What the doctor says of a port where no Redis answers, beside what the relay says of it. */
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';

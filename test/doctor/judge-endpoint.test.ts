@@ -1,3 +1,4 @@
+// cspell:ignore tlsv
 import { expect, it } from 'vitest';
 import { adviceFor, judgeEndpoint } from '../../src/doctor/judge-endpoint.js';
 import { Secret } from '../../src/model/secret.js';

@@ -1,3 +1,4 @@
+// cspell:ignore mred заказ
 /** Keys as Redis allows them: any bytes, any length. */
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';

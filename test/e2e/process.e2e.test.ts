@@ -1,3 +1,4 @@
+// cspell:ignore statee
 /** The relay as a process: signals, what Node and libraries print, and a log that cannot be written. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

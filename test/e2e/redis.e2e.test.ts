@@ -1,3 +1,4 @@
+// cspell:ignore eegx kegx
 /** What Redis can do to the relay: away, locked, wrong, silent, restarted. */
 import { once } from 'node:events';
 import { createServer as createHttpServer } from 'node:http';

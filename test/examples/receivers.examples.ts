@@ -1,3 +1,4 @@
+// cspell:ignore straße
 /** Every receiver of examples/receivers, with what the relay sends and with what it never would. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { freePort } from '../../scripts/lib/free-port.mjs';

@@ -1,3 +1,4 @@
+// cspell:ignore ahost
 import { describe, expect, it } from 'vitest';
 import { fillPath, placeholdersOf } from '../../src/payload/path-template.js';
 

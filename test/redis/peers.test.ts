@@ -1,3 +1,4 @@
+// cspell:ignore ftpd munsupported sfatal vfatal
 /** What answers at redis.url or state.url is not the Redis that the relay needs. */
 import { type AddressInfo, connect as connectTcp, createServer, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';

@@ -1,3 +1,4 @@
+// cspell:ignore aaabbbc aaabbbcc aabbc
 import fc from 'fast-check';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';

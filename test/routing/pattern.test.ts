@@ -1,3 +1,4 @@
+// cspell:ignore ababab abca abcbc xabyabz xxorder ключ
 import { describe, expect, it } from 'vitest';
 import { compilePattern, PatternError } from '../../src/routing/pattern.js';
 

@@ -1,3 +1,4 @@
+// cspell:ignore naof nrdb
 import { describe, expect, it } from 'vitest';
 import { parseInfo } from '../../src/server/info.js';
 import { isAtLeast, judgeServer, judgeStateServer } from '../../src/server/judge.js';

@@ -1,3 +1,4 @@
+// cspell:ignore öffnen
 import { createPublicKey, verify as verifyWith } from 'node:crypto';
 import { Webhook } from 'standardwebhooks';
 import { describe, expect, it } from 'vitest';
