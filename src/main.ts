@@ -3,7 +3,7 @@
 import { fstatSync } from 'node:fs';
 import { format } from 'node:util';
 import { unforeseenText } from './lib/exhaustion.js';
-import { isColoured } from './lib/terminal.js';
+import { isColored } from './lib/terminal.js';
 import { messageOf } from './model/errors.js';
 import { BufferedOutput } from './telemetry/buffered-output.js';
 import { FileOutput } from './telemetry/file-output.js';
@@ -79,7 +79,7 @@ const kind = fstatSync(process.stdout.fd);
 const isStream = isTTY || kind.isFIFO() || kind.isSocket();
 const logOutput = new BufferedOutput(
   isStream ? process.stdout : new FileOutput(process.stdout.fd),
-  isColoured(process.stdout, process.env),
+  isColored(process.stdout, process.env),
 );
 // Whatever the end is, what has been said before is not lost.
 process.on('exit', () => {

@@ -10,7 +10,7 @@ const MARKS: Readonly<Record<Level, string>> = {
   problem: '[-]',
 };
 
-const COLOURS = { ok: 'green', note: 'blue', warning: 'yellow', problem: 'red' } as const;
+const COLORS = { ok: 'green', note: 'blue', warning: 'yellow', problem: 'red' } as const;
 
 /** Between the subject and the text. */
 const GAP = '  ';
@@ -33,7 +33,7 @@ export function findingText(
   const [begin, ...more] =
     advice === null ? [] : wrap(advice, width - indent.length - ARROW.length);
   const lines = [
-    `${paint(COLOURS[level], mark)} ${name}${GAP}${first}`,
+    `${paint(COLORS[level], mark)} ${name}${GAP}${first}`,
     ...rest.map((line) => indent + line),
     ...(begin === undefined ? [] : [indent + ARROW + begin]),
     ...more.map((line) => indent + ' '.repeat(ARROW.length) + line),

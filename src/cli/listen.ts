@@ -2,7 +2,7 @@ import { loadSettings } from '../config/load.js';
 import { readVerifyingSecret } from '../config/strings.js';
 import { systemClock, untilAborted } from '../lib/clock.js';
 import { printable } from '../lib/printable.js';
-import { isColoured, type Paint, paintFor } from '../lib/terminal.js';
+import { isColored, type Paint, paintFor } from '../lib/terminal.js';
 import { defectNote } from '../lib/text-defect.js';
 import { messageOf, NoSettingsFileError, UsageError } from '../model/errors.js';
 import type { Secret } from '../model/secret.js';
@@ -26,7 +26,7 @@ export const listen: CommandAction<FileOption & ListenOptions> = async (context,
   const failures = parseFailures(options.fail);
   const secrets = await secretsFor(context, options);
   const { stdout, stderr, stop } = context;
-  const paint = paintFor(isColoured(stdout, context.env));
+  const paint = paintFor(isColored(stdout, context.env));
   const show = (webhook: ReceivedWebhook) =>
     stdout.isTTY && !options.json ? formatWebhook(webhook, paint) : jsonLine(webhook);
   const receiver = await startReceiver({

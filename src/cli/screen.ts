@@ -1,5 +1,5 @@
-/** The width and the colours of standard output. */
-import { isColoured, type Paint, paintFor } from '../lib/terminal.js';
+/** The width and the colors of standard output. */
+import { isColored, type Paint, paintFor } from '../lib/terminal.js';
 import type { CliContext } from './context.js';
 
 export interface Screen {
@@ -15,5 +15,5 @@ const COLUMNS_DEFAULT = 80;
 export function screenOf({ stdout, env }: Pick<CliContext, 'stdout' | 'env'>): Screen {
   const isTerminal = stdout.isTTY === true;
   const width = isTerminal ? (stdout.columns ?? COLUMNS_DEFAULT) : Number.POSITIVE_INFINITY;
-  return { isTerminal, width, paint: paintFor(isColoured(stdout, env)) };
+  return { isTerminal, width, paint: paintFor(isColored(stdout, env)) };
 }

@@ -122,9 +122,9 @@ const INDENT = '  ';
 function textOf({ endpoint }: Planned, { outcome, tookMs }: Attempted, screen: Screen): string {
   const { width, paint } = screen;
   const advice = adviceOf(outcome, endpoint);
-  const colour = outcome.kind === 'accepted' ? 'green' : 'red';
+  const color = outcome.kind === 'accepted' ? 'green' : 'red';
   const lines = [
-    ...wrap(resultText(outcome, tookMs), width - INDENT.length).map((line) => paint(colour, line)),
+    ...wrap(resultText(outcome, tookMs), width - INDENT.length).map((line) => paint(color, line)),
     ...bodyOf(outcome),
     ...(advice === null ? [] : wrap(`→ ${advice}`, width - INDENT.length)),
   ];

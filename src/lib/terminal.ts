@@ -1,21 +1,21 @@
-/** Terminals: whether they show colours, and how text is coloured and wrapped. Pure. */
+/** Terminals: whether they show colors, and how text is colored and wrapped. Pure. */
 import { styleText } from 'node:util';
 
 type Format = Parameters<typeof styleText>[0];
 
-/** Colours a text, or leaves it as it is. */
+/** Colors a text, or leaves it as it is. */
 export type Paint = (format: Format, text: string) => string;
 
-/** Whether to colour an output: terminals only, and not with `NO_COLOR` (https://no-color.org). */
-export function isColoured(
+/** Whether to color an output: terminals only, and not with `NO_COLOR` (https://no-color.org). */
+export function isColored(
   output: { readonly isTTY?: boolean },
   env: Readonly<Record<string, string | undefined>>,
 ): boolean {
   return output.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb';
 }
 
-export function paintFor(coloured: boolean): Paint {
-  return (format, text) => (coloured ? styleText(format, text, { validateStream: false }) : text);
+export function paintFor(colored: boolean): Paint {
+  return (format, text) => (colored ? styleText(format, text, { validateStream: false }) : text);
 }
 
 /** Below this width, wrapped text is harder to read than text that the terminal breaks. */

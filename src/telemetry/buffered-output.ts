@@ -39,7 +39,7 @@ export class BufferedOutput {
 
   constructor(
     output: TextOutput,
-    readonly isColoured = false,
+    readonly isColored = false,
   ) {
     this.#output = output;
   }

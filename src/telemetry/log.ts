@@ -58,7 +58,7 @@ export function createLog(
     flushSync: () => output.flush(),
   };
   if (format === 'json' || (format === 'auto' && !output.isTTY)) return pino(options, lines);
-  const paint = paintFor(output.isColoured);
+  const paint = paintFor(output.isColored);
   return pino(options, {
     ...lines,
     write: (line: string) => lines.write(terminalLine(line, output.columns, paint)),

@@ -11,7 +11,7 @@ const FIRST_FIELDS = ['endpoint', 'key', 'status', 'error', 'reason', 'count', '
 /** With the message, never left out of a warning or an error. */
 const NEEDED_FIELDS: readonly string[] = ['error', 'reason'];
 
-const COLOURS = {
+const COLORS = {
   trace: 'dim',
   debug: 'dim',
   info: 'green',
@@ -20,7 +20,7 @@ const COLOURS = {
   fatal: 'red',
 } as const;
 
-type Level = keyof typeof COLOURS;
+type Level = keyof typeof COLORS;
 
 const SERIOUS: readonly Level[] = ['warn', 'error', 'fatal'];
 
@@ -92,7 +92,7 @@ export function terminalLine(json: string, width: number | null, paint: Paint): 
   ];
   const [clock = '', label = '', about = ''] = head;
   const line = [
-    `${paint('dim', clock)} ${paint(COLOURS[name], label)} ${paint('bold', about)}`,
+    `${paint('dim', clock)} ${paint(COLORS[name], label)} ${paint('bold', about)}`,
     ...inOrder(kept).map(show),
   ].join('  ');
   const needed = inOrder(below).map(

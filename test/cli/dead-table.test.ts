@@ -12,8 +12,8 @@ const ID = `msg_${'0'.repeat(32)}`;
 const row = (given: Parameters<typeof aDeadLetter>[0] = {}) =>
   toListedLetter(aDeadLetter({ agoMs: 7_200_000, ...given }, NOW_MS));
 
-const tableOf = (width: number, coloured = false) =>
-  new Table(NOW_MS, { isTerminal: true, width, paint: paintFor(coloured) });
+const tableOf = (width: number, colored = false) =>
+  new Table(NOW_MS, { isTerminal: true, width, paint: paintFor(colored) });
 const wide = () => tableOf(Number.POSITIVE_INFINITY);
 
 describe('the table of dead letters', () => {
@@ -27,11 +27,11 @@ describe('the table of dead letters', () => {
   });
 
   it('fits 80 columns with ids of full length: columns go, then values are cut', () => {
-    const delivery = { id: ID, keyLabel: 'order:1234567890:unpaid', endpoint: 'fulfilment' };
+    const delivery = { id: ID, keyLabel: 'order:1234567890:unpaid', endpoint: 'fulfillment' };
     const lastOutcome = 'connection_refused: connect ECONNREFUSED 127.0.0.1:8080';
     expect(tableOf(80).lines([row({ delivery, lastOutcome })])).toBe(
       'ID                                    AGE  ENDPOINT    KEY         LAST ERROR\n' +
-        `${ID}  2h   fulfilment  order:123…  connection_r…\n`,
+        `${ID}  2h   fulfillment  order:123…  connection_r…\n`,
     );
     for (const width of [80, 100, 120, 160]) {
       const lines = tableOf(width)
@@ -66,9 +66,9 @@ describe('the table of dead letters', () => {
     expect(text).toContain(' a\\\\b\\x1b  HTTP 500\n');
   });
 
-  it('is coloured without a change of its text', () => {
-    const coloured = tableOf(80, true).lines([row()]);
-    expect(coloured).toContain('\u001b[');
-    expect(stripVTControlCharacters(coloured)).toBe(tableOf(80).lines([row()]));
+  it('is colored without a change of its text', () => {
+    const colored = tableOf(80, true).lines([row()]);
+    expect(colored).toContain('\u001b[');
+    expect(stripVTControlCharacters(colored)).toBe(tableOf(80).lines([row()]));
   });
 });

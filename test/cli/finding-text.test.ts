@@ -32,9 +32,9 @@ it('text is wrapped below itself on a terminal, and a command stays whole', () =
   );
 });
 
-it('colours change no text', () => {
+it('colors change no text', () => {
   const finding = problem('role', 'a replica', 'run:', 'redis-cli INFO');
-  const coloured = findingText(finding, 6, { ...wide, paint: paintFor(true) });
-  expect(coloured).toContain('\u001b[31m[-]');
-  expect(stripVTControlCharacters(coloured)).toBe(findingText(finding, 6, wide));
+  const colored = findingText(finding, 6, { ...wide, paint: paintFor(true) });
+  expect(colored).toContain('\u001b[31m[-]');
+  expect(stripVTControlCharacters(colored)).toBe(findingText(finding, 6, wide));
 });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { isColoured, wrap } from '../../src/lib/terminal.js';
+import { isColored, wrap } from '../../src/lib/terminal.js';
 
-describe('colours', () => {
+describe('colors', () => {
   it.each([
     [{ isTTY: true }, {}, true],
     [{ isTTY: true }, { NO_COLOR: '' }, true],
@@ -10,7 +10,7 @@ describe('colours', () => {
     [{ isTTY: false }, {}, false],
     [{}, { TERM: 'xterm' }, false],
   ])('of the output %j with %j: %j', (output, env, expected) => {
-    expect(isColoured(output, env)).toBe(expected);
+    expect(isColored(output, env)).toBe(expected);
   });
 });
 

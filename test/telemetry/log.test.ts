@@ -98,7 +98,7 @@ describe.each(['json', 'pretty'] as const)('the log as %s', (format) => {
 });
 
 describe('the log as auto', () => {
-  const lineTo = (isTTY: boolean, columns: number, coloured: boolean) => {
+  const lineTo = (isTTY: boolean, columns: number, colored: boolean) => {
     let text = '';
     const target = {
       isTTY,
@@ -109,7 +109,7 @@ describe('the log as auto', () => {
         done();
       },
     };
-    const output = new BufferedOutput(target, coloured);
+    const output = new BufferedOutput(target, colored);
     const log = createLog({ level: 'info', format: 'auto' }, output, {
       onLost: () => undefined,
       onRegained: () => undefined,
@@ -119,7 +119,7 @@ describe('the log as auto', () => {
     return text;
   };
 
-  it('is for people on a terminal, as wide as it is, with its colours', () => {
+  it('is for people on a terminal, as wide as it is, with its colors', () => {
     expect(lineTo(true, 120, false)).toMatch(/^\S+ INFO {2}tried {2}one {2}long=x+\n$/);
     expect(lineTo(true, 80, false)).toMatch(/^\S+ INFO {2}tried {2}one\n$/);
     expect(lineTo(true, 80, true)).toContain('\u001b[');

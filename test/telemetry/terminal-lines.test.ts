@@ -17,8 +17,8 @@ const ATTEMPT = {
   msg: 'delivered',
 };
 
-function lineOf(more: object, width: number | null = 80, coloured = false): string {
-  return terminalLine(JSON.stringify({ ...ATTEMPT, ...more }), width, paintFor(coloured));
+function lineOf(more: object, width: number | null = 80, colored = false): string {
+  return terminalLine(JSON.stringify({ ...ATTEMPT, ...more }), width, paintFor(colored));
 }
 
 describe('a log line for people', () => {
@@ -66,9 +66,9 @@ describe('a log line for people', () => {
     expect(line).not.toContain('\u001b');
   });
 
-  it('is coloured without a change of its text', () => {
-    const coloured = lineOf({}, 120, true);
-    expect(coloured).not.toBe(lineOf({}, 120));
-    expect(stripVTControlCharacters(coloured)).toBe(lineOf({}, 120));
+  it('is colored without a change of its text', () => {
+    const colored = lineOf({}, 120, true);
+    expect(colored).not.toBe(lineOf({}, 120));
+    expect(stripVTControlCharacters(colored)).toBe(lineOf({}, 120));
   });
 });
