@@ -520,7 +520,7 @@ describe.concurrent('a Unix socket', () => {
     expect(relay.logs('listening')[0]?.redis).toBe(`unix://${path}`);
     await using config = await tempFolder({ 'relay.yaml': stringify(file) });
     const doctor = await runCommand(['doctor'], { cwd: config.path });
-    expect(doctor.stdout).toMatch(/unix:\/\/\S+redis\.sock answers .*Unix socket/);
+    expect(doctor.stdout).toMatch(/unix:\/\/\S+redis\.sock responds .*Unix socket/);
     const dead = await runCommand(['dead', 'list'], { cwd: config.path });
     expect(dead).toMatchObject({ code: 0, stderr: '' });
   });
