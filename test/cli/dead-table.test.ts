@@ -27,11 +27,11 @@ describe('the table of dead letters', () => {
   });
 
   it('fits 80 columns with ids of full length: columns go, then values are cut', () => {
-    const delivery = { id: ID, keyLabel: 'order:1234567890:unpaid', endpoint: 'fulfillment' };
+    const delivery = { id: ID, keyLabel: 'order:1234567890:unpaid', endpoint: 'warehouses' };
     const lastOutcome = 'connection_refused: connect ECONNREFUSED 127.0.0.1:8080';
     expect(tableOf(80).lines([row({ delivery, lastOutcome })])).toBe(
       'ID                                    AGE  ENDPOINT    KEY         LAST ERROR\n' +
-        `${ID}  2h   fulfillment  order:123…  connection_r…\n`,
+        `${ID}  2h   warehouses  order:123…  connection_r…\n`,
     );
     for (const width of [80, 100, 120, 160]) {
       const lines = tableOf(width)
