@@ -25,7 +25,7 @@ const TESTED_BY: readonly (readonly [page: string, mark: string, test: string])[
   ['docs/getting-started.md', 'listening on', 'test/docs/getting-started.e2e.test.ts'],
   ['docs/getting-started.md', 'expiry-relay run', 'test/docs/getting-started.e2e.test.ts'],
   ['docs/getting-started.md', 'expiry-relay send', 'test/docs/getting-started.e2e.test.ts'],
-  ['docs/getting-started.md', 'answered 204', 'test/docs/getting-started.e2e.test.ts'],
+  ['docs/getting-started.md', 'accepted with 204', 'test/docs/getting-started.e2e.test.ts'],
   ['docs/getting-started.md', 'expiry-relay doctor', 'test/docs/getting-started.e2e.test.ts'],
   ['docs/getting-started.md', '[+] redis', 'test/docs/getting-started.e2e.test.ts'],
   ['docs/getting-started.md', 'createServer', 'test/docs/getting-started.e2e.test.ts'],

@@ -46,7 +46,7 @@ describe('the guide', () => {
     const webhooks = lines.map((line) => JSON.parse(line));
     expect(webhooks.map(({ verified }) => verified)).toEqual([true, true]);
     expect(webhooks.map(({ body }) => body.data.test ?? false)).toEqual([true, false]);
-    for (const mark of ['relay.yaml: valid', 'listening on', 'answered 204']) {
+    for (const mark of ['relay.yaml: valid', 'listening on', 'accepted with 204']) {
       expect(missingLines(blockOf(PAGE, 'text', mark), commands.run.output)).toEqual([]);
     }
     for (const event of ['listening', 'watching']) {
