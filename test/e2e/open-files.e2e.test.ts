@@ -31,7 +31,9 @@ it('too few open files delay webhooks, and are held against no endpoint', async 
   await using relay = await RelayProcess.start(file, {}, OPEN_FILES_MAX);
   expect(await relay.logged('few_open_files')).toMatchObject({
     level: 'warn',
-    msg: expect.stringMatching(/^open files: the limit is 130 .* endpoints is 256, .* at least 384 /),
+    msg: expect.stringMatching(
+      /^open files: the limit is 130 .* endpoints is 256, .* at least 384 /,
+    ),
   });
   const prevented = 'expiry_relay_attempts_prevented_total{endpoint="shop"}';
   await expire(redis, COUNT);
