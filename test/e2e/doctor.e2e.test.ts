@@ -83,10 +83,10 @@ describe.concurrent('doctor', () => {
       ),
     );
     expect(about('role')).toContain('[+] role primary');
-    expect(about('clock')).toContain("[+] clock this machine's is within");
+    expect(about('clock')).toContain('[+] clock the local clock is within');
     expect(about('notifications')).toContain('all that the relay listens to');
     expect(about('rights')).toContain('the user default may do all that the relay does');
-    expect(about('eviction')).toContain('[+] eviction none');
+    expect(about('eviction')).toContain('[+] eviction off');
     expect(about('state')).toContain('{expiry-relay}:… in database 0');
     expect(about('state persistence')).toContain('appendonly yes');
     expect(about('relays')).toContain('none has run');
@@ -129,7 +129,7 @@ describe.concurrent('doctor', () => {
     );
     expect(code).toBe(1);
     expect(about('role')).toContain(`is a replica of 127.0.0.1:${primary.port}`);
-    expect(about('role')).toContain('point redis.url at the primary');
+    expect(about('role')).toContain('Point redis.url at the primary');
     expect(stdout).toMatch(/^1 problem, \d warnings?\n$/m);
     expect(stderr).toBe('expiry-relay: problems found: role\n');
   });
@@ -173,9 +173,9 @@ describe.concurrent('doctor', () => {
     );
     expect(code).toBe(0);
     expect(about('eviction')).toMatch(
-      /\[i\] eviction allkeys-lru at 100 MiB \(\d+% used, 0 evicted/,
+      /\[i\] eviction allkeys-lru with maxmemory 100 MiB \(\d+% used, 0 keys evicted/,
     );
-    expect(about('cluster')).toContain('[i] cluster this Redis is a node of a Redis Cluster');
+    expect(about('cluster')).toContain('[i] cluster node of a Redis Cluster');
     expect(about('state')).toContain("[i] state in the relay's own memory");
     expect(stdout).toMatch(/^all is well$/m);
   });
@@ -185,7 +185,7 @@ describe.concurrent('doctor', () => {
     const file = simpleFile(redis.url, redis.url.replace('redis', 'http'));
     const { code, about } = await examine(file, clockAheadBy(180_000));
     expect(about('clock')).toContain('[!] clock the local clock is 3 min ahead of the Redis clock');
-    expect(about('clock')).toContain('deadlines are by Redis, and not affected');
+    expect(about('clock')).toContain('deadlines use the Redis clock and are not affected');
     expect(code).toBe(0);
     expect((await examine(file, clockAheadBy(-30_000))).about('clock')).toContain('[+] clock');
   });
@@ -378,7 +378,7 @@ describe.concurrent('doctor on what does not answer', () => {
     await using redis = await startRedis({ args: WELL });
     const url = `redis://:secret@127.0.0.1:${redis.port}`;
     const { stdout } = await examine(simpleFile(url, await nobodyThere()));
-    expect(stdout).toMatch(/\[!\] redis +Redis does not require the password/);
+    expect(stdout).toMatch(/\[!\] redis +Redis does not require the configured password/);
     expect(stdout).toContain('set the password in Redis');
   });
 
@@ -413,7 +413,7 @@ describe.concurrent('doctor on what does not answer', () => {
     const at = `127.0.0.1:${silent.port}`;
     const { code, about } = await examine(simpleFile(`redis://${at}`, `http://${at}`));
     expect(code).toBe(1);
-    expect(about('redis')).toContain('no longer answers');
+    expect(about('redis')).toContain('no longer responds');
     expect(about('state')).toContain('[i] state in the Redis of the keys: not looked at');
     expect(about('endpoint shop')).toContain('[+]');
   });
