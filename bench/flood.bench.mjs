@@ -21,9 +21,9 @@ const TRACKED_PER_MS = 5;
 /** Metrics that say what went wrong, where they are not 0. */
 const TELLING = [
   'expirations_dropped_total',
-  'notices_dropped_total',
+  'key_changes_dropped_total',
   'state_errors_total',
-  'deadlines_forgotten_total',
+  'deadlines_discarded_total',
   'dead_letters',
   'log_lines_dropped_total',
 ];

@@ -104,7 +104,7 @@ async function untilSaid(run, pattern) {
     const found = pattern.exec(run.stdout) ?? pattern.exec(run.stderr);
     if (found) return found;
     if (run.ended || performance.now() > giveUpMs) {
-      throw new Error(`it did not come up; its output:\n${run.stdout}${run.stderr}`);
+      throw new Error(`it did not start; its output:\n${run.stdout}${run.stderr}`);
     }
     await sleep(20);
   }
@@ -222,15 +222,15 @@ async function main() {
     say(`The relay's log:\n${relay.stdout}${relay.stderr}`);
     return 1;
   }
-  say(styleText('green', '✓ every expired order came, once and verified; nothing else did'));
+  say(styleText('green', '✓ each expired order sent one verified webhook; no other key did'));
   say();
   say('Next, with a Redis of your own:');
-  say('  node dist/main.js secret                    a secret for relay.yaml');
-  say('  node dist/main.js check -c relay.yaml       every mistake in it at once');
-  say('  node dist/main.js match order:42:unpaid     what a key would send');
-  say(
-    '  node dist/main.js run                       the relay   (relay.example.yaml has every key)',
-  );
+  say('  node dist/main.js secret                    generate a secret for relay.yaml');
+  say('  node dist/main.js check -c relay.yaml       validate it');
+  say('  node dist/main.js match order:42:unpaid     show the webhook of a key');
+  say('  node dist/main.js doctor                    diagnose your Redis and endpoints');
+  say('  node dist/main.js run                       start the relay');
+  say('The guide is in docs/getting-started.md; relay.example.yaml has every key.');
   return 0;
 }
 

@@ -285,15 +285,27 @@ async function logHoldsNoSecret() {
   assert.ok(!text.includes(secret.slice('whsec_'.length)), 'found the secret in the log');
 }
 
-/** The README's own commands, in a folder with the README's own smallest file. */
-async function readmeWorks() {
-  const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
-  const blocks = [...readme.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)];
-  const text = (/** @type {string} */ language, /** @type {string} */ mark) =>
-    blocks.find(([, is, block]) => is === language && block?.includes(mark))?.[2] ?? '';
-  const file = text('yaml', '${REDIS_URL');
-  const [build = '', start = ''] = text('sh', 'docker build').split(/^(?=docker run)/m);
-  assert.ok(file !== '' && build !== '' && start !== '', 'expected the blocks in README.md');
+/**
+ * The only block of a page in this language that contains `mark`.
+ * @param {string} page
+ * @param {string} language
+ * @param {string} mark
+ */
+function blockOf(page, language, mark) {
+  const blocks = [
+    ...readFileSync(join(ROOT, page), 'utf8').matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm),
+  ];
+  const found = blocks.filter(([, is, block]) => is === language && block?.includes(mark));
+  assert.equal(found.length, 1, `expected one block with "${mark}" in ${page}`);
+  return found[0]?.[2] ?? '';
+}
+
+/** The commands of docs/installation.md, with the minimal configuration of the README. */
+async function documentationWorks() {
+  const file = blockOf('README.md', 'yaml', '${REDIS_URL');
+  const commands = blockOf('docs/installation.md', 'sh', 'docker build');
+  const [build = '', start = ''] = commands.split(/^(?=docker run)/m);
+  assert.ok(start !== '', 'expected "docker run" in docs/installation.md');
   const redis = await startRedis();
   try {
     const here = join(folder, 'readme');
@@ -376,7 +388,7 @@ async function main() {
   if (await step('the image builds', builds)) {
     await testImage();
     await testContainer();
-    await step("the README's commands start it", readmeWorks);
+    await step('the documented commands start it', documentationWorks);
   }
   summarize();
 }

@@ -92,6 +92,18 @@ async function install(tarball) {
   await succeed('npm', ['install', ...flags, '--no-fund', tarball], { cwd: project });
 }
 
+/** The last command of docs/installation.md, in the folder of the tarball. */
+async function installsAsDocumented() {
+  const page = readFileSync(join(ROOT, 'docs/installation.md'), 'utf8');
+  const command = /^npm install --global .*$/m.exec(page)?.[0];
+  assert.ok(command !== undefined, 'expected "npm install --global" in docs/installation.md');
+  const prefix = join(folder, 'global');
+  const settings = { npm_config_prefix: prefix, npm_config_prefer_offline: 'true' };
+  await succeed('sh', ['-euc', command], { cwd: folder, env: { ...process.env, ...settings } });
+  const version = await succeed(join(prefix, 'bin/expiry-relay'), ['--version'], { cwd: folder });
+  assert.equal(version, `${manifest.version}\n`);
+}
+
 async function printsVersion() {
   assert.equal(await relaySucceeds(['--version']), `${manifest.version}\n`);
   return manifest.version;
@@ -175,6 +187,7 @@ async function main() {
   });
   if (packed) {
     await testTarball(tarball);
+    await step('the documented command installs it globally', installsAsDocumented);
     if (await step('it installs into an empty project', () => install(tarball))) {
       await testCommand();
     }

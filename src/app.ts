@@ -114,7 +114,7 @@ async function start(wiring: Wiring): Promise<void> {
   ];
   // First, and closed last: probes are answered while others start and stop.
   await openAdmin(wiring, checks);
-  metrics.watchProcess();
+  metrics.watchProcess(VERSION);
   metrics.watchOutbox((endpoint) => stores.outbox.depth(endpoint));
   metrics.watchCapture(
     () => partition.queued,
@@ -127,6 +127,7 @@ async function start(wiring: Wiring): Promise<void> {
   const cancel = clock.after(SLOW_START_MS, () => events.relay.waiting(checks()));
   const listening = listeners.map((listener) => startListener(wiring, listener, partition));
   await Promise.all([...listening, stores.usable()]).finally(cancel);
+  if (!wiring.stop.aborted) events.relay.started();
 }
 
 async function openAdmin(wiring: Wiring, partChecks: () => readonly Check[]): Promise<void> {
@@ -147,7 +148,7 @@ async function openAdmin(wiring: Wiring, partChecks: () => readonly Check[]): Pr
     onError: (error) => events.relay.connectionNotAccepted(error),
   });
   lifecycle.onStop('admin', () => admin.close());
-  events.relay.started(VERSION, file, settings, admin.address);
+  events.relay.starting(VERSION, file, settings, admin.address);
   const few = await fewOpenFiles(endpoints);
   if (few !== null) events.relay.fewOpenFiles(few.text, few.advice);
 }

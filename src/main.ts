@@ -3,6 +3,7 @@
 import { fstatSync } from 'node:fs';
 import { format } from 'node:util';
 import { unforeseenText } from './lib/exhaustion.js';
+import { isColored } from './lib/terminal.js';
 import { messageOf } from './model/errors.js';
 import { BufferedOutput } from './telemetry/buffered-output.js';
 import { FileOutput } from './telemetry/file-output.js';
@@ -76,7 +77,10 @@ for (const method of ['debug', 'log', 'info', 'warn', 'error', 'trace'] as const
 const { isTTY } = process.stdout;
 const kind = fstatSync(process.stdout.fd);
 const isStream = isTTY || kind.isFIFO() || kind.isSocket();
-const logOutput = new BufferedOutput(isStream ? process.stdout : new FileOutput(process.stdout.fd));
+const logOutput = new BufferedOutput(
+  isStream ? process.stdout : new FileOutput(process.stdout.fd),
+  isColored(process.stdout, process.env),
+);
 // Whatever the end is, what has been said before is not lost.
 process.on('exit', () => {
   for (const report of reports.takeHeld()) {

@@ -56,7 +56,7 @@ export interface PartitionStores {
 
 export interface Stores extends PartitionStores {
   readonly checks: () => readonly Check[];
-  /** Seeks the lease, and begins the upkeep; a stop ends both. */
+  /** Seeks the lease, and begins the maintenance; a stop ends both. */
   readonly start: () => void;
   /**
    * Resolves when it can be used for the keys that are watched, or at a stop; rejects when waiting cannot
@@ -143,7 +143,7 @@ function createRedisStores(
     clock,
     onReclaimed: (...what) => events.outbox.reclaimed(...what),
   });
-  const upkeep = new Maintenance({
+  const maintenance = new Maintenance({
     state,
     scripts,
     outbox,
@@ -170,7 +170,7 @@ function createRedisStores(
       quarantineCheck(quarantine.entries),
     ],
     start: () => {
-      const parts = { presence, waits, upkeep, quarantine, lease };
+      const parts = { presence, waits, maintenance, quarantine, lease };
       for (const [name, part] of Object.entries(parts)) {
         part.start();
         lifecycle.onStop(name, () => part.stop());
@@ -185,8 +185,7 @@ function createRedisStores(
 function quarantineCheck(entries: number): Check {
   const check = { name: 'quarantine', problem: null };
   if (entries === 0) return check;
-  const what = `${pluralize(entries, 'record')} of entries that no relay has written`;
-  return { ...check, note: `${what} (see expiry-relay quarantine list)` };
+  return { ...check, note: `${pluralize(entries, 'record')} (see expiry-relay quarantine list)` };
 }
 
 /** Only replicas of the configuration that leads are ready: the others capture nothing. */
@@ -194,19 +193,22 @@ function configurationCheck(standing: Standing | null, prefix: string): Check {
   const name = 'configuration';
   switch (standing?.kind) {
     case undefined:
-      return { name, problem: 'not compared with those of other replicas yet' };
+      return { name, problem: 'not compared with other replicas yet' };
     case 'current':
       return { name, problem: null };
     case 'leading':
       return {
         name,
         problem: null,
-        note: `replicas with an older one share ${prefixText(prefix)}`,
+        note: `replicas with an older configuration share ${prefixText(prefix)}`,
       };
     case 'superseded':
-      return { name, problem: `a newer one that shares ${prefixText(prefix)} has taken over` };
+      return { name, problem: `superseded by a newer configuration with ${prefixText(prefix)}` };
     case 'succeeding':
-      return { name, problem: `taking over from an older one that shares ${prefixText(prefix)}` };
+      return {
+        name,
+        problem: `taking over from an older configuration with ${prefixText(prefix)}`,
+      };
   }
 }
 

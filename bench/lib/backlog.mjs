@@ -64,8 +64,8 @@ export async function openOutbox(port) {
     events: {
       internalError: nothing,
       failed: nothing,
-      troubleBegan: nothing,
-      troubleEnded: nothing,
+      unavailable: nothing,
+      availableAgain: nothing,
       evictable: nothing,
       dataLost: nothing,
     },

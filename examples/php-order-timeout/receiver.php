@@ -96,7 +96,7 @@ if (str_starts_with($id, 'msg_test_')) {
 }
 $orderId = orderIn($body);
 if ($orderId === null) {
-    // As of a route with its own body. Its id is not kept: a mended receiver gets it again.
+    // A route with a custom body. The id is not kept, so that a retry can succeed.
     error_log("webhook $id: expected JSON with data.params.id");
     http_response_code(400);
     return;

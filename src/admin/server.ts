@@ -68,7 +68,8 @@ function answerTo(
   checks: AdminParts['checks'],
   metrics: () => Promise<Answer>,
 ): Answer | Promise<Answer> {
-  if (method !== 'GET' && method !== 'HEAD') return { status: 405, body: 'only GET and HEAD\n' };
+  if (method !== 'GET' && method !== 'HEAD')
+    return { status: 405, body: 'method not allowed: use GET or HEAD\n' };
   switch (path) {
     case '/livez':
     case '/healthz':

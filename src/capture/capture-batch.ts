@@ -72,7 +72,7 @@ export function buildBatch(
     }
     const { deliveries: its, tooLarge } = result;
     events.expired(expiration, its);
-    events.deliveriesRefused(expiration, tooLarge, BODY_BYTES_MAX);
+    events.deliveriesOversized(expiration, tooLarge, BODY_BYTES_MAX);
     deliveries.push(...its);
     for (const { body } of its) bodyBytes += body.length;
     if (its.length > 0 || entryMs !== null) captured.push(done);

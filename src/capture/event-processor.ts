@@ -46,7 +46,7 @@ export class EventProcessor {
         return await step();
       } catch (error) {
         if (error instanceof FencedError) {
-          if (queue.suspend() && queue.size > 0) events.fenced(queue.size);
+          if (queue.suspend() && queue.size > 0) events.leaseLost(queue.size);
           return null;
         }
         events.captureFailed(error, queue.size, retryInMs);

@@ -38,5 +38,11 @@ function coalesce(waiting: QueuedEvent, next: QueuedEvent): QueuedEvent | null {
   if (next.kind === 'removed') return next;
   if (next.kind !== 'changed') return null;
   const followsRemoval = waiting.kind === 'removed' || waiting.followsRemoval === true;
-  return followsRemoval ? { ...next, followsRemoval } : next;
+  // The relay's own request to read the deadline has no place in the sequence; the published change keeps its place.
+  const { interval = waiting.interval } = next;
+  return {
+    ...next,
+    ...(interval === undefined ? {} : { interval }),
+    ...(followsRemoval ? { followsRemoval } : {}),
+  };
 }

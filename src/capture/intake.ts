@@ -69,7 +69,7 @@ export class Intake {
   #pushExpired(event: ExpiredEvent): void {
     const { routing, queue, overflow, events } = this.#parts;
     const { database, key, detectedBy } = event;
-    if (key.length > KEY_BYTES_MAX) return events.expirationRefused(database, key, KEY_BYTES_MAX);
+    if (key.length > KEY_BYTES_MAX) return events.expirationOversized(database, key, KEY_BYTES_MAX);
     const matches = routing.match(key);
     if (matches.length === 0) return events.expired(event, []);
     if (this.#hasRoom(key, 'plain', 'carrying')) return queue.push({ ...event, matches });
@@ -86,7 +86,7 @@ export class Intake {
     if (!routing.isRouted(key)) return;
     if (!this.#hasRoom(key, 'changes')) {
       trust.lose();
-      return events.noticeDropped();
+      return events.keyChangeDropped();
     }
     const detectedAtMs = overflow.receivedAtMs(event);
     if (detectedAtMs !== null) {

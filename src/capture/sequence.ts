@@ -19,7 +19,7 @@ export class Sequence {
   /** The ordinal of the interval after each mark; the oldest mark first. */
   readonly #ordinals = new Map<string, number>();
 
-  /** Ends the interval with a mark that has arrived. */
+  /** Ends the interval with a mark that has arrived. A mark that arrives again is ignored. */
   mark(mark: string): void {
     if (this.has(mark)) return;
     this.#interval.after = mark;

@@ -2,7 +2,11 @@
 import type { BufferedOutput } from '../telemetry/buffered-output.js';
 import type { ProcessReports } from '../telemetry/process-reports.js';
 
-export type Output = NodeJS.WritableStream & { readonly isTTY?: boolean };
+export type Output = NodeJS.WritableStream & {
+  readonly isTTY?: boolean;
+  /** The width of a terminal. */
+  readonly columns?: number;
+};
 
 export interface CliContext {
   readonly argv: readonly string[];

@@ -10,9 +10,9 @@ import type { DeadLetter, DeadReason, Route } from '../model/vocabulary.js';
 
 /** The reasons, described for people. */
 export const REASONS: Readonly<Record<DeadReason, string>> = {
-  exhausted: 'its retries were used up',
-  gone: 'the endpoint had answered 410',
-  unknown_endpoint: "no running relay's file had the endpoint",
+  exhausted: 'all retries failed',
+  gone: 'the endpoint responded 410',
+  unknown_endpoint: 'no running relay had the endpoint in its configuration',
 };
 
 /** The maximum is the limit of `dead_letters.keep`. */
@@ -57,7 +57,7 @@ export function readFilter(options: FilterOptions, ids: readonly string[] = []):
   if (ageMsMin !== null && ageMsMax !== null && ageMsMin >= ageMsMax) {
     throw new UsageError(
       `--older-than ${formatDuration(ageMsMin)} and --newer-than ${formatDuration(ageMsMax)} ` +
-        'leave nothing: expected the first to be the shorter one',
+        'match nothing: expected --older-than to be shorter',
     );
   }
   return filter;
@@ -86,7 +86,7 @@ export function matches(filter: DeadFilter, letter: DeadLetter, nowMs: number): 
 export function checkEndpoint({ endpoint }: DeadFilter, known: ReadonlySet<string>): void {
   if (endpoint === null || known.has(endpoint)) return;
   const hint = didYouMean(endpoint, known);
-  throw misuse('--endpoint', 'an endpoint of the file or of the state', endpoint, hint);
+  throw misuse('--endpoint', 'an endpoint in the configuration or in the state', endpoint, hint);
 }
 
 /** Message for no matches. A route missing from the configuration may have been removed or mistyped. */
@@ -95,10 +95,15 @@ export function noMatchText(
   fileRoutes: readonly Pick<Route, 'name'>[],
 ): string {
   const names = fileRoutes.map(({ name }) => name);
-  if (route === null || names.includes(route)) return 'no dead letter matches';
+  if (route === null || names.includes(route)) return 'no dead letters match';
   const hint = didYouMean(route, names);
   const brackets = hint === null ? '' : ` (${hint})`;
-  return `no dead letter matches; the file has no route "${route}"${brackets}`;
+  return `no dead letters match; the configuration has no route "${route}"${brackets}`;
+}
+
+/** The ids to look up; null for all letters. */
+export function idsOf({ ids }: DeadFilter): readonly string[] | null {
+  return ids === null ? null : [...ids];
 }
 
 function readRoute(text: string): string {
@@ -129,7 +134,7 @@ function readAge(option: string, text: string | undefined): number | null {
 }
 
 function misuse(option: string, expected: string, found: string, hint: string | null): UsageError {
-  const shown = found === '' ? 'an empty text' : `"${printable(found, FOUND_CHARS_MAX)}"`;
+  const shown = found === '' ? 'an empty string' : `"${printable(found, FOUND_CHARS_MAX)}"`;
   const brackets = hint === null ? '' : ` (${hint})`;
   return new UsageError(`${option}: expected ${expected}, found ${shown}${brackets}`);
 }

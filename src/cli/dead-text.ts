@@ -1,9 +1,10 @@
-/** Formats dead letters as table rows, JSON, details of one letter, and totals. Pure. */
+/** Formats dead letters as JSON, details of one letter, and totals. Pure. */
 import { pluralize } from '../lib/pluralize.js';
 import { decodeUtf8, escapeUnprintable, printableBytes, printableJson } from '../lib/printable.js';
 import type { ContentType, Method } from '../model/body-format.js';
 import type { DeadLetter, DeadReason, DetectedBy } from '../model/vocabulary.js';
 import { REASONS } from './dead-filters.js';
+import type { Screen } from './screen.js';
 
 /** A dead letter as `--json` prints it; programs depend on these names. */
 export interface ListedLetter {
@@ -54,66 +55,29 @@ export function jsonLines(rows: readonly ListedLetter[]): string {
   return rows.map((row) => `${printableJson(row)}\n`).join('');
 }
 
-/** A UTF-8 body is printed exactly as a string; other bytes would be base64. */
-export function jsonOf(letter: DeadLetter): string {
+/**
+ * A UTF-8 body is printed exactly as a string; other bytes would be base64. `url`: without query; null when the
+ * endpoint is not in the configuration.
+ */
+export function jsonOf(letter: DeadLetter, url: string | null): string {
   const { body } = letter.delivery;
   const text = decodeUtf8(body);
   const shown = text === null ? { body_base64: body.toString('base64') } : { body: text };
-  return `${printableJson({ ...toListedLetter(letter), ...shown })}\n`;
+  const response = letter.lastOutcome === null ? null : splitOutcome(letter.lastOutcome).body;
+  return `${printableJson({ ...toListedLetter(letter), url, response_body: response, ...shown })}\n`;
 }
 
-interface Column {
-  readonly title: string;
-  readonly charsMax: number;
-  readonly cell: (row: ListedLetter, nowMs: number) => string;
+/** The last error in short; the response body is left out. */
+export function lastErrorOf({ last_outcome, attempts }: ListedLetter): string {
+  if (last_outcome === null) return attempts === 0 ? 'never attempted' : 'unknown';
+  return splitOutcome(last_outcome).error;
 }
 
-/** Longer values are truncated; `dead show` and `--json` print them in full. */
-const COLUMNS: readonly Column[] = [
-  { title: 'ID', charsMax: 64, cell: ({ id }) => id },
-  { title: 'DIED AT', charsMax: 20, cell: ({ died_at }) => died_at.replace(/\.\d+Z$/, 'Z') },
-  {
-    title: 'AGE',
-    charsMax: 6,
-    cell: ({ died_at }, nowMs) => formatAge(nowMs - Date.parse(died_at)),
-  },
-  { title: 'ENDPOINT', charsMax: 32, cell: ({ endpoint }) => endpoint },
-  { title: 'ROUTE', charsMax: 32, cell: ({ route }) => route },
-  { title: 'REASON', charsMax: 16, cell: ({ reason }) => reason },
-  { title: 'ATTEMPTS', charsMax: 8, cell: ({ attempts }) => String(attempts) },
-  { title: 'KEY', charsMax: 64, cell: ({ key }) => key },
-];
-
-/** A table for people; its columns grow to the widest value printed so far. */
-export class Table {
-  readonly #nowMs: number;
-  readonly #widths = COLUMNS.map(({ title }) => title.length);
-  #begun = false;
-
-  constructor(nowMs: number) {
-    this.#nowMs = nowMs;
-  }
-
-  lines(rows: readonly ListedLetter[]): string {
-    const cells = rows.map((row) =>
-      COLUMNS.map(({ cell, charsMax }) => escapeUnprintable(cell(row, this.#nowMs), charsMax)),
-    );
-    for (const line of cells) {
-      for (const [at, { length }] of line.entries()) {
-        this.#widths[at] = Math.max(this.#widths[at] ?? 0, length);
-      }
-    }
-    const head = this.#begun ? [] : [COLUMNS.map(({ title }) => title)];
-    this.#begun = true;
-    return [...head, ...cells].map((line) => `${this.#pad(line)}\n`).join('');
-  }
-
-  #pad(line: readonly string[]): string {
-    return line
-      .map((cell, at) => cell.padEnd(this.#widths[at] ?? 0))
-      .join('  ')
-      .trimEnd();
-  }
+/** `HTTP 500: <body>` → its parts; other outcomes have no body. */
+function splitOutcome(outcome: string): { readonly error: string; readonly body: string | null } {
+  const [, status, body] = /^(HTTP \d{3}): ([\s\S]*)$/.exec(outcome) ?? [];
+  if (status === undefined || body === undefined) return { error: outcome, body: null };
+  return { error: status, body };
 }
 
 /** Counts by endpoint and reason; by endpoint alone when some letters were not read. */
@@ -164,30 +128,39 @@ export class Tally {
 /** A path is the longest value in `details`; the configuration limits paths to far less. */
 const VALUE_CHARS_MAX = 8_192;
 
-/** All fields of one letter, for people. */
-export function details(letter: DeadLetter, nowMs: number): string {
-  const { delivery, reason, attempts } = letter;
+/** All fields of one letter, for people. `url`: as for `jsonOf`. */
+export function details(
+  letter: DeadLetter,
+  url: string | null,
+  nowMs: number,
+  { paint }: Pick<Screen, 'paint'>,
+): string {
+  const { delivery, reason, attempts, lastOutcome } = letter;
   const row = toListedLetter(letter);
+  const response = lastOutcome === null ? null : splitOutcome(lastOutcome).body;
   const lines = Object.entries({
     id: row.id,
     endpoint: row.endpoint,
     route: row.route,
     reason: `${reason} (${REASONS[reason] ?? 'not known to this version'})`,
     attempts: String(attempts),
-    'last outcome': row.last_outcome ?? 'not known',
+    'last error': lastErrorOf(row),
+    ...(response === null ? {} : { response }),
     'died at': `${row.died_at} (${formatAge(nowMs - letter.diedAtMs)} ago)`,
     database: String(row.database),
     key: row.key,
-    'expired at': row.expired_at ?? 'not known',
+    'expired at': row.expired_at ?? 'unknown',
     'detected at': row.detected_at,
     'detected by': row.detected_by,
-    method: row.method,
-    path: row.path === '' ? 'that of the endpoint' : row.path,
+    request: `${row.method} ${url ?? `${row.path} (the endpoint is not in the configuration)`}`,
     body:
       row.content_type === null
         ? 'none'
         : `${pluralize(row.body_bytes, 'byte')}, ${row.content_type}`,
-  }).map(([name, value]) => `${name.padEnd(12)} ${escapeUnprintable(value, VALUE_CHARS_MAX)}\n`);
+  }).map(
+    ([name, value]) =>
+      `${paint('dim', name.padEnd(12))} ${escapeUnprintable(value, VALUE_CHARS_MAX)}\n`,
+  );
   return `${lines.join('')}${printableBytes(delivery.body, Number.POSITIVE_INFINITY)}\n`;
 }
 

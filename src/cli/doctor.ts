@@ -5,24 +5,30 @@ import { examineRedis } from '../doctor/redis.js';
 import { examineState } from '../doctor/state.js';
 import { systemClock, untilAborted } from '../lib/clock.js';
 import { pluralize } from '../lib/pluralize.js';
-import { printable } from '../lib/printable.js';
-import { countOf, type Finding, findingText, note, ok, summaryText } from '../server/finding.js';
-import type { CliContext, CommandAction, FileOption } from './context.js';
+import { printable, printableJson } from '../lib/printable.js';
+import { countOf, type Finding, ok, summaryText } from '../server/finding.js';
+import type { CommandAction, FileOption } from './context.js';
+import { findingText } from './finding-text.js';
 import { Printer } from './printer.js';
+import { screenOf } from './screen.js';
 
-/** Width of the subject column: `state eviction` and most endpoints fit. */
-const SUBJECT_CHARS_MIN = 14;
+/** Width of the subject column: `state persistence` and most endpoints fit. */
+const SUBJECT_CHARS_MIN = 17;
 const SUBJECT_CHARS_MAX = 24;
+
+export interface DoctorOptions extends FileOption {
+  readonly json?: boolean;
+}
 
 /**
  * Checks the configuration and everything it refers to; changes nothing. Returns exit code 1 when there is a
  * problem; rejects with every error in the configuration.
  */
-export const doctor: CommandAction<FileOption> = async (context, { config }) => {
-  const { env, cwd, stop, stdout, stderr } = context;
+export const doctor: CommandAction<DoctorOptions> = async (context, { config, json }) => {
+  const { env, cwd, stop, stderr } = context;
   const { file, settings } = await loadSettings({ file: config, env, cwd });
   const endpoints = [...settings.endpoints.values()];
-  const width = Math.max(
+  const subjectChars = Math.max(
     SUBJECT_CHARS_MIN,
     ...endpoints.map(({ name }) => Math.min(`endpoint ${name}`.length, SUBJECT_CHARS_MAX)),
   );
@@ -30,43 +36,41 @@ export const doctor: CommandAction<FileOption> = async (context, { config }) => 
   const routes = pluralize(settings.routes.length, 'route');
   const counts = `${routes}, ${pluralize(endpoints.length, 'endpoint')}`;
   const sections: readonly Promise<readonly Finding[]>[] = [
-    Promise.resolve([
-      ok('file', `${printable(file)}: fine (${counts})`),
-      note('doctor', 'only reads: nothing is written to Redis, nothing is sent to an endpoint'),
-    ]),
+    Promise.resolve([ok('file', `${printable(file)}: valid (${counts})`)]),
     examineOpenFiles(endpoints),
     examineRedis(settings, asking),
     examineState(settings, asking),
     examineEndpoints(endpoints, asking),
   ];
-  const findings = await printAll(sections, width, context);
+  const printer = new Printer(context);
+  const screen = screenOf(context);
+  const findings = await collect(sections, stop, async (found) => {
+    if (json) return;
+    await printer.print(found.map((each) => findingText(each, subjectChars, screen)).join(''));
+  });
   if (findings === null) {
-    stderr.write(`expiry-relay: ended by ${stop.reason} before all was looked at\n`);
+    stderr.write(`expiry-relay: interrupted by ${stop.reason}; not everything was checked\n`);
     return 1;
   }
-  stdout.write(`${summaryText(findings)}\n`);
-  if (countOf(findings, 'problem') === 0) return 0;
-  const subjects = findings
-    .filter(({ level }) => level === 'problem')
-    .map(({ subject }) => subject);
-  stderr.write(`expiry-relay: problems found: ${[...new Set(subjects)].join(', ')}\n`);
-  return 1;
+  const problems = countOf(findings, 'problem');
+  const summary = { problems, warnings: countOf(findings, 'warning'), findings };
+  await printer.print(json ? `${printableJson(summary)}\n` : `${summaryText(findings)}\n`);
+  return problems === 0 ? 0 : 1;
 };
 
-/** Prints sections in order, each as soon as it is complete; null after an abort. */
-async function printAll(
+/** Passes each section on in order, as soon as it is complete; null after an abort. */
+async function collect(
   sections: readonly Promise<readonly Finding[]>[],
-  width: number,
-  context: CliContext,
+  stop: AbortSignal,
+  show: (findings: readonly Finding[]) => Promise<void>,
 ): Promise<readonly Finding[] | null> {
-  const printer = new Printer(context);
-  const stopped = untilAborted(context.stop).then(() => null);
+  const stopped = untilAborted(stop).then(() => null);
   const all: Finding[] = [];
   for (const section of sections) {
     const findings = await Promise.race([section, stopped]);
     if (findings === null) return null;
     all.push(...findings);
-    await printer.print(findings.map((finding) => findingText(finding, width)).join(''));
+    await show(findings);
   }
-  return context.stop.aborted ? null : all;
+  return stop.aborted ? null : all;
 }

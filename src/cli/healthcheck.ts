@@ -2,7 +2,7 @@ import { get, type IncomingMessage } from 'node:http';
 import { isIPv6, SocketAddress } from 'node:net';
 import { loadAdminAddress } from '../config/load.js';
 import { placeText } from '../lib/http-server.js';
-import { escapeUnprintable } from '../lib/printable.js';
+import { escapeUnprintable, printableJson } from '../lib/printable.js';
 import { messageOf, SettingsError } from '../model/errors.js';
 import type { CommandAction, FileOption } from './context.js';
 
@@ -12,15 +12,20 @@ const ANSWER_WITHIN_MS = 3_000;
 /** Larger than any response of the relay. Another program on the port may send an endless response. */
 const BODY_BYTES_MAX = 64 * 1024;
 
+export interface HealthcheckOptions extends FileOption {
+  readonly ready?: boolean;
+  readonly json?: boolean;
+}
+
 /** Exit code 0 when the admin port of the configured relay reports success. */
-export const healthcheck: CommandAction<FileOption & { ready?: boolean }> = async (
+export const healthcheck: CommandAction<HealthcheckOptions> = async (
   { env, cwd, stdout, stderr },
-  { config, ready },
+  { config, ready, json },
 ) => {
   const { host, port } = await loadAdminAddress({ file: config, env, cwd });
   if (port === 0) {
     throw new SettingsError(
-      'admin.listen lets the system choose a port (0), which healthcheck cannot know: set a port',
+      'admin.listen has port 0, which lets the system choose: healthcheck needs a fixed port',
     );
   }
   const path = ready ? '/readyz' : '/livez';
@@ -30,19 +35,33 @@ export const healthcheck: CommandAction<FileOption & { ready?: boolean }> = asyn
     const url = `http://${placeText({ host: address, port })}${path}`;
     try {
       const { status, body } = await ask({ host: address, port, path, signal });
-      if (status === 200) {
-        stdout.write(body);
-        return 0;
-      }
-      stderr.write(`expiry-relay: ${url} answered ${status}:\n${body}`);
-      return 1;
+      const isHealthy = status === 200;
+      if (json) stdout.write(jsonLine({ url, status, body, error: null }));
+      else if (isHealthy) stdout.write(body);
+      else stderr.write(`expiry-relay: ${url} responded ${status}:\n${body}`);
+      return isHealthy ? 0 : 1;
     } catch (error) {
-      silent.push(`${url} does not answer: ${messageOf(error)}`);
+      silent.push(`${url} does not respond: ${messageOf(error)}`);
     }
   }
-  stderr.write(`expiry-relay: ${silent.join('; ')}\n`);
+  const error = silent.join('; ');
+  if (json) stdout.write(jsonLine({ url: null, status: null, body: null, error }));
+  else stderr.write(`expiry-relay: ${error}\n`);
   return 1;
 };
+
+/** Programs depend on these names. */
+interface HealthJson {
+  /** Null when no address responds. */
+  readonly url: string | null;
+  readonly status: number | null;
+  readonly body: string | null;
+  readonly error: string | null;
+}
+
+function jsonLine(health: HealthJson): string {
+  return `${printableJson({ healthy: health.status === 200, ...health })}\n`;
+}
 
 /**
  * Addresses to connect to on this machine for a server that listens on `host`. A server on `::` accepts IPv4 when

@@ -1,12 +1,13 @@
-import { styleText } from 'node:util';
 import { loadSettings } from '../config/load.js';
 import { readVerifyingSecret } from '../config/strings.js';
 import { systemClock, untilAborted } from '../lib/clock.js';
 import { printable } from '../lib/printable.js';
+import { isColored, type Paint, paintFor } from '../lib/terminal.js';
 import { defectNote } from '../lib/text-defect.js';
 import { messageOf, NoSettingsFileError, UsageError } from '../model/errors.js';
 import type { Secret } from '../model/secret.js';
 import { type PlannedAnswer, type ReceivedWebhook, startReceiver } from '../receiver/receiver.js';
+import { lengthText } from '../server/wording.js';
 import type { CliContext, CommandAction, FileOption } from './context.js';
 
 export interface ListenOptions {
@@ -14,6 +15,7 @@ export interface ListenOptions {
   readonly host: string;
   readonly secret?: readonly string[];
   readonly fail?: string;
+  readonly json?: boolean;
 }
 
 /** Keys and their strings are truncated here, so that a webhook takes one or two lines on a screen. */
@@ -24,7 +26,9 @@ export const listen: CommandAction<FileOption & ListenOptions> = async (context,
   const failures = parseFailures(options.fail);
   const secrets = await secretsFor(context, options);
   const { stdout, stderr, stop } = context;
-  const show = stdout.isTTY ? formatWebhook : jsonLine;
+  const paint = paintFor(isColored(stdout, context.env));
+  const show = (webhook: ReceivedWebhook) =>
+    stdout.isTTY && !options.json ? formatWebhook(webhook, paint) : jsonLine(webhook);
   const receiver = await startReceiver({
     listen: { host: options.host, port: options.port },
     secrets,
@@ -36,7 +40,9 @@ export const listen: CommandAction<FileOption & ListenOptions> = async (context,
   const { host, port } = receiver.address;
   stderr.write(`listening on http://${host}:${port}\n`);
   if (secrets.length === 0) {
-    stderr.write('signatures are not checked: give --secret, or a file with -c\n');
+    stderr.write(
+      'signatures are not verified: specify --secret, or a configuration file with -c\n',
+    );
   }
   await untilAborted(stop);
   await receiver.close();
@@ -140,31 +146,31 @@ function jsonLine(webhook: ReceivedWebhook): string {
   return json(line) ?? JSON.stringify({ ...line, body: null });
 }
 
-function formatWebhook(webhook: ReceivedWebhook): string {
+function formatWebhook(webhook: ReceivedWebhook, paint: Paint): string {
   const body = read(webhook.body);
   const { type, data } = asReadBody(body);
   const late = latenessMs(body, webhook.receivedAtMs);
   const accepted = typeof webhook.answered === 'number' && webhook.answered < 300;
   const verdicts = {
-    verified: styleText('green', '✓ verified'),
-    no_secret: styleText('yellow', '? not checked'),
-    missing_headers: styleText('red', '✗ headers missing'),
-    timestamp_out_of_tolerance: styleText('red', '✗ timestamp too far off'),
-    wrong_signature: styleText('red', '✗ wrong signature'),
+    verified: paint('green', '✓ verified'),
+    no_secret: paint('yellow', '? not checked'),
+    missing_headers: paint('red', '✗ headers missing'),
+    timestamp_out_of_tolerance: paint('red', '✗ timestamp too far off'),
+    wrong_signature: paint('red', '✗ wrong signature'),
   };
   const headline = [
-    styleText('dim', new Date(webhook.receivedAtMs).toISOString().slice(11, 23)),
+    paint('dim', new Date(webhook.receivedAtMs).toISOString().slice(11, 23)),
     verdicts[webhook.verdict],
-    webhook.isTest ? styleText('magenta', 'test') : '',
-    styleText('bold', shown(type)),
-    styleText('cyan', shown(data?.key)),
-    late === null ? '' : `${late} ms late`,
+    webhook.isTest ? paint('magenta', 'test') : '',
+    paint('bold', shown(type)),
+    paint('cyan', shown(data?.key)),
+    late === null ? '' : `${lengthText(late)} late`,
     webhook.attempt > 1 ? `attempt ${webhook.attempt}` : '',
-    styleText(accepted ? 'green' : 'red', `→ ${webhook.answered}`),
+    paint(accepted ? 'green' : 'red', `→ ${webhook.answered}`),
   ];
   const content = data === undefined ? body : data.params;
   const details = [`${webhook.method} ${shown(webhook.path)}`, shown(webhook.id), shown(content)];
-  return `${headline.filter((part) => part !== '').join('  ')}\n  ${styleText('dim', details.join('  '))}`;
+  return `${headline.filter((part) => part !== '').join('  ')}\n  ${paint('dim', details.join('  '))}`;
 }
 
 function shown(value: unknown): string {

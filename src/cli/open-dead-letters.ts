@@ -9,6 +9,7 @@ import { RedisDeadLetters } from '../outbox/redis-dead-letters.js';
 import { defineOutboxScripts } from '../outbox/scripts/scripts.js';
 import { RedisState, type StateEvents } from '../state/redis-state.js';
 import type { CliContext, FileOption } from './context.js';
+import { checkEndpoint, type DeadFilter } from './dead-filters.js';
 
 /** An operator waits at the terminal; a restarting Redis is back within this time. */
 const USABLE_WITHIN_MS = 4_000;
@@ -17,8 +18,8 @@ const USABLE_WITHIN_MS = 4_000;
 const SILENT: StateEvents = {
   internalError: () => undefined,
   failed: () => undefined,
-  troubleBegan: () => undefined,
-  troubleEnded: () => undefined,
+  unavailable: () => undefined,
+  availableAgain: () => undefined,
   credentialsUnusable: () => undefined,
   server: () => undefined,
   dataLost: () => undefined,
@@ -45,8 +46,8 @@ export function withDeadLetters<Result>(
     const result = await use({ letters, settings, unknownEndpointGraceMs });
     for (const [endpoint, count] of await letters.countUnordered()) {
       context.stderr.write(
-        `expiry-relay: left out ${pluralize(count, 'dead letter')} of "${escapeUnprintable(endpoint)}" whose entry in ` +
-          'the index is missing: a running relay restores up to 500 entries every 10 s\n',
+        `expiry-relay: ${pluralize(count, 'dead letter')} of "${escapeUnprintable(endpoint)}" not listed: the index ` +
+          'lacks them. A running relay restores up to 500 every 10 s\n',
       );
     }
     return result;
@@ -66,8 +67,8 @@ export async function withState<Result>(
   const { settings } = await loadSettings({ file: config, env, cwd });
   if (settings.state.kind === 'memory') {
     throw new StateInMemoryError(
-      "with state.kind: memory dead letters are in the relay's own memory and end with it: no " +
-        'command can reach them. They are kept, to be shown and replayed, by state.kind: redis',
+      'dead letters are in memory (state.kind: memory), where no command can reach them. To list and ' +
+        'replay dead letters, set state.kind: redis',
     );
   }
   const state = new RedisState({
@@ -84,8 +85,8 @@ export async function withState<Result>(
     const { moved } = state.quarantine;
     if (moved > 0) {
       stderr.write(
-        `expiry-relay: moved to the quarantine, as no relay has written it: ${pluralize(moved, 'value')} of ` +
-          'the state (see expiry-relay quarantine list)\n',
+        `expiry-relay: ${pluralize(moved, 'state entry', 'state entries')} that no relay has written moved to ` +
+          'the quarantine; see expiry-relay quarantine list\n',
       );
     }
     state.close();
@@ -110,4 +111,14 @@ async function waitUntilUsable(state: RedisState, stop: AbortSignal): Promise<vo
   }
   const { problem } = state;
   if (problem !== null) throw new StateUnavailableError(problem);
+}
+
+/** The endpoints of the state and of the configuration, or the selected one. */
+export async function endpointsOf(
+  filter: DeadFilter,
+  { letters, settings }: OpenDeadLetters,
+): Promise<readonly string[]> {
+  const known = new Set([...(await letters.endpoints()), ...settings.endpoints.keys()]);
+  checkEndpoint(filter, known);
+  return filter.endpoint === null ? [...known] : [filter.endpoint];
 }

@@ -64,7 +64,8 @@ export function plan(
     carried: new Map(matches.map((match) => [match.route.name, omittedValues(match)])),
   });
   if (deliveries.length + tooLarge.length === 0) {
-    throw new NothingToSendError(`no route matches ${printable(key)}${filterText(options)}`);
+    const text = `no route matches ${printable(key)}${filterText(options)}`;
+    throw new NothingToSendError(`${text}; ${patternsText(settings)}`);
   }
   const planned = deliveries.flatMap((delivery): Planned[] => {
     const endpoint = settings.endpoints.get(delivery.endpoint);
@@ -94,14 +95,26 @@ function checkNames({ routes, endpoints }: Settings, options: KeyOptions): void 
     const brackets = hint === null ? '' : ` (${hint})`;
     const article = kind === 'route' ? 'a route' : 'an endpoint';
     throw new UsageError(
-      `--${kind}: expected ${article} of the file, found "${printable(name)}"${brackets}`,
+      `--${kind}: expected ${article} in the file, found "${printable(name)}"${brackets}`,
     );
   }
 }
 
 function filterText({ route, endpoint }: KeyOptions): string {
-  const only = route === undefined ? '' : `, of the route ${route} alone`;
-  return endpoint === undefined ? only : `${only}, with a webhook to ${endpoint}`;
+  const only = route === undefined ? '' : ` with --route ${route}`;
+  return endpoint === undefined ? only : `${only} with --endpoint ${endpoint}`;
+}
+
+/** Patterns listed when none matches. */
+const PATTERNS_SHOWN_MAX = 10;
+
+/** `patterns: order:{id}:unpaid (cancel), order:* (all-orders)` */
+function patternsText({ routes }: Settings): string {
+  const all = routes.flatMap(({ name, patterns }) =>
+    patterns.map(({ source }) => `${printable(source)} (${name})`),
+  );
+  const shown = all.slice(0, PATTERNS_SHOWN_MAX);
+  return `patterns: ${[...shown, ...(all.length > shown.length ? ['…'] : [])].join(', ')}`;
 }
 
 /** `route cancel to shop, id = 42` */
@@ -110,13 +123,13 @@ export function headline({ delivery, params }: Planned): string {
   return [`route ${delivery.route} to ${delivery.endpoint}`, ...named].join(', ');
 }
 
-/** `POST http://shop:8080/orders/42` and the request itself, both without secrets. */
+/** The request and its URL, such as `http://shop:8080/orders/42`, both without secrets. */
 export function requestText(
   { endpoint, delivery }: Planned,
   nowMs: number,
-): { readonly line: string; readonly request: WebhookRequest } {
+): { readonly url: string; readonly request: WebhookRequest } {
   const request = buildRequest(hideSecrets(endpoint), delivery, nowMs);
-  return { line: `${request.method} ${endpoint.url.origin}${request.path}`, request };
+  return { url: endpoint.url.origin + request.path, request };
 }
 
 const HIDDEN_QUERY = '?[secret]';
@@ -135,8 +148,8 @@ function hideSecrets(endpoint: Endpoint): Endpoint {
 export function warnTooLarge({ stderr }: CliContext, tooLarge: BuildResult['tooLarge']): void {
   for (const { route, endpoint } of tooLarge) {
     stderr.write(
-      `expiry-relay: route ${route} to ${endpoint}: its body would be larger than ` +
-        `${formatSize(BODY_BYTES_MAX)}: such a webhook is not sent\n`,
+      `expiry-relay: route ${route} to ${endpoint}: the body is larger than ` +
+        `${formatSize(BODY_BYTES_MAX)}; webhook not sent\n`,
     );
   }
 }

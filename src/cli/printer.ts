@@ -1,6 +1,6 @@
 /** Standard output with back-pressure: nothing is written before the reader asks for it. */
 import { untilAborted } from '../lib/clock.js';
-import type { CliContext } from './context.js';
+import type { CliContext, ExitCode } from './context.js';
 
 export class Printer {
   readonly #stdout: CliContext['stdout'];
@@ -21,4 +21,11 @@ export class Printer {
     });
     return Promise.race([taken, this.#stopped]);
   }
+}
+
+/** Exit code when output ended early: success if the reader closed the pipe, failure after a signal. */
+export function interruptedExitCode({ stop, stderr }: CliContext): ExitCode {
+  if (!stop.aborted) return 0;
+  stderr.write(`expiry-relay: interrupted by ${stop.reason}\n`);
+  return 1;
 }

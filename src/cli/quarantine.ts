@@ -24,6 +24,7 @@ export interface ShowQuarantineOptions extends FileOption {
 export interface DropQuarantineOptions extends FileOption {
   readonly ids: readonly string[];
   readonly all?: boolean;
+  readonly json?: boolean;
 }
 
 /** The format of Redis stream ids. */
@@ -51,9 +52,9 @@ export const listQuarantine: CommandAction<ListQuarantineOptions> = (context, op
     }
     if (options.json) return 0;
     const total = last === null ? 0 : Math.max(last.number, entries);
-    const others = shown < total ? `; ${total - shown} more, older or dropped` : '';
+    const others = shown < total ? `; ${total - shown} older or dropped not shown` : '';
     const closing =
-      entries === 0 ? 'nothing is in the quarantine' : `${pluralize(shown, 'record')}${others}`;
+      entries === 0 ? 'no quarantined entries' : `${pluralize(shown, 'entry', 'entries')}${others}`;
     await printer.print(`${closing}\n`);
     return 0;
   });
@@ -72,13 +73,13 @@ export const showQuarantine: CommandAction<ShowQuarantineOptions> = (context, op
 
 /** Deletes records permanently, with the keys that were renamed for them. */
 export const dropQuarantine: CommandAction<DropQuarantineOptions> = (context, options) => {
-  const { ids, all } = options;
+  const { ids, all, json } = options;
   if (ids.length === 0 && !all) {
-    throw new UsageError('expected ids or --all; nothing was dropped');
+    throw new UsageError('specify ids or --all; nothing was dropped');
   }
   return withState(context, options, async (state) => {
     let dropped = 0;
-    let code: ExitCode = 0;
+    const missing: string[] = [];
     if (all) {
       for await (const page of pages(state)) {
         if (context.stop.aborted) break;
@@ -87,11 +88,13 @@ export const dropQuarantine: CommandAction<DropQuarantineOptions> = (context, op
     }
     for (const id of all ? [] : ids) {
       const entry = await find(state, id);
-      if (entry === null || !(await drop(state, entry))) code = reportMissing(context, id);
+      if (entry === null || !(await drop(state, entry))) missing.push(id);
       else dropped += 1;
     }
-    context.stdout.write(`${pluralize(dropped, 'record')} dropped\n`);
-    return code;
+    if (json) context.stdout.write(`${printableJson({ dropped, missing })}\n`);
+    else context.stdout.write(`${pluralize(dropped, 'entry', 'entries')} dropped\n`);
+    for (const id of missing) reportMissing(context, id);
+    return missing.length === 0 ? 0 : 1;
   });
 };
 
@@ -118,24 +121,24 @@ function ask<Reply>(state: RedisState, question: () => Promise<Reply>): Promise<
 }
 
 function reportMissing({ stderr }: CliContext, id: string): 1 {
-  stderr.write(`expiry-relay: no such record in the quarantine: ${printable(id)}\n`);
+  stderr.write(`expiry-relay: no such quarantined entry: ${printable(id)}\n`);
   return 1;
 }
 
-function line({ id, atMs, key, kind, name, why }: QuarantinedEntry): string {
+function line({ id, atMs, key, kind, name, reason }: QuarantinedEntry): string {
   const words = [printable(key), printable(kind), printableBytes(name, NAME_CHARS_MAX)];
-  return `${[id, timeOf(atMs), ...words, printable(why)].join('  ')}\n`;
+  return `${[id, timeOf(atMs), ...words, printable(reason)].join('  ')}\n`;
 }
 
 /** Programs depend on these names. */
 function jsonLine(entry: QuarantinedEntry): string {
-  const { id, atMs, key, kind, why, name, bytes, value } = entry;
+  const { id, atMs, key, kind, reason, name, bytes, value } = entry;
   return `${printableJson({
     id,
     at: timeOf(atMs),
     key,
     kind,
-    why,
+    reason,
     name_base64: name.toString('base64'),
     bytes,
     value_base64: value.toString('base64'),
@@ -143,17 +146,17 @@ function jsonLine(entry: QuarantinedEntry): string {
 }
 
 function details(entry: QuarantinedEntry): string {
-  const { id, atMs, key, kind, why, name, bytes, value } = entry;
-  const kept = value.length < bytes ? `, of which the first ${value.length} are kept` : '';
+  const { id, atMs, key, kind, reason, name, bytes, value } = entry;
+  const kept = value.length < bytes ? ` (the first ${value.length} are kept)` : '';
   const isKey = kind === 'key';
-  const whole = 'the whole key, under its new name: read it with redis-cli (TYPE says how)';
+  const whole = 'the whole key, under its new name (see TYPE in redis-cli)';
   const lines = Object.entries({
     id,
     at: timeOf(atMs),
     key: printable(key),
     kind: printable(kind),
     [isKey ? 'renamed to' : 'name']: printableBytes(name),
-    why: printable(why),
+    reason: printable(reason),
     value: isKey ? whole : `${pluralize(bytes, 'byte')}${kept}`,
   }).map(([title, text]) => `${title.padEnd(10)} ${text}\n`);
   const start = isKey ? '' : `${printableBytes(value, Number.POSITIVE_INFINITY)}\n`;
@@ -163,5 +166,5 @@ function details(entry: QuarantinedEntry): string {
 /** A record that another program wrote may have an id that is not a valid time. */
 function timeOf(ms: number): string {
   const date = new Date(ms);
-  return Number.isNaN(date.getTime()) ? 'at no time' : date.toISOString();
+  return Number.isNaN(date.getTime()) ? 'unknown' : date.toISOString();
 }

@@ -8,19 +8,24 @@ const NEW_SECRET_BYTES = 32;
 
 export interface SecretOptions {
   readonly asymmetric?: boolean;
+  readonly json?: boolean;
 }
 
-/** Prints a new secret on standard output; for a key pair, the public key goes to standard error. */
+/** Prints a new secret on standard output; the public key of a key pair goes to standard error. */
 export async function secret(
   { stdout, stderr }: CliContext,
-  { asymmetric }: SecretOptions,
+  { asymmetric, json }: SecretOptions,
 ): Promise<ExitCode> {
-  if (asymmetric === true) {
-    const { privateKey, publicKey } = newKeyPair();
-    stdout.write(`${privateKey}\n`);
-    stderr.write(`its public key, for those who receive: ${publicKey}\n`);
+  const made = asymmetric ? newKeyPair() : { privateKey: newSecret(), publicKey: null };
+  if (json) {
+    stdout.write(`${JSON.stringify({ secret: made.privateKey, public_key: made.publicKey })}\n`);
     return 0;
   }
-  stdout.write(`${SECRET_PREFIX}${randomBytes(NEW_SECRET_BYTES).toString('base64')}\n`);
+  stdout.write(`${made.privateKey}\n`);
+  if (made.publicKey !== null) stderr.write(`public key for receivers: ${made.publicKey}\n`);
   return 0;
+}
+
+function newSecret(): string {
+  return SECRET_PREFIX + randomBytes(NEW_SECRET_BYTES).toString('base64');
 }

@@ -1,3 +1,4 @@
+import { readEndpointUrl } from '../config/addresses.js';
 import { loadSettings } from '../config/load.js';
 import { createDnsLookup } from '../delivery/dns.js';
 import { buildRequest, markAsTest } from '../delivery/request.js';
@@ -7,7 +8,10 @@ import { adviceFor } from '../doctor/judge-endpoint.js';
 import { type Clock, systemClock } from '../lib/clock.js';
 import { preventionAdvice } from '../lib/exhaustion.js';
 import { pluralize } from '../lib/pluralize.js';
-import type { Outcome, Prevented } from '../model/vocabulary.js';
+import { printableJson } from '../lib/printable.js';
+import { wrap } from '../lib/terminal.js';
+import { UsageError } from '../model/errors.js';
+import type { Outcome, Prevented, Settings } from '../model/vocabulary.js';
 import { lengthText } from '../server/wording.js';
 import type { CommandAction, FileOption } from './context.js';
 import {
@@ -18,31 +22,59 @@ import {
   requestText,
   warnTooLarge,
 } from './planned.js';
+import { type Screen, screenOf } from './screen.js';
 
-export type SendOptions = FileOption & KeyOptions;
+export interface SendOptions extends FileOption, KeyOptions {
+  /** A URL to send to, instead of the endpoints' own. */
+  readonly to?: string;
+  readonly json?: boolean;
+}
 
 /** Sends the requests that `match` shows, marked as tests; exit code 1 unless all are accepted. */
 export const send: CommandAction<SendOptions> = async (context, options) => {
   const { env, cwd, stdout, stderr, stop } = context;
-  const { settings } = await loadSettings({ file: options.config, env, cwd });
+  const loaded = await loadSettings({ file: options.config, env, cwd });
+  const settings =
+    options.to === undefined ? loaded.settings : redirected(loaded.settings, options.to);
   const { planned, tooLarge } = plan(settings, options, true);
   const attempt = attemptsWith(systemClock, stop);
+  const screen = screenOf(context);
   let accepted = 0;
   for (const each of planned) {
     if (stop.aborted) break;
-    const { line } = requestText(each, systemClock.nowMs());
-    stdout.write(`${headline(each)}\n  ${line}\n  webhook-id: ${each.delivery.id}\n`);
-    const { outcome, tookMs } = await attempt(each);
-    stdout.write(`${outcomeText(outcome, tookMs, each)}\n`);
-    if (outcome.kind === 'accepted') accepted += 1;
+    const { url, request } = requestText(each, systemClock.nowMs());
+    if (!options.json) {
+      const { paint } = screen;
+      const line = paint('cyan', `${request.method} ${url}`);
+      stdout.write(
+        `${paint('bold', headline(each))}\n  ${line}\n  webhook-id: ${each.delivery.id}\n`,
+      );
+    }
+    const attempted = await attempt(each);
+    stdout.write(options.json ? jsonLine(each, url, attempted) : textOf(each, attempted, screen));
+    if (attempted.outcome.kind === 'accepted') accepted += 1;
   }
   warnTooLarge(context, tooLarge);
   const missing = planned.length + tooLarge.length - accepted;
   if (missing === 0) return 0;
   const all = pluralize(planned.length + tooLarge.length, 'test webhook');
-  stderr.write(`expiry-relay: of ${all}, ${missing} not accepted\n`);
+  stderr.write(`expiry-relay: ${missing} of ${all} not accepted\n`);
   return 1;
 };
+
+/**
+ * Sends everything to one URL, signed as before. What is meant for the endpoint's own server stays here: headers,
+ * client certificates and the proxy.
+ */
+function redirected(settings: Settings, to: string): Settings {
+  const reading = readEndpointUrl(to);
+  if (!reading.ok) throw new UsageError('--to: expected a URL such as http://127.0.0.1:3000/hooks');
+  const endpoints = Array.from(settings.endpoints, ([name, endpoint]) => {
+    const own = { url: reading.value, headers: {}, tls: null, proxy: null };
+    return [name, { ...endpoint, ...own }] as const;
+  });
+  return { ...settings, endpoints: new Map(endpoints) };
+}
 
 interface Attempted {
   readonly outcome: Outcome | Prevented;
@@ -66,36 +98,76 @@ function attemptsWith(clock: Clock, stop: AbortSignal): (each: Planned) => Promi
   };
 }
 
-function outcomeText(outcome: Outcome | Prevented, tookMs: number, { endpoint }: Planned): string {
+/** Programs depend on these names. */
+function jsonLine({ delivery, endpoint }: Planned, url: string, attempted: Attempted): string {
+  const { outcome, tookMs } = attempted;
+  const isResponse = outcome.kind === 'accepted' || outcome.kind === 'rejected';
+  return `${printableJson({
+    route: delivery.route,
+    endpoint: delivery.endpoint,
+    webhook_id: delivery.id,
+    method: delivery.method,
+    url,
+    outcome: outcome.kind,
+    status: isResponse ? outcome.status : null,
+    response_body: isResponse ? outcome.answer : null,
+    duration_ms: Math.round(tookMs),
+    error: isResponse ? null : outcome.detail,
+    advice: adviceOf(outcome, endpoint),
+  })}\n`;
+}
+
+const INDENT = '  ';
+
+function textOf({ endpoint }: Planned, { outcome, tookMs }: Attempted, screen: Screen): string {
+  const { width, paint } = screen;
+  const advice = adviceOf(outcome, endpoint);
+  const color = outcome.kind === 'accepted' ? 'green' : 'red';
+  const lines = [
+    ...wrap(resultText(outcome, tookMs), width - INDENT.length).map((line) => paint(color, line)),
+    ...bodyOf(outcome),
+    ...(advice === null ? [] : wrap(`→ ${advice}`, width - INDENT.length)),
+  ];
+  return lines.map((line) => `${INDENT}${line}\n`).join('');
+}
+
+function resultText(outcome: Outcome | Prevented, tookMs: number): string {
   const length = lengthText(tookMs);
   switch (outcome.kind) {
     case 'accepted':
-      return `  answered ${outcome.status} within ${length}${answerText(outcome.answer)}`;
-    case 'refused': {
-      const result = `  answered ${outcome.status} within ${length}, which is no success (2xx)`;
-      return result + answerText(outcome.answer) + adviceText(outcome);
-    }
+      return `accepted with ${outcome.status} after ${length}`;
+    case 'rejected':
+      return `rejected with ${outcome.status} after ${length} (expected 2xx)`;
     case 'prevented':
-      return `  not sent: ${outcome.detail}\n  → ${preventionAdvice(outcome)}`;
-    case 'unreachable': {
-      const { cause, detail } = outcome;
-      const advice = adviceFor(outcome, endpoint);
-      return `  no success after ${length} (${cause}): ${detail}\n  → ${advice}`;
-    }
+      return `not sent: ${outcome.detail}`;
+    case 'unreachable':
+      return `failed after ${length} (${outcome.reason}): ${outcome.detail}`;
   }
 }
 
-/** The start of the response body, on its own line. */
-function answerText(answer: string): string {
-  return answer === '' ? '' : `\n  ${answer}`;
+/** The start of the response body, if there is one. */
+function bodyOf(outcome: Outcome | Prevented): readonly string[] {
+  if (outcome.kind !== 'accepted' && outcome.kind !== 'rejected') return [];
+  return outcome.answer === '' ? [] : [outcome.answer];
 }
 
-/** Advice for rejections that the status alone explains, on its own line. */
-function adviceText({ status, location }: Outcome & { readonly kind: 'refused' }): string {
-  if (status === STATUS_GONE) {
-    return '\n  → to a relay this ends the endpoint: it sends nothing more there until a restart';
+/** Null when the result explains itself. */
+function adviceOf(outcome: Outcome | Prevented, endpoint: Planned['endpoint']): string | null {
+  switch (outcome.kind) {
+    case 'accepted':
+      return null;
+    case 'rejected':
+      return adviceOnStatus(outcome);
+    case 'prevented':
+      return preventionAdvice(outcome);
+    case 'unreachable':
+      return adviceFor(outcome, endpoint);
   }
-  if (status >= 400) return '';
-  const where = location === null ? '' : ` (it leads to ${location})`;
-  return `\n  → not followed: correct the URL${where}`;
+}
+
+function adviceOnStatus({ status, location }: Outcome & { readonly kind: 'rejected' }) {
+  if (status === STATUS_GONE) return 'the relay would disable this endpoint until a restart';
+  if (status >= 400) return null;
+  const where = location === null ? '' : ` (location: ${location})`;
+  return `redirects are not followed: correct the URL${where}`;
 }

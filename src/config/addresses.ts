@@ -77,7 +77,7 @@ function readUnixUrl(text: string): Reading<RedisUrl> {
   const [, user = '', pass = '', encoded, digits] = UNIX_URL.exec(text) ?? [];
   if (encoded === undefined) {
     const hint = 'write unix:// and an absolute path; a database is ?db=2';
-    return fail('one that is no such URL', hint);
+    return fail('an invalid one', hint);
   }
   const [username, password, path] = [user, pass, encoded].map(decodePercent);
   if (username == null || password == null || path == null) {
@@ -106,9 +106,9 @@ function queryAdvice({ searchParams }: URL): string {
   const keys = [...searchParams.keys()].map((key) => key.toLowerCase());
   const has = (pattern: RegExp) => keys.some((key) => pattern.test(key));
   if (has(/^(db|database)$/)) return 'a database is redis://HOST:PORT/DATABASE';
-  if (has(/ssl|tls|cert/)) return 'TLS is rediss://, and certificates belong into tls beside url';
+  if (has(/ssl|tls|cert/)) return 'TLS is rediss://, and set certificates in tls, beside url';
   if (has(/user|pass|auth/)) return 'write username and password_file beside url';
-  return 'leave it out: the relay takes no settings from a URL';
+  return 'remove it: the relay reads no settings from the query';
 }
 
 export function readRedisUrl(text: string): Reading<RedisUrl> {
@@ -179,8 +179,8 @@ export function readProxyUrl(text: string): Reading<ProxySettings> {
 
 function listenHint(text: string): string | null {
   if (isIPv6(text.replace(/:\d+$/, ''))) return 'put the IPv6 address in [ ]';
-  if (text.includes('://')) return 'write the host and port alone, without a scheme';
-  if (text.includes(',')) return 'one address alone';
+  if (text.includes('://')) return 'write only the host and port, without a scheme';
+  if (text.includes(',')) return 'specify one address';
   if (/^\d+$/.test(text)) return 'a colon precedes the port';
   return /^[A-Za-z0-9._-]+:?$/.test(text) ? 'a port is missing' : null;
 }
@@ -196,7 +196,7 @@ export function readListenAddress(text: string): Reading<ListenAddress> {
   const port = Number(digits);
   if (port > PORT_MAX) return reject(expected, { hint: `a port is at most ${PORT_MAX}` });
   if (bracketed !== undefined && !isIPv6(bracketed)) {
-    return reject(expected, { hint: 'no IPv6 address in the [ ]' });
+    return reject(expected, { hint: 'write an IPv6 address in [ ]' });
   }
   const host = bracketed ?? plain ?? '';
   return accept({ host: host === '' ? '0.0.0.0' : host, port });

@@ -47,21 +47,21 @@ function wordingOf(value: unknown, path: Path): Wording | null {
       // A nested string may hold JSON that a receiver expects.
       if (path.length === 0 && LIKE_JSON.test(value)) {
         const hint = 'write it as YAML, without the quotes around it';
-        return mismatch(EXPECTED, { found: 'a text that looks like JSON', hint });
+        return mismatch(EXPECTED, { found: 'a string that looks like JSON', hint });
       }
-      return mismatch('a text such as "order {id}"', {
+      return mismatch('a string such as "order {id}"', {
         hint: 'each { needs a name and a }; {{ and }} stand for braces',
       });
     case 'number':
       if (Number.isFinite(value) && (!Number.isInteger(value) || Number.isSafeInteger(value))) {
         return null;
       }
-      return mismatch('a number that JSON can say exactly', { hint: 'put it in quotes' });
+      return mismatch('a number that JSON represents exactly', { hint: 'put it in quotes' });
     case 'boolean':
     case 'object':
       return null;
     default:
-      return mismatch('what JSON can say');
+      return mismatch('a JSON value');
   }
 }
 

@@ -30,7 +30,7 @@ export function checkBody(path: Path, route: RawRoute): Complaint[] {
   const at = (key: string): Path => [...path, key];
   if (route.body === undefined) {
     if (route.content_type === undefined) return [];
-    const wording = mismatch('content_type beside body alone', { found: 'it without' });
+    const wording = mismatch('content_type only with body', { found: 'it without body' });
     return [{ path: at('content_type'), about: 'key', wording }];
   }
   const complaints: Complaint[] = [];
@@ -53,7 +53,7 @@ function checkNoBody(path: Path, route: RawRoute): Complaint[] {
     .map((key) => {
       const wording = mismatch(`${key} beside a body`, {
         found: 'it beside body: none',
-        hint: 'leave one out',
+        hint: 'remove one',
       });
       return { path: [...path, key], about: 'key', wording };
     });
@@ -64,13 +64,13 @@ function checkForm(path: Path, body: unknown): Complaint[] {
   const fields = asMapping(body);
   if (fields === null) {
     const found = kindOf(body);
-    const wording = mismatch('a mapping from field to text, for a form', { found });
+    const wording = mismatch('a mapping from fields to strings, for a form', { found });
     return [{ path, about: 'value', wording }];
   }
   return Object.entries(fields)
     .filter(([, value]) => typeof value === 'object' && value !== null)
     .map(([field, value]) => {
-      const wording = mismatch('a text or number, since a form is flat', { found: kindOf(value) });
+      const wording = mismatch('a string or a number, as a form is flat', { found: kindOf(value) });
       return { path: [...path, field], about: 'value', wording };
     });
 }
@@ -96,7 +96,7 @@ function findDoubled(text: string, names: Names): Wording | null {
   for (const [, inside = ''] of text.matchAll(DOUBLED)) {
     const [name = ''] = inside.split('.');
     if (!names.has(name)) continue;
-    const quoting = `{${inside}} is its value; {{ ${inside} }} stands for the text in braces`;
+    const quoting = `{${inside}} is replaced by the value; {{ ${inside} }} is literal`;
     return mismatch('single braces around a name', { quoting });
   }
   return null;
@@ -107,7 +107,7 @@ function* findUnquoted(path: Path, body: Json, names: Names): Generator<Complain
   const entries = Object.entries(asMapping(body) ?? {});
   const [only] = entries;
   if (entries.length === 1 && only?.[1] === null && names.has(only[0])) {
-    const wording = mismatch(`"{${only[0]}}" in quotes`, { found: 'it without' });
+    const wording = mismatch(`"{${only[0]}}" in quotes`, { found: 'no quotes' });
     yield { path, about: 'value', wording };
   }
   if (typeof body !== 'object' || body === null) return;
@@ -152,15 +152,15 @@ class Names {
     if (!this.has(name)) {
       const meant = findNearest(name, this.#known);
       const all = [...this.#known].map((known) => `{${known}}`).join(', ');
-      const hint = meant === null ? `known are ${all}` : `did you mean {${meant}}?`;
-      return mismatch('names that are known here', { quoting: `${text} is not; ${hint}` });
+      const hint = meant === null ? `known names are ${all}` : `did you mean {${meant}}?`;
+      return mismatch('known names', { quoting: `${text} is unknown; ${hint}` });
     }
     if (isPlaceholderName(name) && capturing.length > 0) {
-      const quoting = `${text} is also what a pattern captures: give that another name`;
-      return mismatch('names that stand for one thing', { quoting });
+      const quoting = `${text} is also captured by a pattern: rename the capture`;
+      return mismatch('unambiguous names', { quoting });
     }
     if (!isPlaceholderName(name) && capturing.length < this.#patterns.length) {
-      const quoting = `${text} is not captured by every one`;
+      const quoting = `${text} is not captured by every pattern`;
       return mismatch('only {name}s that every pattern captures', { quoting });
     }
     if (fields.length > 0 && !NAMES_WITH_FIELDS.some((known) => known === name)) {

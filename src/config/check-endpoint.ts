@@ -1,5 +1,5 @@
 /** Checks the keys of one endpoint against each other. Pure. */
-import { isRefusedAddress } from '../delivery/refused-addresses.js';
+import { isForbiddenAddress } from '../delivery/forbidden-addresses.js';
 import { endpointFields } from './endpoint-schema.js';
 import type { Complaint } from './mistakes.js';
 import { asMapping, type Path } from './path.js';
@@ -13,7 +13,7 @@ function checkHeaders(path: Path, endpoint: Section): Complaint[] {
     const name = header.toLowerCase();
     const place = [...path, 'headers', header];
     if (seen.has(name)) {
-      return [complain(place, mismatch('each header once, in whatever case'), 'name')];
+      return [complain(place, mismatch('each header once, regardless of case'), 'name')];
     }
     seen.add(name);
     if (name !== 'authorization' || endpoint.basic === undefined) return [];
@@ -63,10 +63,10 @@ function checkAddresses(path: Path, endpoint: Section): Complaint[] {
     proxy: parseIfValid(endpointFields.proxy, endpoint.proxy)?.url,
   };
   return Object.entries(urls).flatMap(([key, url]) => {
-    if (url === undefined || !isRefusedAddress(url.hostname)) return [];
+    if (url === undefined || !isForbiddenAddress(url.hostname)) return [];
     const wording = mismatch("a host that is neither link-local nor a cloud's metadata", {
       found: 'such an address',
-      hint: 'if it is meant, say allow_link_local: true',
+      hint: 'if the address is intended, set allow_link_local: true',
     });
     return [complain([...path, key], wording)];
   });

@@ -28,7 +28,7 @@ function checkState(state: Section): Complaint[] {
   return Object.keys(stateFields)
     .filter((key) => !STATE_KEYS_OF_EVERY_KIND.includes(key) && isGiven(state, key))
     .map((key) => {
-      const wording = mismatch(`${key} with kind: redis alone`, { found: 'it with kind: memory' });
+      const wording = mismatch(`${key} only with kind: redis`, { found: 'it with kind: memory' });
       return complain(['state', key], wording, 'key');
     });
 }
@@ -56,7 +56,7 @@ function checkLogin(name: 'redis' | 'state', section: Section): Complaint[] {
   const inUrl = `one beside ${name}.url's`;
   for (const key of ['password', 'password_file'].filter((key) => isGiven(section, key))) {
     if (address !== undefined && address.password !== null) {
-      const wording = mismatch('one password', { found: inUrl, hint: 'leave one out' });
+      const wording = mismatch('one password', { found: inUrl, hint: 'remove one' });
       complaints.push(complain([name, key], wording, 'key'));
     } else if (key === 'password_file' && isGiven(section, 'password')) {
       const wording = mismatch('password or password_file', { found: 'both' });
@@ -66,7 +66,7 @@ function checkLogin(name: 'redis' | 'state', section: Section): Complaint[] {
   const hasUser = isGiven(section, 'username');
   const hasUserInUrl = address !== undefined && address.username !== null;
   if (hasUser && hasUserInUrl) {
-    const wording = mismatch('one user name', { found: inUrl, hint: 'leave one out' });
+    const wording = mismatch('one user name', { found: inUrl, hint: 'remove one' });
     complaints.push(complain([name, 'username'], wording, 'key'));
   }
   const hasPassword =
@@ -169,7 +169,7 @@ function checkPlaceholders(
   return Array.from(missing, (name) => {
     const meant = captured.includes(name) ? null : findNearest(name, captured);
     const hint = meant === null ? '' : `; did you mean {${meant}}?`;
-    const quoting = `{${printable(name)}} is not captured by every one${hint}`;
+    const quoting = `{${printable(name)}} is not captured by every pattern${hint}`;
     return complain(
       [...path, field],
       mismatch('only {name}s that every pattern captures', { quoting }),

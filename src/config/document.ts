@@ -98,7 +98,7 @@ class Reader {
         offset,
         mismatch('an alias of an anchor above it', {
           found: 'none of that name',
-          hint: 'put a text that begins with * in quotes',
+          hint: 'put a string that begins with * in quotes',
         }),
       );
       return { value: UNRESOLVED, offset, entries: new Map() };
@@ -164,7 +164,7 @@ class Reader {
     const node = isAlias(key) ? this.#targets.get(key) : key;
     // A plain object cannot have an ordinary key `__proto__`.
     if (isScalar(node) && node.value !== '__proto__') return String(node.value ?? '');
-    this.#mistake(offset, statement('expected a text as a key, and not __proto__'));
+    this.#mistake(offset, statement('expected a string as a key, and not __proto__'));
     return null;
   }
 

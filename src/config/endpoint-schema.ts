@@ -48,7 +48,7 @@ const filePath = textLike('the path of a file', FILE_PATH_PATTERN);
 const fileOf = (content: string) =>
   mapping({
     file: filePath.describe(
-      `A file that holds ${content}; relative to the folder of this file, read again when it changes`,
+      `A file with ${content}, relative to the configuration file; reloaded when it changes`,
     ),
   });
 
@@ -66,11 +66,11 @@ const secrets = z
     { error: toIssueText(mismatch(`a list of secrets (${SECRET_PREFIX}…), or the word none`)) },
   )
   .describe(
-    `Each one signs (rotation): ${SECRETS_TEXT} (asymmetric) or {file: …}; the word none to send unsigned`,
+    `Each secret signs every webhook (rotation): ${SECRETS_TEXT} (asymmetric) or {file: …}; the word none sends unsigned webhooks`,
   );
 
 const headers = recordOf(
-  'a mapping from header to text',
+  'a mapping from header names to strings',
   text('the name of an HTTP header', readHeaderName),
   z.union([text('a header value', readHeaderValue), fileOf('one value')], {
     error: toIssueText(mismatch('a header value or {file: …}')),
@@ -78,30 +78,30 @@ const headers = recordOf(
 );
 
 const basic = mapping({
-  username: text('a user name', readBasicUser).describe('The user; without a colon'),
-  password: text('a password', readBasicPassword).optional().describe("The user's password"),
+  username: text('a user name', readBasicUser).describe('The user name, without a colon'),
+  password: text('a password', readBasicPassword).optional().describe('The password'),
   password_file: filePath
     .optional()
-    .describe('A file that holds the password, instead of password; read again when it changes'),
+    .describe('A file with the password, instead of password; reloaded when it changes'),
 });
 
 const tls = mapping({
   ca_file: filePath
     .optional()
-    .describe("Authorities in PEM that may sign the endpoint's certificate, instead of Node's own"),
+    .describe("PEM certificates of the authorities to trust, instead of Node's own"),
   cert_file: filePath
     .optional()
-    .describe("The relay's own certificate in PEM, with those between it and its authority"),
-  key_file: filePath.optional().describe("The private key of cert_file's certificate, in PEM"),
+    .describe('The client certificate in PEM, with its intermediate certificates'),
+  key_file: filePath.optional().describe('The private key of cert_file, in PEM'),
 });
 
 const retry = mapping({
   schedule: list(duration(RETRY_WAIT_RANGE), RETRIES_RANGE)
     .prefault(['1s', '5s', '30s', '2m', '10m', '30m', '2h', '5h', '10h', '24h'])
-    .describe('The wait before each retry; when they are used up, a dead letter'),
+    .describe('The delay before each retry; after the last retry, the webhook is dead-lettered'),
   jitter: fraction({ min: 0, max: 1 })
     .prefault(0.2)
-    .describe('The share of each wait that chance may take away, 0 to 1'),
+    .describe('The random reduction of each delay, 0 to 1'),
 });
 
 export const endpoint = mapping({
@@ -109,25 +109,25 @@ export const endpoint = mapping({
     'http:// or https://, without credentials and without a fragment',
   ),
   secrets,
-  headers: headers.prefault({}).describe("Sent with each attempt, beside the relay's own headers"),
-  basic: basic.optional().describe('Sent with each attempt as the header authorization'),
+  headers: headers.prefault({}).describe("Headers of each request, in addition to the relay's own"),
+  basic: basic.optional().describe('Credentials for HTTP basic authentication'),
   timeout: duration(TIMEOUT_RANGE)
     .prefault('15s')
-    .describe('How long one attempt may take, 1ms to 10m'),
+    .describe('The timeout of one attempt, 1ms to 10m'),
   concurrency: whole(CONCURRENCY_RANGE)
     .prefault(32)
-    .describe('Maximum number of concurrent attempts'),
+    .describe('The maximum number of concurrent attempts'),
   rate_limit: rate(RATE_RANGE)
     .optional()
-    .describe('The rate that attempts must not exceed, such as 100/s, 600/m or 1000/h'),
-  retry: retry.prefault({}).describe('When a webhook that failed is tried again'),
-  tls: tls.optional().describe('Certificates of an https:// endpoint; read again when they change'),
+    .describe('The maximum rate of attempts, such as 100/s, 600/m or 1000/h'),
+  retry: retry.prefault({}).describe('When failed webhooks are retried'),
+  tls: tls.optional().describe('Certificates for an https:// endpoint; reloaded when they change'),
   proxy: text('a URL such as http://user:password@proxy:3128', readProxyUrl)
     .optional()
-    .describe('The HTTP proxy to reach it through, by CONNECT'),
+    .describe('The HTTP proxy to connect through, by CONNECT'),
   allow_link_local: flag()
     .prefault(false)
-    .describe("Whether it may be at a link-local address, or at that of a cloud's metadata"),
+    .describe('Whether link-local and cloud metadata addresses are allowed'),
 });
 
 /** An endpoint with defaults filled in and every string parsed. */

@@ -16,6 +16,8 @@ export interface InterpolatedText {
   readonly changed: boolean;
   /** The variable that holds a Kubernetes service link; null when none does. */
   readonly portLink: string | null;
+  /** Whether all variables were replaced. */
+  readonly isComplete: boolean;
   readonly mistakes: readonly Unresolved[];
 }
 
@@ -29,14 +31,16 @@ const PORT_LINK = /^(?:tcp|udp|sctp):\/\//;
 const OPENINGS = /\$\$\{|\$\{([^}]*)(\})?/g;
 const REFERENCE = /^([A-Za-z_][A-Za-z0-9_]*)(?:(:-|:\?)([\s\S]*))?$/;
 
-function resolveReference(inside: string, env: Environment): string | Wording {
+/** Null for a variable of an environment that is not known. */
+function resolveReference(inside: string, env: Environment | null): string | Wording | null {
   const [, name, operator, rest = ''] = REFERENCE.exec(inside) ?? [];
   if (name === undefined || rest.includes('${')) {
     return mismatch(`\${NAME}, \${NAME:-default} or \${NAME:?message}`, {
-      found: rest.includes('${') ? `one \${…} inside another` : 'another text after ${',
+      found: rest.includes('${') ? `one \${…} inside another` : 'other characters after ${',
       hint: 'for a literal ${ write $${',
     });
   }
+  if (env === null) return operator === ':-' ? rest : null;
   const value = env[name];
   if (operator === ':-') return value === undefined || value === '' ? rest : value;
   if (operator === ':?') {
@@ -47,8 +51,10 @@ function resolveReference(inside: string, env: Environment): string | Wording {
   return mismatch(`the environment variable ${name} to be set`, { found: 'it unset' });
 }
 
-export function interpolateText(text: string, env: Environment): InterpolatedText {
+/** `env`: null when the environment is not known. */
+export function interpolateText(text: string, env: Environment | null): InterpolatedText {
   const mistakes: Unresolved[] = [];
+  let isComplete = true;
   let changed = false;
   let portLink: string | null = null;
   const replaced = text.replace(OPENINGS, (opening: string, inside = '', close?: string) => {
@@ -63,10 +69,11 @@ export function interpolateText(text: string, env: Environment): InterpolatedTex
       if (PORT_VARIABLE.test(name) && PORT_LINK.test(resolved)) portLink ??= name;
       return resolved;
     }
-    mistakes.push({ wording: resolved, inside });
+    isComplete = false;
+    if (resolved !== null) mistakes.push({ wording: resolved, inside });
     return '';
   });
-  return { text: replaced, changed, portLink, mistakes };
+  return { text: replaced, changed, portLink, isComplete, mistakes };
 }
 
 export interface Interpolated {
@@ -78,8 +85,11 @@ export interface Interpolated {
   readonly complaints: readonly (Unresolved & { readonly path: Path })[];
 }
 
-/** Replaces variables in every string of the value, never in keys. */
-export function interpolate(root: unknown, env: Environment): Interpolated {
+/**
+ * Replaces variables in every string of the value, never in keys. `env`: null when the environment is not known;
+ * variables without a default then leave their string unresolved.
+ */
+export function interpolate(root: unknown, env: Environment | null): Interpolated {
   const changed = new Set<string>();
   const portLinks = new Map<string, string>();
   const complaints: (Unresolved & { path: Path })[] = [];
@@ -96,7 +106,7 @@ export function interpolate(root: unknown, env: Environment): Interpolated {
     if (done.changed) changed.add(pathKey(path));
     if (done.portLink !== null) portLinks.set(pathKey(path), done.portLink);
     complaints.push(...done.mistakes.map((mistake) => ({ path, ...mistake })));
-    return done.mistakes.length > 0 ? UNRESOLVED : done.text;
+    return done.isComplete ? done.text : UNRESOLVED;
   }
 
   return { value: visit(root, []), changed, portLinks, complaints };

@@ -1,4 +1,4 @@
-/** The JSON Schema of the configuration, for editors. */
+/** The JSON Schema of the configuration. */
 import { z } from 'zod';
 import { relayFile } from './schema.js';
 
@@ -17,6 +17,9 @@ export interface JsonSchema {
 export const OWN_KEY = /^x-/;
 const OWN_VALUE = { description: 'For your own use, such as YAML anchors; the relay ignores it' };
 
+/** A text with a variable in it. */
+export const VARIABLE = '\\$\\{';
+
 /** Describes the file as written, before `${VAR}` is replaced. */
 export function jsonSchema(): JsonSchema {
   return z.toJSONSchema(relayFile, {
@@ -28,7 +31,7 @@ export function jsonSchema(): JsonSchema {
       delete node.enum;
       delete node.pattern;
       const exact = words === undefined ? { pattern } : { enum: words };
-      node.anyOf = [exact as z.core.JSONSchema.BaseSchema, { pattern: '\\$\\{' }];
+      node.anyOf = [exact as z.core.JSONSchema.BaseSchema, { pattern: VARIABLE }];
     },
   }) as JsonSchema;
 }

@@ -66,7 +66,7 @@ async function readSecretAt(
   return {
     ok: false,
     about: 'value',
-    wording: mismatch('a file that can be read', { found, hint }),
+    wording: mismatch('a readable file', { found, hint }),
   };
 }
 

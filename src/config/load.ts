@@ -1,5 +1,5 @@
 /** I/O: finds and reads the configuration and its secret files, and reports every error. */
-import { dirname, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { printable } from '../lib/printable.js';
 import { defectNote } from '../lib/text-defect.js';
 import { NoSettingsFileError, SettingsError, UsageError } from '../model/errors.js';
@@ -9,6 +9,7 @@ import { readListenAddress } from './addresses.js';
 import { parseDocument } from './document.js';
 import { extraCaProblem } from './extra-ca.js';
 import { type Environment, interpolate } from './interpolate.js';
+import { lint } from './lints.js';
 import { readSecretFiles, withFiles } from './live-files.js';
 import {
   type Complaint,
@@ -18,7 +19,7 @@ import {
   syntaxMistake,
   toMistake,
 } from './mistakes.js';
-import { asMapping, type Path, valueAt } from './path.js';
+import { asList, asMapping, type Path, valueAt } from './path.js';
 import { hintAtNames } from './placeholder-hints.js';
 import { readText } from './read-file.js';
 import { DEFAULT_ADMIN_LISTEN } from './schema.js';
@@ -37,11 +38,21 @@ import { validate } from './validate.js';
 export const FILE_BYTES_MAX = 256 * 1024;
 
 export const FILE_VARIABLE = 'EXPIRY_RELAY_CONFIG';
-export const DEFAULT_FILES = ['relay.yaml', '/etc/expiry-relay/relay.yaml'] as const;
+const DEFAULT_FOLDERS = ['', '/etc/expiry-relay'] as const;
+const DEFAULT_NAMES = ['relay.yaml', 'expiry-relay.yaml'] as const;
 
-export type Check =
-  | { readonly ok: true; readonly settings: Settings }
-  | { readonly ok: false; readonly mistakes: readonly Mistake[] };
+/** The result of a check. */
+export interface Check {
+  /** The file as named, or as found. */
+  readonly file: string;
+  readonly routeCount: number;
+  readonly endpointCount: number;
+  readonly mistakes: readonly Mistake[];
+  /** Empty while there are mistakes. */
+  readonly warnings: readonly Mistake[];
+  /** Null when there are mistakes, or the environment is not known. */
+  readonly settings: Settings | null;
+}
 
 /** The path of each `tls` section's keys in the configuration. */
 function tlsSections(root: unknown): readonly ((key: TlsKey) => Path)[] {
@@ -52,27 +63,48 @@ function tlsSections(root: unknown): readonly ((key: TlsKey) => Path)[] {
   ];
 }
 
-/** `file`: the name for error messages; relative secret files are resolved against `folder`. */
-async function checkText(
-  text: string,
-  { file, folder, env, cwd }: { file: string; folder: string; env: Environment; cwd: string },
-): Promise<Check> {
+interface LoadOptions {
+  /** The value of `-c`. */
+  readonly file: string | undefined;
+  readonly env: Environment;
+  readonly cwd: string;
+}
+
+interface CheckOptions extends LoadOptions {
+  /** False to leave environment variables and secret files unread; they need not exist. */
+  readonly withEnvironment: boolean;
+}
+
+interface Chosen {
+  /** As named, or as found. */
+  readonly file: string;
+  readonly text: string;
+}
+
+async function checkText({ file, text }: Chosen, options: CheckOptions): Promise<Check> {
+  const { env, cwd, withEnvironment } = options;
+  const shown = printable(file);
   const document = parseDocument(text);
-  const mistakes = document.mistakes.map(({ position, wording }) =>
-    syntaxMistake(file, position, wording),
+  const syntax = document.mistakes.map(({ position, wording }) =>
+    syntaxMistake(shown, position, wording),
   );
-  if (document.kind === 'broken') return { ok: false, mistakes };
-  const interpolated = interpolate(withoutOwnKeys(document.value), env);
+  const nothing = { file, routeCount: 0, endpointCount: 0, warnings: [], settings: null };
+  if (document.kind === 'broken') return { ...nothing, mistakes: syntax };
+  const own = withoutOwnKeys(document.value);
+  const interpolated = interpolate(own, withEnvironment ? env : null);
   const value = withoutEmptyTexts(interpolated.value);
   const context: Context = {
-    file,
+    file: shown,
     value,
     interpolated: interpolated.changed,
     portLinks: interpolated.portLinks,
     positionOf: document.positionOf,
   };
+  const locate = (complaint: Complaint) => toMistake(complaint, context);
   const validation = validate(value);
-  const fromFiles = await readSecretFiles(secretFilesOf(value), folder, 'any');
+  const folder = dirname(resolve(cwd, file));
+  const places = withEnvironment ? secretFilesOf(value) : [];
+  const fromFiles = await readSecretFiles(places, folder, 'any');
   const complaints = [
     ...interpolated.complaints.map(
       (each): Complaint => ({ ...hintAtNames(value, each), about: 'value' }),
@@ -82,43 +114,67 @@ async function checkText(
     ...checkAllSecrets(value, fromFiles.secrets),
     ...tlsSections(value).flatMap((pathOf) => checkCertificates(pathOf, fromFiles.secrets)),
   ];
-  const all = mistakes.concat(complaints.map((complaint) => toMistake(complaint, context)));
-  if (!validation.ok || all.length > 0) return { ok: false, mistakes: all };
+  const mistakes = syntax.concat(complaints.map(locate));
+  const check = {
+    file,
+    routeCount: asList(asMapping(value)?.routes).length,
+    endpointCount: Object.keys(asMapping(asMapping(value)?.endpoints) ?? {}).length,
+    mistakes,
+    warnings: mistakes.length > 0 ? [] : lint(value).map(locate),
+  };
+  if (!validation.ok || mistakes.length > 0 || !withEnvironment) {
+    return { ...check, settings: null };
+  }
   const problem = await extraCaProblem(env, cwd);
   const settings = toSettings(validation.file, fromFiles.secrets, problem);
   const from = { ...fromFiles, file: validation.file, folder, extraCaProblem: problem };
-  return { ok: true, settings: withFiles(settings, from) };
+  return { ...check, settings: withFiles(settings, from) };
+}
+
+function unreadable(file: string, reason: string): SettingsError {
+  return new SettingsError(`${printable(file)}: cannot be read: ${reason}${defectNote(file)}`);
 }
 
 /** Chooses the configuration file and reads it. */
-async function readChosen(
-  candidates: readonly string[],
-  cwd: string,
-): Promise<{ file: string; text: string }> {
-  for (const file of candidates) {
-    const read = await readText(resolve(cwd, file), FILE_BYTES_MAX, 'any');
-    if (read.ok) return { file, text: read.text };
-    if (candidates.length > 1 && read.code === 'ENOENT') continue;
-    const note = defectNote(file);
-    throw new SettingsError(`${printable(file)}: cannot be read: ${read.reason}${note}`);
+async function readChosen({ file, env, cwd }: LoadOptions): Promise<Chosen> {
+  if (file === '') throw new UsageError('-c: expected the name of a file, found an empty string');
+  const named = file ?? (env[FILE_VARIABLE] || undefined);
+  if (named !== undefined) {
+    const read = await readText(resolve(cwd, named), FILE_BYTES_MAX, 'any');
+    if (read.ok) return { file: named, text: read.text };
+    throw unreadable(named, read.reason);
+  }
+  for (const folder of DEFAULT_FOLDERS) {
+    const found: Chosen[] = [];
+    for (const name of DEFAULT_NAMES) {
+      const candidate = join(folder, name);
+      const read = await readText(resolve(cwd, candidate), FILE_BYTES_MAX, 'any');
+      if (read.ok) found.push({ file: candidate, text: read.text });
+      else if (read.code !== 'ENOENT') throw unreadable(candidate, read.reason);
+    }
+    const [first, second] = found;
+    if (first !== undefined && second !== undefined) {
+      throw new SettingsError(
+        `${first.file}: ${second.file} exists, too; expected one of them: delete the other, or ` +
+          `name one with -c FILE or ${FILE_VARIABLE}`,
+      );
+    }
+    if (first !== undefined) return first;
   }
   throw new NoSettingsFileError(
-    `expected a file, found none: looked for ${candidates.join(' and ')} in ${printable(cwd)}; ` +
-      `name one with -c FILE or ${FILE_VARIABLE}`,
+    `no configuration file: looked for ${DEFAULT_NAMES.join(' and ')} in ${printable(cwd)} and ` +
+      `${DEFAULT_FOLDERS[1]}; name one with -c FILE or ${FILE_VARIABLE}`,
   );
 }
 
-interface LoadOptions {
-  /** The value of `-c`. */
-  readonly file: string | undefined;
-  readonly env: Environment;
-  readonly cwd: string;
-}
-
-function candidatesOf({ file, env }: LoadOptions): readonly string[] {
-  if (file === '') throw new UsageError('-c: expected the name of a file, found an empty text');
-  const named = file ?? (env[FILE_VARIABLE] || undefined);
-  return named === undefined ? DEFAULT_FILES : [named];
+/**
+ * Checks one file.
+ *
+ * @throws UsageError when the file's name is empty
+ * @throws SettingsError when there is no file, or it cannot be read
+ */
+export async function checkFile(options: CheckOptions): Promise<Check> {
+  return checkText(await readChosen(options), options);
 }
 
 /**
@@ -128,7 +184,7 @@ function candidatesOf({ file, env }: LoadOptions): readonly string[] {
  * @throws SettingsError when there is no file, or its `admin.listen` is invalid
  */
 export async function loadAdminAddress(options: LoadOptions): Promise<ListenAddress> {
-  const { file, text } = await readChosen(candidatesOf(options), options.cwd);
+  const { file, text } = await readChosen(options);
   const document = parseDocument(text);
   const read = document.kind === 'broken' ? {} : interpolate(document.value, options.env).value;
   const root = withoutEmptyTexts(read);
@@ -142,7 +198,7 @@ export async function loadAdminAddress(options: LoadOptions): Promise<ListenAddr
 
 /**
  * Loads the settings and returns the file's name as given. The file is `file` (the value of `-c`), else
- * `$EXPIRY_RELAY_CONFIG`, else the first default file that exists.
+ * `$EXPIRY_RELAY_CONFIG`, else the default file that exists.
  *
  * @throws UsageError when `file` is empty
  * @throws SettingsError whose message has a line for every error, by position
@@ -150,13 +206,7 @@ export async function loadAdminAddress(options: LoadOptions): Promise<ListenAddr
 export async function loadSettings(
   options: LoadOptions,
 ): Promise<{ file: string; settings: Settings }> {
-  const { file, text } = await readChosen(candidatesOf(options), options.cwd);
-  const check = await checkText(text, {
-    file: printable(file),
-    folder: dirname(resolve(options.cwd, file)),
-    env: options.env,
-    cwd: options.cwd,
-  });
-  if (!check.ok) throw new SettingsError(formatMistakes(check.mistakes));
-  return { file, settings: check.settings };
+  const { file, settings, mistakes } = await checkFile({ ...options, withEnvironment: true });
+  if (settings === null) throw new SettingsError(formatMistakes(mistakes));
+  return { file, settings };
 }

@@ -34,5 +34,5 @@ export function valueAt(root: unknown, path: Path): unknown {
   return value;
 }
 
-/** Replaces a value that could not be read and already has an error: prevents a second one. */
+/** Replaces a value that is not known, or could not be read and already has an error: prevents a second one. */
 export const UNRESOLVED = Symbol('unresolved');

@@ -2,12 +2,22 @@
 import type { RateLimit } from '../model/endpoint.js';
 import { accept, type Reading, reject } from './wording.js';
 
-const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+const UNIT_MS = {
+  ms: 1,
+  s: 1_000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+  w: 7 * 86_400_000,
+} as const;
 const UNIT_BYTES = { B: 1, KiB: 1024, MiB: 1024 ** 2 } as const;
 const PER_MS = { s: 1_000, m: 60_000, h: 3_600_000 } as const;
 
 // A number holds at most fifteen digits exactly.
-export const DURATION_PATTERN = /^(\d{1,15})(ms|s|m|h|d)$/;
+/** Each unit at most once, the largest first. */
+export const DURATION_PATTERN =
+  /^(?=\d)(?:\d{1,15}w)?(?:\d{1,15}d)?(?:\d{1,15}h)?(?:\d{1,15}m(?!s))?(?:\d{1,15}s)?(?:\d{1,15}ms)?$/;
+const DURATION_PART = /(\d+)(ms|[wdhms])/g;
 export const SIZE_PATTERN = /^(\d{1,15})(B|KiB|MiB)$/;
 export const RATE_PATTERN = /^(\d{1,15})\/(s|m|h)$/;
 const WHOLE_PATTERN = /^\d{1,15}$/;
@@ -32,7 +42,7 @@ export function formatSize(bytes: number): string {
   return `${bytes / size}${name}`;
 }
 
-export const DURATION_EXPECTED = 'a duration such as 250ms, 15s, 5m or 2h';
+export const DURATION_EXPECTED = 'a duration such as 250ms, 15s, 1h30m or 1w';
 export const SIZE_EXPECTED = 'a size such as 512B, 16KiB or 1MiB';
 export const RATE_EXPECTED = 'a rate such as 100/s, 600/m or 1000/h';
 
@@ -44,11 +54,13 @@ export function missingUnit(value: unknown, question: string): string | null {
 
 /** Returns milliseconds. */
 export function readDuration(text: string, range: Range): Reading<number> {
-  const [, digits, unit] = DURATION_PATTERN.exec(text) ?? [];
-  if (digits === undefined) {
+  if (!DURATION_PATTERN.test(text)) {
     return reject(DURATION_EXPECTED, { hint: missingUnit(text, 'which unit?') });
   }
-  const ms = Number(digits) * UNIT_MS[unit as keyof typeof UNIT_MS];
+  const ms = Array.from(text.matchAll(DURATION_PART)).reduce(
+    (total, [, digits, unit]) => total + Number(digits) * UNIT_MS[unit as keyof typeof UNIT_MS],
+    0,
+  );
   if (ms >= range.min && ms <= range.max) return accept(ms);
   return reject(`a duration from ${formatDuration(range.min)} to ${formatDuration(range.max)}`);
 }

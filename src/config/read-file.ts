@@ -4,13 +4,13 @@ import { type FileHandle, open, stat } from 'node:fs/promises';
 import { decodeUtf8 } from '../lib/printable.js';
 
 const READ_FAILURES: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such file',
-  ENOTDIR: 'there is no such file',
-  EACCES: 'reading it is not permitted',
-  EPERM: 'reading it is not permitted',
-  EISDIR: 'it is a folder',
-  ELOOP: 'its symbolic links lead in a circle',
-  ENAMETOOLONG: 'its name is too long',
+  ENOENT: 'no such file',
+  ENOTDIR: 'no such file',
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EISDIR: 'it is a directory',
+  ELOOP: 'too many levels of symbolic links',
+  ENAMETOOLONG: 'file name too long',
 };
 
 /**
@@ -36,7 +36,7 @@ async function readBytes(handle: FileHandle, bytesMax: number): Promise<Buffer> 
   return buffer.subarray(0, length);
 }
 
-const NOT_UTF8 = 'it is no UTF-8 text: save it as UTF-8';
+const NOT_UTF8 = 'it is not UTF-8 text: save it as UTF-8';
 
 /** Checked in order: the UTF-16LE mark is a prefix of the UTF-32LE mark. */
 const BYTE_ORDER_MARKS: readonly (readonly [encoding: string, ...bytes: number[]])[] = [
@@ -90,7 +90,7 @@ export async function readText(
       return {
         ok: false,
         code: 'EILSEQ',
-        reason: `it is no UTF-8 text, but ${encoding}: save it as UTF-8`,
+        reason: `it is not UTF-8 text, but ${encoding}: save it as UTF-8`,
       };
     }
     const text = decodeUtf8(bytes);

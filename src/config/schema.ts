@@ -2,6 +2,7 @@
 
 import type { z } from 'zod';
 import { METHODS, TEMPLATE_CONTENT_TYPES, type TemplateContentType } from '../model/body-format.js';
+import { LOG_FORMATS, LOG_LEVELS } from '../model/log-settings.js';
 import { NAME_PATTERN } from '../model/names.js';
 import type { Pattern } from '../model/pattern.js';
 import { compilePattern, PatternError } from '../routing/pattern.js';
@@ -88,39 +89,41 @@ const login = ({ orElse }: { orElse: string }) => ({
   password: anyText('a password').optional().describe(`The password to log in with${orElse}`),
   password_file: filePath
     .optional()
-    .describe(
-      'A file that holds the password, instead of password; read again before each connection',
-    ),
+    .describe('A file with the password, instead of password; read before each connection'),
 });
 
 /** The `tls` section of `redis` and `state`. */
 const redisTls = mapping({
   ca_file: filePath
     .optional()
-    .describe("Authorities in PEM that may sign the server's certificate, instead of Node's own"),
+    .describe("PEM certificates of the authorities to trust, instead of Node's own"),
   cert_file: filePath
     .optional()
-    .describe("The relay's own certificate in PEM, with those between it and its authority"),
-  key_file: filePath.optional().describe("The private key of cert_file's certificate, in PEM"),
+    .describe('The client certificate in PEM, with its intermediate certificates'),
+  key_file: filePath.optional().describe('The private key of cert_file, in PEM'),
   server_name: textLike('the name of a host', SERVER_NAME_PATTERN)
     .optional()
-    .describe("The name that the server's certificate must be for; by default the URL's host"),
+    .describe(
+      "The host name that the server's certificate must have; by default the host of the URL",
+    ),
 });
 
 const redis = mapping({
   url: text('a Redis URL such as redis://127.0.0.1:6379', readRedisUrl)
     .prefault('redis://127.0.0.1:6379')
     .describe(
-      'Where keys expire, a primary: redis://, rediss:// (TLS) or unix:///run/redis.sock. May name ' +
-        'a database: /2, or ?db=2 after the path of a socket',
+      'The Redis whose keys expire, a primary: redis://, rediss:// (TLS) or unix:///run/redis.sock. ' +
+        'May name a database: /2, or ?db=2 after the path of a socket',
     ),
   ...login({ orElse: '' }),
   tls: redisTls
     .optional()
-    .describe('Certificates of a rediss:// server; read again before each connection'),
+    .describe('Certificates for a rediss:// server; read before each connection'),
   databases: list(whole({ min: 0, max: DATABASE_MAX }), { min: 1, max: DATABASES_MAX })
     .optional()
-    .describe("The logical databases to watch, each once; by default the URL's, or else [0]"),
+    .describe(
+      'The logical databases to watch, each once; by default the database of the URL, or [0]',
+    ),
   notifications: choice(['manage', 'require'])
     .prefault('manage')
     .describe(
@@ -132,116 +135,118 @@ const redis = mapping({
 const deadLetters = mapping({
   keep: duration(DEAD_LETTER_AGE_RANGE)
     .prefault('30d')
-    .describe('How long a dead letter is kept, 1m to 3650d'),
+    .describe('The retention of dead letters, 1m to 3650d'),
   max: whole(DEAD_LETTERS_RANGE)
     .prefault(10_000)
-    .describe('How many of each endpoint are kept; the oldest makes room'),
+    .describe('The maximum number for each endpoint; the oldest are deleted first'),
 });
 
 const state = mapping({
   kind: choice(['redis', 'memory'])
     .prefault('redis')
     .describe(
-      'Where outbox and dead letters are kept. redis: they survive a restart, and replicas share ' +
-        'them. memory: they end with the process',
+      'Where the state is stored. redis: it survives a restart, and replicas share it. memory: it ' +
+        'is lost when the process ends',
     ),
   url: text('a Redis URL', readRedisUrl)
     .optional()
-    .describe('The Redis that holds the state; by default that of redis, with its login'),
+    .describe('The Redis that stores the state; by default the one of redis, with its login'),
   ...login({ orElse: '. By default, without state.url, as for redis' }),
   tls: redisTls
     .optional()
-    .describe('As redis.tls, for a rediss:// URL of its own; without state.url, redis.tls counts'),
+    .describe('As redis.tls, for state.url; without state.url, redis.tls applies'),
   prefix: text('a prefix for keys', readStatePrefix)
     .prefault(DEFAULT_STATE_PREFIX)
-    .describe("What the relay's own keys begin with, in braces"),
-  dead_letters: deadLetters
-    .prefault({})
-    .describe('How long and how many dead letters of each endpoint are kept'),
+    .describe('The key prefix of the state, in braces; unique for each configuration'),
+  dead_letters: deadLetters.prefault({}).describe('The retention of dead letters'),
   unknown_endpoint_grace: duration(UNKNOWN_ENDPOINT_GRACE_RANGE)
     .prefault('1h')
     .describe(
-      "How long deliveries wait for an endpoint that no running replica's file has, before they " +
-        'become dead letters; at most 30d',
+      "How long deliveries wait for an endpoint that no running replica's configuration has, " +
+        'before they are dead-lettered; at most 30d',
     ),
 });
 
 const route = mapping({
-  name: name.describe('Unique; appears in payload, log and metrics'),
+  name: name.describe('The unique name, in payloads, logs and metrics'),
   match: oneOrMany(
     'a glob pattern',
     text('a glob pattern', readPattern),
     PATTERNS_PER_ROUTE_MAX,
-  ).describe("Redis's glob plus {name}, which captures all up to the next colon; one or a list"),
+  ).describe(
+    'One or more glob patterns, as in Redis, with {name} to capture everything up to the next colon',
+  ),
   to: oneOrMany(
     ENDPOINT_NAME_EXPECTED,
     textLike(ENDPOINT_NAME_EXPECTED, NAME_PATTERN),
     ENDPOINTS_MAX,
-  ).describe('The endpoint that gets the webhook; one or a list'),
+  ).describe('One or more endpoints that receive the webhook'),
   type: textLike('a type of 1–255 letters, digits, dots and _', /^[a-zA-Z0-9_.]{1,255}$/)
     .prefault('redis.key.expired')
-    .describe("The webhook's type"),
+    .describe('The type in the payload'),
   path: text('a path such as /orders/{id}/cancel', readRoutePath)
     .optional()
-    .describe("Appended to the endpoint's URL; {name}s are filled in, percent-encoded"),
-  method: choice(METHODS).prefault('POST').describe('The HTTP method; the body goes with each'),
+    .describe("Appended to the endpoint's URL; each {name} is replaced, percent-encoded"),
+  method: choice(METHODS).prefault('POST').describe('The HTTP method'),
   format: choice(['standard', 'cloudevents'])
     .prefault('standard')
-    .describe('How the body is made. cloudevents: after CloudEvents 1.0, in the structured mode'),
+    .describe('The format of the body. cloudevents: CloudEvents 1.0 in structured mode'),
   body: bodyTemplate
     .optional()
     .describe(
-      'Instead of format: a structure whose texts may hold {key}, {expired_at} and more, or the word none to send no body',
+      'Instead of format: a structure whose strings may contain {key}, {expired_at} and other placeholders; the word none sends no body',
     ),
   content_type: choice(TEMPLATE_CONTENT_TYPES, guessContentType)
     .prefault('application/json')
-    .describe('How body is written; a form takes a mapping without others inside it'),
+    .describe('The content type of body; a form requires a flat mapping'),
   include: list(choice(['value']), { min: 1, max: 1 }, '[value]')
     .optional()
-    .describe('[value]: the value that the key had just before it expired'),
+    .describe('[value]: the value of the key just before it expired'),
   lookup: text('a key such as order:{id}', readLookup)
     .optional()
-    .describe('A key whose value is sent, too, read when the webhook is made; with {name}s'),
+    .describe(
+      'Another key whose value is sent, read when the webhook is created; may contain {name}s',
+    ),
   value_max: size(VALUE_BYTES_RANGE)
     .prefault('16KiB')
-    .describe('The largest value that is sent, at most 1MiB; a larger one is left out'),
+    .describe('The maximum size of a value, at most 1MiB; larger values are omitted'),
   on_ambiguous: choice(['deliver', 'skip'])
     .prefault('deliver')
-    .describe('What to do when an expiration is only inferred (detected_by: recovery)'),
+    .describe('Whether expirations that were only inferred (detected_by: recovery) are delivered'),
 });
 
 export const relayFile = mapping(
   {
-    redis: redis.prefault({}).describe('Where keys expire'),
-    state: state.prefault({}).describe('What must survive: deadlines, outbox, dead letters'),
+    redis: redis.prefault({}).describe('The Redis whose keys expire'),
+    state: state.prefault({}).describe('State storage: deadlines, pending webhooks, dead letters'),
     endpoints: recordOf('a mapping from name to endpoint', name, endpoint).describe(
-      'Where webhooks go, by name',
+      'The endpoints that receive webhooks, by name',
     ),
     routes: list(route, { min: 1, max: ROUTES_MAX }).describe(
-      'Which keys become webhooks; every route that matches sends one',
+      'Which keys send webhooks; every route that matches a key sends one',
     ),
     admin: mapping({
       listen: text('an address such as 127.0.0.1:9464', readListenAddress)
         .prefault(DEFAULT_ADMIN_LISTEN)
-        .describe('host:port of health checks and metrics; :9464 for all addresses'),
+        .describe('The address of health checks and metrics; :9464 listens on all IPv4 addresses'),
     })
       .prefault({})
       .describe('The admin port'),
     log: mapping({
-      level: choice(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
-        .prefault('info')
-        .describe('The least important lines to write'),
-      format: choice(['json', 'pretty']).prefault('json').describe('pretty is for people'),
+      level: choice(LOG_LEVELS).prefault('info').describe('The minimum level of log lines'),
+      format: choice(LOG_FORMATS)
+        .prefault('auto')
+        .describe('auto: pretty on a terminal, otherwise json'),
     })
       .prefault({})
-      .describe('What is logged, and how'),
+      .describe('The log'),
     shutdown: mapping({
       grace: duration(GRACE_RANGE)
         .prefault('25s')
-        .describe('How long attempts in progress may take to end, at most 1h'),
+        .describe('How long a stop waits for attempts in progress, at most 1h'),
     })
       .prefault({})
-      .describe('How the relay stops'),
+      .describe('The stop of the relay'),
   },
   'a mapping with endpoints and routes',
 );
@@ -252,3 +257,4 @@ export type RelayFile = z.output<typeof relayFile>;
 export const routeFields = route.shape;
 export const redisFields = redis.shape;
 export const stateFields = state.shape;
+export const shutdownField = relayFile.shape.shutdown;

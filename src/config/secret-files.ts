@@ -137,7 +137,7 @@ const IS_PEM: Readonly<Record<Content, boolean>> = {
   private_key: true,
 };
 
-const EMPTY_FILE = mismatch('a file with a secret in it', { found: 'it empty' });
+const EMPTY_FILE = mismatch('a file with a secret in it', { found: 'an empty file' });
 
 /** Parses a secret file, without the newline that editors and `echo` append. */
 export function readSecretFile({ content }: SecretFile, held: string): Reading<Secret> {
@@ -191,10 +191,12 @@ export function checkCertificates(
   const [ca, cert, key] = [at('ca_file'), at('cert_file'), at('key_file')];
   if (cert !== undefined && key !== undefined && !isKeyOf(key, cert)) {
     const expected = "the key of cert_file's first certificate";
-    return complain('key_file', mismatch(expected, { found: 'that of another' }));
+    return complain('key_file', mismatch(expected, { found: 'another key' }));
   }
   const refusal = refusalOf({ ca, cert, key });
   if (refusal === null) return [];
-  const wording = mismatch('what OpenSSL takes', { found: `what it refuses (${refusal})` });
+  const wording = mismatch('a certificate that OpenSSL accepts', {
+    found: `one that it rejects (${refusal})`,
+  });
   return complain(cert === undefined ? 'ca_file' : 'cert_file', wording);
 }

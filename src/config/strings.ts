@@ -72,7 +72,7 @@ function readPrivateKey(text: string): Reading<Secret> {
   }
   const publicBytes = publicBytesOf(privateKeyOf(bytes.subarray(0, SEED_BYTES)));
   if (bytes.length === bytesMax && !bytes.subarray(SEED_BYTES).equals(publicBytes)) {
-    return fail('one whose two halves do not belong together');
+    return fail('one whose halves do not match');
   }
   return accept(new Secret(text));
 }
@@ -82,7 +82,7 @@ function noSecret(found: string): Wording {
   return mismatch(expected, { found, hint: 'make one with: expiry-relay secret' });
 }
 
-export const EMPTY_SECRET = noSecret('an empty text');
+export const EMPTY_SECRET = noSecret('an empty string');
 
 /** A signing secret with its prefix, `whsec_…` or `whsk_…`; the bytes after the prefix are validated. */
 export function readSecret(text: string): Reading<Secret> {
@@ -90,7 +90,7 @@ export function readSecret(text: string): Reading<Secret> {
   if (text === '') return { ok: false, wording: EMPTY_SECRET };
   if (text.startsWith(PRIVATE_KEY_PREFIX)) return readPrivateKey(text);
   if (text.startsWith(PUBLIC_KEY_PREFIX)) {
-    return fail(`a public key (${PUBLIC_KEY_PREFIX}…), which verifies and cannot sign`);
+    return fail(`a public key (${PUBLIC_KEY_PREFIX}…), which verifies but cannot sign`);
   }
   if (!text.startsWith(SECRET_PREFIX)) return fail(`one without the prefix ${SECRET_PREFIX}`);
   const bytes = bytesOf(text.slice(SECRET_PREFIX.length));
@@ -129,7 +129,7 @@ export function readStatePrefix(text: string): Reading<string> {
 export function readHeaderName(text: string): Reading<string> {
   const name = text.toLowerCase();
   if (OWN_HEADERS.has(name) || name.startsWith('proxy-')) {
-    return reject('a header that the relay does not set itself');
+    return reject('a header that the relay does not set');
   }
   if (!HEADER_NAME_PATTERN.test(name)) return reject('the name of an HTTP header');
   return accept(name);
@@ -140,19 +140,19 @@ const USER_PATTERN = /^[^:\p{Cc}]{1,1024}$/u;
 
 export function readBasicUser(text: string): Reading<string> {
   if (USER_PATTERN.test(text)) return accept(text);
-  return reject('a user name without a colon', { found: text === '' ? 'an empty text' : null });
+  return reject('a user name without a colon', { found: text === '' ? 'an empty string' : null });
 }
 
 const BASIC_PASSWORD_PATTERN = /^\P{Cc}{1,4096}$/u;
 
 export function readBasicPassword(text: string): Reading<Secret> {
   if (BASIC_PASSWORD_PATTERN.test(text)) return accept(new Secret(text));
-  const found = text === '' ? 'an empty text' : 'one with control characters, or too long';
+  const found = text === '' ? 'an empty string' : 'one with control characters, or too long';
   return reject('a password of one line', { found });
 }
 
 export function readHeaderValue(text: string): Reading<Secret> {
-  const expected = 'a header value: one line of latin-1 text';
+  const expected = 'a header value: one line of Latin-1 text';
   if (text.length > HEADER_CHARS_MAX) {
     return reject(`a header value of at most ${HEADER_CHARS_MAX} characters`, {
       found: `one of ${text.length}`,
@@ -168,7 +168,7 @@ export function readHeaderValue(text: string): Reading<Secret> {
 /** Returns the key with its `{name}`s, as written. */
 export function readLookup(text: string): Reading<string> {
   const expected = 'a key such as order:{id}';
-  if (text === '') return reject(expected, { found: 'an empty text' });
+  if (text === '') return reject(expected, { found: 'an empty string' });
   if (text.length > LOOKUP_CHARS_MAX) {
     return reject(`a key of at most ${LOOKUP_CHARS_MAX} characters`, {
       found: `one of ${text.length}`,

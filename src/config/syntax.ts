@@ -34,7 +34,7 @@ export const SYNTAX_MISTAKES: Readonly<Record<ErrorCode, string>> = {
   MULTIPLE_ANCHORS: 'not YAML: two anchors on one value',
   MULTIPLE_DOCS: 'expected one YAML document, found a second one here (after ---)',
   MULTIPLE_TAGS: 'not YAML: two tags on one value',
-  NON_STRING_KEY: 'expected a text as a key',
+  NON_STRING_KEY: 'expected a string as a key',
   RESOURCE_EXHAUSTION: 'not YAML: nested too deeply',
   TAB_AS_INDENT: 'not YAML: expected a space here, found a tab',
   TAG_RESOLVE_FAILED: `expected no tag (!…) other than YAML's own; ${QUOTES}`,

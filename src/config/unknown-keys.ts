@@ -70,7 +70,7 @@ function adviseOtherSection([section, , ...rest]: Path, head: string): string | 
     return 'it belongs to the endpoint, under endpoints';
   }
   if (section !== 'endpoints' || !Object.hasOwn(routeFields, head)) return null;
-  if (head === 'name') return 'the name of an endpoint is the key that it stands under';
+  if (head === 'name') return 'the name of an endpoint is its key';
   return 'it belongs to the route, under routes';
 }
 
@@ -79,11 +79,11 @@ function suggestion(path: Path, key: string, schema: JsonSchema): string | null 
   const elsewhere = path.length === 2 ? adviseOtherSection(path, head) : null;
   if (elsewhere !== null) return elsewhere;
   if (head === 'insecure' && path.at(-1) === 'tls') {
-    return 'every certificate is verified; name its authority in ca_file';
+    return 'certificates are always verified; set ca_file to the authority of the certificate';
   }
   const meant = suggestKey(path, key, schema);
   if (meant === null) {
-    return path.length === 0 ? 'keys of your own begin with x-, such as x-defaults' : null;
+    return path.length === 0 ? 'keys for your own use begin with x-, such as x-defaults' : null;
   }
   const written = Object.hasOwn(WRITTEN, head) ? WRITTEN[head] : undefined;
   return `did you mean ${written ?? `"${meant}"`}?`;

@@ -18,15 +18,15 @@ export interface UrlRules {
   readonly encode: string | null;
 }
 
-const PRIMARY = 'the relay does not ask a Sentinel: use an address that follows the primary';
+const PRIMARY = 'Sentinel is not supported: use an address that follows the primary';
 const ONE_NODE = 'for a node of a Redis Cluster write redis:// or rediss://';
 const SOCKET = 'a Unix socket is unix:///run/redis.sock';
 const PLAIN = 'write redis://';
 const TLS = 'write rediss://';
-const NOT_REST = 'that is an address for HTTP: use the one for Redis clients';
-const OTHER_SERVER = 'only a server that speaks the protocol of Redis will do';
-const ONLY_HTTP = 'webhooks are sent over HTTP alone';
-const NO_SOCKS = 'the relay does not speak SOCKS: use an HTTP proxy';
+const NOT_REST = 'use the address for Redis clients, not for HTTP';
+const OTHER_SERVER = 'only servers that speak the Redis protocol are supported';
+const ONLY_HTTP = 'webhooks are sent only over HTTP';
+const NO_SOCKS = 'SOCKS is not supported: use an HTTP proxy';
 
 const each = (words: string, advice: string) => words.split(' ').map((word) => [word, advice]);
 
@@ -115,7 +115,7 @@ export function urlProblem(text: string, rules: UrlRules): UrlProblem | null {
     return isCutShort ? { found: CUT_SHORT, hint: encode } : problem;
   }
   if (/[\s\\]/.test(text) || !URL.canParse(text)) {
-    return { found: 'one that is no valid URL', hint: text.includes('@') ? encode : null };
+    return { found: 'an invalid URL', hint: text.includes('@') ? encode : null };
   }
   return null;
 }

@@ -71,7 +71,7 @@ export function kindOf(value: unknown): string {
   if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : 'a list';
   switch (typeof value) {
     case 'string':
-      return value === '' ? 'an empty text' : 'a text';
+      return value === '' ? 'an empty string' : 'a string';
     case 'number':
     case 'bigint':
       return 'a number';
@@ -88,7 +88,7 @@ const FOUND_CHARS_MAX = 80;
 /** A misplaced secret: `whsec_…`, `//user:password@`, `Bearer …`. */
 const CONFIDENTIAL = /whs(?:ec|k)_|\/\/[^/\s]*@|\b(?:bearer|basic)\s/i;
 
-export const NOT_SHOWN = 'a value that is not shown, as it may be a secret';
+export const NOT_SHOWN = 'a hidden value, as it may be a secret';
 
 export function isConfidential(text: string): boolean {
   return CONFIDENTIAL.test(text);
@@ -104,7 +104,7 @@ export function keyHead(key: string): string {
 
 /** A hint about a probable omission in a key; null when there is none. */
 export function keyHint(key: string): string | null {
-  return /^[^:=]*:\S/.test(key) ? 'a blank is missing after the colon' : null;
+  return /^[^:=]*:\S/.test(key) ? 'a space is missing after the colon' : null;
 }
 
 /** A configuration key, safe to print. */

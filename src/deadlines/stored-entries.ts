@@ -58,8 +58,8 @@ export class StoredEntries {
   async text(key: string, text: string | null, pattern: RegExp): Promise<RegExpExecArray | null> {
     const found = pattern.exec(text ?? '');
     if (text === null || found !== null) return found;
-    const why = 'not what a relay writes';
-    await this.#setAside([{ key, kind: 'string', name: '', value: text, why, related: null }]);
+    const reason = 'not written by a relay';
+    await this.#setAside([{ key, kind: 'string', name: '', value: text, reason, related: null }]);
     return null;
   }
 
@@ -67,13 +67,13 @@ export class StoredEntries {
     key: string,
     entries: readonly StoredEntry[],
     isValid: (entry: StoredEntry) => boolean,
-    why: string,
+    reason: string,
   ): Promise<readonly StoredEntry[]> {
     const related: Related | null = null;
     const suspects = entries
       .filter((entry) => !isValid(entry))
       .map(({ member, score }): Suspect => {
-        return { key, kind: 'member', name: member, value: score, why, related };
+        return { key, kind: 'member', name: member, value: score, reason, related };
       });
     await this.#setAside(suspects);
     return suspects.length === 0 ? entries : entries.filter(isValid);

@@ -89,7 +89,7 @@ async function retryUntilStored(
     try {
       return await call();
     } catch (error) {
-      events.deliveryFailed(endpoint.name, error);
+      events.outboxFailed(endpoint.name, error);
       if (stop.aborted) return;
       await clock.sleep(SETTLE_AGAIN_MS, stop);
     }

@@ -145,10 +145,10 @@ function verdictOf(outcome: Outcome | Prevented): Verdict {
   switch (outcome.kind) {
     case 'accepted':
       return 'success';
-    case 'refused':
+    case 'rejected':
       return outcome.status >= 500 || outcome.status === STATUS_TOO_MANY ? 'failure' : 'success';
     case 'unreachable':
-      return outcome.cause === 'stopped' ? 'nothing' : 'no_response';
+      return outcome.reason === 'stopped' ? 'nothing' : 'no_response';
     case 'prevented':
       return 'nothing';
   }

@@ -1,6 +1,6 @@
 /**
  * Connects to an endpoint, for an attempt or for a diagnosis: with its certificates, through its proxy, and never to a
- * refused address.
+ * forbidden address.
  */
 import type { LookupFunction, Socket } from 'node:net';
 import { createSecureContext, type SecureContext } from 'node:tls';
@@ -10,8 +10,8 @@ import type { Endpoint, ProxySettings, TlsSettings } from '../model/endpoint.js'
 import { messageOf } from '../model/errors.js';
 import { dial, READ_AS_TAKEN } from './dial.js';
 import { preventionOf } from './failure.js';
+import { isForbiddenAddress } from './forbidden-addresses.js';
 import { openTunnel, ProxyError, proxyText } from './proxy-connect.js';
-import { isRefusedAddress } from './refused-addresses.js';
 
 export type Connector = buildConnector.connector;
 
@@ -19,14 +19,14 @@ export type Connector = buildConnector.connector;
 const SESSION_TICKETS_MAX = 32;
 
 /** The address is refused; no connection was attempted. */
-export class RefusedAddressError extends Error {
-  readonly code = 'ERR_REFUSED_ADDRESS';
+export class ForbiddenAddressError extends Error {
+  readonly code = 'ERR_FORBIDDEN_ADDRESS';
 
   constructor(host: string, address: string) {
-    const what = host === address ? address : `${host} leads to ${address}, which`;
+    const what = host === address ? address : `${host} resolves to ${address}, which`;
     super(
-      `${what} is link-local, or a cloud's metadata: not connected to ` +
-        '(allow_link_local: true in the file allows it)',
+      `${what} is a link-local or cloud metadata address; not connecting to it ` +
+        '(allow_link_local: true allows it)',
     );
   }
 }
@@ -49,13 +49,13 @@ export interface ConnectorParts {
 export function createConnector(endpoint: Endpoint, parts: ConnectorParts): Connector {
   const { url, proxy, tls, allowLinkLocal } = endpoint;
   // A literal address in a URL is never looked up.
-  const literal = [url, proxy?.url].find((one) => one && isRefusedAddress(one.hostname));
+  const literal = [url, proxy?.url].find((one) => one && isForbiddenAddress(one.hostname));
   if (literal !== undefined && !allowLinkLocal) {
     const { hostname } = literal;
-    const error = new RefusedAddressError(hostname, hostname);
+    const error = new ForbiddenAddressError(hostname, hostname);
     return (_, callback) => queueMicrotask(() => callback(error, null));
   }
-  const lookup = allowLinkLocal ? parts.lookup : rejectRefused(parts.lookup);
+  const lookup = allowLinkLocal ? parts.lookup : rejectForbidden(parts.lookup);
   const options = { timeout: parts.timeoutMs, allowH2: false, ...READ_AS_TAKEN };
   const secure = secureConnector({ ...options, ...tlsOptions(tls) });
   if (proxy === null) return directConnector(url, secure, lookup, parts);
@@ -107,18 +107,18 @@ function secureConnector(options: buildConnector.BuildOptions): Connector {
     });
 }
 
-/** Removes refused addresses from the results of a lookup. */
-function rejectRefused(lookup: LookupFunction): LookupFunction {
+/** Removes forbidden addresses from the results of a lookup. */
+function rejectForbidden(lookup: LookupFunction): LookupFunction {
   return (hostname, options, callback) =>
     lookup(hostname, options, (error, address, family) => {
       if (error !== null) return callback(error, address, family);
       const found = typeof address === 'string' ? [{ address, family: family ?? 0 }] : address;
-      const refused = found.find((one) => isRefusedAddress(one.address));
-      if (refused === undefined) return callback(null, address, family);
-      const allowed = found.filter((one) => !isRefusedAddress(one.address));
+      const forbidden = found.find((one) => isForbiddenAddress(one.address));
+      if (forbidden === undefined) return callback(null, address, family);
+      const allowed = found.filter((one) => !isForbiddenAddress(one.address));
       if (typeof address !== 'string' && allowed.length > 0) return callback(null, allowed);
       const nothing = typeof address === 'string' ? '' : [];
-      callback(new RefusedAddressError(hostname, refused.address), nothing, 0);
+      callback(new ForbiddenAddressError(hostname, forbidden.address), nothing, 0);
     });
 }
 
@@ -196,14 +196,14 @@ function proxyConnector(
   const place = targetOf(proxy.url);
   return (target, callback) => {
     let whenLate: Error = new ProxyError(
-      `${proxyText(proxy)} has not connected to the endpoint within ${timeoutMs} ms`,
+      `${proxyText(proxy)} did not connect to the endpoint within ${timeoutMs} ms`,
     );
     const connecting = new Connecting(parts, callback, () => whenLate);
     const { end } = connecting;
     toProxy(place, (...[error, connected]) => {
       if (error !== null) {
         const what = `${proxyText(proxy)} cannot be reached: ${messageOf(error)}`;
-        const isOfProxy = !(error instanceof RefusedAddressError) && preventionOf(error) === null;
+        const isOfProxy = !(error instanceof ForbiddenAddressError) && preventionOf(error) === null;
         return end(isOfProxy ? new ProxyError(what) : error, null);
       }
       if (connecting.isOver) return void connected.destroy();

@@ -1,14 +1,14 @@
-/** Classifies requests without a response: the cause, and whether the relay itself is at fault. */
+/** Classifies requests without a response: the reason, and whether the relay itself is at fault. */
 import { errors } from 'undici';
 import { remedyOf } from '../lib/exhaustion.js';
 import { printable } from '../lib/printable.js';
 import { codeOf, messageOf } from '../model/errors.js';
-import type { Prevented, UnreachableCause } from '../model/vocabulary.js';
+import type { Prevented, UnreachableReason } from '../model/vocabulary.js';
 
 /** No connection within the time limit. */
 export const CONNECT_TIMEOUT_CODE = 'UND_ERR_CONNECT_TIMEOUT';
 
-const CAUSES: Readonly<Record<string, UnreachableCause>> = {
+const CAUSES: Readonly<Record<string, UnreachableReason>> = {
   [CONNECT_TIMEOUT_CODE]: 'timeout',
   ETIMEDOUT: 'timeout',
   ENOTFOUND: 'dns',
@@ -22,7 +22,7 @@ const CAUSES: Readonly<Record<string, UnreachableCause>> = {
   // undici's error for a status below 100.
   ERR_ASSERTION: 'protocol',
   ERR_PROXY: 'proxy',
-  ERR_REFUSED_ADDRESS: 'refused_address',
+  ERR_FORBIDDEN_ADDRESS: 'forbidden_address',
 };
 
 /** The codes of OpenSSL's certificate checks, as named by Node. */
@@ -32,7 +32,7 @@ const TLS_CODE = /CERT|SSL|TLS|SIGNATURE|ISSUER|CRL/;
 const OF_ONE_ADDRESS = 'EADDRNOTAVAIL';
 
 /** A failure of the endpoint, or of the network on the way to it. */
-export function causeOf(error: unknown): UnreachableCause {
+export function unreachableReason(error: unknown): UnreachableReason {
   const code = codeOf(error);
   const known = CAUSES[code];
   if (known !== undefined) return known;

@@ -10,6 +10,6 @@ interface Delivering {
 export function goneChecks(workers: readonly Delivering[]): Check[] {
   const gone = workers.filter(({ isGone }) => isGone).map(({ endpoint }) => endpoint);
   if (gone.length === 0) return [];
-  const note = `answered 410 (gone): ${gone.join(', ')}; the relay sends nothing there until a restart`;
+  const note = `returned 410: ${gone.join(', ')}; the relay sends nothing to them until it restarts`;
   return [{ name: 'endpoints', problem: null, note }];
 }

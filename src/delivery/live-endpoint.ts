@@ -46,7 +46,7 @@ export class LiveEndpoint {
         return;
       case 'changed':
         this.#current = found.held;
-        this.#events.credentialsChanged(found.held, this.#isStale);
+        this.#events.credentialsReloaded(found.held);
         this.#isStale = false;
         return;
       case 'unusable':

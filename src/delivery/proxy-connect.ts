@@ -12,10 +12,10 @@ export class ProxyError extends Error {
   readonly code = 'ERR_PROXY';
 }
 
-const STATUS_LOGIN_WANTED = 407;
+const STATUS_LOGIN_REQUIRED = 407;
 
 const ANSWERS: Readonly<Record<number, string>> = {
-  [STATUS_LOGIN_WANTED]: 'it wants a user and password, or others than those of the file',
+  [STATUS_LOGIN_REQUIRED]: 'it requires a user and password, or rejects the configured ones',
   403: 'it forbids this host or port',
   502: 'it cannot reach the endpoint',
   503: 'it cannot reach the endpoint',
@@ -73,13 +73,15 @@ export function openTunnel(
     if (statusCode >= 200 && statusCode < 300) {
       if (head.length === 0) return onEnd(null);
       // A server behind a tunnel sends nothing before the request or the TLS handshake.
-      return fail(`answered ${statusCode}, and more behind it: a web server that is no proxy?`);
+      return fail(
+        `returned ${statusCode} and more data; it may be a web server instead of a proxy`,
+      );
     }
-    const why = ANSWERS[statusCode];
-    fail(`answered ${statusCode}${why === undefined ? '' : `: ${why}`}`);
+    const reason = ANSWERS[statusCode];
+    fail(`returned ${statusCode}${reason === undefined ? '' : `: ${reason}`}`);
   });
   asking.on('error', (error) => {
-    if (preventionOf(error) === null) return fail(`broke off: ${messageOf(error)}`);
+    if (preventionOf(error) === null) return fail(`failed: ${messageOf(error)}`);
     socket.destroy();
     onEnd(error);
   });

@@ -33,7 +33,7 @@ export function disposition(result: AttemptResult, retry: RetrySettings): Dispos
   switch (outcome.kind) {
     case 'accepted':
       return { kind: 'done' };
-    case 'refused':
+    case 'rejected':
       if (outcome.status === STATUS_GONE) return dead('gone', outcome);
       return retryOrDead(result, retry, outcome.retryAfterMs ?? 0);
     case 'unreachable':
@@ -51,7 +51,7 @@ function retryOrDead(result: AttemptResult, retry: RetrySettings, waitMsMin: num
 
 /** An attempt that the relay itself cancelled never exhausts the schedule. */
 function waitAfterStop({ outcome }: AttemptResult): number | undefined {
-  return outcome.kind === 'unreachable' && outcome.cause === 'stopped' ? 0 : undefined;
+  return outcome.kind === 'unreachable' && outcome.reason === 'stopped' ? 0 : undefined;
 }
 
 function dead(reason: DeadReason, outcome: Outcome): Disposition {
@@ -62,11 +62,11 @@ function dead(reason: DeadReason, outcome: Outcome): Disposition {
 function outcomeText(outcome: Outcome): string {
   switch (outcome.kind) {
     case 'accepted':
-      return `answered ${outcome.status}`;
-    case 'refused':
-      return `answered ${outcome.status}${outcome.answer === '' ? '' : `: ${outcome.answer}`}`;
+      return `HTTP ${outcome.status}`;
+    case 'rejected':
+      return `HTTP ${outcome.status}${outcome.answer === '' ? '' : `: ${outcome.answer}`}`;
     case 'unreachable':
-      return `${outcome.cause}: ${outcome.detail}`;
+      return `${outcome.reason}: ${outcome.detail}`;
   }
 }
 

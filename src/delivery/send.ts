@@ -6,7 +6,7 @@ import { codeOf, messageOf } from '../model/errors.js';
 import type { Outcome, Prevented, ResponseFaults } from '../model/vocabulary.js';
 import { Connections, KEEP_ALIVE_MS } from './connections.js';
 import { type Answer, type Ending, Exchange } from './exchange.js';
-import { CONNECT_TIMEOUT_CODE, causeOf, preventionOf } from './failure.js';
+import { CONNECT_TIMEOUT_CODE, preventionOf, unreachableReason } from './failure.js';
 import { redact, repeatedCredential } from './redaction.js';
 import type { WebhookRequest } from './request.js';
 import { ResponseHeadError } from './response-reader.js';
@@ -35,7 +35,9 @@ export function createSender(
   function isWorthRepeating(ending: Ending): boolean {
     if (ending.kind === 'answered' || ending.hasBegun) return false;
     const wasIdle = clock.monotonicMs() - lastAnswerAtMs <= KEEP_ALIVE_MS;
-    return wasIdle && !connections.isClosed && causeOf(ending.error) === 'connection_reset';
+    return (
+      wasIdle && !connections.isClosed && unreachableReason(ending.error) === 'connection_reset'
+    );
   }
 
   async function send({
@@ -73,18 +75,18 @@ export function createSender(
     }
     const prevention = preventionOf(error);
     if (prevention !== null) return prevention;
-    const cause = causeOf(error);
+    const reason = unreachableReason(error);
     // A proxy's own timeout already says what happened.
-    if ((isTooLate && cause !== 'proxy') || codeOf(error) === CONNECT_TIMEOUT_CODE) {
-      const detail = `no answer within ${endpoint.timeoutMs} ms`;
-      return { kind: 'unreachable', cause: 'timeout', code: '', detail };
+    if ((isTooLate && reason !== 'proxy') || codeOf(error) === CONNECT_TIMEOUT_CODE) {
+      const detail = `no response within ${endpoint.timeoutMs} ms`;
+      return { kind: 'unreachable', reason: 'timeout', code: '', detail };
     }
     if (connections.isClosed) {
-      const detail = 'broken off by a stop of the relay';
-      return { kind: 'unreachable', cause: 'stopped', code: '', detail };
+      const detail = 'aborted because the relay stopped';
+      return { kind: 'unreachable', reason: 'stopped', code: '', detail };
     }
     const detail = redact(messageOf(error), endpoint);
-    return { kind: 'unreachable', cause, code: codeOf(error), detail };
+    return { kind: 'unreachable', reason, code: codeOf(error), detail };
   }
 
   return { send, close: () => connections.close() };
@@ -93,7 +95,7 @@ export function createSender(
 /** Why a response whose status was read is incomplete; null: it is complete. */
 function malformedText(ending: Ending, isTooLate: boolean, endpoint: Endpoint): string | null {
   if (ending.kind === 'answered') return null;
-  if (isTooLate) return `no end of it within ${endpoint.timeoutMs} ms`;
+  if (isTooLate) return `the response was not complete within ${endpoint.timeoutMs} ms`;
   // The message contains no data of the receiver.
   if (ending.error instanceof ResponseHeadError) return ending.error.message;
   return redact(messageOf(ending.error), endpoint);
@@ -120,7 +122,7 @@ function outcomeOf(
   }
   const wait = readRetryAfter(status, retryAfter, receiverTimeMs(date, nowMs));
   return {
-    kind: 'refused',
+    kind: 'rejected',
     status,
     retryAfterMs: wait.kind === 'wait' ? wait.ms : null,
     location: shownLocation(location, endpoint),

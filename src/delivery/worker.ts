@@ -108,7 +108,7 @@ export class Worker {
       try {
         await this.#step(signal);
       } catch (error) {
-        events.deliveryFailed(endpoint.name, error);
+        events.outboxFailed(endpoint.name, error);
         await clock.sleep(OUTBOX_RETRY_MS, signal);
       }
     }
@@ -145,7 +145,7 @@ export class Worker {
     const { events, endpoint } = this.#parts;
     const begun = this.#breaker.begin();
     const ended = this.#deliver(claimed, begun)
-      .catch((error: unknown) => events.deliveryFailed(endpoint.name, error))
+      .catch((error: unknown) => events.outboxFailed(endpoint.name, error))
       .finally(() => {
         this.#inFlight.delete(ended);
         this.#releasing.delete(claimed);
@@ -175,7 +175,7 @@ export class Worker {
   /** Applies an outcome to the whole endpoint: a 410 ends it, and the breaker counts the outcome. */
   #judge(begun: number, outcome: Outcome): void {
     const { events, endpoint, clock } = this.#parts;
-    const isGone = outcome.kind === 'refused' && outcome.status === STATUS_GONE;
+    const isGone = outcome.kind === 'rejected' && outcome.status === STATUS_GONE;
     if (isGone && this.#life === 'delivering') {
       events.endpointGone(endpoint.name);
       this.#life = 'gone';
@@ -191,7 +191,7 @@ export class Worker {
   /** How long to throttle the endpoint. Dead-lettering ignores throttling. */
   #retryAfterMs(outcome: Outcome): number {
     const { events, endpoint } = this.#parts;
-    const retryAfterMs = outcome.kind === 'refused' ? (outcome.retryAfterMs ?? 0) : 0;
+    const retryAfterMs = outcome.kind === 'rejected' ? (outcome.retryAfterMs ?? 0) : 0;
     if (retryAfterMs === 0 || this.#life === 'gone') return 0;
     events.endpointThrottled(endpoint.name, retryAfterMs);
     return retryAfterMs;

@@ -5,7 +5,7 @@
 import type { LookupFunction } from 'node:net';
 import { createConnector, targetOf } from '../delivery/connect.js';
 import { createDnsLookup } from '../delivery/dns.js';
-import { causeOf, preventionOf } from '../delivery/failure.js';
+import { preventionOf, unreachableReason } from '../delivery/failure.js';
 import { redact } from '../delivery/redaction.js';
 import type { Clock } from '../lib/clock.js';
 import type { Endpoint } from '../model/endpoint.js';
@@ -61,7 +61,7 @@ function reachOf(endpoint: Endpoint, lookup: LookupFunction, clock: Clock): Prom
       const detail = redact(messageOf(error), endpoint);
       const prevented = preventionOf(error);
       if (prevented !== null) return resolve(prevented);
-      resolve({ kind: 'failed', cause: causeOf(error), code: codeOf(error), detail });
+      resolve({ kind: 'failed', reason: unreachableReason(error), code: codeOf(error), detail });
     });
   });
 }

@@ -17,8 +17,8 @@ export function judgeAnswer(
   const secure = address.path !== null ? 'Unix socket' : address.tls ? 'TLS' : 'no TLS';
   return ok(
     subject,
-    `${addressOf(address)} answers within ${lengthText(roundTripMs)} ` +
-      `(${name} ${printable(version ?? 'of a version that it does not tell')}, ${secure})`,
+    `${addressOf(address)} responds within ${lengthText(roundTripMs)} ` +
+      `(${name} ${printable(version ?? 'of unknown version')}, ${secure})`,
   );
 }
 

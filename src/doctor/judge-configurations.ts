@@ -21,19 +21,19 @@ export function judgeConfigurations(
     const superseded = running.filter(({ number }) => number < newest.number).length;
     return warning(
       subject,
-      `${digests.size} different configurations share state.prefix "${prefix}": the newest captures, ` +
-        `and ${pluralize(superseded, 'superseded replica')} ${superseded === 1 ? 'does' : 'do'} not`,
-      'nothing to do during a rolling update; otherwise give each configuration a state.prefix of ' +
-        'its own',
+      `${digests.size} different configurations share state.prefix "${prefix}": only replicas ` +
+        `with the newest capture; ${pluralize(superseded, 'replica')} ` +
+        `${superseded === 1 ? 'is' : 'are'} superseded`,
+      'expected during a rolling update; otherwise set another state.prefix in each configuration',
     );
   }
   if (newest.digest !== own) {
     return warning(
       subject,
-      `the running replicas use another configuration than this file (routes, databases, or ` +
-        `endpoint names and URLs differ)`,
-      `restart them with this file, or, if it is for another application, set another state.prefix`,
+      'the running replicas use another configuration than this file: routes, databases, or ' +
+        'endpoint names and URLs differ',
+      'restart them with this file; if the file is for another application, set another state.prefix',
     );
   }
-  return ok(subject, 'the running replicas use the one of this file');
+  return ok(subject, 'the running replicas use this configuration');
 }

@@ -4,7 +4,7 @@ import { proxyText } from '../delivery/proxy-connect.js';
 import { preventionAdvice } from '../lib/exhaustion.js';
 import { printable } from '../lib/printable.js';
 import type { Endpoint } from '../model/endpoint.js';
-import type { Prevented, UnreachableCause } from '../model/vocabulary.js';
+import type { Prevented, UnreachableReason } from '../model/vocabulary.js';
 import { type Finding, ok, problem } from '../server/finding.js';
 import { lengthText } from '../server/wording.js';
 
@@ -14,7 +14,7 @@ export type Reach =
   | Prevented
   | {
       readonly kind: 'failed';
-      readonly cause: UnreachableCause;
+      readonly reason: UnreachableReason;
       /** The error code from Node or OpenSSL; empty when there is none. */
       readonly code: string;
       /** The network error, safe to print. */
@@ -26,56 +26,59 @@ const CERTIFICATE: readonly (readonly [RegExp, (host: string) => string])[] = [
   [
     /ALERT.*(?:CERTIFICATE|UNKNOWN_CA|HANDSHAKE)/,
     () =>
-      'it refused us: it may want a certificate of the relay, signed by whom it trusts: ' +
-      'tls.cert_file and tls.key_file of this endpoint',
+      'the endpoint may require a client certificate: set tls.cert_file and tls.key_file of this ' +
+      'endpoint',
   ],
-  [/EXPIRED/, () => 'renew its certificate'],
-  [/NOT_YET_VALID/, () => "see this machine's clock, and its certificate"],
-  [/ALTNAME/, (host) => `give it a certificate for ${host}, or correct the URL`],
+  [/EXPIRED/, () => 'renew the certificate of the endpoint'],
+  [/NOT_YET_VALID/, () => "check this machine's clock, and the certificate of the endpoint"],
+  [/ALTNAME/, (host) => `install a certificate for ${host}, or correct the URL`],
   [
     /SELF_SIGNED|ISSUER|VERIFY_LEAF|UNTRUSTED|CA/,
     () =>
-      'if its authority is your own, name that in tls.ca_file of this endpoint, or in ' +
-      'NODE_EXTRA_CA_CERTS, for the relay as well',
+      'if the certificate is signed by your own authority, set tls.ca_file of this endpoint, or ' +
+      'NODE_EXTRA_CA_CERTS of the relay',
   ],
-  [/WRONG_VERSION|PROTOCOL|EPROTO|PACKET/, () => 'does this port speak TLS? Else write http://'],
+  [
+    /WRONG_VERSION|PROTOCOL|EPROTO|PACKET/,
+    () => 'check that the port uses TLS; if it does not, use http://',
+  ],
 ];
 
-const ADVICE: Readonly<Record<UnreachableCause, (host: string) => string>> = {
+const ADVICE: Readonly<Record<UnreachableReason, (host: string) => string>> = {
   timeout: (host) =>
-    `see whether ${host} is busy, and whether a firewall keeps this machine from it`,
-  dns: (host) => `correct the name ${host}, or let this machine's DNS know it`,
-  connection_refused: () => 'start it, or correct the port of its URL',
-  connection_reset: () => 'see its own log, and whether the port of its URL is meant for webhooks',
-  tls: () => 'see its certificate',
-  protocol: () => 'see whether the port of its URL is meant for webhooks',
-  proxy: (host) => `see the endpoint's proxy, and whether that may and can connect to ${host}`,
-  refused_address: (host) =>
-    `correct ${host}, or say allow_link_local: true at this endpoint if it is meant`,
-  network: (host) => `see whether this machine has a way to ${host}`,
-  stopped: () => 'look again',
+    `check that ${host} is not overloaded, and that no firewall blocks the connection`,
+  dns: (host) => `correct the host name ${host}, or add it to DNS`,
+  connection_refused: () => 'start the receiver, or correct the port in the URL',
+  connection_reset: () => "check the receiver's log, and that the port in the URL accepts webhooks",
+  tls: () => 'check the certificate of the endpoint',
+  protocol: () => 'check that the port in the URL accepts HTTP',
+  proxy: (host) => `check the endpoint's proxy, and that it can connect to ${host}`,
+  forbidden_address: (host) =>
+    `correct ${host}, or set allow_link_local: true for this endpoint if the address is intended`,
+  network: (host) => `check that this machine has a route to ${host}`,
+  stopped: () => 'run the command again',
 };
 
 /** Some servers close a connection without a client certificate and give no reason. */
 const PERHAPS_CERTIFICATE =
-  '; it may want a certificate of the relay (tls.cert_file and tls.key_file of this endpoint)';
+  '; the endpoint may require a client certificate (tls.cert_file and tls.key_file)';
 
 /** A plain-text server keeps waiting for a request and never answers a TLS handshake. */
-const PERHAPS_PLAIN = '. Does this port speak TLS? Else write http://';
+const PERHAPS_PLAIN = '. Check that the port uses TLS; if it does not, use http://';
 
 /** Advice for an unreachable endpoint. */
 export function adviceFor(
-  { cause, code }: { readonly cause: UnreachableCause; readonly code: string },
+  { reason, code }: { readonly reason: UnreachableReason; readonly code: string },
   { url, tls }: Endpoint,
 ): string {
   const host = printable(url.hostname);
   const isSecure = url.protocol === 'https:';
   const certificate = isSecure ? CERTIFICATE.find(([pattern]) => pattern.test(code)) : undefined;
   if (certificate !== undefined) return certificate[1](host);
-  const mayLack = isSecure && cause === 'connection_reset' && (tls?.client ?? null) === null;
-  const mayBePlain = isSecure && cause === 'timeout';
+  const mayLack = isSecure && reason === 'connection_reset' && (tls?.client ?? null) === null;
+  const mayBePlain = isSecure && reason === 'timeout';
   return (
-    ADVICE[cause](host) + (mayLack ? PERHAPS_CERTIFICATE : '') + (mayBePlain ? PERHAPS_PLAIN : '')
+    ADVICE[reason](host) + (mayLack ? PERHAPS_CERTIFICATE : '') + (mayBePlain ? PERHAPS_PLAIN : '')
   );
 }
 
@@ -87,17 +90,17 @@ export function judgeEndpoint(endpoint: Endpoint, reach: Reach, tookMs: number):
   const length = lengthText(tookMs);
   const isSecure = url.protocol === 'https:';
   if (reach.kind === 'connected') {
-    const how = isSecure ? ', its certificate verified' : '';
+    const how = isSecure ? ', certificate verified' : '';
     const through = proxy === null ? '' : `through ${printable(proxyText(proxy))} at `;
     const address = through + printable(reach.address);
     return ok(subject, `${at} connected within ${length} (${address})${how}`);
   }
   if (reach.kind === 'prevented') {
-    const text = `${at} was not connected to: ${reach.detail}`;
+    const text = `cannot connect to ${at}: ${reach.detail}`;
     return problem(subject, text, preventionAdvice(reach));
   }
-  const { cause, detail } = reach;
+  const { reason, detail } = reach;
   const wanted = isSecure ? 'TLS connection' : 'connection';
-  const found = cause === 'timeout' ? `no ${wanted} within ${length}` : detail;
+  const found = reason === 'timeout' ? `no ${wanted} within ${length}` : detail;
   return problem(subject, `${at} cannot be reached: ${found}`, adviceFor(reach, endpoint));
 }

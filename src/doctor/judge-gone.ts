@@ -10,10 +10,9 @@ export function judgeGone(gone: ReadonlyMap<string, readonly string[]>): Finding
     const where = instances.map((one) => escapeUnprintable(one)).join(', ');
     return problem(
       `endpoint ${name}`,
-      `answered 410 (gone): ${where} send${instances.length === 1 ? 's' : ''} it nothing until a ` +
-        'restart; its webhooks become dead letters',
-      `remove it from the file, or correct the receiver; restart ${where}; then run: ` +
-        `expiry-relay dead replay --endpoint ${name} --reason gone`,
+      `responded 410 (gone): disabled in ${where} until a restart; its webhooks become dead letters`,
+      `remove the endpoint from the file, or fix the receiver; restart ${where}; then run:`,
+      `expiry-relay dead replay --endpoint ${name} --reason gone`,
     );
   });
 }

@@ -19,40 +19,41 @@ export function judgeNotifications(
   if (setting === null) {
     return warning(
       SUBJECT,
-      `${NOTIFICATIONS} cannot be read (CONFIG is disabled or not permitted), so the doctor cannot tell ` +
-        'whether the server publishes expirations. The relay tests it at its start with a canary, and ' +
-        'exits with code 1 if no notification arrives',
+      `${NOTIFICATIONS} cannot be read (CONFIG is disabled or not permitted), so it is ` +
+        'unknown whether the server publishes expirations. On startup, the relay verifies it with a ' +
+        'canary, and exits with code 1 if no notification arrives',
       `set it to "${WANTED_FLAGS}" in redis.conf, or in the parameter group of a managed service`,
     );
   }
   const missing = missingFlags(setting, WANTED_FLAGS);
   const found = `${NOTIFICATIONS} is "${printable(setting)}"`;
-  if (missing === '') return ok(SUBJECT, `${found}: all that the relay listens to`);
+  if (missing === '') return ok(SUBJECT, `${found}, as required`);
   const lacks = `${found}: lacks ${missing}`;
   const isEnough = missingFlags(setting) === '';
   const command = `${redisCli(redis)} CONFIG SET ${NOTIFICATIONS} ${printable(setting)}${missing}`;
-  const byHand = `run: ${command} (and put it into redis.conf)`;
+  const byHand = 'persist the setting in redis.conf, and run:';
   if (redis.notifications === 'manage' && mayChange !== false) {
     if (mayChange) {
-      return note(SUBJECT, `${lacks}; the relay will add it at its start (notifications: manage)`);
+      return note(SUBJECT, `${lacks}; the relay adds it on startup (notifications: manage)`);
     }
-    const text = 'whether the relay may add it cannot be told: it tries at its start';
-    const costs = isEnough ? '' : ', and ends with exit code 1 if it may not';
+    const text = 'it is unknown whether the relay is permitted to add it: it tries on startup';
+    const costs = isEnough ? '' : ', and exits with code 1 if it is not';
     const say = isEnough ? note : warning;
-    return say(SUBJECT, `${lacks}; ${text}${costs}`, `if it may not, ${byHand}`);
+    return say(SUBJECT, `${lacks}; ${text}${costs}`, `if it is not permitted, ${byHand}`, command);
   }
   const forbidden =
     redis.notifications === 'manage'
-      ? ', and the user may not change it'
+      ? ', and the user is not permitted to change it'
       : ' (notifications: require)';
   if (isEnough) {
     return warning(
       SUBJECT,
-      `${lacks}${forbidden}: deadlines are found by sweeps alone, and a key whose life is shorter ` +
-        'than a sweep expires when Redis comes by',
+      `${lacks}${forbidden}: deadlines are found only by sweeps. A key with a life shorter than ` +
+        "a sweep expires when Redis's active expire cycle reaches it",
       byHand,
+      command,
     );
   }
   const text = `${lacks}${forbidden}: Redis at ${addressOf(redis)} does not publish expirations`;
-  return problem(SUBJECT, text, byHand);
+  return problem(SUBJECT, text, byHand, command);
 }

@@ -34,24 +34,20 @@ export function judgeRights(
     rights.filter(({ rule }) => what.includes(held.get(rule) ?? 'unknown'));
   const [missing, unknown] = [having('no', 'hidden'), having('unknown')];
   const name = printable(redisUser(address));
-  const unverified =
-    unknown.length === 0 ? '' : `; whether it has ${rulesText(unknown)} cannot be told`;
+  const unverified = unknown.length === 0 ? '' : `; could not be verified: ${rulesText(unknown)}`;
   if (missing.length === 0) {
-    if (unknown.length === 0) return ok(subject, `the user ${name} may do all that the relay does`);
-    return note(subject, `the user ${name} may do all that could be found out${unverified}`);
+    if (unknown.length === 0) return ok(subject, `user ${name} has all required permissions`);
+    return note(subject, `user ${name} has all permissions that could be verified${unverified}`);
   }
   // Includes rules that could not be checked, so that one command is enough.
   const rules = [...missing, ...unknown].map(({ rule }) => shellWord(rule)).join(' ');
   const leaveOut =
-    having('hidden').length === 0
-      ? ''
-      : 'leave out a pattern of which Redis says that it has no effect, ';
-  const advice =
-    `run: ${redisCli(address)} ACL SETUSER ${shellWord(name)} ${rules} ` +
-    `(and ${leaveOut}keep it: ACL SAVE, or redis.conf)`;
+    having('hidden').length === 0 ? '' : ' (omit patterns that Redis reports to have no effect)';
+  const advice = `persist with ACL SAVE or in redis.conf, and run${leaveOut}:`;
+  const command = `${redisCli(address)} ACL SETUSER ${shellWord(name)} ${rules}`;
   const isCostly = missing.some(({ cost }) => cost === 'problem');
   const create = isCostly ? problem : warning;
-  return create(subject, `the user ${name} lacks ${rulesText(missing)}${unverified}`, advice);
+  return create(subject, `user ${name} lacks ${rulesText(missing)}${unverified}`, advice, command);
 }
 
 function rulesText(rights: readonly Right[]): string {
@@ -70,7 +66,7 @@ export function judgeCommands(
   );
   const names = [...new Set(absent.map(({ words }) => words[0]))];
   if (names.length === 0) return [];
-  const text = `the server does not have ${names.join(', ')}, which the relay needs`;
+  const text = `the server lacks required commands: ${names.join(', ')}`;
   const advice = 'remove their rename-command from redis.conf, or use another server';
   return [problem(subject, text, advice)];
 }

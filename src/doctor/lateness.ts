@@ -37,10 +37,6 @@ export function worstLagMs(keys: number, cycle: ExpiryCycle): number {
   return Math.max((keys / keysPerSecond(cycle)) * 1_000, 1_000 / cycle.hz);
 }
 
-const ADVICE =
-  'nothing to do: the relay reads each key just after its deadline, and Redis says so within ' +
-  'milliseconds';
-
 /** `isOnly`: no other database is watched. */
 export function judgeLateness(
   { info, settings }: Pick<ServerReading, 'info' | 'settings'>,
@@ -50,29 +46,31 @@ export function judgeLateness(
   const subject = isOnly ? 'lateness' : `lateness in ${database}`;
   const keyspace = info?.keyspace(database) ?? null;
   if (info === null || keyspace === null) {
-    const advice = 'allow the user +info to see how late plain notifications would be here';
-    return note(subject, 'cannot be told: INFO does not show how many keys there are', advice);
+    return note(
+      subject,
+      'unknown: INFO does not show the number of keys',
+      'grant +info to the user',
+    );
   }
   const { expires } = keyspace;
   const shown = settings.get('active-expire-effort') ?? null;
   const effort = Number(shown ?? DEFAULT_EFFORT);
   const cycle = { hz: Number(info.get('hz') ?? DEFAULT_HZ), effort };
   const pace =
-    `${countText(keysPerSecond(cycle))} of them a second (hz ${cycle.hz}, ` +
-    `active-expire-effort ${effort}${shown === null ? ', which it does not show' : ''})`;
+    `Redis checks ${countText(keysPerSecond(cycle))} keys with a TTL per second (hz ${cycle.hz}, ` +
+    `active-expire-effort ${effort}${shown === null ? ', the default' : ''})`;
   const worstMs = worstLagMs(expires, cycle);
-  const found = `by itself Redis says \`expired\` up to ${lengthText(worstMs)} late here`;
+  const found = `without the relay, \`expired\` events would be up to ${lengthText(worstMs)} late`;
   if (worstMs <= SHORT_MS) {
     const many = `with ${countText(MANY_KEYS)}, up to ${lengthText(worstLagMs(MANY_KEYS, cycle))}`;
-    const few = `beside ${keysText(expires)} with a TTL`;
-    return note(subject, `${found}, ${few} (${many}): it looks at ${pace}`, ADVICE);
+    const few = `with ${keysText(expires)} with a TTL`;
+    return note(subject, `${found} ${few} (${many}): ${pace}`);
   }
   const stale = Math.round(Number(info.get('expired_stale_perc') ?? 0));
-  const behind = stale >= 1 ? `; some ${stale}% of them are past their deadlines` : '';
+  const behind = stale >= 1 ? `; about ${stale}% of the keys are past their deadlines` : '';
   return note(
     subject,
-    `${found}, ${lengthText(worstMs / 2)} in the mean: ${countText(expires)} keys have a TTL, and ` +
-      `it looks at ${pace}${behind}`,
-    ADVICE,
+    `${found} (${lengthText(worstMs / 2)} on average): ${countText(expires)} keys have a TTL, and ` +
+      `${pace}${behind}`,
   );
 }

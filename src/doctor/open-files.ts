@@ -37,11 +37,11 @@ export function judgeOpenFiles(endpoints: EachConcurrency, limits: string): FewO
   if (needed <= max) return null;
   return {
     text:
-      `at most ${max} (ulimit -n), but the endpoints' concurrency adds up to ${concurrency}, and ` +
-      `the relay needs about ${OTHER_FILES} more`,
+      `the limit is ${max} (ulimit -n); the concurrency of all endpoints is ${concurrency}, and the ` +
+      `relay needs about ${OTHER_FILES} more`,
     advice:
       `raise the limit to at least ${needed} (docker: --ulimit nofile=${needed}; systemd: ` +
-      `LimitNOFILE=${needed}), or lower concurrency; until then webhooks wait for each other`,
+      `LimitNOFILE=${needed}), or lower concurrency; until then, webhooks wait for one another`,
   };
 }
 

@@ -82,7 +82,7 @@ async function examine(
     ...judgeServer(reading, address, reading.clockAheadMs),
     judgeNotifications(reading.settings.get(NOTIFICATIONS) ?? null, mayChange, address),
     ...listeners,
-    judgeRights(rights, answers, address, 'rights'),
+    judgeRights(rights, answers, address, 'permissions'),
     ...judgeCommands(rights, answers, 'commands'),
     ...databases,
   ];
@@ -157,7 +157,9 @@ async function countListeners(redis: Redis, { databases }: RedisSettings): Promi
   return databases.flatMap((database, at) => {
     const count = Number(reply[2 * at + 1]);
     if (count === 0) return [];
-    const who = `${pluralize(count, 'subscriber')} (running relays among them)`;
-    return [ok('listeners', `${who}: each gets every \`expired\` of database ${database}`)];
+    const who = `${pluralize(count, 'subscriber')} (including running relays)`;
+    return [
+      ok('listeners', `${who}: each receives every \`expired\` event of database ${database}`),
+    ];
   });
 }

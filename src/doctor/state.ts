@@ -50,7 +50,7 @@ type RedisStateSettings = Extract<StateSettings, { kind: 'redis' }>;
 export async function examineState(settings: Settings, asking: QueryContext): Promise<Finding[]> {
   const { state } = settings;
   if (state.kind === 'memory') {
-    const text = "in the relay's own memory (state.kind: memory): what waits ends with the process";
+    const text = 'in memory (state.kind: memory): pending webhooks are lost when the process ends';
     return [note(SUBJECT, text)];
   }
   const { redis: address, section } = state;
@@ -60,7 +60,7 @@ export async function examineState(settings: Settings, asking: QueryContext): Pr
     );
   } catch (error) {
     // The connection error was already reported for the Redis of the keys.
-    if (section === 'redis') return [note(SUBJECT, 'in the Redis of the keys: not looked at')];
+    if (section === 'redis') return [note(SUBJECT, 'not checked: the state is in the same Redis')];
     return [judgeFailure(error as RelayError, SUBJECT, 'state.url')];
   }
 }
@@ -75,7 +75,7 @@ async function examine(
   const reading = await readServer(redis, clock);
   const where = `${ownKeyPrefix(prefix)}… in database ${database} of ${addressOf(address)}`;
   const findings: Finding[] = [];
-  if (section === 'redis') findings.push(ok(SUBJECT, `${where}, the Redis of the keys`));
+  if (section === 'redis') findings.push(ok(SUBJECT, where));
   else {
     findings.push(
       ok(SUBJECT, where),
@@ -98,7 +98,7 @@ async function examine(
   const answers = await probeRights(redis, redisUser(address), rights.probes);
   return [
     ...findings,
-    judgeRights(rights, answers, address, 'state rights'),
+    judgeRights(rights, answers, address, 'state permissions'),
     ...judgeCommands(rights, answers, 'state commands'),
   ];
 }
@@ -115,7 +115,7 @@ async function examineUse(
     await verifyDatabase(redis, address, database, section);
     if (section === 'state') refuseStateReplica(reading, address, section);
     const format = await readFormat(redis, prefix);
-    if (format === null) return [note('relays', 'none has run with this state yet')];
+    if (format === null) return [note('relays', 'no relay has run with this state')];
     refuseFormat(prefix, format);
     const findings = await Promise.all([
       judgeTypes(redis, prefix, settings),
@@ -143,9 +143,9 @@ async function judgeTypes(redis: Redis, prefix: string, settings: Settings): Pro
   const replies = await redis.pipeline(all.map(([key, type]) => [PROBE_OF[type], key])).exec();
   const others = all.flatMap(([key], at) => (isOtherType(replies?.[at]?.[0]) ? [key] : []));
   if (others.length === 0) return [];
-  const text = `keys of other types than the relay's: ${others.join(', ')}`;
+  const text = `keys with an unexpected type: ${others.join(', ')}`;
   const advice =
-    'find out who writes there; the relay moves such keys to its quarantine, and deletes a quarantine';
+    'find the client that writes to these keys; the relay moves them to its quarantine';
   return [warning(SUBJECT, text, advice)];
 }
 
@@ -186,10 +186,10 @@ async function examineConfigurations(
 async function judgeQuarantine(redis: Redis, prefix: string): Promise<Finding[]> {
   const count = await redis.xlen(quarantineKey(prefix));
   if (count === 0) return [];
-  const text = `${pluralize(count, 'record')} of entries that no relay has written, moved out of the state`;
+  const text = `${pluralize(count, 'record')} of entries that no relay has written`;
   const advice =
-    'see expiry-relay quarantine list, and keep other clients from these keys: give the state a Redis of its own, or deny the keys by ACL';
-  return [warning('quarantine', text, advice)];
+    'keep other clients from the keys of the state: use a separate Redis, or deny them by ACL. To list the entries, run:';
+  return [warning('quarantine', text, advice, 'expiry-relay quarantine list')];
 }
 
 /** The running replicas, the lease holder, and the endpoints disabled by a 410. */
@@ -207,9 +207,10 @@ async function examineRelays(
     readGone(redis, prefix, seconds * 1_000),
     ...watched.map((database) => redis.zcard(deadlineKeys(prefix, database).tracked)),
   ]);
-  const index = `the deadlines of ${keysText(counts.reduce((sum, one) => sum + one, 0))} are known`;
-  if (running === 0) return [note(subject, `none is running; ${index}`)];
-  const who = watching === null ? 'none watches' : `${printable(watching, NAME_CHARS)} watches`;
+  const index = `${keysText(counts.reduce((sum, one) => sum + one, 0))} tracked`;
+  if (running === 0) return [note(subject, `no relay is running; ${index}`)];
+  const who =
+    watching === null ? 'no lease holder' : `${printable(watching, NAME_CHARS)} holds the lease`;
   const relays = ok(subject, `${pluralize(running, 'replica')} running, ${who}; ${index}`);
   return [relays, ...judgeGone(gone)];
 }

@@ -1,6 +1,6 @@
 /**
  * The throughput that the round trip to a Redis allows. Derived from the relay's requests and measured (`npm run
- * bench -- distance`); docs/operating.md has both. Pure.
+ * bench -- distance`); docs/operations/sizing.md has both. Pure.
  */
 import { SLICE_MAX } from '../capture/event-processor.js';
 import { printable } from '../lib/printable.js';
@@ -27,7 +27,7 @@ const NEARBY_PER_S = 3_000;
 /** Endpoints named in the finding, slowest first. */
 const NAMED_MAX = 3;
 
-const ADVICE = 'nothing to do if that is enough; otherwise run the relay nearer to this Redis';
+const ADVICE = 'if that is not enough, run the relay closer to this Redis';
 
 /** For the Redis that holds the keys, when the state is elsewhere. */
 export function judgeThroughput(roundTripMs: number): Finding {

@@ -37,5 +37,5 @@ export function unforeseenText(thrown: unknown): string {
 
 /** Advice for the operator. */
 export function preventionAdvice({ code }: Prevented): string {
-  return `${remedyOf(code) ?? "see this machine's limits"}, or lower concurrency`;
+  return `${remedyOf(code) ?? 'check the limits of this machine'}, or lower concurrency`;
 }

@@ -7,6 +7,7 @@
 
 import type { BodyFormat, ContentType, Method } from './body-format.js';
 import type { Endpoint } from './endpoint.js';
+import type { LogFormat, LogLevel } from './log-settings.js';
 import type { Pattern } from './pattern.js';
 import type { RedisCredentials, RedisFiles } from './redis-login.js';
 
@@ -163,7 +164,7 @@ export interface Delivery {
 }
 
 /** Why an attempt got no response. */
-export type UnreachableCause =
+export type UnreachableReason =
   | 'timeout'
   | 'dns'
   | 'connection_refused'
@@ -174,7 +175,7 @@ export type UnreachableCause =
   /** The proxy was unreachable, or did not connect to the endpoint. */
   | 'proxy'
   /** The address is forbidden: link-local, or a cloud's metadata. No connection is made. */
-  | 'refused_address'
+  | 'forbidden_address'
   /** The relay cancelled the attempt when the grace period of a stop ended. */
   | 'stopped';
 
@@ -202,7 +203,7 @@ export type Outcome =
       readonly answer: string;
     } & ResponseFaults)
   | ({
-      readonly kind: 'refused';
+      readonly kind: 'rejected';
       readonly status: number;
       /** From `Retry-After` on 429 and 503: how long to send nothing to the endpoint. */
       readonly retryAfterMs: number | null;
@@ -213,7 +214,7 @@ export type Outcome =
     } & ResponseFaults)
   | {
       readonly kind: 'unreachable';
-      readonly cause: UnreachableCause;
+      readonly reason: UnreachableReason;
       /** The error code of Node or OpenSSL; empty when there is none. */
       readonly code: string;
       /** The network error, for the operator. */
@@ -260,9 +261,6 @@ export interface DeadLetter {
   readonly lastOutcome: string | null;
   readonly diedAtMs: number;
 }
-
-export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
-export type LogFormat = 'json' | 'pretty';
 
 /** A Redis server and the login to it. */
 export interface RedisAddress extends RedisCredentials {

@@ -125,7 +125,7 @@ export class Claimer {
       } catch (error) {
         const related = { key: ready, kind: 'entry', name: entry } as const;
         const read = { key: deliveries, kind: 'field', name: id, value: packed } as const;
-        suspects.push({ ...read, why: messageOf(error), related });
+        suspects.push({ ...read, reason: messageOf(error), related });
       }
     }
     const excess = claims.splice(countMax);

@@ -143,7 +143,7 @@ export class DeadPlaces {
       .map(({ member, score }): Suspect => {
         const related = { key: dead, kind: 'field', name: member } as const;
         const found = { key: deadOrder, kind: 'member', name: member, value: score } as const;
-        return { ...found, why: 'not the id of a dead letter', related };
+        return { ...found, reason: 'not the id of a dead letter', related };
       });
     await this.#state.setAside('dead_letters', suspects);
   }

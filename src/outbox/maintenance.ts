@@ -42,7 +42,7 @@ export interface MaintenanceEvents {
   /** `pending` deliveries wait for an endpoint that no running replica has; 0: none any more. */
   unknownEndpoint(endpoint: string, pending: number, graceLeftMs: number): void;
   /** `count` deliveries of an unknown endpoint became dead letters. */
-  unknownEndpointBuried(endpoint: string, count: number): void;
+  unknownEndpointDeadLettered(endpoint: string, count: number): void;
   deadLettersExpired(endpoint: string, count: number): void;
   /** Deliveries and dead letters without an index entry got one again. */
   indexRestored(endpoint: string, deliveries: number, deadLetters: number): void;
@@ -60,7 +60,7 @@ export class Maintenance {
     this.#parts = parts;
     this.#loop = new PeriodicLoop(parts.clock, async () => {
       // The next round makes up for a failure.
-      await parts.state.pass('upkeep', () => this.runOnce());
+      await parts.state.pass('maintenance', () => this.runOnce());
       return UPKEEP_EVERY_MS;
     });
   }
@@ -102,7 +102,7 @@ export class Maintenance {
     const { state, scripts, events } = this.#parts;
     const { ready, deliveries, waiting, dead, deadOrder } = endpointKeys(state.prefix, endpoint);
     const keys = [ready, deliveries, waiting, dead, deadOrder, quarantineKey(state.prefix)];
-    const reply = await state.run('upkeep', () => scripts.restore(keys, []), endpoint);
+    const reply = await state.run('maintenance', () => scripts.restore(keys, []), endpoint);
     const [restored, letters] = reply as [number, number];
     if (restored + letters > 0) events.indexRestored(endpoint, restored, letters);
   }
@@ -112,12 +112,12 @@ export class Maintenance {
     const { state } = this.#parts;
     if (endpoints.length === 0) return;
     const keys = endpoints.map((endpoint) => breakerKey(state.prefix, endpoint));
-    await state.run('upkeep', () => state.redis.unlink(...keys));
+    await state.run('maintenance', () => state.redis.unlink(...keys));
   }
 
   async #lookForUnknown(): Promise<void> {
     const { state, outbox, clock, graceMs, events } = this.#parts;
-    const had = await scoresByName(state, 'upkeep', endpointsKey(state.prefix), NAME);
+    const had = await scoresByName(state, 'maintenance', endpointsKey(state.prefix), NAME);
     const nowMs = clock.monotonicMs();
     this.#had.update(had, nowMs);
     const before = this.#unknown;
@@ -147,13 +147,13 @@ export class Maintenance {
     let total = 0;
     try {
       while (!this.#loop.signal.aborted) {
-        const reply = await state.run('upkeep', () => scripts.deadLetterUnknown(keys, args));
+        const reply = await state.run('maintenance', () => scripts.deadLetterUnknown(keys, args));
         const count = Number(reply);
         total += count;
         if (count === 0) break;
       }
     } finally {
-      if (total > 0) events.unknownEndpointBuried(endpoint, total);
+      if (total > 0) events.unknownEndpointDeadLettered(endpoint, total);
     }
   }
 }

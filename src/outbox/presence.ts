@@ -86,7 +86,7 @@ export class Presence {
     const { state, replica } = this.#parts;
     await Promise.all([this.#heartbeats.stop(), this.#reclaims.stop()]);
     const key = replicasKey(state.prefix);
-    await ignoreTrouble(() => state.run('beat', () => state.redis.zrem(key, replica)));
+    await ignoreTrouble(() => state.run('heartbeat', () => state.redis.zrem(key, replica)));
   }
 
   /** Whether Redis has been available for long enough that every live replica has sent a heartbeat. */
@@ -102,7 +102,7 @@ export class Presence {
     const { prefix } = state;
     const keys = [replicasKey(prefix), endpointsKey(prefix), formatKey(prefix)];
     const args = [replica, FORMAT_VERSION, ...endpoints];
-    const isNew = await state.run('beat', () => scripts.heartbeat(keys, args));
+    const isNew = await state.run('heartbeat', () => scripts.heartbeat(keys, args));
     if (isNew === 1) state.reportDataLoss();
     const nowMs = clock.monotonicMs();
     if (nowMs - this.#heartbeatAtMs > HEARTBEAT_GAP_MS_MAX) this.#steadySinceMs = nowMs;

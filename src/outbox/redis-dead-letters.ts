@@ -77,7 +77,7 @@ export class RedisDeadLetters implements DeadLetters {
     return new Map(endpoints.map((endpoint, at) => [endpoint, counts[at] ?? 0]));
   }
 
-  /** The number of dead letters per endpoint that lack an entry in `dead-order`, if any; upkeep restores them. */
+  /** The number of dead letters per endpoint that lack an entry in `dead-order`, if any; maintenance restores them. */
   async countUnordered(): Promise<ReadonlyMap<string, number>> {
     const { redis } = this.#state;
     const endpoints = await this.endpoints();
@@ -125,7 +125,7 @@ export class RedisDeadLetters implements DeadLetters {
     let expired = 0;
     for (;;) {
       const batch = Number(
-        await this.#state.run('upkeep', () =>
+        await this.#state.run('maintenance', () =>
           this.#scripts.expireDead([dead, deadOrder], [keepMs, EXPIRE_BATCH]),
         ),
       );
@@ -198,8 +198,8 @@ export class RedisDeadLetters implements DeadLetters {
   async #setAside(places: readonly Place[]): Promise<void> {
     const suspects = places.map(({ endpoint, id, diedAtMs }): Suspect => {
       const key = this.#keys(endpoint).deadOrder;
-      const why = 'there is no dead letter with this id';
-      return { key, kind: 'member', name: id, value: String(diedAtMs), why, related: null };
+      const reason = 'there is no dead letter with this id';
+      return { key, kind: 'member', name: id, value: String(diedAtMs), reason, related: null };
     });
     await this.#state.setAside('dead_letters', suspects);
   }

@@ -30,7 +30,14 @@ export async function readableLetters(
       letters[at] = unpackDeadLetter(value, { endpoint, id });
     } catch (error) {
       const related = { key: deadOrder, kind: 'member', name: id } as const;
-      suspects.push({ key: dead, kind: 'field', name: id, value, why: messageOf(error), related });
+      suspects.push({
+        key: dead,
+        kind: 'field',
+        name: id,
+        value,
+        reason: messageOf(error),
+        related,
+      });
     }
   }
   await state.setAside('dead_letters', suspects);
@@ -52,7 +59,7 @@ export async function goneRows(state: RedisState): Promise<readonly GoneRow[]> {
   const suspects = others.map(
     ([name, value]): Suspect => ({
       ...{ key, kind: 'field', name, value, related: null },
-      why: 'expected <replica>:<endpoint>',
+      reason: 'expected <replica>:<endpoint>',
     }),
   );
   await state.setAside('dead_letters', suspects);

@@ -86,7 +86,7 @@ export class Waits {
   async runOnce(): Promise<void> {
     const { state, endpoints } = this.#parts;
     const { connections } = state;
-    await state.run('upkeep', () => this.#stateClock.ask(state.redis));
+    await state.run('maintenance', () => this.#stateClock.ask(state.redis));
     const isAll = this.#isDoubtful || connections !== this.#connection;
     for (const [endpoint, { retry }] of endpoints) {
       if (isAll) this.#cursors.delete(endpoint);
@@ -104,7 +104,7 @@ export class Waits {
     const cursor = this.#cursors.get(endpoint) ?? START;
     const args = [cursor, PAGE, ...scheduleMs, Math.max(0, ...scheduleMs)];
     const reply = await state.run(
-      'upkeep',
+      'maintenance',
       () => scripts.limitWaits([waiting, waits, quarantineKey(state.prefix)], args),
       endpoint,
     );

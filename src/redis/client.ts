@@ -42,26 +42,28 @@ export function stateError(
   switch (code) {
     case 'OOM':
       return new StateUnavailableError(
-        `${at} has reached its maxmemory and stores nothing new: give it more memory`,
+        `${at} has reached maxmemory and rejects writes. Give it more memory`,
       );
     case 'MISCONF':
       return new StateUnavailableError(
-        `${at} refuses writes because it cannot save to its disk (MISCONF): see its log`,
+        `${at} rejects writes because it cannot save to disk (MISCONF). Check its log`,
       );
     case 'READONLY':
-      return new StateUnavailableError(`${at} is a replica now, and takes no writes`);
+      return new StateUnavailableError(`${at} is a replica now and rejects writes`);
     case 'WRONGTYPE':
       return new StateUnavailableError(
-        `${at} holds a value that is not the relay's under one of its keys (WRONGTYPE): delete ` +
-          'that key, or choose another state.prefix',
+        `${at} has a key of another type under state.prefix (WRONGTYPE). Delete that key, or choose another ` +
+          'state.prefix',
       );
     case 'NOREPLICAS':
-      return new StateUnavailableError(`${at} refuses writes for want of replicas (NOREPLICAS)`);
+      return new StateUnavailableError(
+        `${at} rejects writes because too few replicas are connected (NOREPLICAS)`,
+      );
   }
   const elsewhere = slotElsewhere(said);
   if (elsewhere !== null) {
     return new RedisSlotError(
-      `${at} is a node of a Redis Cluster, and ${elsewhere}: point ${section}.url at that node, ` +
+      `${at} is a node of a Redis Cluster, and ${elsewhere}. Point ${section}.url at that node, ` +
         `or ${PREFIX_ADVICE}`,
     );
   }
@@ -70,22 +72,18 @@ export function stateError(
   }
   if (isUnknownCommand(thrown)) {
     return new RedisPermissionError(
-      `${at} lacks a command that the relay needs (${said}): run expiry-relay doctor to see which`,
+      `${at} does not support a required command (${said}). Run expiry-relay doctor to list the missing commands`,
     );
   }
   if (said.includes('UNWATCHED')) {
-    return new StateUnavailableError(
-      `${at} has lost the lease of the watch; it is being taken again`,
-    );
+    return new StateUnavailableError(`${at} has lost the lease; the replica acquires it again`);
   }
   if (said.includes('The user executing the script')) {
-    return new RedisPermissionError(
-      `${at} forbids a command that the relay needs (its ACL LOG names it): ${said}`,
-    );
+    return new RedisPermissionError(`${at} denies a required command (see ACL LOG): ${said}`);
   }
   const error = redisError(thrown, address, section);
   return error instanceof RedisReplyError
-    ? new StateUnavailableError(`${at} answered: ${said}`)
+    ? new StateUnavailableError(`${at} returned an error: ${said}`)
     : error;
 }
 
@@ -105,16 +103,16 @@ export function redisError(
   switch (code) {
     case 'NOAUTH':
       return new RedisAuthError(
-        `Redis at ${address} wants a password: set ${section}.password_file (or ${section}.password)`,
+        `Redis at ${address} requires a password. Set ${section}.password_file (or ${section}.password)`,
       );
     case 'WRONGPASS':
       return new RedisAuthError(
-        `Redis at ${address} refuses the user name or password (${said}): check those of ` +
+        `Redis at ${address} rejects the user name or password (${said}). Check those of ` +
           `${section}.url, or ${section}.username and ${section}.password_file (or ${section}.password)` +
           (loginDefect === null ? '' : ` (${loginDefect})`),
       );
     case 'NOPERM':
-      return new RedisPermissionError(`Redis at ${address} forbids what the relay needs: ${said}`);
+      return new RedisPermissionError(`Redis at ${address} denies a required permission: ${said}`);
     case 'READONLY':
       return new RedisIsReplicaError(replicaAdvice(address, 'another server'));
     case 'LOADING':
@@ -123,19 +121,19 @@ export function redisError(
       return new RedisNotReadyError(`Redis at ${address} is not ready: ${said}`);
     case 'CLUSTERDOWN':
       return new RedisNotReadyError(
-        `Redis at ${address} is a node of a Redis Cluster in which no node takes the relay's own ` +
-          `keys now (${said}): see redis-cli CLUSTER INFO, and whether each slot has a node`,
+        `Redis at ${address} is a node of a Redis Cluster in which no node serves the relay's own ` +
+          `keys (${said}). Check redis-cli CLUSTER INFO, and that each slot has a node`,
       );
   }
   if (said.startsWith('DENIED')) {
     return new RedisAuthError(
-      `Redis at ${address} is in protected mode and answers only its own machine: set a password ` +
+      `Redis at ${address} is in protected mode and accepts only local clients. Set a password ` +
         `there and in ${section}.password_file`,
     );
   }
   if (/max number of clients/i.test(said)) {
     return new RedisNotReadyError(
-      `Redis at ${address} has as many clients as its maxclients allows: raise that, or end some`,
+      `Redis at ${address} has reached maxclients. Raise maxclients, or disconnect some clients`,
     );
   }
   if (/please report this/i.test(said)) {
@@ -147,11 +145,11 @@ export function redisError(
   }
   if (isUnknownCommand(thrown)) {
     return new NotRedisError(
-      `the server at ${address} lacks a command that the relay needs (${said}), as a proxy does: ` +
-        `point ${section}.url at Redis itself`,
+      `the server at ${address} does not support a required command (${said}); it may be a proxy. ` +
+        `Point ${section}.url at Redis itself`,
     );
   }
-  if (isReply(thrown)) return new RedisReplyError(`Redis at ${address} answered: ${said}`);
+  if (isReply(thrown)) return new RedisReplyError(`Redis at ${address} returned an error: ${said}`);
   return new RedisUnreachableError(`Redis at ${address} cannot be reached: ${said}`);
 }
 
@@ -161,7 +159,7 @@ export function notRedis(
   section: 'redis' | 'state',
 ): NotRedisError {
   return new NotRedisError(
-    `what answers at ${addressOf(place)} is not Redis (expected ${expected}): check ${section}.url`,
+    `the server at ${addressOf(place)} is not Redis (expected ${expected}). Check ${section}.url`,
   );
 }
 
@@ -172,12 +170,12 @@ export function redisErrorOf(thrown: unknown, settings: Place): RelayError {
 
 /** The advice for keeping the relay's keys on this node of a cluster. */
 const PREFIX_ADVICE =
-  "choose a state.prefix whose slot is on this one (redis-cli CLUSTER KEYSLOT '{prefix}' tells it)";
+  "choose a state.prefix whose slot is on this node (see redis-cli CLUSTER KEYSLOT '{prefix}')";
 
 /** The node that has a key's slot, if a node of a Redis Cluster reported it; otherwise null. */
 function slotElsewhere(said: string): string | null {
   const [, slot, node] = /^(?:MOVED|ASK) (\d+) (\S+)/.exec(said) ?? [];
-  return node === undefined ? null : `slot ${slot}, that of the relay's own keys, is on ${node}`;
+  return node === undefined ? null : `slot ${slot} of the relay's own keys is on ${node}`;
 }
 
 /** Why one of the relay's own keys was rejected, and what to do if known. */
@@ -190,8 +188,8 @@ export function refusalText(said: string): string {
 
 export function replicaAdvice(address: string, primary: string): string {
   return (
-    `Redis at ${address} is a replica of ${primary}; replicas never publish expirations: ` +
-    'point redis.url at the primary'
+    `Redis at ${address} is a replica of ${primary}; replicas do not publish expirations. ` +
+    'Point redis.url at the primary'
   );
 }
 

@@ -141,7 +141,7 @@ function loginDefect(username: string | null, password: Secret | null): string |
 
 /** Texts for ends of a connection that ioredis does not explain. */
 export const CLOSED = 'the connection was closed';
-const ABORTED = 'no answer within the time that was given';
+const ABORTED = 'no response within the time limit';
 
 /** The current password and certificates. */
 export async function credentialsOf(
@@ -168,7 +168,7 @@ export function connectError(
     redisError(said, address, section, loginDefect(address.username, wire.password));
   if (!(error instanceof RedisAuthError) || !address.files?.wasAccepted) return error;
   return new RedisLoginPendingError(
-    `${error.message}. A login was accepted before: the relay waits for a file with the new password`,
+    `${error.message}. An earlier login was accepted; the relay waits for the new password in the file`,
   );
 }
 

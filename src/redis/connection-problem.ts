@@ -16,7 +16,7 @@ import { tlsProblem } from './tls-problem.js';
 /** The relay's first commands; a proxy that does not support one may close the connection. */
 const FIRST_COMMANDS: ReadonlySet<string> = new Set(['client', 'role', 'select', 'subscribe']);
 
-const SILENT = /Socket timeout|Command timed out|ETIMEDOUT|no answer within/;
+const SILENT = /Socket timeout|Command timed out|ETIMEDOUT|no response within/;
 const CLOSED = /^(ECONNRESET|EPIPE)$/;
 
 export interface ConnectionPlace {
@@ -38,12 +38,12 @@ export function connectionProblem(
   const peer = peerOf(wire.head);
   if (peer.kind === 'tls') {
     return new NotRedisError(
-      `the server at ${at} speaks TLS, but ${url} says redis://: use rediss://, or a port without TLS`,
+      `the server at ${at} requires TLS, but ${url} is redis://. Use rediss://, or a port without TLS`,
     );
   }
   if (peer.kind === 'other') {
     return new NotRedisError(
-      `the server at ${at} is not Redis, but ${peer.name}: point ${url} at Redis`,
+      `the server at ${at} is ${peer.name}, not Redis. Point ${url} at Redis`,
     );
   }
   const code = thrown instanceof Error && 'code' in thrown ? String(thrown.code) : '';
@@ -69,18 +69,18 @@ function socketText(path: string, at: string, code: string, said: string): strin
     case 'ENOENT':
       return (
         `${what}: there is no such socket (ENOENT). Set unixsocket ${path} in redis.conf and start ` +
-        'Redis; in a container, mount the folder of the socket'
+        'Redis; in a container, mount the directory of the socket'
       );
     case 'EACCES':
     case 'EPERM':
       return (
-        `${what}: user ${process.getuid?.() ?? 'of the relay'} may not use the socket (${code}). Set ` +
+        `${what}: user ${process.getuid?.() ?? 'of the relay'} has no access to the socket (${code}). Set ` +
         'unixsocketperm 770 in redis.conf, and run the relay in the group that owns the socket'
       );
     case 'ECONNREFUSED':
       return (
-        `${what}: nobody listens on this socket (ECONNREFUSED). Start Redis; a Redis that was killed ` +
-        'leaves its socket file behind'
+        `${what}: no server listens on this socket (ECONNREFUSED). Start Redis; a killed Redis leaves ` +
+        'its socket file behind'
       );
     default:
       return `${what}: ${said}`;
@@ -90,15 +90,15 @@ function socketText(path: string, at: string, code: string, said: string): strin
 function silentText(wire: Wire, at: string, url: string): string {
   if (wire.tls !== null && wire.phase !== 'secured') {
     return (
-      `the server at ${at} accepts connections but does not answer the TLS handshake: if this port ` +
-      `does not speak TLS, use redis:// in ${url}`
+      `the server at ${at} accepts connections but does not respond to the TLS handshake. If this ` +
+      `port is without TLS, use redis:// in ${url}`
     );
   }
-  if (wire.head.length > 0) return `Redis at ${at} no longer answers`;
-  const orTls = wire.tls === null ? ', or a port for TLS (then use rediss://)' : '';
+  if (wire.head.length > 0) return `Redis at ${at} no longer responds`;
+  const orTls = wire.tls === null ? ', or to a TLS port (use rediss://)' : '';
   return (
-    `the server at ${at} accepts connections but does not answer: Redis may be stopped or blocked. ` +
-    `Check also whether ${url} leads to another service${orTls}`
+    `the server at ${at} accepts connections but does not respond. Redis may be stopped or blocked, ` +
+    `or ${url} leads to another service${orTls}`
   );
 }
 
@@ -106,33 +106,32 @@ function closedText(wire: Wire, at: string, section: 'redis' | 'state'): string 
   const url = `${section}.url`;
   if (wire.tls !== null && wire.phase !== 'secured') {
     return (
-      `the server at ${at} closes connections during the TLS handshake: if this port does not speak ` +
-      `TLS, use redis:// in ${url}; otherwise check whether ${url} leads to Redis`
+      `the server at ${at} closes connections during the TLS handshake. If this port is without TLS, ` +
+      `use redis:// in ${url}; otherwise check that ${url} leads to Redis`
     );
   }
   if (wire.head.length > 0) {
     const { unanswered } = wire;
     if (unanswered === null || !FIRST_COMMANDS.has(unanswered)) {
-      return `Redis at ${at} has closed the connection`;
+      return `Redis at ${at} closed the connection`;
     }
     return (
-      `Redis at ${at} has closed the connection in answer to ${unanswered.toUpperCase()}: a proxy ` +
-      `that does not support this command does so. Point ${url} at Redis itself`
+      `Redis at ${at} closed the connection after ${unanswered.toUpperCase()}; it may be a proxy ` +
+      `without this command. Point ${url} at Redis itself`
     );
   }
   if (wire.tls !== null) {
     const isAnonymous = wire.tls.client === null;
     const certificate = isAnonymous
-      ? `, as a server does that requires a client certificate (set ${section}.tls.cert_file and ` +
-        `${section}.tls.key_file)`
-      : '';
+      ? `It may require a client certificate (set ${section}.tls.cert_file and ${section}.tls.key_file), or be`
+      : 'It may be';
     return (
-      `the server at ${at} closes connections after the TLS handshake without an answer` +
-      `${certificate}, or a proxy whose Redis is down`
+      `the server at ${at} closes connections after the TLS handshake without a response. ` +
+      `${certificate} a proxy whose Redis is down`
     );
   }
   return (
-    `the server at ${at} accepts connections and closes them without an answer: the port may require ` +
-    `TLS (then use rediss://), or ${url} leads to another service, or to a proxy whose Redis is down`
+    `the server at ${at} accepts connections and closes them without a response. The port may require ` +
+    `TLS (use rediss://), or ${url} leads to another service or to a proxy whose Redis is down`
   );
 }

@@ -20,7 +20,7 @@ export interface LastingParts {
   /** Ends the connection. */
   readonly closing: AbortSignal;
   /** Called when a connection could not be opened, or ended; `closed`: without an error. */
-  readonly onEnded: (why: RelayError, end: 'closed' | 'failed') => void;
+  readonly onEnded: (reason: RelayError, end: 'closed' | 'failed') => void;
   /** Called when the files of the login are not valid any more. */
   readonly onStale: (problem: string) => void;
 }

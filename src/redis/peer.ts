@@ -58,5 +58,5 @@ export function peerOf(head: Buffer): PeerKind {
   if (isPostgres(head)) return { kind: 'other', name: 'a PostgreSQL server' };
   if (text === '' || RESP.test(text)) return { kind: 'redis' };
   const [line = ''] = text.split(/\r?\n/);
-  return { kind: 'other', name: `a server that begins with "${printable(line)}"` };
+  return { kind: 'other', name: `a server that sends "${printable(line)}"` };
 }

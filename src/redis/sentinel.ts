@@ -19,10 +19,10 @@ export async function refuseSentinel(
   const more = primaries.length > PRIMARIES_SHOWN_MAX ? ', …' : '';
   const advice =
     primaries.length === 0
-      ? `point ${section}.url at the primary that it watches`
-      : `it reports ${shown}${more}. Point ${section}.url at the primary`;
+      ? `Point ${section}.url at the primary that it monitors`
+      : `It reports ${shown}${more}. Point ${section}.url at the primary`;
   throw new NotRedisError(
-    `the server at ${addressOf(address)} is a Sentinel, which holds no keys: ${advice}`,
+    `the server at ${addressOf(address)} is a Sentinel, which holds no keys. ${advice}`,
   );
 }
 

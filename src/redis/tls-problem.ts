@@ -20,7 +20,7 @@ type Kind =
   | 'expired'
   | 'early'
   | 'client_missing'
-  | 'client_refused'
+  | 'client_rejected'
   | 'no_common'
   | 'plaintext'
   | 'other';
@@ -40,7 +40,7 @@ const KINDS: readonly (readonly [RegExp, Kind])[] = [
   [/ALERT_CERTIFICATE_REQUIRED/, 'client_missing'],
   [
     /ALERT_(UNKNOWN_CA|BAD_CERTIFICATE|CERTIFICATE_|UNSUPPORTED_CERTIFICATE|ACCESS_DENIED|DECRYPT)/,
-    'client_refused',
+    'client_rejected',
   ],
   // Before TLS 1.3 there was no separate alert for a missing certificate.
   [/ALERT_HANDSHAKE_FAILURE/, 'client_missing'],
@@ -71,22 +71,22 @@ function reasonOf(kind: Kind, failure: TlsFailure): string {
     case 'authority':
       return authorityReason(failure);
     case 'expired':
-      return `its certificate has expired (${code}): renew it, or correct the clock of this machine`;
+      return `its certificate has expired (${code}). Renew it, or correct the clock of this machine`;
     case 'early':
-      return `its certificate is not valid yet (${code}): correct the clock of this machine`;
+      return `its certificate is not valid yet (${code}). Correct the clock of this machine`;
     case 'client_missing':
       return clientReason(failure) + orNoCommon(code);
-    case 'client_refused':
+    case 'client_rejected':
       return clientReason(failure);
     case 'no_common':
       return (
-        `client and server share no TLS version or cipher (${code}): Node speaks TLS 1.2 and 1.3; see ` +
+        `client and server share no TLS version or cipher (${code}). Node supports TLS 1.2 and 1.3; check ` +
         'tls-protocols and tls-ciphers in its redis.conf'
       );
     case 'plaintext':
       return (
-        `this port does not speak TLS (${code}): use redis:// in ${section}.url, or the port that ` +
-        'tls-port names'
+        `this port is without TLS (${code}). Use redis:// in ${section}.url, or the port of tls-port ` +
+        'in its redis.conf'
       );
     case 'other':
       return `${code}: ${printable(error.message)}`;
@@ -106,9 +106,9 @@ function nameReason({ code, error, host, section, tls }: TlsFailure): string {
     cert?: { subjectaltname?: string; subject?: { CN?: string } };
   };
   const names = cert?.subjectaltname ?? (cert?.subject?.CN ? `CN ${cert.subject.CN}` : null);
-  const shown = names === null ? '' : `, but for ${printable(names)}`;
+  const shown = names === null ? '' : `, only for ${printable(names)}`;
   return (
-    `its certificate is not for ${printable(expected)} (${from})${shown} (${code}): connect by a ` +
+    `its certificate is not valid for ${printable(expected)} (${from})${shown} (${code}). Connect by a ` +
     `name in the certificate, or set ${section}.tls.server_name to one`
   );
 }
@@ -116,14 +116,14 @@ function nameReason({ code, error, host, section, tls }: TlsFailure): string {
 function authorityReason({ code, section, tls }: TlsFailure): string {
   if (tls.ca !== null) {
     return (
-      `its certificate is not signed by an authority of ${section}.tls.ca_file (${code}): add the ` +
-      "certificate of the server's authority to that file"
+      `its certificate is not signed by a CA in ${section}.tls.ca_file (${code}). Add the certificate ` +
+      "of the server's CA to that file"
     );
   }
   const ignored = tls.extraCaProblem === null ? '' : `. ${tls.extraCaProblem}`;
   return (
-    `its certificate is not signed by an authority that Node trusts (${code}): set ` +
-    `${section}.tls.ca_file or NODE_EXTRA_CA_CERTS to the certificate of its authority${ignored}`
+    `its certificate is not signed by a CA that Node trusts (${code}). Set ` +
+    `${section}.tls.ca_file or NODE_EXTRA_CA_CERTS to the certificate of its CA${ignored}`
   );
 }
 
@@ -132,21 +132,21 @@ function clientReason({ code, section, tls }: TlsFailure): string {
   const file = `${section}.tls.cert_file`;
   if (tls.client === null) {
     return (
-      `it requires a client certificate (${code}): set ${file} and ${section}.tls.key_file, or ` +
+      `it requires a client certificate (${code}). Set ${file} and ${section}.tls.key_file, or ` +
       'tls-auth-clients no in its redis.conf'
     );
   }
   const { issuer, validFrom, validTo } = new X509Certificate(tls.client.cert.reveal());
   const by = printable(issuer.replaceAll('\n', ', '));
-  const refused = `it refuses the certificate of ${file} (${code})`;
+  const rejected = `it rejects the certificate of ${file} (${code})`;
   if (code.includes('CERTIFICATE_EXPIRED')) {
     return (
-      `${refused}: the certificate is valid from ${validFrom} to ${validTo}. Renew it, or correct ` +
+      `${rejected}. The certificate is valid from ${validFrom} to ${validTo}. Renew it, or correct ` +
       "the server's clock"
     );
   }
   return (
-    `${refused}, which was issued by ${by} and is valid from ${validFrom} to ${validTo}: add the ` +
-    "certificate of that authority to the server's tls-ca-cert-file, and check the server's clock"
+    `${rejected}, which was issued by ${by} and is valid from ${validFrom} to ${validTo}. Add the ` +
+    "certificate of that CA to the server's tls-ca-cert-file, and check the server's clock"
   );
 }

@@ -71,7 +71,7 @@ class Parser {
 
   parse(): Element[] {
     if (this.bytes.length === 0) {
-      this.fail('expected a pattern, found an empty text; write `*` to match every key', 0);
+      this.fail('expected a pattern, found an empty string; write `*` to match every key', 0);
     }
     if (this.bytes.length > PATTERN_BYTES_MAX) {
       this.fail(

@@ -1,4 +1,4 @@
-/** The finding of one check, and the advice for it. */
+/** The finding of one check, and the advice for it. Pure. */
 import { pluralize } from '../lib/pluralize.js';
 
 /**
@@ -15,6 +15,8 @@ export interface Finding<Subject extends string = string> {
   readonly text: string;
   /** What to do; null when nothing is to be done, or the text already contains it. */
   readonly advice: string | null;
+  /** The command that the end of the advice introduces; null when there is none. */
+  readonly command: string | null;
 }
 
 /** Subjects of the findings about a server, which `run` and `doctor` report. */
@@ -28,51 +30,26 @@ export type ServerSubject =
   | 'eviction'
   | 'state version'
   | 'state eviction'
-  | 'state on disk';
+  | 'state persistence';
 
 export type ServerFinding = Finding<ServerSubject>;
 
 export function ok<Subject extends string>(subject: Subject, text: string): Finding<Subject> {
-  return { level: 'ok', subject, text, advice: null };
+  return { level: 'ok', subject, text, advice: null, command: null };
 }
 
-export function note<Subject extends string>(
-  subject: Subject,
-  text: string,
-  advice: string | null = null,
-): Finding<Subject> {
-  return { level: 'note', subject, text, advice };
-}
+const findingOf =
+  (level: Level) =>
+  <Subject extends string>(
+    subject: Subject,
+    text: string,
+    advice: string | null = null,
+    command: string | null = null,
+  ): Finding<Subject> => ({ level, subject, text, advice, command });
 
-export function warning<Subject extends string>(
-  subject: Subject,
-  text: string,
-  advice: string | null,
-): Finding<Subject> {
-  return { level: 'warning', subject, text, advice };
-}
-
-export function problem<Subject extends string>(
-  subject: Subject,
-  text: string,
-  advice: string | null,
-): Finding<Subject> {
-  return { level: 'problem', subject, text, advice };
-}
-
-const MARKS: Readonly<Record<Level, string>> = {
-  ok: '[+]',
-  note: '[i]',
-  warning: '[!]',
-  problem: '[-]',
-};
-
-/** A line for the finding, and one for its advice. `width`: of the subject column. */
-export function findingText({ level, subject, text, advice }: Finding, width: number): string {
-  const head = `${MARKS[level]} ${subject.padEnd(width)}  `;
-  const what = advice === null ? '' : `${' '.repeat(head.length)}→ ${advice}\n`;
-  return `${head}${text}\n${what}`;
-}
+export const note = findingOf('note');
+export const warning = findingOf('warning');
+export const problem = findingOf('problem');
 
 export function countOf(findings: readonly Finding[], level: Level): number {
   return findings.filter((finding) => finding.level === level).length;
@@ -81,6 +58,6 @@ export function countOf(findings: readonly Finding[], level: Level): number {
 /** `2 problems, 1 warning`. */
 export function summaryText(findings: readonly Finding[]): string {
   const [problems, warnings] = [countOf(findings, 'problem'), countOf(findings, 'warning')];
-  if (problems + warnings === 0) return 'all is well';
+  if (problems + warnings === 0) return 'no problems found';
   return `${pluralize(problems, 'problem')}, ${pluralize(warnings, 'warning')}`;
 }

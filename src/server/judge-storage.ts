@@ -13,15 +13,15 @@ export function judgeEviction(properties: ServerProperties): ServerFinding {
   const found = memoryOf(properties);
   if (found === null) return unknownFinding(subject);
   const { policy, limit, evicted, fullness } = found;
-  if (limit === null) return ok(subject, 'none: no maxmemory is set');
-  if (policy === 'noeviction') return ok(subject, `none: noeviction, at ${limit}`);
+  if (limit === null) return ok(subject, 'off (maxmemory is not set)');
+  if (policy === 'noeviction') return ok(subject, `off (noeviction with maxmemory ${limit})`);
   const isEvicting = evicted > 0 || fullness >= NEARLY_FULL;
   const say = isEvicting ? warning : note;
   return say(
     subject,
-    `${policy} at ${limit} (${percentText(fullness)} used, ${countText(evicted)} evicted so far): a ` +
-      'key that is evicted before its deadline causes no webhook',
-    'use maxmemory-policy noeviction, or give it memory enough',
+    `${policy} with maxmemory ${limit} (${percentText(fullness)} used, ${countText(evicted)} keys evicted so ` +
+      'far): keys that are evicted before their deadlines send no webhook',
+    'set maxmemory-policy noeviction, or raise maxmemory',
   );
 }
 
@@ -31,24 +31,24 @@ export function judgeStateEviction(properties: ServerProperties): ServerFinding 
   const found = memoryOf(properties);
   if (found === null) return unknownFinding(subject);
   const { policy, limit, fullness } = found;
-  if (limit === null) return ok(subject, 'none: no maxmemory is set');
+  if (limit === null) return ok(subject, 'off (maxmemory is not set)');
   if (policy.startsWith('allkeys-')) {
     return warning(
       subject,
-      `${policy} at ${limit} lets Redis throw away what the relay keeps there: webhooks may be lost`,
-      'use maxmemory-policy noeviction, or a volatile-* policy',
+      `${policy} with maxmemory ${limit} may evict the relay's state: webhooks may be lost`,
+      'set maxmemory-policy noeviction, or a volatile-* policy',
     );
   }
   if (fullness >= NEARLY_FULL) {
     return warning(
       subject,
-      `${policy} at ${limit}, ${percentText(fullness)} used: when it is full, Redis may refuse to ` +
-        'store what expires, and the relay holds a limited number of expirations in its memory',
-      'give it more memory',
+      `${policy} with maxmemory ${limit}, ${percentText(fullness)} used: a full Redis rejects writes, and the ` +
+        'relay buffers a limited number of expirations',
+      'raise maxmemory',
     );
   }
-  const why = policy === 'noeviction' ? '' : ' (it has no TTL)';
-  return ok(subject, `${policy} at ${limit}: what the relay keeps there stays${why}`);
+  const cause = policy === 'noeviction' ? '' : ' (it has no TTL)';
+  return ok(subject, `${policy} with maxmemory ${limit}: the relay's state is not evicted${cause}`);
 }
 
 function percentText(share: number): string {
@@ -58,8 +58,8 @@ function percentText(share: number): string {
 function unknownFinding(subject: ServerSubject): ServerFinding {
   return note(
     subject,
-    'cannot be told: INFO and CONFIG GET may not be asked',
-    'allow the user +info to have it looked at',
+    'unknown: no permission to run INFO or CONFIG GET',
+    'grant +info to the user',
   );
 }
 
@@ -89,29 +89,27 @@ function memoryOf({ info, settings }: ServerProperties): Memory | null {
 
 /** The cost of a crash of the state Redis. */
 export function judgePersistence({ info, settings }: ServerProperties): ServerFinding {
-  const subject = 'state on disk';
+  const subject = 'state persistence';
   const [aof, rdb] = [info?.get('aof_last_write_status'), info?.get('rdb_last_bgsave_status')];
   const isOnText = info?.get('aof_enabled') ?? settings.get('appendonly') ?? null;
   const save = settings.get('save') ?? null;
   if (isOnText === null) return unknownFinding(subject);
   const isOn = /^(1|yes)$/.test(isOnText);
-  const advice =
-    'set appendonly yes in its redis.conf; CONFIG SET appendonly yes applies it without a restart';
+  const advice = 'run CONFIG SET appendonly yes, and add appendonly yes to redis.conf';
   if ((isOn && aof === 'err') || rdb === 'err') {
-    const found = 'the last write to disk failed, and Redis may refuse writes';
-    return problem(subject, found, 'check its log and its disk');
+    const found = 'the last write to disk failed, and Redis may reject writes';
+    return problem(subject, found, 'check the log and the disk of Redis');
   }
   if (isOn)
-    return ok(subject, 'appendonly yes: a crash of Redis loses a second at most by default');
+    return ok(subject, 'appendonly yes: a crash of Redis loses at most 1 s of writes by default');
   if (save === '') {
-    const found =
-      'persistence is off: a restart of Redis loses deadlines, pending webhooks and dead letters';
+    const found = 'off: a restart of Redis loses deadlines, pending webhooks and dead letters';
     return warning(subject, found, advice);
   }
   const [found, since] =
     save === null
-      ? ['appendonly no, and save is not shown', 'the last snapshot, or all of them']
-      : [`snapshots alone (save ${printable(save)})`, 'the last'];
+      ? ['appendonly no, and save is unknown', 'the last snapshot, or all of them']
+      : [`only snapshots (save ${printable(save)})`, 'the last snapshot'];
   return warning(
     subject,
     `${found}: a crash of Redis loses the deadlines, webhooks and dead letters since ${since}`,

@@ -36,7 +36,7 @@ export function isAtLeast(
   return Number(first) > major || (Number(first) === major && Number(second) >= minor);
 }
 
-/** The Valkey version that first publishes `expired` for keys removed by commands; see docs/operating.md. */
+/** The Valkey version that first publishes `expired` for keys removed by commands; see docs/operations/redis.md. */
 const PUBLISHES_REMOVALS_MIN = [8, 1] as const;
 
 /** Whether the server publishes `expired` for keys that commands remove. */
@@ -85,37 +85,37 @@ function judgeVersion(
 
 function judgeRole({ role, primary }: ServerProperties, address: RedisAddress): ServerFinding {
   const subject = 'role';
-  if (role === 'primary') return ok(subject, 'a primary: it says when keys expire');
+  if (role === 'primary') return ok(subject, 'primary');
   if (role === 'replica') {
     return problem(subject, replicaText(primary, address), null);
   }
   return warning(
     subject,
-    'cannot be told (neither ROLE, INFO replication nor HELLO says it): a replica is recognized ' +
-      'only when the canary cannot be written',
-    `see that ${addressOf(address)} is a primary; allow the user +role or +info`,
+    'unknown (ROLE, INFO replication and HELLO do not report it): a replica is detected only when the ' +
+      'canary cannot be written',
+    `verify that ${addressOf(address)} is a primary; grant +role or +info to the user`,
   );
 }
 
 /** Why the relay does not use a replica. `primary`: null when unknown. */
 export function replicaText(primary: string | null, address: RedisAddress): string {
-  return replicaAdvice(addressOf(address), printable(primary ?? 'a server that it does not name'));
+  return replicaAdvice(addressOf(address), printable(primary ?? 'an unknown primary'));
 }
 
 function judgeCluster({ isCluster, primaries }: ServerProperties): ServerFinding[] {
   if (!isCluster) return [];
   // A cluster node without slots counts no primaries.
   if (primaries !== null && primaries <= 1) {
-    return [note('cluster', 'this Redis is a node of a Redis Cluster with one primary')];
+    return [note('cluster', 'node of a Redis Cluster with one primary')];
   }
   const size = primaries === null ? '' : ` (cluster_size is ${primaries})`;
   return [
     warning(
       'cluster',
-      'this Redis is a node of a Redis Cluster: the relay hears nothing of keys on other ' +
+      'node of a Redis Cluster: the relay receives no notifications of keys on other ' +
         `primaries${size}`,
-      'Run one relay for each primary, each with a state.prefix whose slot is there (redis-cli ' +
-        "CLUSTER KEYSLOT '{prefix}' tells it)",
+      'run one relay for each primary, each with a state.prefix whose slot is on that primary (see redis-cli ' +
+        "CLUSTER KEYSLOT '{prefix}')",
     ),
   ];
 }
@@ -125,20 +125,23 @@ function judgeClock(clockAheadMs: number | null): ServerFinding {
   if (clockAheadMs === null) {
     return warning(
       subject,
-      "TIME cannot be read: the relay uses this machine's clock for deadlines, which " +
-        'are wrong by the difference between the two clocks',
+      'unknown, as TIME cannot be run: the relay uses the local clock for deadlines, which are wrong by the ' +
+        'difference between the clocks',
       'grant +time to the user; if the server lacks TIME, synchronize both clocks with NTP',
     );
   }
   const apartMs = Math.abs(clockAheadMs);
   if (apartMs <= CLOCK_APART_MS_MAX) {
-    return ok(subject, `this machine's is within ${lengthText(Math.max(1, apartMs))} of Redis's`);
+    return ok(
+      subject,
+      `the local clock is within ${lengthText(Math.max(1, apartMs))} of the Redis clock`,
+    );
   }
   const side = clockAheadMs > 0 ? 'ahead of' : 'behind';
   return warning(
     subject,
-    `this machine's is ${lengthText(apartMs)} ${side} Redis's: webhooks carry its time, and ` +
-      'receivers refuse one more than 5 min from theirs; deadlines are by Redis, and not affected',
+    `the local clock is ${lengthText(apartMs)} ${side} the Redis clock: receivers reject webhooks whose ` +
+      'timestamp is off by more than 5 min; deadlines use the Redis clock and are not affected',
     'synchronize both clocks with NTP',
   );
 }
@@ -148,8 +151,7 @@ export function judgeNoDatabase(database: number, address: RedisAddress): Findin
   return problem(
     `database ${database}`,
     `Redis at ${addressOf(address)} has no database ${database}`,
-    'correct redis.databases (of a Redis Cluster there is database 0 alone), or raise `databases` in ' +
-      'redis.conf',
+    'correct redis.databases (a Redis Cluster has only database 0), or raise `databases` in redis.conf',
   );
 }
 
@@ -160,10 +162,10 @@ function judgeIdleTimeout({ settings }: ServerProperties): ServerFinding[] {
   const subject = 'idle timeout';
   const found = `Redis closes connections that are idle for ${seconds} s (timeout)`;
   if (seconds * 1_000 > ACTIVE_WITHIN_MS) {
-    return [ok(subject, `${found}: the relay's are never idle for so long`)];
+    return [ok(subject, `${found}: the relay's are never idle that long`)];
   }
   const advice = `set timeout to 0, or to ${Math.ceil(ACTIVE_WITHIN_MS / 1_000) + 1} or more`;
-  return [warning(subject, `${found}: the relay connects again and again`, advice)];
+  return [warning(subject, `${found}: the relay reconnects again and again`, advice)];
 }
 
 /** How many notifications the server buffers before it closes the relay's connection. */
@@ -182,8 +184,8 @@ function judgeOutputLimit({ settings }: ServerProperties): ServerFinding[] {
   return [
     warning(
       'output limit',
-      `client-output-buffer-limit pubsub ${hard} ${soft} ${seconds}, less than the default: Redis ` +
-        `cuts the relay's connection when about ${count} notifications wait for it, which is a gap`,
+      `client-output-buffer-limit pubsub ${hard} ${soft} ${seconds}, less than the default: Redis closes ` +
+        `the relay's connection when about ${count} notifications are buffered, and expirations may be missed`,
       "set client-output-buffer-limit to 'pubsub 32mb 8mb 60' or more",
     ),
   ];

@@ -21,7 +21,7 @@ export function differentServers(
   if (one === null || other === null || one === other) return null;
   return new RedisChangedError(
     `the relay's connections to Redis at ${addressOf(settings)} lead to different servers (run_id ` +
-      `${one} and ${other}): a failover behind that address, or a proxy that spreads connections. ` +
-      'The relay connects again, and waits until all connections lead to one server',
+      `${one} and ${other}), as after a failover or behind a load balancer. The relay reconnects until all ` +
+      'connections lead to one server',
   );
 }

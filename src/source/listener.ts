@@ -65,7 +65,7 @@ export class Listener {
 
   constructor(parts: ListenerParts) {
     this.#parts = parts;
-    this.#missing = `Redis at ${addressOf(parts.settings)} has not answered yet`;
+    this.#missing = `Redis at ${addressOf(parts.settings)} has not responded yet`;
   }
 
   /**
@@ -112,7 +112,7 @@ export class Listener {
       this.#missing = error.message;
       const over = sink.onDisconnected();
       if (this.#stop.signal.aborted) return over;
-      events.gapBegan(addressOf(settings), error);
+      events.subscriptionLost(addressOf(settings), error);
     }
   }
 
@@ -131,7 +131,7 @@ export class Listener {
         if (mayFail && !error.retryable) throw error;
         this.#missing = error.message;
         const retryInMs = Math.round(waitMs * (1 - RETRY_JITTER * chance.fraction()));
-        events.redisWaiting(addressOf(settings), error, retryInMs);
+        events.redisUnavailable(addressOf(settings), error, retryInMs);
         await clock.sleep(retryInMs, signal);
         waitMs = Math.min(waitMs * 2, RETRY_MS_MAX);
       }
@@ -146,9 +146,9 @@ function canaryCheck(proof: Proof): ListenerCheck {
     case 'proved':
       return { name, problem: null, ...(proof.note === null ? {} : { note: proof.note }) };
     case 'forbidden':
-      return { name, problem: null, note: `not proved: ${proof.reason}` };
+      return { name, problem: null, note: `notifications are not verified: ${proof.reason}` };
     case 'evicted':
-      return { name, problem: null, note: `notifications arrive, but ${proof.reason}` };
+      return { name, problem: null, note: `notifications work, but ${proof.reason}` };
     case 'failing':
       return { name, problem: proof.reason };
   }

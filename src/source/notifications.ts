@@ -108,14 +108,14 @@ function offError(
     return new NotificationsOffError(
       `Redis at ${address} does not publish expirations: expected ${NOTIFICATIONS} to contain ` +
         `"${WANTED_FLAGS}", found "${setting}". Run: ${redisCli(settings)} CONFIG SET ${NOTIFICATIONS} ` +
-        `${wanted} (and put it into redis.conf), or set redis.notifications: manage`,
+        `${wanted} (and add it to redis.conf), or set redis.notifications: manage`,
     );
   }
-  const said = refusal === null ? `it answers OK, and keeps "${setting}"` : messageOf(refusal);
+  const said = refusal === null ? `it returns OK but keeps "${setting}"` : messageOf(refusal);
   return new NotificationsOffError(
-    `Redis at ${address} does not publish expirations and does not let the relay change that ` +
-      `(${said}): set ${NOTIFICATIONS} to "${wanted}" where the server is configured (a managed ` +
-      'service: its parameter group), and redis.notifications: require',
+    `Redis at ${address} does not publish expirations, and the relay cannot change the setting ` +
+      `(${said}). Set ${NOTIFICATIONS} to "${wanted}" in the configuration of the server (for a managed ` +
+      'service, its parameter group), and redis.notifications: require',
   );
 }
 
@@ -143,11 +143,11 @@ export async function watchNotifications(
     if (lost.length === 0) had = wanted.filter(isIn(setting));
     else
       return new NotificationsLostError(
-        `somebody has set ${NOTIFICATIONS} of Redis at ${addressOf(settings)} to "${setting}": it ` +
-          `lacks ${lost.join('')}, which it had`,
+        `another client set ${NOTIFICATIONS} of Redis at ${addressOf(settings)} to "${setting}", which ` +
+          `lacks ${lost.join('')}`,
       );
   }
-  return new NotificationsLostError('the session is over');
+  return new NotificationsLostError('the session ended');
 }
 
 /** Null: the server does not show the setting. */

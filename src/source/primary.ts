@@ -126,25 +126,25 @@ export class Primary {
 
   #changeIn({ replication: { primary, id, formerId }, refusal }: Answer): RelayError | null {
     const at = `Redis at ${this.#address}`;
-    const then = 'The relay connects again, and waits until redis.url leads to the primary';
+    const then = 'The relay reconnects until redis.url leads to the primary';
     if (primary !== null) {
-      return new RedisChangedError(`${at} was demoted: it is a replica of ${primary} now. ${then}`);
+      return new RedisChangedError(`${at} was demoted and is a replica of ${primary} now. ${then}`);
     }
     if (refusal !== null && isElsewhere(refusal)) {
       if (!this.#hadSlot) return null;
       return new RedisChangedError(
-        `${at} has lost the slot of the relay's own keys (${refusal}): a failover, or a slot that ` +
-          `was moved. ${then}`,
+        `${at} no longer serves the slot of the relay's own keys (${refusal}), as after a failover ` +
+          `or a slot migration. ${then}`,
       );
     }
     if (refusal?.startsWith('READONLY')) {
-      return new RedisChangedError(`${at} was demoted: it refuses writes (${refusal}). ${then}`);
+      return new RedisChangedError(`${at} was demoted and rejects writes (${refusal}). ${then}`);
     }
     if (refusal !== null) return redisError(refusal, this.#parts.settings);
     if (this.#id !== null && id !== this.#id && formerId !== null) {
       return new RedisChangedError(
-        `${at} was a replica for a while, and is the primary again. The relay connects again, and ` +
-          'reads what expired meanwhile',
+        `${at} was a replica for a while and is the primary again. The relay reconnects and ` +
+          'recovers missed expirations',
       );
     }
     // A primary also gets another id when its first replica connects.

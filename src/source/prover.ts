@@ -10,6 +10,7 @@ import {
 import type { RedisSettings } from '../model/vocabulary.js';
 import { addressOf } from '../redis/client.js';
 import { judgeNoDatabase } from '../server/judge.js';
+import { capitalize } from '../server/wording.js';
 import type { SourceEvents } from '../telemetry/source-events.js';
 import type { Canary } from './canary.js';
 import { missingFlags, WANTED_FLAGS } from './notifications.js';
@@ -30,7 +31,7 @@ export type Proof =
 const PROVED: Proof = { kind: 'proved', note: null };
 const PROVED_ALONE: Proof = {
   kind: 'proved',
-  note: 'only expirations are heard: deletions cannot be told from them',
+  note: 'only expirations are received; deletions may be reported as expirations',
 };
 const NOT_TRIED: Proof = { kind: 'failing', reason: 'not tried yet' };
 
@@ -110,7 +111,7 @@ export class Prover {
     const result = await this.#canary.prove(database, closing);
     switch (result.kind) {
       case 'heard':
-        events.canaryHeard(result.lagMs);
+        events.canaryReceived(result.lagMs);
         this.#checkChanges(result.receivesChanges);
         return this.#recordProof(database);
       case 'flowing':
@@ -148,8 +149,8 @@ export class Prover {
     if (receives || before === false) return;
     if (before === true) {
       throw new NotificationsLostError(
-        `Redis at ${this.#address} does not publish any more what becomes of keys: class g of ` +
-          'notify-keyspace-events has been taken out',
+        `Redis at ${this.#address} no longer publishes changes of keys: class g was removed from ` +
+          'notify-keyspace-events',
       );
     }
     const { setting, areChangesAllowed } = this.#hearing;
@@ -169,8 +170,8 @@ export class Prover {
 
   #recordRemoval(database: number): void {
     const reason =
-      'removed before its time: a flush or an eviction policy takes volatile keys ' +
-      `(database ${database})`;
+      `the canary key in database ${database} was removed before its deadline, by a flush or an ` +
+      'eviction policy';
     this.#recordFailure(database, { kind: 'failing', reason }, () =>
       this.#parts.events.canaryRemoved(this.#address, reason),
     );
@@ -178,7 +179,7 @@ export class Prover {
 
   #recordEviction(database: number): void {
     this.#provedAtMs = this.#parts.clock.monotonicMs();
-    const reason = `the test key was evicted or deleted before its deadline (database ${database})`;
+    const reason = `the canary key in database ${database} was evicted or deleted before its deadline`;
     this.#recordFailure(database, { kind: 'evicted', reason }, () =>
       this.#parts.events.canaryEvicted(this.#address, reason),
     );
@@ -199,21 +200,21 @@ export class Prover {
 
   #noDatabaseError(database: number): RelayError {
     const { text, advice } = judgeNoDatabase(database, this.#parts.settings);
-    return new NoDatabaseError(`${text}: ${advice}`);
+    return new NoDatabaseError(`${text}. ${capitalize(advice ?? '')}`);
   }
 
   #lostError(database: number): RelayError {
     const everProved = [...this.#proofs.values()].includes(PROVED);
     if (this.#hearing.setting === null && !everProved) {
       return new NotificationsOffError(
-        `Redis at ${this.#address} does not publish expirations (a test key in database ` +
-          `${database} expired unheard) and does not show its setting: set ` +
-          `notify-keyspace-events to "${WANTED_FLAGS}" where the server is configured (a managed ` +
-          'service: its parameter group)',
+        `Redis at ${this.#address} does not publish expirations (the canary key in database ` +
+          `${database} expired without a notification) and does not show its setting. Set ` +
+          `notify-keyspace-events to "${WANTED_FLAGS}" in the configuration of the server (for a managed ` +
+          'service, its parameter group)',
       );
     }
     return new CanaryLostError(
-      `a test key in database ${database} of Redis at ${this.#address} expired unheard`,
+      `the canary key in database ${database} of Redis at ${this.#address} expired without a notification`,
     );
   }
 }

@@ -96,7 +96,7 @@ export async function subscribe(
     return { areAllowed: true, arePublished: () => arePublished };
   } catch (error) {
     if (!isRefusal(error)) throw redisErrorOf(error, settings);
-    events.noticesForbidden(addressOf(settings), redisErrorOf(error, settings));
+    events.keyChangesForbidden(addressOf(settings), redisErrorOf(error, settings));
     return { areAllowed: false, arePublished: () => false };
   }
 }

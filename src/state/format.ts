@@ -32,11 +32,11 @@
  *   {expiry-relay}:1:outbox:<endpoint>:waiting      zset    <attempts made>:<id>, by not-before
  *   {expiry-relay}:1:outbox:<endpoint>:waits        hash    member of `waiting` → its wait, in milliseconds
  *   {expiry-relay}:1:outbox:<endpoint>:throttle     hash    until, length: the endpoint's last `Retry-After`
- *   {expiry-relay}:1:outbox:<endpoint>:breaker      hash    of relays of version 0.1; upkeep deletes it
+ *   {expiry-relay}:1:outbox:<endpoint>:breaker      hash    of relays of version 0.1; maintenance deletes it
  *   {expiry-relay}:1:outbox:<endpoint>:dead         hash    id → dead letter
  *   {expiry-relay}:1:outbox:<endpoint>:dead-order   zset    id, by time of death
  *   {expiry-relay}:1:quarantine                     stream  records of entries that no relay has written, and
- *                                                           that were removed: n, key, kind, why, name, bytes, value
+ *                                                           that were removed: n, key, kind, reason, name, bytes, value
  *   {expiry-relay}:1:quarantine:<key>               any     a key of the wrong type, renamed; <key> is its name
  *                                                           without the part before `1:`
  *
@@ -53,7 +53,7 @@
  *
  * Every client of this Redis can write to these keys. Each reader checks what it reads, moves an entry that
  * no relay can have written to the quarantine, and goes on (quarantine.ts). Every delivery has one entry in
- * `ready` or `waiting`, and every dead letter one in `dead-order`: upkeep restores those that are missing.
+ * `ready` or `waiting`, and every dead letter one in `dead-order`: maintenance restores those that are missing.
  */
 import type { KeyInDatabase } from '../model/vocabulary.js';
 

@@ -14,9 +14,9 @@ export type StateOperation =
   | 'track'
   | 'watch'
   | 'settle'
-  | 'beat'
+  | 'heartbeat'
   | 'reclaim'
-  | 'upkeep'
+  | 'maintenance'
   | 'depth'
   | 'dead_letters';
 
@@ -24,9 +24,9 @@ export interface HealthEvents {
   /** Called for each failed command. */
   failed(operation: StateOperation): void;
   /** Called for an error that was not reported before. */
-  troubleBegan(operation: StateOperation, error: RelayError): void;
+  unavailable(operation: StateOperation, error: RelayError): void;
   /** No command has failed for a while; the trouble lasted `afterMs`. */
-  troubleEnded(afterMs: number): void;
+  availableAgain(afterMs: number): void;
 }
 
 /** Trouble that recurs within this time is the same trouble, and not reported again. */
@@ -83,7 +83,7 @@ export class StateHealth {
     const what = error instanceof RedisUnreachableError ? error.name : error.message;
     if (this.#said.has(what)) return;
     this.#said.add(what);
-    this.#events.troubleBegan(operation, error);
+    this.#events.unavailable(operation, error);
   }
 
   recordSuccess(operation: StateOperation, endpoint: string | null): void {
@@ -113,7 +113,7 @@ export class StateHealth {
     const tookMs = this.#clock.monotonicMs() - this.#beganAtMs;
     this.#cancelCalm = this.#clock.after(CALM_MS, () => {
       this.#said.clear();
-      this.#events.troubleEnded(tookMs);
+      this.#events.availableAgain(tookMs);
     });
   }
 }

@@ -21,7 +21,7 @@ export async function scoresByName(
     if (pattern.test(name)) scores.set(name, score);
     else {
       const found = { key, kind: 'member', name: member, value: score } as const;
-      suspects.push({ ...found, why: 'not a name', related: null });
+      suspects.push({ ...found, reason: 'not a name', related: null });
     }
   }
   await state.setAside(operation, suspects);

@@ -98,10 +98,23 @@ export function unpackDeadLetter(packed: Buffer, place: Place): DeadLetter {
   return {
     reason: head.get('reason', isText<DeadReason>(WORD), 'a word'),
     attempts: head.get('attempts', isWhole, 'a whole number'),
-    lastOutcome: head.get('last_outcome', orNull(isString), 'a text or null'),
+    lastOutcome: currentOutcome(head.get('last_outcome', orNull(isString), 'a text or null')),
     diedAtMs: head.get('died_at_ms', isTime, 'a time'),
     delivery: unpackDelivery(rest, place),
   };
+}
+
+/** The names of outcomes in version 0.1, and the current ones. */
+const RENAMED_OUTCOMES = [
+  [/^answered (?=\d)/, 'HTTP '],
+  [/^refused_address(?=:)/, 'forbidden_address'],
+] as const;
+
+function currentOutcome(stored: string | null): string | null {
+  return RENAMED_OUTCOMES.reduce<string | null>(
+    (text, [former, current]) => text?.replace(former, current) ?? null,
+    stored,
+  );
 }
 
 const LINE_FEED = 0x0a;

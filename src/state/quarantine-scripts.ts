@@ -19,12 +19,12 @@ const VALUE_BYTES_MAX = 8 * 1_024;
  * well: a key of another type, or a stream without a free id, is deleted and started again. The first write is one that
  * Redis allows at maxmemory, which allows the script's other writes.
  */
-export const QUARANTINE = `local function quarantine(into, key, kind, name, value, why)
+export const QUARANTINE = `local function quarantine(into, key, kind, name, value, reason)
   local last = redis.pcall('XREVRANGE', into, '+', '-', 'COUNT', 1)
   local n = not last.err and last[1] and tonumber(last[1][2][2]) or 0
   if not (n >= 0 and n < 1e15) then n = 0 end
   local fields = {
-    'n', string.format('%.0f', n + 1), 'key', key, 'kind', kind, 'why', why,
+    'n', string.format('%.0f', n + 1), 'key', key, 'kind', kind, 'reason', reason,
     'name', string.sub(name, 1, ${NAME_BYTES_MAX}), 'bytes', #value,
     'value', string.sub(value, 1, ${VALUE_BYTES_MAX}),
   }
@@ -114,17 +114,17 @@ end
 for i = 2, #KEYS, 2 do
   local wanted = ARGV[i / 2]
   if is_wrong(redis.pcall(probes[wanted], KEYS[i])) then
-    local why = 'expected a ' .. wanted .. ', found another type'
+    local reason = 'expected a ' .. wanted .. ', found another type'
     redis.pcall('UNLINK', KEYS[i + 1])
     local answer = redis.pcall('RENAME', KEYS[i], KEYS[i + 1])
     if not answer.err then
-      quarantine(KEYS[1], KEYS[i], 'key', KEYS[i + 1], '', why)
+      quarantine(KEYS[1], KEYS[i], 'key', KEYS[i + 1], '', reason)
     else
       local value = redis.pcall('GET', KEYS[i])
       local deleted = redis.pcall('UNLINK', KEYS[i])
       if type(deleted) == 'table' then return { KEYS[i], deleted.err } end
       if type(value) ~= 'string' then value = '' end
-      quarantine(KEYS[1], KEYS[i], 'deleted_key', '', value, why .. '; deleted, since RENAME failed: ' .. answer.err)
+      quarantine(KEYS[1], KEYS[i], 'deleted_key', '', value, reason .. '; deleted, since RENAME failed: ' .. answer.err)
     end
     moved = moved + 1
   end

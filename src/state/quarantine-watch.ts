@@ -54,13 +54,13 @@ export class QuarantineWatch {
   async runOnce(): Promise<void> {
     const { state, events } = this.#parts;
     const { quarantine } = state;
-    const { entries, last } = await state.run('upkeep', () => quarantine.depth());
+    const { entries, last } = await state.run('maintenance', () => quarantine.depth());
     const before = this.#last;
     this.#entries = entries;
     this.#last = last;
     events.quarantineDepth(entries, last?.number ?? 0);
     if (last === null || last.id === before?.id) return;
-    const latest = await state.run('upkeep', () => quarantine.latest(NAMED_MAX));
+    const latest = await state.run('maintenance', () => quarantine.latest(NAMED_MAX));
     const isNew = (entry: QuarantinedEntry) => before === null || entry.number > before.number;
     // The numbers restart once all records were dropped.
     const found = before !== null && last.number < before.number ? latest : latest.filter(isNew);

@@ -31,7 +31,7 @@ export interface Suspect {
   /** The value; for a member, its score. */
   readonly value: string | Buffer;
   /** The problem, in a few words. */
-  readonly why: string;
+  readonly reason: string;
   readonly related: Related | null;
 }
 
@@ -44,7 +44,7 @@ export interface QuarantinedEntry {
   readonly atMs: number;
   readonly key: string;
   readonly kind: string;
-  readonly why: string;
+  readonly reason: string;
   /** The entry's name; for a whole key, its new name. */
   readonly name: Buffer;
   /** The original size of the value. */
@@ -89,8 +89,8 @@ export class Quarantine {
       };
       const args = suspects
         .slice(from, from + BATCH)
-        .flatMap(({ key, kind, name, value, why, related }) => [
-          ...[placeOf(key), kind, name, kind === 'member' ? value : sha1Of(value), why],
+        .flatMap(({ key, kind, name, value, reason, related }) => [
+          ...[placeOf(key), kind, name, kind === 'member' ? value : sha1Of(value), reason],
           ...(related === null ? [0, '', ''] : [placeOf(related.key), related.kind, related.name]),
         ]);
       this.#moved += Number(await this.#scripts.quarantineMove(keys, args));
@@ -113,8 +113,8 @@ export class Quarantine {
       if (Array.isArray(reply)) {
         const [key, error] = reply.map(String);
         throw new RedisReplyError(
-          `the key ${key} is not of the type that the relay uses, and can neither be renamed nor deleted (${error}): ` +
-            "delete it, or allow the relay's user RENAME and UNLINK (+rename +unlink)",
+          `the key ${key} has another type than the relay uses, and can neither be renamed nor deleted (${error}). ` +
+            "Delete it, or grant the relay's user +rename and +unlink",
         );
       }
       this.#moved += Number(reply);
@@ -178,7 +178,7 @@ function recordsOf(entries: readonly StreamEntry[]): QuarantinedEntry[] {
       atMs: Number(id.toString().split('-')[0]),
       key: bytesOf('key').toString(),
       kind: bytesOf('kind').toString(),
-      why: bytesOf('why').toString(),
+      reason: bytesOf('reason').toString(),
       name: bytesOf('name'),
       bytes: numberOf('bytes'),
       value: bytesOf('value'),

@@ -87,7 +87,7 @@ interface Start {
 function problemOf(condition: Condition): string | null {
   switch (condition.kind) {
     case 'verifying':
-      return 'its keys have not been looked at yet';
+      return 'not verified yet';
     case 'ready':
       return null;
     case 'unusable':
@@ -128,7 +128,7 @@ export class RedisState {
       section,
       clock,
       closing: this.#closing.signal,
-      onEnded: (why, end) => this.#onEnded(why, end),
+      onEnded: (reason, end) => this.#onEnded(reason, end),
       onStale: (problem) => events.credentialsUnusable(problem),
     });
     this.quarantine = new Quarantine(this.redis, parts.prefix);
@@ -149,7 +149,7 @@ export class RedisState {
   get problem(): string | null {
     if (this.#health.problem !== null) return this.#health.problem;
     if (this.redis.status === 'ready') return problemOf(this.#condition);
-    return `the state Redis at ${addressOf(this.#parts.redis)} is not connected`;
+    return `not connected to the state Redis at ${addressOf(this.#parts.redis)}`;
   }
 
   /** Whether an open connection is being verified. */
@@ -271,12 +271,12 @@ export class RedisState {
   }
 
   /** A server may close a connection that it has served; interrupted commands report that themselves. */
-  #onEnded(why: RelayError, end: 'closed' | 'failed'): void {
+  #onEnded(reason: RelayError, end: 'closed' | 'failed'): void {
     const connection = this.#connection;
     this.#connection = null;
     const isExpected = connection !== null && (connection.isVerified || connection.isLeft);
     if (end === 'closed' && isExpected) return;
-    this.#recordFailure('connect', why);
+    this.#recordFailure('connect', reason);
   }
 
   /** Reconnects: this server is the wrong one, and its name may lead to the right one by now. */

@@ -22,8 +22,8 @@ export async function verifyDatabase(
   } catch (error) {
     if (!isNoDatabase(error)) throw error;
     throw new NoDatabaseError(
-      `the state Redis at ${addressOf(address)} has no database ${database} (of a Redis Cluster ` +
-        `there is database 0 alone): correct ${section}.url`,
+      `the state Redis at ${addressOf(address)} has no database ${database} (a Redis Cluster has ` +
+        `only database 0). Correct ${section}.url`,
     );
   }
 }
@@ -44,7 +44,7 @@ export function refuseStateReplica(
     section === 'redis'
       ? replicaText(primary, address)
       : `the state Redis at ${addressOf(address)} is a replica of ${primary ?? 'another server'}, and ` +
-          'takes no writes: point state.url at the primary',
+          'rejects writes. Point state.url at the primary',
   );
 }
 
@@ -74,14 +74,14 @@ export function refuseFormat(prefix: string, found: string | null): void {
   if (!/^\d+$/.test(found ?? '')) throw foreignFormat(prefix, printable(found ?? 'nothing'));
   throw new StateFormatError(
     `the keys ${ownKeyPrefix(prefix)}… in the state Redis are used by another version of the ` +
-      `relay (expected format ${FORMAT_VERSION}, found ${found}): run that version, or choose another state.prefix`,
+      `relay (expected format ${FORMAT_VERSION}, found ${found}). Run that version, or choose another state.prefix`,
   );
 }
 
 function foreignFormat(prefix: string, found: string): StateFormatError {
   return new StateFormatError(
-    `another program has written the key ${formatKey(prefix)} in the state Redis (expected ${FORMAT_VERSION}, found ` +
-      `${found}): choose another state.prefix; or, if no other program needs that key, delete it`,
+    `another program wrote the key ${formatKey(prefix)} in the state Redis (expected ${FORMAT_VERSION}, found ` +
+      `${found}). Choose another state.prefix, or delete the key if no other program needs it`,
   );
 }
 

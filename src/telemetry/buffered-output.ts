@@ -11,6 +11,8 @@ export interface TextOutput {
   /** The bytes (or buffered characters) that are not read yet. */
   readonly writableLength: number;
   readonly isTTY?: boolean;
+  /** The width of a terminal; changes when it is resized. */
+  readonly columns?: number;
 }
 
 export interface WriteError extends Error {
@@ -35,8 +37,16 @@ export class BufferedOutput {
   #isCut = false;
   #isFailing = false;
 
-  constructor(output: TextOutput) {
+  constructor(
+    output: TextOutput,
+    readonly isColored = false,
+  ) {
     this.#output = output;
+  }
+
+  /** The width of the terminal; null when the output is none. */
+  get columns(): number | null {
+    return this.isTTY ? (this.#output.columns ?? null) : null;
   }
 
   get isTTY(): boolean {

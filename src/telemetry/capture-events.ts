@@ -21,8 +21,8 @@ export class CaptureEvents {
     this.#queueLoss = new ThrottledCount(clock, (dropped) =>
       log.error(
         { event: 'queue_full', dropped },
-        'keys expire faster than they can be taken: those whose deadlines are known are found ' +
-          'again, the others are lost',
+        'the expiration queue is full; dropping notifications. Expirations of tracked keys are recovered later, ' +
+          'others are lost. Check the latency of the state Redis',
       ),
     );
   }
@@ -44,7 +44,7 @@ export class CaptureEvents {
         detected_by: expiration.detectedBy,
         routes: [...routes],
       },
-      deliveries.length === 0 ? 'a key expired that no route matches' : 'a key expired',
+      deliveries.length === 0 ? 'key expired; no route matches' : 'key expired',
     );
   }
 
@@ -53,35 +53,35 @@ export class CaptureEvents {
     if (!this.#log.isLevelEnabled('debug')) return;
     this.#log.debug(
       { event: 'removed_early', database, key: printableBytes(key), deadline_ms: deadlineMs },
-      'a command removed a key before its deadline, which this server publishes as expired: no webhook',
+      'a command removed the key before its deadline; no webhook is sent',
     );
   }
 
-  expirationRefused(database: number, key: Uint8Array, keyBytesMax: number): void {
-    this.#metrics.expirationsRefused.inc();
+  expirationOversized(database: number, key: Uint8Array, keyBytesMax: number): void {
+    this.#metrics.expirationsOversized.inc();
     this.#log.error(
       {
-        event: 'expiration_refused',
+        event: 'expiration_oversized',
         database,
         key: printableBytes(key.subarray(0, keyBytesMax)),
         key_bytes: key.length,
         key_bytes_max: keyBytesMax,
       },
-      'a key expired that is too long to be sent: no webhook',
+      'the expired key is too long; no webhook is sent. Exclude such keys from the routes',
     );
   }
 
   /** A route's request body for this expiration would be too large. */
-  deliveriesRefused(
+  deliveriesOversized(
     { database, key }: Expiration,
-    refused: readonly Pick<Delivery, 'route' | 'endpoint'>[],
+    oversized: readonly Pick<Delivery, 'route' | 'endpoint'>[],
     bodyBytesMax: number,
   ): void {
-    for (const { route, endpoint } of refused) {
-      this.#metrics.deliveriesRefused.inc({ endpoint });
+    for (const { route, endpoint } of oversized) {
+      this.#metrics.deliveriesOversized.inc({ endpoint });
       this.#log.error(
         {
-          event: 'delivery_refused',
+          event: 'delivery_oversized',
           database,
           key: printableBytes(key),
           key_bytes: key.length,
@@ -89,7 +89,7 @@ export class CaptureEvents {
           endpoint,
           body_bytes_max: bodyBytesMax,
         },
-        'the body of a webhook would be too large to be sent: it is lost',
+        'the body of the webhook is too large; the webhook is discarded. Lower value_max, or shorten the body',
       );
     }
   }
@@ -100,8 +100,7 @@ export class CaptureEvents {
     const line = { event: 'internal_error', database, key: printableBytes(key) };
     this.#log.error(
       { ...line, error: messageOf(error), stack: Object(error).stack },
-      'an unexpected error, which is a bug in the relay: the webhooks of this expiration are lost. Please ' +
-        'report it with this line',
+      'unexpected error, a bug in the relay; the webhooks of this expiration are lost. Report this log line',
     );
   }
 
@@ -112,16 +111,16 @@ export class CaptureEvents {
   }
 
   /** The outbox in memory is full; deliveries are lost. */
-  outboxFull(refused: readonly Delivery[]): void {
-    for (const { endpoint } of refused) {
+  outboxFull(dropped: readonly Delivery[]): void {
+    for (const { endpoint } of dropped) {
       this.#metrics.deliveriesDropped.inc({ endpoint });
       this.#outboxLoss(endpoint).add();
     }
   }
 
-  /** A key event was dropped that only asks to read a deadline again: the next sweep does that. */
-  noticeDropped(): void {
-    this.#metrics.noticesDropped.inc();
+  /** A dropped event only asks to read a deadline again: the next sweep does that. */
+  keyChangeDropped(): void {
+    this.#metrics.keyChangesDropped.inc();
   }
 
   /** An unavailable state Redis is also reported elsewhere, once. */
@@ -130,23 +129,23 @@ export class CaptureEvents {
     const stack = error instanceof RelayError ? undefined : Object(error).stack;
     this.#log.error(
       { event: 'capture_failed', error: messageOf(error), stack, queued, retry_in_ms: retryInMs },
-      'what expired could not be stored; trying again',
+      'cannot store expirations; retrying. Check the state Redis',
     );
   }
 
   /** `count` keys were found missing after their deadlines, without a notification. */
   recovered(count: number): void {
     this.#log.warn(
-      { event: 'recovered', count },
-      'found keys that expired unheard: their webhooks say detected_by: recovery',
+      { event: 'expirations_recovered', count },
+      'recovered missed expirations; their webhooks have detected_by: recovery',
     );
   }
 
   /** This replica has lost the lease, because its process was paused or cut off. */
-  fenced(queued: number): void {
+  leaseLost(queued: number): void {
     this.#log.warn(
-      { event: 'fenced', queued },
-      'another replica captures by now: what was heard is left to it',
+      { event: 'lease_lost', queued },
+      'lost the lease; returning queued notifications to the replay buffer',
     );
   }
 
@@ -154,8 +153,8 @@ export class CaptureEvents {
   abandoned(expirations: number): void {
     this.#log.error(
       { event: 'capture_abandoned', expirations },
-      'the outbox could not be written before the stop: of these, only the keys whose deadlines were ' +
-        'known are found again',
+      'stopped before all expirations were stored; those of tracked keys are recovered at the next start, ' +
+        'others are lost. Check the state Redis',
     );
   }
 
@@ -171,7 +170,7 @@ export class CaptureEvents {
       loss = new ThrottledCount(this.#clock, (dropped) =>
         this.#log.error(
           { event: 'outbox_full', endpoint, dropped },
-          'the outbox in memory is full: webhooks are lost',
+          'the outbox in memory is full; discarding webhooks. Set state.kind: redis to keep more',
         ),
       );
       this.#outboxLosses.set(endpoint, loss);

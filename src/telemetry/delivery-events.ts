@@ -15,6 +15,7 @@ import type {
   ResponseFaults,
 } from '../model/vocabulary.js';
 import type { Claimed } from '../outbox/outbox.js';
+import { capitalize, lengthText } from '../server/wording.js';
 import { publicKeysOf } from '../signing/sign.js';
 import { LogThrottle } from './log-throttle.js';
 import type { Metrics } from './metrics.js';
@@ -82,9 +83,15 @@ export class DeliveryEvents {
       case 'done':
         return this.#log.info(line, 'delivered');
       case 'retry':
-        return this.#log.warn(line, 'not delivered');
+        return this.#log.warn(
+          line,
+          `delivery failed; retrying in ${lengthText(retryInMs(disposition, decidedAtMs))}`,
+        );
       case 'dead':
-        return this.#log.error(line, 'not delivered; now a dead letter');
+        return this.#log.error(
+          line,
+          `delivery failed; now a dead letter. Run expiry-relay dead show ${delivery.id}`,
+        );
     }
   }
 
@@ -92,20 +99,20 @@ export class DeliveryEvents {
   #faulty(endpoint: string, { malformed, unreadableRetryAfter }: ResponseFaults): void {
     if (malformed !== undefined) {
       const text =
-        "the endpoint's response is malformed after its status line: the status counts, and the " +
-        'connection is closed. Correct what the endpoint sends';
+        'the response is malformed after its status line; the status counts, and the connection is closed. ' +
+        'Fix the HTTP response of the endpoint';
       this.#seldom.log(`malformed ${endpoint}`, () =>
         this.#log.warn({ event: 'response_malformed', endpoint, error: malformed }, text),
       );
     }
     if (unreadableRetryAfter === undefined) return;
     const line = {
-      event: 'retry_after_unreadable',
+      event: 'retry_after_invalid',
       endpoint,
       retry_after: unreadableRetryAfter,
     };
     const text =
-      "the endpoint's Retry-After is neither a number of seconds nor an HTTP date: ignored";
+      'Retry-After is neither a number of seconds nor an HTTP date; ignoring it. Fix the header of the endpoint';
     this.#seldom.log(`retry-after ${endpoint}`, () => this.#log.warn(line, text));
   }
 
@@ -116,8 +123,8 @@ export class DeliveryEvents {
     this.#seldom.log(`prevented ${code}`, () =>
       this.#log.warn(
         { event: 'attempt_prevented', endpoint, code, error: detail },
-        'the relay cannot open a connection: webhooks wait, and no attempt is counted. This is no ' +
-          `fault of the endpoint: ${preventionAdvice(prevented)}`,
+        'this process or machine lacks a resource for a connection; webhooks wait, and no attempt is counted. ' +
+          capitalize(preventionAdvice(prevented)),
       ),
     );
   }
@@ -128,8 +135,8 @@ export class DeliveryEvents {
     if (tally === undefined) {
       tally = new ThrottledCount(this.#clock, (count) =>
         this.#log.error(
-          { event: 'dead_unattempted', endpoint, count, reason: 'gone' },
-          'not sent, since the endpoint is gone; now dead letters',
+          { event: 'dead_unattempted', endpoint, count, dead_reason: 'gone' },
+          'the endpoint has returned 410; its deliveries are now dead letters, without an attempt',
         ),
       );
       this.#unattempted.set(endpoint, tally);
@@ -155,20 +162,23 @@ export class DeliveryEvents {
         this.#failing.add(endpoint);
         const line = { event: 'breaker_opened', endpoint, open_ms: change.openMs };
         const text =
-          'the endpoint does not respond: the circuit breaker of this replica is open, and nothing is ' +
-          'sent for that time; then one webhook at a time probes the endpoint. Check its URL and network';
+          'circuit breaker opened, as the endpoint does not respond; this replica pauses deliveries for ' +
+          `${lengthText(change.openMs)}, then sends a probe. Check the URL and the network of the endpoint`;
         return this.#log[level](line, text);
       }
       case 'limited': {
         this.#failing.add(endpoint);
         const text =
-          'the endpoint responds, and fails most webhooks or has just come back: this replica sends one ' +
-          "at a time, and twice as many after each success. Check the receiver's own log";
+          'circuit breaker half-open, as the endpoint fails most webhooks or has just recovered; this replica ' +
+          'sends one webhook at a time, and twice as many after each success. Check the log of the receiver';
         return this.#log[level]({ event: 'breaker_half_open', endpoint }, text);
       }
       case 'closed':
         this.#failing.delete(endpoint);
-        return this.#log[level]({ event: 'breaker_closed', endpoint }, 'the endpoint works again');
+        return this.#log[level](
+          { event: 'breaker_closed', endpoint },
+          'circuit breaker closed; the endpoint has recovered',
+        );
     }
   }
 
@@ -176,28 +186,28 @@ export class DeliveryEvents {
   endpointThrottled(endpoint: string, retryAfterMs: number): void {
     const line = { event: 'endpoint_throttled', endpoint, retry_after_ms: retryAfterMs };
     const text =
-      'the endpoint asked for a wait (Retry-After): no replica sends it anything for that time. Lower ' +
-      'rate_limit or concurrency if it asks often';
+      `the endpoint sent Retry-After; all replicas pause deliveries to it for ${lengthText(retryAfterMs)}. ` +
+      'Lower rate_limit or concurrency if this recurs';
     this.#seldom.log(`throttled ${endpoint}`, () => this.#log.warn(line, text));
   }
 
-  /** `isMended`: the files were invalid before. Public keys are logged, since receivers need them. */
-  credentialsChanged({ name: endpoint, secrets }: Endpoint, isMended: boolean): void {
+  /** Public keys are logged, since receivers need them. */
+  credentialsReloaded({ name: endpoint, secrets }: Endpoint): void {
     this.#metrics.credentialsStale.set({ endpoint }, 0);
-    const line = { event: isMended ? 'credentials_mended' : 'credentials_changed', endpoint };
+    const line = { event: 'credentials_reloaded', endpoint };
     const publicKeys = publicKeysOf(secrets);
     this.#log.info(
       publicKeys.length === 0 ? line : { ...line, public_keys: publicKeys },
-      'what the files of this endpoint hold now is used from now on',
+      'credentials reloaded',
     );
   }
 
   /** Called once, until the files are valid again. */
-  credentialsUnusable(endpoint: string, problem: string): void {
+  credentialsUnusable(endpoint: string, reason: string): void {
     this.#metrics.credentialsStale.set({ endpoint }, 1);
     this.#log.error(
-      { event: 'credentials_unusable', endpoint, problem },
-      'a file of this endpoint cannot be used: what all of its files held before stays in use',
+      { event: 'credentials_unusable', endpoint, reason },
+      'cannot reload the credentials of the endpoint; using the previous ones. Fix the file',
     );
   }
 
@@ -205,16 +215,17 @@ export class DeliveryEvents {
     this.#metrics.endpointGone.set({ endpoint }, 1);
     this.#log.error(
       { event: 'endpoint_gone', endpoint },
-      'the endpoint answered 410: it gets no more webhooks until the relay is restarted',
+      'the endpoint returned 410; its webhooks become dead letters until the relay restarts. Fix the endpoint, ' +
+        'then restart all replicas',
     );
   }
 
   /** An unavailable state Redis is reported elsewhere, once. */
-  deliveryFailed(endpoint: string, error: unknown): void {
+  outboxFailed(endpoint: string, error: unknown): void {
     const level = error instanceof StateUnavailableError ? 'debug' : 'error';
     this.#log[level](
-      { event: 'delivery_failed', endpoint, error: messageOf(error) },
-      'the outbox could not be used; trying again',
+      { event: 'outbox_failed', endpoint, error: messageOf(error) },
+      'cannot read or write the outbox; retrying',
     );
   }
 }
@@ -223,18 +234,25 @@ function outcomeFields(outcome: Outcome): Record<string, unknown> {
   switch (outcome.kind) {
     case 'accepted':
       return { status: outcome.status, ...faultFields(outcome) };
-    case 'refused':
-      return { status: outcome.status, answer: outcome.answer, ...faultFields(outcome) };
+    case 'rejected':
+      return { status: outcome.status, response_body: outcome.answer, ...faultFields(outcome) };
     case 'unreachable':
-      return { cause: outcome.cause, error: outcome.detail };
+      return { reason: outcome.reason, error: outcome.detail };
   }
 }
 
 function faultFields({ malformed, unreadableRetryAfter }: ResponseFaults): Record<string, unknown> {
   return {
     ...(malformed === undefined ? {} : { malformed }),
-    ...(unreadableRetryAfter === undefined ? {} : { retry_after_unreadable: unreadableRetryAfter }),
+    ...(unreadableRetryAfter === undefined ? {} : { retry_after_invalid: unreadableRetryAfter }),
   };
+}
+
+function retryInMs(
+  { notBeforeMs }: Disposition & { readonly kind: 'retry' },
+  nowMs: number,
+): number {
+  return Math.round(notBeforeMs - nowMs);
 }
 
 function dispositionFields(disposition: Disposition, nowMs: number): Record<string, unknown> {
@@ -242,8 +260,8 @@ function dispositionFields(disposition: Disposition, nowMs: number): Record<stri
     case 'done':
       return {};
     case 'retry':
-      return { retry_in_ms: Math.round(disposition.notBeforeMs - nowMs) };
+      return { retry_in_ms: retryInMs(disposition, nowMs) };
     case 'dead':
-      return { reason: disposition.reason };
+      return { dead_reason: disposition.reason };
   }
 }

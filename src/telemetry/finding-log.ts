@@ -1,6 +1,7 @@
 /** Logs the warnings and problems that `doctor` reports about a server, each once while it lasts. */
 import type { Logger } from 'pino';
 import type { Level, ServerFinding, ServerSubject } from '../server/finding.js';
+import { capitalize } from '../server/wording.js';
 
 /** The event of each subject. */
 export const SERVER_EVENTS: Readonly<Record<ServerSubject, string>> = {
@@ -13,7 +14,7 @@ export const SERVER_EVENTS: Readonly<Record<ServerSubject, string>> = {
   eviction: 'keys_evictable',
   'state version': 'state_version',
   'state eviction': 'state_evictable',
-  'state on disk': 'state_persistence',
+  'state persistence': 'state_persistence',
 };
 
 export class FindingLog {
@@ -32,7 +33,7 @@ export class FindingLog {
       if (present.some((finding) => finding.subject === subject)) continue;
       this.#logged.delete(subject);
       const line = { event: SERVER_EVENTS[subject], redis: address, subject };
-      this.#log.info(line, `${subject}: warning cleared`);
+      this.#log.info(line, `${subject}: resolved`);
     }
     for (const { level, subject, text, advice } of present) {
       if (this.#logged.get(subject) === level) continue;
@@ -43,8 +44,4 @@ export class FindingLog {
       else this.#log.warn(line, message);
     }
   }
-}
-
-function capitalize(text: string): string {
-  return text.slice(0, 1).toUpperCase() + text.slice(1);
 }

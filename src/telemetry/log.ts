@@ -1,11 +1,12 @@
 /**
- * The log on standard output: JSON lines, or the same in a readable format. Webhooks take priority over log lines: if
+ * The log on standard output: JSON lines, or lines for people. Webhooks take priority over log lines: if
  * standard output is blocked, lines are dropped and counted.
  */
 import { type Logger, pino, stdTimeFunctions } from 'pino';
-import pretty from 'pino-pretty';
+import { paintFor } from '../lib/terminal.js';
 import type { Settings } from '../model/vocabulary.js';
 import type { BufferedOutput } from './buffered-output.js';
+import { terminalLine } from './terminal-lines.js';
 
 /** The maximum size of lines that wait for a reader: a few ten thousand lines. */
 export const LOG_BYTES_WAITING_MAX = 16 * 1024 * 1024;
@@ -28,9 +29,9 @@ export function createLog(
   /** Lost lines that are not reported yet. */
   let lost = 0;
   let reason = '';
-  const lose = (count: number, why: string) => {
+  const lose = (count: number, cause: string) => {
     lost += count;
-    reason = why;
+    reason = cause;
     onLost(count);
   };
   output.listen({
@@ -56,15 +57,10 @@ export function createLog(
     /** Called by Pino after a fatal line. */
     flushSync: () => output.flush(),
   };
-  if (format === 'json') return pino(options, lines);
-  const prettify = pretty.prettyFactory({
-    singleLine: true,
-    ignore: 'event',
-    errorLikeObjectKeys: [],
-    colorize: output.isTTY === true,
-  });
+  if (format === 'json' || (format === 'auto' && !output.isTTY)) return pino(options, lines);
+  const paint = paintFor(output.isColored);
   return pino(options, {
     ...lines,
-    write: (line: string) => lines.write(prettify(JSON.parse(line)) ?? ''),
+    write: (line: string) => lines.write(terminalLine(line, output.columns, paint)),
   });
 }

@@ -17,7 +17,7 @@ export const VALUE_OMISSIONS: Readonly<Record<ValueOmission, true>> = {
 };
 export const OUTCOMES: Readonly<Record<Outcome['kind'], true>> = {
   accepted: true,
-  refused: true,
+  rejected: true,
   unreachable: true,
 };
 
@@ -45,15 +45,15 @@ export const STATE_OPERATIONS: Readonly<Record<StateOperation, true>> = {
   track: true,
   watch: true,
   settle: true,
-  beat: true,
+  heartbeat: true,
   reclaim: true,
-  upkeep: true,
+  maintenance: true,
   depth: true,
   dead_letters: true,
 };
 
-/** Why dead letters are deleted: older than the retention, or too many. */
-export const FORGOTTEN_WHY = ['age', 'count'] as const;
+/** The reasons for which dead letters are deleted: older than the retention, or too many. */
+export const PRUNE_REASONS = ['age', 'count'] as const;
 
 /** From the resolution of timers to a backlog of minutes. */
 export const LATENESS_BUCKETS_S = [

@@ -1,5 +1,5 @@
 /** The Prometheus metrics. Label values come from the configuration, never from keys. Every series starts at 0. */
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { BreakerState, Settings } from '../model/vocabulary.js';
 import type { Depth } from '../outbox/outbox.js';
 import { asksForValues } from '../routing/routes.js';
@@ -8,13 +8,14 @@ import {
   BREAKER_STATES,
   DETECTED_BY,
   DURATION_BUCKETS_S,
-  FORGOTTEN_WHY,
   LATENESS_BUCKETS_S,
   OUTCOMES,
+  PRUNE_REASONS,
   STATE_OPERATIONS,
   VALUE_OMISSIONS,
 } from './metric-labels.js';
 import { OutboxGauges } from './outbox-gauges.js';
+import { registerProcessMetrics } from './process-metrics.js';
 
 const PREFIX = 'expiry_relay_';
 
@@ -26,83 +27,83 @@ export class Metrics {
 
   readonly expirations = new Counter({
     name: `${PREFIX}expirations_total`,
-    help: 'Expirations that a route matched.',
+    help: 'Total expirations that a route matched.',
     labelNames: ['route', 'detected_by'],
     registers: [this.#registry],
   });
-  readonly expirationsRefused = new Counter({
-    name: `${PREFIX}expirations_refused_total`,
-    help: 'Expirations of keys too long to be sent.',
+  readonly expirationsOversized = new Counter({
+    name: `${PREFIX}expirations_oversized_total`,
+    help: 'Total expirations without a webhook because the key was too long.',
     registers: [this.#registry],
   });
-  readonly deliveriesRefused = new Counter({
-    name: `${PREFIX}deliveries_refused_total`,
-    help: 'Deliveries whose bodies would have been too large, and are lost.',
+  readonly deliveriesOversized = new Counter({
+    name: `${PREFIX}deliveries_oversized_total`,
+    help: 'Total deliveries discarded because the body was too large.',
     labelNames: ['endpoint'],
     registers: [this.#registry],
   });
   readonly valuesOmitted = new Counter({
     name: `${PREFIX}values_omitted_total`,
-    help: 'Values that a route asks for and its webhooks went without.',
-    labelNames: ['route', 'why'],
+    help: 'Total values omitted from webhooks by reason.',
+    labelNames: ['route', 'reason'],
     registers: [this.#registry],
   });
   readonly expirationsDropped = new Counter({
     name: `${PREFIX}expirations_dropped_total`,
-    help: 'Expirations that came faster than they could be taken: lost, unless their deadlines are known.',
+    help: 'Total expiration notifications dropped because the queue was full.',
     registers: [this.#registry],
   });
-  readonly noticesDropped = new Counter({
-    name: `${PREFIX}notices_dropped_total`,
-    help: 'Notifications of changed keys that came faster than they could be taken; swept instead.',
+  readonly keyChangesDropped = new Counter({
+    name: `${PREFIX}key_changes_dropped_total`,
+    help: 'Total notifications of changed keys dropped because the queue was full.',
     registers: [this.#registry],
   });
   readonly logLinesDropped = new Counter({
     name: `${PREFIX}log_lines_dropped_total`,
-    help: 'Log lines that could not be written, and are lost.',
+    help: 'Total log lines dropped because they could not be written.',
     registers: [this.#registry],
   });
   readonly adminConnectionsClosed = new Counter({
     name: `${PREFIX}admin_connections_closed_total`,
-    help: 'Connections to the admin port that the relay closed because of a limit.',
+    help: 'Total connections to the admin port closed because of a limit.',
     labelNames: ['limit'],
     registers: [this.#registry],
   });
   readonly attempts = new Counter({
     name: `${PREFIX}attempts_total`,
-    help: 'Attempts to deliver, by what came of them.',
+    help: 'Total delivery attempts by outcome.',
     labelNames: ['endpoint', 'outcome'],
     registers: [this.#registry],
   });
   readonly attemptsPrevented = new Counter({
     name: `${PREFIX}attempts_prevented_total`,
-    help: 'Attempts that were not made because this machine or process lacked a resource.',
+    help: 'Total attempts not made because this machine or process lacked a resource.',
     labelNames: ['endpoint'],
     registers: [this.#registry],
   });
   readonly attemptDuration = new Histogram({
     name: `${PREFIX}attempt_duration_seconds`,
-    help: 'How long an attempt took, from connecting to the end of the answer.',
+    help: 'Duration of an attempt in seconds, from connecting to the end of the response.',
     labelNames: ['endpoint'],
     buckets: DURATION_BUCKETS_S,
     registers: [this.#registry],
   });
   readonly lateness = new Histogram({
     name: `${PREFIX}lateness_seconds`,
-    help: "From a key's deadline to the first attempt to deliver its webhook.",
+    help: "Time from a key's deadline to the first delivery attempt in seconds.",
     labelNames: ['route'],
     buckets: LATENESS_BUCKETS_S,
     registers: [this.#registry],
   });
   readonly deliveriesDropped = new Counter({
     name: `${PREFIX}deliveries_dropped_total`,
-    help: 'Deliveries that found no room in the outbox in memory, and are lost.',
+    help: 'Total deliveries discarded because the outbox in memory was full.',
     labelNames: ['endpoint'],
     registers: [this.#registry],
   });
   readonly breakerState: Gauge = new Gauge({
     name: `${PREFIX}breaker_state`,
-    help: "State of this replica's circuit breaker: closed (0), half open (1) or open (2).",
+    help: "Current state of this replica's circuit breaker: closed (0), half-open (1) or open (2).",
     labelNames: ['endpoint'],
     registers: [this.#registry],
     collect: (): void => {
@@ -113,63 +114,63 @@ export class Metrics {
   });
   readonly endpointGone = new Gauge({
     name: `${PREFIX}endpoint_gone`,
-    help: '1 once the endpoint has answered 410, until the relay is restarted.',
+    help: 'Whether the endpoint has returned 410 since the relay started (1) or not (0).',
     labelNames: ['endpoint'],
     registers: [this.#registry],
   });
   readonly credentialsStale = new Gauge({
     name: `${PREFIX}credentials_stale`,
-    help: '1 while a file of the endpoint cannot be used, and what it held before still is.',
+    help: 'Whether the last reload of the credentials failed (1) or not (0).',
     labelNames: ['endpoint'],
     registers: [this.#registry],
   });
   readonly stateErrors = new Counter({
     name: `${PREFIX}state_errors_total`,
-    help: 'Commands that the state Redis did not carry out, by what they were for.',
+    help: 'Total failed commands to the state Redis by operation.',
     labelNames: ['operation'],
     registers: [this.#registry],
   });
   readonly quarantineEntries = new Gauge({
     name: `${PREFIX}quarantine_entries`,
-    help: 'Records in the quarantine of the state.',
+    help: 'Current number of records in the quarantine of the state.',
     registers: [this.#registry],
   });
   readonly quarantined = new Counter({
     name: `${PREFIX}quarantined_total`,
-    help: 'Entries of the state that were moved to its quarantine, by any replica.',
+    help: 'Total entries of the state moved to the quarantine by all replicas.',
     registers: [this.#registry],
   });
   readonly internalErrors = new Counter({
     name: `${PREFIX}internal_errors_total`,
-    help: 'Unexpected errors that the relay has survived; each is a bug.',
+    help: 'Total unexpected errors, each of which is a bug.',
     registers: [this.#registry],
   });
   readonly reclaimed = new Counter({
-    name: `${PREFIX}reclaimed_total`,
-    help: 'Deliveries taken over from dead replicas.',
+    name: `${PREFIX}deliveries_reclaimed_total`,
+    help: 'Total deliveries taken over from dead replicas.',
     labelNames: ['endpoint'],
     registers: [this.#registry],
   });
-  readonly deadLettersForgotten = new Counter({
-    name: `${PREFIX}dead_letters_forgotten_total`,
-    help: 'Dead letters that are kept no longer: too old, or too many.',
-    labelNames: ['endpoint', 'why'],
+  readonly deadLettersPruned = new Counter({
+    name: `${PREFIX}dead_letters_pruned_total`,
+    help: 'Total dead letters deleted because they were too old or too many.',
+    labelNames: ['endpoint', 'reason'],
     registers: [this.#registry],
   });
   readonly unknownEndpointPending = new Gauge({
     name: `${PREFIX}unknown_endpoint_pending`,
-    help: "Deliveries that wait for an endpoint that no running replica's file has.",
+    help: 'Current number of deliveries for an endpoint that no running replica has.',
     labelNames: ['endpoint'],
     registers: [this.#registry],
   });
   readonly watching = new Gauge({
     name: `${PREFIX}watching`,
-    help: '1 while this replica is the one that captures expirations.',
+    help: 'Whether this replica holds the lease and captures expirations (1) or not (0).',
     registers: [this.#registry],
   });
   readonly configurations = new Gauge({
     name: `${PREFIX}configurations`,
-    help: 'Different configurations among the running replicas that share state.prefix.',
+    help: 'Current number of configurations among the running replicas that share state.prefix.',
     registers: [this.#registry],
   });
   readonly superseded = new Gauge({
@@ -179,37 +180,37 @@ export class Metrics {
   });
   readonly nudges = new Counter({
     name: `${PREFIX}nudges_total`,
-    help: 'Keys read just after their deadlines.',
+    help: 'Total keys read just after their deadlines, so that Redis expires them.',
     registers: [this.#registry],
   });
   readonly databasesEmptied = new Counter({
     name: `${PREFIX}databases_emptied_total`,
-    help: 'How often a watched database was emptied: no webhook for the keys that were in it.',
+    help: 'Total times that a watched database was emptied.',
     registers: [this.#registry],
   });
-  readonly deadlinesForgotten = new Counter({
-    name: `${PREFIX}deadlines_forgotten_total`,
-    help: 'Deadlines of keys that were in a database when it was emptied: no webhook.',
+  readonly deadlinesDiscarded = new Counter({
+    name: `${PREFIX}deadlines_discarded_total`,
+    help: 'Total deadlines discarded because the database was emptied.',
     registers: [this.#registry],
   });
   readonly sweptKeys = new Gauge({
     name: `${PREFIX}swept_keys`,
-    help: 'Keys that the last whole sweep found.',
+    help: 'Number of keys found by the last complete sweep.',
     registers: [this.#registry],
   });
   readonly sweepDuration = new Gauge({
     name: `${PREFIX}sweep_duration_seconds`,
-    help: 'How long the last whole sweep took.',
+    help: 'Duration of the last complete sweep in seconds.',
     registers: [this.#registry],
   });
   readonly gaps = new Counter({
     name: `${PREFIX}gaps_total`,
-    help: 'Times in which nobody listened to Redis after the first connection.',
+    help: 'Total interruptions of the subscription to Redis.',
     registers: [this.#registry],
   });
   readonly canaryLag = new Gauge({
     name: `${PREFIX}canary_lag_seconds`,
-    help: "From the last canary key's deadline to hearing that it expired.",
+    help: 'Time from the deadline of the last canary to its notification in seconds.',
     registers: [this.#registry],
   });
 
@@ -219,7 +220,8 @@ export class Metrics {
       const { name: route } = each;
       this.lateness.zero({ route });
       if (asksForValues(each)) {
-        for (const why of Object.keys(VALUE_OMISSIONS)) this.valuesOmitted.inc({ route, why }, 0);
+        for (const reason of Object.keys(VALUE_OMISSIONS))
+          this.valuesOmitted.inc({ route, reason }, 0);
       }
       for (const detected_by of Object.keys(DETECTED_BY)) {
         this.expirations.inc({ route, detected_by }, 0);
@@ -230,20 +232,20 @@ export class Metrics {
       this.attemptsPrevented.inc({ endpoint }, 0);
       this.attemptDuration.zero({ endpoint });
       this.deliveriesDropped.inc({ endpoint }, 0);
-      this.deliveriesRefused.inc({ endpoint }, 0);
+      this.deliveriesOversized.inc({ endpoint }, 0);
       this.breakerState.set({ endpoint }, BREAKER_STATES.closed);
       this.endpointGone.set({ endpoint }, 0);
       this.credentialsStale.set({ endpoint }, 0);
       this.reclaimed.inc({ endpoint }, 0);
-      for (const why of FORGOTTEN_WHY) this.deadLettersForgotten.inc({ endpoint, why }, 0);
+      for (const reason of PRUNE_REASONS) this.deadLettersPruned.inc({ endpoint, reason }, 0);
     }
     for (const limit of ADMIN_LIMITS) this.adminConnectionsClosed.inc({ limit }, 0);
     for (const operation of Object.keys(STATE_OPERATIONS)) this.stateErrors.inc({ operation }, 0);
   }
 
-  /** Registers the process metrics (memory, CPU, event loop). They hold a timer, so only `run` registers them. */
-  watchProcess(): void {
-    collectDefaultMetrics({ register: this.#registry, prefix: PREFIX });
+  /** Registers the metrics of the process (memory, CPU, event loop) and of the build. */
+  watchProcess(version: string): void {
+    registerProcessMetrics(this.#registry, PREFIX, version);
   }
 
   /** Registers the state of an endpoint's circuit breaker, which is read at each scrape. */
@@ -261,13 +263,13 @@ export class Metrics {
   watchCapture(queued: () => number, tracked: () => Promise<number>): void {
     const queuedGauge: Gauge = new Gauge({
       name: `${PREFIX}expirations_queued`,
-      help: 'Expirations and notices in memory that are yet to be taken care of.',
+      help: 'Current number of key events in memory that are not processed yet.',
       registers: [this.#registry],
       collect: (): void => queuedGauge.set(queued()),
     });
     const trackedGauge: Gauge = new Gauge({
       name: `${PREFIX}tracked_deadlines`,
-      help: 'Keys whose deadlines are in the index.',
+      help: 'Current number of keys whose deadlines are in the index.',
       registers: [this.#registry],
       collect: async (): Promise<void> => {
         try {

@@ -19,7 +19,7 @@ export class OutboxEvents {
     this.#metrics.reclaimed.inc({ endpoint }, count);
     this.#log.warn(
       { event: 'reclaimed', endpoint, replica, count },
-      'took over what a dead replica had been delivering',
+      'took over deliveries from a dead replica',
     );
   }
 
@@ -27,48 +27,48 @@ export class OutboxEvents {
   lost(delivery: Delivery): void {
     this.#log.error(
       {
-        event: 'lost',
+        event: 'delivery_lost',
         id: delivery.id,
         route: delivery.route,
         endpoint: delivery.endpoint,
         database: delivery.database,
         key: delivery.keyLabel,
       },
-      'not delivered before the stop; lost',
+      'stopped before the delivery succeeded; the webhook is lost',
     );
   }
 
   /** The outbox in memory evicted a dead letter. */
   deadLetterEvicted({ delivery, reason }: DeadLetter): void {
     const { id, endpoint } = delivery;
-    this.#metrics.deadLettersForgotten.inc({ endpoint, why: 'count' });
+    this.#metrics.deadLettersPruned.inc({ endpoint, reason: 'count' });
     this.#log.error(
-      { event: 'dead_letter_evicted', id, endpoint, reason },
-      'too many dead letters in memory: the oldest is lost',
+      { event: 'dead_letter_evicted', id, endpoint, dead_reason: reason },
+      'too many dead letters in memory; deleted the oldest',
     );
   }
 
   deadLettersEvicted(endpoint: string, count: number): void {
-    this.#metrics.deadLettersForgotten.inc({ endpoint, why: 'count' }, count);
+    this.#metrics.deadLettersPruned.inc({ endpoint, reason: 'count' }, count);
     this.#log.error(
       { event: 'dead_letters_evicted', endpoint, count },
-      'more dead letters than state.dead_letters.max: the oldest are lost',
+      'more dead letters than state.dead_letters.max; deleted the oldest',
     );
   }
 
   deadLettersExpired(endpoint: string, count: number): void {
-    this.#metrics.deadLettersForgotten.inc({ endpoint, why: 'age' }, count);
+    this.#metrics.deadLettersPruned.inc({ endpoint, reason: 'age' }, count);
     this.#log.warn(
       { event: 'dead_letters_expired', endpoint, count },
-      'dead letters older than state.dead_letters.keep are forgotten',
+      'deleted dead letters older than state.dead_letters.keep',
     );
   }
 
   indexRestored(endpoint: string, deliveries: number, deadLetters: number): void {
     this.#log.warn(
       { event: 'index_restored', endpoint, deliveries, dead_letters: deadLetters },
-      'deliveries or dead letters had no entry in their index. The deliveries are ready again, and the dead letters are ' +
-        'listed again. Check which other client writes to the state',
+      'restored missing index entries of deliveries or dead letters; restored deliveries may be sent again. ' +
+        'Find the other client that writes to the state',
     );
   }
 
@@ -84,8 +84,8 @@ export class OutboxEvents {
     this.#unknown.add(endpoint);
     this.#log.warn(
       { event: 'unknown_endpoint', endpoint, pending, grace_left_ms: Math.round(graceLeftMs) },
-      "webhooks wait for an endpoint that no running replica's file has; they become dead " +
-        'letters when the grace is over (state.unknown_endpoint_grace)',
+      'no running replica has this endpoint; its deliveries become dead letters after ' +
+        'state.unknown_endpoint_grace. Restore the endpoint in the configuration',
     );
   }
 
@@ -93,25 +93,24 @@ export class OutboxEvents {
   stateClockSet(stepMs: number): void {
     this.#log.warn(
       { event: 'state_clock_set', step_ms: stepMs },
-      'the clock of the state Redis was set, or this machine was suspended. Retries wait no longer than ' +
-        'scheduled, and no dead letter is removed for its age within the next hour. Check the time ' +
-        "synchronization of the state Redis's machine",
+      'the clock of the state Redis was set, or this machine was suspended; retries are not delayed, and no ' +
+        'dead letter is deleted by age for an hour. Check time synchronization on the state Redis host',
     );
   }
 
   waitsLimited(endpoint: string, count: number): void {
     this.#log.info(
       { event: 'retries_rescheduled', endpoint, count },
-      'the clock of the state Redis was set back: restarted the waits of retries that would have waited ' +
-        'longer than scheduled',
+      'the clock of the state Redis was set back; rescheduled retries that would have been late',
     );
   }
 
-  unknownEndpointBuried(endpoint: string, count: number): void {
+  unknownEndpointDeadLettered(endpoint: string, count: number): void {
     this.#metrics.unknownEndpointPending.set({ endpoint }, 0);
     this.#log.error(
-      { event: 'unknown_endpoint_buried', endpoint, count, reason: 'unknown_endpoint' },
-      "what waited for an endpoint that no running replica's file has: now dead letters",
+      { event: 'unknown_endpoint_dead_lettered', endpoint, count, dead_reason: 'unknown_endpoint' },
+      'no running replica has this endpoint; its deliveries are now dead letters. Restore the endpoint, then ' +
+        'run expiry-relay dead replay',
     );
   }
 }

@@ -16,12 +16,12 @@ export class OutboxGauges {
     this.#endpoints = endpoints;
     const gauge = (name: string, help: string) =>
       new Gauge({ name: prefix + name, help, labelNames: ['endpoint'], registers: [registry] });
-    this.#pending = gauge('outbox_pending', 'Deliveries neither done nor dead.');
-    this.#oldest = gauge('outbox_oldest_seconds', 'Time since the oldest due delivery became due.');
-    this.#dead = gauge('dead_letters', 'Dead letters that are kept.');
+    this.#pending = gauge('outbox_pending', 'Current number of pending deliveries.');
+    this.#oldest = gauge('outbox_oldest_seconds', 'Age of the oldest due delivery in seconds.');
+    this.#dead = gauge('dead_letters', 'Current number of dead letters.');
     this.#throttled = gauge(
       'endpoint_throttled_seconds',
-      'Time that is left of the wait that the endpoint has asked for (Retry-After), for all replicas.',
+      'Remaining time in seconds for which the endpoint is throttled (Retry-After).',
     );
   }
 

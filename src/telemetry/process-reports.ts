@@ -54,8 +54,7 @@ export function isPasswordUnused(report: ProcessReport): boolean {
 }
 
 export const PASSWORD_UNUSED_TEXT =
-  'Redis does not require the password that the configuration gives: everyone who can ' +
-  'connect to Redis can read and change its data';
+  'Redis does not require the configured password; anyone who can connect to it can read and change its data';
 export const PASSWORD_UNUSED_ADVICE =
   'set the password in Redis (requirepass, or ACL SETUSER), or remove it from the configuration';
 
@@ -63,13 +62,13 @@ export const PASSWORD_UNUSED_ADVICE =
 export function reportText(report: ProcessReport): string {
   switch (report.kind) {
     case 'ignored':
-      return `ignored ${report.signal}: the relay does not use this signal. To stop the relay, send SIGTERM`;
+      return `ignored ${report.signal}, which the relay does not use. Send SIGTERM to stop the relay`;
     case 'warning':
       return isPasswordUnused(report)
         ? `${PASSWORD_UNUSED_TEXT}; ${PASSWORD_UNUSED_ADVICE}`
         : `${report.name}: ${printable(report.text)}`;
     case 'cut off':
-      return `ended by a second signal (${report.signal}): attempts under way are cut off`;
+      return `second signal (${report.signal}); stopping at once and aborting attempts`;
     case 'crashed':
       return printable(report.text);
   }

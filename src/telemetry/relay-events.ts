@@ -19,11 +19,11 @@ export class RelayEvents {
     this.#seldom = new LogThrottle(clock);
   }
 
-  started(version: string, file: string, settings: Settings, admin: ListenAddress): void {
+  starting(version: string, file: string, settings: Settings, admin: ListenAddress): void {
     const { endpoints, routes } = settings;
     this.#log.info(
       {
-        event: 'started',
+        event: 'starting',
         version,
         file,
         routes: routes.length,
@@ -31,10 +31,15 @@ export class RelayEvents {
         admin: placeText(admin),
         state: stateText(settings.state),
       },
-      'expiry-relay started',
+      'starting expiry-relay',
     );
     if (settings.state.kind === 'memory') this.#stateInMemory();
     for (const endpoint of endpoints.values()) this.#signing(endpoint);
+  }
+
+  /** The relay listens to Redis, and the state can be used. */
+  started(): void {
+    this.#log.info({ event: 'started' }, 'expiry-relay started');
   }
 
   /** Attempts may be prevented if the limit of open files is too low. */
@@ -47,8 +52,8 @@ export class RelayEvents {
     this.#seldom.log('not accepted', () =>
       this.#log.warn(
         { event: 'admin_accept_failed', error: messageOf(error) },
-        'the admin port could not accept a connection; the relay keeps listening. ' +
-          'Check the memory and the open files of this machine',
+        'the admin port cannot accept a connection; still listening. Check the memory and the open files of this ' +
+          'machine',
       ),
     );
   }
@@ -62,15 +67,15 @@ export class RelayEvents {
     if (publicKeys.length === 0) return;
     this.#log.info(
       { event: 'public_keys', endpoint, public_keys: publicKeys },
-      'what receivers verify the asymmetric signatures of this endpoint with',
+      'public keys to verify the signatures of this endpoint',
     );
   }
 
   #stateInMemory(): void {
     this.#log.warn(
       { event: 'state_in_memory' },
-      'state is kept in memory: deliveries that wait are lost when this process ends, and ' +
-        'expirations while it is away are not noticed. Set state.kind: redis to keep both',
+      'state is kept in memory; pending deliveries are lost when the process ends, and expirations are missed ' +
+        'while it does not run. Set state.kind: redis to prevent both',
     );
   }
 
@@ -82,20 +87,20 @@ export class RelayEvents {
     );
     this.#log.info(
       { event: 'waiting', checks: failed.map(({ name, problem }) => `${name}: ${problem}`) },
-      'not ready after one second; the relay keeps waiting',
+      'not ready after 1 s; waiting for the listed checks',
     );
   }
 
   /** The relay cannot start. */
   failed(error: unknown): void {
-    this.#log.fatal({ event: 'failed', error: messageOf(error) }, 'cannot start');
+    this.#log.fatal({ event: 'start_failed', error: messageOf(error) }, 'cannot start; exiting');
   }
 
   /** Log lines before this one were lost. */
   logLinesLost(lines: number, reason: string): void {
     this.#log.warn(
-      { event: 'log_lines_lost', lines, error: reason },
-      'log lines could not be written and are lost; log lines can be written again',
+      { event: 'log_lines_lost', lines, reason },
+      'log lines were lost; writing again',
     );
   }
 
@@ -119,17 +124,23 @@ export class RelayEvents {
   }
 
   stopping(reason: string, graceMs: number): void {
-    this.#log.info({ event: 'stopping', reason, grace_ms: graceMs }, 'stopping');
+    this.#log.info(
+      { event: 'stopping', reason, grace_ms: graceMs },
+      'stopping; finishing attempts within the grace period',
+    );
   }
 
   stopped(undelivered: number): void {
     const line = { event: 'stopped', undelivered };
     if (undelivered === 0) this.#log.info(line, 'stopped');
-    else this.#log.error(line, 'stopped; deliveries that waited in memory are lost');
+    else this.#log.error(line, 'stopped; undelivered webhooks in memory are lost');
   }
 
   cleanUpFailed(name: string, error: unknown): void {
-    this.#log.error({ event: 'clean_up_failed', name, error: messageOf(error) }, 'clean-up failed');
+    this.#log.error(
+      { event: 'clean_up_failed', name, error: messageOf(error) },
+      'a step of the shutdown failed; continuing',
+    );
   }
 }
 

@@ -1,6 +1,7 @@
 /** Events of the watched Redis. */
 import type { Logger } from 'pino';
 import type { ServerFinding } from '../server/finding.js';
+import { lengthText } from '../server/wording.js';
 import { FindingLog } from './finding-log.js';
 import type { Metrics } from './metrics.js';
 
@@ -20,17 +21,17 @@ export class SourceEvents {
     this.#findings.log(address, findings);
   }
 
-  redisWaiting(address: string, error: Error, retryInMs: number): void {
+  redisUnavailable(address: string, error: Error, retryInMs: number): void {
     this.#log.warn(
-      { event: 'redis_waiting', redis: address, error: error.message, retry_in_ms: retryInMs },
-      'waiting for Redis',
+      { event: 'redis_unavailable', redis: address, error: error.message, retry_in_ms: retryInMs },
+      `Redis unavailable; retrying in ${lengthText(retryInMs)}`,
     );
   }
 
-  credentialsUnusable(problem: string): void {
+  credentialsUnusable(reason: string): void {
     this.#log.warn(
-      { event: 'redis_credentials_unusable', problem },
-      'cannot load the password or a certificate for Redis; using the last valid one',
+      { event: 'redis_credentials_unusable', reason },
+      'cannot reload the password or certificate for Redis; using the previous one. Fix the file',
     );
   }
 
@@ -45,16 +46,16 @@ export class SourceEvents {
   notificationsPartial(address: string, setting: string | null, wanted: string): void {
     this.#log.warn(
       { event: 'notifications_partial', redis: address, setting, wanted },
-      'the server publishes expirations, but no other changes of keys: the relay finds deadlines by ' +
-        'sweeps alone. A key that lives shorter than a sweep may be late, and a deleted key may be ' +
-        `delivered as expired (detected_by: recovery). Set notify-keyspace-events to "${wanted}"`,
+      'the server publishes only expirations; the relay finds deadlines by sweeps. Webhooks of short-lived ' +
+        'keys may be late, and deleted keys may be reported as expired (detected_by: recovery). Set ' +
+        `notify-keyspace-events to "${wanted}"`,
     );
   }
 
   notificationsUnreadable(address: string, error: Error): void {
     this.#log.info(
       { event: 'notifications_unreadable', redis: address, error: error.message },
-      'cannot read notify-keyspace-events; the canary checks whether notifications arrive',
+      'cannot read notify-keyspace-events; verifying notifications by the canary alone',
     );
   }
 
@@ -62,7 +63,7 @@ export class SourceEvents {
   reopened(address: string, connection: string, error: Error): void {
     this.#log.info(
       { event: 'connection_reopened', redis: address, connection, error: error.message },
-      'a connection that only reads keys ended, and has been opened again; no notification was missed',
+      'lost a connection that only reads keys, and reopened it; no notification was missed',
     );
   }
 
@@ -70,66 +71,67 @@ export class SourceEvents {
   clockSet(stepMs: number): void {
     this.#log.warn(
       { event: 'redis_clock_set', step_ms: stepMs },
-      'the clock of Redis was set, or this machine was suspended. Redis expires keys by the new time, and ' +
-        "the relay follows it. Check the time synchronization of Redis's machine",
+      'the clock of Redis was set, or this machine was suspended; the relay follows the new time, as Redis ' +
+        'does. Check time synchronization on the Redis host',
     );
   }
 
-  noticesForbidden(address: string, error: Error): void {
+  keyChangesForbidden(address: string, error: Error): void {
     this.#log.warn(
-      { event: 'notices_forbidden', redis: address, error: error.message },
-      'only expirations may be heard: deadlines are found by sweeps alone, so that a key whose life ' +
-        'is shorter than a sweep expires when Redis comes by',
+      { event: 'key_changes_forbidden', redis: address, error: error.message },
+      'no permission to subscribe to changes of keys; the relay finds deadlines by sweeps, and webhooks of ' +
+        'short-lived keys may be late. Run expiry-relay doctor to list the missing permissions',
     );
   }
 
   marksForbidden(address: string, error: Error): void {
     this.#log.warn(
       { event: 'marks_forbidden', redis: address, error: error.message },
-      'marks cannot be published or received: when another replica takes over, it may send the ' +
-        'webhooks of the last 20 s again. `expiry-relay doctor` shows the missing permissions',
+      'no permission to publish or receive marks; after a takeover, the webhooks of the last 20 s may be ' +
+        'sent again. Run expiry-relay doctor to list the missing permissions',
     );
   }
 
-  canaryHeard(lagMs: number): void {
+  canaryReceived(lagMs: number): void {
     this.#metrics.canaryLag.set(lagMs / 1000);
-    this.#log.trace({ event: 'canary_heard', lag_ms: lagMs }, 'canary heard');
+    this.#log.trace({ event: 'canary_received', lag_ms: lagMs }, 'canary received');
   }
 
   canaryOvertaken(database: number): void {
     this.#log.trace(
       { event: 'canary_overtaken', database },
-      'the canary was not heard in time, but another key was: notifications flow',
+      'canary late, but another expiration was received; notifications work',
     );
   }
 
   canaryRemoved(address: string, reason: string): void {
     this.#log.warn(
       { event: 'canary_removed', redis: address, error: reason },
-      'the canary key does not live long enough, so nothing proves that notifications flow',
+      'canary key removed before its deadline; notifications are not verified. Check maxmemory-policy, and for ' +
+        'clients that flush the database',
     );
   }
 
   canaryEvicted(address: string, reason: string): void {
     this.#log.warn(
       { event: 'canary_evicted', redis: address, error: reason },
-      'the canary key was removed before its deadline, and the relay heard the removal: notifications ' +
-        'arrive. Keys with a TTL that are evicted send no webhook: give Redis more memory, or set ' +
-        'maxmemory-policy to noeviction',
+      'canary key evicted or deleted before its deadline; notifications work, but evicted keys send no ' +
+        'webhook. Give Redis more memory, or set maxmemory-policy to noeviction',
     );
   }
 
   canaryRecovered(address: string): void {
     this.#log.info(
       { event: 'canary_recovered', redis: address },
-      'the canary proves again that notifications flow',
+      'canary received again; notifications are verified',
     );
   }
 
   canaryUnwritable(address: string, reason: string): void {
     this.#log.warn(
       { event: 'canary_unwritable', redis: address, error: reason },
-      'the canary key cannot be written, so nothing proves that notifications flow',
+      'cannot write the canary key; notifications are not verified. Run expiry-relay doctor to list the missing ' +
+        'permissions',
     );
   }
 
@@ -137,14 +139,14 @@ export class SourceEvents {
   listening(address: string, databases: readonly number[], gapMs: number | null): void {
     const gap = gapMs === null ? {} : { gap_ms: Math.round(gapMs) };
     const line = { event: 'listening', redis: address, databases, ...gap };
-    this.#log.info(line, 'listening to expirations');
+    this.#log.info(line, 'listening for expirations');
   }
 
-  gapBegan(address: string, error: Error): void {
+  subscriptionLost(address: string, error: Error): void {
     this.#metrics.gaps.inc();
     this.#log.warn(
-      { event: 'gap_began', redis: address, error: error.message },
-      'a gap: expirations may be missed until the relay listens again',
+      { event: 'subscription_lost', redis: address, error: error.message },
+      'disconnected from Redis; expirations may be missed until the relay listens again',
     );
   }
 }

@@ -30,7 +30,7 @@ export class StateEvents {
     this.#seldom.log(`${loop} ${messageOf(error)}`, () =>
       this.#log.error(
         { event: 'internal_error', loop, error: messageOf(error), stack },
-        'an unexpected error, which is a bug in the relay: trying again. Please report it with this line',
+        'unexpected error, a bug in the relay; retrying. Report this log line',
       ),
     );
   }
@@ -41,7 +41,7 @@ export class StateEvents {
     this.#metrics.quarantined.inc(recorded);
   }
 
-  quarantined({ id, key, kind, name, bytes, why }: QuarantinedEntry): void {
+  quarantined({ id, key, kind, name, bytes, reason }: QuarantinedEntry): void {
     this.#log.error(
       {
         event: 'quarantined',
@@ -50,18 +50,18 @@ export class StateEvents {
         kind: printable(kind),
         name: printableBytes(name),
         bytes,
-        why: printable(why),
+        reason: printable(reason),
       },
-      'moved an entry that no relay has written to the quarantine of the state; the rest of the state is used ' +
-        'as before. Show it with "expiry-relay quarantine show", and find out what else writes to this key',
+      'moved an entry of the state to the quarantine, as no relay has written it. Find the client that writes ' +
+        `to this key; run expiry-relay quarantine show ${id}`,
     );
   }
 
   moreQuarantined(count: number): void {
     this.#log.error(
       { event: 'quarantined', count },
-      'more entries that no relay has written are in the quarantine of the state. List them with ' +
-        '"expiry-relay quarantine list"',
+      'moved more entries of the state to the quarantine, as no relay has written them. Run expiry-relay ' +
+        'quarantine list',
     );
   }
 
@@ -74,32 +74,32 @@ export class StateEvents {
     this.#metrics.stateErrors.inc({ operation });
   }
 
-  troubleBegan(operation: StateOperation, error: RelayError): void {
+  unavailable(operation: StateOperation, error: RelayError): void {
     this.#log.error(
-      { event: 'state_trouble', operation, error: error.message },
-      'the state Redis is unavailable or refuses a command; the relay waits for it',
+      { event: 'state_unavailable', operation, error: error.message },
+      'state Redis unavailable; retrying',
     );
   }
 
-  troubleEnded(afterMs: number): void {
+  availableAgain(afterMs: number): void {
     this.#log.info(
       { event: 'state_recovered', after_ms: Math.round(afterMs) },
-      'the state Redis works again',
+      'state Redis available again',
     );
   }
 
-  credentialsUnusable(problem: string): void {
+  credentialsUnusable(reason: string): void {
     this.#log.warn(
-      { event: 'redis_credentials_unusable', problem },
-      'cannot load the password or a certificate for the state Redis; using the last valid one',
+      { event: 'redis_credentials_unusable', reason },
+      'cannot reload the password or certificate for the state Redis; using the previous one. Fix the file',
     );
   }
 
   dataLost(address: string): void {
     this.#log.error(
       { event: 'state_lost', redis: address },
-      'the state Redis has lost its data (a restart without persistence, a flush): webhooks that ' +
-        'waited there are gone',
+      'the state Redis lost its data, by a restart without persistence or a flush; pending webhooks are lost. ' +
+        'Set appendonly yes',
     );
   }
 }

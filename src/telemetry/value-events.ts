@@ -17,24 +17,24 @@ export class ValueEvents {
   }
 
   unreadable(refusal: string): void {
-    this.#say(
+    this.#warn(
       'value_unreadable',
       refusal,
-      'Redis does not let the relay read values that routes ask for: run expiry-relay doctor, which ' +
-        'says what its user lacks',
+      'no permission to read values that routes include; sending webhooks without them. Run expiry-relay doctor ' +
+        'to list the missing permissions',
     );
   }
 
   stale(error: string): void {
-    this.#say('value_stale', error, 'values could not be read: those of an earlier time are sent');
+    this.#warn('value_stale', error, 'cannot read values; sending values that were read earlier');
   }
 
-  omitted(route: string, why: ValueOmission): void {
-    this.#metrics.valuesOmitted.inc({ route, why });
+  omitted(route: string, reason: ValueOmission): void {
+    this.#metrics.valuesOmitted.inc({ route, reason });
   }
 
   /** Throttled by event, since the error concerns all keys. */
-  #say(event: string, error: string, text: string): void {
+  #warn(event: string, error: string, text: string): void {
     this.#seldom.log(event, () => this.#log.warn({ event, error }, text));
   }
 }

@@ -21,8 +21,13 @@ export class WatchEvents {
   /** Whether this replica captures. */
   watching(isWatching: boolean): void {
     this.#metrics.watching.set(isWatching ? 1 : 0);
-    const line = { event: isWatching ? 'watching' : 'watch_ended' };
-    this.#log.info(line, isWatching ? 'this replica captures' : 'this replica no longer captures');
+    const line = { event: isWatching ? 'watching' : 'watching_ended' };
+    this.#log.info(
+      line,
+      isWatching
+        ? 'acquired the lease; capturing expirations'
+        : 'this replica no longer holds the lease; standing by',
+    );
   }
 
   /** Logs a change of this configuration's standing among the running ones. */
@@ -34,56 +39,62 @@ export class WatchEvents {
     this.#standing = kind;
     const line = { event: `configuration_${kind}`, prefix, configurations };
     const unique =
-      'Nothing to do during a rolling update; otherwise give each configuration a state.prefix of its own';
+      'Ignore this during a rolling update; otherwise give each configuration its own state.prefix';
     switch (kind) {
       case 'superseded':
         return this.#log.error(
           line,
-          `superseded: a newer configuration that shares state.prefix "${prefix}" has taken over. ` +
-            `This replica captures no expirations. ${unique}`,
+          `superseded by a newer configuration with state.prefix "${prefix}"; this replica captures no ` +
+            `expirations. ${unique}`,
         );
       case 'leading':
         return this.#log.warn(
           line,
-          `replicas with an older configuration share state.prefix "${prefix}" and capture no ` +
+          `replicas with an older configuration share state.prefix "${prefix}"; they capture no ` +
             `expirations. ${unique}`,
         );
       case 'succeeding':
         return this.#log.info(
           line,
-          `taking over from replicas with an older configuration that share state.prefix "${prefix}"`,
+          `taking over the lease from replicas with an older configuration and state.prefix "${prefix}"`,
         );
       case 'current':
         if (before === 'succeeding') return;
-        return this.#log.info(line, `one configuration uses state.prefix "${prefix}" again`);
+        return this.#log.info(
+          line,
+          `all replicas with state.prefix "${prefix}" have the same configuration again`,
+        );
     }
   }
 
-  handedOver(): void {
-    this.#log.info({ event: 'handed_over' }, 'handing the lease to a newer configuration');
+  leaseHandedOver(): void {
+    this.#log.info(
+      { event: 'lease_handed_over' },
+      'handing over the lease to a newer configuration',
+    );
   }
 
-  /** Logged once; the check `server` shows the problem while it lasts. */
-  serverRefused(problem: string): void {
-    this.#log.error({ event: 'server_refused', problem }, `not watching: ${problem}`);
+  /** Logged once; the check `server` shows the reason while it lasts. */
+  serverMismatched(reason: string): void {
+    this.#log.error({ event: 'server_mismatch', reason }, `not capturing expirations: ${reason}`);
   }
 
   serverVerified(): void {
     const line = { event: 'server_verified' };
-    this.#log.info(line, 'the watched server is the one whose deadlines the state holds');
+    this.#log.info(line, 'the state belongs to the watched server');
   }
 
   nudged(count: number): void {
     this.#metrics.nudges.inc(count);
   }
 
-  databaseEmptied(database: number, forgotten: number): void {
+  databaseEmptied(database: number, deadlines: number): void {
     this.#metrics.databasesEmptied.inc();
-    this.#metrics.deadlinesForgotten.inc(forgotten);
+    this.#metrics.deadlinesDiscarded.inc(deadlines);
     this.#log.error(
-      { event: 'database_emptied', database, forgotten },
-      'the database was emptied (FLUSHDB, FLUSHALL, a restart without its data): no webhook for ' +
-        'the keys that were in it',
+      { event: 'database_emptied', database, deadlines },
+      'the database was emptied (FLUSHDB, FLUSHALL, or a restart without its data); no webhooks are sent for ' +
+        'its former keys',
     );
   }
 
@@ -92,13 +103,13 @@ export class WatchEvents {
     this.#metrics.sweepDuration.set(tookMs / 1000);
     this.#log.debug(
       { event: 'swept', keys, took_ms: Math.round(tookMs) },
-      'the deadlines of all keys were read',
+      'read the deadlines of all keys',
     );
   }
 
   /** Called each time that the operation failed, every second. */
   watchFailed(error: string): void {
-    const text = 'deadlines could not be read or written; trying again';
+    const text = 'cannot read or write deadlines; retrying';
     this.#seldom.log(error, () => this.#log.warn({ event: 'watch_failed', error }, text));
   }
 }

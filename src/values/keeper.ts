@@ -40,7 +40,7 @@ export interface ValueEvents {
   unreadable(refusal: string): void;
   /** Values could not be read; kept ones may be older than possible. */
   stale(error: string): void;
-  omitted(route: string, why: ValueOmission): void;
+  omitted(route: string, reason: ValueOmission): void;
 }
 
 export interface ValueKeeperParts {

@@ -136,9 +136,9 @@ export class RedisValues implements Values {
         try {
           kept.set(key, unpack(text));
         } catch (error) {
-          const why = messageOf(error);
+          const reason = messageOf(error);
           const related = { key: scores, kind: 'member', name: key.key } as const;
-          suspects.push({ key: read, kind: 'field', name: key.key, value: text, why, related });
+          suspects.push({ key: read, kind: 'field', name: key.key, value: text, reason, related });
         }
       }
     }

@@ -130,8 +130,8 @@ function shapeOf(type: string): Shape | null {
   return Object.hasOwn(SHAPES, type) ? (SHAPES[type] ?? null) : null;
 }
 
-export function omitted(why: ValueOmission, readAtMs: number | null): SizedValue {
-  return { value: { value: null, base64: null, omitted: why, readAtMs }, bytes: 0 };
+export function omitted(reason: ValueOmission, readAtMs: number | null): SizedValue {
+  return { value: { value: null, base64: null, omitted: reason, readAtMs }, bytes: 0 };
 }
 
 /**

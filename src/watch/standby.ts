@@ -4,7 +4,7 @@
  */
 import type { EventQueue } from '../capture/event-queue.js';
 import type { Intake } from '../capture/intake.js';
-import type { Sequence } from '../capture/sequence.js';
+import { namesOf, type Sequence } from '../capture/sequence.js';
 import type { Deadlines } from '../deadlines/deadlines.js';
 import type { Clock } from '../lib/clock.js';
 import { Condition } from '../lib/condition.js';
@@ -73,6 +73,8 @@ export class Standby implements EventSink {
   #loops: Promise<unknown> = Promise.resolve();
   #changing: Promise<void> = Promise.resolve();
   #competing: Promise<void> = Promise.resolve();
+  /** The number of subscriptions so far. The buffer holds events of the last one. */
+  #subscriptions = 0;
   /** Null while this replica does not listen. */
   #connection: Connection | null = null;
   #role: Role = STANDBY;
@@ -104,6 +106,7 @@ export class Standby implements EventSink {
 
   /** Events may have been missed: those before cannot be replayed in one sequence with those to come. */
   readonly onSubscribing = (): void => {
+    this.#subscriptions += 1;
     this.#parts.sequence.interrupt();
     this.#buffer.clear();
   };
@@ -206,10 +209,8 @@ export class Standby implements EventSink {
 
   /** Moves queued events back to the replay buffer, unless there was a gap. */
   #unqueue(): void {
-    // Recoveries are found again: their entries are still in the index.
-    const events = this.#parts.queue
-      .reset()
-      .filter((event) => event.kind !== 'expired' || event.detectedBy === 'notification');
+    // Events that the relay made itself have no place in the sequence. The next term makes them again, if need be.
+    const events = this.#parts.queue.reset().filter(({ interval }) => interval !== undefined);
     if (this.#connection !== null && events.length > 0) this.#buffer.prepend(events);
   }
 
@@ -226,7 +227,7 @@ export class Standby implements EventSink {
    */
   async #handOver(): Promise<void> {
     await this.#stored();
-    this.#parts.events.handedOver();
+    this.#parts.events.leaseHandedOver();
     this.#competeAnew();
   }
 
@@ -251,40 +252,45 @@ export class Standby implements EventSink {
   }
 
   /**
-   * Captures the events that the holder before this replica has not captured; waits while the state is unavailable.
-   * Resolves with false if the lease is lost, or if the server was demoted: the new primary may have lost the record of
+   * Captures the events that the holder before this replica has not captured; waits while the state is unavailable. If
+   * the connection fails first, captures only what other replicas would recognize as captured. Resolves with false if the lease is lost, or if the server was demoted: the new primary may have lost the record of
    * what is captured.
    */
   async #takeOver(session: Session): Promise<boolean> {
-    const { intake, marks, lease, events, clock } = this.#parts;
+    const { intake, marks, lease, clock } = this.#parts;
     const { signal } = this.#stop;
     // Events that were queued under an earlier token may be captured.
     this.#unqueue();
     // Unread deadlines are read first: the keys may expire during the next steps.
     await this.#read(session, 0).catch(() => undefined);
+    const subscriptions = this.#subscriptions;
+    const isSubscribed = () => subscriptions === this.#subscriptions;
     let buffered: readonly KeyEvent[] = [];
     while (!signal.aborted) {
       const { token } = lease;
       const repeated = await this.#repeated(session);
-      // Each event that another replica can have captured is then buffered, and precedes a mark. If the connection fails
-      // first, no more events arrive.
-      const received = Promise.all([marks.write(session), session.barrier()]).catch(() => null);
-      const [isOver] = await Promise.all([isDemoted(session), received]);
-      if (isOver) return false;
-      if (session === this.#session) buffered = [...buffered, ...this.#buffer.drain()];
+      // Each event that another replica can have captured is then buffered, and precedes a mark.
+      const marked = Promise.all([marks.write(session), session.barrier()]).then(
+        () => true,
+        () => false,
+      );
+      const [wasDemoted, isConnected] = await Promise.all([isDemoted(session), marked]);
+      if (wasDemoted) return false;
+      if (isSubscribed()) buffered = [...buffered, ...this.#buffer.drain()];
       const pending = await pendingEvents(buffered, repeated, this.#parts).catch((error) => {
-        if (!(error instanceof RelayError)) events.watchFailed(messageOf(error));
+        if (!(error instanceof RelayError)) this.#parts.events.watchFailed(messageOf(error));
         return null;
       });
       if (lease.token === null) {
-        if (session === this.#session) this.#buffer.prepend(buffered);
+        if (isSubscribed()) this.#buffer.prepend(buffered);
         return false;
       }
       if (pending !== null && token === lease.token) {
         this.#movedAtMs = null;
         this.#role = { kind: 'capturing', session };
-        const later = session === this.#session ? this.#buffer.drain() : [];
-        for (const event of [...pending, ...later]) intake.push({ ...event, isReplayed: true });
+        const later = isSubscribed() ? this.#buffer.drain() : [];
+        const events = [...pending, ...later].filter((event) => isConnected || isNamed(event));
+        for (const event of events) intake.push({ ...event, isReplayed: true });
         return true;
       }
       if (pending === null) await clock.sleep(AGAIN_MS, signal);
@@ -325,4 +331,9 @@ export class Standby implements EventSink {
     if (this.#movedAtMs === null) return new Set();
     return expireRepeated(session, deadlines, this.#movedAtMs).catch(() => new Set<string>());
   }
+}
+
+/** Whether an event is an expiration that other replicas know by the same name. */
+function isNamed(event: KeyEvent): boolean {
+  return event.kind === 'expired' && namesOf(event).length > 0;
 }

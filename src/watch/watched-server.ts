@@ -198,7 +198,7 @@ export class WatchedServer implements ServerCheck {
         : 'found one at that address without its id, while another replica watches the one with the id';
     return new WatchedServerError(
       `the state under ${own} in Redis at ${addressOf(stateAddress)} holds the deadlines of another ` +
-        `server (expected the one that was last at ${printable(known.address)}, ${found}): set another ` +
+        `server (expected the one last seen at ${printable(known.address)}, ${found}). Set another ` +
         `state.prefix; or, if that server is gone for good, run: ${drop}`,
       verdict === 'unclear',
     );
@@ -221,6 +221,6 @@ export class WatchedServer implements ServerCheck {
     if (this.#isLogged || isUnclear) return;
     if (!error.retryable && this.#onRefused !== null) return this.#onRefused(error);
     this.#isLogged = true;
-    events.serverRefused(error.message);
+    events.serverMismatched(error.message);
   }
 }

@@ -312,7 +312,7 @@ describe('Capture', () => {
     capture.push(order('x'.repeat(KEY_BYTES_MAX - 'order:'.length + 1)));
     await settled();
     expect((await outbox.depth('shop')).pending).toBe(1);
-    expect(named('expirationRefused')).toHaveLength(1);
+    expect(named('expirationOversized')).toHaveLength(1);
   });
 
   it('repeats an enqueue that failed, with the same deliveries and batch, until it is answered', async () => {
@@ -343,7 +343,7 @@ describe('Capture', () => {
     await settled();
     expect(capture.reset()).toMatchObject(events);
     expect(capture.queued).toBe(0);
-    expect(named('fenced')).toEqual([['fenced', 4]]);
+    expect(named('leaseLost')).toEqual([['leaseLost', 4]]);
   });
 
   it('stores nothing of a slice that was handed to the next term meanwhile', async () => {
@@ -617,7 +617,7 @@ describe('a key that is said to be new', () => {
   const created = (id: number, detectedAtMs: number) =>
     ({ ...order(id), kind: 'created', detectedAtMs }) as const;
 
-  /** While what expired unheard is looked for; the deadline of order 1 was long ago. */
+  /** While what expired without a notification is looked for; the deadline of order 1 was long ago. */
   async function catchingUp() {
     const parts = aCapture();
     parts.given.isCatchingUp = true;
@@ -625,7 +625,7 @@ describe('a key that is said to be new', () => {
     return { ...parts, nowMs: order(1).detectedAtMs };
   }
 
-  it('had expired unheard where its deadline has passed: its end is captured', async () => {
+  it('had expired without a notification where its deadline has passed: its end is captured', async () => {
     const { capture, claimAll, nowMs, steps } = await catchingUp();
     capture.push(created(1, nowMs));
     capture.push(changed(1));
@@ -791,7 +791,7 @@ describe('an expiration for which there was no room', () => {
     for (let id = 0; id <= QUEUED_MAX; id += 1) capture.push(order(`flood:${id}`));
     capture.push(removed(1));
     expect(named('queueFull')).toHaveLength(1);
-    expect(named('noticeDropped')).toEqual([]);
+    expect(named('keyChangeDropped')).toEqual([]);
   });
 });
 
@@ -876,7 +876,7 @@ describe('other notices', () => {
     capture.push(order(0));
     await settled();
     for (let id = 0; id < 50_010; id += 1) capture.push(changed(id));
-    expect(named('noticeDropped')).toHaveLength(10);
+    expect(named('keyChangeDropped')).toHaveLength(10);
     expect(named('queueFull')).toEqual([]);
   });
 
@@ -960,10 +960,10 @@ describe('a body that would be too large', () => {
     for (const expiration of [order(1), large, order(2)]) capture.push(expiration);
     await settled();
     expect((await claimAll()).map(({ keyLabel }) => keyLabel)).toEqual(['order:1', 'order:2']);
-    const said = named('deliveriesRefused').filter(([, , refused]) => `${refused}` !== '');
+    const said = named('deliveriesOversized').filter(([, , refused]) => `${refused}` !== '');
     const refused = [{ route: 'cancel', endpoint: 'shop' }];
     expect(said).toMatchObject([
-      ['deliveriesRefused', { key: large.key }, refused, BODY_BYTES_MAX],
+      ['deliveriesOversized', { key: large.key }, refused, BODY_BYTES_MAX],
     ]);
   });
 });

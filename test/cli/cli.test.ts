@@ -70,6 +70,8 @@ describe('the command line', () => {
     [['listen', '--port', 'x'], 'Expected a whole number'],
     [['listen', '--port', '70000'], 'from 0 to 65535'],
     [['check', '-c', ''], '-c: expected the name of a file'],
+    [['run', '--log-level', 'loud'], 'Allowed choices are trace, debug'],
+    [['run', '--log-format', 'xml'], 'Allowed choices are auto, json, pretty'],
     [['listen', '--fail', '99'], '--fail: expected'],
     [['listen', '--secret', 'whsec_short'], '--secret: expected whsec_'],
     [['dead'], 'Usage: expiry-relay dead'],
@@ -82,10 +84,20 @@ describe('the command line', () => {
     expect(stdout).toBe('');
   });
 
+  it.each([
+    [['chekc'], 'expiry-relay'],
+    [['secret', '--frobnicate'], 'expiry-relay secret'],
+    [['dead', 'lst'], 'expiry-relay dead'],
+    [['dead', 'show'], 'expiry-relay dead show'],
+  ])('points the usage error of %j to the help of %s', async (argv, command) => {
+    const { stderr } = await cli(argv);
+    expect(stderr.endsWith(`\nSee '${command} --help'.\n`)).toBe(true);
+  });
+
   it('exits with the code, message and no stack as a process too', async () => {
     const { code, stderr } = await runCommand(['check', '-c', '/nowhere/relay.yaml']);
     expect(code).toBe(1);
-    expect(stderr).toBe('/nowhere/relay.yaml: cannot be read: there is no such file\n');
+    expect(stderr).toBe('/nowhere/relay.yaml: cannot be read: no such file\n');
   });
 });
 
@@ -93,17 +105,60 @@ describe('check', () => {
   it('says that a file is fine, named or found', async () => {
     await using folder = await tempFolder({ 'relay.yaml': yaml(), 'other.yaml': yaml() });
     const at = { cwd: folder.path };
-    expect((await cli(['check'], at)).stdout).toBe('relay.yaml: fine (2 routes, 1 endpoint)\n');
-    expect((await cli(['check', '-c', 'other.yaml'], at)).stdout).toContain('other.yaml: fine');
+    expect((await cli(['check'], at)).stdout).toBe('relay.yaml: valid (2 routes, 1 endpoint)\n');
+    expect((await cli(['check', '-c', 'other.yaml'], at)).stdout).toContain('other.yaml: valid');
     const env = { EXPIRY_RELAY_CONFIG: 'other.yaml' };
-    expect((await cli(['check'], { ...at, env })).stdout).toContain('other.yaml: fine');
+    expect((await cli(['check'], { ...at, env })).stdout).toContain('other.yaml: valid');
+  });
+
+  it('checks several files, and says of each what is wrong with it', async () => {
+    const files = { 'a.yaml': yaml(), 'b.yaml': yaml({ admn: {} }), 'c.yaml': yaml() };
+    await using folder = await tempFolder(files);
+    const at = { cwd: folder.path };
+    const argv = ['check', 'a.yaml', 'b.yaml', 'no.yaml', 'c.yaml'];
+    const { code, stdout, stderr } = await cli(argv, at);
+    expect(code).toBe(1);
+    expect(stdout).toBe(
+      'a.yaml: valid (2 routes, 1 endpoint)\nc.yaml: valid (2 routes, 1 endpoint)\n',
+    );
+    expect(stderr).toMatch(
+      /^b\.yaml:\d+:\d+: unknown key "admn".*\nno\.yaml: cannot be read: .*\n$/,
+    );
+    expect((await cli(['check', 'a.yaml', 'c.yaml'], at)).code).toBe(0);
+    expect((await cli(['check', 'a.yaml', '-c', 'c.yaml'], at)).code).toBe(2);
+  });
+
+  it('warns with exit code 0, and with --strict with 1', async () => {
+    const endpoints = { ...FILE.endpoints, audit: FILE.endpoints.shop };
+    await using folder = await tempFolder({ 'relay.yaml': yaml({ endpoints }) });
+    const warned = {
+      stdout: 'relay.yaml: valid (2 routes, 2 endpoints, 1 warning)\n',
+      stderr: expect.stringMatching(
+        /^relay\.yaml:8:3: warning: endpoints\.audit: no route uses this endpoint\n$/,
+      ),
+    };
+    const at = { cwd: folder.path };
+    expect(await cli(['check'], at)).toEqual({ code: 0, ...warned });
+    expect(await cli(['check', '--strict'], at)).toEqual({ code: 1, ...warned });
+  });
+
+  it('needs no environment with --no-env', async () => {
+    const endpoints = { shop: { ...FILE.endpoints.shop, secrets: [`\${SECRET}`] } };
+    await using folder = await tempFolder({ 'relay.yaml': yaml({ endpoints }) });
+    const at = { cwd: folder.path };
+    expect((await cli(['check'], at)).code).toBe(1);
+    expect(await cli(['check', '--no-env'], at)).toEqual({
+      code: 0,
+      stdout: 'relay.yaml: valid (2 routes, 1 endpoint)\n',
+      stderr: '',
+    });
   });
 
   it('lets no file name move the cursor or begin a line', async () => {
     const name = 'a\n\u001b[2Jb.yaml';
     await using folder = await tempFolder({ [name]: yaml() });
     const { stdout } = await cli(['check', '-c', name], { cwd: folder.path });
-    expect(stdout).toBe('a\\x0a\\x1b[2Jb.yaml: fine (2 routes, 1 endpoint)\n');
+    expect(stdout).toBe('a\\x0a\\x1b[2Jb.yaml: valid (2 routes, 1 endpoint)\n');
   });
 
   it('prints every mistake with its place, and exits 1', async () => {
@@ -120,7 +175,7 @@ describe('check', () => {
     await using folder = await tempFolder({});
     const { code, stderr } = await cli(['check'], { cwd: folder.path });
     expect(code).toBe(1);
-    expect(stderr).toContain('/etc/expiry-relay/relay.yaml');
+    expect(stderr).toContain(' and /etc/expiry-relay; name one with -c FILE');
   });
 });
 
@@ -192,7 +247,10 @@ describe('match', () => {
     const at = { cwd: folder.path };
     const none = await cli(['match', 'cart:\u001b[31m'], at);
     expect(none).toMatchObject({ code: 1, stdout: '' });
-    expect(none.stderr).toBe('expiry-relay: no route matches cart:\\x1b[31m\n');
+    expect(none.stderr).toBe(
+      'expiry-relay: no route matches cart:\\x1b[31m; patterns: order:{id}:unpaid (cancel), ' +
+        'order:* (all-orders)\n',
+    );
     const unwatched = await cli(['match', 'order:1', '--database', '3'], at);
     expect(unwatched.code).toBe(1);
     expect(unwatched.stderr).toContain('database 3 is not watched');
@@ -228,7 +286,7 @@ describe('secret --asymmetric', () => {
     const endpoints = { shop: { url: 'http://shop', secrets: [stdout.trim(), TEST_SECRET] } };
     await using folder = await tempFolder({ 'relay.yaml': yaml({ endpoints }) });
     const checked = await cli(['check'], { cwd: folder.path });
-    expect(checked.stdout).toContain(`endpoint shop: its receivers verify with ${publicKey}\n`);
+    expect(checked.stdout).toContain(`endpoint shop: public key for receivers: ${publicKey}\n`);
     expect(checked.stdout).not.toContain('whsk_');
   });
 });
@@ -334,7 +392,7 @@ describe('healthcheck', () => {
     const { code, stderr } = await cli(['healthcheck'], { cwd: folder.path });
     expect(code).toBe(1);
     expect(stderr).toMatch(
-      /^expiry-relay: http:\/\/\[::1\]:\d+\/livez does not answer: .*; http:\/\/127\.0\.0\.1:\d+\/livez does not answer: .*\n$/,
+      /^expiry-relay: http:\/\/\[::1\]:\d+\/livez does not respond: .*; http:\/\/127\.0\.0\.1:\d+\/livez does not respond: .*\n$/,
     );
   });
 
@@ -375,7 +433,7 @@ describe('healthcheck', () => {
     const { code, stderr } = await cli(['healthcheck'], { cwd: folder.path });
     expect(code).toBe(1);
     expect(stderr).toContain('admin.listen');
-    expect(stderr).toContain('set a port');
+    expect(stderr).toContain('needs a fixed port');
   });
 
   it('is fine with --ready when the relay is ready', () =>
@@ -528,7 +586,7 @@ describe('listen', () => {
     await using folder = await tempFolder({});
     const run = startCli(['listen', '--port', '0'], { cwd: folder.path });
     expect(await post(run, OTHER)).toBe(204);
-    expect(run.stderr.text).toContain('signatures are not checked');
+    expect(run.stderr.text).toContain('signatures are not verified');
     expect(JSON.parse(run.stdout.text)).toMatchObject({ verified: false, verdict: 'no_secret' });
     run.stop();
     await run.done;

@@ -53,14 +53,17 @@ describe('a filter', () => {
       '--reason: expected exhausted, gone or unknown_endpoint, found "exausted" ' +
         '(did you mean "exhausted"?)',
     ],
-    [{ reason: '' }, '--reason: expected exhausted, gone or unknown_endpoint, found an empty text'],
+    [
+      { reason: '' },
+      '--reason: expected exhausted, gone or unknown_endpoint, found an empty string',
+    ],
     [
       { olderThan: '2 hours' },
-      '--older-than: expected a duration such as 250ms, 15s, 5m or 2h, found "2 hours"',
+      '--older-than: expected a duration such as 250ms, 15s, 1h30m or 1w, found "2 hours"',
     ],
     [
       { newerThan: '15' },
-      '--newer-than: expected a duration such as 250ms, 15s, 5m or 2h, found "15" (which unit?)',
+      '--newer-than: expected a duration such as 250ms, 15s, 1h30m or 1w, found "15" (which unit?)',
     ],
     [{ newerThan: '9999d' }, '--newer-than: expected a duration from 0ms to 3650d, found "9999d"'],
     [
@@ -69,7 +72,7 @@ describe('a filter', () => {
     ],
     [
       { olderThan: '2h', newerThan: '15m' },
-      '--older-than 2h and --newer-than 15m leave nothing: expected the first to be the shorter one',
+      '--older-than 2h and --newer-than 15m match nothing: expected --older-than to be shorter',
     ],
   ])('%j is wrong usage that says what was expected', (options, message) => {
     expect(() => readFilter(options)).toThrow(new UsageError(message));
@@ -81,7 +84,7 @@ describe('a filter', () => {
     expect(() => checkEndpoint(readFilter({}), known)).not.toThrow();
     expect(() => checkEndpoint(readFilter({ endpoint: 'shpo' }), known)).toThrow(
       new UsageError(
-        '--endpoint: expected an endpoint of the file or of the state, found "shpo" ' +
+        '--endpoint: expected an endpoint in the configuration or in the state, found "shpo" ' +
           '(did you mean "shop"?)',
       ),
     );
@@ -89,12 +92,12 @@ describe('a filter', () => {
 
   it('that nothing fits says so, and which route was probably meant', () => {
     const routes = [{ name: 'cancel' }];
-    expect(noMatchText(readFilter({ route: 'cancel' }), routes)).toBe('no dead letter matches');
+    expect(noMatchText(readFilter({ route: 'cancel' }), routes)).toBe('no dead letters match');
     expect(noMatchText(readFilter({ route: 'cancle' }), routes)).toBe(
-      'no dead letter matches; the file has no route "cancle" (did you mean "cancel"?)',
+      'no dead letters match; the configuration has no route "cancle" (did you mean "cancel"?)',
     );
     expect(noMatchText(readFilter({ route: 'sessions' }), routes)).toBe(
-      'no dead letter matches; the file has no route "sessions"',
+      'no dead letters match; the configuration has no route "sessions"',
     );
   });
 });

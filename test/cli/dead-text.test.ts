@@ -4,14 +4,15 @@ import {
   formatAge,
   jsonLines,
   jsonOf,
-  Table,
   Tally,
   toListedLetter,
 } from '../../src/cli/dead-text.js';
+import { paintFor } from '../../src/lib/terminal.js';
 import { aDeadLetter } from '../support/dead-letters.js';
 
 const NOW_MS = Date.parse('2026-11-22T08:00:00Z');
-const HOSTILE = 'a\u001b[2J\u202e\nb';
+
+const plain = { paint: paintFor(false) };
 
 const letter = aDeadLetter(
   {
@@ -21,37 +22,6 @@ const letter = aDeadLetter(
   NOW_MS,
 );
 
-describe('the table of dead letters', () => {
-  it('has a head once, then a line for each, in columns', () => {
-    const table = new Table(NOW_MS);
-    expect(table.lines([toListedLetter(letter)])).toBe(
-      'ID     DIED AT               AGE  ENDPOINT  ROUTE   REASON     ATTEMPTS  KEY\n' +
-        'msg_1  2026-11-22T06:00:00Z  2h   shop      cancel  exhausted  3         order:42:unpaid\n',
-    );
-    expect(table.lines([toListedLetter(letter)])).toMatch(/^msg_1 .*\n$/);
-  });
-
-  it('lets nothing move the cursor or begin a line, and cuts what is too long', () => {
-    const delivery = {
-      id: HOSTILE,
-      endpoint: HOSTILE,
-      route: 'r'.repeat(500),
-      keyLabel: HOSTILE.repeat(50),
-    };
-    const text = new Table(NOW_MS).lines([toListedLetter(aDeadLetter({ delivery }, NOW_MS))]);
-    expect(text).toContain('a\\x1b[2J\\u{202e}\\x0ab');
-    expect(text).toMatch(/^[\x20-\x7e…\n]*$/);
-    expect(text.trim().split('\n')).toHaveLength(2);
-    for (const line of text.split('\n')) expect(line.length).toBeLessThan(300);
-  });
-
-  it('shows a key as it stands in the log: its backslashes are not doubled again', () => {
-    const delivery = { keyLabel: 'a\\\\b\\x1b' };
-    const text = new Table(NOW_MS).lines([toListedLetter(aDeadLetter({ delivery }, NOW_MS))]);
-    expect(text).toContain(' a\\\\b\\x1b\n');
-  });
-});
-
 describe('a dead letter as JSON', () => {
   it('has names that programs can rely on', () => {
     expect(JSON.parse(jsonLines([toListedLetter(letter)]))).toEqual({
@@ -60,7 +30,7 @@ describe('a dead letter as JSON', () => {
       route: 'cancel',
       reason: 'exhausted',
       attempts: 3,
-      last_outcome: 'answered 500: oops',
+      last_outcome: 'HTTP 500: oops',
       died_at: '2026-11-22T06:00:00.000Z',
       database: 0,
       key: 'order:42:unpaid',
@@ -76,14 +46,14 @@ describe('a dead letter as JSON', () => {
 
   it('is one line that is safe to print, and says exactly what the body is', () => {
     const body = JSON.stringify({ key: '\u009b\u202e\u{e0001}', '\\': '"' });
-    const text = jsonOf(aDeadLetter({ delivery: { body: Buffer.from(body) } }, NOW_MS));
+    const text = jsonOf(aDeadLetter({ delivery: { body: Buffer.from(body) } }, NOW_MS), null);
     expect(text).toMatch(/^[\x20-\x7e]*\n$/);
-    expect(JSON.parse(text)).toMatchObject({ id: 'msg_1', body });
+    expect(JSON.parse(text)).toMatchObject({ id: 'msg_1', body, url: null, response_body: 'oops' });
   });
 
   it('has a body that is no UTF-8 in base64', () => {
     const body = Buffer.from([0xff, 0x00]);
-    const read = JSON.parse(jsonOf(aDeadLetter({ delivery: { body } }, NOW_MS)));
+    const read = JSON.parse(jsonOf(aDeadLetter({ delivery: { body } }, NOW_MS), null));
     expect(read.body_base64).toBe(body.toString('base64'));
     expect(read).not.toHaveProperty('body');
   });
@@ -92,16 +62,28 @@ describe('a dead letter as JSON', () => {
 describe('all about a dead letter', () => {
   it('is a line each, then the body, safe to print', () => {
     const delivery = { ...letter.delivery, body: Buffer.from('{"a":"\u202e"}') };
-    const lines = details({ ...letter, delivery }, NOW_MS).split('\n');
-    expect(lines).toContain('reason       exhausted (its retries were used up)');
+    const url = 'http://shop/orders/42';
+    const lines = details({ ...letter, delivery }, url, NOW_MS, plain).split('\n');
+    expect(lines).toContain('reason       exhausted (all retries failed)');
+    expect(lines).toContain('last error   HTTP 500');
+    expect(lines).toContain('response     oops');
     expect(lines).toContain('died at      2026-11-22T06:00:00.000Z (2h ago)');
-    expect(lines).toContain('path         /orders/42');
-    expect(lines).toContain('method       POST');
+    expect(lines).toContain('request      POST http://shop/orders/42');
     expect(lines.slice(-3)).toEqual([
       'body         11 bytes, application/json',
       '{"a":"\\u{202e}"}',
       '',
     ]);
+  });
+
+  it('says that a webhook was never attempted, and that its URL is unknown', () => {
+    const unattempted = { ...letter, attempts: 0, lastOutcome: null };
+    const lines = details(unattempted, null, NOW_MS, plain).split('\n');
+    expect(lines).toContain('last error   never attempted');
+    expect(lines).toContain(
+      'request      POST /orders/42 (the endpoint is not in the configuration)',
+    );
+    expect(lines.join()).not.toContain('response');
   });
 });
 

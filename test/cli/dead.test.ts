@@ -12,8 +12,8 @@ import { BufferedOutput } from '../../src/telemetry/buffered-output.js';
 import { ProcessReports } from '../../src/telemetry/process-reports.js';
 import { cli, Sink, startCli, stateFile } from '../support/cli.js';
 import { aDeadLetter, keepRunning, PREFIX, storeDeadLetters } from '../support/dead-letters.js';
+import { blockOf } from '../support/doc-pages.js';
 import { eventually } from '../support/eventually.js';
-import { readmeBlock } from '../support/readme.js';
 import { spawnMain } from '../support/relay-process.js';
 import { sharedRedis } from '../support/shared-redis.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
@@ -71,7 +71,7 @@ describe('dead list', () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     const lines = stdout.trim().split('\n');
     expect(lines.map((line) => line.split(' ')[0])).toEqual(['ID', 'old', 'elsewhere', 'new', '3']);
-    expect(lines[1]).toMatch(/ 90m +shop +cancel +exhausted +3 +order:42:unpaid$/);
+    expect(lines[1]).toMatch(/ 90m +shop +cancel +exhausted +3 +order:42:unpaid +HTTP 500$/);
     expect(lines[4]).toBe('3 dead letters: audit 1 (gone 1), shop 2 (exhausted 2)');
   });
 
@@ -79,7 +79,7 @@ describe('dead list', () => {
     expect(await dead('list')).toEqual({ code: 0, stdout: 'no dead letters\n', stderr: '' });
     await storeDeadLetters(shared.client, LETTERS);
     expect((await dead('list', '--route', 'canecl')).stdout).toBe(
-      'no dead letter matches; the file has no route "canecl" (did you mean "cancel"?)\n',
+      'no dead letters match; the configuration has no route "canecl" (did you mean "cancel"?)\n',
     );
   });
 
@@ -156,9 +156,7 @@ describe('dead, where the index of dead letters was deleted', () => {
     await shared.client.del(endpointKeys(PREFIX, 'shop').deadOrder);
     const filter = verb === 'list' ? [] : ['--reason', 'exhausted'];
     const { stdout, stderr } = await dead(verb, ...filter);
-    expect(stderr).toContain(
-      'left out 2 dead letters of "shop" whose entry in the index is missing',
-    );
+    expect(stderr).toContain('2 dead letters of "shop" not listed: the index lacks them.');
     expect(stdout).not.toContain('new');
     expect(await shared.client.hlen(endpointKeys(PREFIX, 'shop').dead)).toBe(2);
   });
@@ -170,7 +168,7 @@ describe('dead show', () => {
     const { code, stdout, stderr } = await dead('show', 'elsewhere');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toContain('endpoint     audit\n');
-    expect(stdout).toContain('reason       gone (the endpoint had answered 410)\n');
+    expect(stdout).toContain('reason       gone (the endpoint responded 410)\n');
     expect(stdout).toContain('(40m ago)\n');
     expect(stdout).toMatch(/\n\{"type":"redis.key.expired"\}\n$/);
     const json = JSON.parse((await dead('show', 'elsewhere', '--json')).stdout);
@@ -225,13 +223,13 @@ describe('dead replay', () => {
       code: 1,
       stdout: 'shop: 2 replayed\n',
       stderr:
-        'expiry-relay: audit: 1 not replayed: the endpoint answered 410, and a replica that ' +
-        'has seen this sends it nothing until a restart; restart host-a:1, then replay\n',
+        'expiry-relay: audit: 1 not replayed: the endpoint responded 410 and is disabled in ' +
+        'host-a:1. Restart host-a:1, then replay\n',
     });
     expect(await left('audit')).toEqual(['elsewhere']);
     await shared.client.zadd(replicas, Date.now() + MINUTE_MS, 'two');
     const { stderr } = await dead('replay', 'elsewhere');
-    expect(stderr).toContain('; restart host-a:1, host-b:1, then replay\n');
+    expect(stderr).toContain('. Restart host-a:1, host-b:1, then replay\n');
     await shared.client.zrem(replicas, 'one', 'two');
     expect(await dead('replay', 'elsewhere')).toMatchObject({ code: 0 });
   });
@@ -262,7 +260,7 @@ describe('dead drop', () => {
     const again = await dead('drop', '--all');
     expect(again).toEqual({
       code: 0,
-      stdout: 'no dead letter matches: nothing dropped\n',
+      stdout: 'no dead letters match; nothing dropped\n',
       stderr: '',
     });
   });
@@ -274,7 +272,7 @@ describe.each(['replay', 'drop'])('dead %s', (verb) => {
     await storeDeadLetters(shared.client, LETTERS);
     const { code, stdout, stderr } = await dead(verb);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
-    expect(stderr).toMatch(/^expiry-relay: expected ids, filters or --all; nothing was \w+\n$/);
+    expect(stderr).toMatch(/^expiry-relay: specify ids, a filter or --all; nothing was \w+\n$/);
     expect((await dead(verb, '--endpoint', '')).code).toBe(2);
     expect(await left('shop')).toEqual(['new', 'old']);
   });
@@ -290,8 +288,43 @@ describe.each(['replay', 'drop'])('dead %s', (verb) => {
     );
     const filtered = await dead(verb, 'new', '--reason', 'gone');
     expect(filtered.code).toBe(1);
-    expect(filtered.stderr).toContain('or none that the filters match: new');
+    expect(filtered.stderr).toContain('no such dead letter that matches the filter: new');
     expect(await left('shop')).toEqual(['new']);
+  });
+
+  it('changes nothing with --dry-run, and says what it would do', async () => {
+    await keepRunning(shared.client, 'shop');
+    await storeDeadLetters(shared.client, LETTERS);
+    const { code, stdout, stderr } = await dead(verb, '--dry-run', '--endpoint', 'shop');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toMatch(/^shop: 2 would be (replayed|dropped)\n$/);
+    expect(await left('shop')).toEqual(['new', 'old']);
+    expect(await ready('shop')).toEqual([]);
+  });
+
+  it('takes its time with --rate', async () => {
+    await keepRunning(shared.client, 'shop');
+    await storeDeadLetters(shared.client, manyLetters(4));
+    const startedAtMs = performance.now();
+    const { stdout } = await dead(verb, '--endpoint', 'shop', '--rate', '20/s');
+    expect(stdout).toMatch(/^shop: 4 (replayed|dropped)\n$/);
+    expect(performance.now() - startedAtMs).toBeGreaterThan(145);
+    expect((await dead(verb, '--all', '--rate', 'fast')).stderr).toContain(
+      '--rate: expected a rate',
+    );
+  });
+
+  it('says with --json what it has done', async () => {
+    await keepRunning(shared.client, 'shop', 'audit');
+    await storeDeadLetters(shared.client, LETTERS);
+    const { code, stdout } = await dead(verb, 'old', 'elsewhere', 'nobody', '--json');
+    expect(code).toBe(1);
+    expect(JSON.parse(stdout)).toEqual({
+      dry_run: false,
+      [verb === 'replay' ? 'replayed' : 'dropped']: { shop: 1, audit: 1 },
+      refused: {},
+      missing: ['nobody'],
+    });
   });
 
   it('does ten thousand within seconds, each once', async () => {
@@ -316,7 +349,7 @@ describe.each(['replay', 'drop'])('dead %s', (verb) => {
     await eventually('some', async () => (await shared.client.zcard(deadOrder)) < 3_000);
     run.stop();
     expect(await run.done).toBe(1);
-    expect(run.stderr.text).toBe('expiry-relay: ended by SIGTERM before all was done\n');
+    expect(run.stderr.text).toBe('expiry-relay: interrupted by SIGTERM\n');
     const kept = (await left('shop')).length;
     expect(kept).toBeGreaterThan(0);
     expect(run.stdout.text).toMatch(new RegExp(`^shop: ${3_000 - kept} (replayed|dropped)\n$`));
@@ -344,7 +377,8 @@ describe.each(['replay', 'drop'])('dead %s', (verb) => {
 
 describe("dead, with the rights of the relay's own user", () => {
   it('does all that it does', async () => {
-    const [, ...words] = readmeBlock('sh', 'resetchannels').replaceAll(/['\\]/g, '').split(/\s+/);
+    const command = blockOf('docs/operations/redis.md', 'sh', 'resetchannels');
+    const [, ...words] = command.replaceAll(/['\\]/g, '').split(/\s+/);
     await shared.client.call(...(words.filter((word) => word !== '') as [string, ...string[]]));
     await keepRunning(shared.client, 'shop');
     await storeDeadLetters(shared.client, LETTERS);
@@ -384,21 +418,21 @@ describe('dead, when the state cannot be used', () => {
 
   it('names the key of the format that another program has written', async () => {
     const key = `{${PREFIX}}:format`;
-    const expected = `another program has written the key ${key} in the state Redis (expected 1, found`;
+    const expected = `another program wrote the key ${key} in the state Redis (expected 1, found`;
     await shared.client.set(key, 'garbage');
-    expect(await outcome(shared.server.url)).toContain(`${expected} garbage): choose another`);
+    expect(await outcome(shared.server.url)).toContain(`${expected} garbage). Choose another`);
     await shared.client.multi().del(key).lpush(key, 'a').exec();
-    expect(await outcome(shared.server.url)).toContain(`${expected} another type): choose another`);
+    expect(await outcome(shared.server.url)).toContain(`${expected} another type). Choose another`);
   });
 
   it('says that the password is wrong, or what is not permitted', async () => {
     await using redis = await startRedis({ password: 'right' });
     const port = String(redis.port);
-    expect(await outcome(`redis://127.0.0.1:${port}`)).toContain('wants a password');
-    expect(await outcome(`redis://:wrong@127.0.0.1:${port}`)).toContain('refuses the user name or');
+    expect(await outcome(`redis://127.0.0.1:${port}`)).toContain('requires a password');
+    expect(await outcome(`redis://:wrong@127.0.0.1:${port}`)).toContain('rejects the user name or');
     await shared.client.call('ACL', 'SETUSER', 'weak', 'on', '>pw', '~*', '+@all', '-zrange');
     const url = `redis://weak:pw@127.0.0.1:${shared.server.port}`;
-    expect(await outcome(url)).toMatch(/forbids what the relay needs: NOPERM .*'zrange'/);
+    expect(await outcome(url)).toMatch(/denies a required permission: NOPERM .*'zrange'/);
   });
 });
 

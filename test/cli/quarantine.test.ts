@@ -35,7 +35,7 @@ describe('a dead letter that cannot be read', () => {
     expect(code).toBe(0);
     expect(stdout).toContain(shown);
     if (words[0] === 'show') return;
-    expect(stderr).toContain('moved to the quarantine, as no relay has written it: 1 value');
+    expect(stderr).toContain('1 state entry that no relay has written moved to the quarantine');
     expect(await shared.client.hexists(keys.dead, 'bad')).toBe(0);
     expect(await shared.client.zscore(keys.deadOrder, 'bad')).toBeNull();
   });
@@ -72,7 +72,7 @@ describe('the quarantine', () => {
     const list = await run('quarantine', 'list');
     expect(list).toMatchObject({ code: 0, stderr: '' });
     expect(list.stdout).toMatch(
-      /^\d+-0 {2}20\S+Z {2}\{expiry-relay\}:1:outbox:shop:dead {2}field {2}bad {2}expected a line of JSON and a body, found one line\n1 record\n/,
+      /^\d+-0 {2}20\S+Z {2}\{expiry-relay\}:1:outbox:shop:dead {2}field {2}bad {2}expected a line of JSON and a body, found one line\n1 entry\n/,
     );
     const id = idOf(list);
     const shown = await run('quarantine', 'show', id);
@@ -83,12 +83,12 @@ describe('the quarantine', () => {
       name_base64: Buffer.from('bad').toString('base64'),
     });
     expect(await run('quarantine', 'drop', id)).toEqual({
-      ...{ code: 0, stdout: '1 record dropped\n', stderr: '' },
+      ...{ code: 0, stdout: '1 entry dropped\n', stderr: '' },
     });
-    expect((await run('quarantine', 'list')).stdout).toBe('nothing is in the quarantine\n');
+    expect((await run('quarantine', 'list')).stdout).toBe('no quarantined entries\n');
     expect(await run('quarantine', 'show', id)).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('no such record'),
+      stderr: expect.stringContaining('no such quarantined entry'),
     });
   });
 
@@ -99,26 +99,26 @@ describe('the quarantine', () => {
     const { stdout } = await run('quarantine', 'show', idOf(await run('quarantine', 'list')));
     expect(stdout).toContain(`renamed to {${PREFIX}}:1:quarantine:outbox:shop:dead\n`);
     expect(stdout).toContain(
-      'value      the whole key, under its new name: read it with redis-cli',
+      'value      the whole key, under its new name (see TYPE in redis-cli)',
     );
   });
 
   it('shows the newest up to the limit', async () => {
     for (let n = 0; n < 3; n += 1) {
-      const record = ['n', n + 1, 'key', `k${n}`, 'kind', 'field', 'why', 'x', 'name', n];
+      const record = ['n', n + 1, 'key', `k${n}`, 'kind', 'field', 'reason', 'x', 'name', n];
       await shared.client.xadd(quarantineKey(PREFIX), '*', ...record, 'bytes', 0, 'value', '');
     }
     const { stdout } = await run('quarantine', 'list', '--limit', '2');
-    expect(stdout).toMatch(/ k1 .*\n.* k2 .*\n2 records; 1 more, older or dropped\n/);
+    expect(stdout).toMatch(/ k1 .*\n.* k2 .*\n2 entries; 1 older or dropped not shown\n/);
     expect(stdout).not.toContain(' k0 ');
-    expect((await run('quarantine', 'drop', '--all')).stdout).toBe('3 records dropped\n');
+    expect((await run('quarantine', 'drop', '--all')).stdout).toBe('3 entries dropped\n');
   });
 
   it('lists what others have written there, too', async () => {
     await shared.client.xadd(quarantineKey(PREFIX), '18446744073709551615-1', 'f', '\u001b[2J');
     const { code, stdout } = await run('quarantine', 'list');
     expect(code).toBe(0);
-    expect(stdout).toContain('at no time');
+    expect(stdout).toContain('unknown');
     expect(stdout).not.toContain('\u001b');
   });
 

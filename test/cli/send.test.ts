@@ -63,7 +63,9 @@ describe('send', () => {
     expect(stdout).toMatch(
       /^route cancel to shop, id = 42\n {2}POST http:\S+\/hooks\/orders\/42\?\[secret\]\n/,
     );
-    expect(stdout.match(/ {2}answered 202 within [\d.]+ m?s\n {2}thank you\n/g)).toHaveLength(3);
+    expect(stdout.match(/ {2}accepted with 202 after [\d.]+ m?s\n {2}thank you\n/g)).toHaveLength(
+      3,
+    );
     expect(stdout).not.toContain(TOKEN);
     const shown = await folder.match('order:42');
     const lines = shown.stdout.split('\n').filter((line) => /^(route| {2}POST)/.test(line));
@@ -85,10 +87,10 @@ describe('send', () => {
     await listening.done;
   });
 
-  it('warns in its help of endpoints that do the real work', async () => {
+  it('warns in its help of endpoints that process test webhooks as real events', async () => {
     const { code, stdout } = await cli(['send', '--help']);
     expect(code).toBe(0);
-    expect(stdout).toMatch(/real work: take a key that names nothing\.\n$/);
+    expect(stdout).toContain('real events: use a key that matches no record.');
   });
 
   it('has another id each time', async () => {
@@ -149,7 +151,8 @@ describe('send', () => {
     const none = await folder.send('order:42', '--route', 'other', '--endpoint', 'shop');
     expect(none).toMatchObject({ code: 1, stdout: '' });
     expect(none.stderr).toBe(
-      'expiry-relay: no route matches order:42, of the route other alone, with a webhook to shop\n',
+      'expiry-relay: no route matches order:42 with --route other with --endpoint shop; ' +
+        'patterns: order:{id} (cancel), order:* (other)\n',
     );
   });
 
@@ -157,10 +160,10 @@ describe('send', () => {
     [
       ['order:1', '--route', 'cancle'],
       2,
-      '--route: expected a route of the file, found "cancle" (did you mean "cancel"?)',
+      '--route: expected a route in the file, found "cancle" (did you mean "cancel"?)',
     ],
-    [['order:1', '--endpoint', 'x'], 2, '--endpoint: expected an endpoint of the file, found "x"'],
-    [['cart:1'], 1, 'no route matches cart:1'],
+    [['order:1', '--endpoint', 'x'], 2, '--endpoint: expected an endpoint in the file, found "x"'],
+    [['cart:1'], 1, 'no route matches cart:1; patterns: order:{id} (cancel), order:* (other)'],
     [['order:1', '--database', '3'], 1, 'database 3 is not watched (redis.databases)'],
   ])('answers %j with exit code %i', async (words, code, message) => {
     await using folder = await aFolder('http://127.0.0.1:9');
@@ -175,19 +178,21 @@ describe('send', () => {
     await using folder = await aFolder(receiver.url);
     const { code, stdout, stderr } = await folder.send('order:42');
     expect(code).toBe(1);
-    expect(stderr).toBe('expiry-relay: of 3 test webhooks, 2 not accepted\n');
-    expect(stdout).toMatch(
-      /answered 500 within \S+ m?s, which is no success \(2xx\)\n {2}\[withheld/,
-    );
-    expect(stdout).toMatch(/answered 204 within \S+ m?s\n/);
+    expect(stderr).toBe('expiry-relay: 2 of 3 test webhooks not accepted\n');
+    expect(stdout).toMatch(/rejected with 500 after \S+ m?s \(expected 2xx\)\n {2}\[withheld/);
+    expect(stdout).toMatch(/accepted with 204 after \S+ m?s\n/);
     expect(stdout).toContain('\\x1b[2Jno disk');
     expect(receiver.requests).toHaveLength(3);
   });
 
   it.each([
-    [410, {}, '→ to a relay this ends the endpoint'],
-    [301, { location: '/other?key=hush' }, /→ not followed: .* \(it leads to \S+\/other\?…\)\n/],
-    [304, {}, /→ not followed: correct the URL\n/],
+    [410, {}, '→ the relay would disable this endpoint until a restart'],
+    [
+      301,
+      { location: '/other?key=hush' },
+      /→ redirects are not followed: .* \(location: \S+\/other\?…\)\n/,
+    ],
+    [304, {}, /→ redirects are not followed: correct the URL\n/],
   ])('says what an answer of %i means', async (status, headers, advice) => {
     await using receiver = await TestReceiver.start((_, response) => {
       response.writeHead(status, headers).end();
@@ -206,7 +211,7 @@ describe('send', () => {
     const { code, stdout } = await folder.send('order:42', '--endpoint', 'shop');
     expect(code).toBe(1);
     expect(stdout).toMatch(
-      /\(tls\): .*\n {2}→ if its authority is your own, name that in tls.ca_file/,
+      /\(tls\): .*\n {2}→ if the certificate is signed by your own authority, set tls.ca_file/,
     );
   });
 
@@ -218,7 +223,7 @@ describe('send', () => {
     });
     const { code, stdout } = await folder.send('order:42', '--endpoint', 'shop');
     expect(code).toBe(1);
-    expect(stdout).toMatch(/→ .*certificate of the relay.*tls\.cert_file/);
+    expect(stdout).toMatch(/→ .*client certificate.*tls\.cert_file/);
   });
 
   it('says why nobody could be reached, and what to do', async () => {
@@ -226,9 +231,29 @@ describe('send', () => {
     await using folder = await aFolder(url);
     const { code, stdout } = await folder.send('order:42', '--endpoint', 'shop');
     expect(code).toBe(1);
-    expect(stdout).toMatch(/no success after \S+ m?s \(connection_refused\): connect ECONNREFUSED/);
-    expect(stdout).toContain('→ start it, or correct the port of its URL');
+    expect(stdout).toMatch(/failed after \S+ m?s \(connection_refused\): connect ECONNREFUSED/);
+    expect(stdout).toContain('→ start the receiver, or correct the port in the URL');
     expect(stdout).not.toContain(TOKEN);
+  });
+
+  it('sends to another URL, signed, without what is meant for the endpoint', async () => {
+    await using receiver = await TestReceiver.start();
+    await using folder = await aFolder('http://127.0.0.1:9');
+    const { code, stdout } = await folder.send('order:42', '--to', `${receiver.url}/here`);
+    expect(code).toBe(0);
+    expect(receiver.requests.map(({ path }) => path)).toEqual([
+      '/here/orders/42',
+      '/here/orders/42',
+      '/here',
+    ]);
+    const [first] = receiver.requests;
+    if (first === undefined) throw new Error('expected a request');
+    assertVerified(first);
+    expect(first.headers.authorization).toBeUndefined();
+    expect(stdout).not.toContain(TOKEN);
+    const wrong = await folder.send('order:42', '--to', 'here');
+    expect(wrong).toMatchObject({ code: 2, stdout: '' });
+    expect(wrong.stderr).toContain('--to: expected a URL such as');
   });
 
   it("gives up after the endpoint's timeout", async () => {
@@ -236,7 +261,7 @@ describe('send', () => {
     await using folder = await aFolder(receiver.url, { endpoint: { timeout: '200ms' } });
     const { code, stdout } = await folder.send('order:42', '--endpoint', 'shop');
     expect(code).toBe(1);
-    expect(stdout).toContain('(timeout): no answer within 200 ms\n');
+    expect(stdout).toContain('(timeout): no response within 200 ms\n');
   });
 
   it('ends at a signal', async () => {
@@ -248,7 +273,7 @@ describe('send', () => {
     expect(await run.done).toBe(1);
     expect(receiver.requests).toHaveLength(1);
     expect(run.stdout.text).toContain('(stopped)');
-    expect(run.stderr.text).toContain('of 3 test webhooks, 3 not accepted');
+    expect(run.stderr.text).toContain('3 of 3 test webhooks not accepted');
   });
 
   it('does not send a body that would be too large, and says so', async () => {
@@ -258,7 +283,7 @@ describe('send', () => {
     });
     const { code, stderr } = await folder.send('x'.repeat(50_000));
     expect(code).toBe(1);
-    expect(stderr).toContain('route large to shop: its body would be larger than 16MiB');
+    expect(stderr).toContain('route large to shop: the body is larger than 16MiB');
     expect(receiver.requests).toEqual([]);
   });
 });

@@ -49,7 +49,7 @@ function* placesOf(schema: JsonSchema, path: Place['path'] = []): Generator<Plac
   }
 }
 
-/** The smallest file with an empty text at `path`, and with what is required beside it. */
+/** The smallest file with an empty string at `path`, and with what is required beside it. */
 function withEmptyAt(path: Place['path']) {
   const beside: Record<string, object> = {
     'endpoints.shop.basic': { username: 'relay', password: 'p' },
@@ -174,7 +174,7 @@ describe('the secrets of an endpoint', () => {
   };
 
   it.each([
-    ['an empty text', ['', TEST_SECRET]],
+    ['an empty string', ['', TEST_SECRET]],
     ['an empty variable', [TEST_SECRET, `\${NEXT:-}`]],
     ['an empty file', [{ file: '/dev/null' }, TEST_SECRET]],
     ['several of them', [{ file: '/dev/null' }, '', TEST_SECRET, `\${NEXT:-}`]],
@@ -183,8 +183,8 @@ describe('the secrets of an endpoint', () => {
   });
 
   it.each([
-    ['texts', ['', `\${NEXT:-}`], 'secrets[0]: expected whsec_', 'found an empty text'],
-    ['files', [{ file: '/dev/null' }], 'secrets[0].file: expected a file', 'found it empty'],
+    ['texts', ['', `\${NEXT:-}`], 'secrets[0]: expected whsec_', 'found an empty string'],
+    ['files', [{ file: '/dev/null' }], 'secrets[0].file: expected a file', 'found an empty file'],
     ['both', ['', { file: '/dev/null' }], 'secrets[0]: expected', 'secrets[1].file: expected'],
   ])('are refused where there are only empty %s', async (_, secrets, ...told) => {
     const message = await refusal(withSecrets(secrets));
@@ -197,15 +197,15 @@ describe('the secrets of an endpoint', () => {
     expect(message).toContain('secrets[1]: expected whsec_');
   });
 
-  it('are refused where the list is an empty text, or has nothing in it', async () => {
-    expect(await refusal(withSecrets(''))).toContain('found an empty text');
+  it('are refused where the list is an empty string, or has nothing in it', async () => {
+    expect(await refusal(withSecrets(''))).toContain('found an empty string');
     expect(await refusal(withSecrets([]))).toContain('found an empty list');
   });
 });
 
 it("says how a key of one's own begins", async () => {
   const { message } = await load({ ...smallest(), defaults: {} }).catch((error) => error);
-  expect(message).toContain('keys of your own begin with x-, such as x-defaults');
+  expect(message).toContain('keys for your own use begin with x-, such as x-defaults');
 });
 
 it('says how a password alone stands in a URL', async () => {

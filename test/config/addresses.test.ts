@@ -109,13 +109,13 @@ describe('a Redis URL that is refused', () => {
     ['redis://a:1,b:2', 'one with more than one host (name one host)'],
     ['redis://:pw@a:1,b:2', 'one with more than one host (name one host)'],
     ['redis://fe80::1', 'one with an IPv6 address without brackets (put the IPv6 address in [ ])'],
-    ['redis://h h', 'one that is no valid URL'],
+    ['redis://h h', 'an invalid URL'],
     ['redis://h/x', 'one whose path is not the number of a database'],
     ['redis://h#1', 'one with a fragment (#…)'],
     ['redis://h?db=1', 'one with a query (?…) (a database is redis://HOST:PORT/DATABASE)'],
     [
       'redis://h?ssl_cert_reqs=none',
-      'one with a query (?…) (TLS is rediss://, and certificates belong into tls beside url)',
+      'one with a query (?…) (TLS is rediss://, and set certificates in tls, beside url)',
     ],
     [
       'redis://h?password=hunter2',
@@ -123,7 +123,7 @@ describe('a Redis URL that is refused', () => {
     ],
     [
       'redis://h?timeout=1',
-      'one with a query (?…) (leave it out: the relay takes no settings from a URL)',
+      'one with a query (?…) (remove it: the relay reads no settings from the query)',
     ],
     [
       'cache:6379',
@@ -144,31 +144,25 @@ describe('a Redis URL that is refused', () => {
     ['redis://u:12/3@h:6379', 'one with a /, ? or # before its @'],
     ['redis://u:12?3@h:6379', 'one with a /, ? or # before its @'],
     ['redis://u:%zz@h', 'one whose user or password is not percent-encoded'],
-    ['redis://u:p w@h', 'one that is no valid URL'],
+    ['redis://u:p w@h', 'an invalid URL'],
     ['unix://:%zz@/run/redis.sock', 'one whose user, password or path is not percent-encoded'],
   ])('may have to be encoded where there is an @: %s', (text, expected) => {
     expect(told(readRedisUrl(text))).toBe(`${expected} (${ENCODE})`);
   });
 
   it.each([
-    [
-      'redis+sentinel',
-      'the relay does not ask a Sentinel: use an address that follows the primary',
-    ],
-    [
-      'rediss-sentinel',
-      'the relay does not ask a Sentinel: use an address that follows the primary',
-    ],
+    ['redis+sentinel', 'Sentinel is not supported: use an address that follows the primary'],
+    ['rediss-sentinel', 'Sentinel is not supported: use an address that follows the primary'],
     ['redis-cluster', 'for a node of a Redis Cluster write redis:// or rediss://'],
     ['redis-socket', 'a Unix socket is unix:///run/redis.sock'],
     ['rediss+unix', 'a Unix socket is unix:///run/redis.sock'],
     ['valkey', 'write redis://'],
     ['valkeys', 'write rediss://'],
     ['tcp', 'write redis://'],
-    ['https', 'that is an address for HTTP: use the one for Redis clients'],
-    ['amqp', 'only a server that speaks the protocol of Redis will do'],
-    ['memcached', 'only a server that speaks the protocol of Redis will do'],
-    ['mongodb+srv', 'only a server that speaks the protocol of Redis will do'],
+    ['https', 'use the address for Redis clients, not for HTTP'],
+    ['amqp', 'only servers that speak the Redis protocol are supported'],
+    ['memcached', 'only servers that speak the Redis protocol are supported'],
+    ['mongodb+srv', 'only servers that speak the Redis protocol are supported'],
   ])('has its scheme named: %s', (scheme, advice) => {
     expect(told(readRedisUrl(`${scheme}://h`))).toBe(`one of ${scheme}:// (${advice})`);
   });
@@ -183,14 +177,14 @@ describe('a URL of HTTP that is refused', () => {
       'shop:8080/x',
       'one that begins with neither http:// nor https:// (write http:// before the host)',
     ],
-    ['ws://shop', 'one of ws:// (webhooks are sent over HTTP alone)'],
+    ['ws://shop', 'one of ws:// (webhooks are sent only over HTTP)'],
     ['http://shop:99999/a@b', 'one whose port is greater than 65535'],
   ])('is described as an endpoint: %s', (text, expected) => {
     expect(told(readEndpointUrl(text) as ReturnType<typeof readProxyUrl>)).toBe(expected);
   });
 
   it.each([
-    ['socks5://p:1080', 'one of socks5:// (the relay does not speak SOCKS: use an HTTP proxy)'],
+    ['socks5://p:1080', 'one of socks5:// (SOCKS is not supported: use an HTTP proxy)'],
     [
       'http://u:p/w@p:1',
       'one with a /, ? or # before its @ (percent-encode special characters in the user and the password)',
@@ -258,8 +252,8 @@ describe('readListenAddress', () => {
   it.each([
     ['9464', 'a colon precedes the port'],
     ['localhost', 'a port is missing'],
-    ['http://localhost:9464', 'write the host and port alone, without a scheme'],
-    ['a:1,b:2', 'one address alone'],
+    ['http://localhost:9464', 'write only the host and port, without a scheme'],
+    ['a:1,b:2', 'specify one address'],
     ['::1:9464', 'put the IPv6 address in [ ]'],
   ])('says what to do about %s', (text, hint) => {
     expect(readListenAddress(text)).toMatchObject({ ok: false, wording: { hint } });

@@ -107,8 +107,8 @@ describe('a text of the file', () => {
     const env = { WAIT: 'hunter2s\n' };
     const said = await saidOf({ endpoint: { timeout: `\${WAIT}` }, env });
     expect(said).toBe(
-      'endpoints.shop.timeout: expected a duration such as 250ms, 15s, 5m or 2h, found a value ' +
-        'that is not shown, as it may be a secret (it ends with a newline)',
+      'endpoints.shop.timeout: expected a duration such as 250ms, 15s, 1h30m or 1w, found a hidden ' +
+        'value, as it may be a secret (it ends with a newline)',
     );
   });
 
@@ -151,7 +151,7 @@ describe('the text in a file that is named', () => {
       endpoint: { secrets: [{ file: 'f.key' }] },
       files: { 'f.key': bytes },
     });
-    expect(said).toContain(`it is no UTF-8 text, but ${encoding}: save it as UTF-8`);
+    expect(said).toContain(`it is not UTF-8 text, but ${encoding}: save it as UTF-8`);
   });
 });
 
@@ -203,7 +203,7 @@ describe('a file in another encoding', () => {
       Buffer.from([...text].flatMap((char) => [char.charCodeAt(0), 0, 0, 0])),
       /but UTF-32: save/,
     ],
-    ['latin-1', Buffer.from('# Grüße\n', 'latin1'), /it is no UTF-8 text: save it as UTF-8/],
+    ['latin-1', Buffer.from('# Grüße\n', 'latin1'), /it is not UTF-8 text: save it as UTF-8/],
     [
       'UTF-8 with its mark',
       Buffer.from(`\ufeff${text}`),
@@ -219,6 +219,6 @@ describe('a file in another encoding', () => {
 
   it('is looked for under the name that was given, whose defect is told', async () => {
     const loading = loadSettings({ file: 'relay.yaml\n', env: {}, cwd: '/' });
-    await expect(loading).rejects.toThrow('there is no such file (it ends with a newline)');
+    await expect(loading).rejects.toThrow('no such file (it ends with a newline)');
   });
 });

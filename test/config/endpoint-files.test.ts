@@ -98,10 +98,10 @@ describe('the files of an endpoint', () => {
       return found?.kind === 'unusable' ? found.problem : found?.kind;
     };
     expect(await problemAfter({})).toBe(
-      'endpoints.shop.secrets[0].file: expected a file that can be read, ' +
-        `found "${mounted.file('key')}" (there is no such file)`,
+      'endpoints.shop.secrets[0].file: expected a readable file, ' +
+        `found "${mounted.file('key')}" (no such file)`,
     );
-    expect(await problemAfter({ key: '\n' })).toContain('found it empty');
+    expect(await problemAfter({ key: '\n' })).toContain('found an empty file');
     const nonsense = await problemAfter({ key: 'hunter2hunter2' });
     expect(nonsense).toContain('without the prefix whsec_');
     expect(nonsense).not.toContain('hunter2');
@@ -131,7 +131,7 @@ describe('the files of an endpoint', () => {
     expect(await files?.look()).toEqual({
       kind: 'unusable',
       problem: expect.stringMatching(
-        /^endpoints\.shop\.secrets\[0\]\.file: expected a file .*\(it is no regular file\)/,
+        /^endpoints\.shop\.secrets\[0\]\.file: expected a readable file.*\(it is no regular file\)/,
       ),
     });
     expect(open).not.toHaveBeenCalled();
@@ -177,7 +177,7 @@ describe('the files of an endpoint', () => {
       kind: 'unusable',
       problem:
         "endpoints.shop.tls.key_file: expected the key of cert_file's first certificate, " +
-        'found that of another',
+        'found another key',
     });
     await expect(load({ tls })).rejects.toThrow('relay.yaml:8:17: endpoints.shop.tls.key_file');
     await writeFile(at('cert'), other.cert);
@@ -194,7 +194,7 @@ describe('the files of an endpoint', () => {
     await using folder = await tempFolder({ cert, key });
     const tls = { cert_file: `${folder.path}/cert`, key_file: `${folder.path}/key` };
     await expect(load({ tls })).rejects.toThrow(
-      /tls\.cert_file: expected what OpenSSL takes, found what it refuses \(ERR_\w+\)/,
+      /tls\.cert_file: expected a certificate that OpenSSL accepts, found one that it rejects \(ERR_\w+\)/,
     );
   });
 

@@ -60,24 +60,38 @@ describe('which file is loaded', () => {
     expect(await folder.load(undefined, env)).toMatchObject({ file: 'relay.yaml' });
   });
 
+  it('is ./expiry-relay.yaml when there is no ./relay.yaml', async () => {
+    await using folder = await aFolder({ 'expiry-relay.yaml': SMALLEST });
+    expect(await folder.load()).toMatchObject({ file: 'expiry-relay.yaml' });
+  });
+
+  it('cannot be one of two default files in a folder', async () => {
+    const two = { 'relay.yaml': SMALLEST, 'expiry-relay.yaml': SMALLEST };
+    await using folder = await aFolder(two);
+    await expect(folder.load()).rejects.toThrow(
+      'relay.yaml: expiry-relay.yaml exists, too; expected one of them',
+    );
+    expect(await folder.load('relay.yaml')).toMatchObject({ file: 'relay.yaml' });
+  });
+
   it('is none, and the message says where it was looked for', async () => {
     await using folder = await aFolder({});
     await expect(folder.load()).rejects.toThrow(
-      /looked for relay\.yaml and \/etc\/expiry-relay\/relay\.yaml in .*-c FILE/,
+      /looked for relay\.yaml and expiry-relay\.yaml in .* and \/etc\/expiry-relay; name one with -c FILE/,
     );
   });
 
   it('is never another one than the one that was asked for', async () => {
     await using folder = await aFolder({ 'relay.yaml': SMALLEST });
     await expect(folder.load('typo.yaml')).rejects.toThrow(
-      'typo.yaml: cannot be read: there is no',
+      'typo.yaml: cannot be read: no such file',
     );
   });
 
   it('cannot be a folder, no text, or without end', async () => {
     await using folder = await aFolder({ 'bytes.yaml': Buffer.from([0xff, 0xfe]) });
-    await expect(folder.load('.')).rejects.toThrow('it is a folder');
-    await expect(folder.load('bytes.yaml')).rejects.toThrow('it is no UTF-8 text');
+    await expect(folder.load('.')).rejects.toThrow('it is a directory');
+    await expect(folder.load('bytes.yaml')).rejects.toThrow('it is not UTF-8 text');
     await expect(folder.load('/dev/zero')).rejects.toThrow(`more than ${FILE_BYTES_MAX} bytes`);
   });
 
@@ -183,7 +197,7 @@ describe('the settings', () => {
       ],
       routes: [],
       admin: { listen: { host: '127.0.0.1', port: 9464 } },
-      log: { level: 'info', format: 'json' },
+      log: { level: 'info', format: 'auto' },
       state: {
         kind: 'redis',
         redis: {
@@ -347,11 +361,11 @@ describe('secrets in files', () => {
   });
 
   it.each([
-    ['absent', null, 'there is no such file'],
-    ['empty', '', 'found it empty'],
-    ['nothing but a newline', '\n', 'found it empty'],
+    ['absent', null, 'no such file'],
+    ['empty', '', 'found an empty file'],
+    ['nothing but a newline', '\n', 'found an empty file'],
     ['too large', 'x'.repeat(SECRET_FILE_BYTES_MAX + 1), 'more than'],
-    ['no text', Buffer.from([0xff]), 'no UTF-8'],
+    ['no text', Buffer.from([0xff]), 'not UTF-8'],
   ])('are a mistake when %s', async (_, content, expected) => {
     await using folder = await aFolder({
       'relay.yaml': redisWithFile,
@@ -413,7 +427,7 @@ describe('what the file may not say', () => {
     ['rate_limit: 0/s', 'rate_limit: expected a rate from 1/s'],
     [`retry: {schedule: [${'1s,'.repeat(51)}]}`, 'schedule: expected a list of 0 to 50'],
     ['retry: {jitter: 1.1}', 'jitter: expected a number from 0 to 1'],
-    ['headers: [a]', 'headers: expected a mapping from header to text, found a list'],
+    ['headers: [a]', 'headers: expected a mapping from header names to strings, found a list'],
     ['retry: ', 'retry: expected a mapping, found nothing'],
   ])('refuses %s', async (endpoint, expected) => {
     expect(await mistakesIn(withEndpoint(`secrets: none, ${endpoint}`))).toContain(expected);
@@ -445,7 +459,7 @@ describe('what the file may not say', () => {
       const [key] = place.split(':');
       const text = SMALLEST.replace(place, `${key}: "\${V}"`);
       const mistakes = await mistakesIn(text, env);
-      expect(mistakes).toContain('not shown');
+      expect(mistakes).toContain('hidden');
       expect(mistakes).not.toContain('hunter2');
     }
   });

@@ -19,7 +19,7 @@ describe('readSecret', () => {
   });
 
   it.each([
-    ['', 'an empty text'],
+    ['', 'an empty string'],
     [secretOf(24).slice(6), 'one without the prefix whsec_'],
     [secretOf(23), 'one 23 bytes long'],
     [secretOf(65), 'one 65 bytes long'],
@@ -45,9 +45,9 @@ describe('an asymmetric secret', () => {
 
   it.each([
     [withBytes(bytes.subarray(0, 31)), 'one 31 bytes long'],
-    [withBytes(Buffer.concat([bytes.subarray(0, 63), Buffer.of(1)])), 'do not belong together'],
+    [withBytes(Buffer.concat([bytes.subarray(0, 63), Buffer.of(1)])), 'do not match'],
     [pair.privateKey.replaceAll('=', ''), 'not padded standard base64'],
-    [pair.publicKey, 'a public key (whpk_…), which verifies and cannot sign'],
+    [pair.publicKey, 'a public key (whpk_…), which verifies but cannot sign'],
   ])('is not %s', (text, found) => {
     const reading = readSecret(text);
     expect(reading.ok ? null : JSON.stringify(reading.wording)).toContain(found);

@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { BREAKER, Breaker } from '../../src/delivery/breaker.js';
 import type { Outcome, Prevented } from '../../src/model/vocabulary.js';
-import { ACCEPTED, PREVENTED, refused } from '../support/fake-sender.js';
+import { ACCEPTED, PREVENTED, rejected } from '../support/fake-sender.js';
 
 const { noResponsesToOpen, openMsFirst, openMsMax, window, windowMsMax } = BREAKER;
 
-const NO_RESPONSE: Outcome = { kind: 'unreachable', cause: 'timeout', code: '', detail: '' };
-const STOPPED: Outcome = { kind: 'unreachable', cause: 'stopped', code: '', detail: '' };
-const FAILED = refused(500);
+const NO_RESPONSE: Outcome = { kind: 'unreachable', reason: 'timeout', code: '', detail: '' };
+const STOPPED: Outcome = { kind: 'unreachable', reason: 'stopped', code: '', detail: '' };
+const FAILED = rejected(500);
 
 /** A breaker, and its time. */
 function aBreaker(concurrency = 8) {
@@ -47,7 +47,7 @@ describe('a circuit breaker', () => {
 
   it.each([200, 302, 404, 410, 422])('takes a response with status %i for a success', (status) => {
     const { attempts, state } = aBreaker();
-    const outcome = status === 200 ? ACCEPTED : refused(status);
+    const outcome = status === 200 ? ACCEPTED : rejected(status);
     expect(attempts(2 * window, outcome)).toEqual([]);
     expect(state()).toBe('closed');
   });
@@ -63,7 +63,7 @@ describe('an endpoint that does not respond', () => {
     expect([state(), room(), inMs()]).toEqual(['open', 0, 1]);
   });
 
-  it.each([ACCEPTED, FAILED, refused(429), refused(404)])(
+  it.each([ACCEPTED, FAILED, rejected(429), rejected(404)])(
     'leaves it closed when there is a response in between: %j',
     (response) => {
       const { attempts, attempt, state } = aBreaker();
@@ -144,7 +144,7 @@ describe('an endpoint that fails most attempts', () => {
     const { attempts, attempt, state, room } = aBreaker();
     attempts(4, ACCEPTED);
     expect(attempts(window - 5, FAILED)).toEqual([]);
-    expect(attempt(refused(429))).toEqual({ kind: 'limited' });
+    expect(attempt(rejected(429))).toEqual({ kind: 'limited' });
     expect([state(), room()]).toEqual(['half_open', 1]);
   });
 

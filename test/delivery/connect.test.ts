@@ -58,13 +58,13 @@ describe('a name', () => {
     ['link-local', LINK_LOCAL],
     ['link-local IPv6', LINK_LOCAL_ON_LOOPBACK],
     ['IPv4-mapped', `::ffff:${LINK_LOCAL}`],
-  ])('that leads to a refused address (%s) is not connected to', async (_, address) => {
+  ])('that leads to a forbidden address (%s) is not connected to', async (_, address) => {
     expect(await postTo('http://shop.example', {}, leadingTo(address))).toMatchObject({
       kind: 'unreachable',
-      cause: 'refused_address',
+      reason: 'forbidden_address',
       detail:
-        `shop.example leads to ${address}, which is link-local, or a cloud's metadata: not ` +
-        'connected to (allow_link_local: true in the file allows it)',
+        `shop.example resolves to ${address}, which is a link-local or cloud metadata address; not ` +
+        'connecting to it (allow_link_local: true allows it)',
     });
   });
 
@@ -89,7 +89,7 @@ describe('a name', () => {
     onTestFinished(() => sender.close());
     const post = () => sender.send(buildRequest(endpoint, aDelivery(), systemClock.nowMs()));
     expect(await post()).toEqual(ACCEPTED);
-    expect(await post()).toMatchObject({ cause: 'refused_address' });
+    expect(await post()).toMatchObject({ reason: 'forbidden_address' });
   });
 
   it('may lead there when the file allows it', async () => {
@@ -97,7 +97,7 @@ describe('a name', () => {
     const lookup = leadingTo(LINK_LOCAL_ON_LOOPBACK);
     const outcome = await postTo('http://shop.example', given, lookup);
     expect(outcome).toMatchObject({ kind: 'unreachable' });
-    expect(outcome).not.toMatchObject({ cause: 'refused_address' });
+    expect(outcome).not.toMatchObject({ reason: 'forbidden_address' });
   });
 });
 
@@ -126,7 +126,7 @@ describe('a name with several addresses', () => {
     const port = await freePort();
     const lookup = leadingTo('127.0.0.2', '127.0.0.1');
     expect(await postTo(`http://shop.example:${port}`, {}, lookup)).toMatchObject({
-      cause: 'connection_refused',
+      reason: 'connection_refused',
       detail: expect.stringContaining(`127.0.0.1:${port}`),
     });
   });
@@ -246,7 +246,7 @@ describe('an address in the URL', () => {
     '(%s) is refused as well, also through a proxy',
     async (host) => {
       await using proxy = await ConnectProxy.start();
-      const refused = { kind: 'unreachable', cause: 'refused_address' };
+      const refused = { kind: 'unreachable', reason: 'forbidden_address' };
       expect(await postTo(`http://${host}/`, {})).toMatchObject(refused);
       const through = { proxy: proxyAt(`http://${proxy.host}`) };
       expect(await postTo(`http://${host}/`, through)).toMatchObject(refused);
@@ -274,22 +274,22 @@ describe('a proxy', () => {
     const ca = new Secret(certificate.cert);
     const given = { proxy: proxyAt(`https://${proxy.host}`), tls: { ca, client: null } };
     // The authorities of the endpoint are not those of the proxy.
-    expect(await postTo(shop.url, given)).toMatchObject({ cause: 'proxy' });
+    expect(await postTo(shop.url, given)).toMatchObject({ reason: 'proxy' });
     expect(proxy.asked).toEqual([]);
   });
 
   it.each([
-    [407, 'answered 407: it wants a user and password, or others than those of the file'],
-    [403, 'answered 403: it forbids this host or port'],
-    [502, 'answered 502: it cannot reach the endpoint'],
-    [418, 'answered 418'],
+    [407, 'returned 407: it requires a user and password, or rejects the configured ones'],
+    [403, 'returned 403: it forbids this host or port'],
+    [502, 'returned 502: it cannot reach the endpoint'],
+    [418, 'returned 418'],
   ])('that answers %i is the cause', async (status, what) => {
     await using proxy = await ConnectProxy.start();
     proxy.answer = status;
     const given = { proxy: proxyAt(`http://u:hush@${proxy.host}`) };
     expect(await postTo('http://shop.invalid/', given)).toMatchObject({
       kind: 'unreachable',
-      cause: 'proxy',
+      reason: 'proxy',
       detail: `the proxy ${proxy.host} ${what}`,
     });
     expect(proxy.asked).toEqual(['shop.invalid:80']);
@@ -299,7 +299,7 @@ describe('a proxy', () => {
     const url = await nobodyThere();
     const outcome = await postTo('https://shop.invalid/', { proxy: proxyAt(url) });
     const detail = expect.stringMatching(/^the proxy \S+ cannot be reached: connect ECONNREFUSED/);
-    expect(outcome).toMatchObject({ kind: 'unreachable', cause: 'proxy', detail });
+    expect(outcome).toMatchObject({ kind: 'unreachable', reason: 'proxy', detail });
   });
 
   it.each<[string, Parameters<typeof FaultyServer.start>[0]]>([
@@ -308,7 +308,10 @@ describe('a proxy', () => {
   ])('that %s is the cause', async (_, misbehave) => {
     await using server = await FaultyServer.start(misbehave);
     const outcome = await postTo('https://shop.invalid/', { proxy: proxyAt(server.url) });
-    expect(outcome).toMatchObject({ cause: 'proxy', detail: expect.stringContaining('broke off') });
+    expect(outcome).toMatchObject({
+      reason: 'proxy',
+      detail: expect.stringContaining('failed: '),
+    });
   });
 
   it.each(['http://shop.invalid/', 'https://shop.invalid/'])(
@@ -319,8 +322,8 @@ describe('a proxy', () => {
       );
       const outcome = await postTo(url, { proxy: proxyAt(server.url) });
       expect(outcome).toMatchObject({
-        cause: 'proxy',
-        detail: expect.stringContaining('answered 200, and more behind it'),
+        reason: 'proxy',
+        detail: expect.stringContaining('returned 200 and more data'),
       });
       expect(server.requests).toBe(1);
     },
@@ -332,8 +335,8 @@ describe('a proxy', () => {
     const given = { proxy: proxyAt(`http://${proxy.host}`), timeoutMs: 100 };
     expect(await postTo('https://shop.invalid/', given)).toMatchObject({
       kind: 'unreachable',
-      cause: 'proxy',
-      detail: `the proxy ${proxy.host} has not connected to the endpoint within 100 ms`,
+      reason: 'proxy',
+      detail: `the proxy ${proxy.host} did not connect to the endpoint within 100 ms`,
     });
   });
 
@@ -342,13 +345,13 @@ describe('a proxy', () => {
     await using silent = await FaultyServer.start(() => undefined);
     const given = { proxy: proxyAt(`http://${proxy.host}`), timeoutMs: 300 };
     const outcome = await postTo(silent.url.replace('http:', 'https:'), given);
-    expect(outcome).toMatchObject({ cause: 'timeout' });
+    expect(outcome).toMatchObject({ reason: 'timeout' });
   });
 
   it('is left out of sight where its host is refused', async () => {
     const given = { proxy: proxyAt('http://proxy.example:3128') };
     const outcome = await postTo('http://shop.example/', given, leadingTo(LINK_LOCAL));
-    expect(outcome).toMatchObject({ cause: 'refused_address' });
+    expect(outcome).toMatchObject({ reason: 'forbidden_address' });
   });
 });
 
@@ -359,8 +362,8 @@ describe('certificates of the endpoint', () => {
     await using shop = await startHttps(certificate);
     const trusting = (cert: string) => ({ tls: { ca: new Secret(cert), client: null } });
     expect(await postTo(shop.url, trusting(certificate.cert))).toEqual(ACCEPTED);
-    expect(await postTo(shop.url, trusting(other.cert))).toMatchObject({ cause: 'tls' });
-    expect(await postTo(shop.url, {})).toMatchObject({ cause: 'tls' });
+    expect(await postTo(shop.url, trusting(other.cert))).toMatchObject({ reason: 'tls' });
+    expect(await postTo(shop.url, {})).toMatchObject({ reason: 'tls' });
   });
 
   it('are replaced while webhooks are on their way, and none is lost', async () => {
@@ -407,7 +410,7 @@ describe('certificates of the endpoint', () => {
     underWay.push(post());
     await eventually('all of them', () => silent.requests === 3);
     await sender.close();
-    const stopped = { kind: 'unreachable', cause: 'stopped' };
+    const stopped = { kind: 'unreachable', reason: 'stopped' };
     expect(await Promise.all(underWay)).toMatchObject([stopped, stopped, stopped]);
   });
 
@@ -420,7 +423,7 @@ describe('certificates of the endpoint', () => {
     onTestFinished(() => sender.close());
     for (let posts = 0; posts < 3; posts += 1) {
       const request = buildRequest(endpoint, aDelivery(), systemClock.nowMs());
-      expect(await sender.send(request)).toMatchObject({ kind: 'unreachable', cause: 'tls' });
+      expect(await sender.send(request)).toMatchObject({ kind: 'unreachable', reason: 'tls' });
     }
   });
 

@@ -32,7 +32,7 @@ const other = anEndpoint({ secrets: [new Secret(TEST_SECRET)] });
 const CHANGED: FilesNow<Endpoint> = { kind: 'changed', held: other };
 const GONE: FilesNow<Endpoint> = {
   kind: 'unusable',
-  problem: 'headers.x.file: there is no such file',
+  problem: 'headers.x.file: no such file',
 };
 
 describe('an endpoint with files', () => {
@@ -43,7 +43,7 @@ describe('an endpoint with files', () => {
     expect(live.current).toBe(endpoint);
     await clock.advance(LOOK_EVERY_MS);
     expect(live.current).toBe(other);
-    expect(events()).toEqual(['credentials_changed']);
+    expect(events()).toEqual(['credentials_reloaded']);
     await live.stop();
     expect(clock.timers).toBe(0);
   });
@@ -56,10 +56,14 @@ describe('an endpoint with files', () => {
     await clock.advance(2 * LOOK_EVERY_MS);
     expect(live.current).toBe(other);
     expect(await isStale()).toBe(true);
-    expect(lines.at(-1)).toMatchObject({ problem: 'headers.x.file: there is no such file' });
+    expect(lines.at(-1)).toMatchObject({ reason: 'headers.x.file: no such file' });
     await clock.advance(LOOK_EVERY_MS);
     expect(await isStale()).toBe(false);
-    expect(events()).toEqual(['credentials_changed', 'credentials_unusable', 'credentials_mended']);
+    expect(events()).toEqual([
+      'credentials_reloaded',
+      'credentials_unusable',
+      'credentials_reloaded',
+    ]);
     await live.stop();
   });
 });

@@ -26,7 +26,7 @@ const NO_CONTENT = 'HTTP/1.1 204 No Content\r\n\r\n';
 
 const NO_STATUS = {
   kind: 'unreachable',
-  cause: 'protocol',
+  reason: 'protocol',
   code: 'ERR_RESPONSE_HEAD',
   detail: 'the response has no final status within 64 KiB',
 };
@@ -203,13 +203,13 @@ describe('a response without end', () => {
     ],
     [
       'that is no HTTP',
-      { kind: 'unreachable', cause: 'protocol' },
+      { kind: 'unreachable', reason: 'protocol' },
       0,
       (socket) => flood(socket, '', '<html>'.repeat(5_000)),
     ],
     [
       'that is no HTTP, though it begins like it',
-      { kind: 'unreachable', cause: 'protocol' },
+      { kind: 'unreachable', reason: 'protocol' },
       0,
       (socket) => flood(socket, 'HTTP/1.1 2000', '0'.repeat(20_000)),
     ],
@@ -367,7 +367,7 @@ describe('a response that comes before all of the request is sent', () => {
     onTestFinished(() => sender.close());
     const sockets = connectionsTo(server.url);
     const request = buildRequest(endpoint, aDelivery({ body }), systemClock.nowMs());
-    expect(await sender.send(request)).toMatchObject({ kind: 'refused', status: 413 });
+    expect(await sender.send(request)).toMatchObject({ kind: 'rejected', status: 413 });
     await eventually('the end of the connection', () => sockets[0]?.destroyed);
     expect(sockets[0]?.bytesRead).toBeLessThan(2 * READ_BYTES_MAX);
   });
@@ -395,7 +395,7 @@ describe("a proxy's answer to CONNECT", () => {
     await using server = await FaultyServer.start(misbehave);
     const sockets = connectionsTo(server.url);
     const outcome = await aSender('http://shop.invalid/', { proxy: proxyAt(server.url) })();
-    expect(outcome).toMatchObject({ kind: 'unreachable', cause: 'proxy' });
+    expect(outcome).toMatchObject({ kind: 'unreachable', reason: 'proxy' });
     await eventually('the end of the connection', () => sockets[0]?.destroyed);
     expect(sockets[0]?.bytesRead).toBeLessThanOrEqual(HEAD_BYTES_MAX + READ_BYTES_MAX);
   });
@@ -404,7 +404,7 @@ describe("a proxy's answer to CONNECT", () => {
     await using server = await FaultyServer.start((socket) => flood(socket, '', '\r\n'.repeat(9)));
     const outcome = await aSender('http://shop.invalid/', { proxy: proxyAt(server.url) })();
     const { host } = new URL(server.url);
-    const detail = `the proxy ${host} broke off: the response has no final status within 64 KiB`;
+    const detail = `the proxy ${host} failed: the response has no final status within 64 KiB`;
     expect(outcome).toMatchObject({ detail });
   });
 });

@@ -5,14 +5,14 @@ import { RETRY_AFTER_MS_MAX } from '../../src/outbox/outbox.js';
 
 const retry = { scheduleMs: [1_000, 5_000], jitter: 0.2 };
 const nowMs = Date.parse('2026-11-22T06:00:00.000Z');
-const refused = (status: number, retryAfter: number | null = null): Outcome => ({
-  kind: 'refused',
+const rejected = (status: number, retryAfter: number | null = null): Outcome => ({
+  kind: 'rejected',
   status,
   retryAfterMs: retryAfter,
   location: null,
   answer: '',
 });
-const unreachable: Outcome = { kind: 'unreachable', cause: 'timeout', code: '', detail: '' };
+const unreachable: Outcome = { kind: 'unreachable', reason: 'timeout', code: '', detail: '' };
 const next = (outcome: Outcome, attempt: number, fraction = 0) =>
   disposition({ outcome, attempt, nowMs, fraction }, retry);
 
@@ -23,25 +23,25 @@ describe('disposition', () => {
 
   it('follows the schedule, then gives up', () => {
     expect(next(unreachable, 1)).toEqual({ kind: 'retry', notBeforeMs: nowMs + 1_000 });
-    expect(next(refused(500), 2)).toEqual({ kind: 'retry', notBeforeMs: nowMs + 5_000 });
-    expect(next(refused(500), 3)).toEqual({
+    expect(next(rejected(500), 2)).toEqual({ kind: 'retry', notBeforeMs: nowMs + 5_000 });
+    expect(next(rejected(500), 3)).toEqual({
       kind: 'dead',
       reason: 'exhausted',
-      lastOutcome: 'answered 500',
+      lastOutcome: 'HTTP 500',
     });
   });
 
   it('retries a redirect and a client error like everything else', () => {
     for (const status of [301, 307, 400, 401, 404, 422]) {
-      expect(next(refused(status), 1).kind).toBe('retry');
+      expect(next(rejected(status), 1).kind).toBe('retry');
     }
   });
 
   it('gives up at once on 410', () => {
-    expect(next(refused(410), 1)).toEqual({
+    expect(next(rejected(410), 1)).toEqual({
       kind: 'dead',
       reason: 'gone',
-      lastOutcome: 'answered 410',
+      lastOutcome: 'HTTP 410',
     });
   });
 
@@ -51,15 +51,15 @@ describe('disposition', () => {
   });
 
   it('waits as long as Retry-After asks when that is longer than the schedule', () => {
-    expect(next(refused(429, 30_000), 1)).toEqual({
+    expect(next(rejected(429, 30_000), 1)).toEqual({
       kind: 'retry',
       notBeforeMs: nowMs + 30_000,
     });
-    expect(next(refused(429, 10), 1)).toEqual({ kind: 'retry', notBeforeMs: nowMs + 1_000 });
+    expect(next(rejected(429, 10), 1)).toEqual({ kind: 'retry', notBeforeMs: nowMs + 1_000 });
   });
 
   it('is never the last of a webhook whose attempt the relay broke off', () => {
-    const stopped: Outcome = { kind: 'unreachable', cause: 'stopped', code: '', detail: '' };
+    const stopped: Outcome = { kind: 'unreachable', reason: 'stopped', code: '', detail: '' };
     expect(next(stopped, 3)).toEqual({ kind: 'retry', notBeforeMs: nowMs });
   });
 });

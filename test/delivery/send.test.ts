@@ -83,7 +83,7 @@ describe('an answer', () => {
   it.each([300, 304, 400, 401, 404, 410, 500, 599])('of %i is refused', async (status) => {
     const outcome = await answeredWith((_, response) => void response.writeHead(status).end());
     expect(outcome).toEqual({
-      kind: 'refused',
+      kind: 'rejected',
       status,
       retryAfterMs: null,
       location: null,
@@ -96,7 +96,7 @@ describe('an answer', () => {
     const outcome = await answeredWith(
       (_, response) => void response.writeHead(status, { location: other.url }).end(),
     );
-    expect(outcome).toMatchObject({ kind: 'refused', status, location: `${other.url}/` });
+    expect(outcome).toMatchObject({ kind: 'rejected', status, location: `${other.url}/` });
     expect(other.requests).toEqual([]);
   });
 
@@ -125,7 +125,7 @@ describe('an answer', () => {
     const outcome = await answeredWith(
       (_, response) => void response.writeHead(status, { 'retry-after': '7' }).end(),
     );
-    expect(outcome).toMatchObject({ kind: 'refused', retryAfterMs });
+    expect(outcome).toMatchObject({ kind: 'rejected', retryAfterMs });
   });
 
   it('that says why it refuses is quoted, made safe to print and cut', async () => {
@@ -217,7 +217,7 @@ describe('an answer', () => {
     const long = `HTTP/1.1 400 Bad Request\r\ncontent-length: 9000\r\nconnection: close\r\n\r\n`;
     await using server = await FaultyServer.start((socket) => socket.end(long + 'x'.repeat(9_000)));
     const { post } = aSender(server.url);
-    const refused = { kind: 'refused', status: 400, answer: `${'x'.repeat(200)}…` };
+    const refused = { kind: 'rejected', status: 400, answer: `${'x'.repeat(200)}…` };
     expect(await post()).toMatchObject(refused);
     expect(await post()).toMatchObject(refused);
     expect(server.requests).toBe(2);
@@ -285,7 +285,7 @@ describe('an answer whose status line has been read', () => {
     expect(await metWith(open(text), { timeoutMs: 100 })).toMatchObject({
       kind: 'accepted',
       status: 200,
-      malformed: 'no end of it within 100 ms',
+      malformed: 'the response was not complete within 100 ms',
     });
   });
 
@@ -303,7 +303,7 @@ describe('an answer whose status line has been read', () => {
 
   it('counts when it refuses, too', async () => {
     const outcome = await metWith(whole('HTTP/1.1 410 Gone\r\ncontent-length: 9\r\n\r\nhalf'));
-    expect(outcome).toMatchObject({ kind: 'refused', status: 410, answer: 'half' });
+    expect(outcome).toMatchObject({ kind: 'rejected', status: 410, answer: 'half' });
   });
 
   it('closes its connection when it is malformed, and the next webhook gets another', async () => {
@@ -328,7 +328,7 @@ describe('an answer with a status below 100', () => {
   it('is no HTTP', async () => {
     const text = 'HTTP/1.1 099 Odd\r\ncontent-length: 0\r\n\r\n';
     const outcome = await metWith((socket) => void socket.write(text));
-    expect(outcome).toMatchObject({ kind: 'unreachable', cause: 'protocol' });
+    expect(outcome).toMatchObject({ kind: 'unreachable', reason: 'protocol' });
   });
 });
 
@@ -365,7 +365,7 @@ describe('informational answers', () => {
 describe('an endpoint without an answer', () => {
   it('that refuses the connection is unreachable: refused', async () => {
     const outcome = await aSender(await nobodyThere()).post();
-    expect(outcome).toMatchObject({ kind: 'unreachable', cause: 'connection_refused' });
+    expect(outcome).toMatchObject({ kind: 'unreachable', reason: 'connection_refused' });
   });
 
   it.each<[string, Misbehave]>([
@@ -378,9 +378,9 @@ describe('an endpoint without an answer', () => {
   ])('that %s is unreachable: timeout', async (_, misbehave) => {
     expect(await metWith(misbehave, { timeoutMs: 100 })).toEqual({
       kind: 'unreachable',
-      cause: 'timeout',
+      reason: 'timeout',
       code: '',
-      detail: 'no answer within 100 ms',
+      detail: 'no response within 100 ms',
     });
   });
 
@@ -394,7 +394,7 @@ describe('an endpoint without an answer', () => {
     );
     onTestFinished(() => sender.close());
     const outcome = await sender.send(buildRequest(endpoint, aDelivery(), systemClock.nowMs()));
-    expect(outcome).toMatchObject({ cause: 'timeout', detail: 'no answer within 100 ms' });
+    expect(outcome).toMatchObject({ reason: 'timeout', detail: 'no response within 100 ms' });
   });
 
   it('is not sent what has waited too long for its only connection', async () => {
@@ -409,7 +409,7 @@ describe('an endpoint without an answer', () => {
     await eventually('the first is sent', () => server.requests === 1);
     // Both within one turn: between them, the second one would have its connection.
     for (const end of timeLimits) end();
-    expect(await outcomes).toMatchObject([{ cause: 'timeout' }, { cause: 'timeout' }]);
+    expect(await outcomes).toMatchObject([{ reason: 'timeout' }, { reason: 'timeout' }]);
     expect(server.requests).toBe(1);
   });
 
@@ -425,7 +425,7 @@ describe('an endpoint without an answer', () => {
   ])('that %s is unreachable: reset', async (_, misbehave) => {
     expect(await metWith(misbehave)).toMatchObject({
       kind: 'unreachable',
-      cause: 'connection_reset',
+      reason: 'connection_reset',
     });
   });
 
@@ -434,18 +434,18 @@ describe('an endpoint without an answer', () => {
     ['does so without a line feed', (socket) => socket.write('HTCPCP/1.0 418')],
     ['gives a status of two digits', (socket) => socket.end('HTTP/1.1 20 OK\r\n\r\n')],
   ])('that %s is unreachable: protocol', async (_, misbehave) => {
-    expect(await metWith(misbehave)).toMatchObject({ kind: 'unreachable', cause: 'protocol' });
+    expect(await metWith(misbehave)).toMatchObject({ kind: 'unreachable', reason: 'protocol' });
   });
 
   it('whose name nobody knows is unreachable: dns', async () => {
     const outcome = await aSender('http://nowhere.invalid/').post();
-    expect(outcome).toMatchObject({ kind: 'unreachable', cause: 'dns' });
+    expect(outcome).toMatchObject({ kind: 'unreachable', reason: 'dns' });
   });
 
   it('that speaks no TLS on an https URL is unreachable: tls', async () => {
     await using receiver = await TestReceiver.start();
     const outcome = await aSender(receiver.url.replace('http:', 'https:')).post();
-    expect(outcome).toMatchObject({ kind: 'unreachable', cause: 'tls' });
+    expect(outcome).toMatchObject({ kind: 'unreachable', reason: 'tls' });
   });
 });
 
@@ -481,13 +481,13 @@ describe('a sender', () => {
     });
     const { post } = aSender(server.url, { concurrency: 1 });
     expect(await post()).toEqual({ kind: 'accepted', status: 200, answer: '' });
-    expect(await post()).toMatchObject({ cause: 'connection_reset' });
+    expect(await post()).toMatchObject({ reason: 'connection_reset' });
     expect(server.requests).toBe(1);
   });
 
   it('does not send again when a fresh connection is reset', async () => {
     await using server = await FaultyServer.start((socket) => void socket.resetAndDestroy());
-    expect(await aSender(server.url).post()).toMatchObject({ cause: 'connection_reset' });
+    expect(await aSender(server.url).post()).toMatchObject({ reason: 'connection_reset' });
     expect(server.requests).toBe(1);
   });
 
@@ -497,7 +497,7 @@ describe('a sender', () => {
     const outcome = post();
     await eventually('the request', () => receiver.requests[0]);
     await sender.close();
-    expect(await outcome).toMatchObject({ kind: 'unreachable', cause: 'stopped' });
+    expect(await outcome).toMatchObject({ kind: 'unreachable', reason: 'stopped' });
   });
 
   it('breaks off what still waits for a connection, too, and sends nothing more', async () => {
@@ -506,7 +506,7 @@ describe('a sender', () => {
     const outcomes = Promise.all([post(), post(), post()]);
     await eventually('the request', () => receiver.requests[0]);
     await sender.close();
-    const stopped = { kind: 'unreachable', cause: 'stopped' };
+    const stopped = { kind: 'unreachable', reason: 'stopped' };
     expect(await outcomes).toMatchObject([stopped, stopped, stopped]);
     expect(await post()).toMatchObject(stopped);
     expect(receiver.requests).toHaveLength(1);

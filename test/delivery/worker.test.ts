@@ -11,7 +11,7 @@ import { DeliveryEvents } from '../../src/telemetry/delivery-events.js';
 import { Metrics } from '../../src/telemetry/metrics.js';
 import { lettersOf } from '../outbox/outbox.contract.js';
 import { aDelivery, anEndpoint } from '../support/domain.js';
-import { ACCEPTED, FakeSender, PREVENTED, refused } from '../support/fake-sender.js';
+import { ACCEPTED, FakeSender, PREVENTED, rejected } from '../support/fake-sender.js';
 import { fixedChance, ManualClock, settled } from '../support/manual-clock.js';
 
 interface LogLine {
@@ -110,14 +110,14 @@ describe('a worker', () => {
   it('tries again after each wait of the schedule, then gives up', async () => {
     await using under = aWorker({ retry: { scheduleMs: [1_000, 5_000], jitter: 0 } });
     await under.store('a');
-    await under.answer(refused(500));
+    await under.answer(rejected(500));
     await under.clock.advance(999);
     expect(under.sender.sent).toHaveLength(1);
     await under.clock.advance(1);
     expect(under.sender.sent).toHaveLength(2);
-    await under.answer(refused(500));
+    await under.answer(rejected(500));
     await under.clock.advance(5_000);
-    await under.answer(refused(500));
+    await under.answer(rejected(500));
     expect(await under.dead()).toEqual([{ id: 'a', reason: 'exhausted', attempts: 3 }]);
     expect(await under.pending()).toBe(0);
     await under.clock.advance(100_000);
@@ -127,7 +127,7 @@ describe('a worker', () => {
   it('sends something else while a retry waits', async () => {
     await using under = aWorker({ concurrency: 1 });
     await under.store('a', 'b');
-    await under.answer(refused(500));
+    await under.answer(rejected(500));
     expect(under.sender.sent).toEqual(['a', 'b']);
   });
 
@@ -142,7 +142,7 @@ describe('a worker', () => {
     outbox.claim = () => Promise.reject(new Error('the disk is gone'));
     await under.store('b');
     await under.answer();
-    expect(under.logged('delivery_failed')).toMatchObject([
+    expect(under.logged('outbox_failed')).toMatchObject([
       { endpoint: 'shop', error: 'the disk is full' },
       { endpoint: 'shop', error: 'the disk is gone' },
       { endpoint: 'shop', error: 'the disk is full' },
@@ -240,7 +240,7 @@ describe('lateness', () => {
     await under.answer(PREVENTED);
     expect(await count()).toBe(0);
     await under.clock.advance(1_000);
-    await under.answer(refused(500));
+    await under.answer(rejected(500));
     expect(await count()).toBe(1);
     expect(await under.dead()).toHaveLength(1);
     await under.outbox.dead.replay('shop', 'a');
@@ -305,7 +305,7 @@ describe('an endpoint that asks for a wait', () => {
   it('gets nothing until that is over, then everything', async () => {
     await using under = aWorker({ concurrency: 1 });
     await under.store('a');
-    await under.answer(refused(429, 10_000));
+    await under.answer(rejected(429, 10_000));
     await under.store('b', 'c');
     await under.clock.advance(9_999);
     expect(under.sender.sent).toEqual(['a']);
@@ -324,7 +324,7 @@ describe('an endpoint that asks for a wait', () => {
     await using under = aWorker({ concurrency: 2 });
     await under.store('a');
     // One place is free, so the worker waits in claim while the answer arrives.
-    await under.answer(refused(503, 10_000));
+    await under.answer(rejected(503, 10_000));
     await under.store('b');
     expect(under.sender.sent).toEqual(['a']);
     expect(await under.outbox.depth('shop')).toMatchObject({
@@ -339,10 +339,10 @@ describe('an endpoint that asks for a wait', () => {
   it('is not charged an attempt of what was held back', async () => {
     await using under = aWorker({ concurrency: 2, retry: { scheduleMs: [], jitter: 0 } });
     await under.store('a');
-    await under.answer(refused(503, 10_000));
+    await under.answer(rejected(503, 10_000));
     await under.store('b');
     await under.clock.advance(10_000);
-    await under.answer(refused(500));
+    await under.answer(rejected(500));
     expect(await under.dead()).toEqual([
       { id: 'a', reason: 'exhausted', attempts: 1 },
       { id: 'b', reason: 'exhausted', attempts: 1 },
@@ -355,7 +355,7 @@ describe('an endpoint that asks for a wait', () => {
     const settle = outbox.settle.bind(outbox);
     outbox.settle = () => Promise.reject(new Error('no connection'));
     await under.store('a', 'b');
-    await under.answer(refused(503, 10_000));
+    await under.answer(rejected(503, 10_000));
     await under.clock.advance(6_000);
     outbox.settle = settle;
     await under.clock.advance(3_999);
@@ -367,8 +367,8 @@ describe('an endpoint that asks for a wait', () => {
   it('may ask twice at the same time: the longer wait holds', async () => {
     await using under = aWorker({ concurrency: 3 });
     await under.store('a', 'b');
-    await under.answer(refused(429, 10_000));
-    await under.answer(refused(429, 1_000));
+    await under.answer(rejected(429, 10_000));
+    await under.answer(rejected(429, 1_000));
     await under.clock.advance(9_999);
     expect(under.sender.sent).toEqual(['a', 'b']);
     await under.clock.advance(1);
@@ -377,7 +377,7 @@ describe('an endpoint that asks for a wait', () => {
 
   it('is named in the log once a minute, however often it asks', async () => {
     await using under = aWorker({ retry: { scheduleMs: Array(9).fill(1_000), jitter: 0 } });
-    under.sender.instantly = () => refused(503, 5_000);
+    under.sender.instantly = () => rejected(503, 5_000);
     await under.store('a', 'b');
     await under.clock.advance(40_000);
     expect(under.sender.sent.length).toBeGreaterThan(10);
@@ -385,7 +385,7 @@ describe('an endpoint that asks for a wait', () => {
   });
 });
 
-const UNREACHABLE: Outcome = { kind: 'unreachable', cause: 'timeout', code: '', detail: '' };
+const UNREACHABLE: Outcome = { kind: 'unreachable', reason: 'timeout', code: '', detail: '' };
 
 /** So many that they fit into no schedule that a test waits for. */
 const ids = (count: number, name = 'msg') =>
@@ -466,7 +466,7 @@ describe('an endpoint that does not respond', () => {
 describe('an endpoint that fails most webhooks', () => {
   it('gets one at a time, and twice as many after each success', async () => {
     await using under = aWorker({ concurrency: 8, ...LATER });
-    under.sender.instantly = () => refused(500);
+    under.sender.instantly = () => rejected(500);
     await under.store(...ids(50));
     expect(under.logged('breaker_half_open')).toMatchObject([{ endpoint: 'shop' }]);
     under.sender.instantly = () => null;
@@ -481,7 +481,7 @@ describe('an endpoint that fails most webhooks', () => {
 
   it('gets good webhooks at once, however many others wait for their retries', async () => {
     await using under = aWorker({ retry: { scheduleMs: Array(9).fill(5_000), jitter: 0 } });
-    under.sender.instantly = (id) => (id.startsWith('bad') ? refused(500) : ACCEPTED);
+    under.sender.instantly = (id) => (id.startsWith('bad') ? rejected(500) : ACCEPTED);
     await under.store(...ids(200, 'bad'));
     for (const id of ids(8, 'good')) {
       await under.clock.advance(5_000);
@@ -496,9 +496,9 @@ describe('an endpoint that is gone', () => {
   it('gets nothing more: what comes and what waits for a retry become dead letters', async () => {
     await using under = aWorker({ concurrency: 1, retry: { scheduleMs: [1_000], jitter: 0 } });
     await under.store('a');
-    await under.answer(refused(500));
+    await under.answer(rejected(500));
     await under.store('b');
-    await under.answer(refused(410));
+    await under.answer(rejected(410));
     await under.store('c');
     await under.clock.advance(1_000);
     expect(under.sender.sent).toEqual(['a', 'b']);
@@ -515,7 +515,7 @@ describe('an endpoint that is gone', () => {
   it('is not held to its rate: what waits is buried at once', async () => {
     await using under = aWorker({ concurrency: 2, rateLimit: { count: 1, perMs: 3_600_000 } });
     await under.store('a', 'b', 'c');
-    await under.answer(refused(410));
+    await under.answer(rejected(410));
     expect((await under.dead()).map(({ id }) => id)).toEqual(['a', 'b', 'c']);
     // That of the log alone, which says no more than a line for a while.
     expect(under.clock.timers).toBe(1);
@@ -524,8 +524,8 @@ describe('an endpoint that is gone', () => {
   it('is said to be gone once, however many answers say so', async () => {
     await using under = aWorker({ concurrency: 2 });
     await under.store('a', 'b');
-    await under.answer(refused(410));
-    await under.answer(refused(410));
+    await under.answer(rejected(410));
+    await under.answer(rejected(410));
     expect(under.logged('endpoint_gone')).toHaveLength(1);
   });
 
@@ -533,12 +533,12 @@ describe('an endpoint that is gone', () => {
     await using under = aWorker();
     await under.store('a');
     expect(goneChecks([under.worker])).toEqual([]);
-    await under.answer(refused(410));
+    await under.answer(rejected(410));
     expect(goneChecks([under.worker])).toEqual([
       {
         name: 'endpoints',
         problem: null,
-        note: 'answered 410 (gone): shop; the relay sends nothing there until a restart',
+        note: 'returned 410: shop; the relay sends nothing to them until it restarts',
       },
     ]);
   });
@@ -546,8 +546,8 @@ describe('an endpoint that is gone', () => {
   it('is not waited for when it had asked for a wait before', async () => {
     await using under = aWorker({ concurrency: 3 });
     await under.store('a', 'b');
-    await under.answer(refused(429, 60_000));
-    await under.answer(refused(410));
+    await under.answer(rejected(429, 60_000));
+    await under.answer(rejected(410));
     await under.store('c');
     expect((await under.dead()).map(({ id }) => id)).toEqual(['b', 'c']);
     await under.clock.advance(60_000);
@@ -572,14 +572,14 @@ describe('a drain', () => {
   it('does not wait for a retry whose time has not come', async () => {
     await using under = aWorker();
     await under.store('a');
-    await under.answer(refused(500));
+    await under.answer(rejected(500));
     expect(await isOver(under.worker.drained(never))).toBe(true);
   });
 
   it('does not wait for an endpoint that asked for a wait', async () => {
     await using under = aWorker({ concurrency: 1 });
     await under.store('a', 'b');
-    await under.answer(refused(429, 60_000));
+    await under.answer(rejected(429, 60_000));
     expect(under.sender.sent).toEqual(['a']);
     expect(await isOver(under.worker.drained(never))).toBe(true);
   });
@@ -635,7 +635,7 @@ describe('a stop', () => {
   it('ends at once while the endpoint is throttled', async () => {
     await using under = aWorker();
     await under.store('a');
-    await under.answer(refused(429, 60_000));
+    await under.answer(rejected(429, 60_000));
     expect(await isOver(under.worker.stop(never))).toBe(true);
   });
 

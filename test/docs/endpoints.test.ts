@@ -9,16 +9,16 @@ import { newKeyPair } from '../../src/signing/key-pair.js';
 import { sign } from '../../src/signing/sign.js';
 import { selfSigned } from '../support/certificate.js';
 import { tempFolder } from '../support/cli.js';
+import { blockOf } from '../support/doc-pages.js';
 import { TEST_SECRET } from '../support/domain.js';
-import { blocksOf, readmeBlock } from '../support/readme.js';
 import { runScript } from '../support/run-script.js';
 
-const blocks = blocksOf('docs/endpoints.md');
+const PAGE = 'docs/endpoints.md';
 
 it('its file loads, with the files that it names beside it', async () => {
   await using certificate = await selfSigned('DNS:shop.internal');
   await using folder = await tempFolder({
-    'relay.yaml': readmeBlock('yaml', 'endpoints:', blocks),
+    'relay.yaml': blockOf(PAGE, 'yaml', 'endpoints:'),
   });
   const files = {
     'secrets/shop': TEST_SECRET,
@@ -41,7 +41,7 @@ it('its receiver takes what a private key has signed, beside other signatures, a
     (text) => new Secret(text),
   );
   const headers = sign('msg_1', Buffer.from('{"a":1}'), secrets, Date.now());
-  const script = `${readmeBlock('js', 'isGenuine', blocks)}
+  const script = `${blockOf(PAGE, 'js', 'isGenuine')}
 const headers = ${JSON.stringify(headers)};
 const late = { ...headers, 'webhook-timestamp': String(Date.now() / 1000 - 400) };
 console.log(isGenuine(headers, '{"a":1}'), isGenuine(headers, '{"a":2}'), isGenuine(late, '{"a":1}'));`;
@@ -50,7 +50,7 @@ console.log(isGenuine(headers, '{"a":1}'), isGenuine(headers, '{"a":2}'), isGenu
 
 it('its private key is in a file that nobody else may read', async () => {
   await using folder = await tempFolder({});
-  const script = `expiry-relay() { echo whsk_; }\n${readmeBlock('sh', '--asymmetric', blocks)}`;
+  const script = `expiry-relay() { echo whsk_; }\n${blockOf(PAGE, 'sh', '--asymmetric')}`;
   execFileSync('bash', ['-euc', `umask 022\n${script}`], { cwd: folder.path });
   const { mode, size } = await stat(join(folder.path, 'shop-key'));
   expect(size).toBeGreaterThan(0);

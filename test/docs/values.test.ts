@@ -3,13 +3,13 @@ import { expect, it } from 'vitest';
 import { loadSettings } from '../../src/config/load.js';
 import { rightsInRedis } from '../../src/doctor/rights.js';
 import { tempFolder } from '../support/cli.js';
+import { blockOf } from '../support/doc-pages.js';
 import { TEST_SECRET } from '../support/domain.js';
-import { blocksOf, readmeBlock } from '../support/readme.js';
 
-const blocks = blocksOf('docs/values.md');
+const PAGE = 'docs/values.md';
 
 async function theFile() {
-  await using folder = await tempFolder({ 'relay.yaml': readmeBlock('yaml', 'routes:', blocks) });
+  await using folder = await tempFolder({ 'relay.yaml': blockOf(PAGE, 'yaml', 'routes:') });
   const env = { SHOP_WEBHOOK_SECRET: TEST_SECRET };
   return (await loadSettings({ file: undefined, env, cwd: folder.path })).settings;
 }
@@ -35,6 +35,6 @@ it('its rights are those that such a file needs beside the others', async () => 
   const plain = settings.routes.map((route) => ({ ...route, includesValue: false, lookup: null }));
   const without = rulesOf({ ...settings, routes: plain });
   const more = rulesOf(settings).filter((rule) => !without.includes(rule));
-  const told = readmeBlock('sh', 'ACL SETUSER', blocks).replaceAll("'", '').match(/\+\S+/g);
+  const told = blockOf(PAGE, 'sh', 'ACL SETUSER').replaceAll("'", '').match(/\+\S+/g);
   expect([...(told ?? []), '%R~order:*'].sort()).toEqual(more.sort());
 });

@@ -60,7 +60,7 @@ describe.concurrent('from far away', () => {
       simpleFile(`redis://limited:pw@127.0.0.1:${distant.port}`, 'http://127.0.0.1:9'),
       'doctor',
     );
-    expect(stdout).toMatch(/\[-\] rights +the user limited lacks \+eval/);
+    expect(stdout).toMatch(/\[-\] permissions +user limited lacks \+eval/);
     expect(stdout).not.toMatch(/Redis at .* (cannot be reached|no longer answers)/);
   });
 

@@ -38,12 +38,12 @@ async function bothSay(url: string, message: string) {
 describe.concurrent('doctor and run say the same of', () => {
   it('a silent port that is to speak TLS', async () => {
     await using server = await serverThat(() => undefined);
-    await bothSay(`rediss://127.0.0.1:${server.port}`, 'does not answer the TLS handshake');
+    await bothSay(`rediss://127.0.0.1:${server.port}`, 'does not respond to the TLS handshake');
   });
 
   it('a Redis without TLS that is to speak it', async () => {
     await using redis = await startRedis();
-    await bothSay(`rediss://127.0.0.1:${redis.port}`, 'does not answer the TLS handshake');
+    await bothSay(`rediss://127.0.0.1:${redis.port}`, 'does not respond to the TLS handshake');
   });
 
   it('a port that closes during the TLS handshake', async () => {
@@ -53,16 +53,16 @@ describe.concurrent('doctor and run say the same of', () => {
 
   it('a port that closes at the first command', async () => {
     await using server = await serverThat((socket) => socket.once('data', () => socket.destroy()));
-    await bothSay(`redis://127.0.0.1:${server.port}`, 'closes them without an answer');
+    await bothSay(`redis://127.0.0.1:${server.port}`, 'closes them without a response');
   });
 
   it('another kind of server', async () => {
     await using server = await serverThat((socket) => socket.write('220 ProFTPD ready\r\n'));
-    await bothSay(`redis://127.0.0.1:${server.port}`, 'is not Redis, but an FTP server');
+    await bothSay(`redis://127.0.0.1:${server.port}`, 'is an FTP server, not Redis');
   });
 
   it('a wrong password', async () => {
     await using redis = await startRedis({ password: 'right' });
-    await bothSay(`redis://:wrong@127.0.0.1:${redis.port}`, 'refuses the user name or password');
+    await bothSay(`redis://:wrong@127.0.0.1:${redis.port}`, 'rejects the user name or password');
   });
 });

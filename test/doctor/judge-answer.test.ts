@@ -15,7 +15,7 @@ const TLS = {
 it('a server is named with its version and how long an answer takes', () => {
   expect(judgeAnswer(aReading(), redisSettings(), 'redis')).toMatchObject({
     level: 'ok',
-    text: 'redis.internal:6379 answers within 0.3 ms (Redis 7.0.15, no TLS)',
+    text: 'redis.internal:6379 responds within 0.3 ms (Redis 7.0.15, no TLS)',
   });
   const valkey = aReading({ software: 'valkey', version: '8.1.0' });
   expect(judgeAnswer(valkey, redisSettings({ tls: TLS }), 'redis').text).toContain(

@@ -13,8 +13,8 @@ it('warns of several configurations, and says which replicas capture nothing', (
   const finding = judgeConfigurations(replicas, 'b', 'expiry-relay');
   expect(finding).toMatchObject({ level: 'warning' });
   expect(finding.text).toBe(
-    '2 different configurations share state.prefix "expiry-relay": the newest captures, and ' +
-      '2 superseded replicas do not',
+    '2 different configurations share state.prefix "expiry-relay": only replicas with the newest ' +
+      'capture; 2 replicas are superseded',
   );
 });
 

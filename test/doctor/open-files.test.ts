@@ -13,7 +13,7 @@ describe('the limit of open files', () => {
   it("is too low when it is below the sum of the endpoints' concurrency and what else is open", () => {
     expect(judgeOpenFiles(endpoints, limits('263'))).toEqual({
       text:
-        "at most 263 (ulimit -n), but the endpoints' concurrency adds up to 136, and the relay " +
+        'the limit is 263 (ulimit -n); the concurrency of all endpoints is 136, and the relay ' +
         'needs about 128 more',
       advice: expect.stringContaining('at least 264'),
     });

@@ -12,7 +12,7 @@ it('doctor names each key of the state that is of another type', async () => {
   for (const key of keys) await shared.client.lpush(key, 'of another client');
   const file = await stateFile(shared.server.url);
   const { stdout } = await cli(['doctor', '-c', file]);
-  expect(stdout).toContain(`[!] state           keys of other types than the relay's: ${keys[0]},`);
+  expect(stdout).toContain(`[!] state              keys with an unexpected type: ${keys[0]},`);
   for (const key of keys) expect(stdout).toContain(key);
   expect(stdout).not.toContain('WRONGTYPE');
 });

@@ -7,9 +7,9 @@ import { deduce, type ProbeAnswer } from '../../src/doctor/probe-rights.js';
 import { type Probe, rightsInRedis, rightsInState } from '../../src/doctor/rights.js';
 import type { Route } from '../../src/model/vocabulary.js';
 import { compilePattern } from '../../src/routing/pattern.js';
+import { blockOf } from '../support/doc-pages.js';
 import { redisSettings, theSettings } from '../support/doctor-readings.js';
 import { aRoute } from '../support/domain.js';
-import { readmeBlock } from '../support/readme.js';
 
 const SEVEN = { hasReadRules: true, hasPexpiretime: true, hasNoTouch: false, evictsByUse: false };
 const routesOf = (...sources: string[]) => [aRoute({ patterns: sources.map(compilePattern) })];
@@ -18,13 +18,13 @@ const namesOf = (rights: { rights: readonly { rule: string }[] }) =>
   rights.rights.map(({ rule }) => rule);
 
 describe('the rights', () => {
-  const readme = readmeBlock('sh', 'ACL SETUSER')
+  const documented = blockOf('docs/operations/redis.md', 'sh', 'ACL SETUSER')
     .replaceAll(/\\\n|'/g, ' ')
     .split(/\s+/)
     .filter((word) => /^([+~%&])/.test(word) && word !== '+@all');
 
-  it('are those of the README', () => {
-    expect(namesOf(rightsInRedis(everything, SEVEN)).sort()).toEqual([...readme].sort());
+  it('are those of the documentation', () => {
+    expect(namesOf(rightsInRedis(everything, SEVEN)).sort()).toEqual([...documented].sort());
     const noTouch = rightsInRedis(everything, {
       hasReadRules: true,
       hasPexpiretime: true,
@@ -40,8 +40,8 @@ describe('the rights', () => {
     const fewer = namesOf(
       rightsInRedis(theSettings({ redis, state, routes: routesOf('*') }), SEVEN),
     );
-    expect(readme.filter((rule) => !fewer.includes(rule))).toEqual(
-      readme.filter((rule) =>
+    expect(documented.filter((rule) => !fewer.includes(rule))).toEqual(
+      documented.filter((rule) =>
         /^(\+(config|publish|setnx|pttl|eval|evalsha|info|del|unlink|rename|@.*)|&.*:marks)$/.test(
           rule,
         ),
@@ -140,13 +140,13 @@ describe('what is missing', () => {
   const rights = rightsInRedis(everything, SEVEN);
   const judged = (answerOf: (probe: Probe) => ProbeAnswer, username = 'relay', port = 6379) => {
     const address = { ...everything.redis, username, host: '127.0.0.1', port };
-    return judgeRights(rights, rights.probes.map(answerOf), address, 'rights');
+    return judgeRights(rights, rights.probes.map(answerOf), address, 'permissions');
   };
 
   it('is nothing when all is allowed', () => {
     expect(judged(() => 'allowed')).toMatchObject({
       level: 'ok',
-      text: 'the user relay may do all that the relay does',
+      text: 'user relay has all required permissions',
     });
   });
 
@@ -155,43 +155,43 @@ describe('what is missing', () => {
       'one command of a class',
       ({ words }) => (words[0] === 'XADD' ? 'no_command' : 'allowed'),
       'problem',
-      'redis-cli ACL SETUSER relay +@stream (',
+      'redis-cli ACL SETUSER relay +@stream',
     ],
     [
       'a subcommand',
       ({ words }) => (words[1] === 'CREATE' ? 'no_command' : 'allowed'),
       'problem',
-      'redis-cli ACL SETUSER relay +@stream (',
+      'redis-cli ACL SETUSER relay +@stream',
     ],
     [
       'what the relay can do without',
       ({ words }) => (words[0] === 'CLIENT' ? 'no_command' : 'allowed'),
       'warning',
-      "redis-cli ACL SETUSER relay '+client|setname' (",
+      "redis-cli ACL SETUSER relay '+client|setname'",
     ],
     [
       'the keys of the relay',
       ({ object }) => (object?.startsWith('~') ? 'no_object' : 'allowed'),
       'problem',
-      "redis-cli ACL SETUSER relay '~{expiry-relay}:*' (",
+      "redis-cli ACL SETUSER relay '~{expiry-relay}:*'",
     ],
     [
       'a channel',
       ({ words }) => (words[1] === '__keyevent@0__:del' ? 'no_object' : 'allowed'),
       'problem',
-      "redis-cli ACL SETUSER relay '&__keyevent@0__:*' (",
+      "redis-cli ACL SETUSER relay '&__keyevent@0__:*'",
     ],
     [
       'a command, which hides whether its keys are allowed',
       ({ words }) => (words[0] === 'SUBSCRIBE' ? 'no_command' : 'allowed'),
       'problem',
-      "relay +subscribe '&__keyevent@0__:*' (and leave out a pattern of which Redis says that it has",
+      "redis-cli ACL SETUSER relay +subscribe '&__keyevent@0__:*'",
     ],
     [
       'a command, whose keys another command shows to be allowed',
       ({ words }) => (words[0] === 'PEXPIRETIME' ? 'no_command' : 'allowed'),
       'problem',
-      'redis-cli ACL SETUSER relay +pexpiretime (and keep it',
+      'redis-cli ACL SETUSER relay +pexpiretime',
     ],
     [
       'a command and its keys, which a wider command does not show',
@@ -202,26 +202,31 @@ describe('what is missing', () => {
             ? 'no_object'
             : 'allowed',
       'problem',
-      "redis-cli ACL SETUSER relay +pexpiretime '%R~*' (",
+      "redis-cli ACL SETUSER relay +pexpiretime '%R~*'",
     ],
   ])('%s is asked for in one command', (_, answerOf, level, command) => {
-    expect(judged(answerOf)).toMatchObject({ level, advice: expect.stringContaining(command) });
+    expect(judged(answerOf)).toMatchObject({ level, command });
+  });
+
+  it('is granted by a command that may hold patterns of no effect, and its advice says so', () => {
+    const found = judged(({ words }) => (words[0] === 'SUBSCRIBE' ? 'no_command' : 'allowed'));
+    expect(found.advice).toContain('run (omit patterns that Redis reports to have no effect):');
   });
 
   it('is not known of what could not be found out, and said so', () => {
     const found = judged(({ isHarmless }) => (isHarmless ? 'allowed' : 'unknown'));
     expect(found).toMatchObject({ level: 'note', advice: null });
     expect(found.text).toContain(
-      'whether it has +set +config +setnx +del +unlink +rename +@hash +@stream +@sortedset +publish cannot be told',
+      'could not be verified: +set +config +setnx +del +unlink +rename +@hash +@stream +@sortedset +publish',
     );
   });
 
   it('includes what could not be found out once something is missing: one command is enough', () => {
     const answerOf = ({ words, isHarmless }: Probe) =>
       !isHarmless ? 'unknown' : words[0] === 'SCAN' ? 'no_command' : 'allowed';
-    const { level, advice } = judged(answerOf, "o'x");
+    const { level, command } = judged(answerOf, "o'x");
     expect(level).toBe('problem');
-    expect(advice).toContain("ACL SETUSER 'o'\\''x' +scan +set +config +setnx");
+    expect(command).toContain("ACL SETUSER 'o'\\''x' +scan +set +config +setnx");
   });
 });
 
@@ -230,17 +235,17 @@ describe('what a script says of complete commands', () => {
   const judged = (isAllowedTo: (probe: Probe) => boolean) => {
     const said = rights.probes.map((probe) => (isAllowedTo(probe) ? 'allowed' : 'denied'));
     const address = { ...everything.redis, username: 'relay' };
-    return judgeRights(rights, deduce(rights.probes, said), address, 'rights').text;
+    return judgeRights(rights, deduce(rights.probes, said), address, 'permissions').text;
   };
   const isOwn = ({ object }: Probe) => object?.startsWith('~{') === true;
 
   it('shows which command is denied, where EVAL shows that its key is allowed', () => {
-    expect(judged(({ words }) => words[0] !== 'SETNX')).toBe('the user relay lacks +setnx');
+    expect(judged(({ words }) => words[0] !== 'SETNX')).toBe('user relay lacks +setnx');
   });
 
   it('shows that a key is denied, where the command is allowed with another one', () => {
     expect(judged((probe) => probe.object !== '%R~*')).toBe(
-      'the user relay lacks %R~*; whether it has +pexpiretime cannot be told',
+      'user relay lacks %R~*; could not be verified: +pexpiretime',
     );
   });
 
@@ -248,14 +253,14 @@ describe('what a script says of complete commands', () => {
     const reads =
       /^(GET|EXISTS|PTTL|H(EXISTS|GET|GETALL|LEN|MGET)|X(INFO|LEN|PENDING|RANGE)|Z(CARD|MSCORE|RANGE|RANGEBYSCORE|SCAN|SCORE))$/;
     const found = judged((probe) => !isOwn(probe) || reads.test(probe.words[0] ?? ''));
-    expect(found).toMatch(/^the user relay lacks ~\{expiry-relay\}:\*; whether it has \+set /);
+    expect(found).toMatch(/^user relay lacks ~\{expiry-relay\}:\*; could not be verified: \+set /);
     expect(found).not.toMatch(/lacks [^;]*\+/);
   });
 
   it('shows which command that only reads is denied, where another one may read the key', () => {
     const isDenied = ({ words, object }: Probe) =>
       object === '%R~*' && (words[0] === 'PEXPIRETIME' || words[0] === 'EVAL');
-    expect(judged((probe) => !isDenied(probe))).toBe('the user relay lacks +pexpiretime');
+    expect(judged((probe) => !isDenied(probe))).toBe('user relay lacks +pexpiretime');
   });
 });
 
@@ -268,9 +273,9 @@ describe('a command that the server does not have', () => {
 
   it('is no lack of the user, whom no rule would give it', () => {
     const address = { ...everything.redis, username: 'relay' };
-    expect(judgeRights(rights, lacking('ROLE', 'SETNX', 'HGET'), address, 'rights').level).toBe(
-      'ok',
-    );
+    expect(
+      judgeRights(rights, lacking('ROLE', 'SETNX', 'HGET'), address, 'permissions').level,
+    ).toBe('ok');
   });
 
   it('is a problem when the relay cannot do without it', () => {
@@ -278,7 +283,7 @@ describe('a command that the server does not have', () => {
       [],
     );
     expect(judgeCommands(rights, lacking('TIME', 'HGET'), 'commands')).toMatchObject([
-      { level: 'problem', text: 'the server does not have TIME, HGET, which the relay needs' },
+      { level: 'problem', text: 'the server lacks required commands: TIME, HGET' },
     ]);
   });
 });

@@ -9,7 +9,7 @@ it('the watched Redis allows a batch of nudges each round trip', () => {
     level: 'note',
     subject: 'throughput',
     text: 'at most about 1,700 webhooks/s with a round trip of 300 ms',
-    advice: 'nothing to do if that is enough; otherwise run the relay nearer to this Redis',
+    advice: 'if that is not enough, run the relay closer to this Redis',
   });
 });
 

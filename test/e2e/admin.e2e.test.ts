@@ -21,7 +21,7 @@ it('webhooks stay on time, memory bounded and /livez answers beside hostile clie
   const endpoints: Record<string, unknown> = { shop };
   for (let n = 0; n < 300; n += 1) endpoints[`other-${n}`] = shop;
   await using relay = await RelayProcess.start({ ...file, endpoints });
-  const rss = 'expiry_relay_process_resident_memory_bytes';
+  const rss = 'process_resident_memory_bytes';
   const beforeBytes = await relay.metric(rss);
   const url = await relay.adminUrl();
   const port = Number(new URL(url).port);

@@ -29,7 +29,7 @@ async function storeWaiting({ port }: RunningRedis): Promise<void> {
 async function residentBytes(relay: RelayProcess): Promise<number> {
   const looks: number[] = [];
   for (let n = 0; n < 8; n += 1) {
-    looks.push(await relay.metric('expiry_relay_process_resident_memory_bytes'));
+    looks.push(await relay.metric('process_resident_memory_bytes'));
     await new Promise((resolve) => setTimeout(resolve, 500));
   }
   return Math.min(...looks);

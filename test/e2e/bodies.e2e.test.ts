@@ -3,9 +3,9 @@ import { CloudEvent, HTTP } from 'cloudevents';
 import { describe, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { tempFolder } from '../support/cli.js';
+import { blockOf } from '../support/doc-pages.js';
 import { TEST_SECRET } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
-import { readmeBlock } from '../support/readme.js';
 import { RelayProcess, runCommand, simpleFile } from '../support/relay-process.js';
 import { sharedRedis } from '../support/shared-redis.js';
 import { assertVerified, type ReceivedRequest, TestReceiver } from '../support/test-receiver.js';
@@ -28,9 +28,9 @@ const fieldsOf = ({ raw }: ReceivedRequest) =>
   Object.fromEntries(new URLSearchParams(raw.toString()));
 
 describe('a body for an endpoint that exists already', () => {
-  it('is the form of the README, signed, at a path of its own', async () => {
+  it('is the form of the documentation, signed, at a path of its own', async () => {
     await using receiver = await TestReceiver.start();
-    const file = parse(readmeBlock('yaml', FORM));
+    const file = parse(blockOf('docs/request-bodies.md', 'yaml', FORM));
     file.redis = { url: shared.server.url };
     file.endpoints.shop.url = receiver.url;
     const env = { SHOP_WEBHOOK_SECRET: TEST_SECRET, SHOP_TOKEN: 'of-tests' };
@@ -171,13 +171,13 @@ describe('a body for an endpoint that exists already', () => {
     await expire('x'.repeat(200_000));
     const [request] = await arrived(receiver);
     expect(request?.body).toEqual({ route: 'small' });
-    expect(await relay.logged('delivery_refused')).toMatchObject({
+    expect(await relay.logged('delivery_oversized')).toMatchObject({
       level: 'error',
       route: 'large',
       endpoint: 'shop',
       key_bytes: 200_000,
     });
-    const series = 'expiry_relay_deliveries_refused_total{endpoint="shop"}';
+    const series = 'expiry_relay_deliveries_oversized_total{endpoint="shop"}';
     expect(await relay.metric(series)).toBe(1);
     expect(receiver.requests).toHaveLength(1);
   });

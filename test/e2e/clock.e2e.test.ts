@@ -216,7 +216,7 @@ describe.concurrent.each([
       EXPECT_SOON(requests[3]?.atMs ?? 0, later);
       expect(requests[3]?.body.data.expired_at).toBe(new Date(later).toISOString());
       expect(await latenessMs(relay, 3)).toBeLessThan(3 * LATE_MS_MAX);
-      expect(relay.logs('gap_began')).toEqual([]);
+      expect(relay.logs('subscription_lost')).toEqual([]);
     },
   );
 });

@@ -79,7 +79,7 @@ describe.concurrent('a relay', () => {
     await expireSome(await aClient(context, redis.port));
     await expectAll(receiver);
     for (const relay of [one, other]) {
-      expect(relay.logs('state_trouble')).toEqual([]);
+      expect(relay.logs('state_unavailable')).toEqual([]);
       expect(relay.logs('watch_failed')).toEqual([]);
       expect(relay.logs('cluster_part')).toEqual([]);
     }
@@ -175,8 +175,8 @@ describe.concurrent('a relay', () => {
     await using relay = await RelayProcess.spawn(simpleFile(one.url, 'http://127.0.0.1:9'));
     expect(await relay.exited).toMatchObject({ code: 1 });
     expect(relay.startError).toContain(
-      `127.0.0.1:${one.port} is a node of a Redis Cluster, and slot ${SLOT}, that of the relay's ` +
-        `own keys, is on 127.0.0.1:${other.port}: point redis.url at that node`,
+      `127.0.0.1:${one.port} is a node of a Redis Cluster, and slot ${SLOT} of the relay's ` +
+        `own keys is on 127.0.0.1:${other.port}. Point redis.url at that node`,
     );
   });
 
@@ -186,7 +186,7 @@ describe.concurrent('a relay', () => {
     await using relay = await RelayProcess.spawn(file);
     const { error } = await relay.logged('canary_unwritable');
     expect(error).toMatch(
-      new RegExp(`slot ${SLOT}, .* is on 127.0.0.1:${other.port}: choose a state.prefix`),
+      new RegExp(`slot ${SLOT} .* is on 127.0.0.1:${other.port}: choose a state.prefix`),
     );
     expect(await relay.get('/readyz?verbose')).toMatchObject({
       status: 503,
@@ -202,7 +202,7 @@ describe.concurrent('a relay', () => {
     await using relay = await RelayProcess.spawn(file);
     expect(await relay.exited).toMatchObject({ code: 1 });
     expect(relay.startError).toContain(
-      'has no database 1: correct redis.databases (of a Redis Cluster there is database 0 alone)',
+      'has no database 1. Correct redis.databases (a Redis Cluster has only database 0)',
     );
   });
 });

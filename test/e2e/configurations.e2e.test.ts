@@ -86,7 +86,7 @@ describe.concurrent('two applications with different files under one state.prefi
     await eventually('the newer one watches', () => second.watches);
     await eventually('superseded', async () => (await first.get('/readyz')).status === 503);
     expect((await first.get('/readyz')).text).toContain(
-      '[-] configuration: a newer one that shares state.prefix "expiry-relay" has taken over',
+      '[-] configuration: superseded by a newer configuration with state.prefix "expiry-relay"',
     );
     const error = await first.logged('configuration_superseded', 10_000);
     expect(error).toMatchObject({ level: 'error', prefix: 'expiry-relay' });
@@ -152,7 +152,7 @@ describe.concurrent('a rolling update that adds a route', () => {
     await using again = await RelayProcess.spawn(oldFile);
     await again.logged('configuration_superseded', 10_000);
     await sleep(1_000);
-    expect(updated.logs('watch_ended')).toEqual([]);
+    expect(updated.logs('watching_ended')).toEqual([]);
     const rolledBackAtMs = Date.now();
     await updated.stop();
     await eventually('an old one watches', () => other.watches || again.watches);
@@ -184,7 +184,7 @@ describe.concurrent('a rolling update that adds a route', () => {
       await crashing.stop('SIGKILL');
     }
     expect((await old.get('/readyz')).status).toBe(200);
-    expect(old.logs('watch_ended')).toEqual([]);
+    expect(old.logs('watching_ended')).toEqual([]);
     await writer.stop();
     await expectAll(
       receiver,
@@ -237,9 +237,7 @@ describe.concurrent('a relay that watches another server under the same prefix a
     await using refused = await RelayProcess.spawn({ ...file, redis: { url: elsewhere.url } });
     expect(await refused.exited).toMatchObject({ code: 1 });
     expect(refused.startError).toContain('holds the deadlines of another server');
-    expect(refused.startError).toContain(
-      `expected the one that was last at 127.0.0.1:${redis.port}`,
-    );
+    expect(refused.startError).toContain(`expected the one last seen at 127.0.0.1:${redis.port}`);
     expect(refused.startError).toContain("DEL '{expiry-relay}:1:watched'");
     await using again = await RelayProcess.start(file);
     await expectAll(receiver, ['order:1']);

@@ -17,8 +17,8 @@ async function arrives(redis: { readonly url: string }, receiver: TestReceiver, 
 }
 
 function expectNoGap(relay: RelayProcess): void {
-  expect(relay.logs('gap_began')).toEqual([]);
-  expect(relay.logs('watch_ended')).toEqual([]);
+  expect(relay.logs('subscription_lost')).toEqual([]);
+  expect(relay.logs('watching_ended')).toEqual([]);
 }
 
 describe.concurrent('idle connections', () => {
@@ -38,7 +38,7 @@ describe.concurrent('idle connections', () => {
       for (const relay of relays) {
         expectNoGap(relay);
         expect(relay.logs('connection_reopened')).toEqual([]);
-        expect(relay.logs('state_trouble')).toEqual([]);
+        expect(relay.logs('state_unavailable')).toEqual([]);
         expect(relay.logs('watching')).toHaveLength(1);
       }
     } finally {

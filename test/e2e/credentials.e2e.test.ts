@@ -104,7 +104,7 @@ describe.concurrent('headers', () => {
       await expire(redis, key);
       const request = await requestFor(receiver, key);
       expect(await attemptFor(relay, 'shop', key)).toMatchObject({
-        answer: '[withheld: it repeats a header or the query of this endpoint]',
+        response_body: '[withheld: it repeats a header or the query of this endpoint]',
       });
       return request.headers['x-api-key'];
     };
@@ -112,19 +112,19 @@ describe.concurrent('headers', () => {
     expect(await tokenFor('order:1')).toBe('first-token');
 
     await mounted.swap({ token: `${TOKEN}\n` });
-    await relay.logged('credentials_changed');
+    await relay.logged('credentials_reloaded');
     expect(await tokenFor('order:2')).toBe(TOKEN);
 
     await mounted.swap({});
     expect(await relay.logged('credentials_unusable')).toMatchObject({
       endpoint: 'shop',
-      problem: expect.stringMatching(/found "\/\S+\/token" \(there is no such file\)$/),
+      reason: expect.stringMatching(/found "\/\S+\/token" \(no such file\)$/),
     });
     expect(await tokenFor('order:3')).toBe(TOKEN);
     expect(await stale()).toBe(1);
 
     await mounted.swap({ token: 'third-token' });
-    await relay.logged('credentials_mended');
+    await eventually('a second reload', () => relay.logs('credentials_reloaded').length === 2);
     expect(await tokenFor('order:4')).toBe('third-token');
     expect(await stale()).toBe(0);
     expect(relay.logs('credentials_unusable')).toHaveLength(1);
@@ -147,7 +147,7 @@ describe.concurrent('with certificates', () => {
     await using relay = await RelayProcess.start(file);
     await expire(redis, 'order:1');
     expect(await attemptFor(relay, 'trusted', 'order:1')).toMatchObject({ outcome: 'accepted' });
-    expect(await attemptFor(relay, 'other', 'order:1')).toMatchObject({ cause: 'tls' });
+    expect(await attemptFor(relay, 'other', 'order:1')).toMatchObject({ reason: 'tls' });
     expect(shop.clients).toHaveLength(1);
   });
 
@@ -172,7 +172,7 @@ describe.concurrent('with certificates', () => {
     expect(await attemptFor(relay, 'known', 'order:1')).toMatchObject({ outcome: 'accepted' });
     expect(await attemptFor(relay, 'unknown', 'order:1')).toMatchObject({ outcome: 'unreachable' });
     await mounted.swap(held(second));
-    await relay.logged('credentials_changed');
+    await relay.logged('credentials_reloaded');
     await expire(redis, 'order:2');
     expect(await attemptFor(relay, 'known', 'order:2')).toMatchObject({ outcome: 'accepted' });
     expect(shop.clients).toEqual([first, second].map(shop.fingerprintOf));
@@ -209,14 +209,14 @@ describe.concurrent('through a proxy', () => {
     expect(await attemptFor(relay, 'secure', 'order:1')).toMatchObject({ outcome: 'accepted' });
     expect(await attemptFor(relay, 'stranger', 'order:1')).toMatchObject({
       outcome: 'unreachable',
-      cause: 'proxy',
-      error: `the proxy ${proxy.host} answered 407: it wants a user and password, or others than those of the file`,
+      reason: 'proxy',
+      error: `the proxy ${proxy.host} returned 407: it requires a user and password, or rejects the configured ones`,
     });
     expect(await attemptFor(relay, 'nobody', 'order:1')).toMatchObject({
-      cause: 'proxy',
+      reason: 'proxy',
       error: expect.stringContaining('cannot be reached: connect ECONNREFUSED'),
     });
-    expect(await attemptFor(relay, 'direct', 'order:1')).toMatchObject({ cause: 'dns' });
+    expect(await attemptFor(relay, 'direct', 'order:1')).toMatchObject({ reason: 'dns' });
     expect(plain.requests).toHaveLength(1);
     expect(secure.clients).toHaveLength(1);
     expect(proxy.asked).toHaveLength(3);
@@ -251,7 +251,7 @@ describe.concurrent('through a proxy that is spoken to by TLS', () => {
   });
 });
 
-describe.concurrent('a refused address', () => {
+describe.concurrent('a forbidden address', () => {
   it('is not connected to, whenever the name of an endpoint leads there, unless the file allows it', async () => {
     await using redis = await startRedis();
     await using receiver = await TestReceiver.start((_, response) => {
@@ -272,13 +272,15 @@ describe.concurrent('a refused address', () => {
     });
     await using relay = await RelayProcess.start(file, env);
     await expire(redis, 'order:1');
-    const refusal = { outcome: 'unreachable', cause: 'refused_address', disposition: 'dead' };
+    const refusal = { outcome: 'unreachable', reason: 'forbidden_address', disposition: 'dead' };
     const line = await attemptFor(relay, 'metadata', 'order:1');
     expect(line).toMatchObject(refusal);
-    expect(line.error).toContain(`metadata.example leads to ${LINK_LOCAL}, which is link-local`);
+    expect(line.error).toContain(
+      `metadata.example resolves to ${LINK_LOCAL}, which is a link-local`,
+    );
     expect(await attemptFor(relay, 'rebound', 'order:1')).toMatchObject({ outcome: 'accepted' });
     const allowed = await attemptFor(relay, 'allowed', 'order:1');
-    expect(allowed.cause).not.toBe('refused_address');
+    expect(allowed.reason).not.toBe('forbidden_address');
     await expire(redis, 'order:2');
     expect(await attemptFor(relay, 'rebound', 'order:2')).toMatchObject(refusal);
     expect(receiver.requests).toHaveLength(1);

@@ -95,19 +95,19 @@ describe('dead letters', () => {
     const refused = await command.dead('replay', '--all');
     expect(refused).toMatchObject({ code: 1, stdout: '' });
     expect(refused.stderr).toContain(
-      `until a restart; restart ${hostname()}:${relay.pid}, then replay\n`,
+      `is disabled in ${hostname()}:${relay.pid}. Restart ${hostname()}:${relay.pid}, then replay\n`,
     );
     expect(await command.letters(1)).toMatchObject([{ reason: 'gone' }]);
     expect(await relay.get('/readyz?verbose')).toMatchObject({
       status: 200,
-      text: expect.stringContaining('[+] endpoints: answered 410 (gone): shop; '),
+      text: expect.stringContaining('[+] endpoints: returned 410: shop; '),
     });
     const { code, stdout } = await command.doctor();
     expect(code).toBe(1);
     expect(stdout).toMatch(
-      /^\[-\] endpoint shop +answered 410 \(gone\): .* nothing until a restart/m,
+      /^\[-\] endpoint shop +responded 410 \(gone\): disabled in .* until a restart/m,
     );
-    expect(stdout).toContain(`restart ${hostname()}:${relay.pid}; then run: `);
+    expect(stdout).toMatch(/; then run:\nexpiry-relay dead replay --endpoint shop --reason gone\n/);
     await relay.stop();
     await using _second = await RelayProcess.start(file);
     expect(await command.dead('replay', '--all')).toMatchObject({ code: 0, stderr: '' });
@@ -140,7 +140,7 @@ describe('dead letters', () => {
     expect(await second.metric(series)).toBe(0);
     expect(await command.dead('replay', '--all')).toMatchObject({
       code: 0,
-      stdout: 'no dead letter matches: nothing replayed\n',
+      stdout: 'no dead letters match; nothing replayed\n',
     });
     expect(receiver.requests).toHaveLength(attempts);
   });

@@ -209,7 +209,7 @@ describe.concurrent('as many databases and endpoints as there may be', () => {
     };
     await expireIn('order');
     await scene.redis.restart();
-    await relay.logged('gap_began');
+    await relay.logged('subscription_lost');
     await relay.ready();
     await expireIn('later');
     expect(relay.stderr).toBe('');
@@ -316,7 +316,7 @@ describe.concurrent('while the relay is down', () => {
     const others = ['order:4', 'order:5', 'order:6', 'order:7'];
     expect(receiver.keys.filter((key) => others.includes(key))).toEqual([]);
     expect(new Set(receiver.requests.map(({ id }) => id)).size).toBe(receiver.requests.length);
-    expect(relay.logs('recovered').length).toBeGreaterThan(0);
+    expect(relay.logs('expirations_recovered').length).toBeGreaterThan(0);
     await trackedAre(relay, 0);
   }, 60_000);
 
@@ -360,7 +360,7 @@ describe.concurrent('while the relay is down', () => {
       await scene.client.set(`order:${n}`, '', 'PX', LIVES_MS + 100 * n);
     await trackedAre(relay, 20);
     await scene.redis.kill('SIGKILL');
-    await relay.logged('gap_began');
+    await relay.logged('subscription_lost');
     await scene.redis.restart();
     await relay.ready();
     await eventually('all', () => new Set(scene.receiver.keys).size === 20, 30_000);
@@ -380,7 +380,7 @@ describe.concurrent('while the relay is down', () => {
     for (let n = 0; n < 20; n += 1) await scene.client.set(`order:${n}`, '', 'PX', LIVES_MS);
     await trackedAre(relay, 20);
     proxy.cut(true);
-    await relay.logged('gap_began');
+    await relay.logged('subscription_lost');
     for (let n = 0; n < 20; n += 1) {
       await eventually('its end', async () => (await scene.client.exists(`order:${n}`)) === 0);
     }
@@ -411,8 +411,8 @@ describe.concurrent.each(['flushdb', 'flushall'] as const)('a database emptied b
     await trackedAre(relay, 50);
     await scene.client[flush]();
     const line = await relay.logged('database_emptied', 20_000);
-    expect(line).toMatchObject({ level: 'error', database: 0, forgotten: 50 });
-    expect(await relay.metric('expiry_relay_deadlines_forgotten_total')).toBe(50);
+    expect(line).toMatchObject({ level: 'error', database: 0, deadlines: 50 });
+    expect(await relay.metric('expiry_relay_deadlines_discarded_total')).toBe(50);
     await isOver(endMs);
     await scene.untilLater('one');
     await trackedAre(relay, 0);
@@ -430,7 +430,7 @@ describe.concurrent.each(['flushdb', 'flushall'] as const)('a database emptied b
     await killed.stop('SIGKILL');
     await scene.client[flush]();
     await using relay = await scene.start(more);
-    expect(await relay.logged('database_emptied')).toMatchObject({ forgotten: 50 });
+    expect(await relay.logged('database_emptied')).toMatchObject({ deadlines: 50 });
     await isOver(endMs);
     await scene.untilLater('one');
     expect(scene.receiver.keys).toEqual(['later:one']);

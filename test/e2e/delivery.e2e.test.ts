@@ -226,11 +226,11 @@ describe('an endpoint that answers', () => {
       );
       return letters === 3 && gone === 1;
     });
-    expect(relay.logs('dead_unattempted')).toMatchObject([{ count: 1, reason: 'gone' }]);
+    expect(relay.logs('dead_unattempted')).toMatchObject([{ count: 1, dead_reason: 'gone' }]);
     await arrived(other, 3);
     expect(shop.keys).toEqual(['gone:first']);
     expect(relay.logs('attempt').filter(({ endpoint }) => endpoint === 'shop')).toMatchObject([
-      { outcome: 'refused', status: 410, disposition: 'dead', reason: 'gone' },
+      { outcome: 'rejected', status: 410, disposition: 'dead', dead_reason: 'gone' },
     ]);
     const others = await relay.metrics(
       'expiry_relay_dead_letters{endpoint="other"}',

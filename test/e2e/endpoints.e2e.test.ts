@@ -2,7 +2,7 @@
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
-import type { UnreachableCause } from '../../src/model/vocabulary.js';
+import type { UnreachableReason } from '../../src/model/vocabulary.js';
 import { selfSigned } from '../support/certificate.js';
 import { TEST_SECRET } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
@@ -80,7 +80,7 @@ const OK_HALF = `${OK}content-length: 9\r\n\r\nhalf`;
 const NO = 'HTTP/1.1 500 No\r\n\r\n';
 const LONG = 'x'.repeat(1_000);
 
-const unreachable = (cause: UnreachableCause) => ({ outcome: 'unreachable', cause });
+const unreachable = (reason: UnreachableReason) => ({ outcome: 'unreachable', reason });
 
 /** Each becomes an endpoint of the same relay, and what it does to a connection. */
 const FAULTS: readonly [name: string, outcome: object, Misbehave][] = [
@@ -90,8 +90,8 @@ const FAULTS: readonly [name: string, outcome: object, Misbehave][] = [
   ['resets', unreachable('connection_reset'), (socket) => socket.resetAndDestroy()],
   ['closes', unreachable('connection_reset'), (socket) => socket.end()],
   ['no-http', unreachable('protocol'), (socket) => socket.end('SSH-2.0-OpenSSH_9.2\r\n')],
-  ['endless-refusal', { outcome: 'refused', status: 500 }, (socket) => flood(socket, NO, LONG)],
-  ['repeats-the-token', { outcome: 'refused', status: 500 }, (socket) => socket.end(NO + TOKEN)],
+  ['endless-refusal', { outcome: 'rejected', status: 500 }, (socket) => flood(socket, NO, LONG)],
+  ['repeats-the-token', { outcome: 'rejected', status: 500 }, (socket) => socket.end(NO + TOKEN)],
 ];
 
 /** Endpoints of the same relay that accept a webhook, and go wrong behind the status line. */
@@ -108,7 +108,7 @@ const ACCEPTING: readonly [name: string, Misbehave][] = [
 ];
 
 /** Endpoints of the same relay that no connection reaches. */
-const OUT_OF_REACH: readonly [name: string, cause: UnreachableCause][] = [
+const OUT_OF_REACH: readonly [name: string, reason: UnreachableReason][] = [
   ['nobody-there', 'connection_refused'],
   ['no-such-host', 'dns'],
   ['self-signed', 'tls'],
@@ -133,7 +133,7 @@ describe('of many faulty endpoints of one relay,', () => {
     for (const [name, outcome, misbehave] of FAULTS) {
       const shop = keep(await FaultyServer.start(misbehave));
       servers.set(name, shop);
-      const hangs = 'cause' in outcome && outcome.cause === 'timeout';
+      const hangs = 'reason' in outcome && outcome.reason === 'timeout';
       endpoints[name] = anEndpoint(shop.url, { timeout: hangs ? '1s' : '10s' });
     }
     for (const [name, misbehave] of ACCEPTING) {
@@ -165,7 +165,7 @@ describe('of many faulty endpoints of one relay,', () => {
     expect(attemptsAt(relay, endpoint)).toMatchObject([
       { id, attempt: 1, level: 'warn', disposition: 'retry', retry_in_ms: 50, ...outcome },
       { id, attempt: 2, level: 'warn', disposition: 'retry', retry_in_ms: 50, ...outcome },
-      { id, attempt: 3, level: 'error', disposition: 'dead', reason: 'exhausted', ...outcome },
+      { id, attempt: 3, level: 'error', disposition: 'dead', dead_reason: 'exhausted', ...outcome },
     ]);
     const series = ['dead_letters', 'outbox_pending'].map(
       (name) => `expiry_relay_${name}{endpoint="${endpoint}"}`,
@@ -194,8 +194,8 @@ describe('of many faulty endpoints of one relay,', () => {
     expect(servers.get(name)?.requests).toBe(1);
   });
 
-  it.each(OUT_OF_REACH)('one out of reach (%s) gets three attempts: %s', async (name, cause) => {
-    await expectDeadLetter(name, unreachable(cause));
+  it.each(OUT_OF_REACH)('one out of reach (%s) gets three attempts: %s', async (name, reason) => {
+    await expectDeadLetter(name, unreachable(reason));
     expect(unverified.map(({ clients }) => clients.length)).toEqual([0, 0]);
     expect(plain.requests).toEqual([]);
   });
@@ -224,7 +224,7 @@ describe('an endpoint that', () => {
       flood(socket, `${OK}content-length: 100000000\r\n\r\n`, 'x'.repeat(65_536)),
     );
     await using relay = await RelayProcess.start(fileOf({ shop: anEndpoint(shop.url) }));
-    const rss = 'expiry_relay_process_resident_memory_bytes';
+    const rss = 'process_resident_memory_bytes';
     const beforeBytes = await relay.metric(rss);
     for (let keys = 0; keys < 10; keys += 1) await expire(`large:${keys}`);
     await eventually('ten attempts', () => attemptsAt(relay, 'shop').length === 10);
@@ -250,7 +250,7 @@ describe('an endpoint that', () => {
     await expire('order:1');
     await deadLine(relay, 'shop');
     expect(attemptsAt(relay, 'shop')).toMatchObject(
-      statuses.map((status) => ({ outcome: 'refused', status })),
+      statuses.map((status) => ({ outcome: 'rejected', status })),
     );
     expect(elsewhere.requests).toEqual([]);
   });
@@ -297,7 +297,7 @@ describe('the Redis password', () => {
     const url = server.url.replace(encodeURIComponent(REDIS_PASSWORD), TOKEN);
     await using relay = await RelayProcess.spawn({ ...fileOf({}), redis: { url } });
     expect((await relay.exited).code).toBe(1);
-    expect(relay.startError).toContain('refuses the user name or password');
+    expect(relay.startError).toContain('rejects the user name or password');
     expectNoSecrets(relay);
   });
 });

@@ -152,7 +152,7 @@ describe('the length of a key', () => {
 
   it('may not be more: that is logged and counted, and the relay goes on', async () => {
     await expire('t'.repeat(MEBIBYTE + 1));
-    const line = await relay.logged('expiration_refused');
+    const line = await relay.logged('expiration_oversized');
     expect(line).toMatchObject({
       level: 'error',
       database: 0,
@@ -160,7 +160,7 @@ describe('the length of a key', () => {
       key_bytes: MEBIBYTE + 1,
       key_bytes_max: MEBIBYTE,
     });
-    expect(await relay.metric('expiry_relay_expirations_refused_total')).toBe(1);
+    expect(await relay.metric('expiry_relay_expirations_oversized_total')).toBe(1);
     await expire('after the long one');
     await arrival('the next webhook', ({ body }) => body.data.key === 'after the long one');
     expect(receiver.keys.filter((key) => key.startsWith('ttt'))).toEqual([]);
@@ -238,10 +238,10 @@ describe('the log', () => {
       routes: [{ name: 'every', match: '*', to: 'every' }],
       log: { level: 'trace', format: 'pretty' },
     });
-    await eventually('listening', () => pretty.stdout.includes('listening to expirations'));
+    await eventually('listening', () => pretty.stdout.includes('listening for expirations'));
     const ids = [...AWKWARD.map(([, id]) => id), FORGED_LINE];
     for (const id of ids) await expire(`pretty:${id}`);
-    const delivered = () => pretty.stdout.match(/ delivered \{/gm)?.length;
+    const delivered = () => pretty.stdout.match(/ attempt {2}delivered {2}/gm)?.length;
     await eventually('all lines', () => delivered() === ids.length);
     expect(pretty.stdout).not.toMatch(CONTROL);
     expect(pretty.stdout).not.toMatch(/^\{/m);

@@ -31,7 +31,9 @@ it('too few open files delay webhooks, and are held against no endpoint', async 
   await using relay = await RelayProcess.start(file, {}, OPEN_FILES_MAX);
   expect(await relay.logged('few_open_files')).toMatchObject({
     level: 'warn',
-    msg: expect.stringMatching(/^open files: at most 130 .* adds up to 256, .* at least 384 /),
+    msg: expect.stringMatching(
+      /^open files: the limit is 130 .* endpoints is 256, .* at least 384 /,
+    ),
   });
   const prevented = 'expiry_relay_attempts_prevented_total{endpoint="shop"}';
   await expire(redis, COUNT);
@@ -58,7 +60,7 @@ it('too few open files delay webhooks, and are held against no endpoint', async 
   await using folder = await tempFolder({ 'relay.yaml': stringify(file) });
   const args = ['doctor', '-c', `${folder.path}/relay.yaml`];
   const { stdout } = await runCommand(args, { openFilesMax: OPEN_FILES_MAX });
-  expect(stdout).toMatch(/^\[!\] open files +at most 130 \(ulimit -n\)/m);
+  expect(stdout).toMatch(/^\[!\] open files +the limit is 130 \(ulimit -n\)/m);
   expect((await runCommand(args)).stdout).not.toContain('open files');
 });
 

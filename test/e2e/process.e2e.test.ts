@@ -61,14 +61,14 @@ describe('SIGUSR1 and SIGUSR2', () => {
     expect(await answers(inspectPort)).toBe(false);
     listen.process.kill('SIGQUIT');
     expect(await listen.exited).toEqual({ code: 0, signal: null });
-    expect(listen.stderr()).toMatch(/^expiry-relay: ignored SIGUSR1: /m);
+    expect(listen.stderr()).toMatch(/^expiry-relay: ignored SIGUSR1, /m);
   });
 });
 
 describe('an error that ends the start', () => {
   const wrong = () => shared.server.url.replace('redis://', 'redis://nobody:wrong@');
   it.each([
-    ['a wrong password', () => ({ redis: { url: wrong() } }), 'refuses the user name or password'],
+    ['a wrong password', () => ({ redis: { url: wrong() } }), 'rejects the user name or password'],
     ['a wrong password for the state', () => ({ state: { url: wrong() } }), 'those of state.url'],
     [
       'a missing database',
@@ -107,8 +107,8 @@ describe('a Redis that accepts connections and stays silent', () => {
     const { port } = silent.address() as AddressInfo;
     await using relay = await RelayProcess.spawn(simpleFile(`redis://127.0.0.1:${port}`, NOWHERE));
     const { checks } = await relay.logged('waiting');
-    expect(checks).toContain(`subscribed: Redis at 127.0.0.1:${port} has not answered yet`);
-    expect(relay.logs('redis_waiting')).toEqual([]);
+    expect(checks).toContain(`subscribed: Redis at 127.0.0.1:${port} has not responded yet`);
+    expect(relay.logs('redis_unavailable')).toEqual([]);
     await relay.stop();
     silent.close();
   });
@@ -200,7 +200,7 @@ describe('a log on a full disk', () => {
         .split('\n')
         .map((line) => JSON.parse(line));
       const report = lines.find(({ event }) => event === 'log_lines_lost');
-      expect(report).toMatchObject({ level: 'warn', error: expect.stringContaining('EFBIG') });
+      expect(report).toMatchObject({ level: 'warn', reason: expect.stringContaining('EFBIG') });
       expect(report.lines).toBeGreaterThanOrEqual(1);
     } finally {
       relay.kill('SIGTERM');

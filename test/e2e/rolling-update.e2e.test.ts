@@ -39,9 +39,11 @@ describe.concurrent('a rolling update that takes an endpoint out of the file', (
     await eventually('an attempt each', () => receiver.requests.length === 3);
     await using after = await RelayProcess.start(updated);
     await before.stop('SIGKILL');
-    await after.logged('unknown_endpoint_buried', FOUND_MS_MAX);
+    await after.logged('unknown_endpoint_dead_lettered', FOUND_MS_MAX);
     expect(after.logs('unknown_endpoint')).toMatchObject([{ endpoint: 'shop', pending: 3 }]);
-    expect(after.logs('unknown_endpoint_buried')).toMatchObject([{ endpoint: 'shop', count: 3 }]);
+    expect(after.logs('unknown_endpoint_dead_lettered')).toMatchObject([
+      { endpoint: 'shop', count: 3 },
+    ]);
     expect(after.logs('attempt')).toEqual([]);
     const client = new Redis(redis.url, { protocol: 2 });
     const { dead } = endpointKeys('expiry-relay', 'shop');

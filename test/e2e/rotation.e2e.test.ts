@@ -123,7 +123,7 @@ describe.concurrent('an asymmetric secret', () => {
 
     const next = newKeyPair();
     await mounted.swap({ key: next.privateKey });
-    const { public_keys } = await relay.logged('credentials_changed');
+    const { public_keys } = await relay.logged('credentials_reloaded');
     expect(public_keys).toEqual([next.publicKey]);
     for (const held of [privateKey, next.privateKey, OLD]) {
       expect(relay.stdout + relay.stderr).not.toContain(held.slice('whsk_'.length));

@@ -107,7 +107,7 @@ describe('SIGTERM', () => {
     await eventually('the attempt', () => receiver.requests.length === 1);
     expect(await relay.stop()).toEqual({ code: 0, signal: null });
     expect(relay.logs('stopped')).toMatchObject([stopped]);
-    expect(relay.logs('lost')).toHaveLength(stopped.undelivered);
+    expect(relay.logs('delivery_lost')).toHaveLength(stopped.undelivered);
   });
 
   it.each(['redis', 'memory'])(
@@ -184,7 +184,7 @@ describe('a start that fails', () => {
     expect(relay.logs()).toMatchObject([
       {
         level: 'fatal',
-        event: 'failed',
+        event: 'start_failed',
         error: `cannot listen on 127.0.0.1:${port} (admin.listen): the port is in use; choose another one`,
       },
     ]);

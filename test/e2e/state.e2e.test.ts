@@ -45,7 +45,7 @@ describe.concurrent('an outbox in Redis', () => {
     await using receiver = await TestReceiver.start();
     await redis.kill('SIGKILL');
     await using relay = await RelayProcess.spawn(fileOf(redis, receiver));
-    expect((await relay.logged('state_trouble')).error).toContain('ECONNREFUSED');
+    expect((await relay.logged('state_unavailable')).error).toContain('ECONNREFUSED');
     expect((await relay.get('/livez')).status).toBe(200);
     expect(await relay.get('/readyz')).toMatchObject({
       status: 503,
@@ -134,7 +134,7 @@ describe.concurrent('an outbox in Redis', () => {
     await expire(redis, 10);
     await captured(one, 10);
     expect((await one.stop()).code).toBe(0);
-    expect(one.logs('lost')).toEqual([]);
+    expect(one.logs('delivery_lost')).toEqual([]);
     expect(one.logs('stopped')).toMatchObject([{ undelivered: 0 }]);
     receiver.respond = (_, response) => void response.writeHead(204).end();
     await using other = await RelayProcess.start(file);

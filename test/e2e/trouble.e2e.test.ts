@@ -75,7 +75,8 @@ const notReady = (relay: RelayProcess, text: string | RegExp) =>
   });
 
 async function saidOnce(relay: RelayProcess, text: string): Promise<void> {
-  const said = () => relay.logs('state_trouble').filter(({ error }) => `${error}`.includes(text));
+  const said = () =>
+    relay.logs('state_unavailable').filter(({ error }) => `${error}`.includes(text));
   await eventually(`said: ${text}`, () => said().length > 0);
   expect(said()).toHaveLength(1);
 }
@@ -89,13 +90,13 @@ describe.concurrent('a state Redis in trouble', () => {
     // Less than it uses, so that no room becomes free by what is delivered.
     await scene.client.config('SET', 'maxmemory', 1);
     await expire(scene.keys, 10, 'meanwhile');
-    const trouble = await relay.logged('state_trouble');
+    const trouble = await relay.logged('state_unavailable');
     expect(trouble).toMatchObject({
       level: 'error',
       operation: expect.stringMatching(/^(track|enqueue)$/),
     });
-    expect(trouble.error).toMatch(/has reached its maxmemory and stores nothing new/);
-    await notReady(relay, /\[-\] state: .* has reached its maxmemory .*: give it more memory/);
+    expect(trouble.error).toMatch(/has reached maxmemory and rejects writes/);
+    await notReady(relay, /\[-\] state: .* has reached maxmemory .*\. Give it more memory/);
     scene.isOpen = true;
     await drained(relay);
     expect(new Set(scene.receiver.keys).size).toBe(20);
@@ -134,7 +135,7 @@ describe.concurrent('a state Redis in trouble', () => {
     await mkdir(join(inTheWay, 'x'), { recursive: true });
     await eventually('a save that fails', () => bgsave('err'));
     await expire(scene.keys, 5, 'meanwhile');
-    await notReady(relay, 'refuses writes because it cannot save to its disk');
+    await notReady(relay, 'rejects writes because it cannot save to disk');
     scene.isOpen = true;
     await saidOnce(relay, 'MISCONF');
     await rm(inTheWay, { recursive: true });
@@ -180,7 +181,7 @@ describe.concurrent('a state Redis in trouble', () => {
     await captured(relay, 5);
     await scene.client.replicaof('127.0.0.1', primary.port);
     await expire(scene.keys, 5, 'meanwhile');
-    await notReady(relay, /is a replica of .*, and takes no writes/);
+    await notReady(relay, /is a replica of .*, and rejects writes/);
     await saidOnce(relay, 'is a replica of');
     await scene.client.call('REPLICAOF', 'NO', 'ONE');
     await scene.delivers(relay, 10);
@@ -223,7 +224,7 @@ describe.concurrent('a state Redis in trouble', () => {
     await using scene = await Scene.set();
     await scene.client.set(formatKey(PREFIX), '2');
     await using relay = await RelayProcess.spawn(scene.file());
-    await notReady(relay, /expected format 1, found 2\): run that version, or choose another/);
+    await notReady(relay, /expected format 1, found 2\)\. Run that version, or choose another/);
     await scene.client.del(formatKey(PREFIX));
     await relay.ready(15_000);
     await saidOnce(relay, 'found 2');

@@ -112,7 +112,7 @@ describe.each([
     expect(data).toMatchObject({ value: null, value_omitted: 'too_large' });
     expect(typeof data.value_read_at).toBe('string');
     const counted = await relay.metric(
-      'expiry_relay_values_omitted_total{route="small",why="too_large"}',
+      'expiry_relay_values_omitted_total{route="small",reason="too_large"}',
     );
     expect(counted).toBe(1);
   });

@@ -229,7 +229,7 @@ describe.skipIf(!RUNS_HERE)('an order', () => {
     const send = [process.execPath, MAIN, 'send', 'order:tried:unpaid', '-c', 'relay.yaml'];
     const env = { ...environment(), RECEIVER_URL: proxy.url };
     const said = await succeed(send, { cwd: FOLDER, env });
-    expect(said).toContain('answered 204');
+    expect(said).toContain('accepted with 204');
     const [answer] = await answered('tried', 1);
     expect(answer?.id).toMatch(/^msg_test_/);
     expect(await statusOf('tried')).toBe('unpaid');

@@ -154,7 +154,7 @@ describe('no command holds Redis', () => {
     await outbox.depth('shop');
     const events = {
       unknownEndpoint: nothing,
-      unknownEndpointBuried: nothing,
+      unknownEndpointDeadLettered: nothing,
       deadLettersExpired: nothing,
       indexRestored: nothing,
     };

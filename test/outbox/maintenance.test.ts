@@ -49,7 +49,7 @@ async function oneReplica(given: { keepMs?: number; deadLettersMax?: number } = 
       },
       events: {
         unknownEndpoint: (...what) => said.push(['unknown', ...what]),
-        unknownEndpointBuried: (...what) => said.push(['buried', ...what]),
+        unknownEndpointDeadLettered: (...what) => said.push(['buried', ...what]),
         deadLettersExpired: (...what) => said.push(['expired', ...what]),
         indexRestored: (...what) => said.push(['restored', ...what]),
       },

@@ -46,7 +46,7 @@ describe('a Redis at its maxmemory', () => {
     const { outbox } = await anOutbox();
     await fill();
     await expect(outbox.enqueue([aDelivery({ id: 'd' })])).rejects.toThrow(
-      /has reached its maxmemory and stores nothing new: give it more memory$/,
+      /has reached maxmemory and rejects writes\. Give it more memory$/,
     );
     expect(await outbox.depth('shop')).toMatchObject({ pending: 3 });
   });

@@ -64,9 +64,11 @@ describe('a password file', () => {
 
     await rotate(redis, 'second');
     const refused = await failureAt(settings);
-    expect(refused?.message).toMatch(/refuses the user name or password .*waits for a file/);
+    expect(refused?.message).toMatch(
+      /rejects the user name or password .*waits for the new password/,
+    );
     expect(refused?.retryable).toBe(true);
-    await eventually('trouble', () => state.problem?.includes('waits for a file'));
+    await eventually('trouble', () => state.problem?.includes('waits for the new password'));
     await mounted.swap({ password: 'second' });
     await eventually('the state again', () => state.problem === null);
     expect(await failureAt(settings)).toBeNull();
@@ -80,7 +82,7 @@ describe('a password file', () => {
       await rotate(redis, 'right');
       const settings = await loginOf(redis, mounted);
       const { message } = (await failureAt(settings)) ?? {};
-      expect(message).toContain(`refuses the user name or password (WRONGPASS`);
+      expect(message).toContain(`rejects the user name or password (WRONGPASS`);
       expect(message).toContain(`(${defect})`);
       await using opened = openStateOf(settings);
       await expect(opened.state.ready(AbortSignal.timeout(20_000))).rejects.toThrow(`(${defect})`);
@@ -126,13 +128,13 @@ describe('a password file', () => {
       expect(await connectAgain()).toBeNull();
     }
     expect(said).toEqual([
-      expect.stringContaining('redis.password_file: expected a file that can'),
+      expect.stringContaining('redis.password_file: expected a readable file'),
     ]);
     await mounted.swap({ password: 'first' });
     expect(await connectAgain()).toBeNull();
     await mounted.swap({ password: '' });
     expect(await connectAgain()).toBeNull();
-    expect(said).toEqual([expect.anything(), expect.stringContaining('found it empty')]);
+    expect(said).toEqual([expect.anything(), expect.stringContaining('found an empty file')]);
     expect(said.join()).not.toContain('first');
   });
 });

@@ -41,19 +41,19 @@ describe('a Redis that requires a client certificate, as it does by default', ()
   it('is said to require one where the file names none', async () => {
     const tls = { ca_file: server.certFile };
     expect(await whyNot({ url: at(guarded), tls })).toMatch(
-      /requires a client certificate.*set redis\.tls\.cert_file and redis\.tls\.key_file/,
+      /requires a client certificate.*Set redis\.tls\.cert_file and redis\.tls\.key_file/,
     );
     const state = { url: at(guarded), tls };
     await using opened = openStateOf(await settingsOf({ state }));
     await expect(opened.state.ready(AbortSignal.timeout(20_000))).rejects.toThrow(
-      /requires a client certificate.*set state\.tls\.cert_file/,
+      /requires a client certificate.*Set state\.tls\.cert_file/,
     );
   });
 
   it('is said to refuse one that it does not know, with who signed it and until when', async () => {
     const tls = { ca_file: server.certFile, ...pair(stranger) };
     expect(await whyNot({ url: at(guarded), tls })).toMatch(
-      /refuses the certificate of redis\.tls\.cert_file.*CN=expiry-relay-test stranger.*valid from/,
+      /rejects the certificate of redis\.tls\.cert_file.*CN=expiry-relay-test stranger.*valid from/,
     );
   });
 
@@ -62,7 +62,7 @@ describe('a Redis that requires a client certificate, as it does by default', ()
     await using strict = await startTlsRedis(server, { clients: [expired] });
     const tls = { ca_file: server.certFile, ...pair(expired) };
     expect(await whyNot({ url: at(strict), tls })).toMatch(
-      /refuses the certificate of redis\.tls\.cert_file \(\w*CERTIFICATE_EXPIRED\): .*Renew it/,
+      /rejects the certificate of redis\.tls\.cert_file \(\w*CERTIFICATE_EXPIRED\)\. .*Renew it/,
     );
   });
 });
@@ -70,18 +70,18 @@ describe('a Redis that requires a client certificate, as it does by default', ()
 describe('a certificate of the server that does not verify', () => {
   it('for want of its authority says so, and where to name it', async () => {
     expect(await whyNot({ url: at(open) })).toMatch(
-      /not signed by an authority that Node trusts .*set redis\.tls\.ca_file/,
+      /not signed by a CA that Node trusts .*Set redis\.tls\.ca_file/,
     );
   });
 
   it('with another authority than that of ca_file says so', async () => {
     const said = await whyNot({ url: at(open), tls: { ca_file: stranger.certFile } });
-    expect(said).toContain('not signed by an authority of redis.tls.ca_file');
+    expect(said).toContain('not signed by a CA in redis.tls.ca_file');
     expect(said).not.toContain('NODE_EXTRA_CA_CERTS');
   });
 
   it.each([
-    ['/nowhere/ca.pem', 'there is no such file'],
+    ['/nowhere/ca.pem', 'no such file'],
     ['/etc/hostname', 'it holds no certificates in PEM'],
   ])('says that Node ignores NODE_EXTRA_CA_CERTS=%s', async (file, reason) => {
     const said = await whyNot({ url: at(open) }, { NODE_EXTRA_CA_CERTS: file });
@@ -92,10 +92,10 @@ describe('a certificate of the server that does not verify', () => {
     const url = at(open, '127.0.0.1');
     const tls = { ca_file: server.certFile };
     expect(await whyNot({ url, tls })).toMatch(
-      /not for 127\.0\.0\.1 \(the host of redis\.url\), but for DNS:localhost .*redis\.tls\.server_name/,
+      /not valid for 127\.0\.0\.1 \(the host of redis\.url\), only for DNS:localhost .*redis\.tls\.server_name/,
     );
     expect(await whyNot({ url, tls: { ...tls, server_name: 'other.example' } })).toContain(
-      'not for other.example (redis.tls.server_name), but for DNS:localhost',
+      'not valid for other.example (redis.tls.server_name), only for DNS:localhost',
     );
     expect(await whyNot({ url, tls: { ...tls, server_name: 'localhost' } })).toBe('connected');
   });
@@ -162,12 +162,12 @@ describe.concurrent('a port that does not speak TLS behind rediss://', () => {
   it('is said not to when it answers in another way', async () => {
     await using http = await FaultyServer.start((socket) => socket.end('HTTP/1.1 400 No\r\n\r\n'));
     const url = http.url.replace('http:', 'rediss:');
-    expect(await whyNot({ url })).toMatch(/this port does not speak TLS .*use redis:\/\//);
+    expect(await whyNot({ url })).toMatch(/this port is without TLS .*Use redis:\/\//);
   });
 
   it('is said not to answer the handshake when it is that of a Redis', async () => {
     expect(await whyNot({ url: at(open.plain) })).toMatch(
-      /does not answer the TLS handshake: .*use redis:\/\/ in redis\.url/,
+      /does not respond to the TLS handshake\. .*use redis:\/\/ in redis\.url/,
     );
   });
 
@@ -181,7 +181,7 @@ describe.concurrent('a port that does not speak TLS behind rediss://', () => {
 describe('a port for TLS behind redis://', () => {
   it('is named as one possibility when it closes the connection', async () => {
     expect(await whyNot({ url: `redis://localhost:${open.port}` })).toMatch(
-      /closes them without an answer: the port may require TLS \(then use rediss:\/\/\)/,
+      /closes them without a response\. The port may require TLS \(use rediss:\/\/\)/,
     );
   });
 
@@ -189,7 +189,7 @@ describe('a port for TLS behind redis://', () => {
     const alert = Buffer.from([0x15, 3, 1, 0, 2, 2, 70]);
     await using tls = await FaultyServer.start((socket) => socket.end(alert));
     const said = await whyNot({ url: tls.url.replace('http:', 'redis:') });
-    expect(said).toContain('speaks TLS, but redis.url says redis://: use rediss://');
+    expect(said).toContain('requires TLS, but redis.url is redis://. Use rediss://');
   });
 });
 

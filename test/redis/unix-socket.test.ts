@@ -21,7 +21,7 @@ describe('a Unix socket', () => {
     await opened.state.ready(AbortSignal.timeout(20_000));
     expect(await withRedis({ url: `${redis.url}/3` }, (client) => client.dbsize())).toBe(1);
     const wrong = await whyNot({ url: `unix://${path}` });
-    expect(wrong).toContain(`Redis at unix://${path} wants a password`);
+    expect(wrong).toContain(`Redis at unix://${path} requires a password`);
   });
 
   it('that is not there, or that nobody listens on, is waited for, with what to do', async () => {
@@ -29,12 +29,12 @@ describe('a Unix socket', () => {
     const path = join(folder.path, 'redis.sock');
     const absent = await failureAt(await settingsOf({ redis: { url: `unix://${path}` } }));
     expect(absent?.message).toMatch(
-      /no such socket \(ENOENT\)\. Set unixsocket .*mount the folder/,
+      /no such socket \(ENOENT\)\. Set unixsocket .*mount the directory/,
     );
     expect(absent?.retryable).toBe(true);
     await writeFile(path, '');
     const stale = await failureAt(await settingsOf({ redis: { url: `unix://${path}` } }));
-    expect(stale?.message).toMatch(/nobody listens on this socket \(ECONNREFUSED\)/);
+    expect(stale?.message).toMatch(/no server listens on this socket \(ECONNREFUSED\)/);
   });
 
   it('stands in messages and commands by its path', async () => {

@@ -170,7 +170,7 @@ describe('a pattern is refused', () => {
     'bracket, or `[\\]…]` for a class that begins with `]`';
 
   it.each([
-    ['', 0, 'expected a pattern, found an empty text; write `*` to match every key'],
+    ['', 0, 'expected a pattern, found an empty string; write `*` to match every key'],
     ['a[bc', 1, `${unterminated}; add it, or write \`\\[\` for a bracket`],
     ['[', 0, `${unterminated}; add it, or write \`\\[\` for a bracket`],
     ['[^', 0, `${unterminated}; add it, or write \`\\[\` for a bracket`],

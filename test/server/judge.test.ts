@@ -39,18 +39,14 @@ describe('the Redis of the keys', () => {
   });
 
   it.each([
-    [{ role: 'primary' }, 'ok', 'a primary'],
-    [
-      { role: null },
-      'warning',
-      'cannot be told (neither ROLE, INFO replication nor HELLO says it)',
-    ],
+    [{ role: 'primary' }, 'ok', 'primary'],
+    [{ role: null }, 'warning', 'unknown (ROLE, INFO replication and HELLO do not report it)'],
     [
       { role: 'replica', primary: '10.0.0.1:6379' },
       'problem',
-      'is a replica of 10.0.0.1:6379; replicas never publish expirations: point redis.url at the primary',
+      'is a replica of 10.0.0.1:6379; replicas do not publish expirations. Point redis.url at the primary',
     ],
-    [{ role: 'replica' }, 'problem', 'a replica of a server that it does not name'],
+    [{ role: 'replica' }, 'problem', 'a replica of an unknown primary'],
   ] as const)('role %j: %s', (given, level, text) => {
     expect(of('role', given)).toMatchObject({ level, text: expect.stringContaining(text) });
   });
@@ -61,16 +57,16 @@ describe('the Redis of the keys', () => {
     expect(of('cluster', { isCluster: true, primaries: 3 })?.text).toContain('(cluster_size is 3)');
     expect(of('cluster', { isCluster: true, primaries: null })).toMatchObject({
       level: 'warning',
-      text: expect.stringContaining('hears nothing of keys on other primaries'),
+      text: expect.stringContaining('receives no notifications of keys on other primaries'),
     });
   });
 
   it.each([
-    [2, 'ok', "within 2 ms of Redis's"],
-    [-60_000, 'ok', "within 60 s of Redis's"],
-    [61_000, 'warning', "is 61 s ahead of Redis's: webhooks carry its time"],
-    [-7_200_000, 'warning', "is 2 h behind Redis's"],
-    [null, 'warning', 'TIME cannot be read'],
+    [2, 'ok', 'within 2 ms of the Redis clock'],
+    [-60_000, 'ok', 'within 60 s of the Redis clock'],
+    [61_000, 'warning', 'is 61 s ahead of the Redis clock: receivers reject'],
+    [-7_200_000, 'warning', 'is 2 h behind the Redis clock'],
+    [null, 'warning', 'TIME cannot be run'],
   ] as const)("a clock that is %s ms ahead of the server's: %s", (clockAheadMs, level, text) => {
     expect(of('clock', {}, clockAheadMs)).toMatchObject({
       level,
@@ -136,8 +132,8 @@ describe('eviction', () => {
     const given = memory(100 * MIB, 'volatile-lru', 1_234, 50 * MIB);
     expect(of('eviction', given)).toMatchObject({
       text:
-        'volatile-lru at 100 MiB (50% used, 1,234 evicted so far): a key that is evicted before its ' +
-        'deadline causes no webhook',
+        'volatile-lru with maxmemory 100 MiB (50% used, 1,234 keys evicted so far): keys that ' +
+        'are evicted before their deadlines send no webhook',
       advice: expect.stringContaining('noeviction'),
     });
   });
@@ -151,10 +147,10 @@ describe('eviction', () => {
   });
 
   it.each([null, parseInfo('# Server\r\nredis_version:7.0.15\r\n')])(
-    'cannot be told where neither shows it: %#',
+    'is unknown where neither shows it: %#',
     (info) => {
-      expect(of('eviction', { info })?.text).toContain('cannot be told');
-      expect(ofState('state eviction', { info })?.text).toContain('cannot be told');
+      expect(of('eviction', { info })?.text).toContain('unknown');
+      expect(ofState('state eviction', { info })?.text).toContain('unknown');
     },
   );
 });
@@ -163,9 +159,9 @@ describe('what the state Redis keeps on disk', () => {
   const FINE = 'aof_last_write_status:ok\r\nrdb_last_bgsave_status:ok\r\n';
   it.each([
     [`aof_enabled:1\r\n${FINE}`, '', 'ok', 'appendonly yes'],
-    [`aof_enabled:0\r\n${FINE}`, '3600 1', 'warning', 'snapshots alone (save 3600 1)'],
-    [`aof_enabled:0\r\n${FINE}`, null, 'warning', 'appendonly no, and save is not shown:'],
-    [`aof_enabled:0\r\n${FINE}`, '', 'warning', 'persistence is off'],
+    [`aof_enabled:0\r\n${FINE}`, '3600 1', 'warning', 'only snapshots (save 3600 1)'],
+    [`aof_enabled:0\r\n${FINE}`, null, 'warning', 'appendonly no, and save is unknown:'],
+    [`aof_enabled:0\r\n${FINE}`, '', 'warning', 'off: a restart'],
     [
       'aof_enabled:1\r\naof_last_write_status:err\r\n',
       '',
@@ -179,7 +175,7 @@ describe('what the state Redis keeps on disk', () => {
       'the last write to disk failed',
     ],
   ] as const)('%j, save %j: %s', (info, save, level, text) => {
-    const found = ofState('state on disk', {
+    const found = ofState('state persistence', {
       info: parseInfo(info),
       settings: settings(save === null ? {} : { save }),
     });
@@ -190,14 +186,15 @@ describe('what the state Redis keeps on disk', () => {
   it('is told by CONFIG GET where INFO may not be asked', () => {
     const shown = (appendonly: string) => settings({ appendonly, save: '' });
     const levels = ['yes', 'no'].map(
-      (appendonly) => ofState('state on disk', { info: null, settings: shown(appendonly) })?.level,
+      (appendonly) =>
+        ofState('state persistence', { info: null, settings: shown(appendonly) })?.level,
     );
     expect(levels).toEqual(['ok', 'warning']);
   });
 
-  it('cannot be told where neither shows it', () => {
+  it('is unknown where neither shows it', () => {
     for (const info of [null, parseInfo('# Server\r\n')]) {
-      expect(ofState('state on disk', { info })?.level).toBe('note');
+      expect(ofState('state persistence', { info })?.level).toBe('note');
     }
   });
 });

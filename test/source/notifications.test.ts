@@ -86,7 +86,7 @@ describe('the setting of a server', () => {
   it('that answers OK and changes nothing ends the start, with what is in force', async () => {
     const { result, events } = await ensure('K', 'manage', changesNothing);
     expect(result).toContain(
-      '(it answers OK, and keeps "K"): set notify-keyspace-events to "KExge"',
+      '(it returns OK but keeps "K"). Set notify-keyspace-events to "KExge"',
     );
     expect(events).toEqual([]);
   });
@@ -95,7 +95,7 @@ describe('the setting of a server', () => {
     const refuses: Answer = (words) => (isSet(words) ? "-NOPERM can't run config|set\r\n" : null);
     const { result } = await ensure('', 'manage', refuses);
     expect(result).toContain(
-      '(NOPERM can\'t run config|set): set notify-keyspace-events to "Exge"',
+      '(NOPERM can\'t run config|set). Set notify-keyspace-events to "Exge"',
     );
     expect((await ensure('', 'require')).result).toMatch(/expected .* to contain "Exge", found ""/);
   });

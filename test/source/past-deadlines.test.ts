@@ -1,4 +1,4 @@
-/** What a server publishes for a deadline that has passed, as the table in docs/operating.md has it. */
+/** What a server publishes for a deadline that has passed, as the table in docs/operations/redis.md has it. */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
@@ -6,7 +6,7 @@ import { expect, it } from 'vitest';
 import { startRedis } from '../../scripts/lib/redis-server.mjs';
 
 const PAGE = readFileSync(
-  fileURLToPath(new URL('../../docs/operating.md', import.meta.url)),
+  fileURLToPath(new URL('../../docs/operations/redis.md', import.meta.url)),
   'utf8',
 );
 

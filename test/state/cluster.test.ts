@@ -29,8 +29,8 @@ function open(port: number, database = 0) {
   const said: string[] = [];
   const events = {
     ...SILENT_STATE_EVENTS,
-    troubleBegan: (_: string, { message }: Error) => said.push(message),
-    troubleEnded: () => said.push('recovered'),
+    unavailable: (_: string, { message }: Error) => said.push(message),
+    availableAgain: () => said.push('recovered'),
   };
   const opened = startState(port, PREFIX, events, database);
   onTestFinished(() => opened.state.close());
@@ -44,9 +44,9 @@ const client = (port: number) => {
 };
 
 const elsewhere = () =>
-  `the state Redis at 127.0.0.1:${one.port} is a node of a Redis Cluster, and slot ${SLOT}, that ` +
-  `of the relay's own keys, is on 127.0.0.1:${other.port}: point state.url at that node, or ` +
-  "choose a state.prefix whose slot is on this one (redis-cli CLUSTER KEYSLOT '{prefix}' tells it)";
+  `the state Redis at 127.0.0.1:${one.port} is a node of a Redis Cluster, and slot ${SLOT} ` +
+  `of the relay's own keys is on 127.0.0.1:${other.port}. Point state.url at that node, or ` +
+  "choose a state.prefix whose slot is on this node (see redis-cli CLUSTER KEYSLOT '{prefix}')";
 
 describe('a state Redis that is a node of a cluster', () => {
   it('is used when it has the slot of the prefix', async () => {
@@ -85,7 +85,7 @@ describe('a state Redis that is a node of a cluster', () => {
   it('is refused when the file names another database than the first', async () => {
     const { state } = open(other.port, 3);
     await expect(state.ready(never)).rejects.toThrow(
-      /has no database 3 \(of a Redis Cluster there is database 0 alone\): correct state\.url$/,
+      /has no database 3 \(a Redis Cluster has only database 0\)\. Correct state\.url$/,
     );
   });
 
@@ -96,9 +96,9 @@ describe('a state Redis that is a node of a cluster', () => {
     const { state, said } = open(lonely.port);
     await eventually('it is said', () => said.length > 0);
     expect(said).toEqual([
-      `Redis at 127.0.0.1:${lonely.port} is a node of a Redis Cluster in which no node takes the ` +
-        "relay's own keys now (CLUSTERDOWN Hash slot not served): see redis-cli CLUSTER INFO, and " +
-        'whether each slot has a node',
+      `Redis at 127.0.0.1:${lonely.port} is a node of a Redis Cluster in which no node serves the ` +
+        "relay's own keys (CLUSTERDOWN Hash slot not served). Check redis-cli CLUSTER INFO, and " +
+        'that each slot has a node',
     ]);
     await serveSlots(lonely.port, SLOT, SLOT);
     await state.ready(never);
@@ -116,7 +116,7 @@ describe('a state Redis that is a node of a cluster', () => {
     await nodes[1]?.flushall();
     await give(ids[0]);
     await expect(outbox().enqueue([aDelivery({ id: 'b' })])).rejects.toThrow(
-      `slot ${SLOT}, that of the relay's own keys, is on 127.0.0.1:${one.port}`,
+      `slot ${SLOT} of the relay's own keys is on 127.0.0.1:${one.port}`,
     );
     const connections = state.connections;
     await eventually(

@@ -14,8 +14,8 @@ function aHealth() {
     failed: () => {
       failures += 1;
     },
-    troubleBegan: (operation, error) => said.push([operation, error.message]),
-    troubleEnded: (afterMs) => said.push(afterMs),
+    unavailable: (operation, error) => said.push([operation, error.message]),
+    availableAgain: (afterMs) => said.push(afterMs),
   });
   return { health, said, clock, failures: () => failures };
 }
@@ -26,7 +26,7 @@ describe('the health of the state', () => {
     health.recordFailure('claim', 'shop', AWAY);
     health.recordFailure('claim', 'shop', AWAY);
     health.recordFailure('claim', 'other', AWAY);
-    health.recordFailure('beat', null, AWAY);
+    health.recordFailure('heartbeat', null, AWAY);
     expect(failures()).toBe(4);
     expect(said).toEqual([['claim', 'it is away']]);
     expect(health.problem).toBe('it is away');

@@ -54,6 +54,16 @@ describe('a dead letter', () => {
   });
 
   it.each([
+    ['answered 500: answered 1', 'HTTP 500: answered 1'],
+    ['answered 410', 'HTTP 410'],
+    ['refused_address: 169.254.1.1 is link-local', 'forbidden_address: 169.254.1.1 is link-local'],
+    ['connection_refused: nobody there', 'connection_refused: nobody there'],
+  ])('of version 0.1 is read with the last outcome in the current words: %s', (stored, read) => {
+    const letter = unpackDeadLetter(deathWith({ last_outcome: stored }), PLACE);
+    expect(letter.lastOutcome).toBe(read);
+  });
+
+  it.each([
     { reason: 'no reason' },
     { attempts: -1 },
     { last_outcome: 7 },

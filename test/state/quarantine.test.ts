@@ -24,7 +24,7 @@ async function open() {
 }
 
 const suspectOf = (key: string, given: Partial<Suspect> = {}): Suspect => ({
-  ...{ key, kind: 'field', name: 'f', value: 'v', why: 'not ours', related: null },
+  ...{ key, kind: 'field', name: 'f', value: 'v', reason: 'not ours', related: null },
   ...given,
 });
 
@@ -37,7 +37,7 @@ describe('an entry that no relay has written', () => {
     await state.setAside('claim', [suspectOf(keys.waits, { name, value })]);
     expect(await shared.client.exists(keys.waits)).toBe(0);
     const [record] = await records();
-    expect(record).toMatchObject({ number: 1, key: keys.waits, kind: 'field', why: 'not ours' });
+    expect(record).toMatchObject({ number: 1, key: keys.waits, kind: 'field', reason: 'not ours' });
     expect(record).toMatchObject({ name, bytes: 100_000, value: value.subarray(0, 8_192) });
     expect(state.quarantine.moved).toBe(1);
   });
@@ -118,7 +118,7 @@ describe('a key of another type that the user may not rename', () => {
     expect(await shared.client.exists(keys.ready, keys.waits)).toBe(0);
     const [ready, waits] = await quarantine.latest(2);
     expect(ready).toMatchObject({ key: keys.ready, kind: 'deleted_key', bytes: 10_000 });
-    expect(ready?.why).toMatch(
+    expect(ready?.reason).toMatch(
       /^expected a stream, found another type; deleted, since RENAME failed: /,
     );
     expect(waits).toMatchObject({ key: keys.waits, bytes: 0 });

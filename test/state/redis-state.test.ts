@@ -25,8 +25,8 @@ async function ownServer({ onTestFinished }: TestContext, args: readonly string[
     internalError: (loop: string) => said.push(`${loop}: an internal error`),
     failed: () => undefined,
     credentialsUnusable: () => undefined,
-    troubleBegan: (operation: string, { message }: Error) => said.push(`${operation}: ${message}`),
-    troubleEnded: () => said.push('recovered'),
+    unavailable: (operation: string, { message }: Error) => said.push(`${operation}: ${message}`),
+    availableAgain: () => said.push('recovered'),
     server: (_: string, findings: readonly ServerFinding[]) =>
       said.push(...findings.filter(isWarning).map(({ text }) => text)),
     dataLost: () => said.push('data lost'),
@@ -47,7 +47,7 @@ async function ownServer({ onTestFinished }: TestContext, args: readonly string[
 
 /** Of persistence every server of these tests would be warned. */
 const isWarning = ({ level, subject }: ServerFinding) =>
-  (level === 'warning' || level === 'problem') && subject !== 'state on disk';
+  (level === 'warning' || level === 'problem') && subject !== 'state persistence';
 
 const AT = 'the state Redis at 127\\.0\\.0\\.1:\\d+';
 
@@ -65,10 +65,8 @@ describe.concurrent('a state Redis', () => {
       return (await client.info('persistence')).includes(`rdb_last_bgsave_status:${word}`);
     };
     await eventually('a save that fails', () => status('err'));
-    await expect(one.claim('shop', 1, never)).rejects.toThrow(
-      /cannot save to its disk \(MISCONF\)/,
-    );
-    expect(state.problem).toMatch(new RegExp(`^${AT} refuses writes because it cannot save`));
+    await expect(one.claim('shop', 1, never)).rejects.toThrow(/cannot save to disk \(MISCONF\)/);
+    expect(state.problem).toMatch(new RegExp(`^${AT} rejects writes because it cannot save`));
     await rmdir(join(inTheWay, 'x'));
     await rmdir(inTheWay);
     await eventually('a save', () => status('ok'));
@@ -86,7 +84,7 @@ describe.concurrent('a state Redis', () => {
     await client.replicaof('127.0.0.1', primary.port);
     await expect(one.enqueue([aDelivery()])).rejects.toThrow(/is a replica now|cannot be reached/);
     await eventually('it is looked at', () => state.problem?.includes('is a replica of'));
-    expect(state.problem).toContain(`of 127.0.0.1:${primary.port}, and takes no writes`);
+    expect(state.problem).toContain(`of 127.0.0.1:${primary.port}, and rejects writes`);
     await client.call('REPLICAOF', 'NO', 'ONE');
     await eventually('usable', () => state.problem === null, 15_000);
     await recovered();
@@ -99,7 +97,7 @@ describe.concurrent('a state Redis', () => {
     const { state } = await open();
     await client.config('SET', 'requirepass', 'other');
     await client.call('CLIENT', 'KILL', 'TYPE', 'normal');
-    await eventually('it is said', () => state.problem?.includes('wants a password'));
+    await eventually('it is said', () => state.problem?.includes('requires a password'));
     await client.config('SET', 'requirepass', '');
     await eventually('usable', () => state.problem === null, 15_000);
     await recovered();
@@ -131,7 +129,7 @@ describe.concurrent('a state Redis', () => {
     await eventually('it is said', () => said.length > 0);
     expect(state.problem).toBe(
       'the keys {expiry-relay}:… in the state Redis are used by another version of the relay ' +
-        '(expected format 1, found 2): run that version, or choose another state.prefix',
+        '(expected format 1, found 2). Run that version, or choose another state.prefix',
     );
     await client.del(formatKey('expiry-relay'));
     await state.ready(AbortSignal.timeout(20_000));
@@ -143,7 +141,7 @@ describe.concurrent('a state Redis', () => {
   it.for<[string[], unknown[]]>([
     [
       ['--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru'],
-      [expect.stringMatching(/^allkeys-lru at 100 MiB lets Redis throw away/)],
+      [expect.stringMatching(/^allkeys-lru with maxmemory 100 MiB may evict/)],
     ],
     [['--maxmemory', '100mb', '--maxmemory-policy', 'volatile-lru'], []],
     [['--maxmemory', '0', '--maxmemory-policy', 'allkeys-lru'], []],
@@ -161,7 +159,7 @@ describe.concurrent('a state Redis', () => {
     const { state } = await open();
     await client.config('SET', 'maxmemory-policy', 'allkeys-lru');
     await eventually('it is said', () => said.length === 1);
-    expect(said).toEqual([expect.stringMatching(/^allkeys-lru at 100 MiB lets Redis throw away/)]);
+    expect(said).toEqual([expect.stringMatching(/^allkeys-lru with maxmemory 100 MiB may evict/)]);
     await client.replicaof('127.0.0.1', 1);
     await eventually('it is seen', () => /is a replica of 127.0.0.1:1/.test(state.problem ?? ''));
     await client.replicaof('NO', 'ONE');
@@ -194,7 +192,7 @@ describe.concurrent('a state Redis', () => {
     const { start } = await ownServer(context, ['--databases', '2']);
     const { state } = start(7);
     await expect(state.ready(AbortSignal.timeout(20_000))).rejects.toThrow(
-      /the state Redis at \S+ has no database 7 .*: correct state\.url$/,
+      /the state Redis at \S+ has no database 7 .*\. Correct state\.url$/,
     );
   });
 
@@ -231,7 +229,7 @@ describe.concurrent('a key of another type that the relay may neither rename nor
     return { client, said, recovered, state, scripts, one, deliveries, ready };
   };
   const TEXT =
-    /^the key \{expiry-relay\}:1:outbox:shop:\w+ is not of the type .*\(\+rename \+unlink\)$/;
+    /^the key \{expiry-relay\}:1:outbox:shop:\w+ has another type .*\+rename and \+unlink$/;
 
   it('is said once, while the other endpoints go on', async (context) => {
     const { client, said, recovered, state, one, ready } = await setUp(context);

@@ -5,7 +5,7 @@ import { Writable } from 'node:stream';
 import { onTestFinished } from 'vitest';
 import { stringify } from 'yaml';
 import { runCli } from '../../src/cli/cli.js';
-import type { ExitCode } from '../../src/cli/context.js';
+import type { CliContext, ExitCode } from '../../src/cli/context.js';
 import { BufferedOutput } from '../../src/telemetry/buffered-output.js';
 import { ProcessReports } from '../../src/telemetry/process-reports.js';
 import { TEST_SECRET } from './domain.js';
@@ -14,10 +14,12 @@ import { TEST_SECRET } from './domain.js';
 export class Sink extends Writable {
   text = '';
   readonly isTTY: boolean;
+  readonly columns: number;
 
-  constructor(isTTY = false) {
+  constructor({ isTTY = false, columns = 80 }: { isTTY?: boolean; columns?: number } = {}) {
     super({ decodeStrings: false });
     this.isTTY = isTTY;
+    this.columns = columns;
   }
 
   override _write(chunk: Buffer | string, _: BufferEncoding, done: () => void): void {
@@ -34,14 +36,21 @@ export interface CliRun {
   stop(): void;
 }
 
-export function startCli(
-  argv: readonly string[],
-  given: { env?: Record<string, string>; cwd?: string; isTTY?: boolean } = {},
-): CliRun {
+interface Given {
+  readonly env?: Record<string, string>;
+  readonly cwd?: string;
+  /** Whether the output is a terminal. */
+  readonly isTTY?: boolean;
+  /** The width of the terminal; 80 by default. */
+  readonly columns?: number;
+}
+
+/** What a command gets, and the means to look at it and to stop it. */
+export function contextFor(argv: readonly string[], given: Given = {}) {
   const stop = new AbortController();
-  const stdout = new Sink(given.isTTY);
-  const stderr = new Sink(given.isTTY);
-  const done = runCli({
+  const stdout = new Sink(given);
+  const stderr = new Sink(given);
+  const context: CliContext = {
     argv,
     env: given.env ?? {},
     cwd: given.cwd ?? tmpdir(),
@@ -50,8 +59,13 @@ export function startCli(
     logOutput: new BufferedOutput(stdout),
     reports: new ProcessReports(),
     stop: stop.signal,
-  });
-  return { stdout, stderr, done, stop: () => stop.abort('SIGTERM') };
+  };
+  return { context, stdout, stderr, stop: () => stop.abort('SIGTERM') };
+}
+
+export function startCli(argv: readonly string[], given: Given = {}): CliRun {
+  const { context, ...run } = contextFor(argv, given);
+  return { ...run, done: runCli(context) };
 }
 
 /** Runs a command to its end. */

@@ -58,7 +58,7 @@ export function openStateOf({ state, redis, endpoints }: Settings): AsyncDisposa
     clock: systemClock,
     events: {
       ...SILENT_STATE_EVENTS,
-      troubleBegan: (_, { message }) => troubles.push(message),
+      unavailable: (_, { message }) => troubles.push(message),
       credentialsUnusable: (problem) => stale.push(problem),
     },
   });

@@ -22,7 +22,7 @@ export function aDeadLetter(
   return {
     reason: 'exhausted',
     attempts: 3,
-    lastOutcome: 'answered 500: oops',
+    lastOutcome: 'HTTP 500: oops',
     ...rest,
     delivery: aDelivery(delivery),
     diedAtMs: nowMs - agoMs,

@@ -5,8 +5,8 @@ import type { Outcome, Prevented } from '../../src/model/vocabulary.js';
 
 export const ACCEPTED: Outcome = { kind: 'accepted', status: 204, answer: '' };
 
-export function refused(status: number, retryAfterMs: number | null = null): Outcome {
-  return { kind: 'refused', status, retryAfterMs, location: null, answer: '' };
+export function rejected(status: number, retryAfterMs: number | null = null): Outcome {
+  return { kind: 'rejected', status, retryAfterMs, location: null, answer: '' };
 }
 
 export const PREVENTED: Prevented = { kind: 'prevented', code: 'EMFILE', detail: 'too many files' };
@@ -48,7 +48,7 @@ export class FakeSender implements Sender {
     this.closed = true;
     const brokenOff: Outcome = {
       kind: 'unreachable',
-      cause: 'network',
+      reason: 'network',
       code: '',
       detail: 'closed',
     };

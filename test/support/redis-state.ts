@@ -12,8 +12,8 @@ export const SILENT_STATE_EVENTS: StateEvents = {
   },
   failed: () => undefined,
   credentialsUnusable: () => undefined,
-  troubleBegan: () => undefined,
-  troubleEnded: () => undefined,
+  unavailable: () => undefined,
+  availableAgain: () => undefined,
   server: () => undefined,
   dataLost: () => undefined,
 };

@@ -64,7 +64,7 @@ export class RelayHere extends ObservedRelay implements AsyncDisposable {
   }
 
   override async get(path: string): Promise<{ status: number; text: string }> {
-    const started = await eventually('started', () => this.logs('started')[0]);
+    const started = await eventually('starting', () => this.logs('starting')[0]);
     const { statusCode, body } = await request(`http://${started.admin}${path}`);
     return { status: statusCode, text: await body.text() };
   }

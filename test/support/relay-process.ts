@@ -126,7 +126,7 @@ export class RelayProcess extends ObservedRelay implements AsyncDisposable {
 
   /** Why it could not start, by its log; empty when that does not say so. */
   get startError(): string {
-    return String(this.logs('failed')[0]?.error ?? '');
+    return String(this.logs('start_failed')[0]?.error ?? '');
   }
 
   get exited(): Promise<Exit> {
@@ -151,7 +151,7 @@ export class RelayProcess extends ObservedRelay implements AsyncDisposable {
   }
 
   async adminUrl(): Promise<string> {
-    const { admin } = await this.logged('started');
+    const { admin } = await this.logged('starting');
     return `http://${admin}`;
   }
 

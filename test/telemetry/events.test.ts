@@ -66,12 +66,12 @@ describe('a webhook whose body would be too large', () => {
   it('is counted and said, with nothing of its key but a label', async () => {
     const { events, lines, value } = someEvents();
     const expiration = anExpiration({ key: Buffer.from(`\n${'x'.repeat(5_000)}`) });
-    events.capture.deliveriesRefused(expiration, [{ route: 'cancel', endpoint: 'shop' }], 16);
+    events.capture.deliveriesOversized(expiration, [{ route: 'cancel', endpoint: 'shop' }], 16);
     expect(lines).toMatchObject([
-      { event: 'delivery_refused', route: 'cancel', key_bytes: 5_001, body_bytes_max: 16 },
+      { event: 'delivery_oversized', route: 'cancel', key_bytes: 5_001, body_bytes_max: 16 },
     ]);
     expect(`${lines[0]?.key}`).toMatch(/^\\x0ax+…$/);
-    expect(await value('expiry_relay_deliveries_refused_total{endpoint="shop"}')).toBe(1);
+    expect(await value('expiry_relay_deliveries_oversized_total{endpoint="shop"}')).toBe(1);
   });
 });
 
@@ -87,7 +87,7 @@ describe('an attempt', () => {
     const { events, lines } = someEvents();
     events.delivery.attempted({
       ...report,
-      outcome: { kind: 'refused', status: 500, retryAfterMs: null, location: null, answer: 'no' },
+      outcome: { kind: 'rejected', status: 500, retryAfterMs: null, location: null, answer: 'no' },
       disposition: { kind: 'retry', notBeforeMs: report.decidedAtMs + 5_000 },
     });
     expect(lines).toHaveLength(1);
@@ -98,9 +98,9 @@ describe('an attempt', () => {
       endpoint: 'shop',
       attempt: 2,
       key: 'order:42:unpaid',
-      outcome: 'refused',
+      outcome: 'rejected',
       status: 500,
-      answer: 'no',
+      response_body: 'no',
       disposition: 'retry',
       retry_in_ms: 5_000,
       duration_ms: 12.3,
@@ -113,7 +113,7 @@ describe('an attempt', () => {
     const { events, lines } = someEvents();
     const outcome = {
       kind: 'unreachable',
-      cause: 'timeout',
+      reason: 'timeout',
       code: '',
       detail: 'no answer',
     } as const;
@@ -133,24 +133,28 @@ describe('an attempt', () => {
       disposition: { kind: 'dead', reason: 'exhausted', lastOutcome: null },
     });
     expect(lines.map(({ level }) => level)).toEqual([30, 40, 50]);
-    expect(lines[2]).toMatchObject({ disposition: 'dead', reason: 'exhausted' });
+    expect(lines[2]).toMatchObject({
+      disposition: 'dead',
+      reason: 'timeout',
+      dead_reason: 'exhausted',
+    });
   });
 
   it('says what was wrong with a response: each time in its line, and once a minute by itself', () => {
     const { events, lines } = someEvents();
-    const refused = { kind: 'refused', status: 503, retryAfterMs: null, location: null } as const;
+    const rejected = { kind: 'rejected', status: 503, retryAfterMs: null, location: null } as const;
     for (let n = 0; n < 3; n += 1) {
       events.delivery.attempted({
         ...report,
-        outcome: { ...refused, answer: '', malformed: 'cut', unreadableRetryAfter: 'soon' },
+        outcome: { ...rejected, answer: '', malformed: 'cut', unreadableRetryAfter: 'soon' },
         disposition: { kind: 'retry', notBeforeMs: 0 },
       });
     }
     const of = (event: string) => lines.filter((line) => line.event === event);
     expect(of('attempt')).toHaveLength(3);
-    expect(of('attempt')[2]).toMatchObject({ malformed: 'cut', retry_after_unreadable: 'soon' });
+    expect(of('attempt')[2]).toMatchObject({ malformed: 'cut', retry_after_invalid: 'soon' });
     expect(of('response_malformed')).toMatchObject([{ endpoint: 'shop', error: 'cut' }]);
-    expect(of('retry_after_unreadable')).toMatchObject([{ endpoint: 'shop', retry_after: 'soon' }]);
+    expect(of('retry_after_invalid')).toMatchObject([{ endpoint: 'shop', retry_after: 'soon' }]);
   });
 
   it('is counted by its outcome', async () => {
@@ -163,7 +167,7 @@ describe('an attempt', () => {
     const series = (outcome: string) =>
       `expiry_relay_attempts_total{endpoint="shop",outcome="${outcome}"}`;
     expect(await value(series('accepted'))).toBe(1);
-    expect(await value(series('refused'))).toBe(0);
+    expect(await value(series('rejected'))).toBe(0);
     expect(await value('expiry_relay_attempt_duration_seconds_count{endpoint="shop"}')).toBe(1);
   });
 });
@@ -188,6 +192,25 @@ describe('the metrics', () => {
       .filter((line) => /^[^#]/.test(line));
     expect(series.length).toBeGreaterThan(10);
     for (const line of series) expect(line).toMatch(/^expiry_relay_\S+ 0$/);
+  });
+
+  it('have the names of standard dashboards for the process, and tell the version', async () => {
+    const { metrics, value } = someEvents();
+    metrics.watchProcess('1.2.3');
+    expect(await value('process_resident_memory_bytes')).toBeGreaterThan(0);
+    expect(await value('nodejs_eventloop_lag_seconds')).not.toBeNull();
+    expect(await value('expiry_relay_build_info{version="1.2.3"}')).toBe(1);
+    expect(await metrics.text(systemClock.turn)).not.toMatch(/expiry_relay_(process|nodejs)_/);
+  });
+
+  it('have a help text that is a sentence', async () => {
+    const { metrics } = someEvents();
+    metrics.watchOutbox(async () => EMPTY);
+    const helps = (await metrics.text(systemClock.turn)).match(/^# HELP .*$/gm) ?? [];
+    expect(helps.length).toBeGreaterThan(30);
+    for (const help of helps) expect(help).toMatch(/^# HELP \w+ [A-Z].*[^.]\.$/);
+    const counters = helps.filter((help) => /^# HELP \w+_total /.test(help));
+    for (const help of counters) expect(help).toMatch(/^# HELP \w+ Total /);
   });
 
   it('show what waits in the outbox, and for how long', async () => {

@@ -97,6 +97,39 @@ describe.each(['json', 'pretty'] as const)('the log as %s', (format) => {
   });
 });
 
+describe('the log as auto', () => {
+  const lineTo = (isTTY: boolean, columns: number, colored: boolean) => {
+    let text = '';
+    const target = {
+      isTTY,
+      columns,
+      writableLength: 0,
+      write(chunk: string, done: () => void) {
+        text += chunk;
+        done();
+      },
+    };
+    const output = new BufferedOutput(target, colored);
+    const log = createLog({ level: 'info', format: 'auto' }, output, {
+      onLost: () => undefined,
+      onRegained: () => undefined,
+    });
+    log.info({ event: 'tried', long: 'x'.repeat(60) }, 'one');
+    output.flush();
+    return text;
+  };
+
+  it('is for people on a terminal, as wide as it is, with its colors', () => {
+    expect(lineTo(true, 120, false)).toMatch(/^\S+ INFO {2}tried {2}one {2}long=x+\n$/);
+    expect(lineTo(true, 80, false)).toMatch(/^\S+ INFO {2}tried {2}one\n$/);
+    expect(lineTo(true, 80, true)).toContain('\u001b[');
+  });
+
+  it('is JSON elsewhere', () => {
+    expect(JSON.parse(lineTo(false, 80, false))).toMatchObject({ event: 'tried', msg: 'one' });
+  });
+});
+
 describe('a log on a full disk', () => {
   it('counts each lost line, begins the next one on a line of its own, and then says how many', async () => {
     const file = new SmallFile();

@@ -43,7 +43,7 @@ async function found(readings: Readonly<Record<string, Partial<KeyReading>>>, is
 
 const volatile = { ttl: 'volatile', deadlineMs: NOW_MS + 900 } as const;
 
-it('keys that are missing after their deadlines expired unheard', async () => {
+it('keys that are missing after their deadlines expired without a notification', async () => {
   expect(await found({ a: {}, other: {} })).toEqual(['barrier', 'expired a']);
 });
 

@@ -103,6 +103,7 @@ function aStandby() {
   /** What has to happen before the server says that it is the primary, a look at the state is answered, all is heard or stored, a watch is over. */
   const gates = {
     primary: async () => {},
+    isMarked: true,
     look: async () => {},
     heardAll: async () => {},
     settled: async (_: AbortSignal) => {},
@@ -129,6 +130,7 @@ function aStandby() {
     sequence: new Sequence(),
     marks: {
       write: async () => {
+        if (!gates.isMarked) return null;
         marksWritten += 1;
         marked(`own.${marksWritten}.1`);
         return `own.${marksWritten}.1`;
@@ -581,14 +583,28 @@ describe('a replica that takes over', () => {
     expect(await done()).toEqual(['expired order:1', 'expired order:2', 'watch first']);
   });
 
-  it('captures what it has heard when the connection fails: no more arrives', async () => {
-    const { standby, lease, gates, expired, done } = await listening();
-    gates.heardAll = () => Promise.reject(new Error('the connection is lost'));
-    expired('order:1');
-    lease.give();
-    expect(await done()).toEqual(['expired order:1', 'watch first']);
-    await standby.onDisconnected();
-    expect(await done()).toEqual(['watch ended', 'withdraws']);
+  it('captures only what others know by the same name when the connection fails', async () => {
+    for (const mark of ['a.1.1', null]) {
+      const { standby, lease, gates, expired, noticed, marked, done } = await listening();
+      const lost = new AbortController();
+      gates.isMarked = false;
+      gates.heardAll = async () => {
+        await untilAborted(lost.signal);
+        throw new Error('the connection is lost');
+      };
+      if (mark !== null) marked(mark);
+      noticed('changed', 'order:2');
+      expired('order:1');
+      lease.give();
+      expect(await done()).toEqual([]);
+      const over = standby.onDisconnected();
+      lost.abort();
+      await over;
+      expect(await done()).toEqual([
+        ...(mark === null ? [] : ['expired order:1']),
+        ...['watch first', 'watch ended', 'withdraws'],
+      ]);
+    }
   });
 
   it('leaves out what a relay of version 0.1 has captured, unless the index has its deadline', async () => {
@@ -743,14 +759,18 @@ describe('a replica that takes over', () => {
   });
 
   it('remembers what it could not capture, since another one had held the lease unnoticed', async () => {
-    const { lease, expired, noticed, suspend, serverNowMs, done } = await watching();
+    const { lease, expired, noticed, pushed, suspend, serverNowMs, done } = await watching();
     expired('order:2');
+    noticed('changed', 'order:3');
     await done();
     const detectedAtMs = serverNowMs();
-    await suspend([
-      anExpiredEvent({ key: Buffer.from('order:2') }),
-      { kind: 'changed', database: 0, key: Buffer.from('order:3'), detectedAtMs },
-    ]);
+    const key = Buffer.from('order:5');
+    // What it asked for itself, it asks for again when it captures again.
+    const own: KeyEvent[] = [
+      { kind: 'changed', database: 0, key, detectedAtMs },
+      anExpiredEvent({ key, detectedBy: 'recovery' }),
+    ];
+    await suspend([...pushed, ...own]);
     expired('order:4');
     expect(await done()).toEqual(['withdraws', 'competes', 'watch ended']);
     noticed('changed', 'order:4');

@@ -304,7 +304,7 @@ describe('a database that was emptied', () => {
     await under.index.put([until('order:1', -5_000), until('order:2', 5_000)]);
     await under.begin();
     expect(under.did).toEqual(['forgotten 0: 2', 'marker 0']);
-    expect(under.logged('database_emptied')).toMatchObject([{ database: 0, forgotten: 2 }]);
+    expect(under.logged('database_emptied')).toMatchObject([{ database: 0, deadlines: 2 }]);
     await under.clock.advance(20_000);
     expect(under.recovered).toEqual([]);
   });
@@ -319,7 +319,7 @@ describe('a database that was emptied', () => {
     under.keys.set('order:2', 60_000);
     await under.clock.advance(5_000);
     expect(under.did).toEqual(['forgotten 0: 1', 'marker 0']);
-    expect(under.logged('database_emptied')).toMatchObject([{ database: 0, forgotten: 1 }]);
+    expect(under.logged('database_emptied')).toMatchObject([{ database: 0, deadlines: 1 }]);
     expect(under.keys.sweeps).toBe(sweeps + 1);
     expect(await under.known('order:1', 'order:2')).toEqual([null, 60_000]);
   });
@@ -328,7 +328,7 @@ describe('a database that was emptied', () => {
     const under = await watching();
     under.keys.flush();
     await under.clock.advance(5_000);
-    expect(under.logged('database_emptied')).toMatchObject([{ forgotten: 0 }]);
+    expect(under.logged('database_emptied')).toMatchObject([{ deadlines: 0 }]);
   });
 
   it('causes no recovery of the keys that were due since', async () => {
@@ -340,7 +340,7 @@ describe('a database that was emptied', () => {
     await under.clock.advance(20_000);
     expect(under.recovered).toEqual([]);
     expect(await under.index.count()).toBe(0);
-    expect(under.logged('database_emptied')).toMatchObject([{ forgotten: 2 }]);
+    expect(under.logged('database_emptied')).toMatchObject([{ deadlines: 2 }]);
   });
 
   it('while it is awaited what Redis has said causes none, either', async () => {
@@ -355,7 +355,7 @@ describe('a database that was emptied', () => {
     };
     await under.clock.advance(20_000);
     expect(under.recovered).toEqual([]);
-    expect(under.logged('database_emptied')).toMatchObject([{ forgotten: 1 }]);
+    expect(under.logged('database_emptied')).toMatchObject([{ deadlines: 1 }]);
   });
 });
 

@@ -20,7 +20,7 @@ static bool IsSigned(IHeaderDictionary headers, byte[] body, byte[] key)
     if (Math.Abs(DateTimeOffset.UtcNow.ToUnixTimeSeconds() - sentS) > ToleranceS) return false;
     byte[] signed = [.. Encoding.UTF8.GetBytes($"{id}.{timestamp}."), .. body];
     var expected = "v1," + Convert.ToBase64String(HMACSHA256.HashData(key, signed));
-    // One for each of the sender's secrets. == would tell, by its time, how much was right.
+    // One for each of the sender's secrets. == would allow timing attacks.
     return headers["webhook-signature"].ToString().Split(' ').Any(signature =>
         CryptographicOperations.FixedTimeEquals(
             Encoding.UTF8.GetBytes(signature), Encoding.UTF8.GetBytes(expected)));
@@ -69,7 +69,7 @@ app.MapPost("/{**path}", async (HttpRequest request) =>
     var name = KeyIn(body);
     if (name is null)
     {
-        // As of a route with its own body. Its id is not kept: a mended receiver gets it again.
+        // A route with a custom body. The id is not kept, so that a retry can succeed.
         Console.Error.WriteLine($"{id}: expected JSON with data.key");
         return Results.BadRequest();
     }

@@ -30,7 +30,7 @@ func isSigned(header http.Header, body, key []byte, now time.Time) bool {
 	mac := hmac.New(sha256.New, key)
 	fmt.Fprintf(mac, "%s.%s.%s", id, timestamp, body)
 	expected := "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
-	// One for each of the sender's secrets. == would tell, by its time, how much was right.
+	// One for each of the sender's secrets. == would allow timing attacks.
 	for _, signature := range strings.Split(header.Get("webhook-signature"), " ") {
 		if hmac.Equal([]byte(signature), []byte(expected)) {
 			return true
@@ -69,7 +69,7 @@ func main() {
 		id := r.Header.Get("webhook-id")
 		name := keyIn(body)
 		if name == nil {
-			// As of a route with its own body. Its id is not kept: a mended receiver gets it again.
+			// A route with a custom body. The id is not kept, so that a retry can succeed.
 			log.Printf("%s: expected JSON with data.key", id)
 			w.WriteHeader(http.StatusBadRequest)
 			return

@@ -45,7 +45,7 @@ public final class Receiver {
         mac.update((id + "." + timestamp + ".").getBytes(UTF_8));
         String expected = "v1," + Base64.getEncoder().encodeToString(mac.doFinal(body));
         byte[] expectedBytes = expected.getBytes(UTF_8);
-        // One for each of the sender's secrets. equals() tells, by its time, how much was right.
+        // One for each of the sender's secrets. equals() would allow timing attacks.
         for (String signature : signatures.split(" ")) {
             if (MessageDigest.isEqual(signature.getBytes(UTF_8), expectedBytes)) return true;
         }
@@ -76,7 +76,7 @@ public final class Receiver {
         if (!isSigned(id, timestamp, headers.getFirst("webhook-signature"), body, key)) return 401;
         JsonPrimitive name = keyIn(body);
         if (name == null) {
-            // As of a route with its own body. Its id is not kept: a mended receiver gets it again.
+            // A route with a custom body. The id is not kept, so that a retry can succeed.
             System.err.println(id + ": expected JSON with data.key");
             return 400;
         }

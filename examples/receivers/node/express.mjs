@@ -33,7 +33,7 @@ app.post('/{*path}', express.raw({ type: '*/*', limit: '8mb' }), (request, respo
   const id = request.get('webhook-id');
   const key = keyIn(body);
   if (key === null) {
-    // As of a route with its own body. Its id is not kept: a mended receiver gets it again.
+    // A route with a custom body. The id is not kept, so that a retry can succeed.
     console.error(`${id}: expected JSON with data.key`);
     return response.sendStatus(400);
   }

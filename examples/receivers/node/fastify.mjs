@@ -38,7 +38,7 @@ app.register(async (hooks) => {
     const id = request.headers['webhook-id'];
     const key = keyIn(body);
     if (key === null) {
-      // As of a route with its own body. Its id is not kept: a mended receiver gets it again.
+      // A route with a custom body. The id is not kept, so that a retry can succeed.
       console.error(`${id}: expected JSON with data.key`);
       return reply.code(400).send();
     }

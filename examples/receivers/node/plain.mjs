@@ -21,7 +21,7 @@ function isSigned(headers, body) {
   if (Math.abs(Date.now() / 1000 - Number(timestamp)) > TOLERANCE_S) return false;
   const mac = createHmac('sha256', key).update(`${id}.${timestamp}.`).update(body);
   const expected = Buffer.from(`v1,${mac.digest('base64')}`);
-  // One for each of the sender's secrets. `===` would tell, by its time, how much was right.
+  // One for each of the sender's secrets. `===` would allow timing attacks.
   return (headers['webhook-signature'] ?? '').split(' ').some((text) => {
     const signature = Buffer.from(text);
     return signature.length === expected.length && timingSafeEqual(signature, expected);
@@ -52,7 +52,7 @@ async function receive(request) {
   const id = request.headers['webhook-id'];
   const key = keyIn(body);
   if (key === null) {
-    // As of a route with its own body. Its id is not kept: a mended receiver gets it again.
+    // A route with a custom body. The id is not kept, so that a retry can succeed.
     console.error(`${id}: expected JSON with data.key`);
     return 400;
   }

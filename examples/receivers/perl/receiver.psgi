@@ -16,7 +16,7 @@ die "WEBHOOK_SECRET: expected whsec_ and 24 to 64 bytes in base64\n" if length $
 
 STDOUT->autoflush(1);
 
-# `eq` would tell, by its time, how much was right; tr looks at every byte.
+# `eq` would allow timing attacks; tr compares every byte.
 sub equals_in_constant_time ($one, $other) {
     return 0 if length $one != length $other;
     my $difference = $one ^. $other;
@@ -52,7 +52,7 @@ sub ($env) {
     my $id = $request->header('webhook-id');
     my $name = key_in($body);
     if (!defined $name) {
-        # As of a route with its own body. Its id is not kept: a mended receiver gets it again.
+        # A route with a custom body. The id is not kept, so that a retry can succeed.
         warn "$id: expected JSON with data.key\n";
         return [400, [], []];
     }

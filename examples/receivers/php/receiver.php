@@ -20,7 +20,7 @@ function isSigned(string $id, string $timestamp, string $signatures, string $bod
         return false;
     }
     $expected = base64_encode(hash_hmac('sha256', "$id.$timestamp.$body", $key, binary: true));
-    // One for each of the sender's secrets. `===` would tell, by its time, how much was right.
+    // One for each of the sender's secrets. `===` would allow timing attacks.
     foreach (explode(' ', $signatures) as $signature) {
         if (hash_equals("v1,$expected", $signature)) {
             return true;
@@ -59,7 +59,7 @@ if (!isSigned($id, $timestamp, $signatures, $body)) {
 }
 $key = keyIn($body);
 if ($key === null) {
-    // As of a route with its own body. Its id is not kept: a mended receiver gets it again.
+    // A route with a custom body. The id is not kept, so that a retry can succeed.
     error_log("$id: expected JSON with data.key");
     http_response_code(400);
     return;

@@ -30,7 +30,7 @@ def is_signed(headers, body: bytes) -> bool:
         return False
     mac = hmac.digest(KEY, f"{webhook_id}.{timestamp}.".encode() + body, hashlib.sha256)
     expected = b"v1," + base64.b64encode(mac)
-    # One for each of the sender's secrets. `==` would tell, by its time, how much was right.
+    # One for each of the sender's secrets. `==` would allow timing attacks.
     offered = headers.get("webhook-signature", "").split(" ")
     return any(hmac.compare_digest(expected, signature.encode()) for signature in offered)
 
@@ -68,7 +68,7 @@ class Receiver(BaseHTTPRequestHandler):
         webhook_id = self.headers["webhook-id"]
         key = key_in(body)
         if key is None:
-            # As of a route with its own body. Its id is not kept: a mended receiver gets it again.
+            # A route with a custom body. The id is not kept, so that a retry can succeed.
             print(f"{webhook_id}: expected JSON with data.key", file=sys.stderr, flush=True)
             return 400
         with self.ids_lock:

@@ -22,7 +22,7 @@ def signed?(id, timestamp, signatures, body)
 
   mac = OpenSSL::HMAC.digest('SHA256', KEY, "#{id}.#{timestamp}.#{body}")
   expected = "v1,#{[mac].pack('m0')}"
-  # One for each of the sender's secrets. == would tell, by its time, how much was right.
+  # One for each of the sender's secrets. == would allow timing attacks.
   signatures.split.any? { |signature| OpenSSL.secure_compare(signature, expected) }
 end
 
@@ -53,7 +53,7 @@ server.mount_proc('/') do |request, response|
   if !signed?(id, request['webhook-timestamp'], request['webhook-signature'], body)
     response.status = 401
   elsif (key = key_in(body)).nil?
-    # As of a route with its own body. Its id is not kept: a mended receiver gets it again.
+    # A route with a custom body. The id is not kept, so that a retry can succeed.
     warn "#{id}: expected JSON with data.key"
     response.status = 400
   else

@@ -47,8 +47,8 @@ end
  * READY.
  */
 export const FOREIGN = `local function record_entry(into, stream, entry)
-  local why = is_ours(entry) and 'there is no delivery with this id' or 'expected the fields id and attempts'
-  quarantine(into, stream, 'entry', entry[1], table.concat(entry[2], '\\n'), why)
+  local reason = is_ours(entry) and 'there is no delivery with this id' or 'expected the fields id and attempts'
+  quarantine(into, stream, 'entry', entry[1], table.concat(entry[2], '\\n'), reason)
 end
 local function retry_of(into, waiting, member, score)
   local attempts, id = string.match(member, '^(%d+):(.+)$')

@@ -105,10 +105,10 @@ function embeddedIn(bytes: Buffer): string[] {
 }
 
 /**
- * Whether a host is a refused address, in IPv6 with or without brackets and zone. Host names are not refused here:
+ * Whether a host is a forbidden address, in IPv6 with or without brackets and zone. Host names are not forbidden here:
  * their addresses are checked after the DNS lookup.
  */
-export function isRefusedAddress(host: string): boolean {
+export function isForbiddenAddress(host: string): boolean {
   const address = host.replace(/^\[(.*)\]$/, '$1').replace(/%.*$/, '');
   switch (isIP(address)) {
     case 0:

@@ -1,8 +1,8 @@
 // cspell:ignore febf fffe
 import { describe, expect, it } from 'vitest';
-import { isRefusedAddress } from '../../src/delivery/refused-addresses.js';
+import { isForbiddenAddress } from '../../src/delivery/forbidden-addresses.js';
 
-describe('a refused address', () => {
+describe('a forbidden address', () => {
   it.each([
     ['link-local', '169.254.0.1'],
     ['the metadata of AWS, Google, Azure and others', '169.254.169.254'],
@@ -45,7 +45,7 @@ describe('a refused address', () => {
     ['6to4', '2002:a9fe:a9fe::1'],
     ['6to4 of a single address', '2002:6464:64c8:1::2'],
   ])('is %s: %s', (_, address) => {
-    expect(isRefusedAddress(address)).toBe(true);
+    expect(isForbiddenAddress(address)).toBe(true);
   });
 
   it.each([
@@ -79,7 +79,7 @@ describe('a refused address', () => {
     '169.254.169.254.example',
     '',
   ])('is not %j', (host) => {
-    expect(isRefusedAddress(host)).toBe(false);
+    expect(isForbiddenAddress(host)).toBe(false);
   });
 
   it.each([
@@ -92,6 +92,6 @@ describe('a refused address', () => {
     '169.254.169.254%2e',
     '[64:ff9b:1:a9fe:a9:fe00::]',
   ])('is what a URL makes of %s', (host) => {
-    expect(isRefusedAddress(new URL(`http://${host}/`).hostname)).toBe(true);
+    expect(isForbiddenAddress(new URL(`http://${host}/`).hostname)).toBe(true);
   });
 });

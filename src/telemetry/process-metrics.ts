@@ -1,0 +1,14 @@
+/** Metrics of the process, named as standard dashboards expect them, and of the build. */
+import { collectDefaultMetrics, Gauge, type Registry } from 'prom-client';
+
+/** `prefix` is that of the relay's own metrics. The process metrics hold a timer. */
+export function registerProcessMetrics(registry: Registry, prefix: string, version: string): void {
+  collectDefaultMetrics({ register: registry });
+  const build = new Gauge({
+    name: `${prefix}build_info`,
+    help: 'Always 1; the label has the version of the relay.',
+    labelNames: ['version'],
+    registers: [registry],
+  });
+  build.set({ version }, 1);
+}
