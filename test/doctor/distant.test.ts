@@ -61,7 +61,7 @@ describe.concurrent('from far away', () => {
       'doctor',
     );
     expect(stdout).toMatch(/\[-\] permissions +user limited lacks \+eval/);
-    expect(stdout).not.toMatch(/Redis at .* (cannot be reached|no longer answers)/);
+    expect(stdout).not.toMatch(/Redis at .* (cannot be reached|no longer responds)/);
   });
 
   it('dead list and send work at a round trip of 300 ms', async () => {
