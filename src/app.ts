@@ -233,7 +233,7 @@ function createListener(
   });
 }
 
-/** Resolves when the relay listens, or when it is told to stop before that. */
+/** Resolves when the relay listens, or when it is stopped before that. */
 async function startListener(
   { lifecycle, stop }: Wiring,
   listener: Listener,

@@ -34,7 +34,7 @@ const TRIES_MAX = 3;
 
 export type CanaryResult =
   /** `receivesChanges`: the event of the key's TTL was received, too (class g). */
-  | { readonly kind: 'heard'; readonly lagMs: number; readonly receivesChanges: boolean }
+  | { readonly kind: 'received'; readonly lagMs: number; readonly receivesChanges: boolean }
   /** The canary's event did not arrive in time, but another key's did. */
   | { readonly kind: 'flowing' }
   /** Another client removed the key before its deadline each time: the result is unknown. */
@@ -148,7 +148,7 @@ export class Canary {
     );
     if (current.receivedAtMs !== null) {
       const lagMs = Math.max(0, current.receivedAtMs - written.repliedAtMs - CANARY_LIFE_MS);
-      return { kind: 'heard', lagMs, receivesChanges: current.changeReceived };
+      return { kind: 'received', lagMs, receivesChanges: current.changeReceived };
     }
     signal.throwIfAborted();
     if (current.othersReceived) return { kind: 'flowing' };

@@ -110,7 +110,7 @@ export class Prover {
     const { events } = this.#parts;
     const result = await this.#canary.prove(database, closing);
     switch (result.kind) {
-      case 'heard':
+      case 'received':
         events.canaryReceived(result.lagMs);
         this.#checkChanges(result.receivesChanges);
         return this.#recordProof(database);

@@ -46,7 +46,7 @@ export interface Session {
   provedAtMs(): number;
   /**
    * Whether an `expired` long before the deadline can only be of a key that a command removed: the
-   * server publishes that, and every change of a deadline is heard.
+   * server publishes that, and every change of a deadline is received.
    */
   tellsRemovals(): boolean;
   /** Resolves once all that Redis has published by now has been handed on; rejects with the connection. */

@@ -25,11 +25,11 @@ export interface SubscriptionParts {
   readonly onEvent: (event: KeyEvent | MarkEvent) => void;
 }
 
-/** What else than expirations is heard of keys. */
+/** The subscription to events of keys other than expirations. */
 export interface Changes {
   /** Whether their channels may be subscribed to. */
   readonly areAllowed: boolean;
-  /** Whether they are known to be published: by the setting, or since one was heard. */
+  /** Whether they are known to be published: by the setting, or because one was received. */
   readonly arePublished: () => boolean;
 }
 
@@ -71,7 +71,7 @@ export async function subscribe(
   const named = (wanted: (kind: KeyEvent['kind']) => boolean) =>
     [...channels].filter(([, { kind }]) => wanted(kind)).map(([name]) => name);
   parts.onSubscribing();
-  // First: who hears of a new deadline has heard that its key was created.
+  // First: each event of a new deadline then follows the event of the key's creation.
   if (setting === null || missingFlags(setting, NEW_KEYS) === '') {
     await redis.subscribe(...named((kind) => kind === 'created')).catch((error) => {
       if (!isRefusal(error)) throw error;

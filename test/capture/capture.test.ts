@@ -760,7 +760,7 @@ describe('an expiration for which there was no room', () => {
         detectedAtMs: order(1).detectedAtMs,
       },
     ]);
-    expect(named('recovered')).toEqual([]);
+    expect(named('expirations_recovered')).toEqual([]);
   });
 
   it('is claimed before what becomes of its key is read', async () => {

@@ -75,7 +75,7 @@ describe('a body for an endpoint that exists already', () => {
       (await dead('list', '--json')).stdout.includes('"attempts":2'),
     );
     const { stdout } = await dead('show', before.id);
-    expect(stdout).toMatch(/^method +PUT$/m);
+    expect(stdout).toMatch(/^request +PUT http:/m);
     expect(stdout).toMatch(/^body +\d+ bytes, application\/x-www-form-urlencoded$/m);
     expect((await dead('show', before.id, '--body')).stdout).toBe(before.raw.toString());
     await first.stop('SIGKILL');

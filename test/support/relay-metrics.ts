@@ -59,7 +59,7 @@ export abstract class ObservedRelay {
 
   /** Whether it is the replica that captures, by its log. */
   get watches(): boolean {
-    const last = this.logs().findLast(({ event }) => /^watch(ing|_ended)$/.test(event));
+    const last = this.logs().findLast(({ event }) => /^watching(_ended)?$/.test(event));
     return last?.event === 'watching';
   }
 }
