@@ -94,6 +94,6 @@ describe.concurrent('while the state is away and an expiration waits to be store
     for (const key of ['order:1', 'order:2']) {
       await eventually(key, () => receiver.keys.includes(key), 30_000);
     }
-    expect(relay.logs('expirations_abandoned')).toEqual([]);
+    expect(relay.logs('capture_abandoned')).toEqual([]);
   }, 60_000);
 });
