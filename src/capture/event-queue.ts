@@ -40,6 +40,7 @@ function coalesce(waiting: QueuedEvent, next: QueuedEvent): QueuedEvent | null {
   const followsRemoval = waiting.kind === 'removed' || waiting.followsRemoval === true;
   // The relay's own request to read the deadline has no place in the sequence; the published change keeps its place.
   const { interval = waiting.interval } = next;
+  if (interval === next.interval && !followsRemoval) return next;
   return {
     ...next,
     ...(interval === undefined ? {} : { interval }),
