@@ -9,7 +9,7 @@ export interface Screen {
   readonly paint: Paint;
 }
 
-/** The width of a terminal that does not tell its own. */
+/** The width if the terminal does not report one. */
 const COLUMNS_DEFAULT = 80;
 
 export function screenOf({ stdout, env }: Pick<CliContext, 'stdout' | 'env'>): Screen {

@@ -107,7 +107,7 @@ export function redisError(
       );
     case 'WRONGPASS':
       return new RedisAuthError(
-        `Redis at ${address} rejects the user name or password (${said}). Check those of ` +
+        `Redis at ${address} rejects the user name or password (${said}). Check ` +
           `${section}.url, or ${section}.username and ${section}.password_file (or ${section}.password)` +
           (loginDefect === null ? '' : ` (${loginDefect})`),
       );

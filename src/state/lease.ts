@@ -5,7 +5,7 @@
 import { untilAborted } from '../lib/clock.js';
 import { FencedError } from '../model/errors.js';
 
-/** The standing of this replica's configuration among those of the replicas that share its state. */
+/** The standing of this replica's configuration among all configurations that share the state. */
 export type Standing =
   /** No other configuration is known, or replicas of the same configuration lead. */
   | { readonly kind: 'current' }

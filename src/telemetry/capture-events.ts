@@ -153,7 +153,7 @@ export class CaptureEvents {
   abandoned(expirations: number): void {
     this.#log.error(
       { event: 'capture_abandoned', expirations },
-      'stopped before all expirations were stored; those of tracked keys are recovered at the next start, ' +
+      'stopped before all expirations were stored; expirations of tracked keys are recovered at the next start, ' +
         'others are lost. Check the state Redis',
     );
   }

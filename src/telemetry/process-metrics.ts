@@ -1,7 +1,7 @@
 /** Metrics of the process, named as standard dashboards expect them, and of the build. */
 import { collectDefaultMetrics, Gauge, type Registry } from 'prom-client';
 
-/** `prefix` is that of the relay's own metrics. The process metrics hold a timer. */
+/** `prefix` begins the names of the relay's own metrics. The process metrics keep a timer running. */
 export function registerProcessMetrics(registry: Registry, prefix: string, version: string): void {
   collectDefaultMetrics({ register: registry });
   const build = new Gauge({

@@ -96,7 +96,7 @@ export class Nudger {
   async #take(signal: AbortSignal): Promise<void> {
     const { database, deadlines, tracker, serverNowMs, clock } = this.#parts;
     const newest = tracker.earliest(database);
-    // Entries taken by an earlier run, possibly on another replica: their keys may not have been read.
+    // An earlier run, possibly on another replica, may have taken entries without reading their keys.
     const nowMs = serverNowMs();
     const taken = await deadlines.overdue(database, nowMs + AHEAD_MS, RECHECK_BATCH);
     this.#hold(taken.filter(({ deadlineMs }) => deadlineMs > nowMs - CAPTURED_WITHIN_MS));

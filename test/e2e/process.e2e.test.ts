@@ -69,7 +69,11 @@ describe('an error that ends the start', () => {
   const wrong = () => shared.server.url.replace('redis://', 'redis://nobody:wrong@');
   it.each([
     ['a wrong password', () => ({ redis: { url: wrong() } }), 'rejects the user name or password'],
-    ['a wrong password for the state', () => ({ state: { url: wrong() } }), 'those of state.url'],
+    [
+      'a wrong password for the state',
+      () => ({ state: { url: wrong() } }),
+      'Check state.url, or state.username',
+    ],
     [
       'a missing database',
       () => ({ state: { url: `${shared.server.url}/9999` } }),
