@@ -10,6 +10,7 @@ import type { CliContext, ExitCode, FileOption } from './context.js';
 import type { ListDeadOptions, ShowDeadOptions } from './dead.js';
 import type { ActOnDeadOptions } from './dead-actions.js';
 import type { DoctorOptions } from './doctor.js';
+import { EXIT_CODES, NEGATIVE_RESULTS } from './exit-codes.js';
 import type { HealthcheckOptions } from './healthcheck.js';
 import type { InitOptions } from './init.js';
 import { loadLean } from './lean-load.js';
@@ -34,9 +35,9 @@ Configuration file, the first of:
   /etc/expiry-relay/relay.yaml or /etc/expiry-relay/expiry-relay.yaml
 
 Exit codes:
-  0  success
-  1  failure; the reason is on standard error, or in the log of run
-  2  usage error`;
+${Object.entries(EXIT_CODES)
+  .map(([code, text]) => `  ${code}  ${text}`)
+  .join('\n')}`;
 
 const SEND_NOTES = `
 Test webhooks have an id that begins with msg_test_. An endpoint that does not
@@ -321,14 +322,16 @@ function addCommand(parent: Command, name: string, description: string): Command
     .option('-c, --config <file>', 'the configuration file');
 }
 
-/** Adds examples to a command's help, and points its usage errors to that help. */
+/** Ends a command's help with examples and its exit code, and points its usage errors to that help. */
 function addExamples(command: Command, ...examples: readonly string[]): void {
   const names: string[] = [];
   for (let at: Command | null = command; at !== null; at = at.parent) names.unshift(at.name());
   const lines = examples.map((example) => `  ${PROGRAM} ${example}\n`);
+  const negative = NEGATIVE_RESULTS[names.slice(1).join(' ')];
+  const code = negative === undefined ? '' : `\n\nExit code 1:\n  ${negative}`;
   command
     .showHelpAfterError(seeHelpOf(names.join(' ')))
-    .addHelpText('after', `\nExamples:\n${lines.join('').trimEnd()}`);
+    .addHelpText('after', `\nExamples:\n${lines.join('').trimEnd()}${code}`);
 }
 
 function seeHelpOf(names: string): string {

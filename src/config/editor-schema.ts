@@ -51,11 +51,13 @@ export function editorSchema(): JsonSchema {
 }
 
 function withExamples(schema: JsonSchema, path: readonly string[]): JsonSchema {
-  const { properties, additionalProperties, items, anyOf } = schema;
+  const { properties, additionalProperties, items, anyOf, description } = schema;
+  const range = schema['x-range'];
   const examples = EXAMPLES[path.join('.')];
   const inner = (one: JsonSchema, step: string) => withExamples(one, [...path, step]);
   return {
     ...schema,
+    ...(description && range ? { description: `${description}, ${range}` } : {}),
     ...(examples === undefined ? {} : { examples }),
     ...(properties === undefined
       ? {}
@@ -76,9 +78,10 @@ function isSchema(value: unknown): value is JsonSchema {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Applies `alternatives` at every depth; examples and defaults hold no alternatives. */
+/** Applies `alternatives` at every depth, without annotations; examples and defaults hold no alternatives. */
 function oneCause(schema: JsonSchema): JsonSchema {
-  const walked = Object.entries(schema).map(([keyword, value]) => {
+  const keywords = Object.entries(schema).filter(([keyword]) => !keyword.startsWith('x-'));
+  const walked = keywords.map(([keyword, value]) => {
     if (Array.isArray(value) && keyword === 'anyOf') return [keyword, value.map(oneCause)];
     if (!isSchema(value) || keyword === 'default') return [keyword, value];
     if (keyword !== 'properties' && keyword !== 'patternProperties') {

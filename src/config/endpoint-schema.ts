@@ -5,6 +5,7 @@ import { SECRET_PREFIX } from '../signing/sign.js';
 import { readEndpointUrl, readProxyUrl } from './addresses.js';
 import {
   duration,
+  filePath,
   flag,
   fraction,
   list,
@@ -12,11 +13,9 @@ import {
   rate,
   recordOf,
   text,
-  textLike,
   whole,
 } from './scalars.js';
 import {
-  FILE_PATH_PATTERN,
   readBasicPassword,
   readBasicUser,
   readHeaderName,
@@ -42,8 +41,6 @@ const CONCURRENCY_RANGE = { min: 1, max: 1024 };
 const RATE_RANGE = { min: 1, max: 1_000_000 };
 
 const SECRETS_TEXT = `${SECRET_PREFIX}… or ${PRIVATE_KEY_PREFIX}…`;
-
-const filePath = textLike('the path of a file', FILE_PATH_PATTERN);
 
 const fileOf = (content: string) =>
   mapping({
@@ -101,7 +98,7 @@ const retry = mapping({
     .describe('The delay before each retry; after the last retry, the webhook is dead-lettered'),
   jitter: fraction({ min: 0, max: 1 })
     .prefault(0.2)
-    .describe('The random reduction of each delay, 0 to 1'),
+    .describe('The random reduction of each delay, as a fraction of the delay'),
 });
 
 export const endpoint = mapping({
@@ -111,9 +108,7 @@ export const endpoint = mapping({
   secrets,
   headers: headers.prefault({}).describe("Headers of each request, in addition to the relay's own"),
   basic: basic.optional().describe('Credentials for HTTP basic authentication'),
-  timeout: duration(TIMEOUT_RANGE)
-    .prefault('15s')
-    .describe('The timeout of one attempt, 1ms to 10m'),
+  timeout: duration(TIMEOUT_RANGE).prefault('15s').describe('The timeout of one attempt'),
   concurrency: whole(CONCURRENCY_RANGE)
     .prefault(32)
     .describe('The maximum number of concurrent attempts'),

@@ -1,9 +1,10 @@
 /** The JSON Schema of the configuration. */
 import { z } from 'zod';
+import type { Annotations } from './scalars.js';
 import { relayFile } from './schema.js';
 
 /** The parts of JSON Schema that the relay uses. */
-export interface JsonSchema {
+export interface JsonSchema extends Annotations {
   readonly description?: string;
   readonly properties?: Readonly<Record<string, JsonSchema>>;
   readonly additionalProperties?: boolean | JsonSchema;

@@ -42,6 +42,11 @@ export function formatSize(bytes: number): string {
   return `${bytes / size}${name}`;
 }
 
+/** `1ms to 10m`. */
+export function rangeText({ min, max }: Range, format: (value: number) => string): string {
+  return `${format(min)} to ${format(max)}`;
+}
+
 export const DURATION_EXPECTED = 'a duration such as 250ms, 15s, 1h30m or 1w';
 export const SIZE_EXPECTED = 'a size such as 512B, 16KiB or 1MiB';
 export const RATE_EXPECTED = 'a rate such as 100/s, 600/m or 1000/h';
@@ -62,7 +67,7 @@ export function readDuration(text: string, range: Range): Reading<number> {
     0,
   );
   if (ms >= range.min && ms <= range.max) return accept(ms);
-  return reject(`a duration from ${formatDuration(range.min)} to ${formatDuration(range.max)}`);
+  return reject(`a duration from ${rangeText(range, formatDuration)}`);
 }
 
 /** Returns bytes. */
@@ -73,7 +78,7 @@ export function readSize(text: string, range: Range): Reading<number> {
   }
   const bytes = Number(digits) * UNIT_BYTES[unit as keyof typeof UNIT_BYTES];
   if (bytes >= range.min && bytes <= range.max) return accept(bytes);
-  return reject(`a size from ${formatSize(range.min)} to ${formatSize(range.max)}`);
+  return reject(`a size from ${rangeText(range, formatSize)}`);
 }
 
 export function readRate(text: string, range: Range): Reading<RateLimit> {

@@ -3,11 +3,14 @@ import { z } from 'zod';
 import {
   DURATION_EXPECTED,
   DURATION_PATTERN,
+  formatDuration,
+  formatSize,
   fractionExpected,
   missingUnit,
   RATE_EXPECTED,
   RATE_PATTERN,
   type Range,
+  rangeText,
   readDuration,
   readFraction,
   readRate,
@@ -17,8 +20,21 @@ import {
   SIZE_PATTERN,
   wholeExpected,
 } from './quantities.js';
+import { FILE_PATH_PATTERN } from './strings.js';
 import { didYouMean } from './suggest.js';
-import { kindOf, mismatch, type Reading, toIssueText } from './wording.js';
+import { accept, kindOf, mismatch, type Reading, reject, toIssueText } from './wording.js';
+
+/** Keywords for the documentation. No program that reads the printed schema sees them. */
+export interface Annotations {
+  /** More exact than the type of JSON. */
+  readonly 'x-type'?: string;
+  /** The smallest and the largest value, with units. */
+  readonly 'x-range'?: string;
+  /** A phrase for the values of a string. */
+  readonly 'x-values'?: string;
+  /** The path of a file, whose content is read again while the relay runs. */
+  readonly 'x-reload'?: true;
+}
 
 function transformWith<Input, Output>(read: (input: Input) => Reading<Output>) {
   return (input: Input, context: z.RefinementCtx): Output => {
@@ -30,7 +46,11 @@ function transformWith<Input, Output>(read: (input: Input) => Reading<Output>) {
 }
 
 /** A string that `read` parses. */
-export function text<Output>(expected: string, read: (text: string) => Reading<Output>) {
+export function text<Output>(
+  expected: string,
+  read: (text: string) => Reading<Output>,
+  annotations: Annotations = {},
+) {
   // YAML reads an unquoted 42 or true as another type.
   const lacksQuotes = (input: unknown) =>
     ['number', 'boolean'].includes(typeof input) && read(String(input)).ok;
@@ -39,44 +59,73 @@ export function text<Output>(expected: string, read: (text: string) => Reading<O
       error: ({ input }) =>
         toIssueText(mismatch(expected, { hint: lacksQuotes(input) ? 'put it in quotes' : null })),
     })
+    .meta({ 'x-values': expected, ...annotations })
     .transform(transformWith(read));
 }
 
 /** A string that matches `pattern`, unchanged. */
-export function textLike(expected: string, pattern: RegExp) {
-  return text(expected, (found) =>
-    pattern.test(found) ? { ok: true, value: found } : { ok: false, wording: mismatch(expected) },
-  );
+export function textLike(expected: string, pattern: RegExp, annotations?: Annotations) {
+  const read = (found: string) => (pattern.test(found) ? accept(found) : reject(expected));
+  return text(expected, read, annotations);
 }
 
+/** The path of a file whose content is read again while the relay runs. */
+export const filePath = textLike('the path of a file', FILE_PATH_PATTERN, { 'x-reload': true });
+
+/** How a number with a unit is written. */
+interface Notation {
+  readonly type: string;
+  readonly expected: string;
+  /** Asked if the unit is missing. */
+  readonly question: string;
+  readonly pattern: RegExp;
+}
+
+const DURATION: Notation = {
+  type: 'duration',
+  expected: DURATION_EXPECTED,
+  question: 'which unit?',
+  pattern: DURATION_PATTERN,
+};
+const SIZE: Notation = {
+  type: 'size',
+  expected: SIZE_EXPECTED,
+  question: 'which unit?',
+  pattern: SIZE_PATTERN,
+};
+const RATE: Notation = {
+  type: 'rate',
+  expected: RATE_EXPECTED,
+  question: 'per s, m or h?',
+  pattern: RATE_PATTERN,
+};
+
 function quantity<Output>(
-  expected: string,
-  question: string,
-  pattern: RegExp,
+  { type, expected, question, pattern }: Notation,
+  range: string,
   read: (text: string) => Reading<Output>,
 ) {
   return z
     .string({
       error: ({ input }) => toIssueText(mismatch(expected, { hint: missingUnit(input, question) })),
     })
-    .meta({ pattern: pattern.source })
+    .meta({ pattern: pattern.source, 'x-type': type, 'x-range': range })
     .transform(transformWith(read));
 }
 
 /** Milliseconds. */
 export function duration(range: Range) {
-  return quantity(DURATION_EXPECTED, 'which unit?', DURATION_PATTERN, (found) =>
-    readDuration(found, range),
-  );
+  const read = (found: string) => readDuration(found, range);
+  return quantity(DURATION, rangeText(range, formatDuration), read);
 }
 
 /** Bytes. */
 export function size(range: Range) {
-  return quantity(SIZE_EXPECTED, 'which unit?', SIZE_PATTERN, (found) => readSize(found, range));
+  return quantity(SIZE, rangeText(range, formatSize), (found) => readSize(found, range));
 }
 
 export function rate(range: Range) {
-  return quantity(RATE_EXPECTED, 'per s, m or h?', RATE_PATTERN, (found) => readRate(found, range));
+  return quantity(RATE, rangeText(range, String), (found) => readRate(found, range));
 }
 
 export function whole(range: Range) {

@@ -12,6 +12,7 @@ import { endpoint } from './endpoint-schema.js';
 import {
   choice,
   duration,
+  filePath,
   list,
   mapping,
   oneOrMany,
@@ -22,12 +23,11 @@ import {
   whole,
 } from './scalars.js';
 import {
-  FILE_PATH_PATTERN,
   NAME_EXPECTED,
   readLookup,
   readRoutePath,
-  readStatePrefix,
   SERVER_NAME_PATTERN,
+  STATE_PREFIX_PATTERN,
 } from './strings.js';
 import { accept, type Reading, reject } from './wording.js';
 
@@ -61,10 +61,11 @@ export const DEFAULT_STATE_PREFIX = 'expiry-relay';
 export const DEFAULT_ADMIN_LISTEN = '127.0.0.1:9464';
 
 const ENDPOINT_NAME_EXPECTED = 'the name of an endpoint';
-const FILE_EXPECTED = 'the path of a file';
+
+const STATE_PREFIX_EXPECTED =
+  'a prefix of 1–64 letters, digits, ., _ or -, without braces or colons';
 
 const name = textLike(NAME_EXPECTED, NAME_PATTERN);
-const filePath = textLike(FILE_EXPECTED, FILE_PATH_PATTERN);
 const anyText = (expected: string) => text(expected, (found) => accept(found));
 
 function readPattern(source: string): Reading<Pattern> {
@@ -133,9 +134,7 @@ const redis = mapping({
 });
 
 const deadLetters = mapping({
-  keep: duration(DEAD_LETTER_AGE_RANGE)
-    .prefault('30d')
-    .describe('The retention of dead letters, 1m to 3650d'),
+  keep: duration(DEAD_LETTER_AGE_RANGE).prefault('30d').describe('The retention of dead letters'),
   max: whole(DEAD_LETTERS_RANGE)
     .prefault(10_000)
     .describe('The maximum number for each endpoint; the oldest are deleted first'),
@@ -155,7 +154,7 @@ const state = mapping({
   tls: redisTls
     .optional()
     .describe('As redis.tls, for state.url; without state.url, redis.tls applies'),
-  prefix: text('a prefix for keys', readStatePrefix)
+  prefix: textLike(STATE_PREFIX_EXPECTED, STATE_PREFIX_PATTERN)
     .prefault(DEFAULT_STATE_PREFIX)
     .describe('The key prefix of the state, in braces; unique for each configuration'),
   dead_letters: deadLetters.prefault({}).describe('The retention of dead letters'),
@@ -163,7 +162,7 @@ const state = mapping({
     .prefault('1h')
     .describe(
       "How long deliveries wait for an endpoint that no running replica's configuration has, " +
-        'before they are dead-lettered; at most 30d',
+        'before they are dead-lettered',
     ),
 });
 
@@ -209,7 +208,7 @@ const route = mapping({
     ),
   value_max: size(VALUE_BYTES_RANGE)
     .prefault('16KiB')
-    .describe('The maximum size of a value, at most 1MiB; larger values are omitted'),
+    .describe('The maximum size of a value; larger values are omitted'),
   on_ambiguous: choice(['deliver', 'skip'])
     .prefault('deliver')
     .describe('Whether expirations that were only inferred (detected_by: recovery) are delivered'),
@@ -243,7 +242,7 @@ export const relayFile = mapping(
     shutdown: mapping({
       grace: duration(GRACE_RANGE)
         .prefault('25s')
-        .describe('How long a stop waits for attempts in progress, at most 1h'),
+        .describe('How long a stop waits for attempts in progress'),
     })
       .prefault({})
       .describe('The stop of the relay'),

@@ -118,12 +118,7 @@ export function readVerifyingSecret(text: string): Reading<Secret> {
 }
 
 /** Braces would create a second hash tag; a colon ends the prefix. */
-const STATE_PREFIX_PATTERN = /^[A-Za-z0-9._-]{1,64}$/;
-
-export function readStatePrefix(text: string): Reading<string> {
-  if (STATE_PREFIX_PATTERN.test(text)) return accept(text);
-  return reject('a prefix of 1–64 letters, digits, ., _ or -, without braces or colons');
-}
+export const STATE_PREFIX_PATTERN = /^[A-Za-z0-9._-]{1,64}$/;
 
 /** Returns lower case. */
 export function readHeaderName(text: string): Reading<string> {

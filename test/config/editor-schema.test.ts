@@ -36,6 +36,12 @@ describe('the schema for editors', () => {
     });
   });
 
+  it('has the range of a quantity in its description, and no annotations', () => {
+    const text = JSON.stringify(editorSchema());
+    expect(text).toContain('"The timeout of one attempt, 1ms to 10m"');
+    expect(text).not.toMatch(/"x-(?:type|range|values|reload)"/);
+  });
+
   it('accepts the example file, with its variables', () => {
     const text = readFileSync(new URL('../../relay.example.yaml', import.meta.url), 'utf8');
     expect(text).toMatch(/^# yaml-language-server: \$schema=relay\.schema\.json\n/);
