@@ -22,4 +22,8 @@ export const PHRASES = [
   { write: 'still, nevertheless', not: ['all the same'] },
   { write: 'therefore', not: ['thereupon', 'wherefore', 'therewith'] },
   { write: 'because of', not: ['owing to'] },
+  { write: 'received', not: ['heard', 'is told', 'are told', 'was told', 'were told'] },
+  { write: 'fix', not: ['mend', 'mends', 'mended'] },
+  { write: 'meanwhile, in the meantime', not: ['in the mean'] },
+  { write: 'is received, occurs', not: ['comes by'] },
 ];
