@@ -1,4 +1,4 @@
-/** What the examples need beside Node and Redis, and the Debian packages that bring it. */
+/** What the examples and the completion scripts need beside Node and Redis, and its Debian packages. */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { delimiter } from 'node:path';
@@ -31,7 +31,7 @@ const ORDER_TIMEOUT_PROBE = `
  * @property {readonly string[]} [files] what must be there, too
  */
 
-/** By the name of the example. @satisfies {Readonly<Record<string, Runtime>>} */
+/** By the name of the example, or of the shell. @satisfies {Readonly<Record<string, Runtime>>} */
 export const RUNTIMES = {
   php: {
     packages: ['php-cli'],
@@ -58,6 +58,8 @@ export const RUNTIMES = {
     probe: ['php', '-r', ORDER_TIMEOUT_PROBE],
     files: ['/usr/bin/mariadb', '/usr/bin/mariadb-install-db'],
   },
+  zsh: { packages: ['zsh'], probe: ['zsh', '--version'] },
+  fish: { packages: ['fish'], probe: ['fish', '--version'] },
 };
 
 /** @typedef {keyof typeof RUNTIMES} Example */
