@@ -1,4 +1,5 @@
 import { loadSettings } from '../config/load.js';
+import { headersByName } from '../delivery/request.js';
 import { systemClock } from '../lib/clock.js';
 import { decodeUtf8, printableJson } from '../lib/printable.js';
 import type { CommandAction, FileOption } from './context.js';
@@ -43,7 +44,7 @@ function jsonLine(planned: Planned, nowMs: number): string {
     ),
     method: request.method,
     url,
-    headers: request.headers,
+    headers: headersByName(request),
     ...(delivery.contentType === null ? { body: null } : body),
   })}\n`;
 }
@@ -62,7 +63,7 @@ function bodyText(body: Buffer, { isTerminal }: Screen): string {
 function describe(planned: Planned, nowMs: number, screen: Screen): string {
   const { paint } = screen;
   const { url, request } = requestText(planned, nowMs);
-  const headers = Object.entries(request.headers).map(
+  const headers = Object.entries(headersByName(request)).map(
     ([name, value]) => `  ${paint('dim', `${name}:`)} ${value}\n`,
   );
   const body = planned.delivery.contentType === null ? '(no body)' : bodyText(request.body, screen);

@@ -3,7 +3,7 @@ import { loadSettings } from '../config/load.js';
 import { createDnsLookup } from '../delivery/dns.js';
 import { buildRequest, markAsTest } from '../delivery/request.js';
 import { STATUS_GONE } from '../delivery/retry-policy.js';
-import { createSender } from '../delivery/send.js';
+import { createSender, outcomeOf } from '../delivery/send.js';
 import { adviceFor } from '../doctor/judge-endpoint.js';
 import { type Clock, systemClock } from '../lib/clock.js';
 import { preventionAdvice } from '../lib/exhaustion.js';
@@ -90,7 +90,7 @@ function attemptsWith(clock: Clock, stop: AbortSignal): (each: Planned) => Promi
     stop.addEventListener('abort', breakOff, { once: true });
     const beganAtMs = clock.monotonicMs();
     const request = markAsTest(buildRequest(endpoint, delivery, clock.nowMs()));
-    const outcome = await sender.send(request);
+    const outcome = await outcomeOf(sender, request);
     const tookMs = clock.monotonicMs() - beganAtMs;
     stop.removeEventListener('abort', breakOff);
     await sender.close();

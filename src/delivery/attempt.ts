@@ -33,31 +33,33 @@ export interface Attempted {
   readonly disposition: Disposition;
 }
 
-/** Makes the attempt of a claim; `prevented` if this machine could not make it. Never rejects. */
-export async function attempt(
+/** Makes the attempt of a claim, and calls `done` once; `prevented` if this machine could not make it. */
+export function attempt(
   claimed: Claimed,
   parts: AttemptParts,
-): Promise<Attempted | Prevented> {
+  done: (attempted: Attempted | Prevented) => void,
+): void {
   const { endpoint, sender, events, clock, chance } = parts;
   const startedAtMs = clock.monotonicMs();
   const serverStartedAtMs = parts.serverNowMs();
   const request = buildRequest(parts.current(), claimed.delivery, clock.nowMs());
-  const outcome = await sender.send(request);
-  if (outcome.kind === 'prevented') {
-    events.attemptPrevented(endpoint.name, outcome);
-    return outcome;
-  }
-  const decidedAtMs = clock.monotonicMs();
-  const durationMs = decidedAtMs - startedAtMs;
-  const endedAtMs = clock.nowMs();
-  const isFirst = claimed.attempt === 1 && !claimed.isReplay;
-  if (isFirst) events.firstAttempted(claimed.delivery, serverStartedAtMs);
-  const next = disposition(
-    { outcome, attempt: claimed.attempt, nowMs: decidedAtMs, fraction: chance.fraction() },
-    endpoint.retry,
-  );
-  events.attempted({ claimed, outcome, disposition: next, durationMs, decidedAtMs, endedAtMs });
-  return { kind: 'made', outcome, disposition: next };
+  sender.send(request, (outcome) => {
+    if (outcome.kind === 'prevented') {
+      events.attemptPrevented(endpoint.name, outcome);
+      return done(outcome);
+    }
+    const decidedAtMs = clock.monotonicMs();
+    const durationMs = decidedAtMs - startedAtMs;
+    const endedAtMs = clock.nowMs();
+    const isFirst = claimed.attempt === 1 && !claimed.isReplay;
+    if (isFirst) events.firstAttempted(claimed.delivery, serverStartedAtMs);
+    const next = disposition(
+      { outcome, attempt: claimed.attempt, nowMs: decidedAtMs, fraction: chance.fraction() },
+      endpoint.retry,
+    );
+    events.attempted({ claimed, outcome, disposition: next, durationMs, decidedAtMs, endedAtMs });
+    done({ kind: 'made', outcome, disposition: next });
+  });
 }
 
 /** Releases a claim whose attempt was prevented. */

@@ -13,7 +13,8 @@ export interface WebhookRequest {
   readonly method: Method;
   /** Path and query, as written in the request line. */
   readonly path: string;
-  readonly headers: Readonly<Record<string, string>>;
+  /** Names in lower case and values in turn. */
+  readonly headers: string[];
   readonly body: Buffer;
 }
 
@@ -32,23 +33,45 @@ export function buildRequest(
   delivery: Pick<Delivery, 'id' | 'method' | 'path' | 'contentType' | 'body'>,
   nowMs: number,
 ): WebhookRequest {
-  const configured = Object.entries(endpoint.headers).map(
-    ([name, value]) => [name, value.reveal()] as const,
-  );
+  const headers = [...fixedHeaders(endpoint)];
+  if (delivery.contentType !== null) headers.push('content-type', delivery.contentType);
+  const signed = sign(delivery.id, delivery.body, endpoint.secrets, nowMs);
+  headers.push('webhook-id', signed['webhook-id']);
+  headers.push('webhook-timestamp', signed['webhook-timestamp']);
+  const signature = signed['webhook-signature'];
+  if (signature !== undefined) headers.push('webhook-signature', signature);
   return {
     method: delivery.method,
     path: joinPath(endpoint.url, delivery.path),
-    headers: {
-      ...Object.fromEntries(configured),
-      ...(delivery.contentType === null ? {} : { 'content-type': delivery.contentType }),
-      'user-agent': USER_AGENT,
-      ...sign(delivery.id, delivery.body, endpoint.secrets, nowMs),
-    },
+    headers,
     body: delivery.body,
   };
 }
 
+/** The headers that all requests to a version of an endpoint have. */
+const fixed = new WeakMap<Endpoint, readonly string[]>();
+
+function fixedHeaders(endpoint: Endpoint): readonly string[] {
+  let headers = fixed.get(endpoint);
+  if (headers === undefined) {
+    const configured = Object.entries(endpoint.headers);
+    headers = [
+      ...configured.flatMap(([name, value]) => [name, value.reveal()]),
+      'user-agent',
+      USER_AGENT,
+    ];
+    fixed.set(endpoint, headers);
+  }
+  return headers;
+}
+
+/** The headers of a request by name. */
+export function headersByName({ headers }: WebhookRequest): Readonly<Record<string, string>> {
+  const pairs = headers.flatMap((name, at) => (at % 2 === 0 ? [[name, headers[at + 1]]] : []));
+  return Object.fromEntries(pairs);
+}
+
 /** A copy of the request, marked as a test. */
 export function markAsTest(request: WebhookRequest): WebhookRequest {
-  return { ...request, headers: { ...request.headers, [TEST_HEADER]: 'true' } };
+  return { ...request, headers: [...request.headers, TEST_HEADER, 'true'] };
 }

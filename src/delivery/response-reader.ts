@@ -68,6 +68,20 @@ export class ResponseReader {
   #held: Buffer | null = null;
   #heldBytes = 0;
 
+  /** Begins the next response. */
+  reset(): void {
+    this.status = null;
+    this.hasBegun = false;
+    this.isOverLimit = false;
+    this.#part = 'blank lines';
+    this.#headBytes = 0;
+    this.#bodyBytes = 0;
+    this.#isLineEmpty = true;
+    this.#passes = false;
+    this.#held = null;
+    this.#heldBytes = 0;
+  }
+
   /** Returns the bytes for the parser; null: none yet. */
   pass(chunk: Buffer): Buffer | null {
     this.hasBegun = true;

@@ -4,8 +4,8 @@ import type { Clock } from '../lib/clock.js';
 import type { Endpoint } from '../model/endpoint.js';
 import { codeOf, messageOf } from '../model/errors.js';
 import type { Outcome, Prevented, ResponseFaults } from '../model/vocabulary.js';
-import { Connections, KEEP_ALIVE_MS } from './connections.js';
-import { type Answer, type Ending, Exchange } from './exchange.js';
+import { type Answer, type Connection, KEEP_ALIVE_MS, type Recipient } from './connection.js';
+import { Connections } from './connections.js';
 import { CONNECT_TIMEOUT_CODE, preventionOf, unreachableReason } from './failure.js';
 import { redact, repeatedCredential } from './redaction.js';
 import type { WebhookRequest } from './request.js';
@@ -13,11 +13,16 @@ import { ResponseHeadError } from './response-reader.js';
 import { readRetryAfter, receiverTimeMs } from './retry-policy.js';
 
 export interface Sender {
-  /** Never rejects: a failure is an outcome, or has prevented the attempt. */
-  send(request: WebhookRequest): Promise<Outcome | Prevented>;
+  /**
+   * Calls `done` once: a failure is an outcome, or has prevented the attempt. The caller
+   * limits how many requests are in progress.
+   */
+  send(request: WebhookRequest, done: Done): void;
   /** Cancels requests in progress. */
   close(): Promise<void>;
 }
+
+export type Done = (outcome: Outcome | Prevented) => void;
 
 /** @param current returns the endpoint with its current certificates and headers */
 export function createSender(
@@ -25,53 +30,109 @@ export function createSender(
   clock: Clock,
   lookup: LookupFunction,
 ): Sender {
-  const connections = new Connections(current, clock, lookup);
-  let lastAnswerAtMs = Number.NEGATIVE_INFINITY;
+  return new HttpSender(current, clock, lookup);
+}
+
+/** Resolves with the outcome of a request. */
+export function outcomeOf(sender: Sender, request: WebhookRequest): Promise<Outcome | Prevented> {
+  return new Promise((resolve) => sender.send(request, resolve));
+}
+
+class HttpSender implements Sender {
+  readonly #current: () => Endpoint;
+  readonly #clock: Clock;
+  readonly #connections: Connections;
+  /** Requests in progress, the oldest first: all have the same time limit. */
+  readonly #inProgress = new Set<Sending>();
+  /** Cancels the timer for the time limit of the oldest request; null: none runs. */
+  #cancelTimer: (() => void) | null = null;
+  #lastAnswerAtMs = Number.NEGATIVE_INFINITY;
+  #isClosed = false;
+
+  constructor(current: () => Endpoint, clock: Clock, lookup: LookupFunction) {
+    this.#current = current;
+    this.#clock = clock;
+    this.#connections = new Connections(current, clock, lookup);
+  }
+
+  send(request: WebhookRequest, done: Done): void {
+    const sending = new Sending(request, this.#current(), this.#clock.monotonicMs(), done, this);
+    this.#inProgress.add(sending);
+    if (this.#cancelTimer === null) this.#timeOldest();
+    this.#begin(sending);
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#cancelTimer?.();
+    for (const { connection } of this.#inProgress) connection?.abort(new Error('closed'));
+    await this.#connections.close();
+  }
+
+  #begin(sending: Sending): void {
+    if (this.#isClosed) return this.#finish(sending, null, new Error('closed'));
+    sending.connection = this.#connections.take();
+    sending.connection.begin(sending.request, sending);
+  }
+
+  /** A connection has ended its request. */
+  ended(sending: Sending, answer: Answer | null, error: unknown, hasBegun: boolean): void {
+    const { connection } = sending;
+    sending.connection = null;
+    if (connection !== null) this.#connections.release(connection);
+    if (error !== null && !hasBegun && this.#isWorthRepeating(sending, error)) {
+      sending.isRepeated = true;
+      // The client of the connection handles its error first.
+      queueMicrotask(() => this.#begin(sending));
+      return;
+    }
+    this.#finish(sending, answer, error);
+  }
+
+  #finish(sending: Sending, answer: Answer | null, error: unknown): void {
+    this.#inProgress.delete(sending);
+    if (answer !== null) this.#lastAnswerAtMs = this.#clock.monotonicMs();
+    const outcome = this.#outcomeOf(sending, answer, error);
+    // Outside of undici's callbacks, which catch errors.
+    queueMicrotask(() => sending.done(outcome));
+  }
 
   /**
    * A receiver may close an idle connection just as it is reused. It has not seen the request in that case: sending
    * again belongs to the same attempt.
    */
-  function isWorthRepeating(ending: Ending): boolean {
-    if (ending.kind === 'answered' || ending.hasBegun) return false;
-    const wasIdle = clock.monotonicMs() - lastAnswerAtMs <= KEEP_ALIVE_MS;
-    return (
-      wasIdle && !connections.isClosed && unreachableReason(ending.error) === 'connection_reset'
-    );
+  #isWorthRepeating({ isRepeated, isTooLate }: Sending, error: unknown): boolean {
+    if (isRepeated || isTooLate || this.#isClosed) return false;
+    const wasIdle = this.#clock.monotonicMs() - this.#lastAnswerAtMs <= KEEP_ALIVE_MS;
+    return wasIdle && unreachableReason(error) === 'connection_reset';
   }
 
-  async function send({
-    method,
-    path,
-    headers,
-    body,
-  }: WebhookRequest): Promise<Outcome | Prevented> {
-    const endpoint = current();
-    const options = { method, path, headers, body } as const;
-    const dispatch = () => {
-      const exchange = new Exchange();
-      connections.dispatch(options, exchange);
-      return exchange;
-    };
-    let exchange = dispatch();
-    let isTooLate = false;
-    const cancel = clock.after(endpoint.timeoutMs, async () => {
+  #timeOldest(): void {
+    this.#cancelTimer = null;
+    const [oldest] = this.#inProgress;
+    if (oldest === undefined || this.#isClosed) return;
+    const leftMs = oldest.dueMs - this.#clock.monotonicMs();
+    this.#cancelTimer = this.#clock.after(Math.max(0, leftMs), async () => {
       // After a pause of the process, first reads the data that arrived meanwhile.
-      await clock.turn();
-      isTooLate = true;
-      exchange.abort(new Error('the time limit of the attempt'));
+      await this.#clock.turn();
+      const nowMs = this.#clock.monotonicMs();
+      for (const sending of this.#inProgress) {
+        if (sending.dueMs > nowMs) break;
+        sending.isTooLate = true;
+        sending.connection?.abort(new Error('the time limit of the attempt'));
+      }
+      this.#timeOldest();
     });
-    let ending = await exchange.ended;
-    if (!isTooLate && isWorthRepeating(ending)) {
-      exchange = dispatch();
-      ending = await exchange.ended;
-    }
-    cancel();
-    const { answer, error } = ending;
+  }
+
+  #outcomeOf(
+    { isTooLate, endpoint }: Sending,
+    answer: Answer | null,
+    error: unknown,
+  ): Outcome | Prevented {
     if (answer !== null) {
-      lastAnswerAtMs = clock.monotonicMs();
-      const malformed = malformedText(ending, isTooLate, endpoint);
-      return outcomeOf(answer, malformed, endpoint, clock.nowMs());
+      const malformed = error === null ? null : malformedText(error, isTooLate, endpoint);
+      return judge(answer, malformed, endpoint, this.#clock.nowMs());
     }
     const prevention = preventionOf(error);
     if (prevention !== null) return prevention;
@@ -81,33 +142,66 @@ export function createSender(
       const detail = `no response within ${endpoint.timeoutMs} ms`;
       return { kind: 'unreachable', reason: 'timeout', code: '', detail };
     }
-    if (connections.isClosed) {
+    if (this.#isClosed) {
       const detail = 'aborted because the relay stopped';
       return { kind: 'unreachable', reason: 'stopped', code: '', detail };
     }
     const detail = redact(messageOf(error), endpoint);
     return { kind: 'unreachable', reason, code: codeOf(error), detail };
   }
-
-  return { send, close: () => connections.close() };
 }
 
-/** Why a response whose status was read is incomplete; null: it is complete. */
-function malformedText(ending: Ending, isTooLate: boolean, endpoint: Endpoint): string | null {
-  if (ending.kind === 'answered') return null;
+/** One request until its outcome; on at most two connections, one after the other. */
+class Sending implements Recipient {
+  /** Null while the request is on no connection. */
+  connection: Connection | null = null;
+  isRepeated = false;
+  /** Whether the time limit has ended the request. */
+  isTooLate = false;
+
+  readonly request: WebhookRequest;
+  /** As it was when the request began: a response may repeat the credentials of that time. */
+  readonly endpoint: Endpoint;
+  /** The time limit, by the monotonic clock. */
+  readonly dueMs: number;
+  readonly done: Done;
+  readonly #sender: HttpSender;
+
+  constructor(
+    request: WebhookRequest,
+    endpoint: Endpoint,
+    nowMs: number,
+    done: Done,
+    sender: HttpSender,
+  ) {
+    this.request = request;
+    this.endpoint = endpoint;
+    this.dueMs = nowMs + endpoint.timeoutMs;
+    this.done = done;
+    this.#sender = sender;
+  }
+
+  ended(answer: Answer | null, error: unknown, hasBegun: boolean): void {
+    this.#sender.ended(this, answer, error, hasBegun);
+  }
+}
+
+/** Why a response whose status was read is incomplete. */
+function malformedText(error: unknown, isTooLate: boolean, endpoint: Endpoint): string {
   if (isTooLate) return `the response was not complete within ${endpoint.timeoutMs} ms`;
   // The message contains no data of the receiver.
-  if (ending.error instanceof ResponseHeadError) return ending.error.message;
-  return redact(messageOf(ending.error), endpoint);
+  if (error instanceof ResponseHeadError) return error.message;
+  return redact(messageOf(error), endpoint);
 }
 
-function outcomeOf(
-  { status, retryAfter, location, date, bodyChunks }: Answer,
+function judge(
+  answer: Answer,
   malformed: string | null,
   endpoint: Endpoint,
   nowMs: number,
 ): Outcome {
-  const shownBody = () => redact(Buffer.concat(bodyChunks).toString(), endpoint);
+  const { status } = answer;
+  const shownBody = () => redact(Buffer.concat(answer.bodyChunks).toString(), endpoint);
   const faults: ResponseFaults = malformed === null ? {} : { malformed };
   if (status >= 200 && status < 300) {
     // A getter: the log omits the body, and searching every body for credentials would cost as much as the request.
@@ -120,16 +214,23 @@ function outcomeOf(
       ...faults,
     };
   }
-  const wait = readRetryAfter(status, retryAfter, receiverTimeMs(date, nowMs));
+  const headers = answer.headers();
+  const receiverNowMs = receiverTimeMs(only(headers.date), nowMs);
+  const wait = readRetryAfter(status, only(headers['retry-after']), receiverNowMs);
   return {
     kind: 'rejected',
     status,
     retryAfterMs: wait.kind === 'wait' ? wait.ms : null,
-    location: shownLocation(location, endpoint),
+    location: shownLocation(only(headers.location), endpoint),
     answer: shownBody(),
     ...faults,
     ...(wait.kind === 'unreadable' ? { unreadableRetryAfter: redact(wait.text, endpoint) } : {}),
   };
+}
+
+/** The first one of several headers with the same name. */
+function only(value: string | string[] | undefined): string | undefined {
+  return Array.isArray(value) ? value[0] : value;
 }
 
 /** A redirect's target, safe to print: its login and query may be secret, and its path may repeat a header. */

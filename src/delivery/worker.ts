@@ -20,6 +20,8 @@ const DRAIN_POLL_MS = 20;
 /** How long concurrency stays limited after an attempt was prevented. */
 const SCARCE_MS = 1_000;
 
+const NEVER = new AbortController().signal;
+
 export type WorkerParts = Omit<AttemptParts, 'stop'>;
 
 /**
@@ -35,13 +37,16 @@ export class Worker {
   #life: Life = 'delivering';
   /** Aborts any wait of the loop, which then computes again how many deliveries to claim. */
   #skipWait = new AbortController();
-  /** Notifies when an attempt has ended. */
-  readonly #attemptEnded = new Condition();
+  /** Notifies when a place is free, or an end is stored. */
+  readonly #changed = new Condition();
   /** Aborts when the grace period of a stop is over. */
   readonly #cancelAttempts = new AbortController();
-  readonly #inFlight = new Set<Promise<void>>();
-  /** Claims of prevented attempts, while they are being released. */
-  readonly #releasing = new Set<Claimed>();
+  /** Places that are taken: by attempts in progress, and by failed ones until their ends are stored. */
+  #inFlight = 0;
+  /** Accepted webhooks whose ends are not stored yet. They take no place; a crash repeats them. */
+  #settling = 0;
+  /** Claims of prevented attempts that are being released. */
+  #releasing = 0;
   /** How many attempts this machine could make when one was prevented, and until when that limit applies. */
   #scarcity = { places: 0, untilMs: Number.NEGATIVE_INFINITY };
   #loop: Promise<void> = Promise.resolve();
@@ -78,7 +83,7 @@ export class Worker {
       const { oldestDueForMs, throttledForMs } = await outbox.depth(endpoint.name);
       const isOpen = this.#breaker.state(clock.monotonicMs()) === 'open';
       const idle = oldestDueForMs === null || throttledForMs > 0 || isOpen;
-      if (idle && this.#inFlight.size === 0) return;
+      if (idle && this.#inFlight + this.#settling === 0) return;
       await clock.sleep(DRAIN_POLL_MS, signal);
     }
   }
@@ -95,7 +100,9 @@ export class Worker {
     if (signal.aborted) cancelAttempts();
     signal.addEventListener('abort', cancelAttempts, { once: true });
     await this.#loop;
-    await Promise.all(this.#inFlight);
+    while (this.#inFlight + this.#settling > 0) {
+      await this.#changed.wait(this.#parts.clock, null, NEVER);
+    }
     signal.removeEventListener('abort', cancelAttempts);
     await sender.close();
   }
@@ -118,7 +125,7 @@ export class Worker {
   async #step(signal: AbortSignal): Promise<void> {
     const { endpoint, outbox, clock } = this.#parts;
     const { count, inMs } = this.#capacity(clock.monotonicMs());
-    if (count === 0) return this.#attemptEnded.wait(clock, inMs, signal);
+    if (count === 0) return this.#changed.wait(clock, inMs, signal);
     const claims = await outbox.claim(endpoint.name, count, signal);
     if (this.#life !== 'gone') this.#limiter?.take(claims.length);
     for (const claimed of claims) this.#begin(claimed);
@@ -126,8 +133,12 @@ export class Worker {
 
   /** The smallest of all limits. Dead-lettering obeys concurrency alone. */
   #capacity(nowMs: number): Capacity {
-    const inFlight = this.#inFlight.size;
-    const limits: Capacity[] = [{ count: this.#parts.endpoint.concurrency - inFlight, inMs: null }];
+    const { concurrency } = this.#parts.endpoint;
+    const inFlight = this.#inFlight;
+    const limits: Capacity[] = [
+      { count: concurrency - inFlight, inMs: null },
+      { count: concurrency - this.#settling, inMs: null },
+    ];
     if (this.#life !== 'gone') {
       const { places, untilMs } = this.#scarcity;
       if (nowMs < untilMs) limits.push({ count: places - inFlight, inMs: untilMs - nowMs });
@@ -142,26 +153,34 @@ export class Worker {
   }
 
   #begin(claimed: Claimed): void {
-    const { events, endpoint } = this.#parts;
+    this.#inFlight += 1;
     const begun = this.#breaker.begin();
-    const ended = this.#deliver(claimed, begun)
-      .catch((error: unknown) => events.outboxFailed(endpoint.name, error))
-      .finally(() => {
-        this.#inFlight.delete(ended);
-        this.#releasing.delete(claimed);
-        this.#breaker.end(begun);
-        this.#attemptEnded.notifyAll();
+    if (this.#life === 'gone') return this.#freeAfter(this.#deadLetter(claimed), begun);
+    attempt(claimed, this.#parts, (attempted) => {
+      if (attempted.kind === 'prevented') return this.#freeAfter(this.#release(claimed), begun);
+      const { outcome, disposition } = attempted;
+      this.#judge(begun, outcome);
+      const settled = settle(claimed, disposition, this.#retryAfterMs(outcome), this.#parts);
+      if (disposition.kind !== 'done') return this.#freeAfter(settled, begun);
+      this.#free(begun);
+      this.#settling += 1;
+      void settled.then(() => {
+        this.#settling -= 1;
+        this.#changed.notifyAll();
       });
-    this.#inFlight.add(ended);
+    });
   }
 
-  async #deliver(claimed: Claimed, begun: number): Promise<void> {
-    if (this.#life === 'gone') return this.#deadLetter(claimed);
-    const attempted = await attempt(claimed, this.#parts);
-    if (attempted.kind === 'prevented') return this.#release(claimed);
-    const { outcome, disposition } = attempted;
-    this.#judge(begun, outcome);
-    await settle(claimed, disposition, this.#retryAfterMs(outcome), this.#parts);
+  /** Frees the place of an attempt. */
+  #free(begun: number): void {
+    this.#inFlight -= 1;
+    this.#breaker.end(begun);
+    this.#changed.notifyAll();
+  }
+
+  /** Keeps the place until the end of the claim is stored, so that no attempt precedes a wait that it asks for. */
+  #freeAfter(stored: Promise<void>, begun: number): void {
+    void stored.then(() => this.#free(begun));
   }
 
   /** Dead-letters a delivery without the attempt that was claimed. */
@@ -199,9 +218,10 @@ export class Worker {
 
   /** Releases a claim because this machine lacks a resource. The deliveries behind it wait as well. */
   async #release(claimed: Claimed): Promise<void> {
-    this.#releasing.add(claimed);
+    this.#releasing += 1;
     const untilMs = this.#parts.clock.monotonicMs() + SCARCE_MS;
-    this.#scarcity = { places: this.#inFlight.size - this.#releasing.size, untilMs };
+    this.#scarcity = { places: this.#inFlight - this.#releasing, untilMs };
     await release(claimed, this.#parts);
+    this.#releasing -= 1;
   }
 }

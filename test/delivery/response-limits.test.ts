@@ -7,7 +7,7 @@ import { createConnector, targetOf } from '../../src/delivery/connect.js';
 import { createDnsLookup } from '../../src/delivery/dns.js';
 import { buildRequest } from '../../src/delivery/request.js';
 import { BODY_BYTES_MAX, HEAD_BYTES_MAX } from '../../src/delivery/response-reader.js';
-import { createSender } from '../../src/delivery/send.js';
+import { createSender, outcomeOf } from '../../src/delivery/send.js';
 import { systemClock } from '../../src/lib/clock.js';
 import type { Endpoint } from '../../src/model/endpoint.js';
 import { Secret } from '../../src/model/secret.js';
@@ -56,7 +56,7 @@ function aSender(url: string, given: Partial<Endpoint> = {}) {
   const endpoint = anEndpoint({ url: new URL(url), timeoutMs: 10_000, concurrency: 1, ...given });
   const sender = createSender(() => endpoint, systemClock, createDnsLookup(systemClock));
   onTestFinished(() => sender.close());
-  return () => sender.send(buildRequest(endpoint, aDelivery(), systemClock.nowMs()));
+  return () => outcomeOf(sender, buildRequest(endpoint, aDelivery(), systemClock.nowMs()));
 }
 
 /** Like `flood`, but one byte at a time. */
@@ -367,7 +367,7 @@ describe('a response that comes before all of the request is sent', () => {
     onTestFinished(() => sender.close());
     const sockets = connectionsTo(server.url);
     const request = buildRequest(endpoint, aDelivery({ body }), systemClock.nowMs());
-    expect(await sender.send(request)).toMatchObject({ kind: 'rejected', status: 413 });
+    expect(await outcomeOf(sender, request)).toMatchObject({ kind: 'rejected', status: 413 });
     await eventually('the end of the connection', () => sockets[0]?.destroyed);
     expect(sockets[0]?.bytesRead).toBeLessThan(2 * READ_BYTES_MAX);
   });

@@ -2,13 +2,14 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createDnsLookup } from '../../src/delivery/dns.js';
 import { buildRequest } from '../../src/delivery/request.js';
-import { createSender } from '../../src/delivery/send.js';
+import { createSender, outcomeOf } from '../../src/delivery/send.js';
 import { systemClock } from '../../src/lib/clock.js';
 import type { Endpoint } from '../../src/model/endpoint.js';
 import { Secret } from '../../src/model/secret.js';
 import { aDelivery, anEndpoint } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { FaultyServer, flood, type Misbehave, nobodyThere } from '../support/faulty-server.js';
+import { ManualClock } from '../support/manual-clock.js';
 import { assertVerified, type Respond, TestReceiver } from '../support/test-receiver.js';
 
 const WITHHELD = '[withheld: it repeats a header or the query of this endpoint]';
@@ -18,7 +19,7 @@ function aSender(url: string, given: Partial<Endpoint> = {}, clock = systemClock
   const endpoint = anEndpoint({ url: new URL(url), timeoutMs: 10_000, ...given });
   const sender = createSender(() => endpoint, clock, createDnsLookup(systemClock));
   onTestFinished(() => sender.close());
-  const post = () => sender.send(buildRequest(endpoint, aDelivery(), systemClock.nowMs()));
+  const post = () => outcomeOf(sender, buildRequest(endpoint, aDelivery(), systemClock.nowMs()));
   return { sender, post };
 }
 
@@ -39,7 +40,7 @@ describe('a request', () => {
     const sender = createSender(() => endpoint, systemClock, createDnsLookup(systemClock));
     onTestFinished(() => sender.close());
     const delivery = aDelivery({ method });
-    await sender.send(buildRequest(endpoint, delivery, systemClock.nowMs()));
+    await outcomeOf(sender, buildRequest(endpoint, delivery, systemClock.nowMs()));
     expect(receiver.requests).toMatchObject([{ method, raw: delivery.body }]);
   });
 });
@@ -56,7 +57,7 @@ describe('a request without a body', () => {
     const sender = createSender(() => endpoint, systemClock, createDnsLookup(systemClock));
     onTestFinished(() => sender.close());
     const delivery = aDelivery({ method, contentType: null, body: Buffer.alloc(0) });
-    await sender.send(buildRequest(endpoint, delivery, systemClock.nowMs()));
+    await outcomeOf(sender, buildRequest(endpoint, delivery, systemClock.nowMs()));
     const [request] = receiver.requests;
     if (request === undefined) throw new Error('expected a request');
     expect(request).toMatchObject({ method, raw: Buffer.alloc(0) });
@@ -393,24 +394,43 @@ describe('an endpoint without an answer', () => {
       () => undefined,
     );
     onTestFinished(() => sender.close());
-    const outcome = await sender.send(buildRequest(endpoint, aDelivery(), systemClock.nowMs()));
+    const outcome = await outcomeOf(
+      sender,
+      buildRequest(endpoint, aDelivery(), systemClock.nowMs()),
+    );
     expect(outcome).toMatchObject({ reason: 'timeout', detail: 'no response within 100 ms' });
   });
 
-  it('is not sent what has waited too long for its only connection', async () => {
+  it('has a time limit for each request, from its own start', async () => {
     await using server = await FaultyServer.start(() => undefined);
-    const timeLimits: (() => void)[] = [];
-    const after = (_: number, callback: () => void) => {
-      timeLimits.push(callback);
-      return () => undefined;
-    };
-    const { post } = aSender(server.url, { concurrency: 1 }, { ...systemClock, after });
-    const outcomes = Promise.all([post(), post()]);
-    await eventually('the first is sent', () => server.requests === 1);
-    // Both within one turn: between them, the second one would have its connection.
-    for (const end of timeLimits) end();
-    expect(await outcomes).toMatchObject([{ reason: 'timeout' }, { reason: 'timeout' }]);
-    expect(server.requests).toBe(1);
+    const clock = new ManualClock();
+    const { post } = aSender(server.url, { timeoutMs: 1_000 }, clock);
+    const ended: string[] = [];
+    const start = (name: string) => void post().then(() => ended.push(name));
+    start('first');
+    await clock.advance(400);
+    start('second');
+    await eventually('both are sent', () => server.requests === 2);
+    await clock.advance(599);
+    expect(ended).toEqual([]);
+    await clock.advance(1);
+    await eventually('the first ends', () => ended.length === 1);
+    expect(ended).toEqual(['first']);
+    await clock.advance(400);
+    await eventually('the second ends', () => ended.length === 2);
+  });
+
+  it('gets the next request on another connection', async () => {
+    const ports: unknown[] = [];
+    await using receiver = await TestReceiver.start((_, response) => {
+      if (ports.push(response.socket?.remotePort) > 1) response.writeHead(204).end();
+    });
+    const { post } = aSender(receiver.url, { timeoutMs: 200 });
+    expect(await post()).toMatchObject({ reason: 'timeout' });
+    expect(await post()).toMatchObject({ kind: 'accepted' });
+    expect(await post()).toMatchObject({ kind: 'accepted' });
+    expect(new Set(ports).size).toBe(2);
+    expect(ports[2]).toBe(ports[1]);
   });
 
   it.each<[string, Misbehave]>([
@@ -500,15 +520,15 @@ describe('a sender', () => {
     expect(await outcome).toMatchObject({ kind: 'unreachable', reason: 'stopped' });
   });
 
-  it('breaks off what still waits for a connection, too, and sends nothing more', async () => {
+  it('cancels all requests in progress when it is closed, and sends nothing more', async () => {
     await using receiver = await TestReceiver.start(() => undefined);
     const { sender, post } = aSender(receiver.url, { concurrency: 1 });
     const outcomes = Promise.all([post(), post(), post()]);
-    await eventually('the request', () => receiver.requests[0]);
+    await eventually('the requests', () => receiver.requests[2]);
     await sender.close();
     const stopped = { kind: 'unreachable', reason: 'stopped' };
     expect(await outcomes).toMatchObject([stopped, stopped, stopped]);
     expect(await post()).toMatchObject(stopped);
-    expect(receiver.requests).toHaveLength(1);
+    expect(receiver.requests).toHaveLength(3);
   });
 });

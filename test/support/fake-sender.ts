@@ -1,6 +1,6 @@
 /** A sender without a network: a test sees what is under way and answers it when it likes. */
 import type { WebhookRequest } from '../../src/delivery/request.js';
-import type { Sender } from '../../src/delivery/send.js';
+import type { Done, Sender } from '../../src/delivery/send.js';
 import type { Outcome, Prevented } from '../../src/model/vocabulary.js';
 
 export const ACCEPTED: Outcome = { kind: 'accepted', status: 204, answer: '' };
@@ -19,29 +19,27 @@ export class FakeSender implements Sender {
   closed = false;
   /** Answers an attempt at once, when it gives an outcome. */
   instantly: (id: string) => Outcome | Prevented | null = () => null;
-  readonly #open: { id: string; resolve: (outcome: Outcome | Prevented) => void }[] = [];
+  readonly #open: { id: string; done: Done }[] = [];
 
   /** The webhook ids of what waits for an answer, oldest first. */
   get underWay(): string[] {
     return this.#open.map(({ id }) => id);
   }
 
-  send({ headers }: WebhookRequest): Promise<Outcome | Prevented> {
-    const id = headers['webhook-id'] ?? '';
+  send({ headers }: WebhookRequest, done: Done): void {
+    const id = headers[headers.indexOf('webhook-id') + 1] ?? '';
     this.sent.push(id);
     const outcome = this.instantly(id);
-    if (outcome !== null) return Promise.resolve(outcome);
-    return new Promise((resolve) => {
-      this.#open.push({ id, resolve });
-      this.underWayMax = Math.max(this.underWayMax, this.#open.length);
-    });
+    if (outcome !== null) return done(outcome);
+    this.#open.push({ id, done });
+    this.underWayMax = Math.max(this.underWayMax, this.#open.length);
   }
 
   /** Ends the oldest attempt that is under way. */
   answer(outcome: Outcome | Prevented = ACCEPTED): void {
     const attempt = this.#open.shift();
     if (attempt === undefined) throw new Error('no attempt is under way');
-    attempt.resolve(outcome);
+    attempt.done(outcome);
   }
 
   async close(): Promise<void> {
@@ -52,6 +50,6 @@ export class FakeSender implements Sender {
       code: '',
       detail: 'closed',
     };
-    for (const { resolve } of this.#open.splice(0)) resolve(brokenOff);
+    for (const { done } of this.#open.splice(0)) done(brokenOff);
   }
 }
