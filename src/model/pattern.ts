@@ -9,6 +9,8 @@ export interface Pattern {
   readonly source: string;
   /** The names of the captures, in order. */
   readonly names: readonly string[];
+  /** Whether the key matches; cheaper than `match`. */
+  matches(key: Uint8Array): boolean;
   /** Null when the key does not match. */
   match(key: Uint8Array): Params | null;
 }

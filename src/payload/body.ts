@@ -5,7 +5,8 @@ import type { BodyFormat, Reference } from '../model/body-format.js';
 import type { Json } from '../model/key-value.js';
 import { fillTemplate, isPlaceholderName, type PlaceholderName, valueIn } from './body-template.js';
 import { cloudEvent } from './cloudevents.js';
-import { dataOf, isoOf, timestampOf, type WebhookInput } from './webhook-input.js';
+import { standardBody } from './standard-body.js';
+import { isoOf, timestampOf, type WebhookInput } from './webhook-input.js';
 
 /**
  * A fully escaped key and its params take 13 MiB; a template may repeat them. A larger body would fill the outbox,
@@ -23,7 +24,7 @@ export function bodiesOf(input: WebhookInput): (id: string) => Buffer | null {
   const { format } = input.route;
   switch (format.kind) {
     case 'standard': {
-      const body = encodeBounded(stringify(standardBody(input)));
+      const body = encodeBounded(standardBody(input));
       return () => body;
     }
     case 'none':
@@ -39,12 +40,6 @@ function encodeBounded(text: string | null): Buffer | null {
   if (text === null || text.length > BODY_BYTES_MAX) return null;
   const body = Buffer.from(text);
   return body.length > BODY_BYTES_MAX ? null : body;
-}
-
-/** Compact JSON with keys sorted at every level. */
-function standardBody(input: WebhookInput): Json {
-  const { expiration, route } = input;
-  return { type: route.type, timestamp: timestampOf(expiration), data: dataOf(input) };
 }
 
 /** The value of each template name; null for a value that was not, or could not be, read. */

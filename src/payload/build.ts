@@ -1,5 +1,5 @@
 /** Builds an expiration's deliveries, which are stored once and sent unchanged. Pure. */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { printableBytes } from '../lib/printable.js';
 import { contentTypeOf } from '../model/body-format.js';
 import type { ValuesByRoute } from '../model/key-value.js';
@@ -31,7 +31,7 @@ export function deliveryId(
   route: string,
   endpoint: string,
 ): string {
-  const digest = createHash('sha256').update(`${occurrence}\n${route}\n${endpoint}`).digest('hex');
+  const digest = hash('sha256', `${occurrence}\n${route}\n${endpoint}`, 'hex');
   return `msg_${isTest ? 'test_' : ''}${digest.slice(0, 32)}`;
 }
 

@@ -20,6 +20,7 @@ export function placeholdersOf(path: string): string[] {
  * HTTP client or proxy resolves it as a relative path.
  */
 export function fillPath(template: string, params: Params): string {
+  if (template === '') return '';
   const filled = template.replace(PLACEHOLDER, (_, name: string) => {
     const bytes = params[name];
     return Array.from(bytes ?? [], (byte) => PERCENT_ENCODED[byte]).join('');

@@ -45,13 +45,17 @@ export function dataOf(input: WebhookInput): { readonly [name: string]: Json } {
   };
 }
 
-function keyFields(key: Uint8Array): { readonly [name: string]: Json } {
+/** The key as text; with its exact bytes if these are not UTF-8. */
+export function keyFields(key: Uint8Array): { readonly [name: string]: Json } {
   const exactText = decodeUtf8(key);
   if (exactText !== null) return { key: exactText };
   return { key: textOf(key), key_base64: Buffer.from(key).toString('base64') };
 }
 
-function valueFields({ value, base64, omitted, readAtMs }: KeyValue): { [name: string]: Json } {
+/** A value, how it was read, and when. */
+export function valueFields({ value, base64, omitted, readAtMs }: KeyValue): {
+  [name: string]: Json;
+} {
   return {
     value,
     ...(base64 === null ? {} : { value_base64: base64 }),

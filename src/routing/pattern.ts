@@ -36,6 +36,7 @@ export function compilePattern(source: string): Pattern {
   return {
     source,
     names,
+    matches: (key) => (key.length === 0 ? matchesEmptyKey : match(key) !== null),
     match: (key) => {
       if (key.length === 0) return matchesEmptyKey ? paramsOf([], [], key) : null;
       const spans = match(key);

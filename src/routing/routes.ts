@@ -45,12 +45,13 @@ export class Routing {
   /** Whether a route matches the key, and the key is small enough to send. */
   isRouted(key: Buffer): boolean {
     if (key.length > KEY_BYTES_MAX || this.isOwn(key)) return false;
-    return this.routes.some((route) => matchRoute(route, key) !== null);
+    return this.routes.some(({ patterns }) => patterns.some((pattern) => pattern.matches(key)));
   }
 
   /** Whether the key belongs to the relay. */
   isOwn(key: Buffer): boolean {
-    return key.subarray(0, this.#ownPrefix.length).equals(this.#ownPrefix);
+    const { length } = this.#ownPrefix;
+    return key.length >= length && this.#ownPrefix.compare(key, 0, length) === 0;
   }
 }
 

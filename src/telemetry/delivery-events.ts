@@ -1,6 +1,6 @@
 /** Events of deliveries. */
 
-import type { Logger } from 'pino';
+import { type DestinationStream, type Logger, symbols } from 'pino';
 import type { Clock } from '../lib/clock.js';
 import { preventionAdvice } from '../lib/exhaustion.js';
 import type { Endpoint } from '../model/endpoint.js';
@@ -17,6 +17,7 @@ import type {
 import type { Claimed } from '../outbox/outbox.js';
 import { capitalize, lengthText } from '../server/wording.js';
 import { publicKeysOf } from '../signing/sign.js';
+import { deliveredLine } from './delivered-line.js';
 import { LogThrottle } from './log-throttle.js';
 import type { Metrics } from './metrics.js';
 import { ThrottledCount } from './throttled-count.js';
@@ -34,6 +35,8 @@ export interface AttemptReport {
 
 export class DeliveryEvents {
   readonly #log: Logger;
+  /** Where the logger writes its lines. */
+  readonly #lines: DestinationStream;
   readonly #metrics: Metrics;
   readonly #clock: Clock;
   readonly #seldom: LogThrottle;
@@ -43,6 +46,7 @@ export class DeliveryEvents {
 
   constructor(log: Logger, metrics: Metrics, clock: Clock) {
     this.#log = log;
+    this.#lines = streamOf(log);
     this.#metrics = metrics;
     this.#clock = clock;
     this.#seldom = new LogThrottle(clock);
@@ -61,6 +65,14 @@ export class DeliveryEvents {
     const { endpoint } = delivery;
     this.#metrics.attempts.inc({ endpoint, outcome: outcome.kind });
     this.#metrics.attemptDuration.observe({ endpoint }, durationMs / 1000);
+    const roundedMs = Math.round(durationMs * 10) / 10;
+    const ageMs = endedAtMs - (delivery.expiredAtMs ?? delivery.detectedAtMs);
+    if (outcome.kind === 'accepted' && isFaultless(outcome)) {
+      if (!this.#log.isLevelEnabled('info')) return;
+      const fields = { nowMs: endedAtMs, status: outcome.status, durationMs: roundedMs, ageMs };
+      this.#lines.write(deliveredLine(claimed, fields));
+      return;
+    }
     const line = {
       event: 'attempt',
       id: delivery.id,
@@ -74,8 +86,8 @@ export class DeliveryEvents {
       ...outcomeFields(outcome),
       disposition: disposition.kind,
       ...dispositionFields(disposition, decidedAtMs),
-      duration_ms: Math.round(durationMs * 10) / 10,
-      age_ms: endedAtMs - (delivery.expiredAtMs ?? delivery.detectedAtMs),
+      duration_ms: roundedMs,
+      age_ms: ageMs,
       body_bytes: delivery.body.length,
     };
     if (outcome.kind !== 'unreachable') this.#faulty(endpoint, outcome);
@@ -239,6 +251,17 @@ function outcomeFields(outcome: Outcome): Record<string, unknown> {
     case 'unreachable':
       return { reason: outcome.reason, error: outcome.detail };
   }
+}
+
+/** The stream that a logger writes to. */
+function streamOf(log: Logger): DestinationStream {
+  const { [symbols.streamSym]: stream } = log as unknown as Record<symbol, DestinationStream>;
+  if (stream === undefined) throw new Error('expected a logger with a stream');
+  return stream;
+}
+
+function isFaultless({ malformed, unreadableRetryAfter }: ResponseFaults): boolean {
+  return malformed === undefined && unreadableRetryAfter === undefined;
 }
 
 function faultFields({ malformed, unreadableRetryAfter }: ResponseFaults): Record<string, unknown> {

@@ -54,10 +54,11 @@ export function openEvents(
   metrics: Metrics,
 ): Events {
   const { settings, output, reports, clock } = parts;
-  const log = createLog(settings.log, output, {
-    onLost: (lines) => metrics.logLinesDropped.inc(lines),
-    onRegained: (lines, reason) => events.relay.logLinesLost(lines, reason),
-  });
+  const lostLines = {
+    onLost: (lines: number) => metrics.logLinesDropped.inc(lines),
+    onRegained: (lines: number, reason: string) => events.relay.logLinesLost(lines, reason),
+  };
+  const log = createLog(settings.log, output, lostLines, clock);
   const events = createEvents(log, metrics, clock);
   reports.listen((report) => events.relay.processReported(report));
   return events;

@@ -2,7 +2,9 @@
  * The log on standard output: JSON lines, or lines for people. Webhooks take priority over log lines: if
  * standard output is blocked, lines are dropped and counted.
  */
-import { type Logger, pino, stdTimeFunctions } from 'pino';
+import { type Logger, pino } from 'pino';
+import type { Clock } from '../lib/clock.js';
+import { isoTimes } from '../lib/iso-time.js';
 import { paintFor } from '../lib/terminal.js';
 import type { Settings } from '../model/vocabulary.js';
 import type { BufferedOutput } from './buffered-output.js';
@@ -10,6 +12,8 @@ import { terminalLine } from './terminal-lines.js';
 
 /** The maximum size of lines that wait for a reader: a few ten thousand lines. */
 export const LOG_BYTES_WAITING_MAX = 16 * 1024 * 1024;
+
+const timeText = isoTimes();
 
 const NOBODY_READS = `standard output was not read, and ${LOG_BYTES_WAITING_MAX / 1024 / 1024} MiB of lines waited`;
 
@@ -25,6 +29,7 @@ export function createLog(
   { level, format }: Settings['log'],
   output: BufferedOutput,
   { onLost, onRegained }: LostLineEvents,
+  clock: Pick<Clock, 'nowMs'>,
 ): Logger {
   /** Lost lines that are not reported yet. */
   let lost = 0;
@@ -46,7 +51,7 @@ export function createLog(
   const options = {
     level,
     base: null,
-    timestamp: stdTimeFunctions.isoTime,
+    timestamp: () => `,"time":"${timeText(clock.nowMs())}"`,
     formatters: { level: (label: string) => ({ level: label }) },
   };
   const lines = {

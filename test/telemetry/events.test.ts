@@ -12,7 +12,9 @@ import { ManualClock } from '../support/manual-clock.js';
 
 function someEvents(level = 'trace') {
   const lines: Record<string, unknown>[] = [];
-  const log = pino({ level }, { write: (line: string) => void lines.push(JSON.parse(line)) });
+  const formatters = { level: (label: string) => ({ level: label }) };
+  const write = (line: string) => void lines.push(JSON.parse(line));
+  const log = pino({ level, formatters }, { write });
   const endpoint = anEndpoint();
   const metrics = new Metrics({
     endpoints: new Map([[endpoint.name, endpoint]]),
@@ -132,7 +134,7 @@ describe('an attempt', () => {
       outcome,
       disposition: { kind: 'dead', reason: 'exhausted', lastOutcome: null },
     });
-    expect(lines.map(({ level }) => level)).toEqual([30, 40, 50]);
+    expect(lines.map(({ level }) => level)).toEqual(['info', 'warn', 'error']);
     expect(lines[2]).toMatchObject({
       disposition: 'dead',
       reason: 'timeout',
@@ -239,11 +241,11 @@ describe('a circuit breaker', () => {
       events.delivery.breakerChanged('shop', change);
     }
     expect(lines).toMatchObject([
-      { level: 40, event: 'breaker_opened', endpoint: 'shop', open_ms: 1_000 },
-      { level: 30, event: 'breaker_opened' },
-      { level: 30, event: 'breaker_half_open' },
-      { level: 30, event: 'breaker_closed' },
-      { level: 40, event: 'breaker_half_open' },
+      { level: 'warn', event: 'breaker_opened', endpoint: 'shop', open_ms: 1_000 },
+      { level: 'info', event: 'breaker_opened' },
+      { level: 'info', event: 'breaker_half_open' },
+      { level: 'info', event: 'breaker_closed' },
+      { level: 'warn', event: 'breaker_half_open' },
     ]);
   });
 
@@ -302,15 +304,15 @@ describe('what is found of a server', () => {
     say(policy);
     expect(lines).toMatchObject([
       {
-        level: 40,
+        level: 'warn',
         event: 'keys_evictable',
         redis: 'redis:6379',
         msg: 'keys are evicted. Give it more memory',
       },
-      { level: 30, event: 'keys_evictable' },
-      { level: 50, event: 'server_role', msg: 'it is a replica' },
-      { level: 30, event: 'server_role' },
-      { level: 40, event: 'keys_evictable' },
+      { level: 'info', event: 'keys_evictable' },
+      { level: 'error', event: 'server_role', msg: 'it is a replica' },
+      { level: 'info', event: 'server_role' },
+      { level: 'warn', event: 'keys_evictable' },
     ]);
   });
 });

@@ -25,12 +25,17 @@ function aLog(format: 'json' | 'pretty' = 'json', hangs = false) {
 function logTo(target: TextOutput, format: 'json' | 'pretty' = 'json') {
   let dropped = 0;
   const output = new BufferedOutput(target);
-  const log = createLog({ level: 'info', format }, output, {
-    onLost: (lines) => {
-      dropped += lines;
+  const log = createLog(
+    { level: 'info', format },
+    output,
+    {
+      onLost: (lines) => {
+        dropped += lines;
+      },
+      onRegained: (lines, reason) => log.warn({ event: 'lost', lines, reason }),
     },
-    onRegained: (lines, reason) => log.warn({ event: 'lost', lines, reason }),
-  });
+    systemClock,
+  );
   return { log, output, dropped: () => dropped };
 }
 
@@ -110,10 +115,15 @@ describe('the log as auto', () => {
       },
     };
     const output = new BufferedOutput(target, colored);
-    const log = createLog({ level: 'info', format: 'auto' }, output, {
-      onLost: () => undefined,
-      onRegained: () => undefined,
-    });
+    const log = createLog(
+      { level: 'info', format: 'auto' },
+      output,
+      {
+        onLost: () => undefined,
+        onRegained: () => undefined,
+      },
+      systemClock,
+    );
     log.info({ event: 'tried', long: 'x'.repeat(60) }, 'one');
     output.flush();
     return text;
