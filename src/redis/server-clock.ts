@@ -161,11 +161,11 @@ export class ServerClock {
   }
 
   #best(): Answer | undefined {
-    const [first, ...rest] = this.#answers;
-    return rest.reduce(
-      (one, other) => (one !== undefined && other.underWayMs < one.underWayMs ? other : one),
-      first,
-    );
+    let best = this.#answers[0];
+    for (const answer of this.#answers) {
+      if (best !== undefined && answer.underWayMs < best.underWayMs) best = answer;
+    }
+    return best;
   }
 }
 

@@ -33,10 +33,10 @@ export class UnreadableError extends Error {}
 
 /** A JSON object of the state. */
 export class StoredObject {
-  readonly #fields: ReadonlyMap<string, unknown>;
+  readonly #fields: Readonly<Record<string, unknown>>;
 
   constructor(fields: object) {
-    this.#fields = new Map(Object.entries(fields));
+    this.#fields = fields as Record<string, unknown>;
   }
 
   /** The field, or `absent` if it is missing; throws an UnreadableError for an invalid value. */
@@ -46,7 +46,7 @@ export class StoredObject {
     expected: string,
     absent?: Value,
   ): Value {
-    const value = this.#fields.has(name) ? this.#fields.get(name) : absent;
+    const value = Object.hasOwn(this.#fields, name) ? this.#fields[name] : absent;
     if (is(value)) return value;
     throw new UnreadableError(`"${name}" is not ${expected}`);
   }
