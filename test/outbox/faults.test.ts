@@ -4,7 +4,7 @@ import { FencedError } from '../../src/model/errors.js';
 import type { Claimed, Outbox } from '../../src/outbox/outbox.js';
 import { endpointKeys, GROUP, leaseKey } from '../../src/state/format.js';
 import { openBreakableState } from '../support/breakable-state.js';
-import { aDelivery } from '../support/domain.js';
+import { aDelivery, retryAt } from '../support/domain.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
 
@@ -142,7 +142,7 @@ describe.each([
   ])('that failed and %s has its effect once when it is repeated', async (_, isStored) => {
     const { outbox, claimOne, atServer, failsNotStored, failsStored } = await breakable();
     await outbox.enqueue([aDelivery({ id: 'a' })]);
-    const dead = { kind: 'dead', reason: 'exhausted', lastOutcome: null } as const;
+    const dead = { kind: 'dead', reason: 'exhausted', lastOutcome: null, failure: null } as const;
     await outbox.settle(await claimOne(), dead, 0);
     const write = () => outbox.dead[step]('shop', 'a');
     if (isStored) await failsStored(write, async () => (await atServer.dead()) === 0);
@@ -181,10 +181,10 @@ describe('claim', () => {
 
 describe.each([
   ['done', { kind: 'done' }, { stored: 0, waiting: 0, dead: 0 }],
-  ['retry', { kind: 'retry', notBeforeMs: 9e12 }, { stored: 1, waiting: 1, dead: 0 }],
+  ['retry', retryAt(9e12), { stored: 1, waiting: 1, dead: 0 }],
   [
     'dead',
-    { kind: 'dead', reason: 'exhausted', lastOutcome: null },
+    { kind: 'dead', reason: 'exhausted', lastOutcome: null, failure: null },
     { stored: 0, waiting: 0, dead: 1 },
   ],
 ] as const)('settle: %s', (_, disposition, after) => {

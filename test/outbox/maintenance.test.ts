@@ -14,7 +14,7 @@ import {
   formatKey,
   quarantineKey,
 } from '../../src/state/format.js';
-import { aDelivery } from '../support/domain.js';
+import { aDelivery, retryAt } from '../support/domain.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
@@ -92,7 +92,7 @@ describe('an index that another client has deleted', () => {
     await outbox.enqueue(ids.map((id) => aDelivery({ id })));
     const [held] = await claim(1);
     const { ready, waiting } = endpointKeys(prefix, 'shop');
-    await outbox.settle(held as Claimed, { kind: 'retry', notBeforeMs: FAR_OFF_MS }, 0);
+    await outbox.settle(held as Claimed, retryAt(FAR_OFF_MS), 0);
     await upkeep().runOnce();
     expect(said).toEqual([]);
     await shared.client.del(ready, waiting);
@@ -106,7 +106,11 @@ describe('an index that another client has deleted', () => {
     await presence(['shop']).heartbeat();
     await outbox.enqueue(['a', 'b'].map((id) => aDelivery({ id })));
     for (const one of await claim(2)) {
-      await outbox.settle(one, { kind: 'dead', reason: 'exhausted', lastOutcome: null }, 0);
+      await outbox.settle(
+        one,
+        { kind: 'dead', reason: 'exhausted', lastOutcome: null, failure: null },
+        0,
+      );
     }
     const { dead, deadOrder } = endpointKeys(prefix, 'shop');
     await shared.client.zrem(deadOrder, 'a');
@@ -155,7 +159,7 @@ describe('an endpoint that no running replica has', () => {
     const body = Buffer.from([0, 10, 255]);
     await outbox.enqueue(['waiting', 'claimed', 'ready'].map((id) => aDelivery({ id, body })));
     const [waiting] = await claim(1);
-    if (waiting) await outbox.settle(waiting, { kind: 'retry', notBeforeMs: FAR_OFF_MS }, 0);
+    if (waiting) await outbox.settle(waiting, retryAt(FAR_OFF_MS), 0);
     await claim(1, opened.outbox({ replica: 'dead' }));
     await hadAgo('shop', GONE_MS);
     const one = upkeep();
@@ -291,7 +295,11 @@ describe('after the clock of Redis was set', () => {
     const { outbox, upkeep, presence, claim, said, prefix } = await oneReplica();
     await outbox.enqueue([aDelivery({ id: 'ahead' })]);
     for (const claimed of await claim(1)) {
-      await outbox.settle(claimed, { kind: 'dead', reason: 'exhausted', lastOutcome: null }, 0);
+      await outbox.settle(
+        claimed,
+        { kind: 'dead', reason: 'exhausted', lastOutcome: null, failure: null },
+        0,
+      );
     }
     const { deadOrder } = endpointKeys(prefix, 'shop');
     await shared.client.zincrby(deadOrder, HOUR_MS, 'ahead');
@@ -306,7 +314,11 @@ describe('after the clock of Redis was set', () => {
     const { outbox, upkeep, presence, claim, said, server } = await oneReplica({ keepMs: -1_000 });
     await outbox.enqueue([aDelivery()]);
     for (const claimed of await claim(1)) {
-      await outbox.settle(claimed, { kind: 'dead', reason: 'exhausted', lastOutcome: null }, 0);
+      await outbox.settle(
+        claimed,
+        { kind: 'dead', reason: 'exhausted', lastOutcome: null, failure: null },
+        0,
+      );
     }
     await presence(['shop']).heartbeat();
     server.isSteady = false;
@@ -325,7 +337,11 @@ describe('dead letters', () => {
     });
     await outbox.enqueue([aDelivery({ id: 'old' }), aDelivery({ id: 'young' })]);
     for (const claimed of await claim(2)) {
-      await outbox.settle(claimed, { kind: 'dead', reason: 'exhausted', lastOutcome: null }, 0);
+      await outbox.settle(
+        claimed,
+        { kind: 'dead', reason: 'exhausted', lastOutcome: null, failure: null },
+        0,
+      );
     }
     const { deadOrder } = endpointKeys(prefix, 'shop');
     await shared.client.zincrby(deadOrder, -3_600_001, 'old');

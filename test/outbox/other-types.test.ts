@@ -1,15 +1,15 @@
 /** A key of the outbox that another client has made one of another type takes no delivery with it. */
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { endpointKeys, goneKey, replicasKey } from '../../src/state/format.js';
-import { aDelivery } from '../support/domain.js';
+import { aDelivery, retryAt } from '../support/domain.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
 import { lettersOf } from './outbox.contract.js';
 
 const shared = sharedRedis();
 const SOON_MS = 5_000;
-const RETRY_NOW = { kind: 'retry', notBeforeMs: 0 } as const;
-const DEAD = { kind: 'dead', reason: 'exhausted', lastOutcome: null } as const;
+const RETRY_NOW = retryAt(0);
+const DEAD = { kind: 'dead', reason: 'exhausted', lastOutcome: null, failure: null } as const;
 let prefixes = 0;
 
 async function open() {

@@ -2,7 +2,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { type Clock, systemClock } from '../../src/lib/clock.js';
 import { Presence } from '../../src/outbox/presence.js';
 import { endpointKeys, replicasKey } from '../../src/state/format.js';
-import { aDelivery } from '../support/domain.js';
+import { aDelivery, retryAt } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
@@ -96,8 +96,8 @@ describe('what a dead replica had claimed', () => {
 
   it.each([
     { kind: 'done' } as const,
-    { kind: 'dead', reason: 'exhausted', lastOutcome: null } as const,
-    { kind: 'retry', notBeforeMs: 0 } as const,
+    { kind: 'dead', reason: 'exhausted', lastOutcome: null, failure: null } as const,
+    retryAt(0),
   ])('is settled no more by it, should it wake up: $kind', async (disposition) => {
     const { one, other, claims, dies } = await twoReplicas();
     await dies();

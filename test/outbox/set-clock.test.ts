@@ -13,7 +13,7 @@ const HOUR_MS = 3_600_000;
 /** Much more than anything here takes, and much less than the clock is set by. */
 const SHORT_MS = 60_000;
 
-const DEAD = { kind: 'dead', reason: 'exhausted', lastOutcome: null } as const;
+const DEAD = { kind: 'dead', reason: 'exhausted', lastOutcome: null, failure: null } as const;
 
 const never = new AbortController().signal;
 
