@@ -5,7 +5,7 @@ import type { Disposition } from '../../src/model/vocabulary.js';
 import type { Claimed, Outbox } from '../../src/outbox/outbox.js';
 import { Presence } from '../../src/outbox/presence.js';
 import { endpointKeys, GROUP, replicasKey } from '../../src/state/format.js';
-import { aDelivery, retryAt } from '../support/domain.js';
+import { aDelivery, deadOf, retryAt } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
@@ -159,12 +159,7 @@ describe('a replica that dies', () => {
 
   it('during the settle of a dead letter, once that is stored, leaves it one', async () => {
     const replicas = await twoReplicas();
-    await diesInSettle(replicas, {
-      kind: 'dead',
-      reason: 'exhausted',
-      lastOutcome: null,
-      failure: null,
-    });
+    await diesInSettle(replicas, deadOf('exhausted'));
     const { outbox } = replicas.heir;
     expect(await lettersOf(outbox.dead)).toMatchObject([
       { delivery: { id: 'a', body: BODY }, reason: 'exhausted', attempts: 1 },

@@ -9,13 +9,13 @@ import {
   quarantineKey,
   replicasKey,
 } from '../../src/state/format.js';
-import { aDelivery, retryAt } from '../support/domain.js';
+import { aDelivery, deadOf, retryAt } from '../support/domain.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
 import { lettersOf } from './outbox.contract.js';
 
 const never = new AbortController().signal;
-const DEAD = { kind: 'dead', reason: 'exhausted', lastOutcome: null, failure: null } as const;
+const DEAD = deadOf('exhausted');
 
 const shared = sharedRedis();
 let prefixes = 0;

@@ -3,7 +3,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../src/lib/clock.js';
 import type { Claimed } from '../../src/outbox/outbox.js';
 import { endpointKeys, GROUP, goneField, goneKey, replicasKey } from '../../src/state/format.js';
-import { aDelivery, retryAt } from '../support/domain.js';
+import { aDelivery, deadOf, retryAt } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { type OutboxOptions, openState } from '../support/redis-state.js';
@@ -30,7 +30,7 @@ describeOutbox('the outbox in Redis', async () => ({
 
 const never = new AbortController().signal;
 
-const DEAD = { kind: 'dead', reason: 'exhausted', lastOutcome: null, failure: null } as const;
+const DEAD = deadOf('exhausted');
 
 describe('the outbox in Redis', () => {
   it('leaves nothing behind of a delivery that is done', async () => {
@@ -49,7 +49,7 @@ describe('the outbox in Redis', () => {
     const { outbox: other } = await anOutbox({ prefix, replica: 'other' });
     const goneTo = async (outbox: typeof one) => {
       const [claimed] = await outbox.claim('shop', 1, never);
-      const gone = { kind: 'dead', reason: 'gone', lastOutcome: null, failure: null } as const;
+      const gone = deadOf('gone');
       if (claimed) await outbox.settle(claimed, gone, 0);
     };
     await one.enqueue(['a', 'b', 'c'].map((id) => aDelivery({ id })));
@@ -101,11 +101,7 @@ describe('the outbox in Redis', () => {
     const { outbox } = await anOutbox({ deadLettersMax: 2 });
     await outbox.enqueue(['a', 'b', 'c', 'd'].map((id) => aDelivery({ id })));
     for (const claimed of await outbox.claim('shop', 4, never)) {
-      await outbox.settle(
-        claimed,
-        { kind: 'dead', reason: 'gone', lastOutcome: null, failure: null },
-        0,
-      );
+      await outbox.settle(claimed, deadOf('gone'), 0);
     }
     expect(await outbox.depth('shop')).toMatchObject({ deadLetters: 4 });
   });

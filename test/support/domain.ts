@@ -3,6 +3,7 @@ import type { Endpoint } from '../../src/model/endpoint.js';
 import { Secret } from '../../src/model/secret.js';
 import type {
   CapturedExpiration,
+  DeadReason,
   Delivery,
   Disposition,
   Expiration,
@@ -59,6 +60,14 @@ export function aFailure(given: Partial<FailedAttempt> = {}): FailedAttempt {
 /** A retry after an attempt that failed; times are monotonic. */
 export function retryAt(notBeforeMs: number, failure = aFailure()): Disposition {
   return { kind: 'retry', notBeforeMs, failure };
+}
+
+/** The end of a delivery; with the attempt that failed last, if one was made. */
+export function deadOf(
+  reason: DeadReason,
+  failure: FailedAttempt | null = null,
+): Disposition & { readonly kind: 'dead' } {
+  return { kind: 'dead', reason, lastOutcome: failure?.outcome ?? null, failure };
 }
 
 export function anExpiration(given: Partial<Expiration> = {}): Expiration {

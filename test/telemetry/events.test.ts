@@ -7,7 +7,7 @@ import { compilePattern } from '../../src/routing/pattern.js';
 import { note, ok, problem, type ServerFinding, warning } from '../../src/server/finding.js';
 import { createEvents } from '../../src/telemetry/events.js';
 import { Metrics } from '../../src/telemetry/metrics.js';
-import { aDelivery, anEndpoint, anExpiration, aRoute, retryAt } from '../support/domain.js';
+import { aDelivery, anEndpoint, anExpiration, aRoute, deadOf, retryAt } from '../support/domain.js';
 import { ManualClock } from '../support/manual-clock.js';
 
 function someEvents(level = 'trace') {
@@ -130,7 +130,7 @@ describe('an attempt', () => {
     events.delivery.attempted({
       ...report,
       outcome,
-      disposition: { kind: 'dead', reason: 'exhausted', lastOutcome: null, failure: null },
+      disposition: deadOf('exhausted'),
     });
     expect(lines.map(({ level }) => level)).toEqual([30, 40, 50]);
     expect(lines[2]).toMatchObject({
