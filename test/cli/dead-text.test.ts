@@ -51,6 +51,15 @@ describe('a dead letter as JSON', () => {
     expect(JSON.parse(text)).toMatchObject({ id: 'msg_1', body, url: null, response_body: 'oops' });
   });
 
+  it('has the recorded attempts only where one letter is shown', () => {
+    const startedAtMs = Date.parse('2026-11-22T05:59:59.988Z');
+    const recorded = { ...letter, history: [{ startedAtMs, durationMs: 12, outcome: 'HTTP 500' }] };
+    expect(JSON.parse(jsonOf(recorded, null)).attempt_history).toEqual([
+      { at: '2026-11-22T05:59:59.988Z', outcome: 'HTTP 500', duration_ms: 12 },
+    ]);
+    expect(toListedLetter(recorded)).not.toHaveProperty('attempt_history');
+  });
+
   it('has a body that is no UTF-8 in base64', () => {
     const body = Buffer.from([0xff, 0x00]);
     const read = JSON.parse(jsonOf(aDeadLetter({ delivery: { body } }, NOW_MS), null));
@@ -76,9 +85,39 @@ describe('all about a dead letter', () => {
     ]);
   });
 
+  const attempt = (seconds: number, outcome: string, durationMs: number) => ({
+    startedAtMs: NOW_MS + seconds * 1_000,
+    durationMs,
+    outcome,
+  });
+
+  it('has a line for each attempt that is recorded, within 80 columns', () => {
+    const history = [
+      attempt(0, 'HTTP 500', 12),
+      attempt(1, 'timeout', 15_004),
+      attempt(36, 'connection_refused', 3_600_000),
+    ];
+    const lines = details({ ...letter, history }, null, NOW_MS, plain).split('\n');
+    const from = lines.indexOf('attempts     3');
+    expect(lines.slice(from + 1, from + 5)).toEqual([
+      '             2026-11-22T08:00:00.000Z  HTTP 500               12 ms',
+      '             2026-11-22T08:00:01.000Z  timeout               15.0 s',
+      '             2026-11-22T08:00:36.000Z  connection_refused  3600.0 s',
+      'last error   HTTP 500',
+    ]);
+  });
+
+  it.each([
+    [[], 'attempts     3 (none recorded)'],
+    [[attempt(0, 'dns', 1), attempt(1, 'dns', 1)], 'attempts     3 (2 recorded)'],
+  ])('says how many attempts are recorded if some are missing', (history, line) => {
+    expect(details({ ...letter, history }, null, NOW_MS, plain).split('\n')).toContain(line);
+  });
+
   it('says that a webhook was never attempted, and that its URL is unknown', () => {
     const unattempted = { ...letter, attempts: 0, lastOutcome: null };
     const lines = details(unattempted, null, NOW_MS, plain).split('\n');
+    expect(lines).toContain('attempts     0');
     expect(lines).toContain('last error   never attempted');
     expect(lines).toContain(
       'request      POST /orders/42 (the endpoint is not in the configuration)',
