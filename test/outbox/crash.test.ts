@@ -5,7 +5,7 @@ import type { Disposition } from '../../src/model/vocabulary.js';
 import type { Claimed, Outbox } from '../../src/outbox/outbox.js';
 import { Presence } from '../../src/outbox/presence.js';
 import { endpointKeys, GROUP, replicasKey } from '../../src/state/format.js';
-import { aDelivery, deadOf, retryAt } from '../support/domain.js';
+import { aDelivery, aFailure, deadOf, retryAt } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
@@ -85,6 +85,23 @@ describe('a replica that dies', () => {
     await dies();
     await heir.presence.reclaim();
     await expectAttempt(heir.outbox, 2);
+  });
+
+  it('has made an attempt that is counted, and that the history lacks', async () => {
+    const { dying, heir, dies } = await twoReplicas();
+    await store(dying.outbox, 'a');
+    await dying.outbox.settle(await claimOne(dying.outbox), retryAt(0), 0);
+    const lost = await claimOne(dying.outbox);
+    await heir.presence.reclaim();
+    await shared.client.zrem(replicasKey(dying.state.prefix), 'dying');
+    await heir.presence.reclaim();
+    await dying.outbox.settle(lost, retryAt(0), 0);
+    await dies();
+    await heir.outbox.settle(await claimOne(heir.outbox), deadOf('exhausted', aFailure()), 0);
+    expect((await lettersOf(heir.outbox.dead))[0]).toMatchObject({
+      attempts: 3,
+      history: [{ outcome: 'HTTP 500' }, { outcome: 'HTTP 500' }],
+    });
   });
 
   it('time and again has made an attempt each time', async () => {

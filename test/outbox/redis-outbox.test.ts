@@ -44,6 +44,36 @@ describe('the outbox in Redis', () => {
     expect(await shared.client.xlen(ready)).toBe(0);
   });
 
+  it.each([true, false])(
+    'leaves nothing behind of deliveries that were retried and are done, also if another claim is lost: %j',
+    async (isLost) => {
+      const { outbox, prefix } = await anOutbox();
+      await outbox.enqueue(['a', 'b'].map((id) => aDelivery({ id })));
+      for (const claimed of await outbox.claim('shop', 2, never)) {
+        await outbox.settle(claimed, retryAt(0), 0);
+      }
+      const claims = await outbox.claim('shop', 2, never);
+      const { ready, deliveries, attempts } = endpointKeys(prefix, 'shop');
+      const [[entry] = ['']] = await shared.client.xrange(ready, '-', '+', 'COUNT', 1);
+      if (isLost) await shared.client.multi().xdel(ready, entry).xack(ready, GROUP, entry).exec();
+      await Promise.all(claims.map((claimed) => outbox.settle(claimed, { kind: 'done' }, 0)));
+      const left = isLost ? ['a'] : [];
+      expect(await shared.client.hkeys(deliveries)).toEqual(left);
+      expect(await shared.client.hkeys(attempts)).toEqual(left);
+    },
+  );
+
+  it('replays a dead letter without the attempts that a relay of version 0.1 has left', async () => {
+    const { outbox, prefix } = await anOutbox();
+    await outbox.enqueue([aDelivery({ id: 'a' })]);
+    const claimOne = async () => (await outbox.claim('shop', 1, never))[0] as Claimed;
+    await outbox.settle(await claimOne(), DEAD, 0);
+    await shared.client.hset(endpointKeys(prefix, 'shop').attempts, 'a', '[1,2,"dns"]');
+    await outbox.dead.replay('shop', 'a');
+    await outbox.settle(await claimOne(), DEAD, 0);
+    expect((await outbox.dead.find('shop', 'a'))?.history).toEqual([]);
+  });
+
   it('says which living replicas an endpoint has answered 410, and where these are', async () => {
     const { outbox: one, prefix } = await anOutbox();
     const { outbox: other } = await anOutbox({ prefix, replica: 'other' });
