@@ -29,6 +29,7 @@ const HOSTILE = [
   '[-1,2,"dns"]',
   '[1e400,2,"dns"]',
   '[99999999999999999999,2,"dns"]',
+  `[${'9'.repeat(400)},2,"dns"]`,
   `[1,2,"${'x'.repeat(65)}"]`,
   '[1,2,"dns"',
   ']],"attempts":0,"x":[[',
@@ -36,6 +37,9 @@ const HOSTILE = [
   '\u0000',
   'x'.repeat(1_000_000),
 ];
+
+/** What relays store. */
+const STORED = /^(\[[1-9]\d{0,14},\d{1,15},"[A-Za-z0-9_ ]{1,64}"\](,|$)){1,20}$/;
 
 /** Parts of histories, good ones too, and any bytes. */
 const texts = fc.oneof(
@@ -68,8 +72,10 @@ describe('the history of a delivery', () => {
     await shared.client.hset(keys.attempts, 'msg_1', text);
     for (let n = 0; n < retries; n += 1) {
       await outbox.settle(await claimOne(), retryAt(0, aFailure({ outcome: 'tls' })), 0);
+      expect(await shared.client.hget(keys.attempts, 'msg_1')).toMatch(STORED);
     }
     await outbox.settle(await claimOne(), deadOf('exhausted', aFailure({ outcome: 'dns' })), 0);
+    expect(await shared.client.exists(keys.attempts)).toBe(0);
     const letter = await outbox.dead.find('shop', 'msg_1');
     await outbox.dead.drop('shop', 'msg_1');
     return letter;
@@ -107,10 +113,17 @@ describe('the history of a delivery', () => {
     );
   });
 
+  it('that is much too long is read at its start alone', async () => {
+    const items = Array.from({ length: 50_000 }, (_, n) => `[1,${n},"dns"]`);
+    const letter = await dieWith(items.join());
+    const [{ durationMs } = { durationMs: 0 }] = letter?.history ?? [];
+    expect(durationMs).toBeLessThan(1_000);
+  });
+
   it('that is full is not taken for one of another client', async () => {
     const long = `[999999999999999,999999999999999,"${'x'.repeat(64)}"]`;
     const { entries } = await state.quarantine.depth();
-    const letter = await dieWith(Array.from({ length: HISTORY_MAX }, () => long).join());
+    const letter = await dieWith(Array.from({ length: HISTORY_MAX }, () => long).join(), 2);
     expect(letter?.history).toHaveLength(HISTORY_MAX);
     expect((await state.quarantine.depth()).entries).toBe(entries);
   });

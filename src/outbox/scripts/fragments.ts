@@ -106,7 +106,7 @@ local function history_of(into, recorded, id)
   return history
 end
 local function add_attempt(history, ago, duration, outcome)
-  add_item(history, math.max(0, now() - ago), duration, outcome)
+  add_item(history, now() - ago, duration, outcome)
 end
 `;
 
