@@ -40,7 +40,7 @@ export function attempt(
   done: (attempted: Attempted | Prevented) => void,
 ): void {
   const { endpoint, sender, events, clock, chance } = parts;
-  const startedAtMs = clock.monotonicMs();
+  const startedMs = clock.monotonicMs();
   const serverStartedAtMs = parts.serverNowMs();
   const request = buildRequest(parts.current(), claimed.delivery, clock.nowMs());
   sender.send(request, (outcome) => {
@@ -49,12 +49,18 @@ export function attempt(
       return done(outcome);
     }
     const decidedAtMs = clock.monotonicMs();
-    const durationMs = decidedAtMs - startedAtMs;
+    const durationMs = decidedAtMs - startedMs;
     const endedAtMs = clock.nowMs();
     const isFirst = claimed.attempt === 1 && !claimed.isReplay;
     if (isFirst) events.firstAttempted(claimed.delivery, serverStartedAtMs);
     const next = disposition(
-      { outcome, attempt: claimed.attempt, nowMs: decidedAtMs, fraction: chance.fraction() },
+      {
+        outcome,
+        attempt: claimed.attempt,
+        startedMs,
+        nowMs: decidedAtMs,
+        fraction: chance.fraction(),
+      },
       endpoint.retry,
     );
     events.attempted({ claimed, outcome, disposition: next, durationMs, decidedAtMs, endedAtMs });
