@@ -89,6 +89,11 @@ export class Claimer {
     return reply;
   }
 
+  /** The number of claims that this replica knows. */
+  heldCount(endpoint: string): number {
+    return this.#inflightOf(endpoint).held.size;
+  }
+
   /** Forgets a claim that has been settled or released. */
   forget({ delivery, entry }: RedisClaimed): void {
     this.#inflightOf(delivery.endpoint).held.delete(entry);

@@ -5,14 +5,12 @@
  */
 import type { Clock } from '../lib/clock.js';
 import { PeriodicLoop } from '../lib/periodic-loop.js';
-import { messageOf } from '../model/errors.js';
 import {
   DEAD_AFTER_MS,
   endpointKeys,
   endpointsKey,
   FORMAT_VERSION,
   formatKey,
-  GROUP,
   replicasKey,
 } from '../state/format.js';
 import { ignoreTrouble } from '../state/health.js';
@@ -36,6 +34,9 @@ const HEARTBEAT_GAP_MS_MAX = 2 * HEARTBEAT_EVERY_MS;
  * others: the longest reconnection delay and one heartbeat.
  */
 export const OTHERS_BACK_MS = 5_000;
+
+/** Endpoints that one script examines: at most a millisecond's work for Redis. */
+const LOOK_BATCH = 200;
 
 /** Claims that one script releases. */
 const RECLAIM_BATCH = 100;
@@ -113,13 +114,15 @@ export class Presence {
   async reclaim(): Promise<void> {
     const { state } = this.#parts;
     let dead: ReadonlySet<string> = new Set();
+    let others: ReadonlyMap<string, readonly Buffer[]> = new Map();
     await state.pass('reclaim', async () => {
       dead = await this.#dead();
+      others = await this.#others();
     });
-    for (const endpoint of this.#parts.endpoints) {
+    for (const [endpoint, replicas] of others) {
       if (this.#reclaims.signal.aborted) return;
       await state.pass('reclaim', async () => {
-        for (const replica of await this.#othersAt(endpoint)) {
+        for (const replica of replicas) {
           const name = replica.toString();
           const isListed = this.#signs.valueOf(name) !== null;
           if (!isListed || dead.has(name)) await this.#reclaimFrom(endpoint, replica);
@@ -139,26 +142,17 @@ export class Presence {
     return new Set(this.#signs.since(DEAD_AFTER_MS, nowMs).keys());
   }
 
-  /**
-   * The other consumers of the group that are not deleted yet. Another client may have claimed as well, under any name.
-   */
-  async #othersAt(endpoint: string): Promise<Buffer[]> {
-    const { state } = this.#parts;
-    const { ready } = endpointKeys(state.prefix, endpoint);
-    const look = async () => {
-      try {
-        return (await state.redis.callBuffer('XINFO', 'CONSUMERS', ready, GROUP)) as Buffer[][];
-      } catch (error) {
-        // No claim has been made yet: the stream or the group is missing.
-        if (/no such key|NOGROUP/.test(messageOf(error))) return [];
-        throw error;
-      }
-    };
-    const consumers = await state.run('reclaim', look, endpoint);
-    const names = consumers.flatMap(
-      (fields) => fields[fields.findIndex((field) => field.toString() === 'name') + 1] ?? [],
-    );
-    return names.filter((name) => name.toString() !== this.#parts.replica);
+  /** The other consumers of each endpoint's group that are not deleted yet. */
+  async #others(): Promise<ReadonlyMap<string, readonly Buffer[]>> {
+    const { state, scripts, replica, endpoints } = this.#parts;
+    const others = new Map<string, readonly Buffer[]>();
+    for (let from = 0; from < endpoints.length; from += LOOK_BATCH) {
+      const some = endpoints.slice(from, from + LOOK_BATCH);
+      const keys = some.map((endpoint) => endpointKeys(state.prefix, endpoint).ready);
+      const found = await state.run('reclaim', () => scripts.others(keys, [replica]));
+      for (const [at, names] of (found as Buffer[][]).entries()) others.set(some[at] ?? '', names);
+    }
+    return others;
   }
 
   async #reclaimFrom(endpoint: string, replica: Buffer): Promise<void> {

@@ -17,17 +17,14 @@ import {
 import { type Lease, tokenOf } from '../state/lease.js';
 import { packDelivery } from '../state/packing.js';
 import { Claimer, type ClaimerParts, type RedisClaimed } from './claimer.js';
+import { IdleLook } from './idle-look.js';
 import { Oldest } from './oldest.js';
 import type { Batch, Claimed, Depth, Outbox, Writer } from './outbox.js';
 import { RedisDeadLetters } from './redis-dead-letters.js';
 import { Settler, type SettlerParts } from './settler.js';
 
-/**
- * How often the outbox polls for deliveries stored by other replicas; its own are noticed at once. Each poll without a
- * result doubles the interval, so that idle endpoints cost little.
- */
-const POLL_FIRST_MS = 250;
-const POLL_MS_MAX = 2_000;
+/** How often an endpoint checks whether it may deliver. */
+const MAY_DELIVER_EVERY_MS = 2_000;
 
 export interface RedisOutboxParts extends ClaimerParts, SettlerParts {
   /** The lease. Only its holder enqueues. */
@@ -53,6 +50,7 @@ export class RedisOutbox implements Outbox {
   readonly #parts: RedisOutboxParts;
   readonly #claimer: Claimer;
   readonly #settler: Settler;
+  readonly #idleLook: IdleLook;
   readonly #conditions = new Map<string, Condition>();
   /** Endpoints whose last claim took all ready deliveries. */
   readonly #emptied = new Map<string, Emptied>();
@@ -68,6 +66,10 @@ export class RedisOutbox implements Outbox {
     this.#parts = parts;
     this.#claimer = new Claimer(parts);
     this.#settler = new Settler(parts);
+    this.#idleLook = new IdleLook({
+      ...parts,
+      heldCount: (endpoint) => this.#claimer.heldCount(endpoint),
+    });
     this.dead = new RedisDeadLetters(state, scripts, (endpoint) =>
       this.#condition(endpoint).notifyAll(),
     );
@@ -136,17 +138,15 @@ export class RedisOutbox implements Outbox {
   ): Promise<readonly Claimed[]> {
     const { state, lease, clock } = this.#parts;
     const condition = this.#condition(endpoint);
-    let pollMs = POLL_FIRST_MS;
     while (!signal.aborted && !this.#closed) {
       if (!lease.delivers(endpoint)) {
-        await condition.wait(clock, POLL_MS_MAX, signal);
+        await condition.wait(clock, MAY_DELIVER_EVERY_MS, signal);
         continue;
       }
       const emptied = this.#emptied.get(endpoint);
       this.#emptied.delete(endpoint);
       if (emptied?.version === condition.version) {
-        await condition.wait(clock, Math.min(pollMs, emptied.nextInMs), signal);
-        if (condition.version === emptied.version) pollMs = Math.min(2 * pollMs, POLL_MS_MAX);
+        await this.#idleLook.wait(endpoint, condition, emptied.nextInMs, signal);
         continue;
       }
       // The version is read before the claim: a delivery stored in between is not missed.
@@ -194,6 +194,7 @@ export class RedisOutbox implements Outbox {
 
   async close(): Promise<readonly Delivery[]> {
     this.#closed = true;
+    this.#idleLook.close();
     for (const condition of this.#conditions.values()) condition.notifyAll();
     return [];
   }

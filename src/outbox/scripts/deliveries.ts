@@ -161,6 +161,37 @@ if has_met_foreign then reply[1] = ${MET_FOREIGN} end
 return reply`;
 
 /**
+ * KEYS: for each endpoint ready, waiting and throttle. ARGV: replica, for each endpoint how many claims the replica
+ * knows. Returns the places (from 0) of the endpoints for which a claim may have a result: a delivery is ready, a retry
+ * is due, the stream lists a claim that the replica does not know, or a key is of another type. Changes nothing.
+ */
+export const LOOK = `${NOW}${WHOLE}${THROTTLE}
+local at, found = now(), {}
+local function claimed_of(stream)
+  local groups = redis.pcall('XPENDING', stream, '${GROUP}')
+  if groups.err then return 0, 0 end
+  for _, consumer in ipairs(groups[4] or {}) do
+    if consumer[1] == ARGV[1] then return groups[1], tonumber(consumer[2]) end
+  end
+  return groups[1], 0
+end
+local function has_work(ready, waiting, known)
+  local due, length = redis.pcall('ZCOUNT', waiting, '-inf', at), redis.pcall('XLEN', ready)
+  if type(due) == 'table' or type(length) == 'table' then return true end
+  local claimed, held = claimed_of(ready)
+  return due > 0 or length > claimed or held > known
+end
+for i = 1, #KEYS, 3 do
+  local place = (i - 1) / 3
+  local typed = redis.pcall('HLEN', KEYS[i + 2])
+  local is_throttled = type(typed) ~= 'table' and throttle_of(KEYS[i + 2]) > 0
+  if not is_throttled and has_work(KEYS[i], KEYS[i + 1], tonumber(ARGV[place + 2])) then
+    found[#found + 1] = place
+  end
+end
+return found`;
+
+/**
  * KEYS: ready, deliveries, for deliveries that were retried: attempts. ARGV: the entries, then their ids. Before it, the
  * endpoint has accepted the webhooks. A crash before it: a takeover sends them again. Settles all at once; one by one
  * only if a claim has been lost.

@@ -47,6 +47,23 @@ end
 return #claims < tonumber(ARGV[3]) and '' or '(' .. claims[#claims][1]`;
 
 /**
+ * KEYS: ready of each endpoint. ARGV: replica. Returns for each endpoint the other consumers of the group. Another
+ * client may have claimed as well, under any name. Changes nothing.
+ */
+export const OTHERS = `local all = {}
+for i = 1, #KEYS do
+  all[i] = {}
+  -- Without a claim, the stream or the group is missing.
+  local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[i], '${GROUP}')
+  for _, fields in ipairs(consumers.err and {} or consumers) do
+    for at = 1, #fields, 2 do
+      if fields[at] == 'name' and fields[at + 1] ~= ARGV[1] then table.insert(all[i], fields[at + 1]) end
+    end
+  end
+end
+return all`;
+
+/**
  * KEYS: ready, replicas. ARGV: replica, its last heartbeat (empty: none), count. Before it, no running replica holds
  * the claims of a dead one. The claims become ready, with the attempt counted, unless the replica has sent another
  * heartbeat. Returns how many. After a crash any replica continues.

@@ -7,6 +7,7 @@ import {
   DEPTH,
   ENQUEUE,
   LIMIT_WAITS,
+  LOOK,
   RELEASE,
   SETTLE_DEAD,
   SETTLE_DONE,
@@ -17,6 +18,7 @@ import {
   DEAD_LETTER_UNKNOWN,
   FORGET_REPLICA,
   HEARTBEAT,
+  OTHERS,
   RECLAIM,
   RELEASE_UNKNOWN,
 } from './replicas.js';
@@ -24,6 +26,7 @@ import {
 const OUTBOX_LUA = {
   enqueue: ENQUEUE,
   claim: CLAIM,
+  look: LOOK,
   settleDone: SETTLE_DONE,
   settleRetry: SETTLE_RETRY,
   settleDead: SETTLE_DEAD,
@@ -32,6 +35,7 @@ const OUTBOX_LUA = {
   depth: DEPTH,
   heartbeat: HEARTBEAT,
   releaseUnknown: RELEASE_UNKNOWN,
+  others: OTHERS,
   reclaim: RECLAIM,
   forgetReplica: FORGET_REPLICA,
   deadLetterUnknown: DEAD_LETTER_UNKNOWN,
