@@ -20,6 +20,7 @@ import { Tally } from './dead-text.js';
 import { endpointsOf, type OpenDeadLetters, withDeadLetters } from './open-dead-letters.js';
 import { interruptedExitCode } from './printer.js';
 import { Progress } from './progress.js';
+import { fitted } from './screen.js';
 
 export interface ActOnDeadOptions extends FileOption, FilterOptions {
   readonly ids: readonly string[];
@@ -221,7 +222,8 @@ function refusalReason(instances: readonly string[] | undefined): string {
 function reportRefused({ stderr }: CliContext, { refused, gone }: Result, { done }: Verb): void {
   for (const [endpoint, count] of refused.byEndpoint) {
     const reason = refusalReason(gone.get(endpoint));
-    stderr.write(`expiry-relay: ${escapeUnprintable(endpoint)}: ${count} not ${done}: ${reason}\n`);
+    const text = `expiry-relay: ${escapeUnprintable(endpoint)}: ${count} not ${done}: ${reason}\n`;
+    stderr.write(fitted(stderr, text));
   }
 }
 

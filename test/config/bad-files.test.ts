@@ -91,7 +91,7 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     '8:9: endpoints.shop.secrets[3]: expected whsec_ and then 24–64 bytes in base64, found one 0 bytes long (make one with: expiry-relay secret)',
   ],
   many: [
-    '2:8: redis.url: expected the environment variable REDIS_URL to be set, found it unset',
+    '2:8: redis.url: the environment variable REDIS_URL is not set',
     '3:18: redis.databases[1]: expected a whole number from 0 to 2147483647, found "x"',
     '4:1: unknown key "endpoint"; did you mean "endpoints"?',
     '7:10: endpoints.shop.url: expected a URL such as http://shop:8080/hooks, found one that begins with neither http:// nor https:// (write http:// before the host)',
@@ -147,11 +147,11 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     '23:14: routes[1].include: expected [value], found a string (put it in [ ])',
   ],
   'other-templates': [
-    '9:11: routes[0].path: expected the environment variable id to be set, found it unset (did you mean {id}?)',
-    '10:13: routes[0].lookup: expected the environment variable id to be set, found it unset (did you mean {id}?)',
-    '12:20: routes[0].body.order: expected the environment variable id to be set, found it unset (did you mean {id}?)',
+    '9:11: routes[0].path: the environment variable id is not set; did you mean {id}?',
+    '10:13: routes[0].lookup: the environment variable id is not set; did you mean {id}?',
+    '12:20: routes[0].body.order: the environment variable id is not set; did you mean {id}?',
     `12:36: routes[0].body.total: expected \${NAME}, \${NAME:-default} or \${NAME:?message}, found other characters after \${ (did you mean {value.total}?)`,
-    '12:61: routes[0].body.other: expected the environment variable ID to be set, found it unset',
+    '12:61: routes[0].body.other: the environment variable ID is not set',
     '16:11: routes[1].body: expected a structure such as {order: "{id}"}, or none, found a string that looks like JSON (write it as YAML, without the quotes around it)',
     '20:11: routes[2].body: expected a structure such as {order: "{id}"}, or none, found a string that looks like JSON (write it as YAML, without the quotes around it)',
     '24:20: routes[3].body.order: expected single braces around a name, found "{{id}}" ({id} is replaced by the value; {{ id }} is literal)',
@@ -229,6 +229,7 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
   'state-without-password': [
     '5:13: state.username: expected a password beside the user name, found none',
   ],
+  unclosed: ['2:1: not YAML: the indentation of this line matches no line above it'],
   tab: ['10:1: not YAML: expected spaces as indentation, found a tab'],
   'two-documents': ['9:1: expected one YAML document, found a second one here (after ---)'],
   'two-state-passwords': [
@@ -253,7 +254,7 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     '7:12: expected an alias of an anchor above it, found none of that name (put a string that begins with * in quotes)',
   ],
   'unset-variable': [
-    '6:22: endpoints.shop.headers.authorization: expected the environment variable SHOP_TOKEN to be set, found it unset',
+    '6:22: endpoints.shop.headers.authorization: the environment variable SHOP_TOKEN is not set',
   ],
   'unterminated-variable': [
     `10:10: log.level: expected a } after \${, found none (for a literal \${ write $\${)`,

@@ -450,7 +450,7 @@ describe('what the file may not say', () => {
     ).replace('to: shop', `to: ["\${A}", shpo]`);
     const lines = (await mistakesIn(text)).split('\n');
     expect(lines).toHaveLength(5);
-    expect(lines.filter((line) => line.includes('variable A to be set'))).toHaveLength(4);
+    expect(lines.filter((line) => line.includes('variable A is not set'))).toHaveLength(4);
   });
 
   it('does not show what came from the environment', async () => {
