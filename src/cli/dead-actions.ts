@@ -159,6 +159,7 @@ class Pace {
   readonly #intervalMs: number;
   readonly #clock: Clock;
   #nextAtMs = Number.NEGATIVE_INFINITY;
+  #lastTurn: Promise<void> = Promise.resolve();
 
   /** `rate`: null for no limit. */
   constructor(rate: RateLimit | null, clock: Clock) {
@@ -166,9 +167,14 @@ class Pace {
     this.#clock = clock;
   }
 
-  /** Resolves when the next step may begin, or on an abort. */
+  /** Resolves when the next step may begin, or on an abort. Steps wait one after another, with one timer. */
   async next(stop: AbortSignal): Promise<void> {
     if (this.#intervalMs === 0) return;
+    this.#lastTurn = this.#lastTurn.then(() => this.#turn(stop));
+    await this.#lastTurn;
+  }
+
+  async #turn(stop: AbortSignal): Promise<void> {
     const nowMs = this.#clock.monotonicMs();
     const atMs = Math.max(nowMs, this.#nextAtMs);
     this.#nextAtMs = atMs + this.#intervalMs;

@@ -172,15 +172,16 @@ function formatWebhook(webhook: ReceivedWebhook, screen: Screen): string {
     [new Date(webhook.receivedAtMs).toISOString().slice(11, 23), 'dim'],
     VERDICTS[webhook.verdict],
     [webhook.isTest ? 'test' : '', 'magenta'],
-    [shown(type, width), 'bold'],
-    [shown(data?.key, width), 'cyan'],
+    [shown(data?.key, width), 'bold'],
     [late === null ? '' : `${lengthText(late)} late`, null],
     [webhook.attempt > 1 ? `attempt ${webhook.attempt}` : '', null],
     [`→ ${webhook.answered}`, accepted ? 'green' : 'red'],
   ];
   const content = data === undefined ? body : data.params;
   const request = `${webhook.method} ${webhook.path}`;
-  const details = [request, webhook.id, content].map((value): Part => [shown(value, width), 'dim']);
+  const details = [request, type ?? '', webhook.id, content].map(
+    (value): Part => [shown(value, width), 'dim'],
+  );
   return [...linesOf(headline, screen), ...linesOf(details, screen)].join(`\n${INDENT}`);
 }
 

@@ -180,7 +180,7 @@ describe('check', () => {
     await using folder = await tempFolder({});
     const { code, stderr } = await cli(['check'], { cwd: folder.path });
     expect(code).toBe(1);
-    expect(stderr).toContain(' and /etc/expiry-relay; name one with -c FILE');
+    expect(stderr).toContain(' or /etc/expiry-relay. Create one with expiry-relay init');
   });
 });
 
