@@ -171,7 +171,7 @@ describe('dead show', () => {
     const { code, stdout, stderr } = await dead('show', 'elsewhere');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toContain('endpoint     audit\n');
-    expect(stdout).toContain('reason       gone (the endpoint responded 410)\n');
+    expect(stdout).toContain('reason       gone (the endpoint has returned 410)\n');
     expect(stdout).toContain('(40m ago)\n');
     expect(stdout).toMatch(/\n\{"type":"redis.key.expired"\}\n$/);
     const json = JSON.parse((await dead('show', 'elsewhere', '--json')).stdout);
