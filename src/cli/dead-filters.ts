@@ -11,7 +11,7 @@ import type { DeadLetter, DeadReason, Route } from '../model/vocabulary.js';
 /** The reasons, described for people. */
 export const REASONS: Readonly<Record<DeadReason, string>> = {
   exhausted: 'all retries failed',
-  gone: 'the endpoint responded 410',
+  gone: 'the endpoint has returned 410',
   unknown_endpoint: 'no running relay had the endpoint in its configuration',
 };
 

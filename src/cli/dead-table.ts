@@ -36,7 +36,7 @@ const COLUMNS: readonly Column[] = [
     cell: ({ attempts }) => String(attempts),
   },
   { title: 'KEY', charsMax: 64, charsMin: 8, rank: NEEDED, cell: ({ key }) => key },
-  { title: 'LAST ERROR', charsMax: 64, charsMin: 10, rank: NEEDED, cell: lastErrorOf },
+  { title: 'LAST ERROR', charsMax: 64, charsMin: 15, rank: NEEDED, cell: lastErrorOf },
 ];
 
 /** Between columns. */

@@ -1,6 +1,7 @@
 /** Formats dead letters as JSON, details of one letter, and totals. Pure. */
 import { pluralize } from '../lib/pluralize.js';
 import { decodeUtf8, escapeUnprintable, printableBytes, printableJson } from '../lib/printable.js';
+import { wrap } from '../lib/terminal.js';
 import type { ContentType, Method } from '../model/body-format.js';
 import type { DeadLetter, DeadReason, DetectedBy, RecordedAttempt } from '../model/vocabulary.js';
 import { REASONS } from './dead-filters.js';
@@ -136,12 +137,16 @@ export class Tally {
 /** A path is the longest value in `details`; the configuration limits paths to far less. */
 const VALUE_CHARS_MAX = 8_192;
 
+/** The longest name of a field in `details`. */
+const NAME_CHARS = 12;
+const INDENT = ' '.repeat(NAME_CHARS + 1);
+
 /** All fields of one letter, for people. `url`: as for `jsonOf`. */
 export function details(
   letter: DeadLetter,
   url: string | null,
   nowMs: number,
-  { paint }: Pick<Screen, 'paint'>,
+  { paint, width }: Pick<Screen, 'paint' | 'width'>,
 ): string {
   const { delivery, reason, lastOutcome } = letter;
   const row = toListedLetter(letter);
@@ -170,8 +175,10 @@ export function details(
         : `${pluralize(row.body_bytes, 'byte')}, ${row.content_type}`,
   };
   const lines = [...Object.entries(first), ...history, ...Object.entries(last)].map(
-    ([name, value]) =>
-      `${paint('dim', name.padEnd(12))} ${escapeUnprintable(value, VALUE_CHARS_MAX)}\n`,
+    ([name, value]) => {
+      const text = wrap(escapeUnprintable(value, VALUE_CHARS_MAX), width - NAME_CHARS - 1);
+      return `${paint('dim', name.padEnd(NAME_CHARS))} ${text.join(`\n${INDENT}`)}\n`;
+    },
   );
   return `${lines.join('')}${printableBytes(delivery.body, Number.POSITIVE_INFINITY)}\n`;
 }

@@ -9,7 +9,13 @@ import { type Paint, wrap } from '../lib/terminal.js';
 const FIRST_FIELDS = ['endpoint', 'key', 'status', 'error', 'reason', 'count', 'route'];
 
 /** With the message, never left out of a warning or an error. */
-const NEEDED_FIELDS: readonly string[] = ['error', 'reason'];
+const NEEDED_FIELDS: readonly string[] = ['error', 'reason', 'checks'];
+
+/** A value is shortened to no fewer characters. */
+const VALUE_CHARS_MIN = 16;
+
+/** Most lines are of this event. Its fields are more important than its message. */
+const ATTEMPT = 'attempt';
 
 const COLORS = {
   trace: 'dim',
@@ -47,23 +53,37 @@ function valueText(value: unknown): string {
   return typeof value === 'string' && (safe === '' || /[\s"=]/.test(safe)) ? `"${safe}"` : safe;
 }
 
-/** The parts of a line, the most important first. */
-function partsOf(fields: Readonly<Record<string, unknown>>, msg: string): readonly Part[] {
+/** The parts of a line about an event, the most important first. */
+function partsOf(
+  fields: Readonly<Record<string, unknown>>,
+  about: string,
+  msg: string,
+): readonly Part[] {
   const names = Object.keys(fields).filter((name) => fields[name] !== null);
   const part = (name: string): Part => ({
     name,
     value: valueText(fields[name]),
     isNeeded: NEEDED_FIELDS.includes(name),
   });
-  const first = FIRST_FIELDS.filter((name) => names.includes(name));
-  const others = names.filter((name) => !FIRST_FIELDS.includes(name));
-  const message = escapeUnprintable(msg, Number.POSITIVE_INFINITY);
-  return [...first.map(part), { name: null, value: message, isNeeded: true }, ...others.map(part)];
+  const first = FIRST_FIELDS.filter((name) => names.includes(name)).map(part);
+  const others = names.filter((name) => !FIRST_FIELDS.includes(name)).map(part);
+  // The message of `stopped` is the event itself.
+  const text = msg === about ? '' : escapeUnprintable(msg, Number.POSITIVE_INFINITY);
+  const message = { name: null, value: text, isNeeded: true };
+  return about === ATTEMPT ? [...first, message, ...others] : [message, ...first, ...others];
+}
+
+/** An important part in at most `room` characters; null if it would be too short. */
+function shortened(part: Part, room: number): Part | null {
+  const chars = room - (lengthOf(part) - part.value.length);
+  const isImportant = part.name === null || FIRST_FIELDS.includes(part.name);
+  if (!isImportant || chars < VALUE_CHARS_MIN) return null;
+  return { ...part, value: `${part.value.slice(0, chars - 1)}…` };
 }
 
 /**
- * `json`: a log line. `width`: null for an output that is no terminal: nothing is left out. What a warning or an error
- * needs and does not fit follows on lines of its own.
+ * `json`: a log line. `width`: null for an output that is no terminal: nothing is left out. What does not fit is
+ * shortened or left out; the needed fields, and the message of a warning or an error, follow on lines of their own.
  */
 export function terminalLine(json: string, width: number | null, paint: Paint): string {
   const { time, level, event, msg, ...fields } = JSON.parse(json) as Record<string, unknown>;
@@ -76,12 +96,15 @@ export function terminalLine(json: string, width: number | null, paint: Paint): 
   let room = (width ?? Number.POSITIVE_INFINITY) - head.join(' ').length;
   const kept: Part[] = [];
   const below: Part[] = [];
-  for (const part of partsOf(fields, String(msg ?? ''))) {
+  for (const part of partsOf(fields, String(event ?? ''), String(msg ?? ''))) {
     if (part.value === '') continue;
-    if (lengthOf(part) + 2 <= room) {
-      kept.push(part);
-      room -= lengthOf(part) + 2;
-    } else if (part.isNeeded && SERIOUS.includes(name)) below.push(part);
+    const isBelow = part.isNeeded && (part.name !== null || SERIOUS.includes(name));
+    const fits = lengthOf(part) + 2 <= room;
+    const shown = fits ? part : isBelow ? null : shortened(part, room - 2);
+    if (shown !== null) {
+      kept.push(shown);
+      room -= lengthOf(shown) + 2;
+    } else if (isBelow) below.push(part);
   }
   const show = ({ name: key, value }: Part) =>
     key === null ? value : `${paint('dim', `${key}=`)}${value}`;
@@ -98,6 +121,6 @@ export function terminalLine(json: string, width: number | null, paint: Paint): 
   const needed = inOrder(below).map(
     (part) => (part.name === null ? '' : `${part.name}=`) + part.value,
   );
-  const rest = below.length === 0 ? [] : wrap(needed.join(' '), (width ?? 0) - INDENT.length);
+  const rest = below.length === 0 ? [] : wrap(needed.join('  '), (width ?? 0) - INDENT.length);
   return `${[line, ...rest.map((text) => INDENT + text)].join('\n')}\n`;
 }

@@ -1,3 +1,4 @@
+// cspell:ignore warehou refu
 import { stripVTControlCharacters } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { Table } from '../../src/cli/dead-table.js';
@@ -30,8 +31,8 @@ describe('the table of dead letters', () => {
     const delivery = { id: ID, keyLabel: 'order:1234567890:unpaid', endpoint: 'warehouses' };
     const lastOutcome = 'connection_refused: connect ECONNREFUSED 127.0.0.1:8080';
     expect(tableOf(80).lines([row({ delivery, lastOutcome })])).toBe(
-      'ID                                    AGE  ENDPOINT    KEY         LAST ERROR\n' +
-        `${ID}  2h   warehouses  order:123…  connection_r…\n`,
+      'ID                                    AGE  ENDPOINT  KEY        LAST ERROR\n' +
+        `${ID}  2h   warehou…  order:12…  connection_refu…\n`,
     );
     for (const width of [80, 100, 120, 160]) {
       const lines = tableOf(width)

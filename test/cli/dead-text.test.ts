@@ -13,7 +13,7 @@ import { blockOf } from '../support/doc-pages.js';
 
 const NOW_MS = Date.parse('2026-11-22T08:00:00Z');
 
-const plain = { paint: paintFor(false) };
+const plain = { paint: paintFor(false), width: 80 };
 
 const letter = aDeadLetter(
   {

@@ -58,7 +58,7 @@ describe("a route's body", () => {
   it('is complained of once where a variable is unset', async () => {
     const message = await mistakesOf({ body: { order: '${UNSET}' } });
     expect(message.split('\n')).toHaveLength(1);
-    expect(message).toContain('routes[0].body.order: expected the environment variable UNSET');
+    expect(message).toContain('routes[0].body.order: the environment variable UNSET');
   });
 
   it('takes a mapping of one key with a value of its own, whatever its name', async () => {

@@ -6,6 +6,7 @@ import {
   RedisAuthError,
   RedisIsReplicaError,
   RedisNotReadyError,
+  RedisPermissionError,
   RedisTlsError,
   RedisUnreachableError,
   RedisUnresponsiveError,
@@ -25,5 +26,11 @@ it('only where no connection can be made, whether the server runs is asked', () 
   );
   expect(judgeFailure(new RedisUnresponsiveError('no'), 'state', 'state.url').advice).toBe(
     'check state.url, and the log of the server there',
+  );
+});
+
+it('a denied permission is to be granted', () => {
+  expect(judgeFailure(new RedisPermissionError('no'), 'redis', 'redis.url').advice).toBe(
+    'grant the permission with ACL SETUSER, then run doctor again',
   );
 });

@@ -42,8 +42,36 @@ describe('a log line for people', () => {
     expect(lineOf({ ...failed, msg })).toBe(
       '22:40:42.123 WARN  attempt  endpoint=shop  key=order:42:unpaid  route=cancel\n' +
         '             delivery failed; will retry in 5 s, and after that at growing\n' +
-        '             intervals error="connect ECONNREFUSED 127.0.0.1:8080"\n',
+        '             intervals  error="connect ECONNREFUSED 127.0.0.1:8080"\n',
     );
+  });
+
+  it('shortens an important field instead of showing less important ones', () => {
+    expect(lineOf({ key: `order:${'4'.repeat(60)}:unpaid`, status: 204 })).toBe(
+      `22:40:42.123 INFO  attempt  endpoint=shop  key=order:${'4'.repeat(26)}…\n`,
+    );
+  });
+
+  it('has the message first for other events, and not twice', () => {
+    const more = { event: 'stopping', msg: 'finishing attempts', key: undefined, status: null };
+    expect(lineOf(more)).toContain('INFO  stopping  finishing attempts  endpoint=shop');
+    expect(lineOf({ ...more, event: 'stopped', msg: 'stopped' })).toContain('  stopped  endpoint=');
+  });
+
+  it('shows the checks that a start waits for', () => {
+    const checks = [`redis: ${'no answer '.repeat(8)}`.trim()];
+    const line = terminalLine(
+      JSON.stringify({
+        level: 'info',
+        time: ATTEMPT.time,
+        event: 'waiting',
+        checks,
+        msg: 'not ready',
+      }),
+      80,
+      paintFor(false),
+    );
+    expect(line.split('\n')[1]).toContain('checks=["redis: no answer');
   });
 
   it('never exceeds the width of the terminal by more than one long word', () => {
