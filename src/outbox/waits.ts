@@ -2,7 +2,7 @@
  * Limits each retry to its scheduled wait. Retries wait by the clock of the state Redis. If that clock is set back by
  * an hour, each retry would wait an hour longer. Therefore the length of each wait is stored with it, and a retry that
  * has longer to wait starts its wait again. All retries are checked at the start, on each new connection and after the
- * clock was set; otherwise one page at a time.
+ * clock was set; otherwise one page of one endpoint after the other.
  */
 import type { Clock } from '../lib/clock.js';
 import { PeriodicLoop } from '../lib/periodic-loop.js';
@@ -49,6 +49,8 @@ export class Waits {
   readonly #stateClock: ServerClock;
   /** The cursor of each endpoint's pass. */
   readonly #cursors = new Map<string, string>();
+  /** The number of rounds that checked one page. */
+  #pages = 0;
   #setAtMs = Number.NEGATIVE_INFINITY;
   /** Whether all retries must be checked. */
   #isDoubtful = true;
@@ -88,11 +90,15 @@ export class Waits {
     const { connections } = state;
     await state.run('maintenance', () => this.#stateClock.ask(state.redis));
     const isAll = this.#isDoubtful || connections !== this.#connection;
-    for (const [endpoint, { retry }] of endpoints) {
+    const all = [...endpoints];
+    for (const [endpoint, { retry }] of isAll
+      ? all
+      : all.slice(this.#pages % all.length).slice(0, 1)) {
       if (isAll) this.#cursors.delete(endpoint);
       do await this.#limit(endpoint, retry);
       while (isAll && this.#cursors.get(endpoint) !== START && !this.#loop.signal.aborted);
     }
+    if (!isAll) this.#pages += 1;
     this.#connection = connections;
     if (isAll) this.#isDoubtful = false;
   }

@@ -78,6 +78,8 @@ export class Nudger {
   readonly #parts: NudgerParts;
   /** Taken entries, the earliest first; read when their deadlines have passed. */
   #held = new TinyQueue<Deadline>();
+  /** The latest deadline of a taken entry, by the clock of Redis. */
+  #lastDeadlineMs = Number.NEGATIVE_INFINITY;
   /** Notified when `#held` has changed. */
   readonly #heldChanged = new Condition();
 
@@ -126,7 +128,10 @@ export class Nudger {
   #hold(taken: readonly Deadline[]): void {
     if (taken.length === 0) return;
     this.#parts.onTaken(taken);
-    for (const deadline of taken) this.#held.push(deadline);
+    for (const deadline of taken) {
+      this.#held.push(deadline);
+      this.#lastDeadlineMs = Math.max(this.#lastDeadlineMs, deadline.deadlineMs);
+    }
     this.#heldChanged.notifyAll();
   }
 
@@ -191,7 +196,9 @@ export class Nudger {
         const { missing } = await this.#read(overdue);
         if (missing.length > 0) await onMissing(missing, signal);
       }
-      await clock.sleep(RECHECK_EVERY_MS, signal);
+      const isIdle = overdue.length === 0 && this.#lastDeadlineMs <= untilMs;
+      if (isIdle) await this.#heldChanged.wait(clock, LOOK_EVERY_MS, signal);
+      else await clock.sleep(RECHECK_EVERY_MS, signal);
     }
   }
 }
