@@ -7,12 +7,9 @@ import type { Condition } from '../lib/condition.js';
 import { endpointKeys } from '../state/format.js';
 import { ignoreTrouble } from '../state/health.js';
 import type { RedisState } from '../state/redis-state.js';
-import type { OutboxScripts } from './scripts/scripts.js';
+import { LOOK_BATCH, type OutboxScripts } from './scripts/scripts.js';
 
 const LOOK_EVERY_MS = 250;
-
-/** Endpoints that one script examines: at most a millisecond's work for Redis. */
-const LOOK_BATCH = 200;
 
 export interface IdleLookParts {
   readonly state: RedisState;

@@ -17,7 +17,7 @@ import type { RedisState } from '../state/redis-state.js';
 import { NAME } from '../state/stored.js';
 import { Unchanged } from '../state/unchanged.js';
 import type { RedisOutbox } from './redis-outbox.js';
-import type { OutboxScripts } from './scripts/scripts.js';
+import { LOOK_BATCH, type OutboxScripts } from './scripts/scripts.js';
 
 const UPKEEP_EVERY_MS = 10_000;
 
@@ -78,8 +78,9 @@ export class Maintenance {
   async runOnce(): Promise<void> {
     try {
       const stored = await this.#parts.outbox.dead.endpoints();
-      await this.#expireDeadLetters(stored);
-      for (const endpoint of stored) await this.#restoreIndex(endpoint);
+      const some = await this.#withWork(stored);
+      await this.#expireDeadLetters(some);
+      for (const endpoint of some) await this.#restoreIndex(endpoint);
       await this.#forgetBreakers(stored);
       await this.#lookForUnknown();
     } catch (error) {
@@ -87,6 +88,22 @@ export class Maintenance {
       this.#had.renew(this.#parts.clock.monotonicMs());
       throw error;
     }
+  }
+
+  /** The endpoints with dead letters to expire, or index entries to restore. */
+  async #withWork(endpoints: readonly string[]): Promise<readonly string[]> {
+    const { state, scripts, keepMs } = this.#parts;
+    const found: string[] = [];
+    for (let from = 0; from < endpoints.length; from += LOOK_BATCH) {
+      const some = endpoints.slice(from, from + LOOK_BATCH);
+      const keys = some.flatMap((endpoint) => {
+        const its = endpointKeys(state.prefix, endpoint);
+        return [its.ready, its.deliveries, its.waiting, its.dead, its.deadOrder, its.attempts];
+      });
+      const places = await state.run('maintenance', () => scripts.upkeepLook(keys, [keepMs]));
+      found.push(...(places as number[]).flatMap((at) => some[at] ?? []));
+    }
+    return found;
   }
 
   async #expireDeadLetters(endpoints: readonly string[]): Promise<void> {

@@ -18,7 +18,7 @@ import { scoresByName } from '../state/names.js';
 import type { RedisState } from '../state/redis-state.js';
 import { REPLICA } from '../state/stored.js';
 import { Unchanged } from '../state/unchanged.js';
-import type { OutboxScripts } from './scripts/scripts.js';
+import { LOOK_BATCH, type OutboxScripts } from './scripts/scripts.js';
 
 /** Several heartbeats fit into `DEAD_AFTER_MS`: losing one does not matter. */
 export const HEARTBEAT_EVERY_MS = 2_500;
@@ -34,9 +34,6 @@ const HEARTBEAT_GAP_MS_MAX = 2 * HEARTBEAT_EVERY_MS;
  * others: the longest reconnection delay and one heartbeat.
  */
 export const OTHERS_BACK_MS = 5_000;
-
-/** Endpoints that one script examines: at most a millisecond's work for Redis. */
-const LOOK_BATCH = 200;
 
 /** Claims that one script releases. */
 const RECLAIM_BATCH = 100;

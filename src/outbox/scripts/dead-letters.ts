@@ -3,7 +3,7 @@ import { NOW, TYPED } from '../../redis/scripts.js';
 import { READY } from './fragments.js';
 
 /** A dead letter dated further ahead than this died before the clock was set back. */
-const AHEAD_MS = 1_000;
+export const AHEAD_MS = 1_000;
 
 /**
  * KEYS: dead, dead-order, deliveries, ready, throttle, attempts. ARGV: id. 0: none. A crash leaves it dead or ready. A

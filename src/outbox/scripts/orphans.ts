@@ -1,10 +1,32 @@
 /** A script that restores missing index entries of deliveries and dead letters, and removes entries without either. */
 import { NOW, TYPED } from '../../redis/scripts.js';
 import { QUARANTINE } from '../../state/quarantine-scripts.js';
+import { AHEAD_MS } from './dead-letters.js';
 import { READY } from './fragments.js';
 
 /** Ids compared with an index by one script: a few milliseconds' work for Redis. */
 const LOOKED_AT_MAX = 500;
+
+/**
+ * KEYS: for each endpoint ready, deliveries, waiting, dead, dead-order, attempts. ARGV: the retention of dead letters in
+ * milliseconds. Returns the places (from 0) of the endpoints for which RESTORE or EXPIRE_DEAD may have work, or that
+ * have a key of another type. Changes nothing.
+ */
+export const UPKEEP_LOOK = `${NOW}
+local at, found = now(), {}
+local function number(reply) return type(reply) == 'number' and reply or nil end
+for i = 1, #KEYS, 6 do
+  local ready, deliveries = number(redis.pcall('XLEN', KEYS[i])), number(redis.pcall('HLEN', KEYS[i + 1]))
+  local waiting, letters = number(redis.pcall('ZCARD', KEYS[i + 2])), number(redis.pcall('HLEN', KEYS[i + 3]))
+  local order, attempts = number(redis.pcall('ZCARD', KEYS[i + 4])), number(redis.pcall('HLEN', KEYS[i + 5]))
+  local is_typed = ready and deliveries and waiting and letters and order and attempts
+  if not is_typed or deliveries > ready + waiting or letters ~= order or attempts > 0
+    or redis.call('ZCOUNT', KEYS[i + 4], '-inf', at - ARGV[1]) > 0
+    or redis.call('ZCOUNT', KEYS[i + 4], at + ${AHEAD_MS}, '+inf') > 0 then
+    found[#found + 1] = (i - 1) / 6
+  end
+end
+return found`;
 
 /**
  * KEYS: ready, deliveries, waiting, dead, dead-order, attempts, quarantine. Every delivery has an entry in `ready` or `waiting`,

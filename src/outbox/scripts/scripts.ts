@@ -13,7 +13,7 @@ import {
   SETTLE_DONE,
   SETTLE_RETRY,
 } from './deliveries.js';
-import { RESTORE } from './orphans.js';
+import { RESTORE, UPKEEP_LOOK } from './orphans.js';
 import {
   DEAD_LETTER_UNKNOWN,
   FORGET_REPLICA,
@@ -22,6 +22,9 @@ import {
   RECLAIM,
   RELEASE_UNKNOWN,
 } from './replicas.js';
+
+/** Endpoints that one script examines: at most a few milliseconds' work for Redis. */
+export const LOOK_BATCH = 200;
 
 const OUTBOX_LUA = {
   enqueue: ENQUEUE,
@@ -43,6 +46,7 @@ const OUTBOX_LUA = {
   drop: DROP,
   expireDead: EXPIRE_DEAD,
   restore: RESTORE,
+  upkeepLook: UPKEEP_LOOK,
 } as const;
 
 export type OutboxScripts = Scripts<typeof OUTBOX_LUA>;
