@@ -200,10 +200,10 @@ export function aWatch(given: { databases?: readonly number[]; values?: ValueKee
   });
   const marks = {
     written: 0,
-    areHeard: true,
+    arrive: true,
     write: async () => {
       marks.written += 1;
-      return marks.areHeard ? `mark ${marks.written}` : null;
+      return marks.arrive ? `mark ${marks.written}` : null;
     },
   };
   const watch = new Watch({
@@ -246,7 +246,7 @@ export function aWatch(given: { databases?: readonly number[]; values?: ValueKee
     await clock.advance(0);
   };
   /** Redis publishes that these keys have changed, or were removed; resolves once that is applied to the index. */
-  const hears = async (kind: 'changed' | 'removed', ...what: readonly KeyInDatabase[]) => {
+  const receive = async (kind: 'changed' | 'removed', ...what: readonly KeyInDatabase[]) => {
     for (const key of what) intake.push({ ...key, kind, detectedAtMs: clock.nowMs() });
     await eventQueue.drained(new AbortController().signal);
   };
@@ -256,5 +256,5 @@ export function aWatch(given: { databases?: readonly number[]; values?: ValueKee
       ms === null ? null : ms - NOW_MS,
     );
   const parts = { watch, trust, clock, keys, index, session, gates, marks };
-  return { ...parts, begin, hears, logged, known, recovered, did };
+  return { ...parts, begin, receive, logged, known, recovered, did };
 }

@@ -14,7 +14,7 @@ const shared = sharedRedis();
 const known = { id: 'id', runId: 'run', address: 'redis:6379' };
 const found = { id: 'id', runId: 'run', address: 'redis:6379' } as const;
 
-describe('a server is the one that the state is about', () => {
+describe('a server is the one that the state belongs to', () => {
   it.each([
     ['it has the name that the state has, wherever it is', { ...found, address: 'b:1' }, true],
     ['it has that name after a restart', { ...found, runId: 'other' }, true],
@@ -41,7 +41,7 @@ describe('a server is another one', () => {
   });
 });
 
-it('may be another one when it has no name while another replica watches the one that has', () => {
+it('may be another one when it has no name while another replica watches one that has a name', () => {
   expect(verdictOn({ ...found, id: null, runId: 'other' }, known, true)).toBe('unclear');
 });
 
