@@ -11,9 +11,13 @@ import {
 const JSON_TYPE = 'application/json';
 const FORM = 'application/x-www-form-urlencoded';
 
-/** Fills with what `told` has by that name; null for all else. */
-function filled(template: Json, told: Record<string, Json>, type: TemplateContentType = JSON_TYPE) {
-  const standsFor = ({ name, fields }: Reference) => valueIn(told[name] ?? null, fields);
+/** Fills with what `values` has by that name; null for all else. */
+function filled(
+  template: Json,
+  values: Record<string, Json>,
+  type: TemplateContentType = JSON_TYPE,
+) {
+  const standsFor = ({ name, fields }: Reference) => valueIn(values[name] ?? null, fields);
   return fillTemplate(compileTemplate(template, type), standsFor, 10_000);
 }
 
@@ -54,16 +58,16 @@ describe('a template as JSON', () => {
   });
 
   it('keeps the type of what a text is nothing but the name of', () => {
-    const told = { n: 3, no: null, yes: true, list: [1, { b: 2, a: 1 }], text: '3' };
+    const values = { n: 3, no: null, yes: true, list: [1, { b: 2, a: 1 }], text: '3' };
     const template = { n: '{n}', no: '{no}', yes: '{yes}', list: '{list}', text: '{text}' };
-    expect(filled(template, told)).toBe(
+    expect(filled(template, values)).toBe(
       '{"list":[1,{"a":1,"b":2}],"n":3,"no":null,"text":"3","yes":true}',
     );
   });
 
   it('puts in text where there is other text around it: nothing for null', () => {
-    const told = { n: 3, no: null, yes: false, list: [1, 'x'], text: 'a"b' };
-    expect(filled('{n}-{no}-{yes}-{list}-{text}', told)).toBe('"3--false-[1,\\"x\\"]-a\\"b"');
+    const values = { n: 3, no: null, yes: false, list: [1, 'x'], text: 'a"b' };
+    expect(filled('{n}-{no}-{yes}-{list}-{text}', values)).toBe('"3--false-[1,\\"x\\"]-a\\"b"');
   });
 
   it('takes keys of mappings as they stand, and doubled braces for single ones', () => {
@@ -126,7 +130,7 @@ describe('the way into a value', () => {
     const text = '{"user":{"id":7,"big":12345678901234567890},"tags":["a"]}';
     expect(valueIn(text, ['user', 'id'])).toBe(7);
     expect(valueIn(text, ['tags', '0'])).toBe('a');
-    // It cannot be told exactly.
+    // It has no exact value.
     expect(valueIn(text, ['user', 'big'])).toBeNull();
     expect(valueIn(text, [])).toBe(text);
     for (const other of ['', '{', '"text"', '7', 'null', '{"__proto__":{"x":1}}']) {

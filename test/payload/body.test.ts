@@ -4,12 +4,12 @@ import type { Json, KeyValue, LookedUp } from '../../src/model/key-value.js';
 import { BODY_BYTES_MAX, bodiesOf } from '../../src/payload/body.js';
 import { compileTemplate, PLACEHOLDER_NAMES } from '../../src/payload/body-template.js';
 import type { WebhookInput } from '../../src/payload/webhook-input.js';
-import { anExpiration, aRoute, aTold } from '../support/domain.js';
+import { anExpiration, aRoute, aWebhookInput } from '../support/domain.js';
 
 const params = (given: Record<string, string | Buffer>) =>
   Object.fromEntries(Object.entries(given).map(([name, text]) => [name, Buffer.from(text)]));
 
-const bodyOf = (given: Partial<WebhookInput>) => String(bodiesOf(aTold(given))('msg_1'));
+const bodyOf = (given: Partial<WebhookInput>) => String(bodiesOf(aWebhookInput(given))('msg_1'));
 
 const A_VALUE: KeyValue = {
   value: { total: '12' },
@@ -102,7 +102,7 @@ describe('a body in the standard format', () => {
   });
 
   it('is made once for all endpoints', () => {
-    const make = bodiesOf(aTold());
+    const make = bodiesOf(aWebhookInput());
     expect(make('msg_1')).toBe(make('msg_2'));
   });
 });
@@ -120,8 +120,8 @@ describe('a body by a template', () => {
   it('has all that its names stand for', () => {
     const format = templated({ ...everything, id: '{id}', total: '{value.total}' });
     const route = aRoute({ format, type: 'order.late' });
-    const told = { expiration, route, params: params({ id: '42' }), value: A_VALUE };
-    expect(JSON.parse(bodyOf(told))).toEqual({
+    const input = { expiration, route, params: params({ id: '42' }), value: A_VALUE };
+    expect(JSON.parse(bodyOf(input))).toEqual({
       database: 0,
       detected_at: '2026-11-22T06:00:10.003Z',
       detected_by: 'notification',
@@ -167,15 +167,15 @@ describe('a body by a template', () => {
   it('shows bytes that are no UTF-8 as U+FFFD', () => {
     const key = Buffer.from([0x6b, 0xff]);
     const route = aRoute({ format: templated('{key}/{id}') });
-    const told = { route, expiration: anExpiration({ key }), params: { id: key } };
-    expect(JSON.parse(bodyOf(told))).toBe('k\ufffd/k\ufffd');
+    const input = { route, expiration: anExpiration({ key }), params: { id: key } };
+    expect(JSON.parse(bodyOf(input))).toBe('k\ufffd/k\ufffd');
   });
 
   it('is none when it would be too large, however it grows', () => {
     const key = Buffer.alloc(1024 * 1024, 1);
     const tell = (template: Json) =>
       bodiesOf(
-        aTold({
+        aWebhookInput({
           expiration: anExpiration({ key }),
           route: aRoute({ format: templated(template) }),
         }),
@@ -185,7 +185,9 @@ describe('a body by a template', () => {
     expect(tell('{key}'.repeat(1000))('msg_1')).toBeNull();
     const wide = Buffer.from('\u{20ac}'.repeat(340_000));
     const route = aRoute({ format: templated('{key}'.repeat(17)) });
-    expect(bodiesOf(aTold({ expiration: anExpiration({ key: wide }), route }))('msg_1')).toBeNull();
+    expect(
+      bodiesOf(aWebhookInput({ expiration: anExpiration({ key: wide }), route }))('msg_1'),
+    ).toBeNull();
   });
 });
 
@@ -193,8 +195,8 @@ describe('the largest key', () => {
   it('is sent in the standard format whatever its bytes', () => {
     for (const byte of [1, 0xff]) {
       const key = Buffer.alloc(1024 * 1024, byte);
-      const told = aTold({ expiration: anExpiration({ key }), params: { id: key } });
-      expect(bodiesOf(told)('msg_1')?.length).toBeGreaterThan(key.length);
+      const input = aWebhookInput({ expiration: anExpiration({ key }), params: { id: key } });
+      expect(bodiesOf(input)('msg_1')?.length).toBeGreaterThan(key.length);
     }
   });
 });
