@@ -53,7 +53,7 @@ describe('an asymmetric secret', () => {
     expect(reading.ok ? null : JSON.stringify(reading.wording)).toContain(found);
   });
 
-  it('is verified with by its public key, or by itself', () => {
+  it('verifies with its public key, or with itself', () => {
     for (const text of [pair.publicKey, pair.privateKey, secretOf(24)]) {
       expect(readVerifyingSecret(text).ok).toBe(true);
     }
