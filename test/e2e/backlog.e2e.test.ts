@@ -1,4 +1,4 @@
-/** What waits for an endpoint that is down costs neither the relay's memory nor the others' time. */
+/** Deliveries that wait for an endpoint that is down neither take memory nor delay other endpoints. */
 import { Redis } from 'ioredis';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
@@ -25,7 +25,7 @@ async function storeWaiting({ port }: RunningRedis): Promise<void> {
   }
 }
 
-/** The smallest of some looks: garbage that is yet to be collected is no memory in use. */
+/** The smallest of several measurements, since uncollected garbage is not in use. */
 async function residentBytes(relay: RelayProcess): Promise<number> {
   const looks: number[] = [];
   for (let n = 0; n < 8; n += 1) {
@@ -62,7 +62,7 @@ function besideIt(file: RelayFile, url: string): RelayFile {
   };
 }
 
-/** From the relay's hearing of an expiration to the webhook, in milliseconds, of each. */
+/** The milliseconds from the detection of each expiration to its webhook. */
 async function latenciesMs(receiver: TestReceiver, count: number): Promise<number[]> {
   await eventually('all webhooks', () => receiver.requests.length === count, 30_000);
   const requests = receiver.requests.splice(0);

@@ -7,7 +7,7 @@ import { SHORT_DECK } from '../support/chaos/actions.js';
 import { runChaos } from '../support/chaos/run.js';
 
 describe('three replicas', () => {
-  it('keep their promises to a writer who changes its mind, whatever is killed, paused or cut off', async () => {
+  it('keep their guarantees for changing keys while processes are killed, paused or disconnected', async () => {
     const said: string[] = [];
     const { violations, figures } = await runChaos({
       seed: 1,

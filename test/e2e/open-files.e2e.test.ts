@@ -13,7 +13,7 @@ import { expectEach, TestReceiver } from '../support/test-receiver.js';
 const COUNT = 500;
 const OPEN_FILES_MAX = 130;
 
-it('too few open files delay webhooks, and are held against no endpoint', async () => {
+it('too few open files delay webhooks, and count against no endpoint', async () => {
   await using redis = await startRedis();
   let underWay = 0;
   let underWayMax = 0;

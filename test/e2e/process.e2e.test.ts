@@ -1,5 +1,5 @@
 // cspell:ignore statee
-/** The relay as a process: signals, what Node and libraries print, and a log that cannot be written. */
+/** The relay as a process: signals, output of Node and libraries, and a log that cannot be written. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile, truncate } from 'node:fs/promises';
@@ -93,7 +93,7 @@ describe('an error that ends the start', () => {
     expect((relay.stdout + relay.stderr).split(text)).toHaveLength(2);
   });
 
-  it('is on standard error where the log cannot be written', async () => {
+  it('is printed to standard error where the log cannot be written', async () => {
     const file = simpleFile(shared.server.url, NOWHERE, {
       admin: { listen: new URL(shared.server.url).host },
     });
@@ -118,7 +118,7 @@ describe('a Redis that accepts connections and stays silent', () => {
   });
 });
 
-describe('what Node and libraries print', () => {
+describe('output of Node and libraries', () => {
   it('is a line of the log, once each, and standard error stays empty', async () => {
     const noise = `
       setInterval(() => {
@@ -156,7 +156,7 @@ describe('what Node and libraries print', () => {
 });
 
 describe('a log on a full disk', () => {
-  it('stops no webhook, is counted, and goes on with a whole line that says what is missing', async () => {
+  it('stops no webhook, is counted, and continues with a whole line that has the number of lost lines', async () => {
     await using receiver = await TestReceiver.start();
     const port = await freePort();
     const file = simpleFile(shared.server.url, receiver.url, {
