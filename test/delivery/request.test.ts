@@ -52,7 +52,7 @@ describe('buildRequest', () => {
     expect(request.headers['content-type']).toBe(contentType);
   });
 
-  it('says that it is a test only where it is one', () => {
+  it('has the test header only for a test', () => {
     const request = buildRequest(anEndpoint(), aDelivery(), nowMs);
     expect(request.headers).not.toHaveProperty('expiry-relay-test');
     expect(markAsTest(request)).toEqual({

@@ -17,7 +17,7 @@ import { eventually } from '../support/eventually.js';
 import { FaultyServer, flood, type Misbehave } from '../support/faulty-server.js';
 import { startFaultyHttps } from '../support/https-server.js';
 
-/** Node reads so much at a time: the most that is read beyond a limit. */
+/** The most that Node reads at a time, and hence beyond a limit. */
 const READ_BYTES_MAX = 64 * 1024;
 
 const OK = 'HTTP/1.1 200 OK\r\n';
@@ -287,7 +287,7 @@ describe('a response up to its limits', () => {
   it.each<[string, number]>([
     ['one byte more of its head', HEAD_BYTES_MAX + 1],
     ['no more of its head', HEAD_BYTES_MAX],
-  ])('with %s is told from a longer one', async (_, bytes) => {
+  ])('with %s is distinguished from a longer one', async (_, bytes) => {
     const head = `${OK}content-length: 0\r\n`;
     const text = `${head}${header(bytes - head.length - 2)}\r\n`;
     await using server = await FaultyServer.start((socket) => void socket.write(text));
@@ -297,10 +297,10 @@ describe('a response up to its limits', () => {
   });
 });
 
-describe('a response that comes byte by byte', () => {
+describe('a response that is sent byte by byte', () => {
   const PACKETS = 400;
 
-  it('is read to its end in few reads, and its connection is used again', async () => {
+  it('is read completely in few reads, and its connection is used again', async () => {
     const head = `${OK}content-length: 0\r\na: `;
     await using server = await FaultyServer.start((socket) => {
       socket.setNoDelay(true);
@@ -355,8 +355,8 @@ describe('a connection on which no response is awaited', () => {
   });
 });
 
-describe('a response that comes before all of the request is sent', () => {
-  it('counts, and what follows is not read', async () => {
+describe('a response that is received before all of the request is sent', () => {
+  it('counts, and the rest of it is not read', async () => {
     await using server = await FaultyServer.start((socket) => {
       socket.pause();
       flood(socket, `HTTP/1.1 413 Too Large\r\n\r\n`, 'a'.repeat(65_536));
@@ -391,7 +391,7 @@ describe("a proxy's answer to CONNECT", () => {
     ['a status line', (socket) => flood(socket, 'HTTP/1.1 200 ', 'a'.repeat(20_000))],
     ['a body', (socket) => flood(socket, `${OK}\r\n`, 'a'.repeat(65_536))],
     ['a refusal', (socket) => flood(socket, 'HTTP/1.1 403 No\r\n\r\n', 'a'.repeat(65_536))],
-  ])('that is %s without end is not read beyond its limit', async (_, misbehave) => {
+  ])('with endless %s is not read beyond its limit', async (_, misbehave) => {
     await using server = await FaultyServer.start(misbehave);
     const sockets = connectionsTo(server.url);
     const outcome = await aSender('http://shop.invalid/', { proxy: proxyAt(server.url) })();
@@ -400,7 +400,7 @@ describe("a proxy's answer to CONNECT", () => {
     expect(sockets[0]?.bytesRead).toBeLessThanOrEqual(HEAD_BYTES_MAX + READ_BYTES_MAX);
   });
 
-  it('says what was wrong with it', async () => {
+  it('is described in the error', async () => {
     await using server = await FaultyServer.start((socket) => flood(socket, '', '\r\n'.repeat(9)));
     const outcome = await aSender('http://shop.invalid/', { proxy: proxyAt(server.url) })();
     const { host } = new URL(server.url);

@@ -103,11 +103,11 @@ describe('an answer', () => {
   it.each([
     ['/moved?token=hush', /^http:\/\/127\.0\.0\.1:\d+\/moved\?…$/],
     ['http://user:hush@elsewhere/a', /^http:\/\/elsewhere\/a$/],
-  ])('that leads to %s tells neither login nor query', async (location, told) => {
+  ])('that redirects to %s is reported without login and query', async (location, shown) => {
     const outcome = await answeredWith(
       (_, response) => void response.writeHead(308, { location }).end(),
     );
-    expect(outcome).toHaveProperty('location', expect.stringMatching(told));
+    expect(outcome).toHaveProperty('location', expect.stringMatching(shown));
   });
 
   it.each(['http://[', 'mailto:a@b'])('that leads to %s leads nowhere', async (location) => {
@@ -491,7 +491,7 @@ describe('a sender', () => {
     expect(server.requests).toBe(1);
   });
 
-  it('breaks off what is under way when it is closed', async () => {
+  it('aborts attempts in progress when it is closed', async () => {
     await using receiver = await TestReceiver.start(() => undefined);
     const { sender, post } = aSender(receiver.url);
     const outcome = post();
@@ -500,7 +500,7 @@ describe('a sender', () => {
     expect(await outcome).toMatchObject({ kind: 'unreachable', reason: 'stopped' });
   });
 
-  it('breaks off what still waits for a connection, too, and sends nothing more', async () => {
+  it('aborts attempts that wait for a connection, too, and sends nothing more', async () => {
     await using receiver = await TestReceiver.start(() => undefined);
     const { sender, post } = aSender(receiver.url, { concurrency: 1 });
     const outcomes = Promise.all([post(), post(), post()]);
