@@ -1,4 +1,4 @@
-/** The notifications of a server for a deadline that has passed, compared with the table in docs/operations/redis.md. */
+/** Notifications for a deadline that has passed, compared with the table in docs/operations/redis.md. */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';

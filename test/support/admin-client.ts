@@ -1,4 +1,4 @@
-/** Connections to an admin port that do what no HTTP client would. */
+/** Connections to an admin port that violate HTTP. */
 import { connect, type Socket } from 'node:net';
 import { eventually } from './eventually.js';
 

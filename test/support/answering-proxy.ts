@@ -1,4 +1,4 @@
-/** A proxy before a real Redis that answers some commands in its place, as other servers would. */
+/** A proxy before a real Redis that replies to some commands like other servers. */
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
 /** The words of a command → a RESP reply, or null when the server is to answer. */

@@ -1,4 +1,4 @@
-/** A state Redis behind a proxy, so that a write can fail before it is stored, or after. */
+/** A state Redis behind a proxy; a write can fail before or after it is stored. */
 import { expect, onTestFinished } from 'vitest';
 import { eventually } from './eventually.js';
 import { openState } from './redis-state.js';

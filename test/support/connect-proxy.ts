@@ -1,4 +1,4 @@
-/** An HTTP proxy that knows CONNECT alone, by a login, and resolves names as a test says. */
+/** An HTTP proxy that supports only CONNECT, with a login, and resolves names as given by a test. */
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import { type AddressInfo, connect, type Socket } from 'node:net';

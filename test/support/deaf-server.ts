@@ -16,11 +16,11 @@ const server = createServer((socket) => {
 server.listen({ host, port: Number(port), backlog: 1 }, () => console.log('listening'));
 `;
 
-/** More than the system keeps for a server that does not accept them. */
+/** More than the listen queue of a server that does not accept them. */
 const CONNECTIONS = 8;
 
 export interface DeafServer extends AsyncDisposable {
-  /** It hears again; what waits is connected once the system tries again, within a second or so. */
+  /** Accepts again; waiting clients connect once the system retries, within about a second. */
   hear(): void;
 }
 

@@ -14,7 +14,7 @@ export interface HttpsServer extends AsyncDisposable {
   fingerprintOf(certificate: Certificate): string;
 }
 
-/** With `clients`, nobody else is let in. */
+/** With `clients`, others are refused. */
 export async function startHttps(
   { key, cert }: Certificate,
   clients: readonly Certificate[] = [],

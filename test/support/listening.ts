@@ -1,4 +1,4 @@
-/** A real Redis, with one connection for commands and one that hears what expires. */
+/** A real Redis, with one connection for commands and one that receives expirations. */
 import { Redis } from 'ioredis';
 import pino from 'pino';
 import { startRedis } from '../../scripts/lib/redis-server.mjs';

@@ -74,12 +74,12 @@ export class ManualClock implements Clock {
   }
 }
 
-/** Lets everything run that waits for nothing but its turn. */
+/** Lets pending microtasks and immediates run. */
 export async function settled(): Promise<void> {
   for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve));
 }
 
-/** Luck that is always the same; its tokens count up. */
+/** Deterministic randomness; its tokens count up. */
 export function fixedChance(fraction = 0): Chance {
   let tokens = 0;
   return {

@@ -36,7 +36,7 @@ export class RelayMetrics {
   }
 }
 
-/** What a test reads of a relay, whether it runs in this process or in one of its own. */
+/** Metrics and logs of a relay, in this process or a separate one. */
 export abstract class ObservedRelay {
   readonly #metrics = new RelayMetrics(async () => (await this.get('/metrics')).text);
 

@@ -1,4 +1,4 @@
-/** The built relay as a process of its own, as its users run it. */
+/** The built relay as a separate process, as users run it. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -26,7 +26,7 @@ export interface Exit {
   readonly signal: NodeJS.Signals | null;
 }
 
-/** A command of the relay that ends by itself. */
+/** A command of the relay that terminates. */
 export async function runCommand(
   args: readonly string[],
   options: { env?: Record<string, string>; cwd?: string; openFilesMax?: number } = {},

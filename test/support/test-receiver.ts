@@ -94,7 +94,7 @@ async function read(request: IncomingMessage): Promise<ReceivedRequest> {
   };
 }
 
-/** Some tests send what is no JSON. */
+/** Some tests send bodies other than JSON. */
 function parse(raw: Buffer): WebhookBody {
   try {
     return JSON.parse(raw.toString()) as WebhookBody;

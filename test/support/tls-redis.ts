@@ -1,4 +1,4 @@
-/** A real Redis that speaks TLS, and by default wants a client certificate, as Redis itself does. */
+/** A real Redis with TLS that requires a client certificate, the default of Redis. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { freePort } from '../../scripts/lib/free-port.mjs';

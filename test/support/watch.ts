@@ -1,4 +1,4 @@
-/** A watch, and small stand-ins for all around it that a test can see through and hold up. */
+/** A watch with fakes that a test can inspect and delay. */
 import { pino } from 'pino';
 import { expect, onTestFinished } from 'vitest';
 import { EventProcessor } from '../../src/capture/event-processor.js';
@@ -24,9 +24,9 @@ import { at, NOW_MS } from '../deadlines/deadlines.contract.js';
 import { aCapturedExpiration, aRoute } from './domain.js';
 import { ManualClock } from './manual-clock.js';
 
-/** What is in Redis, as far as a watch reads it; nobody tells the watch when it changes. */
+/** The contents of Redis that a watch reads; changes are not published. */
 export class Keys {
-  /** Deadlines by database and key; null: for ever. */
+  /** Deadlines by database and key; null: no deadline. */
   readonly #keys = new Map<string, number | null>();
   readonly markers = new Set<number>();
   /** What was read, and when, in milliseconds since the beginning. */
@@ -48,7 +48,7 @@ export class Keys {
     this.#did = did;
   }
 
-  /** `inMs` from the beginning; null: for ever. */
+  /** `inMs` from the beginning; null: no deadline. */
   set(key: string, inMs: number | null, database = 0): void {
     this.#keys.set(`${database}:${key}`, inMs === null ? null : NOW_MS + inMs);
   }
@@ -86,7 +86,7 @@ export class Keys {
     return names.map((name) => Buffer.from(name.slice(name.indexOf(':') + 1)));
   }
 
-  /** A stretch of listening to it; `barrier` is what has to happen until all is heard. */
+  /** A session with it; `barrier` resolves when all notifications are received. */
   session(barrier: () => Promise<void>): Session {
     const unlessInTrouble = async <Reply>(reply: () => Reply): Promise<Reply> => {
       if (this.trouble !== null) throw this.trouble;
@@ -119,7 +119,7 @@ export class Keys {
   }
 }
 
-/** An index that writes down when a part of it is forgotten, and can be made to fail. */
+/** An index that records when a database is forgotten, and can be made to fail. */
 class Index extends MemoryDeadlines {
   trouble: Error | null = null;
   /** The marks before which all was said to be captured or written down. */
@@ -148,7 +148,7 @@ class Index extends MemoryDeadlines {
   }
 }
 
-/** A watch that has not begun, and all around it; what it finds to have expired is captured as the outbox does it. */
+/** A watch that has not begun, with its parts; recovered expirations are captured like by the outbox. */
 export function aWatch(given: { databases?: readonly number[]; values?: ValueKeeper } = {}) {
   const clock = new ManualClock(NOW_MS);
   const did: string[] = [];
@@ -159,7 +159,7 @@ export function aWatch(given: { databases?: readonly number[]; values?: ValueKee
   const metrics = new Metrics({ endpoints: new Map(), routes: [] });
   const events = new CaptureEvents(log, metrics, clock);
   const recovered: { key: string; atMs: number }[] = [];
-  /** What has to happen until all that Redis published is heard, and until what was heard is stored. */
+  /** Conditions for: all published notifications are received, and all received ones are stored. */
   const gates = { barrier: async () => {}, drained: async (_: AbortSignal) => {} };
   const routing = new Routing([aRoute({ patterns: [compilePattern('order*')] })], '{relay}:');
   const trust = new IndexTrust();

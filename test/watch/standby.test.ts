@@ -100,7 +100,7 @@ function aStandby() {
   const stored: { settled: string | null } = { settled: null };
   /** The names under which other replicas have captured expirations. */
   const capturedAs = new Set<string>();
-  /** Conditions for: the server is the primary, the state is read, all notifications are received or stored, a watch is over. */
+  /** Conditions for: the primary is verified, the state is read, all is received or stored, a watch is over. */
   const gates = {
     primary: async () => {},
     isMarked: true,

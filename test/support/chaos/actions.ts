@@ -14,7 +14,7 @@ const BEHIND_MS_MAX = 5_000;
 
 type ToOneAction = (deployment: Deployment, slot: Slot, random: Random) => Promise<void>;
 
-/** These ways to Redis are broken for a while; in the end their connections are closed. */
+/** Breaks these proxies to Redis for a while; in the end their connections are closed. */
 function broken(
   waysOf: (slot: Slot) => readonly TcpProxy[],
   breakOne: (way: TcpProxy) => void,
@@ -70,7 +70,7 @@ function cut(ways: readonly TcpProxy[], refuse: boolean): void {
   for (const way of ways) way.cut(refuse);
 }
 
-/** Nobody listens then. */
+/** No replica listens during the action. */
 const TO_ALL = {
   'kill Redis': async ({ redis }, random) => {
     await redis.kill('SIGKILL');
@@ -96,7 +96,7 @@ const TO_ALL = {
 type ToOne = keyof typeof TO_ONE;
 type ToAll = keyof typeof TO_ALL;
 
-/** Whom it is done to: the replica that watches, or one that does not. */
+/** The target: the replica that watches, or another one. */
 export type Action =
   | { readonly watcher: ToOne | null; readonly other: ToOne | null; readonly all: null }
   | { readonly watcher: ToOne | null; readonly other: null; readonly all: ToAll };
@@ -106,7 +106,7 @@ const toOther = (other: ToOne): Action => ({ watcher: null, other, all: null });
 const toBoth = (watcher: ToOne, other: ToOne): Action => ({ watcher, other, all: null });
 const toAll = (all: ToAll, watcher: ToOne | null = null): Action => ({ watcher, other: null, all });
 
-/** What the specification names, in less than a minute. */
+/** The actions of the specification, in less than a minute. */
 export const SHORT_DECK: readonly Action[] = [
   toWatcher('kill'),
   toWatcher('pause for 10 s'),
@@ -138,7 +138,7 @@ export function nameOf({ watcher, other, all }: Action): string {
   return parts.filter((part) => part !== null).join(' + ');
 }
 
-/** Carries it out; resolves when all is at rest again. */
+/** Performs the action; resolves when all have recovered. */
 export async function disturb(
   deployment: Deployment,
   action: Action,

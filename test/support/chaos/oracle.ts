@@ -1,4 +1,4 @@
-/** What the relay promises, held against what happened. Pure. */
+/** Compares the guarantees of the relay with the records. Pure. */
 import { assign, type Case, CLOCK_SLACK_MS, last } from './assign.js';
 import type { Disturbance, Life, Received, Records, Span } from './records.js';
 
@@ -15,7 +15,7 @@ const READ_AFTER_GAP_MS = 1_000;
 /** Webhooks never leave before the deadline; Redis and we have the same clock, to the millisecond. */
 const EARLY_MS = 2;
 
-/** A deadline that a key had for so short a time may not have been read: the one before is named. */
+/** A deadline of such a short duration may not have been read: the webhook has the one before. */
 const BRIEF_MS = 1_000;
 
 /** A deadline that is so far from any disturbance is met in calm. */
@@ -69,7 +69,7 @@ interface Gap extends Span {
   readonly readByMs: number;
 }
 
-/** What came of one life. */
+/** The webhooks of one life. */
 interface Finding {
   readonly violations: readonly Violation[];
   readonly isLostInGap: boolean;

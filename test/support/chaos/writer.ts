@@ -10,11 +10,11 @@ import type { Span } from './records.js';
 
 const TICK_MS = 10;
 
-/** Now and then many keys come at once, with one deadline. */
+/** Sometimes many keys are set at once, with one deadline. */
 const BURST_CHANCE = 0.004;
 const BURST_KEYS = 40;
 
-/** How often a key is dealt with that has been dealt with before. */
+/** How often a key is reused. */
 const AGAIN_CHANCE = 0.3;
 
 export interface WriterParts {
@@ -24,7 +24,7 @@ export interface WriterParts {
   readonly lifeMsMax: number;
 }
 
-/** What became of a command. `unsent`: it had no effect. */
+/** The result of a command. `unsent`: it had no effect. */
 type Given<Value> =
   | { readonly kind: 'replied'; readonly value: Value; readonly at: Span }
   | { readonly kind: 'unsent' }
@@ -45,7 +45,7 @@ export class Writer {
     this.#redis = new Redis(parts.port, '127.0.0.1', {
       protocol: 2,
       enableOfflineQueue: false,
-      // A command that was under way is never given again: nobody would know when it took effect.
+      // A command that was in progress is never repeated: the time of its effect would be unknown.
       autoResendUnfulfilledCommands: false,
       maxRetriesPerRequest: 0,
       retryStrategy: () => 20,

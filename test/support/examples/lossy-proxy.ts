@@ -1,4 +1,4 @@
-/** Stands between the relay and a receiver, and sees that answers get lost. */
+/** A proxy between the relay and a receiver that can lose answers. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
@@ -14,7 +14,7 @@ export class LossyProxy implements AsyncDisposable {
   /** What the receiver has answered, in that order. */
   readonly passed: Passed[] = [];
   readonly url: string;
-  /** Called with each answer; the relay hears of it only if this resolves to true. */
+  /** Called with each answer; the relay receives it only if this resolves to true. */
   passOn: (answer: Passed) => Promise<boolean> = async () => true;
   readonly #close: () => Promise<void>;
 

@@ -67,7 +67,7 @@ export async function runProgram(...args: Parameters<typeof startProgram>) {
   return { code, stdout: program.stdout, stderr: program.stderr };
 }
 
-/** A program that must succeed; returns what it said. */
+/** A program that must succeed; returns its output. */
 export async function succeed(...args: Parameters<typeof startProgram>): Promise<string> {
   const { code, stdout, stderr } = await runProgram(...args);
   if (code !== 0) throw new Error(`${args[0].join(' ')}: exit code ${code}\n${stdout}${stderr}`);
