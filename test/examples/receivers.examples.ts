@@ -1,5 +1,5 @@
 // cspell:ignore straße
-/** Every receiver of examples/receivers, with what the relay sends and with what it never would. */
+/** Every receiver of examples/receivers, with valid and invalid webhooks. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { freePort } from '../../scripts/lib/free-port.mjs';
 import { tempFolder } from '../support/cli.js';
@@ -104,7 +104,7 @@ async function startReceiver({ start }: Receiver, port: string, folder: string, 
   return startProgram(start(port, folder), { cwd: RECEIVERS_FOLDER, env });
 }
 
-/** The status, as soon as the receiver answers; null when it ends before it has answered. */
+/** The status as soon as the receiver answers; null if it ends before. */
 async function firstAnswer(program: Program, url: string, webhook: SignedWebhook) {
   const { status } = await eventually('the first answer', async () => {
     if (!program.running) return { status: null };
@@ -187,8 +187,8 @@ describe.each(byName)('the receiver %s', (name, receiver) => {
       expect(await post(url, odd)).toBe(400);
       await eventually('a line', () => program.stderr.includes(odd.id));
       // It has not kept the id: once it understands, it takes the webhook.
-      const mended = signed({ id: odd.id });
-      expect(await said(() => post(url, mended))).toBe(`${odd.id} "order:42:unpaid"\n`);
+      const fixed = signed({ id: odd.id });
+      expect(await said(() => post(url, fixed))).toBe(`${odd.id} "order:42:unpaid"\n`);
     },
   );
 

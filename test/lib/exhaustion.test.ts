@@ -3,7 +3,7 @@ import { unforeseenText } from '../../src/lib/exhaustion.js';
 
 const failure = (code: string, message: string) => Object.assign(new Error(message), { code });
 
-describe('an error that nobody foresaw', () => {
+describe('an unexpected error', () => {
   it.each([
     ['EMFILE', /^too many; raise the process's limit of open files \(ulimit -n\)$/],
     ['ENFILE', /^too many; raise the machine's limit of open files \(fs\.file-max\)$/],

@@ -13,7 +13,7 @@ it('waits as long as each run says, and for the first one as long as start says'
   expect(runsAtMs).toEqual([50, 150, 350, 650]);
 });
 
-it('ends when the run under way has ended', async () => {
+it('ends when the run in progress has ended', async () => {
   const clock = new ManualClock();
   let endRun = () => {};
   const running = new Promise<number>((resolve) => {

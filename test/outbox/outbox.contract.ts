@@ -263,7 +263,7 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
       expect(await claimOne()).toMatchObject({ attempt: 2, isReplay: false });
     });
 
-    it('drops a dead letter for ever', async () => {
+    it('drops a dead letter permanently', async () => {
       await store('a');
       await settle(await claimOne(), { kind: 'dead', reason: 'gone', lastOutcome: null });
       expect(await outbox.dead.drop('shop', 'a')).toBe(true);
