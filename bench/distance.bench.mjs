@@ -12,7 +12,7 @@ import { startReceiver } from './lib/receiver.mjs';
 import { shopFile, startRelay } from './lib/relay.mjs';
 import { SECRET } from './lib/webhook.mjs';
 
-/** Until they are due: they are all in the index by then. */
+/** TTL of the keys: they are all in the index by then. */
 const DUE_IN_MS = 30_000;
 
 /**

@@ -120,8 +120,8 @@ function buildIsFresh() {
 }
 
 /**
- * Builds beside dist and then puts the result in its place: whoever runs dist meanwhile finds it
- * whole, and outputs of deleted sources do not survive.
+ * Builds beside dist and then replaces dist: it is complete at any time, and outputs of deleted
+ * sources do not survive.
  */
 function build() {
   if (buildIsFresh()) return;

@@ -149,7 +149,7 @@ async function refusesBadFile() {
   assert.match(stderr, /bad\.yaml:4:5: .*"secrts"/);
 }
 
-/** It is a command, not a library: what nobody can import, nobody comes to rely on. */
+/** The package is a command, not a library: nothing can be imported from it. */
 async function isSealed() {
   for (const name of ['expiry-relay', 'expiry-relay/dist/main.js']) {
     const script = `import('${name}').then(() => 'imported', ({ code }) => code).then(console.log)`;

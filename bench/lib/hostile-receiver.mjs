@@ -1,4 +1,4 @@
-/** Receivers whose responses have no end, in a process of their own; or well-behaved ones. */
+/** Receivers with endless responses, or well-behaved ones, in a separate process. */
 import { createServer } from 'node:net';
 import { constants, setPriority } from 'node:os';
 import { isChild, serve, startChild } from './child.mjs';

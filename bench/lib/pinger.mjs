@@ -1,4 +1,4 @@
-/** Another client of the same Redis, in a process of its own: how long do its PINGs take? */
+/** Another client of the same Redis, in a separate process, which measures its PINGs. */
 import { Redis } from 'ioredis';
 import { isChild, serve, startChild } from './child.mjs';
 

@@ -1,4 +1,4 @@
-/** As tutorials do it, in a process of its own: a subscriber on `expired` that POSTs by itself. */
+/** A subscriber to `expired` as in tutorials, in a separate process, which sends the POST requests. */
 import { Redis } from 'ioredis';
 import { isChild, serve, startChild } from './child.mjs';
 import { aBody, webhookSender } from './webhook.mjs';

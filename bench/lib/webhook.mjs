@@ -1,4 +1,4 @@
-/** A webhook as the relay sends it, for what is compared with the relay. */
+/** A webhook like the relay's, for the other sides of a comparison. */
 import { createHmac } from 'node:crypto';
 import { Pool } from 'undici';
 
@@ -16,7 +16,7 @@ export function aBody(key) {
   );
 }
 
-/** Of one attempt, as the relay has it by default. */
+/** The limit of one attempt, the relay's default. */
 const TIME_LIMIT_MS = 15_000;
 
 /**

@@ -1,4 +1,4 @@
-/** What is in the image, listed from the inside, and what must and must not be there. */
+/** The contents of the image, listed from the inside, and checks of them. */
 import assert from 'node:assert/strict';
 
 const APP_FILES = ['/app/LICENSE', '/app/dist/', '/app/node_modules/', '/app/package.json'];
