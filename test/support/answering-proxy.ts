@@ -5,7 +5,7 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 export type Answer = (words: readonly string[]) => string | null;
 
 /**
- * Right only for clients that wait for an answer before they give such a command, and give it in a
+ * Works only for clients that wait for a reply before they send such a command, and send it in a
  * packet of its own, as the relay does.
  */
 export async function startAnsweringProxy(

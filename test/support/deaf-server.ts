@@ -1,6 +1,6 @@
 /**
- * A server that accepts every webhook, on an address of its own, and can be made deaf: connections
- * to it are then neither made nor refused, as with a host that is gone. A process of its own.
+ * A server that accepts every webhook, on a separate address, and can be made deaf: connections
+ * to it are then neither accepted nor refused, as with a host that is down. A separate process.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -12,16 +12,16 @@ export function rejected(status: number, retryAfterMs: number | null = null): Ou
 export const PREVENTED: Prevented = { kind: 'prevented', code: 'EMFILE', detail: 'too many files' };
 
 export class FakeSender implements Sender {
-  /** The webhook ids of all that was sent, in order. */
+  /** The webhook ids of all attempts, in order. */
   readonly sent: string[] = [];
   /** The highest number of simultaneous attempts. */
   underWayMax = 0;
   closed = false;
-  /** Answers an attempt at once, when it gives an outcome. */
+  /** Answers an attempt at once if it returns an outcome. */
   instantly: (id: string) => Outcome | Prevented | null = () => null;
   readonly #open: { id: string; resolve: (outcome: Outcome | Prevented) => void }[] = [];
 
-  /** The webhook ids of what waits for an answer, oldest first. */
+  /** The webhook ids of attempts without an answer, oldest first. */
   get underWay(): string[] {
     return this.#open.map(({ id }) => id);
   }

@@ -22,7 +22,7 @@ export class FaultyServer implements AsyncDisposable {
     const sockets: Socket[] = [];
     const server = createServer((socket) => {
       sockets.push(socket);
-      // The relay hangs up on most of what is tested here.
+      // The relay closes the connection in most of these tests.
       socket.on('error', () => socket.destroy());
       socket.once('data', () => {
         faulty.requests += 1;

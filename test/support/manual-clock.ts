@@ -46,17 +46,17 @@ export class ManualClock implements Clock {
     return new Promise((resolve) => setImmediate(resolve));
   }
 
-  /** How many wait for their time. */
+  /** The number of pending timers. */
   get timers(): number {
     return this.#timers.size;
   }
 
-  /** Moves time on while nothing runs, as when the process stands still. */
+  /** Advances time without running timers, as when the process is frozen. */
   jump(ms: number): void {
     this.#elapsedMs += ms;
   }
 
-  /** Moves time on and lets everything that became due run, in order. */
+  /** Advances time and runs due timers in order. */
   async advance(ms: number): Promise<void> {
     const endMs = this.#elapsedMs + ms;
     for (;;) {

@@ -14,7 +14,7 @@ import type { LogLine, RelayFile } from './relay-process.js';
 
 /** The machine's clock, with an adjustable offset. */
 export interface WrongClock extends Clock {
-  /** How far the time of day is ahead. */
+  /** The offset of the wall clock. */
   aheadMs: number;
 }
 

@@ -124,7 +124,7 @@ export class RelayProcess extends ObservedRelay implements AsyncDisposable {
     return this.#spawned.stderr();
   }
 
-  /** Why it could not start, by its log; empty when that does not say so. */
+  /** The reason in its log that it could not start; empty if there is none. */
   get startError(): string {
     return String(this.logs('start_failed')[0]?.error ?? '');
   }
@@ -171,7 +171,7 @@ export class RelayProcess extends ObservedRelay implements AsyncDisposable {
     );
   }
 
-  /** Lets its standard output pile up, as a log collector does that hangs. */
+  /** Stops reading its standard output, like a hanging log collector. */
   stopReading(): void {
     this.#spawned.process.stdout?.pause();
   }

@@ -13,7 +13,7 @@ export interface TlsRedis extends AsyncDisposable {
 }
 
 export interface TlsRedisOptions {
-  /** Those whose certificates are accepted; null: none is asked for. */
+  /** The clients whose certificates are accepted; null: none is required. */
   readonly clients: readonly Certificate[] | null;
   readonly args?: readonly string[];
 }

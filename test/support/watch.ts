@@ -29,16 +29,16 @@ export class Keys {
   /** Deadlines by database and key; null: no deadline. */
   readonly #keys = new Map<string, number | null>();
   readonly markers = new Set<number>();
-  /** What was read, and when, in milliseconds since the beginning. */
+  /** The keys that were read, with times in milliseconds since the beginning. */
   readonly reads: { readonly key: string; readonly atMs: number }[] = [];
   sweeps = 0;
   /** Whether the server publishes `expired` for keys that commands remove. */
   tellsRemovals = false;
-  /** What every command is refused with. */
+  /** The error of every command. */
   trouble: Error | null = null;
-  /** Why the server is not the primary. */
+  /** The reason that the server is not the primary. */
   demoted: Error | null = null;
-  /** What has to happen until writes are carried out. */
+  /** The condition for writes. */
   writable: () => Promise<void> = async () => {};
   readonly #clock: ManualClock;
   readonly #did: string[];
@@ -122,7 +122,7 @@ export class Keys {
 /** An index that records when a database is forgotten, and can be made to fail. */
 class Index extends MemoryDeadlines {
   trouble: Error | null = null;
-  /** The marks before which all was said to be captured or written down. */
+  /** The settled marks: all events before them are captured or stored. */
   readonly settled: string[] = [];
   readonly #did: string[];
 

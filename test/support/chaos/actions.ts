@@ -1,6 +1,6 @@
 /**
- * What is done to the relays and to Redis. Every action leaves a replica alone that listens from
- * its beginning until all is at rest again, or else is a gap.
+ * Actions on the relays and Redis. Every action leaves one replica unaffected, which listens from
+ * its beginning until all have recovered, or else is a gap.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TcpProxy } from '../tcp-proxy.js';
@@ -60,9 +60,9 @@ const TO_ONE = {
   'cut off': broken(allWays, refuse, 200, 5_000),
   silence: broken(allWays, silence, 500, 8_000),
   'lose replies': broken(allWays, loseReplies, 500, 8_000),
-  /** It goes on holding the watch, until it finds out by itself or its connections end. */
+  /** It keeps the lease until it detects the failure or its connections end. */
   deafen: broken(keysWay, silence, 500, 16_000),
-  /** It goes on hearing. */
+  /** It still receives notifications. */
   'cut off the state': broken(stateWay, refuse, 200, 8_000),
 } satisfies Record<string, ToOneAction>;
 
@@ -156,7 +156,7 @@ export async function disturb(
       return isAnother && isReady && isWatching;
     };
   });
-  // On a busy machine it may not have taken care of what happened some seconds ago.
+  // On a busy machine it may not have processed the events of the last seconds.
   const behindMs = (await deployment.hasCaughtUp()) ? 0 : BEHIND_MS_MAX;
   const fromMs = Date.now();
   const doing = [

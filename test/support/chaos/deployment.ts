@@ -37,11 +37,11 @@ const SILENT: Look = { isReady: false, isWatching: false, gaps: Number.NaN, queu
 /** A place for one replica at a time. */
 export class Slot {
   readonly name: string;
-  /** By which it listens and reads keys. */
+  /** The connection for notifications and keys. */
   readonly keysWay: TcpProxy;
-  /** By which it reaches the state. */
+  /** The connection to the state. */
   readonly stateWay: TcpProxy;
-  /** Every process that has been here, the present one last. */
+  /** All processes of this place, the current one last. */
   readonly processes: RelayProcess[] = [];
   #adminUrl = '';
 
@@ -79,7 +79,7 @@ export class Slot {
           this.metric(`expiry_relay_${name}`),
         ),
       );
-      // Asked last: a replica that has just begun a gap may have been ready before.
+      // Read last: a replica that has just begun a gap may have been ready before.
       const { status } = await this.#get('/readyz');
       return { isReady: status === 200, isWatching: watching === 1, gaps, queued };
     } catch {
@@ -123,7 +123,7 @@ export class Deployment implements AsyncDisposable {
     const deployment = new Deployment(redis, receiver, slots);
     const answer = moody(random);
     receiver.respond = (one, response, count) => {
-      // A signature is good for five minutes.
+      // A signature is valid for five minutes.
       deployment.received.push(receivedOf(one));
       return answer(one, response, count);
     };
@@ -178,7 +178,7 @@ export class Deployment implements AsyncDisposable {
     return false;
   }
 
-  /** The one that watches first, then the others. To be asked at rest. */
+  /** The one that watches first, then the others. Call it only when all have recovered. */
   async watcherFirst(): Promise<[Slot, Slot, Slot]> {
     const looks = await this.looks();
     const place = Math.max(

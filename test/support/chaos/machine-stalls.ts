@@ -1,6 +1,6 @@
 /**
- * Gaps that nobody made: a machine, or its disk, that stands still for longer than connections last.
- * Pure, but for reading the logs.
+ * Gaps that no action caused: a machine, or its disk, that stalls for longer than connections last.
+ * Pure, except for reading the logs.
  */
 import type { Deployment } from './deployment.js';
 import type { Disturbance, Span } from './records.js';

@@ -9,7 +9,7 @@ export interface Span {
 /** A deadline that a key had. */
 export interface Held {
   readonly deadlineMs: number;
-  /** When it got it. */
+  /** When it was set. */
   readonly since: Span;
 }
 
@@ -40,7 +40,7 @@ export interface Received {
   readonly expiredAtMs: number | null;
   readonly detectedAtMs: number;
   readonly detectedBy: string;
-  /** What a Standard Webhooks library says of its signature. */
+  /** Whether a Standard Webhooks library accepts its signature. */
   readonly isVerified: boolean;
 }
 
@@ -57,6 +57,6 @@ export interface Records {
   readonly disturbances: readonly Disturbance[];
   /** Whether Redis publishes which keys are new (class `n`). */
   readonly saysNewKeys: boolean;
-  /** What is not as it should be once everything is over, such as dead letters. */
+  /** Unexpected leftovers at the end, such as dead letters. */
   readonly leftovers: readonly string[];
 }

@@ -12,7 +12,7 @@ import { Writer } from './writer.js';
 
 export interface ChaosOptions {
   readonly seed: number;
-  /** Each action of it is carried out once at least, in an order that the seed tells. */
+  /** Each action runs at least once, in an order given by the seed. */
   readonly deck: readonly Action[];
   readonly durationMsMin: number;
   readonly calmMsMax: number;

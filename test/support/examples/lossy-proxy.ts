@@ -11,7 +11,7 @@ export interface Passed {
 }
 
 export class LossyProxy implements AsyncDisposable {
-  /** What the receiver has answered, in that order. */
+  /** The answers of the receiver, in order. */
   readonly passed: Passed[] = [];
   readonly url: string;
   /** Called with each answer; the relay receives it only if this resolves to true. */
@@ -38,7 +38,7 @@ export class LossyProxy implements AsyncDisposable {
 
   async #pass(url: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const body = (await buffer(request)).toString();
-    // Those that speak of the connection are not for the next one.
+    // Headers of the connection are not forwarded.
     const { host, connection, 'content-length': length, ...rest } = request.headers;
     const headers = rest as Record<string, string>;
     const { status } = await fetch(url, { method: 'POST', headers, body });

@@ -24,7 +24,7 @@ export function startProgram(
   [command = '', ...args]: readonly string[],
   options: { cwd: string; env: Readonly<Record<string, string>> },
 ): Program {
-  // What is said must not depend on whose machine this is.
+  // The output must not depend on the user's settings.
   const env = { ...process.env, LANG: 'C.UTF-8', LC_ALL: 'C.UTF-8', PATH, ...options.env };
   const stdio = ['ignore', 'pipe', 'pipe'] as const;
   const child = spawn(command, args, { cwd: options.cwd, env, stdio: [...stdio] });
