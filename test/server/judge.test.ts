@@ -51,7 +51,7 @@ describe('the Redis of the keys', () => {
     expect(of('role', given)).toMatchObject({ level, text: expect.stringContaining(text) });
   });
 
-  it('in Cluster mode is a warning, unless it is the only primary', () => {
+  it('in Cluster mode causes a warning, unless it is the only primary', () => {
     expect(of('cluster', { isCluster: false })).toBeUndefined();
     expect(of('cluster', { isCluster: true, primaries: 1 })?.level).toBe('note');
     expect(of('cluster', { isCluster: true, primaries: 3 })?.text).toContain('(cluster_size is 3)');
