@@ -12,7 +12,7 @@ describe('an unexpected error', () => {
     expect(unforeseenText(failure(code, 'too many'))).toMatch(text);
   });
 
-  it('is an incomplete installation, or too few open files, where a module is missing', () => {
+  it('is an incomplete installation, or too few open files, if a module is missing', () => {
     const text = unforeseenText(failure('ERR_MODULE_NOT_FOUND', "Cannot find package 'yaml'"));
     expect(text).toMatch(/^internal error: Cannot find package 'yaml'; install .* \(ulimit -n\)$/);
   });

@@ -8,7 +8,7 @@ import {
   printableJson,
 } from '../../src/lib/printable.js';
 
-/** What could begin a line, move a cursor or turn the reading direction. */
+/** Characters that begin a line, move the cursor or change the reading direction. */
 const UNSAFE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
 
 describe('printable', () => {

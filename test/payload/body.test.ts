@@ -26,7 +26,7 @@ const A_LOOKUP: LookedUp = {
 };
 
 describe('a route without a body', () => {
-  it('makes an empty one, without a type', () => {
+  it('has an empty one, without a type', () => {
     const format = { kind: 'none' } as const;
     expect(bodyOf({ route: aRoute({ format }) })).toBe('');
     expect(contentTypeOf(format)).toBeNull();
@@ -46,20 +46,20 @@ describe('a body in the standard format', () => {
     );
   });
 
-  it('takes the time of detection when the deadline was never known', () => {
+  it('has the time of detection when the deadline was never known', () => {
     const body = JSON.parse(bodyOf({ route }));
     expect(body.data.expired_at).toBeNull();
     expect(body.timestamp).toBe('2026-11-22T06:00:10.003Z');
   });
 
-  it('shows bytes that are no UTF-8 as U+FFFD, and the exact ones in base64', () => {
+  it('has invalid UTF-8 as U+FFFD, and the exact bytes in base64', () => {
     const key = Buffer.from([0x6b, 0xff, 0xfe, 0x31]);
     const body = JSON.parse(bodyOf({ expiration: anExpiration({ key }) }));
     expect(body.data.key).toBe('k\ufffd\ufffd1');
     expect(Buffer.from(body.data.key_base64, 'base64')).toEqual(key);
   });
 
-  it('keeps every valid key as it is, without base64', () => {
+  it('has every valid key unchanged, without base64', () => {
     for (const key of ['a\nb\r\t"\\', '\u001b[31m', '\ufeffbom', '\u2028', '日本', '{}', ' ']) {
       const body = JSON.parse(bodyOf({ expiration: anExpiration({ key: Buffer.from(key) }) }));
       expect(body.data).toMatchObject({ key });
@@ -67,7 +67,7 @@ describe('a body in the standard format', () => {
     }
   });
 
-  it('has what was read, and when', () => {
+  it('has the values that were read, and the time of reading', () => {
     const { data } = JSON.parse(bodyOf({ value: A_VALUE, lookup: A_LOOKUP }));
     expect(data).toMatchObject({
       value: { total: '12' },
@@ -79,7 +79,7 @@ describe('a body in the standard format', () => {
     expect(data).not.toHaveProperty('value_omitted');
   });
 
-  it('has the exact bytes of a value that is no text, and why there is none', () => {
+  it('has the exact bytes of a value that is not UTF-8, and the reason for a missing one', () => {
     const value = { value: ['\ufffd'], base64: ['/w=='], omitted: null, readAtMs: 0 };
     expect(JSON.parse(bodyOf({ value })).data).toMatchObject({
       value: ['\ufffd'],
@@ -88,7 +88,7 @@ describe('a body in the standard format', () => {
     });
   });
 
-  it('has nothing of values and tests where there is none', () => {
+  it('has no fields of values and tests by default', () => {
     expect(Object.keys(JSON.parse(bodyOf({})).data)).toEqual([
       'database',
       'detected_at',
@@ -101,7 +101,7 @@ describe('a body in the standard format', () => {
     expect(JSON.parse(bodyOf({ isTest: true })).data).toMatchObject({ test: true });
   });
 
-  it('is made once for all endpoints', () => {
+  it('is built once for all endpoints', () => {
     const make = bodiesOf(aWebhookInput());
     expect(make('msg_1')).toBe(make('msg_2'));
   });
@@ -117,7 +117,7 @@ describe('a body by a template', () => {
   const expiration = anExpiration({ expiredAtMs: Date.parse('2026-11-22T06:00:10.000Z') });
   const everything = Object.fromEntries(PLACEHOLDER_NAMES.map((name) => [name, `{${name}}`]));
 
-  it('has all that its names stand for', () => {
+  it('has the values of all placeholders', () => {
     const format = templated({ ...everything, id: '{id}', total: '{value.total}' });
     const route = aRoute({ format, type: 'order.late' });
     const input = { expiration, route, params: params({ id: '42' }), value: A_VALUE };
@@ -144,7 +144,7 @@ describe('a body by a template', () => {
     });
   });
 
-  it('has null, and inside a text nothing, for what is not known', () => {
+  it('has null, and inside a string nothing, for unknown values', () => {
     const template = [
       '{expired_at}',
       'at {expired_at}',
@@ -171,7 +171,7 @@ describe('a body by a template', () => {
     expect(JSON.parse(bodyOf(input))).toBe('k\ufffd/k\ufffd');
   });
 
-  it('is none when it would be too large, however it grows', () => {
+  it('is missing when it would be too large, for any reason', () => {
     const key = Buffer.alloc(1024 * 1024, 1);
     const tell = (template: Json) =>
       bodiesOf(
@@ -192,7 +192,7 @@ describe('a body by a template', () => {
 });
 
 describe('the largest key', () => {
-  it('is sent in the standard format whatever its bytes', () => {
+  it('is sent in the standard format with any bytes', () => {
     for (const byte of [1, 0xff]) {
       const key = Buffer.alloc(1024 * 1024, byte);
       const input = aWebhookInput({ expiration: anExpiration({ key }), params: { id: key } });
