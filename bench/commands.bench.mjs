@@ -1,5 +1,5 @@
 /**
- * What Redis is asked to do for one key over its life: from the SET of the application to the
+ * The commands that Redis executes for one key over its life: from the SET of the application to the
  * webhook that is done with. Commands that scripts call count; the application's own do not.
  */
 import { connect } from 'node:net';
@@ -25,7 +25,7 @@ const BENCH_OWN = ['info', 'eval', 'monitor'];
 /** @typedef {Map<string, number>} Calls by the command's name */
 
 /**
- * Counts what scripts call, as Redis itself tells it to those who monitor it.
+ * Counts the commands in scripts, as shown by MONITOR.
  * @param {number} port
  */
 async function countInScripts(port) {

@@ -1,5 +1,5 @@
 /**
- * A million keys that expire within the same second: how long until each is a delivery at rest, and
+ * A million keys that expire within the same second: the time until each is a stored delivery, and
  * what that costs the relay. Not until all are delivered: it says how many are by then.
  */
 import { setTimeout as sleep } from 'node:timers/promises';

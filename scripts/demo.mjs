@@ -197,7 +197,7 @@ function show({ received_at, verified, path, body }, dueMs) {
 }
 
 /**
- * What is wrong, in words; empty when all is well.
+ * * The failures, in words; empty without any.
  * @param {Webhook[]} received
  */
 function faults(received) {

@@ -61,7 +61,7 @@ process.on('SIGINT', () => process.exit(130));
 process.on('SIGTERM', () => process.exit(143));
 
 /**
- * One command in a container of its own.
+ * * One command in a separate container.
  * @param {readonly string[]} options Docker's
  * @param {readonly string[]} args the relay's
  */
@@ -190,7 +190,7 @@ admin:
  */
 async function becomesReady(redisUrl, adminPort, receiverPort) {
   const mount = mounted('relay.yaml', relayFile(adminPort, receiverPort));
-  // By name alone: a value on the command line is for everyone on the machine to read.
+  // Only the name: every user of the machine can read a value on the command line.
   const variables = ['--env', 'REDIS_URL', '--env', 'WEBHOOK_SECRET'];
   const own = ['--detach', '--name', container, '--network', 'host', '--health-interval', '1s'];
   await docker(['run', ...own, ...LOCKED_DOWN, ...mount, ...variables, IMAGE], {

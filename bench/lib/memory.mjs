@@ -17,7 +17,7 @@ async function statusBytes(pid, field) {
 }
 
 /**
- * The least of some looks over half a minute: garbage that is yet to be collected is no memory in use.
+ * * The smallest of several measurements over half a minute, since uncollected garbage is not in use.
  * @param {number} pid
  */
 export async function residentBytes(pid) {

@@ -36,7 +36,7 @@ export function shopFile(redisUrl, endpoint, route = {}) {
 }
 
 /**
- * Its log is thrown away: what reads a log is not what is measured.
+ * Its log is thrown away: reading a log is not part of the measurement.
  * @param {object} file
  */
 export async function startRelay(file) {

@@ -14,7 +14,7 @@ async function subscribe({ redisUrl, receiverUrl }) {
   await redis.config('SET', 'notify-keyspace-events', 'Ex');
   redis.on('message', (_, /** @type {string} */ key) => {
     const [, name, deadlineMs] = key.split(':');
-    // What fails is lost: that is how it is done.
+    // A failed request is lost, as in tutorials.
     const webhook = { id: key, path: `/${name}/${deadlineMs}`, body: aBody(key) };
     sender.send(webhook).catch(() => undefined);
   });

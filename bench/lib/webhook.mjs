@@ -32,7 +32,7 @@ const TIME_LIMIT_MS = 15_000;
 
 /** Both sign, and keep their connections. @type {Readonly<Record<string, (url: string, connections: number) => Client>>} */
 const CLIENTS = {
-  /** What most would write: Node's own, with a time limit. */
+  /** The usual client: Node's `fetch`, with a time limit. */
   fetch: (url) => ({
     async post(webhook) {
       const answer = await fetch(new URL(webhook.path, url), {
@@ -46,7 +46,7 @@ const CLIENTS = {
     },
     close: async () => undefined,
   }),
-  /** The fastest that we have found: undici's connections, without a limit for the whole of it. */
+  /** The fastest known client: connections of undici, without a time limit for the whole request. */
   pool(url, connections) {
     const pool = new Pool(url, { connections, pipelining: 1 });
     return {

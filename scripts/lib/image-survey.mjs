@@ -31,7 +31,7 @@ export async function surveyFromInside() {
     try {
       return readdirSync(folder, { withFileTypes: true });
     } catch {
-      return []; // Root's own, which the user may not list.
+      return []; // Owned by root, and not readable by the user.
     }
   };
   /** @param {string} folder */
