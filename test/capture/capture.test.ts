@@ -520,7 +520,7 @@ describe('the deadline of an expiration', () => {
     capture.push(changed(1));
     await settled();
     expect((await claimAll()).map(({ expiredAtMs }) => expiredAtMs)).toEqual([null]);
-    // It was taken for a late entry of the life that ended, and is read again.
+    // It was treated as a late entry of the life that ended, and is read again.
     expect(await deadlines.count()).toBe(0);
     expect(steps.at(-1)).toBe('changed order:1');
   });
@@ -617,7 +617,7 @@ describe('a key that is reported as new', () => {
   const created = (id: number, detectedAtMs: number) =>
     ({ ...order(id), kind: 'created', detectedAtMs }) as const;
 
-  /** While what expired without a notification is looked for; the deadline of order 1 was long ago. */
+  /** A capture during the search for missed expirations; the deadline of order 1 was long ago. */
   async function catchingUp() {
     const parts = aCapture();
     parts.given.isCatchingUp = true;
@@ -777,7 +777,7 @@ describe('an expiration for which there was no room', () => {
     const { capture, deadlines, ofOrder1 } = await afterFlood();
     capture.push(found());
     await settled();
-    // What is in the outbox is in the index no longer.
+    // A key whose delivery is in the outbox is no longer in the index.
     await deadlines.remove([order(1)]);
     for (const event of [changed(1), removed(1)]) capture.push(event);
     capture.push(found());

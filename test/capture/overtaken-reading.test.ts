@@ -59,7 +59,7 @@ it.each([
   ['memory', inMemory],
   ['Redis', inRedis],
 ])(
-  'captures an expiration once, though a sweep that read the key before writes the reading between look-up and capture; in %s',
+  'captures an expiration once, even if a sweep that read the key before writes the reading between look-up and capture; in %s',
   async (_, open) => {
     const { deadlines, outbox } = await open();
     const clock = systemClock;
@@ -163,7 +163,7 @@ it.each([
     await queue.drained(never);
     await sweeping;
 
-    // What the nudger does with all that is due.
+    // The nudger does this with all due keys.
     nowMs = NOW_MS + 2_000;
     await deadlines.take(0, nowMs, 9);
     const overdue = (await deadlines.overdue(0, nowMs, 9)).filter(

@@ -22,12 +22,12 @@ class Replica {
     return this;
   }
 
-  /** Of events that it captures as they arrive. */
+  /** The names of events that it captures on arrival. */
   get names() {
     return this.events.map(namesOf);
   }
 
-  /** Of events that it replays. */
+  /** The names of events that it replays. */
   get replayed() {
     return this.events.map((event) => namesOf({ ...event, isReplayed: true }));
   }
@@ -62,7 +62,7 @@ describe('the names of an expiration', () => {
       for (const [at, names] of later.replayed.entries()) {
         expect(names.length, `from ${from}, event ${at}`).toBeGreaterThan(0);
         expect(first.replayed[offset + at]).toEqual(expect.arrayContaining([...names]));
-        // What the first one captured at once is known by a mark that the later one has received, too, or not at all.
+        // An expiration that the first one captured at once has a mark that the later one has received, too, or none.
         const isFirst = later.events[at]?.interval?.before === null;
         expect(names.includes(first.names[offset + at]?.[0] ?? '')).toBe(!isFirst);
       }

@@ -229,7 +229,7 @@ describe('body: none', () => {
     { include: ['value'] },
     { lookup: 'order' },
     { format: 'cloudevents' },
-  ])('is refused beside what would be ignored: %j', async (given) => {
+  ])('is refused beside keys that would be ignored: %j', async (given) => {
     expect(await refusal(routeWith(given))).toMatch(/found (it beside body: none|both)/);
   });
 

@@ -51,7 +51,7 @@ describe('readRedisUrl', () => {
     ['/run/redis.sock', 'unix:///run/redis.sock'],
     ['unix://run/redis.sock', 'an absolute path'],
     ['unix:/run/redis.sock', 'an absolute path'],
-  ])('says how a Unix socket is written, instead of %s', (text, hint) => {
+  ])('explains the form of a Unix socket, instead of %s', (text, hint) => {
     const reading = readRedisUrl(text);
     expect(JSON.stringify(reading)).toContain(hint);
     expect(reading.ok).toBe(false);
@@ -146,7 +146,7 @@ describe('a Redis URL that is refused', () => {
     ['redis://u:%zz@h', 'one whose user or password is not percent-encoded'],
     ['redis://u:p w@h', 'an invalid URL'],
     ['unix://:%zz@/run/redis.sock', 'one whose user, password or path is not percent-encoded'],
-  ])('may have to be encoded where there is an @: %s', (text, expected) => {
+  ])('is described with a hint at encoding if it has an @: %s', (text, expected) => {
     expect(expectedOf(readRedisUrl(text))).toBe(`${expected} (${ENCODE})`);
   });
 
@@ -163,7 +163,7 @@ describe('a Redis URL that is refused', () => {
     ['amqp', 'only servers that speak the Redis protocol are supported'],
     ['memcached', 'only servers that speak the Redis protocol are supported'],
     ['mongodb+srv', 'only servers that speak the Redis protocol are supported'],
-  ])('has its scheme named: %s', (scheme, advice) => {
+  ])('is described with its scheme: %s', (scheme, advice) => {
     expect(expectedOf(readRedisUrl(`${scheme}://h`))).toBe(`one of ${scheme}:// (${advice})`);
   });
 });
@@ -255,7 +255,7 @@ describe('readListenAddress', () => {
     ['http://localhost:9464', 'write only the host and port, without a scheme'],
     ['a:1,b:2', 'specify one address'],
     ['::1:9464', 'put the IPv6 address in [ ]'],
-  ])('says what to do about %s', (text, hint) => {
+  ])('gives advice about %s', (text, hint) => {
     expect(readListenAddress(text)).toMatchObject({ ok: false, wording: { hint } });
   });
 });

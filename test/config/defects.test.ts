@@ -146,7 +146,7 @@ describe('the text in a file that is named', () => {
     ['UTF-16 (little-endian)', Buffer.from(TEST_SECRET, 'utf16le')],
     ['UTF-16 (big-endian)', Buffer.from(`\ufeff${TEST_SECRET}`, 'utf16le').swap16()],
     ['UTF-16 (big-endian)', Buffer.from(TEST_SECRET, 'utf16le').swap16()],
-  ])('is said to be in %s', async (encoding, bytes) => {
+  ])('is reported to be in %s', async (encoding, bytes) => {
     const said = await saidOf({
       endpoint: { secrets: [{ file: 'f.key' }] },
       files: { 'f.key': bytes },
@@ -167,7 +167,7 @@ describe('a service link of Kubernetes', () => {
     ['the address of the admin port', { top: { admin: { listen: `:\${REDIS_PORT:-9464}` } } }],
     ['an endpoint', { endpoint: { url: `http://shop:\${REDIS_PORT}` } }],
     ['a number', { endpoint: { concurrency: `\${REDIS_PORT}` } }],
-  ])('is named where a variable puts it into %s', async (_, given) => {
+  ])('is named if a variable has it in %s', async (_, given) => {
     const said = await saidOf({ ...given, env });
     expect(said).toContain(advice);
     expect(said).not.toContain('10.0.0.1');

@@ -72,7 +72,7 @@ describe('parseDocument', () => {
     '__proto__: {}\n',
     'a: !foo x\n',
     'a: !!binary eA==\n',
-  ])('complains once of %j, and parses the rest', (text) => {
+  ])('reports %j once, and parses the rest', (text) => {
     expect(parsed(text).mistakes).toHaveLength(1);
   });
 
@@ -138,7 +138,7 @@ describe('the indentation of a document', () => {
     ['before an item', `a:\n${NBSP}${NBSP}- x\n`, 2, 1],
     ['before a key that another follows', `a:\n  - b: 1\n${NBSP}   c: 2\n    d: 3\n`, 3, 1],
     ['before an item with a key', `a:\n${NBSP}${NBSP}- x: 1\n`, 2, 1],
-    ['before what should go on with a value', `a: |\n  x\n${NBSP}y\n`, 3, 1],
+    ['before the continuation of a value', `a: |\n  x\n${NBSP}y\n`, 3, 1],
   ])('names a no-break space %s, once and with its line', (_, text, line, column) => {
     expect(parseDocument(text)).toEqual({
       kind: 'broken',
@@ -154,7 +154,7 @@ describe('the indentation of a document', () => {
     ['\u200b', 'a zero width space (U+200B)'],
     ['\ufeff', 'a byte order mark (U+FEFF)'],
     ['\t', 'a tab'],
-  ])('names %j by what it is', (char, name) => {
+  ])('names the character %j', (char, name) => {
     expect(parseDocument(`a:\n${char}b: 1\n`)).toMatchObject({
       kind: 'broken',
       mistakes: [{ wording: { text: `not YAML: expected spaces as indentation, found ${name}` } }],
@@ -175,7 +175,7 @@ describe('the indentation of a document', () => {
   it.each([
     [`a:\n  b:${NBSP}1\n  c: 2\n`, 'no-break space (U+00A0)'],
     ['a: 1\rb: 2\rc: 3\n', 'carriage return'],
-  ])('names what takes the place of a space or a line end in %j', (text, name) => {
+  ])('names the character in place of a space or a line end in %j', (text, name) => {
     expect(JSON.stringify(parseDocument(text).mistakes)).toContain(`the line contains a ${name}`);
   });
 

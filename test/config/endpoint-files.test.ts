@@ -202,7 +202,7 @@ describe('the files of an endpoint', () => {
     ['ca', '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----', 'number 1 cannot be'],
     ['key', '-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA', 'one with a passphrase'],
     ['key', '-----BEGIN PRIVATE KEY-----\nAAAA', 'one that cannot be read'],
-  ])('that hold broken PEM (%s) are a mistake: %s', async (name, text, found) => {
+  ])('with broken PEM (%s) cause an error: %s', async (name, text, found) => {
     await using certificate = await selfSigned('DNS:one');
     const { cert, key } = certificate;
     await using folder = await tempFolder({ cert, key, ca: cert, [name]: text });

@@ -133,12 +133,12 @@ describe('the largest file that is read', () => {
 
   it.each([
     ['aliases without a name', filled('a: [', '*,', ']')],
-    ['characters that begin no text', filled('a: [', '@,', ']')],
+    ['characters that cannot begin a string', filled('a: [', '@,', ']')],
     ['commas', filled('a: [', ',', ']')],
     ['closing brackets', filled('', ']')],
     ['lists in lists', filled('', '- ')],
     ['opening brackets', filled('', '[')],
-    ['aliases of what is around them', filled('&a [', '*a,', ']')],
+    ['aliases of their own parents', filled('&a [', '*a,', ']')],
     ['one endpoint many times', filled('endpoints: {b: {}}\nroutes: [{to: [', 'a,', ']}]')],
     ['numbers for endpoints', filled('routes: [{to: [', '12,', ']}]')],
     ['numbers for waits', filled('endpoints: {a: {retry: {schedule: [', '12,', ']}}}')],
@@ -293,7 +293,7 @@ describe('the settings', () => {
         's:3/0',
         ['v', 'q'],
       ],
-    ])('say where it is and who we are there, given %s', async (_, state, at, as) => {
+    ])('give its address and login for %s', async (_, state, at, as) => {
       expect(await stateOf(`${IN_R}state: ${state}`)).toEqual({ at, as });
     });
 
@@ -366,7 +366,7 @@ describe('secrets in files', () => {
     ['nothing but a newline', '\n', 'found an empty file'],
     ['too large', 'x'.repeat(SECRET_FILE_BYTES_MAX + 1), 'more than'],
     ['no text', Buffer.from([0xff]), 'not UTF-8'],
-  ])('are a mistake when %s', async (_, content, expected) => {
+  ])('cause an error when %s', async (_, content, expected) => {
     await using folder = await aFolder({
       'relay.yaml': redisWithFile,
       ...(content === null ? {} : { pw: content }),
@@ -439,7 +439,7 @@ describe('an invalid file', () => {
     ['dead_letters: {max: 0}', 'dead_letters.max: expected a whole number from 1 to 1000000'],
     ['dead_letters: {max: 1000001}', 'dead_letters.max: expected a whole number from 1 to'],
     ['unknown_endpoint_grace: 31d', 'unknown_endpoint_grace: expected a duration from 0ms to 30d'],
-  ])('refuses of the state %s', async (state, expected) => {
+  ])('refuses in the state section %s', async (state, expected) => {
     const mistakes = await mistakesIn(withTop(`state: {${state}}`));
     expect(mistakes).toContain(`state.${expected}`);
   });

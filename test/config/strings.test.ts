@@ -26,7 +26,7 @@ describe('readSecret', () => {
     [secretOf(25).replaceAll('=', ''), 'one whose rest is not padded standard base64'],
     [secretOf(24).replaceAll('+', '-'), 'one whose rest is not padded standard base64'],
     [`${secretOf(24)}\n`, 'one whose rest is not padded standard base64'],
-  ])('says of %j what is wrong, without repeating it', (text, found) => {
+  ])('describes the error of %j, without repeating it', (text, found) => {
     const reading = readSecret(text);
     expect(reading).toMatchObject({ ok: false, wording: { found, quoting: null } });
     expect(JSON.stringify(reading)).toContain('expiry-relay secret');
@@ -100,7 +100,7 @@ describe('readHeaderValue', () => {
   });
 
   it.each(['a\rb', 'a\nb', 'a\0b', 'a\u0100', 'a\x7f', 'a'.repeat(HEADER_CHARS_MAX + 1)])(
-    'refuses what would break the request, such as %j',
+    'refuses characters that would break the request, such as %j',
     (value) => {
       expect(readHeaderValue(value)).toMatchObject({ ok: false, wording: { quoting: null } });
     },

@@ -26,7 +26,7 @@ describe('nearest', () => {
     ['ot', 'to'],
     ['routse', 'routes'],
     ['enpdoint', 'endpoints'],
-  ])('takes %s for %s', (word, meant) => {
+  ])('suggests for %s: %s', (word, meant) => {
     expect(findNearest(word, keys)).toBe(meant);
   });
 

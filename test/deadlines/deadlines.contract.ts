@@ -257,7 +257,7 @@ function describeClaims(open: () => Promise<OpenedDeadlines>): void {
   it('forgets a deadline that was written while its expiration was claimed without one', async () => {
     await using opened = await open();
     const { deadlines } = opened;
-    // The clocks of Redis and of the relay are known to one another only so well.
+    // The offset between the clocks of Redis and the relay is known only to this precision.
     await deadlines.put([until('a', 5), until('b', 80), until('c', 5), until('d', 20)]);
     await takeAll(deadlines, 4);
     const keys = [at('a'), at('b'), at('d')];

@@ -177,7 +177,7 @@ describe('an index of deadlines in Redis', () => {
     ];
     const are = [true, false, false, false, true];
     expect(await opened.deadlines.areCaptured(asked)).toEqual(are);
-    // More than are asked for at once.
+    // More than are read at once.
     const many = Array.from({ length: 500 }, () => asked).flat();
     expect(await opened.deadlines.areCaptured(many)).toEqual(many.map((_, at) => are[at % 5]));
   });

@@ -107,7 +107,7 @@ describe('a tracker', () => {
         NOW_MS + 8,
       ],
       ['was captured', async (tracker: Tracker) => tracker.invalidate([at('a')]), NOW_MS + 5],
-    ])('asks for one that %s since', async (_, happens, deadlineMs) => {
+    ])('reads the index for one that %s since', async (_, happens, deadlineMs) => {
       const { tracker, find, asked } = await taken();
       await happens(tracker);
       expect(await find()).toEqual([deadlineMs, NOW_MS + 6, null]);
@@ -142,7 +142,7 @@ describe('a tracker', () => {
   it.each([
     ['removed', (tracker: Tracker) => tracker.remove([at('a')])],
     ['claimed', async (tracker: Tracker) => tracker.invalidate([at('a')])],
-  ])('does not bring back by an old reading what was %s meanwhile', async (_, happens) => {
+  ])('does not restore a key from an old reading that was %s meanwhile', async (_, happens) => {
     const { deadlines, tracker } = aTracker();
     const slow = slowReader();
     const sweeping = tracker.reread([at('a'), at('b')], slow.reader);
@@ -150,7 +150,7 @@ describe('a tracker', () => {
     slow.answer(until('a', 5), until('b', 5));
     await settled();
     expect(await deadlines.find([at('a'), at('b')])).toEqual([null, NOW_MS + 5]);
-    // Read once more: it may be there again.
+    // Read once more: it may exist again.
     slow.answer(gone('a'));
     await sweeping;
     expect(await deadlines.count()).toBe(1);

@@ -116,7 +116,7 @@ describe('a name with several addresses', () => {
     await using far = await startDeaf('127.0.0.2', port);
     const lookup = leadingTo('127.0.0.3', '127.0.0.2', '127.0.0.4', '127.0.0.1');
     const outcome = postTo(`http://shop.example:${port}`, {}, lookup);
-    // By then each of the others has been tried.
+    // Each of the others has been tried by then.
     await sleep(600);
     far.hear();
     expect(await outcome).toEqual(ACCEPTED);
@@ -191,7 +191,7 @@ describe('an absolute name', () => {
 });
 
 describe('a connection', () => {
-  /** A clock whose monotonic time a test moves on. */
+  /** A clock whose monotonic time a test advances. */
   function fastClock() {
     const fast = { aheadMs: 0, factor: 1 };
     const monotonicMs = () => systemClock.monotonicMs() * fast.factor + fast.aheadMs;

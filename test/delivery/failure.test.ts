@@ -14,7 +14,7 @@ describe('a failure of the relay itself', () => {
     'EADDRNOTAVAIL',
     'EAI_MEMORY',
     'ERR_WORKER_OUT_OF_MEMORY',
-  ])('is %s, and there is advice for it', (code) => {
+  ])('is %s, with advice', (code) => {
     const prevented = preventionOf(failure(code));
     expect(prevented).toEqual({ kind: 'prevented', code, detail: code });
     expect(prevented && preventionAdvice(prevented)).toMatch(/lower concurrency|more memory/);

@@ -202,13 +202,13 @@ describe('a response without end', () => {
         flood(socket, `${OK}connection: close\r\ncontent-length: 0\r\n\r\n`, 'a'.repeat(65_536)),
     ],
     [
-      'that is no HTTP',
+      'that is not HTTP',
       { kind: 'unreachable', reason: 'protocol' },
       0,
       (socket) => flood(socket, '', '<html>'.repeat(5_000)),
     ],
     [
-      'that is no HTTP, though it begins like it',
+      'that begins like HTTP, but is not',
       { kind: 'unreachable', reason: 'protocol' },
       0,
       (socket) => flood(socket, 'HTTP/1.1 2000', '0'.repeat(20_000)),
@@ -249,7 +249,7 @@ it('a TLS connection is closed when its server sends session tickets without end
     connect(targetOf(url), (...[, connected]) => resolve(connected));
   });
   const failed = once(socket as Socket, 'error');
-  // As Node does for each ticket; its servers send two.
+  // Like Node for each ticket; its servers send two.
   for (let ticket = 0; ticket < 33; ticket += 1) socket?.emit('session', Buffer.from('ticket'));
   expect(await failed).toMatchObject([{ code: 'ERR_TLS_SESSION_TICKETS' }]);
   expect(socket?.destroyed).toBe(true);
@@ -322,7 +322,7 @@ describe('a response that is sent byte by byte', () => {
     for (let posts = 1; posts <= 2; posts += 1) {
       const sent = post();
       const socket = await eventually('a connection', () => sockets[0]);
-      // Node passes here what each read of the system has brought.
+      // Node passes the result of each system read here.
       const push = vi.spyOn(socket, 'push');
       expect(await sent).toMatchObject(ACCEPTED);
       expect(push.mock.calls.length).toBeLessThan(PACKETS / 4);
@@ -338,21 +338,24 @@ describe('a connection on which no response is awaited', () => {
     ['informational responses', 'HTTP/1.1 102 Processing\r\n\r\n'],
     ['further responses', NO_CONTENT],
     ['parts of a response', 'HTTP/1.1 204'],
-  ])('is closed once %s come, and the next webhook gets another', async (_, unsolicited) => {
-    await using server = await FaultyServer.start((socket) => {
-      const answer = () => socket.write(NO_CONTENT, () => setTimeout(more, 20));
-      const more = () => flood(socket, unsolicited, unsolicited.repeat(2_000));
-      answer();
-    });
-    const sockets = connectionsTo(server.url);
-    const post = aSender(server.url);
-    for (let posts = 1; posts <= 2; posts += 1) {
-      expect(await post()).toEqual({ kind: 'accepted', status: 204, answer: '' });
-      await eventually('the end of the connection', () => sockets.at(-1)?.destroyed);
-      expect(server.requests).toBe(posts);
-    }
-    for (const { bytesRead } of sockets) expect(bytesRead).toBeLessThan(100 + 2 * READ_BYTES_MAX);
-  });
+  ])(
+    'is closed once %s are received, and the next webhook gets another',
+    async (_, unsolicited) => {
+      await using server = await FaultyServer.start((socket) => {
+        const answer = () => socket.write(NO_CONTENT, () => setTimeout(more, 20));
+        const more = () => flood(socket, unsolicited, unsolicited.repeat(2_000));
+        answer();
+      });
+      const sockets = connectionsTo(server.url);
+      const post = aSender(server.url);
+      for (let posts = 1; posts <= 2; posts += 1) {
+        expect(await post()).toEqual({ kind: 'accepted', status: 204, answer: '' });
+        await eventually('the end of the connection', () => sockets.at(-1)?.destroyed);
+        expect(server.requests).toBe(posts);
+      }
+      for (const { bytesRead } of sockets) expect(bytesRead).toBeLessThan(100 + 2 * READ_BYTES_MAX);
+    },
+  );
 });
 
 describe('a response that is received before all of the request is sent', () => {

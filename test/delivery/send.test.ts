@@ -160,7 +160,7 @@ describe('an answer', () => {
     ['key=%70%34ss%2Bw%C3%B6rd', 'cannot POST /?key=%70%34ss%2Bw%C3%B6rd'],
     ['key=%70%34ss%2Bw%C3%B6rd', 'wrong key: p4ss+w\u00f6rd'],
     ['QUERYSECRET12345', 'cannot POST /?QUERYSECRET12345'],
-  ])('that repeats what stands in the query ?%s (%s) is withheld', async (query, text) => {
+  ])('that repeats a part of the query ?%s (%s) is withheld', async (query, text) => {
     await using receiver = await TestReceiver.start(
       (_, response) => void response.writeHead(404).end(text),
     );
@@ -248,9 +248,9 @@ describe('an answer whose status line has been read', () => {
       void socket.write(text, () => setImmediate(() => socket.resetAndDestroy()));
 
   it.each<[string, Misbehave]>([
-    ['a 204 that gives its body a length', open('HTTP/1.1 204 No\r\ncontent-length: 2\r\n\r\n')],
+    ['a 204 with a content-length', open('HTTP/1.1 204 No\r\ncontent-length: 2\r\n\r\n')],
     ['a 204 with a body', open('HTTP/1.1 204 No\r\ncontent-length: 2\r\n\r\nok')],
-    ['a length that is no number', open(`${OK}content-length: two\r\n\r\nok`)],
+    ['a length that is not a number', open(`${OK}content-length: two\r\n\r\nok`)],
     ['two lengths', open(`${OK}content-length: 2\r\ncontent-length: 3\r\n\r\nok`)],
     [
       'a length and chunks',
@@ -266,11 +266,11 @@ describe('an answer whose status line has been read', () => {
     ['a header without a colon', open(`${OK}nonsense\r\n\r\n`)],
     ['a header with a control character', open(`${OK}x: a\x00b\r\n\r\n`)],
     ['a header name with a blank', open(`${OK}x y: z\r\n\r\n`)],
-    ['lines that end in line feeds alone', open('HTTP/1.1 200 OK\nx: y\n\n')],
+    ['lines that end only in line feeds', open('HTTP/1.1 200 OK\nx: y\n\n')],
     ['headers beyond 64 KiB', open(`${OK}${'x: y'.padEnd(1_000, 'y')}\r\n`.repeat(70))],
     ['headers without end', (socket) => flood(socket, OK, 'x: y\r\n'.repeat(1_000))],
     [
-      'a protocol that comes back',
+      'a switch of protocols',
       open('HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\nHTTP/1.1 204 No\r\n\r\n'),
     ],
   ])('counts, although %s follows', async (_, misbehave) => {
@@ -369,12 +369,9 @@ describe('an endpoint without an answer', () => {
   });
 
   it.each<[string, Misbehave]>([
-    ['says nothing', () => undefined],
+    ['sends nothing', () => undefined],
     ['stops in the middle of the status line', (socket) => socket.write('HTTP/1.1 20')],
-    [
-      'says no more than that it goes on',
-      (socket) => socket.write('HTTP/1.1 100 Continue\r\n\r\n'),
-    ],
+    ['sends only 100 Continue', (socket) => socket.write('HTTP/1.1 100 Continue\r\n\r\n')],
   ])('that %s is unreachable: timeout', async (_, misbehave) => {
     expect(await metWith(misbehave, { timeoutMs: 100 })).toEqual({
       kind: 'unreachable',
@@ -386,7 +383,7 @@ describe('an endpoint without an answer', () => {
 
   it('that takes too long to connect to is unreachable: timeout', async () => {
     const endpoint = anEndpoint({ url: new URL('http://slow.example/'), timeoutMs: 100 });
-    // The connection waits for an address that never comes.
+    // The connection waits for an address that is never resolved.
     const sender = createSender(
       () => endpoint,
       systemClock,
@@ -407,7 +404,7 @@ describe('an endpoint without an answer', () => {
     const { post } = aSender(server.url, { concurrency: 1 }, { ...systemClock, after });
     const outcomes = Promise.all([post(), post()]);
     await eventually('the first is sent', () => server.requests === 1);
-    // Both within one turn: between them, the second one would have its connection.
+    // Both in one turn: otherwise the second one would get its connection in between.
     for (const end of timeLimits) end();
     expect(await outcomes).toMatchObject([{ reason: 'timeout' }, { reason: 'timeout' }]);
     expect(server.requests).toBe(1);
@@ -459,7 +456,7 @@ describe('a sender', () => {
     const { post } = aSender(receiver.url);
     for (let posts = 0; posts < 20; posts += 1) await post();
     expect(receiver.requests).toHaveLength(20);
-    // Undici may open a second one while the first comes to rest.
+    // Undici may open a second one before the first is idle.
     expect(ports.size).toBeLessThanOrEqual(2);
   });
 

@@ -200,7 +200,7 @@ describe('an attempt that the relay cannot make', () => {
     expect(said).toHaveProperty('0.msg', expect.stringContaining('ulimit -n'));
     await under.clock.advance(2_000);
     expect(under.logged('attempt_prevented')).toHaveLength(2);
-    // A try each second, however many webhooks wait, and not a loop.
+    // One attempt a second for any number of waiting webhooks, and no busy loop.
     expect(under.sender.sent.length).toBeLessThan(4 * 63);
   });
 
@@ -214,7 +214,7 @@ describe('an attempt that the relay cannot make', () => {
     await under.answer();
     await under.answer();
     expect(under.sender.underWay).toHaveLength(2);
-    // What was wrong may be over.
+    // The failure may be over.
     await under.clock.advance(1_000);
     expect(under.sender.underWay).toHaveLength(3);
   });
@@ -433,7 +433,7 @@ describe('an endpoint that does not respond', () => {
     await under.store('probe', 'next', 'third');
     await under.clock.advance(1_000);
     expect(under.sender.underWay).toEqual(['msg_5', 'msg_6', 'probe']);
-    // Neither response ends the probing, neither silence lengthens it.
+    // Neither response ends the probing, and neither timeout lengthens it.
     await under.answer(UNREACHABLE);
     await under.answer();
     expect(under.sender.underWay).toEqual(['probe']);
@@ -517,7 +517,7 @@ describe('an endpoint that is gone', () => {
     await under.store('a', 'b', 'c');
     await under.answer(rejected(410));
     expect((await under.dead()).map(({ id }) => id)).toEqual(['a', 'b', 'c']);
-    // That of the log alone, which says no more than a line for a while.
+    // Only that of the log, which limits the lines for a while.
     expect(under.clock.timers).toBe(1);
   });
 

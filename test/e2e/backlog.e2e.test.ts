@@ -78,7 +78,7 @@ describe('a healthy endpoint', () => {
   it('has the same p99 beside a dead one as alone, within a factor of two', async () => {
     // Accepts connections and never answers: worse than one that refuses them.
     await using silent = await TestReceiver.start(() => undefined);
-    // Both at the same time, so that whatever else the machine does slows down both.
+    // Both at the same time, so that other load of the machine slows down both.
     await using oneRedis = await startRedis();
     await using otherRedis = await startRedis();
     await using alone = await TestReceiver.start();
@@ -94,7 +94,7 @@ describe('a healthy endpoint', () => {
     const KEYS = 800;
     const ROUNDS_MAX = 5;
     const ratios: number[] = [];
-    // What slows down one of them by chance does not do so each time; a dead endpoint would.
+    // Other load slows down one of them only sometimes; a dead endpoint would do so each time.
     while (ratios.length < ROUNDS_MAX && !ratios.some((ratio) => ratio <= 2)) {
       for (let n = 0; n < KEYS; n += 1) {
         await Promise.all(clients.map((client) => client.set(`order:${n}`, '', 'PX', 5)));
@@ -102,7 +102,7 @@ describe('a healthy endpoint', () => {
       }
       const one = await latenciesMs(alone, KEYS);
       const other = await latenciesMs(beside, KEYS);
-      // A millisecond is what the clocks resolve.
+      // The clocks have a resolution of a millisecond.
       ratios.push((p99(other) + 1) / (p99(one) + 1));
     }
     expect(silent.requests.length).toBeGreaterThan(0);

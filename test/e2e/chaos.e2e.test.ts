@@ -1,5 +1,5 @@
 /**
- * Nothing lost, nothing false, one id for each expiration, while replicas and Redis are killed,
+ * No lost or spurious webhooks, and one id for each expiration, while replicas and Redis are killed,
  * paused and cut off. `npm run test:chaos` does more of it, for longer.
  */
 import { describe, expect, it } from 'vitest';

@@ -255,7 +255,7 @@ describe.concurrent('a forbidden address', () => {
   it('is never connected to when the name of an endpoint resolves to it, unless the file allows it', async () => {
     await using redis = await startRedis();
     await using receiver = await TestReceiver.start((_, response) => {
-      // So that each webhook has a connection of its own, for which the name is asked for anew.
+      // So that each webhook has a separate connection, for which the name is resolved again.
       response.writeHead(204, { connection: 'close' }).end();
     });
     const env = leadingNames({

@@ -23,7 +23,7 @@ async function commandFor(file: object) {
   return {
     dead,
     doctor: () => runCommand(['doctor'], { cwd: folder.path }),
-    /** The dead letters, once there are so many. */
+    /** The dead letters, once there are this many. */
     letters: (count: number) =>
       eventually(`${count} dead letters`, async () => {
         const { stdout } = await dead('list', '--json');
@@ -77,7 +77,7 @@ describe('dead letters', () => {
       relay.logs('attempt').find(({ outcome }) => outcome === 'accepted'),
     );
     expect(accepted).toMatchObject({ id: first?.id, attempt: 1 });
-    // It was late once, however often it is replayed.
+    // Its lateness is counted once, even after replays.
     expect(await relay.metric(LATENESS_COUNT)).toBe(late);
   });
 

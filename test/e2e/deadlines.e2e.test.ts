@@ -39,7 +39,7 @@ class Scene implements AsyncDisposable {
     return RelayProcess.start(this.file(more));
   }
 
-  /** What arrived of this key. */
+  /** The webhooks of this key. */
   of(key: string): ReceivedRequest[] {
     return this.receiver.requests.filter(({ body }) => body.data.key === key);
   }
@@ -48,7 +48,7 @@ class Scene implements AsyncDisposable {
     return eventually(`the webhook of ${key}`, () => this.of(key)[0], withinMs);
   }
 
-  /** Expires a key last of all; whatever was due before it has been sent by then. */
+  /** Lets a last key expire; all webhooks due before have been sent by then. */
   async untilLater(name: string): Promise<void> {
     await this.client.set(`later:${name}`, '', 'PX', 20);
     await this.arrival(`later:${name}`);
@@ -142,7 +142,7 @@ describe.concurrent('a server that publishes only expirations', () => {
     await trackedAre(relay, 2);
     const sweep = 'expiry_relay_sweep_duration_seconds';
     await eventually('a whole sweep', async () => (await relay.metric(sweep)) > 0);
-    // It expires unnoticed at first: what was known of its deadline must cause no second webhook.
+    // It expires unnoticed at first: its old deadline must cause no second webhook.
     await scene.client.pexpire('order:2', 500);
     await eventually('its end', async () => (await scene.client.exists('order:2')) === 0);
     await scene.arrival('order:1', 30_000);
@@ -303,7 +303,7 @@ describe.concurrent('while the relay is down', () => {
     await client.persist('order:6');
     await client.rename('order:7', 'order:8');
     await eventually('the end of a key', async () => (await client.exists('order:1')) === 0);
-    // Redis has said so; the others it may say when the relay is there again.
+    // Redis has published this one; it may publish the others once the relay is back.
     await using relay = await RelayProcess.start(file);
     const routes = (key: string) => scene.of(key).map(({ body }) => body.data.route);
     await eventually('three keys', () => [1, 2, 3].every((n) => scene.of(`order:${n}`)[0]));
@@ -394,7 +394,7 @@ describe.concurrent('while the relay is down', () => {
 });
 
 describe.concurrent.each(['flushdb', 'flushall'] as const)('a database emptied by %s', (flush) => {
-  /** The state is in a server of its own, or it would be emptied, too. */
+  /** The state is on a separate server, or it would be emptied, too. */
   async function set() {
     const scene = await Scene.set();
     const state = await Scene.set();
@@ -446,7 +446,7 @@ describe.concurrent('a server emptied together with the state in it', () => {
     await scene.client.flushall();
     await scene.client.set('order:next', '', 'PX', LIVES_MS);
     await relay.logged('database_emptied', 20_000);
-    // What waited there is gone as well.
+    // The deliveries in it are lost as well.
     expect(await relay.logged('state_lost')).toMatchObject({ level: 'error' });
     expect(await relay.metric('expiry_relay_databases_emptied_total')).toBe(1);
     const next = await scene.arrival('order:next');

@@ -73,7 +73,7 @@ describe('a request', () => {
       }),
     );
     const beforeMs = Date.now();
-    // Long enough for its deadline to be known, on a busy machine, too.
+    // Long enough for its deadline to be read, also on a busy machine.
     await shared.client.set('order:eu:42:unpaid', '', 'PX', 500);
     const [request] = await arrived(receiver, 1);
     if (request === undefined) throw new Error('no request');
@@ -289,7 +289,7 @@ describe('the limits of an endpoint', () => {
     const withinOneSecond = startsMs.map(
       (startMs) => startsMs.filter((ms) => ms >= startMs && ms < startMs + 1_000).length,
     );
-    // A tenth may go at once, and lines tell the time in whole milliseconds.
+    // A tenth may be sent at once, and log lines have times in whole milliseconds.
     expect(Math.max(...withinOneSecond)).toBeLessThanOrEqual(23);
     expect(receiver.keys.toSorted()).toEqual(keys.toSorted());
   });

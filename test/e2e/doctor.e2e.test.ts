@@ -23,7 +23,7 @@ interface Examined {
   readonly code: number | null;
   readonly stdout: string;
   readonly stderr: string;
-  /** The line about a subject, and the one with what to do. */
+  /** The line about a subject, and the one with the advice. */
   readonly about: (subject: string) => string;
 }
 
@@ -257,11 +257,11 @@ describe.concurrent('doctor on the permissions of a user', () => {
   it.each([
     ['can ask in a script', ['+ping', '+eval']],
     ['can ask by ACL DRYRUN', ['+ping', '+acl|dryrun']],
-    ['cannot ask', ['+ping', '+@read', '~order:1']],
+    ['cannot query the server', ['+ping', '+@read', '~order:1']],
     ['has all commands, and no keys or channels', ['+@all']],
     ['has all keys and channels, and few commands', ['~*', '&*', '+ping', '+subscribe', '+eval']],
     ['may only read its keys', ['+@all', '&*', '%R~*']],
-  ])('that %s: one command gives what is missing, and the relay works', async (_, rules) => {
+  ])('that %s: one command grants the missing permissions, and the relay works', async (_, rules) => {
     await using redis = await startRedis({ args: WELL });
     await setUser(redis, ...rules);
     await using receiver = await TestReceiver.start();

@@ -15,7 +15,7 @@ const refuseBad: Respond = (request, response) =>
 
 /**
  * A relay that sends good and bad keys to one endpoint, which refuses the bad ones, and the good ones to
- * another as well: what they take without the bad ones.
+ * another as well, for comparison without the bad ones.
  */
 async function twoEndpoints({ onTestFinished }: TestContext) {
   const redis = await startRedis();
@@ -44,7 +44,7 @@ async function twoEndpoints({ onTestFinished }: TestContext) {
       () => [mixed, alone].every((receiver) => goodOf(receiver).length >= count),
       60_000,
     );
-  /** How much later than without the bad ones each good webhook came, in milliseconds, in ascending order. */
+  /** The delay of each good webhook compared with a run without bad ones, in milliseconds, ascending. */
   const delaysMs = () => {
     const aloneAtMs = new Map(goodOf(alone).map(({ atMs, body }) => [body.data.key, atMs]));
     return goodOf(mixed)
@@ -168,7 +168,7 @@ describe.concurrent('an endpoint that does not respond', () => {
   it.for(['refuses connections', 'times out'] as const)(
     'and %s gets less than one attempt a second of three replicas',
     async (how, context) => {
-      // Nobody listens on the port of a receiver that is closed.
+      // The port of a closed receiver has no listener.
       const receiver = await TestReceiver.start(() => undefined);
       if (how === 'refuses connections') await receiver[Symbol.asyncDispose]();
       else context.onTestFinished(() => receiver[Symbol.asyncDispose]());

@@ -165,7 +165,7 @@ describe.concurrent('a state that others write to', () => {
       await using second = isLate ? null : await RelayProcess.start(file);
       const relay = second ?? first;
       await expectDelivered(20);
-      // What is read at a start alone is found at the next one.
+      // Entries that are read only at a start are found at the next one.
       const expected = FOREIGN.flatMap(([, ...keys]) => keys).filter(
         (key) => !isLate || !/unrouted|watched/.test(key),
       );

@@ -172,7 +172,7 @@ describe('the database of a key', () => {
     const inOne = new Redis(server.url, { protocol: 2, db: 1 });
     const inTwo = new Redis(server.url, { protocol: 2, db: 2 });
     await expire('in two', inTwo);
-    // Redis says `expired` before it answers that there is no such key any more.
+    // Redis publishes `expired` before it replies that the key does not exist.
     await eventually('the end of the key', async () => (await inTwo.exists('in two')) === 0);
     await expire('in one', inOne);
     const request = await arrival('the webhook', ({ body }) => body.data.key === 'in one');

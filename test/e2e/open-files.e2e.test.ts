@@ -38,7 +38,7 @@ it('too few open files delay webhooks, and count against no endpoint', async () 
   const prevented = 'expiry_relay_attempts_prevented_total{endpoint="shop"}';
   await expire(redis, COUNT);
   await eventually('all of them', () => receiver.requests.length >= COUNT, 30_000);
-  // Until the deliveries give up their idle connections, the admin port may lack a file for one.
+  // Until idle connections of the deliveries are closed, the admin port may lack an open file.
   await eventually('the admin port answers', () =>
     relay.metric(prevented).then(
       () => true,

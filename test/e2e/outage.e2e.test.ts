@@ -86,7 +86,7 @@ describe.concurrent(`${COUNT} deliveries`, () => {
     });
     const file = fileOf(redis, receiver.url);
     {
-      // Captures alone: each replica that listens would capture for itself.
+      // The only one that captures: each listening replica would capture for itself.
       await using first = await RelayProcess.start(file);
       await captureAll(redis, first);
     }

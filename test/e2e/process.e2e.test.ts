@@ -122,7 +122,7 @@ describe('output of Node and libraries', () => {
   it('is a line of the log, once each, and standard error stays empty', async () => {
     const noise = `
       setInterval(() => {
-        // What is printed before the program runs is Node's alone.
+        // Output before the program runs is from Node only.
         if (process.listenerCount('SIGUSR2') === 0) return;
         process.emitWarning('old', 'DeprecationWarning', 'DEP0000');
         process.emitWarning('too many listeners', 'MaxListenersExceededWarning');
@@ -189,7 +189,7 @@ describe('a log on a full disk', () => {
       });
       const first = await readFile(log, 'utf8');
       expect(first).not.toMatch(/\n$/);
-      // As a program does that makes room: the file ends in the middle of a line again.
+      // Like a program that frees space: the file ends in the middle of a line again.
       const cut = 100;
       await truncate(log, cut);
       await eventually('the loss in the log', async () => {
@@ -214,7 +214,7 @@ describe('a log on a full disk', () => {
 });
 
 it.each(['check', 'run', 'dead list'])(
-  'too few open files to load the program are named, with what to raise: %s',
+  'too few open files to load the program are reported with the limit to raise: %s',
   async (command) => {
     const { code, stdout, stderr } = await runCommand(command.split(' '), { openFilesMax: 60 });
     expect(code).toBe(1);

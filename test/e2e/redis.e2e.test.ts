@@ -157,7 +157,7 @@ describe.concurrent('notifications', () => {
     await using receiver = await TestReceiver.start();
     await using relay = await RelayProcess.start(simpleFile(redis.url, receiver.url));
     expect(relay.logs('notifications_unreadable')).toHaveLength(1);
-    // A canary shows what the setting does not.
+    // A canary detects it if the setting is hidden.
     expect(relay.logs('notifications_partial')).toMatchObject([{ level: 'warn', setting: null }]);
     expect((await relay.get('/readyz?verbose')).text).toContain('only expirations are received');
     await arrives(redis, receiver);
@@ -207,7 +207,7 @@ describe.concurrent('a canary that does not live to its deadline', () => {
     await using receiver = await TestReceiver.start();
     const file = simpleFile(redis.url, receiver.url);
     file.redis = { url: redis.url, databases: [0, 1] };
-    // Not in the database that is flushed: that would take the deliveries, too.
+    // Not in the flushed database, which would lose the deliveries, too.
     file.state = { url: `${redis.url}/2` };
     await using relay = await RelayProcess.start(file);
     await withRedis(redis, async (client) => {
@@ -306,7 +306,7 @@ describe.concurrent('Redis that is unavailable', () => {
 });
 
 describe.concurrent('Redis that is silent does not hold up a stop', () => {
-  /** In milliseconds; what a stop takes on a busy machine, not what any wait of ours does. */
+  /** In milliseconds: the time of a stop on a busy machine, shorter than any wait of the relay. */
   const STOP_MS_MAX = 2_000;
 
   async function stopsAtOnce(relay: RelayProcess): Promise<void> {

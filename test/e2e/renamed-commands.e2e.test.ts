@@ -26,7 +26,7 @@ function about(stdout: string, subject: string): string {
 }
 
 async function delivers(redis: RunningRedis, receiver: TestReceiver): Promise<void> {
-  // Its ready check would ask INFO.
+  // Its ready check would send INFO.
   const client = new Redis(redis.url, { protocol: 2, enableReadyCheck: false });
   await client.set('order:7', '', 'PX', 50);
   client.disconnect();

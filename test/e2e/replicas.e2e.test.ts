@@ -24,7 +24,7 @@ class Deployment implements AsyncDisposable {
     return relay;
   }
 
-  /** The replica that captures, when it is one alone. */
+  /** The replica that captures, if it is exactly one. */
   async watching(): Promise<RelayProcess> {
     return eventually('one replica watches', () => {
       const watching = this.#relays.filter(({ running, watches }) => running && watches);
@@ -88,7 +88,7 @@ async function aDeployment({ keysPerS, lifeMs }: Load = MIXED) {
   return {
     deployment,
     receiver,
-    /** Ends the writing; every key that was written has arrived once, or again as it was. */
+    /** Stops the writer; each written key has arrived once, or with identical repeats. */
     async expectAll() {
       stop.abort();
       await writing;

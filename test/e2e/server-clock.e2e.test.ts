@@ -35,7 +35,7 @@ async function aScene(
     onTestFinished(() => relay[Symbol.asyncDispose]());
     return relay;
   };
-  /** Keys whose deadlines are known to the relay, by name. */
+  /** Keys whose deadlines the relay has read, by name. */
   const trackedKeys = async (relay: RelayProcess, count: number, inMs: (n: number) => number) => {
     const deadlines = new Map<string, number>();
     const pipeline = client.pipeline();
@@ -152,7 +152,7 @@ describe.concurrent('when the clock of Redis is set', () => {
     const relay = await start({ endpoint: { retry: { schedule: ['4s'], jitter: 0 } } });
     await client.set('order:1', '', 'PX', 20);
     await relay.logged('attempt');
-    // Settled, too, and the clock looked at.
+    // Also settled, and the clock has been read.
     await sleep(1_000);
     setAheadMs(-HOUR_MS);
     await arrived(2);

@@ -58,7 +58,7 @@ describe('SIGTERM', () => {
   );
 
   it('loses no line that was logged just before a second one', async () => {
-    // Sends the second in the same turn, before what the first made the relay say is written.
+    // Sends the second in the same turn, before the log lines of the first are written.
     const twice = `process.once('SIGUSR2', async () => {
       process.emit('SIGTERM', 'SIGTERM');
       for (let n = 0; n < 50; n += 1) await null;

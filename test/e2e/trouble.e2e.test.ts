@@ -47,7 +47,7 @@ class Scene implements AsyncDisposable {
     });
   }
 
-  /** Opens the receiver, and waits until it has all. */
+  /** Opens the receiver, and waits for all webhooks. */
   async delivers(relay: RelayProcess, count: number): Promise<void> {
     this.isOpen = true;
     await eventually('all keys', () => new Set(this.receiver.keys).size === count, 30_000);
@@ -87,7 +87,7 @@ describe.concurrent('a state Redis in trouble', () => {
     await using relay = await RelayProcess.start(scene.file());
     await expire(scene.keys, 20, 'before');
     await captured(relay, 20);
-    // Less than it uses, so that no room becomes free by what is delivered.
+    // Less than it uses, so that deliveries free no room.
     await scene.client.config('SET', 'maxmemory', 1);
     await expire(scene.keys, 10, 'meanwhile');
     const trouble = await relay.logged('state_unavailable');
@@ -175,7 +175,7 @@ describe.concurrent('a state Redis in trouble', () => {
     await using scene = await Scene.set();
     await using primary = await startRedis();
     await using relay = await RelayProcess.start(scene.file());
-    // With nobody to copy, it keeps what it has.
+    // Without a primary to copy, it keeps its data.
     await primary.kill('SIGKILL');
     await expire(scene.keys, 5, 'before');
     await captured(relay, 5);

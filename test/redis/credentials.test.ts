@@ -86,7 +86,7 @@ describe('a password file', () => {
       expect(message).toContain(`(${defect})`);
       await using opened = openStateOf(settings);
       await expect(opened.state.ready(AbortSignal.timeout(20_000))).rejects.toThrow(`(${defect})`);
-      // The error that ends the start says it; the log would only repeat it.
+      // It is in the error that fails the start; the log would only repeat it.
       expect(opened.troubles).toEqual([]);
     },
   );
@@ -187,7 +187,7 @@ describe('a login that is refused', () => {
   it.each([
     ['user name', 'relay%20', 'right', '(the user name ends with a blank)'],
     ['password', 'relay', 'right%0A', '(the password ends with a newline)'],
-  ])('is described by doctor too: the %s', async (_, username, password, defect) => {
+  ])('is also described by doctor: the %s', async (_, username, password, defect) => {
     await using redis = await startRedis();
     await rotate(redis, 'right');
     const url = `redis://${username}:${password}@127.0.0.1:${redis.port}`;

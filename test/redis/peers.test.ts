@@ -15,7 +15,7 @@ async function greeting(bytes: string | Buffer) {
   const server = createServer((socket) => {
     sockets.push(socket.on('error', () => undefined));
     socket.write(bytes);
-    // As most do on what they cannot read.
+    // Like most servers on unreadable input.
     if (bytes.length > 0) socket.once('data', () => socket.end());
     socket.resume();
   });
@@ -72,7 +72,7 @@ describe.concurrent('another kind of server', () => {
     ['a memcached server', 'ERROR\r\n'],
     ['an AMQP server (RabbitMQ)', 'AMQP\0\0\x09\x01'],
     ['a server that sends "hello?"', 'hello?\r\n'],
-  ])('that answers in its own way is named: %s', async (name, bytes) => {
+  ])('that replies in its own protocol is named: %s', async (name, bytes) => {
     await using server = await FaultyServer.start((socket) => socket.write(bytes));
     const { redis, state, isFinal } = await saidOf(server.url.replace('http:', 'redis:'));
     expect(redis).toContain(`is ${name}, not Redis. Point redis.url at Redis`);
@@ -122,7 +122,7 @@ describe('a Sentinel', () => {
 });
 
 describe('a proxy', () => {
-  /** Passes all on, and closes a connection that carries this word. */
+  /** Forwards all bytes, and closes a connection that sends this word. */
   async function closingOn(word: string, port: number) {
     const server = createServer((client) => {
       const redis = connectTcp(port, '127.0.0.1');

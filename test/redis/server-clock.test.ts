@@ -51,7 +51,7 @@ describe("the server's clock", () => {
   it('is read again after a while: old replies are discarded', async () => {
     const { ask, errorMs, server } = aServer(0);
     await ask(1, 1);
-    // It drifts, by less than anybody would call setting it.
+    // It drifts by less than the threshold of a step.
     server.aheadMs = 2;
     for (let times = 0; times < 4; times += 1) await ask(5, 5);
     expect(errorMs()).toBe(0);
@@ -97,7 +97,7 @@ describe("the server's clock", () => {
     }
 
     it.each([1_000, HOUR_MS, -HOUR_MS])(
-      'by %d ms corrects what was read before it was found out',
+      'by %d ms, corrects times that were read before the step was detected',
       async (stepMs) => {
         const { ask, serverClock, readMs, clock, steps } = await setBy(stepMs);
         expect(serverClock.corrected(readMs)).toBe(readMs);

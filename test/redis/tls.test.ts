@@ -132,7 +132,7 @@ async function startSni({ key, cert }: Certificate) {
 it('a name with a trailing dot is resolved with it, and requested and verified without it', async () => {
   await using sni = await startSni(server);
   const { lookup } = dns;
-  // Not every machine knows the absolute form of this name.
+  // Not every machine resolves the absolute form of this name.
   const spy = vi.spyOn(dns, 'lookup') as unknown as MockInstance<(...asked: unknown[]) => void>;
   spy.mockImplementation((name, ...rest) =>
     Reflect.apply(lookup, dns, [name === 'localhost.' ? '127.0.0.1' : name, ...rest]),

@@ -231,7 +231,7 @@ describe.concurrent('the prover', () => {
   it.each([
     [null, 'Ex', ['notifications_partial']],
     ['Exge', 'Ex', ['notifications_partial']],
-    // Said already when the setting was read.
+    // Already logged when the setting was read.
     ['Ex', 'Ex', []],
     [null, 'Exg', []],
   ])(

@@ -14,7 +14,7 @@ async function aConnection() {
   onTestFinished(() => closing.abort());
   const reasons: string[] = [];
   let laterMs = 0;
-  /** It has been open for long enough to be worth opening again. */
+  /** A connection that has been open long enough to be reopened. */
   const hasLasted = () => {
     laterMs += 2_000;
   };

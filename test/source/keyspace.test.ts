@@ -26,7 +26,7 @@ async function aServer(...args: readonly string[]) {
   const server = await startRedis({ args });
   const [redis, other] = [0, 1].map(() => new Redis(server.url, { protocol: 2 })) as [Redis, Redis];
   const serverClock = new ServerClock(systemClock);
-  // Not where a test forbids it.
+  // Unless a test forbids it.
   await serverClock.ask(redis).catch(() => undefined);
   return {
     redis,
@@ -48,7 +48,7 @@ describe('the time of a reading', () => {
     await using under = await aServer();
     const { keyspace, redis } = under;
     const steps: number[] = [];
-    // What was known before is far behind the server.
+    // The offset known before is far behind the server.
     const behind = { time: async () => ['0', '0'] } as unknown as Pick<Redis, 'time'>;
     const serverClock = new ServerClock(systemClock, (stepMs) => steps.push(stepMs));
     await serverClock.ask(behind);

@@ -59,7 +59,7 @@ it('a deadline in the past causes the documented notifications', async () => {
         received.length = 0;
         const [name = '', ...words] = wordsOf(command, dump);
         await redis.call(String(name), ...words);
-        // Reading it expires what has a deadline in the past.
+        // A read expires a key with a deadline in the past.
         await redis.exists('k');
         await subscriber.ping();
         measured.push(`${cell}: ${received.join(', ') || 'nothing'}`);

@@ -103,7 +103,7 @@ describe('a nudger', () => {
     await under.set('a', 100);
     under.keys.set('a', NOW_MS + 900);
     await under.clock.advance(950);
-    // Read again, once what was said before is taken care of.
+    // Read again, once earlier notifications are processed.
     expect(under.reads.map(({ atMs }) => atMs)).toEqual([101, 101, 901]);
   });
 

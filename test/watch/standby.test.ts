@@ -90,7 +90,7 @@ function aStandby() {
   const did: string[] = [];
   const lease = new GivenLease(did);
   const clock = new ManualClock();
-  /** When relays of version 0.1 captured keys; what was captured in the last seconds; and the deadlines of the index. */
+  /** Captures of relays of version 0.1, captures of the last seconds, and the deadlines of the index. */
   const captured = new Map<string, number>();
   const elsewhere = new Map<string, Pick<CapturedName, 'name' | 'detectedAtMs'>>();
   const known = new Map<string, number>();
@@ -119,9 +119,9 @@ function aStandby() {
   const log = pino({ level: 'silent' });
   const metrics = new Metrics({ endpoints: new Map(), routes: [] });
   const names = new Map<Session, string>();
-  /** The names of all expirations that were handed on. */
+  /** The names of all expirations that were passed on. */
   const identities: (readonly string[])[] = [];
-  /** All events that were handed on. */
+  /** All events that were passed on. */
   const pushed: KeyEvent[] = [];
   let marksWritten = 0;
   const marked = (mark: string) => standby.onEvent({ kind: 'mark', mark });
@@ -165,7 +165,7 @@ function aStandby() {
       },
       reset: () => {
         queue.isSuspended = false;
-        // As far as a standby looks at them, queued events are the events.
+        // A standby uses only the fields of plain events.
         return queue.events.splice(0) as QueuedEvent[];
       },
     },
@@ -385,7 +385,7 @@ describe('a replica that watches', () => {
     stored.abort();
     await over;
     expect(await done()).toEqual(['withdraws', 'competes']);
-    // Nobody else is there.
+    // There is no other replica.
     lease.give();
     expect(await done()).toEqual(['expired order:1', 'watch second']);
   });
@@ -408,7 +408,7 @@ describe('a replica that watches', () => {
   });
 
   it.each(['it loses the lease', 'it is stopped'])(
-    'stops waiting for that when %s',
+    'stops waiting for the stored events when %s',
     async (what) => {
       const { standby, lease, gates, done } = await watching();
       gates.settled = untilAborted;
@@ -765,7 +765,7 @@ describe('a replica that takes over', () => {
     await done();
     const detectedAtMs = serverNowMs();
     const key = Buffer.from('order:5');
-    // What it asked for itself, it asks for again when it captures again.
+    // It requests its own readings again when it captures again.
     const own: KeyEvent[] = [
       { kind: 'changed', database: 0, key, detectedAtMs },
       anExpiredEvent({ key, detectedBy: 'recovery' }),
@@ -876,7 +876,7 @@ describe('a replica that takes over', () => {
     elsewhere.set('order:7', { name: '=1', detectedAtMs: DETECTED_AT_MS + 90_000 });
     known.set('order:3', DETECTED_AT_MS + 2_000);
     const second = session('second', 'b', ['order:4']);
-    // Said while they are read.
+    // Received while they are read.
     gates.barrier = async () => {
       gates.barrier = async () => {};
       expiredAt(DETECTED_AT_MS + 5_000, ...[2, 3, 4, 5, 6, 7].map((n) => `order:${n}`));
