@@ -23,7 +23,7 @@ it('lets a holder miss one renewal without losing the lease', () => {
   expect(LEASE_MS).toBeGreaterThan(2 * LOOK_EVERY_MS);
 });
 
-it('knows a replica that died with the holder to be absent when the lease becomes free', () => {
+it('considers a replica that died with the holder absent when the lease becomes free', () => {
   expect(ABSENT_AFTER_MS).toBeGreaterThan(LOOK_EVERY_MS);
   expect(ABSENT_AFTER_MS).toBeLessThan(LEASE_MS);
 });
@@ -59,6 +59,6 @@ it('reads the deadline of a key with a TTL of one second before it expires, if i
   expect(MARK_EVERY_MS + READ_EVERY_MS).toBeLessThan(1_000);
 });
 
-it('knows an expiration to be captured for longer than a standby has it buffered', () => {
+it('records captured expirations for longer than a standby buffers them', () => {
   expect(CAPTURED_KEPT_MS).toBeGreaterThan(BUFFERED_MS + 2 * MARK_EVERY_MS);
 });

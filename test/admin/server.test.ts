@@ -39,7 +39,7 @@ const broken: Check[] = [
 ];
 
 describe('the admin port', () => {
-  it('reports that it lives, whatever the result of the checks', () =>
+  it('reports that it lives, for any result of the checks', () =>
     withAdmin(
       () => broken,
       async (get) => {

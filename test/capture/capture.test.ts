@@ -382,7 +382,7 @@ describe('Capture', () => {
     expect(named('queueFull').length).toBeGreaterThan(0);
   });
 
-  it('stores some 500 deliveries at once, however many endpoints a route has', async () => {
+  it('stores about 500 deliveries at once, for any number of endpoints', async () => {
     const sizes: number[] = [];
     const enqueue: Outbox['enqueue'] = async (deliveries) => {
       sizes.push(deliveries.length);

@@ -76,7 +76,7 @@ describe('the names of an expiration', () => {
     expect(new Set(names).size).toBe(12);
   });
 
-  it('are missing where the relay found the expiration by itself', () => {
+  it('are missing for an expiration that the relay recovered', () => {
     expect(namesOf(anExpiredEvent({ detectedBy: 'recovery' }))).toEqual([]);
   });
 
@@ -113,7 +113,7 @@ describe('an event is before a mark', () => {
     expect(sequence.has('m9')).toBe(false);
   });
 
-  it('never when the relay found it by itself', () => {
+  it('never when the relay recovered it', () => {
     const { sequence } = new Replica().receives('m1', 'm2');
     expect(sequence.isBefore('m2')(changed('a'))).toBe(false);
   });

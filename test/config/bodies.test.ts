@@ -61,7 +61,7 @@ describe("a route's body", () => {
     expect(message).toContain('routes[0].body.order: expected the environment variable UNSET');
   });
 
-  it('takes a mapping of one key with a value of its own, whatever its name', async () => {
+  it('accepts a mapping of one custom key, with any name', async () => {
     expect(await load({ body: { id: 0 } })).toMatchObject({ format: { pieces: ['{"id":0}'] } });
     expect(await load({ body: { other: null } })).toMatchObject({
       format: { pieces: ['{"other":null}'] },

@@ -45,7 +45,7 @@ describe('buildRequest', () => {
     expect(second.headers['webhook-signature']).not.toBe(first.headers['webhook-signature']);
   });
 
-  it("has the delivery's own method and content type, whatever the file's headers are", () => {
+  it("has the delivery's own method and content type, with any headers in the file", () => {
     const contentType = 'application/x-www-form-urlencoded';
     const request = buildRequest(anEndpoint(), aDelivery({ method: 'PUT', contentType }), nowMs);
     expect(request.method).toBe('PUT');

@@ -73,7 +73,7 @@ describe('an answer', () => {
     expect(outcome).toEqual({ kind: 'accepted', status, answer: '' });
   });
 
-  it('is shown in its beginning, made safe to print, also when it is accepted', async () => {
+  it('is shown truncated and printable, also when it is accepted', async () => {
     const text = `\u001b[2J${'ok'.repeat(500)}`;
     const outcome = await answeredWith((_, response) => void response.writeHead(200).end(text));
     expect(outcome).toMatchObject({ kind: 'accepted' });
@@ -128,7 +128,7 @@ describe('an answer', () => {
     expect(outcome).toMatchObject({ kind: 'rejected', retryAfterMs });
   });
 
-  it('that says why it refuses is quoted, made safe to print and cut', async () => {
+  it('that gives a reason for a refusal is quoted, printable and truncated', async () => {
     const outcome = await answeredWith(
       (_, response) => void response.writeHead(400).end(`no\n\x1b[31m${'x'.repeat(9_000)}`),
     );
@@ -146,7 +146,7 @@ describe('an answer', () => {
     },
   );
 
-  it('that repeats a secret is withheld even where it is cut in the middle of it', async () => {
+  it('that repeats a secret is withheld even if it is truncated within the secret', async () => {
     const outcome = await answeredWith(
       ({ headers }, response) => void response.writeHead(401).end(headers['x-api-key']),
       { headers: { 'x-api-key': new Secret('s'.repeat(8_000)) } },
@@ -167,7 +167,7 @@ describe('an answer', () => {
     expect(await aSender(`${receiver.url}/?${query}`).post()).toMatchObject({ answer: WITHHELD });
   });
 
-  it('is withheld wherever it is shown, also when it is accepted', async () => {
+  it('is withheld in every output, also when it is accepted', async () => {
     const secret = 'sk_live_8Qd2';
     const encoded = Buffer.from(`key=${secret}`).toString('base64url');
     const headers = { 'retry-after': encoded, location: `/${encoded}` };
@@ -202,7 +202,7 @@ describe('an answer', () => {
     expect(outcome).toMatchObject({ answer: 'Bearer?' });
   });
 
-  it('is read only in its beginning, and the connection is closed on the rest', async () => {
+  it('is read up to a limit, and the connection is closed before the rest', async () => {
     await using server = await FaultyServer.start((socket) =>
       flood(socket, 'HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n', 'x'.repeat(65_536)),
     );
@@ -213,7 +213,7 @@ describe('an answer', () => {
     expect(server.requests).toBe(1);
   });
 
-  it('that is longer than what is read, and comes at once, counts; the next one is read anew', async () => {
+  it('that exceeds the limit in one packet counts, and does not affect the next one', async () => {
     const long = `HTTP/1.1 400 Bad Request\r\ncontent-length: 9000\r\nconnection: close\r\n\r\n`;
     await using server = await FaultyServer.start((socket) => socket.end(long + 'x'.repeat(9_000)));
     const { post } = aSender(server.url);
@@ -223,7 +223,7 @@ describe('an answer', () => {
     expect(server.requests).toBe(2);
   });
 
-  it('is what comes after early hints', async () => {
+  it('is the response after early hints', async () => {
     const outcome = await answeredWith((_, response) => {
       response.writeEarlyHints({ link: '</style.css>; rel=preload' });
       response.writeHead(202).end();
@@ -289,7 +289,7 @@ describe('an answer whose status line has been read', () => {
     });
   });
 
-  it('counts, although it drips, and is cut off by the time limit for all of it', async () => {
+  it('counts, although it drips and exceeds the total time limit', async () => {
     const outcome = await metWith(
       (socket) => {
         socket.write(`${OK}transfer-encoding: chunked\r\n\r\n`);
@@ -325,7 +325,7 @@ describe('an answer whose status line has been read', () => {
 });
 
 describe('an answer with a status below 100', () => {
-  it('is no HTTP', async () => {
+  it('is not HTTP', async () => {
     const text = 'HTTP/1.1 099 Odd\r\ncontent-length: 0\r\n\r\n';
     const outcome = await metWith((socket) => void socket.write(text));
     expect(outcome).toMatchObject({ kind: 'unreachable', reason: 'protocol' });
@@ -394,7 +394,7 @@ describe('an endpoint without an answer', () => {
     expect(outcome).toMatchObject({ reason: 'timeout', detail: 'no response within 100 ms' });
   });
 
-  it('is not sent what has waited too long for its only connection', async () => {
+  it('gets no request that has waited too long for its only connection', async () => {
     await using server = await FaultyServer.start(() => undefined);
     const timeLimits: (() => void)[] = [];
     const after = (_: number, callback: () => void) => {
@@ -434,7 +434,7 @@ describe('an endpoint without an answer', () => {
     expect(await metWith(misbehave)).toMatchObject({ kind: 'unreachable', reason: 'protocol' });
   });
 
-  it('whose name nobody knows is unreachable: dns', async () => {
+  it('whose name does not resolve is unreachable: dns', async () => {
     const outcome = await aSender('http://nowhere.invalid/').post();
     expect(outcome).toMatchObject({ kind: 'unreachable', reason: 'dns' });
   });
@@ -460,7 +460,7 @@ describe('a sender', () => {
     expect(ports.size).toBeLessThanOrEqual(2);
   });
 
-  it('sends again at once when the receiver closed the idle connection that it used', async () => {
+  it('repeats a request at once when the receiver closed the idle connection that it used', async () => {
     await using server = await FaultyServer.start((socket) => {
       socket.write('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n');
       socket.once('data', () => socket.resetAndDestroy());
@@ -471,7 +471,7 @@ describe('a sender', () => {
     expect(server.requests).toBe(2);
   });
 
-  it('does not send again what the receiver has begun to answer', async () => {
+  it('does not repeat a request that the receiver has begun to answer', async () => {
     await using server = await FaultyServer.start((socket) => {
       socket.write('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n');
       socket.once('data', () => socket.end('HTTP/1.1 20'));
@@ -482,7 +482,7 @@ describe('a sender', () => {
     expect(server.requests).toBe(1);
   });
 
-  it('does not send again when a fresh connection is reset', async () => {
+  it('does not repeat a request when a fresh connection is reset', async () => {
     await using server = await FaultyServer.start((socket) => void socket.resetAndDestroy());
     expect(await aSender(server.url).post()).toMatchObject({ reason: 'connection_reset' });
     expect(server.requests).toBe(1);

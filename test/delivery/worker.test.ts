@@ -375,7 +375,7 @@ describe('an endpoint that asks for a wait', () => {
     expect(under.sender.sent.toSorted()).toEqual(['a', 'a', 'b', 'b']);
   });
 
-  it('is named in the log once a minute, however often it asks', async () => {
+  it('is named in the log once a minute, even if it asks often', async () => {
     await using under = aWorker({ retry: { scheduleMs: Array(9).fill(1_000), jitter: 0 } });
     under.sender.instantly = () => rejected(503, 5_000);
     await under.store('a', 'b');
@@ -479,7 +479,7 @@ describe('an endpoint that fails most webhooks', () => {
     expect(under.logged('breaker_closed')).toHaveLength(1);
   });
 
-  it('gets good webhooks at once, however many others wait for their retries', async () => {
+  it('gets good webhooks at once while many others wait for their retries', async () => {
     await using under = aWorker({ retry: { scheduleMs: Array(9).fill(5_000), jitter: 0 } });
     under.sender.instantly = (id) => (id.startsWith('bad') ? rejected(500) : ACCEPTED);
     await under.store(...ids(200, 'bad'));
@@ -569,7 +569,7 @@ describe('a drain', () => {
     expect(await isOver(drained)).toBe(true);
   });
 
-  it('does not wait for a retry whose time has not come', async () => {
+  it('does not wait for a retry that is not due', async () => {
     await using under = aWorker();
     await under.store('a');
     await under.answer(rejected(500));

@@ -121,7 +121,7 @@ describe.concurrent.each([
     EXPECT_SOON(requests[1]?.atMs ?? 0, livesUntilMs);
   });
 
-  it('waits between attempts for as long as the schedule says', async (context) => {
+  it('waits between attempts as scheduled', async (context) => {
     const { start, arrived, betweenMs, expire } = await aScene(context, aheadMs, atFirst(2, 500));
     await start({ endpoint: { retry: { schedule: ['1500ms', '500ms'], jitter: 0 } } });
     await expire(inMs(20));

@@ -261,27 +261,30 @@ describe.concurrent('doctor on the permissions of a user', () => {
     ['has all commands, and no keys or channels', ['+@all']],
     ['has all keys and channels, and few commands', ['~*', '&*', '+ping', '+subscribe', '+eval']],
     ['may only read its keys', ['+@all', '&*', '%R~*']],
-  ])('that %s: one command grants the missing permissions, and the relay works', async (_, rules) => {
-    await using redis = await startRedis({ args: WELL });
-    await setUser(redis, ...rules);
-    await using receiver = await TestReceiver.start();
-    const url = `redis://relay:hush@127.0.0.1:${redis.port}`;
-    const file = simpleFile(url, receiver.url, { route: { match: 'order:{id}:unpaid' } });
-    const before = await examine(file);
-    expect(before.code).toBe(1);
-    expect(before.stdout + before.stderr).not.toContain('hush');
-    expect(before.about('permissions')).toContain('[-] permissions user relay lacks ');
-    await runRedisCli(redis, before.about('permissions'));
-    const after = await examine(file);
-    expect(after.stderr).toBe('');
-    expect(after.about('permissions')).toContain('[+] permissions');
-    expect(after.code).toBe(0);
-    await using relay = await RelayProcess.start(file);
-    await withRedis(redis, (client) => client.set('order:7:unpaid', '', 'PX', 20));
-    await eventually('the webhook', () => receiver.keys.includes('order:7:unpaid'));
-    await relay.stop();
-    expect(relay.logs().filter(({ level }) => level !== 'info')).toEqual([]);
-  });
+  ])(
+    'that %s: one command grants the missing permissions, and the relay works',
+    async (_, rules) => {
+      await using redis = await startRedis({ args: WELL });
+      await setUser(redis, ...rules);
+      await using receiver = await TestReceiver.start();
+      const url = `redis://relay:hush@127.0.0.1:${redis.port}`;
+      const file = simpleFile(url, receiver.url, { route: { match: 'order:{id}:unpaid' } });
+      const before = await examine(file);
+      expect(before.code).toBe(1);
+      expect(before.stdout + before.stderr).not.toContain('hush');
+      expect(before.about('permissions')).toContain('[-] permissions user relay lacks ');
+      await runRedisCli(redis, before.about('permissions'));
+      const after = await examine(file);
+      expect(after.stderr).toBe('');
+      expect(after.about('permissions')).toContain('[+] permissions');
+      expect(after.code).toBe(0);
+      await using relay = await RelayProcess.start(file);
+      await withRedis(redis, (client) => client.set('order:7:unpaid', '', 'PX', 20));
+      await eventually('the webhook', () => receiver.keys.includes('order:7:unpaid'));
+      await relay.stop();
+      expect(relay.logs().filter(({ level }) => level !== 'info')).toEqual([]);
+    },
+  );
 
   it('with those of the documentation finds nothing missing, and leaves the server running', async () => {
     await using redis = await startRedis({ args: WELL });

@@ -34,7 +34,7 @@ const answers = (port: number) =>
   );
 
 describe('SIGUSR1 and SIGUSR2', () => {
-  it('are ignored by run with one warning each, and open no inspector, however early', async () => {
+  it('are ignored by run with one warning each, and open no inspector, even during the start', async () => {
     const inspectPort = await freePort();
     const env = { NODE_OPTIONS: `--inspect-port=${inspectPort}` };
     await using relay = await RelayProcess.spawn(simpleFile(shared.server.url, NOWHERE), env);

@@ -615,7 +615,7 @@ describe.concurrent('an ACL', () => {
   });
 });
 
-describe.concurrent('a server that is not what it should be', () => {
+describe.concurrent('an unsuitable server', () => {
   it('is refused when it is a replica, naming its primary', async () => {
     await using primary = await startRedis();
     await using replica = await startRedis({

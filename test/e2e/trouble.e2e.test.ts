@@ -257,7 +257,7 @@ describe.concurrent('a state Redis in trouble', () => {
     expect(relay.logs('state_evictable')).toHaveLength(count);
   });
 
-  it('that is emptied: delivers what expires later', async () => {
+  it('that is emptied: delivers later expirations', async () => {
     await using scene = await Scene.set();
     await using relay = await RelayProcess.start(scene.file());
     await expire(scene.keys, 5, 'before');

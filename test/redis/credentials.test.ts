@@ -167,7 +167,7 @@ it('client certificates are read again before each connection, and a mismatched 
   expect(await failureAt(settings)).toBeNull();
 });
 
-it('a state with a password of its own shares the certificates of redis, and follows both', async () => {
+it('a state with its own password shares the certificates of redis, and follows changes of both', async () => {
   await using server = await selfSigned('DNS:localhost');
   await using mounted = await MountedSecret.mount({ password: 'first', 'ca.pem': server.cert });
   await using redis = await startTlsRedis(server, { clients: null });

@@ -74,7 +74,7 @@ export class ManualClock implements Clock {
   }
 }
 
-/** Lets pending microtasks and immediates run. */
+/** Lets pending callbacks run. */
 export async function settled(): Promise<void> {
   for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve));
 }

@@ -50,7 +50,7 @@ describe('an overflow', () => {
     expect(clock.timers).toBe(0);
   });
 
-  it('leaves no loss unlogged, and no timer behind, at a stop', () => {
+  it('is logged completely at a stop, and leaves no timer behind', () => {
     const { events, lines, clock } = someEvents();
     for (let count = 0; count < 3; count += 1) events.capture.queueFull();
     events.capture.flush();

@@ -68,7 +68,7 @@ export function describeValues(
       expect(await values.findMissing(asked)).toEqual(asked.slice(1));
     });
 
-    it('forgets the value of one life of a key, or any', async () => {
+    it('forgets the value of one life of a key, or of all', async () => {
       await using opened = await open();
       const { values } = opened;
       const keys = [due('a', 5), due('b', 5), due('c', 5)];
