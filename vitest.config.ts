@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config';
 const ON_CLUSTER = [
   'test/cli/dead.test.ts',
   'test/deadlines/redis-deadlines.test.ts',
-  'test/outbox/{faults,presence,redis-outbox,upkeep,waits}.test.ts',
+  'test/outbox/{faults,history,maintenance,presence,redis-outbox,waits}.test.ts',
 ];
 
 /** Suites whose results depend on the make and version of the server. */

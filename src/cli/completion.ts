@@ -60,9 +60,9 @@ function bashScript(nodes: readonly Node[]): string {
       }),
   );
   return `_expiry_relay() {
-  local current="\${COMP_WORDS[COMP_CWORD]}" previous="\${COMP_WORDS[\$((COMP_CWORD-1))]}"
+  local current="\${COMP_WORDS[COMP_CWORD]}" previous="\${COMP_WORDS[$((COMP_CWORD-1))]}"
   local place='' word commands='' options=''
-  for word in "\${COMP_WORDS[@]:1:\$((COMP_CWORD-1))}"; do
+  for word in "\${COMP_WORDS[@]:1:$((COMP_CWORD-1))}"; do
     case "$place/$word" in
       ${places.join('|')}) place="$place/$word" ;;
     esac

@@ -2,7 +2,7 @@
 import { pluralize } from '../lib/pluralize.js';
 import { decodeUtf8, escapeUnprintable, printableBytes, printableJson } from '../lib/printable.js';
 import type { ContentType, Method } from '../model/body-format.js';
-import type { DeadLetter, DeadReason, DetectedBy } from '../model/vocabulary.js';
+import type { DeadLetter, DeadReason, DetectedBy, RecordedAttempt } from '../model/vocabulary.js';
 import { REASONS } from './dead-filters.js';
 import type { Screen } from './screen.js';
 
@@ -63,8 +63,16 @@ export function jsonOf(letter: DeadLetter, url: string | null): string {
   const { body } = letter.delivery;
   const text = decodeUtf8(body);
   const shown = text === null ? { body_base64: body.toString('base64') } : { body: text };
-  const response = letter.lastOutcome === null ? null : splitOutcome(letter.lastOutcome).body;
-  return `${printableJson({ ...toListedLetter(letter), url, response_body: response, ...shown })}\n`;
+  const shownAlone = {
+    url,
+    attempt_history: letter.history.map(({ startedAtMs, outcome, durationMs }) => ({
+      at: isoOf(startedAtMs),
+      outcome,
+      duration_ms: durationMs,
+    })),
+    response_body: letter.lastOutcome === null ? null : splitOutcome(letter.lastOutcome).body,
+  };
+  return `${printableJson({ ...toListedLetter(letter), ...shownAlone, ...shown })}\n`;
 }
 
 /** The last error in short; the response body is left out. */
@@ -135,15 +143,18 @@ export function details(
   nowMs: number,
   { paint }: Pick<Screen, 'paint'>,
 ): string {
-  const { delivery, reason, attempts, lastOutcome } = letter;
+  const { delivery, reason, lastOutcome } = letter;
   const row = toListedLetter(letter);
   const response = lastOutcome === null ? null : splitOutcome(lastOutcome).body;
-  const lines = Object.entries({
+  const first = {
     id: row.id,
     endpoint: row.endpoint,
     route: row.route,
     reason: `${reason} (${REASONS[reason] ?? 'not known to this version'})`,
-    attempts: String(attempts),
+    attempts: attemptsText(letter),
+  };
+  const history = letter.history.map((attempt) => ['', attemptText(attempt)] as const);
+  const last = {
     'last error': lastErrorOf(row),
     ...(response === null ? {} : { response }),
     'died at': `${row.died_at} (${formatAge(nowMs - letter.diedAtMs)} ago)`,
@@ -157,11 +168,26 @@ export function details(
       row.content_type === null
         ? 'none'
         : `${pluralize(row.body_bytes, 'byte')}, ${row.content_type}`,
-  }).map(
+  };
+  const lines = [...Object.entries(first), ...history, ...Object.entries(last)].map(
     ([name, value]) =>
       `${paint('dim', name.padEnd(12))} ${escapeUnprintable(value, VALUE_CHARS_MAX)}\n`,
   );
   return `${lines.join('')}${printableBytes(delivery.body, Number.POSITIVE_INFINITY)}\n`;
+}
+
+/** The history may lack attempts, for instance one that a replica made when it crashed. */
+function attemptsText({ attempts, history }: DeadLetter): string {
+  if (history.length >= attempts) return String(attempts);
+  return `${attempts} (${history.length === 0 ? 'none' : history.length} recorded)`;
+}
+
+/** The longest outcome of this version. */
+const OUTCOME_CHARS = 'connection_refused'.length;
+
+function attemptText({ startedAtMs, outcome, durationMs }: RecordedAttempt): string {
+  const took = durationMs < 1_000 ? `${durationMs} ms` : `${(durationMs / 1_000).toFixed(1)} s`;
+  return `${isoOf(startedAtMs)}  ${outcome.padEnd(OUTCOME_CHARS)}  ${took.padStart(8)}`;
 }
 
 const AGE_UNITS = [

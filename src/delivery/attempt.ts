@@ -39,7 +39,7 @@ export async function attempt(
   parts: AttemptParts,
 ): Promise<Attempted | Prevented> {
   const { endpoint, sender, events, clock, chance } = parts;
-  const startedAtMs = clock.monotonicMs();
+  const startedMs = clock.monotonicMs();
   const serverStartedAtMs = parts.serverNowMs();
   const request = buildRequest(parts.current(), claimed.delivery, clock.nowMs());
   const outcome = await sender.send(request);
@@ -48,12 +48,18 @@ export async function attempt(
     return outcome;
   }
   const decidedAtMs = clock.monotonicMs();
-  const durationMs = decidedAtMs - startedAtMs;
+  const durationMs = decidedAtMs - startedMs;
   const endedAtMs = clock.nowMs();
   const isFirst = claimed.attempt === 1 && !claimed.isReplay;
   if (isFirst) events.firstAttempted(claimed.delivery, serverStartedAtMs);
   const next = disposition(
-    { outcome, attempt: claimed.attempt, nowMs: decidedAtMs, fraction: chance.fraction() },
+    {
+      outcome,
+      attempt: claimed.attempt,
+      startedMs,
+      nowMs: decidedAtMs,
+      fraction: chance.fraction(),
+    },
     endpoint.retry,
   );
   events.attempted({ claimed, outcome, disposition: next, durationMs, decidedAtMs, endedAtMs });

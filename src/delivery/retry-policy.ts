@@ -1,6 +1,6 @@
 /** What happens after an attempt. Pure: time and chance are arguments. */
 import type { RetrySettings } from '../model/endpoint.js';
-import type { DeadReason, Disposition, Outcome } from '../model/vocabulary.js';
+import type { DeadReason, Disposition, FailedAttempt, Outcome } from '../model/vocabulary.js';
 import { RETRY_AFTER_MS_MAX } from '../outbox/outbox.js';
 
 /** The endpoint accepts no more webhooks at all. */
@@ -21,6 +21,8 @@ export interface AttemptResult {
   readonly outcome: Outcome;
   /** 1 for the first. */
   readonly attempt: number;
+  /** When the attempt began, by the monotonic clock. */
+  readonly startedMs: number;
   /** When the attempt ended, by the monotonic clock. */
   readonly nowMs: number;
   /** The random share of the jitter for this retry, in [0, 1). */
@@ -34,7 +36,7 @@ export function disposition(result: AttemptResult, retry: RetrySettings): Dispos
     case 'accepted':
       return { kind: 'done' };
     case 'rejected':
-      if (outcome.status === STATUS_GONE) return dead('gone', outcome);
+      if (outcome.status === STATUS_GONE) return dead('gone', result);
       return retryOrDead(result, retry, outcome.retryAfterMs ?? 0);
     case 'unreachable':
       return retryOrDead(result, retry, 0);
@@ -44,9 +46,10 @@ export function disposition(result: AttemptResult, retry: RetrySettings): Dispos
 /** Jitter only shortens a wait, so that the schedule's values are upper bounds. */
 function retryOrDead(result: AttemptResult, retry: RetrySettings, waitMsMin: number): Disposition {
   const scheduledMs = retry.scheduleMs[result.attempt - 1] ?? waitAfterStop(result);
-  if (scheduledMs === undefined) return dead('exhausted', result.outcome);
+  if (scheduledMs === undefined) return dead('exhausted', result);
   const jitteredMs = Math.round(scheduledMs * (1 - retry.jitter * result.fraction));
-  return { kind: 'retry', notBeforeMs: result.nowMs + Math.max(jitteredMs, waitMsMin) };
+  const notBeforeMs = result.nowMs + Math.max(jitteredMs, waitMsMin);
+  return { kind: 'retry', notBeforeMs, failure: failureOf(result) };
 }
 
 /** An attempt that the relay itself cancelled never exhausts the schedule. */
@@ -54,20 +57,25 @@ function waitAfterStop({ outcome }: AttemptResult): number | undefined {
   return outcome.kind === 'unreachable' && outcome.reason === 'stopped' ? 0 : undefined;
 }
 
-function dead(reason: DeadReason, outcome: Outcome): Disposition {
-  return { kind: 'dead', reason, lastOutcome: outcomeText(outcome) };
+function dead(reason: DeadReason, result: AttemptResult): Disposition {
+  const { outcome } = result;
+  return { kind: 'dead', reason, lastOutcome: outcomeText(outcome), failure: failureOf(result) };
+}
+
+function failureOf({ outcome, startedMs, nowMs }: AttemptResult): FailedAttempt {
+  const durationMs = Math.max(0, Math.round(nowMs - startedMs));
+  return { startedMs, durationMs, outcome: shortOutcome(outcome) };
 }
 
 /** One line for the operator. */
 function outcomeText(outcome: Outcome): string {
-  switch (outcome.kind) {
-    case 'accepted':
-      return `HTTP ${outcome.status}`;
-    case 'rejected':
-      return `HTTP ${outcome.status}${outcome.answer === '' ? '' : `: ${outcome.answer}`}`;
-    case 'unreachable':
-      return `${outcome.reason}: ${outcome.detail}`;
-  }
+  const detail = outcome.kind === 'unreachable' ? outcome.detail : outcome.answer;
+  const short = shortOutcome(outcome);
+  return detail === '' ? short : `${short}: ${detail}`;
+}
+
+function shortOutcome(outcome: Outcome): string {
+  return outcome.kind === 'unreachable' ? outcome.reason : `HTTP ${outcome.status}`;
 }
 
 /**

@@ -168,7 +168,7 @@ export class Worker {
   #deadLetter(claimed: Claimed): Promise<void> {
     this.#parts.events.deadUnattempted(claimed.delivery);
     const unattempted = { ...claimed, attempt: claimed.attempt - 1 };
-    const dead = { kind: 'dead', reason: 'gone', lastOutcome: null } as const;
+    const dead = { kind: 'dead', reason: 'gone', lastOutcome: null, failure: null } as const;
     return settle(unattempted, dead, 0, this.#parts);
   }
 

@@ -244,13 +244,34 @@ export type BreakerChange =
 export type Disposition =
   | { readonly kind: 'done' }
   /** `notBeforeMs`: by this replica's monotonic clock, which no clock change affects. */
-  | { readonly kind: 'retry'; readonly notBeforeMs: number }
+  | { readonly kind: 'retry'; readonly notBeforeMs: number; readonly failure: FailedAttempt }
   | {
       readonly kind: 'dead';
       readonly reason: DeadReason;
       /** The last attempt's outcome, for people; null when no attempt was made. */
       readonly lastOutcome: string | null;
+      /** The last attempt; null when no attempt was made. */
+      readonly failure: FailedAttempt | null;
     };
+
+/** A failed attempt, for the history of its delivery. */
+export interface FailedAttempt {
+  /** By this replica's monotonic clock. */
+  readonly startedMs: number;
+  /** A whole number. */
+  readonly durationMs: number;
+  /** `HTTP 500`, or an UnreachableReason. */
+  readonly outcome: string;
+}
+
+/** A failed attempt in the history of a delivery. */
+export interface RecordedAttempt {
+  /** By the clock of the state Redis, or of this machine if the state is in memory. */
+  readonly startedAtMs: number;
+  readonly durationMs: number;
+  /** As in FailedAttempt; a newer relay may use other words. */
+  readonly outcome: string;
+}
 
 /** A delivery that will not be attempted again; keeps its id and body. */
 export interface DeadLetter {
@@ -260,6 +281,11 @@ export interface DeadLetter {
   /** The last attempt's outcome, for people; null when unknown. */
   readonly lastOutcome: string | null;
   readonly diedAtMs: number;
+  /**
+   * The recorded attempts, oldest first: at most HISTORY_MAX. Attempts of a replica that crashed, or of version 0.1,
+   * are counted in `attempts` and missing here.
+   */
+  readonly history: readonly RecordedAttempt[];
 }
 
 /** A Redis server and the login to it. */

@@ -100,8 +100,12 @@ export class Maintenance {
 
   async #restoreIndex(endpoint: string): Promise<void> {
     const { state, scripts, events } = this.#parts;
-    const { ready, deliveries, waiting, dead, deadOrder } = endpointKeys(state.prefix, endpoint);
-    const keys = [ready, deliveries, waiting, dead, deadOrder, quarantineKey(state.prefix)];
+    const { ready, deliveries, waiting, dead, deadOrder, attempts } = endpointKeys(
+      state.prefix,
+      endpoint,
+    );
+    const own = [ready, deliveries, waiting, dead, deadOrder, attempts];
+    const keys = [...own, quarantineKey(state.prefix)];
     const reply = await state.run('maintenance', () => scripts.restore(keys, []), endpoint);
     const [restored, letters] = reply as [number, number];
     if (restored + letters > 0) events.indexRestored(endpoint, restored, letters);
@@ -135,12 +139,12 @@ export class Maintenance {
 
   async #deadLetter(endpoint: string): Promise<void> {
     const { state, scripts, events } = this.#parts;
-    const { ready, deliveries, waiting, throttle, dead, deadOrder, waits } = endpointKeys(
+    const { ready, deliveries, waiting, throttle, dead, deadOrder, waits, attempts } = endpointKeys(
       state.prefix,
       endpoint,
     );
     const known = endpointsKey(state.prefix);
-    const own = [ready, deliveries, waiting, throttle, dead, deadOrder, waits];
+    const own = [ready, deliveries, waiting, throttle, dead, deadOrder, waits, attempts];
     const keys = [known, ...own, quarantineKey(state.prefix)];
     const hadAt = this.#had.valueOf(endpoint) ?? '';
     const args = [endpoint, hadAt, 'unknown_endpoint', DEAD_LETTER_BATCH];

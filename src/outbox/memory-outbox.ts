@@ -5,7 +5,15 @@
 
 import type { Clock } from '../lib/clock.js';
 import { Condition } from '../lib/condition.js';
-import type { CapturedExpiration, DeadLetter, Delivery, Disposition } from '../model/vocabulary.js';
+import type {
+  CapturedExpiration,
+  DeadLetter,
+  Delivery,
+  Disposition,
+  FailedAttempt,
+  RecordedAttempt,
+} from '../model/vocabulary.js';
+import { HISTORY_MAX } from '../state/format.js';
 import { type DeadLetterLimits, MemoryDeadLetters } from './memory-dead-letters.js';
 import type { Batch, Claimed, Depth, Outbox, Writer } from './outbox.js';
 import { RetryShare } from './retry-share.js';
@@ -28,6 +36,8 @@ export const MEMORY_OUTBOX_LIMITS: MemoryOutboxLimits = {
 interface Entry {
   readonly delivery: Delivery;
   attempts: number;
+  /** Failed attempts, oldest first; at most HISTORY_MAX. */
+  history: readonly RecordedAttempt[];
   /** Whether the delivery is a replayed dead letter that has not been attempted since. */
   isReplay: boolean;
   /** When the delivery became, or becomes, ready. */
@@ -136,10 +146,11 @@ export class MemoryOutbox implements Outbox {
       case 'done':
         return this.#forget(queue, entry);
       case 'retry':
+        entry.history = this.#historyWith(entry, disposition.failure);
         return this.#wait(queue, entry, disposition.notBeforeMs);
       case 'dead': {
         const { delivery, attempts } = entry;
-        const { reason, lastOutcome } = disposition;
+        const { reason, lastOutcome, failure } = disposition;
         if (reason === 'gone') queue.throttledUntilMs = 0;
         this.#forget(queue, entry);
         return this.dead.add({
@@ -148,9 +159,18 @@ export class MemoryOutbox implements Outbox {
           attempts,
           lastOutcome,
           diedAtMs: this.#clock.nowMs(),
+          history: this.#historyWith(entry, failure),
         });
       }
     }
+  }
+
+  #historyWith({ history }: Entry, failure: FailedAttempt | null): readonly RecordedAttempt[] {
+    if (failure === null) return history;
+    const { startedMs, durationMs, outcome } = failure;
+    const agoMs = Math.max(0, Math.round(this.#clock.monotonicMs() - startedMs));
+    const recorded = { startedAtMs: this.#clock.nowMs() - agoMs, durationMs, outcome };
+    return [...history, recorded].slice(-HISTORY_MAX);
   }
 
   async release({ delivery }: Claimed): Promise<void> {
@@ -221,6 +241,7 @@ export class MemoryOutbox implements Outbox {
     const entry: Entry = {
       delivery,
       attempts: 0,
+      history: [],
       isReplay,
       dueAtMs: this.#clock.monotonicMs(),
       cancelWait: null,

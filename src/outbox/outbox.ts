@@ -88,7 +88,8 @@ export interface Outbox {
    * Ends a claim in one step; the claim is then void. A rejection does not say whether the result was stored: repeat
    * the call. Settling a void claim changes nothing. `retryAfterMs` other than 0 throttles the endpoint in all
    * replicas, until the latest time that it has asked for by `Retry-After`. Replaying one of its dead letters ends the
-   * throttling, and so does a dead letter with the reason `gone`.
+   * throttling, and so does a dead letter with the reason `gone`. A failed attempt enters the history, which its dead
+   * letter keeps.
    */
   settle(claimed: Claimed, disposition: Disposition, retryAfterMs: number): Promise<void>;
 
@@ -109,7 +110,7 @@ export interface DeadLetters {
   /** The dead letters of an endpoint, oldest first. */
   list(endpoint: string): AsyncIterable<DeadLetter>;
 
-  /** Makes a dead letter ready again, as if never attempted. False: no such dead letter. */
+  /** Makes a dead letter ready again, as if never attempted: without its history. False: no such dead letter. */
   replay(endpoint: string, id: string): Promise<boolean>;
 
   /** Deletes a dead letter permanently. False: no such dead letter. */

@@ -104,8 +104,8 @@ export class RedisDeadLetters implements DeadLetters {
 
   /** Replays a dead letter, and ends throttling: the operator has fixed the endpoint. False: no such dead letter. */
   async replay(endpoint: string, id: string): Promise<boolean> {
-    const { dead, deadOrder, deliveries, ready, throttle } = this.#keys(endpoint);
-    const keys = [dead, deadOrder, deliveries, ready, throttle];
+    const { dead, deadOrder, deliveries, ready, throttle, attempts } = this.#keys(endpoint);
+    const keys = [dead, deadOrder, deliveries, ready, throttle, attempts];
     const count = await this.#state.run('dead_letters', () => this.#scripts.replay(keys, [id]));
     this.#onReplayed(endpoint);
     return count === 1;

@@ -3,12 +3,13 @@
  * each other claim.
  */
 import type { Clock } from '../lib/clock.js';
-import type { Delivery, Disposition } from '../model/vocabulary.js';
+import type { Delivery, Disposition, FailedAttempt } from '../model/vocabulary.js';
 import {
   type EndpointKeys,
   endpointKeys,
   goneField,
   goneKey,
+  quarantineKey,
   replicasKey,
   waitingMember,
 } from '../state/format.js';
@@ -42,6 +43,7 @@ interface DoneBatch {
 
 export class Settler {
   readonly #parts: SettlerParts;
+  /** By their keys. */
   readonly #done = new Map<string, DoneBatch>();
 
   constructor(parts: SettlerParts) {
@@ -54,59 +56,71 @@ export class Settler {
     const { attempt, delivery, entry } = claimed;
     switch (disposition.kind) {
       case 'done':
-        return this.#settleDone(delivery, entry);
+        return this.#settleDone(claimed);
       case 'retry': {
         const waitMs = Math.max(0, Math.round(disposition.notBeforeMs - clock.monotonicMs()));
         const args = [entry, waitingMember(delivery.id, attempt), waitMs, retryAfterMs];
-        return this.#settleRetry(delivery, args);
+        const record = [delivery.id, ...this.#recordOf(disposition.failure)];
+        return this.#settleRetry(delivery, [...args, ...record]);
       }
       case 'dead': {
-        const { reason, lastOutcome } = disposition;
+        const { reason, lastOutcome, failure } = disposition;
         const last = JSON.stringify(lastOutcome);
         const { replica, instance, deadLettersMax } = this.#parts;
         const own = [goneField(replica, delivery.endpoint), instance];
         const rest = [delivery.id, reason, attempt, last, deadLettersMax, ...own];
-        return this.#settleDead(delivery, [entry, retryAfterMs, ...rest]);
+        const record = failure === null ? [] : this.#recordOf(failure);
+        return this.#settleDead(delivery, [entry, retryAfterMs, ...rest, ...record]);
       }
     }
   }
 
-  #settleDone({ endpoint, id }: Delivery, entry: string): Promise<void> {
-    let batch = this.#done.get(endpoint);
+  /** The time of an attempt is sent as its distance from now: only the script knows the clock of the state Redis. */
+  #recordOf({ startedMs, durationMs, outcome }: FailedAttempt): readonly (string | number)[] {
+    const agoMs = Math.max(0, Math.round(this.#parts.clock.monotonicMs() - startedMs));
+    return [agoMs, durationMs, outcome];
+  }
+
+  #settleDone({ delivery, attempt, entry }: RedisClaimed): Promise<void> {
+    const { ready, deliveries, attempts } = this.#keys(delivery.endpoint);
+    // Only a delivery that was retried has recorded attempts to delete.
+    const keys = attempt > 1 ? [ready, deliveries, attempts] : [ready, deliveries];
+    const name = keys.join();
+    let batch = this.#done.get(name);
     if (batch === undefined || batch.ids.length >= DONE_BATCH_MAX) {
-      batch = this.#newDoneBatch(endpoint);
-      this.#done.set(endpoint, batch);
+      batch = this.#newDoneBatch(delivery.endpoint, keys, name);
+      this.#done.set(name, batch);
     }
     batch.entries.push(entry);
-    batch.ids.push(id);
+    batch.ids.push(delivery.id);
     return batch.settled;
   }
 
-  #newDoneBatch(endpoint: string): DoneBatch {
+  #newDoneBatch(endpoint: string, keys: readonly string[], name: string): DoneBatch {
     const { state, scripts, clock } = this.#parts;
-    const { ready, deliveries } = this.#keys(endpoint);
     const entries: string[] = [];
     const ids: string[] = [];
     const settled = clock.turn().then(async () => {
-      if (this.#done.get(endpoint)?.ids === ids) this.#done.delete(endpoint);
+      if (this.#done.get(name)?.ids === ids) this.#done.delete(name);
       const args = [...entries, ...ids];
-      await state.run('settle', () => scripts.settleDone([ready, deliveries], args), endpoint);
+      await state.run('settle', () => scripts.settleDone(keys, args), endpoint);
     });
     return { entries, ids, settled };
   }
 
   async #settleRetry({ endpoint }: Delivery, args: readonly (string | number)[]): Promise<void> {
     const { state, scripts } = this.#parts;
-    const { ready, waiting, waits, throttle } = this.#keys(endpoint);
-    const keys = [ready, waiting, waits, throttle];
+    const { ready, waiting, waits, throttle, attempts } = this.#keys(endpoint);
+    const keys = [ready, waiting, waits, throttle, attempts, quarantineKey(state.prefix)];
     await state.run('settle', () => scripts.settleRetry(keys, args), endpoint);
   }
 
   async #settleDead({ endpoint }: Delivery, args: readonly (string | number)[]): Promise<void> {
     const { state, scripts, onDeadLettersEvicted } = this.#parts;
-    const { ready, deliveries, throttle, dead, deadOrder } = this.#keys(endpoint);
+    const { ready, deliveries, throttle, dead, deadOrder, attempts } = this.#keys(endpoint);
     const shared = [goneKey(state.prefix), replicasKey(state.prefix)];
-    const keys = [ready, deliveries, throttle, dead, deadOrder, ...shared];
+    const own = [ready, deliveries, throttle, dead, deadOrder];
+    const keys = [...own, ...shared, attempts, quarantineKey(state.prefix)];
     const reply = await state.run('settle', () => scripts.settleDead(keys, args), endpoint);
     const evicted = Number(reply);
     if (evicted > 0) onDeadLettersEvicted(endpoint, evicted);

@@ -31,6 +31,8 @@
  *   {expiry-relay}:1:outbox:<endpoint>:ready        stream  id, attempts, due, replayed; group `relay`
  *   {expiry-relay}:1:outbox:<endpoint>:waiting      zset    <attempts made>:<id>, by not-before
  *   {expiry-relay}:1:outbox:<endpoint>:waits        hash    member of `waiting` → its wait, in milliseconds
+ *   {expiry-relay}:1:outbox:<endpoint>:attempts     hash    id of a delivery that is retried → its failed attempts:
+ *                                                           [started at, duration, "outcome"], …, the oldest first
  *   {expiry-relay}:1:outbox:<endpoint>:throttle     hash    until, length: the endpoint's last `Retry-After`
  *   {expiry-relay}:1:outbox:<endpoint>:breaker      hash    of relays of version 0.1; maintenance deletes it
  *   {expiry-relay}:1:outbox:<endpoint>:dead         hash    id → dead letter
@@ -70,6 +72,12 @@ export function signsOfLife(nowMs: number): { readonly fromMs: number; readonly 
   return { fromMs: nowMs - DEAD_AFTER_MS, untilMs: nowMs + AHEAD_MS_MAX };
 }
 
+/**
+ * Attempts recorded for each delivery, the latest ones: more than `retry.schedule` has by default. They take about 700
+ * bytes.
+ */
+export const HISTORY_MAX = 20;
+
 /** The name of the consumer group on every `ready` stream. */
 export const GROUP = 'relay';
 
@@ -78,6 +86,7 @@ export interface EndpointKeys {
   readonly ready: string;
   readonly waiting: string;
   readonly waits: string;
+  readonly attempts: string;
   readonly throttle: string;
   readonly dead: string;
   readonly deadOrder: string;
@@ -96,6 +105,7 @@ export function endpointKeys(prefix: string, endpoint: string): EndpointKeys {
     ready: `${base}:ready`,
     waiting: `${base}:waiting`,
     waits: `${base}:waits`,
+    attempts: `${base}:attempts`,
     throttle: `${base}:throttle`,
     dead: `${base}:dead`,
     deadOrder: `${base}:dead-order`,
@@ -304,10 +314,9 @@ export function typedKeys(
       return [
         [keys.ready, 'stream'],
         ...[keys.waiting, keys.deadOrder].map((key): [string, KeyType] => [key, 'zset']),
-        ...[keys.deliveries, keys.waits, keys.throttle, keys.dead].map((key): [string, KeyType] => [
-          key,
-          'hash',
-        ]),
+        ...[keys.deliveries, keys.waits, keys.attempts, keys.throttle, keys.dead].map(
+          (key): [string, KeyType] => [key, 'hash'],
+        ),
       ];
     }),
   ];

@@ -1,7 +1,14 @@
 /** Serializes deliveries and dead letters, in the format that format.ts describes. */
 import { escapeUnprintable, LABEL_CHARS_MAX } from '../lib/printable.js';
 import { type ContentType, METHODS, type Method } from '../model/body-format.js';
-import type { DeadLetter, DeadReason, Delivery, DetectedBy } from '../model/vocabulary.js';
+import type {
+  DeadLetter,
+  DeadReason,
+  Delivery,
+  DetectedBy,
+  RecordedAttempt,
+} from '../model/vocabulary.js';
+import { HISTORY_MAX } from './format.js';
 import {
   FILLED_PATH,
   ID,
@@ -20,6 +27,8 @@ const DEFAULT_CONTENT_TYPE = 'application/json';
 
 /** Words that are only displayed: a newer relay that shares the state may use others. */
 const WORD = /^[a-z_]{1,64}$/;
+/** The outcome of an attempt, in short; the same as in HISTORY (outbox/scripts/fragments.ts). */
+const OUTCOME = /^[A-Za-z0-9_ ]{1,64}$/;
 const HEADER_TEXT = /^[\x21-\x7e]([\x20-\x7e]{0,126}[\x21-\x7e])?$/;
 
 interface DeliveryHead {
@@ -100,8 +109,19 @@ export function unpackDeadLetter(packed: Buffer, place: Place): DeadLetter {
     attempts: head.get('attempts', isWhole, 'a whole number'),
     lastOutcome: currentOutcome(head.get('last_outcome', orNull(isString), 'a text or null')),
     diedAtMs: head.get('died_at_ms', isTime, 'a time'),
+    history: readHistory(head.get('history', isAnything, 'anything', [])),
     delivery: unpackDelivery(rest, place),
   };
+}
+
+/** Leaves out attempts that no relay has written: a damaged history must not cost the dead letter. */
+function readHistory(stored: unknown): readonly RecordedAttempt[] {
+  const attempts = (Array.isArray(stored) ? stored : []).flatMap((item: unknown) => {
+    const [startedAtMs, durationMs, outcome]: unknown[] = Array.isArray(item) ? item : [];
+    const isRecorded = isTime(startedAtMs) && isWhole(durationMs) && isOutcome(outcome);
+    return isRecorded ? [{ startedAtMs, durationMs, outcome }] : [];
+  });
+  return attempts.slice(-HISTORY_MAX);
 }
 
 /** The names of outcomes in version 0.1, and the current ones. */
@@ -126,6 +146,8 @@ function splitLine(packed: Buffer): { readonly head: StoredObject; readonly rest
   return { head: readObject(packed.subarray(0, end)), rest: packed.subarray(end + 1) };
 }
 
+const isAnything = (_: unknown): _ is unknown => true;
+
 const isString = (value: unknown): value is string => typeof value === 'string';
 
 /** A label grows by escapes of at most ten characters each. */
@@ -138,6 +160,8 @@ const isText =
   <Text extends string>(pattern: RegExp) =>
   (value: unknown): value is Text =>
     isString(value) && pattern.test(value);
+
+const isOutcome = isText<string>(OUTCOME);
 
 const orNull =
   <Value>(is: (value: unknown) => value is Value) =>

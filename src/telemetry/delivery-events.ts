@@ -99,7 +99,7 @@ export class DeliveryEvents {
   #faulty(endpoint: string, { malformed, unreadableRetryAfter }: ResponseFaults): void {
     if (malformed !== undefined) {
       const text =
-        'the response is malformed after its status line; the status counts, and the connection is closed. ' +
+        'the response is malformed after its status line; using its status, and closing the connection. ' +
         'Fix the HTTP response of the endpoint';
       this.#seldom.log(`malformed ${endpoint}`, () =>
         this.#log.warn({ event: 'response_malformed', endpoint, error: malformed }, text),
@@ -136,7 +136,8 @@ export class DeliveryEvents {
       tally = new ThrottledCount(this.#clock, (count) =>
         this.#log.error(
           { event: 'dead_unattempted', endpoint, count, dead_reason: 'gone' },
-          'the endpoint has returned 410; its deliveries are now dead letters, without an attempt',
+          'the endpoint has returned 410; its deliveries are now dead letters, without an attempt. Fix the ' +
+            'endpoint, restart all replicas, then run expiry-relay dead replay',
         ),
       );
       this.#unattempted.set(endpoint, tally);
@@ -156,7 +157,7 @@ export class DeliveryEvents {
 
   /** The lines of the attempts contain the causes. */
   breakerChanged(endpoint: string, change: BreakerChange): void {
-    const level = change.kind === 'closed' || this.#failing.has(endpoint) ? 'info' : 'warn';
+    const level = this.#failing.has(endpoint) ? 'info' : 'warn';
     switch (change.kind) {
       case 'opened': {
         this.#failing.add(endpoint);
@@ -175,7 +176,7 @@ export class DeliveryEvents {
       }
       case 'closed':
         this.#failing.delete(endpoint);
-        return this.#log[level](
+        return this.#log.info(
           { event: 'breaker_closed', endpoint },
           'circuit breaker closed; the endpoint has recovered',
         );
@@ -225,7 +226,7 @@ export class DeliveryEvents {
     const level = error instanceof StateUnavailableError ? 'debug' : 'error';
     this.#log[level](
       { event: 'outbox_failed', endpoint, error: messageOf(error) },
-      'cannot read or write the outbox; retrying',
+      'cannot read or write the outbox; retrying. Check the state Redis',
     );
   }
 }

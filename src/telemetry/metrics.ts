@@ -38,7 +38,7 @@ export class Metrics {
   });
   readonly deliveriesOversized = new Counter({
     name: `${PREFIX}deliveries_oversized_total`,
-    help: 'Total deliveries discarded because the body was too large.',
+    help: 'Total deliveries discarded because the body would be larger than 16 MiB. They are lost.',
     labelNames: ['endpoint'],
     registers: [this.#registry],
   });
@@ -50,28 +50,34 @@ export class Metrics {
   });
   readonly expirationsDropped = new Counter({
     name: `${PREFIX}expirations_dropped_total`,
-    help: 'Total expiration notifications dropped because the queue was full.',
+    help:
+      'Total expiration notifications dropped because the queue was full. ' +
+      'Expirations of tracked keys are recovered, others are lost.',
     registers: [this.#registry],
   });
   readonly keyChangesDropped = new Counter({
     name: `${PREFIX}key_changes_dropped_total`,
-    help: 'Total notifications of changed keys dropped because the queue was full.',
+    help:
+      'Total notifications of changed or deleted keys dropped because the queue was full. ' +
+      'The next sweep reads these keys.',
     registers: [this.#registry],
   });
   readonly logLinesDropped = new Counter({
     name: `${PREFIX}log_lines_dropped_total`,
-    help: 'Total log lines dropped because they could not be written.',
+    help: 'Total log lines dropped because standard output was blocked or the disk was full.',
     registers: [this.#registry],
   });
   readonly adminConnectionsClosed = new Counter({
     name: `${PREFIX}admin_connections_closed_total`,
-    help: 'Total connections to the admin port closed because of a limit.',
+    help: 'Total connections to the admin port closed by a limit before they were answered.',
     labelNames: ['limit'],
     registers: [this.#registry],
   });
   readonly attempts = new Counter({
     name: `${PREFIX}attempts_total`,
-    help: 'Total delivery attempts by outcome.',
+    help:
+      'Total delivery attempts by outcome: accepted (2xx), rejected (another response) or ' +
+      'unreachable (no response).',
     labelNames: ['endpoint', 'outcome'],
     registers: [this.#registry],
   });
@@ -90,14 +96,18 @@ export class Metrics {
   });
   readonly lateness = new Histogram({
     name: `${PREFIX}lateness_seconds`,
-    help: "Time from a key's deadline to the first delivery attempt in seconds.",
+    help:
+      "Time from a key's deadline to the first delivery attempt in seconds. Replays of dead " +
+      'letters do not count.',
     labelNames: ['route'],
     buckets: LATENESS_BUCKETS_S,
     registers: [this.#registry],
   });
   readonly deliveriesDropped = new Counter({
     name: `${PREFIX}deliveries_dropped_total`,
-    help: 'Total deliveries discarded because the outbox in memory was full.',
+    help:
+      'Total deliveries discarded because the outbox in memory (state.kind: memory) was full. ' +
+      'They are lost.',
     labelNames: ['endpoint'],
     registers: [this.#registry],
   });
@@ -120,7 +130,7 @@ export class Metrics {
   });
   readonly credentialsStale = new Gauge({
     name: `${PREFIX}credentials_stale`,
-    help: 'Whether the last reload of the credentials failed (1) or not (0).',
+    help: "Whether the last reload of the endpoint's credentials failed (1) or not (0).",
     labelNames: ['endpoint'],
     registers: [this.#registry],
   });
@@ -132,17 +142,19 @@ export class Metrics {
   });
   readonly quarantineEntries = new Gauge({
     name: `${PREFIX}quarantine_entries`,
-    help: 'Current number of records in the quarantine of the state.',
+    help: 'Current number of records in the quarantine of the state. The same on every replica.',
     registers: [this.#registry],
   });
   readonly quarantined = new Counter({
     name: `${PREFIX}quarantined_total`,
-    help: 'Total entries of the state moved to the quarantine by all replicas.',
+    help:
+      'Total entries of the state moved to the quarantine by all replicas. Reset when all ' +
+      'records are dropped.',
     registers: [this.#registry],
   });
   readonly internalErrors = new Counter({
     name: `${PREFIX}internal_errors_total`,
-    help: 'Total unexpected errors, each of which is a bug.',
+    help: 'Total unexpected errors. Each is a bug and is logged as internal_error.',
     registers: [this.#registry],
   });
   readonly reclaimed = new Counter({
@@ -153,7 +165,9 @@ export class Metrics {
   });
   readonly deadLettersPruned = new Counter({
     name: `${PREFIX}dead_letters_pruned_total`,
-    help: 'Total dead letters deleted because they were too old or too many.',
+    help:
+      'Total dead letters deleted by reason: older than state.dead_letters.keep (age), or more ' +
+      'than state.dead_letters.max (count).',
     labelNames: ['endpoint', 'reason'],
     registers: [this.#registry],
   });
@@ -170,27 +184,33 @@ export class Metrics {
   });
   readonly configurations = new Gauge({
     name: `${PREFIX}configurations`,
-    help: 'Current number of configurations among the running replicas that share state.prefix.',
+    help:
+      'Current number of different configurations among the running replicas that share ' +
+      'state.prefix. Normally 1.',
     registers: [this.#registry],
   });
   readonly superseded = new Gauge({
     name: `${PREFIX}superseded`,
-    help: 'Whether a newer configuration that shares state.prefix has taken over (1) or not (0).',
+    help:
+      'Whether a newer configuration that shares state.prefix captures instead of this replica ' +
+      '(1) or not (0).',
     registers: [this.#registry],
   });
   readonly nudges = new Counter({
     name: `${PREFIX}nudges_total`,
-    help: 'Total keys read just after their deadlines, so that Redis expires them.',
+    help: 'Total keys read just after their deadlines to make Redis expire them.',
     registers: [this.#registry],
   });
   readonly databasesEmptied = new Counter({
     name: `${PREFIX}databases_emptied_total`,
-    help: 'Total times that a watched database was emptied.',
+    help: 'Total times that a watched database was emptied. No webhooks are sent for its former keys.',
     registers: [this.#registry],
   });
   readonly deadlinesDiscarded = new Counter({
     name: `${PREFIX}deadlines_discarded_total`,
-    help: 'Total deadlines discarded because the database was emptied.',
+    help:
+      'Total deadlines discarded because their database was emptied. Does not increase if the ' +
+      'state was in the same database and is lost, too.',
     registers: [this.#registry],
   });
   readonly sweptKeys = new Gauge({
@@ -263,13 +283,15 @@ export class Metrics {
   watchCapture(queued: () => number, tracked: () => Promise<number>): void {
     const queuedGauge: Gauge = new Gauge({
       name: `${PREFIX}expirations_queued`,
-      help: 'Current number of key events in memory that are not processed yet.',
+      help:
+        'Current number of key events in memory that are not processed yet. If the process ends, ' +
+        'expirations of tracked keys are recovered, others are lost.',
       registers: [this.#registry],
       collect: (): void => queuedGauge.set(queued()),
     });
     const trackedGauge: Gauge = new Gauge({
       name: `${PREFIX}tracked_deadlines`,
-      help: 'Current number of keys whose deadlines are in the index.',
+      help: 'Current number of keys with a known deadline. Absent while the state cannot be read.',
       registers: [this.#registry],
       collect: async (): Promise<void> => {
         try {

@@ -44,7 +44,7 @@ export class OutboxEvents {
     this.#metrics.deadLettersPruned.inc({ endpoint, reason: 'count' });
     this.#log.error(
       { event: 'dead_letter_evicted', id, endpoint, dead_reason: reason },
-      'too many dead letters in memory; deleted the oldest',
+      'too many dead letters in memory; deleted the oldest. Set state.kind: redis to keep more',
     );
   }
 
@@ -52,7 +52,8 @@ export class OutboxEvents {
     this.#metrics.deadLettersPruned.inc({ endpoint, reason: 'count' }, count);
     this.#log.error(
       { event: 'dead_letters_evicted', endpoint, count },
-      'more dead letters than state.dead_letters.max; deleted the oldest',
+      'more dead letters than state.dead_letters.max; deleted the oldest. Replay or drop dead letters, or raise ' +
+        'the limit',
     );
   }
 

@@ -5,6 +5,8 @@ import type { Depth } from '../outbox/outbox.js';
 /** Endpoints queried at a time: deliveries continue between the batches. */
 const DEPTHS_AT_ONCE = 50;
 
+const ABSENT = 'Absent while the state cannot be read.';
+
 export class OutboxGauges {
   readonly #endpoints: readonly string[];
   readonly #pending: Gauge;
@@ -16,12 +18,16 @@ export class OutboxGauges {
     this.#endpoints = endpoints;
     const gauge = (name: string, help: string) =>
       new Gauge({ name: prefix + name, help, labelNames: ['endpoint'], registers: [registry] });
-    this.#pending = gauge('outbox_pending', 'Current number of pending deliveries.');
-    this.#oldest = gauge('outbox_oldest_seconds', 'Age of the oldest due delivery in seconds.');
-    this.#dead = gauge('dead_letters', 'Current number of dead letters.');
+    this.#pending = gauge('outbox_pending', `Current number of pending deliveries. ${ABSENT}`);
+    this.#oldest = gauge(
+      'outbox_oldest_seconds',
+      `Age of the oldest due delivery in seconds. ${ABSENT}`,
+    );
+    this.#dead = gauge('dead_letters', `Current number of dead letters. ${ABSENT}`);
     this.#throttled = gauge(
       'endpoint_throttled_seconds',
-      'Remaining time in seconds for which the endpoint is throttled (Retry-After).',
+      'Remaining time in seconds for which the endpoint is throttled (Retry-After), or 0. The same ' +
+        `on every replica. ${ABSENT}`,
     );
   }
 

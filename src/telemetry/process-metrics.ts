@@ -6,7 +6,7 @@ export function registerProcessMetrics(registry: Registry, prefix: string, versi
   collectDefaultMetrics({ register: registry });
   const build = new Gauge({
     name: `${prefix}build_info`,
-    help: 'Always 1; the label has the version of the relay.',
+    help: 'Always 1. The label has the version of the relay.',
     labelNames: ['version'],
     registers: [registry],
   });

@@ -1,5 +1,6 @@
 /** Problems of the process as a whole, which main.ts may notice before the log is open. */
 import { printable } from '../lib/printable.js';
+import { capitalize } from '../server/wording.js';
 
 export type ProcessReport =
   /** A signal that the relay does not use. */
@@ -65,7 +66,7 @@ export function reportText(report: ProcessReport): string {
       return `ignored ${report.signal}, which the relay does not use. Send SIGTERM to stop the relay`;
     case 'warning':
       return isPasswordUnused(report)
-        ? `${PASSWORD_UNUSED_TEXT}; ${PASSWORD_UNUSED_ADVICE}`
+        ? `${PASSWORD_UNUSED_TEXT}. ${capitalize(PASSWORD_UNUSED_ADVICE)}`
         : `${report.name}: ${printable(report.text)}`;
     case 'cut off':
       return `second signal (${report.signal}); stopping at once and aborting attempts`;

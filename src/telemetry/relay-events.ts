@@ -61,7 +61,10 @@ export class RelayEvents {
   #signing({ name: endpoint, secrets }: Endpoint): void {
     if (secrets.length === 0) {
       const line = { event: 'endpoint_unsigned', endpoint };
-      this.#log.warn(line, 'webhooks to this endpoint are not signed (secrets: none)');
+      this.#log.warn(
+        line,
+        'webhooks to this endpoint are not signed (secrets: none). Set secrets to sign them',
+      );
     }
     const publicKeys = publicKeysOf(secrets);
     if (publicKeys.length === 0) return;
@@ -100,7 +103,7 @@ export class RelayEvents {
   logLinesLost(lines: number, reason: string): void {
     this.#log.warn(
       { event: 'log_lines_lost', lines, reason },
-      'log lines were lost; writing again',
+      'log lines were lost; writing again. Check the disk, and the reader of standard output',
     );
   }
 
@@ -133,7 +136,11 @@ export class RelayEvents {
   stopped(undelivered: number): void {
     const line = { event: 'stopped', undelivered };
     if (undelivered === 0) this.#log.info(line, 'stopped');
-    else this.#log.error(line, 'stopped; undelivered webhooks in memory are lost');
+    else
+      this.#log.error(
+        line,
+        'stopped; undelivered webhooks in memory are lost. Set state.kind: redis to keep them',
+      );
   }
 
   cleanUpFailed(name: string, error: unknown): void {

@@ -63,7 +63,7 @@ export class SourceEvents {
   reopened(address: string, connection: string, error: Error): void {
     this.#log.info(
       { event: 'connection_reopened', redis: address, connection, error: error.message },
-      'lost a connection that only reads keys, and reopened it; no notification was missed',
+      'reopened a connection that only reads keys; no notification was missed',
     );
   }
 
@@ -106,15 +106,15 @@ export class SourceEvents {
 
   canaryRemoved(address: string, reason: string): void {
     this.#log.warn(
-      { event: 'canary_removed', redis: address, error: reason },
-      'canary key removed before its deadline; notifications are not verified. Check maxmemory-policy, and for ' +
+      { event: 'canary_removed', redis: address, reason },
+      'canary key removed before its deadline; notifications are not verified. Check maxmemory-policy, and find ' +
         'clients that flush the database',
     );
   }
 
   canaryEvicted(address: string, reason: string): void {
     this.#log.warn(
-      { event: 'canary_evicted', redis: address, error: reason },
+      { event: 'canary_evicted', redis: address, reason },
       'canary key evicted or deleted before its deadline; notifications work, but evicted keys send no ' +
         'webhook. Give Redis more memory, or set maxmemory-policy to noeviction',
     );
@@ -127,9 +127,9 @@ export class SourceEvents {
     );
   }
 
-  canaryUnwritable(address: string, reason: string): void {
+  canaryUnwritable(address: string, error: string): void {
     this.#log.warn(
-      { event: 'canary_unwritable', redis: address, error: reason },
+      { event: 'canary_unwritable', redis: address, error },
       'cannot write the canary key; notifications are not verified. Run expiry-relay doctor to list the missing ' +
         'permissions',
     );

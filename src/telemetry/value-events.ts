@@ -16,25 +16,27 @@ export class ValueEvents {
     this.#seldom = new LogThrottle(clock);
   }
 
+  /** Throttled by event, as is `stale`: the error concerns all keys. */
   unreadable(refusal: string): void {
-    this.#warn(
-      'value_unreadable',
-      refusal,
-      'no permission to read values that routes include; sending webhooks without them. Run expiry-relay doctor ' +
-        'to list the missing permissions',
+    this.#seldom.log('unreadable', () =>
+      this.#log.warn(
+        { event: 'value_unreadable', error: refusal },
+        'no permission to read values that routes include; sending webhooks without them. Run expiry-relay doctor ' +
+          'to list the missing permissions',
+      ),
     );
   }
 
   stale(error: string): void {
-    this.#warn('value_stale', error, 'cannot read values; sending values that were read earlier');
+    this.#seldom.log('stale', () =>
+      this.#log.warn(
+        { event: 'value_stale', error },
+        'cannot read values; sending values that were read earlier, or none. Check the connection to Redis',
+      ),
+    );
   }
 
   omitted(route: string, reason: ValueOmission): void {
     this.#metrics.valuesOmitted.inc({ route, reason });
-  }
-
-  /** Throttled by event, since the error concerns all keys. */
-  #warn(event: string, error: string, text: string): void {
-    this.#seldom.log(event, () => this.#log.warn({ event, error }, text));
   }
 }

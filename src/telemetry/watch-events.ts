@@ -21,13 +21,12 @@ export class WatchEvents {
   /** Whether this replica captures. */
   watching(isWatching: boolean): void {
     this.#metrics.watching.set(isWatching ? 1 : 0);
-    const line = { event: isWatching ? 'watching' : 'watching_ended' };
-    this.#log.info(
-      line,
-      isWatching
-        ? 'acquired the lease; capturing expirations'
-        : 'this replica no longer holds the lease; standing by',
-    );
+    if (isWatching) {
+      this.#log.info({ event: 'watching' }, 'acquired the lease; capturing expirations');
+    } else {
+      const text = 'this replica no longer holds the lease; standing by';
+      this.#log.info({ event: 'watching_ended' }, text);
+    }
   }
 
   /** Logs a change of this configuration's standing among the running ones. */
@@ -37,31 +36,30 @@ export class WatchEvents {
     if (kind === this.#standing) return;
     const before = this.#standing;
     this.#standing = kind;
-    const line = { event: `configuration_${kind}`, prefix, configurations };
     const unique =
       'Ignore this during a rolling update; otherwise give each configuration its own state.prefix';
     switch (kind) {
       case 'superseded':
         return this.#log.error(
-          line,
+          { event: 'configuration_superseded', prefix, configurations },
           `superseded by a newer configuration with state.prefix "${prefix}"; this replica captures no ` +
             `expirations. ${unique}`,
         );
       case 'leading':
         return this.#log.warn(
-          line,
+          { event: 'configuration_leading', prefix, configurations },
           `replicas with an older configuration share state.prefix "${prefix}"; they capture no ` +
             `expirations. ${unique}`,
         );
       case 'succeeding':
         return this.#log.info(
-          line,
+          { event: 'configuration_succeeding', prefix, configurations },
           `taking over the lease from replicas with an older configuration and state.prefix "${prefix}"`,
         );
       case 'current':
         if (before === 'succeeding') return;
         return this.#log.info(
-          line,
+          { event: 'configuration_current', prefix, configurations },
           `all replicas with state.prefix "${prefix}" have the same configuration again`,
         );
     }
@@ -102,7 +100,7 @@ export class WatchEvents {
     this.#metrics.sweptKeys.set(keys);
     this.#metrics.sweepDuration.set(tookMs / 1000);
     this.#log.debug(
-      { event: 'swept', keys, took_ms: Math.round(tookMs) },
+      { event: 'swept', keys, duration_ms: Math.round(tookMs) },
       'read the deadlines of all keys',
     );
   }

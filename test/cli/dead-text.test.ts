@@ -9,6 +9,7 @@ import {
 } from '../../src/cli/dead-text.js';
 import { paintFor } from '../../src/lib/terminal.js';
 import { aDeadLetter } from '../support/dead-letters.js';
+import { blockOf } from '../support/doc-pages.js';
 
 const NOW_MS = Date.parse('2026-11-22T08:00:00Z');
 
@@ -51,6 +52,15 @@ describe('a dead letter as JSON', () => {
     expect(JSON.parse(text)).toMatchObject({ id: 'msg_1', body, url: null, response_body: 'oops' });
   });
 
+  it('has the recorded attempts only where one letter is shown', () => {
+    const startedAtMs = Date.parse('2026-11-22T05:59:59.988Z');
+    const recorded = { ...letter, history: [{ startedAtMs, durationMs: 12, outcome: 'HTTP 500' }] };
+    expect(JSON.parse(jsonOf(recorded, null)).attempt_history).toEqual([
+      { at: '2026-11-22T05:59:59.988Z', outcome: 'HTTP 500', duration_ms: 12 },
+    ]);
+    expect(toListedLetter(recorded)).not.toHaveProperty('attempt_history');
+  });
+
   it('has a body that is no UTF-8 in base64', () => {
     const body = Buffer.from([0xff, 0x00]);
     const read = JSON.parse(jsonOf(aDeadLetter({ delivery: { body } }, NOW_MS), null));
@@ -76,9 +86,41 @@ describe('all about a dead letter', () => {
     ]);
   });
 
+  const attempt = (at: string, outcome: string, durationMs: number) => ({
+    startedAtMs: Date.parse(at),
+    durationMs,
+    outcome,
+  });
+
+  it('has a line for each attempt that is recorded, as the documentation shows', () => {
+    const documented = blockOf('docs/operations/dead-letters.md', 'text', 'attempts     3');
+    const history = [
+      attempt('2026-11-27T22:40:35.412Z', 'HTTP 503', 12),
+      attempt('2026-11-27T22:40:36.390Z', 'timeout', 15_004),
+      attempt('2026-11-27T22:40:56.204Z', 'connection_refused', 1),
+    ];
+    const lastOutcome = 'connection_refused: connect ECONNREFUSED 10.0.0.7:8080';
+    expect(details({ ...letter, lastOutcome, history }, null, NOW_MS, plain)).toContain(documented);
+  });
+
+  it('has lines for attempts that fit 80 columns', () => {
+    const history = [attempt('2026-11-27T22:40:35.412Z', 'connection_refused', 3_600_000)];
+    const lines = details({ ...letter, history }, null, NOW_MS, plain).split('\n');
+    const line = lines.find((each) => each.includes('connection_refused'));
+    expect(line).toHaveLength(67);
+  });
+
+  it.each([
+    [[], 'attempts     3 (none recorded)'],
+    [[attempt('2026-11-27T22:40:35.412Z', 'dns', 1)], 'attempts     3 (1 recorded)'],
+  ])('says how many attempts are recorded if some are missing', (history, line) => {
+    expect(details({ ...letter, history }, null, NOW_MS, plain).split('\n')).toContain(line);
+  });
+
   it('says that a webhook was never attempted, and that its URL is unknown', () => {
     const unattempted = { ...letter, attempts: 0, lastOutcome: null };
     const lines = details(unattempted, null, NOW_MS, plain).split('\n');
+    expect(lines).toContain('attempts     0');
     expect(lines).toContain('last error   never attempted');
     expect(lines).toContain(
       'request      POST /orders/42 (the endpoint is not in the configuration)',

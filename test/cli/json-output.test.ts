@@ -190,13 +190,18 @@ describe('JSON output', () => {
     await using folder = await aFolder();
     const run = async (...words: string[]) =>
       objectsOf((await cli(['dead', ...words, '--json'], { cwd: folder.path })).stdout)[0] ?? {};
-    const others = ['one', 'two', 'three'].map((id) => aDeadLetter({ delivery: { id } }));
+    const history = [{ startedAtMs: 1, durationMs: 12, outcome: 'HTTP 500' }];
+    const others = ['one', 'two', 'three'].map((id) => aDeadLetter({ history, delivery: { id } }));
     const audit = aDeadLetter({ delivery: { id: 'elsewhere', endpoint: 'audit' } });
     await storeDeadLetters(shared.client, [...others, audit]);
     await keepRunning(shared.client, 'shop');
     expectDocumented('dead list', await run('list'));
     const shown = await run('show', 'one');
-    expect(shown).toMatchObject({ url: expect.stringMatching(/^http:/), response_body: 'oops' });
+    expect(shown).toMatchObject({
+      url: expect.stringMatching(/^http:/),
+      response_body: 'oops',
+      attempt_history: [{ at: '1970-01-01T00:00:00.001Z', outcome: 'HTTP 500', duration_ms: 12 }],
+    });
     expectDocumented('dead show', shown, documented.get('dead list'));
     const replayed = await run('replay', 'one', 'elsewhere', 'nobody');
     expect(replayed).toMatchObject({ replayed: { shop: 1 }, refused: { audit: { count: 1 } } });

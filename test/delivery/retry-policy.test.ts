@@ -14,7 +14,7 @@ const rejected = (status: number, retryAfter: number | null = null): Outcome => 
 });
 const unreachable: Outcome = { kind: 'unreachable', reason: 'timeout', code: '', detail: '' };
 const next = (outcome: Outcome, attempt: number, fraction = 0) =>
-  disposition({ outcome, attempt, nowMs, fraction }, retry);
+  disposition({ outcome, attempt, startedMs: nowMs - 12.4, nowMs, fraction }, retry);
 
 describe('disposition', () => {
   it('is done after any 2xx', () => {
@@ -22,12 +22,25 @@ describe('disposition', () => {
   });
 
   it('follows the schedule, then gives up', () => {
-    expect(next(unreachable, 1)).toEqual({ kind: 'retry', notBeforeMs: nowMs + 1_000 });
-    expect(next(rejected(500), 2)).toEqual({ kind: 'retry', notBeforeMs: nowMs + 5_000 });
-    expect(next(rejected(500), 3)).toEqual({
+    expect(next(unreachable, 1)).toMatchObject({ kind: 'retry', notBeforeMs: nowMs + 1_000 });
+    expect(next(rejected(500), 2)).toMatchObject({ kind: 'retry', notBeforeMs: nowMs + 5_000 });
+    expect(next(rejected(500), 3)).toMatchObject({
       kind: 'dead',
       reason: 'exhausted',
       lastOutcome: 'HTTP 500',
+    });
+  });
+
+  it('reports the attempt that failed, in short', () => {
+    const startedMs = nowMs - 12.4;
+    const failed = { ...rejected(500), answer: 'out of memory' } as Outcome;
+    expect(next(failed, 1)).toMatchObject({
+      failure: { startedMs, durationMs: 12, outcome: 'HTTP 500' },
+    });
+    expect(next(unreachable, 3)).toMatchObject({
+      kind: 'dead',
+      lastOutcome: 'timeout',
+      failure: { startedMs, durationMs: 12, outcome: 'timeout' },
     });
   });
 
@@ -38,7 +51,7 @@ describe('disposition', () => {
   });
 
   it('is dead at once after 410', () => {
-    expect(next(rejected(410), 1)).toEqual({
+    expect(next(rejected(410), 1)).toMatchObject({
       kind: 'dead',
       reason: 'gone',
       lastOutcome: 'HTTP 410',
@@ -46,21 +59,21 @@ describe('disposition', () => {
   });
 
   it('shortens a wait by its jitter, and never lengthens it', () => {
-    expect(next(unreachable, 1, 0.5)).toEqual({ kind: 'retry', notBeforeMs: nowMs + 900 });
-    expect(next(unreachable, 1, 1)).toEqual({ kind: 'retry', notBeforeMs: nowMs + 800 });
+    expect(next(unreachable, 1, 0.5)).toMatchObject({ kind: 'retry', notBeforeMs: nowMs + 900 });
+    expect(next(unreachable, 1, 1)).toMatchObject({ kind: 'retry', notBeforeMs: nowMs + 800 });
   });
 
   it('waits as long as Retry-After asks when that is longer than the schedule', () => {
-    expect(next(rejected(429, 30_000), 1)).toEqual({
+    expect(next(rejected(429, 30_000), 1)).toMatchObject({
       kind: 'retry',
       notBeforeMs: nowMs + 30_000,
     });
-    expect(next(rejected(429, 10), 1)).toEqual({ kind: 'retry', notBeforeMs: nowMs + 1_000 });
+    expect(next(rejected(429, 10), 1)).toMatchObject({ kind: 'retry', notBeforeMs: nowMs + 1_000 });
   });
 
   it('is a retry for an attempt that the relay aborted', () => {
     const stopped: Outcome = { kind: 'unreachable', reason: 'stopped', code: '', detail: '' };
-    expect(next(stopped, 3)).toEqual({ kind: 'retry', notBeforeMs: nowMs });
+    expect(next(stopped, 3)).toMatchObject({ kind: 'retry', notBeforeMs: nowMs });
   });
 });
 

@@ -59,6 +59,15 @@ describe('dead letters', () => {
     expect(second?.id).toBe(first?.id);
     const { stdout: body } = await command.dead('show', String(letter?.id), '--body');
     expect(body).toBe(first?.raw.toString());
+    const { stdout: shown } = await command.dead('show', String(letter?.id), '--json');
+    const diedAtMs = Date.parse(String(letter?.died_at));
+    const history = (JSON.parse(shown) as { attempt_history: readonly { at: string }[] })
+      .attempt_history;
+    const attempt = { outcome: 'HTTP 500', duration_ms: expect.any(Number) };
+    expect(history).toMatchObject([attempt, attempt]);
+    const [firstAtMs = 0, secondAtMs = 0] = history.map(({ at }) => Date.parse(at));
+    expect(secondAtMs - firstAtMs).toBeGreaterThan(90);
+    expect(secondAtMs).toBeLessThanOrEqual(diedAtMs);
 
     receiver.respond = (_, response) => void response.writeHead(204).end();
     const late = await relay.metric(LATENESS_COUNT);

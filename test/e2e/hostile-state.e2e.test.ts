@@ -103,6 +103,7 @@ const FOREIGN: readonly (readonly [command: Words, ...named: string[]])[] = [
   [['ZADD', `${SHOP}:waiting`, '-inf', '1:msg_unknown']],
   [['ZADD', `${SHOP}:waiting`, 'inf', '99999999999999999999:msg_z'], `${SHOP}:waiting`],
   [['HSET', `${SHOP}:waits`, '1:msg_unknown', 'soon', '__proto__', '1e400']],
+  [['HSET', `${SHOP}:attempts`, 'msg_unknown', MEGABYTE, '__proto__', NOT_UTF8]],
   [['HSET', `${SHOP}:throttle`, 'until', 'inf', 'length', '-1'], `${SHOP}:throttle`],
   [['HSET', `${SHOP}:dead`, 'msg_bad', 'garbage']],
   [['ZADD', `${SHOP}:dead-order`, 'inf', 'msg_bad']],

@@ -147,7 +147,7 @@ describe('output of Node and libraries', () => {
     expect(relay.logs('redis_password_unused')).toMatchObject([
       {
         level: 'warn',
-        msg: expect.stringMatching(/^Redis does not require .*; set the password in/),
+        msg: expect.stringMatching(/^Redis does not require .*\. Set the password in/),
       },
     ]);
     expect(relay.stderr).toBe('');

@@ -12,6 +12,8 @@ import {
   endpointKeys,
   endpointsKey,
   GROUP,
+  HISTORY_MAX,
+  quarantineKey,
   replicasKey,
   unroutedKey,
   valueKeys,
@@ -52,6 +54,8 @@ const [BEFORE_ID, AFTER_ID] = packDelivery(aDelivery({ id: 'ID', body: Buffer.fr
   .split('ID');
 const PACKED = `'${BEFORE_ID}msg_' .. i .. '${AFTER_ID}'`;
 const LETTER = `'{"reason":"exhausted","attempts":1,"last_outcome":null,"died_at_ms":' .. i .. '}\\n' .. ${PACKED}`;
+
+const HISTORY = Array.from({ length: HISTORY_MAX }, () => '[1764360062123,12,"HTTP 500"]').join();
 
 beforeEach(async () => {
   await shared.client.config('SET', 'slowlog-log-slower-than', '-1');
@@ -132,12 +136,13 @@ describe('no command blocks Redis', () => {
   });
 
   it('when an unknown endpoint is given up, and retries are limited', async () => {
-    const { ready, deliveries, waiting, waits, deadOrder } = endpointKeys(PREFIX, 'shop');
+    const { ready, deliveries, waiting, waits, attempts, deadOrder } = endpointKeys(PREFIX, 'shop');
     await fill(
       `redis.call('HSET', KEYS[1], 'msg_' .. i, ${PACKED}) ` +
         `if i % 2 == 0 then redis.call('XADD', KEYS[2], '*', 'id', 'msg_' .. i, 'attempts', 0, 'due', 0) ` +
-        `else ${zadd(3, `'1:msg_' .. i`)} redis.call('HSET', KEYS[4], '1:msg_' .. i, 1) end`,
-      ...[deliveries, ready, waiting, waits],
+        `else ${zadd(3, `'1:msg_' .. i`)} redis.call('HSET', KEYS[4], '1:msg_' .. i, 1) ` +
+        `redis.call('HSET', KEYS[5], 'msg_' .. i, '${HISTORY}') end`,
+      ...[deliveries, ready, waiting, waits, attempts],
     );
     await shared.client.xgroup('CREATE', ready, GROUP, '0');
     await shared.client.zadd(endpointsKey(PREFIX), 1, 'shop');
@@ -172,6 +177,8 @@ describe('no command blocks Redis', () => {
       dead,
       deadOrder,
       waits,
+      attempts,
+      quarantineKey(PREFIX),
     ];
     while (Number(await scripts.deadLetterUnknown(keys, args)) > 0);
     expect(await shared.client.zcard(deadOrder)).toBe(MEMBERS);

@@ -5,7 +5,7 @@ import type { Disposition } from '../../src/model/vocabulary.js';
 import type { Claimed, Outbox } from '../../src/outbox/outbox.js';
 import { Presence } from '../../src/outbox/presence.js';
 import { endpointKeys, GROUP, replicasKey } from '../../src/state/format.js';
-import { aDelivery } from '../support/domain.js';
+import { aDelivery, aFailure, deadOf, retryAt } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
@@ -87,6 +87,23 @@ describe('a replica that dies', () => {
     await expectAttempt(heir.outbox, 2);
   });
 
+  it('has made an attempt that is counted, and that the history lacks', async () => {
+    const { dying, heir, dies } = await twoReplicas();
+    await store(dying.outbox, 'a');
+    await dying.outbox.settle(await claimOne(dying.outbox), retryAt(0), 0);
+    const lost = await claimOne(dying.outbox);
+    await heir.presence.reclaim();
+    await shared.client.zrem(replicasKey(dying.state.prefix), 'dying');
+    await heir.presence.reclaim();
+    await dying.outbox.settle(lost, retryAt(0), 0);
+    await dies();
+    await heir.outbox.settle(await claimOne(heir.outbox), deadOf('exhausted', aFailure()), 0);
+    expect((await lettersOf(heir.outbox.dead))[0]).toMatchObject({
+      attempts: 3,
+      history: [{ outcome: 'HTTP 500' }, { outcome: 'HTTP 500' }],
+    });
+  });
+
   it('time and again has made an attempt each time', async () => {
     const { dying, heir, dies, prefix } = await twoReplicas();
     await store(dying.outbox, 'a');
@@ -123,7 +140,7 @@ describe('a replica that dies', () => {
     const { dying, heir, dies } = await twoReplicas();
     await store(dying.outbox, 'a');
     const notBeforeMs = systemClock.monotonicMs() + 300;
-    await dying.outbox.settle(await claimOne(dying.outbox), { kind: 'retry', notBeforeMs }, 0);
+    await dying.outbox.settle(await claimOne(dying.outbox), retryAt(notBeforeMs), 0);
     await dies();
     await heir.presence.reclaim();
     await expectAttempt(heir.outbox, 2);
@@ -153,13 +170,13 @@ describe('a replica that dies', () => {
 
   it('during the settle of a retry, once that is stored, leaves one attempt made', async () => {
     const replicas = await twoReplicas();
-    await diesInSettle(replicas, { kind: 'retry', notBeforeMs: 0 });
+    await diesInSettle(replicas, retryAt(0));
     await expectAttempt(replicas.heir.outbox, 2);
   });
 
   it('during the settle of a dead letter, once that is stored, leaves it one', async () => {
     const replicas = await twoReplicas();
-    await diesInSettle(replicas, { kind: 'dead', reason: 'exhausted', lastOutcome: null });
+    await diesInSettle(replicas, deadOf('exhausted'));
     const { outbox } = replicas.heir;
     expect(await lettersOf(outbox.dead)).toMatchObject([
       { delivery: { id: 'a', body: BODY }, reason: 'exhausted', attempts: 1 },
@@ -226,7 +243,7 @@ describe('a clock that is set by an hour', () => {
       const settledAtMs = performance.now();
       const notBeforeMs = clock.monotonicMs() + 400;
       skewMs = setByMs;
-      await outbox.settle(await claimOne(outbox), { kind: 'retry', notBeforeMs }, 0);
+      await outbox.settle(await claimOne(outbox), retryAt(notBeforeMs), 0);
       await expectAttempt(outbox, 2);
       const waitedMs = performance.now() - settledAtMs;
       expect(waitedMs).toBeGreaterThan(390);

@@ -4,9 +4,10 @@ import { FencedError } from '../../src/model/errors.js';
 import type { Claimed, Outbox } from '../../src/outbox/outbox.js';
 import { endpointKeys, GROUP, leaseKey } from '../../src/state/format.js';
 import { openBreakableState } from '../support/breakable-state.js';
-import { aDelivery } from '../support/domain.js';
+import { aDelivery, aFailure, deadOf, retryAt } from '../support/domain.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
+import { lettersOf } from './outbox.contract.js';
 
 const never = new AbortController().signal;
 
@@ -36,6 +37,8 @@ async function breakable() {
     ready: () => shared.client.xlen(keys.ready),
     waiting: () => shared.client.zcard(keys.waiting),
     dead: () => shared.client.zcard(keys.deadOrder),
+    recorded: async () =>
+      JSON.parse(`[${(await shared.client.hget(keys.attempts, 'msg_1')) ?? ''}]`).length,
     claimed: async () => {
       const summary = (await shared.client.xpending(keys.ready, GROUP)) as unknown[];
       return Number(summary[0]);
@@ -142,7 +145,7 @@ describe.each([
   ])('that failed and %s has its effect once when it is repeated', async (_, isStored) => {
     const { outbox, claimOne, atServer, failsNotStored, failsStored } = await breakable();
     await outbox.enqueue([aDelivery({ id: 'a' })]);
-    const dead = { kind: 'dead', reason: 'exhausted', lastOutcome: null } as const;
+    const dead = deadOf('exhausted');
     await outbox.settle(await claimOne(), dead, 0);
     const write = () => outbox.dead[step]('shop', 'a');
     if (isStored) await failsStored(write, async () => (await atServer.dead()) === 0);
@@ -180,18 +183,15 @@ describe('claim', () => {
 });
 
 describe.each([
-  ['done', { kind: 'done' }, { stored: 0, waiting: 0, dead: 0 }],
-  ['retry', { kind: 'retry', notBeforeMs: 9e12 }, { stored: 1, waiting: 1, dead: 0 }],
-  [
-    'dead',
-    { kind: 'dead', reason: 'exhausted', lastOutcome: null },
-    { stored: 0, waiting: 0, dead: 1 },
-  ],
+  ['done', { kind: 'done' }, { stored: 0, waiting: 0, dead: 0, recorded: 0 }],
+  ['retry', retryAt(9e12), { stored: 1, waiting: 1, dead: 0, recorded: 1 }],
+  ['dead', deadOf('exhausted'), { stored: 0, waiting: 0, dead: 1, recorded: 0 }],
 ] as const)('settle: %s', (_, disposition, after) => {
   const seen = async (atServer: Awaited<ReturnType<typeof breakable>>['atServer']) => ({
     stored: await atServer.stored(),
     waiting: await atServer.waiting(),
     dead: await atServer.dead(),
+    recorded: await atServer.recorded(),
   });
 
   it('that failed and was not stored is stored when it is repeated', async () => {
@@ -199,7 +199,7 @@ describe.each([
     await outbox.enqueue([aDelivery()]);
     const claimed = await claimOne();
     await failsNotStored(() => outbox.settle(claimed, disposition, 0));
-    expect(await seen(atServer)).toEqual({ stored: 1, waiting: 0, dead: 0 });
+    expect(await seen(atServer)).toEqual({ stored: 1, waiting: 0, dead: 0, recorded: 0 });
     await outbox.settle(claimed, disposition, 0);
     expect(await seen(atServer)).toEqual(after);
   });
@@ -214,5 +214,28 @@ describe.each([
     );
     await outbox.settle(claimed, disposition, 0);
     expect(await seen(atServer)).toEqual(after);
+  });
+});
+
+describe('the history of a delivery whose retry', () => {
+  it.each([
+    ['was not stored', false],
+    ['was stored', true],
+  ])('failed and %s has each attempt once', async (_, isStored) => {
+    const { outbox, claimOne, atServer, failsNotStored, failsStored } = await breakable();
+    await outbox.enqueue([aDelivery()]);
+    const claimed = await claimOne();
+    const retry = () => outbox.settle(claimed, retryAt(0), 0);
+    if (isStored) await failsStored(retry, async () => (await atServer.claimed()) === 0);
+    else await failsNotStored(retry);
+    await retry();
+    const last = await claimOne();
+    const die = () => outbox.settle(last, deadOf('exhausted', aFailure({ outcome: 'dns' })), 0);
+    if (isStored) await failsStored(die, async () => (await atServer.claimed()) === 0);
+    else await failsNotStored(die);
+    await die();
+    expect(await lettersOf(outbox.dead)).toMatchObject([
+      { attempts: 2, history: [{ outcome: 'HTTP 500' }, { outcome: 'dns' }] },
+    ]);
   });
 });

@@ -14,7 +14,7 @@ import {
   formatKey,
   quarantineKey,
 } from '../../src/state/format.js';
-import { aDelivery } from '../support/domain.js';
+import { aDelivery, deadOf, retryAt } from '../support/domain.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
@@ -92,7 +92,7 @@ describe('an index that another client has deleted', () => {
     await outbox.enqueue(ids.map((id) => aDelivery({ id })));
     const [held] = await claim(1);
     const { ready, waiting } = endpointKeys(prefix, 'shop');
-    await outbox.settle(held as Claimed, { kind: 'retry', notBeforeMs: FAR_OFF_MS }, 0);
+    await outbox.settle(held as Claimed, retryAt(FAR_OFF_MS), 0);
     await upkeep().runOnce();
     expect(said).toEqual([]);
     await shared.client.del(ready, waiting);
@@ -106,7 +106,7 @@ describe('an index that another client has deleted', () => {
     await presence(['shop']).heartbeat();
     await outbox.enqueue(['a', 'b'].map((id) => aDelivery({ id })));
     for (const one of await claim(2)) {
-      await outbox.settle(one, { kind: 'dead', reason: 'exhausted', lastOutcome: null }, 0);
+      await outbox.settle(one, deadOf('exhausted'), 0);
     }
     const { dead, deadOrder } = endpointKeys(prefix, 'shop');
     await shared.client.zrem(deadOrder, 'a');
@@ -134,6 +134,43 @@ describe('a circuit breaker that an older relay has stored', () => {
   });
 });
 
+describe('the history of a delivery', () => {
+  it('is deleted if an older relay has settled the delivery, and kept while it is pending', async () => {
+    const { outbox, upkeep, presence, prefix, claim } = await oneReplica();
+    await presence(['shop']).heartbeat();
+    await outbox.enqueue([aDelivery({ id: 'a' }), aDelivery({ id: 'b' })]);
+    for (const claimed of await claim(2)) await outbox.settle(claimed, retryAt(FAR_OFF_MS), 0);
+    const { attempts, deliveries } = endpointKeys(prefix, 'shop');
+    const histories = Array.from({ length: 700 }, (_, n) => [`msg_${n}`, '[1,2,"dns"]']).flat();
+    await shared.client.hset(attempts, ...histories);
+    await shared.client.hdel(deliveries, 'a');
+    await upkeep().runOnce();
+    expect(await shared.client.hlen(attempts)).toBeGreaterThan(200);
+    for (let n = 0; n < 20; n += 1) await upkeep().runOnce();
+    expect(await shared.client.hkeys(attempts)).toEqual(['b']);
+  });
+
+  it('goes with the delivery of an endpoint that no replica has', async () => {
+    const { outbox, upkeep, hadAgo, claim, prefix, clock } = await oneReplica();
+    await outbox.enqueue([aDelivery({ id: 'waiting' }), aDelivery({ id: 'ready' })]);
+    for (const claimed of await claim(1)) await outbox.settle(claimed, retryAt(FAR_OFF_MS), 0);
+    const { attempts } = endpointKeys(prefix, 'shop');
+    const stale = Array.from({ length: 2_000 }, (_, n) => [`msg_${n}`, '[1,2,"dns"]']).flat();
+    await shared.client.hset(attempts, ...stale);
+    await hadAgo('shop', GONE_MS);
+    const one = upkeep();
+    await one.runOnce();
+    await clock.advance(GRACE_MS);
+    await one.runOnce();
+    const letters = await lettersOf(outbox.dead);
+    expect(letters.map(({ delivery, history }) => [delivery.id, history.length]).sort()).toEqual([
+      ['ready', 0],
+      ['waiting', 1],
+    ]);
+    expect(await shared.client.exists(attempts)).toBe(0);
+  });
+});
+
 describe('an endpoint that no running replica has', () => {
   it('is shown when it was found so twice, with what waits for it and the grace that is left', async () => {
     const { outbox, upkeep, hadAgo, said, clock } = await oneReplica();
@@ -155,7 +192,7 @@ describe('an endpoint that no running replica has', () => {
     const body = Buffer.from([0, 10, 255]);
     await outbox.enqueue(['waiting', 'claimed', 'ready'].map((id) => aDelivery({ id, body })));
     const [waiting] = await claim(1);
-    if (waiting) await outbox.settle(waiting, { kind: 'retry', notBeforeMs: FAR_OFF_MS }, 0);
+    if (waiting) await outbox.settle(waiting, retryAt(FAR_OFF_MS), 0);
     await claim(1, opened.outbox({ replica: 'dead' }));
     await hadAgo('shop', GONE_MS);
     const one = upkeep();
@@ -217,22 +254,13 @@ describe('an endpoint that no running replica has', () => {
     await outbox.enqueue(ids.map((id) => aDelivery({ id })));
     const hadAtMs = Date.now() - GONE_MS;
     await shared.client.zadd(endpointsKey(prefix), hadAtMs, 'shop');
-    const { ready, deliveries, waiting, throttle, dead, deadOrder, waits } = endpointKeys(
+    const { ready, deliveries, waiting, throttle, dead, deadOrder, waits, attempts } = endpointKeys(
       prefix,
       'shop',
     );
+    const own = [ready, deliveries, waiting, throttle, dead, deadOrder, waits, attempts];
     await scripts.deadLetterUnknown(
-      [
-        endpointsKey(prefix),
-        ready,
-        deliveries,
-        waiting,
-        throttle,
-        dead,
-        deadOrder,
-        waits,
-        quarantineKey(prefix),
-      ],
+      [endpointsKey(prefix), ...own, quarantineKey(prefix)],
       ['shop', hadAtMs, 'unknown_endpoint', 100],
     );
     expect(await outbox.depth('shop')).toMatchObject({ pending: 150, deadLetters: 100 });
@@ -291,7 +319,7 @@ describe('after the clock of Redis was set', () => {
     const { outbox, upkeep, presence, claim, said, prefix } = await oneReplica();
     await outbox.enqueue([aDelivery({ id: 'ahead' })]);
     for (const claimed of await claim(1)) {
-      await outbox.settle(claimed, { kind: 'dead', reason: 'exhausted', lastOutcome: null }, 0);
+      await outbox.settle(claimed, deadOf('exhausted'), 0);
     }
     const { deadOrder } = endpointKeys(prefix, 'shop');
     await shared.client.zincrby(deadOrder, HOUR_MS, 'ahead');
@@ -306,7 +334,7 @@ describe('after the clock of Redis was set', () => {
     const { outbox, upkeep, presence, claim, said, server } = await oneReplica({ keepMs: -1_000 });
     await outbox.enqueue([aDelivery()]);
     for (const claimed of await claim(1)) {
-      await outbox.settle(claimed, { kind: 'dead', reason: 'exhausted', lastOutcome: null }, 0);
+      await outbox.settle(claimed, deadOf('exhausted'), 0);
     }
     await presence(['shop']).heartbeat();
     server.isSteady = false;
@@ -325,7 +353,7 @@ describe('dead letters', () => {
     });
     await outbox.enqueue([aDelivery({ id: 'old' }), aDelivery({ id: 'young' })]);
     for (const claimed of await claim(2)) {
-      await outbox.settle(claimed, { kind: 'dead', reason: 'exhausted', lastOutcome: null }, 0);
+      await outbox.settle(claimed, deadOf('exhausted'), 0);
     }
     const { deadOrder } = endpointKeys(prefix, 'shop');
     await shared.client.zincrby(deadOrder, -3_600_001, 'old');

@@ -9,13 +9,13 @@ import {
   quarantineKey,
   replicasKey,
 } from '../../src/state/format.js';
-import { aDelivery } from '../support/domain.js';
+import { aDelivery, deadOf, retryAt } from '../support/domain.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
 import { lettersOf } from './outbox.contract.js';
 
 const never = new AbortController().signal;
-const DEAD = { kind: 'dead', reason: 'exhausted', lastOutcome: null } as const;
+const DEAD = deadOf('exhausted');
 
 const shared = sharedRedis();
 let prefixes = 0;
@@ -61,7 +61,7 @@ describe('a Redis at its maxmemory', () => {
   it('hands out what waited for its time', async () => {
     const { outbox } = await anOutbox();
     for (const claimed of await outbox.claim('shop', 3, never)) {
-      await outbox.settle(claimed, { kind: 'retry', notBeforeMs: 0 }, 0);
+      await outbox.settle(claimed, retryAt(0), 0);
     }
     await fill();
     const claims = await outbox.claim('shop', 3, never);
@@ -74,12 +74,12 @@ describe('a Redis at its maxmemory', () => {
     if (!(done && retry && dead)) throw new Error('not claimed');
     await fill();
     await outbox.settle(done, { kind: 'done' }, 0);
-    await outbox.settle(retry, { kind: 'retry', notBeforeMs: 9e12 }, 1);
+    await outbox.settle(retry, retryAt(9e12), 1);
     await outbox.settle(dead, DEAD, 1);
     expect(await outbox.depth('shop')).toMatchObject({ pending: 1, deadLetters: 1 });
     // A void claim, as well.
     await outbox.settle(done, { kind: 'done' }, 0);
-    await outbox.settle(retry, { kind: 'retry', notBeforeMs: 0 }, 0);
+    await outbox.settle(retry, retryAt(0), 0);
     await outbox.settle(dead, DEAD, 0);
     expect(await outbox.depth('shop')).toMatchObject({ pending: 1, deadLetters: 1 });
   });
@@ -87,7 +87,7 @@ describe('a Redis at its maxmemory', () => {
   it('limits waits', async () => {
     const { outbox, keys, prefix, scripts } = await anOutbox();
     for (const claimed of await outbox.claim('shop', 3, never)) {
-      await outbox.settle(claimed, { kind: 'retry', notBeforeMs: 0 }, 0);
+      await outbox.settle(claimed, retryAt(0), 0);
     }
     for (const id of ['a', 'b', 'c']) await shared.client.zincrby(keys.waiting, 9e9, `1:${id}`);
     await fill();
@@ -134,7 +134,7 @@ describe('a Redis at its maxmemory', () => {
   it('buries what waits for an endpoint that nobody has', async () => {
     const { outbox, scripts, prefix, keys } = await anOutbox();
     const [claimed] = await outbox.claim('shop', 1, never);
-    if (claimed) await outbox.settle(claimed, { kind: 'retry', notBeforeMs: 9e12 }, 0);
+    if (claimed) await outbox.settle(claimed, retryAt(9e12), 0);
     await shared.client.zadd(endpointsKey(prefix), 1, 'shop');
     await fill();
     const { ready, deliveries, waiting, throttle, dead, deadOrder, waits } = keys;

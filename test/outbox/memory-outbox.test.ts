@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { DeadLetter } from '../../src/model/vocabulary.js';
 import { MemoryOutbox } from '../../src/outbox/memory-outbox.js';
-import { aDelivery } from '../support/domain.js';
+import { aDelivery, deadOf, retryAt } from '../support/domain.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { describeOutbox, lettersOf } from './outbox.contract.js';
 
@@ -57,8 +57,7 @@ describe('the outbox in memory', () => {
     for (const id of ['a', 'b', 'c']) {
       await outbox.enqueue([bytes(id, 1)]);
       const [claimed] = await outbox.claim('shop', 1, never);
-      if (claimed)
-        await outbox.settle(claimed, { kind: 'dead', reason: 'exhausted', lastOutcome: null }, 0);
+      if (claimed) await outbox.settle(claimed, deadOf('exhausted'), 0);
     }
     const kept = await lettersOf(outbox.dead);
     expect(kept.map(({ delivery }) => delivery.id)).toEqual(['b', 'c']);
@@ -69,8 +68,7 @@ describe('the outbox in memory', () => {
     const { outbox, clock } = withLimits();
     await outbox.enqueue([bytes('a', 1)]);
     const [claimed] = await outbox.claim('shop', 1, never);
-    if (claimed)
-      await outbox.settle(claimed, { kind: 'retry', notBeforeMs: clock.monotonicMs() + 9 }, 0);
+    if (claimed) await outbox.settle(claimed, retryAt(clock.monotonicMs() + 9), 0);
     expect(clock.timers).toBe(1);
     await outbox.close();
     expect(clock.timers).toBe(0);

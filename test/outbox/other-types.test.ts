@@ -1,15 +1,15 @@
 /** A key of the outbox that another client has made one of another type takes no delivery with it. */
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { endpointKeys, goneKey, replicasKey } from '../../src/state/format.js';
-import { aDelivery } from '../support/domain.js';
+import { aDelivery, deadOf, retryAt } from '../support/domain.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
 import { lettersOf } from './outbox.contract.js';
 
 const shared = sharedRedis();
 const SOON_MS = 5_000;
-const RETRY_NOW = { kind: 'retry', notBeforeMs: 0 } as const;
-const DEAD = { kind: 'dead', reason: 'exhausted', lastOutcome: null } as const;
+const RETRY_NOW = retryAt(0);
+const DEAD = deadOf('exhausted');
 let prefixes = 0;
 
 async function open() {
@@ -33,11 +33,12 @@ async function open() {
     await shared.client.del(keys[key]);
     await shared.client.rpush(keys[key], 'of another client');
   };
-  return { outbox, claim, spoil };
+  const typeOf = (key: keyof typeof keys) => shared.client.type(keys[key]);
+  return { outbox, claim, spoil, typeOf };
 }
 
 describe('a delivery', () => {
-  it.each(['waiting', 'waits', 'throttle'] as const)(
+  it.each(['waiting', 'waits', 'attempts', 'throttle'] as const)(
     'is tried again although "%s" is of another type',
     async (key) => {
       const { outbox, claim, spoil } = await open();
@@ -58,7 +59,24 @@ describe('a delivery', () => {
     },
   );
 
-  it.each(['dead', 'deadOrder', 'throttle', 'gone', 'replicas'] as const)(
+  it('that was retried is done although "attempts" is of another type', async () => {
+    const { outbox, claim, spoil } = await open();
+    await outbox.settle(await claim(), RETRY_NOW, 0);
+    const claimed = await claim();
+    await spoil('attempts');
+    await outbox.settle(claimed, { kind: 'done' }, 0);
+    expect(await outbox.depth('shop')).toMatchObject({ pending: 0 });
+  });
+
+  it('that is done at the first attempt leaves "attempts" alone', async () => {
+    const { outbox, claim, spoil, typeOf } = await open();
+    const claimed = await claim();
+    await spoil('attempts');
+    await outbox.settle(claimed, { kind: 'done' }, 0);
+    expect(await typeOf('attempts')).toBe('list');
+  });
+
+  it.each(['dead', 'deadOrder', 'attempts', 'throttle', 'gone', 'replicas'] as const)(
     'becomes a dead letter although "%s" is of another type',
     async (key) => {
       const { outbox, claim, spoil } = await open();
@@ -71,7 +89,7 @@ describe('a delivery', () => {
     },
   );
 
-  it.each(['deadOrder', 'deliveries', 'ready', 'throttle'] as const)(
+  it.each(['deadOrder', 'deliveries', 'ready', 'throttle', 'attempts'] as const)(
     'is replayed although "%s" is of another type',
     async (key) => {
       const { outbox, claim, spoil } = await open();

@@ -2,7 +2,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { DeadLetter, Disposition } from '../../src/model/vocabulary.js';
 import type { Claimed, DeadLetters, Outbox } from '../../src/outbox/outbox.js';
-import { aDelivery } from '../support/domain.js';
+import { HISTORY_MAX } from '../../src/state/format.js';
+import { aDelivery, aFailure, deadOf, retryAt } from '../support/domain.js';
 
 /** An outbox under test, and the means to move its time. */
 export interface OutboxUnderTest {
@@ -120,14 +121,14 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
       for (const attempt of [1, 2, 3]) {
         const claimed = await claimOne();
         expect(claimed.attempt).toBe(attempt);
-        await settle(claimed, { kind: 'retry', notBeforeMs: under.nowMs() });
+        await settle(claimed, retryAt(under.nowMs()));
         await under.advance(1);
       }
     });
 
     it('holds a retry back until its time, not longer', async () => {
       await store('a');
-      await settle(await claimOne(), { kind: 'retry', notBeforeMs: under.nowMs() + 1_500 });
+      await settle(await claimOne(), retryAt(under.nowMs() + 1_500));
       await under.advance(450);
       expect(await nothingReady()).toBe(true);
       await under.advance(1_060);
@@ -136,7 +137,7 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
 
     it('wakes a waiting claim when a retry becomes due', async () => {
       await store('a');
-      await settle(await claimOne(), { kind: 'retry', notBeforeMs: under.nowMs() + 100 });
+      await settle(await claimOne(), retryAt(under.nowMs() + 100));
       const claim = outbox.claim('shop', 1, never);
       await under.advance(150);
       expect(idsOf(await claim)).toEqual(['a']);
@@ -144,7 +145,7 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
 
     it('does not let a retry overtake what became due before it', async () => {
       await store('a');
-      await settle(await claimOne(), { kind: 'retry', notBeforeMs: under.nowMs() + 50 });
+      await settle(await claimOne(), retryAt(under.nowMs() + 50));
       await store('b');
       await under.advance(100);
       expect(idsOf(await outbox.claim('shop', 2, never))).toEqual(['b', 'a']);
@@ -158,7 +159,7 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
 
     it('counts what is ready, waiting and claimed as pending', async () => {
       await store('a', 'b', 'c');
-      await settle(await claimOne(), { kind: 'retry', notBeforeMs: under.nowMs() + 9_000 });
+      await settle(await claimOne(), retryAt(under.nowMs() + 9_000));
       await claimOne();
       expect((await outbox.depth('shop')).pending).toBe(3);
     });
@@ -175,7 +176,7 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
 
     it('counts from when a retry became due, also once it was claimed and handed back', async () => {
       await store('a');
-      await settle(await claimOne(), { kind: 'retry', notBeforeMs: under.nowMs() + 50 });
+      await settle(await claimOne(), retryAt(under.nowMs() + 50));
       const dueForMs = async () => (await outbox.depth('shop')).oldestDueForMs;
       expect(await dueForMs()).toBeNull();
       await under.advance(150);
@@ -187,7 +188,7 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
     it('lets neither old retries starve fresh deliveries, nor these them', async () => {
       await store(...Array.from({ length: 40 }, (_, n) => `retry-${n}`));
       for (const claimed of await outbox.claim('shop', 40, never)) {
-        await settle(claimed, { kind: 'retry', notBeforeMs: under.nowMs() });
+        await settle(claimed, retryAt(under.nowMs()));
       }
       await under.advance(1);
       const claimed: string[] = [];
@@ -204,7 +205,7 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
     it('lets a fresh delivery wait for one due retry at most, where there is one place', async () => {
       await store(...Array.from({ length: 20 }, (_, n) => `retry-${n}`));
       for (const claimed of await outbox.claim('shop', 20, never)) {
-        await settle(claimed, { kind: 'retry', notBeforeMs: under.nowMs() });
+        await settle(claimed, retryAt(under.nowMs()));
       }
       await under.advance(1);
       const claimed: string[] = [];
@@ -222,7 +223,7 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
     it('gives all places to due retries when nothing is fresh', async () => {
       await store('a', 'b', 'c', 'd');
       for (const claimed of await outbox.claim('shop', 4, never)) {
-        await settle(claimed, { kind: 'retry', notBeforeMs: under.nowMs() });
+        await settle(claimed, retryAt(under.nowMs()));
       }
       await under.advance(1);
       expect(await outbox.claim('shop', 4, never)).toHaveLength(4);
@@ -231,7 +232,7 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
     it('keeps a dead letter with its id, body, reason and attempts', async () => {
       const delivery = aDelivery({ id: 'a' });
       await outbox.enqueue([delivery]);
-      await settle(await claimOne(), { kind: 'dead', reason: 'exhausted', lastOutcome: null });
+      await settle(await claimOne(), deadOf('exhausted'));
       const [letter] = await lettersOf(outbox.dead);
       expect(letter).toMatchObject({ delivery, reason: 'exhausted', attempts: 1 });
       expect(await outbox.depth('shop')).toMatchObject({ pending: 0, deadLetters: 1 });
@@ -240,7 +241,7 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
     it('replays a dead letter as if it were new', async () => {
       const delivery = aDelivery({ id: 'a' });
       await outbox.enqueue([delivery]);
-      await settle(await claimOne(), { kind: 'dead', reason: 'gone', lastOutcome: null });
+      await settle(await claimOne(), deadOf('gone'));
       expect(await outbox.dead.replay('shop', 'a')).toBe(true);
       expect(await claimOne()).toMatchObject({ delivery, attempt: 1 });
       expect((await outbox.depth('shop')).deadLetters).toBe(0);
@@ -251,21 +252,84 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
       await store('a');
       const first = await claimOne();
       expect(first).toMatchObject({ attempt: 1, isReplay: false });
-      await settle(first, { kind: 'dead', reason: 'exhausted', lastOutcome: null });
+      await settle(first, deadOf('exhausted'));
       await outbox.dead.replay('shop', 'a');
       const replayed = await claimOne();
       expect(replayed).toMatchObject({ attempt: 1, isReplay: true });
       await outbox.release(replayed);
       const again = await claimOne();
       expect(again).toMatchObject({ attempt: 1, isReplay: true });
-      await settle(again, { kind: 'retry', notBeforeMs: under.nowMs() });
+      await settle(again, retryAt(under.nowMs()));
       await under.advance(1);
       expect(await claimOne()).toMatchObject({ attempt: 2, isReplay: false });
     });
 
+    describe('the history of a delivery', () => {
+      const failure = (durationMs: number, outcome = 'HTTP 503') =>
+        aFailure({ startedMs: under.nowMs() - durationMs, durationMs, outcome });
+      const failOnce = async (durationMs: number) => {
+        await settle(await claimOne(), retryAt(under.nowMs(), failure(durationMs)));
+        await under.advance(1);
+      };
+      const die = async (last = failure(7, 'timeout')) =>
+        settle(await claimOne(), deadOf('exhausted', last));
+      const historyOf = async () => (await lettersOf(outbox.dead)).at(-1)?.history;
+
+      it('is kept by its dead letter: the failed attempts, oldest first', async () => {
+        await store('a');
+        await failOnce(2_000);
+        await die();
+        const [letter] = await lettersOf(outbox.dead);
+        expect(letter?.history).toEqual([
+          { startedAtMs: expect.any(Number), durationMs: 2_000, outcome: 'HTTP 503' },
+          { startedAtMs: expect.any(Number), durationMs: 7, outcome: 'timeout' },
+        ]);
+        const [first = 0, last = 0] =
+          letter?.history.map(({ startedAtMs }) => letter.diedAtMs - startedAtMs) ?? [];
+        expect(first).toBeGreaterThanOrEqual(2_000);
+        expect(first).toBeLessThan(4_000);
+        expect(last).toBeGreaterThanOrEqual(7);
+        expect(last).toBeLessThan(1_000);
+      });
+
+      it('is kept for the latest attempts, up to its limit', async () => {
+        await store('a');
+        for (let n = 0; n < HISTORY_MAX + 2; n += 1) await failOnce(n);
+        await die(failure(HISTORY_MAX + 2));
+        const durations = Array.from({ length: HISTORY_MAX }, (_, n) => n + 3);
+        expect((await historyOf())?.map(({ durationMs }) => durationMs)).toEqual(durations);
+      });
+
+      it('has nothing of an attempt that was not made', async () => {
+        await store('a');
+        await failOnce(1);
+        await outbox.release(await claimOne());
+        await settle(await claimOne(), deadOf('gone'));
+        expect((await historyOf())?.map(({ durationMs }) => durationMs)).toEqual([1]);
+      });
+
+      it('begins again with a replay', async () => {
+        await store('a');
+        await failOnce(1);
+        await die();
+        await outbox.dead.replay('shop', 'a');
+        await die();
+        expect(await historyOf()).toMatchObject([{ durationMs: 7 }]);
+      });
+
+      it('ends when the delivery is done', async () => {
+        await store('a');
+        await failOnce(1);
+        await settle(await claimOne(), { kind: 'done' });
+        await store('a');
+        await die();
+        expect(await historyOf()).toMatchObject([{ durationMs: 7 }]);
+      });
+    });
+
     it('drops a dead letter permanently', async () => {
       await store('a');
-      await settle(await claimOne(), { kind: 'dead', reason: 'gone', lastOutcome: null });
+      await settle(await claimOne(), deadOf('gone'));
       expect(await outbox.dead.drop('shop', 'a')).toBe(true);
       expect(await lettersOf(outbox.dead)).toEqual([]);
       expect(await outbox.dead.drop('shop', 'a')).toBe(false);
@@ -274,7 +338,7 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
 
     describe('an endpoint that asks to be sent nothing for a while', () => {
       const LONG_MS = 3_600_000;
-      const later = () => ({ kind: 'retry', notBeforeMs: under.nowMs() + 9_000_000 }) as const;
+      const later = () => retryAt(under.nowMs() + 9_000_000);
       const throttledForMs = async () => (await outbox.depth('shop')).throttledForMs;
 
       it('is throttled: nothing is handed out for that time, then all of it', async () => {
@@ -292,7 +356,7 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
 
       it('is throttled by a webhook that becomes a dead letter, too', async () => {
         await store('a', 'b');
-        const dead = { kind: 'dead', reason: 'exhausted', lastOutcome: null } as const;
+        const dead = deadOf('exhausted');
         await settle(await claimOne(), dead, LONG_MS);
         expect(await nothingReady()).toBe(true);
       });
@@ -339,7 +403,7 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
 
       it('is throttled no longer once one of its dead letters is replayed', async () => {
         await store('dead', 'a', 'b');
-        await settle(await claimOne(), { kind: 'dead', reason: 'exhausted', lastOutcome: null });
+        await settle(await claimOne(), deadOf('exhausted'));
         await settle(await claimOne(), later(), LONG_MS);
         expect(await outbox.dead.replay('shop', 'dead')).toBe(true);
         expect(await throttledForMs()).toBe(0);
@@ -351,7 +415,7 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
         const [one, other] = await outbox.claim('shop', 2, never);
         if (!(one && other)) throw new Error('nothing claimed');
         await settle(one, later(), LONG_MS);
-        await settle(other, { kind: 'dead', reason: 'gone', lastOutcome: null });
+        await settle(other, deadOf('gone'));
         expect(idsOf(await outbox.claim('shop', 9, never))).toEqual(['c']);
       });
     });

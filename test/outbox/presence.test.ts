@@ -2,7 +2,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { type Clock, systemClock } from '../../src/lib/clock.js';
 import { Presence } from '../../src/outbox/presence.js';
 import { endpointKeys, replicasKey } from '../../src/state/format.js';
-import { aDelivery } from '../support/domain.js';
+import { aDelivery, deadOf, retryAt } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
@@ -94,19 +94,18 @@ describe('what a dead replica had claimed', () => {
     expect((await other.outbox.depth('shop')).pending).toBe(3);
   });
 
-  it.each([
-    { kind: 'done' } as const,
-    { kind: 'dead', reason: 'exhausted', lastOutcome: null } as const,
-    { kind: 'retry', notBeforeMs: 0 } as const,
-  ])('is settled no more by it, should it wake up: $kind', async (disposition) => {
-    const { one, other, claims, dies } = await twoReplicas();
-    await dies();
-    await other.presence.reclaim();
-    for (const claimed of claims) await one.outbox.settle(claimed, disposition, 0);
-    expect((await other.outbox.depth('shop')).pending).toBe(3);
-    expect(await other.outbox.claim('shop', 9, never)).toHaveLength(3);
-    expect((await other.outbox.depth('shop')).deadLetters).toBe(0);
-  });
+  it.each([{ kind: 'done' } as const, deadOf('exhausted'), retryAt(0)])(
+    'is settled no more by it, should it wake up: $kind',
+    async (disposition) => {
+      const { one, other, claims, dies } = await twoReplicas();
+      await dies();
+      await other.presence.reclaim();
+      for (const claimed of claims) await one.outbox.settle(claimed, disposition, 0);
+      expect((await other.outbox.depth('shop')).pending).toBe(3);
+      expect(await other.outbox.claim('shop', 9, never)).toHaveLength(3);
+      expect((await other.outbox.depth('shop')).deadLetters).toBe(0);
+    },
+  );
 
   it('is handed back at once by one that says goodbye', async () => {
     const { one, other, reclaimed } = await twoReplicas();

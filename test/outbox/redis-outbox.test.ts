@@ -3,7 +3,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../src/lib/clock.js';
 import type { Claimed } from '../../src/outbox/outbox.js';
 import { endpointKeys, GROUP, goneField, goneKey, replicasKey } from '../../src/state/format.js';
-import { aDelivery } from '../support/domain.js';
+import { aDelivery, deadOf, retryAt } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { type OutboxOptions, openState } from '../support/redis-state.js';
@@ -30,7 +30,7 @@ describeOutbox('the outbox in Redis', async () => ({
 
 const never = new AbortController().signal;
 
-const DEAD = { kind: 'dead', reason: 'exhausted', lastOutcome: null } as const;
+const DEAD = deadOf('exhausted');
 
 describe('the outbox in Redis', () => {
   it('leaves nothing behind of a delivery that is done', async () => {
@@ -44,12 +44,42 @@ describe('the outbox in Redis', () => {
     expect(await shared.client.xlen(ready)).toBe(0);
   });
 
+  it.each([true, false])(
+    'leaves nothing behind of deliveries that were retried and are done, also if another claim is lost: %j',
+    async (isLost) => {
+      const { outbox, prefix } = await anOutbox();
+      await outbox.enqueue(['a', 'b'].map((id) => aDelivery({ id })));
+      for (const claimed of await outbox.claim('shop', 2, never)) {
+        await outbox.settle(claimed, retryAt(0), 0);
+      }
+      const claims = await outbox.claim('shop', 2, never);
+      const { ready, deliveries, attempts } = endpointKeys(prefix, 'shop');
+      const [[entry] = ['']] = await shared.client.xrange(ready, '-', '+', 'COUNT', 1);
+      if (isLost) await shared.client.multi().xdel(ready, entry).xack(ready, GROUP, entry).exec();
+      await Promise.all(claims.map((claimed) => outbox.settle(claimed, { kind: 'done' }, 0)));
+      const left = isLost ? ['a'] : [];
+      expect(await shared.client.hkeys(deliveries)).toEqual(left);
+      expect(await shared.client.hkeys(attempts)).toEqual(left);
+    },
+  );
+
+  it('replays a dead letter without the attempts that a relay of version 0.1 has left', async () => {
+    const { outbox, prefix } = await anOutbox();
+    await outbox.enqueue([aDelivery({ id: 'a' })]);
+    const claimOne = async () => (await outbox.claim('shop', 1, never))[0] as Claimed;
+    await outbox.settle(await claimOne(), DEAD, 0);
+    await shared.client.hset(endpointKeys(prefix, 'shop').attempts, 'a', '[1,2,"dns"]');
+    await outbox.dead.replay('shop', 'a');
+    await outbox.settle(await claimOne(), DEAD, 0);
+    expect((await outbox.dead.find('shop', 'a'))?.history).toEqual([]);
+  });
+
   it('says which living replicas an endpoint has answered 410, and where these are', async () => {
     const { outbox: one, prefix } = await anOutbox();
     const { outbox: other } = await anOutbox({ prefix, replica: 'other' });
     const goneTo = async (outbox: typeof one) => {
       const [claimed] = await outbox.claim('shop', 1, never);
-      const gone = { kind: 'dead', reason: 'gone', lastOutcome: null } as const;
+      const gone = deadOf('gone');
       if (claimed) await outbox.settle(claimed, gone, 0);
     };
     await one.enqueue(['a', 'b', 'c'].map((id) => aDelivery({ id })));
@@ -101,7 +131,7 @@ describe('the outbox in Redis', () => {
     const { outbox } = await anOutbox({ deadLettersMax: 2 });
     await outbox.enqueue(['a', 'b', 'c', 'd'].map((id) => aDelivery({ id })));
     for (const claimed of await outbox.claim('shop', 4, never)) {
-      await outbox.settle(claimed, { kind: 'dead', reason: 'gone', lastOutcome: null }, 0);
+      await outbox.settle(claimed, deadOf('gone'), 0);
     }
     expect(await outbox.depth('shop')).toMatchObject({ deadLetters: 4 });
   });
@@ -148,7 +178,7 @@ describe('the outbox in Redis', () => {
     const { outbox: other } = await anOutbox({ prefix, replica: 'other' });
     await one.enqueue(['a', 'b'].map((id) => aDelivery({ id })));
     const [claimed] = await one.claim('shop', 1, never);
-    const later = { kind: 'retry', notBeforeMs: 9e12 } as const;
+    const later = retryAt(9e12);
     if (claimed) await one.settle(claimed, later, 1_000);
     const settledAtMs = systemClock.monotonicMs();
     await one.close();

@@ -5,7 +5,7 @@ import { describe, expect, it, type TestContext } from 'vitest';
 import { systemClock } from '../../src/lib/clock.js';
 import type { RedisOutbox } from '../../src/outbox/redis-outbox.js';
 import { Waits } from '../../src/outbox/waits.js';
-import { aDelivery } from '../support/domain.js';
+import { aDelivery, deadOf } from '../support/domain.js';
 import { openState } from '../support/redis-state.js';
 import { clockIsFixedBecause, startRedisWithClock } from '../support/settable-clock.js';
 
@@ -13,7 +13,7 @@ const HOUR_MS = 3_600_000;
 /** Much more than anything here takes, and much less than the clock is set by. */
 const SHORT_MS = 60_000;
 
-const DEAD = { kind: 'dead', reason: 'exhausted', lastOutcome: null } as const;
+const DEAD = deadOf('exhausted');
 
 const never = new AbortController().signal;
 

@@ -3,7 +3,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../src/lib/clock.js';
 import { Waits } from '../../src/outbox/waits.js';
 import { endpointKeys } from '../../src/state/format.js';
-import { aDelivery } from '../support/domain.js';
+import { aDelivery, retryAt } from '../support/domain.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
@@ -27,7 +27,7 @@ async function waiting(waitsMs: readonly number[], scheduleMs = [60_000, 120_000
   const claims = await outbox.claim('shop', Math.max(1, waitsMs.length), never);
   for (const [n, claimed] of claims.entries()) {
     const notBeforeMs = systemClock.monotonicMs() + (waitsMs[n] ?? 0);
-    await outbox.settle(claimed, { kind: 'retry', notBeforeMs }, 0);
+    await outbox.settle(claimed, retryAt(notBeforeMs), 0);
   }
   const said: unknown[][] = [];
   const clock = new ManualClock();

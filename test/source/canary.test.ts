@@ -138,7 +138,7 @@ describe.concurrent('the prover', () => {
     expect(lines).toMatchObject([
       {
         event: 'canary_removed',
-        error: expect.stringContaining('removed before its deadline, by a flush'),
+        reason: expect.stringContaining('removed before its deadline, by a flush'),
       },
     ]);
     removing = false;
@@ -163,7 +163,7 @@ describe.concurrent('the prover', () => {
     expect(prover.proof).toMatchObject({ kind: 'evicted' });
     expect(prover.provedAtMs).toBeGreaterThan(beganAtMs);
     expect(lines).toMatchObject([
-      { event: 'canary_evicted', error: expect.stringContaining('evicted or deleted') },
+      { event: 'canary_evicted', reason: expect.stringContaining('evicted or deleted') },
     ]);
     evicting = false;
     await prover.proveAll(never);

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { HISTORY_MAX } from '../../src/state/format.js';
 import { packDelivery, unpackDeadLetter, unpackDelivery } from '../../src/state/packing.js';
 import { entriesOf, scoreOf, UnreadableError } from '../../src/state/stored.js';
 import { aDelivery } from '../support/domain.js';
@@ -49,6 +50,24 @@ describe('a delivery that no relay has written', () => {
 });
 
 describe('a dead letter', () => {
+  it('of version 0.1 has no history', () => {
+    expect(unpackDeadLetter(deathWith(), PLACE).history).toEqual([]);
+  });
+
+  it('is read with the attempts of its history that a relay can have written', () => {
+    const read = (history: unknown) => unpackDeadLetter(deathWith({ history }), PLACE).history;
+    const good = [1_764_360_062_123, 12, 'HTTP 500'];
+    const [startedAtMs, durationMs, outcome] = good;
+    const foreign = [
+      ...[null, 'x', {}, [], [1], [1, 2], ['1', 2, 'dns'], [-1, 2, 'dns'], [1, 0.5, 'dns']],
+      [9e15, 1, 'dns'],
+      ...[1, 2, 'a\nb', '\u001b[2J', 'x'.repeat(65)].map((text) => [1, 2, text]),
+    ];
+    expect(read([...foreign, good, ...foreign])).toEqual([{ startedAtMs, durationMs, outcome }]);
+    for (const none of [null, 'x', 7, {}, foreign]) expect(read(none)).toEqual([]);
+    expect(read(Array.from({ length: 999 }, () => good))).toHaveLength(HISTORY_MAX);
+  });
+
   it('of a newer relay, with a reason that is not known here, is read', () => {
     expect(unpackDeadLetter(deathWith({ reason: 'too_old' }), PLACE).reason).toBe('too_old');
   });

@@ -4,7 +4,7 @@ import { endpointKeys, quarantineKey, watermarkKey } from '../../src/state/forma
 import { Quarantine, type QuarantinedEntry, type Suspect } from '../../src/state/quarantine.js';
 import { QUARANTINE_ENTRIES_MAX } from '../../src/state/quarantine-scripts.js';
 import { NAMED_MAX, QuarantineWatch } from '../../src/state/quarantine-watch.js';
-import { aDelivery } from '../support/domain.js';
+import { aDelivery, retryAt } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { openState, SILENT_STATE_EVENTS } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
@@ -215,7 +215,7 @@ describe('a throttle', () => {
     await one.enqueue([aDelivery()]);
     const [claimed] = await one.claim('shop', 1, never);
     await shared.client.hset(keys.throttle, { until: 'later', length: 'long' });
-    if (claimed) await one.settle(claimed, { kind: 'retry', notBeforeMs: 0 }, 30_000);
+    if (claimed) await one.settle(claimed, retryAt(0), 30_000);
     expect((await one.depth('shop')).throttledForMs).toBeGreaterThan(25_000);
   });
 });

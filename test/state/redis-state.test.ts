@@ -7,7 +7,7 @@ import { systemClock } from '../../src/lib/clock.js';
 import { Presence } from '../../src/outbox/presence.js';
 import type { ServerFinding } from '../../src/server/finding.js';
 import { endpointKeys, formatKey, replicasKey } from '../../src/state/format.js';
-import { aDelivery } from '../support/domain.js';
+import { aDelivery, retryAt } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { startState } from '../support/redis-state.js';
 
@@ -208,7 +208,7 @@ describe.concurrent('a state Redis', () => {
     await one.enqueue([aDelivery({ id: 'gone' })]);
     const [gone] = await one.claim('shop', 1, never);
     await client.flushall();
-    if (gone) await one.settle(gone, { kind: 'retry', notBeforeMs: 0 }, 0);
+    if (gone) await one.settle(gone, retryAt(0), 0);
     await presence.heartbeat();
     await presence.reclaim();
     await one.enqueue([aDelivery({ id: 'later' })]);

@@ -23,6 +23,7 @@ export function aDeadLetter(
     reason: 'exhausted',
     attempts: 3,
     lastOutcome: 'HTTP 500: oops',
+    history: [],
     ...rest,
     delivery: aDelivery(delivery),
     diedAtMs: nowMs - agoMs,
@@ -31,13 +32,18 @@ export function aDeadLetter(
 
 export async function storeDeadLetters(redis: Redis, letters: readonly DeadLetter[]) {
   const pipeline = redis.pipeline();
-  for (const { delivery, reason, attempts, lastOutcome, diedAtMs } of letters) {
+  for (const { delivery, reason, attempts, lastOutcome, diedAtMs, history } of letters) {
     const { dead, deadOrder } = endpointKeys(PREFIX, delivery.endpoint);
     const death = JSON.stringify({
       reason,
       attempts,
       last_outcome: lastOutcome,
       died_at_ms: diedAtMs,
+      history: history.map(({ startedAtMs, durationMs, outcome }) => [
+        startedAtMs,
+        durationMs,
+        outcome,
+      ]),
     });
     const packed = Buffer.concat([Buffer.from(`${death}\n`), packDelivery(delivery)]);
     pipeline.hset(dead, delivery.id, packed);

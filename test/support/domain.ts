@@ -3,9 +3,12 @@ import type { Endpoint } from '../../src/model/endpoint.js';
 import { Secret } from '../../src/model/secret.js';
 import type {
   CapturedExpiration,
+  DeadReason,
   Delivery,
+  Disposition,
   Expiration,
   ExpiredEvent,
+  FailedAttempt,
   Route,
 } from '../../src/model/vocabulary.js';
 import { NO_VALUES, type WebhookInput } from '../../src/payload/webhook-input.js';
@@ -47,6 +50,24 @@ export function aDelivery(given: Partial<Delivery> = {}): Delivery {
     detectedBy: 'notification',
     ...given,
   };
+}
+
+/** An attempt that has just failed. */
+export function aFailure(given: Partial<FailedAttempt> = {}): FailedAttempt {
+  return { startedMs: performance.now(), durationMs: 12, outcome: 'HTTP 500', ...given };
+}
+
+/** A retry after an attempt that failed; times are monotonic. */
+export function retryAt(notBeforeMs: number, failure = aFailure()): Disposition {
+  return { kind: 'retry', notBeforeMs, failure };
+}
+
+/** The end of a delivery; with the attempt that failed last, if one was made. */
+export function deadOf(
+  reason: DeadReason,
+  failure: FailedAttempt | null = null,
+): Disposition & { readonly kind: 'dead' } {
+  return { kind: 'dead', reason, lastOutcome: failure?.outcome ?? null, failure };
 }
 
 export function anExpiration(given: Partial<Expiration> = {}): Expiration {

@@ -7,7 +7,7 @@ import { compilePattern } from '../../src/routing/pattern.js';
 import { note, ok, problem, type ServerFinding, warning } from '../../src/server/finding.js';
 import { createEvents } from '../../src/telemetry/events.js';
 import { Metrics } from '../../src/telemetry/metrics.js';
-import { aDelivery, anEndpoint, anExpiration, aRoute } from '../support/domain.js';
+import { aDelivery, anEndpoint, anExpiration, aRoute, deadOf, retryAt } from '../support/domain.js';
 import { ManualClock } from '../support/manual-clock.js';
 
 function someEvents(level = 'trace') {
@@ -88,7 +88,7 @@ describe('an attempt', () => {
     events.delivery.attempted({
       ...report,
       outcome: { kind: 'rejected', status: 500, retryAfterMs: null, location: null, answer: 'no' },
-      disposition: { kind: 'retry', notBeforeMs: report.decidedAtMs + 5_000 },
+      disposition: retryAt(report.decidedAtMs + 5_000),
     });
     expect(lines).toHaveLength(1);
     expect(lines[0]).toMatchObject({
@@ -125,12 +125,12 @@ describe('an attempt', () => {
     events.delivery.attempted({
       ...report,
       outcome,
-      disposition: { kind: 'retry', notBeforeMs: 0 },
+      disposition: retryAt(0),
     });
     events.delivery.attempted({
       ...report,
       outcome,
-      disposition: { kind: 'dead', reason: 'exhausted', lastOutcome: null },
+      disposition: deadOf('exhausted'),
     });
     expect(lines.map(({ level }) => level)).toEqual([30, 40, 50]);
     expect(lines[2]).toMatchObject({
@@ -147,7 +147,7 @@ describe('an attempt', () => {
       events.delivery.attempted({
         ...report,
         outcome: { ...rejected, answer: '', malformed: 'cut', unreadableRetryAfter: 'soon' },
-        disposition: { kind: 'retry', notBeforeMs: 0 },
+        disposition: retryAt(0),
       });
     }
     const of = (event: string) => lines.filter((line) => line.event === event);

@@ -5,9 +5,12 @@ import { READY } from './fragments.js';
 /** A dead letter dated further ahead than this died before the clock was set back. */
 const AHEAD_MS = 1_000;
 
-/** KEYS: dead, dead-order, deliveries, ready, throttle. ARGV: id. 0: none. A crash leaves it dead or ready. */
+/**
+ * KEYS: dead, dead-order, deliveries, ready, throttle, attempts. ARGV: id. 0: none. A crash leaves it dead or ready. A
+ * relay of version 0.1 may have left attempts of its former life.
+ */
 export const REPLAY = `${NOW}${TYPED}${READY}
-expect_types('hash', 'zset', 'hash', 'stream', 'hash')
+expect_types('hash', 'zset', 'hash', 'stream', 'hash', 'hash')
 local letter = redis.call('HGET', KEYS[1], ARGV[1])
 if not letter then return 0 end
 local line_end = string.find(letter, '\\n', 1, true)
@@ -16,6 +19,7 @@ local packed = string.sub(letter, line_end + 1)
 redis.call('HDEL', KEYS[1], ARGV[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
 if redis.call('HSETNX', KEYS[3], ARGV[1], packed) == 1 then
+  redis.call('HDEL', KEYS[6], ARGV[1])
   make_ready(KEYS[4], ARGV[1], 0, now(), 1)
 end
 redis.call('DEL', KEYS[5])

@@ -4,7 +4,16 @@ import { FENCE, NOW, TYPED } from '../../redis/scripts.js';
 import { CLOCK_SLACK_MS } from '../../redis/server-clock.js';
 import { GROUP } from '../../state/format.js';
 import { QUARANTINE, WHOLE } from '../../state/quarantine-scripts.js';
-import { ALIVE, DEAD_LETTER, FOREIGN, KEEP_COUNT, READY, THROTTLE, UNCLAIM } from './fragments.js';
+import {
+  ALIVE,
+  DEAD_LETTER,
+  FOREIGN,
+  HISTORY,
+  KEEP_COUNT,
+  READY,
+  THROTTLE,
+  UNCLAIM,
+} from './fragments.js';
 
 /** Entries that one script examines for any that the group has skipped. */
 const SKIPPED_MAX = 500;
@@ -152,30 +161,38 @@ if has_met_foreign then reply[1] = ${MET_FOREIGN} end
 return reply`;
 
 /**
- * KEYS: ready, deliveries. ARGV: the entries, then their ids. Before it, the endpoint has accepted the webhooks. A
- * crash before it: a takeover sends them again. Settles all at once; one by one only if a claim has been lost.
+ * KEYS: ready, deliveries, for deliveries that were retried: attempts. ARGV: the entries, then their ids. Before it, the
+ * endpoint has accepted the webhooks. A crash before it: a takeover sends them again. Settles all at once; one by one
+ * only if a claim has been lost.
  */
 export const SETTLE_DONE = `${TYPED}${UNCLAIM}
-expect_types('stream', 'hash')
+expect_types('stream', 'hash', KEYS[3] and 'hash')
 local count = #ARGV / 2
 local held = redis.call('XACK', KEYS[1], '${GROUP}', unpack(ARGV, 1, count))
 if held == count then
   redis.call('XDEL', KEYS[1], unpack(ARGV, 1, count))
-  redis.call('HDEL', KEYS[2], unpack(ARGV, count + 1))
+  for place = 2, #KEYS do redis.call('HDEL', KEYS[place], unpack(ARGV, count + 1)) end
 else
   for i = 1, count do
-    if unclaim(KEYS[1], ARGV[i]) then redis.call('HDEL', KEYS[2], ARGV[count + i]) end
+    if unclaim(KEYS[1], ARGV[i]) then
+      for place = 2, #KEYS do redis.call('HDEL', KEYS[place], ARGV[count + i]) end
+    end
   end
 end
 return redis.status_reply('OK')`;
 
 /**
- * KEYS: ready, waiting, waits, throttle. ARGV: entry, member of waiting, milliseconds to wait, milliseconds to throttle
- * the endpoint from now on (0: none). A crash before it: the claim is taken over, and retried early.
+ * KEYS: ready, waiting, waits, throttle, attempts, quarantine. ARGV: entry, member of waiting, milliseconds to wait,
+ * milliseconds to throttle the endpoint from now on (0: none), id; of the attempt: milliseconds since its start,
+ * duration, outcome. A crash before it: the claim is taken over, and retried early; the attempt counts and is not in
+ * the history. A repeat records no attempt twice, since the claim has ended.
  */
-export const SETTLE_RETRY = `${NOW}${TYPED}${WHOLE}${UNCLAIM}${THROTTLE}
-expect_types('stream', 'zset', 'hash', 'hash')
+export const SETTLE_RETRY = `${NOW}${TYPED}${WHOLE}${QUARANTINE}${UNCLAIM}${THROTTLE}${HISTORY}
+expect_types('stream', 'zset', 'hash', 'hash', 'hash')
 if unclaim(KEYS[1], ARGV[1]) then
+  local history = history_of(KEYS[6], KEYS[5], ARGV[5])
+  add_attempt(history, ARGV[6], ARGV[7], ARGV[8])
+  redis.call('HSET', KEYS[5], ARGV[5], table.concat(history, ','))
   redis.call('ZADD', KEYS[2], now() + ARGV[3], ARGV[2])
   redis.call('HSET', KEYS[3], ARGV[2], ARGV[3])
   throttle_for(KEYS[4], ARGV[4])
@@ -183,14 +200,15 @@ end
 return redis.status_reply('OK')`;
 
 /**
- * KEYS: ready, deliveries, throttle, dead, dead-order, gone, replicas. ARGV: entry, milliseconds to throttle the
- * endpoint from now on (0: none), id, reason, attempts made, JSON of the last outcome, number of dead letters to keep,
- * this replica's field of gone and its instance. A crash before it: a takeover attempts the delivery again. The reason
- * gone also records that this replica sends the endpoint nothing more; the first record ends throttling. Returns how
- * many dead letters were evicted.
+ * KEYS: ready, deliveries, throttle, dead, dead-order, gone, replicas, attempts, quarantine. ARGV: entry, milliseconds
+ * to throttle the endpoint from now on (0: none), id, reason, attempts made, JSON of the last outcome, number of dead
+ * letters to keep, this replica's field of gone and its instance; of the last attempt, if one was made: milliseconds
+ * since its start, duration, outcome. A crash before it: a takeover attempts the delivery again. The reason gone also
+ * records that this replica sends the endpoint nothing more; the first record ends throttling. Returns how many dead
+ * letters were evicted.
  */
-export const SETTLE_DEAD = `${NOW}${TYPED}${WHOLE}${UNCLAIM}${THROTTLE}${DEAD_LETTER}${KEEP_COUNT}
-expect_types('stream', 'hash', 'hash', 'hash', 'zset', 'hash', 'zset')
+export const SETTLE_DEAD = `${NOW}${TYPED}${WHOLE}${QUARANTINE}${UNCLAIM}${THROTTLE}${HISTORY}${DEAD_LETTER}${KEEP_COUNT}
+expect_types('stream', 'hash', 'hash', 'hash', 'zset', 'hash', 'zset', 'hash')
 local held = unclaim(KEYS[1], ARGV[1])
 if ARGV[4] == 'gone' and redis.call('HSET', KEYS[6], ARGV[8], ARGV[9]) == 1 then
   redis.call('DEL', KEYS[3])
@@ -200,7 +218,9 @@ if ARGV[4] == 'gone' and redis.call('HSET', KEYS[6], ARGV[8], ARGV[9]) == 1 then
   end
 end
 if not held then return 0 end
-dead_letter(KEYS[2], KEYS[4], KEYS[5], ARGV[3], ARGV[4], ARGV[5], ARGV[6])
+local history = history_of(KEYS[9], KEYS[8], ARGV[3])
+if ARGV[10] then add_attempt(history, ARGV[10], ARGV[11], ARGV[12]) end
+dead_letter(KEYS[2], KEYS[8], KEYS[4], KEYS[5], ARGV[3], ARGV[4], ARGV[5], ARGV[6], history)
 throttle_for(KEYS[3], ARGV[2])
 return ARGV[4] == 'exhausted' and keep_count(KEYS[4], KEYS[5], ARGV[7]) or 0`;
 

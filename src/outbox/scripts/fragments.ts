@@ -1,6 +1,6 @@
 /** Lua functions shared by the scripts. Each script includes those that it calls. */
 
-import { GROUP } from '../../state/format.js';
+import { GROUP, HISTORY_MAX } from '../../state/format.js';
 import { WHOLE } from '../../state/quarantine-scripts.js';
 import { RETRY_AFTER_MS_MAX } from '../outbox.js';
 
@@ -75,15 +75,54 @@ export const ALIVE = `local function alive(replicas, name)
 end
 `;
 
-/** Moves a delivery to the dead letters, with a line of JSON about its death. `last` is JSON. Needs NOW. */
-export const DEAD_LETTER = `local function dead_letter(deliveries, dead, order, id, reason, attempts, last)
+/** The longest outcome of an attempt, in short. */
+const OUTCOME_BYTES_MAX = 64;
+
+/** The longest text of a history: two numbers of 15 digits, an outcome and the punctuation for each attempt. */
+const HISTORY_BYTES_MAX = HISTORY_MAX * (2 * 15 + OUTCOME_BYTES_MAX + 7);
+
+/**
+ * The history of a delivery is a list of items of JSON, one for each failed attempt. `history_of` returns the items
+ * that a relay can have written, and records any other text in the quarantine. `add_attempt` appends an attempt that
+ * began `ago` milliseconds ago; the oldest one makes room. Needs NOW, QUARANTINE, WHOLE.
+ */
+export const HISTORY = `local function add_item(history, started_at, duration, outcome)
+  table.insert(history, string.format('[%.0f,%.0f,"%s"]', started_at, duration, outcome))
+  if #history > ${HISTORY_MAX} then table.remove(history, 1) end
+end
+local function history_of(into, recorded, id)
+  local history = {}
+  local text = redis.call('HGET', recorded, id)
+  if not text then return history end
+  local start = string.sub(text, 1, ${HISTORY_BYTES_MAX})
+  for started_at, duration, outcome in string.gmatch(start, '%[(%d+),(%d+),"([A-Za-z0-9_ ]+)"%]') do
+    if whole(started_at) and whole(duration) and #outcome <= ${OUTCOME_BYTES_MAX} then
+      add_item(history, started_at, duration, outcome)
+    end
+  end
+  if table.concat(history, ',') ~= text then
+    quarantine(into, recorded, 'field', id, text, 'not a list of attempts')
+  end
+  return history
+end
+local function add_attempt(history, ago, duration, outcome)
+  add_item(history, now() - ago, duration, outcome)
+end
+`;
+
+/**
+ * Moves a delivery to the dead letters, with a line of JSON about its death and its history. `last` is JSON. Needs NOW.
+ */
+export const DEAD_LETTER = `local function dead_letter(
+  deliveries, recorded, dead, order, id, reason, attempts, last, history)
   local packed = redis.call('HGET', deliveries, id)
   if not packed then return end
   local at = now()
   local death = string.format(
-    '{"reason":"%s","attempts":%d,"last_outcome":%s,"died_at_ms":%.0f}\\n',
-    reason, attempts, last, at)
+    '{"reason":"%s","attempts":%d,"last_outcome":%s,"died_at_ms":%.0f,"history":[%s]}\\n',
+    reason, attempts, last, at, table.concat(history, ','))
   redis.call('HDEL', deliveries, id)
+  redis.call('HDEL', recorded, id)
   redis.call('HSET', dead, id, death .. packed)
   redis.call('ZADD', order, at, id)
 end

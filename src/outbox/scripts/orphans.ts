@@ -7,13 +7,14 @@ import { READY } from './fragments.js';
 const LOOKED_AT_MAX = 500;
 
 /**
- * KEYS: ready, deliveries, waiting, dead, dead-order, quarantine. Every delivery has an entry in `ready` or `waiting`,
+ * KEYS: ready, deliveries, waiting, dead, dead-order, attempts, quarantine. Every delivery has an entry in `ready` or `waiting`,
  * and every dead letter one in `dead-order`; another client may have deleted entries. Deliveries become ready again,
  * once the index is small enough for one script. Dead letters are dated now. Where there are too many ids, a random
- * sample is examined: later rounds find the others. Returns how many deliveries and dead letters were restored.
+ * sample is examined: later rounds find the others. Attempts of deliveries that are gone are deleted: a relay of
+ * version 0.1 settles deliveries and leaves their attempts. Returns how many deliveries and dead letters were restored.
  */
 export const RESTORE = `${NOW}${TYPED}${QUARANTINE}${READY}
-expect_types('stream', 'hash', 'zset', 'hash', 'zset')
+expect_types('stream', 'hash', 'zset', 'hash', 'zset', 'hash')
 local deliveries, letters = 0, 0
 local indexed = redis.call('XLEN', KEYS[1]) + redis.call('ZCARD', KEYS[3])
 if indexed < ${LOOKED_AT_MAX} / 2 and redis.call('HLEN', KEYS[2]) > indexed then
@@ -39,9 +40,12 @@ if ahead < 0 then
   for _, id in ipairs(redis.call('ZRANDMEMBER', KEYS[5], ${LOOKED_AT_MAX})) do
     if redis.call('HEXISTS', KEYS[4], id) == 0 then
       local score = redis.call('ZSCORE', KEYS[5], id)
-      quarantine(KEYS[6], KEYS[5], 'member', id, score, 'there is no dead letter with this id')
+      quarantine(KEYS[7], KEYS[5], 'member', id, score, 'there is no dead letter with this id')
       redis.call('ZREM', KEYS[5], id)
     end
   end
+end
+for _, id in ipairs(redis.call('HRANDFIELD', KEYS[6], ${LOOKED_AT_MAX})) do
+  if redis.call('HEXISTS', KEYS[2], id) == 0 then redis.call('HDEL', KEYS[6], id) end
 end
 return { deliveries, letters }`;

@@ -2,7 +2,7 @@
 import { NOW, TYPED } from '../../redis/scripts.js';
 import { GROUP } from '../../state/format.js';
 import { QUARANTINE } from '../../state/quarantine-scripts.js';
-import { ALIVE, DEAD_LETTER, FOREIGN, READY, UNCLAIM } from './fragments.js';
+import { ALIVE, DEAD_LETTER, FOREIGN, HISTORY, READY, UNCLAIM } from './fragments.js';
 
 /**
  * KEYS: replicas, endpoints, format. ARGV: replica, format version, the endpoints of its configuration. A heartbeat.
@@ -65,13 +65,17 @@ export const FORGET_REPLICA = `if redis.call('ZSCORE', KEYS[1], ARGV[1]) ~= ARGV
 return redis.call('ZREM', KEYS[1], ARGV[1])`;
 
 /**
- * KEYS: endpoints, ready, deliveries, waiting, throttle, dead, dead-order, waits, quarantine. ARGV: endpoint, when a
- * running replica last had it, reason, count. Dead-letters up to `count` deliveries of an endpoint that no running
+ * KEYS: endpoints, ready, deliveries, waiting, throttle, dead, dead-order, waits, attempts, quarantine. ARGV: endpoint,
+ * when a running replica last had it, reason, count. Dead-letters up to `count` deliveries of an endpoint that no running
  * replica has; an attempt claimed by a dead replica counts. Returns how many; removes the endpoint once nothing is
  * left. After a crash the next round continues: each delivery is in one place.
  */
-export const DEAD_LETTER_UNKNOWN = `${NOW}${TYPED}${QUARANTINE}${READY}${FOREIGN}${DEAD_LETTER}
-expect_types('zset', 'stream', 'hash', 'zset', 'hash', 'hash', 'zset', 'hash')
+export const DEAD_LETTER_UNKNOWN = `${NOW}${TYPED}${QUARANTINE}${READY}${FOREIGN}${HISTORY}${DEAD_LETTER}
+expect_types('zset', 'stream', 'hash', 'zset', 'hash', 'hash', 'zset', 'hash', 'hash')
+local function move(id, attempts)
+  local history = history_of(KEYS[10], KEYS[9], id)
+  dead_letter(KEYS[3], KEYS[9], KEYS[6], KEYS[7], id, ARGV[3], attempts, 'null', history)
+end
 if redis.call('ZSCORE', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
 local count = tonumber(ARGV[4])
 local moved = 0
@@ -79,23 +83,23 @@ for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', count)) 
   local claim = redis.pcall('XPENDING', KEYS[2], '${GROUP}', entry[1], entry[1], 1)
   redis.call('XDEL', KEYS[2], entry[1])
   if is_ours(entry) then
-    dead_letter(KEYS[3], KEYS[6], KEYS[7], entry[2][2], ARGV[3], entry[2][4] + #claim, 'null')
+    move(entry[2][2], entry[2][4] + #claim)
   else
-    record_entry(KEYS[9], KEYS[2], entry)
+    record_entry(KEYS[10], KEYS[2], entry)
   end
   moved = moved + 1
 end
 if moved < count then
   for _, member in ipairs(redis.call('ZRANGE', KEYS[4], 0, count - moved - 1)) do
-    local attempts, id = retry_of(KEYS[9], KEYS[4], member, '')
+    local attempts, id = retry_of(KEYS[10], KEYS[4], member, '')
     redis.call('ZREM', KEYS[4], member)
     redis.call('HDEL', KEYS[8], member)
-    if id then dead_letter(KEYS[3], KEYS[6], KEYS[7], id, ARGV[3], attempts, 'null') end
+    if id then move(id, attempts) end
     moved = moved + 1
   end
 end
 if moved == 0 then
-  redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[8])
+  redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[8], KEYS[9])
   if redis.call('ZCARD', KEYS[7]) == 0 then redis.call('ZREM', KEYS[1], ARGV[1]) end
 end
 return moved`;

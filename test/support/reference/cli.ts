@@ -3,24 +3,13 @@ import type { Command } from 'commander';
 import { EXIT_CODES, NEGATIVE_RESULTS } from '../../../src/cli/exit-codes.js';
 import { createProgram } from '../../../src/cli/program.js';
 import { cli, contextFor } from '../cli.js';
-import { code, GENERATED, prose, table } from './markdown.js';
+import { code, page, plain, table } from './page.js';
 
-const INTRODUCTION = `
-# Command line
+const INTRODUCTION = `Every command of \`expiry-relay\`, as its \`--help\` describes it. Commands with \`--json\` print a
+[documented shape](../json-output.md).`;
 
-Every command of \`expiry-relay\`, as its \`--help\` describes it. Commands with \`--json\` print a
-[documented shape](../json-output.md).
-`;
-
-const EXIT_CODES_TEXT = `
-## Exit codes
-
-Every command returns one of these codes:
-`;
-
-const NEGATIVE_TEXT = `
-These commands also return 1 if they have done their work, but its result is negative:
-`;
+const NEGATIVE_TEXT =
+  'These commands also return 1 if they have done their work, but its result is negative:';
 
 const program = createProgram(contextFor([]).context, () => undefined);
 
@@ -38,26 +27,26 @@ export async function cliReference(): Promise<string> {
   const actions = actionsOf(program);
   const overview = actions.map(([words, command]) => [
     `[${code(words)}](#${words.replaceAll(' ', '-')})`,
-    prose(command.description()),
+    plain(command.description()),
   ]);
   const sections = actions.map(async ([words]) => {
     const { stdout } = await cli([...words.split(' '), '--help']);
-    return `\n## ${code(words)}\n\n\`\`\`text\n${stdout.trimEnd()}\n\`\`\``;
+    return `## ${code(words)}\n\n\`\`\`text\n${stdout.trimEnd()}\n\`\`\``;
   });
-  const codes = Object.entries(EXIT_CODES).map(([number, text]) => [number, prose(text)]);
+  const codes = Object.entries(EXIT_CODES).map(([number, text]) => [number, plain(text)]);
   const negative = Object.entries(NEGATIVE_RESULTS).map(([words, text]) => [
     code(words),
-    prose(text),
+    plain(text),
   ]);
-  return [
-    GENERATED,
+  return page(
+    'Command line',
     INTRODUCTION,
-    ...table(['command', 'description'], overview),
+    table(['command', 'description'], overview),
     ...(await Promise.all(sections)),
-    EXIT_CODES_TEXT,
-    ...table(['code', 'meaning'], codes),
+    '## Exit codes',
+    'Every command returns one of these codes:',
+    table(['code', 'meaning'], codes),
     NEGATIVE_TEXT,
-    ...table(['command', '1 if'], negative),
-    '',
-  ].join('\n');
+    table(['command', '1 if'], negative),
+  );
 }

@@ -1,18 +1,14 @@
 /** Builds docs/reference/configuration.md from the schema. */
 import { type JsonSchema, jsonSchema, VARIABLE } from '../../../src/config/json-schema.js';
-import { code, GENERATED, prose, table } from './markdown.js';
+import { code, page, plain, table } from './page.js';
 
 const HEAD = ['key', 'type', 'default', 'values', 'restart', 'description'];
 
-const INTRODUCTION = `
-# Configuration keys
-
-Every key of the configuration file, with its type, default and values. [Configuration](../configuration.md) describes the
+const INTRODUCTION = `Every key of the configuration file, with its type, default and values. [Configuration](../configuration.md) describes the
 file, its variables and its units. [\`relay.example.yaml\`](../../relay.example.yaml) has every key with a comment.
 
 **restart** is \`yes\` if a change takes effect after a restart of the relay. \`path\` means that only a new path needs one:
-the relay [reads the content of the file again](../endpoints.md#files).
-`;
+the relay [reads the content of the file again](../endpoints.md#files).`;
 
 /** Each key as a row, with the path that leads to it. */
 function* rowsOf(
@@ -41,7 +37,7 @@ function rowOf(schema: JsonSchema, path: string, isRequired: boolean): readonly 
     isRequired ? 'required' : given === undefined ? '' : shown,
     valuesOf(schema),
     schema['x-reload'] === true ? 'path' : 'yes',
-    prose(schema.description ?? ''),
+    plain(schema.description ?? ''),
   ];
 }
 
@@ -74,7 +70,7 @@ function valuesOf(schema: JsonSchema, single = ''): string {
   if (schema['x-range'] !== undefined) return schema['x-range'];
   const words = wordsOf(schema);
   if (words !== null) return words.map((word) => code(String(word))).join(', ');
-  if (schema['x-values'] !== undefined) return prose(schema['x-values']);
+  if (schema['x-values'] !== undefined) return plain(schema['x-values']);
   if (schema.items !== undefined) {
     const { minItems, maxItems } = schema;
     const count =
@@ -108,7 +104,7 @@ export function configurationReference(): string {
   const { properties = {}, required } = jsonSchema();
   const sections = Object.entries(properties).flatMap(([name, section]) => {
     const isRequired = (required as readonly string[]).includes(name);
-    return ['', `## ${code(name)}`, '', ...table(HEAD, [...rowsOf(section, name, isRequired)])];
+    return [`## ${code(name)}`, table(HEAD, [...rowsOf(section, name, isRequired)])];
   });
-  return [GENERATED, INTRODUCTION.trimEnd(), ...sections, ''].join('\n');
+  return page('Configuration keys', INTRODUCTION, ...sections);
 }
