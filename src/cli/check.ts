@@ -5,6 +5,7 @@ import { printable, printableJson } from '../lib/printable.js';
 import { SettingsError, UsageError } from '../model/errors.js';
 import { publicKeysOf } from '../signing/sign.js';
 import type { CliContext, CommandAction, FileOption } from './context.js';
+import { fitted } from './screen.js';
 
 export interface CheckOptions extends FileOption {
   /** The files to validate; empty for the default file. */
@@ -20,7 +21,7 @@ export interface CheckOptions extends FileOption {
 export const check: CommandAction<CheckOptions> = async (context, options) => {
   const { files, config } = options;
   if (files.length > 0 && config !== undefined) {
-    throw new UsageError('expected -c FILE or files, found both');
+    throw new UsageError('specify -c FILE or files, not both');
   }
   let isValid = true;
   for (const file of files.length > 0 ? files : [config]) {
@@ -41,18 +42,24 @@ async function checkOne(
   } catch (error) {
     if (!(error instanceof SettingsError)) throw error;
     if (json) stdout.write(jsonOf({ file: file ?? null, error: error.message }));
-    else stderr.write(`${error.message}\n`);
+    else stderr.write(fitted(stderr, `${error.message}\n`));
     return false;
   }
   const { mistakes, warnings } = result;
+  const isStrictFailure = strict === true && mistakes.length === 0 && warnings.length > 0;
   if (json) stdout.write(jsonOfCheck(result));
   else {
     const marked = warnings.map((each) => ({ ...each, message: `warning: ${each.message}` }));
     const lines = formatMistakes([...mistakes, ...marked]);
-    if (lines !== '') stderr.write(`${lines}\n`);
-    if (mistakes.length === 0) stdout.write(summaryOf(result));
+    if (lines !== '') stderr.write(fitted(stderr, `${lines}\n`));
+    if (isStrictFailure) stderr.write(strictText(result));
+    else if (mistakes.length === 0) stdout.write(summaryOf(result));
   }
-  return mistakes.length === 0 && !(strict && warnings.length > 0);
+  return mistakes.length === 0 && !isStrictFailure;
+}
+
+function strictText({ file, warnings }: Check): string {
+  return `${printable(file)}: failed: --strict allows no warnings, found ${warnings.length}\n`;
 }
 
 /** By endpoint; endpoints without asymmetric secrets are left out. */

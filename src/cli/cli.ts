@@ -4,6 +4,7 @@ import { unforeseenText } from '../lib/exhaustion.js';
 import { RelayError, SettingsError, UsageError } from '../model/errors.js';
 import type { CliContext, ExitCode } from './context.js';
 import { createProgram } from './program.js';
+import { fitted } from './screen.js';
 
 /** Never rejects: every error becomes a message on standard error and an exit code. */
 export async function runCli(context: CliContext): Promise<ExitCode> {
@@ -16,7 +17,7 @@ export async function runCli(context: CliContext): Promise<ExitCode> {
     return code;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-    context.stderr.write(`${textOf(error)}\n`);
+    context.stderr.write(fitted(context.stderr, `${textOf(error)}\n`));
     return error instanceof UsageError ? 2 : 1;
   }
 }

@@ -20,6 +20,7 @@ import { Tally } from './dead-text.js';
 import { endpointsOf, type OpenDeadLetters, withDeadLetters } from './open-dead-letters.js';
 import { interruptedExitCode } from './printer.js';
 import { Progress } from './progress.js';
+import { fitted } from './screen.js';
 
 export interface ActOnDeadOptions extends FileOption, FilterOptions {
   readonly ids: readonly string[];
@@ -158,6 +159,7 @@ class Pace {
   readonly #intervalMs: number;
   readonly #clock: Clock;
   #nextAtMs = Number.NEGATIVE_INFINITY;
+  #lastTurn: Promise<void> = Promise.resolve();
 
   /** `rate`: null for no limit. */
   constructor(rate: RateLimit | null, clock: Clock) {
@@ -165,9 +167,14 @@ class Pace {
     this.#clock = clock;
   }
 
-  /** Resolves when the next step may begin, or on an abort. */
+  /** Resolves when the next step may begin, or on an abort. Steps wait one after another, with one timer. */
   async next(stop: AbortSignal): Promise<void> {
     if (this.#intervalMs === 0) return;
+    this.#lastTurn = this.#lastTurn.then(() => this.#turn(stop));
+    await this.#lastTurn;
+  }
+
+  async #turn(stop: AbortSignal): Promise<void> {
     const nowMs = this.#clock.monotonicMs();
     const atMs = Math.max(nowMs, this.#nextAtMs);
     this.#nextAtMs = atMs + this.#intervalMs;
@@ -221,7 +228,8 @@ function refusalReason(instances: readonly string[] | undefined): string {
 function reportRefused({ stderr }: CliContext, { refused, gone }: Result, { done }: Verb): void {
   for (const [endpoint, count] of refused.byEndpoint) {
     const reason = refusalReason(gone.get(endpoint));
-    stderr.write(`expiry-relay: ${escapeUnprintable(endpoint)}: ${count} not ${done}: ${reason}\n`);
+    const text = `expiry-relay: ${escapeUnprintable(endpoint)}: ${count} not ${done}: ${reason}\n`;
+    stderr.write(fitted(stderr, text));
   }
 }
 

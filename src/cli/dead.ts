@@ -27,7 +27,7 @@ import {
 } from './dead-text.js';
 import { endpointsOf, type OpenDeadLetters, withDeadLetters } from './open-dead-letters.js';
 import { interruptedExitCode, Printer } from './printer.js';
-import { screenOf } from './screen.js';
+import { fitted, screenOf } from './screen.js';
 
 export interface ListDeadOptions extends FileOption, FilterOptions {
   /** 0: no limit. */
@@ -85,7 +85,7 @@ export const listDead: CommandAction<ListDeadOptions> = async (context, options)
 /** Prints all fields of one letter. */
 export const showDead: CommandAction<ShowDeadOptions> = async (context, options) => {
   const { id, json, body } = options;
-  if (json && body) throw new UsageError('expected --json or --body, found both');
+  if (json && body) throw new UsageError('specify --json or --body, not both');
   return withDeadLetters(context, options, async (opened) => {
     const { letters, settings } = opened;
     const letter = await find(id, opened);
@@ -112,11 +112,11 @@ async function warnOfUnknown(
     const pending = await letters.pending(endpoint);
     if (pending === 0) continue;
     const grace = formatDuration(unknownEndpointGraceMs);
-    stderr.write(
-      `expiry-relay: no running relay has the endpoint "${escapeUnprintable(endpoint)}": ` +
-        `${pluralize(pending, 'webhook')} waiting for it; dead-lettered once no running relay ` +
-        `has had it for ${grace} (state.unknown_endpoint_grace)\n`,
-    );
+    const text =
+      `expiry-relay: no running relay has the endpoint "${escapeUnprintable(endpoint)}", which has ` +
+      `${pluralize(pending, 'pending webhook')}. Start a relay that has it; otherwise they become ` +
+      `dead letters after ${grace} (state.unknown_endpoint_grace)\n`;
+    stderr.write(fitted(stderr, text));
   }
 }
 
@@ -146,5 +146,5 @@ function closingLine(
     return isEverything(filter) ? 'no dead letters' : noMatchText(filter, routes);
   }
   if (hidden === 0) return tally.text();
-  return `${tally.text()}; ${hidden} older not shown (--limit 0 shows all)`;
+  return `${tally.text()}; ${hidden} older not shown (--limit 0: all)`;
 }

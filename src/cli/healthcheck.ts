@@ -5,6 +5,7 @@ import { placeText } from '../lib/http-server.js';
 import { escapeUnprintable, printableJson } from '../lib/printable.js';
 import { messageOf, SettingsError } from '../model/errors.js';
 import type { CommandAction, FileOption } from './context.js';
+import { fitted } from './screen.js';
 
 /** Shorter than the health check timeout of any orchestrator. */
 const ANSWER_WITHIN_MS = 3_000;
@@ -44,9 +45,9 @@ export const healthcheck: CommandAction<HealthcheckOptions> = async (
       silent.push(`${url} does not respond: ${messageOf(error)}`);
     }
   }
-  const error = silent.join('; ');
+  const error = `${silent.join('; ')}. Check that the relay is running, and check admin.listen`;
   if (json) stdout.write(jsonLine({ url: null, status: null, body: null, error }));
-  else stderr.write(`expiry-relay: ${error}\n`);
+  else stderr.write(fitted(stderr, `expiry-relay: ${error}\n`));
   return 1;
 };
 

@@ -38,8 +38,7 @@ export const init: CommandAction<InitOptions> = async ({ cwd, stdout }, options)
   try {
     await writeFile(resolve(cwd, file), document.toString(), { flag: 'wx' });
   } catch (error) {
-    const reason = codeOf(error) === 'EEXIST' ? 'the file exists' : messageOf(error);
-    throw new SettingsError(`${printable(file)}: cannot be written: ${reason}`);
+    throw new SettingsError(`${printable(file)}: ${writeFailure(error)}`);
   }
   const option = file === 'relay.yaml' ? '' : ` -c ${printable(file)}`;
   stdout.write(`${printable(file)}: created
@@ -53,6 +52,17 @@ Next steps:
 `);
   return 0;
 };
+
+function writeFailure(error: unknown): string {
+  switch (codeOf(error)) {
+    case 'EEXIST':
+      return 'already exists. To create another file, run: expiry-relay init FILE';
+    case 'ENOENT':
+      return 'cannot be written: its directory does not exist';
+    default:
+      return `cannot be written: ${messageOf(error)}`;
+  }
+}
 
 function isPattern(text: string): boolean {
   try {

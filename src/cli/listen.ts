@@ -2,13 +2,15 @@ import { loadSettings } from '../config/load.js';
 import { readVerifyingSecret } from '../config/strings.js';
 import { systemClock, untilAborted } from '../lib/clock.js';
 import { printable } from '../lib/printable.js';
-import { isColored, type Paint, paintFor } from '../lib/terminal.js';
+import type { Paint } from '../lib/terminal.js';
 import { defectNote } from '../lib/text-defect.js';
 import { messageOf, NoSettingsFileError, UsageError } from '../model/errors.js';
 import type { Secret } from '../model/secret.js';
 import { type PlannedAnswer, type ReceivedWebhook, startReceiver } from '../receiver/receiver.js';
 import { lengthText } from '../server/wording.js';
+import type { Verdict } from '../signing/sign.js';
 import type { CliContext, CommandAction, FileOption } from './context.js';
+import { type Screen, screenOf } from './screen.js';
 
 export interface ListenOptions {
   readonly port: number;
@@ -18,7 +20,7 @@ export interface ListenOptions {
   readonly json?: boolean;
 }
 
-/** Keys and their strings are truncated here, so that a webhook takes one or two lines on a screen. */
+/** Keys and their strings are truncated here, so that a webhook takes a few lines on a screen. */
 const SHOWN_CHARS_MAX = 120;
 
 /** A receiver that prints webhooks: readable text on a terminal, otherwise one JSON line each. */
@@ -26,9 +28,9 @@ export const listen: CommandAction<FileOption & ListenOptions> = async (context,
   const failures = parseFailures(options.fail);
   const secrets = await secretsFor(context, options);
   const { stdout, stderr, stop } = context;
-  const paint = paintFor(isColored(stdout, context.env));
+  const screen = screenOf(context);
   const show = (webhook: ReceivedWebhook) =>
-    stdout.isTTY && !options.json ? formatWebhook(webhook, paint) : jsonLine(webhook);
+    screen.isTerminal && !options.json ? formatWebhook(webhook, screen) : jsonLine(webhook);
   const receiver = await startReceiver({
     listen: { host: options.host, port: options.port },
     secrets,
@@ -146,34 +148,60 @@ function jsonLine(webhook: ReceivedWebhook): string {
   return json(line) ?? JSON.stringify({ ...line, body: null });
 }
 
-function formatWebhook(webhook: ReceivedWebhook, paint: Paint): string {
+/** A text and its color. */
+type Part = readonly [text: string, format: Parameters<Paint>[0] | null];
+
+const VERDICTS: Readonly<Record<Verdict, Part>> = {
+  verified: ['✓ verified', 'green'],
+  no_secret: ['? not checked', 'yellow'],
+  missing_headers: ['✗ headers missing', 'red'],
+  timestamp_out_of_tolerance: ['✗ timestamp too far off', 'red'],
+  wrong_signature: ['✗ wrong signature', 'red'],
+};
+
+const GAP = '  ';
+const INDENT = '  ';
+
+function formatWebhook(webhook: ReceivedWebhook, screen: Screen): string {
+  const width = Math.min(screen.width - INDENT.length, SHOWN_CHARS_MAX);
   const body = read(webhook.body);
   const { type, data } = asReadBody(body);
   const late = latenessMs(body, webhook.receivedAtMs);
   const accepted = typeof webhook.answered === 'number' && webhook.answered < 300;
-  const verdicts = {
-    verified: paint('green', '✓ verified'),
-    no_secret: paint('yellow', '? not checked'),
-    missing_headers: paint('red', '✗ headers missing'),
-    timestamp_out_of_tolerance: paint('red', '✗ timestamp too far off'),
-    wrong_signature: paint('red', '✗ wrong signature'),
-  };
-  const headline = [
-    paint('dim', new Date(webhook.receivedAtMs).toISOString().slice(11, 23)),
-    verdicts[webhook.verdict],
-    webhook.isTest ? paint('magenta', 'test') : '',
-    paint('bold', shown(type)),
-    paint('cyan', shown(data?.key)),
-    late === null ? '' : `${lengthText(late)} late`,
-    webhook.attempt > 1 ? `attempt ${webhook.attempt}` : '',
-    paint(accepted ? 'green' : 'red', `→ ${webhook.answered}`),
+  const headline: readonly Part[] = [
+    [new Date(webhook.receivedAtMs).toISOString().slice(11, 23), 'dim'],
+    VERDICTS[webhook.verdict],
+    [webhook.isTest ? 'test' : '', 'magenta'],
+    [shown(data?.key, width), 'bold'],
+    [late === null ? '' : `${lengthText(late)} late`, null],
+    [webhook.attempt > 1 ? `attempt ${webhook.attempt}` : '', null],
+    [`→ ${webhook.answered}`, accepted ? 'green' : 'red'],
   ];
   const content = data === undefined ? body : data.params;
-  const details = [`${webhook.method} ${shown(webhook.path)}`, shown(webhook.id), shown(content)];
-  return `${headline.filter((part) => part !== '').join('  ')}\n  ${paint('dim', details.join('  '))}`;
+  const request = `${webhook.method} ${webhook.path}`;
+  const details = [request, type ?? '', webhook.id, content].map(
+    (value): Part => [shown(value, width), 'dim'],
+  );
+  return [...linesOf(headline, screen), ...linesOf(details, screen)].join(`\n${INDENT}`);
 }
 
-function shown(value: unknown): string {
+/** Breaks between parts, never within them. */
+function linesOf(parts: readonly Part[], { width, paint }: Screen): readonly string[] {
+  const lines: { text: string; chars: number }[] = [];
+  for (const [text, format] of parts) {
+    if (text === '') continue;
+    const painted = format === null ? text : paint(format, text);
+    const last = lines.at(-1);
+    const chars = (last?.chars ?? 0) + GAP.length + text.length;
+    if (last === undefined || chars + INDENT.length > width) {
+      lines.push({ text: painted, chars: text.length });
+    } else Object.assign(last, { text: last.text + GAP + painted, chars });
+  }
+  return lines.map(({ text }) => text);
+}
+
+/** At most `charsMax` characters, unless some of them must be escaped. */
+function shown(value: unknown, charsMax: number): string {
   if (value === undefined || value === null) return '-';
-  return printable(typeof value === 'string' ? value : (json(value) ?? '…'), SHOWN_CHARS_MAX);
+  return printable(typeof value === 'string' ? value : (json(value) ?? '…'), charsMax - 1);
 }

@@ -64,7 +64,7 @@ export function plan(
     carried: new Map(matches.map((match) => [match.route.name, omittedValues(match)])),
   });
   if (deliveries.length + tooLarge.length === 0) {
-    const text = `no route matches ${printable(key)}${filterText(options)}`;
+    const text = `no route matches "${printable(key)}"${filterText(options)}`;
     throw new NothingToSendError(`${text}; ${patternsText(settings)}`);
   }
   const planned = deliveries.flatMap((delivery): Planned[] => {

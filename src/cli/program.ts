@@ -22,6 +22,7 @@ import type {
   ShowQuarantineOptions,
 } from './quarantine.js';
 import type { RunOptions } from './run.js';
+import { fitted } from './screen.js';
 import type { SecretOptions } from './secret.js';
 import type { SendOptions } from './send.js';
 
@@ -81,7 +82,8 @@ export function createProgram(context: CliContext, done: Done): Command {
     .exitOverride()
     .configureOutput({
       writeOut: (text) => context.stdout.write(text),
-      writeErr: (text) => context.stderr.write(text),
+      writeErr: (text) => context.stderr.write(fitted(context.stderr, text)),
+      outputError: (text, write) => write(text.replace(/^error: /, `${PROGRAM}: `)),
     })
     .hook('preAction', (_, command) => {
       // `run` has logged its errors.
@@ -104,7 +106,7 @@ export function createProgram(context: CliContext, done: Done): Command {
 function addInit(program: Command, context: CliContext, done: Done): void {
   const init = program
     .command('init')
-    .description('create a minimal configuration file')
+    .description('create a minimal configuration file; never overwrites one')
     .argument('[file]', 'the file to create', 'relay.yaml')
     .option('--redis <url>', 'the Redis whose keys expire', 'redis://127.0.0.1:6379')
     .option('--url <url>', 'the URL that receives webhooks', 'http://127.0.0.1:8080/hooks')
@@ -112,16 +114,16 @@ function addInit(program: Command, context: CliContext, done: Done): void {
     .action(async (file: string, options: Omit<InitOptions, 'file'>) =>
       done(await (await import('./init.js')).init(context, { ...options, file })),
     );
-  addExamples(init, 'init', `init --url ${LOCAL_URL} --match session:*`);
+  addExamples(init, 'init', `init --url ${LOCAL_URL} --match 'session:*'`);
 }
 
 function addRun(program: Command, context: CliContext, done: Done): void {
   const run = addCommand(program, 'run', 'run the relay')
     .addOption(
-      new Option('--log-level <level>', 'instead of log.level in the file').choices(LOG_LEVELS),
+      new Option('--log-level <level>', 'override log.level of the file').choices(LOG_LEVELS),
     )
     .addOption(
-      new Option('--log-format <format>', 'instead of log.format in the file').choices(LOG_FORMATS),
+      new Option('--log-format <format>', 'override log.format of the file').choices(LOG_FORMATS),
     )
     .action(async (options: RunOptions) =>
       done(await (await import('./run.js')).run(context, options)),
@@ -130,7 +132,7 @@ function addRun(program: Command, context: CliContext, done: Done): void {
   const healthcheck = addCommand(
     program,
     'healthcheck',
-    'query the liveness endpoint of a running relay, for HEALTHCHECK',
+    'query the liveness endpoint of a running relay',
   )
     .option('--ready', 'query the readiness endpoint instead')
     .option('--json', 'print a JSON object')
@@ -174,8 +176,8 @@ function addTrials(program: Command, context: CliContext, done: Done): void {
   const send = addCommand(program, 'send', 'send test webhooks for a key, and show the responses')
     .argument('<key>', 'the name of the key, which need not exist')
     .option('--database <n>', 'the database of the key', wholeNumber, 0)
-    .option('--route <name>', 'only this route')
-    .option('--endpoint <name>', 'only this endpoint')
+    .option('--route <name>', 'send only for this route')
+    .option('--endpoint <name>', 'send only to this endpoint')
     .option('--to <url>', 'send to this URL instead, without headers, TLS files and proxy')
     .option('--json', 'print one JSON object per webhook')
     .addHelpText('after', SEND_NOTES)
@@ -190,7 +192,11 @@ function addTrials(program: Command, context: CliContext, done: Done): void {
   const listen = addCommand(program, 'listen', 'receive, verify and print webhooks')
     .option('--port <n>', 'the port to listen on', portNumber, 8080)
     .option('--host <address>', 'the address to listen on', '127.0.0.1')
-    .option('--secret <secret>', 'verify with this whsec_… or whpk_… (repeatable)', list)
+    .option(
+      '--secret <secret>',
+      'verify with this secret (whsec_…) or public key (whpk_…); repeatable',
+      list,
+    )
     .option(
       '--fail <responses>',
       'respond with these to the first attempts of each webhook, for example 500,429,hang,reset',
@@ -206,7 +212,10 @@ function addPrints(program: Command, context: CliContext, done: Done): void {
   const secret = program
     .command('secret')
     .description('generate a signing secret')
-    .option('--asymmetric', 'a private key (whsk_…), with its public key on standard error')
+    .option(
+      '--asymmetric',
+      'generate a private key (whsk_…); print its public key on standard error',
+    )
     .option('--json', 'print a JSON object')
     .action(async (options: SecretOptions) =>
       done(await (await import('./secret.js')).secret(context, options)),
@@ -241,13 +250,13 @@ function addDead(program: Command, context: CliContext, done: Done): void {
     addCommand(dead, name, description)
       .option('--endpoint <name>', 'filter by endpoint')
       .option('--route <name>', 'filter by route')
-      .option('--id <id>', 'filter by id (repeatable)', list)
+      .option('--id <id>', 'filter by id; repeatable', list)
       .option('--reason <reason>', 'filter by reason: exhausted, gone or unknown_endpoint')
       .option('--older-than <duration>', 'dead-lettered longer ago than this, for example 2h')
       .option('--newer-than <duration>', 'dead-lettered within this time, for example 15m');
 
   const listed = withFilters('list', 'list dead letters, newest last')
-    .option('--limit <n>', 'list only the newest n; 0: all', wholeNumber, LISTED_MAX)
+    .option('--limit <n>', 'list at most the newest n; 0 for all', wholeNumber, LISTED_MAX)
     .option('--json', 'print one JSON object per line')
     .action(async (options: ListDeadOptions) =>
       done(await (await loadDead()).listDead(context, options)),
@@ -264,7 +273,7 @@ function addDead(program: Command, context: CliContext, done: Done): void {
   const withChoice = (name: string, description: string) =>
     withFilters(name, description)
       .argument('[ids...]', 'the ids of dead letters')
-      .option('--all', 'all dead letters')
+      .option('--all', 'select all dead letters')
       .option('--dry-run', 'change nothing; show how many dead letters match')
       .option('--rate <rate>', 'at most this many per second, minute or hour: 10/s, 600/m, 1000/h')
       .option('--json', 'print a JSON object');
@@ -286,7 +295,7 @@ function addQuarantine(program: Command, context: CliContext, done: Done): void 
     .description('list, show or drop state entries that no relay has written');
   addExamples(quarantine, 'quarantine list', 'quarantine show ID', 'quarantine drop --all');
   const listed = addCommand(quarantine, 'list', 'list quarantined entries, newest last')
-    .option('--limit <n>', 'list only the newest n; 0: all', wholeNumber, LISTED_MAX)
+    .option('--limit <n>', 'list at most the newest n; 0 for all', wholeNumber, LISTED_MAX)
     .option('--json', 'print one JSON object per line')
     .action(async (options: ListQuarantineOptions) =>
       done(await (await loadQuarantine()).listQuarantine(context, options)),
@@ -306,7 +315,7 @@ function addQuarantine(program: Command, context: CliContext, done: Done): void 
     'permanently delete quarantined entries, with the keys that were renamed for them',
   )
     .argument('[ids...]', 'the ids of entries')
-    .option('--all', 'all entries')
+    .option('--all', 'select all entries')
     .option('--json', 'print a JSON object')
     .action(async (ids: string[], options: Omit<DropQuarantineOptions, 'ids'>) =>
       done(await (await loadQuarantine()).dropQuarantine(context, { ...options, ids })),

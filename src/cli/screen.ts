@@ -1,6 +1,6 @@
 /** The width and the colors of standard output. */
-import { isColored, type Paint, paintFor } from '../lib/terminal.js';
-import type { CliContext } from './context.js';
+import { isColored, type Paint, paintFor, wrap } from '../lib/terminal.js';
+import type { CliContext, Output } from './context.js';
 
 export interface Screen {
   readonly isTerminal: boolean;
@@ -13,7 +13,22 @@ export interface Screen {
 const COLUMNS_DEFAULT = 80;
 
 export function screenOf({ stdout, env }: Pick<CliContext, 'stdout' | 'env'>): Screen {
-  const isTerminal = stdout.isTTY === true;
-  const width = isTerminal ? (stdout.columns ?? COLUMNS_DEFAULT) : Number.POSITIVE_INFINITY;
-  return { isTerminal, width, paint: paintFor(isColored(stdout, env)) };
+  const paint = paintFor(isColored(stdout, env));
+  return { isTerminal: stdout.isTTY === true, width: widthOf(stdout), paint };
+}
+
+function widthOf({ isTTY, columns }: Output): number {
+  return isTTY === true ? (columns ?? COLUMNS_DEFAULT) : Number.POSITIVE_INFINITY;
+}
+
+const INDENT = '  ';
+
+/** Wraps uncolored lines that are too long for a terminal, and indents the rest of each line. */
+export function fitted(output: Output, text: string): string {
+  const width = widthOf(output);
+  const lines = text.split('\n').map((line) => {
+    if (line.length <= width) return line;
+    return wrap(line, width - INDENT.length).join(`\n${INDENT}`);
+  });
+  return lines.join('\n');
 }

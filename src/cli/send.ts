@@ -7,7 +7,6 @@ import { createSender } from '../delivery/send.js';
 import { adviceFor } from '../doctor/judge-endpoint.js';
 import { type Clock, systemClock } from '../lib/clock.js';
 import { preventionAdvice } from '../lib/exhaustion.js';
-import { pluralize } from '../lib/pluralize.js';
 import { printableJson } from '../lib/printable.js';
 import { wrap } from '../lib/terminal.js';
 import { UsageError } from '../model/errors.js';
@@ -57,8 +56,8 @@ export const send: CommandAction<SendOptions> = async (context, options) => {
   warnTooLarge(context, tooLarge);
   const missing = planned.length + tooLarge.length - accepted;
   if (missing === 0) return 0;
-  const all = pluralize(planned.length + tooLarge.length, 'test webhook');
-  stderr.write(`expiry-relay: ${missing} of ${all} not accepted\n`);
+  const all = planned.length + tooLarge.length;
+  stderr.write(`expiry-relay: ${missing} of ${all} test webhooks not accepted\n`);
   return 1;
 };
 
@@ -126,9 +125,16 @@ function textOf({ endpoint }: Planned, { outcome, tookMs }: Attempted, screen: S
   const lines = [
     ...wrap(resultText(outcome, tookMs), width - INDENT.length).map((line) => paint(color, line)),
     ...bodyOf(outcome),
-    ...(advice === null ? [] : wrap(`→ ${advice}`, width - INDENT.length)),
+    ...(advice === null ? [] : adviceLines(advice, width - INDENT.length)),
   ];
   return lines.map((line) => `${INDENT}${line}\n`).join('');
+}
+
+const ARROW = '→ ';
+
+function adviceLines(advice: string, width: number): readonly string[] {
+  const [first = '', ...rest] = wrap(advice, width - ARROW.length);
+  return [ARROW + first, ...rest.map((line) => ' '.repeat(ARROW.length) + line)];
 }
 
 function resultText(outcome: Outcome | Prevented, tookMs: number): string {
@@ -167,7 +173,20 @@ function adviceOf(outcome: Outcome | Prevented, endpoint: Planned['endpoint']): 
 
 function adviceOnStatus({ status, location }: Outcome & { readonly kind: 'rejected' }) {
   if (status === STATUS_GONE) return 'the relay would disable this endpoint until a restart';
-  if (status >= 400) return null;
+  if (status >= 400) return rejectionAdvice(status);
   const where = location === null ? '' : ` (location: ${location})`;
   return `redirects are not followed: correct the URL${where}`;
+}
+
+function rejectionAdvice(status: number): string {
+  switch (status) {
+    case 401:
+    case 403:
+      return 'check that the receiver has the same secret, and the headers of the endpoint';
+    case 404:
+    case 405:
+      return 'check the URL of the endpoint, and the path and the method of the route';
+    default:
+      return "check the receiver's log";
+  }
 }

@@ -49,7 +49,7 @@ function checkTls(path: Path, endpoint: Section): Complaint[] {
   const url = parseIfValid(endpointFields.url, endpoint.url);
   const complaints: Complaint[] = [];
   if (url?.protocol === 'http:') {
-    const wording = mismatch('an https:// URL beside it', { found: 'one of http://' });
+    const wording = mismatch('an https:// URL beside it', { found: 'http://' });
     complaints.push(complain([...path, 'tls'], wording, 'key'));
   }
   return [...complaints, ...checkKeyPair([...path, 'tls'], tls)];

@@ -46,7 +46,7 @@ function checkTls(name: 'redis' | 'state', section: Section): Complaint[] {
   // The default URL is plain TCP.
   const url = section.url === undefined ? null : parseIfValid(redisFields.url, section.url);
   if (url === undefined || url?.tls) return pair;
-  return fail(url?.path ? 'a Unix socket' : 'one of redis://, which is without TLS');
+  return fail(url?.path ? 'a Unix socket' : 'redis://, which is without TLS');
 }
 
 /** At most one password and one user name; a user name requires a password. */

@@ -48,7 +48,7 @@ function resolveReference(inside: string, env: Environment | null): string | Wor
     return statement(`the environment variable ${name} is unset or empty: ${rest || 'required'}`);
   }
   if (value !== undefined) return value;
-  return mismatch(`the environment variable ${name} to be set`, { found: 'it unset' });
+  return statement(`the environment variable ${name} is not set`);
 }
 
 /** `env`: null when the environment is not known. */

@@ -155,15 +155,16 @@ async function readChosen({ file, env, cwd }: LoadOptions): Promise<Chosen> {
     const [first, second] = found;
     if (first !== undefined && second !== undefined) {
       throw new SettingsError(
-        `${first.file}: ${second.file} exists, too; expected one of them: delete the other, or ` +
-          `name one with -c FILE or ${FILE_VARIABLE}`,
+        `${first.file}: ${second.file} exists as well: delete one of them, or specify one with ` +
+          `-c FILE or ${FILE_VARIABLE}`,
       );
     }
     if (first !== undefined) return first;
   }
   throw new NoSettingsFileError(
-    `no configuration file: looked for ${DEFAULT_NAMES.join(' and ')} in ${printable(cwd)} and ` +
-      `${DEFAULT_FOLDERS[1]}; name one with -c FILE or ${FILE_VARIABLE}`,
+    `no configuration file: found no ${DEFAULT_NAMES.join(' or ')} in ${printable(cwd)} or ` +
+      `${DEFAULT_FOLDERS[1]}. Create one with expiry-relay init, or specify one with -c FILE or ` +
+      FILE_VARIABLE,
   );
 }
 

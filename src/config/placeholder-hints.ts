@@ -4,7 +4,7 @@ import type { Interpolated } from './interpolate.js';
 import { type Path, valueAt } from './path.js';
 import { routeFields } from './schema.js';
 import { parseIfValid } from './sections.js';
-import type { Wording } from './wording.js';
+import { statement, type Wording } from './wording.js';
 
 /** The placeholders that are valid at a path; none outside a route's strings. */
 function namesAt(root: unknown, [section, index, field]: Path): readonly string[] {
@@ -22,6 +22,8 @@ export function hintAtNames(
 ): { readonly path: Path; readonly wording: Wording } {
   const [part] = partsOf(`{${inside}}`) ?? [];
   const isName = typeof part === 'object' && namesAt(root, path).includes(part.name);
-  if (!isName || wording.kind === 'statement') return { path, wording };
-  return { path, wording: { ...wording, hint: `did you mean {${inside}}?` } };
+  if (!isName) return { path, wording };
+  const hint = `did you mean {${inside}}?`;
+  if (wording.kind === 'statement') return { path, wording: statement(`${wording.text}; ${hint}`) };
+  return { path, wording: { ...wording, hint } };
 }

@@ -63,7 +63,7 @@ function readPrivateKey(text: string): Reading<Secret> {
   const fail = (found: string) =>
     reject(`${PRIVATE_KEY_PREFIX} and then ${bytesMax} or ${SEED_BYTES} bytes in base64`, {
       found,
-      hint: 'make one with: expiry-relay secret --asymmetric',
+      hint: 'generate one with: expiry-relay secret --asymmetric',
     });
   const bytes = bytesOf(text.slice(PRIVATE_KEY_PREFIX.length));
   if (bytes === null) return fail(NO_BASE64);
@@ -79,7 +79,7 @@ function readPrivateKey(text: string): Reading<Secret> {
 
 function noSecret(found: string): Wording {
   const expected = `${SECRET_PREFIX} and then ${SECRET_BYTES_MIN}–${SECRET_BYTES_MAX} bytes in base64`;
-  return mismatch(expected, { found, hint: 'make one with: expiry-relay secret' });
+  return mismatch(expected, { found, hint: 'generate one with: expiry-relay secret' });
 }
 
 export const EMPTY_SECRET = noSecret('an empty string');

@@ -21,7 +21,7 @@ export const SYNTAX_MISTAKES: Readonly<Record<ErrorCode, string>> = {
   BAD_COLLECTION_TYPE: 'not YAML: this tag does not fit this kind of value',
   BAD_DIRECTIVE: 'not YAML: this % line is no directive of YAML',
   BAD_DQ_ESCAPE: 'not YAML: no such \\ escape between double quotes; single quotes have no escapes',
-  BAD_INDENT: 'not YAML: this line is indented in a way that fits nothing above it',
+  BAD_INDENT: 'not YAML: the indentation of this line matches no line above it',
   BAD_PROP_ORDER: 'not YAML: anchors and tags stand directly before their value',
   BAD_SCALAR_START: `not YAML: no text begins with this character; ${QUOTES}`,
   BLOCK_AS_IMPLICIT_KEY: 'not YAML: a second "key: value" inside a value; quotes or a new line',
@@ -72,8 +72,9 @@ function selectInformative(errors: readonly SyntaxError[]): readonly SyntaxError
   if (tooDeep !== undefined) return [tooDeep];
   // After the parser loses the structure, every further token is unexpected.
   const astray = errors.find(({ code }) => code === 'UNEXPECTED_TOKEN');
-  return errors
-    .filter((error) => error.code !== 'UNEXPECTED_TOKEN' || error === astray)
+  const distinct = new Map(errors.map((error) => [`${error.code} ${error.pos[0]}`, error]));
+  return [...distinct.values()]
+    .filter((error) => error.code !== 'UNEXPECTED_TOKEN' || error.pos[0] === astray?.pos[0])
     .slice(0, SYNTAX_MISTAKES_MAX);
 }
 

@@ -104,7 +104,7 @@ export function urlProblem(text: string, rules: UrlRules): UrlProblem | null {
   if (parts === null || !schemes.includes(parts.scheme)) {
     const advice = parts === null ? undefined : adviceOnScheme(parts.scheme);
     // Only a known scheme is certainly not a secret.
-    if (advice !== undefined) return { found: `one of ${parts?.scheme}://`, hint: advice };
+    if (advice !== undefined) return { found: `${parts?.scheme}://`, hint: advice };
     const isBare = /^[\w.-]+(?::\d+)?(?:\/|$)/.test(text);
     const hint = isBare ? `write ${schemes[0]}:// before the host` : null;
     return { found: `one that begins with ${noneOf(schemes)}`, hint };

@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import { pluralize } from '../lib/pluralize.js';
 import {
   messageOf,
+  RedisPermissionError,
   RedisUnreachableError,
   RedisUnresponsiveError,
   type RelayError,
@@ -54,6 +55,9 @@ function failureAdvice(error: RelayError, setting: string): string | null {
   }
   if (error instanceof RedisUnreachableError) {
     return `check ${setting}, that the server runs, and that this machine can connect to it`;
+  }
+  if (error instanceof RedisPermissionError) {
+    return 'grant the permission with ACL SETUSER, then run doctor again';
   }
   return null;
 }

@@ -44,9 +44,22 @@ export async function listenOn(
     return { host: address, port: (server.address() as AddressInfo).port };
   } catch (thrown) {
     const error = thrown as NodeJS.ErrnoException;
-    const found =
-      error.code === 'EADDRINUSE' ? 'the port is in use; choose another one' : error.message;
-    throw new ListenError(`cannot listen on ${placeText({ host, port })} (${setting}): ${found}`);
+    throw new ListenError(
+      `cannot listen on ${placeText({ host, port })}: ${listenFailure(error)} (${setting})`,
+    );
+  }
+}
+
+function listenFailure({ code, message }: NodeJS.ErrnoException): string {
+  switch (code) {
+    case 'EADDRINUSE':
+      return 'the port is in use; choose another one';
+    case 'EADDRNOTAVAIL':
+      return 'this machine does not have the address; choose another one';
+    case 'EACCES':
+      return 'no permission for this port; choose one above 1023';
+    default:
+      return message;
   }
 }
 

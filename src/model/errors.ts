@@ -154,5 +154,8 @@ export function messageOf(thrown: unknown): string {
   if (thrown instanceof AggregateError && thrown.message === '') {
     return thrown.errors.map(messageOf).join('; ');
   }
-  return thrown instanceof Error ? thrown.message : String(thrown);
+  if (!(thrown instanceof Error)) return String(thrown);
+  // The message of an OpenSSL error begins with numbers, and ends with a line of its source code.
+  if ('library' in thrown && 'reason' in thrown) return `TLS error: ${thrown.reason}`;
+  return thrown.message;
 }

@@ -58,7 +58,7 @@ export async function startReceiver(parts: ReceiverParts): Promise<Receiver> {
       .then((answered) => answer(response, answered))
       .catch(() => response.destroy());
   });
-  const address = await listenOn(server, parts.listen, '--port', parts.onError);
+  const address = await listenOn(server, parts.listen, '--host or --port', parts.onError);
   return { address, close: () => closeServer(server) };
 }
 

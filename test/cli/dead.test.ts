@@ -86,7 +86,9 @@ describe('dead list', () => {
   it('shows the newest up to the limit, and says how many are older', async () => {
     await storeDeadLetters(shared.client, LETTERS);
     const { stdout } = await dead('list', '--limit', '1');
-    expect(stdout).toMatch(/^ID.*\nnew .*\n3 dead letters: .*; 2 older not shown \(--limit 0 /);
+    expect(stdout).toMatch(
+      /^ID.*\nnew .*\n3 dead letters: .*; 2 older not shown \(--limit 0: all\)/,
+    );
     const json = await dead('list', '--limit', '2', '--json');
     expect(json.stdout.match(/"id":"\w+"/g)).toEqual(['"id":"elsewhere"', '"id":"new"']);
     expect(json.stderr).toContain('1 older not shown');
@@ -131,8 +133,9 @@ describe('dead list', () => {
     const { code, stderr } = await dead('list');
     expect(code).toBe(0);
     expect(stderr).toBe(
-      'expiry-relay: no running relay has the endpoint "audit": 2 webhooks waiting for it; ' +
-        'dead-lettered once no running relay has had it for 1h (state.unknown_endpoint_grace)\n',
+      'expiry-relay: no running relay has the endpoint "audit", which has 2 pending webhooks. Start a ' +
+        'relay that has it; otherwise they become dead letters after 1h ' +
+        '(state.unknown_endpoint_grace)\n',
     );
     expect((await dead('list', '--endpoint', 'shop')).stderr).toBe('');
   });
@@ -312,6 +315,18 @@ describe.each(['replay', 'drop'])('dead %s', (verb) => {
     expect((await dead(verb, '--all', '--rate', 'fast')).stderr).toContain(
       '--rate: expected a rate',
     );
+  });
+
+  it('waits with one timer for --rate, however many letters there are', async () => {
+    await keepRunning(shared.client, 'shop');
+    await storeDeadLetters(shared.client, manyLetters(20));
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error) => warnings.push(warning);
+    process.on('warning', onWarning);
+    const { stdout } = await dead(verb, '--endpoint', 'shop', '--rate', '100/s');
+    process.off('warning', onWarning);
+    expect(stdout).toMatch(/^shop: 20 (replayed|dropped)\n$/);
+    expect(warnings).toEqual([]);
   });
 
   it('says with --json what it has done', async () => {

@@ -49,8 +49,17 @@ describe('init', () => {
     await using folder = await tempFolder({ 'relay.yaml': 'mine' });
     const { code, stdout, stderr } = await cli(['init'], { cwd: folder.path });
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
-    expect(stderr).toBe('relay.yaml: cannot be written: the file exists\n');
+    expect(stderr).toBe(
+      'relay.yaml: already exists. To create another file, run: expiry-relay init FILE\n',
+    );
     expect(await readFile(join(folder.path, 'relay.yaml'), 'utf8')).toBe('mine');
+  });
+
+  it('does not create a directory', async () => {
+    await using folder = await tempFolder({});
+    const { code, stderr } = await cli(['init', 'etc/relay.yaml'], { cwd: folder.path });
+    expect(code).toBe(1);
+    expect(stderr).toBe('etc/relay.yaml: cannot be written: its directory does not exist\n');
   });
 
   it.each([

@@ -151,7 +151,7 @@ describe('send', () => {
     const none = await folder.send('order:42', '--route', 'other', '--endpoint', 'shop');
     expect(none).toMatchObject({ code: 1, stdout: '' });
     expect(none.stderr).toBe(
-      'expiry-relay: no route matches order:42 with --route other with --endpoint shop; ' +
+      'expiry-relay: no route matches "order:42" with --route other with --endpoint shop; ' +
         'patterns: order:{id} (cancel), order:* (other)\n',
     );
   });
@@ -163,7 +163,7 @@ describe('send', () => {
       '--route: expected a route in the file, found "cancle" (did you mean "cancel"?)',
     ],
     [['order:1', '--endpoint', 'x'], 2, '--endpoint: expected an endpoint in the file, found "x"'],
-    [['cart:1'], 1, 'no route matches cart:1; patterns: order:{id} (cancel), order:* (other)'],
+    [['cart:1'], 1, 'no route matches "cart:1"; patterns: order:{id} (cancel), order:* (other)'],
     [['order:1', '--database', '3'], 1, 'database 3 is not watched (redis.databases)'],
   ])('answers %j with exit code %i', async (words, code, message) => {
     await using folder = await aFolder('http://127.0.0.1:9');
@@ -193,6 +193,9 @@ describe('send', () => {
       /→ redirects are not followed: .* \(location: \S+\/other\?…\)\n/,
     ],
     [304, {}, /→ redirects are not followed: correct the URL\n/],
+    [401, {}, '→ check that the receiver has the same secret, and the headers of the endpoint\n'],
+    [404, {}, '→ check the URL of the endpoint, and the path and the method of the route\n'],
+    [500, {}, "→ check the receiver's log\n"],
   ])('says what an answer of %i means', async (status, headers, advice) => {
     await using receiver = await TestReceiver.start((_, response) => {
       response.writeHead(status, headers).end();

@@ -50,17 +50,17 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
   ],
   'bad-endpoint': [
     "3:10: endpoints.shop.url: expected a host that is neither link-local nor a cloud's metadata, found such an address (if the address is intended, set allow_link_local: true)",
-    '4:15: endpoints.shop.secrets[0]: expected whsec_ and then 24–64 bytes in base64, found a public key (whpk_…), which verifies but cannot sign (make one with: expiry-relay secret)',
-    '4:66: endpoints.shop.secrets[1]: expected whsk_ and then 64 or 32 bytes in base64, found one 3 bytes long (make one with: expiry-relay secret --asymmetric)',
+    '4:15: endpoints.shop.secrets[0]: expected whsec_ and then 24–64 bytes in base64, found a public key (whpk_…), which verifies but cannot sign (generate one with: expiry-relay secret)',
+    '4:66: endpoints.shop.secrets[1]: expected whsk_ and then 64 or 32 bytes in base64, found one 3 bytes long (generate one with: expiry-relay secret --asymmetric)',
     '5:16: endpoints.shop.headers.Authorization: expected no authorization here, found it beside basic, which sets the same header',
     '5:41: endpoints.shop.headers.x-key.file: expected the path of a file, found nothing',
     '5:50: endpoints.shop.headers.x-key: unknown key "flie"; did you mean "file"?',
     '6:12: endpoints.shop.basic: expected password or password_file, found neither',
     '6:24: endpoints.shop.basic.username: expected a user name without a colon, found a hidden value, as it may be a secret',
-    '7:5: endpoints.shop.tls: expected an https:// URL beside it, found one of http://',
+    '7:5: endpoints.shop.tls: expected an https:// URL beside it, found http://',
     '7:12: endpoints.shop.tls.cert_file: expected cert_file and key_file together, found cert_file alone',
     `7:23: endpoints.shop.tls.cert_file: expected a readable file, found "no-such-file.pem" (no such file; looked for in ${cwd})`,
-    '8:12: endpoints.shop.proxy: expected a URL such as http://user:password@proxy:3128, found one of socks5:// (SOCKS is not supported: use an HTTP proxy)',
+    '8:12: endpoints.shop.proxy: expected a URL such as http://user:password@proxy:3128, found socks5:// (SOCKS is not supported: use an HTTP proxy)',
     '9:23: endpoints.shop.allow_link_local: expected true or false, found "maybe"',
     "11:10: endpoints.audit.url: expected a host that is neither link-local nor a cloud's metadata, found such an address (if the address is intended, set allow_link_local: true)",
     '13:40: endpoints.audit.basic.password_file: expected password or password_file, found both',
@@ -73,7 +73,7 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     '20:24: endpoints.mail.basic.username: expected a user name without a colon, found an empty string',
   ],
   'bad-state': [
-    '3:8: state.url: expected a Redis URL such as redis://127.0.0.1:6379, found one of http:// (use the address for Redis clients, not for HTTP)',
+    '3:8: state.url: expected a Redis URL such as redis://127.0.0.1:6379, found http:// (use the address for Redis clients, not for HTTP)',
     '4:11: state.prefix: expected a prefix of 1–64 letters, digits, ., _ or -, without braces or colons, found "{tag}"',
   ],
   'capture-twice': [
@@ -85,17 +85,17 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
   'duplicate-key': ['5:5: duplicate key "url"; it is already on line 3'],
   empty: ['1:1: expected a mapping with endpoints and routes, found nothing'],
   'malformed-secret': [
-    '5:9: endpoints.shop.secrets[0]: expected whsec_ and then 24–64 bytes in base64, found one without the prefix whsec_ (make one with: expiry-relay secret)',
-    '6:9: endpoints.shop.secrets[1]: expected whsec_ and then 24–64 bytes in base64, found one whose rest is not padded standard base64 (make one with: expiry-relay secret)',
-    '7:9: endpoints.shop.secrets[2]: expected whsec_ and then 24–64 bytes in base64, found one whose rest is not padded standard base64 (make one with: expiry-relay secret)',
-    '8:9: endpoints.shop.secrets[3]: expected whsec_ and then 24–64 bytes in base64, found one 0 bytes long (make one with: expiry-relay secret)',
+    '5:9: endpoints.shop.secrets[0]: expected whsec_ and then 24–64 bytes in base64, found one without the prefix whsec_ (generate one with: expiry-relay secret)',
+    '6:9: endpoints.shop.secrets[1]: expected whsec_ and then 24–64 bytes in base64, found one whose rest is not padded standard base64 (generate one with: expiry-relay secret)',
+    '7:9: endpoints.shop.secrets[2]: expected whsec_ and then 24–64 bytes in base64, found one whose rest is not padded standard base64 (generate one with: expiry-relay secret)',
+    '8:9: endpoints.shop.secrets[3]: expected whsec_ and then 24–64 bytes in base64, found one 0 bytes long (generate one with: expiry-relay secret)',
   ],
   many: [
-    '2:8: redis.url: expected the environment variable REDIS_URL to be set, found it unset',
+    '2:8: redis.url: the environment variable REDIS_URL is not set',
     '3:18: redis.databases[1]: expected a whole number from 0 to 2147483647, found "x"',
     '4:1: unknown key "endpoint"; did you mean "endpoints"?',
     '7:10: endpoints.shop.url: expected a URL such as http://shop:8080/hooks, found one that begins with neither http:// nor https:// (write http:// before the host)',
-    '8:15: endpoints.shop.secrets[0]: expected whsec_ and then 24–64 bytes in base64, found one 7 bytes long (make one with: expiry-relay secret)',
+    '8:15: endpoints.shop.secrets[0]: expected whsec_ and then 24–64 bytes in base64, found one 7 bytes long (generate one with: expiry-relay secret)',
     '10:5: duplicate key "timeout"; it is already on line 9',
     '10:14: endpoints.shop.timeout: expected a duration such as 250ms, 15s, 1h30m or 1w, found 20 (which unit?)',
     '11:3: endpoints: expected a name of 1–64 letters, digits, - and _, found "mail shop"',
@@ -147,11 +147,11 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     '23:14: routes[1].include: expected [value], found a string (put it in [ ])',
   ],
   'other-templates': [
-    '9:11: routes[0].path: expected the environment variable id to be set, found it unset (did you mean {id}?)',
-    '10:13: routes[0].lookup: expected the environment variable id to be set, found it unset (did you mean {id}?)',
-    '12:20: routes[0].body.order: expected the environment variable id to be set, found it unset (did you mean {id}?)',
+    '9:11: routes[0].path: the environment variable id is not set; did you mean {id}?',
+    '10:13: routes[0].lookup: the environment variable id is not set; did you mean {id}?',
+    '12:20: routes[0].body.order: the environment variable id is not set; did you mean {id}?',
     `12:36: routes[0].body.total: expected \${NAME}, \${NAME:-default} or \${NAME:?message}, found other characters after \${ (did you mean {value.total}?)`,
-    '12:61: routes[0].body.other: expected the environment variable ID to be set, found it unset',
+    '12:61: routes[0].body.other: the environment variable ID is not set',
     '16:11: routes[1].body: expected a structure such as {order: "{id}"}, or none, found a string that looks like JSON (write it as YAML, without the quotes around it)',
     '20:11: routes[2].body: expected a structure such as {order: "{id}"}, or none, found a string that looks like JSON (write it as YAML, without the quotes around it)',
     '24:20: routes[3].body.order: expected single braces around a name, found "{{id}}" ({id} is replaced by the value; {{ id }} is literal)',
@@ -167,7 +167,7 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
   ],
   'no-mapping': ['1:1: expected a mapping with endpoints and routes, found a string'],
   'no-redis-url': [
-    '1:15: redis.url: expected a Redis URL such as redis://127.0.0.1:6379, found one of http:// (use the address for Redis clients, not for HTTP)',
+    '1:15: redis.url: expected a Redis URL such as redis://127.0.0.1:6379, found http:// (use the address for Redis clients, not for HTTP)',
   ],
   'no-secret-file': [
     `4:23: endpoints.shop.secrets[0].file: expected a readable file, found "no-such-secret" (no such file; looked for in ${cwd})`,
@@ -190,7 +190,7 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
   ],
   'not-yaml': ['8:1: not YAML: expected a closing quote, bracket, comma or colon before this'],
   'bad-redis-tls': [
-    '3:3: redis.tls: expected a rediss:// URL in redis.url beside it, found one of redis://, which is without TLS',
+    '3:3: redis.tls: expected a rediss:// URL in redis.url beside it, found redis://, which is without TLS',
     `3:18: redis.tls.ca_file: expected a readable file, found "ca.pem" (no such file; looked for in ${cwd})`,
     '3:26: redis.tls.cert_file: expected cert_file and key_file together, found cert_file alone',
     `3:37: redis.tls.cert_file: expected a readable file, found "tls.crt" (no such file; looked for in ${cwd})`,
@@ -210,7 +210,7 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     '9:11: routes[1].name: expected a name that no other route has, found "cancel-unpaid-order" (routes[0] has it)',
   ],
   'short-secret': [
-    '4:15: endpoints.shop.secrets[0]: expected whsec_ and then 24–64 bytes in base64, found one 7 bytes long (make one with: expiry-relay secret)',
+    '4:15: endpoints.shop.secrets[0]: expected whsec_ and then 24–64 bytes in base64, found one 7 bytes long (generate one with: expiry-relay secret)',
   ],
   'state-contradiction': [
     "4:3: state.username: expected one user name, found one beside state.url's (remove one)",
@@ -229,6 +229,7 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
   'state-without-password': [
     '5:13: state.username: expected a password beside the user name, found none',
   ],
+  unclosed: ['2:1: not YAML: the indentation of this line matches no line above it'],
   tab: ['10:1: not YAML: expected spaces as indentation, found a tab'],
   'two-documents': ['9:1: expected one YAML document, found a second one here (after ---)'],
   'two-state-passwords': [
@@ -253,7 +254,7 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     '7:12: expected an alias of an anchor above it, found none of that name (put a string that begins with * in quotes)',
   ],
   'unset-variable': [
-    '6:22: endpoints.shop.headers.authorization: expected the environment variable SHOP_TOKEN to be set, found it unset',
+    '6:22: endpoints.shop.headers.authorization: the environment variable SHOP_TOKEN is not set',
   ],
   'unterminated-variable': [
     `10:10: log.level: expected a } after \${, found none (for a literal \${ write $\${)`,

@@ -58,7 +58,7 @@ describe("a route's body", () => {
   it('causes one error where a variable is unset', async () => {
     const message = await mistakesOf({ body: { order: '${UNSET}' } });
     expect(message.split('\n')).toHaveLength(1);
-    expect(message).toContain('routes[0].body.order: expected the environment variable UNSET');
+    expect(message).toContain('routes[0].body.order: the environment variable UNSET');
   });
 
   it('accepts a mapping of one custom key, with any name', async () => {

@@ -176,7 +176,7 @@ describe('a service link of Kubernetes', () => {
   it('is not suggested for a variable of another name, or for the file itself', async () => {
     for (const url of [`\${REDIS_URL}`, 'tcp://10.0.0.1:6379']) {
       const said = await saidOf({ top: { redis: { url } }, env });
-      expect(said).toContain('found one of tcp:// (write redis://)');
+      expect(said).toContain('found tcp:// (write redis://)');
       expect(said).not.toContain('Kubernetes');
     }
   });

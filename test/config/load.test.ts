@@ -69,7 +69,7 @@ describe('which file is loaded', () => {
     const two = { 'relay.yaml': SMALLEST, 'expiry-relay.yaml': SMALLEST };
     await using folder = await aFolder(two);
     await expect(folder.load()).rejects.toThrow(
-      'relay.yaml: expiry-relay.yaml exists, too; expected one of them',
+      'relay.yaml: expiry-relay.yaml exists as well: delete one of them',
     );
     expect(await folder.load('relay.yaml')).toMatchObject({ file: 'relay.yaml' });
   });
@@ -77,7 +77,7 @@ describe('which file is loaded', () => {
   it('is missing, and the message lists the places', async () => {
     await using folder = await aFolder({});
     await expect(folder.load()).rejects.toThrow(
-      /looked for relay\.yaml and expiry-relay\.yaml in .* and \/etc\/expiry-relay; name one with -c FILE/,
+      /found no relay\.yaml or expiry-relay\.yaml in .* or \/etc\/expiry-relay\. Create one with .* with -c FILE/,
     );
   });
 
@@ -393,7 +393,7 @@ describe('secrets in files', () => {
       a: 'hunter2hunter2',
     });
     await expect(folder.load()).rejects.toThrow(
-      /secrets\[0\]\.file: .*found one without the prefix whsec_ \(make/,
+      /secrets\[0\]\.file: .*found one without the prefix whsec_ \(generate/,
     );
     await expect(folder.load()).rejects.not.toThrow('hunter2');
   });
@@ -450,7 +450,7 @@ describe('an invalid file', () => {
     ).replace('to: shop', `to: ["\${A}", shpo]`);
     const lines = (await mistakesIn(text)).split('\n');
     expect(lines).toHaveLength(5);
-    expect(lines.filter((line) => line.includes('variable A to be set'))).toHaveLength(4);
+    expect(lines.filter((line) => line.includes('variable A is not set'))).toHaveLength(4);
   });
 
   it('does not show values from the environment', async () => {

@@ -6,6 +6,7 @@ import {
   RedisAuthError,
   RedisIsReplicaError,
   RedisNotReadyError,
+  RedisPermissionError,
   RedisTlsError,
   RedisUnreachableError,
   RedisUnresponsiveError,
@@ -25,5 +26,11 @@ it('the advice to check that the server runs is given only if no connection can 
   );
   expect(judgeFailure(new RedisUnresponsiveError('no'), 'state', 'state.url').advice).toBe(
     'check state.url, and the log of the server there',
+  );
+});
+
+it('a denied permission is to be granted', () => {
+  expect(judgeFailure(new RedisPermissionError('no'), 'redis', 'redis.url').advice).toBe(
+    'grant the permission with ACL SETUSER, then run doctor again',
   );
 });

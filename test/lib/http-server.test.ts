@@ -14,3 +14,12 @@ it('a server that cannot accept a connection reports it and keeps listening', as
   expect(server.listening).toBe(true);
   server.close();
 });
+
+it('an address of another machine is reported with its setting', async () => {
+  const address = { host: '192.0.2.1', port: 0 };
+  const listening = listenOn(createServer(), address, '--host or --port', () => undefined);
+  await expect(listening).rejects.toThrow(
+    'cannot listen on 192.0.2.1:0: this machine does not have the address; choose another one ' +
+      '(--host or --port)',
+  );
+});
