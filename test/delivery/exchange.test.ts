@@ -1,14 +1,14 @@
 import { expect, it } from 'vitest';
 import { Exchange } from '../../src/delivery/exchange.js';
 
-it('an exchange that is broken off has ended, also when it never gets a connection', async () => {
+it('an aborted exchange ends, even if it never gets a connection', async () => {
   const exchange = new Exchange();
   const error = new Error('too late');
   exchange.abort(error);
   expect(await exchange.ended).toEqual({ kind: 'failed', error, answer: null, hasBegun: false });
 });
 
-it('an exchange that was broken off is not sent on the connection that it gets later', () => {
+it('an aborted exchange is not sent on a connection that it gets later', () => {
   const exchange = new Exchange();
   const error = new Error('too late');
   exchange.abort(error);
