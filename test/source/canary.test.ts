@@ -116,8 +116,8 @@ describe('verdict', () => {
   it.each<[Fate[], string]>([
     [['removed', 'removed', 'removed'], 'removed'],
     [['removed', 'unknown', 'removed'], 'removed'],
-    [['removed', 'unheard', 'removed'], 'lost'],
-    [['unheard', 'unheard', 'unheard'], 'lost'],
+    [['removed', 'unpublished', 'removed'], 'lost'],
+    [['unpublished', 'unpublished', 'unpublished'], 'lost'],
     [['unknown', 'unknown', 'unknown'], 'lost'],
   ])('%j: %s', (fates, kind) => {
     expect(verdict(fates)).toEqual({ kind });
