@@ -47,7 +47,7 @@ const CLIENTS = {
 if (isChild(import.meta.url)) serve(trouble);
 
 async function trouble() {
-  // For what the clients cost this machine, whomever they trouble.
+  // A server that is not the relay, for the load of the clients on this machine alone.
   const elsewhere = createServer((_, response) => response.end('ok\n'));
   await new Promise((resolve) => elsewhere.listen(0, '127.0.0.1', () => resolve(undefined)));
   const address = elsewhere.address();

@@ -1,5 +1,5 @@
 /**
- * What Redis is asked to do for one key over its life: from the SET of the application to the
+ * The commands that Redis executes for one key over its life: from the SET of the application to the
  * webhook that is done with. Commands that scripts call count; the application's own do not.
  */
 import { connect } from 'node:net';
@@ -13,19 +13,19 @@ import { SECRET } from './lib/webhook.mjs';
 
 const PER_SECOND = 200;
 const LIFE_MS = 2_000;
-/** For a burst to be written. */
+/** Time to write a burst. */
 const LEAD_MS = 5_000;
 const AT_REST_MS = 10_000;
-/** What is still to be settled when the last webhook is received. */
+/** Time to settle the rest after the last webhook is received. */
 const AFTERWARDS_MS = 1_000;
 const SHOWN_FROM = 0.005;
-/** What the bench itself asks of Redis: EVAL writes the keys of a burst. */
+/** The commands of the bench itself: EVAL writes the keys of a burst. */
 const BENCH_OWN = ['info', 'eval', 'monitor'];
 
 /** @typedef {Map<string, number>} Calls by the command's name */
 
 /**
- * Counts what scripts call, as Redis itself tells it to those who monitor it.
+ * Counts the commands in scripts, as shown by MONITOR.
  * @param {number} port
  */
 async function countInScripts(port) {
@@ -45,7 +45,7 @@ async function countInScripts(port) {
   return { calls, stop: () => socket.destroy() };
 }
 
-/** All there have been, scripts' among them, and how often the server read from a client. */
+/** The number of all commands, including those of scripts, and of reads from clients. */
 async function look(/** @type {Redis} */ redis) {
   /** @type {Calls} */
   const calls = new Map();

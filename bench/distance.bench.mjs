@@ -1,6 +1,6 @@
 /**
  * What a round trip to Redis allows: N keys are due in the same millisecond, and every command and reply
- * of the relay takes the round trip. First with so high a concurrency that only what captures limits
+ * of the relay takes the round trip. First with a concurrency so high that only the capture limits
  * it, then with the concurrency that is given. Once with everything far away, once with one of the
  * watched Redis and the state Redis.
  */
@@ -12,7 +12,7 @@ import { startReceiver } from './lib/receiver.mjs';
 import { shopFile, startRelay } from './lib/relay.mjs';
 import { SECRET } from './lib/webhook.mjs';
 
-/** Until they are due: they are all in the index by then. */
+/** TTL of the keys: they are all in the index by then. */
 const DUE_IN_MS = 30_000;
 
 /**

@@ -1,5 +1,5 @@
 /**
- * A million keys that expire within the same second: how long until each is a delivery at rest, and
+ * A million keys that expire within the same second: the time until each is a stored delivery, and
  * what that costs the relay. Not until all are delivered: it says how many are by then.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -14,11 +14,11 @@ import { SECRET } from './lib/webhook.mjs';
 
 const SPREAD_MS = 1_000;
 
-/** For the relay to get to know all of them: its start, and its sweep at this pace. */
+/** Time for the relay to start and to sweep all keys at this pace. */
 const LEAD_MS = 10_000;
 const TRACKED_PER_MS = 5;
 
-/** Metrics that say what went wrong, where they are not 0. */
+/** Metrics that show failures if they are not 0. */
 const TELLING = [
   'expirations_dropped_total',
   'key_changes_dropped_total',
@@ -53,7 +53,7 @@ export async function flood([keys = '1000000', concurrency = '100']) {
   const metrics = await relay.metrics();
   const rssMax = await residentBytesMax(relay.pid);
   const cutOff = /client_output_buffer_limit_disconnections:(\d+)/.exec(await redis.info('stats'));
-  // What is under way ends first: then each is either here or there.
+  // Attempts in progress end first, so that each delivery is counted once.
   await relay.stop();
   const outbox = await openOutbox(server.port);
   const waiting = await outbox.pending();

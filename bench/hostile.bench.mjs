@@ -16,7 +16,7 @@ import { SECRET } from './lib/webhook.mjs';
 const NEIGHBORS = 14;
 const PER_SECOND = 30;
 const LIFE_MS = 2_000;
-/** The healthy endpoint's webhooks are waited for so long after the last deadline. */
+/** The longest wait for webhooks of the healthy endpoint after the last deadline. */
 const PATIENCE_MS = 20_000;
 /** The first seconds are not counted: the relay's code is still being compiled. */
 const WARM_S = 2;

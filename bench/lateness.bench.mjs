@@ -1,5 +1,5 @@
 /**
- * How late a webhook comes after its key's deadline, beside so many other keys that will expire,
+ * The lateness of a webhook after its key's deadline, beside many other keys that will expire,
  * too: the relay, a plain subscriber on `expired` that POSTs by itself, and BullMQ's delayed jobs.
  * The three one after the other, at each size, on servers of their own with the same content.
  */

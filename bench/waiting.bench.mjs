@@ -1,5 +1,5 @@
 /**
- * What deliveries cost that wait for an endpoint that is down: in Redis for each of them, and in the
+ * The memory of deliveries that wait for an endpoint that is down: in Redis for each of them, and in the
  * relay for all of them together.
  */
 import { startRedis } from '../scripts/lib/redis-server.mjs';

@@ -18,7 +18,7 @@ const FILE = fileURLToPath(new URL('../examples/demo/relay.yaml', import.meta.ur
 const START_MS_MAX = 15_000;
 /** How long after the last deadline a webhook may still come. */
 const LATE_MS_MAX = 10_000;
-/** How long to watch that nothing comes for the keys that must stay silent. */
+/** How long to watch that no webhook is sent for the keys that must not expire. */
 const SILENCE_MS = 1_000;
 
 /**
@@ -110,7 +110,7 @@ async function untilSaid(run, pattern) {
   }
 }
 
-/** Starts everything; says what is where. */
+/** Starts everything, and prints the addresses. */
 async function setUp() {
   const redis = await startRedis();
   cleanUps.push(() => redis.stop());
@@ -197,7 +197,7 @@ function show({ received_at, verified, path, body }, dueMs) {
 }
 
 /**
- * What is wrong, in words; empty when all is well.
+ * * The failures, in words; empty without any.
  * @param {Webhook[]} received
  */
 function faults(received) {

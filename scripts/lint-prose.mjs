@@ -1,7 +1,7 @@
 /**
  * Checks the English of the project, as a part of `npm run lint`: phrases to avoid, repeated words and wrong
- * articles in the documentation and in src, and the length of sentences in the documentation. cspell checks
- * the spelling.
+ * articles in the documentation and in the code, and the length of sentences in the documentation. cspell
+ * checks the spelling.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -10,6 +10,9 @@ import { checkSentences, checkWording } from './lib/prose.mjs';
 import { say } from './lib/steps.mjs';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** The list of phrases, and the tests of the checks, whose texts have deliberate errors. */
+const EXEMPT = ['scripts/lib/phrases.mjs', 'test/scripts/lib/prose.test.ts'];
 
 /**
  * Paths from the project's root.
@@ -25,7 +28,10 @@ function filesIn(folder, extension) {
 }
 
 const pages = ['.', 'docs', 'examples'].flatMap((folder) => filesIn(folder, '.md'));
-const sources = ['relay.example.yaml', ...filesIn('src', '.ts')];
+const code = ['src', 'test', 'bench', 'scripts', 'examples'].flatMap((folder) =>
+  ['.ts', '.mjs'].flatMap((extension) => filesIn(folder, extension)),
+);
+const sources = ['relay.example.yaml', ...code.filter((path) => !EXEMPT.includes(path))];
 
 let count = 0;
 for (const path of [...pages, ...sources]) {

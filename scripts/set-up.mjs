@@ -65,7 +65,7 @@ function checkNode() {
 }
 
 /**
- * Whether what package-lock.json lists is installed, in its versions. What is optional may be
+ * * Whether the packages of package-lock.json are installed, in their versions. Optional ones may be
  * absent: most of it is for other platforms. What was added by hand does no harm.
  */
 function dependenciesAreThere() {
@@ -120,8 +120,8 @@ function buildIsFresh() {
 }
 
 /**
- * Builds beside dist and then puts the result in its place: whoever runs dist meanwhile finds it
- * whole, and outputs of deleted sources do not survive.
+ * Builds beside dist and then replaces dist: it is complete at any time, and outputs of deleted
+ * sources do not survive.
  */
 function build() {
   if (buildIsFresh()) return;
@@ -158,7 +158,7 @@ function replaceDist(fresh, old) {
       renameSync(fresh, dist);
       return;
     } catch (error) {
-      // Another set-up moves its build here at the same time, which is as good as this one.
+      // Another set-up moves its equivalent build here at the same time.
       if (buildIsFresh()) return;
       if (tries === REPLACE_TRIES_MAX) throw error;
     }

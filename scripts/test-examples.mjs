@@ -52,7 +52,7 @@ function installRuntimes() {
   return missing.map(([name]) => name);
 }
 
-/** Whether what the lock file lists has been installed since that was written. */
+/** Whether the packages of the lock file have been installed since it was written. */
 function nodePackagesAreThere() {
   const installed = join(NODE_EXAMPLES, 'node_modules/.package-lock.json');
   const lock = join(NODE_EXAMPLES, 'package-lock.json');

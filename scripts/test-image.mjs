@@ -26,7 +26,7 @@ import { startVerifyingReceiver } from './lib/verifying-receiver.mjs';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const IMAGE = 'expiry-relay:test';
-/** Where the image looks when nobody names a file. */
+/** The default configuration file of the image. */
 const FILE_IN_IMAGE = '/etc/expiry-relay/relay.yaml';
 const NODE_IN_IMAGE = '/nodejs/bin/node';
 const LOCKED_DOWN = ['--read-only', '--cap-drop', 'ALL', '--security-opt', 'no-new-privileges'];
@@ -36,10 +36,10 @@ const BUILD_MS_MAX = 600_000;
 /** On a busy machine; an idle one needs a second. */
 const READY_MS_MAX = 30_000;
 const HEALTHY_MS_MAX = 60_000;
-/** Nothing is under way then, so shutdown.grace is not needed, nor the engine's SIGKILL at 10 s. */
+/** No attempt is in progress then, and neither shutdown.grace nor the engine's SIGKILL at 10 s matters. */
 const STOP_MS_MAX = 5_000;
 const KEY_LIFE_MS = 500;
-/** One key in an empty database: Redis itself finds it within a second or so. */
+/** One key in an empty database: Redis expires it within about a second. */
 const WEBHOOK_MS_MAX = 15_000;
 const POLL_EVERY_MS = 100;
 
@@ -50,7 +50,7 @@ const readmeContainer = `${container}-readme`;
 const folder = mkdtempSync(join(tmpdir(), 'expiry-relay-image-'));
 const secret = `whsec_${randomBytes(32).toString('base64')}`;
 
-/** Runs whatever happens. */
+/** Runs in any case. */
 function cleanUp() {
   const words = ['rm', '--force', container, readmeContainer];
   spawnSync('docker', words, { stdio: 'ignore', timeout: COMMAND_MS_MAX });
@@ -61,7 +61,7 @@ process.on('SIGINT', () => process.exit(130));
 process.on('SIGTERM', () => process.exit(143));
 
 /**
- * One command in a container of its own.
+ * * One command in a separate container.
  * @param {readonly string[]} options Docker's
  * @param {readonly string[]} args the relay's
  */
@@ -92,7 +92,7 @@ async function eventually(what, limitMs, ask) {
   }
 }
 
-/** All that the container wrote, the log itself (standard output) last. */
+/** The output of the container, with the log (standard output) last. */
 async function log() {
   const { stdout, stderr } = await run('docker', ['logs', container]);
   return `${stderr}${stdout}`;
@@ -190,7 +190,7 @@ admin:
  */
 async function becomesReady(redisUrl, adminPort, receiverPort) {
   const mount = mounted('relay.yaml', relayFile(adminPort, receiverPort));
-  // By name alone: a value on the command line is for everyone on the machine to read.
+  // Only the name: every user of the machine can read a value on the command line.
   const variables = ['--env', 'REDIS_URL', '--env', 'WEBHOOK_SECRET'];
   const own = ['--detach', '--name', container, '--network', 'host', '--health-interval', '1s'];
   await docker(['run', ...own, ...LOCKED_DOWN, ...mount, ...variables, IMAGE], {
@@ -329,7 +329,7 @@ async function documentationWorks() {
   }
 }
 
-/** What the image is, without running the relay. */
+/** Checks of the image without running the relay. */
 async function testImage() {
   await step('its user is not root', isNotRoot);
   await step('entry point and health check are in exec form', hasExecForms);

@@ -1,6 +1,6 @@
 // cspell:ignore secrts
 /**
- * Packs the npm package and uses it as a stranger would: installed from its tarball into an empty
+ * * Packs the npm package and uses it like a new user: installed from its tarball into an empty
  * project, away from the sources. One line per step.
  */
 import assert from 'node:assert/strict';
@@ -87,7 +87,7 @@ function distMirrorsSources(files) {
 async function install(tarball) {
   mkdirSync(project);
   writeFileSync(join(project, 'package.json'), '{ "name": "stranger", "private": true }\n');
-  // Under `npm run`, npm would take the outer project for the one to install into.
+  // Under `npm run`, npm would install into the outer project.
   const flags = ['--prefix', project, '--prefer-offline', '--ignore-scripts', '--no-audit'];
   await succeed('npm', ['install', ...flags, '--no-fund', tarball], { cwd: project });
 }
@@ -149,7 +149,7 @@ async function refusesBadFile() {
   assert.match(stderr, /bad\.yaml:4:5: .*"secrts"/);
 }
 
-/** It is a command, not a library: what nobody can import, nobody comes to rely on. */
+/** The package is a command, not a library: nothing can be imported from it. */
 async function isSealed() {
   for (const name of ['expiry-relay', 'expiry-relay/dist/main.js']) {
     const script = `import('${name}').then(() => 'imported', ({ code }) => code).then(console.log)`;

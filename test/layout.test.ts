@@ -1,4 +1,4 @@
-/** Where files belong in test/, scripts/ and bench/; source-rules.test.ts holds src/ to its rules. */
+/** The places of files in test/, scripts/ and bench/; source-rules.test.ts checks src/. */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,14 +9,14 @@ const LINES_MAX = 450;
 
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
 
-/** All files below a folder, with its name; of bench/ without what npm has installed. */
+/** All files below a folder, with its name, without installed packages. */
 function filesIn(folder: string): string[] {
   return readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
     .map((path) => `${folder}/${path.replaceAll('\\', '/')}`)
     .filter((path) => !path.includes('node_modules') && statSync(join(ROOT, path)).isFile());
 }
 
-/** Without those that hold no file, which git does not know. */
+/** Without empty folders, which git does not track. */
 const foldersIn = (folder: string) =>
   new Set(filesIn(folder).flatMap((path) => path.split('/').slice(1, -1).slice(0, 1)));
 
@@ -29,7 +29,7 @@ describe('test/', () => {
 
   const isSuite = (path: string) => SUITE.test(path.split('/').at(-1) ?? '');
 
-  it('holds suites alone: a helper belongs in test/support, data in testdata/', () => {
+  it('contains only suites: a helper belongs in test/support, data in testdata/', () => {
     const strays = filesIn('test').filter(
       (path) =>
         !isSuite(path) &&
@@ -39,7 +39,7 @@ describe('test/', () => {
     expect(strays).toEqual([]);
   });
 
-  it('holds no suite among the helpers', () => {
+  it('contains no suite among the helpers', () => {
     expect(filesIn('test/support').filter(isSuite)).toEqual([]);
   });
 
@@ -50,7 +50,7 @@ describe('test/', () => {
 });
 
 describe('scripts/', () => {
-  it('holds the commands of package.json; what they share belongs in scripts/lib', () => {
+  it('contains the commands of package.json; shared code belongs in scripts/lib', () => {
     const commands = read('package.json');
     const strays = readdirSync(join(ROOT, 'scripts')).filter(
       (name) => name !== 'lib' && !commands.includes(`node scripts/${name}`),
@@ -60,7 +60,7 @@ describe('scripts/', () => {
 });
 
 describe('bench/', () => {
-  it('holds the benches of main.mjs; what they share belongs in bench/lib', () => {
+  it('contains the benches of main.mjs; shared code belongs in bench/lib', () => {
     const main = read('bench/main.mjs');
     const strays = readdirSync(join(ROOT, 'bench')).filter(
       (name) =>

@@ -1,4 +1,4 @@
-/** Reads the sources and holds them to the project's own rules; each ban names its replacement. */
+/** Checks the sources against the rules of the project; each ban names its replacement. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 const SRC = fileURLToPath(new URL('../src', import.meta.url));
 const LINES_MAX = 450;
 
-/** Comments and literals left out of sight of the bans. */
+/** The code without comments and literals, to which the bans do not apply. */
 function codeOf(text: string): string {
   return text.replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '');
 }
@@ -80,12 +80,12 @@ const BANS: readonly Ban[] = [
 ];
 
 describe('every source', () => {
-  it.each(BANS)('does not hold $what: $instead', ({ what, except }) => {
+  it.each(BANS)('does not contain $what: $instead', ({ what, except }) => {
     const offenders = sources.filter(({ path, code }) => what.test(code) && !except.includes(path));
     expect(offenders.map(({ path }) => path)).toEqual([]);
   });
 
-  it(`has at most ${LINES_MAX} lines: a longer one lacks a name`, () => {
+  it(`has at most ${LINES_MAX} lines: split a longer one`, () => {
     const long = sources.filter(({ text }) => text.split('\n').length > LINES_MAX + 1);
     expect(long.map(({ path }) => path)).toEqual([]);
   });
@@ -138,7 +138,7 @@ const imports = new Map(
 );
 
 describe('imports', () => {
-  it('run one way: down or level, never up', () => {
+  it('lead to the same or a lower layer, never to a higher one', () => {
     const upward = [...imports].flatMap(([path, targets]) =>
       targets.filter((t) => floorOf(t) > floorOf(path)).map((t) => `${path} → ${t}`),
     );
@@ -172,7 +172,7 @@ describe('imports', () => {
     expect(circles).toEqual([]);
   });
 
-  it('keep capture and delivery apart: they share the outbox contract alone', () => {
+  it('keep capture and delivery apart: they share only the outbox contract', () => {
     const apart = [...imports].flatMap(([path, targets]) =>
       targets
         .filter(
@@ -186,7 +186,7 @@ describe('imports', () => {
     expect(apart).toEqual([]);
   });
 
-  it('let stores.ts alone pick where outbox, deadlines and values are kept', () => {
+  it('let only stores.ts choose the stores of outbox, deadlines and values', () => {
     const pickers = [...imports].filter(([, targets]) =>
       targets.some((target) =>
         /^(outbox|deadlines|values)\/memory-(outbox|deadlines|values)\.ts$/.test(target),

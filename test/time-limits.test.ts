@@ -1,4 +1,4 @@
-/** Limits of time that depend on one another, across files. */
+/** Time limits in several files that depend on one another. */
 import { expect, it } from 'vitest';
 import { LOOKS_MS } from '../src/doctor/state.js';
 import { HEARTBEAT_EVERY_MS, OTHERS_BACK_MS } from '../src/outbox/presence.js';
@@ -19,11 +19,11 @@ import { BUFFERED_MS } from '../src/watch/replay-buffer.js';
 import { READ_EVERY_MS } from '../src/watch/standby.js';
 import { MARK_EVERY_MS } from '../src/watch/watch.js';
 
-it('lets a holder miss one look without losing the lease', () => {
+it('lets a holder miss one renewal without losing the lease', () => {
   expect(LEASE_MS).toBeGreaterThan(2 * LOOK_EVERY_MS);
 });
 
-it('knows a replica that died with the holder to be absent when the lease becomes free', () => {
+it('considers a replica that died with the holder absent when the lease becomes free', () => {
   expect(ABSENT_AFTER_MS).toBeGreaterThan(LOOK_EVERY_MS);
   expect(ABSENT_AFTER_MS).toBeLessThan(LEASE_MS);
 });
@@ -32,21 +32,21 @@ it('keeps the number of a configuration while the lease changes hands', () => {
   expect(FORGOTTEN_AFTER_MS).toBeGreaterThan(SUCCESSOR_AFTER_MS + LEASE_MS);
 });
 
-it('remembers what was heard until another replica has taken the place of a silent one', () => {
+it('buffers received events until another replica has taken over from a silent one', () => {
   const noticedMs = PING_EVERY_MS + SILENCE_MS_MAX;
   expect(BUFFERED_MS).toBeGreaterThan(noticedMs + LEASE_MS + LOOK_EVERY_MS);
   expect(BUFFERED_MS).toBeGreaterThan(SUCCESSOR_AFTER_MS);
 });
 
-it('leaves the lease to no other replica once it remembers as much as any', () => {
+it('defers to no other replica once its buffer is complete', () => {
   expect(REMEMBERS_ALL_AFTER_MS).toBe(BUFFERED_MS);
 });
 
-it('lets doctor see a running replica look', () => {
+it('lets doctor see a running replica renew', () => {
   expect(LOOKS_MS).toBeGreaterThan(2 * LOOK_EVERY_MS);
 });
 
-it('takes no replica for dead that missed two signs of life, or has yet to connect again', () => {
+it('considers no replica dead that missed two heartbeats or still reconnects', () => {
   expect(DEAD_AFTER_MS).toBeGreaterThan(3 * HEARTBEAT_EVERY_MS);
   expect(OTHERS_BACK_MS).toBeGreaterThanOrEqual(RECONNECT_MS_MAX + HEARTBEAT_EVERY_MS);
 });
@@ -55,10 +55,10 @@ it('tries three addresses of a Redis within the limit on connecting', () => {
   expect(3 * ADDRESS_MS_MAX).toBeLessThan(CONNECT_MS_MAX);
 });
 
-it('reads the deadline of a key that lives for a second before it expires, if nobody settles it', () => {
+it('reads the deadline of a key with a TTL of one second before it expires, if it is not settled', () => {
   expect(MARK_EVERY_MS + READ_EVERY_MS).toBeLessThan(1_000);
 });
 
-it('knows an expiration to be captured for longer than a standby has it buffered', () => {
+it('records captured expirations for longer than a standby buffers them', () => {
   expect(CAPTURED_KEPT_MS).toBeGreaterThan(BUFFERED_MS + 2 * MARK_EVERY_MS);
 });

@@ -1,7 +1,7 @@
 /** Deliveries that wait in a Redis, stored by the relay's own code. */
 import { aBody } from './webhook.mjs';
 
-// By names that the compiler does not follow: it would take the build for a source.
+// By names that the compiler does not follow: it would treat the build as a source.
 /** @param {string} path */
 const built = (path) => import(new URL(`../../dist/${path}.js`, import.meta.url).href);
 const { systemClock } = await built('lib/clock');
@@ -92,9 +92,9 @@ export async function openOutbox(port) {
     async emptied() {
       while ((await outbox.depth('shop')).pending > 0) await systemClock.sleep(5);
     },
-    /** @returns {Promise<number>} deliveries neither done nor dead */
+    /** @returns {Promise<number>} pending deliveries */
     pending: async () => (await outbox.depth('shop')).pending,
-    /** @returns {Promise<number>} what Redis has in use, in bytes */
+    /** @returns {Promise<number>} the memory that Redis uses, in bytes */
     async usedBytes() {
       return Number(/used_memory:(\d+)/.exec(await state.redis.info('memory'))?.[1]);
     },

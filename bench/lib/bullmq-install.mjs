@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 const BENCH = fileURLToPath(new URL('..', import.meta.url));
 
 /**
- * BullMQ, which the relay is compared with: installed by the first bench that needs it.
+ * * BullMQ, for comparison with the relay: installed by the first bench that needs it.
  * @returns {any}
  */
 export function requireBullMq() {

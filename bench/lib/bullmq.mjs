@@ -1,4 +1,4 @@
-/** BullMQ: delayed jobs, and a worker in a process of its own that sends a signed POST for each. */
+/** BullMQ: delayed jobs, and a worker in a separate process that sends a signed POST for each. */
 import { requireBullMq } from './bullmq-install.mjs';
 import { isChild, serve, startChild } from './child.mjs';
 import { aBody, webhookSender } from './webhook.mjs';

@@ -1,5 +1,5 @@
 /**
- * A child process of a bench, which takes neither the core nor the clock of another. The parent asks,
+ * A child process of a bench, with its own event loop. The parent asks,
  * the child answers; the child ends when the parent does, however that ends.
  */
 import { fork } from 'node:child_process';

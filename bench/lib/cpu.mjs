@@ -1,4 +1,4 @@
-/** What a process has had of the processors. */
+/** The CPU time of a process. */
 import { readFile } from 'node:fs/promises';
 
 /** Of the times in /proc; the same on every Linux that Node runs on. */

@@ -1,4 +1,4 @@
-/** Receivers whose responses have no end, in a process of their own; or well-behaved ones. */
+/** Receivers with endless responses, or well-behaved ones, in a separate process. */
 import { createServer } from 'node:net';
 import { constants, setPriority } from 'node:os';
 import { isChild, serve, startChild } from './child.mjs';
@@ -71,7 +71,7 @@ if (isChild(import.meta.url)) serve(receive);
 
 /** @param {{ kinds: readonly string[] }} options one receiver for each */
 async function receive({ kinds }) {
-  // A real one has a machine of its own: here it must not take the relay's cores.
+  // A real one runs on another machine: here it must not take the relay's cores.
   setPriority(constants.priority.PRIORITY_LOW);
   const ports = await Promise.all(
     kinds.map(async (kind) => {

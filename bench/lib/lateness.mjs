@@ -1,5 +1,5 @@
 /**
- * How late a webhook comes after its key's deadline, beside other keys with a TTL: by the relay, by a plain
+ * The lateness of a webhook after its key's deadline, beside other keys with a TTL: by the relay, by a plain
  * subscriber on `expired` that POSTs by itself, and by BullMQ's delayed jobs.
  */
 import { Redis } from 'ioredis';

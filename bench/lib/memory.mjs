@@ -1,8 +1,8 @@
-/** What memory a process has. */
+/** The memory of a process. */
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Node gives memory back some twenty seconds after there was much to do. */
+/** Node returns memory some twenty seconds after a burst. */
 const LOOKS = 60;
 
 export const MIB = 1024 * 1024;
@@ -17,7 +17,7 @@ async function statusBytes(pid, field) {
 }
 
 /**
- * The least of some looks over half a minute: garbage that is yet to be collected is no memory in use.
+ * * The smallest of several measurements over half a minute, since uncollected garbage is not in use.
  * @param {number} pid
  */
 export async function residentBytes(pid) {

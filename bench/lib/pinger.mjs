@@ -1,4 +1,4 @@
-/** Another client of the same Redis, in a process of its own: how long do its PINGs take? */
+/** Another client of the same Redis, in a separate process, which measures its PINGs. */
 import { Redis } from 'ioredis';
 import { isChild, serve, startChild } from './child.mjs';
 
@@ -11,7 +11,7 @@ async function ping({ redisUrl }) {
   const redis = new Redis(redisUrl);
   /** @type {number[]} */
   let tookMs = [];
-  // Whatever became of the one before: a wait that is not measured would hide the worst.
+  // Even while the previous PING is pending: an unmeasured wait would hide the worst case.
   setInterval(async () => {
     const startMs = performance.now();
     await redis.ping();

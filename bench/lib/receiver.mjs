@@ -1,4 +1,4 @@
-/** A receiver in a process of its own, the same one for all that are compared. */
+/** A receiver in a separate process, the same one for all sides of a comparison. */
 import { createServer } from 'node:http';
 import { isChild, serve, startChild } from './child.mjs';
 import { wallClock } from './wall-clock.mjs';

@@ -1,4 +1,4 @@
-/** The built relay as a process of its own, with a file given as a value. */
+/** The built relay as a separate process, with its file as a value. */
 import { spawn } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { mkdtemp, writeFile } from 'node:fs/promises';
@@ -14,10 +14,10 @@ const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 const { CPU_PROFILE_DIR } = process.env;
 const PROFILING = CPU_PROFILE_DIR ? ['--cpu-prof', '--cpu-prof-dir', CPU_PROFILE_DIR] : [];
 
-/** As the image starts it. */
+/** The options with which the image starts it. */
 const NODE_OPTIONS = ['--max-semi-space-size=4'];
 
-/** A scrape costs the relay milliseconds: it must not be what is measured. */
+/** A scrape costs the relay milliseconds, which the measurement must not include. */
 const LOOK_EVERY_MS = 250;
 
 /**
@@ -36,7 +36,7 @@ export function shopFile(redisUrl, endpoint, route = {}) {
 }
 
 /**
- * Its log is thrown away: what reads a log is not what is measured.
+ * Its log is thrown away: reading a log is not part of the measurement.
  * @param {object} file
  */
 export async function startRelay(file) {
@@ -58,7 +58,7 @@ export async function startRelay(file) {
   const exited = new Promise((resolve) => child.once('exit', resolve)).then((code) => {
     if (!isExpected) throw new Error(`expected the relay to run, but it ended with code ${code}`);
   });
-  // Whoever waits for the relay learns of it.
+  // Callers that wait for the relay receive this error.
   exited.catch(() => undefined);
 
   /**

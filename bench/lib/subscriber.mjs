@@ -1,4 +1,4 @@
-/** As tutorials do it, in a process of its own: a subscriber on `expired` that POSTs by itself. */
+/** A subscriber to `expired` as in tutorials, in a separate process, which sends the POST requests. */
 import { Redis } from 'ioredis';
 import { isChild, serve, startChild } from './child.mjs';
 import { aBody, webhookSender } from './webhook.mjs';
@@ -14,7 +14,7 @@ async function subscribe({ redisUrl, receiverUrl }) {
   await redis.config('SET', 'notify-keyspace-events', 'Ex');
   redis.on('message', (_, /** @type {string} */ key) => {
     const [, name, deadlineMs] = key.split(':');
-    // What fails is lost: that is how it is done.
+    // A failed request is lost, as in tutorials.
     const webhook = { id: key, path: `/${name}/${deadlineMs}`, body: aBody(key) };
     sender.send(webhook).catch(() => undefined);
   });

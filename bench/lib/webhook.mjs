@@ -1,4 +1,4 @@
-/** A webhook as the relay sends it, for what is compared with the relay. */
+/** A webhook like the relay's, for the other sides of a comparison. */
 import { createHmac } from 'node:crypto';
 import { Pool } from 'undici';
 
@@ -16,7 +16,7 @@ export function aBody(key) {
   );
 }
 
-/** Of one attempt, as the relay has it by default. */
+/** The limit of one attempt, the relay's default. */
 const TIME_LIMIT_MS = 15_000;
 
 /**
@@ -32,7 +32,7 @@ const TIME_LIMIT_MS = 15_000;
 
 /** Both sign, and keep their connections. @type {Readonly<Record<string, (url: string, connections: number) => Client>>} */
 const CLIENTS = {
-  /** What most would write: Node's own, with a time limit. */
+  /** The usual client: Node's `fetch`, with a time limit. */
   fetch: (url) => ({
     async post(webhook) {
       const answer = await fetch(new URL(webhook.path, url), {
@@ -46,7 +46,7 @@ const CLIENTS = {
     },
     close: async () => undefined,
   }),
-  /** The fastest that we have found: undici's connections, without a limit for the whole of it. */
+  /** The fastest known client: connections of undici, without a time limit for the whole request. */
   pool(url, connections) {
     const pool = new Pool(url, { connections, pipelining: 1 });
     return {

@@ -1,4 +1,4 @@
-/** Installing with apt, where nobody has to be asked: as root, or by a sudo without a password. */
+/** Installs with apt where no password is needed: as root, or by sudo without a password. */
 import { spawnSync } from 'node:child_process';
 
 /** apt-get says more than the default when it fails. */

@@ -1,4 +1,4 @@
-/** A server as it is from far away: every byte takes half of the round trip, each way. */
+/** A server with network latency: every byte takes half of the round trip, each way. */
 import { connect, createServer } from 'node:net';
 
 /**

@@ -23,7 +23,7 @@ export function docker(args, options) {
 }
 
 /**
- * What the engine says of an image or a container.
+ * * The engine's description of an image or a container.
  * @param {'image' | 'container'} kind
  * @param {string} name
  */

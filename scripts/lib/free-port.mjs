@@ -1,4 +1,4 @@
-/** Free ports of 127.0.0.1, for what cannot be told to choose one itself, or has to come back on it. */
+/** Free ports of 127.0.0.1, for servers that cannot choose one, or that restart on the same one. */
 import { randomInt } from 'node:crypto';
 import { createServer } from 'node:net';
 

@@ -1,4 +1,4 @@
-/** What is in the image, listed from the inside, and what must and must not be there. */
+/** The contents of the image, listed from the inside, and checks of them. */
 import assert from 'node:assert/strict';
 
 const APP_FILES = ['/app/LICENSE', '/app/dist/', '/app/node_modules/', '/app/package.json'];
@@ -31,7 +31,7 @@ export async function surveyFromInside() {
     try {
       return readdirSync(folder, { withFileTypes: true });
     } catch {
-      return []; // Root's own, which the user may not list.
+      return []; // Owned by root, and not readable by the user.
     }
   };
   /** @param {string} folder */

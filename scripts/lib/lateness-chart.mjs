@@ -1,4 +1,4 @@
-/** Draws docs/lateness.svg: how late a webhook comes, beside other keys with a TTL. Pure. */
+/** Draws docs/lateness.svg: the lateness of webhooks beside other keys with a TTL. Pure. */
 
 /**
  * @typedef {object} Point
@@ -13,10 +13,10 @@
  * @property {readonly Point[]} subscriber
  */
 
-/** What Redis checks with its default settings: 20 keys with a TTL, 10 times a second. */
+/** The active expire cycle of Redis by default: 20 keys with a TTL, 10 times a second. */
 const KEYS_PER_SECOND = 20 * 10;
 
-/** Where the law is drawn, beyond the last size at which the subscriber was measured. */
+/** The sizes at which the law is drawn, above the last one at which the subscriber was measured. */
 const LAW_SIZES = [100_000, 1_000_000];
 
 /**

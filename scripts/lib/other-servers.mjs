@@ -189,7 +189,7 @@ function unpack({ suites, packages, binary }, folder) {
  * startRedis({ binary }), or for EXPIRY_RELAY_REDIS_SERVER. The first call downloads the server.
  * @param {string} name
  * @returns {string}
- * @throws {Error} with why it cannot be had on this machine
+ * @throws {Error} with the reason that it is unavailable on this machine
  */
 export function otherServer(name) {
   const server = OTHER_SERVERS[name];

@@ -1,6 +1,6 @@
 /**
  * Phrases that a native reader has to read twice, and their replacements. `npm run lint` finds them in the
- * documentation and in src: in comments, messages and names.
+ * documentation and in the code: in comments, messages, names and titles of tests.
  */
 
 /**

@@ -8,7 +8,7 @@ import { PHRASES } from './phrases.mjs';
  * @property {string} text
  */
 
-/** A reader cannot keep more in mind. */
+/** More words are hard to remember. */
 const SENTENCE_WORDS_MAX = 40;
 
 /** A long sentence is named by its beginning. */

@@ -41,7 +41,7 @@ import { freePort } from './free-port.mjs';
 
 export const REDIS_IMAGE = 'redis:7-bookworm';
 
-/** Where package managers put it, though not every PATH has them. */
+/** Folders of package managers that may be missing in PATH. */
 const MORE_FOLDERS = ['/usr/sbin', '/usr/local/bin', '/opt/homebrew/bin'];
 
 /** A server with test data is up in 50 ms; a busy machine, or one loading a large file, is slower. */
@@ -54,7 +54,7 @@ const PROBE_MS_MAX = 1_000;
 const PROBE_EVERY_MS = 10;
 /** Another process may take the port between our looking and Redis's binding. */
 const PORT_TRIES_MAX = 5;
-/** Shown when a start fails: Redis says why in its last lines. */
+/** Shown when a start fails: Redis logs the reason in its last lines. */
 const OUTPUT_LINES_MAX = 15;
 const OUTPUT_CHARS_MAX = 4_000;
 

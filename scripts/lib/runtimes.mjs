@@ -1,4 +1,4 @@
-/** What the examples and the completion scripts need beside Node and Redis, and its Debian packages. */
+/** Requirements of the examples and the completion scripts beside Node and Redis, with their Debian packages. */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { delimiter } from 'node:path';
@@ -6,13 +6,13 @@ import { delimiter } from 'node:path';
 /** Debian's library for JSON in Java. */
 export const GSON = '/usr/share/java/gson.jar';
 
-/** Debian puts servers where not every PATH leads. */
+/** Debian installs servers in a folder that may be missing in PATH. */
 export const PATH = [process.env.PATH, '/usr/sbin'].join(delimiter);
 
-/** The variable by which the tests are told what to leave out: names of examples, with commas. */
+/** The variable with the examples that the tests skip: their names, with commas. */
 export const MISSING_VARIABLE = 'EXAMPLES_MISSING';
 
-/** What the examples for Node have besides: by npm, not from Debian. */
+/** Further requirements of the examples for Node, from npm instead of Debian. */
 export const NODE_PACKAGES = 'node-packages';
 
 /** A JVM on a busy machine. */

@@ -5,7 +5,7 @@ import { execFile } from 'node:child_process';
 const COMMAND_MS_MAX = 300_000;
 /** npm and a survey of an image say more than the default when they fail. */
 const OUTPUT_BYTES_MAX = 64 * 1024 * 1024;
-/** Shown when a step fails; what matters is said last. */
+/** Shown when a step fails; the reason is in the last lines. */
 const DETAIL_LINES_MAX = 40;
 
 /**

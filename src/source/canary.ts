@@ -22,10 +22,10 @@ const LOOKS_BEFORE_DEADLINE_MS = [20, 5] as const;
 const NUDGE_AFTER_MS = CANARY_LIFE_MS + 2;
 
 /** How long an `expired` event may take: the server or the relay may be busy. */
-const HEARD_MS_MAX = 3_000;
+const RECEIVED_MS_MAX = 3_000;
 
 /** The limit if the key was seen missing early, which is wrong only if that check came late. */
-const HEARD_WHEN_REMOVED_MS_MAX = 500;
+const RECEIVED_WHEN_REMOVED_MS_MAX = 500;
 
 const POLL_EVERY_MS = 25;
 
@@ -48,10 +48,10 @@ export type CanaryResult =
   | { readonly kind: 'no_database' };
 
 /**
- * The fate of a key without an `expired` event. `unheard`: the key existed shortly before its deadline. `removed`: it
+ * The fate of a key without an `expired` event. `unpublished`: the key existed shortly before its deadline. `removed`: it
  * did not. `unknown`: the check came too late.
  */
-export type Fate = 'unheard' | 'removed' | 'unknown';
+export type Fate = 'unpublished' | 'removed' | 'unknown';
 
 /** One try: a key and the events received since it was written. */
 interface Try {
@@ -133,8 +133,8 @@ export class Canary {
     if (written.kind !== 'written') return written;
     const fate = await this.#fateBeforeDeadline(current, written, signal);
     await clock.sleep(written.repliedAtMs + NUDGE_AFTER_MS - clock.monotonicMs(), signal);
-    const heardMsMax = fate === 'removed' ? HEARD_WHEN_REMOVED_MS_MAX : HEARD_MS_MAX;
-    const untilMs = clock.monotonicMs() + heardMsMax;
+    const receivedMsMax = fate === 'removed' ? RECEIVED_WHEN_REMOVED_MS_MAX : RECEIVED_MS_MAX;
+    const untilMs = clock.monotonicMs() + receivedMsMax;
     do {
       signal.throwIfAborted();
       // Repeated, since a nudge has no effect while CLIENT PAUSE keeps keys from expiring.
@@ -187,7 +187,7 @@ export class Canary {
       const exists = await this.#exists(current);
       // The relay may be late between two commands, and the server between two replies.
       const ageMs = Math.max(askedAtMs - sentAtMs, clock.monotonicMs() - repliedAtMs);
-      if (exists === true) fate = 'unheard';
+      if (exists === true) fate = 'unpublished';
       else if (exists === false && ageMs < CANARY_LIFE_MS) return 'removed';
     }
     return fate;
@@ -204,6 +204,6 @@ export class Canary {
 
 /** The result of tries without an `expired` event. Pure. */
 export function verdict(fates: readonly Fate[]): CanaryResult {
-  const onlyRemoved = fates.includes('removed') && !fates.includes('unheard');
+  const onlyRemoved = fates.includes('removed') && !fates.includes('unpublished');
   return { kind: onlyRemoved ? 'removed' : 'lost' };
 }

@@ -1,4 +1,4 @@
-/** Clients of the admin port that ask too much of it, or do not read what they asked for. */
+/** Clients of the admin port that send too many requests, or do not read the responses. */
 import { setImmediate } from 'node:timers/promises';
 import { request } from 'undici';
 import { describe, expect, it } from 'vitest';
@@ -60,7 +60,7 @@ describe('a connection to the admin port', () => {
     ['a CONNECT', 'CONNECT relay:80 HTTP/1.1\r\n\r\n', [405]],
     ['another protocol', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', [400]],
     ['the first bytes of TLS', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03', [400]],
-    ['a line that is no request', 'PING\r\n', [400]],
+    ['a line that is not a request', 'PING\r\n', [400]],
     ['a method in lower case', 'get /livez', [400]],
     ['a request in one line', 'GET /livez\r\n', [400]],
     ['blank lines before a request', `\r\n\n${ask('/livez')}`, [200]],
@@ -102,7 +102,7 @@ describe('a connection to the admin port', () => {
     expect(client.received).toBe('');
   });
 
-  it('is answered when its request comes byte by byte', async () => {
+  it('is answered when its request is sent byte by byte', async () => {
     await using admin = await open();
     using client = await RawClient.connect(admin.port);
     client.socket.setNoDelay();
@@ -114,20 +114,20 @@ describe('a connection to the admin port', () => {
     expect(client.statuses).toEqual([200]);
   });
 
-  it('is asked for the head alone, and gets no more', async () => {
+  it('gets only the head in reply to a HEAD request', async () => {
     await using admin = await open();
     using client = await RawClient.connect(admin.port, 'HEAD /livez HTTP/1.1\r\n\r\n');
     await client.closed();
     expect(client.received).toMatch(/content-length: 3\r\n(.+\r\n)*\r\n$/);
   });
 
-  it('gets a large response whole, in its order', async () => {
+  it('gets a large response completely and in order', async () => {
     const text = Array.from({ length: 100_000 }, (_, n) => `line ${n}\n`).join('');
     await using admin = await open(async () => text);
     expect(await admin.get('/metrics')).toEqual([200, text]);
   });
 
-  it('is read no further when it sends without end', async () => {
+  it('is read no further when it sends endlessly', async () => {
     await using admin = await open(() => new Promise(() => undefined));
     using client = await RawClient.connect(admin.port, ask('/metrics'));
     const sent = 64 * 1024 * 1024;
@@ -149,7 +149,7 @@ describe('a connection to the admin port', () => {
     expect(admin.closed).toEqual(['time', 'time']);
   });
 
-  it('is written only what its client reads, and closed when it does not in time', async () => {
+  it('is written to only while its client reads, and closed when it does not read in time', async () => {
     const clock = new ManualClock();
     await using admin = await open(async () => LARGE, clock);
     using client = await RawClient.unread(admin.port, ask('/metrics').repeat(100));
@@ -180,8 +180,8 @@ describe('beside connections that fill the admin port, /livez answers', () => {
   const MAX = 200;
   it.each([
     ['that send nothing', ''],
-    ['that send no whole request', 'GET /livez HTTP/1.1\r\n'],
-    ['that have been answered and stay', ask('/livez')],
+    ['that send an incomplete request', 'GET /livez HTTP/1.1\r\n'],
+    ['that stay connected after their response', ask('/livez')],
     ['that do not read their metrics', ask('/metrics').repeat(5)],
   ])('%s', async (_, written) => {
     await using admin = await open(async () => LARGE, systemClock, MAX);
@@ -191,7 +191,7 @@ describe('beside connections that fill the admin port, /livez answers', () => {
     }
   });
 
-  it('and the one that has waited longest makes room', async () => {
+  it('and the oldest connection is closed for a new one', async () => {
     await using admin = await open(undefined, systemClock, 20);
     using first = await RawClient.connect(admin.port, 'GET /livez');
     using clients = await rawClients(19, () => RawClient.connect(admin.port));
@@ -201,7 +201,7 @@ describe('beside connections that fill the admin port, /livez answers', () => {
     expect(clients.clients.filter(({ isClosed }) => isClosed)).toEqual([]);
   });
 
-  it('and no more of the open files are taken than the rest of the relay can spare', () => {
+  it('and only open files that the rest of the relay does not need are used', () => {
     expect(connectionsMax(Number.POSITIVE_INFINITY)).toBe(CONNECTIONS_MAX);
     expect(connectionsMax(400)).toBe(400);
     expect(connectionsMax(-100)).toBe(CONNECTIONS_MIN);
@@ -209,7 +209,7 @@ describe('beside connections that fill the admin port, /livez answers', () => {
 });
 
 describe('the metrics', () => {
-  it('are rendered once for all who ask at the same time, and once a second', async () => {
+  it('are rendered once for simultaneous requests, and at most once a second', async () => {
     const clock = new ManualClock();
     let renderings = 0;
     let finish: (text: string) => void = () => undefined;
@@ -240,7 +240,7 @@ describe('the metrics', () => {
     expect(await next).toEqual([200, 'two\n']);
   });
 
-  /** A text of that size whose rendering takes so long; the times at which it was rendered. */
+  /** A text of this size with this rendering time; records the times of its renderings. */
   function shared(bytes: number, tookMs: number) {
     const clock = new ManualClock();
     const renderedAtMs: number[] = [];
@@ -269,14 +269,14 @@ describe('the metrics', () => {
     },
   );
 
-  it('are shared for no longer because Redis let their rendering wait', async () => {
+  it('are not shared for longer after a rendering delayed by Redis', async () => {
     const { renderedAtMs, text } = shared(100, 5_000);
     await text.get();
     await text.get();
     expect(renderedAtMs).toEqual([0, 5_000]);
   });
 
-  it('say why they cannot be rendered, and are tried again a second later', async () => {
+  it('are replaced by the error if they cannot be rendered, and retried a second later', async () => {
     const clock = new ManualClock();
     const results = [Promise.reject(new Error('no figures')), Promise.resolve('up 1\n')];
     results[0]?.catch(() => undefined);

@@ -39,7 +39,7 @@ const broken: Check[] = [
 ];
 
 describe('the admin port', () => {
-  it('says that it lives, whatever the checks say', () =>
+  it('reports that it lives, for any result of the checks', () =>
     withAdmin(
       () => broken,
       async (get) => {
@@ -48,7 +48,7 @@ describe('the admin port', () => {
       },
     ));
 
-  it('says that it is ready, and lists the checks with ?verbose', () =>
+  it('reports that it is ready, and lists the checks with ?verbose', () =>
     withAdmin(
       () => fine,
       async (get) => {
@@ -60,7 +60,7 @@ describe('the admin port', () => {
       },
     ));
 
-  it('says what keeps it from being ready', () =>
+  it('reports the failed checks if it is not ready', () =>
     withAdmin(
       () => broken,
       async (get) => {
@@ -81,7 +81,7 @@ describe('the admin port', () => {
       },
     ));
 
-  it('says which address is taken', async () => {
+  it('names the address that is in use', async () => {
     const first = await startAdmin({
       listen: { host: '127.0.0.1', port: 0 },
       checks: () => fine,

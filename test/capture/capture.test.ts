@@ -41,7 +41,7 @@ function recordedEvents() {
   return { events, named: (name: string) => happened.filter(([event]) => event === name) };
 }
 
-/** A capture, and all that it takes from an event to a delivery; the index of deadlines is in memory. */
+/** A capture with all parts between an event and a delivery; the index of deadlines is in memory. */
 function aCapture(enqueue?: Outbox['enqueue'], route: Partial<Route> = {}) {
   const clock = new ManualClock();
   const deadlines = new MemoryDeadlines();
@@ -57,17 +57,17 @@ function aCapture(enqueue?: Outbox['enqueue'], route: Partial<Route> = {}) {
     [aRoute({ patterns: [compilePattern('order:*')], ...route })],
     '{relay}:',
   );
-  /** What was done, in order. */
+  /** The actions, in order. */
   const steps: string[] = [];
   const note = (step: string, keys: readonly KeyInDatabase[]) => {
     if (keys.length > 0) steps.push(`${step} ${keys.map(({ key }) => key.toString()).join(' ')}`);
   };
-  /** `unheard`: called when all that Redis has published is asked for. */
+  /** `onBarrier`: called when the capture waits for all published notifications. */
   const given = {
     isCatchingUp: false,
     tellsRemovals: false,
     caughtUp: async () => true,
-    unheard: () => {},
+    onBarrier: () => {},
   };
   const trust = {
     get isCatchingUp() {
@@ -77,7 +77,7 @@ function aCapture(enqueue?: Outbox['enqueue'], route: Partial<Route> = {}) {
     tellsRemovals: () => given.tellsRemovals,
     lose: () => void steps.push('change lost'),
     barrier: async () => {
-      given.unheard();
+      given.onBarrier();
       return true;
     },
   };
@@ -94,7 +94,7 @@ function aCapture(enqueue?: Outbox['enqueue'], route: Partial<Route> = {}) {
       await deadlines.remove(keys);
     },
   };
-  /** By so much the clock of Redis was set, which is found out when it is asked. */
+  /** The step of the clock of Redis, which is detected when its time is read. */
   const server = { aheadMs: 0, asked: 0 };
   let knownMs = 0;
   const serverClock = {
@@ -174,7 +174,7 @@ const removed = (id: number | string) => ({ ...order(id), kind: 'removed' }) as 
 const never = new AbortController().signal;
 
 describe('Capture', () => {
-  it('puts a delivery for each expiration into the outbox, in their order', async () => {
+  it('puts a delivery for each expiration into the outbox, in order', async () => {
     const { capture, outbox } = aCapture();
     for (const id of [1, 2, 3]) capture.push(order(id));
     await settled();
@@ -186,7 +186,7 @@ describe('Capture', () => {
     ]);
   });
 
-  it('gives an expiration one id, heard by one replica and recovered by another', async () => {
+  it('gives an expiration the same id in a replica that receives it and in one that recovers it', async () => {
     const ids: (string | undefined)[] = [];
     for (const detectedBy of ['notification', 'recovery'] as const) {
       const { capture, deadlines, claimAll } = aCapture();
@@ -201,7 +201,7 @@ describe('Capture', () => {
     expect(ids).toEqual([ids[0], ids[0]]);
   });
 
-  it('gives an expiration whose deadline is not known one id in all replicas that heard it', async () => {
+  it('gives an expiration without a known deadline the same id in all replicas that received it', async () => {
     const ids: string[] = [];
     for (const wasMarked of [false, true]) {
       const { capture, claimAll } = aCapture();
@@ -217,7 +217,7 @@ describe('Capture', () => {
     expect(new Set(ids).size).toBe(2);
   });
 
-  it('loses no other expiration when the webhook of one cannot be built, which is a bug', async () => {
+  it('loses no other expiration when a bug prevents the webhook of one from being built', async () => {
     const { capture, claimAll, named } = aCapture();
     capture.push(order(1));
     // No date can name this moment.
@@ -231,7 +231,7 @@ describe('Capture', () => {
     expect(capture.queued).toBe(0);
   });
 
-  it('tries again after an error that nobody foresaw', async () => {
+  it('tries again after an unexpected error', async () => {
     const { capture, claimAll, named, clock, deadlines } = aCapture();
     const { find: of } = deadlines;
     deadlines.find = () => {
@@ -269,7 +269,7 @@ describe('Capture', () => {
       expect(delivery?.detectedAtMs).toBe(early.detectedAtMs + aheadMs);
     });
 
-    it('an hour back, still knows the deadline, and when it noticed', async () => {
+    it('an hour back, still knows the deadline and the time of detection', async () => {
       const { capture, deadlines, server, claimAll } = aCapture();
       const late = anExpiredEvent({ key: Buffer.from('order:1') });
       await deadlines.put([deadlineOf(late, 3_600_000 + 3)]);
@@ -281,7 +281,7 @@ describe('Capture', () => {
       expect(delivery?.detectedAtMs).toBe(late.detectedAtMs - 3_600_000);
     });
 
-    it('asks for the time only where a deadline makes it look so, and once for many keys', async () => {
+    it('asks for the time only where a deadline suggests it, and once for many keys', async () => {
       const { capture, deadlines, server } = aCapture();
       for (const id of [1, 2]) {
         await deadlines.put([deadlineOf(order(id))]);
@@ -298,7 +298,7 @@ describe('Capture', () => {
     });
   });
 
-  it('ignores what no route matches', async () => {
+  it('ignores keys that match no route', async () => {
     const { capture, outbox, named } = aCapture();
     capture.push(anExpiredEvent({ key: Buffer.from('cart:1') }));
     await settled();
@@ -306,7 +306,7 @@ describe('Capture', () => {
     expect(named('expired')).toHaveLength(1);
   });
 
-  it('refuses a key that is too long to be sent, and says so', async () => {
+  it('refuses a key that is too long to be sent, and logs it', async () => {
     const { capture, outbox, named } = aCapture();
     capture.push(order('x'.repeat(KEY_BYTES_MAX - 'order:'.length)));
     capture.push(order('x'.repeat(KEY_BYTES_MAX - 'order:'.length + 1)));
@@ -315,7 +315,7 @@ describe('Capture', () => {
     expect(named('expirationOversized')).toHaveLength(1);
   });
 
-  it('repeats an enqueue that failed, with the same deliveries and batch, until it is answered', async () => {
+  it('repeats a failed enqueue, with the same deliveries and batch, until it succeeds', async () => {
     const tried: string[][] = [];
     const batches = new Set<unknown>();
     const { capture, clock, named } = aCapture(async (deliveries, _, batch) => {
@@ -332,7 +332,7 @@ describe('Capture', () => {
     expect(named('captureFailed')).toHaveLength(2);
   });
 
-  it('suspends the queue, which keeps all events in their order, when another replica holds the lease', async () => {
+  it('suspends the queue, which keeps all events in order, when another replica holds the lease', async () => {
     const { capture, named } = aCapture(async () => {
       throw new FencedError('another replica holds the lease');
     });
@@ -346,7 +346,7 @@ describe('Capture', () => {
     expect(named('leaseLost')).toEqual([['leaseLost', 4]]);
   });
 
-  it('stores nothing of a slice that was handed to the next term meanwhile', async () => {
+  it('stores nothing of a slice that was given to the next term meanwhile', async () => {
     const { capture, clock, deadlines, outbox } = aCapture();
     const { find } = deadlines;
     let answer: () => void = () => undefined;
@@ -367,7 +367,7 @@ describe('Capture', () => {
     expect((await outbox.depth('shop')).pending).toBe(1);
   });
 
-  it('is bounded while the outbox is stuck, and says what is dropped', async () => {
+  it('is bounded while the outbox is stuck, and logs dropped expirations', async () => {
     const { capture, named } = aCapture(() => new Promise(() => undefined));
     capture.push(order(0));
     await settled();
@@ -382,7 +382,7 @@ describe('Capture', () => {
     expect(named('queueFull').length).toBeGreaterThan(0);
   });
 
-  it('stores some 500 deliveries at once, however many endpoints a route has', async () => {
+  it('stores about 500 deliveries at once, for any number of endpoints', async () => {
     const sizes: number[] = [];
     const enqueue: Outbox['enqueue'] = async (deliveries) => {
       sizes.push(deliveries.length);
@@ -397,7 +397,7 @@ describe('Capture', () => {
     expect(sizes).toEqual([500, 500, 200]);
   });
 
-  it('lets the rest of the process have its turn during a burst', async () => {
+  it('yields to the rest of the process during a burst', async () => {
     const { capture, outbox } = aCapture();
     for (let id = 0; id < 2_000; id += 1) capture.push(order(id));
     let turns = 0;
@@ -407,7 +407,7 @@ describe('Capture', () => {
     expect(turns).toBeGreaterThan(2);
   });
 
-  it('waits at a stop until all is in the outbox', async () => {
+  it('waits at a stop until all expirations are in the outbox', async () => {
     const answers: (() => void)[] = [];
     const { capture } = aCapture(() => new Promise((resolve) => answers.push(() => resolve([]))));
     capture.push(order(1));
@@ -421,7 +421,7 @@ describe('Capture', () => {
     await stop;
   });
 
-  it('gives up at a stop when the grace is over, and says what is lost', async () => {
+  it('gives up at a stop when the grace is over, and logs the loss', async () => {
     const { capture, named } = aCapture(async () => {
       throw new Error('gone');
     });
@@ -438,7 +438,7 @@ describe('Capture', () => {
     expect(named('abandoned')).toEqual([['abandoned', 4]]);
   });
 
-  it('says nothing of a loss at a stop when all is in the outbox', async () => {
+  it('logs no loss at a stop when all expirations are in the outbox', async () => {
     const { capture, named } = aCapture();
     capture.push(order(1));
     await capture.stop(never);
@@ -462,7 +462,7 @@ describe('the deadline of an expiration', () => {
     expect(await deadlines.count()).toBe(0);
   });
 
-  it('goes with one of two expirations of the same key, of which each has its id', async () => {
+  it('belongs to one of two expirations of the same key; each has its own id', async () => {
     const { capture, deadlines, claimAll } = aCapture();
     await deadlines.put([deadlineOf(order(1))]);
     capture.push(order(1));
@@ -478,7 +478,7 @@ describe('the deadline of an expiration', () => {
   });
 
   it.each([3, -100, -60_000])(
-    'is unknown when the key was changed and went unread, and its entry goes with it: %i',
+    'is unknown when the key was changed and not read, and its entry is removed: %i',
     async (agoMs) => {
       const { capture, deadlines, claimAll, steps } = aCapture();
       await deadlines.put([deadlineOf(order(1), agoMs)]);
@@ -491,10 +491,10 @@ describe('the deadline of an expiration', () => {
     },
   );
 
-  it('is unknown when the key was changed, and gone before that could be read and its end was heard', async () => {
+  it('is unknown when the key was changed, and expired before it could be read', async () => {
     const { capture, deadlines, claimAll, given } = aCapture();
     await deadlines.put([deadlineOf(order(1))]);
-    given.unheard = () => capture.push(order(1));
+    given.onBarrier = () => capture.push(order(1));
     capture.push(changed(1));
     await capture.drained(never);
     await capture.drained(never);
@@ -502,7 +502,7 @@ describe('the deadline of an expiration', () => {
     expect(await deadlines.count()).toBe(0);
   });
 
-  it('is that of the index for a key that is found gone, whatever was heard of it', async () => {
+  it('is taken from the index for a key that is found missing, even after a change of it', async () => {
     const { capture, deadlines, claimAll } = aCapture();
     await deadlines.put([deadlineOf(order(1))]);
     capture.push(changed(1));
@@ -513,14 +513,14 @@ describe('the deadline of an expiration', () => {
     expect((await claimAll()).map(({ expiredAtMs }) => expiredAtMs)).toEqual([known]);
   });
 
-  it('is not the one that is about to come of a key that was set again', async () => {
+  it('is not the next deadline of a key that was set again', async () => {
     const { capture, deadlines, steps, claimAll } = aCapture();
     await deadlines.put([deadlineOf(order(1), -30)]);
     capture.push(order(1));
     capture.push(changed(1));
     await settled();
     expect((await claimAll()).map(({ expiredAtMs }) => expiredAtMs)).toEqual([null]);
-    // It was taken for a late entry of the life that ended, and is read again.
+    // It was treated as a late entry of the life that ended, and is read again.
     expect(await deadlines.count()).toBe(0);
     expect(steps.at(-1)).toBe('changed order:1');
   });
@@ -532,7 +532,7 @@ describe('the deadline of an expiration', () => {
     expect((await claimAll()).map(({ expiredAtMs }) => expiredAtMs)).toEqual([null]);
   });
 
-  it('is not after the detection, though clocks differ by a few milliseconds', async () => {
+  it('is not after the detection, even if clocks differ by a few milliseconds', async () => {
     const { capture, deadlines, claimAll } = aCapture();
     await deadlines.put([deadlineOf(order(1), -5)]);
     capture.push(order(1));
@@ -541,11 +541,11 @@ describe('the deadline of an expiration', () => {
     expect(delivery?.detectedAtMs).toBe(delivery?.expiredAtMs);
   });
 
-  it("is not that of the key's next life: this stays tracked, and is read again", async () => {
+  it("is not taken from the key's next life, which stays tracked and is read again", async () => {
     const { capture, deadlines, given, steps, claimAll } = aCapture();
     await deadlines.put([deadlineOf(order(1), -60_000)]);
-    // The change that began the next life is heard only once it is asked for.
-    given.unheard = () => capture.push(changed(1));
+    // The change that began the next life is received only at the barrier.
+    given.onBarrier = () => capture.push(changed(1));
     capture.push(order(1));
     await settled();
     expect((await claimAll()).map(({ expiredAtMs }) => expiredAtMs)).toEqual([null]);
@@ -553,7 +553,7 @@ describe('the deadline of an expiration', () => {
     expect(steps).toEqual(['claim order:1', 'changed order:1']);
   });
 
-  it('is not one that was shortened since: this goes, so that nothing is found missing later', async () => {
+  it('is not one that was shortened since: its entry is removed, so that no recovery follows', async () => {
     const { capture, deadlines, steps, claimAll } = aCapture();
     await deadlines.put([deadlineOf(order(1), -600)]);
     capture.push(order(1));
@@ -563,7 +563,7 @@ describe('the deadline of an expiration', () => {
     expect(steps).toEqual(['claim order:1']);
   });
 
-  it('gives the webhook its id: a repeat has the same, another deadline another', async () => {
+  it('determines the id of the webhook: the same for a repeat, another for another deadline', async () => {
     const idAt = async (agoMs: number) => {
       const { capture, deadlines, claimAll } = aCapture();
       await deadlines.put([deadlineOf(order(1), agoMs)]);
@@ -589,7 +589,7 @@ describe('a recovery', () => {
     ]);
   });
 
-  it('is nothing when its entry has been claimed, or removed, by then', async () => {
+  it('has no effect when its entry has been claimed or removed by then', async () => {
     const { capture, deadlines, claimAll } = aCapture();
     await deadlines.put([deadlineOf(order(1))]);
     capture.push(order(1));
@@ -603,7 +603,7 @@ describe('a recovery', () => {
     ]);
   });
 
-  it('is claimed without a webhook where the route says skip', async () => {
+  it('is claimed without a webhook where the route has `skip`', async () => {
     const { capture, deadlines, outbox } = aCapture(undefined, { onAmbiguous: 'skip' });
     await deadlines.put([deadlineOf(order(1))]);
     capture.push(recovered(1));
@@ -613,11 +613,11 @@ describe('a recovery', () => {
   });
 });
 
-describe('a key that is said to be new', () => {
+describe('a key that is reported as new', () => {
   const created = (id: number, detectedAtMs: number) =>
     ({ ...order(id), kind: 'created', detectedAtMs }) as const;
 
-  /** While what expired without a notification is looked for; the deadline of order 1 was long ago. */
+  /** A capture during the search for missed expirations; the deadline of order 1 was long ago. */
   async function catchingUp() {
     const parts = aCapture();
     parts.given.isCatchingUp = true;
@@ -625,7 +625,7 @@ describe('a key that is said to be new', () => {
     return { ...parts, nowMs: order(1).detectedAtMs };
   }
 
-  it('had expired without a notification where its deadline has passed: its end is captured', async () => {
+  it('had expired without a notification if its deadline has passed: the expiration is captured', async () => {
     const { capture, claimAll, nowMs, steps } = await catchingUp();
     capture.push(created(1, nowMs));
     capture.push(changed(1));
@@ -636,7 +636,7 @@ describe('a key that is said to be new', () => {
     expect(steps).toEqual(['claim order:1', 'changed order:1']);
   });
 
-  it('had not where it was removed, or has expired, as was heard before', async () => {
+  it('had not expired unnoticed if its removal or expiration was received before', async () => {
     const { capture, claimAll, nowMs, deadlines } = await catchingUp();
     await deadlines.put([deadlineOf(order(2), 60_000)]);
     capture.push(removed(1));
@@ -647,14 +647,14 @@ describe('a key that is said to be new', () => {
     expect(await claimAll()).toMatchObject([{ keyLabel: 'order:2', detectedBy: 'notification' }]);
   });
 
-  it('had not where the deadline is of the life that began', async () => {
+  it('had not expired if the deadline belongs to its new life', async () => {
     const { capture, claimAll, nowMs } = await catchingUp();
     capture.push(created(1, nowMs - 60_000));
     await settled();
     expect(await claimAll()).toEqual([]);
   });
 
-  it('had not where all that expired was heard', async () => {
+  it('had not expired unnoticed if all expirations were received', async () => {
     const { capture, given, claimAll, nowMs } = await catchingUp();
     given.isCatchingUp = false;
     capture.push(created(1, nowMs));
@@ -662,7 +662,7 @@ describe('a key that is said to be new', () => {
     expect(await claimAll()).toEqual([]);
   });
 
-  it('is nothing where it is only touched: it may live longer', async () => {
+  it('causes nothing if it is only touched: its deadline may be later', async () => {
     const { capture, claimAll } = await catchingUp();
     capture.push(changed(1));
     await settled();
@@ -681,7 +681,7 @@ describe('an expiration long before the deadline that is known', () => {
     return { ...parts, found };
   };
 
-  it('is a removal where the server says that, and is claimed without a webhook', async () => {
+  it('is a removal where the server reports it as one, and is claimed without a webhook', async () => {
     const { found, steps, deadlines, named } = await early(1_001);
     expect(found).toEqual([]);
     expect(steps).toEqual(['claim order:1']);
@@ -689,12 +689,12 @@ describe('an expiration long before the deadline that is known', () => {
     expect(named('removedEarly')).toHaveLength(1);
   });
 
-  it('is one where it is no earlier than clocks may be apart, or the server does not', async () => {
+  it('is an expiration within the tolerance of clocks, or where the server does not report removals', async () => {
     expect((await early(1_000)).found).toEqual([null]);
     expect((await early(60_000, false)).found).toEqual([null]);
   });
 
-  it('is one where the clock of Redis was set ahead: it is asked for its time after that', async () => {
+  it('is an expiration where the clock of Redis was set ahead: its time is read afterwards', async () => {
     const { capture, given, deadlines, server, claimAll } = aCapture();
     given.tellsRemovals = true;
     server.aheadMs = 3_600_000;
@@ -705,12 +705,12 @@ describe('an expiration long before the deadline that is known', () => {
     expect(await claimAll()).toMatchObject([{ expiredAtMs: order(1).detectedAtMs + 60_000 }]);
   });
 
-  it('is one where its key was set again since: the deadline may be that of the next life', async () => {
+  it('is an expiration where its key was set again since: the deadline may belong to the next life', async () => {
     const { capture, given, deadlines, claimAll } = aCapture();
     given.tellsRemovals = true;
     await deadlines.put([deadlineOf(order(1), -60_000)]);
     capture.push(order(1));
-    given.unheard = () => capture.push(changed(1));
+    given.onBarrier = () => capture.push(changed(1));
     await settled();
     expect(await claimAll()).toMatchObject([{ expiredAtMs: null }]);
     expect(await deadlines.count()).toBe(1);
@@ -749,7 +749,7 @@ describe('an expiration for which there was no room', () => {
     detectedBy: 'recovery',
   });
 
-  it('is no recovery when its key is found gone: Redis has told of it', async () => {
+  it('is no recovery when its key is found missing: Redis has published it', async () => {
     const { capture, ofOrder1, named } = await afterFlood({ onAmbiguous: 'skip' });
     capture.push(found());
     await settled();
@@ -763,7 +763,7 @@ describe('an expiration for which there was no room', () => {
     expect(named('expirations_recovered')).toEqual([]);
   });
 
-  it('is claimed before what becomes of its key is read', async () => {
+  it('is claimed before its key is read again', async () => {
     const { capture, steps, ofOrder1 } = await afterFlood();
     steps.length = 0;
     capture.push(changed(1));
@@ -773,11 +773,11 @@ describe('an expiration for which there was no room', () => {
     expect(ofOrder1()).toMatchObject([{ expiredAtMs: order(1).detectedAtMs - 3 }]);
   });
 
-  it('causes no second webhook, whatever is heard of its key afterwards', async () => {
+  it('causes no second webhook after later notices of its key', async () => {
     const { capture, deadlines, ofOrder1 } = await afterFlood();
     capture.push(found());
     await settled();
-    // What is in the outbox is in the index no longer.
+    // A key whose delivery is in the outbox is no longer in the index.
     await deadlines.remove([order(1)]);
     for (const event of [changed(1), removed(1)]) capture.push(event);
     capture.push(found());
@@ -786,7 +786,7 @@ describe('an expiration for which there was no room', () => {
     expect(ofOrder1()).toHaveLength(1);
   });
 
-  it('takes no room from notices', async () => {
+  it('leaves the room for notices unchanged', async () => {
     const { capture, named } = aCapture(() => new Promise(() => undefined));
     for (let id = 0; id <= QUEUED_MAX; id += 1) capture.push(order(`flood:${id}`));
     capture.push(removed(1));
@@ -796,7 +796,7 @@ describe('an expiration for which there was no room', () => {
 });
 
 describe('other notices', () => {
-  it('are handed on once a key, and hold up no expiration of another', async () => {
+  it('are passed on once a key, and delay no expiration of another key', async () => {
     const { capture, deadlines, steps } = aCapture();
     await deadlines.put([deadlineOf(order(1))]);
     capture.push(changed(2));
@@ -814,7 +814,7 @@ describe('other notices', () => {
     ]);
   });
 
-  it('of a key are taken care of before its expiration that was heard behind them', async () => {
+  it('of a key are processed before its expiration that was received after them', async () => {
     const { capture, steps } = aCapture();
     capture.push(changed(1));
     capture.push(order(1));
@@ -826,7 +826,7 @@ describe('other notices', () => {
     ]);
   });
 
-  it('of a key wait for its expiration that was heard before them', async () => {
+  it('of a key wait for its expiration that was received before them', async () => {
     const answers: (() => void)[] = [];
     const { capture, steps } = aCapture(
       () => new Promise((resolve) => answers.push(() => resolve([]))),
@@ -840,7 +840,7 @@ describe('other notices', () => {
     expect(steps).toEqual(['claim order:1', 'changed order:1']);
   });
 
-  it('and expirations of one key that is set again and again hold up nobody', async () => {
+  it('and expirations of one key that is set repeatedly delay no other key', async () => {
     const { capture, steps, claimAll } = aCapture();
     for (let life = 0; life < 3; life += 1) {
       capture.push(changed(1));
@@ -855,7 +855,7 @@ describe('other notices', () => {
     expect((await claimAll()).length).toBe(4);
   });
 
-  it('are not held back by what is heard later, nor overtaken by it', async () => {
+  it('are neither delayed nor overtaken by later notices', async () => {
     const { capture, steps } = aCapture();
     capture.push(changed(1));
     await settled();
@@ -864,14 +864,14 @@ describe('other notices', () => {
     expect(steps).toEqual(['changed order:1', 'removed order:1']);
   });
 
-  it('of keys that no route matches are left alone', async () => {
+  it('of keys that match no route are ignored', async () => {
     const { capture, steps } = aCapture();
     capture.push({ ...changed(1), key: Buffer.from('cart:1') });
     await settled();
     expect(steps).toEqual([]);
   });
 
-  it('that find no room are counted, and are no loss', async () => {
+  it('without room are counted, and are no loss', async () => {
     const { capture, named } = aCapture(() => new Promise(() => undefined));
     capture.push(order(0));
     await settled();
@@ -880,7 +880,7 @@ describe('other notices', () => {
     expect(named('queueFull')).toEqual([]);
   });
 
-  it('let nobody make more keys expire while too many wait', async () => {
+  it('pause the reading of due keys while too many wait', async () => {
     const answers: (() => void)[] = [];
     const { capture } = aCapture(() => new Promise((resolve) => answers.push(() => resolve([]))));
     await capture.room(never);
@@ -900,7 +900,7 @@ describe('other notices', () => {
     expect(capture.queued).toBeGreaterThan(4_000);
   });
 
-  it('that wait for the catch-up leave room for what it finds, though expirations wait behind them', async () => {
+  it('that wait for the catch-up leave room for its findings, even if expirations wait behind them', async () => {
     const { capture, given } = aCapture();
     let endCatchUp: (isCaughtUp: boolean) => void = () => undefined;
     given.caughtUp = () => new Promise((resolve) => (endCatchUp = resolve));
@@ -923,7 +923,7 @@ describe('other notices', () => {
     expect(capture.queued).toBe(0);
   });
 
-  it('of one key that is set and deleted again and again become one', async () => {
+  it('of one key that is set and deleted repeatedly become one', async () => {
     const { capture, deadlines, steps } = aCapture();
     await deadlines.put([deadlineOf(order(1), 60_000)]);
     for (let life = 0; life < 1_000; life += 1) {
@@ -937,7 +937,7 @@ describe('other notices', () => {
     expect(await deadlines.count()).toBe(0);
   });
 
-  it('are waited for by whoever needs all of them taken care of, until the signal aborts', async () => {
+  it('delay `drained` until all of them are processed, or the signal aborts', async () => {
     const { capture } = aCapture(() => new Promise(() => undefined));
     await capture.drained(never);
     capture.push(order(0));
@@ -949,7 +949,7 @@ describe('other notices', () => {
 });
 
 describe('a body that would be too large', () => {
-  it('is said, and is the only webhook that is lost', async () => {
+  it('is logged, and is the only webhook that is lost', async () => {
     const contentType = 'application/json';
     const pieces = compileTemplate(['{key}', '{key}', '{key}'], contentType);
     const format = { kind: 'template', contentType, pieces } as const;

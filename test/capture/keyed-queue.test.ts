@@ -23,7 +23,7 @@ function aQueue() {
   });
 }
 
-/** Takes all that is available to `small`, and finishes it, again and again. */
+/** Takes and finishes all items available to `small`, repeatedly. */
 async function processed(queue: ReturnType<typeof aQueue>) {
   const slices: string[][] = [];
   while (queue.size > 0) {
@@ -61,14 +61,14 @@ describe('a keyed queue', () => {
     expect(texts(await queue.take('small', 10, never))).toEqual(['set a']);
   });
 
-  it('takes the same key in two databases for two keys', async () => {
+  it('treats the same key in two databases as two keys', async () => {
     const queue = aQueue();
     queue.push(item('a', 'one'));
     queue.push({ ...item('a', 'two'), database: 1 });
     expect(texts(await queue.take('small', 10, never))).toEqual(['one a', 'two a']);
   });
 
-  it('coalesces neighbors of a key that wait, and nothing that is taken', async () => {
+  it('coalesces waiting neighbors of a key, and no item that is taken', async () => {
     const queue = aQueue();
     for (const what of ['set', 'read', 'read', 'read']) queue.push(item('a', what));
     expect(queue.size).toBe(2);
@@ -79,7 +79,7 @@ describe('a keyed queue', () => {
     expect(reading[0]?.next?.item.what).toBe('read');
   });
 
-  it('puts what follows from an item in front of the other items of its key', async () => {
+  it('puts the follow-up of an item in front of the other items of its key', async () => {
     const queue = aQueue();
     queue.push(item('a', 'one'));
     queue.push(item('a', 'three'));
@@ -102,7 +102,7 @@ describe('a keyed queue', () => {
     expect(queue.size).toBe(1);
   });
 
-  it('is drained when all that was in it is finished, whatever is pushed since', async () => {
+  it('is drained when all earlier items are finished, regardless of later pushes', async () => {
     const queue = aQueue();
     queue.push(item('a', 'one'));
     let drained = 0;
@@ -127,7 +127,7 @@ describe('a keyed queue', () => {
     await queue.drained(AbortSignal.abort());
   });
 
-  it('hands out nothing while it is suspended, and all of it, in its order, to whoever resets it', async () => {
+  it('hands out nothing while it is suspended, and returns all items in order when it is reset', async () => {
     const queue = aQueue();
     for (const [key, what] of [
       ['a', 'one'],
@@ -152,7 +152,7 @@ describe('a keyed queue', () => {
     expect(queue.size).toBe(1);
   });
 
-  it('bears a key that changes a hundred thousand times', async () => {
+  it('handles a key that changes a hundred thousand times', async () => {
     const queue = aQueue();
     for (let n = 0; n < 100_000; n += 1) queue.push(item('a', n % 2 === 0 ? 'read' : 'set'));
     let count = 0;

@@ -59,7 +59,7 @@ it.each([
   ['memory', inMemory],
   ['Redis', inRedis],
 ])(
-  'captures an expiration once, though a sweep that read the key before writes the reading between look-up and capture; in %s',
+  'captures an expiration once, even if a sweep that read the key before writes the reading between look-up and capture; in %s',
   async (_, open) => {
     const { deadlines, outbox } = await open();
     const clock = systemClock;
@@ -143,7 +143,7 @@ it.each([
       clock,
     });
 
-    // The index has the deadline of a former life, which was deleted in a gap: nobody heard of it.
+    // The index has the deadline of a former life, which was deleted in a gap: no replica received the notice.
     await deadlines.put([until('order:1', 9_000), until('order:2', 9_000)]);
     intake.push({ ...at('order:2'), kind: 'changed', detectedAtMs: nowMs });
     const sweeping = sweeper.reconcile(0, never);
@@ -163,7 +163,7 @@ it.each([
     await queue.drained(never);
     await sweeping;
 
-    // What the nudger does with all that is due.
+    // The nudger does this with all due keys.
     nowMs = NOW_MS + 2_000;
     await deadlines.take(0, nowMs, 9);
     const overdue = (await deadlines.overdue(0, nowMs, 9)).filter(
@@ -183,11 +183,11 @@ it.each([
     await captureMissing(overdue, parts, never);
     await eventually('it is captured', async () => (await outbox.depth('shop')).pending > 0);
     const claims = await outbox.claim('shop', 9, never);
-    const told = claims.map(({ delivery: { keyLabel, detectedBy, expiredAtMs } }) => [
+    const captured = claims.map(({ delivery: { keyLabel, detectedBy, expiredAtMs } }) => [
       keyLabel,
       detectedBy,
       expiredAtMs,
     ]);
-    expect(told).toEqual([['order:1', 'notification', null]]);
+    expect(captured).toEqual([['order:1', 'notification', null]]);
   },
 );

@@ -3,13 +3,13 @@ import { namesOf, Sequence } from '../../src/capture/sequence.js';
 import type { ExpiredEvent, KeyEvent } from '../../src/model/vocabulary.js';
 import { anExpiredEvent } from '../support/domain.js';
 
-/** A replica that listens from some point of a sequence on. */
+/** A replica that listens from a point of a sequence onwards. */
 class Replica {
   readonly sequence = new Sequence();
   readonly events: ExpiredEvent[] = [];
 
   /** Marks, and expirations of keys: in database 0, or `database:key`. */
-  hears(...names: readonly string[]): this {
+  receives(...names: readonly string[]): this {
     for (const name of names) {
       if (/^m\d/.test(name)) {
         this.sequence.mark(name);
@@ -22,12 +22,12 @@ class Replica {
     return this;
   }
 
-  /** Of events that it captures as they arrive. */
+  /** The names of events that it captures on arrival. */
   get names() {
     return this.events.map(namesOf);
   }
 
-  /** Of events that it replays. */
+  /** The names of events that it replays. */
   get replayed() {
     return this.events.map((event) => namesOf({ ...event, isReplayed: true }));
   }
@@ -35,7 +35,7 @@ class Replica {
 
 describe('the names of an expiration', () => {
   it('are its number since the mark before and until the mark after, in its database', () => {
-    const replica = new Replica().hears('m1', 'a', 'b', '3:c', 'a', 'm2', 'a');
+    const replica = new Replica().receives('m1', 'a', 'b', '3:c', 'a', 'm2', 'a');
     expect(replica.names).toEqual([['m1+0'], ['m1+1'], ['m1+0'], ['m1+2'], ['m2+0']]);
     expect(replica.replayed).toEqual([
       ['m1+0', 'm2-3'],
@@ -46,23 +46,23 @@ describe('the names of an expiration', () => {
     ]);
   });
 
-  it('are none before a mark is heard, and become more with the next one', () => {
-    const replica = new Replica().hears('a', 'a');
+  it('are missing before a mark is received, and grow with the next one', () => {
+    const replica = new Replica().receives('a', 'a');
     expect(replica.names).toEqual([[], []]);
-    replica.hears('m1');
+    replica.receives('m1');
     expect(replica.names).toEqual([['m1-2'], ['m1-1']]);
   });
 
   it('are shared by replicas that began to listen at different times', () => {
-    const told = ['m1', 'a', 'b', 'a', 'm2', 'a', 'b', 'm3', 'a', 'm4'];
-    for (let from = 0; from < told.length; from += 1) {
-      const first = new Replica().hears(...told);
-      const later = new Replica().hears(...told.slice(from));
+    const events = ['m1', 'a', 'b', 'a', 'm2', 'a', 'b', 'm3', 'a', 'm4'];
+    for (let from = 0; from < events.length; from += 1) {
+      const first = new Replica().receives(...events);
+      const later = new Replica().receives(...events.slice(from));
       const offset = first.events.length - later.events.length;
       for (const [at, names] of later.replayed.entries()) {
         expect(names.length, `from ${from}, event ${at}`).toBeGreaterThan(0);
         expect(first.replayed[offset + at]).toEqual(expect.arrayContaining([...names]));
-        // What the first one captured at once is known by a mark that the later one has received, too, or not at all.
+        // An expiration that the first one captured at once has a mark that the later one has received, too, or none.
         const isFirst = later.events[at]?.interval?.before === null;
         expect(names.includes(first.names[offset + at]?.[0] ?? '')).toBe(!isFirst);
       }
@@ -70,20 +70,20 @@ describe('the names of an expiration', () => {
   });
 
   it('differ for each expiration of a key', () => {
-    const told = ['m1', ...'aaa', 'm2', ...'aa', 'm3', 'm4', ...'a', 'm5'];
-    const names = new Replica().hears(...told).replayed.flat();
+    const events = ['m1', ...'aaa', 'm2', ...'aa', 'm3', 'm4', ...'a', 'm5'];
+    const names = new Replica().receives(...events).replayed.flat();
     expect(names).toHaveLength(12);
     expect(new Set(names).size).toBe(12);
   });
 
-  it('are none where the relay found the expiration by itself', () => {
+  it('are missing for an expiration that the relay recovered', () => {
     expect(namesOf(anExpiredEvent({ detectedBy: 'recovery' }))).toEqual([]);
   });
 
   it('do not count across a gap', () => {
-    const replica = new Replica().hears('m1', 'a');
+    const replica = new Replica().receives('m1', 'a');
     replica.sequence.interrupt();
-    replica.hears('a', 'm3', 'a');
+    replica.receives('a', 'm3', 'a');
     expect(replica.names).toEqual([['m1+0'], ['m3-1'], ['m3+0']]);
   });
 });
@@ -93,7 +93,7 @@ describe('an event is before a mark', () => {
     return { kind: 'changed', database: 0, key: Buffer.from(name), detectedAtMs: 0 };
   };
 
-  it('when it was heard before it, whatever else was heard, and also before a gap', () => {
+  it('when it was received before it, in any order of other events, and also before a gap', () => {
     const { sequence } = new Replica();
     const events: KeyEvent[] = [];
     const hear = () => void events.push(sequence.place(changed('a')));
@@ -113,8 +113,8 @@ describe('an event is before a mark', () => {
     expect(sequence.has('m9')).toBe(false);
   });
 
-  it('never when the relay found it by itself', () => {
-    const { sequence } = new Replica().hears('m1', 'm2');
+  it('never when the relay recovered it', () => {
+    const { sequence } = new Replica().receives('m1', 'm2');
     expect(sequence.isBefore('m2')(changed('a'))).toBe(false);
   });
 });

@@ -1,4 +1,4 @@
-/** The same as test/e2e/chaos.e2e.test.ts, for as long as it is told: see scripts/test-chaos.mjs. */
+/** The test of test/e2e/chaos.e2e.test.ts with a given duration: see scripts/test-chaos.mjs. */
 import { expect, it } from 'vitest';
 import { LONG_DECK, nameOf } from '../support/chaos/actions.js';
 import { runChaos } from '../support/chaos/run.js';

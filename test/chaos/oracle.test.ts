@@ -63,7 +63,7 @@ function judged(
 const inGap = (...disturbances: Disturbance[]) => ({ disturbances });
 
 describe('the oracle, of a key that expired,', () => {
-  it('is content with one webhook, and with repeats of it', () => {
+  it('accepts one webhook, and repeats of it', () => {
     const { kinds, figures } = judged(
       [aLife()],
       [aWebhook(), aWebhook({ atMs: DEADLINE_MS + 99 })],
@@ -72,21 +72,21 @@ describe('the oracle, of a key that expired,', () => {
     expect(figures).toMatchObject({ webhooks: 1, repeats: 1, latenessMs: [5] });
   });
 
-  it('misses the webhook that did not come', () => {
+  it('reports a missing webhook', () => {
     expect(judged([aLife()], []).kinds).toEqual(['lost']);
   });
 
-  it('misses it after a gap, too, when the key was known before', () => {
+  it('reports a missing webhook after a gap, too, when the key was tracked before', () => {
     const { kinds } = judged([aLife()], [], inGap(gap(SET_MS + 2_000, DEADLINE_MS + 2_000)));
     expect(kinds).toEqual(['lost']);
   });
 
-  it('misses it when the key was set in a gap and outlived it', () => {
+  it('reports a missing webhook when the key was set in a gap and outlived it', () => {
     const { kinds } = judged([aLife()], [], inGap(gap(SET_MS - 100, SET_MS + 500)));
     expect(kinds).toEqual(['lost']);
   });
 
-  it('does not miss it when the key was set and expired in one gap', () => {
+  it('accepts a missing webhook when the key was set and expired in one gap', () => {
     const verdict = judged([aLife()], [], inGap(gap(SET_MS - 100, DEADLINE_MS + 100)));
     expect(verdict.kinds).toEqual([]);
     expect(verdict.figures.lostInGaps).toBe(1);
@@ -105,7 +105,7 @@ describe('the oracle, of a key that expired,', () => {
     },
   );
 
-  it('does not miss it when the key was set again in the gap in which it expired', () => {
+  it('accepts a missing webhook when the key was set again in the gap in which it expired', () => {
     const next = aLife({ held: [{ deadlineMs: 120_000, since: at(DEADLINE_MS + 50) }] });
     const received = [aWebhook({ expiredAtMs: 120_000 })];
     const disturbances = [gap(DEADLINE_MS - 50, DEADLINE_MS + 100)];
@@ -113,7 +113,7 @@ describe('the oracle, of a key that expired,', () => {
     expect(judged([aLife(), next], received).kinds).toEqual(['lost']);
   });
 
-  it('does not miss it when the key was set again just after that gap, unless new keys are said', () => {
+  it('accepts a missing webhook when the key was set again just after that gap, unless new keys are published', () => {
     const next = aLife({ held: [{ deadlineMs: 120_000, since: at(DEADLINE_MS + 600) }] });
     const received = [aWebhook({ expiredAtMs: 120_000 })];
     const soon = { disturbances: [gap(DEADLINE_MS - 50, DEADLINE_MS + 100)] };
@@ -125,7 +125,7 @@ describe('the oracle, of a key that expired,', () => {
     expect(judged([aLife(), next], received, sooner).kinds).toEqual(['lost']);
   });
 
-  it('finds a second id', () => {
+  it('reports a second id', () => {
     const late = aWebhook({
       id: 'msg_other',
       expiredAtMs: null,
@@ -134,25 +134,25 @@ describe('the oracle, of a key that expired,', () => {
     expect(judged([aLife()], [aWebhook(), late]).kinds).toEqual(['two ids']);
   });
 
-  it('finds a second body', () => {
+  it('reports a second body', () => {
     expect(judged([aLife()], [aWebhook(), aWebhook({ body: '{}' })]).kinds).toEqual(['two bodies']);
   });
 
-  it('finds a webhook that came too early', () => {
+  it('reports a webhook that was sent too early', () => {
     const { kinds } = judged([aLife()], [aWebhook({ atMs: DEADLINE_MS - 10 })]);
     expect(kinds).toEqual(['early']);
   });
 
-  it('finds a deadline that the key never had', () => {
+  it('reports a deadline that the key never had', () => {
     const { kinds } = judged([aLife()], [aWebhook({ expiredAtMs: DEADLINE_MS + 1 })]);
     expect(kinds).toEqual(['wrong deadline', 'lost']);
   });
 
-  it('finds a wrong signature', () => {
+  it('reports a wrong signature', () => {
     expect(judged([aLife()], [aWebhook({ isVerified: false })]).kinds).toEqual(['unverified']);
   });
 
-  it('tells several lives of it apart, and finds an id that two of them share', () => {
+  it('distinguishes several lives, and reports an id that two of them share', () => {
     const next = aLife({ held: [{ deadlineMs: 105_020, since: at(105_010) }] });
     const second = aWebhook({ expiredAtMs: 105_020 });
     expect(judged([aLife(), next], [aWebhook(), second]).kinds).toEqual([]);
@@ -172,16 +172,16 @@ describe('the oracle, of a key that expired,', () => {
 describe('the oracle, of a key whose deadline was changed,', () => {
   const life = changed(SET_MS + 1_000, 108_000);
 
-  it('wants one webhook, at the last one', () => {
+  it('requires one webhook, at the last one', () => {
     expect(judged([life], [aWebhook({ expiredAtMs: 108_000 })]).kinds).toEqual([]);
   });
 
-  it('finds a webhook at an earlier one', () => {
+  it('reports a webhook at an earlier one', () => {
     const received = [aWebhook(), aWebhook({ expiredAtMs: 108_000 })];
     expect(judged([life], received).kinds).toEqual(['stale']);
   });
 
-  it('finds a webhook that names an earlier one', () => {
+  it('reports a webhook with an earlier one', () => {
     const received = [aWebhook({ detectedAtMs: 108_002 })];
     expect(judged([life], received).kinds).toEqual(['outdated']);
   });
@@ -197,14 +197,14 @@ describe('the oracle, of a key whose deadline was changed,', () => {
 describe('the oracle, of a key that did not expire,', () => {
   const seen: Seen[] = ['deleted', 'persisted', 'overwritten', 'renamed', 'replaced'];
 
-  it.each(seen)('wants no webhook when it was %s', (kind) => {
+  it.each(seen)('requires no webhook when it was %s', (kind) => {
     const life = ended(kind, SET_MS + 1_000);
     expect(judged([life], []).kinds).toEqual([]);
     expect(judged([life], [aWebhook()]).kinds).toEqual(['false']);
     expect(judged([life], [recovered()]).kinds).toEqual(['false']);
   });
 
-  it.each(seen)('allows a recovery alone when it was %s in a gap, and is gone', (kind) => {
+  it.each(seen)('allows only a recovery when it was %s in a gap, and is missing', (kind) => {
     const life = ended(kind, SET_MS + 1_000);
     const disturbances = [gap(SET_MS + 500, DEADLINE_MS + 100)];
     const isThere = kind === 'persisted' || kind === 'overwritten';
@@ -218,7 +218,7 @@ describe('the oracle, of a key that did not expire,', () => {
     expect(judged([life], [recovered()], { disturbances }).kinds).toEqual(['false']);
   });
 
-  it('allows none when it went outside the gap', () => {
+  it('allows none when it vanished outside the gap', () => {
     const disturbances = [gap(SET_MS + 3_000, DEADLINE_MS + 100)];
     const life = ended('deleted', SET_MS + 1_000);
     expect(judged([life], [recovered()], { disturbances }).kinds).toEqual(['false']);
@@ -226,7 +226,7 @@ describe('the oracle, of a key that did not expire,', () => {
 });
 
 describe('the oracle', () => {
-  it('wants one id at most when nobody knows what became of a key', () => {
+  it('allows one id at most when the fate of a key is unknown', () => {
     const life = aLife({ ending: { kind: 'unknown' } });
     expect(judged([life], []).kinds).toEqual([]);
     expect(judged([life], [aWebhook()]).kinds).toEqual([]);
@@ -234,11 +234,11 @@ describe('the oracle', () => {
     expect(judged([life], two).kinds).toEqual(['two ids']);
   });
 
-  it('finds a webhook for a key that never had a deadline', () => {
+  it('reports a webhook for a key that never had a deadline', () => {
     expect(judged([], [aWebhook()]).kinds).toEqual(['stranger']);
   });
 
-  it('finds what is left when everything is over', () => {
+  it('reports leftovers at the end', () => {
     expect(judged([], [], { leftovers: ['a dead letter'] }).kinds).toEqual(['leftover']);
   });
 });

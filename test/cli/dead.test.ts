@@ -355,7 +355,7 @@ describe.each(['replay', 'drop'])('dead %s', (verb) => {
     expect(await shared.client.xlen(stream)).toBe(verb === 'replay' ? 10_000 : 0);
   }, 40_000);
 
-  it('ends in the middle when it is told to, and says what was done', async () => {
+  it('ends in the middle on a signal, and reports its progress', async () => {
     await keepRunning(shared.client, 'shop');
     await storeDeadLetters(shared.client, manyLetters(3_000));
     const file = await stateFile(shared.server.url);

@@ -171,7 +171,7 @@ describe('send', () => {
     expect(await folder.send(...words)).toEqual({ code, stdout: '', stderr });
   });
 
-  it('shows a refusal, exits 1, and has sent all the same', async () => {
+  it('shows a refusal, and exits 1 although it has sent', async () => {
     await using receiver = await TestReceiver.start((_, response, count) => {
       response.writeHead(count === 2 ? 204 : 500).end(`\u001b[2Jno disk; ${TOKEN}`);
     });

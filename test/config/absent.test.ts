@@ -1,4 +1,4 @@
-/** What counts as absent, for every key that the schema has. */
+/** Values that count as absent, for every key of the schema. */
 import { describe, expect, it } from 'vitest';
 import { withoutEmptyTexts } from '../../src/config/absent.js';
 import { type JsonSchema, jsonSchema } from '../../src/config/json-schema.js';
@@ -49,7 +49,7 @@ function* placesOf(schema: JsonSchema, path: Place['path'] = []): Generator<Plac
   }
 }
 
-/** The smallest file with an empty string at `path`, and with what is required beside it. */
+/** The smallest file with an empty string at `path`, and with the keys required beside it. */
 function withEmptyAt(path: Place['path']) {
   const beside: Record<string, object> = {
     'endpoints.shop.basic': { username: 'relay', password: 'p' },
@@ -76,7 +76,7 @@ const pathOf = (place: string) =>
   place.split('.').map((step) => (/^\d+$/.test(step) ? Number(step) : step));
 
 describe('an optional key', () => {
-  it('is looked for everywhere', () => {
+  it('is tested wherever the schema has one', () => {
     expect(optional.length).toBeGreaterThan(45);
     expect(required).toEqual(
       expect.arrayContaining([
@@ -101,13 +101,13 @@ describe('an optional key', () => {
     );
   });
 
-  it.each(required)('is the opposite of a required one, which stays wrong: %s', async (place) => {
+  it.each(required)('differs from a required one, which must not be empty: %s', async (place) => {
     const file = withEmptyAt(pathOf(place));
     expect(withoutEmptyTexts(file)).toEqual(file);
     expect(await refusal(file)).not.toBe('accepted');
   });
 
-  it('has its default where a variable gives nothing', async () => {
+  it('has its default where a variable is empty', async () => {
     const file = {
       ...smallest(),
       redis: { url: `\${NONE:-}`, databases: `\${NONE:-}`, tls: { ca_file: `\${NONE:-}` } },
@@ -129,7 +129,7 @@ describe('an optional key', () => {
 });
 
 describe('a key that begins with x-', () => {
-  it('is ignored at the top, and its anchors serve the rest', async () => {
+  it('is ignored at the top level, and its anchors can be used elsewhere', async () => {
     const settings = await load(
       [
         'x-defaults: &defaults',
@@ -158,7 +158,7 @@ describe('a key that begins with x-', () => {
     expect(message).toContain(`${section}: unknown key "x-a"`);
   });
 
-  it.each(['x', 'X-a', 'xa'])('is none that begins otherwise: %s', async (key) => {
+  it.each(['x', 'X-a', 'xa'])('must have exactly this prefix: %s', async (key) => {
     expect(await refusal({ ...smallest(), [key]: 1 })).toContain(`unknown key "${key}"`);
   });
 });
@@ -186,9 +186,9 @@ describe('the secrets of an endpoint', () => {
     ['texts', ['', `\${NEXT:-}`], 'secrets[0]: expected whsec_', 'found an empty string'],
     ['files', [{ file: '/dev/null' }], 'secrets[0].file: expected a file', 'found an empty file'],
     ['both', ['', { file: '/dev/null' }], 'secrets[0]: expected', 'secrets[1].file: expected'],
-  ])('are refused where there are only empty %s', async (_, secrets, ...told) => {
+  ])('are refused where there are only empty %s', async (_, secrets, ...parts) => {
     const message = await refusal(withSecrets(secrets));
-    for (const each of told) expect(message).toContain(each);
+    for (const each of parts) expect(message).toContain(each);
   });
 
   it('are refused for one that is wrong beside an empty one', async () => {
@@ -197,18 +197,18 @@ describe('the secrets of an endpoint', () => {
     expect(message).toContain('secrets[1]: expected whsec_');
   });
 
-  it('are refused where the list is an empty string, or has nothing in it', async () => {
+  it('are refused where the list is empty or an empty string', async () => {
     expect(await refusal(withSecrets(''))).toContain('found an empty string');
     expect(await refusal(withSecrets([]))).toContain('found an empty list');
   });
 });
 
-it("says how a key of one's own begins", async () => {
+it('explains the prefix of custom keys', async () => {
   const { message } = await load({ ...smallest(), defaults: {} }).catch((error) => error);
   expect(message).toContain('keys for your own use begin with x-, such as x-defaults');
 });
 
-it('says how a password alone stands in a URL', async () => {
+it('explains how to write a password without a user in a URL', async () => {
   const file = { ...smallest(), redis: { url: 'redis://secret1@host' } };
   expect(await refusal(file)).toContain('found none (a password alone is redis://:PASSWORD@HOST)');
 });
@@ -229,11 +229,11 @@ describe('body: none', () => {
     { include: ['value'] },
     { lookup: 'order' },
     { format: 'cloudevents' },
-  ])('is refused beside what would be ignored: %j', async (given) => {
+  ])('is refused beside keys that would be ignored: %j', async (given) => {
     expect(await refusal(routeWith(given))).toMatch(/found (it beside body: none|both)/);
   });
 
-  it.each(['None', ' none', 'none\n'])('is not taken for the text %j', async (body) => {
+  it.each(['None', ' none', 'none\n'])('differs from the string %j', async (body) => {
     expect(await refusal(routeWith({ body }))).toContain('write none exactly to send no body');
   });
 });

@@ -8,7 +8,7 @@ import {
 } from '../../src/config/addresses.js';
 
 describe('readRedisUrl', () => {
-  it('fills in what the URL leaves out', () => {
+  it('fills in defaults', () => {
     expect(readRedisUrl('redis://cache')).toEqual({
       ok: true,
       value: {
@@ -23,7 +23,7 @@ describe('readRedisUrl', () => {
     });
   });
 
-  it('takes all that the URL says, percent-decoded', () => {
+  it('reads all parts of the URL, percent-decoded', () => {
     const reading = readRedisUrl('rediss://re%40lay:p%2Fw@[::1]:6380/2');
     if (!reading.ok) throw new Error('refused');
     const { password, ...rest } = reading.value;
@@ -51,7 +51,7 @@ describe('readRedisUrl', () => {
     ['/run/redis.sock', 'unix:///run/redis.sock'],
     ['unix://run/redis.sock', 'an absolute path'],
     ['unix:/run/redis.sock', 'an absolute path'],
-  ])('says how a Unix socket is written, instead of %s', (text, hint) => {
+  ])('explains the form of a Unix socket, instead of %s', (text, hint) => {
     const reading = readRedisUrl(text);
     expect(JSON.stringify(reading)).toContain(hint);
     expect(reading.ok).toBe(false);
@@ -89,7 +89,7 @@ describe('readRedisUrl', () => {
 });
 
 /** `what was found (what to do)` */
-function told(reading: ReturnType<typeof readRedisUrl | typeof readProxyUrl>): string {
+function expectedOf(reading: ReturnType<typeof readRedisUrl | typeof readProxyUrl>): string {
   if (reading.ok || reading.wording.kind === 'statement') throw new Error('expected a mismatch');
   const { found, hint } = reading.wording;
   return hint === null ? `${found}` : `${found} (${hint})`;
@@ -135,7 +135,7 @@ describe('a Redis URL that is refused', () => {
       'one whose user, password or path is not percent-encoded (write %25 for a %)',
     ],
   ])('is described, without a hint at encoding: %s', (text, expected) => {
-    expect(told(readRedisUrl(text))).toBe(expected);
+    expect(expectedOf(readRedisUrl(text))).toBe(expected);
   });
 
   it.each([
@@ -146,8 +146,8 @@ describe('a Redis URL that is refused', () => {
     ['redis://u:%zz@h', 'one whose user or password is not percent-encoded'],
     ['redis://u:p w@h', 'an invalid URL'],
     ['unix://:%zz@/run/redis.sock', 'one whose user, password or path is not percent-encoded'],
-  ])('may have to be encoded where there is an @: %s', (text, expected) => {
-    expect(told(readRedisUrl(text))).toBe(`${expected} (${ENCODE})`);
+  ])('is described with a hint at encoding if it has an @: %s', (text, expected) => {
+    expect(expectedOf(readRedisUrl(text))).toBe(`${expected} (${ENCODE})`);
   });
 
   it.each([
@@ -163,8 +163,8 @@ describe('a Redis URL that is refused', () => {
     ['amqp', 'only servers that speak the Redis protocol are supported'],
     ['memcached', 'only servers that speak the Redis protocol are supported'],
     ['mongodb+srv', 'only servers that speak the Redis protocol are supported'],
-  ])('has its scheme named: %s', (scheme, advice) => {
-    expect(told(readRedisUrl(`${scheme}://h`))).toBe(`${scheme}:// (${advice})`);
+  ])('is described with its scheme: %s', (scheme, advice) => {
+    expect(expectedOf(readRedisUrl(`${scheme}://h`))).toBe(`${scheme}:// (${advice})`);
   });
 });
 
@@ -180,7 +180,7 @@ describe('a URL of HTTP that is refused', () => {
     ['ws://shop', 'ws:// (webhooks are sent only over HTTP)'],
     ['http://shop:99999/a@b', 'one whose port is greater than 65535'],
   ])('is described as an endpoint: %s', (text, expected) => {
-    expect(told(readEndpointUrl(text) as ReturnType<typeof readProxyUrl>)).toBe(expected);
+    expect(expectedOf(readEndpointUrl(text) as ReturnType<typeof readProxyUrl>)).toBe(expected);
   });
 
   it.each([
@@ -191,7 +191,7 @@ describe('a URL of HTTP that is refused', () => {
     ],
     ['http://p:1/x', 'one with more than a user, a password, a host and a port'],
   ])('is described as a proxy: %s', (text, expected) => {
-    expect(told(readProxyUrl(text))).toBe(expected);
+    expect(expectedOf(readProxyUrl(text))).toBe(expected);
   });
 });
 
@@ -255,7 +255,7 @@ describe('readListenAddress', () => {
     ['http://localhost:9464', 'write only the host and port, without a scheme'],
     ['a:1,b:2', 'specify one address'],
     ['::1:9464', 'put the IPv6 address in [ ]'],
-  ])('says what to do about %s', (text, hint) => {
+  ])('gives advice about %s', (text, hint) => {
     expect(readListenAddress(text)).toMatchObject({ ok: false, wording: { hint } });
   });
 });

@@ -1,5 +1,5 @@
 // cspell:ignore cloudevent flie pathh shpo
-/** One file per mistake in test/config/testdata, each with all that is said of it. */
+/** One file per error in test/config/testdata, each with all of its messages. */
 import { readdir } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { loadSettings } from '../../src/config/load.js';
@@ -7,7 +7,7 @@ import { SettingsError } from '../../src/model/errors.js';
 
 const cwd = new URL('./testdata', import.meta.url).pathname;
 
-/** By the name of the mistake: the lines, each after `<mistake>.yaml:`. */
+/** By the name of the error: the lines, each after `<name>.yaml:`. */
 const EXPECTED: Readonly<Record<string, readonly string[]>> = {
   'bad-headers': [
     '5:16: endpoints.shop.headers: expected a header that the relay does not set, found "Host"',
@@ -271,13 +271,13 @@ async function linesOf(file: string): Promise<string[]> {
   return thrown.message.split('\n');
 }
 
-describe('a file with a mistake', () => {
+describe('a file with an error', () => {
   it.each(Object.entries(EXPECTED))('is refused: %s', async (mistake, expected) => {
     const file = `${mistake}.yaml`;
     expect(await linesOf(file)).toEqual(expected.map((line) => `${file}:${line}`));
   });
 
-  it('has its lines here', async () => {
+  it('has its messages in this test', async () => {
     const mistakes = (await readdir(cwd)).map((name) => name.replace(/\.yaml$/, ''));
     expect(mistakes.toSorted()).toEqual(Object.keys(EXPECTED).toSorted());
   });

@@ -20,7 +20,7 @@ const mistakesOf = (...args: Parameters<typeof load>) =>
   );
 
 describe("a route's body", () => {
-  it('is in the standard format, by POST, when nothing is said', async () => {
+  it('is in the standard format, by POST, by default', async () => {
     expect(await load({})).toMatchObject({ method: 'POST', format: { kind: 'standard' } });
   });
 
@@ -46,7 +46,7 @@ describe("a route's body", () => {
     });
   });
 
-  it('may hold variables, of which a mistake shows nothing', async () => {
+  it('may hold variables, whose values no error shows', async () => {
     expect(await load({ body: '${TEXT}' }, { TEXT: 'for {id}' })).toMatchObject({
       format: { pieces: ['"for ', { reference: { name: 'id' } }, '"'] },
     });
@@ -55,13 +55,13 @@ describe("a route's body", () => {
     expect(wrong).not.toMatch(/hush|hunter/);
   });
 
-  it('is complained of once where a variable is unset', async () => {
+  it('causes one error where a variable is unset', async () => {
     const message = await mistakesOf({ body: { order: '${UNSET}' } });
     expect(message.split('\n')).toHaveLength(1);
     expect(message).toContain('routes[0].body.order: the environment variable UNSET');
   });
 
-  it('takes a mapping of one key with a value of its own, whatever its name', async () => {
+  it('accepts a mapping of one custom key, with any name', async () => {
     expect(await load({ body: { id: 0 } })).toMatchObject({ format: { pieces: ['{"id":0}'] } });
     expect(await load({ body: { other: null } })).toMatchObject({
       format: { pieces: ['{"other":null}'] },
@@ -74,7 +74,7 @@ describe("a route's body", () => {
     expect(await mistakesOf({ body: body.slice(1) })).toBe('accepted');
   });
 
-  it('cannot be told in a header that it is a test', async () => {
+  it('cannot have the placeholder {test} in a header', async () => {
     const endpoints = {
       shop: { url: 'http://shop', secrets: 'none', headers: { 'Expiry-Relay-Test': 'true' } },
     };

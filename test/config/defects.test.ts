@@ -1,5 +1,5 @@
 // cspell:ignore arer grüße
-/** A value that is refused for what was copied, quoted or put in with it. */
+/** Values that are rejected for characters that were copied, quoted or inserted with them. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -16,7 +16,7 @@ interface Given {
   readonly files?: Readonly<Record<string, string | Buffer>>;
 }
 
-/** What is said of a file with these parts, without the name of the file and the position. */
+/** The error of a file with these parts, without the file name and the position. */
 async function saidOf({ top, endpoint, route, env = {}, files = {} }: Given): Promise<string> {
   const file = {
     ...top,
@@ -34,7 +34,7 @@ async function saidOf({ top, endpoint, route, env = {}, files = {} }: Given): Pr
 const ZERO_WIDTH = '\u200b';
 
 describe('a text of the file', () => {
-  it.each<[what: string, given: Given, told: string]>([
+  it.each<[what: string, given: Given, expected: string]>([
     ['a Redis URL', { top: { redis: { url: 'redis://h:6379\n' } } }, 'it ends with a newline'],
     ['a quoted URL', { top: { state: { url: '"redis://h"' } } }, 'it is enclosed in double quotes'],
     ['an endpoint', { endpoint: { url: ' http://shop' } }, 'it begins with a blank'],
@@ -99,8 +99,8 @@ describe('a text of the file', () => {
       { endpoint: { headers: { 'x-a\u200b': 'b' } } },
       'it ends with a zero width space (U+200B)',
     ],
-  ])('is described: %s', async (_, given, told) => {
-    expect(await saidOf(given)).toContain(told);
+  ])('is described: %s', async (_, given, expected) => {
+    expect(await saidOf(given)).toContain(expected);
   });
 
   it('is not shown when a variable gave it', async () => {
@@ -112,13 +112,13 @@ describe('a text of the file', () => {
     );
   });
 
-  it('of a body may have blanks and quotes, which explain nothing', async () => {
+  it('of a body may have blanks and quotes, which are not described', async () => {
     expect(await saidOf({ route: { body: { note: ' "{oops} ' } } })).not.toContain('begins with');
   });
 });
 
 describe('the text in a file that is named', () => {
-  it.each<[what: string, given: Given, told: string]>([
+  it.each<[what: string, given: Given, expected: string]>([
     ['a secret', { endpoint: { secrets: [{ file: 'f' }] } }, 'its content ends with a newline'],
     [
       'a header',
@@ -130,13 +130,13 @@ describe('the text in a file that is named', () => {
       { endpoint: { basic: { username: 'u', password_file: 'f' } } },
       'its content ends with a newline',
     ],
-  ])('is described: %s', async (_, given, told) => {
+  ])('is described: %s', async (_, given, expected) => {
     const said = await saidOf({ ...given, files: { f: 'hunter2\n\n' } });
-    expect(said).toContain(told);
+    expect(said).toContain(expected);
     expect(said).not.toContain('hunter2');
   });
 
-  it('is not described where line breaks belong to it', async () => {
+  it('is not described if it may contain line breaks', async () => {
     const endpoint = { url: 'https://shop', tls: { ca_file: 'f' } };
     expect(await saidOf({ endpoint, files: { f: 'no\nPEM\n\n' } })).not.toContain('its content');
   });
@@ -146,7 +146,7 @@ describe('the text in a file that is named', () => {
     ['UTF-16 (little-endian)', Buffer.from(TEST_SECRET, 'utf16le')],
     ['UTF-16 (big-endian)', Buffer.from(`\ufeff${TEST_SECRET}`, 'utf16le').swap16()],
     ['UTF-16 (big-endian)', Buffer.from(TEST_SECRET, 'utf16le').swap16()],
-  ])('is said to be in %s', async (encoding, bytes) => {
+  ])('is reported to be in %s', async (encoding, bytes) => {
     const said = await saidOf({
       endpoint: { secrets: [{ file: 'f.key' }] },
       files: { 'f.key': bytes },
@@ -167,13 +167,13 @@ describe('a service link of Kubernetes', () => {
     ['the address of the admin port', { top: { admin: { listen: `:\${REDIS_PORT:-9464}` } } }],
     ['an endpoint', { endpoint: { url: `http://shop:\${REDIS_PORT}` } }],
     ['a number', { endpoint: { concurrency: `\${REDIS_PORT}` } }],
-  ])('is named where a variable puts it into %s', async (_, given) => {
+  ])('is named if a variable has it in %s', async (_, given) => {
     const said = await saidOf({ ...given, env });
     expect(said).toContain(advice);
     expect(said).not.toContain('10.0.0.1');
   });
 
-  it('is not supposed in a variable of another name, or in the file itself', async () => {
+  it('is not suggested for a variable of another name, or for the file itself', async () => {
     for (const url of [`\${REDIS_URL}`, 'tcp://10.0.0.1:6379']) {
       const said = await saidOf({ top: { redis: { url } }, env });
       expect(said).toContain('found tcp:// (write redis://)');
@@ -185,7 +185,7 @@ describe('a service link of Kubernetes', () => {
 describe('a file in another encoding', () => {
   const text = 'endpoints:\n  shop: {url: http://shop, secrets: none}\nroutes: []\n';
 
-  it.each<[what: string, bytes: Buffer, told: RegExp]>([
+  it.each<[what: string, bytes: Buffer, expected: RegExp]>([
     [
       'UTF-16LE with its mark',
       Buffer.from(`\ufeff${text}`, 'utf16le'),
@@ -210,14 +210,14 @@ describe('a file in another encoding', () => {
       /^relay\.yaml:3:9: routes: expected a list/,
     ],
     ['a lone zero byte', Buffer.from(`${text}\0`), /^relay\.yaml:/],
-  ])('is told from UTF-8: %s', async (_, bytes, told) => {
+  ])('is distinguished from UTF-8: %s', async (_, bytes, expected) => {
     await using folder = await tempFolder({});
     await writeFile(join(folder.path, 'relay.yaml'), bytes);
     const loading = loadSettings({ file: undefined, env: {}, cwd: folder.path });
-    await expect(loading).rejects.toThrow(told);
+    await expect(loading).rejects.toThrow(expected);
   });
 
-  it('is looked for under the name that was given, whose defect is told', async () => {
+  it('is opened under the given name, and a defect of the name is described', async () => {
     const loading = loadSettings({ file: 'relay.yaml\n', env: {}, cwd: '/' });
     await expect(loading).rejects.toThrow('no such file (it ends with a newline)');
   });

@@ -25,7 +25,7 @@ describe('parseDocument', () => {
     });
   });
 
-  it('tells where keys and values stand', () => {
+  it('gives the positions of keys and values', () => {
     const { positionOf } = parsed('a:\n  - x\n  - b: "y"\nc: {d: 1}\n');
     expect(positionOf(['a'], 'key')).toEqual({ line: 1, column: 1 });
     expect(positionOf(['a'], 'value')).toEqual({ line: 2, column: 3 });
@@ -34,7 +34,7 @@ describe('parseDocument', () => {
     expect(positionOf(['a', 0], 'key')).toEqual({ line: 2, column: 5 });
   });
 
-  it('tells where the mapping stands in which something is missing', () => {
+  it('gives the position of the mapping in which a key is missing', () => {
     const { positionOf } = parsed('x: 1\na:\n  b: 1\nl:\n  - m: 1\n');
     expect(positionOf(['a', 'missing'], 'value')).toEqual({ line: 2, column: 1 });
     expect(positionOf(['a', 'missing', 'deeper'], 'value')).toEqual({ line: 2, column: 1 });
@@ -42,7 +42,7 @@ describe('parseDocument', () => {
     expect(positionOf(['missing'], 'value')).toEqual({ line: 1, column: 1 });
   });
 
-  it('follows aliases and merges; what is written out wins, then the first merged', () => {
+  it('follows aliases and merges; explicit keys win, then the first merged mapping', () => {
     const { value, positionOf, mistakes } = parsed(
       'a: &a {x: 1, y: 1}\nb: &b {y: 2, z: 2}\nc: {<<: [*a, *b], z: 3}\nd: *a\n',
     );
@@ -51,7 +51,7 @@ describe('parseDocument', () => {
     expect(mistakes).toEqual([]);
   });
 
-  it('takes an anchor that is set again from where the alias stands', () => {
+  it('resolves an alias to the last anchor before it', () => {
     expect(parsed('- &a 1\n- *a\n- &a 2\n- *a\n').value).toEqual([1, 1, 2, 2]);
   });
 
@@ -72,11 +72,11 @@ describe('parseDocument', () => {
     '__proto__: {}\n',
     'a: !foo x\n',
     'a: !!binary eA==\n',
-  ])('complains once of %j, and parses the rest', (text) => {
+  ])('reports %j once, and parses the rest', (text) => {
     expect(parsed(text).mistakes).toHaveLength(1);
   });
 
-  it('does not write out aliases of aliases without end', () => {
+  it('does not expand aliases of aliases without a limit', () => {
     const levels = Array.from({ length: 30 }, (_, n) => `a${n + 1}: &a${n + 1} [*a${n}, *a${n}]\n`);
     const document = parseDocument(`a0: &a0 x\n${levels.join('')}`);
     expect(document.kind).toBe('broken');
@@ -84,14 +84,14 @@ describe('parseDocument', () => {
     expect(parsed('&a [*a]').mistakes).toHaveLength(1);
   });
 
-  it('limits how deep values may lie in one another', () => {
+  it('limits the depth of nesting', () => {
     const nested = (depth: number) => '['.repeat(depth) + ']'.repeat(depth);
     expect(parsed(nested(DEPTH_MAX)).mistakes).toEqual([]);
     expect(parsed(nested(DEPTH_MAX + 2)).mistakes).toHaveLength(1);
   });
 
   it.each(['a: [', 'a: "x', 'a: b: c', 'a: @x', '- a\nb: c', 'a: x\n---\nb: y\n', 'a: "\\q"'])(
-    'finds %j broken, and says where',
+    'rejects %j with the position of the error',
     (text) => {
       const document = parseDocument(text);
       expect(document.kind).toBe('broken');
@@ -100,7 +100,7 @@ describe('parseDocument', () => {
   );
 
   it.each(['- ', '[', '{a: ', '? ', '[\n', ': '])(
-    'says once that %j is nested too deeply',
+    'reports once that %j is nested too deeply',
     (open) => {
       const { kind, mistakes } = parseDocument(open.repeat(200_000 / open.length));
       expect(kind).toBe('broken');
@@ -108,19 +108,19 @@ describe('parseDocument', () => {
     },
   );
 
-  it('tells only the first of very many syntax errors', () => {
+  it('reports only the first of very many syntax errors', () => {
     const { mistakes } = parseDocument(`a: [${'*,'.repeat(10_000)}]`);
     expect(mistakes).toHaveLength(SYNTAX_MISTAKES_MAX);
     expect(mistakes[0]).toMatchObject({ position: { line: 1, column: 5 } });
   });
 
-  it('leaves the stacks of errors as it found them', () => {
+  it('does not change the setting for stack traces', () => {
     const { stackTraceLimit } = Error;
     parseDocument('a: [*]');
     expect(Error.stackTraceLimit).toBe(stackTraceLimit);
   });
 
-  it('complains once when the parser loses its way', () => {
+  it('reports one error after which the parser cannot continue', () => {
     expect(parseDocument(`a: {b: \${X}}\nc: d\ne: f\n`).mistakes).toMatchObject([
       { position: { line: 1, column: 9 } },
     ]);
@@ -138,7 +138,7 @@ describe('the indentation of a document', () => {
     ['before an item', `a:\n${NBSP}${NBSP}- x\n`, 2, 1],
     ['before a key that another follows', `a:\n  - b: 1\n${NBSP}   c: 2\n    d: 3\n`, 3, 1],
     ['before an item with a key', `a:\n${NBSP}${NBSP}- x: 1\n`, 2, 1],
-    ['before what should go on with a value', `a: |\n  x\n${NBSP}y\n`, 3, 1],
+    ['before the continuation of a value', `a: |\n  x\n${NBSP}y\n`, 3, 1],
   ])('names a no-break space %s, once and with its line', (_, text, line, column) => {
     expect(parseDocument(text)).toEqual({
       kind: 'broken',
@@ -154,7 +154,7 @@ describe('the indentation of a document', () => {
     ['\u200b', 'a zero width space (U+200B)'],
     ['\ufeff', 'a byte order mark (U+FEFF)'],
     ['\t', 'a tab'],
-  ])('names %j by what it is', (char, name) => {
+  ])('names the character %j', (char, name) => {
     expect(parseDocument(`a:\n${char}b: 1\n`)).toMatchObject({
       kind: 'broken',
       mistakes: [{ wording: { text: `not YAML: expected spaces as indentation, found ${name}` } }],
@@ -162,7 +162,7 @@ describe('the indentation of a document', () => {
   });
 
   it.each(['a:\n\tb: 1\n', 'a:\n  b: 1\n\tc: 2\n', 'a:\n - b\n\t- c\n', 'a: |\n\tx\n'])(
-    'names the tab in %j, and says nothing else',
+    'reports the tab in %j, and nothing else',
     (text) => {
       const { mistakes } = parseDocument(text);
       expect(mistakes).toHaveLength(1);
@@ -175,12 +175,12 @@ describe('the indentation of a document', () => {
   it.each([
     [`a:\n  b:${NBSP}1\n  c: 2\n`, 'no-break space (U+00A0)'],
     ['a: 1\rb: 2\rc: 3\n', 'carriage return'],
-  ])('names what takes the place of a space or a line end in %j', (text, name) => {
+  ])('names the character in place of a space or a line end in %j', (text, name) => {
     expect(JSON.stringify(parseDocument(text).mistakes)).toContain(`the line contains a ${name}`);
   });
 
   it.each([`a: "${NBSP}b"\n`, `a: |\n  b\n  ${NBSP}c\n`, `a: 1 #${NBSP}x\n#${NBSP}y\nb: 2\n`])(
-    'leaves a no-break space alone that is no indentation: %j',
+    'accepts a no-break space outside indentation: %j',
     (text) => {
       expect(parsed(text).mistakes).toEqual([]);
     },
@@ -195,13 +195,13 @@ describe('the documents of a file', () => {
     },
   );
 
-  it('may begin with an empty one, as what a template leaves out does', () => {
+  it('may begin with an empty one, as the output of a template does', () => {
     const { value, positionOf } = parsed('---\n---\na: 1\n');
     expect(value).toEqual({ a: 1 });
     expect(positionOf(['a'], 'key')).toEqual({ line: 3, column: 1 });
   });
 
-  it('are refused where two hold something', () => {
+  it('are refused where two are not empty', () => {
     expect(parseDocument('a: 1\n---\nb: 2\n---\n')).toMatchObject({
       kind: 'broken',
       mistakes: [{ position: { line: 2 }, wording: { text: expect.stringContaining('a second') } }],

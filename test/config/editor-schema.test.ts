@@ -14,7 +14,7 @@ const FILE = {
   routes: [{ name: 'cancel', match: 'order:{id}', to: 'shop' }],
 };
 
-/** The paths and messages of what an editor would mark; `if` says only that one of the others did. */
+/** The paths and keywords of errors that an editor would mark; an `if` error only repeats another one. */
 function errorsOf(file: object): readonly string[] {
   if (accepts(file)) return [];
   return (accepts.errors ?? [])
@@ -112,7 +112,7 @@ describe('the examples of the schema', () => {
     expect(validate(filled)).toMatchObject({ ok: true });
   });
 
-  it('are where the schema has a place for them', () => {
+  it('belong to keys of the schema', () => {
     const text = JSON.stringify(editorSchema());
     for (const examples of Object.values(EXAMPLES)) {
       expect(text).toContain(`"examples":${JSON.stringify(examples)}`);

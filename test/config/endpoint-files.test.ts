@@ -10,7 +10,7 @@ import { tempFolder } from '../support/cli.js';
 import { TEST_SECRET } from '../support/domain.js';
 import { MountedSecret } from '../support/mounted-secret.js';
 
-// As it is, but for what a test says of `open`.
+// The module as it is, except that a test can replace `open`.
 vi.mock('node:fs/promises', { spy: true });
 
 const NEW_SECRET = `whsec_${Buffer.alloc(24, 'new').toString('base64')}`;
@@ -42,7 +42,7 @@ describe('an endpoint', () => {
     expect(endpoint.files).toBeNull();
   });
 
-  it('has its proxy without the login, and none when the text is empty', async () => {
+  it('has its proxy without the login, and none when the value is empty', async () => {
     const { proxy } = await load({ proxy: 'http://u:p%40@proxy:3128' });
     expect(proxy?.url.href).toBe('http://proxy:3128/');
     expect(proxy?.authorization?.reveal()).toBe(basic('u', 'p@'));
@@ -50,7 +50,7 @@ describe('an endpoint', () => {
     expect((await load({ proxy: '' })).proxy).toBeNull();
   });
 
-  it('may be allowed to be at a refused address, by a text as well', async () => {
+  it('may be allowed at a forbidden address, by a string as well', async () => {
     const url = 'https://169.254.1.1/';
     expect((await load({ url, allow_link_local: true })).allowLinkLocal).toBe(true);
     expect((await load({ url, allow_link_local: 'true' })).allowLinkLocal).toBe(true);
@@ -88,7 +88,7 @@ describe('the files of an endpoint', () => {
     );
   });
 
-  it('are unusable while one is gone, empty or wrong, without a secret in the words', async () => {
+  it('are unusable while one is missing, empty or invalid, and no secret is in the message', async () => {
     await using mounted = await MountedSecret.mount({ key: TEST_SECRET });
     const { files } = await load({ secrets: [{ file: mounted.file('key') }] });
     const problemAfter = async (held: Record<string, string>) => {
@@ -108,7 +108,7 @@ describe('the files of an endpoint', () => {
     expect(await problemAfter({ key: NEW_SECRET })).toBe('changed');
   });
 
-  it('are read again at the next look when this look could not, though they are as before', async () => {
+  it('are read again after a failed reading, even if they have not changed', async () => {
     await using mounted = await MountedSecret.mount({ key: TEST_SECRET });
     const { files } = await load({ secrets: [{ file: mounted.file('key') }] });
     await mounted.swap({ key: NEW_SECRET });
@@ -121,7 +121,7 @@ describe('the files of an endpoint', () => {
     expect(await files?.look()).toEqual({ kind: 'same' });
   });
 
-  it('are not opened while one is a pipe, which may have nobody who writes', async () => {
+  it('are not opened while one is a pipe, which may have no writer', async () => {
     await using folder = await tempFolder({ key: TEST_SECRET });
     const key = `${folder.path}/key`;
     const { files } = await load({ secrets: [{ file: key }] });
@@ -140,7 +140,7 @@ describe('the files of an endpoint', () => {
     expect(await files?.look()).toMatchObject({ kind: 'changed' });
   });
 
-  it('that were pipes at the start are not looked at again, the others are', async () => {
+  it('that were pipes at the start are not read again; the others are', async () => {
     await using folder = await tempFolder({ token: 't 1' });
     const [key, token] = [`${folder.path}/key`, `${folder.path}/token`];
     execFileSync('mkfifo', [key]);
@@ -186,7 +186,7 @@ describe('the files of an endpoint', () => {
     expect(await endpoint.files?.look()).toMatchObject({ kind: 'unusable' });
   });
 
-  it('hold nothing that OpenSSL would refuse when it connects, such as a key that is too short', async () => {
+  it('are rejected if OpenSSL would refuse them for a connection, such as a key that is too short', async () => {
     const { cert, private: key } = await generate([{ name: 'commonName', value: 'weak' }], {
       keyType: 'rsa',
       keySize: 512,
@@ -202,7 +202,7 @@ describe('the files of an endpoint', () => {
     ['ca', '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----', 'number 1 cannot be'],
     ['key', '-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA', 'one with a passphrase'],
     ['key', '-----BEGIN PRIVATE KEY-----\nAAAA', 'one that cannot be read'],
-  ])('that hold broken PEM (%s) are a mistake: %s', async (name, text, found) => {
+  ])('with broken PEM (%s) cause an error: %s', async (name, text, found) => {
     await using certificate = await selfSigned('DNS:one');
     const { cert, key } = certificate;
     await using folder = await tempFolder({ cert, key, ca: cert, [name]: text });

@@ -19,7 +19,7 @@ function keysOf(schema: JsonSchema): string[] {
 }
 
 describe('relay.example.yaml', () => {
-  it('loads with nothing but a secret in the environment', async () => {
+  it('loads with only a secret in the environment', async () => {
     const { settings } = await loadSettings({
       file: 'relay.example.yaml',
       env: { SHOP_WEBHOOK_SECRET: TEST_SECRET },
@@ -41,7 +41,7 @@ describe('relay.example.yaml', () => {
     expect(example).toMatchObject({ redis, state, admin, log, shutdown });
   });
 
-  it('says how to make the secret when there is none', async () => {
+  it('fails without the secret with the command that generates one', async () => {
     await expect(loadSettings({ file: 'relay.example.yaml', env: {}, cwd })).rejects.toThrow(
       'expiry-relay secret',
     );

@@ -26,7 +26,7 @@ describe('interpolateText', () => {
     expect(interpolateText(text, env)).toMatchObject({ text: expected, mistakes: [] });
   });
 
-  it('does not look again into what it put in', () => {
+  it('does not interpolate inserted values again', () => {
     expect(interpolateText(`\${DOLLAR}`, env)).toMatchObject({ text: `\${SET}` });
   });
 
@@ -55,13 +55,13 @@ describe('interpolateText', () => {
     ]);
   });
 
-  it('finds every unset variable of one text', () => {
+  it('finds every unset variable of one string', () => {
     expect(interpolateText(`\${A} \${B}`, env).mistakes).toHaveLength(2);
   });
 });
 
 describe('interpolate', () => {
-  it('replaces in texts at every level, and in nothing else', () => {
+  it('replaces variables in strings at every level, and in nothing else', () => {
     const value = { '\u0024{SET}': [`\${SET}`, 5, null, true, { a: `\${SET}` }] };
     expect(interpolate(value, env)).toMatchObject({
       value: { '\u0024{SET}': ['value', 5, null, true, { a: 'value' }] },
@@ -79,12 +79,12 @@ describe('interpolate', () => {
     });
   });
 
-  it('says which texts hold something from the environment', () => {
+  it('reports which strings contain values from the environment', () => {
     const { changed } = interpolate({ a: [`\${SET}`, 'x', `$\${`] }, env);
     expect(changed).toEqual(new Set(['["a",0]']));
   });
 
-  it('leaves a mark, and the place, where a variable is unset', () => {
+  it('leaves a mark for an unset variable, and reports its place', () => {
     expect(interpolate({ a: [`x\${UNSET}`] }, env)).toMatchObject({
       value: { a: [UNRESOLVED] },
       complaints: [{ path: ['a', 0] }],

@@ -18,7 +18,7 @@ describe('jsonSchema', () => {
     expect(properties.filter(([, { description }]) => !description)).toEqual([]);
   });
 
-  it('writes defaults as the file would', () => {
+  it('writes defaults as in the file', () => {
     const defaults = Object.fromEntries(properties.map(([path, schema]) => [path, schema.default]));
     expect(defaults).toMatchObject({
       '.endpoints.timeout': '15s',
@@ -30,14 +30,14 @@ describe('jsonSchema', () => {
     });
   });
 
-  it('requires endpoints and routes alone, and knows no other keys', () => {
+  it('requires only endpoints and routes, and allows no unknown keys', () => {
     expect(jsonSchema()).toMatchObject({
       required: ['endpoints', 'routes'],
       additionalProperties: false,
     });
   });
 
-  it('lets a variable stand where a word or a duration does', () => {
+  it('allows a variable in place of a word or a duration', () => {
     const timeout = properties.find(([path]) => path === '.endpoints.timeout')?.[1];
     const patterns = (timeout?.anyOf ?? []).map(({ pattern }) => new RegExp(String(pattern)));
     const fits = (text: string) => patterns.some((pattern) => pattern.test(text));

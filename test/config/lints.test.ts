@@ -22,7 +22,7 @@ const withShop = (more: object, rest: object = {}) => ({
 });
 
 describe('a check warns', () => {
-  it('of nothing in a plain file', async () => {
+  it('about nothing in a minimal file', async () => {
     expect(await warningsOf(withShop({}))).toEqual([]);
   });
 
@@ -45,7 +45,7 @@ describe('a check warns', () => {
     ]);
   });
 
-  it('of no unused endpoint while the name of one is not known', async () => {
+  it('of no unused endpoint while a name contains an unset variable', async () => {
     const endpoints = { shop: SHOP, audit: SHOP };
     const routes = [{ ...ROUTE, to: `\${TARGET}` }];
     expect(await warningsOf({ endpoints, routes }, false)).toEqual([]);
@@ -98,7 +98,7 @@ describe('a check without the environment', () => {
     expect(await warningsOf(file, false)).toEqual([]);
   });
 
-  it('still finds other mistakes, and malformed variables', async () => {
+  it('still finds other errors, and malformed variables', async () => {
     const text = stringify({ ...file, admin: { listen: `\${` }, log: { level: 'loud' } });
     await using folder = await tempFolder({ 'relay.yaml': text });
     const at = { file: 'relay.yaml', env: {}, cwd: folder.path, withEnvironment: false };

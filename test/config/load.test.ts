@@ -42,19 +42,19 @@ async function mistakesIn(text: string, env: Record<string, string> = {}): Promi
 }
 
 describe('which file is loaded', () => {
-  it('is what -c says, before the variable and ./relay.yaml', async () => {
+  it('is the one of -c, before the variable and ./relay.yaml', async () => {
     await using folder = await aFolder({ 'relay.yaml': 'x', 'b.yaml': 'x', 'c.yaml': SMALLEST });
     const env = { EXPIRY_RELAY_CONFIG: 'b.yaml' };
     expect(await folder.load('c.yaml', env)).toMatchObject({ file: 'c.yaml' });
   });
 
-  it('is what the variable says, before ./relay.yaml', async () => {
+  it('is the one of the variable, before ./relay.yaml', async () => {
     await using folder = await aFolder({ 'relay.yaml': 'x', 'b.yaml': SMALLEST });
     const env = { EXPIRY_RELAY_CONFIG: 'b.yaml' };
     expect(await folder.load(undefined, env)).toMatchObject({ file: 'b.yaml' });
   });
 
-  it('is ./relay.yaml when nothing is said, or nothing but an empty variable', async () => {
+  it('is ./relay.yaml without -c, and without the variable or with an empty one', async () => {
     await using folder = await aFolder({ 'relay.yaml': SMALLEST });
     const env = { EXPIRY_RELAY_CONFIG: '' };
     expect(await folder.load(undefined, env)).toMatchObject({ file: 'relay.yaml' });
@@ -74,21 +74,21 @@ describe('which file is loaded', () => {
     expect(await folder.load('relay.yaml')).toMatchObject({ file: 'relay.yaml' });
   });
 
-  it('is none, and the message says where it was looked for', async () => {
+  it('is missing, and the message lists the places', async () => {
     await using folder = await aFolder({});
     await expect(folder.load()).rejects.toThrow(
       /found no relay\.yaml or expiry-relay\.yaml in .* or \/etc\/expiry-relay\. Create one with .* with -c FILE/,
     );
   });
 
-  it('is never another one than the one that was asked for', async () => {
+  it('is never another one than the requested one', async () => {
     await using folder = await aFolder({ 'relay.yaml': SMALLEST });
     await expect(folder.load('typo.yaml')).rejects.toThrow(
       'typo.yaml: cannot be read: no such file',
     );
   });
 
-  it('cannot be a folder, no text, or without end', async () => {
+  it('cannot be a folder, binary, or endless', async () => {
     await using folder = await aFolder({ 'bytes.yaml': Buffer.from([0xff, 0xfe]) });
     await expect(folder.load('.')).rejects.toThrow('it is a directory');
     await expect(folder.load('bytes.yaml')).rejects.toThrow('it is not UTF-8 text');
@@ -118,7 +118,7 @@ describe('a file of a thousand routes', () => {
   });
 });
 
-/** Two seconds where nothing else runs; other tests run beside this one. */
+/** Two seconds on an idle machine; other tests run at the same time. */
 const HOSTILE_MS_MAX = 15_000;
 
 describe('the largest file that is read', () => {
@@ -133,12 +133,12 @@ describe('the largest file that is read', () => {
 
   it.each([
     ['aliases without a name', filled('a: [', '*,', ']')],
-    ['characters that begin no text', filled('a: [', '@,', ']')],
+    ['characters that cannot begin a string', filled('a: [', '@,', ']')],
     ['commas', filled('a: [', ',', ']')],
     ['closing brackets', filled('', ']')],
     ['lists in lists', filled('', '- ')],
     ['opening brackets', filled('', '[')],
-    ['aliases of what is around them', filled('&a [', '*a,', ']')],
+    ['aliases of their own parents', filled('&a [', '*a,', ']')],
     ['one endpoint many times', filled('endpoints: {b: {}}\nroutes: [{to: [', 'a,', ']}]')],
     ['numbers for endpoints', filled('routes: [{to: [', '12,', ']}]')],
     ['numbers for waits', filled('endpoints: {a: {retry: {schedule: [', '12,', ']}}}')],
@@ -148,7 +148,7 @@ describe('the largest file that is read', () => {
         `routes: [{to: [${numbered((n) => `t${n},`, half)}]}]`,
     ],
   ])(
-    'is refused soon, whatever is in it: %s',
+    'is refused soon, whatever it contains: %s',
     async (_, text) => {
       expect(text.length).toBeLessThanOrEqual(FILE_BYTES_MAX);
       await using folder = await aFolder({ 'relay.yaml': text });
@@ -245,14 +245,14 @@ describe('the settings', () => {
     expect(settings.endpoints.get('shop')?.secrets).toEqual([]);
   });
 
-  it('take the database of the URL, unless databases says more', async () => {
+  it('take the database of the URL, unless `databases` lists several', async () => {
     const databasesOf = async (redis: string) =>
       (await settingsOf(withTop(`redis: {${redis}}`))).redis.databases;
     expect(await databasesOf('url: "redis://r/2"')).toEqual([2]);
     expect(await databasesOf('url: "redis://r/2", databases: [0, 2]')).toEqual([0, 2]);
   });
 
-  it('take an empty password for none', async () => {
+  it('treat an empty password as none', async () => {
     const { redis } = await settingsOf(withTop(`redis: {password: "\${P:-}", username: ""}`));
     expect(redis).toMatchObject({ username: null, password: null });
   });
@@ -293,7 +293,7 @@ describe('the settings', () => {
         's:3/0',
         ['v', 'q'],
       ],
-    ])('say where it is and who we are there, given %s', async (_, state, at, as) => {
+    ])('give its address and login for %s', async (_, state, at, as) => {
       expect(await stateOf(`${IN_R}state: ${state}`)).toEqual({ at, as });
     });
 
@@ -307,7 +307,7 @@ describe('the settings', () => {
       expect(state.kind === 'redis' && state.redis.password?.reveal()).toBe('pass word');
     });
 
-    it('say which dead letters are kept, and how long an unknown endpoint is waited for', async () => {
+    it('have limits for dead letters and for unknown endpoints', async () => {
       const defaults = { keepMs: 30 * 86_400_000, countMax: 10_000 };
       expect((await settingsOf(SMALLEST)).state).toMatchObject({
         deadLetters: defaults,
@@ -320,7 +320,7 @@ describe('the settings', () => {
       });
     });
 
-    it('are not asked for a login in memory: empty counts as absent', async () => {
+    it('need no login in memory: empty counts as absent', async () => {
       const state = 'state: {kind: memory, username: "${U:-}", password: "${U:-}"}';
       expect((await settingsOf(withTop(state))).state).toEqual({
         kind: 'memory',
@@ -329,7 +329,7 @@ describe('the settings', () => {
     });
   });
 
-  it('let anchors share what endpoints have in common', async () => {
+  it('may share keys of endpoints by anchors', async () => {
     const settings = await settingsOf(`
 endpoints:
   a: &common {url: "http://a", secrets: none, timeout: 3s}
@@ -343,7 +343,7 @@ routes: [{name: all, match: ["a*", "b*"], to: [a, b]}]
 describe('secrets in files', () => {
   const redisWithFile = withTop('redis: {password_file: pw}');
 
-  it('are looked for beside the YAML file, and lose one newline', async () => {
+  it('are found relative to the YAML file, and lose one newline', async () => {
     await using folder = await aFolder({
       'relay.yaml': `${redisWithFile.replace(TEST_SECRET, '{file: a}, {file: b}')}`,
       pw: ' pass word \n\n',
@@ -366,7 +366,7 @@ describe('secrets in files', () => {
     ['nothing but a newline', '\n', 'found an empty file'],
     ['too large', 'x'.repeat(SECRET_FILE_BYTES_MAX + 1), 'more than'],
     ['no text', Buffer.from([0xff]), 'not UTF-8'],
-  ])('are a mistake when %s', async (_, content, expected) => {
+  ])('cause an error when %s', async (_, content, expected) => {
     await using folder = await aFolder({
       'relay.yaml': redisWithFile,
       ...(content === null ? {} : { pw: content }),
@@ -375,7 +375,7 @@ describe('secrets in files', () => {
     await expect(folder.load()).rejects.toThrow(expected);
   });
 
-  it('hold the passwords of both sections, each its own', async () => {
+  it('hold a password for each section', async () => {
     await using folder = await aFolder({
       'relay.yaml': withTop('redis: {password_file: a}\nstate: {password_file: b}'),
       a: 'one\n',
@@ -387,7 +387,7 @@ describe('secrets in files', () => {
     expect(state.kind === 'redis' && state.redis.password?.reveal()).toBe('two');
   });
 
-  it('are held to the same rules as others', async () => {
+  it('follow the same rules as other secrets', async () => {
     await using folder = await aFolder({
       'relay.yaml': SMALLEST.replace(TEST_SECRET, '{file: a}'),
       a: 'hunter2hunter2',
@@ -399,7 +399,7 @@ describe('secrets in files', () => {
   });
 });
 
-describe('what the file may not say', () => {
+describe('an invalid file', () => {
   it('reports the limits on routes, patterns, secrets and endpoints', async () => {
     const many = (count: number, item: (n: number) => string) =>
       Array.from({ length: count }, (_, n) => item(n)).join(', ');
@@ -439,12 +439,12 @@ describe('what the file may not say', () => {
     ['dead_letters: {max: 0}', 'dead_letters.max: expected a whole number from 1 to 1000000'],
     ['dead_letters: {max: 1000001}', 'dead_letters.max: expected a whole number from 1 to'],
     ['unknown_endpoint_grace: 31d', 'unknown_endpoint_grace: expected a duration from 0ms to 30d'],
-  ])('refuses of the state %s', async (state, expected) => {
+  ])('refuses in the state section %s', async (state, expected) => {
     const mistakes = await mistakesIn(withTop(`state: {${state}}`));
     expect(mistakes).toContain(`state.${expected}`);
   });
 
-  it('does not say a second thing of a text whose variable is unset', async () => {
+  it('causes one error for a string whose variable is unset', async () => {
     const text = withTop(
       `log: {level: "\${A}"}\nredis: {url: "\${A}", username: u, databases: ["\${A}"]}`,
     ).replace('to: shop', `to: ["\${A}", shpo]`);
@@ -453,7 +453,7 @@ describe('what the file may not say', () => {
     expect(lines.filter((line) => line.includes('variable A is not set'))).toHaveLength(4);
   });
 
-  it('does not show what came from the environment', async () => {
+  it('does not show values from the environment', async () => {
     const env = { V: 'hunter2[{a}{a}' };
     for (const place of ['name: all', 'match: "*"', 'to: shop']) {
       const [key] = place.split(':');
@@ -464,7 +464,7 @@ describe('what the file may not say', () => {
     }
   });
 
-  it('prints nothing that could move a terminal, and cuts what is long', async () => {
+  it('prints no control characters, and cuts long values', async () => {
     const mistakes = await mistakesIn(withTop(`log: {level: "\\e[2J${'x'.repeat(500)}"}`));
     expect(mistakes).toContain('\\x1b[2J');
     expect(mistakes.length).toBeLessThan(400);

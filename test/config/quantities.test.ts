@@ -50,7 +50,7 @@ describe('readDuration', () => {
     expect(readDuration('15', anything)).toMatchObject({ wording: { hint: 'which unit?' } });
   });
 
-  it('holds to both ends of its range, and names them', () => {
+  it('enforces both ends of its range, and names them', () => {
     const range = { min: 1, max: 600_000 };
     expect(readDuration('1ms', range)).toMatchObject({ ok: true });
     expect(readDuration('10m', range)).toMatchObject({ ok: true });
@@ -91,7 +91,7 @@ describe('readRate', () => {
 });
 
 describe('readWhole and readFraction', () => {
-  it('take digits as a number, because that is what a variable gives', () => {
+  it('accept digits in a string, because variables are strings', () => {
     expect(readWhole('32', anything)).toEqual({ ok: true, value: 32 });
     expect(readWhole(32, anything)).toEqual({ ok: true, value: 32 });
     expect(readFraction('0.2', anything)).toEqual({ ok: true, value: 0.2 });

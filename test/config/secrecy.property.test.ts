@@ -12,10 +12,10 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-/** Long enough to be in no message by chance. */
+/** Long enough not to be in a message by chance. */
 const secrets = fc.stringMatching(/^[A-Za-z0-9]{12,60}$/);
 
-/** Ways in which a secret comes out wrong, as YAML that stands where a value does. */
+/** Malformed secrets, as YAML in the place of a value. */
 const shapes: readonly ((secret: string) => string)[] = [
   (secret) => secret,
   (secret) => `"${secret}"`,
@@ -46,7 +46,7 @@ const shapes: readonly ((secret: string) => string)[] = [
   () => `"{\${SECRET}}"`,
 ];
 
-/** Where secrets stand; anything may be wrong beside them. */
+/** The places of secrets; anything beside them may be wrong. */
 const confidentialPlaces = [
   'redis: {url: @}',
   'redis: {password: @}',
@@ -67,7 +67,7 @@ const confidentialPlaces = [
   'endpoints: {shop: {proxy: @}}',
 ] as const;
 
-/** Where a secret may be only because a variable put it there. */
+/** Places where only a variable can put a secret. */
 const openPlaces = [
   'log: {level: @, format: @}',
   'admin: {listen: @}',
@@ -80,7 +80,7 @@ const openPlaces = [
   'endpoints: {shop: {timeout: @, rate_limit: @, concurrency: @, retry: {schedule: [@], jitter: @}}}',
 ] as const;
 
-/** Where the blank after a colon was forgotten, or = written for it: the secret is in a key. */
+/** Without the blank after a colon, or with = in its place, the secret is in a key. */
 const keyPlaces = [
   "redis: {url: 'redis://h', @}",
   'state: {@}',
@@ -128,7 +128,7 @@ describe('a secret', () => {
     fc.tuple(fc.constantFrom(...keyPlaces), fc.constantFrom(...keyShapes)),
   );
 
-  it('is never in a message, wherever it stands and whatever is wrong with it', async () => {
+  it('is never in a message, at any place and with any error', async () => {
     await fc.assert(
       fc.asyncProperty(secrets, cases, async (secret, [place, shape]) => {
         const message = await messageFor(`${place.replaceAll('@', () => shape(secret))}\n`, {

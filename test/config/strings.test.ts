@@ -26,7 +26,7 @@ describe('readSecret', () => {
     [secretOf(25).replaceAll('=', ''), 'one whose rest is not padded standard base64'],
     [secretOf(24).replaceAll('+', '-'), 'one whose rest is not padded standard base64'],
     [`${secretOf(24)}\n`, 'one whose rest is not padded standard base64'],
-  ])('says of %j what is wrong, without repeating it', (text, found) => {
+  ])('describes the error of %j, without repeating it', (text, found) => {
     const reading = readSecret(text);
     expect(reading).toMatchObject({ ok: false, wording: { found, quoting: null } });
     expect(JSON.stringify(reading)).toContain('expiry-relay secret');
@@ -53,7 +53,7 @@ describe('an asymmetric secret', () => {
     expect(reading.ok ? null : JSON.stringify(reading.wording)).toContain(found);
   });
 
-  it('is verified with by its public key, or by itself', () => {
+  it('verifies with its public key, or with itself', () => {
     for (const text of [pair.publicKey, pair.privateKey, secretOf(24)]) {
       expect(readVerifyingSecret(text).ok).toBe(true);
     }
@@ -100,7 +100,7 @@ describe('readHeaderValue', () => {
   });
 
   it.each(['a\rb', 'a\nb', 'a\0b', 'a\u0100', 'a\x7f', 'a'.repeat(HEADER_CHARS_MAX + 1)])(
-    'refuses what would break the request, such as %j',
+    'refuses characters that would break the request, such as %j',
     (value) => {
       expect(readHeaderValue(value)).toMatchObject({ ok: false, wording: { quoting: null } });
     },

@@ -26,11 +26,11 @@ describe('nearest', () => {
     ['ot', 'to'],
     ['routse', 'routes'],
     ['enpdoint', 'endpoints'],
-  ])('takes %s for %s', (word, meant) => {
+  ])('suggests for %s: %s', (word, meant) => {
     expect(findNearest(word, keys)).toBe(meant);
   });
 
-  it('takes any two letters that changed places for the key of the file', () => {
+  it('suggests the key for any two exchanged letters', () => {
     for (const word of KEYS) {
       for (let at = 0; at + 1 < word.length; at += 1) {
         const swapped = word.slice(0, at) + word[at + 1] + word[at] + word.slice(at + 2);
@@ -40,12 +40,12 @@ describe('nearest', () => {
     }
   });
 
-  it.each(['tags', 'rate', 'auth', 'pass', 'host', 'uid'])('takes %s for no key', (word) => {
+  it.each(['tags', 'rate', 'auth', 'pass', 'host', 'uid'])('suggests no key for %s', (word) => {
     expect(findNearest(word, ['url', 'tls', 'path', 'name', 'state', 'to', 'basic'])).toBeNull();
   });
 
   it.each(['timeout', 'abc', 'lru', 'x', 'into', '', 'x'.repeat(10_000)])(
-    'has no idea about %s',
+    'has no suggestion for %s',
     (word) => {
       expect(findNearest(word, keys)).toBeNull();
       expect(didYouMean(word, keys)).toBeNull();

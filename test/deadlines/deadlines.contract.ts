@@ -1,4 +1,4 @@
-/** What every index of deadlines keeps. Called once for each implementation. */
+/** The contract of every index of deadlines. Called once for each implementation. */
 import { describe, expect, it } from 'vitest';
 import type { Deadlines } from '../../src/deadlines/deadlines.js';
 import type {
@@ -9,7 +9,7 @@ import type {
 } from '../../src/model/vocabulary.js';
 import { aCapturedExpiration } from '../support/domain.js';
 
-/** An index, and what the outbox calls with the deadlines that it claims. */
+/** An index, and the function that the outbox calls with claimed deadlines. */
 export interface OpenedDeadlines extends AsyncDisposable {
   readonly deadlines: Deadlines;
   claim(claimed: readonly CapturedExpiration[]): Promise<void>;
@@ -43,7 +43,7 @@ export const gone = (key: string, readInMs = 0): KeyReading => ({
   readAtMs: NOW_MS + readInMs,
 });
 
-/** A key that expired at its deadline, and was known to be gone a millisecond later. */
+/** A key that expired at its deadline, and was found missing a millisecond later. */
 export const claimOf = (deadline: Deadline): CapturedExpiration => ({
   ...deadline,
   detectedAtMs: deadline.deadlineMs + 1,
@@ -58,7 +58,7 @@ async function scanned(deadlines: Deadlines, database = 0): Promise<string[]> {
   return [...new Set(found)].sort();
 }
 
-/** Takes all that is due within `inMs`, and says how it stood. */
+/** Takes all entries that are due within `inMs`, and returns their keys and deadlines. */
 const takeAll = (deadlines: Deadlines, inMs: number) => deadlines.take(0, NOW_MS + inMs, 1_000);
 
 export function describeDeadlines(name: string, open: () => Promise<OpenedDeadlines>): void {
@@ -70,7 +70,7 @@ export function describeDeadlines(name: string, open: () => Promise<OpenedDeadli
 }
 
 function describeEntries(open: () => Promise<OpenedDeadlines>): void {
-  it('knows the deadline that was read last, and null of any other key', async () => {
+  it('returns the deadline that was read last, and null for any other key', async () => {
     await using opened = await open();
     const { deadlines } = opened;
     await deadlines.put([until('a', 5), until('b', 7)]);
@@ -95,14 +95,14 @@ function describeEntries(open: () => Promise<OpenedDeadlines>): void {
     expect(await deadlines.count()).toBe(0);
   });
 
-  it('keeps the entry of a key that another node is getting', async () => {
+  it('keeps the entry of a key whose slot moves to another node', async () => {
     await using opened = await open();
     await opened.deadlines.put([until('a', 5)]);
     await opened.deadlines.put([{ ...gone('a', 1), ttl: 'elsewhere' }]);
     expect(await opened.deadlines.find([at('a')])).toEqual([NOW_MS + 5]);
   });
 
-  it('forgets a key that went before its deadline, and keeps one that went after', async () => {
+  it('forgets a key that vanished before its deadline, and keeps one that vanished after', async () => {
     await using opened = await open();
     const { deadlines } = opened;
     await deadlines.put([until('before', 10), until('after', 10)]);
@@ -114,7 +114,7 @@ function describeEntries(open: () => Promise<OpenedDeadlines>): void {
     expect(names(await deadlines.overdue(0, NOW_MS + 20, 9))).toEqual(['after']);
   });
 
-  it('keeps a key overdue that is gone, and tracks it again when it lives', async () => {
+  it('keeps a missing key overdue, and tracks it again when it exists', async () => {
     await using opened = await open();
     const { deadlines } = opened;
     await deadlines.put([until('a', 5), until('b', 5)]);
@@ -125,7 +125,7 @@ function describeEntries(open: () => Promise<OpenedDeadlines>): void {
     expect(await deadlines.find([at('a'), at('b')])).toEqual([NOW_MS + 5, NOW_MS + 50]);
   });
 
-  it('forgets what was removed, tracked or overdue, whatever its deadline', async () => {
+  it('forgets a removed key, tracked or overdue, with any deadline', async () => {
     await using opened = await open();
     const { deadlines } = opened;
     await deadlines.put([until('a', 5), until('b', 500), until('c', 500)]);
@@ -165,7 +165,7 @@ function describeEntries(open: () => Promise<OpenedDeadlines>): void {
 }
 
 function describeOrder(open: () => Promise<OpenedDeadlines>): void {
-  it('hands out what is due, earliest first and so many at most, each once', async () => {
+  it('returns due entries, earliest first and up to a limit, each once', async () => {
     await using opened = await open();
     const { deadlines } = opened;
     await deadlines.put([until('c', 3), until('a', 1), until('d', 4), until('b', 2)]);
@@ -179,7 +179,7 @@ function describeOrder(open: () => Promise<OpenedDeadlines>): void {
     expect(await deadlines.count()).toBe(4);
   });
 
-  it('lets a fraction of a millisecond decide', async () => {
+  it('compares fractions of a millisecond', async () => {
     await using opened = await open();
     const { deadlines } = opened;
     await deadlines.put([until('a', 5)]);
@@ -187,7 +187,7 @@ function describeOrder(open: () => Promise<OpenedDeadlines>): void {
     expect(await deadlines.take(0, NOW_MS + 5.25, 9)).toHaveLength(1);
   });
 
-  it('shows what is overdue, earliest first and so many at most, again and again', async () => {
+  it('lists overdue entries, earliest first and up to a limit, each time', async () => {
     await using opened = await open();
     const { deadlines } = opened;
     await deadlines.put([until('b', 2), until('a', 1), until('c', 3), until('d', 40)]);
@@ -198,7 +198,7 @@ function describeOrder(open: () => Promise<OpenedDeadlines>): void {
     }
   });
 
-  it('follows a deadline that is moved, to and fro', async () => {
+  it('follows a deadline that is moved back and forth', async () => {
     await using opened = await open();
     const { deadlines } = opened;
     for (const inMs of [50, 10, 90, 20]) await deadlines.put([until('a', inMs)]);
@@ -208,7 +208,7 @@ function describeOrder(open: () => Promise<OpenedDeadlines>): void {
     expect(await deadlines.earliestMs(0)).toBeNull();
   });
 
-  it('bears 20,000 deadlines at the same millisecond', async () => {
+  it('handles 20,000 deadlines at the same millisecond', async () => {
     await using opened = await open();
     const { deadlines } = opened;
     for (let batch = 0; batch < 40; batch += 1) {
@@ -229,7 +229,7 @@ function describeOrder(open: () => Promise<OpenedDeadlines>): void {
 }
 
 function describeClaims(open: () => Promise<OpenedDeadlines>): void {
-  it('forgets what is claimed, tracked or overdue', async () => {
+  it('forgets a claimed key, tracked or overdue', async () => {
     await using opened = await open();
     const { deadlines } = opened;
     await deadlines.put([until('a', 5), until('b', 7), until('c', 9, 1)]);
@@ -244,7 +244,7 @@ function describeClaims(open: () => Promise<OpenedDeadlines>): void {
     expect(await deadlines.count()).toBe(0);
   });
 
-  it('keeps the deadline that a key has got since it was claimed', async () => {
+  it('keeps the deadline that a key has received since it was claimed', async () => {
     await using opened = await open();
     const { deadlines } = opened;
     await deadlines.put([until('a', 5)]);
@@ -257,7 +257,7 @@ function describeClaims(open: () => Promise<OpenedDeadlines>): void {
   it('forgets a deadline that was written while its expiration was claimed without one', async () => {
     await using opened = await open();
     const { deadlines } = opened;
-    // The clocks of Redis and of the relay are known to one another only so well.
+    // The offset between the clocks of Redis and the relay is known only to this precision.
     await deadlines.put([until('a', 5), until('b', 80), until('c', 5), until('d', 20)]);
     await takeAll(deadlines, 4);
     const keys = [at('a'), at('b'), at('d')];
@@ -267,7 +267,7 @@ function describeClaims(open: () => Promise<OpenedDeadlines>): void {
     expect(await scanned(deadlines)).toEqual(['b', 'c']);
   });
 
-  it('tells the deadline of what was taken, however often, and as it is by now', async () => {
+  it('returns the current deadline of a taken entry, any number of times', async () => {
     await using opened = await open();
     const { deadlines } = opened;
     const keys = [at('a'), at('moved'), at('removed'), at('claimed')];

@@ -20,7 +20,7 @@ describeDeadlines('an index of deadlines in memory', async () => {
 });
 
 describe('an index of deadlines in memory that is full', () => {
-  it('leaves further keys to Redis, and follows those that it has', async () => {
+  it('leaves further keys to Redis, and still updates its own', async () => {
     const deadlines = new MemoryDeadlines(2);
     await deadlines.put([until('a', 5), until('b', 6), until('c', 7)]);
     await deadlines.put([until('a', 50)]);

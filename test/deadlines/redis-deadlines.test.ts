@@ -40,7 +40,7 @@ describe('an index of deadlines in Redis', () => {
     expect(await one.deadlines.earliestMs(0)).toBe(NOW_MS + 9);
   });
 
-  it('gives up an entry and stores its delivery in one step: both, or neither', async () => {
+  it('removes an entry and stores its delivery in one step: both, or neither', async () => {
     await using opened = await open();
     const { deadlines, outbox } = opened;
     await deadlines.put([until('a', 5)]);
@@ -64,7 +64,7 @@ describe('an index of deadlines in Redis', () => {
     expect(await deadlines.take(0, NOW_MS + 5, 9)).toHaveLength(1);
   });
 
-  it('tells a replica that no longer watches that it is fenced', async () => {
+  it('fences a replica that no longer watches', async () => {
     await using opened = await open();
     const fenced = new RedisDeadlines(
       opened.state,
@@ -79,7 +79,7 @@ describe('an index of deadlines in Redis', () => {
     expect(opened.state.problem).toBeNull();
   });
 
-  it('puts many before what is removed behind them', async () => {
+  it('puts many entries before it removes a later one', async () => {
     await using opened = await open();
     const { deadlines } = opened;
     const keys = Array.from({ length: 700 }, (_, n) => `order:${n}`);
@@ -90,7 +90,7 @@ describe('an index of deadlines in Redis', () => {
     expect(await deadlines.count()).toBe(698);
   });
 
-  it('knows the last mark before which all is settled, which the holder of the lease alone stores', async () => {
+  it('has the last mark before which all is settled, which only the holder of the lease stores', async () => {
     await using opened = await open();
     const { deadlines, state } = opened;
     expect(await deadlines.watermark()).toBeNull();
@@ -102,7 +102,7 @@ describe('an index of deadlines in Redis', () => {
     expect(await deadlines.watermark()).toBe('a1.7.2');
   });
 
-  it('takes nothing for settled by a replica of another configuration', async () => {
+  it('accepts no settled mark of a replica of another configuration', async () => {
     await using opened = await open();
     const { deadlines, state } = opened;
     await deadlines.advanceWatermark('.7.1');
@@ -111,7 +111,7 @@ describe('an index of deadlines in Redis', () => {
     expect(await deadlines.watermark()).toBe('.7.1');
   });
 
-  it('knows what relays of version 0.1 captured until a mark behind it is settled', async () => {
+  it('has the captures of relays of version 0.1 until a later mark is settled', async () => {
     await using opened = await open();
     const { deadlines, state } = opened;
     expect(await deadlines.capturedByOlder([at('a')])).toEqual([null]);
@@ -124,7 +124,7 @@ describe('an index of deadlines in Redis', () => {
     expect(await deadlines.capturedByOlder([at('a')])).toEqual([null]);
   });
 
-  it('keeps what matches no route of its own for a replica that has one, and brings it back', async () => {
+  it('sets keys without a route aside for a replica that has one, and brings them back', async () => {
     await using opened = await open();
     const { deadlines } = opened;
     await deadlines.put([until('old:1', 5), until('new:1', 5), until('new:2', 9)]);
@@ -141,7 +141,7 @@ describe('an index of deadlines in Redis', () => {
     expect(await deadlines.overdue(0, NOW_MS + 50, 9)).toHaveLength(2);
   });
 
-  it('forgets what was set aside long ago', async () => {
+  it('forgets keys that were set aside long ago', async () => {
     await using opened = await open();
     const { deadlines } = opened;
     await deadlines.put([until('a', 5), until('b', 9)]);
@@ -151,7 +151,7 @@ describe('an index of deadlines in Redis', () => {
     expect(await deadlines.find([at('a'), at('b')])).toEqual([null, NOW_MS + 9]);
   });
 
-  it('knows for some seconds which expirations were captured', async () => {
+  it('lists captured expirations for some seconds', async () => {
     await using opened = await open();
     const nowMs = Date.now();
     const one = aCapturedExpiration({ key: Buffer.from('a'), detectedAtMs: nowMs - 1_000 });
@@ -177,7 +177,7 @@ describe('an index of deadlines in Redis', () => {
     ];
     const are = [true, false, false, false, true];
     expect(await opened.deadlines.areCaptured(asked)).toEqual(are);
-    // More than are asked for at once.
+    // More than are read at once.
     const many = Array.from({ length: 500 }, () => asked).flat();
     expect(await opened.deadlines.areCaptured(many)).toEqual(many.map((_, at) => are[at % 5]));
   });

@@ -18,7 +18,7 @@ const reader = (...readings: readonly KeyReading[]): KeyReader => ({
     keys.map((key) => readings.find((reading) => reading.key.equals(key.key)) ?? gone('')),
 });
 
-/** One whose answers a test gives, one after another. */
+/** A reader whose replies are given by a test, one after another. */
 function slowReader() {
   const answers: ((readings: readonly KeyReading[]) => void)[] = [];
   const read: KeyReader['read'] = () => new Promise((resolve) => answers.push(resolve));
@@ -26,7 +26,7 @@ function slowReader() {
 }
 
 describe('a tracker', () => {
-  it('writes down what keys are now, and knows the earliest of their deadlines', async () => {
+  it('stores the state of keys, and returns the earliest of their deadlines', async () => {
     const { deadlines, tracker, earliest } = aTracker();
     await deadlines.put([until('b', 9), until('c', 9)]);
     const keys = [at('a'), at('b'), at('c')];
@@ -35,7 +35,7 @@ describe('a tracker', () => {
     expect(earliest()).toBe(5);
   });
 
-  it('writes down the deadline that a key had when it was read before, and has expired by', async () => {
+  it('stores the deadline of an earlier reading at which a key has expired since', async () => {
     const { deadlines, tracker, earliest } = aTracker();
     const before = [
       { ...at('a'), readDeadlineMs: NOW_MS + 5 },
@@ -51,7 +51,7 @@ describe('a tracker', () => {
     expect(earliest()).toBe(5);
   });
 
-  it('does not put the entry of a key back that is gone, and has been claimed since it was listed', async () => {
+  it('does not restore the entry of a missing key that has been claimed since it was listed', async () => {
     const { deadlines, tracker, earliest } = aTracker();
     await deadlines.put([until('a', 5)]);
     const listed = [{ ...at('a'), deadlineMs: NOW_MS + 5 }];
@@ -61,7 +61,7 @@ describe('a tracker', () => {
     expect(earliest()).toBe(Number.POSITIVE_INFINITY);
   });
 
-  it('leaves what was nudged and is gone to whoever claims it', async () => {
+  it('leaves the entry of a nudged and missing key to the replica that claims it', async () => {
     const { deadlines, tracker } = aTracker();
     await deadlines.put([until('a', 5), until('b', 5)]);
     const due = await deadlines.take(0, NOW_MS + 5, 9);
@@ -70,7 +70,7 @@ describe('a tracker', () => {
     expect(await deadlines.earliestMs(0)).toBe(NOW_MS + 5);
   });
 
-  it('leaves the entry of a key that has expired, perhaps, and was set again', async () => {
+  it('keeps the entry of a key that may have expired and was set again', async () => {
     const { deadlines, tracker } = aTracker();
     await deadlines.put([until('a', 5), until('b', 5)]);
     const due = await deadlines.take(0, NOW_MS + 5, 9);
@@ -93,7 +93,7 @@ describe('a tracker', () => {
       return { ...made, asked, find: () => made.tracker.find([at('a'), at('b'), at('c')]) };
     }
 
-    it('knows their deadlines without asking the index', async () => {
+    it('returns their deadlines without reading the index', async () => {
       const { find, asked } = await taken();
       expect(await find()).toEqual([NOW_MS + 5, NOW_MS + 6, null]);
       expect(asked).toEqual(['c']);
@@ -107,14 +107,14 @@ describe('a tracker', () => {
         NOW_MS + 8,
       ],
       ['was captured', async (tracker: Tracker) => tracker.invalidate([at('a')]), NOW_MS + 5],
-    ])('asks for one that %s since', async (_, happens, deadlineMs) => {
+    ])('reads the index for one that %s since', async (_, happens, deadlineMs) => {
       const { tracker, find, asked } = await taken();
       await happens(tracker);
       expect(await find()).toEqual([deadlineMs, NOW_MS + 6, null]);
       expect(asked).toEqual(['a', 'c']);
     });
 
-    it('asks for one that was captured while it was being taken', async () => {
+    it('reads the index for one that was captured while it was being taken', async () => {
       const { deadlines, tracker, find, asked } = await taken();
       await deadlines.put([until('c', 7)]);
       const taking = tracker.take(0, NOW_MS + 9, 9);
@@ -124,7 +124,7 @@ describe('a tracker', () => {
       expect(asked).toEqual(['c']);
     });
 
-    it('asks for all of them once another replica may have written the index', async () => {
+    it('reads the index for all of them once another replica may have written it', async () => {
       const { tracker, find, asked } = await taken();
       tracker.clear();
       await find();
@@ -132,7 +132,7 @@ describe('a tracker', () => {
     });
   });
 
-  it('forgets what was removed', async () => {
+  it('forgets removed keys', async () => {
     const { deadlines, tracker } = aTracker();
     await deadlines.put([until('a', 5)]);
     await tracker.remove([at('a')]);
@@ -142,7 +142,7 @@ describe('a tracker', () => {
   it.each([
     ['removed', (tracker: Tracker) => tracker.remove([at('a')])],
     ['claimed', async (tracker: Tracker) => tracker.invalidate([at('a')])],
-  ])('does not bring back by an old reading what was %s meanwhile', async (_, happens) => {
+  ])('does not restore a key from an old reading that was %s meanwhile', async (_, happens) => {
     const { deadlines, tracker } = aTracker();
     const slow = slowReader();
     const sweeping = tracker.reread([at('a'), at('b')], slow.reader);
@@ -150,7 +150,7 @@ describe('a tracker', () => {
     slow.answer(until('a', 5), until('b', 5));
     await settled();
     expect(await deadlines.find([at('a'), at('b')])).toEqual([null, NOW_MS + 5]);
-    // Read once more: it may be there again.
+    // Read once more: it may exist again.
     slow.answer(gone('a'));
     await sweeping;
     expect(await deadlines.count()).toBe(1);
@@ -171,7 +171,7 @@ describe('a tracker', () => {
     expect(await deadlines.count()).toBe(0);
   });
 
-  it('writes no reading after a capture, in whichever microtask that begins', async () => {
+  it('writes no reading after a capture that begins in any microtask', async () => {
     for (let ticks = 0; ticks < 20; ticks += 1) {
       const { deadlines, tracker } = aTracker();
       const slow = slowReader();
@@ -187,7 +187,7 @@ describe('a tracker', () => {
     }
   });
 
-  it('keeps no deadline after a capture, in whichever microtask that begins', async () => {
+  it('keeps no deadline after a capture that begins in any microtask', async () => {
     for (let ticks = 0; ticks < 20; ticks += 1) {
       const { deadlines, tracker } = aTracker();
       await deadlines.put([until('a', 5)]);
@@ -203,7 +203,7 @@ describe('a tracker', () => {
     }
   });
 
-  it('does not write an old reading over what was read since', async () => {
+  it('does not replace a newer reading with an older one', async () => {
     const { deadlines, tracker } = aTracker();
     const slow = slowReader();
     const sweeping = tracker.reread([at('a'), at('b')], slow.reader);
@@ -217,7 +217,7 @@ describe('a tracker', () => {
     expect(await deadlines.find([at('a')])).toEqual([NOW_MS + 3]);
   });
 
-  it('takes the other database for another key', async () => {
+  it('treats a key of another database as another key', async () => {
     const { deadlines, tracker } = aTracker();
     const slow = slowReader();
     const sweeping = tracker.reread([at('a')], slow.reader);
@@ -227,7 +227,7 @@ describe('a tracker', () => {
     expect(await deadlines.count()).toBe(1);
   });
 
-  it('rejects when keys cannot be read, and remembers nothing of it', async () => {
+  it('rejects when keys cannot be read, and keeps no state of it', async () => {
     const { tracker } = aTracker();
     const read = () => Promise.reject(new Error('away'));
     await expect(tracker.reread([at('a')], { read })).rejects.toThrow('away');

@@ -38,14 +38,14 @@ function aBreaker(concurrency = 8) {
 }
 
 describe('a circuit breaker', () => {
-  it('is closed at first, and leaves all of the concurrency', () => {
+  it('is closed at first, and allows the full concurrency', () => {
     const { state, room, begin } = aBreaker(3);
     expect([state(), room()]).toEqual(['closed', 3]);
     begin();
     expect(room()).toBe(2);
   });
 
-  it.each([200, 302, 404, 410, 422])('takes a response with status %i for a success', (status) => {
+  it.each([200, 302, 404, 410, 422])('counts a response with status %i as a success', (status) => {
     const { attempts, state } = aBreaker();
     const outcome = status === 200 ? ACCEPTED : rejected(status);
     expect(attempts(2 * window, outcome)).toEqual([]);
@@ -74,7 +74,7 @@ describe('an endpoint that does not respond', () => {
     },
   );
 
-  it('is probed by one attempt at a time once that is over', () => {
+  it('is probed by one attempt at a time after the pause', () => {
     const { open, pass, state, room, begin, end } = aBreaker();
     open();
     pass(openMsFirst);
@@ -85,7 +85,7 @@ describe('an endpoint that does not respond', () => {
     expect(room()).toBe(1);
   });
 
-  it('is left alone for twice as long after each probe, up to a minute', () => {
+  it('is paused for twice as long after each failed probe, up to a minute', () => {
     const { open, pass, attempt } = aBreaker();
     open();
     let openMs: number = openMsFirst;
@@ -109,7 +109,7 @@ describe('an endpoint that does not respond', () => {
     expect([state(), room()]).toEqual(['closed', 8]);
   });
 
-  it('is up once it responds, though with an error: the breaker opens no more for that', () => {
+  it('is up once it responds, even with an error: the breaker does not open again', () => {
     const { open, pass, attempt, attempts, state, room } = aBreaker();
     open();
     pass(openMsFirst);
@@ -205,8 +205,8 @@ describe('an endpoint that fails most attempts', () => {
   });
 });
 
-describe('an attempt that the relay has broken off or has not made', () => {
-  it.each([STOPPED, PREVENTED])('counts for nothing: %j', (outcome) => {
+describe('an attempt that the relay has aborted or not made', () => {
+  it.each([STOPPED, PREVENTED])('is not counted: %j', (outcome) => {
     const { attempts, attempt, state } = aBreaker();
     attempts(noResponsesToOpen - 1, NO_RESPONSE);
     for (let n = 0; n < window; n += 1) expect(attempt(outcome)).toBeNull();

@@ -26,7 +26,7 @@ function proxyAt(url: string) {
   return reading.value;
 }
 
-/** What comes of one POST. */
+/** The outcome of one POST. */
 async function postTo(
   url: string,
   given: Partial<Endpoint>,
@@ -46,7 +46,7 @@ function leadingTo(...addresses: string[]): LookupFunction {
   return createDnsLookup(systemClock, async () => found);
 }
 
-/** Nobody's: should it be connected to after all, no cloud's metadata is asked. */
+/** An unused address, so that a failed test never reaches cloud metadata. */
 const LINK_LOCAL = '169.254.77.77';
 /** It never leaves this machine. */
 const LINK_LOCAL_ON_LOOPBACK = 'fe80::77%lo';
@@ -58,7 +58,7 @@ describe('a name', () => {
     ['link-local', LINK_LOCAL],
     ['link-local IPv6', LINK_LOCAL_ON_LOOPBACK],
     ['IPv4-mapped', `::ffff:${LINK_LOCAL}`],
-  ])('that leads to a forbidden address (%s) is not connected to', async (_, address) => {
+  ])('that resolves to a forbidden address (%s) is not connected to', async (_, address) => {
     expect(await postTo('http://shop.example', {}, leadingTo(address))).toMatchObject({
       kind: 'unreachable',
       reason: 'forbidden_address',
@@ -68,14 +68,14 @@ describe('a name', () => {
     });
   });
 
-  it('that leads to such an address among others is connected to at these alone', async () => {
+  it('that also resolves to a forbidden address is connected to at the others only', async () => {
     await using receiver = await TestReceiver.start();
     const { port } = new URL(receiver.url);
     const lookup = leadingTo(LINK_LOCAL, '127.0.0.1');
     expect(await postTo(`http://shop.example:${port}`, {}, lookup)).toEqual(ACCEPTED);
   });
 
-  it('is looked up anew for each connection, and what it leads to is looked at each time', async () => {
+  it('is resolved for each connection, and its addresses are checked each time', async () => {
     await using receiver = await TestReceiver.start(
       (_, response) => void response.writeHead(204, { connection: 'close' }).end(),
     );
@@ -92,7 +92,7 @@ describe('a name', () => {
     expect(await post()).toMatchObject({ reason: 'forbidden_address' });
   });
 
-  it('may lead there when the file allows it', async () => {
+  it('may resolve to a forbidden address when the file allows it', async () => {
     const given = { allowLinkLocal: true, timeoutMs: 300 };
     const lookup = leadingTo(LINK_LOCAL_ON_LOOPBACK);
     const outcome = await postTo('http://shop.example', given, lookup);
@@ -102,7 +102,7 @@ describe('a name', () => {
 });
 
 describe('a name with several addresses', () => {
-  it('is connected to at one that answers, although the first is silent', async () => {
+  it('is connected to at one that accepts, although the first is silent', async () => {
     await using receiver = await TestReceiver.start();
     const port = Number(new URL(receiver.url).port);
     await using _deaf = await startDeaf('127.0.0.2', port);
@@ -116,13 +116,13 @@ describe('a name with several addresses', () => {
     await using far = await startDeaf('127.0.0.2', port);
     const lookup = leadingTo('127.0.0.3', '127.0.0.2', '127.0.0.4', '127.0.0.1');
     const outcome = postTo(`http://shop.example:${port}`, {}, lookup);
-    // By then each of the others has been tried.
+    // Each of the others has been tried by then.
     await sleep(600);
     far.hear();
     expect(await outcome).toEqual(ACCEPTED);
   });
 
-  it('is said to refuse when all of them do', async () => {
+  it('is reported as refused when all of them refuse', async () => {
     const port = await freePort();
     const lookup = leadingTo('127.0.0.2', '127.0.0.1');
     expect(await postTo(`http://shop.example:${port}`, {}, lookup)).toMatchObject({
@@ -131,7 +131,7 @@ describe('a name with several addresses', () => {
     });
   });
 
-  it('is that of a proxy, too', async () => {
+  it('works the same for a proxy', async () => {
     await using proxy = await ConnectProxy.start();
     await using receiver = await TestReceiver.start();
     const port = Number(proxy.host.split(':')[1]);
@@ -144,7 +144,7 @@ describe('a name with several addresses', () => {
 
 describe('a shortage of this machine', () => {
   it.each([{}, { proxy: proxyAt('http://proxy.example:3128') }])(
-    'prevents an attempt, and is blamed on neither endpoint nor proxy (%o)',
+    'prevents an attempt, and is attributed to neither endpoint nor proxy (%o)',
     async (given) => {
       const shortage = Object.assign(new Error('too many open files'), { code: 'EMFILE' });
       const lookup = createDnsLookup(systemClock, () => Promise.reject(shortage));
@@ -158,7 +158,7 @@ describe('a shortage of this machine', () => {
 });
 
 describe('an absolute name', () => {
-  it('keeps its dot for DNS alone: Host, SNI and the certificate do without', async () => {
+  it('keeps its dot only for DNS: Host, SNI and the certificate have none', async () => {
     await using certificate = await selfSigned('DNS:shop.example');
     await using shop = await startHttps(certificate);
     const { port } = new URL(shop.url);
@@ -173,7 +173,7 @@ describe('an absolute name', () => {
     expect(shop.names).toEqual([{ host: `shop.example:${port}`, servername: 'shop.example' }]);
   });
 
-  it('is named to a proxy without it, and so is the proxy itself', async () => {
+  it('is sent to a proxy without the dot, as is the name of the proxy', async () => {
     await using proxy = await ConnectProxy.start();
     await using receiver = await TestReceiver.start();
     const { port } = new URL(receiver.url);
@@ -191,14 +191,14 @@ describe('an absolute name', () => {
 });
 
 describe('a connection', () => {
-  /** A clock whose monotonic time a test moves on. */
+  /** A clock whose monotonic time a test advances. */
   function fastClock() {
     const fast = { aheadMs: 0, factor: 1 };
     const monotonicMs = () => systemClock.monotonicMs() * fast.factor + fast.aheadMs;
     return { fast, clock: { ...systemClock, monotonicMs } };
   }
 
-  it('is not used again after a minute, so that a change of the DNS is followed', async () => {
+  it('is not used again after a minute, so that DNS changes are followed', async () => {
     await using old = await TestReceiver.start();
     const port = Number(new URL(old.url).port);
     await using young = await TestReceiver.start(undefined, port, '127.0.0.2');
@@ -256,7 +256,7 @@ describe('an address in the URL', () => {
 });
 
 describe('a proxy', () => {
-  it('is asked for the endpoint by its name, with the login, which the endpoint does not see', async () => {
+  it('gets the name of the endpoint, with the login, which the endpoint does not see', async () => {
     await using proxy = await ConnectProxy.start({ login: 'relay:p@ss' });
     await using receiver = await TestReceiver.start();
     const { port } = new URL(receiver.url);
@@ -267,7 +267,7 @@ describe('a proxy', () => {
     expect(receiver.requests[0]?.headers.host).toBe(`shop.invalid:${port}`);
   });
 
-  it('that is spoken to by TLS tunnels TLS to the endpoint', async () => {
+  it('with TLS tunnels TLS to the endpoint', async () => {
     await using certificate = await selfSigned('IP:127.0.0.1');
     await using proxy = await ConnectProxy.start({ certificate });
     await using shop = await startHttps(certificate);
@@ -283,7 +283,7 @@ describe('a proxy', () => {
     [403, 'returned 403: it forbids this host or port'],
     [502, 'returned 502: it cannot reach the endpoint'],
     [418, 'returned 418'],
-  ])('that answers %i is the cause', async (status, what) => {
+  ])('that responds with %i is the reason', async (status, what) => {
     await using proxy = await ConnectProxy.start();
     proxy.answer = status;
     const given = { proxy: proxyAt(`http://u:hush@${proxy.host}`) };
@@ -295,7 +295,7 @@ describe('a proxy', () => {
     expect(proxy.asked).toEqual(['shop.invalid:80']);
   });
 
-  it('that nobody listens at is the cause', async () => {
+  it('that is down is the reason', async () => {
     const url = await nobodyThere();
     const outcome = await postTo('https://shop.invalid/', { proxy: proxyAt(url) });
     const detail = expect.stringMatching(/^the proxy \S+ cannot be reached: connect ECONNREFUSED/);
@@ -305,7 +305,7 @@ describe('a proxy', () => {
   it.each<[string, Parameters<typeof FaultyServer.start>[0]]>([
     ['closes the connection', (socket) => socket.end()],
     ['speaks no HTTP', (socket) => socket.end('SSH-2.0-OpenSSH_9.2\r\n')],
-  ])('that %s is the cause', async (_, misbehave) => {
+  ])('that %s is the reason', async (_, misbehave) => {
     await using server = await FaultyServer.start(misbehave);
     const outcome = await postTo('https://shop.invalid/', { proxy: proxyAt(server.url) });
     expect(outcome).toMatchObject({
@@ -315,7 +315,7 @@ describe('a proxy', () => {
   });
 
   it.each(['http://shop.invalid/', 'https://shop.invalid/'])(
-    'that says more than CONNECT asks for, as a web server does, is the cause (%s)',
+    'that sends more than the response to CONNECT, like a web server, is the reason (%s)',
     async (url) => {
       await using server = await FaultyServer.start((socket) =>
         socket.write('HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n<html/>'),
@@ -329,7 +329,7 @@ describe('a proxy', () => {
     },
   );
 
-  it('that does not answer is the cause, when the time of the attempt is over', async () => {
+  it('that does not respond is the reason when the attempt times out', async () => {
     await using proxy = await ConnectProxy.start();
     proxy.answer = 'hang';
     const given = { proxy: proxyAt(`http://${proxy.host}`), timeoutMs: 100 };
@@ -340,7 +340,7 @@ describe('a proxy', () => {
     });
   });
 
-  it('is not blamed for an endpoint that does not speak TLS in time', async () => {
+  it('is not the reason when the endpoint does not complete TLS in time', async () => {
     await using proxy = await ConnectProxy.start();
     await using silent = await FaultyServer.start(() => undefined);
     const given = { proxy: proxyAt(`http://${proxy.host}`), timeoutMs: 300 };
@@ -348,7 +348,7 @@ describe('a proxy', () => {
     expect(outcome).toMatchObject({ reason: 'timeout' });
   });
 
-  it('is left out of sight where its host is refused', async () => {
+  it('is not shown where its host is forbidden', async () => {
     const given = { proxy: proxyAt('http://proxy.example:3128') };
     const outcome = await postTo('http://shop.example/', given, leadingTo(LINK_LOCAL));
     expect(outcome).toMatchObject({ reason: 'forbidden_address' });
@@ -356,7 +356,7 @@ describe('a proxy', () => {
 });
 
 describe('certificates of the endpoint', () => {
-  it('take the place of the authorities that Node knows', async () => {
+  it('replace the authorities of Node', async () => {
     await using certificate = await selfSigned('IP:127.0.0.1');
     await using other = await selfSigned('IP:127.0.0.1');
     await using shop = await startHttps(certificate);
@@ -366,7 +366,7 @@ describe('certificates of the endpoint', () => {
     expect(await postTo(shop.url, {})).toMatchObject({ reason: 'tls' });
   });
 
-  it('are replaced while webhooks are on their way, and none is lost', async () => {
+  it('are replaced while webhooks are in flight, and none is lost', async () => {
     await using certificate = await selfSigned('IP:127.0.0.1');
     await using old = await selfSigned('DNS:old');
     await using young = await selfSigned('DNS:young');
@@ -397,7 +397,7 @@ describe('certificates of the endpoint', () => {
     expect(shop.clients).toHaveLength(28);
   });
 
-  it('are replaced while webhooks hang, and a stop breaks off the old connections as well', async () => {
+  it('are replaced while webhooks hang, and a stop closes the old connections as well', async () => {
     await using silent = await FaultyServer.start(() => undefined);
     const showing = () =>
       anEndpoint({ url: new URL(silent.url), timeoutMs: 60_000, tls: { ca: null, client: null } });
@@ -413,7 +413,7 @@ describe('certificates of the endpoint', () => {
     expect(await Promise.all(underWay)).toMatchObject([stopped, stopped, stopped]);
   });
 
-  it('that name another host are refused each time anew', async () => {
+  it('for another host are refused each time', async () => {
     await using certificate = await selfSigned('DNS:other.example');
     await using shop = await startHttps(certificate);
     const tls = { ca: new Secret(certificate.cert), client: null };
@@ -429,7 +429,7 @@ describe('certificates of the endpoint', () => {
     }
   });
 
-  it('that the endpoint wants and does not get let nothing through', async () => {
+  it('that the endpoint requires and does not get fail the attempt', async () => {
     await using certificate = await selfSigned('IP:127.0.0.1');
     await using client = await selfSigned('DNS:relay');
     await using shop = await startHttps(certificate, [client]);

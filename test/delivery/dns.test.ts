@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { createDnsLookup } from '../../src/delivery/dns.js';
 import { ManualClock, settled } from '../support/manual-clock.js';
 
-/** A resolver whose answers a test gives when it wants. */
+/** A resolver whose replies a test controls. */
 function aLookup() {
   const asked: { hostname: string; answer: (found: LookupAddress[] | Error) => void }[] = [];
   const clock = new ManualClock();
@@ -29,7 +29,7 @@ const HERE: LookupAddress[] = [
 ];
 
 describe('lookup', () => {
-  it('asks once for a name, however many connections want it', async () => {
+  it('sends one query for a name, even for many connections', async () => {
     const { asked, find } = aLookup();
     const found = Promise.all([find('shop'), find('shop'), find('shop')]);
     asked[0]?.answer(HERE);
@@ -37,7 +37,7 @@ describe('lookup', () => {
     expect(asked).toHaveLength(1);
   });
 
-  it('asks anew for the next connection', async () => {
+  it('sends a new query for the next connection', async () => {
     const { asked, find } = aLookup();
     const first = find('shop');
     asked[0]?.answer(HERE);
@@ -46,14 +46,14 @@ describe('lookup', () => {
     expect(asked).toHaveLength(2);
   });
 
-  it('gives one address, of the family that is wanted', async () => {
+  it('returns one address of the requested family', async () => {
     const { asked, find } = aLookup();
     const found = find('shop', { family: 6 });
     asked[0]?.answer(HERE);
     expect(await found).toBe('::1');
   });
 
-  it('lets names that failed wait for each other, and no other name for them', async () => {
+  it('queues lookups of failed names behind each other, and delays no other name', async () => {
     const { asked, find, names } = aLookup();
     for (const name of ['dead-1', 'dead-2']) {
       const failed = expect(find(name)).rejects.toThrow('no such name');
@@ -70,7 +70,7 @@ describe('lookup', () => {
     expect(names().slice(2).sort()).toEqual(['dead-1', 'dead-2', 'shop']);
   });
 
-  it('holds a slow answer against a name until it answers in time', async () => {
+  it('treats a name as slow until a reply is in time', async () => {
     const { asked, clock, find, names } = aLookup();
     const slow = find('slow');
     await clock.advance(1_000);

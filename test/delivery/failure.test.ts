@@ -4,7 +4,7 @@ import { preventionAdvice } from '../../src/lib/exhaustion.js';
 
 const failure = (code: string, message = code) => Object.assign(new Error(message), { code });
 
-describe("the relay's own trouble", () => {
+describe('a failure of the relay itself', () => {
   it.each([
     'EMFILE',
     'ENFILE',
@@ -14,7 +14,7 @@ describe("the relay's own trouble", () => {
     'EADDRNOTAVAIL',
     'EAI_MEMORY',
     'ERR_WORKER_OUT_OF_MEMORY',
-  ])('is %s, and there is advice for it', (code) => {
+  ])('is %s, with advice', (code) => {
     const prevented = preventionOf(failure(code));
     expect(prevented).toEqual({ kind: 'prevented', code, detail: code });
     expect(prevented && preventionAdvice(prevented)).toMatch(/lower concurrency|more memory/);
@@ -32,12 +32,12 @@ describe("the relay's own trouble", () => {
     expect(preventionOf(failure(code))).toBeNull();
   });
 
-  it('is what prevented one of several addresses, whatever came of the others', () => {
+  it('is the reason if it affected one of several addresses', () => {
     const mixed = new AggregateError([failure('ECONNREFUSED'), failure('EMFILE')]);
     expect(preventionOf(mixed)).toMatchObject({ code: 'EMFILE' });
   });
 
-  it('is no local address only when that is so for all of them', () => {
+  it('is a missing local address only if that affects all of them', () => {
     const refused = failure('ECONNREFUSED');
     const none = failure('EADDRNOTAVAIL');
     // As for ::1 where IPv6 is off.

@@ -91,7 +91,7 @@ describe('a forbidden address', () => {
     '169.254.169.254.',
     '169.254.169.254%2e',
     '[64:ff9b:1:a9fe:a9:fe00::]',
-  ])('is what a URL makes of %s', (host) => {
+  ])('is recognized in the normalized URL of %s', (host) => {
     expect(isForbiddenAddress(new URL(`http://${host}/`).hostname)).toBe(true);
   });
 });

@@ -9,7 +9,7 @@ import { Metrics } from '../../src/telemetry/metrics.js';
 import { anEndpoint, TEST_SECRET } from '../support/domain.js';
 import { ManualClock } from '../support/manual-clock.js';
 
-/** An endpoint whose files hold, at each look, what a test says; without more, the same. */
+/** An endpoint whose file readings are given by a test; after the last one, nothing changes. */
 function aLiveEndpoint(...found: FilesNow<Endpoint>[]) {
   const clock = new ManualClock();
   const lines: { event: string }[] = [];
@@ -36,7 +36,7 @@ const GONE: FilesNow<Endpoint> = {
 };
 
 describe('an endpoint with files', () => {
-  it('is another one as soon as they have changed', async () => {
+  it('is replaced as soon as they have changed', async () => {
     const { live, endpoint, clock, events } = aLiveEndpoint({ kind: 'same' }, CHANGED);
     live.start();
     await clock.advance(LOOK_EVERY_MS);
@@ -48,7 +48,7 @@ describe('an endpoint with files', () => {
     expect(clock.timers).toBe(0);
   });
 
-  it('keeps what they held while they cannot be used, which is said once, as is the end of it', async () => {
+  it('keeps the last contents while they are unusable, and logs the beginning and the end once', async () => {
     const { live, clock, events, lines, isStale } = aLiveEndpoint(CHANGED, GONE, GONE, CHANGED);
     live.start();
     await clock.advance(LOOK_EVERY_MS);
@@ -68,7 +68,7 @@ describe('an endpoint with files', () => {
   });
 });
 
-it('an endpoint without files is never looked at', async () => {
+it('an endpoint without files is never reloaded', async () => {
   const clock = new ManualClock();
   const endpoint = anEndpoint();
   const metrics = new Metrics({ endpoints: new Map([[endpoint.name, endpoint]]), routes: [] });

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { RateLimiter } from '../../src/delivery/rate-limiter.js';
 import { ManualClock } from '../support/manual-clock.js';
 
-/** Takes all that is allowed, whenever something is, until `untilMs`; gives the times. */
+/** Takes whenever it is allowed until `untilMs`, and returns the times. */
 async function takeAll(limiter: RateLimiter, clock: ManualClock, untilMs: number) {
   const takenAtMs: number[] = [];
   while (clock.monotonicMs() < untilMs) {
@@ -28,13 +28,13 @@ describe('a rate limiter', () => {
     expect(new RateLimiter({ count: 100, perMs: 1_000 }, new ManualClock()).available()).toBe(10);
   });
 
-  it('lets at least one through, however small its count is', () => {
+  it('lets at least one through, even with the smallest count', () => {
     const limiter = new RateLimiter({ count: 1, perMs: 60_000 }, new ManualClock());
     expect(limiter.available()).toBe(1);
     expect(limiter.waitMs()).toBe(0);
   });
 
-  it('says how long until the next one, exactly', async () => {
+  it('returns the exact time until the next one', async () => {
     const clock = new ManualClock();
     const limiter = new RateLimiter({ count: 1, perMs: 60_000 }, clock);
     limiter.take(1);
@@ -46,7 +46,7 @@ describe('a rate limiter', () => {
     expect(limiter.available()).toBe(1);
   });
 
-  it('saves nothing up beyond the tenth, however long nothing is sent', async () => {
+  it('saves at most a tenth, even after a long idle time', async () => {
     const clock = new ManualClock();
     const limiter = new RateLimiter({ count: 100, perMs: 1_000 }, clock);
     await clock.advance(3_600_000);

@@ -15,7 +15,7 @@ const each = (text: string, write: (code: string, char: string) => string) =>
     .map((char) => write(char.charCodeAt(0).toString(16).padStart(4, '0'), char))
     .join('');
 
-/** What a receiver may make of a text that it repeats. */
+/** Encodings in which a receiver may repeat a string. */
 const FORMS: readonly (readonly [name: string, make: (text: string) => string])[] = [
   ['as it is', (text) => text],
   ['in capitals', (text) => text.toUpperCase()],
@@ -67,7 +67,7 @@ const SIGNING = base64(SIGNING_BYTES);
 const withHeader = (name: string, value: string) =>
   anEndpoint({ headers: { [name]: new Secret(value) } });
 
-/** A credential, and the endpoint that has it. */
+/** A credential and its endpoint. */
 const CREDENTIALS: readonly (readonly [what: string, credential: string, Endpoint])[] = [
   ['a header', 'sk_live_1', withHeader('x-api-key', 'sk_live_1')],
   [
@@ -193,11 +193,11 @@ describe('an ordinary answer', () => {
     expect(redact(text, MANY)).toBe(text);
   });
 
-  it('is shown made safe to print, and cut', () => {
+  it('is shown printable and truncated', () => {
     expect(redact(`no\n${'x'.repeat(9_000)}`, MANY)).toBe(`no\\x0a${'x'.repeat(197)}…`);
   });
 
-  it('is shown although a credential stands behind what is shown', () => {
+  it('is shown if a credential follows only after the shown part', () => {
     expect(redact(`${'x '.repeat(300)}p4ssw0rd`, MANY)).toMatch(/^x x/);
     expect(redact(`${'x '.repeat(98)}p4ssw0rd`, MANY)).toMatch(/^\[withheld/);
   });

@@ -47,14 +47,14 @@ describe('buildRequest', () => {
     expect(other['webhook-signature']).not.toBe(one['webhook-signature']);
   });
 
-  it("has the delivery's own method and content type, whatever the file's headers are", () => {
+  it("has the delivery's own method and content type, with any headers in the file", () => {
     const contentType = 'application/x-www-form-urlencoded';
     const request = buildRequest(anEndpoint(), aDelivery({ method: 'PUT', contentType }), nowMs);
     expect(request.method).toBe('PUT');
     expect(headersByName(request)['content-type']).toBe(contentType);
   });
 
-  it('says that it is a test only where it is one', () => {
+  it('has the test header only for a test', () => {
     const request = buildRequest(anEndpoint(), aDelivery(), nowMs);
     expect(headersByName(request)).not.toHaveProperty('expiry-relay-test');
     expect(headersByName(markAsTest(request))).toEqual({

@@ -17,7 +17,7 @@ import { eventually } from '../support/eventually.js';
 import { FaultyServer, flood, type Misbehave } from '../support/faulty-server.js';
 import { startFaultyHttps } from '../support/https-server.js';
 
-/** Node reads so much at a time: the most that is read beyond a limit. */
+/** The most that Node reads at a time, and hence beyond a limit. */
 const READ_BYTES_MAX = 64 * 1024;
 
 const OK = 'HTTP/1.1 200 OK\r\n';
@@ -202,13 +202,13 @@ describe('a response without end', () => {
         flood(socket, `${OK}connection: close\r\ncontent-length: 0\r\n\r\n`, 'a'.repeat(65_536)),
     ],
     [
-      'that is no HTTP',
+      'that is not HTTP',
       { kind: 'unreachable', reason: 'protocol' },
       0,
       (socket) => flood(socket, '', '<html>'.repeat(5_000)),
     ],
     [
-      'that is no HTTP, though it begins like it',
+      'that begins like HTTP, but is not',
       { kind: 'unreachable', reason: 'protocol' },
       0,
       (socket) => flood(socket, 'HTTP/1.1 2000', '0'.repeat(20_000)),
@@ -249,7 +249,7 @@ it('a TLS connection is closed when its server sends session tickets without end
     connect(targetOf(url), (...[, connected]) => resolve(connected));
   });
   const failed = once(socket as Socket, 'error');
-  // As Node does for each ticket; its servers send two.
+  // Like Node for each ticket; its servers send two.
   for (let ticket = 0; ticket < 33; ticket += 1) socket?.emit('session', Buffer.from('ticket'));
   expect(await failed).toMatchObject([{ code: 'ERR_TLS_SESSION_TICKETS' }]);
   expect(socket?.destroyed).toBe(true);
@@ -287,7 +287,7 @@ describe('a response up to its limits', () => {
   it.each<[string, number]>([
     ['one byte more of its head', HEAD_BYTES_MAX + 1],
     ['no more of its head', HEAD_BYTES_MAX],
-  ])('with %s is told from a longer one', async (_, bytes) => {
+  ])('with %s is distinguished from a longer one', async (_, bytes) => {
     const head = `${OK}content-length: 0\r\n`;
     const text = `${head}${header(bytes - head.length - 2)}\r\n`;
     await using server = await FaultyServer.start((socket) => void socket.write(text));
@@ -297,10 +297,10 @@ describe('a response up to its limits', () => {
   });
 });
 
-describe('a response that comes byte by byte', () => {
+describe('a response that is sent byte by byte', () => {
   const PACKETS = 400;
 
-  it('is read to its end in few reads, and its connection is used again', async () => {
+  it('is read completely in few reads, and its connection is used again', async () => {
     const head = `${OK}content-length: 0\r\na: `;
     await using server = await FaultyServer.start((socket) => {
       socket.setNoDelay(true);
@@ -322,7 +322,7 @@ describe('a response that comes byte by byte', () => {
     for (let posts = 1; posts <= 2; posts += 1) {
       const sent = post();
       const socket = await eventually('a connection', () => sockets[0]);
-      // Node passes here what each read of the system has brought.
+      // Node passes the result of each system read here.
       const push = vi.spyOn(socket, 'push');
       expect(await sent).toMatchObject(ACCEPTED);
       expect(push.mock.calls.length).toBeLessThan(PACKETS / 4);
@@ -338,25 +338,28 @@ describe('a connection on which no response is awaited', () => {
     ['informational responses', 'HTTP/1.1 102 Processing\r\n\r\n'],
     ['further responses', NO_CONTENT],
     ['parts of a response', 'HTTP/1.1 204'],
-  ])('is closed once %s come, and the next webhook gets another', async (_, unsolicited) => {
-    await using server = await FaultyServer.start((socket) => {
-      const answer = () => socket.write(NO_CONTENT, () => setTimeout(more, 20));
-      const more = () => flood(socket, unsolicited, unsolicited.repeat(2_000));
-      answer();
-    });
-    const sockets = connectionsTo(server.url);
-    const post = aSender(server.url);
-    for (let posts = 1; posts <= 2; posts += 1) {
-      expect(await post()).toEqual({ kind: 'accepted', status: 204, answer: '' });
-      await eventually('the end of the connection', () => sockets.at(-1)?.destroyed);
-      expect(server.requests).toBe(posts);
-    }
-    for (const { bytesRead } of sockets) expect(bytesRead).toBeLessThan(100 + 2 * READ_BYTES_MAX);
-  });
+  ])(
+    'is closed once %s are received, and the next webhook gets another',
+    async (_, unsolicited) => {
+      await using server = await FaultyServer.start((socket) => {
+        const answer = () => socket.write(NO_CONTENT, () => setTimeout(more, 20));
+        const more = () => flood(socket, unsolicited, unsolicited.repeat(2_000));
+        answer();
+      });
+      const sockets = connectionsTo(server.url);
+      const post = aSender(server.url);
+      for (let posts = 1; posts <= 2; posts += 1) {
+        expect(await post()).toEqual({ kind: 'accepted', status: 204, answer: '' });
+        await eventually('the end of the connection', () => sockets.at(-1)?.destroyed);
+        expect(server.requests).toBe(posts);
+      }
+      for (const { bytesRead } of sockets) expect(bytesRead).toBeLessThan(100 + 2 * READ_BYTES_MAX);
+    },
+  );
 });
 
-describe('a response that comes before all of the request is sent', () => {
-  it('counts, and what follows is not read', async () => {
+describe('a response that is received before all of the request is sent', () => {
+  it('counts, and the rest of it is not read', async () => {
     await using server = await FaultyServer.start((socket) => {
       socket.pause();
       flood(socket, `HTTP/1.1 413 Too Large\r\n\r\n`, 'a'.repeat(65_536));
@@ -391,7 +394,7 @@ describe("a proxy's answer to CONNECT", () => {
     ['a status line', (socket) => flood(socket, 'HTTP/1.1 200 ', 'a'.repeat(20_000))],
     ['a body', (socket) => flood(socket, `${OK}\r\n`, 'a'.repeat(65_536))],
     ['a refusal', (socket) => flood(socket, 'HTTP/1.1 403 No\r\n\r\n', 'a'.repeat(65_536))],
-  ])('that is %s without end is not read beyond its limit', async (_, misbehave) => {
+  ])('with endless %s is not read beyond its limit', async (_, misbehave) => {
     await using server = await FaultyServer.start(misbehave);
     const sockets = connectionsTo(server.url);
     const outcome = await aSender('http://shop.invalid/', { proxy: proxyAt(server.url) })();
@@ -400,7 +403,7 @@ describe("a proxy's answer to CONNECT", () => {
     expect(sockets[0]?.bytesRead).toBeLessThanOrEqual(HEAD_BYTES_MAX + READ_BYTES_MAX);
   });
 
-  it('says what was wrong with it', async () => {
+  it('is described in the error', async () => {
     await using server = await FaultyServer.start((socket) => flood(socket, '', '\r\n'.repeat(9)));
     const outcome = await aSender('http://shop.invalid/', { proxy: proxyAt(server.url) })();
     const { host } = new URL(server.url);

@@ -19,7 +19,7 @@ const PIECES = [
   'x'.repeat(3_000),
 ];
 
-/** What a parser sees of it, and what is known of it. */
+/** The input of a parser, and the expected results. */
 function read(chunks: readonly Buffer[]) {
   const reader = new ResponseReader();
   const passed: Buffer[] = [];
@@ -31,7 +31,7 @@ function read(chunks: readonly Buffer[]) {
   return { passed: Buffer.concat(passed).toString('latin1'), status, isOverLimit };
 }
 
-it('a response is read the same in whatever packets it comes', () => {
+it('a response is read the same in any division into packets', () => {
   const text = fc.array(fc.constantFrom(...PIECES), { maxLength: 8 }).map((all) => all.join(''));
   const sizes = fc.array(fc.oneof(fc.constant(1), fc.integer({ min: 1, max: 40_000 })), {
     minLength: 1,

@@ -50,7 +50,7 @@ describe('disposition', () => {
     }
   });
 
-  it('gives up at once on 410', () => {
+  it('is dead at once after 410', () => {
     expect(next(rejected(410), 1)).toMatchObject({
       kind: 'dead',
       reason: 'gone',
@@ -58,7 +58,7 @@ describe('disposition', () => {
     });
   });
 
-  it('lets jitter shorten a wait by its share, never lengthen it', () => {
+  it('shortens a wait by its jitter, and never lengthens it', () => {
     expect(next(unreachable, 1, 0.5)).toMatchObject({ kind: 'retry', notBeforeMs: nowMs + 900 });
     expect(next(unreachable, 1, 1)).toMatchObject({ kind: 'retry', notBeforeMs: nowMs + 800 });
   });
@@ -71,7 +71,7 @@ describe('disposition', () => {
     expect(next(rejected(429, 10), 1)).toMatchObject({ kind: 'retry', notBeforeMs: nowMs + 1_000 });
   });
 
-  it('is never the last of a webhook whose attempt the relay broke off', () => {
+  it('is a retry for an attempt that the relay aborted', () => {
     const stopped: Outcome = { kind: 'unreachable', reason: 'stopped', code: '', detail: '' };
     expect(next(stopped, 3)).toMatchObject({ kind: 'retry', notBeforeMs: nowMs });
   });
@@ -91,11 +91,11 @@ describe('readRetryAfter', () => {
     ['30.0', 30_000],
     ['0.5', 1_000],
     ['1.5', 2_000],
-  ])('takes %s for a number of seconds, rounded up', (text, ms) => {
+  ])('reads %s as a number of seconds, rounded up', (text, ms) => {
     expect(readRetryAfter(429, text, nowMs)).toEqual(wait(ms));
   });
 
-  it('takes a date that is over, and zero seconds, as no wait', () => {
+  it('reads a past date, and zero seconds, as no wait', () => {
     expect(readRetryAfter(503, 'Sun, 22 Nov 2026 05:00:00 GMT', nowMs)).toEqual(none);
     for (const zero of ['0', '0.0']) expect(readRetryAfter(503, zero, nowMs)).toEqual(none);
   });
@@ -105,18 +105,18 @@ describe('readRetryAfter', () => {
     expect(readRetryAfter(503, 'Sun Nov 22 06:00:30 2026 GMT', nowMs)).toEqual(wait(30_000));
   });
 
-  it('is cut at its limit, however large the number', () => {
+  it('is capped at its limit, even for a huge number', () => {
     const large = '999999999999999999999999';
     expect(readRetryAfter(429, large, nowMs)).toEqual(wait(RETRY_AFTER_MS_MAX));
   });
 
-  it('means nothing on other statuses, or when there is none', () => {
+  it('is ignored on other statuses, and may be missing', () => {
     expect(readRetryAfter(500, '120', nowMs)).toEqual(none);
     expect(readRetryAfter(500, 'soon', nowMs)).toEqual(none);
     expect(readRetryAfter(429, undefined, nowMs)).toEqual(none);
   });
 
-  it('says when it cannot be read', () => {
+  it('reports an unreadable value', () => {
     for (const text of ['soon', 'see 2050', '-5', '.5', '5.', '1, 2', '30s', 'Infinity', '']) {
       expect(readRetryAfter(429, text, nowMs)).toEqual({ kind: 'unreadable', text });
     }
@@ -126,13 +126,13 @@ describe('readRetryAfter', () => {
 describe('answeredAtMs', () => {
   const nowMs = Date.parse('2026-11-22T07:00:00.250Z');
 
-  it("is by the receiver's clock, however wrong ours is", () => {
+  it("uses the receiver's clock, even if ours is wrong", () => {
     const itsMs = Date.parse('2026-11-22T06:00:00Z');
     expect(receiverTimeMs('Sun, 22 Nov 2026 06:00:00 GMT', nowMs)).toBe(itsMs);
     expect(receiverTimeMs(' Sunday, 22-Nov-26 06:00:00 GMT', nowMs)).toBe(itsMs);
   });
 
-  it('is by ours when the answer does not tell', () => {
+  it('uses our clock if the response has no Date', () => {
     for (const nonsense of [undefined, '', '0', 'soon', '2026', 'Sun, 22 Nov 2026 99:99:99 GMT']) {
       expect(receiverTimeMs(nonsense, nowMs)).toBe(nowMs);
     }

@@ -74,7 +74,7 @@ describe('an answer', () => {
     expect(outcome).toEqual({ kind: 'accepted', status, answer: '' });
   });
 
-  it('is shown in its beginning, made safe to print, also when it is accepted', async () => {
+  it('is shown truncated and printable, also when it is accepted', async () => {
     const text = `\u001b[2J${'ok'.repeat(500)}`;
     const outcome = await answeredWith((_, response) => void response.writeHead(200).end(text));
     expect(outcome).toMatchObject({ kind: 'accepted' });
@@ -104,11 +104,11 @@ describe('an answer', () => {
   it.each([
     ['/moved?token=hush', /^http:\/\/127\.0\.0\.1:\d+\/moved\?…$/],
     ['http://user:hush@elsewhere/a', /^http:\/\/elsewhere\/a$/],
-  ])('that leads to %s tells neither login nor query', async (location, told) => {
+  ])('that redirects to %s is reported without login and query', async (location, shown) => {
     const outcome = await answeredWith(
       (_, response) => void response.writeHead(308, { location }).end(),
     );
-    expect(outcome).toHaveProperty('location', expect.stringMatching(told));
+    expect(outcome).toHaveProperty('location', expect.stringMatching(shown));
   });
 
   it.each(['http://[', 'mailto:a@b'])('that leads to %s leads nowhere', async (location) => {
@@ -129,7 +129,7 @@ describe('an answer', () => {
     expect(outcome).toMatchObject({ kind: 'rejected', retryAfterMs });
   });
 
-  it('that says why it refuses is quoted, made safe to print and cut', async () => {
+  it('that gives a reason for a refusal is quoted, printable and truncated', async () => {
     const outcome = await answeredWith(
       (_, response) => void response.writeHead(400).end(`no\n\x1b[31m${'x'.repeat(9_000)}`),
     );
@@ -147,7 +147,7 @@ describe('an answer', () => {
     },
   );
 
-  it('that repeats a secret is withheld even where it is cut in the middle of it', async () => {
+  it('that repeats a secret is withheld even if it is truncated within the secret', async () => {
     const outcome = await answeredWith(
       ({ headers }, response) => void response.writeHead(401).end(headers['x-api-key']),
       { headers: { 'x-api-key': new Secret('s'.repeat(8_000)) } },
@@ -161,14 +161,14 @@ describe('an answer', () => {
     ['key=%70%34ss%2Bw%C3%B6rd', 'cannot POST /?key=%70%34ss%2Bw%C3%B6rd'],
     ['key=%70%34ss%2Bw%C3%B6rd', 'wrong key: p4ss+w\u00f6rd'],
     ['QUERYSECRET12345', 'cannot POST /?QUERYSECRET12345'],
-  ])('that repeats what stands in the query ?%s (%s) is withheld', async (query, text) => {
+  ])('that repeats a part of the query ?%s (%s) is withheld', async (query, text) => {
     await using receiver = await TestReceiver.start(
       (_, response) => void response.writeHead(404).end(text),
     );
     expect(await aSender(`${receiver.url}/?${query}`).post()).toMatchObject({ answer: WITHHELD });
   });
 
-  it('is withheld wherever it is shown, also when it is accepted', async () => {
+  it('is withheld in every output, also when it is accepted', async () => {
     const secret = 'sk_live_8Qd2';
     const encoded = Buffer.from(`key=${secret}`).toString('base64url');
     const headers = { 'retry-after': encoded, location: `/${encoded}` };
@@ -203,7 +203,7 @@ describe('an answer', () => {
     expect(outcome).toMatchObject({ answer: 'Bearer?' });
   });
 
-  it('is read only in its beginning, and the connection is closed on the rest', async () => {
+  it('is read up to a limit, and the connection is closed before the rest', async () => {
     await using server = await FaultyServer.start((socket) =>
       flood(socket, 'HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n', 'x'.repeat(65_536)),
     );
@@ -214,7 +214,7 @@ describe('an answer', () => {
     expect(server.requests).toBe(1);
   });
 
-  it('that is longer than what is read, and comes at once, counts; the next one is read anew', async () => {
+  it('that exceeds the limit in one packet counts, and does not affect the next one', async () => {
     const long = `HTTP/1.1 400 Bad Request\r\ncontent-length: 9000\r\nconnection: close\r\n\r\n`;
     await using server = await FaultyServer.start((socket) => socket.end(long + 'x'.repeat(9_000)));
     const { post } = aSender(server.url);
@@ -224,7 +224,7 @@ describe('an answer', () => {
     expect(server.requests).toBe(2);
   });
 
-  it('is what comes after early hints', async () => {
+  it('is the response after early hints', async () => {
     const outcome = await answeredWith((_, response) => {
       response.writeEarlyHints({ link: '</style.css>; rel=preload' });
       response.writeHead(202).end();
@@ -249,9 +249,9 @@ describe('an answer whose status line has been read', () => {
       void socket.write(text, () => setImmediate(() => socket.resetAndDestroy()));
 
   it.each<[string, Misbehave]>([
-    ['a 204 that gives its body a length', open('HTTP/1.1 204 No\r\ncontent-length: 2\r\n\r\n')],
+    ['a 204 with a content-length', open('HTTP/1.1 204 No\r\ncontent-length: 2\r\n\r\n')],
     ['a 204 with a body', open('HTTP/1.1 204 No\r\ncontent-length: 2\r\n\r\nok')],
-    ['a length that is no number', open(`${OK}content-length: two\r\n\r\nok`)],
+    ['a length that is not a number', open(`${OK}content-length: two\r\n\r\nok`)],
     ['two lengths', open(`${OK}content-length: 2\r\ncontent-length: 3\r\n\r\nok`)],
     [
       'a length and chunks',
@@ -267,11 +267,11 @@ describe('an answer whose status line has been read', () => {
     ['a header without a colon', open(`${OK}nonsense\r\n\r\n`)],
     ['a header with a control character', open(`${OK}x: a\x00b\r\n\r\n`)],
     ['a header name with a blank', open(`${OK}x y: z\r\n\r\n`)],
-    ['lines that end in line feeds alone', open('HTTP/1.1 200 OK\nx: y\n\n')],
+    ['lines that end only in line feeds', open('HTTP/1.1 200 OK\nx: y\n\n')],
     ['headers beyond 64 KiB', open(`${OK}${'x: y'.padEnd(1_000, 'y')}\r\n`.repeat(70))],
     ['headers without end', (socket) => flood(socket, OK, 'x: y\r\n'.repeat(1_000))],
     [
-      'a protocol that comes back',
+      'a switch of protocols',
       open('HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\nHTTP/1.1 204 No\r\n\r\n'),
     ],
   ])('counts, although %s follows', async (_, misbehave) => {
@@ -290,7 +290,7 @@ describe('an answer whose status line has been read', () => {
     });
   });
 
-  it('counts, although it drips, and is cut off by the time limit for all of it', async () => {
+  it('counts, although it drips and exceeds the total time limit', async () => {
     const outcome = await metWith(
       (socket) => {
         socket.write(`${OK}transfer-encoding: chunked\r\n\r\n`);
@@ -326,7 +326,7 @@ describe('an answer whose status line has been read', () => {
 });
 
 describe('an answer with a status below 100', () => {
-  it('is no HTTP', async () => {
+  it('is not HTTP', async () => {
     const text = 'HTTP/1.1 099 Odd\r\ncontent-length: 0\r\n\r\n';
     const outcome = await metWith((socket) => void socket.write(text));
     expect(outcome).toMatchObject({ kind: 'unreachable', reason: 'protocol' });
@@ -370,12 +370,9 @@ describe('an endpoint without an answer', () => {
   });
 
   it.each<[string, Misbehave]>([
-    ['says nothing', () => undefined],
+    ['sends nothing', () => undefined],
     ['stops in the middle of the status line', (socket) => socket.write('HTTP/1.1 20')],
-    [
-      'says no more than that it goes on',
-      (socket) => socket.write('HTTP/1.1 100 Continue\r\n\r\n'),
-    ],
+    ['sends only 100 Continue', (socket) => socket.write('HTTP/1.1 100 Continue\r\n\r\n')],
   ])('that %s is unreachable: timeout', async (_, misbehave) => {
     expect(await metWith(misbehave, { timeoutMs: 100 })).toEqual({
       kind: 'unreachable',
@@ -387,7 +384,7 @@ describe('an endpoint without an answer', () => {
 
   it('that takes too long to connect to is unreachable: timeout', async () => {
     const endpoint = anEndpoint({ url: new URL('http://slow.example/'), timeoutMs: 100 });
-    // The connection waits for an address that never comes.
+    // The connection waits for an address that is never resolved.
     const sender = createSender(
       () => endpoint,
       systemClock,
@@ -457,7 +454,7 @@ describe('an endpoint without an answer', () => {
     expect(await metWith(misbehave)).toMatchObject({ kind: 'unreachable', reason: 'protocol' });
   });
 
-  it('whose name nobody knows is unreachable: dns', async () => {
+  it('whose name does not resolve is unreachable: dns', async () => {
     const outcome = await aSender('http://nowhere.invalid/').post();
     expect(outcome).toMatchObject({ kind: 'unreachable', reason: 'dns' });
   });
@@ -479,11 +476,11 @@ describe('a sender', () => {
     const { post } = aSender(receiver.url);
     for (let posts = 0; posts < 20; posts += 1) await post();
     expect(receiver.requests).toHaveLength(20);
-    // Undici may open a second one while the first comes to rest.
+    // Undici may open a second one before the first is idle.
     expect(ports.size).toBeLessThanOrEqual(2);
   });
 
-  it('sends again at once when the receiver closed the idle connection that it used', async () => {
+  it('repeats a request at once when the receiver closed the idle connection that it used', async () => {
     await using server = await FaultyServer.start((socket) => {
       socket.write('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n');
       socket.once('data', () => socket.resetAndDestroy());
@@ -494,7 +491,7 @@ describe('a sender', () => {
     expect(server.requests).toBe(2);
   });
 
-  it('does not send again what the receiver has begun to answer', async () => {
+  it('does not repeat a request that the receiver has begun to answer', async () => {
     await using server = await FaultyServer.start((socket) => {
       socket.write('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n');
       socket.once('data', () => socket.end('HTTP/1.1 20'));
@@ -505,13 +502,13 @@ describe('a sender', () => {
     expect(server.requests).toBe(1);
   });
 
-  it('does not send again when a fresh connection is reset', async () => {
+  it('does not repeat a request when a fresh connection is reset', async () => {
     await using server = await FaultyServer.start((socket) => void socket.resetAndDestroy());
     expect(await aSender(server.url).post()).toMatchObject({ reason: 'connection_reset' });
     expect(server.requests).toBe(1);
   });
 
-  it('breaks off what is under way when it is closed', async () => {
+  it('aborts attempts in progress when it is closed', async () => {
     await using receiver = await TestReceiver.start(() => undefined);
     const { sender, post } = aSender(receiver.url);
     const outcome = post();

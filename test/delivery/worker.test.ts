@@ -19,7 +19,7 @@ interface LogLine {
   readonly id?: string;
 }
 
-/** A worker that has started, with all around it; disposing stops it. */
+/** A started worker with its parts; disposing stops it. */
 function aWorker(given: Partial<Endpoint> = {}) {
   const endpoint = anEndpoint(given);
   const clock = new ManualClock();
@@ -89,7 +89,7 @@ function heapBytes(): number {
 const never = new AbortController().signal;
 
 describe('a worker', () => {
-  it('sends what is in the outbox and forgets what was accepted', async () => {
+  it('sends the deliveries of the outbox and removes the accepted ones', async () => {
     await using under = aWorker();
     await under.store('a', 'b');
     expect(under.sender.sent).toEqual(['a', 'b']);
@@ -100,7 +100,7 @@ describe('a worker', () => {
     expect(under.logged('attempt')).toHaveLength(2);
   });
 
-  it('leaves the webhooks of other endpoints alone', async () => {
+  it('ignores the webhooks of other endpoints', async () => {
     await using under = aWorker();
     await under.outbox.enqueue([aDelivery({ endpoint: 'other' })]);
     await settled();
@@ -124,14 +124,14 @@ describe('a worker', () => {
     expect(under.sender.sent).toEqual(['a', 'a', 'a']);
   });
 
-  it('sends something else while a retry waits', async () => {
+  it('sends other webhooks while a retry waits', async () => {
     await using under = aWorker({ concurrency: 1 });
     await under.store('a', 'b');
     await under.answer(rejected(500));
     expect(under.sender.sent).toEqual(['a', 'b']);
   });
 
-  it('goes on when the outbox fails to claim or to settle', async () => {
+  it('continues when the outbox fails to claim or to settle', async () => {
     await using under = aWorker();
     const { outbox } = under;
     const settle = outbox.settle.bind(outbox);
@@ -156,7 +156,7 @@ describe('a worker', () => {
     expect(await under.pending()).toBe(0);
   });
 
-  it('tells the outbox what came of an attempt until it knows, and never sends it again', async () => {
+  it('repeats a failed settle until it succeeds, and never sends the webhook again', async () => {
     await using under = aWorker();
     const { outbox } = under;
     const settle = outbox.settle.bind(outbox);
@@ -190,7 +190,7 @@ describe('an attempt that the relay cannot make', () => {
     expect(await under.pending()).toBe(0);
   });
 
-  it('is logged once a minute, with what can be done about it', async () => {
+  it('is logged once a minute, with advice', async () => {
     await using under = aWorker();
     under.sender.instantly = () => PREVENTED;
     await under.store('a', 'b', 'c');
@@ -200,11 +200,11 @@ describe('an attempt that the relay cannot make', () => {
     expect(said).toHaveProperty('0.msg', expect.stringContaining('ulimit -n'));
     await under.clock.advance(2_000);
     expect(under.logged('attempt_prevented')).toHaveLength(2);
-    // A try each second, however many webhooks wait, and not a loop.
+    // One attempt a second for any number of waiting webhooks, and no busy loop.
     expect(under.sender.sent.length).toBeLessThan(4 * 63);
   });
 
-  it('lets those go on for which there is room, one for another', async () => {
+  it('does not stop other attempts from using free places', async () => {
     await using under = aWorker({ concurrency: 4 });
     await under.store('a', 'b');
     under.sender.instantly = () => PREVENTED;
@@ -214,12 +214,12 @@ describe('an attempt that the relay cannot make', () => {
     await under.answer();
     await under.answer();
     expect(under.sender.underWay).toHaveLength(2);
-    // What was wrong may be over.
+    // The failure may be over.
     await under.clock.advance(1_000);
     expect(under.sender.underWay).toHaveLength(3);
   });
 
-  it('does not keep a stop waiting', async () => {
+  it('does not delay a stop', async () => {
     await using under = aWorker();
     under.sender.instantly = () => PREVENTED;
     await under.store('a');
@@ -229,7 +229,7 @@ describe('an attempt that the relay cannot make', () => {
 });
 
 describe('lateness', () => {
-  it('is counted once: not for a try that was prevented, nor for what is replayed', async () => {
+  it('is counted once: neither for a prevented attempt nor for a replay', async () => {
     await using under = aWorker({ retry: { scheduleMs: [], jitter: 0 } });
     const count = async () => {
       const { values } = await under.metrics.lateness.get();
@@ -263,7 +263,7 @@ describe('concurrency', () => {
     expect(under.sender.underWayMax).toBe(2);
   });
 
-  it('is filled up by a claim that waited while others were under way', async () => {
+  it('is filled up by a claim that waited while attempts were in progress', async () => {
     await using under = aWorker({ concurrency: 3 });
     await under.store('a');
     await under.store('b', 'c', 'd');
@@ -286,7 +286,7 @@ describe('memory', () => {
 });
 
 describe('a rate limit', () => {
-  it('spreads what is sent', async () => {
+  it('spreads the attempts', async () => {
     await using under = aWorker({ concurrency: 99, rateLimit: { count: 20, perMs: 1_000 } });
     await under.store(...Array.from({ length: 30 }, (_, i) => `msg_${i}`));
     expect(under.sender.sent).toHaveLength(2);
@@ -336,7 +336,7 @@ describe('an endpoint that asks for a wait', () => {
     expect(under.sender.sent.toSorted()).toEqual(['a', 'a', 'b']);
   });
 
-  it('is not charged an attempt of what was held back', async () => {
+  it('counts no attempt for a webhook that was held back', async () => {
     await using under = aWorker({ concurrency: 2, retry: { scheduleMs: [], jitter: 0 } });
     await under.store('a');
     await under.answer(rejected(503, 10_000));
@@ -349,7 +349,7 @@ describe('an endpoint that asks for a wait', () => {
     ]);
   });
 
-  it('is not kept waiting for longer because the outbox could not be told at once', async () => {
+  it('waits no longer if the outbox could not store the wait at once', async () => {
     await using under = aWorker({ concurrency: 1 });
     const { outbox } = under;
     const settle = outbox.settle.bind(outbox);
@@ -375,7 +375,7 @@ describe('an endpoint that asks for a wait', () => {
     expect(under.sender.sent.toSorted()).toEqual(['a', 'a', 'b', 'b']);
   });
 
-  it('is named in the log once a minute, however often it asks', async () => {
+  it('is named in the log once a minute, even if it asks often', async () => {
     await using under = aWorker({ retry: { scheduleMs: Array(9).fill(1_000), jitter: 0 } });
     under.sender.instantly = () => rejected(503, 5_000);
     await under.store('a', 'b');
@@ -387,7 +387,7 @@ describe('an endpoint that asks for a wait', () => {
 
 const UNREACHABLE: Outcome = { kind: 'unreachable', reason: 'timeout', code: '', detail: '' };
 
-/** So many that they fit into no schedule that a test waits for. */
+/** More retries than a test waits for. */
 const ids = (count: number, name = 'msg') =>
   Array.from({ length: count }, (_, n) => `${name}_${n}`);
 
@@ -406,7 +406,7 @@ describe('an endpoint that does not respond', () => {
     for (let n = 0; n < 5; n += 1) await under.answer(UNREACHABLE);
     expect(under.logged('breaker_opened')).toMatchObject([{ endpoint: 'shop', open_ms: 1_000 }]);
     expect(await breakerState(under)).toBe(2);
-    // Those that were under way end when they end.
+    // Attempts in progress are not interrupted.
     expect(under.sender.underWay).toHaveLength(3);
     for (let n = 0; n < 3; n += 1) await under.answer(UNREACHABLE);
     await under.clock.advance(999);
@@ -426,14 +426,14 @@ describe('an endpoint that does not respond', () => {
     expect(under.logged('breaker_closed')).toHaveLength(1);
   });
 
-  it('is probed though attempts of before hang', async () => {
+  it('is probed even if earlier attempts hang', async () => {
     await using under = aWorker({ concurrency: 7, ...LATER });
     await under.store(...ids(7));
     for (let n = 0; n < 5; n += 1) await under.answer(UNREACHABLE);
     await under.store('probe', 'next', 'third');
     await under.clock.advance(1_000);
     expect(under.sender.underWay).toEqual(['msg_5', 'msg_6', 'probe']);
-    // Neither response ends the probing, neither silence lengthens it.
+    // Neither response ends the probing, and neither timeout lengthens it.
     await under.answer(UNREACHABLE);
     await under.answer();
     expect(under.sender.underWay).toEqual(['probe']);
@@ -451,7 +451,7 @@ describe('an endpoint that does not respond', () => {
     expect(under.sender.underWay).toEqual(['late']);
   });
 
-  it('does not keep a stop or a drain waiting', async () => {
+  it('does not delay a stop or a drain', async () => {
     await using under = aWorker({ concurrency: 5, ...LATER });
     await under.store(...ids(9));
     for (let n = 0; n < 5; n += 1) await under.answer(UNREACHABLE);
@@ -479,7 +479,7 @@ describe('an endpoint that fails most webhooks', () => {
     expect(under.logged('breaker_closed')).toHaveLength(1);
   });
 
-  it('gets good webhooks at once, however many others wait for their retries', async () => {
+  it('gets good webhooks at once while many others wait for their retries', async () => {
     await using under = aWorker({ retry: { scheduleMs: Array(9).fill(5_000), jitter: 0 } });
     under.sender.instantly = (id) => (id.startsWith('bad') ? rejected(500) : ACCEPTED);
     await under.store(...ids(200, 'bad'));
@@ -493,7 +493,7 @@ describe('an endpoint that fails most webhooks', () => {
 });
 
 describe('an endpoint that is gone', () => {
-  it('gets nothing more: what comes and what waits for a retry become dead letters', async () => {
+  it('gets nothing more: new and waiting deliveries become dead letters', async () => {
     await using under = aWorker({ concurrency: 1, retry: { scheduleMs: [1_000], jitter: 0 } });
     await under.store('a');
     await under.answer(rejected(500));
@@ -512,16 +512,16 @@ describe('an endpoint that is gone', () => {
     expect(under.logged('dead_unattempted')).toMatchObject([{ count: 1 }, { count: 1 }]);
   });
 
-  it('is not held to its rate: what waits is buried at once', async () => {
+  it('has no rate limit: waiting deliveries become dead letters at once', async () => {
     await using under = aWorker({ concurrency: 2, rateLimit: { count: 1, perMs: 3_600_000 } });
     await under.store('a', 'b', 'c');
     await under.answer(rejected(410));
     expect((await under.dead()).map(({ id }) => id)).toEqual(['a', 'b', 'c']);
-    // That of the log alone, which says no more than a line for a while.
+    // Only that of the log, which limits the lines for a while.
     expect(under.clock.timers).toBe(1);
   });
 
-  it('is said to be gone once, however many answers say so', async () => {
+  it('is logged as gone once, even after many 410 responses', async () => {
     await using under = aWorker({ concurrency: 2 });
     await under.store('a', 'b');
     await under.answer(rejected(410));
@@ -529,7 +529,7 @@ describe('an endpoint that is gone', () => {
     expect(under.logged('endpoint_gone')).toHaveLength(1);
   });
 
-  it('is noted beside the checks of readiness, and nothing is before', async () => {
+  it('adds a note to the readiness checks, which is missing before', async () => {
     await using under = aWorker();
     await under.store('a');
     expect(goneChecks([under.worker])).toEqual([]);
@@ -543,7 +543,7 @@ describe('an endpoint that is gone', () => {
     ]);
   });
 
-  it('is not waited for when it had asked for a wait before', async () => {
+  it('does not delay a stop when it had asked for a wait before', async () => {
     await using under = aWorker({ concurrency: 3 });
     await under.store('a', 'b');
     await under.answer(rejected(429, 60_000));
@@ -569,7 +569,7 @@ describe('a drain', () => {
     expect(await isOver(drained)).toBe(true);
   });
 
-  it('does not wait for a retry whose time has not come', async () => {
+  it('does not wait for a retry that is not due', async () => {
     await using under = aWorker();
     await under.store('a');
     await under.answer(rejected(500));
@@ -597,7 +597,7 @@ describe('a drain', () => {
     expect(await isOver(drained)).toBe(true);
   });
 
-  it('ends when it is told to', async () => {
+  it('ends when its signal aborts', async () => {
     await using under = aWorker({ concurrency: 1 });
     await under.store('a', 'b');
     const giveUp = new AbortController();
@@ -609,7 +609,7 @@ describe('a drain', () => {
 });
 
 describe('a stop', () => {
-  it('claims nothing more, and waits for what is under way', async () => {
+  it('claims nothing more, and waits for attempts in progress', async () => {
     await using under = aWorker({ concurrency: 1 });
     await under.store('a', 'b');
     const stopped = under.worker.stop(never);
@@ -625,7 +625,7 @@ describe('a stop', () => {
   it.each([
     ['waits in claim', { concurrency: 2 }],
     ['waits for the rate limit', { rateLimit: { count: 1, perMs: 60_000 } }],
-  ])('ends at once when nothing is under way and the worker %s', async (_, given) => {
+  ])('ends at once when no attempt is in progress and the worker %s', async (_, given) => {
     await using under = aWorker(given);
     await under.store('a');
     await under.answer();
@@ -639,7 +639,7 @@ describe('a stop', () => {
     expect(await isOver(under.worker.stop(never))).toBe(true);
   });
 
-  it('breaks off what is under way once its time is over, and keeps it for a retry', async () => {
+  it('aborts attempts in progress once the grace period is over, and keeps them for a retry', async () => {
     await using under = aWorker();
     await under.store('a');
     const graceOver = new AbortController();

@@ -7,7 +7,7 @@ import { judgeStateThroughput, judgeThroughput } from '../../src/doctor/throughp
 import { bodiesOf } from '../../src/payload/body.js';
 import { tempFolder } from '../support/cli.js';
 import { blockOf, blocksOf, PAGES, ROOT } from '../support/doc-pages.js';
-import { anExpiration, aRoute, aTold, TEST_SECRET } from '../support/domain.js';
+import { anExpiration, aRoute, aWebhookInput, TEST_SECRET } from '../support/domain.js';
 
 /** The test of each block, found by a part of its text that the test also names. */
 const TESTED_BY: readonly (readonly [page: string, mark: string, test: string])[] = [
@@ -92,7 +92,7 @@ describe('the blocks of the documentation', () => {
     const expiration = anExpiration({ expiredAtMs: Date.parse('2026-11-22T06:00:10.000Z') });
     const params = { id: Buffer.from('42') };
     const route = aRoute({ name: 'cancel-unpaid-order' });
-    const body = bodiesOf(aTold({ expiration, route, params }))('msg_1');
+    const body = bodiesOf(aWebhookInput({ expiration, route, params }))('msg_1');
     const documented = JSON.parse(blockOf(page, 'json', 'detected_by'));
     expect(JSON.stringify(documented)).toBe(String(body));
   });

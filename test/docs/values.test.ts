@@ -35,6 +35,6 @@ it('its rights are those that such a file needs beside the others', async () => 
   const plain = settings.routes.map((route) => ({ ...route, includesValue: false, lookup: null }));
   const without = rulesOf({ ...settings, routes: plain });
   const more = rulesOf(settings).filter((rule) => !without.includes(rule));
-  const told = blockOf(PAGE, 'sh', 'ACL SETUSER').replaceAll("'", '').match(/\+\S+/g);
-  expect([...(told ?? []), '%R~order:*'].sort()).toEqual(more.sort());
+  const listed = blockOf(PAGE, 'sh', 'ACL SETUSER').replaceAll("'", '').match(/\+\S+/g);
+  expect([...(listed ?? []), '%R~order:*'].sort()).toEqual(more.sort());
 });

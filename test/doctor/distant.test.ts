@@ -1,4 +1,4 @@
-/** Commands of a machine that is far away from Redis, or from the endpoints. */
+/** Commands with high latency to Redis, or to the endpoints. */
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { startDistant } from '../../scripts/lib/distant-server.mjs';
@@ -10,16 +10,16 @@ import { withRedis } from '../support/with-redis.js';
 
 const WELL = ['--appendonly', 'yes', '--notify-keyspace-events', 'Exge'];
 
-/** What a command says of a file. */
+/** The output of a command for a file. */
 async function run(file: object, ...argv: string[]) {
   await using folder = await tempFolder({ 'relay.yaml': stringify(file) });
   return await cli(argv, { cwd: folder.path });
 }
 
 describe.concurrent('from far away', () => {
-  // At the longer one all questions together take longer than a single question may.
+  // With the longer one, all commands together exceed the time limit of a single one.
   it.each([300, 500])(
-    'doctor finds nothing wrong at a round trip of %d ms, and says what it allows',
+    'doctor finds no problem at a round trip of %d ms, and reports the possible throughput',
     async (roundTripMs) => {
       await using redis = await startRedis({ args: WELL });
       await using state = await startRedis({ args: WELL });
@@ -39,7 +39,7 @@ describe.concurrent('from far away', () => {
     },
   );
 
-  it('doctor asks a user who may ask little, too', async () => {
+  it('doctor works for a user with few permissions, too', async () => {
     await using redis = await startRedis({ args: WELL });
     await withRedis(redis, (admin) =>
       admin.call(

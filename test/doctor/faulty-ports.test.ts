@@ -1,5 +1,5 @@
 // cspell:ignore ftpd
-/** What the doctor says of a port where no Redis answers, beside what the relay says of it. */
+/** Compares the findings of the doctor on a port without Redis with the errors of the relay. */
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { startRedis } from '../../scripts/lib/redis-server.mjs';
@@ -35,13 +35,13 @@ async function bothSay(url: string, message: string) {
   expect(findings).toMatchObject([{ level: 'problem', subject: 'redis', text: failure?.message }]);
 }
 
-describe.concurrent('doctor and run say the same of', () => {
-  it('a silent port that is to speak TLS', async () => {
+describe.concurrent('doctor and run report the same error for', () => {
+  it('a silent port behind rediss://', async () => {
     await using server = await serverThat(() => undefined);
     await bothSay(`rediss://127.0.0.1:${server.port}`, 'does not respond to the TLS handshake');
   });
 
-  it('a Redis without TLS that is to speak it', async () => {
+  it('a Redis without TLS behind rediss://', async () => {
     await using redis = await startRedis();
     await bothSay(`rediss://127.0.0.1:${redis.port}`, 'does not respond to the TLS handshake');
   });

@@ -12,7 +12,7 @@ const TLS = {
   extraCaProblem: null,
 };
 
-it('a server is named with its version and how long an answer takes', () => {
+it('a server is reported with its version and the time of a reply', () => {
   expect(judgeAnswer(aReading(), redisSettings(), 'redis')).toMatchObject({
     level: 'ok',
     text: 'redis.internal:6379 responds within 0.3 ms (Redis 7.0.15, no TLS)',

@@ -3,12 +3,12 @@ import { judgeConfigurations } from '../../src/doctor/judge-configurations.js';
 
 const running = (number: number, digest: string) => ({ number, digest });
 
-it('is content when the running replicas use the configuration of the file', () => {
+it('finds no problem when the running replicas use the configuration of the file', () => {
   const finding = judgeConfigurations([running(2, 'a'), running(2, 'a')], 'a', 'expiry-relay');
   expect(finding).toMatchObject({ level: 'ok' });
 });
 
-it('warns of several configurations, and says which replicas capture nothing', () => {
+it('warns of several configurations, and names the replicas that capture nothing', () => {
   const replicas = [running(1, 'a'), running(2, 'b'), running(1, 'a')];
   const finding = judgeConfigurations(replicas, 'b', 'expiry-relay');
   expect(finding).toMatchObject({ level: 'warning' });

@@ -7,7 +7,7 @@ import { anEndpoint } from '../support/domain.js';
 
 const endpoint = anEndpoint({ url: new URL('https://shop.example:8443/hooks?token=hush') });
 
-it('an endpoint that is reached is named without its path and query', () => {
+it('a reachable endpoint is reported without its path and query', () => {
   expect(judgeEndpoint(endpoint, { kind: 'connected', address: '10.0.0.3' }, 12)).toEqual({
     level: 'ok',
     subject: 'endpoint shop',
@@ -21,7 +21,7 @@ it('an endpoint that is reached is named without its path and query', () => {
   );
 });
 
-it('an endpoint that is reached through a proxy says so, without the login there', () => {
+it('a reachable endpoint behind a proxy is reported with the proxy, without its login', () => {
   const authorization = new Secret('Basic aHVzaA==');
   const proxied = anEndpoint({ proxy: { url: new URL('http://proxy:3128'), authorization } });
   const { text } = judgeEndpoint(proxied, { kind: 'connected', address: '10.0.0.4' }, 1);
@@ -57,7 +57,7 @@ it.each<[UnreachableReason, string, string]>([
   expect(found.text).toContain(reason === 'timeout' ? 'no TLS connection within 5 s' : 'the words');
 });
 
-it('a connection that breaks wants no certificate over http, or where one is shown', () => {
+it('a broken connection causes no advice on certificates over http, or where one is configured', () => {
   const reset = { reason: 'connection_reset', code: 'ECONNRESET' } as const;
   const client = { cert: new Secret('c'), key: new Secret('k') };
   const advice = [

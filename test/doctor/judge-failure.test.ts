@@ -1,4 +1,4 @@
-/** Where a problem says by itself what to do, the doctor adds nothing that is beside the point. */
+/** If an error already names the action, the doctor adds no other advice. */
 import { expect, it } from 'vitest';
 import { judgeFailure } from '../../src/doctor/redis.js';
 import {
@@ -20,7 +20,7 @@ it.each([RedisAuthError, RedisTlsError, NotRedisError, RedisIsReplicaError, Redi
   },
 );
 
-it('only where no connection can be made, whether the server runs is asked', () => {
+it('the advice to check that the server runs is given only if no connection can be made', () => {
   expect(judgeFailure(new RedisUnreachableError('no'), 'state', 'state.url').advice).toBe(
     'check state.url, that the server runs, and that this machine can connect to it',
   );

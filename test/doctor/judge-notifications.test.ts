@@ -29,7 +29,7 @@ it.each([
   else expect(found.advice).toMatch(/run:$/);
 });
 
-it('a setting that cannot be read is a warning', () => {
+it('an unreadable setting causes a warning', () => {
   const found = judgeNotifications(null, null, redisSettings({ notifications: 'require' }));
   expect(found).toMatchObject({
     level: 'warning',

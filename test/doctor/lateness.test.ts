@@ -6,29 +6,29 @@ import { aReading } from '../support/doctor-readings.js';
 const DEFAULTS = { hz: 10, effort: 1 };
 const TUNED = { hz: 100, effort: 10 };
 
-describe('how late Redis by itself says that a key has expired', () => {
+describe('the lateness of expirations without the relay', () => {
   it.each([
     [DEFAULTS, 200],
     [{ hz: 10, effort: 10 }, 650],
     [TUNED, 6_500],
-  ])('it looks at a fixed count of keys a second: %j', (cycle, count) => {
+  ])('depends on a fixed number of keys a second: %j', (cycle, count) => {
     expect(keysPerSecond(cycle)).toBe(count);
   });
 
-  // The measured maxima were 49.9 s and 15.4 s; what an empty server takes is a tick.
+  // The measured maxima were 49.9 s and 15.4 s; an empty server takes one tick.
   it.each([
     [0, DEFAULTS, 100],
     [10_000, DEFAULTS, 50_000],
     [1_000_000, DEFAULTS, 5_000_000],
     [100_000, TUNED, 15_385],
-  ])('with %i keys at %j, up to %i ms', (keys, cycle, worstMs) => {
+  ])('is for %i keys at %j up to %i ms', (keys, cycle, worstMs) => {
     expect(Math.round(worstLagMs(keys, cycle))).toBe(worstMs);
   });
 
   const INFO = 'hz:10\r\nexpired_stale_perc:0.40\r\ndb0:keys=12000,expires=10000,avg_ttl=9\r\n';
   const effort = new Map([['active-expire-effort', '1']] as const);
 
-  it('is said with the worst and the mean, and what makes it so', () => {
+  it('is reported with the maximum, the average and the factors', () => {
     const reading = aReading({ info: parseInfo(INFO), settings: effort });
     expect(judgeLateness(reading, 0, true)).toEqual({
       level: 'note',
@@ -41,7 +41,7 @@ describe('how late Redis by itself says that a key has expired', () => {
     });
   });
 
-  it('is said of each database by itself where several are watched', () => {
+  it('is reported for each database where several are watched', () => {
     const reading = aReading({ info: parseInfo(INFO), settings: effort });
     expect(judgeLateness(reading, 3, false)).toMatchObject({
       subject: 'lateness in 3',
@@ -50,7 +50,7 @@ describe('how late Redis by itself says that a key has expired', () => {
     expect(judgeLateness(reading, 3, false).text).toContain('(with 100,000, up to 8 min)');
   });
 
-  it('names what the server does not show, and how far it is behind', () => {
+  it('is reported with hidden settings and the backlog', () => {
     const info = parseInfo(INFO.replace('0.40', '12.30').replace('hz:10', 'hz:100'));
     const { text } = judgeLateness(aReading({ info }), 0, true);
     expect(text).toContain('up to 5 s late');

@@ -6,7 +6,7 @@ import { sharedRedis } from '../support/shared-redis.js';
 const shared = sharedRedis();
 const PREFIX = 'expiry-relay';
 
-it('doctor names each key of the state that is of another type', async () => {
+it('doctor names each key of the state that has another type', async () => {
   const keys = [...typedKeys(PREFIX, [0], ['shop']).map(([key]) => key), quarantineKey(PREFIX)];
   await shared.client.set(formatKey(PREFIX), 1);
   for (const key of keys) await shared.client.lpush(key, 'of another client');

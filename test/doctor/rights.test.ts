@@ -17,7 +17,7 @@ const everything = theSettings({ routes: routesOf('*') });
 const namesOf = (rights: { rights: readonly { rule: string }[] }) =>
   rights.rights.map(({ rule }) => rule);
 
-describe('the rights', () => {
+describe('the permissions', () => {
   const documented = blockOf('docs/operations/redis.md', 'sh', 'ACL SETUSER')
     .replaceAll(/\\\n|'/g, ' ')
     .split(/\s+/)
@@ -49,7 +49,7 @@ describe('the rights', () => {
     );
   });
 
-  it('cover every command that a script of the state gives', () => {
+  it('cover every command of the state scripts', () => {
     const src = fileURLToPath(new URL('../../src', import.meta.url));
     const lua = readdirSync(src, { recursive: true, encoding: 'utf8' })
       .filter((path) => /scripts(\/.*)?\.ts$|lease\.ts$/.test(path))
@@ -86,7 +86,7 @@ describe('the rights', () => {
     expect(namesOf(old)).toEqual(expect.arrayContaining(['+pttl', '~order:*:unpaid']));
   });
 
-  it('cover values, where routes ask for them, and the keys that are looked up', () => {
+  it('cover values, where routes include them, and the keys that are looked up', () => {
     const rules = (given: Partial<Route>) =>
       namesOf(
         rightsInRedis(
@@ -105,7 +105,7 @@ describe('the rights', () => {
     expect(looking.filter((rule) => !asked.includes(rule))).toEqual(['%R~cart:*']);
   });
 
-  it('are tried by what changes nothing alone', () => {
+  it('are checked only with commands that change nothing', () => {
     const tried = rightsInRedis(everything, SEVEN).probes.filter(({ isHarmless }) => isHarmless);
     const writing =
       /^(SET|SETNX|DEL|UNLINK|H(DEL|SET|SETNX)|X(ACK|ADD|DEL|GROUP|READGROUP)|Z(ADD|REM|REMRANGEBYSCORE)|CONFIG SET)\b/;
@@ -124,7 +124,7 @@ describe('whether the relay may change the setting', () => {
       'SET',
     );
 
-  it('is as Redis says, and not known where it says nothing', () => {
+  it('is read from Redis, and unknown if it is hidden', () => {
     expect(mayChange('allowed')).toBe(true);
     expect(mayChange('no_command')).toBe(false);
     expect(mayChange('unknown')).toBeNull();
@@ -132,18 +132,18 @@ describe('whether the relay may change the setting', () => {
   });
 });
 
-/** A probe that shows whether keys may be written, where the relay only reads them. */
+/** A probe for writing keys that the relay only reads. */
 const isWider = (command: string | null, object: string | null) =>
   command === null && object === '%R~*';
 
-describe('what is missing', () => {
+describe('a missing permission', () => {
   const rights = rightsInRedis(everything, SEVEN);
   const judged = (answerOf: (probe: Probe) => ProbeAnswer, username = 'relay', port = 6379) => {
     const address = { ...everything.redis, username, host: '127.0.0.1', port };
     return judgeRights(rights, rights.probes.map(answerOf), address, 'permissions');
   };
 
-  it('is nothing when all is allowed', () => {
+  it('is not reported when all are granted', () => {
     expect(judged(() => 'allowed')).toMatchObject({
       level: 'ok',
       text: 'user relay has all required permissions',
@@ -164,7 +164,7 @@ describe('what is missing', () => {
       'redis-cli ACL SETUSER relay +@stream',
     ],
     [
-      'what the relay can do without',
+      'an optional permission',
       ({ words }) => (words[0] === 'CLIENT' ? 'no_command' : 'allowed'),
       'warning',
       "redis-cli ACL SETUSER relay '+client|setname'",
@@ -188,7 +188,7 @@ describe('what is missing', () => {
       "redis-cli ACL SETUSER relay +subscribe '&__keyevent@0__:*'",
     ],
     [
-      'a command, whose keys another command shows to be allowed',
+      'a command whose keys are allowed according to another command',
       ({ words }) => (words[0] === 'PEXPIRETIME' ? 'no_command' : 'allowed'),
       'problem',
       'redis-cli ACL SETUSER relay +pexpiretime',
@@ -204,16 +204,16 @@ describe('what is missing', () => {
       'problem',
       "redis-cli ACL SETUSER relay +pexpiretime '%R~*'",
     ],
-  ])('%s is asked for in one command', (_, answerOf, level, command) => {
+  ])('%s is granted by one command', (_, answerOf, level, command) => {
     expect(judged(answerOf)).toMatchObject({ level, command });
   });
 
-  it('is granted by a command that may hold patterns of no effect, and its advice says so', () => {
+  it('is granted by a command with possibly redundant patterns, and the advice mentions that', () => {
     const found = judged(({ words }) => (words[0] === 'SUBSCRIBE' ? 'no_command' : 'allowed'));
     expect(found.advice).toContain('run (omit patterns that Redis reports to have no effect):');
   });
 
-  it('is not known of what could not be found out, and said so', () => {
+  it('is reported as unverified if the check failed', () => {
     const found = judged(({ isHarmless }) => (isHarmless ? 'allowed' : 'unknown'));
     expect(found).toMatchObject({ level: 'note', advice: null });
     expect(found.text).toContain(
@@ -221,7 +221,7 @@ describe('what is missing', () => {
     );
   });
 
-  it('includes what could not be found out once something is missing: one command is enough', () => {
+  it('is granted together with unverified ones by one command', () => {
     const answerOf = ({ words, isHarmless }: Probe) =>
       !isHarmless ? 'unknown' : words[0] === 'SCAN' ? 'no_command' : 'allowed';
     const { level, command } = judged(answerOf, "o'x");
@@ -230,7 +230,7 @@ describe('what is missing', () => {
   });
 });
 
-describe('what a script says of complete commands', () => {
+describe('the check of complete commands by a script', () => {
   const rights = rightsInRedis(everything, SEVEN);
   const judged = (isAllowedTo: (probe: Probe) => boolean) => {
     const said = rights.probes.map((probe) => (isAllowedTo(probe) ? 'allowed' : 'denied'));
@@ -239,17 +239,17 @@ describe('what a script says of complete commands', () => {
   };
   const isOwn = ({ object }: Probe) => object?.startsWith('~{') === true;
 
-  it('shows which command is denied, where EVAL shows that its key is allowed', () => {
+  it('finds the denied command, if EVAL shows that its key is allowed', () => {
     expect(judged(({ words }) => words[0] !== 'SETNX')).toBe('user relay lacks +setnx');
   });
 
-  it('shows that a key is denied, where the command is allowed with another one', () => {
+  it('finds a denied key, if the command is allowed with another one', () => {
     expect(judged((probe) => probe.object !== '%R~*')).toBe(
       'user relay lacks %R~*; could not be verified: +pexpiretime',
     );
   });
 
-  it('shows that a key may only be read', () => {
+  it('finds a key that may only be read', () => {
     const reads =
       /^(GET|EXISTS|PTTL|H(EXISTS|GET|GETALL|LEN|MGET)|X(INFO|LEN|PENDING|RANGE)|Z(CARD|MSCORE|RANGE|RANGEBYSCORE|SCAN|SCORE))$/;
     const found = judged((probe) => !isOwn(probe) || reads.test(probe.words[0] ?? ''));
@@ -257,7 +257,7 @@ describe('what a script says of complete commands', () => {
     expect(found).not.toMatch(/lacks [^;]*\+/);
   });
 
-  it('shows which command that only reads is denied, where another one may read the key', () => {
+  it('finds the denied read command, if another one may read the key', () => {
     const isDenied = ({ words, object }: Probe) =>
       object === '%R~*' && (words[0] === 'PEXPIRETIME' || words[0] === 'EVAL');
     expect(judged((probe) => !isDenied(probe))).toBe('user relay lacks +pexpiretime');
@@ -271,14 +271,14 @@ describe('a command that the server does not have', () => {
       ({ words }): ProbeAnswer => (names.includes(words[0] ?? '') ? 'absent' : 'allowed'),
     );
 
-  it('is no lack of the user, whom no rule would give it', () => {
+  it('is not reported as a missing permission, since no rule grants it', () => {
     const address = { ...everything.redis, username: 'relay' };
     expect(
       judgeRights(rights, lacking('ROLE', 'SETNX', 'HGET'), address, 'permissions').level,
     ).toBe('ok');
   });
 
-  it('is a problem when the relay cannot do without it', () => {
+  it('is a problem when the relay requires it', () => {
     expect(judgeCommands(rights, lacking('ROLE', 'CONFIG', 'INFO', 'CLIENT'), 'commands')).toEqual(
       [],
     );

@@ -7,7 +7,7 @@ import { eventually } from '../support/eventually.js';
 import { startSentinel } from '../support/sentinel.js';
 import { withRedis } from '../support/with-redis.js';
 
-it('a server that is refused at the first question is left without an error that nothing catches', async () => {
+it('a server that refuses the first command causes no unhandled error', async () => {
   await using primary = await startRedis();
   await using sentinel = await startSentinel('shop', primary.port);
   const unhandled: unknown[] = [];

@@ -22,7 +22,7 @@ it('the state Redis allows each endpoint its concurrency in three round trips', 
   expect(far.advice).toContain('raise concurrency');
 });
 
-it('all endpoints together get no more than can be stored, and the least are named', () => {
+it('all endpoints together get at most the storable rate, and the smallest ones are named', () => {
   const many = endpoints(['a', 400], ['b', 300], ['c', 200], ['d', 100]);
   expect(judgeStateThroughput(300, many, 'throughput').text).toBe(
     'at most about 560 webhooks/s with a round trip of 300 ms; by endpoint: d 110/s (concurrency ' +

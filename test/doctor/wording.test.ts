@@ -19,7 +19,7 @@ it.each([
   expect(lengthText(ms)).toBe(text);
 });
 
-it('counts and sizes read as people write them', () => {
+it('counts and sizes are formatted for readers', () => {
   expect([0, 1, 10_000].map(keysText)).toEqual(['0 keys', '1 key', '10,000 keys']);
   expect([512, 104_857_600, 1.5 * 1024 ** 3].map(sizeText)).toEqual([
     '512 B',
@@ -28,7 +28,7 @@ it('counts and sizes read as people write them', () => {
   ]);
 });
 
-it('a word for a shell is in quotes where it needs them', () => {
+it('a word for a shell is quoted if necessary', () => {
   const words = ['+get', '+@hash', '+client|setname', '%R~*', "it's"];
   expect(words.map(shellWord)).toEqual([
     '+get',
@@ -46,11 +46,11 @@ it.each<[Finding[], string]>([
     [problem('a', 'b', null), problem('a', 'b', null), warning('a', 'b', null)],
     '2 problems, 1 warning',
   ],
-])('the sum of %# is said', (findings, text) => {
+])('the summary of %# is as expected', (findings, text) => {
   expect(summaryText(findings)).toBe(text);
 });
 
-it('INFO is understood: fields, databases, and those that are not mentioned', () => {
+it('INFO is parsed: fields, databases, and missing databases', () => {
   const info = parseInfo(
     '# Server\r\nredis_version:7.0.15\r\n\r\n# Keyspace\r\ndb3:keys=7,expires=5,avg_ttl=0\r\n',
   );

@@ -8,7 +8,7 @@ import { RelayProcess, simpleFile } from '../support/relay-process.js';
 import { TestReceiver } from '../support/test-receiver.js';
 import { withRedis } from '../support/with-redis.js';
 
-/** Far more than it takes, and far less than it took such clients to hold up the relay. */
+/** Far more than the relay needs, and far less than the delay that such clients once caused. */
 const LATE_MS_MAX = 2_000;
 const KEYS = 100;
 const SPREAD_MS = 3_000;

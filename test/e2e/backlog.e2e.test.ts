@@ -1,4 +1,4 @@
-/** What waits for an endpoint that is down costs neither the relay's memory nor the others' time. */
+/** Deliveries that wait for an endpoint that is down neither take memory nor delay other endpoints. */
 import { Redis } from 'ioredis';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
@@ -25,7 +25,7 @@ async function storeWaiting({ port }: RunningRedis): Promise<void> {
   }
 }
 
-/** The smallest of some looks: garbage that is yet to be collected is no memory in use. */
+/** The smallest of several measurements, since uncollected garbage is not in use. */
 async function residentBytes(relay: RelayProcess): Promise<number> {
   const looks: number[] = [];
   for (let n = 0; n < 8; n += 1) {
@@ -62,7 +62,7 @@ function besideIt(file: RelayFile, url: string): RelayFile {
   };
 }
 
-/** From the relay's hearing of an expiration to the webhook, in milliseconds, of each. */
+/** The milliseconds from the detection of each expiration to its webhook. */
 async function latenciesMs(receiver: TestReceiver, count: number): Promise<number[]> {
   await eventually('all webhooks', () => receiver.requests.length === count, 30_000);
   const requests = receiver.requests.splice(0);
@@ -78,7 +78,7 @@ describe('a healthy endpoint', () => {
   it('has the same p99 beside a dead one as alone, within a factor of two', async () => {
     // Accepts connections and never answers: worse than one that refuses them.
     await using silent = await TestReceiver.start(() => undefined);
-    // Both at the same time, so that whatever else the machine does slows down both.
+    // Both at the same time, so that other load of the machine slows down both.
     await using oneRedis = await startRedis();
     await using otherRedis = await startRedis();
     await using alone = await TestReceiver.start();
@@ -94,7 +94,7 @@ describe('a healthy endpoint', () => {
     const KEYS = 800;
     const ROUNDS_MAX = 5;
     const ratios: number[] = [];
-    // What slows down one of them by chance does not do so each time; a dead endpoint would.
+    // Other load slows down one of them only sometimes; a dead endpoint would do so each time.
     while (ratios.length < ROUNDS_MAX && !ratios.some((ratio) => ratio <= 2)) {
       for (let n = 0; n < KEYS; n += 1) {
         await Promise.all(clients.map((client) => client.set(`order:${n}`, '', 'PX', 5)));
@@ -102,7 +102,7 @@ describe('a healthy endpoint', () => {
       }
       const one = await latenciesMs(alone, KEYS);
       const other = await latenciesMs(beside, KEYS);
-      // A millisecond is what the clocks resolve.
+      // The clocks have a resolution of a millisecond.
       ratios.push((p99(other) + 1) / (p99(one) + 1));
     }
     expect(silent.requests.length).toBeGreaterThan(0);

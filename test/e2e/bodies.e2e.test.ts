@@ -1,4 +1,4 @@
-/** Bodies of the file's own making, as real receivers get them. */
+/** Custom bodies, as real receivers get them. */
 import { CloudEvent, HTTP } from 'cloudevents';
 import { describe, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
@@ -15,7 +15,7 @@ const shared = sharedRedis();
 const FORM = 'application/x-www-form-urlencoded';
 const HOSTILE = '42&admin=1"},{"\r\n/../x';
 
-/** Long enough for its deadline to be known, on a busy machine, too. */
+/** Long enough for its deadline to be read, also on a busy machine. */
 const expire = (key: string) => shared.client.set(key, '', 'PX', 500);
 
 const arrived = (receiver: TestReceiver, count = 1) =>
@@ -27,8 +27,8 @@ const arrived = (receiver: TestReceiver, count = 1) =>
 const fieldsOf = ({ raw }: ReceivedRequest) =>
   Object.fromEntries(new URLSearchParams(raw.toString()));
 
-describe('a body for an endpoint that exists already', () => {
-  it('is the form of the documentation, signed, at a path of its own', async () => {
+describe('a body for an existing endpoint', () => {
+  it('is the form of the documentation, signed, at its own path', async () => {
     await using receiver = await TestReceiver.start();
     const file = parse(blockOf('docs/request-bodies.md', 'yaml', FORM));
     file.redis = { url: shared.server.url };
@@ -162,7 +162,7 @@ describe('a body for an endpoint that exists already', () => {
     });
   });
 
-  it('that would be too large is counted and said, and nothing else is lost', async () => {
+  it('that would be too large is counted and logged, and nothing else is lost', async () => {
     await using receiver = await TestReceiver.start();
     const small = { name: 'small', match: '*', to: 'shop', body: { route: '{route}' } };
     const large = { name: 'large', match: '*', to: 'shop', body: '{key}'.repeat(100) };

@@ -1,5 +1,5 @@
 /**
- * Nothing lost, nothing false, one id for each expiration, while replicas and Redis are killed,
+ * No lost or spurious webhooks, and one id for each expiration, while replicas and Redis are killed,
  * paused and cut off. `npm run test:chaos` does more of it, for longer.
  */
 import { describe, expect, it } from 'vitest';
@@ -7,7 +7,7 @@ import { SHORT_DECK } from '../support/chaos/actions.js';
 import { runChaos } from '../support/chaos/run.js';
 
 describe('three replicas', () => {
-  it('keep their promises to a writer who changes its mind, whatever is killed, paused or cut off', async () => {
+  it('keep their guarantees for changing keys while processes are killed, paused or disconnected', async () => {
     const said: string[] = [];
     const { violations, figures } = await runChaos({
       seed: 1,

@@ -1,4 +1,4 @@
-/** A relay whose clock is wrong: what it does is timed by Redis's clock, and by none that can be set. */
+/** A relay whose clock is wrong: it uses the clock of Redis and its monotonic clock. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { describe, expect, it, type TestContext } from 'vitest';
@@ -10,14 +10,14 @@ import { type RelayFile, simpleFile } from '../support/relay-process.js';
 import { type Respond, TestReceiver } from '../support/test-receiver.js';
 
 const HOUR_MS = 3_600_000;
-/** A key that lives for so long is still there when the metrics have been rendered twice. */
+/** A TTL after which the metrics have been rendered twice. */
 const LIVES_MS = 3_000;
 /** Much more than anything here takes on a busy machine, and much less than the clock is wrong by. */
 const LATE_MS_MAX = 5_000;
 /** Timers of the machine and of Redis may differ by a few milliseconds. */
 const EARLY_MS_MAX = 20;
 
-/** Answers so at first, then accepts. */
+/** Answers with this status at first, then accepts. */
 const atFirst =
   (times: number, status: number, headers: () => Record<string, string> = () => ({})): Respond =>
   (_, response, count) =>
@@ -82,7 +82,7 @@ describe.concurrent.each([
   ['an hour ahead', HOUR_MS],
   ['an hour behind', -HOUR_MS],
 ])('a relay whose clock is %s of the one of Redis', (_, aheadMs) => {
-  it('knows deadlines and keeps them: only webhook-timestamp is by its own clock', async (context) => {
+  it('reads deadlines and acts on time: only webhook-timestamp uses its own clock', async (context) => {
     const { requests, start, arrived, expire } = await aScene(context, aheadMs);
     const relay = await start();
     const deadlines = Array.from({ length: 10 }, (_, n) => inMs(LIVES_MS + 50 * n));
@@ -102,7 +102,7 @@ describe.concurrent.each([
     expect(relay.logs('attempt')).toHaveLength(10);
   });
 
-  it('recovers what expired in a gap, and nothing that still lives', async (context) => {
+  it('recovers keys that expired in a gap, and none that still exist', async (context) => {
     const { requests, start, arrived, expire } = await aScene(context, aheadMs);
     const before = await start();
     const [goneAtMs, livesUntilMs] = [inMs(LIVES_MS), inMs(10_000)];
@@ -121,7 +121,7 @@ describe.concurrent.each([
     EXPECT_SOON(requests[1]?.atMs ?? 0, livesUntilMs);
   });
 
-  it('waits between attempts for as long as the schedule says', async (context) => {
+  it('waits between attempts as scheduled', async (context) => {
     const { start, arrived, betweenMs, expire } = await aScene(context, aheadMs, atFirst(2, 500));
     await start({ endpoint: { retry: { schedule: ['1500ms', '500ms'], jitter: 0 } } });
     await expire(inMs(20));
@@ -130,14 +130,14 @@ describe.concurrent.each([
     EXPECT_SOON(betweenMs(2, 3), 500);
   });
 
-  it('leaves an endpoint that does not respond alone for a second, no more and no less', async (context) => {
+  it('pauses an endpoint that does not respond for exactly a second', async (context) => {
     const { start, arrived, betweenMs, expire } = await aScene(
       context,
       aheadMs,
       (_, response, count) =>
         void (count <= 5 ? response.destroy() : response.writeHead(204).end()),
     );
-    // No attempt is under way when the fifth fails: all are made at once, and their retries come later.
+    // No attempt is in progress when the fifth fails: all are made at once, and their retries follow later.
     const schedule = Array.from({ length: 6 }, () => '300ms');
     const relay = await start({ endpoint: { retry: { schedule, jitter: 0 } } });
     const dueMs = inMs(300);
@@ -147,7 +147,7 @@ describe.concurrent.each([
     EXPECT_SOON(betweenMs(5, 6), 1_000);
   });
 
-  it('obeys a Retry-After that names a time: the answer tells by which clock', async (context) => {
+  it('obeys a Retry-After with a date, by the clock of the response', async (context) => {
     let namedMs = 0;
     const { requests, start, arrived, expire } = await aScene(
       context,
@@ -165,7 +165,7 @@ describe.concurrent.each([
     expect((requests[1]?.atMs ?? 0) - namedMs).toBeLessThan(LATE_MS_MAX);
   });
 
-  it('keeps dead letters for as long as the file says', async (context) => {
+  it('keeps dead letters for the configured time', async (context) => {
     const letters = [29, 31].map((minutes) =>
       aDeadLetter({ delivery: { id: `msg_${minutes}` }, agoMs: minutes * 60_000 }),
     );
@@ -186,7 +186,7 @@ describe.concurrent.each([
   ['back', -HOUR_MS],
 ])('a relay whose clock is set %s by an hour while it runs', (_, aheadMs) => {
   it.for(['redis', 'memory'])(
-    'loses nothing and sends nothing early or late (state.kind: %s)',
+    'loses no webhook and sends none early or late (state.kind: %s)',
     async (kind, context) => {
       const { requests, clock, start, arrived, betweenMs, expire } = await aScene(
         context,

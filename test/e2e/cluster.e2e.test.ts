@@ -1,4 +1,4 @@
-/** What of a Redis Cluster a relay can use: one node, and what is said of the others. */
+/** A relay uses one node of a Redis Cluster, and reports the others. */
 import { Redis } from 'ioredis';
 import { describe, expect, it, type TestContext } from 'vitest';
 import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
@@ -65,7 +65,7 @@ async function twoNodes(context: TestContext): Promise<[RunningRedis, RunningRed
 }
 
 describe.concurrent('a relay', () => {
-  it('keeps its state on a node that has one slot alone: that of its keys', async (context) => {
+  it('keeps its state on a node that has only the slot of its keys', async (context) => {
     const redis = await startRedis();
     context.onTestFinished(() => redis.stop());
     const state = await aNode(context, [SLOT, SLOT]);
@@ -101,7 +101,7 @@ describe.concurrent('a relay', () => {
     expect(relay.logs('cluster_part')).toEqual([]);
   });
 
-  it('that watches one of two primaries says that it sees only the keys there', async (context) => {
+  it('that watches one of two primaries warns that it sees only the keys there', async (context) => {
     const [one, other] = await twoNodes(context);
     const receiver = await aReceiver(context);
     await using relay = await RelayProcess.start(simpleFile(other.url, receiver.url));
@@ -119,7 +119,7 @@ describe.concurrent('a relay', () => {
     expect(relay.logs('cluster_part')).toHaveLength(1);
   });
 
-  it('for each of two primaries, with a prefix that lies there, makes each key one webhook', async (context) => {
+  it('for each of two primaries, with a prefix in its slots, sends one webhook for each key', async (context) => {
     const shares = [
       [0, SLOT - 1],
       [SLOT, SLOTS - 1],
@@ -147,7 +147,7 @@ describe.concurrent('a relay', () => {
     expectEach(receiver, expected.length);
   });
 
-  it('forgets a key that moved to another node while nobody listened, and goes on', async (context) => {
+  it('forgets a key that moved to another node during a gap, and continues', async (context) => {
     const [one, other] = await twoNodes(context);
     const nodes = [await aClient(context, one.port), await aClient(context, other.port)] as const;
     const receiver = await aReceiver(context);
@@ -170,7 +170,7 @@ describe.concurrent('a relay', () => {
     expect(relay.logs('watch_failed')).toEqual([]);
   });
 
-  it('refuses a node that does not have the slot of its keys, and says which one does', async (context) => {
+  it('refuses a node without the slot of its keys, and names the right one', async (context) => {
     const [one, other] = await twoNodes(context);
     await using relay = await RelayProcess.spawn(simpleFile(one.url, 'http://127.0.0.1:9'));
     expect(await relay.exited).toMatchObject({ code: 1 });
@@ -180,7 +180,7 @@ describe.concurrent('a relay', () => {
     );
   });
 
-  it('is not ready while the canary belongs to another node, and says why', async (context) => {
+  it('is not ready while the canary belongs to another node, and gives the reason', async (context) => {
     const [one, other] = await twoNodes(context);
     const file = simpleFile(one.url, 'http://127.0.0.1:9', { state: { url: other.url } });
     await using relay = await RelayProcess.spawn(file);
@@ -194,7 +194,7 @@ describe.concurrent('a relay', () => {
     });
   });
 
-  it('refuses to watch another database than the first of a cluster', async (context) => {
+  it('refuses to watch any database but the first of a cluster', async (context) => {
     const node = await aNode(context, [0, SLOTS - 1]);
     const file = simpleFile(node.url, 'http://127.0.0.1:9', {
       redis: { url: node.url, databases: [0, 1] },

@@ -21,7 +21,7 @@ function fileFor(redis: RunningRedis, receiver: TestReceiver, ...prefixes: strin
 const arrived = (receiver: TestReceiver, prefix: string) =>
   receiver.keys.filter((key) => key.startsWith(`${prefix}:`));
 
-/** Lives of keys: a relay reads the deadlines of some of them, or of all. */
+/** TTLs of keys: a relay reads the deadlines of some of them, or of all. */
 const LIVES_MS = [20, 900];
 const READ_LIVES_MS = [300, 900];
 
@@ -77,7 +77,7 @@ async function expectAll(receiver: TestReceiver, keys: readonly string[]): Promi
 }
 
 describe.concurrent('two applications with different files under one state.prefix', () => {
-  it('are told so by log, /readyz and metrics, and the newer one gets its webhooks', async () => {
+  it('are reported by log, /readyz and metrics, and the newer one gets its webhooks', async () => {
     await using redis = await startRedis();
     await using receiver = await TestReceiver.start();
     await using first = await RelayProcess.start(fileFor(redis, receiver, 'order'));
@@ -109,7 +109,7 @@ describe.concurrent('two applications with different files under one state.prefi
   }, 60_000);
 });
 
-describe.concurrent('a rolling update that gives up the first database', () => {
+describe.concurrent('a rolling update that removes the first database', () => {
   it('sends each webhook of the others once, also when the new replica is killed', async () => {
     await using redis = await startRedis();
     await using receiver = await TestReceiver.start();
@@ -135,7 +135,7 @@ describe.concurrent('a rolling update that gives up the first database', () => {
 });
 
 describe.concurrent('a rolling update that adds a route', () => {
-  it('loses nothing from the moment at which the new replica is ready, nor when it is rolled back', async () => {
+  it('loses nothing once the new replica is ready, nor when it is rolled back', async () => {
     await using redis = await startRedis();
     await using receiver = await TestReceiver.start();
     const oldFile = fileFor(redis, receiver, 'order');
@@ -170,7 +170,7 @@ describe.concurrent('a rolling update that adds a route', () => {
     expect(turns.length).toBeLessThanOrEqual(3);
   }, 90_000);
 
-  it('leaves the lease where it is while the new replica crashes again and again', async () => {
+  it('does not move the lease while the new replica crashes repeatedly', async () => {
     await using redis = await startRedis();
     await using receiver = await TestReceiver.start();
     await using old = await RelayProcess.start(fileFor(redis, receiver, 'order'));
@@ -192,7 +192,7 @@ describe.concurrent('a rolling update that adds a route', () => {
     );
   }, 90_000);
 
-  it('sends what expired while only the old replica was there, once the new one is back', async () => {
+  it('sends webhooks for keys that expired while only the old replica ran, once the new one is back', async () => {
     await using redis = await startRedis();
     await using receiver = await TestReceiver.start();
     await using old = await RelayProcess.start(fileFor(redis, receiver, 'order'));

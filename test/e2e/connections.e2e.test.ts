@@ -1,4 +1,4 @@
-/** Connections to Redis that others close, and what the relay does while one of them is away. */
+/** Connections to Redis that are closed from outside, and the relay while one of them is lost. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { startRedis } from '../../scripts/lib/redis-server.mjs';
@@ -8,7 +8,7 @@ import { TcpProxy } from '../support/tcp-proxy.js';
 import { TestReceiver } from '../support/test-receiver.js';
 import { withRedis } from '../support/with-redis.js';
 
-/** Others close what is idle for so long; as short as the relay bears. */
+/** Idle connections are closed after this time, the shortest that the relay tolerates. */
 const IDLE_MS_MAX = 5_000;
 
 async function arrives(redis: { readonly url: string }, receiver: TestReceiver, key: string) {
@@ -67,8 +67,8 @@ describe.concurrent('idle connections', () => {
   });
 });
 
-describe.concurrent('while the state is away and an expiration waits to be stored', () => {
-  it('the relay says that Redis is gone and listens again once it is back; all is stored later', async () => {
+describe.concurrent('while the state is unavailable and an expiration waits to be stored', () => {
+  it('the relay logs the loss of Redis and listens again once it is back; all is stored later', async () => {
     await using redis = await startRedis({ args: ['--appendonly', 'yes'] });
     await using state = await startRedis({ args: ['--appendonly', 'yes'] });
     await using receiver = await TestReceiver.start();
@@ -80,7 +80,7 @@ describe.concurrent('while the state is away and an expiration waits to be store
     await relay.logged('capture_failed');
     // Behind the notice that it has a deadline.
     const queued = () => relay.metric('expiry_relay_expirations_queued');
-    await eventually('it is heard to expire', async () => (await queued()) >= 2);
+    await eventually('the expiration is received', async () => (await queued()) >= 2);
     await redis.kill('SIGKILL');
     await eventually('it is said', async () => {
       const { status, text } = await relay.get('/readyz?verbose');

@@ -1,4 +1,4 @@
-/** How endpoints are reached: headers, logins, certificates and proxies, from the file and from others. */
+/** Access to endpoints: headers, logins, certificates and proxies, from the YAML file and from secret files. */
 import type { ServerResponse } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
@@ -17,7 +17,7 @@ import { withRedis } from '../support/with-redis.js';
 
 const TOKEN = 'tok_4f9d1c7e5b';
 const PASSWORD = 'pass/word:of "tests"';
-/** Nobody's: should it be connected to after all, no cloud's metadata is asked. */
+/** An unused address, so that a failed test never reaches cloud metadata. */
 const LINK_LOCAL = '169.254.77.77';
 
 const expire = (redis: RunningRedis, key: string) =>
@@ -53,7 +53,7 @@ function requestFor(receiver: TestReceiver, key: string) {
   );
 }
 
-/** Neither as they are, nor as they stand in headers and URLs. */
+/** Neither plain nor encoded as in headers and URLs. */
 function expectNoSecrets({ stdout, stderr }: { stdout: string; stderr: string }): void {
   for (const secret of [TOKEN, PASSWORD, '"tests"', encodeURIComponent(PASSWORD), btoa(PASSWORD)]) {
     expect(stdout + stderr).not.toContain(secret);
@@ -88,7 +88,7 @@ describe.concurrent('headers', () => {
     expectNoSecrets(relay);
   });
 
-  it('follow a file that Kubernetes swaps; one that vanishes leaves the last good one', async () => {
+  it('follow a file that Kubernetes swaps; the last good one stays in use when it vanishes', async () => {
     await using redis = await startRedis();
     const repeat = (token: string, response: ServerResponse) =>
       void response.writeHead(401).end(`wrong token: ${token}`);
@@ -139,7 +139,7 @@ describe.concurrent('with certificates', () => {
   });
   afterAll(() => certificate[Symbol.asyncDispose]());
 
-  it('an endpoint of an authority of its own is trusted where the file names that, alone', async () => {
+  it('an endpoint with a private authority is trusted only where the file names it', async () => {
     await using redis = await startRedis();
     await using shop = await startHttps(certificate);
     const tls = { ca_file: certificate.certFile };
@@ -151,7 +151,7 @@ describe.concurrent('with certificates', () => {
     expect(shop.clients).toHaveLength(1);
   });
 
-  it('the relay shows its own, and another one when its files change', async () => {
+  it('the relay presents its own, and a new one when its files change', async () => {
     await using redis = await startRedis();
     await using first = await selfSigned('DNS:first');
     await using second = await selfSigned('DNS:second');
@@ -180,7 +180,7 @@ describe.concurrent('with certificates', () => {
 });
 
 describe.concurrent('through a proxy', () => {
-  it('endpoints of http and https are reached by CONNECT, and what it says is told', async () => {
+  it('endpoints of http and https are reached by CONNECT, and an error of the proxy is logged', async () => {
     await using redis = await startRedis();
     await using certificate = await selfSigned('DNS:shop.invalid');
     await using proxy = await ConnectProxy.start({ login: `relay:${PASSWORD}` });
@@ -224,7 +224,7 @@ describe.concurrent('through a proxy', () => {
   });
 });
 
-describe.concurrent('through a proxy that is spoken to by TLS', () => {
+describe.concurrent('through a proxy with TLS', () => {
   it('endpoints of http and https are reached, the latter by TLS within TLS', async () => {
     await using redis = await startRedis();
     await using ofProxy = await selfSigned('IP:127.0.0.1');
@@ -252,10 +252,10 @@ describe.concurrent('through a proxy that is spoken to by TLS', () => {
 });
 
 describe.concurrent('a forbidden address', () => {
-  it('is not connected to, whenever the name of an endpoint leads there, unless the file allows it', async () => {
+  it('is never connected to when the name of an endpoint resolves to it, unless the file allows it', async () => {
     await using redis = await startRedis();
     await using receiver = await TestReceiver.start((_, response) => {
-      // So that each webhook has a connection of its own, for which the name is asked for anew.
+      // So that each webhook has a separate connection, for which the name is resolved again.
       response.writeHead(204, { connection: 'close' }).end();
     });
     const env = leadingNames({

@@ -16,14 +16,14 @@ const ENDPOINT = { retry: { schedule: ['100ms'], jitter: 0 } };
 
 const LATENESS_COUNT = 'expiry_relay_lateness_seconds_count{route="all"}';
 
-/** The command `dead`, for the same file as the relay has. */
+/** The command `dead`, with the file of the relay. */
 async function commandFor(file: object) {
   const folder = await tempFolder({ 'relay.yaml': stringify(file) });
   const dead = async (...words: string[]) => runCommand(['dead', ...words], { cwd: folder.path });
   return {
     dead,
     doctor: () => runCommand(['doctor'], { cwd: folder.path }),
-    /** The dead letters, once there are so many. */
+    /** The dead letters, once there are this many. */
     letters: (count: number) =>
       eventually(`${count} dead letters`, async () => {
         const { stdout } = await dead('list', '--json');
@@ -39,7 +39,7 @@ const refusing = () =>
   TestReceiver.start((_, response) => void response.writeHead(500).end('no disk'));
 
 describe('dead letters', () => {
-  it('are replayed to a receiver that has been mended, with the same id and body', async () => {
+  it('are replayed to a receiver that has been fixed, with the same id and body', async () => {
     await using receiver = await refusing();
     const file = simpleFile(shared.server.url, receiver.url, { endpoint: ENDPOINT });
     await using relay = await RelayProcess.start(file);
@@ -86,11 +86,11 @@ describe('dead letters', () => {
       relay.logs('attempt').find(({ outcome }) => outcome === 'accepted'),
     );
     expect(accepted).toMatchObject({ id: first?.id, attempt: 1 });
-    // It was late once, however often it is replayed.
+    // Its lateness is counted once, even after replays.
     expect(await relay.metric(LATENESS_COUNT)).toBe(late);
   });
 
-  it('of an endpoint that answered 410 are replayed once the replica that knows has restarted', async () => {
+  it('of an endpoint that answered 410 are replayed once the replica that received it has restarted', async () => {
     await using receiver = await TestReceiver.start(
       (_, response) => void response.writeHead(410).end(),
     );
@@ -124,7 +124,7 @@ describe('dead letters', () => {
     await command.letters(0);
   });
 
-  it('survive a restart of the relay and of Redis, and are dropped for ever', async () => {
+  it('survive a restart of the relay and of Redis, and are dropped permanently', async () => {
     await using redis = await startRedis({
       args: ['--appendonly', 'yes', '--appendfsync', 'always'],
     });

@@ -1,4 +1,4 @@
-/** On time, never lost, not false: what the relay makes of keys and their deadlines. */
+/** Webhooks for keys with deadlines are on time, not lost, and not spurious. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
@@ -13,7 +13,7 @@ const DURABLE = ['--appendonly', 'yes', '--appendfsync', 'always'];
 /** Much more than a nudge takes on a busy machine, and much less than Redis's own expiry. */
 const LATE_MS_MAX = 3_000;
 
-/** Longer than a busy machine takes to track some keys, and to do something about them. */
+/** Longer than a busy machine takes to track some keys and to change them. */
 const LIVES_MS = 3_000;
 
 /** A server with keys, and a receiver; relays come and go. */
@@ -39,7 +39,7 @@ class Scene implements AsyncDisposable {
     return RelayProcess.start(this.file(more));
   }
 
-  /** What arrived of this key. */
+  /** The webhooks of this key. */
   of(key: string): ReceivedRequest[] {
     return this.receiver.requests.filter(({ body }) => body.data.key === key);
   }
@@ -48,7 +48,7 @@ class Scene implements AsyncDisposable {
     return eventually(`the webhook of ${key}`, () => this.of(key)[0], withinMs);
   }
 
-  /** Expires a key last of all; whatever was due before it has been sent by then. */
+  /** Lets a last key expire; all webhooks due before have been sent by then. */
   async untilLater(name: string): Promise<void> {
     await this.client.set(`later:${name}`, '', 'PX', 20);
     await this.arrival(`later:${name}`);
@@ -130,8 +130,8 @@ describe('keys that expire', () => {
 });
 
 // The longest of those that run at the same time begins first.
-describe.concurrent('a server that says only what expires', () => {
-  it('has the keys that live longer than a sweep on time, and says what is missing', async () => {
+describe.concurrent('a server that publishes only expirations', () => {
+  it('has the keys with a TTL above the sweep interval on time, and the missing classes are logged', async () => {
     await using scene = await Scene.set('--notify-keyspace-events', 'Ex');
     await crowd(scene.client, 20_000);
     await scene.client.set('order:1', '', 'PX', 15_000);
@@ -142,7 +142,7 @@ describe.concurrent('a server that says only what expires', () => {
     await trackedAre(relay, 2);
     const sweep = 'expiry_relay_sweep_duration_seconds';
     await eventually('a whole sweep', async () => (await relay.metric(sweep)) > 0);
-    // It expires unnoticed at first: what was known of its deadline must cause no second webhook.
+    // It expires unnoticed at first: its old deadline must cause no second webhook.
     await scene.client.pexpire('order:2', 500);
     await eventually('its end', async () => (await scene.client.exists('order:2')) === 0);
     await scene.arrival('order:1', 30_000);
@@ -153,7 +153,7 @@ describe.concurrent('a server that says only what expires', () => {
 });
 
 describe.concurrent('keys that expire', () => {
-  it('were there before the relay, and among 20,000 others, are found and on time', async () => {
+  it('existed before the relay, among 20,000 others, are found and on time', async () => {
     await using scene = await Scene.set();
     await crowd(scene.client, 20_000);
     for (let n = 0; n < 20; n += 1) await scene.client.set(`order:${n}`, '', 'PX', 10_000);
@@ -172,7 +172,7 @@ describe.concurrent('keys that expire', () => {
     expect(new Set(scene.of('order:1').map(({ id }) => id)).size).toBe(3);
   });
 
-  it('while CLIENT PAUSE keeps Redis from saying so arrive once', async () => {
+  it('during a CLIENT PAUSE arrive once', async () => {
     await using scene = await Scene.set();
     await using relay = await scene.start({ state: { kind: 'memory' } });
     await scene.client.set('order:1', '', 'PX', LIVES_MS);
@@ -188,7 +188,7 @@ describe.concurrent('keys that expire', () => {
 describe.concurrent('as many databases and endpoints as there may be', () => {
   const DATABASES = Array.from({ length: 16 }, (_, n) => n);
 
-  it('are watched and sent to, through a gap, and standard error stays empty', async () => {
+  it('work across a gap, and standard error stays empty', async () => {
     await using scene = await Scene.set(...DURABLE);
     const endpoint = { url: scene.receiver.url, secrets: 'none' };
     const names = DATABASES.map((n) => `endpoint-${n}`);
@@ -240,7 +240,7 @@ describe.concurrent('keys that do not expire', () => {
     expect(scene.receiver.keys).toEqual(['later:one']);
   });
 
-  it('at their first deadline, but at a later one: one webhook, then', async () => {
+  it('at their first deadline, but at a later one, cause one webhook at the later one', async () => {
     await using scene = await Scene.set();
     await using relay = await scene.start();
     await scene.client.set('order:1', '', 'PX', LIVES_MS);
@@ -253,7 +253,7 @@ describe.concurrent('keys that do not expire', () => {
     expect(scene.of('order:1')).toHaveLength(1);
   });
 
-  it('but are renamed: one webhook, with the new name', async () => {
+  it('but are renamed cause one webhook, with the new name', async () => {
     await using scene = await Scene.set();
     await using relay = await scene.start();
     await scene.client.set('order:1', '', 'PX', LIVES_MS);
@@ -265,7 +265,7 @@ describe.concurrent('keys that do not expire', () => {
     expect(scene.receiver.keys).toEqual(['order:2', 'later:one']);
   });
 
-  it('because they are the own ones of the relay: none is tracked, though a route says *', async () => {
+  it("because they are the relay's own are not tracked, even with a route for *", async () => {
     await using scene = await Scene.set();
     await scene.client.set('{expiry-relay}:1:replica:other', '', 'PX', 3_600_000);
     await using relay = await scene.start();
@@ -276,7 +276,7 @@ describe.concurrent('keys that do not expire', () => {
 });
 
 describe.concurrent('while the relay is down', () => {
-  it('what expires arrives after its start, unless the route says skip', async () => {
+  it('an expiration is delivered after the start, unless the route has `skip`', async () => {
     await using scene = await Scene.set();
     const { client, receiver } = scene;
     const endpoints = { shop: { url: receiver.url, secrets: 'none' } };
@@ -303,7 +303,7 @@ describe.concurrent('while the relay is down', () => {
     await client.persist('order:6');
     await client.rename('order:7', 'order:8');
     await eventually('the end of a key', async () => (await client.exists('order:1')) === 0);
-    // Redis has said so; the others it may say when the relay is there again.
+    // Redis has published this one; it may publish the others once the relay is back.
     await using relay = await RelayProcess.start(file);
     const routes = (key: string) => scene.of(key).map(({ body }) => body.data.route);
     await eventually('three keys', () => [1, 2, 3].every((n) => scene.of(`order:${n}`)[0]));
@@ -320,7 +320,7 @@ describe.concurrent('while the relay is down', () => {
     await trackedAre(relay, 0);
   }, 60_000);
 
-  it('what expires and is set again as soon as the relay listens arrives, where new keys are said', async () => {
+  it('an expiration of a key that is set again at once is delivered if the server reports new keys', async () => {
     await using scene = await Scene.set('--notify-keyspace-events', 'Exgen');
     const { client } = scene;
     const keys = Array.from({ length: 50 }, (_, n) => `order:${n}`);
@@ -353,7 +353,7 @@ describe.concurrent('while the relay is down', () => {
     }
   }, 60_000);
 
-  it('Redis is killed and restarted, too: nothing is lost', async () => {
+  it('a restart of Redis loses nothing', async () => {
     await using scene = await Scene.set(...DURABLE);
     await using relay = await scene.start();
     for (let n = 0; n < 20; n += 1)
@@ -369,7 +369,7 @@ describe.concurrent('while the relay is down', () => {
     expect(new Set(ids).size).toBe(21);
   }, 60_000);
 
-  it('the connection is cut: what expires meanwhile arrives', async () => {
+  it('expirations are delivered although the connection is cut', async () => {
     await using scene = await Scene.set();
     await using proxy = await TcpProxy.start(scene.redis.port);
     const file = scene.file({
@@ -394,7 +394,7 @@ describe.concurrent('while the relay is down', () => {
 });
 
 describe.concurrent.each(['flushdb', 'flushall'] as const)('a database emptied by %s', (flush) => {
-  /** The state is in a server of its own, or it would be emptied, too. */
+  /** The state is on a separate server, or it would be emptied, too. */
   async function set() {
     const scene = await Scene.set();
     const state = await Scene.set();
@@ -402,7 +402,7 @@ describe.concurrent.each(['flushdb', 'flushall'] as const)('a database emptied b
     return { scene, state, more };
   }
 
-  it('while the relay runs causes no webhook, and is said; later keys are on time', async () => {
+  it('while the relay runs causes no webhook, and is logged; later keys are on time', async () => {
     const { scene, state, more } = await set();
     await using _ = scene;
     await using __ = state;
@@ -420,7 +420,7 @@ describe.concurrent.each(['flushdb', 'flushall'] as const)('a database emptied b
     expect(relay.logs('database_emptied')).toHaveLength(1);
   }, 40_000);
 
-  it('while it is down causes none either', async () => {
+  it('while it is down causes no webhook', async () => {
     const { scene, state, more } = await set();
     await using _ = scene;
     await using __ = state;
@@ -438,7 +438,7 @@ describe.concurrent.each(['flushdb', 'flushall'] as const)('a database emptied b
 });
 
 describe.concurrent('a server emptied together with the state in it', () => {
-  it('causes no webhook, and is said; later keys are on time', async () => {
+  it('causes no webhook, and is logged; later keys are on time', async () => {
     await using scene = await Scene.set();
     await using relay = await scene.start();
     const endMs = await fifty(scene.client);
@@ -446,7 +446,7 @@ describe.concurrent('a server emptied together with the state in it', () => {
     await scene.client.flushall();
     await scene.client.set('order:next', '', 'PX', LIVES_MS);
     await relay.logged('database_emptied', 20_000);
-    // What waited there is gone as well.
+    // The deliveries in it are lost as well.
     expect(await relay.logged('state_lost')).toMatchObject({ level: 'error' });
     expect(await relay.metric('expiry_relay_databases_emptied_total')).toBe(1);
     const next = await scene.arrival('order:next');

@@ -1,4 +1,4 @@
-/** From Redis to receivers that verify: what arrives, how often, when, and in which form. */
+/** From Redis to receivers that verify: the content, number, time and form of webhooks. */
 import type { ServerResponse } from 'node:http';
 import { stringify } from 'safe-stable-stringify';
 import { describe, expect, it } from 'vitest';
@@ -59,7 +59,7 @@ describe('1,000 keys that expire within 5 seconds', () => {
 });
 
 describe('a request', () => {
-  it('is exactly what is promised', async () => {
+  it('is exactly as documented', async () => {
     await using receiver = await TestReceiver.start();
     await using _ = await RelayProcess.start(
       simpleFile(shared.server.url, `${receiver.url}/hooks?tenant=1`, {
@@ -73,7 +73,7 @@ describe('a request', () => {
       }),
     );
     const beforeMs = Date.now();
-    // Long enough for its deadline to be known, on a busy machine, too.
+    // Long enough for its deadline to be read, also on a busy machine.
     await shared.client.set('order:eu:42:unpaid', '', 'PX', 500);
     const [request] = await arrived(receiver, 1);
     if (request === undefined) throw new Error('no request');
@@ -127,7 +127,7 @@ describe('a request', () => {
     expect(request.headers['webhook-signature']?.split(' ')).toHaveLength(2);
   });
 
-  it('holds no signature when the file says so', async () => {
+  it('has no signature with `secrets: none`', async () => {
     await using receiver = await TestReceiver.start();
     await using _ = await RelayProcess.start(
       simpleFile(shared.server.url, receiver.url, { endpoint: { secrets: 'none' } }),
@@ -212,7 +212,7 @@ describe('an endpoint that answers', () => {
     for (const { atMs } of other.requests) expect(atMs).toBeLessThan(throttledUntilMs);
   });
 
-  it('410 gets nothing more: its webhooks are dead letters, and others go on', async () => {
+  it('410 gets nothing more: its webhooks are dead letters, and others are delivered', async () => {
     await using other = await TestReceiver.start();
     await using shop = await TestReceiver.start((_, response) => answer(response, 410));
     await using relay = await RelayProcess.start(twoEndpoints(shop, other, 'gone:*'));
@@ -261,7 +261,7 @@ describe('the limits of an endpoint', () => {
     });
     for (let answered = 0; answered < keys.length; answered += 1) {
       const expected = Math.min(3, keys.length - answered);
-      await eventually(`${expected} under way`, () => open.length === expected);
+      await eventually(`${expected} open requests`, () => open.length === expected);
       const response = open.shift();
       if (response !== undefined) answer(response, 204);
     }
@@ -289,7 +289,7 @@ describe('the limits of an endpoint', () => {
     const withinOneSecond = startsMs.map(
       (startMs) => startsMs.filter((ms) => ms >= startMs && ms < startMs + 1_000).length,
     );
-    // A tenth may go at once, and lines tell the time in whole milliseconds.
+    // A tenth may be sent at once, and log lines have times in whole milliseconds.
     expect(Math.max(...withinOneSecond)).toBeLessThanOrEqual(23);
     expect(receiver.keys.toSorted()).toEqual(keys.toSorted());
   });

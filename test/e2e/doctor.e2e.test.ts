@@ -1,4 +1,4 @@
-/** What `expiry-relay doctor` says of real servers, and that it leaves them as they were. */
+/** The findings of `expiry-relay doctor` on real servers, which it does not change. */
 import { createServer as createHttpsServer } from 'node:https';
 import { type AddressInfo, createServer } from 'node:net';
 import { describe, expect, it } from 'vitest';
@@ -16,14 +16,14 @@ import { type RelayFile, RelayProcess, runCommand, simpleFile } from '../support
 import { TestReceiver } from '../support/test-receiver.js';
 import { withRedis } from '../support/with-redis.js';
 
-/** Nothing is said against it. */
+/** A setup without findings. */
 const WELL = ['--appendonly', 'yes', '--notify-keyspace-events', 'Exge'];
 
 interface Examined {
   readonly code: number | null;
   readonly stdout: string;
   readonly stderr: string;
-  /** The line about a subject, and the one with what to do. */
+  /** The line about a subject, and the one with the advice. */
   readonly about: (subject: string) => string;
 }
 
@@ -38,7 +38,7 @@ async function examine(file: RelayFile, env: Record<string, string> = {}): Promi
   return { code, stdout, stderr, about };
 }
 
-/** A server that accepts, answers so many times on each connection, and says no word afterwards. */
+/** A server that accepts, replies this number of times on each connection, and is silent afterwards. */
 async function silentServer(answers = 0): Promise<AsyncDisposable & { port: number }> {
   const sockets = new Set<{ destroy(): void }>();
   const server = createServer((socket) => {
@@ -60,7 +60,7 @@ async function silentServer(answers = 0): Promise<AsyncDisposable & { port: numb
   };
 }
 
-/** In this process time is another; deadlines and timers are as always. */
+/** The wall clock of the process is off by `ms`; timers are as always. */
 const clockAheadBy = (ms: number) => ({
   NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(
     `const now = Date.now; Date.now = () => now() + ${ms};`,
@@ -68,7 +68,7 @@ const clockAheadBy = (ms: number) => ({
 });
 
 describe.concurrent('doctor', () => {
-  it('has nothing to say against what is well, and says of each thing what it found', async () => {
+  it('has no warning about a healthy setup, and reports each check', async () => {
     await using redis = await startRedis({ args: WELL });
     await using receiver = await TestReceiver.start();
     const { code, stdout, stderr, about } = await examine(simpleFile(redis.url, receiver.url));
@@ -94,7 +94,7 @@ describe.concurrent('doctor', () => {
     expect(receiver.requests).toEqual([]);
   });
 
-  it('changes nothing: no setting, no key, and no command that writes', async () => {
+  it('changes no setting and no key, and sends no command that writes', async () => {
     await using redis = await startRedis();
     await withRedis(redis, (client) => client.config('RESETSTAT'));
     const { code } = await examine(simpleFile(redis.url, await nobodyThere()));
@@ -120,7 +120,7 @@ describe.concurrent('doctor', () => {
     });
   });
 
-  it('says that a replica is none to listen to, and which is its primary', async () => {
+  it('reports that a replica cannot be watched, and names its primary', async () => {
     await using primary = await startRedis({ args: WELL });
     const replicaOf = ['--replicaof', '127.0.0.1', String(primary.port)];
     await using redis = await startRedis({ args: [...WELL, ...replicaOf] });
@@ -134,7 +134,7 @@ describe.concurrent('doctor', () => {
     expect(stderr).toBe('');
   });
 
-  it('says how late plain notifications would be, and that the relay is not', async () => {
+  it('reports the lateness of plain notifications without the relay', async () => {
     await using redis = await startRedis({ args: [...WELL, '--active-expire-effort', '1'] });
     await withRedis(redis, async (client) => {
       const lua = "for i = 1, 10000 do redis.call('SET', 'k' .. i, '', 'EX', 3600) end";
@@ -152,7 +152,7 @@ describe.concurrent('doctor', () => {
     expect(about('lateness')).not.toContain('→');
   });
 
-  it('says which databases there are not', async () => {
+  it('reports missing databases', async () => {
     await using redis = await startRedis({ args: [...WELL, '--databases', '2'] });
     const file = simpleFile(redis.url, redis.url.replace('redis', 'http'));
     const { code, about } = await examine({
@@ -165,7 +165,7 @@ describe.concurrent('doctor', () => {
     expect(about('lateness in 1')).toContain('s late with 0 keys');
   });
 
-  it('says what eviction and Cluster mode cost', async () => {
+  it('reports the effects of eviction and Cluster mode', async () => {
     const limits = ['--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru'];
     await using redis = await startRedis({
       args: [...WELL, ...limits, '--cluster-enabled', 'yes'],
@@ -182,7 +182,7 @@ describe.concurrent('doctor', () => {
     expect(stdout).toMatch(/^no problems found$/m);
   });
 
-  it("says that this machine's clock is another than Redis's", async () => {
+  it("reports that this machine's clock differs from Redis's", async () => {
     await using redis = await startRedis({ args: WELL });
     const file = simpleFile(redis.url, redis.url.replace('redis', 'http'));
     const { code, about } = await examine(file, clockAheadBy(180_000));
@@ -192,7 +192,7 @@ describe.concurrent('doctor', () => {
     expect((await examine(file, clockAheadBy(-30_000))).about('clock')).toContain('[+] clock');
   });
 
-  it('counts those who listen, and the relays that run, and what they know', async () => {
+  it('counts subscribers, running relays and tracked keys', async () => {
     await using redis = await startRedis({ args: WELL });
     await using receiver = await TestReceiver.start();
     const file = simpleFile(redis.url, receiver.url, { route: { match: 'order:*' } });
@@ -220,7 +220,7 @@ describe.concurrent('doctor on notifications', () => {
     ['require', 'Ex', '[!]', 0],
     ['manage', '', '[i]', 0],
   ])(
-    'with %s and "%s" marks %s; the command it names mends it',
+    'with %s and "%s" marks %s; the suggested command fixes it',
     async (notifications, flags, mark, exit) => {
       const args = ['--appendonly', 'yes', '--notify-keyspace-events', flags];
       await using redis = await startRedis({ args });
@@ -240,7 +240,7 @@ describe.concurrent('doctor on notifications', () => {
   );
 });
 
-/** Runs the command in the line that says what to do, as a shell would. */
+/** Runs the command in the line of advice, as a shell would. */
 async function runRedisCli(redis: RunningRedis, line: string): Promise<void> {
   const [, port, words = ''] = /^redis-cli -p (\d+) (.*)$/m.exec(line) ?? [];
   expect(Number(port)).toBe(redis.port);
@@ -248,7 +248,7 @@ async function runRedisCli(redis: RunningRedis, line: string): Promise<void> {
   await withRedis(redis, (client) => client.call(name, ...more));
 }
 
-describe.concurrent('doctor on the rights of a user', () => {
+describe.concurrent('doctor on the permissions of a user', () => {
   const setUser = (redis: RunningRedis, ...rules: string[]) =>
     withRedis(redis, (client) =>
       client.call('ACL', 'SETUSER', 'relay', 'reset', 'on', '>hush', ...rules),
@@ -257,33 +257,36 @@ describe.concurrent('doctor on the rights of a user', () => {
   it.each([
     ['can ask in a script', ['+ping', '+eval']],
     ['can ask by ACL DRYRUN', ['+ping', '+acl|dryrun']],
-    ['cannot ask', ['+ping', '+@read', '~order:1']],
+    ['cannot query the server', ['+ping', '+@read', '~order:1']],
     ['has all commands, and no keys or channels', ['+@all']],
     ['has all keys and channels, and few commands', ['~*', '&*', '+ping', '+subscribe', '+eval']],
     ['may only read its keys', ['+@all', '&*', '%R~*']],
-  ])('that %s: one command gives what is missing, and the relay works', async (_, rules) => {
-    await using redis = await startRedis({ args: WELL });
-    await setUser(redis, ...rules);
-    await using receiver = await TestReceiver.start();
-    const url = `redis://relay:hush@127.0.0.1:${redis.port}`;
-    const file = simpleFile(url, receiver.url, { route: { match: 'order:{id}:unpaid' } });
-    const before = await examine(file);
-    expect(before.code).toBe(1);
-    expect(before.stdout + before.stderr).not.toContain('hush');
-    expect(before.about('permissions')).toContain('[-] permissions user relay lacks ');
-    await runRedisCli(redis, before.about('permissions'));
-    const after = await examine(file);
-    expect(after.stderr).toBe('');
-    expect(after.about('permissions')).toContain('[+] permissions');
-    expect(after.code).toBe(0);
-    await using relay = await RelayProcess.start(file);
-    await withRedis(redis, (client) => client.set('order:7:unpaid', '', 'PX', 20));
-    await eventually('the webhook', () => receiver.keys.includes('order:7:unpaid'));
-    await relay.stop();
-    expect(relay.logs().filter(({ level }) => level !== 'info')).toEqual([]);
-  });
+  ])(
+    'that %s: one command grants the missing permissions, and the relay works',
+    async (_, rules) => {
+      await using redis = await startRedis({ args: WELL });
+      await setUser(redis, ...rules);
+      await using receiver = await TestReceiver.start();
+      const url = `redis://relay:hush@127.0.0.1:${redis.port}`;
+      const file = simpleFile(url, receiver.url, { route: { match: 'order:{id}:unpaid' } });
+      const before = await examine(file);
+      expect(before.code).toBe(1);
+      expect(before.stdout + before.stderr).not.toContain('hush');
+      expect(before.about('permissions')).toContain('[-] permissions user relay lacks ');
+      await runRedisCli(redis, before.about('permissions'));
+      const after = await examine(file);
+      expect(after.stderr).toBe('');
+      expect(after.about('permissions')).toContain('[+] permissions');
+      expect(after.code).toBe(0);
+      await using relay = await RelayProcess.start(file);
+      await withRedis(redis, (client) => client.set('order:7:unpaid', '', 'PX', 20));
+      await eventually('the webhook', () => receiver.keys.includes('order:7:unpaid'));
+      await relay.stop();
+      expect(relay.logs().filter(({ level }) => level !== 'info')).toEqual([]);
+    },
+  );
 
-  it('that are those of the documentation: finds nothing missing, and leaves the server running', async () => {
+  it('with those of the documentation finds nothing missing, and leaves the server running', async () => {
     await using redis = await startRedis({ args: WELL });
     await withRedis(redis, async (client) => {
       const [, ...words] = blockOf('docs/operations/redis.md', 'sh', 'ACL SETUSER')
@@ -307,7 +310,7 @@ describe.concurrent('doctor on the rights of a user', () => {
     });
   });
 
-  it('asks nothing of a user who has no use for it, and says what cannot be told', async () => {
+  it('requires no unneeded permissions, and reports which cannot be verified', async () => {
     await using redis = await startRedis({ args: WELL });
     const rules =
       '+ping +select +get +exists +role +time +pexpiretime +pttl +scan +subscribe +client|setname';
@@ -334,7 +337,7 @@ describe.concurrent('doctor on the rights of a user', () => {
     expect(about('lateness')).toContain('grant +info');
   });
 
-  it('looks at the user in the state Redis by itself', async () => {
+  it('checks the user of the state Redis separately', async () => {
     await using keys = await startRedis({ args: WELL });
     await using redis = await startRedis({ args: ['--appendonly', 'no', '--save', '3600 1'] });
     await setUser(redis, '+@all', '-@stream', '~{expiry-relay}:*');
@@ -364,8 +367,8 @@ describe.concurrent('doctor on the rights of a user', () => {
   });
 });
 
-describe.concurrent('doctor on what does not answer', () => {
-  it('says that nobody is there, and still looks at the endpoints', async () => {
+describe.concurrent('doctor on unavailable servers', () => {
+  it('reports that the server is down, and still checks the endpoints', async () => {
     await using receiver = await TestReceiver.start();
     const url = (await nobodyThere()).replace('http', 'redis');
     const { code, about, stderr } = await examine(simpleFile(url, receiver.url));
@@ -384,7 +387,7 @@ describe.concurrent('doctor on what does not answer', () => {
     expect(stdout).toContain('set the password in Redis');
   });
 
-  it('says that a password is wrong, in the words of the relay', async () => {
+  it('reports a wrong password with the message of the relay', async () => {
     await using redis = await startRedis({ args: WELL, password: 'right' });
     const url = `redis://:wrong-one@127.0.0.1:${redis.port}`;
     const { code, stdout, about } = await examine(simpleFile(url, await nobodyThere()));
@@ -393,7 +396,7 @@ describe.concurrent('doctor on what does not answer', () => {
     expect(stdout).not.toContain('wrong-one');
   });
 
-  it('ends by itself when Redis, the state and endpoints hang, each after some seconds', async () => {
+  it('ends when Redis, the state and endpoints hang, each after some seconds', async () => {
     await using silent = await silentServer();
     const at = `127.0.0.1:${silent.port}`;
     const file = simpleFile(`redis://${at}`, `https://${at}`, {
@@ -410,7 +413,7 @@ describe.concurrent('doctor on what does not answer', () => {
     expect(about('endpoint shop')).toContain('no TLS connection within');
   });
 
-  it('ends by itself when Redis falls silent once it has answered', async () => {
+  it('ends when Redis stops replying after its first reply', async () => {
     await using silent = await silentServer(4);
     const at = `127.0.0.1:${silent.port}`;
     const { code, about } = await examine(simpleFile(`redis://${at}`, `http://${at}`));
@@ -420,7 +423,7 @@ describe.concurrent('doctor on what does not answer', () => {
     expect(about('endpoint shop')).toContain('[+]');
   });
 
-  it('ends at once when it is told to, and says that it has not seen all', async () => {
+  it('ends at once on a signal, and reports that it is incomplete', async () => {
     await using silent = await silentServer();
     const at = `127.0.0.1:${silent.port}`;
     const file = stringify(simpleFile(`redis://${at}`, `https://${at}`));
@@ -434,7 +437,7 @@ describe.concurrent('doctor on what does not answer', () => {
     );
   });
 
-  it('says of each endpoint why it cannot be reached, with its secrets hidden', async () => {
+  it('reports the reason for each unreachable endpoint, with its secrets hidden', async () => {
     await using redis = await startRedis({ args: WELL });
     await using certificate = await selfSigned('IP:127.0.0.1');
     const server = createHttpsServer({ key: certificate.key, cert: certificate.cert });
@@ -470,7 +473,7 @@ describe.concurrent('doctor on what does not answer', () => {
     server.close();
   });
 
-  it('goes to each endpoint as an attempt does: by its proxy and certificates, to no refused address', async () => {
+  it('connects to each endpoint like an attempt: with its proxy and certificates, to no forbidden address', async () => {
     await using redis = await startRedis({ args: WELL });
     await using certificate = await selfSigned('DNS:shop.invalid');
     await using shop = await startHttps(certificate);
@@ -497,7 +500,7 @@ describe.concurrent('doctor on what does not answer', () => {
     expect(shop.clients).toEqual([]);
   });
 
-  it('prints the mistakes of a file as check does', async () => {
+  it('prints the errors of a file as check does', async () => {
     const { code, stdout, stderr } = await examine({ endpoints: {}, routes: [], nonsense: 1 });
     expect(code).toBe(1);
     expect(stdout).toBe('');

@@ -14,7 +14,7 @@ import { assertVerified, TestReceiver } from '../support/test-receiver.js';
 const REDIS_PASSWORD = 'redis password/of "tests"';
 const TOKEN = 'tok_4f9d1c7e5b';
 
-/** How late a healthy endpoint may get its webhook on a busy machine; the faulty ones hold on longer. */
+/** The limit on lateness for a healthy endpoint on a busy machine; the faulty ones hang longer. */
 const PROMPT_MS = 5_000;
 
 let server: RunningRedis;
@@ -56,7 +56,7 @@ function deadLine(relay: RelayProcess, endpoint: string): Promise<LogLine> {
   );
 }
 
-/** Neither as they are, nor as they stand in URLs and headers. */
+/** Neither plain nor encoded as in URLs and headers. */
 function expectNoSecrets({ stdout, stderr }: { stdout: string; stderr: string }): void {
   const secrets = [TEST_SECRET.slice('whsec_'.length), TOKEN, REDIS_PASSWORD, '"tests"', 'of%20'];
   for (const secret of secrets) expect(stdout + stderr).not.toContain(secret);
@@ -82,7 +82,7 @@ const LONG = 'x'.repeat(1_000);
 
 const unreachable = (reason: UnreachableReason) => ({ outcome: 'unreachable', reason });
 
-/** Each becomes an endpoint of the same relay, and what it does to a connection. */
+/** Endpoints of the same relay, with their behavior on a connection. */
 const FAULTS: readonly [name: string, outcome: object, Misbehave][] = [
   ['never-answers', unreachable('timeout'), () => undefined],
   ['hangs-in-the-status', unreachable('timeout'), (socket) => socket.write('HTTP/1.1 20')],
@@ -94,7 +94,7 @@ const FAULTS: readonly [name: string, outcome: object, Misbehave][] = [
   ['repeats-the-token', { outcome: 'rejected', status: 500 }, (socket) => socket.end(NO + TOKEN)],
 ];
 
-/** Endpoints of the same relay that accept a webhook, and go wrong behind the status line. */
+/** Endpoints of the same relay that accept a webhook, and misbehave after the status line. */
 const ACCEPTING: readonly [name: string, Misbehave][] = [
   ['hangs-in-the-head', (socket) => socket.write(`${OK}x: `)],
   ['hangs-in-the-body', (socket) => socket.write(OK_HALF)],
@@ -207,7 +207,7 @@ describe('of many faulty endpoints of one relay,', () => {
     expect(await relay.metric('expiry_relay_dead_letters{endpoint="healthy"}')).toBe(0);
   });
 
-  it('none kills the relay, or makes it tell a secret', async () => {
+  it('none crashes the relay, or makes it reveal a secret', async () => {
     for (const [name] of [...FAULTS, ...OUT_OF_REACH]) await deadLine(relay, name);
     expect((await relay.get('/readyz')).status).toBe(200);
     expect(relay.stderr).toBe('');
@@ -239,7 +239,7 @@ describe('an endpoint that', () => {
     for (const { bytesWritten } of shop.sockets) expect(bytesWritten).toBeLessThan(20_000_000);
   });
 
-  it('redirects has refused, and nobody follows', async () => {
+  it('redirects has refused, and the redirect is not followed', async () => {
     await using elsewhere = await TestReceiver.start();
     const statuses = [301, 302, 307, 308];
     await using shop = await TestReceiver.start((_, response, count) => {
@@ -271,7 +271,7 @@ describe('an endpoint that', () => {
 describe('a healthy endpoint', () => {
   beforeEach(() => redis.flushall());
 
-  it('gets all of its webhooks promptly while another one hangs with its places taken', async () => {
+  it('gets all of its webhooks promptly while another one hangs with its concurrency used up', async () => {
     const keys = 200;
     await using shop = await FaultyServer.start(() => undefined);
     const hanging = anEndpoint(shop.url, { concurrency: 1, timeout: '10m' });

@@ -1,4 +1,4 @@
-/** Endpoints that fail, do not respond or ask for a wait: what their webhooks, and the good ones among them, go through. */
+/** Endpoints that fail, do not respond or ask for a wait, and the delays of their webhooks. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { describe, expect, it, type TestContext } from 'vitest';
@@ -15,7 +15,7 @@ const refuseBad: Respond = (request, response) =>
 
 /**
  * A relay that sends good and bad keys to one endpoint, which refuses the bad ones, and the good ones to
- * another as well: what they take without the bad ones.
+ * another as well, for comparison without the bad ones.
  */
 async function twoEndpoints({ onTestFinished }: TestContext) {
   const redis = await startRedis();
@@ -44,7 +44,7 @@ async function twoEndpoints({ onTestFinished }: TestContext) {
       () => [mixed, alone].every((receiver) => goodOf(receiver).length >= count),
       60_000,
     );
-  /** How much later than without the bad ones each good webhook came, in milliseconds, in ascending order. */
+  /** The delay of each good webhook compared with a run without bad ones, in milliseconds, ascending. */
   const delaysMs = () => {
     const aloneAtMs = new Map(goodOf(alone).map(({ atMs, body }) => [body.data.key, atMs]));
     return goodOf(mixed)
@@ -94,7 +94,7 @@ describe.concurrent('an endpoint that asks for a wait of 30 s', () => {
 });
 
 describe.concurrent('good webhooks of an endpoint', () => {
-  it('among 1,000 of which 200 more fail arrive within 10 s of the time that they take alone', async (context) => {
+  it('among 1,000 with 200 more that fail arrive within 10 s of the time that they take alone', async (context) => {
     const { client, arrived, delaysMs } = await twoEndpoints(context);
     const pipeline = client.pipeline();
     for (let n = 0; n < 1_200; n += 1) {
@@ -119,7 +119,7 @@ describe.concurrent('good webhooks of an endpoint', () => {
     expect(at(delays, 0.99)).toBeLessThan(1_000);
   });
 
-  it('that come now and then after 200 that fail arrive at once', async (context) => {
+  it('that follow 200 failing ones at intervals arrive at once', async (context) => {
     const { client, mixed, relay, arrived, delaysMs } = await twoEndpoints(context);
     const pipeline = client.pipeline();
     for (let n = 0; n < 200; n += 1) pipeline.set(`bad:${n}`, '', 'PX', 20);
@@ -137,7 +137,7 @@ describe.concurrent('good webhooks of an endpoint', () => {
   });
 });
 
-/** So long that each replica probes less often than every four seconds. */
+/** Long enough that each replica probes less often than every four seconds. */
 const OPEN_MS = 4_000;
 
 /** Three replicas of one relay, and the attempts that all of them made. */
@@ -168,7 +168,7 @@ describe.concurrent('an endpoint that does not respond', () => {
   it.for(['refuses connections', 'times out'] as const)(
     'and %s gets less than one attempt a second of three replicas',
     async (how, context) => {
-      // Nobody listens on the port of a receiver that is closed.
+      // The port of a closed receiver has no listener.
       const receiver = await TestReceiver.start(() => undefined);
       if (how === 'refuses connections') await receiver[Symbol.asyncDispose]();
       else context.onTestFinished(() => receiver[Symbol.asyncDispose]());

@@ -14,7 +14,7 @@ const KEYS = 100;
 const FIRST_DUE_MS = 800;
 const DUE_EVERY_MS = 60;
 
-/** So many that Redis itself comes by late: what is past due stays until somebody reads it. */
+/** Enough to delay the active expire cycle of Redis: due keys stay until they are read. */
 const OTHERS = 20_000;
 
 type OnTestFinished = (end: () => Promise<void> | void) => void;

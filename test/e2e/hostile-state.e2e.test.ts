@@ -1,4 +1,4 @@
-/** What others write under the relay's own keys affects nothing but itself. */
+/** Foreign writes to the relay's own keys affect only the written entries. */
 import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
 import { startRedis } from '../../scripts/lib/redis-server.mjs';
@@ -15,7 +15,7 @@ const SHOP = `${OWN}outbox:shop`;
 const NOT_UTF8 = Buffer.from([0xff, 0xfe, 0x00, 0x80]);
 const MEGABYTE = 'x'.repeat(1024 * 1024);
 
-/** A line of a delivery, with fields of one's own. */
+/** A line of a delivery, with custom fields. */
 const line = (given: object = {}) => {
   const right = {
     ...{ id: 'msg_x', endpoint: 'shop', route: 'cancel', path: '', key: 'k', database: 0 },
@@ -52,7 +52,7 @@ const UNREADABLE: readonly (string | Buffer)[] = [
   ),
 ];
 
-/** Each with the keys that are named for it; the relay may be running or not. */
+/** Each with the keys that it writes; the relay may be running or not. */
 const FOREIGN: readonly (readonly [command: Words, ...named: string[]])[] = [
   ...['-inf', '-5', '1.5', '0.1'].flatMap((score, n): [Words, string][] => [
     [['ZADD', `${OWN}deadlines:0:tracked`, score, `order:x${n}`], `${OWN}deadlines:0:tracked`],
@@ -151,7 +151,7 @@ async function setUp() {
 
 describe.concurrent('a state that others write to', () => {
   it.each(['while no relay runs', 'while it runs'])(
-    'keeps what is its own, whatever is written %s',
+    'keeps its own entries after any write %s',
     async (when) => {
       await using one = await setUp();
       const { redis, file, expectDelivered, receiver } = one;
@@ -166,7 +166,7 @@ describe.concurrent('a state that others write to', () => {
       await using second = isLate ? null : await RelayProcess.start(file);
       const relay = second ?? first;
       await expectDelivered(20);
-      // What is read at a start alone is found at the next one.
+      // Entries that are read only at a start are found at the next one.
       const expected = FOREIGN.flatMap(([, ...keys]) => keys).filter(
         (key) => !isLate || !/unrouted|watched/.test(key),
       );
@@ -189,7 +189,7 @@ describe.concurrent('a state that others write to', () => {
     90_000,
   );
 
-  it('renames keys of another type, and goes on', async () => {
+  it('renames keys of another type, and continues', async () => {
     await using one = await setUp();
     const { redis, file, expectDelivered } = one;
     await using relay = await RelayProcess.start(file);

@@ -14,7 +14,7 @@ const MEBIBYTE = 1024 * 1024;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there
 const CONTROL = /[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]/;
 
-/** What a key holds where the route's pattern has {id}; which takes no colon. */
+/** The part of a key that matches {id} in the route's pattern, without colons. */
 const AWKWARD: readonly [name: string, id: string | Buffer][] = [
   ['one byte', 'x'],
   ['two dots', '..'],
@@ -44,10 +44,10 @@ let redis: Redis;
 let receiver: TestReceiver;
 let relay: RelayProcess;
 
-/** Lets a key expire, in database 0 if nothing else is said. */
+/** Lets a key expire, by default in database 0. */
 const expire = (key: string | Buffer, client: Redis = redis) => client.set(key, '', 'PX', 10);
 
-/** For a relay beside the one of all tests: what it accepts lies in a database of its own. */
+/** For a relay beside the shared one: its state is in a separate database. */
 const withOwnState = (database: number) => ({
   redis: { url: server.url },
   state: { url: `${server.url}/${database}` },
@@ -91,7 +91,7 @@ describe.each(AWKWARD)('a key with %s', (_, id) => {
 
   beforeAll(() => expire(key));
 
-  it('is in the body, exactly', async () => {
+  it('is exactly in the body', async () => {
     const request = await arrival(
       'the webhook',
       (received) => toEvery(received) && received.body.data.key === key.toString(),
@@ -124,7 +124,7 @@ function percentDecoded(text: string): Buffer {
 }
 
 describe('the length of a key', () => {
-  it('may be nothing at all', async () => {
+  it('may be zero', async () => {
     await expire('');
     const request = await arrival(
       'the webhook',
@@ -144,13 +144,13 @@ describe('the length of a key', () => {
     assertVerified(await arrival('the webhook', ({ body }) => body.data.key === key));
   });
 
-  it('may be 1 MiB of bytes that take six times as much in JSON', async () => {
+  it('may be 1 MiB of bytes that take six times the space in JSON', async () => {
     const key = '\0'.repeat(MEBIBYTE);
     await expire(key);
     assertVerified(await arrival('the webhook', ({ body }) => body.data.key === key));
   });
 
-  it('may not be more: that is logged and counted, and the relay goes on', async () => {
+  it('may not be more: the key is logged and counted, and the relay continues', async () => {
     await expire('t'.repeat(MEBIBYTE + 1));
     const line = await relay.logged('expiration_oversized');
     expect(line).toMatchObject({
@@ -168,11 +168,11 @@ describe('the length of a key', () => {
 });
 
 describe('the database of a key', () => {
-  it('is in the body; from databases that are not watched comes nothing', async () => {
+  it('is in the body; unwatched databases cause no webhook', async () => {
     const inOne = new Redis(server.url, { protocol: 2, db: 1 });
     const inTwo = new Redis(server.url, { protocol: 2, db: 2 });
     await expire('in two', inTwo);
-    // Redis says `expired` before it answers that there is no such key any more.
+    // Redis publishes `expired` before it replies that the key does not exist.
     await eventually('the end of the key', async () => (await inTwo.exists('in two')) === 0);
     await expire('in one', inOne);
     const request = await arrival('the webhook', ({ body }) => body.data.key === 'in one');

@@ -13,7 +13,7 @@ import { expectEach, TestReceiver } from '../support/test-receiver.js';
 const COUNT = 500;
 const OPEN_FILES_MAX = 130;
 
-it('too few open files delay webhooks, and are held against no endpoint', async () => {
+it('too few open files delay webhooks, and count against no endpoint', async () => {
   await using redis = await startRedis();
   let underWay = 0;
   let underWayMax = 0;
@@ -38,7 +38,7 @@ it('too few open files delay webhooks, and are held against no endpoint', async 
   const prevented = 'expiry_relay_attempts_prevented_total{endpoint="shop"}';
   await expire(redis, COUNT);
   await eventually('all of them', () => receiver.requests.length >= COUNT, 30_000);
-  // Until the deliveries give up their idle connections, the admin port may lack a file for one.
+  // Until idle connections of the deliveries are closed, the admin port may lack an open file.
   await eventually('the admin port answers', () =>
     relay.metric(prevented).then(
       () => true,

@@ -63,7 +63,7 @@ describe.concurrent(`${COUNT} deliveries`, () => {
     await relay.logged('breaker_opened');
     expect(await relay.metric('expiry_relay_breaker_state{endpoint="shop"}')).toBeGreaterThan(0);
     const attemptsWhileDown = relay.logs('attempt').length;
-    // A run, what was under way at the same time, and one probe after each time that it was open.
+    // A run, the attempts in progress at that time, and one probe after each open period.
     expect(attemptsWhileDown).toBeLessThan(100);
     await using receiver = await TestReceiver.start((_, response, count) => {
       const slowMs = count <= 1_000 ? 50 : 0;
@@ -86,7 +86,7 @@ describe.concurrent(`${COUNT} deliveries`, () => {
     });
     const file = fileOf(redis, receiver.url);
     {
-      // Captures alone: each replica that listens would capture for itself.
+      // The only one that captures: each listening replica would capture for itself.
       await using first = await RelayProcess.start(file);
       await captureAll(redis, first);
     }
@@ -99,7 +99,7 @@ describe.concurrent(`${COUNT} deliveries`, () => {
     await one.stop('SIGKILL');
     await drained(other);
     expectEach(receiver, COUNT);
-    // What the killed one had under way, at most: everything else came once.
+    // At most the attempts in progress of the killed one: everything else was sent once.
     expect(accepted).toBeLessThanOrEqual(COUNT + 32);
   }, 120_000);
 });

@@ -1,5 +1,5 @@
 // cspell:ignore statee
-/** The relay as a process: signals, what Node and libraries print, and a log that cannot be written. */
+/** The relay as a process: signals, output of Node and libraries, and a log that cannot be written. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile, truncate } from 'node:fs/promises';
@@ -34,7 +34,7 @@ const answers = (port: number) =>
   );
 
 describe('SIGUSR1 and SIGUSR2', () => {
-  it('are ignored by run with one warning each, and open no inspector, however early', async () => {
+  it('are ignored by run with one warning each, and open no inspector, even during the start', async () => {
     const inspectPort = await freePort();
     const env = { NODE_OPTIONS: `--inspect-port=${inspectPort}` };
     await using relay = await RelayProcess.spawn(simpleFile(shared.server.url, NOWHERE), env);
@@ -93,7 +93,7 @@ describe('an error that ends the start', () => {
     expect((relay.stdout + relay.stderr).split(text)).toHaveLength(2);
   });
 
-  it('is on standard error where the log cannot be written', async () => {
+  it('is printed to standard error where the log cannot be written', async () => {
     const file = simpleFile(shared.server.url, NOWHERE, {
       admin: { listen: new URL(shared.server.url).host },
     });
@@ -118,11 +118,11 @@ describe('a Redis that accepts connections and stays silent', () => {
   });
 });
 
-describe('what Node and libraries print', () => {
+describe('output of Node and libraries', () => {
   it('is a line of the log, once each, and standard error stays empty', async () => {
     const noise = `
       setInterval(() => {
-        // What is printed before the program runs is Node's alone.
+        // Output before the program runs is from Node only.
         if (process.listenerCount('SIGUSR2') === 0) return;
         process.emitWarning('old', 'DeprecationWarning', 'DEP0000');
         process.emitWarning('too many listeners', 'MaxListenersExceededWarning');
@@ -156,7 +156,7 @@ describe('what Node and libraries print', () => {
 });
 
 describe('a log on a full disk', () => {
-  it('stops no webhook, is counted, and goes on with a whole line that says what is missing', async () => {
+  it('stops no webhook, is counted, and continues with a whole line that has the number of lost lines', async () => {
     await using receiver = await TestReceiver.start();
     const port = await freePort();
     const file = simpleFile(shared.server.url, receiver.url, {
@@ -189,7 +189,7 @@ describe('a log on a full disk', () => {
       });
       const first = await readFile(log, 'utf8');
       expect(first).not.toMatch(/\n$/);
-      // As a program does that makes room: the file ends in the middle of a line again.
+      // Like a program that frees space: the file ends in the middle of a line again.
       const cut = 100;
       await truncate(log, cut);
       await eventually('the loss in the log', async () => {
@@ -214,7 +214,7 @@ describe('a log on a full disk', () => {
 });
 
 it.each(['check', 'run', 'dead list'])(
-  'too few open files to load the program are named, with what to raise: %s',
+  'too few open files to load the program are reported with the limit to raise: %s',
   async (command) => {
     const { code, stdout, stderr } = await runCommand(command.split(' '), { openFilesMax: 60 });
     expect(code).toBe(1);

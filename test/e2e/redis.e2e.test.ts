@@ -1,5 +1,5 @@
 // cspell:ignore eegx kegx
-/** What Redis can do to the relay: away, locked, wrong, silent, restarted. */
+/** Failures of Redis: unavailable, locked, wrong, silent, restarted. */
 import { once } from 'node:events';
 import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
@@ -30,10 +30,10 @@ const flagsOf = (redis: RunningRedis) =>
 const expire = (redis: Pick<RunningRedis, 'url'>, key: string) =>
   withRedis(redis, (client) => client.set(key, '', 'PX', 20));
 
-/** For what is about the Redis of the keys alone, and not about the one that holds the state. */
+/** For tests about the Redis of the keys only, not the one with the state. */
 const KEYS_ALONE = { state: { kind: 'memory' } };
 
-/** Runs the relay until it gives up; its last words. */
+/** Runs the relay until it exits; returns its output. */
 async function lastWords(file: RelayFile) {
   await using relay = await RelayProcess.spawn(file);
   const { code } = await relay.exited;
@@ -41,7 +41,7 @@ async function lastWords(file: RelayFile) {
   return { code, error: relay.startError, events };
 }
 
-/** Expires keys until one of them arrives: a relay that has just come back may miss the first. */
+/** Expires keys until a webhook arrives: a relay that has just reconnected may miss the first. */
 async function arrives(redis: Pick<RunningRedis, 'url'>, receiver: TestReceiver): Promise<void> {
   const before = receiver.requests.length;
   let count = 0;
@@ -79,7 +79,7 @@ describe.concurrent('a key expires', () => {
 });
 
 describe.concurrent('notifications', () => {
-  it('are switched on with manage, keeping what was set, and said so', async () => {
+  it('are switched on with manage, which keeps existing classes and logs the change', async () => {
     await using redis = await startRedis({ args: ['--notify-keyspace-events', 'K$'] });
     await using receiver = await TestReceiver.start();
     await using relay = await RelayProcess.start(simpleFile(redis.url, receiver.url));
@@ -97,7 +97,7 @@ describe.concurrent('notifications', () => {
     expect(relay.logs('notifications_changed')).toEqual([]);
   });
 
-  it('are never changed with require: the relay refuses to start and says the command', async () => {
+  it('are never changed with require: the relay refuses to start and prints the command', async () => {
     await using redis = await startRedis({ args: ['--notify-keyspace-events', 'Kg'] });
     const file = { ...simpleFile(redis.url, 'http://127.0.0.1:9') };
     file.redis = { url: redis.url, notifications: 'require' };
@@ -107,7 +107,7 @@ describe.concurrent('notifications', () => {
     expect(await flagsOf(redis)).toBe('Kg');
   });
 
-  it('are put back after somebody switched them off', async () => {
+  it('are restored after they were switched off', async () => {
     await using redis = await startRedis();
     await using receiver = await TestReceiver.start();
     await using relay = await RelayProcess.start(simpleFile(redis.url, receiver.url));
@@ -119,7 +119,7 @@ describe.concurrent('notifications', () => {
     await arrives(redis, receiver);
   }, 40_000);
 
-  it('of which one class was switched off are put back, and what was missed is made up for', async () => {
+  it('of which one class was switched off are restored, and missed expirations are recovered', async () => {
     await using redis = await startRedis();
     await using receiver = await TestReceiver.start();
     await using relay = await RelayProcess.start(simpleFile(redis.url, receiver.url));
@@ -143,7 +143,7 @@ describe.concurrent('notifications', () => {
     await arrives(redis, receiver);
   }, 60_000);
 
-  it('that a server neither shows nor sends are noticed by the canary, with advice', async () => {
+  it('that a server neither shows nor sends are detected by the canary, with advice', async () => {
     await using redis = await startRedis({ args: ['--rename-command', 'CONFIG', ''] });
     const { code, error } = await lastWords(simpleFile(redis.url, 'http://127.0.0.1:9'));
     expect(code).toBe(1);
@@ -157,14 +157,14 @@ describe.concurrent('notifications', () => {
     await using receiver = await TestReceiver.start();
     await using relay = await RelayProcess.start(simpleFile(redis.url, receiver.url));
     expect(relay.logs('notifications_unreadable')).toHaveLength(1);
-    // A canary shows what the setting does not.
+    // A canary detects it if the setting is hidden.
     expect(relay.logs('notifications_partial')).toMatchObject([{ level: 'warn', setting: null }]);
     expect((await relay.get('/readyz?verbose')).text).toContain('only expirations are received');
     await arrives(redis, receiver);
   });
 });
 
-/** Does `work` again and again, a little apart, until disposed. */
+/** Repeats `work` at short intervals until disposed. */
 function repeatedly(work: () => Promise<unknown>): AsyncDisposable {
   const ending = new AbortController();
   const loop = (async () => {
@@ -202,12 +202,12 @@ describe.concurrent('a canary that does not live to its deadline', () => {
   const REMOVED =
     '[-] canary: the canary key in database 0 was removed before its deadline, by a flush or an eviction policy';
 
-  it('because of a FLUSHDB loop is no gap; other keys arrive, and the reason is said once', async () => {
+  it('because of a FLUSHDB loop is no gap; other keys are delivered, and the reason is logged once', async () => {
     await using redis = await startRedis();
     await using receiver = await TestReceiver.start();
     const file = simpleFile(redis.url, receiver.url);
     file.redis = { url: redis.url, databases: [0, 1] };
-    // Not in the database that is flushed: that would take the deliveries, too.
+    // Not in the flushed database, which would lose the deliveries, too.
     file.state = { url: `${redis.url}/2` };
     await using relay = await RelayProcess.start(file);
     await withRedis(redis, async (client) => {
@@ -228,7 +228,7 @@ describe.concurrent('a canary that does not live to its deadline', () => {
     expect(relay.logs('canary_recovered')).toHaveLength(1);
   }, 60_000);
 
-  it('because it is evicted is a warning, as long as its eviction is heard', async () => {
+  it('because it is evicted causes a warning, as long as its eviction is received', async () => {
     const policy = ['--maxmemory-policy', 'volatile-ttl', '--maxmemory-samples', '64'];
     await using redis = await startRedis({ args: policy });
     await using receiver = await TestReceiver.start();
@@ -260,8 +260,8 @@ describe.concurrent('a canary that does not live to its deadline', () => {
   }, 40_000);
 });
 
-describe.concurrent('Redis that is not there', () => {
-  it('is waited for, and said so; /livez is fine and /readyz is not', async () => {
+describe.concurrent('Redis that is unavailable', () => {
+  it('causes retries and a log line; /livez is fine and /readyz is not', async () => {
     await using redis = await startRedis();
     await using receiver = await TestReceiver.start();
     await redis.kill('SIGKILL');
@@ -290,7 +290,7 @@ describe.concurrent('Redis that is not there', () => {
     expect(await relay.stop()).toEqual({ code: 0, signal: null });
   });
 
-  it('is waited for again after kill -9, the notifications put back after its restart', async () => {
+  it('causes retries again after kill -9, and the notifications are restored after its restart', async () => {
     await using redis = await startRedis();
     await using receiver = await TestReceiver.start();
     await using relay = await RelayProcess.start(simpleFile(redis.url, receiver.url));
@@ -306,7 +306,7 @@ describe.concurrent('Redis that is not there', () => {
 });
 
 describe.concurrent('Redis that is silent does not hold up a stop', () => {
-  /** In milliseconds; what a stop takes on a busy machine, not what any wait of ours does. */
+  /** In milliseconds: the time of a stop on a busy machine, shorter than any wait of the relay. */
   const STOP_MS_MAX = 2_000;
 
   async function stopsAtOnce(relay: RelayProcess): Promise<void> {
@@ -334,7 +334,7 @@ describe.concurrent('Redis that is silent does not hold up a stop', () => {
     };
   }
 
-  it.each([{}, { shutdown: { grace: '0s' } }])('before it has ever answered: %j', async (more) => {
+  it.each([{}, { shutdown: { grace: '0s' } }])('before its first reply: %j', async (more) => {
     await using silent = await silentServer();
     const file = simpleFile(silent.url, 'http://127.0.0.1:9', more);
     await using relay = await RelayProcess.spawn(file);
@@ -342,7 +342,7 @@ describe.concurrent('Redis that is silent does not hold up a stop', () => {
     await stopsAtOnce(relay);
   });
 
-  it('while the relay listens, or tries to come back', async () => {
+  it('while the relay listens, or reconnects', async () => {
     await using redis = await startRedis();
     const file = simpleFile(redis.url, 'http://127.0.0.1:9');
     await using listening = await RelayProcess.start(file);
@@ -359,7 +359,7 @@ describe.concurrent('Redis that is silent does not hold up a stop', () => {
 });
 
 describe.concurrent('a connection that breaks', () => {
-  it('is made anew, with its subscription', async () => {
+  it('is reopened, with its subscription', async () => {
     await using redis = await startRedis();
     await using receiver = await TestReceiver.start();
     await using relay = await RelayProcess.start(simpleFile(redis.url, receiver.url));
@@ -374,7 +374,7 @@ describe.concurrent('a connection that breaks', () => {
     }
   });
 
-  it('without a word (half-open) is noticed and made anew', async () => {
+  it('silently (half-open) is detected and reopened', async () => {
     await using redis = await startRedis();
     await using proxy = await TcpProxy.start(redis.port);
     await using receiver = await TestReceiver.start();
@@ -403,7 +403,7 @@ describe.concurrent('a password', () => {
     expect(relay.stdout).not.toContain('sesame');
   });
 
-  it('that is wrong, or missing, ends the start with advice that does not repeat it', async () => {
+  it('that is wrong, or missing, fails the start with advice that does not repeat it', async () => {
     await using redis = await startRedis({ password: 'opens sesame' });
     const url = `127.0.0.1:${redis.port}`;
     const wrong = await lastWords(simpleFile(`redis://:not-this-one@${url}`, 'http://127.0.0.1:9'));
@@ -426,7 +426,7 @@ describe.concurrent('rediss://', () => {
     return { redis, tlsUrl: `rediss://localhost:${port}` };
   };
 
-  it('verifies the certificate against an authority that is named', async () => {
+  it('verifies the certificate against the configured authority', async () => {
     await using certificate = await selfSigned('DNS:localhost');
     const { redis: plain, tlsUrl } = await startTls(certificate);
     await using redis = plain;
@@ -527,7 +527,7 @@ describe.concurrent('a Unix socket', () => {
 });
 
 describe.concurrent('an ACL', () => {
-  it('that allows only what is needed is enough', async () => {
+  it('that allows only the documented permissions is enough', async () => {
     await using redis = await startRedis({
       args: ['--appendonly', 'yes', '--notify-keyspace-events', 'Exge'],
     });
@@ -576,7 +576,7 @@ describe.concurrent('an ACL', () => {
     expect(relay.logs().filter(({ level }) => level !== 'info')).toEqual([]);
   });
 
-  it('that forbids writing leaves the relay ready, unproved, and says so', async () => {
+  it('that forbids writing leaves the relay ready, unproved, and is logged', async () => {
     await using redis = await startRedis({ args: ['--notify-keyspace-events', 'Ex'] });
     await withRedis(redis, (client) =>
       client.call(
@@ -615,7 +615,7 @@ describe.concurrent('an ACL', () => {
   });
 });
 
-describe.concurrent('a server that is not what it should be', () => {
+describe.concurrent('an unsuitable server', () => {
   it('is refused when it is a replica, naming its primary', async () => {
     await using primary = await startRedis();
     await using replica = await startRedis({
@@ -627,7 +627,7 @@ describe.concurrent('a server that is not what it should be', () => {
     expect(error).toContain('Point redis.url at the primary');
   });
 
-  it('is waited out when it becomes a replica while the relay runs', async () => {
+  it('causes retries when it becomes a replica while the relay runs', async () => {
     await using other = await startRedis();
     await using redis = await startRedis();
     await using receiver = await TestReceiver.start();
@@ -645,7 +645,7 @@ describe.concurrent('a server that is not what it should be', () => {
     await arrives(redis, receiver);
   }, 40_000);
 
-  it('is refused when it has fewer databases than are to be watched', async () => {
+  it('is refused when it has fewer databases than configured', async () => {
     await using redis = await startRedis({ args: ['--databases', '2'] });
     const file = { ...simpleFile(redis.url, 'http://127.0.0.1:9') };
     file.redis = { url: redis.url, databases: [0, 2] };
@@ -667,7 +667,7 @@ describe.concurrent('a server that is not what it should be', () => {
     expect(doctor.stdout.replaceAll(/\s+/g, ' ')).toContain(expected);
   });
 
-  it('is refused when it knows no SUBSCRIBE, as a proxy', async () => {
+  it('is refused when it has no SUBSCRIBE, like a proxy', async () => {
     await using redis = await startRedis({ args: ['--rename-command', 'SUBSCRIBE', ''] });
     const { code, error } = await lastWords(simpleFile(redis.url, 'http://127.0.0.1:9'));
     expect(code).toBe(1);
@@ -688,7 +688,7 @@ describe.concurrent('a server that is not what it should be', () => {
     expect(error).toContain('is an HTTP server, not Redis. Point redis.url at Redis');
   });
 
-  it('is waited for when it accepts and says nothing', async () => {
+  it('causes retries when it accepts and sends nothing', async () => {
     const server = createServer(() => undefined).listen(0, '127.0.0.1');
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;

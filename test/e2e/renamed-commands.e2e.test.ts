@@ -1,4 +1,4 @@
-/** Servers that do not have, or have renamed, commands that the relay asks them by. */
+/** Servers without commands that the relay uses, or with renamed ones. */
 import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
@@ -19,14 +19,14 @@ async function command(words: string[], file: RelayFile) {
   return await runCommand(words, { cwd: folder.path });
 }
 
-/** What the doctor says of a subject. */
+/** The findings of the doctor on a subject. */
 function about(stdout: string, subject: string): string {
   const [found] = stdout.split(/^(?=\[)/m).filter((part) => part.startsWith(`${subject} `, 4));
   return found?.replaceAll(/ {2,}/g, ' ') ?? `nothing about ${subject}:\n${stdout}`;
 }
 
 async function delivers(redis: RunningRedis, receiver: TestReceiver): Promise<void> {
-  // Its ready check would ask INFO.
+  // Its ready check would send INFO.
   const client = new Redis(redis.url, { protocol: 2, enableReadyCheck: false });
   await client.set('order:7', '', 'PX', 50);
   client.disconnect();
@@ -40,7 +40,7 @@ const warningsOf = (relay: RelayProcess) =>
     .map(({ event }) => event);
 
 describe.concurrent('a server without', () => {
-  it('ROLE, as Redis Cloud: is known as a primary by INFO, and as a replica', async () => {
+  it('ROLE, like Redis Cloud: INFO identifies a primary and a replica', async () => {
     await using redis = await startRedis({ args: [...WELL, ...without('ROLE')] });
     await using receiver = await TestReceiver.start();
     const file = simpleFile(redis.url, receiver.url);
@@ -63,7 +63,7 @@ describe.concurrent('a server without', () => {
     }
   });
 
-  it('all that tells what it is: the relay delivers, and says what cannot be told', async () => {
+  it('all commands about the server: the relay delivers, and logs unverified facts', async () => {
     const names = ['ROLE', 'INFO', 'HELLO', 'CONFIG', 'CLIENT', 'CLUSTER', 'COMMAND'];
     const more = ['ACL', 'PUBSUB', 'WAIT', 'OBJECT', 'MEMORY', 'DEBUG'];
     await using redis = await startRedis({ args: [...WELL, ...without(...names, ...more)] });
@@ -84,7 +84,7 @@ describe.concurrent('a server without', () => {
     expect(code).toBe(0);
   });
 
-  it('PEXPIRETIME, as Redis 6.2: the relay reads deadlines by PTTL, and the doctor asks for that', async () => {
+  it('PEXPIRETIME, like Redis 6.2: the relay reads deadlines by PTTL, and the doctor requires it', async () => {
     await using redis = await startRedis({ args: [...WELL, ...without('PEXPIRETIME')] });
     await withRedis(redis, async (admin) => {
       await admin.call('ACL', 'SETUSER', 'relay', 'on', '>pw', '~*', '&*', '+@all', '-pttl');
@@ -102,7 +102,7 @@ describe.concurrent('a server without', () => {
     expect((await command(['doctor'], file)).code).toBe(0);
   });
 
-  it('TIME, which does not hold the state: the relay goes by its own clock, and says so', async () => {
+  it('TIME, which does not hold the state: the relay uses its own clock, and logs it', async () => {
     await using redis = await startRedis({ args: [...WELL, ...without('TIME')] });
     await using state = await startRedis({ args: WELL });
     await using receiver = await TestReceiver.start();

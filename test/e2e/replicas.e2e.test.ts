@@ -1,4 +1,4 @@
-/** Several replicas act as one: each expiration becomes one webhook, whichever of them dies. */
+/** Several replicas act as one: each expiration becomes one webhook, even if any of them dies. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -24,7 +24,7 @@ class Deployment implements AsyncDisposable {
     return relay;
   }
 
-  /** The replica that captures, when it is one alone. */
+  /** The replica that captures, if it is exactly one. */
   async watching(): Promise<RelayProcess> {
     return eventually('one replica watches', () => {
       const watching = this.#relays.filter(({ running, watches }) => running && watches);
@@ -46,21 +46,21 @@ interface Load {
   readonly lifeMs: (nth: number) => number;
 }
 
-/** Some live for less than it takes to notice them. */
+/** Some expire before a replica can read their deadlines. */
 const MIXED: Load = { keysPerS: 200, lifeMs: (nth) => (nth % 3 === 0 ? 10 : 400) };
 
-/** Each of them lives for so long that a replica has read its deadline. */
+/** Each has a TTL long enough for a replica to read its deadline. */
 const STEADY: Load = { keysPerS: 300, lifeMs: () => 1_200 };
 
-/** On a machine that lets a replica run too late, a deadline is read too late. */
+/** On a busy machine, a replica may read a deadline too late. */
 const UNDATED_SHARE_MAX = 0.01;
 
 /** From the kill of the replica that watches to the first webhook that another one has captured. */
 const SILENCE_MS_MAX = 3_000;
-/** The same where a busy machine lets nobody run for a while. */
+/** The same on a machine so busy that processes stall. */
 const SILENCE_MS_MAX_BUSY = 6_000;
 
-/** Three replicas, and a writer of short-lived keys that goes on until it is told to stop. */
+/** Three replicas, and a writer of short-lived keys that runs until it is stopped. */
 async function aDeployment({ keysPerS, lifeMs }: Load = MIXED) {
   const redis = await startRedis();
   onTestFinished(() => redis.stop());
@@ -88,7 +88,7 @@ async function aDeployment({ keysPerS, lifeMs }: Load = MIXED) {
   return {
     deployment,
     receiver,
-    /** Ends the writing; every key that was written has arrived once, or again as it was. */
+    /** Stops the writer; each written key has arrived once, or with identical repeats. */
     async expectAll() {
       stop.abort();
       await writing;
@@ -113,7 +113,7 @@ describe('three replicas', () => {
     await expectAll();
   }, 90_000);
 
-  it('are silent for three seconds at most when the one that watches is killed under load, and say when each key was due', async () => {
+  it('pause for three seconds at most when the one that watches is killed under load, and keep each deadline', async () => {
     const { deployment, receiver, expectAll } = await aDeployment(STEADY);
     const silencesMs: number[] = [];
     for (let kills = 0; kills < 4; kills += 1) {
@@ -136,7 +136,7 @@ describe('three replicas', () => {
     expect(undated.length).toBeLessThanOrEqual(receiver.requests.length * UNDATED_SHARE_MAX);
   }, 120_000);
 
-  it('are not harmed by one that stands still while it watches, and wakes up', async () => {
+  it('tolerate one that freezes while it watches, and resumes', async () => {
     const { deployment, receiver, expectAll } = await aDeployment();
     const paused = await deployment.watching();
     paused.kill('SIGSTOP');
@@ -172,7 +172,7 @@ describe('three replicas', () => {
     expectEach(receiver, 20);
   }, 60_000);
 
-  it('hand the watch over at once when one is stopped', async () => {
+  it('hand the lease over at once when one is stopped', async () => {
     const { deployment, receiver, expectAll } = await aDeployment();
     const stopped = await deployment.watching();
     await stopped.stop();

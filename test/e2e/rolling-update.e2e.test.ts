@@ -1,4 +1,4 @@
-/** Replicas with different files share one state for a while: nobody takes what is not theirs. */
+/** Replicas with different files share one state for a while, and each takes only its own deliveries. */
 import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
 import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
@@ -10,7 +10,7 @@ import { captured, expire } from '../support/outbox-of-relay.js';
 import { type RelayFile, RelayProcess, simpleFile } from '../support/relay-process.js';
 import { expectEach, TestReceiver } from '../support/test-receiver.js';
 
-/** Until an endpoint is found unknown: its last sign of life is too old, in two rounds of upkeep. */
+/** The time until an endpoint is unknown: its last heartbeat is too old in two rounds of maintenance. */
 const FOUND_MS_MAX = 40_000;
 
 const HOURLY = { schedule: ['1h', '1h'], jitter: 0 };
@@ -26,8 +26,8 @@ function filesOf(redis: RunningRedis, receiver: TestReceiver, state: object) {
 const waitingFor = (relay: RelayProcess) =>
   relay.metric('expiry_relay_unknown_endpoint_pending{endpoint="shop"}');
 
-describe.concurrent('a rolling update that takes an endpoint out of the file', () => {
-  it('leaves its webhooks alone, shows them, and makes them dead letters after a grace', async () => {
+describe.concurrent('a rolling update that removes an endpoint from the file', () => {
+  it('keeps its webhooks, reports them, and makes them dead letters after a grace period', async () => {
     await using redis = await startRedis();
     await using receiver = await TestReceiver.start((_, response) => {
       response.writeHead(404).end();
@@ -58,7 +58,7 @@ describe.concurrent('a rolling update that takes an endpoint out of the file', (
     }
   }, 70_000);
 
-  it('has them delivered when a replica with the endpoint comes back before that', async () => {
+  it('delivers them when a replica with the endpoint returns before that', async () => {
     await using redis = await startRedis();
     const held: (() => void)[] = [];
     await using receiver = await TestReceiver.start((_, response) => {

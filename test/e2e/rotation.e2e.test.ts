@@ -1,4 +1,4 @@
-/** From one secret to the next, while webhooks flow and receivers hold the old one, the new one or both. */
+/** Rotation of secrets under load, with receivers that have the old one, the new one or both. */
 import { createPublicKey, verify } from 'node:crypto';
 import { Webhook } from 'standardwebhooks';
 import { describe, expect, it } from 'vitest';
@@ -26,7 +26,7 @@ function verifiesWith(secret: string, { raw, headers }: ReceivedRequest): boolea
   }
 }
 
-/** A receiver that answers 401 to what none of these verifies. */
+/** A receiver that answers 401 to webhooks that none of these secrets verifies. */
 function holding(...secrets: readonly string[]): Respond {
   return (request, response) => {
     const isKnown = secrets.some((secret) => verifiesWith(secret, request));
@@ -40,7 +40,7 @@ const fileOf = (redis: RunningRedis, endpoints: Record<string, object>) => ({
   routes: [{ name: 'all', match: '*', to: Object.keys(endpoints) }],
 });
 
-/** Keys that expire one after the other, until `isEnough`. Gives them. */
+/** Lets keys expire one after the other until `isEnough`, and returns them. */
 async function expireUntil(
   redis: RunningRedis,
   prefix: string,
@@ -59,7 +59,7 @@ async function expireUntil(
 const statusesOf = (relay: RelayProcess) => relay.logs('attempt').map(({ status }) => status);
 
 describe.concurrent('two secrets of an endpoint', () => {
-  it('are verified by receivers that hold the old one, the new one, or both, and by no other', async () => {
+  it('are verified by receivers that have the old one, the new one, or both, and by no other', async () => {
     await using redis = await startRedis();
     await using old = await TestReceiver.start(holding(OLD));
     await using young = await TestReceiver.start(holding(NEW));
@@ -75,8 +75,8 @@ describe.concurrent('two secrets of an endpoint', () => {
   });
 });
 
-describe.concurrent('a secret file that is swapped while webhooks flow', () => {
-  it('costs none of them: a receiver that holds the old and the new one refuses nothing', async () => {
+describe.concurrent('a secret file that is swapped under load', () => {
+  it('loses no webhook: a receiver with the old and the new secret rejects none', async () => {
     await using redis = await startRedis();
     await using receiver = await TestReceiver.start(holding(OLD, NEW));
     await using mounted = await MountedSecret.mount({ key: `${OLD}\n` });
@@ -98,7 +98,7 @@ describe.concurrent('a secret file that is swapped while webhooks flow', () => {
 });
 
 describe.concurrent('an asymmetric secret', () => {
-  it('signs beside the other one, after it, and its public key is told', async () => {
+  it('adds its signature after the other one, and its public key is printed', async () => {
     await using redis = await startRedis();
     const { privateKey, publicKey } = newKeyPair();
     await using receiver = await TestReceiver.start(holding(OLD));

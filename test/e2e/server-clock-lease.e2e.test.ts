@@ -1,4 +1,4 @@
-/** Redis comes back with its clock an hour behind: whoever captures is not decided by that clock. */
+/** Redis restarts with its clock an hour behind: the lease does not depend on that clock. */
 import { Redis } from 'ioredis';
 import { expect, it } from 'vitest';
 import { eventually } from '../support/eventually.js';
@@ -10,7 +10,7 @@ const HOUR_MS = 3_600_000;
 /** Much more than it takes on a busy machine, and much less than an hour. */
 const SOON_MS = 30_000;
 
-it('a new relay captures within seconds, though the last one was killed and the lease is dated ahead', async ({
+it('a new relay captures within seconds after the last one was killed with a lease dated ahead', async ({
   skip,
 }) => {
   if (clockIsFixedBecause !== null) skip(clockIsFixedBecause);

@@ -1,4 +1,4 @@
-/** Redis's own clock is set while relays run: by hand, by an NTP server, after a machine was moved. */
+/** The clock of Redis is set while relays run: by hand, by NTP, or after a migration. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { describe, expect, it, type TestContext } from 'vitest';
@@ -35,7 +35,7 @@ async function aScene(
     onTestFinished(() => relay[Symbol.asyncDispose]());
     return relay;
   };
-  /** Keys whose deadlines are known to the relay, by name. */
+  /** Keys whose deadlines the relay has read, by name. */
   const trackedKeys = async (relay: RelayProcess, count: number, inMs: (n: number) => number) => {
     const deadlines = new Map<string, number>();
     const pipeline = client.pipeline();
@@ -56,7 +56,7 @@ async function aScene(
   return { ...server, client, receiver, requests: receiver.requests, start, trackedKeys, arrived };
 }
 
-/** Resolves when a second webhook of a key would have come, found by a look at what is overdue. */
+/** Resolves when a check of overdue keys would have caused a second webhook. */
 const isOver = () => sleep(2_000);
 
 /** Each key once, with its deadline. */
@@ -72,7 +72,7 @@ describe.concurrent('when the clock of Redis is set', () => {
     ['an hour', 'redis', HOUR_MS],
     ['a second', 'memory', SECOND_MS],
   ] as const)(
-    'forward by %s, each webhook has its deadline and comes once (state.kind: %s)',
+    'forward by %s, each webhook has its deadline and is sent once (state.kind: %s)',
     async ([, kind, stepMs], context) => {
       const { receiver, setAheadMs, start, trackedKeys, arrived } = await aScene(context);
       const relay = await start({ state: { kind } });
@@ -84,7 +84,7 @@ describe.concurrent('when the clock of Redis is set', () => {
     },
   );
 
-  it('back by an hour and forward again, each webhook has its deadline and comes once', async (context) => {
+  it('back by an hour and forward again, each webhook has its deadline and is sent once', async (context) => {
     const { receiver, setAheadMs, start, trackedKeys, arrived } = await aScene(context);
     const relay = await start();
     const before = await trackedKeys(relay, 40, (n) => 4_000 + 50 * n);
@@ -128,7 +128,7 @@ describe.concurrent('when the clock of Redis is set', () => {
     await arrived(3);
   });
 
-  it('back by an hour, what a killed replica had claimed is sent by another', async (context) => {
+  it('back by an hour, deliveries claimed by a killed replica are sent by another', async (context) => {
     const { requests, client, setAheadMs, start, arrived } = await aScene(
       context,
       // The first one never answers.
@@ -144,7 +144,7 @@ describe.concurrent('when the clock of Redis is set', () => {
     expect(new Set(requests.map(({ id }) => id)).size).toBe(1);
   });
 
-  it('back by an hour, a retry waits no longer than its schedule says', async (context) => {
+  it('back by an hour, a retry waits no longer than in its schedule', async (context) => {
     const { requests, client, setAheadMs, start, arrived } = await aScene(
       context,
       (_, response, count) => void response.writeHead(count === 1 ? 500 : 204).end(),
@@ -152,7 +152,7 @@ describe.concurrent('when the clock of Redis is set', () => {
     const relay = await start({ endpoint: { retry: { schedule: ['4s'], jitter: 0 } } });
     await client.set('order:1', '', 'PX', 20);
     await relay.logged('attempt');
-    // Settled, too, and the clock looked at.
+    // Also settled, and the clock has been read.
     await sleep(1_000);
     setAheadMs(-HOUR_MS);
     await arrived(2);
@@ -160,7 +160,7 @@ describe.concurrent('when the clock of Redis is set', () => {
     await relay.logged('state_clock_set');
   });
 
-  it('back by an hour across a restart, what waited to be sent again is sent by a new relay', async (context) => {
+  it('back by an hour across a restart, waiting retries are sent by a new relay', async (context) => {
     const { redis, client, setAheadMs, start, arrived } = await aScene(
       context,
       (_, response, count) => void response.writeHead(count === 1 ? 500 : 204).end(),

@@ -1,4 +1,4 @@
-/** Stopping: what is under way is finished, and the end comes within the grace. */
+/** Stopping: attempts in progress are finished, and the process exits within the grace period. */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, expect, it } from 'vitest';
@@ -12,7 +12,7 @@ const shared = sharedRedis();
 const expire = (...keys: string[]) =>
   Promise.all(keys.map((key) => shared.client.set(key, '', 'PX', 10)));
 
-/** A receiver that answers when it is told to. */
+/** A receiver that answers when a test lets it. */
 async function waitingReceiver() {
   const receiver = await TestReceiver.start();
   let answer = () => {};
@@ -27,7 +27,7 @@ async function waitingReceiver() {
 }
 
 describe('SIGTERM', () => {
-  it('lets an attempt under way end, takes no new expirations, and exits 0', async () => {
+  it('lets an attempt in progress end, takes no new expirations, and exits 0', async () => {
     await using waiting = await waitingReceiver();
     const { receiver } = waiting;
     await using relay = await RelayProcess.start(simpleFile(shared.server.url, receiver.url));
@@ -58,7 +58,7 @@ describe('SIGTERM', () => {
   );
 
   it('loses no line that was logged just before a second one', async () => {
-    // Sends the second in the same turn, before what the first made the relay say is written.
+    // Sends the second in the same turn, before the log lines of the first are written.
     const twice = `process.once('SIGUSR2', async () => {
       process.emit('SIGTERM', 'SIGTERM');
       for (let n = 0; n < 50; n += 1) await null;
@@ -71,7 +71,7 @@ describe('SIGTERM', () => {
     expect(relay.logs('stopping')).toHaveLength(1);
   });
 
-  it('delivers what waits in memory before it ends', async () => {
+  it('delivers the deliveries in memory before it exits', async () => {
     await using receiver = await TestReceiver.start();
     const held: (() => void)[] = [];
     receiver.respond = (_, response) => void held.push(() => response.writeHead(204).end());
@@ -127,7 +127,7 @@ describe('SIGTERM', () => {
     },
   );
 
-  it('ends the process at once when it comes twice', async () => {
+  it('ends the process at once when it is received twice', async () => {
     await using receiver = await TestReceiver.start(() => undefined);
     await using relay = await RelayProcess.start(simpleFile(shared.server.url, receiver.url));
     await expire('never-answered-either');
@@ -140,7 +140,7 @@ describe('SIGTERM', () => {
 });
 
 describe('SIGHUP', () => {
-  it('cuts nothing off when it comes twice', async () => {
+  it('cuts nothing off when it is received twice', async () => {
     await using waiting = await waitingReceiver();
     const { receiver } = waiting;
     await using relay = await RelayProcess.start(simpleFile(shared.server.url, receiver.url));
@@ -156,8 +156,8 @@ describe('SIGHUP', () => {
   });
 });
 
-describe('a log that nobody reads', () => {
-  it('delays neither webhooks nor the end', async () => {
+describe('a log without a reader', () => {
+  it('delays neither webhooks nor the exit', async () => {
     const keys = 1_000;
     await using receiver = await TestReceiver.start();
     await using relay = await RelayProcess.start(simpleFile(shared.server.url, receiver.url));
@@ -170,7 +170,7 @@ describe('a log that nobody reads', () => {
 });
 
 describe('a start that fails', () => {
-  it('because the admin port is in use says so, and exits 1', async () => {
+  it('because the admin port is in use is logged, and exits 1', async () => {
     const taken = createServer().listen(0, '127.0.0.1');
     await eventually('the port', () => taken.listening);
     const { port } = taken.address() as AddressInfo;

@@ -1,4 +1,4 @@
-/** What was accepted survives the relay, Redis and the endpoint. */
+/** Accepted deliveries survive failures of the relay, Redis and the endpoint. */
 import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
 import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
@@ -18,7 +18,7 @@ function fileOf(redis: RunningRedis, receiver: TestReceiver, endpoint: object = 
 }
 
 describe.concurrent('an outbox in Redis', () => {
-  it('survives kill -9 of the relay, time and again', async () => {
+  it('survives repeated kill -9 of the relay', async () => {
     await using redis = await startRedis({ args: DURABLE });
     let open = false;
     await using receiver = await TestReceiver.start((_, response) => {
@@ -40,7 +40,7 @@ describe.concurrent('an outbox in Redis', () => {
     expectEach(receiver, 500);
   }, 90_000);
 
-  it('is waited for at the start, and said so', async () => {
+  it('that is unavailable at the start causes retries and a log line', async () => {
     await using redis = await startRedis();
     await using receiver = await TestReceiver.start();
     await redis.kill('SIGKILL');
@@ -57,7 +57,7 @@ describe.concurrent('an outbox in Redis', () => {
     await eventually('the webhook', () => receiver.requests.length === 1);
   });
 
-  it('is reached with a login of its own, under the rights that it needs', async () => {
+  it('is reached with its own login and the documented permissions', async () => {
     await using keys = await startRedis({ password: 'of the keys' });
     await using state = await startRedis({ password: 'of the state' });
     const admin = new Redis(state.url, { protocol: 2 });

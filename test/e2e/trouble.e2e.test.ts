@@ -1,4 +1,4 @@
-/** The state Redis is in trouble; what was accepted is delivered all the same, and it is said why. */
+/** The state Redis has failures; accepted deliveries are still made, and the reason is logged. */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
@@ -14,7 +14,7 @@ import { expectEach, TestReceiver } from '../support/test-receiver.js';
 const PREFIX = 'expiry-relay';
 const { deliveries } = endpointKeys(PREFIX, 'shop');
 
-/** Answered with 404, a webhook is tried again soon, and the circuit breaker stays closed. */
+/** A webhook answered with 404 is retried soon, and the circuit breaker stays closed. */
 const OFTEN = { schedule: Array.from({ length: 50 }, () => '300ms'), jitter: 0 };
 
 /** Where keys expire, a state Redis of its own, and a receiver that takes nothing until it is open. */
@@ -47,7 +47,7 @@ class Scene implements AsyncDisposable {
     });
   }
 
-  /** Opens the receiver, and waits until it has all. */
+  /** Opens the receiver, and waits for all webhooks. */
   async delivers(relay: RelayProcess, count: number): Promise<void> {
     this.isOpen = true;
     await eventually('all keys', () => new Set(this.receiver.keys).size === count, 30_000);
@@ -87,7 +87,7 @@ describe.concurrent('a state Redis in trouble', () => {
     await using relay = await RelayProcess.start(scene.file());
     await expire(scene.keys, 20, 'before');
     await captured(relay, 20);
-    // Less than it uses, so that no room becomes free by what is delivered.
+    // Less than it uses, so that deliveries free no room.
     await scene.client.config('SET', 'maxmemory', 1);
     await expire(scene.keys, 10, 'meanwhile');
     const trouble = await relay.logged('state_unavailable');
@@ -109,7 +109,7 @@ describe.concurrent('a state Redis in trouble', () => {
     await relay.ready();
   }, 60_000);
 
-  it('full until the relay stops: says what it could not keep', async () => {
+  it('full until the relay stops: logs the lost expirations', async () => {
     await using scene = await Scene.set();
     await using relay = await RelayProcess.start(scene.file());
     await scene.client.config('SET', 'maxmemory', 1);
@@ -121,7 +121,7 @@ describe.concurrent('a state Redis in trouble', () => {
     expect(relay.logs('capture_abandoned')).toMatchObject([{ level: 'error', expirations: 1 }]);
   }, 60_000);
 
-  it('that cannot save: waits, says so, and goes on when it can', async () => {
+  it('that cannot save: waits, logs it, and continues when it can', async () => {
     await using scene = await Scene.set();
     await using relay = await RelayProcess.start(scene.file());
     await expire(scene.keys, 5, 'before');
@@ -145,7 +145,7 @@ describe.concurrent('a state Redis in trouble', () => {
   }, 60_000);
 
   it.each(['is killed', 'becomes a replica'])(
-    'whose primary %s: goes on with the one that its name leads to',
+    'whose primary %s: continues with the one that its name resolves to',
     async (how) => {
       await using scene = await Scene.set(['--repl-diskless-sync-delay', '0']);
       await using heir = await startRedis();
@@ -171,11 +171,11 @@ describe.concurrent('a state Redis in trouble', () => {
     60_000,
   );
 
-  it('that is made a replica for a while: waits until it takes writes again', async () => {
+  it('that is made a replica for a while: waits until it accepts writes again', async () => {
     await using scene = await Scene.set();
     await using primary = await startRedis();
     await using relay = await RelayProcess.start(scene.file());
-    // With nobody to copy, it keeps what it has.
+    // Without a primary to copy, it keeps its data.
     await primary.kill('SIGKILL');
     await expire(scene.keys, 5, 'before');
     await captured(relay, 5);
@@ -188,7 +188,7 @@ describe.concurrent('a state Redis in trouble', () => {
     await relay.ready();
   }, 60_000);
 
-  it('that loads its data after a crash: says so and waits', async () => {
+  it('that loads its data after a crash: logs it and waits', async () => {
     const slow = ['--key-load-delay', '400', '--loading-process-events-interval-bytes', '1024'];
     await using scene = await Scene.set(slow);
     const filler = Array.from({ length: 6_000 }, (_, n) => [`filler:${n}`, 'x'.repeat(100)]);
@@ -206,7 +206,7 @@ describe.concurrent('a state Redis in trouble', () => {
     await relay.ready();
   }, 60_000);
 
-  it('that forgets its scripts in the middle of deliveries: nothing happens', async () => {
+  it('that loses its scripts during deliveries: nothing is lost', async () => {
     await using scene = await Scene.set();
     scene.isOpen = true;
     await using relay = await RelayProcess.start(scene.file());
@@ -220,7 +220,7 @@ describe.concurrent('a state Redis in trouble', () => {
     expect(scene.receiver.requests).toHaveLength(100);
   }, 60_000);
 
-  it('whose prefix another version uses: waits and says what to do', async () => {
+  it('whose prefix another version uses: waits and logs the action', async () => {
     await using scene = await Scene.set();
     await scene.client.set(formatKey(PREFIX), '2');
     await using relay = await RelayProcess.spawn(scene.file());
@@ -257,7 +257,7 @@ describe.concurrent('a state Redis in trouble', () => {
     expect(relay.logs('state_evictable')).toHaveLength(count);
   });
 
-  it('that is emptied: delivers what expires later', async () => {
+  it('that is emptied: delivers later expirations', async () => {
     await using scene = await Scene.set();
     await using relay = await RelayProcess.start(scene.file());
     await expire(scene.keys, 5, 'before');

@@ -8,7 +8,7 @@ import { eventually } from '../support/eventually.js';
 import { RelayProcess } from '../support/relay-process.js';
 import { assertVerified, TestReceiver } from '../support/test-receiver.js';
 
-/** Long enough for the relay to learn of a key, and to change it afterwards. */
+/** Long enough for the relay to read a key, and for a change of it afterwards. */
 const LIFE_MS = 1_200;
 
 let server: RunningRedis;
@@ -39,7 +39,7 @@ afterAll(async () => {
   await server?.stop();
 });
 
-/** What the webhook of a route about a key carries. */
+/** The data of the webhook of a route about a key. */
 async function dataOf(key: string, route: string) {
   const request = await eventually(`the webhook of ${key}`, () =>
     receiver.requests.find(({ body }) => body.data.key === key && body.data.route === route),
@@ -60,7 +60,7 @@ describe.each([
   });
   afterAll(() => relay?.[Symbol.asyncDispose]());
 
-  it('a webhook carries the value as it last was, though it changed after it was set', async () => {
+  it('a webhook has the last value of a key that was changed after it was set', async () => {
     const key = `v:last-${kind}`;
     const beganAtMs = Date.now();
     await redis.set(key, 'first', 'PX', 3_000);
@@ -79,7 +79,7 @@ describe.each([
     expect(readAtMs).toBeGreaterThanOrEqual(beganAtMs);
   });
 
-  it('every type has its shape', async () => {
+  it('every type has its documented shape', async () => {
     const at = Date.now() + LIFE_MS;
     const keys = ['hash', 'list', 'set', 'zset', 'stream'].map((type) => `v:${type}-${kind}`);
     const [hash, list, set, zset, stream] = keys as [string, string, string, string, string];
@@ -99,13 +99,13 @@ describe.each([
     ]);
   });
 
-  it('bytes that are no text come in base64, too', async () => {
+  it('invalid UTF-8 is sent in base64, too', async () => {
     const key = `v:binary-${kind}`;
     await redis.set(key, Buffer.from([0xff, 0x00, 0x41]), 'PX', LIFE_MS);
     expect(await dataOf(key, 'v')).toMatchObject({ value: '\ufffd\0A', value_base64: '/wBB' });
   });
 
-  it('a larger value than the route allows is left out of its webhook alone, and counted', async () => {
+  it('a value above the limit of the route is omitted from its webhook only, and counted', async () => {
     const key = `v:small:${kind}`;
     await redis.set(key, '12345', 'PX', LIFE_MS);
     const data = await dataOf(key, 'small');
@@ -117,7 +117,7 @@ describe.each([
     expect(counted).toBe(1);
   });
 
-  it('a key that was gone before it could be read has none', async () => {
+  it('a key that expired before it could be read has no value', async () => {
     const key = `v:brief-${kind}`;
     // The script keeps Redis busy until the key has expired.
     const busy = 'for turn = 1, 3000000 do end';
@@ -126,7 +126,7 @@ describe.each([
     expect([value, value_omitted]).toEqual([null, 'gone']);
   });
 
-  it('another key is looked up when the webhook is made, in the same database', async () => {
+  it('another key of the same database is looked up when the webhook is built', async () => {
     await using other = await connectedTo(1);
     await redis.hset('data:7', { total: 'of database 0' });
     await other.redis.hset('data:7', { total: '9.90' });
@@ -143,7 +143,7 @@ describe.each([
     });
   });
 
-  it('a route that asks for none gets none', async () => {
+  it('a route without include_value gets no value', async () => {
     const key = `plain:${kind}`;
     await redis.set(key, 'x', 'PX', 50);
     const data = await dataOf(key, 'plain');
@@ -152,7 +152,7 @@ describe.each([
 });
 
 describe('with state.kind: redis', () => {
-  it('a value outlives the relay: what expires while none runs has it', async () => {
+  it('a value outlives the relay: a key that expires while none runs has it', async () => {
     const key = 'v:outlives';
     const file = files({ kind: 'redis', prefix: 'outlives' });
     {
@@ -168,7 +168,7 @@ describe('with state.kind: redis', () => {
     expect(relay.running).toBe(true);
   });
 
-  it('nothing is kept of keys that are over: expired, deleted, persisted', async () => {
+  it('no value is kept of expired, deleted and persisted keys', async () => {
     const prefix = 'over';
     await using relay = await RelayProcess.start(files({ kind: 'redis', prefix }));
     const kept = () => redis.hkeys(`{${prefix}}:1:values:0:read`);
@@ -182,7 +182,7 @@ describe('with state.kind: redis', () => {
     expect(relay.running).toBe(true);
   });
 
-  it('nothing is kept of a database that was emptied', async () => {
+  it('no value is kept of an emptied database', async () => {
     const prefix = 'emptied';
     await using relay = await RelayProcess.start(files({ kind: 'redis', prefix }));
     await using other = await connectedTo(1);
@@ -195,7 +195,7 @@ describe('with state.kind: redis', () => {
     expect(said).toMatchObject({ database: 1 });
   });
 
-  it('nothing is kept once no route asks', async () => {
+  it('no value is kept once no route includes it', async () => {
     const file = files({ kind: 'redis', prefix: 'no-longer' });
     const kept = () => redis.hkeys('{no-longer}:1:values:0:read');
     {
@@ -210,7 +210,7 @@ describe('with state.kind: redis', () => {
     expect(relay.running).toBe(true);
   });
 
-  it('no value is of the life of a key that began when another one ended', async () => {
+  it('no value belongs to a later life of its key', async () => {
     await using relay = await RelayProcess.start(files({ kind: 'redis', prefix: 'lives' }));
     const lives = 60;
     const keys = Array.from({ length: 10 }, (_, n) => `v:lives-${n}`);
@@ -237,7 +237,7 @@ describe('with state.kind: redis', () => {
     expect(relay.running).toBe(true);
   });
 
-  it('a value that Redis does not let it read is left out, and said', async () => {
+  it('a value that Redis refuses to return is omitted, and logged', async () => {
     const prefix = 'forbidden';
     const rules = ['allkeys', 'allchannels', '+@all', '-hrandfield'];
     await redis.acl('SETUSER', 'curious', 'on', '>secret', ...rules);
@@ -253,7 +253,7 @@ describe('with state.kind: redis', () => {
     ]);
   });
 
-  it('no value is read or kept where no route asks', async () => {
+  it('no value is read or kept where no route includes it', async () => {
     const prefix = 'unasked';
     const file = files({ kind: 'redis', prefix });
     await using relay = await RelayProcess.start({

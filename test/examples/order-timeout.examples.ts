@@ -1,4 +1,4 @@
-/** examples/php-order-timeout as it stands: real PHP, MariaDB, Redis, and the relay. */
+/** examples/php-order-timeout, unchanged, with real PHP, MariaDB, Redis and relay. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -43,7 +43,7 @@ let relay: RelayProcess;
 let receiver: Program;
 let receiverPort: number;
 
-/** What all parts of the example read. */
+/** The environment of all parts of the example. */
 const environment = () => ({
   REDIS_URL: shared.server.url,
   WEBHOOK_SECRET: TEST_SECRET,
@@ -105,7 +105,7 @@ const timesInInbox = (webhookId: string) =>
 const answersFor = (id: string) =>
   proxy.passed.filter(({ body }) => JSON.parse(body).data.params.id === id);
 
-/** Waits for so many of them: the row changes before the answer comes. */
+/** Waits for this number of answers: the row changes before its answer is received. */
 const answered = (id: string, count: number) =>
   eventually(`${count} answers for ${id}`, () =>
     answersFor(id).length >= count ? answersFor(id) : null,
@@ -133,8 +133,8 @@ describe.skipIf(!RUNS_HERE)('an order', () => {
     expect(line).toMatchObject({ outcome: 'accepted', key: 'order:ten:unpaid' });
   });
 
-  it('is cancelled once when its webhook comes twice', async () => {
-    // The relay hears nothing of the first answer. What the webhook has done is undone meanwhile,
+  it('is cancelled once when its webhook is received twice', async () => {
+    // The relay does not receive the first answer. The effect of the webhook is undone meanwhile,
     // so that a second time would show.
     proxy.passOn = async () => {
       if (answersFor('twice').length > 1) return true;
@@ -150,7 +150,7 @@ describe.skipIf(!RUNS_HERE)('an order', () => {
     expect(await timesInInbox(first?.id ?? '')).toBe('1');
   });
 
-  it('is cancelled once when its webhook comes five times at the same moment', async () => {
+  it('is cancelled once when its webhook is received five times at the same time', async () => {
     await placeOrder('rush', 600);
     const webhook = webhookFor('rush');
     const statuses = await Promise.all(
@@ -161,7 +161,7 @@ describe.skipIf(!RUNS_HERE)('an order', () => {
     expect(await timesInInbox(webhook.id)).toBe('1');
   });
 
-  it('stays paid, and no webhook comes, when it was paid a second before', async () => {
+  it('stays paid, without a webhook, when it was paid a second before', async () => {
     await placeOrder('paid', 3);
     await placeOrder('later', 4);
     await eventually('the last second', async () => {
@@ -169,13 +169,13 @@ describe.skipIf(!RUNS_HERE)('an order', () => {
       return leftMs <= 1_000 && leftMs > 0;
     });
     await payOrder('paid');
-    // Had there been a webhook, it would have come before this one.
+    // A webhook would have been received before this one.
     await eventually('the later one', isCancelled('later'));
     expect(await statusOf('paid')).toBe('paid');
     expect(answersFor('paid')).toEqual([]);
   });
 
-  it('stays paid when a webhook comes all the same', async () => {
+  it('stays paid even if a webhook is received', async () => {
     await placeOrder('race', 2);
     // As when the payment ended between its two steps.
     await shop("UPDATE orders SET status = 'paid' WHERE id = 'race'");
@@ -196,7 +196,7 @@ describe.skipIf(!RUNS_HERE)('an order', () => {
     expect(await answered('down', 1)).toHaveLength(1);
   });
 
-  it('is cancelled once the database is back: until then the receiver says 503', async () => {
+  it('is cancelled once the database is back: until then the receiver answers 503', async () => {
     await placeOrder('no-database', 3);
     await mariadb.stop();
     await answered('no-database', 1);
@@ -265,7 +265,7 @@ describe.skipIf(!RUNS_HERE)('an order', () => {
     expect(await statusOf('late')).toBe('cancelled');
   });
 
-  it('needs an id and a time: the scripts say so', async () => {
+  it('needs an id and a time: the scripts report a missing one', async () => {
     const options = { cwd: FOLDER, env: environment() };
     for (const words of [[], ['7'], ['7', 'soon'], ['7', '0'], ['a:b', '1']]) {
       const { code, stderr } = await runProgram(['php', 'place-order.php', ...words], options);

@@ -1,5 +1,5 @@
 // cspell:ignore straße
-/** Every receiver of examples/receivers, with what the relay sends and with what it never would. */
+/** Every receiver of examples/receivers, with valid and invalid webhooks. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { freePort } from '../../scripts/lib/free-port.mjs';
 import { tempFolder } from '../support/cli.js';
@@ -98,13 +98,13 @@ const NOT_UNDERSTOOD: Readonly<Record<string, Parameters<typeof signed>[0]>> = {
   'an empty body': { body: '' },
 };
 
-/** A receiver, and the folder in which it keeps what it makes. */
+/** A receiver, and the folder for its output. */
 async function startReceiver({ start }: Receiver, port: string, folder: string, secret: string) {
   const env = { PORT: port, WEBHOOK_SECRET: secret, TMPDIR: folder };
   return startProgram(start(port, folder), { cwd: RECEIVERS_FOLDER, env });
 }
 
-/** The status, as soon as the receiver answers; null when it ends before it has answered. */
+/** The status as soon as the receiver answers; null if it ends before. */
 async function firstAnswer(program: Program, url: string, webhook: SignedWebhook) {
   const { status } = await eventually('the first answer', async () => {
     if (!program.running) return { status: null };
@@ -142,7 +142,7 @@ describe.each(byName)('the receiver %s', (name, receiver) => {
     await folder?.[Symbol.asyncDispose]();
   });
 
-  /** What it says of this webhook, and only of it. */
+  /** The output about this webhook only. */
   async function said(send: () => Promise<number>): Promise<string> {
     const before = program.stdout.length;
     expect(await send()).toBe(204);
@@ -181,14 +181,14 @@ describe.each(byName)('the receiver %s', (name, receiver) => {
   });
 
   it.skipIf(missing.has(runtime)).each(Object.entries(NOT_UNDERSTOOD))(
-    'says that it does not understand %s',
+    'reports that it does not understand %s',
     async (_, given) => {
       const odd = signed(given);
       expect(await post(url, odd)).toBe(400);
       await eventually('a line', () => program.stderr.includes(odd.id));
       // It has not kept the id: once it understands, it takes the webhook.
-      const mended = signed({ id: odd.id });
-      expect(await said(() => post(url, mended))).toBe(`${odd.id} "order:42:unpaid"\n`);
+      const fixed = signed({ id: odd.id });
+      expect(await said(() => post(url, fixed))).toBe(`${odd.id} "order:42:unpaid"\n`);
     },
   );
 
@@ -202,14 +202,14 @@ describe.each(byName)('the receiver %s', (name, receiver) => {
     const key = '"'.repeat(KEY_BYTES_MAX);
     const webhook = signed({ body: aBody(key) });
     const line = await said(() => post(url, webhook));
-    // Not toBe: a difference of such length would be shown whole.
+    // Not toBe, which would print a long difference completely.
     expect(line === `${webhook.id} ${JSON.stringify(key)}\n`).toBe(true);
   });
 
   it.skipIf(missing.has(runtime)).each(Object.keys(REFUSED))('refuses %s', async (what) => {
     const refused = REFUSED[what]?.();
     expect(refused && (await post(url, refused))).toBe(401);
-    // Had it taken the other, it would have said so before.
+    // If it had accepted the other, the output would have appeared before.
     const good = signed();
     expect(await said(() => post(url, good))).toBe(`${good.id} "order:42:unpaid"\n`);
   });

@@ -1,4 +1,4 @@
-/** With half a million members in each structure of the state, no command holds Redis for long. */
+/** With half a million members in each structure of the state, no command blocks Redis for long. */
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { RedisDeadlines } from '../../src/deadlines/redis-deadlines.js';
 import { systemClock } from '../../src/lib/clock.js';
@@ -28,7 +28,7 @@ import { sharedRedis } from '../support/shared-redis.js';
 
 const MEMBERS = 500_000;
 
-/** Other clients of the Redis wait for so long at most. */
+/** The longest wait of other clients of the Redis. */
 const HELD_US_MAX = 20_000;
 
 const never = new AbortController().signal;
@@ -61,7 +61,7 @@ beforeEach(async () => {
   await shared.client.config('SET', 'slowlog-log-slower-than', '-1');
 });
 
-/** From now on, commands that hold Redis too long are noted. */
+/** Starts to record commands that block Redis too long. */
 async function begin() {
   const { state, scripts, outbox } = await openState(shared.server.port, PREFIX);
   onTestFinished(() => state.close());
@@ -80,8 +80,8 @@ afterEach(async () => {
   expect(slow.map(([, , us, words]) => `${us} us: ${words.join(' ').slice(0, 200)}`)).toEqual([]);
 });
 
-describe('no command holds Redis', () => {
-  it('when expirations that are remembered are forgotten', async () => {
+describe('no command blocks Redis', () => {
+  it('when recorded expirations are removed', async () => {
     await fill(zadd(1, `'0:=1:order:' .. i`), capturedKey(PREFIX));
     const { outbox } = await begin();
     const key = Buffer.from('order:1');
@@ -91,7 +91,7 @@ describe('no command holds Redis', () => {
     expect(await shared.client.zcard(capturedKey(PREFIX))).toBeLessThan(500);
   });
 
-  it('when a database was emptied, or its deadlines are looked through', async () => {
+  it('when a database was emptied, or its deadlines are swept', async () => {
     const { tracked, overdue } = deadlineKeys(PREFIX, 0);
     const unrouted = unroutedKey(PREFIX, 0);
     for (const key of [tracked, overdue, unrouted]) await fill(zadd(1, `'order:' .. i`), key);
@@ -105,7 +105,7 @@ describe('no command holds Redis', () => {
     expect(await deadlines.forget(0)).toBeGreaterThanOrEqual(MEMBERS);
   });
 
-  it('when values are pruned, of which many are still wanted', async () => {
+  it('when values are pruned, and many of them are still needed', async () => {
     const { read, deadlines } = valueKeys(PREFIX, 0);
     const { tracked } = deadlineKeys(PREFIX, 0);
     await fill(
@@ -135,7 +135,7 @@ describe('no command holds Redis', () => {
     expect(await letters.expire('shop', 1_000)).toBe(MEMBERS);
   });
 
-  it('when an endpoint that nobody has is given up, and retries are limited', async () => {
+  it('when an unknown endpoint is given up, and retries are limited', async () => {
     const { ready, deliveries, waiting, waits, attempts, deadOrder } = endpointKeys(PREFIX, 'shop');
     await fill(
       `redis.call('HSET', KEYS[1], 'msg_' .. i, ${PACKED}) ` +
@@ -184,7 +184,7 @@ describe('no command holds Redis', () => {
     expect(await shared.client.zcard(deadOrder)).toBe(MEMBERS);
   });
 
-  it('when a replica died that had claimed all of it, or came back and knows of nothing', async () => {
+  it('when a replica died that had claimed all deliveries, or came back without its claims', async () => {
     const { ready, deliveries } = endpointKeys(PREFIX, 'shop');
     await fill(
       `redis.call('HSET', KEYS[1], 'msg_' .. i, ${PACKED}) ` +

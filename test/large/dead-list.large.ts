@@ -1,4 +1,4 @@
-/** `dead list` beside 200,000 dead letters, as a process of its own. */
+/** `dead list` beside 200,000 dead letters, in a separate process. */
 
 import { expect, it } from 'vitest';
 import { endpointKeys, endpointsKey } from '../../src/state/format.js';
@@ -15,7 +15,7 @@ const RSS_MB_MAX = 80;
 
 const shared = sharedRedis();
 
-/** Says at the end how much memory the process had in use at most, in kilobytes. */
+/** Prints the maximum memory of the process at its end, in kilobytes. */
 const TELL_MEMORY =
   'process.on("exit",()=>process.stderr.write(`${process.resourceUsage().maxRSS}`))';
 

@@ -3,7 +3,7 @@ import { unforeseenText } from '../../src/lib/exhaustion.js';
 
 const failure = (code: string, message: string) => Object.assign(new Error(message), { code });
 
-describe('an error that nobody foresaw', () => {
+describe('an unexpected error', () => {
   it.each([
     ['EMFILE', /^too many; raise the process's limit of open files \(ulimit -n\)$/],
     ['ENFILE', /^too many; raise the machine's limit of open files \(fs\.file-max\)$/],
@@ -12,7 +12,7 @@ describe('an error that nobody foresaw', () => {
     expect(unforeseenText(failure(code, 'too many'))).toMatch(text);
   });
 
-  it('is an incomplete installation, or too few open files, where a module is missing', () => {
+  it('is an incomplete installation, or too few open files, if a module is missing', () => {
     const text = unforeseenText(failure('ERR_MODULE_NOT_FOUND', "Cannot find package 'yaml'"));
     expect(text).toMatch(/^internal error: Cannot find package 'yaml'; install .* \(ulimit -n\)$/);
   });

@@ -24,7 +24,7 @@ describe('Lifecycle', () => {
     expect(ran).toEqual(['third', 'second', 'first'].flatMap((n) => [`${n} begins`, `${n} ends`]));
   });
 
-  it('goes on when one fails, and reports it', async () => {
+  it('continues when one fails, and reports it', async () => {
     const { lifecycle, failures } = aLifecycle();
     const ran: string[] = [];
     lifecycle.onStop('first', () => void ran.push('first'));
@@ -36,7 +36,7 @@ describe('Lifecycle', () => {
     expect(failures).toEqual(['broken: Error: no']);
   });
 
-  it('leaves behind one that takes longer than its limit', async () => {
+  it('skips one that exceeds its time limit', async () => {
     const { lifecycle, failures, clock } = aLifecycle();
     const ran: string[] = [];
     lifecycle.onStop('first', () => void ran.push('first'));

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { PeriodicLoop } from '../../src/lib/periodic-loop.js';
 import { ManualClock, settled } from '../support/manual-clock.js';
 
-it('waits as long as each run says, and for the first one as long as start says', async () => {
+it('waits for the time that each run returns, and before the first one for that of start', async () => {
   const clock = new ManualClock();
   const runsAtMs: number[] = [];
   const loop = new PeriodicLoop(clock, async () => runsAtMs.push(clock.monotonicMs()) * 100);
@@ -13,7 +13,7 @@ it('waits as long as each run says, and for the first one as long as start says'
   expect(runsAtMs).toEqual([50, 150, 350, 650]);
 });
 
-it('ends when the run under way has ended', async () => {
+it('ends when the run in progress has ended', async () => {
   const clock = new ManualClock();
   let endRun = () => {};
   const running = new Promise<number>((resolve) => {

@@ -8,7 +8,7 @@ import {
   printableJson,
 } from '../../src/lib/printable.js';
 
-/** What could begin a line, move a cursor or turn the reading direction. */
+/** Characters that begin a line, move the cursor or change the reading direction. */
 const UNSAFE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
 
 describe('printable', () => {
@@ -25,23 +25,23 @@ describe('printable', () => {
     expect(printable(text)).toBe(safe);
   });
 
-  it('never lets through what is unsafe, from any text or bytes', () => {
+  it('never returns unsafe characters, for any string or bytes', () => {
     fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => !UNSAFE.test(printable(text))));
     fc.assert(fc.property(fc.uint8Array(), (bytes) => !UNSAFE.test(printableBytes(bytes))));
   });
 
-  it('tells different texts apart as long as it does not cut them', () => {
+  it('maps different strings to different results unless it truncates them', () => {
     fc.assert(
       fc.property(fc.string(), fc.string(), (a, b) => a === b || printable(a) !== printable(b)),
     );
   });
 
-  it('cuts what is long', () => {
+  it('truncates long strings', () => {
     expect(printable('x'.repeat(300), 10)).toBe(`${'x'.repeat(10)}…`);
     expect(printableBytes(Buffer.alloc(300, 0xff), 2)).toBe('\\xff\\xff…');
   });
 
-  it('leaves as it is what has been made printable before', () => {
+  it('does not change a printable string', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (text) => {
         const safe = printable(text, Number.POSITIVE_INFINITY);
@@ -52,7 +52,7 @@ describe('printable', () => {
     expect(escapeUnprintable('x'.repeat(300), 10)).toBe(`${'x'.repeat(9)}…`);
   });
 
-  it('has a JSON that says the same, on one line that is safe to print', () => {
+  it('has an equivalent JSON form on one line that is safe to print', () => {
     fc.assert(
       fc.property(fc.jsonValue(), fc.string({ unit: 'binary' }), (value, text) => {
         const json = printableJson([value, text]);

@@ -47,7 +47,7 @@ describe('the defect of a text', () => {
     expect(defectOf(text)).toBeNull();
   });
 
-  it('never repeats what can be seen of the text', () => {
+  it('never repeats visible characters of the string', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (text) => {
         const seen = [...text].filter((char) => /[^\p{C}\p{Z}\s\w ()+,.-]/u.test(char));

@@ -46,7 +46,7 @@ describe('two files have different configurations', () => {
   });
 });
 
-it('tells no URL, which may hold a secret', async () => {
+it('contains no URL, which may hold a secret', async () => {
   await using folder = await tempFolder({ 'relay.yaml': FILE });
   const { settings } = await loadSettings({ file: undefined, env: {}, cwd: folder.path });
   expect(JSON.stringify([...configurationOf(settings).endpoints])).not.toContain('8080');

@@ -70,7 +70,7 @@ async function expectAttempt(outbox: Outbox, attempt: number): Promise<void> {
 }
 
 describe('a replica that dies', () => {
-  it('before the enqueue has left nothing: whoever captures repeats it, and stores it once', async () => {
+  it('before the enqueue has stored nothing: the next replica repeats it, and stores it once', async () => {
     const { dying, heir, dies } = await twoReplicas();
     await store(dying.outbox, 'a');
     await dies();
@@ -122,7 +122,7 @@ describe('a replica that dies', () => {
     await expectAttempt(outbox({ replica: 'third' }), 3);
   });
 
-  it('with a claim whose reply it never heard has made an attempt, since nobody can tell', async () => {
+  it('with a claim whose reply was lost counts as an attempt', async () => {
     const { dying, heir, dies, proxy, claimed } = await twoReplicas();
     await store(dying.outbox, 'before');
     await dying.outbox.settle(await claimOne(dying.outbox), { kind: 'done' }, 0);
@@ -201,7 +201,7 @@ describe('a replica that dies', () => {
 });
 
 describe('a server that comes back with older data', () => {
-  it('is told what it believes to be claimed by a replica that has settled it long ago', async () => {
+  it('gets a second settle of a claim that it has again', async () => {
     const { heir, prefix } = await twoReplicas();
     await store(heir.outbox, 'a', 'b');
     const [settled, held] = await heir.outbox.claim('shop', 2, never);
@@ -217,7 +217,7 @@ describe('a server that comes back with older data', () => {
     heir.state.redis.disconnect(true);
     await eventually('a new connection', () => heir.state.connections === 2);
     await expectAgain(heir.outbox, settled);
-    // What is under way is not given back.
+    // An attempt in progress is not given back.
     await heir.outbox.settle(held, { kind: 'done' }, 0);
     expect(await heir.outbox.depth('shop')).toMatchObject({ pending: 1 });
   });

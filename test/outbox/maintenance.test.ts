@@ -304,7 +304,7 @@ describe('after the clock of Redis was set', () => {
     expect(said).toEqual([]);
   });
 
-  it('an hour back, an endpoint that no replica has is given up after the grace all the same', async () => {
+  it('an hour back, an endpoint that no replica has is still given up after the grace', async () => {
     const { outbox, upkeep, hadAgo, said, clock } = await oneReplica();
     await outbox.enqueue([aDelivery()]);
     await hadAgo('shop', -HOUR_MS);
@@ -347,7 +347,7 @@ describe('after the clock of Redis was set', () => {
 });
 
 describe('dead letters', () => {
-  it('are forgotten when they are older than is kept, and this is told', async () => {
+  it('are removed when they are older than the limit, and this is reported', async () => {
     const { outbox, upkeep, presence, claim, said, prefix } = await oneReplica({
       keepMs: 3_600_000,
     });

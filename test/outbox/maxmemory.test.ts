@@ -111,7 +111,7 @@ describe('a Redis at its maxmemory', () => {
     ]);
   });
 
-  it('gives back what was claimed and never heard of', async () => {
+  it('gives back claims whose replies were lost', async () => {
     const { outbox, keys, scripts } = await anOutbox();
     await outbox.claim('shop', 3, never);
     await fill();

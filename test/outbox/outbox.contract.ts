@@ -327,7 +327,7 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
       });
     });
 
-    it('drops a dead letter for ever', async () => {
+    it('drops a dead letter permanently', async () => {
       await store('a');
       await settle(await claimOne(), deadOf('gone'));
       expect(await outbox.dead.drop('shop', 'a')).toBe(true);

@@ -48,11 +48,11 @@ describe('a replica that lives', () => {
     expect(claims.map(({ delivery }) => delivery.id)).toEqual(['c']);
   });
 
-  it('is known by when it was last heard of, which nothing but death takes away', async () => {
+  it('has the time of its last heartbeat, which has no TTL', async () => {
     const { prefix } = await twoReplicas();
     const [seconds = 0] = (await shared.client.time()).map(Number);
-    const heardAtMs = Number(await shared.client.zscore(replicasKey(prefix), 'one'));
-    expect(Math.abs(seconds * 1_000 - heardAtMs)).toBeLessThan(5_000);
+    const seenAtMs = Number(await shared.client.zscore(replicasKey(prefix), 'one'));
+    expect(Math.abs(seconds * 1_000 - seenAtMs)).toBeLessThan(5_000);
     expect(await shared.client.pttl(replicasKey(prefix))).toBe(-1);
   });
 });

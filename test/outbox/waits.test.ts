@@ -108,7 +108,7 @@ describe('retries', () => {
     expect(limited()).toBe(3_000);
   });
 
-  it('are all looked at when the clock was set, which is told', async () => {
+  it('are all checked when the clock was set, and the limits are reported', async () => {
     const many = Array.from({ length: 1_500 }, () => 60_000);
     const { waits, said, setBack, clock } = await waiting(many);
     await waits.runOnce();

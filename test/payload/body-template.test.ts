@@ -11,13 +11,17 @@ import {
 const JSON_TYPE = 'application/json';
 const FORM = 'application/x-www-form-urlencoded';
 
-/** Fills with what `told` has by that name; null for all else. */
-function filled(template: Json, told: Record<string, Json>, type: TemplateContentType = JSON_TYPE) {
-  const standsFor = ({ name, fields }: Reference) => valueIn(told[name] ?? null, fields);
+/** Fills in `values` by their names; null for all others. */
+function filled(
+  template: Json,
+  values: Record<string, Json>,
+  type: TemplateContentType = JSON_TYPE,
+) {
+  const standsFor = ({ name, fields }: Reference) => valueIn(values[name] ?? null, fields);
   return fillTemplate(compileTemplate(template, type), standsFor, 10_000);
 }
 
-describe('a text of a template', () => {
+describe('a string of a template', () => {
   it.each([
     ['order', ['order']],
     ['', []],
@@ -48,37 +52,37 @@ describe('a text of a template', () => {
 });
 
 describe('a template as JSON', () => {
-  it('is compact, with its keys sorted at every level and its lists as they are', () => {
+  it('is compact, with keys sorted at every level and lists in their order', () => {
     const template = { b: [3, 'x', null, { d: 1, c: true }], a: 1.5, '': {}, e: [] };
     expect(filled(template, {})).toBe('{"":{},"a":1.5,"b":[3,"x",null,{"c":true,"d":1}],"e":[]}');
   });
 
-  it('keeps the type of what a text is nothing but the name of', () => {
-    const told = { n: 3, no: null, yes: true, list: [1, { b: 2, a: 1 }], text: '3' };
+  it('keeps the type of a value if a string is only its placeholder', () => {
+    const values = { n: 3, no: null, yes: true, list: [1, { b: 2, a: 1 }], text: '3' };
     const template = { n: '{n}', no: '{no}', yes: '{yes}', list: '{list}', text: '{text}' };
-    expect(filled(template, told)).toBe(
+    expect(filled(template, values)).toBe(
       '{"list":[1,{"a":1,"b":2}],"n":3,"no":null,"text":"3","yes":true}',
     );
   });
 
-  it('puts in text where there is other text around it: nothing for null', () => {
-    const told = { n: 3, no: null, yes: false, list: [1, 'x'], text: 'a"b' };
-    expect(filled('{n}-{no}-{yes}-{list}-{text}', told)).toBe('"3--false-[1,\\"x\\"]-a\\"b"');
+  it('inserts text between other text, and nothing for null', () => {
+    const values = { n: 3, no: null, yes: false, list: [1, 'x'], text: 'a"b' };
+    expect(filled('{n}-{no}-{yes}-{list}-{text}', values)).toBe('"3--false-[1,\\"x\\"]-a\\"b"');
   });
 
-  it('takes keys of mappings as they stand, and doubled braces for single ones', () => {
+  it('does not change keys of mappings, and writes doubled braces as single ones', () => {
     expect(filled({ '{id}': '{{id}}' }, { id: 'x' })).toBe('{"{id}":"{id}"}');
   });
 
-  it('does not read again what was put in', () => {
+  it('does not interpret inserted values', () => {
     expect(filled(['{a}', 'x{a}'], { a: '{b}', b: 'no' })).toBe('["{b}","x{b}"]');
   });
 
-  it('may be a text alone', () => {
+  it('may be a single string', () => {
     expect(filled('{v}', { v: { a: 1 } })).toBe('{"a":1}');
   });
 
-  it('is given up when it would grow too long', () => {
+  it('is abandoned when it would become too long', () => {
     const pieces = compileTemplate(['{a}', '{a}'], JSON_TYPE);
     const tell = () => 'x'.repeat(45);
     expect(fillTemplate(pieces, tell, 97)).toHaveLength(97);
@@ -87,7 +91,7 @@ describe('a template as JSON', () => {
 });
 
 describe('a template as a form', () => {
-  it('has its fields in their order, each percent-encoded', () => {
+  it('has its fields in order, each percent-encoded', () => {
     const template = { 'b&': 'x {id}', a: 1, none: null, yes: true, both: '{id}{id}' };
     expect(filled(template, { id: 'é&=+ %\n' }, FORM)).toBe(
       'b%26=x+%C3%A9%26%3D%2B+%25%0A&a=1&none=&yes=true&' +
@@ -95,13 +99,13 @@ describe('a template as a form', () => {
     );
   });
 
-  it('writes lists and mappings that are put in as JSON', () => {
+  it('writes inserted lists and mappings as JSON', () => {
     const body = filled({ v: '{v}' }, { v: { b: [1], a: 'x' } }, FORM);
     expect(new URLSearchParams(body ?? '').get('v')).toBe('{"a":"x","b":[1]}');
   });
 });
 
-describe('the way into a value', () => {
+describe('the path into a value', () => {
   const value = { a: [{ b: 'x' }, 'y'], length: 1, '0': 'zero' };
 
   it.each<[readonly string[], Json]>([
@@ -122,11 +126,11 @@ describe('the way into a value', () => {
     expect(valueIn(value, fields)).toEqual(found);
   });
 
-  it('goes on into a text that holds JSON, as sessions often do', () => {
+  it('continues into a string of JSON, as in many sessions', () => {
     const text = '{"user":{"id":7,"big":12345678901234567890},"tags":["a"]}';
     expect(valueIn(text, ['user', 'id'])).toBe(7);
     expect(valueIn(text, ['tags', '0'])).toBe('a');
-    // It cannot be told exactly.
+    // It has no exact value.
     expect(valueIn(text, ['user', 'big'])).toBeNull();
     expect(valueIn(text, [])).toBe(text);
     for (const other of ['', '{', '"text"', '7', 'null', '{"__proto__":{"x":1}}']) {

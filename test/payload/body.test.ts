@@ -4,12 +4,12 @@ import type { Json, KeyValue, LookedUp } from '../../src/model/key-value.js';
 import { BODY_BYTES_MAX, bodiesOf } from '../../src/payload/body.js';
 import { compileTemplate, PLACEHOLDER_NAMES } from '../../src/payload/body-template.js';
 import type { WebhookInput } from '../../src/payload/webhook-input.js';
-import { anExpiration, aRoute, aTold } from '../support/domain.js';
+import { anExpiration, aRoute, aWebhookInput } from '../support/domain.js';
 
 const params = (given: Record<string, string | Buffer>) =>
   Object.fromEntries(Object.entries(given).map(([name, text]) => [name, Buffer.from(text)]));
 
-const bodyOf = (given: Partial<WebhookInput>) => String(bodiesOf(aTold(given))('msg_1'));
+const bodyOf = (given: Partial<WebhookInput>) => String(bodiesOf(aWebhookInput(given))('msg_1'));
 
 const A_VALUE: KeyValue = {
   value: { total: '12' },
@@ -26,7 +26,7 @@ const A_LOOKUP: LookedUp = {
 };
 
 describe('a route without a body', () => {
-  it('makes an empty one, without a type', () => {
+  it('has an empty one, without a type', () => {
     const format = { kind: 'none' } as const;
     expect(bodyOf({ route: aRoute({ format }) })).toBe('');
     expect(contentTypeOf(format)).toBeNull();
@@ -46,20 +46,20 @@ describe('a body in the standard format', () => {
     );
   });
 
-  it('takes the time of detection when the deadline was never known', () => {
+  it('has the time of detection when the deadline was never known', () => {
     const body = JSON.parse(bodyOf({ route }));
     expect(body.data.expired_at).toBeNull();
     expect(body.timestamp).toBe('2026-11-22T06:00:10.003Z');
   });
 
-  it('shows bytes that are no UTF-8 as U+FFFD, and the exact ones in base64', () => {
+  it('has invalid UTF-8 as U+FFFD, and the exact bytes in base64', () => {
     const key = Buffer.from([0x6b, 0xff, 0xfe, 0x31]);
     const body = JSON.parse(bodyOf({ expiration: anExpiration({ key }) }));
     expect(body.data.key).toBe('k\ufffd\ufffd1');
     expect(Buffer.from(body.data.key_base64, 'base64')).toEqual(key);
   });
 
-  it('keeps every valid key as it is, without base64', () => {
+  it('has every valid key unchanged, without base64', () => {
     for (const key of ['a\nb\r\t"\\', '\u001b[31m', '\ufeffbom', '\u2028', '日本', '{}', ' ']) {
       const body = JSON.parse(bodyOf({ expiration: anExpiration({ key: Buffer.from(key) }) }));
       expect(body.data).toMatchObject({ key });
@@ -67,7 +67,7 @@ describe('a body in the standard format', () => {
     }
   });
 
-  it('has what was read, and when', () => {
+  it('has the values that were read, and the time of reading', () => {
     const { data } = JSON.parse(bodyOf({ value: A_VALUE, lookup: A_LOOKUP }));
     expect(data).toMatchObject({
       value: { total: '12' },
@@ -79,7 +79,7 @@ describe('a body in the standard format', () => {
     expect(data).not.toHaveProperty('value_omitted');
   });
 
-  it('has the exact bytes of a value that is no text, and why there is none', () => {
+  it('has the exact bytes of a value that is not UTF-8, and the reason for a missing one', () => {
     const value = { value: ['\ufffd'], base64: ['/w=='], omitted: null, readAtMs: 0 };
     expect(JSON.parse(bodyOf({ value })).data).toMatchObject({
       value: ['\ufffd'],
@@ -88,7 +88,7 @@ describe('a body in the standard format', () => {
     });
   });
 
-  it('has nothing of values and tests where there is none', () => {
+  it('has no fields of values and tests by default', () => {
     expect(Object.keys(JSON.parse(bodyOf({})).data)).toEqual([
       'database',
       'detected_at',
@@ -101,8 +101,8 @@ describe('a body in the standard format', () => {
     expect(JSON.parse(bodyOf({ isTest: true })).data).toMatchObject({ test: true });
   });
 
-  it('is made once for all endpoints', () => {
-    const make = bodiesOf(aTold());
+  it('is built once for all endpoints', () => {
+    const make = bodiesOf(aWebhookInput());
     expect(make('msg_1')).toBe(make('msg_2'));
   });
 });
@@ -117,11 +117,11 @@ describe('a body by a template', () => {
   const expiration = anExpiration({ expiredAtMs: Date.parse('2026-11-22T06:00:10.000Z') });
   const everything = Object.fromEntries(PLACEHOLDER_NAMES.map((name) => [name, `{${name}}`]));
 
-  it('has all that its names stand for', () => {
+  it('has the values of all placeholders', () => {
     const format = templated({ ...everything, id: '{id}', total: '{value.total}' });
     const route = aRoute({ format, type: 'order.late' });
-    const told = { expiration, route, params: params({ id: '42' }), value: A_VALUE };
-    expect(JSON.parse(bodyOf(told))).toEqual({
+    const input = { expiration, route, params: params({ id: '42' }), value: A_VALUE };
+    expect(JSON.parse(bodyOf(input))).toEqual({
       database: 0,
       detected_at: '2026-11-22T06:00:10.003Z',
       detected_by: 'notification',
@@ -144,7 +144,7 @@ describe('a body by a template', () => {
     });
   });
 
-  it('has null, and inside a text nothing, for what is not known', () => {
+  it('has null, and inside a string nothing, for unknown values', () => {
     const template = [
       '{expired_at}',
       'at {expired_at}',
@@ -167,15 +167,15 @@ describe('a body by a template', () => {
   it('shows bytes that are no UTF-8 as U+FFFD', () => {
     const key = Buffer.from([0x6b, 0xff]);
     const route = aRoute({ format: templated('{key}/{id}') });
-    const told = { route, expiration: anExpiration({ key }), params: { id: key } };
-    expect(JSON.parse(bodyOf(told))).toBe('k\ufffd/k\ufffd');
+    const input = { route, expiration: anExpiration({ key }), params: { id: key } };
+    expect(JSON.parse(bodyOf(input))).toBe('k\ufffd/k\ufffd');
   });
 
-  it('is none when it would be too large, however it grows', () => {
+  it('is missing when it would be too large, for any reason', () => {
     const key = Buffer.alloc(1024 * 1024, 1);
     const tell = (template: Json) =>
       bodiesOf(
-        aTold({
+        aWebhookInput({
           expiration: anExpiration({ key }),
           route: aRoute({ format: templated(template) }),
         }),
@@ -185,16 +185,18 @@ describe('a body by a template', () => {
     expect(tell('{key}'.repeat(1000))('msg_1')).toBeNull();
     const wide = Buffer.from('\u{20ac}'.repeat(340_000));
     const route = aRoute({ format: templated('{key}'.repeat(17)) });
-    expect(bodiesOf(aTold({ expiration: anExpiration({ key: wide }), route }))('msg_1')).toBeNull();
+    expect(
+      bodiesOf(aWebhookInput({ expiration: anExpiration({ key: wide }), route }))('msg_1'),
+    ).toBeNull();
   });
 });
 
 describe('the largest key', () => {
-  it('is sent in the standard format whatever its bytes', () => {
+  it('is sent in the standard format with any bytes', () => {
     for (const byte of [1, 0xff]) {
       const key = Buffer.alloc(1024 * 1024, byte);
-      const told = aTold({ expiration: anExpiration({ key }), params: { id: key } });
-      expect(bodiesOf(told)('msg_1')?.length).toBeGreaterThan(key.length);
+      const input = aWebhookInput({ expiration: anExpiration({ key }), params: { id: key } });
+      expect(bodiesOf(input)('msg_1')?.length).toBeGreaterThan(key.length);
     }
   });
 });

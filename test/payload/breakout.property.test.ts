@@ -1,4 +1,4 @@
-/** No key, whatever its bytes, leaves the place in a request that the file gives it. */
+/** A key with any bytes stays in its configured place in a request. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { buildRequest } from '../../src/delivery/request.js';
@@ -15,7 +15,7 @@ import { anEndpoint, anExpiration, aRoute } from '../support/domain.js';
 
 const NOW_MS = Date.parse('2026-11-22T06:00:10.003Z');
 
-/** What ends a field, text, line or segment somewhere. */
+/** Characters that end a field, string, line or segment somewhere. */
 const HOSTILE = [
   '"},"admin":true,"x":{"',
   '&admin=1&order=',
@@ -29,7 +29,7 @@ const HOSTILE = [
   '__proto__',
 ];
 
-/** What `{id}` takes: no colon. */
+/** Values of `{id}`: no colon. */
 const ids = fc
   .oneof(
     fc.uint8Array({ minLength: 1, maxLength: 60 }).map((bytes) => Buffer.from(bytes)),
@@ -68,7 +68,7 @@ describe('a key cannot leave its place', () => {
   it('in a path or a query', () => {
     fc.assert(
       fc.property(ids, (id) => {
-        // The URL standard takes their percent-encoded form for steps as well: test/payload/path-template.test.ts.
+        // The URL standard treats their percent-encoded form as steps as well: test/payload/path-template.test.ts.
         fc.pre(!/^\.{1,2}$/.test(id.toString('latin1')));
         const { path } = requestFor(id, { path: '/orders/{id}/cancel?for={id}&x=1' });
         expect(path).toMatch(/^[A-Za-z0-9%._~/?=&-]*$/);
@@ -91,7 +91,7 @@ describe('a key cannot leave its place', () => {
     );
   });
 
-  it('in a JSON text, around which there may be others', () => {
+  it('in a JSON string, with or without other text', () => {
     const template = { order: '{id}', text: 'for {id}, by {key}', list: ['{id}'], admin: false };
     const format = templated(template, 'application/json');
     fc.assert(
@@ -140,7 +140,7 @@ describe('a key cannot leave its place', () => {
     );
   });
 
-  it('in a header: none depends on it but the signature and the id, which are plain', () => {
+  it('in a header: only the signature and the id depend on it, and both are plain', () => {
     fc.assert(
       fc.property(ids, (id) => {
         const { headers } = requestFor(id, { path: '/{id}' });
@@ -150,7 +150,7 @@ describe('a key cannot leave its place', () => {
     );
   });
 
-  it('nor can a value', () => {
+  it('and neither can a value', () => {
     const template = { a: '{value.text}', b: '-{value.text}-', c: '{value}' };
     const json = templated(template, 'application/json');
     const form = templated(template, 'application/x-www-form-urlencoded');

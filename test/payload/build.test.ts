@@ -60,12 +60,12 @@ describe('deliveryId', () => {
     expect(new Set([id, ...others]).size).toBe(4);
   });
 
-  it('holds no dot and nothing that a header could not', () => {
+  it('contains no dot and only characters that a header allows', () => {
     const id = deliveryId({ ...making, occurrence: 'a.b' }, 'r', 'e');
     expect(id).toMatch(/^msg_[0-9a-f]{32}$/);
   });
 
-  it('says that it is a test', () => {
+  it('marks a test', () => {
     expect(deliveryId({ ...making, isTest: true }, 'r', 'e')).toMatch(/^msg_test_[0-9a-f]{32}$/);
   });
 });

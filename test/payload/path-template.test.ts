@@ -23,7 +23,7 @@ describe('fillPath', () => {
     expect(fillPath('/orders/{id}/cancel', params({ id }))).toBe(path);
   });
 
-  it('encodes the dots of a segment that several params make up', () => {
+  it('encodes the dots of a segment of several params', () => {
     expect(fillPath('/{a}{b}/x', params({ a: '.', b: '.' }))).toBe('/%2E%2E/x');
   });
 
@@ -38,7 +38,7 @@ describe('fillPath', () => {
 });
 
 describe('placeholdersOf', () => {
-  it('names them in their order', () => {
+  it('returns them in order', () => {
     expect(placeholdersOf('/{b}/x{a}?{b}')).toEqual(['b', 'a', 'b']);
   });
 });

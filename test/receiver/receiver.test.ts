@@ -4,7 +4,7 @@ import { systemClock } from '../../src/lib/clock.js';
 import { startReceiver } from '../../src/receiver/receiver.js';
 
 describe('the receiver', () => {
-  it('answers although what it tells of the webhook throws', async () => {
+  it('answers even if the callback for the webhook throws', async () => {
     const receiver = await startReceiver({
       listen: { host: '127.0.0.1', port: 0 },
       secrets: [],

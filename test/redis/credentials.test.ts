@@ -11,7 +11,7 @@ import { MountedSecret } from '../support/mounted-secret.js';
 import { startTlsRedis } from '../support/tls-redis.js';
 import { withRedis } from '../support/with-redis.js';
 
-/** The user `relay` has this password alone; its connections are ended. */
+/** Makes this the only password of the user `relay`, and closes the user's connections. */
 const rotate = (redis: RunningRedis, password: string) =>
   withRedis(redis, async (client) => {
     await client.call('ACL', 'SETUSER', 'relay', 'on', 'resetpass', `>${password}`, '+@all', '~*');
@@ -34,7 +34,7 @@ const DEFECTIVE = [
 ] as const;
 
 describe('a password file', () => {
-  it('is read again before each login, of the lasting connection of the state as well', async () => {
+  it('is read again before each login, also of the permanent connection to the state', async () => {
     await using redis = await startRedis();
     await using mounted = await MountedSecret.mount({ password: 'first\n' });
     await rotate(redis, 'first');
@@ -51,7 +51,7 @@ describe('a password file', () => {
     expect(opened.stale).toEqual([]);
   });
 
-  it('whose new password the server does not know yet, or no more, is waited out', async () => {
+  it('whose password the server does not accept yet, or no longer, causes retries', async () => {
     await using redis = await startRedis();
     await using mounted = await MountedSecret.mount({ password: 'first' });
     await rotate(redis, 'first');
@@ -75,7 +75,7 @@ describe('a password file', () => {
   });
 
   it.each(DEFECTIVE)(
-    'that does not log in ends a start, and is described: %j',
+    'that does not log in fails the start, and is described: %j',
     async (password, defect) => {
       await using redis = await startRedis();
       await using mounted = await MountedSecret.mount({ password });
@@ -86,7 +86,7 @@ describe('a password file', () => {
       expect(message).toContain(`(${defect})`);
       await using opened = openStateOf(settings);
       await expect(opened.state.ready(AbortSignal.timeout(20_000))).rejects.toThrow(`(${defect})`);
-      // The error that ends the start says it; the log would only repeat it.
+      // It is in the error that fails the start; the log would only repeat it.
       expect(opened.troubles).toEqual([]);
     },
   );
@@ -109,14 +109,14 @@ describe('a password file', () => {
     },
   );
 
-  it('that was never right ends a start', async () => {
+  it('that was never valid fails the start', async () => {
     await using redis = await startRedis();
     await using mounted = await MountedSecret.mount({ password: 'wrong' });
     await rotate(redis, 'right');
     expect((await failureAt(await loginOf(redis, mounted)))?.retryable).toBe(false);
   });
 
-  it('that cannot be used leaves the last password in use, and is said once', async () => {
+  it('that is unusable leaves the last password in use, and is logged once', async () => {
     await using redis = await startRedis();
     await using mounted = await MountedSecret.mount({ password: 'first' });
     await rotate(redis, 'first');
@@ -139,7 +139,7 @@ describe('a password file', () => {
   });
 });
 
-it('client certificates are read again before each connection, a pair that does not fit is not used', async () => {
+it('client certificates are read again before each connection, and a mismatched pair is not used', async () => {
   await using server = await selfSigned('DNS:localhost');
   await using first = await selfSigned('DNS:first');
   await using second = await selfSigned('DNS:second');
@@ -167,7 +167,7 @@ it('client certificates are read again before each connection, a pair that does 
   expect(await failureAt(settings)).toBeNull();
 });
 
-it('a state with a password of its own shares the certificates of redis, and follows both', async () => {
+it('a state with its own password shares the certificates of redis, and follows changes of both', async () => {
   await using server = await selfSigned('DNS:localhost');
   await using mounted = await MountedSecret.mount({ password: 'first', 'ca.pem': server.cert });
   await using redis = await startTlsRedis(server, { clients: null });
@@ -187,7 +187,7 @@ describe('a login that is refused', () => {
   it.each([
     ['user name', 'relay%20', 'right', '(the user name ends with a blank)'],
     ['password', 'relay', 'right%0A', '(the password ends with a newline)'],
-  ])('is described by doctor too: the %s', async (_, username, password, defect) => {
+  ])('is also described by doctor: the %s', async (_, username, password, defect) => {
     await using redis = await startRedis();
     await rotate(redis, 'right');
     const url = `redis://${username}:${password}@127.0.0.1:${redis.port}`;
@@ -202,7 +202,7 @@ describe('a login that is refused', () => {
     expect(run.stdout.text).toContain(defect);
   });
 
-  it('is not described where nothing looks wrong', async () => {
+  it('is not described where it looks valid', async () => {
     await using redis = await startRedis();
     await rotate(redis, 'right');
     const settings = await settingsOf({

@@ -1,5 +1,5 @@
 // cspell:ignore ftpd munsupported sfatal vfatal
-/** What answers at redis.url or state.url is not the Redis that the relay needs. */
+/** The server at redis.url or state.url is not the Redis that the relay needs. */
 import { type AddressInfo, connect as connectTcp, createServer, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { startRedis } from '../../scripts/lib/redis-server.mjs';
@@ -9,13 +9,13 @@ import { failureAt, openStateOf, settingsOf } from '../support/connecting.js';
 import { FaultyServer } from '../support/faulty-server.js';
 import { startSentinel } from '../support/sentinel.js';
 
-/** A server that greets whoever connects, and answers nothing; without a greeting it is silent. */
+/** A server that greets each client and does not reply; without a greeting it is silent. */
 async function greeting(bytes: string | Buffer) {
   const sockets: Socket[] = [];
   const server = createServer((socket) => {
     sockets.push(socket.on('error', () => undefined));
     socket.write(bytes);
-    // As most do on what they cannot read.
+    // Like most servers on unreadable input.
     if (bytes.length > 0) socket.once('data', () => socket.end());
     socket.resume();
   });
@@ -29,7 +29,7 @@ async function greeting(bytes: string | Buffer) {
   };
 }
 
-/** What is said of a server at redis.url, and of the same at state.url. */
+/** The errors about a server at redis.url, and about the same at state.url. */
 async function saidOf(url: string): Promise<{ redis: string; state: string; isFinal: boolean }> {
   const error = await failureAt(await settingsOf({ redis: { url } }));
   await using opened = openStateOf(await settingsOf({ state: { url } }));
@@ -72,7 +72,7 @@ describe.concurrent('another kind of server', () => {
     ['a memcached server', 'ERROR\r\n'],
     ['an AMQP server (RabbitMQ)', 'AMQP\0\0\x09\x01'],
     ['a server that sends "hello?"', 'hello?\r\n'],
-  ])('that answers in its own way is named: %s', async (name, bytes) => {
+  ])('that replies in its own protocol is named: %s', async (name, bytes) => {
     await using server = await FaultyServer.start((socket) => socket.write(bytes));
     const { redis, state, isFinal } = await saidOf(server.url.replace('http:', 'redis:'));
     expect(redis).toContain(`is ${name}, not Redis. Point redis.url at Redis`);
@@ -80,14 +80,14 @@ describe.concurrent('another kind of server', () => {
     expect(isFinal).toBe(true);
   });
 
-  it('that says OK to everything is not taken for Redis', async () => {
+  it('that replies OK to everything is not accepted as Redis', async () => {
     await using server = await FaultyServer.start((socket) => socket.write('+OK\r\n'));
     const { redis, isFinal } = await saidOf(server.url.replace('http:', 'redis:'));
     expect(redis).toContain('is not Redis (expected "PONG", found: "OK")');
     expect(isFinal).toBe(true);
   });
 
-  it('that closes each connection is waited for, with what it may be', async () => {
+  it('that closes each connection causes retries, and the error names possible reasons', async () => {
     await using server = await FaultyServer.start((socket) => socket.end());
     const { redis, state, isFinal } = await saidOf(server.url.replace('http:', 'redis:'));
     expect(redis).toMatch(/closes them without a response\. .*redis\.url leads to another service/);
@@ -95,7 +95,7 @@ describe.concurrent('another kind of server', () => {
     expect(isFinal).toBe(false);
   });
 
-  it('that never answers is waited for, with what it may be', async () => {
+  it('that never replies causes retries, and the error names possible reasons', async () => {
     await using server = await greeting('');
     const { redis } = await settingsOf({ redis: { url: server.url } });
     const error = await connect(redis, 'test', AbortSignal.timeout(300)).catch((thrown) => thrown);
@@ -122,7 +122,7 @@ describe('a Sentinel', () => {
 });
 
 describe('a proxy', () => {
-  /** Passes all on, and closes a connection that carries this word. */
+  /** Forwards all bytes, and closes a connection that sends this word. */
   async function closingOn(word: string, port: number) {
     const server = createServer((client) => {
       const redis = connectTcp(port, '127.0.0.1');
@@ -141,7 +141,7 @@ describe('a proxy', () => {
     };
   }
 
-  it('that closes the connection on a command that it does not know is told by the command', async () => {
+  it('that closes the connection on an unknown command is reported with this command', async () => {
     await using redis = await startRedis();
     await using proxy = await closingOn('setname', redis.port);
     const error = await failureAt(await settingsOf({ redis: { url: proxy.url } }));
@@ -152,8 +152,8 @@ describe('a proxy', () => {
   });
 });
 
-describe('Redis itself, where it refuses whoever connects', () => {
-  it('in protected mode says so', async () => {
+describe('Redis itself, where it refuses every client', () => {
+  it('in protected mode is reported as such', async () => {
     const denial =
       '-DENIED Redis is running in protected mode because protected mode is enabled\r\n';
     await using server = await greeting(denial);
@@ -163,7 +163,7 @@ describe('Redis itself, where it refuses whoever connects', () => {
     expect(isFinal).toBe(true);
   });
 
-  it('because it has too many clients is waited for', async () => {
+  it('because it has too many clients causes retries', async () => {
     await using server = await greeting('-ERR max number of clients reached\r\n');
     const { redis, isFinal } = await saidOf(server.url);
     expect(redis).toContain('has reached maxclients');
@@ -178,6 +178,6 @@ it.each([
   '*0\r\n',
   '%1\r\n',
   '',
-])('the first bytes %j are those of Redis, or none', (text) => {
+])('the first bytes %j are possible for Redis', (text) => {
   expect(peerOf(Buffer.from(text))).toEqual({ kind: 'redis' });
 });

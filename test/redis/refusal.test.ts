@@ -3,7 +3,7 @@ import { isRefusal, isUnknownCommand } from '../../src/redis/refusal.js';
 
 const reply = (text: string) => Object.assign(new Error(text), { name: 'ReplyError' });
 
-describe('a server does not let us ask', () => {
+describe('a server refuses a command', () => {
   it.each([
     "ERR unknown command 'ROLE', with args beginning with: ",
     "ERR unknown subcommand 'NO-TOUCH'. Try CLIENT HELP.",
@@ -32,7 +32,7 @@ describe('a server does not let us ask', () => {
     expect(isRefusal(reply(text))).toBe(false);
   });
 
-  it('unless there was no answer at all', () => {
+  it('unless there was no reply at all', () => {
     expect(isRefusal(new Error('Connection is closed.'))).toBe(false);
   });
 });

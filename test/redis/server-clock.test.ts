@@ -4,12 +4,12 @@ import { ManualClock } from '../support/manual-clock.js';
 
 const HOUR_MS = 3_600_000;
 
-/** A server whose clock is so far ahead of ours. */
+/** A server whose clock is this far ahead of ours. */
 function aServer(aheadMs: number, onSet?: (stepMs: number) => void) {
   const clock = new ManualClock();
   const serverClock = new ServerClock(clock, onSet);
   const server = { aheadMs };
-  /** What answers its question; question and answer are under way for so long. */
+  /** Replies to TIME; the command and its reply take this long. */
   const answering = (thereMs: number, backMs: number) => {
     const time = async (): Promise<[number, number]> => {
       await clock.advance(thereMs);
@@ -25,7 +25,7 @@ function aServer(aheadMs: number, onSet?: (stepMs: number) => void) {
 }
 
 describe("the server's clock", () => {
-  it('is ours, before it has answered', () => {
+  it('is ours before its first reply', () => {
     const { clock, serverClock } = aServer(HOUR_MS);
     expect(serverClock.nowMs()).toBe(clock.nowMs());
   });
@@ -38,7 +38,7 @@ describe("the server's clock", () => {
     expect(errorMs()).toBe(0);
   });
 
-  it('is believed by the quickest answer', async () => {
+  it('is estimated from the quickest reply', async () => {
     const { ask, errorMs } = aServer(HOUR_MS);
     await ask(0, 80);
     expect(errorMs()).toBe(-40);
@@ -48,16 +48,16 @@ describe("the server's clock", () => {
     expect(errorMs()).toBe(-0.5);
   });
 
-  it('is asked anew after a while: old answers count no more', async () => {
+  it('is read again after a while: old replies are discarded', async () => {
     const { ask, errorMs, server } = aServer(0);
     await ask(1, 1);
-    // It drifts, by less than anybody would call setting it.
+    // It drifts by less than the threshold of a step.
     server.aheadMs = 2;
     for (let times = 0; times < 4; times += 1) await ask(5, 5);
     expect(errorMs()).toBe(0);
   });
 
-  it('that somebody sets is believed at once', async () => {
+  it('is followed at once when it is set', async () => {
     const { ask, errorMs, server } = aServer(0);
     await ask(1, 1);
     server.aheadMs = -HOUR_MS;
@@ -65,7 +65,7 @@ describe("the server's clock", () => {
     expect(errorMs()).toBe(0);
   });
 
-  it('of another server is another', async () => {
+  it('of another server is estimated separately', async () => {
     const { ask, answering, errorMs, server, serverClock } = aServer(0);
     await ask(1, 1);
     server.aheadMs = 8;
@@ -73,7 +73,7 @@ describe("the server's clock", () => {
     expect(errorMs()).toBe(0);
   });
 
-  it('is believed until the next server has answered, or does not tell', async () => {
+  it('is used until the next server has replied or refused', async () => {
     const { ask, clock, errorMs, serverClock } = aServer(HOUR_MS);
     await ask(1, 1);
     const away = { time: () => Promise.reject(new Error('Connection is closed.')) };
@@ -84,7 +84,7 @@ describe("the server's clock", () => {
     expect(serverClock.nowMs()).toBe(clock.nowMs());
   });
 
-  describe('that somebody sets', () => {
+  describe('when it is set', () => {
     async function setBy(stepMs: number) {
       const steps: number[] = [];
       const under = aServer(0, (ms) => steps.push(ms));
@@ -97,7 +97,7 @@ describe("the server's clock", () => {
     }
 
     it.each([1_000, HOUR_MS, -HOUR_MS])(
-      'by %d ms corrects what was read before it was found out',
+      'by %d ms, corrects times that were read before the step was detected',
       async (stepMs) => {
         const { ask, serverClock, readMs, clock, steps } = await setBy(stepMs);
         expect(serverClock.corrected(readMs)).toBe(readMs);
@@ -110,7 +110,7 @@ describe("the server's clock", () => {
       },
     );
 
-    it('is told apart from an hour ago in what the server has written since', async () => {
+    it('distinguishes times written after the step from times an hour before', async () => {
       const { ask, serverClock, clock, server } = await setBy(-HOUR_MS);
       const writtenMs = clock.nowMs() + server.aheadMs;
       await clock.advance(100);
@@ -120,7 +120,7 @@ describe("the server's clock", () => {
       expect(serverClock.correctedWritten(beforeMs)).toBe(beforeMs - HOUR_MS);
     });
 
-    it('is found out by a time that is asked for among other commands', async () => {
+    it('is detected by TIME in a pipeline of other commands', async () => {
       const { answering, serverClock, errorMs, steps } = await setBy(HOUR_MS);
       const tell = serverClock.question();
       const reply = await answering(100, 300).time();
@@ -129,7 +129,7 @@ describe("the server's clock", () => {
       expect(steps).toEqual([HOUR_MS - 100]);
     });
 
-    it('is not taken back by an answer that was under way when it was found out', async () => {
+    it('is not undone by a reply that was in flight when the step was detected', async () => {
       const { ask, answering, serverClock, server, errorMs } = await setBy(HOUR_MS);
       server.aheadMs = 0;
       const tell = serverClock.question();
@@ -140,7 +140,7 @@ describe("the server's clock", () => {
       expect(errorMs()).toBe(0);
     });
 
-    it('by less than a second is believed without a word', async () => {
+    it('by less than a second is followed without a log message', async () => {
       const { ask, errorMs, steps } = await setBy(200);
       await ask(1, 1);
       expect(errorMs()).toBe(0);

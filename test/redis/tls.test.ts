@@ -1,4 +1,4 @@
-/** TLS to a Redis: what the file may name, and that each failure says which one it is. */
+/** TLS to a Redis: the keys of the file, and an error for each kind of failure. */
 import dns from 'node:dns';
 import type { AddressInfo } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
@@ -29,7 +29,7 @@ const pair = ({ certFile, keyFile }: Certificate) => ({ cert_file: certFile, key
 const at = ({ port }: { port: number }, host = 'localhost') => `rediss://${host}:${port}`;
 
 describe('a Redis that requires a client certificate, as it does by default', () => {
-  it('is connected to with the one that the file names, for the keys and the state', async () => {
+  it('is connected to with the certificate of the file, for the keys and the state', async () => {
     const tls = { ca_file: server.certFile, ...pair(client) };
     const settings = await settingsOf({ redis: { url: at(guarded), tls } });
     expect(await failureAt(settings)).toBeNull();
@@ -38,7 +38,7 @@ describe('a Redis that requires a client certificate, as it does by default', ()
     expect(opened.state.problem).toBeNull();
   });
 
-  it('is said to require one where the file names none', async () => {
+  it('is reported to require one where the file has none', async () => {
     const tls = { ca_file: server.certFile };
     expect(await whyNot({ url: at(guarded), tls })).toMatch(
       /requires a client certificate.*Set redis\.tls\.cert_file and redis\.tls\.key_file/,
@@ -50,14 +50,14 @@ describe('a Redis that requires a client certificate, as it does by default', ()
     );
   });
 
-  it('is said to refuse one that it does not know, with who signed it and until when', async () => {
+  it('is reported to refuse an unknown one, with its issuer and end of validity', async () => {
     const tls = { ca_file: server.certFile, ...pair(stranger) };
     expect(await whyNot({ url: at(guarded), tls })).toMatch(
       /rejects the certificate of redis\.tls\.cert_file.*CN=expiry-relay-test stranger.*valid from/,
     );
   });
 
-  it('is said to refuse one that has expired', async () => {
+  it('is reported to refuse one that has expired', async () => {
     await using expired = await selfSigned('DNS:relay', 400);
     await using strict = await startTlsRedis(server, { clients: [expired] });
     const tls = { ca_file: server.certFile, ...pair(expired) };
@@ -68,13 +68,13 @@ describe('a Redis that requires a client certificate, as it does by default', ()
 });
 
 describe('a certificate of the server that does not verify', () => {
-  it('for want of its authority says so, and where to name it', async () => {
+  it('because its authority is unknown causes an error that names ca_file', async () => {
     expect(await whyNot({ url: at(open) })).toMatch(
       /not signed by a CA that Node trusts .*Set redis\.tls\.ca_file/,
     );
   });
 
-  it('with another authority than that of ca_file says so', async () => {
+  it('because its authority is not in ca_file causes an error', async () => {
     const said = await whyNot({ url: at(open), tls: { ca_file: stranger.certFile } });
     expect(said).toContain('not signed by a CA in redis.tls.ca_file');
     expect(said).not.toContain('NODE_EXTRA_CA_CERTS');
@@ -88,7 +88,7 @@ describe('a certificate of the server that does not verify', () => {
     expect(said).toContain(`NODE_EXTRA_CA_CERTS names ${file}, which Node ignores: ${reason}`);
   });
 
-  it('because it is for another name names both, and server_name helps', async () => {
+  it('because it is for another name causes an error with both names, and server_name helps', async () => {
     const url = at(open, '127.0.0.1');
     const tls = { ca_file: server.certFile };
     expect(await whyNot({ url, tls })).toMatch(
@@ -100,7 +100,7 @@ describe('a certificate of the server that does not verify', () => {
     expect(await whyNot({ url, tls: { ...tls, server_name: 'localhost' } })).toBe('connected');
   });
 
-  it('because its time is over, or has not come, says so', async () => {
+  it('because it has expired, or is not valid yet, causes an error', async () => {
     for (const [daysAgo, reason] of [
       [400, 'has expired'],
       [-10, 'is not valid yet'],
@@ -113,7 +113,7 @@ describe('a certificate of the server that does not verify', () => {
   });
 });
 
-/** A server that speaks TLS alone; the names that clients have asked for. */
+/** A server that accepts only TLS, and the names that clients have requested. */
 async function startSni({ key, cert }: Certificate) {
   const names: unknown[] = [];
   const tls = createTlsServer({ key, cert }, (socket) => {
@@ -129,10 +129,10 @@ async function startSni({ key, cert }: Certificate) {
   };
 }
 
-it('a name with a dot at its end is looked up with it, and asked for and verified without it', async () => {
+it('a name with a trailing dot is resolved with it, and requested and verified without it', async () => {
   await using sni = await startSni(server);
   const { lookup } = dns;
-  // Not every machine knows the absolute form of this name.
+  // Not every machine resolves the absolute form of this name.
   const spy = vi.spyOn(dns, 'lookup') as unknown as MockInstance<(...asked: unknown[]) => void>;
   spy.mockImplementation((name, ...rest) =>
     Reflect.apply(lookup, dns, [name === 'localhost.' ? '127.0.0.1' : name, ...rest]),
@@ -145,7 +145,7 @@ it('a name with a dot at its end is looked up with it, and asked for and verifie
   expect(said).toContain('after the TLS handshake');
 });
 
-it('the host is asked for by name (SNI), server_name instead of it, and an address by none', async () => {
+it('SNI is the host, or server_name instead of it, and empty for an address', async () => {
   await using sni = await startSni(server);
   const tls = { ca_file: server.certFile };
   await whyNot({ url: at(sni), tls });
@@ -159,19 +159,19 @@ it('the host is asked for by name (SNI), server_name instead of it, and an addre
 });
 
 describe.concurrent('a port that does not speak TLS behind rediss://', () => {
-  it('is said not to when it answers in another way', async () => {
+  it('is reported when it replies in another protocol', async () => {
     await using http = await FaultyServer.start((socket) => socket.end('HTTP/1.1 400 No\r\n\r\n'));
     const url = http.url.replace('http:', 'rediss:');
     expect(await whyNot({ url })).toMatch(/this port is without TLS .*Use redis:\/\//);
   });
 
-  it('is said not to answer the handshake when it is that of a Redis', async () => {
+  it('is reported not to reply to the handshake when it is a Redis', async () => {
     expect(await whyNot({ url: at(open.plain) })).toMatch(
       /does not respond to the TLS handshake\. .*use redis:\/\/ in redis\.url/,
     );
   });
 
-  it('is said to close connections during the handshake', async () => {
+  it('is reported to close connections during the handshake', async () => {
     await using closing = await FaultyServer.start((socket) => socket.destroy());
     const url = closing.url.replace('http:', 'rediss:');
     expect(await whyNot({ url })).toContain('closes connections during the TLS handshake');
@@ -179,13 +179,13 @@ describe.concurrent('a port that does not speak TLS behind rediss://', () => {
 });
 
 describe('a port for TLS behind redis://', () => {
-  it('is named as one possibility when it closes the connection', async () => {
+  it('is reported as one possibility when it closes the connection', async () => {
     expect(await whyNot({ url: `redis://localhost:${open.port}` })).toMatch(
       /closes them without a response\. The port may require TLS \(use rediss:\/\/\)/,
     );
   });
 
-  it('is named when it answers with an alert of TLS', async () => {
+  it('is reported when it replies with a TLS alert', async () => {
     const alert = Buffer.from([0x15, 3, 1, 0, 2, 2, 70]);
     await using tls = await FaultyServer.start((socket) => socket.end(alert));
     const said = await whyNot({ url: tls.url.replace('http:', 'redis:') });
@@ -193,7 +193,7 @@ describe('a port for TLS behind redis://', () => {
   });
 });
 
-it('a proxy that ends TLS and whose Redis is down is waited for', async () => {
+it('a proxy that terminates TLS and whose Redis is down causes retries', async () => {
   await using proxy = await startSni(server);
   const redis = { url: at(proxy), tls: { ca_file: server.certFile } };
   const error = await failureAt(await settingsOf({ redis }));

@@ -24,7 +24,7 @@ describe('a Unix socket', () => {
     expect(wrong).toContain(`Redis at unix://${path} requires a password`);
   });
 
-  it('that is not there, or that nobody listens on, is waited for, with what to do', async () => {
+  it('that does not exist, or has no listener, causes retries, and the error names the action', async () => {
     await using folder = await tempFolder({});
     const path = join(folder.path, 'redis.sock');
     const absent = await failureAt(await settingsOf({ redis: { url: `unix://${path}` } }));
@@ -37,7 +37,7 @@ describe('a Unix socket', () => {
     expect(stale?.message).toMatch(/no server listens on this socket \(ECONNREFUSED\)/);
   });
 
-  it('stands in messages and commands by its path', async () => {
+  it('appears in messages and commands by its path', async () => {
     const { redis } = await settingsOf({ redis: { url: 'unix:///run/my redis/redis.sock' } });
     expect(addressOf(redis)).toBe('unix:///run/my redis/redis.sock');
     expect(redisCli(redis)).toBe("redis-cli -s '/run/my redis/redis.sock'");

@@ -6,7 +6,7 @@ import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mj
 import type { Pattern } from '../../src/model/pattern.js';
 import { compilePattern, PatternError } from '../../src/routing/pattern.js';
 
-/** Few enough bytes that random patterns and random keys meet. */
+/** Few enough bytes that random patterns match random keys. */
 const keyBytes = fc.constantFrom(
   ...Buffer.from('aaabbbcc:::-][^\\*?{}'),
   ...Buffer.from('éü'),
@@ -19,7 +19,7 @@ function keys(maxLength: number): fc.Arbitrary<Buffer> {
     .map((bytes) => Buffer.from(bytes));
 }
 
-/** Null for what is refused, and for captures, which Redis does not know. */
+/** Null for refused patterns, and for captures, which Redis does not have. */
 function compileGlob(source: string): Pattern | null {
   try {
     const pattern = compilePattern(source);
@@ -30,7 +30,7 @@ function compileGlob(source: string): Pattern | null {
   }
 }
 
-describe('a pattern without captures takes the keys that Redis takes', () => {
+describe('a pattern without captures matches the same keys as in Redis', () => {
   const literals = fc.constantFrom('a', 'b', 'c', ':', '-', ']', '^', '}', 'é', 'ü', '\0');
   const inClass = fc.constantFrom(
     ...['a', 'b', 'c', ':', '-', '^', '[', '{', '}', '*', '?', 'é', 'à', '\\]', '\\\\', '\\-'],
@@ -106,7 +106,7 @@ describe('a pattern without captures takes the keys that Redis takes', () => {
     return ours.length;
   }
 
-  it('for patterns by chance', async () => {
+  it('for random patterns', async () => {
     let runs = 0;
     let runsWithAMatch = 0;
     await fc.assert(
@@ -119,7 +119,7 @@ describe('a pattern without captures takes the keys that Redis takes', () => {
     expect(runsWithAMatch / runs).toBeGreaterThan(0.25);
   });
 
-  it('for patterns made from a key that is there', async () => {
+  it('for patterns derived from an existing key', async () => {
     const fromKeys = fc.nat({ max: KEYS }).chain((index) => {
       const key = allKeys[index % allKeys.length] as Buffer;
       const parts = [...key].map((byte) => {

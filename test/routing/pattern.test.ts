@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { compilePattern, PatternError } from '../../src/routing/pattern.js';
 
-/** The params as text; null when the key does not match. */
+/** The params as strings; null when the key does not match. */
 function paramsIn(pattern: string, key: string | Buffer): Record<string, string> | null {
   const params = compilePattern(pattern).match(Buffer.from(key as string));
   if (params === null) return null;
@@ -60,7 +60,7 @@ describe("Redis's own glob", () => {
     for (const key of left) expect(matches(pattern, key), `${pattern} leaves "${key}"`).toBe(false);
   });
 
-  it('sees bytes, not characters', () => {
+  it('matches bytes, not characters', () => {
     expect(matches('é', 'é')).toBe(true);
     expect(matches('?', 'é')).toBe(false);
     expect(matches('??', 'é')).toBe(true);
@@ -72,7 +72,7 @@ describe("Redis's own glob", () => {
     expect(matches('[à-ü]', Buffer.from([0xb0]))).toBe(true);
   });
 
-  it('takes keys that are no text', () => {
+  it('matches keys that are not UTF-8', () => {
     const key = Buffer.from([0x61, 0x00, 0xff, 0xfe, 0x3a, 0x80]);
     expect(matches('a*', key)).toBe(true);
     expect(matches('a????\u0080', key)).toBe(false);
@@ -82,7 +82,7 @@ describe("Redis's own glob", () => {
     });
   });
 
-  it('takes a Uint8Array that is a window on a larger buffer', () => {
+  it('accepts a Uint8Array that is a view of a larger buffer', () => {
     const window = new Uint8Array(Buffer.from('xxorder:7yy')).subarray(2, 9);
     expect(compilePattern('order:{id}').match(window)).toEqual({ id: Buffer.from('7') });
   });
@@ -125,25 +125,25 @@ describe('captures', () => {
     expect(paramsIn(pattern, key)).toEqual(params);
   });
 
-  it('are named in the order in which they stand', () => {
+  it('are listed in order', () => {
     expect(compilePattern('{b}:{a}:*-{_2}').names).toEqual(['b', 'a', '_2']);
     expect(compilePattern('a*').names).toEqual([]);
   });
 
-  it('may have a name that objects give a meaning to', () => {
+  it('may have the name of an object property, such as `constructor`', () => {
     const params = compilePattern('{constructor}:{toString}').match(Buffer.from('a:b'));
     expect(params).toEqual({ constructor: Buffer.from('a'), toString: Buffer.from('b') });
     expect(compilePattern('a').match(Buffer.from('a'))?.constructor).toBeUndefined();
   });
 
-  it('are copies: a key that is overwritten later changes nothing', () => {
+  it('are copies, which later changes of the key do not affect', () => {
     const key = Buffer.from('order:42');
     const params = compilePattern('order:{id}').match(key);
     key.fill('x');
     expect(params).toEqual({ id: Buffer.from('42') });
   });
 
-  it('of one key leave nothing behind for the next', () => {
+  it('of one key do not affect the next', () => {
     const pattern = compilePattern('{a}-{b}*x{c}');
     expect(pattern.match(Buffer.from('1-2x3'))).not.toBeNull();
     expect(pattern.match(Buffer.from('-2x3'))).toBeNull();
@@ -219,7 +219,7 @@ describe('a pattern is refused', () => {
     });
   });
 
-  it('when it captures more than anybody reads', () => {
+  it('when it has too many captures', () => {
     const captures = Array.from({ length: 33 }, (_, index) => `{p${index}}`);
     expect(compilePattern(captures.slice(1).join(':')).names).toHaveLength(32);
     expect(refusalOf(captures.join(':')).message).toBe(
@@ -263,7 +263,7 @@ describe('long keys', () => {
     expect(performance.now() - startMs).toBeLessThan(MS_MAX);
   });
 
-  it.each(['*a*a*a*a*b*', '{a}{b}{c}*{d}'])('%s takes time in proportion to the key', (pattern) => {
+  it.each(['*a*a*a*a*b*', '{a}{b}{c}*{d}'])('%s takes time proportional to the key', (pattern) => {
     fastestOf3Ms(pattern, Buffer.alloc(MEBIBYTE / 4, 'a'));
     const shortMs = fastestOf3Ms(pattern, Buffer.alloc(MEBIBYTE / 8, 'a'));
     const longMs = fastestOf3Ms(pattern, Buffer.alloc(MEBIBYTE / 2, 'a'));

@@ -31,7 +31,7 @@ describe('the Redis of the keys', () => {
     expect(ofState('state version', { version })?.text ?? null).toBe(text);
   });
 
-  it('compares versions by number, and knows when there is none', () => {
+  it('compares versions by number, and reports a missing one', () => {
     expect(isAtLeast('7.2.0', [7, 2])).toBe(true);
     expect(isAtLeast('7.10.0', [7, 2])).toBe(true);
     expect(isAtLeast('7.0.9', [7, 2])).toBe(false);
@@ -51,7 +51,7 @@ describe('the Redis of the keys', () => {
     expect(of('role', given)).toMatchObject({ level, text: expect.stringContaining(text) });
   });
 
-  it('in Cluster mode is a warning, unless it is the only primary', () => {
+  it('in Cluster mode causes a warning, unless it is the only primary', () => {
     expect(of('cluster', { isCluster: false })).toBeUndefined();
     expect(of('cluster', { isCluster: true, primaries: 1 })?.level).toBe('note');
     expect(of('cluster', { isCluster: true, primaries: 3 })?.text).toContain('(cluster_size is 3)');
@@ -128,7 +128,7 @@ describe('eviction', () => {
     },
   );
 
-  it('says how many keys were evicted, and what that means', () => {
+  it('reports the number of evicted keys and the effect', () => {
     const given = memory(100 * MIB, 'volatile-lru', 1_234, 50 * MIB);
     expect(of('eviction', given)).toMatchObject({
       text:
@@ -138,7 +138,7 @@ describe('eviction', () => {
     });
   });
 
-  it('is told by CONFIG GET where INFO may not be asked, or leaves it out', () => {
+  it('is read by CONFIG GET where INFO is denied, or lacks it', () => {
     const shown = settings({ maxmemory: String(MIB), 'maxmemory-policy': 'allkeys-lru' });
     for (const info of [null, parseInfo('# Server\r\n')]) {
       expect(of('eviction', { info, settings: shown })?.level).toBe('note');
@@ -155,7 +155,7 @@ describe('eviction', () => {
   );
 });
 
-describe('what the state Redis keeps on disk', () => {
+describe('the persistence of the state Redis', () => {
   const FINE = 'aof_last_write_status:ok\r\nrdb_last_bgsave_status:ok\r\n';
   it.each([
     [`aof_enabled:1\r\n${FINE}`, '', 'ok', 'appendonly yes'],
@@ -183,7 +183,7 @@ describe('what the state Redis keeps on disk', () => {
     if (level === 'warning') expect(found?.advice).toContain('CONFIG SET appendonly yes');
   });
 
-  it('is told by CONFIG GET where INFO may not be asked', () => {
+  it('is read by CONFIG GET where INFO is denied', () => {
     const shown = (appendonly: string) => settings({ appendonly, save: '' });
     const levels = ['yes', 'no'].map(
       (appendonly) =>

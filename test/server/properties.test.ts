@@ -1,4 +1,4 @@
-/** What can be read of servers that let us ask only some of it. */
+/** Properties of servers that permit only some commands. */
 import { Redis } from 'ioredis';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { startRedis } from '../../scripts/lib/redis-server.mjs';
@@ -33,7 +33,7 @@ describe('the properties of a server', () => {
     },
   );
 
-  it('are unknown where nothing may be asked, and nothing is asked twice', async () => {
+  it('are unknown where every command is denied, and none is repeated', async () => {
     const names = ['ROLE', 'INFO', 'HELLO', 'CONFIG', 'CLUSTER'];
     const { redis, reader } = await serverWith([...without(...names)]);
     const found = await reader.read();
@@ -50,7 +50,7 @@ describe('the properties of a server', () => {
     expect(given).toEqual(['echo']);
   });
 
-  it('show what CONFIG GET shows, and which process of the server it is', async () => {
+  it('include the reply of CONFIG GET and the run id of the server', async () => {
     const { reader } = await serverWith(['--timeout', '30', '--notify-keyspace-events', 'Ex']);
     const { settings, runId, version } = await reader.read();
     expect(settings.get('timeout')).toBe('30');

@@ -13,7 +13,7 @@ const one = new Secret(TEST_SECRET);
 const other = new Secret(`whsec_${Buffer.alloc(24, 7).toString('base64')}`);
 
 describe('sign', () => {
-  it("gives the specification's own vector", () => {
+  it("matches the specification's test vector", () => {
     const headers = sign(
       'msg_p5jXN8AQM9LWM0D4loKWxJek',
       Buffer.from('{"test": 2432232314}'),
@@ -32,7 +32,7 @@ describe('sign', () => {
     expect(() => new Webhook(TEST_SECRET).verify(body.toString(), headers)).not.toThrow();
   });
 
-  it('signs with every secret, one space between, so that each of two receivers verifies', () => {
+  it('signs with every secret, separated by a space, so that each of two receivers verifies', () => {
     const headers = { ...sign('msg_1', body, [other, one], nowMs) } as Record<string, string>;
     expect(headers['webhook-signature']).toMatch(/^v1,\S+ v1,\S+$/);
     for (const secret of [one, other]) {
@@ -49,13 +49,13 @@ describe('sign', () => {
   });
 });
 
-/** Of 64 bytes, and its public key, as another implementation writes them. */
+/** A secret of 64 bytes and its public key, from another implementation. */
 const PRIVATE =
   'whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==';
 const PUBLIC = 'whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=';
 const asymmetric = new Secret(PRIVATE);
 
-/** Node's crypto alone, from the public key's text. */
+/** Verifies only with Node's crypto, from the public key as a string. */
 function isSignedByPair(headers: Record<string, string>, publicKey: string, signature: string) {
   const x = Buffer.from(publicKey.slice('whpk_'.length), 'base64').toString('base64url');
   const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
@@ -65,7 +65,7 @@ function isSignedByPair(headers: Record<string, string>, publicKey: string, sign
 }
 
 describe('an asymmetric secret', () => {
-  it("gives the reference library's own vector", () => {
+  it("matches the reference library's test vector", () => {
     const seed = new Secret('whsk_VEVTVFNJR05JTkdLRVlET05PVFVTRVRISVNGT1JBTlk=');
     const headers = sign(
       'msg_p5jXN8AQM9LWM0D4loKWxJek',
@@ -78,7 +78,7 @@ describe('an asymmetric secret', () => {
     );
   });
 
-  it('signs after every v1, wherever it stands, and those who know v1 alone still verify', () => {
+  it('signs after every v1, at any place in the list, and receivers with only v1 still verify', () => {
     const secrets = [asymmetric, other, new Secret(newKeyPair().privateKey), one];
     const headers = { ...sign('msg_1', body, secrets, nowMs) } as Record<string, string>;
     const signatures = headers['webhook-signature']?.split(' ') ?? [];
@@ -120,12 +120,12 @@ describe('verify', () => {
     };
   };
 
-  it('accepts what sign made, with any of the secrets', () => {
+  it('accepts signatures of sign, with any of the secrets', () => {
     expect(verify(received(), body, [one], nowMs)).toBe('verified');
     expect(verify(received(), body, [other], nowMs)).toBe('verified');
   });
 
-  it('accepts what the standardwebhooks library made', () => {
+  it('accepts signatures of the standardwebhooks library', () => {
     const at = new Date(nowMs);
     const signature = new Webhook(TEST_SECRET).sign('msg_9', at, body.toString());
     const timestamp = String(Math.floor(nowMs / 1000));
@@ -152,7 +152,7 @@ describe('verify', () => {
     );
   });
 
-  it('says that there is nothing to check with', () => {
+  it('reports missing secrets', () => {
     expect(verify(received(), body, [], nowMs)).toBe('no_secret');
   });
 });

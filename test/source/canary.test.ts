@@ -5,7 +5,7 @@ import { Listening, proverOf } from '../support/listening.js';
 const never = new AbortController().signal;
 
 describe.concurrent('the canary', () => {
-  it('is heard to expire, in each database', async () => {
+  it('is received in each database', async () => {
     await using listening = await Listening.start();
     for (const database of [0, 1]) {
       const result = await listening.canary.prove(database, never);
@@ -17,7 +17,7 @@ describe.concurrent('the canary', () => {
     }
   });
 
-  it('is heard when only its first key was flushed away', async () => {
+  it('is received when only its first key was flushed', async () => {
     await using listening = await Listening.start();
     const { canary, other } = listening;
     const written: string[] = [];
@@ -28,14 +28,14 @@ describe.concurrent('the canary', () => {
     expect(written.length).toBeGreaterThan(1);
   });
 
-  it('is removed when every key of it goes before its time: flushed, deleted or evicted', async () => {
+  it('is removed when every key of it vanishes before its deadline: flushed, deleted or evicted', async () => {
     await using listening = await Listening.start();
     const { canary, other } = listening;
     await listening.onWrite((key) => void other.del(key));
     expect(await canary.prove(0, never)).toEqual({ kind: 'removed' });
   });
 
-  it('is evicted when its removals are heard: notifications flow', async () => {
+  it('is evicted when its removals are received: notifications work', async () => {
     await using listening = await Listening.start();
     const { canary, other } = listening;
     await listening.onWrite((key) => {
@@ -44,7 +44,7 @@ describe.concurrent('the canary', () => {
     expect(await canary.prove(0, never)).toEqual({ kind: 'evicted' });
   });
 
-  it('is not needed when another key of its database is heard', async () => {
+  it('is not needed when an event of another key of its database is received', async () => {
     await using listening = await Listening.start();
     const { canary, other } = listening;
     await listening.onWrite((key) => {
@@ -53,7 +53,7 @@ describe.concurrent('the canary', () => {
     expect(await canary.prove(0, never)).toEqual({ kind: 'flowing' });
   });
 
-  it('takes a key of another database for no proof', async () => {
+  it('is not proved by a key of another database', async () => {
     await using listening = await Listening.start();
     const { canary, other } = listening;
     await other.select(1);
@@ -63,7 +63,7 @@ describe.concurrent('the canary', () => {
     expect(await canary.prove(0, never)).toEqual({ kind: 'removed' });
   });
 
-  it('is lost when it expires and nobody says so', async () => {
+  it('is lost when it expires without a notification', async () => {
     await using listening = await Listening.start();
     await listening.other.config('SET', 'notify-keyspace-events', '');
     const beganMs = performance.now();
@@ -71,13 +71,13 @@ describe.concurrent('the canary', () => {
     expect(performance.now() - beganMs).toBeLessThan(15_000);
   });
 
-  it('is heard though the look before its deadline came late, and itself expired it', async () => {
+  it('is received even if the read before its deadline was late and expired it', async () => {
     await using listening = await Listening.start();
     await listening.onWrite(() => void listening.keepWaiting(200));
     expect(await listening.canary.prove(0, never)).toMatchObject({ kind: 'received' });
   });
 
-  it('is lost, not removed, when such a look is late and nobody hears it expire', async () => {
+  it('is lost, not removed, when such a read is late and no notification is received', async () => {
     await using listening = await Listening.start();
     await listening.other.config('SET', 'notify-keyspace-events', 'E$');
     await listening.onWrite(() => void listening.keepWaiting(200));
@@ -116,8 +116,8 @@ describe('verdict', () => {
   it.each<[Fate[], string]>([
     [['removed', 'removed', 'removed'], 'removed'],
     [['removed', 'unknown', 'removed'], 'removed'],
-    [['removed', 'unheard', 'removed'], 'lost'],
-    [['unheard', 'unheard', 'unheard'], 'lost'],
+    [['removed', 'unpublished', 'removed'], 'lost'],
+    [['unpublished', 'unpublished', 'unpublished'], 'lost'],
     [['unknown', 'unknown', 'unknown'], 'lost'],
   ])('%j: %s', (fates, kind) => {
     expect(verdict(fates)).toEqual({ kind });
@@ -125,7 +125,7 @@ describe('verdict', () => {
 });
 
 describe.concurrent('the prover', () => {
-  it('says once that the canary is removed, and once that it is well again', async () => {
+  it('logs once that the canary is removed, and once that it has recovered', async () => {
     await using listening = await Listening.start();
     const { prover, lines, events } = proverOf(listening, [0]);
     let removing = true;
@@ -148,7 +148,7 @@ describe.concurrent('the prover', () => {
     expect(events()).toEqual(['canary_removed', 'canary_recovered']);
   });
 
-  it('is content with an evicted canary, warns once, and says once that all is well again', async () => {
+  it('accepts an evicted canary, warns once, and logs the recovery once', async () => {
     await using listening = await Listening.start();
     const { prover, lines, events } = proverOf(listening, [0]);
     let evicting = true;
@@ -171,7 +171,7 @@ describe.concurrent('the prover', () => {
     expect(events()).toEqual(['canary_evicted', 'canary_recovered']);
   });
 
-  it('is not content with an evicted canary where the setting is not shown', async () => {
+  it('does not accept an evicted canary where the setting is hidden', async () => {
     await using listening = await Listening.start();
     const { prover } = proverOf(listening, [0], null);
     await listening.onWrite((key) => {
@@ -181,7 +181,7 @@ describe.concurrent('the prover', () => {
     expect(prover.proof.kind).toBe('failing');
   });
 
-  it('looks with each round whether the server is what it was, before and after it fails', async () => {
+  it('verifies the server in each round, before and after a failure', async () => {
     await using listening = await Listening.start();
     const { prover } = proverOf(listening, [0]);
     let looks = 0;
@@ -194,7 +194,7 @@ describe.concurrent('the prover', () => {
     expect(prover.proof.kind).toBe('failing');
   });
 
-  it('is not content while one of the databases is unproved', async () => {
+  it('fails while one of the databases is unproved', async () => {
     await using listening = await Listening.start();
     const { prover } = proverOf(listening, [0, 1]);
     await listening.onWrite((key) => void listening.other.del(key));
@@ -205,7 +205,7 @@ describe.concurrent('the prover', () => {
     });
   });
 
-  it('says why the canary cannot be written only when the reason changes', async () => {
+  it('logs the reason that the canary cannot be written only when it changes', async () => {
     await using listening = await Listening.start();
     const { other } = listening;
     const { prover, lines, events } = proverOf(listening, [0, 1]);
@@ -231,7 +231,7 @@ describe.concurrent('the prover', () => {
   it.each([
     [null, 'Ex', ['notifications_partial']],
     ['Exge', 'Ex', ['notifications_partial']],
-    // Said already when the setting was read.
+    // Already logged when the setting was read.
     ['Ex', 'Ex', []],
     [null, 'Exg', []],
   ])(
@@ -247,7 +247,7 @@ describe.concurrent('the prover', () => {
     },
   );
 
-  it('finds out that class g was taken out of a setting that is hidden', async () => {
+  it('detects that class g was removed from a hidden setting', async () => {
     await using listening = await Listening.start();
     const { prover } = proverOf(listening, [0], null);
     await prover.proveAll(never);

@@ -5,18 +5,18 @@ import { channelsOf } from '../../src/source/channels.js';
 import { WANTED_FLAGS } from '../../src/source/notifications.js';
 import { eventually } from '../support/eventually.js';
 
-/** What is heard while the key `k` is there, which has a deadline. */
-async function heardOf(work: (redis: Redis) => Promise<unknown>): Promise<string[]> {
+/** The notices that reach a subscriber while the key `k` exists, which has a deadline. */
+async function noticesOf(work: (redis: Redis) => Promise<unknown>): Promise<string[]> {
   await using server = await startRedis({ args: ['--notify-keyspace-events', WANTED_FLAGS] });
   const [redis, subscriber] = [0, 1].map(() => new Redis(server.url, { protocol: 2 })) as [
     Redis,
     Redis,
   ];
   const channels = channelsOf([0, 1]);
-  const heard: string[] = [];
+  const notices: string[] = [];
   subscriber.on('message', (channel: string, key: string) => {
     const said = channels.get(channel);
-    heard.push(`${said?.kind} ${key}${said?.database === 0 ? '' : ` in ${said?.database}`}`);
+    notices.push(`${said?.kind} ${key}${said?.database === 0 ? '' : ` in ${said?.database}`}`);
   });
   await redis.set('k', 'value', 'EX', 60);
   await redis.set('end', '');
@@ -24,9 +24,9 @@ async function heardOf(work: (redis: Redis) => Promise<unknown>): Promise<string
   await work(redis);
   await redis.select(0);
   await redis.del('end');
-  await eventually('the end', () => heard.includes('removed end'));
+  await eventually('the end', () => notices.includes('removed end'));
   for (const each of [redis, subscriber]) each.disconnect();
-  return heard.slice(0, -1);
+  return notices.slice(0, -1);
 }
 
 const COMMANDS: readonly (readonly [string, (redis: Redis) => Promise<unknown>, string[]])[] = [
@@ -60,8 +60,8 @@ const COMMANDS: readonly (readonly [string, (redis: Redis) => Promise<unknown>, 
   ],
 ];
 
-describe.concurrent('what Redis says of', () => {
-  it.each(COMMANDS)('%s is heard as it is meant', async (_, work, expected) => {
-    expect(await heardOf(work)).toEqual(expected);
+describe.concurrent('notifications of Redis', () => {
+  it.each(COMMANDS)('%s causes its notices', async (_, work, expected) => {
+    expect(await noticesOf(work)).toEqual(expected);
   });
 });

@@ -14,7 +14,7 @@ async function aConnection() {
   onTestFinished(() => closing.abort());
   const reasons: string[] = [];
   let laterMs = 0;
-  /** It has been open for long enough to be worth opening again. */
+  /** A connection that has been open long enough to be reopened. */
   const hasLasted = () => {
     laterMs += 2_000;
   };
@@ -31,7 +31,7 @@ async function aConnection() {
 }
 
 describe('a connection that is opened again', () => {
-  it('carries out what was given while it was closed, and says why it was', async () => {
+  it('executes commands that were sent while it was closed, and reports the reason', async () => {
     const { connection, reasons, kill } = await aConnection();
     await kill();
     expect(await connection.run((redis) => redis.ping())).toBe('PONG');
@@ -40,7 +40,7 @@ describe('a connection that is opened again', () => {
     expect(await echoes).toEqual(['1', '2', '3']);
   });
 
-  it('hands on what Redis refuses, and gives it once', async () => {
+  it('passes on an error of Redis, and sends the command once', async () => {
     const { connection, other } = await aConnection();
     await other.set('text', 'a');
     let times = 0;
@@ -52,7 +52,7 @@ describe('a connection that is opened again', () => {
     expect(times).toBe(1);
   });
 
-  it('ends when it cannot be opened again, and with it what was given', async () => {
+  it('ends when it cannot be opened again, and rejects its commands', async () => {
     const { server, connection } = await aConnection();
     await server.kill('SIGKILL');
     // A process that is being killed may accept one more connection, and close it.

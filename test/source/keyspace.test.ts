@@ -21,12 +21,12 @@ import { isPrimary, steady } from '../support/steady-connection.js';
 
 const never = new AbortController().signal;
 
-/** A server, a connection of ours and one of somebody else's. */
+/** A server, a connection of the relay and one of another client. */
 async function aServer(...args: readonly string[]) {
   const server = await startRedis({ args });
   const [redis, other] = [0, 1].map(() => new Redis(server.url, { protocol: 2 })) as [Redis, Redis];
   const serverClock = new ServerClock(systemClock);
-  // Not where a test forbids it.
+  // Unless a test forbids it.
   await serverClock.ask(redis).catch(() => undefined);
   return {
     redis,
@@ -48,7 +48,7 @@ describe('the time of a reading', () => {
     await using under = await aServer();
     const { keyspace, redis } = under;
     const steps: number[] = [];
-    // What was known before is far behind the server.
+    // The offset known before is far behind the server.
     const behind = { time: async () => ['0', '0'] } as unknown as Pick<Redis, 'time'>;
     const serverClock = new ServerClock(systemClock, (stepMs) => steps.push(stepMs));
     await serverClock.ask(behind);
@@ -59,7 +59,7 @@ describe('the time of a reading', () => {
     expect(steps).toHaveLength(1);
   });
 
-  it('is by what is known of its clock where it does not tell', async () => {
+  it('uses the known offset of its clock where TIME is missing', async () => {
     await using under = await aServer('--rename-command', 'TIME', '');
     const deadlineMs = Date.now() + 60_000;
     await under.other.set('a', '', 'PXAT', deadlineMs);
@@ -73,7 +73,7 @@ describe('the time of a reading', () => {
 });
 
 describe.each([[], ['--rename-command', 'PEXPIRETIME', '']])('reading keys (%s)', (...args) => {
-  it('tells deadlines, endless keys and gone ones, in order and in several databases', async () => {
+  it('returns deadlines, persistent keys and missing keys, in order and in several databases', async () => {
     await using under = await aServer(...args);
     const { other, keyspace } = under;
     const deadlineMs = Date.now() + 60_000;
@@ -101,7 +101,7 @@ describe.each([[], ['--rename-command', 'PEXPIRETIME', '']])('reading keys (%s)'
     expect(errors).toEqual([0, 0, 0]);
   });
 
-  it('takes a deadline that no date can name for none, and the last one that can for what it is', async () => {
+  it('treats a deadline beyond the range of dates as none, and keeps the last one in range', async () => {
     await using under = await aServer(...args);
     const { keyspace, other } = under;
     const atMs = {
@@ -118,7 +118,7 @@ describe.each([[], ['--rename-command', 'PEXPIRETIME', '']])('reading keys (%s)'
     expect((await read())[0]?.deadlineMs).toBe(8.64e15);
   });
 
-  it('tells the same deadline of a key at each reading', async () => {
+  it('returns the same deadline of a key at each reading', async () => {
     await using under = await aServer(...args);
     const { other, keyspace } = under;
     const deadlines = Array.from({ length: 2_000 }, (_, n) => Date.now() + 60_000 + n);
@@ -134,7 +134,7 @@ describe.each([[], ['--rename-command', 'PEXPIRETIME', '']])('reading keys (%s)'
     }
   });
 
-  it('makes Redis expire what is due, though it has not come by', async () => {
+  it('makes Redis expire due keys before its active expire cycle reaches them', async () => {
     await using under = await aServer(...args);
     const { other, keyspace } = under;
     await other.call('DEBUG', 'SET-ACTIVE-EXPIRE', '0').catch(() => undefined);
@@ -143,7 +143,7 @@ describe.each([[], ['--rename-command', 'PEXPIRETIME', '']])('reading keys (%s)'
     expect(await other.info('stats')).toContain('expired_keys:1');
   });
 
-  it('tells of several at once that they are gone, and of each what it is where one lives', async () => {
+  it('checks several keys at once for existence, and each of them if one exists', async () => {
     await using under = await aServer(...args);
     const { other, keyspace } = under;
     const keys = ['a', 'b', 'c'].map((key) => at(key));
@@ -160,14 +160,14 @@ describe.each([[], ['--rename-command', 'PEXPIRETIME', '']])('reading keys (%s)'
     expect(await lives([])).toEqual([]);
   });
 
-  it('answers those who ask at the same time, from the first question on', async () => {
+  it('replies to concurrent callers, also to the first ones', async () => {
     await using under = await aServer(...args);
     await under.other.set('a', '', 'EX', 60);
     const all = await Promise.all(Array.from({ length: 20 }, () => under.keyspace.read([at('a')])));
     expect(all.flat().map(({ ttl }) => ttl)).toEqual(Array(20).fill('volatile'));
   });
 
-  it('reads thousands in their order', async () => {
+  it('reads thousands in order', async () => {
     await using under = await aServer(...args);
     const keys = Array.from({ length: 1_234 }, (_, n) => at(`k${n}`));
     const pipeline = under.other.pipeline();
@@ -179,8 +179,8 @@ describe.each([[], ['--rename-command', 'PEXPIRETIME', '']])('reading keys (%s)'
   });
 });
 
-describe('reading keys of a server that tells neither deadlines nor its time', () => {
-  it('tells deadlines as well as the clocks are known to one another', async () => {
+describe('reading keys of a server without PEXPIRETIME and TIME', () => {
+  it('returns deadlines within the uncertainty of the clocks', async () => {
     await using server = await startRedis({
       args: ['--rename-command', 'PEXPIRETIME', '', '--rename-command', 'TIME', ''],
     });
@@ -200,7 +200,7 @@ describe('reading keys of a server that tells neither deadlines nor its time', (
 });
 
 describe('reading the keys of several databases', () => {
-  it('answers in the order in which they were named', async () => {
+  it('returns them in the given order', async () => {
     await using under = await aServer();
     await under.other.set('a', '', 'EX', 60);
     const readings = await under.keyspace.read([at('a'), at('a', 1), at('b'), at('a')]);
@@ -214,7 +214,7 @@ describe('reading the keys of several databases', () => {
 });
 
 describe('reading while other databases are read or swept', () => {
-  it('reads the database that was meant', async () => {
+  it('reads the right database', async () => {
     await using under = await aServer();
     const { keyspace, other } = under;
     for (const database of [0, 1, 2]) {
@@ -230,14 +230,14 @@ describe('reading while other databases are read or swept', () => {
       }),
     );
     expect(found).toEqual(wanted.map((database) => `only in ${database}`));
-    // Nothing is under way any more: what is selected is known, and stays so.
+    // No command is in progress any more: the selected database is known, and stays so.
     for (const database of [2, 2, 1, 1, 0, 0]) {
       const { keys } = await keyspace.scan(database, '0', null, 9);
       expect(`${keys}`).toBe(`only in ${database}`);
     }
   });
 
-  it('reads keys one by one where it may not be asked of several', async () => {
+  it('reads keys one by one where the user may not read several', async () => {
     await using under = await aServer('--rename-command', 'EXISTS', '');
     await under.other.set('b', '', 'EX', 60);
     for (let times = 0; times < 2; times += 1) {
@@ -256,7 +256,7 @@ describe('reading while other databases are read or swept', () => {
 });
 
 describe('reading keys of a server that was demoted', () => {
-  it('takes none for gone, and reads those that are there', async () => {
+  it('reports none as missing, and reads those that exist', async () => {
     await using under = await aServer();
     const demoted = () => Promise.reject(new Error('demoted'));
     const keyspace = new Keyspace(steady(under.redis), new ServerClock(systemClock), demoted);
@@ -267,8 +267,8 @@ describe('reading keys of a server that was demoted', () => {
   });
 });
 
-describe('reading keys whose slot another node of a cluster has or gets', () => {
-  it('takes them for keys without a deadline only on the primary, and leaves alone what is moving', async () => {
+describe('reading keys whose slot belongs or moves to another node of a cluster', () => {
+  it('treats them as keys without a deadline only on the primary, and skips keys that are moving', async () => {
     const [here, there] = await Promise.all([startClusterNode(), startClusterNode()]);
     const redis = new Redis(here.port, '127.0.0.1', { protocol: 2 });
     const other = new Redis(there.port, '127.0.0.1', { protocol: 2 });
@@ -316,7 +316,7 @@ describe('a sweep', () => {
     return [...new Set(found)].sort();
   };
 
-  it('finds all keys that are wanted, byte for byte, in the database alone', async () => {
+  it('finds all requested keys, byte for byte, and none of other databases', async () => {
     await using under = await aServer();
     const pipeline = under.other.pipeline();
     for (let n = 0; n < 5_000; n += 1) pipeline.set(`order:${n}`, '');
@@ -328,7 +328,7 @@ describe('a sweep', () => {
     expect(await sweepOf(under.keyspace, { glob: 'order:499*' })).toHaveLength(11);
   });
 
-  it('pauses between batches, and ends when it is told to', async () => {
+  it('pauses between batches, and ends when its signal aborts', async () => {
     await using under = await aServer();
     const pipeline = under.other.pipeline();
     for (let n = 0; n < 5_000; n += 1) pipeline.set(`order:${n}`, '');
@@ -352,7 +352,7 @@ describe('a sweep', () => {
 });
 
 describe('a marker', () => {
-  it('is there until somebody empties the database, or puts another in its place', async () => {
+  it('exists until the database is emptied, or another one replaces it', async () => {
     await using under = await aServer();
     const marker = new Marker(under.redis, '{expiry-relay}:marker');
     expect(await marker.exists(0)).toBe(false);
@@ -365,7 +365,7 @@ describe('a marker', () => {
     expect([await marker.exists(0), await marker.exists(1)]).toEqual([false, true]);
   });
 
-  it('is taken for there where it may not be written: nobody can tell', async () => {
+  it('is assumed to exist where it may not be written', async () => {
     await using under = await aServer();
     const { other, redis } = under;
     await other.call('ACL', 'SETUSER', 'reader', 'on', 'nopass', '~*', '+@read', '+@connection');
@@ -376,7 +376,7 @@ describe('a marker', () => {
     expect(await other.exists('{expiry-relay}:marker')).toBe(0);
   });
 
-  it('says nothing when the connection is gone', async () => {
+  it('has no result when the connection is lost', async () => {
     await using under = await aServer();
     under.redis.disconnect();
     const marker = new Marker(under.redis, '{expiry-relay}:marker');

@@ -29,18 +29,18 @@ const unexpected = (error: Error): void => {
 const marksOf = (redis: Redis, runId: string | null = RUN_ID, onRefused = unexpected) =>
   new Marks({ redis, channel: CHANNEL, runId, onRefused });
 
-/** A replica that hears what expires in both databases. */
+/** A replica that receives the expirations of both databases. */
 async function aListener() {
   const redis = connect();
   const marks = marksOf(redis);
   const sequence = new Sequence();
-  const heard: string[] = [];
+  const received: string[] = [];
   const events: ExpiredEvent[] = [];
   redis.on('messageBuffer', (channel: Buffer, key: Buffer) => {
     if (channel.toString() === CHANNEL) {
       const mark = marks.of(key);
       if (mark === null) return;
-      heard.push(mark);
+      received.push(mark);
       return sequence.mark(mark);
     }
     const database = DATABASES.findIndex((n) => channel.toString() === `__keyevent@${n}__:expired`);
@@ -48,10 +48,10 @@ async function aListener() {
   });
   await redis.subscribe(...DATABASES.map((n) => `__keyevent@${n}__:expired`));
   await marks.subscribe(redis);
-  return { events, heard };
+  return { events, received };
 }
 
-/** Keys that live for a moment, again and again, in both databases. */
+/** Writes short-lived keys in both databases, `count` times. */
 async function write(count: number): Promise<void> {
   const redis = connect();
   for (let n = 0; n < count; n += 1) {
@@ -70,7 +70,7 @@ async function write(count: number): Promise<void> {
   }
 }
 
-it('all who listen hear a mark at the same place among the expirations of several databases', async () => {
+it('every subscriber receives a mark at the same place among the expirations of several databases', async () => {
   await shared.client.config('SET', 'notify-keyspace-events', 'Ex');
   const first = await aListener();
   const writing = Promise.all(Array.from({ length: 4 }, () => write(100)));
@@ -80,9 +80,9 @@ it('all who listen hear a mark at the same place among the expirations of severa
   for (let n = 2; n < 12; n += 1) expect(await marks.publish(`7.${n}`)).toBe(`a1b2c3d4.7.${n}`);
   await writing;
   await marks.publish('7.12');
-  await eventually('the last mark', () => second.heard.at(-1) === 'a1b2c3d4.7.12');
-  await eventually('the last mark', () => first.heard.length === 12);
-  expect(second.heard).toEqual(first.heard.slice(1));
+  await eventually('the last mark', () => second.received.at(-1) === 'a1b2c3d4.7.12');
+  await eventually('the last mark', () => first.received.length === 12);
+  expect(second.received).toEqual(first.received.slice(1));
   expect(second.events.length).toBeGreaterThan(50);
   const alsoFirst = first.events.slice(-second.events.length);
   const replayed = (event: ExpiredEvent) => namesOf({ ...event, isReplayed: true });
@@ -93,7 +93,7 @@ it('all who listen hear a mark at the same place among the expirations of severa
   }
 });
 
-it('a mark of another server, and a message that is none, are not taken for one', () => {
+it('a mark of another server, and a message that is no mark, are ignored', () => {
   const redis = connect();
   const message = (run: string) => Buffer.from(`${run}.7.1`);
   expect(marksOf(redis).of(message('a1b2c3d4'))).toBe('a1b2c3d4.7.1');
@@ -108,34 +108,31 @@ it('a mark of another server, and a message that is none, are not taken for one'
 it.each([
   ['publish', '-publish', ['allchannels']],
   ['subscribe to the channel', '+publish', ['resetchannels', '&__keyevent@0__:*']],
-])(
-  'there are no marks for a user who must not %s, which is said once',
-  async (_, rule, channels) => {
-    await shared.client.call(
-      'ACL',
-      'SETUSER',
-      'limited',
-      'reset',
-      'on',
-      '>secret',
-      '+@all',
-      rule,
-      ...channels,
-    );
-    const refused: string[] = [];
-    const marks = marksOf(
-      connect('limited', 'secret'),
-      RUN_ID,
-      ({ message }) => void refused.push(message),
-    );
-    await marks.subscribe(connect('limited', 'secret'));
-    expect(await marks.publish('7.1')).toBeNull();
-    expect(await marks.publish('7.2')).toBeNull();
-    expect(refused).toEqual([expect.stringMatching(/^NOPERM /)]);
-  },
-);
+])('a user who may not %s has no marks, which is logged once', async (_, rule, channels) => {
+  await shared.client.call(
+    'ACL',
+    'SETUSER',
+    'limited',
+    'reset',
+    'on',
+    '>secret',
+    '+@all',
+    rule,
+    ...channels,
+  );
+  const refused: string[] = [];
+  const marks = marksOf(
+    connect('limited', 'secret'),
+    RUN_ID,
+    ({ message }) => void refused.push(message),
+  );
+  await marks.subscribe(connect('limited', 'secret'));
+  expect(await marks.publish('7.1')).toBeNull();
+  expect(await marks.publish('7.2')).toBeNull();
+  expect(refused).toEqual([expect.stringMatching(/^NOPERM /)]);
+});
 
-it('a connection that fails is no refusal', async () => {
+it('a failed connection is no refusal', async () => {
   const redis = connect();
   await redis.ping();
   redis.disconnect();

@@ -24,12 +24,12 @@ describe('missingFlags', () => {
     expect(missingFlags(setting)).toBe(missing);
   });
 
-  it('does not take A for the classes that it leaves out', () => {
+  it('does not count classes as set that A does not include', () => {
     expect(missingFlags('AE', 'Em')).toBe('m');
   });
 });
 
-/** What becomes of the setting of a real server, where `answer` speaks for it; and what is logged. */
+/** The resulting setting of a real server for which `answer` replies, and the log. */
 async function ensure(
   flags: string,
   notifications: RedisSettings['notifications'],
@@ -65,25 +65,25 @@ const onlyEx: Answer = (words) =>
 const changesNothing: Answer = (words) => (isSet(words) ? '+OK\r\n' : null);
 
 describe('the setting of a server', () => {
-  it('that lacks classes is completed, and what it had is kept', async () => {
+  it('that lacks classes is completed, and its own classes are kept', async () => {
     const { result, lines } = await ensure('K$', 'manage');
     expect(sorted(result)).toBe(sorted('K$Exge'));
     expect(lines).toMatchObject([{ event: 'notifications_changed', after: result }]);
   });
 
-  it('that takes no other classes than Ex is set to Ex, and it is said what that weakens', async () => {
+  it('that accepts only Ex is set to Ex, and the weaker guarantee is logged', async () => {
     const { result, events } = await ensure('', 'manage', onlyEx);
     expect(sorted(result)).toBe('Ex');
     expect(events).toEqual(['notifications_changed', 'notifications_partial']);
   });
 
-  it('that has Ex and takes no others is left as it is, and it is said what that weakens', async () => {
+  it('that has Ex and accepts no others is unchanged, and the weaker guarantee is logged', async () => {
     const { result, events } = await ensure('Ex', 'manage', onlyEx);
     expect(sorted(result)).toBe('Ex');
     expect(events).toEqual(['notifications_partial']);
   });
 
-  it('that answers OK and changes nothing ends the start, with what is in force', async () => {
+  it('that stays unchanged after OK fails the start, with the current value', async () => {
     const { result, events } = await ensure('K', 'manage', changesNothing);
     expect(result).toContain(
       '(it returns OK but keeps "K"). Set notify-keyspace-events to "KExge"',
@@ -91,7 +91,7 @@ describe('the setting of a server', () => {
     expect(events).toEqual([]);
   });
 
-  it('that may not be changed ends the start, with all that is wanted', async () => {
+  it('that may not be changed fails the start, with all required classes', async () => {
     const refuses: Answer = (words) => (isSet(words) ? "-NOPERM can't run config|set\r\n" : null);
     const { result } = await ensure('', 'manage', refuses);
     expect(result).toContain(
@@ -101,7 +101,7 @@ describe('the setting of a server', () => {
   });
 
   it.each(['-ERR unknown command', '-ERR illegal command', '-NOPERM no', '*0'])(
-    'that it does not show by %s stays unknown',
+    'that is hidden by %s stays unknown',
     async (reply) => {
       const { result } = await ensure('', 'manage', (words) =>
         /^config /i.test(words.join(' ')) ? `${reply}\r\n` : null,
@@ -110,7 +110,7 @@ describe('the setting of a server', () => {
     },
   );
 
-  it('is not taken for unknown while the server loads its data', async () => {
+  it('is not reported as unknown while the server loads its data', async () => {
     const loading: Answer = (words) =>
       /^config /i.test(words.join(' ')) ? '-LOADING Redis is loading\r\n' : null;
     expect((await ensure('', 'manage', loading)).result).toContain('LOADING');

@@ -1,4 +1,4 @@
-/** What a server publishes for a deadline that has passed, as the table in docs/operations/redis.md has it. */
+/** Notifications for a deadline that has passed, compared with the table in docs/operations/redis.md. */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
@@ -33,14 +33,14 @@ function wordsOf(command: string, dump: Buffer): (string | Buffer)[] {
   });
 }
 
-it('a deadline in the past causes the notifications that the documentation tells', async () => {
+it('a deadline in the past causes the documented notifications', async () => {
   await using server = await startRedis({ args: ['--notify-keyspace-events', 'AE'] });
   const redis = new Redis(server.url, { protocol: 2 });
   const subscriber = new Redis(server.url, { protocol: 2 });
   try {
-    const heard: string[] = [];
+    const received: string[] = [];
     subscriber.on('pmessage', (_pattern, channel: string) => {
-      heard.push(`\`${channel.replace(/^.*:/, '')}\``);
+      received.push(`\`${channel.replace(/^.*:/, '')}\``);
     });
     await subscriber.psubscribe('__keyevent@0__:*');
     await redis.set('other', 'x');
@@ -56,13 +56,13 @@ it('a deadline in the past causes the notifications that the documentation tells
         await redis.del('k');
         if (!cell.startsWith('no such key')) await redis.set('k', 'x', 'EX', 60);
         await subscriber.ping();
-        heard.length = 0;
+        received.length = 0;
         const [name = '', ...words] = wordsOf(command, dump);
         await redis.call(String(name), ...words);
-        // Reading it expires what has a deadline in the past.
+        // A read expires a key with a deadline in the past.
         await redis.exists('k');
         await subscriber.ping();
-        measured.push(`${cell}: ${heard.join(', ') || 'nothing'}`);
+        measured.push(`${cell}: ${received.join(', ') || 'nothing'}`);
         documented.push(`${cell}: ${row[at]}`);
       }
     }

@@ -36,7 +36,7 @@ function partsOf(redis: Redis, port: number) {
   return { redis, settings: { ...settings, ...more }, ownKey: OWN_KEY };
 }
 
-/** The primary at a server, and somebody else's connection. */
+/** The primary at a server, and the connection of another client. */
 async function aPrimary(...args: readonly string[]) {
   const server = await aServer(...args);
   const redis = connectTo(server);
@@ -60,7 +60,7 @@ describe('a primary', () => {
     await primary.check();
   });
 
-  it('stays one when its first replica comes, which gives it another id', async () => {
+  it('stays one when its first replica connects, which changes its id', async () => {
     const { primary, server, other } = await aPrimary();
     const idOf = async () => /master_replid:(\w+)/.exec(await other.info('replication'))?.[1];
     const before = await idOf();
@@ -80,7 +80,7 @@ describe('a primary', () => {
     expect(await primary.lost).toBeInstanceOf(RedisChangedError);
   });
 
-  it('is lost though it is the primary again: it was none for a while', async () => {
+  it('is lost even if it is the primary again: it was a replica for a while', async () => {
     const { primary, other } = await aPrimary();
     const heir = await aServer();
     await other.replicaof('127.0.0.1', heir.port);
@@ -89,14 +89,14 @@ describe('a primary', () => {
     await expect(primary.check()).rejects.toThrow('was a replica for a while');
   });
 
-  it.each(Object.entries(HIDDEN))('is lost where %s cannot be asked', async (_, args) => {
+  it.each(Object.entries(HIDDEN))('is lost where %s is not permitted', async (_, args) => {
     const { primary, other } = await aPrimary(...args);
     await primary.check();
     await other.replicaof('127.0.0.1', (await aServer()).port);
     await expect(primary.check()).rejects.toThrow('was demoted');
   });
 
-  it('is taken for one where the user may neither ask nor write', async () => {
+  it('is assumed where the user may neither read the role nor write', async () => {
     const { server, other } = await aPrimary();
     await other.acl('SETUSER', 'reader', 'on', '>pw', '~*', '+exists', '+select', '+ping');
     const reader = connectTo({ url: `redis://reader:pw@127.0.0.1:${server.port}` });
@@ -104,14 +104,14 @@ describe('a primary', () => {
     await primary.check();
   });
 
-  it('is not begun with at a replica', async () => {
+  it('is not accepted at a replica', async () => {
     const server = await aServer();
     const replica = await aServer('--replicaof', '127.0.0.1', String(server.port));
     const found = Primary.open(partsOf(connectTo(replica), replica.port));
     await expect(found).rejects.toThrow(RedisIsReplicaError);
   });
 
-  it('does not count as lost while a script of somebody else keeps the server busy', async () => {
+  it('does not count as lost while a script of another client keeps the server busy', async () => {
     const { primary, server, other } = await aPrimary('--busy-reply-threshold', '1');
     const looping = other.eval('while true do end', 0).catch(() => undefined);
     let outcome = 'the server stays the primary';
@@ -132,7 +132,7 @@ describe('a primary', () => {
 });
 
 describe('a node of a cluster', () => {
-  it("is waited for when no node serves the slot of the relay's own keys any more", async () => {
+  it("causes retries when no node serves the slot of the relay's own keys any more", async () => {
     const node = await startClusterNode();
     onTestFinished(() => node.stop());
     await serveSlots(node.port, 0, SLOTS - 1);

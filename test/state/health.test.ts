@@ -86,7 +86,7 @@ describe('the health of the state', () => {
     expect(health.problem).toBe('it is away');
   });
 
-  it('does not take one endpoint for mended because of another', () => {
+  it('does not report one endpoint as recovered because of another', () => {
     const { health, said } = aHealth();
     health.recordFailure('claim', 'shop', AWAY);
     health.recordSuccess('claim', 'other');

@@ -31,7 +31,7 @@ describe('the lease that nobody else could have', () => {
     ],
     ['a name of a newer configuration', ['HSET', 'configurations', 'a b', '9 a1 0 1']],
     ['a number beyond all others', ['HSET', 'configurations', 'ab', `${'9'.repeat(400)} a1 0 1`]],
-    ['a legacy holder for ever', ['SET', 'watch', 'older:1']],
+    ['a legacy holder without a TTL', ['SET', 'watch', 'older:1']],
     ['a legacy holder for hours', ['SET', 'watch', 'older:1', 'PX', '9000000']],
   ])(
     'is taken although somebody has written %s',
@@ -167,7 +167,7 @@ describe.concurrent('the lease', () => {
       next?.start();
       await sleep(450);
     }
-    // The holder was alive since all of them came: that does not say what it has heard.
+    // The holder was alive since all of them started, but may not have received everything.
     one?.state.close();
     await shared.client.hdel(leaseKey(prefix), 'token');
     await shared.client.del(watchKey(prefix));
@@ -183,7 +183,7 @@ describe.concurrent('the lease', () => {
     other?.compete();
     other?.start();
     await sleep(600);
-    // It has missed what the other may have heard.
+    // It has missed events that the other may have received.
     one?.withdraw();
     expect(one?.token).toBeNull();
     one?.compete();
@@ -321,8 +321,8 @@ describe.concurrent('the lease, among replicas with different configurations', (
     old?.withdraw();
     old?.compete();
     await newer?.taken(never);
-    await eventually('told', () => old?.standing?.kind === 'superseded');
-    await eventually('told', () => newer?.standing?.kind === 'leading');
+    await eventually('the standing', () => old?.standing?.kind === 'superseded');
+    await eventually('the standing', () => newer?.standing?.kind === 'leading');
     expect(old?.delivers('shop')).toBe(false);
     expect([old?.delivers('log'), old?.delivers('gone'), newer?.delivers('shop')]).toEqual([
       true,
@@ -342,10 +342,10 @@ describe.concurrent('the lease, among replicas with different configurations', (
     newer?.withdraw();
     newer?.compete();
     await old?.taken(never);
-    await eventually('told', () => newer?.standing?.kind === 'superseded');
+    await eventually('the standing', () => newer?.standing?.kind === 'superseded');
     await old?.stop();
     await newer?.taken(never);
-    await eventually('told', () => newer?.standing?.kind === 'current');
+    await eventually('the standing', () => newer?.standing?.kind === 'current');
   });
 
   it('is not asked for by one that cannot capture yet, however new', async (context) => {
@@ -399,6 +399,6 @@ describe.concurrent('the lease, among replicas with different configurations', (
     const diedAtMs = Date.now();
     await newer?.taken(never);
     expect(Date.now() - diedAtMs).toBeLessThan(3_000);
-    await eventually('told', () => newer?.standing?.kind === 'current');
+    await eventually('the standing', () => newer?.standing?.kind === 'current');
   });
 });

@@ -188,7 +188,7 @@ describe.concurrent('a state Redis', () => {
     await eventually('said', () => said.includes('data lost'));
   });
 
-  it('is told apart from a database that the server does not have', async (context) => {
+  it('is distinguished from a missing database', async (context) => {
     const { start } = await ownServer(context, ['--databases', '2']);
     const { state } = start(7);
     await expect(state.ready(AbortSignal.timeout(20_000))).rejects.toThrow(

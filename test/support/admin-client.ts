@@ -1,4 +1,4 @@
-/** Connections to an admin port that do what no HTTP client would. */
+/** Connections to an admin port that violate HTTP. */
 import { connect, type Socket } from 'node:net';
 import { eventually } from './eventually.js';
 
@@ -6,7 +6,7 @@ export const ask = (path: string): string => `GET ${path} HTTP/1.1\r\nhost: rela
 
 export class RawClient implements Disposable {
   readonly socket: Socket;
-  /** What has come, as text. */
+  /** The received text. */
   received = '';
   isClosed = false;
 
@@ -15,7 +15,7 @@ export class RawClient implements Disposable {
     this.socket.setEncoding('latin1').on('data', (text: string) => {
       this.received += text;
     });
-    // Being cut off is what is tested.
+    // The tests cause disconnections.
     this.socket.on('error', () => undefined);
     this.socket.on('close', () => {
       this.isClosed = true;

@@ -1,11 +1,11 @@
-/** A proxy before a real Redis that answers some commands in its place, as other servers would. */
+/** A proxy before a real Redis that replies to some commands like other servers. */
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
 /** The words of a command → a RESP reply, or null when the server is to answer. */
 export type Answer = (words: readonly string[]) => string | null;
 
 /**
- * Right only for clients that wait for an answer before they give such a command, and give it in a
+ * Works only for clients that wait for a reply before they send such a command, and send it in a
  * packet of its own, as the relay does.
  */
 export async function startAnsweringProxy(

@@ -1,4 +1,4 @@
-/** A state Redis behind a proxy, so that a write can fail before it is stored, or after. */
+/** A state Redis behind a proxy; a write can fail before or after it is stored. */
 import { expect, onTestFinished } from 'vitest';
 import { eventually } from './eventually.js';
 import { openState } from './redis-state.js';
@@ -15,7 +15,7 @@ export async function openBreakableState(shared: SharedRedis, prefix: string) {
     await opened[Symbol.asyncDispose]();
     await proxy[Symbol.asyncDispose]();
   });
-  /** Replies are lost while `step` runs; then the connection ends, and another one is made. */
+  /** Loses replies while `step` runs, and then closes the connection, which is reopened. */
   const loseReplies = async (step: () => Promise<unknown>) => {
     proxy.loseReplies();
     await step();

@@ -26,7 +26,7 @@ export async function selfSigned(
   const altName: SubjectAltNameEntry =
     type === 'IP' ? { type: 7, ip: name } : { type: 2, value: name };
   const { private: key, cert } = await generate(
-    // One of its own: who trusts several looks for the issuer by this name.
+    // A unique one: a client with several authorities finds the issuer by this name.
     [{ name: 'commonName', value: `expiry-relay-test ${name}` }],
     {
       keyType: 'ec',

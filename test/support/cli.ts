@@ -10,7 +10,7 @@ import { BufferedOutput } from '../../src/telemetry/buffered-output.js';
 import { ProcessReports } from '../../src/telemetry/process-reports.js';
 import { TEST_SECRET } from './domain.js';
 
-/** A writable that keeps what it gets; says that it is a terminal when asked to. */
+/** A writable that keeps its input, and optionally is a terminal. */
 export class Sink extends Writable {
   text = '';
   readonly isTTY: boolean;
@@ -28,7 +28,7 @@ export class Sink extends Writable {
   }
 }
 
-/** A command under way in this process. */
+/** A running command in this process. */
 export interface CliRun {
   readonly stdout: Sink;
   readonly stderr: Sink;
@@ -45,7 +45,7 @@ interface Given {
   readonly columns?: number;
 }
 
-/** What a command gets, and the means to look at it and to stop it. */
+/** The environment of a command, its output, and a function to stop it. */
 export function contextFor(argv: readonly string[], given: Given = {}) {
   const stop = new AbortController();
   const stdout = new Sink(given);

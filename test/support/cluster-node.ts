@@ -6,7 +6,7 @@ import { eventually } from './eventually.js';
 
 export const SLOTS = 16_384;
 
-/** The nodes talk to one another on a second port, 10,000 above theirs: somebody may have it. */
+/** The nodes communicate on a second port, 10,000 above theirs, which may be in use. */
 const TRIES_MAX = 5;
 
 /** A single slot of all takes thousands of tries. */
@@ -18,7 +18,7 @@ const CLUSTER = [
   ...['--cluster-node-timeout', '2000'],
 ];
 
-/** A node of its own, without slots: it takes no key at all. */
+/** A single node without slots: it accepts no key. */
 export async function startClusterNode(): Promise<RunningRedis> {
   for (let tries = 1; ; tries += 1) {
     try {
@@ -29,7 +29,7 @@ export async function startClusterNode(): Promise<RunningRedis> {
   }
 }
 
-/** The node takes the keys of these slots, `to` among them, and refuses all others. */
+/** The node accepts the keys of these slots, including `to`, and refuses all others. */
 export async function serveSlots(port: number, from: number, to: number): Promise<void> {
   await withClient(port, async (client) => {
     const slots = Array.from({ length: to - from + 1 }, (_, n) => from + n);
@@ -64,7 +64,7 @@ export async function slotOf(port: number, key: string): Promise<number> {
   return withClient(port, (client) => client.cluster('KEYSLOT', key));
 }
 
-/** A key of this name, more or less, that lies in one of these slots. */
+/** A key with this prefix in one of these slots. */
 export async function keyWithin(
   port: number,
   name: string,

@@ -1,4 +1,4 @@
-/** An HTTP proxy that knows CONNECT alone, by a login, and resolves names as a test says. */
+/** An HTTP proxy that supports only CONNECT, with a login, and resolves names as given by a test. */
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import { type AddressInfo, connect, type Socket } from 'node:net';
@@ -8,9 +8,9 @@ import type { Certificate } from './certificate.js';
 type Answer = number | 'hang' | null;
 
 export class ConnectProxy implements AsyncDisposable {
-  /** The authorities that were asked for, in order. */
+  /** The requested authorities, in order. */
   readonly asked: string[] = [];
-  /** Of every request, its headers. */
+  /** The headers of every request. */
   readonly headers: IncomingMessage['headers'][] = [];
   answer: Answer = null;
   readonly #server: Server;
@@ -22,7 +22,7 @@ export class ConnectProxy implements AsyncDisposable {
     this.#login = login;
   }
 
-  /** Every name leads to this machine. With a certificate, it is spoken to by TLS. */
+  /** Every name resolves to this machine. With a certificate, the proxy uses TLS. */
   static async start(
     given: { login?: string; certificate?: Certificate } = {},
   ): Promise<ConnectProxy> {

@@ -21,7 +21,7 @@ export async function settingsOf(
   return (await loadSettings({ file: undefined, env, cwd: folder.path })).settings;
 }
 
-/** Connects to the Redis of the keys and hangs up; what went wrong, null when nothing did. */
+/** Connects to the Redis of the keys and disconnects; returns the error, or null. */
 export async function failureAt(
   { redis }: Settings,
   onStale: (problem: string) => void = () => undefined,
@@ -37,7 +37,7 @@ export async function failureAt(
   }
 }
 
-/** Why connecting with this section `redis` fails; a message that says it did not. */
+/** The error of a connection with this section `redis`, or a message that it succeeded. */
 export async function whyNot(redis: object, env: Record<string, string> = {}): Promise<string> {
   return (await failureAt(await settingsOf({ redis }, env)))?.message ?? 'connected';
 }

@@ -1,4 +1,4 @@
-/** Dead letters that lie in a state Redis, as the relay would have left them there. */
+/** Stores dead letters in a state Redis like the relay. */
 import type { Redis } from 'ioredis';
 import type { DeadLetter } from '../../src/model/vocabulary.js';
 import { endpointKeys, endpointsKey } from '../../src/state/format.js';
@@ -7,7 +7,7 @@ import { aDelivery } from './domain.js';
 
 export const PREFIX = 'expiry-relay';
 
-/** Younger than any other sign of life. */
+/** Newer than any other heartbeat. */
 const SOON_MS = 60_000;
 
 /** One that died `agoMs` before `nowMs`. */

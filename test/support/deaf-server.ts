@@ -1,6 +1,6 @@
 /**
- * A server that accepts every webhook, on an address of its own, and can be made deaf: connections
- * to it are then neither made nor refused, as with a host that is gone. A process of its own.
+ * A server that accepts every webhook, on a separate address, and can be made deaf: connections
+ * to it are then neither accepted nor refused, as with a host that is down. A separate process.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -16,11 +16,11 @@ const server = createServer((socket) => {
 server.listen({ host, port: Number(port), backlog: 1 }, () => console.log('listening'));
 `;
 
-/** More than the system keeps for a server that does not accept them. */
+/** More than the listen queue of a server that does not accept them. */
 const CONNECTIONS = 8;
 
 export interface DeafServer extends AsyncDisposable {
-  /** It hears again; what waits is connected once the system tries again, within a second or so. */
+  /** Accepts again; waiting clients connect once the system retries, within about a second. */
   hear(): void;
 }
 

@@ -109,7 +109,7 @@ export function aRoute(given: Partial<Route> = {}): Route {
   };
 }
 
-export function aTold(given: Partial<WebhookInput> = {}): WebhookInput {
+export function aWebhookInput(given: Partial<WebhookInput> = {}): WebhookInput {
   return {
     expiration: anExpiration(),
     route: aRoute(),

@@ -1,4 +1,4 @@
-/** A sender without a network: a test sees what is under way and answers it when it likes. */
+/** A sender without a network: a test inspects the attempts in progress and answers them. */
 import type { WebhookRequest } from '../../src/delivery/request.js';
 import type { Done, Sender } from '../../src/delivery/send.js';
 import type { Outcome, Prevented } from '../../src/model/vocabulary.js';
@@ -12,16 +12,16 @@ export function rejected(status: number, retryAfterMs: number | null = null): Ou
 export const PREVENTED: Prevented = { kind: 'prevented', code: 'EMFILE', detail: 'too many files' };
 
 export class FakeSender implements Sender {
-  /** The webhook ids of all that was sent, in order. */
+  /** The webhook ids of all attempts, in order. */
   readonly sent: string[] = [];
-  /** The most that was under way at the same time. */
+  /** The highest number of simultaneous attempts. */
   underWayMax = 0;
   closed = false;
-  /** Answers an attempt at once, when it gives an outcome. */
+  /** Answers an attempt at once if it returns an outcome. */
   instantly: (id: string) => Outcome | Prevented | null = () => null;
   readonly #open: { id: string; done: Done }[] = [];
 
-  /** The webhook ids of what waits for an answer, oldest first. */
+  /** The webhook ids of attempts without an answer, oldest first. */
   get underWay(): string[] {
     return this.#open.map(({ id }) => id);
   }
@@ -35,10 +35,10 @@ export class FakeSender implements Sender {
     this.underWayMax = Math.max(this.underWayMax, this.#open.length);
   }
 
-  /** Ends the oldest attempt that is under way. */
+  /** Ends the oldest attempt in progress. */
   answer(outcome: Outcome | Prevented = ACCEPTED): void {
     const attempt = this.#open.shift();
-    if (attempt === undefined) throw new Error('no attempt is under way');
+    if (attempt === undefined) throw new Error('no attempt is in progress');
     attempt.done(outcome);
   }
 

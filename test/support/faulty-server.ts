@@ -1,4 +1,4 @@
-/** Servers that answer as no HTTP library would. */
+/** Servers with responses that no HTTP library sends. */
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 
 /** Called once for each connection, when the first bytes of a request have come. */
@@ -22,7 +22,7 @@ export class FaultyServer implements AsyncDisposable {
     const sockets: Socket[] = [];
     const server = createServer((socket) => {
       sockets.push(socket);
-      // The relay hangs up on most of what is tested here.
+      // The relay closes the connection in most of these tests.
       socket.on('error', () => socket.destroy());
       socket.once('data', () => {
         faulty.requests += 1;
@@ -54,7 +54,7 @@ export function flood(socket: Socket, head: string, chunk: string): void {
   goOn();
 }
 
-/** The URL of a port where nobody listens. */
+/** The URL of a port without a listener. */
 export async function nobodyThere(): Promise<string> {
   await using server = await FaultyServer.start(() => undefined);
   return server.url;

@@ -7,14 +7,14 @@ import type { Certificate } from './certificate.js';
 
 export interface HttpsServer extends AsyncDisposable {
   readonly url: string;
-  /** Of each request, the fingerprint of what the client showed; empty when that was nothing. */
+  /** The fingerprint of the client certificate of each request; empty without one. */
   readonly clients: string[];
-  /** Of each request, by which names the client called the server. */
+  /** The names with which the client requested the server, for each request. */
   readonly names: { host: string | undefined; servername: string | false | null }[];
   fingerprintOf(certificate: Certificate): string;
 }
 
-/** With `clients`, nobody else is let in. */
+/** With `clients`, others are refused. */
 export async function startHttps(
   { key, cert }: Certificate,
   clients: readonly Certificate[] = [],

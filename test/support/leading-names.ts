@@ -1,6 +1,6 @@
 /**
- * For the environment of a relay: `names` lead to these addresses, one for each time that they are
- * asked for, and to the last one from then on; all other names to where they do.
+ * For the environment of a relay: `names` resolve to these addresses, one for each time that they are
+ * resolved, and to the last one from then on; all other names are unaffected.
  */
 export function leadingNames(
   names: Readonly<Record<string, readonly string[]>>,

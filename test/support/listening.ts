@@ -1,4 +1,4 @@
-/** A real Redis, with one connection for commands and one that hears what expires. */
+/** A real Redis, with one connection for commands and one that receives expirations. */
 import { Redis } from 'ioredis';
 import pino from 'pino';
 import { startRedis } from '../../scripts/lib/redis-server.mjs';
@@ -14,7 +14,7 @@ export class Listening implements AsyncDisposable {
   readonly #close: () => Promise<void>;
 
   private constructor(
-    /** Somebody else's connection. */
+    /** The connection of another client. */
     readonly other: Redis,
     commands: Redis,
     readonly subscriber: Redis,
@@ -25,7 +25,7 @@ export class Listening implements AsyncDisposable {
     this.canary = new Canary(commands, systemClock, '{expiry-relay}:', 'token');
   }
 
-  /** Hears the databases 0 and 1. */
+  /** Receives the notifications of databases 0 and 1. */
   static async start(...args: readonly string[]): Promise<Listening> {
     const server = await startRedis({ args: ['--notify-keyspace-events', 'AE', ...args] });
     const connect = () => new Redis(server.url, { protocol: 2 });
@@ -44,7 +44,7 @@ export class Listening implements AsyncDisposable {
     return listening;
   }
 
-  /** Calls `react` each time somebody writes a string key in database 0. */
+  /** Calls `react` each time a string key is written in database 0. */
   async onWrite(react: (key: string) => void): Promise<void> {
     this.subscriber.on('message', (channel: string, key: string) => {
       if (channel === '__keyevent@0__:set') react(key);
@@ -52,7 +52,7 @@ export class Listening implements AsyncDisposable {
     await this.subscriber.subscribe('__keyevent@0__:set');
   }
 
-  /** Keeps every command waiting, as a slow one of somebody else's does. */
+  /** Delays every command, like a slow one of another client. */
   async keepWaiting(forMs: number): Promise<void> {
     await this.other.call('CLIENT', 'PAUSE', forMs, 'ALL');
   }

@@ -46,17 +46,17 @@ export class ManualClock implements Clock {
     return new Promise((resolve) => setImmediate(resolve));
   }
 
-  /** How many wait for their time. */
+  /** The number of pending timers. */
   get timers(): number {
     return this.#timers.size;
   }
 
-  /** Moves time on while nothing runs, as when the process stands still. */
+  /** Advances time without running timers, as when the process is frozen. */
   jump(ms: number): void {
     this.#elapsedMs += ms;
   }
 
-  /** Moves time on and lets everything that became due run, in order. */
+  /** Advances time and runs due timers in order. */
   async advance(ms: number): Promise<void> {
     const endMs = this.#elapsedMs + ms;
     for (;;) {
@@ -74,12 +74,12 @@ export class ManualClock implements Clock {
   }
 }
 
-/** Lets everything run that waits for nothing but its turn. */
+/** Lets pending callbacks run. */
 export async function settled(): Promise<void> {
   for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve));
 }
 
-/** Luck that is always the same; its tokens count up. */
+/** Deterministic randomness; its tokens count up. */
 export function fixedChance(fraction = 0): Chance {
   let tokens = 0;
   return {

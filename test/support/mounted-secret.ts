@@ -26,7 +26,7 @@ export class MountedSecret implements AsyncDisposable {
     return join(this.#folder, name);
   }
 
-  /** From one moment to the next the files hold something else; those that are left out are gone. */
+  /** Replaces the contents of all files at once; omitted ones are removed. */
   async swap(files: Files): Promise<void> {
     const before = this.#version;
     this.#version += 1;

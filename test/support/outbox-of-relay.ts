@@ -1,4 +1,4 @@
-/** What the end-to-end tests of a durable outbox do and look at. */
+/** Steps and checks of the end-to-end tests of a durable outbox. */
 import { Redis } from 'ioredis';
 import type { RunningRedis } from '../../scripts/lib/redis-server.mjs';
 import { eventually } from './eventually.js';

@@ -1,4 +1,4 @@
-/** A state Redis as the relay uses it, on a server of the test's own. */
+/** A state Redis as in the relay, on a separate server. */
 import { type Clock, systemClock } from '../../src/lib/clock.js';
 import { RedisOutbox } from '../../src/outbox/redis-outbox.js';
 import { defineOutboxScripts, type OutboxScripts } from '../../src/outbox/scripts/scripts.js';

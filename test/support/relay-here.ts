@@ -1,4 +1,4 @@
-/** A relay in this process, for what a process of its own cannot be given: a clock that is wrong. */
+/** A relay in this process, which can have a wrong clock. */
 import { Writable } from 'node:stream';
 import { request } from 'undici';
 import { stringify } from 'yaml';
@@ -12,9 +12,9 @@ import { eventually } from './eventually.js';
 import { ObservedRelay } from './relay-metrics.js';
 import type { LogLine, RelayFile } from './relay-process.js';
 
-/** The machine's clock, and what it would say if somebody set it. */
+/** The machine's clock, with an adjustable offset. */
 export interface WrongClock extends Clock {
-  /** How far the time of day is ahead. */
+  /** The offset of the wall clock. */
   aheadMs: number;
 }
 

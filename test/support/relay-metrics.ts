@@ -7,10 +7,10 @@ import type { LogLine } from './relay-process.js';
 export class RelayMetrics {
   readonly #get: () => Promise<string>;
   #last = '';
-  /** When the last rendering that is known was asked for: it began no sooner. */
+  /** When the last known rendering was requested: it began no sooner. */
   #askedAtMs = Number.NEGATIVE_INFINITY;
 
-  /** Nobody else may ask this relay for its metrics. */
+  /** No other client may read the metrics of this relay. */
   constructor(get: () => Promise<string>) {
     this.#get = get;
   }
@@ -36,7 +36,7 @@ export class RelayMetrics {
   }
 }
 
-/** What a test reads of a relay, whether it runs in this process or in one of its own. */
+/** Metrics and logs of a relay, in this process or a separate one. */
 export abstract class ObservedRelay {
   readonly #metrics = new RelayMetrics(async () => (await this.get('/metrics')).text);
 

@@ -1,4 +1,4 @@
-/** The built relay as a process of its own, as its users run it. */
+/** The built relay as a separate process, as users run it. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -26,7 +26,7 @@ export interface Exit {
   readonly signal: NodeJS.Signals | null;
 }
 
-/** A command of the relay that ends by itself. */
+/** A command of the relay that terminates. */
 export async function runCommand(
   args: readonly string[],
   options: { env?: Record<string, string>; cwd?: string; openFilesMax?: number } = {},
@@ -124,7 +124,7 @@ export class RelayProcess extends ObservedRelay implements AsyncDisposable {
     return this.#spawned.stderr();
   }
 
-  /** Why it could not start, by its log; empty when that does not say so. */
+  /** The reason in its log that it could not start; empty if there is none. */
   get startError(): string {
     return String(this.logs('start_failed')[0]?.error ?? '');
   }
@@ -171,7 +171,7 @@ export class RelayProcess extends ObservedRelay implements AsyncDisposable {
     );
   }
 
-  /** Lets its standard output pile up, as a log collector does that hangs. */
+  /** Stops reading its standard output, like a hanging log collector. */
   stopReading(): void {
     this.#spawned.process.stdout?.pause();
   }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { tempFolder } from './cli.js';
 
-/** What an ES module prints, run by itself. */
+/** The output of an ES module in a separate process. */
 export async function runScript(text: string, env: Record<string, string>): Promise<string> {
   await using folder = await tempFolder({ 'script.mjs': text });
   const file = join(folder.path, 'script.mjs');

@@ -31,7 +31,7 @@ export const clockIsFixedBecause = compiled(LIBRARY);
 
 export interface RedisWithClock extends AsyncDisposable {
   readonly redis: RunningRedis;
-  /** Its wall clock is so far ahead of the machine's from now on; a restart keeps that. */
+  /** Sets the offset of its wall clock from the machine's; a restart keeps it. */
   setAheadMs(aheadMs: number): void;
   /** The time by its clock. */
   nowMs(): number;

@@ -10,8 +10,8 @@ export interface SharedRedis {
 }
 
 /**
- * A Redis for all tests of a file, and a client of it; both are there once the tests run. Each test
- * finds it empty, since what the relay of another one had accepted is not for the next to deliver.
+ * A Redis for all tests of a file, and a client of it; both exist once the tests run. Each test
+ * finds it empty, so that it does not deliver the accepted deliveries of another test.
  * Tests that run at the same time need keys of their own instead (`emptied: 'once'`).
  */
 export function sharedRedis({

@@ -15,7 +15,7 @@ export async function startStateServer(): Promise<RunningRedis> {
   return isClusterNode() ? startClusterNode() : startRedis();
 }
 
-/** A node of a cluster takes the keys of this prefix, and none that lie in any other slot. */
+/** A node of a cluster accepts the keys of this prefix, and none of other slots. */
 export async function takeKeysOf(port: number, prefix: string): Promise<void> {
   if (isClusterNode()) await serveSlotOf(port, `{${prefix}}`);
 }

@@ -1,4 +1,4 @@
-/** A connection that lasts as long as a test, and a server that stays the primary. */
+/** A connection for the duration of a test, and a server that stays the primary. */
 import type { Redis } from 'ioredis';
 import type { CommandRunner } from '../../src/source/connection.js';
 

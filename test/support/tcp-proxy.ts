@@ -36,12 +36,12 @@ export class TcpProxy implements AsyncDisposable {
     for (const socket of this.#sockets) socket.unpipe().pause();
   }
 
-  /** What the present connections answer from now on is lost; what they are sent still arrives. */
+  /** Loses all further replies of present connections; requests still arrive. */
   loseReplies(): void {
     for (const server of this.#servers) server.unpipe().resume();
   }
 
-  /** New connections lead to another port, as those of a name do after a failover. */
+  /** Directs new connections to another port, like a name after a failover. */
   leadTo(targetPort: number): void {
     this.#targetPort = targetPort;
   }

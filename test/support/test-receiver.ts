@@ -47,7 +47,7 @@ export class TestReceiver implements AsyncDisposable {
     this.#close = close;
   }
 
-  /** Listens on a port of its own choice, or on the one that is given. */
+  /** Listens on a free port, or on the given one. */
   static async start(
     respond: Respond = accept,
     port = 0,
@@ -68,7 +68,7 @@ export class TestReceiver implements AsyncDisposable {
     return receiver;
   }
 
-  /** The requests' keys, in their order. */
+  /** The keys of the requests, in order. */
   get keys(): string[] {
     return this.requests.map(({ body }) => body.data.key);
   }
@@ -94,7 +94,7 @@ async function read(request: IncomingMessage): Promise<ReceivedRequest> {
   };
 }
 
-/** Some tests send what is no JSON. */
+/** Some tests send bodies other than JSON. */
 function parse(raw: Buffer): WebhookBody {
   try {
     return JSON.parse(raw.toString()) as WebhookBody;
@@ -111,7 +111,7 @@ export function assertVerified({ raw, headers }: ReceivedRequest, secret = TEST_
 
 /**
  * Every one of `count` keys arrived; every repeat carries the same id and bytes; all verify. Where the state
- * lost what was written last, a repeat is built anew: it carries the same id, and may have other bytes.
+ * lost its last writes, a repeat is built again: it has the same id, and may have other bytes.
  */
 export function expectEach({ requests }: TestReceiver, count: number, isStateLost = false): void {
   const firsts = new Map<string, ReceivedRequest>();

@@ -1,4 +1,4 @@
-/** A real Redis that speaks TLS, and by default wants a client certificate, as Redis itself does. */
+/** A real Redis with TLS that requires a client certificate, the default of Redis. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { freePort } from '../../scripts/lib/free-port.mjs';
@@ -13,7 +13,7 @@ export interface TlsRedis extends AsyncDisposable {
 }
 
 export interface TlsRedisOptions {
-  /** Those whose certificates are accepted; null: none is asked for. */
+  /** The clients whose certificates are accepted; null: none is required. */
   readonly clients: readonly Certificate[] | null;
   readonly args?: readonly string[];
 }

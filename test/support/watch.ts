@@ -1,4 +1,4 @@
-/** A watch, and small stand-ins for all around it that a test can see through and hold up. */
+/** A watch with fakes that a test can inspect and delay. */
 import { pino } from 'pino';
 import { expect, onTestFinished } from 'vitest';
 import { EventProcessor } from '../../src/capture/event-processor.js';
@@ -24,21 +24,21 @@ import { at, NOW_MS } from '../deadlines/deadlines.contract.js';
 import { aCapturedExpiration, aRoute } from './domain.js';
 import { ManualClock } from './manual-clock.js';
 
-/** What is in Redis, as far as a watch reads it; nobody tells the watch when it changes. */
+/** The contents of Redis that a watch reads; changes are not published. */
 export class Keys {
-  /** Deadlines by database and key; null: for ever. */
+  /** Deadlines by database and key; null: no deadline. */
   readonly #keys = new Map<string, number | null>();
   readonly markers = new Set<number>();
-  /** What was read, and when, in milliseconds since the beginning. */
+  /** The keys that were read, with times in milliseconds since the beginning. */
   readonly reads: { readonly key: string; readonly atMs: number }[] = [];
   sweeps = 0;
   /** Whether the server publishes `expired` for keys that commands remove. */
   tellsRemovals = false;
-  /** What every command is refused with. */
+  /** The error of every command. */
   trouble: Error | null = null;
-  /** Why the server is not the primary. */
+  /** The reason that the server is not the primary. */
   demoted: Error | null = null;
-  /** What has to happen until writes are carried out. */
+  /** The condition for writes. */
   writable: () => Promise<void> = async () => {};
   readonly #clock: ManualClock;
   readonly #did: string[];
@@ -48,7 +48,7 @@ export class Keys {
     this.#did = did;
   }
 
-  /** `inMs` from the beginning; null: for ever. */
+  /** `inMs` from the beginning; null: no deadline. */
   set(key: string, inMs: number | null, database = 0): void {
     this.#keys.set(`${database}:${key}`, inMs === null ? null : NOW_MS + inMs);
   }
@@ -86,7 +86,7 @@ export class Keys {
     return names.map((name) => Buffer.from(name.slice(name.indexOf(':') + 1)));
   }
 
-  /** A stretch of listening to it; `barrier` is what has to happen until all is heard. */
+  /** A session with it; `barrier` resolves when all notifications are received. */
   session(barrier: () => Promise<void>): Session {
     const unlessInTrouble = async <Reply>(reply: () => Reply): Promise<Reply> => {
       if (this.trouble !== null) throw this.trouble;
@@ -119,10 +119,10 @@ export class Keys {
   }
 }
 
-/** An index that writes down when a part of it is forgotten, and can be made to fail. */
+/** An index that records when a database is forgotten, and can be made to fail. */
 class Index extends MemoryDeadlines {
   trouble: Error | null = null;
-  /** The marks before which all was said to be captured or written down. */
+  /** The settled marks: all events before them are captured or stored. */
   readonly settled: string[] = [];
   readonly #did: string[];
 
@@ -148,7 +148,7 @@ class Index extends MemoryDeadlines {
   }
 }
 
-/** A watch that has not begun, and all around it; what it finds to have expired is captured as the outbox does it. */
+/** A watch that has not begun, with its parts; recovered expirations are captured like by the outbox. */
 export function aWatch(given: { databases?: readonly number[]; values?: ValueKeeper } = {}) {
   const clock = new ManualClock(NOW_MS);
   const did: string[] = [];
@@ -159,7 +159,7 @@ export function aWatch(given: { databases?: readonly number[]; values?: ValueKee
   const metrics = new Metrics({ endpoints: new Map(), routes: [] });
   const events = new CaptureEvents(log, metrics, clock);
   const recovered: { key: string; atMs: number }[] = [];
-  /** What has to happen until all that Redis published is heard, and until what was heard is stored. */
+  /** Conditions for: all published notifications are received, and all received ones are stored. */
   const gates = { barrier: async () => {}, drained: async (_: AbortSignal) => {} };
   const routing = new Routing([aRoute({ patterns: [compilePattern('order*')] })], '{relay}:');
   const trust = new IndexTrust();
@@ -200,10 +200,10 @@ export function aWatch(given: { databases?: readonly number[]; values?: ValueKee
   });
   const marks = {
     written: 0,
-    areHeard: true,
+    arrive: true,
     write: async () => {
       marks.written += 1;
-      return marks.areHeard ? `mark ${marks.written}` : null;
+      return marks.arrive ? `mark ${marks.written}` : null;
     },
   };
   const watch = new Watch({
@@ -246,7 +246,7 @@ export function aWatch(given: { databases?: readonly number[]; values?: ValueKee
     await clock.advance(0);
   };
   /** Redis publishes that these keys have changed, or were removed; resolves once that is applied to the index. */
-  const hears = async (kind: 'changed' | 'removed', ...what: readonly KeyInDatabase[]) => {
+  const receive = async (kind: 'changed' | 'removed', ...what: readonly KeyInDatabase[]) => {
     for (const key of what) intake.push({ ...key, kind, detectedAtMs: clock.nowMs() });
     await eventQueue.drained(new AbortController().signal);
   };
@@ -256,5 +256,5 @@ export function aWatch(given: { databases?: readonly number[]; values?: ValueKee
       ms === null ? null : ms - NOW_MS,
     );
   const parts = { watch, trust, clock, keys, index, session, gates, marks };
-  return { ...parts, begin, hears, logged, known, recovered, did };
+  return { ...parts, begin, receive, logged, known, recovered, did };
 }

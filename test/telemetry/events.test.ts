@@ -30,7 +30,7 @@ function someEvents(level = 'trace') {
   return { events: createEvents(log, metrics, clock), lines, clock, metrics, value };
 }
 
-it('a connection that the admin port cannot accept is said once a minute', async () => {
+it('a connection that the admin port cannot accept is logged once a minute', async () => {
   const { events, lines, clock } = someEvents();
   for (let count = 0; count < 100; count += 1) {
     events.relay.connectionNotAccepted(new Error('accept ENFILE'));
@@ -42,7 +42,7 @@ it('a connection that the admin port cannot accept is said once a minute', async
 });
 
 describe('an overflow', () => {
-  it('counts each lost webhook, and says so at once but not once for each', async () => {
+  it('counts each lost webhook, and is logged at once but not for each', async () => {
     const { events, lines, clock, value } = someEvents();
     for (let count = 0; count < 100; count += 1) events.capture.outboxFull([aDelivery()]);
     expect(lines).toMatchObject([{ event: 'outbox_full', endpoint: 'shop', dropped: 1 }]);
@@ -52,7 +52,7 @@ describe('an overflow', () => {
     expect(clock.timers).toBe(0);
   });
 
-  it('leaves no loss unsaid, and no timer behind, at a stop', () => {
+  it('is logged completely at a stop, and leaves no timer behind', () => {
     const { events, lines, clock } = someEvents();
     for (let count = 0; count < 3; count += 1) events.capture.queueFull();
     events.capture.flush();
@@ -65,7 +65,7 @@ describe('an overflow', () => {
 });
 
 describe('a webhook whose body would be too large', () => {
-  it('is counted and said, with nothing of its key but a label', async () => {
+  it('is counted and logged, with only a label of its key', async () => {
     const { events, lines, value } = someEvents();
     const expiration = anExpiration({ key: Buffer.from(`\n${'x'.repeat(5_000)}`) });
     events.capture.deliveriesOversized(expiration, [{ route: 'cancel', endpoint: 'shop' }], 16);
@@ -142,7 +142,7 @@ describe('an attempt', () => {
     });
   });
 
-  it('says what was wrong with a response: each time in its line, and once a minute by itself', () => {
+  it('reports a malformed response: each time in its line, and once a minute as a warning', () => {
     const { events, lines } = someEvents();
     const rejected = { kind: 'rejected', status: 503, retryAfterMs: null, location: null } as const;
     for (let n = 0; n < 3; n += 1) {
@@ -175,7 +175,7 @@ describe('an attempt', () => {
 });
 
 describe('an expiration', () => {
-  it('is counted once for each route that matched, however many endpoints', async () => {
+  it('is counted once for each matching route, for any number of endpoints', async () => {
     const { events, value } = someEvents();
     events.capture.expired(anExpiration(), [aDelivery(), aDelivery({ endpoint: 'other' })]);
     const series = 'expiry_relay_expirations_total{route="cancel",detected_by="notification"}';
@@ -196,7 +196,7 @@ describe('the metrics', () => {
     for (const line of series) expect(line).toMatch(/^expiry_relay_\S+ 0$/);
   });
 
-  it('have the names of standard dashboards for the process, and tell the version', async () => {
+  it('have the names of standard dashboards for the process, and include the version', async () => {
     const { metrics, value } = someEvents();
     metrics.watchProcess('1.2.3');
     expect(await value('process_resident_memory_bytes')).toBeGreaterThan(0);
@@ -215,7 +215,7 @@ describe('the metrics', () => {
     for (const help of counters) expect(help).toMatch(/^# HELP \w+ Total /);
   });
 
-  it('show what waits in the outbox, and for how long', async () => {
+  it('include the number and age of pending deliveries', async () => {
     const { metrics, value } = someEvents();
     metrics.watchOutbox(async () => ({
       pending: 7,
@@ -231,7 +231,7 @@ describe('the metrics', () => {
 });
 
 describe('a circuit breaker', () => {
-  it('is a warning once, until it is closed', () => {
+  it('is logged as a warning once, until it is closed', () => {
     const { events, lines } = someEvents('info');
     const opened = { kind: 'opened', openMs: 1_000 } as const;
     for (const change of [opened, opened, { kind: 'limited' } as const]) {
@@ -261,8 +261,8 @@ describe('a circuit breaker', () => {
   });
 });
 
-describe('what fails again and again', () => {
-  it('is said once a minute, and at once when it is something else', async () => {
+describe('a repeated failure', () => {
+  it('is logged once a minute, and at once when it changes', async () => {
     const { events, lines, clock } = someEvents();
     const failures = () => lines.map(({ error }) => error);
     for (let count = 0; count < 50; count += 1) {
@@ -278,7 +278,7 @@ describe('what fails again and again', () => {
     expect(failures()).toEqual(['no memory', 'no connection', 'no memory']);
   });
 
-  it('is said of values whatever refused them, since it is about every key alike', async () => {
+  it('is logged for values regardless of the error, since it affects every key', async () => {
     const { events, lines, clock } = someEvents();
     events.values.unreadable('no permission for GET');
     events.values.unreadable('no permission for HRANDFIELD');
@@ -290,11 +290,11 @@ describe('what fails again and again', () => {
   });
 });
 
-describe('what is found of a server', () => {
+describe('a finding about a server', () => {
   const policy = warning('eviction', 'keys are evicted', 'give it more memory');
   const replica = problem('role', 'it is a replica', null);
 
-  it('is logged when it begins and when it is over, and not again in between', () => {
+  it('is logged when it begins and when it ends, and not in between', () => {
     const { events, lines } = someEvents('info');
     const say = (...findings: ServerFinding[]) => events.source.server('redis:6379', findings);
     say(ok('role', 'a primary'), policy);

@@ -9,7 +9,7 @@ import {
 import { createLog, LOG_BYTES_WAITING_MAX } from '../../src/telemetry/log.js';
 import { eventually } from '../support/eventually.js';
 
-/** A log whose output keeps each write; nobody reads it when `hangs`. */
+/** A log that records each write; its output is not read if `hangs`. */
 function aLog(format: 'json' | 'pretty' = 'json', hangs = false) {
   const writes: string[] = [];
   const stdout = new Writable({
@@ -39,7 +39,7 @@ function logTo(target: TextOutput, format: 'json' | 'pretty' = 'json') {
   return { log, output, dropped: () => dropped };
 }
 
-/** A file with room for so many bytes. */
+/** A file with room for this number of bytes. */
 class SmallFile implements TextOutput {
   readonly writableLength = 0;
   text = '';
@@ -54,7 +54,7 @@ class SmallFile implements TextOutput {
   }
 }
 
-/** What a program reads that takes each line for itself; a line that is no JSON appears as text. */
+/** The log as read line by line; a line that is not JSON appears as a string. */
 function linesOf(text: string): unknown[] {
   const lines = text.split('\n').slice(0, -1);
   return lines.map((line) => {
@@ -67,7 +67,7 @@ function linesOf(text: string): unknown[] {
 }
 
 describe.each(['json', 'pretty'] as const)('the log as %s', (format) => {
-  it('writes the lines of one turn together, in their order', async () => {
+  it('writes the lines of one turn together, in order', async () => {
     const { log, writes } = aLog(format);
     for (const line of ['one', 'two', 'three']) log.info(line);
     expect(writes).toEqual([]);
@@ -78,7 +78,7 @@ describe.each(['json', 'pretty'] as const)('the log as %s', (format) => {
     await eventually('the next turn', () => writes[1]?.includes('four'));
   });
 
-  it('writes a fatal line, and what comes before it, at once', () => {
+  it('writes a fatal line, and the lines before it, at once', () => {
     const { log, writes } = aLog(format);
     log.info('one');
     log.fatal('two');
@@ -86,7 +86,7 @@ describe.each(['json', 'pretty'] as const)('the log as %s', (format) => {
     expect(writes[0]).toMatch(/one.*\n.*two.*\n$/);
   });
 
-  it('drops the lines for which there is no room, written or gathered, and counts them', async () => {
+  it('drops the lines without room, written or gathered, and counts them', async () => {
     const { log, output, writes, dropped } = aLog(format, true);
     const half = 'x'.repeat(LOG_BYTES_WAITING_MAX / 2);
     log.info(half);
@@ -129,7 +129,7 @@ describe('the log as auto', () => {
     return text;
   };
 
-  it('is for people on a terminal, as wide as it is, with its colors', () => {
+  it('is readable on a terminal, in its width and with colors', () => {
     expect(lineTo(true, 120, false)).toMatch(/^\S+ INFO {2}tried {2}one {2}long=x+\n$/);
     expect(lineTo(true, 80, false)).toMatch(/^\S+ INFO {2}tried {2}one\n$/);
     expect(lineTo(true, 80, true)).toContain('\u001b[');
@@ -141,7 +141,7 @@ describe('the log as auto', () => {
 });
 
 describe('a log on a full disk', () => {
-  it('counts each lost line, begins the next one on a line of its own, and then says how many', async () => {
+  it('counts each lost line, begins the next one on a new line, and then logs the number', async () => {
     const file = new SmallFile();
     const { log, output, dropped } = logTo(file);
     const write = (...messages: string[]) => {
@@ -164,7 +164,7 @@ describe('a log on a full disk', () => {
     expect(linesOf(file.text)).toEqual(['one', 'two', '{"level":"', 'three', 3, 'four']);
   });
 
-  it('begins no empty line where nothing was cut', () => {
+  it('adds no empty line if no line was cut', () => {
     const file = new SmallFile();
     const { log, output, dropped } = logTo(file);
     log.info('one');
@@ -182,7 +182,7 @@ describe('a log on a full disk', () => {
     expect(linesOf(file.text)).toEqual(['one', 'two', 2]);
   });
 
-  it('does not take the end of a cut line for a line, however often that fails', () => {
+  it('does not treat the end of a cut line as a line, even after repeated failures', () => {
     const file = new SmallFile();
     const { log, output, dropped } = logTo(file);
     for (const room of [5, 0, 0, Number.POSITIVE_INFINITY]) {
@@ -197,7 +197,7 @@ describe('a log on a full disk', () => {
 });
 
 describe('a log whose reader leaves', () => {
-  it('may have cut a line that waited to be read, and begins the next one on a line of its own', () => {
+  it('may have cut a waiting line, and begins the next one on a new line', () => {
     let text = '';
     const answers: ((error?: Error) => void)[] = [];
     const pipe = {

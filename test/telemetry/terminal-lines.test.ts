@@ -21,7 +21,7 @@ function lineOf(more: object, width: number | null = 80, colored = false): strin
   return terminalLine(JSON.stringify({ ...ATTEMPT, ...more }), width, paintFor(colored));
 }
 
-describe('a log line for people', () => {
+describe('a log line on a terminal', () => {
   it('has time, level, event and the important fields, and fits 80 columns', () => {
     expect(lineOf({})).toBe(
       '22:40:42.123 INFO  attempt  endpoint=shop  key=order:42:unpaid  status=204\n',
@@ -86,7 +86,7 @@ describe('a log line for people', () => {
     }
   });
 
-  it('holds no control characters, and no line breaks of a value', () => {
+  it('contains no control characters, and no line breaks of a value', () => {
     const hostile = 'a\u001b[2J\nb';
     const line = lineOf({ key: hostile, msg: hostile, level: 'error' }, null);
     expect(line).toContain('key=a\\x1b[2J\\x0ab');

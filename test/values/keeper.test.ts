@@ -19,7 +19,7 @@ const ROUTES = [
   route('plain', 'order:*'),
 ];
 
-/** Strings as a Redis tells them, until it breaks. */
+/** Strings as a Redis returns them, until it breaks. */
 function someKeys(
   strings: Record<string, string | Error> = {},
   deadlines: Record<string, number> = {},
@@ -47,7 +47,7 @@ function someKeys(
       return { database, key, ttl: 'volatile', deadlineMs: now, readAtMs: NOW_MS };
     });
   const keys = { runCommands: ask, read, nowMs: () => NOW_MS, deadlineSlackMs: 0 };
-  return { keys, asked, break: () => (isBroken = true), mend: () => (isBroken = false) };
+  return { keys, asked, break: () => (isBroken = true), repair: () => (isBroken = false) };
 }
 
 function aKeeper(routes: readonly Route[] = ROUTES) {
@@ -69,7 +69,7 @@ const expired = (key: string, expiredAtMs: number | null = NOW_MS + 5) => {
 };
 
 describe('a keeper of values', () => {
-  it('reads those of tracked keys that a route asks for, and no value twice', async () => {
+  it('reads the values of tracked keys that a route includes, and no value twice', async () => {
     const { keeper, values } = aKeeper();
     const { keys, asked } = someKeys({ 'order:1': 'abc', other: 'x' });
     const readings = [due('order:1', 5), due('other', 5), due('timer:1', 5)].map(read);
@@ -87,7 +87,7 @@ describe('a keeper of values', () => {
     expect(await texts(values, due('order:1', 5))).toEqual(['abc']);
   });
 
-  it('reads them again just before the deadline, and keeps the older one of a key that is gone', async () => {
+  it('reads them again just before the deadline, and keeps the older one of a missing key', async () => {
     const { keeper, values } = aKeeper();
     await values.keep([worth('old', due('order:1', 5)), worth('old', due('order:2', 5))]);
     const { keys } = someKeys({ 'order:1': 'new' });
@@ -97,7 +97,7 @@ describe('a keeper of values', () => {
     expect(await texts(values, due('order:1', 5), due('order:2', 5))).toEqual(['new', 'old']);
   });
 
-  it('keeps what there is when the connection breaks, and says so', async () => {
+  it('keeps its values when the connection breaks, and logs it', async () => {
     const { keeper, values, happened } = aKeeper();
     await values.keep([worth('old', due('order:1', 5))]);
     const broken = someKeys();
@@ -109,7 +109,7 @@ describe('a keeper of values', () => {
     expect(happened).toEqual(['stale Connection is closed.']);
   });
 
-  it('keeps nothing of another life that began while it read, nor of one that is over', async () => {
+  it('keeps no value of a life that began during the read, or that is over', async () => {
     const { keeper, values } = aKeeper();
     await values.keep([worth('old', due('order:1', 5)), worth('old', due('order:2', -1))]);
     const strings = { 'order:1': 'next', 'order:2': 'next' };
@@ -121,7 +121,7 @@ describe('a keeper of values', () => {
     expect(asked).not.toContain('TYPE order:2');
   });
 
-  it('forgets what it has of a key that has no deadline any more', async () => {
+  it('forgets the value of a key that has no deadline any more', async () => {
     const { keeper, values } = aKeeper();
     await values.keep([worth('x', due('order:1', 5)), worth('x', due('order:2', 5))]);
     await keeper.onPersistent([
@@ -131,7 +131,7 @@ describe('a keeper of values', () => {
     expect(await texts(values, due('order:1', 5), due('order:2', 5))).toEqual([null, 'x']);
   });
 
-  it('gives each route what it asks for, as far as it may be', async () => {
+  it('gives each route the value that it includes, within its limits', async () => {
     const { keeper, values, happened } = aKeeper();
     await values.keep([worth('four', due('order:1', 5))]);
     const [byRoute] = await keeper.valuesFor([expired('order:1')]);
@@ -151,7 +151,7 @@ describe('a keeper of values', () => {
     expect(byRoute?.get('value')?.value).toMatchObject({ value: null, omitted: 'gone' });
   });
 
-  it('forgets what is claimed, of that life alone, and what was removed', async () => {
+  it('forgets the values of claimed keys, for that life only, and of removed keys', async () => {
     const { keeper, values } = aKeeper();
     const keys = ['order:1', 'order:2', 'order:3'].map((key) => due(key, 5));
     await values.keep(keys.map((key) => worth('x', key)));
@@ -163,7 +163,7 @@ describe('a keeper of values', () => {
     expect(await texts(values, ...keys)).toEqual([null, 'x', null]);
   });
 
-  it('reads a lookup when it is asked, waits for a lost connection, and once only', async () => {
+  it('reads a lookup once, on demand, and waits for a lost connection', async () => {
     const { keeper, clock, happened } = aKeeper();
     const server = someKeys({ 'data:1': 'total' });
     keeper.use(server.keys);
@@ -182,11 +182,11 @@ describe('a keeper of values', () => {
     expect(await inVain).toMatchObject({ value: null, omitted: 'unavailable' });
     expect(await lookup()).toMatchObject({ omitted: 'unavailable' });
     expect(happened.filter((what) => what === 'look unavailable')).toHaveLength(2);
-    server.mend();
+    server.repair();
     expect(await lookup()).toMatchObject({ value: 'total' });
   });
 
-  it('says what Redis refuses to tell', async () => {
+  it('reports values that Redis refuses to return', async () => {
     const { keeper, happened } = aKeeper();
     const { keys } = someKeys({ 'order:1': new Error('NOPERM getrange') });
     keeper.use(keys);

@@ -8,7 +8,7 @@ describeValues('values in memory', async () => ({
 }));
 
 describe('values in memory', () => {
-  it('take no more than so much: the oldest makes room', async () => {
+  it('have a limit on memory: the oldest are removed first', async () => {
     const values = new MemoryValues(2_000);
     const keys = ['a', 'b', 'c'].map((name) => due(name, 5));
     for (const key of keys) await values.keep([worth('x'.repeat(300), key)]);
@@ -19,7 +19,7 @@ describe('values in memory', () => {
     ]);
   });
 
-  it('count a value once, however often it is kept', async () => {
+  it('count a value once, even if it is kept repeatedly', async () => {
     const values = new MemoryValues(2_000);
     const [a, b] = [due('a', 5), due('b', 5)];
     await values.keep([worth('x', a)]);

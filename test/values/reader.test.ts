@@ -11,7 +11,7 @@ import { isPrimary, steady } from '../support/steady-connection.js';
 const shared = sharedRedis();
 const KIB = 1024;
 
-/** Reads these keys of database 0, with what was refused. */
+/** Reads these keys of database 0, and collects refusals. */
 async function reading(redis: Redis, keys: readonly (string | Buffer)[], bytesMax = KIB) {
   const keyspace = new Keyspace(steady(redis), new ServerClock(systemClock), isPrimary);
   const refusals: string[] = [];
@@ -61,7 +61,7 @@ describe('reading values', () => {
     expect(Math.max(...ages.map(Math.abs))).toBeLessThan(10_000);
   });
 
-  it('reads an empty stream as an empty array, and none that went meanwhile', async () => {
+  it('reads an empty stream as an empty array, and none that was deleted meanwhile', async () => {
     const { client, server } = shared;
     await using connection = await connected(server.url);
     await client.xadd('drained', '1-1', 'f', 'v');
@@ -91,7 +91,7 @@ describe('reading values', () => {
     expect(gone?.value.omitted).toBe('gone');
   });
 
-  it('leaves out what is larger than it may be, whatever the type', async () => {
+  it('omits values above the limit, of any type', async () => {
     const { client, server } = shared;
     await using connection = await connected(server.url);
     const big = 'x'.repeat(KIB);
@@ -111,7 +111,7 @@ describe('reading values', () => {
     expect(sentBytes(await client.info('stats')) - sentBytes(before)).toBeLessThan(100_000);
   });
 
-  it('says what it may not read, and reads the rest', async () => {
+  it('reports values that it may not read, and reads the rest', async () => {
     await using server = await startedRedis();
     const { client } = server;
     await client.hset('hash', { a: '1' });

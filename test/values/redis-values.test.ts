@@ -52,7 +52,7 @@ describe('values in Redis', () => {
     expect(await one.state.quarantine.depth()).toMatchObject({ entries: 1, last: { key: read } });
   });
 
-  it('whose deadlines no relay has written are pruned, too', async () => {
+  it('without a deadline in the index are pruned, too', async () => {
     await using one = await open();
     const { read, deadlines } = valueKeys(one.state.prefix, 0);
     for (const score of ['-inf', '+inf', '1e300']) {
@@ -70,7 +70,7 @@ describe('values in Redis', () => {
     expect(await texts(new RedisValues(one.state, ALWAYS_HELD), due('a', 5))).toEqual(['x']);
   });
 
-  it('are written by the replica that watches alone', async () => {
+  it('are written only by the replica that watches', async () => {
     await using one = await open();
     const fenced = new RedisValues(one.state, { token: null });
     const taken = new RedisValues(one.state, { token: 'of another time' });
@@ -82,7 +82,7 @@ describe('values in Redis', () => {
     }
   });
 
-  it('that are left behind are pruned: old, and unknown to the index, however many', async () => {
+  it('that are old and unknown to the index are pruned, in any number', async () => {
     await using one = await open();
     const { values, state } = one;
     const deadlines = new RedisDeadlines(state, ALWAYS_HELD, [0], () => undefined);

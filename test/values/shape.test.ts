@@ -34,7 +34,7 @@ describe('a value in JSON', () => {
     });
   });
 
-  it('shows bytes that are no text as U+FFFD, and tells all texts exactly in base64', () => {
+  it('shows invalid UTF-8 as U+FFFD, and has all strings exactly in base64', () => {
     const bad = Buffer.from([0xff, 0x41]);
     expect(read('hash', [Buffer.from('f'), bad]).value).toMatchObject({
       value: { f: '\ufffdA' },
@@ -43,7 +43,7 @@ describe('a value in JSON', () => {
     expect(read('string', bad).value).toMatchObject({ value: '\ufffdA', base64: '/0E=' });
   });
 
-  it('is left out when its texts are longer than the limit, together', () => {
+  it('is omitted when its strings together exceed the limit', () => {
     expect(read('list', texts('abc', 'de'), 5).value.omitted).toBeNull();
     expect(read('list', texts('abc', 'def'), 5)).toEqual(omitted('too_large', READ_AT_MS));
   });
@@ -58,7 +58,7 @@ describe('a value in JSON', () => {
     expect(read(type, many(texts * (ELEMENTS_MAX + 1)), 1e9).value.omitted).toBe('too_large');
   });
 
-  it.each(['hash', 'list', 'set', 'zset'])('is gone when a %s is empty', (type) => {
+  it.each(['hash', 'list', 'set', 'zset'])('is missing when a %s is empty', (type) => {
     expect(read(type, []).value.omitted).toBe('gone');
   });
 
@@ -66,28 +66,28 @@ describe('a value in JSON', () => {
     expect(read('stream', []).value).toMatchObject({ value: [], omitted: null });
   });
 
-  it('is gone when a document is', () => {
+  it('is missing when a document is missing', () => {
     expect(read('ReJSON-RL', null).value.omitted).toBe('gone');
   });
 });
 
-describe('what reads a value', () => {
+describe('the command that reads a value', () => {
   const wanted = { key, bytesMax: KIB };
 
-  it('is nothing for a key that is gone, and for a type that is not known', () => {
+  it('is missing for a missing key, and for an unknown type', () => {
     expect(commandFor(wanted, 'none', null)).toBe('gone');
     expect(commandFor(wanted, 'TSDB-TYPE', 100)).toBe('unsupported');
     expect(commandFor(wanted, 'constructor', 100)).toBe('unsupported');
   });
 
-  it('is nothing where Redis holds far more than may be sent, but for a part of a string', () => {
+  it('is missing where the value is far above the limit, except for a part of a string', () => {
     expect(commandFor(wanted, 'hash', 100 * KIB)).toContain('HRANDFIELD');
     expect(commandFor(wanted, 'hash', KIB * KIB)).toBe('too_large');
     expect(commandFor(wanted, 'ReJSON-RL', KIB * KIB)).toBe('too_large');
     expect(commandFor(wanted, 'string', KIB * KIB)).toEqual(['GETRANGE', key, 0, KIB]);
   });
 
-  it('is nothing but a part of a string where it cannot be told how much Redis holds', () => {
+  it('reads only a part of a string where the size is unknown', () => {
     expect(commandFor(wanted, 'hash', null)).toBe('forbidden');
     expect(commandFor(wanted, 'string', null)).toEqual(['GETRANGE', key, 0, KIB]);
   });

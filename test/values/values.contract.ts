@@ -1,4 +1,4 @@
-/** What every store of values keeps. Called once for each implementation. */
+/** The contract of every store of values. Called once for each implementation. */
 import { describe, expect, it } from 'vitest';
 import type { Deadline } from '../../src/model/vocabulary.js';
 import type { Values, ValueToKeep } from '../../src/values/values.js';
@@ -40,7 +40,7 @@ export function describeValues(
       expect((await values.read([a]))[0]?.deadlineMs).toBe(a.deadlineMs);
     });
 
-    it('keeps what a value is, and why there is none', async () => {
+    it('keeps a value, and the reason for a missing one', async () => {
       await using opened = await open();
       const { values } = opened;
       const nested = { a: ['x', { b: 1.5 }], c: null };
@@ -60,7 +60,7 @@ export function describeValues(
       expect(second).toEqual({ value: none.value, bytes: 0, deadlineMs: none.deadlineMs });
     });
 
-    it('lacks those that are not known with this very deadline', async () => {
+    it('has no value that was stored with another deadline', async () => {
       await using opened = await open();
       const { values } = opened;
       await values.keep([worth('one', due('a', 5)), worth('two', due('b', 5))]);
@@ -68,7 +68,7 @@ export function describeValues(
       expect(await values.findMissing(asked)).toEqual(asked.slice(1));
     });
 
-    it('forgets the value of one life of a key, or any', async () => {
+    it('forgets the value of one life of a key, or of all', async () => {
       await using opened = await open();
       const { values } = opened;
       const keys = [due('a', 5), due('b', 5), due('c', 5)];
@@ -87,7 +87,7 @@ export function describeValues(
       expect(await texts(values, due('a', 5), due('a', 5, 1))).toEqual([null, 'two']);
     });
 
-    it('takes any number at a time', async () => {
+    it('accepts any number at a time', async () => {
       await using opened = await open();
       const { values } = opened;
       const keys = Array.from({ length: 450 }, (_, n) => due(`k${n}`, n));

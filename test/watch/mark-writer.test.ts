@@ -3,7 +3,7 @@ import { Sequence } from '../../src/capture/sequence.js';
 import type { Session } from '../../src/source/session.js';
 import { isFirstMark, MarkWriter } from '../../src/watch/mark-writer.js';
 
-/** A writer, and a session in which marks are heard once all is heard that was published. */
+/** A writer, and a session that receives a mark once it has received all that was published before. */
 function aWriter() {
   const lease: { generation: number | null } = { generation: 7 };
   const sequence = new Sequence();
@@ -41,7 +41,7 @@ it('no mark is written without the lease', async () => {
   expect(await write()).toBe('run.7.1');
 });
 
-it('a mark that must not be written, or is not heard, is none, and its number is not used again', async () => {
+it('a mark that must not be written, or is not received, has no name, and its number is not used again', async () => {
   const { write, given } = aWriter();
   given.isForbidden = true;
   expect(await write()).toBeNull();

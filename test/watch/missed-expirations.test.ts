@@ -6,7 +6,7 @@ import type { Session } from '../../src/source/session.js';
 import { catchUp } from '../../src/watch/missed-expirations.js';
 import { NOW_MS, until } from '../deadlines/deadlines.contract.js';
 
-/** What a term finds first: the index has deadlines that have passed, and the keys are as `readings` says. */
+/** The start of a term: the index has deadlines that have passed, and `readings` is the state of the keys. */
 async function found(readings: Readonly<Record<string, Partial<KeyReading>>>, isEmptied = false) {
   const deadlines = new MemoryDeadlines();
   const names = Object.keys(readings);
@@ -47,7 +47,7 @@ it('keys that are missing after their deadlines expired without a notification',
   expect(await found({ a: {}, other: {} })).toEqual(['barrier', 'expired a']);
 });
 
-it('keys that live on have their deadlines read before any later expiration is captured', async () => {
+it('keys that still exist have their deadlines read before any later expiration is captured', async () => {
   const persistent = { ttl: 'persistent' } as const;
   expect(await found({ a: {}, b: volatile, c: persistent })).toEqual([
     'barrier',

@@ -43,7 +43,7 @@ async function aNudger(
     clock,
     onMissing: async (what: readonly Deadline[]) =>
       void missing.push({ keys: what.map(({ key }) => key.toString()), atMs: elapsedMs() }),
-    // As the watch does, once all that was said before has been heard.
+    // As the watch does, once all earlier notifications have been received.
     onAlive: (alive) => void tracker.reread(alive, { read }).catch(() => undefined),
     onNudged: () => undefined,
     onTaken: given.onTaken ?? (() => undefined),
@@ -53,7 +53,7 @@ async function aNudger(
   const stop = new AbortController();
   const over = nudger.run(stop.signal);
   over.catch(() => undefined);
-  /** A key gets a deadline, and the index hears of it. */
+  /** Sets the deadline of a key, in Redis and in the index. */
   const set = async (key: string, inMs: number) => {
     keys.set(key, NOW_MS + inMs);
     await tracker.reread([at(key)], { read: async () => [until(key, inMs)] });
@@ -85,16 +85,16 @@ describe('a nudger', () => {
     expect(under.reads).toEqual([{ key: 'a', atMs: 10_001 }]);
   });
 
-  it('tells of a key 100 ms before its deadline, and waits for nothing', async () => {
-    const told: { key: string; atMs: number }[] = [];
-    const onTaken = (taken: readonly Deadline[]) => {
+  it('reports a key 100 ms before its deadline, and waits for no reply', async () => {
+    const taken: { key: string; atMs: number }[] = [];
+    const onTaken = (deadlines: readonly Deadline[]) => {
       const atMs = under.clock.nowMs() - NOW_MS;
-      told.push(...taken.map(({ key }) => ({ key: key.toString(), atMs })));
+      taken.push(...deadlines.map(({ key }) => ({ key: key.toString(), atMs })));
     };
     await using under = await aNudger({ onTaken });
     await under.set('a', 1_000);
     await under.clock.advance(1_001);
-    expect(told).toEqual([{ key: 'a', atMs: 900 }]);
+    expect(taken).toEqual([{ key: 'a', atMs: 900 }]);
     expect(under.reads).toEqual([{ key: 'a', atMs: 1_001 }]);
   });
 
@@ -103,11 +103,11 @@ describe('a nudger', () => {
     await under.set('a', 100);
     under.keys.set('a', NOW_MS + 900);
     await under.clock.advance(950);
-    // Read again, once what was said before is taken care of.
+    // Read again, once earlier notifications are processed.
     expect(under.reads.map(({ atMs }) => atMs)).toEqual([101, 101, 901]);
   });
 
-  it('is woken by a deadline that is earlier than the one it waits for', async () => {
+  it('wakes up for a deadline that is earlier than the one it waits for', async () => {
     await using under = await aNudger();
     await under.set('late', 900);
     await under.set('soon', 50);
@@ -115,7 +115,7 @@ describe('a nudger', () => {
     expect(under.reads).toEqual([{ key: 'soon', atMs: 51 }]);
   });
 
-  it('does not miss a deadline that comes while it looks at the index', async () => {
+  it('does not miss a deadline that is written while it reads the index', async () => {
     const deadlines = new MemoryDeadlines();
     const answers: (() => void)[] = [];
     const earliestMs = deadlines.earliestMs.bind(deadlines);
@@ -132,7 +132,7 @@ describe('a nudger', () => {
     expect(under.reads).toEqual([{ key: 'a', atMs: 51 }]);
   });
 
-  it('notices within a second what somebody else has written into the index', async () => {
+  it('notices within a second a deadline that another process has written into the index', async () => {
     await using under = await aNudger();
     under.keys.set('a', NOW_MS + 100);
     await under.deadlines.put([until('a', 100)]);
@@ -140,7 +140,7 @@ describe('a nudger', () => {
     expect(under.reads[0]?.key).toBe('a');
   });
 
-  it('reports what is gone and unheard for a second, not sooner, and until it is claimed', async () => {
+  it('reports a key that has been missing without a notification for a second, until it is claimed', async () => {
     await using under = await aNudger();
     await under.set('a', 500);
     await under.clock.advance(1_499);
@@ -155,7 +155,7 @@ describe('a nudger', () => {
     expect(under.missing).toHaveLength(before);
   });
 
-  it('reports nothing of a key that is claimed within the second, or lives again', async () => {
+  it('does not report a key that is claimed within the second, or set again', async () => {
     await using under = await aNudger();
     await under.set('claimed', 500);
     await under.set('again', 500);
@@ -167,7 +167,7 @@ describe('a nudger', () => {
     expect(await under.deadlines.find([at('again')])).toEqual([NOW_MS + 60_000]);
   });
 
-  it('reports nothing while expirations that were heard wait to be claimed', async () => {
+  it('reports nothing while received expirations wait to be claimed', async () => {
     let settle = () => undefined as unknown;
     const settling = new Promise<void>((resolve) => {
       settle = () => resolve();
@@ -184,7 +184,7 @@ describe('a nudger', () => {
     expect(under.missing[0]?.keys).toEqual(['b']);
   });
 
-  it('reports what was overdue before it began', async () => {
+  it('reports keys that were overdue before it began', async () => {
     const deadlines = new MemoryDeadlines();
     await deadlines.put([until('a', -60_000)]);
     await deadlines.take(0, NOW_MS, 9);
@@ -192,7 +192,7 @@ describe('a nudger', () => {
     expect(under.missing).toMatchObject([{ keys: ['a'], atMs: 0 }]);
   });
 
-  it('reads in time what had been taken out of the index before it began', async () => {
+  it('reads in time the keys that had been taken out of the index before it began', async () => {
     const deadlines = new MemoryDeadlines();
     await deadlines.put([until('a', 40), until('b', 60)]);
     await deadlines.take(0, NOW_MS + 100, 9);
@@ -204,7 +204,7 @@ describe('a nudger', () => {
     ]);
   });
 
-  it('reads nothing while there is no room for what Redis would say, and holds a few', async () => {
+  it('reads nothing while there is no room for notifications, and holds a few keys', async () => {
     const deadlines = new MemoryDeadlines();
     let makeRoom = () => undefined as unknown;
     const room = new Promise<void>((resolve) => {
@@ -236,7 +236,7 @@ describe('a nudger', () => {
     expect(ahead.reads.length).toBeLessThan(250);
   });
 
-  it('ends with what Redis said when the index cannot be used', async () => {
+  it('fails with the error of Redis when the index is unavailable', async () => {
     const deadlines = new MemoryDeadlines();
     deadlines.overdue = () => Promise.reject(new Error('away'));
     await using under = await aNudger({ deadlines });

@@ -28,7 +28,7 @@ const until = ({ database, key }: KeyInDatabase): KeyReading => ({
 const keysOf = (keys: readonly KeyInDatabase[]) => keys.map(({ key }) => key.toString());
 
 describe('a replay buffer', () => {
-  it('holds the events of the last seconds, in their order', () => {
+  it('holds the events of the last seconds, in order', () => {
     const buffer = new ReplayBuffer();
     buffer.append(expired('a'), 0, false);
     buffer.append(expired('b'), 5_000, false);
@@ -37,7 +37,7 @@ describe('a replay buffer', () => {
     expect(keysOf(buffer.drain())).toEqual(['b', 'c']);
   });
 
-  it('holds events of any age that no other replica captures, and lets them age from then on', () => {
+  it('holds events of any age while no other replica captures, and expires them from then on', () => {
     for (const [untilMs, left] of [
       [80_000, ['earlier', 'a', 'b', 'c']],
       [80_001, ['c']],

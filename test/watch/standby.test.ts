@@ -81,16 +81,16 @@ class GivenLease implements Lease {
   }
 }
 
-const HEARD_AT_MS = Date.parse('2026-11-22T06:00:10.000Z');
+const DETECTED_AT_MS = Date.parse('2026-11-22T06:00:10.000Z');
 
 const nameOf = ({ key }: KeyInDatabase) => key.toString();
 
-/** A replica that stands by; what it does is written down in its order. */
+/** A standby that records its actions in order. */
 function aStandby() {
   const did: string[] = [];
   const lease = new GivenLease(did);
   const clock = new ManualClock();
-  /** When relays of version 0.1 captured keys; what was captured in the last seconds; and the deadlines of the index. */
+  /** Captures of relays of version 0.1, captures of the last seconds, and the deadlines of the index. */
   const captured = new Map<string, number>();
   const elsewhere = new Map<string, Pick<CapturedName, 'name' | 'detectedAtMs'>>();
   const known = new Map<string, number>();
@@ -100,28 +100,28 @@ function aStandby() {
   const stored: { settled: string | null } = { settled: null };
   /** The names under which other replicas have captured expirations. */
   const capturedAs = new Set<string>();
-  /** What has to happen before the server says that it is the primary, a look at the state is answered, all is heard or stored, a watch is over. */
+  /** Conditions for: the primary is verified, the state is read, all is received or stored, a watch is over. */
   const gates = {
     primary: async () => {},
     isMarked: true,
     look: async () => {},
-    heardAll: async () => {},
+    barrier: async () => {},
     settled: async (_: AbortSignal) => {},
     end: async () => {},
     verify: async (_: AbortSignal) => true,
   };
-  const serverNowMs = () => HEARD_AT_MS + 60_000 + clock.monotonicMs();
-  /** What waits in the queue when another replica is found to hold the lease. */
+  const serverNowMs = () => DETECTED_AT_MS + 60_000 + clock.monotonicMs();
+  /** The events in the queue when another replica is found to hold the lease. */
   const queue = { isSuspended: false, events: [] as KeyEvent[], bell: new Condition() };
-  /** The deadlines of the keys that are there, and which of them were read. */
+  /** The deadlines of the keys that exist, and the keys that were read. */
   const there = new Map<string, number>();
   const reads: string[] = [];
   const log = pino({ level: 'silent' });
   const metrics = new Metrics({ endpoints: new Map(), routes: [] });
   const names = new Map<Session, string>();
-  /** The names of all expirations that were handed on. */
+  /** The names of all expirations that were passed on. */
   const identities: (readonly string[])[] = [];
-  /** All events that were handed on. */
+  /** All events that were passed on. */
   const pushed: KeyEvent[] = [];
   let marksWritten = 0;
   const marked = (mark: string) => standby.onEvent({ kind: 'mark', mark });
@@ -151,7 +151,7 @@ function aStandby() {
       push: (event) => {
         pushed.push(event);
         const readMs = event.kind === 'changed' ? event.readDeadlineMs : undefined;
-        const until = readMs === undefined ? '' : ` until ${readMs - HEARD_AT_MS}`;
+        const until = readMs === undefined ? '' : ` until ${readMs - DETECTED_AT_MS}`;
         did.push(`${event.kind} ${nameOf(event)}${until}`);
         if (event.kind === 'expired') identities.push(namesOf(event));
       },
@@ -165,7 +165,7 @@ function aStandby() {
       },
       reset: () => {
         queue.isSuspended = false;
-        // As far as a standby looks at them, queued events are the events.
+        // A standby uses only the fields of plain events.
         return queue.events.splice(0) as QueuedEvent[];
       },
     },
@@ -205,12 +205,12 @@ function aStandby() {
       keyspace: { nudge, read },
       isPrimary: () => gates.primary(),
       marks: { isOfServer: (name: string) => name.startsWith(`${runId}.`) },
-      barrier: () => gates.heardAll(),
+      barrier: () => gates.barrier(),
     } as unknown as Session;
     names.set(made, name);
     return made;
   };
-  /** What was done since it was last asked. */
+  /** The actions since the last call. */
   const done = async () => {
     await settled();
     return did.splice(0);
@@ -220,7 +220,7 @@ function aStandby() {
       standby.onEvent(anExpiredEvent({ key: Buffer.from(key), detectedAtMs }));
     }
   };
-  const expired = (...keys: string[]) => expiredAt(HEARD_AT_MS, ...keys);
+  const expired = (...keys: string[]) => expiredAt(DETECTED_AT_MS, ...keys);
   const noticed = (kind: 'changed' | 'removed', key: string) =>
     standby.onEvent({ kind, database: 0, key: Buffer.from(key), detectedAtMs: serverNowMs() });
   /** Another replica is found to hold the lease, with these events yet to be captured. */
@@ -230,7 +230,7 @@ function aStandby() {
     queue.bell.notifyAll();
     await settled();
   };
-  const heard = { expired, expiredAt, noticed, marked };
+  const received = { expired, expiredAt, noticed, marked };
   return {
     standby,
     lease,
@@ -250,13 +250,13 @@ function aStandby() {
     gates,
     session,
     done,
-    ...heard,
+    ...received,
     suspend,
     metrics,
   };
 }
 
-/** One that listens, and has said so. */
+/** A standby that listens, with its start already taken from the record. */
 async function listening() {
   const under = aStandby();
   const first = under.session('first');
@@ -265,7 +265,7 @@ async function listening() {
   return { ...under, first };
 }
 
-/** One that watches. */
+/** A standby that watches. */
 async function watching() {
   const under = await listening();
   under.lease.give();
@@ -297,7 +297,7 @@ describe('a replica watches', () => {
     expect(await done()).toEqual(['watch first']);
   });
 
-  it('no longer when it listens no longer, and then the next stretch of listening', async () => {
+  it('until the connection ends, and again with the next connection', async () => {
     const { standby, lease, session, done } = await watching();
     await standby.onDisconnected();
     expect(await done()).toEqual(['watch ended', 'withdraws']);
@@ -307,7 +307,7 @@ describe('a replica watches', () => {
     expect(await done()).toEqual(['watch second']);
   });
 
-  it('nothing when the lease comes after it listens no longer', async () => {
+  it('not when it acquires the lease after the connection has ended', async () => {
     const { standby, lease, done } = await listening();
     await standby.onDisconnected();
     await done();
@@ -315,7 +315,7 @@ describe('a replica watches', () => {
     expect(await done()).toEqual([]);
   });
 
-  it('no longer once it is stopped, whatever becomes of the lease', async () => {
+  it('no longer once it is stopped, even if it acquires the lease', async () => {
     const { standby, lease, done } = await watching();
     await standby.stop();
     expect(await done()).toEqual(['watch ended']);
@@ -324,13 +324,13 @@ describe('a replica watches', () => {
     expect(await done()).toEqual([]);
   });
 
-  it('nothing when it is stopped before it has the lease', async () => {
+  it('not when it is stopped before it has the lease', async () => {
     const { standby, done } = await listening();
     await standby.stop();
     expect(await done()).toEqual([]);
   });
 
-  it('nothing of a stretch that is over before its last watch has ended', async () => {
+  it('not for a connection that is over before the last watch has ended', async () => {
     const { standby, gates, session, done } = await watching();
     const ended = new AbortController();
     gates.end = () => untilAborted(ended.signal);
@@ -343,7 +343,7 @@ describe('a replica watches', () => {
     expect((await done()).filter((what) => what.startsWith('watch'))).toEqual(['watch ended']);
   });
 
-  it('and says so in the metrics', async () => {
+  it('and sets the metrics accordingly', async () => {
     const { lease, metrics, done } = await watching();
     const value = async () =>
       /^expiry_relay_watching (\d)/m.exec(await metrics.text(systemClock.turn))?.[1];
@@ -355,7 +355,7 @@ describe('a replica watches', () => {
 });
 
 describe('a replica that watches', () => {
-  it('captures what it hears at once, in its order', async () => {
+  it('captures the events that it receives at once, in order', async () => {
     const { expired, noticed, done } = await watching();
     noticed('changed', 'order:1');
     expired('order:1');
@@ -363,7 +363,7 @@ describe('a replica that watches', () => {
     expect(await done()).toEqual(['changed order:1', 'expired order:1', 'removed order:2']);
   });
 
-  it('keeps the lease until what it has heard is stored, when it listens no longer', async () => {
+  it('keeps the lease after a disconnection until all received events are stored', async () => {
     const { standby, gates, done } = await watching();
     const stored = new AbortController();
     gates.settled = () => untilAborted(stored.signal);
@@ -374,7 +374,7 @@ describe('a replica that watches', () => {
     expect(await done()).toEqual(['withdraws']);
   });
 
-  it('leaves the lease after a gap though it listens again: others have heard what it missed', async () => {
+  it('releases the lease after a gap although it listens again: others have received what it missed', async () => {
     const { standby, gates, lease, session, expired, done } = await watching();
     const stored = new AbortController();
     gates.settled = () => untilAborted(stored.signal);
@@ -385,12 +385,12 @@ describe('a replica that watches', () => {
     stored.abort();
     await over;
     expect(await done()).toEqual(['withdraws', 'competes']);
-    // Nobody else is there.
+    // There is no other replica.
     lease.give();
     expect(await done()).toEqual(['expired order:1', 'watch second']);
   });
 
-  it('remembers all that it hears after a gap while only the state keeps it from capturing', async () => {
+  it('buffers all that it receives after a gap while only the state keeps it from capturing', async () => {
     const { standby, gates, lease, session, clock, expired, done } = await watching();
     const stored = new AbortController();
     gates.settled = () => untilAborted(stored.signal);
@@ -408,7 +408,7 @@ describe('a replica that watches', () => {
   });
 
   it.each(['it loses the lease', 'it is stopped'])(
-    'waits for that no longer when %s',
+    'stops waiting for the stored events when %s',
     async (what) => {
       const { standby, lease, gates, done } = await watching();
       gates.settled = untilAborted;
@@ -423,7 +423,7 @@ describe('a replica that watches', () => {
 });
 
 describe('a replica that holds the lease when a newer configuration is ready', () => {
-  it('stops watching, stores what it has heard, hands the lease over, and stands by', async () => {
+  it('stops watching, stores the received events, hands the lease over, and stands by', async () => {
     const { lease, gates, expired, done } = await watching();
     const stored = new AbortController();
     gates.settled = () => untilAborted(stored.signal);
@@ -432,14 +432,14 @@ describe('a replica that holds the lease when a newer configuration is ready', (
     expired('order:1');
     stored.abort();
     expect(await done()).toEqual(['withdraws', 'competes']);
-    // The other has died: what was heard since is captured by this one.
+    // The other has died: this one captures the events received since.
     lease.give();
     expect(await done()).toEqual(['expired order:1', 'watch first']);
   });
 });
 
 describe('a replica that listens to a server that is yet to be verified', () => {
-  it('does not compete for the lease, and then captures what it has heard', async () => {
+  it('does not compete for the lease, and captures the received events afterwards', async () => {
     const { standby, gates, lease, session, expired, done } = aStandby();
     const verified = new AbortController();
     gates.verify = async () => untilAborted(verified.signal).then(() => true);
@@ -453,7 +453,7 @@ describe('a replica that listens to a server that is yet to be verified', () => 
 });
 
 describe('a replica that takes over', () => {
-  it('captures what it has heard while another one watched, in its order, and only then watches', async () => {
+  it('captures the events received while another one watched, in order, and only then watches', async () => {
     const { lease, expired, noticed, done } = await listening();
     noticed('changed', 'order:1');
     expired('order:2');
@@ -472,7 +472,7 @@ describe('a replica that takes over', () => {
     expect(await done()).toEqual(['expired order:4']);
   });
 
-  it('leaves out all that lies before the mark that the other one has settled, and nothing else', async () => {
+  it('skips the events before the mark that the other one has settled, and no others', async () => {
     const { lease, stored, expired, noticed, marked, done } = await listening();
     expired('order:1');
     noticed('changed', 'order:1');
@@ -489,8 +489,8 @@ describe('a replica that takes over', () => {
 
   it.each([
     ['there is none', null],
-    ['it was heard before this replica listened', 'a.0'],
-  ])('captures all that it has heard where %s', async (_, settled) => {
+    ['it was received before this replica listened', 'a.0'],
+  ])('captures all received events where %s', async (_, settled) => {
     const { lease, stored, expired, marked, done } = await listening();
     expired('order:1');
     marked('a.1.1');
@@ -500,7 +500,7 @@ describe('a replica that takes over', () => {
     expect(await done()).toEqual(['expired order:1', 'expired order:2', 'watch first']);
   });
 
-  it('hands on each expiration under names that other replicas know', async () => {
+  it('passes each expiration on under names that other replicas know', async () => {
     const { lease, identities, expired, marked, done } = await listening();
     expired('order:1');
     marked('a.1.1');
@@ -518,7 +518,7 @@ describe('a replica that takes over', () => {
     ]);
   });
 
-  it('captures nothing of a server that was demoted, and nothing more than the next one says', async () => {
+  it('captures nothing from a demoted server, and only the notifications of the next one', async () => {
     const { standby, lease, gates, session, expired, metrics, done } = await listening();
     gates.primary = () => Promise.reject(new RedisChangedError('demoted'));
     expired('order:1');
@@ -535,10 +535,10 @@ describe('a replica that takes over', () => {
     expect(await done()).toEqual(['expired order:2', 'watch second']);
   });
 
-  it('leaves out what it heard before the first mark of a holder that was capturing, unless the index has it', async () => {
+  it('skips events before the first mark of a holder that was capturing, unless the index has them', async () => {
     const { lease, known, expired, marked, done } = await listening();
-    known.set('order:2', HEARD_AT_MS - 3);
-    known.set('order:3', HEARD_AT_MS + 60);
+    known.set('order:2', DETECTED_AT_MS - 3);
+    known.set('order:3', DETECTED_AT_MS + 60);
     expired('order:1', 'order:2', 'order:3');
     marked('a.1.7');
     expired('order:4');
@@ -546,11 +546,11 @@ describe('a replica that takes over', () => {
     expect(await done()).toEqual(['expired order:2', 'expired order:4', 'watch first']);
   });
 
-  it('leaves out what is captured under one of its names, and the changes before it', async () => {
+  it('skips an expiration that is captured under one of its names, and the changes before it', async () => {
     const { lease, capturedAs, there, clock, expired, noticed, marked, done } = await listening();
     marked('a.1.1');
     for (const key of ['order:1', 'order:2', 'order:3']) {
-      there.set(key, HEARD_AT_MS);
+      there.set(key, DETECTED_AT_MS);
       noticed('changed', key);
     }
     await clock.advance(1_000);
@@ -571,24 +571,24 @@ describe('a replica that takes over', () => {
     ]);
   });
 
-  it('captures nothing before it has heard all that was published', async () => {
+  it('captures nothing before it has received all that was published', async () => {
     const { lease, gates, expired, done } = await listening();
-    const heard = new AbortController();
-    gates.heardAll = () => untilAborted(heard.signal);
+    const reached = new AbortController();
+    gates.barrier = () => untilAborted(reached.signal);
     expired('order:1');
     lease.give();
     expect(await done()).toEqual([]);
     expired('order:2');
-    heard.abort();
+    reached.abort();
     expect(await done()).toEqual(['expired order:1', 'expired order:2', 'watch first']);
   });
 
-  it('captures only what others know by the same name when the connection fails', async () => {
+  it('captures only expirations that others know by the same name when the connection fails', async () => {
     for (const mark of ['a.1.1', null]) {
       const { standby, lease, gates, expired, noticed, marked, done } = await listening();
       const lost = new AbortController();
       gates.isMarked = false;
-      gates.heardAll = async () => {
+      gates.barrier = async () => {
         await untilAborted(lost.signal);
         throw new Error('the connection is lost');
       };
@@ -607,11 +607,11 @@ describe('a replica that takes over', () => {
     }
   });
 
-  it('leaves out what a relay of version 0.1 has captured, unless the index has its deadline', async () => {
+  it('skips an expiration that a relay of version 0.1 has captured, unless the index has its deadline', async () => {
     const { lease, captured, known, expired, done } = await listening();
-    for (const key of ['order:1', 'order:2']) captured.set(key, HEARD_AT_MS - 20);
-    captured.set('order:3', HEARD_AT_MS - 2_000);
-    known.set('order:2', HEARD_AT_MS - 3);
+    for (const key of ['order:1', 'order:2']) captured.set(key, DETECTED_AT_MS - 20);
+    captured.set('order:3', DETECTED_AT_MS - 2_000);
+    known.set('order:2', DETECTED_AT_MS - 3);
     expired('order:1', 'order:2', 'order:3', 'order:4');
     lease.give();
     expect(await done()).toEqual([
@@ -622,7 +622,7 @@ describe('a replica that takes over', () => {
     ]);
   });
 
-  it('goes back twenty seconds, and no further', async () => {
+  it('replays the last twenty seconds, and no more', async () => {
     const { lease, clock, expired, noticed, done } = await listening();
     expired('order:1');
     noticed('changed', 'order:2');
@@ -633,7 +633,7 @@ describe('a replica that takes over', () => {
     expect(await done()).toEqual(['expired order:3', 'watch first']);
   });
 
-  it('does not remember changes of keys that no route is about', async () => {
+  it('does not buffer changes of keys that match no route', async () => {
     const { lease, noticed, done } = await listening();
     noticed('changed', 'session:1');
     noticed('changed', 'order:1');
@@ -641,7 +641,7 @@ describe('a replica that takes over', () => {
     expect(await done()).toEqual(['changed order:1', 'watch first']);
   });
 
-  it('hands on no change that the other one has settled: its deadline is in the index', async () => {
+  it('passes on no change that the other one has settled: its deadline is in the index', async () => {
     const { lease, stored, noticed, marked, expired, done } = await listening();
     noticed('changed', 'order:1');
     marked('a.1');
@@ -652,10 +652,10 @@ describe('a replica that takes over', () => {
     expect(await done()).toEqual(['changed order:2', 'expired order:3', 'watch first']);
   });
 
-  it('reads the deadlines of changes that the other one does not settle, and hands them on', async () => {
+  it('reads the deadlines of changes that the other one does not settle, and passes them on', async () => {
     const { lease, clock, stored, there, reads, noticed, marked, done } = await listening();
     for (const [key, deadlineMs] of [['order:1', 900] as const, ['order:2', 950] as const]) {
-      there.set(key, HEARD_AT_MS + deadlineMs);
+      there.set(key, DETECTED_AT_MS + deadlineMs);
       noticed('changed', key);
       marked(`a.${key}`);
     }
@@ -668,10 +668,10 @@ describe('a replica that takes over', () => {
     expect(reads).toEqual(['order:2']);
   });
 
-  it('hands on no deadline that is out of date', async () => {
+  it('passes on no deadline that is out of date', async () => {
     const { lease, clock, there, noticed, done } = await listening();
     for (const key of ['order:1', 'order:2']) {
-      there.set(key, HEARD_AT_MS);
+      there.set(key, DETECTED_AT_MS);
       noticed('changed', key);
     }
     await clock.advance(1_000);
@@ -686,7 +686,7 @@ describe('a replica that takes over', () => {
     ]);
   });
 
-  it('keeps all of it while the state cannot be read', async () => {
+  it('keeps all events while the state cannot be read', async () => {
     const { lease, clock, stored, gates, expired, marked, done } = await listening();
     expired('order:1');
     marked('a.1');
@@ -703,7 +703,7 @@ describe('a replica that takes over', () => {
     expect(await done()).toEqual(['expired order:2', 'expired order:3', 'watch first']);
   });
 
-  it('looks again when another one held the lease during the look', async () => {
+  it('reads the state again when another one held the lease during the reading', async () => {
     const { lease, gates, capturedAs, expired, marked, done } = await listening();
     const answered = new AbortController();
     gates.look = () => untilAborted(answered.signal);
@@ -718,7 +718,7 @@ describe('a replica that takes over', () => {
     expect(await done()).toEqual(['expired order:2', 'watch first']);
   });
 
-  it('puts what it hears during the look at the state behind the rest', async () => {
+  it('puts events received while the state is read behind the rest', async () => {
     const { lease, gates, expired, noticed, done } = await listening();
     const answered = new AbortController();
     gates.look = () => untilAborted(answered.signal);
@@ -739,7 +739,7 @@ describe('a replica that takes over', () => {
     expect(await done()).toEqual(['expired order:4']);
   });
 
-  it('remembers again what it hears after it has lost the lease, not what it captured', async () => {
+  it('buffers events again after it has lost the lease, without those that it captured', async () => {
     const { lease, expired, done } = await watching();
     expired('order:1');
     lease.take();
@@ -749,23 +749,23 @@ describe('a replica that takes over', () => {
     expect(await done()).toEqual(['expired order:2', 'watch first']);
   });
 
-  it('captures with its deadline what a replica without a route for it has set aside', async () => {
+  it('captures a key with the deadline that a replica without a route for it has set aside', async () => {
     const { lease, aside, known, expired, done } = await listening();
-    aside.set('order:1', HEARD_AT_MS);
+    aside.set('order:1', DETECTED_AT_MS);
     expired('order:1');
     lease.give();
     expect(await done()).toEqual(['expired order:1', 'watch first']);
-    expect(known.get('order:1')).toBe(HEARD_AT_MS);
+    expect(known.get('order:1')).toBe(DETECTED_AT_MS);
   });
 
-  it('remembers what it could not capture, since another one had held the lease unnoticed', async () => {
+  it('keeps the events that it could not capture because another one had held the lease unnoticed', async () => {
     const { lease, expired, noticed, pushed, suspend, serverNowMs, done } = await watching();
     expired('order:2');
     noticed('changed', 'order:3');
     await done();
     const detectedAtMs = serverNowMs();
     const key = Buffer.from('order:5');
-    // What it asked for itself, it asks for again when it captures again.
+    // It requests its own readings again when it captures again.
     const own: KeyEvent[] = [
       { kind: 'changed', database: 0, key, detectedAtMs },
       anExpiredEvent({ key, detectedBy: 'recovery' }),
@@ -786,7 +786,7 @@ describe('a replica that takes over', () => {
     expect(await done()).toEqual(['expired order:5']);
   });
 
-  it('that loses the lease during the look at the state ends what it began', async () => {
+  it('finishes its work when it loses the lease while it reads the state', async () => {
     const { lease, gates, expired, done } = await listening();
     const answered = new AbortController();
     gates.look = () => untilAborted(answered.signal);
@@ -801,20 +801,20 @@ describe('a replica that takes over', () => {
     expect(await done()).toEqual(['expired order:1', 'expired order:2', 'watch first']);
   });
 
-  it('captures when the lease was lost and taken again before all was heard', async () => {
+  it('captures when the lease was lost and acquired again before all was received', async () => {
     const { lease, gates, expired, done } = await listening();
-    const heard = new AbortController();
-    gates.heardAll = () => untilAborted(heard.signal);
+    const reached = new AbortController();
+    gates.barrier = () => untilAborted(reached.signal);
     expired('order:1');
     lease.give();
     await done();
     lease.take();
     lease.give();
-    heard.abort();
+    reached.abort();
     expect(await done()).toEqual(['expired order:1', 'watch first']);
   });
 
-  it('captures what it had heard although the connection ends, and nothing of the next one', async () => {
+  it('captures the received events although the connection ends, and none of the next one', async () => {
     const { standby, lease, gates, clock, session, expired, done } = await listening();
     gates.look = () => Promise.reject(new StateUnavailableError('the state Redis is away'));
     expired('order:1');
@@ -839,7 +839,7 @@ describe('a replica that takes over', () => {
     expect(await done()).toEqual(['expired order:2', 'watch second']);
   });
 
-  it('looks again at what it had queued under an earlier token', async () => {
+  it('checks again the events that it had queued under an earlier token', async () => {
     const { lease, capturedAs, queue, pushed, expired, marked, done } = await watching();
     expired('order:1', 'order:2');
     await done();
@@ -853,7 +853,7 @@ describe('a replica that takes over', () => {
     expect(await done()).toEqual(['expired order:2', 'watch first']);
   });
 
-  it('does not go back further than twenty seconds after it has handed the lease over', async () => {
+  it('replays at most twenty seconds after it has handed the lease over', async () => {
     const { lease, clock, expired, done } = await watching();
     lease.makeDue();
     expired('order:1');
@@ -864,25 +864,25 @@ describe('a replica that takes over', () => {
     expect(await done()).toEqual(['expired order:2', 'watch first']);
   });
 
-  it('leaves out what another server repeats of keys that are captured, and nothing else', async () => {
+  it('skips the events that another server repeats of captured keys, and no others', async () => {
     const { standby, lease, session, elsewhere, known, gates, expiredAt, done } = await watching();
     await standby.onDisconnected();
     lease.take();
     for (const n of [1, 2, 3, 4]) {
-      elsewhere.set(`order:${n}`, { name: 'a.1.1+0', detectedAtMs: HEARD_AT_MS });
+      elsewhere.set(`order:${n}`, { name: 'a.1.1+0', detectedAtMs: DETECTED_AT_MS });
     }
     // The holder of the lease captured these on the second server, where they expired a second time since.
-    elsewhere.set('order:6', { name: 'b.1.2+0', detectedAtMs: HEARD_AT_MS });
-    elsewhere.set('order:7', { name: '=1', detectedAtMs: HEARD_AT_MS + 90_000 });
-    known.set('order:3', HEARD_AT_MS + 2_000);
+    elsewhere.set('order:6', { name: 'b.1.2+0', detectedAtMs: DETECTED_AT_MS });
+    elsewhere.set('order:7', { name: '=1', detectedAtMs: DETECTED_AT_MS + 90_000 });
+    known.set('order:3', DETECTED_AT_MS + 2_000);
     const second = session('second', 'b', ['order:4']);
-    // Said while they are read.
-    gates.heardAll = async () => {
-      gates.heardAll = async () => {};
-      expiredAt(HEARD_AT_MS + 5_000, ...[2, 3, 4, 5, 6, 7].map((n) => `order:${n}`));
+    // Received while they are read.
+    gates.barrier = async () => {
+      gates.barrier = async () => {};
+      expiredAt(DETECTED_AT_MS + 5_000, ...[2, 3, 4, 5, 6, 7].map((n) => `order:${n}`));
     };
     standby.onConnected(second);
-    expiredAt(HEARD_AT_MS + 5_000, 'order:1');
+    expiredAt(DETECTED_AT_MS + 5_000, 'order:1');
     await done();
     lease.give();
     expect(await done()).toEqual([
@@ -895,19 +895,19 @@ describe('a replica that takes over', () => {
     ]);
   });
 
-  it('leaves out nothing of the kind on the same server', async () => {
+  it('skips no such event of the same server', async () => {
     const { standby, lease, session, elsewhere, expiredAt, done } = await watching();
     await standby.onDisconnected();
     lease.take();
-    elsewhere.set('order:1', { name: 'a.1.1+0', detectedAtMs: HEARD_AT_MS });
+    elsewhere.set('order:1', { name: 'a.1.1+0', detectedAtMs: DETECTED_AT_MS });
     standby.onConnected(session('second'));
-    expiredAt(HEARD_AT_MS + 5_000, 'order:1');
+    expiredAt(DETECTED_AT_MS + 5_000, 'order:1');
     await done();
     lease.give();
     expect(await done()).toEqual(['expired order:1', 'watch second']);
   });
 
-  it('has forgotten what it heard before a gap: that was not all', async () => {
+  it('discards the events received before a gap: they are incomplete', async () => {
     const { standby, lease, session, identities, expired, marked, done } = await listening();
     marked('a.1.1');
     expired('order:1');

@@ -5,7 +5,7 @@ import { at, NOW_MS, until } from '../deadlines/deadlines.contract.js';
 import { aCapturedExpiration } from '../support/domain.js';
 import { aWatch } from '../support/watch.js';
 
-/** One that watches a database that has been watched before. */
+/** A watch of a database that has been watched before. */
 async function watching(given: Parameters<typeof aWatch>[0] = {}) {
   const under = aWatch(given);
   for (const database of given.databases ?? [0]) under.keys.markers.add(database);
@@ -14,10 +14,10 @@ async function watching(given: Parameters<typeof aWatch>[0] = {}) {
 }
 
 const changed = (under: ReturnType<typeof aWatch>, ...names: string[]) =>
-  under.hears('changed', ...names.map((name) => at(name)));
+  under.receive('changed', ...names.map((name) => at(name)));
 
 describe('a watch that begins', () => {
-  it('finds the deadlines of the keys that are there, and of no others', async () => {
+  it('finds the deadlines of the keys that exist, and of no others', async () => {
     const under = aWatch();
     under.keys.set('order:1', 60_000);
     under.keys.set('order:2', null);
@@ -28,7 +28,7 @@ describe('a watch that begins', () => {
     expect(under.logged('swept')).toMatchObject([{ keys: 2 }]);
   });
 
-  it('reads again what the index says: deleted, persisted and prolonged are no expirations', async () => {
+  it('reads the keys of the index again: a deleted, persisted or prolonged key is no expiration', async () => {
     const under = aWatch();
     under.keys.markers.add(0);
     await under.index.put(['order:1', 'order:2', 'order:3'].map((key) => until(key, 5_000)));
@@ -40,7 +40,7 @@ describe('a watch that begins', () => {
     expect(under.recovered).toEqual([]);
   });
 
-  it('recovers what is gone after its deadline, once', async () => {
+  it('recovers a key that is missing after its deadline, once', async () => {
     const under = aWatch();
     under.keys.markers.add(0);
     await under.index.put([until('order:1', -5_000)]);
@@ -50,7 +50,7 @@ describe('a watch that begins', () => {
     expect(await under.index.count()).toBe(0);
   });
 
-  it('recovers what expired before, though its key is set again before that is captured', async () => {
+  it('recovers an earlier expiration although its key is set again before the capture', async () => {
     const under = aWatch();
     under.keys.markers.add(0);
     await under.index.put([until('order:1', -5_000), until('order:2', -5_000)]);
@@ -71,7 +71,7 @@ describe('a watch that begins', () => {
     expect(await under.known('order:1', 'order:2')).toEqual([60_000, 60_000]);
   });
 
-  it('recovers no key whose life was extended before, though somebody touches it then', async () => {
+  it('recovers no key whose deadline was extended before, even if it is touched afterwards', async () => {
     const under = aWatch();
     under.keys.markers.add(0);
     await under.index.put([until('order:1', -5_000)]);
@@ -84,7 +84,7 @@ describe('a watch that begins', () => {
     expect(await under.known('order:1')).toEqual([90_000]);
   });
 
-  it('tells removals from expirations once it has read all that the index says', async () => {
+  it('distinguishes removals from expirations once it has read all keys of the index', async () => {
     const under = aWatch();
     under.keys.markers.add(0);
     expect(under.trust.tellsRemovals(0)).toBe(false);
@@ -102,7 +102,7 @@ describe('a watch that begins', () => {
     expect(under.trust.tellsRemovals(0)).toBe(false);
   });
 
-  it('and cannot read, says so once, and begins again until it can', async () => {
+  it('and cannot read logs it once, and begins again until it can', async () => {
     const under = aWatch();
     under.keys.markers.add(0);
     under.keys.set('order:1', 60_000);
@@ -128,7 +128,7 @@ describe('a watch', () => {
     expect(under.keys.readTimes('order:1').slice(before)).toEqual([9_501]);
   });
 
-  it('is not late for a key whose deadline is earlier than the one that it waits for', async () => {
+  it('reads a key in time whose deadline is earlier than the one that it waits for', async () => {
     const under = await watching();
     under.keys.set('order:1', 40_000);
     await changed(under, 'order:1');
@@ -139,7 +139,7 @@ describe('a watch', () => {
     expect(under.keys.readTimes('order:2')).toContain(10_031);
   });
 
-  it('waits for the new deadline of a key that got one unheard', async () => {
+  it('waits for the new deadline of a key that got one without a notification', async () => {
     const under = await watching();
     under.keys.set('order:1', 500);
     await changed(under, 'order:1');
@@ -151,7 +151,7 @@ describe('a watch', () => {
     expect(under.keys.readTimes('order:1').at(-1)).toBe(2_501);
   });
 
-  it('goes through the index and the keys again every minute', async () => {
+  it('sweeps the index and the keys every minute', async () => {
     const under = await watching();
     await under.index.put([until('order:1', 300_000)]);
     under.keys.set('order:2', 300_000);
@@ -167,7 +167,7 @@ describe('a watch', () => {
   it('keeps databases apart', async () => {
     const under = await watching({ databases: [0, 3] });
     under.keys.set('order:1', 1_000, 3);
-    await under.hears('changed', at('order:1', 3));
+    await under.receive('changed', at('order:1', 3));
     expect(await under.index.find([at('order:1', 3), at('order:1')])).toEqual([
       NOW_MS + 1_000,
       null,
@@ -192,10 +192,10 @@ describe('a watch', () => {
     expect(under.keys.reads).toHaveLength(reads);
   });
 
-  it('has ended only when what was under way is over', async () => {
+  it('has ended only when its reads in progress are over', async () => {
     const under = await watching();
-    const heard = new AbortController();
-    under.gates.barrier = () => untilAborted(heard.signal);
+    const reached = new AbortController();
+    under.gates.barrier = () => untilAborted(reached.signal);
     under.keys.set('order:1', 1_000);
     await changed(under, 'order:1');
     await under.clock.advance(3_000);
@@ -205,12 +205,12 @@ describe('a watch', () => {
     });
     await under.clock.advance(10_000);
     expect(isOver).toBe(false);
-    heard.abort();
+    reached.abort();
     await over;
     expect(under.recovered).toEqual([]);
   });
 
-  it('goes on where it ended when it begins again', async () => {
+  it('continues where it ended when it begins again', async () => {
     const under = await watching();
     under.keys.set('order:1', 1_000);
     await changed(under, 'order:1');
@@ -223,8 +223,8 @@ describe('a watch', () => {
   });
 });
 
-describe('what has changed', () => {
-  it('is read and written down', async () => {
+describe('a changed key', () => {
+  it('is read and stored in the index', async () => {
     const under = await watching();
     under.keys.set('order:1', 30_000);
     await changed(under, 'order:1');
@@ -239,13 +239,13 @@ describe('what has changed', () => {
     under.keys.set('order:1', 60_000);
     under.keys.set('order:2', 60_000);
     await changed(under, 'order:1', 'order:2');
-    await under.hears('removed', at('order:1'));
+    await under.receive('removed', at('order:1'));
     under.keys.demoted = new Error('demoted');
-    await under.hears('removed', at('order:2'));
+    await under.receive('removed', at('order:2'));
     expect(await under.known('order:1', 'order:2')).toEqual([null, 60_000]);
     await under.watch.end();
     under.keys.demoted = null;
-    await under.hears('removed', at('order:2'));
+    await under.receive('removed', at('order:2'));
     expect(await under.known('order:2')).toEqual([60_000]);
   });
 
@@ -266,7 +266,7 @@ describe('what has changed', () => {
     expect(await under.known('order:1')).toEqual([30_000]);
   });
 
-  it('is left to a sweep, and that does not wait for its time, when it cannot be read', async () => {
+  it('is left to an immediate sweep when it cannot be read', async () => {
     const under = await watching();
     under.keys.set('order:1', 30_000);
     under.keys.trouble = new Error('BUSY Redis is busy running a script');
@@ -277,7 +277,7 @@ describe('what has changed', () => {
     expect(await under.known('order:1')).toEqual([30_000]);
   });
 
-  it('is written down as soon as that is possible', async () => {
+  it('is stored as soon as that is possible', async () => {
     const under = await watching();
     under.keys.set('order:1', 30_000);
     under.index.trouble = new Error('the state Redis is away');
@@ -292,14 +292,14 @@ describe('what has changed', () => {
 });
 
 describe('a database that was emptied', () => {
-  it('is not said of one that nobody has watched before: its marker is written', async () => {
+  it('is not reported for one that was never watched before: its marker is written', async () => {
     const under = aWatch();
     await under.begin();
     expect(under.did).toEqual(['forgotten 0: 0', 'marker 0']);
     expect(under.logged('database_emptied')).toEqual([]);
   });
 
-  it('before the watch began: what was known is forgotten, and this is said', async () => {
+  it('before the watch began: the index is cleared, and this is logged', async () => {
     const under = aWatch();
     await under.index.put([until('order:1', -5_000), until('order:2', 5_000)]);
     await under.begin();
@@ -309,7 +309,7 @@ describe('a database that was emptied', () => {
     expect(under.recovered).toEqual([]);
   });
 
-  it('meanwhile is noticed within five seconds, and all keys are looked for again at once', async () => {
+  it('meanwhile is noticed within five seconds, and all keys are read again at once', async () => {
     const under = await watching();
     under.keys.set('order:1', 60_000);
     await changed(under, 'order:1');
@@ -324,14 +324,14 @@ describe('a database that was emptied', () => {
     expect(await under.known('order:1', 'order:2')).toEqual([null, 60_000]);
   });
 
-  it('is said, too, when nothing was known of its keys', async () => {
+  it('is logged even if the index had none of its keys', async () => {
     const under = await watching();
     under.keys.flush();
     await under.clock.advance(5_000);
     expect(under.logged('database_emptied')).toMatchObject([{ deadlines: 0 }]);
   });
 
-  it('causes no recovery of the keys that were due since', async () => {
+  it('causes no recovery of the keys that became due since', async () => {
     const under = await watching();
     for (const key of ['order:1', 'order:2']) under.keys.set(key, 1_000);
     await changed(under, 'order:1', 'order:2');
@@ -343,12 +343,12 @@ describe('a database that was emptied', () => {
     expect(under.logged('database_emptied')).toMatchObject([{ deadlines: 2 }]);
   });
 
-  it('while it is awaited what Redis has said causes none, either', async () => {
+  it('causes no recovery while notifications are still awaited', async () => {
     const under = await watching();
     under.keys.set('order:1', 1_100);
     await changed(under, 'order:1');
     await under.clock.advance(2_200);
-    // The next one to ask is whoever has found that the key is missing.
+    // The caller that found the key missing asks next.
     under.gates.barrier = async () => {
       under.gates.barrier = async () => {};
       under.keys.flush();
@@ -359,7 +359,7 @@ describe('a database that was emptied', () => {
   });
 });
 
-describe('a key that is gone after its deadline, and of which nothing is heard', () => {
+describe('a key that is missing after its deadline, without a notification', () => {
   /** One that is due in a second. */
   async function due() {
     const under = await watching();
@@ -391,7 +391,7 @@ describe('a key that is gone after its deadline, and of which nothing is heard',
   });
 
   it.each(['barrier', 'drained'] as const)(
-    'is recovered only once all that Redis said is heard and stored (%s)',
+    'is recovered only once all notifications are received and stored (%s)',
     async (gate) => {
       const under = await due();
       const open = new AbortController();
@@ -404,7 +404,7 @@ describe('a key that is gone after its deadline, and of which nothing is heard',
     },
   );
 
-  it('is not recovered when it lives again', async () => {
+  it('is not recovered when it was set again', async () => {
     const under = await due();
     await under.clock.advance(1_500);
     under.keys.set('order:1', 30_000);
@@ -413,7 +413,7 @@ describe('a key that is gone after its deadline, and of which nothing is heard',
     expect(await under.known('order:1')).toEqual([30_000]);
   });
 
-  it('is read once more when it only seemed gone, while Redis was not to expire keys', async () => {
+  it('is read once more when it only seemed missing while Redis did not expire keys', async () => {
     const under = await due();
     const resumed = new AbortController();
     await under.clock.advance(1_900);
@@ -457,15 +457,15 @@ describe('a watch settles a mark', () => {
     expect(index.settled).toEqual(['mark 1', 'mark 4', 'mark 5']);
   });
 
-  it('not where no mark is heard', async () => {
+  it('not where no mark is received', async () => {
     const { begin, clock, index, marks } = aWatch();
-    marks.areHeard = false;
+    marks.arrive = false;
     await begin();
     await clock.advance(2_000);
     expect(index.settled).toEqual([]);
   });
 
-  it('not where that could not be stored, nor once it has ended', async () => {
+  it('not where they could not be stored, nor once it has ended', async () => {
     const { watch, begin, clock, index } = aWatch();
     await begin();
     index.trouble = new Error('not now');

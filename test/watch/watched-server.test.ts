@@ -14,12 +14,12 @@ const shared = sharedRedis();
 const known = { id: 'id', runId: 'run', address: 'redis:6379' };
 const found = { id: 'id', runId: 'run', address: 'redis:6379' } as const;
 
-describe('a server is the one that the state is about', () => {
+describe('a server is the one that the state belongs to', () => {
   it.each([
-    ['it has the name that the state has, wherever it is', { ...found, address: 'b:1' }, true],
+    ['it has the name in the state, at any address', { ...found, address: 'b:1' }, true],
     ['it has that name after a restart', { ...found, runId: 'other' }, true],
     ['it was emptied while it ran', { ...found, id: null, address: 'b:1' }, true],
-    ['it restarted empty, and nobody watches', { ...found, id: null, runId: 'other' }, false],
+    ['it restarted empty, and no replica watches', { ...found, id: null, runId: 'other' }, false],
     [
       'its name may not be read, at the same address',
       { ...found, id: undefined, runId: null },
@@ -41,7 +41,7 @@ describe('a server is another one', () => {
   });
 });
 
-it('may be another one when it has no name while another replica watches the one that has', () => {
+it('may be another one when it has no name while another replica watches one that has a name', () => {
   expect(verdictOn({ ...found, id: null, runId: 'other' }, known, true)).toBe('unclear');
 });
 
@@ -64,7 +64,7 @@ it('is identified though the state Redis is full', async () => {
   await shared.client.config('SET', 'maxmemory', 1);
   try {
     const signal = new AbortController().signal;
-    // Nothing can be written beside it, such as its mark.
+    // No other key can be written, such as its mark.
     expect(await server.verify(identity, signal)).toBe(true);
     expect(server.problem).toBeNull();
   } finally {

@@ -3,10 +3,10 @@ import { describe, expect, it } from 'vitest';
 import { freePort } from '../../../scripts/lib/free-port.mjs';
 
 const MANY = 100;
-/** Where Linux begins to give ports to who asks for any. */
+/** The start of the range of ports that Linux assigns. */
 const EPHEMERAL = 32_768;
 
-/** Whether nobody listens there. */
+/** Whether the port has no listener. */
 const isRefused = (port: number) =>
   new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1', () => {
@@ -17,7 +17,7 @@ const isRefused = (port: number) =>
   });
 
 describe('a free port', () => {
-  it('is no other call’s, nor one that the system gives to others meanwhile', async () => {
+  it('is given to no other call, and is outside the range that the system assigns', async () => {
     const ports = await Promise.all(Array.from({ length: MANY }, freePort));
     expect(new Set(ports).size).toBe(MANY);
     expect(Math.max(...ports)).toBeLessThan(EPHEMERAL);

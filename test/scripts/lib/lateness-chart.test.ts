@@ -11,7 +11,7 @@ const figures = JSON.parse(read('docs/lateness.json'));
 const chart = drawLateness(figures);
 
 describe('docs/lateness.svg', () => {
-  it('is what `npm run chart` draws from docs/lateness.json', () => {
+  it('equals the output of `npm run chart` for docs/lateness.json', () => {
     expect(read('docs/lateness.svg')).toBe(chart);
   });
 
@@ -33,7 +33,7 @@ describe('docs/lateness.svg', () => {
     );
   });
 
-  it('dashes the law, and the law alone', () => {
+  it('dashes only the law', () => {
     expect(chart.match(/stroke-dasharray/g)).toHaveLength(1);
     expect(chart).toContain('.law polyline { stroke-dasharray');
     const law = /<g class="law">\s*<polygon points="[^"]*"\/>\s*<polyline points="([^"]*)"/.exec(
@@ -58,7 +58,7 @@ describe('docs/lateness.json', () => {
   });
 });
 
-it('the law is that by which `doctor` judges a server with default settings', () => {
+it('the law equals the estimate of `doctor` for a server with default settings', () => {
   const cycle = { hz: 10, effort: 1 };
   expect(lawAt(1_000_000)).toEqual({ otherKeys: 1_000_000, p50Ms: 2_500_000, p99Ms: 4_950_000 });
   expect(lawAt(20_000).p50Ms).toBe(worstLagMs(20_000, cycle) / 2);

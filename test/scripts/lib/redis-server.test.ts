@@ -12,7 +12,7 @@ describe('a Redis server for tests', () => {
     redis.disconnect();
   });
 
-  it('asks for the password that it was given', async () => {
+  it('requires the given password', async () => {
     await using server = await startRedis({ password: 'a b/"c' });
     const stranger = new Redis(server.port, '127.0.0.1', { enableReadyCheck: false });
     stranger.on('error', () => {});
@@ -23,12 +23,12 @@ describe('a Redis server for tests', () => {
     redis.disconnect();
   });
 
-  it('counts a refusal for want of a password as an answer', async () => {
+  it('treats a missing password as an answer', async () => {
     await using server = await startRedis({ args: ['--requirepass', 'unknown to startRedis'] });
     expect(server.pid).toBeGreaterThan(0);
   });
 
-  it('keeps port, directory and data over a crash and a restart, when it keeps a log', async () => {
+  it('keeps port, directory and data across a crash and a restart with an append-only file', async () => {
     await using server = await startRedis({
       args: ['--appendonly', 'yes', '--appendfsync', 'always'],
     });
@@ -54,13 +54,13 @@ describe('a Redis server for tests', () => {
     expect(existsSync(server.dir)).toBe(false);
   });
 
-  it('says what Redis said when Redis refuses to start', async () => {
+  it('reports the output of Redis when Redis refuses to start', async () => {
     await expect(startRedis({ args: ['--no-such-directive', '1'] })).rejects.toThrow(
       /but it ended; its last lines:\s.*no-such-directive/s,
     );
   });
 
-  it('refuses a port that another server has, though that one answers', async () => {
+  it('refuses a port that another server uses, even if that one answers', async () => {
     await using first = await startRedis();
     await expect(startRedis({ port: first.port })).rejects.toThrow(/already in use/i);
   });

@@ -1,6 +1,6 @@
 /**
- * What is done to the relays and to Redis. Every action leaves a replica alone that listens from
- * its beginning until all is at rest again, or else is a gap.
+ * Actions on the relays and Redis. Every action leaves one replica unaffected, which listens from
+ * its beginning until all have recovered, or else is a gap.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TcpProxy } from '../tcp-proxy.js';
@@ -14,7 +14,7 @@ const BEHIND_MS_MAX = 5_000;
 
 type ToOneAction = (deployment: Deployment, slot: Slot, random: Random) => Promise<void>;
 
-/** These ways to Redis are broken for a while; in the end their connections are closed. */
+/** Breaks these proxies to Redis for a while; in the end their connections are closed. */
 function broken(
   waysOf: (slot: Slot) => readonly TcpProxy[],
   breakOne: (way: TcpProxy) => void,
@@ -60,9 +60,9 @@ const TO_ONE = {
   'cut off': broken(allWays, refuse, 200, 5_000),
   silence: broken(allWays, silence, 500, 8_000),
   'lose replies': broken(allWays, loseReplies, 500, 8_000),
-  /** It goes on holding the watch, until it finds out by itself or its connections end. */
+  /** It keeps the lease until it detects the failure or its connections end. */
   deafen: broken(keysWay, silence, 500, 16_000),
-  /** It goes on hearing. */
+  /** It still receives notifications. */
   'cut off the state': broken(stateWay, refuse, 200, 8_000),
 } satisfies Record<string, ToOneAction>;
 
@@ -70,7 +70,7 @@ function cut(ways: readonly TcpProxy[], refuse: boolean): void {
   for (const way of ways) way.cut(refuse);
 }
 
-/** Nobody listens then. */
+/** No replica listens during the action. */
 const TO_ALL = {
   'kill Redis': async ({ redis }, random) => {
     await redis.kill('SIGKILL');
@@ -96,7 +96,7 @@ const TO_ALL = {
 type ToOne = keyof typeof TO_ONE;
 type ToAll = keyof typeof TO_ALL;
 
-/** Whom it is done to: the replica that watches, or one that does not. */
+/** The target: the replica that watches, or another one. */
 export type Action =
   | { readonly watcher: ToOne | null; readonly other: ToOne | null; readonly all: null }
   | { readonly watcher: ToOne | null; readonly other: null; readonly all: ToAll };
@@ -106,7 +106,7 @@ const toOther = (other: ToOne): Action => ({ watcher: null, other, all: null });
 const toBoth = (watcher: ToOne, other: ToOne): Action => ({ watcher, other, all: null });
 const toAll = (all: ToAll, watcher: ToOne | null = null): Action => ({ watcher, other: null, all });
 
-/** What the specification names, in less than a minute. */
+/** The actions of the specification, in less than a minute. */
 export const SHORT_DECK: readonly Action[] = [
   toWatcher('kill'),
   toWatcher('pause for 10 s'),
@@ -138,7 +138,7 @@ export function nameOf({ watcher, other, all }: Action): string {
   return parts.filter((part) => part !== null).join(' + ');
 }
 
-/** Carries it out; resolves when all is at rest again. */
+/** Performs the action; resolves when all have recovered. */
 export async function disturb(
   deployment: Deployment,
   action: Action,
@@ -156,7 +156,7 @@ export async function disturb(
       return isAnother && isReady && isWatching;
     };
   });
-  // On a busy machine it may not have taken care of what happened some seconds ago.
+  // On a busy machine it may not have processed the events of the last seconds.
   const behindMs = (await deployment.hasCaughtUp()) ? 0 : BEHIND_MS_MAX;
   const fromMs = Date.now();
   const doing = [

@@ -1,10 +1,10 @@
 /** Which webhook belongs to which life of its key. Pure. */
 import type { Held, Life, Received, Records } from './records.js';
 
-/** The relay's reckoning of Redis's clock is so far off at most. */
+/** The largest error of the relay's estimate of Redis's clock. */
 export const CLOCK_SLACK_MS = 50;
 
-/** A life, what came of it, and the life that the same key had next. */
+/** A life, its webhooks, and the next life of the same key. */
 export interface Case {
   readonly life: Life;
   readonly next: Life | null;
@@ -63,7 +63,7 @@ function caseOf(one: Received, cases: readonly Case[]): Case | undefined {
   return due.findLast(isFree) ?? soon.findLast(isFree) ?? soon.at(-1) ?? cases[0];
 }
 
-/** A life after this one, if it is what Redis said had expired: it is named by the wrong deadline. */
+/** A later life, if Redis reported its expiration: the webhook has the wrong deadline. */
 function heirOf(
   named: Case | undefined,
   { detectedBy, detectedAtMs }: Received,

@@ -1,4 +1,4 @@
-/** Three replicas, each with its own ways to one Redis, which keeps everything; and a receiver. */
+/** Three replicas, each with its own proxies to one Redis, which keeps everything; and a receiver. */
 import { request } from 'undici';
 import { type RunningRedis, startRedis } from '../../../scripts/lib/redis-server.mjs';
 import { eventually } from '../eventually.js';
@@ -15,7 +15,7 @@ const DURABLE = ['--appendonly', 'yes', '--appendfsync', 'always'];
 /** Webhooks of this endpoint never become dead letters: each attempt may fail, hardly forty. */
 const RETRY = { schedule: ['200ms', '500ms', ...Array.from({ length: 38 }, () => '1s')] };
 
-/** What ends the tests ends the replicas, too: see the listeners of `exit`. */
+/** The end of the tests also ends the replicas: see the listeners of `exit`. */
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 const exit = () => process.exit(1);
 
@@ -23,12 +23,12 @@ const ANSWER_MS_MAX = 5_000;
 const REST_MS_MAX = 60_000;
 const CATCH_UP_MS_MAX = 5_000;
 
-/** What a replica says of itself. */
+/** The state of a replica, from its own metrics and log. */
 export interface Look {
   readonly isReady: boolean;
   readonly isWatching: boolean;
   readonly gaps: number;
-  /** Notifications that it has heard and not taken care of yet. */
+  /** Notifications that it has received and not processed yet. */
   readonly queued: number;
 }
 
@@ -37,11 +37,11 @@ const SILENT: Look = { isReady: false, isWatching: false, gaps: Number.NaN, queu
 /** A place for one replica at a time. */
 export class Slot {
   readonly name: string;
-  /** By which it listens and reads keys. */
+  /** The connection for notifications and keys. */
   readonly keysWay: TcpProxy;
-  /** By which it reaches the state. */
+  /** The connection to the state. */
   readonly stateWay: TcpProxy;
-  /** Every process that has been here, the present one last. */
+  /** All processes of this place, the current one last. */
   readonly processes: RelayProcess[] = [];
   #adminUrl = '';
 
@@ -79,7 +79,7 @@ export class Slot {
           this.metric(`expiry_relay_${name}`),
         ),
       );
-      // Asked last: a replica that has just begun a gap may have been ready before.
+      // Read last: a replica that has just begun a gap may have been ready before.
       const { status } = await this.#get('/readyz');
       return { isReady: status === 200, isWatching: watching === 1, gaps, queued };
     } catch {
@@ -123,7 +123,7 @@ export class Deployment implements AsyncDisposable {
     const deployment = new Deployment(redis, receiver, slots);
     const answer = moody(random);
     receiver.respond = (one, response, count) => {
-      // A signature is good for five minutes.
+      // A signature is valid for five minutes.
       deployment.received.push(receivedOf(one));
       return answer(one, response, count);
     };
@@ -168,7 +168,7 @@ export class Deployment implements AsyncDisposable {
     );
   }
 
-  /** Whether the one that watches has soon taken care of all that it has heard. */
+  /** Whether the one that watches soon has processed all that it has received. */
   async hasCaughtUp(): Promise<boolean> {
     const untilMs = Date.now() + CATCH_UP_MS_MAX;
     while (Date.now() < untilMs) {
@@ -178,7 +178,7 @@ export class Deployment implements AsyncDisposable {
     return false;
   }
 
-  /** The one that watches first, then the others. To be asked at rest. */
+  /** The one that watches first, then the others. Call it only when all have recovered. */
   async watcherFirst(): Promise<[Slot, Slot, Slot]> {
     const looks = await this.looks();
     const place = Math.max(
@@ -209,7 +209,7 @@ function urlOf({ port }: TcpProxy): string {
   return `redis://127.0.0.1:${port}`;
 }
 
-/** Accepts most of it; refuses some, and thinks about some for a while. */
+/** Accepts most requests, refuses some, and delays some. */
 function moody(random: Random): TestReceiver['respond'] {
   return (_, response) => {
     const mood = random.weighted({ fine: 90, slow: 5, broken: 5 });

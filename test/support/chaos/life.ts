@@ -1,8 +1,8 @@
-/** What a writer means to do with a key, and when. */
+/** The plan of a writer for a key. */
 import type { Random } from './random.js';
 import type { Ending, Held, Life, Span } from './records.js';
 
-/** What becomes of a key, and how often of a hundred. */
+/** The endings of a key, in percent. */
 export const FATES = {
   expire: 38,
   delete: 20,
@@ -57,7 +57,7 @@ export class WrittenLife implements Life {
   }
 }
 
-/** How long a key is to live. Some are gone before anybody can have noticed them. */
+/** The TTL of a key. Some expire before a replica can read them. */
 export function lifeMsOf(random: Random, lifeMsMax: number): number {
   const lengths = { blink: 3, short: 17, usual: 55, long: 25 };
   switch (random.weighted(lengths)) {

@@ -1,19 +1,19 @@
 /**
- * Gaps that nobody made: a machine, or its disk, that stands still for longer than connections last.
- * Pure, but for reading the logs.
+ * Gaps that no action caused: a machine, or its disk, that stalls for longer than connections last.
+ * Pure, except for reading the logs.
  */
 import type { Deployment } from './deployment.js';
 import type { Disturbance, Span } from './records.js';
 
 const LOOK_EVERY_MS = 250;
 
-/** Longer than any pause of a busy process; shorter than replicas remember what they heard. */
+/** Longer than any pause of a busy process; shorter than replicas buffer events. */
 const STANDSTILL_MS_MIN = 3_000;
 
-/** Until all that was under way then is over. */
+/** Time until all that was in progress then is over. */
 const AFTERMATH_MS = 10_000;
 
-/** Notices when the whole machine stands still, as a virtual one may. */
+/** Detects stalls of the whole machine, such as a virtual one. */
 export class Standstills implements Disposable {
   readonly found: Disturbance[] = [];
   readonly #timer: NodeJS.Timeout;
@@ -52,7 +52,7 @@ export function sharedBy(lists: readonly (readonly Span[])[]): Span[] {
   );
 }
 
-/** When each replica says that it did not listen, and no action is to blame. */
+/** When each replica reports a gap that no action has caused. */
 export function stallsOf({ slots }: Deployment, made: readonly Disturbance[]): Disturbance[] {
   const deaf = slots.map(({ processes }) =>
     processes.flatMap((each) =>

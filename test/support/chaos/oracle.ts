@@ -1,4 +1,4 @@
-/** What the relay promises, held against what happened. Pure. */
+/** Compares the guarantees of the relay with the records. Pure. */
 import { assign, type Case, CLOCK_SLACK_MS, last } from './assign.js';
 import type { Disturbance, Life, Received, Records, Span } from './records.js';
 
@@ -15,7 +15,7 @@ const READ_AFTER_GAP_MS = 1_000;
 /** Webhooks never leave before the deadline; Redis and we have the same clock, to the millisecond. */
 const EARLY_MS = 2;
 
-/** A deadline that a key had for so short a time may not have been read: the one before is named. */
+/** A deadline of such a short duration may not have been read: the webhook has the one before. */
 const BRIEF_MS = 1_000;
 
 /** A deadline that is so far from any disturbance is met in calm. */
@@ -55,7 +55,7 @@ export interface Figures {
   readonly withoutDeadline: number;
   readonly lostInGaps: number;
   readonly falseInGaps: number;
-  /** From deadline to first arrival, where nothing was disturbed; ascending. */
+  /** From deadline to first arrival, without disturbances; ascending. */
   readonly latenessMs: readonly number[];
 }
 
@@ -65,11 +65,11 @@ export interface Verdict {
 }
 
 interface Gap extends Span {
-  /** By when the relay has read all keys that changed in the gap. */
+  /** The time at which the relay has read all keys that changed in the gap. */
   readonly readByMs: number;
 }
 
-/** What came of one life. */
+/** The webhooks of one life. */
 interface Finding {
   readonly violations: readonly Violation[];
   readonly isLostInGap: boolean;
@@ -144,17 +144,17 @@ function judgeExpired(one: Case, gaps: readonly Gap[], hiddenAfterMs: number): F
   const { life, next, received } = one;
   const { deadlineMs, since } = last(life);
   const isStale = ({ expiredAtMs }: Received) => expiredAtMs !== null && expiredAtMs !== deadlineMs;
-  // What was detected at the last deadline or later is about that one, whichever it names.
+  // A webhook detected at the last deadline or later belongs to that one, whichever it names.
   const isLate = ({ detectedAtMs }: Received) => detectedAtMs >= deadlineMs - CLOCK_SLACK_MS;
   const stale = received.filter((each) => isStale(each) && !isLate(each));
   const outdated = received.filter((each) => isStale(each) && isLate(each));
-  // Its deadline was changed, and it expired, while nobody listened: the relay knows the old one.
+  // Its deadline was changed, and it expired, during a gap: the relay has the old one.
   const isUnseen = gaps.some((gap) => isIn(gap, since) && deadlineMs <= gap.readByMs);
   const forbidden = stale.filter(({ detectedBy }) => !isUnseen || detectedBy !== 'recovery');
   const isBrief = deadlineMs - since.fromMs < BRIEF_MS;
   const misnamed = isUnseen || isBrief ? [] : outdated;
   const real = received.filter((each) => (isUnseen ? !isStale(each) : !stale.includes(each)));
-  // It expired while nobody listened, and was set again before it was read or said to be new: it looks
+  // It expired during a gap, and was set again before it was read or reported as new: it looks
   // as if its life had been extended.
   const isHidden = gaps.some(
     (gap) =>

@@ -1,4 +1,4 @@
-/** What is written down while chaos reigns, for the oracle. Times are milliseconds since 1970. */
+/** Records of a chaos run, for the oracle. Times are milliseconds since 1970. */
 
 /** Between these two it happened. For a command: from its sending to its reply. */
 export interface Span {
@@ -9,7 +9,7 @@ export interface Span {
 /** A deadline that a key had. */
 export interface Held {
   readonly deadlineMs: number;
-  /** When it got it. */
+  /** When it was set. */
   readonly since: Span;
 }
 
@@ -21,7 +21,7 @@ export type Ending =
       readonly kind: 'deleted' | 'persisted' | 'overwritten' | 'renamed' | 'replaced';
       readonly at: Span;
     }
-  /** Redis was killed while a command was under way: it may have been carried out or not. */
+  /** Redis was killed while a command was in progress: it may have been executed or not. */
   | { readonly kind: 'unknown' };
 
 /** A key with a deadline, from getting its first one to its end. A name may have several in a row. */
@@ -40,11 +40,11 @@ export interface Received {
   readonly expiredAtMs: number | null;
   readonly detectedAtMs: number;
   readonly detectedBy: string;
-  /** What a Standard Webhooks library says of its signature. */
+  /** Whether a Standard Webhooks library accepts its signature. */
   readonly isVerified: boolean;
 }
 
-/** Something was done to the relays or to Redis, and they had not come to rest yet. */
+/** An action on the relays or Redis, until they have recovered. */
 export interface Disturbance extends Span {
   readonly what: string;
   /** When no replica listened: until one of them listens and watches again. */
@@ -57,6 +57,6 @@ export interface Records {
   readonly disturbances: readonly Disturbance[];
   /** Whether Redis publishes which keys are new (class `n`). */
   readonly saysNewKeys: boolean;
-  /** What is not as it should be once everything is over, such as dead letters. */
+  /** Unexpected leftovers at the end, such as dead letters. */
   readonly leftovers: readonly string[];
 }

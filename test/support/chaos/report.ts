@@ -1,4 +1,4 @@
-/** What the oracle found, for people: a table, and all that is known of each violation. */
+/** The findings of the oracle, readable: a table, and the details of each violation. */
 import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

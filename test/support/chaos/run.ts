@@ -1,4 +1,4 @@
-/** Lets chaos reign for a while, and asks the oracle what to think of it. */
+/** Runs the chaos test for a while, and evaluates it with the oracle. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../eventually.js';
 import { type Action, disturb } from './actions.js';
@@ -12,7 +12,7 @@ import { Writer } from './writer.js';
 
 export interface ChaosOptions {
   readonly seed: number;
-  /** Each action of it is carried out once at least, in an order that the seed tells. */
+  /** Each action runs at least once, in an order given by the seed. */
   readonly deck: readonly Action[];
   readonly durationMsMin: number;
   readonly calmMsMax: number;
@@ -21,11 +21,11 @@ export interface ChaosOptions {
   readonly say: (line: string) => void;
 }
 
-/** What a dead replica had claimed is taken over after some 15 s. No time: a machine may stand still. */
+/** Claims of a dead replica are taken over after some 15 s. A limit on waiting, since a machine may stall. */
 const LOOK_EVERY_MS = 100;
 const LOOKS_MAX = 600;
 
-/** A key that is gone unheard is reported a second after its deadline. */
+/** A key that is missing without a notification is reported a second after its deadline. */
 const QUIET_MS = 2_000;
 
 export async function runChaos(options: ChaosOptions): Promise<Verdict> {

@@ -1,6 +1,6 @@
 /**
- * An application that sets keys and changes its mind. It talks to Redis itself, and writes down
- * what Redis says that it did: a reply tells whether the key was still there.
+ * An application that sets keys and changes them. It connects to Redis directly, and records
+ * the replies of Redis: a reply shows whether the key still existed.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
@@ -10,11 +10,11 @@ import type { Span } from './records.js';
 
 const TICK_MS = 10;
 
-/** Now and then many keys come at once, with one deadline. */
+/** Sometimes many keys are set at once, with one deadline. */
 const BURST_CHANCE = 0.004;
 const BURST_KEYS = 40;
 
-/** How often a key is dealt with that has been dealt with before. */
+/** How often a key is reused. */
 const AGAIN_CHANCE = 0.3;
 
 export interface WriterParts {
@@ -24,7 +24,7 @@ export interface WriterParts {
   readonly lifeMsMax: number;
 }
 
-/** What became of a command. `unsent`: it had no effect. */
+/** The result of a command. `unsent`: it had no effect. */
 type Given<Value> =
   | { readonly kind: 'replied'; readonly value: Value; readonly at: Span }
   | { readonly kind: 'unsent' }
@@ -45,7 +45,7 @@ export class Writer {
     this.#redis = new Redis(parts.port, '127.0.0.1', {
       protocol: 2,
       enableOfflineQueue: false,
-      // A command that was under way is never given again: nobody would know when it took effect.
+      // A command that was in progress is never repeated: the time of its effect would be unknown.
       autoResendUnfulfilledCommands: false,
       maxRetriesPerRequest: 0,
       retryStrategy: () => 20,
@@ -69,7 +69,7 @@ export class Writer {
     this.#writing = this.#write();
   }
 
-  /** Begins no more lives, and resolves when nothing more will be done to any key. */
+  /** Begins no more lives, and resolves when no key will be changed any more. */
   async stop(): Promise<void> {
     this.#stopped = true;
     await this.#writing;
@@ -107,7 +107,7 @@ export class Writer {
     if (life !== null) await this.#deal(life, random);
   }
 
-  /** Null when the key was not set for certain, or not for certain. */
+  /** Null if the key was certainly not set, or if that is unknown. */
   async #begin(key: string, deadlineMs: number): Promise<WrittenLife | null> {
     const given = await this.#give(() => this.#redis.set(key, 'x', 'PXAT', deadlineMs));
     return given.kind === 'unsent' ? null : this.#noted(given, key, deadlineMs);
@@ -149,7 +149,7 @@ export class Writer {
     this.#end(life, 'deleted', await this.#give(how));
   }
 
-  /** Replies that are 0 or nil tell that the key was gone already: it had expired. */
+  /** A reply of 0 or nil means that the key had expired already. */
   #end(
     life: WrittenLife,
     kind: Parameters<WrittenLife['ended']>[0],
@@ -208,7 +208,7 @@ export class Writer {
   async #rename(life: WrittenLife, random: Random): Promise<void> {
     const key = `${life.key}:renamed`;
     const given = await this.#give(async () => {
-      // Says "no such key" when it has expired.
+      // Replies "no such key" when it has expired.
       const replies = await this.#redis.multi().rename(life.key, key).exec();
       return replies?.[0]?.[0] === null;
     });
@@ -259,7 +259,7 @@ export class Writer {
     const { key } = life;
     const given = await this.#give(() => this.#redis.set(key, 'x', 'PXAT', deadlineMs, 'GET'));
     if (given.kind === 'unsent') return;
-    // Timers may be a moment early: then it lives on.
+    // Timers may be slightly early: then the key still exists.
     if (given.kind === 'replied' && given.value !== null) return life.got(deadlineMs, given.at);
     const next = this.#noted(given, key, deadlineMs);
     if (next !== null) await this.#dealAgain(next, random);
@@ -275,7 +275,7 @@ export class Writer {
     if (next !== null) await this.#dealAgain(next, random);
   }
 
-  /** Refusals count as not given: a Redis that loads its data does so. */
+  /** A refused command counts as unsent: Redis refuses commands while it loads its data. */
   async #give<Value>(command: () => Promise<Value>): Promise<Given<Value>> {
     if (this.#redis.status !== 'ready') return { kind: 'unsent' };
     const fromMs = Date.now();

@@ -1,4 +1,4 @@
-/** Stands between the relay and a receiver, and sees that answers get lost. */
+/** A proxy between the relay and a receiver that can lose answers. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
@@ -11,10 +11,10 @@ export interface Passed {
 }
 
 export class LossyProxy implements AsyncDisposable {
-  /** What the receiver has answered, in that order. */
+  /** The answers of the receiver, in order. */
   readonly passed: Passed[] = [];
   readonly url: string;
-  /** Called with each answer; the relay hears of it only if this resolves to true. */
+  /** Called with each answer; the relay receives it only if this resolves to true. */
   passOn: (answer: Passed) => Promise<boolean> = async () => true;
   readonly #close: () => Promise<void>;
 
@@ -38,7 +38,7 @@ export class LossyProxy implements AsyncDisposable {
 
   async #pass(url: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const body = (await buffer(request)).toString();
-    // Those that speak of the connection are not for the next one.
+    // Headers of the connection are not forwarded.
     const { host, connection, 'content-length': length, ...rest } = request.headers;
     const headers = rest as Record<string, string>;
     const { status } = await fetch(url, { method: 'POST', headers, body });

@@ -1,4 +1,4 @@
-/** A MariaDB server with a data folder and a port of its own. */
+/** A MariaDB server with its own data folder and port. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
@@ -22,7 +22,7 @@ export class MariaDb implements AsyncDisposable {
 
   static async start(): Promise<MariaDb> {
     const folder = await mkdtemp(join(tmpdir(), 'expiry-relay-mariadb-'));
-    // Neither program runs as root unless it is told to.
+    // Neither program runs as root without this option.
     const own = [`--user=${userInfo().username}`, `--datadir=${join(folder, 'data')}`];
     const quick = ['--auth-root-authentication-method=normal', '--skip-test-db'];
     const command = ['mariadb-install-db', '--no-defaults', ...own, ...quick, ...FRUGAL];

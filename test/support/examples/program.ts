@@ -24,7 +24,7 @@ export function startProgram(
   [command = '', ...args]: readonly string[],
   options: { cwd: string; env: Readonly<Record<string, string>> },
 ): Program {
-  // What is said must not depend on whose machine this is.
+  // The output must not depend on the user's settings.
   const env = { ...process.env, LANG: 'C.UTF-8', LC_ALL: 'C.UTF-8', PATH, ...options.env };
   const stdio = ['ignore', 'pipe', 'pipe'] as const;
   const child = spawn(command, args, { cwd: options.cwd, env, stdio: [...stdio] });
@@ -67,7 +67,7 @@ export async function runProgram(...args: Parameters<typeof startProgram>) {
   return { code, stdout: program.stdout, stderr: program.stderr };
 }
 
-/** A program that must succeed; returns what it said. */
+/** A program that must succeed; returns its output. */
 export async function succeed(...args: Parameters<typeof startProgram>): Promise<string> {
   const { code, stdout, stderr } = await runProgram(...args);
   if (code !== 0) throw new Error(`${args[0].join(' ')}: exit code ${code}\n${stdout}${stderr}`);

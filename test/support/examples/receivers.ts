@@ -6,7 +6,7 @@ import { EXAMPLES } from './program.js';
 export interface Receiver {
   /** Also the name of its endpoint. */
   readonly name: string;
-  /** What may be missing, by its name in scripts/lib/runtimes.mjs; Node is there anyway. */
+  /** A runtime that may be missing, by its name in scripts/lib/runtimes.mjs; Node always exists. */
   readonly runtime: string;
   /** What is in the documents. */
   readonly file: string;

@@ -2,7 +2,7 @@
 import { createHmac, randomUUID } from 'node:crypto';
 import { connect } from 'node:net';
 import { bodiesOf } from '../../../src/payload/body.js';
-import { anExpiration, aRoute, aTold, TEST_SECRET } from '../domain.js';
+import { anExpiration, aRoute, aWebhookInput, TEST_SECRET } from '../domain.js';
 
 export interface SignedWebhook {
   readonly id: string;
@@ -13,14 +13,14 @@ export interface SignedWebhook {
 export function aBody(key = 'order:42:unpaid', params: Record<string, string> = {}): string {
   const buffers = Object.entries(params).map(([name, text]) => [name, Buffer.from(text)]);
   const expiration = anExpiration({ key: Buffer.from(key) });
-  const told = aTold({ expiration, params: Object.fromEntries(buffers) });
-  return String(bodiesOf(told)('msg_1'));
+  const input = aWebhookInput({ expiration, params: Object.fromEntries(buffers) });
+  return String(bodiesOf(input)('msg_1'));
 }
 
 export function aCloudEvent(key = 'order:42:unpaid'): string {
   const expiration = anExpiration({ key: Buffer.from(key) });
   const format = { kind: 'cloudevents', source: '/expiry-relay/test' } as const;
-  return String(bodiesOf(aTold({ expiration, route: aRoute({ format }) }))('msg_1'));
+  return String(bodiesOf(aWebhookInput({ expiration, route: aRoute({ format }) }))('msg_1'));
 }
 
 export function macOf(id: string, timestamp: string, body: string, secret = TEST_SECRET): string {
