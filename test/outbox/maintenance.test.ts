@@ -176,7 +176,7 @@ describe('an endpoint that no running replica has', () => {
     const { outbox, upkeep, hadAgo, said, clock } = await oneReplica();
     await outbox.enqueue([aDelivery({ id: 'a' }), aDelivery({ id: 'b' })]);
     await hadAgo('shop', GONE_MS);
-    await hadAgo('other', 0);
+    await hadAgo('other', 1_000);
     const one = upkeep();
     await one.runOnce();
     expect(said).toEqual([]);
