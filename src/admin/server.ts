@@ -90,8 +90,9 @@ function readiness(checks: readonly Check[], verbose: boolean): Answer {
   const ready = checks.every(({ problem }) => problem === null);
   const verdict = ready ? 'ok' : 'not ready';
   if (ready && !verbose) return { status: 200, body: 'ok\n' };
-  const lines = checks.map(({ name, problem, note }) =>
-    problem === null ? `[+] ${name}: ${note ?? 'ok'}` : `[-] ${name}: ${problem}`,
-  );
+  const lines = checks.map(({ name, problem, note }) => {
+    if (problem !== null) return `[-] ${name}: ${problem}`;
+    return note === undefined ? `[+] ${name}: ok` : `[!] ${name}: ${note}`;
+  });
   return { status: ready ? 200 : 503, body: `${[...lines, verdict].join('\n')}\n` };
 }

@@ -17,6 +17,8 @@ import { keysText } from '../server/wording.js';
 import {
   configurationsKey,
   deadlineKeys,
+  endpointKeys,
+  endpointsKey,
   leaseKey,
   ownKeyPrefix,
   quarantineKey,
@@ -26,6 +28,7 @@ import {
   typedKeys,
 } from '../state/format.js';
 import { readGone } from '../state/gone.js';
+import { NAME } from '../state/stored.js';
 import { readFormat, refuseFormat, refuseStateReplica, verifyDatabase } from '../state/verify.js';
 import { judgeAnswer, judgePassword } from './judge-answer.js';
 import { judgeConfigurations, type RunningReplica } from './judge-configurations.js';
@@ -121,6 +124,7 @@ async function examineUse(
       judgeTypes(redis, prefix, settings),
       ...[
         examineRelays(redis, prefix, settings.redis.databases),
+        judgeDeadLetters(redis, prefix, settings),
         judgeQuarantine(redis, prefix),
         examineConfigurations(redis, prefix, settings, reading.roundTripMs, clock),
       ].map(emptyOnWrongType),
@@ -180,6 +184,26 @@ async function examineConfigurations(
     if (row !== null && text !== before[name]) running.push(row);
   }
   return running.length === 0 ? [] : [judgeConfigurations(running, digest, prefix)];
+}
+
+/** Counts dead letters, which nobody else mentions once the cause is gone. */
+async function judgeDeadLetters(
+  redis: Redis,
+  prefix: string,
+  { endpoints }: Settings,
+): Promise<Finding[]> {
+  const stored = await redis.zrange(endpointsKey(prefix), '0', '-1');
+  const names = new Set([...endpoints.keys(), ...stored.filter((name) => NAME.test(name))]);
+  const counts = await Promise.all(
+    [...names].map(
+      async (name) => [name, await redis.hlen(endpointKeys(prefix, name).dead)] as const,
+    ),
+  );
+  const some = counts.filter(([, count]) => count > 0);
+  if (some.length === 0) return [];
+  const total = some.reduce((sum, [, count]) => sum + count, 0);
+  const text = `${total}: ${some.map(([name, count]) => `${name} ${count}`).join(', ')}`;
+  return [note('dead letters', `${text}. To list them, run expiry-relay dead list`)];
 }
 
 /** Reports a non-empty quarantine. */

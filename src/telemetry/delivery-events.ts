@@ -149,7 +149,7 @@ export class DeliveryEvents {
         this.#log.error(
           { event: 'dead_unattempted', endpoint, count, dead_reason: 'gone' },
           'the endpoint has returned 410; its deliveries are now dead letters, without an attempt. Fix the ' +
-            'endpoint, restart all replicas, then run expiry-relay dead replay',
+            `endpoint, restart all replicas, then run expiry-relay dead replay --endpoint ${endpoint} --reason gone`,
         ),
       );
       this.#unattempted.set(endpoint, tally);
@@ -169,22 +169,33 @@ export class DeliveryEvents {
 
   /** The lines of the attempts contain the causes. */
   breakerChanged(endpoint: string, change: BreakerChange): void {
-    const level = this.#failing.has(endpoint) ? 'info' : 'warn';
+    const isFailing = this.#failing.has(endpoint);
     switch (change.kind) {
       case 'opened': {
         this.#failing.add(endpoint);
         const line = { event: 'breaker_opened', endpoint, open_ms: change.openMs };
-        const text =
-          'circuit breaker opened, as the endpoint does not respond; this replica pauses deliveries for ' +
-          `${lengthText(change.openMs)}, then sends a probe. Check the URL and the network of the endpoint`;
-        return this.#log[level](line, text);
+        const pause = `this replica pauses deliveries for ${lengthText(change.openMs)}, then sends a probe`;
+        if (isFailing) {
+          return this.#log.info(line, `the endpoint does not respond to a probe; ${pause}`);
+        }
+        return this.#log.warn(
+          line,
+          `circuit breaker opened, as the endpoint does not respond; ${pause}. Check the URL and the network of ` +
+            'the endpoint',
+        );
       }
       case 'limited': {
         this.#failing.add(endpoint);
-        const text =
-          'circuit breaker half-open, as the endpoint fails most webhooks or has just recovered; this replica ' +
-          'sends one webhook at a time, and twice as many after each success. Check the log of the receiver';
-        return this.#log[level]({ event: 'breaker_half_open', endpoint }, text);
+        const line = { event: 'breaker_half_open', endpoint };
+        const rate = 'one webhook at a time, and twice as many after each success';
+        if (isFailing) {
+          return this.#log.info(line, `the endpoint responds again; this replica sends ${rate}`);
+        }
+        return this.#log.warn(
+          line,
+          `circuit breaker half-open, as the endpoint fails most webhooks; this replica sends ${rate}. Check the ` +
+            'log of the receiver',
+        );
       }
       case 'closed':
         this.#failing.delete(endpoint);

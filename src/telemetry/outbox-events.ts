@@ -111,7 +111,7 @@ export class OutboxEvents {
     this.#log.error(
       { event: 'unknown_endpoint_dead_lettered', endpoint, count, dead_reason: 'unknown_endpoint' },
       'no running replica has this endpoint; its deliveries are now dead letters. Restore the endpoint, then ' +
-        'run expiry-relay dead replay',
+        `run expiry-relay dead replay --endpoint ${endpoint} --reason unknown_endpoint`,
     );
   }
 }

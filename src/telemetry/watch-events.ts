@@ -24,7 +24,7 @@ export class WatchEvents {
     if (isWatching) {
       this.#log.info({ event: 'watching' }, 'acquired the lease; capturing expirations');
     } else {
-      const text = 'this replica no longer holds the lease; standing by';
+      const text = 'this replica no longer holds the lease; it captures no expirations';
       this.#log.info({ event: 'watching_ended' }, text);
     }
   }

@@ -109,7 +109,7 @@ describe('dead letters', () => {
     expect(await command.letters(1)).toMatchObject([{ reason: 'gone' }]);
     expect(await relay.get('/readyz?verbose')).toMatchObject({
       status: 200,
-      text: expect.stringContaining('[+] endpoints: returned 410: shop; '),
+      text: expect.stringContaining('[!] endpoints: returned 410: shop; '),
     });
     const { code, stdout } = await command.doctor();
     expect(code).toBe(1);

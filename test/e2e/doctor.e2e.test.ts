@@ -204,10 +204,15 @@ describe.concurrent('doctor', () => {
         async () => (await relay.metric('expiry_relay_tracked_deadlines')) === 1,
       );
       await client.xadd('{expiry-relay}:1:quarantine', '*', 'key', 'k');
+      await client.hset('{expiry-relay}:1:outbox:shop:dead', 'a', 'x', 'b', 'x');
       await client.subscribe('__keyevent@0__:expired');
       const { code, about } = await examine(file);
       expect(code).toBe(0);
       expect(about('quarantine')).toContain('1 record of entries that no relay has written');
+      expect(about('dead letters')).toContain('[i] dead letters');
+      expect(about('dead letters')).toContain(
+        '2: shop 2. To list them, run expiry-relay dead list',
+      );
       expect(about('listeners')).toContain('2 subscribers');
       expect(about('relays')).toMatch(/1 replica running, \w{8}… holds the lease; 1 key tracked/);
     });
