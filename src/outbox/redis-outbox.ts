@@ -5,17 +5,18 @@
 import { Condition } from '../lib/condition.js';
 import { FencedError } from '../model/errors.js';
 import type { CapturedExpiration, Delivery, Disposition } from '../model/vocabulary.js';
+import { PackedArguments } from '../redis/packed-arguments.js';
 import {
   batchField,
   capturedKey,
-  capturedMember,
+  capturedMemberStart,
   deadlineKeys,
   type EndpointKeys,
   endpointKeys,
   leaseKey,
 } from '../state/format.js';
 import { type Lease, tokenOf } from '../state/lease.js';
-import { packDelivery } from '../state/packing.js';
+import { packHead } from '../state/packing.js';
 import { Claimer, type ClaimerParts, type RedisClaimed } from './claimer.js';
 import { IdleLook } from './idle-look.js';
 import { Oldest } from './oldest.js';
@@ -94,26 +95,8 @@ export class RedisOutbox implements Outbox {
         return [stored, ready];
       }),
     ];
-    const args = [
-      token,
-      databases.length,
-      captured.length,
-      batchField(writer),
-      number,
-      ...captured.flatMap((one) => [
-        databases.indexOf(one.database) + 1,
-        one.key,
-        one.deadlineMs ?? '',
-        one.detectedAtMs,
-        one.names.length,
-        ...one.names.map((name) => capturedMember(one, name)),
-      ]),
-      ...deliveries.flatMap((delivery) => [
-        endpoints.indexOf(delivery.endpoint) + 1,
-        delivery.id,
-        packDelivery(delivery),
-      ]),
-    ];
+    const packed = packBatch(captured, databases, deliveries, endpoints);
+    const args = [token, databases.length, captured.length, batchField(writer), number, packed];
     const stored = state.run('enqueue', () => scripts.enqueue(keys, args));
     // Claims that are asked for now reach Redis right behind it.
     const before = endpoints.map((endpoint) => this.#emptyClaims.get(endpoint));
@@ -229,4 +212,28 @@ export class RedisOutbox implements Outbox {
     this.#conditions.set(endpoint, condition);
     return condition;
   }
+}
+
+/** The arguments of ENQUEUE for each expiration and each delivery. */
+function packBatch(
+  captured: readonly CapturedExpiration[],
+  databases: readonly number[],
+  deliveries: readonly Delivery[],
+  endpoints: readonly string[],
+): Buffer {
+  const packed = new PackedArguments();
+  for (const { database, key, deadlineMs, detectedAtMs, names } of captured) {
+    packed.add(databases.indexOf(database) + 1);
+    packed.add(key);
+    packed.add(deadlineMs ?? '');
+    packed.add(detectedAtMs);
+    packed.add(names.length);
+    for (const name of names) packed.add(capturedMemberStart(database, name), key);
+  }
+  for (const delivery of deliveries) {
+    packed.add(endpoints.indexOf(delivery.endpoint) + 1);
+    packed.add(delivery.id);
+    packed.add(packHead(delivery), delivery.body);
+  }
+  return packed.bytes;
 }

@@ -213,7 +213,12 @@ export function capturedKey(prefix: string): string {
 
 /** A member of `captured`; a name contains no colon. */
 export function capturedMember({ database, key }: KeyInDatabase, name: string): Buffer {
-  return Buffer.concat([Buffer.from(`${database}:${name}:`), key]);
+  return Buffer.concat([Buffer.from(capturedMemberStart(database, name)), key]);
+}
+
+/** A member of `captured` before its key. */
+export function capturedMemberStart(database: number, name: string): string {
+  return `${database}:${name}:`;
 }
 
 /** Parses a member of `captured`; null if no relay can have written it. */

@@ -19,10 +19,10 @@ import {
   valueKeys,
 } from '../../src/state/format.js';
 import { ALWAYS_HELD } from '../../src/state/lease.js';
-import { packDelivery } from '../../src/state/packing.js';
 import { RedisValues } from '../../src/values/redis-values.js';
 import { PREFIX } from '../support/dead-letters.js';
 import { aCapturedExpiration, aDelivery } from '../support/domain.js';
+import { packDelivery } from '../support/packed-delivery.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
 

@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import * as format from '../../src/state/format.js';
-import { packDelivery, unpackDelivery } from '../../src/state/packing.js';
+import { unpackDelivery } from '../../src/state/packing.js';
 import { aDelivery } from '../support/domain.js';
+import { packDelivery } from '../support/packed-delivery.js';
 
 const firstLine = (packed: Buffer) => packed.toString().split('\n')[0] ?? '';
 

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { HISTORY_MAX } from '../../src/state/format.js';
-import { packDelivery, unpackDeadLetter, unpackDelivery } from '../../src/state/packing.js';
+import { unpackDeadLetter, unpackDelivery } from '../../src/state/packing.js';
 import { entriesOf, scoreOf, UnreadableError } from '../../src/state/stored.js';
 import { aDelivery } from '../support/domain.js';
+import { packDelivery } from '../support/packed-delivery.js';
 
 const PLACE = { endpoint: 'shop', id: 'msg_1' };
 const [LINE = ''] = packDelivery(aDelivery()).toString().split('\n');

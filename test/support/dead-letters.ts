@@ -2,8 +2,8 @@
 import type { Redis } from 'ioredis';
 import type { DeadLetter } from '../../src/model/vocabulary.js';
 import { endpointKeys, endpointsKey } from '../../src/state/format.js';
-import { packDelivery } from '../../src/state/packing.js';
 import { aDelivery } from './domain.js';
+import { packDelivery } from './packed-delivery.js';
 
 export const PREFIX = 'expiry-relay';
 

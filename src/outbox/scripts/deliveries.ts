@@ -1,5 +1,6 @@
 /** Scripts for a delivery's life, from enqueue to done or dead. */
 
+import { UNPACKED } from '../../redis/packed-arguments.js';
 import { FENCE, NOW, TYPED } from '../../redis/scripts.js';
 import { CLOCK_SLACK_MS } from '../../redis/server-clock.js';
 import { GROUP } from '../../state/format.js';
@@ -30,8 +31,9 @@ const CAPTURED_FORGOTTEN_MAX = 2_000;
 /**
  * KEYS: lease, captured; for each database the deadline index's tracked and overdue; for each endpoint deliveries and
  * ready. ARGV: the lease's token, number of databases, number of expirations, the writer's field of the lease, the
- * batch's number; for each expiration the database's place (from 1), key, deadline (or nothing), when it was detected,
- * number of members of captured, and these; then for each delivery the endpoint's place (from 1), id, packed delivery.
+ * batch's number, and a list of packed arguments: for each expiration the database's place (from 1), key, deadline (or
+ * nothing), when it was detected, number of members of captured, and these; then for each delivery the endpoint's place
+ * (from 1), id, packed delivery.
  * An entry of another life of its key stays in the index.
  *
  * 1. Another replica holds the lease: nothing is written. That replica finds the expirations in its replay
@@ -42,7 +44,7 @@ const CAPTURED_FORGOTTEN_MAX = 2_000;
  *    script leaves the entries: the keys are found missing, and their webhooks say \`recovery\`. A crash after
  *    it costs nothing: any replica delivers.
  */
-export const ENQUEUE = `${NOW}${READY}${FENCE}${TYPED}
+export const ENQUEUE = `${NOW}${READY}${FENCE}${TYPED}${UNPACKED}
 local refusal = fenced(KEYS[1], ARGV[1])
 if refusal then return refusal end
 local stored = redis.call('HGET', KEYS[1], ARGV[4]) or ''
@@ -55,11 +57,11 @@ local types = { 'hash' }
 for i = 2, 2 + 2 * databases do types[i] = 'zset' end
 for i = 2 * databases + 3, #KEYS, 2 do types[i], types[i + 1] = 'hash', 'stream' end
 expect_types(unpack(types))
-local newest, members, at = 0, {}, 6
+local args, newest, members, at = unpacked(ARGV[6]), 0, {}, 1
 for i = 1, expirations do
-  local place, key, known = tonumber(ARGV[at]) * 2 + 1, ARGV[at + 1], tonumber(ARGV[at + 2])
-  local detected_at, last = tonumber(ARGV[at + 3]), at + 4 + tonumber(ARGV[at + 4])
-  for n = at + 5, last do members[#members + 1], members[#members + 2] = detected_at, ARGV[n] end
+  local place, key, known = tonumber(args[at]) * 2 + 1, args[at + 1], tonumber(args[at + 2])
+  local detected_at, last = tonumber(args[at + 3]), at + 4 + tonumber(args[at + 4])
+  for n = at + 5, last do members[#members + 1], members[#members + 2] = detected_at, args[n] end
   for index = place + 1, place, -1 do
     local deadline = tonumber(redis.call('ZSCORE', KEYS[index], key) or nil)
     if deadline and (deadline == known or (not known and deadline <= detected_at + ${CLOCK_SLACK_MS})) then
@@ -69,10 +71,10 @@ for i = 1, expirations do
   end
   newest, at = math.max(newest, detected_at), last + 1
 end
-for i = at, #ARGV, 3 do
-  local stored_in = (databases + tonumber(ARGV[i])) * 2 + 1
-  if redis.call('HSETNX', KEYS[stored_in], ARGV[i + 1], ARGV[i + 2]) == 1 then
-    make_ready(KEYS[stored_in + 1], ARGV[i + 1], 0)
+for i = at, #args, 3 do
+  local stored_in = (databases + tonumber(args[i])) * 2 + 1
+  if redis.call('HSETNX', KEYS[stored_in], args[i + 1], args[i + 2]) == 1 then
+    make_ready(KEYS[stored_in + 1], args[i + 1], 0)
   end
 end
 if #members > 0 then redis.call('ZADD', KEYS[2], unpack(members)) end
