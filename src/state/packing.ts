@@ -50,27 +50,36 @@ export interface Place {
   readonly id: string;
 }
 
+const OWN_ID = 'the id that it is stored under';
+const OWN_ENDPOINT = 'the endpoint that it is stored for';
+
 /** Throws an UnreadableError for foreign data (written by no relay). */
 export function unpackDelivery(packed: Buffer, { endpoint, id }: Place): Delivery {
   const { head, rest } = splitLine(packed);
+  if (head.get('id', isId, OWN_ID) !== id) {
+    throw new UnreadableError(`"id" is not ${OWN_ID}`);
+  }
+  if (head.get('endpoint', isString, OWN_ENDPOINT) !== endpoint) {
+    throw new UnreadableError(`"endpoint" is not ${OWN_ENDPOINT}`);
+  }
   return {
-    id: head.get('id', isOneOf(ID.test(id) ? [id] : []), 'the id that it is stored under'),
-    endpoint: head.get('endpoint', isOneOf([endpoint]), 'the endpoint that it is stored for'),
-    route: head.get('route', isText<string>(NAME), 'the name of a route'),
-    path: head.get('path', isText<string>(FILLED_PATH), 'a path'),
-    method: head.get('method', isOneOf(METHODS), METHODS.join(', '), DEFAULT_METHOD),
+    id,
+    endpoint,
+    route: head.get('route', isName, 'the name of a route'),
+    path: head.get('path', isPath, 'a path'),
+    method: head.get('method', isMethod, METHODS.join(', '), DEFAULT_METHOD),
     contentType: head.get(
       'content_type',
-      orNull(isText<ContentType>(HEADER_TEXT)),
+      isContentType,
       'a content type or null',
       DEFAULT_CONTENT_TYPE,
     ),
     body: rest,
     keyLabel: head.get('key', isLabel, 'the label of a key'),
     database: head.get('database', isWhole, 'a whole number'),
-    expiredAtMs: head.get('expired_at_ms', orNull(isTime), 'a time or null'),
+    expiredAtMs: head.get('expired_at_ms', isTimeOrNull, 'a time or null'),
     detectedAtMs: head.get('detected_at_ms', isTime, 'a time'),
-    detectedBy: head.get('detected_by', isText<DetectedBy>(WORD), 'a word'),
+    detectedBy: head.get('detected_by', isDetectedBy, 'a word'),
   };
 }
 
@@ -143,3 +152,11 @@ const orNull =
   <Value>(is: (value: unknown) => value is Value) =>
   (value: unknown): value is Value | null =>
     value === null || is(value);
+
+const isId = isText<string>(ID);
+const isName = isText<string>(NAME);
+const isPath = isText<string>(FILLED_PATH);
+const isMethod = isOneOf(METHODS);
+const isContentType = orNull(isText<ContentType>(HEADER_TEXT));
+const isTimeOrNull = orNull(isTime);
+const isDetectedBy = isText<DetectedBy>(WORD);
