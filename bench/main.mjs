@@ -8,6 +8,7 @@ import { drain } from './drain.bench.mjs';
 import { flood } from './flood.bench.mjs';
 import { hostile } from './hostile.bench.mjs';
 import { lateness } from './lateness.bench.mjs';
+import { steady } from './steady.bench.mjs';
 import { tracked } from './tracked.bench.mjs';
 import { waiting } from './waiting.bench.mjs';
 
@@ -22,6 +23,7 @@ const BENCHES = {
   flood,
   hostile,
   lateness,
+  steady,
   tracked,
   waiting,
 };

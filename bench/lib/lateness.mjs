@@ -43,24 +43,26 @@ const CONCURRENCY = 32;
 const setOn = (redis) => (name, deadlineMs) =>
   redis.set(`order:${name}:${deadlineMs}`, '', 'PXAT', deadlineMs);
 
+/** @param {Place} place @returns {Promise<Side & { readonly pid: number }>} */
+export async function relaySide({ server, redis, receiverUrl: url }) {
+  const relay = await startRelay({
+    redis: { url: server.url },
+    endpoints: { shop: { url, secrets: [SECRET], concurrency: CONCURRENCY } },
+    routes: [
+      {
+        name: 'orders',
+        match: 'order:{name}:{deadline}',
+        to: 'shop',
+        path: '/{name}/{deadline}',
+      },
+    ],
+  });
+  await relay.ready();
+  return { pid: relay.pid, add: setOn(redis), stop: relay.stop };
+}
+
 export const SIDES = {
-  /** @param {Place} place @returns {Promise<Side>} */
-  async relay({ server, redis, receiverUrl: url }) {
-    const relay = await startRelay({
-      redis: { url: server.url },
-      endpoints: { shop: { url, secrets: [SECRET], concurrency: CONCURRENCY } },
-      routes: [
-        {
-          name: 'orders',
-          match: 'order:{name}:{deadline}',
-          to: 'shop',
-          path: '/{name}/{deadline}',
-        },
-      ],
-    });
-    await relay.ready();
-    return { add: setOn(redis), stop: relay.stop };
-  },
+  relay: relaySide,
   /** @param {Place} place @returns {Promise<Side>} */
   async subscriber({ server, redis, receiverUrl }) {
     const { stop } = await startSubscriber({ redisUrl: server.url, receiverUrl });
