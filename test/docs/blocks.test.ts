@@ -39,6 +39,8 @@ const TESTED_BY: readonly (readonly [page: string, mark: string, test: string])[
   ['docs/testing.md', 'npm run test:image', 'test/docs/blocks.test.ts'],
   ['docs/troubleshooting.md', 'healthcheck --ready', 'test/docs/operations.e2e.test.ts'],
   ['docs/troubleshooting.md', 'dead replay', 'test/docs/operations.e2e.test.ts'],
+  ['docs/troubleshooting.md', 'outbox_pending', 'test/docs/operations.e2e.test.ts'],
+  ['docs/troubleshooting.md', 'no dead letters match', 'test/docs/operations.e2e.test.ts'],
   ['docs/troubleshooting.md', '"event":', 'test/docs/troubleshooting.test.ts'],
   ['docs/values.md', 'ACL SETUSER', 'test/docs/values.test.ts'],
 ];
