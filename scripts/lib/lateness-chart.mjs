@@ -46,7 +46,7 @@ const TIMES = /** @type {const} */ ([
 ]);
 const MS_MAX = 7_200_000;
 
-/** No logarithm leads to 0: it has the place of 10. */
+/** A logarithmic scale has no 0: it is drawn at 10. */
 const SIZES = /** @type {const} */ ([
   [0, '0'],
   [100, '100'],
@@ -139,6 +139,10 @@ function timeText(ms) {
   return `${Math.round(ms / 60_000)} min`;
 }
 
+/** A median, with its number of other keys. @param {Point} point */
+const withKeys = ({ otherKeys, p50Ms }) =>
+  `${timeText(p50Ms)} beside ${otherKeys.toLocaleString('en-US')} keys`;
+
 /**
  * @param {Figures} figures
  * @returns {string} the text of the SVG file
@@ -165,7 +169,7 @@ export function drawLateness({ relay, subscriber }) {
     label(
       24,
       53,
-      'Lines: median. Areas: up to the 99th percentile. Both scales are logarithmic.',
+      'Lines: median. Areas: up to the 99th percentile. Both scales are logarithmic; 0 is drawn at 10.',
       'class="quiet"',
     ),
     ...TIMES.flatMap(([ms, text]) => [
@@ -200,8 +204,14 @@ export function drawLateness({ relay, subscriber }) {
     ),
     label(
       xOf(lastMeasured.otherKeys) - 12,
-      yOf(lastMeasured.p50Ms) - 30,
-      `Plain subscriber, measured: ${timeText(lastMeasured.p50Ms)}`,
+      yOf(lastMeasured.p50Ms) - 44,
+      'Plain subscriber, measured:',
+      'class="subscriber" text-anchor="end"',
+    ),
+    label(
+      xOf(lastMeasured.otherKeys) - 12,
+      yOf(lastMeasured.p50Ms) - 27,
+      withKeys(lastMeasured),
       'class="subscriber" text-anchor="end"',
     ),
     label(NOTE.x, NOTE.y, "Dashed: computed from Redis's active expiry,", 'class="quiet"'),

@@ -111,10 +111,10 @@ export const endpoint = mapping({
   timeout: duration(TIMEOUT_RANGE).prefault('15s').describe('The timeout of one attempt'),
   concurrency: whole(CONCURRENCY_RANGE)
     .prefault(32)
-    .describe('The maximum number of concurrent attempts'),
+    .describe('The maximum number of concurrent attempts of each replica'),
   rate_limit: rate(RATE_RANGE)
     .optional()
-    .describe('The maximum rate of attempts, such as 100/s, 600/m or 1000/h'),
+    .describe('The maximum rate of attempts of each replica, such as 100/s, 600/m or 1000/h'),
   retry: retry.prefault({}).describe('When failed webhooks are retried'),
   tls: tls.optional().describe('Certificates for an https:// endpoint; reloaded when they change'),
   proxy: text('a URL such as http://user:password@proxy:3128', readProxyUrl)

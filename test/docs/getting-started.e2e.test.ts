@@ -6,7 +6,7 @@ import { parse } from 'yaml';
 import { freePort } from '../../scripts/lib/free-port.mjs';
 import { tempFolder } from '../support/cli.js';
 import { blockOf, ROOT } from '../support/doc-pages.js';
-import { docShell, missingLines, startProcess } from '../support/doc-shell.js';
+import { docShell, missingLines, ON_TERMINAL, startProcess } from '../support/doc-shell.js';
 import { TEST_SECRET } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { hangUpAmid, post, signed } from '../support/examples/signed.js';
@@ -18,55 +18,54 @@ const PAGE = 'docs/getting-started.md';
 const shared = sharedRedis();
 
 describe('the guide', () => {
-  it('leads to a verified webhook, with the outputs that it shows', async () => {
+  it('leads to a verified webhook and to a receiver, with the outputs that it shows', async () => {
     const port = await freePort();
     const admin = { listen: `127.0.0.1:${await freePort()}` };
     const file = { ...parse(blockOf(PAGE, 'yaml', '${REDIS_URL')), admin };
     await using shell = await docShell(shared.server.url, {
       'relay.yaml': JSON.stringify(file).replace(':8080', `:${port}`),
+      'receiver.mjs': blockOf(PAGE, 'js', 'createServer'),
     });
-    const inTurn = [
-      blockOf(PAGE, 'sh', 'expiry-relay match'),
-      `${blockOf(PAGE, 'sh', 'expiry-relay listen').trim()} &\n`,
-      `${blockOf(PAGE, 'sh', 'expiry-relay run').trim()} &\n`,
-      'until expiry-relay healthcheck --ready; do sleep 1; done\n',
-      blockOf(PAGE, 'sh', 'expiry-relay send'),
-      'wait\n',
-    ];
-    const script = inTurn.join('').replace('--port 8080', `--port ${port}`);
-    await using commands = shell.start(script);
-    const lines = await eventually(
-      'both webhooks',
-      () => {
-        const found = commands.run.output.match(/^\{"received_at".*$/gm);
-        return found?.length === 2 ? found : null;
-      },
-      30_000,
-    );
-    const webhooks = lines.map((line) => JSON.parse(line));
-    expect(webhooks.map(({ verified }) => verified)).toEqual([true, true]);
-    expect(webhooks.map(({ body }) => body.data.test ?? false)).toEqual([true, false]);
-    for (const mark of ['relay.yaml: valid', 'listening on', 'accepted with 204']) {
-      expect(missingLines(blockOf(PAGE, 'text', mark), commands.run.output)).toEqual([]);
-    }
-    for (const event of ['listening', 'watching']) {
-      expect(commands.run.output).toContain(`"event":"${event}"`);
-    }
-  }, 40_000);
+    symlinkSync(join(ROOT, 'node_modules'), join(shell.path, 'node_modules'));
+    const shows = (run: { output: string }, mark: string) =>
+      eventually(mark, () => missingLines(blockOf(PAGE, 'text', mark), run.output).length === 0);
 
-  it('shows the output of doctor', async () => {
-    const port = await freePort();
-    const file = blockOf(PAGE, 'yaml', '${REDIS_URL').replace(':8080', `:${port}`);
-    await using shell = await docShell(shared.server.url, { 'relay.yaml': file });
-    await shared.client.config('SET', 'notify-keyspace-events', '');
-    const fill = "for i = 1, 10000 do redis.call('SET', 'k' .. i, '', 'EX', 3600) end";
-    await shared.client.eval(fill, 0);
-    await using doctor = shell.start(blockOf(PAGE, 'sh', 'expiry-relay doctor'), {
-      SHOP_WEBHOOK_SECRET: TEST_SECRET,
+    const prepare = `${blockOf(PAGE, 'sh', 'expiry-relay match')}echo $SHOP_WEBHOOK_SECRET\n`;
+    await using first = shell.start(prepare);
+    expect(await first.exited).toBe(0);
+    await shows(first.run, 'content-type: application/json');
+    const [secret = ''] = /^whsec_\S+$/m.exec(first.run.output) ?? [];
+    const env = { SHOP_WEBHOOK_SECRET: secret };
+
+    const listen = blockOf(PAGE, 'sh', 'expiry-relay listen').replace('8080', String(port));
+    await using relay = shell.start(blockOf(PAGE, 'sh', 'expiry-relay run'), {
+      ...env,
+      ...ON_TERMINAL,
     });
-    expect(await doctor.exited).toBe(1);
-    expect(missingLines(blockOf(PAGE, 'text', '[+] redis'), doctor.run.output)).toEqual([]);
-  });
+    {
+      await using receiver = shell.start(listen, { ...env, ...ON_TERMINAL });
+      await shows(receiver.run, 'listening on');
+      await shows(relay.run, 'INFO  watching');
+      await using send = shell.start(blockOf(PAGE, 'sh', 'expiry-relay send'), env);
+      expect(await send.exited).toBe(0);
+      await shows(send.run, 'accepted with 204');
+      await shows(receiver.run, '✓ verified');
+      await shows(relay.run, 'INFO  attempt');
+      await using doctor = shell.start(blockOf(PAGE, 'sh', 'expiry-relay doctor'), env);
+      expect(await doctor.exited).toBe(0);
+      await shows(doctor.run, '[+] redis');
+    }
+    await using own = shell.start(blockOf(PAGE, 'sh', 'node receiver.mjs'), {
+      ...env,
+      PORT: String(port),
+    });
+    await eventually('the receiver', () =>
+      fetch(`http://127.0.0.1:${port}`, { method: 'POST' }).catch(() => null),
+    );
+    await using set = shell.start(blockOf(PAGE, 'sh', 'order:43:unpaid'));
+    expect(await set.exited).toBe(0);
+    await shows(own.run, 'cancel order 43');
+  }, 40_000);
 
   it('has a receiver that verifies, and rejects forged webhooks', async () => {
     const port = await freePort();

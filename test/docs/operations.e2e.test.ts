@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { freePort } from '../../scripts/lib/free-port.mjs';
 import { blockOf } from '../support/doc-pages.js';
-import { docShell } from '../support/doc-shell.js';
+import { docShell, missingLines } from '../support/doc-shell.js';
 import { eventually } from '../support/eventually.js';
 import { RelayProcess, simpleFile } from '../support/relay-process.js';
 import { sharedRedis } from '../support/shared-redis.js';
@@ -19,9 +19,10 @@ async function withDeadLetter(key: string) {
   const receiver = await TestReceiver.start((_, response) => {
     response.writeHead(500).end();
   });
+  const listen = `127.0.0.1:${await freePort()}`;
   const file = simpleFile(shared.server.url, receiver.url, {
     endpoint: { retry: { schedule: [] } },
-    admin: { listen: `127.0.0.1:${await freePort()}` },
+    admin: { listen },
   });
   const relay = await RelayProcess.start(file);
   await shared.client.set(key, '', 'PX', 10);
@@ -30,6 +31,8 @@ async function withDeadLetter(key: string) {
   receiver.respond = (_, response) => void response.writeHead(204).end();
   return {
     receiver,
+    relay,
+    listen,
     file,
     async [Symbol.asyncDispose]() {
       await relay[Symbol.asyncDispose]();
@@ -91,5 +94,16 @@ describe('the commands of the operations pages', () => {
     expect(await replay.exited).toBe(0);
     expect(replay.run.output).toContain('shop: 1 replayed');
     await eventually('the webhook', () => failed.receiver.requests.length === 2);
+    await eventually('an empty outbox', async () => {
+      return (await failed.relay.metric('expiry_relay_outbox_pending{endpoint="shop"}')) === 0;
+    });
+    const proof = blockOf(TROUBLESHOOTING, 'sh', 'outbox_pending').replace(
+      '127.0.0.1:9464',
+      failed.listen,
+    );
+    await using check = shell.start(proof);
+    expect(await check.exited).toBe(0);
+    const documented = blockOf(TROUBLESHOOTING, 'text', 'no dead letters match');
+    expect(missingLines(documented, check.run.output)).toEqual([]);
   });
 });

@@ -53,12 +53,20 @@ export async function docShell(redisUrl: string, files: Record<string, string>) 
   const env = { PATH: `${folder.path}:${process.env.PATH}`, REDIS_URL: redisUrl };
   return {
     env,
+    path: folder.path,
     /** Runs a script with `more` in its environment. */
     start: (script: string, more: Record<string, string> = {}) =>
       startProcess('bash', ['-euc', script], folder.path, { ...env, ...more }),
     [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
   };
 }
+
+/** Makes a program of Node.js print what it prints on a terminal of 120 columns, without colors. */
+export const ON_TERMINAL = {
+  NO_COLOR: '1',
+  NODE_OPTIONS:
+    '--import=data:text/javascript,Object.assign(process.stdout,{isTTY:true,columns:120})',
+};
 
 /** Numbers that differ between machines and runs: ports, versions, times, durations and ids of keys. */
 const VARIABLE =

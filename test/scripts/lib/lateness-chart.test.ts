@@ -33,6 +33,11 @@ describe('docs/lateness.svg', () => {
     );
   });
 
+  it('names the number of other keys beside a figure, and the place of 0', () => {
+    expect(chart).toContain('>22 s beside 10,000 keys<');
+    expect(chart).toContain('0 is drawn at 10.');
+  });
+
   it('dashes only the law', () => {
     expect(chart.match(/stroke-dasharray/g)).toHaveLength(1);
     expect(chart).toContain('.law polyline { stroke-dasharray');
@@ -62,4 +67,30 @@ it('the law equals the estimate of `doctor` for a server with default settings',
   const cycle = { hz: 10, effort: 1 };
   expect(lawAt(1_000_000)).toEqual({ otherKeys: 1_000_000, p50Ms: 2_500_000, p99Ms: 4_950_000 });
   expect(lawAt(20_000).p50Ms).toBe(worstLagMs(20_000, cycle) / 2);
+});
+
+describe('the figures in README.md', () => {
+  const readme = read('README.md').replaceAll(/\s+/g, ' ');
+
+  it('are the medians in docs/lateness.json, and the law', () => {
+    const medians = figures.relay.map(({ p50Ms }: { p50Ms: number }) => Math.round(p50Ms));
+    expect(readme).toContain(
+      `the median delay of webhooks was ${Math.min(...medians)} to ${Math.max(...medians)} ms`,
+    );
+    const { otherKeys, p50Ms } = figures.subscriber.at(-1);
+    expect(readme).toContain(`was ${Math.round(p50Ms / 1_000)} s (measured)`);
+    expect(readme).toContain(`${lawAt(otherKeys).p50Ms / 1_000} s on average (computed)`);
+  });
+
+  it('include the highest 99th percentile of the relay in every bench of lateness', () => {
+    const [, section = ''] = read('docs/benchmarks.md').split('\n## lateness\n');
+    const [table = ''] = section.split('\n## ');
+    const inTable = [...table.matchAll(/^\| [\d,]+ \| p50 \S+, p99 (\S+) ms/gm)];
+    expect(inTable).toHaveLength(4);
+    const highest = Math.max(
+      ...inTable.map(([, ms]) => Number(ms)),
+      ...figures.relay.map(({ p99Ms }: { p99Ms: number }) => p99Ms),
+    );
+    expect(readme).toContain(`99 % arrived within ${Math.ceil(highest)} ms`);
+  });
 });
