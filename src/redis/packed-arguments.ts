@@ -1,9 +1,14 @@
 /**
- * Many arguments of a script in one: a client spends as much on a short argument as on a long one. Each argument
- * follows its length, 4 bytes in little endian.
+ * Many arguments of a script in one: a client spends as much on a short argument as on a long one. The script reads
+ * them with `cmsgpack.unpack`.
+ * Source: the MessagePack specification, formats "array 32" and "str 32".
  */
 
-const LENGTH_BYTES = 4;
+const ARRAY_32 = 0xdd;
+const STR_32 = 0xdb;
+
+/** A format, and a length or a count in big endian. */
+const HEAD_BYTES = 5;
 
 /** Enough for a small batch. */
 const INITIAL_BYTES = 4 * 1024;
@@ -11,33 +16,31 @@ const INITIAL_BYTES = 4 * 1024;
 /** The maximum size of a character in UTF-8, for each unit of a string. */
 const UNIT_BYTES_MAX = 3;
 
-/** Lua: returns the list of packed arguments. */
-export const UNPACKED = `local function unpacked(packed)
-  local list, count, at = {}, 0, 1
-  while at <= #packed do
-    count = count + 1
-    list[count], at = struct.unpack('<I4c0', packed, at)
-  end
-  return list
-end
-`;
-
 export class PackedArguments {
   #buffer = Buffer.allocUnsafe(INITIAL_BYTES);
-  #length = 0;
+  /** The array's head is written last. */
+  #length = HEAD_BYTES;
+  #count = 0;
 
-  /** Adds an argument; `rest` continues it. */
+  /** Adds an argument; `rest` continues it. A script receives a number as a string. */
   add(start: string | number | Buffer, rest?: Buffer): void {
-    const lengthAt = this.#length;
-    this.#reserve(LENGTH_BYTES);
-    this.#length += LENGTH_BYTES;
+    this.#reserve(HEAD_BYTES);
+    const headAt = this.#length;
+    this.#length += HEAD_BYTES;
     this.#write(typeof start === 'number' ? String(start) : start);
     if (rest !== undefined) this.#write(rest);
-    this.#buffer.writeUInt32LE(this.#length - lengthAt - LENGTH_BYTES, lengthAt);
+    this.#writeHead(headAt, STR_32, this.#length - headAt - HEAD_BYTES);
+    this.#count += 1;
   }
 
   get bytes(): Buffer {
+    this.#writeHead(0, ARRAY_32, this.#count);
     return this.#buffer.subarray(0, this.#length);
+  }
+
+  #writeHead(at: number, format: number, length: number): void {
+    this.#buffer[at] = format;
+    this.#buffer.writeUInt32BE(length, at + 1);
   }
 
   #write(part: string | Buffer): void {

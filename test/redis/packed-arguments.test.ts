@@ -1,13 +1,13 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { PackedArguments, UNPACKED } from '../../src/redis/packed-arguments.js';
+import { PackedArguments } from '../../src/redis/packed-arguments.js';
 import { sharedRedis } from '../support/shared-redis.js';
 
 const shared = sharedRedis();
 
 /** What a script reads. */
 const unpacked = (packed: Buffer) =>
-  shared.client.callBuffer('EVAL', `${UNPACKED}return unpacked(ARGV[1])`, 0, packed) as Promise<
+  shared.client.callBuffer('EVAL', 'return cmsgpack.unpack(ARGV[1])', 0, packed) as Promise<
     Buffer[]
   >;
 

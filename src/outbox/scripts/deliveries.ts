@@ -1,6 +1,5 @@
 /** Scripts for a delivery's life, from enqueue to done or dead. */
 
-import { UNPACKED } from '../../redis/packed-arguments.js';
 import { FENCE, NOW, TYPED } from '../../redis/scripts.js';
 import { CLOCK_SLACK_MS } from '../../redis/server-clock.js';
 import { GROUP } from '../../state/format.js';
@@ -44,7 +43,7 @@ const CAPTURED_FORGOTTEN_MAX = 2_000;
  *    script leaves the entries: the keys are found missing, and their webhooks say \`recovery\`. A crash after
  *    it costs nothing: any replica delivers.
  */
-export const ENQUEUE = `${NOW}${READY}${FENCE}${TYPED}${UNPACKED}
+export const ENQUEUE = `${NOW}${READY}${FENCE}${TYPED}
 local refusal = fenced(KEYS[1], ARGV[1])
 if refusal then return refusal end
 local stored = redis.call('HGET', KEYS[1], ARGV[4]) or ''
@@ -57,7 +56,7 @@ local types = { 'hash' }
 for i = 2, 2 + 2 * databases do types[i] = 'zset' end
 for i = 2 * databases + 3, #KEYS, 2 do types[i], types[i + 1] = 'hash', 'stream' end
 expect_types(unpack(types))
-local args, newest, members, at = unpacked(ARGV[6]), 0, {}, 1
+local args, newest, members, at = cmsgpack.unpack(ARGV[6]), 0, {}, 1
 for i = 1, expirations do
   local place, key, known = tonumber(args[at]) * 2 + 1, args[at + 1], tonumber(args[at + 2])
   local detected_at, last = tonumber(args[at + 3]), at + 4 + tonumber(args[at + 4])
