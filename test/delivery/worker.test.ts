@@ -100,6 +100,53 @@ describe('a worker', () => {
     expect(under.logged('attempt')).toHaveLength(2);
   });
 
+  it('has a free place once a webhook is accepted, but leaves at most as many ends unstored', async () => {
+    await using under = aWorker({ concurrency: 2 });
+    const { outbox, sender } = under;
+    const held: (() => void)[] = [];
+    const settle = outbox.settle.bind(outbox);
+    outbox.settle = async (...args) => {
+      await new Promise<void>((resolve) => held.push(resolve));
+      return settle(...args);
+    };
+    await under.store('a', 'b', 'c', 'd', 'e');
+    await under.answer();
+    expect(sender.sent).toEqual(['a', 'b', 'c']);
+    await under.answer();
+    // The ends of a and b are not stored yet: c is in progress, and nothing else begins.
+    expect(sender.sent).toEqual(['a', 'b', 'c']);
+    await under.answer();
+    expect(sender.sent).toEqual(['a', 'b', 'c']);
+    for (const resolve of held.splice(0)) resolve();
+    await settled();
+    expect(sender.sent).toEqual(['a', 'b', 'c', 'd', 'e']);
+    await under.answer();
+    await under.answer();
+    for (const resolve of held.splice(0)) resolve();
+    await settled();
+    expect(await under.pending()).toBe(0);
+  });
+
+  it('keeps the place of a rejected webhook until its wait is stored', async () => {
+    await using under = aWorker({ concurrency: 1 });
+    const { outbox, sender } = under;
+    let store = () => undefined as unknown;
+    const settle = outbox.settle.bind(outbox);
+    outbox.settle = async (...args) => {
+      await new Promise<void>((resolve) => {
+        store = () => resolve();
+      });
+      return settle(...args);
+    };
+    await under.store('a', 'b');
+    await under.answer(rejected(429, 60_000));
+    expect(sender.sent).toEqual(['a']);
+    store();
+    await settled();
+    // The endpoint is throttled now.
+    expect(sender.sent).toEqual(['a']);
+  });
+
   it('ignores the webhooks of other endpoints', async () => {
     await using under = aWorker();
     await under.outbox.enqueue([aDelivery({ endpoint: 'other' })]);

@@ -98,6 +98,27 @@ describe('a nudger', () => {
     expect(under.reads).toEqual([{ key: 'a', atMs: 1_001 }]);
   });
 
+  it.each([
+    [10, true],
+    [40, false],
+  ])('with %i deadlines in hand, spends the end of a wait in turns: %j', async (count, turns) => {
+    await using under = await aNudger();
+    let spent = 0;
+    const turn = under.clock.turn.bind(under.clock);
+    under.clock.turn = () => {
+      spent += 1;
+      return turn();
+    };
+    for (let n = 0; n < count; n += 1) await under.set(`key ${n}`, 1_000);
+    await under.clock.advance(1_000.8);
+    // Wakes the nudger, which has 0.2 ms to wait.
+    await under.set('later', 1_050);
+    expect(under.reads).toEqual([]);
+    expect(spent > 0).toBe(turns);
+    await under.clock.advance(1);
+    expect(under.reads).toHaveLength(count);
+  });
+
   it('waits for the new deadline of a key that lives on', async () => {
     await using under = await aNudger();
     await under.set('a', 100);
