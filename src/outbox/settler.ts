@@ -43,8 +43,9 @@ interface DoneBatch {
 
 export class Settler {
   readonly #parts: SettlerParts;
-  /** By their keys. */
+  /** The next batch of each endpoint. */
   readonly #done = new Map<string, DoneBatch>();
+  readonly #doneRetried = new Map<string, DoneBatch>();
 
   constructor(parts: SettlerParts) {
     this.#parts = parts;
@@ -82,26 +83,31 @@ export class Settler {
   }
 
   #settleDone({ delivery, attempt, entry }: RedisClaimed): Promise<void> {
-    const { ready, deliveries, attempts } = this.#keys(delivery.endpoint);
+    const { endpoint } = delivery;
     // Only a delivery that was retried has recorded attempts to delete.
-    const keys = attempt > 1 ? [ready, deliveries, attempts] : [ready, deliveries];
-    const name = keys.join();
-    let batch = this.#done.get(name);
+    const batches = attempt > 1 ? this.#doneRetried : this.#done;
+    let batch = batches.get(endpoint);
     if (batch === undefined || batch.ids.length >= DONE_BATCH_MAX) {
-      batch = this.#newDoneBatch(delivery.endpoint, keys, name);
-      this.#done.set(name, batch);
+      const { ready, deliveries, attempts } = this.#keys(endpoint);
+      const keys = attempt > 1 ? [ready, deliveries, attempts] : [ready, deliveries];
+      batch = this.#newDoneBatch(endpoint, keys, batches);
+      batches.set(endpoint, batch);
     }
     batch.entries.push(entry);
     batch.ids.push(delivery.id);
     return batch.settled;
   }
 
-  #newDoneBatch(endpoint: string, keys: readonly string[], name: string): DoneBatch {
+  #newDoneBatch(
+    endpoint: string,
+    keys: readonly string[],
+    batches: Map<string, DoneBatch>,
+  ): DoneBatch {
     const { state, scripts, clock } = this.#parts;
     const entries: string[] = [];
     const ids: string[] = [];
     const settled = clock.turn().then(async () => {
-      if (this.#done.get(name)?.ids === ids) this.#done.delete(name);
+      if (batches.get(endpoint)?.ids === ids) batches.delete(endpoint);
       const args = [...entries, ...ids];
       await state.run('settle', () => scripts.settleDone(keys, args), endpoint);
     });
