@@ -1,7 +1,7 @@
 /** Formats findings for people. Pure. */
 import { wrap } from '../lib/terminal.js';
 import type { Finding, Level } from '../server/finding.js';
-import type { Screen } from './screen.js';
+import { adviceLines, type Screen } from './screen.js';
 
 const MARKS: Readonly<Record<Level, string>> = {
   ok: '[+]',
@@ -14,8 +14,6 @@ const COLORS = { ok: 'green', note: 'blue', warning: 'yellow', problem: 'red' } 
 
 /** Between the subject and the text. */
 const GAP = '  ';
-
-const ARROW = '→ ';
 
 /**
  * The finding, then its advice and command on lines of their own. Text is wrapped to the width of the screen, except
@@ -30,13 +28,10 @@ export function findingText(
   const name = subject.padEnd(subjectChars);
   const indent = ' '.repeat(mark.length + 1 + name.length + GAP.length);
   const [first = '', ...rest] = wrap(text, width - indent.length);
-  const [begin, ...more] =
-    advice === null ? [] : wrap(advice, width - indent.length - ARROW.length);
+  const below = advice === null ? [] : adviceLines(advice, width - indent.length);
   const lines = [
     `${paint(COLORS[level], mark)} ${name}${GAP}${first}`,
-    ...rest.map((line) => indent + line),
-    ...(begin === undefined ? [] : [indent + ARROW + begin]),
-    ...more.map((line) => indent + ' '.repeat(ARROW.length) + line),
+    ...[...rest, ...below].map((line) => indent + line),
     ...(command === null ? [] : [paint('cyan', command)]),
   ];
   return lines.map((line) => `${line}\n`).join('');

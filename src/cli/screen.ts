@@ -21,6 +21,14 @@ function widthOf({ isTTY, columns }: Output): number {
   return isTTY === true ? (columns ?? COLUMNS_DEFAULT) : Number.POSITIVE_INFINITY;
 }
 
+const ARROW = '→ ';
+
+/** Advice behind an arrow, in lines of at most `width` characters. */
+export function adviceLines(advice: string, width: number): readonly string[] {
+  const [first = '', ...rest] = wrap(advice, width - ARROW.length);
+  return [ARROW + first, ...rest.map((line) => ' '.repeat(ARROW.length) + line)];
+}
+
 const INDENT = '  ';
 
 /** Wraps uncolored lines that are too long for a terminal, and indents the rest of each line. */

@@ -21,7 +21,7 @@ import {
   requestText,
   warnTooLarge,
 } from './planned.js';
-import { type Screen, screenOf } from './screen.js';
+import { adviceLines, type Screen, screenOf } from './screen.js';
 
 export interface SendOptions extends FileOption, KeyOptions {
   /** A URL to send to, instead of the endpoints' own. */
@@ -128,13 +128,6 @@ function textOf({ endpoint }: Planned, { outcome, tookMs }: Attempted, screen: S
     ...(advice === null ? [] : adviceLines(advice, width - INDENT.length)),
   ];
   return lines.map((line) => `${INDENT}${line}\n`).join('');
-}
-
-const ARROW = '→ ';
-
-function adviceLines(advice: string, width: number): readonly string[] {
-  const [first = '', ...rest] = wrap(advice, width - ARROW.length);
-  return [ARROW + first, ...rest.map((line) => ' '.repeat(ARROW.length) + line)];
 }
 
 function resultText(outcome: Outcome | Prevented, tookMs: number): string {

@@ -186,7 +186,7 @@ async function examineConfigurations(
   return running.length === 0 ? [] : [judgeConfigurations(running, digest, prefix)];
 }
 
-/** Counts dead letters, which nobody else mentions once the cause is gone. */
+/** Counts dead letters: after the cause is fixed, no other finding mentions them. */
 async function judgeDeadLetters(
   redis: Redis,
   prefix: string,

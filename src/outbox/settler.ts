@@ -43,7 +43,6 @@ interface DoneBatch {
 
 export class Settler {
   readonly #parts: SettlerParts;
-  /** By their keys. */
   /** The next batch of each endpoint. */
   readonly #done = new Map<string, DoneBatch>();
   readonly #doneRetried = new Map<string, DoneBatch>();

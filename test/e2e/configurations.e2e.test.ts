@@ -93,7 +93,7 @@ describe.concurrent('two applications with different files under one state.prefi
     expect(error.msg).toContain('state.prefix "expiry-relay"');
     expect(await second.logged('configuration_leading', 10_000)).toMatchObject({ level: 'warn' });
     expect((await second.get('/readyz')).status).toBe(200);
-    expect((await second.get('/readyz?verbose')).text).toContain('[+] configuration: replicas');
+    expect((await second.get('/readyz?verbose')).text).toContain('[!] configuration: replicas');
     expect(await first.metric('expiry_relay_superseded')).toBe(1);
     expect(await second.metric('expiry_relay_configurations')).toBe(2);
     const client = new Redis(redis.url, { protocol: 2 });

@@ -185,7 +185,7 @@ describe('a start that fails', () => {
       {
         level: 'fatal',
         event: 'start_failed',
-        error: `cannot listen on 127.0.0.1:${port} (admin.listen): the port is in use; choose another one`,
+        error: `cannot listen on 127.0.0.1:${port}: the port is in use; choose another one (admin.listen)`,
       },
     ]);
     expect(relay.stderr).toBe('');

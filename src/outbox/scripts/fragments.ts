@@ -83,8 +83,9 @@ const HISTORY_BYTES_MAX = HISTORY_MAX * (2 * 15 + OUTCOME_BYTES_MAX + 7);
 
 /**
  * The history of a delivery is a list of items of JSON, one for each failed attempt. `history_of` returns the items
- * that a relay can have written, and records any other text in the quarantine. `add_attempt` appends an attempt that
- * began `ago` milliseconds ago; the oldest one makes room. Needs NOW, QUARANTINE, WHOLE.
+ * that a relay can have written, and records any other text in the quarantine. `add_attempt` appends an attempt, and
+ * removes the oldest one if there are too many; `ago` is the time since the attempt started, in milliseconds. Needs
+ * NOW, QUARANTINE, WHOLE.
  */
 export const HISTORY = `local function add_item(history, started_at, duration, outcome)
   table.insert(history, string.format('[%.0f,%.0f,"%s"]', started_at, duration, outcome))

@@ -29,11 +29,12 @@ end
 return found`;
 
 /**
- * KEYS: ready, deliveries, waiting, dead, dead-order, attempts, quarantine. Every delivery has an entry in `ready` or `waiting`,
- * and every dead letter one in `dead-order`; another client may have deleted entries. Deliveries become ready again,
- * once the index is small enough for one script. Dead letters are dated now. Where there are too many ids, a random
- * sample is examined: later rounds find the others. Attempts of deliveries that are gone are deleted: a relay of
- * version 0.1 settles deliveries and leaves their attempts. Returns how many deliveries and dead letters were restored.
+ * KEYS: ready, deliveries, waiting, dead, dead-order, attempts, quarantine. Every delivery has an entry in `ready` or
+ * `waiting`, and every dead letter one in `dead-order`; another client may have deleted entries. Deliveries become
+ * ready again, once the index is small enough for one script. Dead letters are dated now. Where there are too many
+ * ids, a random sample is examined: later rounds find the others. Attempts of deliveries that are gone are deleted: a
+ * relay of version 0.1 settles deliveries and leaves their attempts. Returns how many deliveries and dead letters
+ * were restored.
  */
 export const RESTORE = `${NOW}${TYPED}${QUARANTINE}${READY}
 expect_types('stream', 'hash', 'zset', 'hash', 'zset', 'hash')
