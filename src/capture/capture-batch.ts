@@ -44,8 +44,9 @@ export function buildBatch(
   let built = 0;
   let bodyBytes = 0;
   let recovered = 0;
-  for (const [at, one] of dated.entries()) {
+  for (const one of dated) {
     const { expiration: found, matches, entryMs, isRemoval } = one;
+    const values = carried[built] ?? NOTHING;
     built += 1;
     const expiration = overflow.restore(found);
     // The entry was consumed: the notification was processed after all, or the key exists again.
@@ -64,7 +65,7 @@ export function buildBatch(
       result = buildDeliveries(expiration, matches, {
         occurrence: occurrenceOf(expiration, names),
         isTest: false,
-        carried: carried[at] ?? NOTHING,
+        carried: values,
       });
     } catch (error) {
       // Captured nevertheless: another attempt would fail as well, and delay all other expirations.

@@ -65,13 +65,10 @@ export function withDeadline(
   deadlineMs: number | null,
   slackMs: number,
 ): Expiration {
-  const { detectedAtMs } = expiration;
-  if (deadlineMs === null || deadlineMs > detectedAtMs + slackMs) return expiration;
-  return {
-    ...expiration,
-    expiredAtMs: deadlineMs,
-    detectedAtMs: Math.max(detectedAtMs, deadlineMs),
-  };
+  const { database, key, detectedBy } = expiration;
+  if (deadlineMs === null || deadlineMs > expiration.detectedAtMs + slackMs) return expiration;
+  const detectedAtMs = Math.max(expiration.detectedAtMs, deadlineMs);
+  return { database, key, expiredAtMs: deadlineMs, detectedAtMs, detectedBy };
 }
 
 /**

@@ -32,21 +32,25 @@ export interface KeyedQueueParts<Consumer extends string, Item> {
   readonly clock: Clock;
 }
 
-/** The items of one consumer. */
-interface Share<Item> {
-  /** The first items of their keys, except taken ones. */
-  ready: Entry<Item>[];
-  /** The number of unfinished items, ready or not. */
-  count: number;
-  /** The total size of the keys of these items. */
-  keyBytes: number;
-}
-
 export interface Load {
+  /** The number of unfinished items, ready or not. */
   readonly count: number;
   /** Items that wait for no other item of their key. */
   readonly readyCount: number;
+  /** The total size of the keys of the unfinished items. */
   readonly keyBytes: number;
+}
+
+/** The items of one consumer. */
+class Share<Item> implements Load {
+  /** The first items of their keys, except taken ones. */
+  ready: Entry<Item>[] = [];
+  count = 0;
+  keyBytes = 0;
+
+  get readyCount(): number {
+    return this.ready.length;
+  }
 }
 
 interface Drain {
@@ -72,9 +76,7 @@ export class KeyedQueue<Consumer extends string, Item extends KeyInDatabase> {
 
   constructor(parts: KeyedQueueParts<Consumer, Item>) {
     this.#parts = parts;
-    this.#shares = new Map(
-      parts.consumers.map((consumer) => [consumer, { ready: [], count: 0, keyBytes: 0 }]),
-    );
+    this.#shares = new Map(parts.consumers.map((consumer) => [consumer, new Share<Item>()]));
   }
 
   /** The number of unfinished items. */
@@ -84,10 +86,9 @@ export class KeyedQueue<Consumer extends string, Item extends KeyInDatabase> {
     return size;
   }
 
-  /** Returns the number of unfinished items of a consumer, how many are ready, and the total size of their keys. */
+  /** The load of a consumer, which changes with the queue. */
   load(consumer: Consumer): Load {
-    const { count, ready, keyBytes } = this.#share(consumer);
-    return { count, readyCount: ready.length, keyBytes };
+    return this.#share(consumer);
   }
 
   /** Whether any item of the key is unfinished. */

@@ -38,10 +38,11 @@ export class Sequence {
   place(event: KeyEvent): KeyEvent {
     const interval = this.#interval;
     if (event.kind !== 'expired') return { ...event, interval };
+    const { kind, database, key, detectedAtMs, detectedBy } = event;
     const { counts } = interval;
-    const index = counts.get(event.database) ?? 0;
-    counts.set(event.database, index + 1);
-    return { ...event, interval, index };
+    const index = counts.get(database) ?? 0;
+    counts.set(database, index + 1);
+    return { kind, database, key, detectedAtMs, detectedBy, interval, index };
   }
 
   /** Whether a mark has arrived recently. */

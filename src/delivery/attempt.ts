@@ -1,7 +1,7 @@
 /** One attempt: build → sign → send → classify; then the claim ends in the outbox. */
 import type { Chance, Clock } from '../lib/clock.js';
 import type { Endpoint } from '../model/endpoint.js';
-import type { Disposition, Outcome, Prevented } from '../model/vocabulary.js';
+import type { Disposition, FailureDisposition, Outcome, Prevented } from '../model/vocabulary.js';
 import type { Claimed, Outbox } from '../outbox/outbox.js';
 import type { DeliveryEvents } from '../telemetry/delivery-events.js';
 import { buildRequest } from './request.js';
@@ -73,10 +73,15 @@ export function release(claimed: Claimed, parts: AttemptParts): Promise<void> {
   return retryUntilStored(() => parts.outbox.release(claimed), parts);
 }
 
+/** Ends claims in the outbox whose webhooks were accepted. */
+export function settleDone(claims: readonly Claimed[], parts: AttemptParts): Promise<void> {
+  return retryUntilStored(() => parts.outbox.settleDone(claims), parts);
+}
+
 /** Ends a claim in the outbox; `retryAfterMs` as in `Outbox.settle`, counted from the time of this call. */
 export function settle(
   claimed: Claimed,
-  disposition: Disposition,
+  disposition: FailureDisposition,
   retryAfterMs: number,
   parts: AttemptParts,
 ): Promise<void> {

@@ -201,18 +201,10 @@ function judge(
   nowMs: number,
 ): Outcome {
   const { status } = answer;
-  const shownBody = () => redact(Buffer.concat(answer.bodyChunks).toString(), endpoint);
   const faults: ResponseFaults = malformed === null ? {} : { malformed };
   if (status >= 200 && status < 300) {
-    // A getter: the log omits the body, and searching every body for credentials would cost as much as the request.
-    return {
-      kind: 'accepted',
-      status,
-      get answer() {
-        return shownBody();
-      },
-      ...faults,
-    };
+    const accepted = new Accepted(answer, endpoint);
+    return malformed === null ? accepted : Object.assign(accepted, faults);
   }
   const headers = answer.headers();
   const receiverNowMs = receiverTimeMs(only(headers.date), nowMs);
@@ -222,10 +214,32 @@ function judge(
     status,
     retryAfterMs: wait.kind === 'wait' ? wait.ms : null,
     location: shownLocation(only(headers.location), endpoint),
-    answer: shownBody(),
+    answer: shownBody(answer, endpoint),
     ...faults,
     ...(wait.kind === 'unreadable' ? { unreadableRetryAfter: redact(wait.text, endpoint) } : {}),
   };
+}
+
+/** A 2xx. Its body is read on demand: searching every body for credentials would cost as much as the request. */
+class Accepted {
+  readonly kind = 'accepted';
+  readonly status: number;
+  readonly #answer: Answer;
+  readonly #endpoint: Endpoint;
+
+  constructor(answer: Answer, endpoint: Endpoint) {
+    this.status = answer.status;
+    this.#answer = answer;
+    this.#endpoint = endpoint;
+  }
+
+  get answer(): string {
+    return shownBody(this.#answer, this.#endpoint);
+  }
+}
+
+function shownBody({ bodyChunks }: Answer, endpoint: Endpoint): string {
+  return redact(Buffer.concat(bodyChunks).toString(), endpoint);
 }
 
 /** The first one of several headers with the same name. */

@@ -6,7 +6,7 @@ import { setMaxListeners } from 'node:events';
 import { Condition } from '../lib/condition.js';
 import type { Outcome } from '../model/vocabulary.js';
 import type { Claimed } from '../outbox/outbox.js';
-import { type AttemptParts, attempt, release, settle } from './attempt.js';
+import { type AttemptParts, attempt, release, settle, settleDone } from './attempt.js';
 import { Breaker, type Capacity } from './breaker.js';
 import { RateLimiter } from './rate-limiter.js';
 import { STATUS_GONE } from './retry-policy.js';
@@ -45,6 +45,8 @@ export class Worker {
   #inFlight = 0;
   /** Accepted webhooks whose ends are not stored yet. They take no place; a crash repeats them. */
   #settling = 0;
+  /** Those of them that are settled together at the next turn of the event loop. */
+  readonly #accepted: Claimed[] = [];
   /** Claims of prevented attempts that are being released. */
   #releasing = 0;
   /** How many attempts this machine could make when one was prevented, and until when that limit applies. */
@@ -160,15 +162,23 @@ export class Worker {
       if (attempted.kind === 'prevented') return this.#freeAfter(this.#release(claimed), begun);
       const { outcome, disposition } = attempted;
       this.#judge(begun, outcome);
-      const settled = settle(claimed, disposition, this.#retryAfterMs(outcome), this.#parts);
-      if (disposition.kind !== 'done') return this.#freeAfter(settled, begun);
-      this.#free(begun);
+      if (disposition.kind !== 'done') {
+        const retryAfterMs = this.#retryAfterMs(outcome);
+        return this.#freeAfter(settle(claimed, disposition, retryAfterMs, this.#parts), begun);
+      }
       this.#settling += 1;
-      void settled.then(() => {
-        this.#settling -= 1;
-        this.#changed.notifyAll();
-      });
+      if (this.#accepted.push(claimed) === 1) void this.#settleAccepted();
+      this.#free(begun);
     });
+  }
+
+  /** Settles what is accepted until the next turn of the event loop. */
+  async #settleAccepted(): Promise<void> {
+    await this.#parts.clock.turn();
+    const claims = this.#accepted.splice(0);
+    await settleDone(claims, this.#parts);
+    this.#settling -= claims.length;
+    this.#changed.notifyAll();
   }
 
   /** Frees the place of an attempt. */

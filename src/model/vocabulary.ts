@@ -254,6 +254,9 @@ export type Disposition =
       readonly failure: FailedAttempt | null;
     };
 
+/** The next step for a delivery whose attempt failed, or was not made. */
+export type FailureDisposition = Exclude<Disposition, { readonly kind: 'done' }>;
+
 /** A failed attempt, for the history of its delivery. */
 export interface FailedAttempt {
   /** By this replica's monotonic clock. */

@@ -9,8 +9,8 @@ import type {
   CapturedExpiration,
   DeadLetter,
   Delivery,
-  Disposition,
   FailedAttempt,
+  FailureDisposition,
   RecordedAttempt,
 } from '../model/vocabulary.js';
 import { HISTORY_MAX } from '../state/format.js';
@@ -128,7 +128,21 @@ export class MemoryOutbox implements Outbox {
     });
   }
 
-  async settle(claimed: Claimed, disposition: Disposition, retryAfterMs: number): Promise<void> {
+  async settleDone(claims: readonly Claimed[]): Promise<void> {
+    for (const { delivery } of claims) {
+      const queue = this.#queue(delivery.endpoint);
+      const entry = queue.entries.get(delivery.id);
+      if (entry === undefined || this.#closed) continue;
+      this.#forget(queue, entry);
+      queue.condition.notifyAll();
+    }
+  }
+
+  async settle(
+    claimed: Claimed,
+    disposition: FailureDisposition,
+    retryAfterMs: number,
+  ): Promise<void> {
     const { delivery } = claimed;
     const queue = this.#queue(delivery.endpoint);
     const entry = queue.entries.get(delivery.id);
@@ -141,10 +155,8 @@ export class MemoryOutbox implements Outbox {
     queue.condition.notifyAll();
   }
 
-  #dispose(queue: EndpointQueue, entry: Entry, disposition: Disposition): void {
+  #dispose(queue: EndpointQueue, entry: Entry, disposition: FailureDisposition): void {
     switch (disposition.kind) {
-      case 'done':
-        return this.#forget(queue, entry);
       case 'retry':
         entry.history = this.#historyWith(entry, disposition.failure);
         return this.#wait(queue, entry, disposition.notBeforeMs);

@@ -10,7 +10,12 @@
  *                 ├◀──stage (the outbox itself, when a wait is over)──┘
  *                 └◀──replay (of a dead letter)
  */
-import type { CapturedExpiration, DeadLetter, Delivery, Disposition } from '../model/vocabulary.js';
+import type {
+  CapturedExpiration,
+  DeadLetter,
+  Delivery,
+  FailureDisposition,
+} from '../model/vocabulary.js';
 
 /** The maximum of a `Retry-After`: a receiver's mistake must not silence an endpoint for days. */
 export const RETRY_AFTER_MS_MAX = 60 * 60 * 1000;
@@ -85,13 +90,19 @@ export interface Outbox {
   claim(endpoint: string, countMax: number, signal: AbortSignal): Promise<readonly Claimed[]>;
 
   /**
-   * Ends a claim in one step; the claim is then void. A rejection does not say whether the result was stored: repeat
-   * the call. Settling a void claim changes nothing. `retryAfterMs` other than 0 throttles the endpoint in all
-   * replicas, until the latest time that it has asked for by `Retry-After`. Replaying one of its dead letters ends the
-   * throttling, and so does a dead letter with the reason `gone`. A failed attempt enters the history, which its dead
-   * letter keeps.
+   * Ends claims of one endpoint in one step, because the endpoint has accepted their webhooks. The claims are then
+   * void. A rejection does not say whether the result was stored: repeat the call. Settling a void claim changes
+   * nothing.
    */
-  settle(claimed: Claimed, disposition: Disposition, retryAfterMs: number): Promise<void>;
+  settleDone(claims: readonly Claimed[]): Promise<void>;
+
+  /**
+   * Ends a claim whose attempt failed or was not made; otherwise like `settleDone`. `retryAfterMs` other than 0
+   * throttles the endpoint in all replicas, until the latest time that it has asked for by `Retry-After`. Replaying one
+   * of its dead letters ends the throttling, and so does a dead letter with the reason `gone`. A failed attempt enters
+   * the history, which its dead letter keeps.
+   */
+  settle(claimed: Claimed, disposition: FailureDisposition, retryAfterMs: number): Promise<void>;
 
   /** Returns a claim whose attempt was not made: the delivery is ready at once, and the attempt does not count. */
   release(claimed: Claimed): Promise<void>;

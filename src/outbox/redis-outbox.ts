@@ -4,7 +4,7 @@
  */
 import { Condition } from '../lib/condition.js';
 import { FencedError } from '../model/errors.js';
-import type { CapturedExpiration, Delivery, Disposition } from '../model/vocabulary.js';
+import type { CapturedExpiration, Delivery, FailureDisposition } from '../model/vocabulary.js';
 import { PackedArguments } from '../redis/packed-arguments.js';
 import {
   batchField,
@@ -146,7 +146,16 @@ export class RedisOutbox implements Outbox {
     return [];
   }
 
-  async settle(claimed: Claimed, disposition: Disposition, retryAfterMs: number): Promise<void> {
+  async settleDone(claims: readonly Claimed[]): Promise<void> {
+    await this.#settler.settleDone(claims as readonly RedisClaimed[]);
+    for (const claimed of claims) this.#claimer.forget(claimed as RedisClaimed);
+  }
+
+  async settle(
+    claimed: Claimed,
+    disposition: FailureDisposition,
+    retryAfterMs: number,
+  ): Promise<void> {
     await this.#settler.settle(claimed as RedisClaimed, disposition, retryAfterMs);
     this.#claimer.forget(claimed as RedisClaimed);
   }

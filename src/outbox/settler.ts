@@ -1,9 +1,6 @@
-/**
- * Settles claims in Redis: one script for all that are done within the same turn of the event loop, and one script for
- * each other claim.
- */
+/** Settles claims in Redis. */
 import type { Clock } from '../lib/clock.js';
-import type { Delivery, Disposition, FailedAttempt } from '../model/vocabulary.js';
+import type { Delivery, FailedAttempt, FailureDisposition } from '../model/vocabulary.js';
 import {
   type EndpointKeys,
   endpointKeys,
@@ -16,9 +13,6 @@ import {
 import type { RedisState } from '../state/redis-state.js';
 import type { RedisClaimed } from './claimer.js';
 import type { OutboxScripts } from './scripts/scripts.js';
-
-/** Lua's `unpack` accepts only some thousand values. */
-const DONE_BATCH_MAX = 1_000;
 
 export interface SettlerParts {
   readonly state: RedisState;
@@ -34,30 +28,39 @@ export interface SettlerParts {
   readonly onDeadLettersEvicted: (endpoint: string, count: number) => void;
 }
 
-/** Done claims that are settled together. */
-interface DoneBatch {
-  readonly entries: string[];
-  readonly ids: string[];
-  readonly settled: Promise<void>;
-}
-
 export class Settler {
   readonly #parts: SettlerParts;
-  /** The next batch of each endpoint. */
-  readonly #done = new Map<string, DoneBatch>();
-  readonly #doneRetried = new Map<string, DoneBatch>();
 
   constructor(parts: SettlerParts) {
     this.#parts = parts;
   }
 
+  /** See `Outbox.settleDone`; rejects when Redis does. A few thousand claims are as many as Lua's `unpack` accepts. */
+  async settleDone(claims: readonly RedisClaimed[]): Promise<void> {
+    const [first] = claims;
+    if (first === undefined) return;
+    const { state, scripts } = this.#parts;
+    const { endpoint } = first.delivery;
+    const { ready, deliveries, attempts } = this.#keys(endpoint);
+    // Only deliveries that were retried have recorded attempts to delete.
+    const wereRetried = claims.some(({ attempt }) => attempt > 1);
+    const keys = wereRetried ? [ready, deliveries, attempts] : [ready, deliveries];
+    const args = [
+      ...claims.map(({ entry }) => entry),
+      ...claims.map(({ delivery }) => delivery.id),
+    ];
+    await state.run('settle', () => scripts.settleDone(keys, args), endpoint);
+  }
+
   /** See `Outbox.settle`; rejects when Redis does. */
-  settle(claimed: RedisClaimed, disposition: Disposition, retryAfterMs: number): Promise<void> {
+  settle(
+    claimed: RedisClaimed,
+    disposition: FailureDisposition,
+    retryAfterMs: number,
+  ): Promise<void> {
     const { clock } = this.#parts;
     const { attempt, delivery, entry } = claimed;
     switch (disposition.kind) {
-      case 'done':
-        return this.#settleDone(claimed);
       case 'retry': {
         const waitMs = Math.max(0, Math.round(disposition.notBeforeMs - clock.monotonicMs()));
         const args = [entry, waitingMember(delivery.id, attempt), waitMs, retryAfterMs];
@@ -80,38 +83,6 @@ export class Settler {
   #recordOf({ startedMs, durationMs, outcome }: FailedAttempt): readonly (string | number)[] {
     const agoMs = Math.max(0, Math.round(this.#parts.clock.monotonicMs() - startedMs));
     return [agoMs, durationMs, outcome];
-  }
-
-  #settleDone({ delivery, attempt, entry }: RedisClaimed): Promise<void> {
-    const { endpoint } = delivery;
-    // Only a delivery that was retried has recorded attempts to delete.
-    const batches = attempt > 1 ? this.#doneRetried : this.#done;
-    let batch = batches.get(endpoint);
-    if (batch === undefined || batch.ids.length >= DONE_BATCH_MAX) {
-      const { ready, deliveries, attempts } = this.#keys(endpoint);
-      const keys = attempt > 1 ? [ready, deliveries, attempts] : [ready, deliveries];
-      batch = this.#newDoneBatch(endpoint, keys, batches);
-      batches.set(endpoint, batch);
-    }
-    batch.entries.push(entry);
-    batch.ids.push(delivery.id);
-    return batch.settled;
-  }
-
-  #newDoneBatch(
-    endpoint: string,
-    keys: readonly string[],
-    batches: Map<string, DoneBatch>,
-  ): DoneBatch {
-    const { state, scripts, clock } = this.#parts;
-    const entries: string[] = [];
-    const ids: string[] = [];
-    const settled = clock.turn().then(async () => {
-      if (batches.get(endpoint)?.ids === ids) batches.delete(endpoint);
-      const args = [...entries, ...ids];
-      await state.run('settle', () => scripts.settleDone(keys, args), endpoint);
-    });
-    return { entries, ids, settled };
   }
 
   async #settleRetry({ endpoint }: Delivery, args: readonly (string | number)[]): Promise<void> {

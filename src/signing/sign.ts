@@ -98,12 +98,11 @@ export function sign(
   nowMs: number,
 ): SignedHeaders {
   const timestampS = String(Math.floor(nowMs / 1000));
-  const headers = { 'webhook-id': id, 'webhook-timestamp': timestampS };
-  if (secrets.length === 0) return headers;
+  if (secrets.length === 0) return { 'webhook-id': id, 'webhook-timestamp': timestampS };
   const head = signedHead(id, timestampS);
   const ordered = secrets.length === 1 ? secrets : secrets.toSorted(symmetricFirst);
-  const signatures = ordered.map((secret) => signature(secret, head, body));
-  return { ...headers, 'webhook-signature': signatures.join(' ') };
+  const signatures = ordered.map((secret) => signature(secret, head, body)).join(' ');
+  return { 'webhook-id': id, 'webhook-timestamp': timestampS, 'webhook-signature': signatures };
 }
 
 /** `whpk_…` of each asymmetric secret: the public key for receivers. */

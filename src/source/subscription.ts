@@ -64,9 +64,10 @@ export async function subscribe(
     canary.onNotification(database, key, kind);
     if (kind === 'changed') arePublished = true;
     if (key.subarray(0, ownPrefix.length).equals(ownPrefix)) return;
-    const event = { database, key, detectedAtMs: Math.round(serverClock.nowMs()) };
-    if (kind === 'expired') onEvent({ ...event, kind, detectedBy: 'notification' });
-    else onEvent({ ...event, kind });
+    const detectedAtMs = Math.round(serverClock.nowMs());
+    if (kind === 'expired') {
+      onEvent({ kind, database, key, detectedAtMs, detectedBy: 'notification' });
+    } else onEvent({ kind, database, key, detectedAtMs });
   });
   const named = (wanted: (kind: KeyEvent['kind']) => boolean) =>
     [...channels].filter(([, { kind }]) => wanted(kind)).map(([name]) => name);

@@ -7,7 +7,7 @@ import { readProxyUrl } from '../../src/config/addresses.js';
 import { CONNECTION_AGE_MS_MAX } from '../../src/delivery/connection.js';
 import { createDnsLookup } from '../../src/delivery/dns.js';
 import { buildRequest } from '../../src/delivery/request.js';
-import { createSender, outcomeOf } from '../../src/delivery/send.js';
+import { createSender } from '../../src/delivery/send.js';
 import { systemClock } from '../../src/lib/clock.js';
 import type { Endpoint } from '../../src/model/endpoint.js';
 import { Secret } from '../../src/model/secret.js';
@@ -18,6 +18,7 @@ import { aDelivery, anEndpoint } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { FaultyServer, nobodyThere } from '../support/faulty-server.js';
 import { startHttps } from '../support/https-server.js';
+import { outcomeOf } from '../support/outcome.js';
 import { TestReceiver } from '../support/test-receiver.js';
 
 function proxyAt(url: string) {

@@ -7,7 +7,7 @@ import { createConnector, targetOf } from '../../src/delivery/connect.js';
 import { createDnsLookup } from '../../src/delivery/dns.js';
 import { buildRequest } from '../../src/delivery/request.js';
 import { BODY_BYTES_MAX, HEAD_BYTES_MAX } from '../../src/delivery/response-reader.js';
-import { createSender, outcomeOf } from '../../src/delivery/send.js';
+import { createSender } from '../../src/delivery/send.js';
 import { systemClock } from '../../src/lib/clock.js';
 import type { Endpoint } from '../../src/model/endpoint.js';
 import { Secret } from '../../src/model/secret.js';
@@ -16,6 +16,7 @@ import { aDelivery, anEndpoint } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { FaultyServer, flood, type Misbehave } from '../support/faulty-server.js';
 import { startFaultyHttps } from '../support/https-server.js';
+import { outcomeOf } from '../support/outcome.js';
 
 /** The most that Node reads at a time, and hence beyond a limit. */
 const READ_BYTES_MAX = 64 * 1024;

@@ -2,7 +2,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createDnsLookup } from '../../src/delivery/dns.js';
 import { buildRequest } from '../../src/delivery/request.js';
-import { createSender, outcomeOf } from '../../src/delivery/send.js';
+import { createSender } from '../../src/delivery/send.js';
 import { systemClock } from '../../src/lib/clock.js';
 import type { Endpoint } from '../../src/model/endpoint.js';
 import { Secret } from '../../src/model/secret.js';
@@ -10,6 +10,7 @@ import { aDelivery, anEndpoint } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { FaultyServer, flood, type Misbehave, nobodyThere } from '../support/faulty-server.js';
 import { ManualClock } from '../support/manual-clock.js';
+import { outcomeOf } from '../support/outcome.js';
 import { assertVerified, type Respond, TestReceiver } from '../support/test-receiver.js';
 
 const WITHHELD = '[withheld: it repeats a header or the query of this endpoint]';

@@ -104,10 +104,10 @@ describe('a worker', () => {
     await using under = aWorker({ concurrency: 2 });
     const { outbox, sender } = under;
     const held: (() => void)[] = [];
-    const settle = outbox.settle.bind(outbox);
-    outbox.settle = async (...args) => {
+    const settleDone = outbox.settleDone.bind(outbox);
+    outbox.settleDone = async (...args) => {
       await new Promise<void>((resolve) => held.push(resolve));
-      return settle(...args);
+      return settleDone(...args);
     };
     await under.store('a', 'b', 'c', 'd', 'e');
     await under.answer();
@@ -181,8 +181,8 @@ describe('a worker', () => {
   it('continues when the outbox fails to claim or to settle', async () => {
     await using under = aWorker();
     const { outbox } = under;
-    const settle = outbox.settle.bind(outbox);
-    outbox.settle = () => Promise.reject(new Error('the disk is full'));
+    const settleDone = outbox.settleDone.bind(outbox);
+    outbox.settleDone = () => Promise.reject(new Error('the disk is full'));
     await under.store('a');
     await under.answer();
     const claim = outbox.claim.bind(outbox);
@@ -194,7 +194,7 @@ describe('a worker', () => {
       { endpoint: 'shop', error: 'the disk is gone' },
       { endpoint: 'shop', error: 'the disk is full' },
     ]);
-    outbox.settle = settle;
+    outbox.settleDone = settleDone;
     outbox.claim = claim;
     await under.store('c');
     await under.clock.advance(1_000);
@@ -206,12 +206,12 @@ describe('a worker', () => {
   it('repeats a failed settle until it succeeds, and never sends the webhook again', async () => {
     await using under = aWorker();
     const { outbox } = under;
-    const settle = outbox.settle.bind(outbox);
-    outbox.settle = () => Promise.reject(new Error('no connection'));
+    const settleDone = outbox.settleDone.bind(outbox);
+    outbox.settleDone = () => Promise.reject(new Error('no connection'));
     await under.store('a');
     await under.answer();
     await under.clock.advance(5_000);
-    outbox.settle = settle;
+    outbox.settleDone = settleDone;
     await under.clock.advance(500);
     expect(await under.pending()).toBe(0);
     expect(under.sender.sent).toEqual(['a']);

@@ -8,6 +8,7 @@ import { endpointKeys, GROUP, replicasKey } from '../../src/state/format.js';
 import { aDelivery, aFailure, deadOf, retryAt } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { openState } from '../support/redis-state.js';
+import { settle } from '../support/settle.js';
 import { sharedRedis } from '../support/shared-redis.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
 import { lettersOf } from './outbox.contract.js';
@@ -125,7 +126,7 @@ describe('a replica that dies', () => {
   it('with a claim whose reply was lost counts as an attempt', async () => {
     const { dying, heir, dies, proxy, claimed } = await twoReplicas();
     await store(dying.outbox, 'before');
-    await dying.outbox.settle(await claimOne(dying.outbox), { kind: 'done' }, 0);
+    await dying.outbox.settleDone([await claimOne(dying.outbox)]);
     await store(dying.outbox, 'a');
     proxy.loseReplies();
     const lost = dying.outbox.claim('shop', 1, never).catch(() => []);
@@ -155,7 +156,7 @@ describe('a replica that dies', () => {
     await store(dying.outbox, 'a');
     const claim = await claimOne(dying.outbox);
     proxy.loseReplies();
-    const lost = expect(dying.outbox.settle(claim, disposition, 0)).rejects.toThrow();
+    const lost = expect(settle(dying.outbox, claim, disposition)).rejects.toThrow();
     await eventually('it is stored', async () => (await claimed()) === 0);
     await dies();
     await lost;
@@ -210,7 +211,7 @@ describe('a server that comes back with older data', () => {
     const before = await Promise.all(
       [ready, deliveries].map((key) => shared.client.dumpBuffer(key)),
     );
-    await heir.outbox.settle(settled, { kind: 'done' }, 0);
+    await heir.outbox.settleDone([settled]);
     for (const [at, key] of [ready, deliveries].entries()) {
       await shared.client.restore(key, 0, before[at] ?? '', 'REPLACE');
     }
@@ -218,7 +219,7 @@ describe('a server that comes back with older data', () => {
     await eventually('a new connection', () => heir.state.connections === 2);
     await expectAgain(heir.outbox, settled);
     // An attempt in progress is not given back.
-    await heir.outbox.settle(held, { kind: 'done' }, 0);
+    await heir.outbox.settleDone([held]);
     expect(await heir.outbox.depth('shop')).toMatchObject({ pending: 1 });
   });
 

@@ -6,6 +6,7 @@ import { endpointKeys, GROUP, leaseKey } from '../../src/state/format.js';
 import { openBreakableState } from '../support/breakable-state.js';
 import { aDelivery, aFailure, deadOf, retryAt } from '../support/domain.js';
 import { openState } from '../support/redis-state.js';
+import { settle } from '../support/settle.js';
 import { sharedRedis } from '../support/shared-redis.js';
 import { lettersOf } from './outbox.contract.js';
 
@@ -49,7 +50,7 @@ async function breakable() {
     await using other = await openState(shared.server.port, prefix);
     const elsewhere = other.outbox({ replica: 'two' });
     for (const claimed of await elsewhere.claim('shop', 9, never)) {
-      await elsewhere.settle(claimed, { kind: 'done' }, 0);
+      await elsewhere.settleDone([claimed]);
     }
   };
   const faults = { failsNotStored, failsStored };
@@ -177,7 +178,7 @@ describe('claim', () => {
     );
     const again = await claimOne();
     expect(again).toMatchObject({ delivery: { id: 'b' }, attempt: 1 });
-    for (const claimed of [known, again]) await outbox.settle(claimed, { kind: 'done' }, 0);
+    for (const claimed of [known, again]) await outbox.settleDone([claimed]);
     expect(await atServer.stored()).toBe(0);
   });
 });
@@ -198,9 +199,9 @@ describe.each([
     const { outbox, claimOne, atServer, failsNotStored } = await breakable();
     await outbox.enqueue([aDelivery()]);
     const claimed = await claimOne();
-    await failsNotStored(() => outbox.settle(claimed, disposition, 0));
+    await failsNotStored(() => settle(outbox, claimed, disposition));
     expect(await seen(atServer)).toEqual({ stored: 1, waiting: 0, dead: 0, recorded: 0 });
-    await outbox.settle(claimed, disposition, 0);
+    await settle(outbox, claimed, disposition);
     expect(await seen(atServer)).toEqual(after);
   });
 
@@ -209,10 +210,10 @@ describe.each([
     await outbox.enqueue([aDelivery()]);
     const claimed = await claimOne();
     await failsStored(
-      () => outbox.settle(claimed, disposition, 0),
+      () => settle(outbox, claimed, disposition),
       async () => (await atServer.claimed()) === 0,
     );
-    await outbox.settle(claimed, disposition, 0);
+    await settle(outbox, claimed, disposition);
     expect(await seen(atServer)).toEqual(after);
   });
 });

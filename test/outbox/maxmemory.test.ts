@@ -73,12 +73,12 @@ describe('a Redis at its maxmemory', () => {
     const [done, retry, dead] = await outbox.claim('shop', 3, never);
     if (!(done && retry && dead)) throw new Error('not claimed');
     await fill();
-    await outbox.settle(done, { kind: 'done' }, 0);
+    await outbox.settleDone([done]);
     await outbox.settle(retry, retryAt(9e12), 1);
     await outbox.settle(dead, DEAD, 1);
     expect(await outbox.depth('shop')).toMatchObject({ pending: 1, deadLetters: 1 });
     // A void claim, as well.
-    await outbox.settle(done, { kind: 'done' }, 0);
+    await outbox.settleDone([done]);
     await outbox.settle(retry, retryAt(0), 0);
     await outbox.settle(dead, DEAD, 0);
     expect(await outbox.depth('shop')).toMatchObject({ pending: 1, deadLetters: 1 });

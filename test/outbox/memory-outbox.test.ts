@@ -42,7 +42,7 @@ describe('the outbox in memory', () => {
     expect(await outbox.enqueue([bytes('a', 80)])).toEqual([]);
     expect(await outbox.enqueue([bytes('b', 30)])).toHaveLength(1);
     const [claimed] = await outbox.claim('shop', 1, never);
-    if (claimed) await outbox.settle(claimed, { kind: 'done' }, 0);
+    if (claimed) await outbox.settleDone([claimed]);
     expect(await outbox.enqueue([bytes('b', 30)])).toEqual([]);
   });
 

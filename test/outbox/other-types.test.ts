@@ -64,7 +64,7 @@ describe('a delivery', () => {
     await outbox.settle(await claim(), RETRY_NOW, 0);
     const claimed = await claim();
     await spoil('attempts');
-    await outbox.settle(claimed, { kind: 'done' }, 0);
+    await outbox.settleDone([claimed]);
     expect(await outbox.depth('shop')).toMatchObject({ pending: 0 });
   });
 
@@ -72,7 +72,7 @@ describe('a delivery', () => {
     const { outbox, claim, spoil, typeOf } = await open();
     const claimed = await claim();
     await spoil('attempts');
-    await outbox.settle(claimed, { kind: 'done' }, 0);
+    await outbox.settleDone([claimed]);
     expect(await typeOf('attempts')).toBe('list');
   });
 

@@ -4,6 +4,7 @@ import type { DeadLetter, Disposition } from '../../src/model/vocabulary.js';
 import type { Claimed, DeadLetters, Outbox } from '../../src/outbox/outbox.js';
 import { HISTORY_MAX } from '../../src/state/format.js';
 import { aDelivery, aFailure, deadOf, retryAt } from '../support/domain.js';
+import { settle as settleBy } from '../support/settle.js';
 
 /** An outbox under test, and the means to move its time. */
 export interface OutboxUnderTest {
@@ -40,7 +41,7 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
       return claimed;
     };
     const settle = (claimed: Claimed, disposition: Disposition, retryAfterMs = 0) =>
-      outbox.settle(claimed, disposition, retryAfterMs);
+      settleBy(outbox, claimed, disposition, retryAfterMs);
     const idsOf = (claims: readonly Claimed[]) => claims.map(({ delivery }) => delivery.id);
     const nothingReady = async () => {
       const giveUp = new AbortController();

@@ -5,6 +5,7 @@ import { endpointKeys, replicasKey } from '../../src/state/format.js';
 import { aDelivery, deadOf, retryAt } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { openState } from '../support/redis-state.js';
+import { settle } from '../support/settle.js';
 import { sharedRedis } from '../support/shared-redis.js';
 
 const shared = sharedRedis();
@@ -100,7 +101,7 @@ describe('what a dead replica had claimed', () => {
       const { one, other, claims, dies } = await twoReplicas();
       await dies();
       await other.presence.reclaim();
-      for (const claimed of claims) await one.outbox.settle(claimed, disposition, 0);
+      for (const claimed of claims) await settle(one.outbox, claimed, disposition);
       expect((await other.outbox.depth('shop')).pending).toBe(3);
       expect(await other.outbox.claim('shop', 9, never)).toHaveLength(3);
       expect((await other.outbox.depth('shop')).deadLetters).toBe(0);

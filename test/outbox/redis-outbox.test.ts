@@ -37,7 +37,7 @@ describe('the outbox in Redis', () => {
     const { outbox, prefix } = await anOutbox();
     await outbox.enqueue([aDelivery()]);
     const [claimed] = await outbox.claim('shop', 1, never);
-    if (claimed) await outbox.settle(claimed, { kind: 'done' }, 0);
+    if (claimed) await outbox.settleDone([claimed]);
     const keys = await shared.client.keys(`{${prefix}}:*`);
     const ready = `{${prefix}}:1:outbox:shop:ready`;
     expect(keys.sort()).toEqual([ready, `{${prefix}}:1:replicas`, `{${prefix}}:format`]);
@@ -56,7 +56,7 @@ describe('the outbox in Redis', () => {
       const { ready, deliveries, attempts } = endpointKeys(prefix, 'shop');
       const [[entry] = ['']] = await shared.client.xrange(ready, '-', '+', 'COUNT', 1);
       if (isLost) await shared.client.multi().xdel(ready, entry).xack(ready, GROUP, entry).exec();
-      await Promise.all(claims.map((claimed) => outbox.settle(claimed, { kind: 'done' }, 0)));
+      await outbox.settleDone(claims);
       const left = isLost ? ['a'] : [];
       expect(await shared.client.hkeys(deliveries)).toEqual(left);
       expect(await shared.client.hkeys(attempts)).toEqual(left);
@@ -211,7 +211,7 @@ describe('the outbox in Redis', () => {
     const ids = Array.from({ length: 200 }, (_, n) => `msg_${n}`);
     await outbox.enqueue(ids.map((id) => aDelivery({ id })));
     const claims = await outbox.claim('shop', 200, never);
-    await Promise.all(claims.map((claimed) => outbox.settle(claimed, { kind: 'done' }, 0)));
+    await outbox.settleDone(claims);
     expect(await outbox.depth('shop')).toMatchObject({ pending: 0, oldestDueForMs: null });
   });
 });

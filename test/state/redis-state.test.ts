@@ -173,7 +173,7 @@ describe.concurrent('a state Redis', () => {
       await one.enqueue([aDelivery({ id: `${n}-a` }), aDelivery({ id: `${n}-b` })]);
       const claims = await one.claim('shop', 2, never);
       await client.script('FLUSH');
-      await Promise.all(claims.map((claimed) => one.settle(claimed, { kind: 'done' }, 0)));
+      await one.settleDone(claims);
     }
     expect(await one.depth('shop')).toMatchObject({ pending: 0 });
     expect(said).toEqual([]);

@@ -5,10 +5,10 @@ import type {
   CapturedExpiration,
   DeadReason,
   Delivery,
-  Disposition,
   Expiration,
   ExpiredEvent,
   FailedAttempt,
+  FailureDisposition,
   Route,
 } from '../../src/model/vocabulary.js';
 import { NO_VALUES, type WebhookInput } from '../../src/payload/webhook-input.js';
@@ -58,7 +58,7 @@ export function aFailure(given: Partial<FailedAttempt> = {}): FailedAttempt {
 }
 
 /** A retry after an attempt that failed; times are monotonic. */
-export function retryAt(notBeforeMs: number, failure = aFailure()): Disposition {
+export function retryAt(notBeforeMs: number, failure = aFailure()): FailureDisposition {
   return { kind: 'retry', notBeforeMs, failure };
 }
 
@@ -66,7 +66,7 @@ export function retryAt(notBeforeMs: number, failure = aFailure()): Disposition 
 export function deadOf(
   reason: DeadReason,
   failure: FailedAttempt | null = null,
-): Disposition & { readonly kind: 'dead' } {
+): FailureDisposition & { readonly kind: 'dead' } {
   return { kind: 'dead', reason, lastOutcome: failure?.outcome ?? null, failure };
 }
 
