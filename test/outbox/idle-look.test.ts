@@ -57,7 +57,7 @@ describe('an idle endpoint', () => {
     expect(performance.now() - startMs).toBeLessThan(SOON_MS);
   });
 
-  it('claims a retry that is due, any process that has scheduled it', async () => {
+  it('claims a retry that is due, also one that another replica has scheduled', async () => {
     await using under = await anIdleReplica(['shop']);
     const { other } = under;
     await other.enqueue([aDelivery({ id: 'a', endpoint: 'mail' })]);
