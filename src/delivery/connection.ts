@@ -51,17 +51,17 @@ export class Answer {
 }
 
 /** Receives the end of a request. */
-export interface Recipient {
+export interface Recipient<Self extends Recipient<Self>> {
   /**
    * `answer` is null without a final status. `error` is null if the response is complete, or as long as the relay reads
-   * one. `hasBegun`: any byte of a response was read. Must not throw.
+   * one. Must not throw.
    */
-  ended(answer: Answer | null, error: unknown, hasBegun: boolean): void;
+  ended(connection: Connection<Self>, answer: Answer | null, error: unknown): void;
 }
 
 const NOTHING: readonly never[] = [];
 
-export class Connection implements Dispatcher.DispatchHandler {
+export class Connection<Its extends Recipient<Its>> implements Dispatcher.DispatchHandler {
   readonly connector: Connector;
   readonly #client: Client;
   readonly #clock: Clock;
@@ -70,8 +70,7 @@ export class Connection implements Dispatcher.DispatchHandler {
   /** Whether connecting has failed: undici's client may be unusable after that. */
   #hasFailed = false;
   #isSpent = false;
-  /** The recipient of the request in progress; null: there is none. */
-  #recipient: Recipient | null = null;
+  #recipient: Its | null = null;
   /** Whether the request is on the connection. */
   #isSent = false;
   #rawHeaders: readonly Buffer[] | null = null;
@@ -106,7 +105,17 @@ export class Connection implements Dispatcher.DispatchHandler {
     return !this.#hasFailed && !this.#isSpent && !isOld;
   }
 
-  begin(options: Dispatcher.DispatchOptions, recipient: Recipient): void {
+  /** The recipient of the request in progress; null: there is none. */
+  get recipient(): Its | null {
+    return this.#recipient;
+  }
+
+  /** Whether any byte of a response to the last request was read. */
+  get hasBegun(): boolean {
+    return this.#reader.hasBegun;
+  }
+
+  begin(options: Dispatcher.DispatchOptions, recipient: Its): void {
     this.#recipient = recipient;
     this.#isSent = false;
     this.#rawHeaders = null;
@@ -159,7 +168,7 @@ export class Connection implements Dispatcher.DispatchHandler {
   #end(answer: Answer | null, error: unknown): void {
     const recipient = this.#recipient;
     this.#recipient = null;
-    recipient?.ended(answer, error, this.#reader.hasBegun);
+    recipient?.ended(this, answer, error);
   }
 
   /** The response so far; with a malformed head only its status. */

@@ -6,9 +6,9 @@ import type { LookupFunction } from 'node:net';
 import type { Clock } from '../lib/clock.js';
 import type { Endpoint } from '../model/endpoint.js';
 import { type Connector, createConnector, originOf } from './connect.js';
-import { Connection } from './connection.js';
+import { Connection, type Recipient } from './connection.js';
 
-export class Connections {
+export class Connections<Its extends Recipient<Its>> {
   readonly #current: () => Endpoint;
   readonly #clock: Clock;
   readonly #lookup: LookupFunction;
@@ -16,7 +16,7 @@ export class Connections {
   /** The certificates of current connections. */
   #tls: Endpoint['tls'];
   /** A stack: the connection used last is reused first, so that the others become idle. */
-  readonly #free: Connection[] = [];
+  readonly #free: Connection<Its>[] = [];
 
   /** @param current returns the current version of the endpoint */
   constructor(current: () => Endpoint, clock: Clock, lookup: LookupFunction) {
@@ -28,17 +28,17 @@ export class Connections {
   }
 
   /** A connection for one request. The caller limits how many there are. */
-  take(): Connection {
+  take(): Connection<Its> {
     this.#followCertificates();
     for (let one = this.#free.pop(); one !== undefined; one = this.#free.pop()) {
       if (one.connector === this.#connector && one.isUsable) return one;
       void one.close();
     }
-    return new Connection(originOf(this.#current().url), this.#connector, this.#clock);
+    return new Connection<Its>(originOf(this.#current().url), this.#connector, this.#clock);
   }
 
   /** Call once the request on the connection has ended. */
-  release(connection: Connection): void {
+  release(connection: Connection<Its>): void {
     if (connection.isUsable) this.#free.push(connection);
     else void connection.close();
   }

@@ -14,13 +14,15 @@ import { readRetryAfter, receiverTimeMs } from './retry-policy.js';
 
 export interface Sender {
   /**
-   * Calls `done` once: a failure is an outcome, or has prevented the attempt. The caller
-   * limits how many requests are in progress.
+   * Calls `done` once: a failure is an outcome, or has prevented the attempt. The caller limits how many requests are in
+   * progress.
    */
   send(request: WebhookRequest, done: Done): void;
   /** Cancels requests in progress. */
   close(): Promise<void>;
 }
+
+const NEVER = Number.POSITIVE_INFINITY;
 
 export type Done = (outcome: Outcome | Prevented) => void;
 
@@ -41,10 +43,13 @@ export function outcomeOf(sender: Sender, request: WebhookRequest): Promise<Outc
 class HttpSender implements Sender {
   readonly #current: () => Endpoint;
   readonly #clock: Clock;
-  readonly #connections: Connections;
-  /** Requests in progress, the oldest first: all have the same time limit. */
-  readonly #inProgress = new Set<Sending>();
-  /** Cancels the timer for the time limit of the oldest request; null: none runs. */
+  readonly #connections: Connections<Sending>;
+  /**
+   * Connections with a request. A set of the requests themselves would cost more: V8 keeps what such a set held at times
+   * until a full garbage collection.
+   */
+  readonly #busy = new Set<Connection<Sending>>();
+  /** Cancels the timer for the earliest time limit; null: none runs. */
   #cancelTimer: (() => void) | null = null;
   #lastAnswerAtMs = Number.NEGATIVE_INFINITY;
   #isClosed = false;
@@ -56,31 +61,34 @@ class HttpSender implements Sender {
   }
 
   send(request: WebhookRequest, done: Done): void {
-    const sending = new Sending(request, this.#current(), this.#clock.monotonicMs(), done, this);
-    this.#inProgress.add(sending);
-    if (this.#cancelTimer === null) this.#timeOldest();
-    this.#begin(sending);
+    this.#begin(new Sending(request, this.#current(), this.#clock.monotonicMs(), done, this));
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#cancelTimer?.();
-    for (const { connection } of this.#inProgress) connection?.abort(new Error('closed'));
+    for (const connection of this.#busy) connection.abort(new Error('closed'));
     await this.#connections.close();
   }
 
   #begin(sending: Sending): void {
     if (this.#isClosed) return this.#finish(sending, null, new Error('closed'));
-    sending.connection = this.#connections.take();
-    sending.connection.begin(sending.request, sending);
+    const connection = this.#connections.take();
+    this.#busy.add(connection);
+    connection.begin(sending.request, sending);
+    if (this.#cancelTimer === null) this.#timeNext();
   }
 
   /** A connection has ended its request. */
-  ended(sending: Sending, answer: Answer | null, error: unknown, hasBegun: boolean): void {
-    const { connection } = sending;
-    sending.connection = null;
-    if (connection !== null) this.#connections.release(connection);
-    if (error !== null && !hasBegun && this.#isWorthRepeating(sending, error)) {
+  ended(
+    sending: Sending,
+    connection: Connection<Sending>,
+    answer: Answer | null,
+    error: unknown,
+  ): void {
+    this.#busy.delete(connection);
+    this.#connections.release(connection);
+    if (error !== null && !connection.hasBegun && this.#isWorthRepeating(sending, error)) {
       sending.isRepeated = true;
       // The client of the connection handles its error first.
       queueMicrotask(() => this.#begin(sending));
@@ -90,7 +98,6 @@ class HttpSender implements Sender {
   }
 
   #finish(sending: Sending, answer: Answer | null, error: unknown): void {
-    this.#inProgress.delete(sending);
     if (answer !== null) this.#lastAnswerAtMs = this.#clock.monotonicMs();
     const outcome = this.#outcomeOf(sending, answer, error);
     // Outside of undici's callbacks, which catch errors.
@@ -107,21 +114,23 @@ class HttpSender implements Sender {
     return wasIdle && unreachableReason(error) === 'connection_reset';
   }
 
-  #timeOldest(): void {
+  /** Starts the timer for the earliest time limit. */
+  #timeNext(): void {
     this.#cancelTimer = null;
-    const [oldest] = this.#inProgress;
-    if (oldest === undefined || this.#isClosed) return;
-    const leftMs = oldest.dueMs - this.#clock.monotonicMs();
-    this.#cancelTimer = this.#clock.after(Math.max(0, leftMs), async () => {
+    if (this.#busy.size === 0 || this.#isClosed) return;
+    const dueMs = Math.min(...Array.from(this.#busy, ({ recipient }) => recipient?.dueMs ?? NEVER));
+    const leftMs = Math.max(0, dueMs - this.#clock.monotonicMs());
+    this.#cancelTimer = this.#clock.after(leftMs, async () => {
       // After a pause of the process, first reads the data that arrived meanwhile.
       await this.#clock.turn();
       const nowMs = this.#clock.monotonicMs();
-      for (const sending of this.#inProgress) {
-        if (sending.dueMs > nowMs) break;
-        sending.isTooLate = true;
-        sending.connection?.abort(new Error('the time limit of the attempt'));
+      for (const connection of this.#busy) {
+        const { recipient } = connection;
+        if (recipient === null || recipient.dueMs > nowMs) continue;
+        recipient.isTooLate = true;
+        connection.abort(new Error('the time limit of the attempt'));
       }
-      this.#timeOldest();
+      this.#timeNext();
     });
   }
 
@@ -152,9 +161,7 @@ class HttpSender implements Sender {
 }
 
 /** One request until its outcome; on at most two connections, one after the other. */
-class Sending implements Recipient {
-  /** Null while the request is on no connection. */
-  connection: Connection | null = null;
+class Sending implements Recipient<Sending> {
   isRepeated = false;
   /** Whether the time limit has ended the request. */
   isTooLate = false;
@@ -181,8 +188,8 @@ class Sending implements Recipient {
     this.#sender = sender;
   }
 
-  ended(answer: Answer | null, error: unknown, hasBegun: boolean): void {
-    this.#sender.ended(this, answer, error, hasBegun);
+  ended(connection: Connection<Sending>, answer: Answer | null, error: unknown): void {
+    this.#sender.ended(this, connection, answer, error);
   }
 }
 
