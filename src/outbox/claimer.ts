@@ -49,9 +49,6 @@ export interface ClaimReply {
   readonly nextInMs: number;
 }
 
-/** The script's reply for each claim. */
-type Five = [entry: Buffer, attempts: Buffer, replayed: Buffer, id: Buffer, packed: Buffer];
-
 /** The claims of one endpoint. */
 interface Inflight {
   /** The entries of claims that are not settled or released yet. */
@@ -118,18 +115,21 @@ export class Claimer {
     const [nextInMs, ...parts] = reply as [number, ...Buffer[]];
     const claims: RedisClaimed[] = [];
     const suspects: Suspect[] = [];
-    for (let at = 0; at + 4 < parts.length; at += 5) {
-      const [entry, attempts, replayed, id, packed] = parts.slice(at, at + 5) as Five;
+    for (let at = 0; at + 1 < parts.length; at += 2) {
+      const [head, packed] = parts.slice(at, at + 2) as [Buffer, Buffer];
+      const [entry = '', attempts, replayed, ...rest] = head.toString('latin1').split(' ');
+      const id = rest.join(' ');
       try {
         claims.push({
-          delivery: unpackDelivery(packed, { endpoint, id: id.toString() }),
-          attempt: Number(attempts.toString()) + 1,
-          isReplay: replayed.length > 0,
-          entry: entry.toString(),
+          delivery: unpackDelivery(packed, { endpoint, id }),
+          attempt: Number(attempts) + 1,
+          isReplay: replayed !== '',
+          entry,
         });
       } catch (error) {
-        const related = { key: ready, kind: 'entry', name: entry } as const;
-        const read = { key: deliveries, kind: 'field', name: id, value: packed } as const;
+        const related = { key: ready, kind: 'entry', name: Buffer.from(entry) } as const;
+        const name = Buffer.from(id, 'latin1');
+        const read = { key: deliveries, kind: 'field', name, value: packed } as const;
         suspects.push({ ...read, reason: messageOf(error), related });
       }
     }

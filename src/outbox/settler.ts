@@ -1,6 +1,7 @@
 /** Settles claims in Redis. */
 import type { Clock } from '../lib/clock.js';
 import type { Delivery, FailedAttempt, FailureDisposition } from '../model/vocabulary.js';
+import { PackedArguments } from '../redis/packed-arguments.js';
 import {
   type EndpointKeys,
   endpointKeys,
@@ -45,11 +46,10 @@ export class Settler {
     // Only deliveries that were retried have recorded attempts to delete.
     const wereRetried = claims.some(({ attempt }) => attempt > 1);
     const keys = wereRetried ? [ready, deliveries, attempts] : [ready, deliveries];
-    const args = [
-      ...claims.map(({ entry }) => entry),
-      ...claims.map(({ delivery }) => delivery.id),
-    ];
-    await state.run('settle', () => scripts.settleDone(keys, args), endpoint);
+    const packed = new PackedArguments();
+    for (const { entry } of claims) packed.add(entry);
+    for (const { delivery } of claims) packed.add(delivery.id);
+    await state.run('settle', () => scripts.settleDone(keys, [packed.bytes]), endpoint);
   }
 
   /** See `Outbox.settle`; rejects when Redis does. */

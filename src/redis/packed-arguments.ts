@@ -10,8 +10,8 @@ const STR_32 = 0xdb;
 /** A format, and a length or a count in big endian. */
 const HEAD_BYTES = 5;
 
-/** Enough for a small batch. */
-const INITIAL_BYTES = 4 * 1024;
+/** Enough for a small batch, and little enough for Node's pool of buffers. */
+const INITIAL_BYTES = 2 * 1024;
 
 /** The maximum size of a character in UTF-8, for each unit of a string. */
 const UNIT_BYTES_MAX = 3;

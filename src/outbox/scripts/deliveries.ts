@@ -86,12 +86,12 @@ return redis.status_reply('OK')`;
 
 /**
  * KEYS: ready, deliveries, waiting, throttle, replicas, waits, quarantine. ARGV: replica, count, how many due retries
- * become ready even if fresh deliveries take all places. Before it, the deliveries are ready or due. It is a heartbeat,
- * too: no claim is made by a replica that the others take for dead. A throttled endpoint gets no claims. A crash after
- * it costs one counted attempt, when another replica takes over. Returns milliseconds until the result may change by
- * itself (-1: it will not; MET_FOREIGN), then for each claim: entry, attempts made before, replayed (1 or empty), id,
- * packed delivery. Foreign entries go to the quarantine. If another client has set the group ahead, skipped entries
- * become ready again.
+ * become ready even if fresh deliveries take all places. Before it, the deliveries are ready or due. It is a
+ * heartbeat, too: no claim is made by a replica that the others take for dead. A throttled endpoint gets no claims. A
+ * crash after it costs one counted attempt, when another replica takes over. Returns milliseconds until the result
+ * may change by itself (-1: it will not; MET_FOREIGN), then for each claim: its entry, the attempts made before,
+ * replayed (1 or empty) and the id, separated by spaces; the packed delivery. Foreign entries go to the quarantine.
+ * If another client has set the group ahead, skipped entries become ready again.
  */
 export const CLAIM = `${NOW}${TYPED}${QUARANTINE}${READY}${FOREIGN}${ALIVE}${THROTTLE}
 expect_types('stream', 'hash', 'zset', 'hash', 'zset', 'hash')
@@ -132,10 +132,8 @@ local reply = { first[2] and wait < 1e15 and math.max(0, wait) or -1 }
 for _, entry in ipairs(streams and streams[1][2] or {}) do
   local packed = is_ours(entry) and redis.call('HGET', KEYS[2], entry[2][2])
   if packed then
-    table.insert(reply, entry[1])
-    table.insert(reply, entry[2][4])
-    table.insert(reply, replayed(entry) or '')
-    table.insert(reply, entry[2][2])
+    local head = { entry[1], entry[2][4], replayed(entry) or '', entry[2][2] }
+    table.insert(reply, table.concat(head, ' '))
     table.insert(reply, packed)
   else
     record_entry(KEYS[7], KEYS[1], entry)
@@ -193,21 +191,22 @@ end
 return found`;
 
 /**
- * KEYS: ready, deliveries, for deliveries that were retried: attempts. ARGV: the entries, then their ids. Before it, the
- * endpoint has accepted the webhooks. A crash before it: a takeover sends them again. Settles all at once; one by one
- * only if a claim has been lost.
+ * KEYS: ready, deliveries, for deliveries that were retried: attempts. ARGV: packed, the entries, then their ids.
+ * Before it, the endpoint has accepted the webhooks. A crash before it: a takeover sends them again. Settles all at
+ * once; one by one only if a claim has been lost.
  */
 export const SETTLE_DONE = `${TYPED}${UNCLAIM}
 expect_types('stream', 'hash', KEYS[3] and 'hash')
-local count = #ARGV / 2
-local held = redis.call('XACK', KEYS[1], '${GROUP}', unpack(ARGV, 1, count))
+local args = cmsgpack.unpack(ARGV[1])
+local count = #args / 2
+local held = redis.call('XACK', KEYS[1], '${GROUP}', unpack(args, 1, count))
 if held == count then
-  redis.call('XDEL', KEYS[1], unpack(ARGV, 1, count))
-  for place = 2, #KEYS do redis.call('HDEL', KEYS[place], unpack(ARGV, count + 1)) end
+  redis.call('XDEL', KEYS[1], unpack(args, 1, count))
+  for place = 2, #KEYS do redis.call('HDEL', KEYS[place], unpack(args, count + 1)) end
 else
   for i = 1, count do
-    if unclaim(KEYS[1], ARGV[i]) then
-      for place = 2, #KEYS do redis.call('HDEL', KEYS[place], ARGV[count + i]) end
+    if unclaim(KEYS[1], args[i]) then
+      for place = 2, #KEYS do redis.call('HDEL', KEYS[place], args[count + i]) end
     end
   end
 end
