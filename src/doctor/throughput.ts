@@ -16,10 +16,10 @@ import { NUDGE_BATCH } from '../watch/nudger.js';
 const ROUND_TRIPS_PER_SLICE = 3;
 
 /**
- * Round trips per delivery for each slot of an endpoint's concurrency: the current claim ends, the next claim is
- * made, the delivery is acknowledged.
+ * Round trips per delivery for each slot of an endpoint's concurrency: the current claim ends, and the next claim is
+ * made. The delivery before is settled at the same time.
  */
-const ROUND_TRIPS_PER_DELIVERY = 3;
+const ROUND_TRIPS_PER_DELIVERY = 2;
 
 /** Approximate rate of one relay next to its Redis: see docs/benchmarks.md. */
 const NEARBY_PER_S = 3_000;

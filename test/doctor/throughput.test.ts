@@ -13,10 +13,10 @@ it('the watched Redis allows a batch of nudges each round trip', () => {
   });
 });
 
-it('the state Redis allows each endpoint its concurrency in three round trips', () => {
+it('the state Redis allows each endpoint its concurrency in two round trips', () => {
   const text =
-    'at most about 37 webhooks/s with a round trip of 300 ms; by endpoint: audit 1.1/s ' +
-    '(concurrency 1), shop 36/s (concurrency 32)';
+    'at most about 55 webhooks/s with a round trip of 300 ms; by endpoint: audit 1.7/s ' +
+    '(concurrency 1), shop 53/s (concurrency 32)';
   const far = judgeStateThroughput(300, endpoints(['shop', 32], ['audit', 1]), 'state throughput');
   expect(far).toMatchObject({ level: 'note', subject: 'state throughput', text });
   expect(far.advice).toContain('raise concurrency');
@@ -25,8 +25,8 @@ it('the state Redis allows each endpoint its concurrency in three round trips', 
 it('all endpoints together get at most the storable rate, and the smallest ones are named', () => {
   const many = endpoints(['a', 400], ['b', 300], ['c', 200], ['d', 100]);
   expect(judgeStateThroughput(300, many, 'throughput').text).toBe(
-    'at most about 560 webhooks/s with a round trip of 300 ms; by endpoint: d 110/s (concurrency ' +
-      '100), c 220/s (concurrency 200), b 330/s (concurrency 300), …',
+    'at most about 560 webhooks/s with a round trip of 300 ms; by endpoint: d 170/s (concurrency ' +
+      '100), c 330/s (concurrency 200), b 500/s (concurrency 300), …',
   );
 });
 
