@@ -29,10 +29,15 @@ export class EventProcessor {
 
   /**
    * Processes the available events of a consumer, slice by slice, until a stop. `process` resolves with whether the
-   * slice is finished; if not, its events stay in the queue.
+   * slice is finished; if not, its events stay in the queue. `gatherMs`: how long events that are not urgent gather
+   * after a slice that was not full.
    */
-  run(consumer: EventConsumer, process: (slice: readonly QueuedEntry[]) => Promise<boolean>): void {
-    this.#loops.push(this.#loop(consumer, process));
+  run(
+    consumer: EventConsumer,
+    process: (slice: readonly QueuedEntry[]) => Promise<boolean>,
+    gatherMs = 0,
+  ): void {
+    this.#loops.push(this.#loop(consumer, process, gatherMs));
   }
 
   /**
@@ -76,12 +81,14 @@ export class EventProcessor {
   async #loop(
     consumer: EventConsumer,
     process: (slice: readonly QueuedEntry[]) => Promise<boolean>,
+    gatherMs: number,
   ): Promise<void> {
-    const { queue } = this.#parts;
+    const { queue, clock } = this.#parts;
     const { signal } = this.#stop;
     while (!signal.aborted) {
       const slice = await queue.take(consumer, SLICE_MAX, signal);
       if (slice.length > 0 && (await process(slice))) queue.finish(slice);
+      if (gatherMs > 0 && slice.length < SLICE_MAX) await clock.sleep(gatherMs, signal);
     }
   }
 }

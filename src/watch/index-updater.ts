@@ -14,6 +14,9 @@ import type { Routing } from '../routing/routes.js';
 import type { Session } from '../source/session.js';
 import type { ValueKeeper } from '../values/keeper.js';
 
+/** How long changes gather: several keys then share the requests to Redis. Short for a key that lives for a second. */
+export const GATHER_MS = 10;
+
 export interface IndexUpdaterParts {
   readonly queue: EventQueue;
   readonly processor: EventProcessor;
@@ -40,7 +43,7 @@ export class IndexUpdater {
   }
 
   start(): void {
-    this.#parts.processor.run('changes', (slice) => this.#apply(slice));
+    this.#parts.processor.run('changes', (slice) => this.#apply(slice), GATHER_MS);
   }
 
   begin(term: Term): void {

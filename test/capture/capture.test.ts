@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Capture } from '../../src/capture/capture.js';
-import { EventProcessor } from '../../src/capture/event-processor.js';
+import { EventProcessor, SLICE_MAX } from '../../src/capture/event-processor.js';
 import { createEventQueue } from '../../src/capture/event-queue.js';
 import { Intake } from '../../src/capture/intake.js';
 import { OverflowLog } from '../../src/capture/overflow-log.js';
@@ -25,7 +25,7 @@ import type { Session } from '../../src/source/session.js';
 import type { CaptureEvents } from '../../src/telemetry/capture-events.js';
 import { ValueKeeper } from '../../src/values/keeper.js';
 import { MemoryValues } from '../../src/values/memory-values.js';
-import { IndexUpdater } from '../../src/watch/index-updater.js';
+import { GATHER_MS, IndexUpdater } from '../../src/watch/index-updater.js';
 import { anExpiredEvent, aRoute } from '../support/domain.js';
 import { fixedChance, ManualClock, settled } from '../support/manual-clock.js';
 
@@ -144,7 +144,12 @@ function aCapture(enqueue?: Outbox['enqueue'], route: Partial<Route> = {}) {
   const capture = {
     push: (event: KeyEvent) => intake.push(event),
     room: (signal: AbortSignal) => intake.room(signal),
-    drained: (signal: AbortSignal) => queue.drained(signal),
+    /** Allows several slices of changes. */
+    drained: async (signal: AbortSignal) => {
+      const drained = queue.drained(signal);
+      for (let slice = 0; slice < 5; slice += 1) await clock.advance(GATHER_MS);
+      await drained;
+    },
     suspended: (signal: AbortSignal) => queue.suspended(signal),
     reset: () => queue.reset(),
     stop: (signal: AbortSignal) => processor.stop(signal),
@@ -855,13 +860,25 @@ describe('other notices', () => {
     expect((await claimAll()).length).toBe(4);
   });
 
-  it('are neither delayed nor overtaken by later notices', async () => {
-    const { capture, steps } = aCapture();
+  it('are handled at once, and those that follow are gathered', async () => {
+    const { capture, steps, clock } = aCapture();
     capture.push(changed(1));
     await settled();
+    expect(steps).toEqual(['changed order:1']);
     capture.push(removed(1));
     await settled();
-    expect(steps).toEqual(['changed order:1', 'removed order:1']);
+    capture.push(changed(2));
+    await clock.advance(GATHER_MS - 1);
+    expect(steps).toEqual(['changed order:1']);
+    await clock.advance(1);
+    expect(steps).toEqual(['changed order:1', 'removed order:1', 'changed order:2']);
+  });
+
+  it('are not gathered while there are more than fit into a slice', async () => {
+    const { capture, steps } = aCapture();
+    for (let n = 0; n < SLICE_MAX + 1; n += 1) capture.push(changed(n));
+    await settled();
+    expect(steps).toHaveLength(2);
   });
 
   it('of keys that match no route are ignored', async () => {

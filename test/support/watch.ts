@@ -18,7 +18,7 @@ import { Metrics } from '../../src/telemetry/metrics.js';
 import { WatchEvents } from '../../src/telemetry/watch-events.js';
 import { ValueKeeper } from '../../src/values/keeper.js';
 import { MemoryValues } from '../../src/values/memory-values.js';
-import { IndexUpdater } from '../../src/watch/index-updater.js';
+import { GATHER_MS, IndexUpdater } from '../../src/watch/index-updater.js';
 import { Watch } from '../../src/watch/watch.js';
 import { at, NOW_MS } from '../deadlines/deadlines.contract.js';
 import { aCapturedExpiration, aRoute } from './domain.js';
@@ -248,7 +248,9 @@ export function aWatch(given: { databases?: readonly number[]; values?: ValueKee
   /** Redis publishes that these keys have changed, or were removed; resolves once that is applied to the index. */
   const receive = async (kind: 'changed' | 'removed', ...what: readonly KeyInDatabase[]) => {
     for (const key of what) intake.push({ ...key, kind, detectedAtMs: clock.nowMs() });
-    await eventQueue.drained(new AbortController().signal);
+    const drained = eventQueue.drained(new AbortController().signal);
+    await clock.advance(GATHER_MS);
+    await drained;
   };
   const logged = (event: string) => lines.filter((line) => line.event === event);
   const known = async (...names: string[]) =>

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { untilAborted } from '../../src/lib/clock.js';
 import { Condition } from '../../src/lib/condition.js';
+import { GATHER_MS } from '../../src/watch/index-updater.js';
 import { at, NOW_MS, until } from '../deadlines/deadlines.contract.js';
 import { aCapturedExpiration } from '../support/domain.js';
 import { aWatch } from '../support/watch.js';
@@ -122,7 +123,7 @@ describe('a watch', () => {
     under.keys.set('order:1', 9_500);
     await changed(under, 'order:1');
     const before = under.keys.readTimes('order:1').length;
-    await under.clock.advance(9_500);
+    await under.clock.advance(9_500 - GATHER_MS);
     expect(under.keys.readTimes('order:1')).toHaveLength(before);
     await under.clock.advance(1);
     expect(under.keys.readTimes('order:1').slice(before)).toEqual([9_501]);
@@ -239,6 +240,7 @@ describe('a changed key', () => {
     under.keys.set('order:1', 60_000);
     under.keys.set('order:2', 60_000);
     await changed(under, 'order:1', 'order:2');
+    under.keys.delete('order:1');
     await under.receive('removed', at('order:1'));
     under.keys.demoted = new Error('demoted');
     await under.receive('removed', at('order:2'));
