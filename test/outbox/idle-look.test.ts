@@ -15,6 +15,7 @@ const namesOf = (count: number) => Array.from({ length: count }, (_, n) => `e${n
 
 /** Two replicas; one waits for deliveries of all endpoints. */
 async function anIdleReplica(endpoints: readonly string[]) {
+  await shared.client.config('RESETSTAT');
   const opened = await openState(shared.server.port, PREFIX);
   const ending = new AbortController();
   const idle = opened.outbox({ replica: 'idle' });
@@ -87,8 +88,8 @@ describe('an idle endpoint', () => {
 
   it('gets back a claim that arrived after its reply was lost', async () => {
     await using under = await anIdleReplica(['shop']);
-    await eventually('it waits', async () => (await scriptCalls()) > 0);
     const { ready, throttle } = under.keysOf('shop');
+    await eventually('it waits', async () => (await shared.client.exists(ready)) === 1);
     // Throttled, the replica does not claim by itself.
     await shared.client.hset(throttle, 'until', Date.now() + 60_000, 'length', 60_000);
     await under.other.enqueue([aDelivery({ id: 'a' })]);
