@@ -102,7 +102,7 @@ export class Connection<Its extends Recipient<Its>> implements Dispatcher.Dispat
   /** Whether another request may begin, once there is none in progress. */
   get isUsable(): boolean {
     const isOld = this.#clock.monotonicMs() - this.#openedAtMs > CONNECTION_AGE_MS_MAX;
-    return !this.#hasFailed && !this.#isSpent && !isOld;
+    return !this.#hasFailed && !this.#isSpent && !isOld && !this.#reader.isOverLimit;
   }
 
   /** The recipient of the request in progress; null: there is none. */

@@ -20,7 +20,9 @@ const DRAIN_POLL_MS = 20;
 /** How long concurrency stays limited after an attempt was prevented. */
 const SCARCE_MS = 1_000;
 
+/** Shared by all workers. */
 const NEVER = new AbortController().signal;
+setMaxListeners(0, NEVER);
 
 export type WorkerParts = Omit<AttemptParts, 'stop'>;
 

@@ -123,7 +123,7 @@ export class Claimer {
         claims.push({
           delivery: unpackDelivery(packed, { endpoint, id }),
           attempt: Number(attempts) + 1,
-          isReplay: replayed !== '',
+          isReplay: replayed === '1',
           entry,
         });
       } catch (error) {

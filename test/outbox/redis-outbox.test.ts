@@ -206,6 +206,19 @@ describe('the outbox in Redis', () => {
     expect(await outbox.claim('shop', 1, never)).toMatchObject([{ attempt: 1 }]);
   });
 
+  it('claims a second entry of a delivery, with any text in its field `replayed`', async () => {
+    const { outbox, prefix } = await anOutbox();
+    await outbox.enqueue([aDelivery({ id: 'a' })]);
+    const { ready } = endpointKeys(prefix, 'shop');
+    const fields = ['id', 'a', 'attempts', 0, 'due', 1, 'replayed', 'b c'];
+    await shared.client.xadd(ready, '*', ...fields);
+    const claims = await outbox.claim('shop', 2, never);
+    expect(claims).toMatchObject([
+      { delivery: { id: 'a' }, isReplay: false },
+      { delivery: { id: 'a' }, isReplay: true },
+    ]);
+  });
+
   it('settles as many at once as the largest concurrency leaves', async () => {
     const { outbox } = await anOutbox();
     const ids = Array.from({ length: 2_047 }, (_, n) => `msg_${n}`);

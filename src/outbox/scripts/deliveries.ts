@@ -90,7 +90,7 @@ return redis.status_reply('OK')`;
  * heartbeat, too: no claim is made by a replica that the others take for dead. A throttled endpoint gets no claims. A
  * crash after it costs one counted attempt, when another replica takes over. Returns milliseconds until the result
  * may change by itself (-1: it will not; MET_FOREIGN), then for each claim: its entry, the attempts made before,
- * replayed (1 or empty) and the id, separated by spaces; the packed delivery. Foreign entries go to the quarantine.
+ * replayed (1 or 0) and the id, separated by spaces; the packed delivery. Foreign entries go to the quarantine.
  * If another client has set the group ahead, skipped entries become ready again.
  */
 export const CLAIM = `${NOW}${TYPED}${QUARANTINE}${READY}${FOREIGN}${ALIVE}${THROTTLE}
@@ -132,7 +132,7 @@ local reply = { first[2] and wait < 1e15 and math.max(0, wait) or -1 }
 for _, entry in ipairs(streams and streams[1][2] or {}) do
   local packed = is_ours(entry) and redis.call('HGET', KEYS[2], entry[2][2])
   if packed then
-    local head = { entry[1], entry[2][4], replayed(entry) or '', entry[2][2] }
+    local head = { entry[1], entry[2][4], replayed(entry) and 1 or 0, entry[2][2] }
     table.insert(reply, table.concat(head, ' '))
     table.insert(reply, packed)
   else

@@ -53,9 +53,15 @@ return #claims < tonumber(ARGV[3]) and '' or '(' .. claims[#claims][1]`;
 export const OTHERS = `local all = {}
 for i = 1, #KEYS do
   all[i] = {}
-  -- Without a claim, the stream or the group is missing.
   local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[i], '${GROUP}')
-  for _, fields in ipairs(consumers.err and {} or consumers) do
+  if consumers.err then
+    -- Without a claim, the stream or the group is missing. Other scripts report a key of another type.
+    local error = consumers.err
+    local is_expected = error:find('no such key') or error:find('NOGROUP') or error:find('WRONGTYPE')
+    if not is_expected then return consumers end
+    consumers = {}
+  end
+  for _, fields in ipairs(consumers) do
     for at = 1, #fields, 2 do
       if fields[at] == 'name' and fields[at + 1] ~= ARGV[1] then table.insert(all[i], fields[at + 1]) end
     end
