@@ -86,6 +86,14 @@ describe('what a dead replica had claimed', () => {
     ]);
   });
 
+  it('causes an error, and is not ignored, if the user may not list the consumers of a stream', async () => {
+    const { scripts, prefix } = await twoReplicas();
+    const { ready } = endpointKeys(prefix, 'shop');
+    await shared.client.acl('SETUSER', 'default', '-xinfo');
+    onTestFinished(async () => void (await shared.client.acl('SETUSER', 'default', '+xinfo')));
+    await expect(scripts.others([ready], ['other'])).rejects.toThrow(/can't run|NOPERM/);
+  });
+
   it('is reclaimed once, and the replica forgotten', async () => {
     const { other, dies, reclaimed } = await twoReplicas();
     await dies();
