@@ -22,8 +22,6 @@ export interface Sender {
   close(): Promise<void>;
 }
 
-const NEVER = Number.POSITIVE_INFINITY;
-
 export type Done = (outcome: Outcome | Prevented) => void;
 
 /** @param current returns the endpoint with its current certificates and headers */
@@ -45,8 +43,8 @@ class HttpSender implements Sender {
   readonly #clock: Clock;
   readonly #connections: Connections<Sending>;
   /**
-   * Connections with a request. A set of the requests themselves would cost more: V8 keeps what such a set held at times
-   * until a full garbage collection.
+   * Connections with a request in progress. The set does not hold the requests: V8 may keep objects that were deleted
+   * from a busy set until a full garbage collection.
    */
   readonly #busy = new Set<Connection<Sending>>();
   /** Cancels the timer for the earliest time limit; null: none runs. */
@@ -117,9 +115,9 @@ class HttpSender implements Sender {
   /** Starts the timer for the earliest time limit. */
   #timeNext(): void {
     this.#cancelTimer = null;
-    if (this.#busy.size === 0 || this.#isClosed) return;
-    const dueMs = Math.min(...Array.from(this.#busy, ({ recipient }) => recipient?.dueMs ?? NEVER));
-    const leftMs = Math.max(0, dueMs - this.#clock.monotonicMs());
+    const limitsMs = [...this.#busy].flatMap(({ recipient }) => recipient?.dueMs ?? []);
+    if (limitsMs.length === 0 || this.#isClosed) return;
+    const leftMs = Math.max(0, Math.min(...limitsMs) - this.#clock.monotonicMs());
     this.#cancelTimer = this.#clock.after(leftMs, async () => {
       // After a pause of the process, first reads the data that arrived meanwhile.
       await this.#clock.turn();
@@ -210,8 +208,7 @@ function judge(
   const { status } = answer;
   const faults: ResponseFaults = malformed === null ? {} : { malformed };
   if (status >= 200 && status < 300) {
-    const accepted = new Accepted(answer, endpoint);
-    return malformed === null ? accepted : Object.assign(accepted, faults);
+    return Object.assign(new Accepted(answer, endpoint), faults);
   }
   const headers = answer.headers();
   const receiverNowMs = receiverTimeMs(only(headers.date), nowMs);
