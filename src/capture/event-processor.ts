@@ -29,8 +29,8 @@ export class EventProcessor {
 
   /**
    * Processes the available events of a consumer, slice by slice, until a stop. `process` resolves with whether the
-   * slice is finished; if not, its events stay in the queue. `gatherMs`: how long events that are not urgent gather
-   * after a slice that was not full.
+   * slice is finished; if not, its events stay in the queue. `gatherMs`: how long to wait for more events after a slice
+   * that was not full.
    */
   run(
     consumer: EventConsumer,

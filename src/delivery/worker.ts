@@ -20,7 +20,7 @@ const DRAIN_POLL_MS = 20;
 /** How long concurrency stays limited after an attempt was prevented. */
 const SCARCE_MS = 1_000;
 
-/** Shared by all workers. */
+/** Never aborts; all workers share it. */
 const NEVER = new AbortController().signal;
 setMaxListeners(0, NEVER);
 
@@ -45,9 +45,9 @@ export class Worker {
   readonly #cancelAttempts = new AbortController();
   /** Places that are taken: by attempts in progress, and by failed ones until their ends are stored. */
   #inFlight = 0;
-  /** Accepted webhooks whose ends are not stored yet. They take no place; a crash repeats them. */
+  /** Accepted webhooks that are not settled yet. They take no place. After a crash, they are sent again. */
   #settling = 0;
-  /** Those of them that are settled together at the next turn of the event loop. */
+  /** Accepted webhooks that wait for the next turn of the event loop, which settles them together. */
   readonly #accepted: Claimed[] = [];
   /** Claims of prevented attempts that are being released. */
   #releasing = 0;
@@ -174,7 +174,7 @@ export class Worker {
     });
   }
 
-  /** Settles what is accepted until the next turn of the event loop. */
+  /** Waits for the next turn of the event loop, then settles all webhooks that were accepted by then. */
   async #settleAccepted(): Promise<void> {
     await this.#parts.clock.turn();
     const claims = this.#accepted.splice(0);

@@ -17,7 +17,7 @@ const ROUND_TRIPS_PER_SLICE = 3;
 
 /**
  * Round trips per delivery for each slot of an endpoint's concurrency: the current claim ends, and the next claim is
- * made. The delivery before is settled at the same time.
+ * made. The previous delivery is settled at the same time.
  */
 const ROUND_TRIPS_PER_DELIVERY = 2;
 

@@ -117,6 +117,7 @@ export class Claimer {
     const suspects: Suspect[] = [];
     for (let at = 0; at + 1 < parts.length; at += 2) {
       const [head, packed] = parts.slice(at, at + 2) as [Buffer, Buffer];
+      // Latin-1 keeps the bytes of an id that no relay has written.
       const [entry = '', attempts, replayed, ...rest] = head.toString('latin1').split(' ');
       const id = rest.join(' ');
       try {

@@ -36,7 +36,7 @@ export class Settler {
     this.#parts = parts;
   }
 
-  /** See `Outbox.settleDone`; rejects when Redis does. A few thousand claims are as many as Lua's `unpack` accepts. */
+  /** See `Outbox.settleDone`; rejects when Redis does. Lua's `unpack` limits `claims` to a few thousand. */
   async settleDone(claims: readonly RedisClaimed[]): Promise<void> {
     const [first] = claims;
     if (first === undefined) return;

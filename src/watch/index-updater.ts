@@ -14,7 +14,7 @@ import type { Routing } from '../routing/routes.js';
 import type { Session } from '../source/session.js';
 import type { ValueKeeper } from '../values/keeper.js';
 
-/** How long changes gather: several keys then share the requests to Redis. Short for a key that lives for a second. */
+/** The wait for more changes, so that several keys share the requests to Redis. Few keys live for so short a time. */
 export const GATHER_MS = 10;
 
 export interface IndexUpdaterParts {

@@ -874,7 +874,7 @@ describe('other notices', () => {
     expect(steps).toEqual(['changed order:1', 'removed order:1', 'changed order:2']);
   });
 
-  it('are not gathered while there are more than fit into a slice', async () => {
+  it('are processed without a wait after a full slice', async () => {
     const { capture, steps } = aCapture();
     for (let n = 0; n < SLICE_MAX + 1; n += 1) capture.push(changed(n));
     await settled();

@@ -100,7 +100,7 @@ describe('a worker', () => {
     expect(under.logged('attempt')).toHaveLength(2);
   });
 
-  it('has a free place once a webhook is accepted, but stores their ends before it begins as many others', async () => {
+  it('starts another webhook when one is accepted, and waits while too many are not settled', async () => {
     await using under = aWorker({ concurrency: 2 });
     const { outbox, sender } = under;
     const held: (() => void)[] = [];
@@ -113,7 +113,7 @@ describe('a worker', () => {
     await under.answer();
     expect(sender.sent).toEqual(['a', 'b', 'c']);
     await under.answer();
-    // The ends of the first two are not stored yet: c is in progress, and nothing else begins.
+    // The first two are not settled yet: c is in progress, and nothing else begins.
     expect(sender.sent).toEqual(['a', 'b', 'c']);
     await under.answer();
     expect(sender.sent).toEqual(['a', 'b', 'c']);

@@ -28,7 +28,6 @@ async function anIdleReplica(endpoints: readonly string[]) {
     }
   });
   return {
-    opened,
     other: opened.outbox({ replica: 'other' }),
     claimed,
     keysOf: (endpoint: string) => endpointKeys(PREFIX, endpoint),

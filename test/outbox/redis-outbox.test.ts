@@ -219,7 +219,7 @@ describe('the outbox in Redis', () => {
     ]);
   });
 
-  it('settles as many at once as the largest concurrency leaves', async () => {
+  it('settles as many claims at once as the largest concurrency allows', async () => {
     const { outbox } = await anOutbox();
     const ids = Array.from({ length: 2_047 }, (_, n) => `msg_${n}`);
     await outbox.enqueue(ids.map((id) => aDelivery({ id })));

@@ -89,9 +89,9 @@ return redis.status_reply('OK')`;
  * become ready even if fresh deliveries take all places. Before it, the deliveries are ready or due. It is a
  * heartbeat, too: no claim is made by a replica that the others take for dead. A throttled endpoint gets no claims. A
  * crash after it costs one counted attempt, when another replica takes over. Returns milliseconds until the result
- * may change by itself (-1: it will not; MET_FOREIGN), then for each claim: its entry, the attempts made before,
- * replayed (1 or 0) and the id, separated by spaces; the packed delivery. Foreign entries go to the quarantine.
- * If another client has set the group ahead, skipped entries become ready again.
+ * may change by itself (-1: it will not; MET_FOREIGN), then two texts for each claim. The first one has the entry, the
+ * attempts made before, replayed (1 or 0) and the id, separated by spaces; the second one is the packed delivery.
+ * Foreign entries go to the quarantine. If another client has set the group ahead, skipped entries become ready again.
  */
 export const CLAIM = `${NOW}${TYPED}${QUARANTINE}${READY}${FOREIGN}${ALIVE}${THROTTLE}
 expect_types('stream', 'hash', 'zset', 'hash', 'zset', 'hash')
@@ -191,7 +191,7 @@ end
 return found`;
 
 /**
- * KEYS: ready, deliveries, for deliveries that were retried: attempts. ARGV: packed, the entries, then their ids.
+ * KEYS: ready, deliveries, for deliveries that were retried: attempts. ARGV: the entries, then their ids, packed.
  * Before it, the endpoint has accepted the webhooks. A crash before it: a takeover sends them again. Settles all at
  * once; one by one only if a claim has been lost.
  */

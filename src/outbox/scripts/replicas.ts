@@ -56,8 +56,8 @@ for i = 1, #KEYS do
   local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[i], '${GROUP}')
   if consumers.err then
     -- Without a claim, the stream or the group is missing. Other scripts report a key of another type.
-    local error = consumers.err
-    local is_expected = error:find('no such key') or error:find('NOGROUP') or error:find('WRONGTYPE')
+    local text = consumers.err
+    local is_expected = text:find('no such key') or text:find('NOGROUP') or text:find('WRONGTYPE')
     if not is_expected then return consumers end
     consumers = {}
   end
