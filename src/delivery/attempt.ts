@@ -4,7 +4,8 @@ import type { Endpoint } from '../model/endpoint.js';
 import type { Disposition, FailureDisposition, Outcome, Prevented } from '../model/vocabulary.js';
 import type { Claimed, Outbox } from '../outbox/outbox.js';
 import type { DeliveryEvents } from '../telemetry/delivery-events.js';
-import { buildRequest } from './request.js';
+import { internalError } from './failure.js';
+import { buildRequest, type WebhookRequest } from './request.js';
 import { disposition } from './retry-policy.js';
 import type { Sender } from './send.js';
 
@@ -42,8 +43,7 @@ export function attempt(
   const { endpoint, sender, events, clock, chance } = parts;
   const startedMs = clock.monotonicMs();
   const serverStartedAtMs = parts.serverNowMs();
-  const request = buildRequest(parts.current(), claimed.delivery, clock.nowMs());
-  sender.send(request, (outcome) => {
+  const end = (outcome: Outcome | Prevented) => {
     if (outcome.kind === 'prevented') {
       events.attemptPrevented(endpoint.name, outcome);
       return done(outcome);
@@ -65,7 +65,14 @@ export function attempt(
     );
     events.attempted({ claimed, outcome, disposition: next, durationMs, decidedAtMs, endedAtMs });
     done({ kind: 'made', outcome, disposition: next });
-  });
+  };
+  let request: WebhookRequest;
+  try {
+    request = buildRequest(parts.current(), claimed.delivery, clock.nowMs());
+  } catch (error) {
+    return end(internalError(error));
+  }
+  sender.send(request, end);
 }
 
 /** Releases a claim whose attempt was prevented. */

@@ -4,7 +4,13 @@
  * all, the breaker opens: no attempt begins for a while, then one at a time probes the endpoint. Each replica
  * has its own breakers, in memory.
  */
-import type { BreakerChange, BreakerState, Outcome, Prevented } from '../model/vocabulary.js';
+import type {
+  BreakerChange,
+  BreakerState,
+  Outcome,
+  Prevented,
+  UnreachableReason,
+} from '../model/vocabulary.js';
 import { STATUS_TOO_MANY } from './retry-policy.js';
 
 export const BREAKER = {
@@ -148,8 +154,13 @@ function verdictOf(outcome: Outcome | Prevented): Verdict {
     case 'rejected':
       return outcome.status >= 500 || outcome.status === STATUS_TOO_MANY ? 'failure' : 'success';
     case 'unreachable':
-      return outcome.reason === 'stopped' ? 'nothing' : 'no_response';
+      return isOwnFailure(outcome.reason) ? 'nothing' : 'no_response';
     case 'prevented':
       return 'nothing';
   }
+}
+
+/** Whether the attempt failed because of the relay, and says nothing about the endpoint. */
+function isOwnFailure(reason: UnreachableReason): boolean {
+  return reason === 'stopped' || reason === 'internal_error';
 }

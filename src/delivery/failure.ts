@@ -3,7 +3,7 @@ import { errors } from 'undici';
 import { remedyOf } from '../lib/exhaustion.js';
 import { printable } from '../lib/printable.js';
 import { codeOf, messageOf } from '../model/errors.js';
-import type { Prevented, UnreachableReason } from '../model/vocabulary.js';
+import type { Outcome, Prevented, UnreachableReason } from '../model/vocabulary.js';
 
 /** No connection within the time limit. */
 export const CONNECT_TIMEOUT_CODE = 'UND_ERR_CONNECT_TIMEOUT';
@@ -38,6 +38,12 @@ export function unreachableReason(error: unknown): UnreachableReason {
   if (known !== undefined) return known;
   if (error instanceof errors.HTTPParserError) return 'protocol';
   return TLS_CODE.test(code) ? 'tls' : 'network';
+}
+
+/** The outcome of an attempt that fails because of a bug. It affects this delivery alone. */
+export function internalError(error: unknown): Outcome {
+  const detail = printable(messageOf(error));
+  return { kind: 'unreachable', reason: 'internal_error', code: codeOf(error), detail };
 }
 
 /** A failure of the relay's own machine, unrelated to the endpoint; null: the error is not one. */

@@ -6,7 +6,7 @@ import { codeOf, messageOf } from '../model/errors.js';
 import type { Outcome, Prevented, ResponseFaults } from '../model/vocabulary.js';
 import { type Answer, type Connection, KEEP_ALIVE_MS, type Recipient } from './connection.js';
 import { Connections } from './connections.js';
-import { CONNECT_TIMEOUT_CODE, preventionOf, unreachableReason } from './failure.js';
+import { CONNECT_TIMEOUT_CODE, internalError, preventionOf, unreachableReason } from './failure.js';
 import { redact, repeatedCredential } from './redaction.js';
 import type { WebhookRequest } from './request.js';
 import { ResponseHeadError } from './response-reader.js';
@@ -97,9 +97,8 @@ class HttpSender implements Sender {
 
   #finish(sending: Sending, answer: Answer | null, error: unknown): void {
     if (answer !== null) this.#lastAnswerAtMs = this.#clock.monotonicMs();
-    const outcome = this.#outcomeOf(sending, answer, error);
     // Outside of undici's callbacks, which catch errors.
-    queueMicrotask(() => sending.done(outcome));
+    queueMicrotask(() => sending.done(this.#outcomeOf(sending, answer, error)));
   }
 
   /**
@@ -132,7 +131,15 @@ class HttpSender implements Sender {
     });
   }
 
-  #outcomeOf(
+  #outcomeOf(sending: Sending, answer: Answer | null, error: unknown): Outcome | Prevented {
+    try {
+      return this.#classify(sending, answer, error);
+    } catch (bug) {
+      return internalError(bug);
+    }
+  }
+
+  #classify(
     { isTooLate, endpoint }: Sending,
     answer: Answer | null,
     error: unknown,

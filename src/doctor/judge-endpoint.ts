@@ -57,6 +57,7 @@ const ADVICE: Readonly<Record<UnreachableReason, (host: string) => string>> = {
     `correct ${host}, or set allow_link_local: true for this endpoint if the address is intended`,
   network: (host) => `check that this machine has a route to ${host}`,
   stopped: () => 'run the command again',
+  internal_error: () => 'report this bug with the message',
 };
 
 /** Some servers close a connection without a client certificate and give no reason. */

@@ -177,7 +177,9 @@ export type UnreachableReason =
   /** The address is forbidden: link-local, or a cloud's metadata. No connection is made. */
   | 'forbidden_address'
   /** The relay cancelled the attempt when the grace period of a stop ended. */
-  | 'stopped';
+  | 'stopped'
+  /** An unexpected error in the relay: a bug. */
+  | 'internal_error';
 
 /** Defects of a response whose status still counts; absent when there are none. */
 export interface ResponseFaults {

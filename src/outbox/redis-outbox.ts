@@ -96,7 +96,7 @@ export class RedisOutbox implements Outbox {
       }),
     ];
     const packed = packBatch(captured, databases, deliveries, endpoints);
-    const args = [token, databases.length, captured.length, batchField(writer), number, packed];
+    const args = [token, databases.length, captured.length, batchField(writer), number, ...packed];
     const stored = state.run('enqueue', () => scripts.enqueue(keys, args));
     // Claims that are asked for now reach Redis right behind it.
     const before = endpoints.map((endpoint) => this.#emptyClaims.get(endpoint));
@@ -229,7 +229,7 @@ function packBatch(
   databases: readonly number[],
   deliveries: readonly Delivery[],
   endpoints: readonly string[],
-): Buffer {
+): readonly Buffer[] {
   const packed = new PackedArguments();
   for (const { database, key, deadlineMs, detectedAtMs, names } of captured) {
     packed.add(databases.indexOf(database) + 1);
@@ -244,5 +244,5 @@ function packBatch(
     packed.add(delivery.id);
     packed.add(packHead(delivery), delivery.body);
   }
-  return packed.bytes;
+  return packed.chunks;
 }

@@ -49,7 +49,7 @@ export class Settler {
     const packed = new PackedArguments();
     for (const { entry } of claims) packed.add(entry);
     for (const { delivery } of claims) packed.add(delivery.id);
-    await state.run('settle', () => scripts.settleDone(keys, [packed.bytes]), endpoint);
+    await state.run('settle', () => scripts.settleDone(keys, packed.chunks), endpoint);
   }
 
   /** See `Outbox.settle`; rejects when Redis does. */

@@ -1,6 +1,6 @@
 /**
- * Many arguments of a script in one: a client spends as much on a short argument as on a long one. The script reads
- * them with `cmsgpack.unpack`.
+ * Many arguments of a script in few: a client spends as much on a short argument as on a long one. The script joins
+ * them and reads the result with `cmsgpack.unpack`.
  * Source: the MessagePack specification, formats "array 32" and "str 32".
  */
 
@@ -15,6 +15,9 @@ const INITIAL_BYTES = 2 * 1024;
 
 /** The maximum size of a character in UTF-8, for each unit of a string. */
 const UNIT_BYTES_MAX = 3;
+
+/** Half of the smallest `proto-max-bulk-len` that Redis accepts. */
+const CHUNK_BYTES_MAX = 512 * 1024;
 
 export class PackedArguments {
   #buffer = Buffer.allocUnsafe(INITIAL_BYTES);
@@ -33,9 +36,14 @@ export class PackedArguments {
     this.#count += 1;
   }
 
-  get bytes(): Buffer {
+  /** The arguments for the script, at least one. */
+  get chunks(): readonly Buffer[] {
     this.#writeHead(0, ARRAY_32, this.#count);
-    return this.#buffer.subarray(0, this.#length);
+    const chunks: Buffer[] = [];
+    for (let from = 0; from < this.#length; from += CHUNK_BYTES_MAX) {
+      chunks.push(this.#buffer.subarray(from, Math.min(from + CHUNK_BYTES_MAX, this.#length)));
+    }
+    return chunks;
   }
 
   #writeHead(at: number, format: number, length: number): void {

@@ -509,6 +509,21 @@ describe('a sender', () => {
     expect(server.requests).toBe(1);
   });
 
+  it('survives an unexpected error while it classifies a response', async () => {
+    let isBroken = true;
+    const nowMs = () => {
+      if (isBroken) throw new Error('a bug');
+      return systemClock.nowMs();
+    };
+    await using receiver = await TestReceiver.start((_, response) => {
+      response.writeHead(500).end();
+    });
+    const { post } = aSender(receiver.url, {}, { ...systemClock, nowMs });
+    expect(await post()).toMatchObject({ reason: 'internal_error', detail: 'a bug' });
+    isBroken = false;
+    expect(await post()).toMatchObject({ kind: 'rejected', status: 500 });
+  });
+
   it('aborts attempts in progress when it is closed', async () => {
     await using receiver = await TestReceiver.start(() => undefined);
     const { sender, post } = aSender(receiver.url);

@@ -100,6 +100,26 @@ describe('a worker', () => {
     expect(under.logged('attempt')).toHaveLength(2);
   });
 
+  it('retries a delivery whose request cannot be built, sends the others, and stops', async () => {
+    const under = aWorker();
+    // Has a length, but is nothing that can be signed.
+    const body = { length: 1 } as unknown as Buffer;
+    await under.outbox.enqueue([
+      aDelivery({ id: 'a' }),
+      aDelivery({ id: 'b', body }),
+      aDelivery({ id: 'c' }),
+    ]);
+    await settled();
+    expect(under.sender.sent).toEqual(['a', 'c']);
+    await under.answer();
+    await under.answer();
+    expect(under.logged('attempt')).toContainEqual(
+      expect.objectContaining({ id: 'b', reason: 'internal_error', disposition: 'retry' }),
+    );
+    expect(await under.pending()).toBe(1);
+    await under.worker.stop(never);
+  });
+
   it('starts another webhook when one is accepted, and waits while too many are not settled', async () => {
     await using under = aWorker({ concurrency: 2 });
     const { outbox, sender } = under;

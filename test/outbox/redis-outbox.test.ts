@@ -219,6 +219,18 @@ describe('the outbox in Redis', () => {
     ]);
   });
 
+  it('stores a batch that is larger than an argument may be on this server', async () => {
+    await shared.client.config('SET', 'proto-max-bulk-len', '1mb');
+    onTestFinished(async () => {
+      await shared.client.config('SET', 'proto-max-bulk-len', '512mb');
+    });
+    const { outbox } = await anOutbox();
+    const body = Buffer.alloc(900_000, 'x');
+    await outbox.enqueue(['a', 'b'].map((id) => aDelivery({ id, body })));
+    const claims = await outbox.claim('shop', 2, never);
+    expect(claims.map(({ delivery }) => delivery.body.equals(body))).toEqual([true, true]);
+  });
+
   it('settles as many claims at once as the largest concurrency allows', async () => {
     const { outbox } = await anOutbox();
     const ids = Array.from({ length: 2_047 }, (_, n) => `msg_${n}`);

@@ -30,7 +30,7 @@ const CAPTURED_FORGOTTEN_MAX = 2_000;
 /**
  * KEYS: lease, captured; for each database the deadline index's tracked and overdue; for each endpoint deliveries and
  * ready. ARGV: the lease's token, number of databases, number of expirations, the writer's field of the lease, the
- * batch's number, and a list of packed arguments: for each expiration the database's place (from 1), key, deadline (or
+ * batch's number, and packed arguments: for each expiration the database's place (from 1), key, deadline (or
  * nothing), when it was detected, number of members of captured, and these; then for each delivery the endpoint's place
  * (from 1), id, packed delivery.
  * An entry of another life of its key stays in the index.
@@ -56,7 +56,7 @@ local types = { 'hash' }
 for i = 2, 2 + 2 * databases do types[i] = 'zset' end
 for i = 2 * databases + 3, #KEYS, 2 do types[i], types[i + 1] = 'hash', 'stream' end
 expect_types(unpack(types))
-local args, newest, members, at = cmsgpack.unpack(ARGV[6]), 0, {}, 1
+local args, newest, members, at = cmsgpack.unpack(table.concat(ARGV, '', 6)), 0, {}, 1
 for i = 1, expirations do
   local place, key, known = tonumber(args[at]) * 2 + 1, args[at + 1], tonumber(args[at + 2])
   local detected_at, last = tonumber(args[at + 3]), at + 4 + tonumber(args[at + 4])
@@ -197,7 +197,7 @@ return found`;
  */
 export const SETTLE_DONE = `${TYPED}${UNCLAIM}
 expect_types('stream', 'hash', KEYS[3] and 'hash')
-local args = cmsgpack.unpack(ARGV[1])
+local args = cmsgpack.unpack(table.concat(ARGV))
 local count = #args / 2
 local held = redis.call('XACK', KEYS[1], '${GROUP}', unpack(args, 1, count))
 if held == count then
