@@ -45,7 +45,7 @@ export function buildBatch(
   let bodyBytes = 0;
   let recovered = 0;
   for (const one of dated) {
-    const { expiration: found, matches, entryMs, isRemoval } = one;
+    const { expiration: found, routes, entryMs, isRemoval } = one;
     const values = carried[built] ?? NOTHING;
     built += 1;
     const expiration = overflow.restore(found);
@@ -62,7 +62,7 @@ export function buildBatch(
     }
     let result: BuildResult = { deliveries: [], tooLarge: [] };
     try {
-      result = buildDeliveries(expiration, matches, {
+      result = buildDeliveries(expiration, routes, {
         occurrence: occurrenceOf(expiration, names),
         isTest: false,
         carried: values,

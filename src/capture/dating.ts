@@ -1,15 +1,14 @@
 /** Finds the deadline of an expiration: a key may have had several lives in a row. Pure. */
 
-import type { CreatedEvent, Expiration } from '../model/vocabulary.js';
+import type { CreatedEvent, Expiration, Route } from '../model/vocabulary.js';
 import { CLOCK_SLACK_MS } from '../redis/server-clock.js';
-import type { Match } from '../routing/routes.js';
 import type { RoutedExpiration } from './event-queue.js';
 import { namesOf } from './sequence.js';
 
 /** An expiration, and its entry in the index. */
 export interface DatedExpiration {
   readonly expiration: Expiration;
-  readonly matches: readonly Match[];
+  readonly routes: readonly Route[];
   /** The names that refer to marks; none if the relay found the expiration itself, or received no mark. */
   readonly names: readonly string[];
   /** The deadline of the entry that belongs to the expiration; null: none. */
@@ -42,18 +41,18 @@ export function dated(
   entryMs: number | null,
   { isFollowed, isAllReceived, tellsRemovals }: Circumstances,
 ): DatedExpiration {
-  const { database, key, detectedAtMs, detectedBy, matches } = event;
+  const { database, key, detectedAtMs, detectedBy, routes } = event;
   const undated = { database, key, expiredAtMs: null, detectedAtMs, detectedBy };
   const names = namesOf(event);
-  if (event.isOutdated) return { expiration: undated, matches, names, entryMs, isRemoval: false };
+  if (event.isOutdated) return { expiration: undated, routes, names, entryMs, isRemoval: false };
   if (isYetToCome(event, entryMs) && isAllReceived && !isFollowed) {
     // The key has no next life: the deadline of the life that ended was shortened, or a command removed the key.
     const isEarly = entryMs !== null && entryMs > detectedAtMs + EARLY_MS;
     const isRemoval = isEarly && detectedBy === 'notification' && tellsRemovals;
-    return { expiration: undated, matches, names, entryMs, isRemoval };
+    return { expiration: undated, routes, names, entryMs, isRemoval };
   }
   const expiration = withDeadline(undated, entryMs, isFollowed ? 0 : CLOCK_SLACK_MS);
-  return { expiration, matches, names, entryMs: expiration.expiredAtMs, isRemoval: false };
+  return { expiration, routes, names, entryMs: expiration.expiredAtMs, isRemoval: false };
 }
 
 /**

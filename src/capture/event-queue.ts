@@ -1,12 +1,12 @@
 /** The queue between the source, which must never wait, and the processing of key events. */
 import type { Clock } from '../lib/clock.js';
-import type { ExpiredEvent, KeyEvent } from '../model/vocabulary.js';
-import { asksForValues, type Match } from '../routing/routes.js';
+import type { ExpiredEvent, KeyEvent, Route } from '../model/vocabulary.js';
+import { asksForValues } from '../routing/routes.js';
 import { type Entry, KeyedQueue } from './keyed-queue.js';
 
-/** An expiration, and the routes that its key matches: at least one. */
+/** An expiration, and the routes that match its key: at least one. */
 export interface RoutedExpiration extends ExpiredEvent {
-  readonly matches: readonly Match[];
+  readonly routes: readonly Route[];
   /** The deadline had changed, and the key was missing when it was read: the index has an older deadline. */
   readonly isOutdated?: boolean;
 }
@@ -29,7 +29,7 @@ export function createEventQueue(clock: Clock): EventQueue {
 
 function consumerOf(event: QueuedEvent): EventConsumer {
   if (event.kind !== 'expired') return 'changes';
-  return event.matches.some(({ route }) => asksForValues(route)) ? 'carrying' : 'plain';
+  return event.routes.some(asksForValues) ? 'carrying' : 'plain';
 }
 
 /** Merges changes of a key. The deadline is read once for several changes, and not at all if a removal follows. */

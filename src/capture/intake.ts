@@ -25,7 +25,7 @@ const ROOM_MAX = 5_000;
 const CARRYING_MAX = 20_000;
 
 export interface IntakeParts {
-  readonly routing: Pick<Routing, 'match' | 'isRouted'>;
+  readonly routing: Pick<Routing, 'routesOf' | 'isRouted'>;
   readonly queue: EventQueue;
   readonly overflow: OverflowLog;
   readonly trust: Pick<IndexTrust, 'isCatchingUp' | 'lose'>;
@@ -70,9 +70,9 @@ export class Intake {
     const { routing, queue, overflow, events } = this.#parts;
     const { database, key, detectedBy } = event;
     if (key.length > KEY_BYTES_MAX) return events.expirationOversized(database, key, KEY_BYTES_MAX);
-    const matches = routing.match(key);
-    if (matches.length === 0) return events.expired(event, []);
-    if (this.#hasRoom(key, 'plain', 'carrying')) return queue.push({ ...event, matches });
+    const routes = routing.routesOf(key);
+    if (routes.length === 0) return events.expired(event, []);
+    if (this.#hasRoom(key, 'plain', 'carrying')) return queue.push({ ...event, routes });
     // If the deadline was known, the index still has the entry, and the expiration is found again.
     if (detectedBy === 'notification') overflow.add(event);
     events.queueFull();
@@ -92,7 +92,7 @@ export class Intake {
     if (detectedAtMs !== null) {
       // Until the deadline is read again, the index has the deadline of the life that ended.
       const found = { kind: 'expired', database, key, detectedAtMs } as const;
-      queue.push({ ...found, detectedBy: 'recovery', matches: routing.match(key) });
+      queue.push({ ...found, detectedBy: 'recovery', routes: routing.routesOf(key) });
     }
     queue.push(event);
   }

@@ -10,11 +10,11 @@ import { NothingToSendError, UsageError } from '../model/errors.js';
 import type { KeyValue, RouteValues } from '../model/key-value.js';
 import type { Params } from '../model/pattern.js';
 import { Secret } from '../model/secret.js';
-import type { Delivery, Settings } from '../model/vocabulary.js';
+import type { Delivery, Route, Settings } from '../model/vocabulary.js';
 import { BODY_BYTES_MAX } from '../payload/body.js';
 import { type BuildResult, buildDeliveries } from '../payload/build.js';
 import { fillKey } from '../payload/path-template.js';
-import { type Match, matchRoutes } from '../routing/routes.js';
+import { matchRoute } from '../routing/routes.js';
 import type { CliContext } from './context.js';
 
 /** The key and the filters from the command line. */
@@ -57,8 +57,11 @@ export function plan(
     detectedAtMs: systemClock.nowMs(),
     detectedBy: 'notification',
   } as const;
-  const matches = matchRoutes(routes, expiration.key);
-  const { deliveries, tooLarge } = buildDeliveries(expiration, matches, {
+  const matches = routes.flatMap((route): Match[] => {
+    const params = matchRoute(route, expiration.key);
+    return params === null ? [] : [{ route, params }];
+  });
+  const { deliveries, tooLarge } = buildDeliveries(expiration, routes, {
     occurrence: systemChance.token(),
     isTest,
     carried: new Map(matches.map((match) => [match.route.name, omittedValues(match)])),
@@ -77,6 +80,12 @@ export function plan(
 }
 
 const GONE: KeyValue = { value: null, base64: null, omitted: 'gone', readAtMs: null };
+
+/** A matching route, and the captures of its pattern. */
+interface Match {
+  readonly route: Route;
+  readonly params: Params;
+}
 
 /** Commands do not query Redis: requested values are marked as omitted. */
 function omittedValues({ route, params }: Match): RouteValues {

@@ -3,8 +3,8 @@ import { hash } from 'node:crypto';
 import { printableBytes } from '../lib/printable.js';
 import { contentTypeOf } from '../model/body-format.js';
 import type { ValuesByRoute } from '../model/key-value.js';
-import type { Delivery, Expiration } from '../model/vocabulary.js';
-import type { Match } from '../routing/routes.js';
+import type { Delivery, Expiration, Route } from '../model/vocabulary.js';
+import { matchRoute } from '../routing/routes.js';
 import { bodiesOf } from './body.js';
 import { fillPath } from './path-template.js';
 import { NO_VALUES, type WebhookInput } from './webhook-input.js';
@@ -46,16 +46,18 @@ export function occurrenceOf(
   return `${database}:${expiredAtMs ?? name}:${key.toString('hex')}`;
 }
 
-/** Builds one delivery for each endpoint of each matching route. */
+/** Builds one delivery for each endpoint of each route that matches the key. */
 export function buildDeliveries(
   expiration: Expiration,
-  matches: readonly Match[],
+  routes: readonly Route[],
   options: BuildOptions,
 ): BuildResult {
   const deliveries: Delivery[] = [];
   const tooLarge: Pick<Delivery, 'route' | 'endpoint'>[] = [];
-  for (const { route, params } of matches) {
+  for (const route of routes) {
     if (expiration.detectedBy === 'recovery' && route.onAmbiguous === 'skip') continue;
+    const params = matchRoute(route, expiration.key);
+    if (params === null) continue;
     const values = options.carried.get(route.name) ?? NO_VALUES;
     const input = { expiration, route, params, isTest: options.isTest, ...values };
     const built = deliveriesOf(input, options);

@@ -11,16 +11,13 @@ export function matchRoute(route: Route, key: Uint8Array): Params | null {
   return null;
 }
 
-/** Redis allows keys of 512 MiB, which are too large for a webhook's body. */
-export const KEY_BYTES_MAX = 1024 * 1024;
-
-/** A matching route, and the captures of its pattern. */
-export interface Match {
-  readonly route: Route;
-  readonly params: Params;
+/** Whether any pattern matches; cheaper than `matchRoute`. */
+function isMatch({ patterns }: Route, key: Uint8Array): boolean {
+  return patterns.some((pattern) => pattern.matches(key));
 }
 
-const NO_MATCHES: readonly Match[] = [];
+/** Redis allows keys of 512 MiB, which are too large for a webhook's body. */
+export const KEY_BYTES_MAX = 1024 * 1024;
 
 /** The configured routes, compiled once. */
 export class Routing {
@@ -36,16 +33,15 @@ export class Routing {
     this.#ownPrefix = Buffer.from(ownPrefix);
   }
 
-  /** In configuration order; empty when no route matches. */
-  match(key: Buffer): readonly Match[] {
-    if (this.isOwn(key)) return NO_MATCHES;
-    return matchRoutes(this.routes, key);
+  /** The routes that match the key, in configuration order. */
+  routesOf(key: Buffer): readonly Route[] {
+    return this.isOwn(key) ? [] : this.routes.filter((route) => isMatch(route, key));
   }
 
   /** Whether a route matches the key, and the key is small enough to send. */
   isRouted(key: Buffer): boolean {
     if (key.length > KEY_BYTES_MAX || this.isOwn(key)) return false;
-    return this.routes.some(({ patterns }) => patterns.some((pattern) => pattern.matches(key)));
+    return this.routes.some((route) => isMatch(route, key));
   }
 
   /** Whether the key belongs to the relay. */
@@ -53,18 +49,6 @@ export class Routing {
     const { length } = this.#ownPrefix;
     return key.length >= length && this.#ownPrefix.compare(key, 0, length) === 0;
   }
-}
-
-/** The matching routes, in configuration order. */
-export function matchRoutes(routes: readonly Route[], key: Buffer): readonly Match[] {
-  let matches: Match[] | null = null;
-  for (const route of routes) {
-    const params = matchRoute(route, key);
-    if (params === null) continue;
-    matches ??= [];
-    matches.push({ route, params });
-  }
-  return matches ?? NO_MATCHES;
 }
 
 /** More scans than this cost more than one scan of all keys. */

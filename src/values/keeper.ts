@@ -21,7 +21,7 @@ import type {
   Route,
 } from '../model/vocabulary.js';
 import { fillKey } from '../payload/path-template.js';
-import { asksForValues, type Match, matchRoute } from '../routing/routes.js';
+import { asksForValues, matchRoute } from '../routing/routes.js';
 import type { Keyspace } from '../source/keyspace.js';
 import { countAtOnce, readValues, type WantedValue } from './reader.js';
 import { Readings } from './readings.js';
@@ -56,7 +56,7 @@ export type ReadableKeys = Pick<Keyspace, 'runCommands' | 'nowMs' | 'read' | 'de
 /** An expiration, and the routes that match its key. */
 export interface MatchedExpiration {
   readonly expiration: Expiration;
-  readonly matches: readonly Match[];
+  readonly routes: readonly Route[];
 }
 
 /** The value of another key that a webhook carries. */
@@ -132,14 +132,14 @@ export class ValueKeeper {
   /** The values for the webhooks of these expirations, in their order. Rejects only when the state cannot be used. */
   async valuesFor(matched: readonly MatchedExpiration[]): Promise<readonly ValuesByRoute[]> {
     const included = matched
-      .filter(({ matches }) => matches.some(({ route }) => route.includesValue))
+      .filter(({ routes }) => routes.some(({ includesValue }) => includesValue))
       .map(({ expiration }) => expiration);
     const found = included.length === 0 ? [] : await this.#parts.values.read(included);
     const kept = new Map(included.map((one, at) => [one, found[at] ?? null]));
     const lookups = await this.#lookUp(matched);
-    return matched.map(({ expiration, matches }) => {
+    return matched.map(({ expiration, routes }) => {
       const byRoute = new Map<string, RouteValues>();
-      for (const { route } of matches) {
+      for (const route of routes) {
         if (!asksForValues(route)) continue;
         const value = route.includesValue ? valueBefore(expiration, route, kept) : null;
         const lookup = lookups.get(expiration)?.get(route) ?? null;
@@ -233,9 +233,10 @@ export class ValueKeeper {
   async #lookUp(
     matched: readonly MatchedExpiration[],
   ): Promise<ReadonlyMap<Expiration, ReadonlyMap<Route, LookedUp>>> {
-    const lookups = matched.flatMap(({ expiration, matches }) =>
-      matches.flatMap(({ route, params }): LookupOf[] => {
-        if (route.lookup === null) return [];
+    const lookups = matched.flatMap(({ expiration, routes }) =>
+      routes.flatMap((route): LookupOf[] => {
+        const params = route.lookup === null ? null : matchRoute(route, expiration.key);
+        if (route.lookup === null || params === null) return [];
         const key = fillKey(route.lookup, params);
         const { database } = expiration;
         return [{ expiration, route, wanted: { database, key, bytesMax: route.valueBytesMax } }];

@@ -20,7 +20,7 @@ export const GATHER_MS = 10;
 export interface IndexUpdaterParts {
   readonly queue: EventQueue;
   readonly processor: EventProcessor;
-  readonly routing: Pick<Routing, 'match'>;
+  readonly routing: Pick<Routing, 'routesOf'>;
   readonly deadlines: Pick<Deadlines, 'find'>;
   readonly tracker: Pick<Tracker, 'reread' | 'remove'>;
   readonly values: Pick<ValueKeeper, 'onTracked' | 'onPersistent' | 'onRemoved'>;
@@ -84,8 +84,8 @@ export class IndexUpdater {
     if (entriesMs === null) return false;
     for (const [at, { entry, event }] of created.entries()) {
       if (!hadExpired(event, entriesMs[at] ?? null)) continue;
-      const matches = routing.match(event.key);
-      queue.follow(entry, { ...event, kind: 'expired', detectedBy: 'recovery', matches });
+      const routes = routing.routesOf(event.key);
+      queue.follow(entry, { ...event, kind: 'expired', detectedBy: 'recovery', routes });
     }
     return true;
   }

@@ -333,11 +333,11 @@ describe('a proxy', () => {
   it('that does not respond is the reason when the attempt times out', async () => {
     await using proxy = await ConnectProxy.start();
     proxy.answer = 'hang';
-    const given = { proxy: proxyAt(`http://${proxy.host}`), timeoutMs: 100 };
+    const given = { proxy: proxyAt(`http://${proxy.host}`), timeoutMs: 500 };
     expect(await postTo('https://shop.invalid/', given)).toMatchObject({
       kind: 'unreachable',
       reason: 'proxy',
-      detail: `the proxy ${proxy.host} did not connect to the endpoint within 100 ms`,
+      detail: `the proxy ${proxy.host} did not connect to the endpoint within 500 ms`,
     });
   });
 

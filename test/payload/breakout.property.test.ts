@@ -10,7 +10,6 @@ import { compileTemplate } from '../../src/payload/body-template.js';
 import { buildDeliveries } from '../../src/payload/build.js';
 import { NO_VALUES } from '../../src/payload/webhook-input.js';
 import { compilePattern } from '../../src/routing/pattern.js';
-import { matchRoutes } from '../../src/routing/routes.js';
 import { anEndpoint, anExpiration, aRoute } from '../support/domain.js';
 
 const NOW_MS = Date.parse('2026-11-22T06:00:10.003Z');
@@ -54,7 +53,7 @@ const templated = (template: Json, contentType: TemplateContentType): BodyFormat
 function requestFor(id: Buffer, given: Partial<Route>, values: RouteValues = NO_VALUES) {
   const key = Buffer.concat([Buffer.from('order:'), id, Buffer.from(':unpaid')]);
   const route = aRoute({ patterns: [compilePattern('order:{id}:unpaid')], ...given });
-  const { deliveries } = buildDeliveries(anExpiration({ key }), matchRoutes([route], key), {
+  const { deliveries } = buildDeliveries(anExpiration({ key }), [route], {
     occurrence: 'once',
     isTest: false,
     carried: new Map([[route.name, values]]),

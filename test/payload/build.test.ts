@@ -2,7 +2,6 @@ import { describe, expect, it } from 'vitest';
 import type { Expiration, Route } from '../../src/model/vocabulary.js';
 import { buildDeliveries, deliveryId } from '../../src/payload/build.js';
 import { compilePattern } from '../../src/routing/pattern.js';
-import { matchRoutes } from '../../src/routing/routes.js';
 import { anExpiration, aRoute } from '../support/domain.js';
 
 const making = { occurrence: 'once', isTest: false, carried: new Map() };
@@ -21,7 +20,7 @@ describe('buildDeliveries', () => {
 
   const build = (given: Partial<Expiration>, taken: readonly Route[]) => {
     const expiration = anExpiration(given);
-    return buildDeliveries(expiration, matchRoutes(taken, expiration.key), making);
+    return buildDeliveries(expiration, taken, making);
   };
 
   it('makes one for each endpoint of each route that matches', () => {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Deadline, KeyInDatabase, KeyReading, Route } from '../../src/model/vocabulary.js';
 import type { Command } from '../../src/redis/command.js';
 import { compilePattern } from '../../src/routing/pattern.js';
-import { matchRoutes } from '../../src/routing/routes.js';
+import { Routing } from '../../src/routing/routes.js';
 import { ValueKeeper } from '../../src/values/keeper.js';
 import { MemoryValues } from '../../src/values/memory-values.js';
 import { aCapturedExpiration, anExpiration, aRoute } from '../support/domain.js';
@@ -65,7 +65,7 @@ function aKeeper(routes: readonly Route[] = ROUTES) {
 const read = (deadline: Deadline) => ({ ...deadline, ttl: 'volatile' as const, readAtMs: NOW_MS });
 const expired = (key: string, expiredAtMs: number | null = NOW_MS + 5) => {
   const expiration = anExpiration({ key: Buffer.from(key), expiredAtMs });
-  return { expiration, matches: matchRoutes(ROUTES, expiration.key) };
+  return { expiration, routes: new Routing(ROUTES, 'relay:').routesOf(expiration.key) };
 };
 
 describe('a keeper of values', () => {
