@@ -24,8 +24,8 @@ const ASK_EVERY_MS = 10_000;
  */
 const CLAIMED_BEHIND_FOREIGN = 100;
 
-/** Claims that one script examines: at most two milliseconds' work for Redis. */
-const RELEASE_BATCH = 500;
+/** Claims that one script examines: a few milliseconds' work for Redis. */
+const RELEASE_BATCH = 200;
 
 export interface ClaimerParts {
   readonly state: RedisState;

@@ -36,7 +36,7 @@ const HEARTBEAT_GAP_MS_MAX = 2 * HEARTBEAT_EVERY_MS;
 export const OTHERS_BACK_MS = 5_000;
 
 /** Claims that one script releases. */
-const RECLAIM_BATCH = 100;
+const RECLAIM_BATCH = 50;
 
 export interface PresenceParts {
   readonly state: RedisState;

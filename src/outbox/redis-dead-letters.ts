@@ -12,8 +12,8 @@ import { goneRows, readableLetters, storedEndpoints } from './stored-letters.js'
 /** Dead letters read at a time: their bodies are in memory together. */
 const PAGE = 100;
 
-/** Dead letters that one script deletes: a few microseconds' work each for Redis. */
-const EXPIRE_BATCH = 500;
+/** Dead letters that one script deletes: a few milliseconds' work for Redis. */
+const EXPIRE_BATCH = 200;
 
 export class RedisDeadLetters implements DeadLetters {
   readonly #state: RedisState;

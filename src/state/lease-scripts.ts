@@ -22,6 +22,9 @@ const LEASE_FIELD_BYTES_MAX = 256;
 /** Rows that one look moves to the quarantine: a few milliseconds' work for Redis. Later looks move the others. */
 const MOVED_MAX = 100;
 
+/** More rows than any deployment has replicas. They are deleted unread; each running replica writes its own again. */
+const ROWS_MAX = 1_000;
+
 /** Replicas that began to listen within this time of each other have received the same: either may take the lease. */
 const TOGETHER_MS = 100;
 
@@ -88,6 +91,11 @@ for i = first_forgotten, #ARGV, 2 do forgotten[ARGV[i]] = ARGV[i + 1] end
 redis.call('HDEL', KEYS[1], '')
 check_lease(KEYS[1], KEYS[4])
 local others, moved, number, looks, same = {}, 0, nil, 0, nil
+local count = redis.call('HLEN', KEYS[2])
+if count > ${ROWS_MAX} then
+  quarantine(KEYS[4], KEYS[2], 'deleted_key', '', '', count .. ' rows: more than any relay writes')
+  redis.call('UNLINK', KEYS[2])
+end
 local rows = redis.call('HGETALL', KEYS[2])
 for i = 1, #rows, 2 do
   local name = rows[i]

@@ -45,6 +45,19 @@ describe('the lease that nobody else could have', () => {
     },
   );
 
+  it('is taken soon although somebody has written rows of 20,000 replicas, which no command reads', async (context) => {
+    prefixes += 1;
+    const prefix = `lease-${prefixes}`;
+    const configurations = configurationsKey(prefix);
+    const rows = Array.from({ length: 20_000 }, (_, n) => [`r${n}`, '7 a1 0 1']).flat();
+    await shared.client.hset(configurations, ...rows);
+    const [one] = await openReplicas(context, shared.server.port, prefix, { names: ['one'] });
+    expect(await holds(one)).toMatch(/^one:/);
+    expect(await shared.client.hkeys(configurations)).toEqual(['one']);
+    const [[, fields] = ['', []]] = await shared.client.xrange(quarantineKey(prefix), '-', '+');
+    expect(fields).toContain('20000 rows: more than any relay writes');
+  });
+
   it('counts configurations anew where somebody has written the largest number', async (context) => {
     prefixes += 1;
     const prefix = `lease-${prefixes}`;
