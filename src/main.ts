@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** argv and signals → cli; sets the exit code. */
 import { fstatSync } from 'node:fs';
+import { constants } from 'node:os';
 import { format } from 'node:util';
 import { unforeseenText } from './lib/exhaustion.js';
 import { isColored } from './lib/terminal.js';
@@ -26,7 +27,7 @@ function onHangup(name: NodeJS.Signals): void {
   if (!stop.signal.aborted) stop.abort(name);
 }
 
-/** Without a listener, SIGUSR1 opens Node's inspector, which shows secrets, and SIGUSR2 kills. */
+/** Without a listener, SIGUSR1 opens Node's inspector, which shows secrets, and the others kill. */
 function onUnused(signal: NodeJS.Signals): void {
   reports.report({ kind: 'ignored', signal });
 }
@@ -53,8 +54,13 @@ function onUnforeseen(thrown: unknown): void {
   process.exit(1);
 }
 
-for (const name of ['SIGUSR1', 'SIGUSR2'] as const) process.on(name, onUnused);
-for (const name of ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const) process.on(name, onSignal);
+const UNUSED = ['SIGUSR1', 'SIGUSR2', 'SIGALRM', 'SIGVTALRM', 'SIGIO', 'SIGSTKFLT'] as const;
+// SIGPWR: the power fails. SIGXCPU: the process has used its CPU time, and is killed soon.
+const STOPPING = ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGPWR', 'SIGXCPU'] as const;
+// A system may lack some of them.
+const exists = (name: string) => name in constants.signals;
+for (const name of UNUSED.filter(exists)) process.on(name, onUnused);
+for (const name of STOPPING.filter(exists)) process.on(name, onSignal);
 process.on('SIGHUP', onHangup);
 process.on('uncaughtException', onUnforeseen);
 process.on('unhandledRejection', onUnforeseen);

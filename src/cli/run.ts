@@ -26,7 +26,9 @@ export const run: CommandAction<RunOptions> = async (context, options) => {
     stop,
   );
   if (failure === null) return 0;
-  // The log holds the reason, unless the log cannot be written.
-  if (logOutput.isFailing) throw failure;
+  // The log holds the reason, unless it is silent or cannot be written.
+  logOutput.flush();
+  await systemClock.turn();
+  if (logOutput.isFailing || settings.log.level === 'silent') throw failure;
   return 1;
 };

@@ -33,8 +33,8 @@ const answers = (port: number) =>
     () => false,
   );
 
-describe('SIGUSR1 and SIGUSR2', () => {
-  it('are ignored by run with one warning each, and open no inspector, even during the start', async () => {
+describe('signals', () => {
+  it('SIGUSR1 and SIGUSR2 are ignored by run with one warning each, and open no inspector, even during the start', async () => {
     const inspectPort = await freePort();
     const env = { NODE_OPTIONS: `--inspect-port=${inspectPort}` };
     await using relay = await RelayProcess.spawn(simpleFile(shared.server.url, NOWHERE), env);
@@ -51,7 +51,15 @@ describe('SIGUSR1 and SIGUSR2', () => {
     expect(warned.sort()).toEqual(['SIGUSR1', 'SIGUSR2']);
   });
 
-  it('are ignored by other commands as well, and SIGQUIT ends these cleanly', async () => {
+  it.each(['SIGPWR', 'SIGXCPU'] as const)('%s stops run cleanly', async (signal) => {
+    await using relay = await RelayProcess.start(simpleFile(shared.server.url, NOWHERE));
+    for (const ignored of ['SIGALRM', 'SIGVTALRM', 'SIGIO'] as const) relay.kill(ignored);
+    await eventually('all warnings', () => relay.logs('signal_ignored').length === 3);
+    expect(await relay.stop(signal)).toEqual({ code: 0, signal: null });
+    expect(relay.logs('stopping')).toHaveLength(1);
+  });
+
+  it('SIGUSR1 and SIGUSR2 are ignored by other commands as well, and SIGQUIT ends these cleanly', async () => {
     const inspectPort = await freePort();
     const env = { NODE_OPTIONS: `--inspect-port=${inspectPort}` };
     const listen = spawnMain(['listen', '--port', '0'], env);
@@ -99,6 +107,19 @@ describe('an error that ends the start', () => {
     });
     await using folder = await tempFolder({ 'relay.yaml': stringify(file) });
     const words = ['-c', 'exec "$0" "$@" > /dev/full', process.execPath, MAIN, 'run'];
+    const relay = spawn('sh', words, { cwd: folder.path, stdio: ['ignore', 'ignore', 'pipe'] });
+    expect(await textOf(relay.stderr)).toMatch(/^expiry-relay: cannot listen on .*in use/);
+  });
+
+  it.each([
+    ['where the log is silent', '"$0" "$@" --log-level silent'],
+    ['where nobody reads the log', '"$0" "$@" | true'],
+  ])('is printed to standard error %s', async (_, command) => {
+    const file = simpleFile(shared.server.url, NOWHERE, {
+      admin: { listen: new URL(shared.server.url).host },
+    });
+    await using folder = await tempFolder({ 'relay.yaml': stringify(file) });
+    const words = ['-c', command, process.execPath, MAIN, 'run'];
     const relay = spawn('sh', words, { cwd: folder.path, stdio: ['ignore', 'ignore', 'pipe'] });
     expect(await textOf(relay.stderr)).toMatch(/^expiry-relay: cannot listen on .*in use/);
   });
