@@ -83,7 +83,8 @@ function parseFailures(text: string | undefined): PlannedAnswer[] {
     if (word === 'hang' || word === 'reset') return word;
     if (/^[2-5]\d\d$/.test(word)) return Number(word);
     throw new UsageError(
-      `--fail: expected statuses (200 to 599), hang or reset, such as 500,429,hang; found "${word}"`,
+      `--fail: expected statuses (200 to 599), hang or reset, such as 500,429,hang; found ` +
+        `"${printable(word)}"${defectNote(word)}`,
     );
   });
 }

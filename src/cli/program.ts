@@ -1,5 +1,7 @@
 /** The commands, their options and their help. */
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
+import { didYouMean } from '../config/suggest.js';
+import { escapeUnprintable } from '../lib/printable.js';
 import { defectNote } from '../lib/text-defect.js';
 import { VERSION } from '../lib/version.js';
 import { LOG_FORMATS, LOG_LEVELS } from '../model/log-settings.js';
@@ -61,6 +63,9 @@ const LOCAL_URL = 'http://127.0.0.1:3000/hooks';
 
 const PORT_MAX = 65_535;
 
+/** Enough for an option, its value and its choices. */
+const ERROR_CHARS_MAX = 1_000;
+
 /** Default number of listed entries: a few screens. */
 const LISTED_MAX = 100;
 
@@ -83,7 +88,7 @@ export function createProgram(context: CliContext, done: Done): Command {
     .configureOutput({
       writeOut: (text) => context.stdout.write(text),
       writeErr: (text) => context.stderr.write(fitted(context.stderr, text)),
-      outputError: (text, write) => write(text.replace(/^error: /, `${PROGRAM}: `)),
+      outputError: (text, write) => write(`${errorText(text)}\n`),
     })
     .hook('preAction', (_, command) => {
       // `run` has logged its errors.
@@ -120,10 +125,10 @@ function addInit(program: Command, context: CliContext, done: Done): void {
 function addRun(program: Command, context: CliContext, done: Done): void {
   const run = addCommand(program, 'run', 'run the relay')
     .addOption(
-      new Option('--log-level <level>', 'override log.level of the file').choices(LOG_LEVELS),
+      choice(new Option('--log-level <level>', 'override log.level of the file'), LOG_LEVELS),
     )
     .addOption(
-      new Option('--log-format <format>', 'override log.format of the file').choices(LOG_FORMATS),
+      choice(new Option('--log-format <format>', 'override log.format of the file'), LOG_FORMATS),
     )
     .action(async (options: RunOptions) =>
       done(await (await import('./run.js')).run(context, options)),
@@ -230,7 +235,7 @@ function addPrints(program: Command, context: CliContext, done: Done): void {
   const completion = program
     .command('completion')
     .description('print a completion script for a shell')
-    .addArgument(new Argument('<shell>', 'the shell').choices(SHELLS))
+    .addArgument(choice(new Argument('<shell>', 'the shell'), SHELLS))
     .addHelpText('after', COMPLETION_NOTES)
     .action(async (shell: Shell) =>
       done(await (await import('./completion.js')).completion(context, program, shell)),
@@ -345,6 +350,29 @@ function addExamples(command: Command, ...examples: readonly string[]): void {
 
 function seeHelpOf(names: string): string {
   return `See '${names} --help'.`;
+}
+
+/** The text of a usage error. Its second line, if any, is commander's suggestion. */
+function errorText(text: string): string {
+  const lines = text.trimEnd().split(/\n(?=\(Did you mean)/);
+  return lines
+    .map((line) => escapeUnprintable(line, ERROR_CHARS_MAX))
+    .join('\n')
+    .replace(/^error: /, `${PROGRAM}: `);
+}
+
+/** Accepts only these values. */
+function choice<Its extends Option | Argument>(of: Its, values: readonly string[]): Its {
+  of.choices(values);
+  of.argParser((text: string) => {
+    if (values.includes(text)) return text;
+    const suggestion = didYouMean(text, values);
+    const note = suggestion === null ? '' : ` (${suggestion})`;
+    throw new InvalidArgumentError(
+      `Expected one of ${values.join(', ')}${note}${defectNote(text)}.`,
+    );
+  });
+  return of;
 }
 
 function wholeNumber(text: string): number {

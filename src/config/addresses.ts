@@ -1,5 +1,6 @@
 /** Parses the configuration's URLs and addresses. Pure; never quotes the value found. */
 import { isIPv6 } from 'node:net';
+import { defectOf } from '../lib/text-defect.js';
 import type { ProxySettings } from '../model/endpoint.js';
 import { Secret } from '../model/secret.js';
 import type { ListenAddress } from '../model/vocabulary.js';
@@ -84,6 +85,8 @@ function readUnixUrl(text: string): Reading<RedisUrl> {
     const hint = text.includes('@') ? ENCODE : 'write %25 for a %';
     return fail('one whose user, password or path is not percent-encoded', hint);
   }
+  const defect = defectOf(path);
+  if (defect !== null) return fail(`one whose path ${defect}`);
   if (path.endsWith('/') || path.includes('\0')) return fail('one whose path names no socket');
   if (Buffer.byteLength(path) > SOCKET_PATH_BYTES_MAX) {
     return fail(`one whose path is longer than ${SOCKET_PATH_BYTES_MAX} bytes`);
@@ -128,6 +131,7 @@ export function readRedisUrl(text: string): Reading<RedisUrl> {
   if (username === null || password === null) {
     return fail('one whose user or password is not percent-encoded', ENCODE);
   }
+  if (url.hostname.includes('%')) return fail('one whose host has a %');
   const database = readDatabase(url.pathname);
   if (!database.ok) return database;
   return accept({
@@ -185,6 +189,12 @@ function listenHint(text: string): string | null {
   return /^[A-Za-z0-9._-]+:?$/.test(text) ? 'a port is missing' : null;
 }
 
+/** The canonical form of an IPv6 address: `::` for `0:0::0`. An address with a zone is left as it is. */
+function shortest(address: string): string {
+  if (address.includes('%')) return address;
+  return new URL(`http://[${address}]`).hostname.slice(1, -1);
+}
+
 /** Without a host: all IPv4 addresses. */
 export function readListenAddress(text: string): Reading<ListenAddress> {
   const expected = 'an address such as 127.0.0.1:9464, [::1]:9464 or :9464';
@@ -198,6 +208,6 @@ export function readListenAddress(text: string): Reading<ListenAddress> {
   if (bracketed !== undefined && !isIPv6(bracketed)) {
     return reject(expected, { hint: 'write an IPv6 address in [ ]' });
   }
-  const host = bracketed ?? plain ?? '';
-  return accept({ host: host === '' ? '0.0.0.0' : host, port });
+  const host = bracketed === undefined ? plain : shortest(bracketed);
+  return accept({ host: host || '0.0.0.0', port });
 }

@@ -46,6 +46,14 @@ const BYTE_ORDER_MARKS: readonly (readonly [encoding: string, ...bytes: number[]
   ['UTF-16 (big-endian)', 0xfe, 0xff],
 ];
 
+/** Encodings of ASCII text, by which bytes of each four are zero. */
+const ENCODINGS_BY_ZEROS: Readonly<Record<string, string>> = {
+  '0111': 'UTF-32',
+  '1110': 'UTF-32',
+  '0101': 'UTF-16 (little-endian)',
+  '1010': 'UTF-16 (big-endian)',
+};
+
 /** Enough bytes to recognize an encoding by its zero bytes. */
 const BYTES_LOOKED_AT = 256;
 
@@ -59,13 +67,15 @@ function otherEncoding(bytes: Buffer): string | null {
   );
   if (marked !== undefined) return marked[0];
   const start = bytes.subarray(0, BYTES_LOOKED_AT);
-  const zerosAt = (parity: number) => start.filter((byte, at) => byte === 0 && at % 2 === parity);
-  const [even, odd] = [zerosAt(0).length, zerosAt(1).length];
-  // Most characters of a configuration are ASCII.
-  const isMost = (zeros: number) => start.length > 1 && zeros >= start.length / 4;
-  if (isMost(even) && isMost(odd)) return 'UTF-32';
-  if (isMost(odd) && even === 0) return 'UTF-16 (little-endian)';
-  return isMost(even) && odd === 0 ? 'UTF-16 (big-endian)' : null;
+  /** Which bytes of each four are zero: mostly (1), never (0), or some (null). */
+  const zeros = [0, 1, 2, 3].map((place) => {
+    const its = start.filter((_, at) => at % 4 === place);
+    const zero = its.filter((byte) => byte === 0).length;
+    if (zero === 0) return 0;
+    // Most characters of a configuration are ASCII.
+    return zero >= its.length / 2 ? 1 : null;
+  });
+  return ENCODINGS_BY_ZEROS[zeros.join('')] ?? null;
 }
 
 export async function readText(

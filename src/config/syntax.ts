@@ -54,13 +54,13 @@ function findNonSpace(line: string): { readonly column: number; readonly text: s
   return { column: at + 1, text };
 }
 
-/** Other probable causes in the line of a syntax error; empty when there are none. */
-function strayText(line: string): string {
+/** Other probable causes in a line, named `place`, at a syntax error; empty when there are none. */
+function strayText(line: string, place: string): string {
   // In a flow mapping or list, YAML parses the variable's braces as its own.
   const unquoted = line.includes('${') ? '; inside [ ] or { }, a ${…} must be in quotes' : '';
   const [stray] = LIKE_BLANK.exec(line.trimEnd()) ?? [];
   if (stray === undefined) return unquoted;
-  return `${unquoted}; the line contains ${aCharacter(stray)}: use a space`;
+  return `${unquoted}; ${place} contains ${aCharacter(stray)}: use a space`;
 }
 
 type SyntaxError = Pick<YAMLError, 'code' | 'pos'>;
@@ -117,7 +117,8 @@ export function syntaxMistakes(
   const lines = text.split('\n');
   return selectInformative(errors).map(({ code, pos }) => {
     const position = positionAt(pos[0]);
-    const stray = strayText(lines[position.line - 1] ?? '');
+    const [before, line] = [lines[position.line - 2] ?? '', lines[position.line - 1] ?? ''];
+    const stray = strayText(line, 'the line') || strayText(before, 'the line above');
     return { position, wording: statement(SYNTAX_MISTAKES[code] + stray) };
   });
 }

@@ -1,5 +1,6 @@
 /** Explains why a string is not a usable URL, without showing it. Pure. */
 import { isIPv6 } from 'node:net';
+import { hasHidden } from '../lib/text-defect.js';
 
 export const PORT_MAX = 65_535;
 
@@ -82,7 +83,7 @@ function noneOf(schemes: readonly string[]): string {
 
 function placeProblem(place: string): UrlProblem | null {
   const only = (found: string, hint: string | null = null) => ({ found, hint });
-  if (place.includes(',')) return only('one with more than one host', 'name one host');
+  if (/[,;]|\S\s+\S/.test(place)) return only('one with more than one host', 'name one host');
   if (isIPv6(place.replace(/(?<=:.*:.*):\d+$/, '')) || isIPv6(place)) {
     return only('one with an IPv6 address without brackets', 'put the IPv6 address in [ ]');
   }
@@ -114,7 +115,7 @@ export function urlProblem(text: string, rules: UrlRules): UrlProblem | null {
     const isCutShort = encode !== null && parts.rest.includes('@');
     return isCutShort ? { found: CUT_SHORT, hint: encode } : problem;
   }
-  if (/[\s\\]/.test(text) || !URL.canParse(text)) {
+  if (/[ \\]/.test(text) || hasHidden(text) || !URL.canParse(text)) {
     return { found: 'an invalid URL', hint: text.includes('@') ? encode : null };
   }
   return null;

@@ -3,6 +3,8 @@ import type { Server as HttpServer } from 'node:http';
 import type { AddressInfo, Server } from 'node:net';
 import { ListenError } from '../model/errors.js';
 import type { ListenAddress } from '../model/vocabulary.js';
+import { printable } from './printable.js';
+import { defectNote } from './text-defect.js';
 
 /** host:port, with an IPv6 address in brackets. */
 export function placeText({ host, port }: ListenAddress): string {
@@ -45,7 +47,8 @@ export async function listenOn(
   } catch (thrown) {
     const error = thrown as NodeJS.ErrnoException;
     throw new ListenError(
-      `cannot listen on ${placeText({ host, port })}: ${listenFailure(error)} (${setting})`,
+      `cannot listen on ${printable(placeText({ host, port }))}: ${listenFailure(error)} (${setting})` +
+        defectNote(host),
     );
   }
 }
@@ -59,7 +62,7 @@ function listenFailure({ code, message }: NodeJS.ErrnoException): string {
     case 'EACCES':
       return 'no permission for this port; choose one above 1023';
     default:
-      return message;
+      return printable(message);
   }
 }
 

@@ -90,6 +90,11 @@ function quotesAround(core: readonly string[]): string[] {
   ];
 }
 
+/** Whether the string has blanks other than spaces, or invisible characters, anywhere. */
+export function hasHidden(text: string): boolean {
+  return HIDDEN.test(text);
+}
+
 /**
  * A predicate about the string, such as `ends with a newline`; null when there is no defect, or the string is very
  * long.

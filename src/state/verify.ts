@@ -23,7 +23,7 @@ export async function verifyDatabase(
     if (!isNoDatabase(error)) throw error;
     throw new NoDatabaseError(
       `the state Redis at ${addressOf(address)} has no database ${database} (a Redis Cluster has ` +
-        `only database 0). Correct ${section}.url`,
+        `only database 0). Correct ${section === 'redis' ? 'redis.databases or redis.url' : 'state.url'}`,
     );
   }
 }

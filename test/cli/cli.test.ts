@@ -72,8 +72,16 @@ describe('the command line', () => {
     [['listen', '--port', 'x'], 'Expected a whole number'],
     [['listen', '--port', '70000'], 'from 0 to 65535'],
     [['check', '-c', ''], '-c: expected the name of a file'],
-    [['run', '--log-level', 'loud'], 'Allowed choices are trace, debug'],
-    [['run', '--log-format', 'xml'], 'Allowed choices are auto, json, pretty'],
+    [['run', '--log-level', 'loud'], 'Expected one of trace, debug'],
+    [['run', '--log-level', 'Debug'], 'did you mean "debug"?'],
+    [['run', '--log-level', 'debug\r'], "'debug\\x0d' is invalid"],
+    [['run', '--log-level', 'debug\r'], '(it ends with a carriage return)'],
+    [['run', '--log-format', 'xml'], 'Expected one of auto, json, pretty'],
+    [
+      ['listen', '--port', '80\n'],
+      "'80\\x0a' is invalid. Expected a whole number (it ends with a newline)",
+    ],
+    [['listen', '--fail', '500,hang\n'], 'found "hang\\x0a" (it ends with a newline)'],
     [['listen', '--fail', '99'], '--fail: expected'],
     [['listen', '--secret', 'whsec_short'], '--secret: expected whsec_'],
     [['dead'], 'Usage: expiry-relay dead'],
@@ -94,6 +102,14 @@ describe('the command line', () => {
   ])('points the usage error of %j to the help of %s', async (argv, command) => {
     const { stderr } = await cli(argv);
     expect(stderr.endsWith(`\nSee '${command} --help'.\n`)).toBe(true);
+  });
+
+  it('describes the defect of an address to listen on', async () => {
+    const { code, stderr } = await cli(['listen', '--host', '127.0.0.1\n', '--port', '0']);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      /^expiry-relay: cannot listen on 127\.0\.0\.1\\x0a:0: .* \(it ends with a newline\)\n$/,
+    );
   });
 
   it('exits with the code, message and no stack as a process too', async () => {

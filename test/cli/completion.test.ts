@@ -74,6 +74,6 @@ describe('completion in other shells', () => {
   it('is only for known shells', async () => {
     const { code, stderr } = await cli(['completion', 'cmd']);
     expect(code).toBe(2);
-    expect(stderr).toContain('Allowed choices are bash, zsh, fish');
+    expect(stderr).toContain('Expected one of bash, zsh, fish');
   });
 });

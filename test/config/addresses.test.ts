@@ -109,7 +109,9 @@ describe('a Redis URL that is refused', () => {
     ['redis://a:1,b:2', 'one with more than one host (name one host)'],
     ['redis://:pw@a:1,b:2', 'one with more than one host (name one host)'],
     ['redis://fe80::1', 'one with an IPv6 address without brackets (put the IPv6 address in [ ])'],
-    ['redis://h h', 'an invalid URL'],
+    ['redis://h h', 'one with more than one host (name one host)'],
+    ['redis://a:1;b:2', 'one with more than one host (name one host)'],
+    ['redis://h%zz', 'one whose host has a %'],
     ['redis://h/x', 'one whose path is not the number of a database'],
     ['redis://h#1', 'one with a fragment (#…)'],
     ['redis://h?db=1', 'one with a query (?…) (a database is redis://HOST:PORT/DATABASE)'],
@@ -227,6 +229,7 @@ describe('readEndpointUrl', () => {
 describe('readListenAddress', () => {
   it.each([
     ['127.0.0.1:9464', '127.0.0.1', 9464],
+    ['[0:0::0]:9464', '::', 9464],
     ['[::1]:9464', '::1', 9464],
     [':9464', '0.0.0.0', 9464],
     ['localhost:0', 'localhost', 0],

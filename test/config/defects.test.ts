@@ -36,6 +36,31 @@ const ZERO_WIDTH = '\u200b';
 describe('a text of the file', () => {
   it.each<[what: string, given: Given, expected: string]>([
     ['a Redis URL', { top: { redis: { url: 'redis://h:6379\n' } } }, 'it ends with a newline'],
+    [
+      'a Redis URL with an invisible character',
+      { top: { redis: { url: `redis://127.0.0.1${ZERO_WIDTH}:6379` } } },
+      'it contains a zero width space (U+200B)',
+    ],
+    [
+      'a state URL with an invisible character in its host',
+      { top: { state: { url: `redis://ho${ZERO_WIDTH}st` } } },
+      'it contains a zero width space (U+200B)',
+    ],
+    [
+      'a Unix socket',
+      { top: { redis: { url: 'unix:///tmp/r.sock\n' } } },
+      'it ends with a newline',
+    ],
+    [
+      'an encoded Unix socket',
+      { top: { redis: { url: 'unix:///tmp/r.sock%0A' } } },
+      'one whose path ends with a newline',
+    ],
+    [
+      'the path of an endpoint',
+      { endpoint: { url: `http://shop/hooks${ZERO_WIDTH}` } },
+      'it ends with a zero width space (U+200B)',
+    ],
     ['a quoted URL', { top: { state: { url: '"redis://h"' } } }, 'it is enclosed in double quotes'],
     ['an endpoint', { endpoint: { url: ' http://shop' } }, 'it begins with a blank'],
     ['a proxy', { endpoint: { proxy: '“http://p:1”' } }, 'it is enclosed in typographic quotes'],
@@ -209,6 +234,12 @@ describe('a file in another encoding', () => {
       Buffer.from(`\ufeff${text}`),
       /^relay\.yaml:3:9: routes: expected a list/,
     ],
+    [
+      'nothing but zero bytes',
+      Buffer.alloc(300),
+      /^relay\.yaml:1:1: .*nothing but blanks or invisible characters/,
+    ],
+    ['zero bytes at the end', Buffer.from(`${text}${'\0'.repeat(300)}`), /^relay\.yaml:/],
     ['a lone zero byte', Buffer.from(`${text}\0`), /^relay\.yaml:/],
   ])('is distinguished from UTF-8: %s', async (_, bytes, expected) => {
     await using folder = await tempFolder({});
