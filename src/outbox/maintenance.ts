@@ -22,7 +22,7 @@ import { LOOK_BATCH, type OutboxScripts } from './scripts/scripts.js';
 const UPKEEP_EVERY_MS = 10_000;
 
 /** Deliveries that one script dead-letters: a few milliseconds' work for Redis. */
-const DEAD_LETTER_BATCH = 50;
+export const DEAD_LETTER_BATCH = 50;
 
 export interface MaintenanceParts {
   readonly state: RedisState;

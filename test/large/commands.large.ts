@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { RedisDeadlines } from '../../src/deadlines/redis-deadlines.js';
 import { systemClock } from '../../src/lib/clock.js';
-import { Maintenance } from '../../src/outbox/maintenance.js';
+import { DEAD_LETTER_BATCH, Maintenance } from '../../src/outbox/maintenance.js';
 import { Presence } from '../../src/outbox/presence.js';
 import { RedisDeadLetters } from '../../src/outbox/redis-dead-letters.js';
 import { Waits } from '../../src/outbox/waits.js';
@@ -166,7 +166,7 @@ describe('no command blocks Redis', () => {
     const times = { keepMs: 3_600_000, graceMs: 0, isClockSteady: () => true };
     const upkeep = new Maintenance({ ...parts, outbox, ...times, events });
     for (let round = 0; round < 2; round += 1) await upkeep.runOnce();
-    const args = ['shop', '1', 'unknown_endpoint', 100];
+    const args = ['shop', '1', 'unknown_endpoint', DEAD_LETTER_BATCH];
     const { throttle, dead } = endpointKeys(PREFIX, 'shop');
     const keys = [
       endpointsKey(PREFIX),
