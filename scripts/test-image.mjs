@@ -115,7 +115,10 @@ async function isNotRoot() {
 /** The shell form would need a shell, and would keep SIGTERM from the relay. */
 async function hasExecForms() {
   const { Entrypoint, Cmd, Healthcheck } = (await inspect('image', IMAGE)).Config;
-  const [main, options] = ['/app/dist/main.js', ['--max-semi-space-size=8']];
+  const [main, options] = [
+    '/app/dist/main.js',
+    ['--max-semi-space-size=8', '--no-parallel-scavenge'],
+  ];
   assert.deepEqual(Entrypoint, [NODE_IN_IMAGE, ...options, main]);
   assert.deepEqual(Cmd, ['run']);
   assert.deepEqual(Healthcheck.Test, ['CMD', NODE_IN_IMAGE, main, 'healthcheck']);

@@ -15,7 +15,7 @@ const { CPU_PROFILE_DIR } = process.env;
 const PROFILING = CPU_PROFILE_DIR ? ['--cpu-prof', '--cpu-prof-dir', CPU_PROFILE_DIR] : [];
 
 /** The options with which the image starts it. */
-const NODE_OPTIONS = ['--max-semi-space-size=8'];
+const NODE_OPTIONS = ['--max-semi-space-size=8', '--no-parallel-scavenge'];
 
 /** A scrape costs the relay milliseconds, which the measurement must not include. */
 const LOOK_EVERY_MS = 250;
