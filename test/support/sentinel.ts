@@ -32,21 +32,21 @@ export interface SentinelOptions {
     readonly password?: string;
     readonly tls?: { readonly ca: string };
   };
-  readonly port?: number;
 }
 
 export async function startSentinel(
   name: string,
   primaryPort: number,
-  { quorum = 1, lines = [], args = [], login = {}, port: given }: SentinelOptions = {},
+  { quorum = 1, lines = [], args = [], login = {} }: SentinelOptions = {},
 ): Promise<RunningSentinel> {
   const server = findRedisServer();
   if (server?.kind !== 'binary') throw new Error('expected a redis-server on this machine');
-  const port = given ?? (await freePort());
+  const port = await freePort();
   const folder = await tempFolder({});
   const file = join(folder.path, 'sentinel.conf');
+  const ports = login.tls === undefined ? [`port ${port}`] : ['port 0', `tls-port ${port}`];
   const own = [
-    `port ${port}`,
+    ...ports,
     'bind 127.0.0.1',
     `dir ${folder.path}`,
     `sentinel monitor ${name} 127.0.0.1 ${primaryPort} ${quorum}`,
@@ -77,7 +77,7 @@ export async function startSentinel(
 /** The name of the primary in all groups. */
 export const MASTER = 'mymaster';
 
-export interface GroupOptions extends Pick<SentinelOptions, 'lines' | 'args' | 'login'> {
+export interface GroupOptions {
   readonly replicas?: number;
   /** More arguments for the primary and the replicas. */
   readonly redisArgs?: readonly string[];
@@ -95,7 +95,7 @@ export class SentinelGroup implements AsyncDisposable {
     this.#clients = servers.map(({ port }) => quietClient(port));
   }
 
-  static async start({ replicas = 1, redisArgs = [], ...options }: GroupOptions = {}) {
+  static async start({ replicas = 1, redisArgs = [] }: GroupOptions = {}) {
     const args = ['--repl-diskless-sync-delay', '0', ...redisArgs];
     const primary = await startRedis({ args });
     const follow = ['--replicaof', '127.0.0.1', String(primary.port)];
@@ -103,7 +103,7 @@ export class SentinelGroup implements AsyncDisposable {
       Array.from({ length: replicas }, () => startRedis({ args: [...args, ...follow] })),
     );
     const sentinels = await Promise.all(
-      [0, 1, 2].map(() => startSentinel(MASTER, primary.port, { quorum: 2, ...options })),
+      [0, 1, 2].map(() => startSentinel(MASTER, primary.port, { quorum: 2 })),
     );
     const group = new SentinelGroup([primary, ...others], sentinels);
     await group.settled();
@@ -209,7 +209,7 @@ function quietClient(port: number): Redis {
 }
 
 /** A server that was paused goes on. */
-export function resume({ pid }: RunningRedis): void {
+export function resume({ pid }: { readonly pid: number }): void {
   try {
     process.kill(pid, 'SIGCONT');
   } catch {
