@@ -14,10 +14,11 @@ import { VERSION } from './lib/version.js';
 import type { RedisSettings, Settings } from './model/vocabulary.js';
 import type { Outbox } from './outbox/outbox.js';
 import { Partition } from './partition/partition.js';
+import { type Locator, Locators } from './redis/locators.js';
 import { ServerClock } from './redis/server-clock.js';
 import { Routing } from './routing/routes.js';
 import { Listener } from './source/listener.js';
-import { fixedTopology } from './source/topology.js';
+import { topologyOf } from './source/topology.js';
 import { markerKey, marksChannel, ownKeyPrefix, serverKey } from './state/format.js';
 import { createStores } from './stores.js';
 import type { BufferedOutput } from './telemetry/buffered-output.js';
@@ -52,6 +53,7 @@ interface Wiring extends RelayParts {
   readonly events: Events;
   readonly lifecycle: Lifecycle;
   readonly serverClock: ServerClock;
+  readonly locators: Locators;
   /** Aborts when it is time to stop. */
   readonly stop: AbortSignal;
   /** Aborts when `shutdown.grace` is over. */
@@ -72,8 +74,10 @@ export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<Er
   setMaxListeners(0, grace.signal);
   try {
     const serverClock = new ServerClock(clock, (stepMs) => events.source.clockSet(stepMs));
+    const locators = new Locators(clock, events.source);
+    lifecycle.onStop('locators', async () => locators.close());
     const graceOver = grace.signal;
-    await start({ ...parts, metrics, events, lifecycle, serverClock, stop, graceOver });
+    await start({ ...parts, metrics, events, lifecycle, serverClock, locators, stop, graceOver });
     await untilAborted(stop);
     events.relay.stopping(String(stop.reason), settings.shutdown.graceMs);
     return null;
@@ -92,8 +96,8 @@ async function start(wiring: Wiring): Promise<void> {
   const { settings, metrics, events, serverClock, clock, chance } = wiring;
   const { databases } = settings.redis;
   const routing = new Routing(settings.routes, ownKeyPrefix(settings.state.prefix));
-  const listeners = fixedTopology(settings.redis).primaries.map((primary) =>
-    createListener(wiring, primary),
+  const listeners = topologyOf(settings.redis, wiring.locators).primaries.map((locator) =>
+    createListener(wiring, locator),
   );
   const stores = createStores(wiring);
   const partition = new Partition({
@@ -110,6 +114,7 @@ async function start(wiring: Wiring): Promise<void> {
   const checks = () => [
     ...listeners.flatMap((listener) => listener.checks()),
     ...stores.checks(),
+    ...sentinelChecks(wiring.locators),
     ...goneChecks(workers),
   ];
   // First, and closed last: probes are answered while others start and stop.
@@ -217,12 +222,12 @@ function startPartition({ settings, lifecycle, graceOver }: Wiring, partition: P
 
 function createListener(
   { settings, events, clock, chance, serverClock }: Wiring,
-  primary: RedisSettings,
+  locator: Locator<RedisSettings>,
 ): Listener {
   const { kind, prefix } = settings.state;
   return new Listener({
     serverClock,
-    settings: primary,
+    locator,
     ownPrefix: ownKeyPrefix(prefix),
     markerKey: markerKey(prefix),
     serverKey: serverKey(prefix),
@@ -231,6 +236,13 @@ function createListener(
     clock,
     chance,
   });
+}
+
+/** While the relay is connected, it does not depend on the sentinels. */
+function sentinelChecks({ hasSentinels, problems }: Locators): Check[] {
+  if (!hasSentinels) return [];
+  const note = problems.length === 0 ? {} : { note: problems.join('; ') };
+  return [{ name: 'sentinels', problem: null, ...note }];
 }
 
 /** Resolves when the relay listens, or when it is stopped before that. */

@@ -22,6 +22,7 @@ import { Presence } from './outbox/presence.js';
 import { RedisOutbox } from './outbox/redis-outbox.js';
 import { defineOutboxScripts } from './outbox/scripts/scripts.js';
 import { Waits } from './outbox/waits.js';
+import type { Locators } from './redis/locators.js';
 import { ALWAYS_HELD, type Lease, type Standing } from './state/lease.js';
 import { QuarantineWatch } from './state/quarantine-watch.js';
 import { RedisLease } from './state/redis-lease.js';
@@ -36,6 +37,7 @@ export interface StoresParts {
   readonly settings: Settings;
   readonly events: Events;
   readonly lifecycle: Lifecycle;
+  readonly locators: Locators;
   readonly clock: Clock;
   readonly chance: Chance;
   /** Aborts when it is time to stop. */
@@ -90,13 +92,15 @@ export function createStores(parts: StoresParts): Stores {
 }
 
 function createRedisStores(
-  { settings, events, lifecycle, clock, chance, stop, graceOver }: StoresParts,
+  { settings, events, lifecycle, locators, clock, chance, stop, graceOver }: StoresParts,
   redisSettings: Extract<StateSettings, { kind: 'redis' }>,
 ): Stores {
   const { deadLetters, unknownEndpointGraceMs } = redisSettings;
   const { endpoints } = settings;
+  const locator = locators.of(redisSettings.redis, redisSettings.section);
   const state = new RedisState({
     ...redisSettings,
+    locator,
     databases: settings.redis.databases,
     endpoints: [...endpoints.keys()],
     clock,
@@ -116,7 +120,7 @@ function createRedisStores(
     state,
     lease,
     keys: settings.redis,
-    stateAddress: redisSettings.redis,
+    stateLocator: locator,
     stateDatabase: redisSettings.database,
     events: events.watch,
     clock,

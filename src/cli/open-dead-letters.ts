@@ -7,6 +7,7 @@ import { StateInMemoryError, StateUnavailableError } from '../model/errors.js';
 import type { Settings, StateSettings } from '../model/vocabulary.js';
 import { RedisDeadLetters } from '../outbox/redis-dead-letters.js';
 import { defineOutboxScripts } from '../outbox/scripts/scripts.js';
+import { Locators, SILENT_SENTINELS } from '../redis/locators.js';
 import { RedisState, type StateEvents } from '../state/redis-state.js';
 import type { CliContext, FileOption } from './context.js';
 import { checkEndpoint, type DeadFilter } from './dead-filters.js';
@@ -71,8 +72,10 @@ export async function withState<Result>(
         'replay dead letters, set state.kind: redis',
     );
   }
+  const locators = new Locators(systemClock, SILENT_SENTINELS);
   const state = new RedisState({
     ...settings.state,
+    locator: locators.of(settings.state.redis, settings.state.section),
     databases: settings.redis.databases,
     endpoints: [...settings.endpoints.keys()],
     clock: systemClock,
@@ -90,6 +93,7 @@ export async function withState<Result>(
       );
     }
     state.close();
+    locators.close();
   }
 }
 

@@ -2,6 +2,7 @@
 import { isIPv6 } from 'node:net';
 import { defectOf } from '../lib/text-defect.js';
 import type { ProxySettings } from '../model/endpoint.js';
+import type { HostPort } from '../model/redis-login.js';
 import { Secret } from '../model/secret.js';
 import type { ListenAddress } from '../model/vocabulary.js';
 import {
@@ -15,6 +16,7 @@ import {
 import { accept, type Reading, reject } from './wording.js';
 
 const REDIS_PORT = 6379;
+const SENTINEL_PORT = 26379;
 /** The maximum of `SELECT`: a signed 32-bit number. */
 export const DATABASE_MAX = 2 ** 31 - 1;
 
@@ -38,6 +40,7 @@ const SOCKET_PATH_BYTES_MAX = 107;
 /** `unix://USER:PASSWORD@/PATH?db=N`; WHATWG URLs cannot have a user without a host. */
 const UNIX_URL = /^unix:\/\/(?:([^:@/?#]*)(?::([^@/?#]*))?@)?(\/[^?#]*)(?:\?db=(\d{1,10}))?$/i;
 
+export const SENTINEL_NODE_EXPECTED = 'the address of a Sentinel such as 10.0.0.1:26379';
 const REDIS_URL_EXPECTED = 'a Redis URL such as redis://127.0.0.1:6379';
 const ENCODE = 'percent-encode special characters in a password, or use password_file';
 
@@ -143,6 +146,20 @@ export function readRedisUrl(text: string): Reading<RedisUrl> {
     password: password === '' ? null : new Secret(password),
     database: database.value,
   });
+}
+
+/** `host:port`; without a port, that of Sentinel. */
+export function readSentinelNode(text: string): Reading<HostPort> {
+  const fail = (hint: string | null) => reject(SENTINEL_NODE_EXPECTED, { hint });
+  if (text.includes('://')) return fail('write only the host and port, without a scheme');
+  const [, bracketed, plain, digits] =
+    /^(?:\[([^\]]+)\]|([A-Za-z0-9._-]+))(?::(\d{1,5}))?$/.exec(text) ?? [];
+  const host = bracketed ?? plain;
+  if (host === undefined) return fail(isIPv6(text) ? 'put the IPv6 address in [ ]' : null);
+  if (bracketed !== undefined && !isIPv6(bracketed)) return fail('write an IPv6 address in [ ]');
+  const port = digits === undefined ? SENTINEL_PORT : Number(digits);
+  if (port < 1 || port > PORT_MAX) return fail(`a port is 1 to ${PORT_MAX}`);
+  return accept({ host, port });
 }
 
 export function readEndpointUrl(text: string): Reading<URL> {

@@ -23,7 +23,13 @@ export const SUGGESTIONS_MAX = 100;
 const STATE_KEYS_OF_EVERY_KIND: readonly string[] = ['kind', 'prefix'];
 
 function checkState(state: Section): Complaint[] {
-  if (state.kind !== 'memory') return [...checkLogin('state', state), ...checkTls('state', state)];
+  if (state.kind !== 'memory') {
+    return [
+      ...checkLogin(['state'], state),
+      ...checkSentinel('state', state),
+      ...checkTls('state', state),
+    ];
+  }
   // The key would have no effect.
   return Object.keys(stateFields)
     .filter((key) => !STATE_KEYS_OF_EVERY_KIND.includes(key) && isGiven(state, key))
@@ -33,11 +39,25 @@ function checkState(state: Section): Complaint[] {
     });
 }
 
-/** Certificates require a rediss:// URL in the same section. */
+/** Two ways to name one server; the login of the sentinels, and their certificates. */
+function checkSentinel(name: 'redis' | 'state', section: Section): Complaint[] {
+  const sentinel = asMapping(section.sentinel);
+  if (sentinel === null) return [];
+  const path = [name, 'sentinel'];
+  const wording = mismatch('url or sentinel', { found: 'both', hint: 'remove one' });
+  return [
+    ...(isGiven(section, 'url') ? [complain(path, wording, 'key')] : []),
+    ...checkLogin(path, sentinel),
+    ...checkKeyPair([...path, 'tls'], asMapping(sentinel.tls) ?? {}),
+  ];
+}
+
+/** Certificates require a rediss:// URL in the same section, or sentinels. */
 function checkTls(name: 'redis' | 'state', section: Section): Complaint[] {
   const tls = asMapping(section.tls);
   if (tls === null || Object.keys(tls).length === 0) return [];
   const pair = checkKeyPair([name, 'tls'], tls);
+  if (isGiven(section, 'sentinel')) return pair;
   const fail = (found: string) => {
     const wording = mismatch(`a rediss:// URL in ${name}.url beside it`, { found });
     return [complain([name, 'tls'], wording, 'key'), ...pair];
@@ -49,25 +69,25 @@ function checkTls(name: 'redis' | 'state', section: Section): Complaint[] {
   return fail(url?.path ? 'a Unix socket' : 'redis://, which is without TLS');
 }
 
-/** At most one password and one user name; a user name requires a password. */
-function checkLogin(name: 'redis' | 'state', section: Section): Complaint[] {
+/** At most one password and one user name; a user name requires a password. `path`: of the section. */
+function checkLogin(path: Path, section: Section): Complaint[] {
   const complaints: Complaint[] = [];
   const address = parseIfValid(redisFields.url, section.url);
-  const inUrl = `one beside ${name}.url's`;
+  const inUrl = `one beside ${path.join('.')}.url's`;
   for (const key of ['password', 'password_file'].filter((key) => isGiven(section, key))) {
     if (address !== undefined && address.password !== null) {
       const wording = mismatch('one password', { found: inUrl, hint: 'remove one' });
-      complaints.push(complain([name, key], wording, 'key'));
+      complaints.push(complain([...path, key], wording, 'key'));
     } else if (key === 'password_file' && isGiven(section, 'password')) {
       const wording = mismatch('password or password_file', { found: 'both' });
-      complaints.push(complain([name, key], wording, 'key'));
+      complaints.push(complain([...path, key], wording, 'key'));
     }
   }
   const hasUser = isGiven(section, 'username');
   const hasUserInUrl = address !== undefined && address.username !== null;
   if (hasUser && hasUserInUrl) {
     const wording = mismatch('one user name', { found: inUrl, hint: 'remove one' });
-    complaints.push(complain([name, 'username'], wording, 'key'));
+    complaints.push(complain([...path, 'username'], wording, 'key'));
   }
   const hasPassword =
     isGiven(section, 'password') ||
@@ -77,7 +97,7 @@ function checkLogin(name: 'redis' | 'state', section: Section): Complaint[] {
   if (isUrlKnown && !hasPassword && (hasUser || hasUserInUrl)) {
     const hint = hasUser ? null : 'a password alone is redis://:PASSWORD@HOST';
     const wording = mismatch('a password beside the user name', { found: 'none', hint });
-    complaints.push(complain([name, hasUser ? 'username' : 'url'], wording));
+    complaints.push(complain([...path, hasUser ? 'username' : 'url'], wording));
   }
   return complaints;
 }
@@ -224,7 +244,8 @@ export function checkTogether(root: unknown): Complaint[] {
   const redis = asMapping(file.redis) ?? {};
   const endpoints = asMapping(file.endpoints);
   return [
-    ...checkLogin('redis', redis),
+    ...checkLogin(['redis'], redis),
+    ...checkSentinel('redis', redis),
     ...checkTls('redis', redis),
     ...checkDatabases(redis),
     ...checkState(asMapping(file.state) ?? {}),

@@ -4,7 +4,13 @@ import { isAbsolute, resolve } from 'node:path';
 import { printable } from '../lib/printable.js';
 import type { Endpoint, FilesNow, WatchedFiles } from '../model/endpoint.js';
 import { messageOf } from '../model/errors.js';
-import type { RedisCredentials, RedisFiles } from '../model/redis-login.js';
+import {
+  LOGIN_SECTIONS,
+  type LoginSection,
+  type RedisCredentials,
+  type RedisFiles,
+  type SentinelSettings,
+} from '../model/redis-login.js';
 import type { Secret } from '../model/secret.js';
 import type { Settings } from '../model/vocabulary.js';
 import { toEndpoint } from './endpoint-settings.js';
@@ -15,14 +21,18 @@ import {
   checkCertificates,
   checkSecrets,
   filePaths,
-  LOGIN_SECTIONS,
   readSecretFile,
   type SecretFile,
   type SecretsFromFiles,
   secretFilesOfEndpoint,
   secretFilesOfLogin,
 } from './secret-files.js';
-import { hasLoginOfRedis, redisCredentials, stateCredentials } from './settings.js';
+import {
+  credentialsOfSection,
+  hasLoginOfRedis,
+  namesStateServer,
+  stateCredentials,
+} from './settings.js';
 import { FILE_CHARS_SHOWN_MAX, mismatch, showFile, type Wording } from './wording.js';
 
 /** A secret is one line, a complete CA bundle about 300 KiB; a larger file is something else. */
@@ -205,13 +215,19 @@ interface FilesOfSettings extends FilesRead {
   readonly extraCaProblem: string | null;
 }
 
-function redisFiles(from: FilesOfSettings, credentials: RedisCredentials): RedisFiles | null {
+/** The files of one login. */
+function loginFiles(
+  section: LoginSection,
+  from: FilesOfSettings,
+  credentials: RedisCredentials,
+): RedisFiles | null {
   const { file, extraCaProblem } = from;
-  const places = secretFilesOfLogin('redis', file.redis);
+  const places = secretFilesOfLogin(section, file);
   if (places.length === 0) return null;
-  const make = (secrets: SecretsFromFiles) => redisCredentials(file, secrets, extraCaProblem);
+  const make = (secrets: SecretsFromFiles) =>
+    credentialsOfSection(file, section, secrets, extraCaProblem);
   const check = (secrets: SecretsFromFiles) =>
-    checkCertificates((key) => filePaths.loginTls('redis', key), secrets);
+    checkCertificates((key) => filePaths.loginTls(section, key), secrets);
   return new LoginFiles(new SecretFiles({ places, check, make, from }), credentials);
 }
 
@@ -223,8 +239,8 @@ function stateFiles(
 ): RedisFiles | null {
   const { file, secrets, extraCaProblem } = from;
   if (hasLoginOfRedis(file, secrets)) return ofRedis;
-  const inherited = file.state.url === undefined ? secretFilesOfLogin('redis', file.redis) : [];
-  const places = [...secretFilesOfLogin('state', file.state), ...inherited];
+  const inherited = namesStateServer(file) ? [] : secretFilesOfLogin('redis', file);
+  const places = [...secretFilesOfLogin('state', file), ...inherited];
   if (places.length === 0) return null;
   const make = (secrets: SecretsFromFiles) => stateCredentials(file, secrets, extraCaProblem);
   const check = (secrets: SecretsFromFiles) =>
@@ -232,6 +248,16 @@ function stateFiles(
       checkCertificates((key) => filePaths.loginTls(section, key), secrets),
     );
   return new LoginFiles(new SecretFiles({ places, check, make, from }), credentials);
+}
+
+/** The sentinels of a section, with change detection for the files of their login. */
+function withSentinelFiles(
+  section: 'redis' | 'state',
+  sentinel: SentinelSettings | null,
+  from: FilesOfSettings,
+): SentinelSettings | null {
+  if (sentinel === null) return null;
+  return { ...sentinel, files: loginFiles(`${section}.sentinel`, from, sentinel) };
 }
 
 /** Adds change detection to all settings that come from files. */
@@ -251,14 +277,24 @@ export function withFiles(settings: Settings, from: FilesOfSettings): Settings {
     });
     return [name, { ...endpoint, files }] as const;
   });
-  const redis = { ...settings.redis, files: redisFiles(from, settings.redis) };
+  const redis = {
+    ...settings.redis,
+    files: loginFiles('redis', from, settings.redis),
+    sentinel: withSentinelFiles('redis', settings.redis.sentinel, from),
+  };
   const { state } = settings;
   if (state.kind === 'memory') return { ...settings, redis, endpoints: new Map(endpoints) };
-  const files = stateFiles(from, state.redis, redis.files);
+  const stateRedis = {
+    ...state.redis,
+    files: stateFiles(from, state.redis, redis.files),
+    sentinel: namesStateServer(from.file)
+      ? withSentinelFiles('state', state.redis.sentinel, from)
+      : redis.sentinel,
+  };
   return {
     ...settings,
     redis,
-    state: { ...state, redis: { ...state.redis, files } },
+    state: { ...state, redis: stateRedis },
     endpoints: new Map(endpoints),
   };
 }

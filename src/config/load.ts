@@ -3,6 +3,7 @@ import { dirname, join, resolve } from 'node:path';
 import { printable } from '../lib/printable.js';
 import { defectNote } from '../lib/text-defect.js';
 import { NoSettingsFileError, SettingsError, UsageError } from '../model/errors.js';
+import { LOGIN_SECTIONS } from '../model/redis-login.js';
 import type { ListenAddress, Settings } from '../model/vocabulary.js';
 import { withoutEmptyTexts, withoutOwnKeys } from './absent.js';
 import { readListenAddress } from './addresses.js';
@@ -27,7 +28,6 @@ import {
   checkAllSecrets,
   checkCertificates,
   filePaths,
-  LOGIN_SECTIONS,
   secretFilesOf,
   type TlsKey,
 } from './secret-files.js';

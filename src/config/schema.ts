@@ -6,7 +6,13 @@ import { LOG_FORMATS, LOG_LEVELS } from '../model/log-settings.js';
 import { NAME_PATTERN } from '../model/names.js';
 import type { Pattern } from '../model/pattern.js';
 import { compilePattern, PatternError } from '../routing/pattern.js';
-import { DATABASE_MAX, readListenAddress, readRedisUrl } from './addresses.js';
+import {
+  DATABASE_MAX,
+  readListenAddress,
+  readRedisUrl,
+  readSentinelNode,
+  SENTINEL_NODE_EXPECTED,
+} from './addresses.js';
 import { bodyTemplate } from './bodies.js';
 import { endpoint } from './endpoint-schema.js';
 import {
@@ -26,6 +32,7 @@ import {
   NAME_EXPECTED,
   readLookup,
   readRoutePath,
+  SENTINEL_MASTER_PATTERN,
   SERVER_NAME_PATTERN,
   STATE_PREFIX_PATTERN,
 } from './strings.js';
@@ -109,6 +116,28 @@ const redisTls = mapping({
     ),
 });
 
+/** The relay holds two connections to each. */
+const SENTINELS_MAX = 100;
+
+/** The `sentinel` section of `redis` and `state`. */
+const sentinel = mapping({
+  master: textLike('the name of a primary such as mymaster', SENTINEL_MASTER_PATTERN).describe(
+    'The name of the primary in the configuration of the sentinels (sentinel monitor NAME …)',
+  ),
+  nodes: list(text(SENTINEL_NODE_EXPECTED, readSentinelNode), {
+    min: 1,
+    max: SENTINELS_MAX,
+  }).describe(
+    'The sentinels, as host:port, or some of them: they report the others. The default port is 26379',
+  ),
+  ...login({ orElse: ' to the sentinels' }),
+  tls: redisTls
+    .optional()
+    .describe(
+      'Present, also as {}: connect to the sentinels with TLS. Certificates; read before each connection',
+    ),
+});
+
 const redis = mapping({
   url: text('a Redis URL such as redis://127.0.0.1:6379', readRedisUrl)
     .prefault('redis://127.0.0.1:6379')
@@ -116,10 +145,15 @@ const redis = mapping({
       'The Redis whose keys expire, a primary: redis://, rediss:// (TLS) or unix:///run/redis.sock. ' +
         'May name a database: /2, or ?db=2 after the path of a socket',
     ),
+  sentinel: sentinel
+    .optional()
+    .describe('Instead of url: the sentinels that name the primary, which the relay follows'),
   ...login({ orElse: '' }),
   tls: redisTls
     .optional()
-    .describe('Certificates for a rediss:// server; read before each connection'),
+    .describe(
+      'Certificates for a rediss:// server; read before each connection. With sentinel, also as {}, it turns TLS on',
+    ),
   databases: list(whole({ min: 0, max: DATABASE_MAX }), { min: 1, max: DATABASES_MAX })
     .optional()
     .describe(
@@ -150,10 +184,13 @@ const state = mapping({
   url: text('a Redis URL', readRedisUrl)
     .optional()
     .describe('The Redis that stores the state; by default the one of redis, with its login'),
-  ...login({ orElse: '. By default, without state.url, as for redis' }),
+  sentinel: sentinel
+    .optional()
+    .describe('As redis.sentinel, instead of state.url, for the Redis that stores the state'),
+  ...login({ orElse: '. By default, without state.url and state.sentinel, as for redis' }),
   tls: redisTls
     .optional()
-    .describe('As redis.tls, for state.url; without state.url, redis.tls applies'),
+    .describe('As redis.tls, for state.url or state.sentinel; without both, redis.tls applies'),
   prefix: textLike(STATE_PREFIX_EXPECTED, STATE_PREFIX_PATTERN)
     .prefault(DEFAULT_STATE_PREFIX)
     .describe('The key prefix of the state, in braces; unique for each configuration'),
@@ -256,4 +293,5 @@ export type RelayFile = z.output<typeof relayFile>;
 export const routeFields = route.shape;
 export const redisFields = redis.shape;
 export const stateFields = state.shape;
+export const sentinelFields = sentinel.shape;
 export const shutdownField = relayFile.shape.shutdown;

@@ -1,10 +1,11 @@
 /** The secret files that a configuration names, and their allowed content. Pure. */
 import { defectOf } from '../lib/text-defect.js';
+import { LOGIN_SECTIONS, type LoginSection } from '../model/redis-login.js';
 import { Secret } from '../model/secret.js';
 import { isKeyOf, readCertificates, readPemKey, refusalOf } from './certificates.js';
 import { type EndpointInFile, endpointFields } from './endpoint-schema.js';
 import type { Complaint } from './mistakes.js';
-import { asList, asMapping, type Path, pathKey } from './path.js';
+import { asList, asMapping, type Path, pathKey, valueAt } from './path.js';
 import { parseIfValid } from './sections.js';
 import {
   EMPTY_SECRET,
@@ -38,10 +39,6 @@ export interface SecretFile {
 /** The secrets read from files, by the `pathKey` of one of `filePaths`. */
 export type SecretsFromFiles = ReadonlyMap<string, Secret>;
 
-/** The sections with the login to a Redis. */
-export const LOGIN_SECTIONS = ['redis', 'state'] as const;
-export type LoginSection = (typeof LOGIN_SECTIONS)[number];
-
 export type TlsKey = 'ca_file' | 'cert_file' | 'key_file';
 
 const TLS_CONTENTS: Readonly<Record<TlsKey, Content>> = {
@@ -50,10 +47,13 @@ const TLS_CONTENTS: Readonly<Record<TlsKey, Content>> = {
   key_file: 'private_key',
 };
 
+/** The path of a section. */
+const pathOf = (section: LoginSection): Path => section.split('.');
+
 /** The paths where the configuration may name a secret file; header names in lower case. */
 export const filePaths = {
-  password: (section: LoginSection): Path => [section, 'password_file'],
-  loginTls: (section: LoginSection, key: TlsKey): Path => [section, 'tls', key],
+  password: (section: LoginSection): Path => [...pathOf(section), 'password_file'],
+  loginTls: (section: LoginSection, key: TlsKey): Path => [...pathOf(section), 'tls', key],
   secret: (name: string, index: number): Path => ['endpoints', name, 'secrets', index, 'file'],
   header: (name: string, header: string): Path => ['endpoints', name, 'headers', header, 'file'],
   basic: (name: string): Path => ['endpoints', name, 'basic', 'password_file'],
@@ -79,9 +79,9 @@ function tlsFiles(pathOf: (key: TlsKey) => Path, value: unknown): SecretFile[] {
   );
 }
 
-/** The secret files of `redis` or `state`; `value` may be invalid elsewhere. */
-export function secretFilesOfLogin(section: LoginSection, value: unknown): SecretFile[] {
-  const { password_file, tls } = asMapping(value) ?? {};
+/** The secret files of one login; `root`, the whole configuration, may be invalid elsewhere. */
+export function secretFilesOfLogin(section: LoginSection, root: unknown): SecretFile[] {
+  const { password_file, tls } = asMapping(valueAt(root, pathOf(section))) ?? {};
   return [
     ...secretFile('redis_password', filePaths.password(section), password_file),
     ...tlsFiles((key) => filePaths.loginTls(section, key), tls),
@@ -111,7 +111,7 @@ export function secretFilesOfEndpoint(name: string, value: unknown): SecretFile[
 /** All secret files; the value may be invalid elsewhere. */
 export function secretFilesOf(root: unknown): SecretFile[] {
   const file = asMapping(root);
-  const logins = LOGIN_SECTIONS.flatMap((section) => secretFilesOfLogin(section, file?.[section]));
+  const logins = LOGIN_SECTIONS.flatMap((section) => secretFilesOfLogin(section, root));
   const ofEndpoints = Object.entries(asMapping(file?.endpoints) ?? {}).flatMap(([name, endpoint]) =>
     secretFilesOfEndpoint(name, endpoint),
   );

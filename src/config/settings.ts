@@ -1,18 +1,49 @@
 /** The parsed configuration → the relay's settings. Pure. */
 import { type BodyFormat, NO_BODY } from '../model/body-format.js';
-import type { RedisCredentials, RedisTls } from '../model/redis-login.js';
+import type {
+  LoginSection,
+  RedisCredentials,
+  RedisTls,
+  SentinelSettings,
+} from '../model/redis-login.js';
 import { Secret } from '../model/secret.js';
 import type { RedisSettings, Route, Settings, StateSettings } from '../model/vocabulary.js';
 import { compileTemplate } from '../payload/body-template.js';
 import { toEndpoint } from './endpoint-settings.js';
 import { pathKey } from './path.js';
 import type { RelayFile } from './schema.js';
-import {
-  filePaths,
-  type LoginSection,
-  type SecretsFromFiles,
-  type TlsKey,
-} from './secret-files.js';
+import { filePaths, type SecretsFromFiles, type TlsKey } from './secret-files.js';
+
+/** The keys of a login, and the URL beside it. */
+type LoginInFile = Pick<RelayFile['redis'], 'username' | 'password' | 'tls'> & {
+  readonly url?: RelayFile['redis']['url'] | undefined;
+};
+
+/** Nothing is logged in to without the section. */
+const NO_LOGIN: LoginInFile = {};
+
+function loginOf(file: RelayFile, section: LoginSection): LoginInFile {
+  switch (section) {
+    case 'redis':
+      return isBySentinel(file, 'redis') ? { ...file.redis, url: undefined } : file.redis;
+    case 'state':
+      return file.state;
+    case 'redis.sentinel':
+      return file.redis.sentinel ?? NO_LOGIN;
+    case 'state.sentinel':
+      return file.state.sentinel ?? NO_LOGIN;
+  }
+}
+
+/** Whether sentinels name the server of the section. */
+function isBySentinel(file: RelayFile, section: 'redis' | 'state'): boolean {
+  return file[section].sentinel !== undefined;
+}
+
+/** Whether the section `state` names a server, which is then not the one of `redis`. */
+export function namesStateServer({ state }: RelayFile): boolean {
+  return state.url !== undefined || state.sentinel !== undefined;
+}
 
 /** The password in the section itself; null when there is none. */
 function passwordOf(
@@ -20,17 +51,24 @@ function passwordOf(
   name: LoginSection,
   fromFiles: SecretsFromFiles,
 ): Secret | null {
-  const { password, url } = file[name];
+  const { password, url } = loginOf(file, name);
   const fromFile = fromFiles.get(pathKey(filePaths.password(name))) ?? null;
   return password === undefined ? (fromFile ?? url?.password ?? null) : new Secret(password);
 }
 
 /** The user in the section itself; null when there is none. */
 function usernameOf(file: RelayFile, name: LoginSection): string | null {
-  return file[name].username ?? file[name].url?.username ?? null;
+  const { username, url } = loginOf(file, name);
+  return username ?? url?.username ?? null;
 }
 
-/** TLS settings of a rediss:// URL, with the section's certificates. */
+/** Without a URL, the section `tls` turns TLS on. */
+function isTls(file: RelayFile, name: LoginSection): boolean {
+  const { url, tls } = loginOf(file, name);
+  return url === undefined ? tls !== undefined : url.tls;
+}
+
+/** TLS settings, with the section's certificates. */
 function tlsOf(
   file: RelayFile,
   name: LoginSection,
@@ -39,7 +77,7 @@ function tlsOf(
 ): RedisTls {
   const at = (key: TlsKey) => fromFiles.get(pathKey(filePaths.loginTls(name, key))) ?? null;
   const [cert, key] = [at('cert_file'), at('key_file')];
-  const { tls } = file[name];
+  const { tls } = loginOf(file, name);
   return {
     ca: at('ca_file'),
     client: cert === null || key === null ? null : { cert, key },
@@ -51,21 +89,22 @@ function tlsOf(
   };
 }
 
-/** `fromFiles` holds a secret for each file that `redis` names. */
-export function redisCredentials(
+/** `fromFiles` holds a secret for each file that the section names. */
+export function credentialsOfSection(
   file: RelayFile,
+  section: LoginSection,
   fromFiles: SecretsFromFiles,
   extraCaProblem: string | null,
 ): RedisCredentials {
   return {
-    password: passwordOf(file, 'redis', fromFiles),
-    tls: file.redis.url.tls ? tlsOf(file, 'redis', fromFiles, extraCaProblem) : null,
+    password: passwordOf(file, section, fromFiles),
+    tls: isTls(file, section) ? tlsOf(file, section, fromFiles, extraCaProblem) : null,
   };
 }
 
 /** Whether the state uses the login of `redis`: that password is never sent to another server. */
 export function hasLoginOfRedis(file: RelayFile, fromFiles: SecretsFromFiles): boolean {
-  return file.state.url === undefined && passwordOf(file, 'state', fromFiles) === null;
+  return !namesStateServer(file) && passwordOf(file, 'state', fromFiles) === null;
 }
 
 /** `fromFiles` holds a secret for each file that `redis` and `state` name. */
@@ -74,15 +113,35 @@ export function stateCredentials(
   fromFiles: SecretsFromFiles,
   extraCaProblem: string | null,
 ): RedisCredentials {
-  const { url } = file.state;
   const login = hasLoginOfRedis(file, fromFiles) ? 'redis' : 'state';
-  const certificates = url === undefined ? 'redis' : 'state';
-  const isTls = (url ?? file.redis.url).tls;
+  const server = namesStateServer(file) ? 'state' : 'redis';
   return {
     password: passwordOf(file, login, fromFiles),
-    tls: isTls ? tlsOf(file, certificates, fromFiles, extraCaProblem) : null,
+    tls: isTls(file, server) ? tlsOf(file, server, fromFiles, extraCaProblem) : null,
   };
 }
+
+/** Null: the section names no sentinels. */
+function sentinelSettings(
+  file: RelayFile,
+  section: 'redis' | 'state',
+  fromFiles: SecretsFromFiles,
+  extraCaProblem: string | null,
+): SentinelSettings | null {
+  const { sentinel } = file[section];
+  if (sentinel === undefined) return null;
+  const login = `${section}.sentinel` as const;
+  return {
+    master: sentinel.master,
+    nodes: sentinel.nodes,
+    username: usernameOf(file, login),
+    ...credentialsOfSection(file, login, fromFiles, extraCaProblem),
+    files: null,
+  };
+}
+
+/** Sentinels name the address later. */
+const NOT_NAMED_YET = { host: '', port: 0, path: null, database: null } as const;
 
 function redisSettings(
   file: RelayFile,
@@ -90,13 +149,14 @@ function redisSettings(
   extraCaProblem: string | null,
 ): RedisSettings {
   const { url, databases, notifications } = file.redis;
-  const { host, port, path, database } = url;
+  const { host, port, path, database } = isBySentinel(file, 'redis') ? NOT_NAMED_YET : url;
   return {
     host,
     port,
     path,
+    sentinel: sentinelSettings(file, 'redis', fromFiles, extraCaProblem),
     username: usernameOf(file, 'redis'),
-    ...redisCredentials(file, fromFiles, extraCaProblem),
+    ...credentialsOfSection(file, 'redis', fromFiles, extraCaProblem),
     files: null,
     databases: databases ?? [database ?? 0],
     notifications,
@@ -110,14 +170,18 @@ function stateRedis(
   fromFiles: SecretsFromFiles,
   extraCaProblem: string | null,
 ) {
-  const { url } = file.state;
-  const { host, port, path } = url ?? redis;
+  const isElsewhere = namesStateServer(file);
+  const own = file.state.url ?? NOT_NAMED_YET;
+  const { host, port, path } = isElsewhere ? own : redis;
+  const sentinel = isElsewhere
+    ? sentinelSettings(file, 'state', fromFiles, extraCaProblem)
+    : redis.sentinel;
   const section = hasLoginOfRedis(file, fromFiles) ? 'redis' : 'state';
   const username = usernameOf(file, section);
   const credentials = stateCredentials(file, fromFiles, extraCaProblem);
-  const database = url === undefined ? (redis.databases[0] ?? 0) : (url.database ?? 0);
+  const database = (isElsewhere ? own.database : redis.databases[0]) ?? 0;
   return {
-    redis: { host, port, path, username, ...credentials, files: null },
+    redis: { host, port, path, sentinel, username, ...credentials, files: null },
     database,
     section,
   } as const;

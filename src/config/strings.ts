@@ -25,6 +25,9 @@ export const NAME_EXPECTED = 'a name of 1–64 letters, digits, - and _';
 /** The valid paths on Linux. */
 export const FILE_PATH_PATTERN = /^[^\0]{1,4095}$/;
 
+/** Sentinel allows no other names. */
+export const SENTINEL_MASTER_PATTERN = /^[A-Za-z0-9._-]{1,128}$/;
+
 /** A host name or an address. */
 export const SERVER_NAME_PATTERN = /^[A-Za-z0-9._:-]{1,253}$/;
 

@@ -22,6 +22,9 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
   cert: 'cert_file',
   key: 'key_file',
   user: 'username',
+  hosts: 'nodes',
+  master_name: 'master',
+  service: 'master',
 };
 
 /** The full spelling of suggested keys whose name alone is not enough. */

@@ -19,7 +19,7 @@ export interface UrlRules {
   readonly encode: string | null;
 }
 
-const PRIMARY = 'Sentinel is not supported: use an address that follows the primary';
+const SENTINEL = 'instead of url, set sentinel: {master: NAME, nodes: [HOST:26379, …]}';
 const ONE_NODE = 'for a node of a Redis Cluster write redis:// or rediss://';
 const SOCKET = 'a Unix socket is unix:///run/redis.sock';
 const PLAIN = 'write redis://';
@@ -37,7 +37,7 @@ const OTHER_SERVERS =
 
 /** Advice for Redis URLs, by scheme. */
 const REDIS_ADVICE: ReadonlyMap<string, string> = new Map([
-  ...each('redis+sentinel rediss+sentinel redis-sentinel rediss-sentinel sentinel', PRIMARY),
+  ...each('redis+sentinel rediss+sentinel redis-sentinel rediss-sentinel sentinel', SENTINEL),
   ...each('redis+cluster rediss+cluster redis-cluster rediss-cluster', ONE_NODE),
   ...each('redis+unix rediss+unix unix+redis redis-unix redis+socket redis-socket socket', SOCKET),
   ...each('file unix+tls', SOCKET),

@@ -8,7 +8,7 @@ import {
   RedisUnresponsiveError,
   type RelayError,
 } from '../model/errors.js';
-import type { RedisSettings, Settings } from '../model/vocabulary.js';
+import type { RedisAddress, RedisSettings, Settings } from '../model/vocabulary.js';
 import { redisUser } from '../redis/advice.js';
 import type { RedisConnection } from '../redis/connect.js';
 import {
@@ -18,7 +18,8 @@ import {
   isUnknownCommand,
   unlessRefused,
 } from '../redis/refusal.js';
-import { type Finding, ok, problem } from '../server/finding.js';
+import { settingNames } from '../redis/setting-names.js';
+import { type Finding, note, ok, problem } from '../server/finding.js';
 import { isAtLeast, judgeNoDatabase, judgeServer } from '../server/judge.js';
 import { NOTIFICATIONS } from '../server/properties.js';
 import { countText, keysText } from '../server/wording.js';
@@ -30,18 +31,34 @@ import { isAllowed, judgeCommands, judgeRights } from './judge-rights.js';
 import { judgeLateness } from './lateness.js';
 import { probeRights } from './probe-rights.js';
 import { type Abilities, rightsInRedis } from './rights.js';
+import { examineSentinels } from './sentinels.js';
 import { type QueryContext, readServer, type ServerReading, withServer } from './server.js';
 import { judgeThroughput } from './throughput.js';
 
 export async function examineRedis(settings: Settings, asking: QueryContext): Promise<Finding[]> {
-  const { redis: address } = settings;
+  const { redis } = settings;
+  const sentinels = await examineSentinels(redis, 'redis', asking);
   try {
-    return await withServer(address, 'redis', asking, (connection) =>
-      examine(connection, settings, asking),
+    const findings = await withServer(redis, 'redis', asking, (connection, { host, port }) =>
+      examine(connection, { ...settings, redis: { ...redis, host, port } }, asking),
     );
+    return [...sentinels, ...findings];
   } catch (error) {
-    return [judgeFailure(error as RelayError, 'redis', 'redis.url')];
+    return [...sentinels, ...judgeUnlocated(error as RelayError, 'redis', redis, sentinels)];
   }
+}
+
+/** A primary that the sentinels do not name has its finding already. */
+export function judgeUnlocated(
+  error: RelayError,
+  subject: 'redis' | 'state',
+  address: RedisAddress,
+  sentinels: readonly Finding[],
+): Finding[] {
+  if (sentinels.some(({ level, text }) => level === 'problem' && text === error.message)) {
+    return [note(subject, 'not checked: the sentinels name no primary')];
+  }
+  return [judgeFailure(error, subject, settingNames(address, subject).server)];
 }
 
 /** Most connection errors already contain advice. */

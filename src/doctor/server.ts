@@ -5,8 +5,9 @@ import { RelayError } from '../model/errors.js';
 import type { RedisAddress } from '../model/vocabulary.js';
 import { redisError } from '../redis/client.js';
 import { connect, type RedisConnection } from '../redis/connect.js';
+import type { Locators } from '../redis/locators.js';
 import { isReply, unlessRefused } from '../redis/refusal.js';
-import { refuseSentinel } from '../redis/sentinel.js';
+import { refuseSentinel } from '../redis/sentinels/sentinel-port.js';
 import { ServerClock } from '../redis/server-clock.js';
 import { PropertyReader, type ServerProperties } from '../server/properties.js';
 
@@ -25,6 +26,7 @@ export interface ServerReading extends ServerProperties {
 /** The context of every query. */
 export interface QueryContext {
   readonly clock: Clock;
+  readonly locators: Locators;
   /** Aborts when the response is no longer needed. */
   readonly stop: AbortSignal;
 }
@@ -34,17 +36,19 @@ export interface QueryContext {
  * connection. Rejects with a RelayError that explains the problem; `section`: of the configuration.
  */
 export async function withServer<Result>(
-  address: RedisAddress,
+  configured: RedisAddress,
   section: 'redis' | 'state',
-  { stop }: QueryContext,
-  ask: (connection: RedisConnection) => Promise<Result>,
+  { stop, locators }: QueryContext,
+  ask: (connection: RedisConnection, address: RedisAddress) => Promise<Result>,
 ): Promise<Result> {
   const closing = new AbortController();
   const close = () => closing.abort();
   stop.addEventListener('abort', close, { once: true });
   if (stop.aborted) close();
   let connection: RedisConnection | null = null;
+  let address = configured;
   try {
+    address = await locators.of(configured, section).locate();
     connection = await connect(
       address,
       'doctor',
@@ -72,12 +76,12 @@ async function askServer<Result>(
   connection: RedisConnection,
   address: RedisAddress,
   section: 'redis' | 'state',
-  ask: (connection: RedisConnection) => Promise<Result>,
+  ask: (connection: RedisConnection, address: RedisAddress) => Promise<Result>,
 ): Promise<Result> {
   const { redis } = connection;
   const [role] = (await unlessRefused(redis.role())) ?? [];
   if (role === 'sentinel') await refuseSentinel(redis, address, section);
-  return ask(connection);
+  return ask(connection, address);
 }
 
 export async function readServer(redis: Redis, clock: Clock): Promise<ServerReading> {

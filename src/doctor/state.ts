@@ -35,8 +35,9 @@ import { judgeConfigurations, type RunningReplica } from './judge-configurations
 import { judgeGone } from './judge-gone.js';
 import { judgeCommands, judgeRights } from './judge-rights.js';
 import { probeRights } from './probe-rights.js';
-import { judgeFailure } from './redis.js';
+import { judgeUnlocated } from './redis.js';
 import { rightsInState } from './rights.js';
+import { examineSentinels } from './sentinels.js';
 import { type QueryContext, readServer, type ServerReading, withServer } from './server.js';
 import { judgeStateThroughput } from './throughput.js';
 
@@ -56,15 +57,19 @@ export async function examineState(settings: Settings, asking: QueryContext): Pr
     const text = 'in memory (state.kind: memory): pending webhooks are lost when the process ends';
     return [note(SUBJECT, text)];
   }
-  const { redis: address, section } = state;
+  const { redis, section } = state;
+  // Sentinels of both are reported with the Redis of the keys.
+  const isOwn = asking.locators.hasOwnSentinels(redis, settings.redis);
+  const sentinels = isOwn ? await examineSentinels(redis, section, asking) : [];
   try {
-    return await withServer(address, section, asking, (connection) =>
-      examine(connection, state, settings, asking),
+    const findings = await withServer(redis, section, asking, (connection, address) =>
+      examine(connection, { ...state, redis: address }, settings, asking),
     );
+    return [...sentinels, ...findings];
   } catch (error) {
     // The connection error was already reported for the Redis of the keys.
     if (section === 'redis') return [note(SUBJECT, 'not checked: the state is in the same Redis')];
-    return [judgeFailure(error as RelayError, SUBJECT, 'state.url')];
+    return [...sentinels, ...judgeUnlocated(error as RelayError, SUBJECT, redis, sentinels)];
   }
 }
 

@@ -75,6 +75,22 @@ export class NotRedisError extends RelayError {
 
 /** A replica never publishes `expired`. */
 export class RedisIsReplicaError extends RelayError {
+  /** `retryable`: sentinels name the server, and may soon name another one. */
+  constructor(
+    message: string,
+    readonly retryable: boolean,
+  ) {
+    super(message);
+  }
+}
+
+/** The sentinels cannot be reached, or no majority of them names one primary. */
+export class NoPrimaryError extends RelayError {
+  readonly retryable = true;
+}
+
+/** The sentinels monitor no primary of the configured name. */
+export class UnknownPrimaryError extends RelayError {
   readonly retryable = false;
 }
 

@@ -14,6 +14,10 @@ export interface RedisTls extends TlsSettings {
   readonly extraCaProblem: string | null;
 }
 
+/** The sections of the configuration that have the login to a server. */
+export const LOGIN_SECTIONS = ['redis', 'state', 'redis.sentinel', 'state.sentinel'] as const;
+export type LoginSection = (typeof LOGIN_SECTIONS)[number];
+
 /** Credentials that may change while the relay runs, if they come from files. */
 export interface RedisCredentials {
   readonly password: Secret | null;
@@ -32,4 +36,21 @@ export interface RedisFiles {
   onAccepted(): void;
   /** Whether the server has ever accepted a login. */
   readonly wasAccepted: boolean;
+}
+
+/** The TCP address of a server. */
+export interface HostPort {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** The sentinels that name the primary of a Redis, and the login to them. */
+export interface SentinelSettings extends RedisCredentials {
+  /** The name of the primary in the configuration of the sentinels. */
+  readonly master: string;
+  /** Some of the sentinels; these report the others. */
+  readonly nodes: readonly HostPort[];
+  readonly username: string | null;
+  /** Null when neither the password nor a certificate comes from a file. */
+  readonly files: RedisFiles | null;
 }

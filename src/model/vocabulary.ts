@@ -9,7 +9,7 @@ import type { BodyFormat, ContentType, Method } from './body-format.js';
 import type { Endpoint } from './endpoint.js';
 import type { LogFormat, LogLevel } from './log-settings.js';
 import type { Pattern } from './pattern.js';
-import type { RedisCredentials, RedisFiles } from './redis-login.js';
+import type { RedisCredentials, RedisFiles, SentinelSettings } from './redis-login.js';
 
 /** How the relay learned of an expiration. `recovery` is inferred, and marked as such for the receiver. */
 export type DetectedBy = 'notification' | 'recovery';
@@ -295,11 +295,13 @@ export interface DeadLetter {
 
 /** A Redis server and the login to it. */
 export interface RedisAddress extends RedisCredentials {
-  /** Empty for a Unix socket. */
+  /** Empty for a Unix socket, and while the sentinels have not named the primary. */
   readonly host: string;
   readonly port: number;
   /** The path of a Unix socket; null for TCP. */
   readonly path: string | null;
+  /** The sentinels that name the host and port; null when the configuration has the address. */
+  readonly sentinel: SentinelSettings | null;
   readonly username: string | null;
   /** Null when neither the password nor a certificate comes from a file. */
   readonly files: RedisFiles | null;

@@ -13,20 +13,32 @@ import {
   RelayError,
   StateUnavailableError,
 } from '../model/errors.js';
+import type { LoginSection } from '../model/redis-login.js';
 import { isReply, isUnknownCommand } from './refusal.js';
+import { type Place, settingNames } from './setting-names.js';
 
-/** The address of a Redis. */
-interface Place {
-  readonly host: string;
-  readonly port: number;
-  /** The path of a Unix socket. */
-  readonly path?: string | null;
+/**
+ * host:port, host:port (the primary of NAME) or unix:///path, for messages and logs: no user name, no password. While
+ * the sentinels have not named the primary, it has no host.
+ */
+export function addressOf(place: Place): string {
+  const { host, port, path = null, sentinel = null } = place;
+  if (path !== null) return `unix://${printable(path)}`;
+  if (sentinel !== null && host === '') return placeOf(place);
+  const at = host.includes(':') ? `[${host}]:${port}` : `${printable(host)}:${port}`;
+  return sentinel === null ? at : `${at} (${placeOf(place)})`;
 }
 
-/** host:port or unix:///path, for messages and logs: no user name, no password. */
-export function addressOf({ host, port, path = null }: Place): string {
-  if (path !== null) return `unix://${printable(path)}`;
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+/** Identifies a Redis by its configuration: the primary of some sentinels is one Redis, wherever it is now. */
+export function placeOf(place: Place): string {
+  const { sentinel = null } = place;
+  return sentinel === null ? addressOf(place) : `the primary of ${sentinel.master}`;
+}
+
+/** The server, as the subject of a message. */
+function serverAt(place: Place, section: LoginSection): string {
+  const kind = section.endsWith('.sentinel') ? 'the Sentinel' : 'Redis';
+  return `${kind} at ${addressOf(place)}`;
 }
 
 /** Converts an error of the state Redis. In a script's error, the code may follow the script's position. */
@@ -63,7 +75,7 @@ export function stateError(
   const elsewhere = slotElsewhere(said);
   if (elsewhere !== null) {
     return new RedisSlotError(
-      `${at} is a node of a Redis Cluster, and ${elsewhere}. Point ${section}.url at that node, ` +
+      `${at} is a node of a Redis Cluster, and ${elsewhere}. Point ${settingNames(address, section).server} at that node, ` +
         `or ${PREFIX_ADVICE}`,
     );
   }
@@ -94,46 +106,48 @@ export function stateError(
 export function redisError(
   thrown: unknown,
   settings: Place,
-  section: 'redis' | 'state' = 'redis',
+  section: LoginSection = 'redis',
   loginDefect: string | null = null,
 ): RelayError {
-  const address = addressOf(settings);
+  const server = serverAt(settings, section);
   const said = printable(messageOf(thrown));
   const code = /^-?([A-Z]+)/.exec(said)?.[1] ?? '';
+  const { url } = settingNames(settings, section);
+  const setting = url === null ? '' : `${url}, or `;
   switch (code) {
     case 'NOAUTH':
       return new RedisAuthError(
-        `Redis at ${address} requires a password. Set ${section}.password_file (or ${section}.password)`,
+        `${server} requires a password. Set ${section}.password_file (or ${section}.password)`,
       );
     case 'WRONGPASS':
       return new RedisAuthError(
-        `Redis at ${address} rejects the user name or password (${said}). Check ` +
-          `${section}.url, or ${section}.username and ${section}.password_file (or ${section}.password)` +
+        `${server} rejects the user name or password (${said}). Check ` +
+          `${setting}${section}.username and ${section}.password_file (or ${section}.password)` +
           (loginDefect === null ? '' : ` (${loginDefect})`),
       );
     case 'NOPERM':
-      return new RedisPermissionError(`Redis at ${address} denies a required permission: ${said}`);
+      return new RedisPermissionError(`${server} denies a required permission: ${said}`);
     case 'READONLY':
-      return new RedisIsReplicaError(replicaAdvice(address, 'another server'));
+      return replicaError(settings, 'another server');
     case 'LOADING':
     case 'BUSY':
     case 'MASTERDOWN':
-      return new RedisNotReadyError(`Redis at ${address} is not ready: ${said}`);
+      return new RedisNotReadyError(`${server} is not ready: ${said}`);
     case 'CLUSTERDOWN':
       return new RedisNotReadyError(
-        `Redis at ${address} is a node of a Redis Cluster in which no node serves the relay's own ` +
+        `${server} is a node of a Redis Cluster in which no node serves the relay's own ` +
           `keys (${said}). Check redis-cli CLUSTER INFO, and that each slot has a node`,
       );
   }
   if (said.startsWith('DENIED')) {
     return new RedisAuthError(
-      `Redis at ${address} is in protected mode and accepts only local clients. Set a password ` +
+      `${server} is in protected mode and accepts only local clients. Set a password ` +
         `there and in ${section}.password_file`,
     );
   }
   if (/max number of clients/i.test(said)) {
     return new RedisNotReadyError(
-      `Redis at ${address} has reached maxclients. Raise maxclients, or disconnect some clients`,
+      `${server} has reached maxclients. Raise maxclients, or disconnect some clients`,
     );
   }
   if (/please report this/i.test(said)) {
@@ -145,21 +159,18 @@ export function redisError(
   }
   if (isUnknownCommand(thrown)) {
     return new NotRedisError(
-      `the server at ${address} does not support a required command (${said}); it may be a proxy. ` +
-        `Point ${section}.url at Redis itself`,
+      `${server} does not support a required command (${said}); it may be a proxy. ` +
+        `Point ${settingNames(settings, section).server} at Redis itself`,
     );
   }
-  if (isReply(thrown)) return new RedisReplyError(`Redis at ${address} returned an error: ${said}`);
-  return new RedisUnreachableError(`Redis at ${address} cannot be reached: ${said}`);
+  if (isReply(thrown)) return new RedisReplyError(`${server} returned an error: ${said}`);
+  return new RedisUnreachableError(`${server} cannot be reached: ${said}`);
 }
 
-export function notRedis(
-  expected: string,
-  place: Place,
-  section: 'redis' | 'state',
-): NotRedisError {
+export function notRedis(expected: string, place: Place, section: LoginSection): NotRedisError {
   return new NotRedisError(
-    `the server at ${addressOf(place)} is not Redis (expected ${expected}). Check ${section}.url`,
+    `the server at ${addressOf(place)} is not Redis (expected ${expected}). Check ` +
+      settingNames(place, section).server,
   );
 }
 
@@ -186,10 +197,19 @@ export function refusalText(said: string): string {
     : `this is a node of a Redis Cluster, and ${elsewhere}: ${PREFIX_ADVICE}`;
 }
 
-export function replicaAdvice(address: string, primary: string): string {
+/** The sentinels may soon name another server, or make this one the primary. */
+export function replicaError(place: Place, primary: string): RedisIsReplicaError {
+  return new RedisIsReplicaError(replicaAdvice(place, primary), (place.sentinel ?? null) !== null);
+}
+
+export function replicaAdvice(place: Place, primary: string): string {
+  const advice =
+    (place.sentinel ?? null) === null
+      ? 'Point redis.url at the primary'
+      : 'The relay waits until it is the primary, or the sentinels name another server';
   return (
-    `Redis at ${address} is a replica of ${primary}; replicas do not publish expirations. ` +
-    'Point redis.url at the primary'
+    `Redis at ${addressOf(place)} is a replica of ${primary}; replicas do not publish expirations. ` +
+    advice
   );
 }
 

@@ -6,7 +6,7 @@ import { Redis } from 'ioredis';
 import { printable } from '../lib/printable.js';
 import { defectOf } from '../lib/text-defect.js';
 import { messageOf, RedisAuthError, RedisLoginPendingError, RelayError } from '../model/errors.js';
-import type { RedisCredentials } from '../model/redis-login.js';
+import type { LoginSection, RedisCredentials } from '../model/redis-login.js';
 import type { Secret } from '../model/secret.js';
 import type { RedisAddress } from '../model/vocabulary.js';
 import { addressOf, notRedis, redisError } from './client.js';
@@ -37,10 +37,8 @@ export interface RedisConnection {
 }
 
 /** The options of both kinds of connections. */
-export function optionsFor({ host, port, tls }: RedisAddress, wire: Wire) {
+export function optionsFor({ tls }: RedisAddress, wire: Wire) {
   return {
-    host,
-    port,
     Connector: wire.connector(DISCONNECT_MS_MAX),
     // Makes ioredis wait for the right event.
     ...(tls === null ? {} : { tls: {} }),
@@ -62,7 +60,7 @@ export async function connect(
   settings: RedisAddress,
   role: string,
   closing: AbortSignal,
-  section: 'redis' | 'state' = 'redis',
+  section: LoginSection = 'redis',
   onStale: (problem: string) => void = () => undefined,
   answerMsMax: number | undefined = undefined,
 ): Promise<RedisConnection> {
@@ -121,7 +119,7 @@ function wrongAnswer(
   pong: string,
   wire: Wire,
   address: RedisAddress,
-  section: 'redis' | 'state',
+  section: LoginSection,
 ): RelayError {
   const place = { address, at: addressOf(address), section };
   const found = `"PONG", found: "${printable(pong)}"`;
@@ -159,7 +157,7 @@ export function connectError(
   thrown: unknown,
   wire: Wire,
   address: RedisAddress,
-  section: 'redis' | 'state',
+  section: LoginSection,
 ): RelayError {
   const place = { address, at: addressOf(address), section };
   const said = refusalIn(wire.head) ?? thrown;

@@ -1,4 +1,5 @@
 /** Explains why a connection to Redis could not be opened, or ended, by its socket's history. */
+import { capitalize } from '../lib/capitalize.js';
 import {
   messageOf,
   NotRedisError,
@@ -7,9 +8,11 @@ import {
   RedisUnresponsiveError,
   type RelayError,
 } from '../model/errors.js';
+import type { LoginSection } from '../model/redis-login.js';
 import type { RedisAddress } from '../model/vocabulary.js';
 import { peerOf } from './peer.js';
 import { isReply } from './refusal.js';
+import { type SettingNames, settingNames } from './setting-names.js';
 import type { Wire } from './socket.js';
 import { tlsProblem } from './tls-problem.js';
 
@@ -20,11 +23,11 @@ const SILENT = /Socket timeout|Command timed out|ETIMEDOUT|no response within/;
 const CLOSED = /^(ECONNRESET|EPIPE)$/;
 
 export interface ConnectionPlace {
-  readonly address: Pick<RedisAddress, 'host' | 'path'>;
+  readonly address: Pick<RedisAddress, 'host' | 'path' | 'sentinel'>;
   /** The server's name in messages. */
   readonly at: string;
   /** The section of the configuration with this server's address. */
-  readonly section: 'redis' | 'state';
+  readonly section: LoginSection;
 }
 
 /** Null: the server itself replied with an error, such as a wrong password. */
@@ -34,16 +37,17 @@ export function connectionProblem(
   { address, at, section }: ConnectionPlace,
 ): RelayError | null {
   if (isReply(thrown)) return null;
-  const url = `${section}.url`;
+  const names = settingNames(address, section);
   const peer = peerOf(wire.head);
   if (peer.kind === 'tls') {
+    const found = names.url === null ? '' : `, but ${names.url} is redis://`;
     return new NotRedisError(
-      `the server at ${at} requires TLS, but ${url} is redis://. Use rediss://, or a port without TLS`,
+      `the server at ${at} requires TLS${found}. ${capitalize(names.turnTlsOn)}, or use a port without TLS`,
     );
   }
   if (peer.kind === 'other') {
     return new NotRedisError(
-      `the server at ${at} is ${peer.name}, not Redis. Point ${url} at Redis`,
+      `the server at ${at} is ${peer.name}, not Redis. Point ${names.server} at Redis`,
     );
   }
   const code = thrown instanceof Error && 'code' in thrown ? String(thrown.code) : '';
@@ -52,14 +56,22 @@ export function connectionProblem(
   }
   if (wire.tls !== null && thrown instanceof Error) {
     const { host } = address;
-    const text = tlsProblem({ code, error: thrown, address: at, host, section, tls: wire.tls });
+    const text = tlsProblem({
+      code,
+      error: thrown,
+      address: at,
+      host,
+      section,
+      names,
+      tls: wire.tls,
+    });
     if (text !== null) return new RedisTlsError(text);
   }
   if (wire.phase === 'opening') return null;
   const said = messageOf(thrown);
-  if (SILENT.test(said)) return new RedisUnresponsiveError(silentText(wire, at, url));
+  if (SILENT.test(said)) return new RedisUnresponsiveError(silentText(wire, at, names));
   const isClosed = CLOSED.test(code) || /closed|aborted/i.test(said);
-  return isClosed ? new RedisUnresponsiveError(closedText(wire, at, section)) : null;
+  return isClosed ? new RedisUnresponsiveError(closedText(wire, at, section, names)) : null;
 }
 
 /** Frequent mistakes with a Unix socket in a container. */
@@ -87,27 +99,27 @@ function socketText(path: string, at: string, code: string, said: string): strin
   }
 }
 
-function silentText(wire: Wire, at: string, url: string): string {
+function silentText(wire: Wire, at: string, names: SettingNames): string {
   if (wire.tls !== null && wire.phase !== 'secured') {
     return (
       `the server at ${at} accepts connections but does not respond to the TLS handshake. If this ` +
-      `port is without TLS, use redis:// in ${url}`
+      `port is without TLS, ${names.turnTlsOff}`
     );
   }
   if (wire.head.length > 0) return `Redis at ${at} no longer responds`;
-  const orTls = wire.tls === null ? ', or to a TLS port (use rediss://)' : '';
+  const orTls = wire.tls === null ? `, or to a TLS port (${names.turnTlsOn})` : '';
   return (
     `the server at ${at} accepts connections but does not respond. Redis may be stopped or blocked, ` +
-    `or ${url} leads to another service${orTls}`
+    `or ${names.server} leads to another service${orTls}`
   );
 }
 
-function closedText(wire: Wire, at: string, section: 'redis' | 'state'): string {
-  const url = `${section}.url`;
+function closedText(wire: Wire, at: string, section: LoginSection, names: SettingNames): string {
+  const { server } = names;
   if (wire.tls !== null && wire.phase !== 'secured') {
     return (
       `the server at ${at} closes connections during the TLS handshake. If this port is without TLS, ` +
-      `use redis:// in ${url}; otherwise check that ${url} leads to Redis`
+      `${names.turnTlsOff}; otherwise check that ${server} leads to Redis`
     );
   }
   if (wire.head.length > 0) {
@@ -117,7 +129,7 @@ function closedText(wire: Wire, at: string, section: 'redis' | 'state'): string 
     }
     return (
       `Redis at ${at} closed the connection after ${unanswered.toUpperCase()}; it may be a proxy ` +
-      `without this command. Point ${url} at Redis itself`
+      `without this command. Point ${server} at Redis itself`
     );
   }
   if (wire.tls !== null) {
@@ -132,6 +144,6 @@ function closedText(wire: Wire, at: string, section: 'redis' | 'state'): string 
   }
   return (
     `the server at ${at} accepts connections and closes them without a response. The port may require ` +
-    `TLS (use rediss://), or ${url} leads to another service or to a proxy whose Redis is down`
+    `TLS (${names.turnTlsOn}), or ${server} leads to another service or to a proxy whose Redis is down`
   );
 }

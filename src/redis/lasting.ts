@@ -1,9 +1,11 @@
 /** A connection to the state Redis that reconnects by itself. */
 import { Redis } from 'ioredis';
 import type { Clock } from '../lib/clock.js';
+import { Condition } from '../lib/condition.js';
 import type { RelayError } from '../model/errors.js';
-import type { RedisAddress } from '../model/vocabulary.js';
+import { addressOf } from './client.js';
 import { CLOSED, connectError, credentialsOf, disconnect, optionsFor } from './connect.js';
+import type { Locator } from './locators.js';
 import { Wire } from './socket.js';
 
 /** The first delay before reconnecting; the delay doubles each time. */
@@ -11,7 +13,7 @@ const RECONNECT_FIRST_MS = 50;
 export const RECONNECT_MS_MAX = 2_000;
 
 export interface LastingParts {
-  readonly address: RedisAddress;
+  readonly locator: Locator;
   /** The number of the logical database. */
   readonly database: number;
   /** The section of the configuration with this server's address. */
@@ -25,16 +27,21 @@ export interface LastingParts {
   readonly onStale: (problem: string) => void;
 }
 
-/** While Redis is unavailable, commands reject at once and are not repeated: the caller decides that. */
+/**
+ * While Redis is unavailable, commands reject at once and are not repeated: the caller decides that. When the address
+ * changes, the connection ends at once, and commands in progress reject.
+ */
 export function openLasting(parts: LastingParts): Redis {
-  const { address, database, section, clock, closing, onEnded, onStale } = parts;
+  const { locator, database, section, clock, closing, onEnded, onStale } = parts;
+  const { address } = locator;
   const wire = new Wire(address);
   const redis = new Redis({
     ...optionsFor(address, wire),
     db: database,
     ...(address.username === null ? {} : { username: address.username }),
     ...(address.password === null ? {} : { password: address.password.reveal() }),
-    // The relay waits itself, to read the password again before it reconnects.
+    lazyConnect: true,
+    // The relay waits itself, to find the server and read the password again before it reconnects.
     retryStrategy: null,
     autoResendUnfulfilledCommands: false,
     // The check would wait silently for a server that loads its data; the state reports that itself.
@@ -46,9 +53,15 @@ export function openLasting(parts: LastingParts): Redis {
   wire.watch(redis);
   let waitMs = RECONNECT_FIRST_MS;
   let cause: unknown = null;
+  const moved = new Condition();
+  const isElsewhere = () => addressOf(locator.address) !== addressOf(wire.address);
   redis.on('error', (error) => {
     // A failed SELECT is ignored: the database is verified once the server is known.
     if ((error as { command?: { name: string } }).command?.name !== 'select') cause ??= error;
+  });
+  redis.on('connect', () => {
+    // The address may have changed since the socket was opened.
+    if (isElsewhere()) redis.stream.destroy();
   });
   redis.on('ready', () => {
     waitMs = RECONNECT_FIRST_MS;
@@ -57,13 +70,23 @@ export function openLasting(parts: LastingParts): Redis {
   redis.on('end', () => {
     if (closing.aborted) return;
     const end = cause === null ? 'closed' : 'failed';
-    onEnded(connectError(cause ?? CLOSED, wire, address, section), end);
+    onEnded(connectError(cause ?? CLOSED, wire, wire.address, section), end);
     cause = null;
     void reconnect();
   });
   const reconnect = async () => {
-    await clock.sleep(waitMs, closing);
+    await moved.wait(clock, waitMs, closing);
     waitMs = Math.min(waitMs * 2, RECONNECT_MS_MAX);
+    if (!closing.aborted) await open();
+  };
+  const open = async () => {
+    try {
+      wire.address = await locator.locate();
+    } catch (error) {
+      if (closing.aborted) return;
+      onEnded(error as RelayError, 'failed');
+      return reconnect();
+    }
     const { password, tls } = await credentialsOf(address, onStale);
     if (closing.aborted) return;
     wire.tls = tls;
@@ -72,6 +95,19 @@ export function openLasting(parts: LastingParts): Redis {
     // Reported by the event `error`.
     await redis.connect().catch(() => undefined);
   };
-  closing.addEventListener('abort', () => disconnect(redis), { once: true });
+  const stopFollowing = locator.onMoved(() => {
+    waitMs = RECONNECT_FIRST_MS;
+    moved.notifyAll();
+    if (isElsewhere()) redis.stream?.destroy();
+  });
+  closing.addEventListener(
+    'abort',
+    () => {
+      stopFollowing();
+      disconnect(redis);
+    },
+    { once: true },
+  );
+  void open();
   return redis;
 }

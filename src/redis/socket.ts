@@ -19,7 +19,8 @@ type Phase = 'opening' | 'connected' | 'secured';
 
 /** Observations of one connection; ioredis itself only reports the last error. */
 export class Wire {
-  readonly #address: RedisAddress;
+  /** The address of the next socket. */
+  address: RedisAddress;
   /** The TLS settings of the next socket. */
   tls: RedisTls | null;
   /** The password of the next login. */
@@ -29,7 +30,7 @@ export class Wire {
   #unanswered: string | null = null;
 
   constructor(address: RedisAddress) {
-    this.#address = address;
+    this.address = address;
     this.tls = address.tls;
     this.password = address.password;
   }
@@ -100,13 +101,13 @@ export class Wire {
   }
 
   #openPlain(): Socket {
-    const { path } = this.#address;
+    const { path } = this.address;
     return connectTcp(path === null ? this.#place() : { path });
   }
 
   #openSecure({ ca, client, serverName }: RedisTls): TLSSocket {
     // A trailing dot is for DNS alone.
-    const name = serverName ?? this.#address.host.replace(/\.$/, '');
+    const name = serverName ?? this.address.host.replace(/\.$/, '');
     return connectTls({
       ...this.#place(),
       ca: ca?.reveal(),
@@ -119,7 +120,7 @@ export class Wire {
   }
 
   #place() {
-    const { host, port } = this.#address;
+    const { host, port } = this.address;
     const autoSelectFamilyAttemptTimeout = ADDRESS_MS_MAX;
     return { host, port, autoSelectFamily: true, autoSelectFamilyAttemptTimeout };
   }

@@ -1,7 +1,9 @@
 /** Explains a TLS error of a connection to Redis by OpenSSL's code, with its remedy. Pure. */
 import { X509Certificate } from 'node:crypto';
+import { capitalize } from '../lib/capitalize.js';
 import { printable } from '../lib/printable.js';
-import type { RedisTls } from '../model/redis-login.js';
+import type { LoginSection, RedisTls } from '../model/redis-login.js';
+import type { SettingNames } from './setting-names.js';
 
 export interface TlsFailure {
   readonly code: string;
@@ -9,7 +11,8 @@ export interface TlsFailure {
   /** The server's name in messages: host:port. */
   readonly address: string;
   readonly host: string;
-  readonly section: 'redis' | 'state';
+  readonly section: LoginSection;
+  readonly names: SettingNames;
   readonly tls: RedisTls;
 }
 
@@ -64,7 +67,7 @@ export function tlsProblem(failure: TlsFailure): string | null {
 }
 
 function reasonOf(kind: Kind, failure: TlsFailure): string {
-  const { code, error, section } = failure;
+  const { code, error, names } = failure;
   switch (kind) {
     case 'name':
       return nameReason(failure);
@@ -85,7 +88,7 @@ function reasonOf(kind: Kind, failure: TlsFailure): string {
       );
     case 'plaintext':
       return (
-        `this port is without TLS (${code}). Use redis:// in ${section}.url, or the port of tls-port ` +
+        `this port is without TLS (${code}). ${capitalize(names.turnTlsOff)}, or use the port of tls-port ` +
         'in its redis.conf'
       );
     case 'other':
@@ -98,15 +101,15 @@ function orNoCommon(code: string): string {
   return code.includes('HANDSHAKE_FAILURE') ? '. Or client and server share no TLS cipher' : '';
 }
 
-function nameReason({ code, error, host, section, tls }: TlsFailure): string {
+function nameReason({ code, error, host, section, names, tls }: TlsFailure): string {
   const expected = tls.serverName ?? host;
   const from =
-    tls.serverName === null ? `the host of ${section}.url` : `${section}.tls.server_name`;
+    tls.serverName === null ? `the host of ${names.server}` : `${section}.tls.server_name`;
   const { cert } = error as Error & {
     cert?: { subjectaltname?: string; subject?: { CN?: string } };
   };
-  const names = cert?.subjectaltname ?? (cert?.subject?.CN ? `CN ${cert.subject.CN}` : null);
-  const shown = names === null ? '' : `, only for ${printable(names)}`;
+  const valid = cert?.subjectaltname ?? (cert?.subject?.CN ? `CN ${cert.subject.CN}` : null);
+  const shown = valid === null ? '' : `, only for ${printable(valid)}`;
   return (
     `its certificate is not valid for ${printable(expected)} (${from})${shown} (${code}). Connect by a ` +
     `name in the certificate, or set ${section}.tls.server_name to one`

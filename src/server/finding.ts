@@ -24,6 +24,7 @@ export type ServerSubject =
   | 'version'
   | 'role'
   | 'cluster'
+  | 'sentinels'
   | 'clock'
   | 'idle timeout'
   | 'output limit'

@@ -99,7 +99,7 @@ function judgeRole({ role, primary }: ServerProperties, address: RedisAddress): 
 
 /** Why the relay does not use a replica. `primary`: null when unknown. */
 export function replicaText(primary: string | null, address: RedisAddress): string {
-  return replicaAdvice(addressOf(address), printable(primary ?? 'an unknown primary'));
+  return replicaAdvice(address, printable(primary ?? 'an unknown primary'));
 }
 
 function judgeCluster({ isCluster, primaries }: ServerProperties): ServerFinding[] {

@@ -40,8 +40,3 @@ export function sizeText(bytes: number): string {
   const [name, size] = SIZES.find(([, unit]) => bytes >= unit) ?? (['B', 1] as const);
   return `${Number((bytes / size).toFixed(1))} ${name}`;
 }
-
-/** Makes a sentence of a clause. */
-export function capitalize(text: string): string {
-  return text.slice(0, 1).toUpperCase() + text.slice(1);
-}

@@ -1,8 +1,10 @@
 /** Listens to the watched Redis: one session after another, with an increasing delay between them. */
 import type { Chance, Clock } from '../lib/clock.js';
+import { Condition } from '../lib/condition.js';
 import type { RelayError } from '../model/errors.js';
 import type { KeyEvent, MarkEvent, RedisSettings } from '../model/vocabulary.js';
 import { addressOf } from '../redis/client.js';
+import type { Locator } from '../redis/locators.js';
 import type { ServerClock } from '../redis/server-clock.js';
 import type { SourceEvents } from '../telemetry/source-events.js';
 import type { Proof } from './prover.js';
@@ -15,7 +17,8 @@ const RETRY_MS_MAX = 5_000;
 const RETRY_JITTER = 0.3;
 
 export interface ListenerParts {
-  readonly settings: RedisSettings;
+  /** Where the primary is. */
+  readonly locator: Locator<RedisSettings>;
   /** The prefix of the relay's own keys, whose events are ignored. */
   readonly ownPrefix: string;
   /** The marker's key, which exists in every watched database until it is emptied. */
@@ -65,7 +68,7 @@ export class Listener {
 
   constructor(parts: ListenerParts) {
     this.#parts = parts;
-    this.#missing = `Redis at ${addressOf(parts.settings)} has not responded yet`;
+    this.#missing = `Redis at ${addressOf(parts.locator.address)} has not responded yet`;
   }
 
   /**
@@ -94,7 +97,7 @@ export class Listener {
   }
 
   async #listen(first: Session, sink: EventSink): Promise<void> {
-    const { settings, events, clock } = this.#parts;
+    const { events, clock } = this.#parts;
     let gapBeganAtMs: number | null = null;
     for (
       let session: Session | null = first;
@@ -103,7 +106,8 @@ export class Listener {
     ) {
       const gapMs = gapBeganAtMs === null ? null : clock.monotonicMs() - gapBeganAtMs;
       this.#session = session;
-      events.listening(addressOf(settings), settings.databases, gapMs);
+      const { address, databases } = session;
+      events.listening(address, databases, gapMs);
       // Neither `onConnected` nor what follows a gap is awaited: the next session must not wait for the state.
       sink.onConnected(session);
       const error = await session.ended;
@@ -112,17 +116,19 @@ export class Listener {
       this.#missing = error.message;
       const over = sink.onDisconnected();
       if (this.#stop.signal.aborted) return over;
-      events.subscriptionLost(addressOf(settings), error);
+      events.subscriptionLost(address, error);
     }
   }
 
   /** Opens a session, and retries until that succeeds; null once stopped. */
   async #open({ onSubscribing, onEvent }: EventSink, mayFail: boolean): Promise<Session | null> {
-    const { settings, events, clock, chance } = this.#parts;
+    const { locator, events, chance } = this.#parts;
     const { signal } = this.#stop;
     for (let waitMs = RETRY_FIRST_MS; !signal.aborted; ) {
       try {
-        const session = await openSession({ ...this.#parts, onSubscribing, onEvent }, signal);
+        const settings = await locator.locate();
+        const parts = { ...this.#parts, settings, onSubscribing, onEvent };
+        const session = await openSession(parts, signal);
         if (!signal.aborted) return session;
         session.close();
       } catch (thrown) {
@@ -131,12 +137,24 @@ export class Listener {
         if (mayFail && !error.retryable) throw error;
         this.#missing = error.message;
         const retryInMs = Math.round(waitMs * (1 - RETRY_JITTER * chance.fraction()));
-        events.redisUnavailable(addressOf(settings), error, retryInMs);
-        await clock.sleep(retryInMs, signal);
-        waitMs = Math.min(waitMs * 2, RETRY_MS_MAX);
+        events.redisUnavailable(addressOf(locator.address), error, retryInMs);
+        const hasMoved = await this.#sleep(retryInMs);
+        waitMs = hasMoved ? RETRY_FIRST_MS : Math.min(waitMs * 2, RETRY_MS_MAX);
       }
     }
     return null;
+  }
+
+  /** Resolves at once, with true, when the primary is elsewhere. */
+  async #sleep(ms: number): Promise<boolean> {
+    const { locator, clock } = this.#parts;
+    const { signal } = this.#stop;
+    const before = addressOf(locator.address);
+    const moved = new Condition();
+    const stopFollowing = locator.onMoved(() => moved.notifyAll());
+    await moved.wait(clock, ms, signal);
+    stopFollowing();
+    return addressOf(locator.address) !== before;
   }
 }
 

@@ -3,10 +3,11 @@
  * replies, and publishes `del` for each key that expires on the new primary.
  */
 import type { ChainableCommander, Redis } from 'ioredis';
-import { RedisChangedError, RedisIsReplicaError, type RelayError } from '../model/errors.js';
+import { RedisChangedError, type RelayError } from '../model/errors.js';
 import type { RedisSettings } from '../model/vocabulary.js';
-import { addressOf, redisError, replicaAdvice } from '../redis/client.js';
+import { addressOf, redisError, replicaError } from '../redis/client.js';
 import { isElsewhere, isRefusal, isReply } from '../redis/refusal.js';
+import { settingNames } from '../redis/setting-names.js';
 import { parseInfo } from '../server/info.js';
 import { roleOf } from '../server/properties.js';
 
@@ -95,7 +96,7 @@ export class Primary {
     const answer = await this.#ask();
     const { refusal, replication } = answer;
     const { primary, id } = replication;
-    if (primary !== null) throw new RedisIsReplicaError(replicaAdvice(this.#address, primary));
+    if (primary !== null) throw replicaError(this.#parts.settings, primary);
     if (refusal?.startsWith('READONLY')) throw redisError(refusal, this.#parts.settings);
     this.#hadSlot = refusal === null || !isElsewhere(refusal);
     this.#id = id;
@@ -126,7 +127,8 @@ export class Primary {
 
   #changeIn({ replication: { primary, id, formerId }, refusal }: Answer): RelayError | null {
     const at = `Redis at ${this.#address}`;
-    const then = 'The relay reconnects until redis.url leads to the primary';
+    const { server } = settingNames(this.#parts.settings, 'redis');
+    const then = `The relay reconnects until ${server} leads to the primary`;
     if (primary !== null) {
       return new RedisChangedError(`${at} was demoted and is a replica of ${primary} now. ${then}`);
     }

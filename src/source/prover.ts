@@ -1,4 +1,5 @@
 /** Runs the canary in all databases periodically, and keeps the latest results. */
+import { capitalize } from '../lib/capitalize.js';
 import type { Clock } from '../lib/clock.js';
 import {
   CanaryLostError,
@@ -10,7 +11,6 @@ import {
 import type { RedisSettings } from '../model/vocabulary.js';
 import { addressOf } from '../redis/client.js';
 import { judgeNoDatabase } from '../server/judge.js';
-import { capitalize } from '../server/wording.js';
 import type { SourceEvents } from '../telemetry/source-events.js';
 import type { Canary } from './canary.js';
 import { missingFlags, WANTED_FLAGS } from './notifications.js';

@@ -4,15 +4,17 @@
  * one begins from the start, so that coming back runs the same code as coming up.
  */
 import type { Redis } from 'ioredis';
-import type { Chance, Clock } from '../lib/clock.js';
-import { RedisChangedError, RedisIsReplicaError, type RelayError } from '../model/errors.js';
+import { type Chance, type Clock, untilAborted } from '../lib/clock.js';
+import { printable } from '../lib/printable.js';
+import { RedisChangedError, type RelayError } from '../model/errors.js';
 import type { RedisSettings } from '../model/vocabulary.js';
-import { addressOf, redisErrorOf } from '../redis/client.js';
+import { addressOf, redisErrorOf, replicaError } from '../redis/client.js';
 import { connect, type RedisConnection } from '../redis/connect.js';
+import type { Locator } from '../redis/locators.js';
 import { isReply } from '../redis/refusal.js';
-import { refuseSentinel } from '../redis/sentinel.js';
+import { refuseSentinel } from '../redis/sentinels/sentinel-port.js';
 import { ASK_EVERY_MS, type ServerClock } from '../redis/server-clock.js';
-import { judgeServer, publishesRemovals, replicaText } from '../server/judge.js';
+import { judgeServer, publishesRemovals } from '../server/judge.js';
 import { PropertyReader, type ServerProperties } from '../server/properties.js';
 import { Canary } from './canary.js';
 import { keepAlive, ReconnectingConnection } from './connection.js';
@@ -27,6 +29,8 @@ import { ServerIdentity } from './server-identity.js';
 import { type SubscriptionParts, subscribe } from './subscription.js';
 
 export interface SessionParts extends SubscriptionParts {
+  /** Where the primary is; `settings` has the address at the beginning of the session. */
+  readonly locator: Locator<RedisSettings>;
   /** The key that lies in every watched database as long as nobody empties it. */
   readonly markerKey: string;
   /** The key that says which server this is. */
@@ -38,6 +42,9 @@ export interface SessionParts extends SubscriptionParts {
 }
 
 export interface Session {
+  /** The server's address, for logs. */
+  readonly address: string;
+  readonly databases: readonly number[];
   /** Resolves, once, with why the stretch ended. Never rejects. */
   readonly ended: Promise<RelayError>;
   /** What the last canaries showed. */
@@ -85,12 +92,15 @@ export async function openSession(parts: SessionParts, signal: AbortSignal): Pro
     closing.abort();
   };
   signal.addEventListener('abort', close, { once: true });
+  const moved = movedFrom(parts);
+  void untilAborted(closing.signal).then(moved.stop);
   const opened: RedisConnection[] = [];
   let isOpening = true;
   const onOpened = (connection: RedisConnection) => void (isOpening && opened.push(connection));
   try {
     signal.throwIfAborted();
-    return await open(parts, onOpened, closing.signal, close);
+    const opening = open(parts, moved.error, onOpened, closing.signal, close);
+    return await Promise.race([opening, moved.error.then((error) => Promise.reject(error))]);
   } catch (error) {
     // A connection that has ended says more than the command that failed with it.
     const broken = opened.find(({ redis }) => redis.status !== 'ready');
@@ -102,8 +112,38 @@ export async function openSession(parts: SessionParts, signal: AbortSignal): Pro
   }
 }
 
+/** Resolves when another server is the primary. */
+function movedFrom({ settings, locator }: Pick<SessionParts, 'settings' | 'locator'>): {
+  readonly error: Promise<RelayError>;
+  readonly stop: () => void;
+} {
+  let stop = () => {};
+  const error = new Promise<RelayError>((resolve) => {
+    const look = () => {
+      const found = changeOf(settings, locator);
+      if (found !== null) resolve(found);
+    };
+    stop = locator.onMoved(look);
+    look();
+  });
+  return { error, stop };
+}
+
+/** Null: the primary is where the session began. */
+function changeOf(
+  settings: RedisSettings,
+  { address }: Locator<RedisSettings>,
+): RedisChangedError | null {
+  if (addressOf(address) === addressOf(settings)) return null;
+  return new RedisChangedError(
+    `the primary is Redis at ${addressOf(address)} now, no longer the one at ${addressOf(settings)}. The relay ` +
+      'reconnects and recovers missed expirations',
+  );
+}
+
 async function open(
   parts: SessionParts,
+  moved: Promise<RelayError>,
   onOpened: (connection: RedisConnection) => void,
   closing: AbortSignal,
   close: () => void,
@@ -133,7 +173,11 @@ async function open(
     events.server(address, judgeServer(read, settings, clockAheadMs));
   report(found);
   const primary = await Primary.open({ redis, settings, ownKey: parts.markerKey });
-  const isPrimary = () => primary.check();
+  const isPrimary = async () => {
+    const change = changeOf(settings, parts.locator);
+    if (change !== null) throw change;
+    await primary.check();
+  };
   const readOn = async (role: string) => {
     const open = () => connectUntouching(() => connectTo(role), settings);
     const onReopened = (error: RelayError) => events.reopened(address, role, error);
@@ -165,6 +209,7 @@ async function open(
     commands.ended,
     subscriber.ended,
     primary.lost,
+    moved,
     prover.proveForever(recheck, closing).catch((error: unknown) => redisErrorOf(error, settings)),
     reading.ended,
     sweeping.ended,
@@ -172,6 +217,8 @@ async function open(
     keepTime(serverClock, commands, clock, closing),
   ]).finally(close);
   return {
+    address,
+    databases: settings.databases,
     ended,
     proof: () => prover.proof,
     provedAtMs: () => prover.provedAtMs,
@@ -227,7 +274,7 @@ async function refuseOther(
   settings: RedisSettings,
 ): Promise<void> {
   if (isSentinel) await refuseSentinel(redis, settings, 'redis');
-  if (role === 'replica') throw new RedisIsReplicaError(replicaText(primary, settings));
+  if (role === 'replica') throw replicaError(settings, printable(primary ?? 'an unknown primary'));
 }
 
 /** Clocks drift, and may be set: the server's is asked again and again. */

@@ -15,8 +15,9 @@ import {
 import type { RedisAddress } from '../model/vocabulary.js';
 import { addressOf, needsNewConnection, stateError } from '../redis/client.js';
 import { openLasting } from '../redis/lasting.js';
+import type { Locator } from '../redis/locators.js';
 import { isOtherType, isReply } from '../redis/refusal.js';
-import { refuseSentinel } from '../redis/sentinel.js';
+import { refuseSentinel } from '../redis/sentinels/sentinel-port.js';
 import type { ServerFinding } from '../server/finding.js';
 import { judgeStateServer } from '../server/judge.js';
 import { PropertyReader } from '../server/properties.js';
@@ -47,7 +48,7 @@ export interface StateEvents extends HealthEvents {
 }
 
 export interface RedisStateParts {
-  readonly redis: RedisAddress;
+  readonly locator: Locator;
   /** The number of the logical database. */
   readonly database: number;
   /** The section of the configuration with this server's address. */
@@ -65,7 +66,8 @@ export interface RedisStateParts {
 type Condition =
   /** The connection is not verified yet. */
   | { readonly kind: 'verifying' }
-  | { readonly kind: 'ready' }
+  /** `address`: of the server that was verified. */
+  | { readonly kind: 'ready'; readonly address: string }
   | { readonly kind: 'unusable'; readonly problem: string };
 
 /** A connection, from the moment at which commands can be sent. */
@@ -83,13 +85,15 @@ interface Start {
   readonly fail: (error: RelayError) => void;
 }
 
-/** Why the state cannot be used; null: it can. */
-function problemOf(condition: Condition): string | null {
+const NOT_VERIFIED = 'not verified yet';
+
+/** Why the state at this address cannot be used; null: it can. */
+function problemOf(condition: Condition, address: string): string | null {
   switch (condition.kind) {
     case 'verifying':
-      return 'not verified yet';
+      return NOT_VERIFIED;
     case 'ready':
-      return null;
+      return condition.address === address ? null : NOT_VERIFIED;
     case 'unusable':
       return condition.problem;
   }
@@ -116,14 +120,14 @@ export class RedisState {
     this.#parts = parts;
     this.prefix = parts.prefix;
     this.#health = new StateHealth(parts.clock, parts.events);
-    const { redis: address, database, section, clock, events } = parts;
+    const { locator, database, section, clock, events } = parts;
     this.#started = new Promise<void>((resolve, reject) => {
       this.#start = { succeed: resolve, fail: reject };
     });
     // Prevents an unhandled rejection: the start may be awaited later.
     this.#started.catch(() => undefined);
     this.redis = openLasting({
-      address,
+      locator,
       database,
       section,
       clock,
@@ -140,6 +144,10 @@ export class RedisState {
     this.redis.on('close', () => this.#connection?.end.abort());
   }
 
+  get #address(): RedisAddress {
+    return this.#parts.locator.address;
+  }
+
   /** The number of connections so far; each may lead to another server, or to older data. */
   get connections(): number {
     return this.#connections;
@@ -148,13 +156,15 @@ export class RedisState {
   /** The current problem; null: the state can be used. */
   get problem(): string | null {
     if (this.#health.problem !== null) return this.#health.problem;
-    if (this.redis.status === 'ready') return problemOf(this.#condition);
-    return `not connected to the state Redis at ${addressOf(this.#parts.redis)}`;
+    const address = addressOf(this.#address);
+    if (this.redis.status === 'ready') return problemOf(this.#condition, address);
+    return `not connected to the state Redis at ${address}`;
   }
 
   /** Whether an open connection is being verified. */
   get isVerifying(): boolean {
-    return this.redis.status === 'ready' && this.#condition.kind === 'verifying';
+    const problem = problemOf(this.#condition, addressOf(this.#address));
+    return this.redis.status === 'ready' && problem === NOT_VERIFIED;
   }
 
   /**
@@ -176,7 +186,7 @@ export class RedisState {
     command: () => Promise<Reply>,
     endpoint: string | null = null,
   ): Promise<Reply> {
-    const problem = problemOf(this.#condition);
+    const problem = problemOf(this.#condition, addressOf(this.#address));
     if (problem !== null) throw new StateUnavailableError(problem);
     try {
       const reply = await this.#retryRenamed(command, endpoint);
@@ -234,7 +244,7 @@ export class RedisState {
 
   /** Reports lost data. A flush does not close the connection, so the caller must notice it. */
   reportDataLoss(): void {
-    this.#parts.events.dataLost(addressOf(this.#parts.redis));
+    this.#parts.events.dataLost(addressOf(this.#address));
   }
 
   /** Clears errors that only the lease holder can meet: this replica is a standby. */
@@ -263,8 +273,7 @@ export class RedisState {
     thrown: unknown,
     endpoint: string | null = null,
   ): RelayError {
-    const { redis, section } = this.#parts;
-    const error = stateError(thrown, redis, section);
+    const error = stateError(thrown, this.#address, this.#parts.section);
     if (!error.retryable && this.#start !== null) this.#start.fail(error);
     else this.#health.recordFailure(operation, endpoint, error);
     return error;
@@ -292,7 +301,8 @@ export class RedisState {
    */
   async #verify(connection: Connection): Promise<void> {
     const { signal } = connection.end;
-    const { clock, events, redis: address, database, prefix, section } = this.#parts;
+    const { clock, events, database, prefix, section } = this.#parts;
+    const address = this.#address;
     const properties = new PropertyReader(this.redis);
     const read = async () => {
       const found = await properties.read();
@@ -308,7 +318,7 @@ export class RedisState {
         const isNew = await verifyFormat(this.redis, prefix);
         if (isNew && this.#wasReady) this.reportDataLoss();
         this.#wasReady = true;
-        this.#condition = { kind: 'ready' };
+        this.#condition = { kind: 'ready', address: addressOf(address) };
         connection.isVerified = true;
         this.#health.reset();
         this.#start?.succeed();

@@ -23,9 +23,15 @@ export async function verifyDatabase(
     if (!isNoDatabase(error)) throw error;
     throw new NoDatabaseError(
       `the state Redis at ${addressOf(address)} has no database ${database} (a Redis Cluster has ` +
-        `only database 0). Correct ${section === 'redis' ? 'redis.databases or redis.url' : 'state.url'}`,
+        `only database 0). Correct ${databaseSetting(address, section)}`,
     );
   }
+}
+
+/** Without a URL of its own, the state is in the first watched database. */
+function databaseSetting({ sentinel }: RedisAddress, section: 'redis' | 'state'): string {
+  if (sentinel !== null) return 'redis.databases';
+  return section === 'redis' ? 'redis.databases or redis.url' : 'state.url';
 }
 
 /** Rejects when the server runs no scripts, or forbids TIME, which every script needs. */
@@ -40,11 +46,16 @@ export function refuseStateReplica(
   section: 'redis' | 'state',
 ): void {
   if (role !== 'replica') return;
+  const isBySentinel = address.sentinel !== null;
+  const advice = isBySentinel
+    ? 'The relay waits until it is the primary, or the sentinels name another server'
+    : 'Point state.url at the primary';
   throw new RedisIsReplicaError(
     section === 'redis'
       ? replicaText(primary, address)
       : `the state Redis at ${addressOf(address)} is a replica of ${primary ?? 'another server'}, and ` +
-          'rejects writes. Point state.url at the primary',
+          `rejects writes. ${advice}`,
+    isBySentinel,
   );
 }
 

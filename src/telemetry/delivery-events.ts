@@ -1,6 +1,7 @@
 /** Events of deliveries. */
 
 import { type DestinationStream, type Logger, symbols } from 'pino';
+import { capitalize } from '../lib/capitalize.js';
 import type { Clock } from '../lib/clock.js';
 import { preventionAdvice } from '../lib/exhaustion.js';
 import type { Endpoint } from '../model/endpoint.js';
@@ -15,7 +16,7 @@ import type {
   ResponseFaults,
 } from '../model/vocabulary.js';
 import type { Claimed } from '../outbox/outbox.js';
-import { capitalize, lengthText } from '../server/wording.js';
+import { lengthText } from '../server/wording.js';
 import { publicKeysOf } from '../signing/sign.js';
 import { deliveredLine } from './delivered-line.js';
 import { LogThrottle } from './log-throttle.js';

@@ -1,13 +1,14 @@
 /** Logs the warnings and problems that `doctor` reports about a server, each once while it lasts. */
 import type { Logger } from 'pino';
+import { capitalize } from '../lib/capitalize.js';
 import type { Level, ServerFinding, ServerSubject } from '../server/finding.js';
-import { capitalize } from '../server/wording.js';
 
 /** The event of each subject. */
 export const SERVER_EVENTS: Readonly<Record<ServerSubject, string>> = {
   version: 'server_version',
   role: 'server_role',
   cluster: 'cluster_part',
+  sentinels: 'sentinels',
   clock: 'server_clock',
   'idle timeout': 'server_idle_timeout',
   'output limit': 'server_output_limit',

@@ -1,6 +1,6 @@
 /** Problems of the process as a whole, which main.ts may notice before the log is open. */
+import { capitalize } from '../lib/capitalize.js';
 import { printable } from '../lib/printable.js';
-import { capitalize } from '../server/wording.js';
 
 export type ProcessReport =
   /** A signal that the relay does not use. */

@@ -155,5 +155,6 @@ export class RelayEvents {
 function stateText(state: StateSettings): string {
   if (state.kind === 'memory') return 'memory';
   const { redis, database, prefix } = state;
-  return `${addressOf(redis)}/${database} {${prefix}}`;
+  const separator = redis.sentinel === null ? '/' : ', database ';
+  return `${addressOf(redis)}${separator}${database} {${prefix}}`;
 }

@@ -1,6 +1,8 @@
 /** Events of the watched Redis. */
 import type { Logger } from 'pino';
+import type { Voter } from '../redis/sentinels/vote.js';
 import type { ServerFinding } from '../server/finding.js';
+import { judgeSentinels } from '../server/judge-sentinels.js';
 import { lengthText } from '../server/wording.js';
 import { FindingLog } from './finding-log.js';
 import type { Metrics } from './metrics.js';
@@ -9,6 +11,8 @@ export class SourceEvents {
   readonly #log: Logger;
   readonly #metrics: Metrics;
   readonly #findings: FindingLog;
+  /** By the name of the primary. */
+  readonly #sentinels = new Map<string, FindingLog>();
 
   constructor(log: Logger, metrics: Metrics) {
     this.#log = log;
@@ -19,6 +23,21 @@ export class SourceEvents {
   /** Logs all findings about the server; a finding that stands is not repeated. */
   server(address: string, findings: readonly ServerFinding[]): void {
     this.#findings.log(address, findings);
+  }
+
+  /** The condition of the sentinels of a primary; one that stands is not repeated. `setting`: of the sentinels. */
+  sentinels(setting: string, master: string, voters: readonly Voter[]): void {
+    const log = this.#sentinels.get(master) ?? new FindingLog(this.#log);
+    this.#sentinels.set(master, log);
+    log.log(`the primary of ${master}`, [judgeSentinels(voters, master, setting)]);
+  }
+
+  /** `from` and `to` are addresses. */
+  primaryMoved(master: string, from: string, to: string): void {
+    this.#log.warn(
+      { event: 'primary_moved', master, from, to },
+      'the sentinels name another primary; reconnecting',
+    );
   }
 
   redisUnavailable(address: string, error: Error, retryInMs: number): void {

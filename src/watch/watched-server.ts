@@ -7,7 +7,8 @@ import { printable } from '../lib/printable.js';
 import { RelayError, WatchedServerError } from '../model/errors.js';
 import type { RedisAddress } from '../model/vocabulary.js';
 import { redisCli } from '../redis/advice.js';
-import { addressOf } from '../redis/client.js';
+import { addressOf, placeOf } from '../redis/client.js';
+import type { Locator } from '../redis/locators.js';
 import { defineScripts, type Scripts } from '../redis/scripts.js';
 import type { FoundServer, ServerIdentity } from '../source/server-identity.js';
 import { ownKeyPrefix, quarantineKey, watchedKey } from '../state/format.js';
@@ -93,8 +94,8 @@ export interface WatchedServerParts {
   readonly lease: Pick<Lease, 'isHeldByOther'>;
   /** The address of the Redis that holds the keys. */
   readonly keys: RedisAddress;
-  /** The address of the Redis that holds the state, and the number of its logical database. */
-  readonly stateAddress: RedisAddress;
+  /** Where the Redis that holds the state is, and the number of its logical database. */
+  readonly stateLocator: Locator;
   readonly stateDatabase: number;
   readonly events: WatchEvents;
   readonly clock: Clock;
@@ -160,7 +161,7 @@ export class WatchedServer implements ServerCheck {
 
   async #verify(identity: ServerIdentity): Promise<void> {
     const { state, lease, keys: redis, chance } = this.#parts;
-    const address = addressOf(redis);
+    const address = placeOf(redis);
     const found = await identity.read();
     if (this.#known !== null && isSame(found, this.#known)) {
       // Not awaited: events of the server must not wait for an unavailable state.
@@ -183,12 +184,13 @@ export class WatchedServer implements ServerCheck {
   /** Stores the run_id and address, by which other replicas identify the server if it loses its id. */
   async #update({ runId }: FoundServer, id: string): Promise<void> {
     const { state, keys } = this.#parts;
-    const args = [id, runId ?? '', addressOf(keys)];
+    const args = [id, runId ?? '', placeOf(keys)];
     await state.run('verify', () => this.#scripts.updateServer([watchedKey(state.prefix)], args));
   }
 
   #refusal(address: string, known: KnownServer, verdict: 'unclear' | 'other'): RelayError {
-    const { state, stateAddress, stateDatabase } = this.#parts;
+    const { state, stateLocator, stateDatabase } = this.#parts;
+    const stateAddress = stateLocator.address;
     const own = `${ownKeyPrefix(state.prefix)}…`;
     const select = stateDatabase === 0 ? '' : ` -n ${stateDatabase}`;
     const drop = `${redisCli(stateAddress)}${select} DEL '${watchedKey(state.prefix)}'`;

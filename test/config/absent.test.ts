@@ -53,6 +53,8 @@ function* placesOf(schema: JsonSchema, path: Place['path'] = []): Generator<Plac
 function withEmptyAt(path: Place['path']) {
   const beside: Record<string, object> = {
     'endpoints.shop.basic': { username: 'relay', password: 'p' },
+    'redis.sentinel': { master: 'mymaster', nodes: ['a'] },
+    'state.sentinel': { master: 'mymaster', nodes: ['a'] },
   };
   const file: Record<string, unknown> = smallest();
   let holder = file;

@@ -7,6 +7,8 @@ import {
   readRedisUrl,
 } from '../../src/config/addresses.js';
 
+const SENTINEL = 'instead of url, set sentinel: {master: NAME, nodes: [HOST:26379, …]}';
+
 describe('readRedisUrl', () => {
   it('fills in defaults', () => {
     expect(readRedisUrl('redis://cache')).toEqual({
@@ -153,8 +155,8 @@ describe('a Redis URL that is refused', () => {
   });
 
   it.each([
-    ['redis+sentinel', 'Sentinel is not supported: use an address that follows the primary'],
-    ['rediss-sentinel', 'Sentinel is not supported: use an address that follows the primary'],
+    ['redis+sentinel', SENTINEL],
+    ['rediss-sentinel', SENTINEL],
     ['redis-cluster', 'for a node of a Redis Cluster write redis:// or rediss://'],
     ['redis-socket', 'a Unix socket is unix:///run/redis.sock'],
     ['rediss+unix', 'a Unix socket is unix:///run/redis.sock'],

@@ -97,7 +97,7 @@ describe('the examples of the schema', () => {
       .map((step, at, all) => (step !== '*' ? step : all[at - 1] === 'routes' ? '0' : 'shop'));
     let holder = file as Record<string, unknown>;
     for (const step of steps.slice(0, -1)) {
-      holder[step] ??= {};
+      holder[step] ??= step === 'sentinel' ? { master: 'mymaster', nodes: ['a'] } : {};
       holder = holder[step] as Record<string, unknown>;
     }
     holder[steps.at(-1) ?? ''] = example;

@@ -1,10 +1,12 @@
 // cspell:ignore ftpd
 /** Compares the findings of the doctor on a port without Redis with the errors of the relay. */
+
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { examineRedis } from '../../src/doctor/redis.js';
 import { systemClock } from '../../src/lib/clock.js';
+import { Locators, SILENT_SENTINELS } from '../../src/redis/locators.js';
 import { failureAt, settingsOf } from '../support/connecting.js';
 
 /** Does so with each connection. */
@@ -26,7 +28,8 @@ async function serverThat(misbehave: (socket: Socket) => void) {
 
 async function bothSay(url: string, message: string) {
   const settings = await settingsOf({ redis: { url } });
-  const asking = { clock: systemClock, stop: new AbortController().signal };
+  const locators = new Locators(systemClock, SILENT_SENTINELS);
+  const asking = { clock: systemClock, locators, stop: new AbortController().signal };
   const [failure, findings] = await Promise.all([
     failureAt(settings),
     examineRedis(settings, asking),

@@ -12,13 +12,16 @@ import {
   RedisUnresponsiveError,
 } from '../../src/model/errors.js';
 
-it.each([RedisAuthError, RedisTlsError, NotRedisError, RedisIsReplicaError, RedisNotReadyError])(
-  'a %o has its remedy in its own words',
-  (Cause) => {
-    const { text, advice } = judgeFailure(new Cause('no'), 'redis', 'redis.url');
-    expect({ text, advice }).toEqual({ text: 'no', advice: null });
-  },
-);
+it.each([
+  new RedisAuthError('no'),
+  new RedisTlsError('no'),
+  new NotRedisError('no'),
+  new RedisIsReplicaError('no', false),
+  new RedisNotReadyError('no'),
+])('a %o has its remedy in its own words', (error) => {
+  const { text, advice } = judgeFailure(error, 'redis', 'redis.url');
+  expect({ text, advice }).toEqual({ text: 'no', advice: null });
+});
 
 it('the advice to check that the server runs is given only if no connection can be made', () => {
   expect(judgeFailure(new RedisUnreachableError('no'), 'state', 'state.url').advice).toBe(

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
-import { stringify } from 'yaml';
+import { parse, stringify } from 'yaml';
 import { freePort } from '../../scripts/lib/free-port.mjs';
 import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
 import { type Certificate, selfSigned } from '../support/certificate.js';
@@ -654,17 +654,20 @@ describe.concurrent('an unsuitable server', () => {
     expect(error).toContain('has no database 2. Correct redis.databases');
   });
 
-  it('is refused when it is a Sentinel, which names its primary, by run and doctor alike', async () => {
+  it('is refused when it is a Sentinel: run and doctor print the section to paste, which works', async () => {
     await using primary = await startRedis();
     await using sentinel = await startSentinel('shop', primary.port);
     const file = simpleFile(sentinel.url, 'http://127.0.0.1:9', KEYS_ALONE);
     const { code, error } = await lastWords(file);
-    const expected = `is a Sentinel, which holds no keys. It reports the primary shop at 127.0.0.1:${primary.port}`;
+    const block = `redis: {sentinel: {master: shop, nodes: ["127.0.0.1:${sentinel.port}"]}}`;
+    const expected = `is a Sentinel, which holds no keys. Replace redis.url by sentinel. Paste: ${block}`;
     expect(code).toBe(1);
     expect(error).toContain(expected);
     await using folder = await tempFolder({ 'relay.yaml': stringify(file) });
     const doctor = await runCommand(['doctor'], { cwd: folder.path });
     expect(doctor.stdout.replaceAll(/\s+/g, ' ')).toContain(expected);
+    await using relay = await RelayProcess.start({ ...file, ...parse(block) });
+    expect((await relay.logged('listening')).redis).toContain(`:${primary.port} (the primary of`);
   });
 
   it('is refused when it has no SUBSCRIBE, like a proxy', async () => {

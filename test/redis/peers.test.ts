@@ -6,6 +6,7 @@ import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { connect } from '../../src/redis/connect.js';
 import { peerOf } from '../../src/redis/peer.js';
 import { failureAt, openStateOf, settingsOf } from '../support/connecting.js';
+import { eventually } from '../support/eventually.js';
 import { FaultyServer } from '../support/faulty-server.js';
 import { startSentinel } from '../support/sentinel.js';
 
@@ -107,15 +108,18 @@ describe.concurrent('another kind of server', () => {
 });
 
 describe('a Sentinel', () => {
-  it('is named with the primary that it reports, at redis.url and state.url alike', async () => {
+  it('at state.url is reported with the section to paste, which names all sentinels', async () => {
     await using primary = await startRedis();
-    await using sentinel = await startSentinel('shop', primary.port);
-    const expected = (section: string) =>
-      `the server at 127.0.0.1:${sentinel.port} is a Sentinel, which holds no keys. It reports the ` +
-      `primary shop at 127.0.0.1:${primary.port}. Point ${section}.url at the primary`;
-    await using opened = openStateOf(await settingsOf({ state: { url: `${sentinel.url}/2` } }));
+    await using one = await startSentinel('shop', primary.port);
+    await using other = await startSentinel('shop', primary.port);
+    await eventually('they know each other', async () => {
+      const others = await one.client.call('SENTINEL', 'SENTINELS', 'shop');
+      return (others as unknown[]).length === 1;
+    });
+    await using opened = openStateOf(await settingsOf({ state: { url: `${one.url}/2` } }));
     await expect(opened.state.ready(AbortSignal.timeout(20_000))).rejects.toThrow(
-      expected('state'),
+      `the server at 127.0.0.1:${one.port} is a Sentinel, which holds no keys. Replace state.url by sentinel. ` +
+        `Paste: state: {sentinel: {master: shop, nodes: ["127.0.0.1:${one.port}", "127.0.0.1:${other.port}"]}}`,
     );
     expect(opened.troubles).toEqual([]);
   });

@@ -18,7 +18,14 @@ async function aConnection() {
   const hasLasted = () => {
     laterMs += 2_000;
   };
-  const settings = { host: '127.0.0.1', port: server.port, path: null, tls: null, files: null };
+  const settings = {
+    host: '127.0.0.1',
+    port: server.port,
+    path: null,
+    sentinel: null,
+    tls: null,
+    files: null,
+  };
   const address = { ...settings, username: null, password: null };
   const connection = await ReconnectingConnection.open({
     open: () => connect(address, 'sweep', closing.signal),

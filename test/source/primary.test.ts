@@ -27,6 +27,7 @@ function partsOf(redis: Redis, port: number) {
     host: '127.0.0.1',
     port,
     path: null,
+    sentinel: null,
     tls: null,
     files: null,
     username: null,

@@ -28,6 +28,7 @@ export function redisSettings(given: Partial<RedisSettings> = {}): RedisSettings
     host: 'redis.internal',
     port: 6379,
     path: null,
+    sentinel: null,
     tls: null,
     username: null,
     password: null,

@@ -80,6 +80,7 @@ export function proverOf(
         host: '127.0.0.1',
         port: 6379,
         path: null,
+        sentinel: null,
         tls: null,
         username: null,
         password: null,

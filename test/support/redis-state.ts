@@ -2,6 +2,7 @@
 import { type Clock, systemClock } from '../../src/lib/clock.js';
 import { RedisOutbox } from '../../src/outbox/redis-outbox.js';
 import { defineOutboxScripts, type OutboxScripts } from '../../src/outbox/scripts/scripts.js';
+import { fixedLocator } from '../../src/redis/locators.js';
 import { ALWAYS_HELD, type Lease } from '../../src/state/lease.js';
 import { RedisState, type StateEvents } from '../../src/state/redis-state.js';
 import { takeKeysOf } from './state-server.js';
@@ -57,13 +58,14 @@ export function startState(
     host: '127.0.0.1',
     port,
     path: null,
+    sentinel: null,
     tls: null,
     username: null,
     password: null,
     files: null,
   };
   const state = new RedisState({
-    redis: address,
+    locator: fixedLocator(address),
     database,
     section: 'state',
     prefix,

@@ -1,6 +1,7 @@
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
 import { systemChance, systemClock } from '../../src/lib/clock.js';
+import { fixedLocator } from '../../src/redis/locators.js';
 import { ServerIdentity } from '../../src/source/server-identity.js';
 import { Metrics } from '../../src/telemetry/metrics.js';
 import { WatchEvents } from '../../src/telemetry/watch-events.js';
@@ -53,7 +54,7 @@ it('is identified though the state Redis is full', async () => {
     state,
     lease: { isHeldByOther: false },
     keys: redisSettings(),
-    stateAddress: redisSettings(),
+    stateLocator: fixedLocator(redisSettings()),
     stateDatabase: 0,
     events: new WatchEvents(pino({ level: 'silent' }), metrics, systemClock),
     clock: systemClock,

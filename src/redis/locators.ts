@@ -1,0 +1,107 @@
+/**
+ * Where a Redis is: at the address of its URL, or wherever its sentinels say. Keys and state with the same sentinels share
+ * them, so that both switch to another primary at the same moment.
+ */
+import type { Clock } from '../lib/clock.js';
+import type { SentinelSettings } from '../model/redis-login.js';
+import type { RedisAddress } from '../model/vocabulary.js';
+import { Sentinels, type SentinelsEvents } from './sentinels/sentinels.js';
+
+export interface Locator<Address extends RedisAddress = RedisAddress> {
+  /** The address as known now, for messages. */
+  readonly address: Address;
+  /** Resolves with the address to connect to now; rejects with a RelayError while it is unknown. */
+  locate(): Promise<Address>;
+  /** Calls `listener` at once when the address changes. Returns the end of that. */
+  onMoved(listener: () => void): () => void;
+}
+
+/** For an address that is configured: a name may lead to another server without notice. */
+export function fixedLocator<Address extends RedisAddress>(address: Address): Locator<Address> {
+  return { address, locate: async () => address, onMoved: () => () => undefined };
+}
+
+function sentinelLocator<Address extends RedisAddress>(
+  address: Address,
+  sentinels: Sentinels,
+): Locator<Address> {
+  return {
+    get address() {
+      return { ...address, ...(sentinels.primary ?? {}) };
+    },
+    locate: async () => ({ ...address, ...(await sentinels.locate()) }),
+    onMoved: (listener) => sentinels.onMoved(listener),
+  };
+}
+
+/** For commands, which report problems through their own errors. */
+export const SILENT_SENTINELS: SentinelsEvents = {
+  credentialsUnusable: () => undefined,
+  primaryMoved: () => undefined,
+  sentinels: () => undefined,
+};
+
+export class Locators {
+  readonly #clock: Clock;
+  readonly #events: SentinelsEvents;
+  /** One for each distinct setting. */
+  readonly #groups: { readonly settings: SentinelSettings; readonly sentinels: Sentinels }[] = [];
+
+  constructor(clock: Clock, events: SentinelsEvents) {
+    this.#clock = clock;
+    this.#events = events;
+  }
+
+  /** `section`: of the configuration. */
+  of<Address extends RedisAddress>(address: Address, section: 'redis' | 'state'): Locator<Address> {
+    const { sentinel } = address;
+    if (sentinel === null) return fixedLocator(address);
+    return sentinelLocator(address, this.sentinelsOf(sentinel, section));
+  }
+
+  sentinelsOf(settings: SentinelSettings, section: 'redis' | 'state'): Sentinels {
+    const known = this.#groups.find((group) => areSame(group.settings, settings));
+    if (known !== undefined) return known.sentinels;
+    const [clock, events] = [this.#clock, this.#events];
+    const sentinels = new Sentinels({ settings, section: `${section}.sentinel`, clock, events });
+    this.#groups.push({ settings, sentinels });
+    return sentinels;
+  }
+
+  /** Why no majority of some sentinels names a primary now; empty while each does. */
+  get problems(): readonly string[] {
+    return this.#groups.flatMap(({ sentinels }) => sentinels.problem ?? []);
+  }
+
+  /** Whether `address` has sentinels that `other` does not have. */
+  hasOwnSentinels({ sentinel }: RedisAddress, other: RedisAddress): boolean {
+    if (sentinel === null) return false;
+    return other.sentinel === null || !areSame(sentinel, other.sentinel);
+  }
+
+  get hasSentinels(): boolean {
+    return this.#groups.length > 0;
+  }
+
+  close(): void {
+    for (const { sentinels } of this.#groups) sentinels.close();
+  }
+}
+
+/** Whether both settings name one primary of the same sentinels, with the same login. */
+function areSame(one: SentinelSettings, other: SentinelSettings): boolean {
+  const nodes = ({ nodes }: SentinelSettings) =>
+    nodes
+      .map(({ host, port }) => `${host} ${port}`)
+      .sort()
+      .join();
+  const files = ({ tls }: SentinelSettings) =>
+    tls === null ? null : [tls.caFile, tls.certFile, tls.keyFile, tls.serverName].join();
+  return (
+    one.master === other.master &&
+    nodes(one) === nodes(other) &&
+    one.username === other.username &&
+    files(one) === files(other) &&
+    (one.password === other.password || one.password?.equals(other.password ?? undefined) === true)
+  );
+}
