@@ -1,3 +1,4 @@
+// cspell:ignore shopp
 /** What the relay and its commands do with sentinels, beside following a failover. */
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
