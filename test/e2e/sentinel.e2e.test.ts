@@ -83,7 +83,7 @@ describe.concurrent('a relay with sentinels', () => {
     await using server = await startRedis();
     await using sentinel = await startSentinel('shop', server.port);
     const nodes = [`127.0.0.1:${sentinel.port}`];
-    await using relay = await RelayProcess.spawn(fileOf({ sentinel: { master: 'shopp', nodes } }));
+    await using relay = await RelayProcess.spawn(fileOf({ sentinel: { master: 'blog', nodes } }));
     expect((await relay.exited).code).toBe(1);
     expect(relay.startError).toBe(
       `the Sentinel at ${nodes[0]} monitors no primary of that name; it monitors shop. Correct ` +
