@@ -17,6 +17,9 @@ const ON_OTHER_SERVERS = [
 
 const END_TO_END = 'test/**/*.e2e.test.ts';
 
+/** Suites that start a dozen servers and relays at once. Others, which measure lateness, must not run beside them. */
+const GROUPS_OF_SERVERS = 'test/e2e/sentinel*.e2e.test.ts';
+
 // Projects with another number of workers, or with more time, run one after the other.
 // biome-ignore lint/style/noDefaultExport: vitest reads the default export
 export default defineConfig({
@@ -27,7 +30,7 @@ export default defineConfig({
     maxWorkers: 3,
     provide: { stateServer: 'alone' },
     projects: [
-      // `npm test` runs these three.
+      // `npm test` runs these four.
       {
         extends: true,
         test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: [END_TO_END] },
@@ -36,7 +39,19 @@ export default defineConfig({
         extends: true,
         test: { name: 'cluster', include: ON_CLUSTER, provide: { stateServer: 'cluster_node' } },
       },
-      { extends: true, test: { name: 'e2e', include: [END_TO_END] } },
+      {
+        extends: true,
+        test: { name: 'e2e', include: [END_TO_END], exclude: [GROUPS_OF_SERVERS] },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'sentinel',
+          include: [GROUPS_OF_SERVERS],
+          maxWorkers: 2,
+          sequence: { groupOrder: 5 },
+        },
+      },
       // Each of the others has a script of its own.
       {
         extends: true,
