@@ -173,12 +173,12 @@ describe('the indentation of a document', () => {
   );
 
   it.each([
-    [`a:\n  b:${NBSP}1\n  c: 2\n`, 'no-break space (U+00A0)'],
-    ['a: 1\rb: 2\rc: 3\n', 'carriage return'],
-    // The parser takes the first line for a text that continues.
-    [`a:\n  -${NBSP}b: 1\n    c: 2\n`, 'no-break space (U+00A0)'],
-  ])('names the character in place of a space or a line end in %j', (text, name) => {
-    expect(JSON.stringify(parseDocument(text).mistakes)).toMatch(`contains a ${name}`);
+    [`a:\n  b:${NBSP}1\n  c: 2\n`, 'the line contains a no-break space (U+00A0)'],
+    ['a: 1\rb: 2\rc: 3\n', 'the line contains a carriage return'],
+    // The parser reports only the line behind the item.
+    [`a:\n  -${NBSP}b: "c"\n    d: e\n`, 'the line above contains a no-break space (U+00A0)'],
+  ])('names the character in place of a space or a line end in %j', (text, expected) => {
+    expect(JSON.stringify(parseDocument(text).mistakes)).toContain(expected);
   });
 
   it.each([`a: "${NBSP}b"\n`, `a: |\n  b\n  ${NBSP}c\n`, `a: 1 #${NBSP}x\n#${NBSP}y\nb: 2\n`])(

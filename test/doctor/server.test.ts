@@ -18,7 +18,9 @@ it('a server that refuses the first command causes no unhandled error', async ()
   const locators = new Locators(systemClock, SILENT_SENTINELS);
   const asking = { clock: systemClock, locators, stop: new AbortController().signal };
   const asked = withServer(redis, 'redis', asking, async () => undefined);
-  await expect(asked).rejects.toThrow('is a Sentinel, which holds no keys');
+  await expect(asked).rejects.toThrow(
+    `redis: {sentinel: {master: shop, nodes: ["127.0.0.1:${sentinel.port}"]}}`,
+  );
   await withRedis(sentinel, (client) =>
     eventually('the end of the connection', async () => {
       return !String(await client.client('LIST')).includes('name=expiry-relay:doctor');
