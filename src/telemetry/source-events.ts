@@ -11,7 +11,7 @@ export class SourceEvents {
   readonly #log: Logger;
   readonly #metrics: Metrics;
   readonly #findings: FindingLog;
-  /** By the name of the primary. */
+  /** By the setting of the sentinels: two primaries may have the same name. */
   readonly #sentinels = new Map<string, FindingLog>();
 
   constructor(log: Logger, metrics: Metrics) {
@@ -27,8 +27,8 @@ export class SourceEvents {
 
   /** The condition of the sentinels of a primary; one that stands is not repeated. `setting`: of the sentinels. */
   sentinels(setting: string, master: string, voters: readonly Voter[]): void {
-    const log = this.#sentinels.get(master) ?? new FindingLog(this.#log);
-    this.#sentinels.set(master, log);
+    const log = this.#sentinels.get(setting) ?? new FindingLog(this.#log);
+    this.#sentinels.set(setting, log);
     log.log(`the primary of ${master}`, [judgeSentinels(voters, master, setting)]);
   }
 
