@@ -5,6 +5,7 @@ import { METHODS, TEMPLATE_CONTENT_TYPES, type TemplateContentType } from '../mo
 import { LOG_FORMATS, LOG_LEVELS } from '../model/log-settings.js';
 import { NAME_PATTERN } from '../model/names.js';
 import type { Pattern } from '../model/pattern.js';
+import { SENTINELS_MAX } from '../model/redis-login.js';
 import { compilePattern, PatternError } from '../routing/pattern.js';
 import {
   DATABASE_MAX,
@@ -116,9 +117,6 @@ const redisTls = mapping({
     ),
 });
 
-/** The relay holds two connections to each. */
-const SENTINELS_MAX = 100;
-
 /** The `sentinel` section of `redis` and `state`. */
 const sentinel = mapping({
   master: textLike('the name of a primary such as mymaster', SENTINEL_MASTER_PATTERN).describe(
@@ -134,7 +132,7 @@ const sentinel = mapping({
   tls: redisTls
     .optional()
     .describe(
-      'Present, also as {}: connect to the sentinels with TLS. Certificates; read before each connection',
+      'Certificates for sentinels with TLS; read before each connection. Turns on TLS, even if empty ({})',
     ),
 });
 
@@ -152,7 +150,7 @@ const redis = mapping({
   tls: redisTls
     .optional()
     .describe(
-      'Certificates for a rediss:// server; read before each connection. With sentinel, also as {}, it turns TLS on',
+      'Certificates for a rediss:// server; read before each connection. With sentinel, turns on TLS, even if empty ({})',
     ),
   databases: list(whole({ min: 0, max: DATABASE_MAX }), { min: 1, max: DATABASES_MAX })
     .optional()

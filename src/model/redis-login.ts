@@ -44,6 +44,9 @@ export interface HostPort {
   readonly port: number;
 }
 
+/** The maximum number of sentinels of one primary: the relay holds two connections to each. */
+export const SENTINELS_MAX = 100;
+
 /** The sentinels that name the primary of a Redis, and the login to them. */
 export interface SentinelSettings extends RedisCredentials {
   /** The name of the primary in the configuration of the sentinels. */

@@ -136,11 +136,10 @@ async function idOf(redis: Redis, address: string): Promise<string> {
 }
 
 async function ask(redis: Redis, master: string, id: string): Promise<Answer> {
-  const sentinel = (...words: string[]) => redis.call('SENTINEL', ...words);
   const [named, others, properties] = await Promise.all([
-    sentinel('GET-MASTER-ADDR-BY-NAME', master) as Promise<[string, string] | null>,
-    orNull(sentinel('SENTINELS', master) as Promise<string[][]>),
-    orNull(sentinel('MASTER', master) as Promise<string[]>),
+    redis.call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', master) as Promise<[string, string] | null>,
+    othersOf(redis, master),
+    orNull(redis.call('SENTINEL', 'MASTER', master) as Promise<string[]>),
   ]);
   if (named === null) return { kind: 'unknown', id, masters: await mastersOf(redis) };
   const [host, port] = named;
@@ -149,7 +148,7 @@ async function ask(redis: Redis, master: string, id: string): Promise<Answer> {
     kind: 'named',
     id,
     primary: { host, port: Number(port) },
-    others: (others ?? []).map(otherOf),
+    others,
     quorum: quorum === null ? null : Number(quorum),
   };
 }

@@ -5,19 +5,22 @@
  */
 import type { Clock } from '../../lib/clock.js';
 import { Condition } from '../../lib/condition.js';
-import type { HostPort, LoginSection, SentinelSettings } from '../../model/redis-login.js';
+import { PeriodicLoop } from '../../lib/periodic-loop.js';
+import {
+  type HostPort,
+  type LoginSection,
+  SENTINELS_MAX,
+  type SentinelSettings,
+} from '../../model/redis-login.js';
 import { addressOf } from '../client.js';
 import { Sentinel } from './sentinel.js';
-import { type Count, count, problemOf, type Voter } from './vote.js';
+import { count, problemOf, type Voter } from './vote.js';
 
 /** How long the sentinels may take together to name a primary. */
 const LOCATE_MS_MAX = 3_000;
 
 /** How often their condition is reported; a failover is over sooner. */
 const REPORT_EVERY_MS = 5_000;
-
-/** The relay holds two connections to each sentinel. */
-const SENTINELS_MAX = 100;
 
 export interface SentinelsEvents {
   /** The password or certificate files are invalid; their last valid contents are in use. */
@@ -43,10 +46,15 @@ export class Sentinels {
   readonly #answered = new Condition();
   readonly #listeners = new Set<() => void>();
   #primary: HostPort | null = null;
-  #cancelReport: () => void = () => undefined;
+  readonly #reports: PeriodicLoop;
 
   constructor(parts: SentinelsParts) {
+    const { clock, events, section, settings } = parts;
     this.#parts = parts;
+    this.#reports = new PeriodicLoop(clock, async () => {
+      events.sentinels(section, settings.master, this.voters);
+      return REPORT_EVERY_MS;
+    });
   }
 
   /** The primary that a majority named last; null: none yet. */
@@ -62,13 +70,9 @@ export class Sentinels {
   /** Why no majority names a primary now; null: one does. */
   get problem(): string | null {
     const { settings, section } = this.#parts;
-    const { primary, isOpen } = this.count();
+    const { primary, isOpen } = count(this.voters);
     if (primary !== null || isOpen) return null;
     return problemOf(this.voters, settings.master, section).message;
-  }
-
-  count(): Count {
-    return count(this.voters);
   }
 
   /** Asks all sentinels now. Resolves with the primary that a majority names; rejects with a RelayError if none does. */
@@ -94,12 +98,12 @@ export class Sentinels {
   async allAnswered(untilMs: number, signal: AbortSignal): Promise<void> {
     const { clock } = this.#parts;
     this.#start();
-    while (this.count().isOpen && clock.monotonicMs() < untilMs && !signal.aborted) {
+    while (count(this.voters).isOpen && clock.monotonicMs() < untilMs && !signal.aborted) {
       await this.#answered.wait(clock, untilMs - clock.monotonicMs(), signal);
     }
   }
 
-  /** Calls `listener` at once when another server becomes the primary. Returns the end of that. */
+  /** Calls `listener` at once whenever another server becomes the primary. Returns a function that ends this. */
   onMoved(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -107,14 +111,14 @@ export class Sentinels {
 
   close(): void {
     this.#closing.abort();
-    this.#cancelReport();
+    void this.#reports.stop();
     for (const sentinel of this.#sentinels.values()) sentinel.close();
   }
 
   #start(): void {
     if (this.#sentinels.size > 0 || this.#closing.signal.aborted) return;
     for (const node of this.#parts.settings.nodes) this.#add(node, true);
-    this.#reportLater();
+    this.#reports.start(REPORT_EVERY_MS);
   }
 
   #add(node: HostPort, isConfigured: boolean): void {
@@ -139,7 +143,7 @@ export class Sentinels {
   #onAnswer(): void {
     if (this.#closing.signal.aborted) return;
     this.#follow();
-    const { primary } = this.count();
+    const { primary } = count(this.voters);
     if (primary !== null) this.#moveTo(primary);
     this.#answered.notifyAll();
   }
@@ -154,7 +158,7 @@ export class Sentinels {
     for (const listener of [...this.#listeners]) listener();
   }
 
-  /** Connects to the sentinels that others report, and leaves those that no other one reports any more. */
+  /** Connects to the sentinels that others report, and disconnects from those that are no longer reported. */
   #follow(): void {
     const answers = this.voters.flatMap(({ answer }) => (answer.kind === 'named' ? [answer] : []));
     if (answers.length === 0) return;
@@ -175,13 +179,5 @@ export class Sentinels {
       if (this.#sentinels.has(address) || this.#sentinels.size >= SENTINELS_MAX) continue;
       this.#add({ host, port }, false);
     }
-  }
-
-  #reportLater(): void {
-    const { clock, events, settings, section } = this.#parts;
-    this.#cancelReport = clock.after(REPORT_EVERY_MS, () => {
-      events.sentinels(section, settings.master, this.voters);
-      this.#reportLater();
-    });
   }
 }
