@@ -197,20 +197,31 @@ export function refusalText(said: string): string {
     : `this is a node of a Redis Cluster, and ${elsewhere}: ${PREFIX_ADVICE}`;
 }
 
-/** The sentinels may soon name another server, or make this one the primary. */
-export function replicaError(place: Place, primary: string): RedisIsReplicaError {
-  return new RedisIsReplicaError(replicaAdvice(place, primary), (place.sentinel ?? null) !== null);
+/** Why the relay does not watch a replica; `primary`: null when unknown. */
+export function replicaText(place: Place, primary: string | null): string {
+  return (
+    `Redis at ${addressOf(place)} is a replica of ${printable(primary ?? 'an unknown primary')}; replicas do not ` +
+    `publish expirations. ${replicaRemedy(place, 'redis').text}`
+  );
 }
 
-export function replicaAdvice(place: Place, primary: string): string {
-  const advice =
-    (place.sentinel ?? null) === null
-      ? 'Point redis.url at the primary'
-      : 'The relay waits until it is the primary, or the sentinels name another server';
-  return (
-    `Redis at ${addressOf(place)} is a replica of ${primary}; replicas do not publish expirations. ` +
-    advice
+export function replicaError(place: Place, primary: string | null): RedisIsReplicaError {
+  return new RedisIsReplicaError(
+    replicaText(place, primary),
+    replicaRemedy(place, 'redis').isAwaited,
   );
+}
+
+/** What is to be done about a replica. `isAwaited`: the sentinels do it, and the relay waits. */
+export function replicaRemedy(
+  { sentinel = null }: Place,
+  section: 'redis' | 'state',
+): { readonly text: string; readonly isAwaited: boolean } {
+  if (sentinel === null) {
+    return { text: `Point ${section}.url at the primary`, isAwaited: false };
+  }
+  const text = 'The relay waits until it is the primary, or the sentinels name another server';
+  return { text, isAwaited: true };
 }
 
 /** Whether the server is the wrong one, or a login needs a new connection. */

@@ -4,7 +4,7 @@
  */
 import { printable } from '../lib/printable.js';
 import type { RedisAddress } from '../model/vocabulary.js';
-import { addressOf, replicaAdvice } from '../redis/client.js';
+import { addressOf, replicaText } from '../redis/client.js';
 import { PING_EVERY_MS } from '../redis/connect.js';
 import { type Finding, note, ok, problem, type ServerFinding, warning } from './finding.js';
 import { judgeEviction, judgePersistence, judgeStateEviction } from './judge-storage.js';
@@ -87,7 +87,7 @@ function judgeRole({ role, primary }: ServerProperties, address: RedisAddress): 
   const subject = 'role';
   if (role === 'primary') return ok(subject, 'primary');
   if (role === 'replica') {
-    return problem(subject, replicaText(primary, address), null);
+    return problem(subject, replicaText(address, primary), null);
   }
   return warning(
     subject,
@@ -95,11 +95,6 @@ function judgeRole({ role, primary }: ServerProperties, address: RedisAddress): 
       'canary cannot be written',
     `verify that ${addressOf(address)} is a primary; grant +role or +info to the user`,
   );
-}
-
-/** Why the relay does not use a replica. `primary`: null when unknown. */
-export function replicaText(primary: string | null, address: RedisAddress): string {
-  return replicaAdvice(address, printable(primary ?? 'an unknown primary'));
 }
 
 function judgeCluster({ isCluster, primaries }: ServerProperties): ServerFinding[] {

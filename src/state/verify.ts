@@ -3,10 +3,9 @@ import type { Redis } from 'ioredis';
 import { printable } from '../lib/printable.js';
 import { NoDatabaseError, RedisIsReplicaError, StateFormatError } from '../model/errors.js';
 import type { RedisAddress } from '../model/vocabulary.js';
-import { addressOf } from '../redis/client.js';
+import { addressOf, replicaError, replicaRemedy } from '../redis/client.js';
 import { isNoDatabase, isOtherType } from '../redis/refusal.js';
 import { ASK_TIME } from '../redis/scripts.js';
-import { replicaText } from '../server/judge.js';
 import type { ServerProperties } from '../server/properties.js';
 import { FORMAT_VERSION, formatKey, ownKeyPrefix } from './format.js';
 
@@ -46,16 +45,12 @@ export function refuseStateReplica(
   section: 'redis' | 'state',
 ): void {
   if (role !== 'replica') return;
-  const isBySentinel = address.sentinel !== null;
-  const advice = isBySentinel
-    ? 'The relay waits until it is the primary, or the sentinels name another server'
-    : 'Point state.url at the primary';
+  if (section === 'redis') throw replicaError(address, primary);
+  const { text, isAwaited } = replicaRemedy(address, section);
   throw new RedisIsReplicaError(
-    section === 'redis'
-      ? replicaText(primary, address)
-      : `the state Redis at ${addressOf(address)} is a replica of ${primary ?? 'another server'}, and ` +
-          `rejects writes. ${advice}`,
-    isBySentinel,
+    `the state Redis at ${addressOf(address)} is a replica of ${primary ?? 'another server'}, and ` +
+      `rejects writes. ${text}`,
+    isAwaited,
   );
 }
 
