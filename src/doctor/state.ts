@@ -9,6 +9,7 @@ import type { Settings, StateSettings } from '../model/vocabulary.js';
 import { redisUser } from '../redis/advice.js';
 import { addressOf, stateError } from '../redis/client.js';
 import type { RedisConnection } from '../redis/connect.js';
+import { hasOwnSentinels } from '../redis/locators.js';
 import { isOtherType, isRefusal, isReply } from '../redis/refusal.js';
 import { PROBE_OF } from '../redis/scripts.js';
 import { type Finding, note, ok, problem, warning } from '../server/finding.js';
@@ -58,8 +59,8 @@ export async function examineState(settings: Settings, asking: QueryContext): Pr
     return [note(SUBJECT, text)];
   }
   const { redis, section } = state;
-  // Sentinels of both are reported with the Redis of the keys.
-  const isOwn = asking.locators.hasOwnSentinels(redis, settings.redis);
+  // Sentinels that keys and state share are reported with the Redis of the keys.
+  const isOwn = hasOwnSentinels(redis, settings.redis);
   const sentinels = isOwn ? await examineSentinels(redis, section, asking) : [];
   try {
     const findings = await withServer(redis, section, asking, (connection, address) =>

@@ -3,9 +3,8 @@ import { Redis } from 'ioredis';
 import type { Clock } from '../lib/clock.js';
 import { Condition } from '../lib/condition.js';
 import type { RelayError } from '../model/errors.js';
-import { addressOf } from './client.js';
 import { CLOSED, connectError, credentialsOf, disconnect, optionsFor } from './connect.js';
-import type { Locator } from './locators.js';
+import { isElsewhere, type Locator } from './locators.js';
 import { Wire } from './socket.js';
 
 /** The first delay before reconnecting; the delay doubles each time. */
@@ -54,14 +53,13 @@ export function openLasting(parts: LastingParts): Redis {
   let waitMs = RECONNECT_FIRST_MS;
   let cause: unknown = null;
   const moved = new Condition();
-  const isElsewhere = () => addressOf(locator.address) !== addressOf(wire.address);
   redis.on('error', (error) => {
     // A failed SELECT is ignored: the database is verified once the server is known.
     if ((error as { command?: { name: string } }).command?.name !== 'select') cause ??= error;
   });
   redis.on('connect', () => {
     // The address may have changed since the socket was opened.
-    if (isElsewhere()) redis.stream.destroy();
+    if (isElsewhere(locator, wire.address)) redis.stream.destroy();
   });
   redis.on('ready', () => {
     waitMs = RECONNECT_FIRST_MS;
@@ -98,7 +96,7 @@ export function openLasting(parts: LastingParts): Redis {
   const stopFollowing = locator.onMoved(() => {
     waitMs = RECONNECT_FIRST_MS;
     moved.notifyAll();
-    if (isElsewhere()) redis.stream?.destroy();
+    if (isElsewhere(locator, wire.address)) redis.stream?.destroy();
   });
   closing.addEventListener(
     'abort',

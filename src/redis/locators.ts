@@ -1,10 +1,11 @@
 /**
- * Where a Redis is: at the address of its URL, or wherever its sentinels say. Keys and state with the same sentinels share
- * them, so that both switch to another primary at the same moment.
+ * Locates a Redis, by the address of its URL or by its sentinels. Keys and state with the same sentinels share them, so
+ * that both switch to another primary at the same moment.
  */
 import type { Clock } from '../lib/clock.js';
 import type { SentinelSettings } from '../model/redis-login.js';
 import type { RedisAddress } from '../model/vocabulary.js';
+import { addressOf } from './client.js';
 import { Sentinels, type SentinelsEvents } from './sentinels/sentinels.js';
 
 export interface Locator<Address extends RedisAddress = RedisAddress> {
@@ -12,8 +13,13 @@ export interface Locator<Address extends RedisAddress = RedisAddress> {
   readonly address: Address;
   /** Resolves with the address to connect to now; rejects with a RelayError while it is unknown. */
   locate(): Promise<Address>;
-  /** Calls `listener` at once when the address changes. Returns the end of that. */
+  /** Calls `listener` at once whenever the address changes. Returns a function that ends this. */
   onMoved(listener: () => void): () => void;
+}
+
+/** Whether a Redis that was at this address is at another one now. */
+export function isElsewhere({ address }: Locator, before: RedisAddress): boolean {
+  return addressOf(address) !== addressOf(before);
 }
 
 /** For an address that is configured: a name may lead to another server without notice. */
@@ -68,15 +74,9 @@ export class Locators {
     return sentinels;
   }
 
-  /** Why no majority of some sentinels names a primary now; empty while each does. */
+  /** The problem of each primary that no majority of its sentinels names now. */
   get problems(): readonly string[] {
     return this.#groups.flatMap(({ sentinels }) => sentinels.problem ?? []);
-  }
-
-  /** Whether `address` has sentinels that `other` does not have. */
-  hasOwnSentinels({ sentinel }: RedisAddress, other: RedisAddress): boolean {
-    if (sentinel === null) return false;
-    return other.sentinel === null || !areSame(sentinel, other.sentinel);
   }
 
   get hasSentinels(): boolean {
@@ -86,6 +86,12 @@ export class Locators {
   close(): void {
     for (const { sentinels } of this.#groups) sentinels.close();
   }
+}
+
+/** Whether `address` has sentinels that `other` does not have. */
+export function hasOwnSentinels({ sentinel }: RedisAddress, other: RedisAddress): boolean {
+  if (sentinel === null) return false;
+  return other.sentinel === null || !areSame(sentinel, other.sentinel);
 }
 
 /** Whether both settings name one primary of the same sentinels, with the same login. */

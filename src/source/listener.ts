@@ -4,7 +4,7 @@ import { Condition } from '../lib/condition.js';
 import type { RelayError } from '../model/errors.js';
 import type { KeyEvent, MarkEvent, RedisSettings } from '../model/vocabulary.js';
 import { addressOf } from '../redis/client.js';
-import type { Locator } from '../redis/locators.js';
+import { isElsewhere, type Locator } from '../redis/locators.js';
 import type { ServerClock } from '../redis/server-clock.js';
 import type { SourceEvents } from '../telemetry/source-events.js';
 import type { Proof } from './prover.js';
@@ -149,12 +149,12 @@ export class Listener {
   async #sleep(ms: number): Promise<boolean> {
     const { locator, clock } = this.#parts;
     const { signal } = this.#stop;
-    const before = addressOf(locator.address);
+    const before = locator.address;
     const moved = new Condition();
     const stopFollowing = locator.onMoved(() => moved.notifyAll());
     await moved.wait(clock, ms, signal);
     stopFollowing();
-    return addressOf(locator.address) !== before;
+    return isElsewhere(locator, before);
   }
 }
 

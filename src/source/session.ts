@@ -5,12 +5,11 @@
  */
 import type { Redis } from 'ioredis';
 import { type Chance, type Clock, untilAborted } from '../lib/clock.js';
-import { printable } from '../lib/printable.js';
 import { RedisChangedError, type RelayError } from '../model/errors.js';
 import type { RedisSettings } from '../model/vocabulary.js';
 import { addressOf, redisErrorOf, replicaError } from '../redis/client.js';
 import { connect, type RedisConnection } from '../redis/connect.js';
-import type { Locator } from '../redis/locators.js';
+import { isElsewhere, type Locator } from '../redis/locators.js';
 import { isReply } from '../redis/refusal.js';
 import { refuseSentinel } from '../redis/sentinels/sentinel-port.js';
 import { ASK_EVERY_MS, type ServerClock } from '../redis/server-clock.js';
@@ -132,11 +131,11 @@ function movedFrom({ settings, locator }: Pick<SessionParts, 'settings' | 'locat
 /** Null: the primary is where the session began. */
 function changeOf(
   settings: RedisSettings,
-  { address }: Locator<RedisSettings>,
+  locator: Locator<RedisSettings>,
 ): RedisChangedError | null {
-  if (addressOf(address) === addressOf(settings)) return null;
+  if (!isElsewhere(locator, settings)) return null;
   return new RedisChangedError(
-    `the primary is Redis at ${addressOf(address)} now, no longer the one at ${addressOf(settings)}. The relay ` +
+    `the primary is Redis at ${addressOf(locator.address)} now, no longer the one at ${addressOf(settings)}. The relay ` +
       'reconnects and recovers missed expirations',
   );
 }
@@ -274,7 +273,7 @@ async function refuseOther(
   settings: RedisSettings,
 ): Promise<void> {
   if (isSentinel) await refuseSentinel(redis, settings, 'redis');
-  if (role === 'replica') throw replicaError(settings, printable(primary ?? 'an unknown primary'));
+  if (role === 'replica') throw replicaError(settings, primary);
 }
 
 /** Clocks drift, and may be set: the server's is asked again and again. */

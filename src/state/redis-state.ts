@@ -15,7 +15,7 @@ import {
 import type { RedisAddress } from '../model/vocabulary.js';
 import { addressOf, needsNewConnection, stateError } from '../redis/client.js';
 import { openLasting } from '../redis/lasting.js';
-import type { Locator } from '../redis/locators.js';
+import { isElsewhere, type Locator } from '../redis/locators.js';
 import { isOtherType, isReply } from '../redis/refusal.js';
 import { refuseSentinel } from '../redis/sentinels/sentinel-port.js';
 import type { ServerFinding } from '../server/finding.js';
@@ -66,8 +66,7 @@ export interface RedisStateParts {
 type Condition =
   /** The connection is not verified yet. */
   | { readonly kind: 'verifying' }
-  /** `address`: of the server that was verified. */
-  | { readonly kind: 'ready'; readonly address: string }
+  | { readonly kind: 'ready' }
   | { readonly kind: 'unusable'; readonly problem: string };
 
 /** A connection, from the moment at which commands can be sent. */
@@ -85,15 +84,13 @@ interface Start {
   readonly fail: (error: RelayError) => void;
 }
 
-const NOT_VERIFIED = 'not verified yet';
-
-/** Why the state at this address cannot be used; null: it can. */
-function problemOf(condition: Condition, address: string): string | null {
+/** Why the state cannot be used; null: it can. */
+function problemOf(condition: Condition): string | null {
   switch (condition.kind) {
     case 'verifying':
-      return NOT_VERIFIED;
+      return 'not verified yet';
     case 'ready':
-      return condition.address === address ? null : NOT_VERIFIED;
+      return null;
     case 'unusable':
       return condition.problem;
   }
@@ -142,6 +139,10 @@ export class RedisState {
       void this.#verify(this.#connection);
     });
     this.redis.on('close', () => this.#connection?.end.abort());
+    const stopFollowing = locator.onMoved(() => {
+      this.#condition = { kind: 'verifying' };
+    });
+    this.#closing.signal.addEventListener('abort', stopFollowing, { once: true });
   }
 
   get #address(): RedisAddress {
@@ -156,15 +157,13 @@ export class RedisState {
   /** The current problem; null: the state can be used. */
   get problem(): string | null {
     if (this.#health.problem !== null) return this.#health.problem;
-    const address = addressOf(this.#address);
-    if (this.redis.status === 'ready') return problemOf(this.#condition, address);
-    return `not connected to the state Redis at ${address}`;
+    if (this.redis.status === 'ready') return problemOf(this.#condition);
+    return `not connected to the state Redis at ${addressOf(this.#address)}`;
   }
 
   /** Whether an open connection is being verified. */
   get isVerifying(): boolean {
-    const problem = problemOf(this.#condition, addressOf(this.#address));
-    return this.redis.status === 'ready' && problem === NOT_VERIFIED;
+    return this.redis.status === 'ready' && this.#condition.kind === 'verifying';
   }
 
   /**
@@ -186,7 +185,7 @@ export class RedisState {
     command: () => Promise<Reply>,
     endpoint: string | null = null,
   ): Promise<Reply> {
-    const problem = problemOf(this.#condition, addressOf(this.#address));
+    const problem = problemOf(this.#condition);
     if (problem !== null) throw new StateUnavailableError(problem);
     try {
       const reply = await this.#retryRenamed(command, endpoint);
@@ -301,8 +300,8 @@ export class RedisState {
    */
   async #verify(connection: Connection): Promise<void> {
     const { signal } = connection.end;
-    const { clock, events, database, prefix, section } = this.#parts;
-    const address = this.#address;
+    const { clock, events, locator, database, prefix, section } = this.#parts;
+    const { address } = locator;
     const properties = new PropertyReader(this.redis);
     const read = async () => {
       const found = await properties.read();
@@ -316,9 +315,11 @@ export class RedisState {
         await verifyDatabase(this.redis, address, database, section);
         await verifyScripts(this.redis);
         const isNew = await verifyFormat(this.redis, prefix);
+        // The connection is being closed: what was verified is the former server.
+        if (isElsewhere(locator, address)) return;
         if (isNew && this.#wasReady) this.reportDataLoss();
         this.#wasReady = true;
-        this.#condition = { kind: 'ready', address: addressOf(address) };
+        this.#condition = { kind: 'ready' };
         connection.isVerified = true;
         this.#health.reset();
         this.#start?.succeed();
