@@ -90,7 +90,7 @@ function readUnixUrl(text: string): Reading<RedisUrl> {
   }
   const defect = defectOf(path);
   if (defect !== null) return fail(`one whose path ${defect}`);
-  if (path.endsWith('/') || path.includes('\0')) return fail('one whose path names no socket');
+  if (path.endsWith('/')) return fail('one whose path names no socket');
   if (Buffer.byteLength(path) > SOCKET_PATH_BYTES_MAX) {
     return fail(`one whose path is longer than ${SOCKET_PATH_BYTES_MAX} bytes`);
   }
@@ -148,7 +148,7 @@ export function readRedisUrl(text: string): Reading<RedisUrl> {
   });
 }
 
-/** `host:port`; without a port, that of Sentinel. */
+/** Parses `host:port`. The default port is 26379. */
 export function readSentinelNode(text: string): Reading<HostPort> {
   const fail = (hint: string | null) => reject(SENTINEL_NODE_EXPECTED, { hint });
   if (text.includes('://')) return fail('write only the host and port, without a scheme');

@@ -46,12 +46,12 @@ const BYTE_ORDER_MARKS: readonly (readonly [encoding: string, ...bytes: number[]
   ['UTF-16 (big-endian)', 0xfe, 0xff],
 ];
 
-/** Encodings of ASCII text, by which bytes of each four are zero. */
+/** Encodings by the zero bytes among each four bytes of ASCII text: 0 for a zero byte, x for another one. */
 const ENCODINGS_BY_ZEROS: Readonly<Record<string, string>> = {
-  '0111': 'UTF-32',
-  '1110': 'UTF-32',
-  '0101': 'UTF-16 (little-endian)',
-  '1010': 'UTF-16 (big-endian)',
+  x000: 'UTF-32',
+  '000x': 'UTF-32',
+  x0x0: 'UTF-16 (little-endian)',
+  '0x0x': 'UTF-16 (big-endian)',
 };
 
 /** Enough bytes to recognize an encoding by its zero bytes. */
@@ -67,15 +67,14 @@ function otherEncoding(bytes: Buffer): string | null {
   );
   if (marked !== undefined) return marked[0];
   const start = bytes.subarray(0, BYTES_LOOKED_AT);
-  /** Which bytes of each four are zero: mostly (1), never (0), or some (null). */
-  const zeros = [0, 1, 2, 3].map((place) => {
+  const pattern = [0, 1, 2, 3].map((place) => {
     const its = start.filter((_, at) => at % 4 === place);
-    const zero = its.filter((byte) => byte === 0).length;
-    if (zero === 0) return 0;
+    const zeros = its.filter((byte) => byte === 0).length;
+    if (zeros === 0) return 'x';
     // Most characters of a configuration are ASCII.
-    return zero >= its.length / 2 ? 1 : null;
+    return zeros >= its.length / 2 ? '0' : '?';
   });
-  return ENCODINGS_BY_ZEROS[zeros.join('')] ?? null;
+  return ENCODINGS_BY_ZEROS[pattern.join('')] ?? null;
 }
 
 export async function readText(

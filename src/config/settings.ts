@@ -19,13 +19,13 @@ type LoginInFile = Pick<RelayFile['redis'], 'username' | 'password' | 'tls'> & {
   readonly url?: RelayFile['redis']['url'] | undefined;
 };
 
-/** Nothing is logged in to without the section. */
+/** For a section that is absent. */
 const NO_LOGIN: LoginInFile = {};
 
 function loginOf(file: RelayFile, section: LoginSection): LoginInFile {
   switch (section) {
     case 'redis':
-      return isBySentinel(file, 'redis') ? { ...file.redis, url: undefined } : file.redis;
+      return isWatchedBySentinel(file) ? { ...file.redis, url: undefined } : file.redis;
     case 'state':
       return file.state;
     case 'redis.sentinel':
@@ -35,9 +35,9 @@ function loginOf(file: RelayFile, section: LoginSection): LoginInFile {
   }
 }
 
-/** Whether sentinels name the server of the section. */
-function isBySentinel(file: RelayFile, section: 'redis' | 'state'): boolean {
-  return file[section].sentinel !== undefined;
+/** Whether sentinels name the watched Redis. Its URL then has only the default. */
+function isWatchedBySentinel({ redis }: RelayFile): boolean {
+  return redis.sentinel !== undefined;
 }
 
 /** Whether the section `state` names a server, which is then not the one of `redis`. */
@@ -140,7 +140,7 @@ function sentinelSettings(
   };
 }
 
-/** Sentinels name the address later. */
+/** The address before the sentinels have named it. */
 const NOT_NAMED_YET = { host: '', port: 0, path: null, database: null } as const;
 
 function redisSettings(
@@ -149,7 +149,7 @@ function redisSettings(
   extraCaProblem: string | null,
 ): RedisSettings {
   const { url, databases, notifications } = file.redis;
-  const { host, port, path, database } = isBySentinel(file, 'redis') ? NOT_NAMED_YET : url;
+  const { host, port, path, database } = isWatchedBySentinel(file) ? NOT_NAMED_YET : url;
   return {
     host,
     port,
