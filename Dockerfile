@@ -41,7 +41,7 @@ HEALTHCHECK --interval=30s --timeout=10s --start-period=15s --retries=3 \
 # SIGTERM lets attempts under way end within shutdown.grace (25s), but `docker stop` kills after
 # 10 s: give it longer with `docker run --stop-timeout 30`, or `stop_grace_period: 30s` in Compose.
 STOPSIGNAL SIGTERM
-# What lives longer than a request is small: with the default of 16 MB, Node keeps some 25 MB more. So little
-# is copied by a scavenge that sharing the work among threads costs more CPU than it saves.
+# Little data outlives a request: with the default of 16 MB, Node keeps some 25 MB more. A scavenge copies so
+# little that sharing it among threads costs more CPU than it saves.
 ENTRYPOINT ["/nodejs/bin/node", "--max-semi-space-size=8", "--no-parallel-scavenge", "/app/dist/main.js"]
 CMD ["run"]

@@ -48,7 +48,7 @@ export async function examineRedis(settings: Settings, asking: QueryContext): Pr
   }
 }
 
-/** A primary that the sentinels do not name has its finding already. */
+/** If the sentinels name no primary, their own finding already says so. */
 export function judgeUnlocated(
   error: RelayError,
   subject: 'redis' | 'state',

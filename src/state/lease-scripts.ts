@@ -22,7 +22,7 @@ const LEASE_FIELD_BYTES_MAX = 256;
 /** Rows that one look moves to the quarantine: a few milliseconds' work for Redis. Later looks move the others. */
 const MOVED_MAX = 100;
 
-/** More rows than any deployment has replicas. They are deleted unread; each running replica writes its own again. */
+/** No deployment has as many replicas. A larger hash is deleted unread; each replica then writes its own row again. */
 const ROWS_MAX = 1_000;
 
 /** Replicas that began to listen within this time of each other have received the same: either may take the lease. */

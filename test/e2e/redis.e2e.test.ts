@@ -660,7 +660,7 @@ describe.concurrent('an unsuitable server', () => {
     const file = simpleFile(sentinel.url, 'http://127.0.0.1:9', KEYS_ALONE);
     const { code, error } = await lastWords(file);
     const block = `redis: {sentinel: {master: shop, nodes: ["127.0.0.1:${sentinel.port}"]}}`;
-    const expected = `is a Sentinel, which holds no keys. Replace redis.url by sentinel. Paste: ${block}`;
+    const expected = `is a Sentinel, which holds no keys. Replace redis.url with ${block}`;
     expect(code).toBe(1);
     expect(error).toContain(expected);
     await using folder = await tempFolder({ 'relay.yaml': stringify(file) });

@@ -16,11 +16,13 @@ const NOWHERE = 'http://127.0.0.1:9';
 
 const fileOf = (redis: object, url = NOWHERE) => ({ ...simpleFile('', url), redis });
 
-const SILENT = ['--replica-serve-stale-data', 'yes'];
+const SERVES_STALE_DATA = ['--replica-serve-stale-data', 'yes'];
 
 describe.concurrent('a relay with sentinels', () => {
   it('waits at its start for a replica that they name, until it is a primary', async () => {
-    await using server = await startRedis({ args: ['--replicaof', '127.0.0.1', '9', ...SILENT] });
+    await using server = await startRedis({
+      args: ['--replicaof', '127.0.0.1', '9', ...SERVES_STALE_DATA],
+    });
     await using sentinel = await startSentinel(MASTER, server.port);
     const nodes = [`127.0.0.1:${sentinel.port}`];
     await using relay = await RelayProcess.spawn(fileOf({ sentinel: { master: MASTER, nodes } }));

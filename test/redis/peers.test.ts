@@ -118,8 +118,8 @@ describe('a Sentinel', () => {
     });
     await using opened = openStateOf(await settingsOf({ state: { url: `${one.url}/2` } }));
     await expect(opened.state.ready(AbortSignal.timeout(20_000))).rejects.toThrow(
-      `the server at 127.0.0.1:${one.port} is a Sentinel, which holds no keys. Replace state.url by sentinel. ` +
-        `Paste: state: {sentinel: {master: shop, nodes: ["127.0.0.1:${one.port}", "127.0.0.1:${other.port}"]}}`,
+      `the server at 127.0.0.1:${one.port} is a Sentinel, which holds no keys. Replace state.url with ` +
+        `state: {sentinel: {master: shop, nodes: ["127.0.0.1:${one.port}", "127.0.0.1:${other.port}"]}}`,
     );
     expect(opened.troubles).toEqual([]);
   });

@@ -28,7 +28,7 @@ export async function refuseSentinel(
   const advice =
     blocks.length === 0
       ? `Set ${section}.sentinel instead of ${url}`
-      : `Replace ${url} by sentinel. Paste: ${blocks.join(' or ')}${more}`;
+      : `Replace ${url} with ${blocks.join(' or ')}${more}`;
   throw new NotRedisError(`${found}. ${advice}`);
 }
 

@@ -1,6 +1,6 @@
 /**
- * What the sentinels report → the primary that a majority of them names. One sentinel is no proof: it may be cut off, and
- * name the primary from before a failover. Pure.
+ * What the sentinels report → the primary that a majority of them names. A single sentinel may be cut off, and name the
+ * primary from before a failover. Pure.
  */
 import { printable } from '../../lib/printable.js';
 import { NoPrimaryError, type RelayError, UnknownPrimaryError } from '../../model/errors.js';
