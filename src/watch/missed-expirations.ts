@@ -35,7 +35,7 @@ export interface MissedParts {
  * set again before its expiration is queued hides it, unless the server publishes `created`.
  */
 export async function catchUp(parts: MissedParts, signal: AbortSignal): Promise<void> {
-  const { database, session, deadlines, tracker, intake, serverNowMs, isEmptied } = parts;
+  const { database, session, deadlines, tracker, intake, serverNowMs } = parts;
   const untilMs = serverNowMs();
   for (let count = 0; count < FIRST_MAX; ) {
     const taken = await deadlines.take(database, untilMs, BATCH);
@@ -49,12 +49,12 @@ export async function catchUp(parts: MissedParts, signal: AbortSignal): Promise<
     readings.push(...(await tracker.readDue(due.slice(from, from + BATCH), reader)));
   }
   if (readings.length === 0) return;
-  // Expirations published during the reads are queued first, so that none is captured twice.
-  await session.barrier();
-  if (await isEmptied()) return;
+  const missing = due.filter((_, at) => readings[at]?.ttl === 'missing');
+  const missed = await confirmMissing(missing, parts);
+  if (missed === null) return;
   // Keys that live on have other deadlines than their entries: their next expirations wait until the keys are read.
   intake.reread(readings.filter((one, at) => livesOn(one, due[at]?.deadlineMs)));
-  await pushRecoveries(readings, parts, signal);
+  await pushRecoveries(missed, parts, signal);
 }
 
 /**
@@ -66,25 +66,38 @@ export async function captureMissing(
   parts: MissedParts,
   signal: AbortSignal,
 ): Promise<void> {
-  const { session, tracker, queue, isEmptied } = parts;
-  // The check waits while expiry is paused (CLIENT PAUSE), so the keys are read again after it.
-  if (await isEmptied()) return;
-  const readings = await tracker.readDue(missing, session.keyspace);
-  await session.barrier();
+  const { queue } = parts;
+  const missed = await confirmMissing(missing, parts);
+  if (missed === null) return;
   await queue.drained(signal);
-  // Checked last: keys that a flush removes after this are not among the missing ones.
-  if (await isEmptied()) return;
-  await pushRecoveries(readings, parts, signal);
+  await pushRecoveries(missed, parts, signal);
   await queue.drained(signal);
 }
 
+/**
+ * Reads missing keys again. A key also seems to be missing while expiry is paused (CLIENT PAUSE), on a demoted server,
+ * and after a flush; it has not expired then. Resolves with the keys that are still missing once the expirations published
+ * by then are queued; with null if the database was emptied. Rejects when the server is not the primary any more.
+ */
+async function confirmMissing(
+  missing: readonly Deadline[],
+  { session, tracker, isEmptied }: MissedParts,
+): Promise<readonly KeyReading[] | null> {
+  // Waits while expiry is paused.
+  if (await isEmptied()) return null;
+  const readings = await tracker.readDue(missing, session.keyspace);
+  await session.barrier();
+  // Checked after the keys were read: a later flush is not the reason that they are missing.
+  if (await isEmptied()) return null;
+  return readings.filter(({ ttl }) => ttl === 'missing');
+}
+
 async function pushRecoveries(
-  readings: readonly KeyReading[],
+  missing: readonly KeyReading[],
   { database, deadlines, intake, routing, serverNowMs }: MissedParts,
   signal: AbortSignal,
 ): Promise<void> {
   const detectedAtMs = Math.round(serverNowMs());
-  const missing = readings.filter(({ ttl }) => ttl === 'missing');
   const routed = new Set(missing.filter(({ key }) => routing.isRouted(key)));
   if (routed.size < missing.length) {
     await deadlines.setAside(missing.filter((one) => !routed.has(one)));

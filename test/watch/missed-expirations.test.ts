@@ -6,22 +6,38 @@ import type { Session } from '../../src/source/session.js';
 import { catchUp } from '../../src/watch/missed-expirations.js';
 import { NOW_MS, until } from '../deadlines/deadlines.contract.js';
 
+type Readings = Readonly<Record<string, Partial<KeyReading>>>;
+
+interface Server {
+  readonly isEmptied?: boolean;
+  /** The keys as they are read once the server executes writes. */
+  readonly confirmed?: () => Readings;
+  /** What the search does, also if it fails. */
+  readonly steps?: string[];
+}
+
 /** The start of a term: the index has deadlines that have passed, and `readings` is the state of the keys. */
-async function found(readings: Readonly<Record<string, Partial<KeyReading>>>, isEmptied = false) {
+async function found(
+  readings: Readings,
+  { isEmptied = false, confirmed = () => readings, steps = [] }: Server = {},
+) {
   const deadlines = new MemoryDeadlines();
   const names = Object.keys(readings);
   await deadlines.put(names.map((name) => until(name, -5)));
-  const steps: string[] = [];
-  const nudge = async (keys: readonly KeyInDatabase[]) =>
+  const read = (now: Readings, keys: readonly KeyInDatabase[]) =>
     keys.map(({ database, key }): KeyReading => {
       const reading = { ttl: 'missing', deadlineMs: 0, readAtMs: NOW_MS } as const;
-      return { database, key, ...reading, ...readings[key.toString()] };
+      return { database, key, ...reading, ...now[key.toString()] };
     });
+  const keyspace: Pick<Session['keyspace'], 'nudge' | 'read'> = {
+    nudge: async (keys) => read(readings, keys),
+    read: async (keys) => read(confirmed(), keys),
+  };
   await catchUp(
     {
       database: 0,
       session: {
-        keyspace: { nudge } as unknown as Session['keyspace'],
+        keyspace: keyspace as Session['keyspace'],
         barrier: async () => void steps.push('barrier'),
       },
       deadlines,
@@ -58,5 +74,19 @@ it('keys that still exist have their deadlines read before any later expiration 
 });
 
 it('keys of a database that was emptied did not expire', async () => {
-  expect(await found({ a: {}, b: volatile }, true)).toEqual(['barrier']);
+  expect(await found({ a: {}, b: volatile }, { isEmptied: true })).toEqual([]);
+});
+
+it('keys that seem missing while expiry is paused have not expired', async () => {
+  const confirmed = () => ({ b: { ttl: 'volatile', deadlineMs: NOW_MS - 5 } as const });
+  expect(await found({ a: {}, b: {} }, { confirmed })).toEqual(['barrier', 'expired a']);
+});
+
+it('keys that seem missing on a demoted server have not expired', async () => {
+  const steps: string[] = [];
+  const confirmed = () => {
+    throw new Error('demoted');
+  };
+  await expect(found({ a: {} }, { confirmed, steps })).rejects.toThrow('demoted');
+  expect(steps).toEqual([]);
 });
