@@ -1,7 +1,8 @@
 /**
  * Chaos for as long as you like: `npm run test:chaos -- --minutes 5 --seed 7`. The seed of a run that
  * failed repeats its choices, though not its timing to the millisecond. `--only "lose replies"` does
- * only what has that in its name, again and again.
+ * only what has that in its name, again and again. `--topology sentinel` does it to a primary with two replicas and
+ * three sentinels.
  */
 import { spawnSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';
@@ -12,9 +13,12 @@ import { parseArgs } from 'node:util';
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const VITEST = join(ROOT, 'node_modules/vitest/vitest.mjs');
 
-const USAGE = 'usage: npm run test:chaos -- [--minutes 5] [--seed 7] [--only NAME]';
+const USAGE =
+  'usage: npm run test:chaos -- [--minutes 5] [--seed 7] [--only NAME] [--topology single|sentinel]';
 
-/** @returns {{ minutes: number, seed: number, only: string } | null} null when it is used in a wrong way */
+const TOPOLOGIES = ['single', 'sentinel'];
+
+/** @returns {{ minutes: number, seed: number, only: string, topology: string } | null} null when it is used in a wrong way */
 function optionsOf() {
   try {
     const { values } = parseArgs({
@@ -22,11 +26,14 @@ function optionsOf() {
         minutes: { type: 'string' },
         seed: { type: 'string' },
         only: { type: 'string', default: '' },
+        topology: { type: 'string', default: 'single' },
       },
     });
     const minutes = Number(values.minutes ?? 5);
     const seed = Number(values.seed ?? randomInt(1_000_000));
-    return minutes >= 0 && Number.isSafeInteger(seed) ? { minutes, seed, only: values.only } : null;
+    const { only, topology } = values;
+    const isValid = minutes >= 0 && Number.isSafeInteger(seed) && TOPOLOGIES.includes(topology);
+    return isValid ? { minutes, seed, only, topology } : null;
   } catch {
     return null;
   }
@@ -42,6 +49,7 @@ if (options === null) {
     CHAOS_MINUTES: String(options.minutes),
     CHAOS_SEED: String(options.seed),
     CHAOS_ONLY: options.only,
+    CHAOS_TOPOLOGY: options.topology,
   };
   const args = [VITEST, 'run', '--project', 'chaos'];
   process.exitCode =

@@ -10,7 +10,7 @@ const at = (ms: number) => ({ fromMs: ms, toMs: ms });
 
 function aLife(given: Partial<Life> = {}): Life {
   const held: Life['held'] = [{ deadlineMs: DEADLINE_MS, since: at(SET_MS) }];
-  return { key: 'order:1', held, ending: { kind: 'expired' }, ...given };
+  return { key: 'order:1', held, ending: { kind: 'expired' }, origin: null, ...given };
 }
 
 /** It is given another deadline. */
@@ -32,6 +32,7 @@ function aWebhook(given: Partial<Received> = {}): Received {
     atMs: detectedAtMs + 3,
     detectedBy: 'notification',
     isVerified: true,
+    acceptedAtMs: null,
     ...given,
     expiredAtMs,
     detectedAtMs,
@@ -41,7 +42,7 @@ function aWebhook(given: Partial<Received> = {}): Received {
 const recovered = (given: Partial<Received> = {}) => aWebhook({ detectedBy: 'recovery', ...given });
 
 function gap(fromMs: number, toMs: number): Disturbance {
-  return { what: 'kill Redis', fromMs, toMs: toMs + 500, gap: { fromMs, toMs } };
+  return { what: 'kill Redis', fromMs, toMs: toMs + 500, gap: { fromMs, toMs }, losesWrites: null };
 }
 
 function judged(
@@ -240,5 +241,43 @@ describe('the oracle', () => {
 
   it('reports leftovers at the end', () => {
     expect(judged([], [], { leftovers: ['a dead letter'] }).kinds).toEqual(['leftover']);
+  });
+});
+
+describe('the oracle, of a failover of Redis,', () => {
+  /** Another server is promoted: what was written within a second before may not have reached it. */
+  function failover(fromMs: number, toMs: number): Disturbance {
+    const losesWrites = { fromMs: fromMs - 1_000, toMs };
+    return { ...gap(fromMs, toMs), what: 'kill the primary', losesWrites };
+  }
+
+  const disturbances = [failover(SET_MS + 2_000, SET_MS + 4_000)];
+
+  it('requires the webhook of a key that had reached the promoted server', () => {
+    expect(judged([aLife()], [], { disturbances }).kinds).toEqual(['lost']);
+    expect(judged([aLife()], [aWebhook()], { disturbances }).kinds).toEqual([]);
+  });
+
+  it('expects nothing of a key whose last command may be lost, nor of one that was renamed from it', () => {
+    const life = changed(SET_MS + 1_500, 108_000);
+    const renamed = aLife({ key: 'order:2', origin: life });
+    const received = [aWebhook(), aWebhook({ key: 'order:2', id: 'msg_other' })];
+    expect(judged([life, renamed], received, { disturbances }).kinds).toEqual([]);
+    expect(judged([life, renamed], [], { disturbances }).kinds).toEqual([]);
+  });
+
+  it('allows a repeat, built again, if the completion of the first may be lost', () => {
+    const life = aLife({ held: [{ deadlineMs: SET_MS + 1_900, since: at(SET_MS) }] });
+    const first = aWebhook({ expiredAtMs: SET_MS + 1_900, acceptedAtMs: SET_MS + 1_910 });
+    const again = { ...first, body: 'built again', atMs: SET_MS + 4_500 };
+    expect(judged([life], [first, again], { disturbances }).kinds).toEqual([]);
+    expect(judged([life], [first, again]).kinds).toContain('two bodies');
+  });
+
+  it('reports a repeat if the completion of the first had reached the promoted server', () => {
+    const early = [failover(SET_MS + 8_000, SET_MS + 9_000)];
+    const first = aWebhook({ acceptedAtMs: DEADLINE_MS + 10 });
+    const again = { ...first, atMs: SET_MS + 9_500 };
+    expect(judged([aLife()], [first, again], { disturbances: early }).kinds).toEqual(['repeated']);
   });
 });

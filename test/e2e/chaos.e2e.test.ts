@@ -11,6 +11,7 @@ describe('three replicas', () => {
     const said: string[] = [];
     const { violations, figures } = await runChaos({
       seed: 1,
+      topology: 'single',
       deck: SHORT_DECK,
       durationMsMin: 0,
       calmMsMax: 1_500,

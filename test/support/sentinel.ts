@@ -8,6 +8,7 @@ import { freePort } from '../../scripts/lib/free-port.mjs';
 import { findRedisServer, type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
 import { tempFolder } from './cli.js';
 import { eventually } from './eventually.js';
+import { withRedis } from './with-redis.js';
 
 /** When a primary that does not reply counts as down. */
 export const DOWN_AFTER_MS = 1_000;
@@ -56,7 +57,8 @@ export async function startSentinel(
   await writeFile(file, [...own, ...lines].join('\n'));
   const sentinel = spawn(server.path, [file, '--sentinel', ...args], { stdio: 'ignore' });
   const exited = once(sentinel, 'exit');
-  const client = new Redis(port, '127.0.0.1', { protocol: 2, ...login });
+  // One that a test pauses does not respond.
+  const client = new Redis(port, '127.0.0.1', { protocol: 2, commandTimeout: 500, ...login });
   // Nobody listens yet.
   client.on('error', () => undefined);
   await eventually('the Sentinel', () => client.ping().catch(() => null));
@@ -97,11 +99,13 @@ export class SentinelGroup implements AsyncDisposable {
 
   static async start({ replicas = 1, redisArgs = [] }: GroupOptions = {}) {
     const args = ['--repl-diskless-sync-delay', '0', ...redisArgs];
-    const primary = await startRedis({ args });
-    const follow = ['--replicaof', '127.0.0.1', String(primary.port)];
-    const others = await Promise.all(
-      Array.from({ length: replicas }, () => startRedis({ args: [...args, ...follow] })),
-    );
+    const [primary, ...others] = (await Promise.all(
+      Array.from({ length: 1 + replicas }, () => startRedis({ args })),
+    )) as [RunningRedis, ...RunningRedis[]];
+    // Not by an argument: one that was promoted, and restarts, would be a replica of the first primary.
+    for (const replica of others) {
+      await withRedis(replica, (redis) => redis.replicaof('127.0.0.1', primary.port));
+    }
     const sentinels = await Promise.all(
       [0, 1, 2].map(() => startSentinel(MASTER, primary.port, { quorum: 2 })),
     );

@@ -3,10 +3,13 @@
  * its beginning until all have recovered, or else is a gap.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { RunningRedis } from '../../../scripts/lib/redis-server.mjs';
+import { eventually } from '../eventually.js';
+import { resume, type SentinelGroup } from '../sentinel.js';
 import type { TcpProxy } from '../tcp-proxy.js';
 import type { Deployment, Slot } from './deployment.js';
 import type { Random } from './random.js';
-import type { Disturbance } from './records.js';
+import type { Disturbance, Span } from './records.js';
 
 const LOOK_EVERY_MS = 50;
 const GAP_MS_MAX = 60_000;
@@ -30,8 +33,8 @@ function broken(
 }
 
 const allWays = ({ ways }: Slot) => ways;
-const keysWay = (slot: Slot) => [slot.keysWay];
-const stateWay = (slot: Slot) => [slot.stateWay];
+const keysWay = (slot: Slot) => slot.keysWay;
+const stateWay = (slot: Slot) => slot.stateWay;
 const refuse = (way: TcpProxy) => way.cut(true);
 const silence = (way: TcpProxy) => way.silencePresent();
 const loseReplies = (way: TcpProxy) => way.loseReplies();
@@ -70,28 +73,114 @@ function cut(ways: readonly TcpProxy[], refuse: boolean): void {
   for (const way of ways) way.cut(refuse);
 }
 
-/** No replica listens during the action. */
+/** What had been written before that has reached all replicas of Redis. */
+const REPLICATED_MS = 1_000;
+
+/** A sentinel takes a primary for down after a second. */
+const SHORT_MS_MAX = 600;
+
+/** Another server becomes the primary. `act` makes that begin; `after` follows once it has. */
+function failover(
+  act: (group: SentinelGroup, primary: RunningRedis) => Promise<unknown>,
+  after: (primary: RunningRedis, random: Random) => Promise<unknown>,
+): ToAllAction {
+  return async (deployment, random) => {
+    const { group } = withSentinels(deployment);
+    const before = await group.primary();
+    const fromMs = Date.now() - REPLICATED_MS;
+    await act(group, before);
+    const { port } = await group.movedFrom(before);
+    await eventually(
+      'the application has moved',
+      () => deployment.writerPort() === port,
+      GAP_MS_MAX,
+    );
+    const toMs = Date.now();
+    await after(before, random);
+    return { fromMs, toMs };
+  };
+}
+
+function withSentinels({ servers }: Deployment) {
+  if (servers.kind !== 'sentinel') throw new Error('expected sentinels');
+  return servers;
+}
+
+async function laterOf(random: Random, step: () => unknown): Promise<void> {
+  await sleep(random.between(0, 4_000));
+  await step();
+}
+
+const killIt = (_: SentinelGroup, primary: RunningRedis) => primary.kill('SIGKILL');
+const restartIt = (former: RunningRedis, random: Random) => laterOf(random, () => former.restart());
+
+const killPrimary = failover(killIt, restartIt);
+
+const FAILOVERS = {
+  'kill the primary': killPrimary,
+  'SENTINEL FAILOVER': failover(
+    (group) => group.failOver(),
+    async () => undefined,
+  ),
+  'hang the primary': failover(
+    async (_, { pid }) => process.kill(pid, 'SIGSTOP'),
+    (former, random) => laterOf(random, () => resume(former)),
+  ),
+  'kill the primary, with a sentinel that hangs': async (deployment, random) => {
+    const [, sentinel] = withSentinels(deployment).group.sentinels;
+    if (sentinel !== undefined) process.kill(sentinel.pid, 'SIGSTOP');
+    try {
+      return await killPrimary(deployment, random);
+    } finally {
+      if (sentinel !== undefined) resume(sentinel);
+    }
+  },
+  /** The sentinels do not notice it, or do at the last moment. */
+  'restart the primary': async (deployment, random) => {
+    const { group } = withSentinels(deployment);
+    const primary = await group.primary();
+    const fromMs = Date.now() - REPLICATED_MS;
+    await primary.kill('SIGKILL');
+    await sleep(random.between(0, SHORT_MS_MAX));
+    await primary.restart();
+    await group.settled();
+    const { port } = await group.primary();
+    await eventually('the application is back', () => deployment.writerPort() === port, GAP_MS_MAX);
+    return { fromMs, toMs: Date.now() };
+  },
+} satisfies Record<string, ToAllAction>;
+
+/** No replica listens during the action. Resolves with the time whose writes may be lost, if there is one. */
+type ToAllAction = (deployment: Deployment, random: Random) => Promise<Span | null>;
+
 const TO_ALL = {
-  'kill Redis': async ({ redis }, random) => {
+  'kill Redis': async ({ servers }, random) => {
+    if (servers.kind !== 'single') throw new Error('expected a single Redis');
+    const { redis } = servers;
     await redis.kill('SIGKILL');
     await sleep(random.between(0, 4_000));
     await redis.restart();
+    return null;
   },
   'cut all off': async ({ slots }, random) => {
     for (const { ways } of slots) cut(ways, true);
     await sleep(random.between(500, 6_000));
     for (const { ways } of slots) cut(ways, false);
+    return null;
   },
   'drop all connections': async ({ slots }) => {
     for (const { ways } of slots) cut(ways, false);
+    return null;
   },
   'kill all': async (deployment, random) => {
     for (const { process } of deployment.slots) process?.kill('SIGKILL');
     await Promise.all(deployment.slots.map(({ process }) => process?.exited));
     await sleep(random.between(0, 3_000));
     await Promise.all(deployment.slots.map((slot) => deployment.fill(slot)));
+    return null;
   },
-} satisfies Record<string, (deployment: Deployment, random: Random) => Promise<void>>;
+  ...FAILOVERS,
+} satisfies Record<string, ToAllAction>;
 
 type ToOne = keyof typeof TO_ONE;
 type ToAll = keyof typeof TO_ALL;
@@ -133,6 +222,17 @@ export const LONG_DECK: readonly Action[] = [
   toAll('drop all connections', 'pause'),
 ];
 
+export const SENTINEL_DECK: readonly Action[] = [
+  ...(['kill', 'stop gracefully', 'pause', 'pause for 10 s'] as const).map(toWatcher),
+  ...(Object.keys(FAILOVERS) as (keyof typeof FAILOVERS)[]).map((all) => toAll(all)),
+  toAll('kill all'),
+  toOther('kill'),
+  toBoth('pause', 'stop gracefully'),
+  toAll('kill the primary', 'kill'),
+  toAll('SENTINEL FAILOVER', 'pause'),
+  toAll('hang the primary', 'pause'),
+];
+
 export function nameOf({ watcher, other, all }: Action): string {
   const parts = [watcher && `${watcher} (watcher)`, other && `${other} (other)`, all];
   return parts.filter((part) => part !== null).join(' + ');
@@ -162,14 +262,14 @@ export async function disturb(
   const doing = [
     ...(action.watcher === null ? [] : [TO_ONE[action.watcher](deployment, watcher, random)]),
     ...(action.other === null ? [] : [TO_ONE[action.other](deployment, other, random)]),
-    ...(all === null ? [] : [TO_ALL[all](deployment, random)]),
   ];
+  const toAllServers = all === null ? null : TO_ALL[all](deployment, random);
   const gapEnd = all === null ? null : first(listensAnew);
-  await Promise.all(doing);
-  const gapToMs = await gapEnd;
+  const [losesWrites, gapToMs] = await Promise.all([toAllServers, gapEnd, ...doing]);
   await deployment.atRest();
   const gap = gapToMs === null ? null : { fromMs: fromMs - behindMs, toMs: gapToMs };
-  return { what: nameOf(action), fromMs, toMs: Date.now(), gap };
+  const what = nameOf(action);
+  return { what, fromMs, toMs: Date.now(), gap, losesWrites };
 }
 
 /** When one of these is true for the first time; each is asked at its own pace. */

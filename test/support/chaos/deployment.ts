@@ -1,8 +1,13 @@
-/** Three replicas, each with its own proxies to one Redis, which keeps everything; and a receiver. */
+/**
+ * Three replicas and a receiver. With a single Redis, each replica has its own proxies to it; with sentinels, it connects
+ * to the servers that they name. All servers keep everything.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { request } from 'undici';
 import { type RunningRedis, startRedis } from '../../../scripts/lib/redis-server.mjs';
 import { eventually } from '../eventually.js';
 import { type RelayFile, RelayProcess, simpleFile } from '../relay-process.js';
+import { SentinelGroup } from '../sentinel.js';
 import { TcpProxy } from '../tcp-proxy.js';
 import { assertVerified, type ReceivedRequest, TestReceiver } from '../test-receiver.js';
 import type { Random } from './random.js';
@@ -19,6 +24,9 @@ const RETRY = { schedule: ['200ms', '500ms', ...Array.from({ length: 38 }, () =>
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 const exit = () => process.exit(1);
 
+/** How often an application asks which server is the primary. */
+const FOLLOW_EVERY_MS = 50;
+
 const ANSWER_MS_MAX = 5_000;
 const REST_MS_MAX = 60_000;
 const CATCH_UP_MS_MAX = 5_000;
@@ -34,30 +42,53 @@ export interface Look {
 
 const SILENT: Look = { isReady: false, isWatching: false, gaps: Number.NaN, queued: Number.NaN };
 
+export const TOPOLOGIES = ['single', 'sentinel'] as const;
+export type Topology = (typeof TOPOLOGIES)[number];
+
+export type Servers =
+  | { readonly kind: 'single'; readonly redis: RunningRedis }
+  /** A primary and two replicas. */
+  | { readonly kind: 'sentinel'; readonly group: SentinelGroup };
+
+async function startServers(topology: Topology, args: readonly string[]): Promise<Servers> {
+  switch (topology) {
+    case 'single':
+      return { kind: 'single', redis: await startRedis({ args }) };
+    case 'sentinel':
+      return {
+        kind: 'sentinel',
+        group: await SentinelGroup.start({ replicas: 2, redisArgs: args }),
+      };
+  }
+}
+
 /** A place for one replica at a time. */
 export class Slot {
   readonly name: string;
   /** The connection for notifications and keys. */
-  readonly keysWay: TcpProxy;
+  readonly keysWay: readonly TcpProxy[];
   /** The connection to the state. */
-  readonly stateWay: TcpProxy;
+  readonly stateWay: readonly TcpProxy[];
   /** All processes of this place, the current one last. */
   readonly processes: RelayProcess[] = [];
   #adminUrl = '';
 
-  private constructor(name: string, keysWay: TcpProxy, stateWay: TcpProxy) {
+  private constructor(name: string, keysWay: readonly TcpProxy[], stateWay: readonly TcpProxy[]) {
     this.name = name;
     this.keysWay = keysWay;
     this.stateWay = stateWay;
   }
 
   /** Empty as yet. */
-  static async open(name: string, redisPort: number): Promise<Slot> {
-    return new Slot(name, await TcpProxy.start(redisPort), await TcpProxy.start(redisPort));
+  static async open(name: string, servers: Servers): Promise<Slot> {
+    if (servers.kind === 'sentinel') return new Slot(name, [], []);
+    const { port } = servers.redis;
+    return new Slot(name, [await TcpProxy.start(port)], [await TcpProxy.start(port)]);
   }
 
+  /** The proxies to Redis; none with sentinels, which name the servers themselves. */
   get ways(): readonly TcpProxy[] {
-    return [this.keysWay, this.stateWay];
+    return [...this.keysWay, ...this.stateWay];
   }
 
   get process(): RelayProcess | undefined {
@@ -101,13 +132,18 @@ export class Slot {
 }
 
 export class Deployment implements AsyncDisposable {
-  readonly redis: RunningRedis;
+  readonly servers: Servers;
   readonly receiver: TestReceiver;
   readonly slots: readonly Slot[];
   readonly received: Received[] = [];
+  /** The port of the Redis that is the primary now. */
+  readonly portNow: () => number;
+  /** The port of the server to which the application writes; undefined: it is not connected. */
+  writerPort: () => number | undefined = () => undefined;
 
-  private constructor(redis: RunningRedis, receiver: TestReceiver, slots: readonly Slot[]) {
-    this.redis = redis;
+  private constructor(servers: Servers, receiver: TestReceiver, slots: readonly Slot[]) {
+    this.servers = servers;
+    this.portNow = this.#followPrimary();
     this.receiver = receiver;
     this.slots = slots;
     process.on('exit', this.#endAll);
@@ -115,16 +151,24 @@ export class Deployment implements AsyncDisposable {
   }
 
   /** Three replicas, ready, of which one watches. */
-  static async start(random: Random, saysNewKeys: boolean): Promise<Deployment> {
+  static async start(
+    random: Random,
+    saysNewKeys: boolean,
+    topology: Topology,
+  ): Promise<Deployment> {
     const flags = saysNewKeys ? ['--notify-keyspace-events', 'n'] : [];
-    const redis = await startRedis({ args: [...DURABLE, ...flags] });
+    const servers = await startServers(topology, [...DURABLE, ...flags]);
     const receiver = await TestReceiver.start();
-    const slots = await Promise.all([...NAMES].map((name) => Slot.open(name, redis.port)));
-    const deployment = new Deployment(redis, receiver, slots);
+    const slots = await Promise.all([...NAMES].map((name) => Slot.open(name, servers)));
+    const deployment = new Deployment(servers, receiver, slots);
     const answer = moody(random);
     receiver.respond = (one, response, count) => {
       // A signature is valid for five minutes.
-      deployment.received.push(receivedOf(one));
+      const received: MutableReceived = { ...receivedOf(one), acceptedAtMs: null };
+      deployment.received.push(received);
+      response.on('finish', () => {
+        if (response.statusCode === ACCEPTED) received.acceptedAtMs = Date.now();
+      });
       return answer(one, response, count);
     };
     try {
@@ -137,11 +181,32 @@ export class Deployment implements AsyncDisposable {
     return deployment;
   }
 
+  /** Asks the sentinels again and again, until the deployment ends. */
+  #followPrimary(): () => number {
+    if (this.servers.kind === 'single') {
+      const { port } = this.servers.redis;
+      return () => port;
+    }
+    const { group } = this.servers;
+    let port = group.servers[0]?.port ?? 0;
+    const follow = async () => {
+      while (!this.#isOver) {
+        port = await group.primary().then(
+          (primary) => primary.port,
+          () => port,
+        );
+        await sleep(FOLLOW_EVERY_MS);
+      }
+    };
+    void follow();
+    return () => port;
+  }
+
   /** Starts a replica in a place whose last one has ended. */
   async fill(slot: Slot): Promise<void> {
     await slot.start(
-      simpleFile(urlOf(slot.keysWay), this.receiver.url, {
-        state: { url: `${urlOf(slot.stateWay)}/0` },
+      simpleFile('', this.receiver.url, {
+        ...sectionsOf(this.servers, slot),
         endpoint: { retry: RETRY, timeout: '5s' },
         route: { match: 'order:*' },
         shutdown: { grace: '5s' },
@@ -153,8 +218,9 @@ export class Deployment implements AsyncDisposable {
     return Promise.all(this.slots.map((slot) => slot.look()));
   }
 
-  /** All are ready, and one watches. */
+  /** All are ready, and one watches; with sentinels, all replicas of Redis follow the primary. */
   async atRest(): Promise<void> {
+    if (this.servers.kind === 'sentinel') await this.servers.group.settled();
     let looks: Look[] = [];
     const isAtRest = async () => {
       looks = await this.looks();
@@ -188,11 +254,14 @@ export class Deployment implements AsyncDisposable {
     return [...this.slots.slice(place), ...this.slots.slice(0, place)] as [Slot, Slot, Slot];
   }
 
+  #isOver = false;
+
   readonly #endAll = () => {
     for (const slot of this.slots) for (const each of slot.processes) each.kill('SIGKILL');
   };
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isOver = true;
     process.off('exit', this.#endAll);
     for (const signal of SIGNALS) process.off(signal, exit);
     this.#endAll();
@@ -201,12 +270,20 @@ export class Deployment implements AsyncDisposable {
       for (const way of ways) await way[Symbol.asyncDispose]();
     }
     await this.receiver[Symbol.asyncDispose]();
-    await this.redis.stop();
+    if (this.servers.kind === 'single') await this.servers.redis.stop();
+    else await this.servers.group[Symbol.asyncDispose]();
   }
 }
 
-function urlOf({ port }: TcpProxy): string {
-  return `redis://127.0.0.1:${port}`;
+type MutableReceived = { -readonly [Field in keyof Received]: Received[Field] };
+
+const ACCEPTED = 204;
+
+/** The sections of the configuration that name the servers. */
+function sectionsOf(servers: Servers, { keysWay, stateWay }: Slot): RelayFile {
+  if (servers.kind === 'sentinel') return { redis: { sentinel: servers.group.section } };
+  const urlOf = ([way]: readonly TcpProxy[]) => `redis://127.0.0.1:${way?.port}`;
+  return { redis: { url: urlOf(keysWay) }, state: { url: `${urlOf(stateWay)}/0` } };
 }
 
 /** Accepts most requests, refuses some, and delays some. */
@@ -215,11 +292,11 @@ function moody(random: Random): TestReceiver['respond'] {
     const mood = random.weighted({ fine: 90, slow: 5, broken: 5 });
     if (mood === 'broken') return void response.writeHead(500).end();
     const waitMs = mood === 'slow' ? random.between(50, 1_000) : 0;
-    setTimeout(() => response.writeHead(204).end(), waitMs);
+    setTimeout(() => response.writeHead(ACCEPTED).end(), waitMs);
   };
 }
 
-function receivedOf(request: ReceivedRequest): Received {
+function receivedOf(request: ReceivedRequest): Omit<Received, 'acceptedAtMs'> {
   const { key, expired_at, detected_at, detected_by } = request.body.data;
   return {
     key,

@@ -28,8 +28,11 @@ export class WrittenLife implements Life {
   readonly held: [Held, ...Held[]];
   ending: Ending = { kind: 'expired' };
 
-  constructor(key: string, first: Held) {
+  readonly origin: Life | null;
+
+  constructor(key: string, first: Held, origin: Life | null) {
     this.key = key;
+    this.origin = origin;
     this.held = [first];
     this.#judge(first);
   }

@@ -24,7 +24,7 @@ export class Standstills implements Disposable {
       const nowMs = Date.now();
       if (nowMs - lastMs >= STANDSTILL_MS_MIN) {
         const span = { fromMs: lastMs, toMs: nowMs + AFTERMATH_MS };
-        this.found.push({ what: 'the machine stood still', ...span, gap: span });
+        this.found.push({ what: 'the machine stood still', ...span, gap: span, losesWrites: null });
       }
       lastMs = nowMs;
     }, LOOK_EVERY_MS);
@@ -66,5 +66,10 @@ export function stallsOf({ slots }: Deployment, made: readonly Disturbance[]): D
     made.some(({ gap }) => gap !== null && gap.fromMs <= toMs && fromMs <= gap.toMs);
   return sharedBy(deaf)
     .filter((span) => !isMade(span))
-    .map((gap) => ({ what: 'nobody listened, for no reason', ...gap, gap }));
+    .map((gap) => ({
+      what: 'nobody listened, for no reason',
+      ...gap,
+      gap,
+      losesWrites: null,
+    }));
 }

@@ -22,6 +22,9 @@ const BRIEF_MS = 1_000;
 const CALM_BEFORE_MS = 3_000;
 const CALM_AFTER_MS = 2_000;
 
+/** The completion of a webhook is stored and replicated by then, without disturbances. */
+const SETTLED_MS = 2_000;
+
 export const VIOLATIONS = {
   lost: 'a key expired, and no webhook came',
   false: 'a webhook came for a key that was deleted, persisted, overwritten or renamed',
@@ -34,6 +37,7 @@ export const VIOLATIONS = {
   'wrong deadline': 'a webhook names a deadline that its key never had',
   stranger: 'a webhook came for a key that never had a deadline',
   unverified: 'a webhook has a wrong signature',
+  repeated: 'a webhook was sent again, though its completion had reached every replica of Redis',
   leftover: 'something is left when everything is over',
 } as const;
 
@@ -47,6 +51,8 @@ export interface Violation {
 
 export interface Figures {
   readonly endings: Readonly<Record<Life['ending']['kind'], number>>;
+  /** Lives of which the promoted server may lack a command: nothing is expected of them. */
+  readonly uncertain: number;
   readonly webhooks: number;
   /** Requests beyond the first of each id. */
   readonly repeats: number;
@@ -78,15 +84,19 @@ interface Finding {
 
 export function judge(records: Records): Verdict {
   const { received, disturbances, saysNewKeys, leftovers } = records;
+  const lost = disturbances.flatMap(({ losesWrites }) => losesWrites ?? []);
   const { cases, strangers, misnamed } = assign(records);
   const gaps = withReadBy(disturbances.flatMap(({ gap }) => gap ?? []));
   const hiddenAfterMs = saysNewKeys ? 0 : READ_AFTER_GAP_MS;
-  const findings = cases.map((one) => judgeOne(one, gaps, hiddenAfterMs));
+  const findings = cases.map((one) =>
+    isUncertain(one.life, lost) ? NOTHING : judgeOne(one, gaps, lost, hiddenAfterMs),
+  );
   const violations = [
     ...strangers.map((one) => about('stranger', one)),
     ...misnamed.map((one) => about('wrong deadline', one)),
     ...findings.flatMap((finding) => finding.violations),
     ...sharedIds(cases),
+    ...repeatedIn(received, disturbances),
     ...received.filter(({ isVerified }) => !isVerified).map((one) => about('unverified', one)),
     ...leftovers.map((text) => ({ ...NOBODY, kind: 'leftover' as const, text })),
   ];
@@ -96,6 +106,7 @@ export function judge(records: Records): Verdict {
   for (const { life } of cases) counts[life.ending.kind] += 1;
   const figures = {
     endings: counts,
+    uncertain: cases.filter(({ life }) => isUncertain(life, lost)).length,
     webhooks: firsts.size,
     repeats: received.length - firsts.size,
     recovered: [...firsts.values()].filter(({ detectedBy }) => detectedBy === 'recovery').length,
@@ -125,14 +136,46 @@ function about(kind: Violation['kind'], one: Received): Violation {
   return { kind, key: one.key, life: null, received: [one], text: VIOLATIONS[kind] };
 }
 
-function judgeOne(one: Case, gaps: readonly Gap[], hiddenAfterMs: number): Finding {
+const NOTHING: Finding = { violations: [], isLostInGap: false, falseInGaps: 0 };
+
+/** Whether the promoted server may lack a command of this life. */
+function isUncertain({ held, ending, origin }: Life, lost: readonly Span[]): boolean {
+  const commands = [...held.map(({ since }) => since), ...('at' in ending ? [ending.at] : [])];
+  const isOwn = commands.some((at) => lost.some((span) => overlap(span, at)));
+  return isOwn || (origin !== null && isUncertain(origin, lost));
+}
+
+/** Webhooks that came again after their completion was stored, and had reached every replica of Redis. */
+function repeatedIn(
+  received: readonly Received[],
+  disturbances: readonly Disturbance[],
+): Violation[] {
+  const acceptedAtMs = new Map<string, number>();
+  return received.flatMap((one) => {
+    const firstMs = acceptedAtMs.get(one.id);
+    if (firstMs === undefined) {
+      if (one.acceptedAtMs !== null) acceptedAtMs.set(one.id, one.acceptedAtMs);
+      return [];
+    }
+    const settling = { fromMs: firstMs, toMs: firstMs + SETTLED_MS };
+    const isDisturbed = disturbances.some((each) => overlap(each, settling));
+    return isDisturbed || one.atMs <= settling.toMs ? [] : [about('repeated', one)];
+  });
+}
+
+function judgeOne(
+  one: Case,
+  gaps: readonly Gap[],
+  lost: readonly Span[],
+  hiddenAfterMs: number,
+): Finding {
   switch (one.life.ending.kind) {
     case 'expired':
-      return judgeExpired(one, gaps, hiddenAfterMs);
+      return judgeExpired(one, gaps, lost, hiddenAfterMs);
     case 'unknown':
-      return { violations: oneIdEach(one, one.received), isLostInGap: false, falseInGaps: 0 };
+      return { violations: oneIdEach(one, one.received, lost), isLostInGap: false, falseInGaps: 0 };
     default:
-      return judgeEnded(one, gaps, one.life.ending.at);
+      return judgeEnded(one, gaps, lost, one.life.ending.at);
   }
 }
 
@@ -140,7 +183,12 @@ function judgeOne(one: Case, gaps: readonly Gap[], hiddenAfterMs: number): Findi
  * Exactly one webhook, at the last deadline. `hiddenAfterMs` is how long after a gap a key that is set
  * again hides that it expired in the gap.
  */
-function judgeExpired(one: Case, gaps: readonly Gap[], hiddenAfterMs: number): Finding {
+function judgeExpired(
+  one: Case,
+  gaps: readonly Gap[],
+  lost: readonly Span[],
+  hiddenAfterMs: number,
+): Finding {
   const { life, next, received } = one;
   const { deadlineMs, since } = last(life);
   const isStale = ({ expiredAtMs }: Received) => expiredAtMs !== null && expiredAtMs !== deadlineMs;
@@ -170,7 +218,7 @@ function judgeExpired(one: Case, gaps: readonly Gap[], hiddenAfterMs: number): F
       ...(forbidden.length > 0 ? [violation('stale', one, forbidden)] : []),
       ...(misnamed.length > 0 ? [violation('outdated', one, misnamed)] : []),
       ...(early.length > 0 ? [violation('early', one, early)] : []),
-      ...oneIdEach(one, real),
+      ...oneIdEach(one, real, lost),
     ],
     isLostInGap: isLost && (isUnseen || isHidden),
     falseInGaps: new Set(stale.map(({ id }) => id)).size,
@@ -178,7 +226,7 @@ function judgeExpired(one: Case, gaps: readonly Gap[], hiddenAfterMs: number): F
 }
 
 /** None, unless it went in a gap that lasted past its deadline. A key that is still there is read. */
-function judgeEnded(one: Case, gaps: readonly Gap[], at: Span): Finding {
+function judgeEnded(one: Case, gaps: readonly Gap[], lost: readonly Span[], at: Span): Finding {
   const { life, received } = one;
   const isGone = /deleted|renamed|replaced/.test(life.ending.kind);
   const isUnseen = (deadlineMs: number) =>
@@ -189,21 +237,23 @@ function judgeEnded(one: Case, gaps: readonly Gap[], at: Span): Finding {
   return {
     violations: [
       ...(forbidden.length > 0 ? [violation('false', one, forbidden)] : []),
-      ...oneIdEach(one, received),
+      ...oneIdEach(one, received, lost),
     ],
     isLostInGap: false,
     falseInGaps: new Set(received.map(({ id }) => id)).size,
   };
 }
 
-/** For what is one expiration: one id, and for one id the same bytes. */
-function oneIdEach(one: Case, received: readonly Received[]): Violation[] {
+/** For what is one expiration: one id, and for one id the same bytes, unless the state lost its last writes between. */
+function oneIdEach(one: Case, received: readonly Received[], lost: readonly Span[]): Violation[] {
   const firsts = new Map<string, Received>();
   const changed: Received[] = [];
   for (const each of received) {
     const first = firsts.get(each.id) ?? each;
     firsts.set(each.id, first);
-    if (each.body !== first.body) changed.push(first, each);
+    const between = { fromMs: first.atMs, toMs: each.atMs };
+    const isBuiltAgain = lost.some((span) => overlap(span, between));
+    if (each.body !== first.body && !isBuiltAgain) changed.push(first, each);
   }
   return [
     ...(firsts.size > 1 ? [violation('two ids', one, received)] : []),

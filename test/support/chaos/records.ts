@@ -29,6 +29,8 @@ export interface Life {
   readonly key: string;
   readonly held: readonly [Held, ...Held[]];
   readonly ending: Ending;
+  /** The life of the key that was renamed to this one, and had its deadline; null: it was set. */
+  readonly origin: Life | null;
 }
 
 /** One request that the receiver got, whatever it answered. */
@@ -42,6 +44,8 @@ export interface Received {
   readonly detectedBy: string;
   /** Whether a Standard Webhooks library accepts its signature. */
   readonly isVerified: boolean;
+  /** When a response of 2xx was sent; null: another response, or none. */
+  readonly acceptedAtMs: number | null;
 }
 
 /** An action on the relays or Redis, until they have recovered. */
@@ -49,6 +53,8 @@ export interface Disturbance extends Span {
   readonly what: string;
   /** When no replica listened: until one of them listens and watches again. */
   readonly gap: Span | null;
+  /** Another server became the primary: what was written in this time may not have reached it. */
+  readonly losesWrites: Span | null;
 }
 
 export interface Records {

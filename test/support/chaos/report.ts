@@ -21,6 +21,7 @@ export function tableOf({ violations, figures }: Verdict): string[] {
       `lives: ${ending}`,
       count,
     ]),
+    ['lives: uncertain after a failover', figures.uncertain],
     ['webhooks', figures.webhooks],
     ['repeats', figures.repeats],
     ['recovered', figures.recovered],

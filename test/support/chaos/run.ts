@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../eventually.js';
 import { type Action, disturb } from './actions.js';
-import { Deployment } from './deployment.js';
+import { Deployment, type Topology } from './deployment.js';
 import { Standstills, stallsOf } from './machine-stalls.js';
 import { judge, type Verdict } from './oracle.js';
 import { Random } from './random.js';
@@ -12,6 +12,7 @@ import { Writer } from './writer.js';
 
 export interface ChaosOptions {
   readonly seed: number;
+  readonly topology: Topology;
   /** Each action runs at least once, in an order given by the seed. */
   readonly deck: readonly Action[];
   readonly durationMsMin: number;
@@ -29,13 +30,14 @@ const LOOKS_MAX = 600;
 const QUIET_MS = 2_000;
 
 export async function runChaos(options: ChaosOptions): Promise<Verdict> {
-  const { seed, keysPerS, lifeMsMax, say } = options;
+  const { seed, topology, keysPerS, lifeMsMax, say } = options;
   const random = new Random(seed);
   const saysNewKeys = random.fork('new keys').chance(0.5);
-  say(`chaos, seed ${seed}${saysNewKeys ? ', new keys are published' : ''}`);
-  await using deployment = await Deployment.start(random.fork('receiver'), saysNewKeys);
-  const { port } = deployment.redis;
-  const writer = new Writer({ port, random: random.fork('writer'), keysPerS, lifeMsMax });
+  say(`chaos, ${topology}, seed ${seed}${saysNewKeys ? ', new keys are published' : ''}`);
+  await using deployment = await Deployment.start(random.fork('receiver'), saysNewKeys, topology);
+  const { portNow } = deployment;
+  const writer = new Writer({ portNow, random: random.fork('writer'), keysPerS, lifeMsMax });
+  deployment.writerPort = () => writer.port;
   using standstills = new Standstills();
   writer.start();
   const disturbances: Disturbance[] = [];

@@ -2,6 +2,8 @@
  * An application that sets keys and changes them. It connects to Redis directly, and records
  * the replies of Redis: a reply shows whether the key still existed.
  */
+
+import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { FATES, type Fate, lifeMsOf, momentOf, WrittenLife } from './life.js';
@@ -18,7 +20,8 @@ const BURST_KEYS = 40;
 const AGAIN_CHANCE = 0.3;
 
 export interface WriterParts {
-  readonly port: number;
+  /** The port of the server to write to now, on 127.0.0.1. */
+  readonly portNow: () => number;
   readonly random: Random;
   readonly keysPerS: number;
   readonly lifeMsMax: number;
@@ -42,13 +45,17 @@ export class Writer {
 
   constructor(parts: WriterParts) {
     this.#parts = parts;
-    this.#redis = new Redis(parts.port, '127.0.0.1', {
+    this.#redis = new Redis({
+      host: '127.0.0.1',
+      port: parts.portNow(),
       protocol: 2,
       enableOfflineQueue: false,
       // A command that was in progress is never repeated: the time of its effect would be unknown.
       autoResendUnfulfilledCommands: false,
       maxRetriesPerRequest: 0,
       retryStrategy: () => 20,
+      // A server that hangs does not close its side.
+      disconnectTimeout: 100,
     });
     this.#redis.on('error', () => undefined);
     this.#steps = {
@@ -63,6 +70,12 @@ export class Writer {
       recreate: (life, random) => this.#recreate(life, random),
       'delete and recreate': (life, random) => this.#deleteAndRecreate(life, random),
     };
+  }
+
+  /** The port of the server to which it is connected; undefined: to none. */
+  get port(): number | undefined {
+    const { status, stream } = this.#redis;
+    return status === 'ready' ? (stream as Socket).remotePort : undefined;
   }
 
   start(): void {
@@ -82,6 +95,7 @@ export class Writer {
     const beganAtMs = performance.now();
     let due = 0;
     for (; !this.#stopped; await sleep(TICK_MS)) {
+      this.#follow();
       due = Math.max(due, ((performance.now() - beganAtMs) * keysPerS) / 1_000);
       for (let behind = due - this.#keys; behind >= 1; behind -= 1) {
         const its = random.fork(`key ${this.#keys}`);
@@ -92,6 +106,14 @@ export class Writer {
         due += count - 1;
       }
     }
+  }
+
+  /** Like an application with Sentinel: connects to another server when that has become the primary. */
+  #follow(): void {
+    const port = this.#parts.portNow();
+    if (this.#redis.options.port === port) return;
+    this.#redis.options.port = port;
+    if (this.#redis.status !== 'reconnecting') this.#redis.disconnect(true);
   }
 
   #keep(doing: Promise<void>): void {
@@ -117,8 +139,9 @@ export class Writer {
     { kind, at }: Exclude<Given<unknown>, { kind: 'unsent' }>,
     key: string,
     deadlineMs: number,
+    origin: WrittenLife | null = null,
   ): WrittenLife | null {
-    const life = new WrittenLife(key, { deadlineMs, since: at });
+    const life = new WrittenLife(key, { deadlineMs, since: at }, origin);
     this.lives.push(life);
     if (kind === 'unknown') life.unknown();
     return life.ending.kind === 'unknown' ? null : life;
@@ -223,7 +246,7 @@ export class Writer {
   ): Promise<void> {
     if (given.kind === 'unsent' || (given.kind === 'replied' && !given.value)) return;
     this.#end(life, 'renamed', given);
-    const renamed = this.#noted(given, key, life.deadlineMs);
+    const renamed = this.#noted(given, key, life.deadlineMs, life);
     if (renamed !== null) await this.#dealAgain(renamed, random);
   }
 
