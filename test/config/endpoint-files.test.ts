@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process';
-import { open, rm, writeFile } from 'node:fs/promises';
+import fs, { rm, writeFile } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { generate } from 'selfsigned';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { stringify } from 'yaml';
 import { loadSettings } from '../../src/config/load.js';
 import type { Endpoint } from '../../src/model/endpoint.js';
@@ -10,10 +11,18 @@ import { tempFolder } from '../support/cli.js';
 import { TEST_SECRET } from '../support/domain.js';
 import { MountedSecret } from '../support/mounted-secret.js';
 
-// The module as it is, except that a test can replace `open`.
-vi.mock('node:fs/promises', { spy: true });
-
 const NEW_SECRET = `whsec_${Buffer.alloc(24, 'new').toString('base64')}`;
+
+/** Replaces `open` of node:fs/promises for all modules, until the test ends. */
+function spyOnOpen() {
+  const spy = vi.spyOn(fs, 'open');
+  syncBuiltinESMExports();
+  onTestFinished(() => {
+    spy.mockRestore();
+    syncBuiltinESMExports();
+  });
+  return spy;
+}
 
 /** The one endpoint of a file. */
 async function load(given: Record<string, unknown>): Promise<Endpoint> {
@@ -112,7 +121,7 @@ describe('the files of an endpoint', () => {
     await using mounted = await MountedSecret.mount({ key: TEST_SECRET });
     const { files } = await load({ secrets: [{ file: mounted.file('key') }] });
     await mounted.swap({ key: NEW_SECRET });
-    vi.mocked(open).mockRejectedValueOnce(Object.assign(new Error(), { code: 'EMFILE' }));
+    spyOnOpen().mockRejectedValueOnce(Object.assign(new Error(), { code: 'EMFILE' }));
     expect(await files?.look()).toMatchObject({
       kind: 'unusable',
       problem: expect.stringContaining('reading it failed: EMFILE'),
@@ -127,7 +136,7 @@ describe('the files of an endpoint', () => {
     const { files } = await load({ secrets: [{ file: key }] });
     await rm(key);
     execFileSync('mkfifo', [key]);
-    vi.mocked(open).mockClear();
+    const open = spyOnOpen();
     expect(await files?.look()).toEqual({
       kind: 'unusable',
       problem: expect.stringMatching(

@@ -19,7 +19,7 @@ describe('the README', () => {
     expect(await demo.exited).toBe(0);
     const documented = blockOf(README, 'text', 'Webhooks received');
     expect(missingLines(documented, demo.run.output)).toEqual([]);
-  }, 40_000);
+  });
 
   it('has a minimal configuration with commands that end with a verified webhook', async () => {
     const port = await freePort();
@@ -42,5 +42,5 @@ describe('the README', () => {
       verified: true,
       body: { data: { key: 'order:42:unpaid', params: { id: '42' } } },
     });
-  }, 40_000);
+  });
 });

@@ -418,7 +418,7 @@ describe.concurrent.each(['flushdb', 'flushall'] as const)('a database emptied b
     await trackedAre(relay, 0);
     expect(scene.receiver.keys).toEqual(['later:one']);
     expect(relay.logs('database_emptied')).toHaveLength(1);
-  }, 40_000);
+  });
 
   it('while it is down causes no webhook', async () => {
     const { scene, state, more } = await set();
@@ -434,7 +434,7 @@ describe.concurrent.each(['flushdb', 'flushall'] as const)('a database emptied b
     await isOver(endMs);
     await scene.untilLater('one');
     expect(scene.receiver.keys).toEqual(['later:one']);
-  }, 40_000);
+  });
 });
 
 describe.concurrent('a server emptied together with the state in it', () => {
@@ -454,5 +454,5 @@ describe.concurrent('a server emptied together with the state in it', () => {
     await isOver(endMs);
     await scene.untilLater('one');
     expect(scene.receiver.keys).toEqual(['order:next', 'later:one']);
-  }, 40_000);
+  });
 });

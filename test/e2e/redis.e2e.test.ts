@@ -117,7 +117,7 @@ describe.concurrent('notifications', () => {
       /expired without a notification|which lacks Exge/,
     );
     await arrives(redis, receiver);
-  }, 40_000);
+  });
 
   it('of which one class was switched off are restored, and missed expirations are recovered', async () => {
     await using redis = await startRedis();
@@ -148,7 +148,7 @@ describe.concurrent('notifications', () => {
     const { code, error } = await lastWords(simpleFile(redis.url, 'http://127.0.0.1:9'));
     expect(code).toBe(1);
     expect(error).toMatch(/does not publish expirations .*parameter\s+group/);
-  }, 40_000);
+  });
 
   it('that a server sends without showing its setting are enough', async () => {
     await using redis = await startRedis({
@@ -257,7 +257,7 @@ describe.concurrent('a canary that does not live to its deadline', () => {
     expect(relay.logs('canary_removed')).toEqual([]);
     expect(relay.logs('canary_evicted')).toMatchObject([{ level: 'warn' }]);
     await arrives(redis, receiver);
-  }, 40_000);
+  });
 });
 
 describe.concurrent('Redis that is unavailable', () => {
@@ -643,7 +643,7 @@ describe.concurrent('an unsuitable server', () => {
     await withRedis(redis, (client) => client.replicaof('NO', 'ONE'));
     await relay.ready();
     await arrives(redis, receiver);
-  }, 40_000);
+  });
 
   it('is refused when it has fewer databases than configured', async () => {
     await using redis = await startRedis({ args: ['--databases', '2'] });

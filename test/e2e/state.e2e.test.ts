@@ -140,5 +140,5 @@ describe.concurrent('an outbox in Redis', () => {
     await using other = await RelayProcess.start(file);
     await drained(other);
     expectEach(receiver, 10);
-  }, 40_000);
+  });
 });

@@ -9,7 +9,7 @@ import { RelayProcess } from '../support/relay-process.js';
 import { assertVerified, TestReceiver } from '../support/test-receiver.js';
 
 /** Long enough for the relay to read a key, and for a change of it afterwards. */
-const LIFE_MS = 1_200;
+const LIFE_MS = 2_500;
 
 let server: RunningRedis;
 let redis: Redis;
@@ -63,7 +63,7 @@ describe.each([
   it('a webhook has the last value of a key that was changed after it was set', async () => {
     const key = `v:last-${kind}`;
     const beganAtMs = Date.now();
-    await redis.set(key, 'first', 'PX', 3_000);
+    await redis.set(key, 'first', 'PX', 6_000);
     await eventually(
       'tracked',
       async () => (await relay.metric('expiry_relay_tracked_deadlines')) > 0,
