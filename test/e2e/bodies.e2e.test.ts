@@ -2,11 +2,11 @@
 import { CloudEvent, HTTP } from 'cloudevents';
 import { describe, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
-import { tempFolder } from '../support/cli.js';
+import { cli, tempFolder } from '../support/cli.js';
 import { blockOf } from '../support/doc-pages.js';
 import { TEST_SECRET } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
-import { RelayProcess, runCommand, simpleFile } from '../support/relay-process.js';
+import { RelayProcess, simpleFile } from '../support/relay-process.js';
 import { sharedRedis } from '../support/shared-redis.js';
 import { assertVerified, type ReceivedRequest, TestReceiver } from '../support/test-receiver.js';
 
@@ -66,7 +66,7 @@ describe('a body for an existing endpoint', () => {
       },
     });
     await using folder = await tempFolder({ 'relay.yaml': stringify(file) });
-    const dead = (...words: string[]) => runCommand(['dead', ...words], { cwd: folder.path });
+    const dead = (...words: string[]) => cli(['dead', ...words], { cwd: folder.path });
     await using first = await RelayProcess.start(file);
     await expire(`order:${HOSTILE}`);
     const [before] = await arrived(receiver, 2);

@@ -4,9 +4,9 @@ import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { startRedis } from '../../scripts/lib/redis-server.mjs';
-import { tempFolder } from '../support/cli.js';
+import { cli, tempFolder } from '../support/cli.js';
 import { eventually } from '../support/eventually.js';
-import { RelayProcess, runCommand, simpleFile } from '../support/relay-process.js';
+import { RelayProcess, simpleFile } from '../support/relay-process.js';
 import { sharedRedis } from '../support/shared-redis.js';
 import { assertVerified, TestReceiver } from '../support/test-receiver.js';
 
@@ -19,10 +19,10 @@ const LATENESS_COUNT = 'expiry_relay_lateness_seconds_count{route="all"}';
 /** The command `dead`, with the file of the relay. */
 async function commandFor(file: object) {
   const folder = await tempFolder({ 'relay.yaml': stringify(file) });
-  const dead = async (...words: string[]) => runCommand(['dead', ...words], { cwd: folder.path });
+  const dead = async (...words: string[]) => cli(['dead', ...words], { cwd: folder.path });
   return {
     dead,
-    doctor: () => runCommand(['doctor'], { cwd: folder.path }),
+    doctor: () => cli(['doctor'], { cwd: folder.path }),
     /** The dead letters, once there are this many. */
     letters: (count: number) =>
       eventually(`${count} dead letters`, async () => {

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
 import { selfSigned } from '../support/certificate.js';
-import { startCli, tempFolder } from '../support/cli.js';
+import { cli, startCli, tempFolder } from '../support/cli.js';
 import { ConnectProxy } from '../support/connect-proxy.js';
 import { blockOf } from '../support/doc-pages.js';
 import { eventually } from '../support/eventually.js';
@@ -27,9 +27,12 @@ interface Examined {
   readonly about: (subject: string) => string;
 }
 
-async function examine(file: RelayFile, env: Record<string, string> = {}): Promise<Examined> {
+/** `env`: an environment that a process reads when it starts; without one, the command runs in this process. */
+async function examine(file: RelayFile, env?: Record<string, string>): Promise<Examined> {
   await using folder = await tempFolder({ 'relay.yaml': stringify(file) });
-  const { code, stdout, stderr } = await runCommand(['doctor'], { cwd: folder.path, env });
+  const cwd = folder.path;
+  const { code, stdout, stderr } =
+    env === undefined ? await cli(['doctor'], { cwd }) : await runCommand(['doctor'], { cwd, env });
   expect(stdout + stderr).not.toMatch(/^\s+at .*:\d+\)?$|internal error/m);
   const about = (subject: string) => {
     const [found] = stdout.split(/^(?=\[)/m).filter((part) => part.startsWith(`${subject} `, 4));

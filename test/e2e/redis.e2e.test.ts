@@ -11,10 +11,10 @@ import { parse, stringify } from 'yaml';
 import { freePort } from '../../scripts/lib/free-port.mjs';
 import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
 import { type Certificate, selfSigned } from '../support/certificate.js';
-import { tempFolder } from '../support/cli.js';
+import { cli, tempFolder } from '../support/cli.js';
 import { eventually } from '../support/eventually.js';
 import { MountedSecret } from '../support/mounted-secret.js';
-import { type RelayFile, RelayProcess, runCommand, simpleFile } from '../support/relay-process.js';
+import { type RelayFile, RelayProcess, simpleFile } from '../support/relay-process.js';
 import { startSentinel } from '../support/sentinel.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
 import { assertVerified, TestReceiver } from '../support/test-receiver.js';
@@ -500,9 +500,9 @@ describe.concurrent('a Redis that requires client certificates, its password in 
     await arrives(redis.plain, receiver);
 
     await using folder = await tempFolder({ 'relay.yaml': stringify(file) });
-    const doctor = await runCommand(['doctor'], { cwd: folder.path });
+    const doctor = await cli(['doctor'], { cwd: folder.path });
     expect(doctor.stdout).toMatch(/\[\+\] redis .*TLS/);
-    const dead = await runCommand(['dead', 'list'], { cwd: folder.path });
+    const dead = await cli(['dead', 'list'], { cwd: folder.path });
     expect(dead).toMatchObject({ code: 0, stderr: '' });
     expect(relay.stdout + relay.stderr + doctor.stdout).not.toMatch(/sesame|PRIVATE KEY/);
   }, 60_000);
@@ -519,9 +519,9 @@ describe.concurrent('a Unix socket', () => {
     await arrives(redis, receiver);
     expect(relay.logs('listening')[0]?.redis).toBe(`unix://${path}`);
     await using config = await tempFolder({ 'relay.yaml': stringify(file) });
-    const doctor = await runCommand(['doctor'], { cwd: config.path });
+    const doctor = await cli(['doctor'], { cwd: config.path });
     expect(doctor.stdout).toMatch(/unix:\/\/\S+redis\.sock responds .*Unix socket/);
-    const dead = await runCommand(['dead', 'list'], { cwd: config.path });
+    const dead = await cli(['dead', 'list'], { cwd: config.path });
     expect(dead).toMatchObject({ code: 0, stderr: '' });
   });
 });
@@ -664,7 +664,7 @@ describe.concurrent('an unsuitable server', () => {
     expect(code).toBe(1);
     expect(error).toContain(expected);
     await using folder = await tempFolder({ 'relay.yaml': stringify(file) });
-    const doctor = await runCommand(['doctor'], { cwd: folder.path });
+    const doctor = await cli(['doctor'], { cwd: folder.path });
     expect(doctor.stdout.replaceAll(/\s+/g, ' ')).toContain(expected);
     await using relay = await RelayProcess.start({ ...file, ...parse(block) });
     expect((await relay.logged('listening')).redis).toContain(`:${primary.port} (the primary of`);

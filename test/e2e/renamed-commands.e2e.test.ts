@@ -3,9 +3,9 @@ import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
-import { tempFolder } from '../support/cli.js';
+import { cli, tempFolder } from '../support/cli.js';
 import { eventually } from '../support/eventually.js';
-import { type RelayFile, RelayProcess, runCommand, simpleFile } from '../support/relay-process.js';
+import { type RelayFile, RelayProcess, simpleFile } from '../support/relay-process.js';
 import { TestReceiver } from '../support/test-receiver.js';
 import { withRedis } from '../support/with-redis.js';
 
@@ -16,7 +16,7 @@ const without = (...names: string[]) => names.flatMap((name) => ['--rename-comma
 async function command(words: string[], file: RelayFile) {
   const whole = { ...file, admin: { listen: '127.0.0.1:0' } };
   await using folder = await tempFolder({ 'relay.yaml': stringify(whole) });
-  return await runCommand(words, { cwd: folder.path });
+  return await cli(words, { cwd: folder.path });
 }
 
 /** The findings of the doctor on a subject. */

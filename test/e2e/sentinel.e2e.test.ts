@@ -5,9 +5,9 @@ import { stringify } from 'yaml';
 import { freePort } from '../../scripts/lib/free-port.mjs';
 import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { selfSigned } from '../support/certificate.js';
-import { tempFolder } from '../support/cli.js';
+import { cli, tempFolder } from '../support/cli.js';
 import { eventually } from '../support/eventually.js';
-import { RelayProcess, runCommand, simpleFile } from '../support/relay-process.js';
+import { RelayProcess, simpleFile } from '../support/relay-process.js';
 import { MASTER, resume, SentinelGroup, startSentinel } from '../support/sentinel.js';
 import { TestReceiver } from '../support/test-receiver.js';
 import { withRedis } from '../support/with-redis.js';
@@ -113,7 +113,7 @@ describe.concurrent('a relay with sentinels', () => {
     const at = `127.0.0.1:${primary.port} (the primary of mymaster)`;
     expect((await relay.logged('listening')).redis).toBe(at);
     await using folder = await tempFolder({ 'relay.yaml': stringify(file) });
-    const doctor = await runCommand(['doctor', '--json'], { cwd: folder.path });
+    const doctor = await cli(['doctor', '--json'], { cwd: folder.path });
     const { findings } = JSON.parse(doctor.stdout) as { findings: Record<string, string>[] };
     expect(findings.find(({ subject }) => subject === 'sentinels')).toMatchObject({
       level: 'warning',
@@ -137,7 +137,7 @@ describe.concurrent('a relay with sentinels', () => {
       for (const sentinel of stopped) resume(sentinel);
     }
     await wrong[Symbol.asyncDispose]();
-    const dead = await runCommand(['dead', 'list'], { cwd: folder.path });
+    const dead = await cli(['dead', 'list'], { cwd: folder.path });
     expect(dead).toMatchObject({ code: 0 });
   });
 

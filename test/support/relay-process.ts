@@ -77,6 +77,9 @@ export function spawnMain(
 export class RelayProcess extends ObservedRelay implements AsyncDisposable {
   readonly #spawned: Spawned;
   readonly #dir: string;
+  readonly #lines: LogLine[] = [];
+  /** The number of characters of the output that are parsed. */
+  #parsed = 0;
 
   private constructor(spawned: Spawned, dir: string) {
     super();
@@ -140,9 +143,15 @@ export class RelayProcess extends ObservedRelay implements AsyncDisposable {
 
   /** The log lines so far; throws when one is no JSON. */
   override logs(event?: string): LogLine[] {
-    const lines = this.stdout.slice(0, this.stdout.lastIndexOf('\n') + 1).split('\n');
-    const parsed = lines.filter((line) => line !== '').map((line) => JSON.parse(line) as LogLine);
-    return event === undefined ? parsed : parsed.filter((line) => line.event === event);
+    const { stdout } = this;
+    // Each line is parsed once: this is called every few milliseconds.
+    for (let end = stdout.indexOf('\n', this.#parsed); end >= 0; ) {
+      const line = stdout.slice(this.#parsed, end);
+      if (line !== '') this.#lines.push(JSON.parse(line) as LogLine);
+      this.#parsed = end + 1;
+      end = stdout.indexOf('\n', this.#parsed);
+    }
+    return this.#lines.filter((line) => event === undefined || line.event === event);
   }
 
   /** Waits for a log line of this event. */
