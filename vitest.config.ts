@@ -18,7 +18,7 @@ const ON_OTHER_SERVERS = [
 const END_TO_END = 'test/**/*.e2e.test.ts';
 
 /** Suites that measure how late webhooks are: they run alone. */
-const LATENESS = 'test/e2e/{deadlines,failing-endpoint}.e2e.test.ts';
+const LATENESS = 'test/e2e/{deadlines,failing-endpoint,take-over}.e2e.test.ts';
 
 /** Suites that start a dozen servers and relays at once. */
 const GROUPS_OF_SERVERS = 'test/e2e/sentinel*.e2e.test.ts';
