@@ -9,6 +9,7 @@ import { type Clock, systemClock } from '../lib/clock.js';
 import { preventionAdvice } from '../lib/exhaustion.js';
 import { printableJson } from '../lib/printable.js';
 import { wrap } from '../lib/terminal.js';
+import type { Endpoint } from '../model/endpoint.js';
 import { UsageError } from '../model/errors.js';
 import type { Outcome, Prevented, Settings } from '../model/vocabulary.js';
 import { lengthText } from '../server/wording.js';
@@ -123,20 +124,26 @@ function textOf({ endpoint }: Planned, { outcome, tookMs }: Attempted, screen: S
   const advice = adviceOf(outcome, endpoint);
   const color = outcome.kind === 'accepted' ? 'green' : 'red';
   const lines = [
-    ...wrap(resultText(outcome, tookMs), width - INDENT.length).map((line) => paint(color, line)),
+    ...wrap(resultText(outcome, tookMs, endpoint), width - INDENT.length).map((line) =>
+      paint(color, line),
+    ),
     ...bodyOf(outcome),
     ...(advice === null ? [] : adviceLines(advice, width - INDENT.length)),
   ];
   return lines.map((line) => `${INDENT}${line}\n`).join('');
 }
 
-function resultText(outcome: Outcome | Prevented, tookMs: number): string {
+function resultText(
+  outcome: Outcome | Prevented,
+  tookMs: number,
+  { accept }: Pick<Endpoint, 'accept'>,
+): string {
   const length = lengthText(tookMs);
   switch (outcome.kind) {
     case 'accepted':
       return `accepted with ${outcome.status} after ${length}`;
     case 'rejected':
-      return `rejected with ${outcome.status} after ${length} (expected 2xx)`;
+      return `rejected with ${outcome.status} after ${length} (expected ${['2xx', ...accept].join(', ')})`;
     case 'prevented':
       return `not sent: ${outcome.detail}`;
     case 'unreachable':

@@ -37,6 +37,9 @@ const RETRY_WAIT_RANGE = { min: 0, max: 30 * DAY_MS };
 const RETRIES_RANGE = { min: 0, max: 50 };
 /** Each attempt uses a connection: by default, file descriptors run out near a thousand. */
 const CONCURRENCY_RANGE = { min: 1, max: 1024 };
+/** 2xx is always a success, and a 5xx says that the receiver has failed. */
+const STATUS_RANGE = { min: 300, max: 499 };
+const STATUSES_MAX = 50;
 /** Faster than one process can send. */
 const RATE_RANGE = { min: 1, max: 1_000_000 };
 
@@ -109,6 +112,9 @@ export const endpoint = mapping({
   headers: headers.prefault({}).describe("Headers of each request, in addition to the relay's own"),
   basic: basic.optional().describe('Credentials for HTTP basic authentication'),
   timeout: duration(TIMEOUT_RANGE).prefault('15s').describe('The timeout of one attempt'),
+  accept: list(whole(STATUS_RANGE), { min: 1, max: STATUSES_MAX })
+    .optional()
+    .describe('Statuses that are successes in addition to 2xx, such as [409]'),
   concurrency: whole(CONCURRENCY_RANGE)
     .prefault(32)
     .describe('The maximum number of concurrent attempts of each replica'),

@@ -61,6 +61,7 @@ export function toEndpoint(
     url: inFile.url,
     secrets: secretsOf(name, inFile, fromFile),
     headers: headersOf(name, inFile, fromFile),
+    accept: new Set(inFile.accept),
     timeoutMs: inFile.timeout,
     concurrency: inFile.concurrency,
     rateLimit: inFile.rate_limit ?? null,

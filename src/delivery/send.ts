@@ -214,7 +214,7 @@ function judge(
 ): Outcome {
   const { status } = answer;
   const faults: ResponseFaults = malformed === null ? {} : { malformed };
-  if (status >= 200 && status < 300) {
+  if ((status >= 200 && status < 300) || endpoint.accept.has(status)) {
     return Object.assign(new Accepted(answer, endpoint), faults);
   }
   const headers = answer.headers();
@@ -231,7 +231,7 @@ function judge(
   };
 }
 
-/** A 2xx. Its body is read on demand: searching every body for credentials would cost as much as the request. */
+/** A success. Its body is read on demand: searching every body for credentials would cost as much as the request. */
 class Accepted {
   readonly kind = 'accepted';
   readonly status: number;

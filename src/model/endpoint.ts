@@ -54,6 +54,8 @@ export interface Endpoint {
   readonly secrets: readonly Secret[];
   /** Headers sent in addition to the relay's own; names in lower case. */
   readonly headers: Readonly<Record<string, Secret>>;
+  /** Statuses that are successes in addition to 2xx. */
+  readonly accept: ReadonlySet<number>;
   /** Limit for one attempt, from connecting to the last byte read. */
   readonly timeoutMs: number;
   /** Maximum number of concurrent attempts. */

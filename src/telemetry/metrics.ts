@@ -76,7 +76,7 @@ export class Metrics {
   readonly attempts = new Counter({
     name: `${PREFIX}attempts_total`,
     help:
-      'Total delivery attempts by outcome: accepted (2xx), rejected (another response) or ' +
+      'Total delivery attempts by outcome: accepted (2xx, or a status in accept), rejected (another response) or ' +
       'unreachable (no response).',
     labelNames: ['endpoint', 'outcome'],
     registers: [this.#registry],

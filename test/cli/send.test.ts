@@ -185,6 +185,17 @@ describe('send', () => {
     expect(receiver.requests).toHaveLength(3);
   });
 
+  it('names the statuses that the endpoint accepts', async () => {
+    await using receiver = await TestReceiver.start((_, response, count) => {
+      response.writeHead(count === 1 ? 409 : 404).end();
+    });
+    await using folder = await aFolder(receiver.url, { endpoint: { accept: [303, 409] } });
+    expect((await folder.send('order:42')).stdout).toMatch(/accepted with 409 after \S+ m?s\n/);
+    expect((await folder.send('order:42')).stdout).toMatch(
+      /rejected with 404 after \S+ m?s \(expected 2xx, 303, 409\)\n/,
+    );
+  });
+
   it.each([
     [410, {}, '→ the relay would disable this endpoint until a restart'],
     [

@@ -192,6 +192,7 @@ describe('the settings', () => {
           },
           tls: null,
           proxy: null,
+          accept: new Set(),
           allowLinkLocal: false,
           files: null,
         },

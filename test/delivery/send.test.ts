@@ -75,6 +75,20 @@ describe('an answer', () => {
     expect(outcome).toEqual({ kind: 'accepted', status, answer: '' });
   });
 
+  it.each([303, 409, 410])('of %i is accepted if the endpoint says so', async (status) => {
+    const respond: Respond = (_, response) =>
+      void response.writeHead(status, { 'retry-after': '60' }).end('known');
+    const accepting = { accept: new Set([303, 409, 410]) };
+    expect(await answeredWith(respond, accepting)).toEqual({
+      kind: 'accepted',
+      status,
+      answer: 'known',
+    });
+    expect(await answeredWith(respond, { accept: new Set([499]) })).toMatchObject({
+      kind: 'rejected',
+    });
+  });
+
   it('is shown truncated and printable, also when it is accepted', async () => {
     const text = `\u001b[2J${'ok'.repeat(500)}`;
     const outcome = await answeredWith((_, response) => void response.writeHead(200).end(text));

@@ -28,6 +28,7 @@ export function anEndpoint(given: Partial<Endpoint> = {}): Endpoint {
     retry: { scheduleMs: [1_000, 5_000], jitter: 0 },
     tls: null,
     proxy: null,
+    accept: new Set<number>(),
     allowLinkLocal: false,
     files: null,
     ...given,
