@@ -169,6 +169,9 @@ function createEndpoints(
   outbox: Outbox,
 ): readonly RunningEndpoint[] {
   const lookup = createDnsLookup(clock);
+  const maxAgesMs = new Map(
+    settings.routes.flatMap(({ name, maxAgeMs }) => (maxAgeMs === null ? [] : [[name, maxAgeMs]])),
+  );
   return Array.from(settings.endpoints.values(), (endpoint) => {
     const live = new LiveEndpoint(endpoint, events.delivery, clock);
     const current = () => live.current;
@@ -177,6 +180,7 @@ function createEndpoints(
       current,
       sender: createSender(current, clock, lookup),
       outbox,
+      maxAgesMs,
       events: events.delivery,
       serverNowMs: () => serverClock.nowMs(),
       clock,

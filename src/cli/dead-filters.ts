@@ -12,6 +12,7 @@ import type { DeadLetter, DeadReason, Route } from '../model/vocabulary.js';
 export const REASONS: Readonly<Record<DeadReason, string>> = {
   exhausted: 'all retries failed',
   gone: 'the endpoint has returned 410',
+  too_old: 'it was older than max_age of its route',
   unknown_endpoint: 'no running relay had the endpoint in its configuration',
 };
 

@@ -256,7 +256,7 @@ function addDead(program: Command, context: CliContext, done: Done): void {
       .option('--endpoint <name>', 'filter by endpoint')
       .option('--route <name>', 'filter by route')
       .option('--id <id>', 'filter by id; repeatable', list)
-      .option('--reason <reason>', 'filter by reason: exhausted, gone or unknown_endpoint')
+      .option('--reason <reason>', 'filter by reason: exhausted, gone, too_old or unknown_endpoint')
       .option('--older-than <duration>', 'dead-lettered longer ago than this, for example 2h')
       .option('--newer-than <duration>', 'dead-lettered within this time, for example 15m');
 

@@ -59,6 +59,8 @@ const GRACE_RANGE = { min: 0, max: HOUR_MS };
 const VALUE_BYTES_RANGE = { min: 1, max: 1024 * 1024 };
 /** Below a minute, nobody could inspect a dead letter; ten years mean forever. */
 const DEAD_LETTER_AGE_RANGE = { min: MINUTE_MS, max: 3650 * DAY_MS };
+/** Attempts take seconds; a receiver that is down for a month will not return. */
+const MAX_AGE_RANGE = { min: SECOND_MS, max: 365 * DAY_MS };
 /** Per endpoint. Each dead letter keeps its body in Redis's memory. */
 const DEAD_LETTERS_RANGE = { min: 1, max: 1_000_000 };
 /** An endpoint that is absent for a month will not return. */
@@ -244,6 +246,11 @@ const route = mapping({
   value_max: size(VALUE_BYTES_RANGE)
     .prefault('16KiB')
     .describe('The maximum size of a value; larger values are omitted'),
+  max_age: duration(MAX_AGE_RANGE)
+    .optional()
+    .describe(
+      'The maximum age of a webhook, from the expiration to an attempt; older ones are dead-lettered. By default there is none',
+    ),
   on_ambiguous: choice(['deliver', 'skip'])
     .prefault('deliver')
     .describe('Whether expirations that were only inferred (detected_by: recovery) are delivered'),

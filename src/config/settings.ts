@@ -253,6 +253,7 @@ export function toSettings(
         path: route.path ?? '',
         method: route.method,
         format: bodyFormat(route, file.state.prefix),
+        maxAgeMs: route.max_age ?? null,
         onAmbiguous: route.on_ambiguous,
         includesValue: route.include !== undefined,
         lookup: route.lookup ?? null,

@@ -24,7 +24,10 @@ const SCARCE_MS = 1_000;
 const NEVER = new AbortController().signal;
 setMaxListeners(0, NEVER);
 
-export type WorkerParts = Omit<AttemptParts, 'stop'>;
+export interface WorkerParts extends Omit<AttemptParts, 'stop'> {
+  /** The maximum age of a webhook, in milliseconds, by route; none for the other routes. */
+  readonly maxAgesMs: ReadonlyMap<string, number>;
+}
 
 /**
  * delivering: claims and attempts. gone: the endpoint answered 410; claimed deliveries become dead letters. stopping:
@@ -33,7 +36,7 @@ export type WorkerParts = Omit<AttemptParts, 'stop'>;
 type Life = 'delivering' | 'gone' | 'stopping';
 
 export class Worker {
-  readonly #parts: AttemptParts;
+  readonly #parts: WorkerParts & AttemptParts;
   readonly #limiter: RateLimiter | null;
   readonly #breaker: Breaker;
   #life: Life = 'delivering';
@@ -131,7 +134,6 @@ export class Worker {
     const { count, inMs } = this.#capacity(clock.monotonicMs());
     if (count === 0) return this.#changed.wait(clock, inMs, signal);
     const claims = await outbox.claim(endpoint.name, count, signal);
-    if (this.#life !== 'gone') this.#limiter?.take(claims.length);
     for (const claimed of claims) this.#begin(claimed);
   }
 
@@ -159,7 +161,9 @@ export class Worker {
   #begin(claimed: Claimed): void {
     this.#inFlight += 1;
     const begun = this.#breaker.begin();
-    if (this.#life === 'gone') return this.#freeAfter(this.#deadLetter(claimed), begun);
+    const reason = this.#deadReason(claimed);
+    if (reason !== null) return this.#freeAfter(this.#deadLetter(claimed, reason), begun);
+    this.#limiter?.take(1);
     attempt(claimed, this.#parts, (attempted) => {
       if (attempted.kind === 'prevented') return this.#freeAfter(this.#release(claimed), begun);
       const { outcome, disposition } = attempted;
@@ -195,11 +199,23 @@ export class Worker {
     void stored.then(() => this.#free(begun));
   }
 
+  /** Why no attempt is made; null: one is. A dead letter that was replayed is attempted at any age. */
+  #deadReason({ delivery, isReplay }: Claimed): 'gone' | 'too_old' | null {
+    if (this.#life === 'gone') return 'gone';
+    const { maxAgesMs, serverNowMs } = this.#parts;
+    const maxAgeMs = maxAgesMs.get(delivery.route);
+    if (maxAgeMs === undefined || isReplay) return null;
+    const ageMs = serverNowMs() - (delivery.expiredAtMs ?? delivery.detectedAtMs);
+    return ageMs > maxAgeMs ? 'too_old' : null;
+  }
+
   /** Dead-letters a delivery without the attempt that was claimed. */
-  #deadLetter(claimed: Claimed): Promise<void> {
-    this.#parts.events.deadUnattempted(claimed.delivery);
+  #deadLetter(claimed: Claimed, reason: 'gone' | 'too_old'): Promise<void> {
+    const { events } = this.#parts;
+    if (reason === 'gone') events.deadUnattempted(claimed.delivery);
+    else events.deadTooOld(claimed.delivery);
     const unattempted = { ...claimed, attempt: claimed.attempt - 1 };
-    const dead = { kind: 'dead', reason: 'gone', lastOutcome: null, failure: null } as const;
+    const dead = { kind: 'dead', reason, lastOutcome: null, failure: null } as const;
     return settle(unattempted, dead, 0, this.#parts);
   }
 

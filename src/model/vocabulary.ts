@@ -130,6 +130,8 @@ export interface Route {
   readonly path: string;
   readonly method: Method;
   readonly format: BodyFormat;
+  /** The maximum age of a webhook at an attempt; null for none. */
+  readonly maxAgeMs: number | null;
   /** Whether inferred expirations are delivered. */
   readonly onAmbiguous: 'deliver' | 'skip';
   /** Whether the webhook carries the value that the key had. */
@@ -229,6 +231,8 @@ export type DeadReason =
   | 'exhausted'
   /** The endpoint returned 410. */
   | 'gone'
+  /** It was older than the `max_age` of its route before an attempt. */
+  | 'too_old'
   /** No running replica's configuration has the endpoint any more. */
   | 'unknown_endpoint';
 

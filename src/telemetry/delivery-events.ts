@@ -144,16 +144,31 @@ export class DeliveryEvents {
 
   /** A delivery to an endpoint that is gone was dead-lettered without an attempt. `dead list` shows each. */
   deadUnattempted({ endpoint }: Delivery): void {
-    let tally = this.#unattempted.get(endpoint);
+    this.#tally(`gone ${endpoint}`, (count) =>
+      this.#log.error(
+        { event: 'dead_unattempted', endpoint, count, dead_reason: 'gone' },
+        'the endpoint has returned 410; its deliveries are now dead letters, without an attempt. Fix the ' +
+          `endpoint, restart all replicas, then run expiry-relay dead replay --endpoint ${endpoint} --reason gone`,
+      ),
+    );
+  }
+
+  /** A delivery was dead-lettered because of its age, without another attempt. `dead list` shows each. */
+  deadTooOld({ endpoint, route }: Delivery): void {
+    this.#tally(`too_old ${route} ${endpoint}`, (count) =>
+      this.#log.warn(
+        { event: 'dead_too_old', endpoint, route, count, dead_reason: 'too_old' },
+        'webhooks were older than max_age of their route; they are now dead letters, and were not sent. To send them ' +
+          `once more, run expiry-relay dead replay --endpoint ${endpoint} --reason too_old`,
+      ),
+    );
+  }
+
+  #tally(name: string, log: (count: number) => void): void {
+    let tally = this.#unattempted.get(name);
     if (tally === undefined) {
-      tally = new ThrottledCount(this.#clock, (count) =>
-        this.#log.error(
-          { event: 'dead_unattempted', endpoint, count, dead_reason: 'gone' },
-          'the endpoint has returned 410; its deliveries are now dead letters, without an attempt. Fix the ' +
-            `endpoint, restart all replicas, then run expiry-relay dead replay --endpoint ${endpoint} --reason gone`,
-        ),
-      );
-      this.#unattempted.set(endpoint, tally);
+      tally = new ThrottledCount(this.#clock, log);
+      this.#unattempted.set(name, tally);
     }
     tally.add();
   }

@@ -50,12 +50,12 @@ describe('a filter', () => {
   it.each<[FilterOptions, string]>([
     [
       { reason: 'exausted' },
-      '--reason: expected exhausted, gone or unknown_endpoint, found "exausted" ' +
+      '--reason: expected exhausted, gone, too_old or unknown_endpoint, found "exausted" ' +
         '(did you mean "exhausted"?)',
     ],
     [
       { reason: '' },
-      '--reason: expected exhausted, gone or unknown_endpoint, found an empty string',
+      '--reason: expected exhausted, gone, too_old or unknown_endpoint, found an empty string',
     ],
     [
       { olderThan: '2 hours' },

@@ -20,7 +20,10 @@ interface LogLine {
 }
 
 /** A started worker with its parts; disposing stops it. */
-function aWorker(given: Partial<Endpoint> = {}) {
+function aWorker(
+  given: Partial<Endpoint> = {},
+  maxAgesMs: ReadonlyMap<string, number> = new Map(),
+) {
   const endpoint = anEndpoint(given);
   const clock = new ManualClock();
   const outbox = new MemoryOutbox(clock, () => undefined);
@@ -36,6 +39,7 @@ function aWorker(given: Partial<Endpoint> = {}) {
     current,
     sender,
     outbox,
+    maxAgesMs,
     events,
     serverNowMs,
     clock,
@@ -620,6 +624,57 @@ describe('an endpoint that is gone', () => {
     await under.clock.advance(60_000);
     expect((await under.dead()).map(({ id }) => id)).toEqual(['b', 'c', 'a']);
     expect(under.sender.sent).toEqual(['a', 'b']);
+  });
+});
+
+describe('a webhook with a maximum age', () => {
+  const maxAges = new Map([['cancel', 60_000]]);
+
+  it('is sent up to that age, and is a dead letter after it, before the first attempt and between two', async () => {
+    await using under = aWorker({ retry: { scheduleMs: [30_001], jitter: 0 } }, maxAges);
+    const expiredAtMs = under.clock.nowMs() - 30_000;
+    const route = 'cancel';
+    await under.outbox.enqueue([
+      aDelivery({ id: 'young', route, expiredAtMs }),
+      aDelivery({ id: 'old', route, expiredAtMs: expiredAtMs - 30_001 }),
+      aDelivery({ id: 'undated', route, expiredAtMs: null, detectedAtMs: expiredAtMs - 30_001 }),
+      aDelivery({ id: 'unlimited', route: 'other', expiredAtMs: expiredAtMs - 30_001 }),
+    ]);
+    await settled();
+    expect(under.sender.sent).toEqual(['young', 'unlimited']);
+    await under.answer(rejected(500));
+    await under.answer(rejected(500));
+    await under.clock.advance(30_001);
+    expect(under.sender.sent).toEqual(['young', 'unlimited', 'unlimited']);
+    expect(await under.dead()).toEqual([
+      { id: 'old', reason: 'too_old', attempts: 0 },
+      { id: 'undated', reason: 'too_old', attempts: 0 },
+      { id: 'young', reason: 'too_old', attempts: 1 },
+    ]);
+    await under.clock.advance(10_000);
+    const counts = under.logged('dead_too_old').map((line) => Number(Reflect.get(line, 'count')));
+    expect(counts.reduce((sum, count) => sum + count)).toBe(3);
+  });
+
+  it('is sent at any age once it is replayed', async () => {
+    await using under = aWorker({}, maxAges);
+    const expiredAtMs = under.clock.nowMs() - 60_001;
+    await under.outbox.enqueue([aDelivery({ id: 'old', route: 'cancel', expiredAtMs })]);
+    await settled();
+    await under.outbox.dead.replay('shop', 'old');
+    await settled();
+    expect(under.sender.sent).toEqual(['old']);
+  });
+
+  it('takes nothing of the rate limit when it is too old', async () => {
+    const rateLimit = { count: 1, perMs: 3_600_000 };
+    await using under = aWorker({ concurrency: 2, rateLimit }, maxAges);
+    const expiredAtMs = under.clock.nowMs() - 60_001;
+    const old = ['a', 'b', 'c'].map((id) => aDelivery({ id, route: 'cancel', expiredAtMs }));
+    await under.outbox.enqueue([...old, aDelivery({ id: 'd', route: 'other' })]);
+    await settled();
+    expect(under.sender.sent).toEqual(['d']);
+    expect(await under.dead()).toHaveLength(3);
   });
 });
 

@@ -102,6 +102,7 @@ export function aRoute(given: Partial<Route> = {}): Route {
     path: '',
     method: 'POST',
     format: { kind: 'standard' },
+    maxAgeMs: null,
     onAmbiguous: 'deliver',
     includesValue: false,
     lookup: null,
