@@ -7,12 +7,23 @@ const ON_CLUSTER = [
   'test/outbox/{faults,history,maintenance,presence,redis-outbox,waits}.test.ts',
 ];
 
-/** Suites whose results depend on the make and version of the server. */
+/**
+ * Suites whose results depend most on the make and version of the server: its notifications and replies, its scripts
+ * and streams, its ACL and missing commands. `.ci/run` runs them on three other servers. On two busy cores they take
+ * 90 s on each server, of which the doctor takes 60; the other end-to-end suites take 20 to 90 s each.
+ */
 const ON_OTHER_SERVERS = [
-  'test/source/past-deadlines.test.ts',
-  'test/source/{canary,keyspace,notifications}.test.ts',
+  'test/source/{canary,channels,keyspace,notifications,past-deadlines}.test.ts',
   'test/server/*.test.ts',
-  'test/e2e/{deadlines,doctor,renamed-commands}.e2e.test.ts',
+  'test/outbox/{faults,presence,redis-outbox}.test.ts',
+  'test/state/{lua,quarantine}.test.ts',
+  'test/e2e/{doctor,renamed-commands}.e2e.test.ts',
+];
+
+/** Suites that `.ci/nightly` runs there as well, with all end-to-end suites. */
+const ON_OTHER_SERVERS_NIGHTLY = [
+  'test/{deadlines,doctor,outbox,redis,server,source,state,values}/**/*.test.ts',
+  'test/cli/{dead,quarantine}.test.ts',
 ];
 
 const END_TO_END = 'test/**/*.e2e.test.ts';
@@ -74,6 +85,17 @@ export default defineConfig({
           include: ON_OTHER_SERVERS,
           maxWorkers: 2,
           sequence: { groupOrder: 3 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'servers-nightly',
+          include: [...ON_OTHER_SERVERS_NIGHTLY, END_TO_END],
+          exclude: ON_OTHER_SERVERS,
+          // Suites that measure lateness are among them.
+          fileParallelism: false,
+          sequence: { groupOrder: 7 },
         },
       },
       {

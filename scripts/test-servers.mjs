@@ -1,7 +1,9 @@
 /**
- * Runs the project `servers` of vitest.config.ts on each other server: `npm run test:servers`, with
- * `-- --only valkey-9` for one of them, and `-- --all` to fail where a server cannot be had rather
- * than leave it out. It needs the network until each server has been downloaded once.
+ * Runs tests on other servers: `npm run test:servers`. The servers of WHOLE run the projects
+ * `servers` and `servers-nightly` of vitest.config.ts, the others `servers` alone. `-- --brief` runs
+ * `servers` on those of WHOLE, `--only valkey-9` selects a server, `--all` fails where a server
+ * cannot be had rather than leave it out, and paths select suites. It needs the network until each
+ * server has been downloaded once.
  */
 import { spawnSync } from 'node:child_process';
 import { dirname, join } from 'node:path';
@@ -14,16 +16,27 @@ const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const VITEST = join(ROOT, 'node_modules/vitest/vitest.mjs');
 const NAMES = Object.keys(OTHER_SERVERS);
 
-const USAGE = `usage: npm run test:servers -- [--only ${NAMES.join('|')}] [--all]`;
+/** Each of the others differs little from one of these, or from the machine's own Redis. */
+const WHOLE = ['redis-8.0', 'valkey-8.0', 'valkey-9'];
 
-/** @returns {{ names: readonly string[], all: boolean } | null} null when it is used in a wrong way */
+const USAGE = `usage: npm run test:servers -- [--brief] [--only ${NAMES.join('|')}] [--all] [PATH ...]`;
+
+/** null when it is used in a wrong way */
 function optionsOf() {
   try {
-    const { values } = parseArgs({
-      options: { only: { type: 'string' }, all: { type: 'boolean', default: false } },
+    const { values, positionals } = parseArgs({
+      allowPositionals: true,
+      options: {
+        all: { type: 'boolean', default: false },
+        brief: { type: 'boolean', default: false },
+        only: { type: 'string' },
+      },
     });
-    const names = NAMES.filter((name) => name === (values.only ?? name));
-    return names.length > 0 ? { names, all: values.all } : null;
+    const { all, brief, only } = values;
+    const names = NAMES.filter((name) =>
+      only === undefined ? WHOLE.includes(name) || !brief : name === only,
+    );
+    return names.length > 0 ? { names, all, brief, paths: positionals } : null;
   } catch {
     return null;
   }
@@ -42,9 +55,24 @@ function find(name) {
   }
 }
 
-/** @param {string} binary */
-function runTests(binary) {
-  const args = [VITEST, 'run', '--project', 'servers'];
+/**
+ * Such as "Valkey 8.0.1".
+ * @param {string} binary
+ */
+function versionOf(binary) {
+  const { stdout } = spawnSync(binary, ['--version'], { encoding: 'utf8' });
+  const [, make = 'unknown', version = ''] = /^(\S+) server v=(\S+)/.exec(stdout) ?? [];
+  return `${make} ${version}`;
+}
+
+/**
+ * @param {string} binary
+ * @param {boolean} isBrief
+ * @param {readonly string[]} paths
+ */
+function runTests(binary, isBrief, paths) {
+  const more = isBrief ? [] : ['--project', 'servers-nightly'];
+  const args = [VITEST, 'run', '--project', 'servers', ...more, ...paths];
   const env = { ...process.env, EXPIRY_RELAY_REDIS_SERVER: binary };
   return spawnSync(process.execPath, args, { cwd: ROOT, env, stdio: 'inherit' }).status === 0;
 }
@@ -54,12 +82,16 @@ if (options === null) {
   process.stderr.write(`${USAGE}\n`);
   process.exitCode = 2;
 } else {
-  const summary = options.names.map((name) => {
+  const { names, all, brief, paths } = options;
+  const summary = names.map((name) => {
     const binary = find(name);
-    if (binary === null) return { line: `- ${name}: skipped`, isWrong: options.all };
-    say(`running the tests on ${name}`);
-    const passed = runTests(binary);
-    return { line: `${passed ? '✓' : '✗'} ${name}`, isWrong: !passed };
+    if (binary === null) return { line: `- ${name}: skipped`, isWrong: all };
+    const title = `${name} (${versionOf(binary)})`;
+    say(`running the tests on ${title}`);
+    const startMs = performance.now();
+    const passed = runTests(binary, brief || !WHOLE.includes(name), paths);
+    const seconds = Math.round((performance.now() - startMs) / 1_000);
+    return { line: `${passed ? '✓' : '✗'} ${title}: ${seconds} s`, isWrong: !passed };
   });
   for (const { line } of summary) say(line);
   if (summary.some(({ isWrong }) => isWrong)) process.exitCode = 1;

@@ -15,12 +15,12 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { findRedisServer } from './redis-server.mjs';
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const CACHE = join(ROOT, 'node_modules/.cache/other-servers');
+/** Outlives a clean checkout: each server is downloaded once. */
+const CACHE = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'expiry-relay/servers');
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 
 /** apt-get says more than the default when it fails. */
@@ -156,7 +156,8 @@ function shellWords(words) {
  */
 function writeExecutable(path, command, lacks) {
   const line = `exec ${shellWords(command)} "$@"`;
-  const without = `case "$*" in *${lacks}*) ;; *) ${line} --rename-command ${lacks} '' ;; esac\n`;
+  // A sentinel accepts no such argument.
+  const without = `case "$*" in *${lacks}*|*--sentinel*) ;; *) ${line} --rename-command ${lacks} '' ;; esac\n`;
   writeFileSync(path, `#!/bin/sh\n${lacks === undefined ? '' : without}${line}\n`);
   chmodSync(path, 0o755);
 }

@@ -123,7 +123,7 @@ const STATE: Needs = [
       ...[
         `XGROUP CREATE ${KEY} g $`,
         `XGROUP SETID ${KEY} g $`,
-        `XSETID ${KEY} 0-1`,
+        `XCLAIM ${KEY} g c 0 0-1`,
         `XGROUP DELCONSUMER ${KEY} g c`,
       ],
       ...[`XINFO CONSUMERS ${KEY} g`, `XINFO GROUPS ${KEY}`],

@@ -7,6 +7,7 @@ import { NAMED_MAX, QuarantineWatch } from '../../src/state/quarantine-watch.js'
 import { aDelivery, retryAt } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { openState, SILENT_STATE_EVENTS } from '../support/redis-state.js';
+import { settle } from '../support/settle.js';
 import { sharedRedis } from '../support/shared-redis.js';
 
 const shared = sharedRedis();
@@ -238,19 +239,23 @@ describe('a consumer group', () => {
   );
 
   it.each([false, true])(
-    'reads on after an entry with the last possible id (claimed: %s)',
+    'keeps its claims and reads on after an entry with the last possible id (claimed: %s)',
     async (isRead) => {
       const { outbox, keys, records } = await open();
       const one = outbox();
       await one.enqueue([aDelivery({ id: 'a' })]);
-      if (isRead) await one.claim('shop', 1, never);
+      const before = isRead ? await one.claim('shop', 1, never) : [];
       await shared.client.xadd(keys.ready, '18446744073709551615-18446744073709551615', 'f', 'v');
-      const claims = [...(isRead ? [] : await one.claim('shop', 1, never))];
+      const claims = [...before, ...(isRead ? [] : await one.claim('shop', 1, never))];
       const next = one.claim('shop', 9, never);
       await eventually('it is in the quarantine', async () => (await records()).length === 1);
       await one.enqueue([aDelivery({ id: 'b' })]);
       claims.push(...(await next));
-      expect(claims.at(-1)?.delivery.id).toBe('b');
+      expect(claims.map(({ delivery }) => delivery.id)).toEqual(['a', 'b']);
+      expect((await shared.client.xpending(keys.ready, 'relay'))[0]).toBe(2);
+      for (const claimed of claims) await settle(one, claimed, { kind: 'done' });
+      expect(await shared.client.xlen(keys.ready)).toBe(0);
+      expect((await one.depth('shop')).pending).toBe(0);
     },
   );
 

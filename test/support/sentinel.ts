@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
+import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { freePort } from '../../scripts/lib/free-port.mjs';
@@ -24,6 +25,8 @@ export interface RunningSentinel extends AsyncDisposable {
 
 export interface SentinelOptions {
   readonly quorum?: number;
+  /** The host of the primary. With a name, the sentinel resolves names, and reports them. */
+  readonly host?: string;
   /** More lines for its configuration. */
   readonly lines?: readonly string[];
   /** More arguments, such as those for TLS. */
@@ -38,7 +41,7 @@ export interface SentinelOptions {
 export async function startSentinel(
   name: string,
   primaryPort: number,
-  { quorum = 1, lines = [], args = [], login = {} }: SentinelOptions = {},
+  { quorum = 1, host = '127.0.0.1', lines = [], args = [], login = {} }: SentinelOptions = {},
 ): Promise<RunningSentinel> {
   const server = findRedisServer();
   if (server?.kind !== 'binary') throw new Error('expected a redis-server on this machine');
@@ -50,7 +53,8 @@ export async function startSentinel(
     ...ports,
     'bind 127.0.0.1',
     `dir ${folder.path}`,
-    `sentinel monitor ${name} 127.0.0.1 ${primaryPort} ${quorum}`,
+    ...(isIP(host) ? [] : ['sentinel resolve-hostnames yes', 'sentinel announce-hostnames yes']),
+    `sentinel monitor ${name} ${host} ${primaryPort} ${quorum}`,
     `sentinel down-after-milliseconds ${name} ${DOWN_AFTER_MS}`,
     `sentinel failover-timeout ${name} 5000`,
   ];

@@ -10,16 +10,43 @@ const LAST_ID = '18446744073709551615-18446744073709551615';
 /**
  * `make_ready` adds an entry to a stream; `due` nil: due now. The due time is stored, since an entry's id is not a
  * reliable time once the clock was set back. `replayed` marks a replayed dead letter that was not attempted since.
- * Another client may have used the last possible id: `free_ids` gives its entry another one, and the next claim moves
- * it to the quarantine. `is_ours`: whether a relay can have written an entry. Needs NOW.
+ * Another client may have used the last possible id. `free_ids` then makes the stream anew, since XSETID of Redis 8 and
+ * of Valkey refuses ids below a deleted one. All claims stay, and the entry with that id gets another one: the next claim
+ * moves it to the quarantine. `is_ours`: whether a relay can have written an entry. Needs NOW.
  */
-export const READY = `${WHOLE}local function free_ids(stream)
-  local foreign = redis.call('XRANGE', stream, '${LAST_ID}', '${LAST_ID}')[1]
-  if foreign then redis.call('XDEL', stream, foreign[1]) end
-  local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
-  local reset = redis.pcall('XSETID', stream, string.format('%.0f-0', now()))
-  if reset.err and newest then redis.call('XSETID', stream, newest[1]) end
-  if foreign then redis.call('XADD', stream, '*', unpack(foreign[2], 1, math.min(#foreign[2], 100))) end
+export const READY = `${WHOLE}local function group_of(stream)
+  for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+    local fields = {}
+    for i = 1, #group, 2 do fields[group[i]] = group[i + 1] end
+    if fields.name == '${GROUP}' then return fields end
+  end
+end
+local function copy_entry(stream, id, fields)
+  redis.call('XADD', stream, id, unpack(fields, 1, math.min(#fields, 100)))
+end
+local function free_ids(stream)
+  local group, entries = group_of(stream), redis.call('XRANGE', stream, '-', '+')
+  local claims = group and redis.call('XPENDING', stream, '${GROUP}', '-', '+', group.pending) or {}
+  redis.call('DEL', stream)
+  local newest, foreign = '0-0', nil
+  for _, entry in ipairs(entries) do
+    if entry[1] == '${LAST_ID}' then
+      foreign = entry[2]
+    else
+      copy_entry(stream, entry[1], entry[2])
+      newest = entry[1]
+    end
+  end
+  if group then
+    local read_to = group['last-delivered-id']
+    if read_to == '${LAST_ID}' then read_to = newest end
+    redis.call('XGROUP', 'CREATE', stream, '${GROUP}', read_to, 'MKSTREAM')
+  end
+  for _, claim in ipairs(claims) do
+    redis.call('XCLAIM', stream, '${GROUP}', claim[2], 0, claim[1],
+      'IDLE', claim[3], 'RETRYCOUNT', claim[4], 'FORCE', 'JUSTID')
+  end
+  if foreign then copy_entry(stream, '*', foreign) end
 end
 local function make_ready(stream, id, attempts, due, replayed)
   local fields = { 'id', id, 'attempts', attempts, 'due', due or now(), 'replayed', replayed }
