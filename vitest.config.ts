@@ -95,7 +95,7 @@ export default defineConfig({
           exclude: ON_OTHER_SERVERS,
           // Suites that measure lateness are among them.
           fileParallelism: false,
-          sequence: { groupOrder: 7 },
+          sequence: { groupOrder: 4 },
         },
       },
       {
@@ -106,7 +106,7 @@ export default defineConfig({
           // A JVM starts and a Go compiler runs beside it.
           hookTimeout: 60_000,
           maxWorkers: 2,
-          sequence: { groupOrder: 4 },
+          sequence: { groupOrder: 5 },
         },
       },
       {
@@ -117,7 +117,7 @@ export default defineConfig({
           testTimeout: 120_000,
           // What is measured is not to wait for another test.
           fileParallelism: false,
-          sequence: { groupOrder: 5 },
+          sequence: { groupOrder: 6 },
         },
       },
       {
@@ -127,7 +127,7 @@ export default defineConfig({
           include: ['test/chaos/*.chaos.ts'],
           // What is said is said at once: it takes minutes.
           disableConsoleIntercept: true,
-          sequence: { groupOrder: 6 },
+          sequence: { groupOrder: 7 },
         },
       },
     ],
