@@ -42,6 +42,8 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 30_000,
     maxWorkers: 3,
+    // A test starts up to three relays, each of which takes a second of CPU.
+    maxConcurrency: 3,
     // Suites share the modules of their worker: loading them anew for each suite takes a third of the time.
     isolate: false,
     provide: { stateServer: 'alone' },

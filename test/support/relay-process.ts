@@ -18,6 +18,9 @@ export interface LogLine extends Record<string, unknown> {
   readonly msg: string;
 }
 
+/** Several relays that start at once on a busy machine take half of it. */
+const READY_MS_MAX = 40_000;
+
 /** A relay.yaml as a value; `admin` is always set to a free port. */
 export type RelayFile = Record<string, unknown>;
 
@@ -169,7 +172,7 @@ export class RelayProcess extends ObservedRelay implements AsyncDisposable {
     return { status: statusCode, text: await body.text() };
   }
 
-  async ready(withinMs?: number): Promise<void> {
+  async ready(withinMs = READY_MS_MAX): Promise<void> {
     await eventually(
       'ready',
       async () => {
