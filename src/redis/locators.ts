@@ -64,6 +64,9 @@ export const SILENT_SENTINELS: SentinelsEvents & ClusterEvents = {
   sentinels: () => undefined,
 };
 
+/** The slot of the empty key is 0. */
+const FIRST_SLOT_KEY = '';
+
 export class Locators {
   readonly #clock: Clock;
   readonly #events: SentinelsEvents & ClusterEvents;
@@ -78,9 +81,10 @@ export class Locators {
     this.#events = events;
   }
 
-  /** `section`: of the configuration. */
+  /** `section`: of the configuration. Of a cluster, the primary of the first slot. */
   of<Address extends RedisAddress>(address: Address, section: 'redis' | 'state'): Locator<Address> {
-    const { sentinel } = address;
+    const { sentinel, cluster } = address;
+    if (cluster !== null) return this.ofKey(address, section, FIRST_SLOT_KEY);
     if (sentinel === null) return fixedLocator(address);
     return sentinelLocator(address, this.sentinelsOf(sentinel, section));
   }
