@@ -32,7 +32,7 @@ const END_TO_END = 'test/**/*.e2e.test.ts';
 const LATENESS = 'test/e2e/{deadlines,failing-endpoint,take-over}.e2e.test.ts';
 
 /** Suites that start a dozen servers and relays at once. */
-const GROUPS_OF_SERVERS = 'test/e2e/sentinel*.e2e.test.ts';
+const GROUPS_OF_SERVERS = 'test/e2e/{sentinel*,cluster-*}.e2e.test.ts';
 
 // Projects with another number of workers, or with more time, run one after the other.
 // biome-ignore lint/style/noDefaultExport: vitest reads the default export

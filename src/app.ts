@@ -11,15 +11,24 @@ import { fewOpenFiles, spareOpenFiles } from './doctor/open-files.js';
 import { type Chance, type Clock, untilAborted } from './lib/clock.js';
 import { Lifecycle } from './lib/lifecycle.js';
 import { VERSION } from './lib/version.js';
-import type { RedisSettings, Settings } from './model/vocabulary.js';
+import type { Settings } from './model/vocabulary.js';
 import type { Outbox } from './outbox/outbox.js';
 import { Partition } from './partition/partition.js';
-import { type Locator, Locators } from './redis/locators.js';
+import { placeOf } from './redis/client.js';
+import { Locators } from './redis/locators.js';
 import { ServerClock } from './redis/server-clock.js';
+import { tagOf } from './redis/slots.js';
 import { Routing } from './routing/routes.js';
 import { Listener } from './source/listener.js';
-import { topologyOf } from './source/topology.js';
-import { markerKey, marksChannel, ownKeyPrefix, serverKey } from './state/format.js';
+import { type Followed, Listeners } from './source/listeners.js';
+import { type Topology, topologyOf, type WatchedPrimary } from './source/topology.js';
+import {
+  marksChannel,
+  ownKeyPrefix,
+  ownKeyPrefixIn,
+  serverKey,
+  taggedKeyPrefix,
+} from './state/format.js';
 import { createStores } from './stores.js';
 import type { BufferedOutput } from './telemetry/buffered-output.js';
 import { type Events, openEvents } from './telemetry/events.js';
@@ -95,24 +104,24 @@ export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<Er
 async function start(wiring: Wiring): Promise<void> {
   const { settings, metrics, events, serverClock, clock, chance } = wiring;
   const { databases } = settings.redis;
-  const routing = new Routing(settings.routes, ownKeyPrefix(settings.state.prefix));
-  const listeners = topologyOf(settings.redis, wiring.locators).primaries.map((locator) =>
-    createListener(wiring, locator),
-  );
+  const routing = new Routing(settings.routes, ...ownPrefixesOf(settings));
+  const topology = topologyOf(settings.redis, wiring.locators);
   const stores = createStores(wiring);
   const partition = new Partition({
     databases,
     routing,
     stores,
     serverClock,
+    refreshTopology: () => topology.refresh(),
     events,
     clock,
     chance,
   });
+  const listeners = createListeners(wiring, topology, partition);
   const endpoints = createEndpoints(wiring, stores.outbox);
   const workers = endpoints.map(({ worker }) => worker);
   const checks = () => [
-    ...listeners.flatMap((listener) => listener.checks()),
+    ...listeners.checks(),
     ...stores.checks(),
     ...sentinelChecks(wiring.locators),
     ...goneChecks(workers),
@@ -130,8 +139,7 @@ async function start(wiring: Wiring): Promise<void> {
   startPartition(wiring, partition);
   // At the same time: what expires while the state is away at the start is captured as well.
   const cancel = clock.after(SLOW_START_MS, () => events.relay.waiting(checks()));
-  const listening = listeners.map((listener) => startListener(wiring, listener, partition));
-  await Promise.all([...listening, stores.usable()]).finally(cancel);
+  await Promise.all([startListeners(wiring, listeners), stores.usable()]).finally(cancel);
   if (!wiring.stop.aborted) events.relay.started();
 }
 
@@ -224,17 +232,56 @@ function startPartition({ settings, lifecycle, graceOver }: Wiring, partition: P
   lifecycle.onStop('standby', () => partition.stopListening());
 }
 
+/** The clock of the first primary is that of the partition. */
+function createListeners(wiring: Wiring, topology: Topology, partition: Partition): Listeners {
+  const { events, clock, chance } = wiring;
+  let isFirst = true;
+  const follow = (primary: WatchedPrimary): Followed => {
+    const onSet = (stepMs: number) => events.source.clockSet(stepMs);
+    const serverClock = isFirst ? wiring.serverClock : new ServerClock(clock, onSet);
+    isFirst = false;
+    const { slots } = primary;
+    const listener = createListener(wiring, primary, serverClock);
+    const feed = partition.follow({ slots, serverClock });
+    return {
+      listener,
+      sink: feed,
+      sweepNow: () => partition.sweepNow(slots),
+      unfollow: () => partition.unfollow(feed),
+    };
+  };
+  return new Listeners({
+    topology,
+    follow,
+    onUnknown: (error, retryInMs) =>
+      events.source.redisUnavailable(placeOf(wiring.settings.redis), error, retryInMs),
+    clock,
+    chance,
+  });
+}
+
+/** What the keys of the relay's own begin with. */
+function ownPrefixesOf({ redis, state: { prefix } }: Settings): readonly string[] {
+  const own = ownKeyPrefix(prefix);
+  return redis.cluster === null ? [own] : [own, taggedKeyPrefix(prefix)];
+}
+
 function createListener(
-  { settings, events, clock, chance, serverClock }: Wiring,
-  locator: Locator<RedisSettings>,
+  { settings, events, clock, chance, locators }: Wiring,
+  { locator, slots }: WatchedPrimary,
+  serverClock: ServerClock,
 ): Listener {
   const { kind, prefix } = settings.state;
+  const ownPrefixIn = () => ownKeyPrefixIn(prefix, tagOf(slots.first ?? 0));
+  const { redis } = settings;
   return new Listener({
     serverClock,
     locator,
-    ownPrefix: ownKeyPrefix(prefix),
-    markerKey: markerKey(prefix),
+    ownPrefixes: ownPrefixesOf(settings),
+    ownPrefix: redis.cluster === null ? () => ownKeyPrefix(prefix) : ownPrefixIn,
     serverKey: serverKey(prefix),
+    ownerOf:
+      redis.cluster === null ? null : (key) => locators.clusterOf(redis, 'redis').ownerOf(key),
     marksChannel: kind === 'memory' ? null : marksChannel(prefix),
     events: events.source,
     clock,
@@ -250,12 +297,8 @@ function sentinelChecks({ hasSentinels, problems }: Locators): Check[] {
 }
 
 /** Resolves when the relay listens, or when it is stopped before that. */
-async function startListener(
-  { lifecycle, stop }: Wiring,
-  listener: Listener,
-  partition: Partition,
-): Promise<void> {
-  lifecycle.onStop('listener', () => listener.stop());
-  void untilAborted(stop).then(() => listener.stop());
-  await listener.start(partition);
+async function startListeners({ lifecycle, stop }: Wiring, listeners: Listeners): Promise<void> {
+  lifecycle.onStop('listener', () => listeners.stop());
+  void untilAborted(stop).then(() => listeners.stop());
+  await listeners.start();
 }

@@ -23,6 +23,7 @@ import { RedisOutbox } from './outbox/redis-outbox.js';
 import { defineOutboxScripts } from './outbox/scripts/scripts.js';
 import { Waits } from './outbox/waits.js';
 import type { Locators } from './redis/locators.js';
+import { ownKeyPrefix } from './state/format.js';
 import { ALWAYS_HELD, type Lease, type Standing } from './state/lease.js';
 import { QuarantineWatch } from './state/quarantine-watch.js';
 import { RedisLease } from './state/redis-lease.js';
@@ -97,7 +98,8 @@ function createRedisStores(
 ): Stores {
   const { deadLetters, unknownEndpointGraceMs } = redisSettings;
   const { endpoints } = settings;
-  const locator = locators.of(redisSettings.redis, redisSettings.section);
+  const own = ownKeyPrefix(redisSettings.prefix);
+  const locator = locators.ofKey(redisSettings.redis, redisSettings.section, own);
   const state = new RedisState({
     ...redisSettings,
     locator,

@@ -91,7 +91,7 @@ describe('every source', () => {
   });
 
   it('is named in kebab-case, by a word of the vocabulary', () => {
-    const bad = sources.filter(({ path }) => !/^[a-z/-]+\.ts$/.test(path));
+    const bad = sources.filter(({ path }) => !/^[a-z/-]+(\.d)?\.ts$/.test(path));
     const banned = sources.filter(({ path }) => /job|task|handler|manager|service|util/.test(path));
     expect([...bad, ...banned].map(({ path }) => path)).toEqual([]);
   });

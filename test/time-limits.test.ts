@@ -15,8 +15,8 @@ import {
   LOOK_EVERY_MS,
   REMEMBERS_ALL_AFTER_MS,
 } from '../src/state/redis-lease.js';
+import { READ_EVERY_MS } from '../src/watch/feed.js';
 import { BUFFERED_MS } from '../src/watch/replay-buffer.js';
-import { READ_EVERY_MS } from '../src/watch/standby.js';
 import { MARK_EVERY_MS } from '../src/watch/watch.js';
 
 it('lets a holder miss one renewal without losing the lease', () => {

@@ -15,7 +15,8 @@ interface OpenInterval extends Interval {
 }
 
 export class Sequence {
-  #interval = opened(null, 0);
+  readonly #intervals = new WeakSet<Interval>();
+  #interval = this.#opened(null, 0);
   /** The ordinal of the interval after each mark; the oldest mark first. */
   readonly #ordinals = new Map<string, number>();
 
@@ -50,19 +51,26 @@ export class Sequence {
     return this.#ordinals.has(mark);
   }
 
-  /** Returns a test of whether an event precedes the mark. Until the mark has arrived, no event does. */
-  isBefore(mark: string | null): (event: KeyEvent) => boolean {
-    const ordinal = this.#ordinals.get(mark ?? '') ?? 0;
+  /** Returns a test of whether an event precedes a mark. Until one of the marks has arrived, no event does. */
+  isBefore(marks: readonly string[]): (event: KeyEvent) => boolean {
+    const ordinal = Math.max(0, ...marks.map((mark) => this.#ordinals.get(mark) ?? 0));
     return ({ interval }) => interval !== undefined && interval.ordinal < ordinal;
   }
 
-  #begin(before: string | null): void {
-    this.#interval = opened(before, this.#interval.ordinal + 1);
+  /** Whether the interval is of this sequence. */
+  contains(interval: Interval): boolean {
+    return this.#intervals.has(interval);
   }
-}
 
-function opened(before: string | null, ordinal: number): OpenInterval {
-  return { before, after: null, ordinal, counts: new Map() };
+  #begin(before: string | null): void {
+    this.#interval = this.#opened(before, this.#interval.ordinal + 1);
+  }
+
+  #opened(before: string | null, ordinal: number): OpenInterval {
+    const interval = { before, after: null, ordinal, counts: new Map() };
+    this.#intervals.add(interval);
+    return interval;
+  }
 }
 
 /** Whether an expiration's name refers to a mark. */

@@ -1,4 +1,5 @@
 /** Opens the state in Redis and its dead letters for one command. */
+
 import { loadSettings } from '../config/load.js';
 import { systemClock, untilAborted } from '../lib/clock.js';
 import { pluralize } from '../lib/pluralize.js';
@@ -8,6 +9,7 @@ import type { Settings, StateSettings } from '../model/vocabulary.js';
 import { RedisDeadLetters } from '../outbox/redis-dead-letters.js';
 import { defineOutboxScripts } from '../outbox/scripts/scripts.js';
 import { Locators, SILENT_SENTINELS } from '../redis/locators.js';
+import { ownKeyPrefix } from '../state/format.js';
 import { RedisState, type StateEvents } from '../state/redis-state.js';
 import type { CliContext, FileOption } from './context.js';
 import { checkEndpoint, type DeadFilter } from './dead-filters.js';
@@ -75,7 +77,11 @@ export async function withState<Result>(
   const locators = new Locators(systemClock, SILENT_SENTINELS);
   const state = new RedisState({
     ...settings.state,
-    locator: locators.of(settings.state.redis, settings.state.section),
+    locator: locators.ofKey(
+      settings.state.redis,
+      settings.state.section,
+      ownKeyPrefix(settings.state.prefix),
+    ),
     databases: settings.redis.databases,
     endpoints: [...settings.endpoints.keys()],
     clock: systemClock,

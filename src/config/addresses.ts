@@ -150,14 +150,28 @@ export function readRedisUrl(text: string): Reading<RedisUrl> {
 
 /** Parses `host:port`. The default port is 26379. */
 export function readSentinelNode(text: string): Reading<HostPort> {
-  const fail = (hint: string | null) => reject(SENTINEL_NODE_EXPECTED, { hint });
+  return readNode(text, SENTINEL_PORT, SENTINEL_NODE_EXPECTED);
+}
+
+export const CLUSTER_NODE_EXPECTED = 'a node as host:port, such as 10.0.0.1:6379';
+
+/** host:port, as the nodes report it. */
+export const CLUSTER_ADDRESS_PATTERN = /^\S+:\d{1,5}$/;
+
+/** Parses `host:port`. The default port is 6379. */
+export function readClusterNode(text: string): Reading<HostPort> {
+  return readNode(text, REDIS_PORT, CLUSTER_NODE_EXPECTED);
+}
+
+function readNode(text: string, defaultPort: number, expected: string): Reading<HostPort> {
+  const fail = (hint: string | null) => reject(expected, { hint });
   if (text.includes('://')) return fail('write only the host and port, without a scheme');
   const [, bracketed, plain, digits] =
     /^(?:\[([^\]]+)\]|([A-Za-z0-9._-]+))(?::(\d{1,5}))?$/.exec(text) ?? [];
   const host = bracketed ?? plain;
   if (host === undefined) return fail(isIPv6(text) ? 'put the IPv6 address in [ ]' : null);
   if (bracketed !== undefined && !isIPv6(bracketed)) return fail('write an IPv6 address in [ ]');
-  const port = digits === undefined ? SENTINEL_PORT : Number(digits);
+  const port = digits === undefined ? defaultPort : Number(digits);
   if (port < 1 || port > PORT_MAX) return fail(`a port is 1 to ${PORT_MAX}`);
   return accept({ host, port });
 }

@@ -27,6 +27,7 @@ function checkState(state: Section): Complaint[] {
     return [
       ...checkLogin(['state'], state),
       ...checkSentinel('state', state),
+      ...checkCluster('state', state),
       ...checkTls('state', state),
     ];
   }
@@ -52,12 +53,23 @@ function checkSentinel(name: 'redis' | 'state', section: Section): Complaint[] {
   ];
 }
 
-/** Certificates require a rediss:// URL in the same section, or sentinels. */
+/** Another two ways to name one server. */
+function checkCluster(name: 'redis' | 'state', section: Section): Complaint[] {
+  if (!isGiven(section, 'cluster')) return [];
+  return ['url', 'sentinel']
+    .filter((key) => isGiven(section, key))
+    .map((key) => {
+      const wording = mismatch(`${key} or cluster`, { found: 'both', hint: 'remove one' });
+      return complain([name, 'cluster'], wording, 'key');
+    });
+}
+
+/** Certificates require a rediss:// URL in the same section, sentinels or a cluster. */
 function checkTls(name: 'redis' | 'state', section: Section): Complaint[] {
   const tls = asMapping(section.tls);
   if (tls === null || Object.keys(tls).length === 0) return [];
   const pair = checkKeyPair([name, 'tls'], tls);
-  if (isGiven(section, 'sentinel')) return pair;
+  if (isGiven(section, 'sentinel') || isGiven(section, 'cluster')) return pair;
   const fail = (found: string) => {
     const wording = mismatch(`a rediss:// URL in ${name}.url beside it`, { found });
     return [complain([name, 'tls'], wording, 'key'), ...pair];
@@ -246,6 +258,7 @@ export function checkTogether(root: unknown): Complaint[] {
   return [
     ...checkLogin(['redis'], redis),
     ...checkSentinel('redis', redis),
+    ...checkCluster('redis', redis),
     ...checkTls('redis', redis),
     ...checkDatabases(redis),
     ...checkState(asMapping(file.state) ?? {}),

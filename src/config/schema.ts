@@ -5,10 +5,13 @@ import { METHODS, TEMPLATE_CONTENT_TYPES, type TemplateContentType } from '../mo
 import { LOG_FORMATS, LOG_LEVELS } from '../model/log-settings.js';
 import { NAME_PATTERN } from '../model/names.js';
 import type { Pattern } from '../model/pattern.js';
-import { SENTINELS_MAX } from '../model/redis-login.js';
+import { CLUSTER_NODES_MAX, SENTINELS_MAX } from '../model/redis-login.js';
 import { compilePattern, PatternError } from '../routing/pattern.js';
 import {
+  CLUSTER_ADDRESS_PATTERN,
+  CLUSTER_NODE_EXPECTED,
   DATABASE_MAX,
+  readClusterNode,
   readListenAddress,
   readRedisUrl,
   readSentinelNode,
@@ -138,6 +141,23 @@ const sentinel = mapping({
     ),
 });
 
+/** The `cluster` section of `redis` and `state`. */
+const cluster = mapping({
+  nodes: list(text(CLUSTER_NODE_EXPECTED, readClusterNode), {
+    min: 1,
+    max: CLUSTER_NODES_MAX,
+  }).describe(
+    'Some nodes of the cluster, as host:port; they report the others. The default port is 6379',
+  ),
+  address_map: recordOf(
+    'a mapping from the addresses that the nodes report to those to connect to',
+    textLike('an address such as 10.0.0.1:6379', CLUSTER_ADDRESS_PATTERN),
+    text(CLUSTER_NODE_EXPECTED, readClusterNode),
+  )
+    .optional()
+    .describe('By the address that the nodes report for a node: the address to connect to instead'),
+});
+
 const redis = mapping({
   url: text('a Redis URL such as redis://127.0.0.1:6379', readRedisUrl)
     .prefault('redis://127.0.0.1:6379')
@@ -148,11 +168,14 @@ const redis = mapping({
   sentinel: sentinel
     .optional()
     .describe('Instead of url: the sentinels that name the primary, which the relay follows'),
+  cluster: cluster
+    .optional()
+    .describe('Instead of url: a Redis Cluster, all of whose primaries the relay follows'),
   ...login({ orElse: '' }),
   tls: redisTls
     .optional()
     .describe(
-      'Certificates for a rediss:// server; read before each connection. With sentinel, turns on TLS, even if empty ({})',
+      'Certificates for a rediss:// server; read before each connection. With sentinel or cluster, turns on TLS, even if empty ({})',
     ),
   databases: list(whole({ min: 0, max: DATABASE_MAX }), { min: 1, max: DATABASES_MAX })
     .optional()
@@ -187,10 +210,17 @@ const state = mapping({
   sentinel: sentinel
     .optional()
     .describe('As redis.sentinel, instead of state.url, for the Redis that stores the state'),
-  ...login({ orElse: '. By default, without state.url and state.sentinel, as for redis' }),
+  cluster: cluster
+    .optional()
+    .describe('As redis.cluster, instead of state.url: the state is on the primary of its slot'),
+  ...login({
+    orElse: '. By default, without state.url, state.sentinel and state.cluster, as for redis',
+  }),
   tls: redisTls
     .optional()
-    .describe('As redis.tls, for state.url or state.sentinel; without both, redis.tls applies'),
+    .describe(
+      'As redis.tls, for state.url, state.sentinel or state.cluster; without these, redis.tls applies',
+    ),
   prefix: textLike(STATE_PREFIX_EXPECTED, STATE_PREFIX_PATTERN)
     .prefault(DEFAULT_STATE_PREFIX)
     .describe('The key prefix of the state, in braces; unique for each configuration'),

@@ -1,6 +1,7 @@
 /** The parsed configuration → the relay's settings. Pure. */
 import { type BodyFormat, NO_BODY } from '../model/body-format.js';
 import type {
+  ClusterSettings,
   LoginSection,
   RedisCredentials,
   RedisTls,
@@ -25,7 +26,7 @@ const NO_LOGIN: LoginInFile = {};
 function loginOf(file: RelayFile, section: LoginSection): LoginInFile {
   switch (section) {
     case 'redis':
-      return isWatchedBySentinel(file) ? { ...file.redis, url: undefined } : file.redis;
+      return hasDefaultUrl(file) ? { ...file.redis, url: undefined } : file.redis;
     case 'state':
       return file.state;
     case 'redis.sentinel':
@@ -35,14 +36,14 @@ function loginOf(file: RelayFile, section: LoginSection): LoginInFile {
   }
 }
 
-/** Whether sentinels name the watched Redis. Its URL then has only the default. */
-function isWatchedBySentinel({ redis }: RelayFile): boolean {
-  return redis.sentinel !== undefined;
+/** Whether sentinels or a cluster name the watched Redis. Its URL then has only the default. */
+function hasDefaultUrl({ redis }: RelayFile): boolean {
+  return redis.sentinel !== undefined || redis.cluster !== undefined;
 }
 
 /** Whether the section `state` names a server, which is then not the one of `redis`. */
 export function namesStateServer({ state }: RelayFile): boolean {
-  return state.url !== undefined || state.sentinel !== undefined;
+  return state.url !== undefined || state.sentinel !== undefined || state.cluster !== undefined;
 }
 
 /** The password in the section itself; null when there is none. */
@@ -140,7 +141,15 @@ function sentinelSettings(
   };
 }
 
-/** The address before the sentinels have named it. */
+/** Null: the section names no cluster. */
+function clusterSettings(file: RelayFile, section: 'redis' | 'state'): ClusterSettings | null {
+  const { cluster } = file[section];
+  if (cluster === undefined) return null;
+  const addressMap = new Map(Object.entries(cluster.address_map ?? {}));
+  return { nodes: cluster.nodes, addressMap };
+}
+
+/** The address before the sentinels or the cluster have named it. */
 const NOT_NAMED_YET = { host: '', port: 0, path: null, database: null } as const;
 
 function redisSettings(
@@ -149,12 +158,13 @@ function redisSettings(
   extraCaProblem: string | null,
 ): RedisSettings {
   const { url, databases, notifications } = file.redis;
-  const { host, port, path, database } = isWatchedBySentinel(file) ? NOT_NAMED_YET : url;
+  const { host, port, path, database } = hasDefaultUrl(file) ? NOT_NAMED_YET : url;
   return {
     host,
     port,
     path,
     sentinel: sentinelSettings(file, 'redis', fromFiles, extraCaProblem),
+    cluster: clusterSettings(file, 'redis'),
     username: usernameOf(file, 'redis'),
     ...credentialsOfSection(file, 'redis', fromFiles, extraCaProblem),
     files: null,
@@ -176,12 +186,13 @@ function stateRedis(
   const sentinel = isElsewhere
     ? sentinelSettings(file, 'state', fromFiles, extraCaProblem)
     : redis.sentinel;
+  const cluster = isElsewhere ? clusterSettings(file, 'state') : redis.cluster;
   const section = hasLoginOfRedis(file, fromFiles) ? 'redis' : 'state';
   const username = usernameOf(file, section);
   const credentials = stateCredentials(file, fromFiles, extraCaProblem);
   const database = (isElsewhere ? own.database : redis.databases[0]) ?? 0;
   return {
-    redis: { host, port, path, sentinel, username, ...credentials, files: null },
+    redis: { host, port, path, sentinel, cluster, username, ...credentials, files: null },
     database,
     section,
   } as const;

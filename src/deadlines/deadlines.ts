@@ -59,11 +59,13 @@ export interface Deadlines {
    */
   capturedByOlder(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]>;
 
-  /** Stores the watermark: all events before this mark are captured or written to the index. */
-  advanceWatermark(mark: string): Promise<void>;
+  /**
+   * Stores the watermark: the events before these marks, one of each primary, are captured or written to the index.
+   */
+  advanceWatermark(marks: readonly string[]): Promise<void>;
 
-  /** The watermark; null if there is none, or if a replica of another configuration stored it. */
-  watermark(): Promise<string | null>;
+  /** The watermark; empty if there is none, or if a replica of another configuration stored it. */
+  watermark(): Promise<readonly string[]>;
 
   /**
    * Sets the entries of these keys aside: the keys expired, and match no route of this replica. A replica with another

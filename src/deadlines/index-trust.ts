@@ -20,62 +20,70 @@ interface Term {
 }
 
 export class IndexTrust {
-  #term: Term | null = null;
+  /** One for each primary. */
+  readonly #terms = new Map<TermSession, Term>();
 
   /** Begins a term. */
   begin(session: TermSession): void {
-    this.#term = { session, caughtUp: new Latch(), complete: new Set(), hasLost: false };
+    const term = { session, caughtUp: new Latch(), complete: new Set<number>(), hasLost: false };
+    this.#terms.set(session, term);
   }
 
   /** Ends the term. */
-  end(): void {
-    const term = this.#term;
-    this.#term = null;
+  end(session: TermSession): void {
+    const term = this.#terms.get(session);
+    this.#terms.delete(session);
     term?.caughtUp.open();
   }
 
   /** Ends the catch-up: expirations missed before the term are queued, as far as the first search finds them. */
-  catchUp(): void {
-    this.#term?.caughtUp.open();
+  catchUp(session: TermSession): void {
+    this.#terms.get(session)?.caughtUp.open();
   }
 
-  /** Whether there may be missed expirations from before the term that are not queued yet. */
+  /** Whether there may be missed expirations from before a term that are not queued yet. */
   get isCatchingUp(): boolean {
-    return !this.#term?.caughtUp.isOpen;
+    const terms = [...this.#terms.values()];
+    return terms.length === 0 || terms.some(({ caughtUp }) => !caughtUp.isOpen);
   }
 
-  /** Resolves with true once the catch-up ends, with false when the term ends first or there is none. */
+  /** Resolves with true once all catch-ups end, with false when the terms end first or there is none. */
   async caughtUp(): Promise<boolean> {
-    const term = this.#term;
-    await term?.caughtUp.untilOpen();
-    return term !== null && term === this.#term;
+    const terms = [...this.#terms.values()];
+    for (const { caughtUp } of terms) await caughtUp.untilOpen();
+    return terms.some((term) => this.#isCurrent(term));
   }
 
   /** Records that all deadlines of a database have been read. */
-  gain(database: number): void {
-    this.#term?.complete.add(database);
+  gain(session: TermSession, database: number): void {
+    this.#terms.get(session)?.complete.add(database);
   }
 
   /** Records that a change was lost: deadlines in the index may be out of date. */
   lose(): void {
-    if (this.#term !== null) this.#term.hasLost = true;
+    for (const term of this.#terms.values()) term.hasLost = true;
   }
 
   /** Whether an `expired` long before the deadline in the index can only mean that a command removed the key. */
   tellsRemovals(database: number): boolean {
-    const term = this.#term;
-    if (term === null || term.hasLost) return false;
-    return term.complete.has(database) && term.session.tellsRemovals();
+    const terms = [...this.#terms.values()];
+    const tells = ({ hasLost, complete, session }: Term) =>
+      !hasLost && complete.has(database) && session.tellsRemovals();
+    return terms.length > 0 && terms.every(tells);
   }
 
   /** Resolves with whether all events published so far are queued. */
   async barrier(): Promise<boolean> {
-    const term = this.#term;
+    const terms = [...this.#terms.values()];
     try {
-      await term?.session.barrier();
-      return term !== null && term === this.#term;
+      await Promise.all(terms.map(({ session }) => session.barrier()));
+      return terms.length > 0 && terms.every((term) => this.#isCurrent(term));
     } catch {
       return false;
     }
+  }
+
+  #isCurrent(term: Term): boolean {
+    return this.#terms.get(term.session) === term;
   }
 }

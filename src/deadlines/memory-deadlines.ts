@@ -177,10 +177,10 @@ export class MemoryDeadlines implements Deadlines {
   }
 
   /** Does nothing: the index ends with this process, and no other replica continues from it. */
-  async advanceWatermark(_mark: string): Promise<void> {}
+  async advanceWatermark(_marks: readonly string[]): Promise<void> {}
 
-  async watermark(): Promise<null> {
-    return null;
+  async watermark(): Promise<readonly string[]> {
+    return [];
   }
 
   /** Deletes the entries: no other configuration shares this index. */

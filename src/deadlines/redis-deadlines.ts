@@ -37,7 +37,7 @@ const ASK_BATCH = 1_000;
 const PUT_BATCH = 250;
 
 /** A mark, and the number of a configuration; relays of version 0.1 stored a time. */
-const WATERMARK = /^(?:([0-9a-f]{0,8}\.\d{1,16}\.\d{1,16}) (\d{1,15})|\d{1,15})$/;
+const WATERMARK = /^(?:((?:[0-9a-f]{0,8}\.\d{1,16}\.\d{1,16},?){1,1000}) (\d{1,15})|\d{1,15})$/;
 
 export class RedisDeadlines implements Deadlines {
   readonly #state: RedisState;
@@ -177,21 +177,21 @@ export class RedisDeadlines implements Deadlines {
     return scores;
   }
 
-  async advanceWatermark(mark: string): Promise<void> {
+  async advanceWatermark(marks: readonly string[]): Promise<void> {
     const { prefix } = this.#state;
     const keys = [leaseKey(prefix), watermarkKey(prefix), claimedKey(prefix)];
-    const args = [tokenOf(this.#lease), `${mark} ${this.#lease.number}`];
+    const args = [tokenOf(this.#lease), `${marks.join()} ${this.#lease.number}`];
     await this.#state.run('track', () => this.#scripts.deadlinesAdvanceWatermark(keys, args));
   }
 
-  async watermark(): Promise<string | null> {
+  async watermark(): Promise<readonly string[]> {
     const { redis, prefix } = this.#state;
     const key = watermarkKey(prefix);
     const text = await this.#state.run('track', () => redis.get(key));
     const found = await this.#stored.text(key, text, WATERMARK);
-    const [, mark = null, number] = found ?? [];
+    const [, marks = '', number] = found ?? [];
     // A watermark of another configuration does not count: its replica had other routes.
-    return Number(number) === this.#lease.number ? mark : null;
+    return Number(number) === this.#lease.number ? marks.split(',') : [];
   }
 
   scan(database: number): AsyncIterable<readonly KeyInDatabase[]> {

@@ -33,13 +33,15 @@ export interface QueryContext {
 
 /**
  * Connects, runs `ask`, and disconnects. The first query without a response within ANSWER_MS_MAX ends the
- * connection. Rejects with a RelayError that explains the problem; `section`: of the configuration.
+ * connection. Rejects with a RelayError that explains the problem; `section`: of the configuration. In a
+ * cluster, the primary of the slot of `key` is asked.
  */
 export async function withServer<Result>(
   configured: RedisAddress,
   section: 'redis' | 'state',
   { stop, locators }: QueryContext,
   ask: (connection: RedisConnection, address: RedisAddress) => Promise<Result>,
+  key = '',
 ): Promise<Result> {
   const closing = new AbortController();
   const close = () => closing.abort();
@@ -48,7 +50,7 @@ export async function withServer<Result>(
   let connection: RedisConnection | null = null;
   let address = configured;
   try {
-    address = await locators.of(configured, section).locate();
+    address = await locators.ofKey(configured, section, key).locate();
     connection = await connect(
       address,
       'doctor',

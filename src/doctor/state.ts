@@ -5,7 +5,7 @@ import { pluralize } from '../lib/pluralize.js';
 import { printable } from '../lib/printable.js';
 import { configurationOf } from '../model/configuration.js';
 import { RelayError } from '../model/errors.js';
-import type { Settings, StateSettings } from '../model/vocabulary.js';
+import type { RedisAddress, Settings, StateSettings } from '../model/vocabulary.js';
 import { redisUser } from '../redis/advice.js';
 import { addressOf, stateError } from '../redis/client.js';
 import type { RedisConnection } from '../redis/connect.js';
@@ -63,9 +63,10 @@ export async function examineState(settings: Settings, asking: QueryContext): Pr
   const isOwn = hasOwnSentinels(redis, settings.redis);
   const sentinels = isOwn ? await examineSentinels(redis, section, asking) : [];
   try {
-    const findings = await withServer(redis, section, asking, (connection, address) =>
-      examine(connection, { ...state, redis: address }, settings, asking),
-    );
+    const ask = (connection: RedisConnection, address: RedisAddress) =>
+      examine(connection, { ...state, redis: address }, settings, asking);
+    const own = ownKeyPrefix(state.prefix);
+    const findings = await withServer(redis, section, asking, ask, own);
     return [...sentinels, ...findings];
   } catch (error) {
     // The connection error was already reported for the Redis of the keys.

@@ -47,6 +47,17 @@ export interface HostPort {
 /** The maximum number of sentinels of one primary: the relay holds two connections to each. */
 export const SENTINELS_MAX = 100;
 
+/** The maximum number of configured nodes of a cluster. */
+export const CLUSTER_NODES_MAX = 1_000;
+
+/** A Redis Cluster. Its nodes have the login of their section. */
+export interface ClusterSettings {
+  /** Some of the nodes; these report the others. */
+  readonly nodes: readonly HostPort[];
+  /** By the host:port that the nodes report: the address to connect to. */
+  readonly addressMap: ReadonlyMap<string, HostPort>;
+}
+
 /** The sentinels that name the primary of a Redis, and the login to them. */
 export interface SentinelSettings extends RedisCredentials {
   /** The name of the primary in the configuration of the sentinels. */

@@ -9,7 +9,12 @@ import type { BodyFormat, ContentType, Method } from './body-format.js';
 import type { Endpoint } from './endpoint.js';
 import type { LogFormat, LogLevel } from './log-settings.js';
 import type { Pattern } from './pattern.js';
-import type { RedisCredentials, RedisFiles, SentinelSettings } from './redis-login.js';
+import type {
+  ClusterSettings,
+  RedisCredentials,
+  RedisFiles,
+  SentinelSettings,
+} from './redis-login.js';
 
 /** How the relay learned of an expiration. `recovery` is inferred, and marked as such for the receiver. */
 export type DetectedBy = 'notification' | 'recovery';
@@ -74,6 +79,8 @@ export interface ChangedEvent extends DetectedEvent {
   readonly kind: 'changed';
   /** The deadline read after the change, if any: a key that is missing by now expired at that deadline. */
   readonly readDeadlineMs?: number;
+  /** The key was removed where it was, and may have moved: if it is missing everywhere, it did not expire. */
+  readonly isRemoval?: boolean;
   /** The key was removed before: the index may have an entry of that life. */
   readonly followsRemoval?: boolean;
 }
@@ -299,13 +306,15 @@ export interface DeadLetter {
 
 /** A Redis server and the login to it. */
 export interface RedisAddress extends RedisCredentials {
-  /** Empty for a Unix socket, and while the sentinels have not named the primary. */
+  /** Empty for a Unix socket, and while the sentinels or the cluster have not named the primary. */
   readonly host: string;
   readonly port: number;
   /** The path of a Unix socket; null for TCP. */
   readonly path: string | null;
   /** The sentinels that name the host and port; null when the configuration has the address. */
   readonly sentinel: SentinelSettings | null;
+  /** The cluster whose nodes name the host and port; null: the server is addressed as one server. */
+  readonly cluster: ClusterSettings | null;
   readonly username: string | null;
   /** Null when neither the password nor a certificate comes from a file. */
   readonly files: RedisFiles | null;

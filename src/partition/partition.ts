@@ -12,31 +12,45 @@ import type { Deadlines } from '../deadlines/deadlines.js';
 import { IndexTrust } from '../deadlines/index-trust.js';
 import { Tracker } from '../deadlines/tracker.js';
 import type { Chance, Clock } from '../lib/clock.js';
-import type { KeyEvent, KeyInDatabase, MarkEvent } from '../model/vocabulary.js';
+import type { KeyInDatabase } from '../model/vocabulary.js';
 import type { ServerClock } from '../redis/server-clock.js';
+import type { Slots } from '../redis/slots.js';
 import type { Routing } from '../routing/routes.js';
-import type { EventSink } from '../source/listener.js';
-import type { Session } from '../source/session.js';
+import type { Lease } from '../state/lease.js';
 import type { PartitionStores } from '../stores.js';
 import type { Events } from '../telemetry/events.js';
 import { ValueKeeper } from '../values/keeper.js';
+import { Baton } from '../watch/baton.js';
+import type { Feed } from '../watch/feed.js';
 import { IndexUpdater } from '../watch/index-updater.js';
 import { MarkWriter } from '../watch/mark-writer.js';
+import { Owners } from '../watch/owners.js';
+import { RoutedKeyspace } from '../watch/routed-keyspace.js';
 import { Standby } from '../watch/standby.js';
-import { Watch } from '../watch/watch.js';
+import { Watch, type WatchParts } from '../watch/watch.js';
+import { Watermark } from '../watch/watermark.js';
 
 export interface PartitionParts {
   readonly databases: readonly number[];
   readonly routing: Routing;
   readonly stores: PartitionStores;
-  /** The clock of the Redis that holds the keys. */
-  readonly serverClock: ServerClock;
+  /** The clock of the Redis that holds the keys; with several primaries, of one of them. */
+  readonly serverClock: Pick<ServerClock, 'nowMs' | 'refresh' | 'corrected'>;
+  /** Resolves when it is known again which primary has which slots, or cannot be. Never rejects. */
+  readonly refreshTopology: () => Promise<void>;
   readonly events: Events;
   readonly clock: Clock;
   readonly chance: Chance;
 }
 
-export class Partition implements EventSink {
+/** What a partition knows of a primary. */
+export interface FollowedPrimary {
+  /** As known now. */
+  readonly slots: Slots;
+  readonly serverClock: ServerClock;
+}
+
+export class Partition {
   readonly #queue: EventQueue;
   readonly #processor: EventProcessor;
   readonly #overflow: OverflowLog;
@@ -44,11 +58,14 @@ export class Partition implements EventSink {
   readonly #capture: Capture;
   readonly #updater: IndexUpdater;
   readonly #standby: Standby;
+  readonly #watchParts: Omit<WatchParts, 'slots' | 'marks' | 'serverNowMs'>;
+  readonly #lease: Lease;
 
   /** Each part refers only to parts that are created before it. */
-  constructor({ databases, routing, stores, serverClock, events, clock, chance }: PartitionParts) {
+  constructor(parts: PartitionParts) {
+    const { databases, routing, stores, serverClock, refreshTopology, events, clock } = parts;
+    const { chance } = parts;
     const { outbox, lease, server } = stores;
-    const serverNowMs = () => serverClock.nowMs();
     const trust = new IndexTrust();
     const queue = createEventQueue(clock);
     const overflow = new OverflowLog(clock);
@@ -57,7 +74,7 @@ export class Partition implements EventSink {
       queue,
       overflow,
       trust,
-      serverNowMs,
+      serverNowMs: () => serverClock.nowMs(),
       events: events.capture,
     });
     const deadlines = stores.openDeadlines((keys: readonly KeyInDatabase[]) => intake.reread(keys));
@@ -83,6 +100,8 @@ export class Partition implements EventSink {
       clock,
       chance,
     });
+    const owners = new Owners();
+    const keyspace = new RoutedKeyspace({ owners, trust, refreshTopology, clock });
     this.#updater = new IndexUpdater({
       queue,
       processor,
@@ -91,10 +110,11 @@ export class Partition implements EventSink {
       tracker,
       values,
       trust,
+      owners,
+      keyspace,
+      clock,
     });
-    const sequence = new Sequence();
-    const marks = new MarkWriter(lease, sequence);
-    const watch = new Watch({
+    this.#watchParts = {
       databases,
       routing,
       deadlines,
@@ -103,27 +123,25 @@ export class Partition implements EventSink {
       queue,
       intake,
       trust,
-      marks,
-      updater: this.#updater,
-      serverNowMs,
+      owners,
+      keyspace,
+      watermark: new Watermark(deadlines),
+      nudging: new Baton(clock),
       events: events.watch,
       clock,
-    });
+    };
     this.#standby = new Standby({
       databases,
       routing,
       queue,
       intake,
-      sequence,
-      marks,
       deadlines,
-      watch,
       lease,
       server,
-      serverClock,
       events: events.watch,
       clock,
     });
+    this.#lease = lease;
     this.#queue = queue;
     this.#processor = processor;
     this.#overflow = overflow;
@@ -146,10 +164,28 @@ export class Partition implements EventSink {
     this.#standby.start();
   }
 
-  readonly onSubscribing = (): void => this.#standby.onSubscribing();
-  readonly onEvent = (event: KeyEvent | MarkEvent): void => this.#standby.onEvent(event);
-  readonly onConnected = (session: Session): void => this.#standby.onConnected(session);
-  readonly onDisconnected = (): Promise<void> => this.#standby.onDisconnected();
+  /** Adds a primary, whose events the feed receives. */
+  follow({ slots, serverClock }: FollowedPrimary): Feed {
+    const sequence = new Sequence();
+    const writer = new MarkWriter(this.#lease, sequence);
+    const watch = new Watch({
+      ...this.#watchParts,
+      slots,
+      marks: writer,
+      serverNowMs: () => serverClock.nowMs(),
+    });
+    return this.#standby.follow({ sequence, marks: writer, watch, serverClock });
+  }
+
+  /** Removes a primary to which this replica does not listen any more. */
+  unfollow(feed: Feed): Promise<void> {
+    return this.#standby.unfollow(feed);
+  }
+
+  /** Requests an immediate sweep of the keys in these slots: the primary has gained some of them. */
+  sweepNow(slots: Slots): void {
+    for (const owner of this.#watchParts.owners.all) if (owner.slots === slots) owner.sweepNow();
+  }
 
   /** Ends the current term, and begins no other. */
   stopListening(): Promise<void> {

@@ -22,16 +22,18 @@ import { type Place, settingNames } from './setting-names.js';
  * the sentinels have not named the primary, it has no host.
  */
 export function addressOf(place: Place): string {
-  const { host, port, path = null, sentinel = null } = place;
+  const { host, port, path = null, sentinel = null, cluster = null } = place;
   if (path !== null) return `unix://${printable(path)}`;
-  if (sentinel !== null && host === '') return placeOf(place);
+  if ((sentinel !== null || cluster !== null) && host === '') return placeOf(place);
   const at = host.includes(':') ? `[${host}]:${port}` : `${printable(host)}:${port}`;
   return sentinel === null ? at : `${at} (${placeOf(place)})`;
 }
 
 /** Identifies a Redis by its configuration: the primary of some sentinels is one Redis, wherever it is now. */
 export function placeOf(place: Place): string {
-  const { sentinel = null } = place;
+  const { sentinel = null, cluster = null } = place;
+  const [node] = cluster?.nodes ?? [];
+  if (node !== undefined) return `the cluster of ${addressOf(node)}`;
   return sentinel === null ? addressOf(place) : `the primary of ${sentinel.master}`;
 }
 
@@ -214,9 +216,13 @@ export function replicaError(place: Place, primary: string | null): RedisIsRepli
 
 /** What is to be done about a replica. `isAwaited`: the sentinels do it, and the relay waits. */
 export function replicaRemedy(
-  { sentinel = null }: Place,
+  { sentinel = null, cluster = null }: Place,
   section: 'redis' | 'state',
 ): { readonly text: string; readonly isAwaited: boolean } {
+  if (cluster !== null) {
+    const text = 'The relay waits until it is a primary, or the cluster names another node';
+    return { text, isAwaited: true };
+  }
   if (sentinel === null) {
     return { text: `Point ${section}.url at the primary`, isAwaited: false };
   }

@@ -6,6 +6,7 @@ import type { Clock } from '../lib/clock.js';
 import type { SentinelSettings } from '../model/redis-login.js';
 import type { RedisAddress } from '../model/vocabulary.js';
 import { addressOf } from './client.js';
+import { Cluster, type ClusterEvents, type MovingPlace } from './cluster/cluster.js';
 import { Sentinels, type SentinelsEvents } from './sentinels/sentinels.js';
 
 export interface Locator<Address extends RedisAddress = RedisAddress> {
@@ -40,27 +41,50 @@ function sentinelLocator<Address extends RedisAddress>(
   };
 }
 
+/** The same address with the host and port of a node. */
+export function inCluster<Address extends RedisAddress>(
+  address: Address,
+  place: MovingPlace,
+): Locator<Address> {
+  const at = ({ host, port }: RedisAddress): Address => ({ ...address, host, port });
+  return {
+    get address() {
+      return at(place.address);
+    },
+    locate: async () => at(await place.locate()),
+    onMoved: (listener) => place.onMoved(listener),
+  };
+}
+
 /** For commands, which report problems through their own errors. */
-export const SILENT_SENTINELS: SentinelsEvents = {
+export const SILENT_SENTINELS: SentinelsEvents & ClusterEvents = {
+  topologyChanged: () => undefined,
   credentialsUnusable: () => undefined,
   primaryMoved: () => undefined,
   sentinels: () => undefined,
 };
 
+/** The slot of the empty key is 0. */
+const FIRST_SLOT_KEY = '';
+
 export class Locators {
   readonly #clock: Clock;
-  readonly #events: SentinelsEvents;
+  readonly #events: SentinelsEvents & ClusterEvents;
   /** One for each distinct setting. */
   readonly #groups: { readonly settings: SentinelSettings; readonly sentinels: Sentinels }[] = [];
 
-  constructor(clock: Clock, events: SentinelsEvents) {
+  /** By their nodes. */
+  readonly #clusters = new Map<string, Cluster>();
+
+  constructor(clock: Clock, events: SentinelsEvents & ClusterEvents) {
     this.#clock = clock;
     this.#events = events;
   }
 
-  /** `section`: of the configuration. */
+  /** `section`: of the configuration. Of a cluster, the primary of the first slot. */
   of<Address extends RedisAddress>(address: Address, section: 'redis' | 'state'): Locator<Address> {
-    const { sentinel } = address;
+    const { sentinel, cluster } = address;
+    if (cluster !== null) return this.ofKey(address, section, FIRST_SLOT_KEY);
     if (sentinel === null) return fixedLocator(address);
     return sentinelLocator(address, this.sentinelsOf(sentinel, section));
   }
@@ -83,7 +107,28 @@ export class Locators {
     return this.#groups.length > 0;
   }
 
+  /** `address` has a cluster. Keys and state with the same nodes share it. */
+  clusterOf(address: RedisAddress, section: 'redis' | 'state'): Cluster {
+    const nodes = (address.cluster?.nodes ?? []).map((node) => addressOf(node)).join();
+    const known = this.#clusters.get(nodes);
+    if (known !== undefined) return known;
+    const cluster = new Cluster({ address, section, clock: this.#clock, events: this.#events });
+    this.#clusters.set(nodes, cluster);
+    return cluster;
+  }
+
+  /** Where the primary of a key's slot is, if the address has a cluster; else as `of`. */
+  ofKey<Address extends RedisAddress>(
+    address: Address,
+    section: 'redis' | 'state',
+    key: string,
+  ): Locator<Address> {
+    if (address.cluster === null) return this.of(address, section);
+    return inCluster(address, this.clusterOf(address, section).placeOf(key));
+  }
+
   close(): void {
+    for (const cluster of this.#clusters.values()) cluster.close();
     for (const { sentinels } of this.#groups) sentinels.close();
   }
 }

@@ -1,5 +1,5 @@
 /** The settings that messages about a connection name. Pure. */
-import type { LoginSection } from '../model/redis-login.js';
+import type { ClusterSettings, LoginSection } from '../model/redis-login.js';
 
 /** The address of a Redis or of a Sentinel. */
 export interface Place {
@@ -9,6 +9,8 @@ export interface Place {
   readonly path?: string | null;
   /** The sentinels that named the host and port. */
   readonly sentinel?: { readonly master: string } | null;
+  /** The cluster whose nodes named the host and port. */
+  readonly cluster?: Pick<ClusterSettings, 'nodes'> | null;
 }
 
 export interface SettingNames {
@@ -22,11 +24,11 @@ export interface SettingNames {
 }
 
 export function settingNames(
-  { sentinel = null }: Pick<Place, 'sentinel'>,
+  { sentinel = null, cluster = null }: Pick<Place, 'sentinel' | 'cluster'>,
   section: LoginSection,
 ): SettingNames {
   const isOfSentinels = section.endsWith('.sentinel');
-  if (!isOfSentinels && sentinel === null) {
+  if (!isOfSentinels && sentinel === null && cluster === null) {
     const server = `${section}.url`;
     return {
       server,
@@ -35,8 +37,9 @@ export function settingNames(
       turnTlsOff: `use redis:// in ${server}`,
     };
   }
+  const way = cluster === null ? 'sentinel' : 'cluster';
   return {
-    server: isOfSentinels ? `${section}.nodes` : `${section}.sentinel`,
+    server: isOfSentinels ? `${section}.nodes` : `${section}.${way}`,
     url: null,
     turnTlsOn: `set ${section}.tls`,
     turnTlsOff: `remove ${section}.tls`,

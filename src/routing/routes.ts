@@ -25,12 +25,12 @@ export class Routing {
   /** Redis globs that cover the routed keys; null matches every key. */
   readonly globs: readonly (string | null)[];
   /** The prefix of the relay's own keys, which match no route. */
-  readonly #ownPrefix: Buffer;
+  readonly #ownPrefixes: readonly Buffer[];
 
-  constructor(routes: readonly Route[], ownPrefix: string) {
+  constructor(routes: readonly Route[], ...ownPrefixes: readonly string[]) {
     this.routes = routes;
     this.globs = globsOf(routes);
-    this.#ownPrefix = Buffer.from(ownPrefix);
+    this.#ownPrefixes = ownPrefixes.map((prefix) => Buffer.from(prefix));
   }
 
   /** The routes that match the key, in configuration order. */
@@ -46,8 +46,9 @@ export class Routing {
 
   /** Whether the key belongs to the relay. */
   isOwn(key: Buffer): boolean {
-    const { length } = this.#ownPrefix;
-    return key.length >= length && this.#ownPrefix.compare(key, 0, length) === 0;
+    return this.#ownPrefixes.some(
+      (own) => key.length >= own.length && own.compare(key, 0, own.length) === 0,
+    );
   }
 }
 

@@ -53,7 +53,7 @@ export function judgeServer(
   return [
     ...judgeVersion(properties, 'version'),
     judgeRole(properties, address),
-    ...judgeCluster(properties),
+    ...(address.cluster === null ? judgeCluster(properties) : []),
     judgeClock(clockAheadMs),
     ...judgeIdleTimeout(properties),
     ...judgeOutputLimit(properties),
@@ -109,8 +109,7 @@ function judgeCluster({ isCluster, primaries }: ServerProperties): ServerFinding
       'cluster',
       'node of a Redis Cluster: the relay receives no notifications of keys on other ' +
         `primaries${size}`,
-      'run one relay for each primary, each with a state.prefix whose slot is on that primary (see redis-cli ' +
-        "CLUSTER KEYSLOT '{prefix}')",
+      'set redis.cluster.nodes instead of redis.url: the relay then watches all primaries',
     ),
   ];
 }

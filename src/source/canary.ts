@@ -73,13 +73,13 @@ interface Written {
 export class Canary {
   readonly #redis: Redis;
   readonly #clock: Clock;
-  readonly #ownPrefix: string;
+  readonly #ownPrefix: () => string;
   readonly #token: string;
   #tries = 0;
   #current: Try | null = null;
 
-  /** Canary keys begin with `ownPrefix`; `token` distinguishes this connection's canary from all others. */
-  constructor(redis: Redis, clock: Clock, ownPrefix: string, token: string) {
+  /** A canary's key begins with `ownPrefix`; `token` distinguishes this connection's canary from all others. */
+  constructor(redis: Redis, clock: Clock, ownPrefix: () => string, token: string) {
     this.#ownPrefix = ownPrefix;
     this.#redis = redis;
     this.#clock = clock;
@@ -119,7 +119,7 @@ export class Canary {
     const clock = this.#clock;
     // Each try uses its own key: the previous key's event may still arrive.
     this.#tries += 1;
-    const key = Buffer.from(`${this.#ownPrefix}canary:${this.#token}:${this.#tries}`);
+    const key = Buffer.from(`${this.#ownPrefix()}canary:${this.#token}:${this.#tries}`);
     const current: Try = {
       database,
       key,

@@ -63,15 +63,23 @@ export class Keyspace {
   /** False for Redis 6.2, which has no PEXPIRETIME. */
   #knowsDeadlines = true;
   /** Whether EXISTS with several keys is allowed. */
-  #mayCount = true;
+  #mayCount: boolean;
+  readonly #isOneOfSeveral: boolean;
   /** Whether TIME is allowed. */
   #mayAskTime = true;
 
   /**
    * `connection` is one whose database no other code selects; `isPrimary` rejects unless the server is the session's
-   * primary.
+   * primary. `isOneOfSeveral`: the relay also listens to the other primaries of the cluster.
    */
-  constructor(connection: CommandRunner, serverClock: ServerClock, isPrimary: () => Promise<void>) {
+  constructor(
+    connection: CommandRunner,
+    serverClock: ServerClock,
+    isPrimary: () => Promise<void>,
+    isOneOfSeveral = false,
+  ) {
+    this.#isOneOfSeveral = isOneOfSeveral;
+    this.#mayCount = !isOneOfSeveral;
     this.#connection = connection;
     this.#serverClock = serverClock;
     this.#isPrimary = isPrimary;
@@ -84,8 +92,9 @@ export class Keyspace {
   async read(keys: readonly KeyInDatabase[]): Promise<readonly KeyReading[]> {
     const readings = await this.#readAll(keys);
     if (readings.some(({ ttl }) => ttl === 'missing' || ttl === 'moved')) await this.#isPrimary();
-    // On a confirmed primary, keys of another node's slot are not this relay's to watch.
-    return readings.map((one) => resolveMoved(one, 'persistent'));
+    // On a confirmed primary, keys of a slot of a node to which nobody listens are not this relay's to watch.
+    const moved = this.#isOneOfSeveral ? 'elsewhere' : 'persistent';
+    return readings.map((one) => resolveMoved(one, moved));
   }
 
   /** Reads deadlines without checking that the server is still the primary. */
@@ -222,14 +231,18 @@ export class Keyspace {
     const [refusal, time] = replies.at(-1) ?? [null, []];
     if (refusal !== null) this.#mayAskTime = false;
     const readAtMs = refusal === null ? tell(time as string[]) : this.#serverClock.nowMs();
-    return { ...repliesOf(replies.slice(0, -1)), readAtMs };
+    return { ...this.#repliesOf(replies.slice(0, -1)), readAtMs };
   }
 
   async #pipeline(
     database: number,
     give: (pipeline: ChainableCommander) => unknown,
   ): Promise<Replies> {
-    return repliesOf(await this.#exec(database, give));
+    return this.#repliesOf(await this.#exec(database, give));
+  }
+
+  #repliesOf(replies: readonly (readonly [Error | null, unknown])[]): Replies {
+    return repliesOf(replies, this.#isOneOfSeveral ? isAway : isElsewhere);
   }
 
   /** Runs commands in a database, which is selected first if necessary. */
@@ -275,9 +288,17 @@ function readingOf(
   return { database, key, ttl, deadlineMs: ttl === 'volatile' ? deadlineMs : 0, readAtMs };
 }
 
-function repliesOf(replies: readonly (readonly [Error | null, unknown])[]): Replies {
+/** Whether no node, or another one, serves the key now. */
+function isAway(refusal: Error): boolean {
+  return /^(MOVED|ASK|TRYAGAIN|CLUSTERDOWN)\b/.test(refusal.message);
+}
+
+function repliesOf(
+  replies: readonly (readonly [Error | null, unknown])[],
+  isAway: (refusal: Error) => boolean,
+): Replies {
   const refusals = replies.flatMap(([error]) => error ?? []);
-  const refusal = refusals.find((error) => !isElsewhere(error)) ?? null;
+  const refusal = refusals.find((error) => !isAway(error)) ?? null;
   const answers = replies.map(([error, answer]) => {
     if (error === null) return answer;
     return error.message.startsWith('MOVED') ? MOVED : MOVING;

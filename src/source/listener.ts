@@ -1,4 +1,5 @@
 /** Listens to the watched Redis: one session after another, with an increasing delay between them. */
+import type { Redis } from 'ioredis';
 import type { Chance, Clock } from '../lib/clock.js';
 import { Condition } from '../lib/condition.js';
 import type { RelayError } from '../model/errors.js';
@@ -19,12 +20,14 @@ const RETRY_JITTER = 0.3;
 export interface ListenerParts {
   /** Where the primary is. */
   readonly locator: Locator<RedisSettings>;
-  /** The prefix of the relay's own keys, whose events are ignored. */
-  readonly ownPrefix: string;
-  /** The marker's key, which exists in every watched database until it is emptied. */
-  readonly markerKey: string;
+  /** What the relay's own keys begin with; their events are ignored. */
+  readonly ownPrefixes: readonly string[];
+  /** What those begin with that the relay writes on this primary. */
+  readonly ownPrefix: () => string;
   /** The key of the server's id. */
   readonly serverKey: string;
+  /** In a cluster, a connection to the node that has that key. */
+  readonly ownerOf: ((key: string) => Promise<Redis>) | null;
   /** The channel on which marks are published; null: no other replica needs any. */
   readonly marksChannel: string | null;
   /** Set by each session to the clock of its server. */
@@ -78,6 +81,11 @@ export class Listener {
   async start(sink: EventSink): Promise<void> {
     const session = await this.#open(sink, true);
     if (session !== null) this.#loop = this.#listen(session, sink);
+  }
+
+  /** Of the primary, for messages. */
+  get address(): string {
+    return addressOf(this.#parts.locator.address);
   }
 
   checks(): readonly ListenerCheck[] {

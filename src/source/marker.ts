@@ -5,14 +5,24 @@
 import type { Redis } from 'ioredis';
 import { isReply } from '../redis/refusal.js';
 
+/** The end of its key. */
+export const MARKER = 'marker';
+
 export class Marker {
   readonly #redis: Redis;
-  readonly #key: string;
+  readonly #keyOf: () => string;
 
-  /** `redis` is a connection whose database no other code selects in between. */
-  constructor(redis: Redis, key: string) {
+  /**
+   * `redis` is a connection whose database no other code selects in between. The key may change: it is in a slot that the
+   * server has.
+   */
+  constructor(redis: Redis, keyOf: () => string) {
     this.#redis = redis;
-    this.#key = key;
+    this.#keyOf = keyOf;
+  }
+
+  get key(): string {
+    return this.#keyOf();
   }
 
   /**
@@ -21,12 +31,13 @@ export class Marker {
    * Rejects when the connection fails.
    */
   async exists(database: number): Promise<boolean> {
+    const { key } = this;
     const value = String(database);
     const replies = await this.#redis
       .pipeline()
       .select(database)
-      .get(this.#key)
-      .set(this.#key, value, 'XX')
+      .get(key)
+      .set(key, value, 'XX')
       .exec();
     const [, found, written] = replies ?? [];
     const refusal = found?.[0] ?? written?.[0];
@@ -38,7 +49,7 @@ export class Marker {
 
   async write(database: number): Promise<void> {
     const value = String(database);
-    const replies = await this.#redis.pipeline().select(database).set(this.#key, value).exec();
+    const replies = await this.#redis.pipeline().select(database).set(this.key, value).exec();
     const refusal = replies?.[1]?.[0];
     if (refusal) this.#acceptRefusal(refusal);
   }

@@ -52,7 +52,7 @@ export interface PrimaryParts {
   readonly redis: Redis;
   readonly settings: RedisSettings;
   /** The marker's key: a node of a cluster that has lost its slot is not its primary. */
-  readonly ownKey: string;
+  readonly ownKey: () => string;
 }
 
 export class Primary {
@@ -105,7 +105,8 @@ export class Primary {
   }
 
   async #ask(): Promise<Answer> {
-    const { redis, settings, ownKey } = this.#parts;
+    const { redis, settings } = this.#parts;
+    const ownKey = this.#parts.ownKey();
     const [database = 0] = settings.databases;
     const question = QUESTIONS[this.#asked];
     const pipeline = redis.pipeline().select(database).exists(ownKey);
@@ -133,7 +134,8 @@ export class Primary {
       return new RedisChangedError(`${at} was demoted and is a replica of ${primary} now. ${then}`);
     }
     if (refusal !== null && isElsewhere(refusal)) {
-      if (!this.#hadSlot) return null;
+      // A cluster that the relay follows tells by itself which primary has which slot.
+      if (!this.#hadSlot || this.#parts.settings.cluster !== null) return null;
       return new RedisChangedError(
         `${at} no longer serves the slot of the relay's own keys (${refusal}), as after a failover ` +
           `or a slot migration. ${then}`,

@@ -13,33 +13,35 @@ export interface FoundServer {
 const ID = /^[0-9a-f]{32}$/;
 
 export class ServerIdentity {
-  readonly #redis: Redis;
+  readonly #connect: () => Promise<Redis>;
   readonly #key: string;
   readonly #runId: string | null;
 
-  /** `redis` is a connection whose database no other code selects for longer than one pipeline. */
-  constructor(redis: Redis, key: string, runId: string | null) {
-    this.#redis = redis;
+  /** `connect`: to the server, where no other code selects a database for longer than one pipeline. */
+  constructor(connect: () => Promise<Redis>, key: string, runId: string | null) {
+    this.#connect = connect;
     this.#key = key;
     this.#runId = runId;
   }
 
   /** Rejects when the connection fails. */
   async read(): Promise<FoundServer> {
-    const replies = await this.#redis.pipeline().select(0).get(this.#key).exec();
+    const redis = await this.#connect();
+    const replies = await redis.pipeline().select(0).get(this.#key).exec();
     const [refusal, found] = replies?.[1] ?? [null, null];
-    this.#throwIfBroken(refusal);
+    throwIfBroken(redis, refusal);
     if (refusal !== null && !isOtherType(refusal)) return { id: undefined, runId: this.#runId };
     return { id: typeof found === 'string' && ID.test(found) ? found : null, runId: this.#runId };
   }
 
   /** If writing is not allowed, only the address identifies the server. */
   async write(id: string): Promise<void> {
-    const replies = await this.#redis.pipeline().select(0).set(this.#key, id).exec();
-    this.#throwIfBroken(replies?.[1]?.[0] ?? null);
+    const redis = await this.#connect();
+    const replies = await redis.pipeline().select(0).set(this.#key, id).exec();
+    throwIfBroken(redis, replies?.[1]?.[0] ?? null);
   }
+}
 
-  #throwIfBroken(refusal: Error | null): void {
-    if (refusal !== null && this.#redis.status !== 'ready') throw refusal;
-  }
+function throwIfBroken(redis: Redis, refusal: Error | null): void {
+  if (refusal !== null && redis.status !== 'ready') throw refusal;
 }

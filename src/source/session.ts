@@ -19,7 +19,7 @@ import { Canary } from './canary.js';
 import { keepAlive, ReconnectingConnection } from './connection.js';
 import { differentServers, runIdOf } from './identity.js';
 import { Keyspace } from './keyspace.js';
-import { Marker } from './marker.js';
+import { MARKER, Marker } from './marker.js';
 import { Marks } from './marks.js';
 import { ensureNotifications, watchNotifications } from './notifications.js';
 import { Primary } from './primary.js';
@@ -30,10 +30,12 @@ import { type SubscriptionParts, subscribe } from './subscription.js';
 export interface SessionParts extends SubscriptionParts {
   /** Where the primary is; `settings` has the address at the beginning of the session. */
   readonly locator: Locator<RedisSettings>;
-  /** The key that lies in every watched database as long as nobody empties it. */
-  readonly markerKey: string;
+  /** What the relay's own keys begin with that are written on this server. */
+  readonly ownPrefix: () => string;
   /** The key that says which server this is. */
   readonly serverKey: string;
+  /** In a cluster, a connection to the node that has that key. */
+  readonly ownerOf: ((key: string) => Promise<Redis>) | null;
   /** The channel on which marks are published; null: no other replica needs any. */
   readonly marksChannel: string | null;
   readonly clock: Clock;
@@ -171,7 +173,8 @@ async function open(
   const report = (read: ServerProperties) =>
     events.server(address, judgeServer(read, settings, clockAheadMs));
   report(found);
-  const primary = await Primary.open({ redis, settings, ownKey: parts.markerKey });
+  const markerKey = () => `${parts.ownPrefix()}${MARKER}`;
+  const primary = await Primary.open({ redis, settings, ownKey: markerKey });
   const isPrimary = async () => {
     const change = changeOf(settings, parts.locator);
     if (change !== null) throw change;
@@ -186,6 +189,7 @@ async function open(
   const sweeping = await readOn('sweep');
   const subscriber = await connectTo('subscriber');
   void keepAlive(subscriber, clock);
+  const isOneOfSeveral = settings.cluster !== null;
   const canary = new Canary(redis, clock, parts.ownPrefix, chance.token());
   const marks = new Marks({
     redis,
@@ -225,13 +229,23 @@ async function open(
     barrier: () => barrierOn(subscriber.redis),
     runId,
     isPrimary,
-    keyspace: new Keyspace(reading, serverClock, isPrimary),
-    marker: new Marker(redis, parts.markerKey),
+    keyspace: new Keyspace(reading, serverClock, isPrimary, isOneOfSeveral),
+    marker: new Marker(redis, markerKey),
     marks,
-    identity: new ServerIdentity(redis, parts.serverKey, runId),
-    sweepKeyspace: new Keyspace(sweeping, serverClock, isPrimary),
+    identity: identityOf(parts, redis, runId),
+    sweepKeyspace: new Keyspace(sweeping, serverClock, isPrimary, isOneOfSeveral),
     close,
   };
+}
+
+/** A cluster has one identity, in the slot of its key, and no run_id. */
+function identityOf(
+  { serverKey, ownerOf }: Pick<SessionParts, 'serverKey' | 'ownerOf'>,
+  redis: Redis,
+  runId: string | null,
+): ServerIdentity {
+  if (ownerOf === null) return new ServerIdentity(async () => redis, serverKey, runId);
+  return new ServerIdentity(() => ownerOf(serverKey), serverKey, null);
 }
 
 /** Reading a key to learn its deadline must not make it look as if somebody used it. */

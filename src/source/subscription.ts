@@ -14,8 +14,8 @@ import { GENERIC, missingFlags, NEW_KEYS } from './notifications.js';
 
 export interface SubscriptionParts {
   readonly settings: RedisSettings;
-  /** What every key of the relay's own begins with; none of them is an expiration. */
-  readonly ownPrefix: string;
+  /** What the relay's own keys begin with; none of them is an expiration. */
+  readonly ownPrefixes: readonly string[];
   /** Set by each session to the clock of the server that it found. */
   readonly serverClock: ServerClock;
   readonly events: SourceEvents;
@@ -47,7 +47,10 @@ export async function subscribe(
 ): Promise<Changes> {
   const { settings, events, serverClock, onEvent } = parts;
   const { redis } = subscriber;
-  const ownPrefix = Buffer.from(parts.ownPrefix);
+  const ownPrefixes = parts.ownPrefixes.map((prefix) => Buffer.from(prefix));
+  const isOwn = (key: Buffer) =>
+    ownPrefixes.some((prefix) => key.subarray(0, prefix.length).equals(prefix));
+  const isInCluster = settings.cluster !== null;
   const channels = channelsOf(settings.databases);
   let arePublished = false;
   redis.on('messageBuffer', (channel: Buffer, key: Buffer) => {
@@ -63,10 +66,13 @@ export async function subscribe(
     const { database, kind } = meaning;
     canary.onNotification(database, key, kind);
     if (kind === 'changed') arePublished = true;
-    if (key.subarray(0, ownPrefix.length).equals(ownPrefix)) return;
+    if (isOwn(key)) return;
     const detectedAtMs = Math.round(serverClock.nowMs());
     if (kind === 'expired') {
       onEvent({ kind, database, key, detectedAtMs, detectedBy: 'notification' });
+    } else if (kind === 'removed' && isInCluster) {
+      // A migration removes the key here, too: the primary that has its slot knows whether it is gone.
+      onEvent({ kind: 'changed', database, key, detectedAtMs, isRemoval: true });
     } else onEvent({ kind, database, key, detectedAtMs });
   });
   const named = (wanted: (kind: KeyEvent['kind']) => boolean) =>

@@ -42,6 +42,9 @@
  *   {expiry-relay}:1:quarantine:<key>               any     a key of the wrong type, renamed; <key> is its name
  *                                                           without the part before `1:`
  *
+ * In the primaries of redis.cluster, marker and canary are `expiry-relay:{<tag>}:marker` and
+ * `expiry-relay:{<tag>}:canary:…`: the tag's slot is the first one of the primary (redis/slots.ts).
+ *
  * The tag in braces puts all keys into one slot of a cluster. `marker`, `canary` and `server` are in the watched
  * Redis, the other keys in the state Redis. `{expiry-relay}:marks` is a channel of the watched Redis, and holds nothing. Times are in milliseconds. Deadlines, `captured` and
  * `claimed` use the clock of the watched Redis; all other times use the clock of the state Redis. Either
@@ -95,6 +98,16 @@ export interface EndpointKeys {
 /** What every key of the relay's own begins with. */
 export function ownKeyPrefix(prefix: string): string {
   return `{${prefix}}:`;
+}
+
+/** What the relay's keys begin with that lie in a slot of each primary of a cluster. */
+export function taggedKeyPrefix(prefix: string): string {
+  return `${prefix}:{`;
+}
+
+/** Where the keys of the relay's own are in this slot; `tag` is a hash tag of the slot. */
+export function ownKeyPrefixIn(prefix: string, tag: string): string {
+  return `${taggedKeyPrefix(prefix)}${tag}}:`;
 }
 
 /** The keys of one endpoint's part; `prefix` is `state.prefix`. */
@@ -151,11 +164,6 @@ export function valueKeys(
 /** The key that says which version of this format a prefix is used by. */
 export function formatKey(prefix: string): string {
   return `${ownKeyPrefix(prefix)}format`;
-}
-
-/** Lies in every watched database, beside the keys that expire, as long as nobody empties it. */
-export function markerKey(prefix: string): string {
-  return `${ownKeyPrefix(prefix)}marker`;
 }
 
 /** In database 0 of the watched server, beside the keys that expire: which server that is. */

@@ -40,6 +40,14 @@ export class SourceEvents {
     );
   }
 
+  /** `primaries`: how many of them have slots. */
+  topologyChanged(primaries: number): void {
+    this.#log.info(
+      { event: 'topology_changed', primaries },
+      'the primaries of the cluster, or their slots, have changed',
+    );
+  }
+
   redisUnavailable(address: string, error: Error, retryInMs: number): void {
     this.#log.warn(
       { event: 'redis_unavailable', redis: address, error: error.message, retry_in_ms: retryInMs },

@@ -5,17 +5,22 @@
 import { hadExpired } from '../capture/dating.js';
 import type { EventProcessor } from '../capture/event-processor.js';
 import type { EventQueue, QueuedEntry } from '../capture/event-queue.js';
-import type { ChangedKey, Deadlines } from '../deadlines/deadlines.js';
+import type { Deadlines } from '../deadlines/deadlines.js';
 import type { IndexTrust } from '../deadlines/index-trust.js';
 import type { Tracker } from '../deadlines/tracker.js';
+import type { Clock } from '../lib/clock.js';
 import { keyId } from '../model/key-id.js';
-import type { CreatedEvent, KeyInDatabase } from '../model/vocabulary.js';
+import type { ChangedEvent, CreatedEvent, KeyInDatabase, KeyReading } from '../model/vocabulary.js';
 import type { Routing } from '../routing/routes.js';
-import type { Session } from '../source/session.js';
 import type { ValueKeeper } from '../values/keeper.js';
+import type { Owners } from './owners.js';
+import type { RoutedKeyspace } from './routed-keyspace.js';
 
 /** The wait for more changes, so that several keys share the requests to Redis. Few keys live for so short a time. */
 export const GATHER_MS = 10;
+
+/** How soon a key is read again that is about to move to another primary. */
+const MOVING_AGAIN_MS = 100;
 
 export interface IndexUpdaterParts {
   readonly queue: EventQueue;
@@ -24,19 +29,14 @@ export interface IndexUpdaterParts {
   readonly deadlines: Pick<Deadlines, 'find'>;
   readonly tracker: Pick<Tracker, 'reread' | 'remove'>;
   readonly values: Pick<ValueKeeper, 'onTracked' | 'onPersistent' | 'onRemoved'>;
-  readonly trust: Pick<IndexTrust, 'caughtUp' | 'lose' | 'barrier'>;
-}
-
-/** A period in which this replica holds the lease and listens. */
-interface Term {
-  readonly session: Pick<Session, 'keyspace' | 'isPrimary'>;
-  /** Requests an immediate sweep of all keys. */
-  readonly sweepNow: () => void;
+  readonly trust: Pick<IndexTrust, 'caughtUp' | 'barrier'>;
+  readonly owners: Owners;
+  readonly clock: Clock;
+  readonly keyspace: Pick<RoutedKeyspace, 'readChanged'>;
 }
 
 export class IndexUpdater {
   readonly #parts: IndexUpdaterParts;
-  #term: Term | null = null;
 
   constructor(parts: IndexUpdaterParts) {
     this.#parts = parts;
@@ -44,15 +44,6 @@ export class IndexUpdater {
 
   start(): void {
     this.#parts.processor.run('changes', (slice) => this.#apply(slice), GATHER_MS);
-  }
-
-  begin(term: Term): void {
-    this.#term = term;
-  }
-
-  /** Drops queued changes from now on: the next term reads all keys again. */
-  end(): void {
-    this.#term = null;
   }
 
   /** Resolves with whether the slice is applied. */
@@ -105,27 +96,35 @@ export class IndexUpdater {
 
   /**
    * Reads changed keys. Resolves with the missing ones. A key that cannot be read now is read by the next sweep.
-   * Rejects when the deadlines cannot be stored.
+   * Outside a term of its primary, a change is dropped: the next term reads all keys again. Rejects when the deadlines
+   * cannot be stored.
    */
-  async #read(keys: readonly ChangedKey[]): Promise<readonly KeyInDatabase[]> {
-    const term = this.#term;
-    if (term === null || keys.length === 0) return [];
-    const { tracker, values, trust } = this.#parts;
-    const read = async (wanted: readonly KeyInDatabase[]) => {
-      try {
-        return await term.session.keyspace.read(wanted);
-      } catch {
-        // A refused read begins no gap if the connection stays open.
-        trust.lose();
-        term.sweepNow();
-        return [];
-      }
-    };
-    const readings = await tracker.reread(keys, { read });
+  async #read(keys: readonly ChangedEvent[]): Promise<readonly KeyInDatabase[]> {
+    const { owners, keyspace, tracker, values } = this.#parts;
+    if (owners.all.length === 0 || keys.length === 0) return [];
+    const readings = await tracker.reread(keys, {
+      read: async (wanted) => withRemovals(await keyspace.readChanged(wanted), keys),
+    });
+    this.#readAgain(keys, readings);
     await values.onPersistent(readings);
     // Not awaited: a large value must not delay other events.
     void values.onTracked(readings);
     return readings.filter(({ ttl }) => ttl === 'missing');
+  }
+
+  /** Reads keys again that were on their way from one primary to another. A primary that is away reads all keys later. */
+  #readAgain(events: readonly ChangedEvent[], readings: readonly KeyReading[]): void {
+    const { owners, queue, clock } = this.#parts;
+    if (owners.sole !== null) return;
+    const away = new Set(readings.flatMap((one) => (one.ttl === 'elsewhere' ? keyId(one) : [])));
+    if (away.size === 0) return;
+    for (const [owner, some] of owners.group(events.filter((event) => away.has(keyId(event))))) {
+      if (owner === null) continue;
+      clock.after(MOVING_AGAIN_MS, () => {
+        if (!owners.all.includes(owner)) return;
+        for (const { interval: _, ...event } of some) queue.push(event);
+      });
+    }
   }
 
   /**
@@ -133,16 +132,32 @@ export class IndexUpdater {
    * removal of each key that expires on the new primary. The next term reads the remaining keys again.
    */
   async #remove(keys: readonly KeyInDatabase[]): Promise<void> {
-    const term = this.#term;
-    if (term === null || keys.length === 0) return;
-    try {
-      await term.session.isPrimary();
-    } catch {
-      // As above: if no new term begins, the sweep reads the keys again.
-      return term.sweepNow();
+    const { owners, tracker, values } = this.#parts;
+    for (const [owner, removed] of owners.group(keys)) {
+      if (owner === null) continue;
+      try {
+        await owner.session.isPrimary();
+      } catch {
+        // If no new term begins, the sweep reads the keys again.
+        owner.sweepNow();
+        continue;
+      }
+      await tracker.remove(removed);
+      await values.onRemoved(removed);
     }
-    const { tracker, values } = this.#parts;
-    await tracker.remove(keys);
-    await values.onRemoved(keys);
   }
+}
+
+/** A key that is missing after its removal was missing from then on: it did not expire since. */
+function withRemovals(
+  readings: readonly KeyReading[],
+  events: readonly ChangedEvent[],
+): readonly KeyReading[] {
+  const removed = events.filter(({ isRemoval }) => isRemoval);
+  if (removed.length === 0) return readings;
+  const removedAtMs = new Map(removed.map((event) => [keyId(event), event.detectedAtMs]));
+  return readings.map((reading) => {
+    const atMs = removedAtMs.get(keyId(reading)) ?? reading.readAtMs;
+    return reading.ttl === 'missing' ? { ...reading, readAtMs: atMs } : reading;
+  });
 }

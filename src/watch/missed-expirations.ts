@@ -6,7 +6,8 @@ import type { EventQueue } from '../capture/event-queue.js';
 import type { Intake } from '../capture/intake.js';
 import type { Deadlines } from '../deadlines/deadlines.js';
 import { livesOn, type Tracker } from '../deadlines/tracker.js';
-import type { Deadline, KeyReading } from '../model/vocabulary.js';
+import type { Deadline, KeyInDatabase, KeyReading } from '../model/vocabulary.js';
+import type { Slots } from '../redis/slots.js';
 import type { Routing } from '../routing/routes.js';
 import type { Session } from '../source/session.js';
 
@@ -18,6 +19,8 @@ const BATCH = 500;
 
 export interface MissedParts {
   readonly database: number;
+  /** The slots of the primary; the other keys are none of its. */
+  readonly slots: Slots;
   readonly session: Pick<Session, 'keyspace' | 'barrier'>;
   readonly deadlines: Pick<Deadlines, 'take' | 'overdue' | 'setAside'>;
   readonly tracker: Pick<Tracker, 'readDue'>;
@@ -35,14 +38,14 @@ export interface MissedParts {
  * set again before its expiration is queued hides it, unless the server publishes `created`.
  */
 export async function catchUp(parts: MissedParts, signal: AbortSignal): Promise<void> {
-  const { database, session, deadlines, tracker, intake, serverNowMs } = parts;
+  const { database, slots, session, deadlines, tracker, intake, serverNowMs } = parts;
   const untilMs = serverNowMs();
   for (let count = 0; count < FIRST_MAX; ) {
     const taken = await deadlines.take(database, untilMs, BATCH);
     count += taken.length;
     if (taken.length < BATCH) break;
   }
-  const due = await deadlines.overdue(database, untilMs, FIRST_MAX);
+  const due = ownOf(await deadlines.overdue(database, untilMs, FIRST_MAX), slots);
   const reader = { read: session.keyspace.nudge.bind(session.keyspace) };
   const readings: KeyReading[] = [];
   for (let from = 0; from < due.length && !signal.aborted; from += BATCH) {
@@ -90,6 +93,11 @@ async function confirmMissing(
   // Checked after the keys were read: a later flush is not the reason that they are missing.
   if (await isEmptied()) return null;
   return readings.filter(({ ttl }) => ttl === 'missing');
+}
+
+/** The keys in these slots. */
+function ownOf<Key extends KeyInDatabase>(keys: readonly Key[], slots: Slots): readonly Key[] {
+  return slots.isAll ? keys : keys.filter(({ key }) => slots.hasKey(key));
 }
 
 async function pushRecoveries(

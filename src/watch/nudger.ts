@@ -9,7 +9,7 @@ import { type KeyReader, livesOn, type Tracker } from '../deadlines/tracker.js';
 import type { Clock } from '../lib/clock.js';
 import { Condition } from '../lib/condition.js';
 import { runTogether } from '../lib/run-together.js';
-import type { Deadline, KeyInDatabase } from '../model/vocabulary.js';
+import type { Deadline, KeyReading } from '../model/vocabulary.js';
 
 /** Redis expires a key when its clock is strictly later than the deadline. */
 const AFTER_DEADLINE_MS = 1;
@@ -64,7 +64,7 @@ export interface NudgerParts {
    */
   readonly onMissing: (missing: readonly Deadline[], signal: AbortSignal) => Promise<void>;
   /** Called with keys that live on after their deadlines, with another deadline or none; must not wait. */
-  readonly onAlive: (keys: readonly KeyInDatabase[]) => void;
+  readonly onAlive: (keys: readonly KeyReading[]) => void;
   readonly onNudged: (count: number) => void;
   /** Called with entries that are taken, `AHEAD_MS` before their deadlines or later; must not wait. */
   readonly onTaken: (taken: readonly Deadline[]) => void;

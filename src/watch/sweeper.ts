@@ -8,6 +8,7 @@ import type { Tracker } from '../deadlines/tracker.js';
 import type { Clock } from '../lib/clock.js';
 import type { Condition } from '../lib/condition.js';
 import type { KeyInDatabase, KeyReading } from '../model/vocabulary.js';
+import type { Slots } from '../redis/slots.js';
 import type { Routing } from '../routing/routes.js';
 import type { Session } from '../source/session.js';
 import type { WatchEvents } from '../telemetry/watch-events.js';
@@ -31,6 +32,8 @@ export interface SweeperParts {
   readonly tracker: Tracker;
   readonly queue: Pick<EventQueue, 'has' | 'drained'>;
   readonly values: ValueKeeper;
+  /** The slots of the primary. */
+  readonly slots: Slots;
   /** The session; `sweepKeyspace` has a connection of its own. */
   readonly session: Pick<Session, 'sweepKeyspace' | 'barrier'>;
   /** The time by the clock of the Redis that holds the keys, in milliseconds. */
@@ -77,9 +80,11 @@ export class Sweeper {
    * not expire, even if no replica received that change.
    */
   async #reconcile(database: number, share: number, signal: AbortSignal): Promise<void> {
-    const { deadlines, clock } = this.#parts;
-    for await (const keys of deadlines.scan(database)) {
+    const { deadlines, slots, clock } = this.#parts;
+    for await (const all of deadlines.scan(database)) {
       if (signal.aborted) return;
+      const keys = slots.isAll ? all : all.filter(({ key }) => slots.hasKey(key));
+      if (keys.length === 0) continue;
       const beganAtMs = clock.monotonicMs();
       await this.#track(keys, signal);
       await pace(beganAtMs, share, clock, signal);

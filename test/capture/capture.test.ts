@@ -19,6 +19,7 @@ import { MemoryOutbox } from '../../src/outbox/memory-outbox.js';
 import type { Outbox } from '../../src/outbox/outbox.js';
 import { BODY_BYTES_MAX } from '../../src/payload/body.js';
 import { compileTemplate } from '../../src/payload/body-template.js';
+import { ALL_SLOTS } from '../../src/redis/slots.js';
 import { compilePattern } from '../../src/routing/pattern.js';
 import { KEY_BYTES_MAX, Routing } from '../../src/routing/routes.js';
 import type { Session } from '../../src/source/session.js';
@@ -26,6 +27,7 @@ import type { CaptureEvents } from '../../src/telemetry/capture-events.js';
 import { ValueKeeper } from '../../src/values/keeper.js';
 import { MemoryValues } from '../../src/values/memory-values.js';
 import { GATHER_MS, IndexUpdater } from '../../src/watch/index-updater.js';
+import { Owners } from '../../src/watch/owners.js';
 import { anExpiredEvent, aRoute } from '../support/domain.js';
 import { fixedChance, ManualClock, settled } from '../support/manual-clock.js';
 
@@ -129,6 +131,7 @@ function aCapture(enqueue?: Outbox['enqueue'], route: Partial<Route> = {}) {
     clock,
     chance: fixedChance(),
   }).start();
+  const owners = new Owners();
   const updater = new IndexUpdater({
     queue,
     processor,
@@ -137,10 +140,14 @@ function aCapture(enqueue?: Outbox['enqueue'], route: Partial<Route> = {}) {
     tracker,
     values,
     trust,
+    owners,
+    keyspace: { readChanged: async () => [] },
+    clock,
   });
   updater.start();
-  const keyspace = { read: async () => [] } as unknown as Session['keyspace'];
-  updater.begin({ session: { keyspace, isPrimary: async () => {} }, sweepNow: () => {} });
+  const session = { isPrimary: async () => {} } as unknown as Session;
+  const captureMissing = async () => {};
+  owners.join({ slots: ALL_SLOTS, session, sweepNow: () => {}, captureMissing });
   const capture = {
     push: (event: KeyEvent) => intake.push(event),
     room: (signal: AbortSignal) => intake.room(signal),

@@ -15,6 +15,7 @@ import { Latch } from '../../src/lib/latch.js';
 import type { KeyInDatabase, KeyReading } from '../../src/model/vocabulary.js';
 import { MemoryOutbox } from '../../src/outbox/memory-outbox.js';
 import type { Outbox } from '../../src/outbox/outbox.js';
+import { ALL_SLOTS } from '../../src/redis/slots.js';
 import { compilePattern } from '../../src/routing/pattern.js';
 import { Routing } from '../../src/routing/routes.js';
 import type { Session } from '../../src/source/session.js';
@@ -138,6 +139,7 @@ it.each([
       queue,
       values,
       session,
+      slots: ALL_SLOTS,
       serverNowMs,
       events: nothing as WatchEvents,
       clock,
@@ -177,6 +179,7 @@ it.each([
       queue,
       intake,
       routing,
+      slots: ALL_SLOTS,
       serverNowMs,
       isEmptied: async () => false,
     };

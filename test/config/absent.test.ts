@@ -54,6 +54,8 @@ function withEmptyAt(path: Place['path']) {
   const beside: Record<string, object> = {
     'endpoints.shop.basic': { username: 'relay', password: 'p' },
     'redis.sentinel': { master: 'mymaster', nodes: ['a'] },
+    'redis.cluster': { nodes: ['a'] },
+    'state.cluster': { nodes: ['a'] },
     'state.sentinel': { master: 'mymaster', nodes: ['a'] },
   };
   const file: Record<string, unknown> = smallest();

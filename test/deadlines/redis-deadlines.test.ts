@@ -93,22 +93,22 @@ describe('an index of deadlines in Redis', () => {
   it('has the last mark before which all is settled, which only the holder of the lease stores', async () => {
     await using opened = await open();
     const { deadlines, state } = opened;
-    expect(await deadlines.watermark()).toBeNull();
-    await deadlines.advanceWatermark('a1.7.1');
-    await deadlines.advanceWatermark('a1.7.2');
-    expect(await deadlines.watermark()).toBe('a1.7.2');
+    expect(await deadlines.watermark()).toEqual([]);
+    await deadlines.advanceWatermark(['a1.7.1']);
+    await deadlines.advanceWatermark(['a1.7.2']);
+    expect(await deadlines.watermark()).toEqual(['a1.7.2']);
     const fenced = new RedisDeadlines(state, { token: null, number: 1 }, [0], () => undefined);
-    await expect(fenced.advanceWatermark('a1.7.3')).rejects.toThrow(FencedError);
-    expect(await deadlines.watermark()).toBe('a1.7.2');
+    await expect(fenced.advanceWatermark(['a1.7.3'])).rejects.toThrow(FencedError);
+    expect(await deadlines.watermark()).toEqual(['a1.7.2']);
   });
 
   it('accepts no settled mark of a replica of another configuration', async () => {
     await using opened = await open();
     const { deadlines, state } = opened;
-    await deadlines.advanceWatermark('.7.1');
+    await deadlines.advanceWatermark(['.7.1']);
     const other = new RedisDeadlines(state, { token: '', number: 2 }, [0], () => undefined);
-    expect(await other.watermark()).toBeNull();
-    expect(await deadlines.watermark()).toBe('.7.1');
+    expect(await other.watermark()).toEqual([]);
+    expect(await deadlines.watermark()).toEqual(['.7.1']);
   });
 
   it('has the captures of relays of version 0.1 until a later mark is settled', async () => {
@@ -118,9 +118,9 @@ describe('an index of deadlines in Redis', () => {
     await shared.client.zadd(claimedKey(state.prefix), NOW_MS, '0:a');
     await shared.client.set(watermarkKey(state.prefix), NOW_MS);
     expect(await deadlines.capturedByOlder([at('a'), at('b')])).toEqual([NOW_MS, null]);
-    expect(await deadlines.watermark()).toBeNull();
+    expect(await deadlines.watermark()).toEqual([]);
     expect(await shared.client.get(watermarkKey(state.prefix))).toBe(String(NOW_MS));
-    await deadlines.advanceWatermark('a1.7.1');
+    await deadlines.advanceWatermark(['a1.7.1']);
     expect(await deadlines.capturedByOlder([at('a')])).toEqual([null]);
   });
 

@@ -23,6 +23,7 @@ async function aConnection() {
     port: server.port,
     path: null,
     sentinel: null,
+    cluster: null,
     tls: null,
     files: null,
   };

@@ -354,7 +354,7 @@ describe('a sweep', () => {
 describe('a marker', () => {
   it('exists until the database is emptied, or another one replaces it', async () => {
     await using under = await aServer();
-    const marker = new Marker(under.redis, '{expiry-relay}:marker');
+    const marker = new Marker(under.redis, () => '{expiry-relay}:marker');
     expect(await marker.exists(0)).toBe(false);
     for (const database of [0, 1]) await marker.write(database);
     expect(await marker.exists(0)).toBe(true);
@@ -370,7 +370,7 @@ describe('a marker', () => {
     const { other, redis } = under;
     await other.call('ACL', 'SETUSER', 'reader', 'on', 'nopass', '~*', '+@read', '+@connection');
     await redis.call('AUTH', 'reader', 'any');
-    const marker = new Marker(redis, '{expiry-relay}:marker');
+    const marker = new Marker(redis, () => '{expiry-relay}:marker');
     await marker.write(0);
     expect(await marker.exists(0)).toBe(true);
     expect(await other.exists('{expiry-relay}:marker')).toBe(0);
@@ -379,7 +379,7 @@ describe('a marker', () => {
   it('has no result when the connection is lost', async () => {
     await using under = await aServer();
     under.redis.disconnect();
-    const marker = new Marker(under.redis, '{expiry-relay}:marker');
+    const marker = new Marker(under.redis, () => '{expiry-relay}:marker');
     await expect(marker.exists(0)).rejects.toThrow();
     await expect(marker.write(0)).rejects.toThrow();
   });

@@ -28,13 +28,14 @@ function partsOf(redis: Redis, port: number) {
     port,
     path: null,
     sentinel: null,
+    cluster: null,
     tls: null,
     files: null,
     username: null,
     password: null,
   };
   const more = { databases, notifications: 'manage' as const };
-  return { redis, settings: { ...settings, ...more }, ownKey: OWN_KEY };
+  return { redis, settings: { ...settings, ...more }, ownKey: () => OWN_KEY };
 }
 
 /** The primary at a server, and the connection of another client. */

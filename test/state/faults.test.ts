@@ -87,7 +87,7 @@ const WRITES: readonly Write[] = [
   {
     name: 'settle',
     arrange: async () => undefined,
-    write: ({ deadlines }) => deadlines.advanceWatermark('a1.1.1'),
+    write: ({ deadlines }) => deadlines.advanceWatermark(['a1.1.1']),
   },
   {
     name: 'setAside',

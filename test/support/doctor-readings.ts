@@ -29,6 +29,7 @@ export function redisSettings(given: Partial<RedisSettings> = {}): RedisSettings
     port: 6379,
     path: null,
     sentinel: null,
+    cluster: null,
     tls: null,
     username: null,
     password: null,

@@ -22,7 +22,7 @@ export class Listening implements AsyncDisposable {
   ) {
     this.#connections = [other, commands, subscriber];
     this.#close = close;
-    this.canary = new Canary(commands, systemClock, '{expiry-relay}:', 'token');
+    this.canary = new Canary(commands, systemClock, () => '{expiry-relay}:', 'token');
   }
 
   /** Receives the notifications of databases 0 and 1. */
@@ -81,6 +81,7 @@ export function proverOf(
         port: 6379,
         path: null,
         sentinel: null,
+        cluster: null,
         tls: null,
         username: null,
         password: null,

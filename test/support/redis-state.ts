@@ -59,6 +59,7 @@ export function startState(
     port,
     path: null,
     sentinel: null,
+    cluster: null,
     tls: null,
     username: null,
     password: null,

@@ -9,6 +9,7 @@ import { IndexTrust } from '../../src/deadlines/index-trust.js';
 import { MemoryDeadlines } from '../../src/deadlines/memory-deadlines.js';
 import { Tracker } from '../../src/deadlines/tracker.js';
 import type { KeyInDatabase, KeyReading } from '../../src/model/vocabulary.js';
+import { ALL_SLOTS } from '../../src/redis/slots.js';
 import { compilePattern } from '../../src/routing/pattern.js';
 import { Routing } from '../../src/routing/routes.js';
 import type { Keyspace } from '../../src/source/keyspace.js';
@@ -18,8 +19,12 @@ import { Metrics } from '../../src/telemetry/metrics.js';
 import { WatchEvents } from '../../src/telemetry/watch-events.js';
 import { ValueKeeper } from '../../src/values/keeper.js';
 import { MemoryValues } from '../../src/values/memory-values.js';
+import { Baton } from '../../src/watch/baton.js';
 import { GATHER_MS, IndexUpdater } from '../../src/watch/index-updater.js';
+import { Owners } from '../../src/watch/owners.js';
+import { RoutedKeyspace } from '../../src/watch/routed-keyspace.js';
 import { Watch } from '../../src/watch/watch.js';
+import { Watermark } from '../../src/watch/watermark.js';
 import { at, NOW_MS } from '../deadlines/deadlines.contract.js';
 import { aCapturedExpiration, aRoute } from './domain.js';
 import { ManualClock } from './manual-clock.js';
@@ -136,9 +141,9 @@ class Index extends MemoryDeadlines {
     await super.put(readings);
   }
 
-  override async advanceWatermark(mark: string): Promise<void> {
+  override async advanceWatermark(marks: readonly string[]): Promise<void> {
     if (this.trouble !== null) throw this.trouble;
-    this.settled.push(mark);
+    this.settled.push(...marks);
   }
 
   override async forget(database: number): Promise<number> {
@@ -189,7 +194,13 @@ export function aWatch(given: { databases?: readonly number[]; values?: ValueKee
       events: { unreadable: () => {}, stale: () => {}, omitted: () => {} },
       clock,
     });
+  const owners = new Owners();
+  const refreshTopology = async () => {};
+  const keyspace = new RoutedKeyspace({ owners, trust, refreshTopology, clock });
   const updater = new IndexUpdater({
+    owners,
+    keyspace,
+    clock,
     queue: eventQueue,
     processor,
     routing,
@@ -216,7 +227,11 @@ export function aWatch(given: { databases?: readonly number[]; values?: ValueKee
     intake,
     trust,
     marks,
-    updater,
+    slots: ALL_SLOTS,
+    owners,
+    keyspace,
+    watermark: new Watermark(index),
+    nudging: new Baton(clock),
     serverNowMs: () => clock.nowMs(),
     events: new WatchEvents(log, metrics, clock),
     clock,

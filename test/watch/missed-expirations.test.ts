@@ -2,6 +2,7 @@ import { expect, it } from 'vitest';
 import { MemoryDeadlines } from '../../src/deadlines/memory-deadlines.js';
 import { Tracker } from '../../src/deadlines/tracker.js';
 import type { KeyInDatabase, KeyReading } from '../../src/model/vocabulary.js';
+import { ALL_SLOTS } from '../../src/redis/slots.js';
 import type { Session } from '../../src/source/session.js';
 import { catchUp } from '../../src/watch/missed-expirations.js';
 import { NOW_MS, until } from '../deadlines/deadlines.contract.js';
@@ -36,6 +37,7 @@ async function found(
   await catchUp(
     {
       database: 0,
+      slots: ALL_SLOTS,
       session: {
         keyspace: keyspace as Session['keyspace'],
         barrier: async () => void steps.push('barrier'),

@@ -124,29 +124,13 @@ function aStandby() {
   /** All events that were passed on. */
   const pushed: KeyEvent[] = [];
   let marksWritten = 0;
-  const marked = (mark: string) => standby.onEvent({ kind: 'mark', mark });
-  const standby = new Standby({
+  const marked = (mark: string) => feed.onEvent({ kind: 'mark', mark });
+  const replica = new Standby({
     lease,
-    sequence: new Sequence(),
-    marks: {
-      write: async () => {
-        if (!gates.isMarked) return null;
-        marksWritten += 1;
-        marked(`own.${marksWritten}.1`);
-        return `own.${marksWritten}.1`;
-      },
-    },
     server: { verify: (_, signal) => gates.verify(signal) },
     clock,
     events: new WatchEvents(log, metrics, clock),
     routing: { isRouted: (key) => key.toString().startsWith('order') },
-    watch: {
-      begin: (session) => void did.push(`watch ${names.get(session)}`),
-      end: async () => {
-        await gates.end();
-        did.push('watch ended');
-      },
-    },
     intake: {
       push: (event) => {
         pushed.push(event);
@@ -180,16 +164,39 @@ function aStandby() {
       },
       areCaptured: async (all) => all.map((one) => capturedAs.has(`${nameOf(one)} ${one.name}`)),
       find: async (keys) => keys.map((key) => known.get(nameOf(key)) ?? null),
-      watermark: async () => stored.settled,
+      watermark: async () => (stored.settled === null ? [] : [stored.settled]),
       recentlyCaptured: async function* () {
         yield [...elsewhere].map(([key, { name, detectedAtMs }]) => {
           return { database: 0, key: Buffer.from(key), name, detectedAtMs };
         });
       },
     },
+  });
+  const feed = replica.follow({
+    sequence: new Sequence(),
+    marks: {
+      write: async () => {
+        if (!gates.isMarked) return null;
+        marksWritten += 1;
+        marked(`own.${marksWritten}.1`);
+        return `own.${marksWritten}.1`;
+      },
+    },
+    watch: {
+      begin: (session) => void did.push(`watch ${names.get(session)}`),
+      end: async () => {
+        await gates.end();
+        did.push('watch ended');
+      },
+    },
     serverClock: { nowMs: serverNowMs },
   });
-  standby.start();
+  const { onSubscribing, onEvent, onConnected, onDisconnected } = feed;
+  const standby = {
+    ...{ onSubscribing, onEvent, onConnected, onDisconnected },
+    stop: () => replica.stop(),
+  };
+  replica.start();
   onTestFinished(() => standby.stop());
   const session = (name: string, runId = 'a', alive: readonly string[] = []): Session => {
     const nudge = async (keys: readonly KeyInDatabase[]) =>

@@ -60,7 +60,7 @@ it('is identified though the state Redis is full', async () => {
     clock: systemClock,
     chance: systemChance,
   });
-  const identity = new ServerIdentity(shared.client, 'full:server', 'run');
+  const identity = new ServerIdentity(async () => shared.client, 'full:server', 'run');
   expect(server.problem).toBe('not identified yet');
   await shared.client.config('SET', 'maxmemory', 1);
   try {

@@ -84,7 +84,8 @@ export class Sentinel implements Voter {
   async #connection(signal: AbortSignal): Promise<RelayError> {
     const { settings, section, node, onStale, onSwitched, clock } = this.#parts;
     const { username, password, tls, files } = settings;
-    const address = { ...node, path: null, sentinel: null, username, password, tls, files };
+    const login = { username, password, tls, files };
+    const address = { ...node, path: null, sentinel: null, cluster: null, ...login };
     const over = new AbortController();
     const close = () => over.abort();
     signal.addEventListener('abort', close, { once: true });

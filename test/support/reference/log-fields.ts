@@ -54,6 +54,7 @@ export const LOG_FIELDS: Readonly<Record<string, string>> = {
   outcome: '`accepted` (2xx), `rejected` (another response) or `unreachable` (no response)',
   pending: 'number of pending deliveries',
   prefix: 'value of `state.prefix`',
+  primaries: 'number of primaries that have slots',
   public_keys: 'public keys that verify signatures',
   queued: 'number of key events in memory',
   reason:
