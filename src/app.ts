@@ -129,6 +129,7 @@ async function start(wiring: Wiring): Promise<void> {
   // First, and closed last: probes are answered while others start and stop.
   await openAdmin(wiring, checks);
   metrics.watchProcess(VERSION);
+  metrics.watchPrimaries(() => listeners.coverage);
   metrics.watchOutbox((endpoint) => stores.outbox.depth(endpoint));
   metrics.watchCapture(
     () => partition.queued,

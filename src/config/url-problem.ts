@@ -20,7 +20,7 @@ export interface UrlRules {
 }
 
 const SENTINEL = 'instead of url, set sentinel: {master: NAME, nodes: [HOST:26379, …]}';
-const ONE_NODE = 'for a node of a Redis Cluster write redis:// or rediss://';
+const CLUSTER = 'instead of url, set cluster: {nodes: [HOST:6379, …]}';
 const SOCKET = 'a Unix socket is unix:///run/redis.sock';
 const PLAIN = 'write redis://';
 const TLS = 'write rediss://';
@@ -38,7 +38,7 @@ const OTHER_SERVERS =
 /** Advice for Redis URLs, by scheme. */
 const REDIS_ADVICE: ReadonlyMap<string, string> = new Map([
   ...each('redis+sentinel rediss+sentinel redis-sentinel rediss-sentinel sentinel', SENTINEL),
-  ...each('redis+cluster rediss+cluster redis-cluster rediss-cluster', ONE_NODE),
+  ...each('redis+cluster rediss+cluster redis-cluster rediss-cluster', CLUSTER),
   ...each('redis+unix rediss+unix unix+redis redis-unix redis+socket redis-socket socket', SOCKET),
   ...each('file unix+tls', SOCKET),
   ...each('valkey keydb dragonfly redis+tcp redis+plain tcp', PLAIN),

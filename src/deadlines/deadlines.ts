@@ -42,8 +42,16 @@ export interface Deadlines {
    */
   take(database: number, untilMs: number, countMax: number): Promise<readonly Deadline[]>;
 
-  /** Up to `countMax` overdue entries of a database with deadlines of at most `untilMs`, earliest first. */
-  overdue(database: number, untilMs: number, countMax: number): Promise<readonly Deadline[]>;
+  /**
+   * Up to `countMax` overdue entries of a database with deadlines of at most `untilMs`, earliest first, without the first
+   * `skipped` ones.
+   */
+  overdue(
+    database: number,
+    untilMs: number,
+    countMax: number,
+    skipped?: number,
+  ): Promise<readonly Deadline[]>;
 
   /** The deadline of each of these keys, tracked or overdue; null where there is no entry. */
   find(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]>;

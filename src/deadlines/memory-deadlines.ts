@@ -150,11 +150,16 @@ export class MemoryDeadlines implements Deadlines {
     return due;
   }
 
-  async overdue(database: number, untilMs: number, countMax: number): Promise<readonly Deadline[]> {
+  async overdue(
+    database: number,
+    untilMs: number,
+    countMax: number,
+    skipped = 0,
+  ): Promise<readonly Deadline[]> {
     const { overdue } = this.#index(database);
-    const found = overdue.takeUntil(untilMs, countMax);
+    const found = overdue.takeUntil(untilMs, skipped + countMax);
     for (const deadline of found) overdue.set(idOf(deadline.key), deadline);
-    return found;
+    return found.slice(skipped);
   }
 
   async find(keys: readonly KeyInDatabase[]): Promise<readonly (number | null)[]> {

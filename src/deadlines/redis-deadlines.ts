@@ -115,11 +115,16 @@ export class RedisDeadlines implements Deadlines {
     return taken;
   }
 
-  async overdue(database: number, untilMs: number, countMax: number): Promise<readonly Deadline[]> {
+  async overdue(
+    database: number,
+    untilMs: number,
+    countMax: number,
+    skipped = 0,
+  ): Promise<readonly Deadline[]> {
     const { redis } = this.#state;
     const { overdue } = this.#keys(database);
     const reply = await this.#state.run('track', () =>
-      redis.zrangebyscoreBuffer(overdue, '-inf', untilMs, 'WITHSCORES', 'LIMIT', 0, countMax),
+      redis.zrangebyscoreBuffer(overdue, '-inf', untilMs, 'WITHSCORES', 'LIMIT', skipped, countMax),
     );
     return this.#stored.deadlines(database, overdue, entriesOf(reply));
   }

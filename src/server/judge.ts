@@ -53,7 +53,7 @@ export function judgeServer(
   return [
     ...judgeVersion(properties, 'version'),
     judgeRole(properties, address),
-    ...(address.cluster === null ? judgeCluster(properties) : []),
+    ...(address.cluster === null ? judgeCluster(properties, address) : []),
     judgeClock(clockAheadMs),
     ...judgeIdleTimeout(properties),
     ...judgeOutputLimit(properties),
@@ -97,7 +97,10 @@ function judgeRole({ role, primary }: ServerProperties, address: RedisAddress): 
   );
 }
 
-function judgeCluster({ isCluster, primaries }: ServerProperties): ServerFinding[] {
+function judgeCluster(
+  { isCluster, primaries }: ServerProperties,
+  address: RedisAddress,
+): ServerFinding[] {
   if (!isCluster) return [];
   // A cluster node without slots counts no primaries.
   if (primaries !== null && primaries <= 1) {
@@ -109,7 +112,8 @@ function judgeCluster({ isCluster, primaries }: ServerProperties): ServerFinding
       'cluster',
       'node of a Redis Cluster: the relay receives no notifications of keys on other ' +
         `primaries${size}`,
-      'set redis.cluster.nodes instead of redis.url: the relay then watches all primaries',
+      `replace redis.url with redis: {cluster: {nodes: ["${addressOf(address)}"]}}: the relay then watches all ` +
+        'primaries',
     ),
   ];
 }

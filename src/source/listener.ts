@@ -88,6 +88,10 @@ export class Listener {
     return addressOf(this.#parts.locator.address);
   }
 
+  get isSubscribed(): boolean {
+    return this.#session !== null;
+  }
+
   checks(): readonly ListenerCheck[] {
     if (this.#session === null) {
       const problem = this.#stop.signal.aborted ? 'shutting down' : this.#missing;

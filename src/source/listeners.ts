@@ -1,6 +1,7 @@
 /** A listener for each primary of the topology, which changes while the relay runs. */
 import type { Chance, Clock } from '../lib/clock.js';
 import type { RelayError } from '../model/errors.js';
+import { SLOTS } from '../redis/slots.js';
 import type { EventSink, Listener, ListenerCheck } from './listener.js';
 import type { Topology, WatchedPrimary } from './topology.js';
 
@@ -23,6 +24,22 @@ export interface ListenersParts {
   readonly onUnknown: (error: RelayError, retryInMs: number) => void;
   readonly clock: Clock;
   readonly chance: Chance;
+}
+
+/** A readiness check. */
+interface SlotsCheck {
+  readonly name: 'slots';
+  readonly problem: string | null;
+}
+
+/** How much of the keyspace is listened to. */
+export interface Coverage {
+  /** Primaries that have slots. */
+  readonly primaries: number;
+  /** Those to which the relay is subscribed. */
+  readonly subscribed: number;
+  /** Slots that no primary has. */
+  readonly uncoveredSlots: number;
 }
 
 export class Listeners {
@@ -59,7 +76,21 @@ export class Listeners {
     await Promise.all(Array.from(this.#followed.values(), ({ listener }) => listener.stop()));
   }
 
-  checks(): readonly ListenerCheck[] {
+  get coverage(): Coverage {
+    const all = Array.from(this.#followed.values(), ({ listener }) => listener);
+    const { uncoveredSlots } = this.#parts.topology;
+    const subscribed = all.filter(({ isSubscribed }) => isSubscribed).length;
+    return { primaries: all.length, subscribed, uncoveredSlots };
+  }
+
+  checks(): readonly (ListenerCheck | SlotsCheck)[] {
+    const { uncoveredSlots } = this.#parts.topology;
+    if (uncoveredSlots === 0) return this.#listenerChecks();
+    const problem = `no primary has ${uncoveredSlots} of the ${SLOTS} slots: their keys are not watched`;
+    return [...this.#listenerChecks(), { name: 'slots', problem }];
+  }
+
+  #listenerChecks(): readonly ListenerCheck[] {
     const all = Array.from(this.#followed.values(), ({ listener }) => listener);
     const [only, ...others] = all;
     if (only !== undefined && others.length === 0) return only.checks();

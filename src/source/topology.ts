@@ -13,6 +13,8 @@ export interface WatchedPrimary {
 export interface Topology {
   /** Each holds keys that no other one holds; empty until they are known. */
   readonly primaries: readonly WatchedPrimary[];
+  /** The number of hash slots that no primary has: their keys cannot be watched. */
+  readonly uncoveredSlots: number;
   /** Resolves when the primaries are known; rejects with a RelayError while they are not. */
   locate(): Promise<void>;
   /** Asks for the primaries. Resolves when they are known again, or cannot be. Never rejects. */
@@ -31,6 +33,7 @@ export function topologyOf(settings: RedisSettings, locators: Locators): Topolog
 function onePrimary(locator: Locator<RedisSettings>): Topology {
   return {
     primaries: [{ locator, slots: ALL_SLOTS, gains: 0 }],
+    uncoveredSlots: 0,
     locate: async () => undefined,
     refresh: async () => undefined,
     onChanged: () => undefined,
@@ -54,6 +57,9 @@ function manyPrimaries(settings: RedisSettings, locators: Locators): Topology {
         primaries.set(slots, primary);
         return primary;
       });
+    },
+    get uncoveredSlots() {
+      return cluster.uncoveredSlots;
     },
     locate: () => cluster.locate(),
     refresh: () => cluster.refresh(),

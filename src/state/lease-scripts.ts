@@ -29,15 +29,15 @@ const ROWS_MAX = 1_000;
 const TOGETHER_MS = 100;
 
 /**
- * A lease that is held is handed to a replica of a newer configuration once that has listened for this long. So a
- * replica that crashes again and again at its start never gets it.
+ * A lease that is held is handed to a replica of a newer configuration, or to one that had no gap, once that has listened
+ * for this long. So a replica that crashes again and again at its start never gets it.
  */
 export const SUCCESSOR_AFTER_MS = 3_000;
 
 /** The results of a look. */
 export const STATUSES = {
   held: 0,
-  /** Held, and a replica of a newer configuration is ready to take over. */
+  /** Held, and a replica of a newer configuration, or one that has had no gap, is ready to take over. */
   due: 1,
   /** Another replica holds it. */
   other: 2,
@@ -69,7 +69,7 @@ end
 /**
  * KEYS: lease, configurations, watch, quarantine. ARGV: token; replica; digest of its configuration; its endpoints; the
  * number that its configuration had (0: none); for how many milliseconds the replica has been able to capture (-1: it is
- * not); 1 if the replica leaves a free lease to one that has been able to for longer; the renewals that it has seen
+ * not); 1 if the replica leaves the lease to one that has been able to for longer; the renewals that it has seen
  * unchanged for as long as a lease lasts (or ''); 1 if it holds the lease under this token as far as it knows; the number
  * of replicas that it takes for absent; name and looks of each; name and looks of each replica to forget. Redis allows
  * the first write at maxmemory, and then allows the others. Returns see `readLook`.
@@ -174,10 +174,14 @@ local function hold(status)
   return reply(status)
 end
 
+local function listens_longer(other)
+  return other.number == number and ARGV[7] == '1' and other.since + ${TOGETHER_MS} < since
+end
+
 if is_mine and not is_legacy then
   for _, other in ipairs(others) do
-    local is_able = other.is_present and other.since >= 0
-    if is_able and other.number > number and at - other.since >= ${SUCCESSOR_AFTER_MS} then
+    local is_able = other.is_present and other.since >= 0 and at - other.since >= ${SUCCESSOR_AFTER_MS}
+    if is_able and (other.number > number or listens_longer(other)) then
       return hold(${STATUSES.due})
     end
   end
@@ -188,8 +192,7 @@ if ARGV[9] == '1' and lease[2] then return reply(${STATUSES.left}) end
 if able_for < 0 then return reply(${STATUSES.idle}) end
 for _, other in ipairs(others) do
   local is_able = other.is_present and other.since >= 0
-  local listens_longer = ARGV[7] == '1' and other.since + ${TOGETHER_MS} < since
-  if is_able and (other.number > number or (other.number == number and listens_longer)) then
+  if is_able and (other.number > number or listens_longer(other)) then
     return reply(${STATUSES.left})
   end
 end

@@ -32,8 +32,11 @@ export interface Lease {
   readonly number: number | null;
   /** Whether another replica held the lease at the last look. */
   readonly isHeldByOther: boolean;
-  /** Competes for the lease from now on. Call when this replica listens. */
-  compete(): void;
+  /**
+   * Competes for the lease from now on. Call when this replica listens, and again after each gap of a primary.
+   * `hearsAll`: it listens to all primaries. A holder with a gap leaves the lease to a replica without one.
+   */
+  compete(hearsAll: boolean): void;
   /** Releases the lease, and does not compete until the next `compete`. */
   withdraw(): void;
   /** Resolves when this replica holds the lease, or the signal aborts. */

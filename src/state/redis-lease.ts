@@ -42,6 +42,12 @@ export const ABSENT_AFTER_MS = 1_000;
  */
 export const FORGOTTEN_AFTER_MS = 10_000;
 
+/**
+ * A holder that has had a gap of one of several primaries keeps the lease for this long. All replicas notice the failover
+ * of a primary by then: none of them has listened for longer.
+ */
+export const GAP_NOTICED_MS = 3_000;
+
 /** The name under which the lease's renewals are observed, beside the replicas. No replica has this name. */
 const RENEWALS = 'lease';
 
@@ -61,15 +67,16 @@ export interface RedisLeaseParts {
 type Tenure =
   /** This replica does not compete. */
   | { readonly kind: 'idle'; readonly former: string | null }
-  /** `sinceMs`: since when this replica has been able to capture, by the monotonic clock. */
-  | { readonly kind: 'competing'; readonly sinceMs: number; readonly former: string | null }
-  /** `isDue`: the lease is to be handed to a newer configuration. */
-  | {
-      readonly kind: 'held';
-      readonly sinceMs: number;
-      readonly token: string;
-      readonly isDue: boolean;
-    };
+  | (Listening & { readonly kind: 'competing'; readonly former: string | null })
+  /** `isDue`: the lease is to be handed to another replica. */
+  | (Listening & { readonly kind: 'held'; readonly token: string; readonly isDue: boolean });
+
+interface Listening {
+  /** Since when this replica has listened as it does now, by the monotonic clock. */
+  readonly sinceMs: number;
+  /** Whether it listens to all primaries. */
+  readonly hearsAll: boolean;
+}
 
 export class RedisLease implements Lease {
   readonly #parts: RedisLeaseParts;
@@ -117,13 +124,13 @@ export class RedisLease implements Lease {
     this.#loop = this.#run();
   }
 
-  compete(): void {
+  compete(hearsAll: boolean): void {
     const tenure = this.#tenure;
     const sinceMs = this.#nowMs;
     this.#tenure =
       tenure.kind === 'held'
-        ? { ...tenure, sinceMs }
-        : { kind: 'competing', sinceMs, former: tenure.former };
+        ? { ...tenure, sinceMs, hearsAll }
+        : { kind: 'competing', sinceMs, hearsAll, former: tenure.former };
     this.#wake.notifyAll();
   }
 
@@ -200,8 +207,7 @@ export class RedisLease implements Lease {
     const isHeld = tenure.kind === 'held';
     if (!isHeld) this.#tokens += 1;
     const token = isHeld ? tenure.token : `${replica}:${this.#tokens}`;
-    const ableForMs = tenure.kind === 'idle' ? -1 : Math.round(this.#nowMs - tenure.sinceMs);
-    const leaves = !isHeld && ableForMs < REMEMBERS_ALL_AFTER_MS;
+    const { ableForMs, leaves } = this.#ability(tenure);
     const stale =
       this.#seen.forMs(RENEWALS, this.#nowMs) >= LEASE_MS ? (this.#last?.renewals ?? '') : '';
     const absent = this.#unseenFor(ABSENT_AFTER_MS);
@@ -234,6 +240,15 @@ export class RedisLease implements Lease {
     if (look.status !== STATUSES.other) return LOOK_EVERY_MS;
     const leftMs = LEASE_MS - this.#seen.forMs(RENEWALS, this.#nowMs);
     return leftMs > 0 ? Math.min(leftMs + 1, LOOK_EVERY_MS) : LOOK_EVERY_MS;
+  }
+
+  /** For how long this replica has been able to capture (-1: not), and whether it leaves the lease to one with longer. */
+  #ability(tenure: Tenure): { readonly ableForMs: number; readonly leaves: boolean } {
+    if (tenure.kind === 'idle') return { ableForMs: -1, leaves: true };
+    const sameForMs = Math.round(this.#nowMs - tenure.sinceMs);
+    const ableForMs = tenure.hearsAll ? sameForMs : 0;
+    const isNoticed = tenure.kind === 'competing' || sameForMs >= GAP_NOTICED_MS;
+    return { ableForMs, leaves: isNoticed && ableForMs < REMEMBERS_ALL_AFTER_MS };
   }
 
   /** Records a look, to compare later ones with it. */
@@ -278,7 +293,8 @@ export class RedisLease implements Lease {
       return;
     }
     if (tenure.kind === 'idle' || (tenure.kind === 'held' && tenure.isDue === isDue)) return;
-    this.#tenure = { kind: 'held', sinceMs: tenure.sinceMs, token, isDue };
+    const { sinceMs, hearsAll } = tenure;
+    this.#tenure = { kind: 'held', sinceMs, hearsAll, token, isDue };
     this.#changed.notifyAll();
   }
 
@@ -299,7 +315,8 @@ export class RedisLease implements Lease {
     const tenure = this.#tenure;
     this.#parts.state.clearLeaseErrors();
     if (tenure.kind !== 'held') return;
-    this.#tenure = { kind: 'competing', sinceMs: tenure.sinceMs, former: null };
+    const { sinceMs, hearsAll } = tenure;
+    this.#tenure = { kind: 'competing', sinceMs, hearsAll, former: null };
     this.#changed.notifyAll();
   }
 }

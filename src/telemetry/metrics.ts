@@ -280,6 +280,33 @@ export class Metrics {
   }
 
   /** Registers the numbers of queued expirations and tracked keys, which are read at each scrape. */
+  watchPrimaries(
+    coverage: () => {
+      readonly primaries: number;
+      readonly subscribed: number;
+      readonly uncoveredSlots: number;
+    },
+  ): void {
+    const primaries: Gauge = new Gauge({
+      name: `${PREFIX}primaries`,
+      help: 'Current number of primaries that hold keys: 1, or those of a cluster that have slots.',
+      registers: [this.#registry],
+      collect: (): void => primaries.set(coverage().primaries),
+    });
+    const subscribed: Gauge = new Gauge({
+      name: `${PREFIX}primaries_subscribed`,
+      help: 'Current number of primaries whose notifications this replica receives.',
+      registers: [this.#registry],
+      collect: (): void => subscribed.set(coverage().subscribed),
+    });
+    const uncovered: Gauge = new Gauge({
+      name: `${PREFIX}uncovered_slots`,
+      help: 'Current number of hash slots of a cluster that no primary has.',
+      registers: [this.#registry],
+      collect: (): void => uncovered.set(coverage().uncoveredSlots),
+    });
+  }
+
   watchCapture(queued: () => number, tracked: () => Promise<number>): void {
     const queuedGauge: Gauge = new Gauge({
       name: `${PREFIX}expirations_queued`,

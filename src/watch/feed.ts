@@ -58,6 +58,8 @@ export interface Replica {
   watching(feed: Feed, isWatching: boolean): void;
   /** The events from before the gap of a feed are to be stored, and the lease may have to be released. */
   leave(feed: Feed): Promise<void>;
+  /** A feed listens: this replica competes for the lease. */
+  compete(): void;
 }
 
 /** A connection on which this replica listens. */
@@ -190,7 +192,7 @@ export class Feed implements EventSink {
     this.#movedAtMs = isOther ? serverClock.nowMs() : null;
     this.#runId = runId;
     connection.isVerified = true;
-    lease.compete();
+    this.#replica.compete();
     await this.switchTo(lease.token === null ? null : session);
   }
 

@@ -74,6 +74,14 @@ export interface NudgerParts {
   readonly drained: (signal: AbortSignal) => Promise<void>;
 }
 
+interface Nudged {
+  readonly missing: readonly Deadline[];
+  /** Whether any key was read too early. */
+  readonly isEarly: boolean;
+  /** The number of keys whose primary cannot be asked now. */
+  readonly awayCount: number;
+}
+
 export class Nudger {
   readonly #parts: NudgerParts;
   /** Taken entries, the earliest first; read when their deadlines have passed. */
@@ -170,10 +178,8 @@ export class Nudger {
     return due;
   }
 
-  /** Reads keys that are due. Resolves with the missing ones, and with whether any key was read too early. */
-  async #read(
-    due: readonly Deadline[],
-  ): Promise<{ readonly missing: readonly Deadline[]; readonly isEarly: boolean }> {
+  /** Reads keys that are due. */
+  async #read(due: readonly Deadline[]): Promise<Nudged> {
     const { tracker, reader, onAlive, onNudged, serverNowMs } = this.#parts;
     const readings = await tracker.readDue(due, reader);
     onNudged(due.length);
@@ -183,20 +189,26 @@ export class Nudger {
     return {
       missing: due.filter((_, at) => readings[at]?.ttl === 'missing'),
       isEarly: readings.some(({ ttl, deadlineMs }) => ttl === 'volatile' && deadlineMs <= dueMs),
+      awayCount: readings.filter(({ ttl }) => ttl === 'elsewhere').length,
     };
   }
 
   async #recheck(signal: AbortSignal): Promise<void> {
     const { database, deadlines, serverNowMs, clock, drained, onMissing } = this.#parts;
+    // Keys of a primary that is away stay overdue: the next ones are not to wait for them.
+    let skipped = 0;
     while (!signal.aborted) {
       const untilMs = serverNowMs() - CAPTURED_WITHIN_MS;
       await drained(signal);
-      const overdue = await deadlines.overdue(database, untilMs, RECHECK_BATCH);
+      const overdue = await deadlines.overdue(database, untilMs, RECHECK_BATCH, skipped);
+      const isLast = overdue.length < RECHECK_BATCH;
+      if (isLast) skipped = 0;
       if (overdue.length > 0) {
-        const { missing } = await this.#read(overdue);
+        const { missing, awayCount } = await this.#read(overdue);
+        if (!isLast) skipped += awayCount;
         if (missing.length > 0) await onMissing(missing, signal);
       }
-      const isIdle = overdue.length === 0 && this.#lastDeadlineMs <= untilMs;
+      const isIdle = overdue.length === 0 && skipped === 0 && this.#lastDeadlineMs <= untilMs;
       if (isIdle) await this.#heldChanged.wait(clock, LOOK_EVERY_MS, signal);
       else await clock.sleep(RECHECK_EVERY_MS, signal);
     }

@@ -45,6 +45,7 @@ export class Standby {
       unqueueOthers: () => this.#unqueueOthers(),
       watching: (feed, isWatching) => this.#setWatching(feed, isWatching),
       leave: (feed) => this.#leave(feed),
+      compete: () => this.#compete(),
     };
     const feed = new Feed({ ...this.#parts, ...parts }, replica);
     this.#feeds.add(feed);
@@ -55,6 +56,7 @@ export class Standby {
   async unfollow(feed: Feed): Promise<void> {
     await feed.stop();
     this.#feeds.delete(feed);
+    this.#compete();
   }
 
   #setWatching(feed: Feed, isWatching: boolean): void {
@@ -70,15 +72,16 @@ export class Standby {
    * to capture only since now.
    */
   async #leave(feed: Feed): Promise<void> {
-    const { lease } = this.#parts;
     await this.#stored();
     const goesOn = [...this.#feeds].some((other) => other !== feed && other.session !== null);
-    if (goesOn) lease.compete();
-    else lease.withdraw();
+    if (goesOn) this.#compete();
+    else this.#parts.lease.withdraw();
   }
 
-  get #mayCompete(): boolean {
-    return [...this.#feeds].some(({ session }) => session !== null);
+  /** Competes for the lease if this replica listens to any primary. */
+  #compete(): void {
+    const listening = [...this.#feeds].filter(({ session }) => session !== null);
+    if (listening.length > 0) this.#parts.lease.compete(listening.length === this.#feeds.size);
   }
 
   /** Resolves when all queued events are stored, or the lease is lost: the next holder then stores them. */
@@ -146,12 +149,12 @@ export class Standby {
   #competeAnew(): void {
     const { lease } = this.#parts;
     lease.withdraw();
-    if (this.#mayCompete) lease.compete();
+    this.#compete();
   }
 
   /**
-   * Hands the lease to a newer configuration, after the events so far are stored. The replica with that configuration
-   * has listened for a while, and receives every later event itself. This replica becomes a standby.
+   * Hands the lease to a newer configuration, or to a replica without a gap, after the events so far are stored. That
+   * replica has listened for a while, and receives every later event itself. This replica becomes a standby.
    */
   async #handOver(): Promise<void> {
     await this.#stored();

@@ -157,7 +157,7 @@ describe('a Redis URL that is refused', () => {
   it.each([
     ['redis+sentinel', SENTINEL],
     ['rediss-sentinel', SENTINEL],
-    ['redis-cluster', 'for a node of a Redis Cluster write redis:// or rediss://'],
+    ['redis-cluster', 'instead of url, set cluster: {nodes: [HOST:6379, …]}'],
     ['redis-socket', 'a Unix socket is unix:///run/redis.sock'],
     ['rediss+unix', 'a Unix socket is unix:///run/redis.sock'],
     ['valkey', 'write redis://'],

@@ -221,6 +221,17 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     `12:20: state.sentinel.password_file: expected a readable file, found "sentinel-password" (no such file; looked for in ${cwd})`,
     '13:5: state.sentinel: unknown key "hosts"; did you mean "nodes"?',
   ],
+  'cluster-contradiction': [
+    '3:3: redis.cluster: expected url or cluster, found both (remove one)',
+    '4:13: redis.cluster.nodes[0]: expected a node as host:port, such as 10.0.0.1:6379, found "redis://n1:6379" (write only the host and port, without a scheme)',
+    '4:32: redis.cluster.nodes[1]: expected a node as host:port, such as 10.0.0.1:6379, found "::1" (put the IPv6 address in [ ])',
+    '4:39: redis.cluster.nodes[2]: expected a node as host:port, such as 10.0.0.1:6379, found "n2:70000" (a port is 1 to 65535)',
+    '5:19: redis.cluster.address_map: expected an address such as 10.0.0.1:6379, found "10.0.0.1"',
+    '5:59: redis.cluster.address_map.("10.0.0.2…"): expected a node as host:port, such as 10.0.0.1:6379, found "n2:0" (a port is 1 to 65535)',
+    '8:3: state.cluster: expected sentinel or cluster, found both (remove one)',
+    '9:12: state.cluster.nodes: expected a list of 1 to 1000, found an empty list',
+    '10:5: state.cluster: unknown key "hosts"; did you mean "nodes"?',
+  ],
   'route-name-twice': [
     '9:11: routes[1].name: expected a name that no other route has, found "cancel-unpaid-order" (routes[0] has it)',
   ],

@@ -195,6 +195,8 @@ function describeOrder(open: () => Promise<OpenedDeadlines>): void {
     for (let times = 0; times < 2; times += 1) {
       expect(names(await deadlines.overdue(0, NOW_MS + 2, 9))).toEqual(['a', 'b']);
       expect(names(await deadlines.overdue(0, NOW_MS + 9, 1))).toEqual(['a']);
+      expect(names(await deadlines.overdue(0, NOW_MS + 9, 1, 1))).toEqual(['b']);
+      expect(names(await deadlines.overdue(0, NOW_MS + 2, 9))).toEqual(['a', 'b']);
     }
   });
 

@@ -62,7 +62,7 @@ describe('a state Redis that is a node of a cluster', () => {
     });
     await holds(old);
     for (const next of [newer, heir]) {
-      next?.compete();
+      next?.compete(true);
       next?.start();
     }
     await old?.due(never);

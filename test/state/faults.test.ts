@@ -195,7 +195,7 @@ describe('the lease', () => {
     lease.start();
     await eventually('a look', async () => shared.client.exists(configurationsKey(prefix)));
     await faults.loseReplies(async () => {
-      lease.compete();
+      lease.compete(true);
       await eventually('it is stored', async () => (await token()) !== null);
     });
     const lost = await token();
@@ -207,14 +207,14 @@ describe('the lease', () => {
 
   it('whose release was stored although its reply was lost is free, and is taken again', async () => {
     const { lease, token, ...faults } = await aLease();
-    lease.compete();
+    lease.compete(true);
     lease.start();
     await lease.taken(never);
     await faults.loseReplies(async () => {
       lease.withdraw();
       await eventually('it is released', async () => (await token()) === null);
     });
-    lease.compete();
+    lease.compete(true);
     await lease.taken(never);
     expect(await token()).toBe(lease.token);
   });

@@ -102,7 +102,7 @@ describe('the lease that nobody else could have', () => {
     const clock = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + aheadMs };
     const { leases, prefix } = await replicas(context, { names: ['veteran'], clock });
     const [veteran] = leases;
-    veteran?.compete();
+    veteran?.compete(true);
     aheadMs = 20_000;
     const foreverMs = Date.now() - 60_000;
     await shared.client.hset(configurationsKey(prefix), 'older', `1 a1 ${foreverMs} 9`);
@@ -118,7 +118,7 @@ describe('the lease that nobody else could have', () => {
     const token = await holds(one);
     const leftAtMs = Date.now();
     one?.withdraw();
-    one?.compete();
+    one?.compete(true);
     await one?.taken(never);
     expect(Date.now() - leftAtMs).toBeLessThan(400);
     expect(one?.token).not.toBe(token);
@@ -137,7 +137,7 @@ describe.concurrent('the lease', () => {
   it('is held by one of several', async (context) => {
     const { leases, holders } = await replicas(context, { names: ['one', 'other', 'third'] });
     for (const lease of leases) {
-      lease.compete();
+      lease.compete(true);
       lease.start();
     }
     await eventually('held', () => holders().length === 1);
@@ -156,17 +156,50 @@ describe.concurrent('the lease', () => {
     const { leases } = await replicas(context, { names: ['one', 'other', 'third'] });
     const [one, other, third] = leases;
     await holds(one);
-    other?.compete();
+    other?.compete(true);
     other?.start();
     one?.withdraw();
     const askedAtMs = Date.now();
     await other?.taken(never);
     expect(Date.now() - askedAtMs).toBeLessThan(1_500);
-    third?.compete();
+    third?.compete(true);
     third?.start();
     await other?.stop();
     await third?.taken(never);
     expect(Date.now() - askedAtMs).toBeLessThan(3_000);
+  });
+
+  it('is handed on by a holder that misses a primary, once another one has missed none for a while', async (context) => {
+    const { leases } = await replicas(context, { names: ['one', 'other'] });
+    const [one, other] = leases;
+    await holds(one);
+    other?.compete(true);
+    other?.start();
+    await sleep(3_500);
+    const gapAtMs = Date.now();
+    one?.compete(false);
+    await one?.due(never);
+    expect(one?.token).not.toBeNull();
+    // Until then the other one may notice the same gap.
+    expect(Date.now() - gapAtMs).toBeGreaterThan(2_900);
+    expect(Date.now() - gapAtMs).toBeLessThan(5_000);
+    one?.withdraw();
+    one?.compete(false);
+    await other?.taken(never);
+  });
+
+  it('is kept by a holder with a gap that all replicas had', async (context) => {
+    const { leases } = await replicas(context, { names: ['one', 'other'] });
+    const [one, other] = leases;
+    const token = await holds(one);
+    other?.compete(true);
+    other?.start();
+    await sleep(500);
+    one?.compete(true);
+    other?.compete(false);
+    const due = Promise.race([one?.due(never), sleep(6_000, 'kept')]);
+    expect(await due).toBe('kept');
+    expect(one?.token).toBe(token);
   });
 
   it('is left to the one that has listened for longest, by those who came later', async (context) => {
@@ -176,7 +209,7 @@ describe.concurrent('the lease', () => {
     const [one, first, second, third] = leases;
     await holds(one);
     for (const next of [first, second, third]) {
-      next?.compete();
+      next?.compete(true);
       next?.start();
       await sleep(450);
     }
@@ -193,13 +226,13 @@ describe.concurrent('the lease', () => {
     const { leases, holders } = await replicas(context, { names: ['one', 'other'] });
     const [one, other] = leases;
     await holds(one);
-    other?.compete();
+    other?.compete(true);
     other?.start();
     await sleep(600);
     // It has missed events that the other may have received.
     one?.withdraw();
     expect(one?.token).toBeNull();
-    one?.compete();
+    one?.compete(true);
     await other?.taken(never);
     await sleep(700);
     expect(holders()).toEqual([other]);
@@ -218,7 +251,7 @@ describe.concurrent('the lease', () => {
     const { leases } = await replicas(context, { names: ['one', 'other'] });
     const [one, other] = leases;
     const token = await holds(one);
-    other?.compete();
+    other?.compete(true);
     other?.start();
     one?.state.close();
     const diedAtMs = Date.now();
@@ -233,7 +266,7 @@ describe.concurrent('the lease', () => {
     const terms: number[] = [];
     for (const lease of leases) lease.start();
     const note = async (lease: (typeof leases)[number] | undefined) => {
-      lease?.compete();
+      lease?.compete(true);
       await lease?.taken(never);
       terms.push(lease?.generation ?? Number.NaN);
       await sleep(600);
@@ -324,7 +357,7 @@ describe.concurrent('the lease, among replicas with different configurations', (
     const { leases } = await replicas(context, { names: ['old', 'new@b2'] });
     const [old, newer] = leases;
     await holds(old);
-    newer?.compete();
+    newer?.compete(true);
     newer?.start();
     const askedAtMs = Date.now();
     await old?.due(never);
@@ -332,7 +365,7 @@ describe.concurrent('the lease, among replicas with different configurations', (
     expect(old?.token).not.toBeNull();
     expect(newer?.standing?.kind).toBe('succeeding');
     old?.withdraw();
-    old?.compete();
+    old?.compete(true);
     await newer?.taken(never);
     await eventually('the standing', () => old?.standing?.kind === 'superseded');
     await eventually('the standing', () => newer?.standing?.kind === 'leading');
@@ -348,12 +381,12 @@ describe.concurrent('the lease, among replicas with different configurations', (
     const { leases } = await replicas(context, { names: ['old', 'new@b2'] });
     const [old, newer] = leases;
     await holds(newer);
-    old?.compete();
+    old?.compete(true);
     old?.start();
     // The configuration that came later is the newer one, whatever its name.
     await newer?.due(never);
     newer?.withdraw();
-    newer?.compete();
+    newer?.compete(true);
     await old?.taken(never);
     await eventually('the standing', () => newer?.standing?.kind === 'superseded');
     await old?.stop();
@@ -376,13 +409,13 @@ describe.concurrent('the lease, among replicas with different configurations', (
     const { leases } = await replicas(context, { names: ['old', 'new@b2', 'again'] });
     const [old, newer, again] = leases;
     await holds(old);
-    newer?.compete();
+    newer?.compete(true);
     newer?.start();
     await old?.due(never);
     old?.withdraw();
     await newer?.taken(never);
     const token = newer?.token;
-    again?.compete();
+    again?.compete(true);
     again?.start();
     await eventually('superseded', () => again?.standing?.kind === 'superseded');
     await old?.stop();
@@ -396,7 +429,7 @@ describe.concurrent('the lease, among replicas with different configurations', (
     await holds(old);
     await old?.stop();
     await holds(newer);
-    back?.compete();
+    back?.compete(true);
     back?.start();
     await newer?.due(never);
     expect(back?.number).toBe(3);
@@ -407,7 +440,7 @@ describe.concurrent('the lease, among replicas with different configurations', (
     const [old, newer] = leases;
     await holds(old);
     old?.state.close();
-    newer?.compete();
+    newer?.compete(true);
     newer?.start();
     const diedAtMs = Date.now();
     await newer?.taken(never);

@@ -51,7 +51,7 @@ export type Replica = Awaited<ReturnType<typeof openReplicas>>[number];
 /** Lets it seek the lease, and waits until it holds it; resolves with its token. */
 export async function holds(lease: Replica | undefined): Promise<string> {
   if (lease === undefined) throw new Error('no such replica');
-  lease.compete();
+  lease.compete(true);
   lease.start();
   await lease.taken(new AbortController().signal);
   return lease.token ?? '';

@@ -30,6 +30,7 @@ async function aNudger(
       const deadlineMs = keys.get(name);
       if (deadlineMs !== undefined && deadlineMs < clock.nowMs()) keys.delete(name);
       const readAtMs = clock.nowMs();
+      if (name.startsWith('away')) return { ...key, ttl: 'elsewhere', deadlineMs: 0, readAtMs };
       if (!keys.has(name)) return { ...key, ttl: 'missing', deadlineMs: 0, readAtMs };
       return { ...key, ttl: 'volatile', deadlineMs: deadlineMs ?? 0, readAtMs };
     });
@@ -239,6 +240,18 @@ describe('a nudger', () => {
     makeRoom();
     await under.clock.advance(50);
     expect(new Set(under.reads.map(({ key }) => key)).size).toBe(5_000);
+  });
+
+  it('reports a missing key behind thousands whose primary is away, and those when it is back', async () => {
+    await using under = await aNudger();
+    const away = Array.from({ length: 5_000 }, (_, n) => until(`away${n}`, -20_000));
+    await under.deadlines.put([...away, until('gone', -10_000)]);
+    await under.deadlines.take(0, NOW_MS, 9_999);
+    await under.clock.advance(5_000);
+    expect(under.missing.flatMap(({ keys }) => keys)).toContain('gone');
+    const before = under.reads.filter(({ key }) => key === 'away0').length;
+    await under.clock.advance(5_000);
+    expect(under.reads.filter(({ key }) => key === 'away0').length).toBeGreaterThan(before);
   });
 
   it('does not spin when there is nothing to do, nor when its clock is ahead of the server', async () => {

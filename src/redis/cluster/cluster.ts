@@ -12,7 +12,7 @@ import type { RedisAddress } from '../../model/vocabulary.js';
 import { addressOf, redisError } from '../client.js';
 import { connect, type RedisConnection } from '../connect.js';
 import { isIn, type SlotRange, type Slots, slotOf } from '../slots.js';
-import { firstOf, type PrimaryNode, type View, viewOf } from './nodes.js';
+import { firstOf, type PrimaryNode, uncoveredIn, type View, viewOf } from './nodes.js';
 
 const ASK_EVERY_MS = 1_000;
 
@@ -81,6 +81,11 @@ export class Cluster {
 
   get shards(): readonly Shard[] {
     return this.#shards;
+  }
+
+  /** The number of slots that no primary has; 0 while the primaries are not known. */
+  get uncoveredSlots(): number {
+    return this.#view === null ? 0 : uncoveredIn(this.#view);
   }
 
   /** Resolves when the primaries are known; rejects with a RelayError when no node tells them now. */

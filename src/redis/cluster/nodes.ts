@@ -1,6 +1,6 @@
 /** What a node of a Redis Cluster reports of all nodes: CLUSTER NODES and CLUSTER INFO. Pure. */
 import type { HostPort } from '../../model/redis-login.js';
-import { isIn, type SlotRange } from '../slots.js';
+import { SLOTS, type SlotRange } from '../slots.js';
 
 /** A node that serves slots, or can. */
 export interface PrimaryNode {
@@ -50,10 +50,9 @@ export function firstOf({ slots }: PrimaryNode): number {
 }
 
 /** The number of slots that no primary has. */
-export function uncovered(primaries: readonly PrimaryNode[], slots: number): number {
-  return Array.from({ length: slots }, (_, slot) => slot).filter(
-    (slot) => !primaries.some((primary) => isIn(primary.slots, slot)),
-  ).length;
+export function uncoveredIn({ primaries }: View): number {
+  const ranges = primaries.flatMap(({ slots }) => slots);
+  return ranges.reduce((left, [from, to]) => left - (to - from + 1), SLOTS);
 }
 
 /** Such as `0-5460` or `7000`. A slot that is about to move is in brackets, beside the ranges. */
