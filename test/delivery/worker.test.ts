@@ -1,5 +1,3 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
 import { goneChecks } from '../../src/delivery/gone-endpoints.js';
@@ -12,6 +10,7 @@ import { Metrics } from '../../src/telemetry/metrics.js';
 import { lettersOf } from '../outbox/outbox.contract.js';
 import { aDelivery, anEndpoint } from '../support/domain.js';
 import { ACCEPTED, FakeSender, PREVENTED, rejected } from '../support/fake-sender.js';
+import { heapBytes } from '../support/heap.js';
 import { fixedChance, ManualClock, settled } from '../support/manual-clock.js';
 
 interface LogLine {
@@ -81,13 +80,6 @@ async function isOver(promise: Promise<unknown>): Promise<boolean> {
   });
   await settled();
   return over;
-}
-
-/** Bytes in use once all garbage is collected. */
-function heapBytes(): number {
-  setFlagsFromString('--expose-gc');
-  runInNewContext('gc')();
-  return process.memoryUsage().heapUsed;
 }
 
 const never = new AbortController().signal;
