@@ -73,9 +73,9 @@ export default defineConfig({
       {
         extends: true,
         test: {
-          name: 'sentinel',
+          name: 'topologies',
           include: [GROUPS_OF_SERVERS],
-          maxWorkers: 2,
+          fileParallelism: false,
           sequence: { groupOrder: 2 },
         },
       },

@@ -108,7 +108,9 @@ describe.concurrent('a relay', () => {
     expect(await relay.logged('cluster_part')).toMatchObject({
       level: 'warn',
       redis: `127.0.0.1:${other.port}`,
-      msg: expect.stringMatching(/\(cluster_size is 2\)\. Replace redis.url with redis: \{cluster: \{nodes: \["127\.0\.0\.1:\d+"\]\}\}/),
+      msg: expect.stringMatching(
+        /\(cluster_size is 2\)\. Replace redis.url with redis: \{cluster: \{nodes: \["127\.0\.0\.1:\d+"\]\}\}/,
+      ),
     });
     const elsewhere = await keyWithin(one.port, 'elsewhere', 0, SLOT - 1);
     const here = await keyWithin(one.port, 'here', SLOT, SLOTS - 1);

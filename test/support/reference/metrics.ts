@@ -33,6 +33,7 @@ export async function readMetrics(): Promise<readonly Metric[]> {
     throttledForMs: 1,
   }));
   metrics.watchProcess('1.2.3');
+  metrics.watchPrimaries(() => ({ primaries: 0, subscribed: 0, uncoveredSlots: 0 }));
   metrics.watchCapture(
     () => 1,
     async () => 1,
