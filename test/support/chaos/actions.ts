@@ -153,7 +153,7 @@ const FAILOVERS = {
 /** No replica listens during the action. Resolves with the time whose writes may be lost, if there is one. */
 type ToAllAction = (deployment: Deployment, random: Random) => Promise<Span | null>;
 
-const TO_ALL = {
+const WITHOUT_SENTINELS = {
   'kill Redis': async ({ servers }, random) => {
     if (servers.kind !== 'single') throw new Error('expected a single Redis');
     const { redis } = servers;
@@ -179,8 +179,9 @@ const TO_ALL = {
     await Promise.all(deployment.slots.map((slot) => deployment.fill(slot)));
     return null;
   },
-  ...FAILOVERS,
 } satisfies Record<string, ToAllAction>;
+
+const TO_ALL = { ...WITHOUT_SENTINELS, ...FAILOVERS };
 
 type ToOne = keyof typeof TO_ONE;
 type ToAll = keyof typeof TO_ALL;
@@ -206,7 +207,7 @@ export const SHORT_DECK: readonly Action[] = [
 
 export const LONG_DECK: readonly Action[] = [
   ...(Object.keys(TO_ONE) as ToOne[]).map(toWatcher),
-  ...(Object.keys(TO_ALL) as ToAll[]).map((all) => toAll(all)),
+  ...(Object.keys(WITHOUT_SENTINELS) as ToAll[]).map((all) => toAll(all)),
   toAll('kill Redis'),
   toAll('cut all off'),
   toOther('kill'),
