@@ -233,7 +233,7 @@ function startPartition({ settings, lifecycle, graceOver }: Wiring, partition: P
   lifecycle.onStop('standby', () => partition.stopListening());
 }
 
-/** The clock of the first primary is that of the partition. */
+/** The partition uses the clock of the first primary. */
 function createListeners(wiring: Wiring, topology: Topology, partition: Partition): Listeners {
   const { events, clock, chance } = wiring;
   let isFirst = true;

@@ -23,11 +23,11 @@ import { RedisOutbox } from './outbox/redis-outbox.js';
 import { defineOutboxScripts } from './outbox/scripts/scripts.js';
 import { Waits } from './outbox/waits.js';
 import type { Locators } from './redis/locators.js';
-import { ownKeyPrefix } from './state/format.js';
 import { ALWAYS_HELD, type Lease, type Standing } from './state/lease.js';
 import { QuarantineWatch } from './state/quarantine-watch.js';
 import { RedisLease } from './state/redis-lease.js';
 import { RedisState } from './state/redis-state.js';
+import { stateLocator } from './state/state-locator.js';
 import type { Events } from './telemetry/events.js';
 import { MemoryValues } from './values/memory-values.js';
 import { RedisValues } from './values/redis-values.js';
@@ -98,8 +98,7 @@ function createRedisStores(
 ): Stores {
   const { deadLetters, unknownEndpointGraceMs } = redisSettings;
   const { endpoints } = settings;
-  const own = ownKeyPrefix(redisSettings.prefix);
-  const locator = locators.ofKey(redisSettings.redis, redisSettings.section, own);
+  const locator = stateLocator(locators, redisSettings);
   const state = new RedisState({
     ...redisSettings,
     locator,

@@ -6,7 +6,7 @@ import { examineState } from '../doctor/state.js';
 import { systemClock, untilAborted } from '../lib/clock.js';
 import { pluralize } from '../lib/pluralize.js';
 import { printable, printableJson } from '../lib/printable.js';
-import { Locators, SILENT_SENTINELS } from '../redis/locators.js';
+import { Locators, SILENT_LOCATORS } from '../redis/locators.js';
 import { countOf, type Finding, ok, summaryText } from '../server/finding.js';
 import type { CommandAction, FileOption } from './context.js';
 import { findingText } from './finding-text.js';
@@ -33,7 +33,7 @@ export const doctor: CommandAction<DoctorOptions> = async (context, { config, js
     SUBJECT_CHARS_MIN,
     ...endpoints.map(({ name }) => Math.min(`endpoint ${name}`.length, SUBJECT_CHARS_MAX)),
   );
-  const locators = new Locators(systemClock, SILENT_SENTINELS);
+  const locators = new Locators(systemClock, SILENT_LOCATORS);
   const asking = { clock: systemClock, locators, stop };
   const routes = pluralize(settings.routes.length, 'route');
   const counts = `${routes}, ${pluralize(endpoints.length, 'endpoint')}`;

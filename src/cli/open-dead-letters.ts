@@ -1,5 +1,4 @@
 /** Opens the state in Redis and its dead letters for one command. */
-
 import { loadSettings } from '../config/load.js';
 import { systemClock, untilAborted } from '../lib/clock.js';
 import { pluralize } from '../lib/pluralize.js';
@@ -8,9 +7,9 @@ import { StateInMemoryError, StateUnavailableError } from '../model/errors.js';
 import type { Settings, StateSettings } from '../model/vocabulary.js';
 import { RedisDeadLetters } from '../outbox/redis-dead-letters.js';
 import { defineOutboxScripts } from '../outbox/scripts/scripts.js';
-import { Locators, SILENT_SENTINELS } from '../redis/locators.js';
-import { ownKeyPrefix } from '../state/format.js';
+import { Locators, SILENT_LOCATORS } from '../redis/locators.js';
 import { RedisState, type StateEvents } from '../state/redis-state.js';
+import { stateLocator } from '../state/state-locator.js';
 import type { CliContext, FileOption } from './context.js';
 import { checkEndpoint, type DeadFilter } from './dead-filters.js';
 
@@ -74,14 +73,10 @@ export async function withState<Result>(
         'replay dead letters, set state.kind: redis',
     );
   }
-  const locators = new Locators(systemClock, SILENT_SENTINELS);
+  const locators = new Locators(systemClock, SILENT_LOCATORS);
   const state = new RedisState({
     ...settings.state,
-    locator: locators.ofKey(
-      settings.state.redis,
-      settings.state.section,
-      ownKeyPrefix(settings.state.prefix),
-    ),
+    locator: stateLocator(locators, settings.state),
     databases: settings.redis.databases,
     endpoints: [...settings.endpoints.keys()],
     clock: systemClock,

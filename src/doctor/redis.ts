@@ -48,7 +48,7 @@ export async function examineRedis(settings: Settings, asking: QueryContext): Pr
   }
 }
 
-/** If the sentinels name no primary, their own finding already says so. */
+/** The finding of the sentinels already reports that they name no primary. */
 export function judgeUnlocated(
   error: RelayError,
   subject: 'redis' | 'state',

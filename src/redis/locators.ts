@@ -57,7 +57,7 @@ export function inCluster<Address extends RedisAddress>(
 }
 
 /** For commands, which report problems through their own errors. */
-export const SILENT_SENTINELS: SentinelsEvents & ClusterEvents = {
+export const SILENT_LOCATORS: SentinelsEvents & ClusterEvents = {
   topologyChanged: () => undefined,
   credentialsUnusable: () => undefined,
   primaryMoved: () => undefined,

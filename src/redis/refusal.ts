@@ -53,6 +53,11 @@ export function isNoDatabase(refusal: unknown): boolean {
   return /DB index is out of range|SELECT is not allowed in cluster/i.test(messageOf(refusal));
 }
 
+/** Whether another node of the Redis Cluster serves the key now, or none does. */
+export function isAway(refusal: unknown): boolean {
+  return /^(MOVED|ASK|TRYAGAIN|CLUSTERDOWN)\b/.test(messageOf(refusal));
+}
+
 /** Whether another node of the Redis Cluster has the key. */
 export function isElsewhere(refusal: unknown): boolean {
   return /^(MOVED|ASK) /.test(messageOf(refusal));

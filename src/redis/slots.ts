@@ -9,11 +9,11 @@ export interface Slots {
   readonly isAll: boolean;
   /** The first slot; null: none. */
   readonly first: number | null;
-  hasKey(key: Buffer): boolean;
+  has(slot: number): boolean;
 }
 
 /** Of a server that is not one of several primaries. */
-export const ALL_SLOTS: Slots = { isAll: true, first: 0, hasKey: () => true };
+export const ALL_SLOTS: Slots = { isAll: true, first: 0, has: () => true };
 
 /** Including both ends. */
 export type SlotRange = readonly [from: number, to: number];
@@ -24,6 +24,14 @@ export function slotOf(key: Buffer | string): number {
 
 export function isIn(ranges: readonly SlotRange[], slot: number): boolean {
   return ranges.some(([from, to]) => from <= slot && slot <= to);
+}
+
+/** Those of the keys that are in these slots. */
+export function keysIn<Key extends { readonly key: Buffer }>(
+  slots: Slots,
+  keys: readonly Key[],
+): readonly Key[] {
+  return slots.isAll ? keys : keys.filter(({ key }) => slots.has(slotOf(key)));
 }
 
 /** The first tag found for each slot so far. */

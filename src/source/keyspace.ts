@@ -8,7 +8,7 @@ import { DEADLINE_MS_MAX } from '../model/deadline.js';
 import { batchesByDatabase } from '../model/key-id.js';
 import type { KeyInDatabase, KeyReading } from '../model/vocabulary.js';
 import type { Command } from '../redis/command.js';
-import { isElsewhere, isReply, isUnknownCommand } from '../redis/refusal.js';
+import { isAway, isElsewhere, isReply, isUnknownCommand } from '../redis/refusal.js';
 import type { ServerClock } from '../redis/server-clock.js';
 import { CLOCK_SLACK_MS } from '../redis/server-clock.js';
 import type { CommandRunner } from './connection.js';
@@ -92,7 +92,7 @@ export class Keyspace {
   async read(keys: readonly KeyInDatabase[]): Promise<readonly KeyReading[]> {
     const readings = await this.#readAll(keys);
     if (readings.some(({ ttl }) => ttl === 'missing' || ttl === 'moved')) await this.#isPrimary();
-    // On a confirmed primary, keys of a slot of a node to which nobody listens are not this relay's to watch.
+    // A relay of one node does not watch keys in the slots of other nodes.
     const moved = this.#isOneOfSeveral ? 'elsewhere' : 'persistent';
     return readings.map((one) => resolveMoved(one, moved));
   }
@@ -288,17 +288,12 @@ function readingOf(
   return { database, key, ttl, deadlineMs: ttl === 'volatile' ? deadlineMs : 0, readAtMs };
 }
 
-/** Whether no node, or another one, serves the key now. */
-function isAway(refusal: Error): boolean {
-  return /^(MOVED|ASK|TRYAGAIN|CLUSTERDOWN)\b/.test(refusal.message);
-}
-
 function repliesOf(
   replies: readonly (readonly [Error | null, unknown])[],
-  isAway: (refusal: Error) => boolean,
+  isOfOtherNode: (refusal: Error) => boolean,
 ): Replies {
   const refusals = replies.flatMap(([error]) => error ?? []);
-  const refusal = refusals.find((error) => !isAway(error)) ?? null;
+  const refusal = refusals.find((error) => !isOfOtherNode(error)) ?? null;
   const answers = replies.map(([error, answer]) => {
     if (error === null) return answer;
     return error.message.startsWith('MOVED') ? MOVED : MOVING;

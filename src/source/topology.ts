@@ -1,4 +1,4 @@
-/** Which servers hold the keys: one primary, at a fixed address or where its sentinels say, or those of a cluster. */
+/** The primaries that hold the keys: one at a fixed address, one that its sentinels name, or all those of a cluster. */
 import type { RedisSettings } from '../model/vocabulary.js';
 import { inCluster, type Locator, type Locators } from '../redis/locators.js';
 import { ALL_SLOTS, type Slots } from '../redis/slots.js';

@@ -289,7 +289,7 @@ export class Metrics {
   ): void {
     const primaries: Gauge = new Gauge({
       name: `${PREFIX}primaries`,
-      help: 'Current number of primaries that hold keys: 1, or those of a cluster that have slots.',
+      help: 'Current number of primaries to watch: 1, or the number of primaries with slots in a cluster.',
       registers: [this.#registry],
       collect: (): void => primaries.set(coverage().primaries),
     });

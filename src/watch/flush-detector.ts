@@ -6,7 +6,7 @@ import type { Deadlines } from '../deadlines/deadlines.js';
 import type { Tracker } from '../deadlines/tracker.js';
 import { DEADLINE_MS_MAX } from '../model/deadline.js';
 import type { KeyInDatabase } from '../model/vocabulary.js';
-import type { Slots } from '../redis/slots.js';
+import { keysIn, type Slots } from '../redis/slots.js';
 import type { Marker } from '../source/marker.js';
 import type { WatchEvents } from '../telemetry/watch-events.js';
 import type { ValueKeeper } from '../values/keeper.js';
@@ -69,7 +69,7 @@ export class FlushDetector {
     const { deadlines, values, slots } = this.#parts;
     let forgotten = 0;
     const forget = async (keys: readonly KeyInDatabase[]) => {
-      const own = keys.filter(({ key }) => slots.hasKey(key));
+      const own = keysIn(slots, keys);
       if (own.length === 0) return;
       await deadlines.remove(own);
       await values.onRemoved(own);

@@ -6,8 +6,8 @@ import type { EventQueue } from '../capture/event-queue.js';
 import type { Intake } from '../capture/intake.js';
 import type { Deadlines } from '../deadlines/deadlines.js';
 import { livesOn, type Tracker } from '../deadlines/tracker.js';
-import type { Deadline, KeyInDatabase, KeyReading } from '../model/vocabulary.js';
-import type { Slots } from '../redis/slots.js';
+import type { Deadline, KeyReading } from '../model/vocabulary.js';
+import { keysIn, type Slots } from '../redis/slots.js';
 import type { Routing } from '../routing/routes.js';
 import type { Session } from '../source/session.js';
 
@@ -45,7 +45,7 @@ export async function catchUp(parts: MissedParts, signal: AbortSignal): Promise<
     count += taken.length;
     if (taken.length < BATCH) break;
   }
-  const due = ownOf(await deadlines.overdue(database, untilMs, FIRST_MAX), slots);
+  const due = keysIn(slots, await deadlines.overdue(database, untilMs, FIRST_MAX));
   const reader = { read: session.keyspace.nudge.bind(session.keyspace) };
   const readings: KeyReading[] = [];
   for (let from = 0; from < due.length && !signal.aborted; from += BATCH) {
@@ -93,11 +93,6 @@ async function confirmMissing(
   // Checked after the keys were read: a later flush is not the reason that they are missing.
   if (await isEmptied()) return null;
   return readings.filter(({ ttl }) => ttl === 'missing');
-}
-
-/** The keys in these slots. */
-function ownOf<Key extends KeyInDatabase>(keys: readonly Key[], slots: Slots): readonly Key[] {
-  return slots.isAll ? keys : keys.filter(({ key }) => slots.hasKey(key));
 }
 
 async function pushRecoveries(

@@ -1,6 +1,6 @@
 /** The primaries whose keys this replica watches now, and which of them has a key. */
 import type { Deadline } from '../model/vocabulary.js';
-import type { Slots } from '../redis/slots.js';
+import { type Slots, slotOf } from '../redis/slots.js';
 import type { Session } from '../source/session.js';
 
 /** A primary during a term. */
@@ -47,7 +47,8 @@ export class Owners {
     if (sole !== null) return new Map([[sole, keys]]);
     const groups = new Map<Owner | null, Key[]>();
     for (const key of keys) {
-      const owner = this.#all.find(({ slots }) => slots.hasKey(key.key)) ?? null;
+      const slot = slotOf(key.key);
+      const owner = this.#all.find(({ slots }) => slots.has(slot)) ?? null;
       const group = groups.get(owner);
       if (group === undefined) groups.set(owner, [key]);
       else group.push(key);

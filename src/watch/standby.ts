@@ -68,8 +68,8 @@ export class Standby {
   }
 
   /**
-   * A gap of a feed. The lease is released unless this replica goes on listening to another primary; it has then been able
-   * to capture only since now.
+   * Handles a gap of a feed. If this replica still listens to another primary, it keeps the lease, and its time of
+   * listening starts again. Otherwise it releases the lease.
    */
   async #leave(feed: Feed): Promise<void> {
     await this.#stored();

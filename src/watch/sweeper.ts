@@ -8,7 +8,7 @@ import type { Tracker } from '../deadlines/tracker.js';
 import type { Clock } from '../lib/clock.js';
 import type { Condition } from '../lib/condition.js';
 import type { KeyInDatabase, KeyReading } from '../model/vocabulary.js';
-import type { Slots } from '../redis/slots.js';
+import { keysIn, type Slots } from '../redis/slots.js';
 import type { Routing } from '../routing/routes.js';
 import type { Session } from '../source/session.js';
 import type { WatchEvents } from '../telemetry/watch-events.js';
@@ -83,7 +83,7 @@ export class Sweeper {
     const { deadlines, slots, clock } = this.#parts;
     for await (const all of deadlines.scan(database)) {
       if (signal.aborted) return;
-      const keys = slots.isAll ? all : all.filter(({ key }) => slots.hasKey(key));
+      const keys = keysIn(slots, all);
       if (keys.length === 0) continue;
       const beganAtMs = clock.monotonicMs();
       await this.#track(keys, signal);

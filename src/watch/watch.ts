@@ -1,8 +1,8 @@
 /**
- * The work of the lease holder while it listens to a primary. It keeps the index of deadlines up to date, nudges each key at its
- * deadline, and finds keys that expired while no replica listened. The work is divided into terms. A term begins with a
- * catch-up, and lasts until the connection or the lease is lost. The first start, a lost connection and a restart of
- * Redis are handled in the same way.
+ * The work of the lease holder while it listens to a primary. It keeps the index of deadlines up to date, nudges each
+ * key at its deadline, and finds keys that expired while no replica listened. The work is divided into terms. A term
+ * begins with a catch-up, and lasts until the connection or the lease is lost. The first start, a lost connection and a
+ * restart of Redis are handled in the same way.
  */
 import type { EventQueue } from '../capture/event-queue.js';
 import type { Intake } from '../capture/intake.js';

@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { examineRedis } from '../../src/doctor/redis.js';
 import { systemClock } from '../../src/lib/clock.js';
-import { Locators, SILENT_SENTINELS } from '../../src/redis/locators.js';
+import { Locators, SILENT_LOCATORS } from '../../src/redis/locators.js';
 import { failureAt, settingsOf } from '../support/connecting.js';
 
 /** Does so with each connection. */
@@ -28,7 +28,7 @@ async function serverThat(misbehave: (socket: Socket) => void) {
 
 async function bothSay(url: string, message: string) {
   const settings = await settingsOf({ redis: { url } });
-  const locators = new Locators(systemClock, SILENT_SENTINELS);
+  const locators = new Locators(systemClock, SILENT_LOCATORS);
   const asking = { clock: systemClock, locators, stop: new AbortController().signal };
   const [failure, findings] = await Promise.all([
     failureAt(settings),

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { withServer } from '../../src/doctor/server.js';
 import { systemClock } from '../../src/lib/clock.js';
-import { Locators, SILENT_SENTINELS } from '../../src/redis/locators.js';
+import { Locators, SILENT_LOCATORS } from '../../src/redis/locators.js';
 import { settingsOf } from '../support/connecting.js';
 import { eventually } from '../support/eventually.js';
 import { startSentinel } from '../support/sentinel.js';
@@ -15,7 +15,7 @@ it('a server that refuses the first command causes no unhandled error', async ()
   const onUnhandled = (reason: unknown) => unhandled.push(reason);
   process.on('unhandledRejection', onUnhandled);
   const { redis } = await settingsOf({ redis: { url: sentinel.url } });
-  const locators = new Locators(systemClock, SILENT_SENTINELS);
+  const locators = new Locators(systemClock, SILENT_LOCATORS);
   const asking = { clock: systemClock, locators, stop: new AbortController().signal };
   const asked = withServer(redis, 'redis', asking, async () => undefined);
   await expect(asked).rejects.toThrow(

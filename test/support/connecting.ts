@@ -5,7 +5,7 @@ import { systemClock } from '../../src/lib/clock.js';
 import type { RelayError } from '../../src/model/errors.js';
 import type { Settings } from '../../src/model/vocabulary.js';
 import { connect } from '../../src/redis/connect.js';
-import { Locators, SILENT_SENTINELS } from '../../src/redis/locators.js';
+import { Locators, SILENT_LOCATORS } from '../../src/redis/locators.js';
 import { RedisState } from '../../src/state/redis-state.js';
 import { tempFolder } from './cli.js';
 import { SILENT_STATE_EVENTS } from './redis-state.js';
@@ -52,7 +52,7 @@ export function openStateOf({ state, redis, endpoints }: Settings): AsyncDisposa
   if (state.kind !== 'redis') throw new Error('expected a state in Redis');
   const troubles: string[] = [];
   const stale: string[] = [];
-  const locators = new Locators(systemClock, SILENT_SENTINELS);
+  const locators = new Locators(systemClock, SILENT_LOCATORS);
   const opened = new RedisState({
     ...state,
     locator: locators.of(state.redis, state.section),

@@ -259,7 +259,7 @@ export class Cluster {
       get first() {
         return firstOf(shard.primary);
       },
-      hasKey: (key) => isIn(shard.primary.slots, slotOf(key)),
+      has: (slot) => isIn(shard.primary.slots, slot),
     };
     return Object.assign(shard, { name: primary.id, place, slots });
   }
