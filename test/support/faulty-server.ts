@@ -1,5 +1,6 @@
 /** Servers with responses that no HTTP library sends. */
 import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { freePort } from '../../scripts/lib/free-port.mjs';
 
 /** Called once for each connection, when the first bytes of a request have come. */
 export type Misbehave = (socket: Socket) => void;
@@ -56,6 +57,5 @@ export function flood(socket: Socket, head: string, chunk: string): void {
 
 /** The URL of a port without a listener. */
 export async function nobodyThere(): Promise<string> {
-  await using server = await FaultyServer.start(() => undefined);
-  return server.url;
+  return `http://127.0.0.1:${await freePort()}`;
 }
