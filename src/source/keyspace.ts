@@ -25,6 +25,9 @@ const PERSISTENT = -1;
 const MOVED = -3;
 const MOVING = -4;
 
+/** The reply of ASKING, which concerns the next command. No command here has the same one. */
+const ASKED = 'OK';
+
 /** A reading before the server was confirmed as the primary; `moved`: another node has the slot. */
 type Unproved = Omit<KeyReading, 'ttl'> & { readonly ttl: KeyReading['ttl'] | 'moved' };
 
@@ -97,11 +100,21 @@ export class Keyspace {
     return readings.map((one) => resolveMoved(one, moved));
   }
 
+  /**
+   * As `read`, also of keys in slots that the node is receiving (ASKING); all others are `elsewhere`. A migrating slot
+   * has its keys at two nodes, and the one that has the slot answers ASK for those that it has not.
+   */
+  async readAsking(keys: readonly KeyInDatabase[]): Promise<readonly KeyReading[]> {
+    const readings = await this.#readAll(keys, true);
+    if (readings.some(({ ttl }) => ttl === 'missing')) await this.#isPrimary();
+    return readings.map((one) => resolveMoved(one, 'elsewhere'));
+  }
+
   /** Reads deadlines without checking that the server is still the primary. */
-  async #readAll(keys: readonly KeyInDatabase[]): Promise<Unproved[]> {
+  async #readAll(keys: readonly KeyInDatabase[], isAsking = false): Promise<Unproved[]> {
     const readings = new Map<KeyInDatabase, Unproved>();
     for (const [database, batch] of batchesByDatabase(keys, BATCH)) {
-      const read = await this.#readBatch(database, batch);
+      const read = await this.#readBatch(database, batch, isAsking);
       for (const [at, reading] of read.entries()) readings.set(batch[at] ?? reading, reading);
     }
     return keys.flatMap((key) => readings.get(key) ?? []);
@@ -145,12 +158,17 @@ export class Keyspace {
     return { next: next.toString(), keys };
   }
 
-  async #readBatch(database: number, keys: readonly KeyInDatabase[]): Promise<Unproved[]> {
+  async #readBatch(
+    database: number,
+    keys: readonly KeyInDatabase[],
+    isAsking: boolean,
+  ): Promise<Unproved[]> {
     // A concurrent reading may find out meanwhile that the server lacks PEXPIRETIME.
     const knowsDeadlines = this.#knowsDeadlines;
-    if (!knowsDeadlines && this.#mayAskTime) return this.#readTimeLeft(database, keys);
+    if (!knowsDeadlines && this.#mayAskTime) return this.#readTimeLeft(database, keys, isAsking);
     const { refusal, answers, readAtMs } = await this.#readAt(database, (pipeline) => {
       for (const { key } of keys) {
+        if (isAsking) pipeline.asking();
         if (knowsDeadlines) pipeline.pexpiretime(key);
         else pipeline.pttl(key);
       }
@@ -158,7 +176,7 @@ export class Keyspace {
     if (refusal !== null) {
       if (!knowsDeadlines || !isUnknownCommand(refusal)) throw refusal;
       this.#knowsDeadlines = false;
-      return this.#readBatch(database, keys);
+      return this.#readBatch(database, keys, isAsking);
     }
     return keys.map((key, at) => {
       const answer = Number(answers[at]);
@@ -168,15 +186,22 @@ export class Keyspace {
   }
 
   /** Computes exact deadlines: readings that span two milliseconds are repeated. */
-  async #readTimeLeft(database: number, keys: readonly KeyInDatabase[]): Promise<Unproved[]> {
+  async #readTimeLeft(
+    database: number,
+    keys: readonly KeyInDatabase[],
+    isAsking: boolean,
+  ): Promise<Unproved[]> {
     const readings: Unproved[] = [];
     let wanted = [...keys.keys()];
     for (let tries = 1; wanted.length > 0 && tries <= EXACT_TRIES_MAX; tries += 1) {
       const names = wanted.flatMap((at) => keys[at]?.key ?? []);
       const { refusal, answers, readAtMs } = await this.#readAt(database, (pipeline) => {
-        for (const [name, ...words] of timeLeftCommands(names)) pipeline.callBuffer(name, ...words);
+        for (const [name, ...words] of timeLeftCommands(names)) {
+          if (isAsking && name !== 'TIME') pipeline.asking();
+          pipeline.callBuffer(name, ...words);
+        }
       });
-      if (!this.#mayAskTime) return this.#readBatch(database, keys);
+      if (!this.#mayAskTime) return this.#readBatch(database, keys, isAsking);
       if (refusal !== null) throw refusal;
       const inexact: number[] = [];
       for (const [n, left] of timeLeftOf(answers).entries()) {
@@ -294,9 +319,9 @@ function repliesOf(
 ): Replies {
   const refusals = replies.flatMap(([error]) => error ?? []);
   const refusal = refusals.find((error) => !isOfOtherNode(error)) ?? null;
-  const answers = replies.map(([error, answer]) => {
-    if (error === null) return answer;
-    return error.message.startsWith('MOVED') ? MOVED : MOVING;
+  const answers = replies.flatMap(([error, answer]) => {
+    if (error !== null) return error.message.startsWith('MOVED') ? MOVED : MOVING;
+    return answer === ASKED ? [] : [answer];
   });
   return { refusal, answers };
 }

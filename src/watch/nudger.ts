@@ -9,7 +9,7 @@ import { type KeyReader, livesOn, type Tracker } from '../deadlines/tracker.js';
 import type { Clock } from '../lib/clock.js';
 import { Condition } from '../lib/condition.js';
 import { runTogether } from '../lib/run-together.js';
-import type { Deadline, KeyReading } from '../model/vocabulary.js';
+import type { Deadline, KeyInDatabase, KeyReading } from '../model/vocabulary.js';
 
 /** Redis expires a key when its clock is strictly later than the deadline. */
 const AFTER_DEADLINE_MS = 1;
@@ -55,8 +55,10 @@ export interface NudgerParts {
   readonly deadlines: Deadlines;
   readonly tracker: Pick<Tracker, 'take' | 'readDue' | 'earliest'>;
   readonly reader: KeyReader;
-  /** The time by the clock of the Redis that holds the keys, in milliseconds. */
+  /** The time by the clock of the Redis that holds the keys, in milliseconds; of several, by the one ahead. */
   readonly serverNowMs: () => number;
+  /** How far the clock of a key's primary is behind that time. */
+  readonly behindMs: (key: KeyInDatabase) => number;
   readonly clock: Clock;
   /**
    * Called with keys that are missing after their deadlines, and whose expirations are not captured; called again until
@@ -74,6 +76,12 @@ export interface NudgerParts {
   readonly drained: (signal: AbortSignal) => Promise<void>;
 }
 
+/** A taken entry. */
+interface Held extends Deadline {
+  /** When its deadline has passed at its primary, by `serverNowMs`; missing: at the deadline. */
+  readonly dueMs?: number;
+}
+
 interface Nudged {
   readonly missing: readonly Deadline[];
   /** Whether any key was read too early. */
@@ -85,9 +93,9 @@ interface Nudged {
 export class Nudger {
   readonly #parts: NudgerParts;
   /** Taken entries, the earliest first; read when their deadlines have passed. */
-  #held = new TinyQueue<Deadline>();
-  /** The latest deadline of a taken entry, by the clock of Redis. */
-  #lastDeadlineMs = Number.NEGATIVE_INFINITY;
+  #held = new TinyQueue<Held>();
+  /** When the last of the taken entries is due. */
+  #lastDueMs = Number.NEGATIVE_INFINITY;
   /** Notified when `#held` has changed. */
   readonly #heldChanged = new Condition();
 
@@ -97,7 +105,7 @@ export class Nudger {
 
   /** Runs until the signal aborts; rejects when Redis cannot be used. */
   async run(signal: AbortSignal): Promise<void> {
-    this.#held = new TinyQueue<Deadline>([], (one, other) => one.deadlineMs - other.deadlineMs);
+    this.#held = new TinyQueue<Held>([], (one, other) => dueMsOf(one) - dueMsOf(other));
     await runTogether(signal, [
       (ending) => this.#take(ending),
       (ending) => this.#nudge(ending),
@@ -112,7 +120,8 @@ export class Nudger {
     // An earlier run, possibly on another replica, may have taken entries without reading their keys.
     const nowMs = serverNowMs();
     const taken = await deadlines.overdue(database, nowMs + AHEAD_MS, RECHECK_BATCH);
-    this.#hold(taken.filter(({ deadlineMs }) => deadlineMs > nowMs - CAPTURED_WITHIN_MS));
+    const isRecent = (one: Held) => dueMsOf(one) > nowMs - CAPTURED_WITHIN_MS;
+    this.#hold(taken.filter((deadline) => isRecent(this.#heldOf(deadline))));
     while (!signal.aborted) {
       newest.reset();
       const due = await tracker.take(database, serverNowMs() + AHEAD_MS, NUDGE_BATCH);
@@ -137,10 +146,16 @@ export class Nudger {
     if (taken.length === 0) return;
     this.#parts.onTaken(taken);
     for (const deadline of taken) {
-      this.#held.push(deadline);
-      this.#lastDeadlineMs = Math.max(this.#lastDeadlineMs, deadline.deadlineMs);
+      const held = this.#heldOf(deadline);
+      this.#held.push(held);
+      this.#lastDueMs = Math.max(this.#lastDueMs, dueMsOf(held));
     }
     this.#heldChanged.notifyAll();
+  }
+
+  #heldOf(deadline: Deadline): Held {
+    const behindMs = this.#parts.behindMs(deadline);
+    return behindMs === 0 ? deadline : { ...deadline, dueMs: deadline.deadlineMs + behindMs };
   }
 
   /** Reads the keys of the held entries, each just after its deadline. */
@@ -158,7 +173,7 @@ export class Nudger {
       }
       const first = this.#held.peek();
       const leftMs =
-        first === undefined ? null : first.deadlineMs + AFTER_DEADLINE_MS - serverNowMs();
+        first === undefined ? null : dueMsOf(first) + AFTER_DEADLINE_MS - serverNowMs();
       // A long wait is split: the server's clock may be set meanwhile.
       const waitMs = leftMs === null ? null : Math.min(leftMs, LOOK_EVERY_MS);
       const isShort = leftMs !== null && leftMs < SPIN_MS && this.#held.length <= SPIN_HELD_MAX;
@@ -167,10 +182,10 @@ export class Nudger {
     }
   }
 
-  #takeHeld(untilMs: number): Deadline[] {
-    const due: Deadline[] = [];
+  #takeHeld(untilMs: number): Held[] {
+    const due: Held[] = [];
     for (let first = this.#held.peek(); first !== undefined; first = this.#held.peek()) {
-      if (first.deadlineMs > untilMs || due.length === NUDGE_BATCH) break;
+      if (dueMsOf(first) > untilMs || due.length === NUDGE_BATCH) break;
       this.#held.pop();
       due.push(first);
     }
@@ -180,15 +195,16 @@ export class Nudger {
 
   /** Reads keys that are due. */
   async #read(due: readonly Deadline[]): Promise<Nudged> {
-    const { tracker, reader, onAlive, onNudged, serverNowMs } = this.#parts;
+    const { tracker, reader, onAlive, onNudged, serverNowMs, behindMs } = this.#parts;
     const readings = await tracker.readDue(due, reader);
     onNudged(due.length);
     const alive = readings.filter((one, at) => livesOn(one, due[at]?.deadlineMs));
     if (alive.length > 0) onAlive(alive);
-    const dueMs = serverNowMs() - AFTER_DEADLINE_MS;
+    const untilMs = serverNowMs() - AFTER_DEADLINE_MS;
+    const isPast = (one: KeyReading) => one.deadlineMs <= untilMs - behindMs(one);
     return {
       missing: due.filter((_, at) => readings[at]?.ttl === 'missing'),
-      isEarly: readings.some(({ ttl, deadlineMs }) => ttl === 'volatile' && deadlineMs <= dueMs),
+      isEarly: readings.some((one) => one.ttl === 'volatile' && isPast(one)),
       awayCount: readings.filter(({ ttl }) => ttl === 'elsewhere').length,
     };
   }
@@ -203,14 +219,19 @@ export class Nudger {
       const overdue = await deadlines.overdue(database, untilMs, RECHECK_BATCH, skipped);
       const isLast = overdue.length < RECHECK_BATCH;
       if (isLast) skipped = 0;
-      if (overdue.length > 0) {
-        const { missing, awayCount } = await this.#read(overdue);
+      const due = overdue.filter((deadline) => dueMsOf(this.#heldOf(deadline)) <= untilMs);
+      if (due.length > 0) {
+        const { missing, awayCount } = await this.#read(due);
         if (!isLast) skipped += awayCount;
         if (missing.length > 0) await onMissing(missing, signal);
       }
-      const isIdle = overdue.length === 0 && skipped === 0 && this.#lastDeadlineMs <= untilMs;
+      const isIdle = overdue.length === 0 && skipped === 0 && this.#lastDueMs <= untilMs;
       if (isIdle) await this.#heldChanged.wait(clock, LOOK_EVERY_MS, signal);
       else await clock.sleep(RECHECK_EVERY_MS, signal);
     }
   }
+}
+
+function dueMsOf({ deadlineMs, dueMs = deadlineMs }: Held): number {
+  return dueMs;
 }

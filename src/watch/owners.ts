@@ -39,6 +39,14 @@ export class Owners {
     this.#all = this.#all.filter((one) => one !== owner);
   }
 
+  /** The primary of a key; null: it is not watched now. */
+  of(key: Buffer): Owner | null {
+    const { sole } = this;
+    if (sole !== null) return sole;
+    const slot = slotOf(key);
+    return this.#all.find(({ slots }) => slots.has(slot)) ?? null;
+  }
+
   /** Groups keys by their primaries; null: none that is watched now. */
   group<Key extends { readonly key: Buffer }>(
     keys: readonly Key[],
@@ -47,8 +55,7 @@ export class Owners {
     if (sole !== null) return new Map([[sole, keys]]);
     const groups = new Map<Owner | null, Key[]>();
     for (const key of keys) {
-      const slot = slotOf(key.key);
-      const owner = this.#all.find(({ slots }) => slots.has(slot)) ?? null;
+      const owner = this.of(key.key);
       const group = groups.get(owner);
       if (group === undefined) groups.set(owner, [key]);
       else group.push(key);

@@ -1,6 +1,7 @@
 /**
- * Reads each key at the primary that has its slot. With one primary, everything goes to it. With several, a key whose
- * primary cannot be asked now is `elsewhere`: nothing is known about it, and it is read again later.
+ * Reads each key at the primary that has its slot. With one primary, everything goes to it. With several, a key that its
+ * primary does not have, because its slot has moved or is moving, is read where it is. A key whose primary cannot be
+ * asked now is `elsewhere`: nothing is known about it, and it is read again later.
  */
 import type { IndexTrust } from '../deadlines/index-trust.js';
 import type { Clock } from '../lib/clock.js';
@@ -13,13 +14,10 @@ import type { Owner, Owners } from './owners.js';
 /** How long the keys of other primaries wait for one that does not respond. */
 const PATIENCE_MS = 250;
 
-/** How long a reading waits to learn who has the keys now. */
-const REFRESH_MS_MAX = 250;
-
 export interface RoutedKeyspaceParts {
   readonly owners: Owners;
   readonly trust: Pick<IndexTrust, 'lose'>;
-  /** Resolves when it is known again which primary has which slots, or cannot be. Never rejects. */
+  /** Asks again which primary has which slots. Never rejects. */
   readonly refreshTopology: () => Promise<void>;
   readonly clock: Clock;
 }
@@ -77,47 +75,70 @@ export class RoutedKeyspace implements ReadableKeys {
     return commands.map((_, at) => answers.get(at));
   }
 
+  /** The time by the clock of the primary that is ahead of the others. */
   nowMs(): number {
-    return this.#first.nowMs();
+    const { sole } = this.#parts.owners;
+    if (sole !== null) return timeAt(sole);
+    return Math.max(timeAt(this.#first), ...this.#parts.owners.all.map(timeAt));
+  }
+
+  /** How far the clock of a key's primary is behind `nowMs`, in milliseconds; 0 while it is not watched. */
+  behindMs({ key }: Pick<KeyInDatabase, 'key'>): number {
+    const { owners } = this.#parts;
+    if (owners.sole !== null) return 0;
+    const owner = owners.of(key);
+    return owner === null ? 0 : Math.max(0, this.nowMs() - timeAt(owner));
   }
 
   get deadlineSlackMs(): number {
-    return this.#parts.owners.all.length === 0 ? CLOCK_SLACK_MS : this.#first.deadlineSlackMs;
+    const { all } = this.#parts.owners;
+    if (all.length === 0) return CLOCK_SLACK_MS;
+    return Math.max(...all.map(({ session }) => session.sweepKeyspace.deadlineSlackMs));
   }
 
-  get #first() {
+  get #first(): Owner {
     const [first] = this.#parts.owners.all;
     if (first === undefined) throw new Error('no primary is watched');
-    return first.session.sweepKeyspace;
+    return first;
   }
 
   async #routed(keys: readonly KeyInDatabase[], read: Read): Promise<readonly KeyReading[]> {
-    const { owners, clock, refreshTopology } = this.#parts;
+    const { owners, refreshTopology } = this.#parts;
     const { sole } = owners;
     if (sole !== null) return read(sole, keys);
-    const readings = await this.#readGroups(keys, read);
-    const away = keys.filter((key) => readings.get(key)?.ttl === 'elsewhere');
+    const readings = new Map<KeyInDatabase, KeyReading>();
+    const away: KeyInDatabase[] = [];
+    const groups = Array.from(owners.group(keys), async ([owner, some]) => {
+      const found = owner === null ? null : await this.#ask(owner, () => read(owner, some));
+      for (const [at, key] of some.entries()) {
+        const reading = found === null ? elsewhere(key) : found[at];
+        if (reading === undefined) continue;
+        readings.set(key, reading);
+        // The keys of a primary that does not respond are nowhere else.
+        if (found !== null && reading.ttl === 'elsewhere') away.push(key);
+      }
+    });
+    await Promise.all(groups);
     if (away.length > 0) {
-      await Promise.race([refreshTopology(), clock.sleep(REFRESH_MS_MAX)]);
-      for (const [key, reading] of await this.#readGroups(away, read)) readings.set(key, reading);
+      void refreshTopology();
+      await this.#readAway(away, readings);
     }
     return keys.flatMap((key) => readings.get(key) ?? []);
   }
 
-  async #readGroups(
+  /** Reads keys that are not where their slots are known to be: only the primary that has them tells anything. */
+  async #readAway(
     keys: readonly KeyInDatabase[],
-    read: Read,
-  ): Promise<Map<KeyInDatabase, KeyReading>> {
-    const readings = new Map<KeyInDatabase, KeyReading>();
-    const groups = Array.from(this.#parts.owners.group(keys), async ([owner, some]) => {
-      const found = owner === null ? null : await this.#ask(owner, () => read(owner, some));
-      for (const [at, key] of some.entries()) {
-        const reading = found === null ? elsewhere(key) : found[at];
-        if (reading !== undefined) readings.set(key, reading);
+    readings: Map<KeyInDatabase, KeyReading>,
+  ): Promise<void> {
+    const asked = this.#parts.owners.all.map(async (owner) => {
+      const found = await this.#ask(owner, () => owner.session.keyspace.readAsking(keys));
+      for (const [at, key] of keys.entries()) {
+        const reading = found?.[at];
+        if (reading !== undefined && reading.ttl !== 'elsewhere') readings.set(key, reading);
       }
     });
-    await Promise.all(groups);
-    return readings;
+    await Promise.all(asked);
   }
 
   /** Null: the primary does not respond now, or refuses to. */
@@ -139,6 +160,10 @@ export class RoutedKeyspace implements ReadableKeys {
     this.#silent.add(owner);
     return null;
   }
+}
+
+function timeAt({ session }: Owner): number {
+  return session.sweepKeyspace.nowMs();
 }
 
 function elsewhere({ database, key }: KeyInDatabase): KeyReading {

@@ -166,14 +166,14 @@ export class Watch {
   }
 
   #nudger(database: number): Nudger {
-    const { deadlines, tracker, queue, intake, values, clock, events, serverNowMs } = this.#parts;
-    const { keyspace } = this.#parts;
+    const { deadlines, tracker, queue, intake, values, clock, events, keyspace } = this.#parts;
     return new Nudger({
       database,
       deadlines,
       tracker,
       reader: { read: (keys) => keyspace.nudge(keys) },
-      serverNowMs,
+      serverNowMs: () => keyspace.nowMs(),
+      behindMs: (key) => keyspace.behindMs(key),
       clock,
       onMissing: (missing, signal) => this.#missing(database, missing, signal),
       onAlive: (keys) => void this.#reread(keys),

@@ -298,6 +298,47 @@ describe('reading keys whose slot belongs or moves to another node of a cluster'
   });
 });
 
+describe('keys of a slot that a node is receiving', () => {
+  it.each([[], ['--rename-command', 'PEXPIRETIME', '']])('are read there (%s)', async (...args) => {
+    const [here, there] = await Promise.all([startClusterNode(...args), startClusterNode(...args)]);
+    const redis = new Redis(there.port, '127.0.0.1', { protocol: 2 });
+    const source = new Redis(here.port, '127.0.0.1', { protocol: 2 });
+    try {
+      await Promise.all([
+        serveSlots(here.port, 0, SLOTS - 2),
+        serveSlots(there.port, SLOTS - 1, SLOTS - 1),
+      ]);
+      await join(here, there);
+      const own = await keyWithin(here.port, 'own', SLOTS - 1, SLOTS - 1);
+      const arrived = await keyWithin(here.port, 'arrived', 0, SLOTS - 2);
+      const slot = await slotOf(here.port, arrived);
+      const gone = `gone:{${arrived}}`;
+      const others = await keyWithin(here.port, 'others', slot + 1, SLOTS - 2);
+      await redis.cluster('SETSLOT', slot, 'IMPORTING', await source.cluster('MYID'));
+      const deadlineMs = Date.now() + 60_000;
+      await redis.pipeline().asking().set(arrived, '', 'PXAT', deadlineMs).exec();
+      await redis.set(own, '');
+      const keyspace = new Keyspace(steady(redis), new ServerClock(systemClock), isPrimary, true);
+      const keys = [own, arrived, gone, others].map((key) => at(key));
+      const readings = await keyspace.readAsking(keys);
+      expect(readings.map(({ ttl }) => ttl)).toEqual([
+        'persistent',
+        'volatile',
+        'missing',
+        'elsewhere',
+      ]);
+      expect(readings[1]).toMatchObject({ key: Buffer.from(arrived), deadlineMs });
+      expect((await keyspace.nudge([at(arrived)]))[0]?.ttl).toBe('elsewhere');
+      const demoted = () => Promise.reject(new Error('demoted'));
+      const behind = new Keyspace(steady(redis), new ServerClock(systemClock), demoted, true);
+      await expect(behind.readAsking([at(gone)])).rejects.toThrow('demoted');
+    } finally {
+      for (const each of [redis, source]) each.disconnect();
+      await Promise.all([here.stop(), there.stop()]);
+    }
+  });
+});
+
 describe('a sweep', () => {
   const sweepOf = async (keyspace: Keyspace, given: { glob?: string; database?: number } = {}) => {
     const found: string[] = [];

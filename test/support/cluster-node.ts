@@ -19,10 +19,10 @@ const CLUSTER = [
 ];
 
 /** A single node without slots: it accepts no key. */
-export async function startClusterNode(): Promise<RunningRedis> {
+export async function startClusterNode(...args: readonly string[]): Promise<RunningRedis> {
   for (let tries = 1; ; tries += 1) {
     try {
-      return await startRedis({ port: await freePort(), args: CLUSTER });
+      return await startRedis({ port: await freePort(), args: [...CLUSTER, ...args] });
     } catch (error) {
       if (tries === TRIES_MAX) throw error;
     }

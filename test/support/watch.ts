@@ -102,7 +102,8 @@ export class Keys {
     const scan = (database: number) =>
       unlessInTrouble(() => ({ next: '0', keys: this.#scan(database) }));
     const nudge = read;
-    const keyspace = { read, nudge, scan } satisfies Pick<Keyspace, 'read' | 'nudge' | 'scan'>;
+    const nowMs = () => this.#clock.nowMs();
+    const keyspace = { read, nudge, scan, nowMs } satisfies Partial<Keyspace>;
     const marker = {
       exists: async (database: number) => {
         await this.writable();

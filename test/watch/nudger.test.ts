@@ -7,6 +7,11 @@ import { Nudger } from '../../src/watch/nudger.js';
 import { at, NOW_MS, until } from '../deadlines/deadlines.contract.js';
 import { ManualClock, settled } from '../support/manual-clock.js';
 
+/** Of the clock of a primary, for keys whose names begin with `behind`. */
+const BEHIND_MS = 3_000;
+
+const behindMs = ({ key }: KeyInDatabase) => (key.toString().startsWith('behind') ? BEHIND_MS : 0);
+
 /** A nudger that runs, and keys that a test sets; disposing stops it. */
 async function aNudger(
   given: {
@@ -28,8 +33,8 @@ async function aNudger(
       const name = key.key.toString();
       reads.push({ key: name, atMs: elapsedMs() });
       const deadlineMs = keys.get(name);
-      if (deadlineMs !== undefined && deadlineMs < clock.nowMs()) keys.delete(name);
-      const readAtMs = clock.nowMs();
+      const readAtMs = clock.nowMs() - behindMs(key);
+      if (deadlineMs !== undefined && deadlineMs < readAtMs) keys.delete(name);
       if (name.startsWith('away')) return { ...key, ttl: 'elsewhere', deadlineMs: 0, readAtMs };
       if (!keys.has(name)) return { ...key, ttl: 'missing', deadlineMs: 0, readAtMs };
       return { ...key, ttl: 'volatile', deadlineMs: deadlineMs ?? 0, readAtMs };
@@ -41,6 +46,7 @@ async function aNudger(
     tracker,
     reader: { read },
     serverNowMs: () => clock.nowMs() + (given.clockAheadMs ?? 0),
+    behindMs,
     clock,
     onMissing: async (what: readonly Deadline[]) =>
       void missing.push({ keys: what.map(({ key }) => key.toString()), atMs: elapsedMs() }),
@@ -84,6 +90,20 @@ describe('a nudger', () => {
     expect(under.reads).toEqual([]);
     await under.clock.advance(1);
     expect(under.reads).toEqual([{ key: 'a', atMs: 10_001 }]);
+  });
+
+  it('reads the key of a primary whose clock is behind the others just after its deadline there', async () => {
+    await using under = await aNudger();
+    await under.set('behind', 1_000);
+    await under.set('a', 2_000);
+    await under.set('behind too', 1_500);
+    for (let steps = 0; steps < 500; steps += 1) await under.clock.advance(10);
+    const firstReads = new Map(under.reads.toReversed().map(({ key, atMs }) => [key, atMs]));
+    expect(Object.fromEntries(firstReads)).toEqual({
+      a: 2_001,
+      behind: 1_001 + BEHIND_MS,
+      'behind too': 1_501 + BEHIND_MS,
+    });
   });
 
   it('reports a key 100 ms before its deadline, and waits for no reply', async () => {
