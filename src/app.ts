@@ -21,6 +21,7 @@ import { tagOf } from './redis/slots.js';
 import { Routing } from './routing/routes.js';
 import { Listener } from './source/listener.js';
 import { type Followed, Listeners } from './source/listeners.js';
+import { Replicas } from './source/replicas.js';
 import { type Topology, topologyOf, type WatchedPrimary } from './source/topology.js';
 import {
   marksChannel,
@@ -138,6 +139,7 @@ async function start(wiring: Wiring): Promise<void> {
   stores.start();
   startDelivery(wiring, stores.outbox, endpoints);
   startPartition(wiring, partition);
+  startReplicas(wiring, topology);
   // At the same time: what expires while the state is away at the start is captured as well.
   const cancel = clock.after(SLOW_START_MS, () => events.relay.waiting(checks()));
   await Promise.all([startListeners(wiring, listeners), stores.usable()]).finally(cancel);
@@ -295,6 +297,12 @@ function sentinelChecks({ hasSentinels, problems }: Locators): Check[] {
   if (!hasSentinels) return [];
   const note = problems.length === 0 ? {} : { note: problems.join('; ') };
   return [{ name: 'sentinels', problem: null, ...note }];
+}
+
+function startReplicas({ events, clock, lifecycle }: Wiring, topology: Topology): void {
+  const replicas = new Replicas({ topology, events: events.source, clock });
+  replicas.start();
+  lifecycle.onStop('replicas', () => replicas.stop());
 }
 
 /** Resolves when the relay listens, or when it is stopped before that. */

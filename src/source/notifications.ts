@@ -31,6 +31,12 @@ export const NEW_KEYS = 'n';
 /** How often the setting is checked: the canary proves only the classes x and g. */
 const LOOK_EVERY_MS = 5_000;
 
+/** What becomes of the setting. */
+export type NotificationEvents = Pick<
+  SourceEvents,
+  'notificationsChanged' | 'notificationsPartial' | 'notificationsUnreadable'
+>;
+
 /** The flags of `needed` that a setting lacks; empty: none. Pure. */
 export function missingFlags(setting: string, needed: string = NEEDED_FLAGS): string {
   const present = setting.includes('A') ? setting + ALL_CLASSES : setting;
@@ -45,7 +51,7 @@ export function missingFlags(setting: string, needed: string = NEEDED_FLAGS): st
 export async function ensureNotifications(
   redis: Redis,
   settings: RedisSettings,
-  events: SourceEvents,
+  events: NotificationEvents,
 ): Promise<string | null> {
   const address = addressOf(settings);
   let before: string;

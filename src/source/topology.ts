@@ -13,6 +13,8 @@ export interface WatchedPrimary {
 export interface Topology {
   /** Each holds keys that no other one holds; empty until they are known. */
   readonly primaries: readonly WatchedPrimary[];
+  /** Of a cluster, where the replicas of the primaries are. */
+  readonly replicas: readonly RedisSettings[];
   /** The number of hash slots that no primary has: their keys cannot be watched. */
   readonly uncoveredSlots: number;
   /** Resolves when the primaries are known; rejects with a RelayError while they are not. */
@@ -33,6 +35,7 @@ export function topologyOf(settings: RedisSettings, locators: Locators): Topolog
 function onePrimary(locator: Locator<RedisSettings>): Topology {
   return {
     primaries: [{ locator, slots: ALL_SLOTS, gains: 0 }],
+    replicas: [],
     uncoveredSlots: 0,
     locate: async () => undefined,
     refresh: async () => undefined,
@@ -57,6 +60,9 @@ function manyPrimaries(settings: RedisSettings, locators: Locators): Topology {
         primaries.set(slots, primary);
         return primary;
       });
+    },
+    get replicas() {
+      return cluster.replicas.map(({ host, port }) => ({ ...settings, host, port }));
     },
     get uncoveredSlots() {
       return cluster.uncoveredSlots;

@@ -79,6 +79,14 @@ export class SourceEvents {
     );
   }
 
+  /** A replica would not publish expirations as a primary. */
+  replicaNotificationsOff(address: string, error: Error): void {
+    this.#log.warn(
+      { event: 'replica_notifications_off', redis: address, error: error.message },
+      'a replica would publish no expirations as a primary: after a failover, the relay would not be ready',
+    );
+  }
+
   notificationsUnreadable(address: string, error: Error): void {
     this.#log.info(
       { event: 'notifications_unreadable', redis: address, error: error.message },

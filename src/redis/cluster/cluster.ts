@@ -83,6 +83,12 @@ export class Cluster {
     return this.#shards;
   }
 
+  /** Where the replicas of all primaries are. */
+  get replicas(): readonly RedisAddress[] {
+    const all = (this.#view?.primaries ?? []).flatMap(({ replicas }) => replicas);
+    return all.map(({ address }) => ({ ...this.#parts.address, ...this.#mapped(address) }));
+  }
+
   /** The number of slots that no primary has; 0 while the primaries are not known. */
   get uncoveredSlots(): number {
     return this.#view === null ? 0 : uncoveredIn(this.#view);
@@ -242,8 +248,8 @@ export class Cluster {
     this.#shards = primaries.map((node, at) => {
       const known =
         same[at] ??
-        take(({ primary }) => primary.replicas.includes(node.id)) ??
-        take(({ primary }) => node.replicas.includes(primary.id));
+        take(({ primary }) => isReplicaOf(primary, node)) ??
+        take(({ primary }) => isReplicaOf(node, primary));
       if (known === null) return this.#newShard(node);
       if (gains(known.primary, node)) known.gains += 1;
       known.primary = node;
@@ -268,6 +274,11 @@ export class Cluster {
 interface KnownShard extends Shard {
   primary: PrimaryNode;
   gains: number;
+}
+
+/** Whether the other node is a replica of this one. */
+function isReplicaOf({ replicas }: PrimaryNode, { id }: PrimaryNode): boolean {
+  return replicas.some((replica) => replica.id === id);
 }
 
 /** Whether a primary has slots that it did not have before. */

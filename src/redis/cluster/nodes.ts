@@ -10,8 +10,13 @@ export interface PrimaryNode {
   /** Increases each time that the node takes slots over. */
   readonly epoch: number;
   readonly slots: readonly SlotRange[];
-  /** The ids of its replicas. */
-  readonly replicas: readonly string[];
+  readonly replicas: readonly ReplicaNode[];
+}
+
+export interface ReplicaNode {
+  readonly id: string;
+  /** As the node announces it. */
+  readonly address: HostPort;
 }
 
 /** The cluster, as one node sees it. */
@@ -34,7 +39,9 @@ export function viewOf(nodes: string, info: string, asked: HostPort): View {
     if (!words.includes('master') || words.includes('handshake')) return [];
     const slots = ranges.flatMap(rangeOf);
     if (slots.length === 0) return [];
-    const replicas = all.flatMap(([other = '', , , primary]) => (primary === id ? other : []));
+    const replicas = all.flatMap(([other = '', place = '', , primary]) =>
+      primary === id ? { id: other, address: hostPortOf(place, asked) } : [],
+    );
     return [{ id, address: hostPortOf(address, asked), epoch: Number(epoch), slots, replicas }];
   });
   return {

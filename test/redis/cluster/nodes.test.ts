@@ -14,7 +14,7 @@ describe('what a node reports of its cluster', () => {
   it('names the primaries that have slots, by their first slot, with their replicas', () => {
     const nodes = [
       node('b', { at: '10.0.0.2:6379@16379', slots: '8192-16383', epoch: 5 }),
-      node('c', { flags: 'slave', of: 'a' }),
+      node('c', { at: '10.0.0.3:6379@16379', flags: 'slave', of: 'a' }),
       node('a', { flags: 'myself,master', slots: '0-8000 8001-8191' }),
       node('empty', {}),
       node('new', { flags: 'master,handshake', slots: '3' }),
@@ -30,7 +30,7 @@ describe('what a node reports of its cluster', () => {
           [0, 8000],
           [8001, 8191],
         ],
-        replicas: ['c'],
+        replicas: [{ id: 'c', address: { host: '10.0.0.3', port: 6379 } }],
       },
       {
         id: 'b',
