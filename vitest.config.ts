@@ -48,7 +48,7 @@ export default defineConfig({
     isolate: false,
     provide: { stateServer: 'alone' },
     projects: [
-      // `npm test` runs these five.
+      // `npm test` runs these three.
       {
         extends: true,
         test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: [END_TO_END] },
@@ -61,6 +61,7 @@ export default defineConfig({
         extends: true,
         test: { name: 'e2e', include: [END_TO_END], exclude: [LATENESS, GROUPS_OF_SERVERS] },
       },
+      // `npm run test:alone` runs these two: what they measure, or start, wants the machine for itself.
       {
         extends: true,
         test: {

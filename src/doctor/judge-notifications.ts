@@ -57,3 +57,27 @@ export function judgeNotifications(
   const text = `${lacks}${forbidden}: Redis at ${addressOf(redis)} does not publish expirations`;
   return problem(SUBJECT, text, byHand, command);
 }
+
+/** Empty if the replica would publish as a primary does. `setting`: null when unreadable. */
+export function judgeReplicaNotifications(
+  setting: string | null,
+  replica: RedisSettings,
+): Finding[] {
+  const subject = 'replicas';
+  const name = `replica ${addressOf(replica)}`;
+  if (setting === null) return [note(subject, `${name}: ${NOTIFICATIONS} cannot be read`)];
+  const missing = missingFlags(setting, WANTED_FLAGS);
+  if (missing === '') return [];
+  const lacks = `${name}: ${NOTIFICATIONS} is "${printable(setting)}": lacks ${missing}`;
+  if (replica.notifications === 'manage') {
+    return [note(subject, `${lacks}; the relay adds it (notifications: manage)`)];
+  }
+  return [
+    warning(
+      subject,
+      `${lacks} (notifications: require): after a failover to it, the relay is not ready`,
+      'persist the setting in redis.conf, and run:',
+      `${redisCli(replica)} CONFIG SET ${NOTIFICATIONS} ${printable(setting)}${missing}`,
+    ),
+  ];
+}

@@ -10,7 +10,9 @@ import {
 } from '../model/errors.js';
 import type { RedisAddress, RedisSettings, Settings } from '../model/vocabulary.js';
 import { redisUser } from '../redis/advice.js';
+import { addressOf } from '../redis/client.js';
 import type { RedisConnection } from '../redis/connect.js';
+import { fixedLocator } from '../redis/locators.js';
 import {
   isNoDatabase,
   isRefusal,
@@ -19,16 +21,20 @@ import {
   unlessRefused,
 } from '../redis/refusal.js';
 import { settingNames } from '../redis/setting-names.js';
+import { SLOTS } from '../redis/slots.js';
 import { type Finding, note, ok, problem } from '../server/finding.js';
 import { isAtLeast, judgeNoDatabase, judgeServer } from '../server/judge.js';
 import { NOTIFICATIONS } from '../server/properties.js';
 import { countText, keysText } from '../server/wording.js';
 import { channelOf } from '../source/channels.js';
+import { settingOf } from '../source/notifications.js';
+import { type Topology, topologyOf } from '../source/topology.js';
 import { ownKeyPrefix } from '../state/format.js';
 import { judgeAnswer, judgePassword } from './judge-answer.js';
-import { judgeNotifications } from './judge-notifications.js';
+import { judgeNotifications, judgeReplicaNotifications } from './judge-notifications.js';
 import { isAllowed, judgeCommands, judgeRights } from './judge-rights.js';
 import { judgeLateness } from './lateness.js';
+import { type FindingsAt, mergeFindings } from './merge.js';
 import { probeRights } from './probe-rights.js';
 import { type Abilities, rightsInRedis } from './rights.js';
 import { examineSentinels } from './sentinels.js';
@@ -38,13 +44,47 @@ import { judgeThroughput } from './throughput.js';
 export async function examineRedis(settings: Settings, asking: QueryContext): Promise<Finding[]> {
   const { redis } = settings;
   const sentinels = await examineSentinels(redis, 'redis', asking);
+  const topology = topologyOf(redis, asking.locators);
   try {
-    const findings = await withServer(redis, 'redis', asking, (connection, { host, port }) =>
-      examine(connection, { ...settings, redis: { ...redis, host, port } }, asking),
-    );
-    return [...sentinels, ...findings];
+    await topology.locate();
   } catch (error) {
-    return [...sentinels, ...judgeUnlocated(error as RelayError, 'redis', redis, sentinels)];
+    return [judgeFailure(error as RelayError, 'redis', settingNames(redis, 'redis').server)];
+  }
+  const { primaries, replicas } = topology;
+  const servers = primaries.map(async ({ locator }): Promise<FindingsAt> => {
+    const findings = await withServer(locator, 'redis', asking, (connection, address) =>
+      examine(connection, { ...settings, redis: address }, asking),
+    ).catch((error) => judgeUnlocated(error as RelayError, 'redis', redis, sentinels));
+    return { address: addressOf(locator.address), findings };
+  });
+  const ofReplicas = replicas.map((replica) => examineReplica(replica, asking));
+  return [
+    ...sentinels,
+    ...judgeCoverage(redis, topology),
+    ...mergeFindings(await Promise.all(servers)),
+    ...(await Promise.all(ofReplicas)).flat(),
+  ];
+}
+
+/** Of a cluster. */
+function judgeCoverage({ cluster }: RedisSettings, topology: Topology): Finding[] {
+  const { primaries, replicas, uncoveredSlots } = topology;
+  if (cluster === null) return [];
+  const nodes = `${pluralize(primaries.length, 'primary', 'primaries')}, ${pluralize(replicas.length, 'replica')}`;
+  if (uncoveredSlots === 0) return [ok('cluster', `${nodes}; all ${SLOTS} slots are served`)];
+  const text = `${nodes}; no primary has ${uncoveredSlots} of the ${SLOTS} slots: their keys are not watched`;
+  return [problem('cluster', text, 'run redis-cli --cluster check')];
+}
+
+/** Whether a replica would publish expirations as a primary. Empty if it would. */
+async function examineReplica(replica: RedisSettings, asking: QueryContext): Promise<Finding[]> {
+  try {
+    const setting = await withServer(fixedLocator(replica), 'redis', asking, ({ redis }) =>
+      settingOf(redis),
+    );
+    return judgeReplicaNotifications(setting, replica);
+  } catch (error) {
+    return [note('replicas', `replica ${addressOf(replica)} was not checked: ${messageOf(error)}`)];
   }
 }
 

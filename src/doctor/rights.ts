@@ -69,6 +69,14 @@ const PROOF: Needs = [
   ['+time', 'warning', ['TIME']],
 ];
 
+/** Of every primary of a cluster. */
+const CLUSTER: Needs = [
+  ['+cluster|info', 'problem', ['CLUSTER INFO']],
+  ['+cluster|nodes', 'problem', ['CLUSTER NODES']],
+  // For keys whose slot is migrating.
+  ['+asking', 'warning', ['ASKING']],
+];
+
 const CONFIG: Needs = [
   [
     '+config',
@@ -160,7 +168,7 @@ function markProbes(prefix: string): readonly Probe[] {
 
 /** Read-only commands, scripts that do nothing, and connection commands. */
 const HARMLESS = new RegExp(
-  '^(PING|SELECT|CLIENT|EXISTS|GET|ROLE|TIME|INFO|SCAN|PEXPIRETIME|PTTL|SUBSCRIBE|EVAL|EVALSHA|' +
+  '^(PING|SELECT|CLIENT|CLUSTER|ASKING|EXISTS|GET|ROLE|TIME|INFO|SCAN|PEXPIRETIME|PTTL|SUBSCRIBE|EVAL|EVALSHA|' +
     'HEXISTS|HGET|HGETALL|HKEYS|HLEN|HMGET|HRANDFIELD|XINFO|XLEN|XPENDING|XRANGE|XREVRANGE|' +
     'ZCARD|ZCOUNT|ZMSCORE|ZRANGE|ZRANGEBYSCORE|ZRANDMEMBER|ZRANK|ZSCAN|ZSCORE|CONFIG GET)( |$)',
 );
@@ -172,6 +180,7 @@ export function rightsInRedis(settings: Settings, abilities: Abilities): Rights 
   const needs = [
     ...ALWAYS,
     ...PROOF,
+    ...(redis.cluster === null ? [] : CLUSTER),
     ...(redis.notifications === 'manage' ? CONFIG : []),
     ...(abilities.hasNoTouch && abilities.evictsByUse ? NO_TOUCH : []),
     ...(isStateHere ? STATE : []),

@@ -5,7 +5,7 @@ import { RelayError } from '../model/errors.js';
 import type { RedisAddress } from '../model/vocabulary.js';
 import { redisError } from '../redis/client.js';
 import { connect, type RedisConnection } from '../redis/connect.js';
-import type { Locators } from '../redis/locators.js';
+import type { Locator, Locators } from '../redis/locators.js';
 import { isReply, unlessRefused } from '../redis/refusal.js';
 import { refuseSentinel } from '../redis/sentinels/sentinel-port.js';
 import { ServerClock } from '../redis/server-clock.js';
@@ -33,24 +33,22 @@ export interface QueryContext {
 
 /**
  * Connects, runs `ask`, and disconnects. The first query without a response within ANSWER_MS_MAX ends the
- * connection. Rejects with a RelayError that explains the problem; `section`: of the configuration. In a
- * cluster, the primary of the slot of `key` is asked.
+ * connection. Rejects with a RelayError that explains the problem; `section`: of the configuration.
  */
-export async function withServer<Result>(
-  configured: RedisAddress,
+export async function withServer<Address extends RedisAddress, Result>(
+  locator: Locator<Address>,
   section: 'redis' | 'state',
-  { stop, locators }: QueryContext,
-  ask: (connection: RedisConnection, address: RedisAddress) => Promise<Result>,
-  key = '',
+  { stop }: Pick<QueryContext, 'stop'>,
+  ask: (connection: RedisConnection, address: Address) => Promise<Result>,
 ): Promise<Result> {
   const closing = new AbortController();
   const close = () => closing.abort();
   stop.addEventListener('abort', close, { once: true });
   if (stop.aborted) close();
   let connection: RedisConnection | null = null;
-  let address = configured;
+  let { address } = locator;
   try {
-    address = await locators.ofKey(configured, section, key).locate();
+    address = await locator.locate();
     connection = await connect(
       address,
       'doctor',
@@ -74,11 +72,11 @@ export async function withServer<Result>(
   }
 }
 
-async function askServer<Result>(
+async function askServer<Address extends RedisAddress, Result>(
   connection: RedisConnection,
-  address: RedisAddress,
+  address: Address,
   section: 'redis' | 'state',
-  ask: (connection: RedisConnection, address: RedisAddress) => Promise<Result>,
+  ask: (connection: RedisConnection, address: Address) => Promise<Result>,
 ): Promise<Result> {
   const { redis } = connection;
   const [role] = (await unlessRefused(redis.role())) ?? [];

@@ -65,8 +65,8 @@ export async function examineState(settings: Settings, asking: QueryContext): Pr
   try {
     const ask = (connection: RedisConnection, address: RedisAddress) =>
       examine(connection, { ...state, redis: address }, settings, asking);
-    const own = ownKeyPrefix(state.prefix);
-    const findings = await withServer(redis, section, asking, ask, own);
+    const place = asking.locators.ofKey(redis, section, ownKeyPrefix(state.prefix));
+    const findings = await withServer(place, section, asking, ask);
     return [...sentinels, ...findings];
   } catch (error) {
     // The connection error was already reported for the Redis of the keys.

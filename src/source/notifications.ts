@@ -156,8 +156,8 @@ export async function watchNotifications(
   return new NotificationsLostError('the session ended');
 }
 
-/** Null: the server does not show the setting. */
-async function settingOf(redis: Redis): Promise<string | null> {
+/** Resolves with null if the server does not show it. */
+export async function settingOf(redis: Redis): Promise<string | null> {
   const reply = (await unlessRefused(redis.config('GET', NOTIFICATIONS))) as string[] | null;
   return reply?.[1] ?? null;
 }

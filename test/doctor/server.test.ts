@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { withServer } from '../../src/doctor/server.js';
 import { systemClock } from '../../src/lib/clock.js';
-import { Locators, SILENT_LOCATORS } from '../../src/redis/locators.js';
+import { fixedLocator, Locators, SILENT_LOCATORS } from '../../src/redis/locators.js';
 import { settingsOf } from '../support/connecting.js';
 import { eventually } from '../support/eventually.js';
 import { startSentinel } from '../support/sentinel.js';
@@ -17,7 +17,7 @@ it('a server that refuses the first command causes no unhandled error', async ()
   const { redis } = await settingsOf({ redis: { url: sentinel.url } });
   const locators = new Locators(systemClock, SILENT_LOCATORS);
   const asking = { clock: systemClock, locators, stop: new AbortController().signal };
-  const asked = withServer(redis, 'redis', asking, async () => undefined);
+  const asked = withServer(fixedLocator(redis), 'redis', asking, async () => undefined);
   await expect(asked).rejects.toThrow(
     `redis: {sentinel: {master: shop, nodes: ["127.0.0.1:${sentinel.port}"]}}`,
   );
