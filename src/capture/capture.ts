@@ -86,16 +86,15 @@ export class Capture {
     const { trust, serverClock } = this.#parts;
     const corrected = await correctDetected(expired, entriesMs, serverClock);
     const entryOf = (at: number) => entriesMs[at] ?? null;
-    const isDoubtful = corrected.some((event, at) => isYetToCome(event, entryOf(at)));
+    const doubtful = corrected.filter((event, at) => isYetToCome(event, entryOf(at)));
     // If an entry is for the next life, the change that began that life has been published: the barrier waits for it.
-    const isAllReceived = isDoubtful && (await trust.barrier());
-    return corrected.map((event, at) =>
-      dated(event, entryOf(at), {
-        isFollowed: (slice[at]?.next ?? null) !== null,
-        isAllReceived,
-        tellsRemovals: isAllReceived && trust.tellsRemovals(event.database),
-      }),
-    );
+    const isReceived = doubtful.length > 0 ? await trust.barrier(doubtful) : () => false;
+    return corrected.map((event, at) => {
+      const isFollowed = (slice[at]?.next ?? null) !== null;
+      const isAllReceived = isReceived(event);
+      const tellsRemovals = isAllReceived && trust.tellsRemovals(event);
+      return dated(event, entryOf(at), { isFollowed, isAllReceived, tellsRemovals });
+    });
   }
 
   /** Resolves with whether the batch is stored. */

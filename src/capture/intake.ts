@@ -81,11 +81,11 @@ export class Intake {
   #pushChange(event: Exclude<KeyEvent, ExpiredEvent>): void {
     const { routing, queue, overflow, trust, events } = this.#parts;
     // Outside a catch-up nothing was missed: the end of the key's previous life was received as well.
-    if (event.kind === 'created' && !trust.isCatchingUp) return;
+    if (event.kind === 'created' && !trust.isCatchingUp(event)) return;
     const { database, key } = event;
     if (!routing.isRouted(key)) return;
     if (!this.#hasRoom(key, 'changes')) {
-      trust.lose();
+      trust.lose(event);
       return events.keyChangeDropped();
     }
     const detectedAtMs = overflow.receivedAtMs(event);

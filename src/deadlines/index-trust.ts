@@ -1,5 +1,10 @@
-/** Tracks how far the index of deadlines can be relied on while this replica holds the lease and listens. */
+/**
+ * Tracks how far the index of deadlines can be relied on while this replica holds the lease and listens. Each primary
+ * has a term of its own: one that hangs says nothing about the keys of the others.
+ */
 import { Latch } from '../lib/latch.js';
+import type { KeyInDatabase } from '../model/vocabulary.js';
+import { type Slots, slotOf } from '../redis/slots.js';
 
 /** The part of a session that is used during a term. */
 export interface TermSession {
@@ -9,8 +14,12 @@ export interface TermSession {
   barrier(): Promise<void>;
 }
 
+type Key = Pick<KeyInDatabase, 'key'>;
+
 interface Term {
   readonly session: TermSession;
+  /** The slots of the primary, as known now. */
+  readonly slots: Slots;
   /** Opens once emptied databases are forgotten and expirations missed before are queued, or when the term ends. */
   readonly caughtUp: Latch;
   /** Databases whose deadlines are all in the index: all keys were read, and so was every change since. */
@@ -20,13 +29,12 @@ interface Term {
 }
 
 export class IndexTrust {
-  /** One for each primary. */
   readonly #terms = new Map<TermSession, Term>();
 
-  /** Begins a term. */
-  begin(session: TermSession): void {
-    const term = { session, caughtUp: new Latch(), complete: new Set<number>(), hasLost: false };
-    this.#terms.set(session, term);
+  /** Begins a term, of the primary that has these slots. */
+  begin(session: TermSession, slots: Slots): void {
+    const caughtUp = new Latch();
+    this.#terms.set(session, { session, slots, caughtUp, complete: new Set(), hasLost: false });
   }
 
   /** Ends the term. */
@@ -41,15 +49,14 @@ export class IndexTrust {
     this.#terms.get(session)?.caughtUp.open();
   }
 
-  /** Whether there may be missed expirations from before a term that are not queued yet. */
-  get isCatchingUp(): boolean {
-    const terms = [...this.#terms.values()];
-    return terms.length === 0 || terms.some(({ caughtUp }) => !caughtUp.isOpen);
+  /** Whether an expiration of the key may have been missed before the term, and not be queued yet. */
+  isCatchingUp({ key }: Key): boolean {
+    return this.#termOf(key)?.caughtUp.isOpen !== true;
   }
 
-  /** Resolves with true once all catch-ups end, with false when the terms end first or there is none. */
-  async caughtUp(): Promise<boolean> {
-    const terms = [...this.#terms.values()];
+  /** Resolves with true once the catch-ups of these keys' primaries end; with false if terms end first or are missing. */
+  async caughtUp(keys: readonly Key[]): Promise<boolean> {
+    const terms = this.#termsOf(keys);
     for (const { caughtUp } of terms) await caughtUp.untilOpen();
     return terms.some((term) => this.#isCurrent(term));
   }
@@ -59,31 +66,49 @@ export class IndexTrust {
     this.#terms.get(session)?.complete.add(database);
   }
 
-  /** Records that a change was lost: deadlines in the index may be out of date. */
-  lose(): void {
-    for (const term of this.#terms.values()) term.hasLost = true;
+  /** Records that a change of the key was lost: its deadline in the index may be out of date. */
+  lose({ key }: Key): void {
+    const term = this.#termOf(key);
+    if (term !== null) term.hasLost = true;
   }
 
-  /** Whether an `expired` long before the deadline in the index can only mean that a command removed the key. */
-  tellsRemovals(database: number): boolean {
-    const terms = [...this.#terms.values()];
-    const tells = ({ hasLost, complete, session }: Term) =>
-      !hasLost && complete.has(database) && session.tellsRemovals();
-    return terms.length > 0 && terms.every(tells);
+  /** Whether an `expired` of the key long before the deadline in the index can only mean that a command removed it. */
+  tellsRemovals({ database, key }: KeyInDatabase): boolean {
+    const term = this.#termOf(key);
+    if (term === null) return false;
+    return !term.hasLost && term.complete.has(database) && term.session.tellsRemovals();
   }
 
-  /** Resolves with whether all events published so far are queued. */
-  async barrier(): Promise<boolean> {
-    const terms = [...this.#terms.values()];
-    try {
-      await Promise.all(terms.map(({ session }) => session.barrier()));
-      return terms.length > 0 && terms.every((term) => this.#isCurrent(term));
-    } catch {
-      return false;
-    }
+  /** Resolves with whether all events of a key that were published so far are queued, once they are or cannot be. */
+  async barrier(keys: readonly Key[]): Promise<(key: Key) => boolean> {
+    const received = new Set<Term>();
+    const waiting = this.#termsOf(keys).map(async (term) => {
+      const isReceived = await term.session.barrier().then(
+        () => true,
+        () => false,
+      );
+      if (isReceived && this.#isCurrent(term)) received.add(term);
+    });
+    await Promise.all(waiting);
+    return ({ key }) => {
+      const term = this.#termOf(key);
+      return term !== null && received.has(term);
+    };
   }
 
   #isCurrent(term: Term): boolean {
     return this.#terms.get(term.session) === term;
+  }
+
+  /** Null: the primary of the key has no term. */
+  #termOf(key: Buffer): Term | null {
+    const [first] = this.#terms.values();
+    if (first === undefined || first.slots.isAll) return first ?? null;
+    const slot = slotOf(key);
+    return [...this.#terms.values()].find(({ slots }) => slots.has(slot)) ?? null;
+  }
+
+  #termsOf(keys: readonly Key[]): readonly Term[] {
+    return [...new Set(keys.flatMap(({ key }) => this.#termOf(key) ?? []))];
   }
 }

@@ -55,7 +55,7 @@ export class IndexUpdater {
       (event) => event.kind === 'removed' || (event.kind === 'changed' && event.followsRemoval),
     );
     // Expirations of earlier lives are captured first: a new reading of the key would hide them.
-    if ((await trust.caughtUp()) && !(await this.#captureEarlierLives(slice))) return false;
+    if ((await trust.caughtUp(events)) && !(await this.#captureEarlierLives(slice))) return false;
     if ((await processor.persist(() => this.#remove(removed))) === null) return false;
     const missing = await processor.persist(() => this.#read(changed));
     if (missing === null) return false;
@@ -84,7 +84,7 @@ export class IndexUpdater {
   /** Marks expirations as outdated: the keys expired before their new deadlines were read; the index has older ones. */
   async #outdate(slice: readonly QueuedEntry[], missing: readonly KeyInDatabase[]): Promise<void> {
     // The expiration of such a key is already published: after the barrier it is queued behind the change.
-    await this.#parts.trust.barrier();
+    await this.#parts.trust.barrier(missing);
     const ids = new Set(missing.map(keyId));
     for (const { id, next } of slice) {
       if (next === null || !ids.has(id)) continue;

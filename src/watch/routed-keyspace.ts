@@ -50,7 +50,7 @@ export class RoutedKeyspace implements ReadableKeys {
         return await owner.session.keyspace.read(some);
       } catch {
         // A refused read begins no gap if the connection stays open.
-        this.#parts.trust.lose();
+        for (const key of some) this.#parts.trust.lose(key);
         owner.sweepNow();
         return [];
       }

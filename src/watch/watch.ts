@@ -95,7 +95,7 @@ export class Watch {
     };
     this.#term = term;
     tracker.clear();
-    trust.begin(session);
+    trust.begin(session, slots);
     owners.join(term);
     values.use(keyspace);
     this.#over = this.#repeat(term);

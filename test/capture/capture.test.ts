@@ -72,15 +72,13 @@ function aCapture(enqueue?: Outbox['enqueue'], route: Partial<Route> = {}) {
     onBarrier: () => {},
   };
   const trust = {
-    get isCatchingUp() {
-      return given.isCatchingUp;
-    },
+    isCatchingUp: () => given.isCatchingUp,
     caughtUp: () => given.caughtUp(),
     tellsRemovals: () => given.tellsRemovals,
     lose: () => void steps.push('change lost'),
     barrier: async () => {
       given.onBarrier();
-      return true;
+      return () => true;
     },
   };
   /** Keys are gone when they are read. */

@@ -72,13 +72,13 @@ it.each([
     const barrier = new Latch();
     const isAsked = new Latch();
     const trust = {
-      isCatchingUp: false,
+      isCatchingUp: () => false,
       lose: () => undefined,
       tellsRemovals: () => false,
       barrier: async () => {
         isAsked.open();
         await barrier.untilOpen();
-        return true;
+        return () => true;
       },
     };
     let nowMs = NOW_MS;

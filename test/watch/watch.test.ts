@@ -88,19 +88,19 @@ describe('a watch that begins', () => {
   it('distinguishes removals from expirations once it has read all keys of the index', async () => {
     const under = aWatch();
     under.keys.markers.add(0);
-    expect(under.trust.tellsRemovals(0)).toBe(false);
+    expect(under.trust.tellsRemovals(at('order:1'))).toBe(false);
     under.keys.tellsRemovals = true;
     under.keys.set('order:1', 60_000);
     await under.index.put([until('order:1', 90_000)]);
     under.keys.trouble = new Error('not now');
     await under.begin();
-    expect(under.trust.tellsRemovals(0)).toBe(false);
+    expect(under.trust.tellsRemovals(at('order:1'))).toBe(false);
     under.keys.trouble = null;
     await under.clock.advance(1_000);
-    expect(under.trust.tellsRemovals(0)).toBe(true);
-    expect(under.trust.tellsRemovals(1)).toBe(false);
-    under.trust.lose();
-    expect(under.trust.tellsRemovals(0)).toBe(false);
+    expect(under.trust.tellsRemovals(at('order:1'))).toBe(true);
+    expect(under.trust.tellsRemovals(at('order:1', 1))).toBe(false);
+    under.trust.lose(at('order:1'));
+    expect(under.trust.tellsRemovals(at('order:1'))).toBe(false);
   });
 
   it('and cannot read logs it once, and begins again until it can', async () => {
