@@ -225,7 +225,8 @@ export class Metrics {
   });
   readonly gaps = new Counter({
     name: `${PREFIX}gaps_total`,
-    help: 'Total interruptions of the subscription to Redis.',
+    help: 'Total interruptions of the subscription to a primary, by its address.',
+    labelNames: ['redis'],
     registers: [this.#registry],
   });
   readonly canaryLag = new Gauge({

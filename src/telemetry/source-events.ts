@@ -174,11 +174,13 @@ export class SourceEvents {
   listening(address: string, databases: readonly number[], gapMs: number | null): void {
     const gap = gapMs === null ? {} : { gap_ms: Math.round(gapMs) };
     const line = { event: 'listening', redis: address, databases, ...gap };
+    // The time series exists before the first gap.
+    this.#metrics.gaps.inc({ redis: address }, 0);
     this.#log.info(line, 'listening for expirations');
   }
 
   subscriptionLost(address: string, error: Error): void {
-    this.#metrics.gaps.inc();
+    this.#metrics.gaps.inc({ redis: address });
     this.#log.warn(
       { event: 'subscription_lost', redis: address, error: error.message },
       'disconnected from Redis; expirations may be missed until the relay listens again',

@@ -300,7 +300,8 @@ describe.concurrent('Redis that is unavailable', () => {
     await relay.ready();
     expect(await flagsOf(redis)).toBe('Eegx');
     expect(relay.logs('notifications_changed')).toHaveLength(2);
-    expect(await relay.metric('expiry_relay_gaps_total')).toBe(1);
+    const gaps = `expiry_relay_gaps_total{redis="127.0.0.1:${redis.port}"}`;
+    expect(await relay.metric(gaps)).toBe(1);
     await arrives(redis, receiver);
   });
 });

@@ -15,7 +15,10 @@ export class RelayMetrics {
     this.#get = get;
   }
 
-  /** The values of these series, such as `expiry_relay_tracked_deadlines`, in one rendering. */
+  /**
+   * The values of these series, such as `expiry_relay_tracked_deadlines`, in one rendering; without labels, the sum over
+   * all of them.
+   */
   async values(...series: readonly string[]): Promise<number[]> {
     const before = this.#last;
     // Two renderings never are the same: both hold the processor time that was used by then.
@@ -30,8 +33,11 @@ export class RelayMetrics {
     this.#last = text;
     const lines = text.split('\n');
     return series.map((name) => {
-      const line = lines.find((candidate) => candidate.startsWith(`${name} `));
-      return line === undefined ? Number.NaN : Number(line.slice(name.length));
+      const found = lines.filter(
+        (line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`),
+      );
+      if (found.length === 0) return Number.NaN;
+      return found.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
     });
   }
 }

@@ -6,7 +6,7 @@ import { anEndpoint, aRoute } from '../domain.js';
 import { code, page, plain, table } from './page.js';
 
 /** The labels with values of the user; the others have a closed set of values, each of which has a series. */
-const OPEN_LABELS = ['endpoint', 'route', 'version'];
+const OPEN_LABELS = ['endpoint', 'route', 'version', 'redis'];
 
 /** Labels that belong to the type of a metric. */
 const TYPE_LABELS = ['le'];
@@ -26,6 +26,7 @@ export async function readMetrics(): Promise<readonly Metric[]> {
   const metrics = new Metrics({ endpoints: new Map([[endpoint.name, endpoint]]), routes: [route] });
   // Has a series only while deliveries for an unknown endpoint are pending.
   metrics.unknownEndpointPending.set({ endpoint: 'unknown' }, 1);
+  metrics.gaps.inc({ redis: '127.0.0.1:6379' }, 0);
   metrics.watchOutbox(async () => ({
     pending: 1,
     oldestDueForMs: 1,
