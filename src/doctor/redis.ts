@@ -12,7 +12,7 @@ import type { RedisAddress, RedisSettings, Settings } from '../model/vocabulary.
 import { redisUser } from '../redis/advice.js';
 import { addressOf } from '../redis/client.js';
 import type { RedisConnection } from '../redis/connect.js';
-import { fixedLocator } from '../redis/locators.js';
+import { fixedLocator } from '../redis/locator.js';
 import {
   isNoDatabase,
   isRefusal,

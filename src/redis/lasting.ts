@@ -4,7 +4,7 @@ import type { Clock } from '../lib/clock.js';
 import { Condition } from '../lib/condition.js';
 import type { RelayError } from '../model/errors.js';
 import { CLOSED, connectError, credentialsOf, disconnect, optionsFor } from './connect.js';
-import { isElsewhere, type Locator } from './locators.js';
+import { isElsewhere, type Locator } from './locator.js';
 import { Wire } from './socket.js';
 
 /** The first delay before reconnecting; the delay doubles each time. */

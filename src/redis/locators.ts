@@ -6,27 +6,9 @@ import type { Clock } from '../lib/clock.js';
 import type { SentinelSettings } from '../model/redis-login.js';
 import type { RedisAddress } from '../model/vocabulary.js';
 import { addressOf } from './client.js';
-import { Cluster, type ClusterEvents, type MovingPlace } from './cluster/cluster.js';
+import { Cluster, type ClusterEvents } from './cluster/cluster.js';
+import { fixedLocator, type Locator } from './locator.js';
 import { Sentinels, type SentinelsEvents } from './sentinels/sentinels.js';
-
-export interface Locator<Address extends RedisAddress = RedisAddress> {
-  /** The address as known now, for messages. */
-  readonly address: Address;
-  /** Resolves with the address to connect to now; rejects with a RelayError while it is unknown. */
-  locate(): Promise<Address>;
-  /** Calls `listener` at once whenever the address changes. Returns a function that ends this. */
-  onMoved(listener: () => void): () => void;
-}
-
-/** Whether a Redis that was at this address is at another one now. */
-export function isElsewhere({ address }: Locator, before: RedisAddress): boolean {
-  return addressOf(address) !== addressOf(before);
-}
-
-/** For an address that is configured: a name may lead to another server without notice. */
-export function fixedLocator<Address extends RedisAddress>(address: Address): Locator<Address> {
-  return { address, locate: async () => address, onMoved: () => () => undefined };
-}
 
 function sentinelLocator<Address extends RedisAddress>(
   address: Address,
@@ -44,7 +26,7 @@ function sentinelLocator<Address extends RedisAddress>(
 /** The same address with the host and port of a node. */
 export function inCluster<Address extends RedisAddress>(
   address: Address,
-  place: MovingPlace,
+  place: Locator,
 ): Locator<Address> {
   const at = ({ host, port }: RedisAddress): Address => ({ ...address, host, port });
   return {

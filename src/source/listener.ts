@@ -5,7 +5,7 @@ import { Condition } from '../lib/condition.js';
 import type { RelayError } from '../model/errors.js';
 import type { KeyEvent, MarkEvent, RedisSettings } from '../model/vocabulary.js';
 import { addressOf } from '../redis/client.js';
-import { isElsewhere, type Locator } from '../redis/locators.js';
+import { isElsewhere, type Locator } from '../redis/locator.js';
 import type { ServerClock } from '../redis/server-clock.js';
 import type { SourceEvents } from '../telemetry/source-events.js';
 import type { Proof } from './prover.js';

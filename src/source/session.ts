@@ -9,7 +9,7 @@ import { RedisChangedError, type RelayError } from '../model/errors.js';
 import type { RedisSettings } from '../model/vocabulary.js';
 import { addressOf, redisErrorOf, replicaError } from '../redis/client.js';
 import { connect, type RedisConnection } from '../redis/connect.js';
-import { isElsewhere, type Locator } from '../redis/locators.js';
+import { isElsewhere, type Locator } from '../redis/locator.js';
 import { isReply } from '../redis/refusal.js';
 import { refuseSentinel } from '../redis/sentinels/sentinel-port.js';
 import { ASK_EVERY_MS, type ServerClock } from '../redis/server-clock.js';

@@ -1,6 +1,7 @@
 /** The primaries that hold the keys: one at a fixed address, one that its sentinels name, or all those of a cluster. */
 import type { RedisSettings } from '../model/vocabulary.js';
-import { inCluster, type Locator, type Locators } from '../redis/locators.js';
+import type { Locator } from '../redis/locator.js';
+import { inCluster, type Locators } from '../redis/locators.js';
 import { ALL_SLOTS, type Slots } from '../redis/slots.js';
 
 export interface WatchedPrimary {

@@ -15,7 +15,7 @@ import {
 import type { RedisAddress } from '../model/vocabulary.js';
 import { addressOf, needsNewConnection, stateError } from '../redis/client.js';
 import { openLasting } from '../redis/lasting.js';
-import { isElsewhere, type Locator } from '../redis/locators.js';
+import { isElsewhere, type Locator } from '../redis/locator.js';
 import { isOtherType, isReply } from '../redis/refusal.js';
 import { refuseSentinel } from '../redis/sentinels/sentinel-port.js';
 import type { ServerFinding } from '../server/finding.js';

@@ -8,7 +8,7 @@ import { RelayError, WatchedServerError } from '../model/errors.js';
 import type { RedisAddress } from '../model/vocabulary.js';
 import { redisCli } from '../redis/advice.js';
 import { addressOf, placeOf } from '../redis/client.js';
-import type { Locator } from '../redis/locators.js';
+import type { Locator } from '../redis/locator.js';
 import { defineScripts, type Scripts } from '../redis/scripts.js';
 import type { FoundServer, ServerIdentity } from '../source/server-identity.js';
 import { ownKeyPrefix, quarantineKey, watchedKey } from '../state/format.js';

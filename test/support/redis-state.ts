@@ -2,7 +2,7 @@
 import { type Clock, systemClock } from '../../src/lib/clock.js';
 import { RedisOutbox } from '../../src/outbox/redis-outbox.js';
 import { defineOutboxScripts, type OutboxScripts } from '../../src/outbox/scripts/scripts.js';
-import { fixedLocator } from '../../src/redis/locators.js';
+import { fixedLocator } from '../../src/redis/locator.js';
 import { ALWAYS_HELD, type Lease } from '../../src/state/lease.js';
 import { RedisState, type StateEvents } from '../../src/state/redis-state.js';
 import { takeKeysOf } from './state-server.js';

@@ -1,7 +1,7 @@
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
 import { systemChance, systemClock } from '../../src/lib/clock.js';
-import { fixedLocator } from '../../src/redis/locators.js';
+import { fixedLocator } from '../../src/redis/locator.js';
 import { ServerIdentity } from '../../src/source/server-identity.js';
 import { Metrics } from '../../src/telemetry/metrics.js';
 import { WatchEvents } from '../../src/telemetry/watch-events.js';

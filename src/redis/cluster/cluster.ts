@@ -11,6 +11,7 @@ import type { HostPort } from '../../model/redis-login.js';
 import type { RedisAddress } from '../../model/vocabulary.js';
 import { addressOf, redisError } from '../client.js';
 import { connect, type RedisConnection } from '../connect.js';
+import type { Locator } from '../locator.js';
 import { isIn, type SlotRange, type Slots, slotOf } from '../slots.js';
 import { firstOf, type PrimaryNode, uncoveredIn, type View, viewOf } from './nodes.js';
 
@@ -40,13 +41,6 @@ export interface ClusterParts {
   readonly events: ClusterEvents;
 }
 
-/** Where a primary is; as a Locator. */
-export interface MovingPlace {
-  readonly address: RedisAddress;
-  locate(): Promise<RedisAddress>;
-  onMoved(listener: () => void): () => void;
-}
-
 /** A primary and its replicas: a failover moves it to another address. */
 export interface Shard {
   /** The id of the node that was its primary when it was first seen. */
@@ -55,7 +49,7 @@ export interface Shard {
   /** How often it has gained slots. */
   readonly gains: number;
   /** Where its primary is. */
-  readonly place: MovingPlace;
+  readonly place: Locator;
 }
 
 export class Cluster {
@@ -111,7 +105,7 @@ export class Cluster {
   }
 
   /** Where the primary of a key's slot is. */
-  placeOf(key: string): MovingPlace {
+  placeOf(key: string): Locator {
     const slot = slotOf(key);
     const find = () => this.#view?.primaries.find(({ slots }) => isIn(slots, slot)) ?? null;
     return this.#place(find, `no primary has slot ${slot}`);
@@ -140,7 +134,7 @@ export class Cluster {
     this.#loop.start(ASK_EVERY_MS);
   }
 
-  #place(find: () => PrimaryNode | null, missing: string): MovingPlace {
+  #place(find: () => PrimaryNode | null, missing: string): Locator {
     const { address } = this.#parts;
     const reached = () => {
       const node = find();
