@@ -15,10 +15,7 @@ export class RelayMetrics {
     this.#get = get;
   }
 
-  /**
-   * The values of these series, such as `expiry_relay_tracked_deadlines`, in one rendering; without labels, the sum over
-   * all of them.
-   */
+  /** The values of these series, such as `expiry_relay_tracked_deadlines`, in one rendering. */
   async values(...series: readonly string[]): Promise<number[]> {
     const before = this.#last;
     // Two renderings never are the same: both hold the processor time that was used by then.
@@ -31,15 +28,18 @@ export class RelayMetrics {
       return found;
     });
     this.#last = text;
-    const lines = text.split('\n');
-    return series.map((name) => {
-      const found = lines.filter(
-        (line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`),
-      );
-      if (found.length === 0) return Number.NaN;
-      return found.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
-    });
+    return series.map((name) => valueIn(text, name));
   }
+}
+
+/** The value of a series in a rendering; without labels, the sum over all of them. NaN: there is none. Pure. */
+export function valueIn(text: string, series: string): number {
+  const isOf = (line: string) => line.startsWith(`${series} `) || line.startsWith(`${series}{`);
+  const values = text
+    .split('\n')
+    .filter(isOf)
+    .map((line) => Number(line.slice(line.lastIndexOf(' '))));
+  return values.length === 0 ? Number.NaN : values.reduce((sum, value) => sum + value, 0);
 }
 
 /** Metrics and logs of a relay, in this process or a separate one. */

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { request } from 'undici';
 import { type RunningRedis, startRedis } from '../../../scripts/lib/redis-server.mjs';
 import { eventually } from '../eventually.js';
+import { valueIn } from '../relay-metrics.js';
 import { type RelayFile, RelayProcess, simpleFile } from '../relay-process.js';
 import { SentinelGroup } from '../sentinel.js';
 import { TcpProxy } from '../tcp-proxy.js';
@@ -120,8 +121,7 @@ export class Slot {
 
   async metric(series: string): Promise<number> {
     const { text } = await this.#get('/metrics');
-    const line = text.split('\n').find((candidate) => candidate.startsWith(`${series} `));
-    return line === undefined ? Number.NaN : Number(line.slice(series.length));
+    return valueIn(text, series);
   }
 
   async #get(path: string): Promise<{ status: number; text: string }> {
