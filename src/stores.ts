@@ -138,6 +138,7 @@ function createRedisStores(
     correct: (timeMs) => waits.correct(timeMs),
     deadLettersMax: deadLetters.countMax,
     onDeadLettersEvicted: (...what) => events.outbox.deadLettersEvicted(...what),
+    onPaused: (...what) => events.outbox.paused(...what),
   });
   const quarantine = new QuarantineWatch({ state, clock, events: events.state });
   const presence = new Presence({

@@ -84,10 +84,14 @@ export function matches(filter: DeadFilter, letter: DeadLetter, nowMs: number): 
 }
 
 /** Throws a UsageError when the endpoint is neither in the configuration nor in the state. */
-export function checkEndpoint({ endpoint }: DeadFilter, known: ReadonlySet<string>): void {
+export function checkEndpoint(
+  { endpoint }: Pick<DeadFilter, 'endpoint'>,
+  known: ReadonlySet<string>,
+  option = '--endpoint',
+): void {
   if (endpoint === null || known.has(endpoint)) return;
   const hint = didYouMean(endpoint, known);
-  throw misuse('--endpoint', 'an endpoint in the configuration or in the state', endpoint, hint);
+  throw misuse(option, 'an endpoint in the configuration or in the state', endpoint, hint);
 }
 
 /** Message for no matches. A route missing from the configuration may have been removed or mistyped. */

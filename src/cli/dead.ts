@@ -16,7 +16,7 @@ import {
   noMatchText,
   readFilter,
 } from './dead-filters.js';
-import { Table } from './dead-table.js';
+import { deadTable } from './dead-table.js';
 import {
   details,
   jsonLines,
@@ -50,7 +50,7 @@ export const listDead: CommandAction<ListDeadOptions> = async (context, options)
     const endpoints = await endpointsOf(filter, opened);
     const nowMs = await letters.nowMs();
     const printer = new Printer(context);
-    const table = new Table(nowMs, screenOf(context));
+    const table = deadTable(nowMs, screenOf(context));
     const show = (rows: readonly ListedLetter[]) =>
       rows.length === 0 || printer.print(options.json ? jsonLines(rows) : table.lines(rows));
     const limit = options.limit === 0 ? Number.POSITIVE_INFINITY : options.limit;

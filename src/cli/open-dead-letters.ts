@@ -69,8 +69,8 @@ export async function withState<Result>(
   const { settings } = await loadSettings({ file: config, env, cwd });
   if (settings.state.kind === 'memory') {
     throw new StateInMemoryError(
-      'dead letters are in memory (state.kind: memory), where no command can reach them. To list and ' +
-        'replay dead letters, set state.kind: redis',
+      'the state is in memory (state.kind: memory), where no command can reach it. To list and replay dead ' +
+        'letters, and to pause endpoints, set state.kind: redis',
     );
   }
   const locators = new Locators(systemClock, SILENT_LOCATORS);

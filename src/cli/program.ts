@@ -18,6 +18,7 @@ import type { InitOptions } from './init.js';
 import { loadLean } from './lean-load.js';
 import type { ListenOptions } from './listen.js';
 import type { MatchOptions } from './match.js';
+import type { PauseOptions, ResumeOptions } from './pauses.js';
 import type {
   DropQuarantineOptions,
   ListQuarantineOptions,
@@ -27,6 +28,7 @@ import type { RunOptions } from './run.js';
 import { fitted } from './screen.js';
 import type { SecretOptions } from './secret.js';
 import type { SendOptions } from './send.js';
+import type { StatusOptions } from './status.js';
 
 const PROGRAM = 'expiry-relay';
 
@@ -103,6 +105,7 @@ export function createProgram(context: CliContext, done: Done): Command {
   addChecks(program, context, done);
   addTrials(program, context, done);
   addPrints(program, context, done);
+  addControl(program, context, done);
   addDead(program, context, done);
   addQuarantine(program, context, done);
   return program;
@@ -246,7 +249,37 @@ function addPrints(program: Command, context: CliContext, done: Done): void {
 /** Operators run these commands in the relay's container, whose memory may be limited. */
 const loadDead = () => loadLean(() => import('./dead.js'));
 const loadDeadActions = () => loadLean(() => import('./dead-actions.js'));
+const loadPauses = () => loadLean(() => import('./pauses.js'));
 const loadQuarantine = () => loadLean(() => import('./quarantine.js'));
+
+function addControl(program: Command, context: CliContext, done: Done): void {
+  const status = addCommand(
+    program,
+    'status',
+    'show the running relays, and what waits for each endpoint',
+  )
+    .option('--watch', 'show it again every two seconds, until a signal')
+    .option('--json', 'print a JSON object')
+    .action(async (options: StatusOptions) =>
+      done(await (await loadLean(() => import('./status.js'))).status(context, options)),
+    );
+  addExamples(status, 'status', 'status --watch', 'status --json');
+  const pause = addCommand(program, 'pause', 'send an endpoint no webhooks until it is resumed')
+    .argument('<endpoint>', 'the name of the endpoint')
+    .option('--reason <text>', 'shown by status')
+    .option('--json', 'print a JSON object')
+    .action(async (endpoint: string, options: Omit<PauseOptions, 'endpoint'>) =>
+      done(await (await loadPauses()).pause(context, { ...options, endpoint })),
+    );
+  addExamples(pause, "pause shop --reason 'database migration until 14:00'");
+  const resume = addCommand(program, 'resume', 'end the pause of an endpoint')
+    .argument('<endpoint>', 'the name of the endpoint')
+    .option('--json', 'print a JSON object')
+    .action(async (endpoint: string, options: Omit<ResumeOptions, 'endpoint'>) =>
+      done(await (await loadPauses()).resume(context, { ...options, endpoint })),
+    );
+  addExamples(resume, 'resume shop');
+}
 
 function addDead(program: Command, context: CliContext, done: Done): void {
   const dead = program.command('dead').description('list, show, replay or drop dead letters');

@@ -87,9 +87,10 @@ export class Worker {
   async drained(signal: AbortSignal): Promise<void> {
     const { outbox, endpoint, clock } = this.#parts;
     while (!signal.aborted) {
-      const { oldestDueForMs, throttledForMs } = await outbox.depth(endpoint.name);
+      const { oldestDueForMs, throttledForMs, paused } = await outbox.depth(endpoint.name);
       const isOpen = this.#breaker.state(clock.monotonicMs()) === 'open';
-      const idle = oldestDueForMs === null || throttledForMs > 0 || isOpen;
+      const isHeld = throttledForMs > 0 || paused !== null || isOpen;
+      const idle = oldestDueForMs === null || isHeld;
       if (idle && this.#inFlight + this.#settling === 0) return;
       await clock.sleep(DRAIN_POLL_MS, signal);
     }

@@ -17,18 +17,15 @@ import { judgeStateServer } from '../server/judge.js';
 import { keysText } from '../server/wording.js';
 import {
   configurationsKey,
-  deadlineKeys,
   endpointKeys,
   endpointsKey,
-  leaseKey,
   ownKeyPrefix,
   quarantineKey,
   readConfigurationRow,
-  replicasKey,
-  signsOfLife,
   typedKeys,
 } from '../state/format.js';
 import { readGone } from '../state/gone.js';
+import { readRelays } from '../state/relays.js';
 import { NAME } from '../state/stored.js';
 import { readFormat, refuseFormat, refuseStateReplica, verifyDatabase } from '../state/verify.js';
 import { judgeAnswer, judgePassword } from './judge-answer.js';
@@ -230,18 +227,12 @@ async function examineRelays(
   watched: readonly number[],
 ): Promise<Finding[]> {
   const subject = 'relays';
-  const [seconds = 0] = (await redis.time()).map(Number);
-  const { fromMs, untilMs } = signsOfLife(seconds * 1_000);
-  const [running, watching, gone, ...counts] = await Promise.all([
-    redis.zcount(replicasKey(prefix), fromMs, untilMs),
-    redis.hget(leaseKey(prefix), 'token'),
-    readGone(redis, prefix, seconds * 1_000),
-    ...watched.map((database) => redis.zcard(deadlineKeys(prefix, database).tracked)),
-  ]);
-  const index = `${keysText(counts.reduce((sum, one) => sum + one, 0))} tracked`;
+  const { running, holder, tracked, nowMs } = await readRelays(redis, prefix, watched);
+  const gone = await readGone(redis, prefix, nowMs);
+  const index = `${keysText(tracked)} tracked`;
   if (running === 0) return [note(subject, `no relay is running; ${index}`)];
   const who =
-    watching === null ? 'no lease holder' : `${printable(watching, NAME_CHARS)} holds the lease`;
+    holder === null ? 'no lease holder' : `${printable(holder, NAME_CHARS)} holds the lease`;
   const relays = ok(subject, `${pluralize(running, 'replica')} running, ${who}; ${index}`);
   return [relays, ...judgeGone(gone)];
 }

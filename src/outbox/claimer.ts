@@ -12,7 +12,7 @@ import type { Suspect } from '../state/quarantine.js';
 import type { RedisState } from '../state/redis-state.js';
 import type { Claimed } from './outbox.js';
 import { RetryShare } from './retry-share.js';
-import { MET_FOREIGN } from './scripts/deliveries.js';
+import { MET_FOREIGN, PAUSED } from './scripts/deliveries.js';
 import type { OutboxScripts } from './scripts/scripts.js';
 
 /** How often claims are checked although nothing has failed. */
@@ -33,6 +33,8 @@ export interface ClaimerParts {
   /** This replica's name, unique among replicas. */
   readonly replica: string;
   readonly clock: Clock;
+  /** Called when a claim finds that an endpoint was paused, and when one finds that it was resumed. */
+  readonly onPaused: (endpoint: string, isPaused: boolean) => void;
 }
 
 /** A claim and its entry in the stream. */
@@ -58,6 +60,8 @@ interface Inflight {
   readonly retryShare: RetryShare;
   /** Whether the last claim met foreign entries. */
   hasMetForeign: boolean;
+  /** Whether the endpoint was paused at the last claim. */
+  isPaused: boolean;
   /** The connection on which all claims are known; null: the stream may list claims that this replica does not know. */
   verifiedOn: number | null;
   /** The previous claim. Claims run one at a time: with two, a lost reply could not be attributed. */
@@ -69,13 +73,15 @@ export class Claimer {
   readonly #scripts: OutboxScripts;
   readonly #replica: string;
   readonly #clock: Clock;
+  readonly #onPaused: ClaimerParts['onPaused'];
   readonly #inflight = new Map<string, Inflight>();
 
-  constructor({ state, scripts, replica, clock }: ClaimerParts) {
+  constructor({ state, scripts, replica, clock, onPaused }: ClaimerParts) {
     this.#state = state;
     this.#scripts = scripts;
     this.#replica = replica;
     this.#clock = clock;
+    this.#onPaused = onPaused;
   }
 
   /** Claims up to `countMax` ready deliveries; rejects when Redis does. */
@@ -113,6 +119,9 @@ export class Claimer {
     );
     inflight.verifiedOn = connections;
     const [nextInMs, ...parts] = reply as [number, ...Buffer[]];
+    const isPaused = nextInMs === PAUSED;
+    if (isPaused !== inflight.isPaused) this.#onPaused(endpoint, isPaused);
+    inflight.isPaused = isPaused;
     const claims: RedisClaimed[] = [];
     const suspects: Suspect[] = [];
     for (let at = 0; at + 1 < parts.length; at += 2) {
@@ -168,6 +177,7 @@ export class Claimer {
         askedAtMs: Number.NEGATIVE_INFINITY,
         retryShare: new RetryShare(),
         hasMetForeign: false,
+        isPaused: false,
         verifiedOn: null,
         last: Promise.resolve(),
       };

@@ -15,7 +15,7 @@ import type {
 } from '../model/vocabulary.js';
 import { HISTORY_MAX } from '../state/format.js';
 import { type DeadLetterLimits, MemoryDeadLetters } from './memory-dead-letters.js';
-import type { Batch, Claimed, Depth, Outbox, Writer } from './outbox.js';
+import type { Batch, Claimed, Depth, Outbox, Pause, Pauses, Writer } from './outbox.js';
 import { RetryShare } from './retry-share.js';
 
 export interface MemoryOutboxLimits extends DeadLetterLimits {
@@ -58,6 +58,7 @@ interface EndpointQueue {
   bodyBytes: number;
   /** When throttling ends, by the monotonic clock. */
   throttledUntilMs: number;
+  paused: Pause | null;
 }
 
 export class MemoryOutbox implements Outbox {
@@ -88,6 +89,22 @@ export class MemoryOutbox implements Outbox {
     });
   }
 
+  readonly pauses: Pauses = {
+    pause: async (endpoint, { by, reason }) => {
+      const queue = this.#queue(endpoint);
+      if (queue.paused !== null) return false;
+      queue.paused = { sinceMs: this.#clock.nowMs(), by, reason };
+      return true;
+    },
+    resume: async (endpoint) => {
+      const queue = this.#queue(endpoint);
+      const wasPaused = queue.paused !== null;
+      queue.paused = null;
+      queue.condition.notifyAll();
+      return wasPaused;
+    },
+  };
+
   async enqueue(
     deliveries: readonly Delivery[],
     captured: readonly CapturedExpiration[] = [],
@@ -117,7 +134,7 @@ export class MemoryOutbox implements Outbox {
   }
 
   #take(queue: EndpointQueue, countMax: number): Claimed[] {
-    if (this.#throttledForMs(queue) > 0) return [];
+    if (queue.paused !== null || this.#throttledForMs(queue) > 0) return [];
     const share = Math.min(queue.retryShare.share(countMax), queue.retries.size);
     const freshMax = Math.max(0, countMax - share);
     const fresh = [...takeFirst(queue.fresh, freshMax)];
@@ -208,6 +225,7 @@ export class MemoryOutbox implements Outbox {
       oldestDueForMs,
       deadLetters: this.dead.count(endpoint),
       throttledForMs: this.#throttledForMs(queue),
+      paused: queue.paused,
     };
   }
 
@@ -238,6 +256,7 @@ export class MemoryOutbox implements Outbox {
         condition: new Condition(),
         bodyBytes: 0,
         throttledUntilMs: 0,
+        paused: null,
       };
       this.#queues.set(endpoint, queue);
     }

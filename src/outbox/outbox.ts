@@ -38,6 +38,17 @@ export interface Depth {
   readonly deadLetters: number;
   /** How much longer the endpoint is throttled; 0: it is not. */
   readonly throttledForMs: number;
+  /** Null: no operator has paused the endpoint. */
+  readonly paused: Pause | null;
+}
+
+/** An operator's decision that an endpoint gets no webhooks for now. */
+export interface Pause {
+  /** By the clock of the outbox, in milliseconds. */
+  readonly sinceMs: number;
+  /** Who has paused it. */
+  readonly by: string;
+  readonly reason: string | null;
 }
 
 /** A writer of deliveries, which stores one batch after another. */
@@ -58,6 +69,8 @@ export interface Outbox {
 
   /** The dead letters. */
   readonly dead: DeadLetters;
+
+  readonly pauses: Pauses;
 
   /**
    * Stores all deliveries in one step, in their order. Resolves with those that found no room, which only a bounded
@@ -83,7 +96,7 @@ export interface Outbox {
   /**
    * Claims up to `countMax` ready deliveries of an endpoint, oldest first. The attempts are counted before the call
    * returns, so that a delivery that crashes the relay runs out of attempts. Waits until a delivery is ready and while
-   * the endpoint is throttled; resolves with none when the signal aborts. Due retries fill the places that fresh
+   * the endpoint is throttled or paused; resolves with none when the signal aborts. Due retries fill the places that fresh
    * deliveries leave, and at least a quarter of all: neither starves the other. No delivery is claimed twice at the
    * same time. Safe to call concurrently.
    */
@@ -126,4 +139,17 @@ export interface DeadLetters {
 
   /** Deletes a dead letter permanently. False: no such dead letter. */
   drop(endpoint: string, id: string): Promise<boolean>;
+}
+
+/** Lengths of the texts of a pause, in characters. */
+export const PAUSED_BY_CHARS_MAX = 200;
+export const PAUSE_REASON_CHARS_MAX = 500;
+
+/** A paused endpoint gets no webhooks from any replica until it is resumed. Attempts in flight end as usual. */
+export interface Pauses {
+  /** Pauses an endpoint. False: it was paused already, and keeps its first pause. */
+  pause(endpoint: string, pause: Pick<Pause, 'by' | 'reason'>): Promise<boolean>;
+
+  /** False: it was not paused. */
+  resume(endpoint: string): Promise<boolean>;
 }

@@ -22,6 +22,8 @@ import { IdleLook } from './idle-look.js';
 import { Oldest } from './oldest.js';
 import type { Batch, Claimed, Depth, Outbox, Writer } from './outbox.js';
 import { RedisDeadLetters } from './redis-dead-letters.js';
+import { readDepth } from './redis-depth.js';
+import { RedisPauses } from './redis-pauses.js';
 import { Settler, type SettlerParts } from './settler.js';
 
 /** How often an endpoint checks whether it may deliver. */
@@ -34,9 +36,6 @@ export interface RedisOutboxParts extends ClaimerParts, SettlerParts {
   readonly correct: (timeMs: number) => number;
 }
 
-/** Pending deliveries, the oldest due one, its due time, the current time, dead letters, the remaining throttling. */
-type DepthReply = readonly [number, Buffer, number, number, number, number];
-
 /** A claim that left nothing to be claimed. */
 interface Emptied {
   /** The condition's version before the claim. */
@@ -48,6 +47,7 @@ interface Emptied {
 export class RedisOutbox implements Outbox {
   readonly durable = true;
   readonly dead: RedisDeadLetters;
+  readonly pauses: RedisPauses;
   readonly #parts: RedisOutboxParts;
   readonly #claimer: Claimer;
   readonly #settler: Settler;
@@ -71,9 +71,9 @@ export class RedisOutbox implements Outbox {
       ...parts,
       heldCount: (endpoint) => this.#claimer.heldCount(endpoint),
     });
-    this.dead = new RedisDeadLetters(state, scripts, (endpoint) =>
-      this.#condition(endpoint).notifyAll(),
-    );
+    const onReady = (endpoint: string) => this.#condition(endpoint).notifyAll();
+    this.dead = new RedisDeadLetters(state, scripts, onReady);
+    this.pauses = new RedisPauses(state, scripts, onReady);
   }
 
   async enqueue(
@@ -172,16 +172,10 @@ export class RedisOutbox implements Outbox {
 
   async depth(endpoint: string): Promise<Depth> {
     const { state, scripts, correct } = this.#parts;
-    const { ready, deliveries, waiting, throttle, deadOrder } = this.#keys(endpoint);
-    const keys = [ready, deliveries, waiting, throttle, deadOrder];
-    const reply = await state.run('depth', () => scripts.depth(keys, []), endpoint);
-    const [pending, what, dueMs, atMs, deadLetters, throttledForMs] = reply as DepthReply;
-    return {
-      pending,
-      oldestDueForMs: this.#oldestDueForMs(endpoint, what.toString(), atMs - correct(dueMs)),
-      deadLetters,
-      throttledForMs,
-    };
+    const { oldest, ...depth } = await readDepth(state, scripts, endpoint);
+    if (oldest === null) return { ...depth, oldestDueForMs: null };
+    const toldMs = oldest.atMs - correct(oldest.dueMs);
+    return { ...depth, oldestDueForMs: this.#agedMs(endpoint, oldest.what, toldMs) };
   }
 
   async close(): Promise<readonly Delivery[]> {
@@ -191,8 +185,7 @@ export class RedisOutbox implements Outbox {
     return [];
   }
 
-  #oldestDueForMs(endpoint: string, what: string, toldMs: number): number | null {
-    if (what === '') return null;
+  #agedMs(endpoint: string, what: string, toldMs: number): number {
     const oldest = this.#oldest.get(endpoint) ?? new Oldest();
     this.#oldest.set(endpoint, oldest);
     return oldest.ageMs(what, toldMs, this.#parts.clock.monotonicMs());

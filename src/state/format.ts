@@ -33,7 +33,8 @@
  *   {expiry-relay}:1:outbox:<endpoint>:waits        hash    member of `waiting` → its wait, in milliseconds
  *   {expiry-relay}:1:outbox:<endpoint>:attempts     hash    id of a delivery that is retried → its failed attempts:
  *                                                           [started at, duration, "outcome"], …, the oldest first
- *   {expiry-relay}:1:outbox:<endpoint>:throttle     hash    until, length: the endpoint's last `Retry-After`
+ *   {expiry-relay}:1:outbox:<endpoint>:throttle     hash    until, length: the endpoint's last `Retry-After`;
+ *                                                           paused_at, paused_by, paused_for: an operator's pause
  *   {expiry-relay}:1:outbox:<endpoint>:breaker      hash    of relays of version 0.1; maintenance deletes it
  *   {expiry-relay}:1:outbox:<endpoint>:dead         hash    id → dead letter
  *   {expiry-relay}:1:outbox:<endpoint>:dead-order   zset    id, by time of death

@@ -18,7 +18,8 @@ export type StateOperation =
   | 'reclaim'
   | 'maintenance'
   | 'depth'
-  | 'dead_letters';
+  | 'dead_letters'
+  | 'pauses';
 
 export interface HealthEvents {
   /** Called for each failed command. */

@@ -226,7 +226,7 @@ export class DeliveryEvents {
   endpointThrottled(endpoint: string, retryAfterMs: number): void {
     const line = { event: 'endpoint_throttled', endpoint, retry_after_ms: retryAfterMs };
     const text =
-      `the endpoint sent Retry-After; all replicas pause deliveries to it for ${lengthText(retryAfterMs)}. ` +
+      `the endpoint sent Retry-After; no replica sends it anything for ${lengthText(retryAfterMs)}. ` +
       'Lower rate_limit or concurrency if this recurs';
     this.#seldom.log(`throttled ${endpoint}`, () => this.#log.warn(line, text));
   }

@@ -50,6 +50,7 @@ export const STATE_OPERATIONS: Readonly<Record<StateOperation, true>> = {
   maintenance: true,
   depth: true,
   dead_letters: true,
+  pauses: true,
 };
 
 /** The reasons for which dead letters are deleted: older than the retention, or too many. */

@@ -23,6 +23,21 @@ export class OutboxEvents {
     );
   }
 
+  /** An operator has paused the endpoint, or resumed it. */
+  paused(endpoint: string, isPaused: boolean): void {
+    if (isPaused) {
+      this.#log.warn(
+        { event: 'endpoint_paused', endpoint },
+        'an operator has paused the endpoint; its webhooks wait until it is resumed (expiry-relay resume)',
+      );
+    } else {
+      this.#log.info(
+        { event: 'endpoint_resumed', endpoint },
+        'an operator has resumed the endpoint',
+      );
+    }
+  }
+
   /** A delivery in memory was pending when the relay stopped. */
   lost(delivery: Delivery): void {
     this.#log.error(

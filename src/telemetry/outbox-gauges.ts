@@ -13,6 +13,7 @@ export class OutboxGauges {
   readonly #oldest: Gauge;
   readonly #dead: Gauge;
   readonly #throttled: Gauge;
+  readonly #paused: Gauge;
 
   constructor(registry: Registry, prefix: string, endpoints: readonly string[]) {
     this.#endpoints = endpoints;
@@ -29,11 +30,20 @@ export class OutboxGauges {
       'Remaining time in seconds for which the endpoint is throttled (Retry-After), or 0. The same ' +
         `on every replica. ${ABSENT}`,
     );
+    this.#paused = gauge(
+      'endpoint_paused',
+      `Whether an operator has paused the endpoint (1) or not (0). The same on every replica. ${ABSENT}`,
+    );
   }
 
   async read(depthOf: (endpoint: string) => Promise<Depth>): Promise<void> {
     // A missing value is better than an outdated one; the other metrics are still exported.
-    for (const each of [this.#pending, this.#oldest, this.#dead, this.#throttled]) each.reset();
+    for (const each of [
+      ...[this.#pending, this.#oldest, this.#dead],
+      ...[this.#throttled, this.#paused],
+    ]) {
+      each.reset();
+    }
     for (let from = 0; from < this.#endpoints.length; from += DEPTHS_AT_ONCE) {
       const some = this.#endpoints.slice(from, from + DEPTHS_AT_ONCE);
       await Promise.all(some.map((endpoint) => this.#set(endpoint, depthOf)));
@@ -47,5 +57,6 @@ export class OutboxGauges {
     this.#oldest.set({ endpoint }, (depth.oldestDueForMs ?? 0) / 1000);
     this.#dead.set({ endpoint }, depth.deadLetters);
     this.#throttled.set({ endpoint }, depth.throttledForMs / 1000);
+    this.#paused.set({ endpoint }, depth.paused === null ? 0 : 1);
   }
 }

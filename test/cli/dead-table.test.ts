@@ -1,7 +1,7 @@
 // cspell:ignore warehou refu
 import { stripVTControlCharacters } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { Table } from '../../src/cli/dead-table.js';
+import { deadTable } from '../../src/cli/dead-table.js';
 import { toListedLetter } from '../../src/cli/dead-text.js';
 import { paintFor } from '../../src/lib/terminal.js';
 import { aDeadLetter } from '../support/dead-letters.js';
@@ -14,7 +14,7 @@ const row = (given: Parameters<typeof aDeadLetter>[0] = {}) =>
   toListedLetter(aDeadLetter({ agoMs: 7_200_000, ...given }, NOW_MS));
 
 const tableOf = (width: number, colored = false) =>
-  new Table(NOW_MS, { isTerminal: true, width, paint: paintFor(colored) });
+  deadTable(NOW_MS, { isTerminal: true, width, paint: paintFor(colored) });
 const wide = () => tableOf(Number.POSITIVE_INFINITY);
 
 describe('the table of dead letters', () => {

@@ -186,6 +186,18 @@ describe('JSON output', () => {
     expectDocumented('healthcheck', found);
   });
 
+  it('of status, pause and resume', async () => {
+    await using folder = await aFolder();
+    const run = async (...words: string[]) =>
+      objectsOf((await cli([...words, '--json'], { cwd: folder.path })).stdout)[0] ?? {};
+    expectDocumented('status', await run('status'));
+    expectDocumented('pause', await run('pause', 'shop', '--reason', 'moving'));
+    expectDocumented('status', await run('status'));
+    const resumed = await run('resume', 'shop');
+    expect(resumed).toEqual({ endpoint: 'shop', changed: true, paused: null });
+    expectDocumented('resume', resumed);
+  });
+
   it('of dead list, show, replay and drop', async () => {
     await using folder = await aFolder();
     const run = async (...words: string[]) =>

@@ -18,6 +18,7 @@ const TESTED_BY: readonly (readonly [page: string, mark: string, test: string])[
   ['docs/webhooks.md', 'detected_by', 'test/docs/blocks.test.ts'],
   ['docs/configuration.md', 'expiry-relay check', 'test/docs/blocks.test.ts'],
   ['docs/endpoints.md', '--asymmetric', 'test/docs/endpoints.test.ts'],
+  ['docs/endpoints.md', 'expiry-relay pause', 'test/e2e/pause.e2e.test.ts'],
   ['docs/endpoints.md', 'isGenuine', 'test/docs/endpoints.test.ts'],
   ['docs/getting-started.md', 'expiry-relay match', 'test/docs/getting-started.e2e.test.ts'],
   [

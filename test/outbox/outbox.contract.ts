@@ -112,6 +112,7 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
         oldestDueForMs: null,
         deadLetters: 0,
         throttledForMs: 0,
+        paused: null,
       });
       await store('a');
       expect((await claimOne()).attempt).toBe(1);
@@ -418,6 +419,74 @@ export function describeOutbox(name: string, create: () => Promise<OutboxUnderTe
         await settle(one, later(), LONG_MS);
         await settle(other, deadOf('gone'));
         expect(idsOf(await outbox.claim('shop', 9, never))).toEqual(['c']);
+      });
+    });
+
+    describe('an endpoint that an operator has paused', () => {
+      const WHY = { by: 'alice@host', reason: 'the shop is being deployed' };
+      const later = () => retryAt(under.nowMs() + 9_000_000);
+      const paused = async () => (await outbox.depth('shop')).paused;
+
+      it('gets nothing until it is resumed, and everything is kept', async () => {
+        await store('a');
+        expect(await outbox.pauses.pause('shop', WHY)).toBe(true);
+        expect(await nothingReady()).toBe(true);
+        await store('b');
+        const claim = outbox.claim('shop', 9, never);
+        await under.advance(1_000);
+        expect(await outbox.depth('shop')).toMatchObject({ pending: 2, throttledForMs: 0 });
+        expect(await outbox.pauses.resume('shop')).toBe(true);
+        await under.advance(300);
+        expect(idsOf(await claim)).toEqual(['a', 'b']);
+        expect(await paused()).toBe(null);
+      });
+
+      it('tells who has paused it, why and when; the first one counts', async () => {
+        expect(await paused()).toBe(null);
+        await outbox.pauses.pause('shop', WHY);
+        const first = await paused();
+        expect(first).toMatchObject(WHY);
+        await under.advance(50);
+        expect(await outbox.pauses.pause('shop', { by: 'bob', reason: null })).toBe(false);
+        expect(await paused()).toEqual(first);
+        await outbox.pauses.resume('shop');
+        expect(await outbox.pauses.resume('shop')).toBe(false);
+        await outbox.pauses.pause('shop', { by: 'bob', reason: null });
+        expect(await paused()).toMatchObject({ by: 'bob', reason: null });
+        expect((await paused())?.sinceMs).toBeGreaterThan(first?.sinceMs ?? Infinity);
+      });
+
+      it('ends its attempts in flight as usual', async () => {
+        await store('a', 'b', 'c');
+        const [one, other, last] = await outbox.claim('shop', 3, never);
+        if (!(one && other && last)) throw new Error('nothing claimed');
+        await outbox.pauses.pause('shop', WHY);
+        await settle(one, { kind: 'done' });
+        await settle(other, later());
+        await settle(last, deadOf('exhausted'));
+        expect(await outbox.depth('shop')).toMatchObject({ pending: 1, deadLetters: 1 });
+      });
+
+      it('stays paused when it was throttled, when it is gone, and when a dead letter is replayed', async () => {
+        await store('dead', 'a', 'b', 'c');
+        await settle(await claimOne(), deadOf('exhausted'));
+        const [one, other] = await outbox.claim('shop', 2, never);
+        if (!(one && other)) throw new Error('nothing claimed');
+        await outbox.pauses.pause('shop', WHY);
+        await settle(one, later(), 1_000);
+        await settle(other, deadOf('gone'));
+        expect(await outbox.dead.replay('shop', 'dead')).toBe(true);
+        await under.advance(1_100);
+        expect(await nothingReady()).toBe(true);
+        expect(await paused()).toMatchObject(WHY);
+        await outbox.pauses.resume('shop');
+        expect(idsOf(await outbox.claim('shop', 9, never))).toEqual(['c', 'dead']);
+      });
+
+      it('holds up no other endpoint', async () => {
+        await outbox.pauses.pause('shop', WHY);
+        await outbox.enqueue([aDelivery({ endpoint: 'other' })]);
+        expect(await outbox.claim('other', 1, never)).toHaveLength(1);
       });
     });
 

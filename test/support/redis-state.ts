@@ -97,6 +97,7 @@ export function startState(
         correct: corrected,
         deadLettersMax,
         onDeadLettersEvicted,
+        onPaused: () => undefined,
       });
     },
     [Symbol.asyncDispose]: async () => state.close(),

@@ -183,7 +183,13 @@ describe('an expiration', () => {
   });
 });
 
-const EMPTY: Depth = { pending: 0, oldestDueForMs: null, deadLetters: 0, throttledForMs: 0 };
+const EMPTY: Depth = {
+  pending: 0,
+  oldestDueForMs: null,
+  deadLetters: 0,
+  throttledForMs: 0,
+  paused: null,
+};
 
 describe('the metrics', () => {
   it('all begin with expiry_relay_ and start at zero', async () => {
@@ -222,11 +228,13 @@ describe('the metrics', () => {
       oldestDueForMs: 2_500,
       deadLetters: 3,
       throttledForMs: 1_500,
+      paused: { sinceMs: 1, by: 'alice', reason: null },
     }));
     expect(await value('expiry_relay_outbox_pending{endpoint="shop"}')).toBe(7);
     expect(await value('expiry_relay_outbox_oldest_seconds{endpoint="shop"}')).toBe(2.5);
     expect(await value('expiry_relay_dead_letters{endpoint="shop"}')).toBe(3);
     expect(await value('expiry_relay_endpoint_throttled_seconds{endpoint="shop"}')).toBe(1.5);
+    expect(await value('expiry_relay_endpoint_paused{endpoint="shop"}')).toBe(1);
   });
 });
 

@@ -22,7 +22,7 @@ if redis.call('HSETNX', KEYS[3], ARGV[1], packed) == 1 then
   redis.call('HDEL', KEYS[6], ARGV[1])
   make_ready(KEYS[4], ARGV[1], 0, now(), 1)
 end
-redis.call('DEL', KEYS[5])
+redis.call('HDEL', KEYS[5], 'until', 'length')
 return 1`;
 
 /** KEYS: dead, dead-order. ARGV: id. Returns 0: no such dead letter. */

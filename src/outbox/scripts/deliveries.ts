@@ -21,6 +21,9 @@ const SKIPPED_MAX = 500;
 /** CLAIM's reply in place of a time when foreign entries (written by no relay) took places. */
 export const MET_FOREIGN = -2;
 
+/** The reply of CLAIM in place of a time: the endpoint is paused. */
+export const PAUSED = -3;
+
 /** How long a captured expiration stays in `captured`: longer than a standby buffers it. */
 export const CAPTURED_KEPT_MS = 25_000;
 
@@ -87,16 +90,17 @@ return redis.status_reply('OK')`;
 /**
  * KEYS: ready, deliveries, waiting, throttle, replicas, waits, quarantine. ARGV: replica, count, how many due retries
  * become ready even if fresh deliveries take all places. Before it, the deliveries are ready or due. It is a
- * heartbeat, too: no claim is made by a replica that the others take for dead. A throttled endpoint gets no claims. A
+ * heartbeat, too: no claim is made by a replica that the others take for dead. A throttled or paused endpoint gets no claims. A
  * crash after it costs one counted attempt, when another replica takes over. Returns milliseconds until the result
- * may change by itself (-1: it will not; MET_FOREIGN), then two texts for each claim. The first one has the entry, the
+ * may change by itself (-1: it will not; MET_FOREIGN; PAUSED), then two texts for each claim. The first one has the entry, the
  * attempts made before, replayed (1 or 0) and the id, separated by spaces; the second one is the packed delivery.
  * Foreign entries go to the quarantine. If another client has set the group ahead, skipped entries become ready again.
  */
 export const CLAIM = `${NOW}${TYPED}${QUARANTINE}${READY}${FOREIGN}${ALIVE}${THROTTLE}
 expect_types('stream', 'hash', 'zset', 'hash', 'zset', 'hash')
 alive(KEYS[5], ARGV[1])
-local left, wrong, wrong_value = throttle_of(KEYS[4])
+local left, paused, wrong, wrong_value = throttle_of(KEYS[4])
+if paused then return { ${PAUSED} } end
 if left > 0 then return { left } end
 if wrong then quarantine(KEYS[7], KEYS[4], 'field', wrong, wrong_value, 'not a time of a throttle') end
 redis.call('DEL', KEYS[4])
@@ -183,8 +187,9 @@ end
 for i = 1, #KEYS, 3 do
   local place = (i - 1) / 3
   local typed = redis.pcall('HLEN', KEYS[i + 2])
-  local is_throttled = type(typed) ~= 'table' and throttle_of(KEYS[i + 2]) > 0
-  if not is_throttled and has_work(KEYS[i], KEYS[i + 1], tonumber(ARGV[place + 2])) then
+  local left, paused = 0, false
+  if type(typed) ~= 'table' then left, paused = throttle_of(KEYS[i + 2]) end
+  if left == 0 and not paused and has_work(KEYS[i], KEYS[i + 1], tonumber(ARGV[place + 2])) then
     found[#found + 1] = place
   end
 end
@@ -242,7 +247,7 @@ export const SETTLE_DEAD = `${NOW}${TYPED}${WHOLE}${QUARANTINE}${UNCLAIM}${THROT
 expect_types('stream', 'hash', 'hash', 'hash', 'zset', 'hash', 'zset', 'hash')
 local held = unclaim(KEYS[1], ARGV[1])
 if ARGV[4] == 'gone' and redis.call('HSET', KEYS[6], ARGV[8], ARGV[9]) == 1 then
-  redis.call('DEL', KEYS[3])
+  end_throttle(KEYS[3])
   for _, field in ipairs(redis.call('HKEYS', KEYS[6])) do
     local listed = redis.call('ZSCORE', KEYS[7], string.match(field, '^[^:]*'))
     if not listed and field ~= ARGV[8] then redis.call('HDEL', KEYS[6], field) end
@@ -302,7 +307,8 @@ return redis.status_reply('OK')`;
 
 /**
  * KEYS: ready, deliveries, waiting, throttle, dead-order. Returns the number of pending deliveries; the oldest due one
- * (empty: none), its due time, the current time; the number of dead letters, and the milliseconds of throttling left.
+ * (empty: none), its due time, the current time; the number of dead letters; the milliseconds of throttling left; of a
+ * pause: since when, who and why.
  */
 export const DEPTH = `${NOW}${READY}${THROTTLE}
 local at = now()
@@ -324,4 +330,22 @@ if waits_for and waits_for <= at and (what == '' or waits_for < due) then
   what, due = waiting[1], math.max(0, waits_for)
 end
 local throttled = throttle_of(KEYS[4])
-return { redis.call('HLEN', KEYS[2]), what, due, at, redis.call('ZCARD', KEYS[5]), throttled }`;
+local pause = redis.call('HMGET', KEYS[4], 'paused_at', 'paused_by', 'paused_for')
+return {
+  redis.call('HLEN', KEYS[2]), what, due, at, redis.call('ZCARD', KEYS[5]), throttled, unpack(pause) }`;
+
+/**
+ * KEYS: throttle. ARGV: who, why (empty: not told). 0: the endpoint was paused already. Redis allows the first write at
+ * maxmemory, and then allows the others.
+ */
+export const PAUSE = `${NOW}${TYPED}
+expect_types('hash')
+redis.call('HDEL', KEYS[1], '')
+if redis.call('HSETNX', KEYS[1], 'paused_at', string.format('%.0f', now())) == 0 then return 0 end
+redis.call('HSET', KEYS[1], 'paused_by', ARGV[1], 'paused_for', ARGV[2])
+return 1`;
+
+/** KEYS: throttle. 0: the endpoint was not paused. */
+export const RESUME = `${TYPED}
+expect_types('hash')
+return redis.call('HDEL', KEYS[1], 'paused_at', 'paused_by', 'paused_for') > 0 and 1 or 0`;

@@ -170,18 +170,23 @@ end
 `;
 
 /**
- * `throttle_of` returns for how much longer an endpoint is throttled (0: it is not), and the name and value of a
- * foreign field. If more is left than the whole length, the clock was set back and throttling is over. `throttle_for`
- * stores the requested throttling, unless the present one ends later. Needs NOW, WHOLE.
+ * `throttle_of` returns for how much longer an endpoint is throttled (0: it is not), whether it is paused, and the name
+ * and value of a foreign field. If more is left than the whole length, the clock was set back and throttling is over.
+ * `throttle_for` stores the requested throttling, unless the present one ends later. `end_throttle` leaves a pause as it
+ * is. Needs NOW, WHOLE.
  */
 export const THROTTLE = `local function throttle_of(throttle)
-  local stored = redis.call('HMGET', throttle, 'until', 'length')
-  if not stored[1] and not stored[2] then return 0 end
+  local stored = redis.call('HMGET', throttle, 'until', 'length', 'paused_at')
+  local paused = stored[3] and true or false
+  if not stored[1] and not stored[2] then return 0, paused end
   local ends, length = whole(stored[1]), whole(stored[2])
-  if not ends then return 0, 'until', stored[1] or '' end
-  if not length or length > ${RETRY_AFTER_MS_MAX} then return 0, 'length', stored[2] or '' end
+  if not ends then return 0, paused, 'until', stored[1] or '' end
+  if not length or length > ${RETRY_AFTER_MS_MAX} then return 0, paused, 'length', stored[2] or '' end
   local left = ends - now()
-  return left <= length and math.max(0, left) or 0
+  return left <= length and math.max(0, left) or 0, paused
+end
+local function end_throttle(throttle)
+  redis.call('HDEL', throttle, 'until', 'length')
 end
 local function throttle_for(throttle, asked)
   local ms = tonumber(asked)

@@ -8,7 +8,9 @@ import {
   ENQUEUE,
   LIMIT_WAITS,
   LOOK,
+  PAUSE,
   RELEASE,
+  RESUME,
   SETTLE_DEAD,
   SETTLE_DONE,
   SETTLE_RETRY,
@@ -47,6 +49,8 @@ const OUTBOX_LUA = {
   expireDead: EXPIRE_DEAD,
   restore: RESTORE,
   upkeepLook: UPKEEP_LOOK,
+  pause: PAUSE,
+  resume: RESUME,
 } as const;
 
 export type OutboxScripts = Scripts<typeof OUTBOX_LUA>;

@@ -32,6 +32,7 @@ export async function readMetrics(): Promise<readonly Metric[]> {
     oldestDueForMs: 1,
     deadLetters: 1,
     throttledForMs: 1,
+    paused: null,
   }));
   metrics.watchProcess('1.2.3');
   metrics.watchPrimaries(() => ({ primaries: 0, subscribed: 0, uncoveredSlots: 0 }));
