@@ -8,6 +8,8 @@ export interface FindingsAt {
 }
 
 export function mergeFindings(servers: readonly FindingsAt[]): readonly Finding[] {
+  const [first, ...others] = servers;
+  if (first !== undefined && others.length === 0) return first.findings;
   const all = servers.flatMap(({ address, findings }) =>
     findings.map((finding) => ({ address, finding })),
   );

@@ -319,11 +319,11 @@ function repliesOf(
 ): Replies {
   const refusals = replies.flatMap(([error]) => error ?? []);
   const refusal = refusals.find((error) => !isOfOtherNode(error)) ?? null;
-  const answers = replies.flatMap(([error, answer]) => {
-    if (error !== null) return error.message.startsWith('MOVED') ? MOVED : MOVING;
-    return answer === ASKED ? [] : [answer];
+  const answers = replies.map(([error, answer]) => {
+    if (error === null) return answer;
+    return error.message.startsWith('MOVED') ? MOVED : MOVING;
   });
-  return { refusal, answers };
+  return { refusal, answers: answers.filter((answer) => answer !== ASKED) };
 }
 
 /** Resolves `moved`: the meaning depends on whether the server is still the primary. */

@@ -35,7 +35,7 @@ describe('the findings about several primaries', () => {
   });
 
   it('of one server stay as they are', () => {
-    const findings = [ok('database 0', 'empty'), ok('database 1', 'empty')];
+    const findings = [ok('database 0', 'empty'), ok('lateness', 'a'), ok('database 0', 'full')];
     expect(mergeFindings([{ address: A ?? '', findings }])).toEqual(findings);
   });
 });
