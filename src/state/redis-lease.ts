@@ -68,8 +68,13 @@ type Tenure =
   /** This replica does not compete. */
   | { readonly kind: 'idle'; readonly former: string | null }
   | (Listening & { readonly kind: 'competing'; readonly former: string | null })
-  /** `isDue`: the lease is to be handed to another replica. */
-  | (Listening & { readonly kind: 'held'; readonly token: string; readonly isDue: boolean });
+  /** `isDue`: the lease is to be handed to another replica. `hadGap`: of one of several primaries, since it was taken. */
+  | (Listening & {
+      readonly kind: 'held';
+      readonly token: string;
+      readonly isDue: boolean;
+      readonly hadGap: boolean;
+    });
 
 interface Listening {
   /** Since when this replica has listened as it does now, by the monotonic clock. */
@@ -129,7 +134,7 @@ export class RedisLease implements Lease {
     const sinceMs = this.#nowMs;
     this.#tenure =
       tenure.kind === 'held'
-        ? { ...tenure, sinceMs, hearsAll }
+        ? { ...tenure, sinceMs, hearsAll, hadGap: true }
         : { kind: 'competing', sinceMs, hearsAll, former: tenure.former };
     this.#wake.notifyAll();
   }
@@ -247,8 +252,11 @@ export class RedisLease implements Lease {
     if (tenure.kind === 'idle') return { ableForMs: -1, leaves: true };
     const sameForMs = Math.round(this.#nowMs - tenure.sinceMs);
     const ableForMs = tenure.hearsAll ? sameForMs : 0;
-    const isNoticed = tenure.kind === 'competing' || sameForMs >= GAP_NOTICED_MS;
-    return { ableForMs, leaves: isNoticed && ableForMs < REMEMBERS_ALL_AFTER_MS };
+    const misses = tenure.kind === 'held' && (tenure.hadGap || !tenure.hearsAll);
+    const isNoticed = misses && sameForMs >= GAP_NOTICED_MS;
+    // Who listens for longer is only asked when the lease is taken: a moment more or less is no reason to hand it over.
+    const mayLeave = tenure.kind === 'competing' || isNoticed;
+    return { ableForMs, leaves: mayLeave && ableForMs < REMEMBERS_ALL_AFTER_MS };
   }
 
   /** Records a look, to compare later ones with it. */
@@ -294,7 +302,8 @@ export class RedisLease implements Lease {
     }
     if (tenure.kind === 'idle' || (tenure.kind === 'held' && tenure.isDue === isDue)) return;
     const { sinceMs, hearsAll } = tenure;
-    this.#tenure = { kind: 'held', sinceMs, hearsAll, token, isDue };
+    const hadGap = tenure.kind === 'held' && tenure.hadGap;
+    this.#tenure = { kind: 'held', sinceMs, hearsAll, token, isDue, hadGap };
     this.#changed.notifyAll();
   }
 

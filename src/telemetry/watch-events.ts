@@ -68,7 +68,7 @@ export class WatchEvents {
   leaseHandedOver(): void {
     this.#log.info(
       { event: 'lease_handed_over' },
-      'handing over the lease to a newer configuration',
+      'handing over the lease to a replica with a newer configuration, or without a gap',
     );
   }
 

@@ -188,6 +188,19 @@ describe.concurrent('the lease', () => {
     await other?.taken(never);
   });
 
+  it('is kept by a holder that had no gap, although another replica listens for longer', async (context) => {
+    const { leases } = await replicas(context, { names: ['one', 'older'] });
+    const [one, older] = leases;
+    older?.compete(true);
+    await sleep(500);
+    // The older one looks only once the lease is taken.
+    const token = await holds(one);
+    older?.start();
+    const due = Promise.race([one?.due(never), sleep(6_000, 'kept')]);
+    expect(await due).toBe('kept');
+    expect(one?.token).toBe(token);
+  });
+
   it('is kept by a holder with a gap that all replicas had', async (context) => {
     const { leases } = await replicas(context, { names: ['one', 'other'] });
     const [one, other] = leases;
