@@ -42,6 +42,8 @@ export interface RunningCluster extends AsyncDisposable {
   readonly nodes: readonly string[];
   /** Adds a node without slots. */
   add(): Promise<ClusterNode>;
+  /** Removes a node that was added, and has no slots any more. */
+  forget(node: ClusterNode): Promise<void>;
   /** Moves a slot with its keys. `pause`: awaited between the steps. */
   moveSlot(
     slot: number,
@@ -130,7 +132,24 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Runnin
       const node = await startNode(options);
       added.push(node);
       await join(node);
+      await eventually('the node is ok', async () =>
+        (await stateOf(node)).includes('cluster_state:ok'),
+      );
+      for (const { client } of all) {
+        await eventually('the others know the node', async () =>
+          String(await client.cluster('NODES')).includes(node.id),
+        );
+      }
       return node;
+    },
+    forget: async (node) => {
+      // A node learns of the others by and by.
+      for (const { client } of all) {
+        await eventually('a node forgets another one', () =>
+          client.cluster('FORGET', node.id).catch(() => null),
+        );
+      }
+      await node.server.stop();
     },
     moveSlot,
     shards: async () => shardsIn(latestOf(await views()), [...all, ...added]),
@@ -192,7 +211,7 @@ function textOf({ primaries }: View): string {
 const MIGRATED_AT_ONCE = 100;
 const MIGRATE_MS_MAX = 5_000;
 
-async function moveSlot(
+export async function moveSlot(
   slot: number,
   from: ClusterNode,
   to: ClusterNode,
@@ -212,6 +231,16 @@ async function moveSlot(
     const words = ['127.0.0.1', to.port, '', 0, MIGRATE_MS_MAX, 'KEYS', ...keys];
     await from.client.call('MIGRATE', ...words);
   }
+  await giveSlot(slot, from, to, pause);
+}
+
+/** The last step of a migration. */
+export async function giveSlot(
+  slot: number,
+  from: ClusterNode,
+  to: ClusterNode,
+  pause: () => Promise<unknown> = async () => undefined,
+): Promise<void> {
   await to.client.call('CLUSTER', 'SETSLOT', slot, 'NODE', to.id);
   await pause();
   await from.client.call('CLUSTER', 'SETSLOT', slot, 'NODE', to.id);
