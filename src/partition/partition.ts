@@ -174,7 +174,7 @@ export class Partition {
       marks: writer,
       serverNowMs: () => serverClock.nowMs(),
     });
-    return this.#standby.follow({ sequence, marks: writer, watch, serverClock });
+    return this.#standby.follow({ slots, sequence, marks: writer, watch, serverClock });
   }
 
   /** Removes a primary to which this replica does not listen any more. */

@@ -95,7 +95,7 @@ export class IndexUpdater {
   }
 
   /**
-   * Reads changed keys. Resolves with the missing ones. A key that cannot be read now is read by the next sweep.
+   * Reads changed keys. Resolves with the missing ones whose deadlines may have changed. A key that cannot be read now is read by the next sweep.
    * Outside a term of its primary, a change is dropped: the next term reads all keys again. Rejects when the deadlines
    * cannot be stored.
    */
@@ -109,7 +109,9 @@ export class IndexUpdater {
     await values.onPersistent(readings);
     // Not awaited: a large value must not delay other events.
     void values.onTracked(readings);
-    return readings.filter(({ ttl }) => ttl === 'missing');
+    // A migration announces keys at the node that is to have them, which does not change their deadlines.
+    const hints = new Set(keys.flatMap((event) => (event.isHint ? keyId(event) : [])));
+    return readings.filter((one) => one.ttl === 'missing' && !hints.has(keyId(one)));
   }
 
   /** Reads keys again that were on their way from one primary to another. A primary that is away reads all keys later. */
