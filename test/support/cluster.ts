@@ -15,6 +15,13 @@ export interface ClusterNode {
   readonly client: Redis;
 }
 
+/** MIGRATE hands on the time that a key has left: its deadline is a moment later at the other node. */
+export interface Shift {
+  readonly key: string;
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
 /** A primary that has slots, and its replicas. */
 export interface Shard {
   readonly primary: ClusterNode;
@@ -50,7 +57,7 @@ export interface RunningCluster extends AsyncDisposable {
     from: ClusterNode,
     to: ClusterNode,
     pause?: () => Promise<unknown>,
-  ): Promise<void>;
+  ): Promise<readonly Shift[]>;
   /** The shards as the nodes report them that know the latest change. */
   shards(): Promise<readonly Shard[]>;
   /** Resolves when all nodes agree on the shards, and each replica has what its primary has. */
@@ -216,7 +223,8 @@ export async function moveSlot(
   from: ClusterNode,
   to: ClusterNode,
   pause: () => Promise<unknown> = async () => undefined,
-): Promise<void> {
+): Promise<readonly Shift[]> {
+  const shifts: Shift[] = [];
   await to.client.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', from.id);
   await from.client.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', to.id);
   for (;;) {
@@ -229,9 +237,28 @@ export async function moveSlot(
     )) as string[];
     if (keys.length === 0) break;
     const words = ['127.0.0.1', to.port, '', 0, MIGRATE_MS_MAX, 'KEYS', ...keys];
+    const before = await deadlinesAt(from, keys);
     await from.client.call('MIGRATE', ...words);
+    const after = await deadlinesAt(to, keys);
+    for (const [at, key] of keys.entries()) {
+      shifts.push({ key, fromMs: before[at] ?? 0, toMs: after[at] ?? 0 });
+    }
   }
   await giveSlot(slot, from, to, pause);
+  return shifts;
+}
+
+/** The node may be about to get these keys. */
+async function deadlinesAt({ client }: ClusterNode, keys: readonly string[]): Promise<number[]> {
+  return Promise.all(
+    keys.map(async (key) => {
+      const [, deadlineMs] = await Promise.all([
+        client.asking(),
+        client.pexpiretime(key).catch(() => 0),
+      ]);
+      return Number(deadlineMs);
+    }),
+  );
 }
 
 /** The last step of a migration. */

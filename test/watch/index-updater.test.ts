@@ -20,9 +20,10 @@ const KEY: KeyInDatabase = { database: 0, key: Buffer.from('order:1') };
 
 const nothing = new Proxy({}, { get: () => () => undefined });
 
-/** Whether the expiration that follows a change counts as one with another deadline than that in the index. */
-async function isOutdatedAfter(change: Partial<ChangedEvent>) {
-  const never = new AbortController().signal;
+const never = new AbortController().signal;
+
+/** With the entry of a key that is missing now, and whose deadline has passed. */
+async function anUpdater() {
   const queue = createEventQueue(systemClock);
   const deadlines = new MemoryDeadlines();
   const tracker = new Tracker(deadlines);
@@ -58,6 +59,12 @@ async function isOutdatedAfter(change: Partial<ChangedEvent>) {
     keyspace: { readChanged: async (keys) => keys.map(() => missing) },
   });
   await deadlines.put([{ ...KEY, ttl: 'volatile', deadlineMs: NOW_MS - 10, readAtMs: NOW_MS }]);
+  return { updater, queue, processor, deadlines };
+}
+
+/** Whether the expiration that follows a change counts as one with another deadline than that in the index. */
+async function isOutdatedAfter(change: Partial<ChangedEvent>) {
+  const { updater, queue, processor } = await anUpdater();
   queue.push({ kind: 'changed', ...KEY, detectedAtMs: NOW_MS - 20, ...change });
   queue.push({
     kind: 'expired',
@@ -77,10 +84,28 @@ async function isOutdatedAfter(change: Partial<ChangedEvent>) {
   return event?.kind === 'expired' && event.isOutdated === true;
 }
 
+/** Whether the index has the key after its removal, which was received after its deadline. */
+async function hasEntryAfter(change: Partial<ChangedEvent>) {
+  const { updater, queue, deadlines } = await anUpdater();
+  queue.push({ kind: 'changed', ...KEY, detectedAtMs: NOW_MS, isRemoval: true, ...change });
+  updater.start();
+  await queue.drained(never);
+  const [entryMs = null] = await deadlines.find([KEY]);
+  return entryMs !== null;
+}
+
 it('dates an expiration by the index when another node announced the key just before it', async () => {
   expect(await isOutdatedAfter({ isHint: true })).toBe(false);
 });
 
 it('does not so when the key had changed at its own node', async () => {
   expect(await isOutdatedAfter({})).toBe(true);
+});
+
+it('forgets a key that its own node removed just before its deadline, however late the event is', async () => {
+  expect(await hasEntryAfter({})).toBe(false);
+});
+
+it('keeps an overdue key that another node removed: its own node tells whether it has expired', async () => {
+  expect(await hasEntryAfter({ isHint: true })).toBe(true);
 });

@@ -23,6 +23,8 @@ export class ChaosCluster implements AsyncDisposable {
   readonly cluster: RunningCluster;
   readonly nodes: readonly ClusterNode[];
   #shards: readonly Shard[];
+  /** The deadlines that moves have changed, by key and new deadline. */
+  readonly #shifts = new Map<string, number>();
   /** By port. */
   readonly #written = new Map<number, Written[]>();
   #isOver = false;
@@ -83,6 +85,28 @@ export class ChaosCluster implements AsyncDisposable {
     if (last === undefined) throw new Error(`unknown what ${promoted.port} has of ${former.port}`);
     const isOfState = this.shardOf(slotOf(state)).primary.port === promoted.port;
     return { fromMs: last.atMs, toMs: Date.now(), port: former.port, isOfState };
+  }
+
+  /** Moves a slot, and remembers which deadlines that has changed. */
+  async moveSlot(
+    slot: number,
+    from: ClusterNode,
+    to: ClusterNode,
+    pause: () => Promise<unknown>,
+  ): Promise<void> {
+    for (const { key, fromMs, toMs } of await this.cluster.moveSlot(slot, from, to, pause)) {
+      if (fromMs > 0 && toMs > fromMs) this.#shifts.set(`${key} ${toMs}`, fromMs);
+    }
+  }
+
+  /** The deadline that the application had given the key. */
+  givenDeadlineMs(key: string, deadlineMs: number): number {
+    let givenMs = deadlineMs;
+    for (let before: number | undefined = givenMs; before !== undefined; ) {
+      givenMs = before;
+      before = this.#shifts.get(`${key} ${givenMs}`);
+    }
+    return givenMs;
   }
 
   /** Asks again and again which shards there are, as an application does. */

@@ -115,7 +115,7 @@ function move(
     const to = random.pick(others as [Shard, ...Shard[]]);
     for (const slot of slotsOf(from, random)) {
       const pause = () => sleep(random.between(0, 60));
-      await cluster.cluster.moveSlot(slot, from.primary, to.primary, pause);
+      await cluster.moveSlot(slot, from.primary, to.primary, pause);
     }
     return STILL;
   };

@@ -227,6 +227,18 @@ export class Deployment implements AsyncDisposable {
     return () => port;
   }
 
+  /** The received requests, with the deadlines that the application had given the keys. */
+  receivedAsGiven(): Received[] {
+    if (this.servers.kind !== 'cluster') return this.received;
+    const { cluster } = this.servers;
+    return this.received.map((one) => {
+      const { key, expiredAtMs } = one;
+      return expiredAtMs === null
+        ? one
+        : { ...one, expiredAtMs: cluster.givenDeadlineMs(key, expiredAtMs) };
+    });
+  }
+
   /** Starts a replica in a place whose last one has ended. */
   async fill(slot: Slot): Promise<void> {
     await slot.start(

@@ -56,7 +56,7 @@ export async function runChaos(options: ChaosOptions): Promise<Verdict> {
     await writer.stop();
   }
   const leftovers = await untilRest(deployment, writer);
-  const { received } = deployment;
+  const received = deployment.receivedAsGiven();
   const stalls = [...standstills.found, ...stallsOf(deployment, disturbances)];
   for (const { what, fromMs, toMs } of stalls) say(`${what}: ${toMs - fromMs} ms`);
   const all = [...disturbances, ...stalls];
