@@ -2,7 +2,7 @@
  * Chaos for as long as you like: `npm run test:chaos -- --minutes 5 --seed 7`. The seed of a run that
  * failed repeats its choices, though not its timing to the millisecond. `--only "lose replies"` does
  * only what has that in its name, again and again. `--topology sentinel` does it to a primary with two replicas and
- * three sentinels.
+ * three sentinels, `--topology cluster` to three primaries with a replica each.
  */
 import { spawnSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';
@@ -14,9 +14,9 @@ const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const VITEST = join(ROOT, 'node_modules/vitest/vitest.mjs');
 
 const USAGE =
-  'usage: npm run test:chaos -- [--minutes 5] [--seed 7] [--only NAME] [--topology single|sentinel]';
+  'usage: npm run test:chaos -- [--minutes 5] [--seed 7] [--only NAME] [--topology single|sentinel|cluster]';
 
-const TOPOLOGIES = ['single', 'sentinel'];
+const TOPOLOGIES = ['single', 'sentinel', 'cluster'];
 
 /** @returns {{ minutes: number, seed: number, only: string, topology: string } | null} null when it is used in a wrong way */
 function optionsOf() {

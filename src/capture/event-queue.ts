@@ -40,9 +40,11 @@ function coalesce(waiting: QueuedEvent, next: QueuedEvent): QueuedEvent | null {
   const followsRemoval = waiting.kind === 'removed' || waiting.followsRemoval === true;
   // The relay's own request to read the deadline has no place in the sequence; the published change keeps its place.
   const { interval = waiting.interval } = next;
-  if (interval === next.interval && !followsRemoval) return next;
+  const { isHint, ...change } = next;
+  const areHints = isHint === true && waiting.kind === 'changed' && waiting.isHint === true;
   return {
-    ...next,
+    ...change,
+    ...(areHints ? { isHint } : {}),
     ...(interval === undefined ? {} : { interval }),
     ...(followsRemoval ? { followsRemoval } : {}),
   };

@@ -83,6 +83,8 @@ export interface ChangedEvent extends DetectedEvent {
   readonly isRemoval?: boolean;
   /** The key was removed before: the index may have an entry of that life. */
   readonly followsRemoval?: boolean;
+  /** Published by a primary that did not have the key's slot, as far as known: the key may be on its way there. */
+  readonly isHint?: boolean;
 }
 
 /** The key was deleted, evicted, renamed or moved. */

@@ -60,6 +60,8 @@ export class Partition {
   readonly #standby: Standby;
   readonly #watchParts: Omit<WatchParts, 'slots' | 'marks' | 'serverNowMs'>;
   readonly #lease: Lease;
+  /** The number of sessions in which this replica has written marks. */
+  #markedSessions = 0;
 
   /** Each part refers only to parts that are created before it. */
   constructor(parts: PartitionParts) {
@@ -167,14 +169,17 @@ export class Partition {
   /** Adds a primary, whose events the feed receives. */
   follow({ slots, serverClock }: FollowedPrimary): Feed {
     const sequence = new Sequence();
-    const writer = new MarkWriter(this.#lease, sequence);
+    const writer = new MarkWriter(this.#lease, sequence, () => {
+      this.#markedSessions += 1;
+      return this.#markedSessions - 1;
+    });
     const watch = new Watch({
       ...this.#watchParts,
       slots,
       marks: writer,
       serverNowMs: () => serverClock.nowMs(),
     });
-    return this.#standby.follow({ sequence, marks: writer, watch, serverClock });
+    return this.#standby.follow({ slots, sequence, marks: writer, watch, serverClock });
   }
 
   /** Removes a primary to which this replica does not listen any more. */

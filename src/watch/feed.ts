@@ -10,6 +10,7 @@ import { Condition } from '../lib/condition.js';
 import { messageOf, RelayError } from '../model/errors.js';
 import type { Interval, KeyEvent, MarkEvent } from '../model/vocabulary.js';
 import type { ServerClock } from '../redis/server-clock.js';
+import { type Slots, slotOf } from '../redis/slots.js';
 import type { Routing } from '../routing/routes.js';
 import type { EventSink } from '../source/listener.js';
 import { isDemoted, type Session } from '../source/session.js';
@@ -42,6 +43,8 @@ export interface SharedParts {
 
 /** What exists for each primary. */
 export interface FeedParts {
+  /** As known now. */
+  readonly slots: Slots;
   readonly sequence: Sequence;
   readonly marks: Pick<MarkWriter, 'write'>;
   readonly watch: Pick<Watch, 'begin' | 'end'>;
@@ -129,12 +132,19 @@ export class Feed implements EventSink {
   readonly onEvent = (published: KeyEvent | MarkEvent): void => {
     const { intake, routing, sequence, lease, clock } = this.#parts;
     if (published.kind === 'mark') return sequence.mark(published.mark);
-    const event = sequence.place(published);
+    const event = sequence.place(this.#marked(published));
     if (this.#role.kind === 'capturing') return intake.push(event);
     if (event.kind !== 'expired' && !routing.isRouted(event.key)) return;
     this.#buffer.append(event, clock.monotonicMs(), lease.token !== null);
     if (event.kind === 'changed') this.#buffered.notifyAll();
   };
+
+  /** Marks a change of a key whose slot the primary does not have, as during a migration. */
+  #marked(event: KeyEvent): KeyEvent {
+    const { slots } = this.#parts;
+    if (event.kind !== 'changed' || slots.isAll || slots.has(slotOf(event.key))) return event;
+    return { ...event, isHint: true };
+  }
 
   /** The relay listens. Returns at once: events must not wait for the state. */
   readonly onConnected = (session: Session): void => {

@@ -95,7 +95,7 @@ export class IndexUpdater {
   }
 
   /**
-   * Reads changed keys. Resolves with the missing ones. A key that cannot be read now is read by the next sweep.
+   * Reads changed keys. Resolves with the missing ones whose deadlines may have changed. A key that cannot be read now is read by the next sweep.
    * Outside a term of its primary, a change is dropped: the next term reads all keys again. Rejects when the deadlines
    * cannot be stored.
    */
@@ -106,10 +106,31 @@ export class IndexUpdater {
       read: async (wanted) => withRemovals(await keyspace.readChanged(wanted), keys),
     });
     this.#readAgain(keys, readings);
+    await this.#removeMissing(keys, readings);
     await values.onPersistent(readings);
     // Not awaited: a large value must not delay other events.
     void values.onTracked(readings);
-    return readings.filter(({ ttl }) => ttl === 'missing');
+    // A migration announces keys at the node that is to have them, which does not change their deadlines.
+    const hints = new Set(keys.flatMap((event) => (event.isHint ? keyId(event) : [])));
+    return readings.filter((one) => one.ttl === 'missing' && !hints.has(keyId(one)));
+  }
+
+  /**
+   * Deletes the entries of keys that the primary of their slot has removed, and that are missing, also if their deadlines
+   * have passed by now: they did not expire.
+   */
+  async #removeMissing(
+    events: readonly ChangedEvent[],
+    readings: readonly KeyReading[],
+  ): Promise<void> {
+    const { tracker, values } = this.#parts;
+    const removed = new Set(
+      events.flatMap((event) => (event.isRemoval && !event.isHint ? keyId(event) : [])),
+    );
+    const gone = readings.filter((one) => one.ttl === 'missing' && removed.has(keyId(one)));
+    if (gone.length === 0) return;
+    await tracker.remove(gone);
+    await values.onRemoved(gone);
   }
 
   /** Reads keys again that were on their way from one primary to another. A primary that is away reads all keys later. */

@@ -1,13 +1,17 @@
 /** The test of test/e2e/chaos.e2e.test.ts with a given duration: see scripts/test-chaos.mjs. */
 import { expect, it } from 'vitest';
-import { LONG_DECK, nameOf, SENTINEL_DECK } from '../support/chaos/actions.js';
+import { CLUSTER_DECK, LONG_DECK, nameOf, SENTINEL_DECK } from '../support/chaos/actions.js';
 import type { Topology } from '../support/chaos/deployment.js';
 import { runChaos } from '../support/chaos/run.js';
 
 const seed = Number(process.env.CHAOS_SEED);
 const durationMsMin = Number(process.env.CHAOS_MINUTES) * 60_000;
 const topology = process.env.CHAOS_TOPOLOGY as Topology;
-const DECKS = { single: LONG_DECK, sentinel: SENTINEL_DECK } satisfies Record<Topology, unknown>;
+const DECKS = {
+  single: LONG_DECK,
+  sentinel: SENTINEL_DECK,
+  cluster: CLUSTER_DECK,
+} satisfies Record<Topology, unknown>;
 const deck = DECKS[topology].filter((action) =>
   nameOf(action).includes(process.env.CHAOS_ONLY ?? ''),
 );

@@ -6,7 +6,7 @@ import type { Disturbance, Ending, Life, Received, Records } from '../support/ch
 const SET_MS = 100_000;
 const DEADLINE_MS = 105_000;
 
-const at = (ms: number) => ({ fromMs: ms, toMs: ms });
+const at = (ms: number) => ({ fromMs: ms, toMs: ms, port: null });
 
 function aLife(given: Partial<Life> = {}): Life {
   const held: Life['held'] = [{ deadlineMs: DEADLINE_MS, since: at(SET_MS) }];
@@ -42,7 +42,13 @@ function aWebhook(given: Partial<Received> = {}): Received {
 const recovered = (given: Partial<Received> = {}) => aWebhook({ detectedBy: 'recovery', ...given });
 
 function gap(fromMs: number, toMs: number): Disturbance {
-  return { what: 'kill Redis', fromMs, toMs: toMs + 500, gap: { fromMs, toMs }, losesWrites: null };
+  return {
+    what: 'kill Redis',
+    fromMs,
+    toMs: toMs + 500,
+    gap: { fromMs, toMs, slots: null },
+    losesWrites: null,
+  };
 }
 
 function judged(
@@ -247,7 +253,7 @@ describe('the oracle', () => {
 describe('the oracle, of a failover of Redis,', () => {
   /** Another server is promoted: what was written within a second before may not have reached it. */
   function failover(fromMs: number, toMs: number): Disturbance {
-    const losesWrites = { fromMs: fromMs - 1_000, toMs };
+    const losesWrites = { fromMs: fromMs - 1_000, toMs, port: null, isOfState: true };
     return { ...gap(fromMs, toMs), what: 'kill the primary', losesWrites };
   }
 

@@ -300,7 +300,10 @@ describe('reading keys whose slot belongs or moves to another node of a cluster'
 
 describe('keys of a slot that a node is receiving', () => {
   it.each([[], ['--rename-command', 'PEXPIRETIME', '']])('are read there (%s)', async (...args) => {
-    const [here, there] = await Promise.all([startClusterNode(...args), startClusterNode(...args)]);
+    const [here, there] = await Promise.all([
+      startClusterNode({ args }),
+      startClusterNode({ args }),
+    ]);
     const redis = new Redis(there.port, '127.0.0.1', { protocol: 2 });
     const source = new Redis(here.port, '127.0.0.1', { protocol: 2 });
     try {

@@ -19,10 +19,16 @@ const CLUSTER = [
 ];
 
 /** A single node without slots: it accepts no key. */
-export async function startClusterNode(...args: readonly string[]): Promise<RunningRedis> {
+export async function startClusterNode({
+  args = [],
+  binary,
+}: {
+  readonly args?: readonly string[];
+  readonly binary?: string;
+} = {}): Promise<RunningRedis> {
   for (let tries = 1; ; tries += 1) {
     try {
-      return await startRedis({ port: await freePort(), args: [...CLUSTER, ...args] });
+      return await startRedis({ port: await freePort(), args: [...CLUSTER, ...args], binary });
     } catch (error) {
       if (tries === TRIES_MAX) throw error;
     }

@@ -18,9 +18,17 @@ function aWriter() {
     if (given.isLost) throw new Error('the connection is lost');
     for (const mark of published.splice(0)) sequence.mark(mark);
   };
-  const session = { marks: { publish }, barrier } as unknown as Session;
-  const writer = new MarkWriter(lease, sequence);
-  return { write: () => writer.write(session), lease, given };
+  const aSession = () => ({ marks: { publish }, barrier }) as unknown as Session;
+  let session = aSession();
+  let sessions = 0;
+  const writer = new MarkWriter(lease, sequence, () => {
+    sessions += 1;
+    return sessions - 1;
+  });
+  const reconnect = () => {
+    session = aSession();
+  };
+  return { write: () => writer.write(session), reconnect, lease, given };
 }
 
 it('marks are numbered within the generation of the lease, and the first of each generation is known as such', async () => {
@@ -28,9 +36,18 @@ it('marks are numbered within the generation of the lease, and the first of each
   const marks = [await write(), await write()];
   lease.generation = 9;
   marks.push(await write(), await write());
-  expect(marks).toEqual(['run.7.1', 'run.7.2', 'run.9.1', 'run.9.2']);
+  expect(marks).toEqual(['run.7.1', 'run.7.2', 'run.9.1000000001', 'run.9.1000000002']);
   expect(marks.map((mark) => isFirstMark(mark ?? ''))).toEqual([true, false, true, false]);
   expect(isFirstMark('run.9.11')).toBe(false);
+});
+
+it('the first mark after a gap is known as such, although the lease is the same, and no number is used twice', async () => {
+  const { write, reconnect } = aWriter();
+  const marks = [await write(), await write()];
+  reconnect();
+  marks.push(await write(), await write());
+  expect(marks.map((mark) => isFirstMark(mark ?? ''))).toEqual([true, false, true, false]);
+  expect(new Set(marks).size).toBe(4);
 });
 
 it('no mark is written without the lease', async () => {

@@ -7,6 +7,7 @@ import { systemClock, untilAborted } from '../../src/lib/clock.js';
 import { Condition } from '../../src/lib/condition.js';
 import { RedisChangedError, StateUnavailableError } from '../../src/model/errors.js';
 import type { KeyEvent, KeyInDatabase } from '../../src/model/vocabulary.js';
+import { ALL_SLOTS } from '../../src/redis/slots.js';
 import type { Session } from '../../src/source/session.js';
 import type { Lease } from '../../src/state/lease.js';
 import { Metrics } from '../../src/telemetry/metrics.js';
@@ -173,6 +174,7 @@ function aStandby() {
     },
   });
   const feed = replica.follow({
+    slots: ALL_SLOTS,
     sequence: new Sequence(),
     marks: {
       write: async () => {

@@ -225,8 +225,9 @@ export class Cluster {
     const before = this.#view;
     if (before !== null && view.epoch < before.epoch) return;
     this.#view = view;
-    if (before !== null && textOf(before) === textOf(view)) return;
+    // Replicas change without a change of the primaries: one of them may be the next primary.
     this.#follow(view);
+    if (before !== null && textOf(before) === textOf(view)) return;
     this.#parts.events.topologyChanged(view.primaries.length);
     for (const listener of [...this.#listeners]) listener();
   }
@@ -283,7 +284,7 @@ function gains(before: PrimaryNode, after: PrimaryNode): boolean {
   });
 }
 
-/** Everything that matters in a view. */
+/** Everything that listeners are told about. */
 function textOf({ primaries }: View): string {
   const ranges = (slots: readonly SlotRange[]) => slots.map((range) => range.join('-')).join();
   return primaries

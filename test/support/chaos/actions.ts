@@ -7,9 +7,10 @@ import type { RunningRedis } from '../../../scripts/lib/redis-server.mjs';
 import { eventually } from '../eventually.js';
 import { resume, type SentinelGroup } from '../sentinel.js';
 import type { TcpProxy } from '../tcp-proxy.js';
-import type { Deployment, Slot } from './deployment.js';
+import { CLUSTER_CHANGES } from './cluster-actions.js';
+import type { Deployment, Look, Slot } from './deployment.js';
 import type { Random } from './random.js';
-import type { Disturbance, Span } from './records.js';
+import type { Disturbance, Gap, Loss } from './records.js';
 
 const LOOK_EVERY_MS = 50;
 const GAP_MS_MAX = 60_000;
@@ -90,14 +91,10 @@ function failover(
     const fromMs = Date.now() - REPLICATED_MS;
     await act(group, before);
     const { port } = await group.movedFrom(before);
-    await eventually(
-      'the application has moved',
-      () => deployment.writerPort() === port,
-      GAP_MS_MAX,
-    );
+    await eventually('the application has moved', () => deployment.isWriterAt(port), GAP_MS_MAX);
     const toMs = Date.now();
     await after(before, random);
-    return { fromMs, toMs };
+    return anywhere({ fromMs, toMs, ...ANY_SERVER });
   };
 }
 
@@ -145,13 +142,28 @@ const FAILOVERS = {
     await primary.restart();
     await group.settled();
     const { port } = await group.primary();
-    await eventually('the application is back', () => deployment.writerPort() === port, GAP_MS_MAX);
-    return { fromMs, toMs: Date.now() };
+    await eventually('the application is back', () => deployment.isWriterAt(port), GAP_MS_MAX);
+    return anywhere({ fromMs, toMs: Date.now(), ...ANY_SERVER });
   },
 } satisfies Record<string, ToAllAction>;
 
-/** No replica listens during the action. Resolves with the time whose writes may be lost, if there is one. */
-type ToAllAction = (deployment: Deployment, random: Random) => Promise<Span | null>;
+/** What an action on the servers, or on all replicas, has done. */
+export interface Outcome {
+  readonly losesWrites: Loss | null;
+  /** Whether each replica has a gap of these slots; `perhaps`: that is to be found out. */
+  readonly hasGap: 'certainly' | 'perhaps' | 'never';
+  /** Null: all slots. */
+  readonly slots: Gap['slots'];
+}
+
+export type ToAllAction = (deployment: Deployment, random: Random) => Promise<Outcome>;
+
+/** With sentinels, nobody tells what the former primary had written. */
+const ANY_SERVER = { port: null, isOfState: true } as const;
+
+function anywhere(losesWrites: Loss | null): Outcome {
+  return { losesWrites, hasGap: 'certainly', slots: null };
+}
 
 const WITHOUT_SENTINELS = {
   'kill Redis': async ({ servers }, random) => {
@@ -160,28 +172,28 @@ const WITHOUT_SENTINELS = {
     await redis.kill('SIGKILL');
     await sleep(random.between(0, 4_000));
     await redis.restart();
-    return null;
+    return anywhere(null);
   },
   'cut all off': async ({ slots }, random) => {
     for (const { ways } of slots) cut(ways, true);
     await sleep(random.between(500, 6_000));
     for (const { ways } of slots) cut(ways, false);
-    return null;
+    return anywhere(null);
   },
   'drop all connections': async ({ slots }) => {
     for (const { ways } of slots) cut(ways, false);
-    return null;
+    return anywhere(null);
   },
   'kill all': async (deployment, random) => {
     for (const { process } of deployment.slots) process?.kill('SIGKILL');
     await Promise.all(deployment.slots.map(({ process }) => process?.exited));
     await sleep(random.between(0, 3_000));
     await Promise.all(deployment.slots.map((slot) => deployment.fill(slot)));
-    return null;
+    return anywhere(null);
   },
 } satisfies Record<string, ToAllAction>;
 
-const TO_ALL = { ...WITHOUT_SENTINELS, ...FAILOVERS };
+const TO_ALL = { ...WITHOUT_SENTINELS, ...FAILOVERS, ...CLUSTER_CHANGES };
 
 type ToOne = keyof typeof TO_ONE;
 type ToAll = keyof typeof TO_ALL;
@@ -234,6 +246,24 @@ export const SENTINEL_DECK: readonly Action[] = [
   toAll('hang the primary', 'pause'),
 ];
 
+export const CLUSTER_DECK: readonly Action[] = [
+  ...(['kill', 'stop gracefully', 'pause', 'pause for 10 s'] as const).map(toWatcher),
+  ...(['drop connections', 'cut off', 'silence', 'lose replies'] as const).map(toWatcher),
+  ...(Object.keys(CLUSTER_CHANGES) as (keyof typeof CLUSTER_CHANGES)[]).map((all) => toAll(all)),
+  toAll('move slots'),
+  toAll('hang a primary'),
+  toAll('kill all'),
+  toAll('cut all off'),
+  toOther('kill'),
+  toBoth('pause', 'stop gracefully'),
+  toAll('kill a primary', 'kill'),
+  toAll('CLUSTER FAILOVER', 'pause'),
+  toAll('hang a primary', 'pause'),
+  toAll('move slots', 'kill'),
+  toAll('move slots', 'pause'),
+  toAll('move the state', 'kill'),
+];
+
 export function nameOf({ watcher, other, all }: Action): string {
   const parts = [watcher && `${watcher} (watcher)`, other && `${other} (other)`, all];
   return parts.filter((part) => part !== null).join(' + ');
@@ -264,21 +294,43 @@ export async function disturb(
     ...(action.watcher === null ? [] : [TO_ONE[action.watcher](deployment, watcher, random)]),
     ...(action.other === null ? [] : [TO_ONE[action.other](deployment, other, random)]),
   ];
-  const toAllServers = all === null ? null : TO_ALL[all](deployment, random);
-  const gapEnd = all === null ? null : first(listensAnew);
-  const [losesWrites, gapToMs] = await Promise.all([toAllServers, gapEnd, ...doing]);
-  await deployment.atRest();
-  const gap = gapToMs === null ? null : { fromMs: fromMs - behindMs, toMs: gapToMs };
-  const what = nameOf(action);
-  return { what, fromMs, toMs: Date.now(), gap, losesWrites };
+  const over = new AbortController();
+  const listening = all === null ? null : first(listensAnew, over.signal);
+  try {
+    const acting = all === null ? null : TO_ALL[all](deployment, random);
+    const [outcome] = await Promise.all([acting, ...doing]);
+    const gapToMs = (await leavesGap(outcome, deployment, before)) ? await listening : null;
+    await deployment.atRest();
+    const { losesWrites = null, slots = null } = outcome ?? {};
+    const gap = gapToMs === null ? null : { fromMs: fromMs - behindMs, toMs: gapToMs, slots };
+    return { what: nameOf(action), fromMs, toMs: Date.now(), gap, losesWrites };
+  } finally {
+    over.abort();
+    await listening?.catch(() => undefined);
+  }
 }
 
-/** When one of these is true for the first time; each is asked at its own pace. */
-async function first(questions: readonly (() => Promise<boolean>)[]): Promise<number> {
+/** Whether no replica has listened without a break. */
+async function leavesGap(
+  outcome: Outcome | null,
+  deployment: Deployment,
+  before: readonly Look[],
+): Promise<boolean> {
+  if (outcome?.hasGap !== 'perhaps') return outcome?.hasGap === 'certainly';
+  await deployment.atRest();
+  const after = await deployment.looks();
+  return after.every(({ gaps }, at) => gaps !== before[at]?.gaps);
+}
+
+/** When one of these is true for the first time; each is asked at its own pace. Null once the signal aborts. */
+async function first(
+  questions: readonly (() => Promise<boolean>)[],
+  over: AbortSignal,
+): Promise<number | null> {
   const untilMs = Date.now() + GAP_MS_MAX;
   let foundAtMs: number | null = null;
   const ask = async (question: () => Promise<boolean>) => {
-    while (foundAtMs === null && Date.now() < untilMs) {
+    while (foundAtMs === null && Date.now() < untilMs && !over.aborted) {
       if (await question()) foundAtMs ??= Date.now();
       else await sleep(LOOK_EVERY_MS);
     }
@@ -286,8 +338,9 @@ async function first(questions: readonly (() => Promise<boolean>)[]): Promise<nu
   await Promise.race(
     questions.map(async (question) => {
       await ask(question);
-      if (foundAtMs === null) throw new Error(`no replica listens anew within ${GAP_MS_MAX} ms`);
+      if (foundAtMs !== null || over.aborted) return;
+      throw new Error(`no replica listens anew within ${GAP_MS_MAX} ms`);
     }),
   );
-  return foundAtMs ?? untilMs;
+  return foundAtMs;
 }

@@ -1,16 +1,18 @@
 /**
- * Three replicas and a receiver. With a single Redis, each replica has its own proxies to it; with sentinels, it connects
- * to the servers that they name. All servers keep everything.
+ * Three replicas and a receiver. With a single Redis, or a cluster, each replica has its own proxies to each server; with
+ * sentinels, it connects to the servers that they name. All servers keep everything.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { request } from 'undici';
 import { type RunningRedis, startRedis } from '../../../scripts/lib/redis-server.mjs';
+import { ownKeyPrefix } from '../../../src/state/format.js';
 import { eventually } from '../eventually.js';
 import { valueIn } from '../relay-metrics.js';
 import { type RelayFile, RelayProcess, simpleFile } from '../relay-process.js';
 import { SentinelGroup } from '../sentinel.js';
 import { TcpProxy } from '../tcp-proxy.js';
 import { assertVerified, type ReceivedRequest, TestReceiver } from '../test-receiver.js';
+import { ChaosCluster } from './chaos-cluster.js';
 import type { Random } from './random.js';
 import type { Received } from './records.js';
 
@@ -32,6 +34,9 @@ const ANSWER_MS_MAX = 5_000;
 const REST_MS_MAX = 60_000;
 const CATCH_UP_MS_MAX = 5_000;
 
+/** So many events are processed within a fraction of a second. */
+const WAITING_MAX = 50;
+
 /** The state of a replica, from its own metrics and log. */
 export interface Look {
   readonly isReady: boolean;
@@ -43,13 +48,17 @@ export interface Look {
 
 const SILENT: Look = { isReady: false, isWatching: false, gaps: Number.NaN, queued: Number.NaN };
 
-export const TOPOLOGIES = ['single', 'sentinel'] as const;
-export type Topology = (typeof TOPOLOGIES)[number];
+export type Topology = 'single' | 'sentinel' | 'cluster';
+
+/** All keys of the state of a cluster are in its slot. */
+export const STATE_KEY = ownKeyPrefix('{expiry-relay}');
 
 export type Servers =
   | { readonly kind: 'single'; readonly redis: RunningRedis }
   /** A primary and two replicas. */
-  | { readonly kind: 'sentinel'; readonly group: SentinelGroup };
+  | { readonly kind: 'sentinel'; readonly group: SentinelGroup }
+  /** Three primaries with a replica each, which hold the keys and the state. */
+  | { readonly kind: 'cluster'; readonly cluster: ChaosCluster };
 
 async function startServers(topology: Topology, args: readonly string[]): Promise<Servers> {
   switch (topology) {
@@ -60,6 +69,8 @@ async function startServers(topology: Topology, args: readonly string[]): Promis
         kind: 'sentinel',
         group: await SentinelGroup.start({ replicas: 2, redisArgs: args }),
       };
+    case 'cluster':
+      return { kind: 'cluster', cluster: await ChaosCluster.start(args) };
   }
 }
 
@@ -82,9 +93,19 @@ export class Slot {
 
   /** Empty as yet. */
   static async open(name: string, servers: Servers): Promise<Slot> {
-    if (servers.kind === 'sentinel') return new Slot(name, [], []);
-    const { port } = servers.redis;
-    return new Slot(name, [await TcpProxy.start(port)], [await TcpProxy.start(port)]);
+    switch (servers.kind) {
+      case 'single': {
+        const { port } = servers.redis;
+        return new Slot(name, [await TcpProxy.start(port)], [await TcpProxy.start(port)]);
+      }
+      case 'sentinel':
+        return new Slot(name, [], []);
+      case 'cluster': {
+        const { nodes } = servers.cluster;
+        // The state is in the cluster as well.
+        return new Slot(name, await Promise.all(nodes.map(({ port }) => TcpProxy.start(port))), []);
+      }
+    }
   }
 
   /** The proxies to Redis; none with sentinels, which name the servers themselves. */
@@ -136,14 +157,14 @@ export class Deployment implements AsyncDisposable {
   readonly receiver: TestReceiver;
   readonly slots: readonly Slot[];
   readonly received: Received[] = [];
-  /** The port of the Redis that is the primary now. */
-  readonly portNow: () => number;
-  /** The port of the server to which the application writes; undefined: it is not connected. */
-  writerPort: () => number | undefined = () => undefined;
+  /** The port of the Redis that has a key now. */
+  readonly portOf: (key: string) => number;
+  /** Whether the application is connected to the server at a port. */
+  isWriterAt: (port: number) => boolean = () => false;
 
   private constructor(servers: Servers, receiver: TestReceiver, slots: readonly Slot[]) {
     this.servers = servers;
-    this.portNow = this.#followPrimary();
+    this.portOf = this.#followPrimary();
     this.receiver = receiver;
     this.slots = slots;
     process.on('exit', this.#endAll);
@@ -182,7 +203,11 @@ export class Deployment implements AsyncDisposable {
   }
 
   /** Asks the sentinels again and again, until the deployment ends. */
-  #followPrimary(): () => number {
+  #followPrimary(): (key: string) => number {
+    if (this.servers.kind === 'cluster') {
+      const { cluster } = this.servers;
+      return (key) => cluster.portOf(key);
+    }
     if (this.servers.kind === 'single') {
       const { port } = this.servers.redis;
       return () => port;
@@ -202,6 +227,18 @@ export class Deployment implements AsyncDisposable {
     return () => port;
   }
 
+  /** The received requests, with the deadlines that the application had given the keys. */
+  receivedAsGiven(): Received[] {
+    if (this.servers.kind !== 'cluster') return this.received;
+    const { cluster } = this.servers;
+    return this.received.map((one) => {
+      const { key, expiredAtMs } = one;
+      return expiredAtMs === null
+        ? one
+        : { ...one, expiredAtMs: cluster.givenDeadlineMs(key, expiredAtMs) };
+    });
+  }
+
   /** Starts a replica in a place whose last one has ended. */
   async fill(slot: Slot): Promise<void> {
     await slot.start(
@@ -218,9 +255,10 @@ export class Deployment implements AsyncDisposable {
     return Promise.all(this.slots.map((slot) => slot.look()));
   }
 
-  /** All are ready, and one watches; with sentinels, all replicas of Redis follow the primary. */
+  /** All are ready, and one watches; all replicas of Redis follow their primaries. */
   async atRest(): Promise<void> {
     if (this.servers.kind === 'sentinel') await this.servers.group.settled();
+    if (this.servers.kind === 'cluster') await this.servers.cluster.cluster.settled();
     let looks: Look[] = [];
     const isAtRest = async () => {
       looks = await this.looks();
@@ -234,12 +272,12 @@ export class Deployment implements AsyncDisposable {
     );
   }
 
-  /** Whether the one that watches soon has processed all that it has received. */
+  /** Whether the one that watches soon has processed nearly all that it has received. */
   async hasCaughtUp(): Promise<boolean> {
     const untilMs = Date.now() + CATCH_UP_MS_MAX;
     while (Date.now() < untilMs) {
       const looks = await this.looks();
-      if (looks.some(({ isWatching, queued }) => isWatching && queued === 0)) return true;
+      if (looks.some(({ isWatching, queued }) => isWatching && queued <= WAITING_MAX)) return true;
     }
     return false;
   }
@@ -270,8 +308,18 @@ export class Deployment implements AsyncDisposable {
       for (const way of ways) await way[Symbol.asyncDispose]();
     }
     await this.receiver[Symbol.asyncDispose]();
-    if (this.servers.kind === 'single') await this.servers.redis.stop();
-    else await this.servers.group[Symbol.asyncDispose]();
+    await endServers(this.servers);
+  }
+}
+
+function endServers(servers: Servers): PromiseLike<void> {
+  switch (servers.kind) {
+    case 'single':
+      return servers.redis.stop();
+    case 'sentinel':
+      return servers.group[Symbol.asyncDispose]();
+    case 'cluster':
+      return servers.cluster[Symbol.asyncDispose]();
   }
 }
 
@@ -282,6 +330,15 @@ const ACCEPTED = 204;
 /** The sections of the configuration that name the servers. */
 function sectionsOf(servers: Servers, { keysWay, stateWay }: Slot): RelayFile {
   if (servers.kind === 'sentinel') return { redis: { sentinel: servers.group.section } };
+  if (servers.kind === 'cluster') {
+    const places = servers.cluster.nodes.map(({ port }, at) => ({
+      announced: `127.0.0.1:${port}`,
+      reached: `127.0.0.1:${keysWay[at]?.port}`,
+    }));
+    const nodes = places.map(({ reached }) => reached);
+    const map = Object.fromEntries(places.map(({ announced, reached }) => [announced, reached]));
+    return { redis: { cluster: { nodes, address_map: map } } };
+  }
   const urlOf = ([way]: readonly TcpProxy[]) => `redis://127.0.0.1:${way?.port}`;
   return { redis: { url: urlOf(keysWay) }, state: { url: `${urlOf(stateWay)}/0` } };
 }

@@ -1,6 +1,6 @@
 /** The plan of a writer for a key. */
 import type { Random } from './random.js';
-import type { Ending, Held, Life, Span } from './records.js';
+import type { Command, Ending, Held, Life } from './records.js';
 
 /** The endings of a key, in percent. */
 export const FATES = {
@@ -41,7 +41,7 @@ export class WrittenLife implements Life {
     return (this.held.at(-1) ?? this.held[0]).deadlineMs;
   }
 
-  got(deadlineMs: number, since: Span): void {
+  got(deadlineMs: number, since: Command): void {
     this.held.push({ deadlineMs, since });
     this.#judge({ deadlineMs, since });
   }
@@ -51,7 +51,7 @@ export class WrittenLife implements Life {
     if (since.toMs >= deadlineMs) this.unknown();
   }
 
-  ended(kind: Exclude<Ending['kind'], 'expired' | 'unknown'>, at: Span): void {
+  ended(kind: Exclude<Ending['kind'], 'expired' | 'unknown'>, at: Command): void {
     this.ending = { kind, at };
   }
 

@@ -24,7 +24,12 @@ export class Standstills implements Disposable {
       const nowMs = Date.now();
       if (nowMs - lastMs >= STANDSTILL_MS_MIN) {
         const span = { fromMs: lastMs, toMs: nowMs + AFTERMATH_MS };
-        this.found.push({ what: 'the machine stood still', ...span, gap: span, losesWrites: null });
+        this.found.push({
+          what: 'the machine stood still',
+          ...span,
+          gap: { ...span, slots: null },
+          losesWrites: null,
+        });
       }
       lastMs = nowMs;
     }, LOOK_EVERY_MS);
@@ -69,7 +74,7 @@ export function stallsOf({ slots }: Deployment, made: readonly Disturbance[]): D
     .map((gap) => ({
       what: 'nobody listened, for no reason',
       ...gap,
-      gap,
+      gap: { ...gap, slots: null },
       losesWrites: null,
     }));
 }

@@ -1,6 +1,7 @@
 /** Compares the guarantees of the relay with the records. Pure. */
+import { isIn as isInSlots, slotOf } from '../../../src/redis/slots.js';
 import { assign, type Case, CLOCK_SLACK_MS, last } from './assign.js';
-import type { Disturbance, Life, Received, Records, Span } from './records.js';
+import type { Command, Disturbance, Gap, Life, Loss, Received, Records, Span } from './records.js';
 
 /**
  * What happens to a key just before a gap may not have been written down by the relay when it
@@ -70,7 +71,7 @@ export interface Verdict {
   readonly figures: Figures;
 }
 
-interface Gap extends Span {
+interface ReadGap extends Gap {
   /** The time at which the relay has read all keys that changed in the gap. */
   readonly readByMs: number;
 }
@@ -86,10 +87,12 @@ export function judge(records: Records): Verdict {
   const { received, disturbances, saysNewKeys, leftovers } = records;
   const lost = disturbances.flatMap(({ losesWrites }) => losesWrites ?? []);
   const { cases, strangers, misnamed } = assign(records);
-  const gaps = withReadBy(disturbances.flatMap(({ gap }) => gap ?? []));
+  const gapsOf = bySlot(disturbances.flatMap(({ gap }) => gap ?? []));
   const hiddenAfterMs = saysNewKeys ? 0 : READ_AFTER_GAP_MS;
   const findings = cases.map((one) =>
-    isUncertain(one.life, lost) ? NOTHING : judgeOne(one, gaps, lost, hiddenAfterMs),
+    isUncertain(one.life, lost)
+      ? NOTHING
+      : judgeOne(one, gapsOf(one.life.key), lost, hiddenAfterMs),
   );
   const violations = [
     ...strangers.map((one) => about('stranger', one)),
@@ -118,10 +121,23 @@ export function judge(records: Records): Verdict {
   return { violations, figures };
 }
 
+/** The gaps that concern a key. */
+function bySlot(gaps: readonly Gap[]): (key: string) => readonly ReadGap[] {
+  const found = new Map<number, readonly ReadGap[]>();
+  return (key) => {
+    const slot = slotOf(key);
+    const its =
+      found.get(slot) ??
+      withReadBy(gaps.filter(({ slots }) => slots === null || isInSlots(slots, slot)));
+    found.set(slot, its);
+    return its;
+  };
+}
+
 /** The next gap may begin before all keys are read: they are read after that one. */
-function withReadBy(spans: readonly Span[]): readonly Gap[] {
-  const gaps: Gap[] = [];
-  let next: Gap | null = null;
+function withReadBy(spans: readonly Gap[]): readonly ReadGap[] {
+  const gaps: ReadGap[] = [];
+  let next: ReadGap | null = null;
   for (const span of spans.toSorted((one, other) => other.fromMs - one.fromMs)) {
     const ownMs = span.toMs + AFTER_GAP_MS;
     next = { ...span, readByMs: next !== null && next.fromMs <= ownMs ? next.readByMs : ownMs };
@@ -139,10 +155,15 @@ function about(kind: Violation['kind'], one: Received): Violation {
 const NOTHING: Finding = { violations: [], isLostInGap: false, falseInGaps: 0 };
 
 /** Whether the promoted server may lack a command of this life. */
-function isUncertain({ held, ending, origin }: Life, lost: readonly Span[]): boolean {
+function isUncertain({ held, ending, origin }: Life, lost: readonly Loss[]): boolean {
   const commands = [...held.map(({ since }) => since), ...('at' in ending ? [ending.at] : [])];
-  const isOwn = commands.some((at) => lost.some((span) => overlap(span, at)));
+  const isOwn = commands.some((at) => lost.some((loss) => mayLack(loss, at)));
   return isOwn || (origin !== null && isUncertain(origin, lost));
+}
+
+function mayLack(loss: Loss, command: Command): boolean {
+  const isThere = loss.port === null || command.port === null || loss.port === command.port;
+  return isThere && overlap(loss, command);
 }
 
 /** Webhooks that came again after their completion was stored, and had reached every replica of Redis. */
@@ -165,8 +186,8 @@ function repeatedIn(
 
 function judgeOne(
   one: Case,
-  gaps: readonly Gap[],
-  lost: readonly Span[],
+  gaps: readonly ReadGap[],
+  lost: readonly Loss[],
   hiddenAfterMs: number,
 ): Finding {
   switch (one.life.ending.kind) {
@@ -185,8 +206,8 @@ function judgeOne(
  */
 function judgeExpired(
   one: Case,
-  gaps: readonly Gap[],
-  lost: readonly Span[],
+  gaps: readonly ReadGap[],
+  lost: readonly Loss[],
   hiddenAfterMs: number,
 ): Finding {
   const { life, next, received } = one;
@@ -226,7 +247,7 @@ function judgeExpired(
 }
 
 /** None, unless it went in a gap that lasted past its deadline. A key that is still there is read. */
-function judgeEnded(one: Case, gaps: readonly Gap[], lost: readonly Span[], at: Span): Finding {
+function judgeEnded(one: Case, gaps: readonly ReadGap[], lost: readonly Loss[], at: Span): Finding {
   const { life, received } = one;
   const isGone = /deleted|renamed|replaced/.test(life.ending.kind);
   const isUnseen = (deadlineMs: number) =>
@@ -245,14 +266,14 @@ function judgeEnded(one: Case, gaps: readonly Gap[], lost: readonly Span[], at: 
 }
 
 /** For what is one expiration: one id, and for one id the same bytes, unless the state lost its last writes between. */
-function oneIdEach(one: Case, received: readonly Received[], lost: readonly Span[]): Violation[] {
+function oneIdEach(one: Case, received: readonly Received[], lost: readonly Loss[]): Violation[] {
   const firsts = new Map<string, Received>();
   const changed: Received[] = [];
   for (const each of received) {
     const first = firsts.get(each.id) ?? each;
     firsts.set(each.id, first);
     const between = { fromMs: first.atMs, toMs: each.atMs };
-    const isBuiltAgain = lost.some((span) => overlap(span, between));
+    const isBuiltAgain = lost.some((loss) => loss.isOfState && overlap(loss, between));
     if (each.body !== first.body && !isBuiltAgain) changed.push(first, each);
   }
   return [

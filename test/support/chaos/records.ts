@@ -1,16 +1,24 @@
 /** Records of a chaos run, for the oracle. Times are milliseconds since 1970. */
 
-/** Between these two it happened. For a command: from its sending to its reply. */
+import type { SlotRange } from '../../../src/redis/slots.js';
+
+/** Between these two it happened. */
 export interface Span {
   readonly fromMs: number;
   readonly toMs: number;
+}
+
+/** A command: from its sending to its reply. */
+export interface Command extends Span {
+  /** The port of the server that replied; null: not known. */
+  readonly port: number | null;
 }
 
 /** A deadline that a key had. */
 export interface Held {
   readonly deadlineMs: number;
   /** When it was set. */
-  readonly since: Span;
+  readonly since: Command;
 }
 
 export type Ending =
@@ -19,7 +27,7 @@ export type Ending =
   /** `replaced`: another key was renamed to its name. */
   | {
       readonly kind: 'deleted' | 'persisted' | 'overwritten' | 'renamed' | 'replaced';
-      readonly at: Span;
+      readonly at: Command;
     }
   /** Redis was killed while a command was in progress: it may have been executed or not. */
   | { readonly kind: 'unknown' };
@@ -48,13 +56,26 @@ export interface Received {
   readonly acceptedAtMs: number | null;
 }
 
+/** A time in which no replica listened to the primary of some slots. */
+export interface Gap extends Span {
+  /** Null: all slots. */
+  readonly slots: readonly SlotRange[] | null;
+}
+
+/** Another server became the primary, and may lack what the former one had written in this time. */
+export interface Loss extends Span {
+  /** The port of the former primary; null: of whichever server it was. */
+  readonly port: number | null;
+  /** Whether the state may lack writes as well. */
+  readonly isOfState: boolean;
+}
+
 /** An action on the relays or Redis, until they have recovered. */
 export interface Disturbance extends Span {
   readonly what: string;
   /** When no replica listened: until one of them listens and watches again. */
-  readonly gap: Span | null;
-  /** Another server became the primary: what was written in this time may not have reached it. */
-  readonly losesWrites: Span | null;
+  readonly gap: Gap | null;
+  readonly losesWrites: Loss | null;
 }
 
 export interface Records {

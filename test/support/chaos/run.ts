@@ -35,9 +35,11 @@ export async function runChaos(options: ChaosOptions): Promise<Verdict> {
   const saysNewKeys = random.fork('new keys').chance(0.5);
   say(`chaos, ${topology}, seed ${seed}${saysNewKeys ? ', new keys are published' : ''}`);
   await using deployment = await Deployment.start(random.fork('receiver'), saysNewKeys, topology);
-  const { portNow } = deployment;
-  const writer = new Writer({ portNow, random: random.fork('writer'), keysPerS, lifeMsMax });
-  deployment.writerPort = () => writer.port;
+  const { portOf } = deployment;
+  const isCluster = topology === 'cluster';
+  const choices = random.fork('writer');
+  const writer = new Writer({ portOf, isCluster, random: choices, keysPerS, lifeMsMax });
+  deployment.isWriterAt = (port) => writer.isConnectedTo(port);
   using standstills = new Standstills();
   writer.start();
   const disturbances: Disturbance[] = [];
@@ -54,7 +56,7 @@ export async function runChaos(options: ChaosOptions): Promise<Verdict> {
     await writer.stop();
   }
   const leftovers = await untilRest(deployment, writer);
-  const { received } = deployment;
+  const received = deployment.receivedAsGiven();
   const stalls = [...standstills.found, ...stallsOf(deployment, disturbances)];
   for (const { what, fromMs, toMs } of stalls) say(`${what}: ${toMs - fromMs} ms`);
   const all = [...disturbances, ...stalls];

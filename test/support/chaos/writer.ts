@@ -1,6 +1,6 @@
 /**
  * An application that sets keys and changes them. It connects to Redis directly, and records
- * the replies of Redis: a reply shows whether the key still existed.
+ * the replies of Redis: a reply shows whether the key still existed. It follows the redirections of a cluster.
  */
 
 import type { Socket } from 'node:net';
@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { FATES, type Fate, lifeMsOf, momentOf, WrittenLife } from './life.js';
 import type { Random } from './random.js';
-import type { Span } from './records.js';
+import type { Command } from './records.js';
 
 const TICK_MS = 10;
 
@@ -19,9 +19,16 @@ const BURST_KEYS = 40;
 /** How often a key is reused. */
 const AGAIN_CHANCE = 0.3;
 
+/** Keys are spread over so many slots of a cluster: enough of them are in a slot that moves. */
+export const TAGS = 200;
+
+const REDIRECTIONS_MAX = 5;
+
 export interface WriterParts {
-  /** The port of the server to write to now, on 127.0.0.1. */
-  readonly portNow: () => number;
+  /** The port of the server that has a key now, on 127.0.0.1. */
+  readonly portOf: (key: string) => number;
+  /** Whether keys are on several servers; if not, the application leaves a server as soon as another one has them. */
+  readonly isCluster: boolean;
   readonly random: Random;
   readonly keysPerS: number;
   readonly lifeMsMax: number;
@@ -29,14 +36,15 @@ export interface WriterParts {
 
 /** The result of a command. `unsent`: it had no effect. */
 type Given<Value> =
-  | { readonly kind: 'replied'; readonly value: Value; readonly at: Span }
+  | { readonly kind: 'replied'; readonly value: Value; readonly at: Command }
   | { readonly kind: 'unsent' }
-  | { readonly kind: 'unknown'; readonly at: Span };
+  | { readonly kind: 'unknown'; readonly at: Command };
 
 export class Writer {
   readonly lives: WrittenLife[] = [];
   readonly #parts: WriterParts;
-  readonly #redis: Redis;
+  /** By port; only one if all keys are on one server. */
+  readonly #connections = new Map<number, Redis>();
   readonly #busy = new Set<Promise<void>>();
   readonly #steps: Record<Fate, (life: WrittenLife, random: Random) => Promise<void>>;
   #writing: Promise<void> = Promise.resolve();
@@ -45,19 +53,6 @@ export class Writer {
 
   constructor(parts: WriterParts) {
     this.#parts = parts;
-    this.#redis = new Redis({
-      host: '127.0.0.1',
-      port: parts.portNow(),
-      protocol: 2,
-      enableOfflineQueue: false,
-      // A command that was in progress is never repeated: the time of its effect would be unknown.
-      autoResendUnfulfilledCommands: false,
-      maxRetriesPerRequest: 0,
-      retryStrategy: () => 20,
-      // A server that hangs does not close its side.
-      disconnectTimeout: 100,
-    });
-    this.#redis.on('error', () => undefined);
     this.#steps = {
       expire: async () => undefined,
       delete: (life, random) => this.#delete(life, random),
@@ -72,10 +67,12 @@ export class Writer {
     };
   }
 
-  /** The port of the server to which it is connected; undefined: to none. */
-  get port(): number | undefined {
-    const { status, stream } = this.#redis;
-    return status === 'ready' ? (stream as Socket).remotePort : undefined;
+  /** Whether it is connected to the server at a port. */
+  isConnectedTo(port: number): boolean {
+    const all = [...this.#connections.values()];
+    return all.some(
+      ({ status, stream }) => status === 'ready' && (stream as Socket).remotePort === port,
+    );
   }
 
   start(): void {
@@ -87,7 +84,7 @@ export class Writer {
     this.#stopped = true;
     await this.#writing;
     while (this.#busy.size > 0) await Promise.all(this.#busy);
-    this.#redis.disconnect();
+    for (const redis of this.#connections.values()) redis.disconnect();
   }
 
   async #write(): Promise<void> {
@@ -95,7 +92,7 @@ export class Writer {
     const beganAtMs = performance.now();
     let due = 0;
     for (; !this.#stopped; await sleep(TICK_MS)) {
-      this.#follow();
+      if (!this.#parts.isCluster) this.#connectionTo(this.#parts.portOf(''));
       due = Math.max(due, ((performance.now() - beganAtMs) * keysPerS) / 1_000);
       for (let behind = due - this.#keys; behind >= 1; behind -= 1) {
         const its = random.fork(`key ${this.#keys}`);
@@ -108,12 +105,32 @@ export class Writer {
     }
   }
 
-  /** Like an application with Sentinel: connects to another server when that has become the primary. */
-  #follow(): void {
-    const port = this.#parts.portNow();
-    if (this.#redis.options.port === port) return;
-    this.#redis.options.port = port;
-    if (this.#redis.status !== 'reconnecting') this.#redis.disconnect(true);
+  /** Like an application with Sentinel, it has one connection, which follows the primary. */
+  #connectionTo(port: number): Redis {
+    const known = this.#connections.get(this.#parts.isCluster ? port : 0);
+    if (known === undefined) return this.#connect(port);
+    if (known.options.port === port) return known;
+    known.options.port = port;
+    if (known.status !== 'reconnecting') known.disconnect(true);
+    return known;
+  }
+
+  #connect(port: number): Redis {
+    const redis = new Redis({
+      host: '127.0.0.1',
+      port,
+      protocol: 2,
+      enableOfflineQueue: false,
+      // A command that was in progress is never repeated: the time of its effect would be unknown.
+      autoResendUnfulfilledCommands: false,
+      maxRetriesPerRequest: 0,
+      retryStrategy: () => 20,
+      // A server that hangs does not close its side.
+      disconnectTimeout: 100,
+    });
+    redis.on('error', () => undefined);
+    this.#connections.set(this.#parts.isCluster ? port : 0, redis);
+    return redis;
   }
 
   #keep(doing: Promise<void>): void {
@@ -125,13 +142,13 @@ export class Writer {
     const n = this.#keys;
     this.#keys += 1;
     const random = this.#parts.random.fork(`fate ${n}`);
-    const life = await this.#begin(`order:${n}`, deadlineMs);
+    const life = await this.#begin(`order:{${n % TAGS}}:${n}`, deadlineMs);
     if (life !== null) await this.#deal(life, random);
   }
 
   /** Null if the key was certainly not set, or if that is unknown. */
   async #begin(key: string, deadlineMs: number): Promise<WrittenLife | null> {
-    const given = await this.#give(() => this.#redis.set(key, 'x', 'PXAT', deadlineMs));
+    const given = await this.#give(key, (redis) => redis.set(key, 'x', 'PXAT', deadlineMs));
     return given.kind === 'unsent' ? null : this.#noted(given, key, deadlineMs);
   }
 
@@ -162,14 +179,13 @@ export class Writer {
 
   async #delete(life: WrittenLife, random: Random): Promise<void> {
     const { key } = life;
-    const redis = this.#redis;
-    const how = random.pick<() => Promise<unknown>>([
-      () => redis.del(key),
-      () => redis.unlink(key),
-      () => redis.getdel(key),
-      () => redis.pexpireat(key, Date.now() - 1_000),
+    const how = random.pick<(redis: Redis) => Promise<unknown>>([
+      (redis) => redis.del(key),
+      (redis) => redis.unlink(key),
+      (redis) => redis.getdel(key),
+      (redis) => redis.pexpireat(key, Date.now() - 1_000),
     ]);
-    this.#end(life, 'deleted', await this.#give(how));
+    this.#end(life, 'deleted', await this.#give(key, how));
   }
 
   /** A reply of 0 or nil means that the key had expired already. */
@@ -186,19 +202,18 @@ export class Writer {
 
   async #extend(life: WrittenLife, random: Random): Promise<void> {
     const { key } = life;
-    const redis = this.#redis;
     const deadlineMs = life.deadlineMs + random.between(300, this.#parts.lifeMsMax / 3);
-    const how = random.pick<() => Promise<unknown>>([
-      () => redis.pexpireat(key, deadlineMs),
-      () => redis.getex(key, 'PXAT', deadlineMs),
-      () => redis.set(key, 'y', 'PXAT', deadlineMs, 'XX'),
+    const how = random.pick<(redis: Redis) => Promise<unknown>>([
+      (redis) => redis.pexpireat(key, deadlineMs),
+      (redis) => redis.getex(key, 'PXAT', deadlineMs),
+      (redis) => redis.set(key, 'y', 'PXAT', deadlineMs, 'XX'),
     ]);
-    await this.#change(life, deadlineMs, await this.#give(how), random);
+    await this.#change(life, deadlineMs, await this.#give(key, how), random);
   }
 
   async #shorten(life: WrittenLife, random: Random): Promise<void> {
     const deadlineMs = Math.min(Date.now() + random.between(50, 500), life.deadlineMs - 1);
-    const given = await this.#give(() => this.#redis.pexpireat(life.key, deadlineMs));
+    const given = await this.#give(life.key, (redis) => redis.pexpireat(life.key, deadlineMs));
     await this.#change(life, deadlineMs, given, random);
   }
 
@@ -216,23 +231,23 @@ export class Writer {
 
   async #persist(life: WrittenLife, random: Random): Promise<void> {
     const { key } = life;
-    const how = random.pick<() => Promise<unknown>>([
-      () => this.#redis.persist(key),
-      () => this.#redis.getex(key, 'PERSIST'),
+    const how = random.pick<(redis: Redis) => Promise<unknown>>([
+      (redis) => redis.persist(key),
+      (redis) => redis.getex(key, 'PERSIST'),
     ]);
-    this.#end(life, 'persisted', await this.#give(how));
+    this.#end(life, 'persisted', await this.#give(key, how));
   }
 
   async #overwrite(life: WrittenLife): Promise<void> {
-    const given = await this.#give(() => this.#redis.set(life.key, 'z', 'XX'));
+    const given = await this.#give(life.key, (redis) => redis.set(life.key, 'z', 'XX'));
     this.#end(life, 'overwritten', given);
   }
 
   async #rename(life: WrittenLife, random: Random): Promise<void> {
     const key = `${life.key}:renamed`;
-    const given = await this.#give(async () => {
+    const given = await this.#give(life.key, async (redis) => {
       // Replies "no such key" when it has expired.
-      const replies = await this.#redis.multi().rename(life.key, key).exec();
+      const replies = await redis.multi().rename(life.key, key).exec();
       return replies?.[0]?.[0] === null;
     });
     await this.#renamed(life, key, given, random);
@@ -256,12 +271,8 @@ export class Writer {
     const other = await this.#begin(`${life.key}:other`, Date.now() + lifeMs);
     if (other === null) return;
     await sleep(random.between(0, 100));
-    const given = await this.#give(async () => {
-      const replies = await this.#redis
-        .multi()
-        .exists(other.key)
-        .rename(life.key, other.key)
-        .exec();
+    const given = await this.#give(life.key, async (redis) => {
+      const replies = await redis.multi().exists(other.key).rename(life.key, other.key).exec();
       return { hadOther: replies?.[0]?.[1] === 1, isRenamed: replies?.[1]?.[0] === null };
     });
     if (given.kind === 'replied') {
@@ -280,7 +291,7 @@ export class Writer {
     await sleep(Math.max(0, life.deadlineMs + afterMs - Date.now()));
     const deadlineMs = Date.now() + lifeMsOf(random, this.#parts.lifeMsMax);
     const { key } = life;
-    const given = await this.#give(() => this.#redis.set(key, 'x', 'PXAT', deadlineMs, 'GET'));
+    const given = await this.#give(key, (redis) => redis.set(key, 'x', 'PXAT', deadlineMs, 'GET'));
     if (given.kind === 'unsent') return;
     // Timers may be slightly early: then the key still exists.
     if (given.kind === 'replied' && given.value !== null) return life.got(deadlineMs, given.at);
@@ -290,7 +301,7 @@ export class Writer {
 
   async #deleteAndRecreate(life: WrittenLife, random: Random): Promise<void> {
     const { key } = life;
-    const given = await this.#give(() => this.#redis.del(key));
+    const given = await this.#give(key, (redis) => redis.del(key));
     if (!this.#end(life, 'deleted', given)) return;
     await sleep(random.between(0, 20));
     const deadlineMs = Date.now() + lifeMsOf(random, this.#parts.lifeMsMax);
@@ -299,15 +310,30 @@ export class Writer {
   }
 
   /** A refused command counts as unsent: Redis refuses commands while it loads its data. */
-  async #give<Value>(command: () => Promise<Value>): Promise<Given<Value>> {
-    if (this.#redis.status !== 'ready') return { kind: 'unsent' };
-    const fromMs = Date.now();
-    try {
-      const value = await command();
-      return { kind: 'replied', value, at: { fromMs, toMs: Date.now() } };
-    } catch (error) {
-      if (error instanceof Error && error.name === 'ReplyError') return { kind: 'unsent' };
-      return { kind: 'unknown', at: { fromMs, toMs: Date.now() } };
+  async #give<Value>(
+    key: string,
+    command: (redis: Redis) => Promise<Value>,
+  ): Promise<Given<Value>> {
+    let port = this.#parts.portOf(key);
+    let isAsked = false;
+    for (let redirections = 0; redirections < REDIRECTIONS_MAX; redirections += 1) {
+      const redis = this.#connectionTo(port);
+      if (redis.status !== 'ready') return { kind: 'unsent' };
+      const fromMs = Date.now();
+      try {
+        // Both are sent at once: no other command can come between them.
+        if (isAsked) redis.asking().catch(() => undefined);
+        const value = await command(redis);
+        return { kind: 'replied', value, at: { fromMs, toMs: Date.now(), port } };
+      } catch (error) {
+        const isReply = error instanceof Error && error.name === 'ReplyError';
+        if (!isReply) return { kind: 'unknown', at: { fromMs, toMs: Date.now(), port } };
+        const [, kind, to] = /^(MOVED|ASK) \d+ \S*:(\d+)$/.exec(error.message) ?? [];
+        if (to === undefined) return { kind: 'unsent' };
+        port = Number(to);
+        isAsked = kind === 'ASK';
+      }
     }
+    return { kind: 'unsent' };
   }
 }
