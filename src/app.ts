@@ -2,6 +2,7 @@
 import { setMaxListeners } from 'node:events';
 import { connectionsMax } from './admin/connections.js';
 import { type Check, startAdmin } from './admin/server.js';
+import type { LiveSettings } from './config/live-settings.js';
 import { createDnsLookup } from './delivery/dns.js';
 import { goneChecks } from './delivery/gone-endpoints.js';
 import { LiveEndpoint } from './delivery/live-endpoint.js';
@@ -45,7 +46,7 @@ const SLOW_START_MS = 1_000;
 const LOST_LINES_MAX = 10_000;
 
 export interface RelayParts {
-  readonly settings: Settings;
+  readonly settings: LiveSettings;
   /** The file that the settings came from; for the log. */
   readonly file: string;
   /** Where the log goes. */
@@ -75,8 +76,8 @@ interface Wiring extends RelayParts {
  */
 export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<Error | null> {
   const { settings, clock } = parts;
-  const metrics = new Metrics(settings);
-  const events = openEvents(parts, metrics);
+  const metrics = new Metrics(settings.current);
+  const events = openEvents({ ...parts, log: settings.current.log }, metrics);
   const lifecycle = new Lifecycle(clock, (name, error) => events.relay.cleanUpFailed(name, error));
   const grace = new AbortController();
   // Each endpoint listens to it.
@@ -88,13 +89,13 @@ export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<Er
     const graceOver = grace.signal;
     await start({ ...parts, metrics, events, lifecycle, serverClock, locators, stop, graceOver });
     await untilAborted(stop);
-    events.relay.stopping(String(stop.reason), settings.shutdown.graceMs);
+    events.relay.stopping(String(stop.reason), settings.current.shutdown.graceMs);
     return null;
   } catch (error) {
     events.relay.failed(error);
     return error as Error;
   } finally {
-    const cancelGrace = clock.after(settings.shutdown.graceMs, () => grace.abort());
+    const cancelGrace = clock.after(settings.current.shutdown.graceMs, () => grace.abort());
     await lifecycle.stop();
     cancelGrace();
   }
@@ -103,12 +104,12 @@ export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<Er
 /** Each part refers to those above it alone. They start in the order of dependence; what starts last stops first. */
 async function start(wiring: Wiring): Promise<void> {
   const { settings, metrics, events, serverClock, clock, chance } = wiring;
-  const { databases } = settings.redis;
-  const routing = new Routing(settings.routes, ...ownPrefixesOf(settings));
-  const topology = topologyOf(settings.redis, wiring.locators);
+  const { redis } = settings.current;
+  const routing = new Routing(() => settings.current.routes, ...ownPrefixesOf(settings.current));
+  const topology = topologyOf(redis, wiring.locators);
   const stores = createStores(wiring);
   const partition = new Partition({
-    databases,
+    databases: redis.databases,
     routing,
     stores,
     serverClock,
@@ -145,7 +146,8 @@ async function start(wiring: Wiring): Promise<void> {
 }
 
 async function openAdmin(wiring: Wiring, partChecks: () => readonly Check[]): Promise<void> {
-  const { settings, metrics, events, lifecycle, stop, file, clock } = wiring;
+  const { metrics, events, lifecycle, stop, file, clock } = wiring;
+  const settings = wiring.settings.current;
   const checks = (): Check[] => {
     const running: Check = { name: 'running', problem: stop.aborted ? 'shutting down' : null };
     return [...partChecks(), running];
@@ -178,18 +180,17 @@ function createEndpoints(
   outbox: Outbox,
 ): readonly RunningEndpoint[] {
   const lookup = createDnsLookup(clock);
-  const maxAgesMs = new Map(
-    settings.routes.flatMap(({ name, maxAgeMs }) => (maxAgeMs === null ? [] : [[name, maxAgeMs]])),
+  const maxAgesMs = settings.derive(
+    ({ routes }) => new Map(routes.map(({ name, maxAgeMs }) => [name, maxAgeMs])),
   );
-  return Array.from(settings.endpoints.values(), (endpoint) => {
+  return Array.from(settings.current.endpoints.values(), (endpoint) => {
     const live = new LiveEndpoint(endpoint, events.delivery, clock);
     const current = () => live.current;
     const worker = new Worker({
-      endpoint,
       current,
       sender: createSender(current, clock, lookup),
       outbox,
-      maxAgesMs,
+      maxAgeMs: (route: string) => maxAgesMs().get(route) ?? null,
       events: events.delivery,
       serverNowMs: () => serverClock.nowMs(),
       clock,
@@ -222,13 +223,13 @@ function startDelivery(
       await Promise.all(workers.map((worker) => worker.stop(graceOver)));
       events.delivery.flush();
     },
-    settings.shutdown.graceMs + BREAK_OFF_MS,
+    () => settings.current.shutdown.graceMs + BREAK_OFF_MS,
   );
 }
 
 function startPartition({ settings, lifecycle, graceOver }: Wiring, partition: Partition): void {
   partition.start();
-  const msMax = settings.shutdown.graceMs + BREAK_OFF_MS;
+  const msMax = () => settings.current.shutdown.graceMs + BREAK_OFF_MS;
   lifecycle.onStop('capture', () => partition.stop(graceOver), msMax);
   lifecycle.onStop('standby', () => partition.stopListening());
 }
@@ -255,7 +256,7 @@ function createListeners(wiring: Wiring, topology: Topology, partition: Partitio
     topology,
     follow,
     onUnknown: (error, retryInMs) =>
-      events.source.redisUnavailable(placeOf(wiring.settings.redis), error, retryInMs),
+      events.source.redisUnavailable(placeOf(wiring.settings.current.redis), error, retryInMs),
     clock,
     chance,
   });
@@ -268,10 +269,12 @@ function ownPrefixesOf({ redis, state: { prefix } }: Settings): readonly string[
 }
 
 function createListener(
-  { settings, events, clock, chance, locators }: Wiring,
+  wiring: Wiring,
   { locator, slots }: WatchedPrimary,
   serverClock: ServerClock,
 ): Listener {
+  const { events, clock, chance, locators } = wiring;
+  const settings = wiring.settings.current;
   const { kind, prefix } = settings.state;
   const ownPrefixIn = () => ownKeyPrefixIn(prefix, tagOf(slots.first ?? 0));
   const { redis } = settings;

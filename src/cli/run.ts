@@ -1,4 +1,5 @@
 import { runRelay } from '../app.js';
+import { LiveSettings } from '../config/live-settings.js';
 import { loadSettings } from '../config/load.js';
 import { systemChance, systemClock } from '../lib/clock.js';
 import type { LogFormat, LogLevel } from '../model/log-settings.js';
@@ -22,7 +23,14 @@ export const run: CommandAction<RunOptions> = async (context, options) => {
     log: { level: options.logLevel ?? level, format: options.logFormat ?? format },
   };
   const failure = await runRelay(
-    { settings, file, output: logOutput, reports, clock: systemClock, chance: systemChance },
+    {
+      settings: new LiveSettings(settings),
+      file,
+      output: logOutput,
+      reports,
+      clock: systemClock,
+      chance: systemChance,
+    },
     stop,
   );
   if (failure === null) return 0;

@@ -25,8 +25,8 @@ const NEVER = new AbortController().signal;
 setMaxListeners(0, NEVER);
 
 export interface WorkerParts extends Omit<AttemptParts, 'stop'> {
-  /** The maximum age of a webhook, in milliseconds, by route; none for the other routes. */
-  readonly maxAgesMs: ReadonlyMap<string, number>;
+  /** Returns the maximum age of a webhook of a route, in milliseconds; null for none. */
+  readonly maxAgeMs: (route: string) => number | null;
 }
 
 /**
@@ -35,10 +35,16 @@ export interface WorkerParts extends Omit<AttemptParts, 'stop'> {
  */
 type Life = 'delivering' | 'gone' | 'stopping';
 
+/** An attempt that has begun, as its breaker knows it. */
+interface Begun {
+  readonly breaker: Breaker;
+  readonly handle: number;
+}
+
 export class Worker {
   readonly #parts: WorkerParts & AttemptParts;
-  readonly #limiter: RateLimiter | null;
-  readonly #breaker: Breaker;
+  #limiter: RateLimiter | null;
+  #breaker: Breaker;
   #life: Life = 'delivering';
   /** Aborts any wait of the loop, which then computes again how many deliveries to claim. */
   #skipWait = new AbortController();
@@ -62,8 +68,8 @@ export class Worker {
     this.#parts = { ...parts, stop: this.#cancelAttempts.signal };
     // Each attempt in flight listens to this signal while the state Redis is unavailable.
     setMaxListeners(0, this.#cancelAttempts.signal);
-    const { endpoint, events, clock } = parts;
-    const { name, rateLimit, concurrency } = endpoint;
+    const { events, clock } = parts;
+    const { name, rateLimit, concurrency } = parts.current();
     this.#limiter = rateLimit === null ? null : new RateLimiter(rateLimit, clock);
     this.#breaker = new Breaker(concurrency);
     events.watchBreaker(name, () => this.#breaker.state(clock.monotonicMs()));
@@ -71,7 +77,7 @@ export class Worker {
 
   /** The endpoint's name. */
   get endpoint(): string {
-    return this.#parts.endpoint.name;
+    return this.#parts.current().name;
   }
 
   /** Whether the endpoint answered 410: the worker sends nothing more. */
@@ -85,9 +91,9 @@ export class Worker {
 
   /** Resolves when no due delivery can be attempted any more, or when the signal aborts. */
   async drained(signal: AbortSignal): Promise<void> {
-    const { outbox, endpoint, clock } = this.#parts;
+    const { outbox, clock } = this.#parts;
     while (!signal.aborted) {
-      const { oldestDueForMs, throttledForMs } = await outbox.depth(endpoint.name);
+      const { oldestDueForMs, throttledForMs } = await outbox.depth(this.endpoint);
       const isOpen = this.#breaker.state(clock.monotonicMs()) === 'open';
       const idle = oldestDueForMs === null || throttledForMs > 0 || isOpen;
       if (idle && this.#inFlight + this.#settling === 0) return;
@@ -115,14 +121,14 @@ export class Worker {
   }
 
   async #run(): Promise<void> {
-    const { events, endpoint, clock } = this.#parts;
+    const { events, clock } = this.#parts;
     while (this.#life !== 'stopping') {
       this.#skipWait = new AbortController();
       const { signal } = this.#skipWait;
       try {
         await this.#step(signal);
       } catch (error) {
-        events.outboxFailed(endpoint.name, error);
+        events.outboxFailed(this.endpoint, error);
         await clock.sleep(OUTBOX_RETRY_MS, signal);
       }
     }
@@ -130,16 +136,16 @@ export class Worker {
 
   /** Claims as many deliveries as may be attempted now and starts their attempts; waits if there are none. */
   async #step(signal: AbortSignal): Promise<void> {
-    const { endpoint, outbox, clock } = this.#parts;
+    const { outbox, clock } = this.#parts;
     const { count, inMs } = this.#capacity(clock.monotonicMs());
     if (count === 0) return this.#changed.wait(clock, inMs, signal);
-    const claims = await outbox.claim(endpoint.name, count, signal);
+    const claims = await outbox.claim(this.endpoint, count, signal);
     for (const claimed of claims) this.#begin(claimed);
   }
 
   /** The smallest of all limits. Dead-lettering obeys concurrency alone. */
   #capacity(nowMs: number): Capacity {
-    const { concurrency } = this.#parts.endpoint;
+    const { concurrency } = this.#parts.current();
     const inFlight = this.#inFlight;
     const limits: Capacity[] = [
       { count: concurrency - inFlight, inMs: null },
@@ -160,7 +166,8 @@ export class Worker {
 
   #begin(claimed: Claimed): void {
     this.#inFlight += 1;
-    const begun = this.#breaker.begin();
+    const breaker = this.#breaker;
+    const begun = { breaker, handle: breaker.begin() };
     const reason = this.#deadReason(claimed);
     if (reason !== null) return this.#freeAfter(this.#deadLetter(claimed, reason), begun);
     this.#limiter?.take(1);
@@ -188,23 +195,23 @@ export class Worker {
   }
 
   /** Frees the place of an attempt. */
-  #free(begun: number): void {
+  #free({ breaker, handle }: Begun): void {
     this.#inFlight -= 1;
-    this.#breaker.end(begun);
+    breaker.end(handle);
     this.#changed.notifyAll();
   }
 
   /** Keeps the place until the end of the claim is stored, so that no attempt precedes a wait that it asks for. */
-  #freeAfter(stored: Promise<void>, begun: number): void {
+  #freeAfter(stored: Promise<void>, begun: Begun): void {
     void stored.then(() => this.#free(begun));
   }
 
   /** Why no attempt is made; null: one is. A dead letter that was replayed is attempted at any age. */
   #deadReason({ delivery, isReplay }: Claimed): 'gone' | 'too_old' | null {
     if (this.#life === 'gone') return 'gone';
-    const { maxAgesMs, serverNowMs } = this.#parts;
-    const maxAgeMs = maxAgesMs.get(delivery.route);
-    if (maxAgeMs === undefined || isReplay) return null;
+    const { serverNowMs } = this.#parts;
+    const maxAgeMs = this.#parts.maxAgeMs(delivery.route);
+    if (maxAgeMs === null || isReplay) return null;
     const ageMs = serverNowMs() - (delivery.expiredAtMs ?? delivery.detectedAtMs);
     return ageMs > maxAgeMs ? 'too_old' : null;
   }
@@ -220,27 +227,27 @@ export class Worker {
   }
 
   /** Applies an outcome to the whole endpoint: a 410 ends it, and the breaker counts the outcome. */
-  #judge(begun: number, outcome: Outcome): void {
-    const { events, endpoint, clock } = this.#parts;
+  #judge({ breaker, handle }: Begun, outcome: Outcome): void {
+    const { events, clock } = this.#parts;
     const isGone = outcome.kind === 'rejected' && outcome.status === STATUS_GONE;
     if (isGone && this.#life === 'delivering') {
-      events.endpointGone(endpoint.name);
+      events.endpointGone(this.endpoint);
       this.#life = 'gone';
       this.#skipWait.abort();
     }
-    const change = this.#breaker.record(begun, outcome, clock.monotonicMs());
-    if (change === null) return;
-    events.breakerChanged(endpoint.name, change);
+    const change = breaker.record(handle, outcome, clock.monotonicMs());
+    if (change === null || breaker !== this.#breaker) return;
+    events.breakerChanged(this.endpoint, change);
     // A claim in progress may ask for more deliveries than may start now.
     if (change.kind !== 'closed') this.#skipWait.abort();
   }
 
   /** How long to throttle the endpoint. Dead-lettering ignores throttling. */
   #retryAfterMs(outcome: Outcome): number {
-    const { events, endpoint } = this.#parts;
+    const { events } = this.#parts;
     const retryAfterMs = outcome.kind === 'rejected' ? (outcome.retryAfterMs ?? 0) : 0;
     if (retryAfterMs === 0 || this.#life === 'gone') return 0;
-    events.endpointThrottled(endpoint.name, retryAfterMs);
+    events.endpointThrottled(this.endpoint, retryAfterMs);
     return retryAfterMs;
   }
 

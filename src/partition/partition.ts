@@ -80,7 +80,7 @@ export class Partition {
     const deadlines = stores.openDeadlines((keys: readonly KeyInDatabase[]) => intake.reread(keys));
     const tracker = new Tracker(deadlines);
     const values = new ValueKeeper({
-      routes: routing.routes,
+      routing,
       values: stores.values,
       events: events.values,
       clock,

@@ -46,19 +46,19 @@ export function createEvents(log: Logger, metrics: Metrics, clock: Clock): Event
 /** Opens the log, and connects it to the reports of lost lines and of the process. */
 export function openEvents(
   parts: {
-    readonly settings: Settings;
+    readonly log: Settings['log'];
     readonly output: BufferedOutput;
     readonly reports: ProcessReports;
     readonly clock: Clock;
   },
   metrics: Metrics,
 ): Events {
-  const { settings, output, reports, clock } = parts;
+  const { output, reports, clock } = parts;
   const lostLines = {
     onLost: (lines: number) => metrics.logLinesDropped.inc(lines),
     onRegained: (lines: number, reason: string) => events.relay.logLinesLost(lines, reason),
   };
-  const log = createLog(settings.log, output, lostLines, clock);
+  const log = createLog(parts.log, output, lostLines, clock);
   const events = createEvents(log, metrics, clock);
   reports.listen((report) => events.relay.processReported(report));
   return events;

@@ -32,13 +32,12 @@ function aWorker(
   const metrics = new Metrics({ endpoints: new Map([[endpoint.name, endpoint]]), routes: [] });
   const events = new DeliveryEvents(log, metrics, clock);
   const serverNowMs = () => clock.nowMs();
-  const current = () => endpoint;
+  const live = { endpoint };
   const parts = {
-    endpoint,
-    current,
+    current: () => live.endpoint,
     sender,
     outbox,
-    maxAgesMs,
+    maxAgeMs: (route: string) => maxAgesMs.get(route) ?? null,
     events,
     serverNowMs,
     clock,

@@ -3,6 +3,7 @@ import { Writable } from 'node:stream';
 import { request } from 'undici';
 import { stringify } from 'yaml';
 import { runRelay } from '../../src/app.js';
+import { LiveSettings } from '../../src/config/live-settings.js';
 import { loadSettings } from '../../src/config/load.js';
 import { type Clock, systemChance, systemClock } from '../../src/lib/clock.js';
 import { BufferedOutput } from '../../src/telemetry/buffered-output.js';
@@ -55,7 +56,15 @@ export class RelayHere extends ObservedRelay implements AsyncDisposable {
     });
     const output = new BufferedOutput(stdout);
     const reports = new ProcessReports();
-    const parts = { settings, file: 'relay.yaml', output, reports, clock, chance: systemChance };
+    const live = new LiveSettings(settings);
+    const parts = {
+      settings: live,
+      file: 'relay.yaml',
+      output,
+      reports,
+      clock,
+      chance: systemChance,
+    };
     this.#over = runRelay(parts, this.#stop.signal);
   }
 

@@ -59,13 +59,18 @@ function aKeeper(routes: readonly Route[] = ROUTES) {
     stale: (error: string) => void happened.push(`stale ${error}`),
     omitted: (name: string, why: string) => void happened.push(`${name} ${why}`),
   };
-  return { keeper: new ValueKeeper({ routes, values, events, clock }), values, clock, happened };
+  return {
+    keeper: new ValueKeeper({ routing: { routes }, values, events, clock }),
+    values,
+    clock,
+    happened,
+  };
 }
 
 const read = (deadline: Deadline) => ({ ...deadline, ttl: 'volatile' as const, readAtMs: NOW_MS });
 const expired = (key: string, expiredAtMs: number | null = NOW_MS + 5) => {
   const expiration = anExpiration({ key: Buffer.from(key), expiredAtMs });
-  return { expiration, routes: new Routing(ROUTES, 'relay:').routesOf(expiration.key) };
+  return { expiration, routes: new Routing(() => ROUTES, 'relay:').routesOf(expiration.key) };
 };
 
 describe('a keeper of values', () => {

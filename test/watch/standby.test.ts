@@ -31,6 +31,8 @@ class GivenLease implements Lease {
     this.#did = did;
   }
 
+  reconfigure(): void {}
+
   give(): void {
     this.#terms += 1;
     this.token = `token ${this.#terms}`;
