@@ -57,6 +57,8 @@ export interface Stores extends PartitionStores {
   readonly checks: () => readonly Check[];
   /** Seeks the lease, and begins the maintenance; a stop ends both. */
   readonly start: () => void;
+  /** Publishes this replica's configuration, which a reload has changed. */
+  readonly reconfigure: () => void;
   /**
    * Resolves when it can be used for the keys that are watched, or at a stop; rejects when waiting cannot
    * help.
@@ -81,6 +83,7 @@ export function createStores(parts: StoresParts): Stores {
         openDeadlines: () => deadlines,
         checks: () => [],
         start: () => undefined,
+        reconfigure: () => undefined,
         usable: async () => undefined,
       };
     }
@@ -177,6 +180,10 @@ function createRedisStores(
         part.start();
         lifecycle.onStop(name, () => part.stop());
       }
+    },
+    reconfigure: () => {
+      lease.reconfigure();
+      presence.announce();
     },
     usable: async () => {
       await Promise.all([state.ready(stop), Promise.race([server.first(), untilAborted(stop)])]);

@@ -1,6 +1,5 @@
 import { runRelay } from '../app.js';
-import { LiveSettings } from '../config/live-settings.js';
-import { loadSettings } from '../config/load.js';
+import { SettingsSource } from '../config/settings-source.js';
 import { systemChance, systemClock } from '../lib/clock.js';
 import type { LogFormat, LogLevel } from '../model/log-settings.js';
 import type { CommandAction, FileOption } from './context.js';
@@ -14,18 +13,18 @@ export interface RunOptions extends FileOption {
 
 /** Runs the relay until it is stopped. */
 export const run: CommandAction<RunOptions> = async (context, options) => {
-  const { env, cwd, logOutput, reports, stop } = context;
-  const loaded = await loadSettings({ file: options.config, env, cwd });
-  const { file } = loaded;
-  const { level, format } = loaded.settings.log;
-  const settings = {
-    ...loaded.settings,
-    log: { level: options.logLevel ?? level, format: options.logFormat ?? format },
-  };
+  const { env, cwd, logOutput, reports, stop, hangups } = context;
+  const source = new SettingsSource({ file: options.config, env, cwd }, (settings) => {
+    const { level, format } = settings.log;
+    const log = { level: options.logLevel ?? level, format: options.logFormat ?? format };
+    return { ...settings, log };
+  });
+  const loaded = await source.load();
   const failure = await runRelay(
     {
-      settings: new LiveSettings(settings),
-      file,
+      loaded,
+      read: () => source.read(),
+      hangups,
       output: logOutput,
       reports,
       clock: systemClock,
@@ -37,6 +36,6 @@ export const run: CommandAction<RunOptions> = async (context, options) => {
   // The log holds the reason, unless it is silent or cannot be written.
   logOutput.flush();
   await systemClock.turn();
-  if (logOutput.isFailing || settings.log.level === 'silent') throw failure;
+  if (logOutput.isFailing || loaded.settings.log.level === 'silent') throw failure;
   return 1;
 };

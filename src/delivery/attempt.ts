@@ -100,6 +100,11 @@ export function settle(
   }, parts);
 }
 
+/** Forgets in the outbox that the endpoint has answered 410. */
+export function forgetGone(endpoint: string, parts: AttemptParts): Promise<void> {
+  return retryUntilStored(() => parts.outbox.forgetGone(endpoint), parts);
+}
+
 /** Repeats an outbox call until it succeeds or the relay stops, so that an outcome is not lost. */
 async function retryUntilStored(
   call: () => Promise<void>,

@@ -4,10 +4,13 @@
  */
 import { setMaxListeners } from 'node:events';
 import { Condition } from '../lib/condition.js';
-import type { Outcome } from '../model/vocabulary.js';
+import { isSameValue } from '../lib/same-value.js';
+import type { Endpoint } from '../model/endpoint.js';
+import type { DeadReason, Outcome } from '../model/vocabulary.js';
 import type { Claimed } from '../outbox/outbox.js';
-import { type AttemptParts, attempt, release, settle, settleDone } from './attempt.js';
+import { type AttemptParts, attempt, forgetGone, release, settle, settleDone } from './attempt.js';
 import { Breaker, type Capacity } from './breaker.js';
+import { isSameExceptCredentials } from './endpoint-changes.js';
 import { RateLimiter } from './rate-limiter.js';
 import { STATUS_GONE } from './retry-policy.js';
 
@@ -60,6 +63,8 @@ export class Worker {
   readonly #accepted: Claimed[] = [];
   /** Claims of prevented attempts that are being released. */
   #releasing = 0;
+  /** Resolves when the dead letters are stored that were made because of a 410. */
+  #goneStored: Promise<unknown> = Promise.resolve();
   /** How many attempts this machine could make when one was prevented, and until when that limit applies. */
   #scarcity = { places: 0, untilMs: Number.NEGATIVE_INFINITY };
   #loop: Promise<void> = Promise.resolve();
@@ -87,6 +92,40 @@ export class Worker {
 
   start(): void {
     this.#loop = this.#run();
+  }
+
+  /**
+   * Follows a change of the endpoint, whose current version `current` returns by now. `before`: the version before it.
+   * New credentials alone leave the breaker and the rate as they are.
+   */
+  update(before: Endpoint): void {
+    const { current, clock, events } = this.#parts;
+    const { rateLimit, concurrency, name } = current();
+    if (!isSameExceptCredentials(before, current())) {
+      this.#breaker = new Breaker(concurrency);
+      events.breakerReset(name);
+      if (!isSameValue(before.rateLimit, rateLimit)) {
+        this.#limiter = rateLimit === null ? null : new RateLimiter(rateLimit, clock);
+      }
+    }
+    this.retryGone();
+    this.#skipWait.abort();
+  }
+
+  /** Delivers again if the endpoint has answered 410. */
+  retryGone(): void {
+    if (this.#life !== 'gone') return;
+    this.#life = 'delivering';
+    this.#parts.events.endpointRetried(this.endpoint);
+    this.#skipWait.abort();
+    void this.#forgetGone();
+  }
+
+  /** Lets dead letters of the endpoint be replayed, once all that were made because of the 410 are stored. */
+  async #forgetGone(): Promise<void> {
+    await this.#goneStored;
+    if (this.#life === 'gone') return;
+    await forgetGone(this.endpoint, this.#parts);
   }
 
   /** Resolves when no due delivery can be attempted any more, or when the signal aborts. */
@@ -177,7 +216,9 @@ export class Worker {
       this.#judge(begun, outcome);
       if (disposition.kind !== 'done') {
         const retryAfterMs = this.#retryAfterMs(outcome);
-        return this.#freeAfter(settle(claimed, disposition, retryAfterMs, this.#parts), begun);
+        const stored = settle(claimed, disposition, retryAfterMs, this.#parts);
+        if (disposition.kind === 'dead') this.#noteDead(disposition.reason, stored);
+        return this.#freeAfter(stored, begun);
       }
       this.#settling += 1;
       if (this.#accepted.push(claimed) === 1) void this.#settleAccepted();
@@ -223,7 +264,13 @@ export class Worker {
     else events.deadTooOld(claimed.delivery);
     const unattempted = { ...claimed, attempt: claimed.attempt - 1 };
     const dead = { kind: 'dead', reason, lastOutcome: null, failure: null } as const;
-    return settle(unattempted, dead, 0, this.#parts);
+    const stored = settle(unattempted, dead, 0, this.#parts);
+    this.#noteDead(reason, stored);
+    return stored;
+  }
+
+  #noteDead(reason: DeadReason, stored: Promise<void>): void {
+    if (reason === 'gone') this.#goneStored = Promise.all([this.#goneStored, stored]);
   }
 
   /** Applies an outcome to the whole endpoint: a 410 ends it, and the breaker counts the outcome. */

@@ -194,6 +194,9 @@ export class MemoryOutbox implements Outbox {
     queue.condition.notifyAll();
   }
 
+  /** Nothing else can replay dead letters in memory. */
+  async forgetGone(): Promise<void> {}
+
   async depth(endpoint: string): Promise<Depth> {
     const queue = this.#queue(endpoint);
     const nowMs = this.#clock.monotonicMs();

@@ -79,6 +79,11 @@ export class Presence {
     this.#reclaims.start(HEARTBEAT_EVERY_MS);
   }
 
+  /** Registers the endpoints of a reloaded configuration; the next heartbeat makes up for a failure. */
+  announce(): void {
+    void this.#parts.state.pass('presence', () => this.heartbeat());
+  }
+
   /** Deregisters the replica: its remaining claims are ready for the others at once. */
   async stop(): Promise<void> {
     const { state, replica } = this.#parts;

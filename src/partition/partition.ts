@@ -187,6 +187,11 @@ export class Partition {
     for (const owner of this.#watchParts.owners.all) if (owner.slots === slots) owner.sweepNow();
   }
 
+  /** Requests an immediate sweep of all keys: the routes have changed. */
+  reroute(): void {
+    for (const owner of this.#watchParts.owners.all) owner.sweepNow();
+  }
+
   /** Ends the current term, and begins no other. */
   stopListening(): Promise<void> {
     return this.#standby.stop();

@@ -4,6 +4,7 @@ import type { Clock } from '../lib/clock.js';
 import { placeText } from '../lib/http-server.js';
 import type { Endpoint } from '../model/endpoint.js';
 import { messageOf } from '../model/errors.js';
+import type { LogLevel } from '../model/log-settings.js';
 import type { ListenAddress, Settings, StateSettings } from '../model/vocabulary.js';
 import { addressOf } from '../redis/client.js';
 import { publicKeysOf } from '../signing/sign.js';
@@ -34,7 +35,12 @@ export class RelayEvents {
       'starting expiry-relay',
     );
     if (settings.state.kind === 'memory') this.#stateInMemory();
-    for (const endpoint of endpoints.values()) this.#signing(endpoint);
+    for (const endpoint of endpoints.values()) this.signing(endpoint);
+  }
+
+  /** Sets the minimum level of log lines. */
+  setLevel(level: LogLevel): void {
+    this.#log.level = level;
   }
 
   /** The relay listens to Redis, and the state can be used. */
@@ -58,7 +64,8 @@ export class RelayEvents {
     );
   }
 
-  #signing({ name: endpoint, secrets }: Endpoint): void {
+  /** How webhooks to the endpoint are signed, if operators must know. */
+  signing({ name: endpoint, secrets }: Endpoint): void {
     if (secrets.length === 0) {
       const line = { event: 'endpoint_unsigned', endpoint };
       this.#log.warn(

@@ -30,7 +30,6 @@ export function anEndpoint(given: Partial<Endpoint> = {}): Endpoint {
     proxy: null,
     accept: new Set<number>(),
     allowLinkLocal: false,
-    files: null,
     ...given,
   };
 }
