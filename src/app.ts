@@ -1,5 +1,6 @@
 /** The relay, wired. */
 import { setMaxListeners } from 'node:events';
+import { isClosed } from './admin/access.js';
 import { connectionsMax } from './admin/connections.js';
 import { type Check, startAdmin } from './admin/server.js';
 import { LiveSettings } from './config/live-settings.js';
@@ -15,6 +16,7 @@ import { type Chance, type Clock, untilAborted } from './lib/clock.js';
 import type { Hangups } from './lib/hangups.js';
 import { Lifecycle } from './lib/lifecycle.js';
 import { VERSION } from './lib/version.js';
+import type { ReloadResult } from './model/reload.js';
 import type { Settings } from './model/vocabulary.js';
 import type { Outbox } from './outbox/outbox.js';
 import { Partition } from './partition/partition.js';
@@ -141,7 +143,7 @@ async function start(wiring: Wiring): Promise<void> {
     if (changes.haveRoutes) partition.reroute();
   });
   // First, and closed last: probes are answered while others start and stop.
-  await openAdmin(wiring, checks);
+  await openAdmin(wiring, checks, () => reloader.reload('api'));
   metrics.watchProcess(VERSION);
   metrics.watchPrimaries(() => listeners.coverage);
   metrics.watchOutbox((endpoint) => stores.outbox.depth(endpoint));
@@ -197,7 +199,11 @@ async function warnOfFewOpenFiles({ endpoints }: Settings, events: Events): Prom
   if (few !== null) events.relay.fewOpenFiles(few.text, few.advice);
 }
 
-async function openAdmin(wiring: Wiring, partChecks: () => readonly Check[]): Promise<void> {
+async function openAdmin(
+  wiring: Wiring,
+  partChecks: () => readonly Check[],
+  reload: () => Promise<ReloadResult>,
+): Promise<void> {
   const { metrics, events, lifecycle, stop, loaded, clock } = wiring;
   const settings = wiring.settings.current;
   const checks = (): Check[] => {
@@ -208,6 +214,8 @@ async function openAdmin(wiring: Wiring, partChecks: () => readonly Check[]): Pr
   const admin = await startAdmin({
     listen: settings.admin.listen,
     checks,
+    page: () => wiring.settings.current.admin.page,
+    reload,
     metrics: () => metrics.text(clock.turn),
     metricsType: metrics.contentType,
     clock,
@@ -217,6 +225,8 @@ async function openAdmin(wiring: Wiring, partChecks: () => readonly Check[]): Pr
   });
   lifecycle.onStop('admin', () => admin.close());
   events.relay.starting(VERSION, loaded.file, settings, admin.address);
+  const { page } = settings.admin;
+  if (page.enabled && isClosed(page, admin.address)) events.relay.apiClosed();
   await warnOfFewOpenFiles(settings, events);
 }
 

@@ -30,8 +30,11 @@ export function decideReload(before: Version, after: Version): Decision {
   return { kind: 'apply', settings, changes: changesBetween(before.settings, settings) };
 }
 
-/** The keys of `state` that may change. */
-const FREE_KEYS_OF_STATE: ReadonlySet<string> = new Set(['dead_letters', 'unknown_endpoint_grace']);
+/** Whether a key, such as `redis.url`, cannot be changed while the relay runs. */
+export function needsRestart(key: string): boolean {
+  if (/^state\.(dead_letters|unknown_endpoint_grace)\b/.test(key)) return false;
+  return /^(redis|state|admin|log\.format)\b/.test(key);
+}
 
 /**
  * The keys that differ, and are fixed until a restart. The contents of files for a login do not count: these files are
@@ -41,13 +44,10 @@ function fixedKeys(before: Version, after: Version): readonly string[] {
   const [from, to] = [sectionsOf(before), sectionsOf(after)];
   const keysOf = (section: 'redis' | 'state' | 'admin') =>
     differingKeys(from[section], to[section]).map((key) => `${section}.${key}`);
-  const ofState = keysOf('state').filter(
-    (key) => !FREE_KEYS_OF_STATE.has(key.replace('state.', '')),
-  );
   // An option of the command line applies instead of the file.
   const isSameFormat = before.settings.log.format === after.settings.log.format;
   const ofLog = isSameFormat ? [] : ['log.format'];
-  return [...keysOf('redis'), ...ofState, ...keysOf('admin'), ...ofLog];
+  return [...keysOf('redis'), ...keysOf('state'), ...keysOf('admin'), ...ofLog].filter(needsRestart);
 }
 
 /** The databases may follow from the URL. */
@@ -103,6 +103,7 @@ function changesBetween(before: Settings, after: Settings): Changes {
       ...stateKeys(before.state, after.state),
       ...differing.map((name) => `endpoints.${name}`),
       ...routeKeys(before, after),
+      ...(isSameValue(before.admin, after.admin) ? [] : ['admin.page.password_file']),
       ...(before.log.level === after.log.level ? [] : ['log.level']),
       ...(before.shutdown.graceMs === after.shutdown.graceMs ? [] : ['shutdown.grace']),
     ],

@@ -10,7 +10,8 @@ import { haveOtherCredentials } from '../delivery/endpoint-changes.js';
 import type { Clock } from '../lib/clock.js';
 import { PeriodicLoop } from '../lib/periodic-loop.js';
 import type { Endpoint } from '../model/endpoint.js';
-import type { ReloadEvents, ReloadTrigger } from '../telemetry/reload-events.js';
+import type { ReloadResult, ReloadTrigger } from '../model/reload.js';
+import type { ReloadEvents } from '../telemetry/reload-events.js';
 import { areSame, type FileVersions, NO_REGULAR_FILE, versionsOf } from './file-versions.js';
 import type { LiveSettings } from './live-settings.js';
 import type { Loaded } from './load.js';
@@ -22,13 +23,6 @@ import type { Reading } from './settings-source.js';
  * a program may be writing it. Kubernetes takes up to a minute to update a mounted volume.
  */
 export const COMPARE_EVERY_MS = 2_000;
-
-export type ReloadResult =
-  /** `keys`: what differs, as in `Changes`. */
-  | { readonly kind: 'applied'; readonly keys: readonly string[] }
-  /** `mistakes`: one line each. */
-  | { readonly kind: 'invalid'; readonly mistakes: readonly string[] }
-  | { readonly kind: 'restart_required'; readonly keys: readonly string[] };
 
 export interface ReloaderParts {
   readonly settings: LiveSettings;

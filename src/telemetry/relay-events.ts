@@ -53,6 +53,15 @@ export class RelayEvents {
     this.#log.warn({ event: 'few_open_files' }, `open files: ${found}; ${advice}`);
   }
 
+  /** Other machines can reach the admin port, and its API has no credentials. */
+  apiClosed(): void {
+    this.#log.warn(
+      { event: 'api_closed' },
+      'the API of the admin port is closed (403): other machines can reach the port, and the API has no credentials. Set ' +
+        'admin.page.username and admin.page.password_file, or admin.page.enabled: false',
+    );
+  }
+
   /** The admin port could not accept a connection. */
   connectionNotAccepted(error: Error): void {
     this.#seldom.log('not accepted', () =>

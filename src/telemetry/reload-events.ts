@@ -2,11 +2,9 @@
 import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.js';
 import type { Endpoint } from '../model/endpoint.js';
+import type { ReloadTrigger } from '../model/reload.js';
 import { publicKeysOf } from '../signing/sign.js';
 import type { Metrics } from './metrics.js';
-
-/** What caused a reload: SIGHUP, the API, or a file that has changed. */
-export type ReloadTrigger = 'signal' | 'api' | 'file';
 
 export class ReloadEvents {
   readonly #log: Logger;

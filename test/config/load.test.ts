@@ -198,7 +198,10 @@ describe('the settings', () => {
         },
       ],
       routes: [],
-      admin: { listen: { host: '127.0.0.1', port: 9464 } },
+      admin: {
+        listen: { host: '127.0.0.1', port: 9464 },
+        page: { enabled: true, readOnly: false, authorization: null, allowedHosts: [] },
+      },
       log: { level: 'info', format: 'auto' },
       state: {
         kind: 'redis',
