@@ -12,6 +12,7 @@ import { pluralize } from './lib/pluralize.js';
 import { configurationOf } from './model/configuration.js';
 import type { CapturedExpiration, DeadLetter, StateSettings } from './model/vocabulary.js';
 import { Maintenance } from './outbox/maintenance.js';
+import { MemoryMaintenance } from './outbox/memory-maintenance.js';
 import { MEMORY_OUTBOX_LIMITS, MemoryOutbox } from './outbox/memory-outbox.js';
 import type { Outbox } from './outbox/outbox.js';
 import { Presence } from './outbox/presence.js';
@@ -67,7 +68,7 @@ export interface Stores extends PartitionStores {
 }
 
 export function createStores(parts: StoresParts): Stores {
-  const { settings, events, clock } = parts;
+  const { settings, events, lifecycle, clock } = parts;
   const { state } = settings.current;
   switch (state.kind) {
     case 'memory': {
@@ -75,6 +76,12 @@ export function createStores(parts: StoresParts): Stores {
       const deadlines = new MemoryDeadlines();
       const onCaptured = (captured: readonly CapturedExpiration[]) => deadlines.consume(captured);
       const outbox = new MemoryOutbox(clock, onEvicted, MEMORY_OUTBOX_LIMITS, onCaptured);
+      const maintenance = new MemoryMaintenance({
+        outbox,
+        has: (endpoint) => settings.current.endpoints.has(endpoint),
+        clock,
+        events: events.outbox,
+      });
       return {
         outbox,
         values: new MemoryValues(),
@@ -82,7 +89,10 @@ export function createStores(parts: StoresParts): Stores {
         server: ANY_SERVER,
         openDeadlines: () => deadlines,
         checks: () => [],
-        start: () => undefined,
+        start: () => {
+          maintenance.start();
+          lifecycle.onStop('maintenance', () => maintenance.stop());
+        },
         reconfigure: () => undefined,
         usable: async () => undefined,
       };

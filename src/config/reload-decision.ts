@@ -47,7 +47,9 @@ function fixedKeys(before: Version, after: Version): readonly string[] {
   // An option of the command line applies instead of the file.
   const isSameFormat = before.settings.log.format === after.settings.log.format;
   const ofLog = isSameFormat ? [] : ['log.format'];
-  return [...keysOf('redis'), ...keysOf('state'), ...keysOf('admin'), ...ofLog].filter(needsRestart);
+  return [...keysOf('redis'), ...keysOf('state'), ...keysOf('admin'), ...ofLog].filter(
+    needsRestart,
+  );
 }
 
 /** The databases may follow from the URL. */
