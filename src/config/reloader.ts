@@ -24,6 +24,9 @@ import type { Reading } from './settings-source.js';
  */
 export const COMPARE_EVERY_MS = 2_000;
 
+/** The share of the time for comparisons: with a thousand files and more, they are less frequent. */
+const COMPARE_SHARE_MAX = 0.02;
+
 export interface ReloaderParts {
   readonly settings: LiveSettings;
   /** The version in `settings`. */
@@ -66,8 +69,9 @@ export class Reloader {
     );
     this.#read = this.#withoutPipes(first.versions);
     this.#loop = new PeriodicLoop(clock, async () => {
+      const beganAtMs = clock.monotonicMs();
       await this.#compare();
-      return COMPARE_EVERY_MS;
+      return Math.max(COMPARE_EVERY_MS, (clock.monotonicMs() - beganAtMs) / COMPARE_SHARE_MAX);
     });
   }
 

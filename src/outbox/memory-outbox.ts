@@ -195,7 +195,7 @@ export class MemoryOutbox implements Outbox {
   }
 
   /** Nothing else can replay dead letters in memory. */
-  async forgetGone(): Promise<void> {}
+  async forgetGone(_endpoint: string): Promise<void> {}
 
   async depth(endpoint: string): Promise<Depth> {
     const queue = this.#queue(endpoint);
